@@ -1,0 +1,73 @@
+package kernels
+
+// Device is a chip that a model runs on: memory, weights, KV pages and the operations of Ops.
+//
+// It is written for the hardest case, a GPU: memory is opaque, work is queued and runs in the order of the calls, results exist
+// on the host only after Download or Sync, and an error of queued work appears there too (and stays: a device that failed is
+// poisoned). Control data that a launch needs (Segments, Sampling) travels by value with the call and may be reused
+// by the caller at once. A Device is used by one goroutine at a time; what it does inside is its own affair.
+//
+// Shape errors of the programmer panic with the shapes. Allocation and transfers return errors.
+type Device interface {
+	// Name is "ref", "cpu" or "cuda:0".
+	Name() string
+	// Alloc returns zeroed memory, aligned to 64 bytes or better, outside the Go heap where that matters. bytes may be 0.
+	Alloc(bytes int64) (Buffer, error)
+	// Upload queues a copy of host bytes to the dense tensor dst; src may be reused when the call returns.
+	Upload(dst Tensor, src []byte)
+	// Download waits for all queued work, copies the dense tensor src to the host and returns the first error of that work.
+	Download(dst []byte, src Tensor) error
+	// Sync waits for all queued work and returns its first error.
+	Sync() error
+	// Close waits and releases everything that the device itself holds. Buffers must have been freed.
+	Close() error
+
+	// NewWeight makes room for a weight [N, K] held as t (F32, BF16 or Q8) in the device's own layout.
+	NewWeight(n, k int, t DType) (Weight, error)
+	// PackHost packs rows [row0, row0+len/K) of w from row-major host bytes of type src (F32, BF16, F16), rounding as needed. It
+	// is how checkpoints are loaded: nothing but w is held on the device. CUDA: chunks through a pinned buffer.
+	PackHost(w Weight, row0 int, rows []byte, src DType)
+	// Pack packs all of w from an F32 tensor [N, K]: what follows an optimiser step.
+	Pack(w Weight, master Tensor)
+	// Unpack writes rows [row0, row0+dst.Rows) of w, widened to F32, to dst [rows, K].
+	Unpack(dst Tensor, w Weight, row0 int)
+
+	// NewKV makes room for a cache of KV pages.
+	NewKV(s KVSpec) (KV, error)
+
+	Ops
+}
+
+// Weight is a matrix [N, K] of a checkpoint, packed by a device in its own layout. y = x W^T: N outputs, K inputs.
+// The CPU keeps [N/32][K/2][32][2] panels, padded with zeros, which serve decode, prefill and training alike.
+type Weight interface {
+	Shape() (n, k int)
+	Type() DType
+	Bytes() int64
+	Free()
+}
+
+// PageSize is the number of tokens (P) in a KV page of every device. Slot s of a cache is place s%PageSize of page s/PageSize.
+const PageSize = 32
+
+// KVSpec describes a cache: every page holds PageSize tokens of all layers, keys and values.
+type KVSpec struct {
+	Layers, Pages    int
+	KVHeads, HeadDim int   // G, D
+	Type             DType // F32 or BF16
+}
+
+// KV is a cache of pages in the layout that its device likes (the CPU: panels of 32 keys).
+type KV interface {
+	Spec() KVSpec
+	Bytes() int64
+	Free()
+}
+
+// Segment is a run of consecutive tokens of one sequence in a batch: rows [Row, Row+Len) of the batch hold positions
+// [Start, Start+Len) of the sequence, whose position p lives in page Pages[p/PageSize]. Row i attends to positions
+// 0..Start+i. A decode step is a segment of length 1. Two segments may share pages (a common prompt).
+type Segment struct {
+	Row, Len, Start int
+	Pages           []int32
+}

@@ -1,0 +1,42 @@
+package kernels
+
+import "fmt"
+
+// DType is how the elements of a Tensor or a Weight are held.
+type DType uint8
+
+const (
+	F32  DType = iota + 1 // IEEE binary32
+	BF16                  // upper half of an F32
+	F64                   // IEEE binary64: sums only
+	I32                   // ids, positions, slots
+	U8                    // raw bytes
+	F16                   // IEEE binary16: a source of weights, never computed in
+	Q8                    // weights only: 8-bit groups of 32 along k, one f16 scale each
+)
+
+var dtypes = map[DType]struct {
+	name string
+	size int
+}{F32: {"f32", 4}, BF16: {"bf16", 2}, F64: {"f64", 8}, I32: {"i32", 4}, U8: {"u8", 1}, F16: {"f16", 2}, Q8: {"q8", 0}}
+
+// String is the name used by flags and files: "f32", "bf16", "q8".
+func (t DType) String() string {
+	if d, ok := dtypes[t]; ok {
+		return d.name
+	}
+	return fmt.Sprintf("dtype(%d)", uint8(t))
+}
+
+// Size is the number of bytes of one element; 0 for Q8, whose elements have no address of their own.
+func (t DType) Size() int { return dtypes[t].size }
+
+// ParseDType reads a name as flags spell it.
+func ParseDType(s string) (DType, error) {
+	for t, d := range dtypes {
+		if d.name == s {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown dtype %q: use f32, bf16 or q8", s)
+}

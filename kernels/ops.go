@@ -1,0 +1,132 @@
+// Package kernels says what a chip has to do for a transformer to run and to learn: a Device and its operations, in the order in
+// which the forward pass calls them, each with its backward. There is no tape and no graph. Package ref is the specification in
+// plain Go, cpu and cuda are fast, kerneltest is the suite that all of them pass.
+//
+// Letters used for shapes in every room of this house:
+//
+//	T  tokens (rows) of a batch          L  layers
+//	C  width of the residual stream      F  width of the MLP
+//	H  query heads   G  key/value heads  D  head dimension
+//	V  vocabulary                        B  rows that are sampled
+//	N  outputs of a matmul  K  inputs    R  rank of a LoRA adapter
+//	P  tokens in a KV page               S  slots of a KV cache
+//
+// Numbers. Activations and gradients are F32. A matmul rounds its operands to the type of its weight (F32: none; BF16: to
+// nearest, ties to even; Q8: activations to 8 bits a group of 32 in k), accumulates in F32. One chain: every output element
+// is one chain of fused multiply-adds over k, ascending, starting from zero (or from the old value where an operation "adds by
+// chain"), so it depends on its own row and column only: not on the batch, on chunking or on the number of threads. For BF16 the
+// chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals.
+package kernels
+
+// Epilogue is what MatMul does to the finished chain c before it stores y = Scale*c + Bias (+ y if Add).
+// Scale 0 means 1. Bias is F32 [1, N] or none.
+type Epilogue struct {
+	Bias  Tensor
+	Add   bool
+	Scale float32
+}
+
+// LogProbs is the result of scoring T targets: three F32 tensors [T, 1]. Any may be none.
+//
+//	Logp[t] = z[target] - LSE, Entropy[t] = -sum_v p_v ln p_v, LSE[t] = ln sum_v exp z_v, with z = logits * invTemp.
+type LogProbs struct{ Logp, Entropy, LSE Tensor }
+
+// Sampling says how the next id of one row is drawn. Truncations apply in the order top-k, top-p, min-p on the
+// tempered distribution; the drawn id is the first whose cumulated probability, in ascending id order and renormalised, exceeds U.
+type Sampling struct {
+	Greedy  bool    // the largest logit, the lowest id on ties; InvTemp then only scales the log-prob
+	InvTemp float32 // 1/temperature
+	TopK    int     // 0: off
+	TopP    float32 // 0 or >= 1: off
+	MinP    float32 // 0: off
+	U       float64 // uniform in [0, 1)
+}
+
+// AdamWStep is one step of AdamW (Loshchilov & Hutter, arXiv 1711.05101, as torch computes it): with g' = GradScale*g,
+//
+//	p *= 1 - LR*WeightDecay;  m = Beta1*m + (1-Beta1)*g';  v = Beta2*v + (1-Beta2)*g'^2
+//	p -= LR/(1-Beta1^t) * m / (sqrt(v)/sqrt(1-Beta2^t) + Eps)
+//
+// Step is t, counted from 1. Betas and hyper-parameters are float64, their products are rounded to F32 once.
+type AdamWStep struct {
+	LR, Beta1, Beta2, Eps, WeightDecay float64
+	GradScale                          float32
+	Step                               int
+}
+
+// Ops are the operations, in the order in which a forward pass calls them. "=" in a comment overwrites, "+=" adds.
+// Tensors are F32 unless said; outputs do not overlap inputs unless said.
+type Ops interface {
+	// Embed: y[T,C] = rows ids[T,1] (I32) of w[V,C], widened. CUDA: a gather kernel, a warp a row.
+	Embed(y Tensor, w Weight, ids Tensor)
+	// EmbedBackward: dw[V,C] += dy[T,C] at rows ids, tokens ascending. CUDA: a block a column range, serial over tokens.
+	EmbedBackward(dw, dy, ids Tensor)
+
+	// RMSNorm: y[T,C] = x * rstd * w[1,C], rstd[T,1] = 1/sqrt(mean(x^2) + eps), kept unless none (arXiv 1910.07467). Also per head, on
+	// a [T*H, D] view. CUDA: a block a row, fixed-tree sum.
+	RMSNorm(y, x, w Tensor, eps float32, rstd Tensor)
+	// RMSNormBackward: dx[T,C] = or += (add) rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw[1,C] += sum_t dy*x*rstd unless none, in blocks of
+	// 64 rows merged in order. CUDA: two kernels, rows for dx, column strips for dw.
+	RMSNormBackward(dx, dw, dy, x, w, rstd Tensor, add bool)
+
+	// MatMul: y[T,N] = x[T,K] w[N,K]^T with epilogue e. CUDA: cublasLt, bf16 operands after a cast kernel, F32 accumulation.
+	MatMul(y, x Tensor, w Weight, e Epilogue)
+	// MatMulDX: dx[T,K] = or += (add) scale * dy[T,N] w[N,K]; the chain runs over n. scale 0 means 1. CUDA: cublasLt, no transpose.
+	MatMulDX(dx, dy Tensor, w Weight, add bool, scale float32)
+	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16; BF16 pairs are tokens
+	// 2i, 2i+1 of this call). CUDA: cublasLt with beta 1.
+	MatMulDW(dw, dy, x Tensor, op DType)
+	// BiasBackward: db[1,N] += sum_t dy[T,N], in blocks of 64 rows merged in order. CUDA: column strips.
+	BiasBackward(db, dy Tensor)
+
+	// RoPE rotates x[T, heads*D] in place, or back (inverse: the backward), by position pos[T,1] (I32): pair (i, i+D/2) of a head by the
+	// angle whose cosine and sine are table[pos, i] and table[pos, D/2+i] (arXiv 2104.09864, rotate-half form). CUDA: elementwise.
+	RoPE(x Tensor, heads int, pos, table Tensor, inverse bool)
+
+	// KVWrite stores k and v [T, G*D], rounded to the cache's type, in layer's slots[T,1] (I32). CUDA: a scatter kernel.
+	KVWrite(kv KV, layer int, k, v, slots Tensor)
+	// KVCopy copies whole pages, all layers: copy on write. CUDA: one kernel over (page, layer).
+	KVCopy(kv KV, dst, src []int32)
+	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each segment, causal; query head h reads kv head h*G/H. Keys are
+	// walked in partitions of 256 at absolute positions, each giving (max, sum, output), merged ascending, so that chunking changes no
+	// bit. lse[T,H] = max + ln(sum), kept unless none. q, and the probabilities before they meet v, are rounded to the cache's type.
+	// CUDA: flash kernel a (segment, head, 64 rows); decode: split-KV by the same partitions.
+	Attention(y, q, lse Tensor, kv KV, layer int, segs []Segment, scale float32)
+	// AttentionBackward: dq[T,H*D] =; dk and dv [S, G*D], one row a slot of the cache, += . delta = sum(dy*y) is recomputed, probabilities come
+	// from lse. What several segments add to one slot is added in the order of segs, query heads ascending, rows ascending.
+	// CUDA: a block a (page group, kv head), looping over segments in order.
+	AttentionBackward(dq, dk, dv, dy, y, q, lse Tensor, kv KV, layer int, segs []Segment, scale float32)
+
+	// SwiGLU: y[T,F] = gate*sigmoid(gate)*up (arXiv 2002.05202). CUDA: elementwise.
+	SwiGLU(y, gate, up Tensor)
+	// SwiGLUBackward: dgate, dup [T,F] = from dy; dgate may be gate, dup may be up. CUDA: elementwise.
+	SwiGLUBackward(dgate, dup, dy, gate, up Tensor)
+
+	// Gather: dst[B,C] = src rows idx[B,1] (I32). CUDA: a warp a row.
+	Gather(dst, src, idx Tensor)
+	// ScatterAdd: dst rows idx[B,1] += src[B,C], rows ascending. CUDA: idx is distinct in every use of ours; a warp a row.
+	ScatterAdd(dst, src, idx Tensor)
+
+	// LogProb scores targets[T,1] (I32) given final hidden states h[T,C] and the output matrix w[V,C], in chunks: logits [T,V] never
+	// exist. The reduction over v has the fixed order of Sample, so both give the same bits. CUDA: matmul of 1k rows x vocabulary
+	// chunk into scratch, online reduction.
+	LogProb(out LogProbs, h Tensor, w Weight, targets Tensor, invTemp float32)
+	// LogProbBackward: dh[T,C] = and dw[V,C] += (unless none, adding by chain, operands rounded to w's type, F32 for Q8) for
+	// dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), recomputed in chunks. dentropy may be none.
+	// CUDA: the same chunks as LogProb.
+	LogProbBackward(dh, dw, h Tensor, w Weight, targets Tensor, lp LogProbs, dlogp, dentropy Tensor, invTemp float32)
+	// Sample draws ids[B,1] (I32) from logits[B,V] (kept as they are) and scores them: out as LogProb's, over the whole vocabulary,
+	// after temperature, before truncation. CUDA: a block a row; top-k by radix selection.
+	Sample(ids Tensor, out LogProbs, logits Tensor, rows []Sampling)
+
+	// SumSquares: dst[1,1] (F64) = or += (add) sum x^2, in blocks of 4096 elements merged in order. CUDA: two-pass reduction.
+	SumSquares(dst, x Tensor, add bool)
+	// AdamW updates p, m, v from g: four dense tensors of one shape. CUDA: elementwise.
+	AdamW(p, g, m, v Tensor, s AdamWStep)
+	// Axpy: y += a*x, elementwise. CUDA: elementwise.
+	Axpy(y Tensor, a float32, x Tensor)
+	// Copy: dst = src of the same shape, converting between F32 and BF16. CUDA: elementwise.
+	Copy(dst, src Tensor)
+	// Zero clears t. CUDA: memset.
+	Zero(t Tensor)
+}
