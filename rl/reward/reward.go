@@ -1,0 +1,126 @@
+// Package reward scores an answer against the accepted ones: token F1, exact match and containment after SQuAD's text
+// normalisation (Rajpurkar et al. 2016, arXiv 1606.05250, official script 1.1), each under its own name, and two negative controls.
+// A score looks at the answer that the policy itself gave; extracting it is the business of rl/episode.
+package reward
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0.
+func EM(answer string, golds []string) float64 {
+	a := Normalize(answer)
+	for _, g := range golds {
+		if Normalize(g) == a {
+			return 1
+		}
+	}
+	return 0
+}
+
+// SubEM is containment: 1 if one of the normalised golds is a substring of the normalised answer, else 0. It goes by characters
+// ("one" is in "stone"), and an empty gold is in everything. Papers that call this "EM" report higher numbers than EM.
+func SubEM(answer string, golds []string) float64 {
+	a := Normalize(answer)
+	for _, g := range golds {
+		if strings.Contains(a, Normalize(g)) {
+			return 1
+		}
+	}
+	return 0
+}
+
+// F1 is the largest token F1 over the golds: 2 n/(|a| + |g|) with n the size of the multiset intersection of the normalised
+// answer's and gold's words; 0 when they share none, so also for two empty strings (SQuAD 1.1).
+func F1(answer string, golds []string) float64 {
+	best := 0.0
+	a := strings.Fields(Normalize(answer))
+	for _, g := range golds {
+		best = max(best, tokenF1(a, strings.Fields(Normalize(g))))
+	}
+	return best
+}
+
+func tokenF1(a, g []string) float64 {
+	count := make(map[string]int, len(g))
+	for _, w := range g {
+		count[w]++
+	}
+	same := 0
+	for _, w := range a {
+		if count[w] > 0 {
+			count[w]--
+			same++
+		}
+	}
+	if same == 0 {
+		return 0
+	}
+	// Precision and recall first, as the script does, so that the last bit agrees with it.
+	precision, recall := float64(same)/float64(len(a)), float64(same)/float64(len(g))
+	return 2 * precision * recall / (precision + recall)
+}
+
+// Scores are the three measures of one answer, reported side by side whatever the reward is.
+type Scores struct {
+	EM    float64 `json:"em"`
+	F1    float64 `json:"f1"`
+	SubEM float64 `json:"sub_em"`
+}
+
+// Score measures an answer; an episode without an answer (answered false) scores 0 everywhere, also against an empty gold.
+func Score(answer string, answered bool, golds []string) Scores {
+	if !answered {
+		return Scores{}
+	}
+	return Scores{EM: EM(answer, golds), F1: F1(answer, golds), SubEM: SubEM(answer, golds)}
+}
+
+// Reward is a named outcome reward.
+type Reward struct {
+	// Name is the one given to Lookup.
+	Name string
+	// Shuffled says that the caller must score against the golds of another question, found by Derange: a negative control
+	// whose mean must not rise in training.
+	Shuffled bool
+	// Of gives the reward of one episode; answered is false when the policy gave no answer.
+	Of func(answer string, answered bool, golds []string) float64
+}
+
+func outcome(f func(string, []string) float64) func(string, bool, []string) float64 {
+	return func(answer string, answered bool, golds []string) float64 {
+		if !answered {
+			return 0
+		}
+		return f(answer, golds)
+	}
+}
+
+var table = []Reward{
+	{Name: "f1", Of: outcome(F1)},
+	{Name: "em", Of: outcome(EM)},
+	{Name: "sub_em", Of: outcome(SubEM)},
+	{Name: "shuffled", Shuffled: true, Of: outcome(F1)},
+	// The same reward for every episode: all advantages are zero, nothing may be learned.
+	{Name: "constant", Of: func(string, bool, []string) float64 { return 1 }},
+}
+
+// Names lists the rewards that Lookup knows.
+func Names() []string {
+	names := make([]string, len(table))
+	for i, r := range table {
+		names[i] = r.Name
+	}
+	return names
+}
+
+// Lookup finds a reward by name; the error lists the names there are.
+func Lookup(name string) (Reward, error) {
+	i := slices.IndexFunc(table, func(r Reward) bool { return r.Name == name })
+	if i < 0 {
+		return Reward{}, fmt.Errorf("reward %q: no such reward: use one of %s", name, strings.Join(Names(), ", "))
+	}
+	return table[i], nil
+}

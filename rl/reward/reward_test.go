@@ -1,0 +1,123 @@
+package reward_test
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"pgregory.net/rapid"
+)
+
+// testdata/scorer.jsonl: scores of the reference's own functions (Apache-2.0 project, run, not copied), golds from NQ-open (CC BY-SA 3.0).
+func TestGolden(t *testing.T) {
+	raw, err := os.ReadFile("testdata/scorer.jsonl")
+	require.NoError(t, err)
+	n := 0
+	for _, line := range strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n") {
+		var c struct {
+			Prediction           string
+			Golds                []string
+			NormalizedPrediction string   `json:"normalized_prediction"`
+			NormalizedGolds      []string `json:"normalized_golds"`
+			EM, F1               float64
+			SubEM                float64 `json:"sub_em"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &c))
+		require.Equal(t, c.NormalizedPrediction, reward.Normalize(c.Prediction), "%q", c.Prediction)
+		for i, g := range c.Golds {
+			require.Equal(t, c.NormalizedGolds[i], reward.Normalize(g), "%q", g)
+		}
+		require.Equal(t, reward.Scores{EM: c.EM, F1: c.F1, SubEM: c.SubEM}, reward.Score(c.Prediction, true, c.Golds), "%q", c.Prediction)
+		n++
+	}
+	require.Equal(t, 381, n)
+}
+
+// Cases beyond the golden file, from Unicode's SpecialCasing and white space tables.
+func TestNormalize(t *testing.T) {
+	for in, want := range map[string]string{
+		"ΑΣ. Σ Σ’Α ΑΣ’ Α’Σ":     "ας σ σ’α ας’ α’ς",
+		"ΑΣ\u0301Α ΑΣ\u0301":    "ασ\u0301α ας\u0301",
+		"1Σ":                    "1σ",
+		"İΣ":                    "i\u0307ς",
+		"an\u0303 the² the_a":   "\u0303 the² thea",
+		"x\u1680y\u202fz\u205f": "x y z",
+		"\xff the":              "\ufffd",
+	} {
+		require.Equal(t, want, reward.Normalize(in), "%q", in)
+	}
+}
+
+func TestNoAnswerScoresZero(t *testing.T) {
+	require.Equal(t, reward.Scores{}, reward.Score("", false, []string{""}))
+	for _, name := range []string{"f1", "em", "sub_em", "shuffled"} {
+		r, err := reward.Lookup(name)
+		require.NoError(t, err)
+		require.Equal(t, 0.0, r.Of("x", false, []string{"x", ""}), name)
+		require.Equal(t, 1.0, r.Of("x", true, []string{"x"}), name)
+		require.Equal(t, name == "shuffled", r.Shuffled)
+	}
+	r, _ := reward.Lookup("constant")
+	require.Equal(t, r.Of("x", true, []string{"x"}), r.Of("", false, nil))
+	require.Equal(t, reward.Scores{}, reward.Score("x", true, nil), "no gold, nothing to win")
+}
+
+func TestLookup(t *testing.T) {
+	_, err := reward.Lookup("bleu")
+	require.ErrorContains(t, err, "f1, em, sub_em, shuffled, constant")
+}
+
+func TestDerange(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 50).Draw(t, "n")
+		seed := rapid.Uint64().Draw(t, "seed")
+		p := reward.Derange(n, seed)
+		require.Equal(t, p, reward.Derange(n, seed))
+		for i, j := range p {
+			require.True(t, n == 1 || i != j)
+		}
+		slices.Sort(p)
+		for i, j := range p {
+			require.Equal(t, i, j)
+		}
+	})
+	require.Equal(t, []int{1, 2, 4, 0, 3}, reward.Derange(5, 7), "recorded: runs must stay comparable")
+	require.NotEqual(t, reward.Derange(20, 1), reward.Derange(20, 2))
+}
+
+// What must hold for any texts: scores lie in [0, 1], exact match implies containment and (unless empty) full F1, F1 is symmetric,
+// another alias never hurts, normalising twice changes nothing that matters to the words.
+func TestProperties(t *testing.T) {
+	word := rapid.SampledFrom([]string{"a", "the", "Paris", "paris.", "ΟΔΟΣ", "İ", "x²", "", "Éa", "\u0301", "an\u00a0", "\x1c"})
+	text := rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(word, 0, 6).Draw(t, "w"), " ") })
+	rapid.Check(t, func(t *rapid.T) {
+		a, g, h := text.Draw(t, "a"), text.Draw(t, "g"), text.Draw(t, "h")
+		s := reward.Score(a, true, []string{g})
+		require.True(t, s.F1 >= 0 && s.F1 <= 1)
+		if s.EM == 1 {
+			require.Equal(t, 1.0, s.SubEM)
+			require.True(t, s.F1 == 1 || reward.Normalize(a) == "")
+		}
+		require.Equal(t, s.F1, reward.F1(g, []string{a}))
+		more := reward.Score(a, true, []string{g, h})
+		require.True(t, more.F1 >= s.F1 && more.EM >= s.EM && more.SubEM >= s.SubEM)
+		require.Equal(t, 1.0, reward.EM(a, []string{a}))
+	})
+}
+
+func FuzzNormalize(f *testing.F) {
+	for _, s := range []string{"The Beatles", "ΟΔΟΣ", "İ", "\xff", "a\u0301"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n := reward.Normalize(s)
+		require.True(t, utf8.ValidString(n))
+		require.Equal(t, n, strings.Join(strings.Fields(n), " "))
+		require.False(t, strings.ContainsAny(n, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"))
+	})
+}
