@@ -5,6 +5,7 @@
 //	F16     1    5        10        65504    IEEE 754 binary16
 //	E4M3    1    4        3         448      "fn": no infinities, 0x7f and 0xff are NaN
 //	E5M2    1    5        2         57344    infinities and NaN; it is the upper half of F16
+//	FNUZ                                     E4M3FNUZ (to 240) and E5M2FNUZ: bias one more, 0x80 the only NaN
 //	E8M0    0    8        0         2^127    powers of two only, 0xff is NaN; the scales of MX formats
 //
 // Narrow values travel as their bits (uint16, uint8). Widening is exact. Narrowing rounds to the nearest value, ties to the one

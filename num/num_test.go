@@ -160,6 +160,25 @@ func TestE8M0(t *testing.T) {
 	require.True(t, isNaN(F32FromE8M0(0xff)))
 }
 
+// The FNUZ formats hold half the values of their relatives, and those that these spend on infinities and NaN.
+func TestFNUZ(t *testing.T) {
+	for i := range 256 {
+		b := uint8(i)
+		if b == 0x80 {
+			require.True(t, isNaN(F32FromE4M3FNUZ(b)) && isNaN(F32FromE5M2FNUZ(b)))
+			continue
+		}
+		if b&0x7f < 0x7f {
+			require.Equal(t, F32FromE4M3(b)/2, F32FromE4M3FNUZ(b), "%02x", b)
+		}
+		if b&0x7f < 0x7c {
+			require.Equal(t, F32FromE5M2(b)/2, F32FromE5M2FNUZ(b), "%02x", b)
+		}
+	}
+	require.Equal(t, []float32{240, -240}, []float32{F32FromE4M3FNUZ(0x7f), F32FromE4M3FNUZ(0xff)})
+	require.Equal(t, []float32{32768, 40960, 49152, 57344}, []float32{F32FromE5M2FNUZ(0x7c), F32FromE5M2FNUZ(0x7d), F32FromE5M2FNUZ(0x7e), F32FromE5M2FNUZ(0x7f)})
+}
+
 func TestSlices(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := rapid.SliceOfN(rapid.Float32(), 0, 70).Draw(t, "x")
@@ -190,6 +209,10 @@ func TestSlices(t *testing.T) {
 		each("e5m2", func(i int) float32 { return F32FromE5M2(b8[i]) })
 		WidenE8M0(y, b8)
 		each("e8m0", func(i int) float32 { return F32FromE8M0(b8[i]) })
+		WidenE4M3FNUZ(y, b8)
+		each("e4m3fnuz", func(i int) float32 { return F32FromE4M3FNUZ(b8[i]) })
+		WidenE5M2FNUZ(y, b8)
+		each("e5m2fnuz", func(i int) float32 { return F32FromE5M2FNUZ(b8[i]) })
 		RoundBF16Slice(y, x)
 		each("round", func(i int) float32 { return RoundBF16(x[i]) })
 	})
@@ -200,7 +223,8 @@ func TestSlicesPanic(t *testing.T) {
 	for name, call := range map[string]func(){
 		"BF16Slice": func() { BF16Slice(h, f) }, "WidenBF16": func() { WidenBF16(f, h) }, "F16Slice": func() { F16Slice(h, f) },
 		"WidenF16": func() { WidenF16(f, h) }, "WidenE4M3": func() { WidenE4M3(f, b) }, "WidenE5M2": func() { WidenE5M2(f, b) },
-		"WidenE8M0": func() { WidenE8M0(f, b) }, "RoundBF16Slice": func() { RoundBF16Slice(f, f[:2]) },
+		"WidenE8M0": func() { WidenE8M0(f, b) }, "WidenE4M3FNUZ": func() { WidenE4M3FNUZ(f, b) },
+		"WidenE5M2FNUZ": func() { WidenE5M2FNUZ(f, b) }, "RoundBF16Slice": func() { RoundBF16Slice(f, f[:2]) },
 	} {
 		require.PanicsWithValue(t, panicText(name), call, name)
 	}

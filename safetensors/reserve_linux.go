@@ -1,0 +1,21 @@
+package safetensors
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserve claims room for size bytes. Only a lack of room is an error: file systems that cannot reserve will tell later.
+func reserve(f *os.File, size int64) error {
+	for {
+		switch err := unix.Fallocate(int(f.Fd()), 0, 0, size); {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
+			return err
+		default:
+			return nil
+		}
+	}
+}
