@@ -1,0 +1,154 @@
+package ref
+
+import (
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// MatMul: y[t,n] = scale * chain_k(x[t,k], w[n,k]) + bias[n] (+ y[t,n]), each step rounded to F32.
+func (d *device) MatMul(yt, xt kernels.Tensor, wt kernels.Weight, e kernels.Epilogue) {
+	c := d.begin("MatMul")
+	defer c.end()
+	w := c.weight(wt)
+	x := c.f32("x", xt, -1, w.k)
+	y := c.f32("y", yt, x.rows, w.n)
+	bias := c.vector("bias", e.Bias, 1, w.n, true)
+	c.apart("y", yt, xt, e.Bias)
+	for t := range x.rows {
+		for n, z := range w.product(x.row(t)) {
+			z = scaled(z, e.Scale)
+			if bias != nil {
+				z += bias[n]
+			}
+			if e.Add {
+				z += y.row(t)[n]
+			}
+			y.row(t)[n] = z
+		}
+	}
+}
+
+// product is the chain of x[K] with every row of w.
+func (w *weight) product(x []float32) []float32 {
+	y := make([]float32, w.n)
+	if w.t == kernels.Q8 {
+		q := quantize(x)
+		for n := range y {
+			y[n] = q.dot(w.q[n])
+		}
+		return y
+	}
+	xr := rounded(w.t, x)
+	for n := range y {
+		y[n] = chain(w.t, 0, xr, w.row(n))
+	}
+	return y
+}
+
+// scaled is scale*z, where a scale of 0 means 1.
+func scaled(z, scale float32) float32 {
+	if scale == 0 {
+		return z
+	}
+	return float32(scale * z) // the conversion forbids fusing into a later addition
+}
+
+// MatMulDX: dx[t,k] = (dx[t,k] +) scale * chain_n(dy[t,n], w[n,k]).
+func (d *device) MatMulDX(dxt, dyt kernels.Tensor, wt kernels.Weight, add bool, scale float32) {
+	c := d.begin("MatMulDX")
+	defer c.end()
+	w := c.weight(wt)
+	dy := c.f32("dy", dyt, -1, w.n)
+	dx := c.f32("dx", dxt, dy.rows, w.k)
+	c.apart("dx", dxt, dyt)
+	for t := range dy.rows {
+		for k, z := range w.backProduct(dy.row(t)) {
+			z = scaled(z, scale)
+			if add {
+				z += dx.row(t)[k]
+			}
+			dx.row(t)[k] = z
+		}
+	}
+}
+
+// backProduct is the chain of dy[N] with every column of w. A Q8 weight is widened and rounded to BF16 for it.
+func (w *weight) backProduct(dy []float32) []float32 {
+	op := w.t
+	if op == kernels.Q8 {
+		op = kernels.BF16
+	}
+	dyr := rounded(op, dy)
+	dx, column := make([]float32, w.k), make([]float32, w.n)
+	for k := range dx {
+		for n := range column {
+			column[n] = round(op, w.row(n)[k])
+		}
+		dx[k] = chain(op, 0, dyr, column)
+	}
+	return dx
+}
+
+// MatMulDW: dw[n,k] = chain_t(dy[t,n], x[t,k]) starting from dw[n,k], operands rounded to op.
+func (d *device) MatMulDW(dwt, dyt, xt kernels.Tensor, op kernels.DType) {
+	c := d.begin("MatMulDW")
+	defer c.end()
+	dy := c.f32("dy", dyt, -1, -1)
+	x := c.f32("x", xt, dy.rows, -1)
+	dw := c.f32("dw", dwt, dy.cols, x.cols)
+	c.apart("dw", dwt, dyt, xt)
+	if op != kernels.F32 && op != kernels.BF16 {
+		c.fail("operands of type %v", op)
+	}
+	addOuter(op, dw, dy, x)
+}
+
+// addOuter: dw[n,k] = chain_t(dy[t,n], x[t,k]) from dw[n,k].
+func addOuter(op kernels.DType, dw, dy, x mat[float32]) {
+	column := func(m mat[float32], i int) []float32 {
+		v := make([]float32, m.rows)
+		for t := range v {
+			v[t] = round(op, m.row(t)[i])
+		}
+		return v
+	}
+	xs := make([][]float32, x.cols)
+	for k := range xs {
+		xs[k] = column(x, k)
+	}
+	for n := range dy.cols {
+		dyn := column(dy, n)
+		for k := range xs {
+			dw.row(n)[k] = chain(op, dw.row(n)[k], dyn, xs[k])
+		}
+	}
+}
+
+// BiasBackward: db[n] += sum_t dy[t,n].
+func (d *device) BiasBackward(dbt, dyt kernels.Tensor) {
+	c := d.begin("BiasBackward")
+	defer c.end()
+	dy := c.f32("dy", dyt, -1, -1)
+	db := c.vector("db", dbt, 1, dy.cols, false)
+	c.apart("db", dbt, dyt)
+	addColumns(db, dy.rows, func(t, n int) float64 { return float64(dy.row(t)[n]) })
+}
+
+// rowBlock is the number of rows that a sum over tokens takes at a time.
+const rowBlock = 64
+
+// addColumns: out[i] += sum_t f(t, i), blocks of 64 rows merged in order.
+func addColumns(out []float32, rows int, f func(t, i int) float64) {
+	for i := range out {
+		var sum float64
+		for t0 := 0; t0 < rows; t0 += rowBlock {
+			var block float64
+			for t := t0; t < min(t0+rowBlock, rows); t++ {
+				block += f(t, i)
+			}
+			sum += block
+		}
+		if rows > 0 {
+			out[i] = float32(float64(out[i]) + sum)
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package ref
+
+import (
+	"math"
+	"sort"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// Sample draws an id for each row of logits and scores it by the whole distribution.
+func (d *device) Sample(it kernels.Tensor, out kernels.LogProbs, lt kernels.Tensor, rows []kernels.Sampling) {
+	c := d.begin("Sample")
+	defer c.end()
+	logits := c.f32("logits", lt, len(rows), -1)
+	ids := c.ints("ids", it, len(rows), -1)
+	s := c.scores(out, len(rows))
+	for _, o := range []kernels.Tensor{it, out.Logp, out.Entropy, out.LSE} {
+		c.apart("an output", o, lt)
+	}
+	if logits.cols == 0 && len(rows) > 0 {
+		c.fail("logits is %v: nothing to draw from", lt)
+	}
+	for b, rule := range rows {
+		dist := distribute(logits.row(b), rule.InvTemp)
+		if rule.Greedy {
+			ids[b] = int32(largest(logits.row(b)))
+		} else {
+			ids[b] = int32(draw(dist, rule))
+		}
+		s.store(b, dist, ids[b])
+	}
+}
+
+// largest is the index of the largest element, the lowest on ties. NaN is never larger.
+func largest(x []float32) int {
+	best, most := 0, math.Inf(-1)
+	for v, z := range x {
+		if float64(z) > most {
+			best, most = v, float64(z)
+		}
+	}
+	return best
+}
+
+// draw truncates the distribution and returns the first id, ascending, whose cumulated probability among those kept exceeds U.
+//
+// Each truncation sees the distribution that the one before left, renormalised; of equal probabilities the lower id goes first.
+//
+//	top-k  the k most probable ids
+//	top-p  the fewest most probable ids whose probabilities reach TopP together
+//	min-p  the ids whose probability is at least MinP times the largest
+//
+// Where rounding leaves no id beyond U, the last id kept is drawn; of NaN logits, the lowest id.
+func draw(d distribution, s kernels.Sampling) int {
+	order := make([]int, len(d.z))
+	for v := range order {
+		order[v] = v
+	}
+	sort.SliceStable(order, func(i, j int) bool { return d.z[order[i]] > d.z[order[j]] })
+	if s.TopK > 0 {
+		order = order[:min(s.TopK, len(order))]
+	}
+	if s.TopP > 0 && s.TopP < 1 {
+		total, reached := mass(d, order), 0.0
+		for i, v := range order {
+			if reached += d.p(v) / total; reached >= float64(s.TopP) {
+				order = order[:i+1]
+				break
+			}
+		}
+	}
+	if s.MinP > 0 {
+		least := float64(s.MinP) * d.p(order[0])
+		n := sort.Search(len(order), func(i int) bool { return d.p(order[i]) < least })
+		order = order[:max(1, n)]
+	}
+	sort.Ints(order)
+	total, reached, last := mass(d, order), 0.0, order[0]
+	for _, v := range order {
+		p := d.p(v) / total
+		if !(p > 0) {
+			continue
+		}
+		last = v
+		if reached += p; reached > s.U {
+			return v
+		}
+	}
+	return last
+}
+
+// mass is the sum of the probabilities of ids.
+func mass(d distribution, ids []int) (sum float64) {
+	for _, v := range ids {
+		sum += d.p(v)
+	}
+	return sum
+}

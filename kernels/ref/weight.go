@@ -1,0 +1,139 @@
+package ref
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
+// weight holds [N, K] row-major: values rounded to its type, or the groups of Q8.
+type weight struct {
+	owned
+	n, k int
+	t    kernels.DType
+	data []float32
+	q    []groups // of Q8, one a row
+}
+
+func (d *device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
+	c := d.begin("NewWeight")
+	defer c.end()
+	if n < 0 || k < 0 || t != kernels.F32 && t != kernels.BF16 && t != kernels.Q8 {
+		c.fail("%v[%d, %d]", t, n, k)
+	}
+	w := &weight{n: n, k: k, t: t}
+	if t == kernels.Q8 {
+		w.q = make([]groups, n)
+		for i := range w.q {
+			w.q[i] = quantizeWeight(make([]float32, k))
+		}
+	} else {
+		w.data = make([]float32, n*k)
+	}
+	d.own(w, &w.owned)
+	return w, nil
+}
+
+func (w *weight) Shape() (n, k int)   { return w.n, w.k }
+func (w *weight) Type() kernels.DType { return w.t }
+
+func (w *weight) Bytes() int64 {
+	if w.t == kernels.Q8 {
+		return int64(w.n) * int64(w.k+2*((w.k+groupSize-1)/groupSize))
+	}
+	return int64(w.n) * int64(w.k) * int64(w.t.Size())
+}
+
+func (w *weight) Free() {
+	w.d.disown(w, &w.owned)
+	w.data, w.q = nil, nil
+}
+
+// weight checks that w is a live weight of this device.
+func (c call) weight(w kernels.Weight) *weight {
+	r, ok := w.(*weight)
+	if !ok {
+		c.fail("weight is a %T", w)
+	}
+	c.alive("weight", &r.owned)
+	return r
+}
+
+// row is row n of w, widened.
+func (w *weight) row(n int) []float32 {
+	if w.t == kernels.Q8 {
+		return w.q[n].widen()
+	}
+	return w.data[n*w.k:][:w.k]
+}
+
+// set rounds values to the type of w and stores them in its row n.
+func (w *weight) set(n int, values []float32) {
+	if w.t == kernels.Q8 {
+		w.q[n] = quantizeWeight(values)
+		return
+	}
+	for k, x := range values {
+		w.data[n*w.k+k] = round(w.t, x)
+	}
+}
+
+func (d *device) PackHost(wt kernels.Weight, row0 int, rows []byte, src kernels.DType) {
+	c := d.begin("PackHost")
+	defer c.end()
+	w := c.weight(wt)
+	if src != kernels.F32 && src != kernels.BF16 && src != kernels.F16 {
+		c.fail("rows of type %v", src)
+	}
+	stride := w.k * src.Size()
+	if stride == 0 {
+		return
+	}
+	if row0 < 0 || len(rows)%stride != 0 || row0+len(rows)/stride > w.n {
+		c.fail("%d bytes of %v from row %d into %v[%d, %d]", len(rows), src, row0, w.t, w.n, w.k)
+	}
+	for i := range len(rows) / stride {
+		w.set(row0+i, widenBytes(rows[i*stride:][:stride], src))
+	}
+}
+
+// widenBytes reads little-endian elements of type src.
+func widenBytes(b []byte, src kernels.DType) []float32 {
+	v := make([]float32, len(b)/src.Size())
+	for i := range v {
+		switch at := b[i*src.Size():]; src {
+		case kernels.F32:
+			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(at))
+		case kernels.BF16:
+			v[i] = num.F32FromBF16(binary.LittleEndian.Uint16(at))
+		case kernels.F16:
+			v[i] = num.F32FromF16(binary.LittleEndian.Uint16(at))
+		}
+	}
+	return v
+}
+
+func (d *device) Pack(wt kernels.Weight, master kernels.Tensor) {
+	c := d.begin("Pack")
+	defer c.end()
+	w := c.weight(wt)
+	m := c.f32("master", master, w.n, w.k)
+	for n := range w.n {
+		w.set(n, m.row(n))
+	}
+}
+
+func (d *device) Unpack(dst kernels.Tensor, wt kernels.Weight, row0 int) {
+	c := d.begin("Unpack")
+	defer c.end()
+	w := c.weight(wt)
+	y := c.f32("dst", dst, -1, w.k)
+	if row0 < 0 || row0+y.rows > w.n {
+		c.fail("rows [%d, %d) of %v[%d, %d]", row0, row0+y.rows, w.t, w.n, w.k)
+	}
+	for i := range y.rows {
+		copy(y.row(i), w.row(row0+i))
+	}
+}
