@@ -1,0 +1,347 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// sections are the parts of a tokenizer.json, unread.
+type sections struct {
+	added, normalizer, preTokenizer, postProcessor, decoder json.RawMessage
+	model                                                   modelSections
+}
+
+type modelSections struct {
+	Type                    *string  `json:"type"`
+	Dropout                 *float64 `json:"dropout"`
+	UnkToken                *string  `json:"unk_token"`
+	ContinuingSubwordPrefix *string  `json:"continuing_subword_prefix"`
+	EndOfWordSuffix         *string  `json:"end_of_word_suffix"`
+	FuseUnk                 bool     `json:"fuse_unk"`
+	ByteFallback            bool     `json:"byte_fallback"`
+	IgnoreMerges            bool     `json:"ignore_merges"`
+	vocab, merges           []byte
+}
+
+// parse builds a Tokenizer from the text of a tokenizer.json.
+func parse(text []byte) (*Tokenizer, error) {
+	loadClasses()
+	s, err := readSections(text)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tokenizer{}
+	var byteLevel, decodesBytes bool
+	preTokenizer, err := parseComponent(s.preTokenizer)
+	if err == nil {
+		t.steps, byteLevel, err = buildSteps(preTokenizer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pre_tokenizer: %w", err)
+	}
+	decoder, err := parseComponent(s.decoder)
+	if err == nil {
+		t.decoding, decodesBytes, err = buildDecoding(decoder)
+	}
+	if err == nil && decoder.Type != "" && decodesBytes != byteLevel {
+		err = fmt.Errorf("decoder %q does not fit the pre_tokenizer", decoder.Type)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decoder: %w", err)
+	}
+	rewriting, err := parseComponent(s.normalizer)
+	var normalizers []normalizer
+	if err == nil {
+		normalizers, err = buildNormalizers(rewriting)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("normalizer: %w", err)
+	}
+	t.normalize = chain(normalizers)
+	if err := t.loadModel(&s.model, byteLevel); err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	if err := t.loadAdded(s.added); err != nil {
+		return nil, fmt.Errorf("added_tokens: %w", err)
+	}
+	t.finish()
+	postProcessor, err := parseComponent(s.postProcessor)
+	if err == nil {
+		t.template, err = buildTemplate(postProcessor, t.ID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("post_processor: %w", err)
+	}
+	return t, nil
+}
+
+// readSections finds the parts of the file.
+func readSections(text []byte) (*sections, error) {
+	s := &sections{}
+	sc := &scanner{b: text}
+	err := sc.object(func(key []byte) error {
+		if string(key) == "model" {
+			return s.model.read(sc)
+		}
+		raw, err := sc.raw()
+		switch string(key) {
+		case "added_tokens":
+			s.added = raw
+		case "normalizer":
+			s.normalizer = raw
+		case "pre_tokenizer":
+			s.preTokenizer = raw
+		case "post_processor":
+			s.postProcessor = raw
+		case "decoder":
+			s.decoder = raw
+		}
+		return err
+	})
+	if err == nil && (sc.peek() != 0 || sc.i < len(text)) {
+		err = sc.fail("something behind the end")
+	}
+	return s, err
+}
+
+// read takes the model's settings and finds its two lists.
+func (m *modelSections) read(sc *scanner) error {
+	settings := []byte{'{'}
+	err := sc.object(func(key []byte) error {
+		name := string(key)
+		raw, err := sc.raw()
+		switch {
+		case err != nil:
+			return err
+		case name == "vocab":
+			m.vocab = raw
+		case name == "merges":
+			m.merges = raw
+		default:
+			quoted, err := json.Marshal(name)
+			if err != nil {
+				return err
+			}
+			if len(settings) > 1 {
+				settings = append(settings, ',')
+			}
+			settings = append(append(append(settings, quoted...), ':'), raw...)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(append(settings, '}'), m)
+}
+
+// check refuses what would change the ids.
+func (m *modelSections) check() error {
+	switch {
+	case m.Type != nil && *m.Type != "BPE":
+		return fmt.Errorf("type %q is not supported, only BPE", *m.Type)
+	case m.Dropout != nil && *m.Dropout != 0:
+		return fmt.Errorf("dropout %v is not supported", *m.Dropout)
+	case m.ContinuingSubwordPrefix != nil && *m.ContinuingSubwordPrefix != "":
+		return fmt.Errorf("continuing_subword_prefix %q is not supported", *m.ContinuingSubwordPrefix)
+	case m.EndOfWordSuffix != nil && *m.EndOfWordSuffix != "":
+		return fmt.Errorf("end_of_word_suffix %q is not supported", *m.EndOfWordSuffix)
+	case m.vocab == nil || m.merges == nil:
+		return fmt.Errorf("vocab or merges is missing")
+	}
+	return nil
+}
+
+func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	v := newVocab(byteLevel, len(m.vocab)/16)
+	sc := &scanner{b: m.vocab}
+	entries, largest := 0, 0
+	err := sc.object(func(token []byte) error {
+		id, err := sc.integer()
+		if err != nil {
+			return err
+		}
+		entries++
+		if largest = max(largest, id); largest > 1<<20+16*len(m.vocab) {
+			return fmt.Errorf("token id %d is out of all proportion", id)
+		}
+		return v.add(id, token)
+	})
+	if err != nil {
+		return fmt.Errorf("vocab: %w", err)
+	}
+	t.model = bpe{vocab: v, byteFallback: m.ByteFallback, fuseUnknown: m.FuseUnk, ignoreMerges: m.IgnoreMerges, unknown: -1}
+	if m.UnkToken != nil {
+		if id, ok := t.ID(*m.UnkToken); ok {
+			t.model.unknown = id
+		}
+	}
+	if err := t.loadMerges(m.merges); err != nil {
+		return fmt.Errorf("merges: %w", err)
+	}
+	return nil
+}
+
+// loadMerges reads ["a b", ...] or [["a", "b"], ...].
+func (t *Tokenizer) loadMerges(raw []byte) error {
+	v := t.model.vocab
+	t.model.pairs = newPairTable(countMerges(raw))
+	var text, joined, scratch []byte
+	guess := int32(0) // lists are often in the order of the ids they make
+	rank := 0
+	sc := &scanner{b: raw}
+	side := func(s []byte) error {
+		ok := true
+		if v.byteLevel {
+			joined, ok = fromAlphabet(joined, s)
+		} else {
+			joined = append(joined, s...)
+		}
+		if !ok || len(s) == 0 {
+			return fmt.Errorf("merge %d: %q is not a token", rank, s)
+		}
+		return nil
+	}
+	return sc.array(func() (err error) {
+		joined = joined[:0]
+		cut := 0
+		if sc.peek() == '[' {
+			parts := 0
+			err = sc.array(func() error {
+				if parts++; parts == 2 {
+					cut = len(joined)
+				}
+				s, err := sc.str(scratch[:0])
+				if err != nil {
+					return err
+				}
+				return side(s)
+			})
+			if err == nil && parts != 2 {
+				err = fmt.Errorf("merge %d has %d parts", rank, parts)
+			}
+		} else if text, err = sc.str(scratch[:0]); err == nil {
+			left, right, ok := bytes.Cut(text, []byte{' '})
+			if !ok || bytes.IndexByte(right, ' ') >= 0 {
+				return fmt.Errorf("merge %d: %q is not two tokens", rank, text)
+			}
+			if err = side(left); err == nil {
+				cut = len(joined)
+				err = side(right)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		left, right := v.find(joined[:cut]), v.find(joined[cut:])
+		for range 2 { // the guess: the same token as before, or the next
+			if string(v.bytes(guess)) == string(joined) {
+				break
+			}
+			guess++
+		}
+		if string(v.bytes(guess)) != string(joined) || v.raw[guess] {
+			guess = v.find(joined)
+		}
+		if left < 0 || right < 0 || guess < 0 {
+			return fmt.Errorf("merge %d: %q + %q or what they make is not in the vocabulary", rank, joined[:cut], joined[cut:])
+		}
+		t.model.pairs.add(left, right, guess, rank)
+		rank++
+		return nil
+	})
+}
+
+// countMerges bounds the number of merges from above by the separators.
+func countMerges(raw []byte) int {
+	return bytes.Count(raw, []byte(`",`)) + bytes.Count(raw, []byte(`],`)) + 1
+}
+
+func (t *Tokenizer) loadAdded(raw json.RawMessage) error {
+	var tokens []addedToken
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &tokens); err != nil {
+			return err
+		}
+	}
+	return t.addTokens(tokens)
+}
+
+// addTokens enters added tokens; those that the vocabulary has keep its id.
+func (t *Tokenizer) addTokens(tokens []addedToken) error {
+	v := t.model.vocab
+	t.added = map[string]int32{}
+	for i := range tokens {
+		a := &tokens[i]
+		if a.Content == "" {
+			continue
+		}
+		if id, ok := t.ID(a.Content); ok {
+			a.ID = int(id)
+		} else if a.ID > 1<<20+16*len(v.arena) {
+			return fmt.Errorf("token id %d is out of all proportion", a.ID)
+		} else if err := v.put(a.ID, []byte(a.Content)); err != nil {
+			return err
+		}
+		t.added[a.Content] = int32(a.ID)
+	}
+	tokens = slices.DeleteFunc(tokens, func(a addedToken) bool { return a.Content == "" })
+	normalize := t.normalize
+	if normalize == nil {
+		normalize = func(s string) string { return s }
+	}
+	t.raw, t.normalized = matchers(tokens, normalize)
+	t.special = make([]bool, len(v.spans))
+	for _, a := range tokens {
+		if a.Special {
+			t.special[a.ID] = true
+		}
+	}
+	return nil
+}
+
+// finish derives what encoding and decoding look up.
+func (t *Tokenizer) finish() {
+	m, v := &t.model, t.model.vocab
+	for c := range m.byteID {
+		if v.byteLevel {
+			m.byteID[c] = v.find([]byte{byte(c)})
+		} else {
+			m.byteID[c] = v.find(fmt.Appendf(nil, "<0x%02X>", c))
+		}
+	}
+	for c := range m.asciiID {
+		m.asciiID[c] = v.find([]byte{byte(c)})
+	}
+	if v.byteLevel {
+		return
+	}
+	t.plain = &vocab{arena: make([]byte, 1, len(v.arena)), spans: make([]span, len(v.spans))}
+	t.byteToken = make([]bool, len(v.spans))
+	whole := true // no token has U+2581 behind something else
+	for id := range v.spans {
+		b := v.bytes(int32(id))
+		if b == nil {
+			continue
+		}
+		start := len(t.plain.arena)
+		if c, ok := byteOf(b); ok && t.decoding.byteFallback {
+			t.byteToken[id] = true
+			t.plain.arena = append(t.plain.arena, c)
+		} else if t.decoding.metaspace {
+			t.plain.arena = append(t.plain.arena, bytes.ReplaceAll(b, []byte(metaspace), []byte{' '})...)
+		} else {
+			t.plain.arena = append(t.plain.arena, b...)
+		}
+		t.plain.spans[id] = span{uint32(start), uint32(len(t.plain.arena))}
+		whole = whole && (len(b) == 0 || splitWords(b, 0) == len(b))
+	}
+	if whole && len(t.steps) == 0 {
+		t.steps = []step{{cut: splitWords}}
+	}
+}

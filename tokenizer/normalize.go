@@ -1,0 +1,107 @@
+package tokenizer
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// A normalizer rewrites text before it is split.
+type normalizer func(string) string
+
+// nfc is Unicode normal form C. x/text breaks runs of more than 30 combining characters with a joiner (its stream-safe format),
+// which vocabularies do not know, so such text is composed here.
+func nfc(s string) string {
+	if norm.NFC.QuickSpanString(s) == len(s) {
+		return s
+	}
+	marks := 0 // combining characters since the last starter, once decomposed
+	for _, r := range s {
+		p := properties(r)
+		n := max(1, utf8.RuneCount(p.Decomposition()))
+		if p.LeadCCC() == 0 {
+			marks = -1
+		}
+		if marks += n; marks >= 30 {
+			return composeLong(s)
+		}
+	}
+	return norm.NFC.String(s)
+}
+
+// composeLong is nfc for any number of combining characters (Unicode Standard, section 3.11).
+func composeLong(s string) string {
+	var runes []rune
+	for _, r := range s {
+		if d := properties(r).Decomposition(); d != nil {
+			runes = append(runes, []rune(string(d))...)
+		} else {
+			runes = append(runes, r)
+		}
+	}
+	ccc := func(r rune) uint8 { return properties(r).CCC() }
+	for i := 0; i < len(runes); { // canonical order
+		if ccc(runes[i]) == 0 {
+			i++
+			continue
+		}
+		j := i
+		for j < len(runes) && ccc(runes[j]) != 0 {
+			j++
+		}
+		slices.SortStableFunc(runes[i:j], func(a, b rune) int { return int(ccc(a)) - int(ccc(b)) })
+		i = j
+	}
+	out := runes[:0]
+	starter, last := -1, uint8(0) // place of the last starter in out, class of the character before
+	for _, r := range runes {
+		c := ccc(r)
+		if starter >= 0 && (last < c || starter == len(out)-1) {
+			if pair := norm.NFC.String(string([]rune{out[starter], r})); utf8.RuneCountInString(pair) == 1 {
+				out[starter], _ = utf8.DecodeRuneInString(pair)
+				continue
+			}
+		}
+		if out = append(out, r); c == 0 {
+			starter = len(out) - 1
+		}
+		last = c
+	}
+	return string(out)
+}
+
+func properties(r rune) norm.Properties {
+	return norm.NFC.PropertiesString(string(r))
+}
+
+// prepend puts text before everything that is not empty.
+func prepend(prefix string) normalizer {
+	return func(s string) string {
+		if s == "" {
+			return s
+		}
+		return prefix + s
+	}
+}
+
+func replace(old, replacement string) normalizer {
+	return func(s string) string { return strings.ReplaceAll(s, old, replacement) }
+}
+
+// chain applies several normalizers in order; nil where there are none.
+func chain(list []normalizer) normalizer {
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	return func(s string) string {
+		for _, n := range list {
+			s = n(s)
+		}
+		return s
+	}
+}
