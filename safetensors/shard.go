@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -114,12 +115,13 @@ func writeIndex(fs fileSystem, path string, names []string, shards [][]Spec) err
 			index.WeightMap[s.Name] = names[i]
 		}
 	}
-	text, err := json.MarshalIndent(index, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	if err := json.Indent(&b, compactJSON(index), "", "  "); err != nil {
 		return fmt.Errorf("safetensors: write %s: %w", path, err)
 	}
-	text = append(text, '\n')
+	text := append(b.Bytes(), '\n')
 	w := &Writer{fs: fs, path: path, size: int64(len(text))}
+	var err error
 	if w.file, w.temp, err = fs.Create(path, w.size); err == nil {
 		_, err = w.file.WriteAt(text, 0)
 	}
