@@ -1,0 +1,39 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// arena lays many tensors into one buffer: first add them all, then alloc.
+type arena struct {
+	bytes int64
+	items []arenaItem
+}
+
+type arenaItem struct {
+	dst *kernels.Tensor
+	t   kernels.Tensor // Off in bytes
+}
+
+func newArena() *arena { return &arena{} }
+
+// add reserves a dense [rows, cols] tensor, aligned to 64 bytes, which alloc will put into dst.
+func (a *arena) add(dst *kernels.Tensor, t kernels.DType, rows, cols int) {
+	a.items = append(a.items, arenaItem{dst, kernels.Mat(nil, t, int(a.bytes), rows, cols)})
+	a.bytes += (int64(rows)*int64(cols)*int64(t.Size()) + 63) / 64 * 64
+}
+
+// alloc makes the buffer, zeroed, which the caller frees, and fills in the tensors.
+func (a *arena) alloc(dev kernels.Device) (kernels.Buffer, error) {
+	buf, err := dev.Alloc(a.bytes)
+	if err != nil {
+		return nil, fmt.Errorf("making room for %d bytes on %s: %w", a.bytes, dev.Name(), err)
+	}
+	for _, it := range a.items {
+		t := it.t
+		*it.dst = kernels.Mat(buf, t.Type, t.Off/t.Type.Size(), t.Rows, t.Cols)
+	}
+	return buf, nil
+}

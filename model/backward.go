@@ -1,0 +1,131 @@
+package model
+
+import "github.com/zerosearch-go/zerosearch/kernels"
+
+// Backward goes the way of Forward back: dh [T, C] is the gradient of its result, and what follows from it is added to Grad of the
+// model's parameters if it is trainable, and of the batch's adapters where they are. It follows a Forward of the same batch on
+// a workspace with Keep, whose activations it uses up; kv still holds the batch's keys and values.
+func (m *Model) Backward(ws *Workspace, b *Batch, kv kernels.KV, dh kernels.Tensor) {
+	if !ws.o.Keep {
+		panic("model: Backward needs a workspace that keeps activations")
+	}
+	if ws.t != len(b.IDs) {
+		panic("model: Backward of another batch than the last Forward's")
+	}
+	if len(b.IDs) == 0 {
+		return
+	}
+	p := m.pass(ws, b, kv)
+	s := kv.Spec()
+	ws.need(0, s.Pages*kernels.PageSize, 0)
+	p.norm(p.last, m.norm)
+	m.Device.RMSNormBackward(p.dx, m.norm.Grad, dh, p.last, m.norm.Master, p.rstd, false)
+	for l := len(m.layers) - 1; l >= 0; l-- {
+		if !ws.keeps(l) {
+			p.attention(l)
+			p.gated(l)
+		}
+		p.mlpBack(l)
+		p.attentionBack(l)
+	}
+	if m.Trainable {
+		m.Device.EmbedBackward(m.embed.Grad, p.dx, p.ids)
+	}
+}
+
+// mlpBack turns dx from the gradient of layer l's output into that of x2. It overwrites gate and up.
+func (p *pass) mlpBack(l int) {
+	ly, a, d := &p.m.layers[l], &p.acts[l], p.d
+	d.SwiGLU(p.act, a.gate, a.up)
+	p.linearBack(p.dact, p.dx, p.act, l, Down, false)
+	d.SwiGLUBackward(a.gate, a.up, p.dact, a.gate, a.up)
+	p.norm(a.x2, ly.mlpNorm)
+	p.linearBack(p.dn, a.up, p.n, l, Up, false)
+	p.linearBack(p.dn, a.gate, p.n, l, Gate, true)
+	d.RMSNormBackward(p.dx, ly.mlpNorm.Grad, p.dn, a.x2, ly.mlpNorm.Master, p.rstd, true)
+}
+
+// attentionBack turns dx from the gradient of x2 into that of layer l's input.
+func (p *pass) attentionBack(l int) {
+	ly, a, d, c := &p.m.layers[l], &p.acts[l], p.d, p.m.Config
+	p.linearBack(p.dy, p.dx, a.y, l, O, false)
+	q := a.q
+	if c.QKNorm { // the kept queries are those before the norm
+		q = p.normQ(l, p.perHead(p.rstdQ))
+		d.RoPE(q, c.Heads, p.pos, p.m.rope.t, false)
+	}
+	slots := p.kv.Spec().Pages * kernels.PageSize
+	dk, dv := p.ws.dk.RowRange(0, slots), p.ws.dv.RowRange(0, slots)
+	d.Zero(dk)
+	d.Zero(dv)
+	d.AttentionBackward(p.dq, dk, dv, p.dy, a.y, q, a.lse, p.kv, l, p.segs, p.m.scale())
+	d.Gather(p.k, dk, p.slots)
+	d.Gather(p.v, dv, p.slots)
+	d.RoPE(p.dq, c.Heads, p.pos, p.m.rope.t, true)
+	d.RoPE(p.k, c.KVHeads, p.pos, p.m.rope.t, true)
+	dq, dkey := p.dq, p.k
+	if c.QKNorm {
+		dq, dkey = p.qkNormBack(l)
+	}
+	p.norm(a.x, ly.attnNorm)
+	dn := p.dn
+	if l == 0 && !p.m.Trainable {
+		dn = none // nothing below learns
+	}
+	p.linearBack(dn, p.v, p.n, l, V, false)
+	p.linearBack(dn, dkey, p.n, l, K, true)
+	p.linearBack(dn, dq, p.n, l, Q, true)
+	if !dn.IsZero() {
+		d.RMSNormBackward(p.dx, ly.attnNorm.Grad, dn, a.x, ly.attnNorm.Master, p.rstd, true)
+	}
+}
+
+// qkNormBack takes the gradients of normalised queries and keys, in dq and k, to those of the projections' outputs. The gradient
+// of attention's output and the keys' scratch are free by now and take them.
+func (p *pass) qkNormBack(l int) (dq, dk kernels.Tensor) {
+	ly, a, d := &p.m.layers[l], &p.acts[l], p.d
+	rq, rk := p.perHead(p.rstdQ), p.perHead(p.rstdK)
+	d.RMSNorm(p.heads(p.kn), p.heads(a.kp), ly.kNorm.Master, p.m.eps(), rk)
+	d.RMSNormBackward(p.heads(p.kn), ly.kNorm.Grad, p.heads(p.k), p.heads(a.kp), ly.kNorm.Master, rk, false)
+	d.RMSNormBackward(p.heads(p.dy), ly.qNorm.Grad, p.heads(p.dq), p.heads(a.q), ly.qNorm.Master, rq, false)
+	return p.dy, p.kn
+}
+
+// norm computes a norm's output and rstd again, into scratch.
+func (p *pass) norm(x kernels.Tensor, w *Param) {
+	p.d.RMSNorm(p.n, x, w.Master, p.m.eps(), p.rstd)
+}
+
+// perHead sees [T, heads] as [T*heads, 1].
+func (p *pass) perHead(x kernels.Tensor) kernels.Tensor { return x.Reshape(x.Len(), 1) }
+
+// linearBack is the mirror of linear: dx = or += (add) dy W unless dx is none, and gradients of what is trained. For an adapter with
+// u = scale x A^T: dB += dy^T u, du = scale dy B, dA += du^T x, dx += du A.
+func (p *pass) linearBack(dx, dy, x kernels.Tensor, l int, j Proj, add bool) {
+	lin := &p.m.layers[l].lin[j]
+	if !dx.IsZero() {
+		p.d.MatMulDX(dx, dy, lin.W.W, add, 1)
+	}
+	if p.m.Trainable {
+		p.d.MatMulDW(lin.W.Grad, dy, x, p.m.op())
+		if lin.B != nil {
+			p.d.BiasBackward(lin.B.Grad, dy)
+		}
+	}
+	for _, r := range p.runs {
+		pr := r.a.pairs[l][j]
+		if pr == nil || !r.a.trainable && dx.IsZero() {
+			continue
+		}
+		dyr, xr := dy.RowRange(r.row, r.n), x.RowRange(r.row, r.n)
+		du := kernels.Mat(p.ws.du.Buf, kernels.F32, 0, r.n, pr.r)
+		p.d.MatMulDX(du, dyr, pr.B.W, false, pr.scale)
+		if r.a.trainable {
+			p.d.MatMulDW(pr.B.Grad, dyr, p.down(pr, x, r), r.a.op())
+			p.d.MatMulDW(pr.A.Grad, du, xr, r.a.op())
+		}
+		if !dx.IsZero() {
+			p.d.MatMulDX(dx.RowRange(r.row, r.n), du, pr.A.W, true, 1)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package model
+
+import (
+	"slices"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// none is the absent tensor.
+var none kernels.Tensor
+
+// pass is one walk through the layers: what is the same for all of them.
+type pass struct {
+	*tensors
+	m    *Model
+	ws   *Workspace
+	d    kernels.Device
+	kv   kernels.KV
+	segs []kernels.Segment
+	runs []run
+}
+
+// Forward runs the batch: writes its keys and values to kv and returns the hidden states after the final norm, [T, C], a tensor of
+// ws that is valid until its next pass. Work is queued: errors of the device appear at the next Download or Sync.
+func (m *Model) Forward(ws *Workspace, b *Batch, kv kernels.KV) kernels.Tensor {
+	p := m.pass(ws, b, kv)
+	if len(b.IDs) == 0 {
+		return p.h
+	}
+	kernels.Upload(m.Device, p.ids, b.IDs)
+	kernels.Upload(m.Device, p.pos, b.Pos)
+	kernels.Upload(m.Device, p.slots, b.Slots)
+	m.Device.Embed(p.input(0), m.embed.W, p.ids)
+	for l := range m.layers {
+		p.attention(l)
+		p.mlp(l, p.input(l+1))
+	}
+	m.Device.RMSNorm(p.h, p.last, m.norm.Master, m.eps(), none)
+	return p.h
+}
+
+// pass prepares ws for a walk over b.
+func (m *Model) pass(ws *Workspace, b *Batch, kv kernels.KV) *pass {
+	b.check(ws.max)
+	ws.resize(len(b.IDs))
+	ws.runs = b.runs(ws.runs)
+	rank := 0
+	for _, r := range ws.runs {
+		rank = max(rank, r.a.maxRank)
+	}
+	if len(b.Pos) > 0 {
+		ws.need(int(slices.Max(b.Pos))+1, 0, rank)
+	}
+	return &pass{tensors: &ws.cut, m: m, ws: ws, d: m.Device, kv: kv, segs: b.Segs, runs: ws.runs}
+}
+
+// input is the residual stream entering layer l; past the last layer, what the final norm reads.
+func (p *pass) input(l int) kernels.Tensor {
+	if l == len(p.acts) {
+		return p.last
+	}
+	return p.acts[l].x
+}
+
+// attention is the first half of layer l: x2 = x + O(attention(norm(x))).
+func (p *pass) attention(l int) {
+	ly, a, d, c := &p.m.layers[l], &p.acts[l], p.d, p.m.Config
+	d.RMSNorm(p.n, a.x, ly.attnNorm.Master, p.m.eps(), none)
+	p.linear(a.q, p.n, l, Q, false)
+	q, k := a.q, p.k
+	if c.QKNorm {
+		p.linear(a.kp, p.n, l, K, false)
+		q, k = p.normQ(l, none), p.kn
+		d.RMSNorm(p.heads(k), p.heads(a.kp), ly.kNorm.Master, p.m.eps(), none)
+	} else {
+		p.linear(k, p.n, l, K, false)
+	}
+	p.linear(p.v, p.n, l, V, false)
+	d.RoPE(q, c.Heads, p.pos, p.m.rope.t, false)
+	d.RoPE(k, c.KVHeads, p.pos, p.m.rope.t, false)
+	d.KVWrite(p.kv, l, k, p.v, p.slots)
+	d.Attention(a.y, q, a.lse, p.kv, l, p.segs, p.m.scale())
+	p.copy(a.x2, a.x)
+	p.linear(a.x2, a.y, l, O, true)
+}
+
+// mlp is the second half: out = x2 + Down(silu(Gate(norm(x2))) * Up(norm(x2))).
+func (p *pass) mlp(l int, out kernels.Tensor) {
+	a, d := &p.acts[l], p.d
+	p.gated(l)
+	d.SwiGLU(p.act, a.gate, a.up)
+	p.copy(out, a.x2)
+	p.linear(out, p.act, l, Down, true)
+}
+
+// gated computes gate and up.
+func (p *pass) gated(l int) {
+	a := &p.acts[l]
+	p.d.RMSNorm(p.n, a.x2, p.m.layers[l].mlpNorm.Master, p.m.eps(), none)
+	p.linear(a.gate, p.n, l, Gate, false)
+	p.linear(a.up, p.n, l, Up, false)
+}
+
+// normQ returns layer l's queries after their norm, in scratch.
+func (p *pass) normQ(l int, rstd kernels.Tensor) kernels.Tensor {
+	p.d.RMSNorm(p.heads(p.q), p.heads(p.acts[l].q), p.m.layers[l].qNorm.Master, p.m.eps(), rstd)
+	return p.q
+}
+
+// heads sees [T, heads*D] as [T*heads, D].
+func (p *pass) heads(x kernels.Tensor) kernels.Tensor {
+	d := p.m.Config.HeadDim
+	return x.Reshape(x.Len()/d, d)
+}
+
+// linear is y = x W^T + b (+ y if add), and for the rows of an adapter y += (scale x A^T) B^T (Hu et al., arXiv 2106.09685).
+func (p *pass) linear(y, x kernels.Tensor, l int, j Proj, add bool) {
+	lin := &p.m.layers[l].lin[j]
+	e := kernels.Epilogue{Add: add}
+	if lin.B != nil {
+		e.Bias = lin.B.Master
+	}
+	p.d.MatMul(y, x, lin.W.W, e)
+	for _, r := range p.runs {
+		if pr := r.a.pairs[l][j]; pr != nil {
+			u := p.down(pr, x, r)
+			p.d.MatMul(y.RowRange(r.row, r.n), u, pr.B.W, kernels.Epilogue{Add: true})
+		}
+	}
+}
+
+// down is the narrow half of an adapter: u = scale x A^T for r's rows, [n, R] in scratch.
+func (p *pass) down(pr *pair, x kernels.Tensor, r run) kernels.Tensor {
+	u := kernels.Mat(p.ws.u.Buf, kernels.F32, 0, r.n, pr.r)
+	p.d.MatMul(u, x.RowRange(r.row, r.n), pr.A.W, kernels.Epilogue{Scale: pr.scale})
+	return u
+}
+
+// copy is dst = src unless they are one tensor.
+func (p *pass) copy(dst, src kernels.Tensor) {
+	if dst != src {
+		p.d.Copy(dst, src)
+	}
+}

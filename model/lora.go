@@ -1,0 +1,238 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/safetensors"
+)
+
+// Adapter is a LoRA (Hu et al., arXiv 2106.09685) on a model's projections: y = W x + scale B (A x), with scale = alpha/R or, with
+// RSLoRA, alpha/sqrt(R). Segments of a batch name the adapter they use; several adapters share one base.
+type Adapter struct {
+	Config AdapterConfig
+	*bank
+	pairs   [][numProjs]*pair // a layer each; nil where not adapted
+	maxRank int
+}
+
+// pair is the adapter of one projection: A [R, K], B [N, R].
+type pair struct {
+	A, B  *Param
+	r     int
+	scale float32
+}
+
+// Names of the two files of an adapter's folder, and what the names of its tensors begin with.
+const (
+	adapterConfigFile = "adapter_config.json"
+	adapterFile       = "adapter_model.safetensors"
+	adapterPrefix     = "base_model.model."
+)
+
+// NewAdapter makes a fresh adapter for m as peft does: A uniform within 1/sqrt(K), B zero, so that at first it changes nothing.
+// The same seed gives the same values on every machine.
+func NewAdapter(m *Model, c AdapterConfig, trainable bool, seed uint64) (*Adapter, error) {
+	c.base = cmp.Or(c.base, m.Dir)
+	a, err := newAdapter(m, c, trainable)
+	if err != nil {
+		return nil, fmt.Errorf("making an adapter: %w", err)
+	}
+	for _, p := range a.params {
+		n, k := p.size()
+		bound, g := 1/math.Sqrt(float64(k)), newDraw(seed, p.Name)
+		a.fill(p, n, k, func(row []float32) {
+			if !strings.Contains(p.Name, ".lora_A.") {
+				return
+			}
+			for i := range row {
+				row[i] = float32(bound * (2*g.uniform() - 1))
+			}
+		})
+	}
+	a.wide = nil
+	return a, nil
+}
+
+// LoadAdapter reads a folder as peft writes it: adapter_config.json and adapter_model.safetensors. What changes the computation in
+// a way that is not supported (DoRA, other adapters, trained embeddings) is refused by name.
+func LoadAdapter(m *Model, dir string, trainable bool) (*Adapter, error) {
+	c, err := ReadAdapterConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	if trainable && c.dropout != 0 {
+		return nil, fmt.Errorf("%s: lora_dropout is %v: training with dropout is not supported, set it to 0", dir, c.dropout)
+	}
+	f, err := safetensors.OpenDir(filepath.Join(dir, adapterFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	a, err := newAdapter(m, c, trainable)
+	if err != nil {
+		return nil, fmt.Errorf("loading the adapter %s: %w", dir, err)
+	}
+	if err := a.loadAll(f); err != nil {
+		a.Close()
+		return nil, fmt.Errorf("loading the adapter %s: %w", dir, err)
+	}
+	return a, nil
+}
+
+func (a *Adapter) loadAll(f *safetensors.Set) error {
+	for _, name := range f.Names() {
+		if a.byName[name] == nil {
+			return fmt.Errorf("tensor %s does not belong to an adapter of this model with target_modules %s", name, a.Config.targetText())
+		}
+	}
+	for _, p := range a.params {
+		t, ok := f.Tensor(p.Name)
+		if !ok {
+			return fmt.Errorf("tensor %s is missing", p.Name)
+		}
+		if !slices.Equal(t.Shape, p.Shape) {
+			return fmt.Errorf("tensor %s has shape %v, the model and the rank call for %v", p.Name, t.Shape, p.Shape)
+		}
+		if dtypeOf(t) == 0 {
+			return fmt.Errorf("tensor %s has type %s: only F32, BF16 and F16 can be loaded", p.Name, t.DType)
+		}
+		if err := a.load(p, t); err != nil {
+			return err
+		}
+	}
+	a.wide = nil
+	return nil
+}
+
+// newAdapter lays out an adapter, all zero. Its matrices are computed with in the model's type, in BF16 on a q8 model.
+func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
+	match, err := c.matcher()
+	if err != nil {
+		return nil, err
+	}
+	a := &Adapter{Config: c, pairs: make([][numProjs]*pair, m.Config.Layers)}
+	var params []*Param
+	for l := range m.layers {
+		for j := Proj(0); j < numProjs; j++ {
+			module := moduleName(l, j)
+			if !match(module) {
+				continue
+			}
+			r, alpha, err := c.rankAlpha(module)
+			if err != nil {
+				return nil, err
+			}
+			n, k := m.layers[l].lin[j].W.size()
+			p := &pair{r: r, scale: c.scale(r, alpha),
+				A: &Param{Name: adapterPrefix + module + ".lora_A.weight", Shape: []int{r, k}},
+				B: &Param{Name: adapterPrefix + module + ".lora_B.weight", Shape: []int{n, r}}}
+			a.pairs[l][j] = p
+			a.maxRank = max(a.maxRank, r)
+			params = append(params, p.A, p.B)
+		}
+	}
+	if len(params) == 0 {
+		return nil, fmt.Errorf("target_modules %s match none of this model's projections (%s)", c.targetText(), strings.Join(projNames(), ", "))
+	}
+	dtype := m.DType
+	if dtype == kernels.Q8 {
+		dtype = kernels.BF16
+	}
+	a.bank, err = newBank(m.Device, dtype, trainable, params)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Params are the adapter's matrices, A and B of every projection; none if it is frozen.
+func (a *Adapter) Params() []*Param { return a.trained() }
+
+// ZeroGrads clears all gradients.
+func (a *Adapter) ZeroGrads() { a.zeroGrads() }
+
+// Repack brings the packed weight of p up to date with its master, after an optimiser step.
+func (a *Adapter) Repack(p *Param) { a.repack(p) }
+
+// Rank is the largest rank of the adapter's pairs.
+func (a *Adapter) Rank() int { return a.maxRank }
+
+// Close frees the adapter's memory.
+func (a *Adapter) Close() {
+	if a.bank != nil {
+		a.free()
+		a.bank = nil
+	}
+}
+
+// Save writes the adapter into dir as peft does, F32, for PeftModel.from_pretrained.
+func (a *Adapter) Save(dir string) error {
+	var specs []safetensors.Spec
+	values := map[string][]float32{}
+	for _, p := range slices.SortedFunc(slices.Values(a.params), func(x, y *Param) int { return cmp.Compare(x.Name, y.Name) }) {
+		v, err := a.read(p)
+		if err != nil {
+			return fmt.Errorf("saving the adapter: %w", err)
+		}
+		specs, values[p.Name] = append(specs, safetensors.Spec{Name: p.Name, DType: safetensors.F32, Shape: p.Shape}), v
+	}
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	w, err := safetensors.Create(filepath.Join(dir, adapterFile), specs, map[string]string{"format": "pt"})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	for _, s := range specs {
+		if err := w.WriteFloat32(s.Name, values[s.Name]); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, adapterConfigFile), a.Config.JSON())
+}
+
+// read copies p to the host.
+func (a *Adapter) read(p *Param) ([]float32, error) {
+	n, k := p.size()
+	out := make([]float32, n*k)
+	if !p.Master.IsZero() {
+		return out, kernels.Download(a.dev, out, p.Master)
+	}
+	t, err := kernels.NewTensor(a.dev, kernels.F32, n, k)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Buf.Free()
+	a.dev.Unpack(t, p.W, 0)
+	return out, kernels.Download(a.dev, out, t)
+}
+
+// pairOf finds the adapter of the model's weight p, nil if it has none. a may be nil.
+func (a *Adapter) pairOf(p *Param) *pair {
+	if a == nil {
+		return nil
+	}
+	module, ok := strings.CutSuffix(p.Name, ".weight")
+	A := a.byName[adapterPrefix+module+".lora_A.weight"]
+	if !ok || A == nil {
+		return nil
+	}
+	for l := range a.pairs {
+		for _, pr := range a.pairs[l] {
+			if pr != nil && pr.A == A {
+				return pr
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,321 @@
+package model
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// AdapterConfig is an adapter_config.json, or the wish for a new adapter.
+type AdapterConfig struct {
+	R       int      // rank
+	Alpha   float64  // scale = Alpha/R
+	RSLoRA  bool     // scale = Alpha/sqrt(R)
+	Targets []string // projections by name ("q_proj", or a module's whole name); "all-linear" or none: all seven
+
+	// RankPattern and AlphaPattern override R and Alpha for the modules that a key matches, the first key counting. A key is a
+	// regular expression for the end of a module's name that begins at a dot.
+	RankPattern, AlphaPattern []Pattern
+
+	pattern, exclude string   // target_modules or exclude_modules as a regular expression
+	excluded         []string // exclude_modules as names
+	layers           []int    // layers_to_transform
+	dropout          float64
+	base             string // base_model_name_or_path
+	raw              []byte // the file
+}
+
+// Pattern is one entry of a rank_pattern or alpha_pattern.
+type Pattern struct {
+	Key   string
+	Value float64
+}
+
+const maxRank = 1 << 16
+
+// adapterJSON is the part of adapter_config.json that matters here, and what has to be refused.
+type adapterJSON struct {
+	Type         string          `json:"peft_type"`
+	R            *int            `json:"r"`
+	Alpha        *float64        `json:"lora_alpha"`
+	RSLoRA       bool            `json:"use_rslora"`
+	Dropout      float64         `json:"lora_dropout"`
+	Targets      json.RawMessage `json:"target_modules"`
+	Exclude      json.RawMessage `json:"exclude_modules"`
+	Layers       json.RawMessage `json:"layers_to_transform"`
+	RankPattern  json.RawMessage `json:"rank_pattern"`
+	AlphaPattern json.RawMessage `json:"alpha_pattern"`
+	Base         *string         `json:"base_model_name_or_path"`
+	Bias         *string         `json:"bias"`
+}
+
+// foreign are the keys that change the computation when they are set.
+var foreign = []string{"use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "layer_replication", "trainable_token_indices",
+	"target_parameters", "alora_invocation_tokens", "use_qalora", "use_bdlora", "layers_pattern", "arrow_config",
+	"velora_config", "monteclora_config", "kasa_config"}
+
+// ReadAdapterConfig reads dir/adapter_config.json.
+func ReadAdapterConfig(dir string) (AdapterConfig, error) {
+	path := filepath.Join(dir, adapterConfigFile)
+	data, err := readSmall(path)
+	if err != nil {
+		return AdapterConfig{}, fmt.Errorf("reading the adapter's configuration: %w", err)
+	}
+	c, err := ParseAdapterConfig(data)
+	if err != nil {
+		return AdapterConfig{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// ParseAdapterConfig reads an adapter_config.json.
+func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
+	var f adapterJSON
+	var all map[string]json.RawMessage
+	c := AdapterConfig{raw: slices.Clone(data)}
+	if err := decodeJSON(data, &f); err != nil {
+		return c, fmt.Errorf("not a usable adapter_config.json: %w", err)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, data); err != nil {
+		return c, fmt.Errorf("not a usable adapter_config.json: %w", err)
+	}
+	if err := decodeJSON(compact.Bytes(), &all); err != nil {
+		return c, fmt.Errorf("not a usable adapter_config.json: %w", err)
+	}
+	if f.Type != "LORA" {
+		return c, fmt.Errorf("peft_type %q is not supported: only LORA is", f.Type)
+	}
+	if b := or(f.Bias, "none"); b != "none" {
+		return c, fmt.Errorf("bias %q is not supported: only none is", b)
+	}
+	for _, key := range foreign {
+		if v := string(all[key]); v != "" && v != "null" && v != "false" && v != "[]" && v != "{}" && v != `""` {
+			return c, fmt.Errorf("%s is set, which is not supported: train the adapter without it, or merge it with peft", key)
+		}
+	}
+	if f.R == nil || f.Alpha == nil {
+		return c, fmt.Errorf("r or lora_alpha is missing")
+	}
+	c.R, c.Alpha, c.RSLoRA, c.dropout, c.base = *f.R, *f.Alpha, f.RSLoRA, f.Dropout, or(f.Base, "")
+	var err error
+	if c.Targets, c.pattern, err = namesOrPattern(f.Targets); err != nil {
+		return c, fmt.Errorf("target_modules: %w", err)
+	}
+	if c.excluded, c.exclude, err = namesOrPattern(f.Exclude); err != nil {
+		return c, fmt.Errorf("exclude_modules: %w", err)
+	}
+	if c.pattern == "" && len(c.Targets) == 0 {
+		return c, fmt.Errorf("target_modules is missing")
+	}
+	if c.layers, err = intOrInts(f.Layers); err != nil {
+		return c, fmt.Errorf("layers_to_transform: %w", err)
+	}
+	if c.RankPattern, err = patterns(f.RankPattern); err != nil {
+		return c, fmt.Errorf("rank_pattern: %w", err)
+	}
+	if c.AlphaPattern, err = patterns(f.AlphaPattern); err != nil {
+		return c, fmt.Errorf("alpha_pattern: %w", err)
+	}
+	_, err = c.matcher()
+	return c, err
+}
+
+// matcher checks the configuration and returns a function that says which modules are adapted.
+func (c *AdapterConfig) matcher() (func(module string) bool, error) {
+	if c.R < 1 || c.R > maxRank {
+		return nil, fmt.Errorf("rank %d is not between 1 and %d", c.R, maxRank)
+	}
+	if !finite(c.Alpha) {
+		return nil, fmt.Errorf("alpha is %v", c.Alpha)
+	}
+	for _, p := range slices.Concat(c.RankPattern, c.AlphaPattern) {
+		if _, err := patternKey(p.Key); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.knownTargets(); err != nil {
+		return nil, err
+	}
+	want, err := moduleSet(c.Targets, c.pattern)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Targets) == 0 && c.pattern == "" || slices.Contains(c.Targets, "all-linear") || c.pattern == "all-linear" {
+		want = func(string) bool { return true }
+	}
+	not, err := moduleSet(c.excluded, c.exclude)
+	if err != nil {
+		return nil, err
+	}
+	return func(module string) bool {
+		var layer int
+		_, err := fmt.Sscanf(module, "model.layers.%d.", &layer)
+		return want(module) && !not(module) && (len(c.layers) == 0 || err == nil && slices.Contains(c.layers, layer))
+	}, nil
+}
+
+// knownTargets refuses a list that names what is no projection: it would be left out without a word.
+func (c *AdapterConfig) knownTargets() error {
+	for _, t := range c.Targets {
+		last := t[strings.LastIndexByte(t, '.')+1:]
+		if t != "all-linear" && !slices.Contains(projNames(), last) {
+			return fmt.Errorf("target module %q is not supported: adapters go on %s, or all-linear", t, strings.Join(projNames(), ", "))
+		}
+	}
+	return nil
+}
+
+// moduleSet is peft's rule: a list of ends of names, or a regular expression for the whole name.
+func moduleSet(names []string, pattern string) (func(string) bool, error) {
+	if pattern != "" {
+		re, err := regexp.Compile("^(?:" + pattern + ")$")
+		if err != nil {
+			return nil, fmt.Errorf("the pattern %q of modules is not supported: %w: list the modules by name", pattern, err)
+		}
+		return re.MatchString, nil
+	}
+	return func(module string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return module == n || strings.HasSuffix(module, "."+n) })
+	}, nil
+}
+
+// rankAlpha is the rank and alpha of a module.
+func (c *AdapterConfig) rankAlpha(module string) (r int, alpha float64, err error) {
+	r, alpha = c.R, c.Alpha
+	if v, ok := lookup(c.RankPattern, module); ok {
+		r = int(v)
+		if float64(r) != v || r < 1 || r > maxRank {
+			return 0, 0, fmt.Errorf("rank_pattern gives %s the rank %v", module, v)
+		}
+	}
+	if v, ok := lookup(c.AlphaPattern, module); ok {
+		alpha = v
+	}
+	return r, alpha, nil
+}
+
+func (c *AdapterConfig) scale(r int, alpha float64) float32 {
+	if c.RSLoRA {
+		return float32(alpha / math.Sqrt(float64(r)))
+	}
+	return float32(alpha / float64(r))
+}
+
+func lookup(patterns []Pattern, module string) (float64, bool) {
+	for _, p := range patterns {
+		if re, err := patternKey(p.Key); err == nil && re.MatchString(module) {
+			return p.Value, true
+		}
+	}
+	return 0, false
+}
+
+// patternKey compiles a key of a rank_pattern or alpha_pattern as peft does.
+func patternKey(key string) (*regexp.Regexp, error) {
+	re, err := regexp.Compile(`^(.*\.)?(` + key + `)$`)
+	if err != nil {
+		return nil, fmt.Errorf("the pattern %q of a module is not supported: %w", key, err)
+	}
+	return re, nil
+}
+
+// namesOrPattern reads a list of names or a regular expression.
+func namesOrPattern(raw json.RawMessage) (names []string, pattern string, err error) {
+	switch {
+	case !set(raw):
+		return nil, "", nil
+	case raw[0] == '"':
+		err = json.Unmarshal(raw, &pattern)
+	default:
+		err = json.Unmarshal(raw, &names)
+	}
+	return names, pattern, err
+}
+
+func intOrInts(raw json.RawMessage) (list []int, err error) {
+	if !set(raw) {
+		return nil, nil
+	}
+	if raw[0] != '[' {
+		raw = slices.Concat([]byte{'['}, raw, []byte{']'})
+	}
+	return list, json.Unmarshal(raw, &list)
+}
+
+// patterns reads an object of numbers, keeping the order of its keys.
+func patterns(raw json.RawMessage) (list []Pattern, err error) {
+	if !set(raw) {
+		return nil, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("not an object")
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var v float64
+		if err := d.Decode(&v); err != nil {
+			return nil, err
+		}
+		list = append(list, Pattern{key.(string), v})
+	}
+	return list, nil
+}
+
+func projNames() []string {
+	var names []string
+	for _, p := range projs {
+		names = append(names, p.name[strings.LastIndexByte(p.name, '.')+1:])
+	}
+	return names
+}
+
+// targetText shows the targets in messages.
+func (c *AdapterConfig) targetText() string {
+	if c.pattern != "" {
+		return strconv.Quote(c.pattern)
+	}
+	return "[" + strings.Join(c.Targets, " ") + "]"
+}
+
+// JSON is the adapter_config.json: the file that was read, or one that peft understands.
+func (c *AdapterConfig) JSON() []byte {
+	if c.raw != nil {
+		return c.raw
+	}
+	object := func(list []Pattern) json.RawMessage {
+		b := []byte{'{'}
+		for i, p := range list {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			key, _ := json.Marshal(p.Key)
+			b = strconv.AppendFloat(append(append(b, key...), ':'), p.Value, 'g', -1, 64)
+		}
+		return append(b, '}')
+	}
+	targets := c.Targets
+	if len(targets) == 0 || slices.Contains(targets, "all-linear") {
+		targets = projNames()
+	}
+	text, err := json.MarshalIndent(map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": c.base, "r": c.R, "lora_alpha": c.Alpha,
+		"use_rslora": c.RSLoRA, "lora_dropout": 0.0, "bias": "none", "target_modules": targets, "rank_pattern": object(c.RankPattern),
+		"alpha_pattern": object(c.AlphaPattern), "inference_mode": true, "fan_in_fan_out": false, "use_dora": false,
+		"modules_to_save": nil, "init_lora_weights": true,
+	}, "", "  ")
+	if err != nil {
+		panic(err) // numbers were checked to be finite
+	}
+	return append(text, '\n')
+}

@@ -1,0 +1,125 @@
+// Package model says what a Llama, a Mistral, a Qwen2 and a Qwen3 is: one block, with a table row for each architecture's
+// differences; weights by their checkpoint names; the forward pass and its mirror, the backward; LoRA adapters; load and save.
+//
+// A pass goes over a [Batch] of segments, each a run of tokens of one sequence, and nothing is padded. Keys and values always go
+// through a KV cache, so that prefill, decode and training are one piece of code. Forward ends with the hidden states after the final norm;
+// logits are made from them and [Model.Head] by the device's operations, in chunks.
+//
+//	dev := ref.New()
+//	m, err := model.Load(dev, "models/SmolLM2-135M-Instruct", model.Options{DType: kernels.BF16})
+//	kv, err := dev.NewKV(m.KVSpec(pages, kernels.BF16))
+//	ws, err := m.NewWorkspace(512, model.WorkspaceOptions{})
+//	h := m.Forward(ws, &model.Batch{IDs: ids, Pos: pos, Slots: slots, Segs: segs}, kv) // [T, C]
+//
+// A Model belongs to the goroutine that uses its device. Shape letters are those of package kernels.
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// Options say how a model's weights are held.
+type Options struct {
+	DType     kernels.DType // of matrices: F32, BF16 or Q8; norms and biases are F32 always
+	Trainable bool          // every parameter gets an F32 master and a gradient; not with Q8
+}
+
+// Model is a decoder on a device. Treat its fields as read-only.
+type Model struct {
+	Config    *Config
+	Device    kernels.Device
+	DType     kernels.DType
+	Trainable bool
+	Dir       string // where it was loaded from, "" if it was not
+
+	*bank
+	embed, norm, head *Param // head is nil when tied
+	layers            []layer
+	rope              ropeTable
+}
+
+// newModel makes the parameters of c, all zero.
+func newModel(dev kernels.Device, c *Config, o Options) (*Model, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	if o.DType == 0 {
+		o.DType = kernels.BF16
+	}
+	m := &Model{Config: c, Device: dev, DType: o.DType, Trainable: o.Trainable, layers: make([]layer, c.Layers)}
+	var params []*Param
+	slots(c, m, func(name string, shape []int, place **Param) {
+		*place = &Param{Name: name, Shape: shape}
+		params = append(params, *place)
+	})
+	var err error
+	if m.bank, err = newBank(dev, o.DType, o.Trainable, params); err != nil {
+		return nil, err
+	}
+	m.rope.inv = invFreq(c)
+	return m, nil
+}
+
+// Close frees the model's memory. Adapters and workspaces made from it are closed before.
+func (m *Model) Close() {
+	if m.bank == nil {
+		return
+	}
+	m.rope.free()
+	m.free()
+	m.bank = nil
+}
+
+// Params are the trainable parameters, in the order of the checkpoint: none if the model is frozen.
+func (m *Model) Params() []*Param { return m.trained() }
+
+// ZeroGrads clears all gradients.
+func (m *Model) ZeroGrads() { m.zeroGrads() }
+
+// Repack brings the packed weight of p up to date with its master, after an optimiser step. Vectors need nothing.
+func (m *Model) Repack(p *Param) { m.repack(p) }
+
+// Head is the output matrix [V, C]: the embedding if they are tied.
+func (m *Model) Head() kernels.Weight { return m.headParam().W }
+
+// HeadGrad is the gradient of Head, F32 [V, C]; none if the model is frozen.
+func (m *Model) HeadGrad() kernels.Tensor { return m.headParam().Grad }
+
+func (m *Model) headParam() *Param {
+	if m.head == nil {
+		return m.embed
+	}
+	return m.head
+}
+
+// KVSpec describes a cache for this model.
+func (m *Model) KVSpec(pages int, t kernels.DType) kernels.KVSpec {
+	return kernels.KVSpec{Layers: m.Config.Layers, Pages: pages, KVHeads: m.Config.KVHeads, HeadDim: m.Config.HeadDim, Type: t}
+}
+
+// Clone copies the weights into a new model held as o says: a frozen copy is the reference of a KL term, or the simulator `same`.
+// A trainable model's masters are what is copied.
+func (m *Model) Clone(o Options) (*Model, error) {
+	if o.DType == 0 {
+		o.DType = m.DType
+	}
+	c, err := newModel(m.Device, m.Config, o)
+	if err != nil {
+		return nil, fmt.Errorf("copying the model: %w", err)
+	}
+	c.Dir = m.Dir
+	if err := m.each(nil, func(p *Param, row0 int, rows []float32) error {
+		c.store(c.byName[p.Name], row0, bytesOf(rows), kernels.F32)
+		return nil
+	}); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("copying the model: %w", err)
+	}
+	return c, nil
+}
+
+func (m *Model) eps() float32   { return m.Config.Eps }
+func (m *Model) scale() float32 { return float32(1 / math.Sqrt(float64(m.Config.HeadDim))) }

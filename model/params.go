@@ -1,0 +1,171 @@
+package model
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
+// Param is one tensor of a checkpoint or of an adapter.
+type Param struct {
+	Name  string // as in the file
+	Shape []int  // as in the file: [N, K], or [n] for norms and biases
+
+	// W is a matrix as the operations use it, nil for vectors. After Master changes, Repack brings W up to date.
+	W kernels.Weight
+	// Master is F32 [N, K]: what the optimiser moves; none for the matrices of a frozen model. A vector is F32 [1, n] in every
+	// model and is used as it is.
+	Master kernels.Tensor
+	// Grad is F32 of Master's shape, what Backward adds to; none in a frozen model.
+	Grad kernels.Tensor
+}
+
+// size is the parameter's shape as a matrix; a vector is one row.
+func (p *Param) size() (rows, cols int) {
+	if len(p.Shape) == 1 {
+		return 1, p.Shape[0]
+	}
+	return p.Shape[0], p.Shape[1]
+}
+
+// bank holds the memory of a list of parameters: masters in one buffer, gradients in another, each weight its own.
+type bank struct {
+	dev       kernels.Device
+	dtype     kernels.DType // of matrices
+	trainable bool
+	params    []*Param
+	byName    map[string]*Param
+	grads     kernels.Tensor // [1, all], padding included
+	bufs      []kernels.Buffer
+	wide      []float32 // staging of store
+}
+
+// newBank allocates params, which have their names and shapes; everything is zero.
+func newBank(dev kernels.Device, dtype kernels.DType, trainable bool, params []*Param) (b *bank, err error) {
+	if trainable && dtype == kernels.Q8 {
+		return nil, fmt.Errorf("q8 weights cannot be trained: use bf16 or f32, or train an adapter on the frozen q8 model")
+	}
+	b = &bank{dev: dev, dtype: dtype, trainable: trainable, params: params, byName: make(map[string]*Param, len(params))}
+	defer func() {
+		if err != nil {
+			b.free()
+			b = nil
+		}
+	}()
+	masters, grads := newArena(), newArena()
+	for _, p := range params {
+		b.byName[p.Name] = p
+		n, k := p.size()
+		if trainable || len(p.Shape) == 1 {
+			masters.add(&p.Master, kernels.F32, n, k)
+		}
+		if trainable {
+			grads.add(&p.Grad, kernels.F32, n, k)
+		}
+	}
+	for _, a := range []*arena{masters, grads} {
+		buf, err := a.alloc(dev)
+		if err != nil {
+			return b, err
+		}
+		b.bufs = append(b.bufs, buf)
+	}
+	if trainable {
+		b.grads = kernels.Mat(b.bufs[1], kernels.F32, 0, 1, int(grads.bytes/4))
+	}
+	for _, p := range params {
+		if len(p.Shape) == 2 {
+			if p.W, err = dev.NewWeight(p.Shape[0], p.Shape[1], dtype); err != nil {
+				return b, fmt.Errorf("making room for %s %v: %w", p.Name, p.Shape, err)
+			}
+		}
+	}
+	return b, nil
+}
+
+func (b *bank) free() {
+	for _, p := range b.params {
+		if p.W != nil {
+			p.W.Free()
+		}
+		p.W, p.Master, p.Grad = nil, kernels.Tensor{}, kernels.Tensor{}
+	}
+	for _, buf := range b.bufs {
+		buf.Free()
+	}
+	b.bufs = nil
+}
+
+// op is the type to which operands of a weight gradient are rounded.
+func (b *bank) op() kernels.DType {
+	if b.dtype == kernels.F32 {
+		return kernels.F32
+	}
+	return kernels.BF16
+}
+
+// trained lists the parameters that have gradients.
+func (b *bank) trained() []*Param {
+	if !b.trainable {
+		return nil
+	}
+	return b.params
+}
+
+func (b *bank) zeroGrads() {
+	if b.trainable {
+		b.dev.Zero(b.grads)
+	}
+}
+
+func (b *bank) repack(p *Param) {
+	if p.W != nil && !p.Master.IsZero() {
+		b.dev.Pack(p.W, p.Master)
+	}
+}
+
+// store sets rows [row0, ...) of p from host bytes of type src (F32, BF16, F16), a vector always as a whole.
+func (b *bank) store(p *Param, row0 int, rows []byte, src kernels.DType) {
+	if p.W != nil {
+		b.dev.PackHost(p.W, row0, rows, src)
+	}
+	if p.Master.IsZero() {
+		return
+	}
+	_, k := p.size()
+	kernels.Upload(b.dev, p.Master.RowRange(row0, len(rows)/src.Size()/k), b.widen(rows, src))
+}
+
+// widen sees host bytes as float32, converting where they are not; valid until the next call.
+func (b *bank) widen(rows []byte, src kernels.DType) []float32 {
+	if src == kernels.F32 {
+		return cast[float32](rows)
+	}
+	if n := len(rows) / 2; cap(b.wide) < n {
+		b.wide = make([]float32, n)
+	}
+	out := b.wide[:len(rows)/2]
+	if src == kernels.F16 {
+		num.WidenF16(out, cast[uint16](rows))
+	} else {
+		num.WidenBF16(out, cast[uint16](rows))
+	}
+	return out
+}
+
+// chunkRows is how many rows of k columns are moved at a time: about a million elements, in whole panels of 32.
+func chunkRows(k int) int { return max(32, (1<<20)/max(k, 1)/32*32) }
+
+// cast sees bytes of this machine's order, aligned, as elements.
+func cast[E uint16 | uint64 | float32](b []byte) []E {
+	var e E
+	return unsafe.Slice((*E)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(e)))
+}
+
+// bytesOf sees elements as bytes.
+func bytesOf[E uint16 | uint64 | float32](s []E) []byte {
+	var e E
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(e)))
+}

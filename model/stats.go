@@ -1,0 +1,70 @@
+package model
+
+import "github.com/zerosearch-go/zerosearch/kernels"
+
+// Parameters is the number of weights, a tied matrix once.
+func (c *Config) Parameters() int64 {
+	var n int64
+	c.eachShape(func(_ string, shape []int) {
+		k := int64(1)
+		for _, s := range shape {
+			k *= int64(s)
+		}
+		n += k
+	})
+	return n
+}
+
+// eachShape walks through the checkpoint's tensors without making any.
+func (c *Config) eachShape(visit func(name string, shape []int)) {
+	slots(c, &Model{layers: make([]layer, c.Layers)}, func(name string, shape []int, _ **Param) { visit(name, shape) })
+}
+
+// WeightBytes is what the weights occupy held as t, without the padding of a device's layout: matrices in t (Q8: 8 bits and an f16
+// scale for every 32), norms and biases F32.
+func (c *Config) WeightBytes(t kernels.DType) int64 {
+	var n int64
+	c.eachShape(func(_ string, shape []int) {
+		switch {
+		case len(shape) == 1:
+			n += 4 * int64(shape[0])
+		case t == kernels.Q8:
+			n += int64(shape[0]) * int64((shape[1]+31)/32) * 34
+		default:
+			n += int64(shape[0]) * int64(shape[1]) * int64(t.Size())
+		}
+	})
+	return n
+}
+
+// TrainBytes is what full fine-tuning adds to WeightBytes: F32 masters, gradients and AdamW's two moments.
+func (c *Config) TrainBytes() int64 { return 16 * c.Parameters() }
+
+// KVBytes is what a token occupies in a KV cache of type t.
+func (c *Config) KVBytes(t kernels.DType) int64 {
+	return 2 * int64(c.Layers) * int64(dimGD(c)) * int64(t.Size())
+}
+
+// WorkspaceBytes is what NewWorkspace takes for maxTokens tokens, without what grows with slots, positions and rank.
+func (c *Config) WorkspaceBytes(maxTokens int, o WorkspaceOptions) int64 {
+	w := &Workspace{m: &Model{Config: c}, max: maxTokens, o: o}
+	a := newArena()
+	w.lay(a)
+	return a.bytes
+}
+
+// FLOPs is the arithmetic of one token at position pos, forward: 2 a weight that it is multiplied with, and attention over
+// pos+1 keys. logits says whether the output matrix is applied to it. Training costs three times that (the backward is two
+// forwards), with a frozen base about twice.
+func (c *Config) FLOPs(pos int, logits bool) int64 {
+	var n int64
+	for _, p := range projs {
+		n += 2 * int64(p.out(c)) * int64(p.in(c))
+	}
+	n += 4 * int64(dimHD(c)) * int64(pos+1)
+	n *= int64(c.Layers)
+	if logits {
+		n += 2 * int64(c.Vocab) * int64(c.Hidden)
+	}
+	return n
+}

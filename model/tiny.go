@@ -1,0 +1,89 @@
+package model
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// initStd is the standard deviation of fresh weights; matrices that write to the residual stream get 1/sqrt(2L) of it, so that the
+// stream does not grow with depth (GPT-2, Radford et al. 2019).
+const initStd = 0.02
+
+// NewRandom makes a model of shape c with fresh weights: normal, norms one, biases zero. The same seed gives the same weights on every
+// machine.
+func NewRandom(dev kernels.Device, c *Config, o Options, seed uint64) (*Model, error) {
+	m, err := newModel(dev, c, o)
+	if err != nil {
+		return nil, fmt.Errorf("making a model: %w", err)
+	}
+	for _, p := range m.params {
+		n, k := p.size()
+		std := initStd
+		if strings.HasSuffix(p.Name, projs[O].name+".weight") || strings.HasSuffix(p.Name, projs[Down].name+".weight") {
+			std /= math.Sqrt(float64(2 * c.Layers))
+		}
+		g := newDraw(seed, p.Name)
+		m.fill(p, n, k, func(row []float32) {
+			for i := range row {
+				switch {
+				case len(p.Shape) == 2:
+					row[i] = float32(std * g.normal())
+				case strings.HasSuffix(p.Name, ".weight"):
+					row[i] = 1
+				}
+			}
+		})
+	}
+	m.wide = nil
+	return m, nil
+}
+
+// fill stores rows made by row, which gets zeros.
+func (b *bank) fill(p *Param, n, k int, row func([]float32)) {
+	step := min(n, chunkRows(k))
+	host := make([]float32, step*k)
+	for r := 0; r < n; r += step {
+		rows := host[:min(step, n-r)*k]
+		clear(rows)
+		row(rows)
+		b.store(p, r, bytesOf(rows), kernels.F32)
+	}
+}
+
+// draw is a stream of random numbers that uses exact integer arithmetic only, so that it is the same everywhere.
+type draw struct{ state uint64 }
+
+// newDraw starts the stream of a seed and a parameter's name.
+func newDraw(seed uint64, name string) *draw {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	d := &draw{seed}
+	d.state = d.next() ^ h.Sum64()
+	return d
+}
+
+// next is SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+func (d *draw) next() uint64 {
+	d.state += 0x9e3779b97f4a7c15
+	z := d.state
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// uniform is in [0, 1), a multiple of 2^-53.
+func (d *draw) uniform() float64 { return float64(d.next()>>11) / (1 << 53) }
+
+// normal is the sum of twelve uniforms of 16 bits, less its mean: variance 1, a normal distribution cut at six deviations.
+func (d *draw) normal() float64 {
+	sum := int64(0)
+	for range 3 {
+		x := d.next()
+		sum += int64(x&0xffff + x>>16&0xffff + x>>32&0xffff + x>>48)
+	}
+	return (float64(sum) - 12*65535/2.0) / 65536
+}

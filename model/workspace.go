@@ -1,0 +1,257 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// WorkspaceOptions say what a workspace is for. The counts make room in advance, so that a lack of memory is an error of
+// NewWorkspace; where a pass needs more than was said, room is made then, and a lack of memory panics.
+type WorkspaceOptions struct {
+	Keep      bool                 // for Backward: keep activations
+	Recompute func(layer int) bool // with Keep: layers that keep their input only and are computed again in Backward; nil: none
+	Positions int                  // positions 0..Positions-1 will occur
+	Slots     int                  // with Keep: slots of the training KV cache
+	Rank      int                  // largest rank of an adapter
+}
+
+// Workspace is the memory of a pass: scratch, and with Keep the activations that Backward needs. One pass at a time.
+type Workspace struct {
+	m    *Model
+	max  int
+	o    WorkspaceOptions
+	bufs []kernels.Buffer
+
+	full, cut tensors // for max tokens; for the t tokens of the pass under way
+	t         int
+
+	dk, dv kernels.Tensor // [S, G*D] gradients of one layer's keys and values, a row a slot
+	u, du  kernels.Tensor // [max, R] of adapters
+	runs   []run
+}
+
+// tensors are the views of a pass, T rows each.
+type tensors struct {
+	ids, pos, slots kernels.Tensor // I32 [T, 1]
+	acts            []acts         // a layer each
+	last, h         kernels.Tensor // [T, C] residual stream after the last layer; after the final norm
+
+	// Scratch of one layer, forward and again in backward.
+	n        kernels.Tensor // [T, C] a norm's output
+	q        kernels.Tensor // [T, H*D] queries after their norm (qk norm only)
+	k, v, kn kernels.Tensor // [T, G*D]; kn: keys after their norm (qk norm only)
+	act      kernels.Tensor // [T, F] the gated activation
+
+	// Scratch of backward.
+	rstd         kernels.Tensor // [T, 1]
+	rstdQ, rstdK kernels.Tensor // [T, H], [T, G]
+	dx, dn       kernels.Tensor // [T, C]
+	dq, dy       kernels.Tensor // [T, H*D]
+	dact         kernels.Tensor // [T, F]
+}
+
+// acts are what a layer's backward needs. Without Keep all layers share one set, in which x2 is x.
+type acts struct {
+	x        kernels.Tensor // [T, C] the layer's input
+	q        kernels.Tensor // [T, H*D] queries, before their norm or else after RoPE
+	kp       kernels.Tensor // [T, G*D] keys before their norm (qk norm only)
+	y        kernels.Tensor // [T, H*D] attention's output
+	lse      kernels.Tensor // [T, H]; none without Keep
+	x2       kernels.Tensor // [T, C] the residual stream between attention and MLP
+	gate, up kernels.Tensor // [T, F]
+}
+
+// NewWorkspace makes room for passes of up to maxTokens tokens.
+func (m *Model) NewWorkspace(maxTokens int, o WorkspaceOptions) (*Workspace, error) {
+	if maxTokens < 1 {
+		return nil, fmt.Errorf("workspace: %d tokens", maxTokens)
+	}
+	w := &Workspace{m: m, max: maxTokens, o: o, t: -1}
+	a := newArena()
+	w.lay(a)
+	buf, err := a.alloc(m.Device)
+	if err != nil {
+		return nil, fmt.Errorf("workspace for %d tokens: %w", maxTokens, err)
+	}
+	w.bufs = append(w.bufs, buf)
+	w.share()
+	if err := w.reserve(o.Positions, o.Slots, o.Rank); err != nil {
+		w.Close()
+		return nil, fmt.Errorf("workspace for %d tokens: %w", maxTokens, err)
+	}
+	return w, nil
+}
+
+// lay reserves the tensors of full.
+func (w *Workspace) lay(a *arena) {
+	c, f := w.m.Config, &w.full
+	hd, gd := dimHD(c), dimGD(c)
+	add := func(t *kernels.Tensor, cols int) { a.add(t, kernels.F32, w.max, cols) }
+	for _, t := range []*kernels.Tensor{&f.ids, &f.pos, &f.slots} {
+		a.add(t, kernels.I32, w.max, 1)
+	}
+	set := func(s *acts) { // everything but x and x2
+		add(&s.q, hd)
+		add(&s.y, hd)
+		add(&s.gate, c.Inter)
+		add(&s.up, c.Inter)
+		if c.QKNorm {
+			add(&s.kp, gd)
+		}
+		if w.o.Keep {
+			add(&s.lse, c.Heads)
+			add(&s.x2, c.Hidden)
+		}
+	}
+	f.acts = make([]acts, c.Layers+1) // the last one is the set that is shared
+	shared := !w.o.Keep
+	for l := range c.Layers {
+		if w.o.Keep {
+			add(&f.acts[l].x, c.Hidden)
+		}
+		if w.keeps(l) {
+			set(&f.acts[l])
+		} else {
+			shared = true
+		}
+	}
+	if shared {
+		set(&f.acts[c.Layers])
+	}
+	add(&f.last, c.Hidden)
+	add(&f.h, c.Hidden)
+	add(&f.n, c.Hidden)
+	add(&f.k, gd)
+	add(&f.v, gd)
+	add(&f.act, c.Inter)
+	if c.QKNorm {
+		add(&f.q, hd)
+		add(&f.kn, gd)
+	}
+	if !w.o.Keep {
+		return
+	}
+	add(&f.rstd, 1)
+	add(&f.dx, c.Hidden)
+	add(&f.dn, c.Hidden)
+	add(&f.dq, hd)
+	add(&f.dy, hd)
+	add(&f.dact, c.Inter)
+	if c.QKNorm {
+		add(&f.rstdQ, c.Heads)
+		add(&f.rstdK, c.KVHeads)
+	}
+}
+
+// keeps reports whether layer l has activations of its own.
+func (w *Workspace) keeps(l int) bool {
+	return w.o.Keep && (w.o.Recompute == nil || !w.o.Recompute(l))
+}
+
+// share gives the layers that keep nothing, or only their input, the shared set.
+func (w *Workspace) share() {
+	f := &w.full
+	n := len(f.acts) - 1
+	for l := range n {
+		switch x := f.acts[l].x; {
+		case !w.o.Keep:
+			f.acts[l] = f.acts[n]
+			f.acts[l].x, f.acts[l].x2 = f.last, f.last
+		case !w.keeps(l):
+			f.acts[l] = f.acts[n]
+			f.acts[l].x = x
+		}
+	}
+	f.acts = f.acts[:n]
+	w.cut.acts = make([]acts, n)
+}
+
+// reserve makes room for what grows with positions, slots and rank.
+func (w *Workspace) reserve(positions, slots, rank int) error {
+	d := w.m.Device
+	if err := w.m.rope.grow(d, positions); err != nil {
+		return err
+	}
+	gd := dimGD(w.m.Config)
+	for _, g := range []struct {
+		t          *kernels.Tensor
+		rows, cols int
+	}{{&w.dk, slots, gd}, {&w.dv, slots, gd}, {&w.u, w.max, rank}, {&w.du, w.max, rank}} {
+		if g.rows <= g.t.Rows && g.cols <= g.t.Cols || g.rows*g.cols == 0 {
+			continue
+		}
+		t, err := kernels.NewTensor(d, kernels.F32, g.rows, g.cols)
+		if err != nil {
+			return err
+		}
+		if !g.t.IsZero() {
+			g.t.Buf.Free()
+		}
+		*g.t = t
+	}
+	return nil
+}
+
+// need is reserve in the middle of a pass.
+func (w *Workspace) need(positions, slots, rank int) {
+	if err := w.reserve(positions, slots, rank); err != nil {
+		panic(fmt.Sprintf("model: %v: say so in WorkspaceOptions to have this as an error before the pass", err))
+	}
+}
+
+// resize points cut at the first t rows of everything.
+func (w *Workspace) resize(t int) {
+	if w.t == t {
+		return
+	}
+	w.t = t
+	cut := func(x *kernels.Tensor) {
+		if !x.IsZero() {
+			*x = x.RowRange(0, t)
+		}
+	}
+	layers := w.cut.acts
+	w.cut = w.full
+	w.cut.acts = layers
+	c := &w.cut
+	for _, x := range []*kernels.Tensor{&c.ids, &c.pos, &c.slots, &c.last, &c.h, &c.n, &c.q, &c.k, &c.v, &c.kn, &c.act,
+		&c.rstd, &c.rstdQ, &c.rstdK, &c.dx, &c.dn, &c.dq, &c.dy, &c.dact} {
+		cut(x)
+	}
+	for l := range layers {
+		layers[l] = w.full.acts[l]
+		a := &layers[l]
+		for _, x := range []*kernels.Tensor{&a.x, &a.q, &a.kp, &a.y, &a.lse, &a.x2, &a.gate, &a.up} {
+			cut(x)
+		}
+	}
+}
+
+// Bytes is the memory that the workspace holds.
+func (w *Workspace) Bytes() int64 {
+	var n int64
+	for _, b := range w.bufs {
+		n += b.Bytes()
+	}
+	for _, t := range []kernels.Tensor{w.dk, w.dv, w.u, w.du} {
+		if !t.IsZero() {
+			n += t.Buf.Bytes()
+		}
+	}
+	return n
+}
+
+// Close frees the workspace.
+func (w *Workspace) Close() {
+	for _, t := range []*kernels.Tensor{&w.dk, &w.dv, &w.u, &w.du} {
+		if !t.IsZero() {
+			t.Buf.Free()
+			*t = kernels.Tensor{}
+		}
+	}
+	for _, b := range w.bufs {
+		b.Free()
+	}
+	w.bufs = nil
+}
