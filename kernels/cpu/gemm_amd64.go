@@ -1,0 +1,5 @@
+//go:build !noasm
+
+package cpu
+
+func (g *gemmState) choose(isa) {}

@@ -1,0 +1,5 @@
+//go:build noasm || !amd64
+
+package cpu
+
+func (g *gemmState) choose(isa) {}

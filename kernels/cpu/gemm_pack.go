@@ -1,0 +1,124 @@
+package cpu
+
+import (
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
+// format is how a step of an operand is held.
+type format uint8
+
+const (
+	single    format = iota // [width] F32
+	pairs                   // [width][2] BF16: k even in the lower half of a word
+	pairsWide               // [2][width] F32 that were rounded to BF16, k odd first: for machines without products of BF16
+)
+
+// put stores the step of column i whose two elements are even and odd; a single step has even only.
+func (f format) put(dst []uint32, stride, s, i int, even, odd float32) {
+	switch f {
+	case single:
+		dst[s*stride+i] = bits(even)
+	case pairs:
+		dst[s*stride+i] = uint32(num.BF16FromF32(even)) | uint32(num.BF16FromF32(odd))<<16
+	case pairsWide:
+		dst[2*s*stride+i] = uint32(num.BF16FromF32(odd)) << 16
+		dst[(2*s+1)*stride+i] = uint32(num.BF16FromF32(even)) << 16
+	}
+}
+
+// packRows packs elements [from, k) of mr rows, ld apart, as a tile of A. from is even.
+func packRows(f format, dst []uint32, src []float32, ld, mr, from, k int) {
+	for i := range mr {
+		x := src[i*ld:][:k]
+		if f == single {
+			for s := from; s < k; s++ {
+				dst[s*mr+i] = bits(x[s])
+			}
+			continue
+		}
+		for s := from; s+1 < k; s += 2 {
+			f.put(dst, mr, s/2, i, x[s], x[s+1])
+		}
+		if k%2 == 1 {
+			f.put(dst, mr, k/2, i, x[k-1], 0)
+		}
+	}
+}
+
+func rowPacker(f format) func(dst []uint32, src []float32, ld, mr, k int) {
+	return func(dst []uint32, src []float32, ld, mr, k int) { packRows(f, dst, src, ld, mr, 0, k) }
+}
+
+// packColumns packs t rows of width elements, ld apart: the chain runs over the rows. Columns [width, stride) become zero.
+func packColumns(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
+	if f == single {
+		for s := range t {
+			for i, x := range src[s*ld:][:width] {
+				dst[s*stride+i] = bits(x)
+			}
+			clear(dst[s*stride+width : (s+1)*stride])
+		}
+		return
+	}
+	for s := 0; s < t; s += 2 {
+		even, odd := src[s*ld:][:width], []float32(nil)
+		if s+1 < t {
+			odd = src[(s+1)*ld:][:width]
+		}
+		for i := range stride {
+			var e, o float32
+			if i < width {
+				e = even[i]
+				if odd != nil {
+					o = odd[i]
+				}
+			}
+			f.put(dst, stride, s/2, i, e, o)
+		}
+	}
+}
+
+// turnPanel makes panel p of the transposed weight w [n, k]: columns k in [32p, 32p+32), steps over n.
+func turnPanel(dst []uint32, w *weight, p int) {
+	for q := range w.panels() {
+		turnBlock(dst, w, p, q)
+	}
+}
+
+// turnBlock is the part of turnPanel from panel q of w.
+func turnBlock(dst []uint32, w *weight, p, q int) {
+	rows := min(panelCols, w.n-q*panelCols) // n of this panel
+	cols := min(panelCols, w.k-p*panelCols) // k of this block
+	if w.t == kernels.F32 {
+		src := w.panel(q)
+		for j := range rows {
+			step := dst[(q*panelCols+j)*panelCols:][:panelCols]
+			for i := range cols {
+				step[i] = src[(p*panelCols+i)*panelCols+j]
+			}
+			clear(step[cols:])
+		}
+		return
+	}
+	for j := 0; j < rows; j += 2 {
+		step := dst[(q*panelCols+j)/2*panelCols:][:panelCols]
+		for i := range cols {
+			step[i] = uint32(w.bf16At(q*panelCols+j, p*panelCols+i))
+			if j+1 < rows {
+				step[i] |= uint32(w.bf16At(q*panelCols+j+1, p*panelCols+i)) << 16
+			}
+		}
+		clear(step[cols:])
+	}
+}
+
+// bf16At is element (n, k) of a BF16 or Q8 weight, rounded to BF16.
+func (w *weight) bf16At(n, k int) uint16 {
+	p, col := n/panelCols, n%panelCols
+	if w.t == kernels.Q8 {
+		b := w.block(p, k/q8Group)
+		return num.BF16FromF32(float32(int(b[q8At(col, k%q8Group)])-128) * q8Scale(b, col))
+	}
+	return uint16(w.panel(p)[k/2*panelCols+col] >> (k % 2 * 16))
+}

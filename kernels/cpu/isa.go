@@ -1,0 +1,36 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// isa is an instruction set that operations are written for.
+type isa uint8
+
+const (
+	generic    isa = iota // plain Go
+	neon                  // arm64
+	avx2                  // with FMA and F16C
+	avx512                // F, BW, DQ, VL
+	avx512bf16            // and BF16, VNNI
+)
+
+var isaNames = [...]string{generic: "generic", neon: "neon", avx2: "avx2", avx512: "avx512", avx512bf16: "avx512bf16"}
+
+// String is the name of the path.
+func (i isa) String() string { return isaNames[i] }
+
+func isaNamed(name string) isa {
+	for i, n := range isaNames {
+		if n == name {
+			return isa(i)
+		}
+	}
+	panic(fmt.Sprintf("cpu: no path %q", name))
+}
+
+// Paths are the implementations of this package: avx512bf16, avx512, avx2, neon, generic. The environment variable
+// ZEROSEARCH_CPU_PATH chooses one; -tags noasm leaves generic.
+var Paths, pathsErr = kernels.NewPaths("ZEROSEARCH_CPU_PATH", isaPaths()...)

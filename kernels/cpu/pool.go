@@ -1,0 +1,128 @@
+package cpu
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxThreads = 1024
+	// spinFor is how long a worker without work keeps its processor: longer than the gaps between the operations of a step,
+	// far shorter than anything a person or a timer notices.
+	spinFor = 60 * time.Microsecond
+	// spinPolls is how often a worker looks for work before it lets other goroutines run: about a microsecond.
+	spinPolls = 32
+)
+
+// pool runs tasks on a fixed set of goroutines. Within a step its workers spin, so that a fork and join costs about a
+// microsecond; idle ones park after spinFor and give their processor back. A goroutine that wants to run never waits for a
+// spinning worker: they yield every microsecond.
+//
+// Tasks are claimed one by one, in ascending order, from a word that holds both their number and the next index. A worker that comes
+// late, because the scheduler gave its processor to somebody else, finds nothing left and holds nobody up: the caller works too, and
+// waits only for tasks that were claimed. With one thread everything runs in the caller.
+type pool struct {
+	threads int
+	f       func(worker, task int) // written before ticket; read by holders of a valid claim only
+
+	_      [64]byte
+	ticket atomic.Uint64 // number of tasks << 32 | next index
+	_      [56]byte
+	left   atomic.Int64 // tasks not finished
+	_      [56]byte
+	parked atomic.Int32 // workers that wait for wake, or are about to
+	closed atomic.Bool
+	_      [56]byte
+	wake   chan struct{}
+}
+
+func newPool(threads int) *pool {
+	p := &pool{threads: threads, wake: make(chan struct{}, threads)}
+	for w := 1; w < threads; w++ {
+		go p.work(w)
+	}
+	return p
+}
+
+// Run calls f(0) ... f(n-1), each once, on any thread, and returns when all have finished. f must not call Run.
+func (p *pool) Run(n int, f func(task int)) {
+	p.RunWorker(n, func(_, task int) { f(task) })
+}
+
+// RunWorker is Run for tasks that need scratch of their own: worker is in [0, threads) and no two tasks with the same worker run at
+// the same time. Which worker runs a task changes from call to call: results must not depend on it.
+func (p *pool) RunWorker(n int, f func(worker, task int)) {
+	if p.threads == 1 || n <= 1 {
+		for i := range n {
+			f(0, i)
+		}
+		return
+	}
+	p.f = f
+	p.left.Store(int64(n))
+	p.ticket.Store(uint64(n) << 32)
+	for range min(int(p.parked.Load()), n-1) {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+	p.drain(0)
+	for polls := 0; p.left.Load() != 0; polls++ {
+		if pause(); polls%spinPolls == spinPolls-1 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// drain runs tasks until none is unclaimed and reports whether it ran any.
+func (p *pool) drain(worker int) bool {
+	ran := false
+	for {
+		t := p.ticket.Load()
+		if uint32(t) >= uint32(t>>32) {
+			return ran
+		}
+		if !p.ticket.CompareAndSwap(t, t+1) {
+			continue
+		}
+		p.f(worker, int(uint32(t)))
+		p.left.Add(-1)
+		ran = true
+	}
+}
+
+func (p *pool) work(worker int) {
+	idle := time.Now()
+	for polls := 0; !p.closed.Load(); polls++ {
+		if p.drain(worker) {
+			idle, polls = time.Now(), 0
+			continue
+		}
+		if pause(); polls%spinPolls != spinPolls-1 {
+			continue
+		}
+		runtime.Gosched()
+		if time.Since(idle) < spinFor {
+			continue
+		}
+		// parked is raised before the last look, Run stores ticket before it reads parked: one of the two sees the other.
+		p.parked.Add(1)
+		if !p.drain(worker) && !p.closed.Load() {
+			<-p.wake
+		}
+		p.parked.Add(-1)
+		idle = time.Now()
+	}
+}
+
+func (p *pool) close() {
+	p.closed.Store(true)
+	for range p.threads {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
