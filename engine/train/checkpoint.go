@@ -1,0 +1,154 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/safetensors"
+)
+
+// SaveDir makes the folder final by letting write fill a folder beside it, flushing every file and renaming: final is never half
+// written, whatever happens when. An older final is replaced. What an earlier, killed attempt left is removed first.
+func SaveDir(final string, write func(dir string) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("saving %s: %w", final, err)
+		}
+	}()
+	parent := filepath.Dir(final)
+	aside := filepath.Join(parent, ".writing-"+filepath.Base(final))
+	if err := os.RemoveAll(aside); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(aside, 0o755); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(aside)
+		}
+	}()
+	if err := write(aside); err != nil {
+		return err
+	}
+	if err := syncTree(aside); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(final); err != nil {
+		return err
+	}
+	if err := os.Rename(aside, final); err != nil {
+		return err
+	}
+	return syncPath(parent)
+}
+
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return syncPath(path)
+	})
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	// Some file systems cannot sync a folder; the data is safe all the same.
+	if st, serr := f.Stat(); err != nil && serr == nil && st.IsDir() {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+const stateFile = "optimizer.safetensors"
+
+// SaveState writes optimizer.safetensors into dir: for every parameter P its F32 master "P", and AdamW's moments "m.P" and "v.P".
+// The number of steps taken is in the metadata.
+func (t *Trainer) SaveState(dir string) error {
+	var specs []safetensors.Spec
+	for _, e := range t.state() {
+		specs = append(specs, safetensors.Spec{Name: e.name, DType: safetensors.F32, Shape: e.shape})
+	}
+	w, err := safetensors.Create(filepath.Join(dir, stateFile), specs, map[string]string{"format": "pt", "step": strconv.Itoa(t.step)})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	var host []float32
+	for _, e := range t.state() {
+		if cap(host) < e.t.Len() {
+			host = make([]float32, e.t.Len())
+		}
+		host = host[:e.t.Len()]
+		if err := kernels.Download(t.dev, host, e.t); err != nil {
+			return err
+		}
+		if err := w.WriteFloat32(e.name, host); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the bits that an
+// uninterrupted run would have given.
+func (t *Trainer) LoadState(dir string) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("restoring the optimiser from %s: %w", dir, err)
+		}
+	}()
+	f, err := safetensors.Open(filepath.Join(dir, stateFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	step, err := strconv.Atoi(f.Metadata()["step"])
+	if err != nil || step < 0 {
+		return fmt.Errorf("%s carries no step count: it was not written by this program", stateFile)
+	}
+	for _, e := range t.state() {
+		src, ok := f.Tensor(e.name)
+		if !ok {
+			return fmt.Errorf("%s has no tensor %q: the checkpoint is of another model or of other trained parameters", stateFile, e.name)
+		}
+		host := make([]float32, e.t.Len())
+		if src.Elements() != len(host) {
+			return fmt.Errorf("tensor %q has shape %v where %v is wanted", e.name, src.Shape, e.shape)
+		}
+		if err := src.Float32(host); err != nil {
+			return err
+		}
+		kernels.Upload(t.dev, e.t, host)
+	}
+	for _, p := range t.params {
+		t.repack(p)
+	}
+	t.step = step
+	return t.dev.Sync()
+}
+
+type stateEntry struct {
+	name  string
+	shape []int
+	t     kernels.Tensor
+}
+
+func (t *Trainer) state() []stateEntry {
+	var out []stateEntry
+	for i, p := range t.params {
+		out = append(out, stateEntry{p.Name, p.Shape, p.Master},
+			stateEntry{"m." + p.Name, p.Shape, t.moments[i].m}, stateEntry{"v." + p.Name, p.Shape, t.moments[i].v})
+	}
+	return out
+}

@@ -1,0 +1,144 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// Sequence is one text to learn from or to score: ids as they were sampled or read, never text that is tokenised again.
+type Sequence struct {
+	IDs []int32
+	// Mask[i] says that IDs[i] is trained on: its log-probability given IDs[:i] enters the loss. Mask[0] is ignored.
+	Mask []bool
+	// Prefix is a key shared by sequences that begin with the same Shared ids (the prompt of a group); such sequences should stand
+	// side by side. The common part is computed once in forward and backward, in whole KV pages. Prefix 0: nothing is shared.
+	Prefix uint64
+	Shared int
+}
+
+// Trained is the number of ids that Mask selects.
+func (s Sequence) Trained() int {
+	n := 0
+	for i := 1; i < len(s.IDs) && i < len(s.Mask); i++ {
+		if s.Mask[i] {
+			n++
+		}
+	}
+	return n
+}
+
+// span is where one sequence's trained tokens lie in the targets of a packed batch.
+type span struct{ seq, from, to int }
+
+// packed is a micro-batch: sequences laid end to end, nothing padded, every segment on KV pages of its own but for the pages
+// of a shared prefix, which the continuations list too.
+type packed struct {
+	batch   model.Batch
+	pages   int     // KV pages in use
+	rows    []int32 // batch rows whose hidden state predicts a trained id
+	targets []int32 // the ids they predict
+	spans   []span
+}
+
+func pagesOf(tokens int) int { return (tokens + kernels.PageSize - 1) / kernels.PageSize }
+
+// sharedLen is how many of s's first ids are computed once for its group: whole pages, and at least the last id before the first
+// trained one stays with the continuation, so that every row predicts for one sequence only.
+func (s Sequence) sharedLen() int {
+	if s.Prefix == 0 {
+		return 0
+	}
+	n := min(s.Shared, len(s.IDs)-1)
+	for i := 1; i <= n && i < len(s.Mask); i++ {
+		if s.Mask[i] {
+			n = i - 1
+			break
+		}
+	}
+	if n >= s.Shared {
+		n = s.Shared - 1
+	}
+	return max(n, 0) / kernels.PageSize * kernels.PageSize
+}
+
+// pack splits seqs, in order, into micro-batches of at most maxTokens computed tokens each (one sequence may exceed it alone).
+func pack(seqs []Sequence, maxTokens int) []*packed {
+	var out []*packed
+	var p *packed
+	var prefix uint64
+	var prefixSeg kernels.Segment
+	for i, s := range seqs {
+		shared := s.sharedLen()
+		reuse := p != nil && shared > 0 && s.Prefix == prefix && prefixSeg.Len == shared
+		cost := len(s.IDs)
+		if reuse {
+			cost -= shared
+		}
+		if p == nil || len(p.batch.IDs)+cost > maxTokens {
+			p, reuse = new(packed), false
+			out = append(out, p)
+		}
+		if shared > 0 && !reuse {
+			prefix, prefixSeg = s.Prefix, p.add(s.IDs[:shared], 0, nil)
+		}
+		if shared == 0 {
+			prefix = 0
+			prefixSeg = kernels.Segment{}
+		}
+		seg := p.add(s.IDs[shared:], shared, prefixSeg.Pages[:shared/kernels.PageSize])
+		p.target(i, s, seg, shared)
+	}
+	return out
+}
+
+// add appends a segment of ids that starts at position start on top of the pages of its prefix.
+func (p *packed) add(ids []int32, start int, prefix []int32) kernels.Segment {
+	seg := kernels.Segment{Row: len(p.batch.IDs), Len: len(ids), Start: start}
+	seg.Pages = append(seg.Pages, prefix...)
+	for range pagesOf(start+len(ids)) - len(prefix) {
+		seg.Pages = append(seg.Pages, int32(p.pages))
+		p.pages++
+	}
+	for i, id := range ids {
+		pos := start + i
+		p.batch.IDs = append(p.batch.IDs, id)
+		p.batch.Pos = append(p.batch.Pos, int32(pos))
+		p.batch.Slots = append(p.batch.Slots, seg.Pages[pos/kernels.PageSize]*kernels.PageSize+int32(pos%kernels.PageSize))
+	}
+	p.batch.Segs = append(p.batch.Segs, seg)
+	return seg
+}
+
+func (p *packed) target(seq int, s Sequence, seg kernels.Segment, shared int) {
+	sp := span{seq: seq, from: len(p.rows)}
+	for i := 1; i < len(s.IDs) && i < len(s.Mask); i++ {
+		if s.Mask[i] {
+			p.rows = append(p.rows, int32(seg.Row+i-1-shared))
+			p.targets = append(p.targets, s.IDs[i])
+		}
+	}
+	sp.to = len(p.rows)
+	p.spans = append(p.spans, sp)
+}
+
+func check(seqs []Sequence, vocab, maxPos int) error {
+	for i, s := range seqs {
+		if len(s.IDs) == 0 {
+			return fmt.Errorf("sequence %d is empty", i)
+		}
+		if len(s.Mask) != len(s.IDs) {
+			return fmt.Errorf("sequence %d has %d ids and a mask of %d", i, len(s.IDs), len(s.Mask))
+		}
+		if maxPos > 0 && len(s.IDs) > maxPos {
+			return fmt.Errorf("sequence %d has %d ids, more than the %d positions of the model: shorten it or filter it out", i, len(s.IDs), maxPos)
+		}
+		for _, id := range s.IDs {
+			if id < 0 || int(id) >= vocab {
+				return fmt.Errorf("sequence %d: id %d is outside the vocabulary of %d: is it another tokenizer's?", i, id, vocab)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,258 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// passes runs packed micro-batches through a model: forward, log-probabilities, and back. It owns the workspace and the KV pages,
+// which grow to the largest micro-batch seen.
+type passes struct {
+	dev       kernels.Device
+	m         *model.Model
+	adapter   *model.Adapter
+	kvType    kernels.DType
+	keep      bool // keep activations for a backward
+	recompute bool
+
+	ws       *model.Workspace
+	wsTokens int
+	kv       kernels.KV
+	out      outputs
+}
+
+// outputs are the device tensors of the trained rows: hidden states, targets and what LogProb fills.
+type outputs struct {
+	cap                int
+	h, dh              kernels.Tensor // [cap, C]
+	dhAll              kernels.Tensor // [T, C], gradient of every row's final hidden state
+	rows, targets      kernels.Tensor // I32 [cap, 1]
+	logp, entropy, lse kernels.Tensor // F32 [cap, 1]
+	dlogp, dentropy    kernels.Tensor
+}
+
+func (x *passes) close() {
+	if x.ws != nil {
+		x.ws.Close()
+	}
+	if x.kv != nil {
+		x.kv.Free()
+	}
+	x.out.free()
+	x.ws, x.kv, x.wsTokens = nil, nil, 0
+}
+
+func (o *outputs) all() []*kernels.Tensor {
+	return []*kernels.Tensor{&o.h, &o.dh, &o.dhAll, &o.rows, &o.targets, &o.logp, &o.entropy, &o.lse, &o.dlogp, &o.dentropy}
+}
+
+func (o *outputs) free() {
+	for _, t := range o.all() {
+		if !t.IsZero() {
+			t.Buf.Free()
+		}
+	}
+	*o = outputs{}
+}
+
+// grow makes room for p.
+func (x *passes) grow(p *packed) (err error) {
+	T, n := len(p.batch.IDs), max(1, len(p.rows))
+	if T > x.wsTokens {
+		if x.ws != nil {
+			x.ws.Close()
+			x.ws = nil
+		}
+		x.wsTokens = T
+		o := model.WorkspaceOptions{Keep: x.keep, Slots: p.pages * kernels.PageSize}
+		if x.recompute {
+			o.Recompute = func(int) bool { return true }
+		}
+		if x.ws, err = x.m.NewWorkspace(T, o); err != nil {
+			return fmt.Errorf("allocating activations for %d tokens (fewer with --micro-batch-tokens): %w", T, err)
+		}
+		x.out.free()
+	}
+	if x.kv == nil || x.kv.Spec().Pages < p.pages {
+		if x.kv != nil {
+			x.kv.Free()
+			x.kv = nil
+		}
+		if x.kv, err = x.dev.NewKV(x.m.KVSpec(p.pages, x.kvType)); err != nil {
+			return fmt.Errorf("allocating %d KV pages: %w", p.pages, err)
+		}
+	}
+	if x.out.cap < n || x.out.h.IsZero() {
+		x.out.free()
+		return x.allocOutputs(max(n, x.out.cap))
+	}
+	return nil
+}
+
+func (x *passes) allocOutputs(n int) error {
+	o, C := &x.out, x.m.Config.Hidden
+	o.cap = n
+	alloc := func(dst *kernels.Tensor, t kernels.DType, rows, cols int) (err error) {
+		*dst, err = kernels.NewTensor(x.dev, t, rows, cols)
+		return err
+	}
+	for _, s := range []struct {
+		dst        *kernels.Tensor
+		t          kernels.DType
+		rows, cols int
+		backward   bool
+	}{
+		{&o.h, kernels.F32, n, C, false}, {&o.dh, kernels.F32, n, C, true}, {&o.dhAll, kernels.F32, x.wsTokens, C, true},
+		{&o.rows, kernels.I32, n, 1, false}, {&o.targets, kernels.I32, n, 1, false},
+		{&o.logp, kernels.F32, n, 1, false}, {&o.entropy, kernels.F32, n, 1, false}, {&o.lse, kernels.F32, n, 1, false},
+		{&o.dlogp, kernels.F32, n, 1, true}, {&o.dentropy, kernels.F32, n, 1, true},
+	} {
+		if s.backward && !x.keep {
+			continue
+		}
+		if err := alloc(s.dst, s.t, s.rows, s.cols); err != nil {
+			return fmt.Errorf("allocating the outputs of %d tokens: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// forward runs p and returns the log-probabilities and entropies of its targets.
+func (x *passes) forward(p *packed, invTemp float32) (logp, entropy []float32, err error) {
+	if err := x.grow(p); err != nil {
+		return nil, nil, err
+	}
+	if x.adapter != nil {
+		p.batch.Adapters = make([]*model.Adapter, len(p.batch.Segs))
+		for i := range p.batch.Adapters {
+			p.batch.Adapters[i] = x.adapter
+		}
+	}
+	h := x.m.Forward(x.ws, &p.batch, x.kv)
+	n := len(p.rows)
+	if n == 0 {
+		return nil, nil, nil
+	}
+	o := x.out
+	kernels.Upload(x.dev, o.rows.RowRange(0, n), p.rows)
+	kernels.Upload(x.dev, o.targets.RowRange(0, n), p.targets)
+	x.dev.Gather(o.h.RowRange(0, n), h, o.rows.RowRange(0, n))
+	x.dev.LogProb(x.logProbs(n), o.h.RowRange(0, n), x.m.Head(), o.targets.RowRange(0, n), invTemp)
+	logp, entropy = make([]float32, n), make([]float32, n)
+	if err := kernels.Download(x.dev, logp, o.logp.RowRange(0, n)); err != nil {
+		return nil, nil, err
+	}
+	return logp, entropy, kernels.Download(x.dev, entropy, o.entropy.RowRange(0, n))
+}
+
+func (x *passes) logProbs(n int) kernels.LogProbs {
+	return kernels.LogProbs{Logp: x.out.logp.RowRange(0, n), Entropy: x.out.entropy.RowRange(0, n), LSE: x.out.lse.RowRange(0, n)}
+}
+
+// learn adds the gradient of loss over p to the parameters.
+func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
+	logp, entropy, err := x.forward(p, invTemp)
+	if err != nil {
+		return err
+	}
+	n := len(p.rows)
+	dlogp, dentropy := make([]float32, n), make([]float32, n)
+	for _, s := range p.spans {
+		if bad := firstNonFinite(logp[s.from:s.to]); bad >= 0 {
+			return &NonFiniteError{Seq: s.seq, Token: bad, Value: logp[s.from+bad]}
+		}
+		if err := loss(s.seq, logp[s.from:s.to], entropy[s.from:s.to], dlogp[s.from:s.to], dentropy[s.from:s.to]); err != nil {
+			return err
+		}
+	}
+	useEntropy := !allZero(dentropy)
+	if !useEntropy && allZero(dlogp) {
+		return nil // nothing to learn here, e.g. zero advantages
+	}
+	o := x.out
+	kernels.Upload(x.dev, o.dlogp.RowRange(0, n), dlogp)
+	var dent kernels.Tensor
+	if useEntropy {
+		dent = o.dentropy.RowRange(0, n)
+		kernels.Upload(x.dev, dent, dentropy)
+	}
+	T := len(p.batch.IDs)
+	x.dev.LogProbBackward(o.dh.RowRange(0, n), x.headGrad(), o.h.RowRange(0, n), x.m.Head(), o.targets.RowRange(0, n),
+		x.logProbs(n), o.dlogp.RowRange(0, n), dent, invTemp)
+	x.dev.Zero(o.dhAll.RowRange(0, T))
+	x.dev.ScatterAdd(o.dhAll.RowRange(0, T), o.dh.RowRange(0, n), o.rows.RowRange(0, n))
+	x.m.Backward(x.ws, &p.batch, x.kv, o.dhAll.RowRange(0, T))
+	return x.dev.Sync()
+}
+
+func (x *passes) headGrad() kernels.Tensor {
+	if x.adapter != nil {
+		return kernels.Tensor{}
+	}
+	return x.m.HeadGrad()
+}
+
+// NonFiniteError says which trained id of which sequence has a log-probability that is not finite.
+type NonFiniteError struct {
+	Seq, Token int
+	Value      float32
+}
+
+func (e *NonFiniteError) Error() string {
+	return fmt.Sprintf("the log-probability of trained token %d of sequence %d is %v: weights or inputs have overflowed: lower the learning rate or use --dtype f32",
+		e.Token, e.Seq, e.Value)
+}
+
+func firstNonFinite(x []float32) int {
+	for i, v := range x {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return i
+		}
+	}
+	return -1
+}
+
+func allZero(x []float32) bool {
+	for _, v := range x {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Scorer computes log-probabilities of trained ids with a frozen model: the reference of a KL term, or an evaluation.
+type Scorer struct {
+	pass passes
+	o    Options
+}
+
+// NewScorer scores with m, or with m and adapter a; nothing is kept for a backward.
+func NewScorer(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) *Scorer {
+	o = o.withDefaults()
+	return &Scorer{o: o, pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType}}
+}
+
+// Score returns for each sequence the log-probabilities and entropies of its trained ids.
+func (s *Scorer) Score(seqs []Sequence) (logps, entropies [][]float32, err error) {
+	if err := check(seqs, s.pass.m.Config.Vocab, s.pass.m.Config.MaxPos); err != nil {
+		return nil, nil, fmt.Errorf("scoring: %w", err)
+	}
+	logps, entropies = make([][]float32, len(seqs)), make([][]float32, len(seqs))
+	for _, p := range pack(seqs, s.o.MicroBatchTokens) {
+		logp, entropy, err := s.pass.forward(p, float32(1/s.o.Temperature))
+		if err != nil {
+			return nil, nil, fmt.Errorf("scoring: %w", err)
+		}
+		for _, sp := range p.spans {
+			logps[sp.seq], entropies[sp.seq] = logp[sp.from:sp.to], entropy[sp.from:sp.to]
+		}
+	}
+	return logps, entropies, nil
+}
+
+// Close frees workspace and pages.
+func (s *Scorer) Close() { s.pass.close() }

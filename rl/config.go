@@ -1,0 +1,146 @@
+package rl
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Config is every option of a training run, by its command-line name. The struct tags carry help and default for the command line
+// and for YAML; ZeroSearch's own script names are kept where there is one (arXiv 2505.04588; notes in docs/options.md).
+type Config struct {
+	Policy   PolicyConfig   `embed:"" yaml:",inline"`
+	Data     DataConfig     `embed:"" yaml:",inline"`
+	Search   SearchConfig   `embed:"" yaml:",inline"`
+	Rollout  RolloutConfig  `embed:"" yaml:",inline"`
+	Algo     AlgoConfig     `embed:"" yaml:",inline"`
+	Optim    OptimConfig    `embed:"" yaml:",inline"`
+	Schedule ScheduleConfig `embed:"" yaml:",inline"`
+}
+
+// PolicyConfig says which weights are trained and how they are held.
+type PolicyConfig struct {
+	Model        string  `name:"model" help:"Hugging Face folder of the policy, or a run directory (its last checkpoint)." placeholder:"DIR"`
+	Adapter      string  `name:"adapter" help:"peft folder to continue from." placeholder:"DIR"`
+	RefModel     string  `name:"ref-model" help:"Reference of the KL term (default: the starting weights)." placeholder:"DIR"`
+	LoRAR        int     `name:"lora-r" help:"Rank of the LoRA adapter to train; 0 trains all weights." default:"0"`
+	LoRAAlpha    float64 `name:"lora-alpha" help:"LoRA scale is alpha/r; 0 means 2r." default:"0"`
+	LoRATargets  string  `name:"lora-targets" help:"Comma-separated projections, or all-linear." default:"all-linear"`
+	DType        string  `name:"dtype" help:"Weights and matmul operands: f32 or bf16 (frozen models also q8)." default:"bf16"`
+	KVDType      string  `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
+	ChatTemplate string  `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
+}
+
+// DataConfig names questions.
+type DataConfig struct {
+	Data      string `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers." placeholder:"FILE"`
+	EvalData  string `name:"eval-data" help:"Held-out questions, evaluated greedily." placeholder:"FILE"`
+	EvalEvery int    `name:"eval-every" help:"Evaluate every N steps; 0: never." default:"0"`
+	EvalLimit int    `name:"eval-limit" help:"At most N held-out questions; 0: all." default:"0"`
+	NoShuffle bool   `name:"no-shuffle" help:"Take the questions in file order."`
+}
+
+// SearchConfig chooses the engine behind <search> and the curriculum of its noise.
+type SearchConfig struct {
+	Mode           string   `name:"search-mode" help:"simulate_prompt, simulate_sft, bm25 or none." default:"simulate_prompt"`
+	Engine         string   `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
+	SimulationLLM  string   `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, or same (the starting weights)." default:"same"`
+	StartThreshold float64  `name:"start-threshold" help:"Share of noisy documents at the first step (tau)." default:"0"`
+	EndThreshold   float64  `name:"end-threshold" help:"Share of noisy documents at the last step." default:"0.5"`
+	NoiseRate      *float64 `name:"noise-rate" help:"Fixed share of noisy documents, instead of the curriculum." placeholder:"P"`
+	TopK           int      `name:"topk" help:"Documents per query." default:"5"`
+	Corpus         string   `name:"corpus" help:"JSONL of {id, contents} for bm25." placeholder:"FILE"`
+	SimTemperature float64  `name:"simulation-temperature" help:"Sampling temperature of the simulator." default:"0.8"`
+	SimMaxTokens   int      `name:"simulation-max-tokens" help:"Longest simulated result." default:"600"`
+}
+
+// RolloutConfig bounds an episode.
+type RolloutConfig struct {
+	BatchSize   int     `name:"train-batch-size" help:"Questions per step." default:"64"`
+	N           int     `name:"n" help:"Rollouts per question (the group)." default:"5"`
+	MaxTurns    int     `name:"max-turns" help:"Turns that may search; one final turn follows." default:"5"`
+	MaxResponse int     `name:"max-response-length" help:"Ids per turn." default:"500"`
+	MaxStart    int     `name:"max-start-length" help:"Ids of the prompt; longer questions are refused." default:"2048"`
+	MaxObs      int     `name:"max-obs-length" help:"Ids of one search result; longer ones are cut." default:"2048"`
+	MaxContext  int     `name:"max-context" help:"Ids of a whole episode." default:"4096"`
+	Temperature float64 `name:"temperature" help:"Sampling temperature of the policy." default:"1"`
+	TopP        float64 `name:"top-p" help:"Nucleus sampling of the policy; below 1 the log-probs are still those of the full distribution." default:"1"`
+	Concurrency int     `name:"concurrency" help:"Episodes in flight; changes speed and memory, never a result." default:"256"`
+	MaxAttempts int     `name:"max-attempts" help:"How often a group that taught nothing (failed search; with --drop-zero-variance also equal rewards) is rolled out again." default:"2"`
+}
+
+// AlgoConfig is the learning rule.
+type AlgoConfig struct {
+	Algo             string  `name:"algo" help:"grpo, dr_grpo, rloo, reinforce or reinforce++." default:"grpo"`
+	Reward           string  `name:"reward" help:"f1, em, sub_em; shuffled and constant are negative controls." default:"f1"`
+	MiniBatch        int     `name:"ppo-mini-batch-size" help:"Trajectories per optimiser step; 0: all of a step." default:"0"`
+	ClipLow          float64 `name:"clip-low" help:"Ratio is clipped below 1-clip_low." default:"0.2"`
+	ClipHigh         float64 `name:"clip-high" help:"Ratio is clipped above 1+clip_high." default:"0.2"`
+	KLCoef           float64 `name:"kl-coef" help:"Weight of the k3 divergence from the reference; 0: no reference is kept." default:"0.001"`
+	EntropyCoef      float64 `name:"entropy-coef" help:"Weight of the entropy bonus." default:"0"`
+	LossAgg          string  `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean or seq-mean-token-sum-norm." default:"token-mean"`
+	DropZeroVariance bool    `name:"drop-zero-variance" help:"Roll out groups of equal rewards again (DAPO's dynamic sampling)."`
+}
+
+// OptimConfig is the optimiser.
+type OptimConfig struct {
+	LR               float64   `name:"lr" help:"Learning rate." default:"1e-6"`
+	Betas            []float64 `name:"betas" help:"AdamW's decay rates." default:"0.9,0.999"`
+	Eps              float64   `name:"eps" help:"AdamW's epsilon." default:"1e-8"`
+	WeightDecay      float64   `name:"weight-decay" help:"Decoupled weight decay, on every parameter." default:"0.01"`
+	MaxGradNorm      float64   `name:"max-grad-norm" help:"Global gradient norm; 0: no clipping." default:"1"`
+	LRSchedule       string    `name:"lr-schedule" help:"constant, linear or cosine, after the warm-up." default:"constant"`
+	WarmupRatio      float64   `name:"warmup-ratio" help:"Share of the steps with a rising learning rate." default:"0"`
+	MicroBatchTokens int       `name:"micro-batch-tokens" help:"Ids forwarded together in training." default:"4096"`
+	Recompute        bool      `name:"recompute" help:"Keep one activation per layer and recompute the rest: less memory, more time."`
+}
+
+// ScheduleConfig is the run itself.
+type ScheduleConfig struct {
+	TotalSteps int    `name:"total-steps" help:"Updates of the run." default:"203"`
+	SaveEvery  int    `name:"save-every" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"50"`
+	SaveDType  string `name:"save-dtype" help:"Type of saved weights (default: as --dtype)." default:""`
+	Out        string `name:"out" help:"Run directory." placeholder:"DIR"`
+	Resume     string `name:"resume" help:"Go on from the last checkpoint of --out (auto), or from a checkpoint folder." placeholder:"auto|DIR"`
+	Seed       uint64 `name:"seed" help:"Seed of everything that is drawn." default:"1"`
+}
+
+// Check refuses values that cannot work together, naming the flags.
+func (c *Config) Check() error {
+	r, a, s := &c.Rollout, &c.Algo, &c.Search
+	tau := func(x float64) bool { return x >= 0 && x <= 1 }
+	for _, p := range []struct {
+		bad bool
+		say string
+	}{
+		{c.Policy.Model == "", "--model is missing: give the policy's folder"},
+		{r.BatchSize < 1, "--train-batch-size must be at least 1"},
+		{r.N < 1, "--n must be at least 1"},
+		{r.N < 2 && strings.Contains(a.Algo, "grpo"), "--n 1 gives a group nothing to compare: use --n 2 or more, or --algo reinforce"},
+		{r.MaxTurns < 0, "--max-turns must not be negative"},
+		{r.MaxResponse < 1, "--max-response-length must be at least 1"},
+		{r.MaxContext <= 0 || r.MaxStart >= r.MaxContext && r.MaxStart <= 0, "--max-context must be positive"},
+		{!(r.Temperature > 0), "--temperature must be above 0 in training: a greedy policy explores nothing"},
+		{!(r.TopP > 0 && r.TopP <= 1), "--top-p must be above 0 and at most 1"},
+		{s.TopK < 1, "--topk must be at least 1"},
+		{!tau(s.StartThreshold) || !tau(s.EndThreshold), "--start-threshold and --end-threshold must lie between 0 and 1"},
+		{s.NoiseRate != nil && !tau(*s.NoiseRate), "--noise-rate must lie between 0 and 1"},
+		{s.Mode == "bm25" && s.Corpus == "", "--search-mode bm25 needs --corpus FILE"},
+		{a.ClipLow < 0 || a.ClipLow >= 1 || a.ClipHigh < 0, "--clip-low must lie in [0, 1) and --clip-high must not be negative"},
+		{a.KLCoef < 0, "--kl-coef must not be negative: a negative weight rewards drifting away"},
+		{a.MiniBatch < 0, "--ppo-mini-batch-size must not be negative"},
+		{!(c.Optim.LR >= 0), "--lr must not be negative"},
+		{len(c.Optim.Betas) != 2, "--betas takes two values, as in 0.9,0.999"},
+		{c.Policy.LoRAR < 0, "--lora-r must not be negative"},
+		{c.Policy.DType != "f32" && c.Policy.DType != "bf16", "--dtype of a policy must be f32 or bf16: q8 weights cannot be trained"},
+		{c.Schedule.TotalSteps < 1, "--total-steps must be at least 1"},
+	} {
+		if p.bad {
+			return errors.New(p.say)
+		}
+	}
+	if _, ok := algorithms[a.Algo]; !ok {
+		return fmt.Errorf("--algo %q is not known: use %s", a.Algo, strings.Join(algorithmNames(), ", "))
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+// Package track keeps a run directory: config.yaml, metrics.jsonl, episodes.jsonl and checkpoints/step-N.
+package track
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Run is a run directory that is being written.
+type Run struct {
+	Dir      string
+	metrics  *log
+	episodes *log
+}
+
+// Create makes or opens dir for a run that goes on after step (0: a new run). Logs are cut back to step. A directory that already
+// holds a run is refused for step 0 unless resume is meant.
+func Create(dir string, step int, resume bool) (*Run, error) {
+	if dir == "" {
+		return nil, errors.New("opening the run directory: no name given: say --out DIR")
+	}
+	metrics, episodes := filepath.Join(dir, "metrics.jsonl"), filepath.Join(dir, "episodes.jsonl")
+	if !resume {
+		if _, err := os.Stat(metrics); err == nil {
+			return nil, fmt.Errorf("opening the run directory: %s already holds a run: add --resume auto to go on with it, or choose another --out", dir)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "checkpoints"), 0o755); err != nil {
+		return nil, fmt.Errorf("opening the run directory: %w: choose another --out", err)
+	}
+	for _, p := range []string{metrics, episodes} {
+		if err := cutAfter(p, step); err != nil {
+			return nil, fmt.Errorf("opening the run directory: %w", err)
+		}
+	}
+	r := &Run{Dir: dir}
+	var err error
+	if r.metrics, err = openLog(metrics); err == nil {
+		r.episodes, err = openLog(episodes)
+	}
+	if err != nil {
+		r.Close()
+		return nil, fmt.Errorf("opening the run directory: %w", err)
+	}
+	return r, nil
+}
+
+// Metrics appends the line of one step.
+func (r *Run) Metrics(step int, m Metrics) error {
+	if err := r.metrics.append(m.line(step)); err != nil {
+		return fmt.Errorf("writing metrics: %w", err)
+	}
+	return nil
+}
+
+// Episode appends one trajectory, a JSON object without line breaks.
+func (r *Run) Episode(line []byte) error {
+	if err := r.episodes.append(append(line[:len(line):len(line)], '\n')); err != nil {
+		return fmt.Errorf("writing episodes: %w", err)
+	}
+	return nil
+}
+
+// Config writes the resolved configuration.
+func (r *Run) Config(yaml []byte) error {
+	return os.WriteFile(filepath.Join(r.Dir, "config.yaml"), yaml, 0o644)
+}
+
+// Checkpoint is the folder of step's checkpoint.
+func (r *Run) Checkpoint(step int) string { return Checkpoint(r.Dir, step) }
+
+// Sync makes the logs durable.
+func (r *Run) Sync() error { return errors.Join(r.metrics.f.Sync(), r.episodes.f.Sync()) }
+
+// Close closes the logs.
+func (r *Run) Close() error {
+	var errs []error
+	for _, l := range []*log{r.metrics, r.episodes} {
+		if l != nil {
+			errs = append(errs, l.f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Checkpoint is the folder of step's checkpoint in run directory dir.
+func Checkpoint(dir string, step int) string {
+	return filepath.Join(dir, "checkpoints", "step-"+strconv.Itoa(step))
+}
+
+// Last finds the newest complete checkpoint of run directory dir; ok is false if there is none.
+func Last(dir string) (path string, step int, ok bool) {
+	entries, err := os.ReadDir(filepath.Join(dir, "checkpoints"))
+	if err != nil {
+		return "", 0, false
+	}
+	var steps []int
+	for _, e := range entries {
+		if n, err := strconv.Atoi(strings.TrimPrefix(e.Name(), "step-")); err == nil && e.IsDir() && strings.HasPrefix(e.Name(), "step-") {
+			steps = append(steps, n)
+		}
+	}
+	if len(steps) == 0 {
+		return "", 0, false
+	}
+	sort.Ints(steps)
+	n := steps[len(steps)-1]
+	return Checkpoint(dir, n), n, true
+}
+
+// ModelDir resolves what --model may name: a model folder stays, a run directory becomes its last checkpoint.
+func ModelDir(dir string) (string, error) {
+	for _, name := range []string{"config.json", "adapter_config.json"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return dir, nil
+		}
+	}
+	if path, _, ok := Last(dir); ok {
+		return path, nil
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return "", fmt.Errorf("opening model %s: %w", dir, err)
+	}
+	return "", fmt.Errorf("opening model %s: it holds neither config.json nor checkpoints/step-N: give a Hugging Face folder or a run directory", dir)
+}
