@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"slices"
 	"unsafe"
 
 	"github.com/zerosearch-go/zerosearch/num"
@@ -209,15 +210,14 @@ func pieces[T uint16 | uint32 | uint64](b []byte, f func(at int, part []T)) {
 	}
 	var buffer [512]T
 	size := int(unsafe.Sizeof(buffer[0]))
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&buffer)), unsafe.Sizeof(buffer))
 	for at := 0; at*size < len(b); at += len(buffer) {
-		part := buffer[:min(len(buffer), len(b)/size-at)]
-		for i := range part {
-			x := uint64(0)
-			for k := size - 1; k >= 0; k-- {
-				x = x<<8 | uint64(b[(at+i)*size+k])
+		n := copy(raw, b[at*size:])
+		if !littleEndian {
+			for i := 0; i < n; i += size {
+				slices.Reverse(raw[i : i+size])
 			}
-			part[i] = T(x)
 		}
-		f(at, part)
+		f(at, buffer[:n/size])
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -137,17 +138,21 @@ func TestWriteFloat32(t *testing.T) {
 func TestCreateErrors(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.safetensors")
-	for want, specs := range map[string][]Spec{
-		`tensor "a": announced twice`:                                       {{"a", F32, nil}, {"a", F32, nil}},
-		`tensor "a": unknown dtype "f32"`:                                   {{"a", "f32", nil}},
-		`tensor "__metadata__": the name is reserved`:                       {{"__metadata__", F32, nil}},
-		`tensor "\xff": the name is not valid UTF-8`:                        {{"\xff", F32, nil}},
-		`tensor "a": shape [2 -1] has a negative size`:                      {{"a", F32, []int{2, -1}}},
-		`tensor "a": shape [3] of F4 ends inside a byte`:                    {{"a", F4, []int{3}}},
-		`tensor "a": shape [4294967296 4294967296] of U8 overflows 64 bits`: {{"a", U8, []int{1 << 32, 1 << 32}}},
-		`tensor "a": shape [9223372036854775807] of U64 overflows 64 bits`:  {{"a", U64, []int{math.MaxInt}}},
-		`tensor "b": the file grows beyond 2^63 bytes`:                      {{"a", U8, []int{1 << 60}}, {"c", U8, []int{1 << 60}}, {"d", U16, []int{1 << 59}}, {"e", F64, []int{1 << 57}}, {"f", F64, []int{1 << 57}}, {"g", F64, []int{1 << 57}}, {"h", F64, []int{1 << 57}}, {"b", U8, []int{1 << 60}}},
-	} {
+	cases := map[string][]Spec{
+		`tensor "a": announced twice`:                    {{"a", F32, nil}, {"a", F32, nil}},
+		`tensor "a": unknown dtype "f32"`:                {{"a", "f32", nil}},
+		`tensor "__metadata__": the name is reserved`:    {{"__metadata__", F32, nil}},
+		`tensor "\xff": the name is not valid UTF-8`:     {{"\xff", F32, nil}},
+		`tensor "a": shape [2 -1] has a negative size`:   {{"a", F32, []int{2, -1}}},
+		`tensor "a": shape [3] of F4 ends inside a byte`: {{"a", F4, []int{3}}},
+	}
+	if strconv.IntSize == 64 {
+		quarter := math.MaxInt/4 + 1 // 2^61
+		cases[`tensor "a": shape [2305843009213693952 8] of U8 overflows 64 bits`] = []Spec{{"a", U8, []int{quarter, 8}}}
+		cases[`tensor "a": shape [2305843009213693952] of U16 overflows 64 bits`] = []Spec{{"a", U16, []int{quarter}}}
+		cases[`tensor "d": the file grows beyond 2^63 bytes`] = []Spec{{"a", U8, []int{quarter - 1}}, {"b", U8, []int{quarter - 1}}, {"c", U8, []int{quarter - 1}}, {"d", U8, []int{quarter - 1}}}
+	}
+	for want, specs := range cases {
 		_, err := Create(path, specs, nil)
 		require.EqualError(t, err, "safetensors: create "+path+": "+want)
 	}
