@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// batch is a plan as a device sees it: rows, and what is wanted of them.
+type batch struct {
+	model.Batch
+	draws  []draw
+	rules  []kernels.Sampling // of draws
+	scores []scored           // by temperature
+	tops   []top
+}
+
+// draw is a row whose next token is sampled, for item at of the plan.
+type draw struct {
+	row int32
+	at  int
+}
+
+// scored is a row that predicts target; the result goes to place at of the job.
+type scored struct {
+	row, target int32
+	job         *job
+	at          int
+}
+
+// top is a row whose most likely next tokens are wanted.
+type top struct {
+	row int32
+	job *job
+}
+
+// fill lays out p, reusing b's memory.
+func (b *batch) fill(p *plan) {
+	b.IDs, b.Pos, b.Slots, b.Segs, b.Adapters = b.IDs[:0], b.Pos[:0], b.Slots[:0], b.Segs[:0], b.Adapters[:0]
+	b.draws, b.rules, b.scores, b.tops = b.draws[:0], b.rules[:0], b.scores[:0], b.tops[:0]
+	for at, it := range p.items {
+		q, pages, row := it.seq, it.seq.table.Pages(), len(b.IDs)
+		for pos := it.start; pos < it.start+it.n; pos++ {
+			b.Pos = append(b.Pos, int32(pos))
+			b.Slots = append(b.Slots, pages[pos/kernels.PageSize]*kernels.PageSize+int32(pos%kernels.PageSize))
+		}
+		b.IDs = append(b.IDs, q.ids[it.start:it.start+it.n]...)
+		b.Segs = append(b.Segs, kernels.Segment{Row: row, Len: it.n, Start: it.start, Pages: pages[:pagesFor(it.start+it.n)]})
+		b.Adapters = append(b.Adapters, q.job.adapter)
+		switch {
+		case q.scores:
+			b.wantScores(it, row)
+		case it.ends:
+			b.draws = append(b.draws, draw{int32(row + it.n - 1), at})
+			b.rules = append(b.rules, q.job.rule(len(q.ids)))
+		}
+	}
+	slices.SortStableFunc(b.scores, func(x, y scored) int { return cmp.Compare(x.job.invTemp, y.job.invTemp) })
+}
+
+// wantScores notes the rows of a scoring item that predict a wanted token.
+func (b *batch) wantScores(it item, row int) {
+	q := it.seq
+	for pos := max(it.start, q.job.from-1); pos < it.start+it.n && pos+1 < len(q.ids); pos++ {
+		b.scores = append(b.scores, scored{int32(row + pos - it.start), q.ids[pos+1], q.job, pos + 1 - q.job.from})
+	}
+	if it.ends && q.job.topK > 0 {
+		b.tops = append(b.tops, top{int32(row + it.n - 1), q.job})
+	}
+}

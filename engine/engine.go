@@ -1,0 +1,307 @@
+// Package engine runs models for many callers at once: it batches whatever is pending, keeps keys and values between requests, and
+// gives every caller the bits it would get if it were alone.
+//
+//	e := engine.New(dev, engine.Options{})
+//	defer e.Close()
+//	err := e.AddModel("policy", m, engine.ModelOptions{})
+//	res, err := e.Generate(ctx, engine.Request{Model: "policy", Prompt: ids, MaxTokens: 256, Temperature: 1, Stream: engine.Stream(seed, 7)})
+//
+// One goroutine, the loop, owns the device. Generate and Score may be called from any number of goroutines: write each episode as
+// straight-line code and start hundreds. To train, save or load, which need the device too, use Do; after weights have
+// changed, say so with Invalidate.
+//
+// What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache; a step of it becomes a
+// batch of segments (batch.go), one forward pass, and draws (sampler.go) keyed by the request's stream and the position (rng.go).
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"github.com/zerosearch-go/zerosearch/engine/kvcache"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// ErrClosed is the error of requests that an engine did not finish before Close.
+var ErrClosed = errors.New("the engine is closed")
+
+// Options are those of an engine as a whole.
+type Options struct {
+	// LogitsBytes bounds the memory for logits of a model: rows that sample are taken in chunks of so many bytes. 0: 64 MiB.
+	LogitsBytes int64
+}
+
+// Engine runs the models of one device.
+type Engine struct {
+	dev     kernels.Device
+	o       Options
+	stopped chan struct{} // closed when the loop has ended
+
+	mu      sync.Mutex
+	wake    *sync.Cond // something below has changed
+	runners map[string]*runner
+	keys    map[*model.Adapter]kvcache.Key
+	inbox   []arrival // in order of arrival, not yet seen by the loop
+	cancels []*job
+	changes []change
+	closed  bool
+	stats   map[string]ModelStats
+
+	sched scheduler // the loop's own
+	lanes map[*lane]*runner
+}
+
+// arrival is a request, or a task that wants the device for itself.
+type arrival struct {
+	job  *job
+	task *task
+}
+
+// task is a call of Do.
+type task struct {
+	f    func() error
+	err  error
+	done chan struct{}
+}
+
+// change says that weights are not what they were.
+type change struct {
+	r   *runner
+	key kvcache.Key
+	all bool
+}
+
+// New starts an engine on dev, which from now on belongs to its loop: use it inside Do only. Models are added with AddModel.
+func New(dev kernels.Device, o Options) *Engine {
+	if o.LogitsBytes <= 0 {
+		o.LogitsBytes = 64 << 20
+	}
+	e := &Engine{dev: dev, o: o, stopped: make(chan struct{}), runners: map[string]*runner{}, keys: map[*model.Adapter]kvcache.Key{},
+		stats: map[string]ModelStats{}, lanes: map[*lane]*runner{}}
+	e.wake = sync.NewCond(&e.mu)
+	go e.loop()
+	return e
+}
+
+// Close ends the loop, fails what is pending with ErrClosed and frees what the engine allocated; models, adapters and the device stay
+// their owners'. Not inside Do.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	e.closed = true
+	e.wake.Signal()
+	e.mu.Unlock()
+	<-e.stopped
+}
+
+// Do runs f with the device to itself: what came before is finished first, what comes later waits. It is how one trains, writes
+// checkpoints and loads models beside a running engine. f may call Invalidate, but no other method of the engine: they would
+// wait for f to end. A panic of f becomes an error. If ctx ends before f begins, f is not run.
+func (e *Engine) Do(ctx context.Context, f func() error) error {
+	t := &task{f: f, done: make(chan struct{})}
+	if err := e.submit(ctx, arrival{task: t}); err != nil {
+		return err
+	}
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+		if e.withdraw(func(a arrival) bool { return a.task == t }) {
+			return ctx.Err()
+		}
+		<-t.done
+	}
+	return t.err
+}
+
+// Invalidate says that the weights of a model have changed: nothing computed with the old ones is used again. Sequences under way
+// go on with the new ones. It may be called from anywhere; a name that is not there is ignored.
+func (e *Engine) Invalidate(model string) { e.invalidate(model, nil, true) }
+
+// InvalidateAdapter is Invalidate for one adapter of a model, or its base if a is nil (adapters' pages then stay, so use it only where
+// the base did not change for them).
+func (e *Engine) InvalidateAdapter(model string, a *model.Adapter) { e.invalidate(model, a, false) }
+
+func (e *Engine) invalidate(name string, a *model.Adapter, all bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r := e.runners[name]; r != nil {
+		e.changes = append(e.changes, change{r, e.key(a), all})
+	}
+}
+
+// key numbers an adapter; 0 is the base. e.mu is held.
+func (e *Engine) key(a *model.Adapter) kvcache.Key {
+	if a == nil {
+		return 0
+	}
+	k, ok := e.keys[a]
+	if !ok {
+		k = kvcache.Key(len(e.keys) + 1)
+		e.keys[a] = k
+	}
+	return k
+}
+
+// submit hands a to the loop.
+func (e *Engine) submit(ctx context.Context, a arrival) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	e.inbox = append(e.inbox, a)
+	e.wake.Signal()
+	return nil
+}
+
+// withdraw takes an arrival back that the loop has not seen, and says whether it was there.
+func (e *Engine) withdraw(is func(arrival) bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := slices.IndexFunc(e.inbox, is)
+	if i >= 0 {
+		e.inbox = slices.Delete(e.inbox, i, i+1)
+	}
+	return i >= 0
+}
+
+// cancel asks the loop to drop a job that it has seen.
+func (e *Engine) cancel(j *job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cancels = append(e.cancels, j)
+	e.wake.Signal()
+}
+
+// loop is the goroutine that owns the device: events in, a step or a task, again. It sleeps when there is nothing to do.
+func (e *Engine) loop() {
+	defer close(e.stopped)
+	for {
+		t, ok := e.next()
+		if !ok {
+			e.release()
+			return
+		}
+		if t != nil {
+			t.err = protect("the task", t.f)
+			close(t.done)
+			continue
+		}
+		if err := protect("a step of the engine", e.step); err != nil {
+			e.fail(err)
+		}
+	}
+}
+
+// next takes in what has happened and waits until there is something to do: a task, or a step (nil). false: the engine is closed.
+func (e *Engine) next() (*task, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for !e.closed {
+		e.takeIn()
+		if !e.sched.idle() {
+			return nil, true
+		}
+		if len(e.inbox) > 0 { // a task, and what was before it is done
+			t := e.inbox[0].task
+			e.inbox = e.inbox[1:]
+			return t, true
+		}
+		e.wake.Wait()
+	}
+	return nil, false
+}
+
+// takeIn gives the scheduler all events, up to the first task: what comes behind that waits in the inbox.
+func (e *Engine) takeIn() {
+	for _, c := range e.changes {
+		c.r.lane.invalidate(c.key, c.all)
+	}
+	for len(e.inbox) > 0 && e.inbox[0].job != nil {
+		j := e.inbox[0].job
+		e.inbox = e.inbox[1:]
+		j.r.jobs[j] = true
+		e.sched.add(j.r.lane, j.q)
+	}
+	for _, j := range e.cancels {
+		if j.r.jobs[j] {
+			j.r.lane.cancel(j.q)
+			j.end(context.Canceled)
+		}
+	}
+	e.changes, e.cancels = e.changes[:0], e.cancels[:0]
+	e.publish()
+}
+
+// step is one pass of one model: schedule, run, draw the consequences.
+func (e *Engine) step() error {
+	p := e.sched.plan()
+	r := e.lanes[p.lane]
+	drawn, err := r.run(p)
+	if err != nil {
+		return fmt.Errorf("running %s: %w", r.name, err)
+	}
+	out := make([]outcome, len(p.items))
+	for i, it := range p.items {
+		if it.ends && !it.seq.scores {
+			out[i] = it.seq.job.take(drawn[i])
+		}
+	}
+	e.sched.done(p, out)
+	r.count(p)
+	e.mu.Lock()
+	e.publish()
+	e.mu.Unlock()
+	for i, it := range p.items {
+		if it.ends && (it.seq.scores || out[i].finish) {
+			it.seq.job.end(nil)
+		}
+	}
+	return nil
+}
+
+// fail ends everything under way with err: what the device holds after a failure is unknown, so all books are started anew.
+func (e *Engine) fail(err error) {
+	for _, r := range e.lanes {
+		r.reset()
+		for j := range r.jobs {
+			j.end(err)
+		}
+	}
+}
+
+// release is the end of the loop.
+func (e *Engine) release() {
+	e.fail(ErrClosed)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, a := range e.inbox {
+		if a.task != nil {
+			a.task.err = ErrClosed
+			close(a.task.done)
+		} else {
+			a.job.end(ErrClosed)
+		}
+	}
+	e.inbox = nil
+	for _, r := range e.runners {
+		r.close()
+	}
+}
+
+// protect runs f and turns a panic into an error that says where.
+func protect(what string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s: panic: %v\n%s", what, p, debug.Stack())
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// ModelOptions say how much room a model gets. The zero value is a sound default.
+type ModelOptions struct {
+	KVType kernels.DType // of keys and values, F32 or BF16. 0: F32 for a model in F32, else BF16
+
+	// KVPages is the size of the cache in pages of kernels.PageSize tokens. 0: KVBytes' worth; if that is 0 too, what MaxSequences
+	// sequences of MaxContext tokens need, counting at most 16 sequences where MaxSequences is left to its default.
+	KVPages int
+	KVBytes int64
+
+	MaxContext     int // longest sequence, prompt and generated. 0: the model's own limit, but at most 4096; never more than the pages hold
+	MaxSequences   int // sequences in one step. 0: 256
+	MaxBatchTokens int // tokens in one step, which bounds the workspace. 0: 512
+}
+
+// AddModel makes room for m under a name. The model remains the caller's; it must not be closed before the engine. Not inside Do.
+func (e *Engine) AddModel(name string, m *model.Model, o ModelOptions) error {
+	return e.Do(context.Background(), func() error {
+		e.mu.Lock()
+		_, dup := e.runners[name]
+		e.mu.Unlock()
+		if dup {
+			return fmt.Errorf("adding the model %s: there is one of this name", name)
+		}
+		r, err := newRunner(e.dev, name, m, o, e.o)
+		if err != nil {
+			return fmt.Errorf("adding the model %s: %w", name, err)
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.runners[name], e.lanes[r.lane] = r, r
+		e.sched.lanes = append(e.sched.lanes, r.lane)
+		return nil
+	})
+}
+
+// runner is a model with its memory: what the loop needs to run a plan.
+type runner struct {
+	name    string
+	m       *model.Model
+	dev     kernels.Device
+	ws      *model.Workspace
+	kv      kernels.KV
+	s       *sampler
+	lane    *lane
+	jobs    map[*job]bool // under way
+	context int           // longest sequence
+	b       batch         // reused
+	stats   ModelStats
+	since   time.Time
+}
+
+func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, eo Options) (r *runner, err error) {
+	pages, err := o.fill(m)
+	if err != nil {
+		return nil, err
+	}
+	r = &runner{name: name, m: m, dev: dev, jobs: map[*job]bool{}, context: min(o.MaxContext, pages*kernels.PageSize),
+		lane: newLane(name, pages, o.MaxBatchTokens, o.MaxSequences)}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if r.kv, err = dev.NewKV(m.KVSpec(pages, o.KVType)); err != nil {
+		return nil, fmt.Errorf("a cache of %d pages of %d tokens: %w: use fewer", pages, kernels.PageSize, err)
+	}
+	if r.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: r.context}); err != nil {
+		return nil, err
+	}
+	if r.s, err = newSampler(dev, m, o.MaxBatchTokens, r.lane.maxSeq, eo.LogitsBytes); err != nil {
+		return nil, err
+	}
+	r.stats = ModelStats{Name: name, Pages: pages, KVBytes: r.kv.Bytes(), WorkspaceBytes: r.ws.Bytes() + r.s.bytes, Context: r.context}
+	return r, nil
+}
+
+// fill replaces zeros by defaults and says how many pages there will be.
+func (o *ModelOptions) fill(m *model.Model) (pages int, err error) {
+	if o.KVPages < 0 || o.KVBytes < 0 || o.MaxContext < 0 || o.MaxSequences < 0 || o.MaxBatchTokens < 0 {
+		return 0, fmt.Errorf("negative sizes: %+v", *o)
+	}
+	if o.KVType == 0 {
+		if o.KVType = kernels.BF16; m.DType == kernels.F32 {
+			o.KVType = kernels.F32
+		}
+	}
+	if o.KVType != kernels.F32 && o.KVType != kernels.BF16 {
+		return 0, fmt.Errorf("keys and values cannot be %v: use f32 or bf16", o.KVType)
+	}
+	if o.MaxContext == 0 {
+		o.MaxContext = min(m.Config.MaxPos, 4096)
+	}
+	o.MaxContext = min(o.MaxContext, m.Config.MaxPos)
+	if o.MaxBatchTokens == 0 {
+		o.MaxBatchTokens = 512
+	}
+	full := o.MaxSequences
+	if full == 0 {
+		o.MaxSequences, full = 256, 16
+	}
+	switch {
+	case o.KVPages > 0:
+		return o.KVPages, nil
+	case o.KVBytes > 0:
+		pages = int(o.KVBytes / (int64(kernels.PageSize) * m.Config.KVBytes(o.KVType)))
+	default:
+		pages = pagesFor(o.MaxContext) * full
+	}
+	if pages < 1 {
+		return 0, fmt.Errorf("%d bytes do not hold a page of keys and values (%d tokens of %d bytes)",
+			o.KVBytes, kernels.PageSize, m.Config.KVBytes(o.KVType))
+	}
+	return pages, nil
+}
+
+// run is one step on the device. Of the result, items that sample have their entry.
+func (r *runner) run(p *plan) ([]drawn, error) {
+	r.since = time.Now()
+	r.b.fill(p)
+	if len(p.dst) > 0 {
+		r.dev.KVCopy(r.kv, p.dst, p.src)
+	}
+	h := r.m.Forward(r.ws, &r.b.Batch, r.kv)
+	out := make([]drawn, len(p.items))
+	if err := r.s.draw(h, &r.b, out); err != nil {
+		return nil, err
+	}
+	if err := r.s.score(h, &r.b); err != nil {
+		return nil, err
+	}
+	if len(r.b.draws)+len(r.b.scores) == 0 { // nothing was downloaded: wait here, so that an error belongs to its step
+		return out, r.dev.Sync()
+	}
+	return out, nil
+}
+
+// reset forgets all sequences and pages.
+func (r *runner) reset() {
+	l := r.lane
+	fresh := newLane(l.name, l.cache.Total(), l.maxTokens, l.maxSeq)
+	l.cache, l.waiting, l.running = fresh.cache, nil, nil
+}
+
+func (r *runner) close() {
+	if r.s != nil {
+		r.s.close()
+	}
+	if r.ws != nil {
+		r.ws.Close()
+	}
+	if r.kv != nil {
+		r.kv.Free()
+	}
+}

@@ -1,0 +1,291 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/zerosearch-go/zerosearch/engine/kvcache"
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// scheduler decides who runs when. It is a pure state machine: events go in (add, cancel, invalidate, done), plans come out, and it
+// knows no clock, goroutine or device. Between plan and done of one plan nothing else happens to it.
+//
+// The rules, a step being one pass of one model:
+//   - Models with work take turns.
+//   - Every running sequence that needs one token more gets it; the rest of the token budget goes to prefills, oldest first, in chunks.
+//   - Pages are given oldest first. Who finds none sends the youngest running sequence back to wait; its pages stay in the cache until
+//     they are really needed, and what was lost is computed again, to the same bits. The oldest always gets its pages: no deadlock.
+//   - Waiting sequences enter in order of arrival when there are pages for all they know and one page more for everybody running.
+//   - A sequence whose next page or more is being prefilled by another waits for it instead of computing the same: a group's
+//     prompt, or a common instruction, is computed once.
+type scheduler struct {
+	lanes    []*lane
+	next     int // whose turn it is
+	arrivals uint64
+}
+
+// lane is the scheduling of one model: one cache, one queue.
+type lane struct {
+	name              string
+	cache             *kvcache.Cache
+	maxTokens, maxSeq int         // of one step
+	waiting, running  []*sequence // in order of arrival
+
+	preemptions int
+}
+
+// plan is one step of one model.
+type plan struct {
+	lane      *lane
+	items     []item
+	dst, src  []int32     // pages to copy before anything is written
+	tokens    int         // rows of the pass
+	preempted []*sequence // sent back to wait, youngest first
+}
+
+// item is the part of a sequence in a plan: tokens [start, start+n).
+type item struct {
+	seq      *sequence
+	start, n int
+	ends     bool // reaches the target: samples a token, or ends a score
+}
+
+// outcome is what happened to an item that ends: the sampled token, and whether that was the last.
+type outcome struct {
+	id     int32
+	finish bool
+}
+
+func newLane(name string, pages, maxTokens, maxSeq int) *lane {
+	return &lane{name: name, cache: kvcache.New(pages), maxTokens: maxTokens, maxSeq: min(maxSeq, maxTokens)}
+}
+
+// add lets q wait at l. A sequence that could never fit into l's pages is refused by the caller (see lane.capacity).
+func (s *scheduler) add(l *lane, q *sequence) {
+	s.arrivals++
+	q.arrival = s.arrivals
+	l.waiting = append(l.waiting, q)
+}
+
+// capacity is the number of tokens that one sequence can have when it is alone.
+func (l *lane) capacity() int { return l.cache.Total() * kernels.PageSize }
+
+// cancel takes q out, wherever it is.
+func (l *lane) cancel(q *sequence) {
+	var was bool
+	if l.waiting, was = remove(l.waiting, q); was {
+		return
+	}
+	if l.running, was = remove(l.running, q); was {
+		q.table.Close()
+	}
+}
+
+// invalidate forgets what was computed under key, or under all keys: the weights have changed. Sequences under way begin again.
+func (l *lane) invalidate(key kvcache.Key, all bool) {
+	for i := len(l.running) - 1; i >= 0; i-- {
+		if q := l.running[i]; all || q.key == key {
+			l.preempt(q)
+		}
+	}
+	if all {
+		l.cache.InvalidateAll()
+	} else {
+		l.cache.Invalidate(key)
+	}
+}
+
+// idle reports whether nothing is waiting or running anywhere.
+func (s *scheduler) idle() bool {
+	for _, l := range s.lanes {
+		if len(l.waiting)+len(l.running) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// plan is the next step; nil if there is nothing to do.
+func (s *scheduler) plan() *plan {
+	for i := range s.lanes {
+		l := s.lanes[(s.next+i)%len(s.lanes)]
+		if len(l.waiting)+len(l.running) == 0 {
+			continue
+		}
+		s.next = (s.next + i + 1) % len(s.lanes)
+		return l.plan()
+	}
+	return nil
+}
+
+func (l *lane) plan() *plan {
+	p := &plan{lane: l}
+	spare := l.maxTokens // for prefills
+	for _, q := range l.running {
+		if q.left() == 1 {
+			spare--
+		}
+	}
+	for i := 0; i < len(l.running); i++ { // who is preempted is taken from the end
+		q := l.running[i]
+		n := min(q.left(), max(spare, 1))
+		if q.left() > 1 {
+			if n = min(n, spare); n == 0 {
+				continue
+			}
+			spare -= n
+		}
+		if !l.room(p, q, n) {
+			break
+		}
+		p.give(q, n)
+	}
+	l.enter(p, spare)
+	slices.SortStableFunc(p.items, func(a, b item) int { return cmp.Compare(a.seq.key, b.seq.key) }) // an adapter's rows are neighbours
+	if p.tokens == 0 {
+		panic(fmt.Sprintf("engine: nothing to run for %s with %d running, %d waiting, %d of %d pages available",
+			l.name, len(l.running), len(l.waiting), l.cache.Available(), l.cache.Total()))
+	}
+	return p
+}
+
+// give makes n tokens of q part of the step.
+func (p *plan) give(q *sequence, n int) {
+	p.items = append(p.items, item{seq: q, start: q.table.Len(), n: n, ends: n == q.left()})
+	p.tokens += n
+}
+
+// room gets pages for n more tokens of q, preempting younger sequences, last of all q itself: then it is false.
+func (l *lane) room(p *plan, q *sequence, n int) bool {
+	for !q.table.Grow(n) {
+		victim := l.running[len(l.running)-1]
+		if victim == q && len(l.running) == 1 {
+			panic(fmt.Sprintf("engine: %d pages of %s do not hold a sequence of %d tokens that is alone", l.cache.Total(), l.name, q.target))
+		}
+		l.preempt(victim)
+		l.preemptions++
+		if p.preempted = append(p.preempted, victim); victim == q {
+			return false
+		}
+	}
+	return true
+}
+
+// preempt sends q back to wait.
+func (l *lane) preempt(q *sequence) {
+	q.table.Close()
+	q.table = nil
+	l.running, _ = remove(l.running, q)
+	l.waiting = insert(l.waiting, q)
+}
+
+// enter admits waiting sequences into a step that has room for spare more tokens.
+func (l *lane) enter(p *plan, spare int) {
+	for i := 0; i < len(l.waiting) && spare > 0 && len(l.running) < l.maxSeq; {
+		q := l.waiting[i]
+		if l.awaits(q) {
+			i++
+			continue
+		}
+		alone := len(l.running) == 0
+		if !alone && !l.fits(q) {
+			return
+		}
+		n, ok := l.admit(p, q, spare)
+		if !ok {
+			if alone {
+				panic(fmt.Sprintf("engine: %d pages of %s do not hold the first of %d tokens", l.cache.Total(), l.name, q.target))
+			}
+			return
+		}
+		l.waiting, _ = remove(l.waiting, q)
+		l.running = insert(l.running, q)
+		p.give(q, n)
+		spare -= n
+	}
+}
+
+// awaits reports whether a running sequence is about to compute what q would compute first, a page of it at least.
+func (l *lane) awaits(q *sequence) bool {
+	have := -1
+	for _, r := range l.running {
+		if r.key != q.key || r.left() <= 1 {
+			continue
+		}
+		shared := common(r.ids[:r.target], q.ids[:q.reuse])
+		if shared < kernels.PageSize {
+			continue
+		}
+		if have < 0 {
+			have, _ = l.cache.Peek(q.key, q.ids, q.reuse)
+		}
+		if shared-have >= kernels.PageSize {
+			return true
+		}
+	}
+	return false
+}
+
+// fits reports whether there are pages for all that q knows, after what the running ones know, and a page more for each of them.
+func (l *lane) fits(q *sequence) bool {
+	have, idle := l.cache.Peek(q.key, q.ids, q.reuse)
+	need := pagesFor(q.target) - have/kernels.PageSize + idle
+	for _, r := range l.running {
+		need += pagesFor(r.target) + 1 - len(r.table.Pages())
+	}
+	return need <= l.cache.Available()
+}
+
+// admit opens q's page table on what the cache has of it and makes room for its first tokens.
+func (l *lane) admit(p *plan, q *sequence, spare int) (n int, ok bool) {
+	for _, copying := range []bool{true, false} { // a copy needs two pages for a moment
+		table, cp, copied := l.cache.Open(q.key, q.ids, q.reuse, copying)
+		n = min(q.target-table.Len(), spare)
+		if !table.Grow(n) {
+			table.Close()
+			continue
+		}
+		if copied {
+			p.dst, p.src = append(p.dst, cp.Dst), append(p.src, cp.Src)
+		}
+		if q.table = table; q.starts == 0 {
+			q.cached = table.Len()
+		}
+		q.starts++
+		return n, true
+	}
+	return 0, false
+}
+
+// done takes in that p has been run; out has an outcome for every item, of which only those that end count.
+func (s *scheduler) done(p *plan, out []outcome) {
+	for i, it := range p.items {
+		q := it.seq
+		q.table.Commit(q.ids[it.start : it.start+it.n])
+		if q.scores {
+			q.reuse = max(q.reuse, q.table.Len()) // these outputs are known
+		}
+		if !it.ends {
+			continue
+		}
+		if !q.scores {
+			q.append(out[i].id)
+		}
+		if q.scores || out[i].finish {
+			p.lane.cancel(q)
+		}
+	}
+}
+
+// common is the length of the longest common prefix.
+func common(a, b []int32) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}

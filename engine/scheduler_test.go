@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"flag"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/zerosearch-go/zerosearch/engine/kvcache"
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+func init() { // more cases than rapid's default; -rapid.checks still overrides
+	if err := flag.Set("rapid.checks", "500"); err != nil {
+		panic(err)
+	}
+}
+
+// world runs plans on an imaginary device, whose slots hold a hash of all that a key or value depends on: the weights and the ids up
+// to its position. Whatever the scheduler does, every token must find what it would find if its sequence were alone.
+type world struct {
+	rt      *rapid.T
+	s       scheduler
+	slots   map[*lane][]uint64
+	version map[*lane]map[kvcache.Key]uint64
+	live    map[*sequence]*lane
+	end     map[*sequence]int // length at which a sequence stops
+	steps   int
+	missed  map[*lane]int // turns that went by while a lane had work
+}
+
+// TestScheduler: random arrivals, lengths, memory sizes, budgets, cancellations and updates. Everybody reads its own prefix,
+// no step exceeds its budget, nobody starves, all ends, and no page is lost.
+func TestScheduler(t *testing.T) { rapid.Check(t, randomScheduler) }
+
+func randomScheduler(rt *rapid.T) {
+	w := &world{rt: rt, slots: map[*lane][]uint64{}, version: map[*lane]map[kvcache.Key]uint64{}, live: map[*sequence]*lane{},
+		end: map[*sequence]int{}, missed: map[*lane]int{}}
+	for range rapid.IntRange(1, 3).Draw(rt, "models") {
+		pages := rapid.IntRange(1, 10).Draw(rt, "pages")
+		l := newLane("m", pages, rapid.SampledFrom([]int{1, 3, 16, 64, 200}).Draw(rt, "batch"), rapid.IntRange(1, 6).Draw(rt, "seqs"))
+		w.s.lanes = append(w.s.lanes, l)
+		w.slots[l], w.version[l] = make([]uint64, pages*kernels.PageSize), map[kvcache.Key]uint64{}
+	}
+	heads := rapid.SliceOfN(rapid.SliceOfN(rapid.Int32Range(0, 1), 0, 120), 1, 3).Draw(rt, "heads")
+	rt.Repeat(map[string]func(*rapid.T){
+		"add":  func(rt *rapid.T) { w.arrive(rt, heads) },
+		"add2": func(rt *rapid.T) { w.arrive(rt, heads) },
+		"step": func(rt *rapid.T) { w.step() },
+		"cancel": func(rt *rapid.T) {
+			for q, l := range w.oldest() {
+				l.cancel(q)
+				delete(w.live, q)
+			}
+		},
+		"invalidate": func(rt *rapid.T) {
+			l := rapid.SampledFrom(w.s.lanes).Draw(rt, "lane")
+			key, all := kvcache.Key(rapid.IntRange(0, 1).Draw(rt, "key")), rapid.Bool().Draw(rt, "all")
+			l.invalidate(key, all)
+			for k := range kvcache.Key(2) {
+				if all || k == key {
+					w.version[l][k]++
+				}
+			}
+		},
+	})
+	bound := w.steps + 10
+	for q := range w.live {
+		bound += 4 * (w.end[q] + 1)
+	}
+	for !w.s.idle() {
+		if w.step(); w.steps > bound {
+			rt.Fatalf("not done after %d steps", bound)
+		}
+	}
+	if len(w.live) > 0 {
+		rt.Fatalf("%d sequences were forgotten", len(w.live))
+	}
+	for _, l := range w.s.lanes {
+		if l.cache.Available() != l.cache.Total() {
+			rt.Fatalf("%d of %d pages left when all is done", l.cache.Available(), l.cache.Total())
+		}
+	}
+}
+
+// oldest is the sequence that came first.
+func (w *world) oldest() map[*sequence]*lane {
+	var first *sequence
+	for q := range w.live {
+		if first == nil || q.arrival < first.arrival {
+			first = q
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return map[*sequence]*lane{first: w.live[first]}
+}
+
+func (w *world) arrive(rt *rapid.T, heads [][]int32) {
+	l := rapid.SampledFrom(w.s.lanes).Draw(rt, "lane")
+	ids := append(append([]int32{}, rapid.SampledFrom(heads).Draw(rt, "head")...), rapid.SliceOfN(rapid.Int32Range(0, 3), 1, 20).Draw(rt, "tail")...)
+	ids = ids[:min(len(ids), l.capacity())]
+	q := &sequence{ids: ids, prompt: len(ids), target: len(ids), reuse: len(ids) - 1, key: kvcache.Key(rapid.IntRange(0, 1).Draw(rt, "key"))}
+	w.end[q] = min(len(ids)+rapid.IntRange(1, 70).Draw(rt, "max"), l.capacity()+1)
+	if len(ids) > 1 && rapid.IntRange(0, 3).Draw(rt, "score") == 0 {
+		q.scores, q.target, w.end[q] = true, len(ids)-1, len(ids)
+		q.reuse = rapid.IntRange(0, q.target-1).Draw(rt, "from")
+	}
+	w.live[q] = l
+	w.s.add(l, q)
+}
+
+func (w *world) stamps(l *lane, q *sequence, n int) []uint64 {
+	h, out := Stream(uint64(q.key), w.version[l][q.key]), make([]uint64, n)
+	for i, id := range q.ids[:n] {
+		h = Stream(h, uint64(id))
+		out[i] = h
+	}
+	return out
+}
+
+func (w *world) check(l *lane, q *sequence, n int) {
+	for p, want := range w.stamps(l, q, n) {
+		if at := int(q.table.Pages()[p/kernels.PageSize])*kernels.PageSize + p%kernels.PageSize; w.slots[l][at] != want {
+			w.rt.Fatalf("sequence %d reads something else at position %d", q.arrival, p)
+		}
+	}
+}
+
+func (w *world) step() {
+	p := w.s.plan()
+	if p == nil {
+		return
+	}
+	w.steps++
+	w.turns(p.lane)
+	const size = kernels.PageSize
+	slots := w.slots[p.lane]
+	before := append([]uint64{}, slots...)
+	for i := range p.dst { // all at once, as a device may
+		copy(slots[p.dst[i]*size:(p.dst[i]+1)*size], before[p.src[i]*size:(p.src[i]+1)*size])
+	}
+	tokens, out, written := 0, make([]outcome, len(p.items)), map[int]bool{}
+	for i, it := range p.items {
+		q := it.seq
+		if tokens += it.n; it.n < 1 || it.start != q.table.Len() {
+			w.rt.Fatalf("item %+v of a sequence with %d tokens", it, q.table.Len())
+		}
+		w.check(p.lane, q, it.start)
+		for pos, stamp := range w.stamps(p.lane, q, it.start+it.n)[it.start:] {
+			pos += it.start
+			at := int(q.table.Pages()[pos/size])*size + pos%size
+			if written[at] {
+				w.rt.Fatalf("slot %d is written twice in a step", at)
+			}
+			written[at], slots[at] = true, stamp
+		}
+		out[i] = outcome{int32(slots[int(q.table.Pages()[(it.start+it.n-1)/size])*size+(it.start+it.n-1)%size] % 4), len(q.ids)+1 >= w.end[q]}
+		if it.ends && (q.scores || out[i].finish) {
+			delete(w.live, q)
+		}
+	}
+	if tokens != p.tokens || tokens > p.lane.maxTokens || len(p.lane.running) > p.lane.maxSeq {
+		w.rt.Fatalf("%d tokens, said to be %d, of %d sequences in a step of %d, %d", tokens, p.tokens, len(p.lane.running), p.lane.maxTokens, p.lane.maxSeq)
+	}
+	w.s.done(p, out)
+	for _, q := range p.lane.running {
+		w.check(p.lane, q, q.table.Len())
+	}
+}
+
+// turns fails if a model waits for more than one turn of each other model.
+func (w *world) turns(now *lane) {
+	for _, l := range w.s.lanes {
+		if l == now || len(l.waiting)+len(l.running) == 0 {
+			w.missed[l] = 0
+		} else if w.missed[l]++; w.missed[l] >= len(w.s.lanes) {
+			w.rt.Fatalf("a model waits for %d turns", w.missed[l])
+		}
+	}
+}

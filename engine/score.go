@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// ScoreOptions say what is wanted of a text. The zero value: everything after the first token, at temperature 1.
+type ScoreOptions struct {
+	From    int     // score tokens From..; what is before may come from the cache. 0: 1, as the first token is not predicted
+	InvTemp float32 // 1/temperature. 0: 1
+	TopK    int     // so many of the most likely tokens after the last one
+}
+
+// TokenLogprob is a token and the natural logarithm of its probability.
+type TokenLogprob struct {
+	ID      int32
+	Logprob float32
+}
+
+// Scores is what a model thinks of a text.
+type Scores struct {
+	Logprobs []float32 // Logprobs[i] = ln p(ids[From+i] | ids[:From+i])
+	Entropy  []float32 // of the distribution that predicts ids[From+i], nats
+	Top      []TokenLogprob
+
+	CachedTokens int
+}
+
+// Score gives the log-probabilities of ids, in one pass with whatever else is pending. They are the bits that Generate returned when
+// it sampled these ids, and that training gets.
+func (e *Engine) Score(ctx context.Context, model string, a *model.Adapter, ids []int32, o ScoreOptions) (Scores, error) {
+	j, err := e.scoring(model, a, ids, o)
+	if err != nil {
+		return Scores{}, fmt.Errorf("scoring with %s: %w", model, err)
+	}
+	if j.q.target == 0 {
+		return j.scores, nil
+	}
+	if err := e.await(ctx, j); err != nil {
+		return Scores{}, fmt.Errorf("scoring with %s: %w", model, err)
+	}
+	for i, lp := range j.scores.Logprobs {
+		if math.IsNaN(float64(lp)) {
+			return Scores{}, fmt.Errorf("scoring with %s: the model gave no number at position %d: its weights are damaged", model, j.from+i)
+		}
+	}
+	j.scores.CachedTokens = j.q.cached
+	return j.scores, nil
+}
+
+func (e *Engine) scoring(name string, a *model.Adapter, ids []int32, o ScoreOptions) (*job, error) {
+	j, err := e.newJob(name, a, ids)
+	if err != nil {
+		return nil, err
+	}
+	if o.From < 0 || o.From > len(ids) || o.TopK < 0 || !(o.InvTemp >= 0 && o.InvTemp <= math.MaxFloat32) {
+		return nil, fmt.Errorf("from %d of %d tokens, top-k %d, 1/temperature %v: out of range", o.From, len(ids), o.TopK, o.InvTemp)
+	}
+	if j.invTemp = o.InvTemp; o.InvTemp == 0 {
+		j.invTemp = 1
+	}
+	j.from, j.topK = max(o.From, 1), o.TopK
+	n := len(ids) - j.from
+	j.scores.Logprobs, j.scores.Entropy = make([]float32, n), make([]float32, n)
+	q := j.q
+	q.scores, q.reuse = true, j.from-1
+	if o.TopK == 0 {
+		q.target = len(ids) - 1
+	}
+	if n == 0 && o.TopK == 0 {
+		q.target = 0
+	}
+	return j, nil
+}
