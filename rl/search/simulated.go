@@ -1,0 +1,168 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Message is one message of a chat.
+type Message struct{ Role, Content string }
+
+// GenerateOptions are the sampling settings of one generation.
+type GenerateOptions struct {
+	// MaxTokens bounds the output.
+	MaxTokens int
+	// Temperature of sampling; 0 is greedy.
+	Temperature float64
+	// Stream keys the randomness: equal messages, options and stream give equal text.
+	Stream uint64
+}
+
+// Generation is a generator's output and cost.
+type Generation struct {
+	// Text without special tokens.
+	Text string
+	// PromptTokens and CompletionTokens count ids.
+	PromptTokens, CompletionTokens int
+}
+
+// Generator is the language model behind a simulated engine. Generate is called by many goroutines at once; special-token strings inside
+// contents must be encoded as text.
+type Generator interface {
+	Generate(ctx context.Context, messages []Message, o GenerateOptions) (Generation, error)
+}
+
+// Simulated is a search engine played by a language model (ZeroSearch, arXiv 2505.04588, section 3.3).
+type Simulated struct {
+	// Generator writes the documents.
+	Generator Generator
+	// Form of the prompt.
+	Form Form
+	// TopK is the number of documents; 0 is 5.
+	TopK int
+	// Curriculum decides about noise; NoiseRate, if not nil, replaces it by a constant probability of noise.
+	Curriculum Curriculum
+	NoiseRate  *float64
+	// MaxTokens and Temperature of the simulator; 0 is 600. The reference samples at 0.8.
+	MaxTokens   int
+	Temperature float64
+}
+
+// emptyTries is how often an empty output is asked for again, with another stream, before it counts as finding nothing.
+const emptyTries = 3
+
+// NewSimulated returns a simulated engine with the reference's settings: five documents, 600 tokens, temperature 0.8.
+func NewSimulated(g Generator, form Form, c Curriculum) *Simulated {
+	return &Simulated{Generator: g, Form: form, TopK: 5, Curriculum: c, MaxTokens: 600, Temperature: 0.8}
+}
+
+// Validate says what is wrong with the settings.
+func (s *Simulated) Validate() error {
+	switch {
+	case s.Generator == nil:
+		return errors.New("simulated search: no model: give --simulation-llm")
+	case s.Form != SFT && s.Form != Prompt:
+		return fmt.Errorf("simulated search: prompt form %q: unknown: use %s or %s", string(s.Form), SFT, Prompt)
+	case s.TopK < 0 || s.MaxTokens < 0 || s.Temperature < 0:
+		return errors.New("simulated search: topk, max tokens and temperature must not be negative")
+	case s.NoiseRate != nil && !(*s.NoiseRate >= 0 && *s.NoiseRate <= 1):
+		return fmt.Errorf("simulated search: noise rate %v: must lie between 0 and 1", *s.NoiseRate)
+	}
+	return s.Curriculum.Validate()
+}
+
+// Search draws the quality, asks the model and cuts its output.
+func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
+	d := s.quality(q)
+	topK := s.TopK
+	if topK == 0 {
+		topK = 5
+	}
+	// The empty system message keeps a chat template from putting in its own.
+	messages := []Message{{"system", ""}, {"user", Render(s.Form, d.Quality, q, topK)}}
+	o := GenerateOptions{MaxTokens: s.MaxTokens, Temperature: s.Temperature}
+	if o.MaxTokens == 0 {
+		o.MaxTokens = 600
+	}
+	for try := range uint64(emptyTries) {
+		o.Stream = mix(q.Stream + try)
+		g, err := s.Generator.Generate(ctx, messages, o)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return Documents{}, fmt.Errorf("simulating search results for %.80q: %w", q.Query, err)
+		}
+		d.Raw = g.Text
+		d.PromptTokens, d.CompletionTokens = d.PromptTokens+g.PromptTokens, d.CompletionTokens+g.CompletionTokens
+		if d.Text = strip(Cut(g.Text, topK)); d.Text != "" {
+			d.Docs = Split(d.Text)
+			return d, nil
+		}
+		if o.Temperature == 0 {
+			break // would only say the same again
+		}
+	}
+	d.Text, d.Docs = NoInformation, []string{}
+	return d, nil
+}
+
+// quality decides between useful and noisy documents.
+func (s *Simulated) quality(q Query) Documents {
+	if q.Quality != "" {
+		return Documents{Quality: q.Quality}
+	}
+	d := Documents{Tau: s.Curriculum.Tau(q.Step, q.TotalSteps), Draw: Draw(q.Stream)}
+	if s.NoiseRate != nil {
+		d.Tau = *s.NoiseRate
+	}
+	d.Quality = Decide(d.Draw, d.Tau)
+	return d
+}
+
+// Cut keeps the first topK documents of a simulator's output as the reference does: each "\n\n" becomes "\n" once, left to right,
+// and the text ends before the first "Doc {topK+1}", wherever that stands (also in "Doc 60" and inside a sentence).
+func Cut(raw string, topK int) string {
+	s := strings.ReplaceAll(raw, "\n\n", "\n")
+	s, _, _ = strings.Cut(s, "Doc "+strconv.Itoa(topK+1))
+	return s
+}
+
+// Split gives the single documents of a text whose lines begin with "Doc i:"; text before the first such line is a document of
+// its own, and so is a text without any.
+func Split(text string) []string {
+	docs := []string{}
+	var cur []string
+	flush := func() {
+		if d := strip(strings.Join(cur, "\n")); d != "" {
+			docs = append(docs, d)
+		}
+		cur = nil
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if rest, ok := docLine(line); ok {
+			flush()
+			line = rest
+		}
+		cur = append(cur, line)
+	}
+	flush()
+	return docs
+}
+
+// docLine strips "Doc i:" off the beginning of a line.
+func docLine(line string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(strings.TrimLeftFunc(line, unicode.IsSpace), "Doc ")
+	if !ok {
+		return "", false
+	}
+	num, rest, ok := strings.Cut(rest, ":")
+	if _, err := strconv.ParseUint(num, 10, 16); err != nil || !ok {
+		return "", false
+	}
+	return rest, true
+}
