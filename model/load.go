@@ -68,6 +68,7 @@ func checkTensors(c *Config, set *safetensors.Set) error {
 			extra = append(extra, name)
 		}
 	}
+	slices.Sort(extra)
 	switch {
 	case len(wrong) > 0:
 		return errors.New(some(wrong))

@@ -319,3 +319,6 @@ func (c *AdapterConfig) JSON() []byte {
 	}
 	return append(text, '\n')
 }
+
+// Base is the folder or name of the model that the adapter was trained on; "" if the file does not say.
+func (c *AdapterConfig) Base() string { return c.base }
