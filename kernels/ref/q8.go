@@ -9,48 +9,78 @@ import (
 // groupSize is the number of elements along k that share a scale.
 const groupSize = 32
 
-// groups is a row in 8 bits: value k is scale[k/32] * q[k].
+// tiny is the size below which a group of activations counts as zeros: its inverse scale would overflow.
+const tiny = 0x1p-100
+
+// groups is a row in 8 bits: element k is q[k] * scale[k/32].
 type groups struct {
 	q     []int32 // in [-127, 127]
 	scale []float32
 }
 
-// quantizeWeight rounds a row of a weight: scale = f16(max|x|/127), q = nearest even of x/scale.
-func quantizeWeight(x []float32) groups { return toGroups(x, num.RoundF16) }
+func newGroups(k int) groups {
+	return groups{q: make([]int32, k), scale: make([]float32, (k+groupSize-1)/groupSize)}
+}
 
-// quantize rounds a row of activations: scale = max|x|/127 in F32, q = nearest even of x/scale.
-func quantize(x []float32) groups { return toGroups(x, func(s float32) float32 { return s }) }
+// part is the elements of group i.
+func part[E any](x []E, i int) []E { return x[i*groupSize : min(len(x), (i+1)*groupSize)] }
 
-func toGroups(x []float32, roundScale func(float32) float32) groups {
-	g := groups{q: make([]int32, len(x)), scale: make([]float32, (len(x)+groupSize-1)/groupSize)}
+// largestOf is the largest magnitude, NaN if any element is.
+func largestOf(x []float32) (a float32) {
+	for _, v := range x {
+		a = max(a, float32(math.Abs(float64(v))))
+	}
+	return a
+}
+
+// quantizeWeight rounds a row of a weight, all steps in F32:
+//
+//	scale = f16(max|w| / 127), q = nearest even of w/scale, clamped; 0 where that is no number
+func quantizeWeight(w []float32) groups {
+	g := newGroups(len(w))
 	for i := range g.scale {
-		part := x[i*groupSize : min(len(x), (i+1)*groupSize)]
-		var largest float32
-		for _, v := range part {
-			largest = max(largest, float32(math.Abs(float64(v))))
-		}
-		g.scale[i] = roundScale(largest / 127)
-		for j, v := range part {
-			if g.scale[i] != 0 {
-				q := math.RoundToEven(float64(v / g.scale[i]))
-				g.q[i*groupSize+j] = int32(max(-127, min(127, q)))
+		g.scale[i] = num.RoundF16(largestOf(part(w, i)) / 127)
+		for j, v := range part(w, i) {
+			if q := math.RoundToEven(float64(v / g.scale[i])); q == q && g.scale[i] != 0 {
+				part(g.q, i)[j] = int32(max(-127, min(127, q)))
 			}
 		}
 	}
 	return g
 }
 
-// dot = chain over groups of (sx*sw) * sum_k qx*qw, the integer sum being exact.
+// quantize rounds a row of activations, all steps in F32, with a = max|x|:
+//
+//	scale = a/127, q = nearest even of x * (127/a); 0 for a tiny group; scale NaN, q = 0 where a is infinite or NaN
+func quantize(x []float32) groups {
+	g := newGroups(len(x))
+	for i := range g.scale {
+		a := largestOf(part(x, i))
+		switch {
+		case a < tiny:
+		case a != a || math.IsInf(float64(a), 0):
+			g.scale[i] = float32(math.NaN())
+		default:
+			g.scale[i] = a / 127
+			for j, v := range part(x, i) {
+				part(g.q, i)[j] = int32(math.RoundToEven(float64(float32(v * float32(127/a)))))
+			}
+		}
+	}
+	return g
+}
+
+// dot = chain over groups, ascending: c = fma(sum_k qx*qw * sx, sw, c). The sum is exact, its product with sx is rounded.
 func (g groups) dot(w groups) float32 {
-	var acc float32
+	var c float32
 	for i := range g.scale {
 		var sum int32
-		for k := i * groupSize; k < min(len(g.q), (i+1)*groupSize); k++ {
-			sum += g.q[k] * w.q[k]
+		for j, q := range part(g.q, i) {
+			sum += q * part(w.q, i)[j]
 		}
-		acc = num.FMA32(float32(sum), float32(g.scale[i]*w.scale[i]), acc)
+		c = num.FMA32(float32(float32(sum)*g.scale[i]), w.scale[i], c)
 	}
-	return acc
+	return c
 }
 
 func (g groups) widen() []float32 {

@@ -1,0 +1,112 @@
+package kerneltest
+
+import (
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
+// source is a generator seeded by a name: the same numbers on every device and in every run.
+func source(name string) *rand.Rand {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return rand.New(rand.NewPCG(h.Sum64(), 1))
+}
+
+// normal is n numbers of a normal distribution with the given deviation.
+func normal(name string, n int, deviation float64) []float32 {
+	r := source(name)
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64() * deviation)
+	}
+	return x
+}
+
+// below is n numbers in [0, limit).
+func below(name string, n, limit int) []int32 {
+	r := source(name)
+	x := make([]int32, n)
+	for i := range x {
+		x[i] = int32(r.IntN(limit))
+	}
+	return x
+}
+
+// spiced is normal with every 37th number or so replaced by NaN, infinities, zeros of both signs and very large or small ones.
+func spiced(name string, n int) []float32 {
+	x, r := normal(name, n, 1), source(name+" spice")
+	spice := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 0, float32(math.Copysign(0, -1)), 3e38, -3e38, 0x1p-126, 0x1p-120}
+	for i := r.IntN(37); i < n; i += 1 + r.IntN(73) {
+		x[i] = spice[r.IntN(len(spice))]
+	}
+	return x
+}
+
+// tiny is numbers around the smallest normal, half of them denormals.
+func tiny(name string, n int) []float32 {
+	x := normal(name, n, 1)
+	for i := range x {
+		x[i] *= 0x1p-126
+	}
+	return x
+}
+
+// rows picks rows of x [?, cols].
+func rows(x []float32, cols int, at []int) []float32 {
+	var y []float32
+	for _, r := range at {
+		y = append(y, x[r*cols:][:cols]...)
+	}
+	return y
+}
+
+// pick is the numbers of x at the given places.
+func pick[E any](x []E, at []int) []E {
+	var y []E
+	for _, i := range at {
+		y = append(y, x[i])
+	}
+	return y
+}
+
+// upTo is 0, 1 ... n-1.
+func upTo(n int) []int {
+	x := make([]int, n)
+	for i := range x {
+		x[i] = i
+	}
+	return x
+}
+
+// wide is x in float64.
+func wide(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
+}
+
+// bf16 is x rounded to BF16.
+func bf16(x []float32) []float32 {
+	y := make([]float32, len(x))
+	num.RoundBF16Slice(y, x)
+	return y
+}
+
+// angles is a RoPE table [positions, dim]: cosines, then sines.
+func angles(positions, dim int) []float32 {
+	x := make([]float32, positions*dim)
+	for p := range positions {
+		for i := range dim / 2 {
+			a := float64(p) * math.Pow(10000, -2*float64(i)/float64(dim))
+			x[p*dim+i], x[p*dim+dim/2+i] = float32(math.Cos(a)), float32(math.Sin(a))
+		}
+	}
+	return x
+}
+
+var nan, inf = float32(math.NaN()), float32(math.Inf(1))

@@ -1,0 +1,138 @@
+// Package kerneltest is the suite that every kernels.Device passes: each operation beside package ref and beside float64 formulas of
+// its own, the rules that rows are independent of their batch, finite differences for every backward, and canaries around
+// every tensor.
+//
+//	func TestConformance(t *testing.T) {
+//		kerneltest.Run(t, func() (kernels.Device, error) { return cpu.New(2) }, kerneltest.CPU)
+//	}
+//
+// A failing case says which rule of package kernels it broke.
+package kerneltest
+
+import (
+	"testing"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
+)
+
+// Tolerances is how far a device may be from ref. Relative ones are shares of the largest element of the tensor compared.
+type Tolerances struct {
+	// Chain is for matmuls, relative. 0: bit for bit as the chain, zeros of either sign being equal.
+	Chain float64
+	// F32 is for everything else that is computed in F32, relative.
+	F32 float64
+	// BF16 is for attention over a BF16 cache, relative: probabilities close to a tie round differently.
+	BF16 float64
+	// LogProb is for log-probs and entropies, absolute.
+	LogProb float64
+	// Draw is a probability: an id is right if it is drawn at some U that is no further away.
+	Draw float64
+	// BatchDependent lets results of a row depend on the rows beside it: for devices whose matmul is not pinned.
+	BatchDependent bool
+}
+
+// Exact is how far ref is from itself.
+var Exact = Tolerances{}
+
+// CPU suits a device that follows the chains and computes the rest in F32 with a few roundings.
+var CPU = Tolerances{F32: 3e-6, BF16: 8e-3, LogProb: 2e-5, Draw: 1e-5}
+
+// env is what the parts of the suite share: the device under test and the reference.
+type env struct {
+	d, ref kernels.Device
+	tol    Tolerances
+}
+
+// testCase is one body that runs on any device; the outputs that it declares are compared.
+type testCase struct {
+	name string
+	rule string // what is broken if it fails
+	body func(s *side)
+}
+
+// Run tests the device that open returns. Tensors, weights and caches are freed at the end of each case, so that a device may also
+// count them.
+func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
+	e := &env{d: mustOpen(t, open), ref: ref.New(), tol: tol}
+	for _, g := range groups {
+		t.Run(g.name, func(t *testing.T) {
+			for _, c := range g.cases(tol) {
+				t.Run(c.name, func(t *testing.T) { e.compare(t, c) })
+			}
+		})
+	}
+	for _, p := range properties {
+		t.Run(p.name, func(t *testing.T) { p.test(t, e) })
+	}
+	mustClose(t, e.d)
+	mustClose(t, e.ref)
+}
+
+// Same tests that two devices, say of 1 and of 2 threads, give the same bits in every case.
+func Same(t *testing.T, open, other func() (kernels.Device, error)) {
+	a, b := mustOpen(t, open), mustOpen(t, other)
+	for _, g := range groups {
+		t.Run(g.name, func(t *testing.T) {
+			for _, c := range g.cases(CPU) {
+				t.Run(c.name, func(t *testing.T) {
+					for _, l := range layouts {
+						sameBits(t, "two devices of one kind give the same bits, whatever their number of threads",
+							execute(t, a, l, c.body), execute(t, b, l, c.body))
+					}
+				})
+			}
+		})
+	}
+	mustClose(t, a)
+	mustClose(t, b)
+}
+
+// groups are the cases of each family of operations.
+var groups = []struct {
+	name  string
+	cases func(tol Tolerances) []testCase
+}{
+	{"embed", embedCases}, {"norm", normCases}, {"matmul", matmulCases}, {"rope", ropeCases}, {"attention", attentionCases},
+	{"swiglu", swigluCases}, {"gather", gatherCases}, {"logprob", logprobCases}, {"sample", sampleCases}, {"optimiser", optimiserCases},
+	{"special", specialCases},
+}
+
+// properties are the tests that are not one comparison with ref.
+var properties = []struct {
+	name string
+	test func(t *testing.T, e *env)
+}{
+	{"memory", testMemory}, {"weights", testWeights}, {"cache", testCache}, {"empty", testEmpty},
+	{"formula/matmul", testMatMulFormula}, {"formula/attention", testAttentionFormula}, {"formula/logprob", testLogProbFormula},
+	{"chain/rows", testRowsAlone}, {"chain/dw", testDWChain}, {"chain/attention", testAttentionChunks}, {"chain/logprob", testLogProbIsSample},
+	{"chain/stale", testStaleSlots}, {"gradient", testGradients},
+	{"sampler/distribution", testSamplerDistribution}, {"sampler/truncation", testTruncation}, {"adamw/golden", testAdamWGolden},
+}
+
+func mustOpen(t *testing.T, open func() (kernels.Device, error)) kernels.Device {
+	t.Helper()
+	d, err := open()
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	return d
+}
+
+func mustClose(t *testing.T, d kernels.Device) {
+	t.Helper()
+	if err := d.Close(); err != nil {
+		t.Errorf("rule: what an operation allocates it frees; Close returns the first error of queued work: %v", err)
+	}
+}
+
+// compare runs c on ref once and on the device twice, in every layout.
+func (e *env) compare(t *testing.T, c testCase) {
+	for _, l := range layouts {
+		want, got := execute(t, e.ref, l, c.body), execute(t, e.d, l, c.body)
+		for i := range want {
+			near(t, l.name+": "+c.rule, want[i], got[i])
+		}
+		sameBits(t, l.name+": the same call gives the same bits every time", got, execute(t, e.d, l, c.body))
+	}
+}

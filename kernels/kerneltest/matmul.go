@@ -1,0 +1,194 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// shape of a matmul: y[t, n] = x[t, k] w[n, k]^T.
+type shape struct{ t, n, k int }
+
+func (s shape) String() string { return fmt.Sprintf("%dx%dx%d", s.t, s.n, s.k) }
+
+// shapes are odd on purpose: one, just below and above the blocks of 2, 14, 16 and 32, primes, and real models scaled down.
+var shapes = []shape{
+	{1, 1, 1}, {1, 31, 33}, {1, 33, 31}, {1, 32, 2}, {1, 192, 576}, {2, 33, 64}, {3, 64, 1}, {4, 31, 96}, {5, 127, 37}, {13, 30, 63},
+	{14, 32, 32}, {15, 65, 33}, {17, 97, 101}, {28, 64, 128}, {29, 95, 65}, {31, 1, 31}, {33, 33, 33}, {64, 48, 144}, {67, 131, 61},
+}
+
+// large passes every blocking limit of a matmul once; k, n and t each at a time, to stay cheap.
+var large = []shape{{3, 35, 2063}, {2, 2050, 37}, {701, 34, 19}}
+
+var types = []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8}
+
+const (
+	matmulRule = "y[t,n] is one chain of fused multiply-adds over k, ascending, from zero (F32); pairs of k with the odd one first, flushing denormals (BF16); exact integer sums of groups of 32, one chain of scaled groups (Q8)"
+	epilogRule = "y = Scale*c + Bias (+ y if Add), each step rounded; Scale 0 means 1"
+	dxRule     = "dx[t,k] is one chain over n, operands rounded to the weight's type (BF16 for Q8), then scaled, then added"
+	dwRule     = "dw[n,k] goes on with one chain over t ascending from its old value; BF16 pairs are tokens 2i, 2i+1 of the call"
+)
+
+func matmulCases(tol Tolerances) (cases []testCase) {
+	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
+	for _, wt := range types {
+		for _, sh := range append(append([]shape(nil), shapes...), large...) {
+			add(fmt.Sprintf("y/%v/%v", wt, sh), matmulRule, matmul(sh, wt, epilogue{}, rel(tol.Chain), normal))
+			add(fmt.Sprintf("dx/%v/%v", wt, sh), dxRule, matmulDX(sh, wt, false, 0, rel(tol.Chain), normal))
+		}
+		for i, e := range []epilogue{{bias: true}, {add: true}, {bias: true, add: true}, {scale: 1.5}, {scale: -0.3, add: true}, {scale: 0.7, bias: true, add: true}} {
+			b := rel(tol.Chain)
+			if e.scale != 0 {
+				b = rel(max(tol.Chain, tol.F32)) // a device may fuse the scale into what follows
+			}
+			for _, sh := range []shape{{1, 33, 47}, {9, 71, 34}, {37, 40, 33}} {
+				add(fmt.Sprintf("epilogue/%v/%v/%d", wt, sh, i), epilogRule, matmul(sh, wt, e, b, normal))
+			}
+		}
+		for _, sh := range []shape{{1, 33, 47}, {9, 71, 34}, {37, 40, 33}} {
+			add(fmt.Sprintf("dx/%v/%v/add", wt, sh), dxRule, matmulDX(sh, wt, true, 0, rel(tol.Chain), normal))
+			add(fmt.Sprintf("dx/%v/%v/scale", wt, sh), dxRule, matmulDX(sh, wt, false, 2.5, rel(tol.Chain), normal))
+			add(fmt.Sprintf("dx/%v/%v/scale+add", wt, sh), dxRule, matmulDX(sh, wt, true, 0.3, rel(max(tol.Chain, tol.F32)), normal))
+		}
+	}
+	for _, op := range types[:2] {
+		for _, sh := range append(append([]shape(nil), shapes...), large...) {
+			add(fmt.Sprintf("dw/%v/%v", op, sh), dwRule, matmulDW(sh, op, rel(tol.Chain), normal))
+		}
+	}
+	for _, sh := range []shape{{1, 1, 0}, {31, 33, 0}, {63, 7, 0}, {64, 31, 0}, {65, 64, 0}, {257, 100, 0}} {
+		add(fmt.Sprintf("db/%v", sh), "db[n] += sum over t of dy[t,n]", func(s *side) {
+			dy := s.in("dy", sh.t, sh.n, normal("dy", sh.t*sh.n, 1))
+			s.d.BiasBackward(s.vecOut("db", 1, sh.n, normal("db", sh.n, 1), rel(tol.F32)), dy)
+		})
+	}
+	return cases
+}
+
+// epilogue is kernels.Epilogue before its bias has a place.
+type epilogue struct {
+	bias, add bool
+	scale     float32
+}
+
+// numbers makes n of them, seeded by a name.
+type numbers func(name string, n int, deviation float64) []float32
+
+func matmul(sh shape, wt kernels.DType, e epilogue, b bound, num numbers) func(s *side) {
+	return func(s *side) {
+		x := s.in("x", sh.t, sh.k, num("x", sh.t*sh.k, 1))
+		w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
+		y, ep := kernels.Tensor{}, kernels.Epilogue{Add: e.add, Scale: e.scale}
+		if e.bias {
+			ep.Bias = s.vec("bias", 1, sh.n, normal("bias", sh.n, 1))
+		}
+		if e.add {
+			y = s.inout("y", sh.t, sh.n, normal("y", sh.t*sh.n, 1), b)
+		} else {
+			y = s.out("y", sh.t, sh.n, b)
+		}
+		s.d.MatMul(y, x, w, ep)
+	}
+}
+
+func matmulDX(sh shape, wt kernels.DType, add bool, scale float32, b bound, num numbers) func(s *side) {
+	return func(s *side) {
+		dy := s.in("dy", sh.t, sh.n, num("dy", sh.t*sh.n, 1))
+		w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
+		dx := kernels.Tensor{}
+		if add {
+			dx = s.inout("dx", sh.t, sh.k, normal("dx", sh.t*sh.k, 1), b)
+		} else {
+			dx = s.out("dx", sh.t, sh.k, b)
+		}
+		s.d.MatMulDX(dx, dy, w, add, scale)
+	}
+}
+
+func matmulDW(sh shape, op kernels.DType, b bound, num numbers) func(s *side) {
+	return func(s *side) {
+		dy := s.in("dy", sh.t, sh.n, num("dy", sh.t*sh.n, 1))
+		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
+		s.d.MatMulDW(s.inout("dw", sh.n, sh.k, normal("dw", sh.n*sh.k, 1), b), dy, x, op)
+	}
+}
+
+// testMatMulFormula compares with the sum in float64, whose error a chain of n roundings cannot exceed by much.
+func testMatMulFormula(t *testing.T, e *env) {
+	for _, wt := range types[:2] {
+		for _, sh := range []shape{{5, 37, 61}, {33, 65, 300}} {
+			t.Run(fmt.Sprintf("%v/%v", wt, sh), func(t *testing.T) {
+				x, w, dy := normal("x", sh.t*sh.k, 1), normal("w", sh.n*sh.k, 1), normal("dy", sh.t*sh.n, 1)
+				xr, wr, dyr := x, w, dy
+				if wt == kernels.BF16 {
+					xr, wr, dyr = bf16(x), bf16(w), bf16(dy)
+				}
+				// sum over i of a(i)*b(i), and the same of the absolute values, which bounds the roundings of a chain.
+				sum := func(n int, a, b func(i int) float32) (value, size float64) {
+					for i := range n {
+						p := float64(a(i)) * float64(b(i))
+						value, size = value+p, size+math.Abs(p)
+					}
+					return value, size
+				}
+				check := func(what string, got float32, n int, a, b func(i int) float32) {
+					if want, size := sum(n, a, b); math.Abs(float64(got)-want) > float64(n)*size*0x1p-24 {
+						t.Fatalf("%s = %v, want %v\nrule: a matmul is the sum of the products of its operands, rounded to the type of the weight", what, got, want)
+					}
+				}
+				plain := layouts[0]
+				y := execute(t, e.d, plain, matmul(sh, wt, epilogue{}, bound{}, normal))[0].f32()
+				dx := execute(t, e.d, plain, matmulDX(sh, wt, false, 0, bound{}, normal))[0].f32()
+				dw := execute(t, e.d, plain, func(s *side) {
+					s.d.MatMulDW(s.inout("dw", sh.n, sh.k, make([]float32, sh.n*sh.k), bound{}), s.in("dy", sh.t, sh.n, dy), s.in("x", sh.t, sh.k, x), wt)
+				})[0].f32()
+				for r := range sh.t {
+					for n := range sh.n {
+						check("y", y[r*sh.n+n], sh.k, func(i int) float32 { return xr[r*sh.k+i] }, func(i int) float32 { return wr[n*sh.k+i] })
+					}
+					for k := range sh.k {
+						check("dx", dx[r*sh.k+k], sh.n, func(i int) float32 { return dyr[r*sh.n+i] }, func(i int) float32 { return wr[i*sh.k+k] })
+					}
+				}
+				for n := range sh.n {
+					for k := range sh.k {
+						check("dw", dw[n*sh.k+k], sh.t, func(i int) float32 { return dyr[i*sh.n+n] }, func(i int) float32 { return xr[i*sh.k+k] })
+					}
+				}
+			})
+		}
+	}
+}
+
+// testDWChain splits the tokens over several calls, as micro-batches do.
+func testDWChain(t *testing.T, e *env) {
+	sh := shape{70, 37, 45}
+	for _, op := range types[:2] {
+		t.Run(op.String(), func(t *testing.T) {
+			run := func(cuts ...int) output {
+				return execute(t, e.d, layouts[2], func(s *side) {
+					dy := s.in("dy", sh.t, sh.n, normal("dy", sh.t*sh.n, 1))
+					x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
+					dw := s.inout("dw", sh.n, sh.k, normal("dw", sh.n*sh.k, 1), bound{})
+					from := 0
+					for _, to := range append(cuts, sh.t) {
+						s.d.MatMulDW(dw, dy.RowRange(from, to-from), x.RowRange(from, to-from), op)
+						from = to
+					}
+				})[0]
+			}
+			whole := run()
+			if e.tol.BatchDependent {
+				t.Skip("this device does not promise chains across calls")
+			}
+			rule := "dW goes on with one chain over the tokens across calls, so that micro-batches change no bit (BF16: cut between pairs)"
+			bitsOf(t, rule, whole, run(2, 4, 38))
+			bitsOf(t, rule, whole, run(64))
+			if op == kernels.F32 {
+				bitsOf(t, rule, whole, run(1, 8, 33, 69))
+			}
+		})
+	}
+}
