@@ -1,0 +1,85 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/internal/goldens"
+)
+
+// chatCase is a line of the chat goldens, rendered with transformers 5.23.0.
+type chatCase struct {
+	Name                string
+	Messages            []Message
+	Tools               []json.RawMessage
+	AddGenerationPrompt bool `json:"add_generation_prompt"`
+	Vars                map[string]any
+	Text                string
+	IDs                 []int32
+	Error               string
+}
+
+var chatSources = []struct {
+	name, tokenizer, file, bos, eos string
+}{
+	{"smollm2", "smollm2", "", "<|im_start|>", "<|im_end|>"},
+	{"qwen2.5", "qwen2.5", "qwen2.5/tokenizer_config.json", "", "<|im_end|>"},
+	{"qwen3", "qwen3", "qwen3/tokenizer_config.json", "", "<|im_end|>"},
+	{"qwq", "qwen3", "chat_templates/Qwen-QwQ-32B.jinja", "", "<|im_end|>"},
+	{"smollm3", "llama3.2", "chat_templates/HuggingFaceTB-SmolLM3-3B.jinja", "", ""},
+	{"llama3", "llama3", "llama3/tokenizer_config.json", "<|begin_of_text|>", "<|end_of_text|>"},
+	{"llama3.1", "llama3.2", "chat_templates/meta-llama-Llama-3.1-8B-Instruct.jinja", "<|begin_of_text|>", "<|eot_id|>"},
+	{"llama3.2", "llama3.2", "chat_templates/meta-llama-Llama-3.2-3B-Instruct.jinja", "<|begin_of_text|>", "<|eot_id|>"},
+}
+
+func TestChatAsReference(t *testing.T) {
+	for _, s := range chatSources {
+		t.Run(s.name, func(t *testing.T) {
+			tok := open(t, s.tokenizer)
+			var template *Template
+			var err error
+			golden := "testdata/goldens/smollm2.chat.jsonl"
+			if s.file == "" {
+				template, err = tok.Chat()
+			} else {
+				golden = goldens.Path(t, "chat/"+s.name+".jsonl")
+				template, err = ParseTemplate(templateText(t, goldens.Data(t, "tokenizers/"+s.file)))
+			}
+			require.NoError(t, err)
+			eachLine(t, golden, func(n int, c chatCase) {
+				vars := map[string]any{"bos_token": s.bos, "eos_token": s.eos}
+				for k, v := range c.Vars {
+					vars[k] = v
+				}
+				text, err := template.Render(ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: c.AddGenerationPrompt, Vars: vars})
+				if c.Error != "" {
+					if !strings.HasPrefix(c.Name, "content_none") {
+						require.Error(t, err, "line %d, %s", n, c.Name)
+					}
+					return
+				}
+				require.NoError(t, err, "line %d, %s", n, c.Name)
+				require.Equal(t, c.Text, text, "line %d, %s", n, c.Name)
+				require.Equal(t, c.IDs, tok.Encode(text, EncodeOptions{ParseSpecial: true}), "line %d, %s", n, c.Name)
+			})
+		})
+	}
+}
+
+// templateText reads a template file, or the template in a tokenizer_config.json.
+func templateText(t testing.TB, file string) string {
+	if strings.HasSuffix(file, ".json") {
+		var c struct {
+			Template string `json:"chat_template"`
+		}
+		readTestJSON(t, file, &c)
+		return c.Template
+	}
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(text)
+}
