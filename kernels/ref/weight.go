@@ -8,13 +8,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// weight holds [N, K] row-major: values rounded to its type, or the groups of Q8.
+// weight holds [N, K] row-major: values rounded to its type, and of Q8 the groups that they were widened from.
 type weight struct {
 	owned
 	n, k int
 	t    kernels.DType
 	data []float32
-	q    []groups // of Q8, one a row
+	q    []groups // one a row
 }
 
 func (d *device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
@@ -23,14 +23,12 @@ func (d *device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 	if n < 0 || k < 0 || t != kernels.F32 && t != kernels.BF16 && t != kernels.Q8 {
 		c.fail("%v[%d, %d]", t, n, k)
 	}
-	w := &weight{n: n, k: k, t: t}
+	w := &weight{n: n, k: k, t: t, data: make([]float32, n*k)}
 	if t == kernels.Q8 {
 		w.q = make([]groups, n)
 		for i := range w.q {
-			w.q[i] = quantizeWeight(make([]float32, k))
+			w.q[i] = newGroups(k)
 		}
-	} else {
-		w.data = make([]float32, n*k)
 	}
 	d.own(w, &w.owned)
 	return w, nil
@@ -62,22 +60,16 @@ func (c call) weight(w kernels.Weight) *weight {
 }
 
 // row is row n of w, widened.
-func (w *weight) row(n int) []float32 {
-	if w.t == kernels.Q8 {
-		return w.q[n].widen()
-	}
-	return w.data[n*w.k:][:w.k]
-}
+func (w *weight) row(n int) []float32 { return w.data[n*w.k:][:w.k] }
 
 // set rounds values to the type of w and stores them in its row n.
 func (w *weight) set(n int, values []float32) {
 	if w.t == kernels.Q8 {
 		w.q[n] = quantizeWeight(values)
+		copy(w.row(n), w.q[n].widen())
 		return
 	}
-	for k, x := range values {
-		w.data[n*w.k+k] = round(w.t, x)
-	}
+	copy(w.row(n), rounded(w.t, values))
 }
 
 func (d *device) PackHost(wt kernels.Weight, row0 int, rows []byte, src kernels.DType) {
