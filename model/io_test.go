@@ -25,8 +25,16 @@ func values(t testing.TB, m *Model) map[string][]float32 {
 	return all
 }
 
+// smallChunks makes every matrix of more than 32 rows move in pieces.
+func smallChunks(t *testing.T) {
+	was := chunkElements
+	chunkElements = 1
+	t.Cleanup(func() { chunkElements = was })
+}
+
 // What was loaded is what the file has; saved and loaded again, no bit has changed, in one file or many, frozen or trainable.
 func TestSaveLoad(t *testing.T) {
+	smallChunks(t)
 	for _, name := range modelCases {
 		t.Run(name, func(t *testing.T) {
 			eachDevice(t, func(t *testing.T, dev kernels.Device) {
@@ -97,6 +105,7 @@ func TestSavedFiles(t *testing.T) {
 
 // Merging while saving writes what merging into the weights gives, and leaves the model alone.
 func TestSaveMerged(t *testing.T) {
+	smallChunks(t)
 	eachDevice(t, func(t *testing.T, dev kernels.Device) {
 		m := random(t, dev, tinyConfigs()["qwen2"], Options{DType: kernels.F32}, 1)
 		a := freshAdapter(t, m, AdapterConfig{R: 2, Alpha: 3, Targets: []string{"k_proj", "up_proj"}}, false, 2)
@@ -126,6 +135,7 @@ func TestSaveMerged(t *testing.T) {
 
 // A copy is the model in another type; of a trainable one, its masters.
 func TestClone(t *testing.T) {
+	smallChunks(t)
 	eachDevice(t, func(t *testing.T, dev kernels.Device) {
 		c := tinyConfigs()["llama"]
 		seqs, _ := randomIDs(c, 5, 9)
@@ -196,6 +206,7 @@ type tensor struct {
 }
 
 func TestLoadRefuses(t *testing.T) {
+	smallChunks(t)
 	const down = "model.layers.1.mlp.down_proj.weight"
 	for name, c := range map[string]struct {
 		config  func(map[string]any)

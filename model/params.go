@@ -85,6 +85,20 @@ func newBank(dev kernels.Device, dtype kernels.DType, trainable bool, params []*
 	return b, nil
 }
 
+// Bytes is the memory that the parameters occupy, masters and gradients included.
+func (b *bank) Bytes() int64 {
+	var n int64
+	for _, p := range b.params {
+		if p.W != nil {
+			n += p.W.Bytes()
+		}
+	}
+	for _, buf := range b.bufs {
+		n += buf.Bytes()
+	}
+	return n
+}
+
 func (b *bank) free() {
 	for _, p := range b.params {
 		if p.W != nil {
@@ -155,8 +169,11 @@ func (b *bank) widen(rows []byte, src kernels.DType) []float32 {
 	return out
 }
 
-// chunkRows is how many rows of k columns are moved at a time: about a million elements, in whole panels of 32.
-func chunkRows(k int) int { return max(32, (1<<20)/max(k, 1)/32*32) }
+// chunkElements is about how much is moved at a time; tests make it small.
+var chunkElements = 1 << 20
+
+// chunkRows is how many rows of k columns are moved at a time, in whole panels of 32.
+func chunkRows(k int) int { return max(32, chunkElements/max(k, 1)/32*32) }
 
 // cast sees bytes of this machine's order, aligned, as elements.
 func cast[E uint16 | uint64 | float32](b []byte) []E {
