@@ -1,0 +1,208 @@
+package episode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// Sampling are the settings of the policy's sampling.
+type Sampling struct {
+	// Temperature divides the logits; 0 is greedy.
+	Temperature float64
+	// TopP, MinP and TopK truncate the distribution; 0 is off.
+	TopP, MinP float64
+	TopK       int
+}
+
+// Request asks a policy to continue a context.
+type Request struct {
+	// Context holds all ids so far; the policy must not keep or change it.
+	Context []int32
+	// MaxTokens bounds the new ids, at least 1.
+	MaxTokens int
+	// Stop is called after each new id with the ids of this turn; the turn ends with the id for which it is true.
+	Stop func(ids []int32) bool
+	// Sampling settings.
+	Sampling
+	// Stream keys the randomness of this turn.
+	Stream uint64
+	// Handle is the task's, for a policy that keeps state from turn to turn.
+	Handle any
+}
+
+// FinishContext is the Result.Finish of a policy whose own context is full.
+const FinishContext = "context"
+
+// Result is a continuation.
+type Result struct {
+	// IDs are the new ids, ended by the one that Stop accepted, by an end-of-sequence id (kept), or by a limit.
+	IDs []int32
+	// Logprobs has one value per id, over the whole vocabulary, after temperature, before truncation.
+	Logprobs []float32
+	// Finish says why it ended; only FinishContext has a meaning here.
+	Finish string
+}
+
+// Policy is the model that is being trained or used. Generate is called by many goroutines at once, and its result must depend on the
+// request alone.
+type Policy interface {
+	Generate(ctx context.Context, r Request) (Result, error)
+}
+
+// Config are the limits of an episode.
+type Config struct {
+	// MaxTurns is the number of turns that may search; one final turn follows, whose search is not carried out.
+	MaxTurns int
+	// MaxResponse bounds the policy's ids in a turn, MaxObservation the ids of an observation (documents are shortened; 0 is no
+	// bound), MaxContext prompt and all turns together.
+	MaxResponse, MaxObservation, MaxContext int
+	// Sampling of the policy.
+	Sampling
+}
+
+// Validate says what is wrong with the limits.
+func (c Config) Validate() error {
+	switch {
+	case c.MaxTurns < 0:
+		return errors.New("episode: max turns must not be negative")
+	case c.MaxResponse < 1 || c.MaxContext < 2 || c.MaxObservation < 0:
+		return errors.New("episode: max response and max context must be positive, max observation not negative")
+	case !(c.Temperature >= 0) || !(c.TopP >= 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP <= 1) || c.TopK < 0:
+		return errors.New("episode: sampling: temperature and top-k must not be negative, top-p and min-p lie in [0, 1]")
+	}
+	return nil
+}
+
+// Task is one episode to be run.
+type Task struct {
+	// Step of TotalSteps sets the searcher's curriculum; the other numbers are recorded (see Episode).
+	Step, TotalSteps, Group, Rollout, Attempt int
+	// QuestionID, Question, GoldenAnswers come from the data; without golden answers simulated engines use a prompt that has none.
+	QuestionID    string
+	Question      string
+	GoldenAnswers []string
+	// PromptIDs are the ids before the first turn: Prompt(Question) through the model's chat template.
+	PromptIDs []int32
+	// Seed keys everything random in the episode: a hash of the run's seed, step, group, attempt and rollout.
+	Seed uint64
+	// Quality forces the documents' quality; "" leaves it to the searcher.
+	Quality search.Quality
+	// Handle is passed to the policy with every turn.
+	Handle any
+}
+
+// Runner runs episodes. Run may be called by many goroutines at once.
+type Runner struct {
+	// Policy acts, Searcher answers its queries, Tokenizer stands between ids and text.
+	Policy    Policy
+	Searcher  search.Searcher
+	Tokenizer Tokenizer
+	// Config holds the limits.
+	Config Config
+	// OnTurn, if not nil, is called with each finished turn; concurrently for concurrent episodes.
+	OnTurn func(task Task, number int, t Turn)
+}
+
+// Run lets the policy take its turns until one of the ends that Status names. The error is the policy's: then the run as a whole is
+// in trouble. A failed search and a done context are no errors but ends of the episode.
+func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
+	e := &Episode{Step: task.Step, Group: task.Group, Rollout: task.Rollout, Attempt: task.Attempt, QuestionID: task.QuestionID, Question: task.Question,
+		GoldenAnswers: task.GoldenAnswers, PromptIDs: task.PromptIDs, Temperature: r.Config.Temperature}
+	ids := slices.Clone(task.PromptIDs)
+	for number := 0; e.Status == ""; number++ {
+		room := r.Config.MaxContext - len(ids)
+		if room < 1 {
+			e.Status = ContextFull
+			break
+		}
+		turn, full, err := r.act(ctx, task, number, ids, room)
+		if err != nil {
+			if ctx.Err() != nil {
+				e.Status = Cancelled
+				break
+			}
+			return nil, fmt.Errorf("episode of question %s, turn %d: %w", task.QuestionID, number+1, err)
+		}
+		room -= len(turn.IDs)
+		switch {
+		case turn.Action == Answer:
+			e.Status = Answered
+		case full:
+			e.Status = ContextFull
+		case number >= r.Config.MaxTurns:
+			e.Status = OutOfTurns
+		case room < 1:
+			e.Status = ContextFull
+		default:
+			e.Status, e.Err = r.respond(ctx, task, number, &turn, room)
+		}
+		ids = append(ids, turn.IDs...)
+		e.Turns = append(e.Turns, turn)
+		if r.OnTurn != nil {
+			r.OnTurn(task, number, turn)
+		}
+	}
+	return e, nil
+}
+
+// act lets the policy generate one turn and reads its action; full says that the context ended it.
+func (r *Runner) act(ctx context.Context, task Task, number int, ids []int32, room int) (turn Turn, full bool, err error) {
+	limit := min(r.Config.MaxResponse, room)
+	watch := scanner{tok: r.Tokenizer}
+	res, err := r.Policy.Generate(ctx, Request{Context: ids, MaxTokens: limit, Stop: watch.stop, Sampling: r.Config.Sampling,
+		Stream: stream(task.Seed, purposePolicy, number), Handle: task.Handle})
+	if err != nil {
+		return Turn{}, false, err
+	}
+	if len(res.IDs) > limit || len(res.Logprobs) != len(res.IDs) {
+		return Turn{}, false, fmt.Errorf("the policy returned %d ids and %d log-probs where at most %d were asked for", len(res.IDs), len(res.Logprobs), limit)
+	}
+	// The stop function may not have been asked (a policy elsewhere): the turn ends with the id that completes its action all the same.
+	again := scanner{tok: r.Tokenizer}
+	n := 0
+	for n < len(res.IDs) {
+		n++
+		if again.add(res.IDs[n-1]) {
+			break
+		}
+	}
+	turn.Logprobs = make([]float32, 0, n) // recorded, also when there are none
+	turn.own(res.IDs[:n], res.Logprobs[:n])
+	turn.Text = decode(r.Tokenizer, turn.IDs)
+	turn.Action, turn.Content, _ = Parse(turn.Text)
+	return turn, turn.Action == Invalid && (n == room || res.Finish == FinishContext), nil
+}
+
+// respond carries out the turn's action and appends the observation; the status is "" while the episode goes on.
+func (r *Runner) respond(ctx context.Context, task Task, number int, turn *Turn, room int) (Status, string) {
+	turn.Observation = invalidAction
+	var ids []int32
+	if turn.Action == Search {
+		q := search.Query{Query: turn.Content, Question: task.Question, GoldenAnswers: task.GoldenAnswers, Step: task.Step,
+			TotalSteps: task.TotalSteps, Quality: task.Quality, Stream: stream(task.Seed, purposeSearch, number)}
+		d, err := r.Searcher.Search(ctx, q)
+		if ctx.Err() != nil {
+			turn.Observation = ""
+			return Cancelled, ""
+		}
+		if err != nil {
+			turn.Observation = ""
+			return SearchFailed, err.Error()
+		}
+		turn.Documents, turn.Quality, turn.Tau, turn.Draw = d.Docs, string(d.Quality), d.Tau, d.Draw
+		turn.Observation = Observation(d.Text)
+		ids = observationIDs(r.Tokenizer, d.Text, r.Config.MaxObservation)
+	} else {
+		ids = r.Tokenizer.Encode(invalidAction)
+	}
+	if len(ids) >= room { // no room for a single id of the next turn
+		turn.Observation = ""
+		return ContextFull, ""
+	}
+	turn.observe(ids)
+	return "", ""
+}

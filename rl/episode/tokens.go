@@ -1,0 +1,54 @@
+package episode
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// Tokenizer is what an episode needs of one. It is used by many goroutines at once.
+type Tokenizer interface {
+	// Encode gives the ids of text from the environment; strings of special tokens in it must stay text.
+	Encode(text string) []int32
+	// Bytes gives the bytes that an id adds to a text, nil for special ids: they are no part of what the policy says.
+	Bytes(id int32) []byte
+}
+
+// Text makes a model's tokenizer a Tokenizer.
+func Text(t *tokenizer.Tokenizer) Tokenizer { return plain{t} }
+
+type plain struct{ t *tokenizer.Tokenizer }
+
+func (p plain) Encode(text string) []int32 { return p.t.Encode(text, tokenizer.EncodeOptions{}) }
+
+func (p plain) Bytes(id int32) []byte {
+	if p.t.Special(id) {
+		return nil
+	}
+	return p.t.Bytes(id)
+}
+
+// decode gives the text of ids; bytes that are no character become U+FFFD.
+func decode(tok Tokenizer, ids []int32) string {
+	var b []byte
+	for _, id := range ids {
+		b = append(b, tok.Bytes(id)...)
+	}
+	return strings.ToValidUTF8(string(b), "\ufffd")
+}
+
+// head gives the text of as many ids as stand for whole characters of at most limit ids.
+func head(tok Tokenizer, ids []int32, limit int) string {
+	var b []byte
+	for _, id := range ids[:min(max(limit, 0), len(ids))] {
+		b = append(b, tok.Bytes(id)...)
+	}
+	for range utf8.UTFMax {
+		if r, n := utf8.DecodeLastRune(b); r != utf8.RuneError || n != 1 {
+			break
+		}
+		b = b[:len(b)-1]
+	}
+	return string(b)
+}
