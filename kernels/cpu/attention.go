@@ -1,0 +1,375 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// partition is the number of keys, at absolute positions, that make one (max, sum, output).
+const (
+	partition      = 256
+	partitionPages = partition / pageSize
+)
+
+// attend is what forward and backward share: the checked arguments of one call. The query heads of a kv head are stacked: row r of
+// a segment and kv head g is head g*heads + r%heads of token r/heads, so that a key that is loaded serves all of them.
+type attend struct {
+	x      *kv
+	k      *attnKernels
+	layer  int
+	scale  float32
+	heads  int // H/G
+	lda    int // bytes of a row of q, k or v as A
+	width  int // D in whole panels
+	q      []float32
+	stride int
+}
+
+func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, segs []kernels.Segment, scale float32) attend {
+	x := ownKV(op, c, layer)
+	dim, g := x.spec.HeadDim, x.spec.KVHeads
+	if q.Cols%dim != 0 || q.Cols/dim%g != 0 {
+		panic(fmt.Sprintf("cpu: %s: q is %v, its heads no multiple of %d of %d", op, q, g, dim))
+	}
+	rows := 0
+	for i, s := range segs {
+		if s.Row < 0 || s.Len < 0 || s.Start < 0 || s.Row+s.Len > q.Rows || s.Start+s.Len > len(s.Pages)*pageSize {
+			panic(fmt.Sprintf("cpu: %s: segment %d is row %d, length %d, start %d, %d pages of q %v", op, i, s.Row, s.Len, s.Start, len(s.Pages), q))
+		}
+		for _, p := range s.Pages {
+			if p < 0 || int(p) >= x.spec.Pages {
+				panic(fmt.Sprintf("cpu: %s: page %d of %d", op, p, x.spec.Pages))
+			}
+		}
+		rows += s.Len
+	}
+	if rows != q.Rows {
+		panic(fmt.Sprintf("cpu: %s: segments have %d rows, q is %v", op, rows, q))
+	}
+	k := d.attn(x.spec.Type)
+	return attend{
+		x: x, k: k, layer: layer, scale: scale, heads: q.Cols / dim / g,
+		lda: roundUp(dim, 2) * k.size, width: x.panels() * panelCols, q: f32(q), stride: q.Stride,
+	}
+}
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }
+
+// attnJob is a block of stacked rows [r0, r1) of a segment for kv head g.
+type attnJob struct {
+	seg    *kernels.Segment
+	g      int
+	r0, r1 int
+	parts  []float32 // where the jobs' partitions are computed apart: [partitions][r1-r0][2+width] of (max, sum, output)
+}
+
+// position of the last query among stacked rows [.., r).
+func (a *attend) last(j *attnJob, r int) int { return j.seg.Start + (r-1)/a.heads }
+
+func (a *attend) partitions(j *attnJob) int { return a.last(j, j.r1)/partition + 1 }
+
+// attnOut is where results go.
+type attnOut struct {
+	y, lse     []float32
+	ldy, ldlse int
+}
+
+// Attention: y = softmax(scale * q k^T) v over the pages of each segment, lse = max + ln(sum).
+func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+	const op = "Attention"
+	shape(op, "y", y, q.Rows, q.Cols)
+	a := d.attend(op, q, c, layer, segs, scale)
+	out := attnOut{y: f32(y), ldy: y.Stride}
+	if !lse.IsZero() {
+		shape(op, "lse", lse, q.Rows, q.Cols/a.x.spec.HeadDim)
+		out.lse, out.ldlse = f32(lse), lse.Stride
+	}
+	jobs := a.jobs(segs)
+	size := a.scratch()
+	split := a.split(jobs, d.pool.threads)
+	mem := d.scratch(slotAttn, size*d.pool.threads+4*split)
+	if split == 0 {
+		d.pool.RunWorker(len(jobs), func(w, task int) {
+			b := a.block(mem[w*size:][:size], &jobs[task])
+			for p := range a.partitions(b.job) {
+				b.partition(p)
+			}
+			b.finish(out)
+		})
+		return
+	}
+	// Few rows, many keys: partitions apart, then merged. The same bits.
+	parts := elems[float32](mem[size*d.pool.threads:])
+	type piece struct{ job, part int }
+	var pieces []piece
+	for i := range jobs {
+		n := a.partitions(&jobs[i])
+		for p := range n {
+			pieces = append(pieces, piece{i, p})
+		}
+		jobs[i].parts, parts = parts[:n*a.partSize(&jobs[i])], parts[n*a.partSize(&jobs[i]):]
+	}
+	d.pool.RunWorker(len(pieces), func(w, task int) {
+		a.block(mem[w*size:][:size], &jobs[pieces[task].job]).partition(pieces[task].part)
+	})
+	d.pool.RunWorker(len(jobs), func(w, task int) {
+		b := a.block(mem[w*size:][:size], &jobs[task])
+		b.merge()
+		b.finish(out)
+	})
+}
+
+// jobRows is about how many stacked rows a job has: enough to make the gathering of values cheap, few enough to stay in the cache.
+const jobRows = 128
+
+// jobs cuts the segments, those with many keys first.
+func (a *attend) jobs(segs []kernels.Segment) []attnJob {
+	var jobs []attnJob
+	per := max(1, jobRows/a.heads) * a.heads
+	for i := range segs {
+		s := &segs[i]
+		n := s.Len * a.heads
+		for hi := n; hi > 0; hi -= min(hi, per) {
+			for g := range a.x.spec.KVHeads {
+				jobs = append(jobs, attnJob{seg: s, g: g, r0: max(0, hi-per), r1: hi})
+			}
+		}
+	}
+	return jobs
+}
+
+// partSize is the number of floats of a partition of a job.
+func (a *attend) partSize(j *attnJob) int { return (j.r1 - j.r0) * (2 + a.width) }
+
+// split returns the number of floats that all partitions of all jobs take if the jobs alone would leave threads idle, else 0.
+func (a *attend) split(jobs []attnJob, threads int) int {
+	if threads == 1 || len(jobs) >= 4*threads {
+		return 0
+	}
+	n, long := 0, false
+	for i := range jobs {
+		p := a.partitions(&jobs[i])
+		long = long || p > 1
+		n += p * a.partSize(&jobs[i])
+	}
+	if !long {
+		return 0
+	}
+	return n
+}
+
+// attnBlock is a job at work.
+type attnBlock struct {
+	*attend
+	job    *attnJob
+	q      []byte    // [rows][lda]
+	values []uint32  // [width/32][256 keys in steps][32]: the values of a partition
+	s      []float32 // [mr][256]
+	p      []byte    // [mr][256] elements of A
+	part   []float32 // [mr][width]
+	o      []float32 // [rows][width]
+	m, l   []float32 // [rows]
+}
+
+// maxJob is the largest number of rows of a job.
+func (a *attend) maxJob() int { return max(jobRows, a.heads) }
+
+// scratch is the number of bytes that a worker needs.
+func (a *attend) scratch() int {
+	b := attnBlock{attend: a}
+	return b.carve(nil)
+}
+
+// carve lays the pieces out in mem, each at a multiple of 64 bytes, and returns the bytes that they take.
+func (b *attnBlock) carve(mem []byte) int {
+	used := 0
+	take := func(n int) []byte {
+		lo := used
+		used += roundUp(n, align)
+		if mem == nil {
+			return nil
+		}
+		return mem[lo:][:n]
+	}
+	rows, mr := b.maxJob(), b.k.mr
+	b.q = take(rows * b.lda)
+	b.values = elems[uint32](take(4 * b.width * b.x.steps * partitionPages))
+	b.s = elems[float32](take(4 * mr * partition))
+	b.p = take(mr * partition * b.k.size)
+	b.part = elems[float32](take(4 * mr * b.width))
+	b.o = elems[float32](take(4 * rows * b.width))
+	b.m, b.l = elems[float32](take(4*rows)), elems[float32](take(4*rows))
+	return used
+}
+
+func (a *attend) block(mem []byte, j *attnJob) *attnBlock {
+	b := &attnBlock{attend: a, job: j}
+	b.carve(mem)
+	dim := a.x.spec.HeadDim
+	for r := j.r0; r < j.r1; r++ {
+		a.k.pack(ptr(b.q[(r-j.r0)*a.lda:]), a.lda/a.k.size, a.row(a.q, a.stride, j, r)[:dim])
+	}
+	return b
+}
+
+// row is where head and token of stacked row r start in a matrix [T, H*D].
+func (a *attend) row(x []float32, stride int, j *attnJob, r int) []float32 {
+	return x[(j.seg.Row+r/a.heads)*stride+(j.g*a.heads+r%a.heads)*a.x.spec.HeadDim:]
+}
+
+func ptr[E any](x []E) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(x)) }
+
+// partition p: all rows that see any of its keys, in tiles.
+func (b *attnBlock) partition(p int) {
+	j, k0 := b.job, p*partition
+	first := max(j.r0, min((k0-j.seg.Start)*b.heads, j.r1))
+	if first >= j.r1 {
+		return
+	}
+	rows := j.r1 - first
+	nt := (rows + b.k.mr - 1) / b.k.mr
+	gathered := nt > 1
+	if gathered {
+		b.gather(k0, min(partition, b.last(j, j.r1)+1-k0))
+	}
+	for t := range nt {
+		lo, hi := first+rows*t/nt, first+rows*(t+1)/nt
+		if !b.ragged(p, lo, hi) {
+			b.tile(p, lo, hi, gathered)
+			continue
+		}
+		for r := lo; r < hi; r += b.heads - r%b.heads { // token by token
+			b.tile(p, r, min(hi, r+b.heads-r%b.heads), false)
+		}
+	}
+}
+
+// ragged reports whether a value that some of the rows [lo, hi) must not see is infinite or NaN, so that its probability of 0 would
+// not keep it out.
+func (b *attnBlock) ragged(p, lo, hi int) bool {
+	from := max(p*partition, b.last(b.job, lo+1)+1) / pageSize
+	to := min((p+1)*partition-1, b.last(b.job, hi)+1) / pageSize // the key after the last may be its partner in a pair
+	for i := from; i <= to && i < len(b.job.seg.Pages); i++ {
+		if b.x.wild[b.job.seg.Pages[i]].Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// gather copies the values of n keys from k0, page by page, to panels of the whole partition.
+func (b *attnBlock) gather(k0, n int) {
+	size := b.x.steps * panelCols
+	for i := 0; i*pageSize < n; i++ {
+		_, v := b.x.head(b.layer, int(b.job.seg.Pages[k0/pageSize+i]), b.job.g)
+		for c := 0; c < b.width/panelCols; c++ {
+			copy(b.values[(c*partitionPages+i)*size:][:size], v[c*size:])
+		}
+	}
+}
+
+// tile is stacked rows [lo, hi) with the keys of partition p: at most mr rows, which see at least one key each.
+func (b *attnBlock) tile(p, lo, hi int, gathered bool) {
+	j, k0, rows := b.job, p*partition, hi-lo
+	n := min(partition, b.last(j, hi)+1-k0) // keys that the last row sees
+	q, s, ps := ptr(b.q[(lo-j.r0)*b.lda:]), ptr(b.s), ptr(b.p)
+	steps := chainSteps(b.x.spec.Type, b.x.spec.HeadDim)
+	for i := 0; i*pageSize < n; i++ {
+		k, _ := b.x.head(b.layer, int(j.seg.Pages[k0/pageSize+i]), j.g)
+		b.k.matmul(rows, steps, q, b.lda, ptr(k), unsafe.Add(s, 4*pageSize*i), 4*partition, false)
+	}
+	ldp := partition * b.k.size
+	var m, l [maxTile]float32
+	for i := range rows {
+		sees := min(partition, b.last(j, lo+i+1)+1-k0)
+		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, 2), b.s[i*partition:][:sees], b.scale)
+	}
+	if gathered {
+		for c := 0; c < b.width; c += panelCols {
+			v := ptr(b.values[c*b.x.steps*partitionPages:])
+			b.k.matmul(rows, chainSteps(b.x.spec.Type, n), ps, ldp, v, unsafe.Add(ptr(b.part), 4*c), 4*b.width, false)
+		}
+	} else {
+		b.pages(rows, n, k0)
+	}
+	b.keep(p, lo, rows, &m, &l)
+}
+
+// pages multiplies probabilities with values where they lie.
+func (b *attnBlock) pages(rows, n, k0 int) {
+	size, ldp := b.x.steps*panelCols, partition*b.k.size
+	for i := 0; i*pageSize < n; i++ {
+		page := int(b.job.seg.Pages[k0/pageSize+i])
+		_, v := b.x.head(b.layer, page, b.job.g)
+		keys := min(pageSize, n-i*pageSize)
+		steps := chainSteps(b.x.spec.Type, keys)
+		for c := 0; c < b.width; c += panelCols {
+			vc := v[c/panelCols*size:][:size]
+			if keys%2 == 1 && b.x.spec.Type == kernels.BF16 && b.x.wild[page].Load() {
+				vc = append(words(b.s)[:0], vc[:steps*panelCols]...) // the partner of the last key is not to be seen; s is free
+				for x := range panelCols {
+					vc[(steps-1)*panelCols+x] &= 0xffff
+				}
+			}
+			b.k.matmul(rows, steps, unsafe.Add(ptr(b.p), i*pageSize*b.k.size), ldp, ptr(vc), unsafe.Add(ptr(b.part), 4*c), 4*b.width, i > 0)
+		}
+	}
+}
+
+// keep merges what partition p gave with what earlier ones gave, or stores it.
+func (b *attnBlock) keep(p, lo, rows int, m, l *[maxTile]float32) {
+	for i := range rows {
+		r := lo - b.job.r0 + i
+		part := b.part[i*b.width:][:b.width]
+		if b.job.parts == nil {
+			b.fold(p, r, m[i], l[i], part)
+			continue
+		}
+		to := b.apart(p, r)
+		to[0], to[1] = m[i], l[i]
+		copy(to[2:], part)
+	}
+}
+
+// apart is where the result of partition p for row r is stored.
+func (b *attnBlock) apart(p, r int) []float32 {
+	return b.job.parts[p*b.partSize(b.job)+r*(2+b.width):][:2+b.width]
+}
+
+// fold merges (m, l, o) with (m', l', o'): M = max(m, m'), L = l exp(m-M) + l' exp(m'-M), O likewise.
+func (b *attnBlock) fold(p, r int, m, l float32, part []float32) {
+	o := b.o[r*b.width:][:b.width]
+	if p == 0 {
+		b.m[r], b.l[r] = m, l
+		copy(o, part)
+		return
+	}
+	most := max(b.m[r], m)
+	old, new := exp(b.m[r]-most), exp(m-most)
+	b.m[r], b.l[r] = most, float32(b.l[r]*old)+float32(l*new)
+	b.k.fold(o, part, old, new)
+}
+
+// merge folds the partitions that were computed apart.
+func (b *attnBlock) merge() {
+	for r := b.job.r0; r < b.job.r1; r++ {
+		for p := range b.last(b.job, r+1)/partition + 1 {
+			x := b.apart(p, r-b.job.r0)
+			b.fold(p, r-b.job.r0, x[0], x[1], x[2:])
+		}
+	}
+}
+
+// finish stores output and lse.
+func (b *attnBlock) finish(out attnOut) {
+	dim, j := b.x.spec.HeadDim, b.job
+	for r := j.r0; r < j.r1; r++ {
+		i := r - j.r0
+		b.k.divide(b.row(out.y, out.ldy, j, r)[:dim], b.o[i*b.width:][:dim], b.l[i])
+		if out.lse != nil {
+			out.lse[(j.seg.Row+r/b.heads)*out.ldlse+j.g*b.heads+r%b.heads] = float32(float64(b.m[i]) + ln(float64(b.l[i])))
+		}
+	}
+}
