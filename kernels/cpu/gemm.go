@@ -33,10 +33,10 @@ const dwRows = 1024
 type product struct {
 	m, n, steps int
 	kernels     *gemmKernels
-	packA       func(dst []uint32, lo, rows int)       // packs rows [lo, lo+rows) of A: a tile
-	panel       func(p int, scratch []uint32) []uint32 // panel p of B
-	made        bool                                   // panel needs scratch [steps*32] to make it in
-	c           []float32                              // C, rows ldc elements apart
+	packA       func(dst []uint32, lo, rows int) // packs rows [lo, lo+rows) of A: a tile
+	panel       func(p int) []uint32             // panel p of B, or nil and ...
+	makePanel   func(dst []uint32, p int)        // ... what makes it
+	c           []float32                        // C, rows ldc elements apart
 	ldc         int
 	chain       bool // continue from C instead of 0
 	epilogue    kernels.Epilogue
@@ -61,7 +61,7 @@ func (d *Device) MatMul(y, x kernels.Tensor, kw kernels.Weight, e kernels.Epilog
 	d.multiply(&product{
 		m: y.Rows, n: w.n, steps: w.steps, kernels: k, c: f32(y), ldc: y.Stride, epilogue: e, bias: bias,
 		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*x.Stride:], x.Stride, rows, w.k) },
-		panel: func(p int, _ []uint32) []uint32 { return w.panel(p) },
+		panel: w.panel,
 	})
 }
 
@@ -73,9 +73,9 @@ func (d *Device) MatMulDX(dx, dy kernels.Tensor, kw kernels.Weight, add bool, sc
 	k, in := d.gemm.of(w.t), f32(dy)
 	d.multiply(&product{
 		m: dx.Rows, n: w.k, steps: k.steps(w.n), kernels: k, c: f32(dx), ldc: dx.Stride,
-		epilogue: kernels.Epilogue{Add: add, Scale: scale}, made: true,
-		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
-		panel: func(p int, scratch []uint32) []uint32 { d.gemm.turn(scratch, w, p); return scratch },
+		epilogue:  kernels.Epilogue{Add: add, Scale: scale},
+		packA:     func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
+		makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) },
 	})
 }
 
@@ -90,14 +90,13 @@ func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 	for t := 0; t < x.Rows; t += dwRows {
 		n := min(dwRows, x.Rows-t)
 		d.multiply(&product{
-			m: dw.Rows, n: dw.Cols, steps: k.steps(n), kernels: k, c: f32(dw), ldc: dw.Stride, chain: true, made: true,
+			m: dw.Rows, n: dw.Cols, steps: k.steps(n), kernels: k, c: f32(dw), ldc: dw.Stride, chain: true,
 			packA: func(dst []uint32, lo, rows int) {
 				k.columns(k.format, dst, rows, g[t*dy.Stride+lo:], dy.Stride, rows, n)
 			},
-			panel: func(p int, scratch []uint32) []uint32 {
+			makePanel: func(dst []uint32, p int) {
 				lo := p * panelCols
-				k.columns(k.panelFormat(), scratch, panelCols, in[t*x.Stride+lo:], x.Stride, min(panelCols, x.Cols-lo), n)
-				return scratch
+				k.columns(k.panelFormat(), dst, panelCols, in[t*x.Stride+lo:], x.Stride, min(panelCols, x.Cols-lo), n)
 			},
 		})
 	}

@@ -2,4 +2,145 @@
 
 package cpu
 
-func (g *gemmState) choose(isa) {}
+import (
+	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+//go:generate go run ./_gen
+
+// turn16 transposes blocks of 16 rows of words: word s of row i becomes word i of step s.
+type turn16 struct {
+	rows   [16]unsafe.Pointer
+	dst    unsafe.Pointer
+	stride int // bytes from step to step of dst, each written as 64 bytes
+	blocks int // of 16 words of a row
+}
+
+// columns16 packs up to 16 columns of pairs of rows.
+type columns16 struct {
+	src, dst unsafe.Pointer
+	ld       int // bytes from row to row of src
+	stride   int // bytes from step to step of dst, each written as 64 bytes
+	steps    int // pairs of rows, at least 1
+	mask     int // a bit for each column that exists
+}
+
+// choose sets the kernels of a path; what a path lacks stays plain Go.
+func (g *gemmState) choose(i isa) {
+	switch i {
+	case avx512bf16:
+		g.f32.tiles(14, single, tileF32avx512s)
+		g.bf16.tiles(14, pairs, tileBF16avx512bf16s)
+		g.bf16.rows, g.bf16.columns = rowsWith(pairs, turnPairs), columnsBF16
+	case avx512:
+		g.f32.tiles(14, single, tileF32avx512s)
+		g.bf16.tiles(13, pairsWide, tileBF16avx512s)
+		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, turnWide), columnsWideAVX512
+	case avx2:
+		g.f32.tiles(6, single, tileF32avx2s)
+		g.bf16.tiles(6, pairsWide, tileBF16avx2s)
+	}
+	if i == avx512 || i == avx512bf16 {
+		g.f32.rows = rowsWith(single, turnWords)
+		g.turn, g.packBlock = turnPanelAVX512, packBlockAVX512
+	}
+}
+
+func (k *gemmKernels) tiles(mr int, f format, run [maxTile + 1]func(*tile)) {
+	k.mr, k.format, k.run = mr, f, run
+	k.rows = rowPacker(f)
+}
+
+// rowsWith is a packer of rows around a transposer.
+func rowsWith(f format, turn func(*turn16)) func(dst []uint32, src []float32, ld, mr, k int) {
+	perBlock := 32
+	if f == single {
+		perBlock = 16
+	}
+	return func(dst []uint32, src []float32, ld, mr, k int) {
+		t := turn16{dst: unsafe.Pointer(unsafe.SliceData(dst)), stride: 4 * mr, blocks: k / perBlock}
+		if t.blocks > 0 {
+			for i := range t.rows { // rows that do not exist repeat row 0 into the next step, which overwrites them
+				r := i
+				if r >= mr {
+					r = 0
+				}
+				t.rows[i] = unsafe.Pointer(&src[r*ld])
+			}
+			turn(&t)
+		}
+		packRows(f, dst, src, ld, mr, t.blocks*perBlock, k)
+	}
+}
+
+func columnsBF16(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
+	columnsWith(columnsPairs, f, 1, dst, stride, src, ld, width, t)
+}
+
+func columnsWideAVX512(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
+	if f == pairsWide {
+		columnsWith(columnsWide, f, 2, dst, stride, src, ld, width, t)
+	} else {
+		columnsWith(columnsRounded, f, 1, dst, stride, src, ld, width, t)
+	}
+}
+
+// columnsWith packs whole pairs of rows 16 columns at a time, and an odd last row in plain Go.
+func columnsWith(run func(*columns16), f format, words int, dst []uint32, stride int, src []float32, ld, width, t int) {
+	for c := 0; c < stride && t > 1; c += 16 {
+		n := max(min(16, width-c), 0)
+		a := columns16{ld: 4 * ld, stride: 4 * stride, steps: t / 2, mask: 1<<n - 1, dst: unsafe.Pointer(&dst[c])}
+		a.src = unsafe.Pointer(&src[min(c, width-1)])
+		run(&a)
+	}
+	if t%2 == 1 {
+		packColumns(f, dst[t/2*words*stride:], stride, src[(t-1)*ld:], ld, width, 1)
+	}
+}
+
+func turnPanelAVX512(dst []uint32, w *weight, p int) {
+	switch {
+	case w.t == kernels.BF16 && (p+1)*panelCols <= w.k+1: // all 16 pairs exist
+		src := w.panel(0)[p*16*panelCols:]
+		turnBF16(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
+	case w.t == kernels.F32 && (p+1)*panelCols <= w.k:
+		for q := range w.panels() {
+			src := w.panel(q)[p*panelCols*panelCols:]
+			for half := range 2 {
+				t := turn16{dst: unsafe.Pointer(&dst[q*panelCols*panelCols+16*half]), stride: 4 * panelCols, blocks: 2}
+				for i := range t.rows {
+					t.rows[i] = unsafe.Pointer(&src[(16*half+i)*panelCols])
+				}
+				turnWords(&t)
+			}
+		}
+	default:
+		turnPanel(dst, w, p)
+	}
+}
+
+// packBlockAVX512 packs 16 rows from row r as far as whole blocks reach.
+func packBlockAVX512(w *weight, dst []uint32, r int, row func(r int) rowSource) int {
+	src := row(r).t
+	t := turn16{dst: unsafe.Pointer(&dst[0]), stride: 4 * panelCols}
+	run := turnWords
+	switch {
+	case w.t == src && w.t == kernels.F32:
+		t.blocks = w.k / 16
+	case w.t == src && w.t == kernels.BF16:
+		t.blocks = w.k / 32
+	case w.t == kernels.BF16 && src == kernels.F32:
+		t.blocks, run = w.k/32, turnRounded
+	default:
+		return 0
+	}
+	if t.blocks > 0 {
+		for i := range t.rows {
+			t.rows[i] = unsafe.Pointer(&row(r + i).b[0])
+		}
+		run(&t)
+	}
+	return t.blocks * 16
+}

@@ -8,16 +8,17 @@ import (
 
 // tile is one call of a microkernel: mr rows x 32 columns of C. Assembly reads it by the names of its fields.
 type tile struct {
-	steps int
-	a     unsafe.Pointer // [steps][mr] words, [steps][2][mr] where widened
-	b     unsafe.Pointer // [steps][32] words
-	c     unsafe.Pointer // mr rows of 32 float32
-	ldc   int            // bytes from row to row of c
-	bias  unsafe.Pointer // 32 float32; -0 where there is none: x + -0 is x, for every x
-	ahead unsafe.Pointer // the memory that is needed next, to be fetched
-	mode  int
-	mr    int
-	scale float32
+	steps     int
+	a         unsafe.Pointer // [steps][mr] words, [steps][2][mr] where widened
+	b         unsafe.Pointer // [steps][32] words
+	c         unsafe.Pointer // mr rows of 32 float32
+	ldc       int            // bytes from row to row of c
+	bias      unsafe.Pointer // 32 float32; -0 where there is none: x + -0 is x, for every x
+	ahead     uintptr        // memory that is needed next, fetched into the cache ...
+	aheadStep int            // ... this many bytes further each step
+	mode      int
+	mr        int
+	scale     float32
 }
 
 // Modes of a tile: what becomes of the chains.
@@ -27,7 +28,10 @@ const (
 	modeAdd                  // C = scale*chain + bias + C
 )
 
-const maxTile = 16 // rows
+const (
+	maxTile    = 16   // rows
+	fetchAhead = 4096 // bytes
+)
 
 // gemmKernels are the microkernels of one type of operands on one path, and the packers that feed them.
 type gemmKernels struct {
@@ -99,23 +103,50 @@ func (k *gemmKernels) panelFormat() format {
 	return pairs
 }
 
-// multiply computes p: A in chunks of rows, each packed by all threads, then multiplied by all threads.
+// multiply computes p in chunks of rows and of panels, so that packed A and panels that have to be made fit a bounded scratch.
 func (d *Device) multiply(p *product) {
 	if p.m == 0 || p.n == 0 {
 		return
 	}
 	k := p.kernels
-	chunk := chunkRows(p)
-	stride := p.steps*k.words()*k.mr + align/4 // words of a tile; packers may write up to 64 bytes past its end
-	for lo := 0; lo < p.m; lo += chunk {
-		rows := min(chunk, p.m-lo)
-		nt := (rows + k.mr - 1) / k.mr
-		at := func(t int) int { return lo + rows*t/nt } // rows [at(t), at(t+1)) are tile t: as equal as can be
-		a := elems[uint32](d.scratch(slotA, 4*stride*nt))
-		d.each(nt, p.steps*rows, func(t int) { p.packA(a[t*stride:], at(t), at(t+1)-at(t)) })
-		d.tiles(p, a, stride, nt, at)
+	np := (p.n + panelCols - 1) / panelCols
+	c := chunk{product: p, stride: p.steps*k.words()*k.mr + 16} // packers may write 64 bytes past the end of a tile
+	rows := max(chunkWords/c.stride, 16) * k.mr
+	panels := np
+	if p.panel == nil {
+		c.panelWords = (p.steps+31)/32*32*panelCols + 16 // as above; turned blocks are of up to 32 steps
+		panels = min(np, max(chunkWords/c.panelWords, 2*d.pool.threads))
+	}
+	for c.row0 = 0; c.row0 < p.m; c.row0 += rows {
+		c.rows = min(rows, p.m-c.row0)
+		c.nt = (c.rows + k.mr - 1) / k.mr
+		c.a = elems[uint32](d.scratch(slotA, 4*c.stride*c.nt))
+		d.each(c.nt, p.steps*c.rows, func(t int) { p.packA(c.a[t*c.stride:], c.at(t), c.at(t+1)-c.at(t)) })
+		for c.panel0 = 0; c.panel0 < np; c.panel0 += panels {
+			c.np = min(panels, np-c.panel0)
+			if p.panel == nil {
+				c.b = elems[uint32](d.scratch(slotB, 4*c.panelWords*c.np))
+				d.each(c.np, c.panelWords*c.np, func(i int) { p.makePanel(c.b[i*c.panelWords:], c.panel0+i) })
+			}
+			d.tiles(&c)
+		}
 	}
 }
+
+// chunkWords bounds the scratch for A, and for panels that are made.
+const chunkWords = 4 << 20
+
+// chunk is a piece of a product whose operands are packed.
+type chunk struct {
+	*product
+	a, b               []uint32
+	row0, rows, nt     int // nt tiles of A: rows [row0, row0+rows)
+	panel0, np         int // np panels
+	stride, panelWords int // words of a tile of A, of a panel that was made
+}
+
+// at is the first row of tile t: tiles are as equal as can be.
+func (c *chunk) at(t int) int { return c.row0 + c.rows*t/c.nt }
 
 // each is pool.Run, in the caller where work, in words, is less than a fork is worth.
 func (d *Device) each(n, work int, f func(task int)) {
@@ -128,50 +159,58 @@ func (d *Device) each(n, work int, f func(task int)) {
 	d.pool.Run(n, f)
 }
 
-// chunkRows bounds the scratch for A.
-func chunkRows(p *product) int {
-	const words = 4 << 20
-	mr := p.kernels.mr
-	return max(words/max(1, p.steps*p.kernels.words())/mr, 16) * mr
-}
-
-// tiles runs all tiles of a chunk of rows.
-func (d *Device) tiles(p *product, a []uint32, stride, nt int, at func(t int) int) {
-	np := (p.n + panelCols - 1) / panelCols
-	rowGroups, colGroups := grid(p, nt, np, d.pool.threads)
-	var made []uint32
-	if p.made {
-		made = elems[uint32](d.scratch(slotB, 4*p.steps*panelCols*d.pool.threads))
-	}
+// tiles computes the tiles of a chunk. A task is a group of rows, small enough to stay in the cache, times a group of panels.
+func (d *Device) tiles(c *chunk) {
+	rowGroups, colGroups := d.grid(c)
 	d.pool.RunWorker(rowGroups*colGroups, func(w, task int) {
 		rg, cg := task%rowGroups, task/rowGroups
-		var scratch []uint32
-		if p.made {
-			scratch = made[w*p.steps*panelCols:][:p.steps*panelCols]
-		}
-		for i := cg * np / colGroups; i < (cg+1)*np/colGroups; i++ {
-			b := p.panel(i, scratch)
-			for t := rg * nt / rowGroups; t < (rg+1)*nt/rowGroups; t++ {
-				p.tile(&d.gemm.workers[w], a[t*stride:], b, at(t), at(t+1)-at(t), i*panelCols)
+		t0, t1 := rg*c.nt/rowGroups, (rg+1)*c.nt/rowGroups
+		for i := cg * c.np / colGroups; i < (cg+1)*c.np/colGroups; i++ {
+			var b []uint32
+			if c.panel != nil {
+				b = c.panel(c.panel0 + i)
+			} else {
+				b = c.b[i*c.panelWords:]
+			}
+			for t := t0; t < t1; t++ {
+				c.tile(&d.gemm.workers[w], c.a[t*c.stride:], b, c.at(t), c.at(t+1)-c.at(t), (c.panel0+i)*panelCols, t-t0, t1-t0)
 			}
 		}
 	})
 }
 
-// grid splits nt tiles x np panels into tasks.
-func grid(p *product, nt, np, threads int) (rowGroups, colGroups int) {
-	if threads == 1 {
-		return 1, 1
+// grid splits a chunk into tasks.
+func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
+	const (
+		cache   = 128 << 10 // words of A that stay in the second level cache
+		minimum = 1 << 20   // multiplications that are worth a task
+	)
+	perGroup := max(cache/c.stride, 4)
+	rowGroups = (c.nt + perGroup - 1) / perGroup
+	colGroups = 1
+	if n := d.pool.threads; n > 1 {
+		work := c.rows * c.np * panelCols * c.steps
+		tasks := min(4*n, max(work/minimum, 1))
+		colGroups = min(c.np, (tasks+rowGroups-1)/rowGroups)
 	}
-	return 1, min(np, 4*threads)
+	return rowGroups, colGroups
 }
 
 // tile computes rows [row, row+mr) of the panel of C at column col.
-func (p *product) tile(w *gemmWorker, a, b []uint32, row, mr, col int) {
+//
+// It is tile i of n that use the same panel: each fetches its share of the panel that follows in memory. A single one is too short for that,
+// it fetches what is a little ahead.
+func (p *product) tile(w *gemmWorker, a, b []uint32, row, mr, col, i, n int) {
 	t := &w.tile
 	*t = tile{
 		steps: p.steps, mr: mr, a: unsafe.Pointer(unsafe.SliceData(a)), b: unsafe.Pointer(unsafe.SliceData(b)),
-		bias: unsafe.Pointer(&noBias), scale: 1, ahead: unsafe.Pointer(unsafe.SliceData(b)),
+		bias: unsafe.Pointer(&noBias), scale: 1,
+	}
+	if n == 1 {
+		t.ahead, t.aheadStep = uintptr(t.b)+fetchAhead, 4*panelCols
+	} else {
+		t.aheadStep = (4*panelCols + n - 1) / n
+		t.ahead = uintptr(t.b) + uintptr(p.steps*(4*panelCols+i*t.aheadStep))
 	}
 	if p.chain {
 		t.mode |= modeChain
