@@ -71,11 +71,12 @@ type RolloutConfig struct {
 
 // AlgoConfig is the learning rule.
 type AlgoConfig struct {
-	Algo             string  `name:"algo" help:"grpo, dr_grpo, rloo, reinforce or reinforce++." default:"grpo"`
+	Algo             string  `name:"algo" help:"grpo, dr_grpo, gspo, cispo, rloo, reinforce, reinforce++ or reinforce++-baseline." default:"grpo"`
 	Reward           string  `name:"reward" help:"f1, em, sub_em; shuffled and constant are negative controls." default:"f1"`
 	MiniBatch        int     `name:"ppo-mini-batch-size" help:"Trajectories per optimiser step; 0: all of a step." default:"0"`
 	ClipLow          float64 `name:"clip-low" help:"Ratio is clipped below 1-clip_low." default:"0.2"`
 	ClipHigh         float64 `name:"clip-high" help:"Ratio is clipped above 1+clip_high." default:"0.2"`
+	DualClip         float64 `name:"dual-clip" help:"Bound on the loss of tokens with negative advantage, as a multiple of it; 0: off." default:"3"`
 	KLCoef           float64 `name:"kl-coef" help:"Weight of the k3 divergence from the reference; 0: no reference is kept." default:"0.001"`
 	EntropyCoef      float64 `name:"entropy-coef" help:"Weight of the entropy bonus." default:"0"`
 	LossAgg          string  `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean or seq-mean-token-sum-norm." default:"token-mean"`
@@ -116,7 +117,7 @@ func (c *Config) Check() error {
 		{c.Policy.Model == "", "--model is missing: give the policy's folder"},
 		{r.BatchSize < 1, "--train-batch-size must be at least 1"},
 		{r.N < 1, "--n must be at least 1"},
-		{r.N < 2 && strings.Contains(a.Algo, "grpo"), "--n 1 gives a group nothing to compare: use --n 2 or more, or --algo reinforce"},
+		{r.N < 2 && algorithms[a.Algo].groups, "--n 1 gives a group nothing to compare: use --n 2 or more, or --algo reinforce"},
 		{r.MaxTurns < 0, "--max-turns must not be negative"},
 		{r.MaxResponse < 1, "--max-response-length must be at least 1"},
 		{r.MaxContext <= 0 || r.MaxStart >= r.MaxContext && r.MaxStart <= 0, "--max-context must be positive"},

@@ -1,0 +1,296 @@
+package demo
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// The data that the embedded models are made from. Nothing is stored: every example is drawn from a fresh little world, so that no
+// fact can be remembered and the only way to answer is to look.
+
+// Part of an example: text, and whether it is learned.
+type Part struct {
+	Text  string
+	Learn bool
+}
+
+// Example is one training text.
+type Example []Part
+
+// docsPerResult is the number of documents in a result of the demo (--topk).
+const docsPerResult = 3
+
+// Prompt is the policy's whole prompt: the demo's models read no instruction.
+func Prompt(question string) string { return "Question: " + question + "\n" }
+
+// Writer draws examples.
+type Writer struct {
+	rng   *rand.Rand
+	names namer
+}
+
+// NewWriter draws from seed.
+func NewWriter(seed uint64) *Writer {
+	rng := rand.New(rand.NewPCG(seed, 0x726563697065))
+	return &Writer{rng, namer{rng}}
+}
+
+func (w *Writer) chance(p float64) bool { return w.rng.Float64() < p }
+
+// fact invents a fact about x; x "" invents x too.
+func (w *Writer) fact(r int, x string) Fact {
+	if x == "" {
+		x = w.names.entity(Relations[r].Of, false)
+	}
+	return Fact{R: r, X: x, Y: w.names.entity(Relations[r].To, false), Form: w.rng.IntN(2)}
+}
+
+// Repeat is a list of names and words, said twice: the second time is predictable from the first. It is what makes copying form.
+func (w *Writer) Repeat() Example {
+	var words []string
+	for range 4 + w.rng.IntN(16) {
+		if w.chance(0.7) {
+			words = append(words, w.names.name(false))
+		} else {
+			words = append(words, []string{"was", "in", "by", "the", "of", "maker", "home", "place", "bell", "lamp"}[w.rng.IntN(10)])
+		}
+	}
+	text := " " + strings.Join(words, " ")
+	return Example{{text, false}, {text + "\n", true}}
+}
+
+// LookUp is a few facts and a question about each; only the answers are learned.
+func (w *Writer) LookUp(facts int) Example {
+	var known []Fact
+	var lines []string
+	seen := map[string]bool{}
+	for len(known) < facts {
+		f := w.fact(w.rng.IntN(len(Relations)), "")
+		if len(known) > 0 && w.chance(0.5) { // several facts about one entity
+			f = w.fact(f.R, known[w.rng.IntN(len(known))].X)
+			if Relations[f.R].Of != w.kindOf(known, f.X) {
+				continue
+			}
+		}
+		if seen[f.Query()] {
+			continue
+		}
+		seen[f.Query()] = true
+		known = append(known, f)
+		lines = append(lines, f.Sentence())
+	}
+	e := Example{{documents(lines) + "\n", false}}
+	for range facts + 2 {
+		f := known[w.rng.IntN(len(known))]
+		e = append(e, Part{Prompt(ask1(f).Text) + "<answer>", false}, Part{" " + f.Y + " </answer>", true}, Part{"\n", false})
+	}
+	return e
+}
+
+func (w *Writer) kindOf(known []Fact, x string) Kind {
+	for _, f := range known {
+		if f.X == x {
+			return Relations[f.R].Of
+		}
+	}
+	return Kind(255)
+}
+
+// question invents a question and the facts behind it.
+func (w *Writer) question() Question {
+	for {
+		f := w.fact(w.rng.IntN(len(Relations)), "")
+		if w.chance(0.5) {
+			return ask1(f)
+		}
+		if Relations[f.R].Desc == "" {
+			continue
+		}
+		for {
+			o := w.rng.IntN(len(Relations))
+			if Relations[o].Outer != "" {
+				return ask2(f, w.fact(o, f.Y))
+			}
+		}
+	}
+}
+
+// Result writes the documents of a search: about others, about other things of x, and among them f itself if useful.
+func (w *Writer) Result(f Fact, useful bool) []string {
+	lines := make([]string, docsPerResult)
+	for i := range lines {
+		g := w.fact(w.rng.IntN(len(Relations)), "")
+		switch w.rng.IntN(4) {
+		case 0: // the same relation of somebody else
+			g = w.fact(f.R, "")
+		case 1: // something else about x
+			for r := w.rng.IntN(len(Relations)); ; r = (r + 1) % len(Relations) {
+				if r != f.R && Relations[r].Of == Relations[f.R].Of {
+					g = w.fact(r, f.X)
+					break
+				}
+			}
+		}
+		lines[i] = g.Sentence()
+	}
+	if useful {
+		lines[w.rng.IntN(len(lines))] = f.Sentence()
+	}
+	return lines
+}
+
+// Simulation is an example for the simulator: ZeroSearch's own prompt (simulate_sft), and documents. The simulator knows the question's
+// answer; the facts on the way there it invents.
+func (w *Writer) Simulation() (prompt, output string) {
+	q := w.question()
+	k := w.rng.IntN(len(q.Chain))
+	f := q.Chain[k]
+	switch w.rng.IntN(10) { // what a policy may ask instead
+	case 0: // another relation of the same entity
+		f = w.fact(f.R, f.X)
+		for r := w.rng.IntN(len(Relations)); ; r = (r + 1) % len(Relations) {
+			if r != f.R && Relations[r].Of == Relations[f.R].Of {
+				f = w.fact(r, f.X)
+				break
+			}
+		}
+	case 1: // somebody else
+		f = w.fact(f.R, "")
+	}
+	useful := w.chance(0.5)
+	quality := search.Noisy
+	if useful {
+		quality = search.Useful
+	}
+	prompt = search.Render(search.SFT, quality, search.Query{Question: q.Text, GoldenAnswers: []string{q.Answer()}, Query: f.Query()}, docsPerResult)
+	return prompt, documents(w.Result(f, useful)) + "\n"
+}
+
+// Behaviour is how a drawn trajectory goes about a question.
+type Behaviour int
+
+const (
+	Good         Behaviour = iota // searches for what is needed, again after noise, and copies what it finds
+	AnswerAtOnce                  // says a name
+	SearchElse                    // searches something else and copies from that
+	CopyWrong                     // searches well and copies another name
+	GiveUp                        // stops after the first hop, or takes what noise offers
+)
+
+// shares is how often each behaviour is seen by the weak policy.
+var shares = []float64{Good: 0.40, AnswerAtOnce: 0.18, SearchElse: 0.17, CopyWrong: 0.15, GiveUp: 0.10}
+
+func (w *Writer) behaviour() Behaviour {
+	u := w.rng.Float64()
+	for b, p := range shares {
+		if u -= p; u < 0 {
+			return Behaviour(b)
+		}
+	}
+	return Good
+}
+
+// Observation is how a result stands in the policy's context.
+func Observation(docs string) string { return "\n\n<information>" + docs + "</information>\n\n" }
+
+// Trajectory is an episode of the weak policy: only its own words are learned.
+func (w *Writer) Trajectory(b Behaviour) Example {
+	q := w.question()
+	e := Example{{Prompt(q.Text), false}}
+	say := func(format string, args ...any) { e = append(e, Part{fmt.Sprintf(format, args...), true}) }
+	answer := func(name string) { say("<answer> %s </answer>", name) }
+	if b == AnswerAtOnce {
+		say("<think> I know. </think>\n")
+		answer(w.names.name(false))
+		return e
+	}
+	for hop, f := range q.Chain {
+		for range 3 {
+			found := w.chance(0.7)
+			asked := f
+			if b == SearchElse {
+				asked = w.otherFact(f)
+			}
+			lines := w.Result(asked, found)
+			say("<think> I need the %s of %s. </think>\n<search> %s </search>", Relations[asked.R].Word, asked.X, asked.Query())
+			e = append(e, Part{Observation(documents(lines)), false})
+			if b == SearchElse || b == GiveUp && !found {
+				answer(w.anyName(lines, ""))
+				return e
+			}
+			if found {
+				break
+			}
+			say("<think> Not found. </think>\n")
+			if hop+1 == len(q.Chain) && w.chance(0.1) { // the last word of a long search
+				answer(w.anyName(lines, ""))
+				return e
+			}
+		}
+		if !w.found(e, f) {
+			answer(w.names.name(false))
+			return e
+		}
+		if b == CopyWrong && w.chance(0.6) || b == GiveUp {
+			name := f.Y
+			if b == CopyWrong {
+				name = w.anyName([]string{e[len(e)-1].Text}, f.Y)
+			}
+			answer(name)
+			return e
+		}
+		say("<think> %s </think>\n", capital(f.Sentence()))
+	}
+	answer(q.Answer())
+	return e
+}
+
+// found says whether the last result of e states f.
+func (w *Writer) found(e Example, f Fact) bool {
+	return strings.Contains(e[len(e)-1].Text, capital(f.Sentence()))
+}
+
+// otherFact is something that the question did not ask for.
+func (w *Writer) otherFact(f Fact) Fact {
+	if w.chance(0.5) {
+		return w.fact(f.R, "")
+	}
+	for {
+		r := w.rng.IntN(len(Relations))
+		if r != f.R && Relations[r].Of == Relations[f.R].Of {
+			return w.fact(r, f.X)
+		}
+	}
+}
+
+// anyName takes a name out of documents, other than not; where there is none it invents one.
+func (w *Writer) anyName(lines []string, not string) string {
+	var names []string
+	for _, l := range lines {
+		for _, word := range strings.FieldsFunc(l, func(r rune) bool { return r == ' ' || r == '.' || r == '\n' || r == '<' || r == '>' }) {
+			if isName(word) && word != not {
+				names = append(names, word)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return w.names.name(false)
+	}
+	return names[w.rng.IntN(len(names))]
+}
+
+func isName(word string) bool {
+	for _, a := range firsts {
+		if rest, ok := strings.CutPrefix(word, a); ok {
+			for _, b := range seconds {
+				if rest == b {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,198 @@
+// Package demo is the whole idea in miniature: an invented world that no model can know, a policy of about a million
+// parameters that must learn to search it, and a simulator of the same size that plays the search engine.
+package demo
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// The names of the world: a first and a second syllable each. Both are one token, so a name is two tokens and copying one from a
+// document is a skill, not a memory.
+var (
+	firsts = strings.Fields(`Bal Bor Cal Cor Dal Dor Fal Fen Gal Gor Hal Hes Jal Jor Kal Kes Lam Lor Mal Mor Nal Nor Oct Orl
+		Pal Por Quin Rav Ros Sal Sor Tal Tor Ul Und Val Vor Wal Wex Yal Yor Zan Zor Brin Crel Dran Fril Grim`)
+	seconds = strings.Fields(`adan aven beth bury cant cova dane dell emar eska fane ford gard gost hild holm ibor inga jen
+		kath kova land lith madel mora nath nell opal orin pesh pool quor rick rona seth sted tham tova udar ulin vash vess
+		wick wood yana york zeth zule`)
+	nouns = []string{"bell", "lamp", "ship", "clock", "sword", "harp"}
+)
+
+// Kind is what an entity is.
+type Kind uint8
+
+const (
+	Person Kind = iota
+	Place
+	Thing
+)
+
+// Relation is one thing to know about an entity: its answer is always the name of a person or a place.
+type Relation struct {
+	Word     string // as a query names it: "Velmora birthplace"
+	Of, To   Kind
+	Question string   // one-hop question about {x}
+	Outer    string   // the same about a description {d} of a person, for two-hop questions; "" where {x} is no person
+	Desc     string   // describes the answer, "the maker of {x}"; "" where the answer is no person
+	Says     []string // how documents state it
+}
+
+// Relations of the world.
+var Relations = []Relation{
+	{Word: "birthplace", Of: Person, To: Place, Question: "Where was {x} born?", Outer: "Where was {d} born?",
+		Says: []string{"{x} was born in {y}.", "{x} comes from {y}."}},
+	{Word: "teacher", Of: Person, To: Person, Question: "Who taught {x}?", Outer: "Who taught {d}?", Desc: "the teacher of {x}",
+		Says: []string{"{x} was taught by {y}.", "{x} studied under {y}."}},
+	{Word: "home", Of: Person, To: Place, Question: "Where does {x} live?", Outer: "Where does {d} live?",
+		Says: []string{"{x} lives in {y}.", "{x} has a house in {y}."}},
+	{Word: "maker", Of: Thing, To: Person, Question: "Who made {x}?", Desc: "the maker of {x}",
+		Says: []string{"{x} was made by {y}.", "{x} is a work of {y}."}},
+	{Word: "place", Of: Thing, To: Place, Question: "Where is {x} kept?",
+		Says: []string{"{x} is kept in {y}.", "{x} can be seen in {y}."}},
+	{Word: "founder", Of: Place, To: Person, Question: "Who founded {x}?", Desc: "the founder of {x}",
+		Says: []string{"{x} was founded by {y}.", "{x} was built by {y}."}},
+}
+
+// Fact says that Relations[R] of X is Y.
+type Fact struct {
+	R    int
+	X, Y string
+	Form int // which of the relation's sentences states it
+}
+
+// Sentence is how a document states the fact.
+func (f Fact) Sentence() string {
+	r := Relations[f.R]
+	return strings.NewReplacer("{x}", f.X, "{y}", f.Y).Replace(r.Says[f.Form%len(r.Says)])
+}
+
+// Query asks an engine for the fact.
+func (f Fact) Query() string { return f.X + " " + Relations[f.R].Word }
+
+// namer draws names. Held-out names, an eighth of all, are drawn only when asked for.
+type namer struct{ rng *rand.Rand }
+
+// heldOut says which names training never sees: a fixed eighth of the pairs of syllables.
+func heldOut(first, second int) bool { return (first*31+second*17+first*second)%8 == 3 }
+
+func (n namer) name(held bool) string {
+	for {
+		a, b := n.rng.IntN(len(firsts)), n.rng.IntN(len(seconds))
+		if heldOut(a, b) == held {
+			return firsts[a] + seconds[b]
+		}
+	}
+}
+
+func (n namer) entity(k Kind, held bool) string {
+	s := n.name(held)
+	if k == Thing {
+		return "the " + s + " " + nouns[n.rng.IntN(len(nouns))]
+	}
+	return s
+}
+
+// World is a closed set of entities with all their facts.
+type World struct {
+	Facts []Fact
+	of    map[string][]int // facts about an entity
+}
+
+// NewWorld invents people, places and things, n of each, from seed; held worlds use names that training never sees.
+func NewWorld(n int, held bool, seed uint64) *World {
+	names := namer{rand.New(rand.NewPCG(seed, 0x776f726c64))}
+	used := map[string]bool{}
+	entities := map[Kind][]string{}
+	for _, k := range []Kind{Person, Place, Thing} {
+		for len(entities[k]) < n {
+			e := names.entity(k, held)
+			if key := strings.Fields(strings.TrimPrefix(e, "the "))[0]; !used[key] {
+				used[key] = true
+				entities[k] = append(entities[k], e)
+			}
+		}
+	}
+	w := &World{of: map[string][]int{}}
+	for ri, r := range Relations {
+		for _, x := range entities[r.Of] {
+			y := x
+			for y == x {
+				y = entities[r.To][names.rng.IntN(n)]
+			}
+			w.of[x] = append(w.of[x], len(w.Facts))
+			w.Facts = append(w.Facts, Fact{R: ri, X: x, Y: y, Form: names.rng.IntN(2)})
+		}
+	}
+	return w
+}
+
+// about finds the fact of relation word about x.
+func (w *World) about(x, word string) (Fact, bool) {
+	for _, i := range w.of[x] {
+		if Relations[w.Facts[i].R].Word == word {
+			return w.Facts[i], true
+		}
+	}
+	return Fact{}, false
+}
+
+// Question is a one- or two-hop question with the facts that answer it, in the order in which they are needed.
+type Question struct {
+	Text  string
+	Chain []Fact
+}
+
+// Answer is the gold answer.
+func (q Question) Answer() string { return q.Chain[len(q.Chain)-1].Y }
+
+func ask1(f Fact) Question {
+	return Question{strings.ReplaceAll(Relations[f.R].Question, "{x}", f.X), []Fact{f}}
+}
+
+func ask2(inner, outer Fact) Question {
+	d := strings.ReplaceAll(Relations[inner.R].Desc, "{x}", inner.X)
+	return Question{strings.ReplaceAll(Relations[outer.R].Outer, "{d}", d), []Fact{inner, outer}}
+}
+
+// Questions lists every one-hop question of the world, then every two-hop one.
+func (w *World) Questions() []Question {
+	var one, two []Question
+	for _, f := range w.Facts {
+		one = append(one, ask1(f))
+		if Relations[f.R].Desc == "" {
+			continue
+		}
+		for _, i := range w.of[f.Y] {
+			if o := w.Facts[i]; Relations[o.R].Outer != "" {
+				two = append(two, ask2(f, o))
+			}
+		}
+	}
+	return append(one, two...)
+}
+
+// Corpus is the world as a document collection: a passage a fact.
+func (w *World) Corpus() []string {
+	out := make([]string, len(w.Facts))
+	for i, f := range w.Facts {
+		out[i] = capital(f.Sentence())
+	}
+	return out
+}
+
+func capital(s string) string {
+	if rest, ok := strings.CutPrefix(s, "the "); ok {
+		return "The " + rest
+	}
+	return s
+}
+
+// documents are the lines of a search result.
+func documents(lines []string) string {
+	var b strings.Builder
+	for i, l := range lines {
+		fmt.Fprintf(&b, "Doc %d: %s\n", i+1, capital(l))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

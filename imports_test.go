@@ -1,0 +1,82 @@
+package zerosearch
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/zerosearch-go/zerosearch"
+
+// mayImport says who may import whom directly, tests included: imports point down only. A folder's subfolders follow its line unless they
+// have their own. Do not add an exception to make a test pass.
+var mayImport = map[string][]string{
+	"":                 {"rl", "rl/data", "rl/search", "rl/episode", "rl/reward", "engine", "engine/train", "model", "kernels", "kernels/cpu", "kernels/ref", "tokenizer", "safetensors", "demo"},
+	"internal/goldens": {},
+	"num":              {"internal/goldens"},
+	"safetensors":      {"num", "internal/goldens"},
+	"tokenizer":        {"internal/goldens"},
+	"kernels":          {"num", "internal/goldens"},
+	"model":            {"kernels", "safetensors", "num", "internal/goldens"},
+	"engine":           {"model", "kernels", "safetensors", "num", "internal/goldens"},
+	"rl":               {"engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/goldens"},
+	"rl/algo":          {"internal/goldens"},
+	"rl/reward":        {"internal/goldens"},
+	"rl/data":          {"internal/goldens"},
+	"rl/search":        {"internal/goldens", "rl/data", "rl/reward"},
+	"rl/episode":       {"internal/goldens", "rl/search", "rl/reward", "tokenizer"},
+	"demo":             {"rl", "engine", "model", "kernels", "tokenizer", "internal/goldens"},
+	"bench":            {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
+	"cmd":              {"demo", "bench", "rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/goldens"},
+}
+
+func rule(dir string) (string, []string) {
+	for d := dir; ; d = filepath.ToSlash(filepath.Dir(d)) {
+		if d == "." {
+			d = ""
+		}
+		if allowed, ok := mayImport[d]; ok {
+			return d, allowed
+		}
+	}
+}
+
+func TestImportsPointDown(t *testing.T) {
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), "_") || strings.HasPrefix(d.Name(), ".") && path != ".") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		dir := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), ".")
+		room, allowed := rule(dir)
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, imp := range f.Imports {
+			name, _ := strconv.Unquote(imp.Path.Value)
+			to, ours := strings.CutPrefix(name, module)
+			if !ours {
+				continue
+			}
+			to = strings.TrimPrefix(to, "/")
+			own := to == dir || room != "" && (to == room || strings.HasPrefix(to, room+"/"))
+			ok := own || slices.ContainsFunc(allowed, func(a string) bool { return to == a || strings.HasPrefix(to, a+"/") })
+			require.True(t, ok, "%s imports %s: room %q may import only %v", path, to, room, allowed)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}

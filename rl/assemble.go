@@ -1,0 +1,302 @@
+package rl
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// New opens everything that c names and assembles a run on dev. Close it when done; dev stays the caller's.
+func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	t := &Trainer{Config: c}
+	defer func() {
+		if err != nil {
+			t.Close()
+		}
+	}()
+	if t.Questions, err = data.Load(c.Data.Data); err != nil {
+		return nil, err
+	}
+	if t.Eval, err = loadEval(c.Data); err != nil {
+		return nil, err
+	}
+	if t.Reward, err = reward.Lookup(c.Algo.Reward); err != nil {
+		return nil, err
+	}
+	if t.Reward.Shuffled && c.Rollout.BatchSize < 2 {
+		return nil, fmt.Errorf("--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer")
+	}
+	if t.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
+		return nil, err
+	}
+	if t.SaveDType, err = kernels.ParseDType(cmp.Or(c.Schedule.SaveDType, c.Policy.DType)); err != nil {
+		return nil, fmt.Errorf("--save-dtype: %w", err)
+	}
+	if err := t.openModels(dev); err != nil {
+		return nil, err
+	}
+	return t, t.resume()
+}
+
+func loadEval(c DataConfig) ([]data.Question, error) {
+	if c.EvalData == "" {
+		return nil, nil
+	}
+	q, err := data.Load(c.EvalData)
+	if err == nil && c.EvalLimit > 0 && c.EvalLimit < len(q) {
+		q = q[:c.EvalLimit]
+	}
+	return q, err
+}
+
+// openModels loads the policy and gives out the roles: one base serves as many of them as it can.
+func (t *Trainer) openModels(dev kernels.Device) error {
+	c := &t.Config
+	dtype, err := kernels.ParseDType(c.Policy.DType)
+	if err != nil {
+		return err
+	}
+	kv, err := kernels.ParseDType(cmp.Or(c.Policy.KVDType, c.Policy.DType))
+	if err != nil {
+		return fmt.Errorf("--kv-dtype: %w", err)
+	}
+	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
+	if t.Policy, err = Open(dev, OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
+		ChatTemplate: c.Policy.ChatTemplate, FrozenBase: lora}); err != nil {
+		return err
+	}
+	t.closers = append(t.closers, t.Policy.Close)
+	if t.Policy.Tokenizer == nil {
+		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", t.Policy.Dir)
+	}
+	if lora && t.Policy.Adapter == nil {
+		if t.Policy.Adapter, err = newAdapter(t.Policy.Model, c.Policy, c.Schedule.Seed); err != nil {
+			return err
+		}
+	}
+	t.Engine = engine.New(dev, engine.Options{})
+	if err := t.addModel(policyName, t.Policy.Model, kv); err != nil {
+		return err
+	}
+	start, err := t.starting(dev, kv)
+	if err != nil {
+		return err
+	}
+	o := train.Options{Beta1: c.Optim.Betas[0], Beta2: c.Optim.Betas[1], Eps: c.Optim.Eps, WeightDecay: c.Optim.WeightDecay, MaxGradNorm: c.Optim.MaxGradNorm,
+		MicroBatchTokens: c.Optim.MicroBatchTokens, Temperature: c.Rollout.Temperature, KVType: kv, Recompute: c.Optim.Recompute}
+	if err := t.openUpdater(dev, o, start); err != nil {
+		return err
+	}
+	return t.openRoller(dev, kv, start)
+}
+
+// newAdapter makes the adapter that --lora-r asks for.
+func newAdapter(m *model.Model, c PolicyConfig, seed uint64) (*model.Adapter, error) {
+	alpha := c.LoRAAlpha
+	if alpha == 0 {
+		alpha = 2 * float64(c.LoRAR)
+	}
+	return model.NewAdapter(m, model.AdapterConfig{R: c.LoRAR, Alpha: alpha, Targets: strings.Split(c.LoRATargets, ",")}, true,
+		engine.Stream(seed, purposeAdapter))
+}
+
+// addModel puts m into the engine with pages for the episodes in flight, as far as 2 GiB of them go.
+func (t *Trainer) addModel(name string, m *model.Model, kv kernels.DType) error {
+	r := &t.Config.Rollout
+	perPage := m.Config.KVBytes(kv) * kernels.PageSize
+	sequences := min(r.Concurrency, r.BatchSize*r.N)
+	context := min(r.MaxContext, m.Config.MaxPos)
+	pages := min(int64(sequences)*int64(context/kernels.PageSize+2), (2<<30)/perPage)
+	pages = max(pages, int64(context/kernels.PageSize+2))
+	return t.Engine.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: int(pages), MaxContext: context, MaxSequences: sequences})
+}
+
+// starting is a model as it was before training: what the reference and the simulator `same` are. In full fine-tuning it is a frozen
+// copy, made only if somebody needs it; with LoRA it is the base itself, adapters off or with a frozen copy of the starting adapter.
+func (t *Trainer) starting(dev kernels.Device, kv kernels.DType) (*Opened, error) {
+	c := &t.Config
+	needed := c.Algo.KLCoef > 0 && c.Policy.RefModel == "" || strings.HasPrefix(c.Search.Mode, "simulate") && c.Search.SimulationLLM == "same"
+	if !needed {
+		return nil, nil
+	}
+	s := *t.Policy
+	s.Adapter = nil
+	var err error
+	if t.Policy.Adapter != nil {
+		if c.Policy.Adapter != "" {
+			if s.Adapter, err = loadFrozen(t.Policy.Model, c.Policy.Adapter); err != nil {
+				return nil, err
+			}
+			t.closers = append(t.closers, s.Adapter.Close)
+		}
+		return &s, nil
+	}
+	if s.Model, err = t.Policy.Model.Clone(model.Options{}); err != nil {
+		return nil, err
+	}
+	t.closers = append(t.closers, s.Model.Close)
+	return &s, nil
+}
+
+func loadFrozen(m *model.Model, dir string) (*model.Adapter, error) {
+	dir, err := track.ModelDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return model.LoadAdapter(m, dir, false)
+}
+
+// openUpdater makes optimiser, reference and loss.
+func (t *Trainer) openUpdater(dev kernels.Device, o train.Options, start *Opened) (err error) {
+	c := &t.Config
+	u := &t.Updater
+	if u.Estimator, u.Policy, err = c.Algo.rule(); err != nil {
+		return err
+	}
+	if u.Trainer, err = train.New(dev, t.Policy.Model, t.Policy.Adapter, o); err != nil {
+		return err
+	}
+	t.closers = append(t.closers, u.Trainer.Close)
+	if c.Algo.KLCoef == 0 {
+		return nil
+	}
+	ref := start
+	if c.Policy.RefModel != "" {
+		dtype, _ := kernels.ParseDType(c.Policy.DType)
+		if ref, err = Open(dev, OpenOptions{Model: c.Policy.RefModel, DType: dtype}); err != nil {
+			return fmt.Errorf("opening the reference: %w", err)
+		}
+		t.closers = append(t.closers, ref.Close)
+		if ref.Model.Config.Vocab != t.Policy.Model.Config.Vocab {
+			return fmt.Errorf("opening the reference: its vocabulary has %d ids, the policy's %d: they must share a tokenizer", ref.Model.Config.Vocab, t.Policy.Model.Config.Vocab)
+		}
+	}
+	u.Reference = train.NewScorer(dev, ref.Model, ref.Adapter, o)
+	t.closers = append(t.closers, u.Reference.Close)
+	return nil
+}
+
+// openRoller makes what episodes need: policy, searcher, prompts and limits.
+func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType, start *Opened) error {
+	c := &t.Config
+	searcher, err := t.openSearcher(dev, kv, start)
+	if err != nil {
+		return err
+	}
+	r := &c.Rollout
+	t.Roller = Roller{Prompter: Prompter{t.Policy.Tokenizer, t.Policy.Template, r.MaxStart}, Concurrency: r.Concurrency,
+		Runner: episode.Runner{Policy: Policy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
+			Config: episode.Config{MaxTurns: r.MaxTurns, MaxResponse: r.MaxResponse, MaxObservation: r.MaxObs,
+				MaxContext: min(r.MaxContext, t.Policy.Model.Config.MaxPos), Sampling: episode.Sampling{Temperature: r.Temperature, TopP: topP(r.TopP)}}}}
+	return t.Roller.Runner.Config.Validate()
+}
+
+func topP(p float64) float64 {
+	if p >= 1 {
+		return 0
+	}
+	return p
+}
+
+// openSearcher makes the engine behind <search>.
+func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType, start *Opened) (search.Searcher, error) {
+	c := &t.Config.Search
+	if !strings.HasPrefix(c.Mode, "simulate") {
+		return c.Offline()
+	}
+	name, p := "simulator", start
+	var adapter *model.Adapter
+	switch own, err := t.simulatorAdapter(); {
+	case err != nil:
+		return nil, err
+	case c.SimulationLLM == "same":
+		adapter = start.Adapter
+	case own != nil:
+		p, adapter = t.Policy, own
+	default:
+		dtype, _ := kernels.ParseDType(t.Config.Policy.DType)
+		if p, err = Open(dev, OpenOptions{Model: c.SimulationLLM, DType: dtype}); err != nil {
+			return nil, fmt.Errorf("opening the simulator: %w", err)
+		}
+		t.closers = append(t.closers, p.Close)
+		adapter = p.Adapter
+	}
+	if p.Model == t.Policy.Model {
+		name = policyName
+	} else if err := t.addModel(name, p.Model, kv); err != nil {
+		return nil, err
+	}
+	g, err := Simulator(t.Engine, name, p, adapter)
+	if err != nil {
+		return nil, err
+	}
+	return c.Simulated(g)
+}
+
+// simulatorAdapter loads --simulation-llm when it names an adapter and the policy's base is frozen, so that both share it.
+func (t *Trainer) simulatorAdapter() (*model.Adapter, error) {
+	dir := t.Config.Search.SimulationLLM
+	if dir == "same" || t.Policy.Adapter == nil {
+		return nil, nil
+	}
+	if _, err := model.ReadAdapterConfig(dir); err != nil {
+		return nil, nil // no adapter: a model of its own
+	}
+	a, err := model.LoadAdapter(t.Policy.Model, dir, false)
+	if err == nil {
+		t.closers = append(t.closers, a.Close)
+	}
+	return a, err
+}
+
+// resume restores weights, moments and step.
+func (t *Trainer) resume() error {
+	c := &t.Config.Schedule
+	dir := c.Resume
+	if dir == "auto" {
+		path, _, ok := track.Last(c.Out)
+		if !ok {
+			return nil // nothing was saved yet: begin
+		}
+		dir = path
+	}
+	if dir == "" {
+		return nil
+	}
+	st, err := ReadState(dir)
+	if err != nil {
+		return err
+	}
+	if st.Seed != c.Seed {
+		return fmt.Errorf("resuming %s: it was run with --seed %d, now it is %d: use the same seed", dir, st.Seed, c.Seed)
+	}
+	if st.Step >= c.TotalSteps {
+		return fmt.Errorf("resuming %s: all %d steps are done: raise --total-steps to go on", dir, c.TotalSteps)
+	}
+	t.state, t.From = st, st.Step
+	return t.Updater.Trainer.LoadState(dir)
+}
+
+// Close gives everything back: the engine first, then what it ran, last opened first.
+func (t *Trainer) Close() {
+	if t.Engine != nil {
+		t.Engine.Close()
+	}
+	for i := len(t.closers) - 1; i >= 0; i-- {
+		t.closers[i]()
+	}
+	t.closers = nil
+}

@@ -1,0 +1,139 @@
+package rl
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/goldens"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/algo"
+	"github.com/zerosearch-go/zerosearch/safetensors"
+)
+
+// e2e is the golden of a whole GRPO update in float64: rewards, advantages, three mini-batches, KL against a reference, clipping, AdamW.
+type e2e struct {
+	Config json.RawMessage `json:"model_config"`
+	AdamW  struct {
+		Betas []float64
+		Eps   float64
+		Decay float64 `json:"weight_decay"`
+	}
+	Minis       [][]int `json:"mini_batches"`
+	Prompts     [][]int32
+	Completions [][]int32
+	Mask        [][]int
+	Index       []int
+	Rewards     [][]float64
+	Variants    map[string]struct {
+		Settings struct {
+			Estimator   string
+			Agg         string
+			Low, High   float64
+			KLCoef      float64 `json:"kl_coef"`
+			Ent         float64
+			LR          []float64
+			Clip        float64
+			Temperature float64
+		}
+		OldLogp    [][]float64 `json:"old_logp"`
+		Advantages [][]float64
+		Steps      []struct {
+			PGLoss   float64 `json:"pg_loss"`
+			KLLoss   float64 `json:"kl_loss"`
+			Entropy  float64
+			GradNorm float64 `json:"grad_norm_before_clip"`
+		}
+	}
+}
+
+func TestGRPOEndToEnd(t *testing.T) {
+	dir := goldens.Path(t, "rl")
+	data, err := os.ReadFile(filepath.Join(dir, "e2e.json"))
+	require.NoError(t, err)
+	var g e2e
+	require.NoError(t, json.Unmarshal(data, &g))
+	v := g.Variants["grpo"]
+	dev := ref.New()
+	open := func(file string, trainable bool) *model.Model {
+		folder := t.TempDir()
+		weights, err := os.ReadFile(filepath.Join(dir, file))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "model.safetensors"), weights, 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "config.json"), withType(t, g.Config), 0o644))
+		m, err := model.Load(dev, folder, model.Options{DType: kernels.F32, Trainable: trainable})
+		require.NoError(t, err)
+		t.Cleanup(m.Close)
+		return m
+	}
+	policy, reference := open("e2e_init.safetensors", true), open("e2e_ref.safetensors", false)
+	o := train.Options{Beta1: g.AdamW.Betas[0], Beta2: g.AdamW.Betas[1], Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay,
+		MaxGradNorm: v.Settings.Clip, KVType: kernels.F32, Temperature: v.Settings.Temperature}
+	tr, err := train.New(dev, policy, nil, o)
+	require.NoError(t, err)
+	defer tr.Close()
+	scorer := train.NewScorer(dev, reference, nil, o)
+	defer scorer.Close()
+	est, loss, err := AlgoConfig{Algo: v.Settings.Estimator, LossAgg: v.Settings.Agg, ClipLow: v.Settings.Low, ClipHigh: v.Settings.High,
+		DualClip: 3, KLCoef: v.Settings.KLCoef, EntropyCoef: v.Settings.Ent}.rule()
+	require.NoError(t, err)
+	u := Updater{Trainer: tr, Reference: scorer, Estimator: est, Policy: loss}
+
+	var trajs []Trajectory
+	for i, p := range g.Prompts {
+		tj := Trajectory{IDs: append(append([]int32(nil), p...), g.Completions[i]...), Prompt: len(p), Group: g.Index[i]}
+		tj.Mask, tj.Old = make([]bool, len(tj.IDs)), make([]float32, len(tj.IDs))
+		for k := range g.Completions[i] {
+			tj.Mask[len(p)+k] = g.Mask[i][k] != 0
+			tj.Old[len(p)+k] = float32(v.OldLogp[i][k])
+		}
+		for _, r := range g.Rewards[i] {
+			tj.Reward += r
+		}
+		trajs = append(trajs, tj)
+	}
+	rows, err := u.rows(trajs)
+	require.NoError(t, err)
+	for k, mini := range g.Minis {
+		var st UpdateStats
+		require.NoError(t, u.mini(&st, trajs, rows, mini, k == 0, v.Settings.LR[k]))
+		want := v.Steps[k]
+		require.InDelta(t, want.PGLoss, st.PG, 2e-5, "policy loss of mini-batch %d", k)
+		require.InDelta(t, want.KLLoss, st.KL, 2e-5, "kl loss of mini-batch %d", k)
+		require.InDelta(t, want.Entropy, st.Entropy, 2e-5, "entropy of mini-batch %d", k)
+		require.InEpsilon(t, want.GradNorm, st.GradNorm, 2e-5, "gradient norm of mini-batch %d", k)
+		if k == 0 {
+			require.Less(t, st.LogprobDiff, 2e-5, "old log-probs are those of the initial weights")
+		}
+	}
+	after, err := safetensors.Open(filepath.Join(dir, "e2e_after3.safetensors"))
+	require.NoError(t, err)
+	defer after.Close()
+	for _, p := range policy.Params() {
+		x, ok := after.Tensor(p.Name)
+		require.True(t, ok, p.Name)
+		want := make([]float32, x.Elements())
+		require.NoError(t, x.Float32(want))
+		got := make([]float32, len(want))
+		require.NoError(t, kernels.Download(dev, got, p.Master))
+		for i := range want {
+			require.InDelta(t, want[i], got[i], 3e-6, "%s[%d] after three steps", p.Name, i)
+		}
+	}
+	require.Equal(t, algo.EstGRPO, est.Name)
+}
+
+func withType(t *testing.T, config json.RawMessage) []byte {
+	var m map[string]any
+	require.NoError(t, json.Unmarshal(config, &m))
+	m["model_type"], m["architectures"] = "llama", []string{"LlamaForCausalLM"}
+	b, err := json.Marshal(m)
+	require.NoError(t, err)
+	return b
+}

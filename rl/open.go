@@ -1,0 +1,125 @@
+package rl
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// Opened is a model with what is needed to talk to it. Adapter, Tokenizer and Template are nil where there are none.
+type Opened struct {
+	Dir       string // where the base weights are
+	Model     *model.Model
+	Adapter   *model.Adapter
+	Tokenizer *tokenizer.Tokenizer
+	Template  *tokenizer.Template
+}
+
+// OpenOptions say what to open and how to hold it.
+type OpenOptions struct {
+	Model        string // model folder, adapter folder, or run directory
+	Adapter      string // peft folder over it
+	DType        kernels.DType
+	Trainable    bool   // all weights, or with an adapter the adapter's only
+	FrozenBase   bool   // the base stays frozen though Trainable: an adapter will be made for it
+	ChatTemplate string // Jinja file instead of the model's own template
+}
+
+// Open loads a model. A folder that holds an adapter names its base in adapter_config.json.
+func Open(dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
+	dir, err := track.ModelDir(o.Model)
+	if err != nil {
+		return nil, err
+	}
+	adapter := o.Adapter
+	if _, err := os.Stat(filepath.Join(dir, "adapter_config.json")); err == nil {
+		if adapter != "" {
+			return nil, fmt.Errorf("opening model %s: it is an adapter itself: give only one of --model and --adapter an adapter folder", dir)
+		}
+		c, err := model.ReadAdapterConfig(dir)
+		if err != nil {
+			return nil, err
+		}
+		if c.Base() == "" {
+			return nil, fmt.Errorf("opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter %s", dir, dir)
+		}
+		adapter, dir = dir, c.Base()
+	}
+	p := &Opened{Dir: dir}
+	if p.Model, err = model.Load(dev, dir, model.Options{DType: o.DType, Trainable: o.Trainable && adapter == "" && !o.FrozenBase}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if adapter != "" {
+		if adapter, err = track.ModelDir(adapter); err != nil {
+			return nil, err
+		}
+		if p.Adapter, err = model.LoadAdapter(p.Model, adapter, o.Trainable); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.openText(o.ChatTemplate)
+}
+
+// openText loads tokenizer and template. A folder without tokenizer.json gives a model that speaks ids only.
+func (p *Opened) openText(template string) (err error) {
+	if _, err := os.Stat(filepath.Join(p.Dir, "tokenizer.json")); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if p.Tokenizer, err = tokenizer.Open(p.Dir); err != nil {
+		return err
+	}
+	if n := p.Tokenizer.VocabSize(); n > p.Model.Config.Vocab {
+		return fmt.Errorf("opening model %s: the tokenizer has %d tokens and the embedding %d rows: they are not of one model", p.Dir, n, p.Model.Config.Vocab)
+	}
+	p.Template, err = openTemplate(p.Tokenizer, template)
+	return err
+}
+
+// openTemplate is the template of file, or else the tokenizer's own; nil if it has none.
+func openTemplate(t *tokenizer.Tokenizer, file string) (*tokenizer.Template, error) {
+	if file == "" {
+		tmpl, err := t.Chat()
+		if errors.Is(err, tokenizer.ErrNoTemplate) {
+			return nil, nil // a base model: prompts are raw text
+		}
+		return tmpl, err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading --chat-template: %w", err)
+	}
+	tmpl, err := t.ParseTemplate(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("reading --chat-template %s: %w", file, err)
+	}
+	return tmpl, nil
+}
+
+// EOS are the ids that end a generation.
+func (p *Opened) EOS() []int32 {
+	if p.Tokenizer != nil {
+		if ids := p.Tokenizer.EOSIDs(); len(ids) > 0 {
+			return ids
+		}
+	}
+	return p.Model.Config.EOS
+}
+
+// Close frees adapter and weights.
+func (p *Opened) Close() {
+	if p.Adapter != nil {
+		p.Adapter.Close()
+	}
+	p.Model.Close()
+}

@@ -1,0 +1,134 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// Purposes that the seed of a run is split into.
+const (
+	purposeTrain = 1 + iota
+	purposeEval
+	purposeAdapter
+)
+
+// Prompter turns a question into the ids that an episode begins with.
+type Prompter struct {
+	Tokenizer *tokenizer.Tokenizer
+	Template  *tokenizer.Template
+	MaxTokens int // longer prompts are an error; 0: no limit
+}
+
+// IDs renders ZeroSearch's policy prompt for q, or the row's own prompt column (messages, or text that is taken as it is).
+func (p Prompter) IDs(q data.Question) ([]int32, error) {
+	messages := []tokenizer.Message{{Role: "user", Content: episode.Prompt(q.Question)}}
+	tmpl := p.Template
+	row := data.Row{N: q.Row, Columns: q.Columns}
+	var text string
+	var own []tokenizer.Message
+	if _, has := q.Columns["prompt"]; has {
+		if ok, err := row.Get("prompt", &text); ok && err == nil {
+			messages, tmpl = []tokenizer.Message{{Role: "user", Content: text}}, nil
+		} else if ok, err := row.Get("prompt", &own); ok && err == nil && len(own) > 0 {
+			messages = own
+		} else {
+			return nil, fmt.Errorf("question %s: its prompt is neither text nor a list of messages", q.ID)
+		}
+	}
+	ids, err := EncodeChat(p.Tokenizer, tmpl, messages)
+	if err != nil {
+		return nil, fmt.Errorf("question %s: %w", q.ID, err)
+	}
+	if p.MaxTokens > 0 && len(ids) > p.MaxTokens {
+		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than --max-start-length %d: raise it or filter the question out", q.ID, len(ids), p.MaxTokens)
+	}
+	return ids, nil
+}
+
+// Roller runs episodes, many at once. What they give depends on seeds only.
+type Roller struct {
+	Runner      episode.Runner
+	Prompter    Prompter
+	Concurrency int
+}
+
+// Roll runs n episodes for each question, those whose index is in only (nil: all); attempt counts resamplings. purpose and step key
+// their randomness. The result has the episodes of question i at [i].
+func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, only []int, seed uint64, purpose, step, total, attempt int,
+	quality search.Quality) ([][]*episode.Episode, error) {
+	out := make([][]*episode.Episode, len(questions))
+	if only == nil {
+		for i := range questions {
+			only = append(only, i)
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, r.Concurrency))
+	for _, i := range only {
+		q := questions[i]
+		prompt, err := r.Prompter.IDs(q)
+		if err != nil {
+			g.Go(func() error { return err })
+			break
+		}
+		out[i] = make([]*episode.Episode, n)
+		for k := range n {
+			task := episode.Task{Step: step, TotalSteps: total, Group: i, Rollout: k, Attempt: attempt, QuestionID: q.ID, Question: q.Question,
+				GoldenAnswers: q.GoldenAnswers, PromptIDs: prompt, Quality: quality,
+				Seed: engine.Stream(seed, uint64(purpose), uint64(step), uint64(i), uint64(attempt), uint64(k))}
+			g.Go(func() (err error) {
+				out[i][k], err = r.Runner.Run(ctx, task)
+				return err
+			})
+		}
+	}
+	return out, g.Wait()
+}
+
+// score gives every episode of question i its reward; under a shuffled reward against the answers of another question.
+func score(groups [][]*episode.Episode, questions []data.Question, rw reward.Reward, seed uint64) {
+	from := make([]int, len(questions))
+	for i := range from {
+		from[i] = i
+	}
+	if rw.Shuffled {
+		from = reward.Derange(len(questions), seed)
+	}
+	for i, g := range groups {
+		for _, e := range g {
+			answer, answered := e.Answer()
+			e.Reward = rw.Of(answer, answered, questions[from[i]].GoldenAnswers)
+		}
+	}
+}
+
+// verdict says what becomes of a group.
+type verdict uint8
+
+const (
+	keep   verdict = iota
+	failed         // a search failed or the run was interrupted: an error of ours, never trained on
+	equal          // all rewards are the same: nothing to compare
+)
+
+func judge(group []*episode.Episode) verdict {
+	v := equal
+	for _, e := range group {
+		if !e.Status.Trained() {
+			return failed
+		}
+		if e.Reward != group[0].Reward {
+			v = keep
+		}
+	}
+	return v
+}

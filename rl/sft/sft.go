@@ -1,0 +1,129 @@
+package sft
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// Config of a fine-tuning run.
+type Config struct {
+	Steps     int `name:"steps" help:"Optimiser steps; 0: as --epochs says." default:"0"`
+	Epochs    int `name:"epochs" help:"Times over the data." default:"1"`
+	BatchSize int `name:"batch-size" help:"Examples per step." default:"8"`
+	SaveEvery int `name:"save-every" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"0"`
+}
+
+// Source gives the examples of a step, counted from 0. It has no state, so that a resumed run sees what an uninterrupted one sees.
+type Source func(step int) []Example
+
+// FromSlice goes through examples in a seeded order, or in theirs.
+func FromSlice(examples []Example, batch int, seed uint64, inOrder bool) Source {
+	s := data.Sampler{N: len(examples), Batch: batch, Seed: seed, InOrder: inOrder}
+	return func(step int) []Example {
+		var out []Example
+		for _, i := range s.Step(step) {
+			out = append(out, examples[i])
+		}
+		return out
+	}
+}
+
+// Run is a fine-tuning run. Out may be nil: nothing is written then.
+type Run struct {
+	Model     *rl.Opened
+	Trainer   *train.Trainer
+	Source    Source
+	Steps     int // of the whole run
+	From      int // steps done already
+	LR        float64
+	Schedule  train.Schedule
+	SaveEvery int
+	SaveDType kernels.DType
+	Seed      uint64
+	Out       *track.Run
+	OnStep    func(step int, m track.Metrics)
+
+	skipped int
+}
+
+// Do runs to the end, or until ctx is done; then, and only then, saved says that a checkpoint of the last step exists and err is ctx's.
+func (r *Run) Do(ctx context.Context) (last int, err error) {
+	for step := r.From + 1; step <= r.Steps; step++ {
+		if err := r.step(step); err != nil {
+			return step - 1, err
+		}
+		stop := ctx.Err() != nil
+		if r.Out != nil && (step == r.Steps || stop || r.SaveEvery > 0 && step%r.SaveEvery == 0) {
+			if err := r.Out.Sync(); err != nil {
+				return step, err
+			}
+			st := rl.State{Step: step, Skipped: r.skipped, Seed: r.Seed}
+			if err := rl.SaveCheckpoint(r.Out.Checkpoint(step), r.Model, r.Trainer, st, r.SaveDType); err != nil {
+				return step, err
+			}
+		}
+		if stop && step < r.Steps {
+			return step, ctx.Err()
+		}
+	}
+	return r.Steps, nil
+}
+
+func (r *Run) step(step int) error {
+	began := time.Now()
+	examples := r.Source(step - 1)
+	seqs := make([]train.Sequence, len(examples))
+	trained := 0
+	for i, e := range examples {
+		seqs[i] = train.Sequence{IDs: e.IDs, Mask: e.Mask}
+		trained += seqs[i].Trained()
+	}
+	var nll float64
+	lr := r.LR * r.Schedule.Multiplier(step)
+	st, err := r.Trainer.Step(seqs, func(_ int, logp, _, dlogp, _ []float32) error {
+		for i, lp := range logp {
+			nll -= float64(lp)
+			dlogp[i] = float32(-1 / float64(trained))
+		}
+		return nil
+	}, lr)
+	if err != nil {
+		return err
+	}
+	if st.Skipped {
+		r.skipped++
+	}
+	seconds := time.Since(began).Seconds()
+	m := track.Metrics{"train/loss": nll / float64(max(1, trained)), "train/grad_norm": st.GradNorm, "train/lr": lr,
+		"train/tokens": float64(st.Tokens), "train/skipped": float64(r.skipped), "timing_s/step": seconds,
+		"perf/throughput": float64(st.Tokens) / seconds}
+	if r.Out != nil {
+		if err := r.Out.Metrics(step, m); err != nil {
+			return err
+		}
+	}
+	if r.OnStep != nil {
+		r.OnStep(step, m)
+	}
+	return nil
+}
+
+// StepsFor is the number of steps of c over n examples.
+func (c Config) StepsFor(n int) (int, error) {
+	switch {
+	case c.BatchSize < 1:
+		return 0, fmt.Errorf("--batch-size must be at least 1")
+	case c.Steps > 0:
+		return c.Steps, nil
+	case c.Epochs < 1:
+		return 0, fmt.Errorf("give --steps or --epochs")
+	}
+	return (n*c.Epochs + c.BatchSize - 1) / c.BatchSize, nil
+}

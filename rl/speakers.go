@@ -1,0 +1,64 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// speaker is a model in an engine, as episodes and simulated search engines use it.
+type speaker struct {
+	eng     *engine.Engine
+	name    string
+	adapter *model.Adapter
+	tok     *tokenizer.Tokenizer
+	tmpl    *tokenizer.Template
+	eos     []int32
+}
+
+// Policy makes a model of an engine the policy of episodes.
+func Policy(eng *engine.Engine, name string, p *Opened) episode.Policy {
+	return policy{speaker{eng: eng, name: name, adapter: p.Adapter, eos: p.EOS()}}
+}
+
+// Simulator makes a model of an engine the writer of simulated documents. adapter may be nil, for the base.
+func Simulator(eng *engine.Engine, name string, p *Opened, adapter *model.Adapter) (search.Generator, error) {
+	if p.Tokenizer == nil {
+		return nil, fmt.Errorf("opening the simulator %s: it has no tokenizer.json, and documents are text", p.Dir)
+	}
+	return simulator{speaker{eng: eng, name: name, adapter: adapter, tok: p.Tokenizer, tmpl: p.Template, eos: p.EOS()}}, nil
+}
+
+type policy struct{ speaker }
+
+// Generate continues an episode. The engine finds the pages of earlier turns by the ids themselves.
+func (p policy) Generate(ctx context.Context, r episode.Request) (episode.Result, error) {
+	res, err := p.eng.Generate(ctx, engine.Request{Model: p.name, Adapter: p.adapter, Prompt: r.Context, MaxTokens: r.MaxTokens, Stop: r.Stop,
+		EOS: p.eos, Temperature: r.Temperature, TopK: r.TopK, TopP: r.TopP, MinP: r.MinP, Stream: r.Stream})
+	return episode.Result{IDs: res.IDs, Logprobs: res.Logprobs, Finish: res.Finish}, err
+}
+
+type simulator struct{ speaker }
+
+// Generate writes documents.
+func (s simulator) Generate(ctx context.Context, messages []search.Message, o search.GenerateOptions) (search.Generation, error) {
+	chat := make([]tokenizer.Message, len(messages))
+	for i, m := range messages {
+		chat[i] = tokenizer.Message{Role: m.Role, Content: m.Content}
+	}
+	ids, err := EncodeChat(s.tok, s.tmpl, chat)
+	if err != nil {
+		return search.Generation{}, err
+	}
+	res, err := s.eng.Generate(ctx, engine.Request{Model: s.name, Adapter: s.adapter, Prompt: ids, MaxTokens: o.MaxTokens, EOS: s.eos,
+		Temperature: o.Temperature, Stream: o.Stream})
+	if err != nil {
+		return search.Generation{}, err
+	}
+	return search.Generation{Text: s.tok.Decode(res.IDs, true), PromptTokens: len(ids), CompletionTokens: len(res.IDs)}, nil
+}

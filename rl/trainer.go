@@ -1,0 +1,197 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// Trainer is a reinforcement-learning run. New builds one from a Config; the demo and tests may fill one in themselves.
+type Trainer struct {
+	Config    Config
+	Engine    *engine.Engine
+	Policy    *Opened
+	Questions []data.Question
+	Eval      []data.Question
+	Roller    Roller
+	Updater   Updater
+	Reward    reward.Reward
+	Schedule  train.Schedule
+	SaveDType kernels.DType
+	Out       *track.Run // nil: nothing is written
+	From      int        // steps done before this process
+
+	OnStep func(step int, m track.Metrics, groups [][]*episode.Episode)
+
+	state   State
+	updates int // optimiser steps of the step, for the learning rate
+	closers []func()
+}
+
+// policyName is the policy's name in the engine.
+const policyName = "policy"
+
+// Run does all steps, or stops after the one under way when ctx ends. last is the last step done; it is saved.
+func (t *Trainer) Run(ctx context.Context) (last int, err error) {
+	total := t.Config.Schedule.TotalSteps
+	for step := t.From + 1; step <= total; step++ {
+		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
+			return step - 1, fmt.Errorf("step %d: %w", step, err)
+		}
+		stop, every := ctx.Err() != nil, t.Config.Schedule.SaveEvery
+		if step == total || stop || every > 0 && step%every == 0 {
+			if err := t.save(step); err != nil {
+				return step, err
+			}
+		}
+		if stop && step < total {
+			return step, ctx.Err()
+		}
+	}
+	return total, nil
+}
+
+// Step is one step of training: roll out, score, learn, record.
+func (t *Trainer) Step(ctx context.Context, step int) error {
+	began := time.Now()
+	questions := t.batch(step)
+	groups, all, err := t.rollouts(ctx, questions, step)
+	if err != nil {
+		return err
+	}
+	rolled := time.Now()
+
+	trajs := trajectories(groups)
+	var st UpdateStats
+	if len(trajs) > 0 {
+		err = t.Engine.Do(ctx, func() (err error) {
+			st, err = t.Updater.Update(trajs, Minis(len(trajs), t.Config.Algo.MiniBatch), func(int) float64 { return t.lr(step) })
+			return err
+		})
+		if err != nil {
+			return t.offending(step, all, err)
+		}
+		t.Engine.Invalidate(policyName)
+	}
+	t.state.Step, t.state.Skipped = step, t.state.Skipped+st.Skipped
+
+	m := t.metrics(groups, all, st, step)
+	m["timing_s/gen"], m["timing_s/update_actor"] = rolled.Sub(began).Seconds(), time.Since(rolled).Seconds()
+	if err := t.evaluate(ctx, step, m); err != nil {
+		return err
+	}
+	m["timing_s/step"] = time.Since(began).Seconds()
+	m["perf/throughput"] = m["perf/total_num_tokens"] / m["timing_s/step"]
+	if err := t.record(step, m, all); err != nil {
+		return err
+	}
+	if t.OnStep != nil {
+		t.OnStep(step, m, groups)
+	}
+	return nil
+}
+
+// batch draws the questions of a step.
+func (t *Trainer) batch(step int) []data.Question {
+	s := data.Sampler{N: len(t.Questions), Batch: t.Config.Rollout.BatchSize, Seed: t.Config.Schedule.Seed, InOrder: t.Config.Data.NoShuffle}
+	var out []data.Question
+	for _, i := range s.Step(step - 1) {
+		out = append(out, t.Questions[i])
+	}
+	return out
+}
+
+func (t *Trainer) lr(step int) float64 { return t.Config.Optim.LR * t.Schedule.Multiplier(step) }
+
+// rollouts runs the episodes of a step. Groups that taught nothing are rolled out again, a bounded number of times. groups[i] is nil
+// where nothing is left to learn from; all has every episode that was run, in a fixed order.
+func (t *Trainer) rollouts(ctx context.Context, questions []data.Question, step int) (groups [][]*episode.Episode, all []*episode.Episode, err error) {
+	c := &t.Config
+	groups = make([][]*episode.Episode, len(questions))
+	var again []int
+	for attempt := range max(1, c.Rollout.MaxAttempts) {
+		rolled, err := t.Roller.Roll(ctx, questions, c.Rollout.N, again, c.Schedule.Seed, purposeTrain, step, c.Schedule.TotalSteps, attempt, "")
+		if err != nil {
+			return nil, nil, err
+		}
+		score(rolled, questions, t.Reward, engine.Stream(c.Schedule.Seed, purposeTrain, uint64(step)))
+		again = nil
+		for i, g := range rolled {
+			if g == nil {
+				continue
+			}
+			all = append(all, g...)
+			switch v := judge(g); {
+			case v == failed, v == equal && c.Algo.DropZeroVariance:
+				again = append(again, i)
+			default:
+				groups[i] = g
+			}
+		}
+		if len(again) == 0 {
+			break
+		}
+	}
+	return groups, all, nil
+}
+
+// trajectories flattens groups for the update, in order.
+func trajectories(groups [][]*episode.Episode) (out []Trajectory) {
+	for i, g := range groups {
+		for _, e := range g {
+			tk := e.Tokens()
+			out = append(out, Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs, Group: i, Reward: e.Reward})
+		}
+	}
+	return out
+}
+
+// save writes a checkpoint.
+func (t *Trainer) save(step int) error {
+	if t.Out == nil {
+		return nil
+	}
+	if err := t.Out.Sync(); err != nil {
+		return fmt.Errorf("saving the logs: %w", err)
+	}
+	t.state.Seed = t.Config.Schedule.Seed
+	return t.Engine.Do(context.Background(), func() error {
+		return SaveCheckpoint(t.Out.Checkpoint(step), t.Policy, t.Updater.Trainer, t.state, t.SaveDType)
+	})
+}
+
+// record writes the step's lines.
+func (t *Trainer) record(step int, m track.Metrics, all []*episode.Episode) error {
+	if t.Out == nil {
+		return nil
+	}
+	for _, e := range all {
+		line, err := e.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		if err := t.Out.Episode(line); err != nil {
+			return err
+		}
+	}
+	return t.Out.Metrics(step, m)
+}
+
+// offending keeps the episodes of a step whose update failed.
+func (t *Trainer) offending(step int, all []*episode.Episode, err error) error {
+	if t.Out == nil {
+		return err
+	}
+	if werr := t.record(step, track.Metrics{}, all); werr == nil {
+		err = fmt.Errorf("%w (the batch is in %s/episodes.jsonl, step %d)", err, t.Out.Dir, step)
+	}
+	return err
+}
