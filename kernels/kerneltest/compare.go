@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// bound is how far an element may be from its reference: abs + rel * the largest finite element of the tensor. The zero bound asks
-// for equality.
+// bound is how far an element may be from its reference: abs + rel * the largest finite element of the tensor, and where rel is not
+// 0 the smallest normal F32 besides. The zero bound asks for equality.
 type bound struct{ abs, rel float64 }
 
 // rel is a bound relative to the largest element.
@@ -17,7 +17,7 @@ func rel(x float64) bound { return bound{rel: x} }
 // abs is an absolute bound.
 func abs(x float64) bound { return bound{abs: x} }
 
-// near fails unless got is want within its bound. NaN goes with NaN, an infinity with itself.
+// near fails unless got is want within the bound of got. NaN goes with NaN, an infinity with itself.
 func near(t testing.TB, rule string, want, got output) {
 	t.Helper()
 	if got.rows != want.rows || got.cols != want.cols || len(got.data) != len(want.data) {
@@ -28,7 +28,7 @@ func near(t testing.TB, rule string, want, got output) {
 	for i := range w {
 		w[i], g[i] = want.value(i), got.value(i)
 	}
-	nearValues(t, rule, fmt.Sprintf("%s[%d, %d]", want.name, want.rows, want.cols), want.cols, want.bound, w, g)
+	nearValues(t, rule, fmt.Sprintf("%s[%d, %d]", want.name, want.rows, want.cols), want.cols, got.bound, w, g)
 	for i := range n {
 		if size := want.dtype.Size(); size == 4 && bytes.Equal(got.data[4*i:4*i+4], canary) && !bytes.Equal(want.data[4*i:4*i+4], canary) {
 			t.Fatalf("%s element (%d, %d) was not written\nrule: an output that is not added to is overwritten whole", want.name, i/want.cols, i%want.cols)
@@ -46,6 +46,9 @@ func nearValues(t testing.TB, rule, name string, cols int, b bound, want, got []
 		}
 	}
 	limit := b.abs + b.rel*scale
+	if b.rel > 0 {
+		limit += 0x1p-126
+	}
 	worst, at, wrong := -1.0, -1, 0
 	for i, w := range want {
 		off := distance(w, got[i])

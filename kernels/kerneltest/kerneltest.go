@@ -10,6 +10,7 @@
 package kerneltest
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -58,7 +59,7 @@ func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.cases(tol) {
-				t.Run(c.name, func(t *testing.T) { e.compare(t, c) })
+				t.Run(c.name, func(t *testing.T) { e.compare(t, g.name, c) })
 			}
 		})
 	}
@@ -126,9 +127,17 @@ func mustClose(t *testing.T, d kernels.Device) {
 	}
 }
 
+// answers keeps what ref said, by group and case: several devices, or paths of one, are tested in a process.
+var answers sync.Map
+
 // compare runs c on ref, and on the device twice and in every layout.
-func (e *env) compare(t *testing.T, c testCase) {
-	want, got := execute(t, e.ref, layouts[0], c.body), execute(t, e.d, layouts[0], c.body)
+func (e *env) compare(t *testing.T, group string, c testCase) {
+	answer, ok := answers.Load(group + "/" + c.name)
+	if !ok {
+		answer = execute(t, e.ref, layouts[0], c.body)
+		answers.Store(group+"/"+c.name, answer)
+	}
+	want, got := answer.([]output), execute(t, e.d, layouts[0], c.body)
 	for i := range want {
 		near(t, c.rule, want[i], got[i])
 	}
