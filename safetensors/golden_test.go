@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -165,7 +166,7 @@ type headerCase struct {
 	Stricter bool `json:"stricter_reader_may_refuse"`
 	Tensors  map[string]struct {
 		DType DType
-		Shape []int
+		Shape []int64 // too large for a 32-bit int in one case
 		Hex   string
 	}
 }
@@ -205,7 +206,7 @@ func TestHeadersGolden(t *testing.T) {
 					require.ErrorContains(t, err, reason)
 					return
 				}
-				if c.Verdict != "ok" {
+				if c.Verdict != "ok" || strconv.IntSize == 32 && c.Name == "shape_zero_times_overflow" {
 					requireOneLine(t, err, "safetensors: open "+path+": ")
 					return
 				}
@@ -216,7 +217,7 @@ func TestHeadersGolden(t *testing.T) {
 					tensor, ok := f.Tensor(name)
 					require.True(t, ok, name)
 					require.Equal(t, want.DType, tensor.DType)
-					require.Equal(t, want.Shape, tensor.Shape)
+					require.Equal(t, fmt.Sprint(want.Shape), fmt.Sprint(tensor.Shape))
 					require.Equal(t, want.Hex, hex.EncodeToString(tensor.Bytes()))
 				}
 			})

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,9 @@ func tensorOf(t *testing.T, f *File, name string) *Tensor {
 
 // A file of 8 GB with an hour of reading in it opens in milliseconds, because only the header is touched.
 func TestOpenTouchesHeaderOnly(t *testing.T) {
+	if strconv.IntSize < 64 {
+		t.Skip("8 GB do not fit the address space of a 32-bit machine")
+	}
 	path := filepath.Join(t.TempDir(), "huge.safetensors")
 	var h strings.Builder
 	const tensors, elements = 300, 7 << 20 // 300 * 7 Mi * 4 bytes
@@ -186,6 +190,34 @@ func TestOpenErrors(t *testing.T) {
 		requireOneLine(t, err, "safetensors: open "+path+": ")
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// Each rule is broken alone, and its own message says so.
+func TestHeaderErrors(t *testing.T) {
+	one := func(entry string) []byte { return fileOf(`{"x":`+entry+`}`, "123456789012") }
+	long := fileOf("{}", "")
+	long[0]++
+	for want, file := range map[string][]byte{
+		"the header needs 11 bytes, the file has 10: it was cut off":                      long,
+		"the header would have 100000001 bytes, at most 100000000 are allowed":            binary.LittleEndian.AppendUint64(nil, maxHeader+1),
+		"the header needs 100000008 bytes, the file has 8":                                binary.LittleEndian.AppendUint64(nil, maxHeader),
+		`tensor "x": data_offsets [12 0] run backwards`:                                   one(`{"dtype":"U8","shape":[12],"data_offsets":[12,0]}`),
+		`tensor "x": shape [3 2] of F32 needs 24 bytes, data_offsets [0 12] hold 12`:      one(`{"dtype":"F32","shape":[3,2],"data_offsets":[0,12]}`),
+		`tensor "x": data_offsets [4 12]: leaves a hole before it: byte 0 was to be next`: one(`{"dtype":"U8","shape":[8],"data_offsets":[4,12]}`),
+		`tensor "x": unknown dtype "F31"`:                                                 one(`{"dtype":"F31","shape":[3],"data_offsets":[0,12]}`),
+		`tensor "x": byte 47 of the header: the number is too large`:                      one(`{"dtype":"U8","shape":[18446744073709551628],"data_offsets":[0,12]}`), // 2^64 + 12
+		`tensor "x": shape is missing`:                                                    one(`{"dtype":"F32","data_offsets":[0,12]}`),
+		`tensor "x": byte 27 of the header: "dtype" stands there twice`:                   one(`{"dtype":"U8","dtype":"U8","shape":[12],"data_offsets":[0,12]}`),
+		`tensor "x": byte 31 of the header: a number starts with 0`:                       one(`{"dtype":"U8","shape":[012],"data_offsets":[0,12]}`),
+		`tensor "x": byte 29 of the header: expected an integer of 0 or more, found '.'`:  one(`{"dtype":"U8","shape":[1.0],"data_offsets":[0,12]}`),
+		"levels of nesting": one(strings.Repeat(`{"a":`, 102)),
+	} {
+		_, err := FromBytes("f", file)
+		require.ErrorContains(t, err, want)
+	}
+	// An empty tensor lies before the one that starts at the same place, wherever the header mentions it.
+	f := must(t, `{"z":{"dtype":"U8","shape":[2],"data_offsets":[1,3]},"e":{"dtype":"U8","shape":[0],"data_offsets":[1,1]},"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}`, "123")
+	require.Equal(t, []string{"a", "e", "z"}, f.Names())
 }
 
 // A header may nest deeply and be hostile in other ways; none of it may cost more than an error.
