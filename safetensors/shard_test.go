@@ -138,7 +138,7 @@ func shards(t *testing.T, change func(weightMap map[string]any)) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	specs := []Spec{{"a", U8, []int{8}}, {"b", U8, []int{8}}}
-	require.NoError(t, WriteSharded(dir, "model", 8, specs, nil, fillFrom(map[string][]byte{"a": make([]byte, 8), "b": make([]byte, 8)})))
+	require.NoError(t, WriteSharded(dir, "model", 8, specs, map[string]string{"format": "pt"}, fillFrom(map[string][]byte{"a": make([]byte, 8), "b": make([]byte, 8)})))
 	path := filepath.Join(dir, IndexFile)
 	var index map[string]any
 	readJSON(t, path, &index)
@@ -178,7 +178,7 @@ func TestOpenDirErrors(t *testing.T) {
 func TestIndexDecides(t *testing.T) {
 	overwrite := func(dir string, value byte) {
 		specs := []Spec{{"b", U8, []int{8}}, {"a", U8, []int{8}}}
-		w, err := Create(filepath.Join(dir, "model-00002-of-00002.safetensors"), specs, nil)
+		w, err := Create(filepath.Join(dir, "model-00002-of-00002.safetensors"), specs, map[string]string{"format": "np", "more": "x"})
 		require.NoError(t, err)
 		require.NoError(t, w.Write("a", []byte{value, 0, 0, 0, 0, 0, 0, 0}))
 		require.NoError(t, w.Write("b", make([]byte, 8)))
@@ -191,6 +191,7 @@ func TestIndexDecides(t *testing.T) {
 	a, _ := set.Tensor("a")
 	require.Zero(t, a.Bytes()[0])
 	require.Equal(t, []string{"a", "b"}, set.Names())
+	require.Equal(t, map[string]string{"format": "pt", "more": "x"}, set.Metadata(), "the first file wins")
 	require.NoError(t, set.Close())
 
 	dir = shards(t, func(m map[string]any) { delete(m, "a"); m["b"] = "model-00002-of-00002.safetensors" })
