@@ -271,6 +271,11 @@ func (e *Engine) step() error {
 func (e *Engine) fail(err error) {
 	for _, r := range e.lanes {
 		r.reset()
+	}
+	e.mu.Lock()
+	e.publish()
+	e.mu.Unlock()
+	for _, r := range e.lanes {
 		for j := range r.jobs {
 			j.end(err)
 		}
@@ -296,11 +301,19 @@ func (e *Engine) release() {
 	}
 }
 
-// protect runs f and turns a panic into an error that says where.
+// PanicError is a panic, of a device or of a caller's function, that the engine caught. Its text is one line; Stack says where.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+// protect runs f and turns a panic into an error.
 func protect(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%s: panic: %v\n%s", what, p, debug.Stack())
+			err = fmt.Errorf("%s: %w", what, &PanicError{p, debug.Stack()})
 		}
 	}()
 	return f()

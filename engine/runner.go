@@ -60,29 +60,29 @@ type runner struct {
 	since   time.Time
 }
 
-func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, eo Options) (r *runner, err error) {
+func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, eo Options) (_ *runner, err error) {
 	pages, err := o.fill(m)
 	if err != nil {
 		return nil, err
 	}
-	r = &runner{name: name, m: m, dev: dev, jobs: map[*job]bool{}, context: min(o.MaxContext, pages*kernels.PageSize),
+	n := &runner{name: name, m: m, dev: dev, jobs: map[*job]bool{}, context: min(o.MaxContext, pages*kernels.PageSize),
 		lane: newLane(name, pages, o.MaxBatchTokens, o.MaxSequences)}
 	defer func() {
 		if err != nil {
-			r.close()
+			n.close()
 		}
 	}()
-	if r.kv, err = dev.NewKV(m.KVSpec(pages, o.KVType)); err != nil {
+	if n.kv, err = dev.NewKV(m.KVSpec(pages, o.KVType)); err != nil {
 		return nil, fmt.Errorf("a cache of %d pages of %d tokens: %w: use fewer", pages, kernels.PageSize, err)
 	}
-	if r.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: r.context}); err != nil {
+	if n.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: n.context}); err != nil {
 		return nil, err
 	}
-	if r.s, err = newSampler(dev, m, o.MaxBatchTokens, r.lane.maxSeq, eo.LogitsBytes); err != nil {
+	if n.s, err = newSampler(dev, m, o.MaxBatchTokens, n.lane.maxSeq, eo.LogitsBytes); err != nil {
 		return nil, err
 	}
-	r.stats = ModelStats{Name: name, Pages: pages, KVBytes: r.kv.Bytes(), WorkspaceBytes: r.ws.Bytes() + r.s.bytes, Context: r.context}
-	return r, nil
+	n.stats = ModelStats{Name: name, Pages: pages, KVBytes: n.kv.Bytes(), WorkspaceBytes: n.ws.Bytes() + n.s.bytes, Context: n.context}
+	return n, nil
 }
 
 // fill replaces zeros by defaults and says how many pages there will be.

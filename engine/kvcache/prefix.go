@@ -1,6 +1,7 @@
 package kvcache
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -63,8 +64,8 @@ func (c *Cache) Invalidate(key Key) {
 
 // InvalidateAll forgets everything.
 func (c *Cache) InvalidateAll() {
-	for _, root := range c.roots {
-		c.kill(root)
+	for _, key := range slices.Sorted(maps.Keys(c.roots)) { // in order, so that the numbers of free pages do not depend on chance
+		c.kill(c.roots[key])
 	}
 	clear(c.roots)
 }
@@ -72,8 +73,8 @@ func (c *Cache) InvalidateAll() {
 func (c *Cache) kill(n *node) {
 	kids := n.kids
 	n.dead, n.kids = true, nil
-	for _, same := range kids {
-		for _, k := range same {
+	for _, first := range slices.Sorted(maps.Keys(kids)) {
+		for _, k := range kids[first] {
 			c.kill(k)
 		}
 	}
