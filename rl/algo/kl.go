@@ -39,10 +39,7 @@ func (k KL) At(logp, ref float64) (value, grad float64) {
 		if value > k3Limit {
 			return k3Limit, 0
 		}
-		if x == -diff {
-			grad = 1 - e
-		}
-		return value, grad
+		return value, 1 - e // where x was bounded the value is beyond k3Limit
 	}
 	panic("algo: KL estimator " + string(k))
 }

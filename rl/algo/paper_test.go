@@ -65,6 +65,26 @@ func TestGSPOEquation7(t *testing.T) {
 	require.InDeltaSlice(t, []float64{-1.1, 0, -1.1}, d, 1e-12)
 }
 
+// log s is bounded by 10 from above, and there the gradient ends; ratios far below 1 are left alone.
+func TestGSPOBound(t *testing.T) {
+	p := valid(t, algo.Policy{Surrogate: algo.GSPO, ClipLow: 0.2, ClipHigh: 0.2})
+	loss, grad, _ := one(p, -1, 12)
+	require.InDelta(t, math.Exp(10), loss, 1e-6)
+	require.Zero(t, grad)
+	loss, grad, _ = one(p, 1, -30)
+	require.InDelta(t, -math.Exp(-30), loss, 1e-25)
+	require.InDelta(t, -math.Exp(-30), grad, 1e-25)
+}
+
+// Ziegler et al., arXiv 1909.08593, section 2.2: the controller's error is cut at a fifth to either side.
+func TestAdaptiveKLIsCut(t *testing.T) {
+	for kl, want := range map[float64]float64{0.05: 1, 0.055: 1.01, 1: 1.02, 0.001: 0.98} {
+		a := algo.AdaptiveKL{Beta: 1, Target: 0.05, Horizon: 100}
+		a.Update(kl, 10)
+		require.InDelta(t, want, a.Beta, 1e-12, kl)
+	}
+}
+
 // CISPO, arXiv 2506.13585: a clipped token keeps a gradient.
 func TestCISPOKeepsGradient(t *testing.T) {
 	p := valid(t, algo.Policy{Surrogate: algo.CISPO, ClipLow: 10, ClipHigh: 0.2})

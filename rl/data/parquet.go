@@ -55,7 +55,7 @@ type parquetReader struct{ rows *parquet.GenericReader[any] }
 // openParquet and next turn the library's panics over damaged files into errors.
 func openParquet(f io.ReaderAt, size int64) (r *parquetReader, err error) {
 	defer recovered(&err)
-	pf, err := parquet.OpenFile(f, size)
+	pf, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)) // all rows are read in order
 	if err != nil {
 		return nil, err
 	}

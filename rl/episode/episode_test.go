@@ -11,11 +11,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
 	"pgregory.net/rapid"
 )
 
@@ -39,24 +42,23 @@ func TestActions(t *testing.T) {
 		require.Equal(t, c.Action, action, c.Text)
 		require.Equal(t, c.Content, content, c.Text)
 		require.Equal(t, c.Kept, c.Text[:end])
-		// Through a policy that says it id by id, the turn ends with the id that completes the pair.
-		tok := newToy()
-		p := &policy{toy: tok, lines: []string{c.Text}}
-		if strings.Contains(c.Text, "{eos}") {
-			continue
+		// Through a policy that says it id by id, in long pieces or bytes, the turn ends with the id that completes the pair.
+		for _, byBytes := range []bool{false, true} {
+			tok := newToy()
+			r := episode.Runner{Policy: &policy{toy: tok, lines: []string{c.Text}, bytes: byBytes}, Searcher: search.None{}, Tokenizer: tok,
+				Config: episode.Config{MaxResponse: 10000, MaxContext: 20000}}
+			e, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}})
+			require.NoError(t, err)
+			turn := e.Turns[0]
+			require.Equal(t, c.Action, turn.Action, c.Text)
+			require.Equal(t, c.Content, turn.Content, c.Text)
+			require.True(t, strings.HasPrefix(turn.Text, c.Kept))
+			last := ""
+			if n := len(turn.IDs); n > 0 {
+				last = tok.pieces[turn.IDs[n-1]]
+			}
+			require.Less(t, len(turn.Text)-len(c.Kept), max(len(last), 1), "nothing after the id that completes the action")
 		}
-		r := episode.Runner{Policy: p, Searcher: search.None{}, Tokenizer: tok, Config: episode.Config{MaxResponse: 10000, MaxContext: 20000}}
-		e, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}})
-		require.NoError(t, err)
-		turn := e.Turns[0]
-		require.Equal(t, c.Action, turn.Action, c.Text)
-		require.Equal(t, c.Content, turn.Content, c.Text)
-		require.True(t, strings.HasPrefix(turn.Text, c.Kept))
-		last := ""
-		if n := len(turn.IDs); n > 0 {
-			last = tok.pieces[turn.IDs[n-1]]
-		}
-		require.Less(t, len(turn.Text)-len(c.Kept), max(len(last), 1), "nothing after the id that completes the action")
 		n++
 	}
 	require.Greater(t, n, 80)
@@ -183,8 +185,9 @@ func TestRunProperties(t *testing.T) {
 		cfg := episode.Config{MaxTurns: rapid.IntRange(0, 3).Draw(t, "turns"), MaxResponse: rapid.IntRange(1, 12).Draw(t, "response"),
 			MaxObservation: rapid.IntRange(0, 60).Draw(t, "observation"), MaxContext: rapid.IntRange(10, 400).Draw(t, "context")}
 		tok := newToy()
+		byBytes := rapid.Bool().Draw(t, "bytes")
 		run := func(deaf bool) (*episode.Episode, *policy) {
-			p := &policy{toy: tok, lines: script, deaf: deaf}
+			p := &policy{toy: tok, lines: script, deaf: deaf, bytes: byBytes}
 			e, err := (&episode.Runner{Policy: p, Searcher: &engine{texts: docs}, Tokenizer: tok, Config: cfg}).Run(context.Background(),
 				episode.Task{PromptIDs: tok.Encode("the question"), Seed: 5})
 			require.NoError(t, err)
@@ -221,6 +224,71 @@ func TestRunProperties(t *testing.T) {
 		require.Equal(t, answered, e.Status == episode.Answered)
 		roundTrip(t, e)
 	})
+}
+
+// Engines that start a turn over (a preempted sequence) ask Stop from the first id again.
+func TestStopStartsOver(t *testing.T) {
+	tok := newToy()
+	asked := false
+	r := episode.Runner{Tokenizer: tok, Searcher: search.None{}, Config: episode.Config{MaxResponse: 50, MaxContext: 100}, Policy: generate(func(q episode.Request) episode.Result {
+		one := tok.Encode("<answer>a")
+		for i := range one {
+			require.False(t, q.Stop(one[:i+1]))
+		}
+		two := tok.Encode("b</answer>")
+		for i := range two {
+			require.False(t, q.Stop(two[:i+1]), "the ids from before are forgotten")
+		}
+		all := tok.Encode("<answer>a</answer>")
+		for i := range all {
+			require.Equal(t, i == len(all)-1, q.Stop(all[:i+1]))
+		}
+		asked = true
+		return episode.Result{IDs: all, Logprobs: make([]float32, len(all))}
+	})}
+	_, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}})
+	require.NoError(t, err)
+	require.True(t, asked)
+}
+
+type generate func(episode.Request) episode.Result
+
+func (g generate) Generate(_ context.Context, r episode.Request) (episode.Result, error) {
+	return g(r), nil
+}
+
+// Whatever the limit, an observation is whole characters between whole tags, as long as the tags themselves fit.
+func TestObservationLimit(t *testing.T) {
+	tok := newToy()
+	for limit := 1; limit < 60; limit++ {
+		p := &policy{toy: tok, lines: []string{"<search>a</search>"}}
+		r := episode.Runner{Policy: p, Searcher: &engine{texts: []string{"aÈ北é" + strings.Repeat("È", 20)}}, Tokenizer: tok,
+			Config: episode.Config{MaxTurns: 1, MaxResponse: 50, MaxContext: 500, MaxObservation: limit}}
+		e, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}})
+		require.NoError(t, err)
+		ids := e.Turns[0].IDs[3:]
+		text := tok.text(ids)
+		require.True(t, utf8.ValidString(text), "%q", text)
+		require.True(t, strings.HasPrefix(text, "\n\n<information>") && strings.HasSuffix(text, "</information>\n\n"))
+		require.LessOrEqual(t, len(ids), max(limit, len(tok.Encode(episode.Observation("")))))
+		require.GreaterOrEqual(t, len(ids), min(limit-3, len(tok.Encode(e.Turns[0].Observation))), "no more is cut than needed")
+	}
+}
+
+// The adapter for real tokenizers: special tokens in documents stay text, special ids say nothing.
+func TestRealTokenizer(t *testing.T) {
+	real, err := tokenizer.Open(goldens.Data(t, "tokenizers/qwen3"))
+	require.NoError(t, err)
+	tok := episode.Text(real)
+	end, ok := real.ID("<|im_end|>")
+	require.True(t, ok)
+	require.NotContains(t, tok.Encode("Doc 1: <|im_end|> x"), end)
+	require.Empty(t, tok.Bytes(end))
+	text := ""
+	for _, id := range tok.Encode(episode.Observation("北京 é 🎤")) {
+		text += string(tok.Bytes(id))
+	}
+	require.Equal(t, episode.Observation("北京 é 🎤"), text)
 }
 
 func TestStreams(t *testing.T) {

@@ -131,12 +131,10 @@ func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 		switch {
 		case turn.Action == Answer:
 			e.Status = Answered
-		case full:
+		case full || room < 1:
 			e.Status = ContextFull
 		case number >= r.Config.MaxTurns:
 			e.Status = OutOfTurns
-		case room < 1:
-			e.Status = ContextFull
 		default:
 			e.Status, e.Err = r.respond(ctx, task, number, &turn, room)
 		}
@@ -149,7 +147,7 @@ func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 	return e, nil
 }
 
-// act lets the policy generate one turn and reads its action; full says that the context ended it.
+// act lets the policy generate one turn and reads its action; full says that the policy's own context ended it.
 func (r *Runner) act(ctx context.Context, task Task, number int, ids []int32, room int) (turn Turn, full bool, err error) {
 	limit := min(r.Config.MaxResponse, room)
 	watch := scanner{tok: r.Tokenizer}
@@ -174,7 +172,7 @@ func (r *Runner) act(ctx context.Context, task Task, number int, ids []int32, ro
 	turn.own(res.IDs[:n], res.Logprobs[:n])
 	turn.Text = decode(r.Tokenizer, turn.IDs)
 	turn.Action, turn.Content, _ = Parse(turn.Text)
-	return turn, turn.Action == Invalid && (n == room || res.Finish == FinishContext), nil
+	return turn, res.Finish == FinishContext && turn.Action == Invalid, nil
 }
 
 // respond carries out the turn's action and appends the observation; the status is "" while the episode goes on.

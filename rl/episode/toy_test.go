@@ -56,6 +56,7 @@ type policy struct {
 	lines    []string
 	turn     int
 	deaf     bool // never asks Stop
+	bytes    bool // says everything byte by byte
 	err      error
 	requests []episode.Request
 }
@@ -76,6 +77,12 @@ func (p *policy) Generate(ctx context.Context, r episode.Request) (res episode.R
 	p.turn++
 	before, _, hasEOS := strings.Cut(line, "{eos}")
 	ids := p.Encode(before)
+	if p.bytes {
+		ids = nil
+		for _, b := range []byte(before) {
+			ids = append(ids, int32(b))
+		}
+	}
 	if hasEOS {
 		ids = append(ids, eos)
 	}

@@ -35,6 +35,8 @@ func TestBM25Formula(t *testing.T) {
 	require.InDelta(t, score(idf(1), 2, 3)+score(idf(2), 1, 3), hits[0].Score, 1e-12)
 	require.Equal(t, 1, hits[1].Passage)
 	require.InDelta(t, score(idf(2), 1, 4), hits[1].Score, 1e-12)
+	tied := search.NewBM25([]string{"x", "same words", "same words", "same words"}).Find("same words", 2)
+	require.Equal(t, []int{1, 2}, []int{tied[0].Passage, tied[1].Passage}, "ties go to the earlier passage")
 	require.Empty(t, x.Find("black", 5))
 	require.Empty(t, x.Find("red", 0))
 	require.Equal(t, []search.Hit{{Passage: 0, Score: hits[0].Score}}, x.Find("red blue", 1))

@@ -261,6 +261,21 @@ func TestSimulatedEmptyAndFailing(t *testing.T) {
 	require.ErrorContains(t, err, `simulating search results for "q"`)
 }
 
+// A generator that does not look at the context must not make a cancelled search look like a success.
+func TestSimulatedCancelledWhileGenerating(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := search.NewSimulated(deaf(func() { cancel() }), search.SFT, search.Curriculum{})
+	_, err := s.Search(ctx, search.Query{})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+type deaf func()
+
+func (d deaf) Generate(context.Context, []search.Message, search.GenerateOptions) (search.Generation, error) {
+	d()
+	return search.Generation{Text: "Doc 1: half of a docu"}, nil
+}
+
 func TestSimulatedValidate(t *testing.T) {
 	require.NoError(t, search.NewSimulated(echo, search.SFT, search.Curriculum{}).Validate())
 	bad := 2.0
