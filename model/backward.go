@@ -37,18 +37,18 @@ func (m *Model) Backward(ws *Workspace, b *Batch, kv kernels.KV, dh kernels.Tens
 func (p *pass) mlpBack(l int) {
 	ly, a, d := &p.m.layers[l], &p.acts[l], p.d
 	d.SwiGLU(p.act, a.gate, a.up)
-	p.linearBack(p.dact, p.dx, p.act, l, Down, false)
+	p.linearBack(p.dact, p.dx, p.act, l, projDown, false)
 	d.SwiGLUBackward(a.gate, a.up, p.dact, a.gate, a.up)
 	p.norm(a.x2, ly.mlpNorm)
-	p.linearBack(p.dn, a.up, p.n, l, Up, false)
-	p.linearBack(p.dn, a.gate, p.n, l, Gate, true)
+	p.linearBack(p.dn, a.up, p.n, l, projUp, false)
+	p.linearBack(p.dn, a.gate, p.n, l, projGate, true)
 	d.RMSNormBackward(p.dx, ly.mlpNorm.Grad, p.dn, a.x2, ly.mlpNorm.Master, p.rstd, true)
 }
 
 // attentionBack turns dx from the gradient of x2 into that of layer l's input.
 func (p *pass) attentionBack(l int) {
 	ly, a, d, c := &p.m.layers[l], &p.acts[l], p.d, p.m.Config
-	p.linearBack(p.dy, p.dx, a.y, l, O, false)
+	p.linearBack(p.dy, p.dx, a.y, l, projO, false)
 	q := a.q
 	if c.QKNorm { // the kept queries are those before the norm
 		q = p.normQ(l, p.perHead(p.rstdQ))
@@ -72,9 +72,9 @@ func (p *pass) attentionBack(l int) {
 	if l == 0 && !p.m.Trainable {
 		dn = none // nothing below learns
 	}
-	p.linearBack(dn, p.v, p.n, l, V, false)
-	p.linearBack(dn, dkey, p.n, l, K, true)
-	p.linearBack(dn, dq, p.n, l, Q, true)
+	p.linearBack(dn, p.v, p.n, l, projV, false)
+	p.linearBack(dn, dkey, p.n, l, projK, true)
+	p.linearBack(dn, dq, p.n, l, projQ, true)
 	if !dn.IsZero() {
 		d.RMSNormBackward(p.dx, ly.attnNorm.Grad, dn, a.x, ly.attnNorm.Master, p.rstd, true)
 	}
@@ -101,7 +101,7 @@ func (p *pass) perHead(x kernels.Tensor) kernels.Tensor { return x.Reshape(x.Len
 
 // linearBack is the mirror of linear: dx = or += (add) dy W unless dx is none, and gradients of what is trained. For an adapter with
 // u = scale x A^T: dB += dy^T u, du = scale dy B, dA += du^T x, dx += du A.
-func (p *pass) linearBack(dx, dy, x kernels.Tensor, l int, j Proj, add bool) {
+func (p *pass) linearBack(dx, dy, x kernels.Tensor, l int, j proj, add bool) {
 	lin := &p.m.layers[l].lin[j]
 	if !dx.IsZero() {
 		p.d.MatMulDX(dx, dy, lin.W.W, add, 1)

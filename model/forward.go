@@ -66,22 +66,22 @@ func (p *pass) input(l int) kernels.Tensor {
 func (p *pass) attention(l int) {
 	ly, a, d, c := &p.m.layers[l], &p.acts[l], p.d, p.m.Config
 	d.RMSNorm(p.n, a.x, ly.attnNorm.Master, p.m.eps(), none)
-	p.linear(a.q, p.n, l, Q, false)
+	p.linear(a.q, p.n, l, projQ, false)
 	q, k := a.q, p.k
 	if c.QKNorm {
-		p.linear(a.kp, p.n, l, K, false)
+		p.linear(a.kp, p.n, l, projK, false)
 		q, k = p.normQ(l, none), p.kn
 		d.RMSNorm(p.heads(k), p.heads(a.kp), ly.kNorm.Master, p.m.eps(), none)
 	} else {
-		p.linear(k, p.n, l, K, false)
+		p.linear(k, p.n, l, projK, false)
 	}
-	p.linear(p.v, p.n, l, V, false)
+	p.linear(p.v, p.n, l, projV, false)
 	d.RoPE(q, c.Heads, p.pos, p.m.rope.t, false)
 	d.RoPE(k, c.KVHeads, p.pos, p.m.rope.t, false)
 	d.KVWrite(p.kv, l, k, p.v, p.slots)
 	d.Attention(a.y, q, a.lse, p.kv, l, p.segs, p.m.scale())
 	p.copy(a.x2, a.x)
-	p.linear(a.x2, a.y, l, O, true)
+	p.linear(a.x2, a.y, l, projO, true)
 }
 
 // mlp is the second half: out = x2 + Down(silu(Gate(norm(x2))) * Up(norm(x2))).
@@ -90,15 +90,15 @@ func (p *pass) mlp(l int, out kernels.Tensor) {
 	p.gated(l)
 	d.SwiGLU(p.act, a.gate, a.up)
 	p.copy(out, a.x2)
-	p.linear(out, p.act, l, Down, true)
+	p.linear(out, p.act, l, projDown, true)
 }
 
 // gated computes gate and up.
 func (p *pass) gated(l int) {
 	a := &p.acts[l]
 	p.d.RMSNorm(p.n, a.x2, p.m.layers[l].mlpNorm.Master, p.m.eps(), none)
-	p.linear(a.gate, p.n, l, Gate, false)
-	p.linear(a.up, p.n, l, Up, false)
+	p.linear(a.gate, p.n, l, projGate, false)
+	p.linear(a.up, p.n, l, projUp, false)
 }
 
 // normQ returns layer l's queries after their norm, in scratch.
@@ -114,7 +114,7 @@ func (p *pass) heads(x kernels.Tensor) kernels.Tensor {
 }
 
 // linear is y = x W^T + b (+ y if add), and for the rows of an adapter y += (scale x A^T) B^T (Hu et al., arXiv 2106.09685).
-func (p *pass) linear(y, x kernels.Tensor, l int, j Proj, add bool) {
+func (p *pass) linear(y, x kernels.Tensor, l int, j proj, add bool) {
 	lin := &p.m.layers[l].lin[j]
 	e := kernels.Epilogue{Add: add}
 	if lin.B != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
@@ -19,6 +20,11 @@ import (
 // devices are what every golden is checked on.
 var devices = map[string]func(t testing.TB) kernels.Device{
 	"ref": func(testing.TB) kernels.Device { return ref.New() },
+	"cpu": func(t testing.TB) kernels.Device {
+		d, err := cpu.New(cpu.Options{Threads: 2})
+		require.NoError(t, err)
+		return d
+	},
 }
 
 // eachDevice runs a test on all of them.
@@ -286,6 +292,7 @@ func TestGoldenGreedy(t *testing.T) {
 }
 
 func TestGoldenLoRA(t *testing.T) {
+	smallChunks(t)
 	for _, name := range []string{"llama-r4", "bf16-qv-rslora"} {
 		t.Run(name, func(t *testing.T) {
 			g := openGolden(t, "lora/"+name)

@@ -115,8 +115,8 @@ func TestSaveMerged(t *testing.T) {
 		require.NoError(t, m.Merge(a))
 		after := values(t, m)
 		require.Equal(t, after, values(t, load(t, dev, out, Options{DType: kernels.F32})))
-		name := moduleName(1, Up) + ".weight"
-		pr := a.pairs[1][Up]
+		name := moduleName(1, projUp) + ".weight"
+		pr := a.pairs[1][projUp]
 		A, err := a.read(pr.A)
 		require.NoError(t, err)
 		B, err := a.read(pr.B)
@@ -129,7 +129,7 @@ func TestSaveMerged(t *testing.T) {
 			}
 		}
 		near(t, name, after[name], want, 1e-6)
-		require.Equal(t, before[moduleName(1, Gate)+".weight"], after[moduleName(1, Gate)+".weight"])
+		require.Equal(t, before[moduleName(1, projGate)+".weight"], after[moduleName(1, projGate)+".weight"])
 	})
 }
 

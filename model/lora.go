@@ -119,7 +119,7 @@ func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 	a := &Adapter{Config: c, pairs: make([][numProjs]*pair, m.Config.Layers)}
 	var params []*Param
 	for l := range m.layers {
-		for j := Proj(0); j < numProjs; j++ {
+		for j := proj(0); j < numProjs; j++ {
 			module := moduleName(l, j)
 			if !match(module) {
 				continue
@@ -171,7 +171,8 @@ func (a *Adapter) Close() {
 	}
 }
 
-// Save writes the adapter into dir as peft does, F32, for PeftModel.from_pretrained.
+// Save writes the adapter into dir as peft does, F32, for PeftModel.from_pretrained: the masters of a trainable adapter; of a frozen
+// one the values as they are computed with, rounded to its type.
 func (a *Adapter) Save(dir string) error {
 	var specs []safetensors.Spec
 	values := map[string][]float32{}

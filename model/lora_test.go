@@ -59,10 +59,10 @@ func TestNewAdapter(t *testing.T) {
 		defer a.Close()
 		require.Len(t, a.Params(), 6)
 		require.Equal(t, 5, a.Rank())
-		require.Equal(t, float32(4/math.Sqrt(5)), a.pairs[0][Q].scale)
-		require.Equal(t, float32(4/math.Sqrt(2)), a.pairs[1][Q].scale)
-		require.Equal(t, float32(3/math.Sqrt(5)), a.pairs[1][Down].scale)
-		require.Nil(t, a.pairs[0][Down])
+		require.Equal(t, float32(4/math.Sqrt(5)), a.pairs[0][projQ].scale)
+		require.Equal(t, float32(4/math.Sqrt(2)), a.pairs[1][projQ].scale)
+		require.Equal(t, float32(3/math.Sqrt(5)), a.pairs[1][projDown].scale)
+		require.Nil(t, a.pairs[0][projDown])
 		for _, p := range a.Params() {
 			v, err := a.read(p)
 			require.NoError(t, err)
@@ -120,7 +120,7 @@ func TestAdapterConfig(t *testing.T) {
 		match, err := c.matcher()
 		require.NoError(t, err)
 		for l := range 12 {
-			for j := Q; j < numProjs; j++ {
+			for j := projQ; j < numProjs; j++ {
 				if m := moduleName(l, j); match(m) {
 					r, alpha, err := c.rankAlpha(m)
 					require.NoError(t, err)
@@ -219,7 +219,7 @@ func FuzzAdapterConfig(f *testing.F) {
 		}
 		match, err := c.matcher()
 		require.NoError(t, err)
-		for j := Q; j < numProjs; j++ {
+		for j := projQ; j < numProjs; j++ {
 			if m := moduleName(3, j); match(m) {
 				if r, alpha, err := c.rankAlpha(m); err == nil {
 					require.True(t, finite(float64(c.scale(r, alpha))) || math.Abs(alpha) > 1e30)

@@ -23,7 +23,7 @@ func NewRandom(dev kernels.Device, c *Config, o Options, seed uint64) (*Model, e
 	for _, p := range m.params {
 		n, k := p.size()
 		std := initStd
-		if strings.HasSuffix(p.Name, projs[O].name+".weight") || strings.HasSuffix(p.Name, projs[Down].name+".weight") {
+		if strings.HasSuffix(p.Name, projs[projO].name+".weight") || strings.HasSuffix(p.Name, projs[projDown].name+".weight") {
 			std /= math.Sqrt(float64(2 * c.Layers))
 		}
 		g := newDraw(seed, p.Name)

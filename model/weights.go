@@ -2,18 +2,18 @@ package model
 
 import "fmt"
 
-// Proj is one of the seven matrices of a layer.
-type Proj int
+// proj is one of the seven matrices of a layer.
+type proj int
 
 // The projections in the order in which the forward pass uses them.
 const (
-	Q Proj = iota
-	K
-	V
-	O
-	Gate
-	Up
-	Down
+	projQ proj = iota
+	projK
+	projV
+	projO
+	projGate
+	projUp
+	projDown
 	numProjs
 )
 
@@ -23,13 +23,13 @@ var projs = [numProjs]struct {
 	out, in func(*Config) int
 	bias    func(*Config) bool
 }{
-	Q:    {"self_attn.q_proj", dimHD, dimC, func(c *Config) bool { return c.QKVBias }},
-	K:    {"self_attn.k_proj", dimGD, dimC, func(c *Config) bool { return c.QKVBias }},
-	V:    {"self_attn.v_proj", dimGD, dimC, func(c *Config) bool { return c.QKVBias }},
-	O:    {"self_attn.o_proj", dimC, dimHD, func(c *Config) bool { return c.OBias }},
-	Gate: {"mlp.gate_proj", dimF, dimC, func(c *Config) bool { return c.MLPBias }},
-	Up:   {"mlp.up_proj", dimF, dimC, func(c *Config) bool { return c.MLPBias }},
-	Down: {"mlp.down_proj", dimC, dimF, func(c *Config) bool { return c.MLPBias }},
+	projQ:    {"self_attn.q_proj", dimHD, dimC, func(c *Config) bool { return c.QKVBias }},
+	projK:    {"self_attn.k_proj", dimGD, dimC, func(c *Config) bool { return c.QKVBias }},
+	projV:    {"self_attn.v_proj", dimGD, dimC, func(c *Config) bool { return c.QKVBias }},
+	projO:    {"self_attn.o_proj", dimC, dimHD, func(c *Config) bool { return c.OBias }},
+	projGate: {"mlp.gate_proj", dimF, dimC, func(c *Config) bool { return c.MLPBias }},
+	projUp:   {"mlp.up_proj", dimF, dimC, func(c *Config) bool { return c.MLPBias }},
+	projDown: {"mlp.down_proj", dimC, dimF, func(c *Config) bool { return c.MLPBias }},
 }
 
 // norms is the table of a layer's norms: checkpoint name, length, and whether the architecture has it.
@@ -51,7 +51,7 @@ func dimD(c *Config) int              { return c.HeadDim }
 func dimHD(c *Config) int             { return c.Heads * c.HeadDim }
 func dimGD(c *Config) int             { return c.KVHeads * c.HeadDim }
 func always(*Config) bool             { return true }
-func moduleName(l int, p Proj) string { return fmt.Sprintf("model.layers.%d.%s", l, projs[p].name) }
+func moduleName(l int, p proj) string { return fmt.Sprintf("model.layers.%d.%s", l, projs[p].name) }
 
 const (
 	embedName = "model.embed_tokens.weight"
