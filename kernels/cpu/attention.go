@@ -16,6 +16,7 @@ const (
 // attend is what forward and backward share: the checked arguments of one call. The query heads of a kv head are stacked: row r of
 // a segment and kv head g is head g*heads + r%heads of token r/heads, so that a key that is loaded serves all of them.
 type attend struct {
+	*rowKernels
 	x      *kv
 	k      *attnKernels
 	layer  int
@@ -50,7 +51,7 @@ func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, se
 	}
 	k := d.attn(x.spec.Type)
 	return attend{
-		x: x, k: k, layer: layer, scale: scale, heads: q.Cols / dim / g,
+		rowKernels: d.rows(), x: x, k: k, layer: layer, scale: scale, heads: q.Cols / dim / g,
 		lda: roundUp(dim, 2) * k.size, width: x.panels() * panelCols, q: f32(q), stride: q.Stride,
 	}
 }

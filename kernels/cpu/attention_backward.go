@@ -274,20 +274,11 @@ func (b *attnBack) rows(s *kernels.Segment, h, lo, rows int) {
 		q, dy, y := b.q[r*b.stride+h*dim:][:dim], b.dy[r*b.lddy+h*dim:][:dim], b.y[r*b.ldy+h*dim:][:dim]
 		b.k.pack(ptr(b.qa[i*b.lda:]), n, q)
 		b.k.pack(ptr(b.dya[i*b.lda:]), n, dy)
-		b.delta[i] = dot(dy, y)
+		b.delta[i] = b.rowKernels.dot(dy, y)
 	}
 	even := roundUp(rows, 2)
 	b.turnRows(b.qt, b.qa, rows, even)
 	b.turnRows(b.dyt, b.dya, rows, even)
-}
-
-// dot takes 64 lanes.
-func dot(x, y []float32) float32 {
-	var a lanes64
-	for i, v := range x {
-		a[i%64] += float32(v * y[i])
-	}
-	return a.sum()
 }
 
 // turnRows makes dst [D][even] of A's elements src [rows][lda].

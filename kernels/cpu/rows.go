@@ -12,6 +12,7 @@ import (
 // plain ones, named in rowsPlain, are their documentation; the others give the same bits.
 type rowKernels struct {
 	sumSquares   func(x []float32) float32
+	dot          func(x, y []float32) float32
 	scaleRow     func(y, x, w []float32, r float32)
 	normDot      func(w, dy, x []float32) float32
 	normBack     func(dx, dy, x, w []float32, r, c float32)
@@ -34,9 +35,9 @@ type rowKernels struct {
 }
 
 var rowsPlain = rowKernels{
-	sumSquares: sumSquares, scaleRow: scaleRow, normDot: normDot, normBack: normBack, normBackAdd: normBackAdd, normWeight: normWeight,
+	sumSquares: sumSquares, dot: dot, scaleRow: scaleRow, normDot: normDot, normBack: normBack, normBackAdd: normBackAdd, normWeight: normWeight,
 	rotate: rotate, rotateBack: rotateBack, swiglu: swiglu, swigluBack: swigluBack,
-	add: add, axpy: axpy, narrow: num.BF16Slice, widen: num.WidenBF16, round: num.RoundBF16Slice, sumSquares64: sumSquares64,
+	add: add, axpy: axpy, narrow: num.BF16Slice, widen: num.WidenBF16, round: num.RoundBF16Slice, sumSquares64: func(x []float32) float64 { return sumSquaresWith(addSquares, x) },
 	adamw: adamwRow, maximum: maximum, scanExp: scanExp, gradient: gradient,
 }
 
@@ -179,6 +180,14 @@ func sumSquares(x []float32) float32 {
 	var a lanes64
 	for j, v := range x {
 		a[j%64] += float32(v * v)
+	}
+	return a.sum()
+}
+
+func dot(x, y []float32) float32 {
+	var a lanes64
+	for j, v := range x {
+		a[j%64] += float32(v * y[j])
 	}
 	return a.sum()
 }

@@ -120,16 +120,22 @@ func (d *Device) SumSquares(dst, x kernels.Tensor, add bool) {
 	out[0] = sum
 }
 
-// sumSquares64 takes 32 lanes. A square of a float32 is exact in float64.
-func sumSquares64(x []float32) float64 {
+// sumSquaresWith takes 32 lanes. add adds whole groups of 32 elements to them; squares of float32 are exact in float64.
+func sumSquaresWith(add func(lanes *[32]float64, x []float32), x []float32) float64 {
 	var a [32]float64
-	for j, v := range x {
-		a[j%32] += float64(float64(v) * float64(v))
-	}
+	n := len(x) &^ 31
+	add(&a, x[:n])
+	addSquares(&a, x[n:])
 	for h := 16; h > 0; h /= 2 {
 		for i := range h {
 			a[i] += a[h+i]
 		}
 	}
 	return a[0]
+}
+
+func addSquares(a *[32]float64, x []float32) {
+	for j, v := range x {
+		a[j%32] += float64(float64(v) * float64(v))
+	}
 }

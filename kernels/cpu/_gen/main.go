@@ -24,7 +24,7 @@ func main() {
 	for _, f := range []struct {
 		name string
 		emit func(*file)
-	}{{"gemm", gemm}, {"pack", pack}, {"peak", peak}} {
+	}{{"gemm", gemm}, {"pack", pack}, {"peak", peak}, {"rows", rows}} {
 		var out file
 		f.emit(&out)
 		write("z"+f.name+"_amd64.s", header+asmTop+out.asm.String())
