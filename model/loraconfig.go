@@ -89,19 +89,8 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 	if err := decodeJSON(compact.Bytes(), &all); err != nil {
 		return c, fmt.Errorf("not a usable adapter_config.json: %w", err)
 	}
-	if f.Type != "LORA" {
-		return c, fmt.Errorf("peft_type %q is not supported: only LORA is", f.Type)
-	}
-	if b := or(f.Bias, "none"); b != "none" {
-		return c, fmt.Errorf("bias %q is not supported: only none is", b)
-	}
-	for _, key := range foreign {
-		if v := string(all[key]); v != "" && v != "null" && v != "false" && v != "[]" && v != "{}" && v != `""` {
-			return c, fmt.Errorf("%s is set, which is not supported: train the adapter without it, or merge it with peft", key)
-		}
-	}
-	if f.R == nil || f.Alpha == nil {
-		return c, fmt.Errorf("r or lora_alpha is missing")
+	if err := f.refuse(all); err != nil {
+		return c, err
 	}
 	c.R, c.Alpha, c.RSLoRA, c.dropout, c.base = *f.R, *f.Alpha, f.RSLoRA, f.Dropout, or(f.Base, "")
 	var err error
@@ -125,6 +114,25 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 	}
 	_, err = c.matcher()
 	return c, err
+}
+
+// refuse names what is not a plain LoRA; all are the file's keys.
+func (f *adapterJSON) refuse(all map[string]json.RawMessage) error {
+	if f.Type != "LORA" {
+		return fmt.Errorf("peft_type %q is not supported: only LORA is", f.Type)
+	}
+	if b := or(f.Bias, "none"); b != "none" {
+		return fmt.Errorf("bias %q is not supported: only none is", b)
+	}
+	for _, key := range foreign {
+		if v := string(all[key]); v != "" && v != "null" && v != "false" && v != "[]" && v != "{}" && v != `""` {
+			return fmt.Errorf("%s is set, which is not supported: train the adapter without it, or merge it with peft", key)
+		}
+	}
+	if f.R == nil || f.Alpha == nil {
+		return fmt.Errorf("r or lora_alpha is missing")
+	}
+	return nil
 }
 
 // matcher checks the configuration and returns a function that says which modules are adapted.

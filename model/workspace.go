@@ -87,60 +87,64 @@ func (m *Model) NewWorkspace(maxTokens int, o WorkspaceOptions) (*Workspace, err
 func (w *Workspace) lay(a *arena) {
 	c, f := w.m.Config, &w.full
 	hd, gd := dimHD(c), dimGD(c)
-	add := func(t *kernels.Tensor, cols int) { a.add(t, kernels.F32, w.max, cols) }
 	for _, t := range []*kernels.Tensor{&f.ids, &f.pos, &f.slots} {
 		a.add(t, kernels.I32, w.max, 1)
 	}
-	set := func(s *acts) { // everything but x and x2
-		add(&s.q, hd)
-		add(&s.y, hd)
-		add(&s.gate, c.Inter)
-		add(&s.up, c.Inter)
-		if c.QKNorm {
-			add(&s.kp, gd)
-		}
-		if w.o.Keep {
-			add(&s.lse, c.Heads)
-			add(&s.x2, c.Hidden)
+	add := func(cols int, to ...*kernels.Tensor) {
+		for _, t := range to {
+			a.add(t, kernels.F32, w.max, cols)
 		}
 	}
-	f.acts = make([]acts, c.Layers+1) // the last one is the set that is shared
-	shared := !w.o.Keep
+	w.layActs(add)
+	add(c.Hidden, &f.last, &f.h, &f.n)
+	add(gd, &f.k, &f.v)
+	add(c.Inter, &f.act)
+	if c.QKNorm {
+		add(hd, &f.q)
+		add(gd, &f.kn)
+	}
+	if !w.o.Keep {
+		return
+	}
+	add(1, &f.rstd)
+	add(c.Hidden, &f.dx, &f.dn)
+	add(hd, &f.dq, &f.dy)
+	add(c.Inter, &f.dact)
+	if c.QKNorm {
+		add(c.Heads, &f.rstdQ)
+		add(c.KVHeads, &f.rstdK)
+	}
+}
+
+// layActs reserves what is kept of every layer, and one set more, the last, where some layer does not keep.
+func (w *Workspace) layActs(add func(cols int, to ...*kernels.Tensor)) {
+	c := w.m.Config
+	set := func(s *acts) { // everything but x, and x2 where it is x
+		add(dimHD(c), &s.q, &s.y)
+		add(c.Inter, &s.gate, &s.up)
+		if c.QKNorm {
+			add(dimGD(c), &s.kp)
+		}
+		if w.o.Keep {
+			add(c.Heads, &s.lse)
+			add(c.Hidden, &s.x2)
+		}
+	}
+	all := make([]acts, c.Layers+1)
+	w.full.acts = all
+	shared := false
 	for l := range c.Layers {
 		if w.o.Keep {
-			add(&f.acts[l].x, c.Hidden)
+			add(c.Hidden, &all[l].x)
 		}
 		if w.keeps(l) {
-			set(&f.acts[l])
+			set(&all[l])
 		} else {
 			shared = true
 		}
 	}
 	if shared {
-		set(&f.acts[c.Layers])
-	}
-	add(&f.last, c.Hidden)
-	add(&f.h, c.Hidden)
-	add(&f.n, c.Hidden)
-	add(&f.k, gd)
-	add(&f.v, gd)
-	add(&f.act, c.Inter)
-	if c.QKNorm {
-		add(&f.q, hd)
-		add(&f.kn, gd)
-	}
-	if !w.o.Keep {
-		return
-	}
-	add(&f.rstd, 1)
-	add(&f.dx, c.Hidden)
-	add(&f.dn, c.Hidden)
-	add(&f.dq, hd)
-	add(&f.dy, hd)
-	add(&f.dact, c.Inter)
-	if c.QKNorm {
-		add(&f.rstdQ, c.Heads)
-		add(&f.rstdK, c.KVHeads)
+		set(&all[c.Layers])
 	}
 }
 
