@@ -54,7 +54,7 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 				}
 				name := fmt.Sprintf("%v/%v/%v", kt, hd, batch.name)
 				cases = append(cases, testCase{"y/" + name, attentionRule, func(s *side) {
-					a := newAttention(s, "", kt, hd, batch.seqs)
+					a := newAttention(s, kt, hd, batch.seqs)
 					y, lse := s.out("y", a.rows, hd.h*hd.d, b), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
 					s.d.Attention(y, a.q, lse, a.kv, 1, a.segs, a.scale)
 					s.d.Attention(s.out("y without lse", a.rows, hd.h*hd.d, b), a.q, kernels.Tensor{}, a.kv, 1, a.segs, a.scale)
@@ -78,7 +78,7 @@ type attentionInput struct {
 }
 
 // newAttention writes keys and values of every position into scattered pages. Layer 0 and the pages of nobody hold junk.
-func newAttention(s *side, seed string, kt kernels.DType, hd heads, seqs []sequence) attentionInput {
+func newAttention(s *side, kt kernels.DType, hd heads, seqs []sequence) attentionInput {
 	a := attentionInput{scale: float32(1 / math.Sqrt(float64(hd.d)))}
 	pages := 1
 	for _, q := range seqs {
@@ -93,10 +93,10 @@ func newAttention(s *side, seed string, kt kernels.DType, hd heads, seqs []seque
 		for range (q.start + q.n + kernels.PageSize - 1) / kernels.PageSize {
 			seg.Pages, free = append(seg.Pages, int32(free[0])), free[1:]
 		}
-		write(s, a.kv, hd, fmt.Sprintf("%s%d", seed, i), seg.Pages, 0, q.start+q.n)
+		write(s, a.kv, hd, fmt.Sprint(i), seg.Pages, 0, q.start+q.n)
 		a.segs, a.rows = append(a.segs, seg), a.rows+q.n
 	}
-	a.q = s.in("q", a.rows, hd.h*hd.d, normal(seed+"q", a.rows*hd.h*hd.d, 1))
+	a.q = s.in("q", a.rows, hd.h*hd.d, normal("q", a.rows*hd.h*hd.d, 1))
 	return a
 }
 
@@ -124,8 +124,8 @@ func junk(s *side, kv kernels.KV, layer int) {
 }
 
 func attentionBackward(s *side, kt kernels.DType, hd heads, seqs []sequence, b bound) {
-	a := newAttention(s, "", kt, hd, seqs)
-	y, lse := exactAttention(a.rows, kt, hd, seqs, "")
+	a := newAttention(s, kt, hd, seqs)
+	y, lse := exactAttention(a.rows, kt, hd, seqs)
 	n, slots, w := a.rows*hd.h*hd.d, a.kv.Spec().Pages*kernels.PageSize, hd.g*hd.d
 	dk, dv := s.inout("dk", slots, w, normal("dk", slots*w, 1), b), s.inout("dv", slots, w, normal("dv", slots*w, 1), b)
 	s.d.AttentionBackward(s.out("dq", a.rows, hd.h*hd.d, b), dk, dv, s.in("dy", a.rows, hd.h*hd.d, normal("dy", n, 1)),
@@ -133,19 +133,27 @@ func attentionBackward(s *side, kt kernels.DType, hd heads, seqs []sequence, b b
 }
 
 // exactAttention is softmax attention in float64, straight from its definition, over the inputs of newAttention.
-func exactAttention(rows int, kt kernels.DType, hd heads, seqs []sequence, seed string) (y, lse []float32) {
+func exactAttention(rows int, kt kernels.DType, hd heads, seqs []sequence) (y, lse []float32) {
+	both := once(fmt.Sprint("attention ", rows, kt, hd, seqs), func() []float32 {
+		y, lse := softmaxAttention(rows, kt, hd, seqs)
+		return append(y, lse...)
+	})
+	return both[:rows*hd.h*hd.d], both[rows*hd.h*hd.d:]
+}
+
+func softmaxAttention(rows int, kt kernels.DType, hd heads, seqs []sequence) (y, lse []float32) {
 	round := func(x []float32) []float32 {
 		if kt == kernels.BF16 {
 			return bf16(x)
 		}
 		return x
 	}
-	q := round(normal(seed+"q", rows*hd.h*hd.d, 1))
+	q := round(normal("q", rows*hd.h*hd.d, 1))
 	y, lse = make([]float32, rows*hd.h*hd.d), make([]float32, rows*hd.h)
 	r := 0
 	for i, seq := range seqs {
 		n, w := seq.start+seq.n, hd.g*hd.d
-		k, v := round(normal(fmt.Sprintf("k%s%d", seed, i), n*w, 1)), round(normal(fmt.Sprintf("v%s%d", seed, i), n*w, 1))
+		k, v := round(normal(fmt.Sprintf("k%d", i), n*w, 1)), round(normal(fmt.Sprintf("v%d", i), n*w, 1))
 		for at := seq.start; at < n; at++ {
 			for h := range hd.h {
 				g := h / (hd.h / hd.g)
@@ -177,10 +185,10 @@ func testAttentionFormula(t *testing.T, e *env) {
 	for kt, limit := range map[kernels.DType]float64{kernels.F32: 1e-5, kernels.BF16: 1e-2} {
 		t.Run(kt.String(), func(t *testing.T) {
 			outs := execute(t, e.d, layouts[0], func(s *side) {
-				a := newAttention(s, "", kt, hd, seqs)
+				a := newAttention(s, kt, hd, seqs)
 				s.d.Attention(s.out("y", a.rows, hd.h*hd.d, bound{}), a.q, s.out("lse", a.rows, hd.h, bound{}), a.kv, 1, a.segs, a.scale)
 			})
-			y, lse := exactAttention(45, kt, hd, seqs, "")
+			y, lse := exactAttention(45, kt, hd, seqs)
 			nearValues(t, "attention is softmax(scale * q k^T) v of the rounded operands", "y", hd.h*hd.d, abs(limit), wide(y), wide(outs[0].f32()))
 			nearValues(t, "lse is ln sum exp of the scores", "lse", hd.h, abs(1e-5), wide(lse), wide(outs[1].f32()))
 		})

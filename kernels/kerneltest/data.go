@@ -1,9 +1,12 @@
 package kerneltest
 
 import (
+	"fmt"
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 
 	"github.com/zerosearch-go/zerosearch/num"
 )
@@ -15,14 +18,29 @@ func source(name string) *rand.Rand {
 	return rand.New(rand.NewPCG(h.Sum64(), 1))
 }
 
+// made keeps what takes long to make: every device of every case asks for the same numbers.
+var made sync.Map
+
+// once returns a copy of what make made the first time that the key was asked for.
+func once(key string, make func() []float32) []float32 {
+	x, ok := made.Load(key)
+	if !ok {
+		x = make()
+		made.Store(key, x)
+	}
+	return slices.Clone(x.([]float32))
+}
+
 // normal is n numbers of a normal distribution with the given deviation.
 func normal(name string, n int, deviation float64) []float32 {
-	r := source(name)
-	x := make([]float32, n)
-	for i := range x {
-		x[i] = float32(r.NormFloat64() * deviation)
-	}
-	return x
+	return once(fmt.Sprintf("normal %s %d %v", name, n, deviation), func() []float32 {
+		r := source(name)
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(r.NormFloat64() * deviation)
+		}
+		return x
+	})
 }
 
 // below is n numbers in [0, limit).

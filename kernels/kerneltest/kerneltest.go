@@ -70,23 +70,27 @@ func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 	mustClose(t, e.ref)
 }
 
-// Same tests that two devices, say of 1 and of 2 threads, give the same bits in every case.
-func Same(t *testing.T, open, other func() (kernels.Device, error)) {
-	a, b := mustOpen(t, open), mustOpen(t, other)
+// Same tests that devices, say of 1, 2 and 3 threads, give the same bits in every case.
+func Same(t *testing.T, open func() (kernels.Device, error), others ...func() (kernels.Device, error)) {
+	devices := []kernels.Device{mustOpen(t, open)}
+	for _, o := range others {
+		devices = append(devices, mustOpen(t, o))
+	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.cases(CPU) {
 				t.Run(c.name, func(t *testing.T) {
-					for _, l := range layouts {
-						sameBits(t, "two devices of one kind give the same bits, whatever their number of threads",
-							execute(t, a, l, c.body), execute(t, b, l, c.body))
+					want := execute(t, devices[0], layouts[2], c.body)
+					for _, d := range devices[1:] {
+						sameBits(t, "devices of one kind give the same bits, whatever their number of threads", want, execute(t, d, layouts[2], c.body))
 					}
 				})
 			}
 		})
 	}
-	mustClose(t, a)
-	mustClose(t, b)
+	for _, d := range devices {
+		mustClose(t, d)
+	}
 }
 
 // groups are the cases of each family of operations.

@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -66,6 +67,14 @@ func logprobBackward(s *side, sh shape, wt kernels.DType, invTemp float32, entro
 
 // exactLogProbs is the softmax in float64 straight from its definition, over the inputs of lossInput (of Q8 weights as if they were F32).
 func exactLogProbs(sh shape, wt kernels.DType, invTemp float32) (logp, entropy, lse []float32) {
+	all := once(fmt.Sprint("logprobs ", sh, wt, invTemp), func() []float32 {
+		logp, entropy, lse := softmaxLogProbs(sh, wt, invTemp)
+		return slices.Concat(logp, entropy, lse)
+	})
+	return all[:sh.t], all[sh.t : 2*sh.t], all[2*sh.t:]
+}
+
+func softmaxLogProbs(sh shape, wt kernels.DType, invTemp float32) (logp, entropy, lse []float32) {
 	h, w, targets := normal("h", sh.t*sh.k, 1), normal("w", sh.n*sh.k, 1), below("targets", sh.t, sh.n)
 	if wt == kernels.BF16 {
 		h, w = bf16(h), bf16(w)
