@@ -16,6 +16,7 @@ type tile struct {
 	bias      unsafe.Pointer // 32 float32; -0 where there is none: x + -0 is x, for every x
 	ahead     uintptr        // memory that is needed next, fetched into the cache ...
 	aheadStep int            // ... this many bytes further each step
+	nextC     uintptr        // C of the next tile, likewise
 	mode      int
 	mr        int
 	scale     float32
@@ -115,7 +116,7 @@ func (d *Device) multiply(p *product) {
 	panels := np
 	if p.panel == nil {
 		c.panelWords = (p.steps+31)/32*32*panelCols + 16 // as above; turned blocks are of up to 32 steps
-		panels = min(np, max(chunkWords/c.panelWords, 2*d.pool.threads))
+		panels = min(np, max(madeWords/c.panelWords, 2)*d.pool.threads)
 	}
 	for c.row0 = 0; c.row0 < p.m; c.row0 += rows {
 		c.rows = min(rows, p.m-c.row0)
@@ -133,8 +134,11 @@ func (d *Device) multiply(p *product) {
 	}
 }
 
-// chunkWords bounds the scratch for A, and for panels that are made.
-const chunkWords = 4 << 20
+// Bounds of the scratch.
+const (
+	chunkWords = 4 << 20
+	madeWords  = 256 << 10 // a thread, for panels that are made: they are used at once
+)
 
 // chunk is a piece of a product whose operands are packed.
 type chunk struct {
@@ -166,14 +170,8 @@ func (d *Device) tiles(c *chunk) {
 		rg, cg := task%rowGroups, task/rowGroups
 		t0, t1 := rg*c.nt/rowGroups, (rg+1)*c.nt/rowGroups
 		for i := cg * c.np / colGroups; i < (cg+1)*c.np/colGroups; i++ {
-			var b []uint32
-			if c.panel != nil {
-				b = c.panel(c.panel0 + i)
-			} else {
-				b = c.b[i*c.panelWords:]
-			}
 			for t := t0; t < t1; t++ {
-				c.tile(&d.gemm.workers[w], c.a[t*c.stride:], b, c.at(t), c.at(t+1)-c.at(t), (c.panel0+i)*panelCols, t-t0, t1-t0)
+				c.run(&d.gemm.workers[w], i, t, t0, t1)
 			}
 		}
 	})
@@ -196,45 +194,58 @@ func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 	return rowGroups, colGroups
 }
 
-// tile computes rows [row, row+mr) of the panel of C at column col.
-//
-// It is tile i of n that use the same panel: each fetches its share of the panel that follows in memory. A single one is too short for that,
-// it fetches what is a little ahead.
-func (p *product) tile(w *gemmWorker, a, b []uint32, row, mr, col, i, n int) {
-	t := &w.tile
-	*t = tile{
-		steps: p.steps, mr: mr, a: unsafe.Pointer(unsafe.SliceData(a)), b: unsafe.Pointer(unsafe.SliceData(b)),
-		bias: unsafe.Pointer(&noBias), scale: 1,
+// run computes tile t of panel i. Tiles [t0, t1) use this panel one after the other: each fetches its share of the panel that follows
+// in memory, and the next tile of C. A single one is too short for that, it fetches what is a little ahead.
+func (c *chunk) run(w *gemmWorker, i, t, t0, t1 int) {
+	row, mr, col := c.at(t), c.at(t+1)-c.at(t), (c.panel0+i)*panelCols
+	b := c.b[i*c.panelWords:]
+	if c.panel != nil {
+		b = c.panel(c.panel0 + i)
 	}
-	if n == 1 {
-		t.ahead, t.aheadStep = uintptr(t.b)+fetchAhead, 4*panelCols
+	x := &w.tile
+	*x = tile{
+		steps: c.steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc,
+		a: unsafe.Pointer(&c.a[t*c.stride]), b: unsafe.Pointer(unsafe.SliceData(b)), c: unsafe.Pointer(&c.c[row*c.ldc+col]),
+	}
+	if n := t1 - t0; n == 1 {
+		x.ahead, x.aheadStep = uintptr(x.b)+fetchAhead, 4*panelCols
 	} else {
-		t.aheadStep = (4*panelCols + n - 1) / n
-		t.ahead = uintptr(t.b) + uintptr(p.steps*(4*panelCols+i*t.aheadStep))
+		x.aheadStep = (4*panelCols + n - 1) / n
+		x.ahead = uintptr(x.b) + uintptr(c.steps*(4*panelCols+(t-t0)*x.aheadStep))
 	}
+	if t+1 < t1 {
+		x.nextC = uintptr(x.c) + uintptr(mr*x.ldc)
+	} else {
+		x.nextC = uintptr(x.c) + 4*panelCols - uintptr((row-c.at(t0))*x.ldc)
+	}
+	c.finishing(w, col)
+	if n := c.n - col; n < panelCols {
+		c.edgeTile(w, c.c[row*c.ldc+col:], mr, n)
+		return
+	}
+	c.kernels.run[mr](x)
+}
+
+// finishing sets what becomes of the chains of w's tile.
+func (p *product) finishing(w *gemmWorker, col int) {
+	t, e := &w.tile, p.epilogue
 	if p.chain {
 		t.mode |= modeChain
 	}
-	if e := p.epilogue; e.Add || p.bias != nil || e.Scale != 0 && e.Scale != 1 {
-		t.mode |= modeEpilogue
-		if e.Scale != 0 {
-			t.scale = e.Scale
-		}
-		if e.Add {
-			t.mode |= modeAdd
-		}
-		if p.bias != nil {
-			copy(w.bias[:], p.bias[col:])
-			t.bias = unsafe.Pointer(&w.bias)
-		}
-	}
-	c := p.c[row*p.ldc+col:]
-	if n := p.n - col; n < panelCols {
-		p.edgeTile(w, c, mr, n)
+	if !e.Add && p.bias == nil && (e.Scale == 0 || e.Scale == 1) {
 		return
 	}
-	t.c, t.ldc = unsafe.Pointer(unsafe.SliceData(c)), 4*p.ldc
-	p.kernels.run[mr](t)
+	t.mode |= modeEpilogue
+	if e.Scale != 0 {
+		t.scale = e.Scale
+	}
+	if e.Add {
+		t.mode |= modeAdd
+	}
+	if p.bias != nil {
+		copy(w.bias[:], p.bias[col:])
+		t.bias = unsafe.Pointer(&w.bias)
+	}
 }
 
 // edgeTile computes a tile of which only n columns exist, beside C.

@@ -32,7 +32,8 @@ func gemm(f *file) {
 	f.asm.WriteString("DATA evenMask<>+0(SB)/4, $0xffff0000\nGLOBL evenMask<>(SB), RODATA|NOPTR, $4\n")
 }
 
-// Registers of a tile: DI tile, CX steps left, AX a, BX b, DX c, SI ldc, R8 ahead, R12 its step, R9-R11 scratch.
+// Registers of a tile: DI tile, CX steps left, AX a, BX b, DX c, SI ldc, R8 ahead, R12 its step, R9 row of the next C, R11 its last
+// row; R9-R11 are scratch outside the loop, R13 counts halves.
 // Vectors: chains of row i in 2i and 2i+1, then two of B, one or two of broadcast A.
 func (k kind) tile(f *file, mr int) {
 	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
@@ -79,14 +80,6 @@ func (k kind) begin(f *file, mr int) {
 		f.p("VBROADCASTSS evenMask<>(SB), %s", k.mask())
 	}
 	f.p("MOVQ tile_mode(DI), R9")
-	f.p("MOVQ DX, R11")
-	for range mr { // C is needed at the end of the tile
-		f.p("PREFETCHT0 (R11)")
-		if k.lanes == 16 {
-			f.p("PREFETCHT0 64(R11)")
-		}
-		f.p("ADDQ SI, R11")
-	}
 	f.p("TESTQ $const_modeChain, R9")
 	f.p("JNE chain")
 	for i := range 2 * mr {
@@ -105,6 +98,11 @@ func (k kind) begin(f *file, mr int) {
 		f.p("ADDQ SI, R11")
 	}
 	f.p("begun:")
+	f.p("MOVQ tile_nextC(DI), R9")
+	f.p("MOVQ R9, R11")
+	for range mr - 1 {
+		f.p("ADDQ SI, R11")
+	}
 }
 
 func (k kind) regs() int {
@@ -128,6 +126,13 @@ func (k kind) loop(f *file, mr int) {
 	f.p("loop:")
 	for u := range k.unroll {
 		k.step(f, mr, u*aStep, u*128)
+		if u == 0 { // a row of the next tile of C, for the second level: rows are often a multiple of 4 KiB apart
+			f.p("PREFETCHT1 (R9)")
+			f.p("PREFETCHT1 64(R9)")
+			f.p("ADDQ SI, R9")
+			f.p("CMPQ R9, R11")
+			f.p("CMOVQHI R11, R9")
+		}
 	}
 	f.p("ADDQ $%d, AX", k.unroll*aStep)
 	f.p("ADDQ $%d, BX", k.unroll*128)

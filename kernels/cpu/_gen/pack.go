@@ -143,7 +143,12 @@ func turnWeight(f *file) {
 	f.p("MOVQ stride+16(FP), DX")
 	f.p("MOVQ blocks+24(FP), BX")
 	f.p("VBROADCASTI32X4 middle<>(SB), Z31")
+	f.p("LEAQ (SI)(DX*2), R8") // two blocks ahead: too far apart for the processor to guess
 	f.p("loop:")
+	for i := range 32 {
+		f.p("PREFETCHT0 %d(R8)", 64*i)
+	}
+	f.p("ADDQ DX, R8")
 	for q := range 4 { // quarter: rows 8*(q/2).., columns 8*(q%2)..
 		for i := range 8 {
 			f.p("VMOVDQU32 %d(SI), Z%d", (8*(q/2)+i)*128+q%2*64, i)
