@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"flag"
+	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/zerosearch-go/zerosearch/engine/kvcache"
@@ -14,6 +17,20 @@ func init() { // more cases than rapid's default; -rapid.checks still overrides
 	if err := flag.Set("rapid.checks", "500"); err != nil {
 		panic(err)
 	}
+}
+
+// A score that is sent back to wait has its first outputs already: it goes on behind them.
+func TestPreemptedScoreKeepsItsOutputs(t *testing.T) {
+	l := newLane("m", 4, 50, 8)
+	s := scheduler{lanes: []*lane{l}}
+	q := &sequence{ids: prompt(91, 1), target: 90, scores: true}
+	s.add(l, q)
+	s.done(s.plan(), make([]outcome, 1))
+	l.preempt(q)
+	p := s.plan()
+	require.Equal(t, []item{{q, 50, 40, true}}, p.items)
+	s.done(p, make([]outcome, 1))
+	require.True(t, s.idle())
 }
 
 // world runs plans on an imaginary device, whose slots hold a hash of all that a key or value depends on: the weights and the ids up
@@ -161,7 +178,11 @@ func (w *world) step() {
 			delete(w.live, q)
 		}
 	}
-	if tokens != p.tokens || tokens > p.lane.maxTokens || len(p.lane.running) > p.lane.maxSeq {
+	inOrder := func(a, b *sequence) int { return cmp.Compare(a.arrival, b.arrival) }
+	if !slices.IsSortedFunc(p.lane.waiting, inOrder) || !slices.IsSortedFunc(p.lane.running, inOrder) {
+		w.rt.Fatalf("the queue is out of order")
+	}
+	if tokens != p.tokens || tokens > p.lane.maxTokens || len(p.lane.running) > min(p.lane.maxSeq, p.lane.maxTokens) {
 		w.rt.Fatalf("%d tokens, said to be %d, of %d sequences in a step of %d, %d", tokens, p.tokens, len(p.lane.running), p.lane.maxTokens, p.lane.maxSeq)
 	}
 	w.s.done(p, out)
