@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -34,19 +35,74 @@ type adamwRun struct {
 	} `json:"steps"`
 }
 
-// testAdamWGolden follows each run, including the norm that the gradients are clipped by.
-func testAdamWGolden(t *testing.T, e *env) {
-	lines := bufio.NewScanner(bytes.NewReader(adamw))
+// logprobs holds log-probs and entropies in float64, and the gradients of weighted sums of both: a line a batch of rows.
+//
+//go:embed testdata/logprob_entropy.jsonl
+var logprobs []byte
+
+// logprobRun is a line of logprobs. Logits are divided by Temperature; gradients are of the undivided ones.
+type logprobRun struct {
+	Temperature     float64
+	Logits          [][]float64
+	IDs             []int32
+	Logp, Entropy   []float64
+	WeightLogp      []float64   `json:"weight_logp"`
+	WeightEntropy   []float64   `json:"weight_entropy"`
+	GradientLogp    [][]float64 `json:"grad_logits_of_weighted_logp"`
+	GradientEntropy [][]float64 `json:"grad_logits_of_weighted_entropy"`
+}
+
+// eachLine calls test with the decoded lines of a golden file.
+func eachLine[R any](t *testing.T, text []byte, test func(t *testing.T, run R)) {
+	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 1<<20)
 	for i := 0; lines.Scan(); i++ {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			var run adamwRun
+			var run R
 			if err := json.Unmarshal(lines.Bytes(), &run); err != nil {
 				t.Fatal(err)
 			}
-			run.follow(t, e)
+			test(t, run)
 		})
 	}
+}
+
+// testLogProbGolden makes the identity the output matrix: hidden states are logits then, and dh is their gradient.
+func testLogProbGolden(t *testing.T, e *env) {
+	eachLine(t, logprobs, func(t *testing.T, run logprobRun) {
+		n, v := len(run.Logits), len(run.Logits[0])
+		eye := make([]float32, v*v)
+		for i := range v {
+			eye[i*v+i] = 1
+		}
+		outs := execute(t, e.d, layouts[1], func(s *side) {
+			h, w, ids := s.in("h", n, v, narrow(run.Logits...)), s.weight(v, v, kernels.F32, eye), s.ints("ids", run.IDs)
+			out := func(name string) kernels.Tensor { return s.vecOut(name, n, 1, nil, bound{}) }
+			lp, invTemp := kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, float32(1/run.Temperature)
+			s.d.LogProb(lp, h, w, ids, invTemp)
+			zero := s.vec("zero", n, 1, make([]float32, n))
+			s.d.LogProbBackward(s.out("dlogp", n, v, bound{}), kernels.Tensor{}, h, w, ids, lp, s.vec("weight", n, 1, narrow(run.WeightLogp)), kernels.Tensor{}, invTemp)
+			s.d.LogProbBackward(s.out("dentropy", n, v, bound{}), kernels.Tensor{}, h, w, ids, lp, zero, s.vec("weight", n, 1, narrow(run.WeightEntropy)), invTemp)
+		})
+		for i, want := range [][]float64{run.Logp, run.Entropy, nil, slices.Concat(run.GradientLogp...), slices.Concat(run.GradientEntropy...)} {
+			if want != nil {
+				nearValues(t, "log-probs, entropies and their gradients are torch's", outs[i].name, outs[i].cols, bound{abs: 2e-6, rel: 3e-6}, want, wide(outs[i].f32()))
+			}
+		}
+	})
+}
+
+// narrow is rows of float64 in F32.
+func narrow(rows ...[]float64) (x []float32) {
+	for _, v := range slices.Concat(rows...) {
+		x = append(x, float32(v))
+	}
+	return x
+}
+
+// testAdamWGolden follows each run, including the norm that the gradients are clipped by.
+func testAdamWGolden(t *testing.T, e *env) {
+	eachLine(t, adamw, func(t *testing.T, run adamwRun) { run.follow(t, e) })
 }
 
 func (run adamwRun) follow(t *testing.T, e *env) {

@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -22,6 +23,18 @@ var shapes = []shape{
 // large passes every blocking limit of a matmul once; k, n and t each at a time, to stay cheap.
 var large = []shape{{3, 35, 2063}, {2, 2050, 37}, {701, 34, 19}}
 
+// random is shapes that nobody chose.
+func random(n int) (list []shape) {
+	r := source("shapes")
+	for range n {
+		list = append(list, shape{1 + r.IntN(70), 1 + r.IntN(110), 1 + r.IntN(130)})
+	}
+	return list
+}
+
+// all is every shape that a matmul is tested at.
+func all() []shape { return slices.Concat(shapes, large, random(15)) }
+
 var types = []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8}
 
 const (
@@ -34,7 +47,7 @@ const (
 func matmulCases(tol Tolerances) (cases []testCase) {
 	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
 	for _, wt := range types {
-		for _, sh := range append(append([]shape(nil), shapes...), large...) {
+		for _, sh := range all() {
 			add(fmt.Sprintf("y/%v/%v", wt, sh), matmulRule, matmul(sh, wt, epilogue{}, rel(tol.Chain), normal))
 			add(fmt.Sprintf("dx/%v/%v", wt, sh), dxRule, matmulDX(sh, wt, false, 0, rel(tol.Chain), normal))
 		}
@@ -54,7 +67,7 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 		}
 	}
 	for _, op := range types[:2] {
-		for _, sh := range append(append([]shape(nil), shapes...), large...) {
+		for _, sh := range all() {
 			add(fmt.Sprintf("dw/%v/%v", op, sh), dwRule, matmulDW(sh, op, rel(tol.Chain), normal))
 		}
 	}

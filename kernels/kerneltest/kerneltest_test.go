@@ -1,0 +1,378 @@
+package kerneltest
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/zerosearch-go/zerosearch/internal/goldens"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
+)
+
+// The suite is tested by devices with one fault each: in a process of its own, the part named must fail and say the rule.
+var faults = map[string]struct{ part, rule string }{
+	"writes behind y":              {"matmul", "nothing between or around them"},
+	"changes an input":             {"swiglu", "inputs are only read"},
+	"leaves an element":            {"embed", "y[t] = w[ids[t]]"},
+	"a wrong bit":                  {"matmul", "one chain of fused multiply-adds over k"},
+	"depends on the batch":         {"chain/rows", "a row's bits do not depend on the rows beside it"},
+	"depends on the place":         {"chain/rows", "a row's bits do not depend on its place"},
+	"depends on the address":       {"norm", "where a tensor begins and how its rows are spaced changes no bit"},
+	"is never twice the same":      {"rope", "the same call gives the same bits every time"},
+	"adds dW apart":                {"chain/dw", "dW goes on with one chain"},
+	"decodes otherwise":            {"chain/attention", "decode gives the bits of prefill"},
+	"sees other pages":             {"chain/attention", "in which pages"},
+	"reads stale slots":            {"chain/stale", "slots behind a query"},
+	"scores otherwise":             {"chain/logprob", "rollout and trainer agree exactly"},
+	"scales attention":             {"formula/attention", "attention is softmax"},
+	"scales matmul":                {"formula/matmul", "a matmul is the sum"},
+	"tempers the log-prob":         {"formula/logprob", "a log-prob is"},
+	"loses NaN":                    {"special", "never lost"},
+	"flushes denormals":            {"special", "F32 chains keep denormals"},
+	"forgets to add dx":            {"norm", "dx = (dx +)"},
+	"wrong dX":                     {"gradient/matmul", "central differences"},
+	"wrong dembedding":             {"gradient/embedding", "central differences"},
+	"wrong dnorm":                  {"gradient/rmsnorm", "central differences"},
+	"rotates forward only":         {"gradient/rope", "central differences"},
+	"wrong dk":                     {"gradient/attention", "central differences"},
+	"wrong dgate":                  {"gradient/swiglu", "central differences"},
+	"wrong scatter":                {"gradient/gather", "central differences"},
+	"wrong dentropy":               {"gradient/logprob", "central differences"},
+	"negates dentropy":             {"golden/logprob", "are torch's"},
+	"draws low":                    {"sampler/distribution", "ids are drawn by their probability"},
+	"keeps one more":               {"sampler/truncation", "which is not among those"},
+	"ignores min-p":                {"sampler/truncation", "which is not among those"},
+	"draws a little low":           {"sampler/truncation", "the id drawn is the first"},
+	"takes the last of the ties":   {"sample", "lowest id on ties"},
+	"miscounts the steps":          {"golden/adamw", "AdamW is torch's"},
+	"scales the squares":           {"golden/adamw", "SumSquares adds"},
+	"leaves memory dirty":          {"memory", "Alloc returns zeroed memory"},
+	"packs one row further":        {"weights", "PackHost writes its rows and no others"},
+	"copies no pages":              {"cache", "KVCopy copies pages"},
+	"works on nothing":             {"empty", "zero rows change nothing"},
+	"fails to close":               {"nothing", "Close returns"},
+	"other bits with more threads": {"same", "whatever their number of threads"},
+}
+
+// The committed goldens are those of the whole set.
+func TestGoldensAreCurrent(t *testing.T) {
+	for name, committed := range map[string][]byte{"adamw": adamw, "logprob_entropy": logprobs} {
+		whole, err := os.ReadFile(goldens.Path(t, "rl/"+name+".jsonl"))
+		require.NoError(t, err)
+		require.Equal(t, string(whole), string(committed), name)
+	}
+}
+
+const faultVariable = "KERNELTEST_FAULT"
+
+func TestEveryFaultIsFound(t *testing.T) {
+	if os.Getenv(faultVariable) != "" {
+		t.Skip("this process is one of those that the test starts")
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run := "^TestFaulty$/^" + strings.ReplaceAll(f.part, "/", "$/^") + "$"
+			if f.part == "same" {
+				run = "^TestFaultySame$/^swiglu$"
+			}
+			cmd := exec.Command(self, "-test.run="+run)
+			cmd.Env = append(os.Environ(), faultVariable+"="+name)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			require.True(t, errors.As(err, &exit), "a device that %s passed %s:\n%s", name, f.part, out)
+			require.Contains(t, string(out), f.rule)
+		})
+	}
+}
+
+// TestFaulty is what the processes run.
+func TestFaulty(t *testing.T) {
+	name := os.Getenv(faultVariable)
+	if name == "" {
+		t.Skip("run by TestEveryFaultIsFound")
+	}
+	Run(t, func() (kernels.Device, error) { return &faulty{Device: ref.New(), fault: name}, nil }, Exact)
+}
+
+func TestFaultySame(t *testing.T) {
+	name := os.Getenv(faultVariable)
+	if name == "" {
+		t.Skip("run by TestEveryFaultIsFound")
+	}
+	Same(t, func() (kernels.Device, error) { return ref.New(), nil }, func() (kernels.Device, error) { return &faulty{Device: ref.New(), fault: name}, nil })
+}
+
+// faulty is ref with one fault.
+type faulty struct {
+	kernels.Device
+	fault string
+	calls int
+}
+
+func (d *faulty) is(fault string) bool { return d.fault == fault }
+
+// edit changes the elements of an F32 tensor.
+func (d *faulty) edit(t kernels.Tensor, f func(r, c int, x float32) float32) {
+	row := make([]float32, t.Cols)
+	for r := range t.Rows {
+		at := t.RowRange(r, 1)
+		if err := kernels.Download(d.Device, row, at); err != nil {
+			panic(err)
+		}
+		for c := range row {
+			row[c] = f(r, c, row[c])
+		}
+		kernels.Upload(d.Device, at, row)
+	}
+}
+
+func times(by float32) func(r, c int, x float32) float32 {
+	return func(_, _ int, x float32) float32 { return x * by }
+}
+
+// ulp changes the last bits of every element.
+var ulp = times(1 + 0x1p-22)
+
+func (d *faulty) Alloc(bytes int64) (kernels.Buffer, error) {
+	b, err := d.Device.Alloc(bytes)
+	if err == nil && d.is("leaves memory dirty") && bytes > 0 {
+		kernels.Upload(d.Device, kernels.Mat(b, kernels.U8, 0, 1, 1), []byte{1})
+	}
+	return b, err
+}
+
+func (d *faulty) Close() error {
+	if d.is("fails to close") {
+		return errors.New("no")
+	}
+	return d.Device.Close()
+}
+
+func (d *faulty) PackHost(w kernels.Weight, row0 int, data []byte, src kernels.DType) {
+	d.Device.PackHost(w, row0, data, src)
+	n, k := w.Shape()
+	if r := row0 + len(data)/(k*src.Size()); d.is("packs one row further") && r < n {
+		d.Device.PackHost(w, r, data[:k*src.Size()], src)
+	}
+}
+
+func (d *faulty) Embed(y kernels.Tensor, w kernels.Weight, ids kernels.Tensor) {
+	if d.is("leaves an element") && y.Rows > 1 {
+		d.Device.Embed(y.RowRange(0, y.Rows-1), w, ids.RowRange(0, y.Rows-1))
+		return
+	}
+	d.Device.Embed(y, w, ids)
+}
+
+func (d *faulty) EmbedBackward(dw, dy, ids kernels.Tensor) {
+	d.Device.EmbedBackward(dw, dy, ids)
+	if d.is("wrong dembedding") {
+		d.edit(dw, times(1.001))
+	}
+}
+
+func (d *faulty) RMSNorm(y, x, w kernels.Tensor, eps float32, rstd kernels.Tensor) {
+	d.Device.RMSNorm(y, x, w, eps, rstd)
+	if d.is("depends on the address") && y.Off%16 != 0 {
+		d.edit(y, ulp)
+	}
+}
+
+func (d *faulty) RMSNormBackward(dx, dw, dy, x, w, rstd kernels.Tensor, add bool) {
+	if d.is("forgets to add dx") {
+		add = false
+	}
+	d.Device.RMSNormBackward(dx, dw, dy, x, w, rstd, add)
+	if d.is("wrong dnorm") {
+		d.edit(dx, times(1.001))
+	}
+}
+
+func (d *faulty) MatMul(y, x kernels.Tensor, w kernels.Weight, e kernels.Epilogue) {
+	d.Device.MatMul(y, x, w, e)
+	switch {
+	case d.is("writes behind y") && y.Off > 0 && y.Rows > 0:
+		kernels.Upload(d.Device, kernels.Mat(y.Buf, kernels.F32, y.Off+(y.Rows-1)*y.Stride+y.Cols, 1, 1), []float32{0})
+	case d.is("a wrong bit"):
+		d.edit(y.RowRange(y.Rows/2, min(1, y.Rows)), ulp)
+	case d.is("depends on the batch") && y.Rows < 8, d.is("other bits with more threads"):
+		d.edit(y, ulp)
+	case d.is("depends on the place") && y.Rows == 70:
+		if d.calls++; d.calls == 2 { // the permutation comes after the whole
+			d.edit(y, ulp)
+		}
+	case d.is("scales matmul"):
+		d.edit(y, times(1.0001))
+	case d.is("flushes denormals"):
+		d.edit(y, func(_, _ int, x float32) float32 {
+			if x < 0x1p-126 && x > -0x1p-126 {
+				return 0
+			}
+			return x
+		})
+	}
+}
+
+func (d *faulty) MatMulDX(dx, dy kernels.Tensor, w kernels.Weight, add bool, scale float32) {
+	d.Device.MatMulDX(dx, dy, w, add, scale)
+	if d.is("wrong dX") {
+		d.edit(dx, times(1.001))
+	}
+}
+
+func (d *faulty) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
+	if !d.is("adds dW apart") {
+		d.Device.MatMulDW(dw, dy, x, op)
+		return
+	}
+	apart, err := kernels.NewTensor(d.Device, kernels.F32, dw.Rows, dw.Cols)
+	if err != nil {
+		panic(err)
+	}
+	d.Device.MatMulDW(apart, dy, x, op)
+	d.Axpy(dw, 1, apart)
+	apart.Buf.Free()
+}
+
+func (d *faulty) BiasBackward(db, dy kernels.Tensor) {
+	d.Device.BiasBackward(db, dy)
+	if d.is("works on nothing") && dy.Rows == 0 {
+		d.edit(db, func(_, _ int, x float32) float32 { return x + 1 })
+	}
+}
+
+func (d *faulty) RoPE(x kernels.Tensor, heads int, pos, table kernels.Tensor, inverse bool) {
+	d.Device.RoPE(x, heads, pos, table, inverse && !d.is("rotates forward only"))
+	if d.calls++; d.is("is never twice the same") && d.calls > 1 {
+		d.edit(x, ulp)
+	}
+}
+
+func (d *faulty) KVCopy(kv kernels.KV, dst, src []int32) {
+	if !d.is("copies no pages") {
+		d.Device.KVCopy(kv, dst, src)
+	}
+}
+
+func (d *faulty) Attention(y, q, lse kernels.Tensor, kv kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+	if d.is("scales attention") {
+		scale *= 1.05
+	}
+	d.Device.Attention(y, q, lse, kv, layer, segs, scale)
+	for _, s := range segs {
+		switch {
+		case d.is("decodes otherwise") && s.Len == 1 && s.Start == 400, // no chunk of the other cuts
+			d.is("sees other pages") && slices.IsSorted(s.Pages[:2]):
+			d.edit(y.RowRange(s.Row, s.Len), ulp)
+		case d.is("reads stale slots") && s.Start+s.Len < len(s.Pages)*kernels.PageSize && s.Len > 0:
+			// One more row sees the slot behind the last token.
+			next := s
+			next.Row, next.Start, next.Len = 0, s.Start+s.Len, 1
+			more, err := kernels.NewTensor(d.Device, kernels.F32, 1, y.Cols)
+			if err != nil {
+				panic(err)
+			}
+			d.Device.Attention(more, q.RowRange(s.Row, 1), kernels.Tensor{}, kv, layer, []kernels.Segment{next}, scale)
+			d.Axpy(y.RowRange(s.Row, 1), 0, more)
+			more.Buf.Free()
+		}
+	}
+}
+
+func (d *faulty) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, kv kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+	if d.is("wrong dk") { // what only one of the segments adds to a shared page
+		d.Device.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, layer, segs, scale)
+		d.edit(dk.RowRange(3*kernels.PageSize, 1), times(0.99))
+		return
+	}
+	d.Device.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, layer, segs, scale)
+}
+
+func (d *faulty) SwiGLU(y, gate, up kernels.Tensor) {
+	d.Device.SwiGLU(y, gate, up)
+	switch {
+	case d.is("changes an input"):
+		d.edit(gate, ulp)
+	case d.is("other bits with more threads"):
+		d.edit(y, ulp)
+	case d.is("loses NaN"):
+		d.edit(y, func(_, _ int, x float32) float32 {
+			if x != x {
+				return 0
+			}
+			return x
+		})
+	}
+}
+
+func (d *faulty) SwiGLUBackward(dgate, dup, dy, gate, up kernels.Tensor) {
+	d.Device.SwiGLUBackward(dgate, dup, dy, gate, up)
+	if d.is("wrong dgate") {
+		d.edit(dgate, times(1.001))
+	}
+}
+
+func (d *faulty) ScatterAdd(dst, src, idx kernels.Tensor) {
+	d.Device.ScatterAdd(dst, src, idx)
+	if d.is("wrong scatter") {
+		d.edit(dst, times(1.001))
+	}
+}
+
+func (d *faulty) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor, invTemp float32) {
+	if d.is("tempers the log-prob") {
+		invTemp *= 1.001
+	}
+	d.Device.LogProb(out, h, w, targets, invTemp)
+	if d.is("scores otherwise") {
+		d.edit(out.Logp, ulp)
+	}
+}
+
+func (d *faulty) LogProbBackward(dh, dw, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor, lp kernels.LogProbs, dlogp, dentropy kernels.Tensor, invTemp float32) {
+	if (d.is("wrong dentropy") || d.is("negates dentropy")) && !dentropy.IsZero() {
+		d.edit(dentropy, times(-1))
+	}
+	d.Device.LogProbBackward(dh, dw, h, w, targets, lp, dlogp, dentropy, invTemp)
+	if (d.is("wrong dentropy") || d.is("negates dentropy")) && !dentropy.IsZero() {
+		d.edit(dentropy, times(-1))
+	}
+}
+
+func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, rules []kernels.Sampling) {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		switch r := &rules[i]; {
+		case d.is("draws low"):
+			r.U *= 0.9
+		case d.is("draws a little low"):
+			r.U = max(0, r.U-0.002)
+		case d.is("keeps one more") && r.TopK > 0:
+			r.TopK++
+		case d.is("ignores min-p"):
+			r.MinP = 0
+		case d.is("takes the last of the ties") && logits.Cols == 70:
+			r.Greedy, r.TopK, r.U = false, 3, 0.999
+		}
+	}
+	d.Device.Sample(ids, out, logits, rules)
+}
+
+func (d *faulty) SumSquares(dst, x kernels.Tensor, add bool) {
+	d.Device.SumSquares(dst, x, add && !d.is("scales the squares"))
+}
+
+func (d *faulty) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
+	if d.is("miscounts the steps") {
+		s.Step++
+	}
+	d.Device.AdamW(p, g, m, v, s)
+}
