@@ -53,10 +53,6 @@ func (d *Device) MatMul(y, x kernels.Tensor, kw kernels.Weight, e kernels.Epilog
 		shape("MatMul", "bias", e.Bias, 1, w.n)
 		bias = f32(e.Bias)
 	}
-	if w.t == kernels.Q8 {
-		d.matMulQ8(y, x, w, e, bias)
-		return
-	}
 	k, in := d.gemm.of(w.t), f32(x)
 	d.multiply(&product{
 		m: y.Rows, n: w.n, steps: w.steps, kernels: k, c: f32(y), ldc: y.Stride, epilogue: e, bias: bias,
@@ -71,6 +67,9 @@ func (d *Device) MatMulDX(dx, dy kernels.Tensor, kw kernels.Weight, add bool, sc
 	shape("MatMulDX", "dy", dy, dx.Rows, w.n)
 	shape("MatMulDX", "dx", dx, dy.Rows, w.k)
 	k, in := d.gemm.of(w.t), f32(dy)
+	if w.t == kernels.Q8 {
+		k = &d.gemm.bf16
+	}
 	d.multiply(&product{
 		m: dx.Rows, n: w.k, steps: k.steps(w.n), kernels: k, c: f32(dx), ldc: dx.Stride,
 		epilogue:  kernels.Epilogue{Add: add, Scale: scale},

@@ -34,13 +34,17 @@ func (g *gemmState) choose(i isa) {
 		g.f32.tiles(14, single, tileF32avx512s)
 		g.bf16.tiles(14, pairs, tileBF16avx512bf16s)
 		g.bf16.rows, g.bf16.columns = rowsWith(pairs, turnPairs), columnsBF16
+		g.q8.tiles(7, q8Bytes, tileQ8avx512bf16s)
+		g.q8.rows = q8RowsVNNI
 	case avx512:
 		g.f32.tiles(14, single, tileF32avx512s)
 		g.bf16.tiles(13, pairsWide, tileBF16avx512s)
 		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, turnWide), columnsWideAVX512
+		g.q8.tiles(6, q8Words, tileQ8avx512s)
 	case avx2:
 		g.f32.tiles(6, single, tileF32avx2s)
 		g.bf16.tiles(6, pairsWide, tileBF16avx2s)
+		g.q8.tiles(2, q8Words, tileQ8avx2s)
 	}
 	if i == avx512 || i == avx512bf16 {
 		g.f32.rows = rowsWith(single, turnWords)
@@ -73,6 +77,23 @@ func rowsWith(f format, turn func(*turn16)) func(dst []uint32, src []float32, ld
 		}
 		packRows(f, dst, src, ld, mr, t.blocks*perBlock, k)
 	}
+}
+
+// quantiser quantises whole groups of a row.
+type quantiser struct {
+	src             *float32
+	q, scale, minus *uint32 // of the first group; stride bytes from group to group
+	stride, groups  int
+}
+
+func q8RowsVNNI(dst []uint32, src []float32, ld, mr, k int) {
+	whole, size := k/q8Group, q8Bytes.words()*mr
+	for i := range mr {
+		if whole > 0 {
+			quantiseAVX512(&quantiser{&src[i*ld], &dst[8*i], &dst[size-2*mr+i], &dst[size-mr+i], 4 * size, whole})
+		}
+	}
+	q8PackA(q8Bytes, dst, src, ld, mr, whole, k)
 }
 
 func columnsBF16(f format, dst []uint32, stride int, src []float32, ld, width, t int) {

@@ -12,7 +12,22 @@ const (
 	single    format = iota // [width] F32
 	pairs                   // [width][2] BF16: k even in the lower half of a word
 	pairsWide               // [2][width] F32 that were rounded to BF16, k odd first: for machines without products of BF16
+	q8Bytes                 // a group of Q8: see q8PackA
+	q8Words
 )
+
+// words is the number of words of A for a step and a row.
+func (f format) words() int {
+	return [...]int{single: 1, pairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18}[f]
+}
+
+// panelWords is the number of words of B for a step of 32 columns: weights are never held widened.
+func (f format) panelWords() int {
+	if f >= q8Bytes {
+		return q8Block / 4
+	}
+	return panelCols
+}
 
 // put stores the step of column i whose two elements are even and odd; a single step has even only.
 func (f format) put(dst []uint32, stride, s, i int, even, odd float32) {
@@ -47,6 +62,9 @@ func packRows(f format, dst []uint32, src []float32, ld, mr, from, k int) {
 }
 
 func rowPacker(f format) func(dst []uint32, src []float32, ld, mr, k int) {
+	if f >= q8Bytes {
+		return func(dst []uint32, src []float32, ld, mr, k int) { q8PackA(f, dst, src, ld, mr, 0, k) }
+	}
 	return func(dst []uint32, src []float32, ld, mr, k int) { packRows(f, dst, src, ld, mr, 0, k) }
 }
 

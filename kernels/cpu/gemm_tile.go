@@ -46,8 +46,8 @@ type gemmKernels struct {
 }
 
 type gemmState struct {
-	f32, bf16 gemmKernels
-	workers   []gemmWorker
+	f32, bf16, q8 gemmKernels
+	workers       []gemmWorker
 	// turn makes panel p of the transposed weight from all panels of w.
 	turn func(dst []uint32, w *weight, p int)
 	// packBlock packs 16 rows of w from row r, as many steps as it can, and returns how many.
@@ -67,15 +67,19 @@ func (g *gemmState) init(d *Device) {
 	g.turn, g.packBlock = turnPanel, func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
 	g.f32 = gemmKernels{mr: genericTile, format: single, rows: rowPacker(single), columns: packColumns}
 	g.bf16 = gemmKernels{mr: genericTile, format: pairsWide, rows: rowPacker(pairsWide), columns: packColumns}
+	g.q8 = gemmKernels{mr: genericTile, format: q8Words, rows: rowPacker(q8Words)}
 	for i := range genericTile + 1 {
-		g.f32.run[i], g.bf16.run[i] = tileF32, tileBF16
+		g.f32.run[i], g.bf16.run[i], g.q8.run[i] = tileF32, tileBF16, tileQ8
 	}
 	g.choose(d.isa)
 }
 
 func (g *gemmState) of(t kernels.DType) *gemmKernels {
-	if t == kernels.F32 {
+	switch t {
+	case kernels.F32:
 		return &g.f32
+	case kernels.Q8:
+		return &g.q8
 	}
 	return &g.bf16
 }
@@ -86,14 +90,6 @@ func (k *gemmKernels) steps(n int) int {
 		return n
 	}
 	return (n + 1) / 2
-}
-
-// words is the number of words of A for a step and a row.
-func (k *gemmKernels) words() int {
-	if k.format == pairsWide {
-		return 2
-	}
-	return 1
 }
 
 // panelFormat is that of B: weights are never held widened.
@@ -111,7 +107,7 @@ func (d *Device) multiply(p *product) {
 	}
 	k := p.kernels
 	np := (p.n + panelCols - 1) / panelCols
-	c := chunk{product: p, stride: p.steps*k.words()*k.mr + 16} // packers may write 64 bytes past the end of a tile
+	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + 16} // packers may write 64 bytes past the end of a tile
 	rows := max(chunkWords/c.stride, 16) * k.mr
 	panels := np
 	if p.panel == nil {
@@ -198,20 +194,18 @@ func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 // in memory, and the next tile of C. A single one is too short for that, it fetches what is a little ahead.
 func (c *chunk) run(w *gemmWorker, i, t, t0, t1 int) {
 	row, mr, col := c.at(t), c.at(t+1)-c.at(t), (c.panel0+i)*panelCols
-	b := c.b[i*c.panelWords:]
-	if c.panel != nil {
-		b = c.panel(c.panel0 + i)
-	}
+	b := c.panelAt(i)
 	x := &w.tile
 	*x = tile{
 		steps: c.steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc,
 		a: unsafe.Pointer(&c.a[t*c.stride]), b: unsafe.Pointer(unsafe.SliceData(b)), c: unsafe.Pointer(&c.c[row*c.ldc+col]),
 	}
+	step := 4 * c.kernels.format.panelWords()
 	if n := t1 - t0; n == 1 {
-		x.ahead, x.aheadStep = uintptr(x.b)+fetchAhead, 4*panelCols
+		x.ahead, x.aheadStep = uintptr(x.b)+fetchAhead, step
 	} else {
-		x.aheadStep = (4*panelCols + n - 1) / n
-		x.ahead = uintptr(x.b) + uintptr(c.steps*(4*panelCols+(t-t0)*x.aheadStep))
+		x.aheadStep = (step + n - 1) / n
+		x.ahead = uintptr(x.b) + uintptr(c.steps*(step+(t-t0)*x.aheadStep))
 	}
 	if t+1 < t1 {
 		x.nextC = uintptr(x.c) + uintptr(mr*x.ldc)
@@ -266,3 +260,11 @@ var noBias = func() (z [panelCols]float32) {
 	}
 	return
 }()
+
+// panelAt is panel i of the chunk.
+func (c *chunk) panelAt(i int) []uint32 {
+	if c.panel != nil {
+		return c.panel(c.panel0 + i)
+	}
+	return c.b[i*c.panelWords:]
+}

@@ -39,9 +39,9 @@ func (w *weight) stepBytes() int {
 	return 4 * panelCols
 }
 
-// panel is panel p of an F32 or BF16 weight: [steps][32] words of 4 bytes.
+// panel is panel p in words of 4 bytes: [steps][32] of an F32 or BF16 weight.
 func (w *weight) panel(p int) []uint32 {
-	size := w.steps * panelCols
+	size := w.steps * w.stepBytes() / 4
 	return elems[uint32](w.buf.mem)[p*size:][:size:size]
 }
 

@@ -3,8 +3,8 @@ package cpu
 import (
 	"encoding/binary"
 	"math"
+	"unsafe"
 
-	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
@@ -96,41 +96,6 @@ func q8Row(y []float32, w *weight, r int) {
 	}
 }
 
-// q8Rows is rows of x quantised, group by group: row r's q at q[r*32*groups:], its scale and -128*sum(q) of group g at r*groups + g.
-type q8Rows struct {
-	groups int
-	q      []int8
-	scale  []float32
-	minus  []int32
-}
-
-func (d *Device) q8Scratch(rows, groups int) q8Rows {
-	n := rows * groups
-	m := d.scratch(slotQ8, n*(q8Group+8)+align)
-	return q8Rows{groups, elems[int8](m[:n*q8Group]), elems[float32](m[n*q8Group:][:4*n]), elems[int32](m[n*(q8Group+4):][:4*n])}
-}
-
-// quantise row r from x [k].
-func (a q8Rows) quantise(r int, x []float32) {
-	for g := range a.groups {
-		part := x[g*q8Group : min((g+1)*q8Group, len(x))]
-		at := r*a.groups + g
-		q := a.q[at*q8Group:][:q8Group]
-		scale, inverse := q8Scales(part)
-		a.scale[at] = scale
-		sum := int32(0)
-		clear(q)
-		if inverse != 0 {
-			for i, v := range part {
-				n := int32(math.RoundToEven(float64(float32(v * inverse))))
-				q[i] = int8(n)
-				sum += n
-			}
-		}
-		a.minus[at] = -128 * sum
-	}
-}
-
 // q8Scales returns the scale of a group of activations and what to multiply them with; inverse 0: all are quantised to 0.
 func q8Scales(x []float32) (scale, inverse float32) {
 	most := uint32(0)
@@ -147,30 +112,61 @@ func q8Scales(x []float32) (scale, inverse float32) {
 	}
 }
 
-// matMulQ8 is MatMul for a Q8 weight.
-func (d *Device) matMulQ8(y, x kernels.Tensor, w *weight, e kernels.Epilogue, bias []float32) {
-	in, out := f32(x), f32(y)
-	a := d.q8Scratch(x.Rows, w.steps)
-	d.pool.Run(x.Rows, func(r int) { a.quantise(r, in[r*x.Stride:][:w.k]) })
-	d.pool.Run(w.panels(), func(p int) {
-		n0, n1 := p*panelCols, min((p+1)*panelCols, w.n)
-		for r := range x.Rows {
-			var c [panelCols]float32
-			for g := range w.steps {
-				q8Step(&c, w.block(p, g), a.q[(r*w.steps+g)*q8Group:][:q8Group], a.scale[r*w.steps+g])
+// q8PackA packs elements [32*from, k) of mr rows, ld apart, as a tile of A. A step is a group: the q of mr rows, their scales, and
+// -128*sum(q). The q are bytes in order, or, for machines that multiply words, words: of each four k the pairs 0 2 and 1 3.
+func q8PackA(f format, dst []uint32, src []float32, ld, mr, from, k int) {
+	size := f.words() * mr
+	for i := range mr {
+		x := src[i*ld:][:k]
+		for g := from; g*q8Group < k; g++ {
+			step := dst[g*size:][:size]
+			var q [q8Group]int32
+			part := x[g*q8Group : min((g+1)*q8Group, k)]
+			scale, inverse := q8Scales(part)
+			sum := int32(0)
+			if inverse != 0 {
+				for j, v := range part {
+					q[j] = int32(math.RoundToEven(float64(float32(v * inverse))))
+					sum += q[j]
+				}
 			}
-			finish(out[r*y.Stride+n0:][:n1-n0], c[:], e, bias[min(n0, len(bias)):])
+			step[size-2*mr+i], step[size-mr+i] = bits(scale), uint32(-128*sum)
+			for j := range q8Group / 4 {
+				a := q[4*j:][:4]
+				if f == q8Bytes {
+					step[8*i+j] = word(a[0], a[1], 8) | word(a[2], a[3], 8)<<16
+				} else {
+					step[16*i+2*j], step[16*i+2*j+1] = word(a[0], a[2], 16), word(a[1], a[3], 16)
+				}
+			}
 		}
-	})
+	}
 }
 
-// q8Step continues the chains c of a panel by one group.
-func q8Step(c *[panelCols]float32, block []byte, q []int8, scale float32) {
-	for j := range c {
-		sum := int32(0)
-		for i, v := range q {
-			sum += int32(v) * (int32(block[q8At(j, i)]) - 128)
+// word puts the lowest bits of lo and hi beside each other.
+func word(lo, hi int32, bits int) uint32 {
+	mask := uint32(1)<<bits - 1
+	return uint32(lo)&mask | uint32(hi)&mask<<bits
+}
+
+// tileQ8 is the microkernel of Q8 in plain Go, on A as words.
+func tileQ8(t *tile) {
+	for i := range t.mr {
+		c := t.begin(i)
+		for g := range t.steps {
+			a := unsafe.Add(t.a, 4*g*q8Words.words()*t.mr)
+			q := at[[q8Group]int16](a, 64*i)
+			scale, minus := *at[float32](a, 64*t.mr+4*i), *at[int32](a, 68*t.mr+4*i)
+			block := at[[q8Block]byte](t.b, g*q8Block)[:]
+			for j := range c {
+				sum := minus
+				for k := 0; k < q8Group; k += 4 {
+					w := block[q8At(j, k):][:4]
+					sum += int32(q[k])*int32(w[0]) + int32(q[k+1])*int32(w[2]) + int32(q[k+2])*int32(w[1]) + int32(q[k+3])*int32(w[3])
+				}
+				c[j] = num.FMA32(float32(sum)*scale, q8Scale(block, j), c[j])
+			}
 		}
-		c[j] = num.FMA32(float32(sum)*scale, q8Scale(block, j), c[j])
+		t.end(i, c)
 	}
 }

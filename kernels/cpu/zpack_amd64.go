@@ -31,3 +31,4 @@ func columnsRounded(c *columns16)
 
 //go:noescape
 func columnsWide(c *columns16)
+

@@ -30,3 +30,4 @@ func peakVNNI(n int)
 //
 //go:noescape
 func peakRead(p unsafe.Pointer, lines int)
+

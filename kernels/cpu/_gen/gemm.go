@@ -74,6 +74,13 @@ func (k kind) v(i int) string {
 
 func (k kind) bytes() int { return 4 * k.lanes }
 
+func (k kind) xor() string {
+	if k.lanes == 8 {
+		return "VPXOR"
+	}
+	return "VPXORD"
+}
+
 // begin sets the chains to zero, or to C.
 func (k kind) begin(f *file, mr int) {
 	if k.wide {
@@ -83,11 +90,7 @@ func (k kind) begin(f *file, mr int) {
 	f.p("TESTQ $const_modeChain, R9")
 	f.p("JNE chain")
 	for i := range 2 * mr {
-		x := "VPXORD"
-		if k.lanes == 8 {
-			x = "VPXOR"
-		}
-		f.p("%s %s, %s, %s", x, k.v(i), k.v(i), k.v(i))
+		f.p("%s %s, %s, %s", k.xor(), k.v(i), k.v(i), k.v(i))
 	}
 	f.p("JMP begun")
 	f.p("chain:")

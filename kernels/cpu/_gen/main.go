@@ -24,7 +24,7 @@ func main() {
 	for _, f := range []struct {
 		name string
 		emit func(*file)
-	}{{"gemm", gemm}, {"pack", pack}, {"peak", peak}, {"rows", rows}} {
+	}{{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"peak", peak}, {"rows", rows}, {"attention", attention}} {
 		var out file
 		f.emit(&out)
 		write("z"+f.name+"_amd64.s", header+asmTop+out.asm.String())

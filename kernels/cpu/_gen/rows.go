@@ -366,34 +366,27 @@ func (x *vector) losses() {
 		}
 	})
 	x.end()
-
-	x.begin("probs", "s dp", "float32", "scale lse delta", "")
-	x.hold(12)
-	x.each(func(v int) {
-		x.load(0, v, x.r(0))
-		x.load(1, v, x.r(3))
-		x.o("MUL", x.r(0), x.r(0), x.number(0))
-		x.o("SUB", x.r(0), x.r(0), x.number(1))
-		x.exp(0, 1, 2, true)
-		x.o("MUL", x.r(1), x.number(0), x.r(0))
-		x.o("SUB", x.r(3), x.r(3), x.number(2))
-		x.o("MUL", x.r(3), x.r(1), x.r(3))
-		x.store(x.r(0), 0, v)
-		x.store(x.r(3), 1, v)
-	})
 }
 
-// rounding loads the constants of nearest to the last registers but number's.
+// rounding loads the constants of nearest.
 func (x *vector) rounding() {
 	for i, v := range []string{"$0x7fff", "$1", "$0x40"} {
 		x.p("MOVL %s, AX", v)
 		if x.wide {
-			x.p("VPBROADCASTD AX, %s", x.last(8+i))
+			x.p("VPBROADCASTD AX, %s", x.roundAt(i))
 			continue
 		}
 		x.p("VMOVD AX, X%d", 7-i)
-		x.p("VPBROADCASTD X%d, Y%d", 7-i, 7-i)
+		x.p("VPBROADCASTD X%d, %s", 7-i, x.roundAt(i))
 	}
+}
+
+// roundAt is where constant i of nearest is: clear of numbers and of the constants of exp.
+func (x *vector) roundAt(i int) string {
+	if x.wide {
+		return x.r(29 - i)
+	}
+	return x.r(7 - i)
 }
 
 // nearest makes the bf16 nearest to each float32 of register a, in the lower halves of its words, as num.BF16FromF32 does; t and u are
@@ -406,11 +399,11 @@ func (x *vector) nearest(a, t, u int) {
 		x.p("VCMPPS $3, %s, %s, K7", ra, ra)
 	}
 	x.p("VPSRLD $16, %s, %s", ra, rt)
-	x.p("%s %s, %s, %s", and, x.last(9), rt, ru)
-	x.p("VPADDD %s, %s, %s", x.last(8), ru, ru)
+	x.p("%s %s, %s, %s", and, x.roundAt(1), rt, ru)
+	x.p("VPADDD %s, %s, %s", x.roundAt(0), ru, ru)
 	x.p("VPADDD %s, %s, %s", ra, ru, ru)
 	x.p("VPSRLD $16, %s, %s", ru, ru)
-	x.p("%s %s, %s, %s", or, x.last(10), rt, rt)
+	x.p("%s %s, %s, %s", or, x.roundAt(2), rt, rt)
 	if x.wide {
 		x.p("VMOVDQA32 %s, K7, %s", rt, ru)
 		x.p("VMOVDQA32 %s, %s", ru, ra)

@@ -1,0 +1,239 @@
+package main
+
+import "fmt"
+
+// q8Kind is a microkernel of Q8.
+type q8Kind struct {
+	name  string
+	rows  int
+	lanes int
+	vnni  bool // VPDPBUSD; otherwise bytes are widened to words for VPMADDWD, activations held as words already
+}
+
+var q8Kinds = []q8Kind{
+	{"tileQ8avx512bf16x", 7, 16, true},
+	{"tileQ8avx512x", 6, 16, false},
+	{"tileQ8avx2x", 2, 8, false},
+}
+
+// q8 emits the microkernels and the quantiser. See q8.go for the numbers and the layouts.
+func q8(f *file) {
+	for _, k := range q8Kinds {
+		list := "nil"
+		for mr := 1; mr <= k.rows; mr++ {
+			k.tile(f, mr)
+			list += fmt.Sprintf(", %s%d", k.name, mr)
+		}
+		fmt.Fprintf(&f.decl, "var %ss = [maxTile + 1]func(*tile){%s}\n\n", k.name[:len(k.name)-1], list)
+	}
+	quantise(f)
+}
+
+// tile: registers as in gemm.go. Vectors: chains of row i in 2i, 2i+1; sums of the group in 2mr+2i, 2mr+2i+1; the rest passing.
+func (k q8Kind) tile(f *file, mr int) {
+	g := kind{name: k.name, lanes: k.lanes}
+	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
+	f.p("MOVQ t+0(FP), DI")
+	for _, x := range [][2]string{{"a", "AX"}, {"b", "BX"}, {"c", "DX"}, {"ldc", "SI"}, {"ahead", "R8"}, {"aheadStep", "R12"}} {
+		f.p("MOVQ tile_%s(DI), %s", x[0], x[1])
+	}
+	half := "0"
+	if k.lanes == 8 {
+		half = "R13"
+		f.p("XORQ R13, R13") // bytes into the 128 of a row of C and of 32 columns x 4 k
+		f.p("MOVQ tile_bias(DI), R10")
+		f.p("half:")
+	}
+	f.p("MOVQ tile_steps(DI), CX")
+	for i := range 2 * mr {
+		f.p("%s %s, %s, %s", g.xor(), g.v(i), g.v(i), g.v(i))
+	}
+	f.p("TESTQ CX, CX")
+	f.p("JEQ done")
+	f.p("loop:")
+	for l := range 17 {
+		f.p("PREFETCHT0 %d(R8)", 64*l)
+	}
+	f.p("ADDQ R12, R8")
+	k.group(f, g, mr)
+	f.p("ADDQ $%d, AX", mr*k.rowBytes())
+	f.p("ADDQ $1088, BX")
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.p("done:")
+	g.epilogue(f, mr)
+	if half == "R13" {
+		f.p("TESTQ R13, R13")
+		f.p("JNE out")
+		f.p("MOVQ $64, R13")
+		f.p("MOVQ tile_a(DI), AX")
+		f.p("MOVQ tile_b(DI), BX")
+		f.p("MOVQ tile_c(DI), DX")
+		f.p("ADDQ $64, DX")
+		f.p("ADDQ $64, R10")
+		f.p("JMP half")
+		f.p("out:")
+	}
+	f.end()
+}
+
+// rowBytes is the size of a group of a row of A: 32 bytes or words, a scale, a correction.
+func (k q8Kind) rowBytes() int {
+	if k.vnni {
+		return 40
+	}
+	return 72
+}
+
+// group adds one group of 32 k to the chains.
+func (k q8Kind) group(f *file, g kind, mr int) {
+	n := g.regs()
+	sum := func(i int) int { return 2*mr + i }
+	scales, minus := mr*(k.rowBytes()-8), mr*(k.rowBytes()-4)
+	for i := range mr {
+		f.p("VPBROADCASTD %d(AX), %s", minus+4*i, g.v(sum(2*i)))
+		f.p("VMOVDQA%s %s, %s", map[int]string{8: "", 16: "64"}[k.lanes], g.v(sum(2*i)), g.v(sum(2*i+1)))
+	}
+	for j := range 8 {
+		if k.vnni {
+			f.p("VMOVDQU32 %d(BX), Z%d", 64+128*j, n-4)
+			f.p("VMOVDQU32 %d(BX), Z%d", 128+128*j, n-3)
+			for i := range mr {
+				t := n - 2 + i%2
+				f.p("VPBROADCASTD %d(AX), Z%d", 32*i+4*j, t)
+				f.p("VPDPBUSD Z%d, Z%d, Z%d", t, n-4, sum(2*i))
+				f.p("VPDPBUSD Z%d, Z%d, Z%d", t, n-3, sum(2*i+1))
+			}
+			continue
+		}
+		k.words(f, g, mr, j, sum)
+	}
+	s0, s1, t := n-4, n-3, n-2
+	if k.lanes == 8 {
+		f.p("SHRQ $1, R13")
+		f.p("VCVTPH2PS (BX)(R13*1), Y%d", s0)
+		f.p("VCVTPH2PS 16(BX)(R13*1), Y%d", s1)
+		f.p("SHLQ $1, R13")
+	} else {
+		f.p("VCVTPH2PS (BX), Z%d", s0)
+		f.p("VCVTPH2PS 32(BX), Z%d", s1)
+	}
+	for i := range mr {
+		f.p("VBROADCASTSS %d(AX), %s", scales+4*i, g.v(t))
+		for h, s := range []int{s0, s1} {
+			f.p("VCVTDQ2PS %s, %s", g.v(sum(2*i+h)), g.v(sum(2*i+h)))
+			f.p("VMULPS %s, %s, %s", g.v(t), g.v(sum(2*i+h)), g.v(sum(2*i+h)))
+			f.p("VFMADD231PS %s, %s, %s", g.v(sum(2*i+h)), g.v(s), g.v(2*i+h))
+		}
+	}
+}
+
+// words is one step of four k without VNNI: the bytes k, k+2 and k+1, k+3 as two vectors of words, each times a broadcast pair.
+func (k q8Kind) words(f *file, g kind, mr, j int, sum func(int) int) {
+	n := g.regs()
+	and := "VPAND"
+	if k.lanes == 16 {
+		and = "VPANDD"
+	}
+	mask, even, odd, t, p := n-1, n-2, n-3, n-4, n-5
+	if k.lanes == 8 {
+		f.p("VPCMPEQW %s, %s, %s", g.v(mask), g.v(mask), g.v(mask))
+	} else {
+		f.p("VPTERNLOGD $0xff, %s, %s, %s", g.v(mask), g.v(mask), g.v(mask))
+	}
+	f.p("VPSRLW $8, %s, %s", g.v(mask), g.v(mask))
+	for h := range 2 {
+		at := fmt.Sprintf("%d(BX)", 64+128*j+64*h)
+		if k.lanes == 8 {
+			at = fmt.Sprintf("%d(BX)(R13*1)", 64+128*j+32*h)
+		}
+		f.p("VMOVUPS %s, %s", at, g.v(odd))
+		f.p("%s %s, %s, %s", and, g.v(mask), g.v(odd), g.v(even))
+		f.p("VPSRLW $8, %s, %s", g.v(odd), g.v(odd))
+		for i := range mr {
+			for o, b := range []int{even, odd} {
+				f.p("VPBROADCASTD %d(AX), %s", 64*i+8*j+4*o, g.v(t))
+				f.p("VPMADDWD %s, %s, %s", g.v(t), g.v(b), g.v(p))
+				f.p("VPADDD %s, %s, %s", g.v(p), g.v(sum(2*i+h)), g.v(sum(2*i+h)))
+			}
+		}
+	}
+}
+
+// quantise emits the quantiser of activations: whole groups of one row.
+func quantise(f *file) {
+	f.text("quantiseAVX512", "(q *quantiser)", "", 8)
+	f.p("MOVQ q+0(FP), DI")
+	for _, x := range [][2]string{{"src", "SI"}, {"q", "AX"}, {"scale", "BX"}, {"minus", "DX"}, {"stride", "R8"}, {"groups", "CX"}} {
+		f.p("MOVQ quantiser_%s(DI), %s", x[0], x[1])
+	}
+	f.p("MOVL $0x7fffffff, R9")
+	f.p("VPBROADCASTD R9, Z31")
+	f.p("MOVL $0x42fe0000, R9") // 127
+	f.p("VMOVD R9, X30")
+	f.p("VPTERNLOGD $0xff, Z29, Z29, Z29")
+	f.p("VPABSB Y29, Y29") // bytes of 1
+	f.p("loop:")
+	f.p("VMOVUPS (SI), Z0")
+	f.p("VMOVUPS 64(SI), Z1")
+	f.p("VPANDD Z31, Z0, Z2")
+	f.p("VPANDD Z31, Z1, Z3")
+	f.p("VPMAXUD Z3, Z2, Z2")
+	f.p("VEXTRACTI64X4 $1, Z2, Y3")
+	f.p("VPMAXUD Y3, Y2, Y2")
+	f.p("VEXTRACTI128 $1, Y2, X3")
+	f.p("VPMAXUD X3, X2, X2")
+	f.p("VPSHUFD $0x4e, X2, X3")
+	f.p("VPMAXUD X3, X2, X2")
+	f.p("VPSHUFD $0xb1, X2, X3")
+	f.p("VPMAXUD X3, X2, X2")
+	f.p("VMOVD X2, R9")
+	f.p("LEAL -0x0d800000(R9), R10") // 2^-100 <= a < infinity, by the bits
+	f.p("CMPL R10, $0x72000000")
+	f.p("JCC special")
+	f.p("VDIVSS X30, X2, X4") // a / 127
+	f.p("VMOVSS X4, (BX)")
+	f.p("VDIVSS X2, X30, X5") // 127 / a
+	f.p("VBROADCASTSS X5, Z5")
+	f.p("VMULPS Z5, Z0, Z0")
+	f.p("VMULPS Z5, Z1, Z1")
+	f.p("VCVTPS2DQ Z0, Z0")
+	f.p("VCVTPS2DQ Z1, Z1")
+	f.p("VPMOVSDB Z0, X0")
+	f.p("VPMOVSDB Z1, X1")
+	f.p("VINSERTI128 $1, X1, Y0, Y0")
+	f.p("VMOVDQU Y0, (AX)")
+	f.p("VPXOR Y1, Y1, Y1")
+	f.p("VPDPBUSD Y0, Y29, Y1")
+	f.p("VEXTRACTI128 $1, Y1, X0")
+	f.p("VPADDD X0, X1, X1")
+	f.p("VPSHUFD $0x4e, X1, X0")
+	f.p("VPADDD X0, X1, X1")
+	f.p("VPSHUFD $0xb1, X1, X0")
+	f.p("VPADDD X0, X1, X1")
+	f.p("VPSLLD $7, X1, X1")
+	f.p("VPXOR X0, X0, X0")
+	f.p("VPSUBD X1, X0, X1")
+	f.p("VMOVD X1, (DX)")
+	f.p("next:")
+	f.p("ADDQ $128, SI")
+	for _, r := range []string{"AX", "BX", "DX"} {
+		f.p("ADDQ R8, %s", r)
+	}
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.p("VZEROUPPER")
+	f.p("RET")
+	f.p("special:") // scale 0, or NaN where the bits are those of infinity or NaN
+	f.p("XORL R11, R11")
+	f.p("CMPL R9, $0x7f800000")
+	f.p("JCS tiny")
+	f.p("MOVL $0x7fc00000, R11")
+	f.p("tiny:")
+	f.p("MOVL R11, (BX)")
+	f.p("MOVL $0, (DX)")
+	f.p("VPXOR Y0, Y0, Y0")
+	f.p("VMOVDQU Y0, (AX)")
+	f.p("JMP next")
+	f.asm.WriteString("\n")
+}

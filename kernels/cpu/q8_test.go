@@ -1,0 +1,93 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
+// TestQ8 follows the definition at the head of q8.go, from the quantised weights as Unpack shows them.
+func TestQ8(t *testing.T) {
+	onPath(t, func(t *testing.T, d *Device) {
+		for _, s := range oddShapes {
+			testQ8(t, d, s[0], s[1], s[2])
+		}
+		testQ8(t, d, 9, 40, 1000)
+	})
+}
+
+func testQ8(t *testing.T, d *Device, m, n, k int) {
+	r := rand.New(rand.NewPCG(uint64(m), uint64(n*k)))
+	x, w, y, g := fill(r, make([]float32, m*k)), fill(r, make([]float32, n*k)), fill(r, make([]float32, m*n)), fill(r, make([]float32, m*n))
+	if k > 33 { // a group of zeros, of tiny numbers, of NaN
+		clear(x[:32])
+		if m > 2 {
+			for i := range 32 {
+				x[k+i], x[2*k+i] = 0x1p-110, float32(math.Inf(1))
+			}
+		}
+	}
+	name := fmt.Sprintf("%dx%dx%d", m, n, k)
+	hw, err := d.NewWeight(n, k, kernels.Q8)
+	require.NoError(t, err)
+	defer hw.Free()
+	d.PackHost(hw, 0, asBytes(w), kernels.F32)
+	u := tensor(t, d, n, k, nil)
+	d.Unpack(u.Tensor, hw, 0)
+	deq := u.values()
+	groups := (k + 31) / 32
+	group := func(v []float32, row, g int) []float32 { return v[row*k+g*32 : row*k+min((g+1)*32, k)] }
+	wd := make([]float32, n*groups)
+	for j := range n {
+		for g := range groups {
+			most := float32(0)
+			for _, v := range group(w, j, g) {
+				most = max(most, float32(math.Abs(float64(v))))
+			}
+			wd[j*groups+g] = num.RoundF16(most / 127)
+			for i, v := range group(deq, j, g) {
+				require.LessOrEqual(t, math.Abs(float64(v-group(w, j, g)[i])), float64(wd[j*groups+g])*0.5001, "%s weight %d group %d", name, j, g)
+			}
+		}
+	}
+	want := make([]float32, m*n)
+	for i := range m {
+		for j := range n {
+			c := float32(0)
+			for g := range groups {
+				scale, inverse := q8Scales(group(x, i, g))
+				sum := int32(0)
+				for q, v := range group(x, i, g) {
+					if d := wd[j*groups+g]; inverse != 0 && d != 0 {
+						sum += int32(math.RoundToEven(float64(v*inverse))) * int32(math.Round(float64(group(deq, j, g)[q]/d)))
+					}
+				}
+				c = num.FMA32(float32(sum)*scale, wd[j*groups+g], c)
+			}
+			want[i*n+j] = c
+		}
+	}
+	hx, hy := tensor(t, d, m, k, x), tensor(t, d, m, n, y)
+	d.MatMul(hy.Tensor, hx.Tensor, hw, kernels.Epilogue{})
+	same(t, want, hy.values(), "MatMul %s", name)
+	for i := range want {
+		want[i] = float32(want[i]*0.25) + want[i]
+	}
+	d.MatMul(hy.Tensor, hx.Tensor, hw, kernels.Epilogue{Scale: 0.25, Add: true})
+	same(t, want, hy.values(), "MatMul with epilogue %s", name)
+
+	wantDX := make([]float32, m*k)
+	for i := range m {
+		for j := range k {
+			wantDX[i*k+j] = chain(kernels.BF16, 0, n, func(q int) float32 { return g[i*n+q] }, func(q int) float32 { return deq[q*k+j] })
+		}
+	}
+	hdx := tensor(t, d, m, k, nil)
+	d.MatMulDX(hdx.Tensor, tensor(t, d, m, n, g).Tensor, hw, false, 0)
+	same(t, wantDX, hdx.values(), "MatMulDX %s", name)
+}
