@@ -182,22 +182,38 @@ func (e *Engine) cancel(j *job) {
 
 // loop is the goroutine that owns the device: events in, a step or a task, again. It sleeps when there is nothing to do.
 func (e *Engine) loop() {
-	defer close(e.stopped)
-	for {
-		t, ok := e.next()
+	var t *task
+	ok := true
+	defer func() {
 		if !ok {
+			close(e.stopped)
+			return
+		}
+		// A task or a stop function has ended our goroutine, as t.FailNow does in a test: nobody shall wait for ever.
+		if t != nil {
+			t.end(errExit)
+		}
+		e.fail(errExit)
+		go e.loop()
+	}()
+	for {
+		if t, ok = e.next(); !ok {
 			e.release()
 			return
 		}
 		if t != nil {
-			t.err = protect("the task", t.f)
-			close(t.done)
-			continue
-		}
-		if err := protect("a step of the engine", e.step); err != nil {
+			t.end(protect("the task", t.f))
+		} else if err := protect("a step of the engine", e.step); err != nil {
 			e.fail(err)
 		}
 	}
+}
+
+var errExit = errors.New("a function given to the engine called runtime.Goexit")
+
+func (t *task) end(err error) {
+	t.err = err
+	close(t.done)
 }
 
 // next takes in what has happened and waits until there is something to do: a task, or a step (nil). false: the engine is closed.
@@ -289,8 +305,7 @@ func (e *Engine) release() {
 	defer e.mu.Unlock()
 	for _, a := range e.inbox {
 		if a.task != nil {
-			a.task.err = ErrClosed
-			close(a.task.done)
+			a.task.end(ErrClosed)
 		} else {
 			a.job.end(ErrClosed)
 		}

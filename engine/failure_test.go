@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -109,6 +110,16 @@ func TestDeviceFailures(t *testing.T) {
 	well()
 }
 
+// TestGoexit: a test that fails inside a function given to the engine must end, not hang.
+func TestGoexit(t *testing.T) {
+	e, _ := start(t, ModelOptions{})
+	require.ErrorIs(t, e.Do(t.Context(), func() error { runtime.Goexit(); return nil }), errExit)
+	_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(3, 1), MaxTokens: 3, Stop: func([]int32) bool { runtime.Goexit(); return true }})
+	require.ErrorIs(t, err, errExit)
+	_, err = e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(3, 1), MaxTokens: 3})
+	require.NoError(t, err)
+}
+
 // TestAddModelWithoutMemory: what was allocated before the failure is given back.
 func TestAddModelWithoutMemory(t *testing.T) {
 	dev := &small{Device: ref.New()}
@@ -136,6 +147,34 @@ func TestAddModelWithoutMemory(t *testing.T) {
 }
 
 var errFull = errors.New("out of memory")
+
+func TestDefaultSizes(t *testing.T) {
+	dev := ref.New()
+	m := tiny(t, dev, kernels.F32, 1)
+	page := int64(kernels.PageSize) * m.Config.KVBytes(kernels.F32)
+	for want, o := range map[int]ModelOptions{
+		16 * 19: {},                                 // 16 sequences of 600 tokens
+		3 * 4:   {MaxSequences: 3, MaxContext: 100}, // 3 of 100
+		7:       {KVPages: 7, KVBytes: 1},
+		5:       {KVBytes: 6*page - 1},
+	} {
+		got, err := o.fill(m)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.Equal(t, kernels.F32, o.KVType)
+		require.Equal(t, 512, o.MaxBatchTokens)
+	}
+	m.Config.Layers, m.Config.MaxPos = 1000, 1<<20
+	o := ModelOptions{}
+	got, err := o.fill(m)
+	require.NoError(t, err)
+	require.Equal(t, int(defaultKVBytes/(page*500)), got, "by default the cache is bounded")
+	o = ModelOptions{MaxContext: 1 << 17}
+	got, err = o.fill(m)
+	require.NoError(t, err)
+	require.Equal(t, 1<<12, got, "but holds one sequence")
+	m.Config.Layers, m.Config.MaxPos = 2, 600
+}
 
 // small is a device with room for so many allocations more.
 type small struct {

@@ -19,7 +19,7 @@ type Request struct {
 	MaxTokens int            // at most so many new tokens, at least 1
 
 	// Stop ends the request when it is true of the ids generated so far, the last one just sampled; it stays in the result. It is
-	// called on the engine's own goroutine: be quick, keep nothing of ids.
+	// called on the engine's own goroutine: be quick, keep nothing of ids, call no Generate.
 	Stop func(ids []int32) bool
 	// EOS ends the request as soon as one of these ids is sampled; it stays in the result. nil: the model's own; empty: none.
 	EOS []int32

@@ -14,7 +14,7 @@ type ModelOptions struct {
 	KVType kernels.DType // of keys and values, F32 or BF16. 0: F32 for a model in F32, else BF16
 
 	// KVPages is the size of the cache in pages of kernels.PageSize tokens. 0: KVBytes' worth; if that is 0 too, what MaxSequences
-	// sequences of MaxContext tokens need, counting at most 16 sequences where MaxSequences is left to its default.
+	// sequences of MaxContext tokens need; if that is left to its default, what 16 need, but no more than 1 GiB and at least one.
 	KVPages int
 	KVBytes int64
 
@@ -85,6 +85,9 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	return n, nil
 }
 
+// defaultKVBytes bounds a cache whose size nobody has chosen.
+const defaultKVBytes = 1 << 30
+
 // fill replaces zeros by defaults and says how many pages there will be.
 func (o *ModelOptions) fill(m *model.Model) (pages int, err error) {
 	if o.KVPages < 0 || o.KVBytes < 0 || o.MaxContext < 0 || o.MaxSequences < 0 || o.MaxBatchTokens < 0 {
@@ -105,17 +108,19 @@ func (o *ModelOptions) fill(m *model.Model) (pages int, err error) {
 	if o.MaxBatchTokens == 0 {
 		o.MaxBatchTokens = 512
 	}
-	full := o.MaxSequences
-	if full == 0 {
-		o.MaxSequences, full = 256, 16
-	}
+	page, one := int64(kernels.PageSize)*m.Config.KVBytes(o.KVType), pagesFor(o.MaxContext)
 	switch {
 	case o.KVPages > 0:
-		return o.KVPages, nil
+		pages = o.KVPages
 	case o.KVBytes > 0:
-		pages = int(o.KVBytes / (int64(kernels.PageSize) * m.Config.KVBytes(o.KVType)))
+		pages = int(o.KVBytes / page)
+	case o.MaxSequences > 0:
+		pages = o.MaxSequences * one
 	default:
-		pages = pagesFor(o.MaxContext) * full
+		pages = max(one, min(16*one, int(defaultKVBytes/page)))
+	}
+	if o.MaxSequences == 0 {
+		o.MaxSequences = 256
 	}
 	if pages < 1 {
 		return 0, fmt.Errorf("%d bytes do not hold a page of keys and values (%d tokens of %d bytes)",
