@@ -127,11 +127,8 @@ func (w *Writer) Result(f Fact, useful bool) []string {
 		case 0: // the same relation of somebody else
 			g = w.fact(f.R, "")
 		case 1: // something else about x
-			for r := w.rng.IntN(len(Relations)); ; r = (r + 1) % len(Relations) {
-				if r != f.R && Relations[r].Of == Relations[f.R].Of {
-					g = w.fact(r, f.X)
-					break
-				}
+			if r, ok := w.otherRelation(f.R); ok {
+				g = w.fact(r, f.X)
 			}
 		}
 		lines[i] = g.Sentence()
@@ -150,12 +147,8 @@ func (w *Writer) Simulation() (prompt, output string) {
 	f := q.Chain[k]
 	switch w.rng.IntN(10) { // what a policy may ask instead
 	case 0: // another relation of the same entity
-		f = w.fact(f.R, f.X)
-		for r := w.rng.IntN(len(Relations)); ; r = (r + 1) % len(Relations) {
-			if r != f.R && Relations[r].Of == Relations[f.R].Of {
-				f = w.fact(r, f.X)
-				break
-			}
+		if r, ok := w.otherRelation(f.R); ok {
+			f = w.fact(r, f.X)
 		}
 	case 1: // somebody else
 		f = w.fact(f.R, "")
@@ -255,15 +248,24 @@ func (w *Writer) found(e Example, f Fact) bool {
 
 // otherFact is something that the question did not ask for.
 func (w *Writer) otherFact(f Fact) Fact {
-	if w.chance(0.5) {
-		return w.fact(f.R, "")
+	if r, ok := w.otherRelation(f.R); ok && w.chance(0.5) {
+		return w.fact(r, f.X)
 	}
-	for {
-		r := w.rng.IntN(len(Relations))
-		if r != f.R && Relations[r].Of == Relations[f.R].Of {
-			return w.fact(r, f.X)
+	return w.fact(f.R, "")
+}
+
+// otherRelation draws another relation of the same kind of entity; places have only one.
+func (w *Writer) otherRelation(r int) (int, bool) {
+	var others []int
+	for o := range Relations {
+		if o != r && Relations[o].Of == Relations[r].Of {
+			others = append(others, o)
 		}
 	}
+	if len(others) == 0 {
+		return 0, false
+	}
+	return others[w.rng.IntN(len(others))], true
 }
 
 // anyName takes a name out of documents, other than not; where there is none it invents one.

@@ -174,7 +174,7 @@ func (t *Trainer) record(step int, m track.Metrics, all []*episode.Episode) erro
 		return nil
 	}
 	for _, e := range all {
-		line, err := e.MarshalJSON()
+		line, err := e.Line()
 		if err != nil {
 			return err
 		}
