@@ -144,10 +144,13 @@ func (t *Tokenizer) ParseTemplate(text string) (*Template, error) {
 	return c, nil
 }
 
+// ErrNoTemplate is Chat's error for a model that was never meant to chat.
+var ErrNoTemplate = errors.New("the tokenizer comes without a chat template: give one with --chat-template FILE")
+
 // Chat returns the model's own chat template: chat_template.jinja beside the tokenizer, or chat_template in tokenizer_config.json.
 func (t *Tokenizer) Chat() (*Template, error) {
 	if t.chat.main == "" {
-		return nil, errors.New("the tokenizer comes without a chat template: give one with --chat-template FILE")
+		return nil, ErrNoTemplate
 	}
 	c, err := t.ParseTemplate(t.chat.main)
 	if err != nil || t.chat.tools == "" {
