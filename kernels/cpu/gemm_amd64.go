@@ -47,8 +47,9 @@ func (g *gemmState) choose(i isa) {
 		g.q8.tiles(2, q8Words, tileQ8avx2s)
 	}
 	if i == avx512 || i == avx512bf16 {
-		g.f32.rows = rowsWith(single, turnWords)
-		g.turn, g.packBlock = turnPanelAVX512, packBlockAVX512
+		g.f32.rows, g.f32.columns = rowsWith(single, turnWords), columnsF32
+		g.packBlock, g.packQ8 = packBlockAVX512, packQ8AVX512
+		g.turn = turnPanelAVX512(map[bool]func(dst, block unsafe.Pointer){true: q8BlockBF16, false: q8BlockAVX512}[i == avx512bf16])
 	}
 }
 
@@ -121,7 +122,40 @@ func columnsWith(run func(*columns16), f format, words int, dst []uint32, stride
 	}
 }
 
-func turnPanelAVX512(dst []uint32, w *weight, p int) {
+func columnsF32(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
+	for c := 0; c < stride; c += 16 {
+		n := max(min(16, width-c), 0)
+		a := columns16{ld: 4 * ld, stride: 4 * stride, steps: t, mask: 1<<n - 1, dst: unsafe.Pointer(&dst[c])}
+		a.src = unsafe.Pointer(&src[min(c, width-1)])
+		columnsWords(&a)
+	}
+}
+
+// packQ8AVX512 quantises the whole groups of row r from x and returns how many.
+func packQ8AVX512(w *weight, r int, x []float32) int {
+	groups := w.k / q8Group
+	if groups > 0 {
+		b, col := w.block(r/panelCols, 0), r%panelCols
+		q8WeightAVX512(&x[0], unsafe.Pointer(&b[2*col]), unsafe.Pointer(&b[q8At(col, 0)]), groups)
+	}
+	return groups
+}
+
+func turnPanelAVX512(block func(dst, block unsafe.Pointer)) func(dst []uint32, w *weight, p int) {
+	return func(dst []uint32, w *weight, p int) {
+		if w.t != kernels.Q8 {
+			turnPanelWords(dst, w, p)
+			return
+		}
+		var b [16 * panelCols]uint32
+		for q := range w.panels() { // a group of 32 k is the 32 columns of a panel
+			block(unsafe.Pointer(&b), unsafe.Pointer(&w.block(q, p)[0]))
+			turnBF16(unsafe.Pointer(&dst[q*len(b)]), unsafe.Pointer(&b), 0, 1)
+		}
+	}
+}
+
+func turnPanelWords(dst []uint32, w *weight, p int) {
 	switch {
 	case w.t == kernels.BF16 && (p+1)*panelCols <= w.k+1: // all 16 pairs exist
 		src := w.panel(0)[p*16*panelCols:]

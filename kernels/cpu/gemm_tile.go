@@ -52,6 +52,8 @@ type gemmState struct {
 	turn func(dst []uint32, w *weight, p int)
 	// packBlock packs 16 rows of w from row r, as many steps as it can, and returns how many.
 	packBlock func(w *weight, dst []uint32, r int, row func(r int) rowSource) int
+	// packQ8 quantises row r of w, x [k], as many groups as it can, and returns how many.
+	packQ8 func(w *weight, r int, x []float32) int
 }
 
 // gemmWorker is what a worker needs to run tiles.
@@ -64,7 +66,9 @@ type gemmWorker struct {
 
 func (g *gemmState) init(d *Device) {
 	g.workers = make([]gemmWorker, d.pool.threads)
-	g.turn, g.packBlock = turnPanel, func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
+	g.turn = turnPanel
+	g.packBlock = func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
+	g.packQ8 = func(*weight, int, []float32) int { return 0 }
 	g.f32 = gemmKernels{mr: genericTile, format: single, rows: rowPacker(single), columns: packColumns}
 	g.bf16 = gemmKernels{mr: genericTile, format: pairsWide, rows: rowPacker(pairsWide), columns: packColumns}
 	g.q8 = gemmKernels{mr: genericTile, format: q8Words, rows: rowPacker(q8Words)}

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
@@ -122,7 +123,7 @@ func (d *Device) packPanels(w *weight, row0, n int, row func(r int) rowSource) {
 		lo, hi := max(row0, p*panelCols), min(row0+n, (p+1)*panelCols)
 		switch w.t {
 		case kernels.Q8:
-			q8PackRows(w, p, lo, hi, row)
+			d.gemm.q8PackRows(w, lo, hi, row)
 		default:
 			d.packPanel(w, p, lo, hi, row)
 		}
@@ -166,6 +167,18 @@ func packRow(w *weight, panel []uint32, r int, src rowSource, from int) {
 
 func (r rowSource) u16(i int) uint16 { return uint16(r.b[2*i]) | uint16(r.b[2*i+1])<<8 }
 func (r rowSource) u32(i int) uint32 { return uint32(r.u16(2*i)) | uint32(r.u16(2*i+1))<<16 }
+
+// aligned reports whether the row can be seen as float32 in place.
+func (r rowSource) aligned() bool { return uintptr(unsafe.Pointer(unsafe.SliceData(r.b)))%4 == 0 }
+
+func (r rowSource) floats() []float32 { return elems[float32](r.b) }
+
+// widen copies the row to x.
+func (r rowSource) widen(x []float32) {
+	for i := range x {
+		x[i] = float(r.f32bits(i))
+	}
+}
 
 func (r rowSource) f32bits(i int) uint32 {
 	switch r.t {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
@@ -53,25 +54,36 @@ func q8Scale(block []byte, col int) float32 {
 }
 
 // q8PackRows quantises rows [lo, hi) of w, all in panel p.
-func q8PackRows(w *weight, p, lo, hi int, row func(r int) rowSource) {
-	var x [q8Group]float32
+func (g *gemmState) q8PackRows(w *weight, lo, hi int, row func(r int) rowSource) {
+	x := make([]float32, w.k)
 	for r := lo; r < hi; r++ {
-		src, col := row(r), r%panelCols
-		for g := range w.steps {
-			n := min(q8Group, w.k-g*q8Group)
-			most := float32(0)
-			for i := range n {
-				x[i] = float(src.f32bits(g*q8Group + i))
-				most = max(most, float32(math.Abs(float64(x[i]))))
-			}
-			clear(x[n:])
-			h := num.F16FromF32(most / 127)
-			b, d := w.block(p, g), num.F32FromF16(h)
-			binary.LittleEndian.PutUint16(b[2*col:], h)
-			for i, v := range x {
-				b[q8At(col, i)] = byte(q8Round(v, d) + 128)
-			}
+		src := row(r)
+		if src.t == kernels.F32 && src.aligned() {
+			x = src.floats()
+		} else {
+			src.widen(x)
 		}
+		for i := g.packQ8(w, r, x); i < w.steps; i++ {
+			q8PackGroup(w.block(r/panelCols, i), r%panelCols, x[i*q8Group:min((i+1)*q8Group, w.k)])
+		}
+	}
+}
+
+// q8PackGroup quantises a group of a row, x, into column col of its block.
+func q8PackGroup(b []byte, col int, x []float32) {
+	most := uint32(0)
+	for _, v := range x {
+		most = max(most, bits(v)&0x7fffffff) // NaN is the largest
+	}
+	h := num.F16FromF32(float(most) / 127)
+	d := num.F32FromF16(h)
+	binary.LittleEndian.PutUint16(b[2*col:], h)
+	for i := range q8Group {
+		q := 0
+		if i < len(x) {
+			q = q8Round(x[i], d)
+		}
+		b[q8At(col, i)] = byte(q + 128)
 	}
 }
 

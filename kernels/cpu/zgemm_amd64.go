@@ -172,4 +172,3 @@ func tileBF16avx2x5(t *tile)
 func tileBF16avx2x6(t *tile)
 
 var tileBF16avx2s = [maxTile + 1]func(*tile){nil, tileBF16avx2x1, tileBF16avx2x2, tileBF16avx2x3, tileBF16avx2x4, tileBF16avx2x5, tileBF16avx2x6}
-

@@ -24,6 +24,9 @@ func turnWide(t *turn16)
 func turnBF16(dst, src unsafe.Pointer, stride, blocks int)
 
 //go:noescape
+func columnsWords(c *columns16)
+
+//go:noescape
 func columnsPairs(c *columns16)
 
 //go:noescape
@@ -31,4 +34,3 @@ func columnsRounded(c *columns16)
 
 //go:noescape
 func columnsWide(c *columns16)
-

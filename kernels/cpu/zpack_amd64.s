@@ -1768,6 +1768,26 @@ DATA middle<>+0(SB)/8, $0x0706030205040100
 DATA middle<>+8(SB)/8, $0x0f0e0b0a0d0c0908
 GLOBL middle<>(SB), RODATA|NOPTR, $16
 
+// func columnsWords(c *columns16)
+TEXT ·columnsWords(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), SI
+	MOVQ columns16_dst(SI), DI
+	MOVQ columns16_stride(SI), DX
+	MOVQ columns16_steps(SI), CX
+	MOVQ columns16_ld(SI), BX
+	MOVQ columns16_mask(SI), AX
+	MOVQ columns16_src(SI), SI
+	KMOVW AX, K2
+loop:
+	VMOVUPS.Z (SI), K2, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ BX, SI
+	ADDQ DX, DI
+	DECQ CX
+	JNE loop
+	VZEROUPPER
+	RET
+
 // func columnsPairs(c *columns16)
 TEXT ·columnsPairs(SB), NOSPLIT, $0-8
 	MOVQ c+0(FP), SI

@@ -30,4 +30,3 @@ func peakVNNI(n int)
 //
 //go:noescape
 func peakRead(p unsafe.Pointer, lines int)
-

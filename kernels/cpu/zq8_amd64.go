@@ -4,6 +4,8 @@
 
 package cpu
 
+import "unsafe"
+
 //go:noescape
 func tileQ8avx512bf16x1(t *tile)
 
@@ -58,3 +60,11 @@ var tileQ8avx2s = [maxTile + 1]func(*tile){nil, tileQ8avx2x1, tileQ8avx2x2}
 //go:noescape
 func quantiseAVX512(q *quantiser)
 
+//go:noescape
+func q8WeightAVX512(src *float32, scale, q unsafe.Pointer, groups int)
+
+//go:noescape
+func q8BlockBF16(dst, block unsafe.Pointer)
+
+//go:noescape
+func q8BlockAVX512(dst, block unsafe.Pointer)

@@ -6,6 +6,7 @@ package main
 
 import (
 	"fmt"
+	"go/format"
 	"log"
 	"os"
 	"strings"
@@ -33,6 +34,13 @@ func main() {
 }
 
 func write(name, text string) {
+	if strings.HasSuffix(name, ".go") {
+		b, err := format.Source([]byte(text))
+		if err != nil {
+			log.Fatalf("%s: %v", name, err)
+		}
+		text = string(b)
+	}
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		log.Fatal(err)
 	}

@@ -182,6 +182,20 @@ func turnWeight(f *file) {
 
 // columns emits the packers of up to 16 columns: two rows of float32 become one step of pairs.
 func columns(f *file) {
+	f.text("columnsWords", "(c *columns16)", "", 8)
+	f.p("MOVQ c+0(FP), SI")
+	for _, x := range [][2]string{{"dst", "DI"}, {"stride", "DX"}, {"steps", "CX"}, {"ld", "BX"}, {"mask", "AX"}, {"src", "SI"}} {
+		f.p("MOVQ columns16_%s(SI), %s", x[0], x[1])
+	}
+	f.p("KMOVW AX, K2")
+	f.p("loop:")
+	f.p("VMOVUPS.Z (SI), K2, Z0")
+	f.p("VMOVUPS Z0, (DI)")
+	f.p("ADDQ BX, SI")
+	f.p("ADDQ DX, DI")
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.end()
 	for _, name := range []string{"columnsPairs", "columnsRounded", "columnsWide"} {
 		f.text(name, "(c *columns16)", "", 8)
 		f.p("MOVQ c+0(FP), SI")
@@ -225,6 +239,11 @@ func columns(f *file) {
 		f.p("JNE loop")
 		f.end()
 	}
+	zip(f)
+}
+
+// zip emits the order that puts word i of the upper half after word i of the lower.
+func zip(f *file) {
 	for i := range 8 { // words 0 16 1 17 2 18 ...
 		lo, hi := 2*i, 2*i+1
 		f.asm.WriteString(fmt.Sprintf("DATA zip<>+%d(SB)/8, $%#04x%04x%04x%04x\n", 8*i, 16+hi, hi, 16+lo, lo))

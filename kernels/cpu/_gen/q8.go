@@ -27,6 +27,10 @@ func q8(f *file) {
 		fmt.Fprintf(&f.decl, "var %ss = [maxTile + 1]func(*tile){%s}\n\n", k.name[:len(k.name)-1], list)
 	}
 	quantise(f)
+	quantiseWeight(f)
+	for _, native := range []bool{true, false} {
+		dequantise(f, native)
+	}
 }
 
 // tile: registers as in gemm.go. Vectors: chains of row i in 2i, 2i+1; sums of the group in 2mr+2i, 2mr+2i+1; the rest passing.
@@ -178,15 +182,7 @@ func quantise(f *file) {
 	f.p("VMOVUPS 64(SI), Z1")
 	f.p("VPANDD Z31, Z0, Z2")
 	f.p("VPANDD Z31, Z1, Z3")
-	f.p("VPMAXUD Z3, Z2, Z2")
-	f.p("VEXTRACTI64X4 $1, Z2, Y3")
-	f.p("VPMAXUD Y3, Y2, Y2")
-	f.p("VEXTRACTI128 $1, Y2, X3")
-	f.p("VPMAXUD X3, X2, X2")
-	f.p("VPSHUFD $0x4e, X2, X3")
-	f.p("VPMAXUD X3, X2, X2")
-	f.p("VPSHUFD $0xb1, X2, X3")
-	f.p("VPMAXUD X3, X2, X2")
+	largest(f)
 	f.p("VMOVD X2, R9")
 	f.p("LEAL -0x0d800000(R9), R10") // 2^-100 <= a < infinity, by the bits
 	f.p("CMPL R10, $0x72000000")
@@ -236,4 +232,113 @@ func quantise(f *file) {
 	f.p("VMOVDQU Y0, (AX)")
 	f.p("JMP next")
 	f.asm.WriteString("\n")
+}
+
+// quantiseWeight emits the quantiser of weights: whole groups of one row into its column of a panel.
+func quantiseWeight(f *file) {
+	f.text("q8WeightAVX512", "(src *float32, scale, q unsafe.Pointer, groups int)", "", 32)
+	f.p("MOVQ src+0(FP), SI")
+	f.p("MOVQ scale+8(FP), BX")
+	f.p("MOVQ q+16(FP), AX")
+	f.p("MOVQ groups+24(FP), CX")
+	for i, x := range []string{"0x7fffffff", "0xffffff81", "127", "0x80808080", "0x42fe0000"} { // |x|, -127, 127, +128 in bytes, 127.0
+		f.p("MOVL $%s, R9", x)
+		f.p("VPBROADCASTD R9, Z%d", 31-i)
+	}
+	f.p("loop:")
+	f.p("VMOVUPS (SI), Z0")
+	f.p("VMOVUPS 64(SI), Z1")
+	f.p("VPANDD Z31, Z0, Z2")
+	f.p("VPANDD Z31, Z1, Z3")
+	largest(f)
+	f.p("VDIVSS X27, X2, X2")
+	f.p("VCVTPS2PH $0, X2, X2")
+	f.p("VPEXTRW $0, X2, (BX)")
+	f.p("VCVTPH2PS X2, X2")
+	f.p("VBROADCASTSS X2, Z2")
+	f.p("VPTESTMD Z2, Z2, K1") // a scale of zero, or a quotient that is none, gives zero
+	for i := range 2 {
+		f.p("VDIVPS Z2, Z%d, Z%d", i, i)
+		f.p("VCMPPS $7, Z%d, Z%d, K1, K2", i, i)
+		f.p("VCVTPS2DQ.Z Z%d, K2, Z%d", i, i)
+		f.p("VPMAXSD Z30, Z%d, Z%d", i, i)
+		f.p("VPMINSD Z29, Z%d, Z%d", i, i)
+		f.p("VPMOVDB Z%d, X%d", i, i)
+		f.p("VPXORD X28, X%d, X%d", i, i)
+		for j := range 4 {
+			f.p("VPEXTRD $%d, X%d, %d(AX)", j, i, 128*(4*i+j))
+		}
+	}
+	f.p("ADDQ $128, SI")
+	f.p("ADDQ $1088, AX")
+	f.p("ADDQ $1088, BX")
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.end()
+}
+
+// largest leaves the largest word of Z2 and Z3, unsigned, in the lowest of X2.
+func largest(f *file) {
+	f.p("VPMAXUD Z3, Z2, Z2")
+	f.p("VEXTRACTI64X4 $1, Z2, Y3")
+	f.p("VPMAXUD Y3, Y2, Y2")
+	f.p("VEXTRACTI128 $1, Y2, X3")
+	f.p("VPMAXUD X3, X2, X2")
+	f.p("VPSHUFD $0x4e, X2, X3")
+	f.p("VPMAXUD X3, X2, X2")
+	f.p("VPSHUFD $0xb1, X2, X3")
+	f.p("VPMAXUD X3, X2, X2")
+}
+
+// dequantise emits what makes a block of BF16 panel, [16 pairs of k][32 n][2 k], from a block of Q8.
+func dequantise(f *file, native bool) {
+	name := "q8BlockBF16"
+	if !native {
+		name = "q8BlockAVX512"
+	}
+	f.text(name, "(dst, block unsafe.Pointer)", "", 16)
+	f.p("MOVQ dst+0(FP), DI")
+	f.p("MOVQ block+8(FP), SI")
+	f.p("MOVL $255, R8")
+	f.p("VPBROADCASTD R8, Z27")
+	f.p("MOVL $128, R8")
+	f.p("VPBROADCASTD R8, Z26")
+	if native {
+		f.p("VMOVDQU32 zip<>(SB), Z25")
+	} else {
+		f.p("MOVL $0x7fff, AX")
+		f.p("MOVL $1, R9")
+		f.p("MOVL $0x40, R10")
+	}
+	f.p("VCVTPH2PS (SI), Z22")
+	f.p("VCVTPH2PS 32(SI), Z23")
+	for j := range 8 {
+		for h := range 2 {
+			f.p("VMOVDQU32 %d(SI), Z0", 64+128*j+64*h)
+			for k := range 4 {
+				f.p("VPSRLD $%d, Z0, Z%d", 8*k, 1+k)
+				f.p("VPANDD Z27, Z%d, Z%d", 1+k, 1+k)
+				f.p("VPSUBD Z26, Z%d, Z%d", 1+k, 1+k)
+				f.p("VCVTDQ2PS Z%d, Z%d", 1+k, 1+k)
+				f.p("VMULPS Z%d, Z%d, Z%d", 22+h, 1+k, 1+k)
+			}
+			for p := range 2 {
+				lo, hi := 1+2*p, 2+2*p
+				if native {
+					f.p("%s", vcvtne2ps2bf16(5, hi, lo))
+					f.p("VPERMW Z5, Z25, Z5")
+				} else {
+					round(f, lo)
+					round(f, hi)
+					f.p("VPSLLD $16, Z%d, Z5", hi)
+					f.p("VPORD Z%d, Z5, Z5", lo)
+				}
+				f.p("VMOVDQU32 Z5, %d(DI)", 128*(2*j+p)+64*h)
+			}
+		}
+	}
+	f.end()
+	if native {
+		zip(f)
+	}
 }
