@@ -164,14 +164,17 @@ func (a *attend) split(jobs []attnJob, threads int) int {
 // attnBlock is a job at work.
 type attnBlock struct {
 	*attend
-	job    *attnJob
-	q      []byte    // [rows][lda]
-	values []uint32  // [width/32][256 keys in steps][32]: the values of a partition
-	s      []float32 // [mr][256]
-	p      []byte    // [mr][256] elements of A
-	part   []float32 // [mr][width]
-	o      []float32 // [rows][width]
-	m, l   []float32 // [rows]
+	job  *attnJob
+	q    []byte    // [rows][lda]
+	s    []float32 // [mr][256]
+	p    []byte    // [mr][256] elements of A
+	part []float32 // [mr][width]
+	o    []float32 // [rows][width]
+	m, l []float32 // [rows]
+	page []uint32  // values of a page without those that must not be seen
+	tile attnTile
+	// keys and values of the pages of a partition
+	keys, values [partitionPages]unsafe.Pointer
 }
 
 // maxJob is the largest number of rows of a job.
@@ -196,12 +199,12 @@ func (b *attnBlock) carve(mem []byte) int {
 	}
 	rows, mr := b.maxJob(), b.k.mr
 	b.q = take(rows * b.lda)
-	b.values = elems[uint32](take(4 * b.width * b.x.steps * partitionPages))
 	b.s = elems[float32](take(4 * mr * partition))
 	b.p = take(mr * partition * b.k.size)
 	b.part = elems[float32](take(4 * mr * b.width))
 	b.o = elems[float32](take(4 * rows * b.width))
 	b.m, b.l = elems[float32](take(4*rows)), elems[float32](take(4*rows))
+	b.page = elems[uint32](take(4 * b.x.valueWords()))
 	return used
 }
 
@@ -210,7 +213,7 @@ func (a *attend) block(mem []byte, j *attnJob) *attnBlock {
 	b.carve(mem)
 	dim := a.x.spec.HeadDim
 	for r := j.r0; r < j.r1; r++ {
-		a.k.pack(ptr(b.q[(r-j.r0)*a.lda:]), a.lda/a.k.size, a.row(a.q, a.stride, j, r)[:dim])
+		a.k.row(a.rowKernels, ptr(b.q[(r-j.r0)*a.lda:]), a.x.spec.Type, a.lda/a.k.size, a.row(a.q, a.stride, j, r)[:dim])
 	}
 	return b
 }
@@ -229,20 +232,20 @@ func (b *attnBlock) partition(p int) {
 	if first >= j.r1 {
 		return
 	}
+	for i := 0; i < partitionPages && k0+i*pageSize <= b.last(j, j.r1); i++ {
+		k, v := b.x.head(b.layer, int(j.seg.Pages[k0/pageSize+i]), j.g)
+		b.keys[i], b.values[i] = ptr(k), ptr(v)
+	}
 	rows := j.r1 - first
 	nt := (rows + b.k.mr - 1) / b.k.mr
-	gathered := nt > 1
-	if gathered {
-		b.gather(k0, min(partition, b.last(j, j.r1)+1-k0))
-	}
 	for t := range nt {
 		lo, hi := first+rows*t/nt, first+rows*(t+1)/nt
 		if !b.ragged(p, lo, hi) {
-			b.tile(p, lo, hi, gathered)
+			b.rows(p, lo, hi)
 			continue
 		}
 		for r := lo; r < hi; r += b.heads - r%b.heads { // token by token
-			b.tile(p, r, min(hi, r+b.heads-r%b.heads), false)
+			b.alone(p, r, min(hi, r+b.heads-r%b.heads))
 		}
 	}
 }
@@ -260,63 +263,50 @@ func (b *attnBlock) ragged(p, lo, hi int) bool {
 	return false
 }
 
-// gather copies the values of n keys from k0, page by page, to panels of the whole partition.
-func (b *attnBlock) gather(k0, n int) {
-	size := b.x.steps * panelCols
-	for i := 0; i*pageSize < n; i++ {
-		_, v := b.x.head(b.layer, int(b.job.seg.Pages[k0/pageSize+i]), b.job.g)
-		for c := 0; c < b.width/panelCols; c++ {
-			copy(b.values[(c*partitionPages+i)*size:][:size], v[c*size:])
-		}
-	}
-}
-
-// tile is stacked rows [lo, hi) with the keys of partition p: at most mr rows, which see at least one key each.
-func (b *attnBlock) tile(p, lo, hi int, gathered bool) {
-	j, k0, rows := b.job, p*partition, hi-lo
+// rows is stacked rows [lo, hi) with the keys of partition p: at most mr rows, which see at least one key each.
+func (b *attnBlock) rows(p, lo, hi int) {
+	j, k0, rows, t := b.job, p*partition, hi-lo, b.x.spec.Type
 	n := min(partition, b.last(j, hi)+1-k0) // keys that the last row sees
-	q, s, ps := ptr(b.q[(lo-j.r0)*b.lda:]), ptr(b.s), ptr(b.p)
-	steps := chainSteps(b.x.spec.Type, b.x.spec.HeadDim)
-	for i := 0; i*pageSize < n; i++ {
-		k, _ := b.x.head(b.layer, int(j.seg.Pages[k0/pageSize+i]), j.g)
-		b.k.matmul(rows, steps, q, b.lda, ptr(k), unsafe.Add(s, 4*pageSize*i), 4*partition, false)
+	pages := (n + pageSize - 1) / pageSize
+	b.tile = attnTile{
+		rows: rows, a: ptr(b.q[(lo-j.r0)*b.lda:]), lda: b.lda, b: &b.keys[0], n: pages, steps: chainSteps(t, b.x.spec.HeadDim),
+		c: ptr(b.s), ldc: 4 * partition,
 	}
-	ldp := partition * b.k.size
+	b.k.scores[rows](&b.tile)
+	ps, ldp := ptr(b.p), partition*b.k.size
 	var m, l [maxTile]float32
 	for i := range rows {
 		sees := min(partition, b.last(j, lo+i+1)+1-k0)
 		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, 2), b.s[i*partition:][:sees], b.scale)
 	}
-	if gathered {
-		for c := 0; c < b.width; c += panelCols {
-			v := ptr(b.values[c*b.x.steps*partitionPages:])
-			b.k.matmul(rows, chainSteps(b.x.spec.Type, n), ps, ldp, v, unsafe.Add(ptr(b.part), 4*c), 4*b.width, false)
+	for c := 0; c < b.width; c += panelCols {
+		b.tile = attnTile{
+			rows: rows, a: ps, lda: ldp, b: &b.values[0], off: 4 * c * b.x.steps, n: pages, steps: b.x.steps,
+			last: chainSteps(t, n-(pages-1)*pageSize), c: unsafe.Add(ptr(b.part), 4*c), ldc: 4 * b.width,
 		}
-	} else {
-		b.pages(rows, n, k0)
+		b.k.values[rows](&b.tile)
 	}
 	b.keep(p, lo, rows, &m, &l)
 }
 
-// pages multiplies probabilities with values where they lie.
-func (b *attnBlock) pages(rows, n, k0 int) {
-	size, ldp := b.x.steps*panelCols, partition*b.k.size
-	for i := 0; i*pageSize < n; i++ {
-		page := int(b.job.seg.Pages[k0/pageSize+i])
-		_, v := b.x.head(b.layer, page, b.job.g)
-		keys := min(pageSize, n-i*pageSize)
-		steps := chainSteps(b.x.spec.Type, keys)
-		for c := 0; c < b.width; c += panelCols {
-			vc := v[c/panelCols*size:][:size]
-			if keys%2 == 1 && b.x.spec.Type == kernels.BF16 && b.x.wild[page].Load() {
-				vc = append(words(b.s)[:0], vc[:steps*panelCols]...) // the partner of the last key is not to be seen; s is free
-				for x := range panelCols {
-					vc[(steps-1)*panelCols+x] &= 0xffff
-				}
-			}
-			b.k.matmul(rows, steps, unsafe.Add(ptr(b.p), i*pageSize*b.k.size), ldp, ptr(vc), unsafe.Add(ptr(b.part), 4*c), 4*b.width, i > 0)
+// alone is rows of one token. The value beside the last one, in its pair, is not to be seen.
+func (b *attnBlock) alone(p, lo, hi int) {
+	n := b.last(b.job, hi) + 1 - p*partition
+	if b.x.spec.Type != kernels.BF16 || n >= partition || n%2 == 0 {
+		b.rows(p, lo, hi)
+		return
+	}
+	v := &b.values[n/pageSize]
+	was := *v
+	copy(b.page, unsafe.Slice((*uint32)(was), len(b.page)))
+	for c := 0; c < b.width; c += panelCols {
+		for i := range panelCols {
+			b.page[c*b.x.steps+n%pageSize/2*panelCols+i] &= 0xffff
 		}
 	}
+	*v = ptr(b.page)
+	b.rows(p, lo, hi)
+	*v = was
 }
 
 // keep merges what partition p gave with what earlier ones gave, or stores it.

@@ -26,7 +26,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 	shape(op, "dk", dk, slots, g*dim)
 	shape(op, "dv", dv, slots, g*dim)
 	b := attnBack{
-		attend: a, dq: f32(dq), dk: f32(dk), dv: f32(dv), dy: f32(dy), y: f32(y), lse: f32(lse),
+		attend: a, gemm: d.gemm.of(a.x.spec.Type), dq: f32(dq), dk: f32(dk), dv: f32(dv), dy: f32(dy), y: f32(y), lse: f32(lse),
 		ldq: dq.Stride, ldk: dk.Stride, ldv: dv.Stride, lddy: dy.Stride, ldy: y.Stride, ldlse: lse.Stride,
 	}
 	groups := shareGroups(segs, a.x.spec.Pages)
@@ -39,7 +39,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 	d.pool.RunWorker(len(groups)*g, func(w, task int) {
 		t := b // a copy with scratch of its own
 		t.carve(mem[w*size:][:size], pages)
-		t.group(segs, &groups[task/g], task%g)
+		t.run(segs, &groups[task/g], task%g)
 	})
 }
 
@@ -105,31 +105,35 @@ func usedPages(s kernels.Segment) []int32 {
 
 const (
 	backRows  = 64 // query rows of a block, even: pairs of BF16 do not cross blocks
-	backPages = 4  // pages of a block
+	backPages = partitionPages
 	backKeys  = backPages * pageSize
 )
 
 // attnBack is a task at work.
 type attnBack struct {
 	attend
-	pages                           []int32 // of the group
-	g                               int     // kv head
+	gemm                            *gemmKernels
 	dq, dk, dv, dy, y, lse          []float32
 	ldq, ldk, ldv, lddy, ldy, ldlse int
+	group                           *shareGroup
+	g                               int // kv head
 
 	// for each page of the group, in panels: keys with the chain over keys, values with the chain over d
 	keys   []uint32  // [pages][width/32][steps of 32][32 d]
 	values []uint32  // [pages][steps of D][32 keys]
-	dkT    []float32 // [pages][D][32 keys]: gradients, on from those in dk
+	dkT    []float32 // [pages][D][32 keys]: gradients, going on from those in dk
 	dvT    []float32
 	// for a block of rows
 	qa, dya []byte    // [rows][lda]
-	qt, dyt []byte    // [D][rows]: A for dk and dv
+	qt, dyt []uint32  // tiles of A with the chain over rows, for dk and dv
 	sum     []float32 // [rows][width]: dq
 	delta   []float32 // [rows]
 	s, dp   []float32 // [rows][keys]: scores, then probabilities; dy.v, then ds
-	pp, dsp []uint32  // [steps of rows][32 keys] of a page: p and ds with the chain over rows
+	panel   []uint32  // [steps of rows][32 keys] of a page: p or ds with the chain over rows
 	dsa     []byte    // [rows][keys]: ds as A
+	// where a block's pages are
+	cached, turned, turnedV [backPages]unsafe.Pointer
+	tile                    tile
 }
 
 // carve lays scratch out in mem for groups of that many pages and returns the bytes it takes.
@@ -144,24 +148,28 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 		return mem[lo:][:n]
 	}
 	dim, size := b.x.spec.HeadDim, b.k.size
-	b.keys = elems[uint32](take(4 * pages * (b.x.words - b.x.keys)))
+	b.keys = elems[uint32](take(4 * pages * b.x.valueWords()))
 	b.values = elems[uint32](take(4 * pages * b.x.keys))
 	b.dkT = elems[float32](take(4 * pages * dim * pageSize))
 	b.dvT = elems[float32](take(4 * pages * dim * pageSize))
 	b.qa, b.dya = take(backRows*b.lda), take(backRows*b.lda)
-	b.qt, b.dyt = take(dim*backRows*size), take(dim*backRows*size)
+	n := 4 * b.tiles() * b.tileWords()
+	b.qt, b.dyt = elems[uint32](take(n)), elems[uint32](take(n))
 	b.sum = elems[float32](take(4 * backRows * b.width))
 	b.delta = elems[float32](take(4 * backRows))
 	b.s, b.dp = elems[float32](take(4*backRows*backKeys)), elems[float32](take(4*backRows*backKeys))
-	panels := 4 * panelCols * chainSteps(b.x.spec.Type, backRows)
-	b.pp, b.dsp = elems[uint32](take(panels)), elems[uint32](take(panels))
+	b.panel = elems[uint32](take(4 * panelCols * b.gemm.steps(backRows)))
 	b.dsa = take(backRows * backKeys * size)
 	return used
 }
 
-// group runs kv head g of the segments x.
-func (b *attnBack) group(segs []kernels.Segment, x *shareGroup, g int) {
-	b.pages, b.g = x.pages, g
+// tiles is the number of tiles of A in D rows, tileWords the room of one; packers may write 64 bytes past its end.
+func (b *attnBack) tiles() int     { return (b.x.spec.HeadDim + b.gemm.mr - 1) / b.gemm.mr }
+func (b *attnBack) tileWords() int { return b.gemm.steps(backRows)*b.gemm.format.words()*b.gemm.mr + 16 }
+
+// run runs kv head g of the segments x.
+func (b *attnBack) run(segs []kernels.Segment, x *shareGroup, g int) {
+	b.group, b.g = x, g
 	for i, p := range x.pages {
 		b.load(i, int(p), g)
 	}
@@ -184,25 +192,34 @@ func (b *attnBack) group(segs []kernels.Segment, x *shareGroup, g int) {
 
 // load turns a page's keys and values round, and takes over its gradients.
 func (b *attnBack) load(i, page, g int) {
-	dim, steps := b.x.spec.HeadDim, b.x.steps
+	dim := b.x.spec.HeadDim
 	k, v := b.x.head(b.layer, page, g)
-	turnPage(b.x.spec.Type, b.keys[i*len(v):][:len(v)], b.values[i*len(k):][:len(k)], k, v, dim, steps)
-	b.gradients(i, page, g, func(slot, acc *float32) { *acc = *slot })
+	keys, values := b.keys[i*len(v):][:len(v)], b.values[i*len(k):][:len(k)]
+	if !b.x.wild[page].Load() && b.k.turnPage != nil && dim%panelCols == 0 {
+		b.k.turnPage(keys, values, k, v, dim)
+	} else {
+		turnPage(b.x.spec.Type, keys, values, k, v, dim, b.x.steps)
+	}
+	for x, of := range [][]float32{b.dk, b.dv} {
+		ld, acc := []int{b.ldk, b.ldv}[x], [][]float32{b.dkT, b.dvT}[x][i*dim*pageSize:][:dim*pageSize]
+		b.k.transpose(acc, pageSize, of[page*pageSize*ld+g*dim:], ld, pageSize, dim)
+	}
 }
 
 // store gives the gradients back.
 func (b *attnBack) store(i, page, g int) {
-	b.gradients(i, page, g, func(slot, acc *float32) { *slot = *acc })
+	dim := b.x.spec.HeadDim
+	for x, of := range [][]float32{b.dk, b.dv} {
+		ld, acc := []int{b.ldk, b.ldv}[x], [][]float32{b.dkT, b.dvT}[x][i*dim*pageSize:][:dim*pageSize]
+		b.k.transpose(of[page*pageSize*ld+g*dim:], ld, acc, pageSize, dim, pageSize)
+	}
 }
 
-func (b *attnBack) gradients(i, page, g int, f func(slot, acc *float32)) {
-	dim := b.x.spec.HeadDim
-	for place := range pageSize {
-		slot := page*pageSize + place
-		for c := range dim {
-			at := (i*dim+c)*pageSize + place
-			f(&b.dk[slot*b.ldk+g*dim+c], &b.dkT[at])
-			f(&b.dv[slot*b.ldv+g*dim+c], &b.dvT[at])
+// transpose: dst[c][r] = src[r][c] for rows x cols elements of src.
+func transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	for r := range rows {
+		for c, x := range src[r*lds:][:cols] {
+			dst[c*ldd+r] = x
 		}
 	}
 }
@@ -210,6 +227,7 @@ func (b *attnBack) gradients(i, page, g int, f func(slot, acc *float32)) {
 // turnPage makes keys and values of a page with their chains over the other index. A key that is infinite or NaN becomes 0: if a query
 // sees it, its probabilities are NaN already; if none does, the zeros of ds must keep it out.
 func turnPage(t kernels.DType, keys, values, k, v []uint32, dim, steps int) {
+	clear(keys) // the columns beyond D
 	if t == kernels.F32 {
 		for c := range dim {
 			for j := range pageSize {
@@ -223,13 +241,14 @@ func turnPage(t kernels.DType, keys, values, k, v []uint32, dim, steps int) {
 	for c := range dim {
 		for j := 0; j < pageSize; j += 2 {
 			at := c/panelCols*steps*panelCols + j/2*panelCols + c%panelCols
-			keys[at] = finite(half(k[c/2*panelCols+j], c%2), 0x7f80) | finite(half(k[c/2*panelCols+j+1], c%2), 0x7f80)<<16
-			for odd := range 2 {
-				w := &values[c/2*panelCols+j+odd]
+			even, odd := half(k[c/2*panelCols+j], c%2), half(k[c/2*panelCols+j+1], c%2)
+			keys[at] = finite(even, 0x7f80) | finite(odd, 0x7f80)<<16
+			for o := range 2 {
+				w := &values[c/2*panelCols+j+o]
 				if c%2 == 0 {
-					*w = half(v[at], odd)
+					*w = half(v[at], o)
 				} else {
-					*w |= half(v[at], odd) << 16
+					*w |= half(v[at], o) << 16
 				}
 			}
 		}
@@ -250,16 +269,18 @@ func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 	b.rows(s, h, lo, rows)
 	last := s.Start + hi - 1
 	for p0 := 0; p0*pageSize <= last; p0 += backPages {
-		pages := min(backPages, last/pageSize+1-p0)
-		b.scores(local[p0:][:pages], rows)
+		pages := local[p0:min(p0+backPages, last/pageSize+1)]
+		n := len(pages) * pageSize
+		b.scores(pages, rows)
 		for i := range rows {
-			sees := max(0, min(pages*pageSize, s.Start+lo+i+1-p0*pageSize))
-			sr, dr := b.s[i*backKeys:][:pages*pageSize], b.dp[i*backKeys:][:pages*pageSize]
+			sees := max(0, min(n, s.Start+lo+i+1-p0*pageSize))
+			sr, dr := b.s[i*backKeys:][:n], b.dp[i*backKeys:][:n]
 			b.k.probs(sr[:sees], dr[:sees], b.scale, b.lse[(s.Row+lo+i)*b.ldlse+h], b.delta[i])
 			clear(sr[sees:])
 			clear(dr[sees:])
+			b.k.row(b.rowKernels, ptr(b.dsa[i*backKeys*b.k.size:]), b.x.spec.Type, n, dr)
 		}
-		b.gradient(local[p0:][:pages], rows, p0 > 0)
+		b.gradients(pages, rows, p0 > 0)
 	}
 	for i := range rows {
 		copy(b.dq[(s.Row+lo+i)*b.ldq+h*dim:][:dim], b.sum[i*b.width:])
@@ -268,82 +289,66 @@ func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 
 // rows prepares q, dy and delta of a block.
 func (b *attnBack) rows(s *kernels.Segment, h, lo, rows int) {
-	dim, n := b.x.spec.HeadDim, b.lda/b.k.size
+	dim, n, t := b.x.spec.HeadDim, b.lda/b.k.size, b.x.spec.Type
 	for i := range rows {
 		r := s.Row + lo + i
 		q, dy, y := b.q[r*b.stride+h*dim:][:dim], b.dy[r*b.lddy+h*dim:][:dim], b.y[r*b.ldy+h*dim:][:dim]
-		b.k.pack(ptr(b.qa[i*b.lda:]), n, q)
-		b.k.pack(ptr(b.dya[i*b.lda:]), n, dy)
-		b.delta[i] = b.rowKernels.dot(dy, y)
+		b.k.row(b.rowKernels, ptr(b.qa[i*b.lda:]), t, n, q)
+		b.k.row(b.rowKernels, ptr(b.dya[i*b.lda:]), t, n, dy)
+		b.delta[i] = b.dot(dy, y)
 	}
-	even := roundUp(rows, 2)
-	b.turnRows(b.qt, b.qa, rows, even)
-	b.turnRows(b.dyt, b.dya, rows, even)
-}
-
-// turnRows makes dst [D][even] of A's elements src [rows][lda].
-func (b *attnBack) turnRows(dst, src []byte, rows, even int) {
-	if b.k.size == 2 {
-		turn(elems[uint16](dst), elems[uint16](src), b.lda/2, b.x.spec.HeadDim, rows, even)
-		return
-	}
-	turn(elems[uint32](dst), elems[uint32](src), b.lda/4, b.x.spec.HeadDim, rows, even)
-}
-
-func turn[E uint16 | uint32](dst, src []E, ld, dim, rows, even int) {
-	for c := range dim {
-		y := dst[c*backRows:][:even]
-		for i := range rows {
-			y[i] = src[i*ld+c]
-		}
-		clear(y[rows:])
+	nt, r := b.tiles(), s.Row+lo
+	for i := range nt {
+		c0, c1 := dim*i/nt, dim*(i+1)/nt
+		b.gemm.columns(b.gemm.format, b.qt[i*b.tileWords():], c1-c0, b.q[r*b.stride+h*dim+c0:], b.stride, c1-c0, rows)
+		b.gemm.columns(b.gemm.format, b.dyt[i*b.tileWords():], c1-c0, b.dy[r*b.lddy+h*dim+c0:], b.lddy, c1-c0, rows)
 	}
 }
 
-// multiply is matmul for any number of rows.
-func (k *attnKernels) multiply(rows, steps int, a unsafe.Pointer, lda int, b, c unsafe.Pointer, ldc int, chain bool) {
-	nt := (rows + k.mr - 1) / k.mr
-	for t := range nt {
-		lo, hi := rows*t/nt, rows*(t+1)/nt
-		k.matmul(hi-lo, steps, unsafe.Add(a, lo*lda), lda, b, unsafe.Add(c, lo*ldc), ldc, chain)
-	}
-}
-
-// scores: s = q k^T, dp = dy v^T with some pages.
+// scores: s = q k^T, dp = dy v^T with the given pages.
 func (b *attnBack) scores(pages []int, rows int) {
-	steps := chainSteps(b.x.spec.Type, b.x.spec.HeadDim)
 	for i, p := range pages {
-		k, _ := b.x.head(b.layer, int(b.pages[p]), b.g)
-		b.k.multiply(rows, steps, ptr(b.qa), b.lda, ptr(k), ptr(b.s[i*pageSize:]), 4*backKeys, false)
-		b.k.multiply(rows, steps, ptr(b.dya), b.lda, ptr(b.values[p*b.x.keys:]), ptr(b.dp[i*pageSize:]), 4*backKeys, false)
+		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
+		b.cached[i], b.turnedV[i], b.turned[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
+	}
+	t := attnTile{
+		rows: rows, a: ptr(b.qa), lda: b.lda, b: &b.cached[0], n: len(pages), steps: chainSteps(b.x.spec.Type, b.x.spec.HeadDim),
+		c: ptr(b.s), ldc: 4 * backKeys,
+	}
+	t.run(b.k.mr, &b.k.scores)
+	t.a, t.b, t.c = ptr(b.dya), &b.turnedV[0], ptr(b.dp)
+	t.run(b.k.mr, &b.k.scores)
+}
+
+// gradients: dv += p^T dy, dk += ds^T q, dq += ds k with the given pages.
+func (b *attnBack) gradients(pages []int, rows int, chain bool) {
+	dim, size := b.x.spec.HeadDim, b.x.spec.HeadDim*pageSize
+	for i, p := range pages {
+		b.overRows(b.dvT[p*size:][:size], b.dyt, b.s[i*pageSize:], rows, dim)
+		b.overRows(b.dkT[p*size:][:size], b.qt, b.dp[i*pageSize:], rows, dim)
+	}
+	t := attnTile{
+		rows: rows, a: ptr(b.dsa), lda: backKeys * b.k.size, b: &b.turned[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+	}
+	if chain {
+		t.chain = 1
+	}
+	for c := 0; c < b.width; c += panelCols {
+		t.off, t.c = 4*c*b.x.steps, ptr(b.sum[c:])
+		t.run(b.k.mr, &b.k.values)
 	}
 }
 
-// gradient: dv += p^T dy, dk += ds^T q, dq += ds k for some pages.
-func (b *attnBack) gradient(pages []int, rows int, chain bool) {
-	t, dim := b.x.spec.Type, b.x.spec.HeadDim
-	steps := chainSteps(t, rows)
-	lda, ldt, panel := backKeys*b.k.size, backRows*b.k.size, steps*panelCols
-	for i := range rows {
-		b.k.pack(ptr(b.dsa[i*lda:]), len(pages)*pageSize, b.dp[i*backKeys:][:len(pages)*pageSize])
-	}
-	for i, p := range pages {
-		b.panel(b.pp[:panel], b.s[i*pageSize:], rows)
-		b.panel(b.dsp[:panel], b.dp[i*pageSize:], rows)
-		b.k.multiply(dim, steps, ptr(b.dyt), ldt, ptr(b.pp), ptr(b.dvT[p*dim*pageSize:]), 4*pageSize, true)
-		b.k.multiply(dim, steps, ptr(b.qt), ldt, ptr(b.dsp), ptr(b.dkT[p*dim*pageSize:]), 4*pageSize, true)
-		keys := b.keys[p*(b.x.words-b.x.keys):]
-		for c := 0; c < b.width; c += panelCols {
-			b.k.multiply(rows, b.x.steps, ptr(b.dsa[i*pageSize*b.k.size:]), lda, ptr(keys[c*b.x.steps:]), ptr(b.sum[c:]), 4*b.width, chain || i > 0)
+// overRows: acc [D][32 keys] += A^T x, x [rows][32 keys] with backKeys elements from row to row.
+func (b *attnBack) overRows(acc []float32, a []uint32, x []float32, rows, dim int) {
+	b.gemm.columns(b.gemm.panelFormat(), b.panel, panelCols, x, backKeys, panelCols, rows)
+	nt := b.tiles()
+	for i := range nt {
+		c0, c1 := dim*i/nt, dim*(i+1)/nt
+		b.tile = tile{
+			steps: b.gemm.steps(rows), mr: c1 - c0, a: ptr(a[i*b.tileWords():]), b: ptr(b.panel), c: ptr(acc[c0*pageSize:]), ldc: 4 * pageSize,
+			bias: ptr(noBias[:]), scale: 1, mode: modeChain, ahead: uintptr(ptr(b.panel)), nextC: uintptr(ptr(acc)),
 		}
+		b.gemm.run[c1-c0](&b.tile)
 	}
-}
-
-// panel makes a panel of 32 columns whose chain runs over the rows of x.
-func (b *attnBack) panel(dst []uint32, x []float32, rows int) {
-	if b.x.spec.Type == kernels.F32 {
-		packColumns(single, dst, panelCols, x, backKeys, panelCols, rows)
-		return
-	}
-	packColumns(pairs, dst, panelCols, x, backKeys, panelCols, rows)
 }

@@ -23,7 +23,7 @@ type kv struct {
 	keys  int // words of the keys of a head of a page
 	words int // and of keys and values
 	steps int // of the chain over 32 keys: 32 or 16
-	// wild marks pages whose values have held an infinity or NaN: there a probability of 0 does not keep a value out.
+	// wild marks pages that have held an infinity or NaN: there a probability of 0 does not keep a value out.
 	wild []atomic.Bool
 }
 
@@ -54,6 +54,9 @@ func chainSteps(t kernels.DType, n int) int {
 func (x *kv) Spec() kernels.KVSpec { return x.spec }
 func (x *kv) Bytes() int64         { return x.buf.Bytes() }
 func (x *kv) Free()                { x.buf.Free() }
+
+// valueWords is the number of words of the values of a head of a page.
+func (x *kv) valueWords() int { return x.words - x.keys }
 
 // panels is the number of panels of values.
 func (x *kv) panels() int { return (x.spec.HeadDim + panelCols - 1) / panelCols }
@@ -91,28 +94,40 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v, slots kernels.Tensor) {
 		for t, s := range at {
 			page, place := int(s)/pageSize, int(s)%pageSize
 			keys, values := x.head(layer, page, g)
+			tame := false
 			if task%2 == 0 {
-				x.putKey(keys, place, ks[t*k.Stride+g*dim:][:dim])
-			} else if !x.putValue(values, place, vs[t*v.Stride+g*dim:][:dim]) {
+				tame = x.putKey(keys, place, ks[t*k.Stride+g*dim:][:dim])
+			} else {
+				tame = x.putValue(values, place, vs[t*v.Stride+g*dim:][:dim])
+			}
+			if !tame {
 				x.wild[page].Store(true)
 			}
 		}
 	})
 }
 
-func (x *kv) putKey(keys []uint32, place int, k []float32) {
+// putKey reports whether all elements are finite.
+func (x *kv) putKey(keys []uint32, place int, k []float32) bool {
+	var most uint32
 	if x.spec.Type == kernels.F32 {
 		for i, y := range k {
 			keys[i*panelCols+place] = bits(y)
+			most = max(most, bits(y)&0x7fffffff)
 		}
-		return
+		return most < 0x7f800000
 	}
-	for i := 0; i+1 < len(k); i += 2 {
-		keys[i/2*panelCols+place] = uint32(num.BF16FromF32(k[i])) | uint32(num.BF16FromF32(k[i+1]))<<16
+	for i := 0; i < len(k); i += 2 {
+		u := uint32(num.BF16FromF32(k[i]))
+		if i+1 < len(k) {
+			odd := uint32(num.BF16FromF32(k[i+1]))
+			most = max(most, odd&0x7fff)
+			u |= odd << 16
+		}
+		most = max(most, u&0x7fff)
+		keys[i/2*panelCols+place] = u
 	}
-	if i := len(k) - 1; i%2 == 0 {
-		keys[i/2*panelCols+place] = uint32(num.BF16FromF32(k[i]))
-	}
+	return most < 0x7f80
 }
 
 // putValue reports whether all elements are finite.

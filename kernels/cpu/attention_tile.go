@@ -7,67 +7,147 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// attnKernels are the inner loops of attention on one path and one type of cache.
+// attnKernels are the inner loops of attention on one path and one type of cache. The plain ones document the others.
 //
-// Their matmul differs from that of package cpu's linear layers in its left operand: rows as they lie in memory, because softmax makes
-// and uses rows. The right operand is a panel as everywhere, the chain is the same.
+// Their matmuls differ from those of linear layers in the left operand A: rows as they lie in memory, because softmax makes and uses
+// rows. The right operand is panels as everywhere, the chains are the same.
 type attnKernels struct {
-	mr   int // rows of a tile at most
-	size int // bytes of an element of A: 2 if bf16 is multiplied as such, else 4, rounded to BF16 where the cache is
-	// matmul: c[rows][32] = a[rows][steps] b[steps][32], from c if chain; lda and ldc are in bytes.
-	matmul func(rows, steps int, a unsafe.Pointer, lda int, b unsafe.Pointer, c unsafe.Pointer, ldc int, chain bool)
-	// pack makes a row of A from x, zeros beyond it.
-	pack func(a unsafe.Pointer, n int, x []float32)
+	mr     int // rows of a tile at most
+	size   int // bytes of an element of A: 2 if bf16 is multiplied as such; else 4, rounded to BF16 where the cache is
+	scores [maxTile + 1]func(*attnTile)
+	values [maxTile + 1]func(*attnTile)
 	// softmax makes p = exp(scale*s - m), m the largest scale*s, of the scores s, rounded to A's elements, with zeros in p[len(s):n],
-	// and returns m and the sum (16 lanes) of the unrounded p. s is overwritten.
+	// and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32 elements in s and p.
 	softmax func(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32)
-	// fold: o = o*old + part*new.
-	fold func(o, part []float32, old, new float32)
-	// divide: y = o / by.
-	divide func(y, o []float32, by float32)
-	// probs makes p = exp(scale*s - lse) and ds = scale*p*(dp - delta) of a row, in place of s and dp.
+	fold    func(o, part []float32, old, new float32)
+	divide  func(y, o []float32, by float32)
+	// probs makes p = exp(scale*s - lse) and ds = scale*p*(dp - delta), in place of s and dp.
 	probs func(s, dp []float32, scale, lse, delta float32)
+	// transpose and turnPage (nil: only the plain one) rearrange blocks for the backward.
+	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
+	turnPage  func(keys, values, k, v []uint32, dim int)
 }
 
-var attnPlainF32 = attnKernels{
-	mr: 4, size: 4, matmul: matmulF32, pack: packF32, softmax: softmaxF32, fold: fold2, divide: divide, probs: probs,
+// attnTile is a matmul of rows of A with panels. Assembly reads it by the names of its fields.
+//
+//	scores: for each panel i of n: C[rows][32 columns from 32i] = A[rows][steps] b[i][steps][32]
+//	values: C[rows][32 columns] = sum over panels i, in order, of A[rows][steps of i] b[i][steps of i][32], from C if chain
+type attnTile struct {
+	rows  int
+	a     unsafe.Pointer
+	lda   int             // bytes from row to row
+	b     *unsafe.Pointer // n panels, off bytes from where they point to
+	off   int
+	n     int
+	steps int // of each panel
+	last  int // values: of the last one
+	c     unsafe.Pointer
+	ldc   int // bytes from row to row
+	chain int // 0 or 1
 }
 
-var attnPlainBF16 = attnKernels{
-	mr: 4, size: 4, matmul: matmulBF16, pack: packWide, softmax: softmaxWide, fold: fold2, divide: divide, probs: probs,
+// run computes any number of rows in tiles of about equal height.
+func (t attnTile) run(mr int, tiles *[maxTile + 1]func(*attnTile)) {
+	rows, a, c := t.rows, t.a, t.c
+	nt := (rows + mr - 1) / mr
+	for i := range nt {
+		lo, hi := rows*i/nt, rows*(i+1)/nt
+		t.rows, t.a, t.c = hi-lo, unsafe.Add(a, lo*t.lda), unsafe.Add(c, lo*t.ldc)
+		tiles[t.rows](&t)
+	}
+}
+
+var (
+	attnPlainF32 = attnKernels{
+		mr: 4, size: 4, scores: plainTiles(scoresWith(stepsF32)), values: plainTiles(valuesWith(stepsF32)),
+		softmax: softmaxF32, fold: fold2, divide: divide, probs: probs, transpose: transpose,
+	}
+	attnPlainBF16 = attnKernels{
+		mr: 4, size: 4, scores: plainTiles(scoresWith(stepsBF16)), values: plainTiles(valuesWith(stepsBF16)),
+		softmax: softmaxWide, fold: fold2, divide: divide, probs: probs, transpose: transpose,
+	}
+)
+
+func plainTiles(f func(*attnTile)) (all [maxTile + 1]func(*attnTile)) {
+	for i := range all {
+		all[i] = f
+	}
+	return all
 }
 
 // attn returns the loops for a cache of type t.
 func (d *Device) attn(t kernels.DType) *attnKernels { return attnOf(d.isa, t) }
 
-func matmulF32(rows, steps int, a unsafe.Pointer, lda int, b, c unsafe.Pointer, ldc int, chain bool) {
-	for i := range rows {
-		y := at[[panelCols]float32](c, i*ldc)
-		if !chain {
-			clear(y[:])
+// row makes a row of A of n elements from x, zeros beyond it.
+func (k *attnKernels) row(r *rowKernels, a unsafe.Pointer, t kernels.DType, n int, x []float32) {
+	switch {
+	case k.size == 2:
+		y := unsafe.Slice((*uint16)(a), n)
+		r.narrow(y[:len(x)], x)
+		clear(y[len(x):])
+	case t == kernels.BF16:
+		y := unsafe.Slice((*float32)(a), n)
+		r.round(y[:len(x)], x)
+		clear(y[len(x):])
+	default:
+		packF32(a, n, x)
+	}
+}
+
+// stepsF32 continues the chains c of a row by steps of a and a panel b, and returns the bytes of a that it took.
+func stepsF32(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
+	for s := range steps {
+		x := *at[float32](a, 4*s)
+		for j, w := range at[[panelCols]float32](b, 4*panelCols*s) {
+			c[j] = num.FMA32(x, w, c[j])
 		}
-		for s := range steps {
-			x := *at[float32](a, i*lda+4*s)
-			for j, w := range at[[panelCols]float32](b, 4*panelCols*s) {
-				y[j] = num.FMA32(x, w, y[j])
+	}
+	return 4 * steps
+}
+
+// stepsBF16: see tileBF16.
+func stepsBF16(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
+	for s := range steps {
+		x := at[[2]float32](a, 8*s)
+		for j, u := range at[[panelCols]uint32](b, 4*panelCols*s) {
+			v := float32(x[1]*float(u&0xffff0000)) + c[j]
+			c[j] = float32(x[0]*float(u<<16)) + v
+		}
+	}
+	return 8 * steps
+}
+
+type chainSteps32 func(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int
+
+func scoresWith(f chainSteps32) func(*attnTile) {
+	return func(t *attnTile) {
+		for r := range t.rows {
+			for i, b := range unsafe.Slice(t.b, t.n) {
+				var c [panelCols]float32
+				f(&c, unsafe.Add(t.a, r*t.lda), unsafe.Add(b, t.off), t.steps)
+				*at[[panelCols]float32](t.c, r*t.ldc+4*panelCols*i) = c
 			}
 		}
 	}
 }
 
-// matmulBF16: see tileBF16.
-func matmulBF16(rows, steps int, a unsafe.Pointer, lda int, b, c unsafe.Pointer, ldc int, chain bool) {
-	for i := range rows {
-		y := at[[panelCols]float32](c, i*ldc)
-		if !chain {
-			clear(y[:])
-		}
-		for s := range steps {
-			x := at[[2]float32](a, i*lda+8*s)
-			for j, u := range at[[panelCols]uint32](b, 4*panelCols*s) {
-				v := float32(x[1]*float(u&0xffff0000)) + y[j]
-				y[j] = float32(x[0]*float(u<<16)) + v
+func valuesWith(f chainSteps32) func(*attnTile) {
+	return func(t *attnTile) {
+		for r := range t.rows {
+			var c [panelCols]float32
+			y := at[[panelCols]float32](t.c, r*t.ldc)
+			if t.chain != 0 {
+				c = *y
 			}
+			a := unsafe.Add(t.a, r*t.lda)
+			for i, b := range unsafe.Slice(t.b, t.n) {
+				steps := t.steps
+				if i == t.n-1 {
+					steps = t.last
+				}
+				a = unsafe.Add(a, f(&c, a, unsafe.Add(b, t.off), steps))
+			}
+			*y = c
 		}
 	}
 }
@@ -77,29 +157,25 @@ func packF32(a unsafe.Pointer, n int, x []float32) {
 	clear(y[copy(y, x):])
 }
 
-func packWide(a unsafe.Pointer, n int, x []float32) {
-	y := unsafe.Slice((*float32)(a), n)
-	num.RoundBF16Slice(y[:len(x)], x)
-	clear(y[len(x):])
-}
-
 func softmaxF32(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32) {
-	for i := range s {
-		s[i] *= scale
-	}
-	m = maximum(s)
-	var a lanes16
+	y := unsafe.Slice((*float32)(p), n)
 	for i, x := range s {
-		s[i] = exp(x - m)
-		a[i%16] += s[i]
+		y[i] = x * scale
 	}
-	packF32(p, n, s)
+	m = maximum(y[:len(s)])
+	var a lanes16
+	for i, x := range y[:len(s)] {
+		y[i] = exp(x - m)
+		a[i%16] += y[i]
+	}
+	clear(y[len(s):])
 	return m, a.sum()
 }
 
 func softmaxWide(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32) {
-	m, sum = softmaxF32(unsafe.Pointer(unsafe.SliceData(s)), len(s), s, scale)
-	packWide(p, n, s)
+	m, sum = softmaxF32(p, n, s, scale)
+	y := unsafe.Slice((*float32)(p), n)
+	num.RoundBF16Slice(y, y)
 	return m, sum
 }
 

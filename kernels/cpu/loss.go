@@ -231,6 +231,9 @@ func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, ta
 // continueDX is MatMulDX whose chains go on from dx if chain.
 func (d *Device) continueDX(dx, dy kernels.Tensor, w *weight, chain bool) {
 	k, in := d.gemm.of(w.t), f32(dy)
+	if w.t == kernels.Q8 {
+		k = &d.gemm.bf16
+	}
 	d.multiply(&product{
 		m: dx.Rows, n: w.k, steps: k.steps(w.n), kernels: k, c: f32(dx), ldc: dx.Stride, chain: chain,
 		packA:     func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },

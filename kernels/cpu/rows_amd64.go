@@ -48,9 +48,68 @@ func byBlocks[D, S any](fast, plain func(dst []D, src []S)) func(dst []D, src []
 	}
 }
 
-func attnOf(_ isa, t kernels.DType) *attnKernels {
-	if t == kernels.F32 {
+func attnOf(i isa, t kernels.DType) *attnKernels {
+	switch {
+	case t == kernels.F32 && (i == avx512 || i == avx512bf16):
+		return &attnF32AVX512
+	case t == kernels.F32 && i == avx2:
+		return &attnF32AVX2
+	case t == kernels.F32:
 		return &attnPlainF32
+	case i == avx512bf16:
+		return &attnBF16
+	case i == avx512:
+		return &attnWideAVX512
+	case i == avx2:
+		return &attnWideAVX2
 	}
 	return &attnPlainBF16
+}
+
+var (
+	attnBF16 = attnKernels{
+		mr: 14, size: 2, scores: scoresBF16avx512bf16s, values: valuesBF16avx512bf16s,
+		softmax: softmaxBF16, fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,
+	}
+	attnF32AVX512 = attnKernels{
+		mr: 14, size: 4, scores: scoresF32avx512s, values: valuesF32avx512s,
+		softmax: softmaxF32AVX512, fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512,
+	}
+	attnWideAVX512 = attnKernels{
+		mr: 13, size: 4, scores: scoresBF16avx512s, values: valuesBF16avx512s,
+		softmax: softmaxWideAVX512, fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,
+	}
+	attnF32AVX2 = attnKernels{
+		mr: 6, size: 4, scores: scoresF32avx2s, values: valuesF32avx2s,
+		softmax: softmaxF32AVX2, fold: fold2AVX2, divide: divideAVX2, probs: probsAVX2, transpose: transpose,
+	}
+	attnWideAVX2 = attnKernels{
+		mr: 6, size: 4, scores: scoresBF16avx2s, values: valuesBF16avx2s,
+		softmax: softmaxWideAVX2, fold: fold2AVX2, divide: divideAVX2, probs: probsAVX2, transpose: transpose,
+	}
+)
+
+// transposeAVX512 transposes blocks of 16 x 16.
+func transposeAVX512(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	full := cols &^ 15
+	if rows%16 != 0 || full == 0 {
+		transpose(dst, ldd, src, lds, rows, cols)
+		return
+	}
+	for r := 0; r < rows; r += 16 {
+		t := turn16{dst: ptr(dst[r:]), stride: 4 * ldd, blocks: full / 16}
+		for i := range t.rows {
+			t.rows[i] = ptr(src[(r+i)*lds:])
+		}
+		turnWords(&t)
+		if full < cols {
+			transpose(dst[full*ldd+r:], ldd, src[r*lds+full:], lds, 16, cols-full)
+		}
+	}
+}
+
+// turnPageBF16 is turnPage without infinities, for whole panels: blocks of 32 x 32 that are weights' to turnBF16.
+func turnPageBF16(keys, values, k, v []uint32, dim int) {
+	turnBF16(ptr(keys), ptr(k), 4*16*panelCols, dim/panelCols)
+	turnBF16(ptr(values), ptr(v), 4*16*panelCols, dim/panelCols)
 }

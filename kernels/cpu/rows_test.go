@@ -72,7 +72,10 @@ type rowCase struct {
 var rowCases = []rowCase{
 	{"sumSquares", 1, func(k *rowKernels, x [][]float32, _ []float32) []float32 { return []float32{k.sumSquares(x[0])} }},
 	{"dot", 2, func(k *rowKernels, x [][]float32, _ []float32) []float32 { return []float32{k.dot(x[0], x[1])} }},
-	{"scaleRow", 3, func(k *rowKernels, x [][]float32, a []float32) []float32 { k.scaleRow(x[0], x[1], x[2], a[0]); return nil }},
+	{"scaleRow", 3, func(k *rowKernels, x [][]float32, a []float32) []float32 {
+		k.scaleRow(x[0], x[1], x[2], a[0])
+		return nil
+	}},
 	{"normDot", 3, func(k *rowKernels, x [][]float32, _ []float32) []float32 {
 		return []float32{k.normDot(x[0], x[1], x[2])}
 	}},
@@ -84,8 +87,14 @@ var rowCases = []rowCase{
 		k.normBackAdd(x[0], x[1], x[2], x[3], a[0], a[1])
 		return nil
 	}},
-	{"normWeight", 3, func(k *rowKernels, x [][]float32, a []float32) []float32 { k.normWeight(x[0], x[1], x[2], a[0]); return nil }},
-	{"rotate", 4, func(k *rowKernels, x [][]float32, _ []float32) []float32 { k.rotate(x[0], x[1], x[2], x[3]); return nil }},
+	{"normWeight", 3, func(k *rowKernels, x [][]float32, a []float32) []float32 {
+		k.normWeight(x[0], x[1], x[2], a[0])
+		return nil
+	}},
+	{"rotate", 4, func(k *rowKernels, x [][]float32, _ []float32) []float32 {
+		k.rotate(x[0], x[1], x[2], x[3])
+		return nil
+	}},
 	{"rotateBack", 4, func(k *rowKernels, x [][]float32, _ []float32) []float32 {
 		k.rotateBack(x[0], x[1], x[2], x[3])
 		return nil

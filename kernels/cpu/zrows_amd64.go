@@ -65,9 +65,6 @@ func scanExpAVX512(logits []float32, most, invTemp float32) (sum, dot float32)
 func gradientAVX512(dz, z []float32, c *logitGradient)
 
 //go:noescape
-func probsAVX512(s, dp []float32, scale, lse, delta float32)
-
-//go:noescape
 func narrowAVX512(dst []uint16, src []float32)
 
 //go:noescape
@@ -135,9 +132,6 @@ func scanExpAVX2(logits []float32, most, invTemp float32) (sum, dot float32)
 
 //go:noescape
 func gradientAVX2(dz, z []float32, c *logitGradient)
-
-//go:noescape
-func probsAVX2(s, dp []float32, scale, lse, delta float32)
 
 //go:noescape
 func narrowAVX2(dst []uint16, src []float32)
