@@ -128,16 +128,13 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m track.Metrics) error
 	if len(t.Eval) == 0 || step != t.Config.Schedule.TotalSteps && (every <= 0 || step%every != 0) {
 		return nil
 	}
-	r := t.Roller
-	r.Runner.Config.Sampling = episode.Sampling{}
-	groups, err := r.Roll(ctx, t.Eval, 1, nil, t.Config.Schedule.Seed, purposeEval, step, t.Config.Schedule.TotalSteps, 0, "")
+	all, err := t.Roller.Evaluate(ctx, t.Eval, t.Config.Schedule.Seed, step)
 	if err != nil {
 		return err
 	}
-	var all []*episode.Episode
 	var sources []string
-	for i, g := range groups {
-		all, sources = append(all, g...), append(sources, t.Eval[i].DataSource)
+	for i := range all {
+		sources = append(sources, t.Eval[i].DataSource)
 	}
 	for _, s := range Report(all, sources) {
 		m["val/"+s.Source+"/f1"], m["val/"+s.Source+"/em"], m["val/"+s.Source+"/sub_em"] = s.F1, s.EM, s.SubEM

@@ -94,6 +94,20 @@ func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, onl
 	return out, g.Wait()
 }
 
+// Evaluate runs one greedy episode a question, in order. step is recorded, and keys what the search engine draws.
+func (r Roller) Evaluate(ctx context.Context, questions []data.Question, seed uint64, step int) ([]*episode.Episode, error) {
+	r.Runner.Config.Sampling = episode.Sampling{}
+	groups, err := r.Roll(ctx, questions, 1, nil, seed, purposeEval, step, max(step, 1), 0, "")
+	if err != nil {
+		return nil, err
+	}
+	var all []*episode.Episode
+	for _, g := range groups {
+		all = append(all, g...)
+	}
+	return all, nil
+}
+
 // score gives every episode of question i its reward; under a shuffled reward against the answers of another question.
 func score(groups [][]*episode.Episode, questions []data.Question, rw reward.Reward, seed uint64) {
 	from := make([]int, len(questions))
