@@ -15,31 +15,30 @@ type addedToken struct {
 	Special    bool   `json:"special"`     // control token: left out by a decoding that skips them
 }
 
-// matcher finds added tokens in text: at the leftmost place, the longest one.
+// matcher finds added tokens in text: at the leftmost place, the longest one. It is a tree of their bytes.
 type matcher struct {
 	nodes []trieNode
 	first [256]bool // bytes with which a token begins
 }
 
+// trieNode is a byte behind its parent's; node 0 is the root. Siblings form a list.
 type trieNode struct {
-	token *addedToken
-	next  map[byte]int32
+	token          *addedToken // that ends here
+	child, sibling int32       // 0: none
+	char           byte
 }
 
 // newMatcher builds a matcher of contents[i] for tokens[i]; nil without any.
 func newMatcher(contents []string, tokens []*addedToken) *matcher {
-	m := &matcher{nodes: []trieNode{{}}}
+	m := &matcher{nodes: make([]trieNode, 1)}
 	for k, content := range contents {
 		at := int32(0)
 		for i := range len(content) {
-			next, ok := m.nodes[at].next[content[i]]
-			if !ok {
+			next := m.step(at, content[i])
+			if next == 0 {
 				next = int32(len(m.nodes))
-				m.nodes = append(m.nodes, trieNode{})
-				if m.nodes[at].next == nil {
-					m.nodes[at].next = map[byte]int32{}
-				}
-				m.nodes[at].next[content[i]] = next
+				m.nodes = append(m.nodes, trieNode{sibling: m.nodes[at].child, char: content[i]})
+				m.nodes[at].child = next
 			}
 			at = next
 		}
@@ -54,6 +53,14 @@ func newMatcher(contents []string, tokens []*addedToken) *matcher {
 	return m
 }
 
+// step returns the child of a node for a byte, 0 if there is none.
+func (m *matcher) step(at int32, c byte) int32 {
+	for at = m.nodes[at].child; at != 0 && m.nodes[at].char != c; {
+		at = m.nodes[at].sibling
+	}
+	return at
+}
+
 // find returns the first match at or behind i, and its place; nil where there is none.
 func (m *matcher) find(b []byte, i int) (token *addedToken, start, end int) {
 	for ; i < len(b); i++ {
@@ -62,11 +69,9 @@ func (m *matcher) find(b []byte, i int) (token *addedToken, start, end int) {
 		}
 		at := int32(0)
 		for j := i; j < len(b); j++ {
-			next, ok := m.nodes[at].next[b[j]]
-			if !ok {
+			if at = m.step(at, b[j]); at == 0 {
 				break
 			}
-			at = next
 			if t := m.nodes[at].token; t != nil {
 				token, start, end = t, i, j+1
 			}
@@ -129,7 +134,7 @@ func standsAlone(b []byte, start, end int) bool {
 	return true
 }
 
-// split the added tokens of a file into those looked for in raw and in normalised text.
+// matchers splits the added tokens of a file into those looked for in raw and in normalised text.
 func matchers(tokens []addedToken, normalize func(string) string) (raw, normalized *matcher) {
 	var contents [2][]string
 	var found [2][]*addedToken

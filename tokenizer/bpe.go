@@ -33,7 +33,7 @@ const noMerge = math.MaxUint64
 
 func newPairTable(n int) pairTable {
 	bits := uint(8)
-	for 1<<bits < 2*n {
+	for 1<<bits < n+n/2 {
 		bits++
 	}
 	slots := make([]pairSlot, 1<<bits)
@@ -170,22 +170,35 @@ func (m *bpe) merge(st *state, out []int32, piece []byte) []int32 {
 	return append(out, ids...)
 }
 
-// symbols appends the ids that merging starts from.
+// symbols appends the ids that merging starts from. An unknown character waits for the next known one, so that unknown ones can
+// become one; bytes of a fallback go before it, as they do in the reference.
 func (m *bpe) symbols(ids []int32, piece []byte) []int32 {
-	unknown := false // the symbol before is an unknown one
+	waiting := false
+	flush := func() {
+		if waiting {
+			ids, waiting = append(ids, m.unknown), false
+		}
+	}
 	add := func(id int32) {
 		if id >= 0 {
-			ids, unknown = append(ids, id), false
+			flush()
+			ids = append(ids, id)
 			return
 		}
-		if m.unknown >= 0 && !(unknown && m.fuseUnknown) {
-			ids, unknown = append(ids, m.unknown), true
+		if !m.fuseUnknown {
+			flush()
 		}
+		waiting = m.unknown >= 0
 	}
 	if m.vocab.byteLevel {
 		for _, c := range piece {
-			add(m.byteID[c])
+			if id := m.byteID[c]; id >= 0 && !waiting {
+				ids = append(ids, id)
+			} else {
+				add(id)
+			}
 		}
+		flush()
 		return ids
 	}
 	for i := 0; i < len(piece); {
@@ -200,12 +213,13 @@ func (m *bpe) symbols(ids []int32, piece []byte) []int32 {
 		id := m.vocab.find(char)
 		if id < 0 && m.fallback(char) {
 			for _, c := range char {
-				add(m.byteID[c])
+				ids = append(ids, m.byteID[c])
 			}
 			continue
 		}
 		add(id)
 	}
+	flush()
 	return ids
 }
 

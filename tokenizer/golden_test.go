@@ -85,8 +85,7 @@ func TestStreamAsReference(t *testing.T) {
 }
 
 // requirePieces checks that a Decoder's pieces are whole characters and make up text.
-func requirePieces(t testing.TB, tok *Tokenizer, ids []int32, text string) {
-	t.Helper()
+func requirePieces(t require.TestingT, tok *Tokenizer, ids []int32, text string) {
 	d := tok.NewDecoder(false)
 	var got strings.Builder
 	for _, id := range ids {
@@ -97,6 +96,31 @@ func requirePieces(t testing.TB, tok *Tokenizer, ids []int32, text string) {
 	}
 	got.WriteString(d.Flush())
 	require.Equal(t, text, got.String())
+}
+
+// Two small tokenizers whose added tokens have every combination of switches, with a prefix space, unknown characters, byte fallback and
+// both kinds of post-processor (tokenizers 0.23.3; testdata/tiny/make.py).
+func TestTinyAsReference(t *testing.T) {
+	for _, name := range []string{"tiny-bytes", "tiny-metaspace"} {
+		t.Run(name, func(t *testing.T) {
+			tok, err := Open("testdata/tiny/" + name + ".json")
+			require.NoError(t, err)
+			eachLine(t, "testdata/tiny/"+name+".jsonl", func(n int, l struct {
+				Text               string
+				ParseSpecial       bool `json:"parse_special"`
+				AddSpecial         bool `json:"add_special"`
+				IDs                []int32
+				Decoded            string
+				DecodedSkipSpecial string `json:"decoded_skip_special"`
+			}) {
+				ids := tok.Encode(l.Text, EncodeOptions{AddSpecial: l.AddSpecial, ParseSpecial: l.ParseSpecial})
+				require.Equal(t, l.IDs, append([]int32{}, ids...), "line %d: %q", n, l.Text)
+				require.Equal(t, l.Decoded, tok.Decode(ids, false), "line %d", n)
+				require.Equal(t, l.DecodedSkipSpecial, tok.Decode(ids, true), "line %d", n)
+				requirePieces(t, tok, ids, l.Decoded)
+			})
+		})
+	}
 }
 
 // llama.cpp's own vectors: encoding without special tokens, one line of ids a text.

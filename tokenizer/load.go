@@ -272,28 +272,41 @@ func (t *Tokenizer) loadAdded(raw json.RawMessage) error {
 	return t.addTokens(tokens)
 }
 
+// maxAdded bounds the length of an added token: text is compared with them at every place.
+const maxAdded = 4096
+
 // addTokens enters added tokens; those that the vocabulary has keep its id.
 func (t *Tokenizer) addTokens(tokens []addedToken) error {
 	v := t.model.vocab
-	t.added = map[string]int32{}
-	for i := range tokens {
-		a := &tokens[i]
-		if a.Content == "" {
-			continue
-		}
-		if id, ok := t.ID(a.Content); ok {
-			a.ID = int(id)
-		} else if a.ID > 1<<20+16*len(v.arena) {
-			return fmt.Errorf("token id %d is out of all proportion", a.ID)
-		} else if err := v.put(a.ID, []byte(a.Content)); err != nil {
-			return err
-		}
-		t.added[a.Content] = int32(a.ID)
-	}
-	tokens = slices.DeleteFunc(tokens, func(a addedToken) bool { return a.Content == "" })
 	normalize := t.normalize
 	if normalize == nil {
 		normalize = func(s string) string { return s }
+	}
+	t.added = map[string]int32{}
+	total := 0
+	tokens = slices.DeleteFunc(tokens, func(a addedToken) bool { return a.Content == "" })
+	for i := range tokens {
+		a := &tokens[i]
+		text := a.Content // what decoding prints: as it was found in the text
+		if a.Normalized {
+			text = normalize(text)
+		}
+		id, known := t.ID(a.Content)
+		if known {
+			a.ID = int(id)
+		}
+		if !known || text != a.Content {
+			if a.ID > 1<<20+16*len(v.arena) {
+				return fmt.Errorf("token id %d is out of all proportion", a.ID)
+			}
+			if total += len(text); len(text) > maxAdded || total > 1024*maxAdded {
+				return fmt.Errorf("token %d: added tokens may have %d bytes, and %d together", a.ID, maxAdded, 1024*maxAdded)
+			}
+			if err := v.put(a.ID, []byte(text)); err != nil {
+				return err
+			}
+		}
+		t.added[a.Content] = int32(a.ID)
 	}
 	t.raw, t.normalized = matchers(tokens, normalize)
 	t.special = make([]bool, len(v.spans))

@@ -11,7 +11,7 @@ import (
 type vocab struct {
 	arena     []byte
 	spans     []span         // by id
-	slots     []uint64       // open addressing: upper half of the hash, id+1; 0 is free
+	slots     []vocabSlot    // open addressing by bytes
 	raw       map[int32]bool // byte-level: tokens with characters outside the alphabet, kept as they are written
 	rawIDs    map[string]int32
 	byteLevel bool
@@ -21,13 +21,20 @@ type vocab struct {
 // A span is a token's place in the arena; end is 0 for ids that have no token.
 type span struct{ start, end uint32 }
 
+// A vocabSlot holds what a look-up needs: for most tokens, which are short, nothing else is read.
+type vocabSlot struct {
+	word uint64 // the token's bytes if it has up to 8, else its hash
+	span
+	id int32 // counted from 1; 0 is a free slot
+}
+
 // maxID bounds ids: the cache of encoded pieces packs them into 24 bits, and one hostile id must not allocate gigabytes.
 const maxID = 1<<24 - 1
 
 func newVocab(byteLevel bool, sizeHint int) *vocab {
 	n := 1 << bits.Len(uint(sizeHint*3/2|255))
 	return &vocab{
-		arena: make([]byte, 1, 8*sizeHint+64), spans: make([]span, 0, sizeHint+512), slots: make([]uint64, n),
+		arena: make([]byte, 1, 8*sizeHint+64), spans: make([]span, 0, sizeHint+512), slots: make([]vocabSlot, n),
 		raw: map[int32]bool{}, rawIDs: map[string]int32{}, byteLevel: byteLevel,
 	}
 }
@@ -58,6 +65,8 @@ func (v *vocab) put(id int, token []byte) error {
 	if v.byteLevel {
 		if v.arena, spelled = fromAlphabet(v.arena, token); !spelled {
 			v.raw[int32(id)] = true
+		} else if len(v.raw) > 0 {
+			delete(v.raw, int32(id))
 		}
 	}
 	if !spelled {
@@ -73,42 +82,44 @@ func (v *vocab) put(id int, token []byte) error {
 	return nil
 }
 
+// insert enters a token in the table.
 func (v *vocab) insert(b []byte, id int32) {
-	h := hashBytes(b)
+	h, word := hashBytes(b)
 	mask := uint64(len(v.slots) - 1)
 	for p := h & mask; ; p = (p + 1) & mask {
-		s := v.slots[p]
-		if s == 0 || s>>32 == h>>32 && string(v.bytes(int32(uint32(s))-1)) == string(b) { // a repeated token: the last one counts
-			v.slots[p] = h>>32<<32 | uint64(id+1)
+		if s := &v.slots[p]; s.id == 0 || v.is(s, word, b) { // free, or the same token again: the last one counts
+			*s = vocabSlot{word, v.spans[id], id + 1}
 			return
 		}
 	}
 }
 
+// is says whether a taken slot holds the token b.
+func (v *vocab) is(s *vocabSlot, word uint64, b []byte) bool {
+	return s.word == word && int(s.end-s.start) == len(b) && (len(b) <= 8 || string(v.arena[s.start:s.end]) == string(b))
+}
+
 func (v *vocab) grow() {
 	old := v.slots
-	v.slots = make([]uint64, 2*len(old))
+	v.slots = make([]vocabSlot, 2*len(old))
 	for _, s := range old {
-		if s != 0 {
-			id := int32(uint32(s)) - 1
-			v.insert(v.bytes(id), id)
+		if s.id != 0 {
+			v.insert(v.arena[s.start:s.end], s.id-1)
 		}
 	}
 }
 
 // find returns the id of the token with these bytes, -1 if there is none.
 func (v *vocab) find(b []byte) int32 {
-	h := hashBytes(b)
+	h, word := hashBytes(b)
 	mask := uint64(len(v.slots) - 1)
 	for p := h & mask; ; p = (p + 1) & mask {
-		s := v.slots[p]
-		if s == 0 {
+		s := &v.slots[p]
+		if s.id == 0 {
 			return -1
 		}
-		if s>>32 == h>>32 {
-			if id := int32(uint32(s)) - 1; string(v.bytes(id)) == string(b) {
-				return id
-			}
+		if v.is(s, word, b) {
+			return s.id - 1
 		}
 	}
 }
@@ -125,21 +136,30 @@ func (v *vocab) bytes(id int32) []byte {
 	return v.arena[s.start:s.end:s.end]
 }
 
-// hashBytes mixes eight bytes a step by the high and low halves of a 128-bit product.
-func hashBytes(b []byte) uint64 {
+// hashBytes returns a hash, and the word that a slot keeps. It mixes eight bytes a step by the halves of a 128-bit product.
+func hashBytes(b []byte) (h, word uint64) {
 	const k0, k1 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
-	h := uint64(len(b)) * k1
-	for len(b) >= 8 {
+	n := len(b)
+	h = uint64(n) * k1
+	for len(b) > 8 {
 		h = mix(h^binary.LittleEndian.Uint64(b), k0)
 		b = b[8:]
 	}
-	var tail uint64
-	if len(b) >= 4 {
-		tail = uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[len(b)-4:]))<<32
-	} else if len(b) > 0 {
-		tail = uint64(b[0]) | uint64(b[len(b)/2])<<8 | uint64(b[len(b)-1])<<16
+	switch {
+	case len(b) == 8:
+		word = binary.LittleEndian.Uint64(b)
+	case len(b) >= 4:
+		word = uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[len(b)-4:]))<<(8*uint(len(b)-4))
+	default:
+		for i, c := range b {
+			word |= uint64(c) << (8 * i)
+		}
 	}
-	return mix(h^tail, k1)
+	h = mix(h^word, k1)
+	if n > 8 {
+		word = h
+	}
+	return h, word
 }
 
 func mix(a, b uint64) uint64 {
