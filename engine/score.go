@@ -43,13 +43,26 @@ func (e *Engine) Score(ctx context.Context, model string, a *model.Adapter, ids 
 	if err := e.await(ctx, j); err != nil {
 		return Scores{}, fmt.Errorf("scoring with %s: %w", model, err)
 	}
-	for i, lp := range j.scores.Logprobs {
-		if math.IsNaN(float64(lp)) {
-			return Scores{}, fmt.Errorf("scoring with %s: the model gave no number at position %d: its weights are damaged", model, j.from+i)
-		}
+	if at := j.noNumber(); at >= 0 {
+		return Scores{}, fmt.Errorf("scoring with %s: the model gave no number at position %d: its weights are damaged", model, at)
 	}
 	j.scores.CachedTokens = j.q.cached
 	return j.scores, nil
+}
+
+// noNumber is the first position that is predicted with NaN, or -1.
+func (j *job) noNumber() int {
+	for i, lp := range j.scores.Logprobs {
+		if lp != lp {
+			return j.from + i
+		}
+	}
+	for _, top := range j.scores.Top {
+		if top.Logprob != top.Logprob {
+			return len(j.q.ids)
+		}
+	}
+	return -1
 }
 
 func (e *Engine) scoring(name string, a *model.Adapter, ids []int32, o ScoreOptions) (*job, error) {
