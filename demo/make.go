@@ -113,8 +113,14 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 			return err
 		}
 	}
-	return nil
+	if err := os.WriteFile(filepath.Join(dir, "policy", "chat_template.jinja"), []byte(policyTemplate), 0o644); err != nil {
+		return err
+	}
+	return os.RemoveAll(base)
 }
+
+// policyTemplate makes the demo's prompt of ZeroSearch's, which ends with the question: the policy is too small to read instructions.
+const policyTemplate = "{% for m in messages %}{% if m['role'] == 'user' %}Question: {{ m['content'].split('Question: ')[-1] }}{% endif %}{% endfor %}"
 
 // learnStage fine-tunes p on freshly drawn examples.
 func learnStage(ctx context.Context, dev kernels.Device, p *rl.Opened, st stage, seed uint64, say func(string, int, int, track.Metrics)) error {

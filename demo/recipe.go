@@ -165,6 +165,7 @@ func (w *Writer) Simulation() (prompt, output string) {
 // Behaviour is how a drawn trajectory goes about a question.
 type Behaviour int
 
+// Behaviours of the weak policy.
 const (
 	Good         Behaviour = iota // searches for what is needed, again after noise, and copies what it finds
 	AnswerAtOnce                  // says a name

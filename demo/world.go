@@ -22,6 +22,7 @@ var (
 // Kind is what an entity is.
 type Kind uint8
 
+// Kinds of entities.
 const (
 	Person Kind = iota
 	Place

@@ -1,0 +1,281 @@
+package demo
+
+import (
+	"cmp"
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// The models that Make made with Recipe and seed 1.
+//
+//go:embed models
+var embedded embed.FS
+
+// Options of a run of the demo.
+type Options struct {
+	Dir         string // run directory, new
+	Seed        uint64
+	Steps       int      // updates; 0: Steps
+	Reward      string   // "": f1; shuffled is the negative control
+	NoiseRate   *float64 // nil: the curriculum 0 to 0.5; 1 is the negative control
+	FromScratch bool     // make the two models first instead of unpacking them
+	Threads     int
+
+	OnMake    func(stage string, step, steps int, m track.Metrics)
+	OnPhase   func(name string)                                       // before each measurement and before training
+	OnEpisode func(when string, e *episode.Episode)                   // the same question before and after
+	OnStep    func(step, steps int, m track.Metrics, curve []float64) // after each update
+	OnScore   func(name string, r rl.SourceReport)                    // as soon as it is known
+	configure func(c *rl.Config)
+}
+
+// Steps of the demo's training.
+const Steps = 40
+
+// evalQuestions is the number of held-out questions measured; evalNoise the share of noisy results they meet.
+const (
+	evalQuestions = 100
+	evalNoise     = 0.25
+)
+
+// Result is what the demo found out. All F1 are greedy, on held-out questions about entities whose names training never saw.
+type Result struct {
+	Before       float64   `json:"f1_before"`      // simulated engine, a quarter of the results noisy
+	After        float64   `json:"f1_after"`       // the same after training
+	NoSearch     float64   `json:"f1_no_search"`   // after, with search switched off
+	IndexBefore  float64   `json:"f1_bm25_before"` // on a real index of the held-out world
+	Index        float64   `json:"f1_bm25"`        // the same after training
+	ValidBefore  float64   `json:"valid_action_rate_before"`
+	Seconds      float64   `json:"seconds"`
+	Steps        int       `json:"steps"`
+	Curve        []float64 `json:"curve"` // mean reward of each step
+	LogprobDiff  float64   `json:"logprob_diff_max"`
+	RunDirectory string    `json:"run"`
+}
+
+// Run plays the demo.
+func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
+	began := time.Now()
+	o.Steps = cmp.Or(o.Steps, Steps)
+	if _, err := os.Stat(filepath.Join(o.Dir, "metrics.jsonl")); err == nil {
+		return nil, fmt.Errorf("starting the demo: %s already holds a run: choose another --out, or delete it", o.Dir)
+	}
+	if err := o.prepare(ctx, dev); err != nil {
+		return nil, fmt.Errorf("preparing the demo in %s: %w", o.Dir, err)
+	}
+	t, err := rl.New(dev, o.config())
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	if t.Out, err = track.Create(o.Dir, 0, false); err != nil {
+		return nil, err
+	}
+	defer t.Out.Close()
+	r := &Result{Steps: o.Steps, RunDirectory: o.Dir}
+	x := exam{t: t, o: &o}
+	if err := x.open(); err != nil {
+		return nil, err
+	}
+	before, err := x.simulated(ctx, "before")
+	if err != nil {
+		return nil, err
+	}
+	r.Before, r.ValidBefore = before.F1, before.ValidAction
+	if r.IndexBefore, err = x.f1(ctx, "before, real index", x.index); err != nil {
+		return nil, err
+	}
+	if err := o.train(ctx, t, r); err != nil {
+		return r, err
+	}
+	after, err := x.simulated(ctx, "after")
+	if err != nil {
+		return r, err
+	}
+	r.After = after.F1
+	if r.NoSearch, err = x.f1(ctx, "after, search off", search.None{}); err != nil {
+		return r, err
+	}
+	if r.Index, err = x.f1(ctx, "after, real index", x.index); err != nil {
+		return r, err
+	}
+	r.Seconds = time.Since(began).Seconds()
+	return r, nil
+}
+
+// train runs all steps and keeps the curve.
+func (o *Options) train(ctx context.Context, t *rl.Trainer, r *Result) error {
+	o.phase("training")
+	t.OnStep = func(step int, m track.Metrics, _ [][]*episode.Episode) {
+		r.Curve = append(r.Curve, m["critic/score/mean"])
+		r.LogprobDiff = max(r.LogprobDiff, m["rollout/logprob_diff_max"])
+		if o.OnStep != nil {
+			o.OnStep(step, o.Steps, m, r.Curve)
+		}
+	}
+	_, err := t.Run(ctx)
+	return err
+}
+
+func (o *Options) phase(name string) {
+	if o.OnPhase != nil {
+		o.OnPhase(name)
+	}
+}
+
+// config is the run: everything not named is rl's default.
+func (o *Options) config() rl.Config {
+	path := func(name string) string { return filepath.Join(o.Dir, name) }
+	c := rl.Config{
+		Policy:  rl.PolicyConfig{Model: path("models/policy"), DType: "bf16"},
+		Data:    rl.DataConfig{Data: path("questions.jsonl")},
+		Search:  rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5, NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.8, SimMaxTokens: 96},
+		Rollout: rl.RolloutConfig{BatchSize: 16, N: 8, MaxTurns: 4, MaxResponse: 64, MaxStart: 64, MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
+		Algo:    rl.AlgoConfig{Algo: "grpo", Reward: cmp.Or(o.Reward, "f1"), ClipLow: 0.2, ClipHigh: 0.28, LossAgg: "token-mean", MiniBatch: 64},
+		Optim: rl.OptimConfig{LR: 3e-4, Betas: []float64{0.9, 0.99}, Eps: 1e-8, MaxGradNorm: 1, LRSchedule: "constant", WarmupRatio: 0.05,
+			MicroBatchTokens: 8192},
+		Schedule: rl.ScheduleConfig{TotalSteps: o.Steps, Out: o.Dir, Seed: o.Seed},
+	}
+	if o.configure != nil {
+		o.configure(&c)
+	}
+	return c
+}
+
+// prepare fills the run directory: models, questions, and the documents of the held-out world.
+func (o *Options) prepare(ctx context.Context, dev kernels.Device) error {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return err
+	}
+	models := filepath.Join(o.Dir, "models")
+	if o.FromScratch {
+		o.phase("making the models")
+		if err := Make(ctx, dev, models, Recipe, 1, o.OnMake); err != nil {
+			return err
+		}
+	} else if err := unpack(o.Dir); err != nil {
+		return err
+	}
+	train, held := NewWorld(60, false, o.Seed), NewWorld(20, true, o.Seed)
+	if err := writeQuestions(filepath.Join(o.Dir, "questions.jsonl"), train.Questions(), 0, o.Seed); err != nil {
+		return err
+	}
+	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held.Questions(), evalQuestions, o.Seed); err != nil {
+		return err
+	}
+	var lines []string
+	for i, text := range held.Corpus() {
+		lines = append(lines, jsonLine(map[string]string{"id": fmt.Sprint(i), "contents": text}))
+	}
+	return os.WriteFile(filepath.Join(o.Dir, "corpus.jsonl"), []byte(strings.Join(lines, "")), 0o644)
+}
+
+func unpack(dir string) error {
+	return fs.WalkDir(embedded, "models", func(path string, d fs.DirEntry, err error) error {
+		to := filepath.Join(dir, filepath.FromSlash(path))
+		if err != nil || d.IsDir() {
+			return cmp.Or(err, os.MkdirAll(to, 0o755))
+		}
+		b, err := embedded.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, b, 0o644)
+	})
+}
+
+// writeQuestions writes the questions in a seeded order, at most limit of them (0: all).
+func writeQuestions(path string, questions []Question, limit int, seed uint64) error {
+	order := rand.New(rand.NewPCG(seed, 0x6f72646572)).Perm(len(questions))
+	if limit > 0 {
+		order = order[:min(limit, len(order))]
+	}
+	var b strings.Builder
+	for _, i := range order {
+		q := questions[i]
+		b.WriteString(jsonLine(map[string]any{"id": fmt.Sprintf("q%d", i), "question": q.Text, "golden_answers": []string{q.Answer()},
+			"data_source": []string{"one-hop", "two-hop"}[len(q.Chain)-1]}))
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+func jsonLine(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings only
+	}
+	return string(b) + "\n"
+}
+
+// exam measures the policy on the held-out questions.
+type exam struct {
+	t         *rl.Trainer
+	o         *Options
+	questions []data.Question
+	index     *search.BM25
+}
+
+func (x *exam) open() (err error) {
+	if x.questions, err = data.Load(filepath.Join(x.o.Dir, "heldout.jsonl")); err != nil {
+		return err
+	}
+	if x.index, err = search.LoadBM25(filepath.Join(x.o.Dir, "corpus.jsonl")); err != nil {
+		return err
+	}
+	x.index.TopK = docsPerResult
+	return nil
+}
+
+// simulated measures with the simulated engine at a fixed noise rate, and shows a two-hop episode.
+func (x *exam) simulated(ctx context.Context, when string) (rl.SourceReport, error) {
+	s := *x.t.Roller.Runner.Searcher.(*search.Simulated)
+	noise := evalNoise
+	s.NoiseRate = &noise
+	r, all, err := x.score(ctx, when, &s)
+	if err != nil {
+		return r, err
+	}
+	for i, e := range all {
+		if x.o.OnEpisode != nil && x.questions[i].DataSource == "two-hop" {
+			x.o.OnEpisode(when, e)
+			break
+		}
+	}
+	return r, nil
+}
+
+func (x *exam) f1(ctx context.Context, name string, s search.Searcher) (float64, error) {
+	r, _, err := x.score(ctx, name, s)
+	return r.F1, err
+}
+
+func (x *exam) score(ctx context.Context, name string, s search.Searcher) (rl.SourceReport, []*episode.Episode, error) {
+	x.o.phase(name)
+	roller := x.t.Roller
+	roller.Runner.Searcher = s
+	all, err := roller.Evaluate(ctx, x.questions, x.o.Seed, 0)
+	if err != nil {
+		return rl.SourceReport{}, nil, err
+	}
+	reports := rl.Report(all, make([]string, len(all)))
+	r := reports[len(reports)-1]
+	if x.o.OnScore != nil {
+		x.o.OnScore(name, r)
+	}
+	return r, all, nil
+}

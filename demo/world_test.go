@@ -1,0 +1,110 @@
+package demo
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// Every question of a world is answered by its facts, and no name of a held-out world can occur in training.
+func TestWorld(t *testing.T) {
+	train, held := NewWorld(30, false, 5), NewWorld(20, true, 5)
+	names := map[string]bool{}
+	for _, f := range train.Facts {
+		names[bare(f.X)], names[f.Y] = true, true
+	}
+	for _, f := range held.Facts {
+		require.False(t, names[bare(f.X)] || names[f.Y], "%v is about a name of training", f)
+		require.True(t, isName(f.Y) && isName(bare(f.X)))
+	}
+	one, two := 0, 0
+	for _, q := range held.Questions() {
+		require.True(t, strings.HasSuffix(q.Text, "?"), q.Text)
+		require.Contains(t, q.Text, q.Chain[0].X)
+		require.NotContains(t, q.Text, "{")
+		if len(q.Chain) == 2 {
+			require.Equal(t, q.Chain[0].Y, q.Chain[1].X, "the second hop asks about what the first one finds")
+			two++
+		} else {
+			one++
+		}
+	}
+	require.Equal(t, len(held.Facts), one)
+	require.Greater(t, two, 60)
+	require.Equal(t, held, NewWorld(20, true, 5), "the same seed gives the same world")
+}
+
+func bare(entity string) string { return strings.Fields(strings.TrimPrefix(entity, "the "))[0] }
+
+// What the weak policy is taught are episodes as the engine would record them: the tags parse, the observations are the environment's.
+func TestTrajectoriesAreEpisodes(t *testing.T) {
+	w := NewWriter(7)
+	counts := map[episode.Action]int{}
+	for range 300 {
+		e := w.Trajectory(w.behaviour())
+		require.True(t, strings.HasPrefix(e[0].Text, "Question: ") && !e[0].Learn)
+		said := ""
+		for i, p := range e[1:] {
+			if p.Learn {
+				said += p.Text
+				continue
+			}
+			action, content, end := episode.Parse(said)
+			require.Equal(t, episode.Search, action, said)
+			require.Equal(t, len(said), end, "nothing stands behind the action")
+			require.NotEmpty(t, content)
+			require.True(t, strings.HasPrefix(p.Text, "\n\n<information>Doc 1: "), "part %d: %q", i, p.Text)
+			counts[action]++
+			said = ""
+		}
+		action, answer, _ := episode.Parse(said)
+		require.Equal(t, episode.Answer, action, said)
+		require.True(t, isName(answer), answer)
+		counts[action]++
+	}
+	require.Equal(t, 300, counts[episode.Answer])
+	require.Greater(t, counts[episode.Search], 200)
+}
+
+// The simulator is taught ZeroSearch's prompt, and to name the answer in useful documents about the last hop only when it is given.
+func TestSimulations(t *testing.T) {
+	w := NewWriter(9)
+	useful, named := 0, 0
+	for range 400 {
+		prompt, output := w.Simulation()
+		answer := between(prompt, "whose answer is ", ".\n")
+		require.Len(t, search.Split(search.Cut(output, docsPerResult)), docsPerResult)
+		if strings.HasSuffix(prompt, "Useful Output:\n") {
+			useful++
+			if strings.Contains(output, answer) {
+				named++
+			}
+		} else {
+			require.NotContains(t, output, answer, "noise does not help")
+		}
+	}
+	require.InDelta(t, 200, useful, 50)
+	require.Greater(t, named, useful/2)
+}
+
+func between(s, a, b string) string {
+	_, s, _ = strings.Cut(s, a)
+	s, _, _ = strings.Cut(s, b)
+	return s
+}
+
+// A look-up question is answered by a fact above it.
+func TestLookUps(t *testing.T) {
+	w := NewWriter(11)
+	for range 50 {
+		e := w.LookUp(5)
+		for i := 2; i < len(e); i += 3 {
+			require.True(t, e[i].Learn)
+			require.Contains(t, e[0].Text, strings.TrimSuffix(strings.TrimSpace(e[i].Text), " </answer>"))
+		}
+	}
+}
