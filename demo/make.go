@@ -34,9 +34,9 @@ type stage struct {
 func lookUps(steps int) stage {
 	return stage{"look-ups", 2048, steps, 2e-3, func(w *Writer, progress float64) Example {
 		switch {
-		case progress < 0.5 && w.chance(0.5):
+		case progress < 0.3 && w.chance(0.8), progress < 0.7 && w.chance(0.4):
 			return w.Repeat()
-		case progress < 0.3:
+		case progress < 0.5:
 			return w.LookUp(2 + w.rng.IntN(2))
 		}
 		return w.LookUp(3 + w.rng.IntN(5))

@@ -51,7 +51,7 @@ func (w *Writer) fact(r int, x string) Fact {
 // Repeat is a list of names and words, said twice: the second time is predictable from the first. It is what makes copying form.
 func (w *Writer) Repeat() Example {
 	var words []string
-	for range 4 + w.rng.IntN(16) {
+	for range 6 + w.rng.IntN(24) {
 		if w.chance(0.7) {
 			words = append(words, w.names.name(false))
 		} else {

@@ -42,6 +42,7 @@ type Options struct {
 	OnStep    func(step, steps int, m track.Metrics, curve []float64) // after each update
 	OnScore   func(name string, r rl.SourceReport)                    // as soon as it is known
 	configure func(c *rl.Config)
+	questions int // held-out questions; 0: evalQuestions
 }
 
 // Steps of the demo's training.
@@ -175,7 +176,7 @@ func (o *Options) prepare(ctx context.Context, dev kernels.Device) error {
 	if err := writeQuestions(filepath.Join(o.Dir, "questions.jsonl"), train.Questions(), 0, o.Seed); err != nil {
 		return err
 	}
-	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held.Questions(), evalQuestions, o.Seed); err != nil {
+	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held.Questions(), cmp.Or(o.questions, evalQuestions), o.Seed); err != nil {
 		return err
 	}
 	var lines []string

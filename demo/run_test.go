@@ -1,0 +1,59 @@
+package demo
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
+	"github.com/zerosearch-go/zerosearch/rl"
+)
+
+// short runs two small steps and returns what they leave behind.
+func short(t *testing.T, threads int, change func(c *rl.Config)) (*Result, map[string][]byte) {
+	dev, err := cpu.New(cpu.Options{Threads: threads})
+	require.NoError(t, err)
+	defer dev.Close()
+	dir := filepath.Join(t.TempDir(), "run")
+	o := Options{Dir: dir, Seed: 3, Steps: 2, questions: 8, configure: func(c *rl.Config) {
+		c.Rollout.BatchSize, c.Rollout.N, c.Algo.MiniBatch = 4, 4, 0
+		if change != nil {
+			change(c)
+		}
+	}}
+	r, err := Run(t.Context(), dev, o)
+	require.NoError(t, err)
+	files := map[string][]byte{}
+	for _, name := range []string{"episodes.jsonl", "checkpoints/step-2/model.safetensors", "checkpoints/step-2/optimizer.safetensors"} {
+		files[name], err = os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+	}
+	return r, files
+}
+
+// The sampler's log-probs are the trainer's, bit for bit, and a run is the same bytes whatever the number of threads and however many
+// episodes are in flight.
+func TestRunIsExact(t *testing.T) {
+	for _, dtype := range []string{"bf16", "f32"} {
+		r, want := short(t, 1, func(c *rl.Config) { c.Policy.DType = dtype })
+		require.Zero(t, r.LogprobDiff, "old log-probs are the trainer's (%s)", dtype)
+		require.Len(t, r.Curve, 2)
+		if dtype == "f32" {
+			continue
+		}
+		_, got := short(t, 2, func(c *rl.Config) { c.Rollout.Concurrency = 3 })
+		for name := range want {
+			require.True(t, string(want[name]) == string(got[name]), "%s differs", name)
+		}
+	}
+}
+
+// A directory that holds a run is not written over.
+func TestRunRefusesAnOldRun(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "metrics.jsonl"), nil, 0o644))
+	_, err := Run(t.Context(), nil, Options{Dir: dir})
+	require.ErrorContains(t, err, "already holds a run")
+}
