@@ -161,16 +161,8 @@ func turnPanelWords(dst []uint32, w *weight, p int) {
 		src := w.panel(0)[p*16*panelCols:]
 		turnBF16(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
 	case w.t == kernels.F32 && (p+1)*panelCols <= w.k:
-		for q := range w.panels() {
-			src := w.panel(q)[p*panelCols*panelCols:]
-			for half := range 2 {
-				t := turn16{dst: unsafe.Pointer(&dst[q*panelCols*panelCols+16*half]), stride: 4 * panelCols, blocks: 2}
-				for i := range t.rows {
-					t.rows[i] = unsafe.Pointer(&src[(16*half+i)*panelCols])
-				}
-				turnWords(&t)
-			}
-		}
+		src := w.panel(0)[p*panelCols*panelCols:]
+		turnF32(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
 	default:
 		turnPanel(dst, w, p)
 	}

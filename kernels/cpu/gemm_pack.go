@@ -119,24 +119,27 @@ func turnBlock(dst []uint32, w *weight, p, q int) {
 		}
 		return
 	}
-	for j := 0; j < rows; j += 2 {
-		step := dst[(q*panelCols+j)/2*panelCols:][:panelCols]
-		for i := range cols {
-			step[i] = uint32(w.bf16At(q*panelCols+j, p*panelCols+i))
-			if j+1 < rows {
-				step[i] |= uint32(w.bf16At(q*panelCols+j+1, p*panelCols+i)) << 16
-			}
-		}
-		clear(step[cols:])
+	var block [panelCols / 2 * panelCols]uint32
+	src := block[:]
+	if w.t == kernels.Q8 {
+		q8Widen(&block, w.block(q, p))
+	} else {
+		src = w.panel(q)[p*len(block):]
 	}
+	turnPairsGo(dst[q*len(block):], src, rows, cols)
 }
 
-// bf16At is element (n, k) of a BF16 or Q8 weight, rounded to BF16.
-func (w *weight) bf16At(n, k int) uint16 {
-	p, col := n/panelCols, n%panelCols
-	if w.t == kernels.Q8 {
-		b := w.block(p, k/q8Group)
-		return num.BF16FromF32(float32(int(b[q8At(col, k%q8Group)])-128) * q8Scale(b, col))
+// turnPairsGo makes of [cols/2][32 n][2 k] the steps [rows/2][32 k][2 n]. What lies beyond rows is zero in panels.
+func turnPairsGo(dst, src []uint32, rows, cols int) {
+	for i := 0; i < cols; i += 2 {
+		from := src[i/2*panelCols:][:panelCols]
+		for j := 0; j < rows; j += 2 {
+			a, b := from[j], from[j+1]
+			to := dst[j/2*panelCols+i:][:2]
+			to[0], to[1] = a&0xffff|b<<16, a>>16|b&0xffff0000
+		}
 	}
-	return uint16(w.panel(p)[k/2*panelCols+col] >> (k % 2 * 16))
+	for j := 0; j < rows; j += 2 {
+		clear(dst[j/2*panelCols+(cols+1)/2*2 : (j/2+1)*panelCols])
+	}
 }

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 
@@ -156,17 +157,28 @@ func packRow(w *weight, panel []uint32, r int, src rowSource, from int) {
 		}
 		return
 	}
-	for s := from; s < w.steps; s++ {
-		u := uint32(src.bf16bits(2 * s))
-		if 2*s+1 < w.k {
-			u |= uint32(src.bf16bits(2*s+1)) << 16
+	whole := w.k / 2
+	switch src.t {
+	case kernels.F32:
+		for s := from; s < whole; s++ {
+			panel[s*panelCols+col] = uint32(num.BF16FromF32(float(src.u32(2*s)))) | uint32(num.BF16FromF32(float(src.u32(2*s+1))))<<16
 		}
-		panel[s*panelCols+col] = u
+	case kernels.BF16:
+		for s := from; s < whole; s++ {
+			panel[s*panelCols+col] = src.u32(s)
+		}
+	default:
+		for s := from; s < whole; s++ {
+			panel[s*panelCols+col] = uint32(src.bf16bits(2*s)) | uint32(src.bf16bits(2*s+1))<<16
+		}
+	}
+	if w.k%2 == 1 {
+		panel[whole*panelCols+col] = uint32(src.bf16bits(w.k - 1))
 	}
 }
 
-func (r rowSource) u16(i int) uint16 { return uint16(r.b[2*i]) | uint16(r.b[2*i+1])<<8 }
-func (r rowSource) u32(i int) uint32 { return uint32(r.u16(2*i)) | uint32(r.u16(2*i+1))<<16 }
+func (r rowSource) u16(i int) uint16 { return binary.LittleEndian.Uint16(r.b[2*i:]) }
+func (r rowSource) u32(i int) uint32 { return binary.LittleEndian.Uint32(r.b[4*i:]) }
 
 // aligned reports whether the row can be seen as float32 in place.
 func (r rowSource) aligned() bool { return uintptr(unsafe.Pointer(unsafe.SliceData(r.b)))%4 == 0 }

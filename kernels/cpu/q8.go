@@ -108,6 +108,18 @@ func q8Row(y []float32, w *weight, r int) {
 	}
 }
 
+// q8Widen makes of a block [16 pairs of k][32 n][2] BF16.
+func q8Widen(dst *[16 * panelCols]uint32, block []byte) {
+	for j := range panelCols {
+		d := q8Scale(block, j)
+		for k := 0; k < q8Group; k += 2 {
+			b := block[q8At(j, k):][:2]
+			lo, hi := float32(int(b[0])-128)*d, float32(int(b[1])-128)*d
+			dst[k/2*panelCols+j] = uint32(num.BF16FromF32(lo)) | uint32(num.BF16FromF32(hi))<<16
+		}
+	}
+}
+
 // q8Scales returns the scale of a group of activations and what to multiply them with; inverse 0: all are quantised to 0.
 func q8Scales(x []float32) (scale, inverse float32) {
 	most := uint32(0)

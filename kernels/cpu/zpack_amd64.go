@@ -23,6 +23,11 @@ func turnWide(t *turn16)
 //go:noescape
 func turnBF16(dst, src unsafe.Pointer, stride, blocks int)
 
+// turnF32 transposes blocks of 4 KiB, stride bytes apart in src, dense in dst.
+//
+//go:noescape
+func turnF32(dst, src unsafe.Pointer, stride, blocks int)
+
 //go:noescape
 func columnsWords(c *columns16)
 

@@ -60,6 +60,9 @@ func (k attnKind) emit(f *file, mr int, values bool) {
 	}
 	f.p("MOVQ attnTile_b(DI), R13")
 	f.p("MOVQ attnTile_n(DI), R15")
+	if k.fetches(mr) {
+		f.p("MOVQ attnTile_ahead(DI), R10")
+	}
 	if values {
 		f.p("TESTQ $1, attnTile_chain(DI)")
 		f.p("JNE chain")
@@ -73,6 +76,11 @@ func (k attnKind) emit(f *file, mr int, values bool) {
 		}
 	}
 	f.p("panels:")
+	if k.fetches(mr) {
+		f.p("MOVQ (R10), R11")
+		f.p("ADDQ attnTile_aheadOff(DI), R11")
+		f.p("ADDQ $8, R10")
+	}
 	f.p("MOVQ (R13), BX")
 	f.p("ADDQ attnTile_off(DI), BX")
 	if k.lanes == 8 {
@@ -122,6 +130,10 @@ func (k attnKind) wideA() bool { return k.kind.wide }
 
 func (k attnKind) pointers(mr int) int { return (mr + 2) / 3 }
 
+// fetches: few rows wait for memory, and have registers left to ask for it early. R10 is where the pointers to what is needed next are,
+// R11 the place in it.
+func (k attnKind) fetches(mr int) bool { return k.pointers(mr) <= 3 }
+
 func (k attnKind) clear(f *file, mr int) {
 	x := "VPXORD"
 	if k.lanes == 8 {
@@ -160,6 +172,7 @@ func (k attnKind) loop(f *file, mr int) {
 	f.p("PCALIGN $32")
 	f.p("loop:")
 	for u := range k.unroll {
+		k.fetch(f, mr, u*128)
 		k.step(f, mr, u*size, u*128)
 	}
 	k.advance(f, mr, k.unroll*size, k.unroll*128)
@@ -169,6 +182,7 @@ func (k attnKind) loop(f *file, mr int) {
 	f.p("ADDQ $%d, CX", k.unroll)
 	f.p("JEQ done")
 	f.p("one:")
+	k.fetch(f, mr, 0)
 	k.step(f, mr, 0, 0)
 	k.advance(f, mr, size, 128)
 	f.p("DECQ CX")
@@ -176,7 +190,17 @@ func (k attnKind) loop(f *file, mr int) {
 	f.p("done:")
 }
 
+func (k attnKind) fetch(f *file, mr, at int) {
+	if k.fetches(mr) {
+		f.p("PREFETCHT0 %d(R11)", at)
+		f.p("PREFETCHT0 %d(R11)", at+64)
+	}
+}
+
 func (k attnKind) advance(f *file, mr, a, b int) {
+	if k.fetches(mr) {
+		f.p("ADDQ $%d, R11", b)
+	}
 	for i := range k.pointers(mr) {
 		f.p("ADDQ $%d, %s", a, rowPointers[i])
 	}

@@ -62,6 +62,7 @@ func pack(f *file) {
 		f.end()
 	}
 	turnWeight(f)
+	turnWeightF32(f)
 	columns(f)
 	f.asm.WriteString("DATA evenMask<>+0(SB)/4, $0xffff0000\nGLOBL evenMask<>(SB), RODATA|NOPTR, $4\n")
 }
@@ -178,6 +179,34 @@ func turnWeight(f *file) {
 	f.end()
 	// Words 0 1 2 3 of each 8 bytes become 0 2 1 3.
 	f.asm.WriteString("DATA middle<>+0(SB)/8, $0x0706030205040100\nDATA middle<>+8(SB)/8, $0x0f0e0b0a0d0c0908\nGLOBL middle<>(SB), RODATA|NOPTR, $16\n\n")
+}
+
+// turnWeightF32 emits turnF32: blocks of [32 k][32 n] become [32 n][32 k].
+func turnWeightF32(f *file) {
+	f.text("turnF32", "(dst, src unsafe.Pointer, stride, blocks int)",
+		"turnF32 transposes blocks of 4 KiB, stride bytes apart in src, dense in dst.", 32)
+	f.p("MOVQ dst+0(FP), DI")
+	f.p("MOVQ src+8(FP), SI")
+	f.p("MOVQ stride+16(FP), DX")
+	f.p("MOVQ blocks+24(FP), BX")
+	f.p("LEAQ (SI)(DX*1), R8")
+	f.p("loop:")
+	for q := range 4 {
+		for i := range 16 {
+			f.p("PREFETCHT0 %d(R8)", 64*(16*q+i))
+			f.p("VMOVUPS %d(SI), Z%d", (16*(q/2)+i)*128+q%2*64, i)
+		}
+		transpose16(f)
+		for i := range 16 {
+			f.p("VMOVUPS Z%d, %d(DI)", i, (16*(q%2)+i)*128+q/2*64)
+		}
+	}
+	f.p("ADDQ DX, R8")
+	f.p("ADDQ $4096, DI")
+	f.p("ADDQ DX, SI")
+	f.p("DECQ BX")
+	f.p("JNE loop")
+	f.end()
 }
 
 // columns emits the packers of up to 16 columns: two rows of float32 become one step of pairs.

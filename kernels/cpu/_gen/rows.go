@@ -157,6 +157,14 @@ func (x *vector) elementwise() {
 		x.store(x.r(0), 0, v)
 	})
 
+	x.begin("exps", "y x", "float32", "", "")
+	x.hold(12)
+	x.each(func(v int) {
+		x.load(1, v, x.r(0))
+		x.exp(0, 1, 2, true)
+		x.store(x.r(0), 0, v)
+	})
+
 	x.begin("maximum", "x", "float32", "", "most")
 	n := 64 / x.lanes()
 	for i := range n {
