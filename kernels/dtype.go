@@ -15,15 +15,15 @@ const (
 	Q8                    // weights only: 8-bit groups of 32 along k, one f16 scale each
 )
 
-var dtypes = map[DType]struct {
+var dtypes = [...]struct {
 	name string
 	size int
 }{F32: {"f32", 4}, BF16: {"bf16", 2}, F64: {"f64", 8}, I32: {"i32", 4}, U8: {"u8", 1}, F16: {"f16", 2}, Q8: {"q8", 0}}
 
 // String is the name used by flags and files: "f32", "bf16", "q8".
 func (t DType) String() string {
-	if d, ok := dtypes[t]; ok {
-		return d.name
+	if int(t) < len(dtypes) && t != 0 {
+		return dtypes[t].name
 	}
 	return fmt.Sprintf("dtype(%d)", uint8(t))
 }
@@ -34,8 +34,8 @@ func (t DType) Size() int { return dtypes[t].size }
 // ParseDType reads a name as flags spell it.
 func ParseDType(s string) (DType, error) {
 	for t, d := range dtypes {
-		if d.name == s {
-			return t, nil
+		if d.name == s && s != "" {
+			return DType(t), nil
 		}
 	}
 	return 0, fmt.Errorf("unknown dtype %q: use f32, bf16 or q8", s)

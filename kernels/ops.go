@@ -18,7 +18,7 @@
 // chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals.
 package kernels
 
-// Epilogue is what MatMul does to the finished chain c before it stores y = Scale*c + Bias (+ y if Add).
+// Epilogue is what MatMul does to the finished chain c before it stores y = Scale*c + Bias (+ y if Add), rounding each step.
 // Scale 0 means 1. Bias is F32 [1, N] or none.
 type Epilogue struct {
 	Bias  Tensor
@@ -26,13 +26,13 @@ type Epilogue struct {
 	Scale float32
 }
 
-// LogProbs is the result of scoring T targets: three F32 tensors [T, 1]. Any may be none.
+// LogProbs is the result of scoring T targets, all of them ids below V: three F32 tensors [T, 1]. Any may be none.
 //
 //	Logp[t] = z[target] - LSE, Entropy[t] = -sum_v p_v ln p_v, LSE[t] = ln sum_v exp z_v, with z = logits * invTemp.
 type LogProbs struct{ Logp, Entropy, LSE Tensor }
 
 // Sampling says how the next id of one row is drawn. Truncations apply in the order top-k, top-p, min-p on the
-// tempered distribution; the drawn id is the first whose cumulated probability, in ascending id order and renormalised, exceeds U.
+// tempered distribution, each on what the one before left, renormalised, ties to the lower id; the drawn id is the first whose cumulated probability, in ascending id order and renormalised, exceeds U.
 type Sampling struct {
 	Greedy  bool    // the largest logit, the lowest id on ties; InvTemp then only scales the log-prob
 	InvTemp float32 // 1/temperature
@@ -85,9 +85,10 @@ type Ops interface {
 
 	// KVWrite stores k and v [T, G*D], rounded to the cache's type, in layer's slots[T,1] (I32). CUDA: a scatter kernel.
 	KVWrite(kv KV, layer int, k, v, slots Tensor)
-	// KVCopy copies whole pages, all layers: copy on write. CUDA: one kernel over (page, layer).
+	// KVCopy copies whole pages, all layers: copy on write. No page is both source and destination. CUDA: one kernel over (page, layer).
 	KVCopy(kv KV, dst, src []int32)
-	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each segment, causal; query head h reads kv head h*G/H. Keys are
+	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each segment, causal; every row is in exactly one segment, and slots
+	// behind a row take no part, whatever they hold; query head h reads kv head h*G/H. Keys are
 	// walked in partitions of 256 at absolute positions, each giving (max, sum, output), merged ascending, so that chunking changes no
 	// bit. lse[T,H] = max + ln(sum), kept unless none. q, and the probabilities before they meet v, are rounded to the cache's type.
 	// CUDA: flash kernel a (segment, head, 64 rows); decode: split-KV by the same partitions.
