@@ -1,0 +1,360 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/algo"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// GRPOTest is what GRPO measures: a whole step, every response running to its full length, so that any two programs and any two
+// machines do the same amount of work.
+type GRPOTest struct {
+	Questions, N int  // N rollouts of each question
+	Response     int  // new tokens in each turn
+	Turns        int  // between two turns the simulator, the starting weights, writes a result
+	Prompt       int  // tokens of a question's prompt
+	Observation  int  // tokens of a result
+	MiniBatch    int  // trajectories in an optimiser step; 0: all
+	LoRAR        int  // rank of the adapter that is trained; 0: all weights
+	NoReference  bool // no KL term
+	Recompute    bool
+	MicroBatch   int // tokens; 0: 4096
+}
+
+// GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the update.
+func GRPO(ctx context.Context, o Options, t GRPOTest) (*Report, error) {
+	o = o.withDefaults()
+	if err := positive("questions, rollouts, turns or tokens", []int{t.Questions, t.N, t.Response, t.Turns, t.Prompt, t.Observation}); err != nil {
+		return nil, err
+	}
+	if t.N < 2 {
+		return nil, errors.New("a group of one has nothing to compare: use --n 2 or more")
+	}
+	return o.eachDevice(func(d kernels.Device, _ *Limits) ([]Row, error) {
+		r, err := newGRPORun(ctx, o, t, d)
+		if err != nil {
+			return nil, err
+		}
+		defer r.close()
+		row, err := r.measure()
+		return []Row{row}, err
+	})
+}
+
+// grpoRun is a policy, its frozen starting weights, an engine and an updater.
+type grpoRun struct {
+	ctx     context.Context
+	o       Options
+	t       GRPOTest
+	name    string
+	policy  *model.Model
+	adapter *model.Adapter // nil: all weights are trained
+	start   *model.Model   // reference and simulator: a frozen copy, or the base itself
+	tok     *tokenizer.Tokenizer
+	eng     *engine.Engine
+	updater rl.Updater
+	closers []func()
+	step    int
+	parts   map[string][]float64
+}
+
+func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_ *grpoRun, err error) {
+	r := &grpoRun{ctx: ctx, o: o, t: t, parts: map[string][]float64{}}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if r.policy, r.name, err = o.openModel(d, t.LoRAR == 0); err != nil {
+		return nil, err
+	}
+	r.closers = append(r.closers, r.policy.Close)
+	if r.longest() > r.policy.Config.MaxPos {
+		return nil, fmt.Errorf("an episode has %d tokens, the model at most %d: use shorter responses or fewer turns", r.longest(), r.policy.Config.MaxPos)
+	}
+	if r.start = r.policy; t.LoRAR > 0 {
+		if r.adapter, err = newLoRA(r.policy, t.LoRAR, o.Seed); err != nil {
+			return nil, err
+		}
+		r.closers = append(r.closers, r.adapter.Close)
+	} else if t.Turns > 1 || !t.NoReference {
+		if r.start, err = r.policy.Clone(model.Options{}); err != nil {
+			return nil, err
+		}
+		r.closers = append(r.closers, r.start.Close)
+	}
+	if o.Model != "" {
+		if _, serr := os.Stat(filepath.Join(o.Model, "tokenizer.json")); serr == nil {
+			if r.tok, err = tokenizer.Open(o.Model); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err = r.openUpdater(d); err != nil {
+		return nil, err
+	}
+	return r, r.openEngine(d)
+}
+
+// longest is the length of an episode.
+func (r *grpoRun) longest() int {
+	return r.t.Prompt + r.t.Turns*r.t.Response + (r.t.Turns-1)*r.t.Observation
+}
+
+func (r *grpoRun) kv() kernels.DType {
+	switch {
+	case r.o.KVType != 0:
+		return r.o.KVType
+	case r.o.DType == kernels.F32:
+		return kernels.F32
+	}
+	return kernels.BF16
+}
+
+func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
+	u := &r.updater
+	if u.Estimator, err = (algo.Estimator{Name: algo.EstGRPO}).Validate(); err != nil {
+		return err
+	}
+	if u.Policy, err = (algo.Policy{ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, KLCoef: 0.001}).Validate(); err != nil {
+		return err
+	}
+	o := train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: r.t.MicroBatch, KVType: r.kv(), Recompute: r.t.Recompute}
+	if u.Trainer, err = train.New(d, r.policy, r.adapter, o); err != nil {
+		return err
+	}
+	r.closers = append(r.closers, u.Trainer.Close)
+	if !r.t.NoReference {
+		u.Reference = train.NewScorer(d, r.start, nil, o)
+		r.closers = append(r.closers, u.Reference.Close)
+	}
+	return nil
+}
+
+// openEngine makes room for all episodes at once, of the policy and of the simulator if that has weights of its own.
+func (r *grpoRun) openEngine(d kernels.Device) error {
+	r.eng = engine.New(d, engine.Options{})
+	sequences := r.t.Questions * r.t.N
+	add := func(name string, m *model.Model, length int) error {
+		return r.eng.AddModel(name, m, engine.ModelOptions{KVType: r.kv(), MaxContext: length, MaxSequences: sequences, MaxBatchTokens: max(512, sequences),
+			KVPages: (length/kernels.PageSize + 2) * sequences})
+	}
+	if err := add("policy", r.policy, r.longest()); err != nil || r.t.Turns == 1 || r.start == r.policy {
+		return err
+	}
+	return add("simulator", r.start, r.t.Prompt+r.t.Observation)
+}
+
+func (r *grpoRun) close() {
+	if r.eng != nil {
+		r.eng.Close()
+	}
+	for i := len(r.closers) - 1; i >= 0; i-- {
+		r.closers[i]()
+	}
+	r.closers = nil
+}
+
+// measure runs the steps.
+func (r *grpoRun) measure() (row Row, err error) {
+	t := r.t
+	row = Row{Op: fmt.Sprintf("grpo%dx%d", t.Questions, t.N), Of: r.name, DType: r.o.DType.String(), fixed: "s", Split: map[string]float64{},
+		Shape: Shape{"prompt": t.Prompt, "gen": t.Response, "batch": t.Questions * t.N, "questions": t.Questions, "rollouts": t.N, "turns": t.Turns}}
+	if t.Turns > 1 {
+		row.Shape["observation"] = t.Observation
+	}
+	row.inPhases(r.costs()...)
+	r.o.Say("%s", row.Op)
+	resetPeakRSS()
+	w := newWatch()
+	if row.samples, err = timed(r.ctx, r.o.Reps, r.once); err != nil {
+		return row, fmt.Errorf("measuring %s: %w", row.Op, err)
+	}
+	row.Foreign, row.PeakRSS = w.foreign(), peakRSS()
+	for name, s := range r.parts {
+		_, _, row.Split[name] = stats(s[1:])
+	}
+	return row, nil
+}
+
+// once is a step.
+func (r *grpoRun) once() error {
+	r.step++
+	began := time.Now()
+	trajs, searching, err := r.rollOut()
+	if err != nil {
+		return err
+	}
+	rolled := time.Now()
+	r.judge(trajs)
+	judged := time.Now()
+	referred := judged
+	err = r.eng.Do(r.ctx, func() error {
+		_, err := r.updater.Update(trajs, rl.Minis(len(trajs), r.t.MiniBatch), func(mini int) float64 {
+			if mini == 0 {
+				referred = time.Now() // the reference comes before the first mini-batch
+			}
+			return 1e-6
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.eng.Invalidate("policy")
+	acting := rolled.Sub(began).Seconds()
+	for name, s := range map[string]float64{"rollouts": acting * (1 - searching), "search": acting * searching, "reward": judged.Sub(rolled).Seconds(),
+		"reference": referred.Sub(judged).Seconds(), "update": time.Since(referred).Seconds()} {
+		r.parts[name] = append(r.parts[name], s)
+	}
+	return nil
+}
+
+// rollOut runs all episodes at once. searching is the share of the episodes' time that they waited for the simulator: policy and
+// simulator work in turns on one device, so only shares can be told.
+func (r *grpoRun) rollOut() (trajs []rl.Trajectory, searching float64, err error) {
+	trajs = make([]rl.Trajectory, r.t.Questions*r.t.N)
+	var mu sync.Mutex
+	var acted, searched time.Duration
+	g, ctx := errgroup.WithContext(r.ctx)
+	for i := range trajs {
+		g.Go(func() error {
+			a, s, err := r.episode(ctx, &trajs[i], i)
+			mu.Lock()
+			defer mu.Unlock()
+			acted, searched = acted+a, searched+s
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, 0, err
+	}
+	return trajs, searched.Seconds() / max(1e-9, (acted+searched).Seconds()), nil
+}
+
+// episode lets the policy speak in all its turns, with results between them.
+func (r *grpoRun) episode(ctx context.Context, t *rl.Trajectory, i int) (acted, searched time.Duration, err error) {
+	t.Group = i / r.t.N
+	t.IDs = r.text(uint64(t.Group), r.t.Prompt)
+	t.Prompt = len(t.IDs)
+	t.Mask, t.Old = make([]bool, len(t.IDs)), make([]float32, len(t.IDs))
+	add := func(ids []int32, logprobs []float32) {
+		t.IDs = append(t.IDs, ids...)
+		for k := range ids {
+			t.Mask = append(t.Mask, logprobs != nil)
+			if logprobs != nil {
+				t.Old = append(t.Old, logprobs[k])
+			} else {
+				t.Old = append(t.Old, 0)
+			}
+		}
+	}
+	for turn := range r.t.Turns {
+		if turn > 0 {
+			began := time.Now()
+			name := "simulator"
+			if r.start == r.policy {
+				name = "policy" // the base, adapters off
+			}
+			res, err := r.speak(ctx, name, nil, r.text(uint64(1000+i), r.t.Prompt), r.t.Observation, i, turn)
+			if err != nil {
+				return acted, searched, err
+			}
+			add(res.IDs, nil)
+			searched += time.Since(began)
+		}
+		began := time.Now()
+		res, err := r.speak(ctx, "policy", r.adapter, t.IDs, r.t.Response, i, turn)
+		if err != nil {
+			return acted, searched, err
+		}
+		add(res.IDs, res.Logprobs)
+		acted += time.Since(began)
+	}
+	return acted, searched, nil
+}
+
+// speak generates exactly n tokens.
+func (r *grpoRun) speak(ctx context.Context, name string, a *model.Adapter, prompt []int32, n, i, turn int) (engine.Result, error) {
+	return r.eng.Generate(ctx, engine.Request{Model: name, Adapter: a, Prompt: prompt, MaxTokens: n, EOS: []int32{}, Temperature: 1,
+		Stream: engine.Stream(r.o.Seed, uint64(r.step), uint64(i), uint64(turn))})
+}
+
+// text is a text of n ids that is new in every step.
+func (r *grpoRun) text(key uint64, n int) []int32 {
+	out := make([]int32, n)
+	for k := range out {
+		out[k] = int32(engine.Stream(r.o.Seed, uint64(r.step), key, uint64(k)) % uint64(r.policy.Config.Vocab))
+	}
+	return out
+}
+
+// judge scores what the policy said against an answer, as training does, and then gives rewards that differ within each group, so that
+// there is something to learn from noise.
+func (r *grpoRun) judge(trajs []rl.Trajectory) {
+	for i := range trajs {
+		t := &trajs[i]
+		if r.tok != nil {
+			text := r.tok.Decode(t.IDs[t.Prompt:], false)
+			_ = reward.Score(text, true, []string{"an answer"})
+		}
+		t.Reward = float64(i%r.t.N) / float64(r.t.N-1)
+	}
+}
+
+// costs are the least that a step has to do, a phase a line: prompts once a group, the turns' decoding, results, reference, update.
+func (r *grpoRun) costs() (out []cost) {
+	c, t, kv := r.policy.Config, r.policy.DType, r.kv()
+	q, all := r.t.Questions, r.t.Questions*r.t.N
+	add := func(x cost) { out = append(out, x) }
+	decode := func(start, n int) {
+		sum := cost{typ: t}
+		for i := range n {
+			x := passCost(c, t, kv, all, start+i, 1, 1)
+			sum.flops, sum.bytes = sum.flops+x.flops, sum.bytes+x.bytes
+		}
+		add(sum)
+	}
+	add(passCost(c, t, kv, q, 0, r.t.Prompt, 1))
+	length := r.t.Prompt
+	for turn := range r.t.Turns {
+		if turn > 0 {
+			add(passCost(c, t, kv, all, 0, r.t.Prompt, 1))
+			decode(r.t.Prompt, r.t.Observation)
+			add(passCost(c, t, kv, all, length, r.t.Observation, 1))
+			length += r.t.Observation
+		}
+		decode(length, r.t.Response)
+		length += r.t.Response
+	}
+	// The shared prompts count once; only what the policy said is scored.
+	own := length - r.t.Prompt
+	said := r.t.Turns * r.t.Response
+	score := passCost(c, t, kv, q, 0, r.t.Prompt, 0)
+	rest := passCost(c, t, kv, all, r.t.Prompt, own, said)
+	score.flops, score.bytes = score.flops+rest.flops, score.bytes+rest.bytes
+	if !r.t.NoReference {
+		add(score)
+	}
+	update := cost{3 * score.flops, t, score.bytes + 28*float64(c.Parameters())}
+	if r.t.LoRAR > 0 {
+		update = cost{2 * score.flops, t, 2 * score.bytes}
+	}
+	add(update)
+	return out
+}

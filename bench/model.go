@@ -1,0 +1,224 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// ModelTests are what Model measures, through the engine, as llama-bench and llama-batched-bench define it: a prompt of so many tokens
+// (pp512); so many new tokens one after the other, starting from a context of Depth tokens, in one sequence (tg128) or in several
+// at once (tg128@b8).
+type ModelTests struct {
+	Prompt []int // tokens
+	Gen    []int // new tokens
+	Batch  []int // sequences at once; none: 1
+	Depth  int   // tokens already in the context of Gen's sequences, rounded up to whole pages
+	UBatch int   // tokens in one pass; 0: 512
+}
+
+// openModel loads the model or makes it from its shape; name is for the tables.
+func (o Options) openModel(d kernels.Device, trainable bool) (m *model.Model, name string, err error) {
+	mo := model.Options{DType: o.DType, Trainable: trainable}
+	switch {
+	case o.Model != "" && o.Shape != "":
+		return nil, "", errors.New("--model and --shape are both given: choose one")
+	case o.Model != "":
+		m, err = model.Load(d, o.Model, mo)
+		return m, filepath.Base(filepath.Clean(o.Model)), err
+	case o.Shape == "":
+		return nil, "", errors.New("there is nothing to measure: give --model DIR, or --shape NAME for random weights")
+	}
+	c, err := LookupShape(o.Shape)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading --shape: %w", err)
+	}
+	o.Say("making random weights of %s", o.Shape)
+	m, err = model.NewRandom(d, c, mo, o.Seed)
+	return m, o.Shape, err
+}
+
+// engineName is the measured model's name in the engine.
+const engineName = "model"
+
+// Model measures prompt processing and generation of a model.
+func Model(ctx context.Context, o Options, t ModelTests) (*Report, error) {
+	o = o.withDefaults()
+	if len(t.Batch) == 0 {
+		t.Batch = []int{1}
+	}
+	t.Depth = (t.Depth + kernels.PageSize - 1) / kernels.PageSize * kernels.PageSize
+	if err := positive("tokens and sequences", t.Prompt, t.Gen, t.Batch); err != nil {
+		return nil, err
+	}
+	if len(t.Prompt)+len(t.Gen) == 0 {
+		return nil, errors.New("there is nothing to measure: give -p or -n")
+	}
+	return o.eachDevice(func(d kernels.Device, _ *Limits) ([]Row, error) {
+		m, name, err := o.openModel(d, false)
+		if err != nil {
+			return nil, err
+		}
+		defer m.Close()
+		r, err := newModelRun(ctx, o, t, d, m)
+		if err != nil {
+			return nil, err
+		}
+		defer r.eng.Close()
+		err = r.all()
+		for i := range r.rows {
+			r.rows[i].Of, r.rows[i].DType = name, o.DType.String()
+		}
+		return r.rows, err
+	})
+}
+
+// modelRun is one model in an engine.
+type modelRun struct {
+	ctx  context.Context
+	o    Options
+	t    ModelTests
+	m    *model.Model
+	kv   kernels.DType
+	eng  *engine.Engine
+	rng  *rand.Rand
+	rows []Row
+}
+
+func newModelRun(ctx context.Context, o Options, t ModelTests, d kernels.Device, m *model.Model) (*modelRun, error) {
+	r := &modelRun{ctx: ctx, o: o, t: t, m: m, kv: o.KVType, rng: rand.New(rand.NewPCG(o.Seed, 1))}
+	if r.kv == 0 {
+		if r.kv = kernels.BF16; m.DType == kernels.F32 {
+			r.kv = kernels.F32
+		}
+	}
+	longest := kernels.PageSize
+	for _, n := range t.Prompt {
+		longest = max(longest, n+1)
+	}
+	sequences := 1
+	for _, n := range t.Gen {
+		longest = max(longest, t.Depth+1+n)
+	}
+	for _, b := range t.Batch {
+		sequences = max(sequences, b)
+	}
+	if longest > m.Config.MaxPos {
+		return nil, fmt.Errorf("the longest test has %d tokens, the model at most %d: use smaller -p, -n or -d", longest, m.Config.MaxPos)
+	}
+	r.eng = engine.New(d, engine.Options{})
+	pages := (longest/kernels.PageSize + 2) * sequences
+	err := r.eng.AddModel(engineName, m, engine.ModelOptions{KVType: r.kv, KVPages: pages, MaxContext: longest, MaxSequences: sequences,
+		MaxBatchTokens: max(t.UBatch, 512, sequences)})
+	if err != nil {
+		r.eng.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// all runs the tests.
+func (r *modelRun) all() error {
+	for _, n := range r.t.Prompt {
+		if err := r.prompt(n); err != nil {
+			return err
+		}
+	}
+	for _, b := range r.t.Batch {
+		for _, n := range r.t.Gen {
+			if err := r.generate(n, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// prompt is the time until the first token of a prompt that the cache does not know.
+func (r *modelRun) prompt(n int) error {
+	row := Row{Op: fmt.Sprintf("pp%d", n), Shape: Shape{"prompt": n, "gen": 0, "batch": 1}, work: float64(n),
+		cost: passCost(r.m.Config, r.m.DType, r.kv, 1, 0, n, 1)}
+	return r.add(row, func() error {
+		_, err := r.request(r.ids(n), 1)
+		return err
+	})
+}
+
+// generate is the time of n new tokens in each of batch sequences.
+func (r *modelRun) generate(n, batch int) error {
+	name := fmt.Sprintf("tg%d", n)
+	if batch > 1 {
+		name += fmt.Sprintf("@b%d", batch)
+	}
+	row := Row{Op: name, Shape: Shape{"prompt": 0, "gen": n, "batch": batch}, work: float64(n * batch)}
+	if r.t.Depth > 0 {
+		row.Op += fmt.Sprintf("@d%d", r.t.Depth)
+		row.Shape["depth"] = r.t.Depth
+	}
+	row.cost.typ = r.m.DType
+	for i := range n { // a pass a token
+		c := passCost(r.m.Config, r.m.DType, r.kv, batch, r.t.Depth+i, 1, 1)
+		row.cost.flops, row.cost.bytes = row.cost.flops+c.flops, row.cost.bytes+c.bytes
+	}
+	prompts := many(batch, func() []int32 { return r.ids(r.t.Depth + 1) })
+	if r.t.Depth > 0 { // the context, which stays in the cache
+		for _, p := range prompts {
+			if _, err := r.request(p, 1); err != nil {
+				return err
+			}
+		}
+	}
+	return r.add(row, func() error {
+		var g errgroup.Group
+		for _, p := range prompts {
+			g.Go(func() error {
+				res, err := r.request(p, n)
+				if err == nil && (len(res.IDs) != n || res.CachedTokens < r.t.Depth) {
+					err = fmt.Errorf("generated %d of %d tokens, found %d of %d in the cache", len(res.IDs), n, res.CachedTokens, r.t.Depth)
+				}
+				return err
+			})
+		}
+		return g.Wait()
+	})
+}
+
+// request generates exactly n tokens.
+func (r *modelRun) request(prompt []int32, n int) (engine.Result, error) {
+	return r.eng.Generate(r.ctx, engine.Request{Model: engineName, Prompt: prompt, MaxTokens: n, EOS: []int32{}, Temperature: 1, Stream: 1})
+}
+
+func (r *modelRun) ids(n int) []int32 {
+	return many(n, func() int32 { return int32(r.rng.IntN(r.m.Config.Vocab)) })
+}
+
+// add measures f.
+func (r *modelRun) add(row Row, f func() error) (err error) {
+	r.o.Say("%s", row.Op)
+	w := newWatch()
+	if row.samples, err = timed(r.ctx, r.o.Reps, f); err != nil {
+		return fmt.Errorf("measuring %s: %w", row.Op, err)
+	}
+	row.Foreign = w.foreign()
+	r.rows = append(r.rows, row)
+	return nil
+}
+
+func positive(what string, lists ...[]int) error {
+	for _, l := range lists {
+		for _, n := range l {
+			if n < 1 || n > 1<<20 {
+				return fmt.Errorf("%d is not a number of %s", n, what)
+			}
+		}
+	}
+	return nil
+}

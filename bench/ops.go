@@ -1,0 +1,145 @@
+package bench
+
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// opCase is an operation on one shape: what Kernels measures.
+type opCase struct {
+	op    string
+	of    string // whose shape it is
+	shape Shape
+	dtype kernels.DType
+	cost  cost
+	// make allocates operands and returns the call. Calls are numbered, so that a case can take its operands from several copies that together
+	// do not fit into the caches: what a model does, whose layers follow each other.
+	make func(b *bed) (call func(i int))
+}
+
+// opFamily makes the cases of some operations for a list of models.
+type opFamily func(models []string) []opCase
+
+// families is the table of all operations of kernels.Ops, in its order.
+var families = []opFamily{embedCases, normCases, matmulCases, ropeCases, cacheCases, attentionCases, gatedCases, gatherCases, lossCases, sampleCases, optimCases, moveCases}
+
+// opCases are all cases of the models' shapes.
+func opCases(models []string) (out []opCase) {
+	for _, f := range families {
+		out = append(out, f(models)...)
+	}
+	return out
+}
+
+// cacheBytes is what operands must exceed together to come from memory: thrice the last level of this project's usual machines.
+const cacheBytes = 96 << 20
+
+// copies is how many sets of operands of so many bytes do not fit into the caches, within reason.
+func copies(bytes float64) int {
+	return max(1, min(64, int(cacheBytes/max(bytes, 1))+1))
+}
+
+// bed is where a case gets its operands; close frees them all. A lack of memory ends the case, as an error of bed.
+type bed struct {
+	d       kernels.Device
+	buffers []interface{ Free() }
+	noise   []float32
+}
+
+// bedError is the panic of a bed that has no memory left.
+type bedError struct{ error }
+
+func (b *bed) keep(x interface{ Free() }, err error) {
+	if err != nil {
+		panic(bedError{fmt.Errorf("allocating operands: %w", err)})
+	}
+	b.buffers = append(b.buffers, x)
+}
+
+func (b *bed) close() {
+	for _, x := range b.buffers {
+		x.Free()
+	}
+	b.buffers = nil
+}
+
+// f32 is a matrix of small pseudo-random numbers.
+func (b *bed) f32(rows, cols int) kernels.Tensor {
+	t := b.empty(kernels.F32, rows, cols)
+	b.fill(t)
+	return t
+}
+
+// empty is a zeroed matrix.
+func (b *bed) empty(t kernels.DType, rows, cols int) kernels.Tensor {
+	buf, err := b.d.Alloc(int64(rows) * int64(cols) * int64(t.Size()))
+	b.keep(buf, err)
+	return kernels.Mat(buf, t, 0, rows, cols)
+}
+
+const noiseRow = 1 << 16
+
+// fill writes noise in [-1, 1), the same everywhere: a block that repeats, since speed does not depend on it.
+func (b *bed) fill(t kernels.Tensor) {
+	if b.noise == nil {
+		b.noise = make([]float32, noiseRow)
+		x := uint32(1)
+		for i := range b.noise {
+			x = x*1664525 + 1013904223
+			b.noise[i] = float32(int32(x)) / (1 << 31)
+		}
+	}
+	flat := t.Reshape(1, t.Len())
+	for at := 0; at < t.Len(); at += noiseRow {
+		n := min(noiseRow, t.Len()-at)
+		kernels.Upload(b.d, flat.ColRange(at, n), b.noise[:n])
+	}
+}
+
+// ints is a column of n ids: i*step mod limit.
+func (b *bed) ints(n, step, limit int) kernels.Tensor {
+	t := b.empty(kernels.I32, n, 1)
+	v := make([]int32, n)
+	for i := range v {
+		v[i] = int32(i * step % limit)
+	}
+	kernels.Upload(b.d, t, v)
+	return t
+}
+
+// weight is a packed matrix [n, k] of noise.
+func (b *bed) weight(n, k int, t kernels.DType) kernels.Weight {
+	w, err := b.d.NewWeight(n, k, t)
+	b.keep(w, err)
+	step := max(32, noiseRow/k/32*32)
+	rows := b.f32(min(step, n), k)
+	for r := 0; r < n; r += step {
+		b.packRows(w, r, min(step, n-r), rows)
+	}
+	return w
+}
+
+func (b *bed) packRows(w kernels.Weight, row0, n int, src kernels.Tensor) {
+	host := make([]byte, 4*n*src.Cols)
+	if err := b.d.Download(host, src.RowRange(0, n)); err != nil {
+		panic(bedError{err})
+	}
+	b.d.PackHost(w, row0, host, kernels.F32)
+}
+
+// many makes n of something.
+func many[T any](n int, f func() T) []T {
+	out := make([]T, n)
+	for i := range out {
+		out[i] = f()
+	}
+	return out
+}
+
+func weightBytes(n, k int, t kernels.DType) float64 {
+	if t == kernels.Q8 {
+		return float64(n) * float64(k) * 34 / 32
+	}
+	return float64(n) * float64(k) * float64(t.Size())
+}

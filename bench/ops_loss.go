@@ -1,0 +1,127 @@
+package bench
+
+import (
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// lossRows is the number of targets that are scored: a micro-batch of a small training step.
+const lossRows = 256
+
+// distinctVocab calls f for each distinct output matrix.
+func distinctVocab(models []string, f func(of string, c *model.Config)) {
+	seen := map[[2]int]bool{}
+	eachModel(models, func(of string, c *model.Config) {
+		if key := [2]int{c.Vocab, c.Hidden}; !seen[key] {
+			seen[key] = true
+			f(of, c)
+		}
+	})
+}
+
+// lossCases: m targets, k = C, n = V. The backward makes the logits again and has both products of a matmul's backward.
+func lossCases(models []string) (out []opCase) {
+	distinctVocab(models, func(of string, c *model.Config) {
+		m, k, n := lossRows, c.Hidden, c.Vocab
+		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
+			shape := Shape{"m": m, "k": k, "n": n}
+			forward := gemmCost(m, k, n, t)
+			forward.bytes -= 4 * float64(m) * float64(n) // logits never exist
+			backward := cost{3 * forward.flops, t, forward.bytes + 8*float64(n)*float64(k)}
+			frozen := cost{2 * forward.flops, t, forward.bytes}
+			out = append(out, opCase{"logprob", of, shape, t, forward, func(b *bed) func(int) {
+				l := newLoss(b, c, t)
+				return func(int) { b.d.LogProb(l.lp, l.h, l.w, l.targets, 1) }
+			}}, opCase{"logprob_backward", of, shape, t, backward, func(b *bed) func(int) {
+				l := newLoss(b, c, t)
+				dh, dw, dlogp := b.empty(kernels.F32, m, k), b.empty(kernels.F32, n, k), b.f32(m, 1)
+				return func(int) { b.d.LogProbBackward(dh, dw, l.h, l.w, l.targets, l.lp, dlogp, kernels.Tensor{}, 1) }
+			}}, opCase{"logprob_backward_frozen", of, shape, t, frozen, func(b *bed) func(int) {
+				l := newLoss(b, c, t)
+				dh, dlogp := b.empty(kernels.F32, m, k), b.f32(m, 1)
+				return func(int) {
+					b.d.LogProbBackward(dh, kernels.Tensor{}, l.h, l.w, l.targets, l.lp, dlogp, kernels.Tensor{}, 1)
+				}
+			}})
+		}
+	})
+	return out
+}
+
+// lossInput is what scoring needs; lp is filled.
+type lossInput struct {
+	h, targets kernels.Tensor
+	w          kernels.Weight
+	lp         kernels.LogProbs
+}
+
+func newLoss(b *bed, c *model.Config, t kernels.DType) lossInput {
+	l := lossInput{h: b.f32(lossRows, c.Hidden), targets: b.ints(lossRows, 7919, c.Vocab), w: b.weight(c.Vocab, c.Hidden, t)}
+	l.lp = b.logProbs(lossRows)
+	b.d.LogProb(l.lp, l.h, l.w, l.targets, 1)
+	return l
+}
+
+func (b *bed) logProbs(m int) kernels.LogProbs {
+	return kernels.LogProbs{Logp: b.empty(kernels.F32, m, 1), Entropy: b.empty(kernels.F32, m, 1), LSE: b.empty(kernels.F32, m, 1)}
+}
+
+// sampleRules are the ways to draw.
+var sampleRules = []struct {
+	name string
+	rule kernels.Sampling
+}{
+	{"sample_greedy", kernels.Sampling{Greedy: true, InvTemp: 1}},
+	{"sample", kernels.Sampling{InvTemp: 1, U: 0.5}},
+	{"sample_top_p", kernels.Sampling{InvTemp: 1, TopP: 0.95, U: 0.5}},
+	{"sample_top_k", kernels.Sampling{InvTemp: 1, TopK: 50, U: 0.5}},
+}
+
+// sampleCases: m rows of n = V logits.
+func sampleCases(models []string) (out []opCase) {
+	seen := map[int]bool{}
+	eachModel(models, func(of string, c *model.Config) {
+		n := c.Vocab
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		for _, m := range []int{1, 16} {
+			bytes := 4 * float64(m) * float64(n)
+			for _, s := range sampleRules {
+				out = append(out, opCase{s.name, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32, cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
+					logits := many(copies(bytes), func() kernels.Tensor { return b.f32(m, n) })
+					ids, lp, rules := b.empty(kernels.I32, m, 1), b.logProbs(m), make([]kernels.Sampling, m)
+					for i := range rules {
+						rules[i] = s.rule
+					}
+					return func(i int) { b.d.Sample(ids, lp, logits[i%len(logits)], rules) }
+				}})
+			}
+		}
+	})
+	return out
+}
+
+// optimCases: a step of AdamW and the gradient's norm on a weight [m, n].
+func optimCases(models []string) (out []opCase) {
+	widths(models, hidden, func(of string, c *model.Config, n int) {
+		m := c.Inter
+		elements := float64(m) * float64(n)
+		step := kernels.AdamWStep{LR: 1e-6, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, GradScale: 1, Step: 100}
+		adam := opCase{"adamw", of, Shape{"m": m, "k": 1, "n": n}, kernels.F32, cost{15 * elements, kernels.F32, 7 * 4 * elements}, func(b *bed) func(int) {
+			type state struct{ p, g, m, v kernels.Tensor } // the second moment is never negative: begin with zero
+			sets := many(copies(16*elements), func() state {
+				return state{b.f32(m, n), b.f32(m, n), b.f32(m, n), b.empty(kernels.F32, m, n)}
+			})
+			return func(i int) {
+				x := sets[i%len(sets)]
+				b.d.AdamW(x.p, x.g, x.m, x.v, step)
+			}
+		}}
+		var sum kernels.Tensor
+		out = append(out, adam, prepared(func(b *bed) { sum = b.empty(kernels.F64, 1, 1) },
+			rowCase("sumsquares", of, m, n, 1, 2, func(b *bed, x []kernels.Tensor) { b.d.SumSquares(sum, x[0], false) })))
+	})
+	return out
+}

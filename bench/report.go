@@ -1,0 +1,257 @@
+package bench
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Report is a list of rows and where they come from.
+type Report struct {
+	Date    time.Time
+	CPU     string
+	Cores   int
+	Go      string
+	Command string         // how to measure it again; may be empty
+	Limits  map[int]Limits // by number of threads
+	Rows    []Row
+}
+
+// NewReport describes this machine. Limits are those of the runs that gave the rows.
+func NewReport(rows []Row, limits map[int]Limits) *Report {
+	return &Report{Date: time.Now().UTC(), CPU: cpuName(), Cores: runtime.NumCPU(), Go: runtime.Version(), Limits: limits, Rows: rows}
+}
+
+// disturbed is the foreign load, in cores, above which a row is marked.
+const disturbed = 0.1
+
+// Formats are the values of -o.
+var Formats = []string{"md", "json", "csv", "bench"}
+
+// Write prints r as format: md, a table as llama-bench prints it; json, an array of rows; csv; bench, lines as `go test -bench` prints
+// them, one a repetition, for benchstat.
+func Write(w io.Writer, format string, r *Report) error {
+	b := bufio.NewWriter(w)
+	var err error
+	switch format {
+	case "json":
+		e := json.NewEncoder(b)
+		e.SetIndent("", " ")
+		rows := r.Rows
+		if rows == nil {
+			rows = []Row{}
+		}
+		err = e.Encode(rows)
+	case "csv":
+		err = writeCSV(b, r)
+	case "bench":
+		writeBench(b, r)
+	case "md":
+		writeMarkdown(b, r)
+	default:
+		return fmt.Errorf("unknown format %q: use one of %s", format, strings.Join(Formats, ", "))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	if err := b.Flush(); err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	return nil
+}
+
+// dims orders the numbers of a shape.
+var dims = []string{"m", "k", "n", "prompt", "gen", "batch", "depth", "sequences", "length", "rank", "questions", "rollouts", "turns", "observation"}
+
+// String is "m=512 k=576 n=1536".
+func (s Shape) String() string {
+	var out []string
+	for _, d := range dims {
+		if v, ok := s[d]; ok {
+			out = append(out, fmt.Sprintf("%s=%d", d, v))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func writeMarkdown(w io.Writer, r *Report) {
+	fmt.Fprintf(w, "%s, %d cores, %s, %s\n", r.CPU, r.Cores, r.Go, r.Date.Format(time.RFC3339))
+	if r.Command != "" {
+		fmt.Fprintf(w, "\n    %s\n", r.Command)
+	}
+	fmt.Fprintln(w)
+	for _, t := range slices.Sorted(maps.Keys(r.Limits)) {
+		if l := r.Limits[t]; l.Read > 0 {
+			fmt.Fprintf(w, "limits, %d thread(s): f32 %.0f GFLOP/s, bf16 %.0f GFLOP/s, q8 %.0f GOP/s, read %.1f GB/s\n\n", t, l.F32/1e9, l.BF16/1e9, l.Q8/1e9, l.Read/1e9)
+		}
+	}
+	table := [][]string{{"test", "of", "shape", "dtype", "path", "threads", "result", "unit", "limit", "share", "GFLOP/s", "GB/s"}}
+	for _, x := range r.Rows {
+		result := fmt.Sprintf("%s ± %s", short(x.Mean), short(x.StdDev))
+		if x.Foreign > disturbed {
+			result += fmt.Sprintf(" ! %.1f", x.Foreign)
+		}
+		limit, share := "?", "?"
+		if x.Limit > 0 {
+			limit, share = short(x.Limit), fmt.Sprintf("%.0f%%", 100*x.Share)
+		}
+		table = append(table, []string{x.Op, x.Of, x.Shape.String(), x.DType, x.Path, strconv.Itoa(x.Threads), result, x.Unit, limit, share, short(x.GFLOPS), short(x.GBS)})
+	}
+	writeTable(w, table)
+	for _, x := range r.Rows {
+		if x.PeakRSS > 0 {
+			fmt.Fprintf(w, "\n%s, %d thread(s): peak %.0f MB", x.Op, x.Threads, float64(x.PeakRSS)/1e6)
+			for _, part := range splitNames(x.Split) {
+				fmt.Fprintf(w, ", %s %s s", part, short(x.Split[part]))
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	if slices.ContainsFunc(r.Rows, func(x Row) bool { return x.Foreign > disturbed }) {
+		fmt.Fprintf(w, "\n! n: others kept n cores busy meanwhile: measure again on a quiet machine.\n")
+	}
+}
+
+// stepParts orders the parts of a step.
+var stepParts = []string{"rollouts", "search", "reward", "reference", "update", "forward+backward", "optimizer"}
+
+func splitNames(s map[string]float64) (out []string) {
+	for _, p := range stepParts {
+		if _, ok := s[p]; ok {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// writeTable prints a Markdown table whose columns are aligned; numbers stand to the right.
+func writeTable(w io.Writer, rows [][]string) {
+	width := make([]int, len(rows[0]))
+	for _, r := range rows {
+		for i, c := range r {
+			width[i] = max(width[i], len([]rune(c)))
+		}
+	}
+	line := func(cells []string) {
+		for i, c := range cells {
+			pad := strings.Repeat(" ", width[i]-len([]rune(c)))
+			if numeric(c) {
+				c = pad + c
+			} else {
+				c += pad
+			}
+			fmt.Fprintf(w, "| %s ", c)
+		}
+		fmt.Fprintln(w, "|")
+	}
+	line(rows[0])
+	rule := make([]string, len(width))
+	for i, n := range width {
+		rule[i] = strings.Repeat("-", n)
+	}
+	line(rule)
+	for _, r := range rows[1:] {
+		line(r)
+	}
+}
+
+func numeric(s string) bool { return s != "" && s[0] >= '0' && s[0] <= '9' }
+
+// short is x with three or four significant digits and no exponent.
+func short(x float64) string {
+	switch {
+	case x == 0:
+		return "0"
+	case x >= 1000 || x <= -1000:
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	case x >= 100:
+		return strconv.FormatFloat(x, 'f', 1, 64)
+	case x >= 1:
+		return strconv.FormatFloat(x, 'f', 2, 64)
+	}
+	return strconv.FormatFloat(x, 'g', 3, 64)
+}
+
+func writeCSV(w io.Writer, r *Report) error {
+	c := csv.NewWriter(w)
+	head := []string{"op", "model", "shape", "dtype", "path", "threads", "mean", "stddev", "median", "unit", "limit", "share", "reps", "seconds", "gflops", "gbs", "foreign_cores", "peak_rss_bytes"}
+	if err := c.Write(head); err != nil {
+		return err
+	}
+	num := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
+	for _, x := range r.Rows {
+		if err := c.Write([]string{x.Op, x.Of, x.Shape.String(), x.DType, x.Path, strconv.Itoa(x.Threads), num(x.Mean), num(x.StdDev), num(x.Median), x.Unit,
+			num(x.Limit), num(x.Share), strconv.Itoa(x.Reps), num(x.Seconds), num(x.GFLOPS), num(x.GBS), num(x.Foreign), strconv.FormatInt(x.PeakRSS, 10)}); err != nil {
+			return err
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+func writeBench(w io.Writer, r *Report) {
+	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: github.com/zerosearch-go/zerosearch/bench\ncpu: %s\n", runtime.GOOS, runtime.GOARCH, r.CPU)
+	for _, x := range r.Rows {
+		name := "Benchmark" + benchName(x.Op)
+		if x.Of != "" {
+			name += "/" + benchName(x.Of)
+		}
+		for _, d := range dims {
+			if v, ok := x.Shape[d]; ok {
+				name += fmt.Sprintf("/%s=%d", d, v)
+			}
+		}
+		name += fmt.Sprintf("/%s/%s-%d", x.DType, x.Path, x.Threads)
+		for _, s := range x.samples {
+			fmt.Fprintf(w, "%s\t1\t%.0f ns/op", name, s*1e9)
+			if x.work > 0 {
+				fmt.Fprintf(w, "\t%.4f t/s", x.work/s)
+			}
+			if x.cost.flops > 0 {
+				fmt.Fprintf(w, "\t%.4f GFLOP/s", x.cost.flops/s/1e9)
+			}
+			if x.cost.bytes > 0 {
+				fmt.Fprintf(w, "\t%.4f GB/s", x.cost.bytes/s/1e9)
+			}
+			if x.Limit > 0 {
+				fmt.Fprintf(w, "\t%.2f %%limit", 100*x.least(r.Limits[x.Threads])/s)
+			}
+			fmt.Fprintln(w)
+		}
+	}
+}
+
+// benchName makes s fit for a benchmark's name, which has no blanks and begins with a capital after "Benchmark".
+func benchName(s string) string {
+	s = strings.Map(func(c rune) rune {
+		if c == ' ' || c == '/' {
+			return '_'
+		}
+		return c
+	}, s)
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// cpuName is the processor as the system calls it.
+func cpuName() string {
+	data, _ := os.ReadFile("/proc/cpuinfo")
+	return modelName(string(data))
+}
+
+func modelName(cpuinfo string) string {
+	for line := range strings.Lines(cpuinfo) {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return runtime.GOARCH
+}

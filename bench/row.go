@@ -1,0 +1,90 @@
+package bench
+
+// Shape is what a row was measured on: m, k and n for operations, prompt, gen and batch for models.
+type Shape map[string]int
+
+// Row is one measurement.
+type Row struct {
+	Op      string  `json:"op"`              // the operation, or the test's name: pp512, tg128@b8, train4x512, grpo8x5
+	Of      string  `json:"model,omitempty"` // the model, or whose shape it is
+	Shape   Shape   `json:"shape"`
+	DType   string  `json:"dtype"`
+	Path    string  `json:"path"` // the device's implementation
+	Threads int     `json:"threads"`
+	Mean    float64 `json:"mean"`
+	StdDev  float64 `json:"stddev"`
+	Median  float64 `json:"median"`
+	Unit    string  `json:"unit"`  // GFLOP/s, GB/s, t/s or s
+	Limit   float64 `json:"limit"` // of this machine, in the same unit; 0: not known
+	Share   float64 `json:"share"` // of the limit that the median reached
+	Reps    int     `json:"reps"`
+
+	Seconds float64 `json:"seconds"` // median of one call, pass or step
+	GFLOPS  float64 `json:"gflops,omitempty"`
+	GBS     float64 `json:"gbs,omitempty"`
+	Foreign float64 `json:"foreign_cores"` // cores that others kept busy meanwhile
+
+	PeakRSS int64              `json:"peak_rss_bytes,omitempty"` // train and grpo
+	Split   map[string]float64 `json:"split,omitempty"`          // seconds of a step's parts
+
+	samples []float64 // seconds
+	cost    cost      // of one call, for the limit
+	phases  []cost    // where a call has parts that cannot overlap: their costs, which cost sums up
+	work    float64   // units of Unit in one call, if it is t/s; 0: the unit is a rate of the cost, or seconds
+	fixed   string    // "s": the value is the time itself
+}
+
+// finish computes everything that follows from samples, cost and limits.
+func (r *Row) finish(l Limits) {
+	_, _, r.Seconds = stats(r.samples)
+	if r.Seconds > 0 {
+		r.GFLOPS, r.GBS = r.cost.flops/r.Seconds/1e9, r.cost.bytes/r.Seconds/1e9
+	}
+	least := r.least(l)
+	amount := r.work // done in one call
+	switch {
+	case r.fixed != "":
+		r.Unit = r.fixed
+	case r.work > 0:
+		r.Unit = "t/s"
+	case r.cost.bound(l):
+		r.Unit, amount = "GFLOP/s", r.cost.flops/1e9
+	default:
+		r.Unit, amount = "GB/s", r.cost.bytes/1e9
+	}
+	values := make([]float64, len(r.samples))
+	for i, s := range r.samples {
+		if values[i] = s; r.fixed == "" {
+			values[i] = amount / s
+		}
+	}
+	r.Mean, r.StdDev, r.Median = stats(values)
+	r.Reps = len(values)
+	if least > 0 && r.Seconds > 0 {
+		if r.Limit = least; r.fixed == "" {
+			r.Limit = amount / least
+		}
+		r.Share = least / r.Seconds
+	}
+}
+
+// least is the shortest time that one call can take.
+func (r *Row) least(l Limits) float64 {
+	if r.phases == nil {
+		return r.cost.seconds(l)
+	}
+	sum := 0.0
+	for _, c := range r.phases {
+		sum += c.seconds(l)
+	}
+	return sum
+}
+
+// inPhases sets what a call has to do one after the other.
+func (r *Row) inPhases(phases ...cost) {
+	r.phases = phases
+	r.cost = cost{typ: phases[0].typ}
+	for _, c := range phases {
+		r.cost.flops, r.cost.bytes = r.cost.flops+c.flops, r.cost.bytes+c.bytes
+	}
+}

@@ -1,0 +1,214 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
+)
+
+// Options of all measurements.
+type Options struct {
+	Device  string // cpu or ref
+	Threads []int  // measured one after the other; none: all usable cores
+	Reps    int    // timed repetitions; 0: 5
+	Say     func(format string, args ...any)
+
+	// Kernels only.
+	Op     string        // regular expression for the operation; "": all
+	Shapes []string      // models whose shapes are taken, or products MxKxN; none: those of the table marked Micro
+	DTypes []string      // f32, bf16, q8; none: all
+	Least  time.Duration // least time of a repetition; 0: 40 ms
+
+	// Models only.
+	Model  string // folder; or
+	Shape  string // a named shape with random weights
+	DType  kernels.DType
+	KVType kernels.DType // 0: as the engine chooses
+	Seed   uint64
+}
+
+func (o Options) withDefaults() Options {
+	if o.Reps <= 0 {
+		o.Reps = 5
+	}
+	if len(o.Threads) == 0 {
+		o.Threads = []int{0}
+	}
+	if o.Say == nil {
+		o.Say = func(string, ...any) {}
+	}
+	if o.Least == 0 {
+		o.Least = 40 * time.Millisecond
+	}
+	if o.DType == 0 {
+		o.DType = kernels.BF16
+	}
+	return o
+}
+
+// open makes the device for a number of threads and says how many they are and which path it runs.
+func (o Options) open(threads int) (d kernels.Device, n int, path string, err error) {
+	switch o.Device {
+	case "ref":
+		return ref.New(), 1, "ref", nil
+	case "", "auto", "cpu":
+		c, err := cpu.New(cpu.Options{Threads: threads})
+		if err != nil {
+			return nil, 0, "", fmt.Errorf("opening device cpu: %w", err)
+		}
+		return c, c.Threads(), c.Path(), nil
+	}
+	return nil, 0, "", fmt.Errorf("opening device %s: only cpu and ref can be measured in this build", o.Device)
+}
+
+// Kernels measures operations of kernels.Ops, each on several shapes of real models, and returns a row a case and thread count.
+func Kernels(ctx context.Context, o Options) (*Report, error) {
+	o = o.withDefaults()
+	cases, err := o.choose()
+	if err != nil {
+		return nil, err
+	}
+	return o.eachDevice(func(d kernels.Device, l *Limits) ([]Row, error) {
+		var rows []Row
+		last := time.Now()
+		for i, c := range cases {
+			if time.Since(last) > 10*time.Second { // the machine changes: see it at its best
+				if err := l.measure(d); err != nil {
+					return rows, err
+				}
+				last = time.Now()
+			}
+			o.Say("%d/%d %s %v %v", i+1, len(cases), c.op, c.shape, c.dtype)
+			r, err := c.measure(ctx, d, o)
+			if err != nil {
+				return rows, fmt.Errorf("measuring %s of %v in %v: %w", c.op, c.shape, c.dtype, err)
+			}
+			rows = append(rows, r)
+		}
+		return rows, nil
+	})
+}
+
+// eachDevice measures with every number of threads; f's rows are finished with the limits seen before, meanwhile and after.
+func (o Options) eachDevice(f func(d kernels.Device, l *Limits) ([]Row, error)) (*Report, error) {
+	limits := map[int]Limits{}
+	var all []Row
+	for _, threads := range o.Threads {
+		d, n, path, err := o.open(threads)
+		if err != nil {
+			return nil, err
+		}
+		var l Limits
+		if err = l.measure(d); err == nil {
+			var rows []Row
+			if rows, err = f(d, &l); err == nil {
+				err = l.measure(d)
+			}
+			for i := range rows {
+				rows[i].Path, rows[i].Threads = path, n
+				rows[i].finish(l)
+			}
+			all = append(all, rows...)
+		}
+		limits[n] = l
+		if cerr := d.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return NewReport(all, limits), nil
+}
+
+// choose applies the filters.
+func (o Options) choose() ([]opCase, error) {
+	op, err := regexp.Compile(o.Op)
+	if err != nil {
+		return nil, fmt.Errorf("reading --op: %w: give a regular expression for the operation's name", err)
+	}
+	var models []string
+	var products []opCase
+	for _, s := range o.Shapes {
+		if m, k, n, ok := parseProduct(s); ok {
+			products = append(products, productCases(m, k, n)...)
+			continue
+		}
+		if _, err := LookupShape(s); err != nil {
+			return nil, fmt.Errorf("reading --shape: %w, or MxKxN", err)
+		}
+		models = append(models, strings.ToLower(s))
+	}
+	if len(o.Shapes) == 0 {
+		for _, s := range Shapes {
+			if s.Micro {
+				models = append(models, s.Name)
+			}
+		}
+	}
+	var out []opCase
+	for _, c := range append(opCases(models), products...) {
+		if op.MatchString(c.op) && (len(o.DTypes) == 0 || slices.Contains(o.DTypes, c.dtype.String())) {
+			out = append(out, c)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no operation matches --op %q and --dtype %s: the operations are %s", o.Op, strings.Join(o.DTypes, ","), strings.Join(opNames(), ", "))
+	}
+	return out, nil
+}
+
+// parseProduct reads MxKxN.
+func parseProduct(s string) (m, k, n int, ok bool) {
+	var rest string
+	c, _ := fmt.Sscanf(s+"|", "%dx%dx%d%s", &m, &k, &n, &rest)
+	return m, k, n, c == 4 && rest == "|" && min(m, k, n) > 0 && max(m, k, n) <= 1<<20
+}
+
+// productCases are the matmul of one shape in all types.
+func productCases(m, k, n int) (out []opCase) {
+	for _, t := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
+		out = append(out, matmul(matrix{n, k, ""}, m, t))
+	}
+	return out
+}
+
+func opNames() (out []string) {
+	for _, c := range opCases([]string{"tiny"}) {
+		if !slices.Contains(out, c.op) {
+			out = append(out, c.op)
+		}
+	}
+	return out
+}
+
+// measure times a case; finish has still to be called.
+func (c opCase) measure(ctx context.Context, d kernels.Device, o Options) (r Row, err error) {
+	b := &bed{d: d}
+	defer b.close()
+	defer func() {
+		if p := recover(); p != nil {
+			e, ok := p.(bedError)
+			if !ok {
+				panic(p)
+			}
+			err = e.error
+		}
+	}()
+	r = Row{Op: c.op, Of: c.of, Shape: c.shape, DType: c.dtype.String(), cost: c.cost}
+	call := c.make(b)
+	w := newWatch()
+	r.samples, err = looped(ctx, o.Reps, o.Least, call)
+	r.Foreign = w.foreign()
+	if err == nil {
+		err = d.Sync()
+	}
+	return r, err
+}

@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+)
+
+// stats are the usual three of a list of samples; the deviation is that of a sample (n-1), as llama-bench prints it.
+func stats(x []float64) (mean, stddev, median float64) {
+	if len(x) == 0 {
+		return 0, 0, 0
+	}
+	for _, v := range x {
+		mean += v / float64(len(x))
+	}
+	if len(x) > 1 {
+		for _, v := range x {
+			stddev += (v - mean) * (v - mean) / float64(len(x)-1)
+		}
+	}
+	s := slices.Sorted(slices.Values(x))
+	median = (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+	return mean, math.Sqrt(stddev), median
+}
+
+// timed calls f reps times after a warm-up and returns the seconds that each took.
+func timed(ctx context.Context, reps int, f func() error) ([]float64, error) {
+	var out []float64
+	for i := range reps + 1 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		t := time.Now()
+		if err := f(); err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			out = append(out, time.Since(t).Seconds())
+		}
+	}
+	return out, nil
+}
+
+// looped measures a quick function: each of reps samples is the time of one call, averaged over as many as fit into least.
+func looped(ctx context.Context, reps int, least time.Duration, f func(i int)) ([]float64, error) {
+	f(0)
+	t, n := time.Now(), 1
+	f(1)
+	if one := time.Since(t); one > 0 && one < least {
+		n = max(1, int(least/one))
+	}
+	i := 2
+	for range n / 4 { // the caches and the clock settle
+		f(i)
+		i++
+	}
+	var out []float64
+	for range reps {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		t := time.Now()
+		for range n {
+			f(i)
+			i++
+		}
+		out = append(out, time.Since(t).Seconds()/float64(n))
+	}
+	return out, nil
+}
