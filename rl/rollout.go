@@ -3,6 +3,7 @@ package rl
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/sync/errgroup"
 
@@ -59,6 +60,7 @@ type Roller struct {
 	Runner      episode.Runner
 	Prompter    Prompter
 	Concurrency int
+	OnEpisode   func(*episode.Episode) // if not nil, called as each one ends, by several goroutines at once
 }
 
 // Roll runs n episodes for each question, those whose index is in only (nil: all); attempt counts resamplings. purpose and step key
@@ -86,7 +88,7 @@ func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, onl
 				GoldenAnswers: q.GoldenAnswers, PromptIDs: prompt, Quality: quality,
 				Seed: engine.Stream(seed, uint64(purpose), uint64(step), uint64(i), uint64(attempt), uint64(k))}
 			g.Go(func() (err error) {
-				out[i][k], err = r.Runner.Run(ctx, task)
+				out[i][k], err = r.run(ctx, task)
 				return err
 			})
 		}
@@ -94,9 +96,27 @@ func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, onl
 	return out, g.Wait()
 }
 
+// run runs one episode. A panic becomes an error: in a goroutine of its own nobody else could catch it.
+func (r *Roller) run(ctx context.Context, task episode.Task) (e *episode.Episode, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("episode of question %s: %w", task.QuestionID, &engine.PanicError{Value: p, Stack: debug.Stack()})
+		}
+	}()
+	if e, err = r.Runner.Run(ctx, task); err == nil && r.OnEpisode != nil {
+		r.OnEpisode(e)
+	}
+	return e, err
+}
+
 // Evaluate runs one greedy episode a question, in order. step is recorded, and keys what the search engine draws.
 func (r Roller) Evaluate(ctx context.Context, questions []data.Question, seed uint64, step int) ([]*episode.Episode, error) {
 	r.Runner.Config.Sampling = episode.Sampling{}
+	return r.Once(ctx, questions, seed, step)
+}
+
+// Once is Evaluate with the sampling that the runner has.
+func (r Roller) Once(ctx context.Context, questions []data.Question, seed uint64, step int) ([]*episode.Episode, error) {
 	groups, err := r.Roll(ctx, questions, 1, nil, seed, purposeEval, step, max(step, 1), 0, "")
 	if err != nil {
 		return nil, err

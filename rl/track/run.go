@@ -2,6 +2,7 @@
 package track
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -58,8 +59,9 @@ func (r *Run) Metrics(step int, m Metrics) error {
 	return nil
 }
 
-// Episode appends one trajectory, a JSON object without line breaks.
+// Episode appends one trajectory, a JSON object on one line; its line break may be there already.
 func (r *Run) Episode(line []byte) error {
+	line = bytes.TrimSuffix(line, []byte("\n"))
 	if err := r.episodes.append(append(line[:len(line):len(line)], '\n')); err != nil {
 		return fmt.Errorf("writing episodes: %w", err)
 	}

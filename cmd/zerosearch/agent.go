@@ -1,0 +1,184 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// limitFlags bound an episode that is not trained on.
+type limitFlags struct {
+	MaxTurns    int     `name:"max-turns" help:"Turns that may search; one final turn follows." default:"5"`
+	MaxResponse int     `name:"max-response-length" help:"Ids per turn." default:"500"`
+	MaxStart    int     `name:"max-start-length" help:"Ids of the prompt; longer questions are refused." default:"2048"`
+	MaxObs      int     `name:"max-obs-length" help:"Ids of one search result; longer ones are cut." default:"2048"`
+	Greedy      bool    `name:"greedy" help:"Take the most likely id, always; --no-greedy samples." default:"true" negatable:""`
+	Temperature float64 `name:"temperature" help:"Sampling temperature; given, it switches greedy off." default:"1"`
+	TopP        float64 `name:"top-p" help:"Nucleus sampling." default:"1"`
+	Concurrency int     `name:"concurrency" help:"Episodes in flight; changes speed and memory, never a result." default:"32"`
+	Seed        uint64  `name:"seed" help:"Seed of everything that is drawn." default:"1"`
+}
+
+// sampling of the policy: greedy unless a temperature was asked for.
+func (f limitFlags) sampling(w *world) (episode.Sampling, error) {
+	if w.given("temperature") || !f.Greedy {
+		switch {
+		case w.given("greedy") && f.Greedy && f.Temperature > 0:
+			return episode.Sampling{}, usagef("--greedy and --temperature %v contradict each other: give one or the other", f.Temperature)
+		case !(f.Temperature >= 0):
+			return episode.Sampling{}, usagef("--temperature must not be negative")
+		case !(f.TopP > 0 && f.TopP <= 1):
+			return episode.Sampling{}, usagef("--top-p must be above 0 and at most 1")
+		}
+		s := episode.Sampling{Temperature: f.Temperature, TopP: f.TopP}
+		if f.TopP >= 1 {
+			s.TopP = 0
+		}
+		return s, nil
+	}
+	return episode.Sampling{}, nil
+}
+
+// agent is a served policy with a search engine.
+type agent struct {
+	*served
+	roller rl.Roller
+	close  []func()
+}
+
+// newAgent opens policy and search engine.
+func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags) (_ *agent, err error) {
+	sampling, err := l.sampling(w)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSearch(s); err != nil {
+		return nil, err
+	}
+	a := &agent{}
+	if a.served, err = m.serve(w, c); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if a.model.Tokenizer == nil {
+		return nil, fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", a.model.Dir)
+	}
+	searcher, err := a.searcher(m, s)
+	if err != nil {
+		return nil, err
+	}
+	context := contextOf(m, a.model)
+	a.roller = rl.Roller{Prompter: rl.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
+		Runner: episode.Runner{Policy: rl.Policy(a.eng, served0, a.model), Searcher: searcher, Tokenizer: episode.Text(a.model.Tokenizer),
+			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs, MaxContext: context, Sampling: sampling}}}
+	if err := a.roller.Runner.Config.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	return a, nil
+}
+
+// contextOf is the longest episode.
+func contextOf(m modelFlags, p *rl.Opened) int {
+	n := m.MaxContext
+	if n <= 0 {
+		n = 4096
+	}
+	return min(n, p.Model.Config.MaxPos)
+}
+
+// checkSearch refuses an engine that cannot be, before a model is loaded.
+func checkSearch(s rl.SearchConfig) error {
+	switch {
+	case s.TopK < 1:
+		return usagef("--topk must be at least 1")
+	case s.NoiseRate != nil && !(*s.NoiseRate >= 0 && *s.NoiseRate <= 1):
+		return usagef("--noise-rate must lie between 0 and 1")
+	case strings.HasPrefix(s.Mode, "simulate") && s.Mode != string(search.SFT) && s.Mode != string(search.Prompt):
+		return usagef("--search-mode %q is not known: use simulate_prompt, simulate_sft, bm25 or none", s.Mode)
+	case s.Mode == "bm25" && s.Corpus == "":
+		return usagef("--search-mode bm25 needs --corpus FILE")
+	case strings.HasPrefix(s.Mode, "simulate"):
+		return nil
+	case s.Mode != "bm25" && s.Mode != "none":
+		return usagef("--search-mode %q is not in this build: use simulate_prompt, simulate_sft, bm25 or none", s.Mode)
+	}
+	return nil
+}
+
+// searcher makes the engine behind <search>.
+func (a *agent) searcher(m modelFlags, s rl.SearchConfig) (search.Searcher, error) {
+	if !strings.HasPrefix(s.Mode, "simulate") {
+		return s.Offline()
+	}
+	g, closer, err := simulator(a.served, m, s.SimulationLLM)
+	a.close = append(a.close, closer)
+	if err != nil {
+		return nil, err
+	}
+	return s.Simulated(g)
+}
+
+// simulator makes the writer of documents: the served model without its adapter ("same"), another adapter over the same base, or a
+// model of its own. The caller calls close, also after an error.
+func simulator(s *served, m modelFlags, llm string) (g search.Generator, close func(), err error) {
+	close = func() {}
+	if llm == "same" || llm == "" {
+		g, err = rl.Simulator(s.eng, served0, s.model, nil)
+		return g, close, err
+	}
+	if c, err := model.ReadAdapterConfig(llm); err == nil && (c.Base() == "" || sameFolder(c.Base(), s.model.Dir)) {
+		a, err := model.LoadAdapter(s.model.Model, llm, false)
+		if err != nil {
+			return nil, close, fmt.Errorf("opening the simulator: %w", err)
+		}
+		g, err = rl.Simulator(s.eng, served0, s.model, a)
+		return g, a.Close, err
+	}
+	dtype, err := kernels.ParseDType(m.DType)
+	if err != nil {
+		return nil, close, usagef("--dtype: %w", err)
+	}
+	p, err := rl.Open(s.dev, rl.OpenOptions{Model: llm, DType: dtype})
+	if err != nil {
+		return nil, close, fmt.Errorf("opening the simulator: %w", err)
+	}
+	const name = "simulator"
+	if err = s.eng.AddModel(name, p.Model, engine.ModelOptions{}); err == nil {
+		g, err = rl.Simulator(s.eng, name, p, p.Adapter)
+	}
+	return g, p.Close, err
+}
+
+func sameFolder(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return errors.Join(err, err2) == nil && os.SameFile(x, y) || filepath.Clean(a) == filepath.Clean(b)
+}
+
+// Close gives everything back; the engine stops before the simulator it may run is freed.
+func (a *agent) Close() {
+	if a.served == nil {
+		return
+	}
+	if a.eng != nil {
+		a.eng.Close()
+		a.eng = nil
+	}
+	for _, f := range a.close {
+		f()
+	}
+	a.served.Close()
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sort"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+)
+
+// common are the flags of every verb that computes.
+type common struct {
+	Config  string `name:"config" help:"YAML file with values for any flag, by flag name." placeholder:"FILE"`
+	JSON    bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
+	Device  string `name:"device" help:"auto, cpu, cuda or ref." default:"auto" enum:"auto,cpu,cuda,ref"`
+	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
+	Verbose bool   `name:"verbose" short:"v" help:"Say more."`
+}
+
+// readConfig finds --config in args and makes the parser take values from that file: below the environment and the flags.
+func readConfig(parser *kong.Kong, args []string) ([]string, error) {
+	path := os.Getenv("ZEROSEARCH_CONFIG")
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, "--config="); ok {
+			path = v
+		} else if a == "--config" && i+1 < len(args) {
+			path = args[i+1]
+		}
+	}
+	if path == "" {
+		return args, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading --config: %w", err)
+	}
+	values := map[string]any{}
+	if err := yaml.Unmarshal(data, &values); err != nil {
+		return nil, fmt.Errorf("reading --config %s: not valid YAML: %s", path, strings.ReplaceAll(yaml.FormatError(err, false, false), "\n", " "))
+	}
+	return args, kong.Resolvers(&yamlFlags{path, values}).Apply(parser)
+}
+
+// yamlFlags gives kong the values of a YAML file. Keys are flag names, with - or _. Keys with a mapping as value belong to the verb
+// itself (see replay) and are no flags.
+type yamlFlags struct {
+	path   string
+	values map[string]any
+}
+
+// Validate refuses keys that no verb has.
+func (y *yamlFlags) Validate(app *kong.Application) error {
+	known := map[string]bool{"replay": true}
+	for _, leaf := range app.Leaves(false) {
+		for _, group := range leaf.AllFlags(false) {
+			for _, f := range group {
+				known[f.Name] = true
+			}
+		}
+	}
+	var bad []string
+	for k := range y.values {
+		if !known[strings.ReplaceAll(k, "_", "-")] {
+			bad = append(bad, k)
+		}
+	}
+	if len(bad) > 0 {
+		sort.Strings(bad)
+		return fmt.Errorf("reading --config %s: unknown key %s: keys are flag names, see zerosearch VERB --help", y.path, strings.Join(bad, ", "))
+	}
+	return nil
+}
+
+// Resolve gives the value of one flag, unless the environment has one.
+func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, env := range flag.Envs {
+		if _, ok := os.LookupEnv(env); ok {
+			return nil, nil
+		}
+	}
+	for _, name := range []string{flag.Name, strings.ReplaceAll(flag.Name, "-", "_")} {
+		if v, ok := y.values[name]; ok {
+			return scalar(v), nil
+		}
+	}
+	return nil, nil
+}
+
+// scalar is v as kong's mappers like it: lists as comma-separated text, numbers as text.
+func scalar(v any) any {
+	switch v := v.(type) {
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			parts[i] = fmt.Sprint(e)
+		}
+		return strings.Join(parts, ",")
+	case bool:
+		return v
+	case nil, map[string]any:
+		return nil // a mapping belongs to the verb itself
+	}
+	return fmt.Sprint(v)
+}
+
+// scriptNames turns the NAME VALUE pairs of ZeroSearch's shell scripts, after the verb train, into flags.
+func scriptNames(args []string) []string {
+	if len(args) == 0 || args[0] != "train" {
+		return args
+	}
+	flags := map[string]string{"MODEL_PATH": "--model", "DATA_PATH": "--data", "TOTAL_STEPS": "--total-steps", "SEARCH_MODE": "--search-mode",
+		"SIMULATION_LLM": "--simulation-llm", "START_THRESHOLD": "--start-threshold", "END_THRESHOLD": "--end-threshold",
+		"SEARCH_ENGINE": "--search-engine", "MAX_TURNS": "--max-turns", "TOPK": "--topk", "IP": "--ip", "PORT": "--port",
+		"NUM_GPUS_PER_NODE": "--num-gpus-per-node"}
+	out := []string{"train"}
+	for i := 1; i < len(args); i++ {
+		if f, ok := flags[args[i]]; ok && i+1 < len(args) {
+			out = append(out, f+"="+args[i+1])
+			i++
+			continue
+		}
+		out = append(out, args[i])
+	}
+	return out
+}
+
+// version is the module's version, or the commit of a build from source.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return v + " " + info.GoVersion
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/guptarohit/asciigraph"
+
+	"github.com/zerosearch-go/zerosearch/demo"
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+type demoCmd struct {
+	common
+	Out         string   `name:"out" help:"Run directory; it stays, and ask, eval and train work on it." default:"zerosearch-demo" placeholder:"DIR"`
+	Steps       int      `name:"steps" help:"Updates." default:"0"`
+	Seed        uint64   `name:"seed" help:"Another world, other draws." default:"1"`
+	Reward      string   `name:"reward" help:"f1, em, sub_em; shuffled and constant are negative controls: nothing may be learned." default:"f1"`
+	NoiseRate   *float64 `name:"noise-rate" help:"Fixed share of noisy documents in training; 1 is a negative control." placeholder:"P"`
+	FromScratch bool     `name:"from-scratch" help:"Make the two little models first instead of using the embedded ones."`
+}
+
+func (c *demoCmd) Run(w *world) error {
+	out, err := freshDir(c.Out)
+	if err != nil {
+		return err
+	}
+	dev, err := c.open(w)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	v := demoView{w: w, quiet: c.JSON, started: time.Now()}
+	v.say("%s", w.log.paint(1, "zerosearch demo"))
+	v.say("An invented world of people, places and things: nothing that a model could know without searching. A policy of 1 M")
+	v.say("parameters is trained to search it; a second model of 1 M parameters plays the search engine and grows noisier.")
+	r, err := demo.Run(w.ctx, dev, demo.Options{Dir: out, Seed: c.Seed, Steps: c.Steps, Reward: c.Reward, NoiseRate: c.NoiseRate,
+		FromScratch: c.FromScratch, OnMake: v.making, OnPhase: v.phase, OnEpisode: v.episode, OnStep: v.step, OnScore: v.score})
+	w.log.done()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(w, r)
+	}
+	v.result(r)
+	return nil
+}
+
+// freshDir is dir, or where it holds an earlier demo dir-2, dir-3 ...
+func freshDir(dir string) (string, error) {
+	for n := 1; n < 1000; n++ {
+		d := dir
+		if n > 1 {
+			d = fmt.Sprintf("%s-%d", dir, n)
+		}
+		if _, err := os.Stat(d); os.IsNotExist(err) {
+			return d, nil
+		}
+	}
+	return "", fmt.Errorf("choosing a run directory: %s to %s-999 exist: say --out DIR", dir, dir)
+}
+
+// demoView shows the demo on the terminal.
+type demoView struct {
+	w       *world
+	quiet   bool
+	started time.Time
+	began   time.Time // training
+}
+
+func (v *demoView) say(format string, args ...any) {
+	if !v.quiet {
+		v.w.log.done()
+		fmt.Fprintf(v.w.out, format+"\n", args...)
+	}
+}
+
+func (v *demoView) phase(name string) {
+	if name == "training" {
+		v.began = time.Now()
+		v.say("\nTraining with GRPO, 16 questions x 8 rollouts a step, on questions about other names:")
+		return
+	}
+	v.w.log.status("%s ...", name)
+}
+
+func (v *demoView) making(stage string, step, steps int, m track.Metrics) {
+	v.w.log.status("making the models: %s %d/%d, loss %.3f, %.0f tokens/s", stage, step, steps, m["train/loss"], m["perf/throughput"])
+}
+
+func (v *demoView) step(step, steps int, m track.Metrics, curve []float64) {
+	v.w.log.status("step %d/%d  reward %.2f  %s  tau %.2f  searches %.1f  %.0f tokens/s  ETA %s", step, steps, m["critic/score/mean"],
+		sparkline(curve, 40), m["search/tau"], m["search/per_question"], m["perf/throughput"], eta(v.began, step, steps))
+	if step == steps {
+		v.say("%s", asciigraph.Plot(curve, asciigraph.Height(8), asciigraph.Width(60), asciigraph.LowerBound(0),
+			asciigraph.Caption("mean reward (F1) of a step, under a rising share of noisy documents")))
+	}
+}
+
+func (v *demoView) score(name string, r rl.SourceReport) {
+	v.say("  %-22s F1 %.2f   searches %.1f   valid actions %.0f%%", name, r.F1, r.Searches, 100*r.ValidAction)
+}
+
+func (v *demoView) episode(when string, e *episode.Episode) {
+	v.say("\n%s training, asked: %s", strings.ToUpper(when[:1])+when[1:], v.w.log.paint(1, e.Question))
+	for _, t := range e.Turns {
+		for _, line := range strings.Split(strings.TrimSpace(t.Text), "\n") {
+			v.say("    %s", v.w.log.paint(36, line))
+		}
+		for i, d := range t.Documents {
+			v.say("      %s", v.w.log.paint(2, fmt.Sprintf("Doc %d: %s", i+1, d)))
+		}
+	}
+	verdict := v.w.log.paint(33, "wrong")
+	answer, _ := e.Answer()
+	if answer == e.GoldenAnswers[0] {
+		verdict = v.w.log.paint(32, "right")
+	}
+	v.say("    answer %q is %s (%s)\n", answer, verdict, e.GoldenAnswers[0])
+}
+
+func (v *demoView) result(r *demo.Result) {
+	v.say("\nF1 on 100 held-out questions about names that training never saw:")
+	v.say("                                     before   after")
+	v.say("  simulated engine, 25%% noise          %.2f    %s", r.Before, v.w.log.paint(1, fmt.Sprintf("%.2f", r.After)))
+	v.say("  a real index (BM25) of that world    %.2f    %s", r.IndexBefore, v.w.log.paint(1, fmt.Sprintf("%.2f", r.Index)))
+	v.say("  search switched off                          %.2f", r.NoSearch)
+	v.say("%d steps, %.0f seconds. Log-probs of rollout and trainer differ by at most %g.", r.Steps, r.Seconds, r.LogprobDiff)
+	v.say("\nThe run is in %s. Ask it something:", r.RunDirectory)
+	v.say("  zerosearch ask --model %s --corpus %s/corpus.jsonl --topk 3 \"Where was ... born?\"", r.RunDirectory, r.RunDirectory)
+}

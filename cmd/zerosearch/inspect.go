@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/safetensors"
+)
+
+type inspectCmd struct {
+	common
+	Path string `arg:"" help:"A safetensors file, a model folder or a run directory." placeholder:"FILE|DIR"`
+}
+
+type inspection struct {
+	Config     json.RawMessage   `json:"config,omitempty"`
+	Metadata   map[string]string `json:"metadata"`
+	Tensors    []inspectedTensor `json:"tensors"`
+	Parameters int64             `json:"parameters"`
+	Bytes      int64             `json:"bytes"`
+}
+
+type inspectedTensor struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
+	Shape []int  `json:"shape"`
+	Bytes int64  `json:"bytes"`
+	File  string `json:"file"`
+}
+
+func (c *inspectCmd) Run(w *world) error {
+	files, config, err := openAny(c.Path)
+	if err != nil {
+		return fmt.Errorf("inspecting %s: %w", c.Path, err)
+	}
+	out := inspection{Config: config, Metadata: map[string]string{}, Tensors: []inspectedTensor{}}
+	for _, f := range files {
+		defer f.Close()
+		for k, v := range f.Metadata() {
+			out.Metadata[k] = v
+		}
+		for _, name := range f.Names() {
+			t, _ := f.Tensor(name)
+			b := int64(len(t.Bytes()))
+			shape := t.Shape
+			if shape == nil {
+				shape = []int{}
+			}
+			out.Tensors = append(out.Tensors, inspectedTensor{name, string(t.DType), shape, b, filepath.Base(f.Path())})
+			out.Parameters += int64(t.Elements())
+			out.Bytes += b
+		}
+	}
+	if c.JSON {
+		enc := json.NewEncoder(w.out)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(out)
+	}
+	tw := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', 0)
+	for _, t := range out.Tensors {
+		fmt.Fprintf(tw, "%s\t%s\t%v\t%d\t%s\n", t.Name, t.DType, t.Shape, t.Bytes, t.File)
+	}
+	tw.Flush()
+	fmt.Fprintf(w.out, "%d tensors, %.2f M parameters, %.1f MB\n", len(out.Tensors), float64(out.Parameters)/1e6, float64(out.Bytes)/1e6)
+	return nil
+}
+
+// openAny opens a single file, a model folder or an adapter folder.
+func openAny(path string) (files []*safetensors.File, config json.RawMessage, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !st.IsDir() {
+		f, err := safetensors.Open(path)
+		return []*safetensors.File{f}, nil, err
+	}
+	if path, err = track.ModelDir(path); err != nil {
+		return nil, nil, err
+	}
+	for _, name := range []string{"config.json", "adapter_config.json"} {
+		if data, err := os.ReadFile(filepath.Join(path, name)); err == nil && json.Valid(data) {
+			config = data
+			break
+		}
+	}
+	if adapter := filepath.Join(path, "adapter_model.safetensors"); exists(adapter) {
+		f, err := safetensors.Open(adapter)
+		return []*safetensors.File{f}, config, err
+	}
+	set, err := safetensors.OpenDir(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return set.Files(), config, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

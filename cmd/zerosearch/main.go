@@ -1,0 +1,158 @@
+// Command zerosearch trains a language model to search, with a second language model as the search engine.
+//
+//	zerosearch demo                        the whole idea in a few minutes, offline
+//	zerosearch train --model DIR --data FILE --out RUN
+//	zerosearch --help
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// verbs are the commands, a file each.
+type verbs struct {
+	Train    trainCmd    `cmd:"" help:"Train a policy with reinforcement learning and a simulated search engine."`
+	SFT      sftCmd      `cmd:"" name:"sft" help:"Fine-tune on examples: a warm start, or a simulator."`
+	Simulate simulateCmd `cmd:"" help:"Write the documents of a simulated search engine, offline."`
+	Eval     evalCmd     `cmd:"" help:"Measure a policy on questions."`
+	Ask      askCmd      `cmd:"" help:"Ask a trained policy a question and watch it search."`
+	Tokenize tokenizeCmd `cmd:"" help:"Text and chats to ids, and back."`
+	Score    scoreCmd    `cmd:"" help:"Log-probabilities of given ids or text."`
+	Generate generateCmd `cmd:"" help:"Continue ids, text or chats."`
+	Inspect  inspectCmd  `cmd:"" help:"Show what is in a checkpoint."`
+	Devices  devicesCmd  `cmd:"" help:"Show what this machine can compute with."`
+
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+// Exit codes of the contract.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// errInterrupted says that work stopped early, and was saved, because the user asked for it.
+var errInterrupted = errors.New("interrupted")
+
+func main() {
+	debug.SetTraceback("none") // what even recover cannot catch is one line too; GOTRACEBACK=all shows more
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is main with its world as arguments; it returns the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	log := newProgress(stderr)
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case exitPanic:
+			code = int(r)
+		default:
+			log.line("error: %v", unexpected(r))
+			code = exitFailed
+		}
+	}()
+	parser, err := newParser(stdout, stderr)
+	if err != nil {
+		log.line("error: building the command line: %v", err)
+		return exitFailed
+	}
+	if args, err = readConfig(parser, scriptNames(args)); err == nil {
+		var kctx *kong.Context
+		if kctx, err = parser.Parse(args); err == nil {
+			return start(kctx, stdin, stdout, log)
+		}
+	}
+	log.line("error: %v: see zerosearch %s--help", oneLine(err.Error()), verbOf(args))
+	return exitUsage
+}
+
+// newParser reads the verbs' tags. Help and version leave the parser by a panic that run takes for an exit.
+func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
+	return kong.New(new(verbs), kong.Name("zerosearch"),
+		kong.Description("Train a language model to search, without a search engine and without Python."),
+		kong.DefaultEnvars("ZEROSEARCH"), kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 130}),
+		kong.Exit(func(c int) { panic(exitPanic(c)) }))
+}
+
+type exitPanic int
+
+// start runs the verb. The first interrupt asks it to stop in good order, a second one ends the program at once.
+func start(kctx *kong.Context, stdin io.Reader, stdout io.Writer, log *progress) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	w := &world{ctx: ctx, in: stdin, out: stdout, log: log, flags: kctx}
+	return w.report(kctx.Run(w))
+}
+
+// world is what a verb may touch besides its flags.
+type world struct {
+	ctx   context.Context
+	in    io.Reader
+	out   io.Writer
+	log   *progress
+	flags *kong.Context
+}
+
+// report prints the one line that an error is worth and chooses the exit code.
+func (w *world) report(err error) int {
+	var usage usageError
+	w.log.done()
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.Is(err, context.Canceled) && w.ctx.Err() != nil:
+		w.log.line("interrupted")
+		return exitInterrupted
+	}
+	w.log.line("error: %s", oneLine(err.Error()))
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// usageError is a mistake in the flags, found after parsing.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// unexpected is the error of a panic: a fault of this program, not of its user.
+func unexpected(r any) error {
+	at := "run again with GOTRACEBACK=all and -v"
+	if os.Getenv("GOTRACEBACK") != "" {
+		at = string(debug.Stack())
+	}
+	return fmt.Errorf("an unforeseen state: %v: this is a fault of zerosearch: please report it with the command and the version (%s): %s", r, version(), at)
+}
+
+// oneLine joins the lines of a message: the last line of stderr is the error, whole.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+}
+
+// verbOf is the verb in args with a space behind it, or nothing.
+func verbOf(args []string) string {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		return args[0] + " "
+	}
+	return ""
+}

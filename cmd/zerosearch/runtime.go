@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/rl"
+)
+
+// open makes the device that the flags ask for.
+func (c common) open(w *world) (kernels.Device, error) {
+	switch c.Device {
+	case "ref":
+		return ref.New(), nil
+	case "cuda":
+		return nil, fmt.Errorf("opening device cuda: %s", noCUDA)
+	}
+	dev, err := cpu.New(cpu.Options{Threads: c.Threads})
+	if err != nil {
+		return nil, fmt.Errorf("opening device cpu: %w", err)
+	}
+	if c.Verbose {
+		w.log.line("device cpu: path %s", cpu.Paths.Used())
+	}
+	return dev, nil
+}
+
+// modelFlags name a model to use, not to train.
+type modelFlags struct {
+	Model        string `name:"model" help:"Hugging Face folder, or a run directory (its last checkpoint)." placeholder:"DIR"`
+	Adapter      string `name:"adapter" help:"peft folder." placeholder:"DIR"`
+	DType        string `name:"dtype" help:"How weights are held: f32, bf16 or q8." default:"bf16" enum:"f32,bf16,q8"`
+	KVDType      string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
+	ChatTemplate string `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
+	MaxContext   int    `name:"max-context" help:"Longest sequence; 0: the model's, at most 4096." default:"0"`
+}
+
+// served is a model in an engine on a device.
+type served struct {
+	dev   kernels.Device
+	eng   *engine.Engine
+	model *rl.Opened
+}
+
+const served0 = "model"
+
+// serve opens device, model and engine. Close what it returns.
+func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
+	if f.Model == "" {
+		return nil, usagef("--model is missing: give a model folder")
+	}
+	dtype, err := kernels.ParseDType(f.DType)
+	if err != nil {
+		return nil, usagef("--dtype: %w", err)
+	}
+	var kv kernels.DType
+	if f.KVDType != "" {
+		if kv, err = kernels.ParseDType(f.KVDType); err != nil || kv != kernels.F32 && kv != kernels.BF16 {
+			return nil, usagef("--kv-dtype must be f32 or bf16, not %q", f.KVDType)
+		}
+	}
+	s := &served{}
+	if s.dev, err = c.open(w); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.model, err = rl.Open(s.dev, rl.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype, ChatTemplate: f.ChatTemplate}); err != nil {
+		return nil, err
+	}
+	s.eng = engine.New(s.dev, engine.Options{})
+	return s, s.eng.AddModel(served0, s.model.Model, engine.ModelOptions{KVType: kv, MaxContext: f.MaxContext})
+}
+
+// Close gives everything back.
+func (s *served) Close() {
+	if s.eng != nil {
+		s.eng.Close()
+	}
+	if s.model != nil {
+		s.model.Close()
+	}
+	if s.dev != nil {
+		s.dev.Close()
+	}
+}
+
+// needTokenizer is the error of a request that holds text for a model that has ids only.
+func needTokenizer(s *served) error {
+	if s.model.Tokenizer != nil {
+		return nil
+	}
+	return fmt.Errorf("the model has no tokenizer.json, so text cannot be read: send {\"ids\"}")
+}
+
+func joinArgs(words []string) string { return strings.Join(words, " ") }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// runView shows a training run while it goes on.
+type runView struct {
+	w       *world
+	t       *rl.Trainer
+	began   time.Time
+	last    atomic.Value // the line of the last step, a string
+	done    int          // steps done in this process
+	rewards []float64
+}
+
+func newRunView(w *world, t *rl.Trainer) *runView {
+	v := &runView{w: w, t: t, began: time.Now()}
+	v.last.Store("")
+	return v
+}
+
+// watch redraws the line once a second with what the engine is doing, on a terminal, until stop is called.
+func (v *runView) watch() (stop func()) {
+	if !v.w.log.tty {
+		return func() {}
+	}
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		before := v.sampled()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+				now := v.sampled()
+				doing := "learning"
+				if now != before {
+					doing = fmt.Sprintf("rolling out, %d ids/s", now-before)
+				}
+				before = now
+				v.w.log.status("%s%s", v.last.Load(), v.w.log.paint(2, doing))
+			}
+		}
+	}()
+	return func() { close(quit); <-ended }
+}
+
+// sampled counts the ids that the engine has drawn.
+func (v *runView) sampled() (n int64) {
+	for _, m := range v.t.Engine.Stats().Models {
+		n += m.Sampled
+	}
+	return n
+}
+
+// step shows a step's numbers.
+func (v *runView) step(step int, m track.Metrics, _ [][]*episode.Episode) {
+	total := v.t.Config.Schedule.TotalSteps
+	v.done++
+	v.rewards = append(v.rewards, m["critic/score/mean"])
+	line := fmt.Sprintf("step %d/%d  reward %.3f  f1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %.0f tokens/s  ETA %s  ", step, total,
+		m["critic/score/mean"], m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], m["perf/throughput"],
+		eta(v.began, v.done, v.done+total-step))
+	v.last.Store(line)
+	v.w.log.status("%s", strings.TrimRight(line, " "))
+	if f1, ok := m["val/all/f1"]; ok {
+		v.w.log.line("step %d: held-out questions: f1 %.3f  em %.3f  sub_em %.3f", step, f1, m["val/all/em"], m["val/all/sub_em"])
+	}
+}
+
+// end sums the run up.
+func (v *runView) end(asJSON bool, checkpoint string, last int) error {
+	v.w.log.done()
+	first, final := v.rewards[0], v.rewards[len(v.rewards)-1]
+	v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)), first, final, last,
+		time.Since(v.began).Round(time.Second))
+	if asJSON {
+		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint, "reward": v.rewards,
+			"seconds": time.Since(v.began).Seconds()})
+	}
+	v.w.log.line("saved %s", checkpoint)
+	return nil
+}

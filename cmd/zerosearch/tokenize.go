@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+type tokenizeCmd struct {
+	common
+	Tokenizer    string `name:"tokenizer" help:"Model folder, or a tokenizer.json alone." placeholder:"DIR|FILE"`
+	Model        string `name:"model" help:"Model folder or run directory, as for the other verbs." placeholder:"DIR"`
+	ChatTemplate string `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
+	Data         string `name:"data" help:"Requests, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
+}
+
+// tokenizeRequest is text to encode, ids to decode, or a chat to render. Every other key is a variable of the chat template
+// (enable_thinking, date_string ...), with the order of its own keys kept.
+type tokenizeRequest struct {
+	Text         *string             `json:"text"`
+	AddSpecial   *bool               `json:"add_special"`
+	ParseSpecial *bool               `json:"parse_special"`
+	IDs          []int32             `json:"ids"`
+	SkipSpecial  bool                `json:"skip_special"`
+	Messages     []tokenizer.Message `json:"messages"`
+	Tools        []json.RawMessage   `json:"tools"`
+	Generation   bool                `json:"add_generation_prompt"`
+	Vars         map[string]any      `json:"-"`
+}
+
+// UnmarshalJSON reads the fields above and takes what is left for variables.
+func (r *tokenizeRequest) UnmarshalJSON(b []byte) error {
+	type fields tokenizeRequest
+	if err := json.Unmarshal(b, (*fields)(r)); err != nil {
+		return err
+	}
+	var all, vars map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	if v, ok := all["vars"]; ok {
+		if err := json.Unmarshal(v, &vars); err != nil {
+			return fmt.Errorf("vars: %w", err)
+		}
+	}
+	r.Vars = map[string]any{}
+	for _, from := range []map[string]json.RawMessage{all, vars} {
+		for k, v := range from {
+			switch k {
+			case "text", "add_special", "parse_special", "ids", "skip_special", "messages", "tools", "add_generation_prompt", "vars":
+			default:
+				r.Vars[k] = v
+			}
+		}
+	}
+	return nil
+}
+
+type tokenizeAnswer struct {
+	IDs  []int32 `json:"ids"`
+	Text string  `json:"text"`
+}
+
+func (c *tokenizeCmd) Run(w *world) error {
+	tok, tmpl, err := c.load()
+	if err != nil {
+		return err
+	}
+	in, err := w.input(c.Data)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return eachLine(w, in, func(_ int, r tokenizeRequest) func(context.Context) (tokenizeAnswer, error) {
+		return func(context.Context) (tokenizeAnswer, error) { return r.answer(tok, tmpl) }
+	})
+}
+
+// load opens the tokenizer; template gives the chat template, or why there is none.
+func (c *tokenizeCmd) load() (tok *tokenizer.Tokenizer, template func() (*tokenizer.Template, error), err error) {
+	path := c.Tokenizer
+	switch {
+	case path == "" && c.Model == "":
+		return nil, nil, usagef("--tokenizer is missing: give a model folder or a tokenizer.json")
+	case path != "" && c.Model != "":
+		return nil, nil, usagef("--tokenizer and --model contradict each other: give one of them")
+	case path == "":
+		if path, err = track.ModelDir(c.Model); err != nil {
+			return nil, nil, err
+		}
+	}
+	if tok, err = tokenizer.Open(path); err != nil {
+		return nil, nil, err
+	}
+	if c.ChatTemplate == "" {
+		tmpl, err := tok.Chat()
+		return tok, func() (*tokenizer.Template, error) { return tmpl, err }, nil
+	}
+	text, err := os.ReadFile(c.ChatTemplate)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading --chat-template: %w", err)
+	}
+	tmpl, err := tok.ParseTemplate(string(text))
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading --chat-template %s: %w", c.ChatTemplate, err)
+	}
+	return tok, func() (*tokenizer.Template, error) { return tmpl, nil }, nil
+}
+
+func (r tokenizeRequest) answer(tok *tokenizer.Tokenizer, template func() (*tokenizer.Template, error)) (tokenizeAnswer, error) {
+	yes := func(p *bool) bool { return p == nil || *p }
+	switch {
+	case r.Text != nil:
+		ids := tok.Encode(*r.Text, tokenizer.EncodeOptions{AddSpecial: yes(r.AddSpecial), ParseSpecial: yes(r.ParseSpecial)})
+		return tokenizeAnswer{orEmpty(ids), *r.Text}, nil
+	case r.Messages != nil:
+		tmpl, err := template()
+		if err != nil {
+			return tokenizeAnswer{}, err
+		}
+		text, err := tmpl.Render(tokenizer.ChatInput{Messages: r.Messages, Tools: r.Tools, AddGenerationPrompt: r.Generation, Vars: r.Vars})
+		if err != nil {
+			return tokenizeAnswer{}, err
+		}
+		return tokenizeAnswer{orEmpty(tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true})), text}, nil
+	case r.IDs != nil:
+		for i, id := range r.IDs {
+			if _, ok := tok.Token(id); !ok {
+				return tokenizeAnswer{}, fmt.Errorf("id %d at place %d is not in the vocabulary of %d", id, i, tok.VocabSize())
+			}
+		}
+		return tokenizeAnswer{r.IDs, tok.Decode(r.IDs, r.SkipSpecial)}, nil
+	}
+	return tokenizeAnswer{}, fmt.Errorf("the request has neither text nor ids nor messages")
+}

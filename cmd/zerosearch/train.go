@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+type trainCmd struct {
+	common
+	Options rl.Config `embed:""`
+	DryRun  bool      `name:"dry-run" help:"Print the plan and the memory it takes; load nothing."`
+	Replay  string    `name:"replay" help:"Learn from the trajectories of an episodes.jsonl; nothing is rolled out." placeholder:"FILE"`
+
+	// Names of ZeroSearch's scripts that mean nothing where everything is one process: taken, and said so.
+	IP      string `name:"ip" hidden:""`
+	Port    string `name:"port" hidden:""`
+	NumGPUs string `name:"num-gpus-per-node" hidden:""`
+}
+
+func (c *trainCmd) Run(w *world) error {
+	if c.Replay != "" {
+		return c.replay(w)
+	}
+	if err := c.check(w); err != nil {
+		return err
+	}
+	if c.DryRun {
+		return c.plan(w)
+	}
+	dev, err := c.open(w)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	return c.train(w, dev)
+}
+
+// check refuses flags that contradict each other, before anything is loaded.
+func (c *trainCmd) check(w *world) error {
+	o := &c.Options
+	switch {
+	case o.Data.Data == "":
+		return usagef("--data is missing: give a file of questions")
+	case o.Schedule.Out == "" && !c.DryRun:
+		return usagef("--out is missing: give a folder for the run")
+	case o.Data.EvalEvery > 0 && o.Data.EvalData == "":
+		return usagef("--eval-every needs --eval-data FILE")
+	case o.Policy.Adapter != "" && o.Policy.LoRAR > 0:
+		return usagef("--adapter and --lora-r contradict each other: --adapter goes on with an adapter, --lora-r begins a new one")
+	case o.Search.NoiseRate != nil && (w.given("start-threshold") || w.given("end-threshold")):
+		return usagef("--noise-rate and the curriculum's --start-threshold and --end-threshold contradict each other: give one or the other")
+	case o.Policy.RefModel != "" && o.Algo.KLCoef == 0:
+		return usagef("--ref-model is of no use with --kl-coef 0: raise --kl-coef or leave --ref-model out")
+	}
+	if err := o.Check(); err != nil {
+		return usageError{err}
+	}
+	if c.IP != "" || c.Port != "" {
+		w.log.line("note: IP and PORT are not needed: the simulator (--simulation-llm) runs in this process")
+	}
+	if c.NumGPUs != "" {
+		w.log.line("note: NUM_GPUS_PER_NODE is not used: this build computes on the cpu")
+	}
+	return nil
+}
+
+// train runs to the end or to the interrupt.
+func (c *trainCmd) train(w *world, dev kernels.Device) error {
+	t, err := rl.New(dev, c.Options)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	s := c.Options.Schedule
+	if t.Out, err = track.Create(s.Out, t.From, s.Resume != ""); err != nil {
+		return err
+	}
+	defer t.Out.Close()
+	if err := w.saveConfig(t.Out); err != nil {
+		return err
+	}
+	view := newRunView(w, t)
+	t.OnStep = view.step
+	stop := view.watch()
+	last, err := t.Run(w.ctx)
+	stop()
+	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
+		return w.interrupted("train", s.Out, last)
+	}
+	if err != nil {
+		return err
+	}
+	return view.end(c.JSON, t.Out.Checkpoint(last), last)
+}
+
+// saveConfig writes the run's config.yaml.
+func (w *world) saveConfig(r *track.Run) error {
+	text, err := w.resolved()
+	if err == nil {
+		err = r.Config(text)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the run's config.yaml: %w", err)
+	}
+	return nil
+}
+
+// interrupted says how to go on with a run that was stopped after a step and saved.
+func (w *world) interrupted(verb, out string, last int) error {
+	w.log.line("interrupted after step %d, which is saved. To go on:", last)
+	w.log.line("  zerosearch %s --config %s --resume auto", verb, shellWord(out+"/config.yaml"))
+	return errInterrupted
+}
