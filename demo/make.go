@@ -34,10 +34,10 @@ type stage struct {
 func lookUps(steps int) stage {
 	return stage{"look-ups", 2048, steps, 2e-3, func(w *Writer, progress float64) Example {
 		switch {
-		case progress < 0.3 && w.chance(0.8), progress < 0.7 && w.chance(0.4):
+		case progress < 0.15 && w.chance(0.8), progress < 0.4 && w.chance(0.4):
 			return w.Repeat()
 		case progress < 0.5:
-			return w.LookUp(2 + w.rng.IntN(2))
+			return w.LookUp(2 + w.rng.IntN(3))
 		}
 		return w.LookUp(3 + w.rng.IntN(5))
 	}}
@@ -65,7 +65,7 @@ func playEngine(steps int) stage {
 type Sizes struct{ LookUps, Policy, Simulator int }
 
 // Recipe is what the embedded models were made with: about 10 million tokens in all.
-var Recipe = Sizes{LookUps: 1500, Policy: 900, Simulator: 900}
+var Recipe = Sizes{LookUps: 4000, Policy: 900, Simulator: 900}
 
 // Make trains policy and simulator from nothing and writes them as Hugging Face folders dir/policy and dir/simulator. say reports
 // each step.

@@ -83,7 +83,7 @@ func (w *Writer) LookUp(facts int) Example {
 		lines = append(lines, f.Sentence())
 	}
 	e := Example{{documents(lines) + "\n", false}}
-	for range facts + 2 {
+	for range 2 * facts {
 		f := known[w.rng.IntN(len(known))]
 		e = append(e, Part{Prompt(ask1(f).Text) + "<answer>", false}, Part{" " + f.Y + " </answer>", true}, Part{"\n", false})
 	}
