@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -209,11 +210,11 @@ func exercise(t *testing.T, tok *Tokenizer) {
 
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte(small))
-	for _, name := range []string{"tiny-bytes", "tiny-metaspace"} {
-		text, err := os.ReadFile("testdata/tiny/" + name + ".json")
-		require.NoError(f, err)
-		f.Add(text)
-	}
+	f.Add([]byte(`{"added_tokens":[{"id":1,"content":"<s>","normalized":true,"lstrip":true}],"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},` +
+		`"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Strip","content":" ","start":1}]},` +
+		`"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[1]}}},` +
+		`"model":{"unk_token":"<u>","fuse_unk":true,"byte_fallback":true,"vocab":{"<u>":0,"▁":2,"a":3,"▁a":4,"<0x41>":5},"merges":[["▁","a"]]}}`))
+	f.Add([]byte(`{"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":true}]},"model":{"vocab":{"a":0},"merges":[]}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if tok, err := parse(text); err == nil {
 			exercise(t, tok)
@@ -238,7 +239,9 @@ func FuzzScanner(f *testing.F) {
 		if got, err := s.str(nil); err == nil && s.peek() == 0 && s.i == len(text) {
 			var want string
 			require.NoError(t, json.Unmarshal(text, &want))
-			require.Equal(t, want, strings.ToValidUTF8(string(got), "\uFFFD"))
+			if utf8.Valid(text) { // encoding/json replaces what is not
+				require.Equal(t, want, string(got))
+			}
 		}
 		if json.Valid(text) && bytes.Count(text, []byte{'['})+bytes.Count(text, []byte{'{'}) < maxDepth {
 			s = &scanner{b: text}

@@ -23,7 +23,7 @@ func (x *name) eval(e *env) Value {
 
 func (x *listExpr) eval(e *env) Value {
 	e.allocate(16 * len(x.items))
-	l := &List{make([]Value, len(x.items))}
+	l := &List{make([]Value, len(x.items)), x.tuple}
 	for i, item := range x.items {
 		l.Items[i] = item.eval(e)
 	}
@@ -138,7 +138,7 @@ func (x *slice) eval(e *env) Value {
 		for i, k := range at {
 			items[i] = v.Items[k]
 		}
-		return &List{items}
+		return &List{items, v.tuple}
 	case string:
 		e.allocate(4 * len(v))
 		runes := []rune(v)
@@ -378,7 +378,7 @@ func (e *env) sequences(op string, a, b Value) (Value, bool) {
 	case *List:
 		if l, ok := b.(*List); ok && op == "+" {
 			e.allocate(16 * (len(a.Items) + len(l.Items)))
-			return &List{append(append([]Value(nil), a.Items...), l.Items...)}, true
+			return &List{append(append([]Value(nil), a.Items...), l.Items...), a.tuple && l.tuple}, true
 		}
 	}
 	return nil, false
@@ -397,50 +397,47 @@ func (e *env) repeat(size int, n int64) int {
 }
 
 func (e *env) integers(op string, a, b int64) Value {
-	f, big := 0.0, false
+	c, ok := int64(0), true
 	switch op {
 	case "+":
-		f = float64(a) + float64(b)
+		c = a + b
+		ok = (c > a) == (b > 0)
 	case "-":
-		f = float64(a) - float64(b)
+		c = a - b
+		ok = (c < a) == (b > 0)
 	case "*":
-		f = float64(a) * float64(b)
+		c, ok = times(a, b)
 	case "**":
-		f = math.Pow(float64(a), float64(b))
+		for c = 1; ok && b > 0; b-- {
+			if a >= -1 && a <= 1 { // whose powers repeat
+				b = (b-1)&1 + 1
+			}
+			c, ok = times(c, a)
+		}
 	case "//", "%":
 		if b == 0 {
 			e.fail("division by zero")
 		}
-		big = a == math.MinInt64 && b == -1
+		var r int64
+		c, r = a/b, a%b
+		ok = a != math.MinInt64 || b != -1
+		if r != 0 && (r < 0) != (b < 0) {
+			c, r = c-1, r+b
+		}
+		if op == "%" {
+			c, ok = r, true
+		}
 	}
-	if big || math.Abs(f) >= 1<<63 {
+	if !ok {
 		e.fail("an integer is too large")
 	}
-	switch op {
-	case "+":
-		return a + b
-	case "-":
-		return a - b
-	case "*":
-		return a * b
-	case "**":
-		n := int64(1)
-		for ; b > 0 && a != 1; b-- { // at most 63 rounds for |a| > 1
-			if a == 0 || a == -1 {
-				return int64(f)
-			}
-			n *= a
-		}
-		return n
-	}
-	q, r := a/b, a%b
-	if r != 0 && (r < 0) != (b < 0) {
-		q, r = q-1, r+b
-	}
-	if op == "//" {
-		return q
-	}
-	return r
+	return c
+}
+
+// times multiplies; ok is false where the product does not fit.
+func times(a, b int64) (c int64, ok bool) {
+	c = a * b
+	return c, a == 0 || c/a == b && !(a == -1 && b == math.MinInt64)
 }
 
 func (e *env) floats(op string, a, b float64) Value {

@@ -8,7 +8,10 @@ type expr interface {
 type (
 	literal  struct{ v Value }
 	name     struct{ name string }
-	listExpr struct{ items []expr } // list or tuple
+	listExpr struct {
+		items []expr
+		tuple bool
+	}
 	dictExpr struct{ keys, values []expr }
 	attr     struct {
 		of   expr
@@ -247,7 +250,7 @@ func (p *parser) primary() expr {
 		case "(":
 			return p.tuple(")")
 		case "[":
-			return &listExpr{p.list("]")}
+			return &listExpr{items: p.list("]")}
 		case "{":
 			return p.dict()
 		}
@@ -260,14 +263,14 @@ func (p *parser) primary() expr {
 // tuple parses what is behind "(": one expression, or a tuple.
 func (p *parser) tuple(end string) expr {
 	if p.takeOp(end) {
-		return &listExpr{}
+		return &listExpr{tuple: true}
 	}
 	x := p.expression()
 	if p.takeOp(end) {
 		return x
 	}
 	p.expectOp(",")
-	return &listExpr{append([]expr{x}, p.list(end)...)}
+	return &listExpr{append([]expr{x}, p.list(end)...), true}
 }
 
 // list parses expressions up to the closing bracket; a comma may end them.

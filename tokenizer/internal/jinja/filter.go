@@ -25,7 +25,7 @@ func init() {
 		return func(e *env, v Value, args []Value, named *Dict) Value { return f(e, e.iterate(v), args, named) }
 	}
 	filters = map[string]filterFunc{
-		"upper": text(strings.ToUpper), "lower": text(strings.ToLower), "title": text(title), "capitalize": text(capitalize),
+		"upper": text(strings.ToUpper), "lower": text(strings.ToLower), "title": text(titleWords), "capitalize": text(capitalize),
 		"string": text(func(s string) string { return s }), "safe": text(func(s string) string { return s }),
 		"escape": text(escapeHTML), "e": text(escapeHTML),
 		"trim": func(e *env, v Value, args []Value, named *Dict) Value {
@@ -65,7 +65,7 @@ func init() {
 			}
 			return join(e, items, e.stringArg(orNamed(args, named, "d"), 0, ""))
 		},
-		"list":  list(func(_ *env, items []Value, _ []Value, _ *Dict) Value { return &List{items} }),
+		"list":  list(func(_ *env, items []Value, _ []Value, _ *Dict) Value { return &List{Items: items} }),
 		"first": list(func(_ *env, items []Value, _ []Value, _ *Dict) Value { return at(items, 0) }),
 		"last":  list(func(_ *env, items []Value, _ []Value, _ *Dict) Value { return at(items, len(items)-1) }),
 		"reverse": func(e *env, v Value, _ []Value, _ *Dict) Value {
@@ -75,7 +75,7 @@ func init() {
 			if _, ok := v.(string); ok {
 				return join(e, items, "")
 			}
-			return &List{items}
+			return &List{Items: items}
 		},
 		"unique":     list(unique),
 		"sort":       list(sortFilter),
@@ -211,19 +211,26 @@ func round(e *env, v Value, args []Value, named *Dict) Value {
 	if !ok {
 		e.fail("%s cannot be rounded", kind(v))
 	}
-	digits := e.intArg(orNamed(args, named, "precision"), 0, 0)
+	digits := min(max(e.intArg(orNamed(args, named, "precision"), 0, 0), -300), 300)
 	method, _ := named.Get("method")
 	if len(args) > 1 {
 		method = args[1]
 	}
-	scale := math.Pow10(min(max(digits, -300), 300))
+	scale := math.Pow10(digits)
 	switch method {
 	case "ceil":
 		return math.Ceil(f*scale) / scale
 	case "floor":
 		return math.Floor(f*scale) / scale
 	}
-	return math.RoundToEven(f*scale) / scale
+	if n, ok := integer(v); ok && digits >= 0 {
+		return n
+	}
+	if digits < 0 {
+		return math.RoundToEven(f*scale) / scale
+	}
+	f, _ = strconv.ParseFloat(strconv.FormatFloat(f, 'f', digits, 64), 64) // exact, as Python's
+	return f
 }
 
 func abs(e *env, v Value, _ []Value, _ *Dict) Value {
@@ -344,7 +351,7 @@ func sortFilter(e *env, list []Value, args []Value, named *Dict) Value {
 	for i, k := range order {
 		sorted[i] = list[k]
 	}
-	return &List{sorted}
+	return &List{Items: sorted}
 }
 
 func extreme(e *env, list []Value, sign int) Value {
@@ -378,7 +385,7 @@ func mapFilter(e *env, list []Value, args []Value, named *Dict) Value {
 				}
 			}
 		}
-		return &List{out}
+		return &List{Items: out}
 	}
 	f := filters[e.required(args, 0)]
 	if f == nil {
@@ -389,7 +396,7 @@ func mapFilter(e *env, list []Value, args []Value, named *Dict) Value {
 	for i, v := range list {
 		out[i] = f(e, v, args[1:], named)
 	}
-	return &List{out}
+	return &List{Items: out}
 }
 
 // selection is select, reject, selectattr and rejectattr.

@@ -26,7 +26,7 @@ func method(v Value, name string) callable {
 		case "items":
 			return func(e *env, _ []Value, _ *Dict) Value { return items(e, v) }
 		case "keys":
-			return func(e *env, _ []Value, _ *Dict) Value { return &List{e.iterate(v)} }
+			return func(e *env, _ []Value, _ *Dict) Value { return &List{Items: e.iterate(v)} }
 		case "values":
 			return func(e *env, _ []Value, _ *Dict) Value {
 				e.allocate(16 * len(v.Keys))
@@ -60,7 +60,7 @@ func items(e *env, d *Dict) *List {
 	e.allocate(80 * len(d.Keys))
 	l := &List{}
 	for _, k := range d.Keys {
-		l.Items = append(l.Items, &List{[]Value{k, d.values[k]}})
+		l.Items = append(l.Items, &List{[]Value{k, d.values[k]}, true})
 	}
 	return l
 }
@@ -205,7 +205,7 @@ func splitString(e *env, s string, args []Value, fromRight bool) Value {
 		}
 	}
 	e.allocate(32 * len(parts))
-	l := &List{make([]Value, len(parts))}
+	l := &List{Items: make([]Value, len(parts))}
 	for i, p := range parts {
 		l.Items[i] = p
 	}
@@ -222,7 +222,7 @@ func fields(s string, limit int, fromRight bool) []string {
 				_, size := utf8.DecodeRuneInString(s[at:])
 				cut = at + size
 			}
-			parts = append(parts, strings.TrimLeftFunc(s[cut:], isSpace))
+			parts = append(parts, s[cut:])
 			s = s[:cut]
 		}
 		slices.Reverse(parts)
@@ -277,7 +277,7 @@ func join(e *env, parts []Value, sep string) string {
 	return b.String()
 }
 
-// title makes the first letter of each word upper case and the others lower case.
+// title makes the first letter of each run of letters upper case and the others lower case.
 func title(s string) string {
 	inWord := false
 	return strings.Map(func(r rune) rune {
@@ -285,6 +285,19 @@ func title(s string) string {
 		inWord = unicode.IsLetter(r)
 		if first {
 			return unicode.ToTitle(r)
+		}
+		return unicode.ToLower(r)
+	}, s)
+}
+
+// titleWords is the filter title: only white space, hyphens and opening brackets begin a word.
+func titleWords(s string) string {
+	first := true
+	return strings.Map(func(r rune) rune {
+		wasFirst := first
+		first = isSpace(r) || strings.ContainsRune("-({[<", r)
+		if wasFirst {
+			return unicode.ToUpper(r)
 		}
 		return unicode.ToLower(r)
 	}, s)

@@ -10,8 +10,8 @@ import (
 
 // Limits of one rendering. Templates and conversations come from outside: whatever they hold, rendering ends, in bounded memory.
 const (
-	maxSteps = 50 << 20  // evaluations
-	maxBytes = 512 << 20 // bytes of all strings and lists made on the way
+	maxSteps = 10 << 20  // evaluations
+	maxBytes = 256 << 20 // bytes of all strings and lists made on the way
 	maxCalls = 50        // macros within macros
 )
 
@@ -167,10 +167,8 @@ func (e *env) assign(t target, v Value) {
 
 // loop is the variable of that name inside {% for %}.
 type loop struct {
-	items   []Value
-	i       int
-	depth   int
-	changed Value
+	items []Value
+	i     int
 }
 
 func (l *loop) attribute(e *env, name string) Value {
@@ -190,10 +188,10 @@ func (l *loop) attribute(e *env, name string) Value {
 		return l.i == n-1
 	case "length":
 		return int64(n)
-	case "depth":
-		return int64(l.depth)
+	case "depth": // counts recursive loops, which there are none of
+		return int64(1)
 	case "depth0":
-		return int64(l.depth - 1)
+		return int64(0)
 	case "previtem":
 		if l.i > 0 {
 			return l.items[l.i-1]
@@ -216,14 +214,12 @@ func (l *loop) attribute(e *env, name string) Value {
 func (s *forStmt) run(e *env) control {
 	e.line = s.line
 	outer := e.scope
-	l := &loop{items: e.iterate(s.iter.eval(e)), depth: 1}
-	if up, ok := (&name{"loop"}).eval(e).(*loop); ok {
-		l.depth = up.depth + 1
-	}
+	l := &loop{items: e.iterate(s.iter.eval(e))}
 	defer func() { e.scope = outer }()
 	if s.cond != nil {
 		var kept []Value
 		for _, item := range l.items {
+			e.spend(8)
 			e.scope = &scope{vars: map[string]Value{}, parent: outer}
 			s.bind(e, item)
 			if truth(s.cond.eval(e)) {
@@ -234,7 +230,7 @@ func (s *forStmt) run(e *env) control {
 		l.items = kept
 	}
 	for i, item := range l.items {
-		e.spend(1)
+		e.spend(8) // a round makes a scope
 		l.i = i
 		e.scope = &scope{vars: map[string]Value{"loop": l}, parent: outer}
 		s.bind(e, item)

@@ -133,7 +133,7 @@ func (p *parser) expressions() expr {
 	if !p.isOp(",") {
 		return x
 	}
-	list := &listExpr{[]expr{x}}
+	list := &listExpr{[]expr{x}, true}
 	for p.takeOp(",") {
 		if t := p.cur().typ; t == tokPrintEnd || t == tokBlockEnd {
 			break
@@ -208,7 +208,7 @@ func (p *parser) forStmt(line int) stmt {
 	}
 	s.iter = p.or() // a conditional would swallow the loop's if
 	if p.isOp(",") {
-		list := &listExpr{[]expr{s.iter}}
+		list := &listExpr{[]expr{s.iter}, true}
 		for p.takeOp(",") {
 			list.items = append(list.items, p.or())
 		}

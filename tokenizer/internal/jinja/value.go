@@ -18,7 +18,10 @@ type Undefined struct{ Name string }
 type BigInt string
 
 // List is a Python list or tuple.
-type List struct{ Items []Value }
+type List struct {
+	Items []Value
+	tuple bool
+}
 
 // Dict is a Python dict with string keys, in the order of insertion.
 type Dict struct {
@@ -137,14 +140,21 @@ func (e *env) repr(b *strings.Builder, v Value, depth int) {
 		e.allocate(len(v))
 		reprString(b, v)
 	case *List:
-		b.WriteByte('[')
+		opening, closing := "[", "]"
+		if v.tuple {
+			opening, closing = "(", ")"
+			if len(v.Items) == 1 {
+				closing = ",)"
+			}
+		}
+		b.WriteString(opening)
 		for i, x := range v.Items {
 			if i > 0 {
 				b.WriteString(", ")
 			}
 			e.repr(b, x, depth+1)
 		}
-		b.WriteByte(']')
+		b.WriteString(closing)
 	case *Dict:
 		b.WriteByte('{')
 		for i, k := range v.Keys {
@@ -275,7 +285,7 @@ func (e *env) equal(a, b Value, depth int) bool {
 		return ok && a == s
 	case *List:
 		l, ok := b.(*List)
-		if !ok || len(l.Items) != len(a.Items) {
+		if !ok || len(l.Items) != len(a.Items) || l.tuple != a.tuple {
 			return false
 		}
 		for i := range a.Items {
