@@ -175,7 +175,7 @@ const (
 )
 
 // shares is how often each behaviour is seen by the weak policy.
-var shares = []float64{Good: 0.40, AnswerAtOnce: 0.18, SearchElse: 0.17, CopyWrong: 0.15, GiveUp: 0.10}
+var shares = []float64{Good: 0.30, AnswerAtOnce: 0.25, SearchElse: 0.18, CopyWrong: 0.15, GiveUp: 0.12}
 
 func (w *Writer) behaviour() Behaviour {
 	u := w.rng.Float64()

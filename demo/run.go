@@ -54,7 +54,8 @@ const (
 	evalNoise     = 0.25
 )
 
-// Result is what the demo found out. All F1 are greedy, on held-out questions about entities whose names training never saw.
+// Result is what the demo found out. All F1 are of the policy as it samples (temperature 1), on held-out questions about entities
+// whose names training never saw.
 type Result struct {
 	Before       float64   `json:"f1_before"`      // simulated engine, a quarter of the results noisy
 	After        float64   `json:"f1_after"`       // the same after training
@@ -269,7 +270,7 @@ func (x *exam) score(ctx context.Context, name string, s search.Searcher) (rl.So
 	x.o.phase(name)
 	roller := x.t.Roller
 	roller.Runner.Searcher = s
-	all, err := roller.Evaluate(ctx, x.questions, x.o.Seed, 0)
+	all, err := roller.Evaluate(ctx, x.questions, episode.Sampling{Temperature: 1}, x.o.Seed, 0)
 	if err != nil {
 		return rl.SourceReport{}, nil, err
 	}

@@ -50,7 +50,7 @@ func (p Prompter) IDs(q data.Question) ([]int32, error) {
 		return nil, fmt.Errorf("question %s: %w", q.ID, err)
 	}
 	if p.MaxTokens > 0 && len(ids) > p.MaxTokens {
-		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than --max-start-length %d: raise it or filter the question out", q.ID, len(ids), p.MaxTokens)
+		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than the %d that fit: raise --max-start-length and --max-context or filter the question out", q.ID, len(ids), p.MaxTokens)
 	}
 	return ids, nil
 }
@@ -109,9 +109,9 @@ func (r *Roller) run(ctx context.Context, task episode.Task) (e *episode.Episode
 	return e, err
 }
 
-// Evaluate runs one greedy episode a question, in order. step is recorded, and keys what the search engine draws.
-func (r Roller) Evaluate(ctx context.Context, questions []data.Question, seed uint64, step int) ([]*episode.Episode, error) {
-	r.Runner.Config.Sampling = episode.Sampling{}
+// Evaluate runs one episode a question, in order; the zero sampling is greedy. step is recorded, and keys what is drawn.
+func (r Roller) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
+	r.Runner.Config.Sampling = sampling
 	return r.Once(ctx, questions, seed, step)
 }
 
