@@ -25,7 +25,15 @@ type modelSections struct {
 	vocab, merges           []byte
 }
 
-// parse builds a Tokenizer from the text of a tokenizer.json.
+// Parse reads the text of a tokenizer.json, as Train makes it or a program embeds it. Nothing names its BOS and EOS.
+func Parse(text []byte) (*Tokenizer, error) {
+	t, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading tokenizer.json: %w", err)
+	}
+	return t, nil
+}
+
 func parse(text []byte) (*Tokenizer, error) {
 	loadClasses()
 	s, err := readSections(text)

@@ -3,7 +3,7 @@
 pip install tokenizers==0.23.3; python tiny.py (in this folder). The texts are made up here.
 """
 import json, random
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 WORDS = "the quick brown fox jumps over a lazy dog while searching for answers in old documents and naming rivers towers poets cities".split()
 r = random.Random(11)
@@ -54,3 +54,11 @@ m.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallba
 m.add_tokens(added())
 m.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
 cases(m, "tiny-metaspace")
+
+q = pre_tokenizers.Split(Regex(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"), "isolated")
+t = Tokenizer(models.BPE())
+t.pre_tokenizer = pre_tokenizers.Sequence([q, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+ODD = ["aaaa aaaaa aaa", "日本日本語 東京日本", "don't can't 1905 1905", "été été\n\n\n  x", "abab ababab abc"]
+t.train_from_iterator(CORPUS[:100] + ODD * 3, trainers.BpeTrainer(vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<pad>", "</s>"], show_progress=False))
+j = json.loads(t.to_str())["model"]
+json.dump({"texts": CORPUS[:100] + ODD * 3, "vocab": j["vocab"], "merges": j["merges"]}, open("trained.json", "w"))
