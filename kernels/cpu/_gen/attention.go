@@ -192,8 +192,8 @@ func (k attnKind) loop(f *file, mr int) {
 
 func (k attnKind) fetch(f *file, mr, at int) {
 	if k.fetches(mr) {
-		f.p("PREFETCHT0 %d(R11)", at)
-		f.p("PREFETCHT0 %d(R11)", at+64)
+		f.p("PREFETCHT1 %d(R11)", at)
+		f.p("PREFETCHT1 %d(R11)", at+64)
 	}
 }
 

@@ -157,8 +157,8 @@ func (k kind) loop(f *file, mr int) {
 func (k kind) step(f *file, mr, a, b int) {
 	n := k.regs()
 	b0, b1 := n-4, n-3
-	f.p("PREFETCHT0 (R8)")
-	f.p("PREFETCHT0 64(R8)")
+	f.p("PREFETCHT1 (R8)")
+	f.p("PREFETCHT1 64(R8)")
 	f.p("ADDQ R12, R8")
 	if !k.wide {
 		f.p("VMOVUPS %d(BX), %s", b, k.v(b0))

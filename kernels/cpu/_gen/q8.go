@@ -55,11 +55,8 @@ func (k q8Kind) tile(f *file, mr int) {
 	f.p("TESTQ CX, CX")
 	f.p("JEQ done")
 	f.p("loop:")
-	for l := range 17 {
-		f.p("PREFETCHT0 %d(R8)", 64*l)
-	}
-	f.p("ADDQ R12, R8")
 	k.group(f, g, mr)
+	f.p("ADDQ R12, R8")
 	f.p("ADDQ $%d, AX", mr*k.rowBytes())
 	f.p("ADDQ $1088, BX")
 	f.p("DECQ CX")
@@ -99,6 +96,8 @@ func (k q8Kind) group(f *file, g kind, mr int) {
 		f.p("VMOVDQA%s %s, %s", map[int]string{8: "", 16: "64"}[k.lanes], g.v(sum(2*i)), g.v(sum(2*i+1)))
 	}
 	for j := range 8 {
+		f.p("PREFETCHT1 %d(R8)", 128*j) // spread out: a burst would keep all miss buffers from the loads
+		f.p("PREFETCHT1 %d(R8)", 128*j+64)
 		if k.vnni {
 			f.p("VMOVDQU32 %d(BX), Z%d", 64+128*j, n-4)
 			f.p("VMOVDQU32 %d(BX), Z%d", 128+128*j, n-3)
@@ -112,6 +111,7 @@ func (k q8Kind) group(f *file, g kind, mr int) {
 		}
 		k.words(f, g, mr, j, sum)
 	}
+	f.p("PREFETCHT1 1024(R8)")
 	s0, s1, t := n-4, n-3, n-2
 	if k.lanes == 8 {
 		f.p("SHRQ $1, R13")
