@@ -176,19 +176,27 @@ func (r *modelRun) generate(n, batch int) error {
 			}
 		}
 	}
-	return r.add(row, func() error {
-		var g errgroup.Group
-		for _, p := range prompts {
-			g.Go(func() error {
-				res, err := r.request(p, n)
-				if err == nil && (len(res.IDs) != n || res.CachedTokens < r.t.Depth) {
-					err = fmt.Errorf("generated %d of %d tokens, found %d of %d in the cache", len(res.IDs), n, res.CachedTokens, r.t.Depth)
-				}
-				return err
-			})
-		}
-		return g.Wait()
-	})
+	return r.add(row, func() error { return r.each(prompts, n) })
+}
+
+// together generates n tokens in each of batch sequences that begin with one token.
+func (r *modelRun) together(batch, n int) error {
+	return r.each(many(batch, func() []int32 { return r.ids(1) }), n)
+}
+
+// each continues all prompts at once by n tokens; all but the last token of a prompt must be known already.
+func (r *modelRun) each(prompts [][]int32, n int) error {
+	var g errgroup.Group
+	for _, p := range prompts {
+		g.Go(func() error {
+			res, err := r.request(p, n)
+			if err == nil && (len(res.IDs) != n || res.CachedTokens != len(p)-1) {
+				err = fmt.Errorf("generated %d of %d tokens, found %d of %d in the cache", len(res.IDs), n, res.CachedTokens, len(p)-1)
+			}
+			return err
+		})
+	}
+	return g.Wait()
 }
 
 // request generates exactly n tokens.

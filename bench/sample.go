@@ -70,3 +70,13 @@ func looped(ctx context.Context, reps int, least time.Duration, f func(i int)) (
 	}
 	return out, nil
 }
+
+// once is the time of one call, in seconds.
+func once(ctx context.Context, f func() error) (float64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	t := time.Now()
+	err := f()
+	return time.Since(t).Seconds(), err
+}

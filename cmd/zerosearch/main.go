@@ -21,6 +21,7 @@ import (
 
 // verbs are the commands, a file each.
 type verbs struct {
+	Demo     demoCmd     `cmd:"" help:"Train a tiny model to search in an invented world: offline, a few minutes."`
 	Train    trainCmd    `cmd:"" help:"Train a policy with reinforcement learning and a simulated search engine."`
 	SFT      sftCmd      `cmd:"" name:"sft" help:"Fine-tune on examples: a warm start, or a simulator."`
 	Simulate simulateCmd `cmd:"" help:"Write the documents of a simulated search engine, offline."`
@@ -31,6 +32,7 @@ type verbs struct {
 	Generate generateCmd `cmd:"" help:"Continue ids, text or chats."`
 	Inspect  inspectCmd  `cmd:"" help:"Show what is in a checkpoint."`
 	Devices  devicesCmd  `cmd:"" help:"Show what this machine can compute with."`
+	Bench    benchCmd    `cmd:"" help:"Measure this machine: operations, models, training."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }

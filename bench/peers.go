@@ -1,0 +1,221 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// PeerOptions say whom to measure beside us, and on what.
+type PeerOptions struct {
+	Options
+	Python string       // interpreter with torch; "": not measured
+	Llama  string       // folder of a llama.cpp build: bin/llama-bench, model-bf16.gguf, model-q8_0.gguf of the same model; "": not measured
+	Only   string       // regular expression for tests' names
+	Pairs  int          // alternating pairs of each test; 0: 11
+	Shapes []TrainShape // of training
+}
+
+// PeerRow compares one test. Ratios are ours to theirs, above 1 where we are faster; every ratio is of two runs that followed each other.
+type PeerRow struct {
+	Test     string  `json:"test"`
+	Peer     string  `json:"peer"`
+	DType    string  `json:"dtype"`
+	Threads  int     `json:"threads"`
+	Unit     string  `json:"unit"`
+	Ours     float64 `json:"ours"`   // median
+	Theirs   float64 `json:"theirs"` // median
+	Ratio    float64 `json:"ratio"`  // median of the pairs' ratios
+	RatioMin float64 `json:"ratio_min"`
+	RatioMax float64 `json:"ratio_max"`
+	Pairs    int     `json:"pairs"`
+	Foreign  float64 `json:"foreign_cores"` // of the most disturbed pair
+}
+
+// contest is a test that two sides do in turns; each side returns how much it did a second.
+type contest struct {
+	name, peer, dtype, unit string
+	ours, theirs            func(ctx context.Context) (float64, error)
+	live                    func() []int // the peer's processes that stay alive; nil: none
+}
+
+// tries is how often a disturbed pair is measured; the least disturbed counts.
+const tries = 3
+
+// Peers measures everything that there is a peer for, in pairs: ours, theirs; theirs, ours; and so on. Rows that are done are returned
+// beside an error.
+func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
+	o.Options = o.withDefaults()
+	if o.Pairs == 0 {
+		o.Pairs = 11
+	}
+	only, err := regexp.Compile(o.Only)
+	if err != nil {
+		return nil, fmt.Errorf("reading --only: %w", err)
+	}
+	if o.Python == "" && o.Llama == "" {
+		return nil, errors.New("there is nobody to compare with: give --python FILE (torch) or --llama DIR (llama.cpp)")
+	}
+	for _, threads := range o.Threads {
+		for _, family := range []func(context.Context, PeerOptions, int, func(contest) error) error{matmulPeers, trainPeers, llamaPeers} {
+			err := family(ctx, o, threads, func(c contest) error {
+				if !only.MatchString(c.name + " " + c.dtype + " " + c.peer) {
+					return nil
+				}
+				row, err := c.run(ctx, o)
+				if err == nil {
+					row.Threads = threads
+					rows = append(rows, row)
+				}
+				return err
+			})
+			if err != nil {
+				return rows, err
+			}
+		}
+	}
+	return rows, nil
+}
+
+// run measures the pairs of a contest, after a warm-up of both.
+func (c contest) run(ctx context.Context, o PeerOptions) (PeerRow, error) {
+	row := PeerRow{Test: c.name, Peer: c.peer, DType: c.dtype, Unit: c.unit, Pairs: o.Pairs}
+	for _, side := range []func(context.Context) (float64, error){c.ours, c.theirs} {
+		if _, err := side(ctx); err != nil {
+			return row, fmt.Errorf("%s, %s: %w", c.name, c.peer, err)
+		}
+	}
+	var ours, theirs, ratios []float64
+	for i := range o.Pairs {
+		o.Say("%s %s beside %s: pair %d/%d", c.name, c.dtype, c.peer, i+1, o.Pairs)
+		a, b, foreign, err := c.pair(ctx, i%2 == 1)
+		if err != nil {
+			return row, fmt.Errorf("%s, %s: %w", c.name, c.peer, err)
+		}
+		ours, theirs, ratios = append(ours, a), append(theirs, b), append(ratios, a/b)
+		row.Foreign = max(row.Foreign, foreign)
+	}
+	_, _, row.Ours = stats(ours)
+	_, _, row.Theirs = stats(theirs)
+	_, _, row.Ratio = stats(ratios)
+	row.RatioMin, row.RatioMax = slices.Min(ratios), slices.Max(ratios)
+	return row, nil
+}
+
+// pair measures both sides once, again if others disturbed it.
+func (c contest) pair(ctx context.Context, peerFirst bool) (ours, theirs, foreign float64, err error) {
+	foreign = math.Inf(1)
+	for range tries {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, 0, err
+		}
+		var pids []int
+		if c.live != nil {
+			pids = c.live()
+		}
+		w := newWatch(pids...)
+		var a, b float64
+		first := func() (err error) { a, err = c.ours(ctx); return err }
+		second := func() (err error) { b, err = c.theirs(ctx); return err }
+		if peerFirst {
+			first, second = second, first
+		}
+		if err := errors.Join(first(), second()); err != nil {
+			return 0, 0, 0, err
+		}
+		if f := w.foreign(); f < foreign {
+			ours, theirs, foreign = a, b, f
+		}
+		if foreign <= disturbed {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return ours, theirs, foreign, nil
+}
+
+// WritePeers prints a comparison as md or json.
+func WritePeers(w io.Writer, format string, rows []PeerRow) error {
+	if format == "json" {
+		if rows == nil {
+			rows = []PeerRow{}
+		}
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		return e.Encode(rows)
+	}
+	if format != "md" {
+		return fmt.Errorf("writing the comparison: it can be printed as md or json, not %q", format)
+	}
+	table := [][]string{{"test", "dtype", "threads", "ours", "peer's", "unit", "ratio", "from - to", "pairs", "peer"}}
+	for _, r := range rows {
+		ratio := fmt.Sprintf("%.2f", r.Ratio)
+		if r.Foreign > disturbed {
+			ratio += fmt.Sprintf(" ! %.1f", r.Foreign)
+		}
+		table = append(table, []string{r.Test, r.DType, fmt.Sprint(r.Threads), short(r.Ours), short(r.Theirs), r.Unit, ratio,
+			fmt.Sprintf("%.2f - %.2f", r.RatioMin, r.RatioMax), fmt.Sprint(r.Pairs), r.Peer})
+	}
+	fmt.Fprintf(w, "%s, %s\n\n", cpuName(), time.Now().UTC().Format(time.RFC3339))
+	writeTable(w, table)
+	_, err := fmt.Fprintf(w, "\nratio: ours to theirs, median of the pairs' ratios; ! n: others kept up to n cores busy during a pair\n")
+	return err
+}
+
+// matmulPeers compares linear layers with oneDNN, its weights packed once, called through torch. Its activations are bf16 already, ours
+// are converted within the time.
+func matmulPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
+	if o.Python == "" {
+		return nil
+	}
+	s, err := startServer(ctx, o.Python, threads)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	d, _, _, err := o.open(threads)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
+		for _, w := range matrices([]string{"smollm2-135m", "qwen2.5-3b", "llama3.2-1b"}) {
+			for _, m := range []int{1, 4, 16, 64, 256, 512} {
+				if err := matmulPeer(d, s, w, m, t, run); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func matmulPeer(d kernels.Device, s *server, w matrix, m int, t kernels.DType, run func(contest) error) error {
+	c := matmul(w, m, t)
+	b := &bed{d: d}
+	defer b.close()
+	var call func(int)
+	gflop := c.cost.flops / 1e9
+	const least = 100 * time.Millisecond
+	return run(contest{name: fmt.Sprintf("matmul %dx%dx%d", m, w.k, w.n), peer: s.version + " oneDNN", dtype: t.String(), unit: "GFLOP/s", live: func() []int { return []int{s.pid()} },
+		ours: func(ctx context.Context) (float64, error) {
+			if call == nil {
+				call = c.make(b)
+			}
+			x, err := looped(ctx, 5, least/5, call)
+			_, _, median := stats(x)
+			return gflop / median, err
+		},
+		theirs: func(context.Context) (float64, error) {
+			sec, err := s.ask(request{Do: "matmul", DType: t.String(), M: m, K: w.k, N: w.n, Least: least.Seconds()})
+			return gflop / sec, err
+		}})
+}

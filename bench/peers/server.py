@@ -1,0 +1,86 @@
+"""One PyTorch process that does what `zerosearch bench peers` asks for: a JSON request a line on stdin, an answer a line on stdout.
+
+{"do": "matmul", "dtype": "bf16", "m": 512, "k": 576, "n": 1536}   seconds of y[m,n] = x[m,k] w[n,k]^T, weights packed once by oneDNN
+{"do": "train", "model": DIR, "sequences": 4, "length": 512}       seconds of forward, backward and AdamW: bf16 autocast over f32 weights
+
+Answers: {"seconds": s} or {"error": "..."}. The number of threads is the first argument. Operands, modules and optimisers are kept
+between requests, so that only the first request for something pays for making it.
+"""
+import gc
+import json
+import statistics
+import sys
+import time
+
+import torch
+
+torch.set_num_threads(int(sys.argv[1]))
+torch.manual_seed(0)
+kept = {}
+
+
+def keep(key, make):
+    """What make returns, made once; there is room for one thing of a kind."""
+    kind = key[0]
+    if kept.get(kind, (None, None))[0] != key:
+        kept.pop(kind, None)
+        gc.collect()
+        kept[kind] = (key, make())
+    return kept[kind][1]
+
+
+def operands(dtype, m, k, n):
+    t = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
+    size = k * n * t.itemsize
+    copies = 1 if m > 64 else max(1, min(64, (96 << 20) // size + 1))  # few rows: weights come from memory
+    ws = [torch.ops.mkldnn._reorder_linear_weight((torch.randn(n, k) * 0.02).to(t), m) for _ in range(copies)]
+    return torch.randn(m, k).to(t), ws
+
+
+def matmul(r):
+    x, ws = keep(("matmul", r["dtype"], r["m"], r["k"], r["n"]), lambda: operands(r["dtype"], r["m"], r["k"], r["n"]))
+    times, i, end = [], 0, time.perf_counter() + r.get("least", 0.1)
+    with torch.inference_mode():
+        for i in range(3):
+            torch.ops.mkldnn._linear_pointwise(x, ws[i % len(ws)], None, "none", [], "")
+        while time.perf_counter() < end or len(times) < 3:
+            i += 1
+            a = time.perf_counter()
+            torch.ops.mkldnn._linear_pointwise(x, ws[i % len(ws)], None, "none", [], "")
+            times.append(time.perf_counter() - a)
+    return statistics.median(times)
+
+
+def learner(r):
+    from transformers import AutoModelForCausalLM
+    m = AutoModelForCausalLM.from_pretrained(r["model"], dtype=torch.float32, attn_implementation="eager")
+    m.train()
+    if r.get("compile"):
+        m = torch.compile(m)
+    return m, torch.optim.AdamW(m.parameters(), lr=1e-6, weight_decay=0.01, fused=True)
+
+
+def train(r):
+    m, opt = keep(("train", r["model"], bool(r.get("compile"))), lambda: learner(r))
+    ids = torch.randint(0, m.config.vocab_size, (r["sequences"], r["length"]))
+    a = time.perf_counter()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = m(input_ids=ids, labels=ids).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(m.parameters(), 1.0)
+    opt.step()
+    opt.zero_grad()
+    return time.perf_counter() - a
+
+
+def answer(line):
+    try:
+        r = json.loads(line)
+        return {"seconds": {"matmul": matmul, "train": train}[r["do"]](r)}
+    except Exception as e:  # whatever this build of torch cannot do is the answer
+        return {"error": f"{type(e).__name__}: {e}".splitlines()[0]}
+
+
+print(json.dumps({"version": f"torch {torch.__version__}"}), flush=True)
+for line in sys.stdin:
+    print(json.dumps(answer(line)), flush=True)

@@ -1,0 +1,198 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+//go:embed peers/server.py
+var serverSource string
+
+// server is a process of peers/server.py.
+type server struct {
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Scanner
+	version string
+}
+
+// request is what peers/server.py understands.
+type request struct {
+	Do        string  `json:"do"`
+	DType     string  `json:"dtype,omitempty"`
+	M         int     `json:"m,omitempty"`
+	K         int     `json:"k,omitempty"`
+	N         int     `json:"n,omitempty"`
+	Least     float64 `json:"least,omitempty"`
+	Model     string  `json:"model,omitempty"`
+	Sequences int     `json:"sequences,omitempty"`
+	Length    int     `json:"length,omitempty"`
+}
+
+// startServer runs the interpreter with memory settings that suit PyTorch: without them a third of its time goes to page faults.
+func startServer(ctx context.Context, python string, threads int) (*server, error) {
+	s := &server{cmd: exec.CommandContext(ctx, python, "-c", serverSource, strconv.Itoa(threads))}
+	s.cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false", "TRANSFORMERS_VERBOSITY=error",
+		"GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=34359738368:glibc.malloc.top_pad=268435456")
+	s.cmd.Stderr = os.Stderr
+	out, err := s.cmd.StdoutPipe()
+	if err == nil {
+		s.in, err = s.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = s.cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w: give --python an interpreter with torch", python, err)
+	}
+	s.out = bufio.NewScanner(out)
+	hello, err := s.answer()
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("starting %s: %w: give --python an interpreter with torch", python, err)
+	}
+	s.version = hello.Version
+	return s, nil
+}
+
+func (s *server) pid() int { return s.cmd.Process.Pid }
+
+// ask sends a request and returns the seconds that the answer says.
+func (s *server) ask(r request) (float64, error) {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := s.in.Write(append(line, '\n')); err != nil {
+		return 0, fmt.Errorf("asking torch: %w", err)
+	}
+	a, err := s.answer()
+	if err != nil {
+		return 0, fmt.Errorf("asking torch: %w", err)
+	}
+	if !(a.Seconds > 0) {
+		return 0, fmt.Errorf("asking torch: it says that %s took %v seconds", r.Do, a.Seconds)
+	}
+	return a.Seconds, nil
+}
+
+// reply is a line of peers/server.py.
+type reply struct {
+	Version, Error string
+	Seconds        float64
+}
+
+func (s *server) answer() (reply, error) {
+	if !s.out.Scan() {
+		if err := s.out.Err(); err != nil {
+			return reply{}, err
+		}
+		return reply{}, errors.New("it ended without an answer")
+	}
+	return parseReply(s.out.Bytes())
+}
+
+func parseReply(line []byte) (a reply, err error) {
+	if err = json.Unmarshal(line, &a); err != nil {
+		return a, fmt.Errorf("its answer is not JSON: %w", err)
+	}
+	if a.Error != "" {
+		return a, errors.New(a.Error)
+	}
+	return a, nil
+}
+
+// close ends the process.
+func (s *server) close() {
+	s.in.Close()
+	_ = s.cmd.Wait()
+}
+
+// trainPeers compares steps of training with PyTorch: transformers' model, bf16 autocast over f32 weights, eager attention (the quicker
+// one here), fused AdamW.
+func trainPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
+	if o.Python == "" || o.Model == "" || len(o.Shapes) == 0 {
+		return nil
+	}
+	var s *server // started when first needed: a filter may leave nothing to do
+	defer func() {
+		if s != nil {
+			s.close()
+		}
+	}()
+	for _, shape := range o.Shapes {
+		var ours func(context.Context) (float64, error)
+		var done func()
+		tokens := float64(shape.Sequences * shape.Length)
+		c := contest{name: fmt.Sprintf("train%dx%d", shape.Sequences, shape.Length), peer: "PyTorch, bf16 autocast", dtype: "bf16", unit: "t/s",
+			ours: func(ctx context.Context) (_ float64, err error) {
+				if ours == nil {
+					if ours, done, err = ourTraining(o, threads, shape); err != nil {
+						return 0, err
+					}
+				}
+				return ours(ctx)
+			},
+			theirs: func(context.Context) (_ float64, err error) {
+				if s == nil {
+					if s, err = startServer(ctx, o.Python, threads); err != nil {
+						return 0, err
+					}
+				}
+				sec, err := s.ask(request{Do: "train", Model: o.Model, Sequences: shape.Sequences, Length: shape.Length})
+				return tokens / sec, err
+			}}
+		c.live = func() []int {
+			if s == nil {
+				return nil
+			}
+			return []int{s.pid()}
+		}
+		err := run(c)
+		if done != nil {
+			done()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ourTraining opens a trainer and returns a function that takes a step.
+func ourTraining(o PeerOptions, threads int, s TrainShape) (step func(context.Context) (float64, error), done func(), err error) {
+	d, _, _, err := o.open(threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, _, err := o.openModel(d, true)
+	if err != nil {
+		d.Close()
+		return nil, nil, err
+	}
+	tr, err := train.New(d, m, nil, train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: s.Sequences * s.Length, KVType: kernels.BF16})
+	if err != nil {
+		m.Close()
+		d.Close()
+		return nil, nil, err
+	}
+	batch := randomBatch(m.Config.Vocab, s, o.Seed)
+	return func(ctx context.Context) (float64, error) {
+		x, err := once(ctx, func() error {
+			_, err := tr.Step(batch, nll(s.Sequences*(s.Length-1)), 1e-6)
+			return err
+		})
+		return float64(s.Sequences*s.Length) / x, err
+	}, func() { tr.Close(); m.Close(); d.Close() }, nil
+}
