@@ -24,6 +24,7 @@ type bpe struct {
 type pairTable struct {
 	slots []pairSlot
 	shift uint
+	count int
 }
 
 type pairSlot struct{ key, value uint64 }
@@ -42,12 +43,28 @@ func newPairTable(n int) pairTable {
 
 // add enters a pair; a repeated pair takes the later rank.
 func (t *pairTable) add(left, right, id int32, rank int) {
-	key := pairKey(left, right)
-	p := t.home(key)
-	for t.slots[p].key != 0 && t.slots[p].key != key {
+	if 5*t.count > 4*len(t.slots) {
+		old := t.slots
+		*t = newPairTable(2 * t.count)
+		for _, s := range old {
+			if s.key != 0 {
+				t.put(s)
+			}
+		}
+	}
+	t.put(pairSlot{pairKey(left, right), uint64(rank)<<32 | uint64(uint32(id))})
+}
+
+func (t *pairTable) put(s pairSlot) {
+	p := t.home(s.key)
+	for t.slots[p].key != s.key {
+		if t.slots[p].key == 0 {
+			t.count++
+			break
+		}
 		p = (p + 1) & (len(t.slots) - 1)
 	}
-	t.slots[p] = pairSlot{key, uint64(rank)<<32 | uint64(uint32(id))}
+	t.slots[p] = s
 }
 
 func (t *pairTable) find(left, right int32) uint64 {

@@ -166,7 +166,7 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	v := newVocab(byteLevel, len(m.vocab)/16)
+	v := newVocab(byteLevel, bytes.Count(m.vocab, []byte{':'}), len(m.vocab))
 	sc := &scanner{b: m.vocab}
 	entries, largest := 0, 0
 	err := sc.object(func(token []byte) error {
@@ -265,9 +265,13 @@ func (t *Tokenizer) loadMerges(raw []byte) error {
 	})
 }
 
-// countMerges bounds the number of merges from above by the separators.
+// countMerges estimates the number of merges by their quotes.
 func countMerges(raw []byte) int {
-	return bytes.Count(raw, []byte(`",`)) + bytes.Count(raw, []byte(`],`)) + 1
+	quotes := bytes.Count(raw, []byte{'"'})
+	if len(raw) > 0 && bytes.HasPrefix(bytes.TrimLeft(raw[1:], " \t\r\n"), []byte{'['}) {
+		return quotes / 4
+	}
+	return quotes / 2
 }
 
 func (t *Tokenizer) loadAdded(raw json.RawMessage) error {

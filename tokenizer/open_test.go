@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,25 @@ func TestSmall(t *testing.T) {
 	}
 }
 
+// Tables grow where a file holds more than its beginning promised.
+func TestTablesGrow(t *testing.T) {
+	vocab, merges := `"x": 0, "y": 1`, `["x", "y"]`
+	ids := 2
+	add := func(s string) {
+		vocab += fmt.Sprintf(", %q: %d", s, ids)
+		ids++
+	}
+	add("xy")
+	for s := "xy"; len(s) < 600; s += "y" {
+		merges += fmt.Sprintf(", %q", s+" y")
+		add(s + "y")
+	}
+	text := fmt.Sprintf(`{"pre_tokenizer": {"type": "ByteLevel", "use_regex": false, "add_prefix_space": false}, "model": {"vocab": {%s}, "merges": [%s]}}`, vocab, merges)
+	tok, err := Parse([]byte(text))
+	require.NoError(t, err)
+	require.Equal(t, []int32{int32(ids - 1)}, tok.Encode("x"+strings.Repeat("y", 599), EncodeOptions{}))
+}
+
 func TestRefusedFiles(t *testing.T) {
 	for what, edit := range map[string][2]string{
 		"cut":                      {`"merges"`, "\x00"},
@@ -44,6 +64,7 @@ func TestRefusedFiles(t *testing.T) {
 		"proportion":               {`"b": 1`, `"b": 16000000`},
 		"not in the vocabulary":    {`"a b"`, `"a c"`},
 		"two tokens":               {`"a b"`, `"a b c"`},
+		"expected a value":         {`"merges": ["a b", "Ġ ab"]`, `"merges": `},
 		"parts":                    {`["a b", "Ġ ab"]`, `[["a","b","a"]]`},
 		"WordPiece":                {`"type": "BPE"`, `"type": "WordPiece"`},
 		"dropout":                  {`"type": "BPE"`, `"type": "BPE", "dropout": 0.1`},

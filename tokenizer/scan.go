@@ -213,6 +213,9 @@ func (s *scanner) raw() ([]byte, error) {
 			}
 		case '}', ']', ',':
 			if depth == 0 { // the end of a bare number or word
+				if s.i == start {
+					return nil, s.fail("expected a value")
+				}
 				return s.b[start:s.i], nil
 			}
 			if s.b[s.i] != ',' {

@@ -154,7 +154,7 @@ func parseSentencepiece(data []byte) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := newVocab(false, len(sp.pieces))
+	v := newVocab(false, len(sp.pieces), len(data))
 	t := &Tokenizer{decoding: decoding{metaspace: true, byteFallback: sp.byteFallback, stripSpace: sp.dummyPrefix}}
 	t.model = bpe{vocab: v, byteFallback: sp.byteFallback, fuseUnknown: true, unknown: -1}
 	t.normalize = replace(" ", metaspace)

@@ -31,10 +31,14 @@ type vocabSlot struct {
 // maxID bounds ids: the cache of encoded pieces packs them into 24 bits, and one hostile id must not allocate gigabytes.
 const maxID = 1<<24 - 1
 
-func newVocab(byteLevel bool, sizeHint int) *vocab {
-	n := 1 << bits.Len(uint(sizeHint*3/2|255))
+// newVocab makes room for about n tokens, written in size bytes.
+func newVocab(byteLevel bool, n, size int) *vocab {
+	slots := 256
+	for 3*slots < 4*n {
+		slots *= 2
+	}
 	return &vocab{
-		arena: make([]byte, 1, 8*sizeHint+64), spans: make([]span, 0, sizeHint+512), slots: make([]vocabSlot, n),
+		arena: make([]byte, 1, size/2+64), spans: make([]span, 0, n+512), slots: make([]vocabSlot, slots),
 		raw: map[int32]bool{}, rawIDs: map[string]int32{}, byteLevel: byteLevel,
 	}
 }
@@ -48,7 +52,7 @@ func (v *vocab) add(id int, token []byte) error {
 		v.rawIDs[string(token)] = int32(id)
 		return nil
 	}
-	if v.count++; 3*v.count > 2*len(v.slots) {
+	if v.count++; 5*v.count > 4*len(v.slots) {
 		v.grow()
 	}
 	v.insert(v.bytes(int32(id)), int32(id))
