@@ -42,8 +42,8 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 	if t.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return nil, err
 	}
-	if t.SaveDType, err = kernels.ParseDType(cmp.Or(c.Schedule.SaveDType, c.Policy.DType)); err != nil {
-		return nil, fmt.Errorf("--save-dtype: %w", err)
+	if t.SaveDType, err = c.saveDType(); err != nil {
+		return nil, err
 	}
 	if err := t.openModels(dev); err != nil {
 		return nil, err
@@ -64,28 +64,12 @@ func loadEval(c DataConfig) ([]data.Question, error) {
 
 // openModels loads the policy and gives out the roles: one base serves as many of them as it can.
 func (t *Trainer) openModels(dev kernels.Device) error {
-	c := &t.Config
-	dtype, err := kernels.ParseDType(c.Policy.DType)
+	kv, err := t.openPolicy(dev)
 	if err != nil {
 		return err
 	}
-	kv, err := kernels.ParseDType(cmp.Or(c.Policy.KVDType, c.Policy.DType))
-	if err != nil {
-		return fmt.Errorf("--kv-dtype: %w", err)
-	}
-	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
-	if t.Policy, err = Open(dev, OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
-		ChatTemplate: c.Policy.ChatTemplate, FrozenBase: lora}); err != nil {
-		return err
-	}
-	t.closers = append(t.closers, t.Policy.Close)
 	if t.Policy.Tokenizer == nil {
 		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", t.Policy.Dir)
-	}
-	if lora && t.Policy.Adapter == nil {
-		if t.Policy.Adapter, err = newAdapter(t.Policy.Model, c.Policy, c.Schedule.Seed); err != nil {
-			return err
-		}
 	}
 	t.Engine = engine.New(dev, engine.Options{})
 	if err := t.addModel(policyName, t.Policy.Model, kv); err != nil {
@@ -95,12 +79,52 @@ func (t *Trainer) openModels(dev kernels.Device) error {
 	if err != nil {
 		return err
 	}
-	o := train.Options{Beta1: c.Optim.Betas[0], Beta2: c.Optim.Betas[1], Eps: c.Optim.Eps, WeightDecay: c.Optim.WeightDecay, MaxGradNorm: c.Optim.MaxGradNorm,
-		MicroBatchTokens: c.Optim.MicroBatchTokens, Temperature: c.Rollout.Temperature, KVType: kv, Recompute: c.Optim.Recompute}
-	if err := t.openUpdater(dev, o, start); err != nil {
+	if err := t.openUpdater(dev, t.Config.trainOptions(kv), start); err != nil {
 		return err
 	}
 	return t.openRoller(dev, kv, start)
+}
+
+// openPolicy loads what is trained: all weights, an adapter, or a new adapter. It returns the type of keys and values.
+func (t *Trainer) openPolicy(dev kernels.Device) (kernels.DType, error) {
+	c := &t.Config
+	dtype, err := kernels.ParseDType(c.Policy.DType)
+	if err != nil {
+		return 0, err
+	}
+	kv, err := kernels.ParseDType(cmp.Or(c.Policy.KVDType, c.Policy.DType))
+	if err != nil {
+		return 0, fmt.Errorf("--kv-dtype: %w", err)
+	}
+	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
+	if t.Policy, err = Open(dev, OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
+		ChatTemplate: c.Policy.ChatTemplate, FrozenBase: lora}); err != nil {
+		return 0, err
+	}
+	t.closers = append(t.closers, t.Policy.Close)
+	if lora && t.Policy.Adapter == nil {
+		t.Policy.Adapter, err = newAdapter(t.Policy.Model, c.Policy, c.Schedule.Seed)
+	}
+	return kv, err
+}
+
+// saveDType is the type of saved weights.
+func (c *Config) saveDType() (kernels.DType, error) {
+	t, err := kernels.ParseDType(cmp.Or(c.Schedule.SaveDType, c.Policy.DType))
+	if err == nil && t != kernels.F32 && t != kernels.BF16 {
+		err = fmt.Errorf("%v is not a type to save weights in: use f32 or bf16", t)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("--save-dtype: %w", err)
+	}
+	return t, nil
+}
+
+// trainOptions are the optimiser's.
+func (c *Config) trainOptions(kv kernels.DType) train.Options {
+	o := &c.Optim
+	return train.Options{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay, MaxGradNorm: o.MaxGradNorm,
+		MicroBatchTokens: o.MicroBatchTokens, Temperature: c.Rollout.Temperature, KVType: kv, Recompute: o.Recompute}
 }
 
 // newAdapter makes the adapter that --lora-r asks for.
@@ -113,15 +137,27 @@ func newAdapter(m *model.Model, c PolicyConfig, seed uint64) (*model.Adapter, er
 		engine.Stream(seed, purposeAdapter))
 }
 
-// addModel puts m into the engine with pages for the episodes in flight, as far as 2 GiB of them go.
+// addModel puts m into the engine with pages for the episodes in flight.
 func (t *Trainer) addModel(name string, m *model.Model, kv kernels.DType) error {
-	r := &t.Config.Rollout
-	perPage := m.Config.KVBytes(kv) * kernels.PageSize
-	sequences := min(r.Concurrency, r.BatchSize*r.N)
-	context := min(r.MaxContext, m.Config.MaxPos)
-	pages := min(int64(sequences)*int64(context/kernels.PageSize+2), (2<<30)/perPage)
-	pages = max(pages, int64(context/kernels.PageSize+2))
-	return t.Engine.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: int(pages), MaxContext: context, MaxSequences: sequences})
+	c := &t.Config
+	context, sequences, pages := c.kvPages(m.Config, kv)
+	return t.Engine.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context, MaxSequences: sequences})
+}
+
+// kvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for them as far as 2 GiB go, but always
+// for one.
+func (c *Config) kvPages(m *model.Config, kv kernels.DType) (context, sequences, pages int) {
+	context = min(c.Rollout.MaxContext, m.MaxPos)
+	sequences = max(1, min(c.Rollout.Concurrency, c.Rollout.BatchSize*c.Rollout.N))
+	one := int64(context/kernels.PageSize + 2)
+	most := (2 << 30) / (m.KVBytes(kv) * kernels.PageSize)
+	return context, sequences, int(max(one, min(int64(sequences)*one, most)))
+}
+
+// KVBytes is what a run of c keeps for the keys and values of a model.
+func (c *Config) KVBytes(m *model.Config, kv kernels.DType) int64 {
+	_, _, pages := c.kvPages(m, kv)
+	return int64(pages) * kernels.PageSize * m.KVBytes(kv)
 }
 
 // starting is a model as it was before training: what the reference and the simulator `same` are. In full fine-tuning it is a frozen
@@ -197,7 +233,7 @@ func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType, start *Opened
 		return err
 	}
 	r := &c.Rollout
-	t.Roller = Roller{Prompter: Prompter{t.Policy.Tokenizer, t.Policy.Template, r.MaxStart}, Concurrency: r.Concurrency,
+	t.Roller = Roller{Prompter: Prompter{t.Policy.Tokenizer, t.Policy.Template, min(r.MaxStart, min(r.MaxContext, t.Policy.Model.Config.MaxPos)-1)}, Concurrency: r.Concurrency,
 		Runner: episode.Runner{Policy: Policy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
 			Config: episode.Config{MaxTurns: r.MaxTurns, MaxResponse: r.MaxResponse, MaxObservation: r.MaxObs,
 				MaxContext: min(r.MaxContext, t.Policy.Model.Config.MaxPos), Sampling: episode.Sampling{Temperature: r.Temperature, TopP: topP(r.TopP)}}}}

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
-	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -53,21 +52,30 @@ type e2e struct {
 	}
 }
 
-func TestGRPOEndToEnd(t *testing.T) {
-	dir := goldens.Path(t, "rl")
-	data, err := os.ReadFile(filepath.Join(dir, "e2e.json"))
+// readE2E reads the golden, a part of the whole set (see testdata/README.md).
+func readE2E(t *testing.T) (g e2e) {
+	data, err := os.ReadFile("testdata/e2e.json")
 	require.NoError(t, err)
-	var g e2e
 	require.NoError(t, json.Unmarshal(data, &g))
+	return g
+}
+
+// folder makes a model folder of one of the golden's weights.
+func (g e2e) folder(t *testing.T, file string) string {
+	dir := t.TempDir()
+	weights, err := os.ReadFile(filepath.Join("testdata", file))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), weights, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), withType(t, g.Config), 0o644))
+	return dir
+}
+
+func TestGRPOEndToEnd(t *testing.T) {
+	g := readE2E(t)
 	v := g.Variants["grpo"]
 	dev := ref.New()
 	open := func(file string, trainable bool) *model.Model {
-		folder := t.TempDir()
-		weights, err := os.ReadFile(filepath.Join(dir, file))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(folder, "model.safetensors"), weights, 0o644))
-		require.NoError(t, os.WriteFile(filepath.Join(folder, "config.json"), withType(t, g.Config), 0o644))
-		m, err := model.Load(dev, folder, model.Options{DType: kernels.F32, Trainable: trainable})
+		m, err := model.Load(dev, g.folder(t, file), model.Options{DType: kernels.F32, Trainable: trainable})
 		require.NoError(t, err)
 		t.Cleanup(m.Close)
 		return m
@@ -112,10 +120,16 @@ func TestGRPOEndToEnd(t *testing.T) {
 			require.Less(t, st.LogprobDiff, 2e-5, "old log-probs are those of the initial weights")
 		}
 	}
-	after, err := safetensors.Open(filepath.Join(dir, "e2e_after3.safetensors"))
+	requireAfter3(t, dev, policy)
+	require.Equal(t, algo.EstGRPO, est.Name)
+}
+
+// requireAfter3 compares a model with the golden's weights after three steps.
+func requireAfter3(t *testing.T, dev kernels.Device, m *model.Model) {
+	after, err := safetensors.Open("testdata/e2e_after3.safetensors")
 	require.NoError(t, err)
 	defer after.Close()
-	for _, p := range policy.Params() {
+	for _, p := range m.Params() {
 		x, ok := after.Tensor(p.Name)
 		require.True(t, ok, p.Name)
 		want := make([]float32, x.Elements())
@@ -126,7 +140,6 @@ func TestGRPOEndToEnd(t *testing.T) {
 			require.InDelta(t, want[i], got[i], 3e-6, "%s[%d] after three steps", p.Name, i)
 		}
 	}
-	require.Equal(t, algo.EstGRPO, est.Name)
 }
 
 func withType(t *testing.T, config json.RawMessage) []byte {

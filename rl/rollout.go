@@ -112,11 +112,6 @@ func (r *Roller) run(ctx context.Context, task episode.Task) (e *episode.Episode
 // Evaluate runs one episode a question, in order; the zero sampling is greedy. step is recorded, and keys what is drawn.
 func (r Roller) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
 	r.Runner.Config.Sampling = sampling
-	return r.Once(ctx, questions, seed, step)
-}
-
-// Once is Evaluate with the sampling that the runner has.
-func (r Roller) Once(ctx context.Context, questions []data.Question, seed uint64, step int) ([]*episode.Episode, error) {
 	groups, err := r.Roll(ctx, questions, 1, nil, seed, purposeEval, step, max(step, 1), 0, "")
 	if err != nil {
 		return nil, err

@@ -117,7 +117,7 @@ func (c *askCmd) ask(ctx context.Context, a *agent, question string, onTurn func
 	if onTurn != nil {
 		r.Runner.OnTurn = func(_ episode.Task, n int, t episode.Turn) { onTurn(n+1, turnOf(t)) }
 	}
-	all, err := r.Once(ctx, []data.Question{{ID: "asked", Question: question}}, c.Seed, 0)
+	all, err := r.Evaluate(ctx, []data.Question{{ID: "asked", Question: question}}, r.Runner.Config.Sampling, c.Seed, 0)
 	if err != nil {
 		return askAnswer{}, err
 	}

@@ -82,7 +82,11 @@ func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 		}
 	}
 	for _, name := range []string{flag.Name, strings.ReplaceAll(flag.Name, "-", "_")} {
-		if v, ok := y.values[name]; ok {
+		v, ok := y.values[name]
+		if section, is := v.(map[string]any); is {
+			v = section["file"] // a mapping belongs to the verb itself; it may name its file
+		}
+		if ok {
 			return scalar(v), nil
 		}
 	}
@@ -101,7 +105,7 @@ func scalar(v any) any {
 	case bool:
 		return v
 	case nil, map[string]any:
-		return nil // a mapping belongs to the verb itself
+		return nil
 	}
 	return fmt.Sprint(v)
 }

@@ -97,7 +97,7 @@ func (c *evalCmd) roll(w *world, a *agent, questions []data.Question) ([]*episod
 		done++
 		w.log.status("%d/%d questions  ETA %s", done, len(questions), eta(began, done, len(questions)))
 	}
-	all, err := r.Once(w.ctx, questions, c.Seed, 0)
+	all, err := r.Evaluate(w.ctx, questions, r.Runner.Config.Sampling, c.Seed, 0)
 	w.log.done()
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -25,9 +26,18 @@ type generateCmd struct {
 }
 
 type generateRequest struct {
-	IDs      []int32             `json:"ids"`
-	Text     *string             `json:"text"`
-	Messages []tokenizer.Message `json:"messages"`
+	chat
+	IDs  []int32 `json:"ids"`
+	Text *string `json:"text"`
+}
+
+// UnmarshalJSON reads the fields above, and the chat's.
+func (r *generateRequest) UnmarshalJSON(b []byte) error {
+	type fields generateRequest // without this method
+	if err := json.Unmarshal(b, (*fields)(r)); err != nil {
+		return err
+	}
+	return r.readVars(b)
 }
 
 type generateAnswer struct {
@@ -58,7 +68,7 @@ func (c *generateCmd) Run(w *world) error {
 	defer in.Close()
 	return eachLine(w, in, func(n int, r generateRequest) func(context.Context) (generateAnswer, error) {
 		return func(ctx context.Context) (generateAnswer, error) {
-			ids, err := s.encode(r.IDs, r.Text, r.Messages)
+			ids, err := s.encode(r.IDs, r.Text, &r.chat)
 			if err != nil {
 				return generateAnswer{}, err
 			}
@@ -69,7 +79,7 @@ func (c *generateCmd) Run(w *world) error {
 
 // one continues --prompt and prints as it goes.
 func (c *generateCmd) one(w *world, s *served) error {
-	ids, err := s.encode(nil, &c.Prompt, nil)
+	ids, err := s.encode(nil, &c.Prompt, &chat{})
 	if err != nil {
 		return err
 	}
@@ -90,28 +100,25 @@ func (c *generateCmd) one(w *world, s *served) error {
 }
 
 // encode makes ids of what a request holds.
-func (s *served) encode(ids []int32, text *string, messages []tokenizer.Message) ([]int32, error) {
+func (s *served) encode(ids []int32, text *string, c *chat) ([]int32, error) {
 	switch {
 	case ids != nil:
 		return ids, nil
-	case text == nil && messages == nil:
+	case text == nil && c.Messages == nil:
 		return nil, fmt.Errorf("the request has neither ids nor text nor messages")
 	}
 	if err := needTokenizer(s); err != nil {
 		return nil, err
 	}
 	tok := s.model.Tokenizer
-	if text != nil {
+	if c.Messages == nil {
 		return tok.Encode(*text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
 	}
 	if s.model.Template == nil {
 		return nil, fmt.Errorf("the model has no chat template: give --chat-template FILE, or send {\"text\"}")
 	}
-	rendered, err := s.model.Template.Render(tokenizer.ChatInput{Messages: messages, AddGenerationPrompt: true})
-	if err != nil {
-		return nil, err
-	}
-	return tok.Encode(rendered, tokenizer.EncodeOptions{ParseSpecial: true}), nil
+	ids, _, err := c.encode(tok, s.model.Template, true)
+	return ids, err
 }
 
 func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64, show func(int32)) (generateAnswer, error) {

@@ -34,7 +34,7 @@ type verbs struct {
 	Devices  devicesCmd  `cmd:"" help:"Show what this machine can compute with."`
 	Bench    benchCmd    `cmd:"" help:"Measure this machine: operations, models, training."`
 
-	Version kong.VersionFlag `help:"Print the version."`
+	Version kong.VersionFlag `help:"Print the version." env:"-"`
 }
 
 // Exit codes of the contract.
@@ -84,7 +84,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 // newParser reads the verbs' tags. Help and version leave the parser by a panic that run takes for an exit.
 func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
 	return kong.New(new(verbs), kong.Name("zerosearch"),
-		kong.Description("Train a language model to search, without a search engine and without Python."),
+		kong.Description("Train a language model to search, without a search engine and without Python.\n\n"+
+			"Every flag --some-name has an environment variable ZEROSEARCH_SOME_NAME and a key some-name in the YAML of --config; the "+
+			"command line wins over the environment, and that over the file."),
+		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.DefaultEnvars("ZEROSEARCH"), kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 130}),
 		kong.Exit(func(c int) { panic(exitPanic(c)) }))

@@ -23,8 +23,11 @@ type progress struct {
 	period time.Duration
 }
 
+// statusPeriod is how often the line is printed away from a terminal.
+var statusPeriod = 5 * time.Second
+
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, period: 5 * time.Second}
+	p := &progress{w: w, period: statusPeriod}
 	if f, ok := w.(*os.File); ok {
 		p.tty = term.IsTerminal(int(f.Fd()))
 	}

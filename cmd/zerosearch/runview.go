@@ -15,14 +15,15 @@ import (
 type runView struct {
 	w       *world
 	t       *rl.Trainer
+	total   int // the last step
 	began   time.Time
 	last    atomic.Value // the line of the last step, a string
 	done    int          // steps done in this process
 	rewards []float64
 }
 
-func newRunView(w *world, t *rl.Trainer) *runView {
-	v := &runView{w: w, t: t, began: time.Now()}
+func newRunView(w *world, t *rl.Trainer, total int) *runView {
+	v := &runView{w: w, t: t, total: total, began: time.Now()}
 	v.last.Store("")
 	return v
 }
@@ -66,12 +67,11 @@ func (v *runView) sampled() (n int64) {
 
 // step shows a step's numbers.
 func (v *runView) step(step int, m track.Metrics, _ [][]*episode.Episode) {
-	total := v.t.Config.Schedule.TotalSteps
 	v.done++
 	v.rewards = append(v.rewards, m["critic/score/mean"])
-	line := fmt.Sprintf("step %d/%d  reward %.3f  f1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %.0f tokens/s  ETA %s  ", step, total,
+	line := fmt.Sprintf("step %d/%d  reward %.3f  f1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %.0f tokens/s  ETA %s  ", step, v.total,
 		m["critic/score/mean"], m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], m["perf/throughput"],
-		eta(v.began, v.done, v.done+total-step))
+		eta(v.began, v.done, v.done+v.total-step))
 	v.last.Store(line)
 	v.w.log.status("%s", strings.TrimRight(line, " "))
 	if f1, ok := m["val/all/f1"]; ok {
@@ -80,8 +80,9 @@ func (v *runView) step(step int, m track.Metrics, _ [][]*episode.Episode) {
 }
 
 // end sums the run up.
-func (v *runView) end(asJSON bool, checkpoint string, last int) error {
+func (v *runView) end(asJSON bool, last int) error {
 	v.w.log.done()
+	checkpoint := v.t.Out.Checkpoint(last)
 	first, final := v.rewards[0], v.rewards[len(v.rewards)-1]
 	v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)), first, final, last,
 		time.Since(v.began).Round(time.Second))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 )
@@ -42,7 +43,10 @@ func (c *scoreCmd) Run(w *world) error {
 }
 
 func (c *scoreCmd) answer(ctx context.Context, s *served, r scoreRequest) (scoreAnswer, error) {
-	ids, err := s.encode(r.IDs, r.Text, nil)
+	ids, err := s.encode(r.IDs, r.Text, &chat{})
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("the request has no ids: there must be one at least")
+	}
 	if err != nil {
 		return scoreAnswer{}, err
 	}

@@ -18,46 +18,23 @@ type tokenizeCmd struct {
 	Data         string `name:"data" help:"Requests, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
 }
 
-// tokenizeRequest is text to encode, ids to decode, or a chat to render. Every other key is a variable of the chat template
-// (enable_thinking, date_string ...), with the order of its own keys kept.
+// tokenizeRequest is text to encode, ids to decode, or a chat to render.
 type tokenizeRequest struct {
-	Text         *string             `json:"text"`
-	AddSpecial   *bool               `json:"add_special"`
-	ParseSpecial *bool               `json:"parse_special"`
-	IDs          []int32             `json:"ids"`
-	SkipSpecial  bool                `json:"skip_special"`
-	Messages     []tokenizer.Message `json:"messages"`
-	Tools        []json.RawMessage   `json:"tools"`
-	Generation   bool                `json:"add_generation_prompt"`
-	Vars         map[string]any      `json:"-"`
+	chat
+	Text         *string `json:"text"`
+	AddSpecial   *bool   `json:"add_special"`
+	ParseSpecial *bool   `json:"parse_special"`
+	IDs          []int32 `json:"ids"`
+	SkipSpecial  bool    `json:"skip_special"`
 }
 
-// UnmarshalJSON reads the fields above and takes what is left for variables.
+// UnmarshalJSON reads the fields above, and the chat's.
 func (r *tokenizeRequest) UnmarshalJSON(b []byte) error {
-	type fields tokenizeRequest
+	type fields tokenizeRequest // without this method
 	if err := json.Unmarshal(b, (*fields)(r)); err != nil {
 		return err
 	}
-	var all, vars map[string]json.RawMessage
-	if err := json.Unmarshal(b, &all); err != nil {
-		return err
-	}
-	if v, ok := all["vars"]; ok {
-		if err := json.Unmarshal(v, &vars); err != nil {
-			return fmt.Errorf("vars: %w", err)
-		}
-	}
-	r.Vars = map[string]any{}
-	for _, from := range []map[string]json.RawMessage{all, vars} {
-		for k, v := range from {
-			switch k {
-			case "text", "add_special", "parse_special", "ids", "skip_special", "messages", "tools", "add_generation_prompt", "vars":
-			default:
-				r.Vars[k] = v
-			}
-		}
-	}
-	return nil
+	return r.readVars(b)
 }
 
 type tokenizeAnswer struct {
@@ -122,11 +99,8 @@ func (r tokenizeRequest) answer(tok *tokenizer.Tokenizer, template func() (*toke
 		if err != nil {
 			return tokenizeAnswer{}, err
 		}
-		text, err := tmpl.Render(tokenizer.ChatInput{Messages: r.Messages, Tools: r.Tools, AddGenerationPrompt: r.Generation, Vars: r.Vars})
-		if err != nil {
-			return tokenizeAnswer{}, err
-		}
-		return tokenizeAnswer{orEmpty(tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true})), text}, nil
+		ids, text, err := r.encode(tok, tmpl, r.Generation)
+		return tokenizeAnswer{orEmpty(ids), text}, err
 	case r.IDs != nil:
 		for i, id := range r.IDs {
 			if _, ok := tok.Token(id); !ok {

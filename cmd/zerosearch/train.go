@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/track"
@@ -84,7 +86,7 @@ func (c *trainCmd) train(w *world, dev kernels.Device) error {
 	if err := w.saveConfig(t.Out); err != nil {
 		return err
 	}
-	view := newRunView(w, t)
+	view := newRunView(w, t, s.TotalSteps)
 	t.OnStep = view.step
 	stop := view.watch()
 	last, err := t.Run(w.ctx)
@@ -95,12 +97,12 @@ func (c *trainCmd) train(w *world, dev kernels.Device) error {
 	if err != nil {
 		return err
 	}
-	return view.end(c.JSON, t.Out.Checkpoint(last), last)
+	return view.end(c.JSON, last)
 }
 
 // saveConfig writes the run's config.yaml.
-func (w *world) saveConfig(r *track.Run) error {
-	text, err := w.resolved()
+func (w *world) saveConfig(r *track.Run, extra ...yaml.MapItem) error {
+	text, err := w.resolved(extra...)
 	if err == nil {
 		err = r.Config(text)
 	}

@@ -209,10 +209,10 @@ func (t *Turn) fill(l *lineTurn, answer *string) error {
 		return fmt.Errorf("id %d is %d: must not be negative", i, t.IDs[i])
 	}
 	for i, v := range t.Logprobs {
-		if null := v != v; null == t.Mask[i] {
-			return fmt.Errorf("logprob %d: must be a number where mask is 1 and null where it is 0", i)
+		if t.Mask[i] && v != v {
+			return fmt.Errorf("logprob %d: must be a number where mask is 1", i)
 		}
-		if !t.Mask[i] {
+		if !t.Mask[i] { // null, or what another program knows of ids that are not trained on
 			t.Logprobs[i] = 0
 		}
 	}

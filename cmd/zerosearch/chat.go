@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// chat is the part of a request that a chat template renders. Every key of the request that is not a field of it is a variable of the
+// template (enable_thinking, date_string ...), and so is every key of "vars"; the order of their own keys is kept.
+type chat struct {
+	Messages   []tokenizer.Message `json:"messages"`
+	Tools      []json.RawMessage   `json:"tools"`
+	Generation bool                `json:"add_generation_prompt"`
+	Vars       map[string]any      `json:"-"`
+}
+
+// requestFields are keys that are no variables.
+var requestFields = map[string]bool{"text": true, "add_special": true, "parse_special": true, "ids": true, "skip_special": true, "messages": true,
+	"tools": true, "add_generation_prompt": true, "vars": true}
+
+// readVars takes the variables out of the request b.
+func (c *chat) readVars(b []byte) error {
+	if c.Messages == nil {
+		return nil
+	}
+	var all, vars map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	if v, ok := all["vars"]; ok {
+		if err := json.Unmarshal(v, &vars); err != nil {
+			return fmt.Errorf("vars: %w", err)
+		}
+	}
+	c.Vars = map[string]any{}
+	for k, v := range all {
+		if !requestFields[k] {
+			c.Vars[k] = v
+		}
+	}
+	for k, v := range vars {
+		c.Vars[k] = v
+	}
+	return nil
+}
+
+// encode renders the chat and gives ids and text.
+func (c *chat) encode(tok *tokenizer.Tokenizer, tmpl *tokenizer.Template, generation bool) ([]int32, string, error) {
+	text, err := tmpl.Render(tokenizer.ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: generation, Vars: c.Vars})
+	if err != nil {
+		return nil, "", err
+	}
+	return tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), text, nil
+}

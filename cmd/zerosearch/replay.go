@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// replaySection is the mapping `replay:` of --config.
+type replaySection struct {
+	File          string `yaml:"file,omitempty"` // --replay
+	rl.ReplayPlan `yaml:",inline"`
+}
+
+// replay learns from recorded trajectories.
+func (c *trainCmd) replay(w *world) error {
+	o := &c.Options
+	switch {
+	case o.Schedule.Out == "":
+		return usagef("--out is missing: give a folder for the run")
+	case c.DryRun:
+		return usagef("--dry-run and --replay contradict each other: a replay has no plan to show")
+	}
+	if err := o.Check(); err != nil {
+		return usageError{err}
+	}
+	var part replaySection
+	if err := section(c.Config, "replay", &part); err != nil {
+		return usageError{err}
+	}
+	dev, err := c.open(w)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	r, err := rl.NewReplay(dev, *o, c.Replay, part.ReplayPlan)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if r.Out, err = track.Create(o.Schedule.Out, r.From, o.Schedule.Resume != ""); err != nil {
+		return err
+	}
+	defer r.Out.Close()
+	if err := w.saveConfig(r.Out, yaml.MapItem{Key: "replay", Value: replaySection{c.Replay, part.ReplayPlan}}); err != nil {
+		return err
+	}
+	view := newRunView(w, &r.Trainer, r.Steps())
+	r.OnStep = view.step
+	last, err := r.Run(w.ctx)
+	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
+		return w.interrupted("train", o.Schedule.Out, last)
+	}
+	if err != nil {
+		return err
+	}
+	return view.end(c.JSON, last)
+}

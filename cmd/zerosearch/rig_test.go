@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+var update = flag.Bool("update", false, "write what was printed into the scripts")
+
+// TestMain lets the test binary be the program itself, for tests that kill it, and keeps the user's environment out of the tests.
+func TestMain(m *testing.M) {
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && name != "ZEROSEARCH_CPU_PATH" && name != "ZEROSEARCH_GOLDENS" && name != mainEnv {
+			os.Unsetenv(name)
+		}
+	}
+	if os.Getenv(mainEnv) != "" {
+		os.Unsetenv(mainEnv)
+		main()
+	}
+	os.Setenv("COLUMNS", "100")
+	statusPeriod = time.Hour // one line of progress, whatever the machine
+	code := m.Run()
+	if taught.dir != "" {
+		os.RemoveAll(taught.dir)
+	}
+	os.Exit(code)
+}
+
+const mainEnv = "ZEROSEARCH_TEST_MAIN"
+
+// zs runs the program inside the test.
+func zs(stdin string, args ...string) (code int, stdout, stderr string) {
+	var out, log bytes.Buffer
+	code = run(args, strings.NewReader(stdin), &out, &log)
+	return code, out.String(), log.String()
+}
+
+// mustRun runs the program and requires that it succeeds.
+func mustRun(t testing.TB, stdin string, args ...string) (stdout string) {
+	t.Helper()
+	code, stdout, stderr := zs(stdin, args...)
+	require.Zero(t, code, "%s\n%s%s", strings.Join(args, " "), stdout, stderr)
+	return stdout
+}
+
+// tags are tokens of the tiny tokenizer, so that a model of a few thousand weights can learn to write them.
+var tags = []string{"<think>", "</think>", "<search>", "</search>", "<answer>", "</answer>", "<information>", "</information>"}
+
+// chatML is its chat template.
+const chatML = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}" +
+	"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+
+// tinyTokenizer is the text of a tokenizer.json: bytes, three special tokens, and tags.
+func tinyTokenizer() []byte {
+	vocab := map[string]int{}
+	next := 0
+	for b := range 256 { // GPT-2's alphabet of bytes
+		r := rune(b)
+		if b < 33 || b > 126 && b < 161 || b == 173 {
+			r = rune(256 + next)
+			next++
+		}
+		vocab[string(r)] = b
+	}
+	var added []map[string]any
+	for i, s := range append([]string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, tags...) {
+		added = append(added, map[string]any{"id": 256 + i, "content": s, "special": i < 3, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false})
+	}
+	text, err := json.Marshal(map[string]any{"version": "1.0", "added_tokens": added, "normalizer": nil, "post_processor": nil,
+		"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+		"decoder":       map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+		"model":         map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": false}})
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// tinyModel writes a model folder of random weights into dir; text adds tokenizer and chat template.
+func tinyModel(dir string, seed uint64, text bool) error {
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	c := &model.Config{Arch: "llama", Vocab: 272, Hidden: 48, Inter: 96, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 12, Eps: 1e-5, RopeTheta: 10000,
+		Tied: true, MaxPos: 2048, EOS: []int32{258}}
+	m, err := model.NewRandom(dev, c, model.Options{DType: kernels.F32}, seed)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if err := m.Save(dir, model.SaveOptions{DType: kernels.F32}); err != nil || !text {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), tinyTokenizer(), 0o644); err != nil {
+		return err
+	}
+	cfg, _ := json.Marshal(map[string]any{"eos_token": "<|im_end|>", "chat_template": chatML})
+	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), cfg, 0o644)
+}
+
+// taught is a tiny model that has learned, half and half, to answer and to search first: made once for all tests.
+var taught struct {
+	sync.Once
+	dir string
+	err error
+}
+
+// taughtModel is its folder.
+func taughtModel() (string, error) {
+	taught.Do(func() {
+		if taught.dir, taught.err = os.MkdirTemp("", "zerosearch-test-*"); taught.err == nil {
+			taught.err = teach(taught.dir)
+		}
+	})
+	return filepath.Join(taught.dir, "model"), taught.err
+}
+
+// questions are those the taught model knows; each row carries its own short prompt.
+func questions() (text string) {
+	for i, q := range []string{"a", "b", "c", "d"} {
+		text += fmt.Sprintf(`{"id":"q%d","question":"what is %s?","golden_answers":["%s"],"prompt":"Q %s\n","data_source":"%s"}`+"\n", i, q, answerTo(q), q, []string{"even", "odd"}[i%2])
+	}
+	return text
+}
+
+func answerTo(q string) string { return strings.ToUpper(q) + "x" }
+
+func teach(dir string) error {
+	start, rows := filepath.Join(dir, "start"), filepath.Join(dir, "rows.jsonl")
+	if err := tinyModel(start, 7, true); err != nil {
+		return err
+	}
+	var text strings.Builder
+	add := func(prompt, completion string) {
+		line, _ := json.Marshal(map[string]string{"prompt": prompt, "completion": completion})
+		text.Write(append(line, '\n'))
+	}
+	for _, q := range []string{"a", "b", "c", "d"} {
+		add("Q "+q+"\n", "<answer>"+answerTo(q)+"</answer>")
+		add("Q "+q+"\n", "<answer>no</answer>")
+		add("Q "+q+"\n", "<search>"+q+"</search>")
+		add("Q "+q+"\n", "<think>"+q+"</think>")
+	}
+	if err := os.WriteFile(rows, []byte(text.String()), 0o644); err != nil {
+		return err
+	}
+	code, _, log := zs("", "sft", "--model", start, "--data", rows, "--out", filepath.Join(dir, "run"), "--steps", "60", "--batch-size", "16", "--lr", "1e-2",
+		"--dtype", "f32", "--device", "cpu")
+	if code != 0 {
+		return fmt.Errorf("teaching the tiny model: %s", log)
+	}
+	return os.Rename(filepath.Join(dir, "run", "checkpoints", "step-60"), filepath.Join(dir, "model"))
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestScripts runs testdata/script/*.txt: a behaviour a script, as the user sees it. A command stands behind $, its standard input
+// behind <; then follow what it printed on standard output (>) and standard error (!), and its exit code (=) unless it is 0.
+// Go test -update writes the last three. Commands are zerosearch and those of helpers; words are separated by blanks, '...' keeps
+// blanks, NAME=VALUE before a command sets the environment. Everything happens in an empty folder, shown as $WORK.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/script/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			abs, err := filepath.Abs(file)
+			require.NoError(t, err)
+			work := t.TempDir()
+			t.Chdir(work)
+			got := (&script{t: t, work: work}).play(string(want))
+			if *update {
+				require.NoError(t, os.WriteFile(abs, []byte(got), 0o644))
+				return
+			}
+			require.Equal(t, string(want), got)
+		})
+	}
+}
+
+type script struct {
+	t    *testing.T
+	work string
+}
+
+// play runs the commands of a script and returns it with what they printed.
+func (s *script) play(text string) string {
+	var out strings.Builder
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i := 0; i < len(lines); {
+		line := lines[i]
+		i++
+		if kind(line) == '>' || kind(line) == '!' || kind(line) == '=' {
+			continue
+		}
+		out.WriteString(line + "\n")
+		command, ok := strings.CutPrefix(line, "$ ")
+		if !ok {
+			continue
+		}
+		var stdin strings.Builder
+		for ; i < len(lines) && kind(lines[i]) == '<'; i++ {
+			out.WriteString(lines[i] + "\n")
+			stdin.WriteString(strings.TrimPrefix(strings.TrimPrefix(lines[i], "<"), " ") + "\n")
+		}
+		code, stdout, stderr := s.command(s.words(command), stdin.String())
+		out.WriteString(s.show('>', stdout) + s.show('!', stderr))
+		if code != 0 {
+			fmt.Fprintf(&out, "= %d\n", code)
+		}
+	}
+	return out.String()
+}
+
+func kind(line string) byte {
+	if len(line) == 1 || len(line) > 1 && line[1] == ' ' {
+		return line[0]
+	}
+	return 0
+}
+
+func (s *script) words(command string) []string {
+	var out []string
+	for i, part := range strings.Split(strings.ReplaceAll(command, "$WORK", s.work), "'") {
+		if i%2 == 0 {
+			out = append(out, strings.Fields(part)...)
+		} else {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// changing are parts of the output that differ from run to run or from machine to machine.
+var changing = []struct {
+	re *regexp.Regexp
+	to string
+}{
+	{regexp.MustCompile(`ETA \S+`), "ETA T"},
+	{regexp.MustCompile(`steps, [0-9hms.]+`), "steps, T"},
+	{regexp.MustCompile(`\d+ tokens/s`), "N tokens/s"},
+	{regexp.MustCompile(`"seconds":[0-9.e+-]+`), `"seconds":T`},
+	{regexp.MustCompile(`("(?:timing_s|perf)/[a-z_]+"):[0-9.e+-]+`), `$1:T`},
+	{regexp.MustCompile(`(, )\S+ go1\.\S+`), `${1}VERSION`},
+	{regexp.MustCompile(`this machine has .*`), "this machine has ..."},
+}
+
+func (s *script) show(mark byte, text string) string {
+	text = strings.ReplaceAll(text, s.work, "$WORK")
+	for _, c := range changing {
+		text = c.re.ReplaceAllString(text, c.to)
+	}
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		out.WriteString(strings.TrimRight(string(mark)+" "+strings.TrimSuffix(line, "\n"), " ") + "\n")
+	}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		out.WriteString(string(mark) + " (no line break)\n")
+	}
+	return out.String()
+}
+
+func (s *script) command(words []string, stdin string) (code int, stdout, stderr string) {
+	for len(words) > 0 && strings.Contains(words[0], "=") {
+		name, value, _ := strings.Cut(words[0], "=")
+		old, had := os.LookupEnv(name)
+		os.Setenv(name, value)
+		defer func() {
+			if os.Unsetenv(name); had {
+				os.Setenv(name, old)
+			}
+		}()
+		words = words[1:]
+	}
+	if words[0] == "zerosearch" {
+		return zs(stdin, words[1:]...)
+	}
+	help, ok := helpers[words[0]]
+	require.True(s.t, ok, "no command %s", words[0])
+	stdout, err := help(words[1:], stdin)
+	if err != nil {
+		return 1, stdout, err.Error() + "\n"
+	}
+	return 0, stdout, ""
+}
+
+// helpers are the commands of scripts besides the program.
+var helpers = map[string]func(args []string, stdin string) (string, error){
+	// tiny DIR: a model folder of random weights. tiny-ids DIR: one without a tokenizer.
+	"tiny":     func(a []string, _ string) (string, error) { return "", tinyModel(a[0], 7, true) },
+	"tiny-ids": func(a []string, _ string) (string, error) { return "", tinyModel(a[0], 7, false) },
+	// taught DIR: a model that answers the questions of questions FILE, at times.
+	"taught": func(a []string, _ string) (string, error) {
+		dir, err := taughtModel()
+		if err != nil {
+			return "", err
+		}
+		return "", os.CopyFS(a[0], os.DirFS(dir))
+	},
+	"questions": func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(questions()), 0o644) },
+	"write":     func(a []string, stdin string) (string, error) { return "", os.WriteFile(a[0], []byte(stdin), 0o644) },
+	"append": func(a []string, stdin string) (string, error) {
+		f, err := os.OpenFile(a[0], os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		_, err = io.WriteString(f, stdin)
+		return "", err
+	},
+	// replace FILE OLD NEW
+	"replace": func(a []string, _ string) (string, error) {
+		b, err := os.ReadFile(a[0])
+		if err == nil && !strings.Contains(string(b), a[1]) {
+			err = fmt.Errorf("%s does not hold %s", a[0], a[1])
+		}
+		if err != nil {
+			return "", err
+		}
+		return "", os.WriteFile(a[0], []byte(strings.ReplaceAll(string(b), a[1], a[2])), 0o644)
+	},
+	"cat": func(a []string, _ string) (string, error) {
+		b, err := os.ReadFile(a[0])
+		return string(b), err
+	},
+	// grep PATTERN FILE: what matches, a match a line.
+	"grep": func(a []string, _ string) (string, error) {
+		b, err := os.ReadFile(a[1])
+		return strings.Join(append(regexp.MustCompile(a[0]).FindAllString(string(b), -1), ""), "\n"), err
+	},
+	"cp": func(a []string, _ string) (string, error) {
+		if st, err := os.Stat(a[0]); err == nil && st.IsDir() {
+			return "", os.CopyFS(a[1], os.DirFS(a[0]))
+		}
+		b, err := os.ReadFile(a[0])
+		if err != nil {
+			return "", err
+		}
+		return "", os.WriteFile(a[1], b, 0o644)
+	},
+	"rm":    func(a []string, _ string) (string, error) { return "", os.RemoveAll(a[0]) },
+	"mkdir": func(a []string, _ string) (string, error) { return "", os.MkdirAll(a[0], 0o755) },
+	// cut N FILE: keep the first N bytes.
+	"cut": func(a []string, _ string) (string, error) {
+		var n int64
+		fmt.Sscan(a[0], &n)
+		return "", os.Truncate(a[1], n)
+	},
+	// ls DIR: names, sorted.
+	"ls": func(a []string, _ string) (string, error) {
+		entries, err := os.ReadDir(a[0])
+		var out string
+		for _, e := range entries {
+			out += e.Name() + "\n"
+		}
+		return out, err
+	},
+	// same A B: two files have the same bytes.
+	"same": func(a []string, _ string) (string, error) {
+		x, err := os.ReadFile(a[0])
+		if err != nil {
+			return "", err
+		}
+		y, err := os.ReadFile(a[1])
+		if err == nil && string(x) != string(y) {
+			err = fmt.Errorf("%s and %s differ", a[0], a[1])
+		}
+		return "", err
+	},
+}
+
+// TestHelp freezes the help of every verb: a flag that scripts rely on does not vanish unseen.
+func TestHelp(t *testing.T) {
+	for _, verb := range []string{"", "demo", "train", "sft", "simulate", "eval", "ask", "tokenize", "score", "generate", "inspect", "devices"} {
+		args, name := []string{"--help"}, "zerosearch"
+		if verb != "" {
+			args, name = []string{verb, "--help"}, verb
+		}
+		code, out, stderr := zs("", args...)
+		require.Zero(t, code)
+		require.Empty(t, stderr)
+		file := filepath.Join("testdata", "help", name+".txt")
+		if *update {
+			require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+			require.NoError(t, os.WriteFile(file, []byte(out), 0o644))
+			continue
+		}
+		want, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, string(want), out, "the help of %s has changed: go test ./cmd/zerosearch -run TestHelp -update", name)
+	}
+}

@@ -1,0 +1,290 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// ReplayPlan is the mapping `replay:` of a configuration: which trajectories make an optimiser step, in which order, at which learning rate.
+type ReplayPlan struct {
+	// MiniBatches lists trajectories by their place in the file, from 0. Every mini-batch is one step of the replay.
+	MiniBatches [][]int `yaml:"mini_batches,omitempty"`
+	// LR is the learning rate of each step; empty: as the schedule has it.
+	LR []float64 `yaml:"lr,omitempty"`
+}
+
+// Replay learns from recorded trajectories: the updates of a run without its rollouts. It needs no tokenizer and no search engine.
+type Replay struct {
+	Trainer
+	plan ReplayPlan
+	file string
+	all  []*episode.Episode // in the order of the file
+	rows []row              // a row an episode: advantages and the reference's log-probs
+	traj []Trajectory
+	step []int // steps recorded in the file, in order
+}
+
+// NewReplay reads file, an episodes.jsonl, and opens what c names. Without a plan every recorded step is one step of the replay, with the
+// mini-batches and learning rate that training gave it. Close it when done.
+func NewReplay(dev kernels.Device, c Config, file string, plan ReplayPlan) (_ *Replay, err error) {
+	c.Search.Mode = "none"
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	r := &Replay{plan: plan, file: file}
+	if err := r.read(&c); err != nil {
+		return nil, err
+	}
+	r.Config = c
+	defer func() {
+		if err != nil {
+			r.Close()
+			err = fmt.Errorf("replaying %s: %w", file, err)
+		}
+	}()
+	if r.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
+		return nil, err
+	}
+	if r.SaveDType, err = c.saveDType(); err != nil {
+		return nil, err
+	}
+	kv, err := r.openPolicy(dev)
+	if err != nil {
+		return nil, err
+	}
+	start, err := r.starting(dev, kv)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.openUpdater(dev, r.Config.trainOptions(kv), start); err != nil {
+		return nil, err
+	}
+	return r, r.resume()
+}
+
+// read loads the episodes, takes the temperature of their sampling into c, and checks the plan.
+func (r *Replay) read(c *Config) error {
+	f, err := os.Open(r.file)
+	if err != nil {
+		return fmt.Errorf("replaying: %w", err)
+	}
+	defer f.Close()
+	temperature := 0.0
+	for e, err := range episode.Read(r.file, f) {
+		if err != nil {
+			return err
+		}
+		if e.Status == "" { // made by another program
+			e.Status = episode.Answered
+		}
+		if t := e.Temperature; t > 0 && temperature > 0 && t != temperature {
+			return fmt.Errorf("replaying %s: episodes sampled at temperatures %v and %v: replay them apart", r.file, temperature, t)
+		} else if t > 0 {
+			temperature = t
+		}
+		if !slices.Contains(r.step, e.Step) {
+			r.step = append(r.step, e.Step)
+		}
+		r.all = append(r.all, e)
+	}
+	if len(r.all) == 0 {
+		return fmt.Errorf("replaying %s: no episodes: give the episodes.jsonl of a run", r.file)
+	}
+	if temperature > 0 {
+		c.Rollout.Temperature = temperature
+	}
+	slices.Sort(r.step)
+	if err := r.plan.check(len(r.all)); err != nil {
+		return fmt.Errorf("replaying %s: %w", r.file, err)
+	}
+	return nil
+}
+
+func (p ReplayPlan) check(n int) error {
+	for i, mini := range p.MiniBatches {
+		if len(mini) == 0 {
+			return fmt.Errorf("mini-batch %d of the plan is empty", i)
+		}
+		for _, k := range mini {
+			if k < 0 || k >= n {
+				return fmt.Errorf("mini-batch %d of the plan names trajectory %d: the file has 0 to %d", i, k, n-1)
+			}
+		}
+	}
+	if len(p.LR) > 0 && len(p.LR) != len(p.MiniBatches) {
+		return fmt.Errorf("the plan has %d learning rates for %d mini-batches: give one each", len(p.LR), len(p.MiniBatches))
+	}
+	return nil
+}
+
+// Steps is the number of the last step.
+func (r *Replay) Steps() int {
+	if n := len(r.plan.MiniBatches); n > 0 {
+		return n
+	}
+	return r.step[len(r.step)-1]
+}
+
+// Run does all updates, or stops after the one under way when ctx ends. last is the last step done; it is saved.
+func (r *Replay) Run(ctx context.Context) (last int, err error) {
+	update := r.recorded
+	if len(r.plan.MiniBatches) > 0 {
+		update = r.planned
+		if err := r.prepare(); err != nil {
+			return r.From, fmt.Errorf("replaying %s: %w", r.file, err)
+		}
+	}
+	last = r.From
+	for step := r.From + 1; step <= r.Steps(); step++ {
+		began := time.Now()
+		m, err := update(step)
+		if err != nil {
+			return last, fmt.Errorf("replaying %s, step %d: %w", r.file, step, err)
+		}
+		if m == nil {
+			continue // the file has no such step
+		}
+		last = step
+		m["timing_s/update_actor"], m["timing_s/step"] = time.Since(began).Seconds(), time.Since(began).Seconds()
+		m["perf/throughput"] = m["perf/total_num_tokens"] / m["timing_s/step"]
+		if err := r.Out.Metrics(step, m); err != nil {
+			return last, err
+		}
+		if r.OnStep != nil {
+			r.OnStep(step, m, nil)
+		}
+		every := r.Config.Schedule.SaveEvery
+		if step == r.Steps() || ctx.Err() != nil || every > 0 && step%every == 0 {
+			if err := r.saveStep(step); err != nil {
+				return last, err
+			}
+		}
+		if ctx.Err() != nil && step < r.Steps() {
+			return last, ctx.Err()
+		}
+	}
+	return last, nil
+}
+
+func (r *Replay) saveStep(step int) error {
+	if err := r.Out.Sync(); err != nil {
+		return fmt.Errorf("saving the logs: %w", err)
+	}
+	r.state.Step, r.state.Seed = step, r.Config.Schedule.Seed
+	return SaveCheckpoint(r.Out.Checkpoint(step), r.Policy, r.Updater.Trainer, r.state, r.SaveDType)
+}
+
+// recorded does the update of a recorded step as training did it.
+func (r *Replay) recorded(step int) (track.Metrics, error) {
+	var all []*episode.Episode
+	for _, e := range r.all {
+		if e.Step == step {
+			all = append(all, e)
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	groups := r.lastAttempts(all)
+	trajs := trajectories(groups)
+	var st UpdateStats
+	if len(trajs) > 0 {
+		err := recordedLogprobs(trajs)
+		if err == nil {
+			st, err = r.Updater.Update(trajs, Minis(len(trajs), r.Config.Algo.MiniBatch), func(int) float64 { return r.lr(step) })
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	r.state.Skipped += st.Skipped
+	return r.metrics(groups, all, st, step), nil
+}
+
+// lastAttempts finds the groups that a step was trained on: of every group the first attempt that taught something.
+func (r *Replay) lastAttempts(all []*episode.Episode) [][]*episode.Episode {
+	type key struct{ group, attempt int }
+	attempts := map[key][]*episode.Episode{}
+	last := 0
+	for _, e := range all {
+		k := key{e.Group, e.Attempt}
+		attempts[k] = append(attempts[k], e)
+		last = max(last, e.Group)
+	}
+	var groups [][]*episode.Episode
+	for g := 0; g <= last; g++ {
+		var kept []*episode.Episode
+		for a := 0; kept == nil && len(attempts[key{g, a}]) > 0; a++ {
+			v := judge(attempts[key{g, a}])
+			if v == keep || v == equal && !r.Config.Algo.DropZeroVariance {
+				kept = attempts[key{g, a}]
+			}
+		}
+		groups = append(groups, kept)
+	}
+	return groups
+}
+
+// prepare computes advantages, over the episodes of each recorded step, and the reference's log-probs.
+func (r *Replay) prepare() error {
+	r.rows, r.traj = make([]row, len(r.all)), make([]Trajectory, len(r.all))
+	for _, step := range r.step {
+		var at []int
+		var trajs []Trajectory
+		for i, e := range r.all {
+			if e.Step == step {
+				at, trajs = append(at, i), append(trajs, trajectories([][]*episode.Episode{{e}})[0])
+				trajs[len(trajs)-1].Group = e.Group
+			}
+		}
+		if err := recordedLogprobs(trajs); err != nil {
+			return err
+		}
+		rows, err := r.Updater.rows(trajs)
+		if err != nil {
+			return err
+		}
+		for k, i := range at {
+			r.rows[i], r.traj[i] = rows[k], trajs[k]
+		}
+	}
+	return nil
+}
+
+// planned does one mini-batch of the plan.
+func (r *Replay) planned(step int) (track.Metrics, error) {
+	lr := r.lr(step)
+	if len(r.plan.LR) > 0 {
+		lr = r.plan.LR[step-1]
+	}
+	var st UpdateStats
+	if err := r.Updater.mini(&st, r.traj, r.rows, r.plan.MiniBatches[step-1], true, lr); err != nil {
+		return nil, err
+	}
+	r.state.Skipped += st.Skipped
+	var of []*episode.Episode
+	for _, i := range r.plan.MiniBatches[step-1] {
+		of = append(of, r.all[i])
+	}
+	m := r.metrics(nil, of, st, step)
+	m["actor/lr"] = lr
+	return m, nil
+}
+
+// recordedLogprobs checks that the log-probs of sampling are there: without them there is no ratio.
+func recordedLogprobs(trajs []Trajectory) error {
+	for i, t := range trajs {
+		if t.Old == nil {
+			return fmt.Errorf("trajectory %d carries no logprobs: record them when sampling", i)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package rl
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// episodes writes the golden's trajectories as another program would record them: what the update needs, and nothing else.
+func (g e2e) episodes(t *testing.T) string {
+	var text strings.Builder
+	for i, p := range g.Prompts {
+		reward := 0.0
+		for _, r := range g.Rewards[i] {
+			reward += r
+		}
+		n := len(g.Completions[i])
+		logprobs := make([]any, n)
+		for k := range n {
+			if g.Mask[i][k] != 0 {
+				logprobs[k] = g.Variants["grpo"].OldLogp[i][k]
+			}
+		}
+		line, err := json.Marshal(map[string]any{"step": 1, "group": g.Index[i], "rollout": i % 4, "prompt_ids": p, "reward": reward, "temperature": 1,
+			"turns": []any{map[string]any{"ids": g.Completions[i], "mask": g.Mask[i][:n], "logprobs": logprobs}}})
+		require.NoError(t, err)
+		text.Write(append(line, '\n'))
+	}
+	file := filepath.Join(t.TempDir(), "episodes.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o644))
+	return file
+}
+
+// config is the golden's settings as flags.
+func (g e2e) config(t *testing.T) Config {
+	s := g.Variants["grpo"].Settings
+	return Config{
+		Policy:   PolicyConfig{Model: g.folder(t, "e2e_init.safetensors"), RefModel: g.folder(t, "e2e_ref.safetensors"), DType: "f32"},
+		Search:   SearchConfig{TopK: 5},
+		Rollout:  RolloutConfig{BatchSize: 2, N: 4, MaxResponse: 14, MaxStart: 10, MaxContext: 64, Temperature: 1, TopP: 1},
+		Algo:     AlgoConfig{Algo: s.Estimator, Reward: "f1", ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent, LossAgg: s.Agg},
+		Optim:    OptimConfig{LR: 1, Betas: g.AdamW.Betas, Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay, MaxGradNorm: s.Clip, LRSchedule: "constant", MicroBatchTokens: 64},
+		Schedule: ScheduleConfig{TotalSteps: 203, Seed: 1},
+	}
+}
+
+func TestReplayReproducesTheGolden(t *testing.T) {
+	g := readE2E(t)
+	v := g.Variants["grpo"]
+	fast, err := cpu.New(cpu.Options{})
+	require.NoError(t, err)
+	defer fast.Close()
+	for _, dev := range []kernels.Device{ref.New(), fast} {
+		t.Run(dev.Name(), func(t *testing.T) {
+			r, err := NewReplay(dev, g.config(t), g.episodes(t), ReplayPlan{MiniBatches: g.Minis, LR: v.Settings.LR})
+			require.NoError(t, err)
+			defer r.Close()
+			r.Out, err = track.Create(t.TempDir(), 0, false)
+			require.NoError(t, err)
+			defer r.Out.Close()
+			last, err := r.Run(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 3, last)
+			text, err := os.ReadFile(filepath.Join(r.Out.Dir, "metrics.jsonl"))
+			require.NoError(t, err)
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			require.Len(t, lines, 3)
+			for k, line := range lines {
+				var m map[string]float64
+				require.NoError(t, json.Unmarshal([]byte(line), &m))
+				want := v.Steps[k]
+				require.InDelta(t, want.PGLoss, m["actor/pg_loss"], 2e-5)
+				require.InDelta(t, want.KLLoss, m["actor/kl_loss"], 2e-5)
+				require.InDelta(t, want.Entropy, m["actor/entropy"], 2e-5)
+				require.InEpsilon(t, want.GradNorm, m["actor/grad_norm"], 2e-5)
+				require.Equal(t, v.Settings.LR[k], m["actor/lr"])
+			}
+			requireAfter3(t, dev, r.Policy.Model)
+		})
+	}
+}
+
+func TestReplayRefuses(t *testing.T) {
+	g := readE2E(t)
+	good := g.episodes(t)
+	write := func(change func(string) string) string {
+		text, err := os.ReadFile(good)
+		require.NoError(t, err)
+		file := filepath.Join(t.TempDir(), "e.jsonl")
+		require.NoError(t, os.WriteFile(file, []byte(change(string(text))), 0o644))
+		return file
+	}
+	for _, c := range []struct {
+		file string
+		plan ReplayPlan
+		want string
+	}{
+		{good, ReplayPlan{MiniBatches: [][]int{{0}, {}}}, "mini-batch 1 of the plan is empty"},
+		{good, ReplayPlan{MiniBatches: [][]int{{8}}}, "names trajectory 8: the file has 0 to 7"},
+		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{1, 2}}, "2 learning rates for 1 mini-batches"},
+		{write(func(string) string { return "\n" }), ReplayPlan{}, "no episodes"},
+		{write(func(s string) string { return s + "{" }), ReplayPlan{}, "line 9"},
+		{write(func(s string) string { return strings.Replace(s, `"temperature":1`, `"temperature":0.5`, 1) }), ReplayPlan{}, "temperatures 0.5 and 1"},
+		{write(func(s string) string { return strings.Replace(s, `"mask":[1,`, `"mask":[`, 1) }), ReplayPlan{}, "must be as many"},
+		{"absent.jsonl", ReplayPlan{}, "no such file"},
+	} {
+		_, err := NewReplay(ref.New(), g.config(t), c.file, c.plan)
+		require.ErrorContains(t, err, c.want)
+	}
+	// Faults that show when the work begins.
+	for _, c := range []struct {
+		file, want string
+	}{
+		{write(func(s string) string { return strings.Replace(s, `"logprobs"`, `"unrecorded"`, 1) }), "trajectory 0 carries no logprobs"},
+		{write(func(s string) string { return strings.Replace(s, `"prompt_ids":[4,`, `"prompt_ids":[64,`, 1) }), "outside the vocabulary"},
+	} {
+		r, err := NewReplay(ref.New(), g.config(t), c.file, ReplayPlan{})
+		require.NoError(t, err)
+		_, err = r.Run(t.Context())
+		r.Close()
+		require.ErrorContains(t, err, c.want)
+	}
+}
