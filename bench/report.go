@@ -117,7 +117,7 @@ func writeMarkdown(w io.Writer, r *Report) {
 		}
 	}
 	if slices.ContainsFunc(r.Rows, func(x Row) bool { return x.Foreign > disturbed }) {
-		fmt.Fprintf(w, "\n! n: others kept n cores busy meanwhile: measure again on a quiet machine.\n")
+		fmt.Fprintf(w, "\n! n: others kept n cores busy meanwhile, which slows the limits down as well: measure again on a quiet machine.\n")
 	}
 }
 
@@ -247,11 +247,23 @@ func cpuName() string {
 	return modelName(string(data))
 }
 
+// modelName reads /proc/cpuinfo. Virtual machines hide what kind of processor they run on behind a short name, so family and model go with
+// it: rates differ by a factor of two within one name.
 func modelName(cpuinfo string) string {
+	fields := map[string]string{}
 	for line := range strings.Lines(cpuinfo) {
-		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
-			return strings.TrimSpace(v)
+		if k, v, ok := strings.Cut(line, ":"); ok {
+			if k = strings.TrimSpace(k); fields[k] == "" {
+				fields[k] = strings.TrimSpace(v)
+			}
 		}
 	}
-	return runtime.GOARCH
+	name := fields["model name"]
+	if name == "" {
+		return runtime.GOARCH
+	}
+	if fields["cpu family"] != "" {
+		name += fmt.Sprintf(" (family %s, model %s)", fields["cpu family"], fields["model"])
+	}
+	return name
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -167,9 +168,16 @@ func (o Options) choose() ([]opCase, error) {
 
 // parseProduct reads MxKxN.
 func parseProduct(s string) (m, k, n int, ok bool) {
-	var rest string
-	c, _ := fmt.Sscanf(s+"|", "%dx%dx%d%s", &m, &k, &n, &rest)
-	return m, k, n, c == 4 && rest == "|" && min(m, k, n) > 0 && max(m, k, n) <= 1<<20
+	parts := strings.Split(s, "x")
+	if len(parts) != 3 {
+		return 0, 0, 0, false
+	}
+	for i, p := range []*int{&m, &k, &n} {
+		if *p, _ = strconv.Atoi(parts[i]); *p < 1 || *p > 1<<20 {
+			return 0, 0, 0, false
+		}
+	}
+	return m, k, n, true
 }
 
 // productCases are the matmul of one shape in all types.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/bench"
@@ -25,6 +26,24 @@ type benchFlags struct {
 	Reps    int    `name:"repetitions" short:"r" help:"Timed repetitions." default:"5"`
 	Output  string `name:"output" short:"o" help:"md, json, csv or bench (for benchstat)." default:"md" enum:"md,json,csv,bench"`
 	JSON    bool   `name:"json" help:"The same as -o json."`
+	Profile string `name:"cpuprofile" help:"Write a profile of this program for go tool pprof." placeholder:"FILE"`
+}
+
+// profile runs a benchmark under the profiler if one was asked for; loading is seen too.
+func (f benchFlags) profile(run func() (*bench.Report, error)) (*bench.Report, error) {
+	if f.Profile == "" {
+		return run()
+	}
+	out, err := os.Create(f.Profile)
+	if err != nil {
+		return nil, fmt.Errorf("writing --cpuprofile: %w", err)
+	}
+	defer out.Close()
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return nil, fmt.Errorf("writing --cpuprofile: %w", err)
+	}
+	defer pprof.StopCPUProfile()
+	return run()
 }
 
 func (f benchFlags) options(w *world) bench.Options {
@@ -55,7 +74,7 @@ type benchKernelsCmd struct {
 func (c *benchKernelsCmd) Run(w *world) error {
 	o := c.options(w)
 	o.Op, o.Shapes, o.DTypes = c.Op, c.Shape, c.DType
-	r, err := bench.Kernels(w.ctx, o)
+	r, err := c.profile(func() (*bench.Report, error) { return bench.Kernels(w.ctx, o) })
 	return c.print(w, r, err)
 }
 
@@ -100,7 +119,8 @@ func (c *benchModelCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	r, err := bench.Model(w.ctx, o, bench.ModelTests{Prompt: some(c.Prompt), Gen: some(c.Gen), Batch: c.Batch, Depth: c.Depth, UBatch: c.UBatch})
+	t := bench.ModelTests{Prompt: some(c.Prompt), Gen: some(c.Gen), Batch: c.Batch, Depth: c.Depth, UBatch: c.UBatch}
+	r, err := c.profile(func() (*bench.Report, error) { return bench.Model(w.ctx, o, t) })
 	return c.print(w, r, err)
 }
 
@@ -136,7 +156,7 @@ func (c *benchTrainCmd) Run(w *world) error {
 		}
 		t.Shapes = append(t.Shapes, shape)
 	}
-	r, err := bench.Train(w.ctx, o, t)
+	r, err := c.profile(func() (*bench.Report, error) { return bench.Train(w.ctx, o, t) })
 	return c.print(w, r, err)
 }
 
@@ -161,8 +181,9 @@ func (c *benchGRPOCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	r, err := bench.GRPO(w.ctx, o, bench.GRPOTest{Questions: c.Questions, N: c.N, Response: c.MaxResponse, Turns: c.Turns, Prompt: c.Prompt,
-		Observation: c.Observation, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference, Recompute: c.Recompute, MicroBatch: c.MicroBatch})
+	t := bench.GRPOTest{Questions: c.Questions, N: c.N, Response: c.MaxResponse, Turns: c.Turns, Prompt: c.Prompt,
+		Observation: c.Observation, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference, Recompute: c.Recompute, MicroBatch: c.MicroBatch}
+	r, err := c.profile(func() (*bench.Report, error) { return bench.GRPO(w.ctx, o, t) })
 	return c.print(w, r, err)
 }
 
