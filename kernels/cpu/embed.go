@@ -42,11 +42,12 @@ func (d *Device) EmbedBackward(dw, dy, ids kernels.Tensor) {
 	shape("EmbedBackward", "dy", dy, ids.Rows, dw.Cols)
 	shape("EmbedBackward", "ids", ids, dy.Rows, 1)
 	checkIDs("EmbedBackward", id, ids, dw.Rows)
+	plus := d.rows().add
 	groups := min(strips(dw.Cols), 4*d.pool.threads)
 	d.pool.Run(groups, func(q int) {
 		lo, hi := q*strips(dw.Cols)/groups*stripCols, min((q+1)*strips(dw.Cols)/groups*stripCols, dw.Cols)
 		for t := range dy.Rows {
-			add(w[int(id[t*ids.Stride])*dw.Stride:][lo:hi], g[t*dy.Stride:][lo:hi])
+			plus(w[int(id[t*ids.Stride])*dw.Stride:][lo:hi], g[t*dy.Stride:][lo:hi])
 		}
 	})
 }
@@ -66,14 +67,15 @@ const sumRows = 64
 func (d *Device) BiasBackward(db, dy kernels.Tensor) {
 	b, g := f32(db), f32(dy)
 	shape("BiasBackward", "db", db, 1, dy.Cols)
+	plus := d.rows().add
 	d.pool.Run(strips(dy.Cols), func(s int) {
 		lo, hi := strip(s, dy.Cols)
 		for t0 := 0; t0 < dy.Rows; t0 += sumRows {
 			var sum [stripCols]float32
 			for t := t0; t < min(t0+sumRows, dy.Rows); t++ {
-				add(sum[:hi-lo], g[t*dy.Stride:][lo:hi])
+				plus(sum[:hi-lo], g[t*dy.Stride:][lo:hi])
 			}
-			add(b[lo:hi], sum[:hi-lo])
+			plus(b[lo:hi], sum[:hi-lo])
 		}
 	})
 }

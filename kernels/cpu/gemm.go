@@ -15,9 +15,6 @@ func asBytes(x []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
 }
 
-// dwRows is how many tokens of dW are packed at a time, an even number; the chain goes on through the old dw.
-const dwRows = 1024
-
 // The three products of a linear layer are one loop over tiles of mr rows x 32 columns of the result:
 //
 //	for each panel B of 32 columns [steps][32]      // streams from memory once for each group of rows
@@ -86,8 +83,8 @@ func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 		panic(fmt.Sprintf("cpu: MatMulDW: operands of type %v: use f32 or bf16", op))
 	}
 	k, g, in := d.gemm.of(op), f32(dy), f32(x)
-	for t := 0; t < x.Rows; t += dwRows {
-		n := min(dwRows, x.Rows-t)
+	for t := 0; t < x.Rows; t += d.gemm.bounds.dw {
+		n := min(d.gemm.bounds.dw, x.Rows-t)
 		d.multiply(&product{
 			m: dw.Rows, n: dw.Cols, steps: k.steps(n), kernels: k, c: f32(dw), ldc: dw.Stride, chain: true,
 			packA: func(dst []uint32, lo, rows int) {

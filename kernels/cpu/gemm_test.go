@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
+	"pgregory.net/rapid"
 )
 
 // chain is the definition: fused multiply-adds over k ascending, in pairs with the odd one first for BF16.
@@ -118,6 +119,39 @@ func TestProducts(t *testing.T) {
 	onPath(t, func(t *testing.T, d *Device) {
 		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16} {
 			for _, s := range oddShapes {
+				testProduct(t, d, typ, s[0], s[1], s[2])
+			}
+		}
+	})
+}
+
+// TestProductsInPieces runs every loop over chunks and groups more than once.
+func TestProductsInPieces(t *testing.T) {
+	onPath(t, func(t *testing.T, d *Device) {
+		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, dw: 6}
+		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16} {
+			testProduct(t, d, typ, 61, 100, 131)
+		}
+		testQ8(t, d, 61, 100, 131)
+	})
+}
+
+// TestProductsOfAnyShape draws shapes; it also pins the tiles of every number of rows.
+func TestProductsOfAnyShape(t *testing.T) {
+	onPath(t, func(t *testing.T, d *Device) {
+		rapid.Check(t, func(r *rapid.T) {
+			typ := rapid.SampledFrom([]kernels.DType{kernels.F32, kernels.BF16}).Draw(r, "type")
+			dim := func(name string, most int) int { return rapid.IntRange(1, most).Draw(r, name) }
+			testProduct(t, d, typ, dim("m", 40), dim("n", 70), dim("k", 70))
+		})
+	})
+}
+
+// TestNoRowsNoColumns: empty operands are the callers' everyday life.
+func TestNoRowsNoColumns(t *testing.T) {
+	onPath(t, func(t *testing.T, d *Device) {
+		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16} {
+			for _, s := range [][3]int{{0, 5, 7}, {5, 0, 7}, {5, 7, 0}} {
 				testProduct(t, d, typ, s[0], s[1], s[2])
 			}
 		}

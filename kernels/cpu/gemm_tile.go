@@ -51,6 +51,7 @@ type gemmKernels struct {
 type gemmState struct {
 	f32, bf16, q8 gemmKernels
 	workers       []gemmWorker
+	bounds        bounds
 	// turn makes panel p of the transposed weight from all panels of w.
 	turn func(dst []uint32, w *weight, p int)
 	// packBlock packs 16 rows of w from row r, as many steps as it can, and returns how many.
@@ -68,7 +69,7 @@ type gemmWorker struct {
 }
 
 func (g *gemmState) init(d *Device) {
-	g.workers = make([]gemmWorker, d.pool.threads)
+	g.workers, g.bounds = make([]gemmWorker, d.pool.threads), usualBounds
 	g.turn = turnPanel
 	g.packBlock = func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
 	g.packQ8 = func(*weight, int, []float32) int { return 0 }
@@ -115,20 +116,22 @@ func (d *Device) multiply(p *product) {
 	k := p.kernels
 	np := (p.n + panelCols - 1) / panelCols
 	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + 16} // packers may write 64 bytes past the end of a tile
-	rows := max(chunkWords/c.stride, 16) * k.mr
+	rows := max(d.gemm.bounds.rows/c.stride, 1) * k.mr
 	panels := np
 	if p.panel == nil {
 		c.panelWords = (p.steps+31)/32*32*panelCols + 16 // as above; turned blocks are of up to 32 steps
-		panels = min(np, max(madeWords/c.panelWords, 2)*d.pool.threads)
+		panels = min(np, max(d.gemm.bounds.made/c.panelWords, 1)*d.pool.threads)
 	}
 	for c.row0 = 0; c.row0 < p.m; c.row0 += rows {
 		c.rows = min(rows, p.m-c.row0)
 		c.nt = (c.rows + k.mr - 1) / k.mr
 		c.a = elems[uint32](d.scratch(slotA, 4*c.stride*c.nt))
-		d.each(c.nt, p.steps*c.rows, func(t int) { p.packA(c.a[t*c.stride:], c.at(t), c.at(t+1)-c.at(t)) })
+		if p.steps > 0 { // a chain of nothing has nothing to pack
+			d.each(c.nt, p.steps*c.rows, func(t int) { p.packA(c.a[t*c.stride:], c.at(t), c.at(t+1)-c.at(t)) })
+		}
 		for c.panel0 = 0; c.panel0 < np; c.panel0 += panels {
 			c.np = min(panels, np-c.panel0)
-			if p.panel == nil {
+			if p.panel == nil && p.steps > 0 {
 				c.b = elems[uint32](d.scratch(slotB, 4*c.panelWords*c.np))
 				d.each(c.np, c.panelWords*c.np, func(i int) { p.makePanel(c.b[i*c.panelWords:], c.panel0+i) })
 			}
@@ -137,11 +140,15 @@ func (d *Device) multiply(p *product) {
 	}
 }
 
-// Bounds of the scratch.
-const (
-	chunkWords = 4 << 20
-	madeWords  = 256 << 10 // a thread, for panels that are made: they are used at once
-)
+// bounds of the scratch, in words. Tests make them small.
+type bounds struct {
+	rows  int // for packed rows
+	made  int // a thread, for panels that are made: they are used at once
+	group int // for the packed rows of a task: they stay in the second level cache
+	dw    int // tokens of dW at a time, an even number; the chain goes on through the old dw
+}
+
+var usualBounds = bounds{rows: 4 << 20, made: 256 << 10, group: 128 << 10, dw: 1024}
 
 // chunk is a piece of a product whose operands are packed.
 type chunk struct {
@@ -182,11 +189,8 @@ func (d *Device) tiles(c *chunk) {
 
 // grid splits a chunk into tasks.
 func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
-	const (
-		cache   = 128 << 10 // words of A that stay in the second level cache
-		minimum = 1 << 20   // multiplications that are worth a task
-	)
-	perGroup := max(cache/c.stride, 4)
+	const minimum = 1 << 20 // multiplications that are worth a task
+	perGroup := max(d.gemm.bounds.group/c.stride, 4)
 	rowGroups = (c.nt + perGroup - 1) / perGroup
 	colGroups = 1
 	if n := d.pool.threads; n > 1 {
@@ -272,6 +276,9 @@ var noBias = func() (z [panelCols]float32) {
 
 // panelAt is panel i of the chunk.
 func (c *chunk) panelAt(i int) []uint32 {
+	if c.steps == 0 {
+		return nil
+	}
 	if c.panel != nil {
 		return c.panel(c.panel0 + i)
 	}

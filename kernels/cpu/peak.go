@@ -15,13 +15,16 @@ type Limits struct {
 // Measure takes about a third of a second.
 func (d *Device) Measure() (Limits, error) {
 	var l Limits
-	if d.isa == generic || d.isa == neon {
+	if d.isa == generic {
 		return l, nil
 	}
 	l.F32 = d.rate(peakLoops[d.isa].f32)
 	l.BF16, l.Q8 = l.F32, l.F32
-	if d.isa == avx512bf16 {
-		l.BF16, l.Q8 = d.rate(peakLoops[d.isa].bf16), d.rate(peakLoops[d.isa].q8)
+	if p := peakLoops[d.isa].bf16; p.run != nil {
+		l.BF16 = d.rate(p)
+	}
+	if p := peakLoops[d.isa].q8; p.run != nil {
+		l.Q8 = d.rate(p)
 	}
 	const size = 256 << 20
 	b, err := newBuffer(size)

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,4 +48,33 @@ func BenchmarkForkJoin(b *testing.B) {
 	for b.Loop() {
 		p.Run(2, func(int) {})
 	}
+}
+
+// TestPoolStarvesNobody: with as many workers as processors and work all the time, another goroutine still runs.
+func TestPoolStarvesNobody(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	p := newPool(2)
+	defer p.close()
+	var turns atomic.Int64
+	stop := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				turns.Add(1)
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	}()
+	for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
+		p.Run(2, func(int) {
+			for range 200 {
+				pause()
+			}
+		})
+	}
+	close(stop)
+	require.Greater(t, turns.Load(), int64(5), "turns of the other goroutine in 300 ms")
 }

@@ -22,14 +22,20 @@ const (
 
 func main() {
 	log.SetFlags(0)
-	for _, f := range []struct {
+	type family struct {
 		name string
 		emit func(*file)
-	}{{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"peak", peak}, {"rows", rows}, {"attention", attention}} {
-		var out file
-		f.emit(&out)
-		write("z"+f.name+"_amd64.s", header+asmTop+out.asm.String())
-		write("z"+f.name+"_amd64.go", header+"package cpu\n\n"+imports(out.decl.String()))
+	}
+	for arch, families := range map[string][]family{
+		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"peak", peak}, {"rows", rows}, {"attention", attention}},
+		"arm64": {{"gemm", neonGemm}, {"q8", neonQ8}, {"peak", neonPeak}, {"rows", neonRows}, {"attention", neonAttention}},
+	} {
+		for _, f := range families {
+			var out file
+			f.emit(&out)
+			write("z"+f.name+"_"+arch+".s", header+asmTop+out.asm.String())
+			write("z"+f.name+"_"+arch+".go", header+"package cpu\n\n"+imports(out.decl.String()))
+		}
 	}
 }
 

@@ -62,12 +62,14 @@ var two = map[string]struct {
 }{
 	"fsqrt": {0x6ea1f800, "4s", "4s", ""}, "fneg": {0x6ea0f800, "4s", "4s", ""}, "scvtf": {0x4e21d800, "4s", "4s", ""},
 	"fcvtl": {0x0e617800, "2d", "2s", ""}, "fcvtl2": {0x4e617800, "2d", "4s", ""},
+	"fcvtl/h": {0x0e217800, "4s", "4h", ""}, "fcvtl2/h": {0x4e217800, "4s", "8h", ""},
 	"shrn": {0x0f108400, "4h", "4s", ", #16"}, "shrn2": {0x4f108400, "8h", "4s", ", #16"},
 	"shll": {0x2e613800, "4s", "4h", ", #16"}, "shll2": {0x6e613800, "4s", "8h", ", #16"},
 }
 
 func (x *neon) of(op string, d, a int) {
 	t := two[op]
+	op, _, _ = strings.Cut(op, "/")
 	x.word(t.code|uint32(a<<5|d), "%s v%d.%s, v%d.%s%s", op, d, t.d, a, t.a, t.extra)
 }
 
@@ -75,6 +77,12 @@ func (x *neon) of(op string, d, a int) {
 func (x *neon) mlaLane(d, b, a, i int) {
 	code := 0x4f801000 | (i&1)<<21 | a<<16 | (i>>1)<<11 | b<<5 | d
 	x.word(uint32(code), "fmla v%d.4s, v%d.4s, v%d.s[%d]", d, b, a, i)
+}
+
+// mulLane: d = b * lane i of a, words.
+func (x *neon) mulLane(d, b, a, i int) {
+	code := 0x4f809000 | (i&1)<<21 | a<<16 | (i>>1)<<11 | b<<5 | d
+	x.word(uint32(code), "fmul v%d.4s, v%d.4s, v%d.s[%d]", d, b, a, i)
 }
 
 // bfmlal: d += (odd, or even, bf16 of b) * bf16 i of a, which is one of the first 16 registers. A product of bf16 is exact, the sum is

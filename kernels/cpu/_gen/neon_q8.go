@@ -1,0 +1,100 @@
+package main
+
+import "fmt"
+
+// neonQ8 emits the microkernels of Q8 for machines with SDOT, 8 columns at a time.
+func neonQ8(f *file) {
+	x := &neon{file: f}
+	list := "nil"
+	for mr := 1; mr <= neonQ8Rows; mr++ {
+		name := fmt.Sprintf("tileQ8sdotx%d", mr)
+		x.tileQ8(name, mr)
+		list += ", " + name
+	}
+	fmt.Fprintf(&f.decl, "var tileQ8sdots = [maxTile + 1]func(*tile){%s}\n\n", list)
+}
+
+const (
+	neonQ8Rows = 4
+	q8Columns  = 2 // vectors of a row at a time
+)
+
+// Registers: R0 tile, R1 a, R2 b, R3 c, R4 ldc, R5 groups left, R6 scales of A, R7 ahead, R8 its step, R9 scratch, R10 mode, R11 offset of
+// the columns in c, R12 bias, R13 scales of B. Vectors: A in 0-7, sums in 8-15, chains in 16-23, B in 24 and 25, the sign bits of bytes in
+// 26, scales of B in 27 and 28, of A in 29, scratch in 30.
+//
+// Weights are held as q+128: with the sign bit turned they are q, so that the sum needs no correction.
+func (x *neon) tileQ8(name string, mr int) {
+	const nj = q8Columns
+	sum := func(i, j int) int { return 8 + i*nj + j }
+	acc := func(i, j int) int { return 16 + i*nj + j }
+	x.text(name, "(t *tile)", "", 8)
+	x.p("MOVD t+0(FP), R0")
+	x.p("MOVD tile_ldc(R0), R4")
+	x.p("MOVD tile_mode(R0), R10")
+	x.p("MOVD tile_bias(R0), R12")
+	x.p("MOVD tile_aheadStep(R0), R8")
+	x.p("MOVD $0x80, R9")
+	x.p("VDUP R9, V26.B16")
+	x.p("MOVD $0, R11")
+	x.p("columns:")
+	for _, v := range [][2]string{{"a", "R1"}, {"b", "R2"}, {"c", "R3"}, {"steps", "R5"}, {"ahead", "R7"}} {
+		x.p("MOVD tile_%s(R0), %s", v[0], v[1])
+	}
+	x.p("ADD R11>>1, R2, R13")
+	x.p("ADD R11, R2")
+	x.p("ADD $64, R2")
+	x.p("ADD R11, R3")
+	x.p("ADD R11<<3, R7") // a line of each 128 bytes for each of four rounds of columns
+	for i := range mr * nj {
+		x.zero(16 + i)
+	}
+	x.p("TST $const_modeChain, R10")
+	x.p("BEQ loop")
+	x.rows(mr, nj, "R3", "R4", func(i, j int, at string) { x.p("FMOVQ %s, F%d", at, acc(i, j)) })
+	x.p("loop:")
+	x.p("CBZ R5, done")
+	for i := range mr {
+		x.p("FLDPQ %d(R1), (F%d, F%d)", 32*i, 2*i, 2*i+1)
+	}
+	for i := range mr * nj {
+		x.zero(8 + i)
+	}
+	for g := range 8 {
+		x.p("FLDPQ %d(R2), (F24, F25)", 128*g)
+		x.o("eor", 24, 24, 26)
+		x.o("eor", 25, 25, 26)
+		for i := range mr {
+			for j := range nj {
+				x.sdot(sum(i, j), 24+j, 2*i+g/4, g%4)
+			}
+		}
+	}
+	x.p("FMOVQ (R13), F30")
+	x.of("fcvtl/h", 27, 30)
+	x.of("fcvtl2/h", 28, 30)
+	x.p("FMOVQ %d(R1), F29", 32*mr)
+	for i := range mr {
+		for j := range nj {
+			x.of("scvtf", 30, sum(i, j))
+			x.mulLane(30, 30, 29, i)
+			x.o("fmla", acc(i, j), 30, 27+j)
+		}
+	}
+	for i := range 4 {
+		x.p("PRFM %d(R7), PLDL1KEEP", 64*i)
+	}
+	x.p("ADD R8, R7")
+	x.p("ADD $%d, R1", 40*mr)
+	x.p("ADD $1088, R2")
+	x.p("ADD $1088, R13")
+	x.p("SUB $1, R5")
+	x.p("B loop")
+	x.p("done:")
+	x.epilogue(mr, nj, acc, 24)
+	x.p("ADD $32, R11")
+	x.p("ADD $32, R12")
+	x.p("CMP $128, R11")
+	x.p("BNE columns")
+	x.ret()
+}

@@ -1,0 +1,111 @@
+//go:build !noasm
+
+package cpu
+
+// choose sets the kernels of a path; what it lacks stays plain Go. BFMLALT and BFMLALB are the two halves of a step of BF16, each
+// rounded once, as the chain wants them; BFDOT and BFMMLA round otherwise.
+func (g *gemmState) choose(i isa) {
+	if i != neon && i != neonbf16 {
+		return
+	}
+	g.f32.tiles(6, single, tileF32neons)
+	g.f32.rows, g.f32.columns = rowsF32, columnsNEON
+	if i == neonbf16 {
+		g.bf16.tiles(6, pairs, tileBF16neonbf16s)
+		g.bf16.rows = rowsPairs
+	} else {
+		g.bf16.tiles(6, pairsWide, tileBF16neons)
+		g.bf16.rows = rowsWide
+	}
+	g.bf16.columns = columnsNEON
+	if hasDot() {
+		g.q8.tiles(4, q8Bytes, tileQ8sdots)
+	}
+}
+
+func (k *gemmKernels) tiles(mr int, f format, run [maxTile + 1]func(*tile)) {
+	k.mr, k.format, k.run = mr, f, run
+	k.rows = rowPacker(f)
+}
+
+func rowsF32(dst []uint32, src []float32, ld, mr, k int) {
+	for i := range mr {
+		scatter(dst[i:], mr, words(src[i*ld:][:k]))
+	}
+}
+
+// scatter stores src at every stride-th word of dst.
+func scatter(dst []uint32, stride int, src []uint32) {
+	for _, x := range src {
+		dst[0] = x
+		if len(dst) <= stride { // after the last one
+			return
+		}
+		dst = dst[stride:]
+	}
+}
+
+// packedAtOnce is the number of elements that are rounded at a time, on the stack.
+const packedAtOnce = 512
+
+func rowsPairs(dst []uint32, src []float32, ld, mr, k int) {
+	var half [packedAtOnce]uint16
+	for i := range mr {
+		x := src[i*ld:][:k]
+		for from := 0; from < k; from += packedAtOnce {
+			n := min(packedAtOnce, k-from)
+			narrowRow(half[:n], x[from:from+n])
+			if n%2 == 1 {
+				half[n] = 0
+			}
+			to := dst[from/2*mr+i:]
+			for s := 0; s < n; s += 2 {
+				to[s/2*mr] = uint32(half[s]) | uint32(half[s+1])<<16
+			}
+		}
+	}
+}
+
+func rowsWide(dst []uint32, src []float32, ld, mr, k int) {
+	var rounded [packedAtOnce]float32
+	for i := range mr {
+		x := src[i*ld:][:k]
+		for from := 0; from < k; from += packedAtOnce {
+			n := min(packedAtOnce, k-from)
+			roundNEON(rounded[:n], x[from:from+n])
+			if n%2 == 1 {
+				rounded[n] = 0
+			}
+			to := dst[from*mr+i:]
+			for s := 0; s < n; s += 2 {
+				to[s*mr], to[(s+1)*mr] = bits(rounded[s+1]), bits(rounded[s])
+			}
+		}
+	}
+}
+
+// columnsNEON is packColumns.
+func columnsNEON(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
+	per := 2 // rows of src that a step takes
+	if f == single {
+		per = 1
+	}
+	for s := 0; s+per <= t; s += per {
+		step := elemsOf(dst[s/per*f.words()*stride:])
+		x, y := src[s*ld:][:width], src[(s+per-1)*ld:][:width]
+		switch f {
+		case single:
+			copy(step, x)
+		case pairs:
+			pairsNEON(step[:width], x, y)
+		default:
+			roundNEON(step[:width], y)
+			roundNEON(step[stride:][:width], x)
+			clear(step[stride+width : 2*stride])
+		}
+		clear(step[width:stride])
+	}
+	if t%per != 0 {
+		packColumns(f, dst[t/2*f.words()*stride:], stride, src[(t-1)*ld:], ld, width, 1)
+	}
+}
