@@ -101,24 +101,38 @@ func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, se
 		})
 		return
 	}
-	// Few rows, many keys: partitions apart, then merged. The same bits.
-	parts := elems[float32](mem[size*d.pool.threads:])
-	type piece struct{ job, part int }
-	var pieces []piece
-	for i := range jobs {
-		n := a.partitions(&jobs[i])
-		for p := range n {
-			pieces = append(pieces, piece{i, p})
-		}
-		jobs[i].parts, parts = parts[:n*a.partSize(&jobs[i])], parts[n*a.partSize(&jobs[i]):]
-	}
-	d.pool.RunWorker(len(pieces), func(w, task int) {
-		a.block(mem[w*size:][:size], &jobs[pieces[task].job]).partition(pieces[task].part)
-	})
+	a.apart(d, jobs, split, mem, size)
 	d.pool.RunWorker(len(jobs), func(w, task int) {
 		b := a.block(mem[w*size:][:size], &jobs[task])
 		b.merge()
 		b.finish(out)
+	})
+}
+
+// apart computes the partitions of jobs for themselves, to be merged with the same bits: for few rows with many keys. A task is some
+// partitions in a row.
+func (a *attend) apart(d *Device, jobs []attnJob, split int, mem []byte, size int) {
+	parts := elems[float32](mem[size*d.pool.threads:])
+	type piece struct{ job, from, to int }
+	all := 0
+	for i := range jobs {
+		all += a.partitions(&jobs[i])
+	}
+	per := max(1, all/(4*d.pool.threads))
+	var pieces []piece
+	for i := range jobs {
+		n := a.partitions(&jobs[i])
+		for p := 0; p < n; p += per {
+			pieces = append(pieces, piece{i, p, min(p+per, n)})
+		}
+		jobs[i].parts, parts = parts[:n*a.partSize(&jobs[i])], parts[n*a.partSize(&jobs[i]):]
+	}
+	d.pool.RunWorker(len(pieces), func(w, task int) {
+		x := pieces[task]
+		b := a.block(mem[w*size:][:size], &jobs[x.job])
+		for p := x.from; p < x.to; p++ {
+			b.partition(p)
+		}
 	})
 }
 
@@ -172,9 +186,11 @@ type attnBlock struct {
 	o    []float32 // [rows][width]
 	m, l []float32 // [rows]
 	page []uint32  // values of a page without those that must not be seen
-	tile attnTile
-	// keys and values of the pages of a partition
-	keys, values [partitionPages]unsafe.Pointer
+	// factors of fold
+	factors [2 * maxTile]float32
+	tile    attnTile
+	// keys and values of the pages of a partition, keys of the next one
+	keys, values, next [partitionPages]unsafe.Pointer
 }
 
 // maxJob is the largest number of rows of a job.
@@ -232,9 +248,13 @@ func (b *attnBlock) partition(p int) {
 	if first >= j.r1 {
 		return
 	}
-	for i := 0; i < partitionPages && k0+i*pageSize <= b.last(j, j.r1); i++ {
-		k, v := b.x.head(b.layer, int(j.seg.Pages[k0/pageSize+i]), j.g)
+	pages := b.last(j, j.r1)/pageSize + 1
+	for i := range partitionPages {
+		at := min(p*partitionPages+i, pages-1)
+		k, v := b.x.head(b.layer, int(j.seg.Pages[at]), j.g)
 		b.keys[i], b.values[i] = ptr(k), ptr(v)
+		k, _ = b.x.head(b.layer, int(j.seg.Pages[min(at+partitionPages, pages-1)]), j.g)
+		b.next[i] = ptr(k)
 	}
 	rows := j.r1 - first
 	nt := (rows + b.k.mr - 1) / b.k.mr
@@ -270,7 +290,7 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	pages := (n + pageSize - 1) / pageSize
 	b.tile = attnTile{
 		rows: rows, a: ptr(b.q[(lo-j.r0)*b.lda:]), lda: b.lda, b: &b.keys[0], n: pages, steps: chainSteps(t, b.x.spec.HeadDim),
-		c: ptr(b.s), ldc: 4 * partition,
+		c: ptr(b.s), ldc: 4 * partition, ahead: &b.values[0],
 	}
 	b.k.scores[rows](&b.tile)
 	ps, ldp := ptr(b.p), partition*b.k.size
@@ -283,6 +303,7 @@ func (b *attnBlock) rows(p, lo, hi int) {
 		b.tile = attnTile{
 			rows: rows, a: ps, lda: ldp, b: &b.values[0], off: 4 * c * b.x.steps, n: pages, steps: b.x.steps,
 			last: chainSteps(t, n-(pages-1)*pageSize), c: unsafe.Add(ptr(b.part), 4*c), ldc: 4 * b.width,
+			ahead: &b.next[0], aheadOff: 4 * c * b.x.steps,
 		}
 		b.k.values[rows](&b.tile)
 	}
@@ -311,44 +332,58 @@ func (b *attnBlock) alone(p, lo, hi int) {
 
 // keep merges what partition p gave with what earlier ones gave, or stores it.
 func (b *attnBlock) keep(p, lo, rows int, m, l *[maxTile]float32) {
-	for i := range rows {
-		r := lo - b.job.r0 + i
-		part := b.part[i*b.width:][:b.width]
-		if b.job.parts == nil {
-			b.fold(p, r, m[i], l[i], part)
-			continue
-		}
-		to := b.apart(p, r)
-		to[0], to[1] = m[i], l[i]
-		copy(to[2:], part)
-	}
-}
-
-// apart is where the result of partition p for row r is stored.
-func (b *attnBlock) apart(p, r int) []float32 {
-	return b.job.parts[p*b.partSize(b.job)+r*(2+b.width):][:2+b.width]
-}
-
-// fold merges (m, l, o) with (m', l', o'): M = max(m, m'), L = l exp(m-M) + l' exp(m'-M), O likewise.
-func (b *attnBlock) fold(p, r int, m, l float32, part []float32) {
-	o := b.o[r*b.width:][:b.width]
-	if p == 0 {
-		b.m[r], b.l[r] = m, l
-		copy(o, part)
+	r := lo - b.job.r0
+	if b.job.parts == nil {
+		b.fold(p, r, rows, m, l, b.part, b.width)
 		return
 	}
-	most := max(b.m[r], m)
-	old, new := exp(b.m[r]-most), exp(m-most)
-	b.m[r], b.l[r] = most, float32(b.l[r]*old)+float32(l*new)
-	b.k.fold(o, part, old, new)
+	for i := range rows {
+		to := b.results(p, r+i)
+		to[0], to[1] = m[i], l[i]
+		copy(to[2:2+b.width], b.part[i*b.width:])
+	}
+}
+
+// results is where those of partition p are stored, from row r.
+func (b *attnBlock) results(p, r int) []float32 {
+	return b.job.parts[p*b.partSize(b.job)+r*(2+b.width):]
+}
+
+// fold merges (m, l, o) of rows from r with (m', l', o'): M = max(m, m'), L = l exp(m-M) + l' exp(m'-M), O likewise.
+func (b *attnBlock) fold(p, r, rows int, m, l *[maxTile]float32, part []float32, ld int) {
+	if p == 0 {
+		for i := range rows {
+			b.m[r+i], b.l[r+i] = m[i], l[i]
+			copy(b.o[(r+i)*b.width:][:b.width], part[i*ld:])
+		}
+		return
+	}
+	f := b.factors[:2*rows] // of old and new
+	for i := range rows {
+		most := max(b.m[r+i], m[i])
+		f[2*i], f[2*i+1] = b.m[r+i]-most, m[i]-most
+		b.m[r+i] = most
+	}
+	b.exps(f, f)
+	for i := range rows {
+		old, new := f[2*i], f[2*i+1]
+		b.l[r+i] = float32(b.l[r+i]*old) + float32(l[i]*new)
+		b.k.fold(b.o[(r+i)*b.width:][:b.width], part[i*ld:][:b.width], old, new)
+	}
 }
 
 // merge folds the partitions that were computed apart.
 func (b *attnBlock) merge() {
-	for r := b.job.r0; r < b.job.r1; r++ {
-		for p := range b.last(b.job, r+1)/partition + 1 {
-			x := b.apart(p, r-b.job.r0)
-			b.fold(p, r-b.job.r0, x[0], x[1], x[2:])
+	for lo := b.job.r0; lo < b.job.r1; lo += maxTile {
+		hi := min(lo+maxTile, b.job.r1)
+		for p := range b.last(b.job, hi)/partition + 1 {
+			first := max(lo, min((p*partition-b.job.seg.Start)*b.heads, hi)) // the first row that sees it
+			var m, l [maxTile]float32
+			for r := first; r < hi; r++ {
+				x := b.results(p, r-b.job.r0)
+				m[r-first], l[r-first] = x[0], x[1]
+			}
+			b.fold(p, first-b.job.r0, hi-first, &m, &l, b.results(p, first-b.job.r0)[2:], 2+b.width)
 		}
 	}
 }

@@ -164,8 +164,10 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 }
 
 // tiles is the number of tiles of A in D rows, tileWords the room of one; packers may write 64 bytes past its end.
-func (b *attnBack) tiles() int     { return (b.x.spec.HeadDim + b.gemm.mr - 1) / b.gemm.mr }
-func (b *attnBack) tileWords() int { return b.gemm.steps(backRows)*b.gemm.format.words()*b.gemm.mr + 16 }
+func (b *attnBack) tiles() int { return (b.x.spec.HeadDim + b.gemm.mr - 1) / b.gemm.mr }
+func (b *attnBack) tileWords() int {
+	return b.gemm.steps(backRows)*b.gemm.format.words()*b.gemm.mr + 16
+}
 
 // run runs kv head g of the segments x.
 func (b *attnBack) run(segs []kernels.Segment, x *shareGroup, g int) {
@@ -313,7 +315,7 @@ func (b *attnBack) scores(pages []int, rows int) {
 	}
 	t := attnTile{
 		rows: rows, a: ptr(b.qa), lda: b.lda, b: &b.cached[0], n: len(pages), steps: chainSteps(b.x.spec.Type, b.x.spec.HeadDim),
-		c: ptr(b.s), ldc: 4 * backKeys,
+		c: ptr(b.s), ldc: 4 * backKeys, ahead: &b.cached[0],
 	}
 	t.run(b.k.mr, &b.k.scores)
 	t.a, t.b, t.c = ptr(b.dya), &b.turnedV[0], ptr(b.dp)
@@ -329,6 +331,7 @@ func (b *attnBack) gradients(pages []int, rows int, chain bool) {
 	}
 	t := attnTile{
 		rows: rows, a: ptr(b.dsa), lda: backKeys * b.k.size, b: &b.turned[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+		ahead: &b.turned[0],
 	}
 	if chain {
 		t.chain = 1

@@ -89,72 +89,120 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v, slots kernels.Tensor) {
 	shape(op, "k", k, slots.Rows, x.spec.KVHeads*dim)
 	shape(op, "v", v, slots.Rows, x.spec.KVHeads*dim)
 	ks, vs, at := f32(k), f32(v), indices(op, "slots", slots, k.Rows, x.spec.Pages*pageSize)
+	if k.Rows == 0 {
+		return
+	}
+	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.of(x.spec.Type), turn: kvTurner(d.isa, x.spec.Type), layer: layer, at: at}
 	d.each(2*x.spec.KVHeads, k.Rows*k.Cols, func(task int) {
-		g := task / 2
-		for t, s := range at {
-			page, place := int(s)/pageSize, int(s)%pageSize
-			keys, values := x.head(layer, page, g)
-			tame := false
-			if task%2 == 0 {
-				tame = x.putKey(keys, place, ks[t*k.Stride+g*dim:][:dim])
-			} else {
-				tame = x.putValue(values, place, vs[t*v.Stride+g*dim:][:dim])
-			}
-			if !tame {
-				x.wild[page].Store(true)
-			}
+		if g := task / 2; task%2 == 0 {
+			w.keys(g, ks[g*dim:], k.Stride)
+		} else {
+			w.values(g, vs[g*dim:], v.Stride)
 		}
 	})
 }
 
-// putKey reports whether all elements are finite.
-func (x *kv) putKey(keys []uint32, place int, k []float32) bool {
-	var most uint32
-	if x.spec.Type == kernels.F32 {
-		for i, y := range k {
-			keys[i*panelCols+place] = bits(y)
-			most = max(most, bits(y)&0x7fffffff)
-		}
-		return most < 0x7f800000
-	}
-	for i := 0; i < len(k); i += 2 {
-		u := uint32(num.BF16FromF32(k[i]))
-		if i+1 < len(k) {
-			odd := uint32(num.BF16FromF32(k[i+1]))
-			most = max(most, odd&0x7fff)
-			u |= odd << 16
-		}
-		most = max(most, u&0x7fff)
-		keys[i/2*panelCols+place] = u
-	}
-	return most < 0x7f80
+// kvWriter writes tokens to the slots at.
+type kvWriter struct {
+	*kv
+	*rowKernels
+	gemm  *gemmKernels
+	turn  func(*turn16) // transposes 16 keys, or nil
+	layer int
+	at    []int32
 }
 
-// putValue reports whether all elements are finite.
-func (x *kv) putValue(values []uint32, place int, v []float32) bool {
-	var most uint32
-	size := x.steps * panelCols
+// run is the number of tokens from t, at most most, whose slots follow each other within a page.
+func (w *kvWriter) run(t, most int) int {
+	n := 1
+	for n < most && t+n < len(w.at) && w.at[t+n] == w.at[t]+int32(n) && w.at[t+n]%pageSize != 0 {
+		n++
+	}
+	return n
+}
+
+// check marks the page of token t if x is not finite. Elements whose squares overflow may be marked too: it costs time only.
+func (w *kvWriter) check(t int, x []float32) {
+	if s := w.sumSquares(x); s-s != 0 {
+		w.wild[w.at[t]/pageSize].Store(true)
+	}
+}
+
+// keys writes the keys of head g: 16 at a time, transposed, where a run of slots allows it.
+func (w *kvWriter) keys(g int, k []float32, ld int) {
+	dim := w.spec.HeadDim
+	for t := 0; t < len(w.at); {
+		keys, _ := w.head(w.layer, int(w.at[t])/pageSize, g)
+		place := int(w.at[t]) % pageSize
+		done := 0
+		n := 1
+		if w.turn != nil && place%16 == 0 && w.run(t, 16) == 16 {
+			n, done = 16, w.turnKeys(keys[place:], k[t*ld:], ld)
+		}
+		for i := range n {
+			row := k[(t+i)*ld:][:dim]
+			w.check(t+i, row)
+			w.putKey(keys, place+i, row, done)
+		}
+		t += n
+	}
+}
+
+// values writes the values of head g: pairs of BF16 where a run of slots allows it.
+func (w *kvWriter) values(g int, v []float32, ld int) {
+	dim := w.spec.HeadDim
+	for t := 0; t < len(w.at); {
+		_, values := w.head(w.layer, int(w.at[t])/pageSize, g)
+		place := int(w.at[t]) % pageSize
+		n := 1
+		if w.spec.Type == kernels.BF16 && place%2 == 0 {
+			n = max(1, w.run(t, pageSize)&^1)
+		}
+		for i := range n {
+			w.check(t+i, v[(t+i)*ld:][:dim])
+		}
+		if n == 1 {
+			w.putValue(values, place, v[t*ld:][:dim])
+		} else {
+			for c := 0; c < dim; c += panelCols {
+				w.gemm.columns(pairs, values[c*w.steps+place/2*panelCols:], panelCols, v[t*ld+c:], ld, min(panelCols, dim-c), n)
+			}
+		}
+		t += n
+	}
+}
+
+// putKey writes elements of a key from element from, which is even.
+func (x *kv) putKey(keys []uint32, place int, k []float32, from int) {
 	if x.spec.Type == kernels.F32 {
-		for i, y := range v {
-			u := bits(y)
-			values[i/panelCols*size+place*panelCols+i%panelCols] = u
-			most = max(most, u&0x7fffffff)
+		for i := from; i < len(k); i++ {
+			keys[i*panelCols+place] = bits(k[i])
 		}
-		return most < 0x7f800000
+		return
 	}
-	shift, keep := 0, uint32(0xffff0000)
-	if place%2 == 1 {
-		shift, keep = 16, 0x0000ffff
+	for i := from; i < len(k); i += 2 {
+		u := uint32(num.BF16FromF32(k[i]))
+		if i+1 < len(k) {
+			u |= uint32(num.BF16FromF32(k[i+1])) << 16
+		}
+		keys[i/2*panelCols+place] = u
 	}
-	for p := 0; p*panelCols < len(v); p++ {
-		row := values[p*size+place/2*panelCols:][:panelCols]
-		for i, y := range v[p*panelCols : min((p+1)*panelCols, len(v))] {
-			h := uint32(num.BF16FromF32(y))
-			row[i] = row[i]&keep | h<<shift
-			most = max(most, h&0x7fff)
+}
+
+func (x *kv) putValue(values []uint32, place int, v []float32) {
+	size := x.steps * panelCols
+	for c := 0; c < len(v); c += panelCols {
+		part := v[c:min(c+panelCols, len(v))]
+		if x.spec.Type == kernels.F32 {
+			copy(values[c/panelCols*size+place*panelCols:], words(part))
+			continue
+		}
+		row := values[c/panelCols*size+place/2*panelCols:][:panelCols]
+		shift := place % 2 * 16
+		for i, y := range part {
+			row[i] = row[i]&^(0xffff<<shift) | uint32(num.BF16FromF32(y))<<shift
 		}
 	}
-	return most < 0x7f80
 }
 
 // KVCopy copies page src[i] to page dst[i] in all layers.

@@ -44,6 +44,9 @@ type attnTile struct {
 	c     unsafe.Pointer
 	ldc   int // bytes from row to row
 	chain int // 0 or 1
+	// what is needed next: n places, aheadOff bytes from where they point to, of which as much is fetched as of b
+	ahead    *unsafe.Pointer
+	aheadOff int
 }
 
 // run computes any number of rows in tiles of about equal height.

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
@@ -25,7 +26,7 @@ func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 		}
 	})
 	d.pool.Run(len(rows), func(r int) {
-		w := draw{Sampling: rows[r], logits: z[r*logits.Stride:][:n], chunks: chunks[r*per:][:per]}
+		w := draw{Sampling: rows[r], rowKernels: k, logits: z[r*logits.Stride:][:n], chunks: chunks[r*per:][:per]}
 		for _, c := range w.chunks {
 			w.all.merge(c)
 		}
@@ -39,6 +40,7 @@ func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 // draw is one row.
 type draw struct {
 	kernels.Sampling
+	*rowKernels
 	logits []float32
 	chunks []lossPart
 	all    scan
@@ -53,7 +55,7 @@ func (w *draw) id() int {
 		return w.largest()
 	case w.all.sum != w.all.sum:
 		return 0
-	case w.TopK > 0 || w.TopP > 0 && w.TopP < 1 || w.MinP > 0:
+	case w.TopK > 0 || w.nucleus() || w.MinP > 0:
 		return w.truncated()
 	}
 	return w.any()
@@ -93,24 +95,34 @@ func (w *draw) any() int {
 		left -= mass
 	}
 	x, lo := w.chunks[best], best*lossChunk
-	hi := min(lo+lossChunk, len(w.logits))
+	var scratch [lossChunk]float32
+	e := w.weights(&scratch, best, x.m)
 	sum := 0.0
-	for v := lo; v < hi; v++ {
-		sum += float64(exp(w.z(v) - x.m))
+	for _, v := range e {
+		sum += float64(v)
 	}
 	left = left / scale * (sum / float64(x.sum)) // the scan's sum is rounded otherwise
 	last := lo
-	for v := lo; v < hi; v++ {
-		e := float64(exp(w.z(v) - x.m))
-		if e == 0 {
+	for i, v := range e {
+		if v == 0 {
 			continue
 		}
-		if last = v; left < e {
+		if last = lo + i; left < float64(v) {
 			break
 		}
-		left -= e
+		left -= float64(v)
 	}
 	return last
+}
+
+// weights is exp(z - m) for chunk c.
+func (w *draw) weights(scratch *[lossChunk]float32, c int, m float32) []float32 {
+	e := scratch[:min(lossChunk, len(w.logits)-c*lossChunk)]
+	for i, x := range w.logits[c*lossChunk:][:len(e)] {
+		e[i] = float32(x*w.InvTemp) - m
+	}
+	w.exps(e, e)
+	return e
 }
 
 // candidate is an id that may be kept: e = exp(z - max).
@@ -130,7 +142,7 @@ func (w *draw) truncated() int {
 		order = order[:nth(order, float64(w.TopK), func(candidate) float64 { return 1 })+1]
 		total = mass(order)
 	}
-	if w.TopP > 0 && w.TopP < 1 {
+	if w.nucleus() {
 		order = order[:nth(order, float64(w.TopP)*total, func(x candidate) float64 { return x.e })+1]
 	}
 	least := candidate{z: negInf}
@@ -163,30 +175,53 @@ func mass(c []candidate) (sum float64) {
 // candidates are ids with weight, ascending: the most probable ones, as few as will do, but at least those that are kept.
 func (w *draw) candidates() []candidate {
 	var c []candidate
-	for _, reach := range []float32{8, 16, -2 * expLeast} {
-		c = c[:0]
-		sum := 0.0
-		for i, x := range w.chunks {
-			if !(float64(x.m) >= w.all.m-float64(reach)) {
-				continue
-			}
-			for v := i * lossChunk; v < min((i+1)*lossChunk, len(w.logits)); v++ {
-				z := w.z(v)
-				if shift := z - float32(w.all.m); shift >= -reach {
-					if e := float64(exp(shift)); e > 0 {
-						c = append(c, candidate{z, int32(v), e})
-						sum += e
-					}
-				}
-			}
-		}
+	for _, least := range w.thresholds() {
+		c = w.atLeast(c[:0], least)
 		switch {
 		case w.TopK > 0 && len(c) >= w.TopK:
 			return c
-		case w.TopK == 0 && w.TopP > 0 && w.TopP < 1 && sum >= (float64(w.TopP)+1e-6)*w.all.sum:
+		case w.TopK == 0 && w.nucleus() && mass(c) >= (float64(w.TopP)+1e-6)*w.all.sum:
 			return c
-		case w.MinP > exp(-reach) && w.TopK == 0 && !(w.TopP > 0 && w.TopP < 1):
+		case w.TopK == 0 && !w.nucleus() && w.MinP > exp(least-float32(w.all.m)):
 			return c
+		}
+	}
+	return c
+}
+
+// nucleus reports whether top-p is on.
+func (w *draw) nucleus() bool { return w.TopP > 0 && w.TopP < 1 }
+
+// thresholds are values of z to be tried for the least candidate, the last of them below all with weight. Of the largest z of the
+// chunks, the k-th largest is one that k ids reach at least.
+func (w *draw) thresholds() []float32 {
+	m := float32(w.all.m)
+	all := []float32{m - 3, m - 6, m - 12, m + 2*expLeast}
+	if w.TopK > 0 && w.TopK <= len(w.chunks) {
+		tops := make([]float32, len(w.chunks))
+		for i, x := range w.chunks {
+			tops[i] = x.m
+		}
+		slices.Sort(tops)
+		return []float32{tops[len(tops)-w.TopK], all[3]}
+	}
+	return all
+}
+
+// atLeast appends the candidates with z >= least.
+func (w *draw) atLeast(c []candidate, least float32) []candidate {
+	var scratch [lossChunk]float32
+	for i, x := range w.chunks {
+		if !(x.m >= least) {
+			continue
+		}
+		e := w.weights(&scratch, i, float32(w.all.m))
+		for j, v := range e {
+			if v > 0 {
+				if z := w.z(i*lossChunk + j); z >= least {
+					c = append(c, candidate{z, int32(i*lossChunk + j), float64(v)})
+				}
+			}
 		}
 	}
 	return c

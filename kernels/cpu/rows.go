@@ -30,6 +30,7 @@ type rowKernels struct {
 	sumSquares64 func(x []float32) float64
 	adamw        func(p, g, m, v []float32, c *adamwScalars)
 	maximum      func(x []float32) float32
+	exps         func(y, x []float32)
 	scanExp      func(z []float32, most, invTemp float32) (sum, dot float32)
 	gradient     func(dz, z []float32, g *logitGradient)
 }
@@ -38,7 +39,7 @@ var rowsPlain = rowKernels{
 	sumSquares: sumSquares, dot: dot, scaleRow: scaleRow, normDot: normDot, normBack: normBack, normBackAdd: normBackAdd, normWeight: normWeight,
 	rotate: rotate, rotateBack: rotateBack, swiglu: swiglu, swigluBack: swigluBack,
 	add: add, axpy: axpy, narrow: num.BF16Slice, widen: num.WidenBF16, round: num.RoundBF16Slice, sumSquares64: func(x []float32) float64 { return sumSquaresWith(addSquares, x) },
-	adamw: adamwRow, maximum: maximum, scanExp: scanExp, gradient: gradient,
+	adamw: adamwRow, maximum: maximum, exps: exps, scanExp: scanExp, gradient: gradient,
 }
 
 // rows returns the loops of the device's path.

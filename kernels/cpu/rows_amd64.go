@@ -24,7 +24,7 @@ var rowsWide = rowKernels{
 	add: addAVX512, axpy: axpyAVX512,
 	narrow: byBlocks(narrowAVX512, num.BF16Slice), widen: byBlocks(widenAVX512, num.WidenBF16), round: byBlocks(roundAVX512, num.RoundBF16Slice),
 	sumSquares64: func(x []float32) float64 { return sumSquaresWith(addSquaresAVX512, x) },
-	adamw:        adamwAVX512, maximum: maximumAVX512, scanExp: scanExpAVX512, gradient: gradientAVX512,
+	adamw:        adamwAVX512, maximum: maximumAVX512, exps: expsAVX512, scanExp: scanExpAVX512, gradient: gradientAVX512,
 }
 
 var rowsNarrow = rowKernels{
@@ -34,7 +34,7 @@ var rowsNarrow = rowKernels{
 	add: addAVX2, axpy: axpyAVX2,
 	narrow: byBlocks(narrowAVX2, num.BF16Slice), widen: byBlocks(widenAVX2, num.WidenBF16), round: byBlocks(roundAVX2, num.RoundBF16Slice),
 	sumSquares64: func(x []float32) float64 { return sumSquaresWith(addSquaresAVX2, x) },
-	adamw:        adamwAVX2, maximum: maximumAVX2, scanExp: scanExpAVX2, gradient: gradientAVX2,
+	adamw:        adamwAVX2, maximum: maximumAVX2, exps: expsAVX2, scanExp: scanExpAVX2, gradient: gradientAVX2,
 }
 
 // byBlocks runs fast on multiples of 16 elements and plain on the rest.
@@ -112,4 +112,31 @@ func transposeAVX512(dst []float32, ldd int, src []float32, lds, rows, cols int)
 func turnPageBF16(keys, values, k, v []uint32, dim int) {
 	turnBF16(ptr(keys), ptr(k), 4*16*panelCols, dim/panelCols)
 	turnBF16(ptr(values), ptr(v), 4*16*panelCols, dim/panelCols)
+}
+
+// kvTurner is the transposer that writes 16 keys to a page.
+func kvTurner(i isa, t kernels.DType) func(*turn16) {
+	switch {
+	case i != avx512 && i != avx512bf16:
+		return nil
+	case t == kernels.F32:
+		return turnWords
+	case i == avx512:
+		return turnRounded
+	}
+	return turnPairs
+}
+
+// turnKeys writes 16 keys, ld apart, side by side to keys, and returns how many elements of each.
+func (w *kvWriter) turnKeys(keys []uint32, k []float32, ld int) int {
+	per := 32 // elements that become 16 words
+	if w.spec.Type == kernels.F32 {
+		per = 16
+	}
+	t := turn16{dst: ptr(keys), stride: 4 * panelCols, blocks: w.spec.HeadDim / per}
+	for i := range t.rows {
+		t.rows[i] = ptr(k[i*ld:])
+	}
+	w.turn(&t)
+	return t.blocks * per
 }

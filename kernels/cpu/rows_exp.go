@@ -47,6 +47,13 @@ func exp(x float32) float32 {
 	return p * float(uint32(h+127)<<23) * float(uint32(i-h+127)<<23)
 }
 
+// exps: y = e^x.
+func exps(y, x []float32) {
+	for i, v := range x {
+		y[i] = exp(v)
+	}
+}
+
 // sigmoid is 1/(1+e^-x).
 func sigmoid(x float32) float32 { return 1 / (1 + exp(-x)) }
 
@@ -63,8 +70,8 @@ func ln(x float64) float64 {
 	s := (m - 1) / (m + 1)
 	q := float64(s * s)
 	sum := 0.0
-	for i := 21; i >= 1; i -= 2 {
-		sum = float64(sum*q) + 1/float64(i)
+	for _, c := range [...]float64{1. / 21, 1. / 19, 1. / 17, 1. / 15, 1. / 13, 1. / 11, 1. / 9, 1. / 7, 1. / 5, 1. / 3, 1} {
+		sum = float64(sum*q) + c
 	}
 	return float64(float64(k)*math.Ln2) + float64(2*s*sum)
 }

@@ -1,4 +1,4 @@
-//go:build noasm || !amd64
+//go:build noasm || !(amd64 || arm64)
 
 package cpu
 
@@ -12,3 +12,10 @@ func attnOf(_ isa, t kernels.DType) *attnKernels {
 	}
 	return &attnPlainBF16
 }
+
+// turn16 is the argument of transposers, of which there are none.
+type turn16 struct{}
+
+func kvTurner(isa, kernels.DType) func(*turn16) { return nil }
+
+func (w *kvWriter) turnKeys(keys []uint32, k []float32, ld int) int { return 0 }

@@ -129,6 +129,7 @@ var rowCases = []rowCase{
 		return nil
 	}},
 	{"maximum", 1, func(k *rowKernels, x [][]float32, _ []float32) []float32 { return []float32{k.maximum(x[0])} }},
+	{"exps", 2, func(k *rowKernels, x [][]float32, _ []float32) []float32 { k.exps(x[0], x[1]); return nil }},
 	{"scanExp", 1, func(k *rowKernels, x [][]float32, _ []float32) []float32 {
 		sum, dot := k.scanExp(x[0], maximum(x[0]), 1)
 		less, more := k.scanExp(x[0], maximum(x[0])*0.6, 0.6)

@@ -44,6 +44,9 @@ func fold2AVX512(o, part []float32, old, new float32)
 func divideAVX512(y, o []float32, by float32)
 
 //go:noescape
+func expsAVX512(y, x []float32)
+
+//go:noescape
 func maximumAVX512(x []float32) (most float32)
 
 //go:noescape
@@ -111,6 +114,9 @@ func fold2AVX2(o, part []float32, old, new float32)
 
 //go:noescape
 func divideAVX2(y, o []float32, by float32)
+
+//go:noescape
+func expsAVX2(y, x []float32)
 
 //go:noescape
 func maximumAVX2(x []float32) (most float32)
