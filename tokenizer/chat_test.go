@@ -83,3 +83,68 @@ func templateText(t testing.TB, file string) string {
 	require.NoError(t, err)
 	return string(text)
 }
+
+// The conversations that the model's own reference values were computed for.
+func TestSmolLM2Conversations(t *testing.T) {
+	var golden struct {
+		Chats []struct {
+			Messages []Message
+			Text     string
+			IDs      []int32
+		}
+		Passages []struct {
+			Text string
+			IDs  []int32
+		}
+	}
+	readTestJSON(t, goldens.Path(t, "smollm2/golden.json"), &golden)
+	tok := open(t, "smollm2")
+	chat, err := tok.Chat()
+	require.NoError(t, err)
+	require.NotEmpty(t, golden.Chats)
+	for _, c := range golden.Chats {
+		text, err := chat.Render(ChatInput{Messages: c.Messages, AddGenerationPrompt: true})
+		require.NoError(t, err)
+		require.Equal(t, c.Text, text)
+		require.Equal(t, c.IDs, tok.Encode(text, EncodeOptions{ParseSpecial: true}))
+	}
+	for _, p := range golden.Passages {
+		require.Equal(t, p.IDs, tok.Encode(p.Text, EncodeOptions{}))
+	}
+}
+
+// A message read from JSON is written as it was read, until a field is changed.
+func TestMessageKeepsItsJSON(t *testing.T) {
+	const text = `{"zeta":1,"role":"assistant","content":"","tool_calls":[{"function":{"arguments":{"z":1.0,"a":2},"name":"f"}}],"x":null}`
+	var m Message
+	require.NoError(t, json.Unmarshal([]byte(text), &m))
+	require.Equal(t, []ToolCall{{Name: "f", Arguments: json.RawMessage(`{"z":1.0,"a":2}`)}}, m.ToolCalls)
+	out, err := json.Marshal(m)
+	require.NoError(t, err)
+	require.Equal(t, text, string(out))
+	m.Content = "changed"
+	out, err = json.Marshal(m)
+	require.NoError(t, err)
+	require.Equal(t, `{"role":"assistant","content":"changed","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"z":1.0,"a":2}}}]}`, string(out))
+	for _, bad := range []string{`5`, `{"role": 5}`, `{"role": "user", "tool_calls": 3}`} {
+		require.Error(t, json.Unmarshal([]byte(bad), &m), bad)
+	}
+}
+
+func TestRenderErrors(t *testing.T) {
+	_, err := ParseTemplate("{% include 'x' %}")
+	require.ErrorContains(t, err, "--chat-template")
+	c, err := ParseTemplate("{{ raise_exception('not so') }}")
+	require.NoError(t, err)
+	_, err = c.Render(ChatInput{})
+	require.ErrorContains(t, err, "not so")
+	_, err = c.Render(ChatInput{Tools: []json.RawMessage{json.RawMessage(`{`)}})
+	require.ErrorContains(t, err, "tool 1")
+	_, err = c.Render(ChatInput{Vars: map[string]any{"f": func() {}}})
+	require.ErrorContains(t, err, "variable f")
+	deep := `{"role":"user","content":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`
+	var m Message
+	require.NoError(t, json.Unmarshal([]byte(deep), &m))
+	_, err = c.Render(ChatInput{Messages: []Message{m}})
+	require.ErrorContains(t, err, "message 1")
+}

@@ -60,6 +60,10 @@ func unsupported(section string, c component) error {
 // metaspace is the character that stands for a space in sentencepiece vocabularies.
 const metaspace = "\u2581"
 
+// maxSteps bounds the normalizers and pre-tokenizers of a file. With the bounds on what a normalizer may add it keeps a damaged or
+// hostile file from turning a short text into a very long one. Published files have up to three.
+const maxSteps = 4
+
 func buildNormalizers(c component) ([]normalizer, error) {
 	switch c.Type {
 	case "":
@@ -71,16 +75,20 @@ func buildNormalizers(c component) ([]normalizer, error) {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, n...)
+			if all = append(all, n...); len(all) > maxSteps {
+				return nil, fmt.Errorf("more than %d normalizers", maxSteps)
+			}
 		}
 		return all, nil
 	case "NFC":
 		return []normalizer{nfc}, nil
 	case "Prepend":
-		return []normalizer{prepend(c.Prepend)}, nil
+		if len(c.Prepend) <= 64 {
+			return []normalizer{prepend(c.Prepend)}, nil
+		}
 	case "Replace":
-		if c.Pattern.String != nil && *c.Pattern.String != "" {
-			return []normalizer{replace(*c.Pattern.String, c.Content)}, nil
+		if old := c.Pattern.String; old != nil && *old != "" && len(c.Content) <= 3*len(*old) {
+			return []normalizer{replace(*old, c.Content)}, nil
 		}
 	}
 	return nil, unsupported("normalizer", c)
@@ -107,7 +115,9 @@ func buildSteps(c component) (steps []step, byteLevel bool, err error) {
 			if err != nil {
 				return nil, false, err
 			}
-			steps, byteLevel = append(steps, s...), b
+			if steps, byteLevel = append(steps, s...), b; len(steps) > maxSteps {
+				return nil, false, fmt.Errorf("more than %d pre_tokenizers", maxSteps)
+			}
 		}
 		return steps, byteLevel, nil
 	case "ByteLevel":

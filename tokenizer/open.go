@@ -19,7 +19,8 @@ const maxFile = 512 << 20
 
 // Open reads a tokenizer. path is a Hugging Face model folder or a file: tokenizer.json, the same with .gz, or a sentencepiece
 // tokenizer.model of BPE type. The folder of the file may hold tokenizer_config.json, generation_config.json and config.json (ids of
-// BOS and EOS) and a chat template; all are optional. The error says which file was the matter and why.
+// BOS and EOS) and a chat template; all are optional. The truncation and padding that a tokenizer.json may ask for are not
+// applied. The error says which file was the matter and why.
 func Open(path string) (*Tokenizer, error) {
 	file, err := locate(path)
 	if err != nil {
