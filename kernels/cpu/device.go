@@ -12,6 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
+var _ kernels.Device = (*Device)(nil)
+
 // Options of a Device.
 type Options struct {
 	// Threads that work on an operation, the caller's included. 0: one for each processor the Go scheduler may use.
