@@ -1,0 +1,281 @@
+package serve
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What cannot be answered is refused in OpenAI's form, with what to do; a good request beside it gets what it always gets.
+func TestBadRequests(t *testing.T) {
+	r := newRig(t, Options{MaxBody: 1 << 20, MaxSequences: 8})
+	good := object{"prompt": "Whales", "max_tokens": 8, "seed": 1, "n": 2}
+	want := r.post(textPath, good).Choices
+	long := strings.Repeat("whale ", 600)
+	chat := func(extra string) string { return `{"messages":[{"role":"user","content":"x"}]` + extra + `}` }
+	text := func(extra string) string { return `{"prompt":"x"` + extra + `}` }
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		param, message     string
+	}{
+		{"POST", chatPath, "", 400, "", "not a JSON object"},
+		{"POST", chatPath, "[]", 400, "", "not a JSON object"},
+		{"POST", chatPath, "{\"messages\":", 400, "", "not valid JSON"},
+		{"POST", chatPath, chat("") + "{}", 400, "", "not valid JSON"},
+		{"POST", chatPath, chat(`,"user":"` + "\xff\xfe" + `"`), 400, "", "not valid UTF-8"},
+		{"POST", chatPath, strings.Repeat(`{"messages":[`, 60000), 400, "", "not valid JSON"},
+		{"POST", chatPath, "{}", 400, "messages", "0 messages"},
+		{"POST", chatPath, `{"messages":"x"}`, 400, "messages", "cannot be a JSON string"},
+		{"POST", chatPath, `{"messages":[3]}`, 400, "messages[0]", "not a message"},
+		{"POST", chatPath, `{"messages":[{"content":"x"}]}`, 400, "messages[0]", "no role"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":{"a":1}}]}`, 400, "messages[0]", "no text and no list"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, 400, "messages[0]", "only text"},
+		{"POST", chatPath, chat(`,"model":"gpt"`), 404, "model", "use tiny"},
+		{"POST", chatPath, chat(`,"max_tokens":0`), 400, "max_tokens", "1 at least"},
+		{"POST", chatPath, chat(`,"max_completion_tokens":-5`), 400, "max_tokens", "1 at least"},
+		{"POST", chatPath, chat(`,"max_tokens":1.5`), 400, "max_tokens", "cannot be a JSON number"},
+		{"POST", chatPath, chat(`,"temperature":-1`), 400, "temperature", "0 (greedy)"},
+		{"POST", chatPath, chat(`,"temperature":1e-9`), 400, "temperature", "0 (greedy)"},
+		{"POST", chatPath, chat(`,"top_p":0`), 400, "top_p", "above 0"},
+		{"POST", chatPath, chat(`,"n":0`), 400, "n", "at least 1"},
+		{"POST", chatPath, chat(`,"n":9`), 400, "n", "takes 8 at once"},
+		{"POST", chatPath, chat(`,"n":9000000000000000000`), 400, "n", "takes 8 at once"},
+		{"POST", chatPath, chat(`,"stop":""`), 400, "stop", "empty"},
+		{"POST", chatPath, chat(`,"stop":[1]`), 400, "stop", "cannot be a JSON number"},
+		{"POST", chatPath, chat(`,"top_logprobs":2`), 400, "top_logprobs", "logprobs: true"},
+		{"POST", chatPath, chat(`,"logprobs":true,"top_logprobs":21`), 400, "top_logprobs", "at most 20"},
+		{"POST", chatPath, chat(`,"tools":[{}]`), 400, "tools", "not supported"},
+		{"POST", chatPath, chat(`,"response_format":{"type":"json_object"}`), 400, "response_format", "only response_format text"},
+		{"POST", chatPath, chat(`,"presence_penalty":0.5`), 400, "presence_penalty", "not supported"},
+		{"POST", chatPath, chat(`,"stream_options":{}`), 400, "stream_options", "stream: true"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + long + `"}]}`, 400, "messages", "the context of model tiny 512"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + strings.Repeat("x", 2<<20) + `"}]}`, 413, "", "longer than 1048576 bytes"},
+		{"POST", textPath, "{}", 400, "prompt", "missing"},
+		{"POST", textPath, `{"prompt":""}`, 400, "prompt", "empty"},
+		{"POST", textPath, `{"prompt":[]}`, 400, "prompt", "empty"},
+		{"POST", textPath, `{"prompt":[[]]}`, 400, "prompt", "empty"},
+		{"POST", textPath, `{"prompt":["a",1]}`, 400, "prompt", "no text, list"},
+		{"POST", textPath, `{"prompt":[1,-1]}`, 400, "prompt", "outside the model's vocabulary"},
+		{"POST", textPath, `{"prompt":[1,49152]}`, 400, "prompt", "outside the model's vocabulary"},
+		{"POST", textPath, `{"prompt":[1,4915200000000]}`, 400, "prompt", "no text, list"},
+		{"POST", textPath, `{"prompt":"` + long + `"}`, 400, "prompt", "the context of model tiny 512"},
+		{"POST", textPath, text(`,"max_tokens":0`), 400, "max_tokens", "1 at least"},
+		{"POST", textPath, text(`,"logprobs":-1`), 400, "top_logprobs", "at most 20"},
+		{"POST", textPath, text(`,"echo":true`), 400, "echo", "not supported"},
+		{"GET", chatPath, "", 405, "", "takes POST, not GET"},
+		{"POST", "/v1/embeddings", "{}", 404, "", "no /v1/embeddings here"},
+	} {
+		status, h, body := r.do(t.Context(), c.method, c.path, []byte(c.body))
+		require.Equal(t, c.status, status, "%.80q: %s", c.body, body)
+		require.Equal(t, "application/json", h.Get("Content-Type"))
+		var e struct{ Error apiError }
+		require.NoError(t, json.Unmarshal(body, &e))
+		require.Equal(t, c.param, e.Error.Param, "%.80q: %s", c.body, body)
+		require.Contains(t, e.Error.Message, c.message)
+		require.NotEmpty(t, e.Error.Type)
+	}
+	require.Equal(t, want, r.post(textPath, good).Choices)
+	require.Zero(t, r.s.flying.Load())
+}
+
+// A panic is the answer 500 of its request and nobody else's.
+func TestPanicIsAnAnswer(t *testing.T) {
+	r := newRig(t, Options{})
+	broken := r.m
+	broken.ID, broken.Config = "broken", nil
+	broken.context = context0
+	r.s.models = append(r.s.models, &broken)
+	status, _, text := r.do(t.Context(), "POST", textPath, []byte(`{"model":"broken","prompt":"x"}`))
+	require.Equal(t, 500, status)
+	require.Contains(t, string(text), "unforeseen")
+	require.NotContains(t, string(text), "goroutine")
+	r.post(textPath, object{"prompt": "x"})
+}
+
+func TestAPIKey(t *testing.T) {
+	r := newRig(t, Options{APIKey: "sesame"})
+	for header, want := range map[string]int{"": 401, "Bearer open": 401, "Bearer sesam": 401, "Bearer sesame": 200} {
+		status, h, text := r.do(t.Context(), "GET", "/v1/models", nil, "Authorization", header)
+		require.Equal(t, want, status)
+		if want == 401 {
+			require.Equal(t, "Bearer", h.Get("WWW-Authenticate"))
+			require.Contains(t, string(text), `"code":"invalid_api_key"`)
+		}
+	}
+	status, _, _ := r.do(t.Context(), "GET", "/metrics", nil)
+	require.Equal(t, 401, status)
+	status, _, text := r.do(t.Context(), "GET", "/health", nil)
+	require.Equal(t, 200, status)
+	require.JSONEq(t, `{"status":"ok"}`, string(text))
+}
+
+// endless is a request that is under way until its context ends.
+func (r *rig) endless(ctx context.Context, n int) *bufio.Reader {
+	q, err := http.NewRequestWithContext(ctx, "POST", r.url+textPath, bytes.NewReader(marshal(r.t,
+		object{"prompt": "Whales", "n": n, "max_tokens": 450, "stream": true, "logprobs": 2, "seed": 1})))
+	require.NoError(r.t, err)
+	resp, err := r.http.Do(q)
+	require.NoError(r.t, err)
+	r.t.Cleanup(func() { resp.Body.Close() })
+	require.Equal(r.t, 200, resp.StatusCode)
+	b := bufio.NewReader(resp.Body)
+	_, err = b.ReadString('\n')
+	require.NoError(r.t, err)
+	return b
+}
+
+// Beyond the limit a request is told to come back; a client that leaves makes room at once, and its pages are free.
+func TestQueueIsBounded(t *testing.T) {
+	r := newRig(t, Options{MaxSequences: 4})
+	want := r.post(textPath, object{"prompt": "The sea", "seed": 9, "max_tokens": 20}).Choices
+	ctx, leave := context.WithCancel(t.Context())
+	r.endless(ctx, 3)
+	status, h, text := r.do(t.Context(), "POST", textPath, []byte(`{"prompt":"x","n":2}`))
+	require.Equal(t, 429, status)
+	require.Contains(t, string(text), `"code":"rate_limit_exceeded"`)
+	after, err := strconv.Atoi(h.Get("Retry-After"))
+	require.NoError(t, err)
+	require.True(t, after >= 1 && after <= 60)
+	require.Equal(t, want, r.post(textPath, object{"prompt": "The sea", "seed": 9, "max_tokens": 20}).Choices, "beside the others")
+	leave()
+	r.quiet()
+	r.post(textPath, object{"prompt": "x", "n": 4})
+	require.Less(t, r.eng.Stats().Models[0].Sampled, int64(3*450), "it was cancelled")
+	require.EqualValues(t, 3, r.s.metrics.cut.Load())
+	_, _, text = r.do(t.Context(), "GET", "/metrics", nil)
+	require.Contains(t, string(text), "zerosearch_rejected_total 1\n")
+	require.Contains(t, string(text), `zerosearch_http_requests_total{path="/v1/completions",status="429"} 1`+"\n")
+}
+
+// raw speaks HTTP by hand.
+func (r *rig) raw(text string) net.Conn {
+	c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	require.NoError(r.t, err)
+	r.t.Cleanup(func() { c.Close() })
+	_, err = io.WriteString(c, text)
+	require.NoError(r.t, err)
+	require.NoError(r.t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+	return c
+}
+
+// A body that does not come, and a reader that does not read, are let go.
+func TestSlowClients(t *testing.T) {
+	r := newServer(t, Options{ReadTimeout: 200 * time.Millisecond, WriteTimeout: 200 * time.Millisecond})
+	h := httptest.NewUnstartedServer(r.s)
+	h.Listener = narrow{h.Listener}
+	h.Start()
+	t.Cleanup(h.Close)
+	r.url, r.http = h.URL, h.Client()
+
+	c := r.raw("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	text, err := io.ReadAll(c)
+	require.NoError(t, err, "the connection is closed")
+	require.Contains(t, string(text), "HTTP/1.1 408 ")
+	require.Contains(t, string(text), "did not arrive within 200ms")
+
+	body := marshal(t, object{"prompt": "Whales", "n": 16, "max_tokens": 450, "stream": true, "logprobs": 20})
+	c = r.raw(fmt.Sprintf("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	require.NoError(t, c.(*net.TCPConn).SetReadBuffer(4096))
+	require.Eventually(t, func() bool { return r.s.flying.Load() == 16 }, 10*time.Second, time.Millisecond)
+	r.quiet()
+	require.Positive(t, r.s.metrics.cut.Load(), "it was cut off, not finished")
+
+	// A request that takes longer than the reading may is not cut off.
+	slow := r.post(textPath, object{"prompt": "Whales", "n": 16, "max_tokens": 400, "seed": 1})
+	require.Len(t, slow.Choices, 16)
+}
+
+// narrow has connections with small buffers, so that a client that does not read is felt.
+type narrow struct{ net.Listener }
+
+func (n narrow) Accept() (net.Conn, error) {
+	c, err := n.Listener.Accept()
+	if err == nil {
+		err = c.(*net.TCPConn).SetWriteBuffer(4096)
+	}
+	return c, err
+}
+
+// listen starts Serve on a listener of its own and returns how to stop it and what it returns.
+func (r *rig) listen() (stop context.CancelFunc, ended chan error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(r.t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	r.t.Cleanup(stop)
+	r.url, r.http = "http://"+l.Addr().String(), &http.Client{}
+	ended = make(chan error, 1)
+	go func() { ended <- r.s.Serve(ctx, l) }()
+	return stop, ended
+}
+
+// Stopping, the server takes nothing new and finishes what is under way.
+func TestDrain(t *testing.T) {
+	r := newServer(t, Options{})
+	stop, ended := r.listen()
+	b := r.endless(t.Context(), 2)
+	stop()
+	require.Eventually(t, r.s.draining.Load, time.Second, time.Millisecond)
+	_, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	require.Error(t, err)
+	w := httptest.NewRecorder() // a connection that is still open
+	r.s.ServeHTTP(w, httptest.NewRequest("POST", textPath, strings.NewReader(`{"prompt":"x"}`)))
+	require.Equal(t, 503, w.Code)
+	require.NotEmpty(t, w.Header().Get("Retry-After"))
+	w = httptest.NewRecorder()
+	r.s.ServeHTTP(w, httptest.NewRequest("GET", "/health", nil))
+	require.Equal(t, 503, w.Code)
+	s, err := readStream(b)
+	require.NoError(t, err)
+	require.True(t, s.done)
+	require.Equal(t, map[int]string{0: "length", 1: "length"}, s.finish)
+	require.NoError(t, <-ended)
+}
+
+// What does not finish in time is cut off, and the client is told.
+func TestDrainEnds(t *testing.T) {
+	r := newServer(t, Options{DrainTimeout: 50 * time.Millisecond, MaxSequences: 64})
+	stop, ended := r.listen()
+	b := r.endless(t.Context(), 64)
+	stop()
+	require.ErrorContains(t, <-ended, "cut off after 50ms")
+	s, err := readStream(b)
+	require.False(t, s.done, "%v", err)
+	r.quiet()
+}
+
+// Many requests at once give what they give one by one.
+func TestCrowd(t *testing.T) {
+	r := newRig(t, Options{})
+	ask := func(i int) object {
+		return object{"messages": []object{{"role": "user", "content": fmt.Sprintf("question %d", i%10)}}, "seed": i, "max_tokens": 5 + i%17, "stop": []string{"the", "a "}}
+	}
+	want := make([]streamed, 40)
+	for i := range want {
+		want[i] = r.stream(chatPath, ask(i))
+	}
+	var wg sync.WaitGroup
+	for i := range want {
+		wg.Go(func() {
+			got := r.stream(chatPath, ask(i))
+			if got.text[0] != want[i].text[0] || got.finish[0] != want[i].finish[0] {
+				t.Errorf("request %d: %q, alone %q", i, got.text[0], want[i].text[0])
+			}
+		})
+	}
+	wg.Wait()
+	r.quiet()
+}

@@ -1,0 +1,216 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+)
+
+// The wire types of OpenAI's API, as its reference and its Python package have them.
+
+// apiError is an error as clients see it.
+type apiError struct {
+	Status  int    `json:"-"`
+	Message string `json:"message"`
+	Type    string `json:"type"`
+	Param   string `json:"param,omitempty"`
+	Code    string `json:"code,omitempty"`
+}
+
+func (e *apiError) Error() string { return e.Message }
+
+// bad is the error of a parameter.
+func bad(param, format string, args ...any) *apiError {
+	return &apiError{Status: 400, Type: "invalid_request_error", Param: param, Message: fmt.Sprintf(format, args...)}
+}
+
+// apiError gives any error its form.
+func (s *Server) apiError(err error) *apiError {
+	var e *apiError
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, engine.ErrClosed), errors.Is(err, context.Canceled):
+		return &apiError{Status: http.StatusServiceUnavailable, Type: "server_error", Message: "the server is stopping"}
+	}
+	s.o.Log("a request failed: %v", err)
+	return &apiError{Status: http.StatusInternalServerError, Type: "server_error", Message: err.Error()}
+}
+
+// parameters are what both endpoints take.
+type parameters struct {
+	Model         string         `json:"model"`
+	MaxTokens     *int           `json:"max_tokens"`
+	Temperature   *float64       `json:"temperature"`
+	TopP          *float64       `json:"top_p"`
+	TopK          *int           `json:"top_k"`
+	MinP          *float64       `json:"min_p"`
+	Seed          *int64         `json:"seed"`
+	N             *int           `json:"n"`
+	Stop          stopList       `json:"stop"`
+	Stream        bool           `json:"stream"`
+	StreamOptions *streamOptions `json:"stream_options"`
+	IgnoreEOS     bool           `json:"ignore_eos"`
+	ReturnIDs     bool           `json:"return_token_ids"`
+
+	// Refused unless they ask for nothing.
+	Tools            []json.RawMessage  `json:"tools"`
+	Functions        []json.RawMessage  `json:"functions"`
+	ResponseFormat   *responseFormat    `json:"response_format"`
+	LogitBias        map[string]float64 `json:"logit_bias"`
+	PresencePenalty  float64            `json:"presence_penalty"`
+	FrequencyPenalty float64            `json:"frequency_penalty"`
+	BestOf           *int               `json:"best_of"`
+	Echo             bool               `json:"echo"`
+	Suffix           string             `json:"suffix"`
+}
+
+type streamOptions struct {
+	IncludeUsage bool `json:"include_usage"`
+}
+
+type responseFormat struct {
+	Type string `json:"type"`
+}
+
+type chatRequest struct {
+	parameters
+	Messages            []json.RawMessage `json:"messages"`
+	MaxCompletionTokens *int              `json:"max_completion_tokens"`
+	Logprobs            bool              `json:"logprobs"`
+	TopLogprobs         int               `json:"top_logprobs"`
+}
+
+type completionRequest struct {
+	parameters
+	Prompt   json.RawMessage `json:"prompt"`
+	Logprobs *int            `json:"logprobs"`
+}
+
+// stopList is a text, a list of texts, or null.
+type stopList []string
+
+// UnmarshalJSON reads all three forms.
+func (s *stopList) UnmarshalJSON(b []byte) error {
+	*s = nil
+	if len(b) > 0 && b[0] == '"' {
+		*s = make(stopList, 1)
+		return json.Unmarshal(b, &(*s)[0])
+	}
+	return json.Unmarshal(b, (*[]string)(s))
+}
+
+// answer is a whole response, or a chunk of a stream.
+type answer struct {
+	ID      string   `json:"id"`
+	Object  string   `json:"object"`
+	Created int64    `json:"created"`
+	Model   string   `json:"model"`
+	Choices []choice `json:"choices"`
+	Usage   *usage   `json:"usage,omitempty"`
+}
+
+// choice is one continuation. Message, Delta and Text exclude each other.
+type choice struct {
+	Index     int      `json:"index"`
+	Message   *message `json:"message,omitempty"`
+	Delta     *delta   `json:"delta,omitempty"`
+	Text      *string  `json:"text,omitempty"`
+	Logprobs  any      `json:"logprobs"`
+	Finish    *string  `json:"finish_reason"`
+	IDs       *[]int32 `json:"token_ids,omitempty"`
+	PromptIDs *[]int32 `json:"prompt_token_ids,omitempty"`
+}
+
+type message struct {
+	Role    string  `json:"role"`
+	Content string  `json:"content"`
+	Refusal *string `json:"refusal"`
+}
+
+type delta struct {
+	Role    string  `json:"role,omitempty"`
+	Content *string `json:"content,omitempty"`
+}
+
+type usage struct {
+	Prompt     int           `json:"prompt_tokens"`
+	Completion int           `json:"completion_tokens"`
+	Total      int           `json:"total_tokens"`
+	Details    promptDetails `json:"prompt_tokens_details"`
+}
+
+type promptDetails struct {
+	Cached int `json:"cached_tokens"`
+}
+
+// chatLogprobs is a chat choice's log-probabilities.
+type chatLogprobs struct {
+	Content []chatLogprob `json:"content"`
+	Refusal *string       `json:"refusal"`
+}
+
+type chatLogprob struct {
+	tokenLogprob
+	Top []tokenLogprob `json:"top_logprobs"`
+}
+
+type tokenLogprob struct {
+	Token   string  `json:"token"`
+	Logprob float32 `json:"logprob"`
+	Bytes   []int   `json:"bytes"` // what the token adds to the text; it may be part of a character
+}
+
+// textLogprobs is a completion choice's log-probabilities, a value a token.
+type textLogprobs struct {
+	Tokens  []string             `json:"tokens"`
+	Values  []float32            `json:"token_logprobs"`
+	Top     []map[string]float32 `json:"top_logprobs"`
+	Offsets []int                `json:"text_offset"`
+}
+
+// modelCard describes a model.
+type modelCard struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"`
+	Owner   string `json:"owned_by"`
+	Context int    `json:"max_model_len"`
+}
+
+func (s *Server) card(m *Model) modelCard {
+	return modelCard{m.ID, "model", s.began.Unix(), "zerosearch", m.context}
+}
+
+func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) {
+	cards := []modelCard{}
+	for _, m := range s.models {
+		cards = append(cards, s.card(m))
+	}
+	s.reply(w, http.StatusOK, map[string]any{"object": "list", "data": cards})
+}
+
+func (s *Server) getModel(w http.ResponseWriter, r *http.Request) {
+	m, err := s.model(r.PathValue("id"))
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	s.reply(w, http.StatusOK, s.card(m))
+}
+
+// encode writes JSON with one newline and leaves <, > and & as they are.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil { // a value that JSON does not have, such as NaN
+		panic(fmt.Sprintf("serve: %v", err))
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,284 @@
+package serve
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// DefaultAddress is where ZeroSearch's scripts look for the simulator: on this machine only.
+const DefaultAddress = "127.0.0.1:6001"
+
+// Model is what clients get under one name: a model of the engine, with or without an adapter.
+type Model struct {
+	ID        string         // as clients name it
+	Engine    string         // as given to Engine.AddModel
+	Adapter   *model.Adapter // nil: none
+	Config    *model.Config
+	Tokenizer *tokenizer.Tokenizer // nil: prompts are ids and answers have ids only
+	Template  *tokenizer.Template  // nil: the contents of a chat one after the other
+	EOS       []int32              // ids that end a generation
+
+	context int // longest sequence, from the engine
+}
+
+// Options bound what clients may take. The zero value of a field means what its comment says.
+type Options struct {
+	APIKey       string        // "": none is asked for
+	MaxSequences int           // in flight, running or waiting: more are answered with 429. 0: 512
+	MaxBody      int64         // bytes of a request. 0: 4 MiB
+	ReadTimeout  time.Duration // for a request's header, and again for its body. 0: 30 s
+	WriteTimeout time.Duration // for a client to take what is written. 0: 30 s
+	DrainTimeout time.Duration // for what is under way when the server stops. 0: 30 s
+
+	Log func(format string, args ...any) // a line; nil: nothing is logged
+}
+
+func (o Options) withDefaults() Options {
+	for _, d := range []*time.Duration{&o.ReadTimeout, &o.WriteTimeout, &o.DrainTimeout} {
+		if *d == 0 {
+			*d = 30 * time.Second
+		}
+	}
+	if o.MaxSequences == 0 {
+		o.MaxSequences = 512
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 4 << 20
+	}
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	return o
+}
+
+// Server is an HTTP server over an engine. It may be used by many goroutines.
+type Server struct {
+	eng      *engine.Engine
+	models   []*Model
+	o        Options
+	mux      *http.ServeMux
+	paths    map[string]string // path -> method
+	began    time.Time
+	flying   atomic.Int64 // sequences
+	draining atomic.Bool
+	metrics  metrics
+}
+
+// New makes a server. The first model answers requests that name none. The engine stays the caller's, and must outlive Serve.
+func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
+	s := &Server{eng: e, o: o.withDefaults(), mux: http.NewServeMux(), paths: map[string]string{}, began: time.Now()}
+	if len(models) == 0 {
+		return nil, errors.New("starting the server: there is no model to serve")
+	}
+	for _, m := range models {
+		for _, st := range e.Stats().Models {
+			if st.Name == m.Engine {
+				m.context = st.Context
+			}
+		}
+		if m.context == 0 {
+			return nil, fmt.Errorf("starting the server: the engine has no model %q", m.Engine)
+		}
+		if m.ID == "" || s.find(m.ID) != nil {
+			return nil, fmt.Errorf("starting the server: model name %q is empty or given twice", m.ID)
+		}
+		s.models = append(s.models, &m)
+	}
+	s.metrics.init()
+	s.handle("POST", "/v1/chat/completions", s.chat)
+	s.handle("POST", "/v1/completions", s.completion)
+	s.handle("GET", "/v1/models", s.listModels)
+	s.mux.HandleFunc("GET /v1/models/{id...}", s.getModel)
+	s.handle("GET", "/health", s.health)
+	s.handle("GET", "/metrics", s.writeMetrics)
+	s.mux.HandleFunc("/", s.unknown)
+	return s, nil
+}
+
+func (s *Server) handle(method, path string, h http.HandlerFunc) {
+	s.paths[path] = method
+	s.mux.HandleFunc(method+" "+path, h)
+}
+
+// find is the model of that name; nil if there is none.
+func (s *Server) find(id string) *Model {
+	if i := slices.IndexFunc(s.models, func(m *Model) bool { return m.ID == id }); i >= 0 {
+		return s.models[i]
+	}
+	return nil
+}
+
+// Serve answers on l until ctx ends. Then nothing new is taken, what is under way gets DrainTimeout to finish, and what is left is
+// cancelled. The listener is closed.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	h := &http.Server{Handler: s, ReadHeaderTimeout: s.o.ReadTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		BaseContext: func(net.Listener) context.Context { return base }, ErrorLog: log.New(io.Discard, "", 0)}
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	if n := s.flying.Load(); n > 0 {
+		s.o.Log("stopping: %d sequences are under way and get %v to finish", n, s.o.DrainTimeout)
+	}
+	wait, stop := context.WithTimeout(base, s.o.DrainTimeout)
+	defer stop()
+	err := h.Shutdown(wait)
+	if err == nil {
+		return nil
+	}
+	cancel() // ends what is left, whose handlers then return
+	last, stopLast := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stopLast()
+	if h.Shutdown(last) != nil {
+		_ = h.Close() // clients that do not read
+	}
+	return fmt.Errorf("stopping the server: requests were cut off after %v: raise the drain timeout to let them finish", s.o.DrainTimeout)
+}
+
+// ServeHTTP makes a Server a handler that other servers can mount.
+func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	w := &response{ResponseWriter: out, began: time.Now()}
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.Log("a request failed: unforeseen: %v", p)
+			s.fail(w, &apiError{Status: 500, Type: "server_error", Message: "an unforeseen state: please report it"})
+		}
+		s.metrics.request(r.URL.Path, s.paths, w.status, time.Since(w.began))
+	}()
+	if r.URL.Path != "/health" && !s.allowed(r) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		s.fail(w, &apiError{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key", Message: "the API key is missing or wrong: send Authorization: Bearer KEY"})
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// allowed compares the key in a time that says nothing about it.
+func (s *Server) allowed(r *http.Request) bool {
+	if s.o.APIKey == "" {
+		return true
+	}
+	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	want, got := sha256.Sum256([]byte(s.o.APIKey)), sha256.Sum256([]byte(key))
+	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// response remembers what was sent.
+type response struct {
+	http.ResponseWriter
+	status int
+	began  time.Time
+}
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// enter makes room for n sequences; false: the queue is full.
+func (s *Server) enter(n int) bool {
+	for {
+		now := s.flying.Load()
+		if now+int64(n) > int64(s.o.MaxSequences) {
+			s.metrics.rejected.Add(1)
+			return false
+		}
+		if s.flying.CompareAndSwap(now, now+int64(n)) {
+			return true
+		}
+	}
+}
+
+func (s *Server) leave(n int) { s.flying.Add(int64(-n)) }
+
+// body reads a request whole, within its bounds.
+func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(s.o.ReadTimeout)) // a writer without deadlines is a test's
+	data, err := io.ReadAll(io.LimitReader(r.Body, s.o.MaxBody+1))
+	var timeout net.Error
+	switch {
+	case int64(len(data)) > s.o.MaxBody:
+		_, _ = io.CopyN(io.Discard, r.Body, 8*s.o.MaxBody) // many clients read the answer only after they have sent all
+		w.Header().Set("Connection", "close")
+		return nil, &apiError{Status: 413, Type: "invalid_request_error", Message: fmt.Sprintf("the request is longer than %d bytes", s.o.MaxBody)}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		w.Header().Set("Connection", "close")
+		return nil, &apiError{Status: 408, Type: "invalid_request_error", Message: fmt.Sprintf("the request did not arrive within %v", s.o.ReadTimeout)}
+	case err != nil:
+		return nil, &apiError{Status: 400, Type: "invalid_request_error", Message: "the request could not be read: " + err.Error()}
+	}
+	_ = c.SetReadDeadline(time.Time{}) // or else it would end the request later; after an error it ends the connection
+	return data, nil
+}
+
+// fail answers with err, in OpenAI's form, unless something was answered already.
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	if r, ok := w.(*response); ok && r.status != 0 {
+		return
+	}
+	e := s.apiError(err)
+	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(s.metrics.typical().Seconds()))))
+	}
+	s.reply(w, e.Status, map[string]*apiError{"error": e})
+}
+
+// reply sends one JSON object.
+func (s *Server) reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.o.WriteTimeout))
+	w.WriteHeader(status)
+	_, _ = w.Write(encode(v)) // an error: the client is gone
+}
+
+func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
+	if method, ok := s.paths[r.URL.Path]; ok {
+		w.Header().Set("Allow", method)
+		s.fail(w, &apiError{Status: 405, Type: "invalid_request_error", Message: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, method, r.Method)})
+		return
+	}
+	s.fail(w, &apiError{Status: 404, Type: "invalid_request_error", Message: fmt.Sprintf("there is no %s here", r.URL.Path)})
+}
+
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	if s.draining.Load() {
+		s.reply(w, http.StatusServiceUnavailable, map[string]string{"status": "stopping"})
+		return
+	}
+	s.reply(w, http.StatusOK, map[string]string{"status": "ok"})
+}
