@@ -129,22 +129,22 @@ var (
 )
 
 // softmaxBlocks is softmaxF32. Elements behind the last one, up to a whole block, are -Inf: they weigh nothing.
-func softmaxBlocks(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32) {
+func softmaxBlocks(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
 	y := unsafe.Slice((*float32)(p), roundUp(n, 16))
 	m, sum = softmaxInto(y[:roundUp(len(s), 16)], s, scale)
 	clear(y[len(s):])
 	return m, sum
 }
 
-func softmaxRounded(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32) {
-	m, sum = softmaxBlocks(p, n, s, scale)
+func softmaxRounded(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32) {
+	m, sum = softmaxBlocks(p, n, s, ahead, scale)
 	y := unsafe.Slice((*float32)(p), n)
 	roundNEON(y, y)
 	return m, sum
 }
 
 // softmaxPairs leaves bf16.
-func softmaxPairs(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32) {
+func softmaxPairs(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
 	var y [partition]float32
 	k := roundUp(len(s), 16)
 	m, sum = softmaxInto(y[:k], s, scale)
