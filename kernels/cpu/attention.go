@@ -297,7 +297,7 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	var m, l [maxTile]float32
 	for i := range rows {
 		sees := min(partition, b.last(j, lo+i+1)+1-k0)
-		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, 2), b.s[i*partition:][:sees], b.scale)
+		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, 2), b.s[i*partition:][:sees], b.next[i%partitionPages], b.scale)
 	}
 	for c := 0; c < b.width; c += panelCols {
 		b.tile = attnTile{

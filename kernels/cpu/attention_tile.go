@@ -17,8 +17,9 @@ type attnKernels struct {
 	scores [maxTile + 1]func(*attnTile)
 	values [maxTile + 1]func(*attnTile)
 	// softmax makes p = exp(scale*s - m), m the largest scale*s, of the scores s, rounded to A's elements, with zeros in p[len(s):n],
-	// and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32 elements in s and p.
-	softmax func(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32)
+	// and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32 elements in s and p. What is at ahead
+	// may be fetched meanwhile.
+	softmax func(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
 	fold    func(o, part []float32, old, new float32)
 	divide  func(y, o []float32, by float32)
 	// probs makes p = exp(scale*s - lse) and ds = scale*p*(dp - delta), in place of s and dp.
@@ -160,7 +161,7 @@ func packF32(a unsafe.Pointer, n int, x []float32) {
 	clear(y[copy(y, x):])
 }
 
-func softmaxF32(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32) {
+func softmaxF32(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
 	y := unsafe.Slice((*float32)(p), n)
 	for i, x := range s {
 		y[i] = x * scale
@@ -175,8 +176,8 @@ func softmaxF32(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum flo
 	return m, a.sum()
 }
 
-func softmaxWide(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32) {
-	m, sum = softmaxF32(p, n, s, scale)
+func softmaxWide(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
+	m, sum = softmaxF32(p, n, s, nil, scale)
 	y := unsafe.Slice((*float32)(p), n)
 	num.RoundBF16Slice(y, y)
 	return m, sum

@@ -254,19 +254,20 @@ func (k attnKind) multiply(f *file, mr, a, b0, b1, x, spare int) {
 }
 
 // softmax emits softmaxF32 of package cpu, and its like with probabilities rounded to BF16, as float32 (Wide) or as they are (BF16). It
-// reads and writes whole blocks of 32 elements, for which scores and probabilities have room; n is a multiple of 2.
+// reads and writes whole blocks of 32 elements, for which scores and probabilities have room; n is a multiple of 2. 512 bytes a block are
+// fetched from ahead.
 func (x *vector) softmax(base string, round bool) {
 	pairs := base == "softmaxBF16"
 	if pairs {
-		x.text(base, "(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32)", "", 56)
+		x.text(base, "(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
 	} else {
-		x.text(x.name(base), "(p unsafe.Pointer, n int, s []float32, scale float32) (m, sum float32)", "", 56)
+		x.text(x.name(base), "(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
 	}
-	x.args = 48
+	x.args = 56
 	x.regs = []string{"SI"}
 	x.p("MOVQ s_base+16(FP), SI")
 	x.p("MOVQ s_len+24(FP), CX")
-	x.p("VBROADCASTSS scale+40(FP), %s", x.number(0))
+	x.p("VBROADCASTSS scale+48(FP), %s", x.number(0))
 	n := 64 / x.lanes()
 	for i := range n {
 		x.p("VBROADCASTSS negInf<>(SB), %s", x.r(i))
@@ -290,6 +291,7 @@ func (x *vector) softmax(base string, round bool) {
 	}
 	x.p("MOVQ p+0(FP), DI")
 	x.p("MOVQ n+8(FP), DX")
+	x.p("MOVQ ahead+40(FP), R8")
 	x.p("MOVQ s_base+16(FP), SI")
 	x.p("MOVQ s_len+24(FP), CX")
 	// sums in the first register, or two
@@ -303,6 +305,10 @@ func (x *vector) softmax(base string, round bool) {
 	}
 	block := func(tail bool) {
 		per := 32 / x.lanes()
+		for i := range 8 {
+			x.p("PREFETCHT1 %d(R8)", 64*i)
+		}
+		x.p("ADDQ $512, R8")
 		for v := range per {
 			e := x.r(2)
 			if pairs {
