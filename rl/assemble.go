@@ -36,9 +36,6 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 	if t.Reward, err = reward.Lookup(c.Algo.Reward); err != nil {
 		return nil, err
 	}
-	if t.Reward.Shuffled && c.Rollout.BatchSize < 2 {
-		return nil, fmt.Errorf("--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer")
-	}
 	if t.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return nil, err
 	}
@@ -237,7 +234,16 @@ func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType, start *Opened
 		Runner: episode.Runner{Policy: Policy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
 			Config: episode.Config{MaxTurns: r.MaxTurns, MaxResponse: r.MaxResponse, MaxObservation: r.MaxObs,
 				MaxContext: min(r.MaxContext, t.Policy.Model.Config.MaxPos), Sampling: episode.Sampling{Temperature: r.Temperature, TopP: topP(r.TopP)}}}}
-	return t.Roller.Runner.Config.Validate()
+	if err := t.Roller.Runner.Config.Validate(); err != nil {
+		return err
+	}
+	if err := t.Roller.Prompter.Check(t.Questions); err != nil {
+		return fmt.Errorf("reading %s: %w", c.Data.Data, err)
+	}
+	if err := t.Roller.Prompter.Check(t.Eval); err != nil {
+		return fmt.Errorf("reading %s: %w", c.Data.EvalData, err)
+	}
+	return nil
 }
 
 func topP(p float64) float64 {

@@ -3,7 +3,11 @@ package rl
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
 )
 
 // Config is every option of a training run, by its command-line name. The struct tags carry help and default for the command line
@@ -120,7 +124,8 @@ func (c *Config) Check() error {
 		{r.N < 2 && algorithms[a.Algo].groups, "--n 1 gives a group nothing to compare: use --n 2 or more, or --algo reinforce"},
 		{r.MaxTurns < 0, "--max-turns must not be negative"},
 		{r.MaxResponse < 1, "--max-response-length must be at least 1"},
-		{r.MaxContext <= 0 || r.MaxStart >= r.MaxContext && r.MaxStart <= 0, "--max-context must be positive"},
+		{r.MaxContext < 2 || r.MaxStart < 1, "--max-context must be at least 2 and --max-start-length at least 1"},
+		{r.MaxObs < 0, "--max-obs-length must not be negative"},
 		{!(r.Temperature > 0), "--temperature must be above 0 in training: a greedy policy explores nothing"},
 		{!(r.TopP > 0 && r.TopP <= 1), "--top-p must be above 0 and at most 1"},
 		{s.TopK < 1, "--topk must be at least 1"},
@@ -131,7 +136,12 @@ func (c *Config) Check() error {
 		{a.KLCoef < 0, "--kl-coef must not be negative: a negative weight rewards drifting away"},
 		{a.MiniBatch < 0, "--ppo-mini-batch-size must not be negative"},
 		{!(c.Optim.LR >= 0), "--lr must not be negative"},
-		{len(c.Optim.Betas) != 2, "--betas takes two values, as in 0.9,0.999"},
+		{a.Reward == "shuffled" && r.BatchSize < 2, "--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer"},
+		{a.EntropyCoef < 0 || a.DualClip < 0, "--entropy-coef and --dual-clip must not be negative"},
+		{len(c.Optim.Betas) != 2 || !beta(c.Optim.Betas), "--betas takes two values from 0 up to, but not, 1, as in 0.9,0.999"},
+		{!(c.Optim.Eps > 0), "--eps must be above 0"},
+		{!(c.Optim.WeightDecay >= 0) || !(c.Optim.MaxGradNorm >= 0), "--weight-decay and --max-grad-norm must not be negative"},
+		{c.Optim.MicroBatchTokens < 1, "--micro-batch-tokens must be at least 1"},
 		{c.Policy.LoRAR < 0, "--lora-r must not be negative"},
 		{c.Policy.DType != "f32" && c.Policy.DType != "bf16", "--dtype of a policy must be f32 or bf16: q8 weights cannot be trained"},
 		{c.Schedule.TotalSteps < 1, "--total-steps must be at least 1"},
@@ -143,5 +153,34 @@ func (c *Config) Check() error {
 	if _, ok := algorithms[a.Algo]; !ok {
 		return fmt.Errorf("--algo %q is not known: use %s", a.Algo, strings.Join(algorithmNames(), ", "))
 	}
-	return nil
+	return c.checkNames()
+}
+
+func beta(list []float64) bool {
+	return !slices.ContainsFunc(list, func(b float64) bool { return !(b >= 0 && b < 1) })
+}
+
+// checkNames refuses names that nothing answers to.
+func (c *Config) checkNames() error {
+	if _, err := reward.Lookup(c.Algo.Reward); err != nil {
+		return fmt.Errorf("--reward: %w", err)
+	}
+	if _, err := train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
+		return fmt.Errorf("--lr-schedule, --warmup-ratio: %w", err)
+	}
+	if _, err := c.saveDType(); err != nil {
+		return err
+	}
+	if _, _, err := c.Algo.rule(); err != nil {
+		return err
+	}
+	if kv := c.Policy.KVDType; kv != "" && kv != "f32" && kv != "bf16" {
+		return fmt.Errorf("--kv-dtype must be f32 or bf16, not %q", kv)
+	}
+	switch m := c.Search.Mode; m {
+	case "simulate_prompt", "simulate_sft", "bm25", "none":
+		return nil
+	default:
+		return fmt.Errorf("--search-mode %q is not in this build: use simulate_prompt, simulate_sft, bm25 or none", m)
+	}
 }

@@ -2,6 +2,7 @@ package rl
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime/debug"
 
@@ -36,7 +37,7 @@ func (p Prompter) IDs(q data.Question) ([]int32, error) {
 	row := data.Row{N: q.Row, Columns: q.Columns}
 	var text string
 	var own []tokenizer.Message
-	if _, has := q.Columns["prompt"]; has {
+	if ownPrompt(q) != nil {
 		if ok, err := row.Get("prompt", &text); ok && err == nil {
 			messages, tmpl = []tokenizer.Message{{Role: "user", Content: text}}, nil
 		} else if ok, err := row.Get("prompt", &own); ok && err == nil && len(own) > 0 {
@@ -53,6 +54,35 @@ func (p Prompter) IDs(q data.Question) ([]int32, error) {
 		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than the %d that fit: raise --max-start-length and --max-context or filter the question out", q.ID, len(ids), p.MaxTokens)
 	}
 	return ids, nil
+}
+
+// ownPrompt is the row's column prompt, nil where it has none.
+func ownPrompt(q data.Question) json.RawMessage {
+	if own := q.Columns["prompt"]; string(own) != "null" {
+		return own
+	}
+	return nil
+}
+
+// templateBytes bounds what a chat template puts around a prompt, in Check.
+const templateBytes = 1024
+
+// Check finds a question whose prompt cannot be used, before hours of work meet it. No text has more tokens than bytes, so few have to be
+// encoded.
+func (p Prompter) Check(questions []data.Question) error {
+	fixed := len(episode.Prompt("")) + templateBytes
+	for _, q := range questions {
+		bytes, own := fixed+len(q.Question), ownPrompt(q)
+		if own != nil {
+			bytes = len(own) + templateBytes
+		}
+		if p.MaxTokens > 0 && bytes > p.MaxTokens || own != nil && own[0] != '"' {
+			if _, err := p.IDs(q); err != nil {
+				return fmt.Errorf("row %d: %w", q.Row, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Roller runs episodes, many at once. What they give depends on seeds only.

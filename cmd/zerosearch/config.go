@@ -69,7 +69,7 @@ func (y *yamlFlags) Validate(app *kong.Application) error {
 	}
 	if len(bad) > 0 {
 		sort.Strings(bad)
-		return fmt.Errorf("reading --config %s: unknown key %s: keys are flag names, see zerosearch VERB --help", y.path, strings.Join(bad, ", "))
+		return fmt.Errorf("reading --config %s: unknown key %s: keys are flag names", y.path, strings.Join(bad, ", "))
 	}
 	return nil
 }

@@ -47,7 +47,23 @@ type generateAnswer struct {
 	Finish   string    `json:"finish_reason"`
 }
 
+// check refuses settings that cannot be, before a model is loaded.
+func (c *generateCmd) check() error {
+	switch {
+	case c.MaxTokens < 1:
+		return usagef("--max-tokens must be at least 1")
+	case !(c.Temperature >= 0):
+		return usagef("--temperature must not be negative; 0 is greedy")
+	case !(c.TopP > 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP <= 1) || c.TopK < 0:
+		return usagef("--top-p must be above 0 and at most 1, --min-p between 0 and 1, --top-k not negative")
+	}
+	return nil
+}
+
 func (c *generateCmd) Run(w *world) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	s, err := c.serve(w, c.common)
 	if err != nil {
 		return err

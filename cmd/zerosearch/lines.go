@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // maxLine bounds a request line.
@@ -55,7 +56,7 @@ func eachLine[Req, Ans any](w *world, in io.Reader, begin func(n int, r Req) fun
 			}
 			var req Req
 			if err := json.Unmarshal(line, &req); err != nil {
-				out <- reply{n: n, err: fmt.Errorf("line %d is not a request: %w", n, err)}
+				out <- reply{n: n, err: fmt.Errorf("line %d is not a request: %w", n, plainJSON(err))}
 				return
 			}
 			work := begin(n, req)
@@ -72,6 +73,19 @@ func eachLine[Req, Ans any](w *world, in io.Reader, begin func(n int, r Req) fun
 		return fmt.Errorf("answering the requests: %d of them could not be answered: see \"error\" in the output", bad)
 	}
 	return nil
+}
+
+// plainJSON says the mistake of a request in the words of JSON, not of Go.
+func plainJSON(err error) error {
+	var kind *json.UnmarshalTypeError
+	if !errors.As(err, &kind) {
+		return err
+	}
+	if kind.Field == "" {
+		return fmt.Errorf("it is a %s, not an object", kind.Value)
+	}
+	field := kind.Field[strings.LastIndexByte(kind.Field, '.')+1:]
+	return fmt.Errorf("%q is a %s, or holds one, where that cannot be", field, kind.Value)
 }
 
 // drain writes the answers in order.

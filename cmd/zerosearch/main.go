@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -77,7 +78,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			return start(kctx, stdin, stdout, log)
 		}
 	}
-	log.line("error: %v: see zerosearch %s--help", oneLine(err.Error()), verbOf(args))
+	log.line("error: %v: see zerosearch %s--help", oneLine(err.Error()), verbOf(parser, args))
 	return exitUsage
 }
 
@@ -126,11 +127,32 @@ func (w *world) report(err error) int {
 		w.log.line("interrupted")
 		return exitInterrupted
 	}
-	w.log.line("error: %s", oneLine(err.Error()))
+	w.log.line("error: %s%s", oneLine(err.Error()), advice(err))
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// advice says what to do about failures of the system that nobody below has an answer to.
+func advice(err error) string {
+	var sys syscall.Errno
+	if !errors.As(err, &sys) || !strings.HasSuffix(err.Error(), sys.Error()) {
+		return ""
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ": check the name"
+	case errors.Is(err, fs.ErrPermission):
+		return ": check the permissions, or choose another place"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return ": make room, or choose another place"
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.EROFS):
+		return ": choose another place"
+	case errors.Is(err, syscall.ENOMEM):
+		return ": use a smaller model or batch"
+	}
+	return ""
 }
 
 // usageError is a mistake in the flags, found after parsing.
@@ -155,9 +177,11 @@ func oneLine(s string) string {
 }
 
 // verbOf is the verb in args with a space behind it, or nothing.
-func verbOf(args []string) string {
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		return args[0] + " "
+func verbOf(parser *kong.Kong, args []string) string {
+	for _, n := range parser.Model.Children {
+		if len(args) > 0 && n.Name == args[0] {
+			return args[0] + " "
+		}
 	}
 	return ""
 }

@@ -32,6 +32,9 @@ func (c *trainCmd) replay(w *world) error {
 	if err := section(c.Config, "replay", &part); err != nil {
 		return usageError{err}
 	}
+	if err := checkOut(o.Schedule.Out, o.Schedule.Resume); err != nil {
+		return err
+	}
 	dev, err := c.open(w)
 	if err != nil {
 		return err

@@ -12,10 +12,10 @@ import (
 // notInConfig are flags that say how a command is run, not what it does: they are not part of a run's config.yaml.
 var notInConfig = map[string]bool{"help": true, "version": true, "config": true, "json": true, "verbose": true, "dry-run": true, "resume": true, "replay": true}
 
-// given says whether a flag of this name was set on the command line.
+// given says whether a flag of this name was set on the command line itself, not in the environment or --config.
 func (w *world) given(name string) bool {
 	for _, p := range w.flags.Path {
-		if p.Flag != nil && p.Flag.Name == name {
+		if p.Flag != nil && !p.Resolved && p.Flag.Name == name {
 			return true
 		}
 	}

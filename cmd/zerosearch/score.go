@@ -27,6 +27,9 @@ type scoreAnswer struct {
 }
 
 func (c *scoreCmd) Run(w *world) error {
+	if c.Top < 0 {
+		return usagef("--top must not be negative")
+	}
 	s, err := c.serve(w, c.common)
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ func (c *sftCmd) check(w *world) error {
 		{c.Out == "", "--out is missing: give a folder for the run"},
 		{c.LoRAR < 0, "--lora-r must not be negative"},
 		{c.LoRAR > 0 && c.Adapter != "", "--adapter and --lora-r contradict each other: --adapter goes on with an adapter, --lora-r begins a new one"},
-		{!lora && (w.given("lora-alpha") || w.given("lora-targets")), "--lora-alpha and --lora-targets need --lora-r"},
+		{c.LoRAR == 0 && (w.given("lora-alpha") || w.given("lora-targets")), "--lora-alpha and --lora-targets need --lora-r"},
 		{!lora && c.DType == "q8", "--dtype q8: q8 weights cannot be trained: use bf16 or f32, or train an adapter with --lora-r"},
 		{w.given("steps") && w.given("epochs"), "--steps and --epochs contradict each other: give one or the other"},
 		{c.Rows.Steps < 0 || c.Rows.Epochs < 0, "--steps and --epochs must not be negative"},
@@ -95,6 +95,9 @@ func (c *sftCmd) Run(w *world) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := checkOut(c.Out, c.Resume); err != nil {
+		return err
+	}
 	dev, err := c.open(w)
 	if err != nil {
 		return err
@@ -105,15 +108,10 @@ func (c *sftCmd) Run(w *world) (err error) {
 		return err
 	}
 	defer p.Close()
-	coder := sft.Coder{Tokenizer: p.Tokenizer, Template: p.Template, EOS: p.EOS(), MaxTokens: p.Model.Config.MaxPos}
+	coder := sft.Coder{Tokenizer: p.Tokenizer, Template: p.Template, EOS: p.EOS(), MaxTokens: p.Model.Config.MaxPos, Vocab: p.Model.Config.Vocab}
 	rows, err := coder.Load(c.Data)
 	if err != nil {
 		return err
-	}
-	for i, r := range rows {
-		if err := p.Model.Config.CheckIDs(r.IDs); err != nil {
-			return fmt.Errorf("reading %s: row %d: %w", c.Data, i+1, err)
-		}
 	}
 	o := train.Options{Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay, MaxGradNorm: c.MaxGradNorm,
 		MicroBatchTokens: c.MicroBatchTokens, KVType: kv, Recompute: c.Recompute}

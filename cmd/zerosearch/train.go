@@ -34,6 +34,9 @@ func (c *trainCmd) Run(w *world) error {
 	if c.DryRun {
 		return c.plan(w)
 	}
+	if err := checkOut(c.Options.Schedule.Out, c.Options.Schedule.Resume); err != nil {
+		return err
+	}
 	dev, err := c.open(w)
 	if err != nil {
 		return err
@@ -56,6 +59,8 @@ func (c *trainCmd) check(w *world) error {
 		return usagef("--adapter and --lora-r contradict each other: --adapter goes on with an adapter, --lora-r begins a new one")
 	case o.Search.NoiseRate != nil && (w.given("start-threshold") || w.given("end-threshold")):
 		return usagef("--noise-rate and the curriculum's --start-threshold and --end-threshold contradict each other: give one or the other")
+	case o.Policy.LoRAR == 0 && (w.given("lora-alpha") || w.given("lora-targets")):
+		return usagef("--lora-alpha and --lora-targets need --lora-r")
 	case o.Policy.RefModel != "" && o.Algo.KLCoef == 0:
 		return usagef("--ref-model is of no use with --kl-coef 0: raise --kl-coef or leave --ref-model out")
 	}

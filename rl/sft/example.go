@@ -21,6 +21,7 @@ type Coder struct {
 	Template  *tokenizer.Template
 	EOS       []int32
 	MaxTokens int // longer examples are an error; 0: no limit
+	Vocab     int // ids from here on are an error; 0: no limit
 }
 
 // Load reads all rows of a file (see data.Rows for the formats).
@@ -53,6 +54,11 @@ func (c *Coder) Encode(row data.Row) (Example, error) {
 	case c.MaxTokens > 0 && len(e.IDs) > c.MaxTokens:
 		return e, fmt.Errorf("it has %d tokens, more than the %d that fit: shorten it or filter it out", len(e.IDs), c.MaxTokens)
 	}
+	for i, id := range e.IDs {
+		if id < 0 || c.Vocab > 0 && int(id) >= c.Vocab {
+			return e, fmt.Errorf("id %d at place %d is outside the model's vocabulary of %d: is it another tokenizer's?", id, i, c.Vocab)
+		}
+	}
 	for _, m := range e.Mask[min(1, len(e.Mask)):] {
 		if m {
 			return e, nil
@@ -81,7 +87,8 @@ func (c *Coder) encode(row data.Row) (Example, error) {
 	var prompt, completion string
 	hasPrompt, err := row.Get("prompt", &prompt)
 	if err == nil && hasPrompt {
-		if _, err = row.Get("completion", &completion); err == nil {
+		var has bool
+		if has, err = row.Get("completion", &completion); has && err == nil {
 			return c.completion(prompt, completion)
 		}
 	}

@@ -2,7 +2,11 @@ package sft
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
@@ -95,7 +99,7 @@ func (r *Run) step(step int) error {
 		return nil
 	}, lr)
 	if err != nil {
-		return err
+		return r.offending(examples, err)
 	}
 	if st.Skipped {
 		r.skipped++
@@ -113,6 +117,36 @@ func (r *Run) step(step int) error {
 		r.OnStep(step, m)
 	}
 	return nil
+}
+
+// offending keeps a batch that gave something other than numbers.
+func (r *Run) offending(examples []Example, err error) error {
+	var bad *train.NonFiniteError
+	if r.Out == nil || !errors.As(err, &bad) {
+		return err
+	}
+	path := filepath.Join(r.Out.Dir, "offending.jsonl")
+	var text []byte
+	for _, e := range examples {
+		line := struct {
+			IDs  []int32 `json:"ids"`
+			Mask []int   `json:"mask"`
+		}{e.IDs, make([]int, len(e.Mask))}
+		for i, m := range e.Mask {
+			if m {
+				line.Mask[i] = 1
+			}
+		}
+		b, merr := json.Marshal(line)
+		if merr != nil {
+			return err
+		}
+		text = append(append(text, b...), '\n')
+	}
+	if os.WriteFile(path, text, 0o644) != nil {
+		return err
+	}
+	return fmt.Errorf("%w (the batch is in %s, sequence 0 first)", err, path)
 }
 
 // StepsFor is the number of steps of c over n examples.

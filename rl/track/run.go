@@ -27,7 +27,7 @@ func Create(dir string, step int, resume bool) (*Run, error) {
 	}
 	metrics, episodes := filepath.Join(dir, "metrics.jsonl"), filepath.Join(dir, "episodes.jsonl")
 	if !resume {
-		if _, err := os.Stat(metrics); err == nil {
+		if _, _, saved := Last(dir); saved || !empty(metrics) {
 			return nil, fmt.Errorf("opening the run directory: %s already holds a run: add --resume auto to go on with it, or choose another --out", dir)
 		}
 	}
@@ -49,6 +49,12 @@ func Create(dir string, step int, resume bool) (*Run, error) {
 		return nil, fmt.Errorf("opening the run directory: %w", err)
 	}
 	return r, nil
+}
+
+// empty is true of files that are not there too: a run that failed before its first step left nothing to keep.
+func empty(path string) bool {
+	st, err := os.Stat(path)
+	return err != nil || st.Size() == 0
 }
 
 // Metrics appends the line of one step.
