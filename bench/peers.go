@@ -36,8 +36,8 @@ type PeerRow struct {
 	Ratio    float64 `json:"ratio"`  // median of the pairs' ratios
 	RatioMin float64 `json:"ratio_min"`
 	RatioMax float64 `json:"ratio_max"`
-	Pairs    int     `json:"pairs"`
-	Foreign  float64 `json:"foreign_cores"` // of the most disturbed pair
+	Pairs    int     `json:"pairs"`         // that count: the quiet ones, where there are at least three
+	Foreign  float64 `json:"foreign_cores"` // of the most disturbed pair that counts
 }
 
 // contest is a test that two sides do in turns; each side returns how much it did a second.
@@ -87,59 +87,76 @@ func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 
 // run measures the pairs of a contest, after a warm-up of both.
 func (c contest) run(ctx context.Context, o PeerOptions) (PeerRow, error) {
-	row := PeerRow{Test: c.name, Peer: c.peer, DType: c.dtype, Unit: c.unit, Pairs: o.Pairs}
+	row := PeerRow{Test: c.name, Peer: c.peer, DType: c.dtype, Unit: c.unit}
 	for _, side := range []func(context.Context) (float64, error){c.ours, c.theirs} {
 		if _, err := side(ctx); err != nil {
 			return row, fmt.Errorf("%s, %s: %w", c.name, c.peer, err)
 		}
 	}
-	var ours, theirs, ratios []float64
+	var pairs []pair
 	for i := range o.Pairs {
 		o.Say("%s %s beside %s: pair %d/%d", c.name, c.dtype, c.peer, i+1, o.Pairs)
-		a, b, foreign, err := c.pair(ctx, i%2 == 1)
+		p, err := c.pair(ctx, i%2 == 1)
 		if err != nil {
 			return row, fmt.Errorf("%s, %s: %w", c.name, c.peer, err)
 		}
-		ours, theirs, ratios = append(ours, a), append(theirs, b), append(ratios, a/b)
-		row.Foreign = max(row.Foreign, foreign)
+		pairs = append(pairs, p)
 	}
+	row.sum(pairs)
+	return row, nil
+}
+
+// pair is one run of each side.
+type pair struct{ ours, theirs, foreign float64 }
+
+// sum fills in the medians.
+func (row *PeerRow) sum(pairs []pair) {
+	loud := func(p pair) bool { return p.foreign > disturbed }
+	if quiet := slices.DeleteFunc(slices.Clone(pairs), loud); len(quiet) >= 3 {
+		pairs = quiet
+	}
+	var ours, theirs, ratios []float64
+	for _, p := range pairs {
+		ours, theirs, ratios = append(ours, p.ours), append(theirs, p.theirs), append(ratios, p.ours/p.theirs)
+		row.Foreign = max(row.Foreign, p.foreign)
+	}
+	row.Pairs = len(pairs)
 	_, _, row.Ours = stats(ours)
 	_, _, row.Theirs = stats(theirs)
 	_, _, row.Ratio = stats(ratios)
 	row.RatioMin, row.RatioMax = slices.Min(ratios), slices.Max(ratios)
-	return row, nil
 }
 
 // pair measures both sides once, again if others disturbed it.
-func (c contest) pair(ctx context.Context, peerFirst bool) (ours, theirs, foreign float64, err error) {
-	foreign = math.Inf(1)
+func (c contest) pair(ctx context.Context, peerFirst bool) (best pair, err error) {
+	best.foreign = math.Inf(1)
 	for range tries {
 		if err := ctx.Err(); err != nil {
-			return 0, 0, 0, err
+			return best, err
 		}
 		var pids []int
 		if c.live != nil {
 			pids = c.live()
 		}
 		w := newWatch(pids...)
-		var a, b float64
-		first := func() (err error) { a, err = c.ours(ctx); return err }
-		second := func() (err error) { b, err = c.theirs(ctx); return err }
+		var p pair
+		first := func() (err error) { p.ours, err = c.ours(ctx); return err }
+		second := func() (err error) { p.theirs, err = c.theirs(ctx); return err }
 		if peerFirst {
 			first, second = second, first
 		}
 		if err := errors.Join(first(), second()); err != nil {
-			return 0, 0, 0, err
+			return best, err
 		}
-		if f := w.foreign(); f < foreign {
-			ours, theirs, foreign = a, b, f
+		if p.foreign = w.foreign(); p.foreign < best.foreign {
+			best = p
 		}
-		if foreign <= disturbed {
+		if best.foreign <= disturbed {
 			break
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
-	return ours, theirs, foreign, nil
+	return best, nil
 }
 
 // WritePeers prints a comparison as md or json.

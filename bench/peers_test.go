@@ -37,6 +37,16 @@ func TestContestAlternates(t *testing.T) {
 	require.Error(t, WritePeers(&b, "csv", nil))
 }
 
+// Where three pairs are quiet the disturbed ones do not count; where fewer are, all do, and the row says so.
+func TestQuietPairsCount(t *testing.T) {
+	var row PeerRow
+	row.sum([]pair{{1, 1, 0}, {9, 1, 0.9}, {2, 1, 0.05}, {3, 1, 0}})
+	require.Equal(t, PeerRow{Ours: 2, Theirs: 1, Ratio: 2, RatioMin: 1, RatioMax: 3, Pairs: 3, Foreign: 0.05}, row)
+	row = PeerRow{}
+	row.sum([]pair{{1, 1, 0}, {9, 1, 0.9}, {2, 1, 0.05}})
+	require.Equal(t, PeerRow{Ours: 2, Theirs: 1, Ratio: 2, RatioMin: 1, RatioMax: 9, Pairs: 3, Foreign: 0.9}, row)
+}
+
 func TestContestFails(t *testing.T) {
 	c := contest{name: "x", peer: "p", ours: func(context.Context) (float64, error) { return 1, nil },
 		theirs: func(context.Context) (float64, error) { return 0, errors.New("no such program") }}
