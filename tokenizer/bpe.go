@@ -42,7 +42,7 @@ func newPairTable(n int) pairTable {
 }
 
 // add enters a pair; a repeated pair takes the later rank.
-func (t *pairTable) add(left, right, id int32, rank int) {
+func (t *pairTable) add(s pairSlot) {
 	if 5*t.count > 4*len(t.slots) {
 		old := t.slots
 		*t = newPairTable(2 * t.count)
@@ -52,7 +52,7 @@ func (t *pairTable) add(left, right, id int32, rank int) {
 			}
 		}
 	}
-	t.put(pairSlot{pairKey(left, right), uint64(rank)<<32 | uint64(uint32(id))})
+	t.put(s)
 }
 
 func (t *pairTable) put(s pairSlot) {

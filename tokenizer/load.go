@@ -189,89 +189,10 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 			t.model.unknown = id
 		}
 	}
-	if err := t.loadMerges(m.merges); err != nil {
+	if err := t.model.loadMerges(m.merges); err != nil {
 		return fmt.Errorf("merges: %w", err)
 	}
 	return nil
-}
-
-// loadMerges reads ["a b", ...] or [["a", "b"], ...].
-func (t *Tokenizer) loadMerges(raw []byte) error {
-	v := t.model.vocab
-	t.model.pairs = newPairTable(countMerges(raw))
-	var text, joined, scratch []byte
-	guess := int32(0) // lists are often in the order of the ids they make
-	rank := 0
-	sc := &scanner{b: raw}
-	side := func(s []byte) error {
-		ok := true
-		if v.byteLevel {
-			joined, ok = fromAlphabet(joined, s)
-		} else {
-			joined = append(joined, s...)
-		}
-		if !ok || len(s) == 0 {
-			return fmt.Errorf("merge %d: %q is not a token", rank, s)
-		}
-		return nil
-	}
-	return sc.array(func() (err error) {
-		joined = joined[:0]
-		cut := 0
-		if sc.peek() == '[' {
-			parts := 0
-			err = sc.array(func() error {
-				if parts++; parts == 2 {
-					cut = len(joined)
-				}
-				s, err := sc.str(scratch[:0])
-				if err != nil {
-					return err
-				}
-				return side(s)
-			})
-			if err == nil && parts != 2 {
-				err = fmt.Errorf("merge %d has %d parts", rank, parts)
-			}
-		} else if text, err = sc.str(scratch[:0]); err == nil {
-			left, right, ok := bytes.Cut(text, []byte{' '})
-			if !ok || bytes.IndexByte(right, ' ') >= 0 {
-				return fmt.Errorf("merge %d: %q is not two tokens", rank, text)
-			}
-			if err = side(left); err == nil {
-				cut = len(joined)
-				err = side(right)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		left, right := v.find(joined[:cut]), v.find(joined[cut:])
-		for range 2 { // the guess: the same token as before, or the next
-			if string(v.bytes(guess)) == string(joined) {
-				break
-			}
-			guess++
-		}
-		if string(v.bytes(guess)) != string(joined) || v.raw[guess] {
-			guess = v.find(joined)
-		}
-		if left < 0 || right < 0 || guess < 0 {
-			return fmt.Errorf("merge %d: %q + %q or what they make is not in the vocabulary", rank, joined[:cut], joined[cut:])
-		}
-		t.model.pairs.add(left, right, guess, rank)
-		rank++
-		return nil
-	})
-}
-
-// countMerges estimates the number of merges by their quotes.
-func countMerges(raw []byte) int {
-	quotes := bytes.Count(raw, []byte{'"'})
-	if len(raw) > 0 && bytes.HasPrefix(bytes.TrimLeft(raw[1:], " \t\r\n"), []byte{'['}) {
-		return quotes / 4
-	}
-	return quotes / 2
 }
 
 func (t *Tokenizer) loadAdded(raw json.RawMessage) error {

@@ -217,7 +217,7 @@ func pairsByScore(v *vocab, pieces []spPiece) pairTable {
 	})
 	t := newPairTable(len(pairs))
 	for rank, p := range pairs {
-		t.add(p.left, p.right, p.id, rank)
+		t.add(pairSlot{pairKey(p.left, p.right), uint64(rank)<<32 | uint64(uint32(p.id))})
 	}
 	return t
 }

@@ -88,11 +88,11 @@ func (v *vocab) put(id int, token []byte) error {
 
 // insert enters a token in the table.
 func (v *vocab) insert(b []byte, id int32) {
-	h, word := hashBytes(b)
+	key := keyOf(b)
 	mask := uint64(len(v.slots) - 1)
-	for p := h & mask; ; p = (p + 1) & mask {
-		if s := &v.slots[p]; s.id == 0 || v.is(s, word, b) { // free, or the same token again: the last one counts
-			*s = vocabSlot{word, v.spans[id], id + 1}
+	for p := key.hash & mask; ; p = (p + 1) & mask {
+		if s := &v.slots[p]; s.id == 0 || v.is(s, key.word, b) { // free, or the same token again: the last one counts
+			*s = vocabSlot{key.word, v.spans[id], id + 1}
 			return
 		}
 	}
@@ -114,15 +114,16 @@ func (v *vocab) grow() {
 }
 
 // find returns the id of the token with these bytes, -1 if there is none.
-func (v *vocab) find(b []byte) int32 {
-	h, word := hashBytes(b)
+func (v *vocab) find(b []byte) int32 { return v.findKey(keyOf(b), b) }
+
+func (v *vocab) findKey(key tokenKey, b []byte) int32 {
 	mask := uint64(len(v.slots) - 1)
-	for p := h & mask; ; p = (p + 1) & mask {
+	for p := key.hash & mask; ; p = (p + 1) & mask {
 		s := &v.slots[p]
 		if s.id == 0 {
 			return -1
 		}
-		if v.is(s, word, b) {
+		if v.is(s, key.word, b) {
 			return s.id - 1
 		}
 	}
@@ -140,11 +141,15 @@ func (v *vocab) bytes(id int32) []byte {
 	return v.arena[s.start:s.end:s.end]
 }
 
-// hashBytes returns a hash, and the word that a slot keeps. It mixes eight bytes a step by the halves of a 128-bit product.
-func hashBytes(b []byte) (h, word uint64) {
+// A tokenKey is where a token's slot is looked for, and the word that the slot keeps.
+type tokenKey struct{ hash, word uint64 }
+
+// keyOf mixes eight bytes a step by the halves of a 128-bit product.
+func keyOf(b []byte) tokenKey {
+	var word uint64
 	const k0, k1 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 	n := len(b)
-	h = uint64(n) * k1
+	h := uint64(n) * k1
 	for len(b) > 8 {
 		h = mix(h^binary.LittleEndian.Uint64(b), k0)
 		b = b[8:]
@@ -163,7 +168,7 @@ func hashBytes(b []byte) (h, word uint64) {
 	if n > 8 {
 		word = h
 	}
-	return h, word
+	return tokenKey{h, word}
 }
 
 func mix(a, b uint64) uint64 {
