@@ -1,0 +1,323 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// Plan is what a program is going to do with its models. Memory says what that takes, from configurations alone: ask before loading.
+//
+// What is added up is anonymous memory at its peak: every buffer that model, engine and engine/train allocate, with caches full, by the
+// sizes that they compute themselves or the layout of package kernels/cpu, the largest; and what the Go program itself needs.
+type Plan struct {
+	Models  []PlanModel
+	Threads int   // of the device; 0: 1
+	Program int64 // the program beside its models: code's heap, tokenizers, text, bytes. 0: an allowance for one tokenizer
+}
+
+// PlanModel is a model and its uses.
+type PlanModel struct {
+	Name   string // of the role: policy, simulator, reference
+	Config *model.Config
+	DType  kernels.DType // of matrices
+	Shared bool          // the weights are those of another entry: only its uses count
+	Full   bool          // all weights are trained
+	LoRA   *PlanLoRA     // nil: no adapter
+
+	Engine *PlanEngine // nil: not in the engine
+	Train  *PlanPass   // nil: no Trainer
+	Score  *PlanPass   // nil: no Scorer
+}
+
+// PlanLoRA is an adapter of one rank.
+type PlanLoRA struct {
+	R       int
+	Targets []string // as in model.AdapterConfig; nil: all
+	Trained bool
+}
+
+// PlanEngine is a model in the engine. Sizes that are 0 are those of ModelOptions and Options.
+type PlanEngine struct {
+	ModelOptions
+	LogitsBytes int64
+	Active      int // sequences that are really under way at once, which bounds the logits; 0: MaxSequences
+}
+
+// PlanPass is what a train.Trainer or a train.Scorer works on.
+type PlanPass struct {
+	Tokens    int           // of the largest micro-batch: MicroBatchTokens, or the longest sequence where that is more
+	Sequences int           // in it, which round up to pages each; 0: 1
+	Longest   int           // tokens that attend to each other: a sequence, or a group that shares a prompt; 0: Tokens
+	KVType    kernels.DType // 0: BF16
+	Recompute bool
+}
+
+// MemoryLine is one use of memory.
+type MemoryLine struct {
+	Model  string `json:"model"`
+	What   string `json:"what"` // the same words for every model: weights, masters, gradients, moments, adapter, KV pages, workspace, ...
+	Detail string `json:"detail,omitempty"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// Memory is a plan added up.
+type Memory struct {
+	Lines []MemoryLine `json:"lines"`
+	Total int64        `json:"total_bytes"`
+}
+
+// Of is the sum of all lines of a model ("": all) and a use ("": all).
+func (m Memory) Of(name, what string) (n int64) {
+	for _, l := range m.Lines {
+		if (name == "" || l.Model == name) && (what == "" || l.What == what) {
+			n += l.Bytes
+		}
+	}
+	return n
+}
+
+// Fits is nil if m is within limit bytes, and else an error of one line that names what is largest.
+func (m Memory) Fits(limit int64) error {
+	if m.Total <= limit {
+		return nil
+	}
+	lines := slices.Clone(m.Lines)
+	slices.SortStableFunc(lines, func(a, b MemoryLine) int { return int(max(min(b.Bytes-a.Bytes, 1), -1)) })
+	var most []string
+	for _, l := range lines[:min(3, len(lines))] {
+		most = append(most, fmt.Sprintf("%s %s %s", l.Model, l.What, gib(l.Bytes)))
+	}
+	return fmt.Errorf("it takes %s of memory and there are %s (%s)", gib(m.Total), gib(limit), strings.Join(most, ", "))
+}
+
+func gib(n int64) string { return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30)) }
+
+// maxPlanned bounds what can be asked for: products stay within 64 bits.
+const maxPlanned = 1 << 28
+
+// What New and AddModel take for 0.
+const (
+	defaultLogitsBytes = 64 << 20
+	defaultBatchTokens = 512
+)
+
+// Memory adds the plan up.
+func (p Plan) Memory() (Memory, error) {
+	var m Memory
+	for i := range p.Models {
+		x := &p.Models[i]
+		if err := x.check(); err != nil {
+			return m, fmt.Errorf("planning the memory of %s: %w", x.Name, err)
+		}
+		for _, part := range []func(add func(what, detail string, bytes int64)) error{x.weights, x.engine, x.passes} {
+			if err := part(func(what, detail string, bytes int64) {
+				if bytes > 0 {
+					m.Lines = append(m.Lines, MemoryLine{x.Name, what, detail, bytes})
+				}
+			}); err != nil {
+				return m, fmt.Errorf("planning the memory of %s: %w", x.Name, err)
+			}
+		}
+	}
+	if n := p.scratch(); n > 0 {
+		m.Lines = append(m.Lines, MemoryLine{"device", "scratch", fmt.Sprintf("%d threads", max(p.Threads, 1)), n})
+	}
+	m.Lines = append(m.Lines, MemoryLine{"program", "heap", "", p.program()})
+	m.Total = m.Of("", "")
+	return m, nil
+}
+
+func (x *PlanModel) check() error {
+	if x.Config == nil {
+		return fmt.Errorf("it has no configuration")
+	}
+	if err := x.Config.Check(); err != nil {
+		return err
+	}
+	if x.Full && (x.DType == kernels.Q8 || x.LoRA != nil && x.LoRA.Trained) {
+		return fmt.Errorf("weights in q8, or under a trained adapter, are not trained")
+	}
+	for _, s := range []*PlanPass{x.Train, x.Score} {
+		if s != nil && (s.Tokens < 1 || s.Tokens > maxPlanned || s.Sequences < 0 || s.Sequences > s.Tokens || s.Longest < 0) {
+			return fmt.Errorf("a micro-batch of %d tokens in %d sequences, the longest %d", s.Tokens, s.Sequences, s.Longest)
+		}
+	}
+	if a := x.LoRA; a != nil && (a.R < 1 || a.R > maxPlanned>>8) {
+		return fmt.Errorf("an adapter of rank %d", a.R)
+	}
+	return nil
+}
+
+// weights is what lies in memory whatever is done: the matrices in their type, and of what is trained F32 masters, gradients and AdamW's
+// two moments.
+func (x *PlanModel) weights(add func(string, string, int64)) error {
+	c := x.Config
+	if !x.Shared {
+		add("weights", x.DType.String(), c.WeightBytes(x.DType))
+	}
+	if n := x.positions(); n > 0 {
+		add("rotary table", fmt.Sprintf("%d positions", n), 4*int64(n)*int64(c.HeadDim))
+	}
+	train := func(n int64, what string) {
+		add("masters", what, 4*n)
+		add("gradients", what, 4*n)
+		add("moments", what, 8*n)
+	}
+	if x.Full {
+		train(c.Parameters(), "f32")
+	}
+	if a := x.LoRA; a != nil {
+		n, packed, err := a.sizes(c, x.DType)
+		if err != nil {
+			return err
+		}
+		add("adapter", fmt.Sprintf("rank %d", a.R), packed)
+		if a.Trained {
+			train(n, fmt.Sprintf("f32, rank %d", a.R))
+		}
+	}
+	return nil
+}
+
+// sizes is the adapter's parameters, and its bytes as operands: panels of 32 rows, BF16 or F32 as the model is.
+func (a *PlanLoRA) sizes(c *model.Config, t kernels.DType) (params, bytes int64, err error) {
+	hd, gd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	size := int64(2)
+	if t == kernels.F32 {
+		size = 4
+	}
+	for _, p := range []struct {
+		name    string
+		out, in int
+	}{{"q_proj", hd, c.Hidden}, {"k_proj", gd, c.Hidden}, {"v_proj", gd, c.Hidden}, {"o_proj", c.Hidden, hd},
+		{"gate_proj", c.Inter, c.Hidden}, {"up_proj", c.Inter, c.Hidden}, {"down_proj", c.Hidden, c.Inter}} {
+		if !a.targets(p.name) {
+			continue
+		}
+		params += int64(a.R) * int64(p.out+p.in)
+		bytes += size * (roundUp(a.R, 32)*roundUp(p.in, 2) + roundUp(p.out, 32)*roundUp(a.R, 2))
+	}
+	if params == 0 {
+		return 0, 0, fmt.Errorf("lora targets %s match none of the projections", strings.Join(a.Targets, ","))
+	}
+	return params * int64(c.Layers), bytes * int64(c.Layers), nil
+}
+
+func (a *PlanLoRA) targets(name string) bool {
+	return len(a.Targets) == 0 || slices.ContainsFunc(a.Targets, func(t string) bool {
+		return t == "all-linear" || t == name || strings.HasSuffix(t, "."+name)
+	})
+}
+
+func roundUp(n, to int) int64 { return int64((n + to - 1) / to * to) }
+
+// rank is the adapter's, 0 without one.
+func (x *PlanModel) rank() int64 {
+	if x.LoRA == nil {
+		return 0
+	}
+	return int64(x.LoRA.R)
+}
+
+// kvPage is the bytes of a page: keys in pairs of elements, values in panels of 32 (package kernels/cpu).
+func kvPage(c *model.Config, t kernels.DType) int64 {
+	keys, values := roundUp(c.HeadDim, 1), roundUp(c.HeadDim, 32)
+	if t == kernels.BF16 {
+		keys = roundUp(c.HeadDim, 2)
+	}
+	return (keys + values) * kernels.PageSize * int64(t.Size()) * int64(c.Layers) * int64(c.KVHeads)
+}
+
+// positions is the length of the rotary table that all uses share.
+func (x *PlanModel) positions() (n int) {
+	if x.Engine != nil {
+		o := x.Engine.ModelOptions
+		if pages, err := o.fill(&model.Model{Config: x.Config, DType: x.DType}); err == nil {
+			n = min(o.MaxContext, pages*kernels.PageSize)
+		}
+	}
+	for _, p := range []*PlanPass{x.Train, x.Score} {
+		if p != nil {
+			n = max(n, p.longest())
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return max(n, 256)
+}
+
+// engine is what AddModel allocates.
+func (x *PlanModel) engine(add func(string, string, int64)) error {
+	if x.Engine == nil {
+		return nil
+	}
+	o, c := x.Engine.ModelOptions, x.Config
+	pages, err := o.fill(&model.Model{Config: c, DType: x.DType})
+	if err != nil {
+		return err
+	}
+	logits := x.Engine.LogitsBytes
+	if logits <= 0 {
+		logits = defaultLogitsBytes
+	}
+	active := min(o.MaxSequences, o.MaxBatchTokens)
+	if x.Engine.Active > 0 {
+		active = min(active, x.Engine.Active)
+	}
+	t := int64(o.MaxBatchTokens)
+	chunk := min(max(logits/(4*int64(c.Vocab)), 1), int64(active))
+	add("KV pages", fmt.Sprintf("%d of %d tokens, %v", pages, kernels.PageSize, o.KVType), int64(pages)*kvPage(c, o.KVType))
+	add("workspace", fmt.Sprintf("%d tokens a pass", t), c.WorkspaceBytes(int(t), model.WorkspaceOptions{})+8*t*x.rank()+t*(4*int64(c.Hidden)+28))
+	add("logits", fmt.Sprintf("chunks of %d", chunk), 4*chunk*int64(c.Vocab))
+	return nil
+}
+
+// passes is what Trainer and Scorer allocate for a micro-batch.
+func (x *PlanModel) passes(add func(string, string, int64)) error {
+	for _, s := range []struct {
+		p    *PlanPass
+		keep bool
+		what string
+	}{{x.Train, true, "activations"}, {x.Score, false, "scoring"}} {
+		if s.p == nil {
+			continue
+		}
+		c, t, kv := x.Config, int64(s.p.Tokens), s.p.KVType
+		if kv == 0 {
+			kv = kernels.BF16
+		}
+		o, detail := model.WorkspaceOptions{Keep: s.keep}, fmt.Sprintf("%d tokens", t)
+		if s.keep && s.p.Recompute {
+			o.Recompute = func(int) bool { return true }
+			detail += ", recomputed"
+		}
+		pages := s.p.pages()
+		bytes := c.WorkspaceBytes(s.p.Tokens, o) + 8*t*x.rank()
+		bytes += 2 * 4 * pages * kernels.PageSize * int64(c.KVHeads) * int64(c.HeadDim) // dk, dv
+		outputs := t * (4*int64(c.Hidden) + 20)
+		if s.keep {
+			outputs += t * (8*int64(c.Hidden) + 8)
+		}
+		add(s.what, detail, bytes)
+		add(s.what+" KV", fmt.Sprintf("%d pages, %v", pages, kv), pages*kvPage(c, kv))
+		add(s.what+" outputs", "", outputs)
+	}
+	return nil
+}
+
+func (p *PlanPass) pages() int64 {
+	n := max(p.Sequences, 1)
+	return int64(p.Tokens/kernels.PageSize + n)
+}
+
+func (p *PlanPass) longest() int {
+	if p.Longest == 0 {
+		return p.Tokens
+	}
+	return min(p.Longest, p.Tokens)
+}
