@@ -89,12 +89,17 @@ func (m Memory) Fits(limit int64) error {
 	slices.SortStableFunc(lines, func(a, b MemoryLine) int { return int(max(min(b.Bytes-a.Bytes, 1), -1)) })
 	var most []string
 	for _, l := range lines[:min(3, len(lines))] {
-		most = append(most, fmt.Sprintf("%s %s %s", l.Model, l.What, gib(l.Bytes)))
+		most = append(most, fmt.Sprintf("%s %s %s", l.Model, l.What, size(l.Bytes)))
 	}
-	return fmt.Errorf("it takes %s of memory and there are %s (%s)", gib(m.Total), gib(limit), strings.Join(most, ", "))
+	return fmt.Errorf("it takes %s of memory and there are %s (%s)", size(m.Total), size(limit), strings.Join(most, ", "))
 }
 
-func gib(n int64) string { return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30)) }
+func size(n int64) string {
+	if n < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+}
 
 // maxPlanned bounds what can be asked for: products stay within 64 bits.
 const maxPlanned = 1 << 28
@@ -186,9 +191,9 @@ func (x *PlanModel) weights(add func(string, string, int64)) error {
 // sizes is the adapter's parameters, and its bytes as operands: panels of 32 rows, BF16 or F32 as the model is.
 func (a *PlanLoRA) sizes(c *model.Config, t kernels.DType) (params, bytes int64, err error) {
 	hd, gd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	size := int64(2)
+	bytesOf := int64(2)
 	if t == kernels.F32 {
-		size = 4
+		bytesOf = 4
 	}
 	for _, p := range []struct {
 		name    string
@@ -199,7 +204,7 @@ func (a *PlanLoRA) sizes(c *model.Config, t kernels.DType) (params, bytes int64,
 			continue
 		}
 		params += int64(a.R) * int64(p.out+p.in)
-		bytes += size * (roundUp(a.R, 32)*roundUp(p.in, 2) + roundUp(p.out, 32)*roundUp(a.R, 2))
+		bytes += bytesOf * (roundUp(a.R, 32)*roundUp(p.in, 2) + roundUp(p.out, 32)*roundUp(a.R, 2))
 	}
 	if params == 0 {
 		return 0, 0, fmt.Errorf("lora targets %s match none of the projections", strings.Join(a.Targets, ","))

@@ -86,6 +86,9 @@ func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 	if len(models) == 0 {
 		return nil, errors.New("starting the server: there is no model to serve")
 	}
+	if err := e.Do(context.Background(), func() error { return nil }); err != nil { // the statistics then know models just added
+		return nil, fmt.Errorf("starting the server: %w", err)
+	}
 	for _, m := range models {
 		for _, st := range e.Stats().Models {
 			if st.Name == m.Engine {

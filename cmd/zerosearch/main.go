@@ -34,6 +34,8 @@ type verbs struct {
 	Inspect  inspectCmd  `cmd:"" help:"Show what is in a checkpoint."`
 	Devices  devicesCmd  `cmd:"" help:"Show what this machine can compute with."`
 	Bench    benchCmd    `cmd:"" help:"Measure this machine: operations, models, training."`
+	Serve    serveCmd    `cmd:"" help:"Answer OpenAI's HTTP API: a simulator for other programs, or any model."`
+	Plan     planCmd     `cmd:"" help:"Add up the memory of a run before it starts."`
 
 	Version kong.VersionFlag `help:"Print the version." env:"-"`
 }

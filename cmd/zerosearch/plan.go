@@ -1,55 +1,127 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
+	"math"
+	"runtime"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
-// trainPlan is what --dry-run prints.
+// planCmd takes the flags of the verb it plans for.
+type planCmd struct {
+	common
+	Options rl.Config `embed:""`
+	For     string    `name:"for" help:"What is planned: train, sft, generate (ask, eval and score too) or serve." default:"train" enum:"train,sft,generate,serve"`
+	Memory  string    `name:"memory" help:"Memory it may take, as in 24GiB (default: what is available here)." placeholder:"SIZE"`
+}
+
+// trainPlan is what is printed.
 type trainPlan struct {
-	Model      string       `json:"model"`
-	Arch       string       `json:"architecture"`
-	Parameters int64        `json:"parameters"`
-	Trained    int64        `json:"trained_parameters"`
-	Questions  int          `json:"questions"`
-	Steps      int          `json:"steps"`
-	Episodes   int          `json:"episodes"`        // of the whole run
-	PolicyIDs  int          `json:"policy_ids_most"` // sampled in a step, if every turn runs to its end
-	Optimiser  int          `json:"optimiser_steps"` // of the whole run
-	Memory     []memoryLine `json:"memory"`          // in bytes
-	Total      int64        `json:"memory_total"`
-	Machine    *memory      `json:"machine_memory,omitempty"`
+	Model      string              `json:"model"`
+	Arch       string              `json:"architecture"`
+	Parameters int64               `json:"parameters"`
+	Trained    int64               `json:"trained_parameters"`
+	Run        *runPlan            `json:"run,omitempty"`
+	Memory     []engine.MemoryLine `json:"memory"`
+	Total      int64               `json:"memory_total"`
+	Limit      int64               `json:"memory_limit,omitempty"` // 0: not known
+	Fits       bool                `json:"fits"`
+	Advice     []string            `json:"advice,omitempty"` // flags that would make it fit, one of them is enough
+	Machine    *memory             `json:"machine_memory,omitempty"`
 }
 
-type memoryLine struct {
-	What  string `json:"what"`
-	Bytes int64  `json:"bytes"`
+// runPlan counts the work of a training run.
+type runPlan struct {
+	Questions int `json:"questions"`
+	Steps     int `json:"steps"`
+	Episodes  int `json:"episodes"`        // of the whole run
+	PolicyIDs int `json:"policy_ids_most"` // sampled in a step, if every turn runs to its end
+	Optimiser int `json:"optimiser_steps"` // of the whole run
 }
 
-// plan adds up what a run will do and take, from config.json and the flags alone.
+func (c *planCmd) Run(w *world) error {
+	if c.Options.Policy.Model == "" {
+		return usagef("--model is missing: give a model folder; only its config.json is read")
+	}
+	limit, err := parseBytes(c.Memory)
+	if err != nil {
+		return usagef("--memory: %w", err)
+	}
+	if c.For == "train" && c.Options.Data.Data != "" {
+		if err := c.Options.Check(); err != nil {
+			return usageError{err}
+		}
+	}
+	return showPlan(w, c.common, planner{c.For, threadsOf(c.Threads)}, c.Options, limit)
+}
+
+// plan is --dry-run: what a run will do and take, from config.json and the flags alone.
 func (c *trainCmd) plan(w *world) error {
-	p, err := c.makePlan()
+	return showPlan(w, c.common, planner{"train", threadsOf(c.Threads)}, c.Options, 0)
+}
+
+func threadsOf(flag int) int {
+	if flag > 0 {
+		return flag
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// showPlan prints the plan; one that does not fit is an error, which says what would.
+func showPlan(w *world, c common, pl planner, o rl.Config, limit int64) error {
+	cfg, dir, err := readShape(o.Policy.Model)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return writeJSON(w, p)
+	p := &trainPlan{Model: dir, Arch: cfg.Arch, Parameters: cfg.Parameters(), Limit: limit, Machine: machineMemory()}
+	if p.Run, err = countRun(pl, o); err != nil {
+		return err
 	}
-	return p.print(w)
+	mem, err := pl.memory(o)
+	if err != nil {
+		return err
+	}
+	p.Memory, p.Total, p.Trained = mem.Lines, mem.Total, mem.Of("policy", "masters")/4
+	if limit == 0 && p.Machine != nil {
+		p.Limit = p.Machine.Available
+	}
+	var refused error
+	if p.Limit > 0 {
+		if refused = mem.Fits(p.Limit); refused != nil {
+			p.Advice = pl.advise(o, p.Limit)
+			refused = fmt.Errorf("planning the memory of %s: %w: %s", dir, refused, adviceText(p.Advice))
+		}
+	}
+	p.Fits = refused == nil
+	if c.JSON {
+		err = writeJSON(w, p)
+	} else {
+		err = p.print(w)
+	}
+	if err != nil {
+		return err
+	}
+	return refused
 }
 
-func (c *trainCmd) makePlan() (*trainPlan, error) {
-	o := &c.Options
-	cfg, dir, err := readShape(o.Policy.Model)
-	if err != nil {
-		return nil, err
+func adviceText(flags []string) string {
+	if len(flags) == 0 {
+		return "no flag makes it fit: use a smaller model, or a machine with more memory"
+	}
+	return "it would fit with " + strings.Join(flags, ", or with ")
+}
+
+// countRun reads the questions; nil without any.
+func countRun(pl planner, o rl.Config) (*runPlan, error) {
+	if pl.verb != "train" || o.Data.Data == "" {
+		return nil, nil
 	}
 	questions, err := data.Load(o.Data.Data)
 	if err != nil {
@@ -61,94 +133,61 @@ func (c *trainCmd) makePlan() (*trainPlan, error) {
 	if m := o.Algo.MiniBatch; m > 0 {
 		minis = (perStep + m - 1) / m
 	}
-	p := &trainPlan{Model: dir, Arch: cfg.Arch, Parameters: cfg.Parameters(), Trained: cfg.Parameters(), Questions: len(questions), Steps: o.Schedule.TotalSteps,
-		Episodes: o.Schedule.TotalSteps * perStep, PolicyIDs: perStep * (r.MaxTurns + 1) * r.MaxResponse, Optimiser: o.Schedule.TotalSteps * minis, Machine: machineMemory()}
-	if o.Policy.LoRAR > 0 || o.Policy.Adapter != "" {
-		p.Trained = 0 // known once the adapter is made: small beside the rest
-	}
-	return p, c.planMemory(p, cfg)
-}
-
-// readShape reads a model's sizes; an adapter's are its base's.
-func readShape(name string) (*model.Config, string, error) {
-	dir, err := track.ModelDir(name)
-	if err != nil {
-		return nil, "", err
-	}
-	if a, err := model.ReadAdapterConfig(dir); err == nil {
-		dir = a.Base()
-	}
-	cfg, err := model.ReadConfig(dir)
-	return cfg, dir, err
-}
-
-// planMemory lists what a run holds.
-func (c *trainCmd) planMemory(p *trainPlan, cfg *model.Config) error {
-	o := &c.Options
-	dtype, err := kernels.ParseDType(o.Policy.DType)
-	if err != nil {
-		return usagef("--dtype: %w", err)
-	}
-	kv, err := kernels.ParseDType(cmp.Or(o.Policy.KVDType, o.Policy.DType))
-	if err != nil {
-		return usagef("--kv-dtype: %w", err)
-	}
-	add := func(what string, bytes int64) {
-		p.Memory = append(p.Memory, memoryLine{what, bytes})
-		p.Total += bytes
-	}
-	add("policy weights, "+dtype.String(), cfg.WeightBytes(dtype))
-	full := o.Policy.LoRAR == 0 && o.Policy.Adapter == ""
-	if full {
-		add("f32 masters, gradients, AdamW moments", cfg.TrainBytes())
-	}
-	simulated := strings.HasPrefix(o.Search.Mode, "simulate")
-	same := simulated && o.Search.SimulationLLM == "same"
-	if full && (o.Algo.KLCoef > 0 && o.Policy.RefModel == "" || same) {
-		add("starting weights (reference, simulator same)", cfg.WeightBytes(dtype))
-	}
-	if o.Policy.RefModel != "" {
-		ref, _, err := readShape(o.Policy.RefModel)
-		if err != nil {
-			return fmt.Errorf("reading the reference: %w", err)
-		}
-		add("reference weights", ref.WeightBytes(dtype))
-	}
-	add("keys and values of the policy", o.KVBytes(cfg, kv))
-	if sim := cfg; simulated {
-		if !same {
-			if sim, _, err = readShape(o.Search.SimulationLLM); err != nil {
-				return fmt.Errorf("reading the simulator: %w", err)
-			}
-			add("simulator weights", sim.WeightBytes(dtype))
-		}
-		add("keys and values of the simulator", o.KVBytes(sim, kv))
-	}
-	micro := max(o.Optim.MicroBatchTokens, min(o.Rollout.MaxContext, cfg.MaxPos))
-	var every func(int) bool
-	if o.Optim.Recompute {
-		every = func(int) bool { return true }
-	}
-	add(fmt.Sprintf("activations of %d ids", micro), cfg.WorkspaceBytes(micro, model.WorkspaceOptions{Keep: true, Recompute: every}))
-	return nil
+	return &runPlan{len(questions), o.Schedule.TotalSteps, o.Schedule.TotalSteps * perStep, perStep * (r.MaxTurns + 1) * r.MaxResponse, o.Schedule.TotalSteps * minis}, nil
 }
 
 func (p *trainPlan) print(w *world) error {
 	fmt.Fprintf(w.out, "%s: %s, %.1f M parameters\n", p.Model, p.Arch, float64(p.Parameters)/1e6)
-	fmt.Fprintf(w.out, "%d questions; %d steps, %d episodes, %d optimiser steps; at most %d sampled ids a step\n", p.Questions, p.Steps, p.Episodes, p.Optimiser, p.PolicyIDs)
+	if r := p.Run; r != nil {
+		fmt.Fprintf(w.out, "%d questions; %d steps, %d episodes, %d optimiser steps; at most %d sampled ids a step\n", r.Questions, r.Steps, r.Episodes, r.Optimiser, r.PolicyIDs)
+	}
 	tw := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', 0)
-	for _, m := range append(p.Memory, memoryLine{"together", p.Total}) {
-		fmt.Fprintf(tw, "  %s\t%8.2f GB\n", m.What, float64(m.Bytes)/1e9)
+	last := ""
+	for _, l := range append(p.Memory, engine.MemoryLine{Model: "together", Bytes: p.Total}) {
+		name := l.Model
+		if name == last {
+			name = ""
+		}
+		last = l.Model
+		fmt.Fprintf(tw, "  %s\t%s\t%9.1f MiB\t%s\n", name, l.What, float64(l.Bytes)/(1<<20), l.Detail)
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}
 	if m := p.Machine; m != nil {
-		fits := "it fits"
-		if p.Total > m.Available {
-			fits = "it does NOT fit: lower --micro-batch-tokens or --max-context, add --recompute, use --lora-r, or --kl-coef 0"
-		}
-		fmt.Fprintf(w.out, "this machine has %.2f GB, %.2f GB of them available: %s\n", float64(m.Total)/1e9, float64(m.Available)/1e9, fits)
+		fmt.Fprintf(w.out, "this machine has %.2f GiB, %.2f GiB of them available\n", float64(m.Total)/(1<<30), float64(m.Available)/(1<<30))
 	}
 	return nil
+}
+
+// parseBytes reads a size such as 24GiB, 24G (the same), 24GB (powers of ten), 512M or plain bytes; "" is 0.
+func parseBytes(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	digits := strings.TrimRight(s, "BKMGTiBkmgt ")
+	unit := strings.ToUpper(strings.TrimSpace(s[len(digits):]))
+	x, err := strconv.ParseFloat(digits, 64)
+	scale := 1.0
+	switch base := strings.TrimSuffix(strings.TrimSuffix(unit, "B"), "I"); {
+	case unit == "" || unit == "B":
+	case len(base) == 1 && strings.Contains("KMGT", base):
+		step := 1024.0
+		if unit == base+"B" {
+			step = 1000
+		}
+		scale = math.Pow(step, float64(strings.Index("KMGT", base)+1))
+	default:
+		err = strconv.ErrSyntax
+	}
+	if x *= scale; err != nil || !(x >= 1 && x < 1<<62) {
+		return 0, fmt.Errorf("%q is not a size: write it as 24GiB or 512MiB", s)
+	}
+	return int64(x), nil
+}
+
+// isAdapter reports whether dir holds an adapter, and of which rank.
+func isAdapter(dir string) (model.AdapterConfig, bool) {
+	a, err := model.ReadAdapterConfig(dir)
+	return a, err == nil
 }
