@@ -79,15 +79,19 @@ func (w *watch) read() (busy, own float64) {
 	return busyMachine(string(stat)), own
 }
 
-// foreign is how many cores others kept busy on average since the watch began.
+// foreign is how many cores others kept busy on average since the watch began; unknown if that was too short ago, as a few ticks of
+// the clock say nothing.
 func (w *watch) foreign() float64 {
 	d := time.Since(w.since).Seconds()
-	busy, own := w.read()
-	if d < 0.2 { // a few ticks say nothing
-		return 0
+	if d < 0.2 {
+		return unknown
 	}
+	busy, own := w.read()
 	return max(0, (busy-w.busy-(own-w.own))/d)
 }
+
+// unknown is the load of a row that was measured too quickly; it takes that of the whole run.
+const unknown = -1
 
 // resetPeakRSS starts the high-water mark of resident memory anew, where the system lets us.
 func resetPeakRSS() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }

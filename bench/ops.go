@@ -97,12 +97,12 @@ func (b *bed) fill(t kernels.Tensor) {
 	}
 }
 
-// ints is a column of n ids: i*step mod limit.
-func (b *bed) ints(n, step, limit int) kernels.Tensor {
+// ints is a column of n ids: (from+i)*step mod limit.
+func (b *bed) ints(from, n, step, limit int) kernels.Tensor {
 	t := b.empty(kernels.I32, n, 1)
 	v := make([]int32, n)
 	for i := range v {
-		v[i] = int32(i * step % limit)
+		v[i] = int32((from + i) * step % limit)
 	}
 	kernels.Upload(b.d, t, v)
 	return t

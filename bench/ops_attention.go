@@ -126,7 +126,7 @@ func cacheCases(models []string) (out []opCase) {
 			out = append(out, opCase{"kv_write", of, Shape{"m": m, "k": 1, "n": gd}, t, cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
 				layers := copies(bytes)
 				kv := b.cache(c, layers, m/kernels.PageSize, t)
-				k, v, slots := b.f32(m, gd), b.f32(m, gd), b.ints(m, 1, m)
+				k, v, slots := b.f32(m, gd), b.f32(m, gd), b.ints(0, m, 1, m)
 				return func(i int) { b.d.KVWrite(kv, i%layers, k, v, slots) }
 			}})
 		}

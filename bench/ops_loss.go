@@ -56,7 +56,7 @@ type lossInput struct {
 }
 
 func newLoss(b *bed, c *model.Config, t kernels.DType) lossInput {
-	l := lossInput{h: b.f32(lossRows, c.Hidden), targets: b.ints(lossRows, 7919, c.Vocab), w: b.weight(c.Vocab, c.Hidden, t)}
+	l := lossInput{h: b.f32(lossRows, c.Hidden), targets: b.ints(0, lossRows, 7919, c.Vocab), w: b.weight(c.Vocab, c.Hidden, t)}
 	l.lp = b.logProbs(lossRows)
 	b.d.LogProb(l.lp, l.h, l.w, l.targets, 1)
 	return l

@@ -73,7 +73,7 @@ func ropeCases(models []string) (out []opCase) {
 		var pos, table kernels.Tensor
 		rc := rowCase("rope", of, rowsM, c.Heads*c.HeadDim, 1, 3, func(b *bed, x []kernels.Tensor) { b.d.RoPE(x[0], c.Heads, pos, table, false) })
 		rc.cost.bytes *= 2 // read and written
-		out = append(out, prepared(func(b *bed) { pos, table = b.ints(rowsM, 1, rowsM), b.f32(rowsM, c.HeadDim) }, rc))
+		out = append(out, prepared(func(b *bed) { pos, table = b.ints(0, rowsM, 1, rowsM), b.f32(rowsM, c.HeadDim) }, rc))
 	})
 	return out
 }
@@ -96,15 +96,24 @@ func embedCases(models []string) (out []opCase) {
 		for _, t := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
 			out = append(out, opCase{"embed", of, Shape{"m": rowsM, "k": v, "n": n}, t, cost{0, kernels.F32, 4*elements + weightBytes(rowsM, n, t)}, func(b *bed) func(int) {
 				w, y := b.weight(v, n, t), b.empty(kernels.F32, rowsM, n)
-				ids := many(8, func() kernels.Tensor { return b.ints(rowsM, 7919, v) })
+				ids := b.everyRow(v)
 				return func(i int) { b.d.Embed(y, w, ids[i%len(ids)]) }
 			}})
 		}
 		out = append(out, opCase{"embed_backward", of, Shape{"m": rowsM, "k": v, "n": n}, kernels.F32, cost{elements, kernels.F32, 12 * elements}, func(b *bed) func(int) {
-			dw, dy, ids := b.empty(kernels.F32, v, n), b.f32(rowsM, n), b.ints(rowsM, 7919, v)
-			return func(int) { b.d.EmbedBackward(dw, dy, ids) }
+			dw, dy, ids := b.empty(kernels.F32, v, n), b.f32(rowsM, n), b.everyRow(v)
+			return func(i int) { b.d.EmbedBackward(dw, dy, ids[i%len(ids)]) }
 		}})
 	})
+	return out
+}
+
+// everyRow are columns of rowsM ids that together name every row of [v] once, scattered, so that no row is still in a cache.
+func (b *bed) everyRow(v int) []kernels.Tensor {
+	var out []kernels.Tensor
+	for at := 0; at == 0 || at+rowsM <= v; at += rowsM {
+		out = append(out, b.ints(at, rowsM, 7919, v))
+	}
 	return out
 }
 
@@ -115,7 +124,7 @@ func gatherCases(models []string) (out []opCase) {
 		mk := func(op string, tensors float64, call func(b *bed, big, small, idx kernels.Tensor)) {
 			out = append(out, opCase{op, of, Shape{"m": rowsM, "k": 3 * rowsM, "n": n}, kernels.F32, cost{0, kernels.F32, 4 * tensors * elements}, func(b *bed) func(int) {
 				big := many(copies(12*elements), func() kernels.Tensor { return b.f32(3*rowsM, n) })
-				small, idx := b.f32(rowsM, n), b.ints(rowsM, 3, 3*rowsM)
+				small, idx := b.f32(rowsM, n), b.ints(0, rowsM, 3, 3*rowsM)
 				return func(i int) { call(b, big[i%len(big)], small, idx) }
 			}})
 		}

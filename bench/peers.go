@@ -148,7 +148,7 @@ func (c contest) pair(ctx context.Context, peerFirst bool) (best pair, err error
 		if err := errors.Join(first(), second()); err != nil {
 			return best, err
 		}
-		if p.foreign = w.foreign(); p.foreign < best.foreign {
+		if p.foreign = max(0, w.foreign()); p.foreign < best.foreign {
 			best = p
 		}
 		if best.foreign <= disturbed {

@@ -107,13 +107,18 @@ func (o Options) eachDevice(f func(d kernels.Device, l *Limits) ([]Row, error)) 
 			return nil, err
 		}
 		var l Limits
+		w := newWatch()
 		if err = l.measure(d); err == nil {
 			var rows []Row
 			if rows, err = f(d, &l); err == nil {
 				err = l.measure(d)
 			}
+			load := max(0, w.foreign())
 			for i := range rows {
 				rows[i].Path, rows[i].Threads = path, n
+				if rows[i].Foreign == unknown {
+					rows[i].Foreign = load
+				}
 				rows[i].finish(l)
 			}
 			all = append(all, rows...)
