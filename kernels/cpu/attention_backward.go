@@ -265,28 +265,39 @@ func finite(u, exponent uint32) uint32 {
 	return u
 }
 
-// block is rows [lo, hi) of query head h with all keys that they see.
+// block is rows [lo, hi) of query head h with all keys that they see: the pages of which all rows see something together, those
+// behind one by one, with the rows that see them.
 func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 	rows, dim := hi-lo, b.x.spec.HeadDim
 	b.rows(s, h, lo, rows)
-	last := s.Start + hi - 1
-	for p0 := 0; p0*pageSize <= last; p0 += backPages {
-		pages := local[p0:min(p0+backPages, last/pageSize+1)]
-		n := len(pages) * pageSize
-		b.scores(pages, rows)
-		for i := range rows {
-			sees := max(0, min(n, s.Start+lo+i+1-p0*pageSize))
-			sr, dr := b.s[i*backKeys:][:n], b.dp[i*backKeys:][:n]
-			b.k.probs(sr[:sees], dr[:sees], b.scale, b.lse[(s.Row+lo+i)*b.ldlse+h], b.delta[i])
-			clear(sr[sees:])
-			clear(dr[sees:])
-			b.k.row(b.rowKernels, ptr(b.dsa[i*backKeys*b.k.size:]), b.x.spec.Type, n, dr)
+	start := s.Start + lo
+	all, last := start/pageSize+1, (start+rows-1)/pageSize+1
+	for p := 0; p < last; {
+		n, from := min(backPages, all-p), 0
+		if p >= all {
+			n, from = 1, (p*pageSize-start)&^1
 		}
-		b.gradients(pages, rows, p0 > 0)
+		b.part(s, local[p:p+n], h, lo, p*pageSize, from, rows)
+		p += n
 	}
 	for i := range rows {
 		copy(b.dq[(s.Row+lo+i)*b.ldq+h*dim:][:dim], b.sum[i*b.width:])
 	}
+}
+
+// part is rows [from, rows) of a block with pages that begin at key k0.
+func (b *attnBack) part(s *kernels.Segment, pages []int, h, lo, k0, from, rows int) {
+	n := len(pages) * pageSize
+	b.scores(pages, from, rows)
+	for i := from; i < rows; i++ {
+		sees := max(0, min(n, s.Start+lo+i+1-k0))
+		sr, dr := b.s[i*backKeys:][:n], b.dp[i*backKeys:][:n]
+		b.k.probs(sr[:sees], dr[:sees], b.scale, b.lse[(s.Row+lo+i)*b.ldlse+h], b.delta[i])
+		clear(sr[sees:])
+		clear(dr[sees:])
+		b.k.row(b.rowKernels, ptr(b.dsa[i*backKeys*b.k.size:]), b.x.spec.Type, n, dr)
+	}
+	b.gradients(pages, from, rows, k0 > 0)
 }
 
 // rows prepares q, dy and delta of a block.
@@ -307,49 +318,51 @@ func (b *attnBack) rows(s *kernels.Segment, h, lo, rows int) {
 	}
 }
 
-// scores: s = q k^T, dp = dy v^T with the given pages.
-func (b *attnBack) scores(pages []int, rows int) {
+// scores: s = q k^T, dp = dy v^T of rows [from, rows) with the given pages.
+func (b *attnBack) scores(pages []int, from, rows int) {
 	for i, p := range pages {
 		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
 		b.cached[i], b.turnedV[i], b.turned[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
 	}
 	t := attnTile{
-		rows: rows, a: ptr(b.qa), lda: b.lda, b: &b.cached[0], n: len(pages), steps: chainSteps(b.x.spec.Type, b.x.spec.HeadDim),
-		c: ptr(b.s), ldc: 4 * backKeys, ahead: &b.cached[0],
+		rows: rows - from, a: ptr(b.qa[from*b.lda:]), lda: b.lda, b: &b.cached[0], n: len(pages), steps: chainSteps(b.x.spec.Type, b.x.spec.HeadDim),
+		c: ptr(b.s[from*backKeys:]), ldc: 4 * backKeys, ahead: &b.cached[0],
 	}
 	t.run(b.k.mr, &b.k.scores)
-	t.a, t.b, t.c = ptr(b.dya), &b.turnedV[0], ptr(b.dp)
+	t.a, t.b, t.c = ptr(b.dya[from*b.lda:]), &b.turnedV[0], ptr(b.dp[from*backKeys:])
 	t.run(b.k.mr, &b.k.scores)
 }
 
-// gradients: dv += p^T dy, dk += ds^T q, dq += ds k with the given pages.
-func (b *attnBack) gradients(pages []int, rows int, chain bool) {
-	dim, size := b.x.spec.HeadDim, b.x.spec.HeadDim*pageSize
+// gradients: dv += p^T dy, dk += ds^T q, dq += ds k.
+func (b *attnBack) gradients(pages []int, from, rows int, chain bool) {
+	size := b.x.spec.HeadDim * pageSize
 	for i, p := range pages {
-		b.overRows(b.dvT[p*size:][:size], b.dyt, b.s[i*pageSize:], rows, dim)
-		b.overRows(b.dkT[p*size:][:size], b.qt, b.dp[i*pageSize:], rows, dim)
+		b.overRows(b.dvT[p*size:][:size], b.dyt, b.s[i*pageSize:], from, rows)
+		b.overRows(b.dkT[p*size:][:size], b.qt, b.dp[i*pageSize:], from, rows)
 	}
+	lda := backKeys * b.k.size
 	t := attnTile{
-		rows: rows, a: ptr(b.dsa), lda: backKeys * b.k.size, b: &b.turned[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+		rows: rows - from, a: ptr(b.dsa[from*lda:]), lda: lda, b: &b.turned[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
 		ahead: &b.turned[0],
 	}
 	if chain {
 		t.chain = 1
 	}
 	for c := 0; c < b.width; c += panelCols {
-		t.off, t.c = 4*c*b.x.steps, ptr(b.sum[c:])
+		t.off, t.c = 4*c*b.x.steps, ptr(b.sum[from*b.width+c:])
 		t.run(b.k.mr, &b.k.values)
 	}
 }
 
-// overRows: acc [D][32 keys] += A^T x, x [rows][32 keys] with backKeys elements from row to row.
-func (b *attnBack) overRows(acc []float32, a []uint32, x []float32, rows, dim int) {
-	b.gemm.columns(b.gemm.panelFormat(), b.panel, panelCols, x, backKeys, panelCols, rows)
-	nt := b.tiles()
+// overRows: acc [D][32 keys] += A^T x over rows [from, rows) of x [rows][32 keys], backKeys elements from row to row. from is even.
+func (b *attnBack) overRows(acc []float32, a []uint32, x []float32, from, rows int) {
+	b.gemm.columns(b.gemm.panelFormat(), b.panel, panelCols, x[from*backKeys:], backKeys, panelCols, rows-from)
+	nt, dim := b.tiles(), b.x.spec.HeadDim
+	skip := b.gemm.steps(from) * b.gemm.format.words()
 	for i := range nt {
 		c0, c1 := dim*i/nt, dim*(i+1)/nt
 		b.tile = tile{
-			steps: b.gemm.steps(rows), mr: c1 - c0, a: ptr(a[i*b.tileWords():]), b: ptr(b.panel), c: ptr(acc[c0*pageSize:]), ldc: 4 * pageSize,
+			steps: b.gemm.steps(rows - from), mr: c1 - c0, a: ptr(a[i*b.tileWords()+skip*(c1-c0):]), b: ptr(b.panel), c: ptr(acc[c0*pageSize:]), ldc: 4 * pageSize,
 			bias: ptr(noBias[:]), scale: 1, mode: modeChain, ahead: uintptr(ptr(b.panel)), nextC: uintptr(ptr(acc)),
 		}
 		b.gemm.run[c1-c0](&b.tile)

@@ -20,6 +20,7 @@ type attnKernels struct {
 	// and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32 elements in s and p. What is at ahead
 	// may be fetched meanwhile.
 	softmax func(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+	narrow  func(dst []uint16, src []float32) // to BF16; denormals may become 0. nil: that of rows
 	fold    func(o, part []float32, old, new float32)
 	divide  func(y, o []float32, by float32)
 	// probs makes p = exp(scale*s - lse) and ds = scale*p*(dp - delta), in place of s and dp.
@@ -87,7 +88,11 @@ func (k *attnKernels) row(r *rowKernels, a unsafe.Pointer, t kernels.DType, n in
 	switch {
 	case k.size == 2:
 		y := unsafe.Slice((*uint16)(a), n)
-		r.narrow(y[:len(x)], x)
+		if k.narrow != nil {
+			k.narrow(y[:len(x)], x)
+		} else {
+			r.narrow(y[:len(x)], x)
+		}
 		clear(y[len(x):])
 	case t == kernels.BF16:
 		y := unsafe.Slice((*float32)(a), n)

@@ -127,9 +127,8 @@ func (w *draw) weights(scratch *[lossChunk]float32, c int, m float32) []float32 
 
 // candidate is an id that may be kept: e = exp(z - max).
 type candidate struct {
-	z  float32
-	id int32
-	e  float64
+	z, e float32
+	id   int32
 }
 
 // truncated draws from what top-k, top-p and min-p leave. In the order of falling z, then rising id, each of them keeps a prefix, and so
@@ -143,7 +142,7 @@ func (w *draw) truncated() int {
 		total = mass(order)
 	}
 	if w.nucleus() {
-		order = order[:nth(order, float64(w.TopP)*total, func(x candidate) float64 { return x.e })+1]
+		order = order[:nth(order, float64(w.TopP)*total, func(x candidate) float64 { return float64(x.e) })+1]
 	}
 	least := candidate{z: negInf}
 	if len(order) < len(c) {
@@ -151,23 +150,23 @@ func (w *draw) truncated() int {
 	}
 	kept := c[:0]
 	for _, x := range c {
-		if !least.before(x) && x.e >= float64(w.MinP) {
+		if !least.before(x) && x.e >= w.MinP {
 			kept = append(kept, x)
 		}
 	}
 	left := w.U * mass(kept)
 	for _, x := range kept {
-		if left < x.e {
+		if left < float64(x.e) {
 			return int(x.id)
 		}
-		left -= x.e
+		left -= float64(x.e)
 	}
 	return int(kept[len(kept)-1].id)
 }
 
 func mass(c []candidate) (sum float64) {
 	for _, x := range c {
-		sum += x.e
+		sum += float64(x.e)
 	}
 	return sum
 }
@@ -219,7 +218,7 @@ func (w *draw) atLeast(c []candidate, least float32) []candidate {
 		for j, v := range e {
 			if v > 0 {
 				if z := w.z(i*lossChunk + j); z >= least {
-					c = append(c, candidate{z, int32(i*lossChunk + j), float64(v)})
+					c = append(c, candidate{z, v, int32(i*lossChunk + j)})
 				}
 			}
 		}

@@ -37,10 +37,10 @@ var rowsNarrow = rowKernels{
 	adamw:        adamwAVX2, maximum: maximumAVX2, exps: expsAVX2, scanExp: scanExpAVX2, gradient: gradientAVX2,
 }
 
-// byBlocks runs fast on multiples of 16 elements and plain on the rest.
+// byBlocks runs fast on multiples of 32 elements and plain on the rest.
 func byBlocks[D, S any](fast, plain func(dst []D, src []S)) func(dst []D, src []S) {
 	return func(dst []D, src []S) {
-		n := len(src) &^ 15
+		n := len(src) &^ 31
 		fast(dst[:n], src[:n])
 		if n < len(src) {
 			plain(dst[n:], src[n:])
@@ -69,7 +69,7 @@ func attnOf(i isa, t kernels.DType) *attnKernels {
 var (
 	attnBF16 = attnKernels{
 		mr: 14, size: 2, scores: scoresBF16avx512bf16s, values: valuesBF16avx512bf16s,
-		softmax: softmaxBF16, fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,
+		softmax: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,
 	}
 	attnF32AVX512 = attnKernels{
 		mr: 14, size: 4, scores: scoresF32avx512s, values: valuesF32avx512s,

@@ -25445,6 +25445,26 @@ done2:
 	VZEROUPPER
 	RET
 
+// func narrowPairs(dst []uint16, src []float32)
+TEXT ·narrowPairs(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), DI
+	MOVQ src_base+24(FP), SI
+	MOVQ src_len+32(FP), CX
+	SUBQ $32, CX
+	JLT done
+loop:
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ $128, SI
+	ADDQ $64, DI
+	SUBQ $32, CX
+	JGE loop
+done:
+	VZEROUPPER
+	RET
+
 DATA evenMask<>+0(SB)/4, $0xffff0000
 GLOBL evenMask<>(SB), RODATA|NOPTR, $4
 DATA expLeast<>+0(SB)/4, $0xc2d00000
