@@ -97,6 +97,9 @@ func TestAttentionPaths(t *testing.T) {
 						continue
 					}
 					for _, threads := range []int{1, 3} {
+						if p.Name == "generic" && threads == 1 {
+							continue // that is want
+						}
 						for i, got := range c.run(t, p.Name, threads) {
 							sameFloats(t, fmt.Sprintf("%s of %s, %d threads", attnNames[i], p.Name, threads), want[i], got)
 						}
