@@ -148,7 +148,7 @@ type bounds struct {
 	dw    int // tokens of dW at a time, an even number; the chain goes on through the old dw
 }
 
-var usualBounds = bounds{rows: 4 << 20, made: 256 << 10, group: 128 << 10, dw: 1024}
+var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, dw: 1024}
 
 // chunk is a piece of a product whose operands are packed.
 type chunk struct {

@@ -13,11 +13,14 @@ const (
 	spinFor = 60 * time.Microsecond
 	// spinPolls is how often a worker looks for work before it lets other goroutines run: about a microsecond.
 	spinPolls = 32
+	// yieldEvery is how often a worker that always finds work lets other goroutines run: operations may follow each other so
+	// closely that it never waits, and the scheduler would step in after 10 ms only.
+	yieldEvery = 200 * time.Microsecond
 )
 
 // pool runs tasks on a fixed set of goroutines. Within a step its workers spin, so that a fork and join costs about a
 // microsecond; idle ones park after spinFor and give their processor back. A goroutine that wants to run never waits for a
-// spinning worker: they yield every microsecond.
+// spinning worker, which yields every microsecond, nor for a busy one longer than yieldEvery and a task.
 //
 // Tasks are claimed one by one, in ascending order, from a word that holds both their number and the next index. A worker that comes
 // late, because the scheduler gave its processor to somebody else, finds nothing left and holds nobody up: the caller works too, and
@@ -95,9 +98,14 @@ func (p *pool) drain(worker int) bool {
 
 func (p *pool) work(worker int) {
 	idle := time.Now()
+	yielded := idle
 	for polls := 0; !p.closed.Load(); polls++ {
 		if p.drain(worker) {
 			idle, polls = time.Now(), 0
+			if idle.Sub(yielded) > yieldEvery {
+				runtime.Gosched()
+				yielded = idle
+			}
 			continue
 		}
 		if pause(); polls%spinPolls != spinPolls-1 {
