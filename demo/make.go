@@ -64,8 +64,8 @@ func playEngine(steps int) stage {
 // Sizes of the recipe, in optimiser steps.
 type Sizes struct{ LookUps, Policy, Simulator int }
 
-// Recipe is what the embedded models were made with: about 10 million tokens in all.
-var Recipe = Sizes{LookUps: 4000, Policy: 900, Simulator: 900}
+// Recipe is what the embedded models were made with: about 15 million tokens in all.
+var Recipe = Sizes{LookUps: 4000, Policy: 800, Simulator: 600}
 
 // Make trains policy and simulator from nothing and writes them as Hugging Face folders dir/policy and dir/simulator. say reports
 // each step.

@@ -35,7 +35,7 @@ type Writer struct {
 // NewWriter draws from seed.
 func NewWriter(seed uint64) *Writer {
 	rng := rand.New(rand.NewPCG(seed, 0x726563697065))
-	return &Writer{rng, namer{rng}}
+	return &Writer{rng: rng, names: namer{rng}}
 }
 
 func (w *Writer) chance(p float64) bool { return w.rng.Float64() < p }
@@ -43,9 +43,9 @@ func (w *Writer) chance(p float64) bool { return w.rng.Float64() < p }
 // fact invents a fact about x; x "" invents x too.
 func (w *Writer) fact(r int, x string) Fact {
 	if x == "" {
-		x = w.names.entity(Relations[r].Of, false)
+		x = w.names.entity(Relations[r].Of)
 	}
-	return Fact{R: r, X: x, Y: w.names.entity(Relations[r].To, false), Form: w.rng.IntN(2)}
+	return Fact{R: r, X: x, Y: w.names.entity(Relations[r].To)}
 }
 
 // Repeat is a list of names and words, said twice: the second time is predictable from the first. It is what makes copying form.
@@ -53,9 +53,9 @@ func (w *Writer) Repeat() Example {
 	var words []string
 	for range 6 + w.rng.IntN(24) {
 		if w.chance(0.7) {
-			words = append(words, w.names.name(false))
+			words = append(words, w.names.name())
 		} else {
-			words = append(words, []string{"was", "in", "by", "the", "of", "maker", "home", "place", "bell", "lamp"}[w.rng.IntN(10)])
+			words = append(words, []string{"was", "in", "by", "the", "of", "maker", "born", "taught", "bell", "lamp"}[w.rng.IntN(10)])
 		}
 	}
 	text := " " + strings.Join(words, " ")
@@ -198,7 +198,7 @@ func (w *Writer) Trajectory(b Behaviour) Example {
 	answer := func(name string) { say("<answer> %s </answer>", name) }
 	if b == AnswerAtOnce {
 		say("<think> I know. </think>\n")
-		answer(w.names.name(false))
+		answer(w.names.name())
 		return e
 	}
 	for hop, f := range q.Chain {
@@ -225,7 +225,7 @@ func (w *Writer) Trajectory(b Behaviour) Example {
 			}
 		}
 		if !w.found(e, f) {
-			answer(w.names.name(false))
+			answer(w.names.name())
 			return e
 		}
 		if b == CopyWrong && w.chance(0.6) || b == GiveUp {
@@ -280,7 +280,7 @@ func (w *Writer) anyName(lines []string, not string) string {
 		}
 	}
 	if len(names) == 0 {
-		return w.names.name(false)
+		return w.names.name()
 	}
 	return names[w.rng.IntN(len(names))]
 }

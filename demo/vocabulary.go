@@ -2,156 +2,82 @@ package demo
 
 import (
 	"encoding/json"
-	"fmt"
-	"regexp"
-	"sort"
+	"errors"
+	"iter"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
 // tags are single tokens of the demo's vocabulary; <eos> is id 0.
 var tags = []string{"<eos>", "<think>", "</think>", "<search>", "</search>", "<information>", "</information>", "<answer>", "</answer>"}
 
-// Vocabulary makes the demo's tokenizer.json: byte-level BPE (Sennrich et al., arXiv 1508.07909), learned from the world's own words,
-// in which every syllable of a name is one token.
+// vocabularySize is room for tags, bytes, syllables and the words of the world.
+const vocabularySize = 704
+
+// Vocabulary makes the demo's tokenizer.json, learned from the world's own words, in which every syllable of a name is one token.
+// Tags are text to the policy, so they are no special tokens, which decoding would leave out.
 func Vocabulary() ([]byte, error) {
-	count := map[string]int{}
-	for _, s := range firsts { // names come with a space before them, or begin a line
-		count[" "+s] += 5000
-		count[s] += 4000
+	b, err := tokenizer.Train(corpusText(), vocabularySize, tags)
+	if err != nil {
+		return nil, err
 	}
-	for _, s := range seconds {
-		count[s] += 6000
+	var file struct {
+		Added []map[string]any `json:"added_tokens"`
 	}
-	for _, text := range corpusText() {
-		for _, piece := range pieces.FindAllString(text, -1) {
-			if !isName(strings.TrimSpace(piece)) {
-				count[piece]++
-			}
-		}
+	var rest map[string]any
+	if err := errors.Join(json.Unmarshal(b, &file), json.Unmarshal(b, &rest)); err != nil {
+		return nil, err
 	}
-	merges := learn(count, 1500)
-	vocab := map[string]int{}
-	add := func(token string) {
-		if _, ok := vocab[token]; !ok {
-			vocab[token] = len(vocab)
-		}
+	for i := range file.Added {
+		file.Added[i]["special"] = i == 0
 	}
-	var added []map[string]any
-	for i, t := range tags {
-		add(t)
-		added = append(added, map[string]any{"id": i, "content": t, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": i == 0})
-	}
-	for b := range 256 {
-		add(alphabet[b])
-	}
-	var pairs []string
-	for _, m := range merges {
-		pairs = append(pairs, m[0]+" "+m[1])
-		add(m[0] + m[1])
-	}
-	return json.Marshal(map[string]any{
-		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil,
-		"pre_tokenizer":  map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-		"post_processor": nil,
-		"decoder":        map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": "", "end_of_word_suffix": "",
-			"fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": pairs}})
+	rest["added_tokens"] = file.Added
+	return json.Marshal(rest)
 }
 
-// pieces splits text as GPT-2's pattern does, but for the look-ahead at trailing spaces, which the world's texts do not have.
-var pieces = regexp.MustCompile(`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+`)
-
-// alphabet is GPT-2's printable stand-in for each byte.
-var alphabet = func() (a [256]string) {
-	next := 256
-	for b := range 256 {
-		if b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae {
-			a[b] = string(rune(b))
-		} else {
-			a[b] = string(rune(next))
-			next++
+// corpusText is the text whose words the vocabulary should know: syllables above all, then sentences without their names.
+func corpusText() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		const often = 5000
+		for _, s := range firsts { // names come with a space before them, or begin a line
+			if !yield(strings.Repeat(" "+s, often)) || !yield(strings.Repeat("\n"+s, often)) {
+				return
+			}
 		}
-	}
-	return a
-}()
-
-// corpusText is the text whose words the vocabulary should know.
-func corpusText() []string {
-	var out []string
-	w := NewWriter(1)
-	for range 300 {
-		for b := range shares {
-			for _, p := range w.Trajectory(Behaviour(b)) {
-				out = append(out, tagPattern.ReplaceAllString(p.Text, "\n"))
+		for _, s := range seconds {
+			if !yield(strings.Repeat("\n"+s, often)) {
+				return
+			}
+		}
+		w := NewWriter(1)
+		strip := strings.NewReplacer("<think>", "\n", "</think>", "\n", "<search>", "\n", "</search>", "\n", "<information>", "\n",
+			"</information>", "\n", "<answer>", "\n", "</answer>", "\n")
+		for range 300 {
+			for b := range shares {
+				for _, p := range w.Trajectory(Behaviour(b)) {
+					if !yield(withoutNames(strip.Replace(p.Text))) {
+						return
+					}
+				}
+			}
+			for _, q := range []search.Quality{search.Useful, search.Noisy} {
+				if !yield(search.Render(search.SFT, q, search.Query{}, docsPerResult)) {
+					return
+				}
 			}
 		}
 	}
-	for _, form := range []search.Form{search.SFT} {
-		for _, q := range []search.Quality{search.Useful, search.Noisy} {
-			for range 100 {
-				out = append(out, search.Render(form, q, search.Query{}, docsPerResult))
-			}
-		}
-	}
-	return out
 }
 
-var tagPattern = regexp.MustCompile(`</?(think|search|information|answer)>`)
-
-// learn finds up to n merges: again and again the most frequent pair of neighbours, ties in byte order, until all words are whole.
-func learn(count map[string]int, n int) (merges [][2]string) {
-	type word struct {
-		parts []string
-		n     int
-	}
-	var words []word
-	var texts []string
-	for t := range count {
-		texts = append(texts, t)
-	}
-	sort.Strings(texts)
-	for _, t := range texts {
-		w := word{n: count[t]}
-		for _, b := range []byte(t) {
-			w.parts = append(w.parts, alphabet[b])
-		}
-		words = append(words, w)
-	}
-	for len(merges) < n {
-		pairs := map[[2]string]int{}
-		for _, w := range words {
-			for i := 1; i < len(w.parts); i++ {
-				pairs[[2]string{w.parts[i-1], w.parts[i]}] += w.n
-			}
-		}
-		var best [2]string
-		for p, c := range pairs {
-			if c > pairs[best] || c == pairs[best] && fmt.Sprint(p) < fmt.Sprint(best) {
-				best = p
-			}
-		}
-		if len(pairs) == 0 {
-			break
-		}
-		merges = append(merges, best)
-		for k := range words {
-			words[k].parts = merge(words[k].parts, best)
+// withoutNames leaves out the words of text that are names.
+func withoutNames(text string) string {
+	var b strings.Builder
+	for word := range strings.SplitAfterSeq(text, " ") {
+		if !isName(strings.Trim(word, " .\n?")) {
+			b.WriteString(word)
 		}
 	}
-	return merges
-}
-
-func merge(parts []string, pair [2]string) []string {
-	out := parts[:0:0]
-	for i := 0; i < len(parts); i++ {
-		if i+1 < len(parts) && parts[i] == pair[0] && parts[i+1] == pair[1] {
-			out = append(out, pair[0]+pair[1])
-			i++
-			continue
-		}
-		out = append(out, parts[i])
-	}
-	return out
+	return b.String()
 }

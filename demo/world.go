@@ -33,61 +33,51 @@ const (
 type Relation struct {
 	Word     string // as a query names it: "Velmora birthplace"
 	Of, To   Kind
-	Question string   // one-hop question about {x}
-	Outer    string   // the same about a description {d} of a person, for two-hop questions; "" where {x} is no person
-	Desc     string   // describes the answer, "the maker of {x}"; "" where the answer is no person
-	Says     []string // how documents state it
+	Question string // one-hop question about {x}
+	Outer    string // the same about a description {d} of a person, for two-hop questions; "" where {x} is no person
+	Desc     string // describes the answer, "the maker of {x}"; "" where the answer is no person
+	Says     string // how documents state it
 }
 
 // Relations of the world.
 var Relations = []Relation{
-	{Word: "birthplace", Of: Person, To: Place, Question: "Where was {x} born?", Outer: "Where was {d} born?",
-		Says: []string{"{x} was born in {y}.", "{x} comes from {y}."}},
+	{Word: "birthplace", Of: Person, To: Place, Question: "Where was {x} born?", Outer: "Where was {d} born?", Says: "{x} was born in {y}."},
 	{Word: "teacher", Of: Person, To: Person, Question: "Who taught {x}?", Outer: "Who taught {d}?", Desc: "the teacher of {x}",
-		Says: []string{"{x} was taught by {y}.", "{x} studied under {y}."}},
-	{Word: "home", Of: Person, To: Place, Question: "Where does {x} live?", Outer: "Where does {d} live?",
-		Says: []string{"{x} lives in {y}.", "{x} has a house in {y}."}},
-	{Word: "maker", Of: Thing, To: Person, Question: "Who made {x}?", Desc: "the maker of {x}",
-		Says: []string{"{x} was made by {y}.", "{x} is a work of {y}."}},
-	{Word: "place", Of: Thing, To: Place, Question: "Where is {x} kept?",
-		Says: []string{"{x} is kept in {y}.", "{x} can be seen in {y}."}},
-	{Word: "founder", Of: Place, To: Person, Question: "Who founded {x}?", Desc: "the founder of {x}",
-		Says: []string{"{x} was founded by {y}.", "{x} was built by {y}."}},
+		Says: "{x} was taught by {y}."},
+	{Word: "maker", Of: Thing, To: Person, Question: "Who made {x}?", Desc: "the maker of {x}", Says: "{x} was made by {y}."},
+	{Word: "owner", Of: Thing, To: Person, Question: "Who owns {x}?", Desc: "the owner of {x}", Says: "{x} belongs to {y}."},
 }
 
 // Fact says that Relations[R] of X is Y.
 type Fact struct {
 	R    int
 	X, Y string
-	Form int // which of the relation's sentences states it
 }
 
 // Sentence is how a document states the fact.
 func (f Fact) Sentence() string {
-	r := Relations[f.R]
-	return strings.NewReplacer("{x}", f.X, "{y}", f.Y).Replace(r.Says[f.Form%len(r.Says)])
+	return strings.NewReplacer("{x}", f.X, "{y}", f.Y).Replace(Relations[f.R].Says)
 }
 
 // Query asks an engine for the fact.
 func (f Fact) Query() string { return f.X + " " + Relations[f.R].Word }
 
-// namer draws names. Held-out names, an eighth of all, are drawn only when asked for.
+// namer draws names. An eighth of the pairs of syllables, the reserved ones, is never drawn: the embedded models have not seen them.
 type namer struct{ rng *rand.Rand }
 
-// heldOut says which names training never sees: a fixed eighth of the pairs of syllables.
-func heldOut(first, second int) bool { return (first*31+second*17+first*second)%8 == 3 }
+func reserved(first, second int) bool { return (first*31+second*17+first*second)%8 == 3 }
 
-func (n namer) name(held bool) string {
+func (n namer) name() string {
 	for {
 		a, b := n.rng.IntN(len(firsts)), n.rng.IntN(len(seconds))
-		if heldOut(a, b) == held {
+		if !reserved(a, b) {
 			return firsts[a] + seconds[b]
 		}
 	}
 }
 
-func (n namer) entity(k Kind, held bool) string {
-	s := n.name(held)
+func (n namer) entity(k Kind) string {
+	s := n.name()
 	if k == Thing {
 		return "the " + s + " " + nouns[n.rng.IntN(len(nouns))]
 	}
@@ -100,14 +90,14 @@ type World struct {
 	of    map[string][]int // facts about an entity
 }
 
-// NewWorld invents people, places and things, n of each, from seed; held worlds use names that training never sees.
-func NewWorld(n int, held bool, seed uint64) *World {
+// NewWorld invents people, places and things, n of each, from seed.
+func NewWorld(n int, seed uint64) *World {
 	names := namer{rand.New(rand.NewPCG(seed, 0x776f726c64))}
 	used := map[string]bool{}
 	entities := map[Kind][]string{}
 	for _, k := range []Kind{Person, Place, Thing} {
 		for len(entities[k]) < n {
-			e := names.entity(k, held)
+			e := names.entity(k)
 			if key := strings.Fields(strings.TrimPrefix(e, "the "))[0]; !used[key] {
 				used[key] = true
 				entities[k] = append(entities[k], e)
@@ -122,20 +112,10 @@ func NewWorld(n int, held bool, seed uint64) *World {
 				y = entities[r.To][names.rng.IntN(n)]
 			}
 			w.of[x] = append(w.of[x], len(w.Facts))
-			w.Facts = append(w.Facts, Fact{R: ri, X: x, Y: y, Form: names.rng.IntN(2)})
+			w.Facts = append(w.Facts, Fact{R: ri, X: x, Y: y})
 		}
 	}
 	return w
-}
-
-// about finds the fact of relation word about x.
-func (w *World) about(x, word string) (Fact, bool) {
-	for _, i := range w.of[x] {
-		if Relations[w.Facts[i].R].Word == word {
-			return w.Facts[i], true
-		}
-	}
-	return Fact{}, false
 }
 
 // Question is a one- or two-hop question with the facts that answer it, in the order in which they are needed.

@@ -83,7 +83,7 @@ func (v *demoView) say(format string, args ...any) {
 func (v *demoView) phase(name string) {
 	if name == "training" {
 		v.began = time.Now()
-		v.say("\nTraining with GRPO, 16 questions x 8 rollouts a step, on questions about other names:")
+		v.say("\nTraining with GRPO, 16 questions x 8 rollouts a step, on questions about another world:")
 		return
 	}
 	v.w.log.status("%s ...", name)
@@ -125,7 +125,7 @@ func (v *demoView) episode(when string, e *episode.Episode) {
 }
 
 func (v *demoView) result(r *demo.Result) {
-	v.say("\nF1 on 100 held-out questions about names that training never saw:")
+	v.say("\nF1 on 100 questions about a held-out world, sampled at temperature 1:")
 	v.say("                                     before   after")
 	v.say("  simulated engine, 25%% noise          %.2f    %s", r.Before, v.w.log.paint(1, fmt.Sprintf("%.2f", r.After)))
 	v.say("  a real index (BM25) of that world    %.2f    %s", r.IndexBefore, v.w.log.paint(1, fmt.Sprintf("%.2f", r.Index)))
