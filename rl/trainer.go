@@ -32,7 +32,6 @@ type Trainer struct {
 	OnStep func(step int, m track.Metrics, groups [][]*episode.Episode)
 
 	state   State
-	updates int // optimiser steps of the step, for the learning rate
 	closers []func()
 }
 

@@ -165,7 +165,7 @@ func parseBytes(s string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	digits := strings.TrimRight(s, "BKMGTiBkmgt ")
+	digits := strings.TrimRight(s, "BKMGTikmgt ")
 	unit := strings.ToUpper(strings.TrimSpace(s[len(digits):]))
 	x, err := strconv.ParseFloat(digits, 64)
 	scale := 1.0

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"unsafe"
 )
 
 // buffer is memory of the device.
@@ -38,11 +37,4 @@ func (b *buffer) Free() {
 		}
 	}
 	b.mem, b.free = nil, nil
-}
-
-// heapMemory serves where there is no mmap.
-func heapMemory(n int) []byte {
-	b := make([]byte, n+align)
-	skip := int(-uintptr(unsafe.Pointer(&b[0])) & (align - 1))
-	return b[skip:][:n:n]
 }

@@ -3,7 +3,6 @@ package cpu
 import (
 	"unsafe"
 
-	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
@@ -65,21 +64,4 @@ func (t *tile) end(i int, c [panelCols]float32) {
 		}
 	}
 	*y = c
-}
-
-// finish stores the chains c of one row to y as e says: for kernels that have no epilogue of their own. bias starts at y's column.
-func finish(y, c []float32, e kernels.Epilogue, bias []float32) {
-	for j := range y {
-		v := c[j]
-		if e.Scale != 0 {
-			v = float32(v * e.Scale)
-		}
-		if !e.Bias.IsZero() {
-			v += bias[j]
-		}
-		if e.Add {
-			v += y[j]
-		}
-		y[j] = v
-	}
 }

@@ -93,7 +93,8 @@ func matmul(sh shape, wt kernels.DType, e epilogue, b bound, num numbers) func(s
 	return func(s *side) {
 		x := s.in("x", sh.t, sh.k, num("x", sh.t*sh.k, 1))
 		w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
-		y, ep := kernels.Tensor{}, kernels.Epilogue{Add: e.add, Scale: e.scale}
+		var y kernels.Tensor
+		ep := kernels.Epilogue{Add: e.add, Scale: e.scale}
 		if e.bias {
 			ep.Bias = s.vec("bias", 1, sh.n, normal("bias", sh.n, 1))
 		}
@@ -110,7 +111,7 @@ func matmulDX(sh shape, wt kernels.DType, add bool, scale float32, b bound, num 
 	return func(s *side) {
 		dy := s.in("dy", sh.t, sh.n, num("dy", sh.t*sh.n, 1))
 		w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
-		dx := kernels.Tensor{}
+		var dx kernels.Tensor
 		if add {
 			dx = s.inout("dx", sh.t, sh.k, normal("dx", sh.t*sh.k, 1), b)
 		} else {

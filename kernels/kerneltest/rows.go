@@ -55,7 +55,7 @@ func normBackward(s *side, t, c int, add, withDW bool, tol Tolerances) {
 	for i := range rstd {
 		rstd[i] = 0.5 + rstd[i]
 	}
-	dx, dw := kernels.Tensor{}, kernels.Tensor{}
+	var dx, dw kernels.Tensor
 	if add {
 		dx = s.inout("dx", t, c, normal("dx", t*c, 1), rel(tol.F32))
 	} else {

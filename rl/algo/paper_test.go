@@ -154,15 +154,15 @@ func TestGPG(t *testing.T) {
 // Pass@k, arXiv 2503.19595: the best row alone, by its lead.
 func TestPassK(t *testing.T) {
 	require.Equal(t, []float64{0, 0.5, 0, 0, 0, 0}, algo.PassK([]float64{0.5, 1, 0, 0.25, 0.25, 9}, []int{0, 0, 0, 1, 1, 2}, algo.ScaleNone, 1e-6))
-	require.InDeltaSlice(t, []float64{0, 0.5 / 0.5, 0}, algo.PassK([]float64{0.5, 1, 0}, []int{0, 0, 0}, algo.ScaleGroup, 0), 1e-15)
+	require.InDeltaSlice(t, []float64{0, 1, 0}, algo.PassK([]float64{0.5, 1, 0}, []int{0, 0, 0}, algo.ScaleGroup, 0), 1e-15)
 }
 
 // GAE, arXiv 1506.02438, eq. 16, and its two special cases (17), (18): lambda 0 is the TD error, lambda 1 the return minus the value.
 func TestGAEEquations16to18(t *testing.T) {
 	r, v, mask := []float64{0.5, 100, 0.25, 1}, []float64{0.1, 200, 0.2, 0.3}, []bool{true, false, true, true}
-	a, ret := algo.GAE(r, v, mask, 0.9, 0)
+	a, _ := algo.GAE(r, v, mask, 0.9, 0)
 	require.InDeltaSlice(t, []float64{0.5 + 0.9*0.2 - 0.1, 0, 0.25 + 0.9*0.3 - 0.2, 1 - 0.3}, a, 1e-15)
-	a, ret = algo.GAE(r, v, mask, 0.9, 1)
+	a, ret := algo.GAE(r, v, mask, 0.9, 1)
 	g := algo.Returns(r, mask, 0.9)
 	require.InDeltaSlice(t, []float64{0.5 + 0.9*(0.25+0.9), 0, 0.25 + 0.9, 1}, g, 1e-15)
 	require.InDeltaSlice(t, []float64{g[0] - 0.1, 0, g[2] - 0.2, g[3] - 0.3}, a, 1e-12)

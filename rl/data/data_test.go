@@ -162,9 +162,9 @@ func TestParquet(t *testing.T) {
 	}
 	rows[0].ID = &id
 	rows[299].Golden = nil
-	qs, err := data.Load(parquetFile(t, rows...))
+	_, err := data.Load(parquetFile(t, rows...))
 	require.ErrorContains(t, err, "row 300: no golden answer")
-	qs, err = data.Load(parquetFile(t, rows[:299]...))
+	qs, err := data.Load(parquetFile(t, rows[:299]...))
 	require.NoError(t, err)
 	require.Len(t, qs, 299)
 	require.Equal(t, `"r<1>"`, string(qs[0].Columns["id"]))
