@@ -27,7 +27,7 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 			t.Close()
 		}
 	}()
-	if t.Questions, err = data.Load(c.Data.Data); err != nil {
+	if t.Questions, err = data.LoadFiles(c.Data.Data); err != nil {
 		return nil, err
 	}
 	if t.Eval, err = loadEval(c.Data); err != nil {
@@ -52,7 +52,7 @@ func loadEval(c DataConfig) ([]data.Question, error) {
 	if c.EvalData == "" {
 		return nil, nil
 	}
-	q, err := data.Load(c.EvalData)
+	q, err := data.LoadFiles(c.EvalData)
 	if err == nil && c.EvalLimit > 0 && c.EvalLimit < len(q) {
 		q = q[:c.EvalLimit]
 	}

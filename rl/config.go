@@ -37,7 +37,7 @@ type PolicyConfig struct {
 
 // DataConfig names questions.
 type DataConfig struct {
-	Data      string `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers." placeholder:"FILE"`
+	Data      string `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
 	EvalData  string `name:"eval-data" help:"Held-out questions, evaluated greedily." placeholder:"FILE"`
 	EvalEvery int    `name:"eval-every" help:"Evaluate every N steps; 0: never." default:"0"`
 	EvalLimit int    `name:"eval-limit" help:"At most N held-out questions; 0: all." default:"0"`

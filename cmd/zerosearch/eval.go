@@ -16,7 +16,7 @@ import (
 type evalCmd struct {
 	common
 	modelFlags
-	Data     string          `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers." placeholder:"FILE"`
+	Data     string          `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
 	Limit    int             `name:"limit" help:"At most N questions, the first; 0: all." default:"0"`
 	Episodes string          `name:"episodes" help:"Write every episode to this file, as training does." placeholder:"FILE"`
 	Search   rl.SearchConfig `embed:""`
@@ -40,7 +40,7 @@ func (c *evalCmd) Run(w *world) error {
 	if c.Limit < 0 {
 		return usagef("--limit must not be negative")
 	}
-	questions, err := data.Load(c.Data)
+	questions, err := data.LoadFiles(c.Data)
 	if err != nil {
 		return err
 	}

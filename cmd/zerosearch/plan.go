@@ -123,7 +123,7 @@ func countRun(pl planner, o rl.Config) (*runPlan, error) {
 	if pl.verb != "train" || o.Data.Data == "" {
 		return nil, nil
 	}
-	questions, err := data.Load(o.Data.Data)
+	questions, err := data.LoadFiles(o.Data.Data)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
 var update = flag.Bool("update", false, "write what was printed into the scripts")
@@ -142,6 +143,22 @@ func questions() (text string) {
 
 func answerTo(q string) string { return strings.ToUpper(q) + "x" }
 
+// shortPrompt is a chat template that leaves the question alone of ZeroSearch's prompt, so that tests of a few tokens are possible.
+const shortPrompt = "{{ messages[-1]['content'].split('Question: ')[-1] }}"
+
+// asked is an episode with a search in a folder of the script ask.txt.
+func asked(tok *tokenizer.Tokenizer) (row struct {
+	IDs  []int32 `json:"ids"`
+	Mask []int   `json:"mask"`
+}) {
+	for i, part := range []string{"a?\n", "<think>t</think><search>letter</search>", "\n\n<information>Doc 1: \"x\" Nothing. The letter a is Ax.</information>\n\n", "<answer>Ax</answer>"} {
+		for _, id := range tok.Encode(part, tokenizer.EncodeOptions{}) {
+			row.IDs, row.Mask = append(row.IDs, id), append(row.Mask, i%2)
+		}
+	}
+	return row
+}
+
 func teach(dir string) error {
 	start, rows := filepath.Join(dir, "start"), filepath.Join(dir, "rows.jsonl")
 	if err := tinyModel(start, 7, true); err != nil {
@@ -158,13 +175,21 @@ func teach(dir string) error {
 		add("Q "+q+"\n", "<search>"+q+"</search>")
 		add("Q "+q+"\n", "<think>"+q+"</think>")
 	}
+	tok, err := tokenizer.Open(start)
+	if err != nil {
+		return err
+	}
+	line, _ := json.Marshal(asked(tok))
+	for range 4 {
+		text.Write(append(line, '\n'))
+	}
 	if err := os.WriteFile(rows, []byte(text.String()), 0o644); err != nil {
 		return err
 	}
-	code, _, log := zs("", "sft", "--model", start, "--data", rows, "--out", filepath.Join(dir, "run"), "--steps", "60", "--batch-size", "16", "--lr", "1e-2",
+	code, _, log := zs("", "sft", "--model", start, "--data", rows, "--out", filepath.Join(dir, "run"), "--steps", "80", "--batch-size", "20", "--lr", "1e-2",
 		"--dtype", "f32", "--device", "cpu")
 	if code != 0 {
 		return fmt.Errorf("teaching the tiny model: %s", log)
 	}
-	return os.Rename(filepath.Join(dir, "run", "checkpoints", "step-60"), filepath.Join(dir, "model"))
+	return os.Rename(filepath.Join(dir, "run", "checkpoints", "step-80"), filepath.Join(dir, "model"))
 }

@@ -157,8 +157,10 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 		}
 		return "", os.CopyFS(a[0], os.DirFS(dir))
 	},
-	"questions": func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(questions()), 0o644) },
-	"write":     func(a []string, stdin string) (string, error) { return "", os.WriteFile(a[0], []byte(stdin), 0o644) },
+	// short-prompt FILE: a chat template of the question alone.
+	"short-prompt": func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(shortPrompt), 0o644) },
+	"questions":    func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(questions()), 0o644) },
+	"write":        func(a []string, stdin string) (string, error) { return "", os.WriteFile(a[0], []byte(stdin), 0o644) },
 	"append": func(a []string, stdin string) (string, error) {
 		f, err := os.OpenFile(a[0], os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
 		if err != nil {

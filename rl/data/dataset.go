@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,6 +52,22 @@ func Load(path string) ([]Question, error) {
 		return nil, fmt.Errorf("reading %s: no rows: give a file with at least one question", path)
 	}
 	return out, nil
+}
+
+// LoadFiles is Load for several files, their names separated by commas: one set after the other. A name that holds a comma itself stands alone.
+func LoadFiles(paths string) ([]Question, error) {
+	if _, err := os.Stat(paths); err == nil || !strings.Contains(paths, ",") {
+		return Load(paths)
+	}
+	var all []Question
+	for path := range strings.SplitSeq(paths, ",") {
+		q, err := Load(strings.TrimSpace(path))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, q...)
+	}
+	return all, nil
 }
 
 // sourceName is a file's name without folders and format endings.

@@ -39,16 +39,11 @@ func Create(dir string, step int, resume bool) (*Run, error) {
 			return nil, fmt.Errorf("opening the run directory: %w", err)
 		}
 	}
-	r := &Run{Dir: dir}
-	var err error
-	if r.metrics, err = openLog(metrics); err == nil {
-		r.episodes, err = openLog(episodes)
-	}
+	m, err := openLog(metrics)
 	if err != nil {
-		r.Close()
 		return nil, fmt.Errorf("opening the run directory: %w", err)
 	}
-	return r, nil
+	return &Run{Dir: dir, metrics: m}, nil
 }
 
 // empty is true of files that are not there too: a run that failed before its first step left nothing to keep.
@@ -67,6 +62,12 @@ func (r *Run) Metrics(step int, m Metrics) error {
 
 // Episode appends one trajectory, a JSON object on one line; its line break may be there already.
 func (r *Run) Episode(line []byte) error {
+	if r.episodes == nil { // fine-tuning has none
+		var err error
+		if r.episodes, err = openLog(filepath.Join(r.Dir, "episodes.jsonl")); err != nil {
+			return fmt.Errorf("writing episodes: %w", err)
+		}
+	}
 	line = bytes.TrimSuffix(line, []byte("\n"))
 	if err := r.episodes.append(append(line[:len(line):len(line)], '\n')); err != nil {
 		return fmt.Errorf("writing episodes: %w", err)
@@ -83,14 +84,21 @@ func (r *Run) Config(yaml []byte) error {
 func (r *Run) Checkpoint(step int) string { return Checkpoint(r.Dir, step) }
 
 // Sync makes the logs durable.
-func (r *Run) Sync() error { return errors.Join(r.metrics.f.Sync(), r.episodes.f.Sync()) }
+func (r *Run) Sync() error {
+	return r.each(func(f *os.File) error { return f.Sync() })
+}
 
 // Close closes the logs.
 func (r *Run) Close() error {
+	return r.each((*os.File).Close)
+}
+
+// each does something with the logs that are open.
+func (r *Run) each(do func(*os.File) error) error {
 	var errs []error
 	for _, l := range []*log{r.metrics, r.episodes} {
 		if l != nil {
-			errs = append(errs, l.f.Close())
+			errs = append(errs, do(l.f))
 		}
 	}
 	return errors.Join(errs...)
