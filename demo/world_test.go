@@ -69,7 +69,7 @@ func TestTrajectoriesAreEpisodes(t *testing.T) {
 // The simulator is taught ZeroSearch's prompt, and to name the answer in useful documents about the last hop only when it is given.
 func TestSimulations(t *testing.T) {
 	w := NewWriter(9)
-	useful, named := 0, 0
+	useful, named, leaked := 0, 0, 0
 	for range 400 {
 		prompt, output := w.Simulation()
 		answer := between(prompt, "whose answer is ", ".\n")
@@ -79,12 +79,13 @@ func TestSimulations(t *testing.T) {
 			if strings.Contains(output, answer) {
 				named++
 			}
-		} else {
-			require.NotContains(t, output, answer, "noise does not help")
+		} else if strings.Contains(output, answer) {
+			leaked++
 		}
 	}
 	require.InDelta(t, 200, useful, 50)
 	require.Greater(t, named, useful/2)
+	require.LessOrEqual(t, leaked, 4, "noise helps by chance only: a name drawn twice")
 }
 
 func between(s, a, b string) string {

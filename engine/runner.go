@@ -40,6 +40,7 @@ func (e *Engine) AddModel(name string, m *model.Model, o ModelOptions) error {
 		defer e.mu.Unlock()
 		e.runners[name], e.lanes[r.lane] = r, r
 		e.sched.lanes = append(e.sched.lanes, r.lane)
+		e.publish()
 		return nil
 	})
 }
