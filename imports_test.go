@@ -34,7 +34,9 @@ var mayImport = map[string][]string{
 	"rl/episode":       {"internal/goldens", "rl/search", "rl/reward", "tokenizer"},
 	"demo":             {"rl", "engine", "model", "kernels", "tokenizer", "internal/goldens"},
 	"bench":            {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
-	"cmd":              {"demo", "bench", "rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/goldens"},
+	"serve":            {"rl", "engine", "model", "kernels", "tokenizer", "num", "internal/goldens"},
+	"examples":         {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "internal/goldens"},
+	"cmd":              {"demo", "bench", "serve", "rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/goldens"},
 }
 
 func rule(dir string) (string, []string) {
