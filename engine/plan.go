@@ -27,6 +27,7 @@ type PlanModel struct {
 	Shared bool          // the weights are those of another entry: only its uses count
 	Full   bool          // all weights are trained
 	LoRA   *PlanLoRA     // nil: no adapter
+	Saved  bool          // checkpoints of what is trained are written
 
 	Engine *PlanEngine // nil: not in the engine
 	Train  *PlanPass   // nil: no Trainer
@@ -174,6 +175,9 @@ func (x *PlanModel) weights(add func(string, string, int64)) error {
 	}
 	if x.Full {
 		train(c.Parameters(), "f32")
+		if x.Saved {
+			add("saving", "the largest matrix", 4*int64(c.Hidden)*int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim)))
+		}
 	}
 	if a := x.LoRA; a != nil {
 		n, packed, err := a.sizes(c, x.DType)
@@ -183,6 +187,9 @@ func (x *PlanModel) weights(add func(string, string, int64)) error {
 		add("adapter", fmt.Sprintf("rank %d", a.R), packed)
 		if a.Trained {
 			train(n, fmt.Sprintf("f32, rank %d", a.R))
+			if x.Saved {
+				add("saving", "the adapter", 4*n)
+			}
 		}
 	}
 	return nil

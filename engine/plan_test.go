@@ -147,6 +147,7 @@ func TestPlanProperties(t *testing.T) {
 		"tokens": func(m *PlanModel) { m.Train.Tokens *= 2 }, "sequences": func(m *PlanModel) { m.Train.Sequences = 64 },
 		"pages": func(m *PlanModel) { m.Engine.KVPages = 5000 }, "f32": func(m *PlanModel) { m.DType = kernels.F32 },
 		"kv": func(m *PlanModel) { m.Score.KVType = kernels.F32 }, "batch": func(m *PlanModel) { m.Engine.MaxBatchTokens = 1024 },
+		"saved": func(m *PlanModel) { m.Saved = true },
 	} {
 		m := base()
 		f(&m)

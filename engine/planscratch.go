@@ -13,14 +13,21 @@ const (
 	backKeys    = 256  // ... and keys
 )
 
-// programBytes is the heap of the program: the runtime, a tokenizer with its tables, staging of loads, what requests hold.
-const programBytes = 48 << 20
+// The heap of the program: the runtime, staging of loads, what requests hold; and a tokenizer's tables, for every token. Measured.
+const (
+	programBytes = 10 << 20
+	tokenBytes   = 128
+)
 
 func (p Plan) program() int64 {
 	if p.Program > 0 {
 		return p.Program
 	}
-	return programBytes
+	vocab := 0
+	for i := range p.Models {
+		vocab = max(vocab, p.Models[i].Config.Vocab)
+	}
+	return programBytes + tokenBytes*int64(vocab)
 }
 
 // scratch is the sum of the largest of each kind, and a quarter as it grows in steps.

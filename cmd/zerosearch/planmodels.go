@@ -39,8 +39,10 @@ func (pl planner) plan(o rl.Config) (engine.Plan, error) {
 	}
 	switch pl.verb {
 	case "sft":
+		policy.Saved = true
 		policy.Train = pl.pass(&o, policy.Config, kv)
 	case "train":
+		policy.Saved = true
 		policy.Engine, policy.Train = rolling(&o, policy.Config, kv), pl.pass(&o, policy.Config, kv)
 	default:
 		policy.Full, policy.Engine = false, &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, MaxContext: o.Rollout.MaxContext}}
