@@ -26,6 +26,9 @@ type Device interface {
 	NewWeight(n, k int, t DType) (Weight, error)
 	// PackHost packs rows [row0, row0+len/K) of w from row-major host bytes of type src (F32, BF16, F16), rounding as needed. It
 	// is how checkpoints are loaded: nothing but w is held on the device. CUDA: chunks through a pinned buffer.
+	//
+	// A Q8 weight also takes src Q8, what was quantised before: of each row K bytes, signed, and then an F16 scale for each group of 32
+	// of them, Q8RowBytes together; it is kept as it is.
 	PackHost(w Weight, row0 int, rows []byte, src DType)
 	// Pack packs all of w from an F32 tensor [N, K]: what follows an optimiser step.
 	Pack(w Weight, master Tensor)

@@ -1,6 +1,10 @@
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/num"
+)
 
 // DType is how the elements of a Tensor or a Weight are held.
 type DType uint8
@@ -30,6 +34,9 @@ func (t DType) String() string {
 
 // Size is the number of bytes of one element; 0 for Q8, whose elements have no address of their own.
 func (t DType) Size() int { return dtypes[t].size }
+
+// Q8RowBytes is the size of a row of k elements in Q8: the elements, and a scale for each group.
+func Q8RowBytes(k int) int { return k + 2*((k+num.Q8Group-1)/num.Q8Group) }
 
 // ParseDType reads a name as flags spell it.
 func ParseDType(s string) (DType, error) {

@@ -82,8 +82,10 @@ func own(op string, w kernels.Weight) *weight {
 func (d *Device) PackHost(kw kernels.Weight, row0 int, rows []byte, src kernels.DType) {
 	w := own("PackHost", kw)
 	size := src.Size() * w.k
-	switch src {
-	case kernels.F32, kernels.BF16, kernels.F16:
+	switch {
+	case src == kernels.F32 || src == kernels.BF16 || src == kernels.F16:
+	case src == kernels.Q8 && w.t == kernels.Q8:
+		size = kernels.Q8RowBytes(w.k)
 	default:
 		panic(fmt.Sprintf("cpu: PackHost: rows of type %v for %v", src, w))
 	}
@@ -107,7 +109,7 @@ func (d *Device) Pack(kw kernels.Weight, master kernels.Tensor) {
 	d.packPanels(w, 0, w.n, func(r int) rowSource { return rowSource{asBytes(m[r*master.Stride:][:w.k]), kernels.F32} })
 }
 
-// rowSource is a row of a matrix as bytes of type t.
+// rowSource is a row of a matrix as bytes of type t; of Q8 as PackHost takes it.
 type rowSource struct {
 	b []byte
 	t kernels.DType

@@ -13,11 +13,8 @@ import (
 //
 // A group is 32 consecutive k of one row: k in [32g, 32g+32), the last one padded with zeros.
 //
-// Weights. For each group of a row:
-//
-//	d = f16(max|w| / 127)            the division in F32, then rounded to F16
-//	q = clamp(RNE(w / d), -127, 127) with d widened to F32; 0 where d is 0
-//	w ~ q * d                        what Unpack and Embed return
+// Weights. Each group of a row is rounded by num.QuantizeQ8 to q of 8 bits and a scale d, an F16; w ~ q * d is what Unpack and Embed
+// return.
 //
 // Activations. For each group of a row of x, with a = max|x|:
 //
@@ -36,7 +33,7 @@ import (
 // A block holds a group of a panel: 32 scales (F16), then 8 times 32 columns x 4 k of bytes q + 128, so that the products of unsigned
 // by signed bytes that processors have apply; 128*sum(qx) is subtracted.
 const (
-	q8Group = 32
+	q8Group = num.Q8Group
 	q8Block = 2*panelCols + panelCols*q8Group
 	q8Tiny  = 0x1p-100
 )
@@ -53,15 +50,22 @@ func q8Scale(block []byte, col int) float32 {
 	return num.F32FromF16(binary.LittleEndian.Uint16(block[2*col:]))
 }
 
-// q8PackRows quantises rows [lo, hi) of w, all in panel p.
+// q8PackRows quantises rows [lo, hi) of w, all in panel p, or puts in place what is quantised already.
 func (g *gemmState) q8PackRows(w *weight, lo, hi int, row func(r int) rowSource) {
-	x := make([]float32, w.k)
+	var x []float32
 	for r := lo; r < hi; r++ {
 		src := row(r)
-		if src.t == kernels.F32 && src.aligned() {
+		switch {
+		case src.t == kernels.Q8:
+			q8PlaceRow(w, r, src.b)
+			continue
+		case src.t == kernels.F32 && src.aligned():
 			x = src.floats()
-		} else {
-			src.widen(x)
+		default:
+			if len(x) < w.k {
+				x = make([]float32, w.k)
+			}
+			src.widen(x[:w.k])
 		}
 		for i := g.packQ8(w, r, x); i < w.steps; i++ {
 			q8PackGroup(w.block(r/panelCols, i), r%panelCols, x[i*q8Group:min((i+1)*q8Group, w.k)])
@@ -71,29 +75,28 @@ func (g *gemmState) q8PackRows(w *weight, lo, hi int, row func(r int) rowSource)
 
 // q8PackGroup quantises a group of a row, x, into column col of its block.
 func q8PackGroup(b []byte, col int, x []float32) {
-	most := uint32(0)
-	for _, v := range x {
-		most = max(most, bits(v)&0x7fffffff) // NaN is the largest
-	}
-	h := num.F16FromF32(float(most) / 127)
-	d := num.F32FromF16(h)
-	binary.LittleEndian.PutUint16(b[2*col:], h)
-	for i := range q8Group {
-		q := 0
-		if i < len(x) {
-			q = q8Round(x[i], d)
-		}
-		b[q8At(col, i)] = byte(q + 128)
+	var q [q8Group]int8
+	binary.LittleEndian.PutUint16(b[2*col:], num.QuantizeQ8(q[:len(x)], x))
+	for i, v := range q {
+		b[q8At(col, i)] = byte(int(v) + 128)
 	}
 }
 
-// q8Round is clamp(RNE(w/d), -127, 127).
-func q8Round(w, d float32) int {
-	q := math.RoundToEven(float64(w / d))
-	if d == 0 || q != q {
-		return 0
+// q8PlaceRow makes row r of src: k bytes of q, then a scale for each group.
+func q8PlaceRow(w *weight, r int, src []byte) {
+	col, scales := r%panelCols, src[w.k:]
+	for g := range w.steps {
+		b, q := w.block(r/panelCols, g), src[g*q8Group:min((g+1)*q8Group, w.k)]
+		copy(b[2*col:][:2], scales[2*g:])
+		if len(q) < q8Group {
+			var padded [q8Group]byte
+			copy(padded[:], q)
+			q = padded[:]
+		}
+		for i := 0; i < q8Group; i += 4 { // four bytes of q + 128 at once
+			binary.LittleEndian.PutUint32(b[q8At(col, i):], binary.LittleEndian.Uint32(q[i:])^0x80808080)
+		}
 	}
-	return int(min(max(q, -127), 127))
 }
 
 // q8Row widens row r to y [k].

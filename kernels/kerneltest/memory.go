@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -93,6 +94,16 @@ func testWeights(t *testing.T, e *env) {
 						s.d.PackHost(w, r, raw(data[r*k:min(n, r+2)*k]), kernels.F32)
 					}
 				})
+				if wt == kernels.Q8 {
+					pack("from Q8", "what is quantised already is kept as it is", func(s *side, w kernels.Weight) {
+						s.d.PackHost(w, 0, quantized(data, k), kernels.Q8)
+					})
+					pack("from Q8 by rows", "PackHost writes its rows and no others", func(s *side, w kernels.Weight) {
+						for r := 0; r < n; r += 3 {
+							s.d.PackHost(w, r, quantized(data[r*k:min(n, r+2)*k], k), kernels.Q8)
+						}
+					})
+				}
 				pack("from a tensor", "Pack packs all rows, from a strided tensor too", func(s *side, w kernels.Weight) { s.d.Pack(w, s.in("master", n, k, data)) })
 				pack("zeroed", "a new weight is zero", func(s *side, w kernels.Weight) { s.d.Pack(w, s.in("master", n, k, make([]float32, n*k))) })
 			})
@@ -111,6 +122,26 @@ func testWeights(t *testing.T, e *env) {
 	for _, o := range fresh {
 		nearValues(t, "a new weight is zero", o.name, 35, bound{}, make([]float64, 40*35), wide(o.f32()))
 	}
+}
+
+// quantized is rows of k values as PackHost takes them from Q8, half of them beyond what rounding gives: any byte is allowed.
+func quantized(data []float32, k int) (rows []byte) {
+	var q [num.Q8Group]int8
+	for r := 0; r < len(data); r += k {
+		var scales []byte
+		for g := 0; g < k; g += num.Q8Group {
+			x := data[r+g : r+min(g+num.Q8Group, k)]
+			scales = binary.LittleEndian.AppendUint16(scales, num.QuantizeQ8(q[:], x))
+			for i := range x {
+				if r/k%2 == 1 {
+					q[i] = int8(17*i - r - g)
+				}
+				rows = append(rows, byte(q[i]))
+			}
+		}
+		rows = append(rows, scales...)
+	}
+	return rows
 }
 
 // testCache reads what KVWrite and KVCopy stored back through attention with one key, whose probability is 1.

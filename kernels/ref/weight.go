@@ -72,14 +72,29 @@ func (w *weight) set(n int, values []float32) {
 	copy(w.row(n), rounded(w.t, values))
 }
 
+// setQ8 makes row n of what is quantised: k signed bytes, then the scales.
+func (w *weight) setQ8(n int, row []byte) {
+	for k, b := range row[:w.k] {
+		w.q[n].q[k] = int32(int8(b))
+	}
+	for i := range w.q[n].scale {
+		w.q[n].scale[i] = num.F32FromF16(binary.LittleEndian.Uint16(row[w.k+2*i:]))
+	}
+	copy(w.row(n), w.q[n].widen())
+}
+
 func (d *device) PackHost(wt kernels.Weight, row0 int, rows []byte, src kernels.DType) {
 	c := d.begin("PackHost")
 	defer c.end()
 	w := c.weight(wt)
-	if src != kernels.F32 && src != kernels.BF16 && src != kernels.F16 {
-		c.fail("rows of type %v", src)
-	}
 	stride := w.k * src.Size()
+	switch {
+	case src == kernels.F32 || src == kernels.BF16 || src == kernels.F16:
+	case src == kernels.Q8 && w.t == kernels.Q8:
+		stride = kernels.Q8RowBytes(w.k)
+	default:
+		c.fail("rows of type %v into %v", src, w.t)
+	}
 	if stride == 0 {
 		return
 	}
@@ -87,7 +102,12 @@ func (d *device) PackHost(wt kernels.Weight, row0 int, rows []byte, src kernels.
 		c.fail("%d bytes of %v from row %d into %v[%d, %d]", len(rows), src, row0, w.t, w.n, w.k)
 	}
 	for i := range len(rows) / stride {
-		w.set(row0+i, widenBytes(rows[i*stride:][:stride], src))
+		row := rows[i*stride:][:stride]
+		if src == kernels.Q8 {
+			w.setQ8(row0+i, row)
+			continue
+		}
+		w.set(row0+i, widenBytes(row, src))
 	}
 }
 
