@@ -281,27 +281,3 @@ func FuzzRows(f *testing.F) {
 		}
 	})
 }
-
-func TestLoadFiles(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, question string) string {
-		p := filepath.Join(dir, name)
-		require.NoError(t, os.WriteFile(p, []byte(`{"question":"`+question+`","golden_answers":["x"]}`), 0o644))
-		return p
-	}
-	a, b, comma := write("a.jsonl", "a"), write("b.jsonl", "b"), write("a,b.jsonl", "c")
-	for list, want := range map[string][]string{a: {"a"}, a + "," + b: {"a", "b"}, b + ", " + a: {"b", "a"}, comma: {"c"}} {
-		qs, err := data.LoadFiles(list)
-		require.NoError(t, err)
-		var got []string
-		for _, q := range qs {
-			got = append(got, q.Question)
-		}
-		require.Equal(t, want, got)
-	}
-	qs, err := data.LoadFiles(a + "," + b)
-	require.NoError(t, err)
-	require.Equal(t, []string{"a", "b"}, []string{qs[0].DataSource, qs[1].DataSource})
-	_, err = data.LoadFiles(a + ",absent.jsonl")
-	require.ErrorIs(t, err, os.ErrNotExist)
-}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,8 +20,9 @@ type Question struct {
 	GoldenAnswers []string
 	// DataSource names the set the row came from; "" if the file does not say.
 	DataSource string
-	// Row counts from 1.
-	Row int
+	// File is the file it came from, Row the row there, from 1.
+	File string
+	Row  int
 	// Columns holds all columns of the row as they were, to be echoed.
 	Columns map[string]json.RawMessage
 }
@@ -43,6 +43,7 @@ func Load(path string) ([]Question, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: row %d: %w", path, row.N, err)
 		}
+		q.File = path
 		if q.DataSource == "" && path != "-" {
 			q.DataSource = sourceName(path)
 		}
@@ -52,22 +53,6 @@ func Load(path string) ([]Question, error) {
 		return nil, fmt.Errorf("reading %s: no rows: give a file with at least one question", path)
 	}
 	return out, nil
-}
-
-// LoadFiles is Load for several files, their names separated by commas: one set after the other. A name that holds a comma itself stands alone.
-func LoadFiles(paths string) ([]Question, error) {
-	if _, err := os.Stat(paths); err == nil || !strings.Contains(paths, ",") {
-		return Load(paths)
-	}
-	var all []Question
-	for path := range strings.SplitSeq(paths, ",") {
-		q, err := Load(strings.TrimSpace(path))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, q...)
-	}
-	return all, nil
 }
 
 // sourceName is a file's name without folders and format endings.

@@ -4,6 +4,7 @@ import "fmt"
 
 // Sampler says which questions a training step uses. It has no state: any step can be asked for at any time, so a resumed run
 // sees what the uninterrupted one would have seen. Every question comes once an epoch; a batch may cross from one epoch into the next.
+// In a mixture each file has epochs of its own.
 type Sampler struct {
 	// N is the number of questions, Batch the number a step.
 	N, Batch int
@@ -11,12 +12,17 @@ type Sampler struct {
 	Seed uint64
 	// InOrder keeps the file's order.
 	InOrder bool
+	// Parts are the files of a mixture; nil: the questions are one set.
+	Parts []Part
 }
 
 // Step gives the Batch questions (0..N-1) of a step, counted from 0.
 func (s Sampler) Step(step int) []int {
 	if s.N <= 0 || s.Batch <= 0 || step < 0 {
 		panic(fmt.Sprintf("data: step %d of a sampler of %d questions, %d a step", step, s.N, s.Batch))
+	}
+	if s.Parts != nil {
+		return s.mixed(step)
 	}
 	out := make([]int, 0, s.Batch)
 	first := step * s.Batch
@@ -26,6 +32,61 @@ func (s Sampler) Step(step int) []int {
 			order = order[from:]
 		}
 		out = append(out, order[:min(len(order), s.Batch-len(out))]...)
+	}
+	return out
+}
+
+// mixed is Step over a mixture: the files take turns in a fixed pattern, spread as evenly as their shares allow, so that a
+// batch holds them close to their weights.
+func (s Sampler) mixed(step int) []int {
+	pattern := turns(s.Parts)
+	rank := make([]int, len(pattern)) // how often the part had its turn in the pattern before
+	count := make([]int, len(s.Parts))
+	for i, p := range pattern {
+		rank[i] = count[p]
+		count[p]++
+	}
+	first := make([]int, len(s.Parts)) // of each part's questions
+	for p := 1; p < len(s.Parts); p++ {
+		first[p] = first[p-1] + s.Parts[p-1].N
+	}
+	orders := map[[2]int][]int{}
+	out := make([]int, s.Batch)
+	for i := range out {
+		slot := step*s.Batch + i
+		at := slot % len(pattern)
+		p := pattern[at]
+		drawn := slot/len(pattern)*count[p] + rank[at] // from this part, before this slot
+		epoch := drawn / s.Parts[p].N
+		order := orders[[2]int{p, epoch}]
+		if order == nil {
+			part := Sampler{N: s.Parts[p].N, Seed: mix(s.Seed + uint64(p) + 1), InOrder: s.InOrder}
+			order = part.Epoch(epoch)
+			orders[[2]int{p, epoch}] = order
+		}
+		out[i] = first[p] + order[drawn%s.Parts[p].N]
+	}
+	return out
+}
+
+// turns is the pattern: whoever is furthest behind its share goes next, the first of equals. It is as long as the sum of the shares and
+// holds each part exactly Share times.
+func turns(parts []Part) []int {
+	total := 0
+	for _, p := range parts {
+		total += p.Share
+	}
+	behind := make([]int, len(parts))
+	out := make([]int, total)
+	for i := range out {
+		best := 0
+		for p := range parts {
+			if behind[p] += parts[p].Share; behind[p] > behind[best] {
+				best = p
+			}
+		}
+		behind[best] -= total
+		out[i] = best
 	}
 	return out
 }
