@@ -6,24 +6,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
-	"sort"
+	"slices"
 	"strconv"
 )
 
 // Metrics are the numbers of one step, by verl's names where the quantity is the same.
 type Metrics map[string]float64
 
+// names are in alphabetical order.
+func (m Metrics) names() []string { return slices.Sorted(maps.Keys(m)) }
+
 // line is one JSON object, "step" first, the other names in alphabetical order; a value that is not finite is null.
 func (m Metrics) line(step int) []byte {
-	names := make([]string, 0, len(m))
-	for k := range m {
-		names = append(names, k)
-	}
-	sort.Strings(names)
 	b := append([]byte(`{"step":`), strconv.Itoa(step)...)
-	for _, k := range names {
+	for _, k := range m.names() {
 		key, _ := json.Marshal(k)
 		b = append(append(append(b, ','), key...), ':')
 		if v := m[k]; math.IsNaN(v) || math.IsInf(v, 0) {
@@ -35,20 +34,36 @@ func (m Metrics) line(step int) []byte {
 	return append(b, '}', '\n')
 }
 
-// log appends whole lines to a JSON-lines file.
-type log struct{ f *os.File }
+// log appends to a file: a piece whole or not at all.
+type log struct {
+	f    *os.File
+	size int64
+}
 
 func openLog(path string) (*log, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	return &log{f}, nil
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &log{f, st.Size()}, nil
 }
 
-func (l *log) append(line []byte) error {
-	_, err := l.f.Write(line)
-	return err
+// append writes one piece. Where that fails half-way, as on a full disk, the half is taken back.
+func (l *log) append(piece []byte) error {
+	n, err := l.f.Write(piece)
+	if err != nil {
+		if n > 0 {
+			l.f.Truncate(l.size) // the error of the writing is the one to report
+		}
+		return err
+	}
+	l.size += int64(n)
+	return nil
 }
 
 // cutAfter drops every line of a JSON-lines file whose "step" is beyond step, and a last line that was not finished: what resuming

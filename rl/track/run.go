@@ -1,4 +1,4 @@
-// Package track keeps a run directory: config.yaml, metrics.jsonl, episodes.jsonl and checkpoints/step-N.
+// Package track keeps a run directory: config.yaml, metrics.jsonl, episodes.jsonl, events.out.tfevents.* and checkpoints/step-N.
 package track
 
 import (
@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Run is a run directory that is being written.
@@ -17,6 +18,7 @@ type Run struct {
 	Dir      string
 	metrics  *log
 	episodes *log
+	events   *events
 }
 
 // Create makes or opens dir for a run that goes on after step (0: a new run). Logs are cut back to step. A directory that already
@@ -43,7 +45,12 @@ func Create(dir string, step int, resume bool) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the run directory: %w", err)
 	}
-	return &Run{Dir: dir, metrics: m}, nil
+	e, err := openEvents(dir, step, time.Now)
+	if err != nil {
+		m.f.Close()
+		return nil, fmt.Errorf("opening the run directory: %w", err)
+	}
+	return &Run{Dir: dir, metrics: m, events: e}, nil
 }
 
 // empty is true of files that are not there too: a run that failed before its first step left nothing to keep.
@@ -52,10 +59,29 @@ func empty(path string) bool {
 	return err != nil || st.Size() == 0
 }
 
-// Metrics appends the line of one step.
+// Metrics appends the line of one step, and its scalars for TensorBoard.
 func (r *Run) Metrics(step int, m Metrics) error {
 	if err := r.metrics.append(m.line(step)); err != nil {
 		return fmt.Errorf("writing metrics: %w", err)
+	}
+	if err := r.events.scalars(step, m); err != nil {
+		return fmt.Errorf("writing events: %w", err)
+	}
+	return nil
+}
+
+// Histogram appends the distribution of values, for TensorBoard.
+func (r *Run) Histogram(step int, name string, values []float64) error {
+	if err := r.events.histogram(step, name, values); err != nil {
+		return fmt.Errorf("writing events: %w", err)
+	}
+	return nil
+}
+
+// Text appends Markdown, for TensorBoard.
+func (r *Run) Text(step int, name, markdown string) error {
+	if err := r.events.text(step, name, markdown); err != nil {
+		return fmt.Errorf("writing events: %w", err)
 	}
 	return nil
 }
@@ -96,7 +122,7 @@ func (r *Run) Close() error {
 // each does something with the logs that are open.
 func (r *Run) each(do func(*os.File) error) error {
 	var errs []error
-	for _, l := range []*log{r.metrics, r.episodes} {
+	for _, l := range []*log{r.metrics, r.episodes, r.events.log} {
 		if l != nil {
 			errs = append(errs, do(l.f))
 		}
