@@ -27,6 +27,9 @@ type Config struct {
 	BOS, EOS []int32 // may be empty; EOS as generation_config.json has it where there is one
 	DType    string  // torch_dtype as the file spells it, "" if it does not say
 
+	// Q8 says that the checkpoint's matrices are quantised: the folder is one of Quantize's.
+	Q8 bool
+
 	// Raw is config.json as it was read, nil for a Config made in Go. Model.Save writes it back with the dtype changed.
 	Raw []byte
 }

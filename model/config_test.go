@@ -118,6 +118,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"model_type", map[string]any{"architectures": nil, "model_type": "gpt2"}, `"gpt2"`},
 		{"activation", map[string]any{"hidden_act": "gelu"}, `"gelu" (hidden_act)`},
 		{"quantised", map[string]any{"quantization_config": map[string]any{"bits": 4}}, "quantization_config"},
+		{"quantised in larger groups", map[string]any{"quantization_config": map[string]any{"quant_method": "zerosearch-q8", "bits": 8, "group_size": 64}}, "quantization_config"},
 		{"yarn", map[string]any{"rope_scaling": map[string]any{"type": "yarn", "factor": 4}}, `rope type "yarn"`},
 		{"linear", map[string]any{"rope_parameters": map[string]any{"rope_type": "linear", "factor": 4}}, `rope type "linear"`},
 		{"llama3 without factor", map[string]any{"rope_scaling": map[string]any{"type": "llama3"}}, "needs factor"},
@@ -197,13 +198,13 @@ func caseDir(t testing.TB, name string) string {
 	return goldens.Path(t, "models/"+name)
 }
 
-func TestSetDType(t *testing.T) {
+func TestSetKey(t *testing.T) {
 	for in, want := range map[string]string{
 		`{"a": {"dtype": "x"}, "torch_dtype" : "float32", "b":1}`: `{"a": {"dtype": "x"}, "torch_dtype" : "bfloat16", "b":1}`,
 		`{ "dtype":null,"torch_dtype":["odd"] }`:                  `{ "dtype":"bfloat16","torch_dtype":"bfloat16" }`,
 		`{"a":1}`:                                                 "{\n  \"torch_dtype\": \"bfloat16\",\"a\":1}",
 	} {
-		got, err := setDType([]byte(in), "bfloat16")
+		got, err := setKey([]byte(in), `"bfloat16"`, "torch_dtype", "dtype")
 		require.NoError(t, err)
 		require.Equal(t, want, string(got))
 	}
@@ -237,7 +238,7 @@ func FuzzConfig(f *testing.F) {
 			require.True(t, finite(float64(x)))
 		}
 		require.Positive(t, c.Parameters())
-		out, err := setDType(text, "bfloat16")
+		out, err := setKey(text, `"bfloat16"`, "torch_dtype", "dtype")
 		require.NoError(t, err)
 		again, err := ParseConfig(out)
 		require.NoError(t, err)

@@ -75,7 +75,7 @@ func ParseConfig(data []byte) (*Config, error) {
 	}
 	bias := a.attentionBias && is(f.AttentionBias)
 	c.QKVBias, c.OBias, c.MLPBias, c.QKNorm = a.qkvBias || bias, bias, a.mlpBias && is(f.MLPBias), a.qkNorm
-	c.Tied = is(f.Tied)
+	c.Tied, c.Q8 = is(f.Tied), set(f.Quant)
 	c.Eps = float32(or(f.Eps, 1e-6))
 	c.DType = or(f.DTypeV5, or(f.DType, ""))
 	if err := f.rope(c); err != nil {
@@ -117,8 +117,8 @@ func (f *configFile) refuse(a *arch, data []byte) error {
 	if act := or(f.Act, "silu"); act != "silu" && act != "swish" {
 		return fmt.Errorf("activation %q (hidden_act) is not supported: only silu is", act)
 	}
-	if set(f.Quant) || set(f.Compr) {
-		return errors.New("quantised weights (quantization_config) are not supported: use the f32, f16 or bf16 checkpoint it was made from")
+	if set(f.Compr) || set(f.Quant) && !isQ8(f.Quant) {
+		return errors.New("quantised weights (quantization_config) of this kind are not supported: use the f32, f16 or bf16 checkpoint it was made from")
 	}
 	if p := or(f.Partial, 1); p != 1 {
 		return fmt.Errorf("partial_rotary_factor %v is not supported: only whole heads are rotated", p)

@@ -11,8 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16. Tensors are
-// streamed into the device's layout; the checkpoint never lies in memory as a whole.
+// Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16, or what Quantize
+// made of them. Tensors are streamed into the device's layout; the checkpoint never lies in memory as a whole.
 func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 	c, err := ReadConfig(dir)
 	if err != nil {
@@ -35,14 +35,20 @@ func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 	for _, name := range set.Names() {
 		t, _ := set.Tensor(name)
 		if p := m.byName[name]; p != nil {
-			if err := m.load(p, t); err != nil {
+			if scales, ok := set.Tensor(name + scaleSuffix); ok && c.Q8 {
+				err = m.loadQ8(p, t, scales)
+				scales.Release()
+			} else {
+				err = m.load(p, t)
+			}
+			if err != nil {
 				m.Close()
 				return nil, fmt.Errorf("loading %s: %w", dir, err)
 			}
 		}
 		t.Release()
 	}
-	m.wide = nil
+	m.wide, m.stage = nil, nil
 	return m, nil
 }
 
@@ -50,7 +56,7 @@ func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 func checkTensors(c *Config, set *safetensors.Set) error {
 	var missing, wrong []string
 	known := map[string]bool{}
-	c.eachShape(func(name string, shape []int) {
+	check := func(name string, shape []int, types string, is func(t *safetensors.Tensor) bool) {
 		known[name] = true
 		t, ok := set.Tensor(name)
 		switch {
@@ -58,9 +64,18 @@ func checkTensors(c *Config, set *safetensors.Set) error {
 			missing = append(missing, name)
 		case !slices.Equal(t.Shape, shape):
 			wrong = append(wrong, shapeError(name, t.Shape, shape))
-		case dtypeOf(t) == 0:
-			wrong = append(wrong, fmt.Sprintf("tensor %s has type %s: only F32, BF16 and F16 checkpoints can be loaded", name, t.DType))
+		case !is(t):
+			wrong = append(wrong, fmt.Sprintf("tensor %s has type %s: only %s can be loaded", name, t.DType, types))
 		}
+	}
+	c.eachShape(func(name string, shape []int) {
+		if c.Q8 && len(shape) == 2 {
+			for _, s := range q8Specs(name, shape) {
+				check(s.Name, s.Shape, fmt.Sprintf("%s in a q8 folder", s.DType), func(t *safetensors.Tensor) bool { return t.DType == s.DType })
+			}
+			return
+		}
+		check(name, shape, "F32, BF16 and F16 checkpoints", func(t *safetensors.Tensor) bool { return dtypeOf(t) != 0 })
 	})
 	var extra []string
 	for _, name := range set.Names() {
@@ -116,22 +131,35 @@ func dtypeOf(t *safetensors.Tensor) kernels.DType {
 	return 0
 }
 
-// load streams t into p. Each chunk is copied first, so that a page that cannot be read is met here, where it becomes an error.
+// load streams t into p.
 func (b *bank) load(p *Param, t *safetensors.Tensor) error {
+	return eachChunk(t, &b.stage, func(row0 int, rows []byte, src kernels.DType) error {
+		b.store(p, row0, rows, src)
+		return nil
+	})
+}
+
+// eachChunk visits t in pieces of whole rows, a vector being one row. Each piece is copied to stage first, so that a page that cannot be
+// read is met here, where it becomes an error, and its values are checked.
+func eachChunk(t *safetensors.Tensor, stage *[]uint64, visit func(row0 int, rows []byte, src kernels.DType) error) error {
 	src := dtypeOf(t)
-	n, k := p.size()
+	k := t.Shape[len(t.Shape)-1]
+	n := t.Elements() / max(k, 1)
 	step := min(n, chunkRows(k))
 	row := k * src.Size()
-	stage := make([]uint64, (step*row+7)/8)
+	if need := (step*row + 7) / 8; len(*stage) < need {
+		*stage = make([]uint64, need)
+	}
 	return t.View(func(data []byte) error {
 		for r := 0; r < n; r += step {
-			rows := min(step, n-r)
-			chunk := bytesOf(stage)[:rows*row]
+			chunk := bytesOf(*stage)[:min(step, n-r)*row]
 			copy(chunk, data[r*row:])
-			if bad := notFinite(stage[:(len(chunk)+7)/8], chunk, src); bad >= 0 {
+			if bad := notFinite((*stage)[:(len(chunk)+7)/8], chunk, src); bad >= 0 {
 				return fmt.Errorf("tensor %s has a value that is NaN or infinite at row %d, column %d: the checkpoint is damaged", t.Name, r+bad/k, bad%k)
 			}
-			b.store(p, r, chunk, src)
+			if err := visit(r, chunk, src); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

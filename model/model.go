@@ -23,7 +23,7 @@ import (
 
 // Options say how a model's weights are held.
 type Options struct {
-	DType     kernels.DType // of matrices: F32, BF16 or Q8; norms and biases are F32 always
+	DType     kernels.DType // of matrices: F32, BF16 or Q8; norms and biases are F32 always. 0: Q8 for a checkpoint in Q8, else BF16
 	Trainable bool          // every parameter gets an F32 master and a gradient; not with Q8
 }
 
@@ -41,13 +41,26 @@ type Model struct {
 	rope              ropeTable
 }
 
+// fill chooses the type of matrices, if that was left open, and refuses what c's checkpoint cannot be.
+func (o *Options) fill(c *Config) error {
+	switch {
+	case o.DType == 0 && c.Q8:
+		o.DType = kernels.Q8
+	case o.DType == 0:
+		o.DType = kernels.BF16
+	case c.Q8 && o.DType != kernels.Q8:
+		return fmt.Errorf("its weights are q8 and cannot be held as %v: hold them as q8 (dtype q8), or take the checkpoint that they were made from", o.DType)
+	}
+	return nil
+}
+
 // newModel makes the parameters of c, all zero.
 func newModel(dev kernels.Device, c *Config, o Options) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if o.DType == 0 {
-		o.DType = kernels.BF16
+	if err := o.fill(c); err != nil {
+		return nil, err
 	}
 	m := &Model{Config: c, Device: dev, DType: o.DType, Trainable: o.Trainable, layers: make([]layer, c.Layers)}
 	var params []*Param

@@ -40,6 +40,7 @@ type bank struct {
 	grads     kernels.Tensor // [1, all], padding included
 	bufs      []kernels.Buffer
 	wide      []float32 // staging of store
+	stage     []uint64  // and of load
 }
 
 // newBank allocates params, which have their names and shapes; everything is zero.
@@ -161,12 +162,20 @@ func (b *bank) widen(rows []byte, src kernels.DType) []float32 {
 		b.wide = make([]float32, n)
 	}
 	out := b.wide[:len(rows)/2]
-	if src == kernels.F16 {
+	widen(out, rows, src)
+	return out
+}
+
+// widen converts host bytes to float32.
+func widen(out []float32, rows []byte, src kernels.DType) {
+	switch src {
+	case kernels.F32:
+		copy(out, cast[float32](rows))
+	case kernels.F16:
 		num.WidenF16(out, cast[uint16](rows))
-	} else {
+	default:
 		num.WidenBF16(out, cast[uint16](rows))
 	}
-	return out
 }
 
 // chunkElements is about how much is moved at a time; tests make it small.
@@ -182,7 +191,7 @@ func cast[E uint16 | uint64 | float32](b []byte) []E {
 }
 
 // bytesOf sees elements as bytes.
-func bytesOf[E uint16 | uint64 | float32](s []E) []byte {
+func bytesOf[E int8 | uint16 | uint64 | float32](s []E) []byte {
 	var e E
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(e)))
 }

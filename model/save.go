@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -30,6 +31,9 @@ var passengers = []string{"tokenizer.json", "tokenizer_config.json", "special_to
 // written. config.json is the one that was read, with its dtype set right.
 func (m *Model) Save(dir string, o SaveOptions) error {
 	target := safetensors.BF16
+	if m.Config.Q8 {
+		return fmt.Errorf("saving the model: its weights are q8: copy the folder %s, or save what they were made from", m.Dir)
+	}
 	switch o.DType {
 	case 0, kernels.BF16:
 	case kernels.F32:
@@ -54,7 +58,7 @@ func (m *Model) Save(dir string, o SaveOptions) error {
 	if err != nil {
 		return fmt.Errorf("saving the model: %w", err)
 	}
-	text, err := setDType(m.Config.JSON(), map[safetensors.DType]string{safetensors.F32: "float32", safetensors.BF16: "bfloat16"}[target])
+	text, err := setKey(m.Config.JSON(), map[safetensors.DType]string{safetensors.F32: `"float32"`, safetensors.BF16: `"bfloat16"`}[target], "torch_dtype", "dtype")
 	if err != nil {
 		return fmt.Errorf("saving the model's config.json: %w", err)
 	}
@@ -114,6 +118,9 @@ func (c *Config) JSON() []byte {
 		fields["rope_scaling"] = map[string]any{"rope_type": "llama3", "factor": s.Factor, "low_freq_factor": s.LowFreq,
 			"high_freq_factor": s.HighFreq, "original_max_position_embeddings": s.OriginalMaxPos}
 	}
+	if c.Q8 {
+		fields["quantization_config"] = q8Quantization
+	}
 	text, err := json.MarshalIndent(fields, "", "  ")
 	if err != nil {
 		panic(err) // every number was checked to be finite
@@ -132,8 +139,8 @@ func ids(list []int32) any {
 	return list
 }
 
-// setDType changes the value of torch_dtype and dtype at the top of a config.json, or adds one, and leaves the rest as it is.
-func setDType(text []byte, dtype string) ([]byte, error) {
+// setKey changes the value of keys at the top of a config.json to value, which is JSON, or adds the first, and leaves the rest as it is.
+func setKey(text []byte, value string, keys ...string) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, fmt.Errorf("not a JSON object")
@@ -150,14 +157,14 @@ func setDType(text []byte, dtype string) ([]byte, error) {
 		if err := d.Decode(&v); err != nil {
 			return nil, err
 		}
-		if key == "torch_dtype" || key == "dtype" {
+		if name, _ := key.(string); slices.Contains(keys, name) {
 			end := int(d.InputOffset())
-			out = append(append(out, text[done:end-len(v)]...), strconv.Quote(dtype)...)
+			out = append(append(out, text[done:end-len(v)]...), value...)
 			done, found = end, true
 		}
 	}
 	if !found {
-		out = append(append(out, text[:start]...), fmt.Sprintf("\n  \"torch_dtype\": %q,", dtype)...)
+		out = append(append(out, text[:start]...), fmt.Sprintf("\n  %q: %s,", keys[0], value)...)
 		done = start
 	}
 	return append(out, text[done:]...), nil

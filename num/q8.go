@@ -13,16 +13,21 @@ const Q8Group = 32
 //
 // q has the length of x.
 func QuantizeQ8(q []int8, x []float32) (scale uint16) {
-	most := uint32(0)
-	for _, v := range x {
-		most = max(most, math.Float32bits(v)&0x7fffffff) // NaN is the largest
-	}
-	scale = F16FromF32(math.Float32frombits(most) / 127)
+	scale = ScaleQ8(x)
 	d := F32FromF16(scale)
 	for i, v := range x {
 		q[i] = roundQ8(v, d)
 	}
 	return scale
+}
+
+// ScaleQ8 is the scale that QuantizeQ8 gives x.
+func ScaleQ8(x []float32) uint16 {
+	most := uint32(0)
+	for _, v := range x {
+		most = max(most, math.Float32bits(v)&0x7fffffff) // NaN is the largest
+	}
+	return F16FromF32(math.Float32frombits(most) / 127)
 }
 
 func roundQ8(x, d float32) int8 {
