@@ -157,7 +157,7 @@ func (u *Updater) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []i
 	st.GradNorm += ts.GradNorm
 	st.Forwarded += ts.Tokens
 	st.Trained += ts.TrainedTokens
-	if ts.Skipped {
+	if ts.Skipped != nil {
 		st.Skipped++
 	} else {
 		st.Steps++

@@ -74,7 +74,7 @@ const stateFile = "optimizer.safetensors"
 
 // SaveState writes optimizer.safetensors into dir: for every parameter P its F32 master "P", and AdamW's moments "m.P" and "v.P".
 // The number of steps taken is in the metadata.
-func (t *Trainer) SaveState(dir string) error {
+func (t *optimizer) SaveState(dir string) error {
 	var specs []safetensors.Spec
 	for _, e := range t.state() {
 		specs = append(specs, safetensors.Spec{Name: e.name, DType: safetensors.F32, Shape: e.shape})
@@ -102,7 +102,7 @@ func (t *Trainer) SaveState(dir string) error {
 
 // LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the bits that an
 // uninterrupted run would have given.
-func (t *Trainer) LoadState(dir string) (err error) {
+func (t *optimizer) LoadState(dir string) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("restoring the optimiser from %s: %w", dir, err)
@@ -144,7 +144,7 @@ type stateEntry struct {
 	t     kernels.Tensor
 }
 
-func (t *Trainer) state() []stateEntry {
+func (t *optimizer) state() []stateEntry {
 	var out []stateEntry
 	for i, p := range t.params {
 		out = append(out, stateEntry{p.Name, p.Shape, p.Master},

@@ -16,6 +16,10 @@ type Sequence struct {
 	// side by side. The common part is computed once in forward and backward, in whole KV pages. Prefix 0: nothing is shared.
 	Prefix uint64
 	Shared int
+	// Still says that the loss has no gradient here, such as a policy's where the advantage is 0: the sequence is forwarded for its
+	// numbers and never walked back. Such sequences are packed apart, after the others, whose gradient has the bits that it would have
+	// if they were walked back as well.
+	Still bool
 }
 
 // Trained is the number of ids that Mask selects.
@@ -40,6 +44,7 @@ type packed struct {
 	rows    []int32 // batch rows whose hidden state predicts a trained id
 	targets []int32 // the ids they predict
 	spans   []span
+	still   bool // nothing to walk back
 }
 
 func pagesOf(tokens int) int { return (tokens + kernels.PageSize - 1) / kernels.PageSize }
@@ -63,13 +68,22 @@ func (s Sequence) sharedLen() int {
 	return max(n, 0) / kernels.PageSize * kernels.PageSize
 }
 
-// pack splits seqs, in order, into micro-batches of at most maxTokens computed tokens each (one sequence may exceed it alone).
-func pack(seqs []Sequence, maxTokens int) []*packed {
+// packs makes the micro-batches of a step: what learns, then what is still.
+func packs(seqs []Sequence, maxTokens int) []*packed {
+	return append(pack(seqs, false, maxTokens), pack(seqs, true, maxTokens)...)
+}
+
+// pack splits those of seqs that are still or not, in order, into micro-batches of at most maxTokens computed tokens each (one sequence
+// may exceed it alone).
+func pack(seqs []Sequence, still bool, maxTokens int) []*packed {
 	var out []*packed
 	var p *packed
 	var prefix uint64
 	var prefixSeg kernels.Segment
 	for i, s := range seqs {
+		if s.Still != still {
+			continue
+		}
 		shared := s.sharedLen()
 		reuse := p != nil && shared > 0 && s.Prefix == prefix && prefixSeg.Len == shared
 		cost := len(s.IDs)
@@ -77,7 +91,7 @@ func pack(seqs []Sequence, maxTokens int) []*packed {
 			cost -= shared
 		}
 		if p == nil || len(p.batch.IDs)+cost > maxTokens {
-			p, reuse = new(packed), false
+			p, reuse = &packed{still: still}, false
 			out = append(out, p)
 		}
 		if shared > 0 && !reuse {

@@ -31,7 +31,7 @@ func TestPack(t *testing.T) {
 			}
 		}
 		seen := 0
-		for _, p := range pack(seqs, rapid.IntRange(1, 1000).Draw(t, "max")) {
+		for _, p := range packs(seqs, rapid.IntRange(1, 1000).Draw(t, "max")) {
 			slotID := map[int32]int32{}
 			for r, s := range p.batch.Slots {
 				_, dup := slotID[s]

@@ -2,7 +2,6 @@ package train
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -26,12 +25,13 @@ type passes struct {
 
 // outputs are the device tensors of the trained rows: hidden states, targets and what LogProb fills.
 type outputs struct {
-	cap                int
-	h, dh              kernels.Tensor // [cap, C]
-	dhAll              kernels.Tensor // [T, C], gradient of every row's final hidden state
-	rows, targets      kernels.Tensor // I32 [cap, 1]
-	logp, entropy, lse kernels.Tensor // F32 [cap, 1]
-	dlogp, dentropy    kernels.Tensor
+	cap           int
+	h, dh         kernels.Tensor // [cap, C]
+	dhAll         kernels.Tensor // [T, C], gradient of every row's final hidden state
+	rows, targets kernels.Tensor // I32 [cap, 1]
+	y, dy         kernels.Tensor // F32 [cap, 1] log-probability, or a critic's value, and its gradient
+	entropy, lse  kernels.Tensor // F32 [cap, 1]
+	dentropy      kernels.Tensor
 }
 
 func (x *passes) close() {
@@ -46,7 +46,7 @@ func (x *passes) close() {
 }
 
 func (o *outputs) all() []*kernels.Tensor {
-	return []*kernels.Tensor{&o.h, &o.dh, &o.dhAll, &o.rows, &o.targets, &o.logp, &o.entropy, &o.lse, &o.dlogp, &o.dentropy}
+	return []*kernels.Tensor{&o.h, &o.dh, &o.dhAll, &o.rows, &o.targets, &o.y, &o.dy, &o.entropy, &o.lse, &o.dentropy}
 }
 
 func (o *outputs) free() {
@@ -107,8 +107,8 @@ func (x *passes) allocOutputs(n int) error {
 	}{
 		{&o.h, kernels.F32, n, C, false}, {&o.dh, kernels.F32, n, C, true}, {&o.dhAll, kernels.F32, x.wsTokens, C, true},
 		{&o.rows, kernels.I32, n, 1, false}, {&o.targets, kernels.I32, n, 1, false},
-		{&o.logp, kernels.F32, n, 1, false}, {&o.entropy, kernels.F32, n, 1, false}, {&o.lse, kernels.F32, n, 1, false},
-		{&o.dlogp, kernels.F32, n, 1, true}, {&o.dentropy, kernels.F32, n, 1, true},
+		{&o.y, kernels.F32, n, 1, false}, {&o.dy, kernels.F32, n, 1, false}, {&o.entropy, kernels.F32, n, 1, false},
+		{&o.lse, kernels.F32, n, 1, false}, {&o.dentropy, kernels.F32, n, 1, true},
 	} {
 		if s.backward && !x.keep {
 			continue
@@ -120,10 +120,10 @@ func (x *passes) allocOutputs(n int) error {
 	return nil
 }
 
-// forward runs p and returns the log-probabilities and entropies of its targets.
-func (x *passes) forward(p *packed, invTemp float32) (logp, entropy []float32, err error) {
+// hidden runs p and returns the final hidden states of the rows that predict, [n, C]; none where n is 0.
+func (x *passes) hidden(p *packed) (h kernels.Tensor, n int, err error) {
 	if err := x.grow(p); err != nil {
-		return nil, nil, err
+		return h, 0, err
 	}
 	if x.adapter != nil {
 		p.batch.Adapters = make([]*model.Adapter, len(p.batch.Segs))
@@ -131,25 +131,35 @@ func (x *passes) forward(p *packed, invTemp float32) (logp, entropy []float32, e
 			p.batch.Adapters[i] = x.adapter
 		}
 	}
-	h := x.m.Forward(x.ws, &p.batch, x.kv)
-	n := len(p.rows)
-	if n == 0 {
-		return nil, nil, nil
+	all := x.m.Forward(x.ws, &p.batch, x.kv)
+	if n = len(p.rows); n == 0 {
+		return h, 0, nil
 	}
 	o := x.out
+	h = o.h.RowRange(0, n)
 	kernels.Upload(x.dev, o.rows.RowRange(0, n), p.rows)
+	x.dev.Gather(h, all, o.rows.RowRange(0, n))
+	return h, n, nil
+}
+
+// forward runs p and returns the log-probabilities and entropies of its targets.
+func (x *passes) forward(p *packed, invTemp float32) (logp, entropy []float32, err error) {
+	h, n, err := x.hidden(p)
+	if n == 0 || err != nil {
+		return nil, nil, err
+	}
+	o := x.out
 	kernels.Upload(x.dev, o.targets.RowRange(0, n), p.targets)
-	x.dev.Gather(o.h.RowRange(0, n), h, o.rows.RowRange(0, n))
-	x.dev.LogProb(x.logProbs(n), o.h.RowRange(0, n), x.m.Head(), o.targets.RowRange(0, n), invTemp)
+	x.dev.LogProb(x.logProbs(n), h, x.m.Head(), o.targets.RowRange(0, n), invTemp)
 	logp, entropy = make([]float32, n), make([]float32, n)
-	if err := kernels.Download(x.dev, logp, o.logp.RowRange(0, n)); err != nil {
+	if err := kernels.Download(x.dev, logp, o.y.RowRange(0, n)); err != nil {
 		return nil, nil, err
 	}
 	return logp, entropy, kernels.Download(x.dev, entropy, o.entropy.RowRange(0, n))
 }
 
 func (x *passes) logProbs(n int) kernels.LogProbs {
-	return kernels.LogProbs{Logp: x.out.logp.RowRange(0, n), Entropy: x.out.entropy.RowRange(0, n), LSE: x.out.lse.RowRange(0, n)}
+	return kernels.LogProbs{Logp: x.out.y.RowRange(0, n), Entropy: x.out.entropy.RowRange(0, n), LSE: x.out.lse.RowRange(0, n)}
 }
 
 // learn adds the gradient of loss over p to the parameters.
@@ -161,8 +171,8 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 	n := len(p.rows)
 	dlogp, dentropy := make([]float32, n), make([]float32, n)
 	for _, s := range p.spans {
-		if bad := firstNonFinite(logp[s.from:s.to]); bad >= 0 {
-			return &NonFiniteError{Seq: s.seq, Token: bad, Value: logp[s.from+bad]}
+		if err := checkFinite("log-probability", s.seq, logp[s.from:s.to]); err != nil {
+			return err
 		}
 		if err := loss(s.seq, logp[s.from:s.to], entropy[s.from:s.to], dlogp[s.from:s.to], dentropy[s.from:s.to]); err != nil {
 			return err
@@ -172,16 +182,24 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 	if !useEntropy && allZero(dlogp) {
 		return nil // nothing to learn here, e.g. zero advantages
 	}
+	if p.still {
+		return fmt.Errorf("a sequence that was said to be still has a gradient")
+	}
 	o := x.out
-	kernels.Upload(x.dev, o.dlogp.RowRange(0, n), dlogp)
+	kernels.Upload(x.dev, o.dy.RowRange(0, n), dlogp)
 	var dent kernels.Tensor
 	if useEntropy {
 		dent = o.dentropy.RowRange(0, n)
 		kernels.Upload(x.dev, dent, dentropy)
 	}
-	T := len(p.batch.IDs)
 	x.dev.LogProbBackward(o.dh.RowRange(0, n), x.headGrad(), o.h.RowRange(0, n), x.m.Head(), o.targets.RowRange(0, n),
-		x.logProbs(n), o.dlogp.RowRange(0, n), dent, invTemp)
+		x.logProbs(n), o.dy.RowRange(0, n), dent, invTemp)
+	return x.back(p)
+}
+
+// back walks back from the gradient of the predicting rows' hidden states, in out.dh.
+func (x *passes) back(p *packed) error {
+	o, T, n := x.out, len(p.batch.IDs), len(p.rows)
 	x.dev.Zero(o.dhAll.RowRange(0, T))
 	x.dev.ScatterAdd(o.dhAll.RowRange(0, T), o.dh.RowRange(0, n), o.rows.RowRange(0, n))
 	x.m.Backward(x.ws, &p.batch, x.kv, o.dhAll.RowRange(0, T))
@@ -195,24 +213,28 @@ func (x *passes) headGrad() kernels.Tensor {
 	return x.m.HeadGrad()
 }
 
-// NonFiniteError says which trained id of which sequence has a log-probability that is not finite.
+// NonFiniteError says what is not finite of which trained id of which sequence; of all ids where Token is negative.
 type NonFiniteError struct {
+	What       string // log-probability, value, loss
 	Seq, Token int
-	Value      float32
+	Value      float64
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("the log-probability of trained token %d of sequence %d is %v: weights or inputs have overflowed: lower the learning rate or use --dtype f32",
-		e.Token, e.Seq, e.Value)
+	of := fmt.Sprintf("trained token %d of sequence %d", e.Token, e.Seq)
+	if e.Token < 0 {
+		of = fmt.Sprintf("sequence %d", e.Seq)
+	}
+	return fmt.Sprintf("the %s of %s is %v: weights or inputs have overflowed: lower the learning rate or use --dtype f32", e.What, of, e.Value)
 }
 
-func firstNonFinite(x []float32) int {
+func checkFinite(what string, seq int, x []float32) error {
 	for i, v := range x {
-		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return i
+		if !finite(float64(v)) {
+			return &NonFiniteError{what, seq, i, float64(v)}
 		}
 	}
-	return -1
+	return nil
 }
 
 func allZero(x []float32) bool {
@@ -242,7 +264,7 @@ func (s *Scorer) Score(seqs []Sequence) (logps, entropies [][]float32, err error
 		return nil, nil, fmt.Errorf("scoring: %w", err)
 	}
 	logps, entropies = make([][]float32, len(seqs)), make([][]float32, len(seqs))
-	for _, p := range pack(seqs, s.o.MicroBatchTokens) {
+	for _, p := range packs(seqs, s.o.MicroBatchTokens) {
 		logp, entropy, err := s.pass.forward(p, float32(1/s.o.Temperature))
 		if err != nil {
 			return nil, nil, fmt.Errorf("scoring: %w", err)

@@ -261,12 +261,12 @@ func TestNonFinite(t *testing.T) {
 		return nil
 	}, 1e-3)
 	require.NoError(t, err)
-	require.True(t, st.Skipped)
+	require.ErrorContains(t, st.Skipped, "norm of the gradient is")
 	require.Zero(t, tr.Steps())
 	var loss float64
 	st, err = tr.Step(seqs, crossEntropy(10, &loss), 1e-3)
 	require.NoError(t, err)
-	require.False(t, st.Skipped)
+	require.NoError(t, st.Skipped)
 	_, err = tr.Step([]Sequence{{IDs: []int32{1, 61}, Mask: []bool{false, true}}}, crossEntropy(1, &loss), 1e-3)
 	require.ErrorContains(t, err, "outside the vocabulary")
 }

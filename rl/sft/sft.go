@@ -99,10 +99,13 @@ func (r *Run) step(step int) error {
 		return nil
 	}, lr)
 	if err != nil {
-		return r.offending(examples, err)
+		return err
 	}
-	if st.Skipped {
+	if st.Skipped != nil {
 		r.skipped++
+	}
+	if bad := new(train.NonFiniteError); errors.As(st.Skipped, &bad) { // the weights are no numbers any more, and stay so
+		return r.offending(examples, fmt.Errorf("training step %d: %w", step, bad))
 	}
 	seconds := time.Since(began).Seconds()
 	m := track.Metrics{"train/loss": nll / float64(max(1, trained)), "train/grad_norm": st.GradNorm, "train/lr": lr,
@@ -121,8 +124,7 @@ func (r *Run) step(step int) error {
 
 // offending keeps a batch that gave something other than numbers.
 func (r *Run) offending(examples []Example, err error) error {
-	var bad *train.NonFiniteError
-	if r.Out == nil || !errors.As(err, &bad) {
+	if r.Out == nil {
 		return err
 	}
 	path := filepath.Join(r.Out.Dir, "offending.jsonl")
