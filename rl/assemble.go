@@ -1,7 +1,6 @@
 package rl
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -9,7 +8,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/search"
@@ -27,10 +25,7 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 			t.Close()
 		}
 	}()
-	if t.Questions, err = data.LoadFiles(c.Data.Data); err != nil {
-		return nil, err
-	}
-	if t.Eval, err = loadEval(c.Data); err != nil {
+	if t.Data, err = LoadQuestions(c.Data); err != nil {
 		return nil, err
 	}
 	if t.Reward, err = reward.Lookup(c.Algo.Reward); err != nil {
@@ -39,24 +34,10 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 	if t.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return nil, err
 	}
-	if t.SaveDType, err = c.saveDType(); err != nil {
-		return nil, err
-	}
 	if err := t.openModels(dev); err != nil {
 		return nil, err
 	}
 	return t, t.resume()
-}
-
-func loadEval(c DataConfig) ([]data.Question, error) {
-	if c.EvalData == "" {
-		return nil, nil
-	}
-	q, err := data.LoadFiles(c.EvalData)
-	if err == nil && c.EvalLimit > 0 && c.EvalLimit < len(q) {
-		q = q[:c.EvalLimit]
-	}
-	return q, err
 }
 
 // openModels loads the policy and gives out the roles: one base serves as many of them as it can.
@@ -72,26 +53,25 @@ func (t *Trainer) openModels(dev kernels.Device) error {
 	if err := t.addModel(policyName, t.Policy.Model, kv); err != nil {
 		return err
 	}
-	start, err := t.starting(dev, kv)
-	if err != nil {
+	if err := t.openUpdater(dev, t.Config.trainOptions(kv)); err != nil {
 		return err
 	}
-	if err := t.openUpdater(dev, t.Config.trainOptions(kv), start); err != nil {
-		return err
-	}
-	return t.openRoller(dev, kv, start)
+	return t.openRoller(dev, kv)
 }
 
 // openPolicy loads what is trained: all weights, an adapter, or a new adapter. It returns the type of keys and values.
 func (t *Trainer) openPolicy(dev kernels.Device) (kernels.DType, error) {
 	c := &t.Config
-	dtype, err := kernels.ParseDType(c.Policy.DType)
+	dtype, err := WeightType("--dtype", c.Policy.DType)
 	if err != nil {
 		return 0, err
 	}
-	kv, err := kernels.ParseDType(cmp.Or(c.Policy.KVDType, c.Policy.DType))
+	kv, err := KVType(c.Policy.KVDType, dtype)
 	if err != nil {
-		return 0, fmt.Errorf("--kv-dtype: %w", err)
+		return 0, err
+	}
+	if t.SaveDType, err = SaveType(c.Schedule.SaveDType, dtype); err != nil {
+		return 0, err
 	}
 	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
 	if t.Policy, err = Open(dev, OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
@@ -103,18 +83,6 @@ func (t *Trainer) openPolicy(dev kernels.Device) (kernels.DType, error) {
 		t.Policy.Adapter, err = newAdapter(t.Policy.Model, c.Policy, c.Schedule.Seed)
 	}
 	return kv, err
-}
-
-// saveDType is the type of saved weights.
-func (c *Config) saveDType() (kernels.DType, error) {
-	t, err := kernels.ParseDType(cmp.Or(c.Schedule.SaveDType, c.Policy.DType))
-	if err == nil && t != kernels.F32 && t != kernels.BF16 {
-		err = fmt.Errorf("%v is not a type to save weights in: use f32 or bf16", t)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("--save-dtype: %w", err)
-	}
-	return t, nil
 }
 
 // trainOptions are the optimiser's.
@@ -157,43 +125,8 @@ func (c *Config) KVBytes(m *model.Config, kv kernels.DType) int64 {
 	return int64(pages) * kernels.PageSize * m.KVBytes(kv)
 }
 
-// starting is a model as it was before training: what the reference and the simulator `same` are. In full fine-tuning it is a frozen
-// copy, made only if somebody needs it; with LoRA it is the base itself, adapters off or with a frozen copy of the starting adapter.
-func (t *Trainer) starting(dev kernels.Device, kv kernels.DType) (*Opened, error) {
-	c := &t.Config
-	needed := c.Algo.KLCoef > 0 && c.Policy.RefModel == "" || strings.HasPrefix(c.Search.Mode, "simulate") && c.Search.SimulationLLM == "same"
-	if !needed {
-		return nil, nil
-	}
-	s := *t.Policy
-	s.Adapter = nil
-	var err error
-	if t.Policy.Adapter != nil {
-		if c.Policy.Adapter != "" {
-			if s.Adapter, err = loadFrozen(t.Policy.Model, c.Policy.Adapter); err != nil {
-				return nil, err
-			}
-			t.closers = append(t.closers, s.Adapter.Close)
-		}
-		return &s, nil
-	}
-	if s.Model, err = t.Policy.Model.Clone(model.Options{}); err != nil {
-		return nil, err
-	}
-	t.closers = append(t.closers, s.Model.Close)
-	return &s, nil
-}
-
-func loadFrozen(m *model.Model, dir string) (*model.Adapter, error) {
-	dir, err := track.ModelDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	return model.LoadAdapter(m, dir, false)
-}
-
 // openUpdater makes optimiser, reference and loss.
-func (t *Trainer) openUpdater(dev kernels.Device, o train.Options, start *Opened) (err error) {
+func (t *Trainer) openUpdater(dev kernels.Device, o train.Options) (err error) {
 	c := &t.Config
 	u := &t.Updater
 	if u.Estimator, u.Policy, err = c.Algo.rule(); err != nil {
@@ -206,16 +139,9 @@ func (t *Trainer) openUpdater(dev kernels.Device, o train.Options, start *Opened
 	if c.Algo.KLCoef == 0 {
 		return nil
 	}
-	ref := start
-	if c.Policy.RefModel != "" {
-		dtype, _ := kernels.ParseDType(c.Policy.DType)
-		if ref, err = Open(dev, OpenOptions{Model: c.Policy.RefModel, DType: dtype}); err != nil {
-			return fmt.Errorf("opening the reference: %w", err)
-		}
-		t.closers = append(t.closers, ref.Close)
-		if ref.Model.Config.Vocab != t.Policy.Model.Config.Vocab {
-			return fmt.Errorf("opening the reference: its vocabulary has %d ids, the policy's %d: they must share a tokenizer", ref.Model.Config.Vocab, t.Policy.Model.Config.Vocab)
-		}
+	ref, err := t.reference(dev)
+	if err != nil {
+		return err
 	}
 	u.Reference = train.NewScorer(dev, ref.Model, ref.Adapter, o)
 	t.closers = append(t.closers, u.Reference.Close)
@@ -223,9 +149,9 @@ func (t *Trainer) openUpdater(dev kernels.Device, o train.Options, start *Opened
 }
 
 // openRoller makes what episodes need: policy, searcher, prompts and limits.
-func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType, start *Opened) error {
+func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType) error {
 	c := &t.Config
-	searcher, err := t.openSearcher(dev, kv, start)
+	searcher, err := t.openSearcher(dev, kv)
 	if err != nil {
 		return err
 	}
@@ -237,13 +163,7 @@ func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType, start *Opened
 	if err := t.Roller.Runner.Config.Validate(); err != nil {
 		return err
 	}
-	if err := t.Roller.Prompter.Check(t.Questions); err != nil {
-		return fmt.Errorf("reading %s: %w", c.Data.Data, err)
-	}
-	if err := t.Roller.Prompter.Check(t.Eval); err != nil {
-		return fmt.Errorf("reading %s: %w", c.Data.EvalData, err)
-	}
-	return nil
+	return t.Data.fit(t.Roller.Prompter, c.Data.FilterOverlong)
 }
 
 func topP(p float64) float64 {
@@ -254,54 +174,26 @@ func topP(p float64) float64 {
 }
 
 // openSearcher makes the engine behind <search>.
-func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType, start *Opened) (search.Searcher, error) {
+func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType) (search.Searcher, error) {
 	c := &t.Config.Search
 	if !strings.HasPrefix(c.Mode, "simulate") {
 		return c.Offline()
 	}
-	name, p := "simulator", start
-	var adapter *model.Adapter
-	switch own, err := t.simulatorAdapter(); {
-	case err != nil:
+	p, err := t.simulator(dev)
+	if err != nil {
 		return nil, err
-	case c.SimulationLLM == "same":
-		adapter = start.Adapter
-	case own != nil:
-		p, adapter = t.Policy, own
-	default:
-		dtype, _ := kernels.ParseDType(t.Config.Policy.DType)
-		if p, err = Open(dev, OpenOptions{Model: c.SimulationLLM, DType: dtype}); err != nil {
-			return nil, fmt.Errorf("opening the simulator: %w", err)
-		}
-		t.closers = append(t.closers, p.Close)
-		adapter = p.Adapter
 	}
+	name := "simulator"
 	if p.Model == t.Policy.Model {
 		name = policyName
 	} else if err := t.addModel(name, p.Model, kv); err != nil {
 		return nil, err
 	}
-	g, err := Simulator(t.Engine, name, p, adapter)
+	g, err := Simulator(t.Engine, name, p, p.Adapter)
 	if err != nil {
 		return nil, err
 	}
 	return c.Simulated(g)
-}
-
-// simulatorAdapter loads --simulation-llm when it names an adapter and the policy's base is frozen, so that both share it.
-func (t *Trainer) simulatorAdapter() (*model.Adapter, error) {
-	dir := t.Config.Search.SimulationLLM
-	if dir == "same" || t.Policy.Adapter == nil {
-		return nil, nil
-	}
-	if _, err := model.ReadAdapterConfig(dir); err != nil {
-		return nil, nil // no adapter: a model of its own
-	}
-	a, err := model.LoadAdapter(t.Policy.Model, dir, false)
-	if err == nil {
-		t.closers = append(t.closers, a.Close)
-	}
-	return a, err
 }
 
 // resume restores weights, moments and step.

@@ -30,18 +30,23 @@ type PolicyConfig struct {
 	LoRAR        int     `name:"lora-r" help:"Rank of the LoRA adapter to train; 0 trains all weights." default:"0"`
 	LoRAAlpha    float64 `name:"lora-alpha" help:"LoRA scale is alpha/r; 0 means 2r." default:"0"`
 	LoRATargets  string  `name:"lora-targets" help:"Comma-separated projections, or all-linear." default:"all-linear"`
-	DType        string  `name:"dtype" help:"Weights and matmul operands: f32 or bf16 (frozen models also q8)." default:"bf16"`
+	DType        string  `name:"dtype" help:"Weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8." default:"bf16"`
 	KVDType      string  `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
+	RefDType     string  `name:"ref-dtype" help:"Weights of the reference: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is). A reference rounded more coarsely than the policy gives a KL term above 0 from the start." placeholder:"TYPE"`
 	ChatTemplate string  `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
 }
 
 // DataConfig names questions.
 type DataConfig struct {
-	Data      string `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
-	EvalData  string `name:"eval-data" help:"Held-out questions, evaluated greedily." placeholder:"FILE"`
-	EvalEvery int    `name:"eval-every" help:"Evaluate every N steps; 0: never." default:"0"`
-	EvalLimit int    `name:"eval-limit" help:"At most N held-out questions; 0: all." default:"0"`
-	NoShuffle bool   `name:"no-shuffle" help:"Take the questions in file order."`
+	Data           string   `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers; several files are separated by commas, with weights as in a.parquet:0.7,b.jsonl:0.3." placeholder:"FILE"`
+	Sources        []string `name:"sources" help:"Only questions of these data sources." placeholder:"NAME"`
+	MaxAnswerWords int      `name:"max-answer-words" help:"Leave out questions without an accepted answer of at most N words; 0: keep all." default:"0"`
+	FilterOverlong bool     `name:"filter-overlong-prompts" help:"Leave out questions whose prompt exceeds --max-start-length, instead of refusing them."`
+	EvalData       string   `name:"eval-data" help:"Held-out questions, evaluated greedily." placeholder:"FILE"`
+	EvalSplit      float64  `name:"eval-split" help:"Hold out so many questions of --data, or below 1 this share of them; 0: none." default:"0"`
+	EvalEvery      int      `name:"eval-every" help:"Evaluate every N steps; 0: at the end only." default:"0"`
+	EvalLimit      int      `name:"eval-limit" help:"At most N held-out questions; 0: all." default:"0"`
+	NoShuffle      bool     `name:"no-shuffle" help:"Take the questions in file order."`
 }
 
 // SearchConfig chooses the engine behind <search> and the curriculum of its noise.
@@ -49,6 +54,7 @@ type SearchConfig struct {
 	Mode           string   `name:"search-mode" help:"simulate_prompt, simulate_sft, bm25 or none." default:"simulate_prompt"`
 	Engine         string   `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
 	SimulationLLM  string   `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, or same (the starting weights)." default:"same"`
+	SimDType       string   `name:"sim-dtype" help:"Weights of the simulator: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is)." placeholder:"TYPE"`
 	StartThreshold float64  `name:"start-threshold" help:"Share of noisy documents at the first step (tau)." default:"0"`
 	EndThreshold   float64  `name:"end-threshold" help:"Share of noisy documents at the last step." default:"0.5"`
 	NoiseRate      *float64 `name:"noise-rate" help:"Fixed share of noisy documents, instead of the curriculum." placeholder:"P"`
@@ -132,6 +138,9 @@ func (c *Config) Check() error {
 		{!tau(s.StartThreshold) || !tau(s.EndThreshold), "--start-threshold and --end-threshold must lie between 0 and 1"},
 		{s.NoiseRate != nil && !tau(*s.NoiseRate), "--noise-rate must lie between 0 and 1"},
 		{s.Mode == "bm25" && s.Corpus == "", "--search-mode bm25 needs --corpus FILE"},
+		{c.Data.EvalSplit < 0, "--eval-split must not be negative"},
+		{c.Data.EvalSplit > 0 && c.Data.EvalData != "", "--eval-split and --eval-data contradict each other: give one or the other"},
+		{c.Data.MaxAnswerWords < 0, "--max-answer-words must not be negative"},
 		{a.ClipLow < 0 || a.ClipLow >= 1 || a.ClipHigh < 0, "--clip-low must lie in [0, 1) and --clip-high must not be negative"},
 		{a.KLCoef < 0, "--kl-coef must not be negative: a negative weight rewards drifting away"},
 		{a.MiniBatch < 0, "--ppo-mini-batch-size must not be negative"},
@@ -143,7 +152,6 @@ func (c *Config) Check() error {
 		{!(c.Optim.WeightDecay >= 0) || !(c.Optim.MaxGradNorm >= 0), "--weight-decay and --max-grad-norm must not be negative"},
 		{c.Optim.MicroBatchTokens < 1, "--micro-batch-tokens must be at least 1"},
 		{c.Policy.LoRAR < 0, "--lora-r must not be negative"},
-		{c.Policy.DType != "f32" && c.Policy.DType != "bf16", "--dtype of a policy must be f32 or bf16: q8 weights cannot be trained"},
 		{c.Schedule.TotalSteps < 1, "--total-steps must be at least 1"},
 	} {
 		if p.bad {
@@ -168,14 +176,11 @@ func (c *Config) checkNames() error {
 	if _, err := train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return fmt.Errorf("--lr-schedule, --warmup-ratio: %w", err)
 	}
-	if _, err := c.saveDType(); err != nil {
+	if err := c.checkTypes(); err != nil {
 		return err
 	}
 	if _, _, err := c.Algo.rule(); err != nil {
 		return err
-	}
-	if kv := c.Policy.KVDType; kv != "" && kv != "f32" && kv != "bf16" {
-		return fmt.Errorf("--kv-dtype must be f32 or bf16, not %q", kv)
 	}
 	switch m := c.Search.Mode; m {
 	case "simulate_prompt", "simulate_sft", "bm25", "none":

@@ -125,16 +125,16 @@ func report(source string, all []*episode.Episode) SourceReport {
 // evaluate measures the policy greedily on the held-out questions, every EvalEvery steps and at the end.
 func (t *Trainer) evaluate(ctx context.Context, step int, m track.Metrics) error {
 	every := t.Config.Data.EvalEvery
-	if len(t.Eval) == 0 || step != t.Config.Schedule.TotalSteps && (every <= 0 || step%every != 0) {
+	if len(t.Data.Eval) == 0 || step != t.Config.Schedule.TotalSteps && (every <= 0 || step%every != 0) {
 		return nil
 	}
-	all, err := t.Roller.Evaluate(ctx, t.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
+	all, err := t.Roller.Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
 	if err != nil {
 		return err
 	}
 	var sources []string
 	for i := range all {
-		sources = append(sources, t.Eval[i].DataSource)
+		sources = append(sources, t.Data.Eval[i].DataSource)
 	}
 	for _, s := range Report(all, sources) {
 		m["val/"+s.Source+"/f1"], m["val/"+s.Source+"/em"], m["val/"+s.Source+"/sub_em"] = s.F1, s.EM, s.SubEM

@@ -64,25 +64,40 @@ func ownPrompt(q data.Question) json.RawMessage {
 	return nil
 }
 
-// templateBytes bounds what a chat template puts around a prompt, in Check.
+// templateBytes bounds what a chat template puts around a prompt.
 const templateBytes = 1024
 
-// Check finds a question whose prompt cannot be used, before hours of work meet it. No text has more tokens than bytes, so few have to be
-// encoded.
+// Check finds a question whose prompt cannot be used, before hours of work meet it.
 func (p Prompter) Check(questions []data.Question) error {
-	fixed := len(episode.Prompt("")) + templateBytes
 	for _, q := range questions {
-		bytes, own := fixed+len(q.Question), ownPrompt(q)
-		if own != nil {
-			bytes = len(own) + templateBytes
+		if own := ownPrompt(q); p.surelyFits(q) && (own == nil || own[0] == '"') {
+			continue
 		}
-		if p.MaxTokens > 0 && bytes > p.MaxTokens || own != nil && own[0] != '"' {
-			if _, err := p.IDs(q); err != nil {
-				return fmt.Errorf("row %d: %w", q.Row, err)
-			}
+		if _, err := p.IDs(q); err != nil {
+			return fmt.Errorf("reading %s: row %d: %w", q.File, q.Row, err)
 		}
 	}
 	return nil
+}
+
+// fits is false of a question whose prompt is too long.
+func (p Prompter) fits(q data.Question) bool {
+	if p.surelyFits(q) {
+		return true
+	}
+	limit := p.MaxTokens
+	p.MaxTokens = 0
+	ids, err := p.IDs(q)
+	return err != nil || len(ids) <= limit // what else is wrong with it, Check says
+}
+
+// surelyFits knows without encoding anything: no text has more tokens than bytes.
+func (p Prompter) surelyFits(q data.Question) bool {
+	bytes := len(episode.Prompt("")) + len(q.Question)
+	if own := ownPrompt(q); own != nil {
+		bytes = len(own)
+	}
+	return p.MaxTokens <= 0 || bytes+templateBytes <= p.MaxTokens
 }
 
 // Roller runs episodes, many at once. What they give depends on seeds only.

@@ -19,8 +19,7 @@ type Trainer struct {
 	Config    Config
 	Engine    *engine.Engine
 	Policy    *Opened
-	Questions []data.Question
-	Eval      []data.Question
+	Data      *Questions
 	Roller    Roller
 	Updater   Updater
 	Reward    reward.Reward
@@ -32,6 +31,7 @@ type Trainer struct {
 	OnStep func(step int, m track.Metrics, groups [][]*episode.Episode)
 
 	state   State
+	starts  map[kernels.DType]*Opened // frozen starting weights, by type
 	closers []func()
 }
 
@@ -100,10 +100,11 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 
 // batch draws the questions of a step.
 func (t *Trainer) batch(step int) []data.Question {
-	s := data.Sampler{N: len(t.Questions), Batch: t.Config.Rollout.BatchSize, Seed: t.Config.Schedule.Seed, InOrder: t.Config.Data.NoShuffle}
+	all := t.Data.Train.Questions
+	s := data.Sampler{N: len(all), Batch: t.Config.Rollout.BatchSize, Seed: t.Config.Schedule.Seed, InOrder: t.Config.Data.NoShuffle, Parts: t.Data.Train.Parts}
 	var out []data.Question
 	for _, i := range s.Step(step - 1) {
-		out = append(out, t.Questions[i])
+		out = append(out, all[i])
 	}
 	return out
 }

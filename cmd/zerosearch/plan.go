@@ -11,7 +11,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
-	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
 // planCmd takes the flags of the verb it plans for.
@@ -123,7 +122,7 @@ func countRun(pl planner, o rl.Config) (*runPlan, error) {
 	if pl.verb != "train" || o.Data.Data == "" {
 		return nil, nil
 	}
-	questions, err := data.LoadFiles(o.Data.Data)
+	questions, err := rl.LoadQuestions(o.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +132,7 @@ func countRun(pl planner, o rl.Config) (*runPlan, error) {
 	if m := o.Algo.MiniBatch; m > 0 {
 		minis = (perStep + m - 1) / m
 	}
-	return &runPlan{len(questions), o.Schedule.TotalSteps, o.Schedule.TotalSteps * perStep, perStep * (r.MaxTurns + 1) * r.MaxResponse, o.Schedule.TotalSteps * minis}, nil
+	return &runPlan{len(questions.Train.Questions), o.Schedule.TotalSteps, o.Schedule.TotalSteps * perStep, perStep * (r.MaxTurns + 1) * r.MaxResponse, o.Schedule.TotalSteps * minis}, nil
 }
 
 func (p *trainPlan) print(w *world) error {

@@ -53,8 +53,8 @@ func (c *trainCmd) check(w *world) error {
 		return usagef("--data is missing: give a file of questions")
 	case o.Schedule.Out == "" && !c.DryRun:
 		return usagef("--out is missing: give a folder for the run")
-	case o.Data.EvalEvery > 0 && o.Data.EvalData == "":
-		return usagef("--eval-every needs --eval-data FILE")
+	case o.Data.EvalEvery > 0 && o.Data.EvalData == "" && o.Data.EvalSplit == 0:
+		return usagef("--eval-every needs --eval-data FILE or --eval-split N")
 	case o.Policy.Adapter != "" && o.Policy.LoRAR > 0:
 		return usagef("--adapter and --lora-r contradict each other: --adapter goes on with an adapter, --lora-r begins a new one")
 	case o.Search.NoiseRate != nil && (w.given("start-threshold") || w.given("end-threshold")):
@@ -83,6 +83,9 @@ func (c *trainCmd) train(w *world, dev kernels.Device) error {
 		return err
 	}
 	defer t.Close()
+	for _, note := range t.Data.Notes {
+		w.log.line("note: %s", note)
+	}
 	s := c.Options.Schedule
 	if t.Out, err = track.Create(s.Out, t.From, s.Resume != ""); err != nil {
 		return err

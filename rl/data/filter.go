@@ -22,7 +22,7 @@ func (s *Set) Keep(why string, ok func(Question) bool) (dropped int, err error) 
 		}
 	}
 	if len(kept) == 0 {
-		return before, fmt.Errorf("choosing questions: none of %d is left after %s: loosen it", before, why)
+		return before, fmt.Errorf("choosing questions: none of %d is left after %s: choose less strictly", before, why)
 	}
 	s.Questions = kept
 	return before - len(kept), s.recount(why)
@@ -38,7 +38,7 @@ func (s *Set) recount(why string) error {
 			}
 		}
 		if s.Parts[i].N == 0 {
-			return fmt.Errorf("choosing questions: none of %s is left after %s: loosen it or leave the file out", s.Parts[i].File, why)
+			return fmt.Errorf("choosing questions: none of %s is left after %s: choose less strictly, or leave the file out", s.Parts[i].File, why)
 		}
 	}
 	return nil

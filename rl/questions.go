@@ -1,0 +1,63 @@
+package rl
+
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/rl/data"
+)
+
+// Questions are what a run learns from and what it is measured on.
+type Questions struct {
+	Train data.Set
+	Eval  []data.Question
+	Notes []string // what was left out, for the user
+}
+
+// LoadQuestions reads the files that c names and chooses from them: data sources, then answers that are too long, then what is held
+// out.
+func LoadQuestions(c DataConfig) (*Questions, error) {
+	set, err := data.LoadSet(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	if err := set.FromSources(c.Sources); err != nil {
+		return nil, err
+	}
+	dropped, err := set.ShortAnswers(c.MaxAnswerWords)
+	if err != nil {
+		return nil, err
+	}
+	q := &Questions{Train: *set}
+	q.note(dropped, "every accepted answer has more than %d words", c.MaxAnswerWords)
+	switch {
+	case c.EvalData != "":
+		q.Eval, err = data.LoadFiles(c.EvalData)
+	case c.EvalSplit != 0:
+		q.Eval, err = q.Train.Split(c.EvalSplit)
+	}
+	if c.EvalLimit > 0 && c.EvalLimit < len(q.Eval) {
+		q.Eval = q.Eval[:c.EvalLimit]
+	}
+	return q, err
+}
+
+// fit drops the questions whose prompts are too long, where that is wanted, and refuses prompts that cannot be used.
+func (q *Questions) fit(p Prompter, drop bool) error {
+	if drop {
+		dropped, err := q.Train.Keep("--filter-overlong-prompts", p.fits)
+		if err != nil {
+			return err
+		}
+		q.note(dropped, "the prompt has more than %d tokens", p.MaxTokens)
+	}
+	if err := p.Check(q.Train.Questions); err != nil {
+		return err
+	}
+	return p.Check(q.Eval)
+}
+
+func (q *Questions) note(dropped int, why string, n int) {
+	if dropped > 0 {
+		q.Notes = append(q.Notes, fmt.Sprintf("left out %d of %d questions: "+why, dropped, len(q.Train.Questions)+dropped, n))
+	}
+}
