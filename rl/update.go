@@ -53,6 +53,8 @@ type UpdateStats struct {
 	Skipped       int     // mini-batches whose gradient was not finite
 	Steps         int     // optimiser steps taken
 	MeanAdvantage float64 // of |advantage|, over trajectories: 0 means that nothing could be learned
+	Advantages    [][]float64
+	// Advantages[i] has a value for each trained id of trajectory i.
 }
 
 // row is what a trajectory brings to the loss: values at its trained ids only.
@@ -70,6 +72,7 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 		return st, err
 	}
 	for _, r := range rows {
+		st.Advantages = append(st.Advantages, r.adv)
 		if len(r.adv) > 0 {
 			st.MeanAdvantage += math.Abs(r.adv[0]) / float64(len(rows))
 		}

@@ -73,6 +73,8 @@ type Episode struct {
 	Err    string
 	// Reward is set by who scores the episode.
 	Reward float64
+	// Advantages has a value per sampled id, in order; nil if the episode was not trained on. Set by who trains on it.
+	Advantages []float32
 	// Turns in order.
 	Turns []Turn
 }

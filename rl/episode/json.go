@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -25,6 +26,7 @@ type lineEpisode struct {
 	GoldenAnswers []string   `json:"golden_answers"`
 	PromptIDs     []int32    `json:"prompt_ids"`
 	Reward        float64    `json:"reward"`
+	Advantage     perID      `json:"advantage,omitempty"`
 	Answer        *string    `json:"answer"`
 	Temperature   float64    `json:"temperature"`
 	Turns         []lineTurn `json:"turns"`
@@ -122,10 +124,39 @@ func (n *nullables) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// perID are values of the sampled ids; most algorithms give all of an episode the same, which is written as one number.
+type perID []float32
+
+// MarshalJSON writes the shortest decimals that read back as the same float32.
+func (p perID) MarshalJSON() ([]byte, error) {
+	for _, v := range p {
+		if v != v || math.IsInf(float64(v), 0) {
+			return nil, errors.New("an advantage is not a number")
+		}
+		if v != p[0] {
+			return nullables(p).MarshalJSON()
+		}
+	}
+	return strconv.AppendFloat(nil, float64(p[0]), 'g', -1, 32), nil
+}
+
+// UnmarshalJSON reads one number, or one for each id.
+func (p *perID) UnmarshalJSON(raw []byte) error {
+	if len(raw) > 0 && raw[0] == '[' {
+		return json.Unmarshal(raw, (*[]float32)(p))
+	}
+	var v *float32
+	if err := json.Unmarshal(raw, &v); err != nil || v == nil {
+		return err
+	}
+	*p = perID{*v}
+	return nil
+}
+
 // MarshalJSON writes the episode as one object of episodes.jsonl: compact, keys always in the same order.
 func (e *Episode) MarshalJSON() ([]byte, error) {
 	l := lineEpisode{Step: e.Step, Group: e.Group, QuestionID: e.QuestionID, Rollout: e.Rollout, Attempt: e.Attempt, Status: e.Status, Error: e.Err,
-		Question: e.Question, GoldenAnswers: notNil(e.GoldenAnswers), PromptIDs: notNil(e.PromptIDs), Reward: e.Reward, Temperature: e.Temperature,
+		Question: e.Question, GoldenAnswers: notNil(e.GoldenAnswers), PromptIDs: notNil(e.PromptIDs), Reward: e.Reward, Advantage: e.Advantages, Temperature: e.Temperature,
 		Turns: make([]lineTurn, len(e.Turns))}
 	if a, ok := e.Answer(); ok {
 		l.Answer = &a
@@ -196,6 +227,15 @@ func (e *Episode) UnmarshalJSON(raw []byte) error {
 		if err := e.Turns[i].fill(&l.Turns[i], l.Answer); err != nil {
 			return fmt.Errorf("turn %d: %w", i+1, err)
 		}
+	}
+	switch n := e.PolicyTokens(); len(l.Advantage) {
+	case 0:
+	case n:
+		e.Advantages = l.Advantage
+	case 1:
+		e.Advantages = slices.Repeat(l.Advantage, n)
+	default:
+		return fmt.Errorf("advantage: %d values for %d sampled ids", len(l.Advantage), n)
 	}
 	return nil
 }

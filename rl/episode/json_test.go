@@ -61,6 +61,28 @@ func TestLine(t *testing.T) {
 	require.Nil(t, e.Tokens().Logprobs)
 }
 
+// Advantages are one number where all are the same, and absent where an episode was not trained on.
+func TestLineAdvantages(t *testing.T) {
+	for _, c := range []struct {
+		values []float32
+		want   string
+	}{{nil, `"reward":0.6666666666666666,"answer"`}, {[]float32{-0.7, -0.7}, `"advantage":-0.7,`}, {[]float32{0.25, -1e-9}, `"advantage":[0.25,-1e-09],`}, {[]float32{0, 0}, `"advantage":0,`}} {
+		e := sample()
+		e.Advantages = c.values
+		line, err := e.Line()
+		require.NoError(t, err)
+		require.Contains(t, string(line), c.want)
+		roundTrip(t, e)
+		back := new(episode.Episode)
+		require.NoError(t, json.Unmarshal(line, back))
+		require.Equal(t, e, back)
+	}
+	e := sample()
+	e.Advantages = []float32{0, float32(math.NaN())}
+	_, err := e.Line()
+	require.ErrorContains(t, err, "an advantage is not a number")
+}
+
 func TestLineRefusesWhatJSONCannotHold(t *testing.T) {
 	for _, v := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
 		e := sample()
@@ -85,6 +107,7 @@ func TestReadErrors(t *testing.T) {
 		`"logprobs":[-1e-09]`:    {`"logprobs":[1e99]`, "cannot unmarshal number"},
 		`"ids":[9]`:              {`"ids":[-9]`, "must not be negative"},
 		`[5,6]`:                  {`[5,-6]`, "prompt_ids"},
+		`"answer":"x"`:           {`"advantage":[1,2,3],"answer":"x"`, "3 values for 2 sampled ids"},
 		`"turns":[`:              {`"turns":7,"x":[`, "cannot unmarshal number"},
 	} {
 		bad := strings.Replace(string(good), old, replaced[0], 1)
