@@ -23,12 +23,13 @@ type Opened struct {
 
 // OpenOptions say what to open and how to hold it.
 type OpenOptions struct {
-	Model        string // model folder, adapter folder, or run directory
-	Adapter      string // peft folder over it
-	DType        kernels.DType
-	Trainable    bool   // all weights, or with an adapter the adapter's only
-	FrozenBase   bool   // the base stays frozen though Trainable: an adapter will be made for it
-	ChatTemplate string // Jinja file instead of the model's own template
+	Model        string        // model folder, adapter folder, or run directory
+	Adapter      string        // peft folder over it
+	DType        kernels.DType // of weights; 0: Q8 for a q8 folder, else Like
+	Like         kernels.DType // 0: BF16
+	Trainable    bool          // all weights, or with an adapter the adapter's only
+	FrozenBase   bool          // the base stays frozen though Trainable: an adapter will be made for it
+	ChatTemplate string        // Jinja file instead of the model's own template
 }
 
 // Open loads a model. A folder that holds an adapter names its base in adapter_config.json.
@@ -52,6 +53,9 @@ func Open(dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
 		adapter, dir = dir, c.Base()
 	}
 	p := &Opened{Dir: dir}
+	if o.DType, err = o.dtype(dir); err != nil {
+		return nil, err
+	}
 	if p.Model, err = model.Load(dev, dir, model.Options{DType: o.DType, Trainable: o.Trainable && adapter == "" && !o.FrozenBase}); err != nil {
 		return nil, err
 	}
@@ -69,6 +73,18 @@ func Open(dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
 		}
 	}
 	return p, p.openText(o.ChatTemplate)
+}
+
+// dtype is the type of the weights in dir.
+func (o OpenOptions) dtype(dir string) (kernels.DType, error) {
+	if o.DType != 0 || o.Like == 0 {
+		return o.DType, nil // 0: the model's choice
+	}
+	c, err := model.ReadConfig(dir)
+	if err != nil || c.Q8 {
+		return 0, err
+	}
+	return o.Like, nil
 }
 
 // openText loads tokenizer and template. A folder without tokenizer.json gives a model that speaks ids only.

@@ -1,0 +1,164 @@
+package rl
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// WeightType reads a flag that says how the weights of a model that is only run are held: f32, bf16 or q8. "" is 0, which is up to the
+// model's folder (see OpenOptions).
+func WeightType(flag, value string) (kernels.DType, error) {
+	if value == "" {
+		return 0, nil
+	}
+	t, err := kernels.ParseDType(value)
+	if err != nil || t != kernels.F32 && t != kernels.BF16 && t != kernels.Q8 {
+		return 0, fmt.Errorf("%s must be f32, bf16 or q8, not %q", flag, value)
+	}
+	return t, nil
+}
+
+// KVType is --kv-dtype, or what goes with weights.
+func KVType(value string, weights kernels.DType) (kernels.DType, error) {
+	return floatType("--kv-dtype", value, weights)
+}
+
+// SaveType is --save-dtype, or what goes with weights.
+func SaveType(value string, weights kernels.DType) (kernels.DType, error) {
+	return floatType("--save-dtype", value, weights)
+}
+
+func floatType(flag, value string, weights kernels.DType) (kernels.DType, error) {
+	if value == "" && weights == kernels.Q8 {
+		return kernels.BF16, nil
+	}
+	t, err := kernels.ParseDType(cmp.Or(value, weights.String()))
+	if err != nil || t != kernels.F32 && t != kernels.BF16 {
+		return 0, fmt.Errorf("%s must be f32 or bf16, not %q", flag, value)
+	}
+	return t, nil
+}
+
+// starting is the policy as it was before training, held as dtype (0: as the policy is): what the reference and the simulator `same` are. In
+// full fine-tuning it is a frozen copy, one for each type; with LoRA and of the policy's type it is the base itself, adapters off or with a
+// frozen copy of the starting adapter.
+func (t *Trainer) starting(dtype kernels.DType) (*Opened, error) {
+	dtype = cmp.Or(dtype, t.Policy.Model.DType)
+	if p := t.starts[dtype]; p != nil {
+		return p, nil
+	}
+	var err error
+	s := *t.Policy
+	s.Adapter = nil
+	if t.Policy.Adapter == nil || dtype != t.Policy.Model.DType {
+		if s.Model, err = t.Policy.Model.Clone(model.Options{DType: dtype}); err != nil {
+			return nil, err
+		}
+		t.closers = append(t.closers, s.Model.Close)
+	}
+	if dir := t.Config.Policy.Adapter; dir != "" {
+		if s.Adapter, err = loadFrozen(s.Model, dir); err != nil {
+			return nil, err
+		}
+		t.closers = append(t.closers, s.Adapter.Close)
+	}
+	if t.starts == nil {
+		t.starts = map[kernels.DType]*Opened{}
+	}
+	t.starts[dtype] = &s
+	return &s, nil
+}
+
+func loadFrozen(m *model.Model, dir string) (*model.Adapter, error) {
+	dir, err := track.ModelDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return model.LoadAdapter(m, dir, false)
+}
+
+// reference opens what the KL term is measured from.
+func (t *Trainer) reference(dev kernels.Device) (*Opened, error) {
+	c := &t.Config.Policy
+	dtype, err := WeightType("--ref-dtype", c.RefDType)
+	if err != nil {
+		return nil, err
+	}
+	if c.RefModel == "" {
+		return t.starting(dtype)
+	}
+	ref, err := Open(dev, OpenOptions{Model: c.RefModel, DType: dtype, Like: t.Policy.Model.DType})
+	if err != nil {
+		return nil, fmt.Errorf("opening the reference: %w", err)
+	}
+	t.closers = append(t.closers, ref.Close)
+	if ref.Model.Config.Vocab != t.Policy.Model.Config.Vocab {
+		return nil, fmt.Errorf("opening the reference: its vocabulary has %d ids, the policy's %d: they must share a tokenizer", ref.Model.Config.Vocab, t.Policy.Model.Config.Vocab)
+	}
+	return ref, nil
+}
+
+// simulator opens what writes the documents: the starting weights, an adapter over the policy's base where both can share it, or a model
+// of its own.
+func (t *Trainer) simulator(dev kernels.Device) (*Opened, error) {
+	c := &t.Config.Search
+	dtype, err := WeightType("--sim-dtype", c.SimDType)
+	if err != nil {
+		return nil, err
+	}
+	if c.SimulationLLM == "same" {
+		return t.starting(dtype)
+	}
+	if t.Policy.Adapter != nil && (dtype == 0 || dtype == t.Policy.Model.DType) {
+		if _, err := model.ReadAdapterConfig(c.SimulationLLM); err == nil {
+			p := *t.Policy
+			if p.Adapter, err = model.LoadAdapter(p.Model, c.SimulationLLM, false); err != nil {
+				return nil, err
+			}
+			t.closers = append(t.closers, p.Adapter.Close)
+			return &p, nil
+		}
+	}
+	p, err := Open(dev, OpenOptions{Model: c.SimulationLLM, DType: dtype, Like: t.Policy.Model.DType})
+	if err != nil {
+		return nil, fmt.Errorf("opening the simulator: %w", err)
+	}
+	t.closers = append(t.closers, p.Close)
+	return p, nil
+}
+
+// checkTypes refuses types of weights that nothing can be held as.
+func (c *Config) checkTypes() error {
+	weights, err := WeightType("--dtype", c.Policy.DType)
+	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
+	switch {
+	case err != nil:
+		return err
+	case weights == 0 || weights == kernels.Q8 && !lora:
+		return fmt.Errorf("--dtype of a policy must be f32 or bf16: q8 weights cannot be trained, but an adapter on them can (--lora-r)")
+	}
+	if _, err := KVType(c.Policy.KVDType, weights); err != nil {
+		return err
+	}
+	if _, err := SaveType(c.Schedule.SaveDType, weights); err != nil {
+		return err
+	}
+	if _, err := WeightType("--ref-dtype", c.Policy.RefDType); err != nil {
+		return err
+	}
+	if c.Policy.RefDType != "" && c.Algo.KLCoef == 0 {
+		return fmt.Errorf("--ref-dtype is of no use with --kl-coef 0: there is no reference")
+	}
+	if _, err := WeightType("--sim-dtype", c.Search.SimDType); err != nil {
+		return err
+	}
+	if c.Search.SimDType != "" && !strings.HasPrefix(c.Search.Mode, "simulate") {
+		return fmt.Errorf("--sim-dtype is of no use with --search-mode %s: no model writes the results", c.Search.Mode)
+	}
+	return nil
+}
