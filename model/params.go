@@ -121,6 +121,9 @@ func (b *bank) op() kernels.DType {
 	return kernels.BF16
 }
 
+// All lists the parameters, trainable or not, in the order of the checkpoint.
+func (b *bank) All() []*Param { return b.params }
+
 // trained lists the parameters that have gradients.
 func (b *bank) trained() []*Param {
 	if !b.trainable {

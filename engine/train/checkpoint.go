@@ -75,22 +75,46 @@ const stateFile = "optimizer.safetensors"
 // SaveState writes optimizer.safetensors into dir: for every parameter P its F32 master "P", and AdamW's moments "m.P" and "v.P".
 // The number of steps taken is in the metadata.
 func (t *optimizer) SaveState(dir string) error {
+	return writeTensors(t.dev, filepath.Join(dir, stateFile), t.state(), map[string]string{"step": strconv.Itoa(t.step)})
+}
+
+// LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the bits that an
+// uninterrupted run would have given.
+func (t *optimizer) LoadState(dir string) error {
+	meta, err := readTensors(t.dev, filepath.Join(dir, stateFile), t.state())
+	if err != nil {
+		return fmt.Errorf("restoring the optimiser: %w", err)
+	}
+	step, err := strconv.Atoi(meta["step"])
+	if err != nil || step < 0 {
+		return fmt.Errorf("restoring the optimiser: %s carries no step count: it was not written by this program", filepath.Join(dir, stateFile))
+	}
+	for _, p := range t.params {
+		t.repack(p)
+	}
+	t.step = step
+	return t.dev.Sync()
+}
+
+// writeTensors writes F32 tensors to the file path.
+func writeTensors(dev kernels.Device, path string, list []stateEntry, meta map[string]string) error {
 	var specs []safetensors.Spec
-	for _, e := range t.state() {
+	for _, e := range list {
 		specs = append(specs, safetensors.Spec{Name: e.name, DType: safetensors.F32, Shape: e.shape})
 	}
-	w, err := safetensors.Create(filepath.Join(dir, stateFile), specs, map[string]string{"format": "pt", "step": strconv.Itoa(t.step)})
+	meta["format"] = "pt"
+	w, err := safetensors.Create(path, specs, meta)
 	if err != nil {
 		return err
 	}
 	defer w.Abort()
 	var host []float32
-	for _, e := range t.state() {
+	for _, e := range list {
 		if cap(host) < e.t.Len() {
 			host = make([]float32, e.t.Len())
 		}
 		host = host[:e.t.Len()]
-		if err := kernels.Download(t.dev, host, e.t); err != nil {
+		if err := kernels.Download(dev, host, e.t); err != nil {
 			return err
 		}
 		if err := w.WriteFloat32(e.name, host); err != nil {
@@ -100,42 +124,28 @@ func (t *optimizer) SaveState(dir string) error {
 	return w.Close()
 }
 
-// LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the bits that an
-// uninterrupted run would have given.
-func (t *optimizer) LoadState(dir string) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("restoring the optimiser from %s: %w", dir, err)
-		}
-	}()
-	f, err := safetensors.Open(filepath.Join(dir, stateFile))
+// readTensors fills the tensors of list from the file path and returns its metadata.
+func readTensors(dev kernels.Device, path string, list []stateEntry) (meta map[string]string, err error) {
+	f, err := safetensors.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	step, err := strconv.Atoi(f.Metadata()["step"])
-	if err != nil || step < 0 {
-		return fmt.Errorf("%s carries no step count: it was not written by this program", stateFile)
-	}
-	for _, e := range t.state() {
+	for _, e := range list {
 		src, ok := f.Tensor(e.name)
 		if !ok {
-			return fmt.Errorf("%s has no tensor %q: the checkpoint is of another model or of other trained parameters", stateFile, e.name)
+			return nil, fmt.Errorf("%s has no tensor %q: it is of another model or of other trained parameters", path, e.name)
 		}
 		host := make([]float32, e.t.Len())
 		if src.Elements() != len(host) {
-			return fmt.Errorf("tensor %q has shape %v where %v is wanted", e.name, src.Shape, e.shape)
+			return nil, fmt.Errorf("%s: tensor %q has shape %v where %v is wanted", path, e.name, src.Shape, e.shape)
 		}
 		if err := src.Float32(host); err != nil {
-			return err
+			return nil, err
 		}
-		kernels.Upload(t.dev, e.t, host)
+		kernels.Upload(dev, e.t, host)
 	}
-	for _, p := range t.params {
-		t.repack(p)
-	}
-	t.step = step
-	return t.dev.Sync()
+	return f.Metadata(), dev.Sync()
 }
 
 type stateEntry struct {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
 // ValueFunc is the part of a critic's loss that one sequence contributes: it reads the values predicted at the sequence's trained ids, in
@@ -193,50 +192,19 @@ func (c *Critic) back(p *packed, dv []float32) error {
 
 // SaveHead writes value_head.safetensors into dir; the body is the model's or the adapter's to save.
 func (c *Critic) SaveHead(dir string) error {
-	var specs []safetensors.Spec
-	for _, p := range []*model.Param{c.b, c.w} { // in alphabetical order
-		specs = append(specs, safetensors.Spec{Name: p.Name, DType: safetensors.F32, Shape: p.Shape})
-	}
-	w, err := safetensors.Create(filepath.Join(dir, headFile), specs, map[string]string{"format": "pt"})
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	for _, p := range []*model.Param{c.b, c.w} {
-		host := make([]float32, p.Master.Len())
-		if err := kernels.Download(c.dev, host, p.Master); err != nil {
-			return err
-		}
-		if err := w.WriteFloat32(p.Name, host); err != nil {
-			return err
-		}
-	}
-	return w.Close()
+	return writeTensors(c.dev, filepath.Join(dir, headFile), c.head(), map[string]string{})
 }
 
-// LoadHead reads what SaveHead wrote.
-func (c *Critic) LoadHead(dir string) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("loading the value head of %s: %w", dir, err)
-		}
-	}()
-	f, err := safetensors.Open(filepath.Join(dir, headFile))
-	if err != nil {
-		return err
+// LoadHead reads what SaveHead wrote; a folder that has no such file is an error that is fs.ErrNotExist.
+func (c *Critic) LoadHead(dir string) error {
+	if _, err := readTensors(c.dev, filepath.Join(dir, headFile), c.head()); err != nil {
+		return fmt.Errorf("loading the value head: %w", err)
 	}
-	defer f.Close()
-	for _, p := range []*model.Param{c.w, c.b} {
-		t, ok := f.Tensor(p.Name)
-		if !ok || t.Elements() != p.Master.Len() {
-			return fmt.Errorf("it has no tensor %s of %d elements: it belongs to another model", p.Name, p.Master.Len())
-		}
-		host := make([]float32, t.Elements())
-		if err := t.Float32(host); err != nil {
-			return err
-		}
-		kernels.Upload(c.dev, p.Master, host)
-		c.repack(p)
-	}
+	c.repack(c.w)
 	return c.dev.Sync()
+}
+
+// head lists the head's parameters in alphabetical order.
+func (c *Critic) head() []stateEntry {
+	return []stateEntry{{c.b.Name, c.b.Shape, c.b.Master}, {c.w.Name, c.w.Shape, c.w.Master}}
 }
