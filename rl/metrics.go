@@ -38,11 +38,12 @@ func (t *Trainer) metrics(groups [][]*episode.Episode, all []*episode.Episode, s
 // episodeMetrics describe episodes.
 func episodeMetrics(all []*episode.Episode) track.Metrics {
 	n := float64(max(1, len(all)))
-	var reward, length, turns, valid, searches, useful, simulated, tau, answered, f1 float64
+	var reward, length, turns, valid, searches, useful, simulated, tau, answered, f1, em float64
 	lo, hi := 0.0, 0.0
 	for i, e := range all {
 		reward += e.Reward / n
-		f1 += scores(e).F1 / n
+		s := scores(e)
+		f1, em = f1+s.F1/n, em+s.EM/n
 		if i == 0 || e.Reward < lo {
 			lo = e.Reward
 		}
@@ -66,7 +67,7 @@ func episodeMetrics(all []*episode.Episode) track.Metrics {
 			}
 		}
 	}
-	m := track.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1,
+	m := track.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1, "reward/em": em,
 		"response_length/mean": length, "env/turns_per_episode": turns / n, "env/valid_action_rate": valid / max(1, turns),
 		"env/finish_rate": answered, "search/per_question": searches, "rollout/episodes": float64(len(all))}
 	if simulated > 0 {

@@ -78,6 +78,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 		if err != nil {
 			return t.offending(step, all, err)
 		}
+		noteAdvantages(groups, st.Advantages)
 		t.Engine.Invalidate(policyName)
 	}
 	t.state.Step, t.state.Skipped = step, t.state.Skipped+st.Skipped
@@ -182,7 +183,10 @@ func (t *Trainer) record(step int, m track.Metrics, all []*episode.Episode) erro
 			return err
 		}
 	}
-	return t.Out.Metrics(step, m)
+	if err := t.Out.Metrics(step, m); err != nil {
+		return err
+	}
+	return t.distributions(step, all)
 }
 
 // offending keeps the episodes of a step whose update failed.
