@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
@@ -123,7 +122,7 @@ func (a *agent) searcher(m modelFlags, s rl.SearchConfig) (search.Searcher, erro
 	if !strings.HasPrefix(s.Mode, "simulate") {
 		return s.Offline()
 	}
-	g, closer, err := simulator(a.served, m, s.SimulationLLM)
+	g, closer, err := simulator(a.served, m, s)
 	a.close = append(a.close, closer)
 	if err != nil {
 		return nil, err
@@ -133,13 +132,21 @@ func (a *agent) searcher(m modelFlags, s rl.SearchConfig) (search.Searcher, erro
 
 // simulator makes the writer of documents: the served model without its adapter ("same"), another adapter over the same base, or a
 // model of its own. The caller calls close, also after an error.
-func simulator(s *served, m modelFlags, llm string) (g search.Generator, close func(), err error) {
+func simulator(s *served, m modelFlags, c rl.SearchConfig) (g search.Generator, close func(), err error) {
 	close = func() {}
-	if llm == "same" || llm == "" {
+	dtype, err := rl.WeightType("--sim-dtype", c.SimDType)
+	if err != nil {
+		return nil, close, usageError{err}
+	}
+	llm, shares := c.SimulationLLM, dtype == 0 || dtype == s.model.Model.DType
+	if (llm == "same" || llm == "") && shares {
 		g, err = rl.Simulator(s.eng, served0, s.model, nil)
 		return g, close, err
 	}
-	if c, err := model.ReadAdapterConfig(llm); err == nil && (c.Base() == "" || sameFolder(c.Base(), s.model.Dir)) {
+	if llm == "same" || llm == "" {
+		llm = s.model.Dir
+	}
+	if c, err := model.ReadAdapterConfig(llm); err == nil && shares && (c.Base() == "" || sameFolder(c.Base(), s.model.Dir)) {
 		a, err := model.LoadAdapter(s.model.Model, llm, false)
 		if err != nil {
 			return nil, close, fmt.Errorf("opening the simulator: %w", err)
@@ -147,11 +154,7 @@ func simulator(s *served, m modelFlags, llm string) (g search.Generator, close f
 		g, err = rl.Simulator(s.eng, served0, s.model, a)
 		return g, a.Close, err
 	}
-	dtype, err := kernels.ParseDType(m.DType)
-	if err != nil {
-		return nil, close, usagef("--dtype: %w", err)
-	}
-	p, err := rl.Open(s.dev, rl.OpenOptions{Model: llm, DType: dtype})
+	p, err := rl.Open(s.dev, rl.OpenOptions{Model: llm, DType: dtype, Like: s.model.Model.DType})
 	if err != nil {
 		return nil, close, fmt.Errorf("opening the simulator: %w", err)
 	}

@@ -33,9 +33,9 @@ func (pl planner) plan(o rl.Config) (engine.Plan, error) {
 	if err != nil {
 		return p, err
 	}
-	kv, err := kvType(o.Policy.KVDType, policy.DType)
+	kv, err := rl.KVType(o.Policy.KVDType, policy.DType)
 	if err != nil {
-		return p, err
+		return p, usageError{err}
 	}
 	switch pl.verb {
 	case "sft":
@@ -55,7 +55,7 @@ func (pl planner) plan(o rl.Config) (engine.Plan, error) {
 	}
 	p.Models = append(p.Models, policy)
 	if pl.verb == "train" {
-		err = pl.roles(&p, &o, policy, kv)
+		err = (&roles{pl, &p, &o, policy, kv, map[kernels.DType]int{}}).add()
 	}
 	return p, err
 }
@@ -68,8 +68,13 @@ func (pl planner) policy(o *rl.Config) (engine.PlanModel, error) {
 		return m, err
 	}
 	m.Config = cfg
-	if m.DType, err = kernels.ParseDType(o.Policy.DType); err != nil {
-		return m, usagef("--dtype: %w", err)
+	if m.DType, err = heldAs("--dtype", o.Policy.DType, cfg, 0); err != nil {
+		return m, err
+	}
+	if used := pl.verb == "generate" || pl.verb == "serve"; cfg.Q8 && used {
+		m.DType = kernels.Q8 // these verbs have no other default
+	} else if cfg.Q8 && m.DType != kernels.Q8 {
+		return m, fmt.Errorf("planning the memory of %s: its weights are q8: add --dtype q8 and --lora-r, or train the checkpoint that they were made from", o.Policy.Model)
 	}
 	adapter := o.Policy.Adapter
 	if dir, err := track.ModelDir(o.Policy.Model); err == nil && adapter == "" {
@@ -106,50 +111,6 @@ func (pl planner) pass(o *rl.Config, cfg *model.Config, kv kernels.DType) *engin
 		t = max(t, min(o.Rollout.MaxContext, cfg.MaxPos))
 	}
 	return &engine.PlanPass{Tokens: t, Sequences: max(1, t/128), KVType: kv, Recompute: o.Optim.Recompute}
-}
-
-// roles adds reference and simulator, who share what they can: as rl.New gives them out.
-func (pl planner) roles(p *engine.Plan, o *rl.Config, policy engine.PlanModel, kv kernels.DType) error {
-	simulated := strings.HasPrefix(o.Search.Mode, "simulate")
-	same := simulated && o.Search.SimulationLLM == "same"
-	start := engine.PlanModel{Name: "starting weights", Config: policy.Config, DType: policy.DType, Shared: !policy.Full}
-	if start.Shared {
-		start.Name = "reference"
-	}
-	if same && policy.Full {
-		start.Engine = rolling(o, policy.Config, kv)
-	}
-	if o.Algo.KLCoef > 0 {
-		ref := &start
-		if o.Policy.RefModel != "" {
-			cfg, _, err := readShape(o.Policy.RefModel)
-			if err != nil {
-				return fmt.Errorf("reading the reference: %w", err)
-			}
-			ref = &engine.PlanModel{Name: "reference", Config: cfg, DType: policy.DType}
-		}
-		ref.Score = pl.pass(o, ref.Config, kv)
-		if ref != &start {
-			p.Models = append(p.Models, *ref)
-		}
-	}
-	if start.Engine != nil || start.Score != nil {
-		p.Models = append(p.Models, start)
-	}
-	if !simulated || same {
-		return nil
-	}
-	if a, ok := isAdapter(o.Search.SimulationLLM); ok && !policy.Full {
-		p.Models = append(p.Models, engine.PlanModel{Name: "simulator", Config: policy.Config, DType: policy.DType, Shared: true,
-			LoRA: &engine.PlanLoRA{R: a.R, Targets: a.Targets}})
-		return nil
-	}
-	cfg, _, err := readShape(o.Search.SimulationLLM)
-	if err != nil {
-		return fmt.Errorf("reading the simulator: %w", err)
-	}
-	p.Models = append(p.Models, engine.PlanModel{Name: "simulator", Config: cfg, DType: policy.DType, Engine: rolling(o, cfg, kv)})
-	return nil
 }
 
 // readShape reads a model's sizes; an adapter's are its base's.

@@ -33,7 +33,7 @@ func (c common) open(w *world) (kernels.Device, error) {
 type modelFlags struct {
 	Model        string `name:"model" help:"Hugging Face folder, or a run directory (its last checkpoint)." placeholder:"DIR"`
 	Adapter      string `name:"adapter" help:"peft folder." placeholder:"DIR"`
-	DType        string `name:"dtype" help:"How weights are held: f32, bf16 or q8." default:"bf16" enum:"f32,bf16,q8"`
+	DType        string `name:"dtype" help:"How weights are held: f32, bf16 or q8 (default: q8 for a q8 folder, else bf16)." placeholder:"TYPE"`
 	KVDType      string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	ChatTemplate string `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
 	MaxContext   int    `name:"max-context" help:"Longest sequence; 0: the model's, at most 4096." default:"0"`
@@ -53,9 +53,9 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 	if f.Model == "" {
 		return nil, usagef("--model is missing: give a model folder")
 	}
-	dtype, err := kernels.ParseDType(f.DType)
+	dtype, err := rl.WeightType("--dtype", f.DType)
 	if err != nil {
-		return nil, usagef("--dtype: %w", err)
+		return nil, usageError{err}
 	}
 	var kv kernels.DType
 	if f.KVDType != "" {

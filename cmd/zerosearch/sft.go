@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,13 +86,13 @@ func (c *sftCmd) Run(w *world) (err error) {
 		return err
 	}
 	dtype, _ := kernels.ParseDType(c.DType)
-	kv, err := kvType(c.KVDType, dtype)
+	kv, err := rl.KVType(c.KVDType, dtype)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
-	save, err := saveType(c.SaveDType, dtype)
+	save, err := rl.SaveType(c.SaveDType, dtype)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	if err := checkOut(c.Out, c.Resume); err != nil {
 		return err
@@ -214,28 +213,4 @@ func (c *sftCmd) learn(w *world, r *sft.Run) (err error) {
 	}
 	w.log.line("saved %s", r.Out.Checkpoint(last))
 	return nil
-}
-
-// kvType is --kv-dtype, or what goes with --dtype.
-func kvType(flag string, dtype kernels.DType) (kernels.DType, error) {
-	if flag == "" && dtype == kernels.Q8 {
-		return kernels.BF16, nil
-	}
-	kv, err := kernels.ParseDType(cmp.Or(flag, dtype.String()))
-	if err != nil || kv != kernels.F32 && kv != kernels.BF16 {
-		return 0, usagef("--kv-dtype must be f32 or bf16, not %q", flag)
-	}
-	return kv, nil
-}
-
-// saveType is --save-dtype, or --dtype.
-func saveType(flag string, dtype kernels.DType) (kernels.DType, error) {
-	if flag == "" && dtype == kernels.Q8 {
-		return kernels.BF16, nil
-	}
-	t, err := kernels.ParseDType(cmp.Or(flag, dtype.String()))
-	if err != nil || t != kernels.F32 && t != kernels.BF16 {
-		return 0, usagef("--save-dtype must be f32 or bf16, not %q", flag)
-	}
-	return t, nil
 }

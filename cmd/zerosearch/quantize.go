@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+type quantizeCmd struct {
+	JSON   bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
+	Config string `name:"config" help:"YAML file with values for any flag, by flag name." placeholder:"FILE"`
+	Model  string `name:"model" help:"Hugging Face folder, or a run directory (its last checkpoint)." placeholder:"DIR"`
+	Out    string `name:"out" help:"Folder for the q8 model." placeholder:"DIR"`
+}
+
+// quantized is the result of quantize.
+type quantized struct {
+	Out     string  `json:"out"`
+	Bytes   int64   `json:"bytes"`
+	From    int64   `json:"from_bytes"`
+	Seconds float64 `json:"seconds"`
+}
+
+// shardBytes is the data of a file, at most: what Hugging Face's hub likes.
+const shardBytes = 5 << 30
+
+func (c *quantizeCmd) Run(w *world) error {
+	switch {
+	case c.Model == "":
+		return usagef("--model is missing: give a model folder")
+	case c.Out == "":
+		return usagef("--out is missing: give a folder for the q8 model")
+	}
+	dir, err := track.ModelDir(c.Model)
+	if err != nil {
+		return err
+	}
+	if _, ok := isAdapter(dir); ok {
+		return fmt.Errorf("quantising %s: it is an adapter: quantise the model that it is for", dir)
+	}
+	began := time.Now()
+	err = model.Quantize(w.ctx, dir, c.Out, model.QuantizeOptions{MaxShardBytes: shardBytes, Progress: func(name string, share float64) {
+		w.log.status("%3.0f%%  %s", 100*share, name)
+	}})
+	w.log.done()
+	if err != nil {
+		return err
+	}
+	q := quantized{Out: c.Out, Bytes: weightBytes(c.Out), From: weightBytes(dir), Seconds: time.Since(began).Seconds()}
+	if c.JSON {
+		return writeJSON(w, q)
+	}
+	w.log.line("%s: %.1f MB of q8 out of %.1f MB in %s", c.Out, float64(q.Bytes)/1e6, float64(q.From)/1e6, time.Since(began).Round(time.Second))
+	return nil
+}
+
+// weightBytes is the size of the weights of a folder.
+func weightBytes(dir string) (n int64) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	for _, f := range files {
+		if st, err := os.Stat(f); err == nil {
+			n += st.Size()
+		}
+	}
+	return n
+}
