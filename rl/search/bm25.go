@@ -114,6 +114,9 @@ func (x *BM25) Find(query string, k int) []Hit {
 	return best
 }
 
+// Name is bm25.
+func (x *BM25) Name() string { return "bm25" }
+
 // Search returns the best passages as "Doc i: ..." lines, one line each.
 func (x *BM25) Search(ctx context.Context, q Query) (Documents, error) {
 	if err := ctx.Err(); err != nil {

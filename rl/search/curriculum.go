@@ -5,35 +5,85 @@ import (
 	"math"
 )
 
-// Curriculum raises the share of noisy documents during training (ZeroSearch, arXiv 2505.04588, section 3.4).
+// Curriculum is the probability of noisy documents, tau, in the course of a training run.
 type Curriculum struct {
-	// Start and End are the probabilities of a noisy document at the first step and from the last step on, in [0, 1].
+	// Kind is the rule; "" is ZeroSearch.
+	Kind CurriculumKind
+	// Start and End are the least and the greatest difficulty, in [0, 1]; End may be below Start.
 	Start, End float64
+	// Goal is the success rate at which the adaptive curriculum reaches End, in (0, 1]; 0 is 0.5.
+	Goal float64
 }
 
-// curriculumBase is b in the formula of Tau.
+// CurriculumKind is a rule for tau. In the formulas x = step/total, b = 4.
+type CurriculumKind string
+
+const (
+	// ZeroSearch raises tau late (arXiv 2505.04588, section 3.4):
+	//
+	//	tau = Start + (b^x - 1)/(b - 1) (End - Start); End from step total on
+	ZeroSearch CurriculumKind = "zerosearch"
+	// Linear raises it evenly: tau = Start + x (End - Start).
+	Linear CurriculumKind = "linear"
+	// Constant is tau = Start.
+	Constant CurriculumKind = "constant"
+	// Adaptive lets tau follow the policy's success rate s: tau = Start + min(1, s/Goal) (End - Start). A policy that gets worse gets
+	// better documents again.
+	Adaptive CurriculumKind = "adaptive"
+)
+
+// curriculumBase is b.
 const curriculumBase = 4
 
-// Validate says what is wrong with the thresholds.
+// Validate says what is wrong with the settings.
 func (c Curriculum) Validate() error {
 	for _, v := range []float64{c.Start, c.End} {
 		if !(v >= 0 && v <= 1) {
 			return fmt.Errorf("curriculum: threshold %v: must lie between 0 and 1", v)
 		}
 	}
-	return nil
+	if !(c.Goal >= 0 && c.Goal <= 1) {
+		return fmt.Errorf("curriculum: goal %v: must lie between 0 and 1", c.Goal)
+	}
+	switch c.Kind {
+	case "", ZeroSearch, Linear, Constant, Adaptive:
+		return nil
+	}
+	return fmt.Errorf("curriculum %q is not known: use %s, %s, %s or %s", string(c.Kind), ZeroSearch, Linear, Constant, Adaptive)
 }
 
-// Tau is the probability of noisy documents at a step:
-//
-//	tau = Start + (b^(step/total) - 1)/(b - 1) (End - Start), b = 4; End from step total on
-func (c Curriculum) Tau(step, total int) float64 {
-	if step >= total {
+// Tau is the probability of noisy documents for a query, by its step and, for the adaptive rule, its success rate.
+func (c Curriculum) Tau(q Query) float64 {
+	x := 1.0
+	if q.Step < q.TotalSteps {
+		x = float64(max(q.Step, 0)) / float64(q.TotalSteps)
+	}
+	switch c.Kind {
+	case Constant:
+		return c.Start
+	case Adaptive:
+		goal := c.Goal
+		if goal == 0 {
+			goal = 0.5
+		}
+		x = min(1, max(0, q.Success)/goal)
+	case Linear:
+	default:
+		if x < 1 {
+			x = (math.Pow(curriculumBase, x) - 1) / (curriculumBase - 1)
+		}
+	}
+	if x == 1 {
 		return c.End
 	}
-	x := float64(max(step, 0)) / float64(total)
-	return c.Start + (math.Pow(curriculumBase, x)-1)/(curriculumBase-1)*(c.End-c.Start)
+	return c.Start + x*(c.End-c.Start)
 }
+
+// successMemory is the weight of the past in Smooth: about the last ten steps count.
+const successMemory = 0.9
+
+// Smooth is the success rate to go on with after a step whose own was rate.
+func Smooth(success, rate float64) float64 { return successMemory*success + (1-successMemory)*rate }
 
 // Draw is a number in [0, 1) from a stream; documents are useful if it is above tau.
 func Draw(stream uint64) float64 { return float64(mix(stream^0x5851f42d4c957f2d)>>11) / (1 << 53) }

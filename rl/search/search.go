@@ -1,5 +1,5 @@
-// Package search answers a policy's queries: a language model that plays the search engine, an offline index, or nothing at all,
-// behind one interface. What a searcher returns is text of the environment: it is never parsed for actions and never trained on.
+// Package search answers a policy's queries: a language model that plays the search engine, here or on other machines, a real search
+// engine, an offline index, recorded documents, mixtures of them, or nothing at all, behind one interface. What a searcher returns is text of the environment: it is never parsed for actions and never trained on.
 package search
 
 import (
@@ -18,6 +18,8 @@ type Query struct {
 	GoldenAnswers []string
 	// Step counts from 0 to TotalSteps and sets the curriculum.
 	Step, TotalSteps int
+	// Success is the policy's success rate, smoothed, from 0 to 1: what the adaptive curriculum follows.
+	Success float64
 	// Quality forces useful or noisy documents; "" leaves it to the curriculum.
 	Quality Quality
 	// Stream keys everything random about this query: the same query with the same stream gives the same documents.
@@ -42,6 +44,8 @@ type Documents struct {
 	Text string `json:"text"`
 	// Docs are the single documents in Text, without their "Doc i:".
 	Docs []string `json:"documents"`
+	// Engine is the name of the engine that answered, set by a Meter.
+	Engine string `json:"engine,omitempty"`
 	// Quality, and how it was decided: Draw > Tau is useful. Both are 0 for engines that do not simulate and for a forced quality.
 	Quality Quality `json:"quality"`
 	Tau     float64 `json:"tau"`
@@ -50,10 +54,13 @@ type Documents struct {
 	Raw              string `json:"raw,omitempty"`
 	PromptTokens     int    `json:"prompt_tokens"`
 	CompletionTokens int    `json:"completion_tokens"`
+	// Cached: the engine was not asked, an earlier answer was kept.
+	Cached bool `json:"-"`
 }
 
 // Searcher is a search engine. Search is called by many goroutines at once. It returns an error only when the engine failed (never
 // for a strange query, and never for finding nothing, which is the text NoInformation): an episode whose search failed is not trained on.
+// An *Unavailable in its chain says that other queries would fare no better.
 // It must return soon after ctx is done, with ctx's error in the chain, and its result must depend on the Query alone. Package
 // searchtest checks all of this.
 type Searcher interface {
@@ -65,6 +72,9 @@ const NoInformation = "No information available"
 
 // None finds nothing, ever: what a policy can do without search.
 type None struct{}
+
+// Name is none.
+func (None) Name() string { return "none" }
 
 // Search returns NoInformation.
 func (None) Search(ctx context.Context, _ Query) (Documents, error) {

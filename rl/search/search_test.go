@@ -92,7 +92,7 @@ func TestCurriculum(t *testing.T) {
 	require.NotEmpty(t, f.Draws)
 	for _, c := range f.Thresholds {
 		for i, step := range c.Steps {
-			require.InDelta(t, c.Tau[i], search.Curriculum{Start: c.Start, End: c.End}.Tau(step, c.Total), 1e-14)
+			require.InDelta(t, c.Tau[i], search.Curriculum{Start: c.Start, End: c.End}.Tau(search.Query{Step: step, TotalSteps: c.Total}), 1e-14)
 		}
 	}
 	for _, d := range f.Draws {
@@ -100,8 +100,8 @@ func TestCurriculum(t *testing.T) {
 			require.Equal(t, d.Draw[i], search.Decide(u, d.Tau), "u %v tau %v", u, d.Tau)
 		}
 	}
-	require.Equal(t, 0.3, search.Curriculum{Start: 0.3, End: 0.5}.Tau(-1, 10))
-	require.Equal(t, 0.5, search.Curriculum{Start: 0.3, End: 0.5}.Tau(0, 0))
+	require.Equal(t, 0.3, search.Curriculum{Start: 0.3, End: 0.5}.Tau(search.Query{Step: -1, TotalSteps: 10}))
+	require.Equal(t, 0.5, search.Curriculum{Start: 0.3, End: 0.5}.Tau(search.Query{}))
 	require.Error(t, search.Curriculum{Start: math.NaN()}.Validate())
 	require.Error(t, search.Curriculum{End: 1.1}.Validate())
 }

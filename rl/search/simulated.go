@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type Generator interface {
 
 // Simulated is a search engine played by a language model (ZeroSearch, arXiv 2505.04588, section 3.3).
 type Simulated struct {
+	// Engine is the engine's name; "" is the form's.
+	Engine string
 	// Generator writes the documents.
 	Generator Generator
 	// Form of the prompt.
@@ -74,6 +77,9 @@ func (s *Simulated) Validate() error {
 	}
 	return s.Curriculum.Validate()
 }
+
+// Name tells where the model runs, or its prompt.
+func (s *Simulated) Name() string { return cmp.Or(s.Engine, string(s.Form)) }
 
 // Search draws the quality, asks the model and cuts its output.
 func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
@@ -116,7 +122,7 @@ func (s *Simulated) quality(q Query) Documents {
 	if q.Quality != "" {
 		return Documents{Quality: q.Quality}
 	}
-	d := Documents{Tau: s.Curriculum.Tau(q.Step, q.TotalSteps), Draw: Draw(q.Stream)}
+	d := Documents{Tau: s.Curriculum.Tau(q), Draw: Draw(q.Stream)}
 	if s.NoiseRate != nil {
 		d.Tau = *s.NoiseRate
 	}

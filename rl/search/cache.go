@@ -1,0 +1,129 @@
+package search
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// Cache keeps the answers of real engines in a folder, a file for each engine and query. Files appear whole or not at all, so that any
+// number of goroutines and processes may share the folder and be killed at any time. An answer is kept for good: delete its file, or the
+// folder, to ask again.
+type Cache struct {
+	dir    string
+	flight singleflight.Group
+}
+
+// cacheEntry is a file's content.
+type cacheEntry struct {
+	Engine    string   `json:"engine"`
+	Query     string   `json:"query"`
+	Documents []string `json:"documents"`
+}
+
+const writingPrefix = ".writing-"
+
+// OpenCache makes the folder if it is not there, and clears away what killed processes left half-written.
+func OpenCache(dir string) (*Cache, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("opening the search cache: %w", err)
+	}
+	f, err := os.CreateTemp(dir, writingPrefix) // known now, not after the first answer was paid for
+	if err != nil {
+		return nil, fmt.Errorf("opening the search cache: %w", err)
+	}
+	f.Close()
+	os.Remove(f.Name())
+	left, _ := filepath.Glob(filepath.Join(dir, writingPrefix+"*"))
+	for _, p := range left {
+		if st, err := os.Stat(p); err == nil && time.Since(st.ModTime()) > time.Hour {
+			os.Remove(p)
+		}
+	}
+	return &Cache{dir: dir}, nil
+}
+
+// get answers from the cache, else from the engine, which is asked once however many ask at the same time. A nil cache keeps nothing.
+func (c *Cache) get(ctx context.Context, e Fetcher, query string) (docs []string, cached bool, err error) {
+	if c == nil {
+		docs, err = e.Fetch(ctx, query)
+		return docs, false, err
+	}
+	want := cacheEntry{Engine: e.Key(), Query: query}
+	path := c.path(want)
+	for {
+		if docs, ok := read(path, want); ok {
+			return docs, true, nil
+		}
+		asked := false
+		v, err, _ := c.flight.Do(path, func() (any, error) {
+			asked = true
+			docs, err := e.Fetch(ctx, query)
+			if err != nil {
+				return nil, err
+			}
+			want.Documents = docs
+			return docs, c.write(path, want, e.Name())
+		})
+		if err == nil {
+			return v.([]string), !asked, nil
+		}
+		if asked || ctx.Err() != nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			return nil, false, err
+		}
+		// Who asked for us was cancelled, we were not.
+	}
+}
+
+func (c *Cache) path(e cacheEntry) string {
+	sum := sha256.Sum256([]byte(e.Engine + "\x00" + e.Query))
+	return filepath.Join(c.dir, hex.EncodeToString(sum[:16])+".json")
+}
+
+// read gives the documents in a file, unless it is damaged or about something else.
+func read(path string, want cacheEntry) ([]string, bool) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, false
+	}
+	var e cacheEntry
+	if json.Unmarshal(raw, &e) != nil || e.Engine != want.Engine || e.Query != want.Query || e.Documents == nil {
+		return nil, false
+	}
+	return e.Documents, true
+}
+
+// write puts the file in place. A failure stops the run: going on would pay for answers that are lost.
+func (c *Cache) write(path string, e cacheEntry, engine string) error {
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(c.dir, writingPrefix)
+	if err == nil {
+		_, err = f.Write(append(raw, '\n'))
+		if err = errors.Join(err, f.Close()); err == nil {
+			err = os.Rename(f.Name(), path)
+		}
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}
+	if err != nil {
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+		return &Unavailable{Engine: "search cache of " + engine, Host: c.dir, Tries: 1, Err: fmt.Errorf("writing an answer: %w", err)}
+	}
+	return nil
+}

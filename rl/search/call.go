@@ -1,0 +1,346 @@
+package search
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Unavailable is the error of an engine that cannot be used now, after all tries: other queries would meet the same, so a run stops
+// there, to be resumed.
+type Unavailable struct {
+	// Engine and Host say who did not answer; several hosts are separated by commas.
+	Engine, Host string
+	// Tries that were made for the query.
+	Tries int
+	// Err is the last thing that went wrong.
+	Err error
+}
+
+// Error names the host.
+func (u *Unavailable) Error() string {
+	tries := "1 try"
+	if u.Tries != 1 {
+		tries = strconv.Itoa(u.Tries) + " tries"
+	}
+	return fmt.Sprintf("%s at %s: gave up after %s: %v", u.Engine, u.Host, tries, u.Err)
+}
+
+func (u *Unavailable) Unwrap() error { return u.Err }
+
+// CallOptions bound the requests of an engine behind HTTP.
+type CallOptions struct {
+	// Tries for one query, at each address; 0 is 5.
+	Tries int
+	// Timeout of one try, reading the body included; 0 is 60 seconds.
+	Timeout time.Duration
+	// Concurrency is the number of requests in flight, for each address; 0 is 16.
+	Concurrency int
+	// Backoff is how long an address rests after a failure, doubled with every further one up to 30 seconds; 0 is half a second.
+	Backoff time.Duration
+}
+
+const (
+	maxBackoff    = 30 * time.Second
+	maxRetryAfter = 2 * time.Minute // who asks for more is not waited for
+	maxBody       = 16 << 20
+)
+
+// caller sends requests to one of several equal addresses: to the one with the fewest under way, to another after a failure.
+type caller struct {
+	engine string
+	secret string // never shown
+	o      CallOptions
+	client *http.Client
+	slots  chan struct{}
+
+	mu   sync.Mutex
+	all  []*address
+	turn int
+}
+
+// address is one server. The fields below url belong to caller.mu.
+type address struct {
+	url    *url.URL
+	busy   int
+	failed int       // failures in a row
+	since  time.Time // of the last failure; requests begun before it say nothing new
+	rest   time.Time // not asked before
+	refuse error     // not nil: it will not serve us, whatever is asked
+	model  string    // remote: what it serves
+}
+
+// newCaller takes addresses as users write them: host:port, or a URL. path is put behind those that have none.
+func newCaller(engine, secret, path string, addresses []string, o CallOptions) (*caller, error) {
+	c := &caller{engine: engine, secret: secret, o: CallOptions{Tries: cmp.Or(o.Tries, 5), Timeout: cmp.Or(o.Timeout, time.Minute),
+		Concurrency: cmp.Or(o.Concurrency, 16), Backoff: cmp.Or(o.Backoff, time.Second/2)}}
+	for _, a := range addresses {
+		if a = strip(a); a == "" {
+			continue
+		}
+		if !strings.Contains(a, "://") {
+			a = "http://" + a
+		}
+		u, err := url.Parse(a)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+			return nil, fmt.Errorf("%s: %q is no address of a server: write http://HOST:PORT", engine, c.redact(a))
+		}
+		if u.Path = strings.TrimRight(u.Path, "/"); u.Path == "" {
+			u.Path = path
+		}
+		c.all = append(c.all, &address{url: u})
+	}
+	if len(c.all) == 0 {
+		return nil, fmt.Errorf("%s: no address given", engine)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = c.o.Concurrency
+	c.slots = make(chan struct{}, c.o.Concurrency*len(c.all))
+	// A redirect would carry the key of the address to another host.
+	c.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return c, nil
+}
+
+// hosts names all addresses.
+func (c *caller) hosts() string {
+	var names []string
+	for _, a := range c.all {
+		names = append(names, a.url.Host)
+	}
+	return strings.Join(names, ", ")
+}
+
+// do sends what request makes for an address until read understands an answer. The error is *Unavailable, or the query's own fault, or
+// ctx's.
+func (c *caller) do(ctx context.Context, request func(context.Context, *address) (*http.Request, error), read func(*address, []byte) error) error {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("asking %s at %s: %w", c.engine, c.hosts(), ctx.Err())
+	}
+	var last error
+	tries := 0
+	for tries < c.o.Tries*len(c.all) {
+		a, err := c.pick(ctx)
+		if a == nil && err != nil {
+			last = err // all of them refuse
+			break
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("asking %s at %s: %w", c.engine, c.hosts(), ctx.Err())
+		}
+		tries++
+		began := time.Now()
+		f := c.once(ctx, a, request, read)
+		c.release(a, began, f)
+		if f == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("asking %s at %s: %w", c.engine, a.url.Host, ctx.Err())
+		}
+		if last = f.err; f.query {
+			return fmt.Errorf("%s at %s: %w", c.engine, a.url.Host, f.err)
+		}
+	}
+	return &Unavailable{c.engine, c.hosts(), max(tries, 1), last}
+}
+
+// pick takes the address with the fewest requests under way among those that do not rest, and waits until there is one. It returns nil
+// with the reason when all refuse to serve.
+func (c *caller) pick(ctx context.Context) (*address, error) {
+	for {
+		c.mu.Lock()
+		var best *address
+		var refuse error
+		wait := time.Duration(-1)
+		now := time.Now()
+		for i := range c.all {
+			a := c.all[(c.turn+i)%len(c.all)]
+			switch d := a.rest.Sub(now); {
+			case a.refuse != nil:
+				refuse = a.refuse
+			case d > 0:
+				if wait < 0 || d < wait {
+					wait = d
+				}
+			case best == nil || a.busy < best.busy:
+				best = a
+			}
+		}
+		if best != nil {
+			best.busy++
+			c.turn++
+		}
+		c.mu.Unlock()
+		if best != nil {
+			return best, nil
+		}
+		if wait < 0 {
+			return nil, refuse
+		}
+		select {
+		case <-time.After(wait + rand.N(wait/4+1)): // not all at once
+		case <-ctx.Done():
+			return c.all[0], ctx.Err()
+		}
+	}
+}
+
+// release notes how a request begun at began went.
+func (c *caller) release(a *address, began time.Time, f *failure) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.busy--
+	switch {
+	case f == nil || f.query:
+		a.failed = 0
+	case f.refuse:
+		a.refuse = f.err
+	default:
+		if !began.Before(a.since) {
+			a.failed++
+			a.since = time.Now()
+		}
+		rest := min(c.o.Backoff<<min(a.failed-1, 16), maxBackoff)
+		if until := time.Now().Add(max(rest, f.after)); until.After(a.rest) {
+			a.rest = until
+		}
+	}
+}
+
+// failure is a try that did not succeed. query: another query may, this one will not; refuse: no query will, at this address; otherwise
+// it is worth trying again, not before after has passed.
+type failure struct {
+	err           error
+	query, refuse bool
+	after         time.Duration
+}
+
+// once makes one try.
+func (c *caller) once(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error), read func(*address, []byte) error) *failure {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	status, header, body, err := c.send(ctx, a, request)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &failure{err: fmt.Errorf("no whole answer within %v", c.o.Timeout)}
+	}
+	if err != nil {
+		return &failure{err: c.clean(err)}
+	}
+	said := func(what string) error {
+		return errors.New(strings.TrimSuffix(fmt.Sprintf("%d %s: %s", status, cmp.Or(http.StatusText(status), "no known status"), c.redact(cmp.Or(what, explain(body)))), ": "))
+	}
+	switch {
+	case status == http.StatusOK:
+		if err := read(a, body); err != nil {
+			return &failure{err: c.clean(err)}
+		}
+		return nil
+	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
+		after := retryAfter(header.Get("Retry-After"))
+		if after > maxRetryAfter {
+			return &failure{err: said(fmt.Sprintf("asks to wait %v: go on after that", after.Round(time.Second))), refuse: true}
+		}
+		return &failure{err: said(""), after: after}
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return &failure{err: fmt.Errorf("%w: check the API key", said("")), refuse: true}
+	case status >= 300 && status < 400:
+		return &failure{err: said("redirects to " + header.Get("Location") + ": give that address"), refuse: true}
+	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong || status == http.StatusUnprocessableEntity:
+		return &failure{err: said(""), query: true}
+	}
+	return &failure{err: fmt.Errorf("%w: check the address", said("")), refuse: true}
+}
+
+// send gives the answer whole.
+func (c *caller) send(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error)) (int, http.Header, []byte, error) {
+	req, err := request(ctx, a)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		err = fmt.Errorf("the answer is longer than %d MiB", maxBody>>20)
+	}
+	return resp.StatusCode, resp.Header, body, err
+}
+
+// clean takes the address, which may hold a key, out of errors of package http.
+func (c *caller) clean(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if text := c.redact(err.Error()); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
+}
+
+// redact hides the key.
+func (c *caller) redact(s string) string {
+	if c.secret == "" {
+		return s
+	}
+	return strings.NewReplacer(c.secret, "***", url.QueryEscape(c.secret), "***").Replace(s)
+}
+
+// retryAfter reads the header of that name: seconds, or a date.
+func retryAfter(s string) time.Duration {
+	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if t, err := http.ParseTime(s); err == nil {
+		return max(time.Until(t), 0)
+	}
+	return 0
+}
+
+// explain is what a server says about an error, as short as can be: the usual JSON forms, or the beginning of the text.
+func explain(body []byte) string {
+	var v struct {
+		Error, Detail, Message json.RawMessage
+	}
+	text := string(body)
+	if json.Unmarshal(body, &v) == nil {
+		for _, raw := range []json.RawMessage{v.Error, v.Message, v.Detail} {
+			var inner struct{ Message string }
+			var s string
+			if json.Unmarshal(raw, &s) == nil && s != "" {
+				text = s
+				break
+			}
+			if json.Unmarshal(raw, &inner) == nil && inner.Message != "" {
+				text = inner.Message
+				break
+			}
+		}
+	}
+	return short(text, 200)
+}
+
+// short is s on one line of at most n bytes, whole characters.
+func short(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "") + "..."
+	}
+	return s
+}

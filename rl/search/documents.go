@@ -1,0 +1,182 @@
+package search
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+)
+
+// passageWords is about how long a passage of a document is: that of the passages in search corpora for question answering.
+const passageWords = 100
+
+// maxDocument bounds a document file.
+const maxDocument = 64 << 20
+
+// document cuts a text file into passages.
+func (c *Corpus) document(path string) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if st.Size() > maxDocument {
+		return fmt.Errorf("%s is larger than %d MiB: cut it up", path, maxDocument>>20)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if bytes.HasPrefix(text, []byte("%PDF-")) {
+		return fmt.Errorf("%s: PDF is not read: convert it with pdftotext", path)
+	}
+	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
+		return fmt.Errorf("%s is not UTF-8 text", path)
+	}
+	p := passages{title: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))}
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".html", ".htm":
+		p.html(text)
+	case ".md", ".markdown":
+		p.markdown(string(text))
+	default:
+		p.plain(string(text))
+	}
+	p.flush()
+	c.Passages = append(c.Passages, p.out...)
+	return nil
+}
+
+// passages collects paragraphs into passages of about passageWords words, each under the document's title and the heading above it.
+type passages struct {
+	title, heading string
+	words          []string
+	out            []string
+}
+
+// paragraph adds a paragraph; one passage holds whole paragraphs, unless one is very long.
+func (p *passages) paragraph(text string) {
+	w := strings.Fields(text)
+	if len(p.words)+len(w) > passageWords {
+		p.flush()
+	}
+	for len(w) > 2*passageWords {
+		p.words, w = w[:passageWords:passageWords], w[passageWords:]
+		p.flush()
+	}
+	p.words = append(p.words, w...)
+}
+
+// section begins a new passage under another heading.
+func (p *passages) section(heading string) {
+	p.flush()
+	p.heading = strings.Join(strings.Fields(heading), " ")
+}
+
+func (p *passages) flush() {
+	if len(p.words) > 0 {
+		title := p.title
+		if p.heading != "" && p.heading != title {
+			title += ": " + p.heading
+		}
+		p.out = append(p.out, `"`+title+"\"\n"+strings.Join(p.words, " "))
+	}
+	p.words = nil
+}
+
+// plain splits at blank lines.
+func (p *passages) plain(text string) {
+	for para := range strings.SplitSeq(strings.ReplaceAll(text, "\r\n", "\n"), "\n\n") {
+		p.paragraph(para)
+	}
+}
+
+// markdown splits at blank lines too, and takes lines that begin with one to six # outside code as headings. The rest of the markup stays:
+// models read it well.
+func (p *passages) markdown(text string) {
+	var para strings.Builder
+	end := func() {
+		p.paragraph(para.String())
+		para.Reset()
+	}
+	fence := ""
+	for line := range strings.Lines(strings.ReplaceAll(text, "\r\n", "\n")) {
+		bare := strings.TrimSpace(line)
+		level := len(bare) - len(strings.TrimLeft(bare, "#"))
+		switch {
+		case fence == "" && (strings.HasPrefix(bare, "```") || strings.HasPrefix(bare, "~~~")):
+			fence = bare[:3]
+		case fence != "" && strings.HasPrefix(bare, fence):
+			fence = ""
+		case fence == "" && bare == "":
+			end()
+		case fence == "" && 1 <= level && level <= 6 && (len(bare) == level || bare[level] == ' '):
+			end()
+			p.section(strings.Trim(bare, "# "))
+		default:
+			para.WriteString(line)
+		}
+	}
+	end()
+}
+
+// html takes the text of a page: title, headings, paragraphs; what a browser does not show is left out.
+func (p *passages) html(page []byte) {
+	var text strings.Builder
+	end := func() {
+		p.paragraph(text.String())
+		text.Reset()
+	}
+	z := html.NewTokenizer(bytes.NewReader(page))
+	var hidden, heading, title int // how many such elements are open
+	named := false
+	for {
+		kind := z.Next()
+		switch kind {
+		case html.ErrorToken: // the end: the reader cannot fail
+			end()
+			return
+		case html.TextToken:
+			if hidden == 0 {
+				text.Write(z.Text())
+			}
+			continue
+		case html.StartTagToken, html.EndTagToken, html.SelfClosingTagToken:
+		default:
+			continue
+		}
+		name, _ := z.TagName()
+		step := map[html.TokenType]int{html.StartTagToken: 1, html.EndTagToken: -1}[kind]
+		switch a := atom.Lookup(name); a {
+		case atom.Script, atom.Style, atom.Noscript, atom.Template, atom.Textarea, atom.Iframe:
+			hidden = max(0, hidden+step)
+		case atom.Title:
+			if step < 0 && title > 0 {
+				if t := strings.Join(strings.Fields(text.String()), " "); t != "" && hidden == 0 && !named {
+					p.title, named = t, true // later ones are those of drawings
+				}
+				text.Reset()
+			} else {
+				end()
+			}
+			title = max(0, title+step)
+		case atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6:
+			if step < 0 && heading > 0 {
+				p.section(text.String())
+				text.Reset()
+			} else {
+				end()
+			}
+			heading = max(0, heading+step)
+		case atom.A, atom.B, atom.I, atom.Em, atom.Strong, atom.Span, atom.Code, atom.Sub, atom.Sup, atom.Small, atom.U, atom.Abbr, atom.Cite, atom.Q, atom.Mark, atom.Font:
+		case atom.Br, atom.Td, atom.Th, atom.Img, atom.Wbr:
+			text.WriteByte(' ')
+		default:
+			end()
+		}
+	}
+}

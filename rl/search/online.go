@@ -1,0 +1,82 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Fetcher is a real search engine: documents for a query, by its text alone.
+type Fetcher interface {
+	// Fetch returns documents, best first, each on one line. Finding nothing is no error.
+	Fetch(ctx context.Context, query string) ([]string, error)
+	// Name is the engine's, Key everything that its answers depend on besides the query.
+	Name() string
+	Key() string
+}
+
+// Online is a Searcher over a real engine, with a cache of its answers.
+type Online struct {
+	Engine Fetcher
+	// Cache may be nil.
+	Cache *Cache
+	// TopK is the number of documents; 0 is 5.
+	TopK int
+}
+
+// maxQuery bounds what is sent of a query, in bytes: engines look at a few dozen words, and addresses have an end.
+const maxQuery = 1000
+
+// Name is the engine's.
+func (o *Online) Name() string { return o.Engine.Name() }
+
+// Search asks the cache, then the engine. An empty query finds nothing and is not sent.
+func (o *Online) Search(ctx context.Context, q Query) (Documents, error) {
+	if err := ctx.Err(); err != nil {
+		return Documents{}, fmt.Errorf("searching: %w", err)
+	}
+	query := plainQuery(q.Query)
+	if query == "" {
+		return Documents{Text: NoInformation, Docs: []string{}}, nil
+	}
+	docs, cached, err := o.Cache.get(ctx, o.Engine, query)
+	if err != nil {
+		return Documents{}, fmt.Errorf("searching: %w", err)
+	}
+	k := o.TopK
+	if k == 0 {
+		k = 5
+	}
+	docs = docs[:min(k, len(docs))]
+	return Documents{Text: join(docs), Docs: docs, Cached: cached}, nil
+}
+
+// plainQuery is a query as engines take it: valid text without control characters, on one line, of bounded length.
+func plainQuery(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, " "))
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > maxQuery {
+		s = strip(strings.ToValidUTF8(s[:maxQuery], ""))
+	}
+	return s
+}
+
+// titled is a document of title and text, either of which may be missing, on one line; "" if both are.
+func titled(title, text string) string {
+	title, text = strings.Join(strings.Fields(title), " "), strings.Join(strings.Fields(text), " ")
+	if title != "" {
+		title = `"` + title + `"`
+	}
+	return strip(title + " " + text)
+}
+
+// errShape is the error of an answer that is not what the protocol says.
+func errShape(want string, body []byte) error {
+	return errors.New("the answer is not " + want + ": " + short(string(body), 100))
+}

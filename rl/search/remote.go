@@ -1,0 +1,127 @@
+package search
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Remote is a Generator on other machines: servers that speak OpenAI's chat completions (our own serve, SGLang, vLLM, llama.cpp).
+// Addresses serve the same model and share the load; when one fails, the others take over.
+type Remote struct {
+	calls *caller
+	model string
+}
+
+// NewRemote makes the generator. model "" is the first that each server lists; key may be empty and never appears in an error.
+func NewRemote(addresses []string, model, key string, o CallOptions) (*Remote, error) {
+	if len(addresses) == 0 {
+		return nil, errors.New("remote: no address: give --remote-url http://HOST:PORT, several separated by commas")
+	}
+	c, err := newCaller("remote", key, "/v1", addresses, o)
+	return &Remote{c, model}, err
+}
+
+// Ready makes sure that a server answers.
+func (r *Remote) Ready(ctx context.Context) error {
+	return r.calls.do(ctx, r.listModels, func(_ *address, body []byte) error {
+		_, err := readModels(body)
+		return err
+	})
+}
+
+func (r *Remote) listModels(ctx context.Context, a *address) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url.String()+"/models", nil)
+	if err == nil {
+		authorize(req, r.calls.secret)
+	}
+	return req, err
+}
+
+// readModels gives the first model.
+func readModels(body []byte) (string, error) {
+	var v struct{ Data []struct{ ID string } }
+	if json.Unmarshal(body, &v) != nil || len(v.Data) == 0 || v.Data[0].ID == "" {
+		return "", errShape("OpenAI's list of models", body)
+	}
+	return v.Data[0].ID, nil
+}
+
+// Generate asks for a chat completion. The stream becomes the seed: servers that honour it give equal text for equal requests.
+func (r *Remote) Generate(ctx context.Context, messages []Message, o GenerateOptions) (out Generation, err error) {
+	type message struct {
+		Role    string `json:"role"`
+		Content string `json:"content"`
+	}
+	chat := make([]message, len(messages))
+	for i, m := range messages {
+		chat[i] = message{m.Role, strings.ToValidUTF8(m.Content, "\ufffd")}
+	}
+	request := func(ctx context.Context, a *address) (*http.Request, error) {
+		model, err := r.modelOf(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		body, err := json.Marshal(map[string]any{"model": model, "messages": chat, "max_tokens": o.MaxTokens, "temperature": o.Temperature,
+			"seed": o.Stream >> 33}) // 31 bits: some servers keep seeds in an int32
+		if err != nil {
+			return nil, err
+		}
+		return post(body, func(a *address) string { return a.url.String() + "/chat/completions" }, r.calls.secret)(ctx, a)
+	}
+	err = r.calls.do(ctx, request, func(_ *address, body []byte) error {
+		out, err = readCompletion(body)
+		return err
+	})
+	return out, err
+}
+
+// modelOf is the name of the model to ask for, found out once for each address.
+func (r *Remote) modelOf(ctx context.Context, a *address) (string, error) {
+	if r.model != "" {
+		return r.model, nil
+	}
+	r.calls.mu.Lock()
+	known := a.model
+	r.calls.mu.Unlock()
+	if known != "" {
+		return known, nil
+	}
+	status, _, body, err := r.calls.send(ctx, a, r.listModels)
+	if err != nil {
+		return "", err
+	}
+	if status != http.StatusOK {
+		return "", fmt.Errorf("asked for its models: %d: %s", status, explain(body))
+	}
+	if known, err = readModels(body); err == nil {
+		r.calls.mu.Lock()
+		a.model = known
+		r.calls.mu.Unlock()
+	}
+	return known, err
+}
+
+// readCompletion reads a chat completion; no content is empty text.
+func readCompletion(body []byte) (Generation, error) {
+	var v struct {
+		Choices []struct {
+			Message *struct{ Content *string }
+		}
+		Usage struct {
+			Prompt     int `json:"prompt_tokens"`
+			Completion int `json:"completion_tokens"`
+		}
+	}
+	if json.Unmarshal(body, &v) != nil || len(v.Choices) == 0 || v.Choices[0].Message == nil {
+		return Generation{}, errShape("a chat completion of OpenAI's API", body)
+	}
+	g := Generation{PromptTokens: v.Usage.Prompt, CompletionTokens: v.Usage.Completion}
+	if t := v.Choices[0].Message.Content; t != nil {
+		g.Text = *t
+	}
+	return g, nil
+}

@@ -1,0 +1,109 @@
+package search
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// WikiAddress is where Search-R1's retrieval server listens.
+const WikiAddress = "http://127.0.0.1:8000/retrieve"
+
+// Wiki is a retrieval server that speaks Search-R1's protocol (its search_r1/search/retrieval_server.py and the others there):
+//
+//	POST /retrieve {"queries": ["..."], "topk": 5, "return_scores": true}
+//	{"result": [[{"document": {"id": "...", "contents": "\"Title\"\ntext"}, "score": 0.8}, ...]]}
+//
+// or, from servers without scores, {"result": [[{"id": "...", "contents": "..."}, ...]]}.
+type Wiki struct {
+	calls *caller
+	topK  int
+}
+
+// NewWiki makes the engine; addresses hold the same corpus, and share the load. Without any, WikiAddress.
+func NewWiki(addresses []string, topK int, o CallOptions) (*Wiki, error) {
+	if len(addresses) == 0 {
+		addresses = []string{WikiAddress}
+	}
+	c, err := newCaller("wiki", "", "/retrieve", addresses, o)
+	return &Wiki{c, topK}, err
+}
+
+// Name is wiki.
+func (w *Wiki) Name() string { return "wiki" }
+
+// Key is the first address and the number of documents.
+func (w *Wiki) Key() string { return fmt.Sprintf("wiki %s topk %d", w.calls.all[0].url, w.topK) }
+
+// Fetch asks one of the servers.
+func (w *Wiki) Fetch(ctx context.Context, query string) (docs []string, err error) {
+	body, err := json.Marshal(map[string]any{"queries": []string{query}, "topk": w.topK, "return_scores": true})
+	if err != nil {
+		return nil, err
+	}
+	err = w.calls.do(ctx, post(body, func(a *address) string { return a.url.String() }, ""), func(_ *address, body []byte) error {
+		docs, err = readRetrieved(body)
+		return err
+	})
+	return docs, err
+}
+
+// post makes a request with a JSON body; key, if there is one, is a bearer token.
+func post(body []byte, where func(*address) string, key string) func(context.Context, *address) (*http.Request, error) {
+	return func(ctx context.Context, a *address) (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, where(a), bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		authorize(req, key)
+		return req, nil
+	}
+}
+
+func authorize(req *http.Request, key string) {
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+}
+
+// readRetrieved reads the documents for the only query.
+func readRetrieved(body []byte) ([]string, error) {
+	type document struct {
+		Contents *string
+		Title    string
+		Text     *string
+	}
+	var v struct {
+		Result [][]struct {
+			Document *document
+			document
+		}
+	}
+	if json.Unmarshal(body, &v) != nil || len(v.Result) != 1 {
+		return nil, errShape("Search-R1's {\"result\": [[...]]} for one query", body)
+	}
+	docs := []string{}
+	for _, r := range v.Result[0] {
+		d := r.Document
+		if d == nil {
+			d = &r.document
+		}
+		var text string
+		switch {
+		case d.Contents != nil:
+			text = strings.Join(strings.Fields(*d.Contents), " ")
+		case d.Text != nil:
+			text = titled(d.Title, *d.Text)
+		default:
+			return nil, errShape("Search-R1's: a document has no contents", body)
+		}
+		if text != "" {
+			docs = append(docs, text)
+		}
+	}
+	return docs, nil
+}
