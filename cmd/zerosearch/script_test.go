@@ -102,7 +102,7 @@ var changing = []struct {
 	{regexp.MustCompile(`"seconds":[0-9.e+-]+`), `"seconds":T`},
 	{regexp.MustCompile(`("(?:timing_s|perf)/[a-z_]+"):[0-9.e+-]+`), `$1:T`},
 	{regexp.MustCompile(`(, )\S+ go1\.\S+`), `${1}VERSION`},
-	{regexp.MustCompile(`events\.out\.tfevents\.\d+`), "events.out.tfevents.T"},
+	{regexp.MustCompile(`events\.out\.tfevents\.\S+`), "events.out.tfevents.T"},
 	{regexp.MustCompile(`this machine has .*`), "this machine has ..."},
 }
 

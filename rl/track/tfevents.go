@@ -36,7 +36,11 @@ func openEvents(dir string, step int, now func() time.Time) (*events, error) {
 			second, resumed = max(second, at+1), true
 		}
 	}
-	l, err := openLog(filepath.Join(dir, fmt.Sprintf("%s%010d.zerosearch", eventsPrefix, second)))
+	host, err := os.Hostname()
+	if err != nil || host == "" || strings.ContainsAny(host, `/\`) {
+		host = "localhost"
+	}
+	l, err := openLog(filepath.Join(dir, fmt.Sprintf("%s%010d.%s", eventsPrefix, second, host))) // W&B looks for its own host
 	if err != nil {
 		return nil, err
 	}

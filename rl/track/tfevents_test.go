@@ -20,6 +20,13 @@ func TestRecord(t *testing.T) {
 	require.Equal(t, want, record(bytesField(doubleField(nil, 1, 1.5), 3, []byte("brain.Event:2"))))
 }
 
+// eventsFile is the file of a second, on this host.
+func eventsFile(t *testing.T, dir, second string) string {
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	return filepath.Join(dir, "events.out.tfevents."+second+"."+host)
+}
+
 // frames splits an events file into messages and checks the sums.
 func frames(t *testing.T, file string) (out []map[protowire.Number][]byte) {
 	b, err := os.ReadFile(file)
@@ -65,7 +72,7 @@ func TestScalarsHistogramsText(t *testing.T) {
 	require.NoError(t, e.histogram(4, "nothing", []float64{math.NaN()}))
 	require.NoError(t, e.histogram(4, "one", []float64{-3, -3}))
 	require.NoError(t, e.text(5, "t", "**hi**"))
-	all := frames(t, filepath.Join(dir, "events.out.tfevents.1700000000.zerosearch"))
+	all := frames(t, eventsFile(t, dir, "1700000000"))
 	require.Len(t, all, 5)
 	require.Equal(t, "brain.Event:2", string(all[0][3]))
 	for _, ev := range all {
@@ -117,9 +124,9 @@ func TestEventsOfAResumedRun(t *testing.T) {
 	e, err := openEvents(dir, 6, func() time.Time { return time.Unix(1600000000, 0) })
 	require.NoError(t, err)
 	require.NoError(t, e.log.f.Close())
-	require.Len(t, frames(t, filepath.Join(dir, "events.out.tfevents.1700000000.zerosearch")), 1, "there was nothing to withdraw")
-	for _, name := range []string{"1700000001", "1700000002"} {
-		all := frames(t, filepath.Join(dir, "events.out.tfevents."+name+".zerosearch"))
+	require.Len(t, frames(t, eventsFile(t, dir, "1700000000")), 1, "there was nothing to withdraw")
+	for _, second := range []string{"1700000001", "1700000002"} {
+		all := frames(t, eventsFile(t, dir, second))
 		require.Len(t, all, 2)
 		require.Equal(t, []byte{7}, all[1][2], "step 7 is the first that is withdrawn")
 		require.Equal(t, []byte{1}, fields(t, all[1][7])[0][1], "SessionLog.START")
