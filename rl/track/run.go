@@ -135,22 +135,27 @@ func Checkpoint(dir string, step int) string {
 	return filepath.Join(dir, "checkpoints", "step-"+strconv.Itoa(step))
 }
 
-// Last finds the newest complete checkpoint of run directory dir; ok is false if there is none.
-func Last(dir string) (path string, step int, ok bool) {
+// Steps lists the complete checkpoints of run directory dir, ascending.
+func Steps(dir string) (steps []int) {
 	entries, err := os.ReadDir(filepath.Join(dir, "checkpoints"))
 	if err != nil {
-		return "", 0, false
+		return nil
 	}
-	var steps []int
 	for _, e := range entries {
 		if n, err := strconv.Atoi(strings.TrimPrefix(e.Name(), "step-")); err == nil && e.IsDir() && strings.HasPrefix(e.Name(), "step-") {
 			steps = append(steps, n)
 		}
 	}
+	sort.Ints(steps)
+	return steps
+}
+
+// Last finds the newest complete checkpoint of run directory dir; ok is false if there is none.
+func Last(dir string) (path string, step int, ok bool) {
+	steps := Steps(dir)
 	if len(steps) == 0 {
 		return "", 0, false
 	}
-	sort.Ints(steps)
 	n := steps[len(steps)-1]
 	return Checkpoint(dir, n), n, true
 }

@@ -88,9 +88,9 @@ func (e *events) histogram(step int, name string, values []float64) error {
 	if len(finite) == 0 {
 		return nil
 	}
-	n := histogramBuckets
-	if lo == hi {
-		n = 1
+	n, end := histogramBuckets, hi
+	if least := 1e-9 * max(1, math.Abs(lo), math.Abs(hi)); hi-lo < least { // W&B refuses an edge that is not above the least value
+		n, end = 1, hi+least
 	}
 	counts := make([]float64, n)
 	for _, v := range finite {
@@ -102,7 +102,7 @@ func (e *events) histogram(step int, name string, values []float64) error {
 	}
 	var limits, buckets []byte
 	for k, c := range counts {
-		limit := hi
+		limit := end
 		if k < n-1 {
 			limit = lo + (hi-lo)*float64(k+1)/float64(n)
 		}

@@ -103,6 +103,7 @@ func TestScalarsHistogramsText(t *testing.T) {
 
 	one := fields(t, fields(t, fields(t, all[3][5])[0][1])[0][5])[0]
 	require.Len(t, one[6], 8)
+	require.Greater(t, double(one[6]), double(one[1]), "an edge lies above the least value")
 
 	v := fields(t, fields(t, all[4][5])[0][1])[0]
 	require.Equal(t, "t", string(v[1]))
