@@ -55,7 +55,7 @@ func (c Curriculum) Validate() error {
 // Tau is the probability of noisy documents for a query, by its step and, for the adaptive rule, its success rate.
 func (c Curriculum) Tau(q Query) float64 {
 	x := 1.0
-	if q.Step < q.TotalSteps {
+	if q.TotalSteps > 0 && q.Step < q.TotalSteps {
 		x = float64(max(q.Step, 0)) / float64(q.TotalSteps)
 	}
 	switch c.Kind {

@@ -1,0 +1,134 @@
+package search_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/search/searchtest"
+)
+
+const completion = `{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Doc 1: x\nDoc 2: y"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}`
+
+// chat is a server of OpenAI's API that answers every completion with step.
+func chat(t *testing.T, answer step) *server {
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/models" {
+			io.WriteString(w, `{"object":"list","data":[{"id":"sim-7b","object":"model"}]}`)
+			return
+		}
+		answer(w, r)
+	})
+}
+
+func remote(t *testing.T, o search.CallOptions, servers ...*server) *search.Remote {
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, strings.TrimPrefix(s.URL, "http://"))
+	}
+	r, err := search.NewRemote(urls, "", "", o)
+	require.NoError(t, err)
+	return r
+}
+
+func TestRemote(t *testing.T) {
+	var auth string
+	s := chat(t, func(w http.ResponseWriter, r *http.Request) {
+		auth = r.Header.Get("Authorization")
+		io.WriteString(w, completion)
+	})
+	r, err := search.NewRemote([]string{s.URL}, "", "secret", quick)
+	require.NoError(t, err)
+	require.NoError(t, r.Ready(t.Context()))
+	sim := search.NewSimulated(r, search.SFT, search.Curriculum{})
+	sim.Engine = "remote"
+	d, err := sim.Search(t.Context(), search.Query{Query: "q", Question: "who?", GoldenAnswers: []string{"me"}, Stream: 3})
+	require.NoError(t, err)
+	require.Equal(t, []string{"x", "y"}, d.Docs)
+	require.Equal(t, []int{7, 5}, []int{d.PromptTokens, d.CompletionTokens})
+	require.Equal(t, "Bearer secret", auth)
+	seen := s.requests()
+	require.Equal(t, "GET /v1/models ", seen[0])
+	body, ok := strings.CutPrefix(seen[len(seen)-1], "POST /v1/chat/completions ")
+	require.True(t, ok)
+	var sent struct {
+		Model       string
+		Messages    []map[string]string
+		MaxTokens   int `json:"max_tokens"`
+		Temperature float64
+		Seed        int64
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &sent))
+	require.Equal(t, "sim-7b", sent.Model)
+	require.Equal(t, 600, sent.MaxTokens)
+	require.Equal(t, 0.8, sent.Temperature)
+	require.True(t, 0 <= sent.Seed && sent.Seed < 1<<31)
+	require.Equal(t, map[string]string{"role": "system", "content": ""}, sent.Messages[0])
+	require.Contains(t, sent.Messages[1]["content"], `"who?" whose answer is me.`)
+	_, err = sim.Search(t.Context(), search.Query{Query: "q", Question: "who?", GoldenAnswers: []string{"me"}, Stream: 3})
+	require.NoError(t, err)
+	again := s.requests()
+	require.Equal(t, seen[len(seen)-1], again[len(again)-1], "the same query, the same request")
+
+	searchtest.Run(t, sim)
+	_, err = search.NewRemote(nil, "m", "", quick)
+	require.ErrorContains(t, err, "--remote-url")
+}
+
+// Servers share the load; when some fail, in whatever way, the others answer everything.
+func TestRemoteFailsOver(t *testing.T) {
+	good := text(200, completion)
+	a, b := chat(t, good), chat(t, good)
+	r := remote(t, quick, a, b)
+	ask := func(n int) {
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() {
+				g, err := r.Generate(t.Context(), []search.Message{{Role: "user", Content: fmt.Sprint(i)}}, search.GenerateOptions{MaxTokens: 5})
+				require.NoError(t, err)
+				require.Equal(t, "Doc 1: x\nDoc 2: y", g.Text)
+			})
+		}
+		wg.Wait()
+	}
+	ask(40)
+	require.Greater(t, len(a.requests()), 10)
+	require.Greater(t, len(b.requests()), 10)
+
+	for name, fault := range map[string]step{"500": text(500, "x"), "404": text(404, "x"), "429": text(429, "", "Retry-After", "100"), "slow": slow,
+		"cut off": cutOff, "hang up": hangUp, "shape": text(200, `{"choices":[]}`)} {
+		t.Run(name, func(t *testing.T) {
+			bad := chat(t, fault)
+			gone := chat(t, good)
+			gone.Close()
+			r = remote(t, quick, bad, gone, b)
+			ask(20)
+		})
+	}
+}
+
+func TestRemoteGone(t *testing.T) {
+	a, b := chat(t, text(503, `{"error":{"message":"loading"}}`)), chat(t, text(200, "?"))
+	r := remote(t, quick, a, b)
+	require.NoError(t, r.Ready(t.Context()))
+	_, err := r.Generate(t.Context(), nil, search.GenerateOptions{})
+	var u *search.Unavailable
+	require.ErrorAs(t, err, &u)
+	require.Equal(t, 6, u.Tries, "three for each")
+	require.ErrorContains(t, err, strings.TrimPrefix(a.URL, "http://")+", "+strings.TrimPrefix(b.URL, "http://"))
+
+	a.Close()
+	b.Close()
+	require.ErrorAs(t, r.Ready(t.Context()), &u)
+	one, err := search.NewRemote([]string{serve(t, text(200, `{"data":[]}`)).URL}, "", "", quick)
+	require.NoError(t, err)
+	require.ErrorContains(t, one.Ready(t.Context()), "not OpenAI's list of models")
+	_, err = one.Generate(t.Context(), nil, search.GenerateOptions{})
+	require.ErrorContains(t, err, "not OpenAI's list of models")
+}
