@@ -1,45 +1,152 @@
 package rl
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 )
 
-// algorithm is what an --algo name stands for: how rewards become advantages, and the loss that uses them.
+// AlgoConfig is the learning rule. What is left empty or 0 is as the algorithm's paper has it: see algorithms.
+type AlgoConfig struct {
+	Algo             string   `name:"algo" help:"grpo, dr_grpo, dapo, gspo, cispo, rloo, reinforce, reinforce++, reinforce++-baseline or ppo." default:"grpo"`
+	Reward           string   `name:"reward" help:"f1, em, sub_em, format, format+NAME (both, mixed) or exec:PROGRAM (docs/data.md); shuffled and constant are negative controls." default:"f1"`
+	MiniBatch        int      `name:"ppo-mini-batch-size" help:"Trajectories per optimiser step; 0: all of a step." default:"0"`
+	Epochs           int      `name:"ppo-epochs" help:"Times over the trajectories of a step." default:"1"`
+	ClipLow          float64  `name:"clip-low" help:"Ratio is clipped below 1-clip_low; 0: 0.2, gspo 3e-4, cispo none." default:"0"`
+	ClipHigh         float64  `name:"clip-high" help:"Ratio is clipped above 1+clip_high; 0: 0.2, dapo 0.28, gspo 4e-4." default:"0"`
+	DualClip         float64  `name:"dual-clip" help:"Bound on the loss of tokens with negative advantage, as a multiple of it; 0: off." default:"3"`
+	KLCoef           float64  `name:"kl-coef" help:"Weight of the divergence from the reference; 0: no reference is kept." default:"0.001"`
+	KLIn             string   `name:"kl-in" help:"Where the divergence counts: loss, or reward (ppo's default)." placeholder:"loss|reward"`
+	KLType           string   `name:"kl-type" help:"Estimate of the divergence: k1, k2, k3 or abs (default: k3 in the loss, k1 in the reward)." placeholder:"NAME"`
+	KLTarget         float64  `name:"kl-target" help:"Adapt the weight of the divergence to reach this much of it; 0: a fixed weight." default:"0"`
+	KLHorizon        float64  `name:"kl-horizon" help:"Trajectories over which the weight is adapted." default:"10000"`
+	EntropyCoef      float64  `name:"entropy-coef" help:"Weight of the entropy bonus." default:"0"`
+	LossAgg          string   `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean or seq-mean-token-sum-norm (default: token-mean; gspo seq-mean-token-mean, dr_grpo seq-mean-token-sum-norm)." placeholder:"MODE"`
+	DropZeroVariance bool     `name:"drop-zero-variance" help:"Roll out groups of equal rewards again (DAPO's dynamic sampling, on with dapo)."`
+	OverlongBuffer   int      `name:"overlong-buffer" help:"Ids before the limit over which the reward falls (DAPO's overlong penalty); 0: off." default:"0"`
+	OverlongFactor   float64  `name:"overlong-penalty" help:"How far it falls." default:"1"`
+	OverlongLimit    int      `name:"overlong-limit" help:"Sampled ids of an episode at which it has fallen; 0: all that the turns allow." default:"0"`
+	Gamma            *float64 `name:"gamma" help:"Discount of a sampled id, for reinforce, reinforce++ and ppo (default: 1)." placeholder:"G"`
+	Lambda           *float64 `name:"lam" help:"Lambda of generalised advantage estimation, for ppo (default: 1)." placeholder:"L"`
+}
+
+// CriticConfig is the critic of --algo ppo.
+type CriticConfig struct {
+	Model       string  `name:"critic-model" help:"Critic's starting weights, of the policy's tokenizer (default: the policy's), or a critic folder of a checkpoint." placeholder:"DIR"`
+	Train       string  `name:"critic-train" help:"What of the critic learns beside its value head: all, lora (an adapter as the policy's) or head (nothing else: it shares frozen weights). Default: all, with LoRA lora." placeholder:"WHAT"`
+	LR          float64 `name:"critic-lr" help:"Learning rate of the critic." default:"1e-5"`
+	WarmupRatio float64 `name:"critic-lr-warmup-ratio" help:"Share of the steps with a rising learning rate of the critic." default:"0"`
+	WarmupSteps int     `name:"critic-warmup" help:"First steps in which the critic learns and the policy does not." default:"0"`
+	ValueClip   float64 `name:"cliprange-value" help:"Values are clipped to this distance from those at sampling; 0: off." default:"0.5"`
+}
+
+// algorithm is what an --algo name stands for: how rewards become advantages, the loss that uses them, and the settings of its paper.
 type algorithm struct {
 	estimator algo.EstimatorName
 	surrogate algo.Surrogate
-	agg       algo.Aggregation // "": --loss-agg-mode
+	low, high float64          // clip range; 0: 0.2
+	agg       algo.Aggregation // "": token-mean
+	kl        string           // "": in the loss
 	groups    bool             // compares the rollouts of a question, so it needs --n 2 or more
+	resample  bool             // rolls groups of equal rewards out again
+	critic    bool
+	discounts bool // gamma counts
 }
 
 var algorithms = map[string]algorithm{
 	"grpo":                 {estimator: algo.EstGRPO, surrogate: algo.Clip, groups: true},
 	"dr_grpo":              {estimator: algo.EstDrGRPO, surrogate: algo.Clip, agg: algo.SeqMeanTokenSumNorm, groups: true},
-	"gspo":                 {estimator: algo.EstGRPO, surrogate: algo.GSPO, agg: algo.SeqMeanTokenMean, groups: true},
-	"cispo":                {estimator: algo.EstGRPO, surrogate: algo.CISPO, groups: true},
+	"dapo":                 {estimator: algo.EstGRPO, surrogate: algo.Clip, high: 0.28, groups: true, resample: true},
+	"gspo":                 {estimator: algo.EstGRPO, surrogate: algo.GSPO, low: 3e-4, high: 4e-4, agg: algo.SeqMeanTokenMean, groups: true},
+	"cispo":                {estimator: algo.EstGRPO, surrogate: algo.CISPO, low: 1, groups: true},
 	"rloo":                 {estimator: algo.EstRLOO, surrogate: algo.Clip, groups: true},
-	"reinforce":            {estimator: algo.EstReinforce, surrogate: algo.Clip},
-	"reinforce++":          {estimator: algo.EstReinforcePP, surrogate: algo.Clip},
+	"reinforce":            {estimator: algo.EstReinforce, surrogate: algo.Clip, discounts: true},
+	"reinforce++":          {estimator: algo.EstReinforcePP, surrogate: algo.Clip, discounts: true},
 	"reinforce++-baseline": {estimator: algo.EstReinforcePPGroups, surrogate: algo.Clip, groups: true},
+	"ppo":                  {estimator: algo.EstGAE, surrogate: algo.Clip, kl: klInReward, critic: true, discounts: true},
 }
+
+// Where the divergence from the reference counts.
+const (
+	klInLoss   = "loss"
+	klInReward = "reward"
+)
 
 func algorithmNames() []string { return slices.Sorted(maps.Keys(algorithms)) }
 
-// rule builds estimator and loss from the flags.
+// resamples reports whether groups of equal rewards are rolled out again.
+func (c AlgoConfig) resamples() bool { return c.DropZeroVariance || algorithms[c.Algo].resample }
+
+// klIn is where the divergence counts.
+func (c AlgoConfig) klIn() string { return cmp.Or(c.KLIn, algorithms[c.Algo].kl, klInLoss) }
+
+// usesCritic reports whether values are predicted.
+func (c AlgoConfig) usesCritic() bool { return algorithms[c.Algo].critic }
+
+// rule builds estimator and loss from the flags. The loss's KLCoef is the weight of the divergence wherever it counts.
 func (c AlgoConfig) rule() (algo.Estimator, algo.Policy, error) {
 	a := algorithms[c.Algo]
-	agg := algo.Aggregation(c.LossAgg)
-	if a.agg != "" {
-		agg = a.agg
-	}
-	est, err := algo.Estimator{Name: a.estimator}.Validate()
+	est, err := algo.Estimator{Name: a.estimator, Gamma: c.Gamma, Lambda: c.Lambda}.Validate()
 	if err != nil {
-		return est, algo.Policy{}, err
+		return est, algo.Policy{}, fmt.Errorf("--gamma, --lam: %w", err)
 	}
-	p, err := algo.Policy{Surrogate: a.surrogate, ClipLow: c.ClipLow, ClipHigh: c.ClipHigh, DualClip: c.DualClip, Aggregation: agg,
-		KL: algo.K3, KLCoef: c.KLCoef, EntropyCoef: c.EntropyCoef}.Validate()
+	kl := algo.K3
+	if c.klIn() == klInReward {
+		kl = algo.K1
+	}
+	p, err := algo.Policy{Surrogate: a.surrogate, ClipLow: cmp.Or(c.ClipLow, a.low, 0.2), ClipHigh: cmp.Or(c.ClipHigh, a.high, 0.2), DualClip: c.DualClip,
+		Aggregation: cmp.Or(algo.Aggregation(c.LossAgg), a.agg, algo.TokenMean), KL: algo.KL(cmp.Or(c.KLType, string(kl))), KLCoef: c.KLCoef,
+		EntropyCoef: c.EntropyCoef}.Validate()
 	return est, p, err
+}
+
+// checkAlgo refuses learning rules that contradict themselves.
+func (c *Config) checkAlgo() error {
+	a, r, v := &c.Algo, &c.Rollout, &c.Critic
+	rule, ok := algorithms[a.Algo]
+	if !ok {
+		return fmt.Errorf("--algo %q is not known: use %s", a.Algo, strings.Join(algorithmNames(), ", "))
+	}
+	for _, p := range []struct {
+		bad bool
+		say string
+	}{
+		{r.N < 2 && rule.groups, "--n 1 gives a group nothing to compare: use --n 2 or more, or --algo reinforce"},
+		{r.N < 2 && a.resamples(), "--drop-zero-variance with --n 1 drops everything: a group of one has no variance"},
+		{a.ClipLow < 0 || a.ClipLow >= 1 || a.ClipHigh < 0, "--clip-low must lie in [0, 1) and --clip-high must not be negative"},
+		{a.KLCoef < 0, "--kl-coef must not be negative: a negative weight rewards drifting away"},
+		{a.KLIn != "" && a.KLIn != klInLoss && a.KLIn != klInReward, "--kl-in must be loss or reward"},
+		{(a.KLIn != "" || a.KLType != "" || a.KLTarget != 0) && a.KLCoef == 0, "--kl-in, --kl-type and --kl-target are of no use with --kl-coef 0: raise --kl-coef, or leave them out"},
+		{a.KLTarget < 0 || a.KLTarget > 0 && !(a.KLHorizon > 0), "--kl-target must not be negative, and --kl-horizon must be above 0"},
+		{a.MiniBatch < 0, "--ppo-mini-batch-size must not be negative"},
+		{a.Epochs < 0, "--ppo-epochs must not be negative"},
+		{a.EntropyCoef < 0 || a.DualClip < 0, "--entropy-coef and --dual-clip must not be negative"},
+		{a.Reward == "shuffled" && r.BatchSize < 2, "--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer"},
+		{a.OverlongBuffer < 0 || a.OverlongLimit < 0 || a.OverlongFactor < 0, "--overlong-buffer, --overlong-limit and --overlong-penalty must not be negative"},
+		{a.OverlongBuffer == 0 && a.OverlongLimit > 0, "--overlong-limit is of no use without --overlong-buffer"},
+		{a.OverlongBuffer > c.overlongLimit(), fmt.Sprintf("--overlong-buffer %d is more than the limit of %d ids itself: every episode would be punished", a.OverlongBuffer, c.overlongLimit())},
+		{a.Gamma != nil && !rule.discounts, "--gamma is of no use with --algo " + a.Algo + ": it gives every id of an episode the same advantage"},
+		{a.Lambda != nil && !rule.critic, "--lam needs --algo ppo: without a critic there is nothing to estimate between"},
+		{!rule.critic && (v.Model != "" || v.Train != "" || v.WarmupSteps != 0 || v.WarmupRatio != 0), "--critic-* flags need --algo ppo: --algo " + a.Algo + " has no critic"},
+		{rule.critic && v.Train != "" && v.Train != criticAll && v.Train != criticLoRA && v.Train != criticHead, "--critic-train must be all, lora or head"},
+		{v.LR < 0 || v.ValueClip < 0 || v.WarmupSteps < 0, "--critic-lr, --cliprange-value and --critic-warmup must not be negative"},
+		{v.WarmupSteps > 0 && v.WarmupSteps >= c.Schedule.TotalSteps, "--critic-warmup leaves the policy no step of --total-steps to learn in"},
+	} {
+		if p.bad {
+			return errors.New(p.say)
+		}
+	}
+	_, _, err := a.rule()
+	return err
+}
+
+// overlongLimit is the number of sampled ids at which the overlong penalty is whole.
+func (c *Config) overlongLimit() int {
+	r := &c.Rollout
+	return cmp.Or(c.Algo.OverlongLimit, min((r.MaxTurns+1)*r.MaxResponse, r.MaxContext))
 }

@@ -9,9 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // New opens everything that c names and assembles a run on dev. Close it when done; dev stays the caller's.
@@ -28,9 +26,11 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 	if t.Data, err = LoadQuestions(c.Data); err != nil {
 		return nil, err
 	}
-	if t.Reward, err = reward.Lookup(c.Algo.Reward); err != nil {
+	var end func()
+	if t.Reward, end, err = c.Reward.Open(c.Algo.Reward); err != nil {
 		return nil, err
 	}
+	t.closers = append(t.closers, end)
 	if t.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return nil, err
 	}
@@ -136,15 +136,16 @@ func (t *Trainer) openUpdater(dev kernels.Device, o train.Options) (err error) {
 		return err
 	}
 	t.closers = append(t.closers, u.Trainer.Close)
-	if c.Algo.KLCoef == 0 {
-		return nil
+	u.Epochs, u.KLInReward = max(1, c.Algo.Epochs), c.Algo.klIn() == klInReward
+	u.KLTarget, u.KLHorizon = c.Algo.KLTarget, c.Algo.KLHorizon
+	if c.Algo.KLCoef > 0 {
+		if err := t.openReference(dev, o); err != nil {
+			return err
+		}
 	}
-	ref, err := t.reference(dev)
-	if err != nil {
-		return err
+	if c.Algo.usesCritic() {
+		return t.openCritic(dev, o)
 	}
-	u.Reference = train.NewScorer(dev, ref.Model, ref.Adapter, o)
-	t.closers = append(t.closers, u.Reference.Close)
 	return nil
 }
 
@@ -194,34 +195,6 @@ func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType) (search.Sea
 		return nil, err
 	}
 	return c.Simulated(g)
-}
-
-// resume restores weights, moments and step.
-func (t *Trainer) resume() error {
-	c := &t.Config.Schedule
-	dir := c.Resume
-	if dir == "auto" {
-		path, _, ok := track.Last(c.Out)
-		if !ok {
-			return nil // nothing was saved yet: begin
-		}
-		dir = path
-	}
-	if dir == "" {
-		return nil
-	}
-	st, err := ReadState(dir)
-	if err != nil {
-		return err
-	}
-	if st.Seed != c.Seed {
-		return fmt.Errorf("resuming %s: it was run with --seed %d, now it is %d: use the same seed", dir, st.Seed, c.Seed)
-	}
-	if st.Step >= c.TotalSteps {
-		return fmt.Errorf("resuming %s: all %d steps are done: raise --total-steps to go on", dir, c.TotalSteps)
-	}
-	t.state, t.From = st, st.Step
-	return t.Updater.Trainer.LoadState(dir)
 }
 
 // Close gives everything back: the engine first, then what it ran, last opened first.

@@ -1,7 +1,9 @@
 package rl
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,22 +11,27 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // State is trainer_state.json: what a run must know to go on, besides weights and moments. Everything random is keyed by seed
-// and step, and questions are drawn by step, so a step number is all there is to remember.
+// and step, and questions are drawn by step, so little has to be remembered.
 type State struct {
-	Step    int     `json:"step"`    // steps done, skipped updates included
-	Skipped int     `json:"skipped"` // updates skipped because a gradient was not finite
-	Seed    uint64  `json:"seed"`
-	Best    float64 `json:"best"` // best score seen, for reports
+	Step     int     `json:"step"`    // steps done, skipped updates included
+	Skipped  int     `json:"skipped"` // updates skipped because a loss or gradient was not finite
+	Seed     uint64  `json:"seed"`
+	Best     float64 `json:"best"`                // best held-out F1 yet
+	BestStep int     `json:"best_step,omitempty"` // the step that had it; 0: none was measured
+	KLCoef   float64 `json:"kl_coef,omitempty"`   // weight of the divergence, where it is adapted
+	// Run tells settings and data apart: see Config.fingerprint.
+	Run map[string]string `json:"run,omitempty"`
 }
 
 const stateName = "trainer_state.json"
 
-// SaveCheckpoint writes the folder dir: the model (or adapter) as others load it, the optimiser with the F32 masters, and the state. It
-// is there whole or not at all.
-func SaveCheckpoint(dir string, p *Opened, t *train.Trainer, st State, dtype kernels.DType) error {
+// SaveCheckpoint writes the folder dir: the model (or adapter) as others load it, the optimiser with the F32 masters, the state, and what
+// more adds. It is there whole or not at all.
+func SaveCheckpoint(dir string, p *Opened, t *train.Trainer, st State, dtype kernels.DType, more ...func(dir string) error) error {
 	return train.SaveDir(dir, func(tmp string) error {
 		if p.Adapter != nil {
 			if err := p.Adapter.Save(tmp); err != nil {
@@ -35,6 +42,11 @@ func SaveCheckpoint(dir string, p *Opened, t *train.Trainer, st State, dtype ker
 		}
 		if err := t.SaveState(tmp); err != nil {
 			return err
+		}
+		for _, add := range more {
+			if err := add(tmp); err != nil {
+				return err
+			}
 		}
 		b, err := json.MarshalIndent(st, "", "  ")
 		if err != nil {
@@ -55,4 +67,120 @@ func ReadState(dir string) (State, error) {
 		return st, fmt.Errorf("resuming: %s in %s is damaged: resume from an earlier checkpoint", stateName, dir)
 	}
 	return st, nil
+}
+
+// due reports whether a checkpoint of step is to be written, stop aside.
+func (t *Trainer) due(step int) bool {
+	s := &t.Config.Schedule
+	return step == s.TotalSteps || s.SaveEvery > 0 && step%s.SaveEvery == 0 || s.KeepBest && t.state.BestStep == step
+}
+
+// save writes a checkpoint and clears older ones away.
+func (t *Trainer) save(step int) error {
+	if t.Out == nil {
+		return nil
+	}
+	if err := t.Out.Sync(); err != nil {
+		return t.unsaved(fmt.Errorf("saving the logs: %w", err))
+	}
+	err := t.Engine.Do(context.Background(), func() error { return t.saveAs(step) })
+	if err != nil {
+		return t.unsaved(err)
+	}
+	return t.tidy(step)
+}
+
+// saveAs writes step's checkpoint; the device is the caller's.
+func (t *Trainer) saveAs(step int) error {
+	t.state.Seed = t.Config.Schedule.Seed
+	u := &t.Updater
+	if u.KLTarget > 0 {
+		t.state.KLCoef = u.Policy.KLCoef
+	}
+	var more []func(string) error
+	if u.Values != nil {
+		more = append(more, t.saveCritic)
+	}
+	if u.Average != nil {
+		more = append(more, u.Average.Save)
+	}
+	return SaveCheckpoint(t.Out.Checkpoint(step), t.Policy, u.Trainer, t.state, t.SaveDType, more...)
+}
+
+// restore reads back what saveAs wrote beside the state.
+func (t *Trainer) restore(dir string) error {
+	u := &t.Updater
+	if err := u.Trainer.LoadState(dir); err != nil {
+		return err
+	}
+	if u.Values != nil {
+		if err := u.Values.Critic.LoadState(filepath.Join(dir, criticDir)); err != nil {
+			return fmt.Errorf("the critic: %w", err)
+		}
+	}
+	if u.Average != nil {
+		if err := u.Average.Load(dir); err != nil {
+			return err
+		}
+	}
+	if u.KLTarget > 0 && t.state.KLCoef > 0 {
+		u.Policy.KLCoef = t.state.KLCoef
+	}
+	return nil
+}
+
+// tidy removes the checkpoints that --keep-last does not keep, and points checkpoints/best to the best.
+func (t *Trainer) tidy(step int) error {
+	s := &t.Config.Schedule
+	if s.KeepBest && t.state.BestStep == step {
+		if err := pointTo(filepath.Join(t.Out.Dir, "checkpoints", "best"), filepath.Base(t.Out.Checkpoint(step))); err != nil {
+			return fmt.Errorf("marking the best checkpoint: %w", err)
+		}
+	}
+	if s.KeepLast == 0 {
+		return nil
+	}
+	steps := track.Steps(t.Out.Dir)
+	for _, old := range steps[:max(0, len(steps)-s.KeepLast)] {
+		if s.KeepBest && old == t.state.BestStep {
+			continue
+		}
+		if err := removeDir(t.Out.Checkpoint(old)); err != nil {
+			return fmt.Errorf("removing an old checkpoint: %w", err)
+		}
+	}
+	return nil
+}
+
+// pointTo makes link a symbolic link to target, in one step. Where the system has no such links, state and folder remain.
+func pointTo(link, target string) error {
+	aside := link + ".new"
+	os.Remove(aside)
+	if err := os.Symlink(target, aside); err != nil {
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+			return nil
+		}
+		return err
+	}
+	return os.Rename(aside, link)
+}
+
+// removeDir takes a checkpoint's name away before its files, so that no half of one is ever found.
+func removeDir(dir string) error {
+	aside := filepath.Join(filepath.Dir(dir), ".removing-"+filepath.Base(dir))
+	if err := os.RemoveAll(aside); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, aside); err != nil {
+		return err
+	}
+	return os.RemoveAll(aside)
+}
+
+// unsaved adds to the error of a write what remains and how to go on.
+func (t *Trainer) unsaved(err error) error {
+	if path, _, ok := track.Last(t.Out.Dir); ok {
+		return fmt.Errorf("%w: %s is whole: make room and go on from it with --resume auto", err, path)
+	}
+	return fmt.Errorf("%w: nothing was saved yet: make room and begin again", err)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
@@ -18,6 +17,8 @@ type Config struct {
 	Search   SearchConfig   `embed:"" yaml:",inline"`
 	Rollout  RolloutConfig  `embed:"" yaml:",inline"`
 	Algo     AlgoConfig     `embed:"" yaml:",inline"`
+	Critic   CriticConfig   `embed:"" yaml:",inline"`
+	Reward   RewardConfig   `embed:"" yaml:",inline"`
 	Optim    OptimConfig    `embed:"" yaml:",inline"`
 	Schedule ScheduleConfig `embed:"" yaml:",inline"`
 }
@@ -27,6 +28,7 @@ type PolicyConfig struct {
 	Model        string  `name:"model" help:"Hugging Face folder of the policy, or a run directory (its last checkpoint)." placeholder:"DIR"`
 	Adapter      string  `name:"adapter" help:"peft folder to continue from." placeholder:"DIR"`
 	RefModel     string  `name:"ref-model" help:"Reference of the KL term (default: the starting weights)." placeholder:"DIR"`
+	Reference    string  `name:"reference" help:"What the KL term is measured from: frozen (the starting weights), adapters-off (with LoRA: the base), ema:DECAY (an average that follows the policy, as in ema:0.99) or none. Default: frozen." placeholder:"WHAT"`
 	LoRAR        int     `name:"lora-r" help:"Rank of the LoRA adapter to train; 0 trains all weights." default:"0"`
 	LoRAAlpha    float64 `name:"lora-alpha" help:"LoRA scale is alpha/r; 0 means 2r." default:"0"`
 	LoRATargets  string  `name:"lora-targets" help:"Comma-separated projections, or all-linear." default:"all-linear"`
@@ -42,10 +44,10 @@ type DataConfig struct {
 	Sources        []string `name:"sources" help:"Only questions of these data sources." placeholder:"NAME"`
 	MaxAnswerWords int      `name:"max-answer-words" help:"Leave out questions without an accepted answer of at most N words; 0: keep all." default:"0"`
 	FilterOverlong bool     `name:"filter-overlong-prompts" help:"Leave out questions whose prompt exceeds --max-start-length, instead of refusing them."`
-	EvalData       string   `name:"eval-data" help:"Held-out questions, evaluated greedily." placeholder:"FILE"`
+	EvalData       string   `name:"eval-data" resume:"free" help:"Held-out questions, evaluated greedily." placeholder:"FILE"`
 	EvalSplit      float64  `name:"eval-split" help:"Hold out so many questions of --data, or below 1 this share of them; 0: none." default:"0"`
-	EvalEvery      int      `name:"eval-every" help:"Evaluate every N steps; 0: at the end only." default:"0"`
-	EvalLimit      int      `name:"eval-limit" help:"At most N held-out questions; 0: all." default:"0"`
+	EvalEvery      int      `name:"eval-every" resume:"free" help:"Evaluate every N steps; 0: at the end only." default:"0"`
+	EvalLimit      int      `name:"eval-limit" resume:"free" help:"At most N held-out questions; 0: all." default:"0"`
 	NoShuffle      bool     `name:"no-shuffle" help:"Take the questions in file order."`
 }
 
@@ -75,22 +77,8 @@ type RolloutConfig struct {
 	MaxContext  int     `name:"max-context" help:"Ids of a whole episode." default:"4096"`
 	Temperature float64 `name:"temperature" help:"Sampling temperature of the policy." default:"1"`
 	TopP        float64 `name:"top-p" help:"Nucleus sampling of the policy; below 1 the log-probs are still those of the full distribution." default:"1"`
-	Concurrency int     `name:"concurrency" help:"Episodes in flight; changes speed and memory, never a result." default:"256"`
+	Concurrency int     `name:"concurrency" resume:"free" help:"Episodes in flight; changes speed and memory, never a result." default:"256"`
 	MaxAttempts int     `name:"max-attempts" help:"How often a group that taught nothing (failed search; with --drop-zero-variance also equal rewards) is rolled out again." default:"2"`
-}
-
-// AlgoConfig is the learning rule.
-type AlgoConfig struct {
-	Algo             string  `name:"algo" help:"grpo, dr_grpo, gspo, cispo, rloo, reinforce, reinforce++ or reinforce++-baseline." default:"grpo"`
-	Reward           string  `name:"reward" help:"f1, em, sub_em; shuffled and constant are negative controls." default:"f1"`
-	MiniBatch        int     `name:"ppo-mini-batch-size" help:"Trajectories per optimiser step; 0: all of a step." default:"0"`
-	ClipLow          float64 `name:"clip-low" help:"Ratio is clipped below 1-clip_low." default:"0.2"`
-	ClipHigh         float64 `name:"clip-high" help:"Ratio is clipped above 1+clip_high." default:"0.2"`
-	DualClip         float64 `name:"dual-clip" help:"Bound on the loss of tokens with negative advantage, as a multiple of it; 0: off." default:"3"`
-	KLCoef           float64 `name:"kl-coef" help:"Weight of the k3 divergence from the reference; 0: no reference is kept." default:"0.001"`
-	EntropyCoef      float64 `name:"entropy-coef" help:"Weight of the entropy bonus." default:"0"`
-	LossAgg          string  `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean or seq-mean-token-sum-norm." default:"token-mean"`
-	DropZeroVariance bool    `name:"drop-zero-variance" help:"Roll out groups of equal rewards again (DAPO's dynamic sampling)."`
 }
 
 // OptimConfig is the optimiser.
@@ -108,17 +96,20 @@ type OptimConfig struct {
 
 // ScheduleConfig is the run itself.
 type ScheduleConfig struct {
-	TotalSteps int    `name:"total-steps" help:"Updates of the run." default:"203"`
-	SaveEvery  int    `name:"save-every" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"50"`
-	SaveDType  string `name:"save-dtype" help:"Type of saved weights (default: as --dtype)." default:""`
-	Out        string `name:"out" help:"Run directory." placeholder:"DIR"`
-	Resume     string `name:"resume" help:"Go on from the last checkpoint of --out (auto), or from a checkpoint folder." placeholder:"auto|DIR"`
+	TotalSteps int    `name:"total-steps" resume:"free" help:"Updates of the run." default:"203"`
+	SaveEvery  int    `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"50"`
+	KeepLast   int    `name:"keep-last" resume:"free" help:"Keep so many checkpoints, the newest, and the best with --keep-best; 0: all." default:"0"`
+	KeepBest   bool   `name:"keep-best" resume:"free" help:"Save whenever the held-out F1 is the best yet, and keep it: checkpoints/best."`
+	SaveDType  string `name:"save-dtype" resume:"free" help:"Type of saved weights (default: as --dtype)." default:""`
+	Out        string `name:"out" resume:"free" help:"Run directory." placeholder:"DIR"`
+	Resume     string `name:"resume" resume:"free" help:"Go on from the last checkpoint of --out (auto), or from a checkpoint folder." placeholder:"auto|DIR"`
+	Force      bool   `name:"force" resume:"free" help:"Resume although data or settings are others than those of the checkpoint."`
 	Seed       uint64 `name:"seed" help:"Seed of everything that is drawn." default:"1"`
 }
 
 // Check refuses values that cannot work together, naming the flags.
 func (c *Config) Check() error {
-	r, a, s := &c.Rollout, &c.Algo, &c.Search
+	r, s := &c.Rollout, &c.Search
 	tau := func(x float64) bool { return x >= 0 && x <= 1 }
 	for _, p := range []struct {
 		bad bool
@@ -127,7 +118,6 @@ func (c *Config) Check() error {
 		{c.Policy.Model == "", "--model is missing: give the policy's folder"},
 		{r.BatchSize < 1, "--train-batch-size must be at least 1"},
 		{r.N < 1, "--n must be at least 1"},
-		{r.N < 2 && algorithms[a.Algo].groups, "--n 1 gives a group nothing to compare: use --n 2 or more, or --algo reinforce"},
 		{r.MaxTurns < 0, "--max-turns must not be negative"},
 		{r.MaxResponse < 1, "--max-response-length must be at least 1"},
 		{r.MaxContext < 2 || r.MaxStart < 1, "--max-context must be at least 2 and --max-start-length at least 1"},
@@ -141,25 +131,22 @@ func (c *Config) Check() error {
 		{c.Data.EvalSplit < 0, "--eval-split must not be negative"},
 		{c.Data.EvalSplit > 0 && c.Data.EvalData != "", "--eval-split and --eval-data contradict each other: give one or the other"},
 		{c.Data.MaxAnswerWords < 0, "--max-answer-words must not be negative"},
-		{a.ClipLow < 0 || a.ClipLow >= 1 || a.ClipHigh < 0, "--clip-low must lie in [0, 1) and --clip-high must not be negative"},
-		{a.KLCoef < 0, "--kl-coef must not be negative: a negative weight rewards drifting away"},
-		{a.MiniBatch < 0, "--ppo-mini-batch-size must not be negative"},
 		{!(c.Optim.LR >= 0), "--lr must not be negative"},
-		{a.Reward == "shuffled" && r.BatchSize < 2, "--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer"},
-		{a.EntropyCoef < 0 || a.DualClip < 0, "--entropy-coef and --dual-clip must not be negative"},
 		{len(c.Optim.Betas) != 2 || !beta(c.Optim.Betas), "--betas takes two values from 0 up to, but not, 1, as in 0.9,0.999"},
 		{!(c.Optim.Eps > 0), "--eps must be above 0"},
 		{!(c.Optim.WeightDecay >= 0) || !(c.Optim.MaxGradNorm >= 0), "--weight-decay and --max-grad-norm must not be negative"},
 		{c.Optim.MicroBatchTokens < 1, "--micro-batch-tokens must be at least 1"},
 		{c.Policy.LoRAR < 0, "--lora-r must not be negative"},
 		{c.Schedule.TotalSteps < 1, "--total-steps must be at least 1"},
+		{c.Schedule.KeepLast < 0, "--keep-last must not be negative"},
+		{c.Schedule.KeepBest && c.Data.EvalData == "" && c.Data.EvalSplit == 0, "--keep-best needs held-out questions: --eval-data or --eval-split"},
 	} {
 		if p.bad {
 			return errors.New(p.say)
 		}
 	}
-	if _, ok := algorithms[a.Algo]; !ok {
-		return fmt.Errorf("--algo %q is not known: use %s", a.Algo, strings.Join(algorithmNames(), ", "))
+	if err := c.checkAlgo(); err != nil {
+		return err
 	}
 	return c.checkNames()
 }
@@ -179,7 +166,10 @@ func (c *Config) checkNames() error {
 	if err := c.checkTypes(); err != nil {
 		return err
 	}
-	if _, _, err := c.Algo.rule(); err != nil {
+	if err := c.checkReference(); err != nil {
+		return err
+	}
+	if err := c.Reward.check(); err != nil {
 		return err
 	}
 	switch m := c.Search.Mode; m {

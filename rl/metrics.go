@@ -12,11 +12,17 @@ import (
 
 // metrics are a step's numbers, by verl's names where the quantity is the same.
 func (t *Trainer) metrics(groups [][]*episode.Episode, all []*episode.Episode, st UpdateStats, step int) track.Metrics {
-	m := track.Metrics{
-		"actor/pg_loss": st.PG, "actor/kl_loss": st.KL, "actor/entropy": st.Entropy, "actor/pg_clipfrac": st.ClipFrac, "actor/ppo_kl": st.K1,
-		"actor/grad_norm": st.GradNorm, "actor/lr": t.lr(step), "actor/skipped_updates": float64(st.Skipped),
-		"actor/mean_abs_advantage": st.MeanAdvantage, "actor/trained_tokens": float64(st.Trained),
-		"rollout/logprob_diff_max": st.LogprobDiff, "perf/total_num_tokens": float64(st.Forwarded),
+	m := updateMetrics(st)
+	m["actor/lr"] = t.lr(step)
+	if v := t.Updater.Values; v != nil {
+		m["critic/lr"] = v.LR
+	}
+	if t.Updater.Reference != nil {
+		if t.Updater.KLInReward {
+			m["actor/reward_kl_penalty"], m["actor/reward_kl_penalty_coeff"] = st.KLMean, st.KLCoef
+		} else {
+			m["actor/kl_coef"] = st.KLCoef
+		}
 	}
 	for k, v := range episodeMetrics(all) {
 		m[k] = v
@@ -32,6 +38,36 @@ func (t *Trainer) metrics(groups [][]*episode.Episode, all []*episode.Episode, s
 	}
 	n := float64(max(1, len(groups)))
 	m["rollout/groups_dropped"], m["rollout/groups_equal"] = none/n, same/n
+	return m
+}
+
+// updateMetrics are those of what was learned; the policy's are left out where the critic learned alone.
+func updateMetrics(st UpdateStats) track.Metrics {
+	m := track.Metrics{"actor/mean_abs_advantage": st.MeanAdvantage, "perf/total_num_tokens": float64(st.Forwarded), "actor/skipped_updates": 0}
+	for _, s := range st.Skips {
+		switch s.Of {
+		case "policy":
+			m["actor/skipped_updates"]++
+		case "critic":
+			m["critic/skipped_updates"]++
+		}
+	}
+	spread := func(name string, s Spread) {
+		m["critic/"+name+"/mean"], m["critic/"+name+"/min"], m["critic/"+name+"/max"] = s.Mean, s.Min, s.Max
+	}
+	spread("rewards", st.Rewards)
+	spread("advantages", st.Advantage)
+	if v := st.Value; v.Steps > 0 || v.Seconds > 0 {
+		spread("values", v.Value)
+		spread("returns", v.Return)
+		m["critic/vf_loss"], m["critic/vf_clipfrac"], m["critic/vpred_mean"], m["critic/grad_norm"] = v.Loss, v.ClipFrac, v.Predicted, v.GradNorm
+		m["critic/vf_explained_var"], m["timing_s/update_critic"] = v.Explained, v.Seconds
+	}
+	if !st.CriticAlone {
+		m["actor/pg_loss"], m["actor/kl_loss"], m["actor/entropy"], m["actor/pg_clipfrac"], m["actor/ppo_kl"] = st.PG, st.KL, st.Entropy, st.ClipFrac, st.K1
+		m["actor/grad_norm"], m["actor/trained_tokens"], m["actor/still_trajectories"] = st.GradNorm, float64(st.Trained), float64(st.Still)
+		m["actor/pg_clipfrac_lower"], m["rollout/logprob_diff_max"] = st.ClipFracLower, st.LogprobDiff
+	}
 	return m
 }
 
@@ -139,8 +175,8 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m track.Metrics) error
 	}
 	for _, s := range Report(all, sources) {
 		m["val/"+s.Source+"/f1"], m["val/"+s.Source+"/em"], m["val/"+s.Source+"/sub_em"] = s.F1, s.EM, s.SubEM
-		if f1 := s.F1; s.Source == "all" && f1 > t.state.Best {
-			t.state.Best = f1
+		if f1 := s.F1; s.Source == "all" && (f1 > t.state.Best || t.state.BestStep == 0) {
+			t.state.Best, t.state.BestStep = f1, step
 		}
 	}
 	return nil

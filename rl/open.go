@@ -14,11 +14,12 @@ import (
 
 // Opened is a model with what is needed to talk to it. Adapter, Tokenizer and Template are nil where there are none.
 type Opened struct {
-	Dir       string // where the base weights are
-	Model     *model.Model
-	Adapter   *model.Adapter
-	Tokenizer *tokenizer.Tokenizer
-	Template  *tokenizer.Template
+	Dir        string // where the base weights are
+	AdapterDir string // where the adapter was loaded from, "" if it was not
+	Model      *model.Model
+	Adapter    *model.Adapter
+	Tokenizer  *tokenizer.Tokenizer
+	Template   *tokenizer.Template
 }
 
 // OpenOptions say what to open and how to hold it.
@@ -71,6 +72,7 @@ func Open(dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
 		if p.Adapter, err = model.LoadAdapter(p.Model, adapter, o.Trainable); err != nil {
 			return nil, err
 		}
+		p.AdapterDir = adapter
 	}
 	return p, p.openText(o.ChatTemplate)
 }
@@ -120,6 +122,23 @@ func openTemplate(t *tokenizer.Tokenizer, file string) (*tokenizer.Template, err
 		return nil, fmt.Errorf("reading --chat-template %s: %w", file, err)
 	}
 	return tmpl, nil
+}
+
+// sameTokenizer refuses two models that do not read ids as the same text.
+func sameTokenizer(a, b *Opened) error {
+	if x, y := a.Model.Config.Vocab, b.Model.Config.Vocab; x != y {
+		return fmt.Errorf("%s has a vocabulary of %d ids, the policy of %d: they must share a tokenizer", a.Dir, x, y)
+	}
+	if a.Tokenizer == nil || b.Tokenizer == nil {
+		return nil
+	}
+	for id := range int32(max(a.Tokenizer.VocabSize(), b.Tokenizer.VocabSize())) {
+		x, _ := a.Tokenizer.Token(id)
+		if y, _ := b.Tokenizer.Token(id); x != y {
+			return fmt.Errorf("%s has another tokenizer than the policy: its token %d is %q, the policy's %q: they must share one", a.Dir, id, x, y)
+		}
+	}
+	return nil
 }
 
 // EOS are the ids that end a generation.

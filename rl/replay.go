@@ -40,6 +40,9 @@ func NewReplay(dev kernels.Device, c Config, file string, plan ReplayPlan) (_ *R
 		return nil, err
 	}
 	r := &Replay{plan: plan, file: file}
+	if c.Algo.usesCritic() && len(plan.MiniBatches) > 0 {
+		return nil, fmt.Errorf("replaying %s: a plan of mini-batches is the policy's alone, and --algo %s has a critic: leave mini_batches out", file, c.Algo.Algo)
+	}
 	if err := r.read(&c); err != nil {
 		return nil, err
 	}
@@ -171,8 +174,8 @@ func (r *Replay) saveStep(step int) error {
 	if err := r.Out.Sync(); err != nil {
 		return fmt.Errorf("saving the logs: %w", err)
 	}
-	r.state.Step, r.state.Seed = step, r.Config.Schedule.Seed
-	return SaveCheckpoint(r.Out.Checkpoint(step), r.Policy, r.Updater.Trainer, r.state, r.SaveDType)
+	r.state.Step = step
+	return r.saveAs(step)
 }
 
 // recorded does the update of a recorded step as training did it.
@@ -187,19 +190,19 @@ func (r *Replay) recorded(step int) (track.Metrics, error) {
 		return nil, nil
 	}
 	groups := r.lastAttempts(all)
-	trajs := trajectories(groups)
+	trajs := r.trajectories(groups)
 	var st UpdateStats
 	if len(trajs) > 0 {
 		err := recordedLogprobs(trajs)
 		if err == nil {
-			st, err = r.Updater.Update(trajs, Minis(len(trajs), r.Config.Algo.MiniBatch), func(int) float64 { return r.lr(step) })
+			st, err = r.update(trajs, step)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	r.state.Skipped += st.Skipped
-	return r.metrics(groups, all, st, step), nil
+	r.state.Skipped += len(st.Skips)
+	return r.metrics(groups, all, st, step), r.saveSkips(step, st.Skips)
 }
 
 // lastAttempts finds the groups that a step was trained on: of every group the first attempt that taught something.
@@ -217,7 +220,7 @@ func (r *Replay) lastAttempts(all []*episode.Episode) [][]*episode.Episode {
 		var kept []*episode.Episode
 		for a := 0; kept == nil && len(attempts[key{g, a}]) > 0; a++ {
 			v := judge(attempts[key{g, a}])
-			if v == keep || v == equal && !r.Config.Algo.DropZeroVariance {
+			if v == keep || v == equal && !r.Config.Algo.resamples() {
 				kept = attempts[key{g, a}]
 			}
 		}
@@ -234,7 +237,7 @@ func (r *Replay) prepare() error {
 		var trajs []Trajectory
 		for i, e := range r.all {
 			if e.Step == step {
-				at, trajs = append(at, i), append(trajs, trajectories([][]*episode.Episode{{e}})[0])
+				at, trajs = append(at, i), append(trajs, r.trajectories([][]*episode.Episode{{e}})[0])
 				trajs[len(trajs)-1].Group = e.Group
 			}
 		}
@@ -262,7 +265,10 @@ func (r *Replay) planned(step int) (track.Metrics, error) {
 	if err := r.Updater.mini(&st, r.traj, r.rows, r.plan.MiniBatches[step-1], true, lr); err != nil {
 		return nil, err
 	}
-	r.state.Skipped += st.Skipped
+	r.state.Skipped += len(st.Skips)
+	if err := r.saveSkips(step, st.Skips); err != nil {
+		return nil, err
+	}
 	var of []*episode.Episode
 	for _, i := range r.plan.MiniBatches[step-1] {
 		of = append(of, r.all[i])

@@ -11,7 +11,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
@@ -21,6 +20,7 @@ const (
 	purposeTrain = 1 + iota
 	purposeEval
 	purposeAdapter
+	purposeCritic
 )
 
 // Prompter turns a question into the ids that an episode begins with.
@@ -166,23 +166,6 @@ func (r Roller) Evaluate(ctx context.Context, questions []data.Question, samplin
 		all = append(all, g...)
 	}
 	return all, nil
-}
-
-// score gives every episode of question i its reward; under a shuffled reward against the answers of another question.
-func score(groups [][]*episode.Episode, questions []data.Question, rw reward.Reward, seed uint64) {
-	from := make([]int, len(questions))
-	for i := range from {
-		from[i] = i
-	}
-	if rw.Shuffled {
-		from = reward.Derange(len(questions), seed)
-	}
-	for i, g := range groups {
-		for _, e := range g {
-			answer, answered := e.Answer()
-			e.Reward = rw.Of(answer, answered, questions[from[i]].GoldenAnswers)
-		}
-	}
 }
 
 // verdict says what becomes of a group.

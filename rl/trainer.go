@@ -8,6 +8,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl/algo"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
@@ -27,12 +28,15 @@ type Trainer struct {
 	SaveDType kernels.DType
 	Out       *track.Run // nil: nothing is written
 	From      int        // steps done before this process
+	Notes     []string   // what the user should know about how the run began
 
 	OnStep func(step int, m track.Metrics, groups [][]*episode.Episode)
 
-	state   State
-	starts  map[kernels.DType]*Opened // frozen starting weights, by type
-	closers []func()
+	state      State
+	starts     map[kernels.DType]*Opened // frozen starting weights, by type
+	critic     *Opened                   // under the value head
+	criticRate train.Schedule
+	closers    []func()
 }
 
 // policyName is the policy's name in the engine.
@@ -45,8 +49,8 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
 			return step - 1, fmt.Errorf("step %d: %w", step, err)
 		}
-		stop, every := ctx.Err() != nil, t.Config.Schedule.SaveEvery
-		if step == total || stop || every > 0 && step%every == 0 {
+		stop := ctx.Err() != nil
+		if stop || t.due(step) {
 			if err := t.save(step); err != nil {
 				return step, err
 			}
@@ -68,11 +72,11 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	}
 	rolled := time.Now()
 
-	trajs := trajectories(groups)
+	trajs := t.trajectories(groups)
 	var st UpdateStats
 	if len(trajs) > 0 {
 		err = t.Engine.Do(ctx, func() (err error) {
-			st, err = t.Updater.Update(trajs, Minis(len(trajs), t.Config.Algo.MiniBatch), func(int) float64 { return t.lr(step) })
+			st, err = t.update(trajs, step)
 			return err
 		})
 		if err != nil {
@@ -81,10 +85,13 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 		noteAdvantages(groups, st.Advantages)
 		t.Engine.Invalidate(policyName)
 	}
-	t.state.Step, t.state.Skipped = step, t.state.Skipped+st.Skipped
+	t.state.Step, t.state.Skipped = step, t.state.Skipped+len(st.Skips)
+	if err := t.saveSkips(step, st.Skips); err != nil {
+		return err
+	}
 
 	m := t.metrics(groups, all, st, step)
-	m["timing_s/gen"], m["timing_s/update_actor"] = rolled.Sub(began).Seconds(), time.Since(rolled).Seconds()
+	m["timing_s/gen"], m["timing_s/update_actor"] = rolled.Sub(began).Seconds(), time.Since(rolled).Seconds()-st.Value.Seconds
 	if err := t.evaluate(ctx, step, m); err != nil {
 		return err
 	}
@@ -110,6 +117,18 @@ func (t *Trainer) batch(step int) []data.Question {
 	return out
 }
 
+// update learns from the trajectories of a step.
+func (t *Trainer) update(trajs []Trajectory, step int) (UpdateStats, error) {
+	if v := t.Updater.Values; v != nil {
+		v.LR, v.Alone = t.criticLR(step), step <= t.Config.Critic.WarmupSteps
+	}
+	return t.Updater.Update(trajs, Minis(len(trajs), t.Config.Algo.MiniBatch), func(int) float64 { return t.lr(step) })
+}
+
+func (t *Trainer) criticLR(step int) float64 {
+	return t.Config.Critic.LR * t.criticRate.Multiplier(step)
+}
+
 func (t *Trainer) lr(step int) float64 { return t.Config.Optim.LR * t.Schedule.Multiplier(step) }
 
 // rollouts runs the episodes of a step. Groups that taught nothing are rolled out again, a bounded number of times. groups[i] is nil
@@ -123,7 +142,9 @@ func (t *Trainer) rollouts(ctx context.Context, questions []data.Question, step 
 		if err != nil {
 			return nil, nil, err
 		}
-		score(rolled, questions, t.Reward, engine.Stream(c.Schedule.Seed, purposeTrain, uint64(step)))
+		if err := score(ctx, rolled, questions, t.Reward, engine.Stream(c.Schedule.Seed, purposeTrain, uint64(step))); err != nil {
+			return nil, nil, err
+		}
 		again = nil
 		for i, g := range rolled {
 			if g == nil {
@@ -131,7 +152,7 @@ func (t *Trainer) rollouts(ctx context.Context, questions []data.Question, step 
 			}
 			all = append(all, g...)
 			switch v := judge(g); {
-			case v == failed, v == equal && c.Algo.DropZeroVariance:
+			case v == failed, v == equal && c.Algo.resamples():
 				again = append(again, i)
 			default:
 				groups[i] = g
@@ -144,29 +165,17 @@ func (t *Trainer) rollouts(ctx context.Context, questions []data.Question, step 
 	return groups, all, nil
 }
 
-// trajectories flattens groups for the update, in order.
-func trajectories(groups [][]*episode.Episode) (out []Trajectory) {
+// trajectories flattens groups for the update, in order. What is learned from is an episode's score, less the penalty for its length.
+func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []Trajectory) {
+	a := &t.Config.Algo
 	for i, g := range groups {
 		for _, e := range g {
 			tk := e.Tokens()
-			out = append(out, Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs, Group: i, Reward: e.Reward})
+			out = append(out, Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs, Group: i,
+				Reward: e.Reward + algo.Overlong(e.PolicyTokens(), t.Config.overlongLimit(), a.OverlongBuffer, a.OverlongFactor)})
 		}
 	}
 	return out
-}
-
-// save writes a checkpoint.
-func (t *Trainer) save(step int) error {
-	if t.Out == nil {
-		return nil
-	}
-	if err := t.Out.Sync(); err != nil {
-		return fmt.Errorf("saving the logs: %w", err)
-	}
-	t.state.Seed = t.Config.Schedule.Seed
-	return t.Engine.Do(context.Background(), func() error {
-		return SaveCheckpoint(t.Out.Checkpoint(step), t.Policy, t.Updater.Trainer, t.state, t.SaveDType)
-	})
 }
 
 // record writes the step's lines.

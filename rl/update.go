@@ -24,6 +24,234 @@ func (t *Trajectory) sequence() train.Sequence {
 	return train.Sequence{IDs: t.IDs, Mask: t.Mask, Prefix: uint64(t.Group) + 1, Shared: t.Prompt}
 }
 
+// Updater turns trajectories into optimiser steps.
+type Updater struct {
+	Trainer   *train.Trainer
+	Reference *train.Scorer  // nil: no divergence is measured
+	Average   *train.Average // nil: the reference stays as it is
+	Values    *Values        // nil: no critic
+	Estimator algo.Estimator
+	Policy    algo.Policy // its KLCoef is the weight of the divergence wherever it counts
+	Epochs    int         // times over the mini-batches; 0: 1
+
+	KLInReward          bool    // the divergence is taken from the rewards instead of being added to the loss
+	KLTarget, KLHorizon float64 // of algo.AdaptiveKL; target 0: the weight is fixed
+
+	walkAll bool // walk back through what has no gradient, too: for a test
+}
+
+// UpdateStats sums up an update.
+type UpdateStats struct {
+	algo.Terms            // means over the mini-batches that were learned from
+	GradNorm      float64 // mean over them, before clipping
+	LogprobDiff   float64 // largest |log p(trainer) - log p(sampler)| of the first mini-batch: 0 where one forward pass serves both
+	Trained       int     // ids in the loss
+	Forwarded     int     // ids computed, shared prompts once
+	Steps         int     // optimiser steps taken
+	MeanAdvantage float64 // of |advantage|, over trajectories: 0 means that nothing could be learned
+	Advantages    [][]float64
+	// Advantages[i] has a value for each trained id of trajectory i.
+	Advantage, Rewards Spread // of trained ids; of trajectories, with what was taken from them
+	CriticAlone        bool   // the policy did not learn
+
+	Still  int     // trajectories whose advantage was 0 and that were not walked back
+	KLMean float64 // mean over trajectories of the mean estimate of the divergence from the reference, at sampling
+	KLCoef float64 // its weight in this update
+	Skips  []Skip  // mini-batches, of the policy and of the critic, that gave no finite loss or gradient
+	Value  ValueStats
+}
+
+// row is what a trajectory brings to the loss: values at its trained ids only.
+type row struct {
+	old, ref, adv []float64 // ref: nil where the loss has no divergence
+	value, ret    []float64 // the critic's prediction and its target; nil without a critic
+	mask          []bool    // all true
+	kl, reward    float64   // mean estimate; all rewards together
+}
+
+// Update computes advantages over all trajectories, then takes one optimiser step for each mini-batch: a list of indices into trajs, in
+// order. lr is the learning rate of every step by its position in minis.
+func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (UpdateStats, error) {
+	var st UpdateStats
+	rows, err := u.rows(trajs)
+	if err != nil {
+		return st, err
+	}
+	st.describe(rows)
+	st.KLCoef = u.Policy.KLCoef
+	if u.Values != nil {
+		if err := u.Values.update(&st, trajs, rows, minis, max(1, u.Epochs)); err != nil {
+			return st, err
+		}
+		if st.CriticAlone = u.Values.Alone; st.CriticAlone {
+			return st, nil
+		}
+	}
+	for epoch := range max(1, u.Epochs) {
+		for k, mini := range minis {
+			if err := u.mini(&st, trajs, rows, mini, epoch == 0 && k == 0, lr(k)); err != nil {
+				return st, err
+			}
+		}
+	}
+	if n := float64(st.Steps); n > 0 {
+		t := &st.Terms
+		for _, x := range []*float64{&t.Loss, &t.PG, &t.KL, &t.Entropy, &t.ClipFrac, &t.ClipFracLower, &t.Ratio, &t.K1, &t.K2, &t.K3, &st.GradNorm} {
+			*x /= n
+		}
+	}
+	if u.Reference != nil && u.KLTarget > 0 {
+		control := algo.AdaptiveKL{Beta: u.Policy.KLCoef, Target: u.KLTarget, Horizon: u.KLHorizon}
+		control.Update(st.KLMean, len(trajs))
+		u.Policy.KLCoef = control.Beta
+	}
+	if u.Average != nil && st.Steps > 0 {
+		return st, u.Average.Update()
+	}
+	return st, nil
+}
+
+func (st *UpdateStats) describe(rows []row) {
+	var rewards, advantages []float64
+	for _, r := range rows {
+		st.Advantages = append(st.Advantages, r.adv)
+		if len(r.adv) > 0 {
+			st.MeanAdvantage += math.Abs(r.adv[0]) / float64(len(rows))
+		}
+		st.KLMean += r.kl / float64(len(rows))
+		rewards, advantages = append(rewards, r.reward), append(advantages, r.adv...)
+	}
+	st.Rewards, st.Advantage = spreadOf(rewards), spreadOf(advantages)
+}
+
+// rows asks reference and critic in one packed pass each, and computes advantages.
+func (u *Updater) rows(trajs []Trajectory) (rows []row, err error) {
+	rows = make([]row, len(trajs))
+	batch := make([]algo.Trajectory, len(trajs))
+	seqs := make([]train.Sequence, len(trajs))
+	for i := range trajs {
+		t := &trajs[i]
+		batch[i] = algo.Trajectory{Group: t.Group, Reward: t.Reward, Mask: t.Mask[t.Prompt:]}
+		seqs[i] = t.sequence()
+		rows[i].old, rows[i].reward = trained(t.Old, t.Mask), t.Reward
+		rows[i].mask = make([]bool, len(rows[i].old))
+		for k := range rows[i].mask {
+			rows[i].mask[k] = true
+		}
+	}
+	if u.Reference != nil {
+		ref, _, err := u.Reference.Score(seqs)
+		if err != nil {
+			return nil, fmt.Errorf("scoring with the reference: %w", err)
+		}
+		for i := range rows {
+			u.diverge(&rows[i], &batch[i], widen(ref[i]))
+		}
+	}
+	if u.Values != nil {
+		values, err := u.Values.Critic.Values(seqs)
+		if err != nil {
+			return nil, err
+		}
+		for i := range rows {
+			rows[i].value = widen(values[i])
+			batch[i].Value = spread(rows[i].value, batch[i].Mask)
+		}
+	}
+	adv, ret := u.Estimator.Compute(batch)
+	for i := range rows {
+		rows[i].adv = gather(adv[i], batch[i].Mask)
+		if ret != nil {
+			rows[i].ret = gather(ret[i], batch[i].Mask)
+		}
+	}
+	return rows, nil
+}
+
+// diverge measures a trajectory's divergence from the reference and puts it where it counts.
+func (u *Updater) diverge(r *row, t *algo.Trajectory, ref []float64) {
+	penalty := make([]float64, len(ref))
+	r.kl = u.Policy.KL.InReward(u.Policy.KLCoef, r.old, ref, r.mask, penalty)
+	if u.KLInReward {
+		t.TokenReward = spread(penalty, t.Mask)
+		for _, p := range penalty {
+			r.reward += p
+		}
+	} else {
+		r.ref = ref
+	}
+}
+
+// mini takes one optimiser step.
+func (u *Updater) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []int, first bool, lr float64) error {
+	policy := u.Policy
+	if u.KLInReward {
+		policy.KLCoef = 0
+	}
+	var counts algo.Counts
+	seqs := make([]train.Sequence, len(mini))
+	still := 0
+	for k, i := range mini {
+		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
+		seqs[k] = trajs[i].sequence()
+		if rows[i].still(policy) && !u.walkAll {
+			seqs[k].Still = true
+			still++
+		}
+	}
+	var terms algo.Terms
+	diff := 0.0
+	ts, err := u.Trainer.Step(seqs, func(seq int, logp, entropy, dlogp, dentropy []float32) error {
+		r := rows[mini[seq]]
+		n := len(logp)
+		if n != len(r.old) {
+			return fmt.Errorf("trajectory %d has %d trained ids and %d recorded log-probs", mini[seq], n, len(r.old))
+		}
+		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.adv, Entropy: widen(entropy),
+			DLogp: make([]float64, n), DEntropy: make([]float64, n)}
+		share := policy.Loss(ar, counts)
+		if math.IsNaN(share.Loss) || math.IsInf(share.Loss, 0) {
+			return &train.NonFiniteError{What: "loss", Seq: seq, Token: -1, Value: share.Loss}
+		}
+		terms.Add(share)
+		for i := range logp {
+			diff = max(diff, math.Abs(ar.New[i]-ar.Old[i]))
+			dlogp[i], dentropy[i] = float32(ar.DLogp[i]), float32(ar.DEntropy[i])
+		}
+		return nil
+	}, lr)
+	if err != nil {
+		return err
+	}
+	st.Forwarded += ts.Tokens
+	st.Trained += ts.TrainedTokens
+	st.Still += still
+	if first {
+		st.LogprobDiff = diff
+	}
+	if ts.Skipped != nil {
+		st.Skips = append(st.Skips, newSkip("policy", ts.Skipped, mini, trajs, rows))
+		return nil
+	}
+	st.Steps++
+	st.Terms.Add(terms)
+	st.GradNorm += ts.GradNorm
+	return nil
+}
+
+// still reports that the loss has no gradient at a trajectory: every advantage is 0, and nothing else pulls.
+func (r row) still(p algo.Policy) bool {
+	if r.ref != nil && p.KLCoef != 0 || p.EntropyCoef != 0 {
+		return false
+	}
+	for _, a := range r.adv {
+		if a != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // trained picks the values of x at trained ids.
 func trained(x []float32, mask []bool) []float64 {
 	var out []float64
@@ -35,137 +263,28 @@ func trained(x []float32, mask []bool) []float64 {
 	return out
 }
 
-// Updater turns trajectories into optimiser steps.
-type Updater struct {
-	Trainer   *train.Trainer
-	Reference *train.Scorer // nil: no KL term
-	Estimator algo.Estimator
-	Policy    algo.Policy
+// gather picks the values of x where mask is true.
+func gather(x []float64, mask []bool) []float64 {
+	var out []float64
+	for i, m := range mask {
+		if m {
+			out = append(out, x[i])
+		}
+	}
+	return out
 }
 
-// UpdateStats sums up an update.
-type UpdateStats struct {
-	algo.Terms            // means over the mini-batches
-	GradNorm      float64 // mean over the mini-batches, before clipping
-	LogprobDiff   float64 // largest |log p(trainer) - log p(sampler)| of the first mini-batch: 0 where one forward pass serves both
-	Trained       int     // ids in the loss
-	Forwarded     int     // ids computed, shared prompts once
-	Skipped       int     // mini-batches whose gradient was not finite
-	Steps         int     // optimiser steps taken
-	MeanAdvantage float64 // of |advantage|, over trajectories: 0 means that nothing could be learned
-	Advantages    [][]float64
-	// Advantages[i] has a value for each trained id of trajectory i.
-}
-
-// row is what a trajectory brings to the loss: values at its trained ids only.
-type row struct {
-	old, ref, adv []float64
-	mask          []bool // all true
-}
-
-// Update computes advantages over all trajectories, then takes one optimiser step for each mini-batch: a list of indices into trajs, in
-// order. lr is the learning rate of every step by its position in minis.
-func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (UpdateStats, error) {
-	var st UpdateStats
-	rows, err := u.rows(trajs)
-	if err != nil {
-		return st, err
-	}
-	for _, r := range rows {
-		st.Advantages = append(st.Advantages, r.adv)
-		if len(r.adv) > 0 {
-			st.MeanAdvantage += math.Abs(r.adv[0]) / float64(len(rows))
+// spread is gather back: the values of x where mask is true, and 0 elsewhere.
+func spread(x []float64, mask []bool) []float64 {
+	out := make([]float64, len(mask))
+	k := 0
+	for i, m := range mask {
+		if m {
+			out[i] = x[k]
+			k++
 		}
 	}
-	for k, mini := range minis {
-		if err := u.mini(&st, trajs, rows, mini, k == 0, lr(k)); err != nil {
-			return st, err
-		}
-	}
-	if n := float64(len(minis)); n > 0 {
-		t := &st.Terms
-		for _, x := range []*float64{&t.Loss, &t.PG, &t.KL, &t.Entropy, &t.ClipFrac, &t.ClipFracLower, &t.Ratio, &t.K1, &t.K2, &t.K3, &st.GradNorm} {
-			*x /= n
-		}
-	}
-	return st, nil
-}
-
-// rows computes advantages, and the reference's log-probabilities in one packed pass.
-func (u *Updater) rows(trajs []Trajectory) ([]row, error) {
-	batch := make([]algo.Trajectory, len(trajs))
-	seqs := make([]train.Sequence, len(trajs))
-	for i := range trajs {
-		t := &trajs[i]
-		batch[i] = algo.Trajectory{Group: t.Group, Reward: t.Reward, Mask: t.Mask[t.Prompt:]}
-		seqs[i] = t.sequence()
-	}
-	adv, _ := u.Estimator.Compute(batch)
-	var ref [][]float32
-	if u.Reference != nil {
-		var err error
-		if ref, _, err = u.Reference.Score(seqs); err != nil {
-			return nil, fmt.Errorf("scoring with the reference: %w", err)
-		}
-	}
-	rows := make([]row, len(trajs))
-	for i := range trajs {
-		t := &trajs[i]
-		r := row{old: trained(t.Old, t.Mask)}
-		for k, m := range t.Mask[t.Prompt:] {
-			if m {
-				r.adv = append(r.adv, adv[i][k])
-				r.mask = append(r.mask, true)
-			}
-		}
-		if ref != nil {
-			r.ref = make([]float64, len(ref[i]))
-			for k, v := range ref[i] {
-				r.ref[k] = float64(v)
-			}
-		}
-		rows[i] = r
-	}
-	return rows, nil
-}
-
-// mini takes one optimiser step.
-func (u *Updater) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []int, first bool, lr float64) error {
-	var counts algo.Counts
-	seqs := make([]train.Sequence, len(mini))
-	for k, i := range mini {
-		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
-		seqs[k] = trajs[i].sequence()
-	}
-	ts, err := u.Trainer.Step(seqs, func(seq int, logp, entropy, dlogp, dentropy []float32) error {
-		r := rows[mini[seq]]
-		n := len(logp)
-		if n != len(r.old) {
-			return fmt.Errorf("trajectory %d has %d trained ids and %d recorded log-probs", mini[seq], n, len(r.old))
-		}
-		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.adv, Entropy: widen(entropy),
-			DLogp: make([]float64, n), DEntropy: make([]float64, n)}
-		st.Add(u.Policy.Loss(ar, counts))
-		for i := range logp {
-			if first {
-				st.LogprobDiff = max(st.LogprobDiff, math.Abs(ar.New[i]-ar.Old[i]))
-			}
-			dlogp[i], dentropy[i] = float32(ar.DLogp[i]), float32(ar.DEntropy[i])
-		}
-		return nil
-	}, lr)
-	if err != nil {
-		return err
-	}
-	st.GradNorm += ts.GradNorm
-	st.Forwarded += ts.Tokens
-	st.Trained += ts.TrainedTokens
-	if ts.Skipped != nil {
-		st.Skipped++
-	} else {
-		st.Steps++
-	}
-	return nil
+	return out
 }
 
 func widen(x []float32) []float64 {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // WeightType reads a flag that says how the weights of a model that is only run are held: f32, bf16 or q8. "" is 0, which is up to the
@@ -44,9 +43,8 @@ func floatType(flag, value string, weights kernels.DType) (kernels.DType, error)
 	return t, nil
 }
 
-// starting is the policy as it was before training, held as dtype (0: as the policy is): what the reference and the simulator `same` are. In
-// full fine-tuning it is a frozen copy, one for each type; with LoRA and of the policy's type it is the base itself, adapters off or with a
-// frozen copy of the starting adapter.
+// starting is the policy's base as it was before training, held as dtype (0: as the policy is): what the reference and the simulator `same`
+// are. In full fine-tuning it is a frozen copy, one for each type; with LoRA and of the policy's type it is the base itself, adapters off.
 func (t *Trainer) starting(dtype kernels.DType) (*Opened, error) {
 	dtype = cmp.Or(dtype, t.Policy.Model.DType)
 	if p := t.starts[dtype]; p != nil {
@@ -61,12 +59,6 @@ func (t *Trainer) starting(dtype kernels.DType) (*Opened, error) {
 		}
 		t.closers = append(t.closers, s.Model.Close)
 	}
-	if dir := t.Config.Policy.Adapter; dir != "" {
-		if s.Adapter, err = loadFrozen(s.Model, dir); err != nil {
-			return nil, err
-		}
-		t.closers = append(t.closers, s.Adapter.Close)
-	}
 	if t.starts == nil {
 		t.starts = map[kernels.DType]*Opened{}
 	}
@@ -74,12 +66,18 @@ func (t *Trainer) starting(dtype kernels.DType) (*Opened, error) {
 	return &s, nil
 }
 
-func loadFrozen(m *model.Model, dir string) (*model.Adapter, error) {
-	dir, err := track.ModelDir(dir)
-	if err != nil {
+// frozenStart is starting with a frozen copy of the adapter that training began with, if it began with one.
+func (t *Trainer) frozenStart(dtype kernels.DType) (*Opened, error) {
+	base, err := t.starting(dtype)
+	if err != nil || t.Policy.AdapterDir == "" {
+		return base, err
+	}
+	s := *base
+	if s.Adapter, err = model.LoadAdapter(s.Model, t.Policy.AdapterDir, false); err != nil {
 		return nil, err
 	}
-	return model.LoadAdapter(m, dir, false)
+	t.closers = append(t.closers, s.Adapter.Close)
+	return &s, nil
 }
 
 // reference opens what the KL term is measured from.
@@ -89,16 +87,19 @@ func (t *Trainer) reference(dev kernels.Device) (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.RefModel == "" {
+	switch {
+	case c.Reference == refAdaptersOff:
 		return t.starting(dtype)
+	case c.RefModel == "":
+		return t.frozenStart(dtype)
 	}
 	ref, err := Open(dev, OpenOptions{Model: c.RefModel, DType: dtype, Like: t.Policy.Model.DType})
 	if err != nil {
 		return nil, fmt.Errorf("opening the reference: %w", err)
 	}
 	t.closers = append(t.closers, ref.Close)
-	if ref.Model.Config.Vocab != t.Policy.Model.Config.Vocab {
-		return nil, fmt.Errorf("opening the reference: its vocabulary has %d ids, the policy's %d: they must share a tokenizer", ref.Model.Config.Vocab, t.Policy.Model.Config.Vocab)
+	if err := sameTokenizer(ref, t.Policy); err != nil {
+		return nil, fmt.Errorf("opening the reference: %w", err)
 	}
 	return ref, nil
 }

@@ -83,7 +83,7 @@ func (c *trainCmd) train(w *world, dev kernels.Device) error {
 		return err
 	}
 	defer t.Close()
-	for _, note := range t.Data.Notes {
+	for _, note := range append(t.Data.Notes, t.Notes...) {
 		w.log.line("note: %s", note)
 	}
 	s := c.Options.Schedule

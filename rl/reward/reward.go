@@ -1,13 +1,10 @@
 // Package reward scores an answer against the accepted ones: token F1, exact match and containment after SQuAD's text
-// normalisation (Rajpurkar et al. 2016, arXiv 1606.05250, official script 1.1), each under its own name, and two negative controls.
-// A score looks at the answer that the policy itself gave; extracting it is the business of rl/episode.
+// normalisation (Rajpurkar et al. 2016, arXiv 1606.05250, official script 1.1), each under its own name; it turns them into rewards, by
+// name, by a Go function or by a program of the user's. A score looks at the answer that the policy itself gave; extracting it is the
+// business of rl/episode.
 package reward
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0.
 func EM(answer string, golds []string) float64 {
@@ -76,51 +73,4 @@ func Score(answer string, answered bool, golds []string) Scores {
 		return Scores{}
 	}
 	return Scores{EM: EM(answer, golds), F1: F1(answer, golds), SubEM: SubEM(answer, golds)}
-}
-
-// Reward is a named outcome reward.
-type Reward struct {
-	// Name is the one given to Lookup.
-	Name string
-	// Shuffled says that the caller must score against the golds of another question, found by Derange: a negative control
-	// whose mean must not rise in training.
-	Shuffled bool
-	// Of gives the reward of one episode; answered is false when the policy gave no answer.
-	Of func(answer string, answered bool, golds []string) float64
-}
-
-func outcome(f func(string, []string) float64) func(string, bool, []string) float64 {
-	return func(answer string, answered bool, golds []string) float64 {
-		if !answered {
-			return 0
-		}
-		return f(answer, golds)
-	}
-}
-
-var table = []Reward{
-	{Name: "f1", Of: outcome(F1)},
-	{Name: "em", Of: outcome(EM)},
-	{Name: "sub_em", Of: outcome(SubEM)},
-	{Name: "shuffled", Shuffled: true, Of: outcome(F1)},
-	// The same reward for every episode: all advantages are zero, nothing may be learned.
-	{Name: "constant", Of: func(string, bool, []string) float64 { return 1 }},
-}
-
-// Names lists the rewards that Lookup knows.
-func Names() []string {
-	names := make([]string, len(table))
-	for i, r := range table {
-		names[i] = r.Name
-	}
-	return names
-}
-
-// Lookup finds a reward by name; the error lists the names there are.
-func Lookup(name string) (Reward, error) {
-	i := slices.IndexFunc(table, func(r Reward) bool { return r.Name == name })
-	if i < 0 {
-		return Reward{}, fmt.Errorf("reward %q: no such reward: use one of %s", name, strings.Join(Names(), ", "))
-	}
-	return table[i], nil
 }

@@ -53,25 +53,6 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
-func TestNoAnswerScoresZero(t *testing.T) {
-	require.Equal(t, reward.Scores{}, reward.Score("", false, []string{""}))
-	for _, name := range []string{"f1", "em", "sub_em", "shuffled"} {
-		r, err := reward.Lookup(name)
-		require.NoError(t, err)
-		require.Equal(t, 0.0, r.Of("x", false, []string{"x", ""}), name)
-		require.Equal(t, 1.0, r.Of("x", true, []string{"x"}), name)
-		require.Equal(t, name == "shuffled", r.Shuffled)
-	}
-	r, _ := reward.Lookup("constant")
-	require.Equal(t, r.Of("x", true, []string{"x"}), r.Of("", false, nil))
-	require.Equal(t, reward.Scores{}, reward.Score("x", true, nil), "no gold, nothing to win")
-}
-
-func TestLookup(t *testing.T) {
-	_, err := reward.Lookup("bleu")
-	require.ErrorContains(t, err, "f1, em, sub_em, shuffled, constant")
-}
-
 func TestDerange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 50).Draw(t, "n")
