@@ -17,10 +17,11 @@ type batch struct {
 	tops   []top
 }
 
-// draw is a row whose next token is sampled, for item at of the plan.
+// draw is a row whose next token is sampled, for item at of the plan, with so many of the most likely ones.
 type draw struct {
 	row int32
 	at  int
+	top int
 }
 
 // scored is a row that predicts target; the result goes to place at of the job.
@@ -53,7 +54,7 @@ func (b *batch) fill(p *plan) {
 		case q.scores:
 			b.wantScores(it, row)
 		case it.ends:
-			b.draws = append(b.draws, draw{int32(row + it.n - 1), at})
+			b.draws = append(b.draws, draw{int32(row + it.n - 1), at, q.job.req.Top})
 			b.rules = append(b.rules, q.job.rule(len(q.ids)))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -56,7 +57,7 @@ func prompt(n int, seed uint64) []int32 {
 func TestGenerate(t *testing.T) {
 	e, _ := start(t, ModelOptions{})
 	var seen []int32
-	r := Request{Model: "m", Prompt: prompt(40, 1), MaxTokens: 20, Temperature: 1, EOS: []int32{}, Stream: 5, OnToken: func(id int32) { seen = append(seen, id) }}
+	r := Request{Model: "m", Prompt: prompt(40, 1), MaxTokens: 20, Temperature: 1, EOS: []int32{}, Stream: 5, OnToken: func(t Token) { seen = append(seen, t.ID) }}
 	res, err := e.Generate(t.Context(), r)
 	require.NoError(t, err)
 	require.Len(t, res.IDs, 20)
@@ -160,6 +161,35 @@ func TestBadRequests(t *testing.T) {
 	require.ErrorContains(t, e.AddModel("m", nil, ModelOptions{}), "there is one of this name")
 }
 
+// The most likely tokens beside each sampled one are what scoring the text so far gives, and so is its log-probability, bit for bit,
+// also where logits are taken a row at a time.
+func TestTop(t *testing.T) {
+	dev := ref.New()
+	m := tiny(t, dev, kernels.F32, 1)
+	e := New(dev, Options{LogitsBytes: 1})
+	t.Cleanup(e.Close)
+	require.NoError(t, e.AddModel("m", m, ModelOptions{}))
+	var wait sync.WaitGroup
+	for i := range 4 {
+		wait.Go(func() {
+			var seen []Token
+			r := Request{Model: "m", Prompt: prompt(20+i, uint64(i)), MaxTokens: 12, Temperature: 0.7, TopP: 0.9, EOS: []int32{}, Top: i, OnToken: func(t Token) { seen = append(seen, t) }}
+			res, err := e.Generate(t.Context(), r)
+			assert.NoError(t, err)
+			text := r.Prompt
+			for n, x := range seen {
+				s, err := e.Score(t.Context(), "m", nil, text, ScoreOptions{From: len(text), TopK: i, InvTemp: InvTemp(r.Temperature)})
+				assert.NoError(t, err)
+				assert.Equal(t, s.Top, x.Top)
+				assert.Equal(t, TokenLogprob{res.IDs[n], res.Logprobs[n]}, x.TokenLogprob)
+				text = append(text, x.ID)
+			}
+			assert.Len(t, seen, 12)
+		})
+	}
+	wait.Wait()
+}
+
 func TestScore(t *testing.T) {
 	e, _ := start(t, ModelOptions{MaxBatchTokens: 16})
 	ids := prompt(70, 3)
@@ -203,7 +233,7 @@ func TestCancel(t *testing.T) {
 	e, _ := start(t, ModelOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0
-	res, err := e.Generate(ctx, Request{Model: "m", Prompt: prompt(40, 1), MaxTokens: 500, Temperature: 1, EOS: []int32{}, OnToken: func(int32) {
+	res, err := e.Generate(ctx, Request{Model: "m", Prompt: prompt(40, 1), MaxTokens: 500, Temperature: 1, EOS: []int32{}, OnToken: func(Token) {
 		if n++; n == 5 {
 			cancel()
 		}

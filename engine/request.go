@@ -30,8 +30,16 @@ type Request struct {
 
 	// Stream names the random numbers (see Stream, the function): same request, same stream, same result.
 	Stream uint64
-	// OnToken sees every new id, in order, on the goroutine that called Generate.
-	OnToken func(id int32)
+	// OnToken sees every new token, in order, on the goroutine that called Generate.
+	OnToken func(t Token)
+	// Top asks for so many of the most likely tokens in the place of each one that OnToken sees.
+	Top int
+}
+
+// Token is a sampled token, with its log-probability as in Result and, if Request.Top asks for them, the most likely ones in its place.
+type Token struct {
+	TokenLogprob
+	Top []TokenLogprob
 }
 
 // Finish reasons.
@@ -81,6 +89,8 @@ func (e *Engine) generation(r Request) (*job, error) {
 		return nil, fmt.Errorf("the prompt has %d tokens, the context %d: shorten it, or give the engine a longer context", len(r.Prompt), j.r.context)
 	case bad(r.Temperature, math.MaxFloat32) || r.Temperature > 0 && r.Temperature < 1e-6:
 		return nil, fmt.Errorf("temperature %v: use 0 (greedy) or a number from 1e-6 on", r.Temperature)
+	case r.Top < 0:
+		return nil, fmt.Errorf("the %d most likely tokens: ask for 0 or more", r.Top)
 	case bad(r.TopP, 1) || bad(r.MinP, 1) || r.TopK < 0:
 		return nil, fmt.Errorf("top-p %v, min-p %v, top-k %d: the first two are in [0, 1], the last is not negative", r.TopP, r.MinP, r.TopK)
 	}
@@ -109,7 +119,7 @@ type job struct {
 	logprobs []float32
 	finish   string
 	mu       sync.Mutex
-	fresh    []int32       // not yet seen by OnToken
+	fresh    []Token       // not yet seen by OnToken
 	more     chan struct{} // there are fresh ones
 
 	// Scoring.
@@ -173,11 +183,11 @@ func (j *job) emit() {
 		return
 	}
 	j.mu.Lock()
-	ids := j.fresh
+	tokens := j.fresh
 	j.fresh = nil
 	j.mu.Unlock()
-	for _, id := range ids {
-		j.req.OnToken(id)
+	for _, t := range tokens {
+		j.req.OnToken(t)
 	}
 }
 
@@ -197,7 +207,7 @@ func (j *job) take(d drawn) outcome {
 	j.ids, j.logprobs = append(j.ids, d.id), append(j.logprobs, d.logp)
 	if j.req.OnToken != nil {
 		j.mu.Lock()
-		j.fresh = append(j.fresh, d.id)
+		j.fresh = append(j.fresh, Token{TokenLogprob{d.id, d.logp}, d.top})
 		j.mu.Unlock()
 		select {
 		case j.more <- struct{}{}:

@@ -17,10 +17,12 @@ func InvTemp(temperature float64) float32 {
 	return float32(1 / temperature)
 }
 
-// drawn is a sampled token: its id and its log-probability after temperature, before truncation.
+// drawn is a sampled token: its id and its log-probability after temperature, before truncation; and the most likely tokens in its
+// place, if they are wanted.
 type drawn struct {
 	id   int32
 	logp float32
+	top  []TokenLogprob
 }
 
 // sampler turns hidden states into tokens and scores. Only rows that are wanted meet the output matrix.
@@ -97,7 +99,16 @@ func (s *sampler) draw(h kernels.Tensor, b *batch, out []drawn) error {
 		k := min(s.logits.Rows, n-at)
 		logits := s.logits.RowRange(0, k)
 		s.dev.MatMul(logits, s.hidden.RowRange(at, k), s.m.Head(), kernels.Epilogue{})
-		s.dev.Sample(s.ids.RowRange(at, k), kernels.LogProbs{Logp: s.logp.RowRange(at, k)}, logits, b.rules[at:at+k])
+		s.dev.Sample(s.ids.RowRange(at, k), kernels.LogProbs{Logp: s.logp.RowRange(at, k), LSE: s.lse.RowRange(at, k)}, logits, b.rules[at:at+k])
+		for i, d := range b.draws[at : at+k] {
+			if d.top == 0 {
+				continue
+			}
+			var err error
+			if out[d.at].top, err = s.likeliest(nil, logits.RowRange(i, 1), s.lse.RowRange(at+i, 1), d.top, b.rules[at+i].InvTemp); err != nil {
+				return err
+			}
+		}
 	}
 	if err := kernels.Download(s.dev, s.hostIDs[:n], s.ids.RowRange(0, n)); err != nil {
 		return err
@@ -106,7 +117,7 @@ func (s *sampler) draw(h kernels.Tensor, b *batch, out []drawn) error {
 		return err
 	}
 	for i, d := range b.draws {
-		out[d.at] = drawn{s.hostIDs[i], s.hostLogp[i]}
+		out[d.at].id, out[d.at].logp = s.hostIDs[i], s.hostLogp[i]
 	}
 	return nil
 }
@@ -153,24 +164,30 @@ func (s *sampler) scoreSame(h kernels.Tensor, rows []scored) error {
 	return nil
 }
 
-// top finds the most likely tokens after a row, the lowest id first where they are equal.
-func (s *sampler) top(h kernels.Tensor, t top) error {
+// top finds the most likely tokens after a row.
+func (s *sampler) top(h kernels.Tensor, t top) (err error) {
 	s.hostRows[0] = t.row
 	s.gather(h, 1)
 	logits, lse := s.logits.RowRange(0, 1), s.lse.RowRange(0, 1)
 	s.dev.MatMul(logits, s.hidden.RowRange(0, 1), s.m.Head(), kernels.Epilogue{})
 	s.dev.Sample(s.ids.RowRange(0, 1), kernels.LogProbs{LSE: lse}, logits, []kernels.Sampling{{Greedy: true, InvTemp: t.job.invTemp}})
+	t.job.scores.Top, err = s.likeliest(t.job.scores.Top[:0], logits, lse, t.job.topK, t.job.invTemp)
+	return err
+}
+
+// likeliest puts the k most likely tokens of a row into best, the lowest id first where they are equal.
+func (s *sampler) likeliest(best []TokenLogprob, logits, lse kernels.Tensor, k int, invTemp float32) ([]TokenLogprob, error) {
 	if s.hostLogits == nil {
 		s.hostLogits = make([]float32, s.logits.Cols)
 	}
 	if err := kernels.Download(s.dev, s.hostLogits, logits); err != nil {
-		return err
+		return nil, err
 	}
-	if err := kernels.Download(s.dev, s.hostLogp[:1], lse); err != nil {
-		return err
+	var norm [1]float32
+	if err := kernels.Download(s.dev, norm[:], lse); err != nil {
+		return nil, err
 	}
-	best := t.job.scores.Top[:0]
-	k := min(t.job.topK, len(s.hostLogits))
+	k = min(k, len(s.hostLogits))
 	for id, z := range s.hostLogits {
 		if len(best) == k && z <= best[k-1].Logprob {
 			continue
@@ -186,8 +203,7 @@ func (s *sampler) top(h kernels.Tensor, t top) error {
 		}
 	}
 	for i := range best {
-		best[i].Logprob = best[i].Logprob*t.job.invTemp - s.hostLogp[0]
+		best[i].Logprob = best[i].Logprob*invTemp - norm[0]
 	}
-	t.job.scores.Top = best
-	return nil
+	return best, nil
 }

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -116,33 +115,28 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 		}
 	}
 	t := newTranscript(c.model.Tokenizer, r.EOS, c.stops)
-	look := looker{s: s, c: c, ids: r.Prompt[:len(r.Prompt):len(r.Prompt)], from: len(r.Prompt), invTemp: engine.InvTemp(r.Temperature)}
 	first := true
-	var failed error
-	r.OnToken = func(id int32) {
+	if c.logprobs {
+		r.Top = c.top
+	}
+	r.OnToken = func(x engine.Token) {
 		if first {
 			s.metrics.first.observe(time.Since(c.began))
 			first = false
 		}
-		if failed != nil || !c.stream && !c.looks() {
+		if !c.follows() {
 			return
 		}
-		e := entry{id: id}
-		if c.looks() {
-			if e, failed = look.next(ctx, id); failed != nil {
-				return
-			}
-		}
 		p := piece{}
-		if p.text, p.tokens = t.add(e); c.returnIDs {
-			p.ids = []int32{id}
+		if p.text, p.tokens = t.add(entry{id: x.ID, logp: x.Logprob, top: x.Top}); c.returnIDs {
+			p.ids = []int32{x.ID}
 		}
 		if p.text != "" || len(p.tokens) > 0 || len(p.ids) > 0 {
 			send(p)
 		}
 	}
 	res, err := s.eng.Generate(ctx, r)
-	if err = errors.Join(failed, err); err != nil {
+	if err != nil {
 		s.metrics.cutOff(len(res.IDs))
 		return err
 	}
@@ -150,7 +144,7 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 	if res.Finish == engine.FinishStop {
 		last.finish = "stop"
 	}
-	if !c.stream && !c.looks() {
+	if !c.follows() {
 		for n, id := range res.IDs {
 			text, tokens := t.add(entry{id: id, logp: res.Logprobs[n]})
 			last.text += text
@@ -168,41 +162,8 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 	return nil
 }
 
-// looks reports whether tokens have to be scored beside the generation: their log-probabilities are wanted before it ends, or the
-// most likely tokens are.
-func (c *call) looks() bool { return c.logprobs && (c.stream || c.top > 0) }
-
-// looker scores the tokens of a choice as they come. What has been generated is in the engine's cache, so that it costs a token or two.
-type looker struct {
-	s       *Server
-	c       *call
-	ids     []int32 // all so far
-	from    int     // how many of them are the prompt
-	invTemp float32
-	top     []engine.TokenLogprob // in the next token's place
-}
-
-// next is the entry of the next token: the bits that the sampler saw.
-func (l *looker) next(ctx context.Context, id int32) (entry, error) {
-	score := func(from int) (engine.Scores, error) {
-		return l.s.eng.Score(ctx, l.c.model.Engine, l.c.model.Adapter, l.ids, engine.ScoreOptions{From: from, InvTemp: l.invTemp, TopK: l.c.top})
-	}
-	if len(l.ids) == l.from && l.c.top > 0 {
-		sc, err := score(l.from)
-		if err != nil {
-			return entry{}, err
-		}
-		l.top = sc.Top
-	}
-	l.ids = append(l.ids, id)
-	sc, err := score(len(l.ids) - 1)
-	if err != nil {
-		return entry{}, err
-	}
-	e := entry{id: id, logp: sc.Logprobs[0], top: l.top}
-	l.top = sc.Top
-	return e, nil
-}
+// follows reports whether tokens are wanted before the generation ends, or more of them than its result has.
+func (c *call) follows() bool { return c.stream || c.logprobs && c.top > 0 }
 
 // whole answers when all is there.
 func (s *Server) whole(w http.ResponseWriter, r *http.Request, c *call) error {

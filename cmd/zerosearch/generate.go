@@ -100,9 +100,9 @@ func (c *generateCmd) one(w *world, s *served) error {
 		return err
 	}
 	dec := s.model.Tokenizer.NewDecoder(true)
-	var show func(id int32)
+	var show func(t engine.Token)
 	if !c.JSON {
-		show = func(id int32) { fmt.Fprint(w.out, dec.Add(id)) }
+		show = func(t engine.Token) { fmt.Fprint(w.out, dec.Add(t.ID)) }
 	}
 	a, err := c.answer(w.ctx, s, ids, 0, show)
 	if err != nil {
@@ -137,7 +137,7 @@ func (s *served) encode(ids []int32, text *string, c *chat) ([]int32, error) {
 	return ids, err
 }
 
-func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64, show func(int32)) (generateAnswer, error) {
+func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64, show func(engine.Token)) (generateAnswer, error) {
 	r := engine.Request{Model: served0, Adapter: s.model.Adapter, Prompt: ids, MaxTokens: c.MaxTokens, Temperature: c.Temperature, TopK: c.TopK,
 		TopP: c.TopP, MinP: c.MinP, EOS: s.model.EOS(), Stream: engine.Stream(c.Seed, n), OnToken: show}
 	if c.IgnoreEOS {
