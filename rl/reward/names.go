@@ -79,11 +79,11 @@ type Reward struct {
 // Score gives the rewards of attempts, in order.
 func (r Reward) Score(ctx context.Context, attempts []Attempt) ([]float64, error) {
 	out, err := r.Scorer.Score(ctx, attempts)
-	if err == nil && len(out) != len(attempts) {
-		err = fmt.Errorf("%d rewards for %d episodes: a Scorer must give one each", len(out), len(attempts))
-	}
 	if err != nil {
-		return nil, fmt.Errorf("reward %s: %w", r.Name, err)
+		return nil, err
+	}
+	if len(out) != len(attempts) {
+		return nil, fmt.Errorf("reward %s: %d rewards for %d episodes: a Scorer must give one each", r.Name, len(out), len(attempts))
 	}
 	for i, v := range out {
 		if math.IsNaN(v) || math.IsInf(v, 0) {

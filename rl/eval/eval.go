@@ -1,0 +1,184 @@
+// Package eval says how good a policy is: three scores a question, by data source and overall, with bootstrap confidence intervals;
+// baselines to stand beside it; a table like the papers'; and the paired comparison of two evaluations. It computes from episodes that
+// were run elsewhere.
+package eval
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
+)
+
+// Result is what came of one question.
+type Result struct {
+	Method   Method `json:"method"`
+	Source   string `json:"source"`
+	ID       string `json:"question_id"`
+	Question string `json:"question"`
+	// Answer is nil where none was given.
+	Answer *string `json:"answer"`
+	reward.Scores
+	Status   episode.Status `json:"status"`
+	Turns    int            `json:"turns"`
+	Valid    int            `json:"valid_actions"` // turns with a complete action
+	Searches int            `json:"searches"`
+}
+
+// Grade scores an episode of a method on a question of a data source.
+func Grade(m Method, e *episode.Episode, source string) Result {
+	r := Result{Method: m, Source: source, ID: e.QuestionID, Question: e.Question, Status: e.Status, Turns: len(e.Turns), Valid: e.ValidActions(), Searches: e.Searches()}
+	answer, ok := m.answer(e)
+	if ok {
+		r.Answer = &answer
+	}
+	r.Scores = reward.Score(answer, ok, e.GoldenAnswers)
+	return r
+}
+
+// Row is a line of a report: a method on a data source, on the mean of the sources ("average") or on all questions ("all").
+type Row struct {
+	Method      Method  `json:"method,omitempty"`
+	Source      string  `json:"source"`
+	EM          float64 `json:"em"`
+	F1          float64 `json:"f1"`
+	SubEM       float64 `json:"sub_em"`
+	ValidAction float64 `json:"valid_action_rate"`
+	Searches    float64 `json:"searches_per_question"`
+	Finish      float64 `json:"finish_rate"`
+	N           int     `json:"n"`
+	// Failed counts episodes whose search engine failed; they count as wrong.
+	Failed int `json:"search_failed,omitempty"`
+	// Confidence intervals, nil where none were asked for.
+	EMCI    *Interval `json:"em_ci,omitempty"`
+	F1CI    *Interval `json:"f1_ci,omitempty"`
+	SubEMCI *Interval `json:"sub_em_ci,omitempty"`
+}
+
+// Names of the rows that are no data source.
+const (
+	// Average is the mean over the data sources, each counting the same, as papers report it.
+	Average = "average"
+	// All is the mean over all questions.
+	All = "all"
+)
+
+// Report sums up the results of one method: a row a data source, those of the paper first and in its order, then, of several, their
+// average, then all questions. Intervals come from b.
+func Report(results []Result, b Bootstrap) []Row {
+	strata := bySource(results)
+	var rows []Row
+	for _, s := range strata {
+		rows = append(rows, row(s[0].Source, s))
+	}
+	if len(rows) > 1 {
+		rows = append(rows, average(rows))
+	}
+	rows = append(rows, row(All, results))
+	scores := make([][][3]float64, len(strata))
+	for i, s := range strata {
+		for _, r := range s {
+			scores[i] = append(scores[i], [3]float64{r.EM, r.F1, r.SubEM})
+		}
+	}
+	for i, ci := range b.means(scores) {
+		rows[i].EMCI, rows[i].F1CI, rows[i].SubEMCI = &ci[0], &ci[1], &ci[2]
+	}
+	return rows
+}
+
+// bySource groups results, in the order of the report.
+func bySource(results []Result) [][]Result {
+	by := map[string][]Result{}
+	for _, r := range results {
+		by[r.Source] = append(by[r.Source], r)
+	}
+	var names []string
+	for s := range by {
+		names = append(names, s)
+	}
+	SortSources(names)
+	out := make([][]Result, len(names))
+	for i, s := range names {
+		out[i] = by[s]
+	}
+	return out
+}
+
+func row(source string, results []Result) Row {
+	out := Row{Source: source, N: len(results)}
+	n, turns, valid := float64(max(1, len(results))), 0, 0
+	for _, r := range results {
+		out.Method = r.Method
+		out.EM, out.F1, out.SubEM = out.EM+r.EM/n, out.F1+r.F1/n, out.SubEM+r.SubEM/n
+		out.Searches += float64(r.Searches) / n
+		turns, valid = turns+r.Turns, valid+r.Valid
+		if r.Answer != nil {
+			out.Finish += 1 / n
+		}
+		if r.Status == episode.SearchFailed {
+			out.Failed++
+		}
+	}
+	out.ValidAction = float64(valid) / float64(max(1, turns))
+	return out
+}
+
+func average(rows []Row) Row {
+	out := Row{Source: Average, Method: rows[0].Method}
+	k := float64(len(rows))
+	for _, r := range rows {
+		out.EM, out.F1, out.SubEM = out.EM+r.EM/k, out.F1+r.F1/k, out.SubEM+r.SubEM/k
+		out.ValidAction, out.Searches, out.Finish = out.ValidAction+r.ValidAction/k, out.Searches+r.Searches/k, out.Finish+r.Finish/k
+		out.N, out.Failed = out.N+r.N, out.Failed+r.Failed
+	}
+	return out
+}
+
+// paper are the data sets of the paper in the order of its table, with the names they go by.
+var paper = []struct {
+	title string
+	names []string
+}{
+	{"NQ", []string{"nq", "nq_open", "naturalquestions"}}, {"TriviaQA", []string{"triviaqa", "tq"}}, {"PopQA", []string{"popqa"}},
+	{"HotpotQA", []string{"hotpotqa"}}, {"2Wiki", []string{"2wikimultihopqa", "2wiki"}}, {"MuSiQue", []string{"musique"}},
+	{"Bamboogle", []string{"bamboogle"}},
+}
+
+// paperSet finds a data source's place in the paper's table; -1 if it has none. Names are compared without case and without a prefix
+// such as searchR1_.
+func paperSet(source string) int {
+	name := strings.TrimPrefix(strings.ToLower(source), "searchr1_")
+	for i, p := range paper {
+		if slices.Contains(p.names, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Title is the name of a data source in tables.
+func Title(source string) string {
+	if i := paperSet(source); i >= 0 {
+		return paper[i].title
+	}
+	if source == Average {
+		return "Avg."
+	}
+	return source
+}
+
+// SortSources orders data sources as the paper's table does, others after them by name.
+func SortSources(names []string) {
+	slices.SortFunc(names, func(a, b string) int {
+		i, j := paperSet(a), paperSet(b)
+		if i >= 0 && j >= 0 && i != j {
+			return i - j
+		}
+		if (i >= 0) != (j >= 0) {
+			return j - i // -1 sorts last
+		}
+		return strings.Compare(a, b)
+	})
+}

@@ -1,0 +1,93 @@
+package eval
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+)
+
+// Method is a way to answer a question: the search agent, or a baseline that does it in one turn.
+type Method string
+
+const (
+	// Agent thinks and searches over several turns, as in training.
+	Agent Method = "agent"
+	// Direct answers at once, from what the weights know.
+	Direct Method = "direct"
+	// CoT reasons step by step first (Wei et al. 2022, arXiv 2201.11903).
+	CoT Method = "cot"
+	// RAG searches once, with the question as the query, and answers with the documents in the prompt (Lewis et al. 2020, arXiv 2005.11401).
+	RAG Method = "rag"
+)
+
+// Methods lists all of them, baselines first, as tables do.
+func Methods() []Method { return []Method{Direct, CoT, RAG, Agent} }
+
+// ParseMethods reads names of methods, in the order of tables, each once; "all" is all of them.
+func ParseMethods(names []string) ([]Method, error) {
+	if slices.Contains(names, "all") {
+		return Methods(), nil
+	}
+	var out []Method
+	for _, m := range Methods() {
+		if slices.Contains(names, string(m)) {
+			out = append(out, m)
+		}
+	}
+	for _, n := range names {
+		if !slices.Contains(Methods(), Method(n)) {
+			return nil, fmt.Errorf("method %q is not known: use direct, cot, rag, agent or all", n)
+		}
+	}
+	return out, nil
+}
+
+// Title is a method's name in tables.
+func (m Method) Title() string {
+	return map[Method]string{Direct: "Direct answer", CoT: "Chain of thought", RAG: "RAG (one retrieval)", Agent: "Search agent"}[m]
+}
+
+// Searches says whether a method asks the search engine.
+func (m Method) Searches() bool { return m == Agent || m == RAG }
+
+// Prompt is a baseline's user message; documents are RAG's.
+func (m Method) Prompt(question, documents string) string {
+	switch m {
+	case Direct:
+		return "Give a short answer to the question, a few words at most. Write the answer and nothing else.\nQuestion: " + question + "\nAnswer:"
+	case CoT:
+		return "Think about the question step by step. When you are done, write a short answer, a few words at most, between <answer> and </answer>.\nQuestion: " + question + "\n"
+	case RAG:
+		return "Here are documents that a search for the question returned.\n\n" + documents +
+			"\n\nGive a short answer to the question, a few words at most. Write the answer and nothing else.\nQuestion: " + question + "\nAnswer:"
+	}
+	return episode.Prompt(question)
+}
+
+// answer is what an episode answered. The agent answers between tags or not at all. A baseline may do without them: then direct answers
+// and RAG are taken at their first line, a chain of thought at its last.
+func (m Method) answer(e *episode.Episode) (string, bool) {
+	answer, ok := e.Answer()
+	if ok || m == Agent || len(e.Turns) == 0 || !e.Status.Trained() {
+		return answer, ok
+	}
+	last := e.Turns[len(e.Turns)-1]
+	if last.Action != episode.Invalid {
+		return "", false
+	}
+	var lines []string
+	for line := range strings.Lines(last.Text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	switch {
+	case lines == nil:
+		return "", false
+	case m == CoT:
+		return lines[len(lines)-1], true
+	}
+	return lines[0], true
+}
