@@ -145,6 +145,28 @@ func (c *Config) checkAlgo() error {
 	return err
 }
 
+// Unused refuses flags that were given and mean nothing beside the others; given says which were. Check cannot: they have defaults.
+func (c *Config) Unused(given func(flag string) bool) error {
+	a := &c.Algo
+	rule := algorithms[a.Algo]
+	for _, p := range []struct {
+		flag, say string
+		unused    bool
+	}{
+		{"critic-lr", "needs --algo ppo: --algo " + a.Algo + " has no critic", !rule.critic},
+		{"cliprange-value", "needs --algo ppo: --algo " + a.Algo + " has no critic", !rule.critic},
+		{"dual-clip", "is of no use with --algo " + a.Algo + ": its loss has no such bound", rule.surrogate != algo.Clip},
+		{"kl-horizon", "is of no use without --kl-target", a.KLTarget == 0},
+		{"overlong-penalty", "is of no use without --overlong-buffer", a.OverlongBuffer == 0},
+		{"force", "is for --resume", c.Schedule.Resume == ""},
+	} {
+		if p.unused && given(p.flag) {
+			return fmt.Errorf("--%s %s", p.flag, p.say)
+		}
+	}
+	return nil
+}
+
 // overlongLimit is the number of sampled ids at which the overlong penalty is whole.
 func (c *Config) overlongLimit() int {
 	r := &c.Rollout

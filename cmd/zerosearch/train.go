@@ -67,6 +67,9 @@ func (c *trainCmd) check(w *world) error {
 	if err := o.Check(); err != nil {
 		return usageError{err}
 	}
+	if err := o.Unused(w.given); err != nil {
+		return usageError{err}
+	}
 	if c.IP != "" || c.Port != "" {
 		w.log.line("note: IP and PORT are not needed: the simulator (--simulation-llm) runs in this process")
 	}
