@@ -2,7 +2,6 @@ package rl
 
 import (
 	"context"
-	"sort"
 
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
@@ -115,48 +114,6 @@ func episodeMetrics(all []*episode.Episode) track.Metrics {
 func scores(e *episode.Episode) reward.Scores {
 	answer, answered := e.Answer()
 	return reward.Score(answer, answered, e.GoldenAnswers)
-}
-
-// SourceReport are the scores of one data source, or of all.
-type SourceReport struct {
-	Source      string  `json:"source"`
-	EM          float64 `json:"em"`
-	F1          float64 `json:"f1"`
-	SubEM       float64 `json:"sub_em"`
-	ValidAction float64 `json:"valid_action_rate"`
-	Searches    float64 `json:"searches_per_question"`
-	Finish      float64 `json:"finish_rate"`
-	N           int     `json:"n"`
-}
-
-// Report sums up episodes, sources[i] being that of episode i: a line for each source, in alphabetical order, then "all".
-func Report(all []*episode.Episode, sources []string) []SourceReport {
-	by := map[string][]*episode.Episode{}
-	for i, e := range all {
-		by[sources[i]] = append(by[sources[i]], e)
-	}
-	var names []string
-	for s := range by {
-		names = append(names, s)
-	}
-	sort.Strings(names)
-	var out []SourceReport
-	for _, s := range names {
-		out = append(out, report(s, by[s]))
-	}
-	return append(out, report("all", all))
-}
-
-func report(source string, all []*episode.Episode) SourceReport {
-	r := SourceReport{Source: source, N: len(all)}
-	n := float64(max(1, len(all)))
-	for _, e := range all {
-		s := scores(e)
-		r.EM, r.F1, r.SubEM = r.EM+s.EM/n, r.F1+s.F1/n, r.SubEM+s.SubEM/n
-	}
-	m := episodeMetrics(all)
-	r.ValidAction, r.Searches, r.Finish = m["env/valid_action_rate"], m["search/per_question"], m["env/finish_rate"]
-	return r
 }
 
 // evaluate measures the policy greedily on the held-out questions, every EvalEvery steps and at the end.

@@ -11,6 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/eval"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
@@ -32,26 +33,32 @@ type Prompter struct {
 
 // IDs renders ZeroSearch's policy prompt for q, or the row's own prompt column (messages, or text that is taken as it is).
 func (p Prompter) IDs(q data.Question) ([]int32, error) {
-	messages := []tokenizer.Message{{Role: "user", Content: episode.Prompt(q.Question)}}
-	tmpl := p.Template
+	messages, tmpl := user(episode.Prompt(q.Question)), p.Template
 	row := data.Row{N: q.Row, Columns: q.Columns}
 	var text string
 	var own []tokenizer.Message
 	if ownPrompt(q) != nil {
 		if ok, err := row.Get("prompt", &text); ok && err == nil {
-			messages, tmpl = []tokenizer.Message{{Role: "user", Content: text}}, nil
+			messages, tmpl = user(text), nil
 		} else if ok, err := row.Get("prompt", &own); ok && err == nil && len(own) > 0 {
 			messages = own
 		} else {
 			return nil, fmt.Errorf("question %s: its prompt is neither text nor a list of messages", q.ID)
 		}
 	}
+	return p.encode(q.ID, tmpl, messages)
+}
+
+func user(text string) []tokenizer.Message { return []tokenizer.Message{{Role: "user", Content: text}} }
+
+// encode gives the ids of messages and refuses too many of them.
+func (p Prompter) encode(id string, tmpl *tokenizer.Template, messages []tokenizer.Message) ([]int32, error) {
 	ids, err := EncodeChat(p.Tokenizer, tmpl, messages)
 	if err != nil {
-		return nil, fmt.Errorf("question %s: %w", q.ID, err)
+		return nil, fmt.Errorf("question %s: %w", id, err)
 	}
 	if p.MaxTokens > 0 && len(ids) > p.MaxTokens {
-		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than the %d that fit: raise --max-start-length and --max-context or filter the question out", q.ID, len(ids), p.MaxTokens)
+		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than the %d that fit: raise --max-start-length and --max-context or filter the question out", id, len(ids), p.MaxTokens)
 	}
 	return ids, nil
 }
@@ -106,6 +113,7 @@ type Roller struct {
 	Prompter    Prompter
 	Concurrency int
 	OnEpisode   func(*episode.Episode) // if not nil, called as each one ends, by several goroutines at once
+	Method      eval.Method            // "": the search agent; baselines are for evaluation
 }
 
 // Roll runs n episodes for each question, those whose index is in only (nil: all); attempt counts resamplings. purpose and step key
@@ -122,10 +130,13 @@ func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, onl
 	g.SetLimit(max(1, r.Concurrency))
 	for _, i := range only {
 		q := questions[i]
-		prompt, err := r.Prompter.IDs(q)
-		if err != nil {
-			g.Go(func() error { return err })
-			break
+		var prompt []int32
+		if !r.Method.Baseline() {
+			var err error
+			if prompt, err = r.Prompter.IDs(q); err != nil {
+				g.Go(func() error { return err })
+				break
+			}
 		}
 		out[i] = make([]*episode.Episode, n)
 		for k := range n {
@@ -148,24 +159,15 @@ func (r *Roller) run(ctx context.Context, task episode.Task) (e *episode.Episode
 			err = fmt.Errorf("episode of question %s: %w", task.QuestionID, &engine.PanicError{Value: p, Stack: debug.Stack()})
 		}
 	}()
-	if e, err = r.Runner.Run(ctx, task); err == nil && r.OnEpisode != nil {
+	if r.Method.Baseline() {
+		e, err = r.baseline(ctx, task)
+	} else {
+		e, err = r.Runner.Run(ctx, task)
+	}
+	if err == nil && r.OnEpisode != nil {
 		r.OnEpisode(e)
 	}
 	return e, err
-}
-
-// Evaluate runs one episode a question, in order; the zero sampling is greedy. step is recorded, and keys what is drawn.
-func (r Roller) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
-	r.Runner.Config.Sampling = sampling
-	groups, err := r.Roll(ctx, questions, 1, nil, seed, purposeEval, step, max(step, 1), 0, "")
-	if err != nil {
-		return nil, err
-	}
-	var all []*episode.Episode
-	for _, g := range groups {
-		all = append(all, g...)
-	}
-	return all, nil
 }
 
 // verdict says what becomes of a group.

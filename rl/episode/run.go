@@ -182,18 +182,13 @@ func (r *Runner) respond(ctx context.Context, task Task, number int, turn *Turn,
 	if turn.Action == Search {
 		q := search.Query{Query: turn.Content, Question: task.Question, GoldenAnswers: task.GoldenAnswers, Step: task.Step,
 			TotalSteps: task.TotalSteps, Quality: task.Quality, Stream: stream(task.Seed, purposeSearch, number)}
-		d, err := r.Searcher.Search(ctx, q)
-		if ctx.Err() != nil {
+		documents, status, failure := turn.Search(ctx, r.Searcher, q)
+		if status != "" {
 			turn.Observation = ""
-			return Cancelled, ""
+			return status, failure
 		}
-		if err != nil {
-			turn.Observation = ""
-			return SearchFailed, err.Error()
-		}
-		turn.Documents, turn.Quality, turn.Tau, turn.Draw = d.Docs, string(d.Quality), d.Tau, d.Draw
-		turn.Observation = Observation(d.Text)
-		ids = observationIDs(r.Tokenizer, d.Text, r.Config.MaxObservation)
+		turn.Observation = Observation(documents)
+		ids = observationIDs(r.Tokenizer, documents, r.Config.MaxObservation)
 	} else {
 		ids = r.Tokenizer.Encode(invalidAction)
 	}
@@ -203,4 +198,18 @@ func (r *Runner) respond(ctx context.Context, task Task, number int, turn *Turn,
 	}
 	turn.observe(ids)
 	return "", ""
+}
+
+// Search asks the searcher and records in t what came of it; documents are what the policy is shown. status is "" unless the search
+// failed or was interrupted.
+func (t *Turn) Search(ctx context.Context, s search.Searcher, q search.Query) (documents string, status Status, failure string) {
+	d, err := s.Search(ctx, q)
+	if ctx.Err() != nil {
+		return "", Cancelled, ""
+	}
+	if err != nil {
+		return "", SearchFailed, err.Error()
+	}
+	t.Documents, t.Quality, t.Tau, t.Draw = d.Docs, string(d.Quality), d.Tau, d.Draw
+	return d.Text, "", ""
 }

@@ -52,3 +52,12 @@ func head(tok Tokenizer, ids []int32, limit int) string {
 	}
 	return string(b)
 }
+
+// Shorten cuts text to as many whole characters as at most limit ids stand for.
+func Shorten(tok Tokenizer, text string, limit int) string {
+	ids := tok.Encode(text)
+	if len(ids) <= limit {
+		return text
+	}
+	return head(tok, ids, limit)
+}

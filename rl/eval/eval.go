@@ -48,6 +48,10 @@ type Row struct {
 	Searches    float64 `json:"searches_per_question"`
 	Finish      float64 `json:"finish_rate"`
 	N           int     `json:"n"`
+	// Engine labels what answered the searches: simulated (it was told the answers), another engine's name, or none. Tau is the share of
+	// noisy documents of a simulated one.
+	Engine string   `json:"engine,omitempty"`
+	Tau    *float64 `json:"tau,omitempty"`
 	// Failed counts episodes whose search engine failed; they count as wrong.
 	Failed int `json:"search_failed,omitempty"`
 	// Confidence intervals, nil where none were asked for.

@@ -49,6 +49,9 @@ func (m Method) Title() string {
 	return map[Method]string{Direct: "Direct answer", CoT: "Chain of thought", RAG: "RAG (one retrieval)", Agent: "Search agent"}[m]
 }
 
+// Baseline is false of the agent, whose name may be left out.
+func (m Method) Baseline() bool { return m != Agent && m != "" }
+
 // Searches says whether a method asks the search engine.
 func (m Method) Searches() bool { return m == Agent || m == RAG }
 

@@ -1,0 +1,94 @@
+package rl
+
+import (
+	"context"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/eval"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// Evaluate runs one episode a question, in order; the zero sampling is greedy. step is recorded, and keys what is drawn.
+func (r Roller) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
+	return r.EvaluateRest(ctx, questions, make([]*episode.Episode, len(questions)), sampling, seed, step)
+}
+
+// EvaluateRest is Evaluate for the questions i whose done[i] is nil: it goes on with an evaluation that was interrupted.
+func (r Roller) EvaluateRest(ctx context.Context, questions []data.Question, done []*episode.Episode, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
+	r.Runner.Config.Sampling = sampling
+	rest := []int{}
+	for i, e := range done {
+		if e == nil {
+			rest = append(rest, i)
+		}
+	}
+	groups, err := r.Roll(ctx, questions, 1, rest, seed, purposeEval, step, max(step, 1), 0, "")
+	if err != nil {
+		return nil, err
+	}
+	all := append([]*episode.Episode(nil), done...)
+	for _, i := range rest {
+		all[i] = groups[i][0]
+	}
+	return all, nil
+}
+
+// baseline runs an episode of one turn with a prompt of the method's. What RAG retrieved is recorded as a turn of its own without ids.
+func (r *Roller) baseline(ctx context.Context, task episode.Task) (*episode.Episode, error) {
+	runner := r.Runner
+	runner.Config.MaxTurns = 0
+	var documents string
+	var retrieved []episode.Turn
+	if r.Method.Searches() {
+		t := episode.Turn{Action: episode.Search, Content: task.Question}
+		text, status, failure := t.Search(ctx, runner.Searcher, search.Query{Query: task.Question, Question: task.Question, GoldenAnswers: task.GoldenAnswers,
+			Step: task.Step, TotalSteps: task.TotalSteps, Quality: task.Quality, Stream: engine.Stream(task.Seed, purposeEval)})
+		documents, retrieved = text, []episode.Turn{t}
+		if status != "" {
+			return &episode.Episode{Step: task.Step, Group: task.Group, QuestionID: task.QuestionID, Question: task.Question, GoldenAnswers: task.GoldenAnswers,
+				Status: status, Err: failure, Turns: retrieved}, nil
+		}
+	}
+	var err error
+	if task.PromptIDs, err = r.baselinePrompt(task, documents); err != nil {
+		return nil, err
+	}
+	e, err := runner.Run(ctx, task)
+	if err == nil {
+		e.Turns = append(retrieved, e.Turns...)
+	}
+	return e, err
+}
+
+// baselinePrompt shortens the documents, as it must, to the longest observation and to the room beside the response.
+func (r *Roller) baselinePrompt(task episode.Task, documents string) ([]int32, error) {
+	c := r.Runner.Config
+	p := r.Prompter
+	p.MaxTokens = max(c.MaxContext-c.MaxResponse, c.MaxContext/2)
+	keep := len(documents) // no text has more ids than bytes
+	if c.MaxObservation > 0 {
+		keep = min(keep, c.MaxObservation)
+	}
+	for {
+		documents = episode.Shorten(r.Runner.Tokenizer, documents, keep)
+		ids, err := p.encode(task.QuestionID, p.Template, user(r.Method.Prompt(task.Question, documents)))
+		if err == nil || documents == "" {
+			return ids, err
+		}
+		keep = min(keep, len(documents)) * 3 / 4
+	}
+}
+
+// SourceReport are the scores of one data source, or of several.
+type SourceReport = eval.Row
+
+// Report sums up the agent's episodes, sources[i] being the data source of episode i; the last row is that of all.
+func Report(all []*episode.Episode, sources []string) []SourceReport {
+	results := make([]eval.Result, len(all))
+	for i, e := range all {
+		results[i] = eval.Grade(eval.Agent, e, sources[i])
+	}
+	return eval.Report(results, eval.Bootstrap{})
+}
