@@ -95,13 +95,6 @@ func (m Memory) Fits(limit int64) error {
 	return fmt.Errorf("it takes %s of memory and there are %s (%s)", size(m.Total), size(limit), strings.Join(most, ", "))
 }
 
-func size(n int64) string {
-	if n < 1<<30 {
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
-}
-
 // maxPlanned bounds what can be asked for: products stay within 64 bits.
 const maxPlanned = 1 << 28
 
@@ -284,7 +277,7 @@ func (x *PlanModel) engine(add func(string, string, int64)) error {
 	t := int64(o.MaxBatchTokens)
 	chunk := min(max(logits/(4*int64(c.Vocab)), 1), int64(active))
 	add("KV pages", fmt.Sprintf("%d of %d tokens, %v", pages, kernels.PageSize, o.KVType), int64(pages)*kvPage(c, o.KVType))
-	add("workspace", fmt.Sprintf("%d tokens a pass", t), c.WorkspaceBytes(int(t), model.WorkspaceOptions{})+8*t*x.rank()+t*(4*int64(c.Hidden)+28))
+	add("workspace", fmt.Sprintf("%d tokens a pass", t), c.WorkspaceBytes(int(t), model.WorkspaceOptions{})+4*t*x.rank()+t*(4*int64(c.Hidden)+28))
 	add("logits", fmt.Sprintf("chunks of %d", chunk), 4*chunk*int64(c.Vocab))
 	return nil
 }
@@ -309,10 +302,10 @@ func (x *PlanModel) passes(add func(string, string, int64)) error {
 			detail += ", recomputed"
 		}
 		pages := s.p.pages()
-		bytes := c.WorkspaceBytes(s.p.Tokens, o) + 8*t*x.rank()
-		bytes += 2 * 4 * pages * kernels.PageSize * int64(c.KVHeads) * int64(c.HeadDim) // dk, dv
+		bytes := c.WorkspaceBytes(s.p.Tokens, o) + 4*t*x.rank()
 		outputs := t * (4*int64(c.Hidden) + 20)
-		if s.keep {
+		if s.keep { // dk, dv, du
+			bytes += 2*4*pages*kernels.PageSize*int64(c.KVHeads)*int64(c.HeadDim) + 4*t*x.rank()
 			outputs += t * (8*int64(c.Hidden) + 8)
 		}
 		add(s.what, detail, bytes)

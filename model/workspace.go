@@ -177,11 +177,14 @@ func (w *Workspace) reserve(positions, slots, rank int) error {
 	if err := w.m.rope.grow(d, positions); err != nil {
 		return err
 	}
-	gd := dimGD(w.m.Config)
+	gd, back := dimGD(w.m.Config), 0
+	if w.o.Keep {
+		back = 1 // what only Backward needs
+	}
 	for _, g := range []struct {
 		t          *kernels.Tensor
 		rows, cols int
-	}{{&w.dk, slots, gd}, {&w.dv, slots, gd}, {&w.u, w.max, rank}, {&w.du, w.max, rank}} {
+	}{{&w.dk, back * slots, gd}, {&w.dv, back * slots, gd}, {&w.u, w.max, rank}, {&w.du, back * w.max, rank}} {
 		if g.rows <= g.t.Rows && g.cols <= g.t.Cols || g.rows*g.cols == 0 {
 			continue
 		}

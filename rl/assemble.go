@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -109,13 +110,14 @@ func (t *Trainer) addModel(name string, m *model.Model, kv kernels.DType) error 
 	return t.Engine.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context, MaxSequences: sequences})
 }
 
-// kvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for them as far as 2 GiB go, but always
-// for one.
+// kvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for them as far as --kv-memory goes, but
+// always for one.
 func (c *Config) kvPages(m *model.Config, kv kernels.DType) (context, sequences, pages int) {
 	context = min(c.Rollout.MaxContext, m.MaxPos)
 	sequences = max(1, min(c.Rollout.Concurrency, c.Rollout.BatchSize*c.Rollout.N))
 	one := int64(context/kernels.PageSize + 2)
-	most := (2 << 30) / (m.KVBytes(kv) * kernels.PageSize)
+	memory, _ := engine.ParseSize(c.Rollout.KVMemory) // checked
+	most := cmp.Or(memory, 2<<30) / (m.KVBytes(kv) * kernels.PageSize)
 	return context, sequences, int(max(one, min(int64(sequences)*one, most)))
 }
 

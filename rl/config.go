@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 )
@@ -78,6 +79,7 @@ type RolloutConfig struct {
 	Temperature float64 `name:"temperature" help:"Sampling temperature of the policy." default:"1"`
 	TopP        float64 `name:"top-p" help:"Nucleus sampling of the policy; below 1 the log-probs are still those of the full distribution." default:"1"`
 	Concurrency int     `name:"concurrency" resume:"free" help:"Episodes in flight; changes speed and memory, never a result." default:"256"`
+	KVMemory    string  `name:"kv-memory" resume:"free" help:"Keys and values of a model take so much at most, as in 4GiB (default: 2GiB); shorter of it, sequences wait and are computed again." placeholder:"SIZE"`
 	MaxAttempts int     `name:"max-attempts" help:"How often a group that taught nothing (failed search; with --drop-zero-variance also equal rewards) is rolled out again." default:"2"`
 }
 
@@ -159,6 +161,9 @@ func beta(list []float64) bool {
 func (c *Config) checkNames() error {
 	if _, err := reward.Lookup(c.Algo.Reward); err != nil {
 		return fmt.Errorf("--reward: %w", err)
+	}
+	if _, err := engine.ParseSize(c.Rollout.KVMemory); err != nil {
+		return fmt.Errorf("--kv-memory: %w", err)
 	}
 	if _, err := train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return fmt.Errorf("--lr-schedule, --warmup-ratio: %w", err)

@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"runtime"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -49,7 +47,7 @@ func (c *planCmd) Run(w *world) error {
 	if c.Options.Policy.Model == "" {
 		return usagef("--model is missing: give a model folder; only its config.json is read")
 	}
-	limit, err := parseBytes(c.Memory)
+	limit, err := engine.ParseSize(c.Memory)
 	if err != nil {
 		return usagef("--memory: %w", err)
 	}
@@ -157,32 +155,6 @@ func (p *trainPlan) print(w *world) error {
 		fmt.Fprintf(w.out, "this machine has %.2f GiB, %.2f GiB of them available\n", float64(m.Total)/(1<<30), float64(m.Available)/(1<<30))
 	}
 	return nil
-}
-
-// parseBytes reads a size such as 24GiB, 24G (the same), 24GB (powers of ten), 512M or plain bytes; "" is 0.
-func parseBytes(s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	digits := strings.TrimRight(s, "BKMGTikmgt ")
-	unit := strings.ToUpper(strings.TrimSpace(s[len(digits):]))
-	x, err := strconv.ParseFloat(digits, 64)
-	scale := 1.0
-	switch base := strings.TrimSuffix(strings.TrimSuffix(unit, "B"), "I"); {
-	case unit == "" || unit == "B":
-	case len(base) == 1 && strings.Contains("KMGT", base):
-		step := 1024.0
-		if unit == base+"B" {
-			step = 1000
-		}
-		scale = math.Pow(step, float64(strings.Index("KMGT", base)+1))
-	default:
-		err = strconv.ErrSyntax
-	}
-	if x *= scale; err != nil || !(x >= 1 && x < 1<<62) {
-		return 0, fmt.Errorf("%q is not a size: write it as 24GiB or 512MiB", s)
-	}
-	return int64(x), nil
 }
 
 // isAdapter reports whether dir holds an adapter, and of which rank.

@@ -45,7 +45,11 @@ func (pl planner) plan(o rl.Config) (engine.Plan, error) {
 		policy.Saved = true
 		policy.Engine, policy.Train = rolling(&o, policy.Config, kv), pl.pass(&o, policy.Config, kv)
 	default:
-		policy.Full, policy.Engine = false, &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, MaxContext: o.Rollout.MaxContext}}
+		memory, err := engine.ParseSize(o.Rollout.KVMemory)
+		if err != nil {
+			return p, usagef("--kv-memory: %w", err)
+		}
+		policy.Full, policy.Engine = false, &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: o.Rollout.MaxContext}}
 		if pl.verb == "generate" {
 			policy.Engine.Active = linesAhead
 		}
@@ -142,10 +146,18 @@ func (pl planner) savings() []saving {
 	if pl.verb == "generate" || pl.verb == "serve" {
 		return []saving{context(2048), context(512), {"--dtype q8", func(o *rl.Config) { o.Policy.DType = "q8" }}}
 	}
+	memory := func(s string) saving {
+		return saving{"--kv-memory " + s, func(o *rl.Config) {
+			n, _ := engine.ParseSize(s)
+			if had, _ := engine.ParseSize(o.Rollout.KVMemory); had == 0 || had > n {
+				o.Rollout.KVMemory = s
+			}
+		}}
+	}
 	list := []saving{tokens(2048), tokens(1024), tokens(512), {"--recompute", func(o *rl.Config) { o.Optim.Recompute = true }},
 		{"--kv-dtype bf16", func(o *rl.Config) { o.Policy.KVDType = "bf16" }}}
 	if pl.verb == "train" {
-		list = append(list, saving{"--concurrency 32", func(o *rl.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 32) }},
+		list = append(list, memory("512MiB"), saving{"--concurrency 32", func(o *rl.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 32) }},
 			saving{"--concurrency 8", func(o *rl.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }}, context(2048), context(1024),
 			saving{"--kl-coef 0", func(o *rl.Config) { o.Algo.KLCoef, o.Policy.RefModel = 0, "" }})
 	}

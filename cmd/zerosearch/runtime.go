@@ -35,6 +35,7 @@ type modelFlags struct {
 	Adapter      string `name:"adapter" help:"peft folder." placeholder:"DIR"`
 	DType        string `name:"dtype" help:"How weights are held: f32, bf16 or q8 (default: q8 for a q8 folder, else bf16)." placeholder:"TYPE"`
 	KVDType      string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
+	KVMemory     string `name:"kv-memory" help:"Keys and values take so much, as in 4GiB (default: what 16 sequences need, at most 1GiB)." placeholder:"SIZE"`
 	ChatTemplate string `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
 	MaxContext   int    `name:"max-context" help:"Longest sequence; 0: the model's, at most 4096." default:"0"`
 }
@@ -63,6 +64,10 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 			return nil, usagef("--kv-dtype must be f32 or bf16, not %q", f.KVDType)
 		}
 	}
+	memory, err := engine.ParseSize(f.KVMemory)
+	if err != nil {
+		return nil, usagef("--kv-memory: %w", err)
+	}
 	s := &served{}
 	if s.dev, err = c.open(w); err != nil {
 		return nil, err
@@ -76,7 +81,7 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 		return nil, err
 	}
 	s.eng = engine.New(s.dev, engine.Options{})
-	return s, s.eng.AddModel(served0, s.model.Model, engine.ModelOptions{KVType: kv, MaxContext: f.MaxContext})
+	return s, s.eng.AddModel(served0, s.model.Model, engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: f.MaxContext})
 }
 
 // Close gives everything back.
