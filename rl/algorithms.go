@@ -102,6 +102,9 @@ func (c AlgoConfig) rule() (algo.Estimator, algo.Policy, error) {
 	p, err := algo.Policy{Surrogate: a.surrogate, ClipLow: cmp.Or(c.ClipLow, a.low, 0.2), ClipHigh: cmp.Or(c.ClipHigh, a.high, 0.2), DualClip: c.DualClip,
 		Aggregation: cmp.Or(algo.Aggregation(c.LossAgg), a.agg, algo.TokenMean), KL: algo.KL(cmp.Or(c.KLType, string(kl))), KLCoef: c.KLCoef,
 		EntropyCoef: c.EntropyCoef}.Validate()
+	if err != nil {
+		err = fmt.Errorf("--loss-agg-mode, --kl-type, --dual-clip: %w", err)
+	}
 	return est, p, err
 }
 
