@@ -2,7 +2,9 @@ package rl
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -158,6 +160,7 @@ func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType) error {
 	if err != nil {
 		return err
 	}
+	t.Meter = c.Search.Meter()
 	r := &c.Rollout
 	t.Roller = Roller{Prompter: Prompter{t.Policy.Tokenizer, t.Policy.Template, min(r.MaxStart, min(r.MaxContext, t.Policy.Model.Config.MaxPos)-1)}, Concurrency: r.Concurrency,
 		Runner: episode.Runner{Policy: Policy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
@@ -178,10 +181,20 @@ func topP(p float64) float64 {
 
 // openSearcher makes the engine behind <search>.
 func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType) (search.Searcher, error) {
-	c := &t.Config.Search
-	if !strings.HasPrefix(c.Mode, "simulate") {
-		return c.Offline()
+	c := t.Config.Search // what the run is told apart by stays as the user gave it
+	if c.Cache == "" && t.Config.Schedule.Out != "" {
+		c.Cache = filepath.Join(t.Config.Schedule.Out, "search-cache")
 	}
+	e, err := c.Open(context.Background(), func() (search.Generator, error) { return t.openSimulator(dev, kv) })
+	if err != nil {
+		return nil, err
+	}
+	t.Notes, t.corpus = append(t.Notes, e.Notes...), e.Corpus
+	return e.Searcher, nil
+}
+
+// openSimulator makes the model that writes documents.
+func (t *Trainer) openSimulator(dev kernels.Device, kv kernels.DType) (search.Generator, error) {
 	p, err := t.simulator(dev)
 	if err != nil {
 		return nil, err
@@ -192,11 +205,7 @@ func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType) (search.Sea
 	} else if err := t.addModel(name, p.Model, kv); err != nil {
 		return nil, err
 	}
-	g, err := Simulator(t.Engine, name, p, p.Adapter)
-	if err != nil {
-		return nil, err
-	}
-	return c.Simulated(g)
+	return Simulator(t.Engine, name, p, p.Adapter)
 }
 
 // Close gives everything back: the engine first, then what it ran, last opened first.

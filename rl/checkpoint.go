@@ -23,6 +23,7 @@ type State struct {
 	Best     float64 `json:"best"`                // best held-out F1 yet
 	BestStep int     `json:"best_step,omitempty"` // the step that had it; 0: none was measured
 	KLCoef   float64 `json:"kl_coef,omitempty"`   // weight of the divergence, where it is adapted
+	Success  float64 `json:"success,omitempty"`   // smoothed success rate, where the curriculum follows it
 	// Run tells settings and data apart: see Config.fingerprint.
 	Run map[string]string `json:"run,omitempty"`
 }

@@ -52,21 +52,6 @@ type DataConfig struct {
 	NoShuffle      bool     `name:"no-shuffle" help:"Take the questions in file order."`
 }
 
-// SearchConfig chooses the engine behind <search> and the curriculum of its noise.
-type SearchConfig struct {
-	Mode           string   `name:"search-mode" help:"simulate_prompt, simulate_sft, bm25 or none." default:"simulate_prompt"`
-	Engine         string   `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
-	SimulationLLM  string   `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, or same (the starting weights)." default:"same"`
-	SimDType       string   `name:"sim-dtype" help:"Weights of the simulator: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is)." placeholder:"TYPE"`
-	StartThreshold float64  `name:"start-threshold" help:"Share of noisy documents at the first step (tau)." default:"0"`
-	EndThreshold   float64  `name:"end-threshold" help:"Share of noisy documents at the last step." default:"0.5"`
-	NoiseRate      *float64 `name:"noise-rate" help:"Fixed share of noisy documents, instead of the curriculum." placeholder:"P"`
-	TopK           int      `name:"topk" help:"Documents per query." default:"5"`
-	Corpus         string   `name:"corpus" help:"JSONL of {id, contents} for bm25." placeholder:"FILE"`
-	SimTemperature float64  `name:"simulation-temperature" help:"Sampling temperature of the simulator." default:"0.8"`
-	SimMaxTokens   int      `name:"simulation-max-tokens" help:"Longest simulated result." default:"600"`
-}
-
 // RolloutConfig bounds an episode.
 type RolloutConfig struct {
 	BatchSize   int     `name:"train-batch-size" help:"Questions per step." default:"64"`
@@ -111,8 +96,7 @@ type ScheduleConfig struct {
 
 // Check refuses values that cannot work together, naming the flags.
 func (c *Config) Check() error {
-	r, s := &c.Rollout, &c.Search
-	tau := func(x float64) bool { return x >= 0 && x <= 1 }
+	r := &c.Rollout
 	for _, p := range []struct {
 		bad bool
 		say string
@@ -126,10 +110,6 @@ func (c *Config) Check() error {
 		{r.MaxObs < 0, "--max-obs-length must not be negative"},
 		{!(r.Temperature > 0), "--temperature must be above 0 in training: a greedy policy explores nothing"},
 		{!(r.TopP > 0 && r.TopP <= 1), "--top-p must be above 0 and at most 1"},
-		{s.TopK < 1, "--topk must be at least 1"},
-		{!tau(s.StartThreshold) || !tau(s.EndThreshold), "--start-threshold and --end-threshold must lie between 0 and 1"},
-		{s.NoiseRate != nil && !tau(*s.NoiseRate), "--noise-rate must lie between 0 and 1"},
-		{s.Mode == "bm25" && s.Corpus == "", "--search-mode bm25 needs --corpus FILE"},
 		{c.Data.EvalSplit < 0, "--eval-split must not be negative"},
 		{c.Data.EvalSplit > 0 && c.Data.EvalData != "", "--eval-split and --eval-data contradict each other: give one or the other"},
 		{c.Data.MaxAnswerWords < 0, "--max-answer-words must not be negative"},
@@ -177,10 +157,5 @@ func (c *Config) checkNames() error {
 	if err := c.Reward.check(); err != nil {
 		return err
 	}
-	switch m := c.Search.Mode; m {
-	case "simulate_prompt", "simulate_sft", "bm25", "none":
-		return nil
-	default:
-		return fmt.Errorf("--search-mode %q is not in this build: use simulate_prompt, simulate_sft, bm25 or none", m)
-	}
+	return c.Search.Check()
 }

@@ -1,36 +1,135 @@
 package rl
 
 import (
-	"fmt"
+	"cmp"
+	"context"
+	"os"
+	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Offline makes an engine that needs no model.
-func (c SearchConfig) Offline() (search.Searcher, error) {
-	switch c.Mode {
-	case "none":
-		return search.None{}, nil
-	case "bm25":
-		if c.Corpus == "" {
-			return nil, fmt.Errorf("--search-mode bm25 needs --corpus FILE, a JSONL of {\"id\", \"contents\"}")
+// Engines are what a SearchConfig opens.
+type Engines struct {
+	// Searcher is the engine, or a search.Mixture of several.
+	Searcher search.Searcher
+	// Notes tell the user what had to be left out.
+	Notes []string
+	// Corpus tells the passages of bm25 apart from others; "" without bm25.
+	Corpus string
+}
+
+// Open makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated documents; it is called
+// once, if at all.
+func (c *SearchConfig) Open(ctx context.Context, simulator func() (search.Generator, error)) (*Engines, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	parts, err := c.Modes()
+	if err != nil {
+		return nil, err
+	}
+	o := opener{SearchConfig: c, simulator: simulator}
+	if c.Cache != "" && c.online() {
+		if o.cache, err = search.OpenCache(c.Cache); err != nil {
+			return nil, err
 		}
-		x, err := search.LoadBM25(c.Corpus)
+	}
+	var engines []search.Searcher
+	var weights []float64
+	for _, p := range parts {
+		e, err := o.engine(ctx, p.Mode)
 		if err != nil {
 			return nil, err
 		}
-		x.TopK = c.TopK
-		return x, nil
+		engines, weights = append(engines, e), append(weights, p.Weight)
 	}
-	return nil, fmt.Errorf("--search-mode %q is not known: use simulate_prompt, simulate_sft, bm25 or none", c.Mode)
+	out := o.Engines
+	if out.Searcher = engines[0]; len(engines) > 1 {
+		out.Searcher, err = search.NewMixture(engines, weights)
+	}
+	return &out, err
 }
 
-// Simulated makes an engine that g plays.
-func (c SearchConfig) Simulated(g search.Generator) (search.Searcher, error) {
-	s := search.NewSimulated(g, search.Form(c.Mode), search.Curriculum{Start: c.StartThreshold, End: c.EndThreshold})
-	s.TopK, s.MaxTokens, s.Temperature, s.NoiseRate = c.TopK, c.SimMaxTokens, c.SimTemperature, c.NoiseRate
+// opener keeps what the engines of a mixture share.
+type opener struct {
+	*SearchConfig
+	simulator func() (search.Generator, error)
+	local     search.Generator
+	cache     *search.Cache
+	Engines
+}
+
+func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, error) {
+	switch mode {
+	case "none":
+		return search.None{}, nil
+	case "bm25":
+		return o.bm25()
+	case "replay":
+		return search.NewReplay(o.SearchEpisodes)
+	case "google":
+		g, err := search.NewGoogle(o.GoogleURL, googleKey(), o.TopK, o.calls())
+		return &search.Online{Engine: g, Cache: o.cache, TopK: o.TopK}, err
+	case "wiki":
+		w, err := search.NewWiki(list(o.WikiURL), o.TopK, o.calls())
+		return &search.Online{Engine: w, Cache: o.cache, TopK: o.TopK}, err
+	case "remote":
+		r, err := search.NewRemote(list(o.RemoteURL), o.RemoteModel, os.Getenv("OPENAI_API_KEY"), o.calls())
+		if err != nil {
+			return nil, err
+		}
+		if err := r.Ready(ctx); err != nil {
+			return nil, err
+		}
+		return o.simulated(mode, search.Form(cmp.Or(o.RemotePrompt, string(search.Prompt))), r)
+	}
+	if o.local == nil {
+		g, err := o.simulator()
+		if err != nil {
+			return nil, err
+		}
+		o.local = g
+	}
+	return o.simulated("", search.Form(mode), o.local)
+}
+
+func (o *opener) bm25() (search.Searcher, error) {
+	corpus, err := search.ReadCorpus(list(o.SearchConfig.Corpus)...)
+	if err != nil {
+		return nil, err
+	}
+	if note := corpus.Note(); note != "" {
+		o.Notes = append(o.Notes, note)
+	}
+	o.Engines.Corpus = corpus.Digest()
+	x := search.NewBM25(corpus.Passages)
+	x.TopK = o.TopK
+	return x, nil
+}
+
+func (o *opener) simulated(name string, form search.Form, g search.Generator) (search.Searcher, error) {
+	s := search.NewSimulated(g, form, o.curriculum())
+	s.Engine, s.TopK, s.MaxTokens, s.Temperature, s.NoiseRate = name, o.TopK, o.SimMaxTokens, o.SimTemperature, o.NoiseRate
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+func (c *SearchConfig) calls() search.CallOptions {
+	return search.CallOptions{Tries: c.Tries, Timeout: c.Timeout, Concurrency: c.InFlight}
+}
+
+// googleKey is SerpAPI's own variable, or that of ZeroSearch's scripts.
+func googleKey() string { return cmp.Or(os.Getenv("SERPAPI_API_KEY"), os.Getenv("SER_API_KEY")) }
+
+// list splits at commas.
+func list(s string) (out []string) {
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
 }

@@ -122,7 +122,7 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m track.Metrics) error
 	if len(t.Data.Eval) == 0 || step != t.Config.Schedule.TotalSteps && (every <= 0 || step%every != 0) {
 		return nil
 	}
-	all, err := t.Roller.Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
+	all, err := t.roller().Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
 	if err != nil {
 		return err
 	}

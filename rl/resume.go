@@ -105,6 +105,9 @@ func (t *Trainer) fingerprint() map[string]string {
 			}
 		}
 	}
+	if t.corpus != "" {
+		out["corpus"] = contentMark + t.corpus
+	}
 	delete(out, "data")
 	if t.Data != nil {
 		out["data"] = t.Data.Train.Digest()

@@ -112,6 +112,7 @@ type Roller struct {
 	Runner      episode.Runner
 	Prompter    Prompter
 	Concurrency int
+	Success     float64                // the policy's, for the adaptive curriculum
 	OnEpisode   func(*episode.Episode) // if not nil, called as each one ends, by several goroutines at once
 	Method      eval.Method            // "": the search agent; baselines are for evaluation
 }
@@ -126,6 +127,10 @@ func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, onl
 			only = append(only, i)
 		}
 	}
+	ctx, f := newFuse(ctx)
+	own := *r
+	r = &own
+	r.Runner.Searcher = f.over(r.Runner.Searcher)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, r.Concurrency))
 	for _, i := range only {
@@ -141,7 +146,7 @@ func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, onl
 		out[i] = make([]*episode.Episode, n)
 		for k := range n {
 			task := episode.Task{Step: step, TotalSteps: total, Group: i, Rollout: k, Attempt: attempt, QuestionID: q.ID, Question: q.Question,
-				GoldenAnswers: q.GoldenAnswers, PromptIDs: prompt, Quality: quality,
+				GoldenAnswers: q.GoldenAnswers, PromptIDs: prompt, Quality: quality, Success: r.Success,
 				Seed: engine.Stream(seed, uint64(purpose), uint64(step), uint64(i), uint64(attempt), uint64(k))}
 			g.Go(func() (err error) {
 				out[i][k], err = r.run(ctx, task)
@@ -149,7 +154,7 @@ func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, onl
 			})
 		}
 	}
-	return out, g.Wait()
+	return out, f.blown(g.Wait())
 }
 
 // run runs one episode. A panic becomes an error: in a goroutine of its own nobody else could catch it.

@@ -2,6 +2,7 @@ package rl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -22,6 +24,7 @@ type Trainer struct {
 	Policy    *Opened
 	Data      *Questions
 	Roller    Roller
+	Meter     *search.Meter // of the searches in steps; nil: nothing is counted
 	Updater   Updater
 	Reward    reward.Reward
 	Schedule  train.Schedule
@@ -36,6 +39,7 @@ type Trainer struct {
 	starts     map[kernels.DType]*Opened // frozen starting weights, by type
 	critic     *Opened                   // under the value head
 	criticRate train.Schedule
+	corpus     string // digest of bm25's passages
 	closers    []func()
 }
 
@@ -47,7 +51,7 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 	total := t.Config.Schedule.TotalSteps
 	for step := t.From + 1; step <= total; step++ {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
-			return step - 1, fmt.Errorf("step %d: %w", step, err)
+			return step - 1, t.halted(step, err)
 		}
 		stop := ctx.Err() != nil
 		if stop || t.due(step) {
@@ -60,6 +64,22 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 		}
 	}
 	return total, nil
+}
+
+// halted is the error of a run that ends in the middle of a step. If that is because the search engine is gone while nothing was learned in
+// the step yet, the step before is saved, so that no work is lost.
+func (t *Trainer) halted(step int, err error) error {
+	var gone *search.Unavailable
+	last := step - 1
+	if errors.As(err, &gone) && t.Out != nil && last >= 1 && t.state.Step == last {
+		if last > t.From && !t.due(last) {
+			if err := t.save(last); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("step %d: %w: step %d is saved: see that the engine answers, then go on with --resume auto", step, err, last)
+	}
+	return fmt.Errorf("step %d: %w", step, err)
 }
 
 // Step is one step of training: roll out, score, learn, record.
@@ -90,11 +110,16 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 		return err
 	}
 
+	if search.CurriculumKind(t.Config.Search.Curriculum) == search.Adaptive {
+		t.state.Success = search.Smooth(t.state.Success, meanF1(all))
+	}
+
 	m := t.metrics(groups, all, st, step)
 	m["timing_s/gen"], m["timing_s/update_actor"] = rolled.Sub(began).Seconds(), time.Since(rolled).Seconds()-st.Value.Seconds
 	if err := t.evaluate(ctx, step, m); err != nil {
 		return err
 	}
+	addCost(m, t.Meter.Take())
 	m["timing_s/step"] = time.Since(began).Seconds()
 	m["perf/throughput"] = m["perf/total_num_tokens"] / m["timing_s/step"]
 	if err := t.record(step, m, all); err != nil {
@@ -104,6 +129,14 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 		t.OnStep(step, m, groups)
 	}
 	return nil
+}
+
+// roller is the Roller as a step uses it: its searches are counted, and its curriculum knows the policy's success.
+func (t *Trainer) roller() *Roller {
+	r := t.Roller
+	r.Runner.Searcher = t.Meter.Over(r.Runner.Searcher)
+	r.Success = t.state.Success
+	return &r
 }
 
 // batch draws the questions of a step.
@@ -138,7 +171,7 @@ func (t *Trainer) rollouts(ctx context.Context, questions []data.Question, step 
 	groups = make([][]*episode.Episode, len(questions))
 	var again []int
 	for attempt := range max(1, c.Rollout.MaxAttempts) {
-		rolled, err := t.Roller.Roll(ctx, questions, c.Rollout.N, again, c.Schedule.Seed, purposeTrain, step, c.Schedule.TotalSteps, attempt, "")
+		rolled, err := t.roller().Roll(ctx, questions, c.Rollout.N, again, c.Schedule.Seed, purposeTrain, step, c.Schedule.TotalSteps, attempt, "")
 		if err != nil {
 			return nil, nil, err
 		}
@@ -162,7 +195,22 @@ func (t *Trainer) rollouts(ctx context.Context, questions []data.Question, step 
 			break
 		}
 	}
-	return groups, all, nil
+	return groups, all, noneFound(groups, all)
+}
+
+// noneFound is the error of a step in which nothing is left because searches failed: it would not go better at the next.
+func noneFound(groups [][]*episode.Episode, all []*episode.Episode) error {
+	for _, g := range groups {
+		if g != nil {
+			return nil
+		}
+	}
+	for _, e := range all {
+		if e.Status == episode.SearchFailed {
+			return fmt.Errorf("in every group a search failed: %s", e.Err)
+		}
+	}
+	return nil
 }
 
 // trajectories flattens groups for the update, in order. What is learned from is an episode's score, less the penalty for its length.

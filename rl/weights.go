@@ -3,7 +3,6 @@ package rl
 import (
 	"cmp"
 	"fmt"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -158,7 +157,7 @@ func (c *Config) checkTypes() error {
 	if _, err := WeightType("--sim-dtype", c.Search.SimDType); err != nil {
 		return err
 	}
-	if c.Search.SimDType != "" && !strings.HasPrefix(c.Search.Mode, "simulate") {
+	if c.Search.SimDType != "" && !c.Search.Simulates() {
 		return fmt.Errorf("--sim-dtype is of no use with --search-mode %s: no model writes the results", c.Search.Mode)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -51,6 +50,7 @@ func (f limitFlags) sampling(w *world) (episode.Sampling, error) {
 type agent struct {
 	*served
 	roller rl.Roller
+	meter  *search.Meter
 	close  []func()
 }
 
@@ -60,8 +60,8 @@ func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSearch(s); err != nil {
-		return nil, err
+	if err := s.Check(); err != nil {
+		return nil, usageError{err}
 	}
 	a := &agent{}
 	if a.served, err = m.serve(w, c); err != nil {
@@ -75,13 +75,21 @@ func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags)
 	if a.model.Tokenizer == nil {
 		return nil, fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", a.model.Dir)
 	}
-	searcher, err := a.searcher(m, s)
+	engines, err := s.Open(w.ctx, func() (search.Generator, error) {
+		g, closer, err := simulator(a.served, s)
+		a.close = append(a.close, closer)
+		return g, err
+	})
 	if err != nil {
 		return nil, err
 	}
+	for _, note := range engines.Notes {
+		w.log.line("note: %s", note)
+	}
+	a.meter = s.Meter()
 	context := contextOf(m, a.model)
 	a.roller = rl.Roller{Prompter: rl.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
-		Runner: episode.Runner{Policy: rl.Policy(a.eng, served0, a.model), Searcher: searcher, Tokenizer: episode.Text(a.model.Tokenizer),
+		Runner: episode.Runner{Policy: rl.Policy(a.eng, served0, a.model), Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
 			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs, MaxContext: context, Sampling: sampling}}}
 	if err := a.roller.Runner.Config.Validate(); err != nil {
 		return nil, usageError{err}
@@ -98,41 +106,9 @@ func contextOf(m modelFlags, p *rl.Opened) int {
 	return min(n, p.Model.Config.MaxPos)
 }
 
-// checkSearch refuses an engine that cannot be, before a model is loaded.
-func checkSearch(s rl.SearchConfig) error {
-	switch {
-	case s.TopK < 1:
-		return usagef("--topk must be at least 1")
-	case s.NoiseRate != nil && !(*s.NoiseRate >= 0 && *s.NoiseRate <= 1):
-		return usagef("--noise-rate must lie between 0 and 1")
-	case strings.HasPrefix(s.Mode, "simulate") && s.Mode != string(search.SFT) && s.Mode != string(search.Prompt):
-		return usagef("--search-mode %q is not known: use simulate_prompt, simulate_sft, bm25 or none", s.Mode)
-	case s.Mode == "bm25" && s.Corpus == "":
-		return usagef("--search-mode bm25 needs --corpus FILE")
-	case strings.HasPrefix(s.Mode, "simulate"):
-		return nil
-	case s.Mode != "bm25" && s.Mode != "none":
-		return usagef("--search-mode %q is not in this build: use simulate_prompt, simulate_sft, bm25 or none", s.Mode)
-	}
-	return nil
-}
-
-// searcher makes the engine behind <search>.
-func (a *agent) searcher(m modelFlags, s rl.SearchConfig) (search.Searcher, error) {
-	if !strings.HasPrefix(s.Mode, "simulate") {
-		return s.Offline()
-	}
-	g, closer, err := simulator(a.served, m, s)
-	a.close = append(a.close, closer)
-	if err != nil {
-		return nil, err
-	}
-	return s.Simulated(g)
-}
-
 // simulator makes the writer of documents: the served model without its adapter ("same"), another adapter over the same base, or a
 // model of its own. The caller calls close, also after an error.
-func simulator(s *served, m modelFlags, c rl.SearchConfig) (g search.Generator, close func(), err error) {
+func simulator(s *served, c rl.SearchConfig) (g search.Generator, close func(), err error) {
 	close = func() {}
 	dtype, err := rl.WeightType("--sim-dtype", c.SimDType)
 	if err != nil {

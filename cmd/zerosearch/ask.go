@@ -22,7 +22,7 @@ type askCmd struct {
 	modelFlags
 	Question []string `arg:"" optional:"" help:"The question. Without one: JSON lines {question} from --data or stdin, or a session on a terminal." placeholder:"QUESTION"`
 	Data     string   `name:"data" help:"Questions, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
-	Docs     []string `name:"docs" help:"Text files to search in, or folders of .txt and .md files; may be repeated." placeholder:"FILE|DIR"`
+	Docs     []string `name:"docs" help:"What to search in: files or folders, as --corpus takes them; may be repeated." placeholder:"FILE|DIR"`
 
 	Search rl.SearchConfig `embed:""`
 	limitFlags
@@ -62,11 +62,6 @@ func (c *askCmd) Run(w *world) error {
 		return err
 	}
 	defer a.Close()
-	if len(c.Docs) > 0 {
-		if a.roller.Runner.Searcher, err = indexDocs(c.Docs, c.Search.TopK); err != nil {
-			return err
-		}
-	}
 	switch {
 	case len(c.Question) > 0:
 		return c.one(w, a, joinArgs(c.Question))
@@ -90,7 +85,7 @@ func (c *askCmd) chooseEngine(w *world) error {
 		if chosen && c.Search.Mode != "bm25" || c.Search.Corpus != "" {
 			return usagef("--docs contradicts --search-mode %s and --corpus: it is an index of its own", c.Search.Mode)
 		}
-		c.Search.Mode = "none" // replaced by the index of the documents
+		c.Search.Mode, c.Search.Corpus = "bm25", strings.Join(c.Docs, ",")
 		return nil
 	}
 	if own := filepath.Join(c.Model, "corpus.jsonl"); !chosen && c.Search.Corpus == "" && c.Model != "" && exists(own) {
@@ -102,7 +97,7 @@ func (c *askCmd) chooseEngine(w *world) error {
 	if c.Search.NoiseRate == nil {
 		c.Search.NoiseRate = new(float64)
 	}
-	if engineName(c.Search.Mode) == "simulated" {
+	if strings.Contains(c.Search.Label(), "simulated") {
 		w.log.line("note: documents are made up by a model (--search-mode %s): give --corpus or --docs for real ones", c.Search.Mode)
 	}
 	return nil

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"strings"
 
@@ -120,13 +122,22 @@ func scriptNames(args []string) []string {
 		"SEARCH_ENGINE": "--search-engine", "MAX_TURNS": "--max-turns", "TOPK": "--topk", "IP": "--ip", "PORT": "--port",
 		"NUM_GPUS_PER_NODE": "--num-gpus-per-node"}
 	out := []string{"train"}
+	given := map[string]string{}
 	for i := 1; i < len(args); i++ {
 		if f, ok := flags[args[i]]; ok && i+1 < len(args) {
 			out = append(out, f+"="+args[i+1])
+			given[args[i]] = args[i+1]
 			i++
 			continue
 		}
 		out = append(out, args[i])
+	}
+	if given["IP"] != "" && slices.ContainsFunc(out, func(a string) bool { return a == "remote" || strings.HasPrefix(a, "--search-mode=remote") }) {
+		var urls []string
+		for host := range strings.SplitSeq(given["IP"], ",") {
+			urls = append(urls, "http://"+strings.TrimSpace(host)+":"+cmp.Or(given["PORT"], "6001"))
+		}
+		out = append(out, "--remote-url="+strings.Join(urls, ","))
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
 type evalCmd struct {
@@ -31,6 +32,7 @@ type evaluation struct {
 	Sources    []rl.SourceReport `json:"sources"`
 	Seconds    float64           `json:"seconds"`
 	Tokens     int64             `json:"tokens"` // ids sampled, the simulator's included
+	Cost       search.Cost       `json:"cost"`   // of searching
 }
 
 func (c *evalCmd) Run(w *world) error {
@@ -65,7 +67,7 @@ func (c *evalCmd) Run(w *world) error {
 	for i := range all {
 		sources[i] = questions[i].DataSource
 	}
-	out := evaluation{Model: c.Model, SearchMode: c.Search.Mode, Engine: engineName(c.Search.Mode), Sources: rl.Report(all, sources), Seconds: time.Since(began).Seconds()}
+	out := evaluation{Model: c.Model, SearchMode: c.Search.Mode, Engine: c.Search.Label(), Cost: search.Sum(a.meter.Take()), Sources: rl.Report(all, sources), Seconds: time.Since(began).Seconds()}
 	for _, m := range a.eng.Stats().Models {
 		out.Tokens += m.Sampled
 	}
@@ -75,15 +77,11 @@ func (c *evalCmd) Run(w *world) error {
 	if c.JSON {
 		return writeJSON(w, out)
 	}
-	return out.print(w)
-}
-
-// engineName is what the rows of a search mode are labelled with.
-func engineName(mode string) string {
-	if strings.HasPrefix(mode, "simulate") {
-		return "simulated"
+	if err := out.print(w); err != nil {
+		return err
 	}
-	return mode
+	logCost(w, c.Search, out.Cost)
+	return nil
 }
 
 // roll runs one episode a question and shows how it goes.
@@ -137,7 +135,7 @@ func (e evaluation) print(w *world) error {
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
-	if e.Engine == "simulated" {
+	if strings.Contains(e.Engine, "simulated") {
 		w.log.line("note: a simulated engine was told the answers: compare these rows with simulated rows only")
 	}
 	return nil

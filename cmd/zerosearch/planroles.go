@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -30,7 +29,7 @@ func (r *roles) add() error {
 		m.Score = r.pass(r.o, m.Config, r.kv)
 	}
 	s := &r.o.Search
-	if !strings.HasPrefix(s.Mode, "simulate") {
+	if !s.Simulates() {
 		return nil
 	}
 	t, err := heldAs("--sim-dtype", s.SimDType, r.policy.Config, r.policy.DType)

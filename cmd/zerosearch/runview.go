@@ -8,6 +8,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -20,11 +21,13 @@ type runView struct {
 	last    atomic.Value // the line of the last step, a string
 	done    int          // steps done in this process
 	rewards []float64
+	cost    search.Cost // of searching, in all steps of the run
 }
 
 func newRunView(w *world, t *rl.Trainer, total int) *runView {
 	v := &runView{w: w, t: t, total: total, began: time.Now()}
 	v.last.Store("")
+	v.cost = costSoFar(t.Out.Dir)
 	return v
 }
 
@@ -69,6 +72,7 @@ func (v *runView) sampled() (n int64) {
 func (v *runView) step(step int, m track.Metrics, _ [][]*episode.Episode) {
 	v.done++
 	v.rewards = append(v.rewards, m["critic/score/mean"])
+	v.cost = v.cost.Add(rl.StepCost(m))
 	line := fmt.Sprintf("step %d/%d  reward %.3f  f1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %.0f tokens/s  ETA %s  ", step, v.total,
 		m["critic/score/mean"], m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], m["perf/throughput"],
 		eta(v.began, v.done, v.done+v.total-step))
@@ -86,8 +90,9 @@ func (v *runView) end(asJSON bool, last int) error {
 	first, final := v.rewards[0], v.rewards[len(v.rewards)-1]
 	v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)), first, final, last,
 		time.Since(v.began).Round(time.Second))
+	logCost(v.w, v.t.Config.Search, v.cost)
 	if asJSON {
-		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint, "reward": v.rewards,
+		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint, "reward": v.rewards, "cost": v.cost,
 			"seconds": time.Since(v.began).Seconds()})
 	}
 	v.w.log.line("saved %s", checkpoint)

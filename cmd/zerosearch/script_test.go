@@ -97,6 +97,7 @@ var changing = []struct {
 	to string
 }{
 	{regexp.MustCompile(`ETA \S+`), "ETA T"},
+	{regexp.MustCompile(`[0-9.]+ s; google`), "T; google"},
 	{regexp.MustCompile(`steps, [0-9.]+(ms|s|m|h)[0-9ms.]*`), "steps, T"},
 	{regexp.MustCompile(`\d+ tokens/s`), "N tokens/s"},
 	{regexp.MustCompile(`"seconds":[0-9.e+-]+`), `"seconds":T`},

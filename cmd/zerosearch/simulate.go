@@ -13,13 +13,9 @@ import (
 type simulateCmd struct {
 	common
 	modelFlags
-	Data        string   `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin." default:"-" placeholder:"FILE"`
-	Mode        string   `name:"search-mode" help:"Prompt: simulate_prompt (with a demonstration) or simulate_sft (for a simulator that was fine-tuned)." default:"simulate_prompt" enum:"simulate_prompt,simulate_sft"`
-	NoiseRate   *float64 `name:"noise-rate" help:"Share of noisy documents where a request does not say (default: 0)." placeholder:"P"`
-	TopK        int      `name:"topk" help:"Documents per query." default:"5"`
-	MaxTokens   int      `name:"simulation-max-tokens" help:"Longest result." default:"600"`
-	Temperature float64  `name:"simulation-temperature" help:"Sampling temperature." default:"0.8"`
-	Seed        uint64   `name:"seed" help:"Seed of sampling; what a request gets depends on its content, not on its line." default:"1"`
+	Data   string          `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin." default:"-" placeholder:"FILE"`
+	Seed   uint64          `name:"seed" help:"Seed of sampling; what a request gets depends on its content, not on its line." default:"1"`
+	Search rl.SearchConfig `embed:""`
 }
 
 type simulateRequest struct {
@@ -39,29 +35,34 @@ type simulateAnswer struct {
 }
 
 func (c *simulateCmd) Run(w *world) error {
-	if c.NoiseRate == nil {
-		c.NoiseRate = new(float64)
+	if c.Search.NoiseRate == nil {
+		c.Search.NoiseRate = new(float64) // no step, no curriculum
 	}
-	cfg := rl.SearchConfig{Mode: c.Mode, TopK: c.TopK, NoiseRate: c.NoiseRate, SimMaxTokens: c.MaxTokens, SimTemperature: c.Temperature}
-	if err := checkSearch(cfg); err != nil {
-		return err
+	if err := c.Search.Check(); err != nil {
+		return usageError{err}
 	}
-	if c.MaxTokens < 1 || !(c.Temperature >= 0) {
-		return usagef("--simulation-max-tokens must be at least 1 and --simulation-temperature not negative")
+	if c.Model == "" && c.Search.SimulationLLM != "same" {
+		c.Model = c.Search.SimulationLLM
 	}
-	s, err := c.serve(w, c.common)
+	var model *served
+	defer func() {
+		if model != nil {
+			model.Close()
+		}
+	}()
+	engines, err := c.Search.Open(w.ctx, func() (g search.Generator, err error) {
+		if model, err = c.serve(w, c.common); err != nil {
+			return nil, err
+		}
+		return rl.Simulator(model.eng, served0, model.model, model.model.Adapter)
+	})
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	g, err := rl.Simulator(s.eng, served0, s.model, s.model.Adapter)
-	if err != nil {
-		return err
+	for _, note := range engines.Notes {
+		w.log.line("note: %s", note)
 	}
-	sim, err := cfg.Simulated(g)
-	if err != nil {
-		return err
-	}
+	s := c.Search.Meter().Over(engines.Searcher)
 	in, err := w.input(c.Data)
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func (c *simulateCmd) Run(w *world) error {
 		h := r.hash()
 		seen[h]++
 		stream := engine.Stream(c.Seed, h, seen[h])
-		return func(ctx context.Context) (simulateAnswer, error) { return r.answer(ctx, sim, stream) }
+		return func(ctx context.Context) (simulateAnswer, error) { return r.answer(ctx, s, stream) }
 	})
 }
 

@@ -70,7 +70,7 @@ func (c *trainCmd) check(w *world) error {
 	if err := o.Unused(w.given); err != nil {
 		return usageError{err}
 	}
-	if c.IP != "" || c.Port != "" {
+	if (c.IP != "" || c.Port != "") && o.Search.RemoteURL == "" {
 		w.log.line("note: IP and PORT are not needed: the simulator (--simulation-llm) runs in this process")
 	}
 	if c.NumGPUs != "" {

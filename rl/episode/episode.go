@@ -49,8 +49,9 @@ type Turn struct {
 	// Action, and for Search the query, for Answer the answer.
 	Action  Action
 	Content string
-	// Documents to Draw are set for a turn that searched.
+	// Documents to Draw are set for a turn that searched; Engine where engines are told apart.
 	Documents []string
+	Engine    string
 	Quality   string
 	Tau, Draw float64
 }

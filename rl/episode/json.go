@@ -41,6 +41,7 @@ type lineTurn struct {
 	Action      Action    `json:"action"`
 	Query       *string   `json:"query,omitempty"`
 	Documents   *[]string `json:"documents,omitempty"`
+	Engine      string    `json:"engine,omitempty"`
 	Quality     *string   `json:"quality,omitempty"`
 	Tau         *float64  `json:"tau,omitempty"`
 	Draw        *float64  `json:"draw,omitempty"`
@@ -197,7 +198,7 @@ func (t *Turn) line() (lineTurn, error) {
 	}
 	if t.Action == Search {
 		docs := notNil(t.Documents)
-		l.Query, l.Documents = &t.Content, &docs
+		l.Query, l.Documents, l.Engine = &t.Content, &docs, t.Engine
 		if t.Quality != "" {
 			l.Quality, l.Tau, l.Draw = &t.Quality, &t.Tau, &t.Draw
 		}
@@ -241,7 +242,7 @@ func (e *Episode) UnmarshalJSON(raw []byte) error {
 }
 
 func (t *Turn) fill(l *lineTurn, answer *string) error {
-	*t = Turn{IDs: l.IDs, Mask: l.Mask, Logprobs: l.Logprobs, Text: l.Text, Action: l.Action, Observation: l.Observation}
+	*t = Turn{IDs: l.IDs, Mask: l.Mask, Logprobs: l.Logprobs, Text: l.Text, Action: l.Action, Engine: l.Engine, Observation: l.Observation}
 	if len(t.Mask) != len(t.IDs) || t.Logprobs != nil && len(t.Logprobs) != len(t.IDs) {
 		return fmt.Errorf("%d ids, %d mask, %d logprobs: must be as many", len(t.IDs), len(t.Mask), len(t.Logprobs))
 	}

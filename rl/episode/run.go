@@ -89,6 +89,8 @@ type Task struct {
 	PromptIDs []int32
 	// Seed keys everything random in the episode: a hash of the run's seed, step, group, attempt and rollout.
 	Seed uint64
+	// Success is the policy's success rate, which the adaptive curriculum follows.
+	Success float64
 	// Quality forces the documents' quality; "" leaves it to the searcher.
 	Quality search.Quality
 	// Handle is passed to the policy with every turn.
@@ -181,7 +183,7 @@ func (r *Runner) respond(ctx context.Context, task Task, number int, turn *Turn,
 	var ids []int32
 	if turn.Action == Search {
 		q := search.Query{Query: turn.Content, Question: task.Question, GoldenAnswers: task.GoldenAnswers, Step: task.Step,
-			TotalSteps: task.TotalSteps, Quality: task.Quality, Stream: stream(task.Seed, purposeSearch, number)}
+			TotalSteps: task.TotalSteps, Success: task.Success, Quality: task.Quality, Stream: stream(task.Seed, purposeSearch, number)}
 		documents, status, failure := turn.Search(ctx, r.Searcher, q)
 		if status != "" {
 			turn.Observation = ""
@@ -210,6 +212,6 @@ func (t *Turn) Search(ctx context.Context, s search.Searcher, q search.Query) (d
 	if err != nil {
 		return "", SearchFailed, err.Error()
 	}
-	t.Documents, t.Quality, t.Tau, t.Draw = d.Docs, string(d.Quality), d.Tau, d.Draw
+	t.Documents, t.Engine, t.Quality, t.Tau, t.Draw = d.Docs, d.Engine, string(d.Quality), d.Tau, d.Draw
 	return d.Text, "", ""
 }

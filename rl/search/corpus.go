@@ -1,8 +1,11 @@
 package search
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,6 +65,16 @@ func (c *Corpus) Note() string {
 		return ""
 	}
 	return fmt.Sprintf("%s: %d passages are used", c.left(), len(c.Passages))
+}
+
+// Digest tells corpora apart by their passages.
+func (c *Corpus) Digest() string {
+	h := sha256.New()
+	for _, p := range c.Passages {
+		fmt.Fprintf(h, "%d ", len(p))
+		io.WriteString(h, p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // left names the bad rows.

@@ -41,7 +41,7 @@ type Prices struct {
 	Tokens float64
 }
 
-// Meter adds up what the searches through it cost. It may be used by many goroutines at once; a nil Meter only passes queries on.
+// Meter adds up what searches cost. It may be used by many goroutines at once; a nil Meter counts nothing.
 type Meter struct {
 	prices Prices
 
@@ -58,11 +58,22 @@ type gauge struct {
 // NewMeter makes a meter at 0.
 func NewMeter(p Prices) *Meter { return &Meter{prices: p, engines: map[string]*gauge{}} }
 
-// Search asks s and notes which engine answered and what it cost.
-func (m *Meter) Search(ctx context.Context, s Searcher, q Query) (Documents, error) {
+// Over counts what is asked of s. Documents then name their engine.
+func (m *Meter) Over(s Searcher) Searcher {
 	if m == nil {
-		return s.Search(ctx, q)
+		return s
 	}
+	return metered{m, s}
+}
+
+type metered struct {
+	*Meter
+	engine Searcher
+}
+
+// Search asks the engine, of a mixture the one it picks.
+func (m metered) Search(ctx context.Context, q Query) (Documents, error) {
+	s := m.engine
 	if mixed, ok := s.(*Mixture); ok {
 		s = mixed.Pick(q)
 	}

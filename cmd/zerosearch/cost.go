@@ -1,0 +1,58 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// logCost says what searching took, and what google would have asked for it.
+func logCost(w *world, s rl.SearchConfig, c search.Cost) {
+	if c.Queries == 0 || s.Mode == "none" {
+		return
+	}
+	line := fmt.Sprintf("searching with %s: %d queries", s.Mode, c.Queries)
+	if c.Queries == 1 {
+		line = fmt.Sprintf("searching with %s: 1 query", s.Mode)
+	}
+	if c.Cached > 0 {
+		line += fmt.Sprintf(" (%d from the cache)", c.Cached)
+	}
+	if n := c.PromptTokens + c.CompletionTokens; n > 0 {
+		line += fmt.Sprintf(", %d + %d tokens", c.PromptTokens, c.CompletionTokens)
+	}
+	line += fmt.Sprintf(", %.1f s", c.Seconds)
+	if c.USD > 0 {
+		line += fmt.Sprintf(", $%.2f", c.USD)
+	}
+	if line += fmt.Sprintf("; google: $%.2f at $%g a query", c.GoogleUSD, s.GooglePrice); c.USD > 0 && c.GoogleUSD > 0 {
+		switch saved := 100 * (1 - c.USD/c.GoogleUSD); {
+		case saved >= 0.05:
+			line += fmt.Sprintf(": %.1f%% cheaper than google", saved)
+		case saved <= -0.05:
+			line += fmt.Sprintf(": %.1f times what google asks", c.USD/c.GoogleUSD)
+		}
+	}
+	w.log.line("%s", line)
+}
+
+// costSoFar adds up what searching cost in the steps that a run directory records: those before a resumed run goes on.
+func costSoFar(dir string) (total search.Cost) {
+	text, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		return total // there are none
+	}
+	for line := range strings.Lines(string(text)) {
+		var m track.Metrics
+		if json.Unmarshal([]byte(line), &m) == nil {
+			total = total.Add(rl.StepCost(m))
+		}
+	}
+	return total
+}

@@ -1,0 +1,139 @@
+package rl
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// SearchConfig chooses the engine behind <search>, the curriculum of its noise, and prices for the report of what searching cost.
+type SearchConfig struct {
+	Mode           string        `name:"search-mode" help:"simulate_prompt, simulate_sft, remote, google, wiki, bm25, replay or none; or a mixture, as in simulate_sft:0.8,bm25:0.2." default:"simulate_prompt"`
+	Engine         string        `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
+	SimulationLLM  string        `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, or same (the starting weights)." default:"same"`
+	SimDType       string        `name:"sim-dtype" help:"Weights of the simulator: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is)." placeholder:"TYPE"`
+	StartThreshold float64       `name:"start-threshold" help:"Share of noisy documents at the first step (tau)." default:"0"`
+	EndThreshold   float64       `name:"end-threshold" help:"Share of noisy documents at the last step." default:"0.5"`
+	Curriculum     string        `name:"curriculum" help:"How tau gets from one to the other: zerosearch (late), linear, constant (it does not), or adaptive (with the success rate)." default:"zerosearch"`
+	CurriculumGoal float64       `name:"curriculum-goal" help:"Success rate (F1, smoothed) at which the adaptive curriculum reaches --end-threshold." default:"0.5"`
+	NoiseRate      *float64      `name:"noise-rate" help:"Fixed share of noisy documents, instead of the curriculum." placeholder:"P"`
+	TopK           int           `name:"topk" help:"Documents per query." default:"5"`
+	Corpus         string        `name:"corpus" help:"What bm25 searches: .jsonl, .jsonl.gz or .parquet of {id, contents}, text, Markdown or HTML files, folders of them; several are separated by commas." placeholder:"PATH"`
+	SearchEpisodes string        `name:"search-episodes" help:"The episodes.jsonl whose documents replay gives again." placeholder:"FILE"`
+	SimTemperature float64       `name:"simulation-temperature" help:"Sampling temperature of the simulator." default:"0.8"`
+	SimMaxTokens   int           `name:"simulation-max-tokens" help:"Longest simulated result." default:"600"`
+	RemoteURL      string        `name:"remote-url" resume:"free" help:"Servers of OpenAI's API that simulate in mode remote, separated by commas: they share the load. The key, if they want one: OPENAI_API_KEY." placeholder:"URL"`
+	RemoteModel    string        `name:"remote-model" help:"Model to ask them for (default: the first that each lists)." placeholder:"NAME"`
+	RemotePrompt   string        `name:"remote-prompt" help:"Prompt for them: simulate_prompt or simulate_sft." default:"simulate_prompt"`
+	GoogleURL      string        `name:"google-url" resume:"free" help:"Where SerpAPI answers. The key: SERPAPI_API_KEY." default:"https://serpapi.com/search"`
+	WikiURL        string        `name:"wiki-url" resume:"free" help:"Retrieval servers that speak Search-R1's protocol, separated by commas." default:"http://127.0.0.1:8000/retrieve"`
+	Cache          string        `name:"search-cache" resume:"free" help:"Folder that keeps what google and wiki answered (default: search-cache in the run directory; outside training: none)." placeholder:"DIR"`
+	Tries          int           `name:"search-tries" resume:"free" help:"Tries for a query at each address of remote, google and wiki; then the run stops, to be resumed." default:"5"`
+	Timeout        time.Duration `name:"search-timeout" resume:"free" help:"Time of one try." default:"60s"`
+	InFlight       int           `name:"search-concurrency" resume:"free" help:"Requests in flight at each address." default:"16"`
+	GooglePrice    float64       `name:"google-price" resume:"free" help:"US dollars for a query of google, for the report (default: what ZeroSearch's authors paid, 586.70 for 64,000)." default:"0.009167"`
+	MachinePrice   float64       `name:"machine-price" resume:"free" help:"US dollars for an hour of this machine: what simulating here costs." default:"0"`
+	RemotePrice    float64       `name:"remote-price" resume:"free" help:"US dollars for a million tokens of remote." default:"0"`
+}
+
+// searchModes are what a mixture may hold.
+var searchModes = []string{"simulate_prompt", "simulate_sft", "remote", "google", "wiki", "bm25", "replay", "none"}
+
+// Modes are the engines of the mode, with their weights.
+func (c *SearchConfig) Modes() ([]search.Share, error) {
+	parts, err := search.ParseMixture(c.Mode)
+	if err != nil {
+		return nil, fmt.Errorf("--search-mode: %w", err)
+	}
+	for _, p := range parts {
+		if !slices.Contains(searchModes, p.Mode) {
+			return nil, fmt.Errorf("--search-mode %q is not known: use %s, or a mixture of them", p.Mode, strings.Join(searchModes, ", "))
+		}
+	}
+	return parts, nil
+}
+
+// has reports whether an engine for which f is true is part of the mode.
+func (c *SearchConfig) has(f func(mode string) bool) bool {
+	parts, err := c.Modes()
+	return err == nil && slices.ContainsFunc(parts, func(p search.Share) bool { return f(p.Mode) })
+}
+
+// Simulates reports whether a model in this process writes documents.
+func (c *SearchConfig) Simulates() bool {
+	return c.has(func(mode string) bool { return strings.HasPrefix(mode, "simulate") })
+}
+
+// online reports whether answers are worth keeping.
+func (c *SearchConfig) online() bool {
+	return c.has(func(mode string) bool { return mode == "google" || mode == "wiki" })
+}
+
+// Label is what rows of an evaluation are marked with: simulated for every engine that is told the answers.
+func (c *SearchConfig) Label() string {
+	parts, err := c.Modes()
+	if err != nil {
+		return c.Mode
+	}
+	var out []string
+	for _, p := range parts {
+		name := p.Mode
+		if name == "remote" || strings.HasPrefix(name, "simulate") {
+			name = "simulated"
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return strings.Join(out, "+")
+}
+
+// Check refuses what cannot be, before anything is opened.
+func (c *SearchConfig) Check() error {
+	parts, err := c.Modes()
+	if err != nil {
+		return err
+	}
+	is := func(mode string) bool {
+		return slices.ContainsFunc(parts, func(p search.Share) bool { return p.Mode == mode })
+	}
+	tau := func(x float64) bool { return x >= 0 && x <= 1 }
+	for _, p := range []struct {
+		bad bool
+		say string
+	}{
+		{c.TopK < 1, "--topk must be at least 1"},
+		{!tau(c.StartThreshold) || !tau(c.EndThreshold), "--start-threshold and --end-threshold must lie between 0 and 1"},
+		{!(c.CurriculumGoal >= 0 && c.CurriculumGoal <= 1), "--curriculum-goal must lie between 0 and 1"},
+		{c.NoiseRate != nil && !tau(*c.NoiseRate), "--noise-rate must lie between 0 and 1"},
+		{c.SimMaxTokens < 0 || !(c.SimTemperature >= 0), "--simulation-max-tokens and --simulation-temperature must not be negative"},
+		{is("bm25") && c.Corpus == "", "--search-mode bm25 needs --corpus PATH: a file of passages or documents, or a folder"},
+		{is("replay") && c.SearchEpisodes == "", "--search-mode replay needs --search-episodes FILE, the episodes.jsonl of a run"},
+		{is("remote") && c.RemoteURL == "", "--search-mode remote needs --remote-url http://HOST:PORT, several separated by commas"},
+		{is("google") && googleKey() == "", "--search-mode google needs an API key of serpapi.com: set the environment variable SERPAPI_API_KEY"},
+		{c.RemotePrompt != "" && c.RemotePrompt != string(search.SFT) && c.RemotePrompt != string(search.Prompt), "--remote-prompt must be simulate_prompt or simulate_sft"},
+		{c.Tries < 0 || c.Timeout < 0 || c.InFlight < 0, "--search-tries, --search-timeout and --search-concurrency must not be negative"},
+		{!(c.GooglePrice >= 0) || !(c.MachinePrice >= 0) || !(c.RemotePrice >= 0), "--google-price, --machine-price and --remote-price must not be negative"},
+	} {
+		if p.bad {
+			return errors.New(p.say)
+		}
+	}
+	if err := c.curriculum().Validate(); err != nil {
+		return fmt.Errorf("--curriculum: %w", err)
+	}
+	return nil
+}
+
+func (c *SearchConfig) curriculum() search.Curriculum {
+	return search.Curriculum{Kind: search.CurriculumKind(c.Curriculum), Start: c.StartThreshold, End: c.EndThreshold, Goal: c.CurriculumGoal}
+}
+
+// Meter makes a meter with the prices.
+func (c *SearchConfig) Meter() *search.Meter {
+	return search.NewMeter(search.Prices{Google: c.GooglePrice, Hour: c.MachinePrice, Tokens: c.RemotePrice})
+}
