@@ -32,6 +32,8 @@ var mayImport = map[string][]string{
 	"rl/data":          {"internal/goldens"},
 	"rl/search":        {"internal/goldens", "rl/data", "rl/reward"},
 	"rl/episode":       {"internal/goldens", "rl/search", "rl/reward", "tokenizer"},
+	"rl/track":         {"internal/goldens"},
+	"rl/report":        {"internal/goldens", "rl/episode", "rl/track", "tokenizer"},
 	"demo":             {"rl", "engine", "model", "kernels", "tokenizer", "internal/goldens"},
 	"bench":            {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
 	"serve":            {"rl", "engine", "model", "kernels", "tokenizer", "num", "internal/goldens"},

@@ -1,0 +1,349 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// panel says what is drawn together.
+type panel struct {
+	title  string
+	hint   string // what a reader should look for
+	share  bool   // values from 0 to 1: the axis begins at 0 and ends at 1 at most
+	series []line
+}
+
+type line struct{ metric, label string }
+
+// panels are the curves of the page, in its order; a panel none of whose metrics a run has is left out. What no panel names gets a small
+// chart of its own further down.
+var panels = []panel{
+	{"Reward", "mean of a step's episodes", true, []line{{"critic/score/mean", "reward"}, {"reward/f1", "F1"}, {"reward/em", "EM"}}},
+	{"Held-out questions", "greedy, never trained on", true, []line{{"val/all/f1", "F1"}, {"val/all/em", "EM"}, {"val/all/sub_em", "contained"}}},
+	{"Noise of the search engine", "the curriculum's tau, and what came of it", true, []line{{"search/tau", "tau"}, {"search/useful_rate", "useful results"}}},
+	{"Valid actions", "turns with a whole pair of tags; episodes with an answer", true, []line{{"env/valid_action_rate", "valid turns"}, {"env/finish_rate", "answered"}}},
+	{"Searches", "of an episode", false, []line{{"search/per_question", "searches"}, {"env/turns_per_episode", "turns"}}},
+	{"Response length", "tokens that the policy wrote", false, []line{{"response_length/mean", "tokens"}}},
+	{"Entropy", "nats a token; near 0, nothing new is tried", false, []line{{"actor/entropy", "entropy"}}},
+	{"KL", "distance from the reference, and from the sampler within a step", false, []line{{"actor/kl_loss", "reference"}, {"actor/ppo_kl", "sampler"}}},
+	{"Gradient norm", "before clipping", false, []line{{"actor/grad_norm", "norm"}}},
+	{"Policy loss", "", false, []line{{"actor/pg_loss", "loss"}}},
+	{"Clipped tokens", "share whose ratio left the clipping range", false, []line{{"actor/pg_clipfrac", "share"}}},
+	{"Loss", "mean over trained tokens, in nats", false, []line{{"train/loss", "loss"}}},
+	{"Gradient norm", "before clipping", false, []line{{"train/grad_norm", "norm"}}},
+	{"Learning rate", "", false, []line{{"actor/lr", "policy"}, {"train/lr", "rate"}}},
+	{"Seconds a step", "", false, []line{{"timing_s/step", "whole step"}, {"timing_s/gen", "rollouts"}, {"timing_s/update_actor", "update"}}},
+	{"Tokens a second", "", false, []line{{"perf/throughput", "tokens/s"}}},
+}
+
+// Size of a chart in its own units, and of the margins around its plot.
+const (
+	chartWidth, chartHeight            = 420.0, 190.0
+	marginLeft, marginRight, marginTop = 46.0, 10.0, 10.0
+	marginBottom                       = 24.0
+	mostPoints                         = 400
+	smoothFrom                         = 30 // points from which on a smoothed curve is drawn over the raw one
+)
+
+// chart is a drawing.
+type chart struct {
+	Title, Hint    string
+	Lines          []curve
+	Y              []tick
+	X              []tick
+	Width, Height  float64
+	Left, Right    float64
+	Top, Bottom    float64
+	Points, Labels string // JSON for the pointer: [[step, value or null ...] ...], [label ...]; x of a step follows from First and Last
+	First, Last    int
+	Low, High      float64
+	metrics        []string
+}
+
+type curve struct {
+	Label, Now string // the latest value
+	N          int    // which colour
+	Raw        string // SVG path
+	Smoothed   string
+	Dots       [][2]string // instead of a path where points are few
+}
+
+type tick struct {
+	At    string
+	Label string
+}
+
+// draw makes the chart of a panel; false if the run has none of its metrics.
+func draw(p panel, rows []row) (c chart, ok bool) {
+	c = chart{Title: p.title, Hint: p.hint, Width: chartWidth, Height: chartHeight, Left: marginLeft, Right: chartWidth - marginRight, Top: marginTop,
+		Bottom: chartHeight - marginBottom}
+	var have []line
+	for _, l := range p.series {
+		if c.metrics = append(c.metrics, l.metric); some(rows, l.metric) && !repeats(rows, l.metric, have) {
+			have = append(have, l)
+		}
+	}
+	if len(have) == 0 {
+		return c, false
+	}
+	points := sample(rows, have)
+	c.First, c.Last = int(points[0][0]), int(points[len(points)-1][0])
+	c.Low, c.High = bounds(points, p.share)
+	for _, v := range ticks(c.Low, c.High, 4) {
+		c.Y = append(c.Y, tick{coordinate(c.y(v)), number(v)})
+	}
+	for _, v := range ticks(float64(c.First), float64(c.Last), 5) {
+		if v == math.Trunc(v) {
+			c.X = append(c.X, tick{coordinate(c.x(v)), strconv.Itoa(int(v))})
+		}
+	}
+	var labels []string
+	for k, l := range have {
+		labels = append(labels, l.label)
+		cv := curve{Label: l.label, Now: number(latest(rows, l.metric)), N: k + 1}
+		cv.Raw, cv.Dots = c.path(points, k+1)
+		if len(points) >= smoothFrom && restless(points, k+1) {
+			cv.Smoothed, _ = c.path(smooth(points, k+1), k+1)
+		}
+		c.Lines = append(c.Lines, cv)
+	}
+	c.Points, c.Labels = asJSON(points), asJSON(labels)
+	return c, true
+}
+
+// some says whether any row has the metric.
+func some(rows []row, metric string) bool {
+	for _, r := range rows {
+		if _, ok := r.values[metric]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// repeats says whether a metric is the same as one that is drawn already, as F1 is where it is the reward.
+func repeats(rows []row, metric string, drawn []line) bool {
+	for _, l := range drawn {
+		same := true
+		for _, r := range rows {
+			a, ok := r.values[metric]
+			b, also := r.values[l.metric]
+			same = same && ok == also && a == b
+		}
+		if same {
+			return true
+		}
+	}
+	return false
+}
+
+func latest(rows []row, metric string) float64 {
+	for i := len(rows) - 1; i >= 0; i-- {
+		if v, ok := rows[i].values[metric]; ok {
+			return v
+		}
+	}
+	return math.NaN()
+}
+
+// sample gives points [step, value ...], NaN where a row has no value; neighbours are averaged where there are too many for a screen.
+func sample(rows []row, series []line) (points [][]float64) {
+	var kept []row
+	for _, r := range rows {
+		for _, l := range series {
+			if _, ok := r.values[l.metric]; ok {
+				kept = append(kept, r)
+				break
+			}
+		}
+	}
+	n := min(len(kept), mostPoints)
+	for i := range n {
+		part := kept[i*len(kept)/n : (i+1)*len(kept)/n]
+		p := make([]float64, 1+len(series))
+		p[0] = float64(part[len(part)-1].step)
+		for k, l := range series {
+			var sum, count float64
+			for _, r := range part {
+				if v, ok := r.values[l.metric]; ok {
+					sum, count = sum+v, count+1
+				}
+			}
+			p[k+1] = sum / count // NaN without any
+		}
+		points = append(points, p)
+	}
+	return points
+}
+
+// bounds are the ends of the value axis.
+func bounds(points [][]float64, share bool) (lo, hi float64) {
+	lo, hi = math.Inf(1), math.Inf(-1)
+	for _, p := range points {
+		for _, v := range p[1:] {
+			if !math.IsNaN(v) {
+				lo, hi = min(lo, v), max(hi, v)
+			}
+		}
+	}
+	if share && lo >= 0 && hi <= 1 {
+		lo = 0
+	}
+	if lo > 0 && lo < hi/2 {
+		lo = 0
+	}
+	if hi == lo {
+		if hi == 0 {
+			return 0, 1
+		}
+		lo, hi = min(lo, 0), max(hi, 0)
+	}
+	step := tickStep(lo, hi, 4)
+	return math.Floor(lo/step+1e-9) * step, math.Ceil(hi/step-1e-9) * step
+}
+
+// tickStep is a round number that goes about n times into hi-lo.
+func tickStep(lo, hi float64, n int) float64 {
+	raw := (hi - lo) / float64(n)
+	unit := math.Pow(10, math.Floor(math.Log10(raw)))
+	for _, f := range []float64{1, 2, 2.5, 5} {
+		if raw <= f*unit*1.0001 {
+			return f * unit
+		}
+	}
+	return 10 * unit
+}
+
+// ticks are about n round numbers between lo and hi.
+func ticks(lo, hi float64, n int) (out []float64) {
+	if !(hi > lo) {
+		return []float64{lo}
+	}
+	step := tickStep(lo, hi, n)
+	for k := math.Ceil(lo/step - 1e-9); k*step <= hi+step*1e-9; k++ {
+		out = append(out, k*step)
+	}
+	return out
+}
+
+func (c *chart) x(step float64) float64 {
+	if c.Last == c.First {
+		return (c.Left + c.Right) / 2
+	}
+	return c.Left + (c.Right-c.Left)*(step-float64(c.First))/float64(c.Last-c.First)
+}
+
+func (c *chart) y(v float64) float64 { return c.Bottom - (c.Bottom-c.Top)*(v-c.Low)/(c.High-c.Low) }
+
+// path draws column k; a column with gaps, or of few points, has dots as well.
+func (c *chart) path(points [][]float64, k int) (path string, dots [][2]string) {
+	var s strings.Builder
+	n := 0
+	for _, p := range points {
+		if math.IsNaN(p[k]) {
+			continue
+		}
+		command := byte('L')
+		if n == 0 {
+			command = 'M'
+		}
+		n++
+		x, y := coordinate(c.x(p[0])), coordinate(c.y(p[k]))
+		s.WriteByte(command)
+		s.WriteString(x + " " + y)
+		dots = append(dots, [2]string{x, y})
+	}
+	if n > 25 {
+		dots = nil
+	}
+	return s.String(), dots
+}
+
+// restless says whether column k turns so often that a smoothed curve helps the eye; a schedule does not.
+func restless(points [][]float64, k int) bool {
+	turns, before, last := 0, 0.0, math.NaN()
+	for _, p := range points {
+		d := p[k] - last
+		if d*before < 0 {
+			turns++
+		}
+		if d != 0 && !math.IsNaN(d) {
+			before = d
+		}
+		last = p[k]
+	}
+	return turns > len(points)/5
+}
+
+// smooth is an exponential average of column k, begun without a bias.
+func smooth(points [][]float64, k int) [][]float64 {
+	keep := 1 - 2/(1+max(5, float64(len(points))/12))
+	var sum, weight float64
+	out := make([][]float64, 0, len(points))
+	for _, p := range points {
+		if math.IsNaN(p[k]) {
+			continue
+		}
+		sum, weight = keep*sum+(1-keep)*p[k], keep*weight+(1-keep)
+		q := make([]float64, k+1)
+		q[0], q[k] = p[0], sum/weight
+		out = append(out, q)
+	}
+	return out
+}
+
+func coordinate(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
+
+// number is a value for people.
+func number(v float64) string {
+	switch a := math.Abs(v); {
+	case math.IsNaN(v):
+		return "–"
+	case a >= 1e9:
+		return trim(fmt.Sprintf("%.2f", v/1e9)) + "G"
+	case a >= 1e6:
+		return trim(fmt.Sprintf("%.2f", v/1e6)) + "M"
+	case a >= 1e4:
+		return trim(fmt.Sprintf("%.1f", v/1e3)) + "k"
+	case a >= 1e-3 || v == 0: // three digits
+		return trim(strconv.FormatFloat(v, 'f', max(0, 2-int(math.Floor(math.Log10(max(a, 1e-3))))), 64))
+	}
+	return strconv.FormatFloat(v, 'g', 2, 64)
+}
+
+// trim takes trailing zeros off a decimal fraction.
+func trim(s string) string {
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	if s == "-0" {
+		return "0"
+	}
+	return s
+}
+
+// asJSON is v for the page's script; what is not a number is null.
+func asJSON(v any) string {
+	if points, ok := v.([][]float64); ok {
+		nulled := make([][]*float64, len(points))
+		for i, p := range points {
+			for _, x := range p {
+				if math.IsNaN(x) || math.IsInf(x, 0) {
+					nulled[i] = append(nulled[i], nil)
+					continue
+				}
+				x, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 6, 64), 64)
+				nulled[i] = append(nulled[i], &x)
+			}
+		}
+		v = nulled
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "[]"
+	}
+	return string(b)
+}

@@ -1,0 +1,326 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+)
+
+//go:embed page.html
+var pageHTML string
+
+//go:embed page.css
+var pageCSS string
+
+//go:embed page.js
+var pageJS string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+
+// page is everything that the template shows.
+type page struct {
+	CSS     template.CSS // ours, not a run's
+	JS      template.JS
+	Policy  string // Content-Security-Policy
+	Live    bool
+	Version int
+
+	Name, Command string
+	Facts         []fact
+	Tiles         []tile
+	Notes         []string
+	Charts, More  []chart
+	Evals         []table
+	Moments       []moment
+	Config        string
+}
+
+type fact struct{ Name, Value string }
+
+type tile struct{ Label, Value, Note string }
+
+// table is scores by data source.
+type table struct {
+	Title, Note string
+	Columns     []string
+	Rows        [][]string
+}
+
+// moment is a step whose episodes are shown.
+type moment struct {
+	Title string
+	Lists []episodeList
+}
+
+type episodeList struct {
+	Title    string
+	Episodes []episodeView
+}
+
+// episodeView is an episode on the page.
+type episodeView struct {
+	Key          string // names it from one refresh of the page to the next
+	Question     string
+	Gold         []string
+	Answer       string
+	Answered     bool
+	Status       string
+	Reward       string
+	Good         bool
+	Advantage    string // "" if it was not trained on; a range where tokens differ
+	Up           bool
+	Prompt       string
+	PromptTokens int
+	Trained      int // tokens
+	Searches     int
+	Noisy        int // searches that were answered with noise
+	Spans        []span
+	Cut          bool // by tokens
+}
+
+// Page renders the run as it is now. A live page asks its server for news.
+func (r *Run) Page(live bool) ([]byte, error) {
+	version, err := r.refresh()
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	p := r.page()
+	r.mu.Unlock()
+	p.Live, p.Version = live, version
+	p.CSS, p.JS = template.CSS(pageCSS), template.JS(pageJS)
+	p.Policy = "default-src 'none'; style-src '" + hash(pageCSS) + "'; script-src '" + hash(pageJS) + "'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, p); err != nil {
+		return nil, fmt.Errorf("making the report of %s: %w", r.dir, err)
+	}
+	return b.Bytes(), nil
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Name is the file that Write makes.
+const Name = "report.html"
+
+// Write makes report.html in the run directory, whole or not at all, and returns its path.
+func (r *Run) Write() (path string, err error) {
+	text, err := r.Page(false)
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(r.dir, Name)
+	aside := filepath.Join(r.dir, ".writing-"+Name)
+	if err = os.WriteFile(aside, text, 0o644); err == nil {
+		err = os.Rename(aside, path)
+	}
+	if err != nil {
+		os.Remove(aside)
+		return "", fmt.Errorf("writing the report: %w", err)
+	}
+	return path, nil
+}
+
+// page collects what is shown.
+func (r *Run) page() *page {
+	p := &page{Config: r.configText}
+	abs, err := filepath.Abs(r.dir)
+	if err != nil {
+		abs = r.dir
+	}
+	p.Name = filepath.Base(abs)
+	first, _, _ := strings.Cut(r.configText, "\n")
+	p.Command = strings.TrimPrefix(first, "# ")
+	for _, name := range []string{"model", "algo", "search-mode", "simulation-llm", "data", "reward", "lora-r", "lr", "dtype", "seed"} {
+		if v := r.option(name); v != "" && !(name == "lora-r" && v == "0") {
+			p.Facts = append(p.Facts, fact{name, v})
+		}
+	}
+	p.Tiles = r.tiles()
+	if r.damaged > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("%d lines of metrics.jsonl or episodes.jsonl could not be read and are left out.", r.damaged))
+	}
+	p.Charts, p.More = r.charts()
+	p.Evals = r.tables()
+	p.Moments = r.moments()
+	return p
+}
+
+// charts are the panels, and a small chart for every metric that no panel has.
+func (r *Run) charts() (charts, more []chart) {
+	named := map[string]bool{}
+	for _, panel := range panels {
+		if c, ok := draw(panel, r.rows); ok {
+			charts = append(charts, c)
+		}
+		for _, l := range panel.series {
+			named[l.metric] = true
+		}
+	}
+	others := map[string]bool{}
+	for _, row := range r.rows {
+		for name := range row.values {
+			if !named[name] {
+				others[name] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		if c, ok := draw(panel{title: name, series: []line{{name, name}}}, r.rows); ok {
+			more = append(more, c)
+		}
+	}
+	return charts, more
+}
+
+// tiles are the summary.
+func (r *Run) tiles() (out []tile) {
+	n := len(r.rows)
+	if n == 0 {
+		return []tile{{"Steps", "0", "nothing is finished yet"}}
+	}
+	add := func(label, value, note string) { out = append(out, tile{label, value, note}) }
+	of := ""
+	if total := cmp.Or(r.option("total-steps"), r.option("steps")); total != "" && total != "0" {
+		of = "of " + total
+	}
+	add("Steps", fmt.Sprint(r.rows[n-1].step), of)
+	for _, m := range []struct{ label, metric string }{{"Reward", "critic/score/mean"}, {"F1", "reward/f1"}, {"Exact match", "reward/em"}, {"Held-out F1", "val/all/f1"}, {"Loss", "train/loss"}} {
+		from, to, ok := ends(r.rows, m.metric)
+		if ok && (m.label == "Reward" || !repeats(r.rows, m.metric, []line{{"critic/score/mean", ""}})) {
+			add(m.label, number(from)+" → "+number(to), "first and last tenth of the steps")
+		}
+	}
+	if r.count > 0 {
+		add("Episodes", number(float64(r.count)), "in episodes.jsonl")
+	}
+	seconds := sum(r.rows, "timing_s/step")
+	add("Time in steps", duration(seconds), "")
+	if tokens := sum(r.rows, "perf/total_num_tokens") + sum(r.rows, "train/tokens"); tokens > 0 {
+		note := ""
+		if seconds > 0 {
+			note = number(tokens/seconds) + " a second"
+		}
+		add("Tokens trained", number(tokens), note)
+	}
+	if v := latest(r.rows, "rollout/logprob_diff_max"); !math.IsNaN(v) {
+		most := 0.0
+		for _, row := range r.rows {
+			most = max(most, row.values["rollout/logprob_diff_max"])
+		}
+		add("Sampler − trainer", number(most), "largest difference of a log-prob")
+	}
+	return append(out, r.costTiles()...)
+}
+
+// ends are the means of the first and of the last tenth of a metric.
+func ends(rows []row, metric string) (from, to float64, ok bool) {
+	var all []float64
+	for _, r := range rows {
+		if v, has := r.values[metric]; has {
+			all = append(all, v)
+		}
+	}
+	if len(all) == 0 {
+		return 0, 0, false
+	}
+	k := max(1, len(all)/10)
+	for i := range k {
+		from += all[i] / float64(k)
+		to += all[len(all)-1-i] / float64(k)
+	}
+	return from, to, true
+}
+
+func sum(rows []row, metric string) (total float64) {
+	for _, r := range rows {
+		total += r.values[metric]
+	}
+	return total
+}
+
+func duration(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	if d < time.Minute {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// moments are the first and the latest step that have episodes.
+func (r *Run) moments() (out []moment) {
+	add := func(title string, s *stepEpisodes, n int) {
+		best, worst := s.pick(n)
+		m := moment{Title: fmt.Sprintf("%s: step %d, %d episodes", title, s.step, s.count)}
+		for _, l := range []struct {
+			title string
+			list  []candidate
+		}{{"Best", best}, {"Worst", worst}} {
+			view := episodeList{Title: l.title}
+			for _, c := range l.list {
+				if e := new(episode.Episode); json.Unmarshal(c.line, e) == nil {
+					view.Episodes = append(view.Episodes, r.view(e, fmt.Sprintf("e%d", c.order)))
+				}
+			}
+			if len(view.Episodes) > 0 {
+				m.Lists = append(m.Lists, view)
+			}
+		}
+		if len(m.Lists) > 0 {
+			out = append(out, m)
+		}
+	}
+	if r.last == nil {
+		return nil
+	}
+	add("Latest", r.last, shown)
+	if r.first != r.last {
+		add("At the start", r.first, shown/2)
+	}
+	return out
+}
+
+func (r *Run) view(e *episode.Episode, key string) episodeView {
+	v := episodeView{Key: key, Question: e.Question, Gold: e.GoldenAnswers, Status: strings.ReplaceAll(string(e.Status), "_", " "), Reward: number(e.Reward), Good: e.Reward > 0,
+		PromptTokens: len(e.PromptIDs), Trained: e.PolicyTokens(), Searches: e.Searches(), Spans: spans(e, r.tok), Cut: r.tok != nil}
+	v.Answer, v.Answered = e.Answer()
+	if r.tok != nil {
+		v.Prompt = r.tok.Decode(e.PromptIDs, false)
+	}
+	for _, t := range e.Turns {
+		if t.Quality == "noisy" {
+			v.Noisy++
+		}
+	}
+	if a := e.Advantages; len(a) > 0 {
+		lo, hi := slices.Min(a), slices.Max(a)
+		if v.Advantage = signed(lo); hi != lo {
+			v.Advantage += " to " + signed(hi)
+		}
+		v.Up = hi > 0
+	}
+	return v
+}
+
+func signed(v float32) string {
+	if v > 0 {
+		return "+" + number(float64(v))
+	}
+	return strings.Replace(number(float64(v)), "-", "−", 1)
+}

@@ -1,0 +1,226 @@
+package report
+
+import (
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+)
+
+// seen writes spans as text: [class: of a token's part], {of the environment}.
+func seen(spans []span) string {
+	var s strings.Builder
+	class := ""
+	for _, x := range spans {
+		if !x.Token {
+			s.WriteString("{" + x.Text + "}")
+			class = ""
+			continue
+		}
+		for _, p := range x.Parts {
+			if p.Class != class {
+				s.WriteString("[" + p.Class + "]")
+				class = p.Class
+			}
+			s.WriteString(p.Text)
+		}
+	}
+	return s.String()
+}
+
+// Tags are coloured where the policy wrote them, and nowhere else.
+func TestSpans(t *testing.T) {
+	tok := openLetters(t)
+	e := play(1, "q", 1, "<answer>no</answer>", "é")
+	e.Turns = append([]episode.Turn{turn("hm </b> <think>a", "My action <search> is", episode.Invalid)}, e.Turns...)
+	e.Advantages = append(make([]float32, 16), e.Advantages...)
+	e.Advantages[0] = 0.25
+	want := "hm </b> [tag think]<think>[in-think]a{My action <search> is}[tag think]<think>[in-think]é?[tag think]</think>[tag search]<search>[in-search]q[tag search]</search>" +
+		"{\n\n<information><answer>no</answer></information>\n\n}[tag answer]<answer>[in-answer]é[tag answer]</answer>"
+	cut := spans(e, tok)
+	require.Equal(t, want, seen(cut))
+	require.Equal(t, want, seen(spans(e, nil)), "without a tokenizer the text is the same")
+
+	require.Equal(t, span{Text: "h", Token: true, ID: 'h', HasLogprob: true, HasAdvantage: true, Advantage: 0.25, Logprob: 0, Parts: []part{{"h", ""}}}, cut[0])
+	tokens := 0
+	for _, s := range cut {
+		if s.Token {
+			require.Equal(t, e.Advantages[tokens], s.Advantage)
+			tokens++
+		}
+	}
+	require.Equal(t, e.PolicyTokens(), tokens, "every sampled token is there to point at")
+
+	e.Turns[1].Logprobs, e.Advantages = nil, nil // as other programs may record it
+	for _, s := range spans(e, tok) {
+		require.False(t, s.HasAdvantage)
+	}
+	require.Empty(t, spans(&episode.Episode{}, tok))
+}
+
+func TestSurprise(t *testing.T) {
+	for logprob, class := range map[float32]string{0: "", -0.05: "", -0.5: "s1", -1: "s2", -2: "s3", -5: "s4"} {
+		require.Equal(t, class, surprise(logprob), logprob)
+	}
+}
+
+func TestPick(t *testing.T) {
+	r := Watch(t.TempDir())
+	add := func(step int, question string, reward float64, turns int) {
+		e := &episode.Episode{Step: step, QuestionID: question, Reward: reward, Turns: make([]episode.Turn, turns)}
+		r.readEpisode([]byte(lines(t, e)))
+	}
+	add(1, "only", 0.5, 1)
+	require.Same(t, r.first, r.last)
+	best, worst := r.last.pick(4)
+	require.Len(t, best, 1)
+	require.Empty(t, worst, "no episode is both")
+	for i, q := range []string{"a", "b", "c", "d", "e", "f"} {
+		add(7, q, float64(i), 1)
+		add(7, q, float64(i)/2, 1) // a question once in each list
+	}
+	add(7, "f", 5, 3) // more turns tell more
+	best, worst = r.last.pick(4)
+	name := func(list []candidate) (out []string) {
+		for _, c := range list {
+			out = append(out, c.Question)
+		}
+		return out
+	}
+	require.Equal(t, []string{"f", "e", "d", "c"}, name(best))
+	require.Len(t, best[0].Turns, 3)
+	require.Equal(t, []string{"a", "b", "c", "d"}, name(worst))
+	require.Equal(t, []float64{0, 0.5, 1, 1.5}, []float64{worst[0].Reward, worst[1].Reward, worst[2].Reward, worst[3].Reward})
+	add(8, "x", 1, 1)
+	require.Equal(t, []int{1, 8}, []int{r.first.step, r.last.step})
+	require.Equal(t, 15, r.count)
+}
+
+// A file is read as it grows, whole lines only, and from the start again where a resumed run has cut it.
+func TestTail(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	var got []string
+	resets := 0
+	f := tail{path: path}
+	read := func() {
+		require.NoError(t, f.read(func(b []byte) { got = append(got, string(b)) }, func() { got, resets = nil, resets+1 }))
+	}
+	read()
+	long := strings.Repeat("x", 1<<19)
+	for _, step := range []struct {
+		text string
+		want []string
+	}{{"one\ntw", []string{"one"}}, {"one\ntwo\n\n", []string{"one", "two"}}, {"one\ntwo\n\n" + long, []string{"one", "two"}}, {"one\ntwo\n\n" + long + "\nz\n", []string{"one", "two", long, "z"}}, {"1\n", []string{"1"}}} {
+		require.NoError(t, os.WriteFile(path, []byte(step.text), 0o644))
+		read()
+		require.Equal(t, step.want, got)
+	}
+	require.Equal(t, 1, resets)
+}
+
+func TestNumber(t *testing.T) {
+	for want, v := range map[string]float64{"0": 0, "1": 1, "0.25": 0.25, "0.333": 1. / 3, "12.3": 12.34, "123": 123.4, "1234": 1234.4, "12.3k": 12345, "1.5M": 1.5e6, "2.25G": 2.25e9,
+		"1e-06": 1e-6, "0.00123": 0.001234, "-0.5": -0.5, "–": math.NaN(), "-2e-05": -2e-5} {
+		require.Equal(t, want, number(v))
+	}
+}
+
+func TestAxis(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		values []float64
+		share  bool
+		lo, hi float64
+	}{
+		{"a share begins at 0", []float64{0.41, 0.93}, true, 0, 1},
+		{"what only rises a little is looked at closely", []float64{100, 104}, false, 100, 104},
+		{"what begins near 0 begins at 0", []float64{1, 9}, false, 0, 10},
+		{"below 0", []float64{-0.31, 0.1}, false, -0.4, 0.2},
+		{"all 0", []float64{0, 0}, false, 0, 1},
+		{"all the same", []float64{3, 3}, false, 0, 3},
+		{"all the same, below 0", []float64{-3, -3}, false, -3, 0},
+	} {
+		var points [][]float64
+		for i, v := range c.values {
+			points = append(points, []float64{float64(i), v})
+		}
+		lo, hi := bounds(points, c.share)
+		require.InDelta(t, c.lo, lo, 1e-9, c.name)
+		require.InDelta(t, c.hi, hi, 1e-9, c.name)
+	}
+}
+
+// A curve of many steps is drawn with as many points as a screen has, and loses neither end.
+func TestDrawManySteps(t *testing.T) {
+	var rows []row
+	for i := 1; i <= 10001; i++ {
+		m := row{i, map[string]float64{"x": math.Sin(float64(i) * float64(i)), "rare": 1}}
+		if i%100 != 0 {
+			delete(m.values, "rare")
+		}
+		rows = append(rows, m)
+	}
+	c, ok := draw(panel{series: []line{{"x", "x"}, {"rare", "rare"}, {"none", "none"}}}, rows)
+	require.True(t, ok)
+	require.Len(t, c.Lines, 2)
+	require.Equal(t, mostPoints, strings.Count(c.Lines[0].Raw, "M")+strings.Count(c.Lines[0].Raw, "L"))
+	require.NotEmpty(t, c.Lines[0].Smoothed)
+	require.Equal(t, 10001, c.Last)
+	require.NotContains(t, c.Lines[0].Raw+c.Points, "NaN")
+	_, ok = draw(panel{series: []line{{"none", "none"}}}, rows)
+	require.False(t, ok)
+	c, ok = draw(panel{series: []line{{"x", "x"}}}, rows[:1])
+	require.True(t, ok, "a single step is a curve of one dot")
+	require.Len(t, c.Lines[0].Dots, 1)
+}
+
+func TestHandler(t *testing.T) {
+	dir := t.TempDir()
+	run := Watch(dir)
+	h := Handler(run, true)
+	get := func(method, target, host string) *httptest.ResponseRecorder {
+		q := httptest.NewRequest(method, target, nil)
+		q.Host = host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, q)
+		return w
+	}
+	w := get("GET", "/", "127.0.0.1:7860")
+	require.Equal(t, 200, w.Code)
+	require.Contains(t, w.Body.String(), "nothing is finished yet")
+	require.Contains(t, w.Body.String(), `data-live="1"`)
+	require.Equal(t, http.StatusNoContent, get("GET", "/?since=1", "localhost:7860").Code, "no news")
+	put(t, dir, "metrics.jsonl", metrics(2))
+	w = get("GET", "/?since=1", "[::1]:7860")
+	require.Equal(t, 200, w.Code)
+	require.Contains(t, w.Body.String(), `data-live="2"`)
+	require.Contains(t, w.Body.String(), "<b>Reward</b>")
+	require.Equal(t, http.StatusForbidden, get("GET", "/", "evil.example").Code, "a name of the web that was made to point here")
+	require.Equal(t, http.StatusNotFound, get("GET", "/../config.yaml", "localhost").Code)
+	require.Equal(t, http.StatusMethodNotAllowed, get("POST", "/", "localhost").Code)
+	h = Handler(run, false)
+	require.Equal(t, 200, get("GET", "/", "box.lan:7860").Code)
+}
+
+func TestListen(t *testing.T) {
+	l, err := Listen(":0")
+	require.NoError(t, err)
+	defer l.Close()
+	require.True(t, strings.HasPrefix(l.Addr().String(), "127.0.0.1:"), "this machine only, unless asked otherwise")
+	_, err = Listen(l.Addr().String())
+	require.ErrorContains(t, err, "choose another port")
+	for _, bad := range []string{"", "x", "localhost", ":99999", "a:b:c"} {
+		_, err := Listen(bad)
+		require.Error(t, err, bad)
+	}
+	n, err := Listen("0")
+	require.NoError(t, err, "a number alone is a port")
+	require.NoError(t, n.Close())
+}

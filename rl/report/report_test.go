@@ -1,0 +1,217 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// put writes a file of a run.
+func put(t testing.TB, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+// letters is a tokenizer of single bytes and a few whole tags, as JSON.
+func letters() string {
+	vocab := map[string]int{}
+	next := 0
+	for b := range 256 { // GPT-2's alphabet of bytes
+		r := rune(b)
+		if b < 33 || b > 126 && b < 161 || b == 173 {
+			r = rune(256 + next)
+			next++
+		}
+		vocab[string(r)] = b
+	}
+	text, err := json.Marshal(map[string]any{"version": "1.0", "added_tokens": []any{}, "normalizer": nil, "post_processor": nil,
+		"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+		"decoder":       map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+		"model":         map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": false}})
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+func openLetters(t testing.TB) *tokenizer.Tokenizer {
+	dir := t.TempDir()
+	put(t, dir, "tokenizer.json", letters())
+	tok, err := tokenizer.Open(dir)
+	require.NoError(t, err)
+	return tok
+}
+
+// turn is a turn whose ids are bytes: what was said, and what came back.
+func turn(said, observed string, action episode.Action) episode.Turn {
+	u := episode.Turn{Text: said, Observation: observed, Action: action}
+	for i, b := range []byte(said + observed) {
+		u.IDs, u.Mask, u.Logprobs = append(u.IDs, int32(b)), append(u.Mask, i < len(said)), append(u.Logprobs, -float32(i)/4)
+	}
+	return u
+}
+
+// play is an episode of one search and one answer.
+func play(step int, question string, reward float64, document, answer string) *episode.Episode {
+	search := turn("<think>é?</think><search>q</search>", "\n\n<information>"+document+"</information>\n\n", episode.Search)
+	search.Content, search.Documents, search.Quality, search.Tau = "q", []string{document}, "noisy", 0.5
+	last := turn("<answer>"+answer+"</answer>", "", episode.Answer)
+	last.Content = answer
+	e := &episode.Episode{Step: step, QuestionID: question, Question: question, GoldenAnswers: []string{"gold"}, PromptIDs: []int32{'h', 'i'}, Temperature: 1,
+		Status: episode.Answered, Reward: reward, Turns: []episode.Turn{search, last}}
+	for range e.PolicyTokens() {
+		e.Advantages = append(e.Advantages, float32(reward-0.5))
+	}
+	return e
+}
+
+func lines(t testing.TB, all ...*episode.Episode) string {
+	var text strings.Builder
+	for _, e := range all {
+		line, err := e.Line()
+		require.NoError(t, err)
+		text.Write(line)
+	}
+	return text.String()
+}
+
+func metrics(steps int) string {
+	var text strings.Builder
+	for i := 1; i <= steps; i++ {
+		fmt.Fprintf(&text, `{"step":%d,"actor/entropy":%g,"critic/score/mean":%g,"reward/f1":%g,"search/tau":null,"timing_s/step":2,"perf/total_num_tokens":500,"val/all/f1":%g,"val/nq/f1":0.25,"odd/<b>":1}`+"\n",
+			i, 1/float64(i), float64(i)/100, float64(i)/100, float64(i)/200)
+	}
+	return text.String()
+}
+
+// page renders what lies in dir.
+func render(t testing.TB, dir string) string {
+	t.Helper()
+	r, err := Open(dir)
+	require.NoError(t, err)
+	path, err := r.Write()
+	require.NoError(t, err)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestReport(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "my run")
+	put(t, dir, "config.yaml", "# zerosearch train, v1\nmodel: nowhere\nseed: 7\ntotal-steps: 40\nserper-key: sesame\n")
+	put(t, dir, "metrics.jsonl", metrics(40))
+	put(t, dir, "episodes.jsonl", lines(t, play(1, "first?", 0, "d", "wrong"), play(40, "won?", 1, "d", "gold"), play(40, "lost?", 0, "d", "no")))
+	put(t, dir, "checkpoints/step-40/tokenizer.json", letters())
+	put(t, dir, "eval.json", `{"model":"m","engine":"simulated","search_mode":"simulate_sft","sources":[{"source":"nq","n":100,"em":0.25,"f1":0.333333,"f1_ci":[0.2,0.5],"failed":null},{"source":"all","n":100,"em":0.25,"f1":0.5}]}`)
+	put(t, dir, "evaluate.json", `[1]`)
+	page := render(t, dir)
+	for _, want := range []string{"<h1>my run</h1>", "zerosearch train, v1", "<b>seed</b> 7", "of 40", "0.025 → 0.385", "1m20s", "20k", // summary
+		"<b>Reward</b>", "<b>Entropy</b>", "<b>Held-out questions</b>", "<b>odd/&lt;b&gt;</b>", // curves
+		"0.25 → 0.25 (0.25)", "0.333 (0.2–0.5)", "the engine was told the answers", "eval.json", // tables
+		"won?", "lost?", "first?", "Latest: step 40, 2 episodes", "At the start: step 1, 1 episodes", "−0.5", "&#43;0.5", "1 search, 1 noisy"} { // episodes
+		require.True(t, strings.Contains(page, want), want)
+	}
+	for _, no := range []string{"sesame", "<b>Noise of the search engine</b>", "Exact match"} { // a secret; a metric that is null throughout; one that is not there
+		require.False(t, strings.Contains(page, no), no)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// A page is one file: it asks nobody for anything.
+func TestNothingIsLoaded(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "metrics.jsonl", metrics(3))
+	page := render(t, dir)
+	require.Empty(t, regexp.MustCompile(`(?i)\b(?:src|href|srcset|action)=|url\(|@import|https?://`).FindString(page))
+	require.True(t, strings.Contains(page, "default-src &#39;none&#39;"))
+	for kind, text := range map[string]string{"script": pageJS, "style": pageCSS} {
+		require.Equal(t, 1, strings.Count(page, "<"+kind+">"+text+"</"+kind+">"), "the hash in the policy is that of the text as it stands on the page")
+		require.True(t, strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), hash(text)))
+	}
+}
+
+// Everything that comes from a model, a document, a question, a file name or a metric is text, wherever it stands.
+func TestHostileEpisodes(t *testing.T) {
+	for _, evil := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`, `</div></details></section><script>alert(1)</script>`,
+		`{{.Config}}`, `--><script>alert(1)</script><!--`, "\x00<script\x00>", `</style><script>alert(1)</script>`, `javascript:alert(1)`, "</search><script>x</script>"} {
+		dir := t.TempDir()
+		harmless := t.TempDir()
+		e := play(1, evil, 1, evil+"<answer>not an answer</answer>", evil)
+		e.GoldenAnswers = []string{evil}
+		e.Status = episode.Status(evil)
+		fine := play(1, "q", 1, "d<answer>not an answer</answer>", "a")
+		for _, cut := range []bool{true, false} { // with and without a tokenizer
+			write := func(dir, s string, e *episode.Episode) string {
+				key, err := json.Marshal(s)
+				require.NoError(t, err)
+				put(t, dir, "config.yaml", "# "+strings.ReplaceAll(s, "\x00", "")+"\nmodel: "+string(key)+"\n")
+				put(t, dir, "metrics.jsonl", `{"step":1,"critic/score/mean":1,`+string(key)+`:2,"val/`+string(key)[1:len(key)-1]+`/f1":1}`+"\n")
+				put(t, dir, "episodes.jsonl", lines(t, e))
+				put(t, dir, "eval_x.json", `{"model":`+string(key)+`,"sources":[{"source":`+string(key)+`,"f1":1}]}`)
+				if cut {
+					put(t, dir, "checkpoints/step-1/tokenizer.json", letters())
+				}
+				return render(t, dir)
+			}
+			page, same := write(dir, evil, e), write(harmless, "x", fine)
+			// No element and no attribute is there that a harmless run does not have.
+			require.Equal(t, kinds(same), kinds(page), evil)
+		}
+	}
+}
+
+var element = regexp.MustCompile(`<(/?[a-z0-9]+)((?:\s+[a-z-]+(?:="[^"<>]*")?)*)\s*/?>`)
+var attribute = regexp.MustCompile(`\s([a-z-]+)=`)
+
+// kinds lists the kinds of elements of a page and the names of their attributes, the two texts of our own left out.
+func kinds(page string) map[string]bool {
+	page = strings.NewReplacer(pageJS, "", pageCSS, "").Replace(page)
+	out := map[string]bool{}
+	for _, m := range element.FindAllStringSubmatch(page, -1) {
+		out["<"+m[1]] = true
+		for _, a := range attribute.FindAllStringSubmatch(m[2], -1) {
+			out[m[1]+" "+a[1]] = true
+		}
+	}
+	for _, rest := range strings.Split(element.ReplaceAllString(page, ""), "<")[1:] {
+		out["stray: "+rest[:min(12, len(rest))]] = true
+	}
+	return out
+}
+
+func TestSecretsAreHidden(t *testing.T) {
+	text := secret.ReplaceAllString("serper-key: abc\nremote-api-key: \"x y\"\nhub-token: t\npassword: p\nmicro-batch-tokens: 4096\nmax-tokens: 3\ntopk: 5\nempty-key:\nreplay:\n  api_key: zzz\n", "${1}(hidden)")
+	require.Equal(t, "serper-key: (hidden)\nremote-api-key: (hidden)\nhub-token: (hidden)\npassword: (hidden)\nmicro-batch-tokens: 4096\nmax-tokens: 3\ntopk: 5\nempty-key:\nreplay:\n  api_key: (hidden)\n", text)
+}
+
+func TestOpenRefuses(t *testing.T) {
+	_, err := Open(filepath.Join(t.TempDir(), "nowhere"))
+	require.ErrorContains(t, err, "it has no metrics.jsonl with a step in it: give the --out of train or sft")
+	_, err = Open(t.TempDir())
+	require.ErrorContains(t, err, "no metrics.jsonl")
+}
+
+// Damaged lines are left out and counted.
+func TestDamagedLines(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "metrics.jsonl", metrics(2)+"rubbish\n"+`{"no":1}`+"\n"+metrics(3)+`{"step":4,"unfin`)
+	put(t, dir, "episodes.jsonl", "[]\n"+lines(t, play(1, "q", 1, "d", "a"))+`{"step":1,"turns":[{"ids":[1],"mask":[]}],"reward":0}`+"\n")
+	put(t, dir, "config.yaml", "a: [")
+	page := render(t, dir)
+	require.True(t, strings.Contains(page, "3 lines of metrics.jsonl or episodes.jsonl could not be read"))
+	require.True(t, strings.Contains(page, "a: ["))
+	require.Equal(t, 1, strings.Count(page, `class="episode"`), "an episode whose lengths do not agree is not shown")
+}

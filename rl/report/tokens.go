@@ -1,0 +1,136 @@
+package report
+
+import (
+	"regexp"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// span is a piece of an episode on the page: a token of the policy, or a stretch that the policy did not write.
+type span struct {
+	Text  string
+	Class string // of its look
+	// Where Token is true: the id, ln p when it was sampled, and its advantage if the episode was trained on.
+	Token        bool
+	ID           int32
+	Logprob      float32
+	HasLogprob   bool
+	Advantage    float32
+	HasAdvantage bool
+	Parts        []part
+}
+
+// part is a stretch of a token's text that lies within one tag or its content.
+type part struct{ Text, Class string }
+
+// spans cuts an episode. With a tokenizer every sampled token is a span of its own; without one a turn's text is one span.
+func spans(e *episode.Episode, tok *tokenizer.Tokenizer) []span {
+	if tok == nil {
+		return texts(e)
+	}
+	var out []span
+	d := tok.NewDecoder(false)
+	sampled := 0
+	for i := range e.Turns {
+		t := &e.Turns[i]
+		begin := len(out)
+		for k, id := range t.IDs {
+			text := d.Add(id)
+			if k == len(t.IDs)-1 && i == len(e.Turns)-1 {
+				text += d.Flush()
+			}
+			if !t.Mask[k] {
+				if n := len(out); n > begin && !out[n-1].Token {
+					out[n-1].Text += text
+				} else {
+					out = append(out, span{Text: text, Class: "obs"})
+				}
+				continue
+			}
+			s := span{Text: text, Token: true, ID: id}
+			if t.Logprobs != nil {
+				s.Logprob, s.HasLogprob = t.Logprobs[k], true
+				s.Class = surprise(t.Logprobs[k])
+			}
+			if sampled < len(e.Advantages) {
+				s.Advantage, s.HasAdvantage = e.Advantages[sampled], true
+			}
+			sampled++
+			out = append(out, s)
+		}
+		colour(out[begin:])
+	}
+	return out
+}
+
+// texts are the spans of an episode that nobody can cut into tokens.
+func texts(e *episode.Episode) (out []span) {
+	for i := range e.Turns {
+		t := &e.Turns[i]
+		said := []span{{Text: t.Text, Token: true, ID: -1}}
+		colour(said)
+		out = append(out, said...)
+		if t.Observation != "" {
+			out = append(out, span{Text: t.Observation, Class: "obs"})
+		}
+	}
+	return out
+}
+
+// surprise sorts log-probs into looks: the policy had another token in mind from s1, more so up to s4.
+func surprise(logprob float32) string {
+	for _, s := range []struct {
+		above float32
+		class string
+	}{{-0.1, ""}, {-0.7, "s1"}, {-1.6, "s2"}, {-3, "s3"}} {
+		if logprob > s.above {
+			return s.class
+		}
+	}
+	return "s4"
+}
+
+// A tag of the policy, and the looks of tags and of what stands in them.
+var tag = regexp.MustCompile(`</?(think|search|answer|information)>`)
+
+// colour splits the tokens of a turn where tags begin and end. Only the policy's own text is looked at: a tag in a document is text.
+func colour(turn []span) {
+	var text string
+	for _, s := range turn {
+		if s.Token {
+			text += s.Text
+		}
+	}
+	type region struct {
+		end   int
+		class string
+	}
+	var regions []region
+	inside := ""
+	for _, m := range tag.FindAllStringSubmatchIndex(text, -1) {
+		regions = append(regions, region{m[0], inside})
+		name := text[m[2]:m[3]]
+		regions = append(regions, region{m[1], "tag " + name})
+		inside = ""
+		if text[m[0]+1] != '/' {
+			inside = "in-" + name
+		}
+	}
+	regions = append(regions, region{len(text), inside})
+	at, k := 0, 0
+	for i := range turn {
+		s := &turn[i]
+		if !s.Token {
+			continue
+		}
+		for rest := s.Text; rest != ""; {
+			for regions[k].end <= at {
+				k++
+			}
+			n := min(len(rest), regions[k].end-at)
+			s.Parts = append(s.Parts, part{rest[:n], regions[k].class})
+			rest, at = rest[n:], at+n
+		}
+	}
+}
