@@ -105,6 +105,7 @@ func (t *Trainer) fingerprint() map[string]string {
 			}
 		}
 	}
+	delete(out, "corpus") // counts only where it is searched
 	if t.corpus != "" {
 		out["corpus"] = contentMark + t.corpus
 	}

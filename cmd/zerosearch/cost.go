@@ -31,7 +31,10 @@ func logCost(w *world, s rl.SearchConfig, c search.Cost) {
 	if c.USD > 0 {
 		line += fmt.Sprintf(", $%.2f", c.USD)
 	}
-	if line += fmt.Sprintf("; google: $%.2f at $%g a query", c.GoogleUSD, s.GooglePrice); c.USD > 0 && c.GoogleUSD > 0 {
+	if s.Mode != "google" {
+		line += fmt.Sprintf("; google: $%.2f at $%g a query", c.GoogleUSD, s.GooglePrice)
+	}
+	if s.Mode != "google" && c.USD > 0 && c.GoogleUSD > 0 {
 		switch saved := 100 * (1 - c.USD/c.GoogleUSD); {
 		case saved >= 0.05:
 			line += fmt.Sprintf(": %.1f%% cheaper than google", saved)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,7 +29,7 @@ func TestScripts(t *testing.T) {
 			require.NoError(t, err)
 			work := t.TempDir()
 			t.Chdir(work)
-			got := (&script{t: t, work: work}).play(string(want))
+			got := (&script{t: t, work: work, urls: map[string]string{}}).play(string(want))
 			if *update {
 				require.NoError(t, os.WriteFile(abs, []byte(got), 0o644))
 				return
@@ -41,6 +42,7 @@ func TestScripts(t *testing.T) {
 type script struct {
 	t    *testing.T
 	work string
+	urls map[string]string // servers by name: $NAME stands for the address
 }
 
 // play runs the commands of a script and returns it with what they printed.
@@ -81,6 +83,9 @@ func kind(line string) byte {
 
 func (s *script) words(command string) []string {
 	var out []string
+	for name, url := range s.urls {
+		command = strings.ReplaceAll(command, "$"+name, url)
+	}
 	for i, part := range strings.Split(strings.ReplaceAll(command, "$WORK", s.work), "'") {
 		if i%2 == 0 {
 			out = append(out, strings.Fields(part)...)
@@ -97,7 +102,7 @@ var changing = []struct {
 	to string
 }{
 	{regexp.MustCompile(`ETA \S+`), "ETA T"},
-	{regexp.MustCompile(`[0-9.]+ s; google`), "T; google"},
+	{regexp.MustCompile(`(quer(?:y|ies)[^;]*, )[0-9.]+ s\b`), "${1}T"},
 	{regexp.MustCompile(`steps, [0-9.]+(ms|s|m|h)[0-9ms.]*`), "steps, T"},
 	{regexp.MustCompile(`\d+ tokens/s`), "N tokens/s"},
 	{regexp.MustCompile(`"seconds":[0-9.e+-]+`), `"seconds":T`},
@@ -109,6 +114,9 @@ var changing = []struct {
 
 func (s *script) show(mark byte, text string) string {
 	text = strings.ReplaceAll(text, s.work, "$WORK")
+	for name, url := range s.urls {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, url, "$"+name), strings.TrimPrefix(url, "http://"), "$"+name)
+	}
 	for _, c := range changing {
 		text = c.re.ReplaceAllString(text, c.to)
 	}
@@ -136,6 +144,16 @@ func (s *script) command(words []string, stdin string) (code int, stdout, stderr
 	}
 	if words[0] == "zerosearch" {
 		return zs(stdin, words[1:]...)
+	}
+	switch words[0] {
+	case "engine": // engine NAME KIND: a search engine at $NAME, see searchEngine
+		server := httptest.NewServer(searchEngine(words[2]))
+		s.t.Cleanup(server.Close)
+		s.urls[words[1]] = server.URL
+		return 0, "", ""
+	case "start": // start NAME zerosearch serve ...: a server of ours at $NAME
+		s.urls[words[1]] = startServer(s.t, s.work, append(words[3:], "--port", "0", "--json"))
+		return 0, "", ""
 	}
 	help, ok := helpers[words[0]]
 	require.True(s.t, ok, "no command %s", words[0])

@@ -333,7 +333,7 @@ func explain(body []byte) string {
 			}
 		}
 	}
-	return short(text, 200)
+	return strings.TrimRight(short(text, 200), ".")
 }
 
 // short is s on one line of at most n bytes, whole characters.

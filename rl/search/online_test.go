@@ -129,7 +129,7 @@ func TestFaultsStay(t *testing.T) {
 		"truncated JSON":     {text(200, `{"organic_res`), 3, `the answer is not SerpAPI's JSON: {"organic_res`},
 		"another shape":      {text(200, `{"organic_results": {}}`), 3, "the answer is not SerpAPI's JSON"},
 		"another error":      {text(200, `{"search_metadata":{"status":"Success"},"error":"Unsupported location."}`), 3, "Unsupported location."},
-		"wrong key":          {text(401, `{"error":"Invalid API key."}`), 1, "401 Unauthorized: Invalid API key.: check the API key"},
+		"wrong key":          {text(401, `{"error":"Invalid API key."}`), 1, "401 Unauthorized: Invalid API key: check the API key"},
 		"no such page":       {text(404, "nothing here"), 1, "404 Not Found: nothing here: check the address"},
 		"redirect":           {text(302, "", "Location", "http://elsewhere/?api_key="+url.QueryEscape(secret)), 1, "redirects to http://elsewhere/?api_key=***: give that address"},
 		"an endless answer":  {text(200, strings.Repeat("x", 17<<20)), 3, "longer than 16 MiB"},
