@@ -37,6 +37,7 @@ type verbs struct {
 	Serve    serveCmd    `cmd:"" help:"Answer OpenAI's HTTP API: a simulator for other programs, or any model."`
 	Quantize quantizeCmd `cmd:"" help:"Make a q8 folder of a model: half the size, for models that are only run."`
 	Plan     planCmd     `cmd:"" help:"Add up the memory of a run before it starts."`
+	Report   reportCmd   `cmd:"" help:"Make one page of a run: curves, tables, episodes."`
 
 	Version kong.VersionFlag `help:"Print the version." env:"-"`
 }

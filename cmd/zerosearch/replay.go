@@ -7,6 +7,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -35,6 +36,12 @@ func (c *trainCmd) replay(w *world) error {
 	if err := checkOut(o.Schedule.Out, o.Schedule.Resume); err != nil {
 		return err
 	}
+	page := report.Watch(o.Schedule.Out)
+	stop, err := w.showLive(page, c.UI)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	dev, err := c.open(w)
 	if err != nil {
 		return err
@@ -52,9 +59,10 @@ func (c *trainCmd) replay(w *world) error {
 	if err := w.saveConfig(r.Out, yaml.MapItem{Key: "replay", Value: replaySection{c.Replay, part.ReplayPlan}}); err != nil {
 		return err
 	}
-	view := newRunView(w, &r.Trainer, r.Steps())
+	view := newRunView(w, &r.Trainer, r.Steps(), page)
 	r.OnStep = view.step
 	last, err := r.Run(w.ctx)
+	w.writeReport(page)
 	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
 		return w.interrupted("train", o.Schedule.Out, last)
 	}

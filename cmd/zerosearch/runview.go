@@ -8,6 +8,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
@@ -17,15 +18,17 @@ type runView struct {
 	w       *world
 	t       *rl.Trainer
 	total   int // the last step
+	page    *report.Run
 	began   time.Time
+	shown   time.Time    // when an episode was, last
 	last    atomic.Value // the line of the last step, a string
 	done    int          // steps done in this process
 	rewards []float64
 	cost    search.Cost // of searching, in all steps of the run
 }
 
-func newRunView(w *world, t *rl.Trainer, total int) *runView {
-	v := &runView{w: w, t: t, total: total, began: time.Now()}
+func newRunView(w *world, t *rl.Trainer, total int, page *report.Run) *runView {
+	v := &runView{w: w, t: t, total: total, page: page, began: time.Now(), shown: time.Now()}
 	v.last.Store("")
 	v.cost = costSoFar(t.Out.Dir)
 	return v
@@ -69,19 +72,33 @@ func (v *runView) sampled() (n int64) {
 }
 
 // step shows a step's numbers.
-func (v *runView) step(step int, m track.Metrics, _ [][]*episode.Episode) {
+func (v *runView) step(step int, m track.Metrics, groups [][]*episode.Episode) {
 	v.done++
 	v.rewards = append(v.rewards, m["critic/score/mean"])
 	v.cost = v.cost.Add(rl.StepCost(m))
-	line := fmt.Sprintf("step %d/%d  reward %.3f  f1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %.0f tokens/s  ETA %s  ", step, v.total,
-		m["critic/score/mean"], m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], m["perf/throughput"],
+	curve := ""
+	if v.w.log.tty {
+		curve = v.w.log.paint(32, sparkline(v.rewards, 24)) + "  "
+	}
+	line := fmt.Sprintf("step %d/%d  reward %.3f  %sf1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %.0f tokens/s  ETA %s  ", step, v.total,
+		m["critic/score/mean"], curve, m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], m["perf/throughput"],
 		eta(v.began, v.done, v.done+v.total-step))
 	v.last.Store(line)
 	v.w.log.status("%s", strings.TrimRight(line, " "))
 	if f1, ok := m["val/all/f1"]; ok {
 		v.w.log.line("step %d: held-out questions: f1 %.3f  em %.3f  sub_em %.3f", step, f1, m["val/all/em"], m["val/all/sub_em"])
 	}
+	if n := len(groups); n > 0 && len(groups[step%n]) > 0 && time.Since(v.shown) >= episodePeriod {
+		v.shown = time.Now()
+		v.w.log.showEpisode(step, groups[step%n][0])
+	}
+	if every := v.t.Config.Schedule.SaveEvery; every > 0 && step%every == 0 {
+		v.w.writeReport(v.page)
+	}
 }
+
+// episodePeriod is how often an episode is shown.
+var episodePeriod = 2 * time.Minute
 
 // end sums the run up.
 func (v *runView) end(asJSON bool, last int) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/sft"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
@@ -200,6 +201,7 @@ func (c *sftCmd) learn(w *world, r *sft.Run) (err error) {
 	}
 	last, err := r.Do(w.ctx)
 	w.log.done()
+	w.writeReport(report.Watch(c.Out))
 	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
 		return w.interrupted("sft", c.Out, last)
 	}

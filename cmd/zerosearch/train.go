@@ -9,6 +9,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -16,6 +17,7 @@ type trainCmd struct {
 	common
 	Options rl.Config `embed:""`
 	DryRun  bool      `name:"dry-run" help:"Print the plan and the memory it takes; load nothing."`
+	UI      string    `name:"ui" help:"Show the run live at this address: :7860 for this machine only, HOST:7860 for others too." placeholder:"[HOST]:PORT"`
 	Replay  string    `name:"replay" help:"Learn from the trajectories of an episodes.jsonl; nothing is rolled out." placeholder:"FILE"`
 
 	// Names of ZeroSearch's scripts that mean nothing where everything is one process: taken, and said so.
@@ -37,12 +39,18 @@ func (c *trainCmd) Run(w *world) error {
 	if err := checkOut(c.Options.Schedule.Out, c.Options.Schedule.Resume); err != nil {
 		return err
 	}
+	page := report.Watch(c.Options.Schedule.Out)
+	stop, err := w.showLive(page, c.UI)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	dev, err := c.open(w)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	return c.train(w, dev)
+	return c.train(w, dev, page)
 }
 
 // check refuses flags that contradict each other, before anything is loaded.
@@ -80,7 +88,7 @@ func (c *trainCmd) check(w *world) error {
 }
 
 // train runs to the end or to the interrupt.
-func (c *trainCmd) train(w *world, dev kernels.Device) error {
+func (c *trainCmd) train(w *world, dev kernels.Device, page *report.Run) error {
 	t, err := rl.New(dev, c.Options)
 	if err != nil {
 		return err
@@ -97,11 +105,12 @@ func (c *trainCmd) train(w *world, dev kernels.Device) error {
 	if err := w.saveConfig(t.Out); err != nil {
 		return err
 	}
-	view := newRunView(w, t, s.TotalSteps)
+	view := newRunView(w, t, s.TotalSteps, page)
 	t.OnStep = view.step
 	stop := view.watch()
 	last, err := t.Run(w.ctx)
 	stop()
+	w.writeReport(page)
 	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
 		return w.interrupted("train", s.Out, last)
 	}

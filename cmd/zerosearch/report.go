@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/report"
+)
+
+type reportCmd struct {
+	JSON bool     `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
+	Runs []string `arg:"" name:"run" help:"Run directories of train, sft or demo."`
+}
+
+func (c *reportCmd) Run(w *world) error {
+	var written []string
+	for _, dir := range c.Runs {
+		r, err := report.Open(dir)
+		if err != nil {
+			return err
+		}
+		path, err := r.Write()
+		if err != nil {
+			return err
+		}
+		written = append(written, path)
+		if !c.JSON {
+			w.log.line("wrote %s", path)
+		}
+	}
+	if c.JSON {
+		return writeJSON(w, map[string]any{"reports": written})
+	}
+	return nil
+}
+
+// writeReport refreshes a run's report.html. A run does not fail for it.
+func (w *world) writeReport(r *report.Run) {
+	if _, err := r.Write(); err != nil {
+		w.log.line("note: %s", oneLine(err.Error()))
+	}
+}
+
+// showLive serves a run's page at address, "" meaning not at all, until stop is called.
+func (w *world) showLive(r *report.Run, address string) (stop func(), err error) {
+	if address == "" {
+		return func() {}, nil
+	}
+	l, err := report.Listen(address)
+	if err != nil {
+		err = fmt.Errorf("--ui %s: %w", address, err)
+		if system := new(os.SyscallError); !errors.As(err, &system) { // the system was not even asked
+			err = usageError{err}
+		}
+		return nil, err
+	}
+	here := l.Addr().(*net.TCPAddr).IP.IsLoopback()
+	s := &http.Server{Handler: report.Handler(r, here), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	go s.Serve(l)
+	w.log.line("live at http://%s/", l.Addr())
+	return func() { s.Close() }, nil
+}
+
+// showEpisode prints an episode, long lines cut.
+func (p *progress) showEpisode(step int, e *episode.Episode) {
+	const most = 40
+	lines := e.Transcript()
+	p.line("an episode of step %d:", step)
+	for i, l := range lines {
+		if len(lines) > most && i == most-1 {
+			p.line("    ... %d more lines", len(lines)-most)
+			l = lines[len(lines)-1]
+		} else if len(lines) > most && i >= most {
+			break
+		}
+		text := []rune(l.Text)
+		if len(text) > 200 {
+			text = append(text[:197], []rune("...")...)
+		}
+		code := map[episode.LineKind]int{episode.Asked: 1, episode.Said: 36, episode.Shown: 2, episode.Judged: 33}[l.Kind]
+		if l.Kind == episode.Judged && e.Reward > 0 {
+			code = 32
+		}
+		indent := "    "
+		if l.Kind == episode.Shown {
+			indent += "  "
+		}
+		p.line("%s%s", indent, p.paint(code, strings.TrimSpace(string(text))))
+	}
+}
