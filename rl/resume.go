@@ -26,6 +26,9 @@ func (t *Trainer) resume() error {
 		t.state.Run = t.fingerprint()
 		return nil
 	}
+	if err := clearHalves(c.Out); err != nil {
+		return fmt.Errorf("resuming %s: %w", dir, err)
+	}
 	st, err := ReadState(dir)
 	if err != nil {
 		return err
@@ -49,6 +52,17 @@ func (t *Trainer) resume() error {
 	st.Run = now
 	t.state, t.From = st, st.Step
 	return t.restore(dir)
+}
+
+// clearHalves removes what a killed process left of a checkpoint that it was writing or removing.
+func clearHalves(out string) error {
+	halves, err := filepath.Glob(filepath.Join(out, "checkpoints", ".*"))
+	for _, h := range halves {
+		if err == nil {
+			err = os.RemoveAll(h)
+		}
+	}
+	return err
 }
 
 // clearLater refuses to go on from the middle of a run whose later checkpoints would outlive what replaces them; --force removes them.
