@@ -73,7 +73,7 @@ func updateMetrics(st UpdateStats) track.Metrics {
 // episodeMetrics describe episodes.
 func episodeMetrics(all []*episode.Episode) track.Metrics {
 	n := float64(max(1, len(all)))
-	var reward, length, turns, valid, searches, useful, simulated, tau, answered, f1, em float64
+	var reward, length, turns, valid, searches, useful, simulated, asked, empty, tau, answered, f1, em float64
 	lo, hi := 0.0, 0.0
 	for i, e := range all {
 		reward += e.Reward / n
@@ -93,6 +93,12 @@ func episodeMetrics(all []*episode.Episode) track.Metrics {
 			answered += 1 / n
 		}
 		for _, t := range e.Turns {
+			if t.Observation != "" && t.Action == episode.Search {
+				asked++
+				if len(t.Documents) == 0 {
+					empty++
+				}
+			}
 			if t.Quality != "" {
 				simulated++
 				tau += t.Tau
@@ -105,6 +111,9 @@ func episodeMetrics(all []*episode.Episode) track.Metrics {
 	m := track.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1, "reward/em": em,
 		"response_length/mean": length, "env/turns_per_episode": turns / n, "env/valid_action_rate": valid / max(1, turns),
 		"env/finish_rate": answered, "search/per_question": searches, "rollout/episodes": float64(len(all))}
+	if asked > 0 {
+		m["search/empty_rate"] = empty / asked
+	}
 	if simulated > 0 {
 		m["search/tau"], m["search/useful_rate"] = tau/simulated, useful/simulated
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/report"
+	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -67,6 +68,12 @@ func (c *trainCmd) check(w *world) error {
 		return usagef("--adapter and --lora-r contradict each other: --adapter goes on with an adapter, --lora-r begins a new one")
 	case o.Search.NoiseRate != nil && (w.given("start-threshold") || w.given("end-threshold")):
 		return usagef("--noise-rate and the curriculum's --start-threshold and --end-threshold contradict each other: give one or the other")
+	case o.Search.NoiseRate != nil && w.given("curriculum"):
+		return usagef("--noise-rate and --curriculum contradict each other: give one or the other")
+	case o.Search.Curriculum == string(search.Constant) && w.given("end-threshold"):
+		return usagef("--curriculum constant stays at --start-threshold: leave --end-threshold out")
+	case o.Search.Curriculum != string(search.Adaptive) && w.given("curriculum-goal"):
+		return usagef("--curriculum-goal is of no use without --curriculum adaptive")
 	case o.Policy.LoRAR == 0 && (w.given("lora-alpha") || w.given("lora-targets")):
 		return usagef("--lora-alpha and --lora-targets need --lora-r")
 	case o.Policy.RefModel != "" && o.Algo.KLCoef == 0:
