@@ -60,11 +60,15 @@ func (w *world) showLive(r *report.Run, address string) (stop func(), err error)
 		}
 		return nil, err
 	}
-	here := l.Addr().(*net.TCPAddr).IP.IsLoopback()
-	s := &http.Server{Handler: report.Handler(r, here), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	live := report.NewLive(r)
+	live.OnlyHere = l.Addr().(*net.TCPAddr).IP.IsLoopback()
+	s := &http.Server{Handler: live, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	go s.Serve(l)
 	w.log.line("live at http://%s/", l.Addr())
-	return func() { s.Close() }, nil
+	return func() {
+		live.Settle()
+		s.Close()
+	}, nil
 }
 
 // showEpisode prints an episode, long lines cut.

@@ -92,11 +92,10 @@ type episodeView struct {
 	Cut          bool // by tokens
 }
 
-// Page renders the run as it is now. A live page asks its server for news.
-func (r *Run) Page(live bool) ([]byte, error) {
-	version, err := r.refresh()
-	if err != nil {
-		return nil, err
+// render makes the page of the run as it is now, and says of which version. A live page asks its server for news.
+func (r *Run) render(live bool) (text []byte, version int, err error) {
+	if version, err = r.refresh(); err != nil {
+		return nil, version, err
 	}
 	r.mu.Lock()
 	p := r.page()
@@ -106,9 +105,9 @@ func (r *Run) Page(live bool) ([]byte, error) {
 	p.Policy = "default-src 'none'; style-src '" + hash(pageCSS) + "'; script-src '" + hash(pageJS) + "'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, p); err != nil {
-		return nil, fmt.Errorf("making the report of %s: %w", r.dir, err)
+		return nil, version, fmt.Errorf("making the report of %s: %w", r.dir, err)
 	}
-	return b.Bytes(), nil
+	return b.Bytes(), version, nil
 }
 
 func hash(text string) string {
@@ -121,7 +120,7 @@ const Name = "report.html"
 
 // Write makes report.html in the run directory, whole or not at all, and returns its path.
 func (r *Run) Write() (path string, err error) {
-	text, err := r.Page(false)
+	text, _, err := r.render(false)
 	if err != nil {
 		return "", err
 	}
@@ -202,9 +201,9 @@ func (r *Run) tiles() (out []tile) {
 	}
 	add("Steps", fmt.Sprint(r.rows[n-1].step), of)
 	for _, m := range []struct{ label, metric string }{{"Reward", "critic/score/mean"}, {"F1", "reward/f1"}, {"Exact match", "reward/em"}, {"Held-out F1", "val/all/f1"}, {"Loss", "train/loss"}} {
-		from, to, ok := ends(r.rows, m.metric)
-		if ok && (m.label == "Reward" || !repeats(r.rows, m.metric, []line{{"critic/score/mean", ""}})) {
-			add(m.label, number(from)+" → "+number(to), "first and last tenth of the steps")
+		from, to, note := ends(r.rows, m.metric)
+		if note != "" && (m.label == "Reward" || !repeats(r.rows, m.metric, []line{{"critic/score/mean", ""}})) {
+			add(m.label, number(from)+" → "+number(to), note)
 		}
 	}
 	if r.count > 0 {
@@ -229,8 +228,8 @@ func (r *Run) tiles() (out []tile) {
 	return append(out, r.costTiles()...)
 }
 
-// ends are the means of the first and of the last tenth of a metric.
-func ends(rows []row, metric string) (from, to float64, ok bool) {
+// ends are the means of the first and of the last tenth of a metric, and a note that says so; "" where there is nothing.
+func ends(rows []row, metric string) (from, to float64, note string) {
 	var all []float64
 	for _, r := range rows {
 		if v, has := r.values[metric]; has {
@@ -238,14 +237,17 @@ func ends(rows []row, metric string) (from, to float64, ok bool) {
 		}
 	}
 	if len(all) == 0 {
-		return 0, 0, false
+		return 0, 0, ""
 	}
-	k := max(1, len(all)/10)
+	k, note := max(1, len(all)/10), "first and last"
+	if k > 1 {
+		note += fmt.Sprintf(" %d steps", k)
+	}
 	for i := range k {
 		from += all[i] / float64(k)
 		to += all[len(all)-1-i] / float64(k)
 	}
-	return from, to, true
+	return from, to, note
 }
 
 func sum(rows []row, metric string) (total float64) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -184,7 +185,8 @@ func TestDrawManySteps(t *testing.T) {
 func TestHandler(t *testing.T) {
 	dir := t.TempDir()
 	run := Watch(dir)
-	h := Handler(run, true)
+	h := NewLive(run)
+	h.OnlyHere = true
 	get := func(method, target, host string) *httptest.ResponseRecorder {
 		q := httptest.NewRequest(method, target, nil)
 		q.Host = host
@@ -205,8 +207,29 @@ func TestHandler(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, get("GET", "/", "evil.example").Code, "a name of the web that was made to point here")
 	require.Equal(t, http.StatusNotFound, get("GET", "/../config.yaml", "localhost").Code)
 	require.Equal(t, http.StatusMethodNotAllowed, get("POST", "/", "localhost").Code)
-	h = Handler(run, false)
+	h.OnlyHere = false
 	require.Equal(t, 200, get("GET", "/", "box.lan:7860").Code)
+}
+
+// The end of a run is waited for as long as somebody is looking who has not seen it.
+func TestSettle(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "metrics.jsonl", metrics(2))
+	h := NewLive(Watch(dir))
+	took := func() time.Duration {
+		began := time.Now()
+		h.Settle()
+		return time.Since(began)
+	}
+	require.Less(t, took(), watched/2, "nobody is looking")
+	look := func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)) }
+	look()
+	require.Less(t, took(), watched/2, "who looks has seen everything")
+	put(t, dir, "metrics.jsonl", metrics(3))
+	time.AfterFunc(100*time.Millisecond, look)
+	d := took()
+	require.Greater(t, d, 50*time.Millisecond)
+	require.Less(t, d, watched/2)
 }
 
 func TestListen(t *testing.T) {

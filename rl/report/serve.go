@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // Listen opens the address of a live page, [HOST]:PORT; without a host only this machine can reach it.
@@ -28,42 +30,79 @@ func Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Handler serves the live page of a run at /. A request with since=VERSION is answered 204 while nothing has changed. Where onlyHere is true
-// only names of this machine are answered to, so that no page of the web can have its own name point here and read along.
-func Handler(r *Run, onlyHere bool) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		switch {
-		case onlyHere && !local(q.Host):
-			http.Error(w, "this page is for this machine only", http.StatusForbidden)
-			return
-		case q.URL.Path != "/":
-			http.NotFound(w, q)
-			return
-		case q.Method != http.MethodGet && q.Method != http.MethodHead:
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "there is only a page to read", http.StatusMethodNotAllowed)
+// Live serves the page of a run at / while the run goes on.
+type Live struct {
+	// OnlyHere: requests to other names than this machine's are refused, so that no page of the web can have its own name point here
+	// and read along.
+	OnlyHere bool
+
+	run   *Run
+	mu    sync.Mutex
+	asked time.Time // when somebody asked last
+	sent  int       // the newest version that was sent
+}
+
+// NewLive makes a handler for r.
+func NewLive(r *Run) *Live { return &Live{run: r} }
+
+// ServeHTTP answers with the page as it is now. A request with since=VERSION is answered 204 while nothing has changed.
+func (l *Live) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	switch {
+	case l.OnlyHere && !local(q.Host):
+		http.Error(w, "this page is for this machine only", http.StatusForbidden)
+		return
+	case q.URL.Path != "/":
+		http.NotFound(w, q)
+		return
+	case q.Method != http.MethodGet && q.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "there is only a page to read", http.StatusMethodNotAllowed)
+		return
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	version, err := l.run.refresh()
+	if err == nil && q.URL.Query().Get("since") == strconv.Itoa(version) {
+		w.WriteHeader(http.StatusNoContent)
+		l.note(version)
+		return
+	}
+	var page []byte
+	if err == nil {
+		page, version, err = l.run.render(true)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	if _, err := w.Write(page); err == nil {
+		l.note(version)
+	}
+}
+
+func (l *Live) note(version int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked, l.sent = time.Now(), max(l.sent, version)
+}
+
+// watched is how long after a request somebody is taken to be looking: pages ask more often.
+const watched = 3 * time.Second
+
+// Settle waits until who is looking has seen the end of the run, for a few seconds at most.
+func (l *Live) Settle() {
+	version, err := l.run.refresh()
+	for end := time.Now().Add(watched); err == nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		l.mu.Lock()
+		done := l.sent >= version || time.Since(l.asked) > watched
+		l.mu.Unlock()
+		if done {
 			return
 		}
-		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		version, err := r.refresh()
-		if err == nil && q.URL.Query().Get("since") == strconv.Itoa(version) {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		var page []byte
-		if err == nil {
-			page, err = r.Page(true)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		w.Write(page)
-	})
+	}
 }
 
 // local says whether a request was made to a name of this machine.

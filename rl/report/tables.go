@@ -18,16 +18,16 @@ func (r *Run) costTiles() (out []tile) {
 	if cached := sum(r.rows, "perf/search_cached"); cached > 0 {
 		note = number(cached) + " from the cache"
 	}
-	out = append(out, tile{"Searches", number(queries), note})
+	out = append(out, tile{"Queries", number(queries), note})
 	if tokens := sum(r.rows, "cost/prompt_tokens") + sum(r.rows, "cost/completion_tokens"); tokens > 0 {
 		out = append(out, tile{"Tokens of the simulator", number(tokens), number(sum(r.rows, "cost/completion_tokens")) + " of them written"})
 	}
 	usd, google := sum(r.rows, "perf/search_usd"), sum(r.rows, "cost/google_usd")
 	note = ""
 	if google > 0 {
-		note = fmt.Sprintf("as many queries of google: $%.2f, so %.0f%% less", google, 100*(1-usd/google))
+		note = fmt.Sprintf("%.1f%% less than google's $%s", 100*(1-usd/google), number(google))
 	}
-	return append(out, tile{"Cost of searching", fmt.Sprintf("$%.2f", usd), note})
+	return append(out, tile{"Cost of searching", "$" + number(usd), note})
 }
 
 // evalColumns are the columns of eval tables, in this order; other numbers follow.
