@@ -15,7 +15,9 @@
 // nearest, ties to even; Q8: activations to 8 bits a group of 32 in k), accumulates in F32. One chain: every output element
 // is one chain of fused multiply-adds over k, ascending, starting from zero (or from the old value where an operation "adds by
 // chain"), so it depends on its own row and column only: not on the batch, on chunking or on the number of threads. For BF16 the
-// chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals.
+// chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals. Where a processor multiplies tiles (AMX), BF16
+// matmuls take k by 32, each time one chain over the even and one over the odd k, from zero, whose sum is added: num.DotTiles. It
+// depends on as little as the chain does.
 package kernels
 
 // Epilogue is what MatMul does to the finished chain c before it stores y = Scale*c + Bias (+ y if Add), rounding each step.
@@ -74,7 +76,7 @@ type Ops interface {
 	// MatMulDX: dx[T,K] = or += (add) scale * dy[T,N] w[N,K]; the chain runs over n. scale 0 means 1. CUDA: cublasLt, no transpose.
 	MatMulDX(dx, dy Tensor, w Weight, add bool, scale float32)
 	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16; BF16 pairs are tokens
-	// 2i, 2i+1 of this call). CUDA: cublasLt with beta 1.
+	// 2i, 2i+1 of this call, tiles its tokens 32i to 32i+31). CUDA: cublasLt with beta 1.
 	MatMulDW(dw, dy, x Tensor, op DType)
 	// BiasBackward: db[1,N] += sum_t dy[T,N], in blocks of 64 rows merged in order. CUDA: column strips.
 	BiasBackward(db, dy Tensor)

@@ -26,7 +26,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 	shape(op, "dk", dk, slots, g*dim)
 	shape(op, "dv", dv, slots, g*dim)
 	b := attnBack{
-		attend: a, gemm: d.gemm.of(a.x.spec.Type), dq: f32(dq), dk: f32(dk), dv: f32(dv), dy: f32(dy), y: f32(y), lse: f32(lse),
+		attend: a, gemm: d.gemm.attention(a.x.spec.Type), dq: f32(dq), dk: f32(dk), dv: f32(dv), dy: f32(dy), y: f32(y), lse: f32(lse),
 		ldq: dq.Stride, ldk: dk.Stride, ldv: dv.Stride, lddy: dy.Stride, ldy: y.Stride, ldlse: lse.Stride,
 	}
 	groups := shareGroups(segs, a.x.spec.Pages)

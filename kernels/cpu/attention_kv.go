@@ -92,7 +92,7 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v, slots kernels.Tensor) {
 	if k.Rows == 0 {
 		return
 	}
-	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.of(x.spec.Type), turn: kvTurner(d.isa, x.spec.Type), layer: layer, at: at}
+	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.attention(x.spec.Type), turn: kvTurner(d.isa, x.spec.Type), layer: layer, at: at}
 	d.each(2*x.spec.KVHeads, k.Rows*k.Cols, func(task int) {
 		if g := task / 2; task%2 == 0 {
 			w.keys(g, ks[g*dim:], k.Stride)

@@ -52,7 +52,7 @@ func (d *Device) MatMul(y, x kernels.Tensor, kw kernels.Weight, e kernels.Epilog
 	}
 	k, in := d.gemm.of(w.t), f32(x)
 	d.multiply(&product{
-		m: y.Rows, n: w.n, steps: w.steps, kernels: k, c: f32(y), ldc: y.Stride, epilogue: e, bias: bias,
+		m: y.Rows, n: w.n, steps: k.steps(w.k), kernels: k, c: f32(y), ldc: y.Stride, epilogue: e, bias: bias,
 		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*x.Stride:], x.Stride, rows, w.k) },
 		panel: w.panel,
 	})
@@ -93,6 +93,9 @@ func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 			makePanel: func(dst []uint32, p int) {
 				lo := p * panelCols
 				k.columns(k.panelFormat(), dst, panelCols, in[t*x.Stride+lo:], x.Stride, min(panelCols, x.Cols-lo), n)
+				if k.format == tiles { // the last one is whole
+					clear(dst[(n+1)/2*panelCols : k.steps(n)*panelCols])
+				}
 			},
 		})
 	}

@@ -30,12 +30,19 @@ type columns16 struct {
 // choose sets the kernels of a path; what a path lacks stays plain Go.
 func (g *gemmState) choose(i isa) {
 	switch i {
-	case avx512bf16:
+	case avx512bf16, amx:
 		g.f32.tiles(14, single, tileF32avx512s)
 		g.bf16.tiles(14, pairs, tileBF16avx512bf16s)
 		g.bf16.rows, g.bf16.columns = rowsWith(pairs, turnPairs), columnsBF16
 		g.q8.tiles(7, q8Bytes, tileQ8avx512bf16s)
 		g.q8.rows = q8RowsVNNI
+		if i == amx {
+			g.pairs = g.bf16
+			g.bf16 = gemmKernels{mr: 32, format: tiles, rows: rowsTiles, columns: columnsTiles}
+			for mr := range g.bf16.run {
+				g.bf16.run[mr] = tileBF16AMX
+			}
+		}
 	case avx512:
 		g.f32.tiles(14, single, tileF32avx512s)
 		g.bf16.tiles(13, pairsWide, tileBF16avx512s)
@@ -46,10 +53,10 @@ func (g *gemmState) choose(i isa) {
 		g.bf16.tiles(6, pairsWide, tileBF16avx2s)
 		g.q8.tiles(2, q8Words, tileQ8avx2s)
 	}
-	if i == avx512 || i == avx512bf16 {
+	if i >= avx512 {
 		g.f32.rows, g.f32.columns = rowsWith(single, turnWords), columnsF32
 		g.packBlock, g.packQ8 = packBlockAVX512, packQ8AVX512
-		g.turn = turnPanelAVX512(map[bool]func(dst, block unsafe.Pointer){true: q8BlockBF16, false: q8BlockAVX512}[i == avx512bf16])
+		g.turn = turnPanelAVX512(map[bool]func(dst, block unsafe.Pointer){true: q8BlockBF16, false: q8BlockAVX512}[i >= avx512bf16])
 	}
 }
 
@@ -157,7 +164,7 @@ func turnPanelAVX512(block func(dst, block unsafe.Pointer)) func(dst []uint32, w
 
 func turnPanelWords(dst []uint32, w *weight, p int) {
 	switch {
-	case w.t == kernels.BF16 && (p+1)*panelCols <= w.k+1: // all 16 pairs exist
+	case w.t == kernels.BF16:
 		src := w.panel(0)[p*16*panelCols:]
 		turnBF16(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
 	case w.t == kernels.F32 && (p+1)*panelCols <= w.k:

@@ -11,6 +11,7 @@ type format uint8
 const (
 	single    format = iota // [width] F32
 	pairs                   // [width][2] BF16: k even in the lower half of a word
+	tiles                   // [16 steps][width][16][2] BF16: pairs, the rows of AMX tiles
 	pairsWide               // [2][width] F32 that were rounded to BF16, k odd first: for machines without products of BF16
 	q8Bytes                 // a group of Q8: see q8PackA
 	q8Words
@@ -18,7 +19,7 @@ const (
 
 // words is the number of words of A for a step and a row.
 func (f format) words() int {
-	return [...]int{single: 1, pairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18}[f]
+	return [...]int{single: 1, pairs: 1, tiles: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18}[f]
 }
 
 // panelWords is the number of words of B for a step of 32 columns: weights are never held widened.

@@ -31,6 +31,18 @@ func chain(t kernels.DType, c float32, n int, x, w func(k int) float32) float32 
 	return c
 }
 
+// chainOn is chain on the device's path.
+func (d *Device) chainOn(t kernels.DType, c float32, n int, x, w func(k int) float32) float32 {
+	if t != kernels.BF16 || d.gemm.bf16.format != tiles {
+		return chain(t, c, n, x, w)
+	}
+	a, b := make([]float32, n), make([]float32, n)
+	for k := range n {
+		a[k], b[k] = num.RoundBF16(x(k)), num.RoundBF16(w(k))
+	}
+	return num.DotTiles(c, a, b)
+}
+
 // fill draws numbers of mixed size, none whose products are denormal.
 func fill(r *rand.Rand, x []float32) []float32 {
 	for i := range x {
@@ -128,7 +140,7 @@ func TestProducts(t *testing.T) {
 // TestProductsInPieces runs every loop over chunks and groups more than once.
 func TestProductsInPieces(t *testing.T) {
 	onPath(t, func(t *testing.T, d *Device) {
-		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, dw: 6}
+		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, dw: num.TileDot}
 		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16} {
 			testProduct(t, d, typ, 61, 100, 131)
 		}
@@ -172,7 +184,7 @@ func testProduct(t *testing.T, d *Device, typ kernels.DType, m, n, k int) {
 	want, wantE := make([]float32, m*n), make([]float32, m*n)
 	for i := range m {
 		for j := range n {
-			c := chain(typ, 0, k, func(q int) float32 { return x[i*k+q] }, func(q int) float32 { return w[j*k+q] })
+			c := d.chainOn(typ, 0, k, func(q int) float32 { return x[i*k+q] }, func(q int) float32 { return w[j*k+q] })
 			want[i*n+j], wantE[i*n+j] = c, float32(float32(c*0.3)+bias[j])+y[i*n+j]
 		}
 	}
@@ -185,7 +197,7 @@ func testProduct(t *testing.T, d *Device, typ kernels.DType, m, n, k int) {
 	wantDX := make([]float32, m*k)
 	for i := range m {
 		for j := range k {
-			c := chain(typ, 0, n, func(q int) float32 { return g[i*n+q] }, func(q int) float32 { return w[q*k+j] })
+			c := d.chainOn(typ, 0, n, func(q int) float32 { return g[i*n+q] }, func(q int) float32 { return w[q*k+j] })
 			wantDX[i*k+j] = float32(c*1.7) + dx[i*k+j]
 		}
 	}
@@ -196,7 +208,7 @@ func testProduct(t *testing.T, d *Device, typ kernels.DType, m, n, k int) {
 	wantDW := make([]float32, n*k)
 	for i := range n {
 		for j := range k {
-			wantDW[i*k+j] = chain(typ, w[i*k+j], m, func(q int) float32 { return g[q*n+i] }, func(q int) float32 { return x[q*k+j] })
+			wantDW[i*k+j] = d.chainOn(typ, w[i*k+j], m, func(q int) float32 { return g[q*n+i] }, func(q int) float32 { return x[q*k+j] })
 		}
 	}
 	hdw := tensor(t, d, n, k, w)

@@ -20,6 +20,7 @@ type tile struct {
 	mode      int
 	mr        int
 	scale     float32
+	stage     unsafe.Pointer // of a worker: maxTile rows of 32 float32, for kernels that cannot finish in registers
 }
 
 // Modes of a tile: what becomes of the chains.
@@ -30,7 +31,8 @@ const (
 )
 
 const (
-	maxTile    = 16   // rows
+	maxTile    = 32   // rows
+	tileSteps  = 16   // steps that an AMX tile holds
 	fetchAhead = 8192 // bytes
 	// fewRows is up to how many rows the processor itself looks far enough ahead; asking for more slows it down (Zen 4: 22 GB/s
 	// instead of 32 for one row, 29 instead of 20 for six).
@@ -50,6 +52,7 @@ type gemmKernels struct {
 
 type gemmState struct {
 	f32, bf16, q8 gemmKernels
+	pairs         gemmKernels // of BF16 for attention: bf16 where that follows the chain
 	workers       []gemmWorker
 	bounds        bounds
 	// turn makes panel p of the transposed weight from all panels of w.
@@ -62,10 +65,11 @@ type gemmState struct {
 
 // gemmWorker is what a worker needs to run tiles.
 type gemmWorker struct {
-	tile tile
-	edge [maxTile * panelCols]float32
-	bias [panelCols]float32
-	_    [64]byte
+	tile  tile
+	edge  [maxTile * panelCols]float32
+	stage [maxTile * panelCols]float32
+	bias  [panelCols]float32
+	_     [64]byte
 }
 
 func (g *gemmState) init(d *Device) {
@@ -80,6 +84,9 @@ func (g *gemmState) init(d *Device) {
 		g.f32.run[i], g.bf16.run[i], g.q8.run[i] = tileF32, tileBF16, tileQ8
 	}
 	g.choose(d.isa)
+	if g.pairs.mr == 0 {
+		g.pairs = g.bf16
+	}
 }
 
 func (g *gemmState) of(t kernels.DType) *gemmKernels {
@@ -92,10 +99,23 @@ func (g *gemmState) of(t kernels.DType) *gemmKernels {
 	return &g.bf16
 }
 
+// attention is of for the products of attention, which follow the chain on every path.
+func (g *gemmState) attention(t kernels.DType) *gemmKernels {
+	if t == kernels.BF16 {
+		return &g.pairs
+	}
+	return &g.f32
+}
+
 // steps is the number of steps of a chain of length k.
 func (k *gemmKernels) steps(n int) int {
-	if k.format == single {
+	switch k.format {
+	case single:
 		return n
+	case tiles:
+		return (n + tileSteps*2 - 1) / (tileSteps * 2) * tileSteps
+	case q8Bytes, q8Words:
+		return (n + q8Group - 1) / q8Group
 	}
 	return (n + 1) / 2
 }
@@ -208,7 +228,7 @@ func (c *chunk) run(w *gemmWorker, i, t, t0, t1 int) {
 	b := c.panelAt(i)
 	x := &w.tile
 	*x = tile{
-		steps: c.steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc,
+		steps: c.steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc, stage: unsafe.Pointer(&w.stage),
 		a: unsafe.Pointer(&c.a[t*c.stride]), b: unsafe.Pointer(unsafe.SliceData(b)), c: unsafe.Pointer(&c.c[row*c.ldc+col]),
 	}
 	step := 4 * c.kernels.format.panelWords()

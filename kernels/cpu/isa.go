@@ -16,9 +16,10 @@ const (
 	avx2                  // with FMA and F16C
 	avx512                // F, BW, DQ, VL
 	avx512bf16            // and BF16, VNNI
+	amx                   // and tiles for the products of BF16
 )
 
-var isaNames = [...]string{generic: "generic", neon: "neon", neonbf16: "neonbf16", avx2: "avx2", avx512: "avx512", avx512bf16: "avx512bf16"}
+var isaNames = [...]string{generic: "generic", neon: "neon", neonbf16: "neonbf16", avx2: "avx2", avx512: "avx512", avx512bf16: "avx512bf16", amx: "amx"}
 
 // String is the name of the path.
 func (i isa) String() string { return isaNames[i] }
@@ -32,6 +33,6 @@ func isaNamed(name string) isa {
 	panic(fmt.Sprintf("cpu: no path %q", name))
 }
 
-// Paths are the implementations of this package: avx512bf16, avx512, avx2 or neonbf16, neon, then generic. The environment variable
+// Paths are the implementations of this package: amx, avx512bf16, avx512, avx2 or neonbf16, neon, then generic. The environment variable
 // ZEROSEARCH_CPU_PATH chooses one; -tags noasm leaves generic.
 var Paths, pathsErr = kernels.NewPaths("ZEROSEARCH_CPU_PATH", isaPaths()...)

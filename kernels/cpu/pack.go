@@ -16,7 +16,7 @@ const panelCols = 32
 // which a chain consumes k, each of 32 columns:
 //
 //	F32   [n/32][k]   [32]     a step is one k
-//	BF16  [n/32][k/2] [32][2]  a step is two k, the second padded with zeros where k is odd
+//	BF16  [n/32][k/2] [32][2]  a step is two k; k is padded with zeros to a multiple of 32, so that blocks of 32 x 32 are whole
 //	Q8    [n/32][k/32]         a step is a group of 32 k: see q8.go
 type weight struct {
 	n, k  int
@@ -56,7 +56,7 @@ func (d *Device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 	case t == kernels.F32:
 		w.steps = k
 	case t == kernels.BF16:
-		w.steps = (k + 1) / 2
+		w.steps = (k + panelCols - 1) / panelCols * panelCols / 2
 	case t == kernels.Q8:
 		w.steps = (k + q8Group - 1) / q8Group
 	default:

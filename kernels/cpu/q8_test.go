@@ -84,7 +84,7 @@ func testQ8(t *testing.T, d *Device, m, n, k int) {
 	wantDX := make([]float32, m*k)
 	for i := range m {
 		for j := range k {
-			wantDX[i*k+j] = chain(kernels.BF16, 0, n, func(q int) float32 { return g[i*n+q] }, func(q int) float32 { return deq[q*k+j] })
+			wantDX[i*k+j] = d.chainOn(kernels.BF16, 0, n, func(q int) float32 { return g[i*n+q] }, func(q int) float32 { return deq[q*k+j] })
 		}
 	}
 	hdx := tensor(t, d, m, k, nil)

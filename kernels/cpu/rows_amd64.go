@@ -9,7 +9,7 @@ import (
 
 func rowsOf(i isa) *rowKernels {
 	switch i {
-	case avx512, avx512bf16:
+	case avx512, avx512bf16, amx:
 		return &rowsWide
 	case avx2:
 		return &rowsNarrow
@@ -50,13 +50,13 @@ func byBlocks[D, S any](fast, plain func(dst []D, src []S)) func(dst []D, src []
 
 func attnOf(i isa, t kernels.DType) *attnKernels {
 	switch {
-	case t == kernels.F32 && (i == avx512 || i == avx512bf16):
+	case t == kernels.F32 && i >= avx512:
 		return &attnF32AVX512
 	case t == kernels.F32 && i == avx2:
 		return &attnF32AVX2
 	case t == kernels.F32:
 		return &attnPlainF32
-	case i == avx512bf16:
+	case i >= avx512bf16:
 		return &attnBF16
 	case i == avx512:
 		return &attnWideAVX512
@@ -117,7 +117,7 @@ func turnPageBF16(keys, values, k, v []uint32, dim int) {
 // kvTurner is the transposer that writes 16 keys to a page.
 func kvTurner(i isa, t kernels.DType) func(*turn16) {
 	switch {
-	case i != avx512 && i != avx512bf16:
+	case i < avx512:
 		return nil
 	case t == kernels.F32:
 		return turnWords

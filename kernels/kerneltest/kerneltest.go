@@ -10,6 +10,7 @@
 package kerneltest
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 
@@ -21,6 +22,8 @@ import (
 type Tolerances struct {
 	// Chain is for matmuls, relative. 0: bit for bit as the chain, zeros of either sign being equal.
 	Chain float64
+	// Tiles says that BF16 matmuls take k by tiles, in the order of num.DotTiles, instead of by the chain.
+	Tiles bool
 	// F32 is for everything else that is computed in F32, relative.
 	F32 float64
 	// BF16 is for attention over a BF16 cache, relative: probabilities close to a tie round differently.
@@ -39,6 +42,9 @@ var Exact = Tolerances{}
 // CPU suits a device that follows the chains and computes the rest in F32 with a few roundings.
 var CPU = Tolerances{F32: 3e-6, BF16: 8e-3, LogProb: 2e-5, Draw: 1e-5}
 
+// AMX is CPU with matmuls of BF16 by tiles.
+var AMX = Tolerances{Tiles: true, F32: CPU.F32, BF16: CPU.BF16, LogProb: CPU.LogProb, Draw: CPU.Draw}
+
 // env is what the parts of the suite share: the device under test and the reference.
 type env struct {
 	d, ref kernels.Device
@@ -56,6 +62,9 @@ type testCase struct {
 // count them.
 func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 	e := &env{d: mustOpen(t, open), ref: ref.New(), tol: tol}
+	if tol.Tiles {
+		e.ref = ref.NewTiled()
+	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.cases(tol) {
@@ -143,15 +152,16 @@ func mustClose(t *testing.T, d kernels.Device) {
 	}
 }
 
-// answers keeps what ref said, by group and case: several devices, or paths of one, are tested in a process.
+// answers keeps what ref said, by order of sums, group and case: several devices, or paths of one, are tested in a process.
 var answers sync.Map
 
 // compare runs c on ref, and on the device twice and in every layout.
 func (e *env) compare(t *testing.T, group string, c testCase) {
-	answer, ok := answers.Load(group + "/" + c.name)
+	key := fmt.Sprint(e.tol.Tiles, "/", group, "/", c.name)
+	answer, ok := answers.Load(key)
 	if !ok {
 		answer = execute(t, e.ref, layouts[0], c.body)
-		answers.Store(group+"/"+c.name, answer)
+		answers.Store(key, answer)
 	}
 	want, got := answer.([]output), execute(t, e.d, layouts[0], c.body)
 	for i := range want {

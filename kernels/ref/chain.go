@@ -1,8 +1,6 @@
 package ref
 
 import (
-	"math"
-
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
 )
@@ -49,12 +47,14 @@ func chain(t kernels.DType, acc float32, a, b []float32) float32 {
 	return acc
 }
 
-func flushedFMA(x, y, z float32) float32 { return flush(num.FMA32(flush(x), flush(y), flush(z))) }
-
-// flush turns a subnormal into the zero of its sign.
-func flush(x float32) float32 {
-	if x > -0x1p-126 && x < 0x1p-126 {
-		return float32(math.Copysign(0, float64(x)))
+// tiled is chain, of BF16 in the order of num.DotTiles.
+func tiled(t kernels.DType, acc float32, a, b []float32) float32 {
+	if t == kernels.BF16 {
+		return num.DotTiles(acc, a, b)
 	}
-	return x
+	return chain(t, acc, a, b)
+}
+
+func flushedFMA(x, y, z float32) float32 {
+	return num.FlushF32(num.FMA32(num.FlushF32(x), num.FlushF32(y), num.FlushF32(z)))
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 func TestTwoGoroutinesAreCaught(t *testing.T) {
@@ -49,5 +50,5 @@ func TestChainDenormals(t *testing.T) {
 	require.Zero(t, chain(kernels.BF16, tiny, []float32{0}, []float32{0}), "BF16 takes a denormal sum as 0")
 	require.Zero(t, chain(kernels.BF16, 0, []float32{0x1p-64}, []float32{0x1p-66}), "BF16 flushes a denormal result")
 	require.Equal(t, float32(0x1p-126), chain(kernels.BF16, 0, []float32{0x1p-63}, []float32{0x1p-63}), "the smallest normal stays")
-	require.Equal(t, uint32(0x80000000), math.Float32bits(flush(-tiny)), "to the zero of its sign")
+	require.Equal(t, uint32(0x80000000), math.Float32bits(num.FlushF32(-tiny)), "to the zero of its sign")
 }

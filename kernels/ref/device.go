@@ -14,6 +14,8 @@ import (
 
 // device computes at once what it is asked to; nothing is ever queued and nothing fails late.
 type device struct {
+	sum func(t kernels.DType, acc float32, a, b []float32) float32 // of the matmuls
+
 	busy atomic.Bool
 	mu   sync.Mutex
 	live map[any]string // everything allocated and not freed, and where that was
@@ -22,7 +24,11 @@ type device struct {
 var _ kernels.Device = (*device)(nil)
 
 // New opens a reference device.
-func New() kernels.Device { return &device{live: map[any]string{}} }
+func New() kernels.Device { return &device{sum: chain, live: map[any]string{}} }
+
+// NewTiled opens a reference device whose BF16 matmuls take k by tiles, as processors with AMX do: see num.DotTiles. Attention stays with
+// the chain.
+func NewTiled() kernels.Device { return &device{sum: tiled, live: map[any]string{}} }
 
 // Live is the number of buffers, weights and caches of d, a device of this package, that have not been freed.
 func Live(d kernels.Device) int {

@@ -39,7 +39,7 @@ func (w *weight) product(x []float32) []float32 {
 	}
 	xr := rounded(w.t, x)
 	for n := range y {
-		y[n] = chain(w.t, 0, xr, w.row(n))
+		y[n] = w.d.sum(w.t, 0, xr, w.row(n))
 	}
 	return y
 }
@@ -83,7 +83,7 @@ func (w *weight) backProduct(dy []float32) []float32 {
 		for n := range column {
 			column[n] = round(op, w.row(n)[k])
 		}
-		dx[k] = chain(op, 0, dyr, column)
+		dx[k] = w.d.sum(op, 0, dyr, column)
 	}
 	return dx
 }
@@ -99,11 +99,11 @@ func (d *device) MatMulDW(dwt, dyt, xt kernels.Tensor, op kernels.DType) {
 	if op != kernels.F32 && op != kernels.BF16 {
 		c.fail("operands of type %v", op)
 	}
-	addOuter(op, dw, dy, x)
+	d.addOuter(op, dw, dy, x)
 }
 
 // addOuter: dw[n,k] = chain_t(dy[t,n], x[t,k]) from dw[n,k].
-func addOuter(op kernels.DType, dw, dy, x mat[float32]) {
+func (d *device) addOuter(op kernels.DType, dw, dy, x mat[float32]) {
 	column := func(m mat[float32], i int) []float32 {
 		v := make([]float32, m.rows)
 		for t := range v {
@@ -118,7 +118,7 @@ func addOuter(op kernels.DType, dw, dy, x mat[float32]) {
 	for n := range dy.cols {
 		dyn := column(dy, n)
 		for k := range xs {
-			dw.row(n)[k] = chain(op, dw.row(n)[k], dyn, xs[k])
+			dw.row(n)[k] = d.sum(op, dw.row(n)[k], dyn, xs[k])
 		}
 	}
 }

@@ -110,6 +110,6 @@ func (d *device) LogProbBackward(dht, dwt, ht kernels.Tensor, wt kernels.Weight,
 		if op == kernels.Q8 {
 			op = kernels.F32
 		}
-		addOuter(op, c.f32("dw", dwt, w.n, w.k), dz, h)
+		d.addOuter(op, c.f32("dw", dwt, w.n, w.k), dz, h)
 	}
 }

@@ -27,7 +27,7 @@ func main() {
 		emit func(*file)
 	}
 	for arch, families := range map[string][]family{
-		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"peak", peak}, {"rows", rows}, {"attention", attention}},
+		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"amx", amx}, {"peak", peak}, {"rows", rows}, {"attention", attention}},
 		"arm64": {{"gemm", neonGemm}, {"q8", neonQ8}, {"peak", neonPeak}, {"rows", neonRows}, {"attention", neonAttention}},
 	} {
 		for _, f := range families {

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Go's assembler has no AMX. vex encodes its instructions: map 0F38, W0, 128 bits. pp as for evex, and 0 for none.
+// The operand in memory is disp(base)(index), that in a register rm.
+func vex(op, pp, reg, v int, base, index string, disp, rm int, comment string) string {
+	not := func(set bool) int {
+		if set {
+			return 0
+		}
+		return 1
+	}
+	n := map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11, "R12": 12, "R13": 13}
+	b, x := n[base], n[index]
+	code := []int{0xc4, 1<<7 | not(x > 7)<<6 | not(b > 7)<<5 | 2, (^v&15)<<3 | pp, op}
+	if base == "" {
+		code = append(code, 3<<6|reg<<3|rm)
+	} else {
+		mod := 1
+		if disp > 127 {
+			mod = 2
+		} else if disp == 0 && b&7 != 5 {
+			mod = 0
+		}
+		if index == "" {
+			code = append(code, mod<<6|reg<<3|b&7)
+		} else {
+			code = append(code, mod<<6|reg<<3|4, (x&7)<<3|b&7)
+		}
+		for range mod * mod { // 0, 1 or 4 bytes
+			code, disp = append(code, disp&255), disp>>8
+		}
+	}
+	var s []string
+	for _, c := range code {
+		s = append(s, fmt.Sprintf("BYTE $0x%02x", c))
+	}
+	return strings.Join(s, "; ") + " // " + comment
+}
+
+func ldtilecfg(base string) string {
+	return vex(0x49, 0, 0, 0, base, "", 0, 0, fmt.Sprintf("LDTILECFG 0(%s)", base))
+}
+
+func tilerelease() string { return vex(0x49, 0, 0, 0, "", "", 0, 0, "TILERELEASE") }
+
+func tilezero(t int) string {
+	return vex(0x49, 3, t, 0, "", "", 0, 0, fmt.Sprintf("TILEZERO TMM%d", t))
+}
+
+// tileload: rows of tile t from disp(base), index bytes apart.
+func tileload(disp int, base, index string, t int) string {
+	return vex(0x4b, 3, t, 0, base, index, disp, 0, fmt.Sprintf("TILELOADD %d(%s)(%s*1), TMM%d", disp, base, index, t))
+}
+
+func tilestore(t, disp int, base, index string) string {
+	return vex(0x4b, 2, t, 0, base, index, disp, 0, fmt.Sprintf("TILESTORED TMM%d, %d(%s)(%s*1)", t, disp, base, index))
+}
+
+// tdpbf16ps: tile c += a b, pairs of BF16.
+func tdpbf16ps(c, a, b int) string {
+	return vex(0x5c, 2, c, b, "", "", 0, a, fmt.Sprintf("TDPBF16PS TMM%d, TMM%d, TMM%d", b, a, c))
+}
+
+// tdpbssd: tile c += a b, groups of four bytes.
+func tdpbssd(c, a, b int) string {
+	return vex(0x5e, 3, c, b, "", "", 0, a, fmt.Sprintf("TDPBSSD TMM%d, TMM%d, TMM%d", b, a, c))
+}
+
+// amx emits the microkernel of tiles, what packs its A, and the limits.
+func amx(f *file) {
+	amxTile(f)
+	amxFinish(f)
+	amxRows(f)
+	amxColumns(f)
+	for _, k := range []struct {
+		name string
+		op   func(c, a, b int) string
+	}{{"peakTilesBF16", tdpbf16ps}, {"peakTilesQ8", tdpbssd}} {
+		f.text(k.name, "(n int)", k.name+" runs n times 4 independent instructions.", 8)
+		f.p("MOVQ n+0(FP), CX")
+		f.p("LEAQ tiles<>+2048(SB), AX")
+		f.p("%s", ldtilecfg("AX"))
+		for t := range 8 {
+			f.p("%s", tilezero(t))
+		}
+		f.p("loop:")
+		for c := range 4 {
+			f.p("%s", k.op(c, 4+c/2, 6+c%2))
+		}
+		f.p("DECQ CX")
+		f.p("JNE loop")
+		f.p("%s", tilerelease())
+		f.end()
+	}
+	amxConfigs(f)
+}
+
+// amxConfigs emits the operands of LDTILECFG for 0 to 32 rows. Tiles 0-3 are C (0 1 above 2 3), 4 5 are A, 6 7 are B.
+func amxConfigs(f *file) {
+	for mr := range 33 {
+		hi := max(mr-16, 0)
+		rows := [8]int{mr - hi, mr - hi, hi, hi, mr - hi, hi, 16, 16}
+		var b [64]int
+		b[0] = 1 // palette
+		for t, r := range rows {
+			if r > 0 {
+				b[16+2*t], b[48+t] = 64, r
+			}
+		}
+		for i := 0; i < 64; i += 8 {
+			s := ""
+			for j := 7; j >= 0; j-- {
+				s += fmt.Sprintf("%02x", b[i+j])
+			}
+			fmt.Fprintf(&f.asm, "DATA tiles<>+%d(SB)/8, $0x%s\n", 64*mr+i, s)
+		}
+	}
+	f.asm.WriteString("GLOBL tiles<>(SB), RODATA|NOPTR, $2112\n\n")
+}
+
+// amxTile emits the microkernel: up to 32 rows x 32 columns, blocks of 16 steps. Tiles are configured in every call, since a goroutine
+// may go on in another thread after it, and released, so that nobody saves them.
+//
+// Registers: DI tile, CX blocks left, AX a, R11 bytes of a block of a, BX b, DX c, SI ldc, R13 row 16 of c, R8 ahead, R12 its step, R9
+// and R10 the strides of A and B.
+func amxTile(f *file) {
+	f.text("tileAMX", "(t *tile)", "tileAMX is the microkernel of BF16 by tiles; it leaves the epilogue to finishAVX512.", 8)
+	f.p("MOVQ t+0(FP), DI")
+	f.p("MOVQ tile_mr(DI), R11")
+	f.p("SHLQ $6, R11")
+	f.p("LEAQ tiles<>(SB), AX")
+	f.p("ADDQ R11, AX")
+	f.p("%s", ldtilecfg("AX"))
+	for _, x := range [][2]string{{"a", "AX"}, {"b", "BX"}, {"c", "DX"}, {"ldc", "SI"}, {"ahead", "R8"}, {"aheadStep", "R12"}, {"steps", "CX"}} {
+		f.p("MOVQ tile_%s(DI), %s", x[0], x[1])
+	}
+	f.p("MOVQ $64, R9")
+	f.p("MOVQ $128, R10")
+	f.p("SHRQ $4, CX")
+	f.p("CMPQ R11, $1024")
+	f.p("JHI two")
+	amxRowsOf(f, 1)
+	f.p("two:")
+	f.p("MOVQ SI, R13")
+	f.p("SHLQ $4, R13")
+	f.p("ADDQ DX, R13")
+	amxRowsOf(f, 2)
+	f.asm.WriteString("\n")
+}
+
+// amxRowsOf is the body for one or two tiles of rows.
+func amxRowsOf(f *file, n int) {
+	label := func(s string) string { return fmt.Sprintf("%s%d", s, n) }
+	f.p("MOVQ tile_mode(DI), DI")
+	f.p("TESTQ $const_modeChain, DI")
+	f.p("JNE %s", label("chain"))
+	for i := range 2 * n {
+		f.p("%s", tilezero(i))
+	}
+	f.p("JMP %s", label("begun"))
+	f.p("%s:", label("chain"))
+	amxC(f, n, func(disp int, base string, t int) string { return tileload(disp, base, "SI", t) })
+	f.p("%s:", label("begun"))
+	f.p("TESTQ CX, CX")
+	f.p("JEQ %s", label("done"))
+	f.p("PCALIGN $32")
+	f.p("%s:", label("loop"))
+	ahead := func(from, to int) {
+		for range to - from {
+			f.p("PREFETCHT1 (R8)")
+			f.p("ADDQ R12, R8")
+		}
+	}
+	f.p("%s", tileload(0, "BX", "R10", 6))
+	f.p("%s", tileload(0, "AX", "R9", 4))
+	ahead(0, 8)
+	f.p("%s", tdpbf16ps(0, 4, 6))
+	f.p("%s", tileload(64, "BX", "R10", 7))
+	ahead(8, 16)
+	f.p("%s", tdpbf16ps(1, 4, 7))
+	if n == 2 {
+		f.p("%s", tileload(1024, "AX", "R9", 5))
+		ahead(16, 24)
+		f.p("%s", tdpbf16ps(2, 5, 6))
+	}
+	f.p("ADDQ R11, AX")
+	f.p("ADDQ $2048, BX")
+	if n == 2 {
+		ahead(24, 32)
+		f.p("%s", tdpbf16ps(3, 5, 7))
+	} else {
+		ahead(16, 32)
+	}
+	f.p("DECQ CX")
+	f.p("JNE %s", label("loop"))
+	f.p("%s:", label("done"))
+	amxC(f, n, func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
+	f.p("%s", tilerelease())
+	f.p("RET")
+}
+
+// amxC does something with all tiles of C.
+func amxC(f *file, n int, do func(disp int, base string, t int) string) {
+	for i, base := range []string{"DX", "R13"}[:n] {
+		f.p("%s", do(0, base, 2*i))
+		f.p("%s", do(64, base, 2*i+1))
+	}
+}
+
+// amxFinish emits the epilogue on chains that lie in memory, dense rows of 32.
+func amxFinish(f *file) {
+	f.text("finishAVX512", "(t *tile, chains unsafe.Pointer)", "finishAVX512 stores finished chains [mr][32] as t's epilogue says.", 16)
+	f.p("MOVQ t+0(FP), DI")
+	f.p("MOVQ chains+8(FP), AX")
+	f.p("MOVQ tile_c(DI), DX")
+	f.p("MOVQ tile_ldc(DI), SI")
+	f.p("MOVQ tile_mr(DI), CX")
+	f.p("MOVQ tile_mode(DI), R9")
+	f.p("MOVQ tile_bias(DI), R10")
+	f.p("VMOVUPS (R10), Z2")
+	f.p("VMOVUPS 64(R10), Z3")
+	f.p("VBROADCASTSS tile_scale(DI), Z4")
+	f.p("loop:")
+	for i := range 2 {
+		f.p("VMULPS %d(AX), Z4, Z%d", 64*i, i)
+		f.p("VADDPS Z%d, Z%d, Z%d", 2+i, i, i)
+	}
+	f.p("TESTQ $const_modeAdd, R9")
+	f.p("JEQ store")
+	f.p("VADDPS (DX), Z0, Z0")
+	f.p("VADDPS 64(DX), Z1, Z1")
+	f.p("store:")
+	f.p("VMOVUPS Z0, (DX)")
+	f.p("VMOVUPS Z1, 64(DX)")
+	f.p("ADDQ $128, AX")
+	f.p("ADDQ SI, DX")
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.end()
+}
+
+// amxRows emits what rounds a row of a tile of A.
+func amxRows(f *file) {
+	f.text("tileRow", "(dst, src unsafe.Pointer, stride, blocks int)",
+		"tileRow rounds blocks of 32 float32 of a row to BF16: 64 bytes each, stride bytes apart.", 32)
+	f.p("MOVQ dst+0(FP), DI")
+	f.p("MOVQ src+8(FP), SI")
+	f.p("MOVQ stride+16(FP), DX")
+	f.p("MOVQ blocks+24(FP), CX")
+	f.p("loop:")
+	f.p("VMOVUPS (SI), Z0")
+	f.p("VMOVUPS 64(SI), Z1")
+	f.p("%s", vcvtne2ps2bf16(2, 1, 0))
+	f.p("VMOVDQU32 Z2, (DI)")
+	f.p("ADDQ $128, SI")
+	f.p("ADDQ DX, DI")
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.end()
+}
+
+// amxColumns emits what makes 16 rows of a tile of A from 16 columns: blocks of 32 rows of float32 become 16 rows of 16 pairs.
+func amxColumns(f *file) {
+	f.text("tileColumns", "(c *columns16)", "tileColumns packs up to 16 columns, blocks of 32 rows: steps and stride are those of blocks; it writes 16 rows of each.", 8)
+	f.p("MOVQ c+0(FP), SI")
+	for _, x := range [][2]string{{"dst", "DI"}, {"stride", "DX"}, {"steps", "CX"}, {"ld", "BX"}, {"mask", "AX"}, {"src", "SI"}} {
+		f.p("MOVQ columns16_%s(SI), %s", x[0], x[1])
+	}
+	f.p("KMOVW AX, K2")
+	f.p("VMOVDQU32 zip<>(SB), Z31")
+	f.p("loop:")
+	for i := range 16 {
+		f.p("VMOVUPS.Z (SI), K2, Z16")
+		f.p("VMOVUPS.Z (SI)(BX*1), K2, Z17")
+		f.p("LEAQ (SI)(BX*2), SI")
+		f.p("%s", vcvtne2ps2bf16(i, 17, 16))
+		f.p("VPERMW Z%d, Z31, Z%d", i, i)
+	}
+	transpose16(f)
+	for i := range 16 {
+		f.p("VMOVDQU32 Z%d, %d(DI)", i, 64*i)
+	}
+	f.p("VMOVDQU32 zip<>(SB), Z31")
+	f.p("ADDQ DX, DI")
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.end()
+	zip(f)
+}

@@ -1,0 +1,60 @@
+//go:build !noasm
+
+package cpu
+
+import "unsafe"
+
+// tileBF16AMX is the microkernel of BF16 by tiles. Of each block of 32 k, TDPBF16PS makes one chain of the even and one of the odd k,
+// both from zero, and adds their sum to c (Intel SDM volume 2); it neither reads nor makes denormals.
+func tileBF16AMX(t *tile) {
+	if t.mode&modeEpilogue == 0 {
+		tileAMX(t)
+		return
+	}
+	final := *t
+	t.c, t.ldc = t.stage, 4*panelCols
+	tileAMX(t)
+	finishAVX512(&final, t.stage)
+}
+
+// rowsTiles packs rows as they are, rounded.
+func rowsTiles(dst []uint32, src []float32, ld, mr, k int) {
+	const block = 2 * tileSteps
+	whole, size := k/block, mr*tileSteps
+	for i := range mr {
+		x := src[i*ld:][:k]
+		if whole > 0 {
+			tileRow(unsafe.Pointer(&dst[i*tileSteps]), unsafe.Pointer(&x[0]), 4*size, whole)
+		}
+		if k%block != 0 {
+			var rest [block]float32
+			copy(rest[:], x[whole*block:])
+			tileRow(unsafe.Pointer(&dst[whole*size+i*tileSteps]), unsafe.Pointer(&rest), 4*size, 1)
+		}
+	}
+}
+
+// columnsTiles packs columns, transposed for A. What is left of a block of rows is zero there.
+func columnsTiles(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
+	const block = 2 * tileSteps
+	if f == pairs {
+		columnsBF16(f, dst, stride, src, ld, width, t)
+		return
+	}
+	whole, size := t/block, stride*tileSteps
+	for c := (width - 1) / 16 * 16; c >= 0; c -= 16 { // descending: the rows of 16 columns reach into the block that follows
+		n := min(16, width-c)
+		a := columns16{src: unsafe.Pointer(&src[c]), dst: unsafe.Pointer(&dst[c*tileSteps]), ld: 4 * ld, stride: 4 * size, steps: whole, mask: 1<<n - 1}
+		if whole > 0 {
+			tileColumns(&a)
+		}
+		if t%block != 0 {
+			var rest [block * 16]float32
+			for i := whole * block; i < t; i++ {
+				copy(rest[i%block*16:][:n], src[i*ld+c:])
+			}
+			a.src, a.dst, a.ld, a.steps = unsafe.Pointer(&rest), unsafe.Pointer(&dst[whole*size+c*tileSteps]), 64, 1
+			tileColumns(&a)
+		}
+	}
+}
