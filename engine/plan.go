@@ -188,12 +188,13 @@ func (x *PlanModel) weights(add func(string, string, int64)) error {
 	return nil
 }
 
-// sizes is the adapter's parameters, and its bytes as operands: panels of 32 rows, BF16 or F32 as the model is.
+// sizes is the adapter's parameters, and its bytes as operands: panels of 32 rows, BF16, in blocks of 32 columns, or F32 as the
+// model is.
 func (a *PlanLoRA) sizes(c *model.Config, t kernels.DType) (params, bytes int64, err error) {
 	hd, gd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	bytesOf := int64(2)
+	bytesOf, block := int64(2), 32
 	if t == kernels.F32 {
-		bytesOf = 4
+		bytesOf, block = 4, 1
 	}
 	for _, p := range []struct {
 		name    string
@@ -204,7 +205,7 @@ func (a *PlanLoRA) sizes(c *model.Config, t kernels.DType) (params, bytes int64,
 			continue
 		}
 		params += int64(a.R) * int64(p.out+p.in)
-		bytes += bytesOf * (roundUp(a.R, 32)*roundUp(p.in, 2) + roundUp(p.out, 32)*roundUp(a.R, 2))
+		bytes += bytesOf * (roundUp(a.R, 32)*roundUp(p.in, block) + roundUp(p.out, 32)*roundUp(a.R, block))
 	}
 	if params == 0 {
 		return 0, 0, fmt.Errorf("lora targets %s match none of the projections", strings.Join(a.Targets, ","))
