@@ -28,6 +28,8 @@ type PlanModel struct {
 	Full   bool          // all weights are trained
 	LoRA   *PlanLoRA     // nil: no adapter
 	Saved  bool          // checkpoints of what is trained are written
+	// Averaged weights, or with an adapter its, are kept in F32 beside those they are computed with (train.Average).
+	Averaged bool
 
 	Engine *PlanEngine // nil: not in the engine
 	Train  *PlanPass   // nil: no Trainer
@@ -55,6 +57,12 @@ type PlanPass struct {
 	Longest   int           // tokens that attend to each other: a sequence, or a group that shares a prompt; 0: Tokens
 	KVType    kernels.DType // 0: BF16
 	Recompute bool
+}
+
+// Machine is the memory of this machine in bytes.
+type Machine struct {
+	Total     int64 `json:"total_bytes"`
+	Available int64 `json:"available_bytes"`
 }
 
 // MemoryLine is one use of memory.
@@ -172,10 +180,16 @@ func (x *PlanModel) weights(add func(string, string, int64)) error {
 			add("saving", "the largest matrix", 4*int64(c.Hidden)*int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim)))
 		}
 	}
+	if x.Averaged && x.LoRA == nil {
+		add("average", "f32", 4*c.Parameters()+4*int64(c.Hidden)*int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim)))
+	}
 	if a := x.LoRA; a != nil {
 		n, packed, err := a.sizes(c, x.DType)
 		if err != nil {
 			return err
+		}
+		if x.Averaged {
+			add("average", "f32", 4*n)
 		}
 		add("adapter", fmt.Sprintf("rank %d", a.R), packed)
 		if a.Trained {

@@ -20,6 +20,9 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	if err := c.checkMemory(dev); err != nil {
+		return nil, err
+	}
 	t := &Trainer{Config: c}
 	defer func() {
 		if err != nil {
@@ -41,6 +44,26 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 		return nil, err
 	}
 	return t, t.resume()
+}
+
+// machineMemory is what is there; tests have less.
+var machineMemory = engine.MachineMemory
+
+// checkMemory refuses, before anything is loaded, what the machine has no memory for. Where planning itself fails, opening says why.
+func (c *Config) checkMemory(dev kernels.Device) error {
+	machine := machineMemory()
+	if machine == nil {
+		return nil
+	}
+	pl := Planner{Verb: "train", Threads: 1}
+	if d, ok := dev.(interface{ Threads() int }); ok {
+		pl.Threads = d.Threads()
+	}
+	if _, err := pl.Memory(*c); err != nil {
+		return nil
+	}
+	_, err := pl.Refuse(*c, machine.Available)
+	return err
 }
 
 // openModels loads the policy and gives out the roles: one base serves as many of them as it can.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 )
 
@@ -15,14 +16,14 @@ type devicesCmd struct {
 
 // deviceInfo is one device that --device names.
 type deviceInfo struct {
-	Name      string     `json:"name"`
-	Available bool       `json:"available"`
-	Why       string     `json:"why,omitempty"` // it is not available, or is not chosen
-	Path      string     `json:"path,omitempty"`
-	Paths     []pathInfo `json:"paths,omitempty"`
-	Threads   int        `json:"threads,omitempty"`
-	Memory    *memory    `json:"memory,omitempty"`
-	Limits    *limits    `json:"limits,omitempty"`
+	Name      string          `json:"name"`
+	Available bool            `json:"available"`
+	Why       string          `json:"why,omitempty"` // it is not available, or is not chosen
+	Path      string          `json:"path,omitempty"`
+	Paths     []pathInfo      `json:"paths,omitempty"`
+	Threads   int             `json:"threads,omitempty"`
+	Memory    *engine.Machine `json:"memory,omitempty"`
+	Limits    *limits         `json:"limits,omitempty"`
 }
 
 type pathInfo struct {
@@ -38,19 +39,13 @@ type limits struct {
 	Read float64 `json:"read_bytes_per_second"`
 }
 
-// memory of this machine in bytes; nil where the system does not say.
-type memory struct {
-	Total     int64 `json:"total_bytes"`
-	Available int64 `json:"available_bytes"`
-}
-
 func (c *devicesCmd) Run(w *world) error {
 	dev, err := cpu.New(cpu.Options{Threads: c.Threads})
 	if err != nil {
 		return fmt.Errorf("opening device cpu: %w", err)
 	}
 	defer dev.Close()
-	d := deviceInfo{Name: "cpu", Available: true, Path: dev.Path(), Threads: dev.Threads(), Memory: machineMemory()}
+	d := deviceInfo{Name: "cpu", Available: true, Path: dev.Path(), Threads: dev.Threads(), Memory: engine.MachineMemory()}
 	for _, p := range cpu.Paths.List() {
 		d.Paths = append(d.Paths, pathInfo{p.Name, p.Missing})
 	}

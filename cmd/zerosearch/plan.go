@@ -3,11 +3,10 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
 )
 
@@ -31,7 +30,7 @@ type trainPlan struct {
 	Limit      int64               `json:"memory_limit,omitempty"` // 0: not known
 	Fits       bool                `json:"fits"`
 	Advice     []string            `json:"advice,omitempty"` // flags that would make it fit, one of them is enough
-	Machine    *memory             `json:"machine_memory,omitempty"`
+	Machine    *engine.Machine     `json:"machine_memory,omitempty"`
 }
 
 // runPlan counts the work of a training run.
@@ -56,12 +55,12 @@ func (c *planCmd) Run(w *world) error {
 			return usageError{err}
 		}
 	}
-	return showPlan(w, c.common, planner{c.For, threadsOf(c.Threads)}, c.Options, limit)
+	return showPlan(w, c.common, rl.Planner{Verb: c.For, Threads: threadsOf(c.Threads), Active: linesAhead}, c.Options, limit)
 }
 
 // plan is --dry-run: what a run will do and take, from config.json and the flags alone.
 func (c *trainCmd) plan(w *world) error {
-	return showPlan(w, c.common, planner{"train", threadsOf(c.Threads)}, c.Options, 0)
+	return showPlan(w, c.common, rl.Planner{Verb: "train", Threads: threadsOf(c.Threads)}, c.Options, 0)
 }
 
 func threadsOf(flag int) int {
@@ -72,16 +71,19 @@ func threadsOf(flag int) int {
 }
 
 // showPlan prints the plan; one that does not fit is an error, which says what would.
-func showPlan(w *world, c common, pl planner, o rl.Config, limit int64) error {
-	cfg, dir, err := readShape(o.Policy.Model)
+func showPlan(w *world, c common, pl rl.Planner, o rl.Config, limit int64) error {
+	cfg, dir, err := rl.ReadShape(o.Policy.Model)
 	if err != nil {
 		return err
 	}
-	p := &trainPlan{Model: dir, Arch: cfg.Arch, Parameters: cfg.Parameters(), Limit: limit, Machine: machineMemory()}
+	if err := checkTypes(o); err != nil {
+		return usageError{err}
+	}
+	p := &trainPlan{Model: dir, Arch: cfg.Arch, Parameters: cfg.Parameters(), Limit: limit, Machine: engine.MachineMemory()}
 	if p.Run, err = countRun(pl, o); err != nil {
 		return err
 	}
-	mem, err := pl.memory(o)
+	mem, err := pl.Memory(o)
 	if err != nil {
 		return err
 	}
@@ -91,10 +93,7 @@ func showPlan(w *world, c common, pl planner, o rl.Config, limit int64) error {
 	}
 	var refused error
 	if p.Limit > 0 {
-		if refused = mem.Fits(p.Limit); refused != nil {
-			p.Advice = pl.advise(o, p.Limit)
-			refused = fmt.Errorf("planning the memory of %s: %w: %s", dir, refused, adviceText(p.Advice))
-		}
+		p.Advice, refused = pl.Refuse(o, p.Limit)
 	}
 	p.Fits = refused == nil
 	if c.JSON {
@@ -108,16 +107,25 @@ func showPlan(w *world, c common, pl planner, o rl.Config, limit int64) error {
 	return refused
 }
 
-func adviceText(flags []string) string {
-	if len(flags) == 0 {
-		return "no flag makes it fit: use a smaller model, or a machine with more memory"
+// checkTypes refuses types of weights that there are not.
+func checkTypes(o rl.Config) error {
+	for _, f := range [][2]string{{"--dtype", o.Policy.DType}, {"--ref-dtype", o.Policy.RefDType}, {"--sim-dtype", o.Search.SimDType}} {
+		if _, err := rl.WeightType(f[0], f[1]); err != nil {
+			return err
+		}
 	}
-	return "it would fit with " + strings.Join(flags, ", or with ")
+	if _, err := rl.KVType(o.Policy.KVDType, kernels.BF16); err != nil {
+		return err
+	}
+	if _, err := engine.ParseSize(o.Rollout.KVMemory); err != nil {
+		return fmt.Errorf("--kv-memory: %w", err)
+	}
+	return nil
 }
 
 // countRun reads the questions; nil without any.
-func countRun(pl planner, o rl.Config) (*runPlan, error) {
-	if pl.verb != "train" || o.Data.Data == "" {
+func countRun(pl rl.Planner, o rl.Config) (*runPlan, error) {
+	if pl.Verb != "train" || o.Data.Data == "" {
 		return nil, nil
 	}
 	questions, err := rl.LoadQuestions(o.Data)
@@ -155,10 +163,4 @@ func (p *trainPlan) print(w *world) error {
 		fmt.Fprintf(w.out, "this machine has %.2f GiB, %.2f GiB of them available\n", float64(m.Total)/(1<<30), float64(m.Available)/(1<<30))
 	}
 	return nil
-}
-
-// isAdapter reports whether dir holds an adapter, and of which rank.
-func isAdapter(dir string) (model.AdapterConfig, bool) {
-	a, err := model.ReadAdapterConfig(dir)
-	return a, err == nil
 }

@@ -39,7 +39,7 @@ func (c *quantizeCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := isAdapter(dir); ok {
+	if _, err := model.ReadAdapterConfig(dir); err == nil {
 		return fmt.Errorf("quantising %s: it is an adapter: quantise the model that it is for", dir)
 	}
 	began := time.Now()

@@ -1,4 +1,4 @@
-package main
+package engine
 
 import (
 	"bufio"
@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// machineMemory reads the kernel's book-keeping, and the control group's limit where there is one.
-func machineMemory() *memory {
+// MachineMemory reads the kernel's book-keeping, and the control group's limit where there is one.
+func MachineMemory() *Machine {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	var m memory
+	var m Machine
 	for s := bufio.NewScanner(f); s.Scan(); {
 		name, rest, _ := strings.Cut(s.Text(), ":")
 		kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)

@@ -1,0 +1,147 @@
+package rl
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// Planner says what memory a program takes, from its settings and the config.json files that they name, before anything is loaded.
+type Planner struct {
+	Verb    string // train, sft, generate or serve
+	Threads int    // of the device
+	Active  int    // generate: requests that are worked on at once
+}
+
+// Memory adds up what the verb takes with o.
+func (pl Planner) Memory(o Config) (engine.Memory, error) {
+	p, err := pl.plan(o)
+	if err != nil {
+		return engine.Memory{}, err
+	}
+	return p.Memory()
+}
+
+func (pl Planner) plan(o Config) (engine.Plan, error) {
+	p := engine.Plan{Threads: pl.Threads}
+	policy, err := pl.policy(&o)
+	if err != nil {
+		return p, err
+	}
+	kv, err := KVType(o.Policy.KVDType, policy.DType)
+	if err != nil {
+		return p, err
+	}
+	switch pl.Verb {
+	case "sft":
+		policy.Saved = true
+		policy.Train = pl.pass(&o, policy.Config, kv)
+	case "train":
+		policy.Saved = true
+		policy.Engine, policy.Train = rolling(&o, policy.Config, kv), pl.pass(&o, policy.Config, kv)
+	default:
+		memory, err := engine.ParseSize(o.Rollout.KVMemory)
+		if err != nil {
+			return p, fmt.Errorf("--kv-memory: %w", err)
+		}
+		policy.Full, policy.Engine = false, &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: o.Rollout.MaxContext}}
+		if pl.Verb == "generate" {
+			policy.Engine.Active = pl.Active
+		}
+		if policy.LoRA != nil {
+			policy.LoRA.Trained = false
+		}
+	}
+	p.Models = append(p.Models, policy)
+	if pl.Verb == "train" {
+		err = (&plannedRoles{pl, &p, &o, policy, kv, map[kernels.DType]int{}}).add()
+	}
+	return p, err
+}
+
+// Refuse is nil if c fits into limit bytes, and else an error that says what would make it fit.
+func (pl Planner) Refuse(c Config, limit int64) (advice []string, err error) {
+	mem, err := pl.Memory(c)
+	if err != nil {
+		return nil, err
+	}
+	if err = mem.Fits(limit); err == nil {
+		return nil, nil
+	}
+	advice = pl.advise(c, limit)
+	text := "no flag makes it fit: use a smaller model, or a machine with more memory"
+	if len(advice) > 0 {
+		text = "it would fit with " + strings.Join(advice, ", or with ")
+	}
+	return advice, fmt.Errorf("planning the memory of %s: %w: %s", c.Policy.Model, err, text)
+}
+
+// policy is the model that the flags name, trained as they say.
+func (pl Planner) policy(o *Config) (engine.PlanModel, error) {
+	m := engine.PlanModel{Name: "policy"}
+	cfg, _, err := ReadShape(o.Policy.Model)
+	if err != nil {
+		return m, err
+	}
+	m.Config = cfg
+	if m.DType, err = heldAs("--dtype", o.Policy.DType, cfg, 0); err != nil {
+		return m, err
+	}
+	if used := pl.Verb == "generate" || pl.Verb == "serve"; cfg.Q8 && used {
+		m.DType = kernels.Q8 // these verbs have no other default
+	} else if cfg.Q8 && m.DType != kernels.Q8 {
+		return m, fmt.Errorf("planning the memory of %s: its weights are q8: add --dtype q8 and --lora-r, or train the checkpoint that they were made from", o.Policy.Model)
+	}
+	adapter := o.Policy.Adapter
+	if dir, err := track.ModelDir(o.Policy.Model); err == nil && adapter == "" {
+		if _, err := model.ReadAdapterConfig(dir); err == nil {
+			adapter = dir
+		}
+	}
+	switch {
+	case adapter != "":
+		a, err := model.ReadAdapterConfig(adapter)
+		if err != nil {
+			return m, err
+		}
+		m.LoRA = &engine.PlanLoRA{R: a.R, Targets: a.Targets, Trained: true}
+	case o.Policy.LoRAR > 0:
+		m.LoRA = &engine.PlanLoRA{R: o.Policy.LoRAR, Targets: strings.Split(o.Policy.LoRATargets, ","), Trained: true}
+	default:
+		m.Full = true
+	}
+	return m, nil
+}
+
+// rolling is a model's place in the engine of a training run.
+func rolling(o *Config, cfg *model.Config, kv kernels.DType) *engine.PlanEngine {
+	r := &o.Rollout
+	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: o.KVBytes(cfg, kv), MaxContext: min(r.MaxContext, cfg.MaxPos),
+		MaxSequences: max(1, min(r.Concurrency, r.BatchSize*r.N))}}
+}
+
+// pass is the largest micro-batch: sequences are not known before they are read, so that a page for every 128 ids is not full.
+func (pl Planner) pass(o *Config, cfg *model.Config, kv kernels.DType) *engine.PlanPass {
+	t := o.Optim.MicroBatchTokens
+	if pl.Verb == "train" {
+		t = max(t, min(o.Rollout.MaxContext, cfg.MaxPos))
+	}
+	return &engine.PlanPass{Tokens: t, Sequences: max(1, t/128), KVType: kv, Recompute: o.Optim.Recompute}
+}
+
+// ReadShape reads a model's sizes; an adapter's are its base's.
+func ReadShape(name string) (*model.Config, string, error) {
+	dir, err := track.ModelDir(name)
+	if err != nil {
+		return nil, "", err
+	}
+	if a, err := model.ReadAdapterConfig(dir); err == nil {
+		dir = a.Base()
+	}
+	cfg, err := model.ReadConfig(dir)
+	return cfg, dir, err
+}

@@ -1,0 +1,68 @@
+package rl
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
+)
+
+// What does not fit is refused before a weight is read, with the flags that would help.
+func TestNewRefusesWhatDoesNotFit(t *testing.T) {
+	g := readE2E(t)
+	c := g.config(t)
+	c.Policy.RefModel, c.Search.Mode, c.Optim.MicroBatchTokens = "", "none", 1 << 16
+	weights := filepath.Join(c.Policy.Model, "model.safetensors")
+	require.NoError(t, os.Truncate(weights, 10)) // nobody may find out
+	machineMemory = func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 160 << 20} }
+	defer func() { machineMemory = engine.MachineMemory }()
+	_, err := New(ref.New(), c)
+	require.ErrorContains(t, err, "planning the memory of "+c.Policy.Model+": it takes ")
+	require.ErrorContains(t, err, "there are 160.0 MiB")
+	require.ErrorContains(t, err, "it would fit with --micro-batch-tokens ")
+}
+
+// Every role counts, and who shares weights counts once.
+func TestPlanOfRoles(t *testing.T) {
+	g := readE2E(t)
+	base := g.config(t)
+	base.Policy.RefModel, base.Search.Mode = "", "none"
+	memory := func(change func(c *Config)) engine.Memory {
+		c := base
+		change(&c)
+		require.NoError(t, c.Check())
+		m, err := Planner{Verb: "train", Threads: 1}.Memory(c)
+		require.NoError(t, err)
+		return m
+	}
+	ppo := func(c *Config) { c.Algo.Algo, c.Algo.KLIn = "ppo", "" }
+	lora := func(c *Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "all-linear" }
+	whole := memory(ppo)
+	weights := whole.Of("policy", "weights")
+	require.Equal(t, weights, whole.Of("reference", "weights"))
+	require.Equal(t, weights, whole.Of("critic", "weights"))
+	require.Equal(t, whole.Of("policy", "moments"), whole.Of("critic", "moments"))
+
+	head := memory(func(c *Config) { ppo(c); c.Critic.Train = "head" })
+	require.Equal(t, 2*weights, head.Of("", "weights"), "policy, and what reference and critic share")
+	require.Zero(t, head.Of("critic", "moments"))
+	require.NotZero(t, head.Of("critic", "scoring"))
+
+	alone := memory(func(c *Config) { ppo(c); lora(c) })
+	require.Equal(t, weights, alone.Of("", "weights"), "one base for all")
+	require.Equal(t, alone.Of("policy", "moments"), alone.Of("critic", "moments"))
+
+	average := memory(func(c *Config) { c.Policy.Reference = "ema:0.9" })
+	require.NotZero(t, average.Of("reference", "average"))
+	require.Equal(t, 2*weights, average.Of("", "weights"))
+	small := memory(func(c *Config) { lora(c); c.Policy.Reference = "ema:0.9" })
+	require.Less(t, small.Of("reference", "average"), average.Of("reference", "average"))
+	require.Equal(t, weights, small.Of("", "weights"))
+
+	none := memory(func(c *Config) { c.Algo.KLCoef, c.Policy.Reference = 0, "none" })
+	require.Equal(t, weights, none.Of("", "weights"))
+}

@@ -1,0 +1,115 @@
+package rl
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+)
+
+// saving is a flag that takes less memory, the mildest first.
+type saving struct {
+	flag  string
+	apply func(o *Config)
+}
+
+func (pl Planner) savings(c *Config) []saving {
+	tokens := func(n int) saving {
+		return saving{fmt.Sprintf("--micro-batch-tokens %d", n), func(o *Config) { o.Optim.MicroBatchTokens = min(o.Optim.MicroBatchTokens, n) }}
+	}
+	context := func(n int) saving {
+		return saving{fmt.Sprintf("--max-context %d", n), func(o *Config) { o.Rollout.MaxContext = min(cmp.Or(o.Rollout.MaxContext, n), n) }}
+	}
+	if pl.Verb == "generate" || pl.Verb == "serve" {
+		return []saving{context(2048), context(512), {"--dtype q8", func(o *Config) { o.Policy.DType = "q8" }}}
+	}
+	memory := func(s string) saving {
+		return saving{"--kv-memory " + s, func(o *Config) {
+			n, _ := engine.ParseSize(s)
+			if had, _ := engine.ParseSize(o.Rollout.KVMemory); had == 0 || had > n {
+				o.Rollout.KVMemory = s
+			}
+		}}
+	}
+	list := []saving{tokens(2048), tokens(1024), tokens(512), {"--recompute", func(o *Config) { o.Optim.Recompute = true }},
+		{"--kv-dtype bf16", func(o *Config) { o.Policy.KVDType = "bf16" }}}
+	if pl.Verb == "train" {
+		list = append(list, memory("512MiB"), saving{"--concurrency 32", func(o *Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 32) }},
+			saving{"--concurrency 8", func(o *Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }}, context(2048), context(1024),
+			saving{"--kl-coef 0", func(o *Config) { o.Algo.KLCoef, o.Policy.RefModel, o.Policy.Reference = 0, "", "" }})
+		if c.Algo.usesCritic() {
+			list = append(list, saving{"--critic-train head", func(o *Config) { o.Critic.Train = criticHead }})
+		}
+	}
+	return append(list, saving{"--dtype bf16", func(o *Config) { o.Policy.DType = "bf16" }},
+		saving{"--lora-r 16", func(o *Config) {
+			if o.Policy.Adapter == "" && o.Policy.LoRAR == 0 {
+				o.Policy.LoRAR = 16
+			}
+		}})
+}
+
+// advise lists what makes o fit: single flags, and if none does, the mildest together. Empty: nothing does.
+func (pl Planner) advise(o Config, limit int64) (out []string) {
+	fits := func(o Config) bool {
+		mem, err := pl.Memory(o)
+		return err == nil && mem.Total <= limit
+	}
+	all := pl.savings(&o)
+	seen := map[string]bool{} // one value of a flag is enough
+	for _, s := range all {
+		c := o
+		if s.apply(&c); fits(c) && !seen[flagOf(s)] {
+			seen[flagOf(s)] = true
+			out = append(out, s.flag)
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	var used []saving
+	c := o
+	for _, s := range all {
+		before, _ := pl.Memory(c)
+		s.apply(&c)
+		if after, err := pl.Memory(c); err != nil || after.Total >= before.Total {
+			continue
+		}
+		if n := len(used); n > 0 && flagOf(used[n-1]) == flagOf(s) {
+			used = used[:n-1]
+		}
+		if used = append(used, s); fits(c) {
+			return []string{flagsOf(leastOf(used, o, fits))}
+		}
+	}
+	return nil
+}
+
+// leastOf drops what is not needed, the harshest last.
+func leastOf(used []saving, o Config, fits func(Config) bool) []saving {
+	for i := 0; i < len(used); {
+		c := o
+		for j, s := range used {
+			if j != i {
+				s.apply(&c)
+			}
+		}
+		if fits(c) {
+			used = append(used[:i:i], used[i+1:]...)
+		} else {
+			i++
+		}
+	}
+	return used
+}
+
+func flagOf(s saving) string { return strings.Fields(s.flag)[0] }
+
+func flagsOf(list []saving) string {
+	var out []string
+	for _, s := range list {
+		out = append(out, s.flag)
+	}
+	return strings.Join(out, " ")
+}

@@ -1,0 +1,158 @@
+package rl
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
+
+// plannedRoles adds reference, critic and simulator to the plan of a training run, who share what they can: as New gives them out.
+type plannedRoles struct {
+	Planner
+	plan   *engine.Plan
+	o      *Config
+	policy engine.PlanModel
+	kv     kernels.DType
+	starts map[kernels.DType]int // frozen starting weights: places in plan.Models
+}
+
+func (r *plannedRoles) add() error {
+	if r.o.Algo.KLCoef > 0 {
+		if err := r.reference(); err != nil {
+			return err
+		}
+	}
+	if r.o.Algo.usesCritic() {
+		if err := r.critic(); err != nil {
+			return err
+		}
+	}
+	s := &r.o.Search
+	if !s.Simulates() {
+		return nil
+	}
+	t, err := heldAs("--sim-dtype", s.SimDType, r.policy.Config, r.policy.DType)
+	if err != nil {
+		return err
+	}
+	if !r.policy.Full && t == r.policy.DType { // an adapter of the policy's base, or none
+		if a, err := model.ReadAdapterConfig(s.SimulationLLM); err == nil {
+			r.plan.Models = append(r.plan.Models, engine.PlanModel{Name: "simulator", Config: r.policy.Config, DType: t, Shared: true,
+				LoRA: &engine.PlanLoRA{R: a.R, Targets: a.Targets}})
+			return nil
+		}
+		if s.SimulationLLM == "same" {
+			return nil
+		}
+	}
+	m, err := r.model("simulator", s.SimulationLLM, "--sim-dtype", s.SimDType)
+	if err == nil {
+		m.Engine = rolling(r.o, m.Config, r.kv)
+	}
+	return err
+}
+
+// reference is what the KL term is measured from; an average of the policy has a copy of its own.
+func (r *plannedRoles) reference() error {
+	p := &r.o.Policy
+	_, average, err := p.emaDecay()
+	if err != nil {
+		return err
+	}
+	if average {
+		t, err := heldAs("--ref-dtype", p.RefDType, r.policy.Config, r.policy.DType)
+		if err != nil {
+			return err
+		}
+		m := engine.PlanModel{Name: "reference", Config: r.policy.Config, DType: t, Averaged: true, Score: r.pass(r.o, r.policy.Config, r.kv)}
+		if a := r.policy.LoRA; a != nil {
+			m.Shared, m.DType, m.LoRA = true, r.policy.DType, &engine.PlanLoRA{R: a.R, Targets: a.Targets}
+		}
+		r.plan.Models = append(r.plan.Models, m)
+		return nil
+	}
+	m, err := r.model("reference", cmp.Or(p.RefModel, "same"), "--ref-dtype", p.RefDType)
+	if err != nil {
+		return err
+	}
+	if a := r.policy.LoRA; a != nil && p.RefModel == "" && p.Adapter != "" && p.Reference != refAdaptersOff { // a frozen copy of it
+		m.LoRA = &engine.PlanLoRA{R: a.R, Targets: a.Targets}
+	}
+	m.Score = r.pass(r.o, m.Config, r.kv)
+	return nil
+}
+
+// critic is PPO's, over what --critic-train says.
+func (r *plannedRoles) critic() error {
+	c := &r.o.Critic
+	m := engine.PlanModel{Name: "critic", Config: r.policy.Config, DType: r.policy.DType, Saved: true}
+	if c.Model != "" {
+		var err error
+		if m.Config, _, err = ReadShape(c.Model); err != nil {
+			return fmt.Errorf("reading the critic: %w", err)
+		}
+	}
+	pass := r.pass(r.o, m.Config, r.kv)
+	switch a := r.policy.LoRA; c.learns(a != nil) {
+	case criticAll:
+		m.Full, m.Train = true, pass
+	case criticHead:
+		m.Score = pass
+		if c.Model == "" {
+			if _, err := r.model("critic", "same", "", ""); err != nil {
+				return err
+			}
+			m.Shared = true
+		}
+	default:
+		m.Train, m.Shared = pass, c.Model == ""
+		if a != nil {
+			m.LoRA = &engine.PlanLoRA{R: a.R, Targets: a.Targets, Trained: true}
+		}
+	}
+	r.plan.Models = append(r.plan.Models, m)
+	return nil
+}
+
+// model is the plan's row of a frozen model: one of its own in dir, or the starting weights, "same".
+func (r *plannedRoles) model(name, dir, flag, value string) (*engine.PlanModel, error) {
+	cfg := r.policy.Config
+	if dir != "same" {
+		var err error
+		if cfg, _, err = ReadShape(dir); err != nil {
+			return nil, fmt.Errorf("reading the %s: %w", name, err)
+		}
+	}
+	t, err := heldAs(flag, value, cfg, r.policy.DType)
+	if err != nil {
+		return nil, err
+	}
+	m := engine.PlanModel{Name: name, Config: cfg, DType: t}
+	if dir == "same" {
+		if at, ok := r.starts[t]; ok {
+			r.plan.Models[at].Name = "starting weights"
+			return &r.plan.Models[at], nil
+		}
+		r.starts[t] = len(r.plan.Models)
+		m.Shared = !r.policy.Full && t == r.policy.DType
+	}
+	r.plan.Models = append(r.plan.Models, m)
+	return &r.plan.Models[len(r.plan.Models)-1], nil
+}
+
+// heldAs is the type of frozen weights: as the flag says, or else as a q8 folder is, or like others.
+func heldAs(flag, value string, cfg *model.Config, like kernels.DType) (kernels.DType, error) {
+	t, err := WeightType(flag, value)
+	switch {
+	case err != nil:
+		return 0, err
+	case t != 0:
+		return t, nil
+	case cfg.Q8:
+		return kernels.Q8, nil
+	}
+	return cmp.Or(like, kernels.BF16), nil
+}
