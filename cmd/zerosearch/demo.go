@@ -11,6 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/demo"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -44,6 +45,7 @@ func (c *demoCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
+	w.writeReport(report.Watch(out))
 	if c.JSON {
 		return writeJSON(w, r)
 	}
@@ -131,6 +133,6 @@ func (v *demoView) result(r *demo.Result) {
 	v.say("  a real index (BM25) of that world    %.2f    %s", r.IndexBefore, v.w.log.paint(1, fmt.Sprintf("%.2f", r.Index)))
 	v.say("  search switched off                          %.2f", r.NoSearch)
 	v.say("%d steps, %.0f seconds. Log-probs of rollout and trainer differ by at most %g.", r.Steps, r.Seconds, r.LogprobDiff)
-	v.say("\nThe run is in %s. Ask it something:", r.RunDirectory)
+	v.say("\nThe run is in %s, its curves and episodes in %s/%s. Ask it something:", r.RunDirectory, r.RunDirectory, report.Name)
 	v.say("  zerosearch ask --model %s --corpus %s/corpus.jsonl --topk 3 \"Where was ... born?\"", r.RunDirectory, r.RunDirectory)
 }

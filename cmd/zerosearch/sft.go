@@ -179,7 +179,7 @@ func (c *sftCmd) resume(r *sft.Run) error {
 	case st.Step >= r.Steps:
 		return fmt.Errorf("resuming %s: all %d steps are done: raise --steps to go on", dir, r.Steps)
 	}
-	r.From = st.Step
+	r.From, r.Skipped = st.Step, st.Skipped
 	return r.Trainer.LoadState(dir)
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,41 +24,38 @@ func put(t testing.TB, dir, name, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// letters is a tokenizer of single bytes and a few whole tags, as JSON.
-func letters() string {
-	vocab := map[string]int{}
-	next := 0
-	for b := range 256 { // GPT-2's alphabet of bytes
-		r := rune(b)
-		if b < 33 || b > 126 && b < 161 || b == 173 {
-			r = rune(256 + next)
-			next++
-		}
-		vocab[string(r)] = b
-	}
-	text, err := json.Marshal(map[string]any{"version": "1.0", "added_tokens": []any{}, "normalizer": nil, "post_processor": nil,
-		"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-		"decoder":       map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-		"model":         map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": false}})
+// letters is a tokenizer.json of the 256 bytes.
+var letters = sync.OnceValue(func() string {
+	text, err := tokenizer.Train(func(func(string) bool) {}, 256, nil)
 	if err != nil {
 		panic(err)
 	}
 	return string(text)
-}
+})
 
-func openLetters(t testing.TB) *tokenizer.Tokenizer {
-	dir := t.TempDir()
-	put(t, dir, "tokenizer.json", letters())
-	tok, err := tokenizer.Open(dir)
-	require.NoError(t, err)
-	return tok
-}
+var openLetters = sync.OnceValue(func() *tokenizer.Tokenizer {
+	dir, err := os.MkdirTemp("", "report-test-*")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte(letters()), 0o644); err != nil {
+		panic(err)
+	}
+	t, err := tokenizer.Open(dir)
+	if err != nil {
+		panic(err)
+	}
+	return t
+})
 
-// turn is a turn whose ids are bytes: what was said, and what came back.
+func encode(text string) []int32 { return openLetters().Encode(text, tokenizer.EncodeOptions{}) }
+
+// turn is a turn whose tokens are bytes: what was said, and what came back.
 func turn(said, observed string, action episode.Action) episode.Turn {
-	u := episode.Turn{Text: said, Observation: observed, Action: action}
-	for i, b := range []byte(said + observed) {
-		u.IDs, u.Mask, u.Logprobs = append(u.IDs, int32(b)), append(u.Mask, i < len(said)), append(u.Logprobs, -float32(i)/4)
+	u := episode.Turn{Text: said, Observation: observed, Action: action, IDs: encode(said + observed)}
+	for i := range u.IDs {
+		u.Mask, u.Logprobs = append(u.Mask, i < len(said)), append(u.Logprobs, -float32(i)/4)
 	}
 	return u
 }
@@ -68,7 +66,7 @@ func play(step int, question string, reward float64, document, answer string) *e
 	search.Content, search.Documents, search.Quality, search.Tau = "q", []string{document}, "noisy", 0.5
 	last := turn("<answer>"+answer+"</answer>", "", episode.Answer)
 	last.Content = answer
-	e := &episode.Episode{Step: step, QuestionID: question, Question: question, GoldenAnswers: []string{"gold"}, PromptIDs: []int32{'h', 'i'}, Temperature: 1,
+	e := &episode.Episode{Step: step, QuestionID: question, Question: question, GoldenAnswers: []string{"gold"}, PromptIDs: encode("hi"), Temperature: 1,
 		Status: episode.Answered, Reward: reward, Turns: []episode.Turn{search, last}}
 	for range e.PolicyTokens() {
 		e.Advantages = append(e.Advantages, float32(reward-0.5))

@@ -52,9 +52,8 @@ type Run struct {
 	SaveDType kernels.DType
 	Seed      uint64
 	Out       *track.Run
+	Skipped   int // steps skipped because a gradient was not finite
 	OnStep    func(step int, m track.Metrics)
-
-	skipped int
 }
 
 // Do runs to the end, or until ctx is done; then, and only then, saved says that a checkpoint of the last step exists and err is ctx's.
@@ -68,7 +67,7 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 			if err := r.Out.Sync(); err != nil {
 				return step, err
 			}
-			st := rl.State{Step: step, Skipped: r.skipped, Seed: r.Seed}
+			st := rl.State{Step: step, Skipped: r.Skipped, Seed: r.Seed}
 			if err := rl.SaveCheckpoint(r.Out.Checkpoint(step), r.Model, r.Trainer, st, r.SaveDType); err != nil {
 				return step, err
 			}
@@ -102,14 +101,14 @@ func (r *Run) step(step int) error {
 		return err
 	}
 	if st.Skipped != nil {
-		r.skipped++
+		r.Skipped++
 	}
 	if bad := new(train.NonFiniteError); errors.As(st.Skipped, &bad) { // the weights are no numbers any more, and stay so
 		return r.offending(examples, fmt.Errorf("training step %d: %w", step, bad))
 	}
 	seconds := time.Since(began).Seconds()
 	m := track.Metrics{"train/loss": nll / float64(max(1, trained)), "train/grad_norm": st.GradNorm, "train/lr": lr,
-		"train/tokens": float64(st.Tokens), "train/skipped": float64(r.skipped), "timing_s/step": seconds,
+		"train/tokens": float64(st.Tokens), "train/skipped": float64(r.Skipped), "timing_s/step": seconds,
 		"perf/throughput": float64(st.Tokens) / seconds}
 	if r.Out != nil {
 		if err := r.Out.Metrics(step, m); err != nil {
