@@ -128,6 +128,26 @@ func TestReport(t *testing.T) {
 	require.Empty(t, left)
 }
 
+// What searching cost is said as far as it is known.
+func TestCost(t *testing.T) {
+	for _, c := range []struct{ row, want string }{
+		{`{"step":1,"x":1}`, ""},
+		{`{"step":1,"cost/queries":1200,"cost/google_usd":11,"perf/search_usd":0}`, "[Queries 1200 ] [Cost of searching not priced google: $11]"},
+		{`{"step":1,"cost/queries":10,"cost/google_usd":2,"perf/search_usd":0.5,"perf/search_cached":4,"cost/prompt_tokens":70,"cost/completion_tokens":30}`,
+			"[Queries 10 4 from the cache] [Tokens of the simulator 100 30 of them written] [Cost of searching $0.5 75.0% less than google's $2]"},
+		{`{"step":1,"cost/queries":10,"cost/google_usd":2,"perf/search_usd":2}`, "[Queries 10 ] [Cost of searching $2 ]"},
+		{`{"step":1,"cost/queries":1,"cost/google_usd":2,"perf/search_usd":1e-5}`, "[Queries 1 ] [Cost of searching under $0.001 100.0% less than google's $2]"},
+	} {
+		r := Watch(t.TempDir())
+		r.readRow([]byte(c.row))
+		var got []string
+		for _, x := range r.costTiles() {
+			got = append(got, fmt.Sprintf("[%s %s %s]", x.Label, x.Value, x.Note))
+		}
+		require.Equal(t, c.want, strings.Join(got, " "))
+	}
+}
+
 // A page is one file: it asks nobody for anything.
 func TestNothingIsLoaded(t *testing.T) {
 	dir := t.TempDir()

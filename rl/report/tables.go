@@ -23,11 +23,20 @@ func (r *Run) costTiles() (out []tile) {
 		out = append(out, tile{"Tokens of the simulator", number(tokens), number(sum(r.rows, "cost/completion_tokens")) + " of them written"})
 	}
 	usd, google := sum(r.rows, "perf/search_usd"), sum(r.rows, "cost/google_usd")
-	note = ""
-	if google > 0 {
-		note = fmt.Sprintf("%.1f%% less than google's $%s", 100*(1-usd/google), number(google))
+	value, note := "not priced", "google: $"+number(google) // nobody said what an hour of this machine costs
+	if usd > 0 {
+		value = "$" + number(usd)
+		if usd < 0.001 {
+			value = "under $0.001"
+		}
+		if google > 0 {
+			note = fmt.Sprintf("%.1f%% less than google's $%s", 100*(1-usd/google), number(google))
+		}
+		if usd >= google {
+			note = ""
+		}
 	}
-	return append(out, tile{"Cost of searching", "$" + number(usd), note})
+	return append(out, tile{"Cost of searching", value, note})
 }
 
 // evalColumns are the columns of eval tables, in this order; other numbers follow.
