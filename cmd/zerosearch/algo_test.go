@@ -114,3 +114,61 @@ func TestCriticModel(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "add --lora-r")
 }
+
+// What the KL term is measured from: at the first step the divergence is 0 if the reference is the policy's start, and only then.
+func TestReferences(t *testing.T) {
+	dir := t.TempDir()
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "adapter"), "--total-steps", "3", "--lora-r", "2", "--lr", "3e-2", "--save-every", "0")...)
+	adapter := filepath.Join(dir, "adapter/checkpoints/step-3")
+	other := filepath.Join(dir, "other")
+	require.NoError(t, tinyModel(other, 3, true))
+	divergence := func(name string, flags ...string) []float64 {
+		out := filepath.Join(dir, name)
+		mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "3", "--n", "4", "--kl-coef", "0.1", "--entropy-coef", "0.01", "--lr", "1e-2", "--save-every", "0"}, flags...)...)...)
+		var kl []float64
+		for _, m := range metricsOf(t, out) {
+			kl = append(kl, m["actor/kl_loss"].(float64))
+		}
+		return kl
+	}
+	frozen := divergence("frozen")
+	require.Zero(t, frozen[0])
+	require.NotZero(t, frozen[1])
+	require.NotZero(t, frozen[2])
+	average := divergence("average", "--reference", "ema:0.5")
+	require.Equal(t, 0.0, average[0])
+	require.NotZero(t, average[1])
+	require.Less(t, average[1], frozen[1], "it has come after the policy")
+	require.NotZero(t, divergence("model", "--ref-model", other)[0])
+	require.Zero(t, divergence("none", "--reference", "none", "--kl-coef", "0")[2])
+
+	started := divergence("started", "--adapter", adapter)
+	require.Zero(t, started[0], "a frozen copy of the adapter")
+	require.NotZero(t, started[1])
+	require.NotZero(t, divergence("off", "--adapter", adapter, "--reference", "adapters-off")[0])
+	require.Zero(t, divergence("folder", "--model", adapter)[0], "an adapter's folder is a policy as well")
+	following := divergence("following", "--adapter", adapter, "--reference", "ema:0.5")
+	require.Zero(t, following[0])
+	require.NotZero(t, following[1])
+	require.Less(t, following[1], started[1])
+}
+
+// The simulator as an adapter over the policy's base, as that base with adapters off, and as a checkpoint of its own.
+func TestSimulators(t *testing.T) {
+	dir := t.TempDir()
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "adapter"), "--total-steps", "2", "--lora-r", "2", "--lr", "3e-2", "--save-every", "0")...)
+	adapter := filepath.Join(dir, "adapter/checkpoints/step-2")
+	own, err := taughtModel()
+	require.NoError(t, err)
+	documents := func(name string, flags ...string) string {
+		out := filepath.Join(dir, name)
+		mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--search-mode", "simulate_sft", "--simulation-max-tokens", "8", "--simulation-temperature", "0.01"}, flags...)...)...)
+		text, err := os.ReadFile(filepath.Join(out, "episodes.jsonl"))
+		require.NoError(t, err)
+		return string(text)
+	}
+	same := documents("same", "--adapter", adapter)
+	require.Equal(t, same, documents("own", "--adapter", adapter, "--simulation-llm", own), "adapters off is the base itself")
+	require.NotEqual(t, same, documents("shared", "--adapter", adapter, "--simulation-llm", adapter))
+	require.Equal(t, documents("whole", "--simulation-llm", own), documents("copy"), "and in full fine-tuning the starting weights")
+}
