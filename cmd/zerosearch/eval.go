@@ -1,109 +1,264 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
-	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/eval"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
 type evalCmd struct {
 	common
 	modelFlags
-	Data     string          `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
-	Limit    int             `name:"limit" help:"At most N questions, the first; 0: all." default:"0"`
-	Episodes string          `name:"episodes" help:"Write every episode to this file, as training does." placeholder:"FILE"`
-	Search   rl.SearchConfig `embed:""`
+	Data      string   `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
+	Sources   []string `name:"sources" help:"Only questions of these data sources." placeholder:"NAME"`
+	Limit     int      `name:"limit" help:"At most N questions, the first; 0: all." default:"0"`
+	PerSource int      `name:"per-source" help:"At most N questions of each data source, the first; 0: all." default:"0"`
+	Methods   []string `name:"method" help:"agent (searches as in training), or baselines: direct (answer at once), cot (chain of thought), rag (retrieve once); all: all four." default:"agent" placeholder:"NAME"`
+	Out       string   `name:"out" help:"Folder for eval.json, table.md and every episode; an interrupted evaluation goes on there." placeholder:"DIR"`
+	Episodes  string   `name:"episodes" help:"Write every episode to this file, as training does." placeholder:"FILE"`
+	Output    string   `name:"output" short:"o" help:"text, md (a table like the paper's) or json." default:"text" enum:"text,md,json"`
+	bootstrapFlags
+	Compare bool            `name:"compare" help:"Compare two evaluations, the folders --out of which follow: A B, or A:METHOD B:METHOD."`
+	Runs    []string        `arg:"" optional:"" name:"run" help:"With --compare: the two evaluations." placeholder:"DIR"`
+	Search  rl.SearchConfig `embed:""`
 	limitFlags
+}
+
+// bootstrapFlags ask for confidence intervals.
+type bootstrapFlags struct {
+	Bootstrap  int     `name:"bootstrap" help:"Resamples of the bootstrap for confidence intervals; 0: none." default:"2000"`
+	Confidence float64 `name:"confidence" help:"Level of the intervals." default:"0.95"`
+}
+
+func (f bootstrapFlags) options(seed uint64) (eval.Bootstrap, error) {
+	switch {
+	case f.Bootstrap < 0:
+		return eval.Bootstrap{}, usagef("--bootstrap must not be negative")
+	case !(f.Confidence > 0 && f.Confidence < 1):
+		return eval.Bootstrap{}, usagef("--confidence must lie between 0 and 1")
+	}
+	return eval.Bootstrap{Resamples: f.Bootstrap, Level: f.Confidence, Seed: seed}, nil
 }
 
 // evaluation is the result of eval.
 type evaluation struct {
-	Model      string            `json:"model"`
-	SearchMode string            `json:"search_mode"`
-	Engine     string            `json:"engine"` // simulated, bm25 or none: rows of different engines are not comparable
-	Sources    []rl.SourceReport `json:"sources"`
-	Seconds    float64           `json:"seconds"`
-	Tokens     int64             `json:"tokens"` // ids sampled, the simulator's included
-	Cost       search.Cost       `json:"cost"`   // of searching
+	Model      string      `json:"model"`
+	SearchMode string      `json:"search_mode"`
+	Engine     string      `json:"engine"` // simulated, bm25 ...: rows of different engines are not comparable
+	Sources    []eval.Row  `json:"sources"`
+	Seconds    float64     `json:"seconds"` // of this process: an evaluation that goes on counts from there
+	Tokens     int64       `json:"tokens"`  // ids sampled, the simulator's included
+	Cost       search.Cost `json:"cost"`    // of searching
 }
 
 func (c *evalCmd) Run(w *world) error {
-	if c.Data == "" {
-		return usagef("--data is missing: give a file of questions")
-	}
-	if c.Limit < 0 {
-		return usagef("--limit must not be negative")
-	}
-	questions, err := data.LoadFiles(c.Data)
+	boot, err := c.options(c.Seed)
 	if err != nil {
 		return err
 	}
-	if c.Limit > 0 && c.Limit < len(questions) {
-		questions = questions[:c.Limit]
+	if c.Compare || len(c.Runs) > 0 {
+		return c.compare(w, boot)
 	}
-	if c.Search.NoiseRate == nil && !w.given("start-threshold") && !w.given("end-threshold") {
-		zero := 0.0 // there is no curriculum outside training: useful documents, unless asked otherwise
-		c.Search.NoiseRate = &zero
+	methods, err := c.check(w)
+	if err != nil {
+		return err
+	}
+	questions, err := c.questions()
+	if err != nil {
+		return err
+	}
+	var kept *evalFolder
+	if c.Out != "" {
+		if kept, err = c.openFolder(w, questions); err != nil {
+			return err
+		}
 	}
 	a, err := newAgent(w, c.common, c.modelFlags, c.Search, c.limitFlags)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
+	if err := a.roller.Prompter.Check(questions); err != nil {
+		return err
+	}
+	out := &evaluation{Model: c.Model, SearchMode: c.Search.Mode, Engine: c.Search.Label()}
 	began := time.Now()
-	all, err := c.roll(w, a, questions)
+	results, err := c.measure(w, a, kept, methods, questions)
 	if err != nil {
 		return err
 	}
-	sources := make([]string, len(all))
-	for i := range all {
-		sources[i] = questions[i].DataSource
+	for _, rs := range results {
+		out.Sources = append(out.Sources, c.label(eval.Report(rs, boot))...)
 	}
-	out := evaluation{Model: c.Model, SearchMode: c.Search.Mode, Engine: c.Search.Label(), Cost: search.Sum(a.meter.Take()), Sources: rl.Report(all, sources), Seconds: time.Since(began).Seconds()}
+	out.Seconds, out.Cost = time.Since(began).Seconds(), search.Sum(a.meter.Take())
 	for _, m := range a.eng.Stats().Models {
 		out.Tokens += m.Sampled
 	}
-	if err := c.keep(all); err != nil {
-		return err
+	if kept != nil {
+		if err := kept.finish(out, boot, results); err != nil {
+			return err
+		}
 	}
-	if c.JSON {
-		return writeJSON(w, out)
-	}
-	if err := out.print(w); err != nil {
+	if err := out.print(w, c.Output, c.JSON, boot); err != nil {
 		return err
 	}
 	logCost(w, c.Search, out.Cost)
 	return nil
 }
 
-// roll runs one episode a question and shows how it goes.
-func (c *evalCmd) roll(w *world, a *agent, questions []data.Question) ([]*episode.Episode, error) {
-	var mu sync.Mutex
-	began, done := time.Now(), 0
-	r := a.roller
-	r.OnEpisode = func(e *episode.Episode) {
-		mu.Lock()
-		defer mu.Unlock()
-		done++
-		w.log.status("%d/%d questions  ETA %s", done, len(questions), eta(began, done, len(questions)))
+// check refuses what cannot be, before anything is read.
+func (c *evalCmd) check(w *world) ([]eval.Method, error) {
+	switch {
+	case c.Data == "":
+		return nil, usagef("--data is missing: give a file of questions")
+	case c.Limit < 0 || c.PerSource < 0:
+		return nil, usagef("--limit and --per-source must not be negative")
+	case w.given("start-threshold") || w.given("end-threshold") || w.given("curriculum"):
+		return nil, usagef("there is no curriculum outside training: say how noisy a simulated engine is with --noise-rate")
+	case c.JSON && w.given("output") && c.Output != "json":
+		return nil, usagef("--json and --output %s contradict each other: give one or the other", c.Output)
 	}
-	all, err := r.Evaluate(w.ctx, questions, r.Runner.Config.Sampling, c.Seed, 0)
-	w.log.done()
+	methods, err := eval.ParseMethods(c.Methods)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if c.Episodes != "" && len(methods) > 1 {
+		return nil, usagef("--episodes holds one method: use --out DIR for several")
+	}
+	if c.Search.NoiseRate == nil {
+		zero := 0.0 // useful documents, unless asked otherwise
+		c.Search.NoiseRate = &zero
+	}
+	return methods, nil
+}
+
+// questions reads and chooses them.
+func (c *evalCmd) questions() ([]data.Question, error) {
+	all, err := data.LoadFiles(c.Data)
 	if err != nil {
 		return nil, err
 	}
-	if w.ctx.Err() != nil {
+	set := &data.Set{Questions: all}
+	if err := set.FromSources(c.Sources); err != nil {
+		return nil, err
+	}
+	qs := data.PerSource(set.Questions, c.PerSource)
+	if c.Limit > 0 && c.Limit < len(qs) {
+		qs = qs[:c.Limit]
+	}
+	return qs, nil
+}
+
+// measure runs the methods one after the other, each on all questions that are not done yet.
+func (c *evalCmd) measure(w *world, a *agent, kept *evalFolder, methods []eval.Method, questions []data.Question) (results [][]eval.Result, err error) {
+	for _, m := range methods {
+		r := a.roller
+		r.Method = m
+		done := make([]*episode.Episode, len(questions))
+		if kept != nil {
+			if done, err = kept.begin(m, questions); err != nil {
+				return nil, err
+			}
+		}
+		all, err := c.roll(w, r, kept, done, questions)
+		if err != nil {
+			return nil, err
+		}
+		if kept != nil {
+			if err := kept.end(m, all); err != nil {
+				return nil, err
+			}
+		}
+		if err := c.keep(all); err != nil {
+			return nil, err
+		}
+		results = append(results, grade(w, m, all, questions))
+	}
+	return results, nil
+}
+
+// roll runs one episode a question and shows how it goes. What is done is kept at once.
+func (c *evalCmd) roll(w *world, r rl.Roller, kept *evalFolder, done []*episode.Episode, questions []data.Question) ([]*episode.Episode, error) {
+	began, before := time.Now(), 0
+	for _, e := range done {
+		if e != nil {
+			before++
+		}
+	}
+	ctx, stop := context.WithCancelCause(w.ctx)
+	defer stop(nil)
+	ended := make(chan *episode.Episode, 64)
+	written := make(chan error)
+	go func() { // one writer, so that lines stay whole
+		var failed error
+		n := before
+		for e := range ended {
+			if kept != nil && failed == nil {
+				if failed = kept.append(e); failed != nil {
+					stop(failed)
+				}
+			}
+			n++
+			w.log.status("%s%d/%d questions  ETA %s", r.Method.Prefix(), n, len(questions), eta(began, n-before, len(questions)-before))
+		}
+		written <- failed
+	}()
+	r.OnEpisode = func(e *episode.Episode) {
+		if e.Status != episode.Cancelled {
+			ended <- e
+		}
+	}
+	all, err := r.EvaluateRest(ctx, questions, done, r.Runner.Config.Sampling, c.Seed, 0)
+	close(ended)
+	failed := <-written
+	w.log.done()
+	switch {
+	case failed != nil:
+		return nil, failed
+	case w.ctx.Err() != nil && kept != nil:
+		return nil, kept.interrupted(w)
+	case w.ctx.Err() != nil:
 		return nil, context.Canceled
 	}
-	return all, nil
+	return all, err
+}
+
+// grade scores episodes and says when searches failed.
+func grade(w *world, m eval.Method, all []*episode.Episode, questions []data.Question) []eval.Result {
+	out := make([]eval.Result, len(all))
+	failed, why := 0, ""
+	for i, e := range all {
+		out[i] = eval.Grade(m, e, questions[i].DataSource)
+		if e.Status == episode.SearchFailed {
+			failed, why = failed+1, e.Err
+		}
+	}
+	if failed > 0 {
+		w.log.line("note: the search engine failed %d of %d episodes, which count as wrong (%s)", failed, len(all), oneLine(why))
+	}
+	return out
+}
+
+// label says which engine the rows of a method are about: a method that does not search has none.
+func (c *evalCmd) label(rows []eval.Row) []eval.Row {
+	for i := range rows {
+		rows[i].Engine = "none"
+		if rows[i].Method.Searches() {
+			rows[i].Engine = c.Search.Label()
+			if strings.Contains(rows[i].Engine, "simulated") {
+				rows[i].Tau = c.Search.NoiseRate
+			}
+		}
+	}
+	return rows
 }
 
 // keep writes the episodes where --episodes says.
@@ -111,32 +266,64 @@ func (c *evalCmd) keep(all []*episode.Episode) error {
 	if c.Episodes == "" {
 		return nil
 	}
-	var text []byte
-	for _, e := range all {
-		line, err := e.Line()
-		if err != nil {
-			return err
-		}
-		text = append(text, line...)
+	text, err := lines(all)
+	if err == nil {
+		err = writeFile(c.Episodes, text)
 	}
-	if err := writeFile(c.Episodes, text); err != nil {
+	if err != nil {
 		return fmt.Errorf("writing the episodes: %w", err)
 	}
 	return nil
 }
 
-// print shows a row a data source.
-func (e evaluation) print(w *world) error {
-	tw := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "data source\tengine\tn\tem\tf1\tsub_em\tvalid actions\tsearches\tfinished\t")
-	for _, s := range e.Sources {
-		fmt.Fprintf(tw, "%s\t%s\t%d\t%.3f\t%.3f\t%.3f\t%.1f%%\t%.2f\t%.1f%%\t\n", s.Source, e.Engine, s.N, s.EM, s.F1, s.SubEM, 100*s.ValidAction, s.Searches, 100*s.Finish)
+// lines are episodes as they stand in a file.
+func lines(all []*episode.Episode) ([]byte, error) {
+	var text []byte
+	for _, e := range all {
+		line, err := e.Line()
+		if err != nil {
+			return nil, err
+		}
+		text = append(text, line...)
 	}
-	if err := tw.Flush(); err != nil {
+	return text, nil
+}
+
+// print shows the result in the form that was asked for.
+func (e *evaluation) print(w *world, form string, asJSON bool, boot eval.Bootstrap) error {
+	if asJSON || form == "json" {
+		return writeJSON(w, e)
+	}
+	var b bytes.Buffer
+	if form == "md" {
+		e.markdown(&b, boot)
+	} else {
+		eval.Details(e.Sources).Text(&b)
+	}
+	if _, err := w.out.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
-	if strings.Contains(e.Engine, "simulated") {
-		w.log.line("note: a simulated engine was told the answers: compare these rows with simulated rows only")
+	if form == "text" && strings.Contains(e.Engine, "simulated") {
+		w.log.line("note: %s", simulatedNote)
 	}
 	return nil
+}
+
+const simulatedNote = "a simulated engine was told the answers: compare these rows with simulated rows only"
+
+// markdown writes a table like the paper's for each score, then everything that was counted.
+func (e *evaluation) markdown(b *bytes.Buffer, boot eval.Bootstrap) {
+	fmt.Fprintf(b, "Model: %s. Search: %s.", e.Model, e.SearchMode)
+	if boot.Resamples > 0 {
+		fmt.Fprintf(b, " Intervals: %g%%, bootstrap of %d resamples.", 100*boot.Level, boot.Resamples)
+	}
+	if strings.Contains(e.Engine, "simulated") {
+		b.WriteString(" Note: " + simulatedNote + ".")
+	}
+	for _, s := range eval.Scores() {
+		fmt.Fprintf(b, "\n\n%s, %%:\n\n", s.Title())
+		eval.PaperTable(e.Sources, s).Markdown(b)
+	}
+	b.WriteString("\n\nEverything counted:\n\n")
+	eval.Details(e.Sources).Markdown(b)
 }

@@ -153,8 +153,16 @@ func signTest(wins, losses int) float64 {
 	if n == 0 || wins == losses {
 		return 1
 	}
-	all, _ := math.Lgamma(float64(n) + 1)
 	tail := 0.0
+	if n <= 1000 {
+		term := math.Ldexp(1, -n) // C(n, 0)/2^n, and from there to C(n, i)/2^n
+		for i := range k + 1 {
+			tail += term
+			term = term * float64(n-i) / float64(i+1)
+		}
+		return min(1, 2*tail)
+	}
+	all, _ := math.Lgamma(float64(n) + 1)
 	for i := range k + 1 {
 		x, _ := math.Lgamma(float64(i) + 1)
 		y, _ := math.Lgamma(float64(n-i) + 1)

@@ -94,3 +94,11 @@ func (m Method) answer(e *episode.Episode) (string, bool) {
 	}
 	return lines[0], true
 }
+
+// Prefix names a baseline in front of its progress.
+func (m Method) Prefix() string {
+	if m.Baseline() {
+		return string(m) + ": "
+	}
+	return ""
+}

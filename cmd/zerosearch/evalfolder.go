@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/eval"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// evalFolder keeps an evaluation: config.yaml; settings.json, what its numbers depend on; episodes.jsonl (of a baseline: episodes-METHOD.jsonl)
+// in the order of the questions, and while it runs the same name with .partial, an episode as soon as it ends; at the end eval.json,
+// results.jsonl (a line a question and method) and table.md.
+type evalFolder struct {
+	dir  string
+	part *os.File
+	done int // episodes kept of the method that runs
+	want int
+}
+
+// free are flags that change no episode.
+var free = []string{"data", "sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence", "compare", "model", "threads", "concurrency", "device"}
+
+// openFolder makes --out, or goes on with what is there if it was made with the same settings.
+func (c *evalCmd) openFolder(w *world, questions []data.Question) (*evalFolder, error) {
+	f := &evalFolder{dir: c.Out}
+	fail := func(err error) (*evalFolder, error) {
+		return nil, fmt.Errorf("opening the evaluation %s: %w", c.Out, err)
+	}
+	if _, _, run := track.Last(c.Out); run || exists(f.path("metrics.jsonl")) {
+		return fail(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(c.Out, "eval")))
+	}
+	now, err := c.settings(w, questions)
+	if err != nil {
+		return fail(err)
+	}
+	text, err := os.ReadFile(f.path("settings.json"))
+	switch was := map[string]string{}; {
+	case err == nil:
+		if err := json.Unmarshal(text, &was); err != nil {
+			return fail(fmt.Errorf("settings.json is damaged: choose another --out"))
+		}
+		if diff := differences(was, now); len(diff) > 0 {
+			return fail(fmt.Errorf("it was made with other settings (%s): choose another --out", strings.Join(diff, "; ")))
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fail(err)
+	}
+	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+		return fail(err)
+	}
+	if text, err = json.MarshalIndent(now, "", "  "); err == nil {
+		err = writeFile(f.path("settings.json"), append(text, '\n'))
+	}
+	if err == nil {
+		if text, err = w.resolved(); err == nil {
+			err = writeFile(f.path("config.yaml"), text)
+		}
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return f, nil
+}
+
+func (f *evalFolder) path(name string) string { return filepath.Join(f.dir, name) }
+
+// settings are what the episodes depend on: flags, the checkpoint that --model stands for, the questions.
+func (c *evalCmd) settings(w *world, questions []data.Question) (map[string]string, error) {
+	checkpoint := c.Model
+	if c.Model != "" {
+		var err error
+		if checkpoint, err = track.ModelDir(c.Model); err != nil {
+			return nil, err
+		}
+	}
+	out := map[string]string{"checkpoint": checkpoint, "questions": (&data.Set{Questions: questions}).Digest()}
+	for _, group := range w.flags.Selected().AllFlags(true) {
+		for _, flag := range group {
+			v, ok := plain(w.flags, flag)
+			if ok && !slices.Contains(free, flag.Name) && flag.Tag.Get("resume") != "free" {
+				out[flag.Name] = fmt.Sprint(v)
+			}
+		}
+	}
+	return out, nil
+}
+
+// differences lists what was otherwise.
+func differences(was, now map[string]string) (out []string) {
+	for k, v := range now {
+		if k == "questions" {
+			if was[k] != v {
+				out = append(out, "the questions were others")
+			}
+		} else if old, ok := was[k]; !ok {
+			out = append(out, fmt.Sprintf("%s is %s, was not given", k, v))
+		} else if old != v {
+			out = append(out, fmt.Sprintf("%s was %s, is %s", k, old, v))
+		}
+	}
+	for k, v := range was {
+		if _, ok := now[k]; !ok {
+			out = append(out, fmt.Sprintf("%s was %s, is not given", k, v))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// episodes is the file of a method.
+func (f *evalFolder) episodes(m eval.Method) string {
+	if m == eval.Agent {
+		return f.path("episodes.jsonl")
+	}
+	return f.path("episodes-" + string(m) + ".jsonl")
+}
+
+// begin gives the episodes of a method that are there, nil where there is none, and opens the file for the others.
+func (f *evalFolder) begin(m eval.Method, questions []data.Question) ([]*episode.Episode, error) {
+	done := make([]*episode.Episode, len(questions))
+	f.done, f.want = 0, len(questions)
+	for _, name := range []string{f.episodes(m), f.episodes(m) + ".partial"} {
+		err := wholeLines(name, func(line []byte) error {
+			e := new(episode.Episode)
+			if err := json.Unmarshal(line, e); err != nil {
+				return err
+			}
+			if e.Group < 0 || e.Group >= len(done) || questions[e.Group].ID != e.QuestionID {
+				return fmt.Errorf("an episode of question %s does not belong here", e.QuestionID)
+			}
+			if done[e.Group] == nil {
+				f.done++
+			}
+			done[e.Group] = e
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("going on with %s: %w: remove the file to begin again", name, err)
+		}
+	}
+	if f.done == f.want {
+		return done, nil
+	}
+	var err error
+	if f.part, err = os.OpenFile(f.episodes(m)+".partial", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+		return nil, fmt.Errorf("opening the evaluation %s: %w", f.dir, err)
+	}
+	return done, nil
+}
+
+// wholeLines reads the lines of a file that may not be there, and cuts off a last one that was not finished.
+func wholeLines(name string, each func(line []byte) error) error {
+	file, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	r := bufio.NewReaderSize(file, 1<<20)
+	for n, whole := 1, int64(0); ; n++ {
+		line, err := r.ReadBytes('\n')
+		if err == io.EOF {
+			if len(line) > 0 {
+				return os.Truncate(name, whole)
+			}
+			return nil
+		}
+		if err == nil {
+			err = each(line)
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		whole += int64(len(line))
+	}
+}
+
+// append keeps an episode that has ended. One whose search failed is not kept: it is tried again when the evaluation goes on.
+func (f *evalFolder) append(e *episode.Episode) error {
+	if e.Status == episode.SearchFailed {
+		return nil
+	}
+	line, err := e.Line()
+	if err == nil {
+		if _, err = f.part.Write(line); err == nil {
+			f.done++
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the episodes in %s: %w", f.dir, err)
+	}
+	return nil
+}
+
+// end puts the episodes of a method in order, once all of them are there.
+func (f *evalFolder) end(m eval.Method, all []*episode.Episode) error {
+	var err error
+	if f.part != nil {
+		err, f.part = f.part.Close(), nil
+	}
+	if err == nil && f.done == f.want {
+		var text []byte
+		if text, err = lines(all); err == nil {
+			err = writeFile(f.episodes(m), text)
+		}
+		if err == nil {
+			err = os.Remove(f.episodes(m) + ".partial")
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the episodes in %s: %w", f.dir, err)
+	}
+	return nil
+}
+
+// finish writes the result.
+func (f *evalFolder) finish(out *evaluation, boot eval.Bootstrap, results [][]eval.Result) error {
+	var object, rows, table bytes.Buffer
+	err := encode(&object, out)
+	for _, rs := range results {
+		for _, r := range rs {
+			err = errors.Join(err, encode(&rows, r))
+		}
+	}
+	out.markdown(&table, boot)
+	for name, text := range map[string]*bytes.Buffer{"eval.json": &object, "results.jsonl": &rows, "table.md": &table} {
+		err = errors.Join(err, writeFile(f.path(name), text.Bytes()))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the evaluation: %w", err)
+	}
+	return nil
+}
+
+func encode(b *bytes.Buffer, v any) error {
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// interrupted says how to go on.
+func (f *evalFolder) interrupted(w *world) error {
+	f.part.Close()
+	w.log.line("interrupted: %d of %d episodes are done and kept. To go on:", f.done, f.want)
+	w.log.line("  zerosearch eval --config %s", shellWord(f.path("config.yaml")))
+	return errInterrupted
+}
