@@ -171,7 +171,9 @@ func (c *Config) Unused(given func(flag string) bool) error {
 }
 
 // overlongLimit is the number of sampled ids at which the overlong penalty is whole.
-func (c *Config) overlongLimit() int {
-	r := &c.Rollout
-	return cmp.Or(c.Algo.OverlongLimit, min((r.MaxTurns+1)*r.MaxResponse, r.MaxContext))
+func (c *Config) overlongLimit() int { return cmp.Or(c.Algo.OverlongLimit, c.sampledLimit()) }
+
+// sampledLimit is the most ids that an episode can sample, and the constant of seq-mean-token-sum-norm.
+func (c *Config) sampledLimit() int {
+	return min((c.Rollout.MaxTurns+1)*c.Rollout.MaxResponse, c.Rollout.MaxContext)
 }

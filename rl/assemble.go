@@ -164,7 +164,7 @@ func (t *Trainer) openUpdater(dev kernels.Device, o train.Options) (err error) {
 	}
 	t.closers = append(t.closers, u.Trainer.Close)
 	u.Epochs, u.KLInReward = max(1, c.Algo.Epochs), c.Algo.klIn() == klInReward
-	u.KLTarget, u.KLHorizon = c.Algo.KLTarget, c.Algo.KLHorizon
+	u.KLTarget, u.KLHorizon, u.Norm = c.Algo.KLTarget, c.Algo.KLHorizon, float64(c.sampledLimit())
 	if c.Algo.KLCoef > 0 {
 		if err := t.openReference(dev, o); err != nil {
 			return err

@@ -2,6 +2,7 @@ package rl
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,7 +13,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl/algo"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
@@ -36,6 +36,9 @@ type e2e struct {
 			Agg         string
 			Low, High   float64
 			KLCoef      float64 `json:"kl_coef"`
+			KLInReward  float64 `json:"kl_in_reward"`
+			NormStd     bool    `json:"norm_std"`
+			Loss        string
 			Ent         float64
 			LR          []float64
 			Clip        float64
@@ -48,7 +51,9 @@ type e2e struct {
 			KLLoss   float64 `json:"kl_loss"`
 			Entropy  float64
 			GradNorm float64 `json:"grad_norm_before_clip"`
+			Metrics  map[string]float64
 		}
+		Change map[string]float64 `json:"weights_after_3_steps"` // L2 norms, by parameter
 	}
 }
 
@@ -70,58 +75,94 @@ func (g e2e) folder(t *testing.T, file string) string {
 	return dir
 }
 
-func TestGRPOEndToEnd(t *testing.T) {
+// Whole updates in float64 by verl's advantages and losses and torch's optimiser: GRPO with a KL term, Dr. GRPO, GSPO at another
+// temperature, RLOO with the divergence in the reward.
+func TestEndToEnd(t *testing.T) {
 	g := readE2E(t)
-	v := g.Variants["grpo"]
-	dev := ref.New()
-	open := func(file string, trainable bool) *model.Model {
-		m, err := model.Load(dev, g.folder(t, file), model.Options{DType: kernels.F32, Trainable: trainable})
-		require.NoError(t, err)
-		t.Cleanup(m.Close)
-		return m
+	for name, v := range g.Variants {
+		t.Run(name, func(t *testing.T) {
+			s := v.Settings
+			c := AlgoConfig{Algo: s.Estimator, LossAgg: s.Agg, ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent}
+			switch {
+			case s.Loss == "gspo":
+				c.Algo = "gspo"
+			case s.Estimator == "grpo" && !s.NormStd:
+				c.Algo = "dr_grpo"
+			}
+			if s.KLInReward > 0 {
+				c.KLCoef, c.KLIn = s.KLInReward, klInReward
+			}
+			est, loss, err := c.rule()
+			require.NoError(t, err)
+			dev := ref.New()
+			open := func(file string, trainable bool) *model.Model {
+				m, err := model.Load(dev, g.folder(t, file), model.Options{DType: kernels.F32, Trainable: trainable})
+				require.NoError(t, err)
+				t.Cleanup(m.Close)
+				return m
+			}
+			policy, reference := open("e2e_init.safetensors", true), open("e2e_ref.safetensors", false)
+			o := train.Options{Beta1: g.AdamW.Betas[0], Beta2: g.AdamW.Betas[1], Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay,
+				MaxGradNorm: s.Clip, KVType: kernels.F32, Temperature: s.Temperature}
+			tr, err := train.New(dev, policy, nil, o)
+			require.NoError(t, err)
+			defer tr.Close()
+			u := Updater{Trainer: tr, Estimator: est, Policy: loss, KLInReward: s.KLInReward > 0, Norm: 14}
+			if c.KLCoef > 0 {
+				u.Reference = train.NewScorer(dev, reference, nil, o)
+				defer u.Reference.Close()
+			}
+			trajs := g.trajectories(v.OldLogp)
+			rows, err := u.rows(trajs)
+			require.NoError(t, err)
+			for i, r := range rows {
+				require.InDeltaSlice(t, gather(v.Advantages[i], trajs[i].Mask[trajs[i].Prompt:]), r.adv, 2e-6)
+			}
+			start := weightsOf(t, policy)
+			for k, mini := range g.Minis {
+				var st UpdateStats
+				require.NoError(t, u.mini(&st, trajs, rows, mini, k == 0, s.LR[k]))
+				want := v.Steps[k]
+				require.InDelta(t, want.PGLoss, st.PG, 2e-5, "policy loss of mini-batch %d", k)
+				require.InDelta(t, want.KLLoss, st.KL, 2e-5, "kl loss of mini-batch %d", k)
+				require.InEpsilon(t, want.Entropy, st.Entropy, 2e-5, "entropy of mini-batch %d", k)
+				require.InEpsilon(t, want.GradNorm, st.GradNorm, 2e-5, "gradient norm of mini-batch %d", k)
+				require.InDelta(t, want.Metrics["actor/ppo_kl"], st.K1, 2e-5)
+				require.InDelta(t, want.Metrics["actor/pg_clipfrac"], st.ClipFrac, 1e-6)
+				if k == 0 {
+					require.Less(t, st.LogprobDiff, 2e-5, "old log-probs are those of the initial weights")
+				}
+			}
+			for i, now := range weightsOf(t, policy) {
+				sum := 0.0
+				for j := range now {
+					sum += float64(now[j]-start[i][j]) * float64(now[j]-start[i][j])
+				}
+				p := policy.Params()[i].Name
+				require.InEpsilon(t, v.Change[p], math.Sqrt(sum), 2e-3, "change of %s", p)
+			}
+			if name == "grpo" {
+				requireAfter3(t, dev, policy)
+			}
+		})
 	}
-	policy, reference := open("e2e_init.safetensors", true), open("e2e_ref.safetensors", false)
-	o := train.Options{Beta1: g.AdamW.Betas[0], Beta2: g.AdamW.Betas[1], Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay,
-		MaxGradNorm: v.Settings.Clip, KVType: kernels.F32, Temperature: v.Settings.Temperature}
-	tr, err := train.New(dev, policy, nil, o)
-	require.NoError(t, err)
-	defer tr.Close()
-	scorer := train.NewScorer(dev, reference, nil, o)
-	defer scorer.Close()
-	est, loss, err := AlgoConfig{Algo: v.Settings.Estimator, LossAgg: v.Settings.Agg, ClipLow: v.Settings.Low, ClipHigh: v.Settings.High,
-		DualClip: 3, KLCoef: v.Settings.KLCoef, EntropyCoef: v.Settings.Ent}.rule()
-	require.NoError(t, err)
-	u := Updater{Trainer: tr, Reference: scorer, Estimator: est, Policy: loss}
+}
 
-	var trajs []Trajectory
+// trajectories are the golden's, sampled with the log-probs old.
+func (g e2e) trajectories(old [][]float64) (out []Trajectory) {
 	for i, p := range g.Prompts {
 		tj := Trajectory{IDs: append(append([]int32(nil), p...), g.Completions[i]...), Prompt: len(p), Group: g.Index[i]}
 		tj.Mask, tj.Old = make([]bool, len(tj.IDs)), make([]float32, len(tj.IDs))
 		for k := range g.Completions[i] {
 			tj.Mask[len(p)+k] = g.Mask[i][k] != 0
-			tj.Old[len(p)+k] = float32(v.OldLogp[i][k])
+			tj.Old[len(p)+k] = float32(old[i][k])
 		}
 		for _, r := range g.Rewards[i] {
 			tj.Reward += r
 		}
-		trajs = append(trajs, tj)
+		out = append(out, tj)
 	}
-	rows, err := u.rows(trajs)
-	require.NoError(t, err)
-	for k, mini := range g.Minis {
-		var st UpdateStats
-		require.NoError(t, u.mini(&st, trajs, rows, mini, k == 0, v.Settings.LR[k]))
-		want := v.Steps[k]
-		require.InDelta(t, want.PGLoss, st.PG, 2e-5, "policy loss of mini-batch %d", k)
-		require.InDelta(t, want.KLLoss, st.KL, 2e-5, "kl loss of mini-batch %d", k)
-		require.InDelta(t, want.Entropy, st.Entropy, 2e-5, "entropy of mini-batch %d", k)
-		require.InEpsilon(t, want.GradNorm, st.GradNorm, 2e-5, "gradient norm of mini-batch %d", k)
-		if k == 0 {
-			require.Less(t, st.LogprobDiff, 2e-5, "old log-probs are those of the initial weights")
-		}
-	}
-	requireAfter3(t, dev, policy)
-	require.Equal(t, algo.EstGRPO, est.Name)
+	return out
 }
 
 // requireAfter3 compares a model with the golden's weights after three steps.
