@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/search"
@@ -35,7 +36,7 @@ type Writer struct {
 // NewWriter draws from seed.
 func NewWriter(seed uint64) *Writer {
 	rng := rand.New(rand.NewPCG(seed, 0x726563697065))
-	return &Writer{rng: rng, names: namer{rng}}
+	return &Writer{rng: rng, names: namer{rng: rng}}
 }
 
 func (w *Writer) chance(p float64) bool { return w.rng.Float64() < p }
@@ -62,7 +63,9 @@ func (w *Writer) Repeat() Example {
 	return Example{{text, false}, {text + "\n", true}}
 }
 
-// LookUp is a few facts and a question about each; only the answers are learned.
+// LookUp is a few facts and questions about some; learned is what the policy says when it has found them: the fact, then the answer.
+// Saying the fact first makes the look-up an induction (what followed these words before?), which small models learn; from the question
+// straight to the answer they hardly do.
 func (w *Writer) LookUp(facts int) Example {
 	var known []Fact
 	var lines []string
@@ -83,9 +86,9 @@ func (w *Writer) LookUp(facts int) Example {
 		lines = append(lines, f.Sentence())
 	}
 	e := Example{{documents(lines) + "\n", false}}
-	for range 2 * facts {
+	for range 2 + facts {
 		f := known[w.rng.IntN(len(known))]
-		e = append(e, Part{Prompt(ask1(f).Text) + "<answer>", false}, Part{" " + f.Y + " </answer>", true}, Part{"\n", false})
+		e = append(e, Part{Prompt(ask1(f).Text), false}, Part{conclusion(f) + "<answer> " + f.Y + " </answer>", true}, Part{"\n", false})
 	}
 	return e
 }
@@ -187,6 +190,9 @@ func (w *Writer) behaviour() Behaviour {
 	return Good
 }
 
+// conclusion is what the policy thinks when it has found a fact.
+func conclusion(f Fact) string { return "<think> " + capital(f.Sentence()) + " </think>\n" }
+
 // Observation is how a result stands in the policy's context.
 func Observation(docs string) string { return "\n\n<information>" + docs + "</information>\n\n" }
 
@@ -236,7 +242,7 @@ func (w *Writer) Trajectory(b Behaviour) Example {
 			answer(name)
 			return e
 		}
-		say("<think> %s </think>\n", capital(f.Sentence()))
+		say("%s", conclusion(f))
 	}
 	answer(q.Answer())
 	return e
@@ -287,12 +293,8 @@ func (w *Writer) anyName(lines []string, not string) string {
 
 func isName(word string) bool {
 	for _, a := range firsts {
-		if rest, ok := strings.CutPrefix(word, a); ok {
-			for _, b := range seconds {
-				if rest == b {
-					return true
-				}
-			}
+		if rest, ok := strings.CutPrefix(word, a); ok && slices.Contains(seconds, rest) {
+			return true
 		}
 	}
 	return false

@@ -48,14 +48,14 @@ type Options struct {
 // Steps of the demo's training.
 const Steps = 30
 
-// evalQuestions is the number of held-out questions measured; evalNoise the share of noisy results they meet.
+// evalQuestions is the number of held-out questions measured; evalNoise the share of noisy results that they meet.
 const (
 	evalQuestions = 100
 	evalNoise     = 0.25
 )
 
 // Result is what the demo found out. All F1 are of the policy as it samples (temperature 1), on questions about a held-out world:
-// its facts are in no text that any model was trained on.
+// neither its facts nor its names are in any text that a model was trained on.
 type Result struct {
 	Before       float64   `json:"f1_before"`      // simulated engine, a quarter of the results noisy
 	After        float64   `json:"f1_after"`       // the same after training
@@ -173,7 +173,7 @@ func (o *Options) prepare(ctx context.Context, dev kernels.Device) error {
 	} else if err := unpack(o.Dir); err != nil {
 		return err
 	}
-	train, held := NewWorld(60, o.Seed), NewWorld(20, o.Seed+1<<32)
+	train, held := NewWorld(60, false, o.Seed), NewWorld(20, true, o.Seed)
 	if err := writeQuestions(filepath.Join(o.Dir, "questions.jsonl"), train.Questions(), 0, o.Seed); err != nil {
 		return err
 	}

@@ -8,16 +8,23 @@ import (
 	"strings"
 )
 
-// The names of the world: a first and a second syllable each. Both are one token, so a name is two tokens and copying one from a
-// document is a skill, not a memory.
+// The names of the world: a first and a second syllable each, both one token. There are enough of them that a name says nothing about
+// its second half, so a model of this size can copy names only, not remember them.
 var (
-	firsts = strings.Fields(`Bal Bor Cal Cor Dal Dor Fal Fen Gal Gor Hal Hes Jal Jor Kal Kes Lam Lor Mal Mor Nal Nor Oct Orl
-		Pal Por Quin Rav Ros Sal Sor Tal Tor Ul Und Val Vor Wal Wex Yal Yor Zan Zor Brin Crel Dran Fril Grim`)
-	seconds = strings.Fields(`adan aven beth bury cant cova dane dell emar eska fane ford gard gost hild holm ibor inga jen
-		kath kova land lith madel mora nath nell opal orin pesh pool quor rick rona seth sted tham tova udar ulin vash vess
-		wick wood yana york zeth zule`)
-	nouns = []string{"bell", "lamp", "ship", "clock", "sword", "harp"}
+	firsts  = syllables("B D F G H K L M N P R S T V W Z", "al or en in ar os")
+	seconds = syllables("b d f g h k l m n p r s t v w z", "ane ith osh und ela ory")
+	nouns   = []string{"bell", "lamp", "ship", "clock", "sword", "harp"}
 )
+
+// syllables are all pairs of an onset and a rime.
+func syllables(onsets, rimes string) (out []string) {
+	for _, o := range strings.Fields(onsets) {
+		for _, r := range strings.Fields(rimes) {
+			out = append(out, o+r)
+		}
+	}
+	return out
+}
 
 // Kind is what an entity is.
 type Kind uint8
@@ -62,15 +69,18 @@ func (f Fact) Sentence() string {
 // Query asks an engine for the fact.
 func (f Fact) Query() string { return f.X + " " + Relations[f.R].Word }
 
-// namer draws names. An eighth of the pairs of syllables, the reserved ones, is never drawn: the embedded models have not seen them.
-type namer struct{ rng *rand.Rand }
+// namer draws names: ordinary ones, or of the eighth that is held out, the names that the embedded models have never seen.
+type namer struct {
+	rng  *rand.Rand
+	held bool
+}
 
-func reserved(first, second int) bool { return (first*31+second*17+first*second)%8 == 3 }
+func heldOut(first, second int) bool { return (first*31+second*17+first*second)%8 == 3 }
 
 func (n namer) name() string {
 	for {
 		a, b := n.rng.IntN(len(firsts)), n.rng.IntN(len(seconds))
-		if !reserved(a, b) {
+		if heldOut(a, b) == n.held {
 			return firsts[a] + seconds[b]
 		}
 	}
@@ -90,9 +100,9 @@ type World struct {
 	of    map[string][]int // facts about an entity
 }
 
-// NewWorld invents people, places and things, n of each, from seed.
-func NewWorld(n int, seed uint64) *World {
-	names := namer{rand.New(rand.NewPCG(seed, 0x776f726c64))}
+// NewWorld invents people, places and things, n of each, from seed; a held world has names that no model has seen.
+func NewWorld(n int, held bool, seed uint64) *World {
+	names := namer{rand.New(rand.NewPCG(seed, 0x776f726c64)), held}
 	used := map[string]bool{}
 	entities := map[Kind][]string{}
 	for _, k := range []Kind{Person, Place, Thing} {

@@ -12,7 +12,7 @@ import (
 
 // Every question of a world is answered by its facts.
 func TestWorld(t *testing.T) {
-	held := NewWorld(20, 5)
+	held := NewWorld(20, true, 5)
 	for _, f := range held.Facts {
 		require.True(t, isName(f.Y) && isName(bare(f.X)), "%v", f)
 	}
@@ -30,8 +30,8 @@ func TestWorld(t *testing.T) {
 	}
 	require.Equal(t, len(held.Facts), one)
 	require.Greater(t, two, 60)
-	require.NotEqual(t, held.Facts, NewWorld(20, 6).Facts)
-	require.Equal(t, held, NewWorld(20, 5), "the same seed gives the same world")
+	require.NotEqual(t, held.Facts, NewWorld(20, true, 6).Facts)
+	require.Equal(t, held, NewWorld(20, true, 5), "the same seed gives the same world")
 }
 
 func bare(entity string) string { return strings.Fields(strings.TrimPrefix(entity, "the "))[0] }
@@ -101,7 +101,8 @@ func TestLookUps(t *testing.T) {
 		e := w.LookUp(5)
 		for i := 2; i < len(e); i += 3 {
 			require.True(t, e[i].Learn)
-			require.Contains(t, e[0].Text, strings.TrimSuffix(strings.TrimSpace(e[i].Text), " </answer>"))
+			require.Contains(t, e[0].Text, between(e[i].Text, "<think> ", " </think>"))
+			require.Contains(t, between(e[i].Text, "<think> ", " </think>"), between(e[i].Text, "<answer> ", " </answer>"))
 		}
 	}
 }
