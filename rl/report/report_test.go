@@ -116,7 +116,7 @@ func TestReport(t *testing.T) {
 	page := render(t, dir)
 	for _, want := range []string{"<h1>my run</h1>", "zerosearch train, v1", "<b>seed</b> 7", "of 40", "0.025 → 0.385", "1m20s", "20k", // summary
 		"<b>Reward</b>", "<b>Entropy</b>", "<b>Held-out questions</b>", "<b>odd/&lt;b&gt;</b>", // curves
-		"0.25 → 0.25 (0.25)", "0.333 (0.2–0.5)", "the engine was told the answers", "eval.json", // tables
+		"0.25 → 0.25 (0.25)", "0.333 (0.2–0.5)", "the engine was told the answers: compare its rows", "eval.json", // tables
 		"won?", "lost?", "first?", "Latest: step 40, 2 episodes", "At the start: step 1, 1 episodes", "−0.5", "&#43;0.5", "1 search, 1 noisy"} { // episodes
 		require.True(t, strings.Contains(page, want), want)
 	}

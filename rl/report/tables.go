@@ -49,8 +49,8 @@ func (r *Run) tables() (out []table) {
 	}
 	for _, e := range r.evals {
 		t := table{Title: e.File, Note: strings.Trim(cmp.Or(e.Engine, e.Mode)+" search · "+e.Model, " ·")}
-		if e.Engine == "simulated" {
-			t.Note += " · the engine was told the answers: compare with simulated rows only"
+		if strings.Contains(e.Engine, "simulated") {
+			t.Note += " · the engine was told the answers: compare its rows with simulated rows only"
 		}
 		var columns []string
 		for _, s := range e.Sources {
