@@ -76,6 +76,7 @@ type address struct {
 	failed int       // failures in a row
 	since  time.Time // of the last failure; requests begun before it say nothing new
 	rest   time.Time // not asked before
+	last   error     // the last failure, of failed
 	refuse error     // not nil: it will not serve us, whatever is asked
 	model  string    // remote: what it serves
 }
@@ -120,8 +121,9 @@ func (c *caller) hosts() string {
 	return strings.Join(names, ", ")
 }
 
-// do sends what request makes for an address until read understands an answer. The error is *Unavailable, or the query's own fault, or
-// ctx's.
+// do sends what request makes for an address until read understands an answer. It gives up after its own tries, and at once when every
+// address has failed that often in a row, whoever asked: or many queries at a dead server would wait for each other's tries. The error is
+// *Unavailable, or the query's own fault, or ctx's.
 func (c *caller) do(ctx context.Context, request func(context.Context, *address) (*http.Request, error), read func(*address, []byte) error) error {
 	select {
 	case c.slots <- struct{}{}:
@@ -134,7 +136,7 @@ func (c *caller) do(ctx context.Context, request func(context.Context, *address)
 	for tries < c.o.Tries*len(c.all) {
 		a, err := c.pick(ctx)
 		if a == nil && err != nil {
-			last = err // all of them refuse
+			last = err // there is no use
 			break
 		}
 		if ctx.Err() != nil {
@@ -154,24 +156,32 @@ func (c *caller) do(ctx context.Context, request func(context.Context, *address)
 			return fmt.Errorf("%s at %s: %w", c.engine, a.url.Host, f.err)
 		}
 	}
-	return &Unavailable{c.engine, c.hosts(), max(tries, 1), last}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	failed := 0
+	for _, a := range c.all {
+		failed += a.failed
+	}
+	return &Unavailable{c.engine, c.hosts(), max(tries, failed, 1), last}
 }
 
 // pick takes the address with the fewest requests under way among those that do not rest, and waits until there is one. It returns nil
-// with the reason when all refuse to serve.
+// with the reason when there is no use in waiting: all refuse to serve, or have failed too often.
 func (c *caller) pick(ctx context.Context) (*address, error) {
 	for {
 		c.mu.Lock()
 		var best *address
-		var refuse error
+		var reason error
+		hope := false
 		wait := time.Duration(-1)
 		now := time.Now()
 		for i := range c.all {
 			a := c.all[(c.turn+i)%len(c.all)]
 			switch d := a.rest.Sub(now); {
 			case a.refuse != nil:
-				refuse = a.refuse
+				reason = a.refuse
 			case d > 0:
+				reason, hope = a.last, hope || a.failed < c.o.Tries
 				if wait < 0 || d < wait {
 					wait = d
 				}
@@ -187,8 +197,8 @@ func (c *caller) pick(ctx context.Context) (*address, error) {
 		if best != nil {
 			return best, nil
 		}
-		if wait < 0 {
-			return nil, refuse
+		if !hope {
+			return nil, reason
 		}
 		select {
 		case <-time.After(wait + rand.N(wait/4+1)): // not all at once
@@ -213,7 +223,8 @@ func (c *caller) release(a *address, began time.Time, f *failure) {
 			a.failed++
 			a.since = time.Now()
 		}
-		rest := min(c.o.Backoff<<min(a.failed-1, 16), maxBackoff)
+		a.last = f.err
+		rest := min(c.o.Backoff<<min(max(a.failed-1, 0), 16), maxBackoff)
 		if until := time.Now().Add(max(rest, f.after)); until.After(a.rest) {
 			a.rest = until
 		}

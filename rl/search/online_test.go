@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,4 +206,50 @@ func TestOnlineCancelled(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded, name)
 		require.Less(t, time.Since(began), 2*time.Second, name)
 	}
+}
+
+// Many queries at a server that dies learn it together, as soon as one alone would; and when it is back, they are answered again.
+func TestManyQueriesAtADeadServer(t *testing.T) {
+	var dead atomic.Bool
+	good, bad := file(t, "serpapi/results.json"), text(503, "")
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if dead.Load() {
+			bad(w, r)
+			return
+		}
+		good(w, r)
+	})
+	o := google(t, s, search.CallOptions{Tries: 4, Concurrency: 8, Backoff: 20 * time.Millisecond})
+	ask := func(n int) (answered, gone int) {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		for range n {
+			wg.Go(func() {
+				_, err := o.Search(t.Context(), search.Query{Query: "x"})
+				mu.Lock()
+				defer mu.Unlock()
+				var u *search.Unavailable
+				switch {
+				case err == nil:
+					answered++
+				case errors.As(err, &u):
+					gone++
+				}
+			})
+		}
+		wg.Wait()
+		return answered, gone
+	}
+	answered, _ := ask(100)
+	require.Equal(t, 100, answered)
+	dead.Store(true)
+	began, before := time.Now(), len(s.requests())
+	_, gone := ask(100)
+	require.Equal(t, 100, gone)
+	require.Less(t, time.Since(began), 3*time.Second) // 20 + 40 + 80 ms of rest, and a little
+	require.Less(t, len(s.requests())-before, 100, "not everybody has to find out")
+	dead.Store(false)
+	require.Eventually(t, func() bool { answered, _ := ask(1); return answered == 1 }, 5*time.Second, 10*time.Millisecond)
+	answered, _ = ask(100)
+	require.Equal(t, 100, answered)
 }

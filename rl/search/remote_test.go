@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,9 +39,9 @@ func remote(t *testing.T, o search.CallOptions, servers ...*server) *search.Remo
 }
 
 func TestRemote(t *testing.T) {
-	var auth string
+	var auth atomic.Value
 	s := chat(t, func(w http.ResponseWriter, r *http.Request) {
-		auth = r.Header.Get("Authorization")
+		auth.Store(r.Header.Get("Authorization"))
 		io.WriteString(w, completion)
 	})
 	r, err := search.NewRemote([]string{s.URL}, "", "secret", quick)
@@ -52,7 +53,7 @@ func TestRemote(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"x", "y"}, d.Docs)
 	require.Equal(t, []int{7, 5}, []int{d.PromptTokens, d.CompletionTokens})
-	require.Equal(t, "Bearer secret", auth)
+	require.Equal(t, "Bearer secret", auth.Load())
 	seen := s.requests()
 	require.Equal(t, "GET /v1/models ", seen[0])
 	body, ok := strings.CutPrefix(seen[len(seen)-1], "POST /v1/chat/completions ")
