@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,20 +30,28 @@ func logCost(w *world, s rl.SearchConfig, c search.Cost) {
 	}
 	line += fmt.Sprintf(", %.1f s", c.Seconds)
 	if c.USD > 0 {
-		line += fmt.Sprintf(", $%.2f", c.USD)
+		line += ", " + dollars(c.USD)
 	}
 	if s.Mode != "google" {
-		line += fmt.Sprintf("; google: $%.2f at $%g a query", c.GoogleUSD, s.GooglePrice)
+		line += fmt.Sprintf("; google: %s at $%g a query", dollars(c.GoogleUSD), s.GooglePrice)
 	}
 	if s.Mode != "google" && c.USD > 0 && c.GoogleUSD > 0 {
 		switch saved := 100 * (1 - c.USD/c.GoogleUSD); {
 		case saved >= 0.05:
-			line += fmt.Sprintf(": %.1f%% cheaper than google", saved)
+			line += fmt.Sprintf(": %.1f%% cheaper than google", math.Floor(10*saved)/10)
 		case saved <= -0.05:
 			line += fmt.Sprintf(": %.1f times what google asks", c.USD/c.GoogleUSD)
 		}
 	}
 	w.log.line("%s", line)
+}
+
+// dollars shows a few digits of amounts below a cent too.
+func dollars(usd float64) string {
+	if usd > 0 && usd < 0.01 {
+		return fmt.Sprintf("$%.2g", usd)
+	}
+	return fmt.Sprintf("$%.2f", usd)
 }
 
 // costSoFar adds up what searching cost in the steps that a run directory records: those before a resumed run goes on.
