@@ -3,10 +3,7 @@ package search
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -50,11 +47,7 @@ type CallOptions struct {
 	Backoff time.Duration
 }
 
-const (
-	maxBackoff    = 30 * time.Second
-	maxRetryAfter = 2 * time.Minute // who asks for more is not waited for
-	maxBody       = 16 << 20
-)
+const maxBackoff = 30 * time.Second
 
 // caller sends requests to one of several equal addresses: to the one with the fewest under way, to another after a failure.
 type caller struct {
@@ -229,129 +222,4 @@ func (c *caller) release(a *address, began time.Time, f *failure) {
 			a.rest = until
 		}
 	}
-}
-
-// failure is a try that did not succeed. query: another query may, this one will not; refuse: no query will, at this address; otherwise
-// it is worth trying again, not before after has passed.
-type failure struct {
-	err           error
-	query, refuse bool
-	after         time.Duration
-}
-
-// once makes one try.
-func (c *caller) once(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error), read func(*address, []byte) error) *failure {
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
-	defer cancel()
-	status, header, body, err := c.send(ctx, a, request)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return &failure{err: fmt.Errorf("no whole answer within %v", c.o.Timeout)}
-	}
-	if err != nil {
-		return &failure{err: c.clean(err)}
-	}
-	said := func(what string) error {
-		return errors.New(strings.TrimSuffix(fmt.Sprintf("%d %s: %s", status, cmp.Or(http.StatusText(status), "no known status"), c.redact(cmp.Or(what, explain(body)))), ": "))
-	}
-	switch {
-	case status == http.StatusOK:
-		if err := read(a, body); err != nil {
-			return &failure{err: c.clean(err)}
-		}
-		return nil
-	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
-		after := retryAfter(header.Get("Retry-After"))
-		if after > maxRetryAfter {
-			return &failure{err: said(fmt.Sprintf("asks to wait %v: go on after that", after.Round(time.Second))), refuse: true}
-		}
-		return &failure{err: said(""), after: after}
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return &failure{err: fmt.Errorf("%w: check the API key", said("")), refuse: true}
-	case status >= 300 && status < 400:
-		return &failure{err: said("redirects to " + header.Get("Location") + ": give that address"), refuse: true}
-	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong || status == http.StatusUnprocessableEntity:
-		return &failure{err: said(""), query: true}
-	}
-	return &failure{err: fmt.Errorf("%w: check the address", said("")), refuse: true}
-}
-
-// send gives the answer whole.
-func (c *caller) send(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error)) (int, http.Header, []byte, error) {
-	req, err := request(ctx, a)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err == nil && len(body) > maxBody {
-		err = fmt.Errorf("the answer is longer than %d MiB", maxBody>>20)
-	}
-	return resp.StatusCode, resp.Header, body, err
-}
-
-// clean takes the address, which may hold a key, out of errors of package http.
-func (c *caller) clean(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	if text := c.redact(err.Error()); text != err.Error() {
-		return errors.New(text)
-	}
-	return err
-}
-
-// redact hides the key.
-func (c *caller) redact(s string) string {
-	if c.secret == "" {
-		return s
-	}
-	return strings.NewReplacer(c.secret, "***", url.QueryEscape(c.secret), "***").Replace(s)
-}
-
-// retryAfter reads the header of that name: seconds, or a date.
-func retryAfter(s string) time.Duration {
-	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
-		return time.Duration(n) * time.Second
-	}
-	if t, err := http.ParseTime(s); err == nil {
-		return max(time.Until(t), 0)
-	}
-	return 0
-}
-
-// explain is what a server says about an error, as short as can be: the usual JSON forms, or the beginning of the text.
-func explain(body []byte) string {
-	var v struct {
-		Error, Detail, Message json.RawMessage
-	}
-	text := string(body)
-	if json.Unmarshal(body, &v) == nil {
-		for _, raw := range []json.RawMessage{v.Error, v.Message, v.Detail} {
-			var inner struct{ Message string }
-			var s string
-			if json.Unmarshal(raw, &s) == nil && s != "" {
-				text = s
-				break
-			}
-			if json.Unmarshal(raw, &inner) == nil && inner.Message != "" {
-				text = inner.Message
-				break
-			}
-		}
-	}
-	return strings.TrimRight(short(text, 200), ".")
-}
-
-// short is s on one line of at most n bytes, whole characters.
-func short(s string, n int) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > n {
-		s = strings.ToValidUTF8(s[:n], "") + "..."
-	}
-	return s
 }
