@@ -18,6 +18,7 @@ func (r Roller) Evaluate(ctx context.Context, questions []data.Question, samplin
 // EvaluateRest is Evaluate for the questions i whose done[i] is nil: it goes on with an evaluation that was interrupted.
 func (r Roller) EvaluateRest(ctx context.Context, questions []data.Question, done []*episode.Episode, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
 	r.Runner.Config.Sampling = sampling
+	r.Success = 1 // an adaptive curriculum would make each evaluation another one: all see its end
 	rest := []int{}
 	for i, e := range done {
 		if e == nil {

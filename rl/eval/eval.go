@@ -29,6 +29,9 @@ type Result struct {
 // Grade scores an episode of a method on a question of a data source.
 func Grade(m Method, e *episode.Episode, source string) Result {
 	r := Result{Method: m, Source: source, ID: e.QuestionID, Question: e.Question, Status: e.Status, Turns: len(e.Turns), Valid: e.ValidActions(), Searches: e.Searches()}
+	if m == RAG { // its retrieval is nothing that the policy did
+		r.Turns, r.Valid = r.Turns-1, r.Valid-1
+	}
 	answer, ok := m.answer(e)
 	if ok {
 		r.Answer = &answer

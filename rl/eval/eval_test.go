@@ -193,7 +193,12 @@ func TestAnswers(t *testing.T) {
 		e := &episode.Episode{Status: c.status, GoldenAnswers: []string{"Paris"}, Turns: []episode.Turn{{Text: c.text}}}
 		e.Turns[0].Action, e.Turns[0].Content, _ = episode.Parse(c.text)
 		for m, want := range map[Method]string{Agent: c.agent, Direct: c.direct, RAG: c.direct, CoT: c.chained} {
-			r := Grade(m, e, "nq")
+			run := *e
+			if m == RAG {
+				run.Turns = append([]episode.Turn{{Action: episode.Search}}, e.Turns...)
+			}
+			r := Grade(m, &run, "nq")
+			require.Equal(t, []int{1, run.ValidActions() - run.Searches() + e.Searches()}, []int{r.Turns, r.Valid})
 			got := "-"
 			if r.Answer != nil {
 				got = *r.Answer

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// An evaluation that is interrupted or killed goes on where it was: what is done is not done again, and the result is that of one that
+// never stopped.
+func TestEvaluationGoesOn(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no interrupts to send on windows")
+	}
+	model, err := taughtModel()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	var many strings.Builder
+	for i := range 400 {
+		q := string(rune('a' + i%4))
+		fmt.Fprintf(&many, `{"id":"q%d","question":"what is %s?","golden_answers":["%s"],"prompt":"Q %s\n"}`+"\n", i, q, answerTo(q), q)
+	}
+	questions := filepath.Join(dir, "q.jsonl")
+	require.NoError(t, os.WriteFile(questions, []byte(many.String()), 0o644))
+	args := func(out string) []string {
+		return []string{"eval", "--model", model, "--data", questions, "--search-mode", "none", "--max-turns", "2", "--max-response-length", "12", "--dtype", "f32",
+			"--no-greedy", "--concurrency", "2", "--bootstrap", "20", "--out", out}
+	}
+	whole, broken := filepath.Join(dir, "whole"), filepath.Join(dir, "broken")
+	mustRun(t, "", args(whole)...)
+
+	partial := filepath.Join(broken, "episodes.jsonl.partial")
+	kept := func() int {
+		text, _ := os.ReadFile(partial)
+		return bytes.Count(text, []byte("\n"))
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		before := kept()
+		c := self(".", args(broken)...)
+		var stderr strings.Builder
+		c.Stderr = &stderr
+		require.NoError(t, c.Start())
+		for deadline := time.Now().Add(time.Minute); kept() < before+20 && time.Now().Before(deadline); {
+			time.Sleep(100 * time.Microsecond)
+		}
+		require.NoError(t, c.Process.Signal(signal))
+		err := c.Wait()
+		require.Error(t, err, stderr.String())
+		require.GreaterOrEqual(t, kept(), before+20)
+		require.Less(t, kept(), 400)
+		if signal == syscall.SIGINT {
+			require.Equal(t, 130, c.ProcessState.ExitCode(), stderr.String())
+			require.Contains(t, stderr.String(), fmt.Sprintf("interrupted: %d of 400 episodes are done and kept", kept()))
+			require.Contains(t, stderr.String(), "zerosearch eval --config "+filepath.Join(broken, "config.yaml"))
+		}
+	}
+	mustRun(t, "", "eval", "--config", filepath.Join(broken, "config.yaml"))
+	for _, name := range []string{"episodes.jsonl", "results.jsonl", "table.md"} {
+		a, err := os.ReadFile(filepath.Join(whole, name))
+		require.NoError(t, err)
+		b, err := os.ReadFile(filepath.Join(broken, name))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(a, b), name)
+	}
+	require.NoFileExists(t, partial)
+}
