@@ -267,9 +267,11 @@ func (e *Engine) step() error {
 	out := make([]outcome, len(p.items))
 	for i, it := range p.items {
 		if it.ends && !it.seq.scores {
-			out[i] = it.seq.job.take(drawn[i])
+			n := 1 + len(it.guess)
+			out[i], drawn = it.seq.job.takeAll(drawn[:n], it.guess), drawn[n:]
 		}
 	}
+	r.drafted(p, out)
 	e.sched.done(p, out)
 	r.count(p)
 	e.mu.Lock()
