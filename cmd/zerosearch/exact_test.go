@@ -55,9 +55,12 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 		var stderr strings.Builder
 		c.Stderr = &stderr
 		require.NoError(t, c.Start())
-		// Some time after the run has come to a step, the one that it begins with or the next; never so far that it might end first.
+		// Some time after the checkpoint that the run begins with, or the next; never so far that it might end first. What metrics.jsonl
+		// says would not do: before the run cuts it back, it may be of the attempt before.
 		_, done, _ := track.Last(broken)
-		for target := min(done+r.IntN(2), steps-3); stepsOf(broken) < target; time.Sleep(time.Millisecond) {
+		for target, now := min(done+r.IntN(2), steps-3), done; now < target; _, now, _ = track.Last(broken) {
+			time.Sleep(time.Millisecond)
+			require.Less(t, time.Since(began), 10*time.Minute, "checkpoint %d does not come", target)
 		}
 		time.Sleep(time.Duration(r.Int64N(int64(step))))
 		require.NoError(t, c.Process.Kill(), "it ended before kill %d", k)
@@ -85,12 +88,6 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 	left, err := filepath.Glob(filepath.Join(broken, "checkpoints", ".*"))
 	require.NoError(t, err)
 	require.Empty(t, left, "what killed processes left is cleared away")
-}
-
-// stepsOf is the number of steps that a run has recorded.
-func stepsOf(dir string) int {
-	text, _ := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
-	return strings.Count(string(text), "\n")
 }
 
 // The newest checkpoints and the best stay; checkpoints/best is a model folder like any other.
