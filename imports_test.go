@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"rl/episode":       {"internal/goldens", "rl/search", "rl/reward", "tokenizer"},
 	"rl/track":         {"internal/goldens"},
 	"rl/report":        {"internal/goldens", "rl/episode", "rl/track", "tokenizer"},
+	"rl/eval":          {"internal/goldens", "rl/reward", "rl/episode"},
 	"demo":             {"rl", "engine", "model", "kernels", "tokenizer", "internal/goldens"},
 	"bench":            {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
 	"serve":            {"rl", "engine", "model", "kernels", "tokenizer", "num", "internal/goldens"},

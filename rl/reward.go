@@ -13,8 +13,8 @@ import (
 // RewardConfig says how the reward that --reward names is computed.
 type RewardConfig struct {
 	FormatWeight float64       `name:"format-weight" help:"Share of the format in a reward format+NAME." default:"0.2"`
-	Workers      int           `name:"reward-workers" help:"How many of a reward program (exec:PROGRAM) run at once; changes speed, never a result." default:"1"`
-	Timeout      time.Duration `name:"reward-timeout" help:"Longest wait for one answer of a reward program." default:"1m"`
+	Workers      int           `name:"reward-workers" resume:"free" help:"How many of a reward program (exec:PROGRAM) run at once; changes speed, never a result." default:"1"`
+	Timeout      time.Duration `name:"reward-timeout" resume:"free" help:"Longest wait for one answer of a reward program." default:"1m"`
 }
 
 func (c RewardConfig) check() error {

@@ -320,10 +320,11 @@ func (e *evaluation) markdown(b *bytes.Buffer, boot eval.Bootstrap) {
 	if strings.Contains(e.Engine, "simulated") {
 		b.WriteString(" Note: " + simulatedNote + ".")
 	}
+	b.WriteByte('\n')
 	for _, s := range eval.Scores() {
-		fmt.Fprintf(b, "\n\n%s, %%:\n\n", s.Title())
+		fmt.Fprintf(b, "\n%s, %%:\n\n", s.Title())
 		eval.PaperTable(e.Sources, s).Markdown(b)
 	}
-	b.WriteString("\n\nEverything counted:\n\n")
+	b.WriteString("\nEverything counted:\n\n")
 	eval.Details(e.Sources).Markdown(b)
 }

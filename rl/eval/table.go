@@ -167,11 +167,19 @@ func CompareTable(ds []Difference) Grid {
 		for i, p := range d.scores() {
 			ci, pb := "", ""
 			if p.CI != nil {
-				ci, pb = fmt.Sprintf("%+.3f to %+.3f", p.CI[0], p.CI[1]), fmt.Sprintf("%.4f", *p.PBootstrap)
+				ci, pb = fmt.Sprintf("%+.3f to %+.3f", p.CI[0], p.CI[1]), chance(*p.PBootstrap)
 			}
 			g.Rows = append(g.Rows, []string{d.Source, string(Scores()[i]), fmt.Sprint(d.N), fmt.Sprintf("%.3f", p.A), fmt.Sprintf("%.3f", p.B), fmt.Sprintf("%+.3f", p.Diff),
-				ci, pb, fmt.Sprint(p.Wins), fmt.Sprint(p.Losses), fmt.Sprintf("%.4f", p.P)})
+				ci, pb, fmt.Sprint(p.Wins), fmt.Sprint(p.Losses), chance(p.P)})
 		}
 	}
 	return g
+}
+
+// chance is a p-value.
+func chance(p float64) string {
+	if p < 0.00005 {
+		return "<0.0001"
+	}
+	return fmt.Sprintf("%.4f", p)
 }
