@@ -13,6 +13,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -203,6 +204,37 @@ func TestSameGradientHoweverPacked(t *testing.T) {
 				require.InDelta(t, want[i][j], g[i][j], 5e-5*scale, "%s: parameter %d, element %d", name, i, j)
 			}
 		}
+	}
+}
+
+// Sharing a prompt, wherever it ends, changes no bit of a log-probability.
+func TestSharedPromptSameBits(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	var seqs, unshared []Sequence
+	for g, prompt := range []int{70, 33, 64, 3, 31} {
+		seqs = append(seqs, group(r, uint64(g+1), 4, prompt)...)
+	}
+	for _, s := range seqs {
+		s.Prefix = 0
+		unshared = append(unshared, s)
+	}
+	dev, err := cpu.New(cpu.Options{Threads: 2})
+	require.NoError(t, err)
+	defer dev.Close()
+	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
+		m, err := model.NewRandom(dev, tiny(), model.Options{DType: dtype}, 7)
+		require.NoError(t, err)
+		score := func(seqs []Sequence, tokens int) [][]float32 {
+			s := NewScorer(dev, m, nil, Options{MicroBatchTokens: tokens})
+			defer s.Close()
+			logps, _, err := s.Score(seqs)
+			require.NoError(t, err)
+			return logps
+		}
+		want := score(unshared, 1)
+		require.Equal(t, want, score(seqs, 0), "%v", dtype)
+		require.Equal(t, want, score(seqs, 150), "%v", dtype)
+		m.Close()
 	}
 }
 
