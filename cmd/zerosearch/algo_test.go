@@ -172,3 +172,21 @@ func TestSimulators(t *testing.T) {
 	require.NotEqual(t, same, documents("shared", "--adapter", adapter, "--simulation-llm", adapter))
 	require.Equal(t, documents("whole", "--simulation-llm", own), documents("copy"), "and in full fine-tuning the starting weights")
 }
+
+// The updates of a run with a critic, an averaged reference and an overlong penalty, from its episodes alone.
+func TestReplayOfPPO(t *testing.T) {
+	dir := t.TempDir()
+	flags := []string{"--algo", "ppo", "--total-steps", "3", "--n", "4", "--critic-lr", "1e-2", "--reference", "ema:0.9", "--kl-target", "0.01", "--overlong-buffer", "12", "--overlong-limit", "14",
+		"--ppo-mini-batch-size", "4", "--critic-warmup", "1"}
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "run"), flags...)...)
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "again"), append(flags, "--replay", filepath.Join(dir, "run/episodes.jsonl"))...)...)
+	for _, name := range []string{"model.safetensors", "optimizer.safetensors", "reference.safetensors", "critic/optimizer.safetensors", "critic/value_head.safetensors"} {
+		a, err := os.ReadFile(filepath.Join(dir, "run/checkpoints/step-3", name))
+		require.NoError(t, err)
+		b, err := os.ReadFile(filepath.Join(dir, "again/checkpoints/step-3", name))
+		require.NoError(t, err)
+		require.True(t, string(a) == string(b), "%s differs", name)
+	}
+	first := metricsOf(t, filepath.Join(dir, "run"))[0]
+	require.Less(t, first["critic/rewards/mean"], first["critic/score/mean"], "the penalty is in what is learned from, not in the score")
+}
