@@ -178,6 +178,7 @@ func (r *grpoRun) measure() (row Row, err error) {
 	if t.Turns > 1 {
 		row.Shape["observation"] = t.Observation
 	}
+	row.sampled = float64(t.Questions * t.N * t.Turns * t.Response)
 	row.inPhases(r.costs()...)
 	r.o.Say("%s", row.Op)
 	resetPeakRSS()

@@ -24,14 +24,18 @@ type Row struct {
 	GBS     float64 `json:"gbs,omitempty"`
 	Foreign float64 `json:"foreign_cores"` // cores that others kept busy meanwhile
 
-	PeakRSS int64              `json:"peak_rss_bytes,omitempty"` // train and grpo
-	Split   map[string]float64 `json:"split,omitempty"`          // seconds of a step's parts
+	TFLOP   float64            `json:"tflop,omitempty"`                    // arithmetic of one step: train and grpo
+	Floor   float64            `json:"floor_seconds,omitempty"`            // of one step at this machine's limits
+	Useful  float64            `json:"useful_tokens_per_second,omitempty"` // that the policy sampled: grpo
+	PeakRSS int64              `json:"peak_rss_bytes,omitempty"`           // train and grpo
+	Split   map[string]float64 `json:"split,omitempty"`                    // seconds of a step's parts
 
 	samples []float64 // seconds
 	cost    cost      // of one call, for the limit
 	phases  []cost    // where a call has parts that cannot overlap: their costs, which cost sums up
 	work    float64   // units of Unit in one call, if it is t/s; 0: the unit is a rate of the cost, or seconds
 	fixed   string    // "s": the value is the time itself
+	sampled float64   // by the policy in one step
 }
 
 // finish computes everything that follows from samples, cost and limits.
@@ -41,6 +45,12 @@ func (r *Row) finish(l Limits) {
 		r.GFLOPS, r.GBS = r.cost.flops/r.Seconds/1e9, r.cost.bytes/r.Seconds/1e9
 	}
 	least := r.least(l)
+	if r.PeakRSS > 0 { // a whole step
+		r.TFLOP, r.Floor = r.cost.flops/1e12, least
+	}
+	if r.Seconds > 0 {
+		r.Useful = r.sampled / r.Seconds
+	}
 	amount := r.work // done in one call
 	switch {
 	case r.fixed != "":
