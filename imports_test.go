@@ -35,11 +35,12 @@ var mayImport = map[string][]string{
 	"rl/track":         {"internal/goldens"},
 	"rl/report":        {"internal/goldens", "rl/episode", "rl/track", "tokenizer"},
 	"rl/eval":          {"internal/goldens", "rl/reward", "rl/episode"},
+	"bundle":           {},
 	"demo":             {"rl", "engine", "model", "kernels", "tokenizer", "internal/goldens"},
 	"bench":            {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
 	"serve":            {"rl", "engine", "model", "kernels", "tokenizer", "num", "internal/goldens"},
 	"examples":         {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "internal/goldens"},
-	"cmd":              {"demo", "bench", "serve", "rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/goldens"},
+	"cmd":              {"demo", "bench", "serve", "bundle", "rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/goldens"},
 }
 
 func rule(dir string) (string, []string) {

@@ -38,6 +38,7 @@ type verbs struct {
 	Quantize quantizeCmd `cmd:"" help:"Make a q8 folder of a model: half the size, for models that are only run."`
 	Plan     planCmd     `cmd:"" help:"Add up the memory of a run before it starts."`
 	Report   reportCmd   `cmd:"" help:"Make one page of a run: curves, tables, episodes."`
+	Bundle   bundleCmd   `cmd:"" help:"Make one executable of program, recipe, data and models, to train anywhere."`
 
 	Version kong.VersionFlag `help:"Print the version." env:"-"`
 }
@@ -71,6 +72,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			code = exitFailed
 		}
 	}()
+	own, err := carried(args)
+	if err != nil {
+		log.line("error: %v", err)
+		return exitFailed
+	}
+	if own != nil {
+		return runBundle(own, args, stdin, stdout, stderr, log)
+	}
 	parser, err := newParser(stdout, stderr)
 	if err != nil {
 		log.line("error: building the command line: %v", err)
@@ -100,13 +109,19 @@ func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
 
 type exitPanic int
 
-// start runs the verb. The first interrupt asks it to stop in good order, a second one ends the program at once.
+// start runs the verb.
 func start(kctx *kong.Context, stdin io.Reader, stdout io.Writer, log *progress) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	w, stop := newWorld(stdin, stdout, log)
 	defer stop()
-	context.AfterFunc(ctx, stop)
-	w := &world{ctx: ctx, in: stdin, out: stdout, log: log, flags: kctx}
+	w.flags = kctx
 	return w.report(kctx.Run(w))
+}
+
+// newWorld listens for interrupts: the first asks for a stop in good order, a second one ends the program at once.
+func newWorld(stdin io.Reader, stdout io.Writer, log *progress) (w *world, stop func()) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return &world{ctx: ctx, in: stdin, out: stdout, log: log}, stop
 }
 
 // world is what a verb may touch besides its flags.
@@ -116,6 +131,7 @@ type world struct {
 	out   io.Writer
 	log   *progress
 	flags *kong.Context
+	again string // of a bundle: the command that goes on with its run
 }
 
 // report prints the one line that an error is worth and chooses the exit code.

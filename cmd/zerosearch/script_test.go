@@ -253,7 +253,7 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 
 // TestHelp freezes the help of every verb: a flag that scripts rely on does not vanish unseen.
 func TestHelp(t *testing.T) {
-	for _, verb := range []string{"", "demo", "train", "sft", "simulate", "eval", "ask", "tokenize", "score", "generate", "inspect", "devices", "serve", "quantize", "plan", "report"} {
+	for _, verb := range []string{"", "demo", "train", "sft", "simulate", "eval", "ask", "tokenize", "score", "generate", "inspect", "devices", "serve", "quantize", "plan", "report", "bundle"} {
 		args, name := []string{"--help"}, "zerosearch"
 		if verb != "" {
 			args, name = []string{verb, "--help"}, verb

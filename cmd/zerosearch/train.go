@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,6 +143,6 @@ func (w *world) saveConfig(r *track.Run, extra ...yaml.MapItem) error {
 // interrupted says how to go on with a run that was stopped after a step and saved.
 func (w *world) interrupted(verb, out string, last int) error {
 	w.log.line("interrupted after step %d, which is saved. To go on:", last)
-	w.log.line("  zerosearch %s --config %s --resume auto", verb, shellWord(out+"/config.yaml"))
+	w.log.line("  %s", cmp.Or(w.again, "zerosearch "+verb+" --config "+shellWord(out+"/config.yaml")+" --resume auto"))
 	return errInterrupted
 }

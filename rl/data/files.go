@@ -60,6 +60,27 @@ func LoadFiles(list string) ([]Question, error) {
 	return s.Questions, nil
 }
 
+// Rename gives a list with to(name) in place of every file's name; weights stay.
+func Rename(list string, to func(file string) (string, error)) (string, error) {
+	if _, err := os.Stat(list); err == nil {
+		return to(list)
+	}
+	var out []string
+	for item := range strings.SplitSeq(list, ",") {
+		item = strings.TrimSpace(item)
+		file, _, err := parseFile(item)
+		if err != nil {
+			return "", fmt.Errorf("reading data %s: %w", list, err)
+		}
+		name, err := to(file)
+		if err != nil {
+			return "", err
+		}
+		out = append(out, name+item[len(file):])
+	}
+	return strings.Join(out, ","), nil
+}
+
 // parseFiles takes a list apart; weights are thousandths, nil if there are none.
 func parseFiles(list string) (files []string, weights []int, err error) {
 	if _, err := os.Stat(list); err == nil {

@@ -202,3 +202,21 @@ func TestSharedMixture(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"search-r1_nq_search_test.parquet": 700, "hotpotqa.dev500.jsonl.gz": 300}, from)
 }
+
+func TestRename(t *testing.T) {
+	inFolder(t, map[string]int{"a.jsonl": 1, "b.jsonl": 1, "a,b.jsonl": 1, "c:1": 1})
+	for list, want := range map[string]string{
+		"a.jsonl":                "x/a.jsonl",
+		"a,b.jsonl":              "x/a,b.jsonl",
+		"a.jsonl, b.jsonl":       "x/a.jsonl,x/b.jsonl",
+		"a.jsonl:0.7,c:1:0.30":   "x/a.jsonl:0.7,x/c:1:0.30",
+		"absent.jsonl,c:1":       "x/absent.jsonl,x/c:1",
+		"http://a/b,s3:bucket/c": "x/http://a/b,x/s3:bucket/c",
+	} {
+		got, err := data.Rename(list, func(file string) (string, error) { return "x/" + file, nil })
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	_, err := data.Rename("a.jsonl:0", func(file string) (string, error) { return file, nil })
+	require.ErrorContains(t, err, "a weight must be a number above 0")
+}

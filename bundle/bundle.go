@@ -1,0 +1,306 @@
+// Package bundle puts files behind an executable, and takes them out again: one file that brings what it works on. The layout is
+//
+//	program | mark | zip archive, its comment of a fixed length last
+//
+// so the system runs it as the program, zip tools list it, and the program finds out by a look at its last bytes whether it carries
+// something. The archive's manifest.json names every file with its SHA-256. The same program and files give the same bytes.
+package bundle
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ErrNone says that a file is no bundle.
+var ErrNone = errors.New("it is no bundle")
+
+// ErrDamaged says that a file began as a bundle and is none any more, or that what is in it is not what was put in.
+var ErrDamaged = errors.New("the bundle is damaged or was cut off: copy it again")
+
+// Source is a file to put in: at Path, or Data itself where Path is "".
+type Source struct {
+	Name string // in the bundle, with slashes
+	Path string
+	Data []byte
+}
+
+// File is a file of a bundle.
+type File struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+	Run    bool   `json:"run,omitempty"` // it is a program
+}
+
+// Manifest is what a bundle says of itself.
+type Manifest struct {
+	Version  string `json:"version"`  // of the program that made it
+	Platform string `json:"platform"` // that it runs on, as linux/amd64
+	Files    []File `json:"files"`
+}
+
+// Size is the number of bytes of all files.
+func (m *Manifest) Size() (n int64) {
+	for _, f := range m.Files {
+		n += f.Bytes
+	}
+	return n
+}
+
+const manifestName = "manifest.json"
+
+// mark begins what is behind the program; it is put together here so that no program holds it as a constant.
+func mark() []byte {
+	return []byte(strings.ToUpper("zerosearch") + "\x00" + strings.ToUpper("bundle") + "\x00\x01\n")
+}
+
+// comment ends the file. Its length is fixed.
+func comment(program int64) string { return fmt.Sprintf("zerosearch bundle, program %20d\n", program) }
+
+// tail is the program's size as the end of f says; ErrNone where there is no such end.
+func tail(f io.ReaderAt, size int64) (program int64, err error) {
+	end := make([]byte, len(comment(0)))
+	if size < int64(len(end)) {
+		return 0, ErrNone
+	}
+	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Sscanf(string(end), "zerosearch bundle, program %d\n", &program); err != nil || string(end) != comment(program) {
+		return 0, ErrNone
+	}
+	at := make([]byte, len(mark()))
+	if program < 0 || program > size-int64(len(at)) {
+		return 0, ErrDamaged
+	}
+	if _, err := f.ReadAt(at, program); err != nil || !bytes.Equal(at, mark()) {
+		return 0, ErrDamaged
+	}
+	return program, nil
+}
+
+// Write makes the bundle name of the program in the file program, without what that file may carry already, and of sources. It is there
+// whole or not at all; a file of that name is replaced.
+func Write(name, program string, m Manifest, sources []Source) (*Manifest, error) {
+	from, err := os.Open(program)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	st, err := from.Stat()
+	if err != nil {
+		return nil, err
+	}
+	size, err := tail(from, st.Size())
+	if errors.Is(err, ErrNone) {
+		size, err = st.Size(), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", program, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".writing-*")
+	if err != nil {
+		return nil, err
+	}
+	if _, err = io.Copy(f, io.NewSectionReader(from, 0, size)); err == nil {
+		if _, err = f.Write(mark()); err == nil {
+			err = archive(f, size, &m, sources)
+		}
+	}
+	if err = errors.Join(err, f.Chmod(0o755), f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return nil, err
+	}
+	return &m, nil
+}
+
+// archive writes the zip archive, and what it holds into m.
+func archive(w io.Writer, program int64, m *Manifest, sources []Source) error {
+	z := zip.NewWriter(w)
+	z.SetOffset(program + int64(len(mark())))
+	if err := z.SetComment(comment(program)); err != nil {
+		return err
+	}
+	for _, s := range sources {
+		if slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == s.Name }) {
+			return fmt.Errorf("%s comes twice", s.Name)
+		}
+		f, err := put(z, s)
+		if err != nil {
+			return err
+		}
+		m.Files = append(m.Files, f)
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err == nil {
+		_, err = put(z, Source{Name: manifestName, Data: append(text, '\n')})
+	}
+	if err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// packed are the ends of names whose files deflate does not make smaller.
+var packed = []string{".safetensors", ".gz", ".parquet", ".zip", ".zst"}
+
+func put(z *zip.Writer, s Source) (File, error) {
+	f := File{Name: s.Name}
+	var from io.Reader = bytes.NewReader(s.Data)
+	if s.Path != "" {
+		file, err := os.Open(s.Path)
+		if err != nil {
+			return f, err
+		}
+		defer file.Close()
+		st, err := file.Stat()
+		if err != nil {
+			return f, err
+		}
+		from, f.Run = file, st.Mode()&0o111 != 0
+	}
+	head := &zip.FileHeader{Name: s.Name, Method: zip.Deflate}
+	if slices.Contains(packed, path.Ext(s.Name)) {
+		head.Method = zip.Store
+	}
+	w, err := z.CreateHeader(head)
+	if err != nil {
+		return f, err
+	}
+	h := sha256.New()
+	f.Bytes, err = io.Copy(io.MultiWriter(w, h), from)
+	f.SHA256 = hex.EncodeToString(h.Sum(nil))
+	return f, err
+}
+
+// Bundle is one that is open for reading.
+type Bundle struct {
+	Manifest
+	// ID tells bundles apart by what is in them.
+	ID      string
+	file    *os.File
+	name    string
+	program int64
+	zip     *zip.Reader
+}
+
+// Open opens the bundle name. ErrNone says that it is none; a look at its last bytes is enough for that.
+func Open(name string) (_ *Bundle, err error) {
+	b := &Bundle{name: name}
+	if b.file, err = os.Open(name); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.file.Close()
+		}
+	}()
+	st, err := b.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if b.program, err = tail(b.file, st.Size()); err != nil {
+		return nil, err
+	}
+	if b.zip, err = zip.NewReader(b.file, st.Size()); err != nil {
+		return nil, b.damaged(err)
+	}
+	text, err := b.read(manifestName)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &b.Manifest); err != nil {
+		return nil, b.damaged(err)
+	}
+	for _, f := range b.Files {
+		if !filepath.IsLocal(filepath.FromSlash(f.Name)) {
+			return nil, b.damaged(fmt.Errorf("a file called %q", f.Name))
+		}
+	}
+	h := sha256.Sum256(text)
+	b.ID = hex.EncodeToString(h[:4])
+	return b, nil
+}
+
+// Close closes the file.
+func (b *Bundle) Close() error { return b.file.Close() }
+
+// Program is the size of the executable in front.
+func (b *Bundle) Program() int64 { return b.program }
+
+func (b *Bundle) damaged(err error) error { return fmt.Errorf("%w: %w", err, ErrDamaged) }
+
+// Read gives a file, checked.
+func (b *Bundle) Read(name string) ([]byte, error) {
+	for _, f := range b.Files {
+		if f.Name != name {
+			continue
+		}
+		data, err := b.read(name)
+		if err != nil {
+			return nil, err
+		}
+		if h := sha256.Sum256(data); hex.EncodeToString(h[:]) != f.SHA256 {
+			return nil, b.damaged(fmt.Errorf("%s is not what was put in", name))
+		}
+		return data, nil
+	}
+	return nil, b.damaged(fmt.Errorf("no %s", name))
+}
+
+// maxText bounds what is read into memory.
+const maxText = 64 << 20
+
+func (b *Bundle) read(name string) ([]byte, error) {
+	f, err := b.zip.Open(name)
+	if err != nil {
+		return nil, b.damaged(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxText))
+	if err != nil {
+		return nil, b.damaged(err)
+	}
+	return data, nil
+}
+
+// CutOff reports whether name began as a bundle: a program with the mark behind it. It reads the file up to there.
+func CutOff(name string) bool {
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	m := mark()
+	buf := make([]byte, 1<<16)
+	kept := 0 // bytes of the end before, in which the mark may have begun
+	for {
+		n, err := f.Read(buf[kept:])
+		if bytes.Contains(buf[:kept+n], m) {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+		end := kept + n
+		kept = copy(buf, buf[max(0, end-len(m)+1):end])
+	}
+}
+
+// missing is true of errors that say that there is no such file.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,146 @@
+package bundle
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Unpack writes the files into the folder dir, which is there whole or not at all. One that is there already is used if its files
+// are those of the bundle, by their hashes; else it is an error.
+func (b *Bundle) Unpack(ctx context.Context, dir string) error {
+	clearStale(dir)
+	if _, err := os.Stat(dir); !missing(err) {
+		return b.verify(ctx, dir)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+unpacking+"*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	for _, f := range b.Files {
+		if err := b.extract(ctx, f, filepath.Join(tmp, filepath.FromSlash(f.Name))); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(ctx.Err(), os.Chmod(tmp, 0o755)); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		if _, there := os.Stat(dir); there == nil { // another process was first
+			return b.verify(ctx, dir)
+		}
+		return err
+	}
+	return nil
+}
+
+// unpacking is in the name of a folder that is being written.
+const unpacking = ".unpacking-"
+
+// clearStale removes what killed processes left of dir: folders in which nothing was written for a while.
+func clearStale(dir string) {
+	halves, _ := filepath.Glob(dir + unpacking + "*")
+	for _, h := range halves {
+		var last time.Time
+		filepath.WalkDir(h, func(p string, d os.DirEntry, err error) error {
+			if err == nil {
+				if st, err := d.Info(); err == nil && st.ModTime().After(last) {
+					last = st.ModTime()
+				}
+			}
+			return nil
+		})
+		if time.Since(last) > 10*time.Minute {
+			os.RemoveAll(h)
+		}
+	}
+}
+
+// extract writes one file and checks it.
+func (b *Bundle) extract(ctx context.Context, f File, to string) error {
+	from, err := b.zip.Open(f.Name)
+	if err != nil {
+		return b.damaged(err)
+	}
+	defer from.Close()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	mode := os.FileMode(0o644)
+	if f.Run {
+		mode = 0o755
+	}
+	w, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	in := &reader{ctx: ctx, r: from}
+	n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(in, f.Bytes+1))
+	switch {
+	case in.err != nil && ctx.Err() == nil:
+		err = b.damaged(fmt.Errorf("%s: %w", f.Name, in.err))
+	case err == nil && (n != f.Bytes || hex.EncodeToString(h.Sum(nil)) != f.SHA256):
+		err = b.damaged(fmt.Errorf("%s is not what was put in", f.Name))
+	}
+	return errors.Join(err, w.Close())
+}
+
+// reader ends with ctx, and remembers an error of its own so that it is not taken for one of writing.
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+	err error
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		r.err = err
+		return 0, err
+	}
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
+// verify compares the files in dir with the bundle's.
+func (b *Bundle) verify(ctx context.Context, dir string) error {
+	for _, f := range b.Files {
+		same, err := matches(ctx, f, filepath.Join(dir, filepath.FromSlash(f.Name)))
+		if err != nil && !missing(err) {
+			return err
+		}
+		if !same {
+			return fmt.Errorf("%s in %s is not what the bundle holds: remove %s, and it is unpacked again", f.Name, dir, dir)
+		}
+	}
+	return nil
+}
+
+func matches(ctx context.Context, f File, path string) (bool, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	if st, err := file.Stat(); err != nil || st.Size() != f.Bytes {
+		return false, err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, &reader{ctx: ctx, r: file}); err != nil {
+		return false, err
+	}
+	return hex.EncodeToString(h.Sum(nil)) == f.SHA256, nil
+}

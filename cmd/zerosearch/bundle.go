@@ -1,0 +1,205 @@
+package main
+
+import (
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/zerosearch-go/zerosearch/bundle"
+	"github.com/zerosearch-go/zerosearch/rl"
+)
+
+// bundleCmd takes the flags of train: together with --config they are the recipe.
+type bundleCmd struct {
+	common
+	Options   rl.Config `embed:""`
+	Output    string    `name:"output" short:"o" help:"The executable to make." placeholder:"FILE"`
+	WithModel bool      `name:"with-model" negatable:"without-model" default:"true" help:"Put the model folders in that the recipe names; without, they must lie where it trains."`
+	Program   string    `name:"program" help:"An executable of zerosearch to put it behind, as one built for another system (default: this one)." placeholder:"FILE"`
+}
+
+// bundleFlags are the verb's own: no part of the recipe.
+var bundleFlags = []string{"output", "with-model", "program"}
+
+// recipeName is the recipe in a bundle: a config.yaml in which paths begin with inBundle.
+const recipeName = "recipe.yaml"
+
+// bundleResult is what --json prints.
+type bundleResult struct {
+	File    string `json:"file"`
+	Bytes   int64  `json:"bytes"`
+	Program int64  `json:"program_bytes"`
+	bundle.Manifest
+	Missing []string `json:"missing,omitempty"` // what the recipe names and is not in it
+}
+
+func (c *bundleCmd) Run(w *world) error {
+	if err := c.check(w); err != nil {
+		return err
+	}
+	program, m, err := c.program()
+	if err != nil {
+		return err
+	}
+	p := &packer{withModel: c.WithModel, given: map[string]string{}}
+	if err := p.collect(c.Options); err != nil {
+		return fmt.Errorf("making the bundle: %w", err)
+	}
+	recipe, err := c.recipe(w, p.given)
+	if err != nil {
+		return err
+	}
+	p.sources = append([]bundle.Source{{Name: recipeName, Data: recipe}}, p.sources...)
+	done, err := bundle.Write(c.Output, program, m, p.sources)
+	if err != nil {
+		return fmt.Errorf("making the bundle %s: %w", c.Output, err)
+	}
+	st, err := os.Stat(c.Output)
+	if err != nil {
+		return fmt.Errorf("making the bundle: %w", err)
+	}
+	r := bundleResult{File: c.Output, Bytes: st.Size(), Manifest: *done, Missing: p.missing}
+	b, err := bundle.Open(c.Output)
+	if err != nil {
+		return fmt.Errorf("making the bundle %s: %w", c.Output, err)
+	}
+	defer b.Close()
+	r.Program = b.Program()
+	if c.JSON {
+		return writeJSON(w, r)
+	}
+	return r.print(w)
+}
+
+// check refuses, before anything is copied, what would not train where the bundle is used.
+func (c *bundleCmd) check(w *world) error {
+	var part map[string]any
+	if err := section(c.Config, "replay", &part); err != nil {
+		return usageError{err}
+	}
+	switch {
+	case c.Output == "":
+		return usagef("--output is missing: name the executable to make, as in -o mytrain")
+	case part != nil:
+		return usagef("--config %s has a replay, and a bundle trains by rolling out: leave it out", c.Config)
+	case slices.Contains([]string{c.Options.Data.Data, c.Options.Data.EvalData}, "-"):
+		return usagef("standard input cannot be put into a bundle: save it to a file first")
+	}
+	if err := (&trainCmd{common: c.common, Options: c.Options}).check(w); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(c.Output); err == nil {
+		return fmt.Errorf("making the bundle: %s exists: remove it, or choose another --output", c.Output)
+	}
+	if _, err := os.Stat(filepath.Dir(c.Output)); err != nil {
+		return fmt.Errorf("making the bundle %s: %w", c.Output, err)
+	}
+	_, err := rl.LoadQuestions(c.Options.Data)
+	return err
+}
+
+// program is the executable to begin with, and what the manifest says of it.
+func (c *bundleCmd) program() (string, bundle.Manifest, error) {
+	m := bundle.Manifest{Version: version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if c.Program == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			err = fmt.Errorf("making the bundle: finding this program: %w: name it with --program", err)
+		}
+		return exe, m, err
+	}
+	info, err := buildinfo.ReadFile(c.Program)
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return "", m, fmt.Errorf("making the bundle: --program: %w", err)
+	}
+	own, ok := debug.ReadBuildInfo()
+	if err != nil || ok && info.Main.Path != own.Main.Path {
+		return "", m, fmt.Errorf("making the bundle: --program %s is no executable of zerosearch: build one with go build ./cmd/zerosearch, GOOS and GOARCH set", c.Program)
+	}
+	set := map[string]string{}
+	for _, s := range info.Settings {
+		set[s.Key] = s.Value
+	}
+	m.Version, m.Platform = versionOf(info), set["GOOS"]+"/"+set["GOARCH"]
+	return c.Program, m, nil
+}
+
+// recipe is the resolved configuration, with the places in the bundle for those of files.
+func (c *bundleCmd) recipe(w *world, places map[string]string) ([]byte, error) {
+	text, err := w.resolved()
+	var all, kept yaml.MapSlice
+	if err == nil {
+		err = yaml.UnmarshalWithOptions(text, &all, yaml.UseOrderedMap())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making the bundle's recipe: %w", err)
+	}
+	for _, item := range all {
+		name := fmt.Sprint(item.Key)
+		if slices.Contains(bundleFlags, name) {
+			continue
+		}
+		if place, ok := places[name]; ok {
+			item.Value = place
+			delete(places, name)
+		}
+		kept = append(kept, item)
+	}
+	for name, place := range places { // flags that had no value
+		kept = append(kept, yaml.MapItem{Key: name, Value: place})
+	}
+	if text, err = yaml.Marshal(kept); err != nil {
+		return nil, fmt.Errorf("making the bundle's recipe: %w", err)
+	}
+	return text, nil
+}
+
+// print says what is in the bundle.
+func (r bundleResult) print(w *world) error {
+	tw := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "%s\t%s\n", r.File, bytesText(r.Bytes))
+	fmt.Fprintf(tw, "  zerosearch, %s\t%s\n", r.Platform, bytesText(r.Program))
+	printFiles(tw, r.Files)
+	if err := tw.Flush(); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	for _, m := range r.Missing {
+		w.log.line("note: %s is not in it: it must be where it trains", m)
+	}
+	name := r.File
+	if filepath.Base(name) == name {
+		name = "./" + name
+	}
+	w.log.line("To train, here or where nothing else is: %s", shellWord(name))
+	return nil
+}
+
+func printFiles(tw *tabwriter.Writer, files []bundle.File) {
+	for _, f := range files {
+		fmt.Fprintf(tw, "  %s\t%s\n", f.Name, bytesText(f.Bytes))
+	}
+}
+
+// bytesText is a size for people.
+func bytesText(n int64) string {
+	x, unit := float64(n), "B"
+	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if x < 1024 {
+			break
+		}
+		x, unit = x/1024, u
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", x, unit)
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/bundle"
+	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// inBundle begins a path of a recipe that is in the bundle.
+const inBundle = "bundle:"
+
+// packer collects the files that a recipe names.
+type packer struct {
+	withModel bool
+	sources   []bundle.Source
+	given     map[string]string // by flag: its value with places in the bundle
+	missing   []string
+	folders   map[string]string // of models: where they are in the bundle
+}
+
+// collect goes through the flags that name files.
+func (p *packer) collect(c rl.Config) error {
+	p.folders = map[string]string{}
+	for _, f := range []struct {
+		flag, value string
+		pack        func(value string) (string, error)
+	}{
+		{"data", c.Data.Data, p.data},
+		{"eval-data", c.Data.EvalData, p.data},
+		{"corpus", c.Search.Corpus, p.corpus},
+		{"search-episodes", c.Search.SearchEpisodes, func(v string) (string, error) { return p.file("episodes", v) }},
+		{"chat-template", c.Policy.ChatTemplate, func(v string) (string, error) { return p.file("templates", v) }},
+		{"reward", c.Algo.Reward, p.reward},
+		{"adapter", c.Policy.Adapter, func(v string) (string, error) { return p.model("adapter", v) }},
+		{"model", c.Policy.Model, func(v string) (string, error) { return p.policy(c, v) }},
+		{"ref-model", c.Policy.RefModel, func(v string) (string, error) { return p.whole("ref-model", v) }},
+		{"critic-model", c.Critic.Model, func(v string) (string, error) { return p.whole("critic-model", v) }},
+		{"simulation-llm", c.Search.SimulationLLM, func(v string) (string, error) { return p.simulator(c, v) }},
+	} {
+		if f.value == "" {
+			continue
+		}
+		place, err := f.pack(f.value)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", f.flag, err)
+		}
+		p.given[f.flag] = place
+	}
+	return nil
+}
+
+// place finds a name in folder that is not taken.
+func (p *packer) place(folder, name string) string {
+	taken := func(at string) bool {
+		return slices.ContainsFunc(p.sources, func(s bundle.Source) bool { return s.Name == at || strings.HasPrefix(s.Name, at+"/") })
+	}
+	at := path.Join(folder, name)
+	for n := 2; taken(at); n++ {
+		at = path.Join(folder, fmt.Sprint(n), name)
+	}
+	return at
+}
+
+// file takes one file; its name stays, because rows without a data source are called after it.
+func (p *packer) file(folder, name string) (string, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if !st.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no file", name)
+	}
+	for _, s := range p.sources { // twice the same
+		if s.Path == name {
+			return inBundle + s.Name, nil
+		}
+	}
+	at := p.place(folder, filepath.Base(name))
+	p.sources = append(p.sources, bundle.Source{Name: at, Path: name})
+	return inBundle + at, nil
+}
+
+func (p *packer) data(list string) (string, error) {
+	return data.Rename(list, func(file string) (string, error) { return p.file("data", file) })
+}
+
+// corpus takes files, and folders with all that is not hidden.
+func (p *packer) corpus(list string) (string, error) {
+	var out []string
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if st, err := os.Stat(name); err != nil || !st.IsDir() {
+			at, err := p.file("corpus", name)
+			if err != nil {
+				return "", err
+			}
+			out = append(out, at)
+			continue
+		}
+		at := p.place("corpus", filepath.Base(filepath.Clean(name)))
+		err := filepath.WalkDir(name, func(file string, d fs.DirEntry, err error) error {
+			switch hidden := file != name && strings.HasPrefix(d.Name(), "."); {
+			case err != nil:
+				return err
+			case hidden && d.IsDir():
+				return filepath.SkipDir
+			case hidden || d.IsDir():
+				return nil
+			}
+			rel, err := filepath.Rel(name, file)
+			if st, serr := os.Stat(file); err == nil && serr == nil && st.Mode().IsRegular() {
+				p.sources = append(p.sources, bundle.Source{Name: path.Join(at, filepath.ToSlash(rel)), Path: file})
+			}
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		out = append(out, inBundle+at)
+	}
+	return strings.Join(out, ","), nil
+}
+
+// reward takes what exec:PROGRAM ARGUMENTS names and is a file here. What the system finds elsewhere, such as an interpreter, must be found
+// there too.
+func (p *packer) reward(name string) (string, error) {
+	before, command, is := strings.Cut(name, "exec:")
+	words := strings.Fields(command)
+	if !is || len(words) == 0 {
+		return name, nil
+	}
+	for i, word := range words {
+		st, err := os.Stat(word)
+		switch local := !filepath.IsAbs(word) && (i > 0 || strings.ContainsAny(word, `/\`)); {
+		case i == 0 && !local:
+			p.missing = append(p.missing, "the reward program "+word)
+		case i == 0 || local && err == nil && st.Mode().IsRegular():
+			if words[i], err = p.file("programs", word); err != nil {
+				return "", err
+			}
+		}
+	}
+	return before + "exec:" + strings.Join(words, " "), nil
+}
+
+// policy takes the policy; an adapter becomes its base and --adapter.
+func (p *packer) policy(c rl.Config, name string) (string, error) {
+	base, err := baseOf(name)
+	if err != nil || base == "" || !p.withModel {
+		return p.model("model", name)
+	}
+	if c.Policy.Adapter != "" {
+		return "", fmt.Errorf("%s is an adapter itself, and --adapter is given", name)
+	}
+	at, err := p.model("adapter", name)
+	if err != nil {
+		return "", err
+	}
+	p.given["adapter"] = at
+	return p.model("model", base)
+}
+
+// simulator takes the simulator; an adapter must be one over the policy's base.
+func (p *packer) simulator(c rl.Config, name string) (string, error) {
+	if name == "same" || !c.Search.Simulates() {
+		return name, nil
+	}
+	shares := c.Policy.LoRAR > 0 || p.given["adapter"] != ""
+	if shares && (c.Search.SimDType == "" || c.Search.SimDType == c.Policy.DType) {
+		return p.model("simulation-llm", name)
+	}
+	return p.whole("simulation-llm", name)
+}
+
+// whole takes a folder that is no adapter.
+func (p *packer) whole(flag, name string) (string, error) {
+	if base, err := baseOf(name); err == nil && base != "" && p.withModel {
+		return "", fmt.Errorf("%s is an adapter over %s, and a bundle takes adapters of the policy only: give a whole model, or leave the models out with --without-model", name, base)
+	}
+	return p.model(flag, name)
+}
+
+// baseOf is the base of an adapter's folder, or of that of a run; "" for other folders.
+func baseOf(name string) (string, error) {
+	dir, err := track.ModelDir(name)
+	if err != nil {
+		return "", err
+	}
+	c, err := model.ReadAdapterConfig(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return c.Base(), nil
+}
+
+// model takes what opens a model from its folder: weights, configurations, tokenizer and template, and its licence; no optimiser.
+func (p *packer) model(flag, name string) (string, error) {
+	if !p.withModel {
+		p.missing = append(p.missing, "--"+flag+" "+name)
+		return name, nil
+	}
+	dir, err := track.ModelDir(name)
+	if err != nil {
+		return "", fmt.Errorf("%w: or leave the models out with --without-model", err)
+	}
+	if at, ok := p.folders[dir]; ok {
+		return at, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	at := p.place("models", filepath.Base(abs))
+	for _, e := range entries {
+		if file := filepath.Join(dir, e.Name()); ofModel(e.Name()) {
+			if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() {
+				p.sources = append(p.sources, bundle.Source{Name: path.Join(at, e.Name()), Path: file})
+			}
+		}
+	}
+	p.folders[dir] = inBundle + at
+	return inBundle + at, nil
+}
+
+func ofModel(name string) bool {
+	switch {
+	case name == "optimizer.safetensors", name == "trainer_state.json", strings.HasPrefix(name, "."):
+		return false
+	case strings.HasPrefix(name, "LICENSE"), strings.HasPrefix(name, "NOTICE"):
+		return true
+	}
+	return slices.Contains([]string{".safetensors", ".json", ".jinja"}, filepath.Ext(name))
+}
