@@ -117,6 +117,9 @@ func (t *Trainer) fingerprint() map[string]string {
 			if hold := f.Tag.Get("placeholder"); strings.Contains(hold, "DIR") || strings.Contains(hold, "FILE") || name == "simulation-llm" {
 				out[name] = content(v.String())
 			}
+			if name == "reward" {
+				out[name] = movable(v.String())
+			}
 		}
 	}
 	delete(out, "corpus") // counts only where it is searched
@@ -128,6 +131,21 @@ func (t *Trainer) fingerprint() map[string]string {
 		out["data"] = t.Data.Train.Digest()
 	}
 	return out
+}
+
+// movable is the name of a reward without the folders of the files that it names: a program may lie elsewhere.
+func movable(name string) string {
+	before, command, is := strings.Cut(name, "exec:")
+	if !is {
+		return name
+	}
+	words := strings.Fields(command)
+	for i, w := range words {
+		if st, err := os.Stat(w); err == nil && st.Mode().IsRegular() {
+			words[i] = filepath.Base(w)
+		}
+	}
+	return before + "exec:" + strings.Join(words, " ")
 }
 
 // changes lists the settings that differ, in order.

@@ -118,6 +118,10 @@ func TestBundle(t *testing.T) {
 	text, err := c.CombinedOutput()
 	require.Error(t, err)
 	require.Equal(t, "error: resuming runs/a/checkpoints/step-4: all 4 steps are done: raise --total-steps to go on\n", string(text))
+	c = startBundle(bare, "--total-steps", "5", "--out", filepath.Join(bare, "runs/a")) // elsewhere is as good
+	c.Path, c.Dir = filepath.Join(bare, "mytrain"), t.TempDir()
+	text, err = c.CombinedOutput()
+	require.NoError(t, err, string(text))
 	text, err = startBundle(bare, "--total-steps", "1", "--out", "runs/b").CombinedOutput()
 	require.NoError(t, err, string(text))
 	require.NotContains(t, string(text), "unpacking ", "runs share the files")
