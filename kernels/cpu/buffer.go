@@ -10,7 +10,10 @@ type buffer struct {
 	free func() error
 }
 
-const align = 64
+const (
+	align    = 64
+	hugePage = 2 << 20 // of x86-64 and of arm64 with pages of 4 KiB
+)
 
 func newBuffer(bytes int64) (*buffer, error) {
 	if bytes < 0 || int64(int(bytes)) != bytes {

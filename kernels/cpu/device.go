@@ -26,6 +26,7 @@ type Device struct {
 	pool  *pool
 	arena [slots]*buffer // scratch of operations, by slot; grows and stays
 	gemm  gemmState
+	slabs slabs // of weights
 }
 
 // New makes a device on the path that Paths has in use.
@@ -71,6 +72,7 @@ func (d *Device) Sync() error { return nil }
 // Close stops the workers and releases the scratch memory.
 func (d *Device) Close() error {
 	d.pool.close()
+	d.slabs.close()
 	for i, b := range d.arena {
 		if b != nil {
 			b.Free()

@@ -209,13 +209,17 @@ func (d *Device) tiles(c *chunk) {
 
 // grid splits a chunk into tasks.
 func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
-	const minimum = 1 << 20 // multiplications that are worth a task
+	const (
+		minimum = 1 << 20   // multiplications that are worth a task,
+		stream  = 128 << 10 // or bytes of B, which is what takes the time where rows are few
+	)
 	perGroup := max(d.gemm.bounds.group/c.stride, 4)
 	rowGroups = (c.nt + perGroup - 1) / perGroup
 	colGroups = 1
 	if n := d.pool.threads; n > 1 {
 		work := c.rows * c.np * panelCols * c.steps
-		tasks := min(4*n, max(work/minimum, 1))
+		bytes := c.np * c.steps * 4 * c.kernels.format.panelWords()
+		tasks := min(4*n, max(work/minimum, bytes/stream, 1))
 		colGroups = min(c.np, (tasks+rowGroups-1)/rowGroups)
 	}
 	return rowGroups, colGroups
@@ -231,10 +235,10 @@ func (c *chunk) run(w *gemmWorker, i, t, t0, t1 int) {
 		steps: c.steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc, stage: unsafe.Pointer(&w.stage),
 		a: unsafe.Pointer(&c.a[t*c.stride]), b: unsafe.Pointer(unsafe.SliceData(b)), c: unsafe.Pointer(&c.c[row*c.ldc+col]),
 	}
-	step := 4 * c.kernels.format.panelWords()
-	if n := t1 - t0; n == 1 && mr <= fewRows {
+	step, byTiles := 4*c.kernels.format.panelWords(), c.kernels.format == tiles
+	if n := t1 - t0; n == 1 && mr <= fewRows && !byTiles || byTiles && n < 4 && t > t0 {
 		x.ahead = uintptr(x.b)
-	} else if n == 1 {
+	} else if n == 1 || byTiles && n < 4 {
 		x.ahead, x.aheadStep = uintptr(x.b)+fetchAhead, step
 	} else {
 		x.aheadStep = (step + n - 1) / n

@@ -63,7 +63,7 @@ func (d *Device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 		return nil, fmt.Errorf("cpu: weight of type %v: use f32, bf16 or q8", t)
 	}
 	var err error
-	if w.buf, err = newBuffer(int64(w.panels()) * int64(w.steps) * int64(w.stepBytes())); err != nil {
+	if w.buf, err = d.slabs.alloc(int64(w.panels()) * int64(w.steps) * int64(w.stepBytes())); err != nil {
 		return nil, fmt.Errorf("%v: %w", w, err)
 	}
 	return w, nil

@@ -126,8 +126,8 @@ func amxConfigs(f *file) {
 // amxTile emits the microkernel: up to 32 rows x 32 columns, blocks of 16 steps. Tiles are configured in every call, since a goroutine
 // may go on in another thread after it, and released, so that nobody saves them.
 //
-// Registers: DI tile, CX blocks left, AX a, R11 bytes of a block of a, BX b, DX c, SI ldc, R13 row 16 of c, R8 ahead, R12 its step, R9
-// and R10 the strides of A and B.
+// Registers: DI tile, CX blocks left, AX a, R11 bytes of a block of a, BX b, DX c, SI ldc, R13 row 16 of c, R8 ahead, R12 its bytes a
+// block, R9 and R10 the strides of A and B.
 func amxTile(f *file) {
 	f.text("tileAMX", "(t *tile)", "tileAMX is the microkernel of BF16 by tiles; it leaves the epilogue to finishAVX512.", 8)
 	f.p("MOVQ t+0(FP), DI")
@@ -141,6 +141,7 @@ func amxTile(f *file) {
 	}
 	f.p("MOVQ $64, R9")
 	f.p("MOVQ $128, R10")
+	f.p("SHLQ $4, R12")
 	f.p("SHRQ $4, CX")
 	f.p("CMPQ R11, $1024")
 	f.p("JHI two")
@@ -153,7 +154,8 @@ func amxTile(f *file) {
 	f.asm.WriteString("\n")
 }
 
-// amxRowsOf is the body for one or two tiles of rows.
+// amxRowsOf is the body for one or two tiles of rows: a loop that fetches a whole block of B ahead, 32 lines, and one that fetches a
+// share, at most 8.
 func amxRowsOf(f *file, n int) {
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, n) }
 	f.p("MOVQ tile_mode(DI), DI")
@@ -168,40 +170,52 @@ func amxRowsOf(f *file, n int) {
 	f.p("%s:", label("begun"))
 	f.p("TESTQ CX, CX")
 	f.p("JEQ %s", label("done"))
-	f.p("PCALIGN $32")
-	f.p("%s:", label("loop"))
-	ahead := func(from, to int) {
-		for range to - from {
-			f.p("PREFETCHT1 (R8)")
-			f.p("ADDQ R12, R8")
+	f.p("CMPQ R12, $%d", 64*amxShare)
+	f.p("JLS %s", label("share"))
+	amxLoop(f, n, 32, label("whole"))
+	f.p("JMP %s", label("done"))
+	f.p("%s:", label("share"))
+	amxLoop(f, n, amxShare, label("loop"))
+	f.p("%s:", label("done"))
+	amxC(f, n, func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
+	f.p("%s", tilerelease())
+	f.p("RET")
+}
+
+// amxShare is the most lines that the loop for a share fetches in a block.
+const amxShare = 8
+
+// amxLoop goes through the blocks and fetches as many lines from R8 in each. No PCALIGN: over jumps of this length Go 1.26's assembler never
+// ends.
+func amxLoop(f *file, n, lines int, label string) {
+	f.p("%s:", label)
+	part := lines / (2 * n)
+	ahead := func(i int) {
+		for line := i * part; line < (i+1)*part; line++ {
+			f.p("PREFETCHT1 %d(R8)", 64*line)
 		}
 	}
 	f.p("%s", tileload(0, "BX", "R10", 6))
 	f.p("%s", tileload(0, "AX", "R9", 4))
-	ahead(0, 8)
+	ahead(0)
 	f.p("%s", tdpbf16ps(0, 4, 6))
 	f.p("%s", tileload(64, "BX", "R10", 7))
-	ahead(8, 16)
+	ahead(1)
 	f.p("%s", tdpbf16ps(1, 4, 7))
 	if n == 2 {
 		f.p("%s", tileload(1024, "AX", "R9", 5))
-		ahead(16, 24)
+		ahead(2)
 		f.p("%s", tdpbf16ps(2, 5, 6))
 	}
 	f.p("ADDQ R11, AX")
 	f.p("ADDQ $2048, BX")
 	if n == 2 {
-		ahead(24, 32)
+		ahead(3)
 		f.p("%s", tdpbf16ps(3, 5, 7))
-	} else {
-		ahead(16, 32)
 	}
+	f.p("ADDQ R12, R8")
 	f.p("DECQ CX")
-	f.p("JNE %s", label("loop"))
-	f.p("%s:", label("done"))
-	amxC(f, n, func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
-	f.p("%s", tilerelease())
-	f.p("RET")
+	f.p("JNE %s", label)
 }
 
 // amxC does something with all tiles of C.
