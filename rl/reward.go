@@ -45,18 +45,18 @@ func (c RewardConfig) Open(name string) (r reward.Reward, end func(), err error)
 
 // score gives every episode of question i its reward; under a shuffled reward against the answers of another question.
 func score(ctx context.Context, groups [][]*episode.Episode, questions []data.Question, rw reward.Reward, seed uint64) error {
-	from := make([]int, len(questions))
-	for i := range from {
-		from[i] = i
+	golds := make([][]string, len(questions))
+	for i, q := range questions {
+		golds[i] = q.GoldenAnswers
 	}
 	if rw.Shuffled {
-		from = reward.Derange(len(questions), seed)
+		golds = reward.Others(golds, seed)
 	}
 	var attempts []reward.Attempt
 	for i, g := range groups {
 		for _, e := range g {
 			a := attempt(e, questions[i])
-			a.GoldenAnswers = questions[from[i]].GoldenAnswers
+			a.GoldenAnswers = golds[i]
 			attempts = append(attempts, a)
 		}
 	}

@@ -67,7 +67,7 @@ const DefaultFormatWeight = 0.2
 type Reward struct {
 	// Name is the one given to Lookup.
 	Name string
-	// Shuffled says that the caller must score against the golds of another question, found by Derange: a negative control
+	// Shuffled says that the caller must score against the golds of another question, found by Others: a negative control
 	// whose mean must not rise in training.
 	Shuffled bool
 	// FormatWeight w mixes the format in: (1-w) score + w format. 0: the score alone.

@@ -71,6 +71,26 @@ func TestDerange(t *testing.T) {
 	require.NotEqual(t, reward.Derange(20, 1), reward.Derange(20, 2))
 }
 
+// Under "shuffled" nobody is scored against an answer that has a word of their own.
+func TestOthers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		word := rapid.SampledFrom([]string{"Rome", "the Tiber", "blue whale", "whale", "Blue", "42"})
+		golds := rapid.SliceOfN(rapid.SliceOfN(word, 1, 3), 0, 12).Draw(t, "golds")
+		seed := rapid.Uint64().Draw(t, "seed")
+		for i, others := range reward.Others(golds, seed) {
+			for _, own := range golds[i] {
+				require.Zero(t, reward.F1(own, others), "%v against %v", golds[i], others)
+			}
+			if others == nil {
+				for j := range golds {
+					require.True(t, slices.ContainsFunc(golds[i], func(own string) bool { return reward.F1(own, golds[j]) > 0 }), "%v could have had %v", golds[i], golds[j])
+				}
+			}
+		}
+	})
+	require.Equal(t, [][]string{{"b"}, {"x"}, {"b"}}, reward.Others([][]string{{"x"}, {"b"}, {"x"}}, 1))
+}
+
 // What must hold for any texts: scores lie in [0, 1], exact match implies containment and (unless empty) full F1, F1 is symmetric,
 // another alias never hurts, normalising twice changes nothing that matters to the words.
 func TestProperties(t *testing.T) {
