@@ -86,7 +86,7 @@ func (d *Device) Close() error {
 const (
 	slotA    = iota // matmul: packed rows
 	slotB           // matmul: panels made from tensors (dW) or from other panels (dX), a piece a worker
-	slotC           // matmul: tiles at the edges, a piece a worker
+	slotChains      // matmul: chains that wait for their next piece
 	slotRows        // free for row operations
 	slotAttn        // free for attention
 	slotLoss        // free for the losses

@@ -55,7 +55,7 @@ func (g *gemmState) choose(i isa) {
 	}
 	if i >= avx512 {
 		g.f32.rows, g.f32.columns = rowsWith(single, turnWords), columnsF32
-		g.packBlock, g.packQ8 = packBlockAVX512, packQ8AVX512
+		g.packBlock, g.packQ8, g.finish = packBlockAVX512, packQ8AVX512, finishAVX512
 		g.turn = turnPanelAVX512(map[bool]func(dst, block unsafe.Pointer){true: q8BlockBF16, false: q8BlockAVX512}[i >= avx512bf16])
 	}
 }

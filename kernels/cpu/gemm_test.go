@@ -140,7 +140,7 @@ func TestProducts(t *testing.T) {
 // TestProductsInPieces runs every loop over chunks and groups more than once.
 func TestProductsInPieces(t *testing.T) {
 	onPath(t, func(t *testing.T, d *Device) {
-		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, dw: num.TileDot}
+		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.TileDot}
 		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16} {
 			testProduct(t, d, typ, 61, 100, 131)
 		}

@@ -59,6 +59,8 @@ type gemmState struct {
 	turn func(dst []uint32, w *weight, p int)
 	// packBlock packs 16 rows of w from row r, as many steps as it can, and returns how many.
 	packBlock func(w *weight, dst []uint32, r int, row func(r int) rowSource) int
+	// finish stores finished chains [mr][32] as t's epilogue says.
+	finish func(t *tile, chains unsafe.Pointer)
 	// packQ8 quantises row r of w, x [k], as many groups as it can, and returns how many.
 	packQ8 func(w *weight, r int, x []float32) int
 }
@@ -74,7 +76,7 @@ type gemmWorker struct {
 
 func (g *gemmState) init(d *Device) {
 	g.workers, g.bounds = make([]gemmWorker, d.pool.threads), usualBounds
-	g.turn = turnPanel
+	g.turn, g.finish = turnPanel, finish
 	g.packBlock = func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
 	g.packQ8 = func(*weight, int, []float32) int { return 0 }
 	g.f32 = gemmKernels{mr: genericTile, format: single, rows: rowPacker(single), columns: packColumns}
@@ -128,26 +130,32 @@ func (k *gemmKernels) panelFormat() format {
 	return pairs
 }
 
-// multiply computes p in chunks of rows and of panels, so that packed A and panels that have to be made fit a bounded scratch.
+// multiply computes p in chunks of rows and of panels, so that packed A, panels that have to be made and chains that wait fit a bounded
+// scratch.
 func (d *Device) multiply(p *product) {
 	if p.m == 0 || p.n == 0 {
 		return
 	}
 	k := p.kernels
 	np := (p.n + panelCols - 1) / panelCols
-	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + 16} // packers may write 64 bytes past the end of a tile
+	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + 16, piece: d.gemm.bounds.pieceOf(p)} // packers may write 64 bytes past the end of a tile
 	rows := max(d.gemm.bounds.rows/c.stride, 1) * k.mr
 	panels := np
 	if p.panel == nil {
 		c.panelWords = (p.steps+31)/32*32*panelCols + 16 // as above; turned blocks are of up to 32 steps
 		panels = min(np, max(d.gemm.bounds.made/c.panelWords, 1)*d.pool.threads)
 	}
+	wait := c.piece < p.steps && p.finishes()
 	for c.row0 = 0; c.row0 < p.m; c.row0 += rows {
 		c.rows = min(rows, p.m-c.row0)
 		c.nt = (c.rows + k.mr - 1) / k.mr
 		c.a = elems[uint32](d.scratch(slotA, 4*c.stride*c.nt))
 		if p.steps > 0 { // a chain of nothing has nothing to pack
 			d.each(c.nt, p.steps*c.rows, func(t int) { p.packA(c.a[t*c.stride:], c.at(t), c.at(t+1)-c.at(t)) })
+		}
+		if wait {
+			panels = min(panels, max(d.gemm.bounds.rows/(c.nt*k.mr*panelCols), 1))
+			c.chains = elems[float32](d.scratch(slotChains, 4*panels*c.nt*k.mr*panelCols))
 		}
 		for c.panel0 = 0; c.panel0 < np; c.panel0 += panels {
 			c.np = min(panels, np-c.panel0)
@@ -162,13 +170,25 @@ func (d *Device) multiply(p *product) {
 
 // bounds of the scratch, in words. Tests make them small.
 type bounds struct {
-	rows  int // for packed rows
+	rows  int // for packed rows, and for chains that wait
 	made  int // a thread, for panels that are made: they are used at once
 	group int // for the packed rows of a task: they stay in the second level cache
+	piece int // of a row, for a piece of a long chain
 	dw    int // tokens of dW at a time, an even number; the chain goes on through the old dw
 }
 
-var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, dw: 1024}
+var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, piece: 1024, dw: 1024}
+
+// pieceOf is the number of steps after which p's chains pause, so that the packed rows of a group and a panel stay in the cache however
+// long the chains are: all of them, or equal multiples of a tile's.
+func (b *bounds) pieceOf(p *product) int {
+	limit := max(b.piece/p.kernels.format.words(), 1)
+	if p.kernels.format >= q8Bytes || p.steps <= limit || p.chain && p.finishes() {
+		return max(p.steps, 1)
+	}
+	pieces := (p.steps + limit - 1) / limit
+	return ((p.steps+pieces-1)/pieces + tileSteps - 1) / tileSteps * tileSteps
+}
 
 // chunk is a piece of a product whose operands are packed.
 type chunk struct {
@@ -177,6 +197,9 @@ type chunk struct {
 	row0, rows, nt     int // nt tiles of A: rows [row0, row0+rows)
 	panel0, np         int // np panels
 	stride, panelWords int // words of a tile of A, of a panel that was made
+	piece              int // steps of a piece of the chains
+	// chains wait here between their pieces, [panel][tile][mr][32], where they cannot in C; nil: they can.
+	chains []float32
 }
 
 // at is the first row of tile t: tiles are as equal as can be.
@@ -199,9 +222,11 @@ func (d *Device) tiles(c *chunk) {
 	d.pool.RunWorker(rowGroups*colGroups, func(w, task int) {
 		rg, cg := task%rowGroups, task/rowGroups
 		t0, t1 := rg*c.nt/rowGroups, (rg+1)*c.nt/rowGroups
-		for i := cg * c.np / colGroups; i < (cg+1)*c.np/colGroups; i++ {
-			for t := t0; t < t1; t++ {
-				c.run(&d.gemm.workers[w], i, t, t0, t1)
+		for s := 0; s == 0 || s < c.steps; s += c.piece {
+			for i := cg * c.np / colGroups; i < (cg+1)*c.np/colGroups; i++ {
+				for t := t0; t < t1; t++ {
+					c.run(&d.gemm, w, i, t, t0, t1, s)
+				}
 			}
 		}
 	})
@@ -213,48 +238,75 @@ func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 		minimum = 1 << 20   // multiplications that are worth a task,
 		stream  = 128 << 10 // or bytes of B, which is what takes the time where rows are few
 	)
-	perGroup := max(d.gemm.bounds.group/c.stride, 4)
+	f := c.kernels.format
+	perGroup := max(d.gemm.bounds.group/(c.piece*f.words()*c.kernels.mr), 4)
 	rowGroups = (c.nt + perGroup - 1) / perGroup
 	colGroups = 1
 	if n := d.pool.threads; n > 1 {
 		work := c.rows * c.np * panelCols * c.steps
-		bytes := c.np * c.steps * 4 * c.kernels.format.panelWords()
-		tasks := min(4*n, max(work/minimum, bytes/stream, 1))
+		tasks := min(4*n, max(work/minimum, c.np*c.steps*4*f.panelWords()/stream, 1))
 		colGroups = min(c.np, (tasks+rowGroups-1)/rowGroups)
 	}
 	return rowGroups, colGroups
 }
 
-// run computes tile t of panel i. Tiles [t0, t1) use this panel one after the other: each fetches its share of the panel that follows
-// in memory, and the next tile of C. A single one is too short for that, it fetches what is a little ahead.
-func (c *chunk) run(w *gemmWorker, i, t, t0, t1 int) {
+// run computes steps [s, s+piece) of tile t of panel i.
+func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
+	w := &g.workers[worker]
 	row, mr, col := c.at(t), c.at(t+1)-c.at(t), (c.panel0+i)*panelCols
-	b := c.panelAt(i)
+	f, steps, b := c.kernels.format, min(c.piece, c.steps-s), c.panelAt(i)
 	x := &w.tile
 	*x = tile{
-		steps: c.steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc, stage: unsafe.Pointer(&w.stage),
-		a: unsafe.Pointer(&c.a[t*c.stride]), b: unsafe.Pointer(unsafe.SliceData(b)), c: unsafe.Pointer(&c.c[row*c.ldc+col]),
+		steps: steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc, stage: unsafe.Pointer(&w.stage),
+		a: unsafe.Pointer(&c.a[t*c.stride+s*f.words()*mr]), b: unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), 4*s*f.panelWords()),
+		c: unsafe.Pointer(&c.c[row*c.ldc+col]),
 	}
+	c.lookAhead(x, t, t0, t1, row)
+	c.finishing(w, col)
+	n := c.n - col
+	if c.chains == nil {
+		if s > 0 {
+			x.mode |= modeChain
+		}
+		c.edgeTile(w, n, func() { c.kernels.run[mr](x) })
+		return
+	}
+	final, chains := *x, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
+	x.c, x.ldc, x.mode = chains, 4*panelCols, 0
+	if s > 0 {
+		x.mode = modeChain
+	}
+	c.kernels.run[mr](x)
+	if s+steps == c.steps {
+		*x = final
+		c.edgeTile(w, n, func() { g.finish(x, chains) })
+	}
+}
+
+// lookAhead sets what x fetches. Tiles [t0, t1) use this panel one after the other: each fetches its share of the panel that follows in
+// memory, and the next tile of C. A single one is too short for that, it fetches what is a little ahead; so does the first of a few
+// where tiles are quick.
+func (c *chunk) lookAhead(x *tile, t, t0, t1, row int) {
 	step, byTiles := 4*c.kernels.format.panelWords(), c.kernels.format == tiles
-	if n := t1 - t0; n == 1 && mr <= fewRows && !byTiles || byTiles && n < 4 && t > t0 {
+	if n := t1 - t0; n == 1 && x.mr <= fewRows && !byTiles || byTiles && n < 4 && t > t0 {
 		x.ahead = uintptr(x.b)
 	} else if n == 1 || byTiles && n < 4 {
 		x.ahead, x.aheadStep = uintptr(x.b)+fetchAhead, step
 	} else {
 		x.aheadStep = (step + n - 1) / n
-		x.ahead = uintptr(x.b) + uintptr(c.steps*(step+(t-t0)*x.aheadStep))
+		x.ahead = uintptr(x.b) + uintptr(c.steps*step+x.steps*(t-t0)*x.aheadStep)
 	}
 	if t+1 < t1 {
-		x.nextC = uintptr(x.c) + uintptr(mr*x.ldc)
+		x.nextC = uintptr(x.c) + uintptr(x.mr*x.ldc)
 	} else {
 		x.nextC = uintptr(x.c) + 4*panelCols - uintptr((row-c.at(t0))*x.ldc)
 	}
-	c.finishing(w, col)
-	if n := c.n - col; n < panelCols {
-		c.edgeTile(w, c.c[row*c.ldc+col:], mr, n)
-		return
-	}
-	c.kernels.run[mr](x)
+}
+
+// finishes says whether more becomes of p's chains than being stored.
+func (p *product) finishes() bool {
+	e := p.epilogue
+	return e.Add || p.bias != nil || e.Scale != 0 && e.Scale != 1
 }
 
 // finishing sets what becomes of the chains of w's tile.
@@ -263,7 +315,7 @@ func (p *product) finishing(w *gemmWorker, col int) {
 	if p.chain {
 		t.mode |= modeChain
 	}
-	if !e.Add && p.bias == nil && (e.Scale == 0 || e.Scale == 1) {
+	if !p.finishes() {
 		return
 	}
 	t.mode |= modeEpilogue
@@ -279,15 +331,28 @@ func (p *product) finishing(w *gemmWorker, col int) {
 	}
 }
 
-// edgeTile computes a tile of which only n columns exist, beside C.
-func (p *product) edgeTile(w *gemmWorker, c []float32, mr, n int) {
-	for i := range mr {
+// edgeTile runs w's tile; one of which only n < 32 columns exist, beside C.
+func (p *product) edgeTile(w *gemmWorker, n int, run func()) {
+	if n >= panelCols {
+		run()
+		return
+	}
+	t := &w.tile
+	c := unsafe.Slice((*float32)(t.c), (t.mr-1)*p.ldc+n)
+	for i := range t.mr {
 		copy(w.edge[i*panelCols:][:n], c[i*p.ldc:])
 	}
-	w.tile.c, w.tile.ldc = unsafe.Pointer(&w.edge), 4*panelCols
-	p.kernels.run[mr](&w.tile)
-	for i := range mr {
+	t.c, t.ldc = unsafe.Pointer(&w.edge), 4*panelCols
+	run()
+	for i := range t.mr {
 		copy(c[i*p.ldc:][:n], w.edge[i*panelCols:])
+	}
+}
+
+// finish is gemmState.finish in plain Go.
+func finish(t *tile, chains unsafe.Pointer) {
+	for i := range t.mr {
+		t.end(i, *at[[panelCols]float32](chains, 4*panelCols*i))
 	}
 }
 
