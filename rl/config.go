@@ -11,7 +11,7 @@ import (
 )
 
 // Config is every option of a training run, by its command-line name. The struct tags carry help and default for the command line
-// and for YAML; ZeroSearch's own script names are kept where there is one (arXiv 2505.04588; notes in docs/options.md).
+// and for YAML; ZeroSearch's own script names are kept where there is one (arXiv 2505.04588).
 type Config struct {
 	Policy   PolicyConfig   `embed:"" yaml:",inline"`
 	Data     DataConfig     `embed:"" yaml:",inline"`
