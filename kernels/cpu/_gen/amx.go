@@ -127,7 +127,7 @@ func amxConfigs(f *file) {
 // may go on in another thread after it, and released, so that nobody saves them.
 //
 // Registers: DI tile, CX blocks left, AX a, R11 bytes of a block of a, BX b, DX c, SI ldc, R13 row 16 of c, R8 ahead, R12 its bytes a
-// block, R9 and R10 the strides of A and B.
+// block, R9 and R10 the strides of A and B, R15 the next tile of C.
 func amxTile(f *file) {
 	f.text("tileAMX", "(t *tile)", "tileAMX is the microkernel of BF16 by tiles; it leaves the epilogue to finishAVX512.", 8)
 	f.p("MOVQ t+0(FP), DI")
@@ -136,7 +136,7 @@ func amxTile(f *file) {
 	f.p("LEAQ tiles<>(SB), AX")
 	f.p("ADDQ R11, AX")
 	f.p("%s", ldtilecfg("AX"))
-	for _, x := range [][2]string{{"a", "AX"}, {"b", "BX"}, {"c", "DX"}, {"ldc", "SI"}, {"ahead", "R8"}, {"aheadStep", "R12"}, {"steps", "CX"}} {
+	for _, x := range [][2]string{{"a", "AX"}, {"b", "BX"}, {"c", "DX"}, {"ldc", "SI"}, {"ahead", "R8"}, {"aheadStep", "R12"}, {"nextC", "R15"}, {"steps", "CX"}} {
 		f.p("MOVQ tile_%s(DI), %s", x[0], x[1])
 	}
 	f.p("MOVQ $64, R9")
@@ -154,8 +154,7 @@ func amxTile(f *file) {
 	f.asm.WriteString("\n")
 }
 
-// amxRowsOf is the body for one or two tiles of rows: a loop that fetches a whole block of B ahead, 32 lines, and one that fetches a
-// share, at most 8.
+// amxRowsOf is the body for one or two tiles of rows, with a loop for each of amxAhead.
 func amxRowsOf(f *file, n int) {
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, n) }
 	f.p("MOVQ tile_mode(DI), DI")
@@ -170,28 +169,36 @@ func amxRowsOf(f *file, n int) {
 	f.p("%s:", label("begun"))
 	f.p("TESTQ CX, CX")
 	f.p("JEQ %s", label("done"))
-	f.p("CMPQ R12, $%d", 64*amxShare)
-	f.p("JLS %s", label("share"))
-	amxLoop(f, n, 32, label("whole"))
-	f.p("JMP %s", label("done"))
-	f.p("%s:", label("share"))
-	amxLoop(f, n, amxShare, label("loop"))
+	for i, lines := range amxAhead[:len(amxAhead)-1] {
+		f.p("CMPQ R12, $%d", 64*lines)
+		f.p("JLS %s", label(fmt.Sprintf("ahead%dx", i)))
+	}
+	for i := len(amxAhead) - 1; i >= 0; i-- {
+		f.p("%s:", label(fmt.Sprintf("ahead%dx", i)))
+		amxLoop(f, n, amxAhead[i], label(fmt.Sprintf("loop%dx", i)))
+		f.p("JMP %s", label("done"))
+	}
 	f.p("%s:", label("done"))
 	amxC(f, n, func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
 	f.p("%s", tilerelease())
 	f.p("RET")
 }
 
-// amxShare is the most lines that the loop for a share fetches in a block.
-const amxShare = 8
+// amxAhead are the most lines of B that the loops fetch in a block: what many tiles share, few, and none. A line fetched twice costs as
+// much of the second level cache as one that is used.
+var amxAhead = []int{3, 8, 32}
 
 // amxLoop goes through the blocks and fetches as many lines from R8 in each. No PCALIGN: over jumps of this length Go 1.26's assembler never
 // ends.
 func amxLoop(f *file, n, lines int, label string) {
 	f.p("%s:", label)
-	part := lines / (2 * n)
 	ahead := func(i int) {
-		for line := i * part; line < (i+1)*part; line++ {
+		if i < 2 { // two rows of the next C a block, to be written
+			f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0f // PREFETCHW (R15), which Go's assembler lacks")
+			f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x4f; BYTE $0x40 // PREFETCHW 64(R15)")
+			f.p("ADDQ SI, R15")
+		}
+		for line := i * lines / (2 * n); line < (i+1)*lines/(2*n); line++ {
 			f.p("PREFETCHT1 %d(R8)", 64*line)
 		}
 	}
