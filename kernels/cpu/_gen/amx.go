@@ -193,8 +193,8 @@ var amxAhead = []int{3, 8, 32}
 func amxLoop(f *file, n, lines int, label string) {
 	f.p("%s:", label)
 	ahead := func(i int) {
-		if i < 2 { // two rows of the next C a block, to be written
-			f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0f // PREFETCHW (R15), which Go's assembler lacks")
+		if i < 2 { // two rows of the next C a block, to be written; Go's assembler lacks the instruction
+			f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0f // PREFETCHW (R15)")
 			f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x4f; BYTE $0x40 // PREFETCHW 64(R15)")
 			f.p("ADDQ SI, R15")
 		}
