@@ -46,7 +46,7 @@ func lookUps(steps int) stage {
 // weakPolicy is a mixture of good and poor behaviour, with look-ups so that copying stays.
 func weakPolicy(steps int) stage {
 	return stage{"policy", 4096, steps, 1e-3, func(w *Writer, _ float64) Example {
-		if w.chance(0.2) {
+		if w.chance(0.3) {
 			return w.LookUp(3 + w.rng.IntN(4))
 		}
 		return w.Trajectory(w.behaviour())
@@ -64,8 +64,8 @@ func playEngine(steps int) stage {
 // Sizes of the recipe, in optimiser steps.
 type Sizes struct{ LookUps, Policy, Simulator int }
 
-// Recipe is what the embedded models were made with: about 11 million tokens in all.
-var Recipe = Sizes{LookUps: 2400, Policy: 900, Simulator: 700}
+// Recipe is what the embedded models were made with: about 15 million tokens in all.
+var Recipe = Sizes{LookUps: 2400, Policy: 900, Simulator: 1600}
 
 // Make trains policy and simulator from nothing and writes them as Hugging Face folders dir/policy and dir/simulator. say reports
 // each step.

@@ -69,16 +69,12 @@ func (w *Writer) Repeat() Example {
 func (w *Writer) LookUp(facts int) Example {
 	var known []Fact
 	var lines []string
+	pool := w.pool(facts)
 	seen := map[string]bool{}
 	for len(known) < facts {
-		f := w.fact(w.rng.IntN(len(Relations)), "")
-		if len(known) > 0 && w.chance(0.5) { // several facts about one entity
-			f = w.fact(f.R, known[w.rng.IntN(len(known))].X)
-			if Relations[f.R].Of != w.kindOf(known, f.X) {
-				continue
-			}
-		}
-		if seen[f.Query()] {
+		r := w.rng.IntN(len(Relations))
+		f := Fact{R: r, X: w.oneOf(pool[Relations[r].Of]), Y: w.oneOf(pool[Relations[r].To])}
+		if f.X == f.Y || seen[f.Query()] {
 			continue
 		}
 		seen[f.Query()] = true
@@ -93,14 +89,23 @@ func (w *Writer) LookUp(facts int) Example {
 	return e
 }
 
-func (w *Writer) kindOf(known []Fact, x string) Kind {
-	for _, f := range known {
-		if f.X == x {
-			return Relations[f.R].Of
+// pool is who a look-up's facts are about: as few that nearly every name stands in several facts, on either side, as around an
+// entity of a real index, or so many that hardly any name comes twice. A name that is drawn twice does no harm.
+func (w *Writer) pool(facts int) map[Kind][]string {
+	n := 1 + (facts+1)/2
+	if w.chance(0.4) {
+		n = 4 * facts
+	}
+	out := map[Kind][]string{}
+	for _, k := range []Kind{Person, Place, Thing} {
+		for range n {
+			out[k] = append(out[k], w.names.entity(k))
 		}
 	}
-	return Kind(255)
+	return out
 }
+
+func (w *Writer) oneOf(names []string) string { return names[w.rng.IntN(len(names))] }
 
 // question invents a question and the facts behind it.
 func (w *Writer) question() Question {
@@ -121,25 +126,40 @@ func (w *Writer) question() Question {
 	}
 }
 
-// Result writes the documents of a search: about others, about other things of x, and among them f itself if useful.
+// Result writes the documents of a search: about others, about x, and among them f itself if useful. Every other result is one that
+// a real index gives: nearly all of it names x, often as the answer to something else.
 func (w *Writer) Result(f Fact, useful bool) []string {
+	others := []float64{0.25, 0.25, 0.1}
+	if w.chance(0.5) {
+		others = []float64{0.1, 0.35, 0.5}
+	}
 	lines := make([]string, docsPerResult)
 	for i := range lines {
-		g := w.fact(w.rng.IntN(len(Relations)), "")
-		switch w.rng.IntN(4) {
-		case 0: // the same relation of somebody else
-			g = w.fact(f.R, "")
-		case 1: // something else about x
-			if r, ok := w.otherRelation(f.R); ok {
-				g = w.fact(r, f.X)
-			}
-		}
-		lines[i] = g.Sentence()
+		lines[i] = w.besides(f, others).Sentence()
 	}
 	if useful {
 		lines[w.rng.IntN(len(lines))] = f.Sentence()
 	}
 	return lines
+}
+
+// besides draws a fact that a search for f may find instead: with probabilities p the same of somebody else, something else about x, or
+// something that x is the answer to; otherwise anything.
+func (w *Writer) besides(f Fact, p []float64) Fact {
+	u := w.rng.Float64()
+	switch {
+	case u < p[0]:
+		return w.fact(f.R, "")
+	case u < p[0]+p[1]:
+		if r, ok := w.otherRelation(f.R); ok {
+			return w.fact(r, f.X)
+		}
+	case u < p[0]+p[1]+p[2]:
+		if r := w.rng.IntN(len(Relations)); Relations[r].To == Relations[f.R].Of {
+			return Fact{R: r, X: w.names.entity(Relations[r].Of), Y: f.X}
+		}
+	}
+	return w.fact(w.rng.IntN(len(Relations)), "")
 }
 
 // Simulation is an example for the simulator: ZeroSearch's own prompt (simulate_sft), and documents. The simulator knows the question's

@@ -31,8 +31,10 @@ type Options struct {
 	Dir         string // run directory, new
 	Seed        uint64
 	Steps       int      // updates; 0: Steps
-	Reward      string   // "": f1; shuffled is the negative control
-	NoiseRate   *float64 // nil: the curriculum 0 to 0.5; 1 is the negative control
+	Algo        string   // "": grpo
+	Reward      string   // "": f1; shuffled and constant are negative controls
+	NoiseRate   *float64 // nil: the curriculum 0 to 0.5; 1 is a negative control
+	SearchOff   bool     // training without a search engine: a negative control
 	FromScratch bool     // make the two models first instead of unpacking them
 	Threads     int
 
@@ -90,9 +92,12 @@ func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	}
 	defer t.Out.Close()
 	r := &Result{Steps: o.Steps, RunDirectory: o.Dir}
-	x := exam{t: t, o: &o}
+	x := exam{t: t, o: &o, simulator: t.Roller.Runner.Searcher.(*search.Simulated)}
 	if err := x.open(); err != nil {
 		return nil, err
+	}
+	if o.SearchOff {
+		t.Roller.Runner.Searcher = search.None{}
 	}
 	before, err := x.simulated(ctx, "before")
 	if err != nil {
@@ -148,10 +153,13 @@ func (o *Options) config() rl.Config {
 		Data:    rl.DataConfig{Data: path("questions.jsonl")},
 		Search:  rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5, NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.5, SimMaxTokens: 96},
 		Rollout: rl.RolloutConfig{BatchSize: 16, N: 8, MaxTurns: 4, MaxResponse: 64, MaxStart: 64, MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
-		Algo:    rl.AlgoConfig{Algo: "grpo", Reward: cmp.Or(o.Reward, "f1"), ClipLow: 0.2, ClipHigh: 0.28, LossAgg: "token-mean"},
+		Algo:    rl.AlgoConfig{Algo: cmp.Or(o.Algo, "grpo"), Reward: cmp.Or(o.Reward, "f1"), ClipLow: 0.2, ClipHigh: 0.28, LossAgg: "token-mean"},
 		Optim: rl.OptimConfig{LR: 2e-4, Betas: []float64{0.9, 0.99}, Eps: 1e-8, MaxGradNorm: 1, LRSchedule: "constant", WarmupRatio: 0.05,
 			MicroBatchTokens: 8192},
 		Schedule: rl.ScheduleConfig{TotalSteps: o.Steps, Out: o.Dir, Seed: o.Seed},
+	}
+	if c.Algo.Algo == "ppo" {
+		c.Critic.LR, c.Critic.ValueClip = 1e-3, 0.5
 	}
 	if o.configure != nil {
 		o.configure(&c)
@@ -228,6 +236,7 @@ func jsonLine(v any) string {
 type exam struct {
 	t         *rl.Trainer
 	o         *Options
+	simulator *search.Simulated
 	questions []data.Question
 	index     *search.BM25
 }
@@ -245,7 +254,7 @@ func (x *exam) open() (err error) {
 
 // simulated measures with the simulated engine at a fixed noise rate, and shows a two-hop episode.
 func (x *exam) simulated(ctx context.Context, when string) (rl.SourceReport, error) {
-	s := *x.t.Roller.Runner.Searcher.(*search.Simulated)
+	s := *x.simulator
 	noise := evalNoise
 	s.NoiseRate = &noise
 	r, all, err := x.score(ctx, when, &s)

@@ -38,7 +38,8 @@ const (
 
 // Relation is one thing to know about an entity: its answer is always the name of a person or a place.
 type Relation struct {
-	Word     string // as a query names it: "Velmora birthplace"
+	Word     string // as a thought names it: "the birthplace of Velmora"
+	Verb     string // as a query names it, with a word that documents have: "Velmora born"
 	Of, To   Kind
 	Question string // one-hop question about {x}
 	Outer    string // the same about a description {d} of a person, for two-hop questions; "" where {x} is no person
@@ -48,11 +49,11 @@ type Relation struct {
 
 // Relations of the world.
 var Relations = []Relation{
-	{Word: "birthplace", Of: Person, To: Place, Question: "Where was {x} born?", Outer: "Where was {d} born?", Says: "{x} was born in {y}."},
-	{Word: "teacher", Of: Person, To: Person, Question: "Who taught {x}?", Outer: "Who taught {d}?", Desc: "the teacher of {x}",
+	{Word: "birthplace", Verb: "born", Of: Person, To: Place, Question: "Where was {x} born?", Outer: "Where was {d} born?", Says: "{x} was born in {y}."},
+	{Word: "teacher", Verb: "taught", Of: Person, To: Person, Question: "Who taught {x}?", Outer: "Who taught {d}?", Desc: "the teacher of {x}",
 		Says: "{x} was taught by {y}."},
-	{Word: "maker", Of: Thing, To: Person, Question: "Who made {x}?", Desc: "the maker of {x}", Says: "{x} was made by {y}."},
-	{Word: "owner", Of: Thing, To: Person, Question: "Who owns {x}?", Desc: "the owner of {x}", Says: "{x} belongs to {y}."},
+	{Word: "maker", Verb: "made", Of: Thing, To: Person, Question: "Who made {x}?", Desc: "the maker of {x}", Says: "{x} was made by {y}."},
+	{Word: "owner", Verb: "belongs", Of: Thing, To: Person, Question: "Who owns {x}?", Desc: "the owner of {x}", Says: "{x} belongs to {y}."},
 }
 
 // Fact says that Relations[R] of X is Y.
@@ -67,7 +68,7 @@ func (f Fact) Sentence() string {
 }
 
 // Query asks an engine for the fact.
-func (f Fact) Query() string { return f.X + " " + Relations[f.R].Word }
+func (f Fact) Query() string { return f.X + " " + Relations[f.R].Verb }
 
 // namer draws names: ordinary ones, or of the eighth that is held out, the names that the embedded models have never seen.
 type namer struct {
@@ -146,7 +147,8 @@ func ask2(inner, outer Fact) Question {
 	return Question{strings.ReplaceAll(Relations[outer.R].Outer, "{d}", d), []Fact{inner, outer}}
 }
 
-// Questions lists every one-hop question of the world, then every two-hop one.
+// Questions lists every one-hop question of the world, then every two-hop one about two relations: from "Who taught the teacher of X?" the
+// simulator cannot tell which of the two a query is after, and gives the answer away too early.
 func (w *World) Questions() []Question {
 	var one, two []Question
 	for _, f := range w.Facts {
@@ -155,7 +157,7 @@ func (w *World) Questions() []Question {
 			continue
 		}
 		for _, i := range w.of[f.Y] {
-			if o := w.Facts[i]; Relations[o.R].Outer != "" {
+			if o := w.Facts[i]; Relations[o.R].Outer != "" && o.R != f.R {
 				two = append(two, ask2(f, o))
 			}
 		}

@@ -20,8 +20,10 @@ type demoCmd struct {
 	Out         string   `name:"out" help:"Run directory; it stays, and ask, eval and train work on it." default:"zerosearch-demo" placeholder:"DIR"`
 	Steps       int      `name:"steps" help:"Updates." default:"0"`
 	Seed        uint64   `name:"seed" help:"Another world, other draws." default:"1"`
+	Algo        string   `name:"algo" help:"Learning rule, as train --algo has it." default:"grpo"`
 	Reward      string   `name:"reward" help:"f1, em, sub_em; shuffled and constant are negative controls: nothing may be learned." default:"f1"`
 	NoiseRate   *float64 `name:"noise-rate" help:"Fixed share of noisy documents in training; 1 is a negative control." placeholder:"P"`
+	SearchOff   bool     `name:"search-off" help:"Train without a search engine: a negative control."`
 	FromScratch bool     `name:"from-scratch" help:"Make the two little models first instead of using the embedded ones."`
 }
 
@@ -39,8 +41,8 @@ func (c *demoCmd) Run(w *world) error {
 	v.say("%s", w.log.paint(1, "zerosearch demo"))
 	v.say("An invented world of people, places and things: nothing that a model could know without searching. A policy of 1 M")
 	v.say("parameters is trained to search it; a second model of 1 M parameters plays the search engine and grows noisier.")
-	r, err := demo.Run(w.ctx, dev, demo.Options{Dir: out, Seed: c.Seed, Steps: c.Steps, Reward: c.Reward, NoiseRate: c.NoiseRate,
-		FromScratch: c.FromScratch, OnMake: v.making, OnPhase: v.phase, OnEpisode: v.episode, OnStep: v.step, OnScore: v.score})
+	r, err := demo.Run(w.ctx, dev, demo.Options{Dir: out, Seed: c.Seed, Steps: c.Steps, Algo: c.Algo, Reward: c.Reward, NoiseRate: c.NoiseRate,
+		SearchOff: c.SearchOff, FromScratch: c.FromScratch, OnMake: v.making, OnPhase: v.phase, OnEpisode: v.episode, OnStep: v.step, OnScore: v.score})
 	w.log.done()
 	if err != nil {
 		return err
