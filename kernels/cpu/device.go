@@ -84,13 +84,13 @@ func (d *Device) Close() error {
 
 // slots name the pieces of scratch that operations keep between calls. An operation that calls another must not share its slot.
 const (
-	slotA    = iota // matmul: packed rows
-	slotB           // matmul: panels made from tensors (dW) or from other panels (dX), a piece a worker
-	slotChains      // matmul: chains that wait for their next piece
-	slotRows        // free for row operations
-	slotAttn        // free for attention
-	slotLoss        // free for the losses
-	slotQ8          // matmul: quantised rows
+	slotA      = iota // matmul: packed rows
+	slotB             // matmul: panels made from tensors (dW) or from other panels (dX), a piece a worker
+	slotChains        // matmul: chains that wait for their next piece
+	slotRows          // free for row operations
+	slotAttn          // free for attention
+	slotLoss          // free for the losses
+	slotQ8            // matmul: quantised rows
 	slots
 )
 
