@@ -36,7 +36,6 @@ type Options struct {
 	NoiseRate   *float64 // nil: the curriculum 0 to 0.5; 1 is a negative control
 	SearchOff   bool     // training without a search engine: a negative control
 	FromScratch bool     // make the two models first instead of unpacking them
-	Threads     int
 
 	OnMake    func(stage string, step, steps int, m track.Metrics)
 	OnPhase   func(name string)                                       // before each measurement and before training
@@ -153,7 +152,7 @@ func (o *Options) config() rl.Config {
 		Data:    rl.DataConfig{Data: path("questions.jsonl")},
 		Search:  rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5, NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.5, SimMaxTokens: 96},
 		Rollout: rl.RolloutConfig{BatchSize: 16, N: 8, MaxTurns: 4, MaxResponse: 64, MaxStart: 64, MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
-		Algo:    rl.AlgoConfig{Algo: cmp.Or(o.Algo, "grpo"), Reward: cmp.Or(o.Reward, "f1"), ClipLow: 0.2, ClipHigh: 0.28, LossAgg: "token-mean"},
+		Algo:    rl.AlgoConfig{Algo: cmp.Or(o.Algo, "grpo"), Reward: cmp.Or(o.Reward, "f1")},
 		Optim: rl.OptimConfig{LR: 2e-4, Betas: []float64{0.9, 0.99}, Eps: 1e-8, MaxGradNorm: 1, LRSchedule: "constant", WarmupRatio: 0.05,
 			MicroBatchTokens: 8192},
 		Schedule: rl.ScheduleConfig{TotalSteps: o.Steps, Out: o.Dir, Seed: o.Seed},

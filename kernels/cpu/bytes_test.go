@@ -41,17 +41,7 @@ func TestBytes(t *testing.T) {
 	text = regexp.MustCompile(`\b([ABCD]X|[SD]I)\b`).ReplaceAllString(text, "%r$1")
 	text = regexp.MustCompile(`\)\((.*)\*1\)`).ReplaceAllString(text, ",$1,1)")
 	text = strings.NewReplacer("%Z", "%zmm", " 0(", " (").Replace(text)
-	dir := t.TempDir()
-	source, object, raw := filepath.Join(dir, "b.s"), filepath.Join(dir, "b.o"), filepath.Join(dir, "b.bin")
-	require.NoError(t, os.WriteFile(source, []byte(strings.ToLower(text)), 0o600))
-	run := func(name string, args ...string) {
-		out, err := exec.Command(name, args...).CombinedOutput()
-		require.NoError(t, err, "%s %v: %s", name, args, out)
-	}
-	run(as, "-o", object, source)
-	run(strings.TrimSuffix(as, "as")+"objcopy", "-O", "binary", "-j", ".text", object, raw)
-	bin, err := os.ReadFile(raw)
-	require.NoError(t, err)
+	bin := assemble(t, as, strings.ToLower(text))
 	got := hex.EncodeToString(bin)
 	for _, c := range list {
 		n := min(len(code[c]), len(got))
@@ -59,4 +49,20 @@ func TestBytes(t *testing.T) {
 		got = got[n:]
 	}
 	require.Empty(t, got)
+}
+
+// assemble is the code that as, a GNU assembler, makes of text.
+func assemble(t *testing.T, as, text string, flags ...string) []byte {
+	dir := t.TempDir()
+	source, object, raw := filepath.Join(dir, "a.s"), filepath.Join(dir, "a.o"), filepath.Join(dir, "a.bin")
+	require.NoError(t, os.WriteFile(source, []byte(text), 0o600))
+	run := func(name string, args ...string) {
+		out, err := exec.Command(name, args...).CombinedOutput()
+		require.NoError(t, err, "%s %v: %s", name, args, out)
+	}
+	run(as, append(flags, "-o", object, source)...)
+	run(strings.TrimSuffix(as, "as")+"objcopy", "-O", "binary", "-j", ".text", object, raw)
+	code, err := os.ReadFile(raw)
+	require.NoError(t, err)
+	return code
 }

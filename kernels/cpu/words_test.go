@@ -39,17 +39,7 @@ func TestWords(t *testing.T) {
 		list = append(list, w)
 	}
 	sort.Strings(list)
-	dir := t.TempDir()
-	source, object, raw := filepath.Join(dir, "w.s"), filepath.Join(dir, "w.o"), filepath.Join(dir, "w.bin")
-	require.NoError(t, os.WriteFile(source, []byte(strings.Join(list, "\n")+"\n"), 0o600))
-	run := func(name string, args ...string) {
-		out, err := exec.Command(name, args...).CombinedOutput()
-		require.NoError(t, err, "%s %v: %s", name, args, out)
-	}
-	run(as, "-march=armv8.6-a", "-o", object, source)
-	run(strings.TrimSuffix(as, "as")+"objcopy", "-O", "binary", "-j", ".text", object, raw)
-	code, err := os.ReadFile(raw)
-	require.NoError(t, err)
+	code := assemble(t, as, strings.Join(list, "\n")+"\n", "-march=armv8.6-a")
 	require.Len(t, code, 4*len(list))
 	for i, w := range list {
 		require.Equal(t, words[w], fmt.Sprintf("0x%08x", binary.LittleEndian.Uint32(code[4*i:])), w)
