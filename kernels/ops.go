@@ -17,7 +17,7 @@
 // chain"), so it depends on its own row and column only: not on the batch, on chunking or on the number of threads. For BF16 the
 // chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals. Where a processor multiplies tiles (AMX), BF16
 // matmuls take k by 32, each time one chain over the even and one over the odd k, from zero, whose sum is added: num.DotTiles. It
-// depends on as little as the chain does.
+// depends on as little as the chain does. So do the products of attention there, if D is a multiple of 32.
 package kernels
 
 // Epilogue is what MatMul does to the finished chain c before it stores y = Scale*c + Bias (+ y if Add), rounding each step.

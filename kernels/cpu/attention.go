@@ -49,7 +49,7 @@ func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, se
 	if rows != q.Rows {
 		panic(fmt.Sprintf("cpu: %s: segments have %d rows, q is %v", op, rows, q))
 	}
-	k := d.attn(x.spec.Type)
+	k := d.attn(x.spec)
 	return attend{
 		rowKernels: d.rows(), x: x, k: k, layer: layer, scale: scale, heads: q.Cols / dim / g,
 		lda: roundUp(dim, 2) * k.size, width: x.panels() * panelCols, q: f32(q), stride: q.Stride,
@@ -178,14 +178,15 @@ func (a *attend) split(jobs []attnJob, threads int) int {
 // attnBlock is a job at work.
 type attnBlock struct {
 	*attend
-	job  *attnJob
-	q    []byte    // [rows][lda]
-	s    []float32 // [mr][256]
-	p    []byte    // [mr][256] elements of A
-	part []float32 // [mr][width]
-	o    []float32 // [rows][width]
-	m, l []float32 // [rows]
-	page []uint32  // values of a page without those that must not be seen
+	job   *attnJob
+	q     []byte    // [rows][lda]
+	s     []float32 // [mr][256]
+	p     []byte    // [mr][256] elements of A
+	part  []float32 // [mr][width]
+	o     []float32 // [rows][width]
+	m, l  []float32 // [rows]
+	page  []uint32  // values of a page without those that must not be seen
+	zeros []float32 // [width]
 	// factors of fold
 	factors [2 * maxTile]float32
 	tile    attnTile
@@ -221,6 +222,10 @@ func (b *attnBlock) carve(mem []byte) int {
 	b.o = elems[float32](take(4 * rows * b.width))
 	b.m, b.l = elems[float32](take(4*rows)), elems[float32](take(4*rows))
 	b.page = elems[uint32](take(4 * b.x.valueWords()))
+	if b.k.tiles {
+		b.zeros = elems[float32](take(4 * b.width))
+		clear(b.zeros)
+	}
 	return used
 }
 
@@ -297,7 +302,7 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	var m, l [maxTile]float32
 	for i := range rows {
 		sees := min(partition, b.last(j, lo+i+1)+1-k0)
-		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, 2), b.s[i*partition:][:sees], b.next[i%partitionPages], b.scale)
+		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, b.together()), b.s[i*partition:][:sees], b.next[i%partitionPages], b.scale)
 	}
 	for c := 0; c < b.width; c += panelCols {
 		b.tile = attnTile{
@@ -310,10 +315,10 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	b.keep(p, lo, rows, &m, &l)
 }
 
-// alone is rows of one token. The value beside the last one, in its pair, is not to be seen.
+// alone is rows of one token. The values beside the last one, in its pair or its page, are not to be seen.
 func (b *attnBlock) alone(p, lo, hi int) {
 	n := b.last(b.job, hi) + 1 - p*partition
-	if b.x.spec.Type != kernels.BF16 || n >= partition || n%2 == 0 {
+	if n >= partition || n%b.together() == 0 {
 		b.rows(p, lo, hi)
 		return
 	}
@@ -321,13 +326,30 @@ func (b *attnBlock) alone(p, lo, hi int) {
 	was := *v
 	copy(b.page, unsafe.Slice((*uint32)(was), len(b.page)))
 	for c := 0; c < b.width; c += panelCols {
-		for i := range panelCols {
-			b.page[c*b.x.steps+n%pageSize/2*panelCols+i] &= 0xffff
+		steps := b.page[c*b.x.steps:][:b.x.steps*panelCols]
+		if b.k.tiles {
+			clear(steps[(n%pageSize+1)/2*panelCols:])
+		}
+		if n%2 == 1 {
+			for i := range panelCols {
+				steps[n%pageSize/2*panelCols+i] &= 0xffff
+			}
 		}
 	}
 	*v = ptr(b.page)
 	b.rows(p, lo, hi)
 	*v = was
+}
+
+// together is how many values are multiplied at a time: those of a pair, or all of a page.
+func (a *attend) together() int {
+	switch {
+	case a.k.tiles:
+		return pageSize
+	case a.x.spec.Type == kernels.BF16:
+		return 2
+	}
+	return 1
 }
 
 // keep merges what partition p gave with what earlier ones gave, or stores it.
@@ -393,6 +415,9 @@ func (b *attnBlock) finish(out attnOut) {
 	dim, j := b.x.spec.HeadDim, b.job
 	for r := j.r0; r < j.r1; r++ {
 		i := r - j.r0
+		if b.k.tiles { // a sum that underflowed to a zero has the sign of products with values that are not seen
+			b.k.fold(b.o[i*b.width:][:dim], b.zeros[:dim], 1, 1)
+		}
 		b.k.divide(b.row(out.y, out.ldy, j, r)[:dim], b.o[i*b.width:][:dim], b.l[i])
 		if out.lse != nil {
 			out.lse[(j.seg.Row+r/b.heads)*out.ldlse+j.g*b.heads+r%b.heads] = float32(float64(b.m[i]) + ln(float64(b.l[i])))

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // attnCase is a batch of sequences over shared pages.
@@ -38,14 +40,41 @@ func attnBatch() (segs []kernels.Segment, pages int) {
 	return segs, 41
 }
 
-// attnResult is all that attention computes, forward and backward.
-func (c attnCase) run(t *testing.T, path string, threads int) [][]float32 {
+// attnPlainTiles is attention by tiles in plain Go.
+var attnPlainTiles = func() *attnKernels {
+	k := attnPlainBF16
+	k.tiles, k.mr, k.scores, k.values = true, maxTile, plainTiles(scoresWith(stepsTiles)), plainTiles(valuesWith(stepsTiles))
+	return &k
+}()
+
+// stepsTiles takes whole blocks of steps, as num.DotTiles does.
+func stepsTiles(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
+	steps = roundUp(steps, tileSteps)
+	var col [num.TileDot]float32
+	for s := 0; s < steps; s += tileSteps {
+		x := unsafe.Slice((*float32)(unsafe.Add(a, 8*s)), num.TileDot)
+		for j := range c {
+			for i := range tileSteps {
+				u := *at[uint32](b, 4*(panelCols*(s+i)+j))
+				col[2*i], col[2*i+1] = float(u<<16), float(u&0xffff0000)
+			}
+			c[j] = num.DotTiles(c[j], x, col[:])
+		}
+	}
+	return 8 * steps
+}
+
+// run is all that attention computes, forward and backward. tiled: by attnPlainTiles where tiles are possible.
+func (c attnCase) run(t *testing.T, path string, threads int, tiled bool) [][]float32 {
 	undo, err := Paths.Use(path)
 	require.NoError(t, err)
 	defer undo()
 	d, err := New(Options{Threads: threads})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, d.Close()) }()
+	if tiled {
+		d.tiled = attnPlainTiles
+	}
 	r := rand.New(rand.NewPCG(7, uint64(c.dim)))
 	slots := c.pages * kernels.PageSize
 	rows := 0
@@ -84,23 +113,27 @@ func (c attnCase) run(t *testing.T, path string, threads int) [][]float32 {
 
 var attnNames = []string{"y", "lse", "dq", "dk", "dv"}
 
-// TestAttentionPaths: every path and every number of threads gives the bits of plain Go on one thread.
+// TestAttentionPaths: every path and every number of threads gives the bits of plain Go on one thread, that with tiles those of tiles.
 func TestAttentionPaths(t *testing.T) {
 	segs, pages := attnBatch()
 	for _, x := range [][3]int{{2, 1, 8}, {3, 3, 16}, {4, 2, 64}, {6, 2, 80}, {7, 1, 33}, {2, 1, 128}} {
 		for _, kt := range []kernels.DType{kernels.F32, kernels.BF16} {
 			c := attnCase{kt, x[0], x[1], x[2], segs, pages}
 			t.Run(fmt.Sprintf("%v/h%dg%dd%d", kt, c.h, c.g, c.dim), func(t *testing.T) {
-				want := c.run(t, "generic", 1)
+				chain := c.run(t, "generic", 1, false)
 				for _, p := range Paths.List() {
 					if p.Missing != "" {
 						continue
 					}
+					want := chain
+					if p.Name == "amx" && kt == kernels.BF16 && c.dim%num.TileDot == 0 {
+						want = c.run(t, "generic", 1, true)
+					}
 					for _, threads := range []int{1, 3} {
 						if p.Name == "generic" && threads == 1 {
-							continue // that is want
+							continue // that is the chain
 						}
-						for i, got := range c.run(t, p.Name, threads) {
+						for i, got := range c.run(t, p.Name, threads, false) {
 							sameFloats(t, fmt.Sprintf("%s of %s, %d threads", attnNames[i], p.Name, threads), want[i], got)
 						}
 					}

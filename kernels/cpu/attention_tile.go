@@ -12,8 +12,9 @@ import (
 // Their matmuls differ from those of linear layers in the left operand A: rows as they lie in memory, because softmax makes and uses
 // rows. The right operand is panels as everywhere, the chains are the same.
 type attnKernels struct {
-	mr     int // rows of a tile at most
-	size   int // bytes of an element of A: 2 if bf16 is multiplied as such; else 4, rounded to BF16 where the cache is
+	mr     int  // rows of a tile at most
+	tiles  bool // the chains are those of num.DotTiles; values come in whole pages
+	size   int  // bytes of an element of A: 2 if bf16 is multiplied as such; else 4, rounded to BF16 where the cache is
 	scores [maxTile + 1]func(*attnTile)
 	values [maxTile + 1]func(*attnTile)
 	// softmax makes p = exp(scale*s - m), m the largest scale*s, of the scores s, rounded to A's elements, with zeros in p[len(s):n],
@@ -80,8 +81,13 @@ func plainTiles(f func(*attnTile)) (all [maxTile + 1]func(*attnTile)) {
 	return all
 }
 
-// attn returns the loops for a cache of type t.
-func (d *Device) attn(t kernels.DType) *attnKernels { return attnOf(d.isa, t) }
+// attn returns the loops for a cache: tiles take D by 32.
+func (d *Device) attn(s kernels.KVSpec) *attnKernels {
+	if d.tiled != nil && s.Type == kernels.BF16 && s.HeadDim%num.TileDot == 0 {
+		return d.tiled
+	}
+	return attnOf(d.isa, s.Type)
+}
 
 // row makes a row of A of n elements from x, zeros beyond it.
 func (k *attnKernels) row(r *rowKernels, a unsafe.Pointer, t kernels.DType, n int, x []float32) {

@@ -26,7 +26,8 @@ type Device struct {
 	pool  *pool
 	arena [slots]*buffer // scratch of operations, by slot; grows and stays
 	gemm  gemmState
-	slabs slabs // of weights
+	tiled *attnKernels // of attention by tiles, where the path has it
+	slabs slabs        // of weights
 }
 
 // New makes a device on the path that Paths has in use.
@@ -42,6 +43,7 @@ func New(o Options) (*Device, error) {
 	}
 	d := &Device{isa: isaNamed(Paths.Used()), pool: newPool(o.Threads)}
 	d.gemm.init(d)
+	d.tiled = attnTiles(d.isa)
 	return d, nil
 }
 

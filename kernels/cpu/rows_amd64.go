@@ -66,7 +66,23 @@ func attnOf(i isa, t kernels.DType) *attnKernels {
 	return &attnPlainBF16
 }
 
+// attnTiles returns the loops by tiles of a path that has them, else nil.
+func attnTiles(i isa) *attnKernels {
+	if i == amx {
+		return &attnAMX
+	}
+	return nil
+}
+
 var (
+	attnAMX = func() attnKernels {
+		k := attnBF16
+		k.tiles, k.mr = true, maxTile
+		for i := range k.scores {
+			k.scores[i], k.values[i] = scoresAMX, valuesAMX
+		}
+		return k
+	}()
 	attnBF16 = attnKernels{
 		mr: 14, size: 2, scores: scoresBF16avx512bf16s, values: valuesBF16avx512bf16s,
 		softmax: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,

@@ -26,6 +26,12 @@ func tileRow(dst, src unsafe.Pointer, stride, blocks int)
 //go:noescape
 func tileColumns(c *columns16)
 
+//go:noescape
+func scoresAMX(t *attnTile)
+
+//go:noescape
+func valuesAMX(t *attnTile)
+
 // peakTilesBF16 runs n times 4 independent instructions.
 //
 //go:noescape

@@ -14,7 +14,7 @@ func vex(op, pp, reg, v int, base, index string, disp, rm int, comment string) s
 		}
 		return 1
 	}
-	n := map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11, "R12": 12, "R13": 13}
+	n := map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11, "R12": 12, "R13": 13, "R14": 14, "R15": 15}
 	b, x := n[base], n[index]
 	code := []int{0xc4, 1<<7 | not(x > 7)<<6 | not(b > 7)<<5 | 2, (^v&15)<<3 | pp, op}
 	if base == "" {
@@ -77,6 +77,7 @@ func amx(f *file) {
 	amxFinish(f)
 	amxRows(f)
 	amxColumns(f)
+	amxAttention(f)
 	for _, k := range []struct {
 		name string
 		op   func(c, a, b int) string
