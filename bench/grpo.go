@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,9 @@ type GRPOTest struct {
 	LoRAR        int  // rank of the adapter that is trained; 0: all weights
 	NoReference  bool // no KL term
 	Recompute    bool
-	MicroBatch   int // tokens; 0: 4096
+	MicroBatch   int           // tokens; 0: 4096
+	SimDType     kernels.DType // of the simulator's weights; 0: as the policy's
+	NoWarmup     bool          // the first step counts: for models whose steps take minutes
 }
 
 // GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the update.
@@ -64,7 +67,8 @@ type grpoRun struct {
 	name    string
 	policy  *model.Model
 	adapter *model.Adapter // nil: all weights are trained
-	start   *model.Model   // reference and simulator: a frozen copy, or the base itself
+	start   *model.Model   // reference, and simulator if it is of the same type: a frozen copy, or the base itself
+	sim     *model.Model   // nil: there is nothing to simulate
 	tok     *tokenizer.Tokenizer
 	eng     *engine.Engine
 	updater rl.Updater
@@ -92,11 +96,14 @@ func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_
 			return nil, err
 		}
 		r.closers = append(r.closers, r.adapter.Close)
-	} else if t.Turns > 1 || !t.NoReference {
+	} else if t.Turns > 1 && (t.SimDType == 0 || t.SimDType == o.DType) || !t.NoReference {
 		if r.start, err = r.policy.Clone(model.Options{}); err != nil {
 			return nil, err
 		}
 		r.closers = append(r.closers, r.start.Close)
+	}
+	if err = r.openSimulator(); err != nil {
+		return nil, err
 	}
 	if o.Model != "" {
 		if _, serr := os.Stat(filepath.Join(o.Model, "tokenizer.json")); serr == nil {
@@ -109,6 +116,20 @@ func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_
 		return nil, err
 	}
 	return r, r.openEngine(d)
+}
+
+// openSimulator chooses who writes the results: the starting weights, in the type that was asked for.
+func (r *grpoRun) openSimulator() (err error) {
+	switch t := cmp.Or(r.t.SimDType, r.policy.DType); {
+	case r.t.Turns == 1:
+	case t == r.policy.DType:
+		r.sim = r.start
+	default:
+		if r.sim, err = r.policy.Clone(model.Options{DType: t}); err == nil {
+			r.closers = append(r.closers, r.sim.Close)
+		}
+	}
+	return err
 }
 
 // longest is the length of an episode.
@@ -150,14 +171,15 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 func (r *grpoRun) openEngine(d kernels.Device) error {
 	r.eng = engine.New(d, engine.Options{})
 	sequences := r.t.Questions * r.t.N
-	add := func(name string, m *model.Model, length int) error {
+	add := func(name string, m *model.Model) error {
+		length := r.longest()
 		return r.eng.AddModel(name, m, engine.ModelOptions{KVType: r.kv(), MaxContext: length, MaxSequences: sequences, MaxBatchTokens: max(512, sequences),
 			KVPages: (length/kernels.PageSize + 2) * sequences})
 	}
-	if err := add("policy", r.policy, r.longest()); err != nil || r.t.Turns == 1 || r.start == r.policy {
+	if err := add("policy", r.policy); err != nil || r.sim == nil || r.sim == r.policy {
 		return err
 	}
-	return add("simulator", r.start, r.t.Prompt+r.t.Observation)
+	return add("simulator", r.sim)
 }
 
 func (r *grpoRun) close() {
@@ -181,14 +203,19 @@ func (r *grpoRun) measure() (row Row, err error) {
 	row.sampled = float64(t.Questions * t.N * t.Turns * t.Response)
 	row.inPhases(r.costs()...)
 	r.o.Say("%s", row.Op)
-	resetPeakRSS()
-	w := newWatch()
-	if row.samples, err = timed(r.ctx, r.o.Reps, r.once); err != nil {
+	warm := 1
+	if t.NoWarmup {
+		warm = 0
+	}
+	w, m := newWatch(), watchMemory()
+	row.samples, err = timed(r.ctx, warm, r.o.Reps, r.once)
+	row.Foreign = w.foreign()
+	row.PeakRSS, row.PeakAnonymous = m.stop()
+	if err != nil {
 		return row, fmt.Errorf("measuring %s: %w", row.Op, err)
 	}
-	row.Foreign, row.PeakRSS = w.foreign(), peakRSS()
 	for name, s := range r.parts {
-		_, _, row.Split[name] = stats(s[1:])
+		_, _, row.Split[name] = stats(s[warm:])
 	}
 	return row, nil
 }
@@ -269,7 +296,7 @@ func (r *grpoRun) episode(ctx context.Context, t *rl.Trajectory, i int) (acted, 
 		if turn > 0 {
 			began := time.Now()
 			name := "simulator"
-			if r.start == r.policy {
+			if r.sim == r.policy {
 				name = "policy" // the base, adapters off
 			}
 			res, err := r.speak(ctx, name, nil, r.text(uint64(1000+i), r.t.Prompt), r.t.Observation, i, turn)
@@ -320,13 +347,14 @@ func (r *grpoRun) judge(trajs []rl.Trajectory) {
 
 // costs are the least that a step has to do, a phase a line: prompts once a group, the turns' decoding, results, reference, update.
 func (r *grpoRun) costs() (out []cost) {
-	c, t, kv := r.policy.Config, r.policy.DType, r.kv()
+	kv := r.kv()
+	c, t := r.policy.Config, r.policy.DType
 	q, all := r.t.Questions, r.t.Questions*r.t.N
 	add := func(x cost) { out = append(out, x) }
-	decode := func(start, n int) {
-		sum := cost{typ: t}
+	decode := func(m *model.Model, start, n int) {
+		sum := cost{typ: m.DType}
 		for i := range n {
-			x := passCost(c, t, kv, all, start+i, 1, 1)
+			x := passCost(m.Config, m.DType, kv, all, start+i, 1, 1)
 			sum.flops, sum.bytes = sum.flops+x.flops, sum.bytes+x.bytes
 		}
 		add(sum)
@@ -335,12 +363,12 @@ func (r *grpoRun) costs() (out []cost) {
 	length := r.t.Prompt
 	for turn := range r.t.Turns {
 		if turn > 0 {
-			add(passCost(c, t, kv, all, 0, r.t.Prompt, 1))
-			decode(r.t.Prompt, r.t.Observation)
+			add(passCost(r.sim.Config, r.sim.DType, kv, all, 0, r.t.Prompt, 1))
+			decode(r.sim, r.t.Prompt, r.t.Observation)
 			add(passCost(c, t, kv, all, length, r.t.Observation, 1))
 			length += r.t.Observation
 		}
-		decode(length, r.t.Response)
+		decode(r.policy, length, r.t.Response)
 		length += r.t.Response
 	}
 	// The shared prompts count once; only what the policy said is scored.

@@ -93,13 +93,37 @@ func (w *watch) foreign() float64 {
 // unknown is the load of a row that was measured too quickly; it takes that of the whole run.
 const unknown = -1
 
-// resetPeakRSS starts the high-water mark of resident memory anew, where the system lets us.
-func resetPeakRSS() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
+// memory watches how much of it this process holds.
+type memory struct {
+	end  chan struct{}
+	most chan int64
+}
 
-// peakRSS is the most bytes of memory that this process has held since resetPeakRSS; 0 if that is not known.
-func peakRSS() int64 {
+// watchMemory begins; the kernel keeps the high-water mark of resident memory, where it lets us start that anew, and none of anonymous.
+func watchMemory() *memory {
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+	m := &memory{make(chan struct{}), make(chan int64)}
+	go func() {
+		most := int64(0)
+		for {
+			status, _ := os.ReadFile("/proc/self/status")
+			most = max(most, statusBytes(status, "RssAnon:"))
+			select {
+			case <-m.end:
+				m.most <- most
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return m
+}
+
+// stop gives the most bytes of resident and of anonymous memory since watchMemory; 0 if that is not known.
+func (m *memory) stop() (resident, anonymous int64) {
+	close(m.end)
 	status, _ := os.ReadFile("/proc/self/status")
-	return statusBytes(status, "VmHWM:")
+	return statusBytes(status, "VmHWM:"), <-m.most
 }
 
 // statusBytes reads a line "Key:   123 kB" of /proc/PID/status.

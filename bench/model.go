@@ -212,7 +212,7 @@ func (r *modelRun) ids(n int) []int32 {
 func (r *modelRun) add(row Row, f func() error) (err error) {
 	r.o.Say("%s", row.Op)
 	w := newWatch()
-	if row.samples, err = timed(r.ctx, r.o.Reps, f); err != nil {
+	if row.samples, err = timed(r.ctx, 1, r.o.Reps, f); err != nil {
 		return fmt.Errorf("measuring %s: %w", row.Op, err)
 	}
 	row.Foreign = w.foreign()

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,6 +45,7 @@ func TestGRPOSmoke(t *testing.T) {
 		{Questions: 2, N: 2, Response: 5, Turns: 2, Prompt: 20, Observation: 6},
 		{Questions: 2, N: 3, Response: 5, Turns: 2, Prompt: 20, Observation: 6, LoRAR: 2},
 		{Questions: 1, N: 2, Response: 5, Turns: 1, Prompt: 20, Observation: 6, NoReference: true},
+		{Questions: 1, N: 2, Response: 5, Turns: 2, Prompt: 20, Observation: 6, LoRAR: 2, SimDType: kernels.Q8, NoWarmup: true},
 	} {
 		rep, err := GRPO(context.Background(), tinyOptions(), test)
 		require.NoError(t, err)
@@ -57,6 +59,9 @@ func TestGRPOSmoke(t *testing.T) {
 		require.InDelta(t, r.Seconds, sum, 0.3*r.Seconds+1e-3, "the parts make up the step")
 		require.Equal(t, test.Turns > 1, r.Split["search"] > 0)
 		require.Positive(t, r.Split["update"], "something was learned")
+		if runtime.GOOS == "linux" {
+			require.Positive(t, r.PeakAnonymous)
+		}
 	}
 }
 
@@ -90,11 +95,11 @@ func TestModelRefusals(t *testing.T) {
 			return err
 		},
 		"--n 2 or more": func() error {
-			_, err := GRPO(ctx, tinyOptions(), GRPOTest{1, 1, 1, 1, 1, 1, 0, 0, false, false, 0})
+			_, err := GRPO(ctx, tinyOptions(), GRPOTest{Questions: 1, N: 1, Response: 1, Turns: 1, Prompt: 1, Observation: 1})
 			return err
 		},
 		"an episode has": func() error {
-			_, err := GRPO(ctx, tinyOptions(), GRPOTest{1, 2, 900, 1, 1, 1, 0, 0, false, false, 0})
+			_, err := GRPO(ctx, tinyOptions(), GRPOTest{Questions: 1, N: 2, Response: 900, Turns: 1, Prompt: 1, Observation: 1})
 			return err
 		},
 		"only cpu and ref": func() error {

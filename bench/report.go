@@ -109,7 +109,7 @@ func writeMarkdown(w io.Writer, r *Report) {
 	writeTable(w, table)
 	for _, x := range r.Rows {
 		if x.PeakRSS > 0 {
-			fmt.Fprintf(w, "\n%s, %d thread(s): peak %.0f MB, %s TFLOP, floor %s s (%.0f%%)", x.Op, x.Threads, float64(x.PeakRSS)/1e6, short(x.TFLOP), short(x.Floor), 100*x.Share)
+			fmt.Fprintf(w, "\n%s, %d thread(s): peak %.0f MiB of anonymous memory, %s TFLOP, floor %s s (%.0f%%)", x.Op, x.Threads, float64(x.PeakAnonymous)/(1<<20), short(x.TFLOP), short(x.Floor), 100*x.Share)
 			if x.Useful > 0 {
 				fmt.Fprintf(w, ", %s useful tokens/s", short(x.Useful))
 			}

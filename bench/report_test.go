@@ -23,7 +23,7 @@ func sampleReport() *Report {
 			cost: cost{1e9, kernels.BF16, 1e6}},
 		{Op: "tg128@b8", Of: "m", Shape: Shape{"prompt": 0, "gen": 128, "batch": 8}, DType: "q8", samples: []float64{1, 3}, work: 1024,
 			cost: cost{1e9, kernels.Q8, 5e9}, Foreign: 0.5},
-		{Op: "grpo8x5", Shape: Shape{"batch": 40}, DType: "f32", samples: []float64{8}, fixed: "s", PeakRSS: 3e9, sampled: 320,
+		{Op: "grpo8x5", Shape: Shape{"batch": 40}, DType: "f32", samples: []float64{8}, fixed: "s", PeakRSS: 4e9, PeakAnonymous: 3 << 30, sampled: 320,
 			Split: map[string]float64{"update": 5, "rollouts": 3}},
 	}
 	rows[2].inPhases(cost{100e9, kernels.F32, 0}, cost{0, kernels.F32, 10e9})
@@ -75,7 +75,7 @@ func TestFormats(t *testing.T) {
 	require.Contains(t, md, "limits, 2 thread(s): f32 100 GFLOP/s, bf16 200 GFLOP/s, q8 400 GOP/s, read 10.0 GB/s")
 	require.Contains(t, md, "| matmul   | smollm2-135m.gate | m=512 k=576 n=1536       | bf16  | avx512 |       2 |       58.33 ± 38.19 | GFLOP/s | 200.0 |   25% |")
 	require.Contains(t, md, "682.7 ± 482.7 ! 0.5")
-	require.Contains(t, md, "grpo8x5, 2 thread(s): peak 3000 MB, 0.1 TFLOP, floor 2.00 s (25%), 40.00 useful tokens/s, rollouts 3.00 s, update 5.00 s")
+	require.Contains(t, md, "grpo8x5, 2 thread(s): peak 3072 MiB of anonymous memory, 0.1 TFLOP, floor 2.00 s (25%), 40.00 useful tokens/s, rollouts 3.00 s, update 5.00 s")
 
 	var rows []map[string]any
 	require.NoError(t, json.Unmarshal([]byte(print("json")), &rows))
@@ -84,7 +84,7 @@ func TestFormats(t *testing.T) {
 	for _, key := range []string{"op", "shape", "dtype", "path", "threads", "mean", "stddev", "median", "unit", "limit", "share", "reps"} {
 		require.Contains(t, rows[0], key, "the contract's key")
 	}
-	require.Equal(t, 3e9, rows[2]["peak_rss_bytes"])
+	require.Equal(t, 4e9, rows[2]["peak_rss_bytes"])
 	require.Equal(t, map[string]any{"update": 5.0, "rollouts": 3.0}, rows[2]["split"])
 
 	table, err := csv.NewReader(strings.NewReader(print("csv"))).ReadAll()

@@ -24,11 +24,13 @@ type Row struct {
 	GBS     float64 `json:"gbs,omitempty"`
 	Foreign float64 `json:"foreign_cores"` // cores that others kept busy meanwhile
 
-	TFLOP   float64            `json:"tflop,omitempty"`                    // arithmetic of one step: train and grpo
-	Floor   float64            `json:"floor_seconds,omitempty"`            // of one step at this machine's limits
-	Useful  float64            `json:"useful_tokens_per_second,omitempty"` // that the policy sampled: grpo
-	PeakRSS int64              `json:"peak_rss_bytes,omitempty"`           // train and grpo
-	Split   map[string]float64 `json:"split,omitempty"`                    // seconds of a step's parts
+	TFLOP   float64 `json:"tflop,omitempty"`                    // arithmetic of one step: train and grpo
+	Floor   float64 `json:"floor_seconds,omitempty"`            // of one step at this machine's limits
+	Useful  float64 `json:"useful_tokens_per_second,omitempty"` // that the policy sampled: grpo
+	PeakRSS int64   `json:"peak_rss_bytes,omitempty"`           // train and grpo; with pages of files
+	// PeakAnonymous is what `zerosearch plan` predicts.
+	PeakAnonymous int64              `json:"peak_anonymous_bytes,omitempty"`
+	Split         map[string]float64 `json:"split,omitempty"` // seconds of a step's parts
 
 	samples []float64 // seconds
 	cost    cost      // of one call, for the limit

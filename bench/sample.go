@@ -25,10 +25,10 @@ func stats(x []float64) (mean, stddev, median float64) {
 	return mean, math.Sqrt(stddev), median
 }
 
-// timed calls f reps times after a warm-up and returns the seconds that each took.
-func timed(ctx context.Context, reps int, f func() error) ([]float64, error) {
+// timed calls f reps times after so many to warm up and returns the seconds that each took.
+func timed(ctx context.Context, warm, reps int, f func() error) ([]float64, error) {
 	var out []float64
-	for i := range reps + 1 {
+	for i := range warm + reps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -36,7 +36,7 @@ func timed(ctx context.Context, reps int, f func() error) ([]float64, error) {
 		if err := f(); err != nil {
 			return nil, err
 		}
-		if i > 0 {
+		if i >= warm {
 			out = append(out, time.Since(t).Seconds())
 		}
 	}

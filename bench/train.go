@@ -96,7 +96,6 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 	if kv == 0 && m.DType == kernels.F32 {
 		kv = kernels.F32
 	}
-	resetPeakRSS()
 	tr, err := train.New(d, m, a, train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: micro, KVType: kv, Recompute: t.Recompute})
 	if err != nil {
 		return row, err
@@ -104,8 +103,8 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 	defer tr.Close()
 	batch := randomBatch(m.Config.Vocab, s, o.Seed)
 	var passes, optimizer []float64
-	w := newWatch()
-	row.samples, err = timed(ctx, o.Reps, func() error {
+	w, mem := newWatch(), watchMemory()
+	row.samples, err = timed(ctx, 1, o.Reps, func() error {
 		began := time.Now()
 		if _, err := tr.Accumulate(batch, nll(s.Sequences*(s.Length-1))); err != nil {
 			return err
@@ -115,7 +114,8 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 		passes, optimizer = append(passes, mid.Sub(began).Seconds()), append(optimizer, time.Since(mid).Seconds())
 		return err
 	})
-	row.Foreign, row.PeakRSS = w.foreign(), peakRSS()
+	row.Foreign = w.foreign()
+	row.PeakRSS, row.PeakAnonymous = mem.stop()
 	if err == nil {
 		_, _, row.Split["forward+backward"] = stats(passes[1:])
 		_, _, row.Split["optimizer"] = stats(optimizer[1:])

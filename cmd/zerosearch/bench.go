@@ -174,6 +174,9 @@ type benchGRPOCmd struct {
 	NoReference bool `name:"no-reference" help:"No KL term."`
 	Recompute   bool `name:"recompute" help:"Keep the layers' inputs only."`
 	MicroBatch  int  `name:"micro-batch-tokens" help:"Tokens forwarded together in training." default:"4096"`
+
+	SimDType string `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16 or q8 (default: as --dtype)." default:"" enum:",f32,bf16,q8"`
+	NoWarmup bool   `name:"no-warmup" help:"The first step counts too: for models whose steps take minutes."`
 }
 
 func (c *benchGRPOCmd) Run(w *world) error {
@@ -181,8 +184,15 @@ func (c *benchGRPOCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
+	var sim kernels.DType
+	if c.SimDType != "" {
+		if sim, err = kernels.ParseDType(c.SimDType); err != nil {
+			return usageError{err}
+		}
+	}
 	t := bench.GRPOTest{Questions: c.Questions, N: c.N, Response: c.MaxResponse, Turns: c.Turns, Prompt: c.Prompt,
-		Observation: c.Observation, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference, Recompute: c.Recompute, MicroBatch: c.MicroBatch}
+		Observation: c.Observation, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference, Recompute: c.Recompute, MicroBatch: c.MicroBatch,
+		SimDType: sim, NoWarmup: c.NoWarmup}
 	r, err := c.profile(func() (*bench.Report, error) { return bench.GRPO(w.ctx, o, t) })
 	return c.print(w, r, err)
 }
