@@ -134,6 +134,7 @@ type attnBack struct {
 	// where a block's pages are
 	cached, turned, turnedV [backPages]unsafe.Pointer
 	tile                    tile
+	attnBackTiles
 }
 
 // carve lays scratch out in mem for groups of that many pages and returns the bytes it takes.
@@ -152,15 +153,28 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 	b.values = elems[uint32](take(4 * pages * b.x.keys))
 	b.dkT = elems[float32](take(4 * pages * dim * pageSize))
 	b.dvT = elems[float32](take(4 * pages * dim * pageSize))
-	b.qa, b.dya = take(backRows*b.lda), take(backRows*b.lda)
+	rows := b.blockRows()
+	b.qa, b.dya = take(rows*b.lda), take(rows*b.lda)
+	b.sum = elems[float32](take(4 * rows * b.width))
+	b.delta = elems[float32](take(4 * rows))
+	b.dsa = take(rows * backKeys * size)
+	if b.k.tiles {
+		b.carveTiles(take)
+		return used
+	}
 	n := 4 * b.tiles() * b.tileWords()
 	b.qt, b.dyt = elems[uint32](take(n)), elems[uint32](take(n))
-	b.sum = elems[float32](take(4 * backRows * b.width))
-	b.delta = elems[float32](take(4 * backRows))
 	b.s, b.dp = elems[float32](take(4*backRows*backKeys)), elems[float32](take(4*backRows*backKeys))
 	b.panel = elems[uint32](take(4 * panelCols * b.gemm.steps(backRows)))
-	b.dsa = take(backRows * backKeys * size)
 	return used
+}
+
+// blockRows is the number of query rows of a block.
+func (b *attnBack) blockRows() int {
+	if b.k.tiles {
+		return tileRows
+	}
+	return backRows
 }
 
 // tiles is the number of tiles of A in D rows, tileWords the room of one; packers may write 64 bytes past its end.
@@ -182,8 +196,12 @@ func (b *attnBack) run(segs []kernels.Segment, x *shareGroup, g int) {
 			local = append(local, x.index[p])
 		}
 		for h := g * b.heads; h < (g+1)*b.heads; h++ {
-			for lo := 0; lo < s.Len; lo += backRows {
-				b.block(s, local, h, lo, min(lo+backRows, s.Len))
+			for lo := 0; lo < s.Len; lo += b.blockRows() {
+				if hi := min(lo+b.blockRows(), s.Len); b.k.tiles {
+					b.blockTiles(s, local, h, lo, hi)
+				} else {
+					b.block(s, local, h, lo, hi)
+				}
 			}
 		}
 	}
@@ -270,6 +288,7 @@ func finite(u, exponent uint32) uint32 {
 func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 	rows, dim := hi-lo, b.x.spec.HeadDim
 	b.rows(s, h, lo, rows)
+	b.turnRows(s, h, lo, rows)
 	start := s.Start + lo
 	all, last := start/pageSize+1, (start+rows-1)/pageSize+1
 	for p := 0; p < last; {
@@ -310,6 +329,11 @@ func (b *attnBack) rows(s *kernels.Segment, h, lo, rows int) {
 		b.k.row(b.rowKernels, ptr(b.dya[i*b.lda:]), t, n, dy)
 		b.delta[i] = b.dot(dy, y)
 	}
+}
+
+// turnRows makes q and dy of a block with the chain over rows.
+func (b *attnBack) turnRows(s *kernels.Segment, h, lo, rows int) {
+	dim := b.x.spec.HeadDim
 	nt, r := b.tiles(), s.Row+lo
 	for i := range nt {
 		c0, c1 := dim*i/nt, dim*(i+1)/nt

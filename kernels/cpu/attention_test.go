@@ -44,6 +44,7 @@ func attnBatch() (segs []kernels.Segment, pages int) {
 var attnPlainTiles = func() *attnKernels {
 	k := attnPlainBF16
 	k.tiles, k.mr, k.scores, k.values = true, maxTile, plainTiles(scoresWith(stepsTiles)), plainTiles(valuesWith(stepsTiles))
+	k.columns, k.pairs, k.over = plainColumns, plainPairs, plainOver
 	return &k
 }()
 
@@ -62,6 +63,49 @@ func stepsTiles(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
 		}
 	}
 	return 8 * steps
+}
+
+func plainColumns(dst []uint32, src []float32, ld, t int) {
+	clear(dst[:roundUp(t, num.TileDot)/2*maxTile])
+	for s := range t {
+		for i, x := range src[s*ld:][:maxTile] {
+			dst[(s/num.TileDot*maxTile+i)*tileSteps+s%num.TileDot/2] |= uint32(num.BF16FromF32(x)) << (16 * (s % 2))
+		}
+	}
+}
+
+func plainPairs(t *attnPairs) {
+	n := t.pages * pageSize
+	for i, sees := range []int{t.sees, t.sees1} {
+		s, dp := make([]float32, n), make([]float32, n)
+		copy(s[:sees], unsafe.Slice(at[float32](t.s, i*t.ld), n))
+		copy(dp[:sees], unsafe.Slice(at[float32](t.dp, i*t.ld), n))
+		probs(s[:sees], dp[:sees], t.scale, []float32{t.lse, t.lse1}[i], []float32{t.delta, t.delta1}[i])
+		for j := range n {
+			*at[uint16](t.p, j/pageSize*t.page+4*(j%pageSize)+2*i) = num.BF16FromF32(s[j])
+			*at[uint16](t.ds, j/pageSize*t.page+4*(j%pageSize)+2*i) = num.BF16FromF32(dp[j])
+			*at[float32](t.a, i*t.lda+4*j) = num.RoundBF16(dp[j])
+		}
+	}
+}
+
+func plainOver(t *attnOver) {
+	half := func(p unsafe.Pointer, i int) float32 { return float(uint32(*at[uint16](p, 2*i)) << 16) }
+	x, w := make([]float32, num.TileDot*t.blocks), make([]float32, num.TileDot*t.blocks)
+	for p, c := range unsafe.Slice(t.c, t.n) {
+		for i := range t.dim {
+			for k := range x {
+				x[k] = half(t.a, i/maxTile*t.lda/2+(k/num.TileDot*maxTile+i%maxTile)*num.TileDot+k%num.TileDot)
+			}
+			for j := range pageSize {
+				for k := range w {
+					w[k] = half(t.b, p*t.page/2+(k/2*pageSize+j)*2+k%2)
+				}
+				y := at[float32](c, 4*(i*pageSize+j))
+				*y = num.DotTiles(*y, x, w)
+			}
+		}
+	}
 }
 
 // run is all that attention computes, forward and backward. tiled: by attnPlainTiles where tiles are possible.

@@ -29,6 +29,10 @@ type attnKernels struct {
 	// transpose and turnPage (nil: only the plain one) rearrange blocks for the backward.
 	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 	turnPage  func(keys, values, k, v []uint32, dim int)
+	// of tiles only: columns packs t rows of 32 columns as a tile of A, zeros in what is left of its last block
+	columns func(dst []uint32, src []float32, ld, t int)
+	pairs   func(*attnPairs)
+	over    func(*attnOver)
 }
 
 // attnTile is a matmul of rows of A with panels. Assembly reads it by the names of its fields.

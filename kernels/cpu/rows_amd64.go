@@ -77,7 +77,8 @@ func attnTiles(i isa) *attnKernels {
 var (
 	attnAMX = func() attnKernels {
 		k := attnBF16
-		k.tiles, k.mr = true, maxTile
+		k.tiles, k.mr, k.pairs, k.over = true, maxTile, probsPairs, overAMX
+		k.columns = func(dst []uint32, src []float32, ld, t int) { columnsTiles(tiles, dst, maxTile, src, ld, maxTile, t) }
 		for i := range k.scores {
 			k.scores[i], k.values[i] = scoresAMX, valuesAMX
 		}

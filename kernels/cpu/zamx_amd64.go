@@ -32,6 +32,9 @@ func scoresAMX(t *attnTile)
 //go:noescape
 func valuesAMX(t *attnTile)
 
+//go:noescape
+func overAMX(t *attnOver)
+
 // peakTilesBF16 runs n times 4 independent instructions.
 //
 //go:noescape

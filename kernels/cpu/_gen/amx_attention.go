@@ -1,9 +1,12 @@
 package main
 
+import "fmt"
+
 // amxAttention emits the matmuls of attention by tiles: see attnTile. A is rows of memory, panels are blocks of 16 steps.
 func amxAttention(f *file) {
 	amxAttnTile(f, "scoresAMX", false)
 	amxAttnTile(f, "valuesAMX", true)
+	amxOver(f)
 }
 
 // Registers: DI attnTile, AX rows 0-15 of A, R8 the others, R12 lda, BX b, R9 bytes from step to step, DX rows 0-15 of C, R14 the others,
@@ -116,4 +119,127 @@ func amxAttnRows(f *file, n int, values bool) {
 	}
 	f.p("%s", tilerelease())
 	f.p("RET")
+}
+
+// amxOver emits C += A^T B: see attnOver. Registers: DI attnOver, AX a, BX b, R9 and R10 the strides of A and C, and of B, DX and R14 the
+// halves of C, CX blocks left, R8 the tile of A, R11 tiles left, R13 where c's pointers are, R12 b of the page, R15 pages left.
+func amxOver(f *file) {
+	f.text("overAMX", "(t *attnOver)", "", 8)
+	f.p("MOVQ t+0(FP), DI")
+	f.p("LEAQ tiles<>+2048(SB), AX")
+	f.p("%s", ldtilecfg("AX"))
+	for _, x := range [][2]string{{"c", "R13"}, {"n", "R15"}, {"b", "R12"}} {
+		f.p("MOVQ attnOver_%s(DI), %s", x[0], x[1])
+	}
+	f.p("MOVQ $64, R9")
+	f.p("MOVQ $128, R10")
+	f.p("pages:")
+	f.p("MOVQ (R13), DX")
+	f.p("ADDQ $8, R13")
+	f.p("MOVQ attnOver_a(DI), R8")
+	f.p("MOVQ attnOver_dim(DI), R11")
+	f.p("columns:")
+	f.p("LEAQ 2048(DX), R14")
+	f.p("MOVQ R8, AX")
+	f.p("MOVQ R12, BX")
+	f.p("MOVQ attnOver_blocks(DI), CX")
+	each := func(do func(disp int, base string, t int) string) {
+		for i, base := range []string{"DX", "R14"} {
+			f.p("%s", do(0, base, 2*i))
+			f.p("%s", do(64, base, 2*i+1))
+		}
+	}
+	each(func(disp int, base string, t int) string { return tileload(disp, base, "R10", t) })
+	f.p("blocks:")
+	f.p("%s", tileload(0, "BX", "R10", 6))
+	f.p("%s", tileload(0, "AX", "R9", 4))
+	f.p("%s", tdpbf16ps(0, 4, 6))
+	f.p("%s", tileload(1024, "AX", "R9", 5))
+	f.p("%s", tdpbf16ps(2, 5, 6))
+	f.p("%s", tileload(64, "BX", "R10", 7))
+	f.p("%s", tdpbf16ps(1, 4, 7))
+	f.p("%s", tdpbf16ps(3, 5, 7))
+	f.p("ADDQ $2048, AX")
+	f.p("ADDQ $2048, BX")
+	f.p("DECQ CX")
+	f.p("JNE blocks")
+	each(func(disp int, base string, t int) string { return tilestore(t, disp, base, "R10") })
+	f.p("ADDQ $4096, DX")
+	f.p("ADDQ attnOver_lda(DI), R8")
+	f.p("SUBQ $32, R11")
+	f.p("JNE columns")
+	f.p("ADDQ attnOver_page(DI), R12")
+	f.p("DECQ R15")
+	f.p("JNE pages")
+	f.p("%s", tilerelease())
+	f.p("RET")
+	f.asm.WriteString("\n")
+}
+
+// probsPairs emits probs of two rows to BF16: see attnPairs. A page is four vectors of scores.
+func (x *vector) probsPairs() {
+	x.text("probsPairs", "(t *attnPairs)", "", 8)
+	x.p("MOVQ t+0(FP), DI")
+	for _, r := range [][2]string{{"s", "SI"}, {"dp", "DX"}, {"ld", "BX"}, {"p", "R8"}, {"ds", "R9"}, {"page", "R10"}, {"a", "R11"}, {"lda", "R12"}, {"pages", "CX"}} {
+		x.p("MOVQ attnPairs_%s(DI), %s", r[0], r[1])
+	}
+	sees := []string{"R13", "R14"}
+	x.p("MOVQ attnPairs_sees(DI), R13")
+	x.p("MOVQ attnPairs_sees1(DI), R14")
+	scale, zip, lse, delta := "Z28", "Z29", []string{"Z30", "Z31"}, []string{"Z14", "Z15"}
+	for i, n := range []string{"", "1"} {
+		x.p("VBROADCASTSS attnPairs_lse%s(DI), %s", n, lse[i])
+		x.p("VBROADCASTSS attnPairs_delta%s(DI), %s", n, delta[i])
+	}
+	x.p("VBROADCASTSS attnPairs_scale(DI), %s", scale)
+	x.p("VMOVDQU32 zip<>(SB), %s", zip)
+	x.hold(12)
+	x.p("MOVQ $-1, AX")
+	x.p("loop:")
+	for i, n := range sees { // masks 1 2 and 3 4
+		x.p("MOVQ $32, R15")
+		x.p("CMPQ %s, R15", n)
+		x.p("CMOVQLT %s, R15", n)
+		x.p("XORQ DI, DI")
+		x.p("TESTQ R15, R15")
+		x.p("CMOVQLT DI, R15")
+		x.p("BZHIQ R15, AX, R15")
+		x.p("KMOVW R15, K%d", 1+2*i)
+		x.p("SHRQ $16, R15")
+		x.p("KMOVW R15, K%d", 2+2*i)
+		x.p("SUBQ $32, %s", n)
+	}
+	for v := range 2 {
+		for i, row := range []string{"", "(BX*1)"} {
+			p, ds, mask := 3*i, 6+2*i+v, fmt.Sprintf("K%d", 1+2*i+v)
+			x.p("VMULPS %d(SI)%s, %s, %s", 64*v, row, scale, x.r(p))
+			x.o("SUB", x.r(p), x.r(p), lse[i])
+			x.exp(p, p+1, p+2, true)
+			x.p("VMOVAPS.Z %s, %s, %s", x.r(p), mask, x.r(p))
+			x.o("MUL", x.r(p+1), scale, x.r(p))
+			x.p("VMOVUPS %d(DX)%s, %s", 64*v, row, x.r(ds))
+			x.o("SUB", x.r(ds), x.r(ds), delta[i])
+			x.p("VMULPS.Z %s, %s, %s, %s", x.r(ds), x.r(p+1), mask, x.r(ds))
+		}
+		for _, to := range []struct {
+			even, odd int
+			at        string
+		}{{0, 3, "R8"}, {6 + v, 8 + v, "R9"}} {
+			x.p("%s", vcvtne2ps2bf16(10, to.odd, to.even))
+			x.p("VPERMW Z10, %s, Z10", zip)
+			x.p("VMOVDQU32 Z10, %d(%s)", 64*v, to.at)
+		}
+	}
+	for i, row := range []string{"", "(R12*1)"} {
+		x.p("%s", vcvtne2ps2bf16(11, 7+2*i, 6+2*i))
+		x.p("VMOVDQU32 Z11, (R11)%s", row)
+	}
+	x.p("ADDQ $128, SI")
+	x.p("ADDQ $128, DX")
+	x.p("ADDQ R10, R8")
+	x.p("ADDQ R10, R9")
+	x.p("ADDQ $64, R11")
+	x.p("DECQ CX")
+	x.p("JNE loop")
+	x.end()
 }

@@ -29,6 +29,7 @@ func attention(f *file) {
 		x.probs()
 	}
 	(&vector{file: f, wide: true}).softmax("softmaxBF16", false)
+	(&vector{file: f, wide: true}).probsPairs()
 	f.text("narrowPairs", "(dst []uint16, src []float32)", "narrowPairs rounds multiples of 32 elements; denormals become 0.", 48)
 	f.p("MOVQ dst_base+0(FP), DI")
 	f.p("MOVQ src_base+24(FP), SI")
@@ -47,6 +48,7 @@ func attention(f *file) {
 	f.p("done:")
 	f.end()
 	f.asm.WriteString("DATA evenMask<>+0(SB)/4, $0xffff0000\nGLOBL evenMask<>(SB), RODATA|NOPTR, $4\n")
+	zip(f)
 	f.data()
 }
 

@@ -1,0 +1,158 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// tileRows is the number of query rows of a block by tiles: whole chunks of maxTile, so many that gradients are worth the way to the
+// cache and back.
+const tileRows = 128
+
+// attnBackTiles is what a block of attnBack by tiles needs besides. Probabilities and ds exist as BF16 only, in chunks of maxTile rows.
+type attnBackTiles struct {
+	panelP, panelDS []uint32 // [pages][chunks][16 pairs of rows][32 keys]
+	grads           [backPages]unsafe.Pointer
+	product         attnTile
+	pair            attnPairs
+	over            attnOver
+}
+
+// attnPairs is two rows of scores that become probabilities and ds: see probs. Assembly reads it by the names of its fields.
+type attnPairs struct {
+	s, dp unsafe.Pointer // scores and dy.v of two rows, float32, ld bytes apart
+	ld    int
+	p, ds unsafe.Pointer // the step of these rows in panels, page bytes from page to page
+	page  int
+	a     unsafe.Pointer // ds as two rows of A, lda bytes apart
+	lda   int
+	pages int
+	// keys that each row sees; the others are zeros, whatever s and dp hold
+	sees, sees1                     int
+	scale, lse, lse1, delta, delta1 float32
+}
+
+// attnOver is C += A^T B for pages: C [dim][32 keys], A dim/32 tiles of blocks of 16 pairs of rows, B panels of as many blocks.
+type attnOver struct {
+	c      *unsafe.Pointer // of n pages
+	n      int
+	a      unsafe.Pointer
+	lda    int // bytes from tile to tile
+	b      unsafe.Pointer
+	page   int // bytes from page to page
+	dim    int
+	blocks int
+}
+
+// carveTiles is the part of carve for tiles.
+func (b *attnBack) carveTiles(take func(n int) []byte) {
+	panels := 4 * backPages * panelCols * tileRows / 2
+	b.panelP, b.panelDS = elems[uint32](take(panels)), elems[uint32](take(panels))
+	n := 4 * b.tileWordsOf() * (b.x.spec.HeadDim / maxTile)
+	b.qt, b.dyt = elems[uint32](take(n)), elems[uint32](take(n))
+	b.s, b.dp = elems[float32](take(4*maxTile*backKeys)), elems[float32](take(4*maxTile*backKeys))
+}
+
+// tileWordsOf is the number of words of a tile of A, all rows of a block.
+func (b *attnBack) tileWordsOf() int { return tileRows / 2 * maxTile }
+
+// blockTiles is block by tiles. The chain over rows goes by 32 rows from lo.
+func (b *attnBack) blockTiles(s *kernels.Segment, local []int, h, lo, hi int) {
+	rows, dim := hi-lo, b.x.spec.HeadDim
+	b.rows(s, h, lo, rows)
+	for i := range dim / maxTile {
+		b.k.columns(b.qt[i*b.tileWordsOf():], b.q[(s.Row+lo)*b.stride+h*dim+i*maxTile:], b.stride, rows)
+		b.k.columns(b.dyt[i*b.tileWordsOf():], b.dy[(s.Row+lo)*b.lddy+h*dim+i*maxTile:], b.lddy, rows)
+	}
+	last := (s.Start+hi-1)/pageSize + 1
+	for p := 0; p < last; p += backPages {
+		b.partTiles(s, local[p:min(p+backPages, last)], h, lo, p*pageSize, rows)
+	}
+	for i := range rows {
+		copy(b.dq[(s.Row+lo+i)*b.ldq+h*dim:][:dim], b.sum[i*b.width:])
+	}
+}
+
+// partTiles is a block with pages that begin at key k0.
+func (b *attnBack) partTiles(s *kernels.Segment, pages []int, h, lo, k0, rows int) {
+	for i, p := range pages {
+		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
+		b.cached[i], b.turnedV[i], b.turned[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
+	}
+	chunks := (rows + maxTile - 1) / maxTile
+	seen := func(c int) int { // pages that chunk c sees
+		at := s.Start + lo + min((c+1)*maxTile, rows) - 1
+		if at < k0 {
+			return 0
+		}
+		return min(len(pages), (at-k0)/pageSize+1)
+	}
+	for c := range chunks {
+		if n := seen(c); n > 0 {
+			b.chunk(s, h, lo, k0, c*maxTile, min((c+1)*maxTile, rows), n)
+		}
+	}
+	i := 0
+	for c := range chunks {
+		if n := seen(c); n > i {
+			b.overRowsTiles(pages[i:n], i, c, chunks)
+			i = n
+		}
+	}
+}
+
+// chunk is rows [from, to) of a block with the first n pages of a part.
+func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
+	t := &b.product
+	*t = attnTile{
+		rows: to - from, a: ptr(b.qa[from*b.lda:]), lda: b.lda, b: &b.cached[0], n: n, steps: chainSteps(kernels.BF16, b.x.spec.HeadDim), c: ptr(b.s), ldc: 4 * backKeys,
+		ahead: &b.cached[0],
+	}
+	b.k.scores[t.rows](t)
+	t.a, t.b, t.c = ptr(b.dya[from*b.lda:]), &b.turnedV[0], ptr(b.dp)
+	b.k.scores[t.rows](t)
+	x := &b.pair
+	*x = attnPairs{
+		ld: 4 * backKeys, page: 4 * panelCols * tileRows / 2, lda: backKeys * b.k.size, pages: n, scale: b.scale,
+	}
+	for i := from; i < from+maxTile; i += 2 {
+		x.s, x.dp = ptr(b.s[(i-from)*backKeys:]), ptr(b.dp[(i-from)*backKeys:])
+		x.p, x.ds, x.a = ptr(b.panelP[i/2*panelCols:]), ptr(b.panelDS[i/2*panelCols:]), ptr(b.dsa[i*x.lda:])
+		x.sees, x.sees1 = 0, 0
+		if i < to {
+			x.sees, x.lse, x.delta = min(n*pageSize, max(0, s.Start+lo+i+1-k0)), b.lse[(s.Row+lo+i)*b.ldlse+h], b.delta[i]
+		}
+		if i+1 < to {
+			x.sees1, x.lse1, x.delta1 = min(n*pageSize, max(0, s.Start+lo+i+2-k0)), b.lse[(s.Row+lo+i+1)*b.ldlse+h], b.delta[i+1]
+		}
+		b.k.pairs(x)
+	}
+	*t = attnTile{
+		rows: to - from, a: ptr(b.dsa[from*x.lda:]), lda: x.lda, b: &b.turned[0], n: n, steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+		ahead: &b.turned[0],
+	}
+	if k0 > 0 {
+		t.chain = 1
+	}
+	for c := 0; c < b.width; c += panelCols {
+		t.off, t.c = 4*c*b.x.steps, ptr(b.sum[from*b.width+c:])
+		b.k.values[t.rows](t)
+	}
+}
+
+// overRowsTiles: dv += p^T dy, dk += ds^T q over chunks [from, to), for pages of which the first is page i of the part.
+func (b *attnBack) overRowsTiles(pages []int, i, from, to int) {
+	const block = maxTile / 2 * panelCols
+	size, at := b.x.spec.HeadDim*pageSize, i*panelCols*tileRows/2+from*block
+	for x, acc := range [][]float32{b.dvT, b.dkT} {
+		for j, p := range pages {
+			b.grads[j] = ptr(acc[p*size:])
+		}
+		b.over = attnOver{
+			c: &b.grads[0], n: len(pages), a: ptr([][]uint32{b.dyt, b.qt}[x][from*block:]), lda: 4 * b.tileWordsOf(),
+			b: ptr([][]uint32{b.panelP, b.panelDS}[x][at:]), page: 4 * panelCols * tileRows / 2, dim: b.x.spec.HeadDim, blocks: to - from,
+		}
+		b.k.over(&b.over)
+	}
+}
