@@ -3,6 +3,7 @@ package rl
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,4 +66,41 @@ func TestPlanOfRoles(t *testing.T) {
 
 	none := memory(func(c *Config) { c.Algo.KLCoef, c.Policy.Reference = 0, "none" })
 	require.Equal(t, weights, none.Of("", "weights"))
+}
+
+// What is advised does fit, alone or as the flags that are named together; below what anything takes nothing is advised.
+func TestAdviceFits(t *testing.T) {
+	g := readE2E(t)
+	for _, lora := range []int{0, 8} {
+		c := g.config(t)
+		c.Policy.LoRAR, c.Policy.LoRATargets, c.Rollout.Concurrency, c.Rollout.N, c.Optim.MicroBatchTokens = lora, "all-linear", 512, 64, 4096
+		pl := Planner{Verb: "train", Threads: 1}
+		named := map[string]bool{}
+		apply := func(flags string) int64 {
+			o := c
+			for _, s := range pl.savings(&c) {
+				if strings.Contains(" "+flags+" ", " "+s.flag+" ") {
+					s.apply(&o)
+					named[s.flag] = true
+				}
+			}
+			m, err := pl.Memory(o)
+			require.NoError(t, err, flags)
+			return m.Total
+		}
+		whole := apply("")
+		for limit := whole - 1; limit > whole/4; limit -= whole / 100 {
+			advice, err := pl.Refuse(c, limit)
+			require.Error(t, err)
+			for _, flags := range advice {
+				require.LessOrEqual(t, apply(flags), limit, "%s", flags)
+			}
+		}
+		require.True(t, named["--micro-batch-tokens 1024"], "%v", named)
+		require.True(t, named["--dtype q8"], "%v", named)
+		require.Equal(t, lora == 0, named["--lora-r 16"], "%v", named)
+		advice, err := pl.Refuse(c, 1)
+		require.Empty(t, advice)
+		require.ErrorContains(t, err, "no flag makes it fit")
+	}
 }

@@ -36,18 +36,30 @@ func (pl Planner) savings(c *Config) []saving {
 		{"--kv-dtype bf16", func(o *Config) { o.Policy.KVDType = "bf16" }}}
 	if pl.Verb == "train" {
 		list = append(list, memory("512MiB"), saving{"--concurrency 32", func(o *Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 32) }},
-			saving{"--concurrency 8", func(o *Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }}, context(2048), context(1024),
+			saving{"--concurrency 8", func(o *Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }}, context(2048), context(1024))
+		if c.Search.Simulates() {
+			list = append(list, saving{"--sim-dtype q8", func(o *Config) { o.Search.SimDType = "q8" }})
+		}
+		list = append(list, saving{"--ref-dtype q8", func(o *Config) { o.Policy.RefDType = "q8" }},
 			saving{"--kl-coef 0", func(o *Config) { o.Algo.KLCoef, o.Policy.RefModel, o.Policy.Reference = 0, "", "" }})
 		if c.Algo.usesCritic() {
 			list = append(list, saving{"--critic-train head", func(o *Config) { o.Critic.Train = criticHead }})
 		}
 	}
-	return append(list, saving{"--dtype bf16", func(o *Config) { o.Policy.DType = "bf16" }},
-		saving{"--lora-r 16", func(o *Config) {
-			if o.Policy.Adapter == "" && o.Policy.LoRAR == 0 {
-				o.Policy.LoRAR = 16
-			}
-		}})
+	lora := func(o *Config) bool { return o.Policy.Adapter != "" || o.Policy.LoRAR > 0 }
+	return append(list, saving{"--dtype bf16", func(o *Config) {
+		if o.Policy.DType != "q8" {
+			o.Policy.DType = "bf16"
+		}
+	}}, saving{"--lora-r 16", func(o *Config) {
+		if !lora(o) {
+			o.Policy.LoRAR = 16
+		}
+	}}, saving{"--dtype q8", func(o *Config) {
+		if lora(o) { // only a base that stays as it is
+			o.Policy.DType = "q8"
+		}
+	}})
 }
 
 // advise lists what makes o fit: single flags, and if none does, the mildest together. Empty: nothing does.
@@ -72,10 +84,12 @@ func (pl Planner) advise(o Config, limit int64) (out []string) {
 	c := o
 	for _, s := range all {
 		before, _ := pl.Memory(c)
-		s.apply(&c)
-		if after, err := pl.Memory(c); err != nil || after.Total >= before.Total {
+		less := c
+		s.apply(&less)
+		if after, err := pl.Memory(less); err != nil || after.Total >= before.Total {
 			continue
 		}
+		c = less
 		if n := len(used); n > 0 && flagOf(used[n-1]) == flagOf(s) {
 			used = used[:n-1]
 		}
