@@ -71,8 +71,13 @@ func TestPlanOfRoles(t *testing.T) {
 // What is advised does fit, alone or as the flags that are named together; below what anything takes nothing is advised.
 func TestAdviceFits(t *testing.T) {
 	g := readE2E(t)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type": "llama", "vocab_size": 128256, "hidden_size": 3072,
+		"intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 128,
+		"max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 500000, "tie_word_embeddings": true}`), 0o666))
 	for _, lora := range []int{0, 8} {
 		c := g.config(t)
+		c.Policy.Model, c.Policy.RefModel = dir, ""
 		c.Policy.LoRAR, c.Policy.LoRATargets, c.Rollout.Concurrency, c.Rollout.N, c.Optim.MicroBatchTokens = lora, "all-linear", 512, 64, 4096
 		pl := Planner{Verb: "train", Threads: 1}
 		named := map[string]bool{}
@@ -89,7 +94,7 @@ func TestAdviceFits(t *testing.T) {
 			return m.Total
 		}
 		whole := apply("")
-		for limit := whole - 1; limit > whole/4; limit -= whole / 100 {
+		for limit := whole - 1; limit > whole/100; limit -= limit / 8 {
 			advice, err := pl.Refuse(c, limit)
 			require.Error(t, err)
 			for _, flags := range advice {
