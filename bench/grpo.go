@@ -36,6 +36,8 @@ type GRPOTest struct {
 	Recompute    bool
 	MicroBatch   int           // tokens; 0: 4096
 	SimDType     kernels.DType // of the simulator's weights; 0: as the policy's
+	Peers        []StepPeer    // measured beside ours, in so many alternating pairs
+	Pairs        int           // 0: 1
 	NoWarmup     bool          // the first step counts: for models whose steps take minutes
 }
 
@@ -55,6 +57,9 @@ func GRPO(ctx context.Context, o Options, t GRPOTest) (*Report, error) {
 		}
 		defer r.close()
 		row, err := r.measure()
+		if err == nil {
+			err = r.beside(d, &row)
+		}
 		return []Row{row}, err
 	})
 }

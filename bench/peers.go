@@ -44,6 +44,7 @@ type PeerRow struct {
 type contest struct {
 	name, peer, dtype, unit string
 	ours, theirs            func(ctx context.Context) (float64, error)
+	warm                    bool         // both sides need no warm-up, and a sample takes too long to be repeated where it was disturbed
 	live                    func() []int // the peer's processes that stay alive; nil: none
 }
 
@@ -89,6 +90,9 @@ func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 func (c contest) run(ctx context.Context, o PeerOptions) (PeerRow, error) {
 	row := PeerRow{Test: c.name, Peer: c.peer, DType: c.dtype, Unit: c.unit}
 	for _, side := range []func(context.Context) (float64, error){c.ours, c.theirs} {
+		if c.warm {
+			break
+		}
 		if _, err := side(ctx); err != nil {
 			return row, fmt.Errorf("%s, %s: %w", c.name, c.peer, err)
 		}
@@ -151,7 +155,7 @@ func (c contest) pair(ctx context.Context, peerFirst bool) (best pair, err error
 		if p.foreign = max(0, w.foreign()); p.foreign < best.foreign {
 			best = p
 		}
-		if best.foreign <= disturbed {
+		if best.foreign <= disturbed || c.warm {
 			break
 		}
 		time.Sleep(200 * time.Millisecond)
@@ -172,6 +176,11 @@ func WritePeers(w io.Writer, format string, rows []PeerRow) error {
 	if format != "md" {
 		return fmt.Errorf("writing the comparison: it can be printed as md or json, not %q", format)
 	}
+	fmt.Fprintf(w, "%s, %s\n\n", cpuName(), time.Now().UTC().Format(time.RFC3339))
+	return writePeers(w, rows)
+}
+
+func writePeers(w io.Writer, rows []PeerRow) error {
 	table := [][]string{{"test", "dtype", "threads", "ours", "peer's", "unit", "ratio", "from - to", "pairs", "peer"}}
 	for _, r := range rows {
 		ratio := fmt.Sprintf("%.2f", r.Ratio)
@@ -181,7 +190,6 @@ func WritePeers(w io.Writer, format string, rows []PeerRow) error {
 		table = append(table, []string{r.Test, r.DType, fmt.Sprint(r.Threads), short(r.Ours), short(r.Theirs), r.Unit, ratio,
 			fmt.Sprintf("%.2f - %.2f", r.RatioMin, r.RatioMax), fmt.Sprint(r.Pairs), r.Peer})
 	}
-	fmt.Fprintf(w, "%s, %s\n\n", cpuName(), time.Now().UTC().Format(time.RFC3339))
 	writeTable(w, table)
 	_, err := fmt.Fprintf(w, "\nratio: ours to theirs, median of the pairs' ratios; ! n: others kept up to n cores busy during a pair\n")
 	return err

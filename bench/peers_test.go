@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,4 +59,38 @@ func TestContestFails(t *testing.T) {
 	require.ErrorContains(t, err, "give --python an interpreter with torch")
 	_, err = startServer(context.Background(), "true", 1)
 	require.ErrorContains(t, err, "ended without an answer")
+}
+
+// A peer's program says how long its steps took; what it did must be the same work, and its last step counts.
+func TestStepPeer(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no sh")
+	}
+	peer := func(command string) (*Report, error) {
+		return GRPO(context.Background(), tinyOptions(), GRPOTest{Questions: 1, N: 2, Response: 5, Turns: 1, Prompt: 20, Observation: 6, NoReference: true,
+			Peers: []StepPeer{{"P", command}}, Pairs: 2})
+	}
+	rep, err := peer(`echo hello; echo '{"step": 0, "step_s": 900}'; echo '{"step": 1, "step_s": 4, "new_tokens": 10}'`)
+	require.NoError(t, err)
+	require.Len(t, rep.Rows[0].Peers, 1)
+	x := rep.Rows[0].Peers[0]
+	require.Equal(t, []any{"grpo1x2", "P", "t/s", 2, 1, 2.5}, []any{x.Test, x.Peer, x.Unit, x.Pairs, x.Threads, x.Theirs}, "10 tokens in 4 seconds")
+	require.InEpsilon(t, x.Ours/x.Theirs, x.Ratio, 0.5)
+	var b bytes.Buffer
+	require.NoError(t, Write(&b, "md", rep))
+	require.Contains(t, b.String(), "| P    |")
+
+	for command, want := range map[string]string{
+		`echo '{"step_s": 4, "new_tokens": 11}'`: "its step has 11 new tokens, ours 10: give both the same work",
+		"echo 1":                                 "no line of its output is a JSON object with step_s",
+		"echo no torch >&2; exit 3":              "exit status 3: no torch",
+	} {
+		_, err := peer(command)
+		require.ErrorContains(t, err, want)
+	}
+	list, err := ParsePeers([]string{"TRL=python x.py --a=b"})
+	require.NoError(t, err)
+	require.Equal(t, []StepPeer{{"TRL", "python x.py --a=b"}}, list)
+	_, err = ParsePeers([]string{"python"})
+	require.ErrorContains(t, err, "is not NAME=COMMAND")
 }

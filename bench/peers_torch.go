@@ -40,11 +40,10 @@ type request struct {
 	Length    int     `json:"length,omitempty"`
 }
 
-// startServer runs the interpreter with memory settings that suit PyTorch: without them a third of its time goes to page faults.
+// startServer runs the interpreter.
 func startServer(ctx context.Context, python string, threads int) (*server, error) {
 	s := &server{cmd: exec.CommandContext(ctx, python, "-c", serverSource, strconv.Itoa(threads))}
-	s.cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false", "TRANSFORMERS_VERBOSITY=error",
-		"GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=34359738368:glibc.malloc.top_pad=268435456")
+	s.cmd.Env = torchEnv()
 	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
 	if err == nil {

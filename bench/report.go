@@ -118,6 +118,10 @@ func writeMarkdown(w io.Writer, r *Report) {
 			}
 			fmt.Fprintln(w)
 		}
+		if len(x.Peers) > 0 {
+			fmt.Fprintln(w)
+			_ = writePeers(w, x.Peers) // w keeps its error
+		}
 	}
 	if slices.ContainsFunc(r.Rows, func(x Row) bool { return x.Foreign > disturbed }) {
 		fmt.Fprintf(w, "\n! n: others kept n cores busy meanwhile, which slows the limits down as well: measure again on a quiet machine.\n")

@@ -31,6 +31,7 @@ type Row struct {
 	// PeakAnonymous is what `zerosearch plan` predicts.
 	PeakAnonymous int64              `json:"peak_anonymous_bytes,omitempty"`
 	Split         map[string]float64 `json:"split,omitempty"` // seconds of a step's parts
+	Peers         []PeerRow          `json:"peers,omitempty"` // grpo: others' programs, measured in turns with ours
 
 	samples []float64 // seconds
 	cost    cost      // of one call, for the limit

@@ -175,8 +175,10 @@ type benchGRPOCmd struct {
 	Recompute   bool `name:"recompute" help:"Keep the layers' inputs only."`
 	MicroBatch  int  `name:"micro-batch-tokens" help:"Tokens forwarded together in training." default:"4096"`
 
-	SimDType string `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16 or q8 (default: as --dtype)." default:"" enum:",f32,bf16,q8"`
-	NoWarmup bool   `name:"no-warmup" help:"The first step counts too: for models whose steps take minutes."`
+	SimDType string   `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16 or q8 (default: as --dtype)." default:"" enum:",f32,bf16,q8"`
+	Peer     []string `name:"peer" sep:"none" help:"Another program for these steps, measured in turns with ours: it prints a JSON object a line with step_s, the seconds of a step." placeholder:"NAME=COMMAND"`
+	Pairs    int      `name:"pairs" help:"Alternating pairs with each --peer." default:"1"`
+	NoWarmup bool     `name:"no-warmup" help:"The first step counts too: for models whose steps take minutes."`
 }
 
 func (c *benchGRPOCmd) Run(w *world) error {
@@ -192,7 +194,10 @@ func (c *benchGRPOCmd) Run(w *world) error {
 	}
 	t := bench.GRPOTest{Questions: c.Questions, N: c.N, Response: c.MaxResponse, Turns: c.Turns, Prompt: c.Prompt,
 		Observation: c.Observation, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference, Recompute: c.Recompute, MicroBatch: c.MicroBatch,
-		SimDType: sim, NoWarmup: c.NoWarmup}
+		SimDType: sim, NoWarmup: c.NoWarmup, Pairs: c.Pairs}
+	if t.Peers, err = bench.ParsePeers(c.Peer); err != nil {
+		return usagef("--peer: %w", err)
+	}
 	r, err := c.profile(func() (*bench.Report, error) { return bench.GRPO(w.ctx, o, t) })
 	return c.print(w, r, err)
 }

@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
+)
+
+// StepPeer is somebody else's program for the steps that GRPO measures. It warms itself up, takes as many steps as it likes and prints a
+// JSON object a line for each, with step_s, the seconds, and, to show that it did the same work, new_tokens; other lines are ignored. The
+// last step counts.
+type StepPeer struct{ Name, Command string }
+
+// beside measures r's steps and those of every peer in turns; r is warm.
+func (r *grpoRun) beside(d kernels.Device, row *Row) error {
+	for _, p := range r.t.Peers {
+		c := contest{name: row.Op, peer: p.Name, dtype: row.DType, unit: "t/s", warm: true,
+			ours: func(ctx context.Context) (float64, error) {
+				s, err := once(ctx, r.once)
+				return row.sampled / s, err
+			},
+			theirs: func(ctx context.Context) (float64, error) {
+				s, err := p.step(ctx, row.sampled)
+				return row.sampled / s, err
+			}}
+		x, err := c.run(r.ctx, PeerOptions{Options: r.o, Pairs: max(1, r.t.Pairs)})
+		if err != nil {
+			return err
+		}
+		if c, ok := d.(*cpu.Device); ok {
+			x.Threads = c.Threads()
+		}
+		row.Peers = append(row.Peers, x)
+	}
+	return nil
+}
+
+// step runs the program and returns the seconds of its last step, of so many sampled tokens.
+func (p StepPeer) step(ctx context.Context, tokens float64) (float64, error) {
+	cmd := exec.CommandContext(ctx, "sh", "-c", p.Command)
+	cmd.Env = torchEnv()
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		lines := bytes.Split(bytes.TrimSpace(said.Bytes()), []byte("\n"))
+		return 0, fmt.Errorf("running %q: %w: %s", p.Command, err, lines[len(lines)-1])
+	}
+	var last struct {
+		Seconds float64 `json:"step_s"`
+		Tokens  float64 `json:"new_tokens"`
+	}
+	for line := range bytes.Lines(out) {
+		x := last
+		if json.Unmarshal(line, &x) == nil && x.Seconds > 0 {
+			last = x
+		}
+	}
+	switch {
+	case !(last.Seconds > 0):
+		return 0, fmt.Errorf("running %q: no line of its output is a JSON object with step_s, the seconds of a step", p.Command)
+	case last.Tokens > 0 && last.Tokens != tokens:
+		return 0, fmt.Errorf("running %q: its step has %v new tokens, ours %v: give both the same work", p.Command, last.Tokens, tokens)
+	}
+	return last.Seconds, nil
+}
+
+// torchEnv is the environment of a process that runs PyTorch: without these settings of memory a third of its time goes to page faults.
+func torchEnv() []string {
+	return append(os.Environ(), "HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false", "TRANSFORMERS_VERBOSITY=error",
+		"GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=34359738368:glibc.malloc.top_pad=268435456")
+}
+
+// ParsePeers reads NAME=COMMAND.
+func ParsePeers(list []string) (out []StepPeer, err error) {
+	for _, s := range list {
+		name, command, ok := strings.Cut(s, "=")
+		if !ok || name == "" || command == "" {
+			return nil, fmt.Errorf("%q is not NAME=COMMAND, as in 'TRL=python step.py'", s)
+		}
+		out = append(out, StepPeer{name, command})
+	}
+	return out, nil
+}
