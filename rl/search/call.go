@@ -47,7 +47,12 @@ type CallOptions struct {
 	Backoff time.Duration
 }
 
-const maxBackoff = 30 * time.Second
+const (
+	maxBackoff = 30 * time.Second
+	// hopeless is how many queries an address may refuse in a row as their own fault; then the fault is its own: a context that is too
+	// short, a setting that it does not know. Going on would train on the episodes alone that never search.
+	hopeless = 20
+)
 
 // caller sends requests to one of several equal addresses: to the one with the fewest under way, to another after a failure.
 type caller struct {
@@ -67,6 +72,7 @@ type address struct {
 	url    *url.URL
 	busy   int
 	failed int       // failures in a row
+	denied int       // queries refused in a row
 	since  time.Time // of the last failure; requests begun before it say nothing new
 	rest   time.Time // not asked before
 	last   error     // the last failure, of failed
@@ -207,8 +213,13 @@ func (c *caller) release(a *address, began time.Time, f *failure) {
 	defer c.mu.Unlock()
 	a.busy--
 	switch {
-	case f == nil || f.query:
+	case f == nil:
+		a.failed, a.denied = 0, 0
+	case f.query:
 		a.failed = 0
+		if a.denied++; a.denied >= hopeless {
+			a.refuse = fmt.Errorf("%w: so were the %d queries before: see to the server", f.err, a.denied-1)
+		}
 	case f.refuse:
 		a.refuse = f.err
 	default:

@@ -2,9 +2,11 @@ package search_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,4 +134,70 @@ func TestRemoteGone(t *testing.T) {
 	require.ErrorContains(t, one.Ready(t.Context()), "not OpenAI's list of models")
 	_, err = one.Generate(t.Context(), nil, search.GenerateOptions{})
 	require.ErrorContains(t, err, "not OpenAI's list of models")
+}
+
+// The answers of llama.cpp's server, recorded.
+func TestRemoteLlamaCpp(t *testing.T) {
+	answer := func(status int, name string) step {
+		body, err := os.ReadFile("testdata/llamacpp/" + name + ".json")
+		require.NoError(t, err)
+		return text(status, string(body), "Content-Type", "application/json; charset=utf-8")
+	}
+	llama := func(chat step) *server {
+		var loaded atomic.Bool
+		return serve(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case !loaded.Swap(true):
+				answer(503, "loading")(w, r)
+			case r.URL.Path == "/v1/models":
+				answer(200, "models")(w, r)
+			case r.URL.Path == "/v1/chat/completions":
+				chat(w, r)
+			default:
+				answer(404, "path")(w, r)
+			}
+		})
+	}
+	messages := []search.Message{{Role: "user", Content: "capital of France"}}
+	s := llama(answer(200, "completion"))
+	r := remote(t, quick, s)
+	require.NoError(t, r.Ready(t.Context()), "it loads for a while")
+	g, err := r.Generate(t.Context(), messages, search.GenerateOptions{MaxTokens: 60})
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(g.Text, "1. Mon dieu") && strings.HasSuffix(g.Text, "The City of Light Paris"), g.Text)
+	require.Equal(t, []int{41, 60}, []int{g.PromptTokens, g.CompletionTokens})
+	requests := s.requests()
+	require.Contains(t, requests[len(requests)-1], `"model":"smollm2"`)
+
+	var gone *search.Unavailable
+	wrong, err := search.NewRemote([]string{s.URL + "/api"}, "", "", quick)
+	require.NoError(t, err)
+	err = wrong.Ready(t.Context())
+	require.ErrorAs(t, err, &gone)
+	require.ErrorContains(t, err, "gave up after 1 try: 404 Not Found: File Not Found: check the address")
+
+	r = remote(t, quick, llama(answer(401, "key")))
+	_, err = r.Generate(t.Context(), messages, search.GenerateOptions{})
+	require.ErrorAs(t, err, &gone)
+	require.ErrorContains(t, err, "401 Unauthorized: Invalid API Key: check the API key")
+
+	// A context that is too short is a query's fault, until no query fits.
+	short := llama(answer(400, "context"))
+	r = remote(t, quick, short)
+	asked := 0
+	for err = nil; !errors.As(err, &gone) && asked < 100; asked++ {
+		_, err = r.Generate(t.Context(), messages, search.GenerateOptions{})
+		require.ErrorContains(t, err, "400 Bad Request: request (615 tokens) exceeds the available context size (512 tokens), try increasing it")
+	}
+	require.Equal(t, 21, asked)
+	require.ErrorContains(t, err, "so were the 19 queries before: see to the server")
+	r = remote(t, quick, short, llama(answer(200, "completion")))
+	refused := 0
+	for range 60 {
+		if _, err = r.Generate(t.Context(), messages, search.GenerateOptions{}); err != nil {
+			require.False(t, errors.As(err, &gone), err)
+			refused++
+		}
+	}
+	require.Equal(t, 20, refused, "then the other takes over")
 }

@@ -33,7 +33,7 @@ func (c *caller) once(ctx context.Context, a *address, request func(context.Cont
 	defer cancel()
 	status, header, body, err := c.send(ctx, a, request)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &failure{err: fmt.Errorf("no whole answer within %v", c.o.Timeout)}
+		return &failure{err: fmt.Errorf("no whole answer within %v (--search-timeout), with up to %d requests at once (--search-concurrency)", c.o.Timeout, c.o.Concurrency)}
 	}
 	if err != nil {
 		return &failure{err: c.clean(err)}
