@@ -80,9 +80,13 @@ func (v *runView) step(step int, m track.Metrics, groups [][]*episode.Episode) {
 	if v.w.log.tty {
 		curve = v.w.log.paint(32, sparkline(v.rewards, 24)) + "  "
 	}
-	line := fmt.Sprintf("step %d/%d  reward %.3f  %sf1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %.0f tokens/s  ETA %s  ", step, v.total,
-		m["critic/score/mean"], curve, m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], m["perf/throughput"],
-		eta(v.began, v.done, v.done+v.total-step))
+	dropped := ""
+	if share := m["rollout/groups_dropped"]; share > 0 {
+		dropped = fmt.Sprintf("groups dropped %.0f%%  ", 100*share)
+	}
+	line := fmt.Sprintf("step %d/%d  reward %.3f  %sf1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %s%.0f tokens/s  ETA %s  ", step, v.total,
+		m["critic/score/mean"], curve, m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], dropped,
+		m["perf/throughput"], eta(v.began, v.done, v.done+v.total-step))
 	v.last.Store(line)
 	v.w.log.status("%s", strings.TrimRight(line, " "))
 	if f1, ok := m["val/all/f1"]; ok {
