@@ -176,15 +176,14 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 func (r *grpoRun) openEngine(d kernels.Device) error {
 	r.eng = engine.New(d, engine.Options{})
 	sequences := r.t.Questions * r.t.N
-	add := func(name string, m *model.Model) error {
-		length := r.longest()
+	add := func(name string, m *model.Model, length int) error {
 		return r.eng.AddModel(name, m, engine.ModelOptions{KVType: r.kv(), MaxContext: length, MaxSequences: sequences, MaxBatchTokens: max(512, sequences),
 			KVPages: (length/kernels.PageSize + 2) * sequences})
 	}
-	if err := add("policy", r.policy); err != nil || r.sim == nil || r.sim == r.policy {
+	if err := add("policy", r.policy, r.longest()); err != nil || r.sim == nil || r.sim == r.policy {
 		return err
 	}
-	return add("simulator", r.sim)
+	return add("simulator", r.sim, r.t.Prompt+r.t.Observation)
 }
 
 func (r *grpoRun) close() {

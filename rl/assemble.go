@@ -76,7 +76,7 @@ func (t *Trainer) openModels(dev kernels.Device) error {
 		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", t.Policy.Dir)
 	}
 	t.Engine = engine.New(dev, engine.Options{})
-	if err := t.addModel(policyName, t.Policy.Model, kv); err != nil {
+	if err := t.addModel(policyName, t.Policy.Model, kv, 0); err != nil {
 		return err
 	}
 	if err := t.openUpdater(dev, t.Config.trainOptions(kv)); err != nil {
@@ -129,26 +129,32 @@ func newAdapter(m *model.Model, c PolicyConfig, seed uint64) (*model.Adapter, er
 }
 
 // addModel puts m into the engine with pages for the episodes in flight.
-func (t *Trainer) addModel(name string, m *model.Model, kv kernels.DType) error {
+func (t *Trainer) addModel(name string, m *model.Model, kv kernels.DType, usual int) error {
 	c := &t.Config
-	context, sequences, pages := c.kvPages(m.Config, kv)
+	context, sequences, pages := c.kvPages(m.Config, kv, usual)
 	return t.Engine.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context, MaxSequences: sequences})
 }
 
-// kvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for them as far as --kv-memory goes, but
-// always for one.
-func (c *Config) kvPages(m *model.Config, kv kernels.DType) (context, sequences, pages int) {
+// kvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for so many of the usual length (0: the longest)
+// as far as --kv-memory goes, but always for the longest.
+func (c *Config) kvPages(m *model.Config, kv kernels.DType, usual int) (context, sequences, pages int) {
 	context = min(c.Rollout.MaxContext, m.MaxPos)
 	sequences = max(1, min(c.Rollout.Concurrency, c.Rollout.BatchSize*c.Rollout.N))
-	one := int64(context/kernels.PageSize + 2)
+	one, each := int64(context/kernels.PageSize+2), int64(min(context, cmp.Or(usual, context))/kernels.PageSize+2)
 	memory, _ := engine.ParseSize(c.Rollout.KVMemory) // checked
 	most := cmp.Or(memory, 2<<30) / (m.KVBytes(kv) * kernels.PageSize)
-	return context, sequences, int(max(one, min(int64(sequences)*one, most)))
+	return context, sequences, int(max(one, min(int64(sequences)*each, most)))
 }
 
-// KVBytes is what a run of c keeps for the keys and values of a model.
-func (c *Config) KVBytes(m *model.Config, kv kernels.DType) int64 {
-	_, _, pages := c.kvPages(m, kv)
+// simulatedPrompt is about what a simulator's prompt has, in tokens; longer ones work, with fewer at once.
+const simulatedPrompt = 512
+
+// simulated is the usual length of what a simulator reads and writes.
+func (c *SearchConfig) simulated() int { return simulatedPrompt + cmp.Or(c.SimMaxTokens, 600) }
+
+// kvBytes is what a run of c keeps for the keys and values of a model whose sequences are usually so long.
+func (c *Config) kvBytes(m *model.Config, kv kernels.DType, usual int) int64 {
+	_, _, pages := c.kvPages(m, kv, usual)
 	return int64(pages) * kernels.PageSize * m.KVBytes(kv)
 }
 
@@ -225,7 +231,7 @@ func (t *Trainer) openSimulator(dev kernels.Device, kv kernels.DType) (search.Ge
 	name := "simulator"
 	if p.Model == t.Policy.Model {
 		name = policyName
-	} else if err := t.addModel(name, p.Model, kv); err != nil {
+	} else if err := t.addModel(name, p.Model, kv, t.Config.Search.simulated()); err != nil {
 		return nil, err
 	}
 	return Simulator(t.Engine, name, p, p.Adapter)

@@ -42,7 +42,7 @@ func (pl Planner) plan(o Config) (engine.Plan, error) {
 		policy.Train = pl.pass(&o, policy.Config, kv)
 	case "train":
 		policy.Saved = true
-		policy.Engine, policy.Train = rolling(&o, policy.Config, kv), pl.pass(&o, policy.Config, kv)
+		policy.Engine, policy.Train = rolling(&o, policy.Config, kv, 0), pl.pass(&o, policy.Config, kv)
 	default:
 		memory, err := engine.ParseSize(o.Rollout.KVMemory)
 		if err != nil {
@@ -118,9 +118,9 @@ func (pl Planner) policy(o *Config) (engine.PlanModel, error) {
 }
 
 // rolling is a model's place in the engine of a training run.
-func rolling(o *Config, cfg *model.Config, kv kernels.DType) *engine.PlanEngine {
+func rolling(o *Config, cfg *model.Config, kv kernels.DType, usual int) *engine.PlanEngine {
 	r := &o.Rollout
-	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: o.KVBytes(cfg, kv), MaxContext: min(r.MaxContext, cfg.MaxPos),
+	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: o.kvBytes(cfg, kv, usual), MaxContext: min(r.MaxContext, cfg.MaxPos),
 		MaxSequences: max(1, min(r.Concurrency, r.BatchSize*r.N))}}
 }
 

@@ -64,6 +64,16 @@ func TestPlanOfRoles(t *testing.T) {
 	require.Less(t, small.Of("reference", "average"), average.Of("reference", "average"))
 	require.Equal(t, weights, small.Of("", "weights"))
 
+	simulated := func(tokens int) int64 {
+		m := memory(func(c *Config) {
+			c.Search.Mode, c.Search.SimulationLLM, c.Search.SimMaxTokens = "simulate_sft", "same", tokens
+			c.Rollout.MaxContext, c.Rollout.Concurrency, c.Rollout.N = 1<<20, 64, 64
+		})
+		return m.Of("simulator", "KV pages") + m.Of("starting weights", "KV pages")
+	}
+	require.NotZero(t, simulated(1))
+	require.Equal(t, simulated(600), simulated(0), "the default")
+
 	none := memory(func(c *Config) { c.Algo.KLCoef, c.Policy.Reference = 0, "none" })
 	require.Equal(t, weights, none.Of("", "weights"))
 }

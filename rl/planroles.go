@@ -50,7 +50,7 @@ func (r *plannedRoles) add() error {
 	}
 	m, err := r.model("simulator", s.SimulationLLM, "--sim-dtype", s.SimDType)
 	if err == nil {
-		m.Engine = rolling(r.o, m.Config, r.kv)
+		m.Engine = rolling(r.o, m.Config, r.kv, s.simulated())
 	}
 	return err
 }
