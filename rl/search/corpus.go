@@ -21,17 +21,20 @@ type Corpus struct {
 	// Bad are the rows and files that could not be used, named, with the reason; the first few of BadCount.
 	Bad      []string
 	BadCount int
+
+	pdf pdfReader
 }
 
 // maxNamed is how many bad rows are named.
 const maxNamed = 5
 
 // ReadCorpus reads passages. A path is a file of rows in Search-R1's format, {"id", "contents": "\"Title\"\ntext"} or {"title", "text"}, as
-// .jsonl, .jsonl.gz or .parquet; or a document (.txt, .md, .html, any other name is taken as plain text), which is cut into passages; or
+// .jsonl, .jsonl.gz or .parquet; or a document (.txt, .md, .html, .pdf, any other name is taken as plain text), which is cut into passages; or
 // a folder of such files. Bad rows, and bad files in folders, are left out and named, unless they outnumber the good: then something else
 // is wrong, and they are the error.
 func ReadCorpus(paths ...string) (*Corpus, error) {
 	c := &Corpus{}
+	defer c.pdf.close()
 	names := strings.Join(paths, ", ")
 	for _, p := range paths {
 		if err := c.read(p); err != nil {
@@ -42,7 +45,7 @@ func ReadCorpus(paths ...string) (*Corpus, error) {
 	case c.BadCount > len(c.Passages):
 		return nil, fmt.Errorf("indexing the corpus %s: %s", names, c.left())
 	case len(c.Passages) == 0:
-		return nil, fmt.Errorf("indexing the corpus %s: no passages: give rows with a column contents, text files, or a folder with .jsonl, .txt, .md or .html files", names)
+		return nil, fmt.Errorf("indexing the corpus %s: no passages: give rows with a column contents, text files, or a folder with .jsonl, .txt, .md, .html or .pdf files", names)
 	}
 	return c, nil
 }
@@ -96,7 +99,7 @@ func (c *Corpus) bad(format string, args ...any) {
 }
 
 // kinds of files, by the ends of their names.
-var rowFiles, documentFiles = []string{".jsonl", ".jsonl.gz", ".parquet"}, []string{".txt", ".md", ".markdown", ".html", ".htm"}
+var rowFiles, documentFiles = []string{".jsonl", ".jsonl.gz", ".parquet"}, []string{".txt", ".md", ".markdown", ".html", ".htm", ".pdf"}
 
 func hasSuffix(path string, ends []string) bool {
 	for _, e := range ends {
@@ -134,8 +137,6 @@ func (c *Corpus) read(path string) error {
 			if err := c.document(p); err != nil {
 				c.bad("%v", err)
 			}
-		case hasSuffix(p, []string{".pdf"}):
-			c.bad("%s: PDF is not read: convert it with pdftotext", p)
 		}
 		return nil
 	})

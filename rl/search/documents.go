@@ -31,13 +31,22 @@ func (c *Corpus) document(path string) error {
 	if err != nil {
 		return err
 	}
-	if bytes.HasPrefix(text, []byte("%PDF-")) {
-		return fmt.Errorf("%s: PDF is not read: convert it with pdftotext", path)
+	p := passages{title: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))}
+	if bytes.HasPrefix(text, []byte("%PDF-")) || hasSuffix(path, []string{".pdf"}) {
+		pages, err := c.pdf.text(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		for _, page := range pages {
+			p.paragraph(page)
+		}
+		p.flush()
+		c.Passages = append(c.Passages, p.out...)
+		return nil
 	}
 	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
 		return fmt.Errorf("%s is not UTF-8 text", path)
 	}
-	p := passages{title: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))}
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".html", ".htm":
 		p.html(text)
