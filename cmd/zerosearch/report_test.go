@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -9,10 +8,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,8 +32,10 @@ func TestPortInUse(t *testing.T) {
 func TestLivePage(t *testing.T) {
 	dir := t.TempDir()
 	c := self(dir, trainArgs(t, filepath.Join(dir, "run"), "--ui", ":0", "--total-steps", "100000", "--save-every", "0")...)
-	var log lockedBuffer
-	c.Stderr = &log
+	log, err := os.Create(filepath.Join(dir, "log"))
+	require.NoError(t, err)
+	defer log.Close()
+	c.Stderr = log
 	require.NoError(t, c.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
@@ -42,9 +43,13 @@ func TestLivePage(t *testing.T) {
 		c.Process.Kill()
 		<-ended
 	}()
+	said := func() string {
+		text, _ := os.ReadFile(log.Name())
+		return string(text)
+	}
 	var page string
-	require.Eventually(t, func() bool {
-		url := regexp.MustCompile(`live at (http://127\.0\.0\.1:\d+/)`).FindStringSubmatch(log.String())
+	if !assert.Eventually(t, func() bool {
+		url := regexp.MustCompile(`live at (http://127\.0\.0\.1:\d+/)`).FindStringSubmatch(said())
 		if url == nil {
 			return false
 		}
@@ -56,30 +61,14 @@ func TestLivePage(t *testing.T) {
 		text, err := io.ReadAll(a.Body)
 		page = string(text)
 		return err == nil && strings.Contains(page, "<b>Reward</b>") && strings.Contains(page, "Latest: step")
-	}, time.Minute, 50*time.Millisecond, "%s", &log)
+	}, time.Minute, 50*time.Millisecond) {
+		t.Fatal(said())
+	}
 	require.Contains(t, page, "data-live=")
 	require.Contains(t, page, "<b>search-mode</b> bm25")
 	saved, err := os.ReadFile(filepath.Join(dir, "run", "config.yaml"))
 	require.NoError(t, err)
 	require.NotContains(t, string(saved), "ui:", "where a run is watched from is no part of it")
-}
-
-// lockedBuffer is written by a process and read by its test.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // Now and then an episode is shown, and no document has a say in what the terminal does.
