@@ -77,6 +77,7 @@ func attnTiles(i isa) *attnKernels {
 var (
 	attnAMX = func() attnKernels {
 		k := attnBF16
+		k.softmax = softmaxTiles
 		k.tiles, k.mr, k.pairs, k.over = true, maxTile, probsPairs, overAMX
 		k.columns = func(dst []uint32, src []float32, ld, t int) { columnsTiles(tiles, dst, maxTile, src, ld, maxTile, t) }
 		for i := range k.scores {

@@ -4090,6 +4090,51 @@ DATA negInf<>+20(SB)/4, $0xff800000
 DATA negInf<>+24(SB)/4, $0xff800000
 DATA negInf<>+28(SB)/4, $0xff800000
 GLOBL negInf<>(SB), RODATA|NOPTR, $32
+DATA exp2C1<>+0(SB)/4, $0x3f31725d
+DATA exp2C1<>+4(SB)/4, $0x3f31725d
+DATA exp2C1<>+8(SB)/4, $0x3f31725d
+DATA exp2C1<>+12(SB)/4, $0x3f31725d
+DATA exp2C1<>+16(SB)/4, $0x3f31725d
+DATA exp2C1<>+20(SB)/4, $0x3f31725d
+DATA exp2C1<>+24(SB)/4, $0x3f31725d
+DATA exp2C1<>+28(SB)/4, $0x3f31725d
+GLOBL exp2C1<>(SB), RODATA|NOPTR, $32
+DATA exp2C2<>+0(SB)/4, $0x3e75edab
+DATA exp2C2<>+4(SB)/4, $0x3e75edab
+DATA exp2C2<>+8(SB)/4, $0x3e75edab
+DATA exp2C2<>+12(SB)/4, $0x3e75edab
+DATA exp2C2<>+16(SB)/4, $0x3e75edab
+DATA exp2C2<>+20(SB)/4, $0x3e75edab
+DATA exp2C2<>+24(SB)/4, $0x3e75edab
+DATA exp2C2<>+28(SB)/4, $0x3e75edab
+GLOBL exp2C2<>(SB), RODATA|NOPTR, $32
+DATA exp2C3<>+0(SB)/4, $0x3d648e74
+DATA exp2C3<>+4(SB)/4, $0x3d648e74
+DATA exp2C3<>+8(SB)/4, $0x3d648e74
+DATA exp2C3<>+12(SB)/4, $0x3d648e74
+DATA exp2C3<>+16(SB)/4, $0x3d648e74
+DATA exp2C3<>+20(SB)/4, $0x3d648e74
+DATA exp2C3<>+24(SB)/4, $0x3d648e74
+DATA exp2C3<>+28(SB)/4, $0x3d648e74
+GLOBL exp2C3<>(SB), RODATA|NOPTR, $32
+DATA exp2C4<>+0(SB)/4, $0x3c13bc27
+DATA exp2C4<>+4(SB)/4, $0x3c13bc27
+DATA exp2C4<>+8(SB)/4, $0x3c13bc27
+DATA exp2C4<>+12(SB)/4, $0x3c13bc27
+DATA exp2C4<>+16(SB)/4, $0x3c13bc27
+DATA exp2C4<>+20(SB)/4, $0x3c13bc27
+DATA exp2C4<>+24(SB)/4, $0x3c13bc27
+DATA exp2C4<>+28(SB)/4, $0x3c13bc27
+GLOBL exp2C4<>(SB), RODATA|NOPTR, $32
+DATA exp2C5<>+0(SB)/4, $0x3af4ba8b
+DATA exp2C5<>+4(SB)/4, $0x3af4ba8b
+DATA exp2C5<>+8(SB)/4, $0x3af4ba8b
+DATA exp2C5<>+12(SB)/4, $0x3af4ba8b
+DATA exp2C5<>+16(SB)/4, $0x3af4ba8b
+DATA exp2C5<>+20(SB)/4, $0x3af4ba8b
+DATA exp2C5<>+24(SB)/4, $0x3af4ba8b
+DATA exp2C5<>+28(SB)/4, $0x3af4ba8b
+GLOBL exp2C5<>(SB), RODATA|NOPTR, $32
 DATA rowsMask<>+0(SB)/8, $0xffffffffffffffff
 DATA rowsMask<>+8(SB)/8, $0xffffffffffffffff
 DATA rowsMask<>+16(SB)/8, $0xffffffffffffffff

@@ -29,6 +29,7 @@ func attention(f *file) {
 		x.probs()
 	}
 	(&vector{file: f, wide: true}).softmax("softmaxBF16", false)
+	(&vector{file: f, wide: true}).softmax("softmaxTiles", false)
 	(&vector{file: f, wide: true}).probsPairs()
 	f.text("narrowPairs", "(dst []uint16, src []float32)", "narrowPairs rounds multiples of 32 elements; denormals become 0.", 48)
 	f.p("MOVQ dst_base+0(FP), DI")
@@ -272,11 +273,13 @@ func (k attnKind) multiply(f *file, mr, a, b0, b1, x, spare int) {
 	}
 }
 
-// softmax emits softmaxF32 of package cpu, and its like with probabilities rounded to BF16, as float32 (Wide) or as they are (BF16). It
+// softmax emits softmaxF32 of package cpu, and its like with probabilities rounded to BF16, as float32 (Wide) or as they are (BF16), or as
+// they are and by a shorter power of two (Tiles). It
 // reads and writes whole blocks of 32 elements, for which scores and probabilities have room; n is a multiple of 2. 512 bytes a block are
 // fetched from ahead.
 func (x *vector) softmax(base string, round bool) {
-	pairs := base == "softmaxBF16"
+	tiles := base == "softmaxTiles"
+	pairs := base == "softmaxBF16" || tiles
 	if pairs {
 		x.text(base, "(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
 	} else {
@@ -302,9 +305,23 @@ func (x *vector) softmax(base string, round bool) {
 	})
 	x.fold("MAX", n)
 	x.result("m", 0)
+	if tiles { // scale and -m in base 2
+		x.p("VMULSS expLog2e<>(SB), X0, X0")
+		x.p("VXORPS X1, X1, X1")
+		x.p("VSUBSS X0, X1, X0")
+		x.p("VMULPS.BCST expLog2e<>(SB), %s, %s", x.number(0), x.number(0))
+	}
 	x.p("VBROADCASTSS X0, %s", x.number(1))
 
-	x.hold(11)
+	powers := []string{"exp2C4", "exp2C3", "exp2C2", "exp2C1", "one"}
+	if tiles {
+		x.p("VBROADCASTSS exp2C5<>(SB), Z16")
+		for i, c := range powers {
+			x.p("VBROADCASTSS %s<>(SB), Z%d", c, 17+i)
+		}
+	} else {
+		x.hold(11)
+	}
 	if round {
 		x.rounding()
 	}
@@ -338,9 +355,19 @@ func (x *vector) softmax(base string, round bool) {
 				i = 2 + 3*v
 			}
 			x.p("VMOVUPS %d(SI), %s", v*x.bytes(), e)
-			x.o("MUL", e, e, x.number(0))
-			x.o("SUB", e, e, x.number(1))
-			x.exp(i, i+1, i+2, false)
+			if tiles { // y = s*scale - m; 2^y is 2^floor(y) times a polynomial of y - floor(y)
+				x.p("VFMADD213PS %s, %s, %s", x.number(1), x.number(0), e)
+				x.p("VREDUCEPS $9, %s, %s", e, x.r(i+1))
+				x.p("VMOVAPS Z16, %s", x.r(i+2))
+				for j := range powers {
+					x.p("VFMADD213PS Z%d, %s, %s", 17+j, x.r(i+1), x.r(i+2))
+				}
+				x.p("VSCALEFPS %s, %s, %s", e, x.r(i+2), e)
+			} else {
+				x.o("MUL", e, e, x.number(0))
+				x.o("SUB", e, e, x.number(1))
+				x.exp(i, i+1, i+2, false)
+			}
 			x.tail = tail
 			x.clear(v, e)
 			x.tail = false

@@ -234,6 +234,7 @@ var constants = []struct {
 	{"expLeast", -104}, {"expLog2e", 0x1.715476p+0}, {"expRound", 0x1.8p+23}, {"expLn2Hi", 0x1.62e4p-1}, {"expLn2Lo", 0x1.7f7d1cp-20},
 	{"expC6", 0x1.6a241ap-10}, {"expC5", 0x1.1239f2p-7}, {"expC4", 0x1.5558f2p-5}, {"expC3", 0x1.555492p-3}, {"expC2", 0x1.fffffcp-2},
 	{"one", 1}, {"expMost", 89}, {"negInf", float32(math.Inf(-1))},
+	{"exp2C1", 0x1.62e4bap-1}, {"exp2C2", 0x1.ebdb56p-3}, {"exp2C3", 0x1.c91ce8p-5}, {"exp2C4", 0x1.27784ep-7}, {"exp2C5", 0x1.e97516p-10},
 }
 
 // c is a constant as an operand: a register, or memory in AVX2.
