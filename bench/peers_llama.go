@@ -68,9 +68,9 @@ func llamaModel(ctx context.Context, o PeerOptions, file string, threads int, ru
 			},
 			theirs: func(ctx context.Context) (float64, error) {
 				args, parse := argv()
-				out, err := exec.CommandContext(ctx, args[0], args[1:]...).Output()
+				out, err := runLlama(ctx, args)
 				if err != nil {
-					return 0, fmt.Errorf("running %s: %w", args[0], err)
+					return 0, err
 				}
 				return parse(out)
 			}})
@@ -103,6 +103,20 @@ func llamaModel(ctx context.Context, o PeerOptions, file string, threads int, ru
 		}
 	}
 	return nil
+}
+
+// runLlama gives what one of llama.cpp's programs prints.
+func runLlama(ctx context.Context, args []string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, args[0], args[1:]...).Output()
+	var ended *exec.ExitError
+	switch {
+	case errors.As(err, &ended) && ended.String() == "signal: segmentation fault":
+		// In GCC 12 _tile_loadconfig reads eight bytes of the 64, and the stores to the others are left out as dead.
+		return nil, fmt.Errorf("running %s: %w: where the CPU has AMX a build by GCC 12 ends so with q8_0: build it with CXXFLAGS=\"-fno-dse -fno-tree-dse\"", args[0], err)
+	case err != nil:
+		return nil, fmt.Errorf("running %s: %w", args[0], err)
+	}
+	return out, nil
 }
 
 // ourModel opens the model in an engine of its own.

@@ -48,6 +48,15 @@ func TestQuietPairsCount(t *testing.T) {
 	require.Equal(t, PeerRow{Ours: 2, Theirs: 1, Ratio: 2, RatioMin: 1, RatioMax: 9, Pairs: 3, Foreign: 0.9}, row)
 }
 
+// A crash that is known says how to be rid of it.
+func TestLlamaCrashes(t *testing.T) {
+	_, err := runLlama(context.Background(), []string{"sh", "-c", "kill -SEGV $$"})
+	require.ErrorContains(t, err, "running sh: signal: segmentation fault")
+	require.ErrorContains(t, err, `build it with CXXFLAGS="-fno-dse -fno-tree-dse"`)
+	_, err = runLlama(context.Background(), []string{"sh", "-c", "exit 3"})
+	require.EqualError(t, err, "running sh: exit status 3")
+}
+
 func TestContestFails(t *testing.T) {
 	c := contest{name: "x", peer: "p", ours: func(context.Context) (float64, error) { return 1, nil },
 		theirs: func(context.Context) (float64, error) { return 0, errors.New("no such program") }}
