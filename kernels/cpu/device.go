@@ -92,7 +92,7 @@ const (
 	slotRows          // free for row operations
 	slotAttn          // free for attention
 	slotLoss          // free for the losses
-	slotQ8            // matmul: quantised rows
+	slotPanels        // matmul: panels as microkernels want them, one a worker
 	slots
 )
 

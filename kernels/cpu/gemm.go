@@ -50,7 +50,7 @@ func (d *Device) MatMul(y, x kernels.Tensor, kw kernels.Weight, e kernels.Epilog
 		shape("MatMul", "bias", e.Bias, 1, w.n)
 		bias = f32(e.Bias)
 	}
-	k, in := d.gemm.of(w.t), f32(x)
+	k, in := d.gemm.forward(w.t, y.Rows), f32(x)
 	d.multiply(&product{
 		m: y.Rows, n: w.n, steps: k.steps(w.k), kernels: k, c: f32(y), ldc: y.Stride, epilogue: e, bias: bias,
 		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*x.Stride:], x.Stride, rows, w.k) },

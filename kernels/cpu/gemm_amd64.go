@@ -38,10 +38,13 @@ func (g *gemmState) choose(i isa) {
 		g.q8.rows = q8RowsVNNI
 		if i == amx {
 			g.pairs = g.bf16
-			g.bf16 = gemmKernels{mr: 32, format: tiles, rows: rowsTiles, columns: columnsTiles}
+			g.bf16 = gemmKernels{mr: 32, format: tiles, rows: rowsTiles, columns: columnsTiles, share: 4}
 			for mr := range g.bf16.run {
 				g.bf16.run[mr] = tileBF16AMX
 			}
+			g.q8Many = g.q8
+			g.q8Many.tiles(13, q8Tiles, tileQ8amxs)
+			g.q8Many.rows, g.q8Many.panel, g.q8Many.panelBytes, g.q8Many.share = q8RowsTiles, q8PanelAMX, q8Block+2*panelCols, 1
 		}
 	case avx512:
 		g.f32.tiles(14, single, tileF32avx512s)
@@ -90,18 +93,23 @@ func rowsWith(f format, turn func(*turn16)) func(dst []uint32, src []float32, ld
 // quantiser quantises whole groups of a row.
 type quantiser struct {
 	src             *float32
-	q, scale, minus *uint32 // of the first group; stride bytes from group to group
-	stride, groups  int
+	q, scale, minus *uint32 // of the first group
+	stride, step    int     // bytes from group to group, of q and of the others
+	groups          int
 }
 
-func q8RowsVNNI(dst []uint32, src []float32, ld, mr, k int) {
-	whole, size := k/q8Group, q8Bytes.words()*mr
-	for i := range mr {
-		if whole > 0 {
-			quantiseAVX512(&quantiser{&src[i*ld], &dst[8*i], &dst[size-2*mr+i], &dst[size-mr+i], 4 * size, whole})
+func q8RowsVNNI(dst []uint32, src []float32, ld, mr, k int)  { q8Rows(q8Bytes, dst, src, ld, mr, k) }
+func q8RowsTiles(dst []uint32, src []float32, ld, mr, k int) { q8Rows(q8Tiles, dst, src, ld, mr, k) }
+
+func q8Rows(f format, dst []uint32, src []float32, ld, mr, k int) {
+	whole := k / q8Group
+	if whole > 0 {
+		p := f.q8Place(mr, k)
+		for i := range mr {
+			quantiseAVX512(&quantiser{&src[i*ld], &dst[8*i], &dst[p.scale+i], &dst[p.minus+i], 4 * p.stride, 4 * p.step, whole})
 		}
 	}
-	q8PackA(q8Bytes, dst, src, ld, mr, whole, k)
+	q8PackA(f, dst, src, ld, mr, whole, k)
 }
 
 func columnsBF16(f format, dst []uint32, stride int, src []float32, ld, width, t int) {

@@ -15,11 +15,20 @@ const (
 	pairsWide               // [2][width] F32 that were rounded to BF16, k odd first: for machines without products of BF16
 	q8Bytes                 // a group of Q8: see q8PackA
 	q8Words
+	q8Tiles // the same for AMX tiles
 )
 
 // words is the number of words of A for a step and a row.
 func (f format) words() int {
-	return [...]int{single: 1, pairs: 1, tiles: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18}[f]
+	return [...]int{single: 1, pairs: 1, tiles: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8Tiles: 10}[f]
+}
+
+// beyond is the number of words past a tile of A that its packer may write or its microkernel read.
+func (f format) beyond(mr int) int {
+	if f == q8Tiles {
+		return 2 * f.words() * mr // two steps
+	}
+	return 16
 }
 
 // panelWords is the number of words of B for a step of 32 columns: weights are never held widened.

@@ -37,6 +37,9 @@ const (
 	// fewRows is up to how many rows the processor itself looks far enough ahead; asking for more slows it down (Zen 4: 22 GB/s
 	// instead of 32 for one row, 29 instead of 20 for six).
 	fewRows = 2
+	// q8ManyRows is from how many rows on Q8 takes gemmState.q8Many. By AMX tiles, to which panels are widened first, 512 rows are 1.5 to
+	// 1.65 times as fast as by VNNI, 64 rows 1.03 to 1.3 times, 32 rows 0.86 to 0.98 times (Xeon; k and n from 576 to 8192).
+	q8ManyRows = 48
 )
 
 // gemmKernels are the microkernels of one type of operands on one path, and the packers that feed them.
@@ -48,10 +51,17 @@ type gemmKernels struct {
 	rows func(dst []uint32, src []float32, ld, mr, k int)
 	// columns packs t rows of a matrix, transposed: its columns become the rows of a tile of A (stride mr), or a panel (32).
 	columns func(f format, dst []uint32, stride int, src []float32, ld, width, t int)
+	// panel makes of so many steps of a panel of a weight what run takes as B, panelBytes a step; nil: they are the same.
+	panel      func(dst, src unsafe.Pointer, steps int)
+	panelBytes int
+	// share is the number of tiles of a group from which on they share the fetching of the panel that follows. Fewer are too short for
+	// that: the first one fetches what is a little ahead, unless it has at most alone rows and the processor itself looks far enough.
+	share, alone int
 }
 
 type gemmState struct {
 	f32, bf16, q8 gemmKernels
+	q8Many        gemmKernels // of Q8 where rows are many: the same bits, faster
 	pairs         gemmKernels // of BF16 for attention: bf16 where that follows the chain
 	workers       []gemmWorker
 	bounds        bounds
@@ -67,11 +77,13 @@ type gemmState struct {
 
 // gemmWorker is what a worker needs to run tiles.
 type gemmWorker struct {
-	tile  tile
-	edge  [maxTile * panelCols]float32
-	stage [maxTile * panelCols]float32
-	bias  [panelCols]float32
-	_     [64]byte
+	tile tile
+	// the panel in use: as the microkernel takes it, and where it lies in the weight
+	b, source unsafe.Pointer
+	edge      [maxTile * panelCols]float32
+	stage     [maxTile * panelCols]float32
+	bias      [panelCols]float32
+	_         [64]byte
 }
 
 func (g *gemmState) init(d *Device) {
@@ -79,15 +91,18 @@ func (g *gemmState) init(d *Device) {
 	g.turn, g.finish = turnPanel, finish
 	g.packBlock = func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
 	g.packQ8 = func(*weight, int, []float32) int { return 0 }
-	g.f32 = gemmKernels{mr: genericTile, format: single, rows: rowPacker(single), columns: packColumns}
-	g.bf16 = gemmKernels{mr: genericTile, format: pairsWide, rows: rowPacker(pairsWide), columns: packColumns}
-	g.q8 = gemmKernels{mr: genericTile, format: q8Words, rows: rowPacker(q8Words)}
+	for f, k := range map[format]*gemmKernels{single: &g.f32, pairsWide: &g.bf16, q8Words: &g.q8} {
+		*k = gemmKernels{mr: genericTile, format: f, rows: rowPacker(f), columns: packColumns, share: 2, alone: fewRows}
+	}
 	for i := range genericTile + 1 {
 		g.f32.run[i], g.bf16.run[i], g.q8.run[i] = tileF32, tileBF16, tileQ8
 	}
 	g.choose(d.isa)
 	if g.pairs.mr == 0 {
 		g.pairs = g.bf16
+	}
+	if g.q8Many.mr == 0 {
+		g.q8Many = g.q8
 	}
 }
 
@@ -99,6 +114,14 @@ func (g *gemmState) of(t kernels.DType) *gemmKernels {
 		return &g.q8
 	}
 	return &g.bf16
+}
+
+// forward is of for the product of so many rows with a weight.
+func (g *gemmState) forward(t kernels.DType, rows int) *gemmKernels {
+	if t == kernels.Q8 && rows >= q8ManyRows {
+		return &g.q8Many
+	}
+	return g.of(t)
 }
 
 // attention is of for the products of attention, which follow the chain on every path.
@@ -116,7 +139,7 @@ func (k *gemmKernels) steps(n int) int {
 		return n
 	case tiles:
 		return (n + tileSteps*2 - 1) / (tileSteps * 2) * tileSteps
-	case q8Bytes, q8Words:
+	case q8Bytes, q8Words, q8Tiles:
 		return (n + q8Group - 1) / q8Group
 	}
 	return (n + 1) / 2
@@ -138,11 +161,11 @@ func (d *Device) multiply(p *product) {
 	}
 	k := p.kernels
 	np := (p.n + panelCols - 1) / panelCols
-	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + 16, piece: d.gemm.bounds.pieceOf(p)} // packers may write 64 bytes past the end of a tile
+	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + k.format.beyond(k.mr), piece: d.gemm.bounds.pieceOf(p)}
 	rows := max(d.gemm.bounds.rows/c.stride, 1) * k.mr
 	panels := np
 	if p.panel == nil {
-		c.panelWords = (p.steps+31)/32*32*panelCols + 16 // as above; turned blocks are of up to 32 steps
+		c.panelWords = (p.steps+31)/32*32*panelCols + 16 // packers may write 64 bytes past the end; turned blocks are of up to 32 steps
 		panels = min(np, max(d.gemm.bounds.made/c.panelWords, 1)*d.pool.threads)
 	}
 	wait := c.piece < p.steps && p.finishes()
@@ -194,10 +217,12 @@ func (b *bounds) pieceOf(p *product) int {
 type chunk struct {
 	*product
 	a, b               []uint32
-	row0, rows, nt     int // nt tiles of A: rows [row0, row0+rows)
-	panel0, np         int // np panels
-	stride, panelWords int // words of a tile of A, of a panel that was made
-	piece              int // steps of a piece of the chains
+	row0, rows, nt     int    // nt tiles of A: rows [row0, row0+rows)
+	panel0, np         int    // np panels
+	stride, panelWords int    // words of a tile of A, of a panel that was made
+	ready              []byte // panels as the microkernel wants them, one a worker
+	readyBytes         int    // of one
+	piece              int    // steps of a piece of the chains
 	// chains wait here between their pieces, [panel][tile][mr][32], where they cannot in C; nil: they can.
 	chains []float32
 }
@@ -219,11 +244,16 @@ func (d *Device) each(n, work int, f func(task int)) {
 // tiles computes the tiles of a chunk. A task is a group of rows, small enough to stay in the cache, times a group of panels.
 func (d *Device) tiles(c *chunk) {
 	rowGroups, colGroups := d.grid(c)
+	if c.kernels.panel != nil {
+		c.readyBytes = (c.steps + 2) * c.kernels.panelBytes // microkernels read two steps past the end
+		c.ready = d.scratch(slotPanels, c.readyBytes*d.pool.threads)
+	}
 	d.pool.RunWorker(rowGroups*colGroups, func(w, task int) {
 		rg, cg := task%rowGroups, task/rowGroups
 		t0, t1 := rg*c.nt/rowGroups, (rg+1)*c.nt/rowGroups
 		for s := 0; s == 0 || s < c.steps; s += c.piece {
 			for i := cg * c.np / colGroups; i < (cg+1)*c.np/colGroups; i++ {
+				c.usePanel(&d.gemm, w, i)
 				for t := t0; t < t1; t++ {
 					c.run(&d.gemm, w, i, t, t0, t1, s)
 				}
@@ -250,18 +280,29 @@ func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 	return rowGroups, colGroups
 }
 
+// usePanel makes panel i the one that the worker's tiles are multiplied with.
+func (c *chunk) usePanel(g *gemmState, worker, i int) {
+	w := &g.workers[worker]
+	w.source = unsafe.Pointer(unsafe.SliceData(c.panelAt(i)))
+	w.b = w.source
+	if c.kernels.panel != nil && c.steps > 0 {
+		w.b = unsafe.Pointer(&c.ready[worker*c.readyBytes])
+		c.kernels.panel(w.b, w.source, c.steps)
+	}
+}
+
 // run computes steps [s, s+piece) of tile t of panel i.
 func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	w := &g.workers[worker]
 	row, mr, col := c.at(t), c.at(t+1)-c.at(t), (c.panel0+i)*panelCols
-	f, steps, b := c.kernels.format, min(c.piece, c.steps-s), c.panelAt(i)
+	f, steps := c.kernels.format, min(c.piece, c.steps-s)
+	from := 4 * s * f.panelWords()
 	x := &w.tile
 	*x = tile{
 		steps: steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc, stage: unsafe.Pointer(&w.stage),
-		a: unsafe.Pointer(&c.a[t*c.stride+s*f.words()*mr]), b: unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), 4*s*f.panelWords()),
-		c: unsafe.Pointer(&c.c[row*c.ldc+col]),
+		a: unsafe.Pointer(&c.a[t*c.stride+s*f.words()*mr]), b: unsafe.Add(w.b, from), c: unsafe.Pointer(&c.c[row*c.ldc+col]),
 	}
-	c.lookAhead(x, t, t0, t1, row)
+	c.lookAhead(x, uintptr(w.source)+uintptr(from), t, t0, t1, row)
 	c.finishing(w, col)
 	n := c.n - col
 	if c.chains == nil {
@@ -283,18 +324,19 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	}
 }
 
-// lookAhead sets what x fetches. Tiles [t0, t1) use this panel one after the other: each fetches its share of the panel that follows in
-// memory, and the next tile of C. A single one is too short for that, it fetches what is a little ahead; so does the first of a few
-// where tiles are quick.
-func (c *chunk) lookAhead(x *tile, t, t0, t1, row int) {
-	step, byTiles := 4*c.kernels.format.panelWords(), c.kernels.format == tiles
-	if n := t1 - t0; n == 1 && x.mr <= fewRows && !byTiles || byTiles && n < 4 && t > t0 {
-		x.ahead = uintptr(x.b)
-	} else if n == 1 || byTiles && n < 4 {
-		x.ahead, x.aheadStep = uintptr(x.b)+fetchAhead, step
-	} else {
+// lookAhead sets what x fetches: of the panel that follows in memory the one in use, at b, and the next tile of C. Tiles [t0, t1) use a
+// panel one after the other.
+func (c *chunk) lookAhead(x *tile, b uintptr, t, t0, t1, row int) {
+	k, n := c.kernels, t1-t0
+	step := 4 * k.format.panelWords()
+	switch {
+	case n >= k.share:
 		x.aheadStep = (step + n - 1) / n
-		x.ahead = uintptr(x.b) + uintptr(c.steps*step+x.steps*(t-t0)*x.aheadStep)
+		x.ahead = b + uintptr(c.steps*step+x.steps*(t-t0)*x.aheadStep)
+	case t > t0 || x.mr <= k.alone:
+		x.ahead = b
+	default:
+		x.ahead, x.aheadStep = b+fetchAhead, step
 	}
 	if t+1 < t1 {
 		x.nextC = uintptr(x.c) + uintptr(x.mr*x.ldc)

@@ -16,7 +16,7 @@ const (
 	avx2                  // with FMA and F16C
 	avx512                // F, BW, DQ, VL
 	avx512bf16            // and BF16, VNNI
-	amx                   // and tiles for the products of BF16
+	amx                   // and tiles for the products of BF16 and, where rows are many, of Q8
 )
 
 var isaNames = [...]string{generic: "generic", neon: "neon", neonbf16: "neonbf16", avx2: "avx2", avx512: "avx512", avx512bf16: "avx512bf16", amx: "amx"}

@@ -12,7 +12,7 @@ func isaPaths() []kernels.Path {
 	base := needs("AVX2 and FMA", x.HasAVX2 && x.HasFMA)
 	wide := needs("AVX-512 F, BW, DQ and VL", base == "" && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL)
 	brain := needs("AVX512_BF16 and AVX512_VNNI", wide == "" && x.HasAVX512BF16 && x.HasAVX512VNNI)
-	tiles := needs("AMX-TILE and AMX-BF16", brain == "" && x.HasAMXTile && x.HasAMXBF16)
+	tiles := needs("AMX-TILE, AMX-BF16 and AMX-INT8", brain == "" && x.HasAMXTile && x.HasAMXBF16 && x.HasAMXInt8)
 	if tiles == "" {
 		tiles = permitTiles()
 	}

@@ -139,14 +139,27 @@ func q8Scales(x []float32) (scale, inverse float32) {
 	}
 }
 
+// q8Place is where a tile of A of Q8 holds what: the words from its start to the first group's scales of the rows and to their
+// -128*sum(q), and from group to group of the q, which are at the start, and of the others.
+type q8Place struct{ scale, minus, stride, step int }
+
+// q8Place is the place of things in a tile of mr rows: group by group, or for AMX tiles, whose rows of q are not to cross lines of the
+// cache, the q of all groups, then all scales, then the rest.
+func (f format) q8Place(mr, k int) q8Place {
+	size, all := f.words()*mr, (k+q8Group-1)/q8Group*mr
+	if f == q8Tiles {
+		return q8Place{8 * all, 9 * all, 8 * mr, mr}
+	}
+	return q8Place{size - 2*mr, size - mr, size, size}
+}
+
 // q8PackA packs elements [32*from, k) of mr rows, ld apart, as a tile of A. A step is a group: the q of mr rows, their scales, and
 // -128*sum(q). The q are bytes in order, or, for machines that multiply words, words: of each four k the pairs 0 2 and 1 3.
 func q8PackA(f format, dst []uint32, src []float32, ld, mr, from, k int) {
-	size := f.words() * mr
+	place := f.q8Place(mr, k)
 	for i := range mr {
 		x := src[i*ld:][:k]
 		for g := from; g*q8Group < k; g++ {
-			step := dst[g*size:][:size]
 			var q [q8Group]int32
 			part := x[g*q8Group : min((g+1)*q8Group, k)]
 			scale, inverse := q8Scales(part)
@@ -157,13 +170,14 @@ func q8PackA(f format, dst []uint32, src []float32, ld, mr, from, k int) {
 					sum += q[j]
 				}
 			}
-			step[size-2*mr+i], step[size-mr+i] = bits(scale), uint32(-128*sum)
+			dst[place.scale+g*place.step+i], dst[place.minus+g*place.step+i] = bits(scale), uint32(-128*sum)
+			step := dst[g*place.stride:]
 			for j := range q8Group / 4 {
 				a := q[4*j:][:4]
-				if f == q8Bytes {
-					step[8*i+j] = word(a[0], a[1], 8) | word(a[2], a[3], 8)<<16
-				} else {
+				if f == q8Words {
 					step[16*i+2*j], step[16*i+2*j+1] = word(a[0], a[2], 16), word(a[1], a[3], 16)
+				} else {
+					step[8*i+j] = word(a[0], a[1], 8) | word(a[2], a[3], 8)<<16
 				}
 			}
 		}

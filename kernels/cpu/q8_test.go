@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
+	"pgregory.net/rapid"
 )
 
 // TestQ8 follows the definition at the head of q8.go, from the quantised weights as Unpack shows them.
@@ -18,6 +19,42 @@ func TestQ8(t *testing.T) {
 			testQ8(t, d, s[0], s[1], s[2])
 		}
 		testQ8(t, d, 9, 40, 1000)
+		testQ8(t, d, q8ManyRows+5, 70, 97)
+	})
+}
+
+// TestQ8ManyRows: the kernels for many rows give the bits of those for few.
+func TestQ8ManyRows(t *testing.T) {
+	onPath(t, func(t *testing.T, d *Device) {
+		few, many := d.gemm.q8, d.gemm.q8Many
+		if few.format == many.format {
+			t.Skip("this path has one kind of kernels")
+		}
+		rapid.Check(t, func(r *rapid.T) {
+			dim := func(name string, most int) int { return rapid.IntRange(1, most).Draw(r, name) }
+			m, n, k := dim("m", 80), dim("n", 100), dim("k", 400)
+			d.gemm.bounds = usualBounds
+			if rapid.Bool().Draw(r, "in pieces") {
+				d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.TileDot}
+			}
+			e := kernels.Epilogue{Add: rapid.Bool().Draw(r, "add"), Scale: rapid.SampledFrom([]float32{0, -0.3}).Draw(r, "scale")}
+			random := rand.New(rand.NewPCG(uint64(m), uint64(n*k)))
+			x, y := tensor(t, d, m, k, fill(random, make([]float32, m*k))), fill(random, make([]float32, m*n))
+			if bias := tensor(t, d, 1, n, fill(random, make([]float32, n))); rapid.Bool().Draw(r, "bias") {
+				e.Bias = bias.Tensor
+			}
+			w, err := d.NewWeight(n, k, kernels.Q8)
+			require.NoError(t, err)
+			defer w.Free()
+			d.PackHost(w, 0, asBytes(fill(random, make([]float32, n*k))), kernels.F32)
+			product := func(k gemmKernels) []float32 {
+				d.gemm.q8, d.gemm.q8Many = k, k
+				to := tensor(t, d, m, n, y)
+				d.MatMul(to.Tensor, x.Tensor, w, e)
+				return to.values()
+			}
+			same(t, product(few), product(many), "%dx%dx%d", m, n, k)
+		})
 	})
 }
 

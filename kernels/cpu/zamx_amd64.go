@@ -39,8 +39,3 @@ func overAMX(t *attnOver)
 //
 //go:noescape
 func peakTilesBF16(n int)
-
-// peakTilesQ8 runs n times 4 independent instructions.
-//
-//go:noescape
-func peakTilesQ8(n int)

@@ -5513,6 +5513,7 @@ TEXT ·quantiseAVX512(SB), NOSPLIT, $0-8
 	MOVQ quantiser_scale(DI), BX
 	MOVQ quantiser_minus(DI), DX
 	MOVQ quantiser_stride(DI), R8
+	MOVQ quantiser_step(DI), R12
 	MOVQ quantiser_groups(DI), CX
 	MOVL $0x7fffffff, R9
 	VPBROADCASTD R9, Z31
@@ -5565,8 +5566,8 @@ loop:
 next:
 	ADDQ $128, SI
 	ADDQ R8, AX
-	ADDQ R8, BX
-	ADDQ R8, DX
+	ADDQ R12, BX
+	ADDQ R12, DX
 	DECQ CX
 	JNE loop
 	VZEROUPPER

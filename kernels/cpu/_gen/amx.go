@@ -1,9 +1,13 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 )
+
+// noIndex is the index of a tile whose rows are all the same in memory.
+const noIndex = "none"
 
 // Go's assembler has no AMX. vex encodes its instructions: map 0F38, W0, 128 bits. pp as for evex, and 0 for none.
 // The operand in memory is disp(base)(index), that in a register rm.
@@ -14,7 +18,7 @@ func vex(op, pp, reg, v int, base, index string, disp, rm int, comment string) s
 		}
 		return 1
 	}
-	n := map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11, "R12": 12, "R13": 13, "R14": 14, "R15": 15}
+	n := map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11, "R12": 12, "R13": 13, "R14": 14, "R15": 15, noIndex: 4}
 	b, x := n[base], n[index]
 	code := []int{0xc4, 1<<7 | not(x > 7)<<6 | not(b > 7)<<5 | 2, (^v&15)<<3 | pp, op}
 	if base == "" {
@@ -54,7 +58,11 @@ func tilezero(t int) string {
 
 // tileload: rows of tile t from disp(base), index bytes apart.
 func tileload(disp int, base, index string, t int) string {
-	return vex(0x4b, 3, t, 0, base, index, disp, 0, fmt.Sprintf("TILELOADD %d(%s)(%s*1), TMM%d", disp, base, index, t))
+	apart := "(" + index + "*1)"
+	if index == noIndex {
+		apart = ""
+	}
+	return vex(0x4b, 3, t, 0, base, index, disp, 0, fmt.Sprintf("TILELOADD %d(%s)%s, TMM%d", disp, base, apart, t))
 }
 
 func tilestore(t, disp int, base, index string) string {
@@ -78,50 +86,50 @@ func amx(f *file) {
 	amxRows(f)
 	amxColumns(f)
 	amxAttention(f)
-	for _, k := range []struct {
-		name string
-		op   func(c, a, b int) string
-	}{{"peakTilesBF16", tdpbf16ps}, {"peakTilesQ8", tdpbssd}} {
-		f.text(k.name, "(n int)", k.name+" runs n times 4 independent instructions.", 8)
-		f.p("MOVQ n+0(FP), CX")
-		f.p("LEAQ tiles<>+2048(SB), AX")
-		f.p("%s", ldtilecfg("AX"))
-		for t := range 8 {
-			f.p("%s", tilezero(t))
-		}
-		f.p("loop:")
-		for c := range 4 {
-			f.p("%s", k.op(c, 4+c/2, 6+c%2))
-		}
-		f.p("DECQ CX")
-		f.p("JNE loop")
-		f.p("%s", tilerelease())
-		f.end()
-	}
+	amxPeak(f)
 	amxConfigs(f)
+}
+
+// amxPeak emits a loop that does nothing but multiply.
+func amxPeak(f *file) {
+	f.text("peakTilesBF16", "(n int)", "peakTilesBF16 runs n times 4 independent instructions.", 8)
+	f.p("MOVQ n+0(FP), CX")
+	f.p("LEAQ tiles<>+2048(SB), AX")
+	f.p("%s", ldtilecfg("AX"))
+	for t := range 8 {
+		f.p("%s", tilezero(t))
+	}
+	f.p("loop:")
+	for c := range 4 {
+		f.p("%s", tdpbf16ps(c, 4+c/2, 6+c%2))
+	}
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.p("%s", tilerelease())
+	f.end()
 }
 
 // amxConfigs emits the operands of LDTILECFG for 0 to 32 rows. Tiles 0-3 are C (0 1 above 2 3), 4 5 are A, 6 7 are B.
 func amxConfigs(f *file) {
 	for mr := range 33 {
 		hi := max(mr-16, 0)
-		rows := [8]int{mr - hi, mr - hi, hi, hi, mr - hi, hi, 16, 16}
-		var b [64]int
-		b[0] = 1 // palette
-		for t, r := range rows {
-			if r > 0 {
-				b[16+2*t], b[48+t] = 64, r
-			}
-		}
-		for i := 0; i < 64; i += 8 {
-			s := ""
-			for j := 7; j >= 0; j-- {
-				s += fmt.Sprintf("%02x", b[i+j])
-			}
-			fmt.Fprintf(&f.asm, "DATA tiles<>+%d(SB)/8, $0x%s\n", 64*mr+i, s)
-		}
+		tileConfig(f, "tiles", mr, [8]int{mr - hi, mr - hi, hi, hi, mr - hi, hi, 16, 16}, [8]int{64, 64, 64, 64, 64, 64, 64, 64})
 	}
 	f.asm.WriteString("GLOBL tiles<>(SB), RODATA|NOPTR, $2112\n\n")
+}
+
+// tileConfig emits entry i of a table of operands of LDTILECFG: rows and bytes of a row of each tile.
+func tileConfig(f *file, table string, i int, rows, bytes [8]int) {
+	var b [64]byte
+	b[0] = 1 // palette
+	for t, r := range rows {
+		if r > 0 {
+			b[16+2*t], b[48+t] = byte(bytes[t]), byte(r)
+		}
+	}
+	for j := 0; j < 64; j += 8 {
+		fmt.Fprintf(&f.asm, "DATA %s<>+%d(SB)/8, $%#016x\n", table, 64*i+j, binary.LittleEndian.Uint64(b[j:]))
+	}
 }
 
 // amxTile emits the microkernel: up to 32 rows x 32 columns, blocks of 16 steps. Tiles are configured in every call, since a goroutine
@@ -137,9 +145,7 @@ func amxTile(f *file) {
 	f.p("LEAQ tiles<>(SB), AX")
 	f.p("ADDQ R11, AX")
 	f.p("%s", ldtilecfg("AX"))
-	for _, x := range [][2]string{{"a", "AX"}, {"b", "BX"}, {"c", "DX"}, {"ldc", "SI"}, {"ahead", "R8"}, {"aheadStep", "R12"}, {"nextC", "R15"}, {"steps", "CX"}} {
-		f.p("MOVQ tile_%s(DI), %s", x[0], x[1])
-	}
+	f.fields("tile", "DI", "a=AX b=BX c=DX ldc=SI ahead=R8 aheadStep=R12 nextC=R15 steps=CX")
 	f.p("MOVQ $64, R9")
 	f.p("MOVQ $128, R10")
 	f.p("SHLQ $4, R12")
@@ -194,10 +200,8 @@ var amxAhead = []int{3, 8, 32}
 func amxLoop(f *file, n, lines int, label string) {
 	f.p("%s:", label)
 	ahead := func(i int) {
-		if i < 2 { // two rows of the next C a block, to be written; Go's assembler lacks the instruction
-			f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0f // PREFETCHW (R15)")
-			f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x4f; BYTE $0x40 // PREFETCHW 64(R15)")
-			f.p("ADDQ SI, R15")
+		if i < 2 { // two rows a block
+			f.prefetchC()
 		}
 		for line := i * lines / (2 * n); line < (i+1)*lines/(2*n); line++ {
 			f.p("PREFETCHT1 %d(R8)", 64*line)
@@ -224,6 +228,13 @@ func amxLoop(f *file, n, lines int, label string) {
 	f.p("ADDQ R12, R8")
 	f.p("DECQ CX")
 	f.p("JNE %s", label)
+}
+
+// prefetchC fetches a row of the next C, R15, to be written, and goes on to the one after it. Go's assembler lacks the instruction.
+func (f *file) prefetchC() {
+	f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0f // PREFETCHW (R15)")
+	f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x4f; BYTE $0x40 // PREFETCHW 64(R15)")
+	f.p("ADDQ SI, R15")
 }
 
 // amxC does something with all tiles of C.
@@ -290,9 +301,7 @@ func amxRows(f *file) {
 func amxColumns(f *file) {
 	f.text("tileColumns", "(c *columns16)", "tileColumns packs up to 16 columns, blocks of 32 rows: steps and stride are those of blocks; it writes 16 rows of each.", 8)
 	f.p("MOVQ c+0(FP), SI")
-	for _, x := range [][2]string{{"dst", "DI"}, {"stride", "DX"}, {"steps", "CX"}, {"ld", "BX"}, {"mask", "AX"}, {"src", "SI"}} {
-		f.p("MOVQ columns16_%s(SI), %s", x[0], x[1])
-	}
+	f.fields("columns16", "SI", "dst=DI stride=DX steps=CX ld=BX mask=AX src=SI")
 	f.p("KMOVW AX, K2")
 	f.p("VMOVDQU32 zip<>(SB), Z31")
 	f.p("loop:")

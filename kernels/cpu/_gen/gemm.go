@@ -38,9 +38,7 @@ func gemm(f *file) {
 func (k kind) tile(f *file, mr int) {
 	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
 	f.p("MOVQ t+0(FP), DI")
-	for _, x := range [][2]string{{"a", "AX"}, {"b", "BX"}, {"c", "DX"}, {"ldc", "SI"}, {"ahead", "R8"}, {"aheadStep", "R12"}} {
-		f.p("MOVQ tile_%s(DI), %s", x[0], x[1])
-	}
+	f.fields("tile", "DI", "a=AX b=BX c=DX ldc=SI ahead=R8 aheadStep=R12")
 	if k.lanes == 8 { // 16 columns at a time: the registers are half as wide and half as many
 		f.p("MOVQ $2, R13")
 		f.p("MOVQ tile_bias(DI), R10")

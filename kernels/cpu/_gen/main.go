@@ -27,7 +27,7 @@ func main() {
 		emit func(*file)
 	}
 	for arch, families := range map[string][]family{
-		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"amx", amx}, {"peak", peak}, {"rows", rows}, {"attention", attention}},
+		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"amx", amx}, {"amx_q8", amxQ8}, {"peak", peak}, {"rows", rows}, {"attention", attention}},
 		"arm64": {{"gemm", neonGemm}, {"q8", neonQ8}, {"peak", neonPeak}, {"rows", neonRows}, {"attention", neonAttention}},
 	} {
 		for _, f := range families {
@@ -68,6 +68,14 @@ func (f *file) text(name, sig, doc string, bytes int) {
 		fmt.Fprintf(&f.decl, "// %s\n//\n", doc)
 	}
 	fmt.Fprintf(&f.decl, "//go:noescape\nfunc %s%s\n\n", name, sig)
+}
+
+// fields loads fields of the struct at register base: "field=register ...", in this order.
+func (f *file) fields(typ, base, list string) {
+	for _, x := range strings.Fields(list) {
+		field, reg, _ := strings.Cut(x, "=")
+		f.p("MOVQ %s_%s(%s), %s", typ, field, base, reg)
+	}
 }
 
 // end leaves the upper halves of the registers clean: otherwise every SSE instruction of the caller pays for them.

@@ -25,9 +25,7 @@ func pack(f *file) {
 	} {
 		f.text(x.name, sig, "", 8)
 		f.p("MOVQ t+0(FP), SI")
-		f.p("MOVQ turn16_dst(SI), DI")
-		f.p("MOVQ turn16_stride(SI), DX")
-		f.p("MOVQ turn16_blocks(SI), BX")
+		f.fields("turn16", "SI", "dst=DI stride=DX blocks=BX")
 		f.p("XORQ CX, CX")
 		f.p("TESTQ BX, BX")
 		f.p("JEQ done")
@@ -213,9 +211,7 @@ func turnWeightF32(f *file) {
 func columns(f *file) {
 	f.text("columnsWords", "(c *columns16)", "", 8)
 	f.p("MOVQ c+0(FP), SI")
-	for _, x := range [][2]string{{"dst", "DI"}, {"stride", "DX"}, {"steps", "CX"}, {"ld", "BX"}, {"mask", "AX"}, {"src", "SI"}} {
-		f.p("MOVQ columns16_%s(SI), %s", x[0], x[1])
-	}
+	f.fields("columns16", "SI", "dst=DI stride=DX steps=CX ld=BX mask=AX src=SI")
 	f.p("KMOVW AX, K2")
 	f.p("loop:")
 	f.p("VMOVUPS.Z (SI), K2, Z0")
@@ -228,12 +224,7 @@ func columns(f *file) {
 	for _, name := range []string{"columnsPairs", "columnsRounded", "columnsWide"} {
 		f.text(name, "(c *columns16)", "", 8)
 		f.p("MOVQ c+0(FP), SI")
-		f.p("MOVQ columns16_dst(SI), DI")
-		f.p("MOVQ columns16_stride(SI), DX")
-		f.p("MOVQ columns16_steps(SI), CX")
-		f.p("MOVQ columns16_ld(SI), BX")
-		f.p("MOVQ columns16_mask(SI), AX")
-		f.p("MOVQ columns16_src(SI), SI")
+		f.fields("columns16", "SI", "dst=DI stride=DX steps=CX ld=BX mask=AX src=SI")
 		f.p("KMOVW AX, K2")
 		if name == "columnsPairs" {
 			f.p("VMOVDQU32 zip<>(SB), Z31")

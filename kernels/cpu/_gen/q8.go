@@ -38,9 +38,7 @@ func (k q8Kind) tile(f *file, mr int) {
 	g := kind{name: k.name, lanes: k.lanes}
 	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
 	f.p("MOVQ t+0(FP), DI")
-	for _, x := range [][2]string{{"a", "AX"}, {"b", "BX"}, {"c", "DX"}, {"ldc", "SI"}, {"ahead", "R8"}, {"aheadStep", "R12"}} {
-		f.p("MOVQ tile_%s(DI), %s", x[0], x[1])
-	}
+	f.fields("tile", "DI", "a=AX b=BX c=DX ldc=SI ahead=R8 aheadStep=R12")
 	half := "0"
 	if k.lanes == 8 {
 		half = "R13"
@@ -168,9 +166,7 @@ func (k q8Kind) words(f *file, g kind, mr, j int, sum func(int) int) {
 func quantise(f *file) {
 	f.text("quantiseAVX512", "(q *quantiser)", "", 8)
 	f.p("MOVQ q+0(FP), DI")
-	for _, x := range [][2]string{{"src", "SI"}, {"q", "AX"}, {"scale", "BX"}, {"minus", "DX"}, {"stride", "R8"}, {"groups", "CX"}} {
-		f.p("MOVQ quantiser_%s(DI), %s", x[0], x[1])
-	}
+	f.fields("quantiser", "DI", "src=SI q=AX scale=BX minus=DX stride=R8 step=R12 groups=CX")
 	f.p("MOVL $0x7fffffff, R9")
 	f.p("VPBROADCASTD R9, Z31")
 	f.p("MOVL $0x42fe0000, R9") // 127
@@ -213,9 +209,9 @@ func quantise(f *file) {
 	f.p("VMOVD X1, (DX)")
 	f.p("next:")
 	f.p("ADDQ $128, SI")
-	for _, r := range []string{"AX", "BX", "DX"} {
-		f.p("ADDQ R8, %s", r)
-	}
+	f.p("ADDQ R8, AX")
+	f.p("ADDQ R12, BX")
+	f.p("ADDQ R12, DX")
 	f.p("DECQ CX")
 	f.p("JNE loop")
 	f.p("VZEROUPPER")
