@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,13 +36,10 @@ func (r *pdfReader) text(document []byte) (pages []string, err error) {
 			err = fmt.Errorf("reading PDF: %v", p)
 		}
 	}()
-	limit := r.limit
-	if limit == 0 {
-		limit = pdfTime
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	limit := cmp.Or(r.limit, pdfTime)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	pages, err = r.read(ctx, document)
+	pages, err = r.read(ctx, document, func() { time.AfterFunc(limit, cancel) })
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("reading this PDF takes longer than %v: convert it to text", limit)
@@ -57,7 +55,8 @@ func (r *pdfReader) text(document []byte) (pages []string, err error) {
 	return pages, nil
 }
 
-func (r *pdfReader) read(ctx context.Context, document []byte) ([]string, error) {
+// read calls start when all is compiled.
+func (r *pdfReader) read(ctx context.Context, document []byte, start func()) ([]string, error) {
 	if r.compiled == nil {
 		r.compiled = wazero.NewCompilationCache()
 	}
@@ -72,6 +71,7 @@ func (r *pdfReader) read(ctx context.Context, document []byte) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
+	start()
 	d, err := in.OpenDocument(&requests.OpenDocument{File: &document})
 	if err != nil {
 		return nil, err
