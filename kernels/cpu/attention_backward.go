@@ -12,7 +12,8 @@ import (
 //	dv_j += sum_r p*dy_r     dk_j += sum_r ds*q_r     dq_r = sum_j ds*k_j
 //
 // All five products are chains, over d, d, r, r and j, whose operands are rounded to the cache's type; those of dk and dv go on from
-// what is there: segments in order, query heads ascending, rows ascending. A task is a kv head of the segments that share pages,
+// what is there: segments in order, query heads ascending, rows ascending. By tiles (num.DotTiles) each chain takes 32 at a time, rows of a head
+// counted from the segment's first. A task is a kv head of the segments that share pages,
 // directly or through others, so nobody else writes its slots.
 func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, segs []kernels.Segment, scale float32) {
 	const op = "AttentionBackward"
