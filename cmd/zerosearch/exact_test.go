@@ -49,8 +49,8 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 	require.NoError(t, self(".", args(whole)...).Run())
 	step := time.Since(began) / steps
 	r := rand.New(rand.NewPCG(12, 20))
-	inWriting := 0
-	for k := range kills {
+	killed, inWriting := 0, 0
+	for range kills {
 		c := self(".", append(args(broken), "--resume", "auto")...)
 		var stderr strings.Builder
 		c.Stderr = &stderr
@@ -63,14 +63,19 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 			require.Less(t, time.Since(began), 10*time.Minute, "checkpoint %d does not come", target)
 		}
 		time.Sleep(time.Duration(r.Int64N(int64(step))))
-		require.NoError(t, c.Process.Kill(), "it ended before kill %d", k)
-		require.Error(t, c.Wait(), "kill %d came too late: %s", k, stderr.String())
+		_ = c.Process.Kill()
+		if c.Wait() == nil {
+			break // other programs held the first run up, and this one came to its end
+		}
+		require.NotContains(t, stderr.String(), "error", "it ended by itself")
+		killed++
 		if left, _ := filepath.Glob(filepath.Join(broken, "checkpoints", ".*")); len(left) > 0 {
 			inWriting++
 		}
 	}
 	_, done, _ := track.Last(broken)
-	t.Logf("killed %d times, %d times while a checkpoint was written; %d steps were saved by then", kills, inWriting, done)
+	t.Logf("killed %d times, %d times while a checkpoint was written; %d steps were saved by then", killed, inWriting, done)
+	require.GreaterOrEqual(t, killed, kills/2)
 	require.NotZero(t, done, "no kill came after a step")
 	last := self(".", append(args(broken), "--resume", "auto")...)
 	text, err := last.CombinedOutput()
