@@ -11,15 +11,16 @@ import (
 // batch is a plan as a device sees it: rows, and what is wanted of them.
 type batch struct {
 	model.Batch
-	draws  []draw             // in the order of the items, those of an item by position
+	draws  []draw
 	rules  []kernels.Sampling // of draws
 	scores []scored           // by temperature
 	tops   []top
 }
 
-// draw is a row whose next token is sampled, with so many of the most likely ones.
+// draw is a row whose next token is sampled, for item at of the plan, with so many of the most likely ones.
 type draw struct {
 	row int32
+	at  int
 	top int
 }
 
@@ -40,23 +41,21 @@ type top struct {
 func (b *batch) fill(p *plan) {
 	b.IDs, b.Pos, b.Slots, b.Segs, b.Adapters = b.IDs[:0], b.Pos[:0], b.Slots[:0], b.Segs[:0], b.Adapters[:0]
 	b.draws, b.rules, b.scores, b.tops = b.draws[:0], b.rules[:0], b.scores[:0], b.tops[:0]
-	for _, it := range p.items {
+	for at, it := range p.items {
 		q, pages, row := it.seq, it.seq.table.Pages(), len(b.IDs)
 		for pos := it.start; pos < it.start+it.n; pos++ {
 			b.Pos = append(b.Pos, int32(pos))
 			b.Slots = append(b.Slots, pages[pos/kernels.PageSize]*kernels.PageSize+int32(pos%kernels.PageSize))
 		}
-		b.IDs = append(append(b.IDs, q.ids[it.start:it.start+it.n-len(it.guess)]...), it.guess...)
+		b.IDs = append(b.IDs, q.ids[it.start:it.start+it.n]...)
 		b.Segs = append(b.Segs, kernels.Segment{Row: row, Len: it.n, Start: it.start, Pages: pages[:pagesFor(it.start+it.n)]})
 		b.Adapters = append(b.Adapters, q.job.adapter)
 		switch {
 		case q.scores:
 			b.wantScores(it, row)
 		case it.ends:
-			for i := range 1 + len(it.guess) {
-				b.draws = append(b.draws, draw{int32(row + it.n - 1 - len(it.guess) + i), q.job.req.Top})
-				b.rules = append(b.rules, q.job.rule(len(q.ids)+i))
-			}
+			b.draws = append(b.draws, draw{int32(row + it.n - 1), at, q.job.req.Top})
+			b.rules = append(b.rules, q.job.rule(len(q.ids)))
 		}
 	}
 	slices.SortStableFunc(b.scores, func(x, y scored) int { return cmp.Compare(x.job.invTemp, y.job.invTemp) })

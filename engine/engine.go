@@ -267,11 +267,9 @@ func (e *Engine) step() error {
 	out := make([]outcome, len(p.items))
 	for i, it := range p.items {
 		if it.ends && !it.seq.scores {
-			n := 1 + len(it.guess)
-			out[i], drawn = it.seq.job.takeAll(drawn[:n], it.guess), drawn[n:]
+			out[i] = it.seq.job.take(drawn[i])
 		}
 	}
-	r.drafted(p, out)
 	e.sched.done(p, out)
 	r.count(p)
 	e.mu.Lock()

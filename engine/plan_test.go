@@ -323,7 +323,7 @@ func TestPlanPeak(t *testing.T) {
 			for _, l := range mem.Lines {
 				t.Logf("  %-8s %-20s %8.1f MiB  %s", l.Model, l.What, float64(l.Bytes)/(1<<20), l.Detail)
 			}
-			require.InDelta(t, peak, mem.Total, 0.05*float64(peak)+8<<20) // the heap's own ups and downs, which a small model does not hide
+			require.InDelta(t, peak, mem.Total, 0.05*float64(peak)+12<<20) // the heap's own ups and downs, which a small model does not hide
 		})
 	}
 }

@@ -98,7 +98,6 @@ func (e *Engine) generation(r Request) (*job, error) {
 		j.eos = j.r.m.Config.EOS
 	}
 	j.req, j.limit = &r, min(r.MaxTokens, room)
-	j.q.most = len(r.Prompt) + j.limit
 	j.invTemp = InvTemp(r.Temperature)
 	return j, nil
 }
@@ -199,25 +198,11 @@ func (j *job) rule(pos int) kernels.Sampling {
 		U: Draw(r.Stream, pos)}
 }
 
-// takeAll adds the token sampled behind what is known, and as long as it is what was guessed, the next.
-func (j *job) takeAll(all []drawn, guess []int32) (o outcome) {
-	for i, d := range all {
-		if i > 0 && all[i-1].id != guess[i-1] {
-			break
-		}
-		o.ids = append(o.ids, d.id)
-		if o.finish = j.take(d); o.finish {
-			break
-		}
-	}
-	return o
-}
-
 // take adds a sampled token to a generating job and says whether it was the last.
-func (j *job) take(d drawn) (last bool) {
+func (j *job) take(d drawn) outcome {
 	if d.id < 0 || int(d.id) >= j.r.m.Config.Vocab || math.IsNaN(float64(d.logp)) {
-		j.err = fmt.Errorf("the model gave no number (token %d with log-probability %v at position %d): its weights are damaged", d.id, d.logp, j.q.prompt+len(j.ids))
-		return true
+		j.err = fmt.Errorf("the model gave no number (token %d with log-probability %v at position %d): its weights are damaged", d.id, d.logp, len(j.q.ids))
+		return outcome{0, true}
 	}
 	j.ids, j.logprobs = append(j.ids, d.id), append(j.logprobs, d.logp)
 	if j.req.OnToken != nil {
@@ -237,7 +222,7 @@ func (j *job) take(d drawn) (last bool) {
 	case len(j.ids) == j.limit:
 		j.finish = FinishContext
 	}
-	return j.finish != "" || j.err != nil
+	return outcome{d.id, j.finish != "" || j.err != nil}
 }
 
 // stops asks the caller's stop function; its panic is the error of this request only.

@@ -21,9 +21,6 @@ type ModelOptions struct {
 	MaxContext     int // longest sequence, prompt and generated. 0: the model's own limit, but at most 4096; never more than the pages hold
 	MaxSequences   int // sequences in one step. 0: 256
 	MaxBatchTokens int // tokens in one step, which bounds the workspace. 0: 512
-
-	// DraftRows fills steps of fewer tokens up with guesses at what a model that copies will say (draft.go). It changes no result. 0: off.
-	DraftRows int
 }
 
 // AddModel makes room for m under a name. The model remains the caller's; it must not be closed before the engine. Not inside Do.
@@ -85,7 +82,6 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	if n.s, err = newSampler(dev, m, o.MaxBatchTokens, n.lane.maxSeq, eo.LogitsBytes); err != nil {
 		return nil, err
 	}
-	n.lane.drafts = min(o.DraftRows, o.MaxBatchTokens)
 	n.stats = ModelStats{Name: name, Pages: pages, KVBytes: n.kv.Bytes(), WorkspaceBytes: n.ws.Bytes() + n.s.bytes, Context: n.context}
 	return n, nil
 }
@@ -95,7 +91,7 @@ const defaultKVBytes = 1 << 30
 
 // fill replaces zeros by defaults and says how many pages there will be.
 func (o *ModelOptions) fill(m *model.Model) (pages int, err error) {
-	if o.KVPages < 0 || o.KVBytes < 0 || o.MaxContext < 0 || o.MaxSequences < 0 || o.MaxBatchTokens < 0 || o.DraftRows < 0 {
+	if o.KVPages < 0 || o.KVBytes < 0 || o.MaxContext < 0 || o.MaxSequences < 0 || o.MaxBatchTokens < 0 {
 		return 0, fmt.Errorf("negative sizes: %+v", *o)
 	}
 	if o.KVType == 0 {
@@ -134,7 +130,7 @@ func (o *ModelOptions) fill(m *model.Model) (pages int, err error) {
 	return pages, nil
 }
 
-// run is one step on the device. The result has an entry for each draw.
+// run is one step on the device. Of the result, items that sample have their entry.
 func (r *runner) run(p *plan) ([]drawn, error) {
 	r.since = time.Now()
 	r.b.fill(p)
@@ -142,7 +138,7 @@ func (r *runner) run(p *plan) ([]drawn, error) {
 		r.dev.KVCopy(r.kv, p.dst, p.src)
 	}
 	h := r.m.Forward(r.ws, &r.b.Batch, r.kv)
-	out := make([]drawn, len(r.b.draws))
+	out := make([]drawn, len(p.items))
 	if err := r.s.draw(h, &r.b, out); err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (s *sampler) draw(h kernels.Tensor, b *batch, out []drawn) error {
 				continue
 			}
 			var err error
-			if out[at+i].top, err = s.likeliest(nil, logits.RowRange(i, 1), s.lse.RowRange(at+i, 1), d.top, b.rules[at+i].InvTemp); err != nil {
+			if out[d.at].top, err = s.likeliest(nil, logits.RowRange(i, 1), s.lse.RowRange(at+i, 1), d.top, b.rules[at+i].InvTemp); err != nil {
 				return err
 			}
 		}
@@ -116,8 +116,8 @@ func (s *sampler) draw(h kernels.Tensor, b *batch, out []drawn) error {
 	if err := kernels.Download(s.dev, s.hostLogp[:n], s.logp.RowRange(0, n)); err != nil {
 		return err
 	}
-	for i := range out {
-		out[i].id, out[i].logp = s.hostIDs[i], s.hostLogp[i]
+	for i, d := range b.draws {
+		out[d.at].id, out[d.at].logp = s.hostIDs[i], s.hostLogp[i]
 	}
 	return nil
 }

@@ -31,7 +31,6 @@ type lane struct {
 	name              string
 	cache             *kvcache.Cache
 	maxTokens, maxSeq int         // of one step
-	drafts            int         // a step of fewer rows is filled up with guesses; 0: none
 	waiting, running  []*sequence // in order of arrival
 
 	preemptions int
@@ -50,14 +49,12 @@ type plan struct {
 type item struct {
 	seq      *sequence
 	start, n int
-	ends     bool    // reaches the target: samples a token, or ends a score
-	guess    []int32 // the last tokens of the n are not known yet but guessed: see draft.go
+	ends     bool // reaches the target: samples a token, or ends a score
 }
 
-// outcome is what happened to an item that ends: the sampled tokens, one and as many more as guesses were right, and whether the last of
-// them ends the sequence.
+// outcome is what happened to an item that ends: the sampled token, and whether that was the last.
 type outcome struct {
-	ids    []int32
+	id     int32
 	finish bool
 }
 
@@ -146,7 +143,6 @@ func (l *lane) plan() *plan {
 		p.give(q, n)
 	}
 	l.enter(p, spare)
-	l.draft(p)
 	slices.SortStableFunc(p.items, func(a, b item) int { return cmp.Compare(a.seq.key, b.seq.key) }) // an adapter's rows are neighbours
 	if p.tokens == 0 {
 		panic(fmt.Sprintf("engine: nothing to run for %s with %d running, %d waiting, %d of %d pages available",
@@ -265,21 +261,19 @@ func (l *lane) admit(p *plan, q *sequence, spare int) (n int, ok bool) {
 
 // done takes in that p has been run; out has an outcome for every item, of which only those that end count.
 func (s *scheduler) done(p *plan, out []outcome) {
-	for i := range p.items {
-		it := &p.items[i]
+	for i, it := range p.items {
 		q := it.seq
-		if it.ends && !q.scores {
-			right := len(out[i].ids) - 1
-			if it.n -= len(it.guess) - right; len(it.guess) > 0 { // what was guessed wrong has not been computed
-				q.luck.learn(right)
-			}
-			q.append(out[i].ids...)
-		}
 		q.table.Commit(q.ids[it.start : it.start+it.n])
 		if q.scores {
 			q.reuse = max(q.reuse, q.table.Len()) // these outputs are known
 		}
-		if it.ends && (q.scores || out[i].finish) {
+		if !it.ends {
+			continue
+		}
+		if !q.scores {
+			q.append(out[i].id)
+		}
+		if q.scores || out[i].finish {
 			p.lane.cancel(q)
 		}
 	}

@@ -28,7 +28,7 @@ func TestPreemptedScoreKeepsItsOutputs(t *testing.T) {
 	s.done(s.plan(), make([]outcome, 1))
 	l.preempt(q)
 	p := s.plan()
-	require.Equal(t, []item{{seq: q, start: 50, n: 40, ends: true}}, p.items)
+	require.Equal(t, []item{{q, 50, 40, true}}, p.items)
 	s.done(p, make([]outcome, 1))
 	require.True(t, s.idle())
 }
@@ -56,7 +56,6 @@ func randomScheduler(rt *rapid.T) {
 	for range rapid.IntRange(1, 3).Draw(rt, "models") {
 		pages := rapid.IntRange(1, 10).Draw(rt, "pages")
 		l := newLane("m", pages, rapid.SampledFrom([]int{1, 3, 16, 64, 200}).Draw(rt, "batch"), rapid.IntRange(1, 6).Draw(rt, "seqs"))
-		l.drafts = min(rapid.SampledFrom([]int{0, 2, 8}).Draw(rt, "drafts"), l.maxTokens)
 		w.s.lanes = append(w.s.lanes, l)
 		w.slots[l], w.version[l] = make([]uint64, pages*kernels.PageSize), map[kvcache.Key]uint64{}
 	}
@@ -125,7 +124,6 @@ func (w *world) arrive(rt *rapid.T, heads [][]int32) {
 		q.scores, q.target, w.end[q] = true, len(ids)-1, len(ids)
 		q.reuse = rapid.IntRange(0, q.target-1).Draw(rt, "from")
 	}
-	q.most = w.end[q]
 	w.live[q] = l
 	w.s.add(l, q)
 }
@@ -167,8 +165,6 @@ func (w *world) step() {
 			w.rt.Fatalf("item %+v of a sequence with %d tokens", it, q.table.Len())
 		}
 		w.check(p.lane, q, it.start)
-		known := len(q.ids)
-		q.ids = append(q.ids, it.guess...)
 		for pos, stamp := range w.stamps(p.lane, q, it.start+it.n)[it.start:] {
 			pos += it.start
 			at := int(q.table.Pages()[pos/size])*size + pos%size
@@ -177,18 +173,7 @@ func (w *world) step() {
 			}
 			written[at], slots[at] = true, stamp
 		}
-		q.ids = q.ids[:known]
-		for r := it.n - 1 - len(it.guess); r < it.n && !out[i].finish; r++ {
-			pos := it.start + r
-			id := int32(slots[int(q.table.Pages()[pos/size])*size+pos%size] % 4)
-			out[i].ids = append(out[i].ids, id)
-			if out[i].finish = known+len(out[i].ids) >= w.end[q]; r < it.n-1 && id != it.guess[len(out[i].ids)-1] {
-				break
-			}
-		}
-		if !it.ends && len(it.guess) > 0 || known+len(it.guess) > w.end[q] {
-			w.rt.Fatalf("item %+v guesses at a sequence of %d tokens that ends with %d", it, known, w.end[q])
-		}
+		out[i] = outcome{int32(slots[int(q.table.Pages()[(it.start+it.n-1)/size])*size+(it.start+it.n-1)%size] % 4), len(q.ids)+1 >= w.end[q]}
 		if it.ends && (q.scores || out[i].finish) {
 			delete(w.live, q)
 		}

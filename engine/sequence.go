@@ -18,14 +18,12 @@ type sequence struct {
 	ids     []int32 // all so far: the prompt, then what was sampled
 	prompt  int     // ids[:prompt] came with the request
 	target  int     // tokens to compute before the sequence samples, or ends when it only scores
-	most    int     // tokens that it may have in the end, prompt included; 0: guess nothing
 	scores  bool    // needs the outputs of ids[reuse:target] and samples nothing
 	reuse   int     // at most so many tokens may be taken from the cache when it is admitted
 	cached  int     // tokens taken from the cache at the first admission
 	starts  int     // admissions so far
 	reached int     // tokens ever computed, for the statistics
 	fresh   bool    // not yet counted in the statistics
-	luck    luck    // with guesses
 	table   *kvcache.Table
 	job     *job // the request behind it; nil in tests of the scheduler alone
 }
@@ -33,9 +31,9 @@ type sequence struct {
 // left is the number of tokens that must be computed before the sequence samples or ends.
 func (q *sequence) left() int { return q.target - q.table.Len() }
 
-// append adds sampled tokens, the last of which is the next to be computed.
-func (q *sequence) append(ids ...int32) {
-	q.ids = append(q.ids, ids...)
+// append adds a sampled token, which is the next to be computed.
+func (q *sequence) append(id int32) {
+	q.ids = append(q.ids, id)
 	q.target = len(q.ids)
 	q.reuse = q.target - 1
 }

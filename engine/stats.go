@@ -26,8 +26,6 @@ type ModelStats struct {
 	Recomputed int64         // tokens computed again after their pages had been given up; not in the two above
 	Sampled    int64         // tokens drawn
 	Scored     int64         // tokens scored
-	Guessed    int64         // tokens guessed (ModelOptions.DraftRows)
-	Right      int64         // of these: passes saved
 
 	Preemptions, Evictions, Copies int   // sequences sent back to wait; pages given up; pages copied
 	KVBytes, WorkspaceBytes        int64 // memory: cache; scratch
@@ -56,20 +54,12 @@ func (e *Engine) publish() {
 	}
 }
 
-// drafted counts what a step sampled, before the plan forgets what was guessed wrong.
-func (r *runner) drafted(p *plan, out []outcome) {
-	for i, it := range p.items {
-		r.stats.Sampled += int64(len(out[i].ids))
-		r.stats.Guessed += int64(len(it.guess))
-		r.stats.Right += int64(max(len(out[i].ids)-1, 0))
-	}
-}
-
 // count adds a step.
 func (r *runner) count(p *plan) {
 	s := &r.stats
 	s.Steps++
 	s.Busy += time.Since(r.since)
+	s.Sampled += int64(len(r.b.draws))
 	s.Scored += int64(len(r.b.scores))
 	for _, it := range p.items {
 		q := it.seq
