@@ -41,7 +41,8 @@ type GRPOTest struct {
 	NoWarmup     bool          // the first step counts: for models whose steps take minutes
 }
 
-// GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the update.
+// GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the update. What was measured is
+// returned beside the error of a peer.
 func GRPO(ctx context.Context, o Options, t GRPOTest) (*Report, error) {
 	o = o.withDefaults()
 	if err := positive("questions, rollouts, turns or tokens", []int{t.Questions, t.N, t.Response, t.Turns, t.Prompt, t.Observation}); err != nil {
@@ -50,18 +51,20 @@ func GRPO(ctx context.Context, o Options, t GRPOTest) (*Report, error) {
 	if t.N < 2 {
 		return nil, errors.New("a group of one has nothing to compare: use --n 2 or more")
 	}
-	return o.eachDevice(func(d kernels.Device, _ *Limits) ([]Row, error) {
+	var peers error
+	rep, err := o.eachDevice(func(d kernels.Device, _ *Limits) ([]Row, error) {
 		r, err := newGRPORun(ctx, o, t, d)
 		if err != nil {
 			return nil, err
 		}
 		defer r.close()
 		row, err := r.measure()
-		if err == nil {
-			err = r.beside(d, &row)
+		if err == nil && peers == nil {
+			peers = r.beside(d, &row)
 		}
 		return []Row{row}, err
 	})
+	return rep, cmp.Or(err, peers)
 }
 
 // grpoRun is a policy, its frozen starting weights, an engine and an updater.

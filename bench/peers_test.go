@@ -94,8 +94,9 @@ func TestStepPeer(t *testing.T) {
 		"echo 1":                                 "no line of its output is a JSON object with step_s",
 		"echo no torch >&2; exit 3":              "exit status 3: no torch",
 	} {
-		_, err := peer(command)
+		rep, err := peer(command)
 		require.ErrorContains(t, err, want)
+		require.Positive(t, rep.Rows[0].Mean, "ours is not lost")
 	}
 	list, err := ParsePeers([]string{"TRL=python x.py --a=b"})
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime/pprof"
@@ -53,7 +54,7 @@ func (f benchFlags) options(w *world) bench.Options {
 // print writes the rows.
 func (f benchFlags) print(w *world, r *bench.Report, err error) error {
 	w.log.done()
-	if err != nil {
+	if r == nil {
 		return err
 	}
 	r.Command = "zerosearch " + strings.Join(os.Args[1:], " ")
@@ -61,7 +62,7 @@ func (f benchFlags) print(w *world, r *bench.Report, err error) error {
 	if f.JSON {
 		format = "json"
 	}
-	return bench.Write(w.out, format, r)
+	return errors.Join(bench.Write(w.out, format, r), err)
 }
 
 type benchKernelsCmd struct {
