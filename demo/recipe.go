@@ -36,7 +36,7 @@ type Writer struct {
 // NewWriter draws from seed.
 func NewWriter(seed uint64) *Writer {
 	rng := rand.New(rand.NewPCG(seed, 0x726563697065))
-	return &Writer{rng: rng, names: namer{rng: rng}}
+	return &Writer{rng: rng, names: namer{rng, anyNames}}
 }
 
 func (w *Writer) chance(p float64) bool { return w.rng.Float64() < p }
@@ -63,7 +63,7 @@ func (w *Writer) Repeat() Example {
 	return Example{{text, false}, {text + "\n", true}}
 }
 
-// LookUp is a few facts and questions about some; learned is what the policy says when it has found them: the fact, then the answer.
+// LookUp is a few facts and a question about each; learned is what the policy says when it has found them: the fact, then the answer.
 // Saying the fact first makes the look-up an induction (what followed these words before?), which small models learn; from the question
 // straight to the answer they hardly do.
 func (w *Writer) LookUp(facts int) Example {
@@ -71,8 +71,15 @@ func (w *Writer) LookUp(facts int) Example {
 	var lines []string
 	pool := w.pool(facts)
 	seen := map[string]bool{}
-	for len(known) < facts {
+	only := -1 // often all facts are of one relation, and names alone tell them apart; a small pool may not have as many
+	if w.chance(0.4) {
+		only = w.rng.IntN(len(Relations))
+	}
+	for tries := 0; len(known) < facts; tries++ {
 		r := w.rng.IntN(len(Relations))
+		if only >= 0 && tries < 20 {
+			r = only
+		}
 		f := Fact{R: r, X: w.oneOf(pool[Relations[r].Of]), Y: w.oneOf(pool[Relations[r].To])}
 		if f.X == f.Y || seen[f.Query()] {
 			continue
@@ -82,8 +89,8 @@ func (w *Writer) LookUp(facts int) Example {
 		lines = append(lines, f.Sentence())
 	}
 	e := Example{{documents(lines) + "\n", false}}
-	for range 2 + facts {
-		f := known[w.rng.IntN(len(known))]
+	for _, i := range w.rng.Perm(facts) {
+		f := known[i]
 		e = append(e, Part{Prompt(ask1(f).Text), false}, Part{conclusion(f) + "<answer> " + f.Y + " </answer>", true}, Part{"\n", false})
 	}
 	return e
@@ -143,6 +150,19 @@ func (w *Writer) Result(f Fact, useful bool) []string {
 	return lines
 }
 
+// noise is what the noisy simulator finds: others, so that who reads can tell.
+func (w *Writer) noise(f Fact) []string {
+	lines := make([]string, docsPerResult)
+	for i := range lines {
+		r := f.R
+		if w.chance(0.4) {
+			r = w.rng.IntN(len(Relations))
+		}
+		lines[i] = w.fact(r, "").Sentence()
+	}
+	return lines
+}
+
 // besides draws a fact that a search for f may find instead: with probabilities p the same of somebody else, something else about x, or
 // something that x is the answer to; otherwise anything.
 func (w *Writer) besides(f Fact, p []float64) Fact {
@@ -151,9 +171,7 @@ func (w *Writer) besides(f Fact, p []float64) Fact {
 	case u < p[0]:
 		return w.fact(f.R, "")
 	case u < p[0]+p[1]:
-		if r, ok := w.otherRelation(f.R); ok {
-			return w.fact(r, f.X)
-		}
+		return w.fact(w.otherRelation(f.R), f.X)
 	case u < p[0]+p[1]+p[2]:
 		if r := w.rng.IntN(len(Relations)); Relations[r].To == Relations[f.R].Of {
 			return Fact{R: r, X: w.names.entity(Relations[r].Of), Y: f.X}
@@ -170,9 +188,7 @@ func (w *Writer) Simulation() (prompt, output string) {
 	f := q.Chain[k]
 	switch w.rng.IntN(10) { // what a policy may ask instead
 	case 0: // another relation of the same entity
-		if r, ok := w.otherRelation(f.R); ok {
-			f = w.fact(r, f.X)
-		}
+		f = w.fact(w.otherRelation(f.R), f.X)
 	case 1: // somebody else
 		f = w.fact(f.R, "")
 	}
@@ -182,7 +198,11 @@ func (w *Writer) Simulation() (prompt, output string) {
 		quality = search.Useful
 	}
 	prompt = search.Render(search.SFT, quality, search.Query{Question: q.Text, GoldenAnswers: []string{q.Answer()}, Query: f.Query()}, docsPerResult)
-	return prompt, documents(w.Result(f, useful)) + "\n"
+	lines := w.noise(f)
+	if useful {
+		lines = w.Result(f, true)
+	}
+	return prompt, documents(lines) + "\n"
 }
 
 // Behaviour is how a drawn trajectory goes about a question.
@@ -232,7 +252,7 @@ func (w *Writer) Trajectory(b Behaviour) Example {
 			found := w.chance(0.7)
 			asked := f
 			if b == SearchElse {
-				asked = w.otherFact(f)
+				asked = w.fact(w.otherRelation(f.R), f.X)
 			}
 			lines := w.Result(asked, found)
 			say("<think> I need the %s of %s. </think>\n<search> %s </search>", Relations[asked.R].Word, asked.X, asked.Query())
@@ -273,26 +293,15 @@ func (w *Writer) found(e Example, f Fact) bool {
 	return strings.Contains(e[len(e)-1].Text, capital(f.Sentence()))
 }
 
-// otherFact is something that the question did not ask for.
-func (w *Writer) otherFact(f Fact) Fact {
-	if r, ok := w.otherRelation(f.R); ok && w.chance(0.5) {
-		return w.fact(r, f.X)
-	}
-	return w.fact(f.R, "")
-}
-
-// otherRelation draws another relation of the same kind of entity; places have only one.
-func (w *Writer) otherRelation(r int) (int, bool) {
+// otherRelation draws another relation of the same kind of entity.
+func (w *Writer) otherRelation(r int) int {
 	var others []int
 	for o := range Relations {
 		if o != r && Relations[o].Of == Relations[r].Of {
 			others = append(others, o)
 		}
 	}
-	if len(others) == 0 {
-		return 0, false
-	}
-	return others[w.rng.IntN(len(others))], true
+	return others[w.rng.IntN(len(others))]
 }
 
 // anyName takes a name out of documents, other than not; where there is none it invents one.

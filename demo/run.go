@@ -56,7 +56,7 @@ const (
 )
 
 // Result is what the demo found out. All F1 are of the policy as it samples (temperature 1), on questions about a held-out world:
-// neither its facts nor its names are in any text that a model was trained on.
+// its facts are in no text that a model was trained on, its names in none that reinforcement met.
 type Result struct {
 	Before       float64   `json:"f1_before"`      // simulated engine, a quarter of the results noisy
 	After        float64   `json:"f1_after"`       // the same after training

@@ -14,7 +14,7 @@ import (
 var tags = []string{"<eos>", "<think>", "</think>", "<search>", "</search>", "<information>", "</information>", "<answer>", "</answer>"}
 
 // vocabularySize is room for tags, bytes, syllables and the words of the world.
-const vocabularySize = 704
+const vocabularySize = 900
 
 // Vocabulary makes the demo's tokenizer.json, learned from the world's own words, in which every syllable of a name is one token.
 // Tags are text to the policy, so they are no special tokens, which decoding would leave out.
@@ -41,14 +41,11 @@ func Vocabulary() ([]byte, error) {
 func corpusText() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		const often = 5000
-		for _, s := range firsts { // names come with a space before them
-			if !yield(strings.Repeat(" "+s, often)) {
-				return
-			}
-		}
-		for _, s := range seconds {
-			if !yield(strings.Repeat("\n"+s, often)) {
-				return
+		for _, a := range firsts { // names come with a space before them
+			for _, b := range seconds {
+				if !yield(strings.Repeat(" "+a+b, often)) {
+					return
+				}
 			}
 		}
 		w := NewWriter(1)

@@ -1,8 +1,11 @@
 package demo
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,26 +14,31 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// The vocabulary spells everything, keeps tags whole, and takes two tokens for nearly every name.
+// tokens are those of a tokenizer.json. Their order is that of counts, which other words of the recipe's texts change.
+func tokens(t *testing.T, file []byte) []string {
+	var f struct {
+		Model struct{ Vocab map[string]int }
+	}
+	require.NoError(t, json.Unmarshal(file, &f))
+	return slices.Collect(maps.Keys(f.Model.Vocab))
+}
+
+// The vocabulary spells everything, keeps tags whole, and takes one token for a name.
 func TestVocabulary(t *testing.T) {
 	data, err := Vocabulary()
 	require.NoError(t, err)
 	embeddedFile, err := embedded.ReadFile("models/policy/tokenizer.json")
 	require.NoError(t, err)
-	require.Equal(t, string(embeddedFile), string(data), "the embedded tokenizer is the one that the recipe makes")
+	require.ElementsMatch(t, tokens(t, embeddedFile), tokens(t, data), "the recipe makes the tokens of the embedded models")
 	path := filepath.Join(t.TempDir(), "tokenizer.json")
 	require.NoError(t, os.WriteFile(path, data, 0o644))
 	tok, err := tokenizer.Open(path)
 	require.NoError(t, err)
-	two := 0
 	for _, a := range firsts {
 		for _, b := range seconds {
-			if len(tok.Encode(" "+a+b, tokenizer.EncodeOptions{})) == 2 {
-				two++
-			}
+			require.Len(t, tok.Encode(" "+a+b, tokenizer.EncodeOptions{}), 1, a+b)
 		}
 	}
-	require.Greater(t, float64(two)/float64(len(firsts)*len(seconds)), 0.95)
 	for i, tag := range tags {
 		require.Equal(t, []int32{int32(i)}, tok.Encode(tag, tokenizer.EncodeOptions{ParseSpecial: true}))
 	}

@@ -8,23 +8,13 @@ import (
 	"strings"
 )
 
-// The names of the world: a first and a second syllable each, both one token. There are enough of them that a name says nothing about
-// its second half, so a model of this size can copy names only, not remember them.
+// The names of the world: every pair of a first and a second half. Each is one token, so that copying
+// one is a single step: a model of this size learns it in 1,500 steps; with names of two tokens it had half of it after 2,400.
 var (
-	firsts  = syllables("B D F G H K L M N P R S T V W Z", "al or en in ar os")
-	seconds = syllables("b d f g h k l m n p r s t v w z", "ane ith osh und ela ory")
+	firsts  = strings.Fields("Bal Dor Fen Gar Hal Kel Lor Mar Nor Per Ros Sel Tar Vel Wen Zar Bron Thal")
+	seconds = strings.Fields("bane dith gosh hund kela lory mane nith posh rund sela tory vane with zosh mora drin wick")
 	nouns   = []string{"bell", "lamp", "ship", "clock", "sword", "harp"}
 )
-
-// syllables are all pairs of an onset and a rime.
-func syllables(onsets, rimes string) (out []string) {
-	for _, o := range strings.Fields(onsets) {
-		for _, r := range strings.Fields(rimes) {
-			out = append(out, o+r)
-		}
-	}
-	return out
-}
 
 // Kind is what an entity is.
 type Kind uint8
@@ -53,7 +43,7 @@ var Relations = []Relation{
 	{Word: "teacher", Verb: "taught", Of: Person, To: Person, Question: "Who taught {x}?", Outer: "Who taught {d}?", Desc: "the teacher of {x}",
 		Says: "{x} was taught by {y}."},
 	{Word: "maker", Verb: "made", Of: Thing, To: Person, Question: "Who made {x}?", Desc: "the maker of {x}", Says: "{x} was made by {y}."},
-	{Word: "owner", Verb: "belongs", Of: Thing, To: Person, Question: "Who owns {x}?", Desc: "the owner of {x}", Says: "{x} belongs to {y}."},
+	{Word: "owner", Verb: "owned", Of: Thing, To: Person, Question: "Who owns {x}?", Desc: "the owner of {x}", Says: "{x} is owned by {y}."},
 }
 
 // Fact says that Relations[R] of X is Y.
@@ -70,18 +60,24 @@ func (f Fact) Sentence() string {
 // Query asks an engine for the fact.
 func (f Fact) Query() string { return f.X + " " + Relations[f.R].Verb }
 
-// namer draws names: ordinary ones, or of the eighth that is held out, the names that the embedded models have never seen.
-type namer struct {
-	rng  *rand.Rand
-	held bool
-}
+// names is a set of names.
+type names func(first, second int) bool
 
-func heldOut(first, second int) bool { return (first*31+second*17+first*second)%8 == 3 }
+// anyNames are those that the embedded models are made with, in facts that are invented anew for every text. Reinforcement happens in a
+// world of trainNames; the measurements in one of heldNames, which reinforcement never meets.
+func anyNames(int, int) bool            { return true }
+func heldNames(first, second int) bool  { return (first+second)%4 == 3 }
+func trainNames(first, second int) bool { return !heldNames(first, second) }
+
+// namer draws names of a set.
+type namer struct {
+	rng *rand.Rand
+	of  names
+}
 
 func (n namer) name() string {
 	for {
-		a, b := n.rng.IntN(len(firsts)), n.rng.IntN(len(seconds))
-		if heldOut(a, b) == n.held {
+		if a, b := n.rng.IntN(len(firsts)), n.rng.IntN(len(seconds)); n.of(a, b) {
 			return firsts[a] + seconds[b]
 		}
 	}
@@ -90,7 +86,7 @@ func (n namer) name() string {
 func (n namer) entity(k Kind) string {
 	s := n.name()
 	if k == Thing {
-		return "the " + s + " " + nouns[n.rng.IntN(len(nouns))]
+		return "the " + nouns[n.rng.IntN(len(nouns))] + " " + s
 	}
 	return s
 }
@@ -101,15 +97,18 @@ type World struct {
 	of    map[string][]int // facts about an entity
 }
 
-// NewWorld invents people, places and things, n of each, from seed; a held world has names that no model has seen.
+// NewWorld invents people, places and things, n of each, from seed. A held world shares no name with one that is not.
 func NewWorld(n int, held bool, seed uint64) *World {
-	names := namer{rand.New(rand.NewPCG(seed, 0x776f726c64)), held}
+	names := namer{rand.New(rand.NewPCG(seed, 0x776f726c64)), trainNames}
+	if held {
+		names.of = heldNames
+	}
 	used := map[string]bool{}
 	entities := map[Kind][]string{}
 	for _, k := range []Kind{Person, Place, Thing} {
 		for len(entities[k]) < n {
 			e := names.entity(k)
-			if key := strings.Fields(strings.TrimPrefix(e, "the "))[0]; !used[key] {
+			if key := e[strings.LastIndex(e, " ")+1:]; !used[key] {
 				used[key] = true
 				entities[k] = append(entities[k], e)
 			}
