@@ -9,7 +9,7 @@ import (
 )
 
 // The names of the world: every pair of a first and a second half. Each is one token, so that copying
-// one is a single step: a model of this size learns it in 1,500 steps; with names of two tokens it had half of it after 2,400.
+// one is a single step: a model of this size learns it in 1,500 steps; with names of two tokens it had not after 2,500.
 var (
 	firsts  = strings.Fields("Bal Dor Fen Gar Hal Kel Lor Mar Nor Per Ros Sel Tar Vel Wen Zar Bron Thal")
 	seconds = strings.Fields("bane dith gosh hund kela lory mane nith posh rund sela tory vane with zosh mora drin wick")

@@ -28,9 +28,10 @@ fi
   "$zs" sft --model "$model" --data "$out/warm.jsonl" --steps 60 --batch-size 16 --save-every 20 --lr 1e-4 --lr-schedule cosine --warmup-ratio 0.1 --out "$out/warm" --resume auto
 
 # 3. GRPO, the warm start's weights as the simulator.
-"$zs" train --model "$out/warm" --simulation-llm same --search-mode simulate_sft --data "$data/qa/r1searcher.train.jsonl.gz" \
-  --total-steps "$steps" --train-batch-size 4 --n 4 --max-turns 3 --topk 3 --max-response-length 96 --max-obs-length 320 --max-context 1536 \
-  --simulation-max-tokens 300 --lr 1e-5 --kl-coef 0.001 --save-every 20 --keep-last 1 --out "$out/grpo" --resume auto
+[ -d "$out/grpo/checkpoints/step-$steps" ] ||
+  "$zs" train --model "$out/warm" --simulation-llm same --search-mode simulate_sft --data "$data/qa/r1searcher.train.jsonl.gz" \
+    --total-steps "$steps" --train-batch-size 4 --n 4 --max-turns 3 --topk 3 --max-response-length 96 --max-obs-length 320 --max-context 1536 \
+    --simulation-max-tokens 300 --lr 1e-5 --kl-coef 0.001 --save-every 20 --keep-last 1 --out "$out/grpo" --resume auto
 
 # 4. Before and after, on held-out questions: simulated engine, and BM25 over a closed corpus; direct answer and retrieve-once beside it.
 evaluate() { # NAME MODEL DATA FLAGS...
