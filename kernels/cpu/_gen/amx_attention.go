@@ -21,9 +21,7 @@ func amxAttnTile(f *file, name string, values bool) {
 	f.p("LEAQ tiles<>(SB), AX")
 	f.p("ADDQ R11, AX")
 	f.p("%s", ldtilecfg("AX"))
-	for _, x := range [][2]string{{"a", "AX"}, {"lda", "R12"}, {"c", "DX"}, {"ldc", "SI"}, {"b", "R13"}, {"n", "R15"}, {"ahead", "R10"}} {
-		f.p("MOVQ attnTile_%s(DI), %s", x[0], x[1])
-	}
+	f.fields("attnTile", "DI", "a=AX lda=R12 c=DX ldc=SI b=R13 n=R15 ahead=R10")
 	f.p("MOVQ $128, R9")
 	f.p("CMPQ CX, $16")
 	f.p("JHI two")
@@ -128,9 +126,7 @@ func amxOver(f *file) {
 	f.p("MOVQ t+0(FP), DI")
 	f.p("LEAQ tiles<>+2048(SB), AX")
 	f.p("%s", ldtilecfg("AX"))
-	for _, x := range [][2]string{{"c", "R13"}, {"n", "R15"}, {"b", "R12"}} {
-		f.p("MOVQ attnOver_%s(DI), %s", x[0], x[1])
-	}
+	f.fields("attnOver", "DI", "c=R13 n=R15 b=R12")
 	f.p("MOVQ $64, R9")
 	f.p("MOVQ $128, R10")
 	f.p("pages:")
@@ -180,12 +176,8 @@ func amxOver(f *file) {
 func (x *vector) probsPairs() {
 	x.text("probsPairs", "(t *attnPairs)", "", 8)
 	x.p("MOVQ t+0(FP), DI")
-	for _, r := range [][2]string{{"s", "SI"}, {"dp", "DX"}, {"ld", "BX"}, {"p", "R8"}, {"ds", "R9"}, {"page", "R10"}, {"a", "R11"}, {"lda", "R12"}, {"pages", "CX"}} {
-		x.p("MOVQ attnPairs_%s(DI), %s", r[0], r[1])
-	}
 	sees := []string{"R13", "R14"}
-	x.p("MOVQ attnPairs_sees(DI), R13")
-	x.p("MOVQ attnPairs_sees1(DI), R14")
+	x.fields("attnPairs", "DI", "s=SI dp=DX ld=BX p=R8 ds=R9 page=R10 a=R11 lda=R12 pages=CX sees=R13 sees1=R14")
 	scale, zip, lse, delta := "Z28", "Z29", []string{"Z30", "Z31"}, []string{"Z14", "Z15"}
 	for i, n := range []string{"", "1"} {
 		x.p("VBROADCASTSS attnPairs_lse%s(DI), %s", n, lse[i])
