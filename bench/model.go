@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,6 +24,9 @@ type ModelTests struct {
 	Batch  []int // sequences at once; none: 1
 	Depth  int   // tokens already in the context of Gen's sequences, rounded up to whole pages
 	UBatch int   // tokens in one pass; 0: 512
+	// Requests of mixed lengths, from half of Gen's to one and a half, of which as many as the largest of Batch run at once (mixed128@b64):
+	// what is lost to tg128@b64, all of whose sequences begin and end together, is the price of batching continuously. 0: none.
+	Requests int
 }
 
 // openModel loads the model or makes it from its shape; name is for the tables.
@@ -107,6 +111,9 @@ func newModelRun(ctx context.Context, o Options, t ModelTests, d kernels.Device,
 	sequences := 1
 	for _, n := range t.Gen {
 		longest = max(longest, t.Depth+1+n)
+		if t.Requests > 0 {
+			longest = max(longest, 1+n+n/2)
+		}
 	}
 	for _, b := range t.Batch {
 		sequences = max(sequences, b)
@@ -136,6 +143,11 @@ func (r *modelRun) all() error {
 		for _, n := range r.t.Gen {
 			if err := r.generate(n, b); err != nil {
 				return err
+			}
+			if r.t.Requests > 0 && b == slices.Max(r.t.Batch) { // as many run at once as the engine takes
+				if err := r.mixed(n, b); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -177,6 +189,27 @@ func (r *modelRun) generate(n, batch int) error {
 		}
 	}
 	return r.add(row, func() error { return r.each(prompts, n) })
+}
+
+// mixed is the time of all requests of mixed lengths; the engine is told of all of them in the beginning.
+func (r *modelRun) mixed(n, batch int) error {
+	lengths, all := make([]int, r.t.Requests), 0
+	for i := range lengths {
+		lengths[i] = max(1, n/2+r.rng.IntN(n+1))
+		all += lengths[i]
+	}
+	row := Row{Op: fmt.Sprintf("mixed%d@b%d", n, batch), Shape: Shape{"prompt": 0, "gen": n, "batch": batch, "requests": r.t.Requests}, work: float64(all)}
+	return r.add(row, func() error {
+		var g errgroup.Group
+		for _, n := range lengths {
+			prompt := r.ids(1)
+			g.Go(func() error {
+				_, err := r.request(prompt, n)
+				return err
+			})
+		}
+		return g.Wait()
+	})
 }
 
 // together generates n tokens in each of batch sequences that begin with one token.

@@ -66,7 +66,7 @@ func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 		return nil, errors.New("there is nobody to compare with: give --python FILE (torch) or --llama DIR (llama.cpp)")
 	}
 	for _, threads := range o.Threads {
-		for _, family := range []func(context.Context, PeerOptions, int, func(contest) error) error{matmulPeers, trainPeers, llamaPeers} {
+		for _, family := range []func(context.Context, PeerOptions, int, func(contest) error) error{matmulPeers, modelPeers, llamaPeers} {
 			err := family(ctx, o, threads, func(c contest) error {
 				if !only.MatchString(c.name + " " + c.dtype + " " + c.peer) {
 					return nil

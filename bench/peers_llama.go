@@ -121,22 +121,16 @@ func runLlama(ctx context.Context, args []string) ([]byte, error) {
 
 // ourModel opens the model in an engine of its own.
 func ourModel(ctx context.Context, o PeerOptions, t ModelTests, threads int) (*modelRun, func(), error) {
-	d, _, _, err := o.open(threads)
+	d, m, closeModel, err := o.openAlone(threads, false)
 	if err != nil {
-		return nil, nil, err
-	}
-	m, _, err := o.openModel(d, false)
-	if err != nil {
-		d.Close()
 		return nil, nil, err
 	}
 	r, err := newModelRun(ctx, o.Options, t, d, m)
 	if err != nil {
-		m.Close()
-		d.Close()
+		closeModel()
 		return nil, nil, err
 	}
-	return r, func() { r.eng.Close(); m.Close(); d.Close() }, nil
+	return r, func() { r.eng.Close(); closeModel() }, nil
 }
 
 // parseLlamaBench reads the tokens a second of `llama-bench -o json`: one test.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
 )
 
 //go:embed peers/server.py
@@ -118,10 +119,20 @@ func (s *server) close() {
 	_ = s.cmd.Wait()
 }
 
-// trainPeers compares steps of training with PyTorch: transformers' model, bf16 autocast over f32 weights, eager attention (the quicker
-// one here), fused AdamW.
-func trainPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
-	if o.Python == "" || o.Model == "" || len(o.Shapes) == 0 {
+// modelWork is work of transformers' model that is compared with PyTorch: eager attention on its side, which is the quicker one here.
+type modelWork struct {
+	do, peer string // do is what server.py calls it
+	shapes   []TrainShape
+	// open prepares ours and returns a function that takes the tokens per second once.
+	open func(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(), err error)
+}
+
+// scoreShape is the batch whose log-probabilities are computed.
+var scoreShape = TrainShape{Sequences: 8, Length: 512}
+
+// modelPeers compares steps of training, bf16 autocast over f32 weights with fused AdamW on their side, and log-probabilities.
+func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
+	if o.Python == "" || o.Model == "" {
 		return nil
 	}
 	var s *server // started when first needed: a filter may leave nothing to do
@@ -130,60 +141,58 @@ func trainPeers(ctx context.Context, o PeerOptions, threads int, run func(contes
 			s.close()
 		}
 	}()
-	for _, shape := range o.Shapes {
-		var ours func(context.Context) (float64, error)
-		var done func()
-		tokens := float64(shape.Sequences * shape.Length)
-		c := contest{name: fmt.Sprintf("train%dx%d", shape.Sequences, shape.Length), peer: "PyTorch, bf16 autocast", dtype: "bf16", unit: "t/s",
-			ours: func(ctx context.Context) (_ float64, err error) {
-				if ours == nil {
-					if ours, done, err = ourTraining(o, threads, shape); err != nil {
-						return 0, err
+	for _, w := range []modelWork{
+		{"train", "PyTorch, bf16 autocast", o.Shapes, ourTraining},
+		{"score", "PyTorch, bf16", []TrainShape{scoreShape}, ourScoring},
+	} {
+		for _, shape := range w.shapes {
+			var ours func(context.Context) (float64, error)
+			var done func()
+			c := contest{name: fmt.Sprintf("%s%dx%d", w.do, shape.Sequences, shape.Length), peer: w.peer, dtype: "bf16", unit: "t/s",
+				ours: func(ctx context.Context) (_ float64, err error) {
+					if ours == nil {
+						if ours, done, err = w.open(o, threads, shape); err != nil {
+							return 0, err
+						}
 					}
-				}
-				return ours(ctx)
-			},
-			theirs: func(context.Context) (_ float64, err error) {
-				if s == nil {
-					if s, err = startServer(ctx, o.Python, threads); err != nil {
-						return 0, err
+					return ours(ctx)
+				},
+				theirs: func(context.Context) (_ float64, err error) {
+					if s == nil {
+						if s, err = startServer(ctx, o.Python, threads); err != nil {
+							return 0, err
+						}
 					}
-				}
-				sec, err := s.ask(request{Do: "train", Model: o.Model, Sequences: shape.Sequences, Length: shape.Length})
-				return tokens / sec, err
-			}}
-		c.live = func() []int {
-			if s == nil {
-				return nil
+					sec, err := s.ask(request{Do: w.do, Model: o.Model, Sequences: shape.Sequences, Length: shape.Length})
+					return float64(shape.Sequences*shape.Length) / sec, err
+				},
+				live: func() []int {
+					if s == nil {
+						return nil
+					}
+					return []int{s.pid()}
+				}}
+			err := run(c)
+			if done != nil {
+				done()
 			}
-			return []int{s.pid()}
-		}
-		err := run(c)
-		if done != nil {
-			done()
-		}
-		if err != nil {
-			return err
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// ourTraining opens a trainer and returns a function that takes a step.
-func ourTraining(o PeerOptions, threads int, s TrainShape) (step func(context.Context) (float64, error), done func(), err error) {
-	d, _, _, err := o.open(threads)
+// ourTraining takes steps of a trainer.
+func ourTraining(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(), err error) {
+	d, m, closeModel, err := o.openAlone(threads, true)
 	if err != nil {
-		return nil, nil, err
-	}
-	m, _, err := o.openModel(d, true)
-	if err != nil {
-		d.Close()
 		return nil, nil, err
 	}
 	tr, err := train.New(d, m, nil, train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: s.Sequences * s.Length, KVType: kernels.BF16})
 	if err != nil {
-		m.Close()
-		d.Close()
+		closeModel()
 		return nil, nil, err
 	}
 	batch := randomBatch(m.Config.Vocab, s, o.Seed)
@@ -193,5 +202,36 @@ func ourTraining(o PeerOptions, threads int, s TrainShape) (step func(context.Co
 			return err
 		})
 		return float64(s.Sequences*s.Length) / x, err
-	}, func() { tr.Close(); m.Close(); d.Close() }, nil
+	}, func() { tr.Close(); closeModel() }, nil
+}
+
+// ourScoring computes log-probabilities and entropies as a reference model's are, half the batch at a time as the peer does.
+func ourScoring(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(), err error) {
+	d, m, closeModel, err := o.openAlone(threads, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	sc := train.NewScorer(d, m, nil, train.Options{MicroBatchTokens: s.Sequences * s.Length / 2, KVType: kernels.BF16})
+	batch := randomBatch(m.Config.Vocab, s, o.Seed)
+	return func(ctx context.Context) (float64, error) {
+		x, err := once(ctx, func() error {
+			_, _, err := sc.Score(batch)
+			return err
+		})
+		return float64(s.Sequences*s.Length) / x, err
+	}, func() { sc.Close(); closeModel() }, nil
+}
+
+// openAlone opens the model on a device of its own.
+func (o PeerOptions) openAlone(threads int, trainable bool) (kernels.Device, *model.Model, func(), error) {
+	d, _, _, err := o.open(threads)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	m, _, err := o.openModel(d, trainable)
+	if err != nil {
+		d.Close()
+		return nil, nil, nil, err
+	}
+	return d, m, func() { m.Close(); d.Close() }, nil
 }

@@ -2,6 +2,7 @@
 
 {"do": "matmul", "dtype": "bf16", "m": 512, "k": 576, "n": 1536}   seconds of y[m,n] = x[m,k] w[n,k]^T, weights packed once by oneDNN
 {"do": "train", "model": DIR, "sequences": 4, "length": 512}       seconds of forward, backward and AdamW: bf16 autocast over f32 weights
+{"do": "score", "model": DIR, "sequences": 8, "length": 512}       seconds of the log-probabilities of all tokens: bf16 weights, four sequences at once
 
 Answers: {"seconds": s} or {"error": "..."}. The number of threads is the first argument. Operands, modules and optimisers are kept
 between requests, so that only the first request for something pays for making it.
@@ -73,10 +74,28 @@ def train(r):
     return time.perf_counter() - a
 
 
+def scorer(r):
+    from transformers import AutoModelForCausalLM
+    return AutoModelForCausalLM.from_pretrained(r["model"], dtype=torch.bfloat16, attn_implementation="eager").eval()
+
+
+def score(r):
+    m = keep(("score", r["model"]), lambda: scorer(r))
+    ids = torch.randint(0, m.config.vocab_size, (r["sequences"], r["length"]))
+    a = time.perf_counter()
+    with torch.inference_mode():
+        for x in ids.split(4):
+            h = m.model(input_ids=x, use_cache=False).last_hidden_state[:, :-1].reshape(-1, m.config.hidden_size)
+            for part, y in zip(h.split(512), x[:, 1:].reshape(-1).split(512)):  # never all logits at once
+                z = torch.nn.functional.linear(part, m.lm_head.weight).float()
+                z.gather(-1, y[:, None])[:, 0] - z.logsumexp(-1)
+    return time.perf_counter() - a
+
+
 def answer(line):
     try:
         r = json.loads(line)
-        return {"seconds": {"matmul": matmul, "train": train}[r["do"]](r)}
+        return {"seconds": {"matmul": matmul, "train": train, "score": score}[r["do"]](r)}
     except Exception as e:  # whatever this build of torch cannot do is the answer
         return {"error": f"{type(e).__name__}: {e}".splitlines()[0]}
 

@@ -113,6 +113,8 @@ type benchModelCmd struct {
 	Batch  []int `name:"batch" short:"b" help:"Sequences that generate at once: tg128@b8." default:"1" placeholder:"N"`
 	Depth  int   `name:"depth" short:"d" help:"Tokens that are in the context before generation begins." default:"0"`
 	UBatch int   `name:"ubatch" help:"Most tokens of one pass." default:"512"`
+
+	Requests int `name:"requests" help:"Requests of mixed lengths, half of -n to one and a half, through the places of the largest -b: mixed128@b64." default:"0"`
 }
 
 func (c *benchModelCmd) Run(w *world) error {
@@ -120,7 +122,7 @@ func (c *benchModelCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	t := bench.ModelTests{Prompt: some(c.Prompt), Gen: some(c.Gen), Batch: c.Batch, Depth: c.Depth, UBatch: c.UBatch}
+	t := bench.ModelTests{Prompt: some(c.Prompt), Gen: some(c.Gen), Batch: c.Batch, Depth: c.Depth, UBatch: c.UBatch, Requests: c.Requests}
 	r, err := c.profile(func() (*bench.Report, error) { return bench.Model(w.ctx, o, t) })
 	return c.print(w, r, err)
 }
