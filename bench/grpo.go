@@ -30,6 +30,7 @@ type GRPOTest struct {
 	Turns        int  // between two turns the simulator, the starting weights, writes a result
 	Prompt       int  // tokens of a question's prompt
 	Observation  int  // tokens of a result
+	Given        bool // the results are there already, as a search engine's: nobody writes them
 	MiniBatch    int  // trajectories in an optimiser step; 0: all
 	LoRAR        int  // rank of the adapter that is trained; 0: all weights
 	NoReference  bool // no KL term
@@ -104,7 +105,7 @@ func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_
 			return nil, err
 		}
 		r.closers = append(r.closers, r.adapter.Close)
-	} else if t.Turns > 1 && (t.SimDType == 0 || t.SimDType == o.DType) || !t.NoReference {
+	} else if t.simulates() && (t.SimDType == 0 || t.SimDType == o.DType) || !t.NoReference {
 		if r.start, err = r.policy.Clone(model.Options{}); err != nil {
 			return nil, err
 		}
@@ -126,10 +127,13 @@ func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_
 	return r, r.openEngine(d)
 }
 
+// simulates reports whether results have to be written.
+func (t *GRPOTest) simulates() bool { return t.Turns > 1 && !t.Given }
+
 // openSimulator chooses who writes the results: the starting weights, in the type that was asked for.
 func (r *grpoRun) openSimulator() (err error) {
 	switch t := cmp.Or(r.t.SimDType, r.policy.DType); {
-	case r.t.Turns == 1:
+	case !r.t.simulates():
 	case t == r.policy.DType:
 		r.sim = r.start
 	default:
@@ -302,15 +306,11 @@ func (r *grpoRun) episode(ctx context.Context, t *rl.Trajectory, i int) (acted, 
 	for turn := range r.t.Turns {
 		if turn > 0 {
 			began := time.Now()
-			name := "simulator"
-			if r.sim == r.policy {
-				name = "policy" // the base, adapters off
-			}
-			res, err := r.speak(ctx, name, nil, r.text(uint64(1000+i), r.t.Prompt), r.t.Observation, i, turn)
+			ids, err := r.result(ctx, i, turn)
 			if err != nil {
 				return acted, searched, err
 			}
-			add(res.IDs, nil)
+			add(ids, nil)
 			searched += time.Since(began)
 		}
 		began := time.Now()
@@ -322,6 +322,20 @@ func (r *grpoRun) episode(ctx context.Context, t *rl.Trajectory, i int) (acted, 
 		acted += time.Since(began)
 	}
 	return acted, searched, nil
+}
+
+// result is what an episode reads before a turn.
+func (r *grpoRun) result(ctx context.Context, i, turn int) ([]int32, error) {
+	query := uint64(1000 + i)
+	if r.t.Given {
+		return r.text(query<<8+uint64(turn), r.t.Observation), nil
+	}
+	name := "simulator"
+	if r.sim == r.policy {
+		name = "policy" // the base, adapters off
+	}
+	res, err := r.speak(ctx, name, nil, r.text(query, r.t.Prompt), r.t.Observation, i, turn)
+	return res.IDs, err
 }
 
 // speak generates exactly n tokens.
@@ -370,8 +384,10 @@ func (r *grpoRun) costs() (out []cost) {
 	length := r.t.Prompt
 	for turn := range r.t.Turns {
 		if turn > 0 {
-			add(passCost(r.sim.Config, r.sim.DType, kv, all, 0, r.t.Prompt, 1))
-			decode(r.sim, r.t.Prompt, r.t.Observation)
+			if r.sim != nil {
+				add(passCost(r.sim.Config, r.sim.DType, kv, all, 0, r.t.Prompt, 1))
+				decode(r.sim, r.t.Prompt, r.t.Observation)
+			}
 			add(passCost(c, t, kv, all, length, r.t.Observation, 1))
 			length += r.t.Observation
 		}

@@ -15,7 +15,7 @@ func tinyOptions() Options {
 }
 
 func TestModelSmoke(t *testing.T) {
-	rep, err := Model(context.Background(), tinyOptions(), ModelTests{Prompt: []int{40}, Gen: []int{3}, Batch: []int{1, 4}, Depth: 20})
+	rep, err := Model(context.Background(), tinyOptions(), ModelTests{Prompt: []int{40}, Gen: []int{3}, Batch: []int{1, 4}, Depth: 20, Requests: 9})
 	require.NoError(t, err)
 	var names []string
 	for _, r := range rep.Rows {
@@ -25,7 +25,7 @@ func TestModelSmoke(t *testing.T) {
 		require.Equal(t, 2, r.Reps)
 		require.Equal(t, "tiny", r.Of)
 	}
-	require.Equal(t, []string{"pp40", "tg3@d32", "tg3@b4@d32"}, names, "a depth is whole pages")
+	require.Equal(t, []string{"pp40", "tg3@d32", "tg3@b4@d32", "mixed3@b4"}, names, "a depth is whole pages, many requests run in the largest batch")
 	require.Equal(t, Shape{"prompt": 0, "gen": 3, "batch": 4, "depth": 32}, rep.Rows[2].Shape)
 }
 
@@ -46,6 +46,7 @@ func TestGRPOSmoke(t *testing.T) {
 		{Questions: 2, N: 3, Response: 5, Turns: 2, Prompt: 20, Observation: 6, LoRAR: 2},
 		{Questions: 1, N: 2, Response: 5, Turns: 1, Prompt: 20, Observation: 6, NoReference: true},
 		{Questions: 1, N: 2, Response: 5, Turns: 2, Prompt: 20, Observation: 6, LoRAR: 2, SimDType: kernels.Q8, NoWarmup: true},
+		{Questions: 1, N: 2, Response: 5, Turns: 3, Prompt: 20, Observation: 40, Given: true},
 	} {
 		rep, err := GRPO(context.Background(), tinyOptions(), test)
 		require.NoError(t, err)

@@ -172,6 +172,7 @@ type benchGRPOCmd struct {
 	Turns       int  `name:"turns" help:"Turns; between two the simulator writes a result." default:"1"`
 	Prompt      int  `name:"prompt-length" help:"Tokens of a prompt." default:"140"`
 	Observation int  `name:"observation-length" help:"Tokens of a result." default:"300"`
+	Given       bool `name:"given-results" help:"The results are there already, as a search engine's: nobody writes them."`
 	MiniBatch   int  `name:"ppo-mini-batch-size" help:"Trajectories in an optimiser step; 0: all." default:"0"`
 	LoRAR       int  `name:"lora-r" help:"Rank of an adapter on all linear layers; 0: train all weights." default:"0"`
 	NoReference bool `name:"no-reference" help:"No KL term."`
@@ -196,7 +197,7 @@ func (c *benchGRPOCmd) Run(w *world) error {
 		}
 	}
 	t := bench.GRPOTest{Questions: c.Questions, N: c.N, Response: c.MaxResponse, Turns: c.Turns, Prompt: c.Prompt,
-		Observation: c.Observation, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference, Recompute: c.Recompute, MicroBatch: c.MicroBatch,
+		Observation: c.Observation, Given: c.Given, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference, Recompute: c.Recompute, MicroBatch: c.MicroBatch,
 		SimDType: sim, NoWarmup: c.NoWarmup, Pairs: c.Pairs}
 	if t.Peers, err = bench.ParsePeers(c.Peer); err != nil {
 		return usagef("--peer: %w", err)
