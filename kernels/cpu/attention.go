@@ -188,7 +188,7 @@ type attnBlock struct {
 	page  []uint32  // values of a page without those that must not be seen
 	zeros []float32 // [width]
 	// factors of fold
-	factors [2 * maxTile]float32
+	factors [2 * maxAttnTile]float32
 	tile    attnTile
 	// keys and values of the pages of a partition, keys of the next one
 	keys, values, next [partitionPages]unsafe.Pointer
@@ -299,7 +299,7 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	}
 	b.k.scores[rows](&b.tile)
 	ps, ldp := ptr(b.p), partition*b.k.size
-	var m, l [maxTile]float32
+	var m, l [maxAttnTile]float32
 	for i := range rows {
 		sees := min(partition, b.last(j, lo+i+1)+1-k0)
 		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, b.together()), b.s[i*partition:][:sees], b.next[i%partitionPages], b.scale)
@@ -353,7 +353,7 @@ func (a *attend) together() int {
 }
 
 // keep merges what partition p gave with what earlier ones gave, or stores it.
-func (b *attnBlock) keep(p, lo, rows int, m, l *[maxTile]float32) {
+func (b *attnBlock) keep(p, lo, rows int, m, l *[maxAttnTile]float32) {
 	r := lo - b.job.r0
 	if b.job.parts == nil {
 		b.fold(p, r, rows, m, l, b.part, b.width)
@@ -372,7 +372,7 @@ func (b *attnBlock) results(p, r int) []float32 {
 }
 
 // fold merges (m, l, o) of rows from r with (m', l', o'): M = max(m, m'), L = l exp(m-M) + l' exp(m'-M), O likewise.
-func (b *attnBlock) fold(p, r, rows int, m, l *[maxTile]float32, part []float32, ld int) {
+func (b *attnBlock) fold(p, r, rows int, m, l *[maxAttnTile]float32, part []float32, ld int) {
 	if p == 0 {
 		for i := range rows {
 			b.m[r+i], b.l[r+i] = m[i], l[i]
@@ -396,11 +396,11 @@ func (b *attnBlock) fold(p, r, rows int, m, l *[maxTile]float32, part []float32,
 
 // merge folds the partitions that were computed apart.
 func (b *attnBlock) merge() {
-	for lo := b.job.r0; lo < b.job.r1; lo += maxTile {
-		hi := min(lo+maxTile, b.job.r1)
+	for lo := b.job.r0; lo < b.job.r1; lo += maxAttnTile {
+		hi := min(lo+maxAttnTile, b.job.r1)
 		for p := range b.last(b.job, hi)/partition + 1 {
 			first := max(lo, min((p*partition-b.job.seg.Start)*b.heads, hi)) // the first row that sees it
-			var m, l [maxTile]float32
+			var m, l [maxAttnTile]float32
 			for r := first; r < hi; r++ {
 				x := b.results(p, r-b.job.r0)
 				m[r-first], l[r-first] = x[0], x[1]

@@ -6,11 +6,11 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// tileRows is the number of query rows of a block by tiles: whole chunks of maxTile, so many that gradients are worth the way to the
+// tileRows is the number of query rows of a block by tiles: whole chunks of maxAttnTile, so many that gradients are worth the way to the
 // cache and back.
 const tileRows = 128
 
-// attnBackTiles is what a block of attnBack by tiles needs besides. Probabilities and ds exist as BF16 only, in chunks of maxTile rows.
+// attnBackTiles is what a block of attnBack by tiles needs besides. Probabilities and ds exist as BF16 only, in chunks of maxAttnTile rows.
 type attnBackTiles struct {
 	panelP, panelDS []uint32 // [pages][chunks][16 pairs of rows][32 keys]
 	grads           [backPages]unsafe.Pointer
@@ -49,21 +49,21 @@ type attnOver struct {
 func (b *attnBack) carveTiles(take func(n int) []byte) {
 	panels := 4 * backPages * panelCols * tileRows / 2
 	b.panelP, b.panelDS = elems[uint32](take(panels)), elems[uint32](take(panels))
-	n := 4 * b.tileWordsOf() * (b.x.spec.HeadDim / maxTile)
+	n := 4 * b.tileWordsOf() * (b.x.spec.HeadDim / maxAttnTile)
 	b.qt, b.dyt = elems[uint32](take(n)), elems[uint32](take(n))
-	b.s, b.dp = elems[float32](take(4*maxTile*backKeys)), elems[float32](take(4*maxTile*backKeys))
+	b.s, b.dp = elems[float32](take(4*maxAttnTile*backKeys)), elems[float32](take(4*maxAttnTile*backKeys))
 }
 
 // tileWordsOf is the number of words of a tile of A, all rows of a block.
-func (b *attnBack) tileWordsOf() int { return tileRows / 2 * maxTile }
+func (b *attnBack) tileWordsOf() int { return tileRows / 2 * maxAttnTile }
 
 // blockTiles is block by tiles. The chain over rows goes by 32 rows from lo.
 func (b *attnBack) blockTiles(s *kernels.Segment, local []int, h, lo, hi int) {
 	rows, dim := hi-lo, b.x.spec.HeadDim
 	b.rows(s, h, lo, rows)
-	for i := range dim / maxTile {
-		b.k.columns(b.qt[i*b.tileWordsOf():], b.q[(s.Row+lo)*b.stride+h*dim+i*maxTile:], b.stride, rows)
-		b.k.columns(b.dyt[i*b.tileWordsOf():], b.dy[(s.Row+lo)*b.lddy+h*dim+i*maxTile:], b.lddy, rows)
+	for i := range dim / maxAttnTile {
+		b.k.columns(b.qt[i*b.tileWordsOf():], b.q[(s.Row+lo)*b.stride+h*dim+i*maxAttnTile:], b.stride, rows)
+		b.k.columns(b.dyt[i*b.tileWordsOf():], b.dy[(s.Row+lo)*b.lddy+h*dim+i*maxAttnTile:], b.lddy, rows)
 	}
 	last := (s.Start+hi-1)/pageSize + 1
 	for p := 0; p < last; p += backPages {
@@ -80,9 +80,9 @@ func (b *attnBack) partTiles(s *kernels.Segment, pages []int, h, lo, k0, rows in
 		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
 		b.cached[i], b.turnedV[i], b.turned[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
 	}
-	chunks := (rows + maxTile - 1) / maxTile
+	chunks := (rows + maxAttnTile - 1) / maxAttnTile
 	seen := func(c int) int { // pages that chunk c sees
-		at := s.Start + lo + min((c+1)*maxTile, rows) - 1
+		at := s.Start + lo + min((c+1)*maxAttnTile, rows) - 1
 		if at < k0 {
 			return 0
 		}
@@ -90,7 +90,7 @@ func (b *attnBack) partTiles(s *kernels.Segment, pages []int, h, lo, k0, rows in
 	}
 	for c := range chunks {
 		if n := seen(c); n > 0 {
-			b.chunk(s, h, lo, k0, c*maxTile, min((c+1)*maxTile, rows), n)
+			b.chunk(s, h, lo, k0, c*maxAttnTile, min((c+1)*maxAttnTile, rows), n)
 		}
 	}
 	i := 0
@@ -116,7 +116,7 @@ func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 	*x = attnPairs{
 		ld: 4 * backKeys, page: 4 * panelCols * tileRows / 2, lda: backKeys * b.k.size, pages: n, scale: b.scale,
 	}
-	for i := from; i < from+maxTile; i += 2 {
+	for i := from; i < from+maxAttnTile; i += 2 {
 		x.s, x.dp = ptr(b.s[(i-from)*backKeys:]), ptr(b.dp[(i-from)*backKeys:])
 		x.p, x.ds, x.a = ptr(b.panelP[i/2*panelCols:]), ptr(b.panelDS[i/2*panelCols:]), ptr(b.dsa[i*x.lda:])
 		x.sees, x.sees1 = 0, 0
@@ -143,7 +143,7 @@ func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 
 // overRowsTiles: dv += p^T dy, dk += ds^T q over chunks [from, to), for pages of which the first is page i of the part.
 func (b *attnBack) overRowsTiles(pages []int, i, from, to int) {
-	const block = maxTile / 2 * panelCols
+	const block = maxAttnTile / 2 * panelCols
 	size, at := b.x.spec.HeadDim*pageSize, i*panelCols*tileRows/2+from*block
 	for x, acc := range [][]float32{b.dvT, b.dkT} {
 		for j, p := range pages {

@@ -44,7 +44,7 @@ func attnBatch() (segs []kernels.Segment, pages int) {
 // attnPlainTiles is attention by tiles in plain Go.
 var attnPlainTiles = func() *attnKernels {
 	k := attnPlainBF16
-	k.tiles, k.mr, k.scores, k.values = true, maxTile, plainTiles(scoresWith(stepsTiles)), plainTiles(valuesWith(stepsTiles))
+	k.tiles, k.mr, k.scores, k.values = true, maxAttnTile, plainTiles(scoresWith(stepsTiles)), plainTiles(valuesWith(stepsTiles))
 	k.softmax = plainSoftmaxTiles
 	k.columns, k.pairs, k.over = plainColumns, plainPairs, plainOver
 	return &k
@@ -96,10 +96,10 @@ func plainSoftmaxTiles(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, s
 }
 
 func plainColumns(dst []uint32, src []float32, ld, t int) {
-	clear(dst[:roundUp(t, num.TileDot)/2*maxTile])
+	clear(dst[:roundUp(t, num.TileDot)/2*maxAttnTile])
 	for s := range t {
-		for i, x := range src[s*ld:][:maxTile] {
-			dst[(s/num.TileDot*maxTile+i)*tileSteps+s%num.TileDot/2] |= uint32(num.BF16FromF32(x)) << (16 * (s % 2))
+		for i, x := range src[s*ld:][:maxAttnTile] {
+			dst[(s/num.TileDot*maxAttnTile+i)*tileSteps+s%num.TileDot/2] |= uint32(num.BF16FromF32(x)) << (16 * (s % 2))
 		}
 	}
 }
@@ -125,7 +125,7 @@ func plainOver(t *attnOver) {
 	for p, c := range unsafe.Slice(t.c, t.n) {
 		for i := range t.dim {
 			for k := range x {
-				x[k] = half(t.a, i/maxTile*t.lda/2+(k/num.TileDot*maxTile+i%maxTile)*num.TileDot+k%num.TileDot)
+				x[k] = half(t.a, i/maxAttnTile*t.lda/2+(k/num.TileDot*maxAttnTile+i%maxAttnTile)*num.TileDot+k%num.TileDot)
 			}
 			for j := range pageSize {
 				for k := range w {

@@ -7,6 +7,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
+// maxAttnTile is the number of rows of a tile of attention at most.
+const maxAttnTile = 32
+
 // attnKernels are the inner loops of attention on one path and one type of cache. The plain ones document the others.
 //
 // Their matmuls differ from those of linear layers in the left operand A: rows as they lie in memory, because softmax makes and uses
@@ -15,8 +18,8 @@ type attnKernels struct {
 	mr     int  // rows of a tile at most
 	tiles  bool // the chains are those of num.DotTiles; values come in whole pages
 	size   int  // bytes of an element of A: 2 if bf16 is multiplied as such; else 4, rounded to BF16 where the cache is
-	scores [maxTile + 1]func(*attnTile)
-	values [maxTile + 1]func(*attnTile)
+	scores [maxAttnTile + 1]func(*attnTile)
+	values [maxAttnTile + 1]func(*attnTile)
 	// softmax makes p = exp(scale*s - m), m the largest scale*s, of the scores s, rounded to A's elements, with zeros in p[len(s):n],
 	// and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32 elements in s and p. What is at ahead
 	// may be fetched meanwhile.
@@ -57,7 +60,7 @@ type attnTile struct {
 }
 
 // run computes any number of rows in tiles of about equal height.
-func (t attnTile) run(mr int, tiles *[maxTile + 1]func(*attnTile)) {
+func (t attnTile) run(mr int, tiles *[maxAttnTile + 1]func(*attnTile)) {
 	rows, a, c := t.rows, t.a, t.c
 	nt := (rows + mr - 1) / mr
 	for i := range nt {
@@ -78,7 +81,7 @@ var (
 	}
 )
 
-func plainTiles(f func(*attnTile)) (all [maxTile + 1]func(*attnTile)) {
+func plainTiles(f func(*attnTile)) (all [maxAttnTile + 1]func(*attnTile)) {
 	for i := range all {
 		all[i] = f
 	}

@@ -38,7 +38,7 @@ func (g *gemmState) choose(i isa) {
 		g.q8.rows = q8RowsVNNI
 		if i == amx {
 			g.pairs = g.bf16
-			g.bf16 = gemmKernels{mr: 32, format: tiles, rows: rowsTiles, columns: columnsTiles, share: 4}
+			g.bf16 = gemmKernels{mr: maxTile, format: tiles, rows: rowsTiles, columns: columnsTiles, share: 4}
 			for mr := range g.bf16.run {
 				g.bf16.run[mr] = tileBF16AMX
 			}

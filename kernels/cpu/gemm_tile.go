@@ -31,7 +31,7 @@ const (
 )
 
 const (
-	maxTile    = 32   // rows
+	maxTile    = 48   // rows
 	tileSteps  = 16   // steps that an AMX tile holds
 	fetchAhead = 8192 // bytes
 	// fewRows is up to how many rows the processor itself looks far enough ahead; asking for more slows it down (Zen 4: 22 GB/s

@@ -22,16 +22,16 @@ const (
 // microsecond; idle ones park after spinFor and give their processor back. A goroutine that wants to run never waits for a
 // spinning worker, which yields every microsecond, nor for a busy one longer than yieldEvery and a task.
 //
-// Tasks are claimed one by one, in ascending order, from a word that holds both their number and the next index. A worker that comes
-// late, because the scheduler gave its processor to somebody else, finds nothing left and holds nobody up: the caller works too, and
-// waits only for tasks that were claimed. With one thread everything runs in the caller.
+// Every worker has a share of the tasks, neighbours, which it takes from the front; who is done takes from the back of the others'. So what a
+// worker touched in one operation it mostly touches again in the next, when it still lies in its cache (a product of 40 rows takes
+// 82 us instead of 100), and yet nobody waits for a worker that comes late, because the scheduler gave its processor to somebody
+// else: it finds nothing left. The caller works too, and waits only for tasks that were claimed. With one thread everything runs in the caller.
 type pool struct {
 	threads int
-	f       func(worker, task int) // written before ticket; read by holders of a valid claim only
+	f       func(worker, task int) // written before shares; read by holders of a valid claim only
+	shares  []share                // of the workers
 
 	_      [64]byte
-	ticket atomic.Uint64 // number of tasks << 32 | next index
-	_      [56]byte
 	left   atomic.Int64 // tasks not finished
 	_      [56]byte
 	parked atomic.Int32 // workers that wait for wake, or are about to
@@ -40,8 +40,32 @@ type pool struct {
 	wake   chan struct{}
 }
 
+// share is the tasks [front, back) that nobody has claimed, as back << 32 | front.
+type share struct {
+	left atomic.Uint64
+	_    [56]byte
+}
+
+// claim takes a task from the front or from the back.
+func (s *share) claim(front bool) (task int, ok bool) {
+	for {
+		t := s.left.Load()
+		lo, hi := uint32(t), uint32(t>>32)
+		if lo >= hi {
+			return 0, false
+		}
+		if front {
+			if s.left.CompareAndSwap(t, t+1) {
+				return int(lo), true
+			}
+		} else if s.left.CompareAndSwap(t, t-1<<32) {
+			return int(hi - 1), true
+		}
+	}
+}
+
 func newPool(threads int) *pool {
-	p := &pool{threads: threads, wake: make(chan struct{}, threads)}
+	p := &pool{threads: threads, shares: make([]share, threads), wake: make(chan struct{}, threads)}
 	for w := 1; w < threads; w++ {
 		go p.work(w)
 	}
@@ -64,7 +88,10 @@ func (p *pool) RunWorker(n int, f func(worker, task int)) {
 	}
 	p.f = f
 	p.left.Store(int64(n))
-	p.ticket.Store(uint64(n) << 32)
+	for w := range p.shares {
+		lo, hi := n*w/p.threads, n*(w+1)/p.threads
+		p.shares[w].left.Store(uint64(hi)<<32 | uint64(lo))
+	}
 	for range min(int(p.parked.Load()), n-1) {
 		select {
 		case p.wake <- struct{}{}:
@@ -82,18 +109,19 @@ func (p *pool) RunWorker(n int, f func(worker, task int)) {
 // drain runs tasks until none is unclaimed and reports whether it ran any.
 func (p *pool) drain(worker int) bool {
 	ran := false
-	for {
-		t := p.ticket.Load()
-		if uint32(t) >= uint32(t>>32) {
-			return ran
+	for i := 0; i < p.threads && p.left.Load() > 0; i++ {
+		s := &p.shares[(worker+i)%p.threads]
+		for {
+			task, ok := s.claim(i == 0)
+			if !ok {
+				break
+			}
+			p.f(worker, task)
+			p.left.Add(-1)
+			ran = true
 		}
-		if !p.ticket.CompareAndSwap(t, t+1) {
-			continue
-		}
-		p.f(worker, int(uint32(t)))
-		p.left.Add(-1)
-		ran = true
 	}
+	return ran
 }
 
 func (p *pool) work(worker int) {
@@ -115,7 +143,7 @@ func (p *pool) work(worker int) {
 		if time.Since(idle) < spinFor {
 			continue
 		}
-		// parked is raised before the last look, Run stores ticket before it reads parked: one of the two sees the other.
+		// parked is raised before the last look, Run stores shares before it reads parked: one of the two sees the other.
 		p.parked.Add(1)
 		if !p.drain(worker) && !p.closed.Load() {
 			<-p.wake

@@ -77,9 +77,11 @@ func attnTiles(i isa) *attnKernels {
 var (
 	attnAMX = func() attnKernels {
 		k := attnBF16
-		k.softmax = softmaxTiles
-		k.tiles, k.mr, k.pairs, k.over = true, maxTile, probsPairs, overAMX
-		k.columns = func(dst []uint32, src []float32, ld, t int) { columnsTiles(tiles, dst, maxTile, src, ld, maxTile, t) }
+		k.softmax = softmaxAttnTiles
+		k.tiles, k.mr, k.pairs, k.over = true, maxAttnTile, probsPairs, overAMX
+		k.columns = func(dst []uint32, src []float32, ld, t int) {
+			columnsTiles(tiles, dst, maxAttnTile, src, ld, maxAttnTile, t)
+		}
 		for i := range k.scores {
 			k.scores[i], k.values[i] = scoresAMX, valuesAMX
 		}

@@ -48,7 +48,7 @@ func scoresBF16avx512bf16x13(t *attnTile)
 //go:noescape
 func scoresBF16avx512bf16x14(t *attnTile)
 
-var scoresBF16avx512bf16s = [maxTile + 1]func(*attnTile){nil, scoresBF16avx512bf16x1, scoresBF16avx512bf16x2, scoresBF16avx512bf16x3, scoresBF16avx512bf16x4, scoresBF16avx512bf16x5, scoresBF16avx512bf16x6, scoresBF16avx512bf16x7, scoresBF16avx512bf16x8, scoresBF16avx512bf16x9, scoresBF16avx512bf16x10, scoresBF16avx512bf16x11, scoresBF16avx512bf16x12, scoresBF16avx512bf16x13, scoresBF16avx512bf16x14}
+var scoresBF16avx512bf16s = [maxAttnTile + 1]func(*attnTile){nil, scoresBF16avx512bf16x1, scoresBF16avx512bf16x2, scoresBF16avx512bf16x3, scoresBF16avx512bf16x4, scoresBF16avx512bf16x5, scoresBF16avx512bf16x6, scoresBF16avx512bf16x7, scoresBF16avx512bf16x8, scoresBF16avx512bf16x9, scoresBF16avx512bf16x10, scoresBF16avx512bf16x11, scoresBF16avx512bf16x12, scoresBF16avx512bf16x13, scoresBF16avx512bf16x14}
 
 //go:noescape
 func valuesBF16avx512bf16x1(t *attnTile)
@@ -92,7 +92,7 @@ func valuesBF16avx512bf16x13(t *attnTile)
 //go:noescape
 func valuesBF16avx512bf16x14(t *attnTile)
 
-var valuesBF16avx512bf16s = [maxTile + 1]func(*attnTile){nil, valuesBF16avx512bf16x1, valuesBF16avx512bf16x2, valuesBF16avx512bf16x3, valuesBF16avx512bf16x4, valuesBF16avx512bf16x5, valuesBF16avx512bf16x6, valuesBF16avx512bf16x7, valuesBF16avx512bf16x8, valuesBF16avx512bf16x9, valuesBF16avx512bf16x10, valuesBF16avx512bf16x11, valuesBF16avx512bf16x12, valuesBF16avx512bf16x13, valuesBF16avx512bf16x14}
+var valuesBF16avx512bf16s = [maxAttnTile + 1]func(*attnTile){nil, valuesBF16avx512bf16x1, valuesBF16avx512bf16x2, valuesBF16avx512bf16x3, valuesBF16avx512bf16x4, valuesBF16avx512bf16x5, valuesBF16avx512bf16x6, valuesBF16avx512bf16x7, valuesBF16avx512bf16x8, valuesBF16avx512bf16x9, valuesBF16avx512bf16x10, valuesBF16avx512bf16x11, valuesBF16avx512bf16x12, valuesBF16avx512bf16x13, valuesBF16avx512bf16x14}
 
 //go:noescape
 func scoresF32avx512x1(t *attnTile)
@@ -136,7 +136,7 @@ func scoresF32avx512x13(t *attnTile)
 //go:noescape
 func scoresF32avx512x14(t *attnTile)
 
-var scoresF32avx512s = [maxTile + 1]func(*attnTile){nil, scoresF32avx512x1, scoresF32avx512x2, scoresF32avx512x3, scoresF32avx512x4, scoresF32avx512x5, scoresF32avx512x6, scoresF32avx512x7, scoresF32avx512x8, scoresF32avx512x9, scoresF32avx512x10, scoresF32avx512x11, scoresF32avx512x12, scoresF32avx512x13, scoresF32avx512x14}
+var scoresF32avx512s = [maxAttnTile + 1]func(*attnTile){nil, scoresF32avx512x1, scoresF32avx512x2, scoresF32avx512x3, scoresF32avx512x4, scoresF32avx512x5, scoresF32avx512x6, scoresF32avx512x7, scoresF32avx512x8, scoresF32avx512x9, scoresF32avx512x10, scoresF32avx512x11, scoresF32avx512x12, scoresF32avx512x13, scoresF32avx512x14}
 
 //go:noescape
 func valuesF32avx512x1(t *attnTile)
@@ -180,7 +180,7 @@ func valuesF32avx512x13(t *attnTile)
 //go:noescape
 func valuesF32avx512x14(t *attnTile)
 
-var valuesF32avx512s = [maxTile + 1]func(*attnTile){nil, valuesF32avx512x1, valuesF32avx512x2, valuesF32avx512x3, valuesF32avx512x4, valuesF32avx512x5, valuesF32avx512x6, valuesF32avx512x7, valuesF32avx512x8, valuesF32avx512x9, valuesF32avx512x10, valuesF32avx512x11, valuesF32avx512x12, valuesF32avx512x13, valuesF32avx512x14}
+var valuesF32avx512s = [maxAttnTile + 1]func(*attnTile){nil, valuesF32avx512x1, valuesF32avx512x2, valuesF32avx512x3, valuesF32avx512x4, valuesF32avx512x5, valuesF32avx512x6, valuesF32avx512x7, valuesF32avx512x8, valuesF32avx512x9, valuesF32avx512x10, valuesF32avx512x11, valuesF32avx512x12, valuesF32avx512x13, valuesF32avx512x14}
 
 //go:noescape
 func scoresBF16avx512x1(t *attnTile)
@@ -221,7 +221,7 @@ func scoresBF16avx512x12(t *attnTile)
 //go:noescape
 func scoresBF16avx512x13(t *attnTile)
 
-var scoresBF16avx512s = [maxTile + 1]func(*attnTile){nil, scoresBF16avx512x1, scoresBF16avx512x2, scoresBF16avx512x3, scoresBF16avx512x4, scoresBF16avx512x5, scoresBF16avx512x6, scoresBF16avx512x7, scoresBF16avx512x8, scoresBF16avx512x9, scoresBF16avx512x10, scoresBF16avx512x11, scoresBF16avx512x12, scoresBF16avx512x13}
+var scoresBF16avx512s = [maxAttnTile + 1]func(*attnTile){nil, scoresBF16avx512x1, scoresBF16avx512x2, scoresBF16avx512x3, scoresBF16avx512x4, scoresBF16avx512x5, scoresBF16avx512x6, scoresBF16avx512x7, scoresBF16avx512x8, scoresBF16avx512x9, scoresBF16avx512x10, scoresBF16avx512x11, scoresBF16avx512x12, scoresBF16avx512x13}
 
 //go:noescape
 func valuesBF16avx512x1(t *attnTile)
@@ -262,7 +262,7 @@ func valuesBF16avx512x12(t *attnTile)
 //go:noescape
 func valuesBF16avx512x13(t *attnTile)
 
-var valuesBF16avx512s = [maxTile + 1]func(*attnTile){nil, valuesBF16avx512x1, valuesBF16avx512x2, valuesBF16avx512x3, valuesBF16avx512x4, valuesBF16avx512x5, valuesBF16avx512x6, valuesBF16avx512x7, valuesBF16avx512x8, valuesBF16avx512x9, valuesBF16avx512x10, valuesBF16avx512x11, valuesBF16avx512x12, valuesBF16avx512x13}
+var valuesBF16avx512s = [maxAttnTile + 1]func(*attnTile){nil, valuesBF16avx512x1, valuesBF16avx512x2, valuesBF16avx512x3, valuesBF16avx512x4, valuesBF16avx512x5, valuesBF16avx512x6, valuesBF16avx512x7, valuesBF16avx512x8, valuesBF16avx512x9, valuesBF16avx512x10, valuesBF16avx512x11, valuesBF16avx512x12, valuesBF16avx512x13}
 
 //go:noescape
 func scoresF32avx2x1(t *attnTile)
@@ -282,7 +282,7 @@ func scoresF32avx2x5(t *attnTile)
 //go:noescape
 func scoresF32avx2x6(t *attnTile)
 
-var scoresF32avx2s = [maxTile + 1]func(*attnTile){nil, scoresF32avx2x1, scoresF32avx2x2, scoresF32avx2x3, scoresF32avx2x4, scoresF32avx2x5, scoresF32avx2x6}
+var scoresF32avx2s = [maxAttnTile + 1]func(*attnTile){nil, scoresF32avx2x1, scoresF32avx2x2, scoresF32avx2x3, scoresF32avx2x4, scoresF32avx2x5, scoresF32avx2x6}
 
 //go:noescape
 func valuesF32avx2x1(t *attnTile)
@@ -302,7 +302,7 @@ func valuesF32avx2x5(t *attnTile)
 //go:noescape
 func valuesF32avx2x6(t *attnTile)
 
-var valuesF32avx2s = [maxTile + 1]func(*attnTile){nil, valuesF32avx2x1, valuesF32avx2x2, valuesF32avx2x3, valuesF32avx2x4, valuesF32avx2x5, valuesF32avx2x6}
+var valuesF32avx2s = [maxAttnTile + 1]func(*attnTile){nil, valuesF32avx2x1, valuesF32avx2x2, valuesF32avx2x3, valuesF32avx2x4, valuesF32avx2x5, valuesF32avx2x6}
 
 //go:noescape
 func scoresBF16avx2x1(t *attnTile)
@@ -322,7 +322,7 @@ func scoresBF16avx2x5(t *attnTile)
 //go:noescape
 func scoresBF16avx2x6(t *attnTile)
 
-var scoresBF16avx2s = [maxTile + 1]func(*attnTile){nil, scoresBF16avx2x1, scoresBF16avx2x2, scoresBF16avx2x3, scoresBF16avx2x4, scoresBF16avx2x5, scoresBF16avx2x6}
+var scoresBF16avx2s = [maxAttnTile + 1]func(*attnTile){nil, scoresBF16avx2x1, scoresBF16avx2x2, scoresBF16avx2x3, scoresBF16avx2x4, scoresBF16avx2x5, scoresBF16avx2x6}
 
 //go:noescape
 func valuesBF16avx2x1(t *attnTile)
@@ -342,7 +342,7 @@ func valuesBF16avx2x5(t *attnTile)
 //go:noescape
 func valuesBF16avx2x6(t *attnTile)
 
-var valuesBF16avx2s = [maxTile + 1]func(*attnTile){nil, valuesBF16avx2x1, valuesBF16avx2x2, valuesBF16avx2x3, valuesBF16avx2x4, valuesBF16avx2x5, valuesBF16avx2x6}
+var valuesBF16avx2s = [maxAttnTile + 1]func(*attnTile){nil, valuesBF16avx2x1, valuesBF16avx2x2, valuesBF16avx2x3, valuesBF16avx2x4, valuesBF16avx2x5, valuesBF16avx2x6}
 
 //go:noescape
 func softmaxF32AVX512(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
@@ -366,7 +366,7 @@ func probsAVX2(s, dp []float32, scale, lse, delta float32)
 func softmaxBF16(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
 
 //go:noescape
-func softmaxTiles(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+func softmaxAttnTiles(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
 
 //go:noescape
 func probsPairs(t *attnPairs)

@@ -22,7 +22,7 @@ func scoresF32neonx5(t *attnTile)
 //go:noescape
 func scoresF32neonx6(t *attnTile)
 
-var scoresF32neons = [maxTile + 1]func(*attnTile){nil, scoresF32neonx1, scoresF32neonx2, scoresF32neonx3, scoresF32neonx4, scoresF32neonx5, scoresF32neonx6}
+var scoresF32neons = [maxAttnTile + 1]func(*attnTile){nil, scoresF32neonx1, scoresF32neonx2, scoresF32neonx3, scoresF32neonx4, scoresF32neonx5, scoresF32neonx6}
 
 //go:noescape
 func valuesF32neonx1(t *attnTile)
@@ -42,7 +42,7 @@ func valuesF32neonx5(t *attnTile)
 //go:noescape
 func valuesF32neonx6(t *attnTile)
 
-var valuesF32neons = [maxTile + 1]func(*attnTile){nil, valuesF32neonx1, valuesF32neonx2, valuesF32neonx3, valuesF32neonx4, valuesF32neonx5, valuesF32neonx6}
+var valuesF32neons = [maxAttnTile + 1]func(*attnTile){nil, valuesF32neonx1, valuesF32neonx2, valuesF32neonx3, valuesF32neonx4, valuesF32neonx5, valuesF32neonx6}
 
 //go:noescape
 func scoresBF16neonx1(t *attnTile)
@@ -62,7 +62,7 @@ func scoresBF16neonx5(t *attnTile)
 //go:noescape
 func scoresBF16neonx6(t *attnTile)
 
-var scoresBF16neons = [maxTile + 1]func(*attnTile){nil, scoresBF16neonx1, scoresBF16neonx2, scoresBF16neonx3, scoresBF16neonx4, scoresBF16neonx5, scoresBF16neonx6}
+var scoresBF16neons = [maxAttnTile + 1]func(*attnTile){nil, scoresBF16neonx1, scoresBF16neonx2, scoresBF16neonx3, scoresBF16neonx4, scoresBF16neonx5, scoresBF16neonx6}
 
 //go:noescape
 func valuesBF16neonx1(t *attnTile)
@@ -82,7 +82,7 @@ func valuesBF16neonx5(t *attnTile)
 //go:noescape
 func valuesBF16neonx6(t *attnTile)
 
-var valuesBF16neons = [maxTile + 1]func(*attnTile){nil, valuesBF16neonx1, valuesBF16neonx2, valuesBF16neonx3, valuesBF16neonx4, valuesBF16neonx5, valuesBF16neonx6}
+var valuesBF16neons = [maxAttnTile + 1]func(*attnTile){nil, valuesBF16neonx1, valuesBF16neonx2, valuesBF16neonx3, valuesBF16neonx4, valuesBF16neonx5, valuesBF16neonx6}
 
 //go:noescape
 func scoresBF16neonbf16x1(t *attnTile)
@@ -102,7 +102,7 @@ func scoresBF16neonbf16x5(t *attnTile)
 //go:noescape
 func scoresBF16neonbf16x6(t *attnTile)
 
-var scoresBF16neonbf16s = [maxTile + 1]func(*attnTile){nil, scoresBF16neonbf16x1, scoresBF16neonbf16x2, scoresBF16neonbf16x3, scoresBF16neonbf16x4, scoresBF16neonbf16x5, scoresBF16neonbf16x6}
+var scoresBF16neonbf16s = [maxAttnTile + 1]func(*attnTile){nil, scoresBF16neonbf16x1, scoresBF16neonbf16x2, scoresBF16neonbf16x3, scoresBF16neonbf16x4, scoresBF16neonbf16x5, scoresBF16neonbf16x6}
 
 //go:noescape
 func valuesBF16neonbf16x1(t *attnTile)
@@ -122,4 +122,4 @@ func valuesBF16neonbf16x5(t *attnTile)
 //go:noescape
 func valuesBF16neonbf16x6(t *attnTile)
 
-var valuesBF16neonbf16s = [maxTile + 1]func(*attnTile){nil, valuesBF16neonbf16x1, valuesBF16neonbf16x2, valuesBF16neonbf16x3, valuesBF16neonbf16x4, valuesBF16neonbf16x5, valuesBF16neonbf16x6}
+var valuesBF16neonbf16s = [maxAttnTile + 1]func(*attnTile){nil, valuesBF16neonbf16x1, valuesBF16neonbf16x2, valuesBF16neonbf16x3, valuesBF16neonbf16x4, valuesBF16neonbf16x5, valuesBF16neonbf16x6}

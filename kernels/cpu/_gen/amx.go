@@ -109,13 +109,20 @@ func amxPeak(f *file) {
 	f.end()
 }
 
-// amxConfigs emits the operands of LDTILECFG for 0 to 32 rows. Tiles 0-3 are C (0 1 above 2 3), 4 5 are A, 6 7 are B.
+// Tiles are configured for up to 32 rows in two tiles of rows, each of them of its own height, or for 33 to 48 in three of 16, of which
+// the last two may overlap: rows that are computed twice are the same.
+const amxWide = 33 // entry of the table for three
+
+// amxConfigs emits the operands of LDTILECFG: for 0 to 32 rows tiles 0-3 are C (0 1 above 2 3), 4 5 are A, 6 7 are B; for more tiles 0-5 are
+// C, 6 is A, 7 is B.
 func amxConfigs(f *file) {
-	for mr := range 33 {
+	wide := [8]int{64, 64, 64, 64, 64, 64, 64, 64}
+	for mr := range amxWide {
 		hi := max(mr-16, 0)
-		tileConfig(f, "tiles", mr, [8]int{mr - hi, mr - hi, hi, hi, mr - hi, hi, 16, 16}, [8]int{64, 64, 64, 64, 64, 64, 64, 64})
+		tileConfig(f, "tiles", mr, [8]int{mr - hi, mr - hi, hi, hi, mr - hi, hi, 16, 16}, wide)
 	}
-	f.asm.WriteString("GLOBL tiles<>(SB), RODATA|NOPTR, $2112\n\n")
+	tileConfig(f, "tiles", amxWide, [8]int{16, 16, 16, 16, 16, 16, 16, 16}, wide)
+	f.asm.WriteString("GLOBL tiles<>(SB), RODATA|NOPTR, $2176\n\n")
 }
 
 // tileConfig emits entry i of a table of operands of LDTILECFG: rows and bytes of a row of each tile.
@@ -132,40 +139,53 @@ func tileConfig(f *file, table string, i int, rows, bytes [8]int) {
 	}
 }
 
-// amxTile emits the microkernel: up to 32 rows x 32 columns, blocks of 16 steps. Tiles are configured in every call, since a goroutine
+// amxTile emits the microkernel: up to 48 rows x 32 columns, blocks of 16 steps. Tiles are configured in every call, since a goroutine
 // may go on in another thread after it, and released, so that nobody saves them.
 //
 // Registers: DI tile, CX blocks left, AX a, R11 bytes of a block of a, BX b, DX c, SI ldc, R13 row 16 of c, R8 ahead, R12 its bytes a
-// block, R9 and R10 the strides of A and B, R15 the next tile of C.
+// block, R9 and R10 the strides of A and B, R15 the next tile of C; of three tiles of rows DI and R14 are the last one's c and a.
 func amxTile(f *file) {
 	f.text("tileAMX", "(t *tile)", "tileAMX is the microkernel of BF16 by tiles; it leaves the epilogue to finishAVX512.", 8)
 	f.p("MOVQ t+0(FP), DI")
 	f.p("MOVQ tile_mr(DI), R11")
 	f.p("SHLQ $6, R11")
+	f.p("MOVQ $%d, R9", 64*amxWide)
+	f.p("CMPQ R11, R9")
+	f.p("CMOVQLT R11, R9")
 	f.p("LEAQ tiles<>(SB), AX")
-	f.p("ADDQ R11, AX")
+	f.p("ADDQ R9, AX")
 	f.p("%s", ldtilecfg("AX"))
 	f.fields("tile", "DI", "a=AX b=BX c=DX ldc=SI ahead=R8 aheadStep=R12 nextC=R15 steps=CX")
 	f.p("MOVQ $64, R9")
 	f.p("MOVQ $128, R10")
 	f.p("SHLQ $4, R12")
 	f.p("SHRQ $4, CX")
-	f.p("CMPQ R11, $1024")
-	f.p("JHI two")
-	amxRowsOf(f, 1)
-	f.p("two:")
 	f.p("MOVQ SI, R13")
 	f.p("SHLQ $4, R13")
 	f.p("ADDQ DX, R13")
+	f.p("CMPQ R11, $%d", 64*32)
+	f.p("JHI three")
+	f.p("CMPQ R11, $%d", 64*16)
+	f.p("JHI two")
+	amxRowsOf(f, 1)
+	f.p("two:")
 	amxRowsOf(f, 2)
+	f.p("three:")
+	amxRowsOf(f, 3)
 	f.asm.WriteString("\n")
 }
 
-// amxRowsOf is the body for one or two tiles of rows, with a loop for each of amxAhead.
+// amxRowsOf is the body for so many tiles of rows, with a loop for each of amxAhead.
 func amxRowsOf(f *file, n int) {
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, n) }
-	f.p("MOVQ tile_mode(DI), DI")
-	f.p("TESTQ $const_modeChain, DI")
+	f.p("MOVQ tile_mode(DI), R14")
+	if n == 3 {
+		f.p("MOVQ tile_mr(DI), DI")
+		f.p("SUBQ $16, DI")
+		f.p("IMULQ SI, DI")
+		f.p("ADDQ DX, DI")
+	}
+	f.p("TESTQ $const_modeChain, R14")
 	f.p("JNE %s", label("chain"))
 	for i := range 2 * n {
 		f.p("%s", tilezero(i))
@@ -174,10 +194,13 @@ func amxRowsOf(f *file, n int) {
 	f.p("%s:", label("chain"))
 	amxC(f, n, func(disp int, base string, t int) string { return tileload(disp, base, "SI", t) })
 	f.p("%s:", label("begun"))
+	if n == 3 {
+		f.p("LEAQ -1024(AX)(R11*1), R14")
+	}
 	f.p("TESTQ CX, CX")
 	f.p("JEQ %s", label("done"))
-	for i, lines := range amxAhead[:len(amxAhead)-1] {
-		f.p("CMPQ R12, $%d", 64*lines)
+	for i, a := range amxAhead[:len(amxAhead)-1] {
+		f.p("CMPQ R12, $%d", 64*a.lines)
 		f.p("JLS %s", label(fmt.Sprintf("ahead%dx", i)))
 	}
 	for i := len(amxAhead) - 1; i >= 0; i-- {
@@ -191,40 +214,58 @@ func amxRowsOf(f *file, n int) {
 	f.p("RET")
 }
 
-// amxAhead are the most lines of B that the loops fetch in a block: what many tiles share, few, and none. A line fetched twice costs as
+// amxAhead are the most lines of B that the loops fetch in a block, where many tiles share it, few, and none. A line fetched twice costs as
 // much of the second level cache as one that is used.
-var amxAhead = []int{3, 8, 32}
+var amxAhead = []ahead{{3, 1}, {8, 1}, {32, 1}}
 
-// amxLoop goes through the blocks and fetches as many lines from R8 in each. No PCALIGN: over jumps of this length Go 1.26's assembler never
-// ends.
-func amxLoop(f *file, n, lines int, label string) {
+// ahead fetches every apart-th of so many lines.
+type ahead struct{ lines, apart int }
+
+// amxSteps are the multiplications of a block, by tiles of rows: what is loaded and multiplied, A of tile of rows i with half j of B.
+// Each half of B is loaded once; where three tiles of A share a register, their lines are near when they are loaded again.
+var amxSteps = [][]amxStep{
+	1: {{0, 0, true, true}, {0, 1, false, true}},
+	2: {{0, 0, true, true}, {0, 1, false, true}, {1, 0, true, false}, {1, 1, false, false}},
+	3: {{0, 0, true, true}, {1, 0, true, false}, {2, 0, true, false}, {2, 1, false, true}, {1, 1, true, false}, {0, 1, true, false}},
+}
+
+type amxStep struct {
+	i, j         int
+	loadA, loadB bool
+}
+
+// amxLoop goes through the blocks and fetches lines from R8 in each. No PCALIGN: over jumps of this length Go 1.26's assembler never ends.
+func amxLoop(f *file, n int, a ahead, label string) {
 	f.p("%s:", label)
-	ahead := func(i int) {
-		if i < 2 { // two rows a block
+	steps := amxSteps[n]
+	for s, step := range steps {
+		ta, tb := 4+step.i, 6+step.j
+		if n == 3 {
+			ta, tb = 6, 7
+		}
+		if step.loadB {
+			f.p("%s", tileload(64*step.j, "BX", "R10", tb))
+		}
+		if step.loadA && step.i == 2 {
+			f.p("%s", tileload(0, "R14", "R9", ta))
+		} else if step.loadA {
+			f.p("%s", tileload(1024*step.i, "AX", "R9", ta))
+		}
+		if s < 2 { // two rows a block
 			f.prefetchC()
 		}
-		for line := i * lines / (2 * n); line < (i+1)*lines/(2*n); line++ {
-			f.p("PREFETCHT1 %d(R8)", 64*line)
+		for line := s * a.lines / len(steps); line < (s+1)*a.lines/len(steps); line++ {
+			if line%a.apart == 0 {
+				f.p("PREFETCHT1 %d(R8)", 64*line)
+			}
 		}
-	}
-	f.p("%s", tileload(0, "BX", "R10", 6))
-	f.p("%s", tileload(0, "AX", "R9", 4))
-	ahead(0)
-	f.p("%s", tdpbf16ps(0, 4, 6))
-	f.p("%s", tileload(64, "BX", "R10", 7))
-	ahead(1)
-	f.p("%s", tdpbf16ps(1, 4, 7))
-	if n == 2 {
-		f.p("%s", tileload(1024, "AX", "R9", 5))
-		ahead(2)
-		f.p("%s", tdpbf16ps(2, 5, 6))
+		f.p("%s", tdpbf16ps(2*step.i+step.j, ta, tb))
 	}
 	f.p("ADDQ R11, AX")
-	f.p("ADDQ $2048, BX")
-	if n == 2 {
-		ahead(3)
-		f.p("%s", tdpbf16ps(3, 5, 7))
+	if n == 3 {
+		f.p("ADDQ R11, R14")
 	}
+	f.p("ADDQ $2048, BX")
 	f.p("ADDQ R12, R8")
 	f.p("DECQ CX")
 	f.p("JNE %s", label)
@@ -239,7 +280,7 @@ func (f *file) prefetchC() {
 
 // amxC does something with all tiles of C.
 func amxC(f *file, n int, do func(disp int, base string, t int) string) {
-	for i, base := range []string{"DX", "R13"}[:n] {
+	for i, base := range []string{"DX", "R13", "DI"}[:n] {
 		f.p("%s", do(0, base, 2*i))
 		f.p("%s", do(64, base, 2*i+1))
 	}

@@ -13,7 +13,7 @@ func neonAttention(f *file) {
 				x.attnTile(k, name, mr, op == "values")
 				list += ", " + name
 			}
-			fmt.Fprintf(&f.decl, "var %s%ss = [maxTile + 1]func(*attnTile){%s}\n\n", op, k.name, list)
+			fmt.Fprintf(&f.decl, "var %s%ss = [maxAttnTile + 1]func(*attnTile){%s}\n\n", op, k.name, list)
 		}
 	}
 }
