@@ -3,9 +3,9 @@ package cpu
 import (
 	"fmt"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/num"
 )
 
 const pageSize = kernels.PageSize
@@ -93,11 +93,13 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v, slots kernels.Tensor) {
 		return
 	}
 	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.attention(x.spec.Type), turn: kvTurner(d.isa, x.spec.Type), layer: layer, at: at}
-	d.each(2*x.spec.KVHeads, k.Rows*k.Cols, func(task int) {
+	const missed = 8 // every second word of a key is in a line of its own: that is what takes the time
+	d.each(2*x.spec.KVHeads, missed*k.Rows*k.Cols, func(task int) {
+		row := make([]uint16, roundUp(dim, 2)) // of BF16, zero past the end
 		if g := task / 2; task%2 == 0 {
-			w.keys(g, ks[g*dim:], k.Stride)
+			w.keys(g, ks[g*dim:], k.Stride, row)
 		} else {
-			w.values(g, vs[g*dim:], v.Stride)
+			w.values(g, vs[g*dim:], v.Stride, row)
 		}
 	})
 }
@@ -129,7 +131,7 @@ func (w *kvWriter) check(t int, x []float32) {
 }
 
 // keys writes the keys of head g: 16 at a time, transposed, where a run of slots allows it.
-func (w *kvWriter) keys(g int, k []float32, ld int) {
+func (w *kvWriter) keys(g int, k []float32, ld int, half []uint16) {
 	dim := w.spec.HeadDim
 	for t := 0; t < len(w.at); {
 		keys, _ := w.head(w.layer, int(w.at[t])/pageSize, g)
@@ -142,14 +144,14 @@ func (w *kvWriter) keys(g int, k []float32, ld int) {
 		for i := range n {
 			row := k[(t+i)*ld:][:dim]
 			w.check(t+i, row)
-			w.putKey(keys, place+i, row, done)
+			w.putKey(keys, place+i, row, done, half)
 		}
 		t += n
 	}
 }
 
 // values writes the values of head g: pairs of BF16 where a run of slots allows it.
-func (w *kvWriter) values(g int, v []float32, ld int) {
+func (w *kvWriter) values(g int, v []float32, ld int, half []uint16) {
 	dim := w.spec.HeadDim
 	for t := 0; t < len(w.at); {
 		_, values := w.head(w.layer, int(w.at[t])/pageSize, g)
@@ -162,7 +164,7 @@ func (w *kvWriter) values(g int, v []float32, ld int) {
 			w.check(t+i, v[(t+i)*ld:][:dim])
 		}
 		if n == 1 {
-			w.putValue(values, place, v[t*ld:][:dim])
+			w.putValue(values, place, v[t*ld:][:dim], half)
 		} else {
 			for c := 0; c < dim; c += panelCols {
 				w.gemm.columns(pairs, values[c*w.steps+place/2*panelCols:], panelCols, v[t*ld+c:], ld, min(panelCols, dim-c), n)
@@ -172,35 +174,35 @@ func (w *kvWriter) values(g int, v []float32, ld int) {
 	}
 }
 
-// putKey writes elements of a key from element from, which is even.
-func (x *kv) putKey(keys []uint32, place int, k []float32, from int) {
-	if x.spec.Type == kernels.F32 {
+// putKey writes elements of a key from element from, which is even. half is scratch.
+func (w *kvWriter) putKey(keys []uint32, place int, k []float32, from int, half []uint16) {
+	if w.spec.Type == kernels.F32 {
 		for i := from; i < len(k); i++ {
 			keys[i*panelCols+place] = bits(k[i])
 		}
 		return
 	}
+	w.narrow(half[from:len(k)], k[from:])
 	for i := from; i < len(k); i += 2 {
-		u := uint32(num.BF16FromF32(k[i]))
-		if i+1 < len(k) {
-			u |= uint32(num.BF16FromF32(k[i+1])) << 16
-		}
-		keys[i/2*panelCols+place] = u
+		keys[i/2*panelCols+place] = uint32(half[i]) | uint32(half[i+1])<<16
 	}
 }
 
-func (x *kv) putValue(values []uint32, place int, v []float32) {
-	size := x.steps * panelCols
-	for c := 0; c < len(v); c += panelCols {
-		part := v[c:min(c+panelCols, len(v))]
-		if x.spec.Type == kernels.F32 {
-			copy(values[c/panelCols*size+place*panelCols:], words(part))
-			continue
+// putValue writes a value.
+func (w *kvWriter) putValue(values []uint32, place int, v []float32, half []uint16) {
+	size := w.steps * panelCols
+	if w.spec.Type == kernels.F32 {
+		for c := 0; c < len(v); c += panelCols {
+			copy(values[c/panelCols*size+place*panelCols:], words(v[c:min(c+panelCols, len(v))]))
 		}
-		row := values[c/panelCols*size+place/2*panelCols:][:panelCols]
-		shift := place % 2 * 16
-		for i, y := range part {
-			row[i] = row[i]&^(0xffff<<shift) | uint32(num.BF16FromF32(y))<<shift
+		return
+	}
+	w.narrow(half[:len(v)], v)
+	for c := 0; c < len(v); c += panelCols {
+		pairs := values[c/panelCols*size+place/2*panelCols:][:panelCols]
+		row := unsafe.Slice((*uint16)(ptr(pairs)), 2*panelCols)[place%2:]
+		for i, h := range half[c:min(c+panelCols, len(v))] {
+			row[2*i] = h
 		}
 	}
 }
