@@ -94,6 +94,9 @@ func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, se
 	if split == 0 {
 		d.pool.RunWorker(len(jobs), func(w, task int) {
 			b := a.block(mem[w*size:][:size], &jobs[task])
+			if task+1 < len(jobs) {
+				b.after = &jobs[task+1]
+			}
 			for p := range a.partitions(b.job) {
 				b.partition(p)
 			}
@@ -179,6 +182,7 @@ func (a *attend) split(jobs []attnJob, threads int) int {
 type attnBlock struct {
 	*attend
 	job   *attnJob
+	after *attnJob  // what the worker does next, most likely; nil: not known
 	q     []byte    // [rows][lda]
 	s     []float32 // [mr][256]
 	p     []byte    // [mr][256] elements of A
@@ -190,8 +194,8 @@ type attnBlock struct {
 	// factors of fold
 	factors [2 * maxAttnTile]float32
 	tile    attnTile
-	// keys and values of the pages of a partition, keys of the next one
-	keys, values, next [partitionPages]unsafe.Pointer
+	// keys and values of the pages of a partition, and of what follows
+	keys, values, nextKeys, nextValues [partitionPages]unsafe.Pointer
 }
 
 // maxJob is the largest number of rows of a job.
@@ -253,14 +257,12 @@ func (b *attnBlock) partition(p int) {
 	if first >= j.r1 {
 		return
 	}
-	pages := b.last(j, j.r1)/pageSize + 1
-	for i := range partitionPages {
-		at := min(p*partitionPages+i, pages-1)
-		k, v := b.x.head(b.layer, int(j.seg.Pages[at]), j.g)
-		b.keys[i], b.values[i] = ptr(k), ptr(v)
-		k, _ = b.x.head(b.layer, int(j.seg.Pages[min(at+partitionPages, pages-1)]), j.g)
-		b.next[i] = ptr(k)
+	b.pages(p, j, func(i int, k, v []uint32) { b.keys[i], b.values[i] = ptr(k), ptr(v) })
+	following, from := j, p+1
+	if b.after != nil && from == b.partitions(j) {
+		following, from = b.after, 0
 	}
+	b.pages(from, following, func(i int, k, v []uint32) { b.nextKeys[i], b.nextValues[i] = ptr(k), ptr(v) })
 	rows := j.r1 - first
 	nt := (rows + b.k.mr - 1) / b.k.mr
 	for t := range nt {
@@ -272,6 +274,15 @@ func (b *attnBlock) partition(p int) {
 		for r := lo; r < hi; r += b.heads - r%b.heads { // token by token
 			b.alone(p, r, min(hi, r+b.heads-r%b.heads))
 		}
+	}
+}
+
+// pages calls f with keys and values of the pages of partition p of job j, the last one again where there are no more.
+func (b *attnBlock) pages(p int, j *attnJob, f func(i int, k, v []uint32)) {
+	last := b.last(j, j.r1) / pageSize
+	for i := range partitionPages {
+		k, v := b.x.head(b.layer, int(j.seg.Pages[min(p*partitionPages+i, last)]), j.g)
+		f(i, k, v)
 	}
 }
 
@@ -295,20 +306,20 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	pages := (n + pageSize - 1) / pageSize
 	b.tile = attnTile{
 		rows: rows, a: ptr(b.q[(lo-j.r0)*b.lda:]), lda: b.lda, b: &b.keys[0], n: pages, steps: chainSteps(t, b.x.spec.HeadDim),
-		c: ptr(b.s), ldc: 4 * partition, ahead: &b.values[0],
+		c: ptr(b.s), ldc: 4 * partition, ahead: &b.nextKeys[0],
 	}
 	b.k.scores[rows](&b.tile)
 	ps, ldp := ptr(b.p), partition*b.k.size
 	var m, l [maxAttnTile]float32
 	for i := range rows {
 		sees := min(partition, b.last(j, lo+i+1)+1-k0)
-		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, b.together()), b.s[i*partition:][:sees], b.next[i%partitionPages], b.scale)
+		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, b.together()), b.s[i*partition:][:sees], b.nextKeys[i%partitionPages], b.scale)
 	}
 	for c := 0; c < b.width; c += panelCols {
 		b.tile = attnTile{
 			rows: rows, a: ps, lda: ldp, b: &b.values[0], off: 4 * c * b.x.steps, n: pages, steps: b.x.steps,
 			last: chainSteps(t, n-(pages-1)*pageSize), c: unsafe.Add(ptr(b.part), 4*c), ldc: 4 * b.width,
-			ahead: &b.next[0], aheadOff: 4 * c * b.x.steps,
+			ahead: &b.nextValues[0], aheadOff: 4 * c * b.x.steps,
 		}
 		b.k.values[rows](&b.tile)
 	}
