@@ -28,6 +28,13 @@ type Epilogue struct {
 	Scale float32
 }
 
+// Product is y = x w^T with an epilogue: one of several that share x.
+type Product struct {
+	Y Tensor
+	W Weight
+	Epilogue
+}
+
 // LogProbs is the result of scoring T targets, all of them ids below V: three F32 tensors [T, 1]. Any may be none.
 //
 //	Logp[t] = z[target] - LSE, Entropy[t] = -sum_v p_v ln p_v, LSE[t] = ln sum_v exp z_v, with z = logits * invTemp.
@@ -73,6 +80,8 @@ type Ops interface {
 
 	// MatMul: y[T,N] = x[T,K] w[N,K]^T with epilogue e. CUDA: cublasLt, bf16 operands after a cast kernel, F32 accumulation.
 	MatMul(y, x Tensor, w Weight, e Epilogue)
+	// MatMuls is MatMul of one x with several weights of one type, the bits included; a device may do all of them at once. CUDA: one by one.
+	MatMuls(x Tensor, to []Product)
 	// MatMulDX: dx[T,K] = or += (add) scale * dy[T,N] w[N,K]; the chain runs over n. scale 0 means 1. CUDA: cublasLt, no transpose.
 	MatMulDX(dx, dy Tensor, w Weight, add bool, scale float32)
 	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16; BF16 pairs are tokens

@@ -18,6 +18,8 @@ type pass struct {
 	kv   kernels.KV
 	segs []kernels.Segment
 	runs []run
+
+	products []kernels.Product // reused
 }
 
 // Forward runs the batch: writes its keys and values to kv and returns the hidden states after the final norm, [T, C], a tensor of
@@ -66,22 +68,21 @@ func (p *pass) input(l int) kernels.Tensor {
 func (p *pass) attention(l int) {
 	ly, a, d, c := &p.m.layers[l], &p.acts[l], p.d, p.m.Config
 	d.RMSNorm(p.n, a.x, ly.attnNorm.Master, p.m.eps(), none)
-	p.linear(a.q, p.n, l, projQ, false)
 	q, k := a.q, p.k
 	if c.QKNorm {
-		p.linear(a.kp, p.n, l, projK, false)
+		k = a.kp
+	}
+	p.linears(p.n, l, to{q, projQ}, to{k, projK}, to{p.v, projV})
+	if c.QKNorm {
 		q, k = p.normQ(l, none), p.kn
 		d.RMSNorm(p.heads(k), p.heads(a.kp), ly.kNorm.Master, p.m.eps(), none)
-	} else {
-		p.linear(k, p.n, l, projK, false)
 	}
-	p.linear(p.v, p.n, l, projV, false)
 	d.RoPE(q, c.Heads, p.pos, p.m.rope.t, false)
 	d.RoPE(k, c.KVHeads, p.pos, p.m.rope.t, false)
 	d.KVWrite(p.kv, l, k, p.v, p.slots)
 	d.Attention(a.y, q, a.lse, p.kv, l, p.segs, p.m.scale())
 	p.copy(a.x2, a.x)
-	p.linear(a.x2, a.y, l, projO, true)
+	p.linear(a.x2, a.y, l, projO)
 }
 
 // mlp is the second half: out = x2 + Down(silu(Gate(norm(x2))) * Up(norm(x2))).
@@ -90,15 +91,14 @@ func (p *pass) mlp(l int, out kernels.Tensor) {
 	p.gated(l)
 	d.SwiGLU(p.act, a.gate, a.up)
 	p.copy(out, a.x2)
-	p.linear(out, p.act, l, projDown, true)
+	p.linear(out, p.act, l, projDown)
 }
 
 // gated computes gate and up.
 func (p *pass) gated(l int) {
 	a := &p.acts[l]
 	p.d.RMSNorm(p.n, a.x2, p.m.layers[l].mlpNorm.Master, p.m.eps(), none)
-	p.linear(a.gate, p.n, l, projGate, false)
-	p.linear(a.up, p.n, l, projUp, false)
+	p.linears(p.n, l, to{a.gate, projGate}, to{a.up, projUp})
 }
 
 // normQ returns layer l's queries after their norm, in scratch.
@@ -113,14 +113,42 @@ func (p *pass) heads(x kernels.Tensor) kernels.Tensor {
 	return x.Reshape(x.Len()/d, d)
 }
 
-// linear is y = x W^T + b (+ y if add), and for the rows of an adapter y += (scale x A^T) B^T (Hu et al., arXiv 2106.09685).
-func (p *pass) linear(y, x kernels.Tensor, l int, j proj, add bool) {
-	lin := &p.m.layers[l].lin[j]
-	e := kernels.Epilogue{Add: add}
-	if lin.B != nil {
-		e.Bias = lin.B.Master
+// to is where a projection goes.
+type to struct {
+	y kernels.Tensor
+	j proj
+}
+
+// linears is y = x W^T + b for each of all, which share x.
+func (p *pass) linears(x kernels.Tensor, l int, all ...to) {
+	p.products = p.products[:0]
+	for _, t := range all {
+		p.products = append(p.products, p.product(t.y, l, t.j, false))
 	}
-	p.d.MatMul(y, x, lin.W.W, e)
+	p.d.MatMuls(x, p.products)
+	for _, t := range all {
+		p.adapt(t.y, x, l, t.j)
+	}
+}
+
+// linear is y += x W^T + b.
+func (p *pass) linear(y, x kernels.Tensor, l int, j proj) {
+	w := p.product(y, l, j, true)
+	p.d.MatMul(y, x, w.W, w.Epilogue)
+	p.adapt(y, x, l, j)
+}
+
+func (p *pass) product(y kernels.Tensor, l int, j proj, add bool) kernels.Product {
+	lin := &p.m.layers[l].lin[j]
+	w := kernels.Product{Y: y, W: lin.W.W, Epilogue: kernels.Epilogue{Add: add}}
+	if lin.B != nil {
+		w.Bias = lin.B.Master
+	}
+	return w
+}
+
+// adapt is, for the rows of an adapter, y += (scale x A^T) B^T (Hu et al., arXiv 2106.09685).
+func (p *pass) adapt(y, x kernels.Tensor, l int, j proj) {
 	for _, r := range p.runs {
 		if pr := r.a.pairs[l][j]; pr != nil {
 			u := p.down(pr, x, r)

@@ -28,33 +28,62 @@ func asBytes(x []float32) []byte {
 //
 // A step is one k (F32), or a pair of k (BF16), odd first. Who computes a tile, when and beside which rows changes no bit.
 type product struct {
-	m, n, steps int
-	kernels     *gemmKernels
-	packA       func(dst []uint32, lo, rows int) // packs rows [lo, lo+rows) of A: a tile
-	panel       func(p int) []uint32             // panel p of B, or nil and ...
-	makePanel   func(dst []uint32, p int)        // ... what makes it
-	c           []float32                        // C, rows ldc elements apart
-	ldc         int
-	chain       bool // continue from C instead of 0
-	epilogue    kernels.Epilogue
-	bias        []float32 // of the epilogue
+	m, steps int
+	kernels  *gemmKernels
+	packA    func(dst []uint32, lo, rows int) // packs rows [lo, lo+rows) of A: a tile
+	sides    []side
+	chain    bool // continue from C instead of 0
+}
+
+// side is one of the matrices B that A is multiplied with, and the C that it gives.
+type side struct {
+	n         int
+	panel     func(p int) []uint32      // panel p of B, or nil and ...
+	makePanel func(dst []uint32, p int) // ... what makes it
+	c         []float32                 // C, rows ldc elements apart
+	ldc       int
+	epilogue  kernels.Epilogue
+	bias      []float32 // of the epilogue
+}
+
+// panels is the number of panels of B.
+func (s *side) panels() int { return (s.n + panelCols - 1) / panelCols }
+
+// finishes says whether more becomes of the chains than being stored.
+func (s *side) finishes() bool {
+	e := s.epilogue
+	return e.Add || s.bias != nil || e.Scale != 0 && e.Scale != 1
 }
 
 // MatMul: y = x w^T, then e.
-func (d *Device) MatMul(y, x kernels.Tensor, kw kernels.Weight, e kernels.Epilogue) {
-	w := own("MatMul", kw)
-	shape("MatMul", "x", x, y.Rows, w.k)
-	shape("MatMul", "y", y, x.Rows, w.n)
-	var bias []float32
-	if !e.Bias.IsZero() {
-		shape("MatMul", "bias", e.Bias, 1, w.n)
-		bias = f32(e.Bias)
+func (d *Device) MatMul(y, x kernels.Tensor, w kernels.Weight, e kernels.Epilogue) {
+	d.MatMuls(x, []kernels.Product{{Y: y, W: w, Epilogue: e}})
+}
+
+// MatMuls packs x once and goes through the weights as if they were one.
+func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
+	if len(to) == 0 {
+		return
 	}
-	k, in := d.gemm.forward(w.t, y.Rows), f32(x)
+	first := own("MatMul", to[0].W)
+	sides := make([]side, len(to))
+	for i, p := range to {
+		w := own("MatMul", p.W)
+		if w.t != first.t {
+			panic(fmt.Sprintf("cpu: MatMuls: %v beside %v", w, first))
+		}
+		shape("MatMul", "x", x, p.Y.Rows, w.k)
+		shape("MatMul", "y", p.Y, x.Rows, w.n)
+		sides[i] = side{n: w.n, panel: w.panel, c: f32(p.Y), ldc: p.Y.Stride, epilogue: p.Epilogue}
+		if b := p.Epilogue.Bias; !b.IsZero() {
+			shape("MatMul", "bias", b, 1, w.n)
+			sides[i].bias = f32(b)
+		}
+	}
+	k, in, n := d.gemm.forward(first.t, x.Rows), f32(x), first.k
 	d.multiply(&product{
-		m: y.Rows, n: w.n, steps: k.steps(w.k), kernels: k, c: f32(y), ldc: y.Stride, epilogue: e, bias: bias,
-		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*x.Stride:], x.Stride, rows, w.k) },
-		panel: w.panel,
+		m: x.Rows, steps: k.steps(n), kernels: k, sides: sides,
+		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*x.Stride:], x.Stride, rows, n) },
 	})
 }
 
@@ -68,10 +97,12 @@ func (d *Device) MatMulDX(dx, dy kernels.Tensor, kw kernels.Weight, add bool, sc
 		k = &d.gemm.bf16
 	}
 	d.multiply(&product{
-		m: dx.Rows, n: w.k, steps: k.steps(w.n), kernels: k, c: f32(dx), ldc: dx.Stride,
-		epilogue:  kernels.Epilogue{Add: add, Scale: scale},
-		packA:     func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
-		makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) },
+		m: dx.Rows, steps: k.steps(w.n), kernels: k,
+		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
+		sides: []side{{
+			n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: kernels.Epilogue{Add: add, Scale: scale},
+			makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) },
+		}},
 	})
 }
 
@@ -86,17 +117,17 @@ func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 	for t := 0; t < x.Rows; t += d.gemm.bounds.dw {
 		n := min(d.gemm.bounds.dw, x.Rows-t)
 		d.multiply(&product{
-			m: dw.Rows, n: dw.Cols, steps: k.steps(n), kernels: k, c: f32(dw), ldc: dw.Stride, chain: true,
+			m: dw.Rows, steps: k.steps(n), kernels: k, chain: true,
 			packA: func(dst []uint32, lo, rows int) {
 				k.columns(k.format, dst, rows, g[t*dy.Stride+lo:], dy.Stride, rows, n)
 			},
-			makePanel: func(dst []uint32, p int) {
+			sides: []side{{n: dw.Cols, c: f32(dw), ldc: dw.Stride, makePanel: func(dst []uint32, p int) {
 				lo := p * panelCols
 				k.columns(k.panelFormat(), dst, panelCols, in[t*x.Stride+lo:], x.Stride, min(panelCols, x.Cols-lo), n)
 				if k.format == tiles { // the last one is whole
 					clear(dst[(n+1)/2*panelCols : k.steps(n)*panelCols])
 				}
-			},
+			}}},
 		})
 	}
 }

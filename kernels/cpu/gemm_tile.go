@@ -156,19 +156,22 @@ func (k *gemmKernels) panelFormat() format {
 // multiply computes p in chunks of rows and of panels, so that packed A, panels that have to be made and chains that wait fit a bounded
 // scratch.
 func (d *Device) multiply(p *product) {
-	if p.m == 0 || p.n == 0 {
+	k, np, wait, made := p.kernels, 0, false, false
+	for i := range p.sides {
+		s := &p.sides[i]
+		np, wait, made = np+s.panels(), wait || s.finishes(), made || s.panel == nil
+	}
+	if p.m == 0 || np == 0 {
 		return
 	}
-	k := p.kernels
-	np := (p.n + panelCols - 1) / panelCols
-	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + k.format.beyond(k.mr), piece: d.gemm.bounds.pieceOf(p)}
+	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + k.format.beyond(k.mr), piece: d.gemm.bounds.pieceOf(p, wait)}
 	rows := max(d.gemm.bounds.rows/c.stride, 1) * k.mr
 	panels := np
-	if p.panel == nil {
+	if made {
 		c.panelWords = (p.steps+31)/32*32*panelCols + 16 // packers may write 64 bytes past the end; turned blocks are of up to 32 steps
 		panels = min(np, max(d.gemm.bounds.made/c.panelWords, 1)*d.pool.threads)
 	}
-	wait := c.piece < p.steps && p.finishes()
+	wait = wait && c.piece < p.steps
 	for c.row0 = 0; c.row0 < p.m; c.row0 += rows {
 		c.rows = min(rows, p.m-c.row0)
 		c.nt = (c.rows + k.mr - 1) / k.mr
@@ -182,9 +185,12 @@ func (d *Device) multiply(p *product) {
 		}
 		for c.panel0 = 0; c.panel0 < np; c.panel0 += panels {
 			c.np = min(panels, np-c.panel0)
-			if p.panel == nil && p.steps > 0 {
+			if made && p.steps > 0 {
 				c.b = elems[uint32](d.scratch(slotB, 4*c.panelWords*c.np))
-				d.each(c.np, c.panelWords*c.np, func(i int) { p.makePanel(c.b[i*c.panelWords:], c.panel0+i) })
+				d.each(c.np, c.panelWords*c.np, func(i int) {
+					s, p := c.side(i)
+					s.makePanel(c.b[i*c.panelWords:], p)
+				})
 			}
 			d.tiles(&c)
 		}
@@ -203,10 +209,10 @@ type bounds struct {
 var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, piece: 1024, dw: 1024}
 
 // pieceOf is the number of steps after which p's chains pause, so that the packed rows of a group and a panel stay in the cache however
-// long the chains are: all of them, or equal multiples of a tile's.
-func (b *bounds) pieceOf(p *product) int {
+// long the chains are: all of them, or equal multiples of a tile's. finishes: more becomes of the chains than being stored.
+func (b *bounds) pieceOf(p *product, finishes bool) int {
 	limit := max(b.piece/p.kernels.format.words(), 1)
-	if p.kernels.format >= q8Bytes || p.steps <= limit || p.chain && p.finishes() {
+	if p.kernels.format >= q8Bytes || p.steps <= limit || p.chain && finishes {
 		return max(p.steps, 1)
 	}
 	pieces := (p.steps + limit - 1) / limit
@@ -225,6 +231,19 @@ type chunk struct {
 	piece              int    // steps of a piece of the chains
 	// chains wait here between their pieces, [panel][tile][mr][32], where they cannot in C; nil: they can.
 	chains []float32
+}
+
+// side is the side that panel i of the chunk belongs to, and which one of its panels it is.
+func (c *chunk) side(i int) (s *side, panel int) {
+	panel = c.panel0 + i
+	for j := range c.sides {
+		s = &c.sides[j]
+		if panel < s.panels() {
+			break
+		}
+		panel -= s.panels()
+	}
+	return s, panel
 }
 
 // at is the first row of tile t: tiles are as equal as can be.
@@ -294,22 +313,26 @@ func (c *chunk) usePanel(g *gemmState, worker, i int) {
 // run computes steps [s, s+piece) of tile t of panel i.
 func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	w := &g.workers[worker]
-	row, mr, col := c.at(t), c.at(t+1)-c.at(t), (c.panel0+i)*panelCols
+	side, panel := c.side(i)
+	row, mr, col := c.at(t), c.at(t+1)-c.at(t), panel*panelCols
 	f, steps := c.kernels.format, min(c.piece, c.steps-s)
 	from := 4 * s * f.panelWords()
 	x := &w.tile
 	*x = tile{
-		steps: steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * c.ldc, stage: unsafe.Pointer(&w.stage),
-		a: unsafe.Pointer(&c.a[t*c.stride+s*f.words()*mr]), b: unsafe.Add(w.b, from), c: unsafe.Pointer(&c.c[row*c.ldc+col]),
+		steps: steps, mr: mr, scale: 1, bias: unsafe.Pointer(&noBias), ldc: 4 * side.ldc, stage: unsafe.Pointer(&w.stage),
+		a: unsafe.Pointer(&c.a[t*c.stride+s*f.words()*mr]), b: unsafe.Add(w.b, from), c: unsafe.Pointer(&side.c[row*side.ldc+col]),
 	}
 	c.lookAhead(x, uintptr(w.source)+uintptr(from), t, t0, t1, row)
-	c.finishing(w, col)
-	n := c.n - col
+	if c.chain {
+		x.mode |= modeChain
+	}
+	side.finishing(w, col)
+	n := side.n - col
 	if c.chains == nil {
 		if s > 0 {
 			x.mode |= modeChain
 		}
-		c.edgeTile(w, n, func() { c.kernels.run[mr](x) })
+		side.edgeTile(w, n, func() { c.kernels.run[mr](x) })
 		return
 	}
 	final, chains := *x, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
@@ -320,7 +343,7 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	c.kernels.run[mr](x)
 	if s+steps == c.steps {
 		*x = final
-		c.edgeTile(w, n, func() { g.finish(x, chains) })
+		side.edgeTile(w, n, func() { g.finish(x, chains) })
 	}
 }
 
@@ -345,19 +368,10 @@ func (c *chunk) lookAhead(x *tile, b uintptr, t, t0, t1, row int) {
 	}
 }
 
-// finishes says whether more becomes of p's chains than being stored.
-func (p *product) finishes() bool {
-	e := p.epilogue
-	return e.Add || p.bias != nil || e.Scale != 0 && e.Scale != 1
-}
-
 // finishing sets what becomes of the chains of w's tile.
-func (p *product) finishing(w *gemmWorker, col int) {
-	t, e := &w.tile, p.epilogue
-	if p.chain {
-		t.mode |= modeChain
-	}
-	if !p.finishes() {
+func (s *side) finishing(w *gemmWorker, col int) {
+	t, e := &w.tile, s.epilogue
+	if !s.finishes() {
 		return
 	}
 	t.mode |= modeEpilogue
@@ -367,27 +381,27 @@ func (p *product) finishing(w *gemmWorker, col int) {
 	if e.Add {
 		t.mode |= modeAdd
 	}
-	if p.bias != nil {
-		copy(w.bias[:], p.bias[col:])
+	if s.bias != nil {
+		copy(w.bias[:], s.bias[col:])
 		t.bias = unsafe.Pointer(&w.bias)
 	}
 }
 
 // edgeTile runs w's tile; one of which only n < 32 columns exist, beside C.
-func (p *product) edgeTile(w *gemmWorker, n int, run func()) {
+func (s *side) edgeTile(w *gemmWorker, n int, run func()) {
 	if n >= panelCols {
 		run()
 		return
 	}
 	t := &w.tile
-	c := unsafe.Slice((*float32)(t.c), (t.mr-1)*p.ldc+n)
+	c := unsafe.Slice((*float32)(t.c), (t.mr-1)*s.ldc+n)
 	for i := range t.mr {
-		copy(w.edge[i*panelCols:][:n], c[i*p.ldc:])
+		copy(w.edge[i*panelCols:][:n], c[i*s.ldc:])
 	}
 	t.c, t.ldc = unsafe.Pointer(&w.edge), 4*panelCols
 	run()
 	for i := range t.mr {
-		copy(c[i*p.ldc:][:n], w.edge[i*panelCols:])
+		copy(c[i*s.ldc:][:n], w.edge[i*panelCols:])
 	}
 }
 
@@ -410,8 +424,8 @@ func (c *chunk) panelAt(i int) []uint32 {
 	if c.steps == 0 {
 		return nil
 	}
-	if c.panel != nil {
-		return c.panel(c.panel0 + i)
+	if s, p := c.side(i); s.panel != nil {
+		return s.panel(p)
 	}
 	return c.b[i*c.panelWords:]
 }

@@ -235,8 +235,8 @@ func (d *Device) continueDX(dx, dy kernels.Tensor, w *weight, chain bool) {
 		k = &d.gemm.bf16
 	}
 	d.multiply(&product{
-		m: dx.Rows, n: w.k, steps: k.steps(w.n), kernels: k, c: f32(dx), ldc: dx.Stride, chain: chain,
-		packA:     func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
-		makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) },
+		m: dx.Rows, steps: k.steps(w.n), kernels: k, chain: chain,
+		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
+		sides: []side{{n: w.k, c: f32(dx), ldc: dx.Stride, makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) }}},
 	})
 }

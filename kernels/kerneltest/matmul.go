@@ -60,6 +60,9 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 				add(fmt.Sprintf("epilogue/%v/%v/%d", wt, sh, i), epilogRule, matmul(sh, wt, e, b, normal))
 			}
 		}
+		for _, sh := range []shape{{1, 33, 47}, {9, 64, 34}, {50, 40, 33}, {3, 35, 2063}, {0, 32, 32}} {
+			add(fmt.Sprintf("ys/%v/%v", wt, sh), matmulRule, matmuls(sh, wt, rel(tol.Chain)))
+		}
 		for _, sh := range []shape{{1, 33, 47}, {9, 71, 34}, {37, 40, 33}} {
 			add(fmt.Sprintf("dx/%v/%v/add", wt, sh), dxRule, matmulDX(sh, wt, true, 0, rel(tol.Chain), normal))
 			add(fmt.Sprintf("dx/%v/%v/scale", wt, sh), dxRule, matmulDX(sh, wt, false, 2.5, rel(tol.Chain), normal))
@@ -104,6 +107,20 @@ func matmul(sh shape, wt kernels.DType, e epilogue, b bound, num numbers) func(s
 			y = s.out("y", sh.t, sh.n, b)
 		}
 		s.d.MatMul(y, x, w, ep)
+	}
+}
+
+// matmuls multiplies with three weights, the second of sh; the last one has a bias and is added to y.
+func matmuls(sh shape, wt kernels.DType, b bound) func(s *side) {
+	return func(s *side) {
+		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
+		n1, n3 := sh.n/3+1, 2*sh.n+5
+		s.d.MatMuls(x, []kernels.Product{
+			{Y: s.out("y1", sh.t, n1, b), W: s.weight(n1, sh.k, wt, normal("w1", n1*sh.k, 1))},
+			{Y: s.out("y2", sh.t, sh.n, b), W: s.weight(sh.n, sh.k, wt, normal("w2", sh.n*sh.k, 1))},
+			{Y: s.inout("y3", sh.t, n3, normal("y3", sh.t*n3, 1), b), W: s.weight(n3, sh.k, wt, normal("w3", n3*sh.k, 1)),
+				Epilogue: kernels.Epilogue{Bias: s.vec("bias", 1, n3, normal("bias", n3, 1)), Add: true}},
+		})
 	}
 }
 

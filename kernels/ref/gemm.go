@@ -27,6 +27,13 @@ func (d *device) MatMul(yt, xt kernels.Tensor, wt kernels.Weight, e kernels.Epil
 	}
 }
 
+// MatMuls multiplies with one weight after the other.
+func (d *device) MatMuls(x kernels.Tensor, to []kernels.Product) {
+	for _, p := range to {
+		d.MatMul(p.Y, x, p.W, p.Epilogue)
+	}
+}
+
 // product is the chain of x[K] with every row of w.
 func (w *weight) product(x []float32) []float32 {
 	y := make([]float32, w.n)
