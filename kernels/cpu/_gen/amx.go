@@ -251,7 +251,7 @@ func amxLoop(f *file, n int, a ahead, label string) {
 		} else if step.loadA {
 			f.p("%s", tileload(1024*step.i, "AX", "R9", ta))
 		}
-		if s < 2 { // two rows a block
+		if s < max(2, n) { // two or three rows a block
 			f.prefetchC()
 		}
 		for line := s * a.lines / len(steps); line < (s+1)*a.lines/len(steps); line++ {
