@@ -294,7 +294,11 @@ func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 	if n := d.pool.threads; n > 1 {
 		work := c.rows * c.np * panelCols * c.steps
 		tasks := min(4*n, max(work/minimum, c.np*c.steps*4*f.panelWords()/stream, 1))
-		colGroups = min(c.np, (tasks+rowGroups-1)/rowGroups)
+		colGroups = (tasks + rowGroups - 1) / rowGroups
+		if rowGroups > 1 { // shares of equal size, each of columns of its own
+			colGroups = roundUp(colGroups, n)
+		}
+		colGroups = min(c.np, colGroups)
 	}
 	return rowGroups, colGroups
 }
