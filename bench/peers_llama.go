@@ -15,7 +15,7 @@ import (
 )
 
 // llamaTests are what llama.cpp is compared in: prompts, and decoding of one and of several sequences.
-var llamaTests = struct{ prompt, gen, batch []int }{[]int{512, 4096}, []int{128}, []int{8, 64}}
+var llamaTests = struct{ prompt, gen, batch []int }{[]int{512, 4096}, []int{128}, []int{8, 16, 64}}
 
 // llamaFiles are the files of a build's folder by our type.
 var llamaFiles = []struct {
