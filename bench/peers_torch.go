@@ -122,7 +122,7 @@ func (s *server) close() {
 // modelWork is work of transformers' model that is compared with PyTorch: eager attention on its side, which is the quicker one here.
 type modelWork struct {
 	do, peer string // do is what server.py calls it
-	shapes   []TrainShape
+	shape    TrainShape
 	// open prepares ours and returns a function that takes the tokens per second once.
 	open func(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(), err error)
 }
@@ -135,50 +135,50 @@ func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contes
 	if o.Python == "" || o.Model == "" {
 		return nil
 	}
+	var works []modelWork
+	for _, s := range o.Shapes {
+		works = append(works, modelWork{"train", "PyTorch, bf16 autocast", s, ourTraining})
+	}
+	works = append(works, modelWork{"score", "PyTorch, bf16", scoreShape, ourScoring})
 	var s *server // started when first needed: a filter may leave nothing to do
 	defer func() {
 		if s != nil {
 			s.close()
 		}
 	}()
-	for _, w := range []modelWork{
-		{"train", "PyTorch, bf16 autocast", o.Shapes, ourTraining},
-		{"score", "PyTorch, bf16", []TrainShape{scoreShape}, ourScoring},
-	} {
-		for _, shape := range w.shapes {
-			var ours func(context.Context) (float64, error)
-			var done func()
-			c := contest{name: fmt.Sprintf("%s%dx%d", w.do, shape.Sequences, shape.Length), peer: w.peer, dtype: "bf16", unit: "t/s",
-				ours: func(ctx context.Context) (_ float64, err error) {
-					if ours == nil {
-						if ours, done, err = w.open(o, threads, shape); err != nil {
-							return 0, err
-						}
+	for _, w := range works {
+		var ours func(context.Context) (float64, error)
+		var done func()
+		c := contest{name: fmt.Sprintf("%s%dx%d", w.do, w.shape.Sequences, w.shape.Length), peer: w.peer, dtype: "bf16", unit: "t/s",
+			ours: func(ctx context.Context) (_ float64, err error) {
+				if ours == nil {
+					if ours, done, err = w.open(o, threads, w.shape); err != nil {
+						return 0, err
 					}
-					return ours(ctx)
-				},
-				theirs: func(context.Context) (_ float64, err error) {
-					if s == nil {
-						if s, err = startServer(ctx, o.Python, threads); err != nil {
-							return 0, err
-						}
+				}
+				return ours(ctx)
+			},
+			theirs: func(context.Context) (_ float64, err error) {
+				if s == nil {
+					if s, err = startServer(ctx, o.Python, threads); err != nil {
+						return 0, err
 					}
-					sec, err := s.ask(request{Do: w.do, Model: o.Model, Sequences: shape.Sequences, Length: shape.Length})
-					return float64(shape.Sequences*shape.Length) / sec, err
-				},
-				live: func() []int {
-					if s == nil {
-						return nil
-					}
-					return []int{s.pid()}
-				}}
-			err := run(c)
-			if done != nil {
-				done()
+				}
+				sec, err := s.ask(request{Do: w.do, Model: o.Model, Sequences: w.shape.Sequences, Length: w.shape.Length})
+				return float64(w.shape.Sequences*w.shape.Length) / sec, err
+			}}
+		c.live = func() []int {
+			if s == nil {
+				return nil
 			}
-			if err != nil {
-				return err
-			}
+			return []int{s.pid()}
+		}
+		err := run(c)
+		if done != nil {
+			done()
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -123,7 +123,7 @@ type to struct {
 func (p *pass) linears(x kernels.Tensor, l int, all ...to) {
 	p.products = p.products[:0]
 	for _, t := range all {
-		p.products = append(p.products, p.product(t.y, l, t.j, false))
+		p.products = append(p.products, p.product(t.y, l, t.j))
 	}
 	p.d.MatMuls(x, p.products)
 	for _, t := range all {
@@ -133,14 +133,16 @@ func (p *pass) linears(x kernels.Tensor, l int, all ...to) {
 
 // linear is y += x W^T + b.
 func (p *pass) linear(y, x kernels.Tensor, l int, j proj) {
-	w := p.product(y, l, j, true)
+	w := p.product(y, l, j)
+	w.Add = true
 	p.d.MatMul(y, x, w.W, w.Epilogue)
 	p.adapt(y, x, l, j)
 }
 
-func (p *pass) product(y kernels.Tensor, l int, j proj, add bool) kernels.Product {
+// product is x W^T + b, to y.
+func (p *pass) product(y kernels.Tensor, l int, j proj) kernels.Product {
 	lin := &p.m.layers[l].lin[j]
-	w := kernels.Product{Y: y, W: lin.W.W, Epilogue: kernels.Epilogue{Add: add}}
+	w := kernels.Product{Y: y, W: lin.W.W}
 	if lin.B != nil {
 		w.Bias = lin.B.Master
 	}

@@ -92,17 +92,19 @@ func (d *Device) MatMulDX(dx, dy kernels.Tensor, kw kernels.Weight, add bool, sc
 	w := own("MatMulDX", kw)
 	shape("MatMulDX", "dy", dy, dx.Rows, w.n)
 	shape("MatMulDX", "dx", dx, dy.Rows, w.k)
+	d.productDX(dx, dy, w, false, kernels.Epilogue{Add: add, Scale: scale})
+}
+
+// productDX is dx = dy w with an epilogue; chain: the chains go on from dx.
+func (d *Device) productDX(dx, dy kernels.Tensor, w *weight, chain bool, e kernels.Epilogue) {
 	k, in := d.gemm.of(w.t), f32(dy)
 	if w.t == kernels.Q8 {
 		k = &d.gemm.bf16
 	}
 	d.multiply(&product{
-		m: dx.Rows, steps: k.steps(w.n), kernels: k,
+		m: dx.Rows, steps: k.steps(w.n), kernels: k, chain: chain,
 		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
-		sides: []side{{
-			n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: kernels.Epilogue{Add: add, Scale: scale},
-			makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) },
-		}},
+		sides: []side{{n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: e, makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) }}},
 	})
 }
 

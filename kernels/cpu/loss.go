@@ -221,22 +221,9 @@ func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, ta
 				}
 			}
 		})
-		d.continueDX(dh.RowRange(r0, logits.Rows), logits, w.rows(n0, n), n0 > 0)
+		d.productDX(dh.RowRange(r0, logits.Rows), logits, w.rows(n0, n), n0 > 0, kernels.Epilogue{})
 		if !dw.IsZero() {
 			d.MatMulDW(dw.RowRange(n0, n), logits, h.RowRange(r0, logits.Rows), t)
 		}
-	})
-}
-
-// continueDX is MatMulDX whose chains go on from dx if chain.
-func (d *Device) continueDX(dx, dy kernels.Tensor, w *weight, chain bool) {
-	k, in := d.gemm.of(w.t), f32(dy)
-	if w.t == kernels.Q8 {
-		k = &d.gemm.bf16
-	}
-	d.multiply(&product{
-		m: dx.Rows, steps: k.steps(w.n), kernels: k, chain: chain,
-		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
-		sides: []side{{n: w.k, c: f32(dx), ldc: dx.Stride, makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) }}},
 	})
 }

@@ -77,7 +77,7 @@ func attnTiles(i isa) *attnKernels {
 var (
 	attnAMX = func() attnKernels {
 		k := attnBF16
-		k.softmax = softmaxAttnTiles
+		k.softmax = softmaxTiles
 		k.tiles, k.mr, k.pairs, k.over = true, maxAttnTile, probsPairs, overAMX
 		k.columns = func(dst []uint32, src []float32, ld, t int) {
 			columnsTiles(tiles, dst, maxAttnTile, src, ld, maxAttnTile, t)

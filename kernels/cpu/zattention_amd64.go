@@ -366,7 +366,7 @@ func probsAVX2(s, dp []float32, scale, lse, delta float32)
 func softmaxBF16(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
 
 //go:noescape
-func softmaxAttnTiles(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+func softmaxTiles(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
 
 //go:noescape
 func probsPairs(t *attnPairs)

@@ -25445,8 +25445,8 @@ done2:
 	VZEROUPPER
 	RET
 
-// func softmaxAttnTiles(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
-TEXT ·softmaxAttnTiles(SB), NOSPLIT, $0-64
+// func softmaxTiles(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+TEXT ·softmaxTiles(SB), NOSPLIT, $0-64
 	MOVQ s_base+16(FP), SI
 	MOVQ s_len+24(FP), CX
 	VBROADCASTSS scale+48(FP), Z31

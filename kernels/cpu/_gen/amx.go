@@ -178,6 +178,7 @@ func amxTile(f *file) {
 // amxRowsOf is the body for so many tiles of rows, with a loop for each of amxAhead.
 func amxRowsOf(f *file, n int) {
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, n) }
+	cs := []string{"DX", "R13", "DI"}[:n]
 	f.p("MOVQ tile_mode(DI), R14")
 	if n == 3 {
 		f.p("MOVQ tile_mr(DI), DI")
@@ -192,7 +193,7 @@ func amxRowsOf(f *file, n int) {
 	}
 	f.p("JMP %s", label("begun"))
 	f.p("%s:", label("chain"))
-	amxC(f, n, func(disp int, base string, t int) string { return tileload(disp, base, "SI", t) })
+	f.amxC(cs, func(disp int, base string, t int) string { return tileload(disp, base, "SI", t) })
 	f.p("%s:", label("begun"))
 	if n == 3 {
 		f.p("LEAQ -1024(AX)(R11*1), R14")
@@ -209,7 +210,7 @@ func amxRowsOf(f *file, n int) {
 		f.p("JMP %s", label("done"))
 	}
 	f.p("%s:", label("done"))
-	amxC(f, n, func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
+	f.amxC(cs, func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
 	f.p("%s", tilerelease())
 	f.p("RET")
 }
@@ -218,35 +219,35 @@ func amxRowsOf(f *file, n int) {
 // much of the second level cache as one that is used. Every second or fourth line only is no better: 7% or 12% slower for 40 rows.
 var amxAhead = []int{3, 8, 32}
 
-// amxSteps are the multiplications of a block, by tiles of rows: what is loaded and multiplied, A of tile of rows i with half j of B.
-// Each half of B is loaded once; where three tiles of A share a register, their lines are near when they are loaded again.
-var amxSteps = [][]amxStep{
-	1: {{0, 0, true, true}, {0, 1, false, true}},
-	2: {{0, 0, true, true}, {0, 1, false, true}, {1, 0, true, false}, {1, 1, false, false}},
-	3: {{0, 0, true, true}, {1, 0, true, false}, {2, 0, true, false}, {2, 1, false, true}, {1, 1, true, false}, {0, 1, true, false}},
-}
-
-type amxStep struct {
-	i, j         int
-	loadA, loadB bool
+// amxSteps are the multiplications of a block, by tiles of rows: tile of rows i of A with half j of B. Each half of B is loaded once; where
+// three tiles of A share a register, their lines are near when they are loaded again.
+var amxSteps = [][][2]int{
+	1: {{0, 0}, {0, 1}},
+	2: {{0, 0}, {0, 1}, {1, 0}, {1, 1}},
+	3: {{0, 0}, {1, 0}, {2, 0}, {2, 1}, {1, 1}, {0, 1}},
 }
 
 // amxLoop goes through the blocks and fetches lines from R8 in each. No PCALIGN: over jumps of this length Go 1.26's assembler never ends.
 func amxLoop(f *file, n, lines int, label string) {
 	f.p("%s:", label)
-	steps := amxSteps[n]
+	steps, holds := amxSteps[n], [8]string{} // what is in the registers
+	load := func(disp int, base, index string, t int) {
+		if line := tileload(disp, base, index, t); holds[t] != line {
+			f.p("%s", line)
+			holds[t] = line
+		}
+	}
 	for s, step := range steps {
-		ta, tb := 4+step.i, 6+step.j
+		i, j := step[0], step[1]
+		ta, tb := 4+i, 6+j
 		if n == 3 {
 			ta, tb = 6, 7
 		}
-		if step.loadB {
-			f.p("%s", tileload(64*step.j, "BX", "R10", tb))
-		}
-		if step.loadA && step.i == 2 {
-			f.p("%s", tileload(0, "R14", "R9", ta))
-		} else if step.loadA {
-			f.p("%s", tileload(1024*step.i, "AX", "R9", ta))
+		load(64*j, "BX", "R10", tb)
+		if i == 2 {
+			load(0, "R14", "R9", ta)
+		} else {
+			load(1024*i, "AX", "R9", ta)
 		}
 		if s < max(2, n) { // two or three rows a block
 			f.prefetchC()
@@ -254,7 +255,7 @@ func amxLoop(f *file, n, lines int, label string) {
 		for line := s * lines / len(steps); line < (s+1)*lines/len(steps); line++ {
 			f.p("PREFETCHT1 %d(R8)", 64*line)
 		}
-		f.p("%s", tdpbf16ps(2*step.i+step.j, ta, tb))
+		f.p("%s", tdpbf16ps(2*i+j, ta, tb))
 	}
 	f.p("ADDQ R11, AX")
 	if n == 3 {
@@ -273,9 +274,9 @@ func (f *file) prefetchC() {
 	f.p("ADDQ SI, R15")
 }
 
-// amxC does something with all tiles of C.
-func amxC(f *file, n int, do func(disp int, base string, t int) string) {
-	for i, base := range []string{"DX", "R13", "DI"}[:n] {
+// amxC does something with all tiles of C, whose tiles of rows begin at bases.
+func (f *file) amxC(bases []string, do func(disp int, base string, t int) string) {
+	for i, base := range bases {
 		f.p("%s", do(0, base, 2*i))
 		f.p("%s", do(64, base, 2*i+1))
 	}

@@ -45,19 +45,13 @@ func amxAttnRows(f *file, n int, values bool) {
 			f.p("%s", tilezero(i))
 		}
 	}
-	eachC := func(do func(disp int, base string, t int) string) {
-		for i, base := range cs {
-			f.p("%s", do(0, base, 2*i))
-			f.p("%s", do(64, base, 2*i+1))
-		}
-	}
 	if values {
 		f.p("TESTQ $1, attnTile_chain(DI)")
 		f.p("JNE %s", label("chain"))
 		clear()
 		f.p("JMP %s", label("panels"))
 		f.p("%s:", label("chain"))
-		eachC(func(disp int, base string, t int) string { return tileload(disp, base, "SI", t) })
+		f.amxC(cs, func(disp int, base string, t int) string { return tileload(disp, base, "SI", t) })
 	}
 	f.p("%s:", label("panels"))
 	f.p("MOVQ (R13), BX")
@@ -102,7 +96,7 @@ func amxAttnRows(f *file, n int, values bool) {
 		}
 		f.p("DECQ CX")
 		f.p("JNE %s", label("blocks"))
-		eachC(func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
+		f.amxC(cs, func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
 		f.p("MOVQ attnTile_steps(DI), CX")
 		f.p("SHLQ $2, CX")
 		for i := range as {
@@ -113,7 +107,7 @@ func amxAttnRows(f *file, n int, values bool) {
 	f.p("DECQ R15")
 	f.p("JNE %s", label("panels"))
 	if values {
-		eachC(func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
+		f.amxC(cs, func(disp int, base string, t int) string { return tilestore(t, disp, base, "SI") })
 	}
 	f.p("%s", tilerelease())
 	f.p("RET")
@@ -139,13 +133,8 @@ func amxOver(f *file) {
 	f.p("MOVQ R8, AX")
 	f.p("MOVQ R12, BX")
 	f.p("MOVQ attnOver_blocks(DI), CX")
-	each := func(do func(disp int, base string, t int) string) {
-		for i, base := range []string{"DX", "R14"} {
-			f.p("%s", do(0, base, 2*i))
-			f.p("%s", do(64, base, 2*i+1))
-		}
-	}
-	each(func(disp int, base string, t int) string { return tileload(disp, base, "R10", t) })
+	cs := []string{"DX", "R14"}
+	f.amxC(cs, func(disp int, base string, t int) string { return tileload(disp, base, "R10", t) })
 	f.p("blocks:")
 	f.p("%s", tileload(0, "BX", "R10", 6))
 	f.p("%s", tileload(0, "AX", "R9", 4))
@@ -159,7 +148,7 @@ func amxOver(f *file) {
 	f.p("ADDQ $2048, BX")
 	f.p("DECQ CX")
 	f.p("JNE blocks")
-	each(func(disp int, base string, t int) string { return tilestore(t, disp, base, "R10") })
+	f.amxC(cs, func(disp int, base string, t int) string { return tilestore(t, disp, base, "R10") })
 	f.p("ADDQ $4096, DX")
 	f.p("ADDQ attnOver_lda(DI), R8")
 	f.p("SUBQ $32, R11")

@@ -29,7 +29,7 @@ func attention(f *file) {
 		x.probs()
 	}
 	(&vector{file: f, wide: true}).softmax("softmaxBF16", false)
-	(&vector{file: f, wide: true}).softmax("softmaxAttnTiles", false)
+	(&vector{file: f, wide: true}).softmax("softmaxTiles", false)
 	(&vector{file: f, wide: true}).probsPairs()
 	f.text("narrowPairs", "(dst []uint16, src []float32)", "narrowPairs rounds multiples of 32 elements; denormals become 0.", 48)
 	f.p("MOVQ dst_base+0(FP), DI")
@@ -278,7 +278,7 @@ func (k attnKind) multiply(f *file, mr, a, b0, b1, x, spare int) {
 // reads and writes whole blocks of 32 elements, for which scores and probabilities have room; n is a multiple of 2. 512 bytes a block are
 // fetched from ahead.
 func (x *vector) softmax(base string, round bool) {
-	tiles := base == "softmaxAttnTiles"
+	tiles := base == "softmaxTiles"
 	pairs := base == "softmaxBF16" || tiles
 	if pairs {
 		x.text(base, "(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
