@@ -27,39 +27,39 @@ type columns16 struct {
 	mask     int // a bit for each column that exists
 }
 
-// choose sets the kernels of a path; what a path lacks stays plain Go.
+// choose sets the kernels of a path, whose instructions include those of the paths before it; what a path lacks stays plain Go.
 func (g *gemmState) choose(i isa) {
-	switch i {
-	case avx512bf16, amx:
-		g.f32.tiles(14, single, tileF32avx512s)
-		g.bf16.tiles(14, pairs, tileBF16avx512bf16s)
-		g.bf16.rows, g.bf16.columns = rowsWith(pairs, turnPairs), columnsBF16
-		g.q8.tiles(7, q8Bytes, tileQ8avx512bf16s)
-		g.q8.rows = q8RowsVNNI
-		if i == amx {
-			g.pairs = g.bf16
-			g.bf16 = gemmKernels{mr: maxTile, format: tiles, rows: rowsTiles, columns: columnsTiles, share: 4}
-			for mr := range g.bf16.run {
-				g.bf16.run[mr] = tileBF16AMX
-			}
-			g.q8Many = g.q8
-			g.q8Many.tiles(13, q8Tiles, tileQ8amxs)
-			g.q8Many.rows, g.q8Many.panel, g.q8Many.panelBytes, g.q8Many.share = q8RowsTiles, q8PanelAMX, q8Block+2*panelCols, 1
-		}
-	case avx512:
-		g.f32.tiles(14, single, tileF32avx512s)
-		g.bf16.tiles(13, pairsWide, tileBF16avx512s)
-		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, turnWide), columnsWideAVX512
-		g.q8.tiles(6, q8Words, tileQ8avx512s)
-	case avx2:
+	if i == avx2 {
 		g.f32.tiles(6, single, tileF32avx2s)
 		g.bf16.tiles(6, pairsWide, tileBF16avx2s)
 		g.q8.tiles(2, q8Words, tileQ8avx2s)
 	}
 	if i >= avx512 {
+		g.f32.tiles(14, single, tileF32avx512s)
 		g.f32.rows, g.f32.columns = rowsWith(single, turnWords), columnsF32
-		g.packBlock, g.packQ8, g.finish = packBlockAVX512, packQ8AVX512, finishAVX512
-		g.turn = turnPanelAVX512(map[bool]func(dst, block unsafe.Pointer){true: q8BlockBF16, false: q8BlockAVX512}[i >= avx512bf16])
+		g.bf16.tiles(13, pairsWide, tileBF16avx512s)
+		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, turnWide), columnsWideAVX512
+		g.q8.tiles(6, q8Words, tileQ8avx512s)
+		g.packBlock, g.packQ8, g.finish, g.turn = packBlockAVX512, packQ8AVX512, finishAVX512, turnPanelAVX512(q8BlockAVX512)
+	}
+	if i >= avx512vnni {
+		g.q8.tiles(7, q8Bytes, tileQ8avx512vnnis)
+		g.q8.rows = q8RowsVNNI
+	}
+	if i >= avx512bf16 {
+		g.bf16.tiles(14, pairs, tileBF16avx512bf16s)
+		g.bf16.rows, g.bf16.columns = rowsWith(pairs, turnPairs), columnsBF16
+		g.turn = turnPanelAVX512(q8BlockBF16)
+	}
+	if i == amx {
+		g.pairs = g.bf16
+		g.bf16 = gemmKernels{mr: maxTile, format: tiles, rows: rowsTiles, columns: columnsTiles, share: 4}
+		for mr := range g.bf16.run {
+			g.bf16.run[mr] = tileBF16AMX
+		}
+		g.q8Many = g.q8
+		g.q8Many.tiles(13, q8Tiles, tileQ8amxs)
+		g.q8Many.rows, g.q8Many.panel, g.q8Many.panelBytes, g.q8Many.share = q8RowsTiles, q8PanelAMX, q8Block+2*panelCols, 1
 	}
 }
 

@@ -15,11 +15,12 @@ const (
 	neonbf16              // with products of BF16
 	avx2                  // with FMA and F16C
 	avx512                // F, BW, DQ, VL
-	avx512bf16            // and BF16, VNNI
+	avx512vnni            // and VNNI, for Q8
+	avx512bf16            // and BF16
 	amx                   // and tiles for the products of BF16 and, where rows are many, of Q8
 )
 
-var isaNames = [...]string{generic: "generic", neon: "neon", neonbf16: "neonbf16", avx2: "avx2", avx512: "avx512", avx512bf16: "avx512bf16", amx: "amx"}
+var isaNames = [...]string{generic: "generic", neon: "neon", neonbf16: "neonbf16", avx2: "avx2", avx512: "avx512", avx512vnni: "avx512vnni", avx512bf16: "avx512bf16", amx: "amx"}
 
 // String is the name of the path.
 func (i isa) String() string { return isaNames[i] }
@@ -33,6 +34,6 @@ func isaNamed(name string) isa {
 	panic(fmt.Sprintf("cpu: no path %q", name))
 }
 
-// Paths are the implementations of this package: amx, avx512bf16, avx512, avx2 or neonbf16, neon, then generic. The environment variable
+// Paths are the implementations of this package: amx, avx512bf16, avx512vnni, avx512, avx2 or neonbf16, neon, then generic. The environment variable
 // ZEROSEARCH_CPU_PATH chooses one; -tags noasm leaves generic.
 var Paths, pathsErr = kernels.NewPaths("ZEROSEARCH_CPU_PATH", isaPaths()...)

@@ -8,10 +8,10 @@ import (
 )
 
 func rowsOf(i isa) *rowKernels {
-	switch i {
-	case avx512, avx512bf16, amx:
+	switch {
+	case i >= avx512:
 		return &rowsWide
-	case avx2:
+	case i == avx2:
 		return &rowsNarrow
 	}
 	return &rowsPlain
@@ -58,7 +58,7 @@ func attnOf(i isa, t kernels.DType) *attnKernels {
 		return &attnPlainF32
 	case i >= avx512bf16:
 		return &attnBF16
-	case i == avx512:
+	case i >= avx512:
 		return &attnWideAVX512
 	case i == avx2:
 		return &attnWideAVX2
@@ -141,7 +141,7 @@ func kvTurner(i isa, t kernels.DType) func(*turn16) {
 		return nil
 	case t == kernels.F32:
 		return turnWords
-	case i == avx512:
+	case i < avx512bf16:
 		return turnRounded
 	}
 	return turnPairs

@@ -7,27 +7,27 @@ package cpu
 import "unsafe"
 
 //go:noescape
-func tileQ8avx512bf16x1(t *tile)
+func tileQ8avx512vnnix1(t *tile)
 
 //go:noescape
-func tileQ8avx512bf16x2(t *tile)
+func tileQ8avx512vnnix2(t *tile)
 
 //go:noescape
-func tileQ8avx512bf16x3(t *tile)
+func tileQ8avx512vnnix3(t *tile)
 
 //go:noescape
-func tileQ8avx512bf16x4(t *tile)
+func tileQ8avx512vnnix4(t *tile)
 
 //go:noescape
-func tileQ8avx512bf16x5(t *tile)
+func tileQ8avx512vnnix5(t *tile)
 
 //go:noescape
-func tileQ8avx512bf16x6(t *tile)
+func tileQ8avx512vnnix6(t *tile)
 
 //go:noescape
-func tileQ8avx512bf16x7(t *tile)
+func tileQ8avx512vnnix7(t *tile)
 
-var tileQ8avx512bf16s = [maxTile + 1]func(*tile){nil, tileQ8avx512bf16x1, tileQ8avx512bf16x2, tileQ8avx512bf16x3, tileQ8avx512bf16x4, tileQ8avx512bf16x5, tileQ8avx512bf16x6, tileQ8avx512bf16x7}
+var tileQ8avx512vnnis = [maxTile + 1]func(*tile){nil, tileQ8avx512vnnix1, tileQ8avx512vnnix2, tileQ8avx512vnnix3, tileQ8avx512vnnix4, tileQ8avx512vnnix5, tileQ8avx512vnnix6, tileQ8avx512vnnix7}
 
 //go:noescape
 func tileQ8avx512x1(t *tile)

@@ -5,8 +5,8 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// func tileQ8avx512bf16x1(t *tile)
-TEXT ·tileQ8avx512bf16x1(SB), NOSPLIT, $0-8
+// func tileQ8avx512vnnix1(t *tile)
+TEXT ·tileQ8avx512vnnix1(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), AX
 	MOVQ tile_b(DI), BX
@@ -118,8 +118,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileQ8avx512bf16x2(t *tile)
-TEXT ·tileQ8avx512bf16x2(SB), NOSPLIT, $0-8
+// func tileQ8avx512vnnix2(t *tile)
+TEXT ·tileQ8avx512vnnix2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), AX
 	MOVQ tile_b(DI), BX
@@ -276,8 +276,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileQ8avx512bf16x3(t *tile)
-TEXT ·tileQ8avx512bf16x3(SB), NOSPLIT, $0-8
+// func tileQ8avx512vnnix3(t *tile)
+TEXT ·tileQ8avx512vnnix3(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), AX
 	MOVQ tile_b(DI), BX
@@ -479,8 +479,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileQ8avx512bf16x4(t *tile)
-TEXT ·tileQ8avx512bf16x4(SB), NOSPLIT, $0-8
+// func tileQ8avx512vnnix4(t *tile)
+TEXT ·tileQ8avx512vnnix4(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), AX
 	MOVQ tile_b(DI), BX
@@ -727,8 +727,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileQ8avx512bf16x5(t *tile)
-TEXT ·tileQ8avx512bf16x5(SB), NOSPLIT, $0-8
+// func tileQ8avx512vnnix5(t *tile)
+TEXT ·tileQ8avx512vnnix5(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), AX
 	MOVQ tile_b(DI), BX
@@ -1020,8 +1020,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileQ8avx512bf16x6(t *tile)
-TEXT ·tileQ8avx512bf16x6(SB), NOSPLIT, $0-8
+// func tileQ8avx512vnnix6(t *tile)
+TEXT ·tileQ8avx512vnnix6(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), AX
 	MOVQ tile_b(DI), BX
@@ -1358,8 +1358,8 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileQ8avx512bf16x7(t *tile)
-TEXT ·tileQ8avx512bf16x7(SB), NOSPLIT, $0-8
+// func tileQ8avx512vnnix7(t *tile)
+TEXT ·tileQ8avx512vnnix7(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), AX
 	MOVQ tile_b(DI), BX

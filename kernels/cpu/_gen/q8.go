@@ -11,7 +11,7 @@ type q8Kind struct {
 }
 
 var q8Kinds = []q8Kind{
-	{"tileQ8avx512bf16x", 7, 16, true},
+	{"tileQ8avx512vnnix", 7, 16, true},
 	{"tileQ8avx512x", 6, 16, false},
 	{"tileQ8avx2x", 2, 8, false},
 }
