@@ -87,9 +87,7 @@ func (t *optimizer) update(st *Stats, lr float64) error {
 	s := kernels.AdamWStep{LR: lr, Beta1: t.o.Beta1, Beta2: t.o.Beta2, Eps: t.o.Eps, WeightDecay: t.o.WeightDecay,
 		GradScale: float32(scale), Step: t.step}
 	for i, p := range t.params {
-		t.dev.AdamW(p.Master, p.Grad, t.moments[i].m, t.moments[i].v, s)
-		t.repack(p)
-		t.dev.Zero(p.Grad)
+		kernels.Update(t.dev, p.W, p.Master, p.Grad, t.moments[i].m, t.moments[i].v, s)
 	}
 	return t.dev.Sync()
 }

@@ -17,8 +17,8 @@ type adamwScalars struct {
 	eps, gradScale float32
 }
 
-// AdamW is the step that kernels.AdamWStep writes down.
-func (d *Device) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
+// newAdamW checks the operands of a step and gives its scalars.
+func newAdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) *adamwScalars {
 	for i, t := range []kernels.Tensor{p, g, m, v} {
 		shape("AdamW", []string{"p", "g", "m", "v"}[i], t, p.Rows, p.Cols)
 		if !t.Dense() {
@@ -28,18 +28,43 @@ func (d *Device) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
 	if s.Step < 1 {
 		panic(fmt.Sprintf("cpu: AdamW: step %d: steps count from 1", s.Step))
 	}
-	c := adamwScalars{
+	return &adamwScalars{
 		keep: float32(1 - float64(s.LR*s.WeightDecay)),
 		b1:   float32(s.Beta1), b1c: float32(1 - s.Beta1), b2: float32(s.Beta2), b2c: float32(1 - s.Beta2),
 		rate: float32(s.LR / (1 - math.Pow(s.Beta1, float64(s.Step)))),
 		root: float32(math.Sqrt(1 - math.Pow(s.Beta2, float64(s.Step)))),
 		eps:  float32(s.Eps), gradScale: s.GradScale,
 	}
+}
+
+// AdamW is the step that kernels.AdamWStep writes down.
+func (d *Device) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
+	c := newAdamW(p, g, m, v, s)
 	pp, gg, mm, vv, k := f32(p), f32(g), f32(m), f32(v), d.rows()
 	d.forPieces(func(at []int, n int) {
 		i := at[0]
-		k.adamw(pp[i:][:n], gg[i:][:n], mm[i:][:n], vv[i:][:n], &c)
+		k.adamw(pp[i:][:n], gg[i:][:n], mm[i:][:n], vv[i:][:n], c)
 	}, p, g, m, v)
+}
+
+// Update is AdamW, Pack and Zero by 16 rows of a panel at a time, which stay in the cache between the three.
+func (d *Device) Update(kw kernels.Weight, p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
+	w, c := own("Update", kw), newAdamW(p, g, m, v, s)
+	shape("Update", "p", p, w.n, w.k)
+	if w.k == 0 {
+		return
+	}
+	pp, gg, mm, vv, k := f32(p), f32(g), f32(m), f32(v), d.rows()
+	const rows = panelCols / 2
+	d.pool.Run(w.panels(), func(panel int) {
+		for lo := panel * panelCols; lo < min((panel+1)*panelCols, w.n); lo += rows {
+			hi := min(lo+rows, w.n)
+			i, n := lo*w.k, (hi-lo)*w.k
+			k.adamw(pp[i:][:n], gg[i:][:n], mm[i:][:n], vv[i:][:n], c)
+			clear(gg[i:][:n])
+			d.packRows(w, panel, lo, hi, func(r int) rowSource { return floatRow(pp[r*w.k:][:w.k]) })
+		}
+	})
 }
 
 func adamwRow(p, g, m, v []float32, c *adamwScalars) {

@@ -106,7 +106,7 @@ func (d *Device) Pack(kw kernels.Weight, master kernels.Tensor) {
 	if w.k == 0 {
 		return
 	}
-	d.packPanels(w, 0, w.n, func(r int) rowSource { return rowSource{asBytes(m[r*master.Stride:][:w.k]), kernels.F32} })
+	d.packPanels(w, 0, w.n, func(r int) rowSource { return floatRow(m[r*master.Stride:][:w.k]) })
 }
 
 // rowSource is a row of a matrix as bytes of type t; of Q8 as PackHost takes it.
@@ -114,6 +114,8 @@ type rowSource struct {
 	b []byte
 	t kernels.DType
 }
+
+func floatRow(x []float32) rowSource { return rowSource{asBytes(x), kernels.F32} }
 
 // packPanels writes rows [row0, row0+n) of w, a task a panel.
 func (d *Device) packPanels(w *weight, row0, n int, row func(r int) rowSource) {
@@ -123,18 +125,16 @@ func (d *Device) packPanels(w *weight, row0, n int, row func(r int) rowSource) {
 	first, last := row0/panelCols, (row0+n-1)/panelCols
 	d.pool.Run(last-first+1, func(task int) {
 		p := first + task
-		lo, hi := max(row0, p*panelCols), min(row0+n, (p+1)*panelCols)
-		switch w.t {
-		case kernels.Q8:
-			d.gemm.q8PackRows(w, lo, hi, row)
-		default:
-			d.packPanel(w, p, lo, hi, row)
-		}
+		d.packRows(w, p, max(row0, p*panelCols), min(row0+n, (p+1)*panelCols), row)
 	})
 }
 
-// packPanel writes rows [lo, hi) of w, all in panel p, F32 or BF16: as much as it can by blocks of 16 x 16 words.
-func (d *Device) packPanel(w *weight, p, lo, hi int, row func(r int) rowSource) {
+// packRows writes rows [lo, hi) of w, all in panel p; of F32 and BF16 as much as it can by blocks of 16 x 16 words.
+func (d *Device) packRows(w *weight, p, lo, hi int, row func(r int) rowSource) {
+	if w.t == kernels.Q8 {
+		d.gemm.q8PackRows(w, lo, hi, row)
+		return
+	}
 	dst := w.panel(p)
 	for r := lo; r < hi; {
 		if r%16 == 0 && hi-r >= 16 {

@@ -129,7 +129,7 @@ var properties = []struct {
 	name string
 	test func(t *testing.T, e *env)
 }{
-	{"memory", testMemory}, {"weights", testWeights}, {"cache", testCache}, {"empty", testEmpty},
+	{"memory", testMemory}, {"weights", testWeights}, {"update", testUpdate}, {"cache", testCache}, {"empty", testEmpty},
 	{"formula/matmul", testMatMulFormula}, {"formula/attention", testAttentionFormula}, {"formula/logprob", testLogProbFormula},
 	{"chain/rows", testRowsAlone}, {"chain/dw", testDWChain}, {"chain/attention", testAttentionChunks}, {"chain/logprob", testLogProbIsSample},
 	{"chain/stale", testStaleSlots}, {"gradient", testGradients},

@@ -50,6 +50,7 @@ var faults = map[string]struct{ part, rule string }{
 	"draws a little low":           {"sampler/truncation", "the id drawn is the first"},
 	"takes the last of the ties":   {"sample", "lowest id on ties"},
 	"miscounts the steps":          {"golden/adamw", "AdamW is torch's"},
+	"keeps the gradient":           {"update", "the bits of AdamW, Pack and Zero"},
 	"scales the squares":           {"golden/adamw", "SumSquares adds"},
 	"leaves memory dirty":          {"memory", "Alloc returns zeroed memory"},
 	"packs one row further":        {"weights", "PackHost writes its rows and no others"},
@@ -368,6 +369,14 @@ func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 
 func (d *faulty) SumSquares(dst, x kernels.Tensor, add bool) {
 	d.Device.SumSquares(dst, x, add && !d.is("scales the squares"))
+}
+
+func (d *faulty) Update(w kernels.Weight, p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
+	d.AdamW(p, g, m, v, s)
+	d.Pack(w, p)
+	if !d.is("keeps the gradient") {
+		d.Zero(g)
+	}
 }
 
 func (d *faulty) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
