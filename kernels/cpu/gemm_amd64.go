@@ -51,9 +51,12 @@ func (g *gemmState) choose(i isa) {
 		g.bf16.rows, g.bf16.columns = rowsWith(pairs, turnPairs), columnsBF16
 		g.turn = turnPanelAVX512(q8BlockBF16)
 	}
+	if i >= avx512 && i != avx512bf16 { // Intel's: AMD's have BF16 and no tiles
+		g.f32.alone, g.bf16.alone, g.q8.alone = 0, 0, 0
+	}
 	if i == amx {
 		g.pairs = g.bf16
-		g.bf16 = gemmKernels{mr: maxTile, format: tiles, rows: rowsTiles, columns: columnsTiles, share: 4}
+		g.bf16 = gemmKernels{mr: maxTile, format: tiles, rows: rowsTiles, columns: columnsTiles, share: 4, ahead: 2 * fetchAhead}
 		for mr := range g.bf16.run {
 			g.bf16.run[mr] = tileBF16AMX
 		}
