@@ -9,6 +9,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -65,10 +66,13 @@ func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 	if o.Python == "" && o.Llama == "" {
 		return nil, errors.New("there is nobody to compare with: give --python FILE (torch) or --llama DIR (llama.cpp)")
 	}
+	var names []string // of what only left out
 	for _, threads := range o.Threads {
 		for _, family := range []func(context.Context, PeerOptions, int, func(contest) error) error{matmulPeers, modelPeers, llamaPeers} {
 			err := family(ctx, o, threads, func(c contest) error {
-				if !only.MatchString(c.name + " " + c.dtype + " " + c.peer) {
+				name := c.name + " " + c.dtype + " " + c.peer
+				if !only.MatchString(name) {
+					names = append(names, name)
 					return nil
 				}
 				row, err := c.run(ctx, o)
@@ -82,6 +86,9 @@ func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 				return rows, err
 			}
 		}
+	}
+	if len(rows) == 0 && len(names) > 0 {
+		return nil, fmt.Errorf("--only %q matches none of the tests: %s", o.Only, strings.Join(names, ", "))
 	}
 	return rows, nil
 }

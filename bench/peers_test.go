@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -103,4 +105,13 @@ func TestStepPeer(t *testing.T) {
 	require.Equal(t, []StepPeer{{"TRL", "python x.py --a=b"}}, list)
 	_, err = ParsePeers([]string{"python"})
 	require.ErrorContains(t, err, "is not NAME=COMMAND")
+}
+
+// A filter that leaves nothing says what there would have been.
+func TestNoPeerMatches(t *testing.T) {
+	llama := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(llama, "model-q8_0.gguf"), nil, 0o600))
+	o := PeerOptions{Options: Options{Threads: []int{1}}, Llama: llama, Only: "^nothing$"}
+	_, err := Peers(context.Background(), o)
+	require.ErrorContains(t, err, `--only "^nothing$" matches none of the tests: pp512 q8 llama.cpp, pp4096 q8 llama.cpp`)
 }

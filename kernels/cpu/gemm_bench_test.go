@@ -25,8 +25,9 @@ func benchTensor(b *testing.B, d *Device, rows, cols int) kernels.Tensor {
 	b.Cleanup(buf.Free)
 	t := kernels.Mat(buf, kernels.F32, 0, rows, cols)
 	r := rand.New(rand.NewPCG(1, 2))
-	for i := range f32(t) {
-		f32(t)[i] = float32(r.Float64()*2 - 1)
+	x := f32(t)
+	for i := range x {
+		x[i] = float32(r.Float64()*2 - 1)
 	}
 	return t
 }
