@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
@@ -80,7 +81,7 @@ func (b *bed) empty(t kernels.DType, rows, cols int) kernels.Tensor {
 
 const noiseRow = 1 << 16
 
-// fill writes noise in [-1, 1), the same everywhere: a block that repeats, since speed does not depend on it.
+// fill writes noise in [-1, 1), the same everywhere: a block that repeats, since the speed of most operations does not depend on it.
 func (b *bed) fill(t kernels.Tensor) {
 	if b.noise == nil {
 		b.noise = make([]float32, noiseRow)
@@ -95,6 +96,22 @@ func (b *bed) fill(t kernels.Tensor) {
 		n := min(noiseRow, t.Len()-at)
 		kernels.Upload(b.d, flat.ColRange(at, n), b.noise[:n])
 	}
+}
+
+// logitSpread is about the deviation of a trained model's logits. It decides how fast they are reduced: wider ones have exponentials that
+// are denormals, which take a hundred times as long, flat ones have a nucleus of most of the vocabulary.
+const logitSpread = 3
+
+// normal is a matrix of normally distributed numbers.
+func (b *bed) normal(rows, cols int, deviation float64) kernels.Tensor {
+	r := rand.New(rand.NewPCG(1, uint64(rows)))
+	x := make([]float32, rows*cols)
+	for i := range x {
+		x[i] = float32(r.NormFloat64() * deviation)
+	}
+	t := b.empty(kernels.F32, rows, cols)
+	kernels.Upload(b.d, t, x)
+	return t
 }
 
 // ints is a column of n ids: (from+i)*step mod limit.

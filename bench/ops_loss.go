@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"math"
+
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -56,7 +58,9 @@ type lossInput struct {
 }
 
 func newLoss(b *bed, c *model.Config, t kernels.DType) lossInput {
-	l := lossInput{h: b.f32(lossRows, c.Hidden), targets: b.ints(0, lossRows, 7919, c.Vocab), w: b.weight(c.Vocab, c.Hidden, t)}
+	// elements of a weight have a deviation of 1/sqrt(3)
+	h := b.normal(lossRows, c.Hidden, logitSpread*math.Sqrt(3/float64(c.Hidden)))
+	l := lossInput{h: h, targets: b.ints(0, lossRows, 7919, c.Vocab), w: b.weight(c.Vocab, c.Hidden, t)}
 	l.lp = b.logProbs(lossRows)
 	b.d.LogProb(l.lp, l.h, l.w, l.targets, 1)
 	return l
@@ -90,7 +94,7 @@ func sampleCases(models []string) (out []opCase) {
 			bytes := 4 * float64(m) * float64(n)
 			for _, s := range sampleRules {
 				out = append(out, opCase{s.name, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32, cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
-					logits := many(copies(bytes), func() kernels.Tensor { return b.f32(m, n) })
+					logits := many(copies(bytes), func() kernels.Tensor { return b.normal(m, n, logitSpread) })
 					ids, lp, rules := b.empty(kernels.I32, m, 1), b.logProbs(m), make([]kernels.Sampling, m)
 					for i := range rules {
 						rules[i] = s.rule
