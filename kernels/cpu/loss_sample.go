@@ -134,26 +134,22 @@ type candidate struct {
 // truncated draws from what top-k, top-p and min-p leave. In the order of falling z, then rising id, each of them keeps a prefix, and so
 // do all together.
 func (w *draw) truncated() int {
-	c := w.candidates()
-	order := append([]candidate(nil), c...)
+	var kept []candidate
 	total := w.all.sum
-	if w.TopK > 0 {
-		order = order[:nth(order, float64(w.TopK), func(candidate) float64 { return 1 })+1]
-		total = mass(order)
+	switch {
+	case w.TopK > 0:
+		kept = w.upTo(w.histogram().reach(float64(w.TopK), func(b bucket) float64 { return float64(b.ids) }), 0)
+		kept = prefix(kept, float64(w.TopK), func(candidate) float64 { return 1 })
+		total = mass(kept)
+	case w.nucleus():
+		kept = w.upTo(w.histogram().reach(float64(w.TopP)*total, func(b bucket) float64 { return b.mass }), 0)
+	default:
+		kept = w.upTo(buckets-1, w.MinP)
 	}
 	if w.nucleus() {
-		order = order[:nth(order, float64(w.TopP)*total, func(x candidate) float64 { return float64(x.e) })+1]
+		kept = prefix(kept, float64(w.TopP)*total, func(x candidate) float64 { return float64(x.e) })
 	}
-	least := candidate{z: negInf}
-	if len(order) < len(c) {
-		least = order[len(order)-1] // nth leaves it there
-	}
-	kept := c[:0]
-	for _, x := range c {
-		if !least.before(x) && x.e >= w.MinP {
-			kept = append(kept, x)
-		}
-	}
+	kept = slices.DeleteFunc(kept, func(x candidate) bool { return x.e < w.MinP })
 	left := w.U * mass(kept)
 	for _, x := range kept {
 		if left < float64(x.e) {
@@ -171,57 +167,87 @@ func mass(c []candidate) (sum float64) {
 	return sum
 }
 
-// candidates are ids with weight, ascending: the most probable ones, as few as will do, but at least those that are kept.
-func (w *draw) candidates() []candidate {
-	var c []candidate
-	for _, least := range w.thresholds() {
-		c = w.atLeast(c[:0], least)
-		switch {
-		case w.TopK > 0 && len(c) >= w.TopK:
-			return c
-		case w.TopK == 0 && w.nucleus() && mass(c) >= (float64(w.TopP)+1e-6)*w.all.sum:
-			return c
-		case w.TopK == 0 && !w.nucleus() && w.MinP > exp(least-float32(w.all.m)):
-			return c
-		}
-	}
-	return c
-}
-
 // nucleus reports whether top-p is on.
 func (w *draw) nucleus() bool { return w.TopP > 0 && w.TopP < 1 }
 
-// thresholds are values of z to be tried for the least candidate, the last of them below all with weight. Of the largest z of the
-// chunks, the k-th largest is one that k ids reach at least.
-func (w *draw) thresholds() []float32 {
-	m := float32(w.all.m)
-	all := []float32{m - 3, m - 6, m - 12, m + 2*expLeast}
-	if w.TopK > 0 && w.TopK <= len(w.chunks) {
-		tops := make([]float32, len(w.chunks))
-		for i, x := range w.chunks {
-			tops[i] = x.m
-		}
-		slices.Sort(tops)
-		return []float32{tops[len(tops)-w.TopK], all[3]}
-	}
-	return all
+// Ids with weight fall into buckets by z: bucket i has those whose z is i/16 to (i+1)/16 below the largest, the last one all below.
+const (
+	buckets       = 512
+	bucketsPerNat = 16
+)
+
+type bucket struct {
+	mass float64
+	ids  int32
 }
 
-// atLeast appends the candidates with z >= least.
-func (w *draw) atLeast(c []candidate, least float32) []candidate {
-	var scratch [lossChunk]float32
-	for i, x := range w.chunks {
-		if !(x.m >= least) {
-			continue
-		}
-		e := w.weights(&scratch, i, float32(w.all.m))
-		for j, v := range e {
+type histogram [buckets]bucket
+
+// bucketOf is the bucket of z = max + d, d > -Inf.
+func bucketOf(d float32) int { return min(int(d*-bucketsPerNat), buckets-1) }
+
+func (w *draw) histogram() *histogram {
+	var h histogram
+	w.weigh(func(_ int, d, e []float32) {
+		for i, v := range e {
 			if v > 0 {
-				if z := w.z(i*lossChunk + j); z >= least {
-					c = append(c, candidate{z, v, int32(i*lossChunk + j)})
-				}
+				b := &h[bucketOf(d[i])&(buckets-1)]
+				b.mass += float64(v)
+				b.ids++
 			}
 		}
+	})
+	return &h
+}
+
+// reach is the first bucket at which those up to it together reach need by this measure, with room for another rounding, or the last one.
+func (h *histogram) reach(need float64, measure func(bucket) float64) int {
+	sum := 0.0
+	for i, b := range h {
+		if sum += measure(b); sum >= need*(1+1e-9) {
+			return i
+		}
+	}
+	return buckets - 1
+}
+
+// upTo are the candidates of buckets 0 to last with e >= least, their ids ascending.
+func (w *draw) upTo(last int, least float32) (c []candidate) {
+	from := float32(negInf) // d of the last bucket, about
+	if last < buckets-1 {
+		from = -float32(last+2) / bucketsPerNat
+	}
+	w.weigh(func(id int, d, e []float32) {
+		for i, v := range e {
+			if d[i] > from && v > 0 && v >= least && bucketOf(d[i]) <= last {
+				c = append(c, candidate{w.z(id + i), v, int32(id + i)})
+			}
+		}
+	})
+	return c
+}
+
+// weigh calls f with d = z - max and e = exp(d) of all chunks, from id on.
+func (w *draw) weigh(f func(id int, d, e []float32)) {
+	var scratch, weights [lossChunk]float32
+	m := float32(w.all.m)
+	for lo := 0; lo < len(w.logits); lo += lossChunk {
+		d := scratch[:min(lossChunk, len(w.logits)-lo)]
+		e := weights[:len(d)]
+		for i, x := range w.logits[lo:][:len(d)] {
+			d[i] = float32(x*w.InvTemp) - m
+		}
+		w.exps(e, d)
+		f(lo, d, e)
+	}
+}
+
+// prefix are those of c, in its order, that are the first in the order of before at which the weights reach need; all if they do not.
+func prefix(c []candidate, need float64, weight func(candidate) float64) []candidate {
+	order := slices.Clone(c)
+	if n := nth(order, need, weight); n < len(c)-1 {
+		least := order[n] // nth leaves it there
+		return slices.DeleteFunc(c, func(x candidate) bool { return least.before(x) })
 	}
 	return c
 }
