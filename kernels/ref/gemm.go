@@ -27,10 +27,14 @@ func (d *device) MatMul(yt, xt kernels.Tensor, wt kernels.Weight, e kernels.Epil
 	}
 }
 
-// MatMuls multiplies with one weight after the other.
+// MatMuls multiplies with one weight, and its adapter, after the other.
 func (d *device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 	for _, p := range to {
 		d.MatMul(p.Y, x, p.W, p.Epilogue)
+		if l := p.Low; l.A != nil {
+			d.MatMul(l.U, x, l.A, kernels.Epilogue{Scale: l.Scale})
+			d.MatMul(p.Y, l.U, l.B, kernels.Epilogue{Add: true})
+		}
 	}
 }
 
@@ -76,6 +80,13 @@ func (d *device) MatMulDX(dxt, dyt kernels.Tensor, wt kernels.Weight, add bool, 
 			dx.row(t)[k] = z
 		}
 	}
+}
+
+// MatMulDXLow goes back through the weight, and then through its adapter.
+func (d *device) MatMulDXLow(dx, dy kernels.Tensor, w kernels.Weight, add bool, low kernels.LowRank) {
+	d.MatMulDX(dx, dy, w, add, 1)
+	d.MatMulDX(low.U, dy, low.B, false, low.Scale)
+	d.MatMulDX(dx, low.U, low.A, true, 1)
 }
 
 // backProduct is the chain of dy[N] with every column of w. A Q8 weight is widened and rounded to BF16 for it.
