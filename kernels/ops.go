@@ -100,6 +100,8 @@ type Ops interface {
 	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16; BF16 pairs are tokens
 	// 2i, 2i+1 of this call, tiles its tokens 32i to 32i+31). CUDA: cublasLt with beta 1.
 	MatMulDW(dw, dy, x Tensor, op DType)
+	// MatMulDWs is MatMulDW of several dw[N,K] that share x, the bits included; their dy stand side by side: dy[T, sum of N]. CUDA: one by one.
+	MatMulDWs(dw []Tensor, dy, x Tensor, op DType)
 	// BiasBackward: db[1,N] += sum_t dy[T,N], in blocks of 64 rows merged in order. CUDA: column strips.
 	BiasBackward(db, dy Tensor)
 

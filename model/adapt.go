@@ -74,10 +74,14 @@ func (p *pass) adaptersDA(x kernels.Tensor, l int, all []to) {
 		if !r.a.trainable {
 			continue
 		}
-		for i, t := range all {
+		p.grads = p.grads[:0]
+		for _, t := range all {
 			if pr := r.a.pairs[l][t.j]; pr != nil {
-				p.d.MatMulDW(pr.A.Grad, p.duOf(l, r, all, i), x.RowRange(r.row, r.n), r.a.op())
+				p.grads = append(p.grads, pr.A.Grad)
 			}
+		}
+		if len(p.grads) > 0 {
+			p.d.MatMulDWs(p.grads, p.du(l, r, all), x.RowRange(r.row, r.n), r.a.op())
 		}
 	}
 }

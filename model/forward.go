@@ -19,7 +19,8 @@ type pass struct {
 	segs []kernels.Segment
 	runs []run
 
-	products []kernels.Product // reused
+	products []kernels.Product // reused, as is grads
+	grads    []kernels.Tensor
 }
 
 // Forward runs the batch: writes its keys and values to kv and returns the hidden states after the final norm, [T, C], a tensor of

@@ -140,29 +140,3 @@ func (d *Device) toDX(dx, dy kernels.Tensor, w *weight, e kernels.Epilogue) *pro
 func (d *Device) turned(dx kernels.Tensor, w *weight, e kernels.Epilogue) side {
 	return side{n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: e, makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) }}
 }
-
-// MatMulDW: dw += dy^T x, the chain over t going on from dw.
-func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
-	shape("MatMulDW", "dy", dy, x.Rows, dw.Rows)
-	shape("MatMulDW", "x", x, dy.Rows, dw.Cols)
-	if op != kernels.F32 && op != kernels.BF16 {
-		panic(fmt.Sprintf("cpu: MatMulDW: operands of type %v: use f32 or bf16", op))
-	}
-	k, g, in := d.gemm.of(op), f32(dy), f32(x)
-	for t := 0; t < x.Rows; t += d.gemm.bounds.dw {
-		n := min(d.gemm.bounds.dw, x.Rows-t)
-		d.multiply(&product{
-			m: dw.Rows, steps: k.steps(n), kernels: k, chain: true,
-			packA: func(dst []uint32, lo, rows int) {
-				k.columns(k.format, dst, rows, g[t*dy.Stride+lo:], dy.Stride, rows, n)
-			},
-			sides: []side{{n: dw.Cols, c: f32(dw), ldc: dw.Stride, makePanel: func(dst []uint32, p int) {
-				lo := p * panelCols
-				k.columns(k.panelFormat(), dst, panelCols, in[t*x.Stride+lo:], x.Stride, min(panelCols, x.Cols-lo), n)
-				if k.format == tiles { // the last one is whole
-					clear(dst[(n+1)/2*panelCols : k.steps(n)*panelCols])
-				}
-			}}},
-		})
-	}
-}

@@ -82,6 +82,12 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 		for _, sh := range all() {
 			add(fmt.Sprintf("dw/%v/%v", op, sh), dwRule, matmulDW(sh, op, rel(tol.Chain), normal))
 		}
+		for _, sh := range []shape{{1, 3, 47}, {33, 16, 96}, {70, 16, 35}, {31, 40, 130}, {1031, 5, 40}, {0, 4, 32}} {
+			add(fmt.Sprintf("dws/%v/%v", op, sh), dwRule, matmulDWs(sh, op, rel(tol.Chain)))
+		}
+		for _, sh := range []shape{{1, 47, 3}, {33, 96, 16}, {70, 35, 16}, {31, 130, 1}, {1031, 40, 5}, {0, 32, 4}} {
+			add(fmt.Sprintf("dw/%v/%v/narrow", op, sh), dwRule, matmulDW(sh, op, rel(tol.Chain), normal))
+		}
 	}
 	for _, sh := range []shape{{1, 1, 0}, {31, 33, 0}, {63, 7, 0}, {64, 31, 0}, {65, 64, 0}, {257, 100, 0}} {
 		add(fmt.Sprintf("db/%v", sh), "db[n] += sum over t of dy[t,n]", func(s *side) {
@@ -194,6 +200,19 @@ func matmulDW(sh shape, op kernels.DType, b bound, num numbers) func(s *side) {
 		dy := s.in("dy", sh.t, sh.n, num("dy", sh.t*sh.n, 1))
 		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 		s.d.MatMulDW(s.inout("dw", sh.n, sh.k, normal("dw", sh.n*sh.k, 1), b), dy, x, op)
+	}
+}
+
+// matmulDWs has three dw, of sh.n rows, one, and two more than sh.n.
+func matmulDWs(sh shape, op kernels.DType, b bound) func(s *side) {
+	return func(s *side) {
+		var dw []kernels.Tensor
+		n := 0
+		for i, rows := range []int{sh.n, 1, sh.n + 2} {
+			name := fmt.Sprintf("dw%d", i)
+			dw, n = append(dw, s.inout(name, rows, sh.k, normal(name, rows*sh.k, 1), b)), n+rows
+		}
+		s.d.MatMulDWs(dw, s.in("dy", sh.t, n, normal("dy", sh.t*n, 1)), s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1)), op)
 	}
 }
 

@@ -120,6 +120,15 @@ func (d *device) MatMulDW(dwt, dyt, xt kernels.Tensor, op kernels.DType) {
 	d.addOuter(op, dw, dy, x)
 }
 
+// MatMulDWs takes the columns of dy that belong to each dw.
+func (d *device) MatMulDWs(dw []kernels.Tensor, dy, x kernels.Tensor, op kernels.DType) {
+	from := 0
+	for _, w := range dw {
+		d.MatMulDW(w, dy.ColRange(from, w.Rows), x, op)
+		from += w.Rows
+	}
+}
+
 // addOuter: dw[n,k] = chain_t(dy[t,n], x[t,k]) from dw[n,k].
 func (d *device) addOuter(op kernels.DType, dw, dy, x mat[float32]) {
 	column := func(m mat[float32], i int) []float32 {
