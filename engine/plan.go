@@ -236,11 +236,11 @@ func (a *PlanLoRA) targets(name string) bool {
 func roundUp(n, to int) int64 { return int64((n + to - 1) / to * to) }
 
 // rank is the adapter's, 0 without one.
-func (x *PlanModel) rank() int64 {
+func (x *PlanModel) rank() int {
 	if x.LoRA == nil {
 		return 0
 	}
-	return int64(x.LoRA.R)
+	return x.LoRA.R
 }
 
 // kvPage is the bytes of a page: keys in pairs of elements, values in panels of 32 (package kernels/cpu).
@@ -291,8 +291,9 @@ func (x *PlanModel) engine(add func(string, string, int64)) error {
 	}
 	t := int64(o.MaxBatchTokens)
 	chunk := min(max(logits/(4*int64(c.Vocab)), 1), int64(active))
+	w := model.WorkspaceOptions{Rank: x.rank()}
 	add("KV pages", fmt.Sprintf("%d of %d tokens, %v", pages, kernels.PageSize, o.KVType), int64(pages)*kvPage(c, o.KVType))
-	add("workspace", fmt.Sprintf("%d tokens a pass", t), c.WorkspaceBytes(int(t), model.WorkspaceOptions{})+4*t*x.rank()+t*(4*int64(c.Hidden)+28))
+	add("workspace", fmt.Sprintf("%d tokens a pass", t), c.WorkspaceBytes(int(t), w)+c.RankBytes(int(t), w)+t*(4*int64(c.Hidden)+28))
 	add("logits", fmt.Sprintf("chunks of %d", chunk), 4*chunk*int64(c.Vocab))
 	return nil
 }
@@ -311,16 +312,16 @@ func (x *PlanModel) passes(add func(string, string, int64)) error {
 		if kv == 0 {
 			kv = kernels.BF16
 		}
-		o, detail := model.WorkspaceOptions{Keep: s.keep}, fmt.Sprintf("%d tokens", t)
+		o, detail := model.WorkspaceOptions{Keep: s.keep, Rank: x.rank()}, fmt.Sprintf("%d tokens", t)
 		if s.keep && s.p.Recompute {
 			o.Recompute = func(int) bool { return true }
 			detail += ", recomputed"
 		}
 		pages := s.p.pages()
-		bytes := c.WorkspaceBytes(s.p.Tokens, o) + 4*t*x.rank()
+		bytes := c.WorkspaceBytes(s.p.Tokens, o) + c.RankBytes(s.p.Tokens, o)
 		outputs := t * (4*int64(c.Hidden) + 20)
-		if s.keep { // dk, dv, du
-			bytes += 2*4*pages*kernels.PageSize*int64(c.KVHeads)*int64(c.HeadDim) + 4*t*x.rank()
+		if s.keep { // dk, dv
+			bytes += 2 * 4 * pages * kernels.PageSize * int64(c.KVHeads) * int64(c.HeadDim)
 			outputs += t * (8*int64(c.Hidden) + 8)
 		}
 		add(s.what, detail, bytes)

@@ -11,6 +11,7 @@ const (
 	lossCols    = 1024 // with so many rows; up to 16 times that with fewer
 	backRows    = 64   // a block of attention's backward ...
 	backKeys    = 256  // ... and keys
+	sharing     = 3    // projections that share an input
 )
 
 // The heap of the program: the runtime, staging of loads, what requests hold; and a tokenizer's tables, for every token. Measured.
@@ -33,7 +34,7 @@ func (p Plan) program() int64 {
 // scratch is the sum of the largest of each kind, and a quarter as it grows in steps.
 func (p Plan) scratch() int64 {
 	threads := int64(max(p.Threads, 1))
-	var packed, made, loss, attention int64
+	var packed, made, loss, attention, adapters int64
 	for i := range p.Models {
 		x := &p.Models[i]
 		c := x.Config
@@ -42,7 +43,10 @@ func (p Plan) scratch() int64 {
 			size = 4
 		}
 		wide := int64(max(c.Hidden, c.Inter, c.Heads*c.HeadDim))
-		rows := func(t int64) { packed = max(packed, min(packedBytes, size*t*wide)) }
+		rows := func(t int64) {
+			packed = max(packed, min(packedBytes, size*t*wide))
+			adapters = max(adapters, 4*sharing*int64(x.rank())*max(t, 2*wide)) // u, or gradients and A turned
+		}
 		if x.Engine != nil {
 			o := x.Engine.ModelOptions
 			if o.MaxBatchTokens == 0 {
@@ -65,7 +69,7 @@ func (p Plan) scratch() int64 {
 		}
 		attention = max(attention, int64(128*c.HeadDim*8+64<<10))
 	}
-	return (packed + loss + threads*(made+attention)) * 5 / 4
+	return (packed + adapters + loss + threads*(made+attention)) * 5 / 4
 }
 
 // backward is a thread's scratch of attention's backward over n tokens: keys and values of a head turned round, their gradients, and

@@ -28,11 +28,21 @@ type Epilogue struct {
 	Scale float32
 }
 
-// Product is y = x w^T with an epilogue: one of several that share x.
+// LowRank is what an adapter (LoRA, arXiv 2106.09685) adds to a product: U = Scale x A^T, y += U B^T; to its backward: U = Scale dy B,
+// dx += U A. A [R, K] and B [N, R] are of one type, F32 or BF16, which need not be the weight's; all in one call are of one type. U, F32
+// [T, R], is an output too. Scale 0 means 1.
+type LowRank struct {
+	A, B  Weight
+	U     Tensor
+	Scale float32
+}
+
+// Product is y = x w^T with an epilogue, and then what an adapter adds unless Low.A is nil: one of several that share x.
 type Product struct {
 	Y Tensor
 	W Weight
 	Epilogue
+	Low LowRank
 }
 
 // LogProbs is the result of scoring T targets, all of them ids below V: three F32 tensors [T, 1]. Any may be none.
@@ -80,13 +90,18 @@ type Ops interface {
 
 	// MatMul: y[T,N] = x[T,K] w[N,K]^T with epilogue e. CUDA: cublasLt, bf16 operands after a cast kernel, F32 accumulation.
 	MatMul(y, x Tensor, w Weight, e Epilogue)
-	// MatMuls is MatMul of one x with several weights of one type, the bits included; a device may do all of them at once. CUDA: one by one.
+	// MatMuls is MatMul of one x with several weights of one type, each followed by the two of its adapter, the bits included; a device may
+	// do all of them at once. CUDA: one by one.
 	MatMuls(x Tensor, to []Product)
 	// MatMulDX: dx[T,K] = or += (add) scale * dy[T,N] w[N,K]; the chain runs over n. scale 0 means 1. CUDA: cublasLt, no transpose.
 	MatMulDX(dx, dy Tensor, w Weight, add bool, scale float32)
+	// MatMulDXLow is MatMulDX of w, scale 1, followed by the two of its adapter, the bits included. CUDA: one by one.
+	MatMulDXLow(dx, dy Tensor, w Weight, add bool, low LowRank)
 	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16; BF16 pairs are tokens
 	// 2i, 2i+1 of this call, tiles its tokens 32i to 32i+31). CUDA: cublasLt with beta 1.
 	MatMulDW(dw, dy, x Tensor, op DType)
+	// MatMulDWs is MatMulDW of several dw[N,K] that share x, the bits included; their dy stand side by side: dy[T, sum of N]. CUDA: one by one.
+	MatMulDWs(dw []Tensor, dy, x Tensor, op DType)
 	// BiasBackward: db[1,N] += sum_t dy[T,N], in blocks of 64 rows merged in order. CUDA: column strips.
 	BiasBackward(db, dy Tensor)
 

@@ -37,18 +37,20 @@ func (m *Model) Backward(ws *Workspace, b *Batch, kv kernels.KV, dh kernels.Tens
 func (p *pass) mlpBack(l int) {
 	ly, a, d := &p.m.layers[l], &p.acts[l], p.d
 	d.SwiGLU(p.act, a.gate, a.up)
-	p.linearBack(p.dact, p.dx, p.act, l, projDown, false)
+	if !p.ws.keeps(l) {
+		p.down(p.act, l, projDown) // the only product that is not computed again
+	}
+	p.linearsBack(p.dact, p.act, l, to{p.dx, projDown})
 	d.SwiGLUBackward(a.gate, a.up, p.dact, a.gate, a.up)
 	p.norm(a.x2, ly.mlpNorm)
-	p.linearBack(p.dn, a.up, p.n, l, projUp, false)
-	p.linearBack(p.dn, a.gate, p.n, l, projGate, true)
+	p.linearsBack(p.dn, p.n, l, to{a.up, projUp}, to{a.gate, projGate})
 	d.RMSNormBackward(p.dx, ly.mlpNorm.Grad, p.dn, a.x2, ly.mlpNorm.Master, p.rstd, true)
 }
 
 // attentionBack turns dx from the gradient of x2 into that of layer l's input.
 func (p *pass) attentionBack(l int) {
 	ly, a, d, c := &p.m.layers[l], &p.acts[l], p.d, p.m.Config
-	p.linearBack(p.dy, p.dx, a.y, l, projO, false)
+	p.linearsBack(p.dy, a.y, l, to{p.dx, projO})
 	q := a.q
 	if c.QKNorm { // the kept queries are those before the norm
 		q = p.normQ(l, p.perHead(p.rstdQ))
@@ -72,9 +74,7 @@ func (p *pass) attentionBack(l int) {
 	if l == 0 && !p.m.Trainable {
 		dn = none // nothing below learns
 	}
-	p.linearBack(dn, p.v, p.n, l, projV, false)
-	p.linearBack(dn, dkey, p.n, l, projK, true)
-	p.linearBack(dn, dq, p.n, l, projQ, true)
+	p.linearsBack(dn, p.n, l, to{p.v, projV}, to{dkey, projK}, to{dq, projQ})
 	if !dn.IsZero() {
 		d.RMSNormBackward(p.dx, ly.attnNorm.Grad, dn, a.x, ly.attnNorm.Master, p.rstd, true)
 	}
@@ -99,33 +99,24 @@ func (p *pass) norm(x kernels.Tensor, w *Param) {
 // perHead sees [T, heads] as [T*heads, 1].
 func (p *pass) perHead(x kernels.Tensor) kernels.Tensor { return x.Reshape(x.Len(), 1) }
 
-// linearBack is the mirror of linear: dx = or += (add) dy W unless dx is none, and gradients of what is trained. For an adapter with
-// u = scale x A^T: dB += dy^T u, du = scale dy B, dA += du^T x, dx += du A.
-func (p *pass) linearBack(dx, dy, x kernels.Tensor, l int, j proj, add bool) {
-	lin := &p.m.layers[l].lin[j]
-	if !dx.IsZero() {
-		p.d.MatMulDX(dx, dy, lin.W.W, add, 1)
-	}
-	if p.m.Trainable {
-		p.d.MatMulDW(lin.W.Grad, dy, x, p.m.op())
-		if lin.B != nil {
-			p.d.BiasBackward(lin.B.Grad, dy)
-		}
-	}
-	for _, r := range p.runs {
-		pr := r.a.pairs[l][j]
-		if pr == nil || !r.a.trainable && dx.IsZero() {
-			continue
-		}
-		dyr, xr := dy.RowRange(r.row, r.n), x.RowRange(r.row, r.n)
-		du := kernels.Mat(p.ws.du.Buf, kernels.F32, 0, r.n, pr.r)
-		p.d.MatMulDX(du, dyr, pr.B.W, false, pr.scale)
-		if r.a.trainable {
-			p.d.MatMulDW(pr.B.Grad, dyr, p.down(pr, x, r), r.a.op())
-			p.d.MatMulDW(pr.A.Grad, du, xr, r.a.op())
-		}
+// linearsBack is the mirror of linears: with dy in all, dx = the sum of dy W unless dx is none, and gradients of what is trained.
+func (p *pass) linearsBack(dx, x kernels.Tensor, l int, all ...to) {
+	for i, t := range all {
+		lin, add := &p.m.layers[l].lin[t.j], i > 0
 		if !dx.IsZero() {
-			p.d.MatMulDX(dx.RowRange(r.row, r.n), du, pr.A.W, true, 1)
+			if r, pr := p.whole(l, t.j); pr != nil {
+				p.d.MatMulDXLow(dx, t.y, lin.W.W, add, pr.low(p.duOf(l, r, all, i)))
+			} else {
+				p.d.MatMulDX(dx, t.y, lin.W.W, add, 1)
+			}
 		}
+		if p.m.Trainable {
+			p.d.MatMulDW(lin.W.Grad, t.y, x, p.m.op())
+			if lin.B != nil {
+				p.d.BiasBackward(lin.B.Grad, t.y)
+			}
+		}
+		p.adaptersBack(dx, l, all, i)
 	}
+	p.adaptersDA(x, l, all)
 }

@@ -19,7 +19,8 @@ type pass struct {
 	segs []kernels.Segment
 	runs []run
 
-	products []kernels.Product // reused
+	products []kernels.Product // reused, as is grads
+	grads    []kernels.Tensor
 }
 
 // Forward runs the batch: writes its keys and values to kv and returns the hidden states after the final norm, [T, C], a tensor of
@@ -119,51 +120,38 @@ type to struct {
 	j proj
 }
 
-// linears is y = x W^T + b for each of all, which share x.
-func (p *pass) linears(x kernels.Tensor, l int, all ...to) {
+// linears is y = x W^T + b for each of all, which share x, and what the adapters add.
+func (p *pass) linears(x kernels.Tensor, l int, all ...to) { p.multiply(x, l, false, all) }
+
+// linear is y += x W^T + b, and what the adapters add.
+func (p *pass) linear(y, x kernels.Tensor, l int, j proj) { p.multiply(x, l, true, []to{{y, j}}) }
+
+// multiply is linears or, to add, linear. Where all rows use one adapter the device adds its part as it goes; the bits are the same.
+func (p *pass) multiply(x kernels.Tensor, l int, add bool, all []to) {
 	p.products = p.products[:0]
 	for _, t := range all {
-		p.products = append(p.products, p.product(t.y, l, t.j))
+		lin := &p.m.layers[l].lin[t.j]
+		w := kernels.Product{Y: t.y, W: lin.W.W, Epilogue: kernels.Epilogue{Add: add}}
+		if lin.B != nil {
+			w.Bias = lin.B.Master
+		}
+		if r, pr := p.whole(l, t.j); pr != nil {
+			w.Low = pr.low(p.u(l, t.j, r))
+		}
+		p.products = append(p.products, w)
 	}
 	p.d.MatMuls(x, p.products)
+	if len(p.runs) == 0 || p.runs[0].n == x.Rows {
+		return
+	}
 	for _, t := range all {
-		p.adapt(t.y, x, l, t.j)
-	}
-}
-
-// linear is y += x W^T + b.
-func (p *pass) linear(y, x kernels.Tensor, l int, j proj) {
-	w := p.product(y, l, j)
-	w.Add = true
-	p.d.MatMul(y, x, w.W, w.Epilogue)
-	p.adapt(y, x, l, j)
-}
-
-// product is x W^T + b, to y.
-func (p *pass) product(y kernels.Tensor, l int, j proj) kernels.Product {
-	lin := &p.m.layers[l].lin[j]
-	w := kernels.Product{Y: y, W: lin.W.W}
-	if lin.B != nil {
-		w.Bias = lin.B.Master
-	}
-	return w
-}
-
-// adapt is, for the rows of an adapter, y += (scale x A^T) B^T (Hu et al., arXiv 2106.09685).
-func (p *pass) adapt(y, x kernels.Tensor, l int, j proj) {
-	for _, r := range p.runs {
-		if pr := r.a.pairs[l][j]; pr != nil {
-			u := p.down(pr, x, r)
-			p.d.MatMul(y.RowRange(r.row, r.n), u, pr.B.W, kernels.Epilogue{Add: true})
+		p.down(x, l, t.j)
+		for _, r := range p.runs {
+			if pr := r.a.pairs[l][t.j]; pr != nil {
+				p.d.MatMul(t.y.RowRange(r.row, r.n), p.u(l, t.j, r), pr.B.W, kernels.Epilogue{Add: true})
+			}
 		}
 	}
-}
-
-// down is the narrow half of an adapter: u = scale x A^T for r's rows, [n, R] in scratch.
-func (p *pass) down(pr *pair, x kernels.Tensor, r run) kernels.Tensor {
-	u := kernels.Mat(p.ws.u.Buf, kernels.F32, 0, r.n, pr.r)
-	p.d.MatMul(u, x.RowRange(r.row, r.n), pr.A.W, kernels.Epilogue{Scale: pr.scale})
-	return u
 }
 
 // copy is dst = src unless they are one tensor.

@@ -147,6 +147,25 @@ func TestRecompute(t *testing.T) {
 				require.Equal(t, kept, grads(func(l int) bool { return l == 0 }))
 				require.Equal(t, kept, grads(func(l int) bool { return l == 1 }))
 			})
+			t.Run("adapter", func(t *testing.T) {
+				eachDevice(t, func(t *testing.T, dev kernels.Device) {
+					m := random(t, dev, c, Options{DType: kernels.F32}, 7)
+					a := freshAdapter(t, m, AdapterConfig{R: 3, Alpha: 5}, true, 8)
+					seqs, w := randomIDs(c, 9, 5, 40, 3)
+					of := func(recompute func(int) bool) []float32 {
+						r := newRig(t, m, 64, WorkspaceOptions{Keep: true, Recompute: recompute})
+						r.a = a
+						r.zeroGrads()
+						r.train(seqs, w)
+						return grads(r, a)
+					}
+					kept := of(nil)
+					require.NotZero(t, maxAbs(kept))
+					require.Equal(t, kept, of(func(int) bool { return true }))
+					require.Equal(t, kept, of(func(l int) bool { return l == 0 }))
+					require.Equal(t, kept, of(func(l int) bool { return l == 1 }))
+				})
+			})
 		})
 	}
 }

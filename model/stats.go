@@ -53,6 +53,16 @@ func (c *Config) WorkspaceBytes(maxTokens int, o WorkspaceOptions) int64 {
 	return a.bytes
 }
 
+// RankBytes is what WorkspaceOptions.Rank adds to that.
+func (c *Config) RankBytes(maxTokens int, o WorkspaceOptions) int64 {
+	w := &Workspace{m: &Model{Config: c}, max: maxTokens, o: o}
+	n := w.lows()
+	if o.Keep {
+		n += sharing
+	}
+	return 4 * int64(n) * int64(maxTokens) * int64(o.Rank)
+}
+
 // FLOPs is the arithmetic of one token at position pos, forward: 2 a weight that it is multiplied with, and attention over
 // pos+1 keys. logits says whether the output matrix is applied to it. Training costs three times that (the backward is two
 // forwards), with a frozen base about twice.

@@ -27,7 +27,8 @@ type Workspace struct {
 	t         int
 
 	dk, dv kernels.Tensor // [S, G*D] gradients of one layer's keys and values, a row a slot
-	u, du  kernels.Tensor // [max, R] of adapters
+	u      kernels.Tensor // [max, R] of adapters, for every projection of every set of activations
+	du     kernels.Tensor // [max, 3 R] of adapters: of as many projections share an input
 	runs   []run
 }
 
@@ -153,6 +154,38 @@ func (w *Workspace) keeps(l int) bool {
 	return w.o.Keep && (w.o.Recompute == nil || !w.o.Recompute(l))
 }
 
+// sharing is the number of projections that share an input, at most: query, key and value.
+const sharing = 3
+
+// set is which set of activations layer l has, of how many.
+func (w *Workspace) set(l int) (i, of int) {
+	layers := w.m.Config.Layers
+	for k := range layers {
+		if w.keeps(k) {
+			of++
+			if k < l {
+				i++
+			}
+		}
+	}
+	if !w.keeps(l) {
+		i = of
+	}
+	return i, min(of+1, layers)
+}
+
+// lows is the number of u.
+func (w *Workspace) lows() int {
+	_, sets := w.set(0)
+	return sets * int(numProjs)
+}
+
+// low is u of projection j of layer l for the rows [row, row+n), which use an adapter of rank r there: [n, r], dense.
+func (w *Workspace) low(l int, j proj, row, n, r int) kernels.Tensor {
+	set, _ := w.set(l)
+	return kernels.Mat(w.u.Buf, kernels.F32, ((set*int(numProjs)+int(j))*w.max+row)*w.u.Cols, n, r)
+}
+
 // share gives the layers that keep nothing, or only their input, the shared set.
 func (w *Workspace) share() {
 	f := &w.full
@@ -184,7 +217,7 @@ func (w *Workspace) reserve(positions, slots, rank int) error {
 	for _, g := range []struct {
 		t          *kernels.Tensor
 		rows, cols int
-	}{{&w.dk, back * slots, gd}, {&w.dv, back * slots, gd}, {&w.u, w.max, rank}, {&w.du, back * w.max, rank}} {
+	}{{&w.dk, back * slots, gd}, {&w.dv, back * slots, gd}, {&w.u, w.max * w.lows(), rank}, {&w.du, back * w.max, rank * sharing}} {
 		if g.rows <= g.t.Rows && g.cols <= g.t.Cols || g.rows*g.cols == 0 {
 			continue
 		}

@@ -93,6 +93,8 @@ const (
 	slotAttn          // free for attention
 	slotLoss          // free for the losses
 	slotPanels        // matmul: panels as microkernels want them, one a worker
+	slotLow           // matmul: packed rows of adapters; their dW
+	slotLowB          // matmul: panels of adapters that are made
 	slots
 )
 

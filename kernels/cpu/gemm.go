@@ -31,6 +31,7 @@ type product struct {
 	m, steps int
 	kernels  *gemmKernels
 	packA    func(dst []uint32, lo, rows int) // packs rows [lo, lo+rows) of A: a tile
+	before   []side                           // what adapters need of the same A, done first: see low
 	sides    []side
 	chain    bool // continue from C instead of 0
 }
@@ -44,6 +45,7 @@ type side struct {
 	ldc       int
 	epilogue  kernels.Epilogue
 	bias      []float32 // of the epilogue
+	low       *low      // what an adapter adds to C; nil: nothing
 }
 
 // panels is the number of panels of B.
@@ -66,7 +68,7 @@ func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 		return
 	}
 	first := own("MatMul", to[0].W)
-	sides := make([]side, len(to))
+	sides, lows := make([]side, len(to)), lows{d: d, x: x, k: d.gemm.forward(first.t, x.Rows)}
 	for i, p := range to {
 		w := own("MatMul", p.W)
 		if w.t != first.t {
@@ -79,57 +81,62 @@ func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 			shape("MatMul", "bias", b, 1, w.n)
 			sides[i].bias = f32(b)
 		}
+		if p.Low.A != nil {
+			lows.add(&sides[i], p.Low, p.Y, false)
+		}
 	}
-	k, in, n := d.gemm.forward(first.t, x.Rows), f32(x), first.k
-	d.multiply(&product{
-		m: x.Rows, steps: k.steps(n), kernels: k, sides: sides,
-		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*x.Stride:], x.Stride, rows, n) },
-	})
+	p := d.byRows(lows.k, x, first.k)
+	p.sides = sides
+	lows.multiply(p)
+}
+
+// byRows is a product of the rows of x, n long, without its sides.
+func (d *Device) byRows(k *gemmKernels, x kernels.Tensor, n int) *product {
+	in := f32(x)
+	return &product{m: x.Rows, steps: k.steps(n), kernels: k,
+		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*x.Stride:], x.Stride, rows, n) }}
 }
 
 // MatMulDX: dx = or += scale * dy w, the chain over n.
 func (d *Device) MatMulDX(dx, dy kernels.Tensor, kw kernels.Weight, add bool, scale float32) {
+	w := ownDX(dx, dy, kw)
+	d.productDX(dx, dy, w, false, kernels.Epilogue{Add: add, Scale: scale})
+}
+
+// MatMulDXLow packs dy once, for the weight and for the adapter's B.
+func (d *Device) MatMulDXLow(dx, dy kernels.Tensor, kw kernels.Weight, add bool, l kernels.LowRank) {
+	w := ownDX(dx, dy, kw)
+	p := d.toDX(dx, dy, w, kernels.Epilogue{Add: add})
+	lows := lows{d: d, x: dy, k: p.kernels}
+	lows.add(&p.sides[0], l, dx, true)
+	lows.multiply(p)
+}
+
+func ownDX(dx, dy kernels.Tensor, kw kernels.Weight) *weight {
 	w := own("MatMulDX", kw)
 	shape("MatMulDX", "dy", dy, dx.Rows, w.n)
 	shape("MatMulDX", "dx", dx, dy.Rows, w.k)
-	d.productDX(dx, dy, w, false, kernels.Epilogue{Add: add, Scale: scale})
+	return w
 }
 
 // productDX is dx = dy w with an epilogue; chain: the chains go on from dx.
 func (d *Device) productDX(dx, dy kernels.Tensor, w *weight, chain bool, e kernels.Epilogue) {
-	k, in := d.gemm.of(w.t), f32(dy)
+	p := d.toDX(dx, dy, w, e)
+	p.chain = chain
+	d.multiply(p)
+}
+
+func (d *Device) toDX(dx, dy kernels.Tensor, w *weight, e kernels.Epilogue) *product {
+	k := d.gemm.of(w.t)
 	if w.t == kernels.Q8 {
 		k = &d.gemm.bf16
 	}
-	d.multiply(&product{
-		m: dx.Rows, steps: k.steps(w.n), kernels: k, chain: chain,
-		packA: func(dst []uint32, lo, rows int) { k.rows(dst, in[lo*dy.Stride:], dy.Stride, rows, w.n) },
-		sides: []side{{n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: e, makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) }}},
-	})
+	p := d.byRows(k, dy, w.n)
+	p.sides = []side{d.turned(dx, w, e)}
+	return p
 }
 
-// MatMulDW: dw += dy^T x, the chain over t going on from dw.
-func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
-	shape("MatMulDW", "dy", dy, x.Rows, dw.Rows)
-	shape("MatMulDW", "x", x, dy.Rows, dw.Cols)
-	if op != kernels.F32 && op != kernels.BF16 {
-		panic(fmt.Sprintf("cpu: MatMulDW: operands of type %v: use f32 or bf16", op))
-	}
-	k, g, in := d.gemm.of(op), f32(dy), f32(x)
-	for t := 0; t < x.Rows; t += d.gemm.bounds.dw {
-		n := min(d.gemm.bounds.dw, x.Rows-t)
-		d.multiply(&product{
-			m: dw.Rows, steps: k.steps(n), kernels: k, chain: true,
-			packA: func(dst []uint32, lo, rows int) {
-				k.columns(k.format, dst, rows, g[t*dy.Stride+lo:], dy.Stride, rows, n)
-			},
-			sides: []side{{n: dw.Cols, c: f32(dw), ldc: dw.Stride, makePanel: func(dst []uint32, p int) {
-				lo := p * panelCols
-				k.columns(k.panelFormat(), dst, panelCols, in[t*x.Stride+lo:], x.Stride, min(panelCols, x.Cols-lo), n)
-				if k.format == tiles { // the last one is whole
-					clear(dst[(n+1)/2*panelCols : k.steps(n)*panelCols])
-				}
-			}}},
-		})
-	}
+// turned is the side of a transposed weight.
+func (d *Device) turned(dx kernels.Tensor, w *weight, e kernels.Epilogue) side {
+	return side{n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: e, makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) }}
 }

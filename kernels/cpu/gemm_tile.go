@@ -159,22 +159,12 @@ func (k *gemmKernels) panelFormat() format {
 // multiply computes p in chunks of rows and of panels, so that packed A, panels that have to be made and chains that wait fit a bounded
 // scratch.
 func (d *Device) multiply(p *product) {
-	k, np, wait, made := p.kernels, 0, false, false
-	for i := range p.sides {
-		s := &p.sides[i]
-		np, wait, made = np+s.panels(), wait || s.finishes(), made || s.panel == nil
-	}
-	if p.m == 0 || np == 0 {
+	k := p.kernels
+	if p.m == 0 {
 		return
 	}
-	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + k.format.beyond(k.mr), piece: d.gemm.bounds.pieceOf(p, wait)}
+	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + k.format.beyond(k.mr)}
 	rows := max(d.gemm.bounds.rows/c.stride, 1) * k.mr
-	panels := np
-	if made {
-		c.panelWords = (p.steps+31)/32*32*panelCols + 16 // packers may write 64 bytes past the end; turned blocks are of up to 32 steps
-		panels = min(np, max(d.gemm.bounds.made/c.panelWords, 1)*d.pool.threads)
-	}
-	wait = wait && c.piece < p.steps
 	for c.row0 = 0; c.row0 < p.m; c.row0 += rows {
 		c.rows = min(rows, p.m-c.row0)
 		c.nt = (c.rows + k.mr - 1) / k.mr
@@ -182,23 +172,46 @@ func (d *Device) multiply(p *product) {
 		if p.steps > 0 { // a chain of nothing has nothing to pack
 			d.each(c.nt, p.steps*c.rows, func(t int) { p.packA(c.a[t*c.stride:], c.at(t), c.at(t+1)-c.at(t)) })
 		}
-		if wait {
-			panels = min(panels, max(d.gemm.bounds.rows/(c.nt*k.mr*panelCols), 1))
-			c.chains = elems[float32](d.scratch(slotChains, 4*panels*c.nt*k.mr*panelCols))
-		}
-		for c.panel0 = 0; c.panel0 < np; c.panel0 += panels {
-			c.np = min(panels, np-c.panel0)
-			if made && p.steps > 0 {
-				c.b = elems[uint32](d.scratch(slotB, 4*c.panelWords*c.np))
-				d.each(c.np, c.panelWords*c.np, func(i int) {
-					s, p := c.side(i)
-					s.makePanel(c.b[i*c.panelWords:], p)
-				})
-			}
-			d.tiles(&c)
-		}
+		c.sides = p.before
+		d.panels(&c)
+		c.sides = p.sides
+		d.packLows(&c)
+		d.panels(&c)
 	}
 }
+
+// panels multiplies the rows of c with all panels of its sides.
+func (d *Device) panels(c *chunk) {
+	k, np, wait, made := c.kernels, 0, false, false
+	for i := range c.sides {
+		s := &c.sides[i]
+		np, wait, made = np+s.panels(), wait || s.finishes(), made || s.panel == nil
+	}
+	panels := np
+	if made {
+		c.panelWords = madeWords(c.steps)
+		panels = min(np, max(d.gemm.bounds.made/c.panelWords, 1)*d.pool.threads)
+	}
+	c.piece, c.chains = d.gemm.bounds.pieceOf(c.product, wait), nil
+	if wait && c.piece < c.steps {
+		panels = min(panels, max(d.gemm.bounds.rows/(c.nt*k.mr*panelCols), 1))
+		c.chains = elems[float32](d.scratch(slotChains, 4*panels*c.nt*k.mr*panelCols))
+	}
+	for c.panel0 = 0; c.panel0 < np; c.panel0 += panels {
+		c.np = min(panels, np-c.panel0)
+		if made && c.steps > 0 {
+			c.b = elems[uint32](d.scratch(slotB, 4*c.panelWords*c.np))
+			d.each(c.np, c.panelWords*c.np, func(i int) {
+				s, p := c.side(i)
+				s.makePanel(c.b[i*c.panelWords:], p)
+			})
+		}
+		d.tiles(c)
+	}
+}
+
+// madeWords is room for a panel that is made: packers may write 64 bytes past the end, and turned blocks are of up to 32 steps.
+func madeWords(steps int) int { return (steps+31)/32*32*panelCols + 16 }
 
 // bounds of the scratch, in words. Tests make them small.
 type bounds struct {
@@ -225,6 +238,7 @@ func (b *bounds) pieceOf(p *product, finishes bool) int {
 // chunk is a piece of a product whose operands are packed.
 type chunk struct {
 	*product
+	sides              []side // of the product, those under way
 	a, b               []uint32
 	row0, rows, nt     int    // nt tiles of A: rows [row0, row0+rows)
 	panel0, np         int    // np panels
@@ -336,11 +350,15 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	}
 	side.finishing(w, col)
 	n := side.n - col
+	low := side.low
+	if s+steps < c.steps {
+		low = nil
+	}
 	if c.chains == nil {
 		if s > 0 {
 			x.mode |= modeChain
 		}
-		side.edgeTile(w, n, func() { c.kernels.run[mr](x) })
+		side.edgeTile(w, n, func() { low.after(x, t, panel, c.kernels.run[mr]) })
 		return
 	}
 	final, chains := *x, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
@@ -351,7 +369,7 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	c.kernels.run[mr](x)
 	if s+steps == c.steps {
 		*x = final
-		side.edgeTile(w, n, func() { g.finish(x, chains) })
+		side.edgeTile(w, n, func() { low.after(x, t, panel, func(x *tile) { g.finish(x, chains) }) })
 	}
 }
 

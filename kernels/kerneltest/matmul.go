@@ -41,6 +41,7 @@ const (
 	matmulRule = "y[t,n] is one chain of fused multiply-adds over k, ascending, from zero (F32); pairs of k with the odd one first, flushing denormals, or tiles of 32 k (BF16); exact integer sums of groups of 32, one chain of scaled groups (Q8)"
 	epilogRule = "y = Scale*c + Bias (+ y if Add), each step rounded; Scale 0 means 1"
 	dxRule     = "dx[t,k] is one chain over n, operands rounded to the weight's type (BF16 for Q8), then scaled, then added"
+	lowRule    = "with an adapter: the bits of the weight's product, then U = Scale x A^T (dy B), then y += U B^T (dx += U A)"
 	dwRule     = "dw[n,k] goes on with one chain over t ascending from its old value; BF16 pairs are tokens 2i, 2i+1 of the call"
 )
 
@@ -63,6 +64,14 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 		for _, sh := range []shape{{1, 33, 47}, {9, 64, 34}, {50, 40, 33}, {3, 35, 2063}, {0, 32, 32}} {
 			add(fmt.Sprintf("ys/%v/%v", wt, sh), matmulRule, matmuls(sh, wt, rel(tol.Chain)))
 		}
+		for _, lt := range types[:2] {
+			for _, l := range lows {
+				add(fmt.Sprintf("low/%v+%v/%v,r%d", wt, lt, l.shape, l.r), lowRule, matmulLow(l.shape, wt, lt, l.r, rel(tol.Chain)))
+				for _, plus := range []bool{false, true} {
+					add(fmt.Sprintf("dxlow/%v+%v/%v,r%d/%v", wt, lt, l.shape, l.r, plus), lowRule, matmulDXLow(l.shape, wt, lt, l.r, plus, rel(tol.Chain)))
+				}
+			}
+		}
 		for _, sh := range []shape{{1, 33, 47}, {9, 71, 34}, {37, 40, 33}} {
 			add(fmt.Sprintf("dx/%v/%v/add", wt, sh), dxRule, matmulDX(sh, wt, true, 0, rel(tol.Chain), normal))
 			add(fmt.Sprintf("dx/%v/%v/scale", wt, sh), dxRule, matmulDX(sh, wt, false, 2.5, rel(tol.Chain), normal))
@@ -72,6 +81,12 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 	for _, op := range types[:2] {
 		for _, sh := range all() {
 			add(fmt.Sprintf("dw/%v/%v", op, sh), dwRule, matmulDW(sh, op, rel(tol.Chain), normal))
+		}
+		for _, sh := range []shape{{1, 3, 47}, {33, 16, 96}, {70, 16, 35}, {31, 40, 130}, {1031, 5, 40}, {0, 4, 32}} {
+			add(fmt.Sprintf("dws/%v/%v", op, sh), dwRule, matmulDWs(sh, op, rel(tol.Chain)))
+		}
+		for _, sh := range []shape{{1, 47, 3}, {33, 96, 16}, {70, 35, 16}, {31, 130, 1}, {1031, 40, 5}, {0, 32, 4}} {
+			add(fmt.Sprintf("dw/%v/%v/narrow", op, sh), dwRule, matmulDW(sh, op, rel(tol.Chain), normal))
 		}
 	}
 	for _, sh := range []shape{{1, 1, 0}, {31, 33, 0}, {63, 7, 0}, {64, 31, 0}, {65, 64, 0}, {257, 100, 0}} {
@@ -124,6 +139,48 @@ func matmuls(sh shape, wt kernels.DType, b bound) func(s *side) {
 	}
 }
 
+// lows are shapes of products with adapters of rank r: below, at and above a panel, chains of one piece and of several.
+var lows = []struct {
+	shape
+	r int
+}{{shape{1, 33, 47}, 4}, {shape{9, 64, 34}, 1}, {shape{50, 40, 33}, 16}, {shape{70, 65, 96}, 35}, {shape{17, 35, 2063}, 8}, {shape{0, 32, 32}, 8},
+	{shape{13, 2050, 37}, 3}}
+
+// adapter is a LowRank of rank r beside a weight [n, k].
+func adapter(s *side, name string, t, n, k, r int, lt kernels.DType, b bound) kernels.LowRank {
+	return kernels.LowRank{A: s.weight(r, k, lt, normal("A"+name, r*k, 1)), B: s.weight(n, r, lt, normal("B"+name, n*r, 1)),
+		U: s.out("u"+name, t, r, b), Scale: 0.7}
+}
+
+// matmulLow is matmuls where the first and the last weight have an adapter, of different ranks.
+func matmulLow(sh shape, wt, lt kernels.DType, r int, b bound) func(s *side) {
+	return func(s *side) {
+		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
+		n3 := 2*sh.n + 5
+		s.d.MatMuls(x, []kernels.Product{
+			{Y: s.out("y1", sh.t, sh.n, b), W: s.weight(sh.n, sh.k, wt, normal("w1", sh.n*sh.k, 1)), Low: adapter(s, "1", sh.t, sh.n, sh.k, r, lt, b)},
+			{Y: s.out("y2", sh.t, 7, b), W: s.weight(7, sh.k, wt, normal("w2", 7*sh.k, 1))},
+			{Y: s.inout("y3", sh.t, n3, normal("y3", sh.t*n3, 1), b), W: s.weight(n3, sh.k, wt, normal("w3", n3*sh.k, 1)),
+				Epilogue: kernels.Epilogue{Bias: s.vec("bias", 1, n3, normal("bias", n3, 1)), Add: true}, Low: adapter(s, "3", sh.t, n3, sh.k, r+1, lt, b)},
+		})
+	}
+}
+
+func matmulDXLow(sh shape, wt, lt kernels.DType, r int, add bool, b bound) func(s *side) {
+	return func(s *side) {
+		dy := s.in("dy", sh.t, sh.n, normal("dy", sh.t*sh.n, 1))
+		w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
+		low := adapter(s, "", sh.t, sh.n, sh.k, r, lt, b)
+		var dx kernels.Tensor
+		if add {
+			dx = s.inout("dx", sh.t, sh.k, normal("dx", sh.t*sh.k, 1), b)
+		} else {
+			dx = s.out("dx", sh.t, sh.k, b)
+		}
+		s.d.MatMulDXLow(dx, dy, w, add, low)
+	}
+}
+
 func matmulDX(sh shape, wt kernels.DType, add bool, scale float32, b bound, num numbers) func(s *side) {
 	return func(s *side) {
 		dy := s.in("dy", sh.t, sh.n, num("dy", sh.t*sh.n, 1))
@@ -143,6 +200,19 @@ func matmulDW(sh shape, op kernels.DType, b bound, num numbers) func(s *side) {
 		dy := s.in("dy", sh.t, sh.n, num("dy", sh.t*sh.n, 1))
 		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 		s.d.MatMulDW(s.inout("dw", sh.n, sh.k, normal("dw", sh.n*sh.k, 1), b), dy, x, op)
+	}
+}
+
+// matmulDWs has three dw, of sh.n rows, one, and two more than sh.n.
+func matmulDWs(sh shape, op kernels.DType, b bound) func(s *side) {
+	return func(s *side) {
+		var dw []kernels.Tensor
+		n := 0
+		for i, rows := range []int{sh.n, 1, sh.n + 2} {
+			name := fmt.Sprintf("dw%d", i)
+			dw, n = append(dw, s.inout(name, rows, sh.k, normal(name, rows*sh.k, 1), b)), n+rows
+		}
+		s.d.MatMulDWs(dw, s.in("dy", sh.t, n, normal("dy", sh.t*n, 1)), s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1)), op)
 	}
 }
 

@@ -27,10 +27,14 @@ func (d *device) MatMul(yt, xt kernels.Tensor, wt kernels.Weight, e kernels.Epil
 	}
 }
 
-// MatMuls multiplies with one weight after the other.
+// MatMuls multiplies with one weight, and its adapter, after the other.
 func (d *device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 	for _, p := range to {
 		d.MatMul(p.Y, x, p.W, p.Epilogue)
+		if l := p.Low; l.A != nil {
+			d.MatMul(l.U, x, l.A, kernels.Epilogue{Scale: l.Scale})
+			d.MatMul(p.Y, l.U, l.B, kernels.Epilogue{Add: true})
+		}
 	}
 }
 
@@ -78,6 +82,13 @@ func (d *device) MatMulDX(dxt, dyt kernels.Tensor, wt kernels.Weight, add bool, 
 	}
 }
 
+// MatMulDXLow goes back through the weight, and then through its adapter.
+func (d *device) MatMulDXLow(dx, dy kernels.Tensor, w kernels.Weight, add bool, low kernels.LowRank) {
+	d.MatMulDX(dx, dy, w, add, 1)
+	d.MatMulDX(low.U, dy, low.B, false, low.Scale)
+	d.MatMulDX(dx, low.U, low.A, true, 1)
+}
+
 // backProduct is the chain of dy[N] with every column of w. A Q8 weight is widened and rounded to BF16 for it.
 func (w *weight) backProduct(dy []float32) []float32 {
 	op := w.t
@@ -107,6 +118,15 @@ func (d *device) MatMulDW(dwt, dyt, xt kernels.Tensor, op kernels.DType) {
 		c.fail("operands of type %v", op)
 	}
 	d.addOuter(op, dw, dy, x)
+}
+
+// MatMulDWs takes the columns of dy that belong to each dw.
+func (d *device) MatMulDWs(dw []kernels.Tensor, dy, x kernels.Tensor, op kernels.DType) {
+	from := 0
+	for _, w := range dw {
+		d.MatMulDW(w, dy.ColRange(from, w.Rows), x, op)
+		from += w.Rows
+	}
 }
 
 // addOuter: dw[n,k] = chain_t(dy[t,n], x[t,k]) from dw[n,k].

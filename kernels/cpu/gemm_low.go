@@ -1,0 +1,134 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// low is what an adapter adds to the C of a side: C += U B, with U [m, r] narrow and made of the same A before. A tile is added to when it is
+// finished, from the cache: a product of its own would read and write all of C again, which takes longer than the arithmetic.
+type low struct {
+	kernels   *gemmKernels // with tiles at least as tall as those of the product
+	steps     int
+	u         []float32 // U, rows ldu elements apart
+	ldu, r    int
+	a         []uint32                  // U of the chunk, packed in tiles of the same rows, stride words apart
+	stride    int                       //
+	panel     func(p int) []uint32      // panel p of B
+	makePanel func(dst []uint32, p int) // what makes it where B is transposed
+}
+
+// after runs a tile that finishes C, and then the adapter's. l may be nil.
+func (l *low) after(x *tile, t, panel int, run func(*tile)) {
+	if l == nil {
+		run(x)
+		return
+	}
+	y := *x // microkernels may change their own
+	run(x)
+	*x = y
+	x.steps, x.mode, x.scale, x.bias = l.steps, modeEpilogue|modeAdd, 1, unsafe.Pointer(&noBias)
+	x.a, x.b = unsafe.Pointer(&l.a[t*l.stride]), nil
+	if l.steps > 0 {
+		x.b = unsafe.Pointer(unsafe.SliceData(l.panel(panel)))
+	}
+	x.ahead, x.aheadStep = uintptr(x.b), 0
+	l.kernels.run[x.mr](x)
+}
+
+// packLows packs the rows of every U that belong to the chunk.
+func (d *Device) packLows(c *chunk) {
+	words, lows := 0, 0
+	for i := range c.sides {
+		if l := c.sides[i].low; l != nil {
+			l.stride = l.steps*l.kernels.format.words()*c.kernels.mr + l.kernels.format.beyond(c.kernels.mr)
+			words, lows = words+l.stride*c.nt, lows+1
+		}
+	}
+	if lows == 0 {
+		return
+	}
+	mem := elems[uint32](d.scratch(slotLow, 4*words))
+	for i := range c.sides {
+		if l := c.sides[i].low; l != nil {
+			l.a, mem = mem[:l.stride*c.nt], mem[l.stride*c.nt:]
+		}
+	}
+	d.each(c.nt, words, func(t int) {
+		for i := range c.sides {
+			if l := c.sides[i].low; l != nil && l.steps > 0 {
+				l.kernels.rows(l.a[t*l.stride:], l.u[c.at(t)*l.ldu:], l.ldu, c.at(t+1)-c.at(t), l.r)
+			}
+		}
+	})
+}
+
+// lows collects the adapters of a product of the rows of x, all of one type.
+type lows struct {
+	d     *Device
+	x     kernels.Tensor
+	k     *gemmKernels // of the product
+	down  []side       // U
+	t     kernels.DType
+	made  *low     // the one whose panels are made: there is one only
+	alone []func() // what is left for products of their own
+}
+
+// add gives s, a side whose C is y, its adapter. back: y is dx and x is dy; B and A change roles and are transposed.
+func (ls *lows) add(s *side, l kernels.LowRank, y kernels.Tensor, back bool) {
+	a, b, d := own("LowRank", l.A), own("LowRank", l.B), ls.d
+	in, out := a.k, b.n
+	if back {
+		in, out = out, in
+	}
+	if a.t != b.t || a.t == kernels.Q8 || a.n != b.k || in != ls.x.Cols || out != y.Cols || len(ls.down) > 0 && a.t != ls.t {
+		panic(fmt.Sprintf("cpu: LowRank: %v and %v, from %v to %v", a, b, ls.x, y))
+	}
+	shape("LowRank", "u", l.U, ls.x.Rows, a.n)
+	k, e := d.gemm.of(a.t), kernels.Epilogue{Scale: l.Scale}
+	up := &low{kernels: k, u: f32(l.U), ldu: l.U.Stride, r: a.n, steps: k.steps(a.n), panel: b.panel}
+	ls.t = a.t
+	if back {
+		ls.down = append(ls.down, d.turned(l.U, b, e))
+		up.makePanel = func(dst []uint32, p int) { d.gemm.turn(dst, a, p) }
+	} else {
+		ls.down = append(ls.down, side{n: a.n, panel: a.panel, c: f32(l.U), ldc: l.U.Stride, epilogue: e})
+	}
+	switch add := (kernels.Epilogue{Add: true}); {
+	case k.mr >= ls.k.mr:
+		s.low = up
+		if back {
+			ls.made = up
+		}
+	case back:
+		ls.alone = append(ls.alone, func() { d.productDX(y, l.U, a, false, add) })
+	default:
+		ls.alone = append(ls.alone, func() { d.MatMul(y, l.U, b, add) })
+	}
+}
+
+// multiply is Device.multiply of p with the adapters.
+func (ls *lows) multiply(p *product) {
+	d := ls.d
+	if len(ls.down) > 0 {
+		if k := d.gemm.of(ls.t); k == ls.k {
+			p.before = ls.down
+		} else {
+			q := d.byRows(k, ls.x, ls.x.Cols)
+			q.sides = ls.down
+			d.multiply(q)
+		}
+	}
+	if l := ls.made; l != nil && l.steps > 0 {
+		n, size := p.sides[0].panels(), madeWords(l.steps)
+		mem := elems[uint32](d.scratch(slotLowB, 4*size*n))
+		l.panel = func(p int) []uint32 { return mem[p*size:][:size] }
+		d.each(n, n*size, func(p int) { l.makePanel(l.panel(p), p) })
+	}
+	d.multiply(p)
+	for _, f := range ls.alone {
+		f()
+	}
+}
