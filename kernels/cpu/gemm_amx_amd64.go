@@ -11,10 +11,11 @@ func tileBF16AMX(t *tile) {
 		tileAMX(t)
 		return
 	}
-	final := *t
+	c, ldc := t.c, t.ldc
 	t.c, t.ldc = t.stage, 4*panelCols
 	tileAMX(t)
-	finishAVX512(&final, t.stage)
+	t.c, t.ldc = c, ldc
+	finishAVX512(t, t.stage)
 }
 
 // rowsTiles packs rows as they are, rounded.

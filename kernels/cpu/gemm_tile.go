@@ -49,7 +49,7 @@ const (
 type gemmKernels struct {
 	mr     int // rows of the largest tile
 	format format
-	run    [maxTile + 1]func(*tile) // by rows
+	run    [maxTile + 1]func(*tile) // by rows; they leave the tile as it is
 	// rows packs mr rows of a matrix, k columns, as a tile of A.
 	rows func(dst []uint32, src []float32, ld, mr, k int)
 	// columns packs t rows of a matrix, transposed: its columns become the rows of a tile of A (stride mr), or a panel (32).
@@ -361,14 +361,14 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 		side.edgeTile(w, n, func() { low.after(x, t, panel, c.kernels.run[mr]) })
 		return
 	}
-	final, chains := *x, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
+	y, ldc, mode, chains := x.c, x.ldc, x.mode, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
 	x.c, x.ldc, x.mode = chains, 4*panelCols, 0
 	if s > 0 {
 		x.mode = modeChain
 	}
 	c.kernels.run[mr](x)
 	if s+steps == c.steps {
-		*x = final
+		x.c, x.ldc, x.mode = y, ldc, mode
 		side.edgeTile(w, n, func() { low.after(x, t, panel, func(x *tile) { g.finish(x, chains) }) })
 	}
 }
