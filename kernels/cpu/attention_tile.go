@@ -30,7 +30,8 @@ type attnKernels struct {
 	foldRows    func(*attnFold) // fold for all rows of a tile; nil: row by row
 	divide      func(y, o []float32, by float32)
 	// probs makes p = exp(scale*s - lse) and ds = scale*p*(dp - delta), in place of s and dp.
-	probs func(s, dp []float32, scale, lse, delta float32)
+	probs     func(s, dp []float32, scale, lse, delta float32)
+	probsRows func(*attnProbs) // probs for all rows of a block; nil: row by row
 	// transpose and turnPage (nil: only the plain one) rearrange blocks for the backward.
 	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 	turnPage  func(keys, values, k, v []uint32, dim int)

@@ -89,15 +89,15 @@ var (
 	}()
 	attnBF16 = attnKernels{
 		mr: 14, size: 2, scores: scoresBF16avx512bf16s, values: valuesBF16avx512bf16s,
-		softmaxRows: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,
+		softmaxRows: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsHalves, transpose: transposeAVX512, turnPage: turnPageBF16,
 	}
 	attnF32AVX512 = attnKernels{
 		mr: 14, size: 4, scores: scoresF32avx512s, values: valuesF32avx512s,
-		softmaxRows: softmaxF32AVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512,
+		softmaxRows: softmaxF32AVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsWords, transpose: transposeAVX512,
 	}
 	attnWideAVX512 = attnKernels{
 		mr: 13, size: 4, scores: scoresBF16avx512s, values: valuesBF16avx512s,
-		softmaxRows: softmaxWideAVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,
+		softmaxRows: softmaxWideAVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsRounded, transpose: transposeAVX512, turnPage: turnPageBF16,
 	}
 	attnF32AVX2 = attnKernels{
 		mr: 6, size: 4, scores: scoresF32avx2s, values: valuesF32avx2s,

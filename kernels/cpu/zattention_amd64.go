@@ -372,6 +372,15 @@ func foldRowsAVX2(t *attnFold)
 func softmaxBF16(t *attnSoftmax)
 
 //go:noescape
+func probsWords(t *attnProbs)
+
+//go:noescape
+func probsRounded(t *attnProbs)
+
+//go:noescape
+func probsHalves(t *attnProbs)
+
+//go:noescape
 func softmaxTiles(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
 
 //go:noescape

@@ -30,6 +30,9 @@ func attention(f *file) {
 		x.foldRows()
 	}
 	(&vector{file: f, wide: true}).softmax("softmaxBF16", halves)
+	for i, name := range []string{"probsWords", "probsRounded", "probsHalves"} {
+		(&vector{file: f, wide: true}).probsRows(name, element(i))
+	}
 	(&vector{file: f, wide: true}).softmaxTiles()
 	(&vector{file: f, wide: true}).probsPairs()
 	f.text("narrowPairs", "(dst []uint16, src []float32)", "narrowPairs rounds multiples of 32 elements; denormals become 0.", 48)

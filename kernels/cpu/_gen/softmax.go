@@ -93,34 +93,14 @@ func (x *vector) softmaxExps(e element) {
 	}
 	x.p("MOVQ SI, AX")
 	x.p("MOVQ R8, R12")
-	x.p("MOVQ (R10), CX")
-	x.p("SUBQ $%d, CX", softmaxBlock)
-	x.p("JLT some")
-	x.p("PCALIGN $32")
-	x.p("whole:")
-	b.emit(false)
-	x.p("SUBQ $%d, CX", softmaxBlock)
-	x.p("JGE whole")
-	x.p("some:")
-	x.p("ADDQ $%d, CX", softmaxBlock)
-	x.p("JEQ behind")
-	x.masks(softmaxBlock / x.lanes())
-	b.emit(true)
-	x.p("behind:") // R12 is at whole blocks from R8
-	x.p("MOVQ attnSoftmax_n(DI), CX")
-	x.p("IMULQ $%d, CX", b.size)
-	x.p("ADDQ R8, CX")
 	zero := b.of[0][0]
-	x.zero(zero)
-	x.p("JMP zeros")
-	x.p("zero:")
-	for i := 0; i < b.size*softmaxBlock; i += x.bytes() {
-		x.p("VMOVUPS %s, %d(R12)", x.r(zero), i)
-	}
-	x.p("ADDQ $%d, R12", b.size*softmaxBlock)
-	x.p("zeros:")
-	x.p("CMPQ R12, CX")
-	x.p("JLT zero")
+	x.seen("attnSoftmax_n", b.emit, func() {
+		x.zero(zero)
+		for i := 0; i < b.size*softmaxBlock; i += x.bytes() {
+			x.p("VMOVUPS %s, %d(R12)", x.r(zero), i)
+		}
+		x.p("ADDQ $%d, R12", b.size*softmaxBlock)
+	})
 	x.fold("ADD", b.sums)
 	x.p("VMOVSS X0, attnSoftmax_l-attnSoftmax_m(R11)")
 	x.p("ADDQ $8, R10")
@@ -129,6 +109,35 @@ func (x *vector) softmaxExps(e element) {
 	x.p("ADDQ attnSoftmax_ldp(DI), R8")
 	x.p("DECQ R9")
 	x.p("JNE exps")
+}
+
+// seen emits block for the elements that a row sees, a number at R10, and then unseen for whole blocks up to n, a field of the structure
+// at DI. CX counts.
+func (x *vector) seen(n string, block func(tail bool), unseen func()) {
+	x.p("MOVQ (R10), CX")
+	x.p("SUBQ $%d, CX", softmaxBlock)
+	x.p("JLT some")
+	x.p("PCALIGN $32")
+	x.p("whole:")
+	block(false)
+	x.p("SUBQ $%d, CX", softmaxBlock)
+	x.p("JGE whole")
+	x.p("some:")
+	x.p("ADDQ $%d, CX", softmaxBlock)
+	x.p("JEQ behind")
+	x.masks(softmaxBlock / x.lanes())
+	block(true)
+	x.p("behind:")
+	x.p("MOVQ (R10), CX")
+	x.p("ADDQ $%d, CX", softmaxBlock-1)
+	x.p("ANDQ $%d, CX", -softmaxBlock)
+	x.p("JMP zeros")
+	x.p("zero:")
+	unseen()
+	x.p("ADDQ $%d, CX", softmaxBlock)
+	x.p("zeros:")
+	x.p("CMPQ CX, %s(DI)", n)
+	x.p("JLT zero")
 }
 
 // softmaxBlocks is how a row's exponentials are taken.
@@ -161,7 +170,7 @@ func (b *softmaxBlocks) emit(tail bool) {
 		each(func(v int, r string) { b.o("ADD", b.r(v%b.sums), b.r(v%b.sums), r) })
 		switch b.element {
 		case rounded:
-			b.nearestPositive(b.of, b.consts)
+			b.nearestWords(b.of, b.consts, false) // of a NaN the sum knows
 		case halves:
 			for i := 0; i < together; i += 2 {
 				lo, hi := b.of[i][0], b.of[i+1][0]
@@ -176,14 +185,9 @@ func (b *softmaxBlocks) emit(tail bool) {
 	b.p("ADDQ $%d, R12", b.size*softmaxBlock)
 }
 
-// nearestConsts loads what nearestPositive adds: 0x7fff, and 0x8000 where the last bit that is kept is 1, then the mask of what is kept.
-// AVX2 has 0x7fff, 1 and the mask.
+// nearestConsts loads what nearestWords needs: 0x7fff, 1, the mask of what is kept and, but for AVX2, the last bit of it.
 func (x *vector) nearestConsts(at int) {
-	list := []string{"$0x7fff", "$1", "$0xffff0000"}
-	if x.wide {
-		list = []string{"$0x7fff", "$0x8000", "$0xffff0000", "$0x10000"}
-	}
-	for i, c := range list {
+	for i, c := range []string{"$0x7fff", "$1", "$0xffff0000", "$0x10000"}[:map[bool]int{true: 4, false: 3}[x.wide]] {
 		x.p("MOVL %s, AX", c)
 		if x.wide {
 			x.p("VPBROADCASTD AX, %s", x.r(at+i))
@@ -194,24 +198,108 @@ func (x *vector) nearestConsts(at int) {
 	}
 }
 
-// nearestPositive rounds the first registers of threes to BF16, to nearest even. They are probabilities; or NaN, of whom the sum knows.
-func (x *vector) nearestPositive(of [][3]int, consts int) {
-	half, keep := x.r(consts), x.r(consts+2)
+// nearestWords rounds the first registers of threes to BF16, to nearest even. Without nan a NaN may become a number.
+func (x *vector) nearestWords(of [][3]int, consts int, nan bool) {
+	half, one, keep := x.r(consts), x.r(consts+1), x.r(consts+2)
 	for i, r := range of {
 		a, t := x.r(r[0]), x.r(r[1])
-		if x.wide {
-			x.p("VPTESTMD %s, %s, K%d", x.r(consts+3), a, 5+i%2)
-			x.p("VPADDD %s, %s, %s", half, a, t)
-			x.p("VPADDD %s, %s, K%d, %s", x.r(consts+1), a, 5+i%2, t)
-			x.p("VPANDD %s, %s, %s", keep, t, a)
+		switch {
+		case !x.wide:
+			x.p("VPSRLD $16, %s, %s", a, t)
+			x.p("VPAND %s, %s, %s", one, t, t)
+			x.p("VPADDD %s, %s, %s", half, a, a)
+			x.p("VPADDD %s, %s, %s", t, a, a)
+			x.p("VPAND %s, %s, %s", keep, a, a)
 			continue
+		case nan:
+			x.p("VCMPPS $7, %s, %s, K5", a, a)
+			x.p("VPTESTMD %s, %s, K5, K6", x.r(consts+3), a)
+			x.p("VPADDD %s, %s, K5, %s", half, a, a)
+			x.p("VPADDD %s, %s, K6, %s", one, a, a)
+		default:
+			x.p("VPTESTMD %s, %s, K%d", x.r(consts+3), a, 5+i%2)
+			x.p("VPADDD %s, %s, %s", half, a, a)
+			x.p("VPADDD %s, %s, K%d, %s", one, a, 5+i%2, a)
 		}
-		x.p("VPSRLD $16, %s, %s", a, t)
-		x.p("VPAND %s, %s, %s", x.r(consts+1), t, t)
-		x.p("VPADDD %s, %s, %s", half, a, a)
-		x.p("VPADDD %s, %s, %s", t, a, a)
-		x.p("VPAND %s, %s, %s", keep, a, a)
+		x.p("VPANDD %s, %s, %s", keep, a, a)
 	}
+}
+
+// probsRows emits probs of package cpu for the rows of a block, with AVX-512: see attnProbs. Registers: DI attnProbs, R9 rows left, SI a row of
+// s, DX of dp, R8 of a, R10, R11 and BX where its sees, lse and delta are, R12 the elements that are done, CX those that are left.
+func (x *vector) probsRows(name string, e element) {
+	x.text(name, "(t *attnProbs)", "", 8)
+	x.p("MOVQ t+0(FP), DI")
+	x.fields("attnProbs", "DI", "rows=R9 s=SI dp=DX a=R8 delta=BX")
+	x.p("LEAQ attnProbs_sees(DI), R10")
+	x.p("LEAQ attnProbs_lse(DI), R11")
+	x.p("VBROADCASTSS attnProbs_scale(DI), %s", x.number(0))
+	x.hold(12)
+	of, consts := [][3]int{{0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9, 10, 11}}, 12
+	if e == rounded {
+		x.nearestConsts(consts)
+	}
+	each := func(f func(v int, a, t string)) {
+		for v, r := range of {
+			f(v, x.r(r[0]), x.r(r[1]))
+		}
+	}
+	x.p("rows:")
+	x.p("VBROADCASTSS (R11), %s", x.number(1))
+	x.p("VBROADCASTSS (BX), %s", x.number(2))
+	x.p("XORQ R12, R12")
+	ds := func(v int, r string) {
+		x.p("VMOVUPS %s, %d(DX)(R12*4)", r, 64*v)
+		if e != halves {
+			return
+		}
+		if v%2 == 1 {
+			lo, hi := of[v-1][0], of[v][0]
+			x.p("%s", vcvtne2ps2bf16(lo, hi, lo))
+			x.p("VMOVUPS %s, %d(R8)(R12*2)", x.r(lo), 32*(v-1))
+		}
+	}
+	x.seen("attnProbs_n", func(tail bool) {
+		each(func(v int, a, _ string) { x.p("VMULPS %d(SI)(R12*4), %s, %s", 64*v, x.number(0), a) })
+		x.tail = tail
+		each(func(v int, a, _ string) { x.o("SUB", a, a, x.number(1)); x.clear(v, a) })
+		x.exps(of, true)
+		each(func(v int, a, t string) {
+			x.clear(v, a)
+			x.p("VMOVUPS %d(DX)(R12*4), %s", 64*v, t)
+			x.p("VMOVUPS %s, %d(SI)(R12*4)", a, 64*v)
+			x.o("MUL", a, x.number(0), a)
+			x.o("SUB", t, t, x.number(2))
+			x.o("MUL", a, a, t)
+			x.clear(v, a)
+		})
+		x.tail = false
+		if e == rounded {
+			x.nearestWords(of, consts, true)
+		}
+		each(func(v int, a, _ string) { ds(v, a) })
+		x.p("ADDQ $%d, R12", softmaxBlock)
+	}, func() {
+		x.zero(0)
+		for v := range of {
+			x.p("VMOVUPS Z0, %d(SI)(R12*4)", 64*v)
+			x.p("VMOVUPS Z0, %d(DX)(R12*4)", 64*v)
+		}
+		if e == halves {
+			x.p("VMOVUPS Z0, (R8)(R12*2)")
+			x.p("VMOVUPS Z0, 64(R8)(R12*2)")
+		}
+		x.p("ADDQ $%d, R12", softmaxBlock)
+	})
+	x.p("ADDQ $8, R10")
+	x.p("ADDQ $4, R11")
+	x.p("ADDQ $4, BX")
+	x.p("ADDQ attnProbs_ld(DI), SI")
+	x.p("ADDQ attnProbs_ld(DI), DX")
+	x.p("ADDQ attnProbs_lda(DI), R8")
+	x.p("DECQ R9")
+	x.p("JNE rows")
+	x.end()
 }
 
 // foldRows emits the merging of partitions for the rows of a tile: see attnFold. Registers: DI attnFold, CX rows left, SI o, DX part, BX
