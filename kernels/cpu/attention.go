@@ -186,7 +186,7 @@ type attnBlock struct {
 	q     []byte    // [rows][lda]
 	s     []float32 // [mr][256]
 	p     []byte    // [mr][256] elements of A
-	part  []float32 // [mr][width]
+	part  []float32 // [mr][width]: outputs of a partition
 	o     []float32 // [rows][width]
 	m, l  []float32 // [rows]
 	page  []uint32  // values of a page without those that must not be seen
@@ -194,6 +194,8 @@ type attnBlock struct {
 	// factors of fold
 	factors [2 * maxAttnTile]float32
 	tile    attnTile
+	soft    attnSoftmax
+	merged  attnFold
 	// keys and values of the pages of a partition, and of what follows
 	keys, values, nextKeys, nextValues [partitionPages]unsafe.Pointer
 }
@@ -309,21 +311,25 @@ func (b *attnBlock) rows(p, lo, hi int) {
 		c: ptr(b.s), ldc: 4 * partition, ahead: &b.nextKeys[0],
 	}
 	b.k.scores[rows](&b.tile)
-	ps, ldp := ptr(b.p), partition*b.k.size
-	var m, l [maxAttnTile]float32
-	for i := range rows {
-		sees := min(partition, b.last(j, lo+i+1)+1-k0)
-		m[i], l[i] = b.k.softmax(unsafe.Add(ps, i*ldp), roundUp(n, b.together()), b.s[i*partition:][:sees], b.nextKeys[i%partitionPages], b.scale)
+	x := &b.soft
+	x.rows, x.s, x.lds, x.p, x.ldp, x.n, x.scale = rows, ptr(b.s), 4*partition, ptr(b.p), partition*b.k.size, roundUp(n, b.together()), b.scale
+	for i, at, head := 0, b.last(j, lo+1)+1-k0, lo%b.heads; i < rows; i++ {
+		x.sees[i] = min(partition, at)
+		if head++; head == b.heads {
+			at, head = at+1, 0
+		}
 	}
+	x.run(b.k, &b.nextKeys)
+	to, ldo := b.outputs(p, lo-j.r0)
 	for c := 0; c < b.width; c += panelCols {
 		b.tile = attnTile{
-			rows: rows, a: ps, lda: ldp, b: &b.values[0], off: 4 * c * b.x.steps, n: pages, steps: b.x.steps,
-			last: chainSteps(t, n-(pages-1)*pageSize), c: unsafe.Add(ptr(b.part), 4*c), ldc: 4 * b.width,
+			rows: rows, a: x.p, lda: x.ldp, b: &b.values[0], off: 4 * c * b.x.steps, n: pages, steps: b.x.steps,
+			last: chainSteps(t, n-(pages-1)*pageSize), c: unsafe.Add(to, 4*c), ldc: ldo,
 			ahead: &b.nextValues[0], aheadOff: 4 * c * b.x.steps,
 		}
 		b.k.values[rows](&b.tile)
 	}
-	b.keep(p, lo, rows, &m, &l)
+	b.keep(p, lo-j.r0, rows)
 }
 
 // alone is rows of one token. The values beside the last one, in its pair or its page, are not to be seen.
@@ -363,17 +369,31 @@ func (a *attend) together() int {
 	return 1
 }
 
-// keep merges what partition p gave with what earlier ones gave, or stores it.
-func (b *attnBlock) keep(p, lo, rows int, m, l *[maxAttnTile]float32) {
-	r := lo - b.job.r0
-	if b.job.parts == nil {
-		b.fold(p, r, rows, m, l, b.part, b.width)
-		return
+// outputs is where those of partition p go, from row r, and the bytes from row to row: to what is merged only if earlier ones are there.
+func (b *attnBlock) outputs(p, r int) (unsafe.Pointer, int) {
+	switch {
+	case b.job.parts != nil:
+		return ptr(b.results(p, r)[2:]), 4 * (2 + b.width)
+	case p == 0:
+		return ptr(b.o[r*b.width:]), 4 * b.width
 	}
-	for i := range rows {
-		to := b.results(p, r+i)
-		to[0], to[1] = m[i], l[i]
-		copy(to[2:2+b.width], b.part[i*b.width:])
+	return ptr(b.part), 4 * b.width
+}
+
+// keep merges what partition p gave with what earlier ones gave, or stores it. Outputs that need no merging are in their place.
+func (b *attnBlock) keep(p, r, rows int) {
+	x := &b.soft
+	switch {
+	case b.job.parts != nil:
+		for i := range rows {
+			to := b.results(p, r+i)
+			to[0], to[1] = x.m[i], x.l[i]
+		}
+	case p == 0:
+		copy(b.m[r:], x.m[:rows])
+		copy(b.l[r:], x.l[:rows])
+	default:
+		b.fold(r, rows, &x.m, &x.l, ptr(b.part), 4*b.width)
 	}
 }
 
@@ -382,15 +402,8 @@ func (b *attnBlock) results(p, r int) []float32 {
 	return b.job.parts[p*b.partSize(b.job)+r*(2+b.width):]
 }
 
-// fold merges (m, l, o) of rows from r with (m', l', o'): M = max(m, m'), L = l exp(m-M) + l' exp(m'-M), O likewise.
-func (b *attnBlock) fold(p, r, rows int, m, l *[maxAttnTile]float32, part []float32, ld int) {
-	if p == 0 {
-		for i := range rows {
-			b.m[r+i], b.l[r+i] = m[i], l[i]
-			copy(b.o[(r+i)*b.width:][:b.width], part[i*ld:])
-		}
-		return
-	}
+// fold merges (m, l, o) of rows from r with (m', l', o'), rows of o' ld bytes apart: M = max(m, m'), L = l exp(m-M) + l' exp(m'-M), O likewise.
+func (b *attnBlock) fold(r, rows int, m, l *[maxAttnTile]float32, part unsafe.Pointer, ld int) {
 	f := b.factors[:2*rows] // of old and new
 	for i := range rows {
 		most := max(b.m[r+i], m[i])
@@ -399,10 +412,10 @@ func (b *attnBlock) fold(p, r, rows int, m, l *[maxAttnTile]float32, part []floa
 	}
 	b.exps(f, f)
 	for i := range rows {
-		old, new := f[2*i], f[2*i+1]
-		b.l[r+i] = float32(b.l[r+i]*old) + float32(l[i]*new)
-		b.k.fold(b.o[(r+i)*b.width:][:b.width], part[i*ld:][:b.width], old, new)
+		b.l[r+i] = float32(b.l[r+i]*f[2*i]) + float32(l[i]*f[2*i+1])
 	}
+	b.merged = attnFold{rows: rows, cols: b.width, o: ptr(b.o[r*b.width:]), part: part, ldo: 4 * b.width, ldpart: ld, factors: &f[0]}
+	b.merged.run(b.k)
 }
 
 // merge folds the partitions that were computed apart.
@@ -415,8 +428,15 @@ func (b *attnBlock) merge() {
 			for r := first; r < hi; r++ {
 				x := b.results(p, r-b.job.r0)
 				m[r-first], l[r-first] = x[0], x[1]
+				if p == 0 {
+					i := r - b.job.r0
+					b.m[i], b.l[i] = x[0], x[1]
+					copy(b.o[i*b.width:][:b.width], x[2:])
+				}
 			}
-			b.fold(p, first-b.job.r0, hi-first, &m, &l, b.results(p, first-b.job.r0)[2:], 2+b.width)
+			if p > 0 {
+				b.fold(first-b.job.r0, hi-first, &m, &l, ptr(b.results(p, first-b.job.r0)[2:]), 4*(2+b.width))
+			}
 		}
 	}
 }

@@ -131,7 +131,10 @@ type attnBack struct {
 	delta   []float32 // [rows]
 	s, dp   []float32 // [rows][keys]: scores, then probabilities; dy.v, then ds
 	panel   []uint32  // [steps of rows][32 keys] of a page: p or ds with the chain over rows
-	dsa     []byte    // [rows][keys]: ds as A
+	dsa     []byte    // [rows][keys]: ds as A, if that is not dp
+	ds      unsafe.Pointer
+	ldds    int // bytes from row to row of ds
+	prob    attnProbs
 	// where a block's pages are
 	cached, turned, turnedV [backPages]unsafe.Pointer
 	tile                    tile
@@ -158,7 +161,10 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 	b.qa, b.dya = take(rows*b.lda), take(rows*b.lda)
 	b.sum = elems[float32](take(4 * rows * b.width))
 	b.delta = elems[float32](take(4 * rows))
-	b.dsa = take(rows * backKeys * size)
+	if size == 2 {
+		b.dsa = take(rows * backKeys * size)
+		b.ds, b.ldds = ptr(b.dsa), backKeys*size
+	}
 	if b.k.tiles {
 		b.carveTiles(take)
 		return used
@@ -166,6 +172,9 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 	n := 4 * b.tiles() * b.tileWords()
 	b.qt, b.dyt = elems[uint32](take(n)), elems[uint32](take(n))
 	b.s, b.dp = elems[float32](take(4*backRows*backKeys)), elems[float32](take(4*backRows*backKeys))
+	if size == 4 {
+		b.ds, b.ldds = ptr(b.dp), 4*backKeys
+	}
 	b.panel = elems[uint32](take(4 * panelCols * b.gemm.steps(backRows)))
 	return used
 }
@@ -307,17 +316,52 @@ func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 
 // part is rows [from, rows) of a block with pages that begin at key k0.
 func (b *attnBack) part(s *kernels.Segment, pages []int, h, lo, k0, from, rows int) {
-	n := len(pages) * pageSize
 	b.scores(pages, from, rows)
-	for i := from; i < rows; i++ {
-		sees := max(0, min(n, s.Start+lo+i+1-k0))
-		sr, dr := b.s[i*backKeys:][:n], b.dp[i*backKeys:][:n]
-		b.k.probs(sr[:sees], dr[:sees], b.scale, b.lse[(s.Row+lo+i)*b.ldlse+h], b.delta[i])
-		clear(sr[sees:])
-		clear(dr[sees:])
-		b.k.row(b.rowKernels, ptr(b.dsa[i*backKeys*b.k.size:]), b.x.spec.Type, n, dr)
+	x := &b.prob
+	*x = attnProbs{
+		rows: rows - from, n: len(pages) * pageSize, s: ptr(b.s[from*backKeys:]), dp: ptr(b.dp[from*backKeys:]), ld: 4 * backKeys,
+		a: unsafe.Add(b.ds, from*b.ldds), lda: b.ldds, scale: b.scale, delta: &b.delta[from],
 	}
+	for i := range x.rows {
+		x.sees[i] = max(0, min(x.n, s.Start+lo+from+i+1-k0))
+		x.lse[i] = b.lse[(s.Row+lo+from+i)*b.ldlse+h]
+	}
+	x.run(b.k, b.rowKernels, b.x.spec.Type)
 	b.gradients(pages, from, rows, k0 > 0)
+}
+
+// attnProbs is rows of scores that become probabilities, and of dy.v that become ds: see probs. What a row does not see becomes zero in both. ds
+// rounded to elements of A is in a, which is dp where those are float32. There is room for multiples of 64 elements. Assembly reads it by
+// the names of its fields.
+type attnProbs struct {
+	rows, n int
+	s, dp   unsafe.Pointer // float32, ld bytes from row to row
+	ld      int
+	a       unsafe.Pointer // lda bytes from row to row
+	lda     int
+	scale   float32
+	delta   *float32      // [rows]
+	sees    [backRows]int // the keys that each row sees
+	lse     [backRows]float32
+}
+
+// run makes probabilities and ds.
+func (t *attnProbs) run(k *attnKernels, r *rowKernels, kt kernels.DType) {
+	if k.probsRows != nil {
+		k.probsRows(t)
+		return
+	}
+	delta := unsafe.Slice(t.delta, t.rows)
+	for i := range t.rows {
+		s, dp := unsafe.Slice((*float32)(unsafe.Add(t.s, i*t.ld)), t.n), unsafe.Slice((*float32)(unsafe.Add(t.dp, i*t.ld)), t.n)
+		sees := t.sees[i]
+		k.probs(s[:sees], dp[:sees], t.scale, t.lse[i], delta[i])
+		clear(s[sees:])
+		clear(dp[sees:])
+		if k.size == 2 || kt == kernels.BF16 {
+			k.row(r, unsafe.Add(t.a, i*t.lda), kt, t.n, dp)
+		}
+	}
 }
 
 // rows prepares q, dy and delta of a block.
@@ -365,9 +409,8 @@ func (b *attnBack) gradients(pages []int, from, rows int, chain bool) {
 		b.overRows(b.dvT[p*size:][:size], b.dyt, b.s[i*pageSize:], from, rows)
 		b.overRows(b.dkT[p*size:][:size], b.qt, b.dp[i*pageSize:], from, rows)
 	}
-	lda := backKeys * b.k.size
 	t := attnTile{
-		rows: rows - from, a: ptr(b.dsa[from*lda:]), lda: lda, b: &b.turned[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+		rows: rows - from, a: unsafe.Add(b.ds, from*b.ldds), lda: b.ldds, b: &b.turned[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
 		ahead: &b.turned[0],
 	}
 	if chain {
@@ -384,12 +427,14 @@ func (b *attnBack) overRows(acc []float32, a []uint32, x []float32, from, rows i
 	b.gemm.columns(b.gemm.panelFormat(), b.panel, panelCols, x[from*backKeys:], backKeys, panelCols, rows-from)
 	nt, dim := b.tiles(), b.x.spec.HeadDim
 	skip := b.gemm.steps(from) * b.gemm.format.words()
+	t := &b.tile
+	*t = tile{
+		steps: b.gemm.steps(rows - from), b: ptr(b.panel), ldc: 4 * pageSize, bias: ptr(noBias[:]), scale: 1, mode: modeChain,
+		ahead: uintptr(ptr(b.panel)), nextC: uintptr(ptr(acc)),
+	}
 	for i := range nt {
 		c0, c1 := dim*i/nt, dim*(i+1)/nt
-		b.tile = tile{
-			steps: b.gemm.steps(rows - from), mr: c1 - c0, a: ptr(a[i*b.tileWords()+skip*(c1-c0):]), b: ptr(b.panel), c: ptr(acc[c0*pageSize:]), ldc: 4 * pageSize,
-			bias: ptr(noBias[:]), scale: 1, mode: modeChain, ahead: uintptr(ptr(b.panel)), nextC: uintptr(ptr(acc)),
-		}
-		b.gemm.run[c1-c0](&b.tile)
+		t.mr, t.a, t.c = c1-c0, ptr(a[i*b.tileWords()+skip*(c1-c0):]), ptr(acc[c0*pageSize:])
+		b.gemm.run[t.mr](t)
 	}
 }

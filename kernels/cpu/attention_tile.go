@@ -23,12 +23,15 @@ type attnKernels struct {
 	// softmax makes p = exp(scale*s - m), m the largest scale*s, of the scores s, rounded to A's elements, with zeros in p[len(s):n],
 	// and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32 elements in s and p. What is at ahead
 	// may be fetched meanwhile.
-	softmax func(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
-	narrow  func(dst []uint16, src []float32) // to BF16; denormals may become 0. nil: that of rows
-	fold    func(o, part []float32, old, new float32)
-	divide  func(y, o []float32, by float32)
+	softmax     func(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+	softmaxRows func(*attnSoftmax)                // softmax for all rows of a tile; nil: row by row
+	narrow      func(dst []uint16, src []float32) // to BF16; denormals may become 0. nil: that of rows
+	fold        func(o, part []float32, old, new float32)
+	foldRows    func(*attnFold) // fold for all rows of a tile; nil: row by row
+	divide      func(y, o []float32, by float32)
 	// probs makes p = exp(scale*s - lse) and ds = scale*p*(dp - delta), in place of s and dp.
-	probs func(s, dp []float32, scale, lse, delta float32)
+	probs     func(s, dp []float32, scale, lse, delta float32)
+	probsRows func(*attnProbs) // probs for all rows of a block; nil: row by row
 	// transpose and turnPage (nil: only the plain one) rearrange blocks for the backward.
 	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 	turnPage  func(keys, values, k, v []uint32, dim int)
@@ -57,6 +60,54 @@ type attnTile struct {
 	// what is needed next: n places, aheadOff bytes from where they point to, of which as much is fetched as of b
 	ahead    *unsafe.Pointer
 	aheadOff int
+}
+
+// attnSoftmax is rows of scores that become probabilities, each with an m and a sum of its own: see attnKernels. Scores are scaled in place.
+// There is room for multiples of 64 elements. Assembly reads it by the names of its fields.
+type attnSoftmax struct {
+	rows  int
+	s     unsafe.Pointer // float32, lds bytes from row to row
+	lds   int
+	p     unsafe.Pointer // n elements of A, ldp bytes from row to row
+	ldp   int
+	n     int
+	scale float32
+	sees  [maxAttnTile]int     // the keys that each row sees
+	m, l  [maxAttnTile]float32 // results
+}
+
+// run makes probabilities of scores.
+func (t *attnSoftmax) run(k *attnKernels, ahead *[partitionPages]unsafe.Pointer) {
+	if k.softmaxRows != nil {
+		k.softmaxRows(t)
+		return
+	}
+	for i := range t.rows {
+		s := unsafe.Slice((*float32)(unsafe.Add(t.s, i*t.lds)), t.sees[i])
+		t.m[i], t.l[i] = k.softmax(unsafe.Add(t.p, i*t.ldp), t.n, s, ahead[i%partitionPages], t.scale)
+	}
+}
+
+// attnFold is rows of outputs that merge with those of one more partition: o = o*old + part*new. Assembly reads it by the names of its fields.
+type attnFold struct {
+	rows, cols int
+	o, part    unsafe.Pointer // float32 of rows, ldo and ldpart bytes from row to row
+	ldo        int
+	ldpart     int
+	factors    *float32 // old and new of each row
+}
+
+// run merges rows.
+func (t *attnFold) run(k *attnKernels) {
+	if k.foldRows != nil {
+		k.foldRows(t)
+		return
+	}
+	f := unsafe.Slice(t.factors, 2*t.rows)
+	for i := range t.rows {
+		o, part := unsafe.Add(t.o, i*t.ldo), unsafe.Add(t.part, i*t.ldpart)
+		k.fold(unsafe.Slice((*float32)(o), t.cols), unsafe.Slice((*float32)(part), t.cols), f[2*i], f[2*i+1])
+	}
 }
 
 // run computes any number of rows in tiles of about equal height.

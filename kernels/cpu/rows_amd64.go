@@ -77,7 +77,7 @@ func attnTiles(i isa) *attnKernels {
 var (
 	attnAMX = func() attnKernels {
 		k := attnBF16
-		k.softmax = softmaxTiles
+		k.softmax, k.softmaxRows = softmaxTiles, nil
 		k.tiles, k.mr, k.pairs, k.over = true, maxAttnTile, probsPairs, overAMX
 		k.columns = func(dst []uint32, src []float32, ld, t int) {
 			columnsTiles(tiles, dst, maxAttnTile, src, ld, maxAttnTile, t)
@@ -89,23 +89,23 @@ var (
 	}()
 	attnBF16 = attnKernels{
 		mr: 14, size: 2, scores: scoresBF16avx512bf16s, values: valuesBF16avx512bf16s,
-		softmax: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,
+		softmaxRows: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsHalves, transpose: transposeAVX512, turnPage: turnPageBF16,
 	}
 	attnF32AVX512 = attnKernels{
 		mr: 14, size: 4, scores: scoresF32avx512s, values: valuesF32avx512s,
-		softmax: softmaxF32AVX512, fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512,
+		softmaxRows: softmaxF32AVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsWords, transpose: transposeAVX512,
 	}
 	attnWideAVX512 = attnKernels{
 		mr: 13, size: 4, scores: scoresBF16avx512s, values: valuesBF16avx512s,
-		softmax: softmaxWideAVX512, fold: fold2AVX512, divide: divideAVX512, probs: probsAVX512, transpose: transposeAVX512, turnPage: turnPageBF16,
+		softmaxRows: softmaxWideAVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsRounded, transpose: transposeAVX512, turnPage: turnPageBF16,
 	}
 	attnF32AVX2 = attnKernels{
 		mr: 6, size: 4, scores: scoresF32avx2s, values: valuesF32avx2s,
-		softmax: softmaxF32AVX2, fold: fold2AVX2, divide: divideAVX2, probs: probsAVX2, transpose: transpose,
+		softmaxRows: softmaxF32AVX2, fold: fold2AVX2, foldRows: foldRowsAVX2, divide: divideAVX2, probs: probsAVX2, transpose: transpose,
 	}
 	attnWideAVX2 = attnKernels{
 		mr: 6, size: 4, scores: scoresBF16avx2s, values: valuesBF16avx2s,
-		softmax: softmaxWideAVX2, fold: fold2AVX2, divide: divideAVX2, probs: probsAVX2, transpose: transpose,
+		softmaxRows: softmaxWideAVX2, fold: fold2AVX2, foldRows: foldRowsAVX2, divide: divideAVX2, probs: probsAVX2, transpose: transpose,
 	}
 )
 

@@ -345,25 +345,40 @@ func valuesBF16avx2x6(t *attnTile)
 var valuesBF16avx2s = [maxAttnTile + 1]func(*attnTile){nil, valuesBF16avx2x1, valuesBF16avx2x2, valuesBF16avx2x3, valuesBF16avx2x4, valuesBF16avx2x5, valuesBF16avx2x6}
 
 //go:noescape
-func softmaxF32AVX512(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+func softmaxF32AVX512(t *attnSoftmax)
 
 //go:noescape
-func softmaxWideAVX512(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+func softmaxWideAVX512(t *attnSoftmax)
 
 //go:noescape
 func probsAVX512(s, dp []float32, scale, lse, delta float32)
 
 //go:noescape
-func softmaxF32AVX2(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+func foldRowsAVX512(t *attnFold)
 
 //go:noescape
-func softmaxWideAVX2(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+func softmaxF32AVX2(t *attnSoftmax)
+
+//go:noescape
+func softmaxWideAVX2(t *attnSoftmax)
 
 //go:noescape
 func probsAVX2(s, dp []float32, scale, lse, delta float32)
 
 //go:noescape
-func softmaxBF16(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
+func foldRowsAVX2(t *attnFold)
+
+//go:noescape
+func softmaxBF16(t *attnSoftmax)
+
+//go:noescape
+func probsWords(t *attnProbs)
+
+//go:noescape
+func probsRounded(t *attnProbs)
+
+//go:noescape
+func probsHalves(t *attnProbs)
 
 //go:noescape
 func softmaxTiles(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)

@@ -161,6 +161,102 @@ func amxOver(f *file) {
 	f.asm.WriteString("\n")
 }
 
+// softmaxTiles emits softmax of one row with probabilities as BF16 and by a shorter power of two: see attnKernels. It reads and writes whole
+// blocks of 32 elements, for which scores and probabilities have room; n is a multiple of 2. 512 bytes a block are fetched from ahead.
+func (x *vector) softmaxTiles() {
+	x.text("softmaxTiles", "(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
+	x.args = 56
+	x.regs = []string{"SI"}
+	x.p("MOVQ s_base+16(FP), SI")
+	x.p("MOVQ s_len+24(FP), CX")
+	x.p("VBROADCASTSS scale+48(FP), %s", x.number(0))
+	for i := range 4 {
+		x.p("VBROADCASTSS negInf<>(SB), %s", x.r(i))
+	}
+	x.p("VMOVAPS %s, %s", x.r(0), x.r(9))
+	x.loop(64, func() {
+		for v := range 4 {
+			x.load(0, v, x.r(8))
+			x.o("MUL", x.r(8), x.r(8), x.number(0))
+			x.fill(v, x.r(9), x.r(8))
+			x.o("MAX", x.r(v), x.r(8), x.r(v))
+		}
+	})
+	x.fold("MAX", 4)
+	x.result("m", 0)
+	// scale and -m in base 2
+	x.p("VMULSS expLog2e<>(SB), X0, X0")
+	x.p("VXORPS X1, X1, X1")
+	x.p("VSUBSS X0, X1, X0")
+	x.p("VMULPS.BCST expLog2e<>(SB), %s, %s", x.number(0), x.number(0))
+	x.p("VBROADCASTSS X0, %s", x.number(1))
+
+	powers := []string{"exp2C4", "exp2C3", "exp2C2", "exp2C1", "one"}
+	x.p("VBROADCASTSS exp2C5<>(SB), Z16")
+	for i, c := range powers {
+		x.p("VBROADCASTSS %s<>(SB), Z%d", c, 17+i)
+	}
+	x.p("MOVQ p+0(FP), DI")
+	x.p("MOVQ n+8(FP), DX")
+	x.p("MOVQ ahead+40(FP), R8")
+	x.p("MOVQ s_base+16(FP), SI")
+	x.p("MOVQ s_len+24(FP), CX")
+	x.zero(0)
+	block := func(tail bool) {
+		for i := range 8 {
+			x.p("PREFETCHT1 %d(R8)", 64*i)
+		}
+		x.p("ADDQ $512, R8")
+		for v := range 2 {
+			i := 2 + 3*v // 2 and 5
+			e := x.r(i)
+			x.p("VMOVUPS %d(SI), %s", v*x.bytes(), e)
+			// y = s*scale - m; 2^y is 2^floor(y) times a polynomial of y - floor(y)
+			x.p("VFMADD213PS %s, %s, %s", x.number(1), x.number(0), e)
+			x.p("VREDUCEPS $9, %s, %s", e, x.r(i+1))
+			x.p("VMOVAPS Z16, %s", x.r(i+2))
+			for j := range powers {
+				x.p("VFMADD213PS Z%d, %s, %s", 17+j, x.r(i+1), x.r(i+2))
+			}
+			x.p("VSCALEFPS %s, %s, %s", e, x.r(i+2), e)
+			x.tail = tail
+			x.clear(v, e)
+			x.tail = false
+			x.o("ADD", x.r(0), x.r(0), e)
+		}
+		x.p("%s", vcvtne2ps2bf16(2, 5, 2))
+		x.p("VMOVUPS Z2, (DI)")
+		x.p("ADDQ $64, DI")
+		x.p("ADDQ $128, SI")
+		x.p("SUBQ $32, DX")
+	}
+	x.p("SUBQ $32, CX")
+	x.p("JLT tail2")
+	x.p("PCALIGN $32")
+	x.p("loop2:")
+	block(false)
+	x.p("SUBQ $32, CX")
+	x.p("JGE loop2")
+	x.p("tail2:")
+	x.p("ADDQ $32, CX")
+	x.p("JEQ zeros")
+	x.masks(2)
+	block(true)
+	x.p("zeros:")
+	x.zero(3)
+	x.p("TESTQ DX, DX")
+	x.p("JLE done2")
+	x.p("zero:")
+	x.p("VMOVUPS Z3, 0(DI)")
+	x.p("ADDQ $64, DI")
+	x.p("SUBQ $32, DX")
+	x.p("JGT zero")
+	x.p("done2:")
+	x.fold("ADD", 1)
+	x.result("sum", 1)
+	x.end()
+}
+
 // probsPairs emits probs of two rows to BF16: see attnPairs. A page is four vectors of scores.
 func (x *vector) probsPairs() {
 	x.text("probsPairs", "(t *attnPairs)", "", 8)

@@ -24,12 +24,16 @@ func attention(f *file) {
 	}
 	for _, wide := range []bool{true, false} {
 		x := &vector{file: f, wide: wide}
-		x.softmax("softmaxF32", false)
-		x.softmax("softmaxWide", true)
+		x.softmax(x.name("softmaxF32"), words)
+		x.softmax(x.name("softmaxWide"), rounded)
 		x.probs()
+		x.foldRows()
 	}
-	(&vector{file: f, wide: true}).softmax("softmaxBF16", false)
-	(&vector{file: f, wide: true}).softmax("softmaxTiles", false)
+	(&vector{file: f, wide: true}).softmax("softmaxBF16", halves)
+	for i, name := range []string{"probsWords", "probsRounded", "probsHalves"} {
+		(&vector{file: f, wide: true}).probsRows(name, element(i))
+	}
+	(&vector{file: f, wide: true}).softmaxTiles()
 	(&vector{file: f, wide: true}).probsPairs()
 	f.text("narrowPairs", "(dst []uint16, src []float32)", "narrowPairs rounds multiples of 32 elements; denormals become 0.", 48)
 	f.p("MOVQ dst_base+0(FP), DI")
@@ -271,150 +275,6 @@ func (k attnKind) multiply(f *file, mr, a, b0, b1, x, spare int) {
 			f.p("VFMADD231PS %s, %s, %s", k.v(b1), k.v(t), k.v(2*i+1))
 		}
 	}
-}
-
-// softmax emits softmaxF32 of package cpu, and its like with probabilities rounded to BF16, as float32 (Wide) or as they are (BF16), or as
-// they are and by a shorter power of two (Tiles). It
-// reads and writes whole blocks of 32 elements, for which scores and probabilities have room; n is a multiple of 2. 512 bytes a block are
-// fetched from ahead.
-func (x *vector) softmax(base string, round bool) {
-	tiles := base == "softmaxTiles"
-	pairs := base == "softmaxBF16" || tiles
-	if pairs {
-		x.text(base, "(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
-	} else {
-		x.text(x.name(base), "(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
-	}
-	x.args = 56
-	x.regs = []string{"SI"}
-	x.p("MOVQ s_base+16(FP), SI")
-	x.p("MOVQ s_len+24(FP), CX")
-	x.p("VBROADCASTSS scale+48(FP), %s", x.number(0))
-	n := 64 / x.lanes()
-	for i := range n {
-		x.p("VBROADCASTSS negInf<>(SB), %s", x.r(i))
-	}
-	x.p("VMOVAPS %s, %s", x.r(0), x.r(9))
-	x.loop(64, func() {
-		for v := range n {
-			x.load(0, v, x.r(8))
-			x.o("MUL", x.r(8), x.r(8), x.number(0))
-			x.fill(v, x.r(9), x.r(8))
-			x.o("MAX", x.r(v), x.r(8), x.r(v))
-		}
-	})
-	x.fold("MAX", n)
-	x.result("m", 0)
-	if tiles { // scale and -m in base 2
-		x.p("VMULSS expLog2e<>(SB), X0, X0")
-		x.p("VXORPS X1, X1, X1")
-		x.p("VSUBSS X0, X1, X0")
-		x.p("VMULPS.BCST expLog2e<>(SB), %s, %s", x.number(0), x.number(0))
-	}
-	x.p("VBROADCASTSS X0, %s", x.number(1))
-
-	powers := []string{"exp2C4", "exp2C3", "exp2C2", "exp2C1", "one"}
-	if tiles {
-		x.p("VBROADCASTSS exp2C5<>(SB), Z16")
-		for i, c := range powers {
-			x.p("VBROADCASTSS %s<>(SB), Z%d", c, 17+i)
-		}
-	} else {
-		x.hold(11)
-	}
-	if round {
-		x.rounding()
-	}
-	x.p("MOVQ p+0(FP), DI")
-	x.p("MOVQ n+8(FP), DX")
-	x.p("MOVQ ahead+40(FP), R8")
-	x.p("MOVQ s_base+16(FP), SI")
-	x.p("MOVQ s_len+24(FP), CX")
-	// sums in the first register, or two
-	sums := 16 / x.lanes()
-	for i := range sums {
-		x.zero(i)
-	}
-	size := 4
-	if pairs {
-		size = 2
-	}
-	block := func(tail bool) {
-		per := 32 / x.lanes()
-		for i := range 8 {
-			x.p("PREFETCHT1 %d(R8)", 64*i)
-		}
-		x.p("ADDQ $512, R8")
-		for v := range per {
-			e := x.r(2)
-			if pairs {
-				e = x.r(2 + 3*v) // 2 and 5
-			}
-			i := 2
-			if pairs {
-				i = 2 + 3*v
-			}
-			x.p("VMOVUPS %d(SI), %s", v*x.bytes(), e)
-			if tiles { // y = s*scale - m; 2^y is 2^floor(y) times a polynomial of y - floor(y)
-				x.p("VFMADD213PS %s, %s, %s", x.number(1), x.number(0), e)
-				x.p("VREDUCEPS $9, %s, %s", e, x.r(i+1))
-				x.p("VMOVAPS Z16, %s", x.r(i+2))
-				for j := range powers {
-					x.p("VFMADD213PS Z%d, %s, %s", 17+j, x.r(i+1), x.r(i+2))
-				}
-				x.p("VSCALEFPS %s, %s, %s", e, x.r(i+2), e)
-			} else {
-				x.o("MUL", e, e, x.number(0))
-				x.o("SUB", e, e, x.number(1))
-				x.exp(i, i+1, i+2, false)
-			}
-			x.tail = tail
-			x.clear(v, e)
-			x.tail = false
-			x.o("ADD", x.r(v%sums), x.r(v%sums), e)
-			if round {
-				x.nearest(i, i+1, i+2)
-				x.p("VPSLLD $16, %s, %s", e, e)
-			}
-			if !pairs {
-				x.p("VMOVUPS %s, %d(DI)", e, v*x.bytes())
-			}
-		}
-		if pairs {
-			x.p("%s", vcvtne2ps2bf16(2, 5, 2))
-			x.p("VMOVUPS Z2, (DI)")
-		}
-		x.p("ADDQ $%d, DI", 32*size)
-		x.p("ADDQ $128, SI")
-		x.p("SUBQ $32, DX")
-	}
-	x.p("SUBQ $32, CX")
-	x.p("JLT tail2")
-	x.p("PCALIGN $32")
-	x.p("loop2:")
-	block(false)
-	x.p("SUBQ $32, CX")
-	x.p("JGE loop2")
-	x.p("tail2:")
-	x.p("ADDQ $32, CX")
-	x.p("JEQ zeros")
-	x.masks(32 / x.lanes())
-	block(true)
-	x.p("zeros:")
-	x.zero(3)
-	x.p("TESTQ DX, DX")
-	x.p("JLE done2")
-	x.p("zero:")
-	for i := 0; i < 32*size; i += x.bytes() {
-		x.p("VMOVUPS %s, %d(DI)", x.r(3), i)
-	}
-	x.p("ADDQ $%d, DI", 32*size)
-	x.p("SUBQ $32, DX")
-	x.p("JGT zero")
-	x.p("done2:")
-	x.fold("ADD", sums)
-	x.result("sum", 1)
-	x.end()
 }
 
 func (x *vector) probs() {

@@ -257,40 +257,50 @@ func (x *vector) hold(n int) {
 }
 
 // exp: register a = e^a, by way of t and u, as exp of package cpu does it. most: a may be large.
-func (x *vector) exp(a, t, u int, most bool) {
-	ra, rt, ru := x.r(a), x.r(t), x.r(u)
-	x.p("VMOVUPS %s, %s", x.c("expLeast"), rt)
-	x.p("VMAXPS %s, %s, %s", ra, rt, ra) // of NaN and a number VMAXPS returns its second source, the first one here
-	if most {
-		x.p("VMOVUPS %s, %s", x.c("expMost"), rt)
-		x.p("VMINPS %s, %s, %s", ra, rt, ra)
+func (x *vector) exp(a, t, u int, most bool) { x.exps([][3]int{{a, t, u}}, most) }
+
+// exps is exp of several vectors, step by step, so that one does not wait for its own last step.
+func (x *vector) exps(of [][3]int, most bool) {
+	each := func(emit func(a, t, u string)) {
+		for _, v := range of {
+			emit(x.r(v[0]), x.r(v[1]), x.r(v[2]))
+		}
 	}
-	x.p("VMOVUPS %s, %s", x.c("expRound"), rt)
-	x.p("VFMADD231PS %s, %s, %s", x.c("expLog2e"), ra, rt)
-	x.p("VSUBPS %s, %s, %s", x.c("expRound"), rt, ru)
-	x.p("VFNMADD231PS %s, %s, %s", x.c("expLn2Hi"), ru, ra)
-	x.p("VFNMADD231PS %s, %s, %s", x.c("expLn2Lo"), ru, ra)
-	poly := func(r string) {
-		x.p("VMOVUPS %s, %s", x.c("expC6"), r)
+	clamp := func(op, bound string) { // of NaN and a number VMAXPS returns its second source, the first one here
+		each(func(_, t, _ string) { x.p("VMOVUPS %s, %s", x.c(bound), t) })
+		each(func(a, t, _ string) { x.p("%s %s, %s, %s", op, a, t, a) })
+	}
+	clamp("VMAXPS", "expLeast")
+	if most {
+		clamp("VMINPS", "expMost")
+	}
+	each(func(_, t, _ string) { x.p("VMOVUPS %s, %s", x.c("expRound"), t) })
+	each(func(a, t, _ string) { x.p("VFMADD231PS %s, %s, %s", x.c("expLog2e"), a, t) })
+	each(func(_, t, u string) { x.p("VSUBPS %s, %s, %s", x.c("expRound"), t, u) })
+	each(func(a, _, u string) { x.p("VFNMADD231PS %s, %s, %s", x.c("expLn2Hi"), u, a) })
+	each(func(a, _, u string) { x.p("VFNMADD231PS %s, %s, %s", x.c("expLn2Lo"), u, a) })
+	poly := func(of func(t, u string) string) {
+		each(func(_, t, u string) { x.p("VMOVUPS %s, %s", x.c("expC6"), of(t, u)) })
 		for _, c := range []string{"expC5", "expC4", "expC3", "expC2", "one", "one"} {
-			x.p("VFMADD213PS %s, %s, %s", x.c(c), ra, r)
+			each(func(a, t, u string) { x.p("VFMADD213PS %s, %s, %s", x.c(c), a, of(t, u)) })
 		}
 	}
 	if x.wide {
-		poly(rt)
-		x.p("VSCALEFPS %s, %s, %s", ru, rt, ra)
+		poly(func(t, _ string) string { return t })
+		each(func(a, t, u string) { x.p("VSCALEFPS %s, %s, %s", u, t, a) })
 		return
 	}
-	poly(ru)
-	x.p("VPSUBD %s, %s, %s", x.c("expRound"), rt, rt) // n
-	x.p("VPSRAD $1, %s, %s", rt, ra)                  // h
-	x.p("VPSUBD %s, %s, %s", ra, rt, rt)
-	for _, r := range []string{ra, rt} { // 2^r
+	poly(func(_, u string) string { return u })
+	each(func(_, t, _ string) { x.p("VPSUBD %s, %s, %s", x.c("expRound"), t, t) }) // n
+	each(func(a, t, _ string) { x.p("VPSRAD $1, %s, %s", t, a) })                  // h
+	each(func(a, t, _ string) { x.p("VPSUBD %s, %s, %s", a, t, t) })
+	power := func(r string) { // 2^r
 		x.p("VPSLLD $23, %s, %s", r, r)
 		x.p("VPADDD %s, %s, %s", x.c("one"), r, r)
 	}
-	x.p("VMULPS %s, %s, %s", ra, ru, ra)
-	x.p("VMULPS %s, %s, %s", rt, ra, ra)
+	each(func(a, t, _ string) { power(a); power(t) })
+	each(func(a, _, u string) { x.p("VMULPS %s, %s, %s", a, u, a) })
+	each(func(a, t, _ string) { x.p("VMULPS %s, %s, %s", t, a, a) })
 }
 
 // data emits the constants, 8 of each, and the masks of AVX2: 64 words of ones, 64 of zeros.
