@@ -306,11 +306,10 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	j, k0, rows, t := b.job, p*partition, hi-lo, b.x.spec.Type
 	n := min(partition, b.last(j, hi)+1-k0) // keys that the last row sees
 	pages := (n + pageSize - 1) / pageSize
-	b.tile = attnTile{
-		rows: rows, a: ptr(b.q[(lo-j.r0)*b.lda:]), lda: b.lda, b: &b.keys[0], n: pages, steps: chainSteps(t, b.x.spec.HeadDim),
-		c: ptr(b.s), ldc: 4 * partition, ahead: &b.nextKeys[0],
-	}
-	b.k.scores[rows](&b.tile)
+	y := &b.tile // field by field: see chunk.run
+	y.rows, y.a, y.lda, y.b, y.off, y.n, y.steps = rows, ptr(b.q[(lo-j.r0)*b.lda:]), b.lda, &b.keys[0], 0, pages, chainSteps(t, b.x.spec.HeadDim)
+	y.c, y.ldc, y.ahead, y.aheadOff = ptr(b.s), 4*partition, &b.nextKeys[0], 0
+	b.k.scores[rows](y)
 	x := &b.soft
 	x.rows, x.s, x.lds, x.p, x.ldp, x.n, x.scale = rows, ptr(b.s), 4*partition, ptr(b.p), partition*b.k.size, roundUp(n, b.together()), b.scale
 	for i, at, head := 0, b.last(j, lo+1)+1-k0, lo%b.heads; i < rows; i++ {
@@ -321,13 +320,11 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	}
 	x.run(b.k, &b.nextKeys)
 	to, ldo := b.outputs(p, lo-j.r0)
+	y.a, y.lda, y.b, y.steps, y.last, y.ldc, y.ahead = x.p, x.ldp, &b.values[0], b.x.steps, chainSteps(t, n-(pages-1)*pageSize), ldo, &b.nextValues[0]
 	for c := 0; c < b.width; c += panelCols {
-		b.tile = attnTile{
-			rows: rows, a: x.p, lda: x.ldp, b: &b.values[0], off: 4 * c * b.x.steps, n: pages, steps: b.x.steps,
-			last: chainSteps(t, n-(pages-1)*pageSize), c: unsafe.Add(to, 4*c), ldc: ldo,
-			ahead: &b.nextValues[0], aheadOff: 4 * c * b.x.steps,
-		}
-		b.k.values[rows](&b.tile)
+		y.off, y.c = 4*c*b.x.steps, unsafe.Add(to, 4*c)
+		y.aheadOff = y.off
+		b.k.values[rows](y)
 	}
 	b.keep(p, lo-j.r0, rows)
 }
