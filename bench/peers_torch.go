@@ -121,8 +121,8 @@ func (s *server) close() {
 
 // modelWork is work of transformers' model that is compared with PyTorch: eager attention on its side, which is the quicker one here.
 type modelWork struct {
-	do, peer string // do is what server.py calls it
-	shape    TrainShape
+	do, dtype, peer string // do and dtype are what server.py calls them
+	shape           TrainShape
 	// open prepares ours and returns a function that takes the tokens per second once.
 	open func(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(), err error)
 }
@@ -130,26 +130,30 @@ type modelWork struct {
 // scoreShape is the batch whose log-probabilities are computed.
 var scoreShape = TrainShape{Sequences: 8, Length: 512}
 
-// modelPeers compares steps of training, bf16 autocast over f32 weights with fused AdamW on their side, and log-probabilities.
+// modelWorks are steps of training, on f32 weights with fused AdamW on their side, and log-probabilities. PyTorch computes in bf16 and in f32,
+// whatever ours is: where a processor has no products of bf16, f32 is the quicker one.
+func modelWorks(shapes []TrainShape) (works []modelWork) {
+	for _, s := range shapes {
+		works = append(works, modelWork{"train", "bf16", "PyTorch, bf16 autocast", s, ourTraining}, modelWork{"train", "f32", "PyTorch, f32", s, ourTraining})
+	}
+	return append(works, modelWork{"score", "bf16", "PyTorch, bf16", scoreShape, ourScoring}, modelWork{"score", "f32", "PyTorch, f32", scoreShape, ourScoring})
+}
+
+// modelPeers compares with PyTorch on the model.
 func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
 	if o.Python == "" || o.Model == "" {
 		return nil
 	}
-	var works []modelWork
-	for _, s := range o.Shapes {
-		works = append(works, modelWork{"train", "PyTorch, bf16 autocast", s, ourTraining})
-	}
-	works = append(works, modelWork{"score", "PyTorch, bf16", scoreShape, ourScoring})
 	var s *server // started when first needed: a filter may leave nothing to do
 	defer func() {
 		if s != nil {
 			s.close()
 		}
 	}()
-	for _, w := range works {
+	for _, w := range modelWorks(o.Shapes) {
 		var ours func(context.Context) (float64, error)
 		var done func()
-		c := contest{name: fmt.Sprintf("%s%dx%d", w.do, w.shape.Sequences, w.shape.Length), peer: w.peer, dtype: "bf16", unit: "t/s",
+		c := contest{name: fmt.Sprintf("%s%dx%d", w.do, w.shape.Sequences, w.shape.Length), peer: w.peer, dtype: o.DType.String(), unit: "t/s",
 			ours: func(ctx context.Context) (_ float64, err error) {
 				if ours == nil {
 					if ours, done, err = w.open(o, threads, w.shape); err != nil {
@@ -164,7 +168,7 @@ func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contes
 						return 0, err
 					}
 				}
-				sec, err := s.ask(request{Do: w.do, Model: o.Model, Sequences: w.shape.Sequences, Length: w.shape.Length})
+				sec, err := s.ask(request{Do: w.do, DType: w.dtype, Model: o.Model, Sequences: w.shape.Sequences, Length: w.shape.Length})
 				return float64(w.shape.Sequences*w.shape.Length) / sec, err
 			}}
 		c.live = func() []int {

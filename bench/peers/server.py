@@ -1,8 +1,10 @@
 """One PyTorch process that does what `zerosearch bench peers` asks for: a JSON request a line on stdin, an answer a line on stdout.
 
 {"do": "matmul", "dtype": "bf16", "m": 512, "k": 576, "n": 1536}   seconds of y[m,n] = x[m,k] w[n,k]^T, weights packed once by oneDNN
-{"do": "train", "model": DIR, "sequences": 4, "length": 512}       seconds of forward, backward and AdamW: bf16 autocast over f32 weights
-{"do": "score", "model": DIR, "sequences": 8, "length": 512}       seconds of the log-probabilities of all tokens: bf16 weights, four sequences at once
+{"do": "train", "dtype": "bf16", "model": DIR, "sequences": 4, "length": 512}
+                                  seconds of forward, backward and AdamW on f32 weights, bf16 by autocast
+{"do": "score", "dtype": "bf16", "model": DIR, "sequences": 8, "length": 512}
+                                  seconds of the log-probabilities of all tokens, four sequences at once
 
 Answers: {"seconds": s} or {"error": "..."}. The number of threads is the first argument. Operands, modules and optimisers are kept
 between requests, so that only the first request for something pays for making it.
@@ -18,6 +20,7 @@ import torch
 torch.set_num_threads(int(sys.argv[1]))
 torch.manual_seed(0)
 kept = {}
+dtypes = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 def keep(key, make):
@@ -31,7 +34,7 @@ def keep(key, make):
 
 
 def operands(dtype, m, k, n):
-    t = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
+    t = dtypes[dtype]
     size = k * n * t.itemsize
     copies = 1 if m > 64 else max(1, min(64, (96 << 20) // size + 1))  # few rows: weights come from memory
     ws = [torch.ops.mkldnn._reorder_linear_weight((torch.randn(n, k) * 0.02).to(t), m) for _ in range(copies)]
@@ -65,7 +68,7 @@ def train(r):
     m, opt = keep(("train", r["model"], bool(r.get("compile"))), lambda: learner(r))
     ids = torch.randint(0, m.config.vocab_size, (r["sequences"], r["length"]))
     a = time.perf_counter()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=r["dtype"] == "bf16"):
         loss = m(input_ids=ids, labels=ids).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(m.parameters(), 1.0)
@@ -76,11 +79,11 @@ def train(r):
 
 def scorer(r):
     from transformers import AutoModelForCausalLM
-    return AutoModelForCausalLM.from_pretrained(r["model"], dtype=torch.bfloat16, attn_implementation="eager").eval()
+    return AutoModelForCausalLM.from_pretrained(r["model"], dtype=dtypes[r["dtype"]], attn_implementation="eager").eval()
 
 
 def score(r):
-    m = keep(("score", r["model"]), lambda: scorer(r))
+    m = keep(("score", r["model"], r["dtype"]), lambda: scorer(r))
     ids = torch.randint(0, m.config.vocab_size, (r["sequences"], r["length"]))
     a = time.perf_counter()
     with torch.inference_mode():
