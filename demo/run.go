@@ -30,7 +30,8 @@ var embedded embed.FS
 type Options struct {
 	Dir         string // run directory, new
 	Seed        uint64
-	Steps       int      // updates; 0: Steps
+	Steps       int      // updates; 0: as many as Size says
+	Small       bool     // for a device that is slow: see Size
 	Algo        string   // "": grpo
 	Reward      string   // "": f1; shuffled and constant are negative controls
 	NoiseRate   *float64 // nil: the curriculum 0 to 0.5; 1 is a negative control
@@ -43,17 +44,22 @@ type Options struct {
 	OnStep    func(step, steps int, m track.Metrics, curve []float64) // after each update
 	OnScore   func(name string, r rl.SourceReport)                    // as soon as it is known
 	configure func(c *rl.Config)
-	questions int // held-out questions; 0: evalQuestions
+	held      int // held-out questions; 0: as many as Size says
 }
 
-// Steps of the demo's training.
-const Steps = 30
+// Size of a demo: updates, questions of an update, rollouts of a question, and held-out questions that are measured.
+type Size struct{ Steps, Questions, Rollouts, Held int }
 
-// evalQuestions is the number of held-out questions measured; evalNoise the share of noisy results that they meet.
-const (
-	evalQuestions = 100
-	evalNoise     = 0.25
-)
+// Size is the usual one, half a minute to a minute and a half by vector instructions, or the small one: two minutes in plain Go.
+func (o *Options) Size() Size {
+	if o.Small {
+		return Size{8, 8, 4, 20}
+	}
+	return Size{30, 16, 8, 100}
+}
+
+// evalNoise is the share of noisy results that held-out questions meet.
+const evalNoise = 0.25
 
 // Result is what the demo found out. All F1 are of the policy as it samples (temperature 1), on questions about a held-out world:
 // its facts are in no text that a model was trained on, its names in none that reinforcement met.
@@ -74,7 +80,7 @@ type Result struct {
 // Run plays the demo.
 func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	began := time.Now()
-	o.Steps = cmp.Or(o.Steps, Steps)
+	o.Steps = cmp.Or(o.Steps, o.Size().Steps)
 	if _, err := os.Stat(filepath.Join(o.Dir, "metrics.jsonl")); err == nil {
 		return nil, fmt.Errorf("starting the demo: %s already holds a run: choose another --out, or delete it", o.Dir)
 	}
@@ -147,11 +153,12 @@ func (o *Options) phase(name string) {
 // config is the run: everything not named is rl's default.
 func (o *Options) config() rl.Config {
 	path := func(name string) string { return filepath.Join(o.Dir, name) }
+	size := o.Size()
 	c := rl.Config{
 		Policy:  rl.PolicyConfig{Model: path("models/policy"), DType: "bf16"},
 		Data:    rl.DataConfig{Data: path("questions.jsonl")},
 		Search:  rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5, NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.5, SimMaxTokens: 96},
-		Rollout: rl.RolloutConfig{BatchSize: 16, N: 8, MaxTurns: 4, MaxResponse: 64, MaxStart: 64, MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
+		Rollout: rl.RolloutConfig{BatchSize: size.Questions, N: size.Rollouts, MaxTurns: 4, MaxResponse: 64, MaxStart: 64, MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
 		Algo:    rl.AlgoConfig{Algo: cmp.Or(o.Algo, "grpo"), Reward: cmp.Or(o.Reward, "f1")},
 		Optim: rl.OptimConfig{LR: 2e-4, Betas: []float64{0.9, 0.99}, Eps: 1e-8, MaxGradNorm: 1, LRSchedule: "constant", WarmupRatio: 0.05,
 			MicroBatchTokens: 8192},
@@ -184,7 +191,7 @@ func (o *Options) prepare(ctx context.Context, dev kernels.Device) error {
 	if err := writeQuestions(filepath.Join(o.Dir, "questions.jsonl"), train.Questions(), 0, o.Seed); err != nil {
 		return err
 	}
-	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held.Questions(), cmp.Or(o.questions, evalQuestions), o.Seed); err != nil {
+	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held.Questions(), cmp.Or(o.held, o.Size().Held), o.Seed); err != nil {
 		return err
 	}
 	var lines []string

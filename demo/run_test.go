@@ -17,7 +17,7 @@ func short(t *testing.T, threads int, change func(c *rl.Config)) (*Result, map[s
 	require.NoError(t, err)
 	defer dev.Close()
 	dir := filepath.Join(t.TempDir(), "run")
-	o := Options{Dir: dir, Seed: 3, Steps: 2, questions: 8, configure: func(c *rl.Config) {
+	o := Options{Dir: dir, Seed: 3, Steps: 2, held: 8, configure: func(c *rl.Config) {
 		c.Rollout.BatchSize, c.Rollout.N, c.Algo.MiniBatch = 4, 4, 0
 		if change != nil {
 			change(c)

@@ -9,6 +9,8 @@ import (
 	"github.com/guptarohit/asciigraph"
 
 	"github.com/zerosearch-go/zerosearch/demo"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/report"
@@ -19,6 +21,7 @@ type demoCmd struct {
 	common
 	Out         string   `name:"out" help:"Run directory; it stays, and ask, eval and train work on it." default:"zerosearch-demo" placeholder:"DIR"`
 	Steps       int      `name:"steps" help:"Updates." default:"0"`
+	Small       *bool    `name:"small" negatable:"" help:"Fewer and smaller steps, fewer questions measured; what plain Go gets that has no flag."`
 	Seed        uint64   `name:"seed" help:"Another world, other draws." default:"1"`
 	Algo        string   `name:"algo" help:"Learning rule, as train --algo has it." default:"grpo"`
 	Reward      string   `name:"reward" help:"f1, em, sub_em; shuffled and constant are negative controls: nothing may be learned." default:"f1"`
@@ -37,12 +40,17 @@ func (c *demoCmd) Run(w *world) error {
 		return err
 	}
 	defer dev.Close()
-	v := demoView{w: w, quiet: c.JSON, started: time.Now()}
+	o := demo.Options{Dir: out, Seed: c.Seed, Steps: c.Steps, Small: c.small(dev), Algo: c.Algo, Reward: c.Reward, NoiseRate: c.NoiseRate,
+		SearchOff: c.SearchOff, FromScratch: c.FromScratch}
+	v := demoView{w: w, quiet: c.JSON, started: time.Now(), size: o.Size()}
 	v.say("%s", w.log.paint(1, "zerosearch demo"))
 	v.say("An invented world of people, places and things: nothing that a model could know without searching. A policy of 1 M")
 	v.say("parameters is trained to search it; a second model of 1 M parameters plays the search engine and grows noisier.")
-	r, err := demo.Run(w.ctx, dev, demo.Options{Dir: out, Seed: c.Seed, Steps: c.Steps, Algo: c.Algo, Reward: c.Reward, NoiseRate: c.NoiseRate,
-		SearchOff: c.SearchOff, FromScratch: c.FromScratch, OnMake: v.making, OnPhase: v.phase, OnEpisode: v.episode, OnStep: v.step, OnScore: v.score})
+	if o.Small && c.Small == nil {
+		v.say("This device computes in plain Go: a small demo, %d questions measured (--no-small runs all of it: some twenty minutes).", o.Size().Held)
+	}
+	o.OnMake, o.OnPhase, o.OnEpisode, o.OnStep, o.OnScore = v.making, v.phase, v.episode, v.step, v.score
+	r, err := demo.Run(w.ctx, dev, o)
 	w.log.done()
 	if err != nil {
 		return err
@@ -53,6 +61,15 @@ func (c *demoCmd) Run(w *world) error {
 	}
 	v.result(r)
 	return nil
+}
+
+// small is what the flag says, or whether dev has no vector instructions.
+func (c *demoCmd) small(dev kernels.Device) bool {
+	if c.Small != nil {
+		return *c.Small
+	}
+	d, ok := dev.(*cpu.Device)
+	return !ok || d.Path() == "generic"
 }
 
 // freshDir is dir, or where it holds an earlier demo dir-2, dir-3 ...
@@ -75,6 +92,7 @@ type demoView struct {
 	quiet   bool
 	started time.Time
 	began   time.Time // training
+	size    demo.Size
 }
 
 func (v *demoView) say(format string, args ...any) {
@@ -87,7 +105,7 @@ func (v *demoView) say(format string, args ...any) {
 func (v *demoView) phase(name string) {
 	if name == "training" {
 		v.began = time.Now()
-		v.say("\nTraining with GRPO, 16 questions x 8 rollouts a step, on questions about another world:")
+		v.say("\nTraining with GRPO, %d questions x %d rollouts a step, on questions about another world:", v.size.Questions, v.size.Rollouts)
 		return
 	}
 	v.w.log.status("%s ...", name)
@@ -129,7 +147,7 @@ func (v *demoView) episode(when string, e *episode.Episode) {
 }
 
 func (v *demoView) result(r *demo.Result) {
-	v.say("\nF1 on 100 questions about a held-out world, sampled at temperature 1:")
+	v.say("\nF1 on %d questions about a held-out world, sampled at temperature 1:", v.size.Held)
 	v.say("                                     before   after")
 	v.say("  simulated engine, 25%% noise          %.2f    %s", r.Before, v.w.log.paint(1, fmt.Sprintf("%.2f", r.After)))
 	v.say("  a real index (BM25) of that world    %.2f    %s", r.IndexBefore, v.w.log.paint(1, fmt.Sprintf("%.2f", r.Index)))
