@@ -13,16 +13,15 @@ type optimizer struct {
 	dev     kernels.Device
 	o       Options
 	params  []*model.Param
-	repack  func(*model.Param) // brings the weight that the matmuls use up to date with its master
-	moments []moments          // one per parameter
-	step    int                // optimiser steps taken
+	moments []moments // one per parameter
+	step    int       // optimiser steps taken
 	norm    kernels.Tensor
 }
 
 type moments struct{ m, v kernels.Tensor }
 
-func newOptimizer(dev kernels.Device, params []*model.Param, repack func(*model.Param), o Options) (_ optimizer, err error) {
-	t := optimizer{dev: dev, o: o, params: params, repack: repack}
+func newOptimizer(dev kernels.Device, params []*model.Param, o Options) (_ optimizer, err error) {
+	t := optimizer{dev: dev, o: o, params: params}
 	if t.norm, err = kernels.NewTensor(dev, kernels.F64, 1, 1); err != nil {
 		return t, fmt.Errorf("starting the trainer: %w", err)
 	}
@@ -52,6 +51,13 @@ func (t *optimizer) free() {
 		t.norm.Buf.Free()
 	}
 	t.moments, t.norm = nil, kernels.Tensor{}
+}
+
+// repack brings the weight that the matmuls use up to date with a master that was loaded; a step does it on its way.
+func (t *optimizer) repack(p *model.Param) {
+	if p.W != nil {
+		t.dev.Pack(p.W, p.Master)
+	}
 }
 
 // Steps is the number of optimiser steps taken.

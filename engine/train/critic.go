@@ -35,7 +35,7 @@ const (
 // NewCritic makes a critic on m, or on m and adapter a.
 func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Critic, err error) {
 	o = o.withDefaults()
-	body, repack := trainable(m, a)
+	body := trainable(m, a)
 	c := &Critic{body: len(body) > 0}
 	defer func() {
 		if err != nil {
@@ -60,15 +60,7 @@ func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) 
 		}
 		params = append(params, p)
 	}
-	c.optimizer, err = newOptimizer(dev, params, func(p *model.Param) {
-		switch p {
-		case c.w:
-			dev.Pack(p.W, p.Master)
-		case c.b:
-		default:
-			repack(p)
-		}
-	}, o)
+	c.optimizer, err = newOptimizer(dev, params, o)
 	return c, err
 }
 

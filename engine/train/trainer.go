@@ -58,21 +58,21 @@ type Trainer struct {
 // New makes a trainer for the trainable parameters of m, or of a if a is not nil.
 func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Trainer, err error) {
 	o = o.withDefaults()
-	params, repack := trainable(m, a)
+	params := trainable(m, a)
 	if len(params) == 0 {
 		return nil, fmt.Errorf("starting the trainer: no parameter is trainable: load the model as trainable or add an adapter")
 	}
 	t := &Trainer{pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType, keep: true, recompute: o.Recompute}}
-	t.optimizer, err = newOptimizer(dev, params, repack, o)
+	t.optimizer, err = newOptimizer(dev, params, o)
 	return t, err
 }
 
-// trainable are the parameters of a, or without one of m, and what follows when one of them has changed.
-func trainable(m *model.Model, a *model.Adapter) ([]*model.Param, func(*model.Param)) {
+// trainable are the parameters of a, or without one of m.
+func trainable(m *model.Model, a *model.Adapter) []*model.Param {
 	if a != nil {
-		return a.Params(), a.Repack
+		return a.Params()
 	}
-	return m.Params(), m.Repack
+	return m.Params()
 }
 
 // Close frees moments, workspace and pages; the model stays.

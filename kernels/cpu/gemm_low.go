@@ -22,11 +22,10 @@ type low struct {
 
 // after runs a tile that finishes C, and then the adapter's. l may be nil.
 func (l *low) after(x *tile, t, panel int, run func(*tile)) {
+	run(x)
 	if l == nil {
-		run(x)
 		return
 	}
-	run(x)
 	x.steps, x.mode, x.scale, x.bias = l.steps, modeEpilogue|modeAdd, 1, unsafe.Pointer(&noBias)
 	x.a, x.b = unsafe.Pointer(&l.a[t*l.stride]), nil
 	if l.steps > 0 {
