@@ -24,13 +24,13 @@ var mayImport = map[string][]string{
 	"safetensors":      {"num", "internal/goldens"},
 	"tokenizer":        {"internal/goldens"},
 	"kernels":          {"num", "internal/goldens"},
-	"model":            {"kernels", "safetensors", "num", "internal/goldens"},
+	"model":            {"kernels", "safetensors", "num", "internal/fingerprint", "internal/goldens"},
 	"engine":           {"model", "kernels", "safetensors", "num", "internal/goldens"},
-	"rl":               {"engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/goldens"},
+	"rl":               {"engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/fingerprint", "internal/goldens"},
 	"rl/algo":          {"internal/goldens"},
 	"rl/reward":        {"internal/goldens"},
 	"rl/data":          {"internal/goldens"},
-	"rl/search":        {"internal/goldens", "rl/data", "rl/reward"},
+	"rl/search":        {"internal/fingerprint", "internal/goldens", "rl/data", "rl/reward"},
 	"rl/episode":       {"internal/goldens", "rl/search", "rl/reward", "tokenizer"},
 	"rl/track":         {"internal/goldens"},
 	"rl/report":        {"internal/goldens", "rl/episode", "rl/track", "tokenizer"},
@@ -38,9 +38,11 @@ var mayImport = map[string][]string{
 	"bundle":           {},
 	"demo":             {"rl", "engine", "model", "kernels", "tokenizer", "internal/goldens"},
 	"bench":            {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
-	"serve":            {"rl", "engine", "model", "kernels", "tokenizer", "num", "internal/goldens"},
+	"serve":            {"rl", "engine", "model", "kernels", "tokenizer", "num", "internal/fingerprint", "internal/goldens"},
 	"examples":         {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "internal/goldens"},
-	"cmd":              {"demo", "bench", "serve", "bundle", "rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/goldens"},
+	"cmd":              {"demo", "bench", "serve", "bundle", "rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/fingerprint", "internal/goldens"},
+
+	"internal/fingerprint": {},
 }
 
 func rule(dir string) (string, []string) {
