@@ -151,9 +151,6 @@ func turnOf(t episode.Turn) askTurn {
 // cite finds the documents that hold the answer.
 func cite(e *episode.Episode, answer string) []citation {
 	out := []citation{}
-	if reward.Normalize(answer) == "" {
-		return out // is in everything
-	}
 	for i, t := range e.Turns {
 		for k, d := range t.Documents {
 			if reward.SubEM(d, []string{answer}) > 0 {

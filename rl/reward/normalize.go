@@ -31,7 +31,7 @@ func dropArticles(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
 	word := func(w string) {
-		if w == "a" || w == "an" || w == "the" {
+		if isArticle(w) {
 			w = " "
 		}
 		b.WriteString(w)
@@ -55,6 +55,8 @@ func dropArticles(s string) string {
 	}
 	return b.String()
 }
+
+func isArticle(word string) bool { return word == "a" || word == "an" || word == "the" }
 
 // isSpace is Unicode white space and the four information separators, which Python's split counts as space too.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || 0x1c <= r && r <= 0x1f }

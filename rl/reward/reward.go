@@ -6,11 +6,12 @@ package reward
 
 import "strings"
 
-// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0.
+// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0. A text of which normalisation leaves
+// nothing ("A", ")") is compared by its bare words instead; a blank gold is never matched.
 func EM(answer string, golds []string) float64 {
-	a := Normalize(answer)
+	a := canonical(answer)
 	for _, g := range golds {
-		if Normalize(g) == a {
+		if g := canonical(g); g != "" && g == a {
 			return 1
 		}
 	}
@@ -18,24 +19,25 @@ func EM(answer string, golds []string) float64 {
 }
 
 // SubEM is containment: 1 if one of the normalised golds is a substring of the normalised answer, else 0. It goes by characters
-// ("one" is in "stone"), and an empty gold is in everything. Papers that call this "EM" report higher numbers than EM.
+// ("one" is in "stone"), but a gold of which normalisation leaves nothing must be there as whole words, and a blank one is in nothing.
+// Papers that call this "EM" report higher numbers than EM.
 func SubEM(answer string, golds []string) float64 {
 	a := Normalize(answer)
 	for _, g := range golds {
-		if strings.Contains(a, Normalize(g)) {
+		if n := Normalize(g); n != "" && strings.Contains(a, n) || n == "" && containsWords(answer, g) {
 			return 1
 		}
 	}
 	return 0
 }
 
-// F1 is the largest token F1 over the golds: 2 n/(|a| + |g|) with n the size of the multiset intersection of the normalised
-// answer's and gold's words; 0 when they share none, so also for two empty strings (SQuAD 1.1).
+// F1 is the largest token F1 over the golds: 2 n/(|a| + |g|) with n the size of the multiset intersection of the words of answer and gold,
+// after the same normalisation as EM's; 0 when they share none.
 func F1(answer string, golds []string) float64 {
 	best := 0.0
-	a := strings.Fields(Normalize(answer))
+	a := strings.Fields(canonical(answer))
 	for _, g := range golds {
-		best = max(best, tokenF1(a, strings.Fields(Normalize(g))))
+		best = max(best, tokenF1(a, strings.Fields(canonical(g))))
 	}
 	return best
 }
@@ -67,7 +69,7 @@ type Scores struct {
 	SubEM float64 `json:"sub_em"`
 }
 
-// Score measures an answer; an episode without an answer (answered false) scores 0 everywhere, also against an empty gold.
+// Score measures an answer; an episode without an answer (answered false) scores 0 everywhere.
 func Score(answer string, answered bool, golds []string) Scores {
 	if !answered {
 		return Scores{}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +18,7 @@ import (
 func TestGolden(t *testing.T) {
 	raw, err := os.ReadFile("testdata/scorer.jsonl")
 	require.NoError(t, err)
-	n := 0
+	n, nothing := 0, 0
 	for _, line := range strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n") {
 		var c struct {
 			Prediction           string
@@ -32,10 +33,42 @@ func TestGolden(t *testing.T) {
 		for i, g := range c.Golds {
 			require.Equal(t, c.NormalizedGolds[i], reward.Normalize(g), "%q", g)
 		}
-		require.Equal(t, reward.Scores{EM: c.EM, F1: c.F1, SubEM: c.SubEM}, reward.Score(c.Prediction, true, c.Golds), "%q", c.Prediction)
 		n++
+		if slices.Contains(c.NormalizedGolds, "") {
+			nothing++ // see TestNothingLeft
+			continue
+		}
+		require.Equal(t, reward.Scores{EM: c.EM, F1: c.F1, SubEM: c.SubEM}, reward.Score(c.Prediction, true, c.Golds), "%q", c.Prediction)
 	}
 	require.Equal(t, 381, n)
+	require.Equal(t, 23, nothing)
+}
+
+// Golds of which SQuAD's normalisation leaves nothing: the reference's em and sub_em are 1 for any answer that is left empty too,
+// sub_em for any answer at all, and its f1 is never above 0. A right answer scores 1 and a wrong one 0.
+func TestNothingLeft(t *testing.T) {
+	right, wrong := reward.Scores{EM: 1, F1: 1, SubEM: 1}, reward.Scores{}
+	for _, c := range []struct {
+		gold, answer string
+		want         reward.Scores
+	}{
+		{"A", "A", right}, {"A", "a", right}, {"A", "A.", right}, {"A", "(A)", right}, {"A", "\"A\"", right}, {"A", " a\n", right},
+		{"A", "B", wrong}, {"A", "zebra", wrong}, {"A", "", wrong}, {"A", "the", wrong}, {"A", ".", wrong}, {"A", "an", wrong},
+		{"A", "banana", wrong}, {"A", "a banana", wrong}, {"A", "A+", wrong}, {"A", "à", wrong}, {"A", "\uff41", wrong},
+		{"A", "the answer is A", reward.Scores{SubEM: 1}}, {"A", "A, not B", reward.Scores{SubEM: 1}}, {"A", "A ) Paris", reward.Scores{SubEM: 1}},
+		{"A+", "A+", right}, {"A+", "a+.", right}, {"A+", "A", wrong}, {"A+", "A-", wrong}, {"A+", "she got a", wrong},
+		{"A+", "an A+ in maths", reward.Scores{SubEM: 1}},
+		{")", ")", right}, {")", "(", wrong}, {")", "Paris (France)", wrong}, {"---", "---", right}, {"---", "--", wrong}, {"*", "*", right}, {"?", "!", wrong},
+		{"-", "—", wrong}, {"...", "...", right}, {"...", "Paris", wrong},
+		{"The The", "the the", right}, {"The The", "The Beatles", wrong}, {"the", "the the the", reward.Scores{F1: 0.5, SubEM: 1}},
+		{"", "", wrong}, {" ", "x", wrong}, {"\x1c\u00a0", " ", wrong},
+		{"The New World", "The", wrong}, {"he", "the", wrong}, // an answer left empty, a gold that is not
+	} {
+		require.Equal(t, c.want, reward.Score(c.answer, true, []string{c.gold}), "gold %q, answer %q", c.gold, c.answer)
+	}
+	require.Equal(t, right, reward.Score("a", true, []string{"zebra", "A"}))
+	require.Equal(t, []float64{1, 0}, score(t, "sub_em", attempt("A", "A"), attempt("zebra", "A")))
+	require.Equal(t, []float64{1, 0}, score(t, "f1", attempt(")", ")"), attempt("zebra", ")")))
 }
 
 // Cases beyond the golden file, from Unicode's SpecialCasing and white space tables.
@@ -91,23 +124,27 @@ func TestOthers(t *testing.T) {
 	require.Equal(t, [][]string{{"b"}, {"x"}, {"b"}}, reward.Others([][]string{{"x"}, {"b"}, {"x"}}, 1))
 }
 
-// What must hold for any texts: scores lie in [0, 1], exact match implies containment and (unless empty) full F1, F1 is symmetric,
-// another alias never hurts, normalising twice changes nothing that matters to the words.
+// What must hold for any texts: scores lie in [0, 1], exact match implies containment and full F1, F1 is symmetric, another alias never
+// hurts, every text that is not blank matches itself, and a blank one matches nothing.
 func TestProperties(t *testing.T) {
-	word := rapid.SampledFrom([]string{"a", "the", "Paris", "paris.", "ΟΔΟΣ", "İ", "x²", "", "Éa", "\u0301", "an\u00a0", "\x1c"})
+	word := rapid.SampledFrom([]string{"a", "the", "Paris", "paris.", "ΟΔΟΣ", "İ", "x²", "", "Éa", "\u0301", "an\u00a0", "\x1c", "A+", ")", "(a).", "...", "\xff"})
 	text := rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(word, 0, 6).Draw(t, "w"), " ") })
 	rapid.Check(t, func(t *rapid.T) {
 		a, g, h := text.Draw(t, "a"), text.Draw(t, "g"), text.Draw(t, "h")
 		s := reward.Score(a, true, []string{g})
 		require.True(t, s.F1 >= 0 && s.F1 <= 1)
 		if s.EM == 1 {
-			require.Equal(t, 1.0, s.SubEM)
-			require.True(t, s.F1 == 1 || reward.Normalize(a) == "")
+			require.Equal(t, reward.Scores{EM: 1, F1: 1, SubEM: 1}, s)
 		}
 		require.Equal(t, s.F1, reward.F1(g, []string{a}))
 		more := reward.Score(a, true, []string{g, h})
 		require.True(t, more.F1 >= s.F1 && more.EM >= s.EM && more.SubEM >= s.SubEM)
-		require.Equal(t, 1.0, reward.EM(a, []string{a}))
+		self := reward.Scores{}
+		if strings.Trim(a, " \u00a0\x1c") != "" {
+			self = reward.Scores{EM: 1, F1: 1, SubEM: 1}
+		}
+		require.Equal(t, self, reward.Score(a, true, []string{a}), "%q", a)
+		require.Equal(t, reward.Scores{}, reward.Score("", true, []string{a}), "%q", a)
 	})
 }
 
@@ -119,6 +156,9 @@ func FuzzNormalize(f *testing.F) {
 		n := reward.Normalize(s)
 		require.True(t, utf8.ValidString(n))
 		require.Equal(t, n, strings.Join(strings.Fields(n), " "))
+		if strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || 0x1c <= r && r <= 0x1f }) != "" {
+			require.Equal(t, reward.Scores{EM: 1, F1: 1, SubEM: 1}, reward.Score(s, true, []string{s}))
+		}
 		require.False(t, strings.ContainsAny(n, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"))
 	})
 }
