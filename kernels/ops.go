@@ -59,6 +59,32 @@ type Sampling struct {
 	TopP    float32 // 0 or >= 1: off
 	MinP    float32 // 0: off
 	U       float64 // uniform in [0, 1)
+
+	// Adjust changes logits before the draw, each of its ids once. The log-prob stays that of the logits as they came.
+	Adjust []Adjustment
+}
+
+// Adjustment changes the logit z of an id before it is drawn, rounding each step:
+//
+//	z += Add;  z *= Scale where z < 0, z /= Scale elsewhere;  z -= Sub
+//
+// Scale is the repetition penalty of CTRL (arXiv 1909.05858), 0 means 1. An Add of -Inf forbids the id.
+type Adjustment struct {
+	ID              int32
+	Add, Scale, Sub float32
+}
+
+// Apply is the adjusted z.
+func (a Adjustment) Apply(z float32) float32 {
+	z = float32(z + a.Add)
+	switch {
+	case a.Scale == 0:
+	case z < 0:
+		z = float32(z * a.Scale)
+	default:
+		z = float32(z / a.Scale)
+	}
+	return float32(z - a.Sub)
 }
 
 // AdamWStep is one step of AdamW (Loshchilov & Hutter, arXiv 1711.05101, as torch computes it): with g' = GradScale*g,
@@ -142,8 +168,8 @@ type Ops interface {
 	// dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), recomputed in chunks. dentropy may be none.
 	// CUDA: the same chunks as LogProb.
 	LogProbBackward(dh, dw, h Tensor, w Weight, targets Tensor, lp LogProbs, dlogp, dentropy Tensor, invTemp float32)
-	// Sample draws ids[B,1] (I32) from logits[B,V] (kept as they are) and scores them: out as LogProb's, over the whole vocabulary,
-	// after temperature, before truncation. CUDA: a block a row; top-k by radix selection.
+	// Sample draws ids[B,1] (I32) from logits[B,V] (kept as they are, adjustments too) and scores them: out as LogProb's, over the whole
+	// vocabulary, after temperature, before adjustments and truncation. CUDA: a block a row; top-k by radix selection.
 	Sample(ids Tensor, out LogProbs, logits Tensor, rows []Sampling)
 
 	// SumSquares: dst[1,1] (F64) = or += (add) sum x^2, in blocks of 4096 elements merged in order. CUDA: two-pass reduction.

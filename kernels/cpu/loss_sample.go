@@ -27,11 +27,13 @@ func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 	})
 	d.pool.Run(len(rows), func(r int) {
 		w := draw{Sampling: rows[r], rowKernels: k, logits: z[r*logits.Stride:][:n], chunks: chunks[r*per:][:per]}
-		for _, c := range w.chunks {
-			w.all.merge(c)
+		w.merge()
+		var v int
+		if len(w.Adjust) > 0 {
+			v = w.adjusted()
+		} else {
+			v = w.id()
 		}
-		w.all.end()
-		v := w.id()
 		id[r*ids.Stride] = int32(v)
 		o.store(r, &w.all, w.z(v))
 	})
@@ -44,6 +46,41 @@ type draw struct {
 	logits []float32
 	chunks []lossPart
 	all    scan
+}
+
+// merge makes the scan of all chunks.
+func (w *draw) merge() {
+	w.all = scan{}
+	for _, c := range w.chunks {
+		w.all.merge(c)
+	}
+	w.all.end()
+}
+
+// adjusted draws after the adjustments. They are made in the row itself and undone, and only the chunks that they touch are scanned again.
+func (w *draw) adjusted() int {
+	a := draw{Sampling: w.Sampling, rowKernels: w.rowKernels, logits: w.logits, chunks: slices.Clone(w.chunks)}
+	was, touched := make([]float32, len(w.Adjust)), make([]bool, len(w.chunks))
+	for i, x := range w.Adjust {
+		if x.ID < 0 || int(x.ID) >= len(w.logits) {
+			panic(fmt.Sprintf("cpu: Sample: an adjustment of id %d of %d", x.ID, len(w.logits)))
+		}
+		was[i] = w.logits[x.ID]
+		w.logits[x.ID] = x.Apply(was[i])
+		touched[x.ID/lossChunk] = true
+	}
+	for c, t := range touched {
+		if t {
+			lo := c * lossChunk
+			a.chunks[c] = w.scanChunk(w.logits[lo:min(lo+lossChunk, len(w.logits))], w.InvTemp)
+		}
+	}
+	a.merge()
+	v := a.id()
+	for i, x := range w.Adjust {
+		w.logits[x.ID] = was[i]
+	}
+	return v
 }
 
 func (w *draw) z(v int) float32 { return w.logits[v] * w.InvTemp }

@@ -46,7 +46,7 @@ func rowOps() (ops []rowOp) {
 	add("Sample", func(s *side, at []int) {
 		var rules []kernels.Sampling
 		for _, i := range at {
-			rules = append(rules, kernels.Sampling{InvTemp: 0.9, TopK: i % 20, TopP: 0.9, MinP: 0.01, U: float64(i) / t, Greedy: i%5 == 0})
+			rules = append(rules, kernels.Sampling{InvTemp: 0.9, TopK: i % 20, TopP: 0.9, MinP: 0.01, U: float64(i) / t, Greedy: i%5 == 0, Adjust: adjustments(n, n*(i%3)/4, i)})
 		}
 		ids := s.put("ids", kernels.I32, len(at), 1, s.packed(), nil, true, bound{})
 		s.d.Sample(ids, kernels.LogProbs{Logp: s.vecOut("logp", len(at), 1, nil, bound{})}, pickIn(s, "logits", n, at), rules)
@@ -106,7 +106,8 @@ func testLogProbIsSample(t *testing.T, e *env) {
 						w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
 						var rules []kernels.Sampling
 						for i := range sh.t {
-							rules = append(rules, kernels.Sampling{InvTemp: invTemp, Greedy: i%4 == 3, TopK: 50 * (i % 2), U: (float64(i) + 0.5) / float64(sh.t)})
+							rules = append(rules, kernels.Sampling{InvTemp: invTemp, Greedy: i%4 == 3, TopK: 50 * (i % 2), U: (float64(i) + 0.5) / float64(sh.t),
+								Adjust: adjustments(sh.n, sh.n*(i%3)/4, i)})
 						}
 						ids := s.put("ids", kernels.I32, sh.t, 1, s.packed(), nil, true, bound{})
 						sampled, scored := scores(s), scores(s)

@@ -49,6 +49,8 @@ var faults = map[string]struct{ part, rule string }{
 	"ignores min-p":                {"sampler/truncation", "which is not among those"},
 	"draws a little low":           {"sampler/truncation", "the id drawn is the first"},
 	"takes the last of the ties":   {"sample", "lowest id on ties"},
+	"scores what is adjusted":      {"sample", "adjustments decide what is drawn, not how it is scored"},
+	"forgets to divide":            {"sampler/truncation", "the id drawn is the first"},
 	"miscounts the steps":          {"golden/adamw", "AdamW is torch's"},
 	"keeps the gradient":           {"update", "the bits of AdamW, Pack and Zero"},
 	"scales the squares":           {"golden/adamw", "SumSquares adds"},
@@ -362,6 +364,22 @@ func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 			r.MinP = 0
 		case d.is("takes the last of the ties") && logits.Cols == 70:
 			r.Greedy, r.TopK, r.U = false, 3, 0.999
+		case d.is("forgets to divide") && len(r.Adjust) > 0:
+			r.Adjust = slices.Clone(r.Adjust)
+			for k := range r.Adjust {
+				r.Adjust[k].Scale = min(r.Adjust[k].Scale, 1)
+			}
+		case d.is("scores what is adjusted") && len(r.Adjust) > 0:
+			row := make([]float32, logits.Cols)
+			if err := kernels.Download(d.Device, row, logits.RowRange(i, 1)); err != nil {
+				panic(err)
+			}
+			defer kernels.Upload(d.Device, logits.RowRange(i, 1), slices.Clone(row))
+			for _, a := range r.Adjust {
+				row[a.ID] = a.Apply(row[a.ID])
+			}
+			kernels.Upload(d.Device, logits.RowRange(i, 1), row)
+			r.Adjust = nil
 		}
 	}
 	d.Device.Sample(ids, out, logits, rules)

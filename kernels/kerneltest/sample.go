@@ -34,7 +34,60 @@ func sampleCases(tol Tolerances) (cases []testCase) {
 		greedy := kernels.Sampling{Greedy: true, InvTemp: 1}
 		s.d.Sample(s.put("ids", kernels.I32, 3, 1, s.packed(), nil, true, bound{}), kernels.LogProbs{}, s.in("logits", 3, v, x), []kernels.Sampling{greedy, greedy, greedy})
 	}})
+	for _, v := range []int{1, 33, 1009, 20011} {
+		cases = append(cases, testCase{fmt.Sprintf("adjusted/%d", v), "adjustments decide what is drawn, not how it is scored, and leave the logits as they were", func(s *side) {
+			const b = 4
+			rules := make([]kernels.Sampling, b)
+			for i := range rules { // greedy, so that every device draws the same id; the first row as it is
+				rules[i] = kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i)/2, Adjust: adjustments(v, i*(v+2)/3, i)}
+			}
+			out := func(name string) kernels.Tensor { return s.vecOut(name, b, 1, nil, abs(tol.LogProb)) }
+			ids := s.put("ids", kernels.I32, b, 1, s.packed(), nil, true, bound{})
+			s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", b, v, normal("logits", b*v, 3)), rules)
+		}})
+	}
 	return cases
+}
+
+// adjustments is n of v ids, in no order, with every kind of change: an id forbidden, biases, penalties alone and together.
+func adjustments(v, n, seed int) (all []kernels.Adjustment) {
+	random := source(fmt.Sprint("adjust", v, n, seed))
+	for i, id := range random.Perm(v)[:min(n, v)] {
+		a := kernels.Adjustment{ID: int32(id)}
+		if i%2 == 0 {
+			a.Add = float32(random.NormFloat64() * 3)
+		}
+		if i%3 == 0 {
+			a.Scale = float32(0.5 + 1.5*random.Float64())
+		}
+		if i%5 < 2 {
+			a.Sub = float32(random.NormFloat64())
+		}
+		if i%7 == 6 {
+			a.Add = float32(math.Inf(-1))
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// adjustedLogits is the rule of Adjustment in float64, written for this suite: bias, then the penalty that divides what is positive and
+// multiplies what is negative, then what is taken off.
+func adjustedLogits(logits []float32, all []kernels.Adjustment) []float32 {
+	out := append([]float32(nil), logits...)
+	for _, a := range all {
+		z, penalty := float64(logits[a.ID])+float64(a.Add), float64(a.Scale)
+		if penalty == 0 {
+			penalty = 1
+		}
+		if z > 0 {
+			z /= penalty
+		} else {
+			z *= penalty
+		}
+		out[a.ID] = float32(z - float64(a.Sub))
+	}
+	return out
 }
 
 // drawn samples one id for every rule from the same logits.
@@ -105,15 +158,16 @@ func testTruncation(t *testing.T, e *env) {
 		for _, r := range []kernels.Sampling{
 			{InvTemp: 1}, {InvTemp: 0.5}, {InvTemp: 3}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 7}, {InvTemp: 1, TopK: 1000}, {InvTemp: 0.7, TopP: 0.01}, {InvTemp: 0.7, TopP: 0.61},
 			{InvTemp: 1, TopP: 0.987}, {InvTemp: 1, TopP: 1}, {InvTemp: 1, MinP: 0.053}, {InvTemp: 1, MinP: 1}, {InvTemp: 1.2, TopK: 20, TopP: 0.83}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031},
+			{InvTemp: 0.8, Adjust: adjustments(v, (v+1)/2, 1)}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031, Adjust: adjustments(v, (v+1)/2, 2)},
 		} {
-			t.Run(fmt.Sprintf("%d/T%v,k%d,p%v,m%v", v, r.InvTemp, r.TopK, r.TopP, r.MinP), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d/T%v,k%d,p%v,m%v,a%d", v, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust)), func(t *testing.T) {
 				var rules []kernels.Sampling
 				for i := range grid {
 					r.U = (float64(i) + 0.37) / grid
 					rules = append(rules, r)
 				}
 				rules[0].U, rules[grid-1].U = 0, 1-0x1p-53
-				p := kept(logits, r)
+				p := kept(adjustedLogits(logits, r.Adjust), r)
 				for i, id := range drawn(t, e.d, logits, rules) {
 					checkDraw(t, e.tol, p, rules[i].U, int(id))
 				}

@@ -2,6 +2,7 @@ package ref
 
 import (
 	"math"
+	"slices"
 	"sort"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -22,13 +23,32 @@ func (d *device) Sample(it kernels.Tensor, out kernels.LogProbs, lt kernels.Tens
 	}
 	for b, rule := range rows {
 		dist := distribute(logits.row(b), rule.InvTemp)
+		from, drawn := logits.row(b), dist
+		if len(rule.Adjust) > 0 {
+			from = c.adjust(from, rule.Adjust)
+			drawn = distribute(from, rule.InvTemp)
+		}
 		if rule.Greedy {
-			ids[b] = int32(largest(logits.row(b)))
+			ids[b] = int32(largest(from))
 		} else {
-			ids[b] = int32(draw(dist, rule))
+			ids[b] = int32(draw(drawn, rule))
 		}
 		s.store(b, dist, ids[b])
 	}
+}
+
+// adjust is a copy of logits with all of a applied.
+func (c call) adjust(logits []float32, all []kernels.Adjustment) []float32 {
+	out := slices.Clone(logits)
+	seen := map[int32]bool{}
+	for _, a := range all {
+		if a.ID < 0 || int(a.ID) >= len(logits) || seen[a.ID] {
+			c.fail("an adjustment of id %d: there are %d, and each is adjusted once", a.ID, len(logits))
+		}
+		seen[a.ID] = true
+		out[a.ID] = a.Apply(out[a.ID])
+	}
+	return out
 }
 
 // largest is the index of the largest element, the lowest on ties. NaN is never larger.
