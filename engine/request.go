@@ -11,7 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Request asks for a continuation. Sampling truncates in the order top-k, top-p, min-p, on the distribution after temperature.
+// Request asks for a continuation. Sampling truncates in the order top-k, top-p, min-p, on the distribution after penalties and temperature.
 type Request struct {
 	Model     string         // as given to AddModel
 	Adapter   *model.Adapter // an adapter of this model; nil: none
@@ -27,6 +27,7 @@ type Request struct {
 	Temperature float64 // 0: greedy
 	TopK        int     // 0: off
 	TopP, MinP  float64 // 0: off
+	Penalties           // none by default
 
 	// Stream names the random numbers (see Stream, the function): same request, same stream, same result.
 	Stream uint64
@@ -52,8 +53,9 @@ const (
 
 // Result is a continuation.
 type Result struct {
-	IDs      []int32
-	Logprobs []float32 // ln p of each id over the whole vocabulary, after temperature, before truncation: what Score gives, bit for bit
+	IDs []int32
+	// Logprobs are ln p of each id over the whole vocabulary, after temperature, before penalties and truncation: what Score gives, bit for bit.
+	Logprobs []float32
 	Finish   string
 
 	PrefilledTokens, CachedTokens int // of the prompt: computed; found in the cache
@@ -97,6 +99,10 @@ func (e *Engine) generation(r Request) (*job, error) {
 	if j.eos = r.EOS; r.EOS == nil {
 		j.eos = j.r.m.Config.EOS
 	}
+	if err := r.Penalties.check(j.r.m.Config.Vocab, j.eos); err != nil {
+		return nil, err
+	}
+	j.adjust = newAdjuster(&r.Penalties, j.r.m.Config.Vocab, j.eos, r.Prompt)
 	j.req, j.limit = &r, min(r.MaxTokens, room)
 	j.invTemp = InvTemp(r.Temperature)
 	return j, nil
@@ -114,7 +120,8 @@ type job struct {
 	// Generating.
 	req      *Request
 	eos      []int32
-	limit    int // new tokens
+	adjust   *adjuster // nil: logits are drawn from as they are
+	limit    int       // new tokens
 	ids      []int32
 	logprobs []float32
 	finish   string
@@ -194,8 +201,12 @@ func (j *job) emit() {
 // rule says how the token at position pos is drawn.
 func (j *job) rule(pos int) kernels.Sampling {
 	r := j.req
-	return kernels.Sampling{Greedy: r.Temperature == 0, InvTemp: j.invTemp, TopK: r.TopK, TopP: float32(r.TopP), MinP: float32(r.MinP),
+	s := kernels.Sampling{Greedy: r.Temperature == 0, InvTemp: j.invTemp, TopK: r.TopK, TopP: float32(r.TopP), MinP: float32(r.MinP),
 		U: Draw(r.Stream, pos)}
+	if j.adjust != nil {
+		s.Adjust = j.adjust.list
+	}
+	return s
 }
 
 // take adds a sampled token to a generating job and says whether it was the last.
@@ -205,6 +216,9 @@ func (j *job) take(d drawn) outcome {
 		return outcome{0, true}
 	}
 	j.ids, j.logprobs = append(j.ids, d.id), append(j.logprobs, d.logp)
+	if j.adjust != nil {
+		j.adjust.take(d.id)
+	}
 	if j.req.OnToken != nil {
 		j.mu.Lock()
 		j.fresh = append(j.fresh, Token{TokenLogprob{d.id, d.logp}, d.top})
