@@ -20,11 +20,12 @@ const module = "github.com/zerosearch-go/zerosearch"
 var mayImport = map[string][]string{
 	"":                 {"rl", "rl/data", "rl/search", "rl/episode", "rl/reward", "engine", "engine/train", "model", "kernels", "kernels/cpu", "kernels/ref", "tokenizer", "safetensors", "demo"},
 	"internal/goldens": {},
+	"internal/pyjson":  {},
 	"num":              {"internal/goldens"},
 	"safetensors":      {"num", "internal/goldens"},
 	"tokenizer":        {"internal/goldens"},
 	"kernels":          {"num", "internal/goldens"},
-	"model":            {"kernels", "safetensors", "num", "internal/fingerprint", "internal/goldens"},
+	"model":            {"kernels", "safetensors", "num", "internal/fingerprint", "internal/goldens", "internal/pyjson"},
 	"engine":           {"model", "kernels", "safetensors", "num", "internal/goldens"},
 	"rl":               {"engine", "model", "kernels", "tokenizer", "safetensors", "num", "internal/fingerprint", "internal/goldens"},
 	"rl/algo":          {"internal/goldens"},
