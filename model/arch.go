@@ -20,7 +20,7 @@ type arch struct {
 
 	maxPos   int  // what an absent max_position_embeddings means
 	headDim  int  // what an absent head_dim means; 0: hidden_size / num_attention_heads
-	kvHeads  bool // an absent num_key_value_heads means num_attention_heads; else it must be there
+	kvHeads  bool // an absent num_key_value_heads means num_attention_heads, as null does; else it must be there
 	window   int  // what an absent sliding_window means; 0: none
 	windowIf bool // a window counts only with use_sliding_window
 }
@@ -29,8 +29,8 @@ type arch struct {
 var archs = []arch{
 	{name: "llama", class: "LlamaForCausalLM", maxPos: 2048, attentionBias: true, mlpBias: true, kvHeads: true},
 	{name: "mistral", class: "MistralForCausalLM", maxPos: 131072, window: 4096},
-	{name: "qwen2", class: "Qwen2ForCausalLM", maxPos: 32768, qkvBias: true, windowIf: true},
-	{name: "qwen3", class: "Qwen3ForCausalLM", maxPos: 32768, attentionBias: true, qkNorm: true, headDim: 128, windowIf: true},
+	{name: "qwen2", class: "Qwen2ForCausalLM", maxPos: 32768, qkvBias: true, window: 4096, windowIf: true},
+	{name: "qwen3", class: "Qwen3ForCausalLM", maxPos: 32768, attentionBias: true, qkNorm: true, headDim: 128, window: 4096, windowIf: true},
 }
 
 // archOf finds the row of a model_type, nil if there is none.

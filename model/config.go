@@ -30,6 +30,9 @@ type Config struct {
 	// Q8 says that the checkpoint's matrices are quantised: the folder is one of Quantize's.
 	Q8 bool
 
+	// Notes are what the user should know about how config.json was read.
+	Notes []string
+
 	// Raw is config.json as it was read, nil for a Config made in Go. Model.Save writes it back with the dtype changed.
 	Raw []byte
 }

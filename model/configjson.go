@@ -1,13 +1,13 @@
 package model
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // configFile is the part of config.json that matters here. Pointers tell absent (or null) from zero.
@@ -29,22 +29,24 @@ type configFile struct {
 	MLPBias       *bool    `json:"mlp_bias"`
 	Partial       *float64 `json:"partial_rotary_factor"`
 
-	RopeTheta   *float64  `json:"rope_theta"`
-	RopeScaling *ropeFile `json:"rope_scaling"`
-	RopeParams  *ropeFile `json:"rope_parameters"` // transformers 5: theta and scaling in one
+	RopeTheta    *float64 `json:"rope_theta"`
+	RopeOriginal *float64 `json:"original_max_position_embeddings"`
 
-	Window    *int     `json:"sliding_window"`
-	UseWindow *bool    `json:"use_sliding_window"`
-	Types     []string `json:"layer_types"`
+	Window       *int     `json:"sliding_window"`
+	UseWindow    *bool    `json:"use_sliding_window"`
+	WindowLayers *int     `json:"max_window_layers"`
+	Types        []string `json:"layer_types"`
 
 	BOS     json.RawMessage `json:"bos_token_id"`
 	EOS     json.RawMessage `json:"eos_token_id"`
 	DType   *string         `json:"torch_dtype"`
 	DTypeV5 *string         `json:"dtype"`
 	Quant   json.RawMessage `json:"quantization_config"`
-	Compr   json.RawMessage `json:"compression_config"`
+
+	*judged
 }
 
+// ropeFile is the value of rope_scaling or, since transformers 5, of rope_parameters.
 type ropeFile struct {
 	Type     *string  `json:"rope_type"`
 	OldType  *string  `json:"type"`
@@ -58,15 +60,19 @@ type ropeFile struct {
 
 // ParseConfig reads a config.json. Missing sizes are errors; other missing keys get the default of the architecture's class.
 func ParseConfig(data []byte) (*Config, error) {
-	var f configFile
-	if err := decodeJSON(data, &f); err != nil {
-		return nil, fmt.Errorf("not a usable config.json: %w", err)
+	j, err := judge("config.json", data)
+	if err != nil {
+		return nil, err
+	}
+	f := configFile{judged: j}
+	if err := j.decode("config.json", &f); err != nil {
+		return nil, err
 	}
 	a, err := f.arch()
 	if err != nil {
 		return nil, err
 	}
-	if err := f.refuse(a, data); err != nil {
+	if err := f.refuse(); err != nil {
 		return nil, err
 	}
 	c := &Config{Arch: a.name, Raw: slices.Clone(data)}
@@ -75,10 +81,13 @@ func ParseConfig(data []byte) (*Config, error) {
 	}
 	bias := a.attentionBias && is(f.AttentionBias)
 	c.QKVBias, c.OBias, c.MLPBias, c.QKNorm = a.qkvBias || bias, bias, a.mlpBias && is(f.MLPBias), a.qkNorm
-	c.Tied, c.Q8 = is(f.Tied), set(f.Quant)
+	c.Tied, c.Q8 = is(f.Tied), f.set("quantization_config")
 	c.Eps = float32(or(f.Eps, 1e-6))
 	c.DType = or(f.DTypeV5, or(f.DType, ""))
 	if err := f.rope(c); err != nil {
+		return nil, err
+	}
+	if err := f.windows(c, a); err != nil {
 		return nil, err
 	}
 	if c.BOS, err = tokenIDs(f.BOS, c.Vocab); err != nil {
@@ -90,14 +99,29 @@ func ParseConfig(data []byte) (*Config, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	if len(f.unknown) > 0 {
+		c.note("config.json: %s: no class of transformers 5 computes with it, nor does this program", strings.Join(f.unknown, ", "))
+	}
 	return c, nil
 }
 
-// arch finds the row of the class that the file names, or of its model_type where it names no class.
+// note adds what the user should know about how the file was read.
+func (c *Config) note(format string, args ...any) {
+	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
+}
+
+// arch finds the row of the class that the file names, or of its model_type where it names no class. The two must agree: transformers goes
+// by model_type, others by the class.
 func (f *configFile) arch() (*arch, error) {
 	for i := range archs {
-		if slices.Contains(f.Architectures, archs[i].class) {
-			return &archs[i], nil
+		a := &archs[i]
+		switch {
+		case !slices.Contains(f.Architectures, a.class):
+		case f.ModelType != "" && f.ModelType != a.name:
+			return nil, fmt.Errorf("architectures says %s and model_type %q: transformers goes by model_type and would build another model: "+
+				"correct the one that is wrong", a.class, f.ModelType)
+		default:
+			return a, nil
 		}
 	}
 	if len(f.Architectures) == 0 {
@@ -113,31 +137,55 @@ func (f *configFile) arch() (*arch, error) {
 }
 
 // refuse names what the block cannot compute.
-func (f *configFile) refuse(a *arch, data []byte) error {
+func (f *configFile) refuse() error {
 	if act := or(f.Act, "silu"); act != "silu" && act != "swish" {
 		return fmt.Errorf("activation %q (hidden_act) is not supported: only silu is", act)
 	}
-	if set(f.Compr) || set(f.Quant) && !isQ8(f.Quant) {
+	if f.set("quantization_config") && !isQ8(f.Quant) {
 		return errors.New("quantised weights (quantization_config) of this kind are not supported: use the f32, f16 or bf16 checkpoint it was made from")
-	}
-	if p := or(f.Partial, 1); p != 1 {
-		return fmt.Errorf("partial_rotary_factor %v is not supported: only whole heads are rotated", p)
-	}
-	window := or(f.Window, 0)
-	if f.Window == nil && a.window > 0 && !hasKey(data, "sliding_window") {
-		window = a.window
-	}
-	if window != 0 && (!a.windowIf || is(f.UseWindow)) {
-		return fmt.Errorf("a sliding window of %d tokens is set (sliding_window), which is not supported: for contexts shorter than it, "+
-			"set \"sliding_window\": null and \"max_position_embeddings\": %d in config.json", window, window)
-	}
-	for i, t := range f.Types {
-		if t != "full_attention" {
-			return fmt.Errorf("layer %d has attention type %q (layer_types): only full_attention is supported", i, t)
-		}
 	}
 	return nil
 }
+
+// windows refuses a sliding window that would cut: one that a layer uses and that is shorter than the longest sequence.
+func (f *configFile) windows(c *Config, a *arch) error {
+	window := or(f.Window, 0)
+	on := f.Window != nil || a.window > 0 && !f.has("sliding_window")
+	if f.Window == nil && on {
+		window = a.window
+	}
+	if a.windowIf {
+		on = on && is(f.UseWindow)
+	}
+	slides := on
+	if a.windowIf && !f.set("layer_types") {
+		slides = on && or(f.WindowLayers, defaultWindowLayers) < c.Layers
+	} else if a.windowIf {
+		slides = on && slices.Contains(f.Types, "sliding_attention")
+	}
+	for i, t := range f.Types {
+		if t != "full_attention" && t != "attention" && !(slides && a.windowIf && t == "sliding_attention") {
+			return fmt.Errorf("layer %d has attention type %q (layer_types): only full_attention is supported", i, t)
+		}
+	}
+	switch {
+	case f.set("layer_types") && len(f.Types) != c.Layers:
+		return fmt.Errorf("layer_types has %d entries, but there are %d layers (num_hidden_layers)", len(f.Types), c.Layers)
+	case !slides || window >= c.MaxPos:
+		return nil
+	case window < 1:
+		return fmt.Errorf("sliding_window is %d, which is no window: set it to null if there is none", window)
+	}
+	off := `"sliding_window": null`
+	if a.windowIf {
+		off = `"use_sliding_window": false, "layer_types": null`
+	}
+	return fmt.Errorf("a sliding window of %d tokens is set (sliding_window), which is not supported: for contexts shorter than it, "+
+		"set %s and \"max_position_embeddings\": %d in config.json", window, off, window)
+}
+
+// defaultWindowLayers is what an absent max_window_layers means in Qwen2 and Qwen3: the layers from this one on have the window.
+const defaultWindowLayers = 28
 
 func (f *configFile) sizes(c *Config, a *arch) error {
 	for _, s := range []struct {
@@ -153,8 +201,11 @@ func (f *configFile) sizes(c *Config, a *arch) error {
 		}
 		*s.dst = *s.src
 	}
-	if f.KVHeads == nil && !a.kvHeads {
+	if !f.has("num_key_value_heads") && !a.kvHeads {
 		return errors.New("num_key_value_heads is missing")
+	}
+	if f.has("head_dim") && f.HeadDim == nil && a.headDim != 0 {
+		return fmt.Errorf("head_dim is null: set it to the number that the weights have, or leave it out for %d", a.headDim)
 	}
 	c.KVHeads = or(f.KVHeads, c.Heads)
 	c.MaxPos = or(f.MaxPos, a.maxPos)
@@ -168,40 +219,61 @@ func (f *configFile) sizes(c *Config, a *arch) error {
 	return nil
 }
 
-// rope reads both spellings; where a file has both, rope_parameters wins, as in transformers 5.
+// rope reads both spellings. Where a file has both, rope_scaling replaces rope_parameters as a whole, as in transformers 5.
 func (f *configFile) rope(c *Config) error {
-	p, old := f.RopeParams, f.RopeScaling
-	if p == nil {
-		p = &ropeFile{}
+	name := "rope_parameters"
+	if f.set("rope_scaling") && f.values["rope_scaling"] != "{}" {
+		name = "rope_scaling"
+		if f.set("rope_parameters") && f.values["rope_parameters"] != "{}" {
+			c.note("config.json has both rope_scaling and rope_parameters: rope_scaling is what counts, as in transformers 5")
+		}
 	}
-	if old == nil {
-		old = &ropeFile{}
+	p, err := f.ropeIn(name)
+	if err != nil {
+		return err
 	}
-	c.RopeTheta = or(p.Theta, or(f.RopeTheta, or(old.Theta, 10000)))
-	if part := or(p.Partial, or(old.Partial, 1)); part != 1 {
+	if part := or(p.Partial, or(f.Partial, 1)); part != 1 {
 		return fmt.Errorf("partial_rotary_factor %v is not supported: only whole heads are rotated", part)
 	}
-	src := p
-	if p.Type == nil && p.OldType == nil {
-		src = old
-	}
-	switch kind := or(src.Type, or(src.OldType, "default")); kind {
+	c.RopeTheta = or(p.Theta, or(f.RopeTheta, 10000))
+	switch kind := or(p.Type, or(p.OldType, "default")); kind {
 	case "default":
 		return nil
 	case "llama3":
-		if src.Factor == nil || src.LowFreq == nil || src.HighFreq == nil {
+		if p.Factor == nil || p.LowFreq == nil || p.HighFreq == nil {
 			return errors.New("rope scaling llama3 needs factor, low_freq_factor and high_freq_factor")
 		}
-		orig := or(src.Original, float64(c.MaxPos))
+		orig := or(f.RopeOriginal, or(p.Original, float64(c.MaxPos)))
 		if orig != float64(int32(orig)) {
 			return fmt.Errorf("rope scaling llama3: original_max_position_embeddings is %v", orig)
 		}
-		c.RopeScaling = &RopeScaling{*src.Factor, *src.LowFreq, *src.HighFreq, int(orig)}
+		c.RopeScaling = &RopeScaling{*p.Factor, *p.LowFreq, *p.HighFreq, int(orig)}
 		return nil
 	default:
 		return fmt.Errorf("rope type %q is not supported (default and llama3 are): for contexts within the original length, "+
-			"remove rope_scaling from config.json", kind)
+			"remove %s from config.json", kind, name)
 	}
+}
+
+// ropeIn reads the object called name, an empty one if there is none.
+func (f *configFile) ropeIn(name string) (*ropeFile, error) {
+	p := &ropeFile{}
+	if !f.set(name) {
+		return p, nil
+	}
+	j, err := judge("rope_parameters", []byte(f.values[name]))
+	if err != nil {
+		return nil, err
+	}
+	for key, value := range j.values {
+		if value[0] == '{' {
+			return nil, fmt.Errorf("%s has an object of its own for %q: only one for all layers is supported", name, key)
+		}
+	}
+	for _, key := range j.unknown {
+		f.unknown = append(f.unknown, name+"."+key)
+	}
+	return p, j.decode("rope_parameters", p)
 }
 
 // addGeneration takes the end-of-sequence ids of a generation_config.json, which chat models keep complete.
@@ -209,7 +281,7 @@ func (c *Config) addGeneration(data []byte) error {
 	var f struct {
 		EOS json.RawMessage `json:"eos_token_id"`
 	}
-	if err := decodeJSON(data, &f); err != nil {
+	if err := pyjson.Unmarshal(data, &f); err != nil {
 		return err
 	}
 	ids, err := tokenIDs(f.EOS, c.Vocab)
@@ -231,7 +303,7 @@ func tokenIDs(raw json.RawMessage, vocab int) ([]int32, error) {
 	if raw[0] != '[' {
 		raw = append(append([]byte{'['}, raw...), ']')
 	}
-	if err := json.Unmarshal(raw, &ids); err != nil {
+	if err := pyjson.Unmarshal(raw, &ids); err != nil {
 		return nil, err
 	}
 	var out []int32
@@ -241,26 +313,6 @@ func tokenIDs(raw json.RawMessage, vocab int) ([]int32, error) {
 		}
 	}
 	return out, nil
-}
-
-// decodeJSON decodes one JSON value that fills data.
-func decodeJSON(data []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("something follows the JSON object")
-	}
-	return nil
-}
-
-// hasKey reports whether the object data has key at its top level, even as null.
-func hasKey(data []byte, key string) bool {
-	var keys map[string]json.RawMessage
-	_ = json.Unmarshal(data, &keys)
-	_, ok := keys[key]
-	return ok
 }
 
 func set(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }

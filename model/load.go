@@ -79,7 +79,7 @@ func checkTensors(c *Config, set *safetensors.Set) error {
 	})
 	var extra []string
 	for _, name := range set.Names() {
-		if !known[name] && !harmless(c, name) {
+		if !known[name] && !superfluous(c, name) {
 			extra = append(extra, name)
 		}
 	}
@@ -105,8 +105,8 @@ func shapeError(name string, got, want []int) string {
 	return fmt.Sprintf("tensor %s has shape %v, config.json calls for %v%s", name, got, want, hint)
 }
 
-// harmless reports tensors that carry nothing: the output matrix written out though it is tied, and frequencies of old files.
-func harmless(c *Config, name string) bool {
+// superfluous reports tensors that carry nothing: the output matrix written out though it is tied, and frequencies of old files.
+func superfluous(c *Config, name string) bool {
 	return c.Tied && name == headName || strings.HasSuffix(name, ".rotary_emb.inv_freq")
 }
 

@@ -135,6 +135,10 @@ func TestAdapterConfig(t *testing.T) {
 	require.Equal(t, []string{"1.q_proj r4 a8", "11.q_proj r4 a8"}, modules(map[string]any{"layers_to_transform": []int{1, 11}}))
 	require.Equal(t, []string{"1.q_proj r4 a8"}, modules(map[string]any{"layers_to_transform": 1}))
 	require.Equal(t, []string{"3.o_proj r4 a8"}, modules(map[string]any{"target_modules": []string{"model.layers.3.self_attn.o_proj"}}))
+	// A module that is named in full is adapted whatever layers_to_transform says, as in peft.
+	require.Equal(t, []string{"1.q_proj r4 a8", "3.o_proj r4 a8"}, modules(map[string]any{"target_modules": []string{"q_proj", "model.layers.3.self_attn.o_proj"},
+		"layers_to_transform": 1}))
+	require.Len(t, modules(map[string]any{"target_modules": "All-Linear"}), 84)
 	require.Equal(t, []string{"1.v_proj r4 a8", "2.v_proj r4 a8"}, modules(map[string]any{"target_modules": `.*layers\.[12]\..*v_proj`}))
 	require.Len(t, modules(map[string]any{"exclude_modules": []string{"3.self_attn.q_proj"}}), 11)
 	require.Equal(t, []string{"1.q_proj r4 a16", "2.q_proj r2 a8"}, modules(map[string]any{"layers_to_transform": []int{1, 2},
@@ -144,23 +148,23 @@ func TestAdapterConfig(t *testing.T) {
 		"rank_pattern": json.RawMessage(`{"proj": 9, "z.*": 8, ".*q_proj": 3, "q_proj": 2}`)}))
 
 	for says, changes := range map[string]map[string]any{
-		`peft_type "IA3"`:              {"peft_type": "IA3"},
-		"use_dora is set":              {"use_dora": true},
-		"modules_to_save is set":       {"modules_to_save": []string{"lm_head"}},
-		"layer_replication is set":     {"layer_replication": [][]int{{0, 1}}},
-		`bias "all"`:                   {"bias": "all"},
-		"r or lora_alpha is missing":   {"lora_alpha": nil},
-		"rank 0":                       {"r": 0},
-		"rank 1000000000":              {"r": 1000000000},
-		"target_modules is missing":    {"target_modules": nil},
-		`module "lm_head"`:             {"target_modules": []string{"q_proj", "lm_head"}},
-		"list the modules by name":     {"target_modules": "(?!x)q_proj"},
-		"target_modules: json":         {"target_modules": 5},
-		`pattern "(" of a module`:      {"rank_pattern": map[string]any{"(": 3}},
-		"rank_pattern: json":           {"rank_pattern": map[string]any{"q_proj": "x"}},
-		"rank_pattern: not an object":  {"rank_pattern": []int{1}},
-		"layers_to_transform: json":    {"layers_to_transform": "all"},
-		"not a usable adapter_config.": {"r": "four"},
+		`peft_type "IA3"`:                          {"peft_type": "IA3"},
+		"use_dora is true, which is not supported": {"use_dora": true},
+		`modules_to_save is ["lm_head"], which`:    {"modules_to_save": []string{"lm_head"}},
+		"layer_replication is [[0,1]], which":      {"layer_replication": [][]int{{0, 1}}},
+		`bias "all"`:                               {"bias": "all"},
+		"r or lora_alpha is missing":               {"lora_alpha": nil},
+		"rank 0":                                   {"r": 0},
+		"rank 1000000000":                          {"r": 1000000000},
+		"target_modules is missing":                {"target_modules": nil},
+		`module "lm_head"`:                         {"target_modules": []string{"q_proj", "lm_head"}},
+		"list the modules by name":                 {"target_modules": "(?!x)q_proj"},
+		"target_modules: a value is a number":      {"target_modules": 5},
+		`pattern "(" of a module`:                  {"rank_pattern": map[string]any{"(": 3}},
+		"rank_pattern: a value is a string":        {"rank_pattern": map[string]any{"q_proj": "x"}},
+		"rank_pattern: not an object":              {"rank_pattern": []int{1}},
+		"layers_to_transform: a value is a string": {"layers_to_transform": "all"},
+		"not a usable adapter_config.":             {"r": "four"},
 	} {
 		_, err := ParseAdapterConfig(adapterText(t, changes))
 		require.ErrorContains(t, err, says)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // AdapterConfig is an adapter_config.json, or the wish for a new adapter.
@@ -55,11 +57,6 @@ type adapterJSON struct {
 	Bias         *string         `json:"bias"`
 }
 
-// foreign are the keys that change the computation when they are set.
-var foreign = []string{"use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "layer_replication", "trainable_token_indices",
-	"target_parameters", "alora_invocation_tokens", "use_qalora", "use_bdlora", "layers_pattern", "arrow_config",
-	"velora_config", "monteclora_config", "kasa_config"}
-
 // ReadAdapterConfig reads dir/adapter_config.json.
 func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 	path := filepath.Join(dir, adapterConfigFile)
@@ -74,26 +71,25 @@ func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 	return c, nil
 }
 
-// ParseAdapterConfig reads an adapter_config.json.
+// ParseAdapterConfig reads an adapter_config.json. What is not a plain LoRA is refused by the name of its key.
 func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
-	var f adapterJSON
-	var all map[string]json.RawMessage
 	c := AdapterConfig{raw: slices.Clone(data)}
-	if err := decodeJSON(data, &f); err != nil {
-		return c, fmt.Errorf("not a usable adapter_config.json: %w", err)
+	j, err := judge(adapterConfigFile, data)
+	if err != nil {
+		return c, err
 	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, data); err != nil {
-		return c, fmt.Errorf("not a usable adapter_config.json: %w", err)
+	if len(j.unknown) > 0 {
+		return c, fmt.Errorf("%s is set, which this program does not know: a newer peft has written it, and it may change the numbers: "+
+			"merge the adapter with that peft, or save it without the key", j.unknown[0])
 	}
-	if err := decodeJSON(compact.Bytes(), &all); err != nil {
-		return c, fmt.Errorf("not a usable adapter_config.json: %w", err)
+	var f adapterJSON
+	if err := j.decode(adapterConfigFile, &f); err != nil {
+		return c, err
 	}
-	if err := f.refuse(all); err != nil {
+	if err := f.refuse(); err != nil {
 		return c, err
 	}
 	c.R, c.Alpha, c.RSLoRA, c.dropout, c.base = *f.R, *f.Alpha, f.RSLoRA, f.Dropout, or(f.Base, "")
-	var err error
 	if c.Targets, c.pattern, err = namesOrPattern(f.Targets); err != nil {
 		return c, fmt.Errorf("target_modules: %w", err)
 	}
@@ -116,18 +112,13 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 	return c, err
 }
 
-// refuse names what is not a plain LoRA; all are the file's keys.
-func (f *adapterJSON) refuse(all map[string]json.RawMessage) error {
+// refuse names what is not a plain LoRA.
+func (f *adapterJSON) refuse() error {
 	if f.Type != "LORA" {
 		return fmt.Errorf("peft_type %q is not supported: only LORA is", f.Type)
 	}
 	if b := or(f.Bias, "none"); b != "none" {
 		return fmt.Errorf("bias %q is not supported: only none is", b)
-	}
-	for _, key := range foreign {
-		if v := string(all[key]); v != "" && v != "null" && v != "false" && v != "[]" && v != "{}" && v != `""` {
-			return fmt.Errorf("%s is set, which is not supported: train the adapter without it, or merge it with peft", key)
-		}
 	}
 	if f.R == nil || f.Alpha == nil {
 		return fmt.Errorf("r or lora_alpha is missing")
@@ -155,7 +146,7 @@ func (c *AdapterConfig) matcher() (func(module string) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Targets) == 0 && c.pattern == "" || slices.Contains(c.Targets, "all-linear") || c.pattern == "all-linear" {
+	if len(c.Targets) == 0 && c.pattern == "" || slices.Contains(c.Targets, "all-linear") || strings.EqualFold(c.pattern, "all-linear") {
 		want = func(string) bool { return true }
 	}
 	not, err := moduleSet(c.excluded, c.exclude)
@@ -165,7 +156,8 @@ func (c *AdapterConfig) matcher() (func(module string) bool, error) {
 	return func(module string) bool {
 		var layer int
 		_, err := fmt.Sscanf(module, "model.layers.%d.", &layer)
-		return want(module) && !not(module) && (len(c.layers) == 0 || err == nil && slices.Contains(c.layers, layer))
+		inLayers := len(c.layers) == 0 || err == nil && slices.Contains(c.layers, layer) || slices.Contains(c.Targets, module)
+		return want(module) && !not(module) && inLayers
 	}, nil
 }
 
@@ -240,9 +232,9 @@ func namesOrPattern(raw json.RawMessage) (names []string, pattern string, err er
 	case !set(raw):
 		return nil, "", nil
 	case raw[0] == '"':
-		err = json.Unmarshal(raw, &pattern)
+		err = pyjson.Unmarshal(raw, &pattern)
 	default:
-		err = json.Unmarshal(raw, &names)
+		err = pyjson.Unmarshal(raw, &names)
 	}
 	return names, pattern, err
 }
@@ -254,7 +246,7 @@ func intOrInts(raw json.RawMessage) (list []int, err error) {
 	if raw[0] != '[' {
 		raw = slices.Concat([]byte{'['}, raw, []byte{']'})
 	}
-	return list, json.Unmarshal(raw, &list)
+	return list, pyjson.Unmarshal(raw, &list)
 }
 
 // patterns reads an object of numbers, keeping the order of its keys.
@@ -273,7 +265,7 @@ func patterns(raw json.RawMessage) (list []Pattern, err error) {
 		}
 		var v float64
 		if err := d.Decode(&v); err != nil {
-			return nil, err
+			return nil, pyjson.Explain(err)
 		}
 		list = append(list, Pattern{key.(string), v})
 	}

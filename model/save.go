@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
@@ -141,7 +142,11 @@ func ids(list []int32) any {
 
 // setKey changes the value of keys at the top of a config.json to value, which is JSON, or adds the first, and leaves the rest as it is.
 func setKey(text []byte, value string, keys ...string) ([]byte, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
+	plain := slices.Clone(text)
+	for _, n := range pyjson.Find(text) { // numbers that encoding/json cannot read stay in the text, and places stay what they are
+		copy(plain[n.Start:n.End], "0                "[:n.End-n.Start])
+	}
+	d := json.NewDecoder(bytes.NewReader(plain))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, fmt.Errorf("not a JSON object")
 	}

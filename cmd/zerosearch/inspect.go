@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"text/tabwriter"
 
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
@@ -83,8 +84,8 @@ func openAny(path string) (files []*safetensors.File, config json.RawMessage, er
 		return nil, nil, err
 	}
 	for _, name := range []string{"config.json", "adapter_config.json"} {
-		if data, err := os.ReadFile(filepath.Join(path, name)); err == nil && json.Valid(data) {
-			config = data
+		if data, err := os.ReadFile(filepath.Join(path, name)); err == nil && json.Valid(pyjson.Standard(data)) {
+			config = pyjson.Standard(data)
 			break
 		}
 	}
