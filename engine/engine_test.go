@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -351,4 +352,60 @@ func TestClose(t *testing.T) {
 	_, err := e.Generate(context.Background(), Request{Model: "m", Prompt: prompt(9, 1), MaxTokens: 5})
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, e.Do(context.Background(), func() error { return nil }), ErrClosed)
+}
+
+// TestOnlyTokens: ids without a token are never sampled, however likely, nor listed among the most likely; log-probabilities stay those
+// of the whole distribution.
+func TestOnlyTokens(t *testing.T) {
+	e, m := start(t, ModelOptions{})
+	r := Request{Model: "m", Prompt: prompt(12, 1), MaxTokens: 40, EOS: []int32{}, Top: 97, Stream: 3}
+	before, err := e.Generate(t.Context(), r)
+	require.NoError(t, err)
+
+	bad := append(slices.Clone(before.IDs), 94, 95, 96) // what greedy search likes best, and the end of the vocabulary
+	require.NoError(t, m.OnlyTokens(func(id int32) bool { return !slices.Contains(bad, id) }))
+	require.NotEmpty(t, m.NoToken)
+	rules := map[string]Request{"greedy": r}
+	for name, change := range map[string]func(r *Request){"plain": func(*Request) {}, "top-k": func(r *Request) { r.TopK = 5 },
+		"top-p": func(r *Request) { r.TopP = 0.9 }, "min-p": func(r *Request) { r.MinP = 0.01 }, "hot": func(r *Request) { r.Temperature = 50 }} {
+		s := r
+		s.Temperature = 1
+		change(&s)
+		rules[name] = s
+	}
+	for name, r := range rules {
+		t.Run(name, func(t *testing.T) {
+			for _, r.Stream = range []uint64{1, 2, 3} {
+				r.OnToken = func(tok Token) {
+					require.Len(t, tok.Top, 97-len(m.NoToken))
+					for _, x := range tok.Top {
+						require.NotContains(t, m.NoToken, x.ID)
+					}
+				}
+				res, err := e.Generate(t.Context(), r)
+				require.NoError(t, err)
+				for _, id := range res.IDs {
+					require.NotContains(t, m.NoToken, id)
+				}
+				ids := append(slices.Clone(r.Prompt), res.IDs...)
+				o := ScoreOptions{From: len(r.Prompt), InvTemp: InvTemp(r.Temperature), TopK: 97}
+				scored, err := e.Score(t.Context(), "m", nil, ids, o)
+				require.NoError(t, err)
+				require.Equal(t, scored.Logprobs, res.Logprobs)
+				require.Len(t, scored.Top, 97-len(m.NoToken))
+				was := m.NoToken
+				m.NoToken = nil
+				whole, err := e.Score(t.Context(), "m", nil, ids, o)
+				m.NoToken = was
+				require.NoError(t, err)
+				require.Equal(t, whole.Logprobs, scored.Logprobs)
+				sum := 0.0
+				for _, x := range whole.Top {
+					sum += math.Exp(float64(x.Logprob))
+				}
+				require.InDelta(t, 1, sum, 1e-4)
+			}
+		})
+	}
+	require.ErrorContains(t, m.OnlyTokens(func(int32) bool { return false }), "do not belong together")
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Request asks for a continuation. Sampling truncates in the order top-k, top-p, min-p, on the distribution after penalties and temperature.
+// Request asks for a continuation. Sampling truncates in the order top-k, top-p, min-p, on the distribution after penalties and temperature;
+// ids without a token (model.Model.NoToken) are left out before.
 type Request struct {
 	Model     string         // as given to AddModel
 	Adapter   *model.Adapter // an adapter of this model; nil: none
@@ -202,7 +203,7 @@ func (j *job) emit() {
 func (j *job) rule(pos int) kernels.Sampling {
 	r := j.req
 	s := kernels.Sampling{Greedy: r.Temperature == 0, InvTemp: j.invTemp, TopK: r.TopK, TopP: float32(r.TopP), MinP: float32(r.MinP),
-		U: Draw(r.Stream, pos)}
+		U: Draw(r.Stream, pos), Never: j.r.m.NoToken}
 	if j.adjust != nil {
 		s.Adjust = j.adjust.list
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -175,7 +176,7 @@ func (s *sampler) top(h kernels.Tensor, t top) (err error) {
 	return err
 }
 
-// likeliest puts the k most likely tokens of a row into best, the lowest id first where they are equal.
+// likeliest puts the k most likely tokens of a row into best, the lowest id first where they are equal. Ids without a token are none.
 func (s *sampler) likeliest(best []TokenLogprob, logits, lse kernels.Tensor, k int, invTemp float32) ([]TokenLogprob, error) {
 	if s.hostLogits == nil {
 		s.hostLogits = make([]float32, s.logits.Cols)
@@ -187,7 +188,10 @@ func (s *sampler) likeliest(best []TokenLogprob, logits, lse kernels.Tensor, k i
 	if err := kernels.Download(s.dev, norm[:], lse); err != nil {
 		return nil, err
 	}
-	k = min(k, len(s.hostLogits))
+	for _, id := range s.m.NoToken {
+		s.hostLogits[id] = float32(math.Inf(-1))
+	}
+	k = min(k, len(s.hostLogits)-len(s.m.NoToken))
 	for id, z := range s.hostLogits {
 		if len(best) == k && z <= best[k-1].Logprob {
 			continue

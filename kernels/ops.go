@@ -50,7 +50,7 @@ type Product struct {
 //	Logp[t] = z[target] - LSE, Entropy[t] = -sum_v p_v ln p_v, LSE[t] = ln sum_v exp z_v, with z = logits * invTemp.
 type LogProbs struct{ Logp, Entropy, LSE Tensor }
 
-// Sampling says how the next id of one row is drawn. Truncations apply in the order top-k, top-p, min-p on the
+// Sampling says how the next id of one row is drawn. Truncations apply in the order Never, top-k, top-p, min-p on the
 // tempered distribution, each on what the one before left, renormalised, ties to the lower id; the drawn id is the first whose cumulated probability, in ascending id order and renormalised, exceeds U.
 type Sampling struct {
 	Greedy  bool    // the largest logit, the lowest id on ties; InvTemp then only scales the log-prob
@@ -59,6 +59,7 @@ type Sampling struct {
 	TopP    float32 // 0 or >= 1: off
 	MinP    float32 // 0: off
 	U       float64 // uniform in [0, 1)
+	Never   []int32 // ids that are not drawn, distinct, not all there are
 
 	// Adjust changes logits before the draw, each of its ids once. The log-prob stays that of the logits as they came.
 	Adjust []Adjustment

@@ -100,6 +100,9 @@ func (p *Opened) openText(template string) (err error) {
 	if n := p.Tokenizer.VocabSize(); n > p.Model.Config.Vocab {
 		return fmt.Errorf("opening model %s: the tokenizer has %d tokens and the embedding %d rows: they are not of one model", p.Dir, n, p.Model.Config.Vocab)
 	}
+	if err := p.Model.OnlyTokens(func(id int32) bool { return p.Tokenizer.Bytes(id) != nil }); err != nil {
+		return fmt.Errorf("opening model %s: %w", p.Dir, err)
+	}
 	p.Template, err = openTemplate(p.Tokenizer, template)
 	return err
 }

@@ -28,14 +28,10 @@ func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 	d.pool.Run(len(rows), func(r int) {
 		w := draw{Sampling: rows[r], rowKernels: k, logits: z[r*logits.Stride:][:n], chunks: chunks[r*per:][:per]}
 		w.merge()
-		var v int
-		if len(w.Adjust) > 0 {
-			v = w.adjusted()
-		} else {
-			v = w.id()
-		}
+		whole := w.all
+		v := w.change()
 		id[r*ids.Stride] = int32(v)
-		o.store(r, &w.all, w.z(v))
+		o.store(r, &whole, w.z(v))
 	})
 }
 
@@ -57,30 +53,37 @@ func (w *draw) merge() {
 	w.all.end()
 }
 
-// adjusted draws after the adjustments. They are made in the row itself and undone, and only the chunks that they touch are scanned again.
-func (w *draw) adjusted() int {
-	a := draw{Sampling: w.Sampling, rowKernels: w.rowKernels, logits: w.logits, chunks: slices.Clone(w.chunks)}
-	was, touched := make([]float32, len(w.Adjust)), make([]bool, len(w.chunks))
-	for i, x := range w.Adjust {
-		if x.ID < 0 || int(x.ID) >= len(w.logits) {
-			panic(fmt.Sprintf("cpu: Sample: an adjustment of id %d of %d", x.ID, len(w.logits)))
-		}
-		was[i] = w.logits[x.ID]
-		w.logits[x.ID] = x.Apply(was[i])
-		touched[x.ID/lossChunk] = true
+// change draws after Adjust and Never. They are applied to the row itself and undone, and only the chunks that they touch are scanned again.
+func (w *draw) change() (id int) {
+	if len(w.Adjust)+len(w.Never) == 0 {
+		return w.id()
+	}
+	var was []float32
+	touched := make([]bool, len(w.chunks))
+	set := func(v int32, z float32) {
+		was = append(was, w.logits[v])
+		w.logits[v], touched[v/lossChunk] = z, true
+	}
+	for _, x := range w.Adjust {
+		set(x.ID, x.Apply(w.logits[x.ID]))
+	}
+	for _, v := range w.Never {
+		set(v, negInf)
 	}
 	for c, t := range touched {
-		if t {
-			lo := c * lossChunk
-			a.chunks[c] = w.scanChunk(w.logits[lo:min(lo+lossChunk, len(w.logits))], w.InvTemp)
+		if lo := c * lossChunk; t {
+			w.chunks[c] = w.scanChunk(w.logits[lo:min(lo+lossChunk, len(w.logits))], w.InvTemp)
 		}
 	}
-	a.merge()
-	v := a.id()
+	w.merge()
+	id = w.id()
+	for i, v := range slices.Backward(w.Never) { // an id of both lists gets back what it had at first
+		w.logits[v] = was[len(w.Adjust)+i]
+	}
 	for i, x := range w.Adjust {
 		w.logits[x.ID] = was[i]
 	}
-	return v
+	return id
 }
 
 func (w *draw) z(v int) float32 { return w.logits[v] * w.InvTemp }

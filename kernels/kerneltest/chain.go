@@ -108,6 +108,9 @@ func testLogProbIsSample(t *testing.T, e *env) {
 						for i := range sh.t {
 							rules = append(rules, kernels.Sampling{InvTemp: invTemp, Greedy: i%4 == 3, TopK: 50 * (i % 2), U: (float64(i) + 0.5) / float64(sh.t),
 								Adjust: adjustments(sh.n, sh.n*(i%3)/4, i)})
+							if i%3 == 1 && sh.n > 1 {
+								rules[i].Never = every(2, sh.n)
+							}
 						}
 						ids := s.put("ids", kernels.I32, sh.t, 1, s.packed(), nil, true, bound{})
 						sampled, scored := scores(s), scores(s)

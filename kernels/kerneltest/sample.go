@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"testing"
 
@@ -12,10 +13,13 @@ import (
 func sampleCases(tol Tolerances) (cases []testCase) {
 	for _, sz := range [][2]int{{1, 1}, {1, 33}, {5, 31}, {33, 64}, {3, 1009}, {2, 20011}} {
 		b, v := sz[0], sz[1]
-		cases = append(cases, testCase{fmt.Sprintf("scores/%dx%d", b, v), "out is the log-prob of the drawn id in the whole distribution, after temperature, before truncation", func(s *side) {
+		cases = append(cases, testCase{fmt.Sprintf("scores/%dx%d", b, v), "out is the log-prob of the drawn id in the whole distribution, ids that are never drawn included, after temperature, before truncation", func(s *side) {
 			var rules []kernels.Sampling
 			for i := range b { // greedy, so that every device draws the same id
 				rules = append(rules, kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i%3)/2, TopK: i % 3, TopP: 0.5, U: 0.999})
+				if v > 30 && i%2 == 1 {
+					rules[i].Never = every(3, v)
+				}
 			}
 			out := func(name string) kernels.Tensor { return s.vecOut(name, b, 1, nil, abs(tol.LogProb)) }
 			ids := s.put("ids", kernels.I32, b, 1, s.packed(), nil, true, bound{})
@@ -90,6 +94,14 @@ func adjustedLogits(logits []float32, all []kernels.Adjustment) []float32 {
 	return out
 }
 
+// every is each nth id below v, the last first.
+func every(n, v int) (ids []int32) {
+	for i := v - 1; i >= 0; i -= n {
+		ids = append(ids, int32(i))
+	}
+	return ids
+}
+
 // drawn samples one id for every rule from the same logits.
 func drawn(t *testing.T, d kernels.Device, logits []float32, rules []kernels.Sampling) []int32 {
 	t.Helper()
@@ -111,7 +123,9 @@ func kept(logits []float32, r kernels.Sampling) []float64 {
 	}
 	words, sum := make([]word, len(logits)), 0.0
 	for v, x := range logits {
-		words[v] = word{v, math.Exp(float64(x * r.InvTemp))}
+		if words[v] = (word{v, math.Exp(float64(x * r.InvTemp))}); slices.Contains(r.Never, int32(v)) {
+			words[v].p = 0
+		}
 		sum += words[v].p
 	}
 	sort.SliceStable(words, func(i, j int) bool { return words[i].p > words[j].p })
@@ -159,8 +173,13 @@ func testTruncation(t *testing.T, e *env) {
 			{InvTemp: 1}, {InvTemp: 0.5}, {InvTemp: 3}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 7}, {InvTemp: 1, TopK: 1000}, {InvTemp: 0.7, TopP: 0.01}, {InvTemp: 0.7, TopP: 0.61},
 			{InvTemp: 1, TopP: 0.987}, {InvTemp: 1, TopP: 1}, {InvTemp: 1, MinP: 0.053}, {InvTemp: 1, MinP: 1}, {InvTemp: 1.2, TopK: 20, TopP: 0.83}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031},
 			{InvTemp: 0.8, Adjust: adjustments(v, (v+1)/2, 1)}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031, Adjust: adjustments(v, (v+1)/2, 2)},
+			{InvTemp: 1, Never: every(2, v)}, {InvTemp: 1, TopK: 7, Never: every(2, v)}, {InvTemp: 0.7, TopP: 0.61, Never: every(3, v)},
+			{InvTemp: 1, MinP: 0.2, Never: every(2, v)},
 		} {
-			t.Run(fmt.Sprintf("%d/T%v,k%d,p%v,m%v,a%d", v, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust)), func(t *testing.T) {
+			if v == 1 && len(r.Never) > 0 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%d/T%v,k%d,p%v,m%v,a%d,n%d", v, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust), len(r.Never)), func(t *testing.T) {
 				var rules []kernels.Sampling
 				for i := range grid {
 					r.U = (float64(i) + 0.37) / grid

@@ -28,10 +28,14 @@ func (d *device) Sample(it kernels.Tensor, out kernels.LogProbs, lt kernels.Tens
 			from = c.adjust(from, rule.Adjust)
 			drawn = distribute(from, rule.InvTemp)
 		}
+		never := make([]bool, logits.cols)
+		for _, v := range rule.Never {
+			never[v] = true
+		}
 		if rule.Greedy {
-			ids[b] = int32(largest(from))
+			ids[b] = int32(largest(from, never))
 		} else {
-			ids[b] = int32(draw(drawn, rule))
+			ids[b] = int32(draw(drawn, rule, never))
 		}
 		s.store(b, dist, ids[b])
 	}
@@ -51,11 +55,11 @@ func (c call) adjust(logits []float32, all []kernels.Adjustment) []float32 {
 	return out
 }
 
-// largest is the index of the largest element, the lowest on ties. NaN is never larger.
-func largest(x []float32) int {
+// largest is the index of the largest element that may be drawn, the lowest on ties. NaN is never larger.
+func largest(x []float32, never []bool) int {
 	best, most := 0, math.Inf(-1)
 	for v, z := range x {
-		if float64(z) > most {
+		if float64(z) > most && !never[v] {
 			best, most = v, float64(z)
 		}
 	}
@@ -66,15 +70,18 @@ func largest(x []float32) int {
 //
 // Each truncation sees the distribution that the one before left, renormalised; of equal probabilities the lower id goes first.
 //
+//	never  the ids that may be drawn
 //	top-k  the k most probable ids
 //	top-p  the fewest most probable ids whose probabilities reach TopP together
 //	min-p  the ids whose probability is at least MinP times the largest
 //
 // Where rounding leaves no id beyond U, the last id kept is drawn; of NaN logits, the lowest id.
-func draw(d distribution, s kernels.Sampling) int {
-	order := make([]int, len(d.z))
-	for v := range order {
-		order[v] = v
+func draw(d distribution, s kernels.Sampling, never []bool) int {
+	var order []int
+	for v := range d.z {
+		if !never[v] {
+			order = append(order, v)
+		}
 	}
 	sort.SliceStable(order, func(i, j int) bool { return d.z[order[i]] > d.z[order[j]] })
 	if s.TopK > 0 {
