@@ -218,8 +218,9 @@ func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType) (search.Sea
 	if err != nil {
 		return nil, err
 	}
-	t.Notes, t.corpus = append(t.Notes, e.Notes...), e.Corpus
-	return e.Searcher, nil
+	t.Notes = append(t.Notes, e.Notes...)
+	t.from, err = c.Fingerprint(e)
+	return e.Searcher, err
 }
 
 // openSimulator makes the model that writes documents.

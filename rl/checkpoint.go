@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/track"
@@ -22,10 +23,11 @@ type State struct {
 	Seed     uint64  `json:"seed"`
 	Best     float64 `json:"best"`                // best held-out F1 yet
 	BestStep int     `json:"best_step,omitempty"` // the step that had it; 0: none was measured
+	HeldOut  string  `json:"held_out,omitempty"`  // digest of the questions that Best was measured on
 	KLCoef   float64 `json:"kl_coef,omitempty"`   // weight of the divergence, where it is adapted
 	Success  float64 `json:"success,omitempty"`   // smoothed success rate, where the curriculum follows it
-	// Run tells settings and data apart: see Config.fingerprint.
-	Run map[string]string `json:"run,omitempty"`
+	// Run is what the run came from: settings and contents.
+	Run fingerprint.Parts `json:"run,omitempty"`
 }
 
 const stateName = "trainer_state.json"

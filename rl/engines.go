@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -15,8 +16,8 @@ type Engines struct {
 	Searcher search.Searcher
 	// Notes tell the user what had to be left out.
 	Notes []string
-	// Corpus tells the passages of bm25 apart from others; "" without bm25.
-	Corpus string
+	// Parts are what they search or give again: corpus, search-episodes, remote-model.
+	Parts fingerprint.Parts
 }
 
 // Open makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated documents; it is called
@@ -29,7 +30,7 @@ func (c *SearchConfig) Open(ctx context.Context, simulator func() (search.Genera
 	if err != nil {
 		return nil, err
 	}
-	o := opener{SearchConfig: c, simulator: simulator}
+	o := opener{SearchConfig: c, simulator: simulator, Engines: Engines{Parts: fingerprint.Parts{}}}
 	if c.Cache != "" && c.online() {
 		if o.cache, err = search.OpenCache(c.Cache); err != nil {
 			return nil, err
@@ -67,6 +68,9 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 	case "bm25":
 		return o.bm25()
 	case "replay":
+		if err := o.Parts.File("search-episodes", o.SearchEpisodes); err != nil {
+			return nil, err
+		}
 		return search.NewReplay(o.SearchEpisodes)
 	case "google":
 		g, err := search.NewGoogle(o.GoogleURL, googleKey(), o.TopK, o.calls())
@@ -82,6 +86,7 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 		if err := r.Ready(ctx); err != nil {
 			return nil, err
 		}
+		o.Parts["remote-model"] = r.Model()
 		return o.simulated(mode, search.Form(cmp.Or(o.RemotePrompt, string(search.Prompt))), r)
 	}
 	if o.local == nil {
@@ -102,7 +107,7 @@ func (o *opener) bm25() (search.Searcher, error) {
 	if note := corpus.Note(); note != "" {
 		o.Notes = append(o.Notes, note)
 	}
-	o.Engines.Corpus = corpus.Digest()
+	o.Parts["corpus"] = fingerprint.Mark + corpus.Digest()
 	x := search.NewBM25(corpus.Passages)
 	x.TopK = o.TopK
 	return x, nil

@@ -142,7 +142,7 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m track.Metrics) error
 	for _, s := range Report(all, sources) {
 		m["val/"+s.Source+"/f1"], m["val/"+s.Source+"/em"], m["val/"+s.Source+"/sub_em"] = s.F1, s.EM, s.SubEM
 		if f1 := s.F1; s.Source == "all" && (f1 > t.state.Best || t.state.BestStep == 0) {
-			t.state.Best, t.state.BestStep = f1, step
+			t.state.Best, t.state.BestStep, t.state.HeldOut = f1, step, t.heldOut()
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/track"
@@ -63,7 +64,19 @@ func NewReplay(dev kernels.Device, c Config, file string, plan ReplayPlan) (_ *R
 	if err := r.openUpdater(dev, r.Config.trainOptions(kv)); err != nil {
 		return nil, err
 	}
+	if r.from, err = r.parts(); err != nil {
+		return nil, err
+	}
 	return r, r.resume()
+}
+
+// parts are the trajectories and what is made of them.
+func (r *Replay) parts() (fingerprint.Parts, error) {
+	p := fingerprint.Parts{}
+	if len(r.plan.MiniBatches) > 0 {
+		p.Content("replay.plan of mini-batches", fmt.Sprint(r.plan))
+	}
+	return p, p.File("replay", r.file)
 }
 
 // read loads the episodes, takes the temperature of their sampling into c, and checks the plan.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 	"github.com/zerosearch-go/zerosearch/rl/data"
@@ -39,7 +40,7 @@ type Trainer struct {
 	starts     map[kernels.DType]*Opened // frozen starting weights, by type
 	critic     *Opened                   // under the value head
 	criticRate train.Schedule
-	corpus     string // digest of bm25's passages
+	from       fingerprint.Parts // what the searches, or a replay's trajectories, came from
 	closers    []func()
 }
 

@@ -49,9 +49,10 @@ func (f limitFlags) sampling(w *world) (episode.Sampling, error) {
 // agent is a served policy with a search engine.
 type agent struct {
 	*served
-	roller rl.Roller
-	meter  *search.Meter
-	close  []func()
+	roller  rl.Roller
+	engines *rl.Engines
+	meter   *search.Meter
+	close   []func()
 }
 
 // newAgent opens policy and search engine.
@@ -83,6 +84,7 @@ func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags)
 	if err != nil {
 		return nil, err
 	}
+	a.engines = engines
 	for _, note := range engines.Notes {
 		w.log.line("note: %s", note)
 	}

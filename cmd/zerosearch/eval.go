@@ -75,9 +75,8 @@ func (c *evalCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	var kept *evalFolder
 	if c.Out != "" {
-		if kept, err = c.openFolder(w, questions); err != nil {
+		if err := c.checkFolder(); err != nil {
 			return err
 		}
 	}
@@ -88,6 +87,17 @@ func (c *evalCmd) Run(w *world) error {
 	defer a.Close()
 	if err := a.roller.Prompter.Check(questions); err != nil {
 		return err
+	}
+	c.Greedy = a.roller.Runner.Config.Sampling == (episode.Sampling{}) // as --temperature decided
+	var kept *evalFolder
+	if c.Out != "" {
+		now, err := c.fingerprint(w, a, questions)
+		if err == nil {
+			kept, err = c.openFolder(w, now)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	out := &evaluation{Model: c.Model, SearchMode: c.Search.Mode, Engine: c.Search.Label()}
 	began := time.Now()

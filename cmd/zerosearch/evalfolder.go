@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
+	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
@@ -29,36 +31,43 @@ type evalFolder struct {
 	want int
 }
 
-// free are flags that change no episode.
-var free = []string{"data", "sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence", "compare", "model", "threads", "concurrency", "device"}
+// free are flags that change no episode, or whose contents are compared.
+var free = []string{"sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence", "compare",
+	"threads", "concurrency", "device"}
 
-// openFolder makes --out, or goes on with what is there if it was made with the same settings.
-func (c *evalCmd) openFolder(w *world, questions []data.Question) (*evalFolder, error) {
-	f := &evalFolder{dir: c.Out}
-	fail := func(err error) (*evalFolder, error) {
-		return nil, fmt.Errorf("opening the evaluation %s: %w", c.Out, err)
-	}
+// checkFolder refuses an --out that cannot be, before anything is loaded.
+func (c *evalCmd) checkFolder() error {
+	f := evalFolder{dir: c.Out}
 	if _, _, run := track.Last(c.Out); run || exists(f.path("metrics.jsonl")) {
-		return fail(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(c.Out, "eval")))
+		return f.unopened(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(c.Out, "eval")))
 	}
-	now, err := c.settings(w, questions)
-	if err != nil {
-		return fail(err)
-	}
+	return nil
+}
+
+func (f *evalFolder) unopened(err error) error {
+	return fmt.Errorf("opening the evaluation %s: %w", f.dir, err)
+}
+
+// openFolder makes --out, or goes on with what is there if it came from the same contents and settings as now.
+func (c *evalCmd) openFolder(w *world, now fingerprint.Parts) (*evalFolder, error) {
+	f := &evalFolder{dir: c.Out}
 	text, err := os.ReadFile(f.path("settings.json"))
-	switch was := map[string]string{}; {
+	switch was := (fingerprint.Parts{}); {
 	case err == nil:
 		if err := json.Unmarshal(text, &was); err != nil {
-			return fail(fmt.Errorf("settings.json is damaged: choose another --out"))
+			return nil, f.unopened(errors.New("settings.json is damaged: choose another --out"))
+		}
+		if _, earlier := was["checkpoint"]; earlier {
+			return nil, f.unopened(errors.New("an earlier version made it, which did not keep what the weights were: choose another --out"))
 		}
 		if diff := differences(was, now); len(diff) > 0 {
-			return fail(fmt.Errorf("it was made with other settings (%s): choose another --out", strings.Join(diff, "; ")))
+			return nil, f.unopened(fmt.Errorf("it was made with other settings (%s): choose another --out", strings.Join(diff, "; ")))
 		}
 	case !errors.Is(err, fs.ErrNotExist):
-		return fail(err)
+		return nil, f.unopened(err)
 	}
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
-		return fail(err)
+		return nil, f.unopened(err)
 	}
 	if text, err = json.MarshalIndent(now, "", "  "); err == nil {
 		err = writeFile(f.path("settings.json"), append(text, '\n'))
@@ -69,53 +78,48 @@ func (c *evalCmd) openFolder(w *world, questions []data.Question) (*evalFolder, 
 		}
 	}
 	if err != nil {
-		return fail(err)
+		return nil, f.unopened(err)
 	}
 	return f, nil
 }
 
 func (f *evalFolder) path(name string) string { return filepath.Join(f.dir, name) }
 
-// settings are what the episodes depend on: flags, the checkpoint that --model stands for, the questions.
-func (c *evalCmd) settings(w *world, questions []data.Question) (map[string]string, error) {
-	checkpoint := c.Model
-	if c.Model != "" {
-		var err error
-		if checkpoint, err = track.ModelDir(c.Model); err != nil {
-			return nil, err
-		}
-	}
-	out := map[string]string{"checkpoint": checkpoint, "questions": (&data.Set{Questions: questions}).Digest()}
+// fingerprint is what the episodes come from: settings, the model and its adapter, the questions, what is searched.
+func (c *evalCmd) fingerprint(w *world, a *agent, questions []data.Question) (fingerprint.Parts, error) {
+	out := fingerprint.Parts{"data": fingerprint.Mark + (&data.Set{Questions: questions}).Digest()}
 	for _, group := range w.flags.Selected().AllFlags(true) {
 		for _, flag := range group {
 			v, ok := plain(w.flags, flag)
-			if ok && !slices.Contains(free, flag.Name) && flag.Tag.Get("resume") != "free" {
+			if ok && !slices.Contains(free, flag.Name) && !rl.Free(flag.Name, flag.Tag.Get("resume")) {
 				out[flag.Name] = fmt.Sprint(v)
 			}
 		}
 	}
-	return out, nil
+	err := rl.ModelParts(out, "model", c.Model)
+	if err == nil && c.Adapter != "" {
+		err = rl.AdapterParts(out, c.Adapter)
+	}
+	if err == nil && c.ChatTemplate != "" {
+		err = out.File("chat-template", c.ChatTemplate)
+	}
+	if err != nil {
+		return nil, err
+	}
+	searched, err := c.Search.Fingerprint(a.engines)
+	out.Merge(searched)
+	return out, err
 }
 
 // differences lists what was otherwise.
-func differences(was, now map[string]string) (out []string) {
-	for k, v := range now {
-		if k == "questions" {
-			if was[k] != v {
-				out = append(out, "the questions were others")
-			}
-		} else if old, ok := was[k]; !ok {
-			out = append(out, fmt.Sprintf("%s is %s, was not given", k, v))
-		} else if old != v {
-			out = append(out, fmt.Sprintf("%s was %s, is %s", k, old, v))
+func differences(was, now fingerprint.Parts) (out []string) {
+	for _, d := range fingerprint.Compare(was, now) {
+		if d.Part == "data" {
+			out = append(out, "the questions were others")
+		} else {
+			out = append(out, strings.TrimPrefix(d.String(), "--"))
 		}
 	}
-	for k, v := range was {
-		if _, ok := now[k]; !ok {
-			out = append(out, fmt.Sprintf("%s was %s, is not given", k, v))
-		}
-	}
-	slices.Sort(out)
 	return out
 }
 

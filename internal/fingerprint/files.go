@@ -53,9 +53,9 @@ func (p Parts) Model(flag, dir string) error {
 	return p.text(flag, dir)
 }
 
-// Adapter adds what the peft folder dir holds, as FLAG.adapter. Where its base lies does not count: the base is a
-// model with parts of its own.
-func (p Parts) Adapter(flag, dir string) error {
+// Adapter adds what the peft folder dir holds. Where its base lies does not count: the base is a model with parts of
+// its own.
+func (p Parts) Adapter(part, dir string) error {
 	h := newDigest()
 	config, _, err := object(filepath.Join(dir, "adapter_config.json"), "base_model_name_or_path")
 	if err == nil {
@@ -65,7 +65,7 @@ func (p Parts) Adapter(flag, dir string) error {
 	if err != nil {
 		return fmt.Errorf("comparing by content: %w", err)
 	}
-	p[flag+"."+Adapter] = h.sum()
+	p[part] = h.sum()
 	return nil
 }
 

@@ -34,7 +34,7 @@ func write(t *testing.T, path, text string) {
 func partsOf(t *testing.T, dir string) Parts {
 	p := Parts{}
 	require.NoError(t, p.Model("model", dir))
-	require.NoError(t, p.Adapter("model", dir))
+	require.NoError(t, p.Adapter("model.adapter", dir))
 	return p
 }
 

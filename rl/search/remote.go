@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,8 +13,9 @@ import (
 // Remote is a Generator on other machines: servers that speak OpenAI's chat completions (our own serve, SGLang, vLLM, llama.cpp).
 // Addresses serve the same model and share the load; when one fails, the others take over.
 type Remote struct {
-	calls *caller
-	model string
+	calls  *caller
+	model  string
+	listed string // by a server, where model is ""
 }
 
 // NewRemote makes the generator. model "" is the first that each server lists; key may be empty and never appears in an error.
@@ -22,16 +24,19 @@ func NewRemote(addresses []string, model, key string, o CallOptions) (*Remote, e
 		return nil, errors.New("remote: no address: give --remote-url http://HOST:PORT, several separated by commas")
 	}
 	c, err := newCaller("remote", key, "/v1", addresses, o)
-	return &Remote{c, model}, err
+	return &Remote{calls: c, model: model}, err
 }
 
 // Ready makes sure that a server answers.
 func (r *Remote) Ready(ctx context.Context) error {
-	return r.calls.do(ctx, r.listModels, func(_ *address, body []byte) error {
-		_, err := readModels(body)
+	return r.calls.do(ctx, r.listModels, func(_ *address, body []byte) (err error) {
+		r.listed, err = readModels(body)
 		return err
 	})
 }
+
+// Model is the name of the model that is asked, once Ready has found it out.
+func (r *Remote) Model() string { return cmp.Or(r.model, r.listed) }
 
 func (r *Remote) listModels(ctx context.Context, a *address) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url.String()+"/models", nil)
