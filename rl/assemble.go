@@ -101,7 +101,7 @@ func (t *Trainer) openPolicy(dev kernels.Device) (kernels.DType, error) {
 	}
 	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
 	if t.Policy, err = Open(dev, OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
-		ChatTemplate: c.Policy.ChatTemplate, FrozenBase: lora}); err != nil {
+		ChatTemplate: c.Policy.ChatTemplate, Thinking: c.Policy.Thinking, FrozenBase: lora}); err != nil {
 		return 0, err
 	}
 	t.closers = append(t.closers, t.Policy.Close)
@@ -235,7 +235,7 @@ func (t *Trainer) openSimulator(dev kernels.Device, kv kernels.DType) (search.Ge
 	} else if err := t.addModel(name, p.Model, kv, t.Config.Search.simulated()); err != nil {
 		return nil, err
 	}
-	return Simulator(t.Engine, name, p, p.Adapter)
+	return Simulator(t.Engine, name, p, p.Adapter, t.Config.Search.SimThinking)
 }
 
 // Close gives everything back: the engine first, then what it ran, last opened first.

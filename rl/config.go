@@ -37,6 +37,7 @@ type PolicyConfig struct {
 	KVDType      string  `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	RefDType     string  `name:"ref-dtype" help:"Weights of the reference: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is). A reference rounded more coarsely than the policy gives a KL term above 0 from the start." placeholder:"TYPE"`
 	ChatTemplate string  `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
+	Thinking     *bool   `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
 }
 
 // DataConfig names questions.

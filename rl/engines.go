@@ -83,6 +83,7 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 		if err != nil {
 			return nil, err
 		}
+		r.EnableThinking = o.SimThinking
 		if err := r.Ready(ctx); err != nil {
 			return nil, err
 		}

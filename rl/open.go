@@ -31,6 +31,7 @@ type OpenOptions struct {
 	Trainable    bool          // all weights, or with an adapter the adapter's only
 	FrozenBase   bool          // the base stays frozen though Trainable: an adapter will be made for it
 	ChatTemplate string        // Jinja file instead of the model's own template
+	Thinking     *bool         // the template's variable enable_thinking; nil: up to the template
 }
 
 // Open loads a model. A folder that holds an adapter names its base in adapter_config.json.
@@ -74,7 +75,27 @@ func Open(dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
 		}
 		p.AdapterDir = adapter
 	}
-	return p, p.openText(o.ChatTemplate)
+	if err = p.openText(o.ChatTemplate); err == nil && o.Thinking != nil {
+		if p.Template, err = p.thinking("--enable-thinking", o.Thinking); err != nil {
+			return nil, err
+		}
+	}
+	return p, err
+}
+
+// thinking is the template with thinking switched on or off by the flag; as it is for nil.
+func (p *Opened) thinking(flag string, on *bool) (*tokenizer.Template, error) {
+	if on == nil {
+		return p.Template, nil
+	}
+	if p.Template == nil {
+		return nil, fmt.Errorf("opening model %s: %s: it has no chat template: leave the flag out", p.Dir, flag)
+	}
+	t, err := p.Template.With("enable_thinking", *on)
+	if err != nil {
+		return nil, fmt.Errorf("opening model %s: %s: %w: leave the flag out, or give a template that does with --chat-template", p.Dir, flag, err)
+	}
+	return t, nil
 }
 
 // dtype is the type of the weights in dir.

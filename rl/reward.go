@@ -80,7 +80,7 @@ func attempt(e *episode.Episode, q data.Question) reward.Attempt {
 		a.Answer = &answer
 	}
 	for i, t := range e.Turns {
-		a.Turns[i] = reward.Turn{Text: t.Text, Action: string(t.Action), Documents: t.Documents}
+		a.Turns[i] = reward.Turn{Prefill: t.Prefill, Text: t.Text, Action: string(t.Action), Documents: t.Documents}
 		if t.Action == episode.Search {
 			a.Turns[i].Query = t.Content
 		}

@@ -16,6 +16,7 @@ type SearchConfig struct {
 	Engine         string        `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
 	SimulationLLM  string        `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, or same (the starting weights)." default:"same"`
 	SimDType       string        `name:"sim-dtype" help:"Weights of the simulator: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is)." placeholder:"TYPE"`
+	SimThinking    *bool         `name:"sim-enable-thinking" negatable:"" help:"enable_thinking of the simulator's chat template, here or (as chat_template_kwargs) on the servers of remote (default: as --enable-thinking for the policy's own weights, else the template's)."`
 	StartThreshold float64       `name:"start-threshold" help:"Share of noisy documents at the first step (tau)." default:"0"`
 	EndThreshold   float64       `name:"end-threshold" help:"Share of noisy documents at the last step." default:"0.5"`
 	Curriculum     string        `name:"curriculum" help:"How tau gets from one to the other: zerosearch (late), linear, constant (it does not), or adaptive (with the success rate)." default:"zerosearch"`
@@ -116,6 +117,7 @@ func (c *SearchConfig) Check() error {
 		{is("remote") && c.RemoteURL == "", "--search-mode remote needs --remote-url http://HOST:PORT, several separated by commas"},
 		{is("google") && googleKey() == "", "--search-mode google needs an API key of serpapi.com: set the environment variable SERPAPI_API_KEY"},
 		{c.RemotePrompt != "" && c.RemotePrompt != string(search.SFT) && c.RemotePrompt != string(search.Prompt), "--remote-prompt must be simulate_prompt or simulate_sft"},
+		{c.SimThinking != nil && !c.Simulates() && !is("remote"), "--sim-enable-thinking is of no use with --search-mode " + c.Mode + ": no model writes the results"},
 		{c.Tries < 0 || c.Timeout < 0 || c.InFlight < 0, "--search-tries, --search-timeout and --search-concurrency must not be negative"},
 		{!(c.GooglePrice >= 0) || !(c.MachinePrice >= 0) || !(c.RemotePrice >= 0), "--google-price, --machine-price and --remote-price must not be negative"},
 	} {

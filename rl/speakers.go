@@ -3,11 +3,13 @@ package rl
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/thought"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -26,12 +28,17 @@ func Policy(eng *engine.Engine, name string, p *Opened) episode.Policy {
 	return policy{speaker{eng: eng, name: name, adapter: p.Adapter, eos: p.EOS()}}
 }
 
-// Simulator makes a model of an engine the writer of simulated documents. adapter may be nil, for the base.
-func Simulator(eng *engine.Engine, name string, p *Opened, adapter *model.Adapter) (search.Generator, error) {
+// Simulator makes a model of an engine the writer of simulated documents. adapter may be nil, for the base; thinking switches its template's
+// thinking on or off, nil leaves it.
+func Simulator(eng *engine.Engine, name string, p *Opened, adapter *model.Adapter, thinking *bool) (search.Generator, error) {
 	if p.Tokenizer == nil {
 		return nil, fmt.Errorf("opening the simulator %s: it has no tokenizer.json, and documents are text", p.Dir)
 	}
-	return simulator{speaker{eng: eng, name: name, adapter: adapter, tok: p.Tokenizer, tmpl: p.Template, eos: p.EOS()}}, nil
+	tmpl, err := p.thinking("--sim-enable-thinking", thinking)
+	if err != nil {
+		return nil, err
+	}
+	return simulator{speaker{eng: eng, name: name, adapter: adapter, tok: p.Tokenizer, tmpl: tmpl, eos: p.EOS()}}, nil
 }
 
 type policy struct{ speaker }
@@ -60,5 +67,23 @@ func (s simulator) Generate(ctx context.Context, messages []search.Message, o se
 	if err != nil {
 		return search.Generation{}, err
 	}
-	return search.Generation{Text: s.tok.Decode(res.IDs, true), PromptTokens: len(ids), CompletionTokens: len(res.IDs)}, nil
+	g := search.Generation{Text: said(s.tok, res.IDs), PromptTokens: len(ids), CompletionTokens: len(res.IDs)}
+	if s.tmpl != nil {
+		g.Prefill = episode.Prefill(episode.Text(s.tok), ids)
+	}
+	return g, nil
+}
+
+// said decodes what a model wrote without special tokens, but with the tags of its thoughts, which are special tokens of some models.
+func said(tok *tokenizer.Tokenizer, ids []int32) string {
+	var text strings.Builder
+	from := 0
+	for i, id := range ids {
+		if token, _ := tok.Token(id); tok.Special(id) && thought.Tag(token) {
+			text.WriteString(tok.Decode(ids[from:i], true) + token)
+			from = i + 1
+		}
+	}
+	text.WriteString(tok.Decode(ids[from:], true))
+	return text.String()
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/tokenizer/internal/jinja"
@@ -16,6 +18,7 @@ type Template struct {
 	main    *jinja.Template
 	tools   *jinja.Template // for conversations with tools, where a model has a template of its own for them; nil: main
 	special map[string]jinja.Value
+	source  string // of main
 }
 
 // ChatInput is what a template is given.
@@ -128,7 +131,23 @@ func ParseTemplate(text string) (*Template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading chat template: %w: another template can be given with --chat-template FILE", err)
 	}
-	return &Template{main: main, special: map[string]jinja.Value{}}, nil
+	return &Template{main: main, special: map[string]jinja.Value{}, source: text}, nil
+}
+
+// With is the template with a variable set, as Hugging Face's libraries set enable_thinking; a ChatInput's own variables go before it. The
+// error says that the template does not look at the variable.
+func (c *Template) With(name string, v any) (*Template, error) {
+	if !strings.Contains(c.source, name) {
+		return nil, fmt.Errorf("the chat template does not use %s", name)
+	}
+	value, err := jinja.FromGo(v)
+	if err != nil {
+		return nil, fmt.Errorf("chat template: variable %s: %w", name, err)
+	}
+	out := *c
+	out.special = maps.Clone(c.special)
+	out.special[name] = value
+	return &out, nil
 }
 
 // ParseTemplate is the function ParseTemplate for a template that is to be used with this tokenizer: it knows bos_token and the others

@@ -118,18 +118,18 @@ func simulator(s *served, c rl.SearchConfig) (g search.Generator, close func(), 
 	}
 	llm, shares := c.SimulationLLM, dtype == 0 || dtype == s.model.Model.DType
 	if (llm == "same" || llm == "") && shares {
-		g, err = rl.Simulator(s.eng, served0, s.model, nil)
+		g, err = rl.Simulator(s.eng, served0, s.model, nil, c.SimThinking)
 		return g, close, err
 	}
 	if llm == "same" || llm == "" {
 		llm = s.model.Dir
 	}
-	if c, err := model.ReadAdapterConfig(llm); err == nil && shares && (c.Base() == "" || sameFolder(c.Base(), s.model.Dir)) {
+	if over, err := model.ReadAdapterConfig(llm); err == nil && shares && (over.Base() == "" || sameFolder(over.Base(), s.model.Dir)) {
 		a, err := model.LoadAdapter(s.model.Model, llm, false)
 		if err != nil {
 			return nil, close, fmt.Errorf("opening the simulator: %w", err)
 		}
-		g, err = rl.Simulator(s.eng, served0, s.model, a)
+		g, err = rl.Simulator(s.eng, served0, s.model, a, c.SimThinking)
 		return g, a.Close, err
 	}
 	p, err := rl.Open(s.dev, rl.OpenOptions{Model: llm, DType: dtype, Like: s.model.Model.DType})
@@ -138,7 +138,7 @@ func simulator(s *served, c rl.SearchConfig) (g search.Generator, close func(), 
 	}
 	const name = "simulator"
 	if err = s.eng.AddModel(name, p.Model, engine.ModelOptions{}); err == nil {
-		g, err = rl.Simulator(s.eng, name, p, p.Adapter)
+		g, err = rl.Simulator(s.eng, name, p, p.Adapter, c.SimThinking)
 	}
 	return g, p.Close, err
 }

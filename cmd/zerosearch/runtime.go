@@ -37,6 +37,7 @@ type modelFlags struct {
 	KVDType      string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	KVMemory     string `name:"kv-memory" help:"Keys and values take so much, as in 4GiB (default: what 16 sequences need, at most 1GiB)." placeholder:"SIZE"`
 	ChatTemplate string `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
+	Thinking     *bool  `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
 	MaxContext   int    `name:"max-context" help:"Longest sequence; 0: the model's, at most 4096." default:"0"`
 }
 
@@ -77,7 +78,8 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 			s.Close()
 		}
 	}()
-	if s.model, err = rl.Open(s.dev, rl.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype, ChatTemplate: f.ChatTemplate}); err != nil {
+	if s.model, err = rl.Open(s.dev, rl.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype, ChatTemplate: f.ChatTemplate,
+		Thinking: f.Thinking}); err != nil {
 		return nil, err
 	}
 	s.eng = engine.New(s.dev, engine.Options{})

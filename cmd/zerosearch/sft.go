@@ -27,6 +27,7 @@ type sftCmd struct {
 	DType        string  `name:"dtype" help:"Weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8." default:"bf16" enum:"f32,bf16,q8"`
 	KVDType      string  `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	ChatTemplate string  `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
+	Thinking     *bool   `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
 
 	Data      string     `name:"data" help:"Rows {messages}, {prompt, completion} or {ids, mask}: .jsonl, .jsonl.gz or .parquet." placeholder:"FILE"`
 	NoShuffle bool       `name:"no-shuffle" help:"Take the rows in file order."`
@@ -136,7 +137,7 @@ func (c *sftCmd) Run(w *world) (err error) {
 
 // openModel loads what is trained: all weights, an adapter, or a new adapter.
 func (c *sftCmd) openModel(dev kernels.Device, dtype kernels.DType) (*rl.Opened, error) {
-	p, err := rl.Open(dev, rl.OpenOptions{Model: c.Model, Adapter: c.Adapter, DType: dtype, Trainable: true, ChatTemplate: c.ChatTemplate,
+	p, err := rl.Open(dev, rl.OpenOptions{Model: c.Model, Adapter: c.Adapter, DType: dtype, Trainable: true, ChatTemplate: c.ChatTemplate, Thinking: c.Thinking,
 		FrozenBase: c.LoRAR > 0})
 	if err != nil || c.LoRAR == 0 {
 		return p, err

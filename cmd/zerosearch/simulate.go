@@ -44,6 +44,9 @@ func (c *simulateCmd) Run(w *world) error {
 	if c.Model == "" && c.Search.SimulationLLM != "same" {
 		c.Model = c.Search.SimulationLLM
 	}
+	if c.Search.SimThinking == nil {
+		c.Search.SimThinking = c.Thinking // the model is the simulator here
+	}
 	var model *served
 	defer func() {
 		if model != nil {
@@ -54,7 +57,7 @@ func (c *simulateCmd) Run(w *world) error {
 		if model, err = c.serve(w, c.common); err != nil {
 			return nil, err
 		}
-		return rl.Simulator(model.eng, served0, model.model, model.model.Adapter)
+		return rl.Simulator(model.eng, served0, model.model, model.model.Adapter, c.Search.SimThinking)
 	})
 	if err != nil {
 		return err

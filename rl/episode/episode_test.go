@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -288,6 +289,28 @@ func TestRealTokenizer(t *testing.T) {
 		text += string(tok.Bytes(id))
 	}
 	require.Equal(t, episode.Observation("北京 é 🎤"), text)
+}
+
+// Tags that a tokenizer has as special tokens are read all the same, and stay text in documents.
+func TestSpecialTags(t *testing.T) {
+	raw, err := tokenizer.Train(func(func(string) bool) {}, 262, []string{"<|end|>", "<think>", "</think>", "<search>", "</search>", "<answer>"})
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "tokenizer.json")
+	require.NoError(t, os.WriteFile(path, raw, 0o644))
+	special, err := tokenizer.Open(path)
+	require.NoError(t, err)
+	tok := episode.Text(special)
+	said := ""
+	for _, id := range special.Encode("<|end|><think>a</think><search>b</search><answer>c</answer>", tokenizer.EncodeOptions{ParseSpecial: true}) {
+		said += string(tok.Bytes(id))
+	}
+	require.Equal(t, "<think>a</think><search>b</search><answer>c</answer>", said)
+	prompt := special.Encode("use <think> first<|end|>ok<think>\n", tokenizer.EncodeOptions{ParseSpecial: true})
+	require.Equal(t, "<think>\n", episode.Prefill(tok, prompt))
+	require.Empty(t, episode.Prefill(tok, prompt[:len(prompt)-2]))
+	require.Empty(t, episode.Prefill(tok, nil))
+	id, _ := special.ID("<search>")
+	require.NotContains(t, tok.Encode("<search>"), id)
 }
 
 func TestStreams(t *testing.T) {

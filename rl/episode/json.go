@@ -37,6 +37,7 @@ type lineTurn struct {
 	IDs         []int32   `json:"ids"`
 	Mask        bits      `json:"mask"`
 	Logprobs    nullables `json:"logprobs"`
+	Prefill     string    `json:"prefill,omitempty"`
 	Text        string    `json:"text"`
 	Action      Action    `json:"action"`
 	Query       *string   `json:"query,omitempty"`
@@ -185,7 +186,7 @@ func (e *Episode) Line() ([]byte, error) {
 }
 
 func (t *Turn) line() (lineTurn, error) {
-	l := lineTurn{IDs: notNil(t.IDs), Mask: t.Mask, Text: t.Text, Action: t.Action, Observation: t.Observation}
+	l := lineTurn{IDs: notNil(t.IDs), Mask: t.Mask, Prefill: t.Prefill, Text: t.Text, Action: t.Action, Observation: t.Observation}
 	if t.Logprobs != nil {
 		l.Logprobs = make(nullables, len(t.Logprobs))
 		for i, v := range t.Logprobs {
@@ -242,7 +243,7 @@ func (e *Episode) UnmarshalJSON(raw []byte) error {
 }
 
 func (t *Turn) fill(l *lineTurn, answer *string) error {
-	*t = Turn{IDs: l.IDs, Mask: l.Mask, Logprobs: l.Logprobs, Text: l.Text, Action: l.Action, Engine: l.Engine, Observation: l.Observation}
+	*t = Turn{IDs: l.IDs, Mask: l.Mask, Logprobs: l.Logprobs, Prefill: l.Prefill, Text: l.Text, Action: l.Action, Engine: l.Engine, Observation: l.Observation}
 	if len(t.Mask) != len(t.IDs) || t.Logprobs != nil && len(t.Logprobs) != len(t.IDs) {
 		return fmt.Errorf("%d ids, %d mask, %d logprobs: must be as many", len(t.IDs), len(t.Mask), len(t.Logprobs))
 	}

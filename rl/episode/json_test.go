@@ -59,6 +59,11 @@ func TestLine(t *testing.T) {
 	e.Turns[0].Logprobs = nil
 	roundTrip(t, e)
 	require.Nil(t, e.Tokens().Logprobs)
+	e.Turns[0].Prefill = "<think>\n"
+	roundTrip(t, e)
+	line, err = e.Line()
+	require.NoError(t, err)
+	require.Contains(t, string(line), `"prefill":"<think>\n","text":"<search>`)
 }
 
 // Advantages are one number where all are the same, and absent where an episode was not trained on.

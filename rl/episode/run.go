@@ -129,6 +129,9 @@ func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 			}
 			return nil, fmt.Errorf("episode of question %s, turn %d: %w", task.QuestionID, number+1, err)
 		}
+		if number == 0 {
+			turn.Prefill = Prefill(r.Tokenizer, task.PromptIDs)
+		}
 		room -= len(turn.IDs)
 		switch {
 		case turn.Action == Answer:

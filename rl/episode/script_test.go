@@ -63,6 +63,8 @@ func play(t *testing.T, script string) string {
 		}
 		n, _ := strconv.Atoi(value)
 		switch key {
+		case "prompt":
+			task.PromptIDs = tok.Encode(value)
 		case "golds":
 			task.GoldenAnswers = strings.Split(value, "|")
 		case "max-turns":
@@ -92,6 +94,9 @@ func describe(tok toy, e *episode.Episode, s *engine) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "prompt: %d ids\n", len(e.PromptIDs))
 	for i, turn := range e.Turns {
+		if turn.Prefill != "" {
+			fmt.Fprintf(&b, "turn %d begins in the prompt: %q\n", i+1, turn.Prefill)
+		}
 		fmt.Fprintf(&b, "turn %d: %s %q\n", i+1, turn.Action, turn.Content)
 		for from := 0; from < len(turn.IDs); {
 			to := from

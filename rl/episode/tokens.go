@@ -4,6 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/zerosearch-go/zerosearch/rl/thought"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -11,7 +12,8 @@ import (
 type Tokenizer interface {
 	// Encode gives the ids of text from the environment; strings of special tokens in it must stay text.
 	Encode(text string) []int32
-	// Bytes gives the bytes that an id adds to a text, nil for special ids: they are no part of what the policy says.
+	// Bytes gives the bytes that an id adds to a text, nil for special ids: they are no part of what the policy says, unless they are
+	// tags of its thoughts and actions.
 	Bytes(id int32) []byte
 }
 
@@ -24,9 +26,27 @@ func (p plain) Encode(text string) []int32 { return p.t.Encode(text, tokenizer.E
 
 func (p plain) Bytes(id int32) []byte {
 	if p.t.Special(id) {
-		return nil
+		if token, _ := p.t.Token(id); !isTag(token) {
+			return nil
+		}
 	}
 	return p.t.Bytes(id)
+}
+
+// isTag says whether a token is a tag that turns are read by: some tokenizers have them as special tokens.
+func isTag(token string) bool {
+	switch token {
+	case "<search>", "</search>", "<answer>", "</answer>":
+		return true
+	}
+	return thought.Tag(token)
+}
+
+// Prefill is what a prompt holds of the model's turn already: the opening tag of a thought with the blanks behind it, where the template
+// begins one; else "".
+func Prefill(tok Tokenizer, prompt []int32) string {
+	const tagTokens = 32 // more than a tag and the blanks behind it have
+	return thought.Opened(decode(tok, prompt[max(0, len(prompt)-tagTokens):]))
 }
 
 // decode gives the text of ids; bytes that are no character become U+FFFD.

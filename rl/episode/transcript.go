@@ -34,7 +34,7 @@ func (e *Episode) Transcript() (out []TranscriptLine) {
 	}
 	add(Asked, e.Question)
 	for _, t := range e.Turns {
-		add(Said, t.Text)
+		add(Said, t.Whole())
 		if t.Action == Search && len(t.Documents) > 0 {
 			for i, d := range t.Documents {
 				add(Shown, fmt.Sprintf("Doc %d: %s", i+1, d))

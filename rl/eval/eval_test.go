@@ -189,6 +189,9 @@ func TestAnswers(t *testing.T) {
 		{" \n", episode.OutOfTurns, "-", "-", "-"},
 		{"<search>Paris</search>", episode.OutOfTurns, "-", "-", "-"},
 		{"Par", episode.Cancelled, "-", "-", "-"},
+		{"<think>\nRome?\n</think>\n\nParis\n", episode.OutOfTurns, "-", "Paris", "Paris"},
+		{"Rome?\n</think>\n\nParis\n", episode.OutOfTurns, "-", "Paris", "Paris"},
+		{"<think>\nParis", episode.OutOfTurns, "-", "-", "-"},
 	} {
 		e := &episode.Episode{Status: c.status, GoldenAnswers: []string{"Paris"}, Turns: []episode.Turn{{Text: c.text}}}
 		e.Turns[0].Action, e.Turns[0].Content, _ = episode.Parse(c.text)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
 // Method is a way to answer a question: the search agent, or a baseline that does it in one turn.
@@ -70,7 +71,7 @@ func (m Method) Prompt(question, documents string) string {
 }
 
 // answer is what an episode answered. The agent answers between tags or not at all. A baseline may do without them: then direct answers
-// and RAG are taken at their first line, a chain of thought at its last.
+// and RAG are taken at their first line, a chain of thought at its last. What a reasoning model thinks before is no answer.
 func (m Method) answer(e *episode.Episode) (string, bool) {
 	answer, ok := e.Answer()
 	if ok || m == Agent || len(e.Turns) == 0 || !e.Status.Trained() {
@@ -81,7 +82,7 @@ func (m Method) answer(e *episode.Episode) (string, bool) {
 		return "", false
 	}
 	var lines []string
-	for line := range strings.Lines(last.Text) {
+	for line := range strings.Lines(thought.Without(last.Whole())) {
 		if line = strings.TrimSpace(line); line != "" {
 			lines = append(lines, line)
 		}

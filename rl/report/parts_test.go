@@ -64,6 +64,12 @@ func TestSpans(t *testing.T) {
 		require.False(t, s.HasAdvantage)
 	}
 	require.Empty(t, spans(&episode.Episode{}, tok))
+
+	e = &episode.Episode{Turns: []episode.Turn{turn("so</think> x", "", episode.Invalid)}}
+	e.Turns[0].Prefill = "<think>\n"
+	for _, s := range [][]span{spans(e, tok), spans(e, nil)} {
+		require.Equal(t, "[in-think]so[tag think]</think>[] x", seen(s), "a thought that the prompt began")
+	}
 }
 
 func TestSurprise(t *testing.T) {

@@ -59,7 +59,7 @@ func spans(e *episode.Episode, tok *tokenizer.Tokenizer) []span {
 			sampled++
 			out = append(out, s)
 		}
-		colour(out[begin:])
+		colour(out[begin:], t.Prefill)
 	}
 	return out
 }
@@ -69,7 +69,7 @@ func texts(e *episode.Episode) (out []span) {
 	for i := range e.Turns {
 		t := &e.Turns[i]
 		said := []span{{Text: t.Text, Token: true, ID: -1}}
-		colour(said)
+		colour(said, t.Prefill)
 		out = append(out, said...)
 		if t.Observation != "" {
 			out = append(out, span{Text: t.Observation, Class: "obs"})
@@ -94,8 +94,9 @@ func surprise(logprob float32) string {
 // A tag of the policy, and the looks of tags and of what stands in them.
 var tag = regexp.MustCompile(`</?(think|search|answer|information)>`)
 
-// colour splits the tokens of a turn where tags begin and end. Only the policy's own text is looked at: a tag in a document is text.
-func colour(turn []span) {
+// colour splits the tokens of a turn where tags begin and end. Only the policy's own text is looked at: a tag in a document is text. Where
+// the prompt has begun a thought, the turn begins inside it.
+func colour(turn []span, prefill string) {
 	var text string
 	for _, s := range turn {
 		if s.Token {
@@ -108,6 +109,9 @@ func colour(turn []span) {
 	}
 	var regions []region
 	inside := ""
+	if prefill != "" {
+		inside = "in-think"
+	}
 	for _, m := range tag.FindAllStringSubmatchIndex(text, -1) {
 		regions = append(regions, region{m[0], inside})
 		name := text[m[2]:m[3]]

@@ -83,6 +83,18 @@ func TestFormat(t *testing.T) {
 		}
 		require.Equal(t, c.want, reward.Format(a), "%q", c.texts)
 	}
+	begun := func(texts ...string) (a reward.Attempt) { // by a template that opens the first thought
+		for _, text := range texts {
+			a.Turns = append(a.Turns, reward.Turn{Text: text})
+		}
+		a.Turns[0].Prefill = "<think>\n"
+		return a
+	}
+	require.Equal(t, 1.0, reward.Format(begun("so\n</think>\n<answer>42</answer>")))
+	require.Equal(t, 1.0, reward.Format(begun("I need it.</think><search>it</search>", answer)))
+	require.Equal(t, 0.0, reward.Format(begun("I need it.</think><search>it</search>", "so</think><answer>42</answer>")), "only the first")
+	require.Equal(t, 0.0, reward.Format(begun("\n</think><answer>42</answer>")), "an empty thought")
+	require.Equal(t, 0.0, reward.Format(begun(answer)), "two opening tags")
 	bare := attempt("x", "x")
 	bare.Turns[0].Text = "<answer>x</answer>"
 	require.Equal(t, []float64{1, 0.8, 0.2}, score(t, "format+em", attempt("x", "x"), bare, attempt("x", "y")))

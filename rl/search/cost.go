@@ -108,6 +108,8 @@ func (m *Meter) leave(g *gauge, d Documents, err error) {
 	if g.running--; g.running == 0 {
 		g.Seconds += time.Since(g.since).Seconds()
 	}
+	g.PromptTokens += int64(d.PromptTokens) // those of a search that failed are paid for, too
+	g.CompletionTokens += int64(d.CompletionTokens)
 	if err != nil {
 		return
 	}
@@ -115,8 +117,6 @@ func (m *Meter) leave(g *gauge, d Documents, err error) {
 	if d.Cached {
 		g.Cached++
 	}
-	g.PromptTokens += int64(d.PromptTokens)
-	g.CompletionTokens += int64(d.CompletionTokens)
 }
 
 // Take gives the cost of every engine since the last Take, by name.

@@ -13,6 +13,9 @@ import (
 // Remote is a Generator on other machines: servers that speak OpenAI's chat completions (our own serve, SGLang, vLLM, llama.cpp).
 // Addresses serve the same model and share the load; when one fails, the others take over.
 type Remote struct {
+	// EnableThinking, if not nil, is sent as the chat template's variable enable_thinking, as vLLM and SGLang take it.
+	EnableThinking *bool
+
 	calls  *caller
 	model  string
 	listed string // by a server, where model is ""
@@ -70,8 +73,12 @@ func (r *Remote) Generate(ctx context.Context, messages []Message, o GenerateOpt
 		if err != nil {
 			return nil, err
 		}
-		body, err := json.Marshal(map[string]any{"model": model, "messages": chat, "max_tokens": o.MaxTokens, "temperature": o.Temperature,
-			"seed": o.Stream >> 33}) // 31 bits: some servers keep seeds in an int32
+		ask := map[string]any{"model": model, "messages": chat, "max_tokens": o.MaxTokens, "temperature": o.Temperature,
+			"seed": o.Stream >> 33} // 31 bits: some servers keep seeds in an int32
+		if r.EnableThinking != nil {
+			ask["chat_template_kwargs"] = map[string]bool{"enable_thinking": *r.EnableThinking}
+		}
+		body, err := json.Marshal(ask)
 		if err != nil {
 			return nil, err
 		}
@@ -110,11 +117,16 @@ func (r *Remote) modelOf(ctx context.Context, a *address) (string, error) {
 	return known, err
 }
 
-// readCompletion reads a chat completion; no content is empty text.
+// readCompletion reads a chat completion. What the model thought comes in a field of its own (reasoning_content, in newer servers reasoning),
+// in parts of the content that are not text (Mistral), or inside the text; no content is empty text.
 func readCompletion(body []byte) (Generation, error) {
 	var v struct {
 		Choices []struct {
-			Message *struct{ Content *string }
+			Message *struct {
+				Content          content
+				ReasoningContent any `json:"reasoning_content"`
+				Reasoning        any
+			}
 		}
 		Usage struct {
 			Prompt     int `json:"prompt_tokens"`
@@ -124,9 +136,29 @@ func readCompletion(body []byte) (Generation, error) {
 	if json.Unmarshal(body, &v) != nil || len(v.Choices) == 0 || v.Choices[0].Message == nil {
 		return Generation{}, errShape("a chat completion of OpenAI's API", body)
 	}
-	g := Generation{PromptTokens: v.Usage.Prompt, CompletionTokens: v.Usage.Completion}
-	if t := v.Choices[0].Message.Content; t != nil {
-		g.Text = *t
+	m := v.Choices[0].Message
+	thought, _ := m.ReasoningContent.(string)
+	newer, _ := m.Reasoning.(string)
+	return Generation{Text: string(m.Content), Reasoning: cmp.Or(thought, newer), PromptTokens: v.Usage.Prompt,
+		CompletionTokens: v.Usage.Completion}, nil
+}
+
+// content is the text of a message: a string, the parts of text of a list, or nothing.
+type content string
+
+// UnmarshalJSON reads any of them.
+func (c *content) UnmarshalJSON(b []byte) error {
+	if b[0] != '[' {
+		return json.Unmarshal(b, (*string)(c))
 	}
-	return g, nil
+	var parts []struct{ Type, Text string }
+	if err := json.Unmarshal(b, &parts); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if p.Type == "text" {
+			*c += content(p.Text)
+		}
+	}
+	return nil
 }

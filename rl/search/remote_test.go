@@ -84,6 +84,42 @@ func TestRemote(t *testing.T) {
 	require.ErrorContains(t, err, "--remote-url")
 }
 
+// What is text of an answer and what was thought, in the forms of vLLM, SGLang, OpenRouter and Mistral.
+func TestRemoteAnswers(t *testing.T) {
+	for message, want := range map[string]search.Generation{
+		`{"content":"a"}`:                         {Text: "a"},
+		`{"content":"a","reasoning_content":"t"}`: {Text: "a", Reasoning: "t"},
+		`{"content":"a","reasoning":"t","reasoning_details":[{"text":"t"}]}`: {Text: "a", Reasoning: "t"},
+		`{"content":"a","reasoning_content":null,"reasoning":{"effort":1}}`:  {Text: "a"},
+		`{"content":null,"reasoning_content":"t"}`:                           {Reasoning: "t"},
+		`{"role":"assistant"}`: {},
+		`{"content":[{"type":"thinking","thinking":[{"type":"text","text":"t"}]},{"type":"text","text":"a"},{"type":"text","text":"b"}]}`: {Text: "ab"},
+	} {
+		r := remote(t, quick, chat(t, text(200, `{"choices":[{"message":`+message+`}]}`)))
+		g, err := r.Generate(t.Context(), nil, search.GenerateOptions{})
+		require.NoError(t, err, message)
+		require.Equal(t, want, g, message)
+	}
+	r := remote(t, quick, chat(t, text(200, `{"choices":[{"message":{"content":7}}]}`)))
+	_, err := r.Generate(t.Context(), nil, search.GenerateOptions{})
+	require.ErrorContains(t, err, "not a chat completion of OpenAI's API")
+}
+
+// Thinking is switched as vLLM and SGLang take it, and not mentioned to servers that may not know it unless it is asked for.
+func TestRemoteThinking(t *testing.T) {
+	off := false
+	for body, thinking := range map[string]*bool{`"chat_template_kwargs":{"enable_thinking":false}`: &off, "": nil} {
+		s := chat(t, text(200, completion))
+		r := remote(t, quick, s)
+		r.EnableThinking = thinking
+		_, err := r.Generate(t.Context(), nil, search.GenerateOptions{})
+		require.NoError(t, err)
+		seen := s.requests()
+		require.Equal(t, body != "", strings.Contains(seen[len(seen)-1], "chat_template_kwargs"))
+		require.Contains(t, seen[len(seen)-1], body)
+	}
+}
+
 // Servers share the load; when some fail, in whatever way, the others answer everything.
 func TestRemoteFailsOver(t *testing.T) {
 	good := text(200, completion)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
 // Replay answers with the documents that a run recorded in its episodes.jsonl: those for the same question and query, else those for
@@ -72,6 +73,12 @@ func (r *Replay) add(row data.Row) error {
 		}
 		if d.Text == "" {
 			d.Text = join(d.Docs)
+		}
+		if text := thought.Without(d.Text); d.Quality != Real && text != d.Text { // recorded when thoughts were still taken for documents
+			if d.Text = strip(text); d.Text == "" {
+				continue
+			}
+			d.Docs = Split(d.Text)
 		}
 		r.Queries++
 		q := replayKey(t.Query)

@@ -137,17 +137,21 @@ func TestSimulatorOutput(t *testing.T) {
 		if c.TopK == 0 {
 			continue
 		}
+		n++
 		s := search.NewSimulated(fixed(c.Raw), search.SFT, search.Curriculum{})
 		s.TopK = c.TopK
 		d, err := s.Search(t.Context(), search.Query{})
-		require.NoError(t, err)
-		if c.Observation != "\n\n<information></information>\n\n" { // an empty result is said, not shown as nothing
-			require.Equal(t, c.Observation, "\n\n<information>"+d.Text+"</information>\n\n", c.Tag)
-		} else {
-			require.Equal(t, search.NoInformation, d.Text)
+		if c.Observation == "\n\n<information></information>\n\n" { // an empty result is a failure, not shown as nothing
+			require.ErrorContains(t, err, "the model wrote nothing", c.Tag)
+			continue
 		}
+		require.NoError(t, err)
+		if c.Tag == "think" { // the reference takes thoughts for documents
+			_, text, _ := strings.Cut(c.Raw, "</think>")
+			c.Observation = "\n\n<information>" + strings.TrimSpace(search.Cut(text, c.TopK)) + "</information>\n\n"
+		}
+		require.Equal(t, c.Observation, "\n\n<information>"+d.Text+"</information>\n\n", c.Tag)
 		require.Equal(t, c.Raw, d.Raw)
-		n++
 	}
 	require.Greater(t, n, 50)
 }
@@ -183,7 +187,6 @@ var echo generator = func(m []search.Message, o search.GenerateOptions) (search.
 
 func TestSimulatedObeysTheContract(t *testing.T) {
 	searchtest.Run(t, search.NewSimulated(echo, search.Prompt, search.Curriculum{Start: 0.25, End: 0.5}))
-	searchtest.Run(t, search.NewSimulated(fixed("  \n"), search.SFT, search.Curriculum{End: 1}))
 }
 
 func TestSimulatedRequest(t *testing.T) {
@@ -248,10 +251,10 @@ func TestSimulatedEmptyAndFailing(t *testing.T) {
 	require.Equal(t, "Doc 1: late", d.Text)
 	require.Equal(t, [2]int{6, 3}, [2]int{d.PromptTokens, d.CompletionTokens}, "every try is paid for")
 	s.Generator, s.Temperature = fixed(" "), 0
-	d, err = s.Search(t.Context(), search.Query{})
-	require.NoError(t, err)
-	require.Equal(t, search.NoInformation, d.Text)
-	require.Equal(t, 5, d.CompletionTokens)
+	d, err = s.Search(t.Context(), search.Query{Query: "q"})
+	require.ErrorContains(t, err, `simulating search results for "q": the model wrote nothing`)
+	require.False(t, errors.As(err, new(*search.Unavailable)), "another query may fare better")
+	require.Equal(t, 5, d.CompletionTokens, "paid for all the same")
 	boom := errors.New("out of pages")
 	s.Generator = generator(func([]search.Message, search.GenerateOptions) (search.Generation, error) {
 		return search.Generation{}, boom
@@ -259,6 +262,50 @@ func TestSimulatedEmptyAndFailing(t *testing.T) {
 	_, err = s.Search(t.Context(), search.Query{Query: "q"})
 	require.ErrorIs(t, err, boom)
 	require.ErrorContains(t, err, `simulating search results for "q"`)
+}
+
+// What the model thinks is no document, wherever it stands; a model that only thinks has failed.
+func TestSimulatedThoughts(t *testing.T) {
+	const docs = "Doc 1: Paris is in France.\n\nDoc 2: Lyon is a city."
+	for name, g := range map[string]search.Generation{
+		"nothing":               {Text: docs},
+		"in tags":               {Text: "<think>\nDoc 1: the answer is Rome\n</think>\n\n" + docs},
+		"begun by the template": {Text: "Doc 1: the answer is Rome\n</think>\n\n" + docs, Prefill: "<think>\n"},
+		"begun by a server":     {Text: "Doc 1: the answer is Rome\n</think>\n\n" + docs},
+		"apart":                 {Text: docs, Reasoning: "Doc 1: the answer is Rome"},
+		"between documents":     {Text: "Doc 1: Paris is in France.\n<think>Rome</think>\nDoc 2: Lyon is a city."},
+		"topk is named in it":   {Text: "<think>no Doc 3 please</think>" + docs},
+	} {
+		g.CompletionTokens = 9
+		s := search.NewSimulated(generator(func([]search.Message, search.GenerateOptions) (search.Generation, error) { return g, nil }), search.SFT,
+			search.Curriculum{})
+		s.TopK = 2
+		d, err := s.Search(t.Context(), search.Query{Query: "q"})
+		require.NoError(t, err, name)
+		require.Equal(t, []string{"Paris is in France.", "Lyon is a city."}, d.Docs, name)
+		require.Equal(t, "Doc 1: Paris is in France.\nDoc 2: Lyon is a city.", d.Text, name)
+		if name == "apart" {
+			require.Equal(t, "<think>\nDoc 1: the answer is Rome\n</think>\n\n"+docs, d.Raw)
+		} else {
+			require.Equal(t, g.Text, d.Raw, "%s: as the model wrote it", name)
+		}
+	}
+	for name, g := range map[string]search.Generation{
+		"cut off":                            {Text: "<think>\nDoc 1: the answer is Rome"},
+		"begun by the template, and cut off": {Text: "Doc 1: the answer is Rome", Prefill: "<think>\n"},
+		"apart, and cut off":                 {Reasoning: "Doc 1: the answer is Rome"},
+		"nothing after it":                   {Text: "<think>x</think>\n\n"},
+	} {
+		streams := map[uint64]bool{}
+		s := search.NewSimulated(generator(func(_ []search.Message, o search.GenerateOptions) (search.Generation, error) {
+			streams[o.Stream] = true
+			return g, nil
+		}), search.SFT, search.Curriculum{})
+		d, err := s.Search(t.Context(), search.Query{Query: "q"})
+		require.ErrorContains(t, err, `"q": the model thought and wrote no document within 600 tokens: raise --simulation-max-tokens`, name)
+		require.Empty(t, d.Text, name)
+		require.Len(t, streams, 3, "%s: asked again", name)
+	}
 }
 
 // A generator that does not look at the context must not make a cancelled search look like a success.

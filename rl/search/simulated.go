@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
 // Message is one message of a chat.
@@ -25,8 +27,12 @@ type GenerateOptions struct {
 
 // Generation is a generator's output and cost.
 type Generation struct {
-	// Text without special tokens.
+	// Text without special tokens, thoughts included.
 	Text string
+	// Prefill is what the prompt holds of the answer already: the opening tag of a thought.
+	Prefill string
+	// Reasoning is what the model thought, where it comes apart from the text.
+	Reasoning string
 	// PromptTokens and CompletionTokens count ids.
 	PromptTokens, CompletionTokens int
 }
@@ -55,7 +61,7 @@ type Simulated struct {
 	Temperature float64
 }
 
-// emptyTries is how often an empty output is asked for again, with another stream, before it counts as finding nothing.
+// emptyTries is how often an answer without text is asked for again, with another stream, before the search counts as failed.
 const emptyTries = 3
 
 // NewSimulated returns a simulated engine with the reference's settings: five documents, 600 tokens, temperature 0.8.
@@ -81,7 +87,8 @@ func (s *Simulated) Validate() error {
 // Name tells where the model runs, or its prompt.
 func (s *Simulated) Name() string { return cmp.Or(s.Engine, string(s.Form)) }
 
-// Search draws the quality, asks the model and cuts its output.
+// Search draws the quality, asks the model, takes its thoughts off and cuts what is left into documents. An answer without text is a
+// failure of the simulator, not an engine that found nothing.
 func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 	d := s.quality(q)
 	topK := s.TopK
@@ -94,6 +101,7 @@ func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 	if o.MaxTokens == 0 {
 		o.MaxTokens = 600
 	}
+	thinks := false
 	for try := range uint64(emptyTries) {
 		o.Stream = mix(q.Stream + try)
 		g, err := s.Generator.Generate(ctx, messages, o)
@@ -103,9 +111,13 @@ func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 		if err != nil {
 			return Documents{}, fmt.Errorf("simulating search results for %.80q: %w", q.Query, err)
 		}
-		d.Raw = g.Text
+		text := thought.Without(g.Prefill + g.Text)
+		if d.Raw = g.Text; g.Reasoning != "" {
+			d.Raw = "<think>\n" + g.Reasoning + "\n</think>\n\n" + g.Text
+		}
+		thinks = thinks || g.Reasoning != "" || text != g.Text
 		d.PromptTokens, d.CompletionTokens = d.PromptTokens+g.PromptTokens, d.CompletionTokens+g.CompletionTokens
-		if d.Text = strip(Cut(g.Text, topK)); d.Text != "" {
+		if d.Text = strip(Cut(text, topK)); d.Text != "" {
 			d.Docs = Split(d.Text)
 			return d, nil
 		}
@@ -113,8 +125,11 @@ func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 			break // would only say the same again
 		}
 	}
-	d.Text, d.Docs = NoInformation, []string{}
-	return d, nil
+	if thinks {
+		return d, fmt.Errorf("simulating search results for %.80q: the model thought and wrote no document within %d tokens: "+
+			"raise --simulation-max-tokens, or switch thinking off with --sim-enable-thinking=false", q.Query, o.MaxTokens)
+	}
+	return d, fmt.Errorf("simulating search results for %.80q: the model wrote nothing: is it a simulator, and has it a chat template?", q.Query)
 }
 
 // quality decides between useful and noisy documents.
