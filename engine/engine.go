@@ -327,7 +327,11 @@ func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 // protect runs f and turns a panic into an error.
 func protect(what string, f func() error) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case *kernels.Panic: // of a device's own goroutine
+			err = fmt.Errorf("%s: %w", what, &PanicError{p.Value, p.Stack})
+		default:
 			err = fmt.Errorf("%s: %w", what, &PanicError{p, debug.Stack()})
 		}
 	}()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
@@ -254,5 +255,61 @@ func TestManyEpisodes(t *testing.T) {
 	for _, s := range e.Stats().Models {
 		require.Less(t, s.Steps, s.Prefilled+s.Decoded, "steps are shared")
 		require.Greater(t, s.Cached, s.Prefilled, "prompts are shared")
+	}
+}
+
+// TestWorkerPanics: a panic in a device's own goroutine is an error for those under way, in Generate as in Do, and changes nothing later.
+func TestWorkerPanics(t *testing.T) {
+	dev, err := cpu.New(cpu.Options{Threads: 3})
+	require.NoError(t, err)
+	m := tiny(t, dev, kernels.F32, 1)
+	e := New(dev, Options{})
+	defer e.Close()
+	require.NoError(t, e.AddModel("m", m, ModelOptions{}))
+	ask := func() (texts [8][]int32, errs [8]error) {
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() {
+				r, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(30+i, 1), MaxTokens: 8, Temperature: 1, EOS: []int32{}})
+				texts[i], errs[i] = r.IDs, err
+			})
+		}
+		wg.Wait()
+		return texts, errs
+	}
+	caught := func(err error) {
+		t.Helper()
+		require.ErrorContains(t, err, "index out of range")
+		require.NotContains(t, err.Error(), "\n", "one line")
+		var p *PanicError
+		require.ErrorAs(t, err, &p)
+		require.Contains(t, string(p.Stack), "loss_sample.go", "where it happened")
+	}
+	want, errs := ask()
+	require.Equal(t, [8]error{}, errs)
+	logits, err := kernels.NewTensor(dev, kernels.F32, 12, m.Config.Vocab)
+	require.NoError(t, err)
+	defer logits.Buf.Free()
+	ids, err := kernels.NewTensor(dev, kernels.I32, 12, 1)
+	require.NoError(t, err)
+	defer ids.Buf.Free()
+	rules := make([]kernels.Sampling, 12)
+	for i := range rules {
+		rules[i] = kernels.Sampling{InvTemp: 1, Never: []int32{1 << 20}} // panics where the row is drawn
+	}
+	for range 20 {
+		require.NoError(t, e.Do(t.Context(), func() error { m.NoToken = rules[0].Never; return nil }))
+		_, errs = ask()
+		for _, err := range errs {
+			caught(err)
+		}
+		caught(e.Do(t.Context(), func() error {
+			m.NoToken = nil
+			dev.Sample(ids, kernels.LogProbs{}, logits, rules)
+			return nil
+		}))
+		got, errs := ask()
+		require.Equal(t, [8]error{}, errs)
+		require.Equal(t, want, got)
 	}
 }

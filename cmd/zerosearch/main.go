@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
 // verbs are the commands, a file each.
@@ -184,9 +186,13 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 // unexpected is the error of a panic: a fault of this program, not of its user.
 func unexpected(r any) error {
+	stack := debug.Stack()
+	if p, ok := r.(*kernels.Panic); ok { // of a device's own goroutine
+		r, stack = p.Value, p.Stack
+	}
 	at := "run again with GOTRACEBACK=all and -v"
 	if os.Getenv("GOTRACEBACK") != "" {
-		at = string(debug.Stack())
+		at = string(stack)
 	}
 	return fmt.Errorf("an unforeseen state: %v: this is a fault of zerosearch: please report it with the command and the version (%s): %s", r, version(), at)
 }

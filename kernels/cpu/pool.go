@@ -1,9 +1,13 @@
 package cpu
 
 import (
+	"errors"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
 const (
@@ -26,6 +30,10 @@ const (
 // worker touched in one operation it mostly touches again in the next, when it still lies in its cache (a product of 40 rows takes
 // 82 us instead of 100), and yet nobody waits for a worker that comes late, because the scheduler gave its processor to somebody
 // else: it finds nothing left. The caller works too, and waits only for tasks that were claimed. With one thread everything runs in the caller.
+//
+// A task that panics takes the tasks that nobody has claimed with it. Run waits for those under way and then panics in the caller: with the
+// caller's own panic, or else with a *kernels.Panic that holds the first of a worker. The pool stays as good as new. Tasks pay nothing for
+// it: functions are deferred once a Run, and once for all that a worker does before it parks.
 type pool struct {
 	threads int
 	f       func(worker, task int) // written before shares; read by holders of a valid claim only
@@ -36,6 +44,7 @@ type pool struct {
 	_      [56]byte
 	parked atomic.Int32 // workers that wait for wake, or are about to
 	closed atomic.Bool
+	failed atomic.Pointer[kernels.Panic] // of a worker, in the Run under way
 	_      [56]byte
 	wake   chan struct{}
 }
@@ -72,7 +81,7 @@ func newPool(threads int) *pool {
 	return p
 }
 
-// Run calls f(0) ... f(n-1), each once, on any thread, and returns when all have finished. f must not call Run.
+// Run calls f(0) ... f(n-1), each once, on any thread, and returns when all have finished. f must not call Run: that panics.
 func (p *pool) Run(n int, f func(task int)) {
 	p.RunWorker(n, func(_, task int) { f(task) })
 }
@@ -86,6 +95,9 @@ func (p *pool) RunWorker(n int, f func(worker, task int)) {
 		}
 		return
 	}
+	if p.left.Load() != 0 {
+		panic("cpu: an operation began while another was under way: two goroutines use one device, or a task began an operation of its own")
+	}
 	p.f = f
 	p.left.Store(int64(n))
 	for w := range p.shares {
@@ -98,12 +110,47 @@ func (p *pool) RunWorker(n int, f func(worker, task int)) {
 		default:
 		}
 	}
+	p.lead()
+	if p.failed.Load() != nil {
+		panic(p.failed.Swap(nil))
+	}
+}
+
+// lead is the caller's part of Run.
+func (p *pool) lead() {
+	whole := false
+	defer func() {
+		if !whole { // a task of the caller's has panicked, which goes on when the others have finished
+			p.abandon()
+			p.wait()
+			p.failed.Store(nil)
+		}
+	}()
 	p.drain(0)
+	p.wait()
+	whole = true
+}
+
+// wait returns when no task is unfinished.
+func (p *pool) wait() {
 	for polls := 0; p.left.Load() != 0; polls++ {
 		if pause(); polls%spinPolls == spinPolls-1 {
 			runtime.Gosched()
 		}
 	}
+}
+
+// abandon ends a Run whose task has panicked: tasks that nobody has claimed are not run, and the caller's own is over.
+func (p *pool) abandon() {
+	for w := range p.shares {
+		for {
+			if _, ok := p.shares[w].claim(true); !ok {
+				break
+			}
+			p.left.Add(-1)
+		}
+	}
+	p.left.Add(-1) // the last: from here on another Run may begin
 }
 
 // drain runs tasks until none is unclaimed and reports whether it ran any.
@@ -125,6 +172,34 @@ func (p *pool) drain(worker int) bool {
 }
 
 func (p *pool) work(worker int) {
+	for !p.closed.Load() {
+		p.shift(worker)
+	}
+}
+
+var errExit = errors.New("a task called runtime.Goexit")
+
+// shift is the work of a worker until it parks, or until a task panics.
+func (p *pool) shift(worker int) {
+	whole := false
+	defer func() {
+		if whole {
+			return
+		}
+		v := recover()
+		if v == nil {
+			v = errExit
+			go p.work(worker) // in place of this goroutine
+		}
+		p.failed.CompareAndSwap(nil, &kernels.Panic{Value: v, Stack: debug.Stack()})
+		p.abandon()
+	}()
+	p.poll(worker)
+	whole = true
+}
+
+// poll runs tasks until there have been none for spinFor, then parks and returns when it is woken.
+func (p *pool) poll(worker int) {
 	idle := time.Now()
 	yielded := idle
 	for polls := 0; !p.closed.Load(); polls++ {
@@ -143,13 +218,18 @@ func (p *pool) work(worker int) {
 		if time.Since(idle) < spinFor {
 			continue
 		}
-		// parked is raised before the last look, Run stores shares before it reads parked: one of the two sees the other.
-		p.parked.Add(1)
-		if !p.drain(worker) && !p.closed.Load() {
-			<-p.wake
-		}
-		p.parked.Add(-1)
-		idle = time.Now()
+		p.park(worker)
+		return
+	}
+}
+
+// park waits until the worker is woken, unless there is something to do. parked is raised before the last look, Run stores shares before it
+// reads parked: one of the two sees the other.
+func (p *pool) park(worker int) {
+	p.parked.Add(1)
+	defer p.parked.Add(-1)
+	if !p.drain(worker) && !p.closed.Load() {
+		<-p.wake
 	}
 }
 
