@@ -185,6 +185,9 @@ func (t *Trainer) openUpdater(dev kernels.Device, o train.Options) (err error) {
 // openRoller makes what episodes need: policy, searcher, prompts and limits.
 func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType) error {
 	c := &t.Config
+	if err := t.Policy.Template.Err(); err != nil {
+		return fmt.Errorf("opening the policy %s: %w", t.Policy.Dir, err)
+	}
 	searcher, err := t.openSearcher(dev, kv)
 	if err != nil {
 		return err

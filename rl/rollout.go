@@ -53,7 +53,7 @@ func user(text string) []tokenizer.Message { return []tokenizer.Message{{Role: "
 
 // encode gives the ids of messages and refuses too many of them.
 func (p Prompter) encode(id string, tmpl *tokenizer.Template, messages []tokenizer.Message) ([]int32, error) {
-	ids, err := EncodeChat(p.Tokenizer, tmpl, messages)
+	ids, err := p.Tokenizer.EncodeChat(tmpl, tokenizer.ChatInput{Messages: messages, AddGenerationPrompt: true})
 	if err != nil {
 		return nil, fmt.Errorf("question %s: %w", id, err)
 	}

@@ -34,6 +34,9 @@ func Simulator(eng *engine.Engine, name string, p *Opened, adapter *model.Adapte
 	if p.Tokenizer == nil {
 		return nil, fmt.Errorf("opening the simulator %s: it has no tokenizer.json, and documents are text", p.Dir)
 	}
+	if err := p.Template.Err(); err != nil {
+		return nil, fmt.Errorf("opening the simulator %s: %w", p.Dir, err)
+	}
 	tmpl, err := p.thinking("--sim-enable-thinking", thinking)
 	if err != nil {
 		return nil, err
@@ -58,7 +61,7 @@ func (s simulator) Generate(ctx context.Context, messages []search.Message, o se
 	for i, m := range messages {
 		chat[i] = tokenizer.Message{Role: m.Role, Content: m.Content}
 	}
-	ids, err := EncodeChat(s.tok, s.tmpl, chat)
+	ids, err := s.tok.EncodeChat(s.tmpl, tokenizer.ChatInput{Messages: chat, AddGenerationPrompt: true})
 	if err != nil {
 		return search.Generation{}, err
 	}

@@ -15,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -78,7 +77,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		if c.model.Tokenizer == nil {
 			return nil, bad("messages", "model %s has no tokenizer, so text cannot be read: use /v1/completions with ids", c.model.ID)
 		}
-		ids, err := rl.EncodeChat(c.model.Tokenizer, c.model.Template, messages)
+		ids, err := c.model.Tokenizer.EncodeChat(c.model.Template, tokenizer.ChatInput{Messages: messages, AddGenerationPrompt: true})
 		if err != nil {
 			return nil, bad("messages", "the chat template refuses these messages: %v", err)
 		}

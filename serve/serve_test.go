@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -25,8 +24,8 @@ func hello() []object {
 // A chat's answer is what the engine gives for the same ids and stream: text, log-probabilities to the bit, counts.
 func TestChatIsTheEngine(t *testing.T) {
 	r := newRig(t, Options{})
-	ids, err := rl.EncodeChat(r.m.Tokenizer, r.m.Template, []tokenizer.Message{{Role: "system", Content: "You are a search engine."},
-		{Role: "user", Content: "Where do <b>whales</b> live? <|im_end|>"}})
+	ids, err := r.m.Tokenizer.EncodeChat(r.m.Template, tokenizer.ChatInput{AddGenerationPrompt: true, Messages: []tokenizer.Message{
+		{Role: "system", Content: "You are a search engine."}, {Role: "user", Content: "Where do <b>whales</b> live? <|im_end|>"}}})
 	require.NoError(t, err)
 	want, err := r.eng.Generate(t.Context(), engine.Request{Model: "m", Prompt: ids, MaxTokens: 40, Temperature: 0.8, TopP: 0.9, EOS: r.m.EOS, Stream: engine.Stream(42, 0)})
 	require.NoError(t, err)
@@ -108,8 +107,8 @@ func TestStreamIsTheWhole(t *testing.T) {
 func TestTopLogprobs(t *testing.T) {
 	r := newRig(t, Options{})
 	a := r.post(chatPath, object{"messages": hello(), "max_tokens": 6, "temperature": 0, "logprobs": true, "top_logprobs": 4, "return_token_ids": true})
-	ids, err := rl.EncodeChat(r.m.Tokenizer, r.m.Template, []tokenizer.Message{{Role: "system", Content: "You are a search engine."},
-		{Role: "user", Content: "Where do <b>whales</b> live? <|im_end|>"}})
+	ids, err := r.m.Tokenizer.EncodeChat(r.m.Template, tokenizer.ChatInput{AddGenerationPrompt: true, Messages: []tokenizer.Message{
+		{Role: "system", Content: "You are a search engine."}, {Role: "user", Content: "Where do <b>whales</b> live? <|im_end|>"}}})
 	require.NoError(t, err)
 	var lp chatLogprobs
 	require.NoError(t, json.Unmarshal(a.Choices[0].Logprobs, &lp))

@@ -1,7 +1,10 @@
 package tokenizer
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // addedToken is an entry of tokenizer.json's added_tokens: text that is one token wherever it stands.
@@ -42,7 +45,7 @@ func newMatcher(contents []string, tokens []*addedToken) *matcher {
 			}
 			at = next
 		}
-		if content != "" {
+		if content != "" && m.nodes[at].token == nil {
 			m.first[content[0]] = true
 			m.nodes[at].token = tokens[k]
 		}
@@ -83,9 +86,10 @@ func (m *matcher) find(b []byte, i int) (token *addedToken, start, end int) {
 	return nil, 0, 0
 }
 
-// cut calls plain with the text between added tokens and added with each of them. Tokens flagged special are plain text unless
-// parseSpecial.
-func (m *matcher) cut(b []byte, parseSpecial bool, plain func([]byte), added func(*addedToken)) {
+// cut calls plain with the text between added tokens and its marks, and added with each of the tokens. Tokens flagged special are plain
+// text unless parseSpecial, and where said marks all of their bytes.
+func (m *matcher) cut(b []byte, parseSpecial bool, said string, plain func([]byte, string), added func(*addedToken)) {
+	marks := func(i, j int) string { return said[min(i, len(said)):min(j, len(said))] }
 	done := 0 // what lies before is dealt with
 	for from := 0; m != nil; {
 		token, start, end := m.find(b, from)
@@ -93,7 +97,8 @@ func (m *matcher) cut(b []byte, parseSpecial bool, plain func([]byte), added fun
 			break
 		}
 		from = end
-		if token.Special && !parseSpecial || token.SingleWord && !standsAlone(b, start, end) || start < done {
+		if token.Special && (!parseSpecial || said != "" && strings.IndexByte(marks(start, end), 0) < 0) ||
+			token.SingleWord && !standsAlone(b, start, end) || start < done {
 			continue
 		}
 		if token.Lstrip {
@@ -109,13 +114,13 @@ func (m *matcher) cut(b []byte, parseSpecial bool, plain func([]byte), added fun
 			end = run(b, end, classSpace, true)
 		}
 		if start > done {
-			plain(b[done:start])
+			plain(b[done:start], marks(done, start))
 		}
 		added(token)
 		done = end
 	}
 	if done < len(b) {
-		plain(b[done:])
+		plain(b[done:], marks(done, len(b)))
 	}
 }
 
@@ -134,30 +139,104 @@ func standsAlone(b []byte, start, end int) bool {
 	return true
 }
 
-// matchers splits the added tokens of a file into those looked for in raw and in normalised text.
-func matchers(tokens []addedToken, normalize func(string) string) (raw, normalized *matcher) {
+// addedTokens are the tokens that were added to a model's vocabulary, one list after the other: those of tokenizer.json, then those that
+// only the files beside it name.
+type addedTokens struct {
+	base    int // entries of the model's own vocabulary
+	ids     map[string]int32
+	byID    map[int32]addedToken
+	special map[string]bool // contents that are, or were once added as, special tokens
+	// Every version in which a token was added: it is looked for as that version says, and treated as byID says.
+	specials, others []addedToken
+
+	largest int32 // id
+	bytes   int
+	file    []addedToken // as tokenizer.json lists them
+	padding string       // tokenizer.json's own padding token
+}
+
+// maxAdded bounds the length of an added token: text is compared with them at every place.
+const maxAdded = 4096
+
+func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &t.added.file); err != nil {
+			return err
+		}
+	}
+	var p struct {
+		Token string `json:"pad_token"`
+	}
+	if len(padding) > 0 {
+		if err := json.Unmarshal(padding, &p); err != nil {
+			return fmt.Errorf("padding: %w", err)
+		}
+	}
+	t.added.padding = p.Token
+	return t.addTokens(t.added.file)
+}
+
+// addTokens adds tokens as Hugging Face's tokenizers do, whatever ids the files give them: one that the vocabulary or an earlier list
+// has keeps its id and takes the new switches; the others get the next ids behind the vocabulary and the tokens added before.
+func (t *Tokenizer) addTokens(tokens []addedToken) error {
+	a, v := &t.added, t.model.vocab
+	if a.ids == nil {
+		a.ids, a.byID, a.special, a.largest = map[string]int32{}, map[int32]addedToken{}, map[string]bool{}, -1
+	}
+	tokens = slices.DeleteFunc(slices.Clone(tokens), func(n addedToken) bool { return n.Content == "" })
+	for _, n := range tokens {
+		if n.Special && !a.special[n.Content] {
+			a.special[n.Content], a.specials = true, append(a.specials, n)
+		}
+	}
+	for _, n := range tokens {
+		id, known := t.ID(n.Content)
+		if !known {
+			id = max(int32(a.base), a.largest+1)
+		}
+		n.ID = int(id)
+		if old, ok := a.byID[id]; ok && old == n {
+			continue
+		}
+		text := n.Content // what decoding prints: as it was found in the text
+		if n.Normalized && t.normalize != nil {
+			text = t.normalize(text)
+		}
+		if _, again := a.ids[n.Content]; !known || again || text != n.Content {
+			if a.bytes += len(text); len(text) > maxAdded || a.bytes > 1024*maxAdded {
+				return fmt.Errorf("token %d: added tokens may have %d bytes, and %d together", n.ID, maxAdded, 1024*maxAdded)
+			}
+			if err := v.put(n.ID, []byte(text)); err != nil {
+				return err
+			}
+		}
+		a.ids[n.Content], a.byID[id], a.largest = id, n, max(a.largest, id)
+		if !a.special[n.Content] {
+			a.others = append(a.others, n)
+		}
+	}
+	t.raw, t.normalized = t.matchers()
+	t.special = make([]bool, len(v.spans))
+	for id, n := range a.byID {
+		t.special[id] = a.special[n.Content]
+	}
+	return nil
+}
+
+// matchers are those of the added tokens looked for in raw and in normalised text. Of versions with the same text the first is found.
+func (t *Tokenizer) matchers() (raw, normalized *matcher) {
 	var contents [2][]string
 	var found [2][]*addedToken
-	// Of tokens with the same content the special one counts, as it is entered first and stays.
-	ordered := make([]*addedToken, len(tokens))
-	for i := range tokens {
-		ordered[i] = &tokens[i]
-	}
-	slices.SortStableFunc(ordered, func(a, b *addedToken) int {
-		if a.Special == b.Special {
-			return 0
+	for _, n := range slices.Concat(t.added.specials, t.added.others) {
+		k, content := 0, n.Content
+		if n.Normalized {
+			if k = 1; t.normalize != nil {
+				content = t.normalize(content)
+			}
 		}
-		if b.Special {
-			return -1
-		}
-		return 1
-	})
-	for _, t := range ordered {
-		k, content := 0, t.Content
-		if t.Normalized {
-			k, content = 1, normalize(content)
-		}
-		contents[k], found[k] = append(contents[k], content), append(found[k], t)
+		now := t.added.byID[t.added.ids[n.Content]]
+		now.Special = t.added.special[now.Content]
+		contents[k], found[k] = append(contents[k], content), append(found[k], &now)
 	}
 	return newMatcher(contents[0], found[0]), newMatcher(contents[1], found[1])
 }

@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,10 +14,10 @@ import (
 
 // A Template renders conversations as the text that a chat model was trained on. It is safe for concurrent use.
 type Template struct {
-	main    *jinja.Template
-	tools   *jinja.Template // for conversations with tools, where a model has a template of its own for them; nil: main
+	named   map[string]*jinja.Template // "default", "tool_use" and the like; where there is one only, "default"
+	broken  map[string]error           // templates that cannot be parsed
 	special map[string]jinja.Value
-	source  string // of main
+	source  string // of all of them
 }
 
 // ChatInput is what a template is given.
@@ -30,108 +29,26 @@ type ChatInput struct {
 	Now                 time.Time         // the date that some templates print; zero: the clock
 }
 
-// Message is one turn. A Message read from JSON keeps every key, known here or not, and the order of keys.
-type Message struct {
-	Role             string
-	Content          string
-	ReasoningContent string
-	Name             string
-	ToolCalls        []ToolCall
-	ToolCallID       string
-
-	raw  json.RawMessage // as read: what the template sees while the fields are as read, too
-	read string
-}
-
-// fields is the text of the fields, to notice a change.
-func (m *Message) fields() string {
-	return fmt.Sprintf("%q %q %q %q %q %q", m.Role, m.Content, m.ReasoningContent, m.Name, m.ToolCallID, m.ToolCalls)
-}
-
-// ToolCall is a call that an assistant's message makes.
-type ToolCall struct {
-	ID        string
-	Name      string
-	Arguments json.RawMessage // a JSON object; the order of keys is kept
-}
-
-// UnmarshalJSON reads a message in the form of OpenAI's API and of Hugging Face's templates. Content that is no string (null, a list of
-// parts) is left to the template.
-func (m *Message) UnmarshalJSON(b []byte) error {
-	var w struct {
-		Role             string          `json:"role"`
-		Content          json.RawMessage `json:"content"`
-		ReasoningContent *string         `json:"reasoning_content"`
-		Name             *string         `json:"name"`
-		ToolCallID       *string         `json:"tool_call_id"`
-		ToolCalls        []struct {
-			ID       string
-			Function struct {
-				Name      string
-				Arguments json.RawMessage
-			}
-		} `json:"tool_calls"`
-	}
-	if err := json.Unmarshal(b, &w); err != nil {
-		return fmt.Errorf("reading a message: %w", err)
-	}
-	*m = Message{Role: w.Role, raw: append(json.RawMessage(nil), b...)}
-	if len(w.Content) > 0 && w.Content[0] == '"' {
-		if err := json.Unmarshal(w.Content, &m.Content); err != nil {
-			return fmt.Errorf("reading a message: %w", err)
-		}
-	}
-	for from, to := range map[*string]*string{w.ReasoningContent: &m.ReasoningContent, w.Name: &m.Name, w.ToolCallID: &m.ToolCallID} {
-		if from != nil {
-			*to = *from
-		}
-	}
-	for _, c := range w.ToolCalls {
-		m.ToolCalls = append(m.ToolCalls, ToolCall{c.ID, c.Function.Name, c.Function.Arguments})
-	}
-	m.read = m.fields()
-	return nil
-}
-
-// MarshalJSON writes what was read; the fields that are set where the message was not read or has been changed since.
-func (m Message) MarshalJSON() ([]byte, error) {
-	if m.raw != nil && m.read == m.fields() {
-		return m.raw, nil
-	}
-	type function struct {
-		Name      string          `json:"name"`
-		Arguments json.RawMessage `json:"arguments"`
-	}
-	type call struct {
-		ID       string   `json:"id,omitempty"`
-		Type     string   `json:"type"`
-		Function function `json:"function"`
-	}
-	var calls []call
-	for _, c := range m.ToolCalls {
-		if len(c.Arguments) == 0 {
-			c.Arguments = json.RawMessage("{}")
-		}
-		calls = append(calls, call{c.ID, "function", function{c.Name, c.Arguments}})
-	}
-	return json.Marshal(struct {
-		Role             string `json:"role"`
-		Content          string `json:"content"`
-		ReasoningContent string `json:"reasoning_content,omitempty"`
-		Name             string `json:"name,omitempty"`
-		ToolCalls        []call `json:"tool_calls,omitempty"`
-		ToolCallID       string `json:"tool_call_id,omitempty"`
-	}{m.Role, m.Content, m.ReasoningContent, m.Name, calls, m.ToolCallID})
-}
-
 // ParseTemplate reads a chat template (Jinja). An error names the line and the construct that is not supported. Tokens that the template
 // asks for by name (bos_token) are undefined unless Vars has them: Tokenizer.ParseTemplate knows them.
 func ParseTemplate(text string) (*Template, error) {
-	main, err := jinja.Parse(text)
+	c := newTemplate()
+	c.parse(defaultTemplate, text)
+	return c, c.Err()
+}
+
+func newTemplate() *Template {
+	return &Template{named: map[string]*jinja.Template{}, broken: map[string]error{}, special: map[string]jinja.Value{}}
+}
+
+func (c *Template) parse(name, text string) {
+	t, err := jinja.Parse(validText(text))
 	if err != nil {
-		return nil, fmt.Errorf("reading chat template: %w: another template can be given with --chat-template FILE", err)
+		c.broken[name] = fmt.Errorf("reading chat template: %w: another template can be given with --chat-template FILE", err)
+		return
 	}
-	return &Template{main: main, special: map[string]jinja.Value{}, source: text}, nil
+	c.named[name] = t
+	c.source += text
 }
 
 // With is the template with a variable set, as Hugging Face's libraries set enable_thinking; a ChatInput's own variables go before it. The
@@ -157,35 +74,119 @@ func (t *Tokenizer) ParseTemplate(text string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.tellTokens(c)
+	return c, nil
+}
+
+func (t *Tokenizer) tellTokens(c *Template) {
 	for name, token := range t.chat.special {
 		c.special[name] = token
 	}
-	return c, nil
 }
 
 // ErrNoTemplate is Chat's error for a model that was never meant to chat.
 var ErrNoTemplate = errors.New("the tokenizer comes without a chat template: give one with --chat-template FILE")
 
-// Chat returns the model's own chat template: chat_template.jinja beside the tokenizer, or chat_template in tokenizer_config.json.
+// Chat returns the model's own chat template, or templates: chat_template.jinja and additional_chat_templates/NAME.jinja beside the
+// tokenizer, or chat_template in tokenizer_config.json. Of several, conversations with tools take the one named tool_use and the others
+// the one named default. The only error is ErrNoTemplate. A template that cannot be read is an error where it is used; Err tells before.
 func (t *Tokenizer) Chat() (*Template, error) {
-	if t.chat.main == "" {
+	if main, ok := t.chat.named[defaultTemplate]; t.chat.bad == nil && (len(t.chat.named) == 0 || ok && main == "" && len(t.chat.named) == 1) {
 		return nil, ErrNoTemplate
 	}
-	c, err := t.ParseTemplate(t.chat.main)
-	if err != nil || t.chat.tools == "" {
-		return c, err
+	c := newTemplate()
+	for name, text := range t.chat.named {
+		c.parse(name, text)
 	}
-	tools, err := t.ParseTemplate(t.chat.tools)
-	if err != nil {
-		return nil, err
+	if t.chat.bad != nil {
+		c.broken[defaultTemplate] = fmt.Errorf("%w: another template can be given with --chat-template FILE", t.chat.bad)
 	}
-	c.tools = tools.main
+	t.tellTokens(c)
 	return c, nil
 }
 
-// Render returns the text of a conversation, to be encoded with ParseSpecial and without AddSpecial. Templates refuse some
-// conversations; the error then has the template's reason.
+// Err says why the template cannot be used for conversations without tools; nil where it can, and for no template.
+func (c *Template) Err() error {
+	if c == nil {
+		return nil
+	}
+	_, err := c.pick(false)
+	return err
+}
+
+// pick chooses the template of a conversation.
+func (c *Template) pick(tools bool) (*jinja.Template, error) {
+	name := defaultTemplate
+	if tools && (c.named[toolTemplate] != nil || c.broken[toolTemplate] != nil) {
+		name = toolTemplate
+	}
+	if err := c.broken[name]; err != nil {
+		return nil, err
+	}
+	if t := c.named[name]; t != nil {
+		return t, nil
+	}
+	names := slices.Sorted(maps.Keys(c.named))
+	return nil, fmt.Errorf("choosing a chat template: the model has the templates %q and none is named %q: give one with --chat-template FILE", names, name)
+}
+
+// Render returns the text of a conversation. Templates refuse some conversations; the error then has the template's reason. EncodeChat
+// gives its ids.
 func (c *Template) Render(in ChatInput) (string, error) {
+	m, err := c.RenderMarked(in)
+	return m.Text, err
+}
+
+// Marked is the text of a conversation that knows which of its bytes come from the conversation (messages, tools, variables) and which
+// from the template.
+type Marked struct {
+	Text string
+	said string // 1 for a byte of Text that comes from the conversation, else 0; "" where none does
+}
+
+// Slice is the part of the text from byte i to byte j.
+func (m Marked) Slice(i, j int) Marked {
+	if m.said == "" {
+		return Marked{Text: m.Text[i:j]}
+	}
+	return Marked{m.Text[i:j], m.said[i:j]}
+}
+
+// EncodeMarked returns the ids of a rendered conversation. The string of a special token becomes that token where the template wrote any
+// part of it; where all of it comes from the conversation, it is text. The text of the template and of the messages is cut and merged as
+// one.
+func (t *Tokenizer) EncodeMarked(m Marked) []int32 {
+	st := t.acquire()
+	defer t.release(st)
+	st.text = pad(st.text, m.Text)
+	return t.encode(st, make([]int32, 0, len(m.Text)/3+8), st.text, true, m.said)
+}
+
+// EncodeChat returns the ids of a conversation: through the template, as EncodeMarked says, or, without a template (a base model), the
+// contents of the messages one after the other. The string of a special token inside a message does not become that token.
+func (t *Tokenizer) EncodeChat(c *Template, in ChatInput) ([]int32, error) {
+	if c != nil {
+		m, err := c.RenderMarked(in)
+		if err != nil {
+			return nil, err
+		}
+		return t.EncodeMarked(m), nil
+	}
+	var ids []int32
+	for i, m := range in.Messages {
+		text, err := m.text()
+		if err != nil {
+			return nil, fmt.Errorf("reading message %d: %w", i+1, err)
+		}
+		if text != "" {
+			ids = append(ids, t.Encode(text, EncodeOptions{AddSpecial: len(ids) == 0})...)
+		}
+	}
+	return ids, nil
+}
+
+// RenderMarked is Render with marks on what comes from the conversation.
+func (c *Template) RenderMarked(in ChatInput) (Marked, error) {
 	vars := map[string]jinja.Value{"add_generation_prompt": in.AddGenerationPrompt, "tools": nil, "documents": nil}
 	for name, token := range c.special {
 		vars[name] = token
@@ -194,30 +195,33 @@ func (c *Template) Render(in ChatInput) (string, error) {
 	for i, m := range in.Messages {
 		v, err := m.value()
 		if err != nil {
-			return "", fmt.Errorf("rendering message %d: %w", i+1, err)
+			return Marked{}, fmt.Errorf("rendering message %d: %w", i+1, err)
 		}
 		messages.Items = append(messages.Items, v)
 	}
-	vars["messages"] = messages
-	template := c.main
-	if len(in.Tools) > 0 {
+	vars["messages"] = jinja.Taint(messages)
+	template, err := c.pick(in.Tools != nil)
+	if err != nil {
+		return Marked{}, err
+	}
+	if in.Tools != nil {
 		tools := &jinja.List{}
 		for i, t := range in.Tools {
 			v, err := jinja.FromJSON(t)
 			if err != nil {
-				return "", fmt.Errorf("rendering tool %d: %w", i+1, err)
+				return Marked{}, fmt.Errorf("rendering tool %d: %w", i+1, err)
 			}
 			tools.Items = append(tools.Items, v)
 		}
-		vars["tools"] = tools
-		if c.tools != nil {
-			template = c.tools
-		}
+		vars["tools"] = jinja.Taint(tools)
 	}
 	for name, v := range in.Vars {
 		value, err := jinja.FromGo(v)
 		if err != nil {
-			return "", fmt.Errorf("rendering chat template: variable %s: %w", name, err)
+			return Marked{}, fmt.Errorf("rendering chat template: variable %s: %w", name, err)
+		}
+		if !strings.HasSuffix(name, "_token") { // bos_token and the like name tokens on purpose
+			value = jinja.Taint(value)
 		}
 		vars[name] = value
 	}
@@ -227,69 +231,7 @@ func (c *Template) Render(in ChatInput) (string, error) {
 	}
 	text, err := template.Render(vars, now)
 	if err != nil {
-		return "", fmt.Errorf("rendering chat template: %w", err)
+		return Marked{}, fmt.Errorf("rendering chat template: %w", err)
 	}
-	return text, nil
-}
-
-// value is the message as a template sees it. Keys whose value is null are left out, as Hugging Face's libraries do.
-func (m Message) value() (jinja.Value, error) {
-	text, err := m.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	v, err := jinja.FromJSON(text)
-	if err != nil {
-		return nil, err
-	}
-	all, ok := v.(*jinja.Dict)
-	if !ok {
-		return nil, errors.New("a message is not a JSON object")
-	}
-	d := &jinja.Dict{}
-	for _, key := range all.Keys {
-		if x, _ := all.Get(key); x != nil {
-			d.Set(key, x)
-		}
-	}
-	return d, nil
-}
-
-// chatSource is the text of a model's chat template, and the tokens it may name.
-type chatSource struct {
-	main, tools string
-	special     map[string]jinja.Value
-}
-
-// load takes the template of the folder dir.
-func (s *chatSource) load(dir string, c *tokenizerConfig) error {
-	s.special = map[string]jinja.Value{}
-	for name, token := range map[string]tokenName{"bos_token": c.BOS, "eos_token": c.EOS, "pad_token": c.PAD, "unk_token": c.UNK} {
-		if token != "" {
-			s.special[name] = string(token)
-		}
-	}
-	switch text, err := readFile(filepath.Join(dir, "chat_template.jinja")); {
-	case err == nil:
-		s.main = string(text)
-		return nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	if len(c.ChatTemplate) == 0 || json.Unmarshal(c.ChatTemplate, &s.main) == nil {
-		return nil
-	}
-	var named []struct{ Name, Template string }
-	if err := json.Unmarshal(c.ChatTemplate, &named); err != nil {
-		return fmt.Errorf("%s: chat_template: %w", filepath.Join(dir, "tokenizer_config.json"), err)
-	}
-	for _, n := range named {
-		switch n.Name {
-		case "default":
-			s.main = n.Template
-		case "tool_use":
-			s.tools = n.Template
-		}
-	}
-	return nil
+	return Marked{text.String(), text.Mask()}, nil
 }

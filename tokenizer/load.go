@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 )
 
 // sections are the parts of a tokenizer.json, unread.
 type sections struct {
-	added, normalizer, preTokenizer, postProcessor, decoder json.RawMessage
-	model                                                   modelSections
+	added, normalizer, preTokenizer, postProcessor, decoder, padding json.RawMessage
+	model                                                            modelSections
 }
 
 type modelSections struct {
@@ -71,7 +70,7 @@ func parse(text []byte) (*Tokenizer, error) {
 	if err := t.loadModel(&s.model, byteLevel); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	if err := t.loadAdded(s.added); err != nil {
+	if err := t.loadAdded(s.added, s.padding); err != nil {
 		return nil, fmt.Errorf("added_tokens: %w", err)
 	}
 	t.finish()
@@ -105,6 +104,8 @@ func readSections(text []byte) (*sections, error) {
 			s.postProcessor = raw
 		case "decoder":
 			s.decoder = raw
+		case "padding":
+			s.padding = raw
 		}
 		return err
 	})
@@ -183,6 +184,7 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 	if err != nil {
 		return fmt.Errorf("vocab: %w", err)
 	}
+	t.added.base = entries
 	t.model = bpe{vocab: v, byteFallback: m.ByteFallback, fuseUnknown: m.FuseUnk, ignoreMerges: m.IgnoreMerges, unknown: -1}
 	if m.UnkToken != nil {
 		if id, ok := t.ID(*m.UnkToken); ok {
@@ -191,62 +193,6 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 	}
 	if err := t.model.loadMerges(m.merges); err != nil {
 		return fmt.Errorf("merges: %w", err)
-	}
-	return nil
-}
-
-func (t *Tokenizer) loadAdded(raw json.RawMessage) error {
-	var tokens []addedToken
-	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &tokens); err != nil {
-			return err
-		}
-	}
-	return t.addTokens(tokens)
-}
-
-// maxAdded bounds the length of an added token: text is compared with them at every place.
-const maxAdded = 4096
-
-// addTokens enters added tokens; those that the vocabulary has keep its id.
-func (t *Tokenizer) addTokens(tokens []addedToken) error {
-	v := t.model.vocab
-	normalize := t.normalize
-	if normalize == nil {
-		normalize = func(s string) string { return s }
-	}
-	t.added = map[string]int32{}
-	total := 0
-	tokens = slices.DeleteFunc(tokens, func(a addedToken) bool { return a.Content == "" })
-	for i := range tokens {
-		a := &tokens[i]
-		text := a.Content // what decoding prints: as it was found in the text
-		if a.Normalized {
-			text = normalize(text)
-		}
-		id, known := t.ID(a.Content)
-		if known {
-			a.ID = int(id)
-		}
-		if !known || text != a.Content {
-			if a.ID > 1<<20+16*len(v.arena) {
-				return fmt.Errorf("token id %d is out of all proportion", a.ID)
-			}
-			if total += len(text); len(text) > maxAdded || total > 1024*maxAdded {
-				return fmt.Errorf("token %d: added tokens may have %d bytes, and %d together", a.ID, maxAdded, 1024*maxAdded)
-			}
-			if err := v.put(a.ID, []byte(text)); err != nil {
-				return err
-			}
-		}
-		t.added[a.Content] = int32(a.ID)
-	}
-	t.raw, t.normalized = matchers(tokens, normalize)
-	t.special = make([]bool, len(v.spans))
-	for _, a := range tokens {
-		if a.Special {
-			t.special[a.ID] = true
-		}
 	}
 	return nil
 }

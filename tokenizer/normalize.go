@@ -76,6 +76,36 @@ func properties(r rune) norm.Properties {
 	return norm.NFC.PropertiesString(string(r))
 }
 
+// normalizedMarks carries the marks of text over to its normalised form of n bytes: a change of marks lies where the text before it ends
+// once normalised.
+func normalizedMarks(normalize normalizer, text, said string, n int) string {
+	const context = 64 // what is normalised again before a place, as characters there may join
+	marks := make([]byte, 0, n)
+	at, from := 0, 0 // places in text and in its normalised form
+	for at < len(text) {
+		end := at + 1
+		for end < len(text) && said[end] == said[at] {
+			end++
+		}
+		start := max(0, at-context)
+		for start > 0 && !utf8.RuneStart(text[start]) {
+			start--
+		}
+		to := len(normalize(text[:end]))
+		if start > 0 {
+			to = from + len(normalize(text[start:end])) - len(normalize(text[start:at]))
+		}
+		for to = min(max(to, from), n); from < to; from++ {
+			marks = append(marks, said[at])
+		}
+		at = end
+	}
+	for ; from < n; from++ {
+		marks = append(marks, said[len(said)-1])
+	}
+	return string(marks)
+}
+
 // prepend puts text before everything that is not empty.
 func prepend(prefix string) normalizer {
 	return func(s string) string {

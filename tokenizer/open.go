@@ -96,71 +96,66 @@ func readFile(file string) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// tokenizerConfig is what is read of tokenizer_config.json.
-type tokenizerConfig struct {
-	BOS          tokenName       `json:"bos_token"`
-	EOS          tokenName       `json:"eos_token"`
-	PAD          tokenName       `json:"pad_token"`
-	UNK          tokenName       `json:"unk_token"`
-	ChatTemplate json.RawMessage `json:"chat_template"`
-}
-
-// tokenName is a token's text, written as a string, as {"content": string}, or null.
-type tokenName string
-
-func (n *tokenName) UnmarshalJSON(b []byte) error {
-	var object struct{ Content string }
-	if len(b) > 0 && b[0] == '{' {
-		err := json.Unmarshal(b, &object)
-		*n = tokenName(object.Content)
-		return err
-	}
-	return json.Unmarshal(b, (*string)(n))
-}
-
-// idList is an id, a list of ids, or null.
-type idList []int32
-
-func (l *idList) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '[' {
-		return json.Unmarshal(b, (*[]int32)(l))
-	}
-	var id *int32
-	if err := json.Unmarshal(b, &id); err != nil || id == nil {
-		return err
-	}
-	*l = idList{*id}
-	return nil
-}
-
-// modelConfig is what is read of generation_config.json and config.json.
-type modelConfig struct {
-	BOS idList `json:"bos_token_id"`
-	EOS idList `json:"eos_token_id"`
-}
-
-// configure takes the ids of BOS and EOS and the chat template from the files beside the tokenizer.
+// configure takes from the files beside the tokenizer the tokens that they add, the ids of BOS and EOS and the chat template.
 func (t *Tokenizer) configure(dir string) error {
-	var c tokenizerConfig
-	if err := readJSON(filepath.Join(dir, "tokenizer_config.json"), &c); err != nil {
+	c, err := readTokenizerConfig(dir, t.added.file, t.added.padding)
+	if err != nil {
 		return err
 	}
-	for _, x := range []struct {
-		name tokenName
-		list *[]int32
-	}{{c.BOS, &t.bos}, {c.EOS, &t.eos}} {
-		if id, ok := t.ID(string(x.name)); ok && x.name != "" {
-			*x.list = append(*x.list, id)
+	if list := c.additions(t.added.ids); len(list) > 0 {
+		if err := t.addTokens(list); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(dir, "tokenizer_config.json"), err)
+		}
+		t.finish()
+	}
+	t.chat.special = map[string]string{}
+	for _, n := range c.named {
+		t.chat.special[n.name] = n.token.Content
+		id, ok := t.ID(n.token.Content)
+		switch {
+		case !ok:
+		case n.name == "bos_token":
+			t.bos = union(t.bos, []int32{id})
+		case n.name == "eos_token":
+			t.eos = union(t.eos, []int32{id})
 		}
 	}
 	for _, name := range []string{"generation_config.json", "config.json"} {
-		var m modelConfig
-		if err := readJSON(filepath.Join(dir, name), &m); err != nil {
+		list, err := readObject(filepath.Join(dir, name))
+		if err != nil {
 			return err
 		}
-		t.bos, t.eos = union(t.bos, m.BOS), union(t.eos, m.EOS)
+		for _, m := range list {
+			to := map[string]*[]int32{"bos_token_id": &t.bos, "eos_token_id": &t.eos}[m.key]
+			if to == nil {
+				continue
+			}
+			ids, err := idList(m.raw)
+			if err != nil {
+				return fmt.Errorf("%s: %s is %w", filepath.Join(dir, name), m.key, err)
+			}
+			*to = union(*to, ids)
+		}
 	}
-	return t.chat.load(dir, &c)
+	t.chat.load(dir, c.chatTemplate)
+	return nil
+}
+
+// idList reads an id, a list of ids, or null.
+func idList(raw json.RawMessage) (ids []int32, err error) {
+	switch kindOf(raw) {
+	case "null":
+		return nil, nil
+	case "a list":
+		err = json.Unmarshal(raw, &ids)
+	default:
+		ids = []int32{0}
+		err = json.Unmarshal(raw, &ids[0])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: a token id or a list of them is expected", bytes.TrimSpace(raw))
+	}
+	return ids, nil
 }
 
 func union(a, b []int32) []int32 {
@@ -172,16 +167,65 @@ func union(a, b []int32) []int32 {
 	return a
 }
 
-// readJSON reads an optional file: one that does not exist leaves v as it is.
-func readJSON(file string, v any) error {
+// member is a key of a JSON object and its value, unread.
+type member struct {
+	key string
+	raw json.RawMessage
+}
+
+// readObject reads an optional file that holds a JSON object, in the order of its keys; of a key that comes twice the last value counts.
+// Numbers may be NaN and infinities, as Python writes them. A file that does not exist has no members.
+func readObject(file string) ([]member, error) {
 	text, err := readFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
-	if err == nil {
-		if err = json.Unmarshal(text, v); err != nil {
-			err = fmt.Errorf("%s: %w", file, err)
+	if err != nil {
+		return nil, err
+	}
+	s := &scanner{b: text}
+	list, err := s.members()
+	if err == nil && s.peek() != 0 {
+		err = s.fail("something behind the end")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return list, nil
+}
+
+// membersOf reads a JSON object.
+func membersOf(raw []byte) ([]member, error) { return (&scanner{b: raw}).members() }
+
+func (s *scanner) members() (list []member, err error) {
+	at := map[string]int{}
+	err = s.object(func(key []byte) error {
+		name := string(key)
+		raw, err := s.raw()
+		if i, ok := at[name]; ok {
+			list[i].raw = raw
+		} else {
+			at[name] = len(list)
+			list = append(list, member{name, raw})
 		}
+		return err
+	})
+	return list, err
+}
+
+// kindOf names the kind of a JSON value.
+func kindOf(raw []byte) string {
+	switch raw = bytes.TrimSpace(raw); {
+	case len(raw) == 0 || raw[0] == 'n':
+		return "null"
+	case raw[0] == '"':
+		return "text"
+	case raw[0] == '{':
+		return "an object"
+	case raw[0] == '[':
+		return "a list"
+	case raw[0] == 't' || raw[0] == 'f':
+		return "a boolean"
 	}
-	return err
+	return "a number"
 }

@@ -165,7 +165,11 @@ func parseSentencepiece(data []byte) (*Tokenizer, error) {
 	for id, p := range sp.pieces {
 		switch p.kind {
 		case pieceUnknown, pieceControl, pieceUserDefined: // never the result of merging
-			added = append(added, addedToken{ID: id, Content: string(p.text), Special: p.kind != pieceUserDefined})
+			added = append(added, addedToken{Content: string(p.text), Special: p.kind != pieceUserDefined})
+			if err := v.put(id, p.text); err != nil {
+				return nil, err
+			}
+			v.rawIDs[string(p.text)] = int32(id) // found by name only
 			if p.kind == pieceUnknown {
 				t.model.unknown = int32(id)
 			}
@@ -175,6 +179,7 @@ func parseSentencepiece(data []byte) (*Tokenizer, error) {
 			return nil, err
 		}
 	}
+	t.added.base = len(sp.pieces)
 	t.model.pairs = pairsByScore(v, sp.pieces)
 	if err := t.addTokens(added); err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ type Tokenizer struct {
 	normalized *matcher // added tokens looked for behind the normalizer
 	template   template
 
-	added     map[string]int32
+	added     addedTokens
 	special   []bool // by id: left out by a decoding that skips special tokens
 	decoding  decoding
 	plain     *vocab // character-level models: the text of each token, U+2581 as space and <0xXX> as byte
@@ -45,17 +45,18 @@ func (t *Tokenizer) Encode(text string, opt EncodeOptions) []int32 {
 	if opt.AddSpecial {
 		out = append(out, t.template.before...)
 	}
-	out = t.encode(st, out, st.text, opt.ParseSpecial)
+	out = t.encode(st, out, st.text, opt.ParseSpecial, "")
 	if opt.AddSpecial {
 		out = append(out, t.template.after...)
 	}
 	return out
 }
 
-// encode finds the added tokens, and between them normalises, splits and merges.
-func (t *Tokenizer) encode(st *state, out []int32, text []byte, parseSpecial bool) []int32 {
+// encode finds the added tokens, and between them normalises, splits and merges. said marks text in which no special token is looked for
+// (see Marked).
+func (t *Tokenizer) encode(st *state, out []int32, text []byte, parseSpecial bool, said string) []int32 {
 	first := true // nothing stands before
-	pieces := func(part []byte) {
+	pieces := func(part []byte, _ string) {
 		out = t.split(st, out, part, t.steps, first)
 		first = false
 	}
@@ -64,17 +65,20 @@ func (t *Tokenizer) encode(st *state, out []int32, text []byte, parseSpecial boo
 		first = false
 	}
 	if t.normalize == nil && t.normalized == nil {
-		t.raw.cut(text, parseSpecial, pieces, token)
+		t.raw.cut(text, parseSpecial, said, pieces, token)
 		return out
 	}
-	t.raw.cut(text, parseSpecial, func(part []byte) {
+	t.raw.cut(text, parseSpecial, said, func(part []byte, said string) {
 		if t.normalize != nil {
 			s := string(part)
 			if n := t.normalize(s); n != s {
 				part = pad(nil, n)
+				if said != "" && t.normalized != nil {
+					said = normalizedMarks(t.normalize, s, said, len(n))
+				}
 			}
 		}
-		t.normalized.cut(part, parseSpecial, pieces, token)
+		t.normalized.cut(part, parseSpecial, said, pieces, token)
 	}, token)
 	return out
 }
@@ -164,7 +168,7 @@ func (t *Tokenizer) VocabSize() int { return len(t.model.vocab.spans) }
 
 // ID returns the id of a token as tokenizer.json spells it (in a byte-level vocabulary "Ġthe" is " the"); ok is false if there is none.
 func (t *Tokenizer) ID(token string) (id int32, ok bool) {
-	if id, ok = t.added[token]; ok {
+	if id, ok = t.added.ids[token]; ok {
 		return id, true
 	}
 	v := t.model.vocab

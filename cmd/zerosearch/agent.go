@@ -89,6 +89,9 @@ func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags)
 		w.log.line("note: %s", note)
 	}
 	a.meter = s.Meter()
+	if err := a.model.Template.Err(); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", a.model.Dir, err)
+	}
 	context := contextOf(m, a.model)
 	a.roller = rl.Roller{Prompter: rl.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
 		Runner: episode.Runner{Policy: rl.Policy(a.eng, served0, a.model), Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),

@@ -46,11 +46,7 @@ func (c *chat) readVars(b []byte) error {
 	return nil
 }
 
-// encode renders the chat and gives ids and text.
-func (c *chat) encode(tok *tokenizer.Tokenizer, tmpl *tokenizer.Template, generation bool) ([]int32, string, error) {
-	text, err := tmpl.Render(tokenizer.ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: generation, Vars: c.Vars})
-	if err != nil {
-		return nil, "", err
-	}
-	return tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), text, nil
+// input is what the chat template is given.
+func (c *chat) input(generation bool) tokenizer.ChatInput {
+	return tokenizer.ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: generation, Vars: c.Vars}
 }

@@ -133,8 +133,7 @@ func (s *served) encode(ids []int32, text *string, c *chat) ([]int32, error) {
 	if s.model.Template == nil {
 		return nil, fmt.Errorf("the model has no chat template: give --chat-template FILE, or send {\"text\"}")
 	}
-	ids, _, err := c.encode(tok, s.model.Template, true)
-	return ids, err
+	return tok.EncodeChat(s.model.Template, c.input(true))
 }
 
 func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64, show func(engine.Token)) (generateAnswer, error) {

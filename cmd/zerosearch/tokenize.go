@@ -99,12 +99,19 @@ func (r tokenizeRequest) answer(tok *tokenizer.Tokenizer, template func() (*toke
 		if err != nil {
 			return tokenizeAnswer{}, err
 		}
-		ids, text, err := r.encode(tok, tmpl, r.Generation)
-		return tokenizeAnswer{orEmpty(ids), text}, err
+		m, err := tmpl.RenderMarked(r.input(r.Generation))
+		if err != nil {
+			return tokenizeAnswer{}, err
+		}
+		ids := tok.EncodeMarked(m)
+		if yes(r.ParseSpecial) {
+			ids = tok.Encode(m.Text, tokenizer.EncodeOptions{ParseSpecial: true})
+		}
+		return tokenizeAnswer{orEmpty(ids), m.Text}, nil
 	case r.IDs != nil:
 		for i, id := range r.IDs {
-			if _, ok := tok.Token(id); !ok {
-				return tokenizeAnswer{}, fmt.Errorf("id %d at place %d is not in the vocabulary of %d", id, i, tok.VocabSize())
+			if id < 0 {
+				return tokenizeAnswer{}, fmt.Errorf("id %d at place %d is negative: ids count from 0", id, i)
 			}
 		}
 		return tokenizeAnswer{r.IDs, tok.Decode(r.IDs, r.SkipSpecial)}, nil

@@ -151,7 +151,8 @@ func (w *writer) documents(it item) (r row, err error) {
 		quality = search.Noisy
 	}
 	q := search.Query{Query: it.query(), Question: it.Question, GoldenAnswers: it.GoldenAnswers}
-	prompt, err := rl.EncodeChat(w.tok, w.tmpl, []tokenizer.Message{{Role: "system"}, {Role: "user", Content: search.Render(w.form, quality, q, w.topK)}})
+	prompt, err := w.tok.EncodeChat(w.tmpl, tokenizer.ChatInput{AddGenerationPrompt: true,
+		Messages: []tokenizer.Message{{Role: "system"}, {Role: "user", Content: search.Render(w.form, quality, q, w.topK)}}})
 	if err != nil {
 		return r, err
 	}

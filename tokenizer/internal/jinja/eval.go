@@ -34,11 +34,12 @@ func (x *dictExpr) eval(e *env) Value {
 	d := &Dict{}
 	e.allocate(64 * len(x.keys))
 	for i := range x.keys {
-		key, ok := x.keys[i].eval(e).(string)
+		key, ok := x.keys[i].eval(e).(Text)
 		if !ok {
 			e.fail("only strings can be keys of a dict")
 		}
-		d.Set(key, x.values[i].eval(e))
+		d.tainted = d.tainted || key.mask != ""
+		d.Set(key.s, x.values[i].eval(e))
 	}
 	return d
 }
@@ -78,17 +79,17 @@ func (x *index) eval(e *env) Value {
 	if u, ok := of.(Undefined); ok {
 		e.fail("%q is undefined", u.Name)
 	}
-	if name, ok := key.(string); ok {
+	if name, ok := key.(Text); ok {
 		if d, ok := of.(*Dict); ok {
-			if v, ok := d.Get(name); ok {
+			if v, ok := d.Get(name.s); ok {
 				return v
 			}
 		}
-		return e.attribute(of, name)
+		return e.attribute(of, name.s)
 	}
 	n, ok := integer(key)
 	if !ok {
-		return Undefined{e.str(key)}
+		return Undefined{e.str(key).s}
 	}
 	switch v := of.(type) {
 	case *List:
@@ -98,15 +99,15 @@ func (x *index) eval(e *env) Value {
 		if n >= 0 && n < int64(len(v.Items)) {
 			return v.Items[n]
 		}
-	case string:
-		e.spend(len(v) / 16)
-		length := int64(utf8.RuneCountInString(v))
+	case Text:
+		e.spend(len(v.s) / 16)
 		if n < 0 {
-			n += length
+			n += int64(utf8.RuneCountInString(v.s))
 		}
-		for _, r := range v {
+		for i := range v.s {
 			if n == 0 {
-				return string(r)
+				_, size := utf8.DecodeRuneInString(v.s[i:])
+				return v.cut(i, i+size)
 			}
 			n--
 		}
@@ -139,15 +140,19 @@ func (x *slice) eval(e *env) Value {
 			items[i] = v.Items[k]
 		}
 		return &List{items, v.tuple}
-	case string:
-		e.allocate(4 * len(v))
-		runes := []rune(v)
-		at := e.places(len(runes), start, stop, step)
-		out := make([]rune, len(at))
-		for i, k := range at {
-			out[i] = runes[k]
+	case Text:
+		e.allocate(8 * len(v.s))
+		starts := make([]int, 0, len(v.s)+1)
+		for i := range v.s {
+			starts = append(starts, i)
 		}
-		return string(out)
+		at := e.places(len(starts), start, stop, step)
+		starts = append(starts, len(v.s))
+		var out textBuilder
+		for _, k := range at {
+			out.write(v.cut(starts[k], starts[k+1]))
+		}
+		return out.text()
 	}
 	e.fail("%s cannot be sliced", kind(of))
 	return nil
@@ -284,16 +289,16 @@ func (x *comparison) eval(e *env) Value {
 
 func (e *env) contains(in, v Value) bool {
 	switch in := in.(type) {
-	case string:
-		s, ok := v.(string)
+	case Text:
+		s, ok := v.(Text)
 		if !ok {
 			e.fail("%s cannot be looked for in a string", kind(v))
 		}
-		e.spend(len(in) / 64)
-		return strings.Contains(in, s)
+		e.spend(len(in.s) / 64)
+		return strings.Contains(in.s, s.s)
 	case *Dict:
-		s, ok := v.(string)
-		_, found := in.Get(s)
+		s, ok := v.(Text)
+		_, found := in.Get(s.s)
 		return ok && found
 	case *List:
 		for _, x := range in.Items {
@@ -334,9 +339,7 @@ func (x *binary) eval(e *env) Value {
 	e.spend(1)
 	a, b := x.x.eval(e), x.y.eval(e)
 	if x.op == "~" {
-		s, t := e.str(a), e.str(b)
-		e.allocate(len(s) + len(t))
-		return s + t
+		return e.concat(e.str(a), e.str(b))
 	}
 	if v, ok := e.sequences(x.op, a, b); ok {
 		return v
@@ -359,6 +362,14 @@ func (x *binary) eval(e *env) Value {
 	return e.floats(x.op, f, g)
 }
 
+func (e *env) concat(a, b Text) Text {
+	e.allocate(len(a.s) + len(b.s))
+	var out textBuilder
+	out.write(a)
+	out.write(b)
+	return out.text()
+}
+
 // sequences is + and * on strings and lists.
 func (e *env) sequences(op string, a, b Value) (Value, bool) {
 	if op == "*" {
@@ -367,13 +378,13 @@ func (e *env) sequences(op string, a, b Value) (Value, bool) {
 		}
 	}
 	switch a := a.(type) {
-	case string:
-		if t, ok := b.(string); ok && op == "+" {
-			e.allocate(len(a) + len(t))
-			return a + t, true
+	case Text:
+		if t, ok := b.(Text); ok && op == "+" {
+			return e.concat(a, t), true
 		}
 		if n, ok := integer(b); ok && op == "*" {
-			return strings.Repeat(a, e.repeat(len(a), n)), true
+			times := e.repeat(len(a.s), n)
+			return Text{strings.Repeat(a.s, times), strings.Repeat(a.mask, times)}, true
 		}
 	case *List:
 		if l, ok := b.(*List); ok && op == "+" {

@@ -240,7 +240,7 @@ func (p *parser) primary() expr {
 		for p.cur().typ == tokString {
 			s += p.next().text
 		}
-		return &literal{s}
+		return &literal{Text{s: s}}
 	case tokInt, tokFloat:
 		if v := fromNumber(t.text); t.typ == tokInt || v != nil {
 			return &literal{v}

@@ -17,8 +17,8 @@ func init() {
 	text := func(f func(string) string) filterFunc {
 		return func(e *env, v Value, _ []Value, _ *Dict) Value {
 			s := e.str(v)
-			e.allocate(len(s))
-			return f(s)
+			e.allocate(len(s.s))
+			return s.rewrite(f)
 		}
 	}
 	list := func(f func(e *env, items []Value, args []Value, named *Dict) Value) filterFunc {
@@ -34,7 +34,7 @@ func init() {
 		"length": length, "count": length, "tojson": toJSON, "default": defaultFilter, "d": defaultFilter,
 		"int": toInt, "float": toFloat, "round": round, "abs": abs,
 		"replace": func(e *env, v Value, args []Value, _ *Dict) Value {
-			return replaceAll(e, e.str(v), e.required(args, 0), e.required(args, 1), e.intArg(args, 2, -1))
+			return replaceAll(e, e.str(v), e.required(args, 0).s, e.required(args, 1), e.intArg(args, 2, -1))
 		},
 		"indent": indent,
 		"items": func(e *env, v Value, _ []Value, _ *Dict) Value {
@@ -54,7 +54,7 @@ func init() {
 			}
 			l := items(e, d)
 			slices.SortStableFunc(l.Items, func(a, b Value) int {
-				return strings.Compare(strings.ToLower(a.(*List).Items[0].(string)), strings.ToLower(b.(*List).Items[0].(string)))
+				return strings.Compare(strings.ToLower(a.(*List).Items[0].(Text).s), strings.ToLower(b.(*List).Items[0].(Text).s))
 			})
 			return l
 		},
@@ -63,7 +63,7 @@ func init() {
 			if name, ok := named.Get("attribute"); ok {
 				items = pick(e, items, name)
 			}
-			return join(e, items, e.stringArg(orNamed(args, named, "d"), 0, ""))
+			return join(e, items, e.textArg(orNamed(args, named, "d"), 0))
 		},
 		"list":  list(func(_ *env, items []Value, _ []Value, _ *Dict) Value { return &List{Items: items} }),
 		"first": list(func(_ *env, items []Value, _ []Value, _ *Dict) Value { return at(items, 0) }),
@@ -72,8 +72,8 @@ func init() {
 			items := slices.Clone(e.iterate(v))
 			e.allocate(16 * len(items))
 			slices.Reverse(items)
-			if _, ok := v.(string); ok {
-				return join(e, items, "")
+			if _, ok := v.(Text); ok {
+				return join(e, items, Text{})
 			}
 			return &List{Items: items}
 		},
@@ -109,9 +109,9 @@ var escapeHTML = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'"
 
 func length(e *env, v Value, _ []Value, _ *Dict) Value {
 	switch v := v.(type) {
-	case string:
-		e.spend(len(v) / 64)
-		return int64(utf8.RuneCountInString(v))
+	case Text:
+		e.spend(len(v.s) / 64)
+		return int64(utf8.RuneCountInString(v.s))
 	case *List:
 		return int64(len(v.Items))
 	case *Dict:
@@ -136,8 +136,8 @@ func toJSON(e *env, v Value, args []Value, named *Dict) Value {
 	w.ascii = truth(option(0, "ensure_ascii"))
 	switch n := option(1, "indent").(type) {
 	case nil:
-	case string:
-		w.pretty, w.indent = true, n
+	case Text:
+		w.pretty, w.indent = true, n.s
 	default:
 		w.pretty, w.indent = true, strings.Repeat(" ", min(max(0, e.intArg([]Value{n}, 0, 0)), 64))
 	}
@@ -145,11 +145,11 @@ func toJSON(e *env, v Value, args []Value, named *Dict) Value {
 		w.itemSep = ","
 	}
 	if l, ok := option(2, "separators").(*List); ok && len(l.Items) == 2 {
-		w.itemSep, w.colonSep = e.str(l.Items[0]), e.str(l.Items[1])
+		w.itemSep, w.colonSep = e.str(l.Items[0]).s, e.str(l.Items[1]).s
 	}
 	w.sorted = truth(option(3, "sort_keys"))
 	w.value(v, 0)
-	return w.b.String()
+	return w.b.text()
 }
 
 func defaultFilter(_ *env, v Value, args []Value, named *Dict) Value {
@@ -161,7 +161,7 @@ func defaultFilter(_ *env, v Value, args []Value, named *Dict) Value {
 	if missing || truth(boolean) && !truth(v) {
 		args = orNamed(args, named, "default_value")
 		if len(args) == 0 {
-			return ""
+			return Text{}
 		}
 		return args[0]
 	}
@@ -172,8 +172,8 @@ func toInt(e *env, v Value, args []Value, named *Dict) Value {
 	switch x := v.(type) {
 	case int64, BigInt:
 		return v
-	case string:
-		s := strings.TrimSpace(x)
+	case Text:
+		s := strings.TrimSpace(x.s)
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return n
 		}
@@ -195,8 +195,8 @@ func toFloat(e *env, v Value, args []Value, named *Dict) Value {
 	if f, ok := number(v); ok {
 		return f
 	}
-	if s, ok := v.(string); ok {
-		if f, err := strconv.ParseFloat(strings.TrimSpace(s), 64); err == nil {
+	if s, ok := v.(Text); ok {
+		if f, err := strconv.ParseFloat(strings.TrimSpace(s.s), 64); err == nil {
 			return f
 		}
 	}
@@ -217,7 +217,7 @@ func round(e *env, v Value, args []Value, named *Dict) Value {
 		method = args[1]
 	}
 	scale := math.Pow10(digits)
-	switch method {
+	switch e.str(method).s {
 	case "ceil":
 		return math.Ceil(f*scale) / scale
 	case "floor":
@@ -251,9 +251,9 @@ func indent(e *env, v Value, args []Value, named *Dict) Value {
 	if len(args) > 0 {
 		width = args[0]
 	}
-	pad, ok := width.(string)
+	pad, ok := width.(Text)
 	if !ok {
-		pad = strings.Repeat(" ", min(max(0, e.intArg([]Value{width}, 0, 4)), 1000))
+		pad = Text{s: strings.Repeat(" ", min(max(0, e.intArg([]Value{width}, 0, 4)), 1000))}
 	}
 	option := func(i int, name string) bool {
 		if i < len(args) {
@@ -263,14 +263,19 @@ func indent(e *env, v Value, args []Value, named *Dict) Value {
 		return truth(x)
 	}
 	first, blank := option(1, "first"), option(2, "blank")
-	lines := strings.Split(s, "\n")
-	e.repeat(len(pad)+16, int64(len(lines)))
-	for i := range lines {
-		if (i > 0 || first) && (blank || lines[i] != "") {
-			lines[i] = pad + lines[i]
+	lines := s.split("\n", -1)
+	e.repeat(len(pad.s)+48, int64(len(lines)))
+	var out textBuilder
+	for i, line := range lines {
+		if i > 0 {
+			out.plain("\n")
 		}
+		if (i > 0 || first) && (blank || line.s != "") {
+			out.write(pad)
+		}
+		out.write(line)
 	}
-	return strings.Join(lines, "\n")
+	return out.text()
 }
 
 // pick maps items to an attribute: a name, a dotted path, or an index.
@@ -284,12 +289,12 @@ func pick(e *env, items []Value, name Value) []Value {
 }
 
 func path(e *env, v Value, name Value) Value {
-	s, ok := name.(string)
+	s, ok := name.(Text)
 	if !ok {
 		return (&index{&literal{v}, &literal{name}}).eval(e)
 	}
-	for part := range strings.SplitSeq(s, ".") {
-		var key Value = part
+	for part := range strings.SplitSeq(s.s, ".") {
+		var key Value = Text{s: part}
 		if n, err := strconv.ParseInt(part, 10, 64); err == nil {
 			key = n
 		}
@@ -312,8 +317,8 @@ func unique(e *env, items []Value, _ []Value, _ *Dict) Value {
 
 // fold is a value as filters that ignore case compare it.
 func fold(v Value) Value {
-	if s, ok := v.(string); ok {
-		return strings.ToLower(s)
+	if s, ok := v.(Text); ok {
+		return s.rewrite(strings.ToLower)
 	}
 	return v
 }
@@ -387,9 +392,9 @@ func mapFilter(e *env, list []Value, args []Value, named *Dict) Value {
 		}
 		return &List{Items: out}
 	}
-	f := filters[e.required(args, 0)]
+	f := filters[e.required(args, 0).s]
 	if f == nil {
-		e.fail("the filter %q is not supported", args[0])
+		e.fail("the filter %q is not supported", e.str(args[0]))
 	}
 	e.allocate(16 * len(list))
 	out := make([]Value, len(list))
@@ -411,8 +416,8 @@ func selection(byAttribute, keep bool) filterFunc {
 		}
 		is := func(_ *env, v Value, _ []Value) bool { return truth(v) }
 		if len(args) > 0 {
-			if is = tests[e.required(args, 0)]; is == nil {
-				e.fail("the test %q is not supported", args[0])
+			if is = tests[e.required(args, 0).s]; is == nil {
+				e.fail("the test %q is not supported", e.str(args[0]))
 			}
 			args = args[1:]
 		}

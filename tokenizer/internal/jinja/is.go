@@ -31,7 +31,7 @@ func init() {
 		"defined":   is(func(v Value) bool { _, u := v.(Undefined); return !u }),
 		"undefined": is(func(v Value) bool { _, u := v.(Undefined); return u }),
 		"none":      is(func(v Value) bool { return v == nil }),
-		"string":    is(func(v Value) bool { _, ok := v.(string); return ok }),
+		"string":    is(func(v Value) bool { _, ok := v.(Text); return ok }),
 		"mapping":   is(func(v Value) bool { _, ok := v.(*Dict); return ok }),
 		"boolean":   is(func(v Value) bool { _, ok := v.(bool); return ok }),
 		"true":      is(func(v Value) bool { return v == true }),
@@ -52,11 +52,11 @@ func init() {
 		"sequence": is(iterable), "iterable": is(iterable),
 		"callable": is(func(v Value) bool { _, ok := v.(*function); return ok }),
 		"lower": func(e *env, v Value, _ []Value) bool {
-			s := e.str(v)
+			s := e.str(v).s
 			return s == strings.ToLower(s) && s != strings.ToUpper(s)
 		},
 		"upper": func(e *env, v Value, _ []Value) bool {
-			s := e.str(v)
+			s := e.str(v).s
 			return s == strings.ToUpper(s) && s != strings.ToLower(s)
 		},
 		"odd":         func(e *env, v Value, _ []Value) bool { return !modulo(e, v, int64(2)) },
@@ -72,7 +72,7 @@ func init() {
 
 func iterable(v Value) bool {
 	switch v.(type) {
-	case string, *List, *Dict, Undefined:
+	case Text, *List, *Dict, Undefined:
 		return true
 	}
 	return false

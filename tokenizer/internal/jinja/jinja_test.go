@@ -18,7 +18,8 @@ func render(src string, vars map[string]Value) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return t.Render(vars, epoch)
+	text, err := t.Render(vars, epoch)
+	return text.String(), err
 }
 
 // dictVars makes variables of a JSON object.

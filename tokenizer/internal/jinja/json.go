@@ -70,7 +70,10 @@ func fromTokens(d *json.Decoder, depth int) (Value, error) {
 		_, err = d.Token()
 		return dict, err
 	}
-	return t, nil // nil, bool, string
+	if s, ok := t.(string); ok {
+		return Text{s: s}, nil
+	}
+	return t, nil // nil or bool
 }
 
 func fromNumber(s string) Value {
@@ -87,8 +90,10 @@ func fromNumber(s string) Value {
 // FromGo converts a Go value: what encoding/json can write. Maps come in the order of their keys.
 func FromGo(v any) (Value, error) {
 	switch v := v.(type) {
-	case nil, bool, string, int64, float64, *List, *Dict:
+	case nil, bool, int64, float64, Text, *List, *Dict:
 		return v, nil
+	case string:
+		return Text{s: v}, nil
 	case int:
 		return int64(v), nil
 	}
@@ -102,7 +107,7 @@ func FromGo(v any) (Value, error) {
 // jsonWriter is Python's json.dumps.
 type jsonWriter struct {
 	e                 *env
-	b                 strings.Builder
+	b                 textBuilder
 	indent            string // of a level; with pretty
 	pretty, ascii     bool
 	sorted            bool
@@ -116,37 +121,37 @@ func (w *jsonWriter) value(v Value, depth int) {
 	}
 	switch v := v.(type) {
 	case nil:
-		w.b.WriteString("null")
+		w.b.plain("null")
 	case bool:
-		w.b.WriteString(strconv.FormatBool(v))
+		w.b.plain(strconv.FormatBool(v))
 	case float64:
-		w.b.WriteString(formatFloat(v, "Infinity", "NaN"))
-	case string:
+		w.b.plain(formatFloat(v, "Infinity", "NaN"))
+	case Text:
 		w.string(v)
 	case *List:
-		w.group('[', ']', len(v.Items), depth, func(i int) { w.value(v.Items[i], depth+1) })
+		w.group("[", "]", len(v.Items), depth, func(i int) { w.value(v.Items[i], depth+1) })
 	case *Dict:
 		keys := v.Keys
 		if w.sorted {
 			keys = slices.Sorted(slices.Values(keys))
 		}
-		w.group('{', '}', len(keys), depth, func(i int) {
-			w.string(keys[i])
-			w.b.WriteString(w.colonSep)
+		w.group("{", "}", len(keys), depth, func(i int) {
+			w.string(v.key(keys[i]))
+			w.b.plain(w.colonSep)
 			w.value(v.values[keys[i]], depth+1)
 		})
 	case int64, BigInt:
-		w.b.WriteString(w.e.str(v))
+		w.b.write(w.e.str(v))
 	default:
 		w.e.fail("%s cannot be written as JSON", kind(v))
 	}
 }
 
-func (w *jsonWriter) group(opening, closing byte, n, depth int, item func(i int)) {
-	w.b.WriteByte(opening)
+func (w *jsonWriter) group(opening, closing string, n, depth int, item func(i int)) {
+	w.b.plain(opening)
 	for i := range n {
 		if i > 0 {
-			w.b.WriteString(w.itemSep)
+			w.b.plain(w.itemSep)
 		}
 		w.newline(depth + 1)
 		item(i)
@@ -154,43 +159,42 @@ func (w *jsonWriter) group(opening, closing byte, n, depth int, item func(i int)
 	if n > 0 {
 		w.newline(depth)
 	}
-	w.b.WriteByte(closing)
+	w.b.plain(closing)
 }
 
 func (w *jsonWriter) newline(depth int) {
 	if w.pretty {
 		w.e.allocate(1 + depth*len(w.indent))
-		w.b.WriteByte('\n')
-		w.b.WriteString(strings.Repeat(w.indent, depth))
+		w.b.plain("\n" + strings.Repeat(w.indent, depth))
 	}
 }
 
-func (w *jsonWriter) string(s string) {
-	w.e.allocate(len(s))
-	w.b.WriteByte('"')
-	for _, r := range s {
+func (w *jsonWriter) string(t Text) {
+	w.e.allocate(len(t.s))
+	w.b.plain(`"`)
+	t.eachRune(func(r rune, char Text) {
 		switch {
 		case r == '"' || r == '\\':
-			w.b.WriteByte('\\')
-			w.b.WriteRune(r)
+			w.b.plain(`\`)
+			w.b.write(char)
 		case r == '\n':
-			w.b.WriteString(`\n`)
+			w.b.plain(`\n`)
 		case r == '\r':
-			w.b.WriteString(`\r`)
+			w.b.plain(`\r`)
 		case r == '\t':
-			w.b.WriteString(`\t`)
+			w.b.plain(`\t`)
 		case r == '\b':
-			w.b.WriteString(`\b`)
+			w.b.plain(`\b`)
 		case r == '\f':
-			w.b.WriteString(`\f`)
+			w.b.plain(`\f`)
 		case r < ' ' || w.ascii && r >= 0x7F && r < 0x10000:
-			w.b.WriteString(`\u` + hex(uint64(r), 4))
+			w.b.plain(`\u` + hex(uint64(r), 4))
 		case w.ascii && r >= 0x10000:
 			r -= 0x10000
-			w.b.WriteString(`\u` + hex(uint64(0xD800+r>>10), 4) + `\u` + hex(uint64(0xDC00+r&0x3FF), 4))
+			w.b.plain(`\u` + hex(uint64(0xD800+r>>10), 4) + `\u` + hex(uint64(0xDC00+r&0x3FF), 4))
 		default:
-			w.b.WriteRune(r)
+			w.b.write(char)
 		}
-	}
-	w.b.WriteByte('"')
+	})
+	w.b.plain(`"`)
 }

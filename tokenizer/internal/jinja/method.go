@@ -14,10 +14,10 @@ type callable = func(e *env, args []Value, named *Dict) Value
 // are rendered in a sandbox that forbids them.
 func method(v Value, name string) callable {
 	switch v := v.(type) {
-	case string:
+	case Text:
 		if m := stringMethods[name]; m != nil {
 			return func(e *env, args []Value, _ *Dict) Value {
-				e.allocate(len(v))
+				e.allocate(len(v.s))
 				return m(e, v, args)
 			}
 		}
@@ -41,8 +41,8 @@ func method(v Value, name string) callable {
 				if len(args) == 0 {
 					e.fail("get needs a key")
 				}
-				key, _ := args[0].(string)
-				if x, ok := v.Get(key); ok {
+				key, _ := args[0].(Text)
+				if x, ok := v.Get(key.s); ok {
 					return x
 				}
 				if len(args) > 1 {
@@ -60,7 +60,7 @@ func items(e *env, d *Dict) *List {
 	e.allocate(80 * len(d.Keys))
 	l := &List{}
 	for _, k := range d.Keys {
-		l.Items = append(l.Items, &List{[]Value{k, d.values[k]}, true})
+		l.Items = append(l.Items, &List{[]Value{d.key(k), d.values[k]}, true})
 	}
 	return l
 }
@@ -70,7 +70,15 @@ func (e *env) stringArg(args []Value, i int, otherwise string) string {
 	if i >= len(args) || args[i] == nil {
 		return otherwise
 	}
-	s, ok := args[i].(string)
+	return e.textArg(args, i).s
+}
+
+// textArg returns args[i] as a string, the empty one where it is not there or None.
+func (e *env) textArg(args []Value, i int) Text {
+	if i >= len(args) || args[i] == nil {
+		return Text{}
+	}
+	s, ok := args[i].(Text)
 	if !ok {
 		e.fail("argument %d is %s, not a string", i+1, kind(args[i]))
 	}
@@ -89,68 +97,76 @@ func (e *env) intArg(args []Value, i int, otherwise int) int {
 }
 
 // required returns args[i] as a string.
-func (e *env) required(args []Value, i int) string {
+func (e *env) required(args []Value, i int) Text {
 	if i >= len(args) {
 		e.fail("argument %d is missing", i+1)
 	}
-	return e.stringArg(args, i, "")
+	return e.textArg(args, i)
 }
 
-type stringMethod func(e *env, s string, args []Value) Value
+type stringMethod func(e *env, s Text, args []Value) Value
 
 var stringMethods map[string]stringMethod
 
 func init() {
 	plain := func(f func(string) string) stringMethod {
-		return func(_ *env, s string, _ []Value) Value { return f(s) }
+		return func(_ *env, s Text, _ []Value) Value { return s.rewrite(f) }
 	}
 	stringMethods = map[string]stringMethod{
 		"upper": plain(strings.ToUpper), "lower": plain(strings.ToLower), "title": plain(title), "capitalize": plain(capitalize),
-		"strip":  func(e *env, s string, args []Value) Value { return strip(e, s, args, true, true) },
-		"lstrip": func(e *env, s string, args []Value) Value { return strip(e, s, args, true, false) },
-		"rstrip": func(e *env, s string, args []Value) Value { return strip(e, s, args, false, true) },
-		"split":  func(e *env, s string, args []Value) Value { return splitString(e, s, args, false) },
-		"rsplit": func(e *env, s string, args []Value) Value { return splitString(e, s, args, true) },
-		"splitlines": func(e *env, s string, _ []Value) Value {
-			e.allocate(16 * strings.Count(s, "\n"))
+		"strip":  func(e *env, s Text, args []Value) Value { return strip(e, s, args, true, true) },
+		"lstrip": func(e *env, s Text, args []Value) Value { return strip(e, s, args, true, false) },
+		"rstrip": func(e *env, s Text, args []Value) Value { return strip(e, s, args, false, true) },
+		"split":  func(e *env, s Text, args []Value) Value { return splitString(e, s, args, false) },
+		"rsplit": func(e *env, s Text, args []Value) Value { return splitString(e, s, args, true) },
+		"splitlines": func(e *env, s Text, _ []Value) Value {
+			e.allocate(48 * (strings.Count(s.s, "\n") + strings.Count(s.s, "\r")))
 			l := &List{}
-			for line := range strings.Lines(strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")) {
-				l.Items = append(l.Items, strings.TrimSuffix(line, "\n"))
+			for s.s != "" {
+				end := strings.IndexAny(s.s, "\r\n")
+				next := end + 1
+				if end < 0 {
+					end, next = len(s.s), len(s.s)
+				} else if strings.HasPrefix(s.s[end:], "\r\n") {
+					next++
+				}
+				l.Items = append(l.Items, s.cut(0, end))
+				s = s.cut(next, len(s.s))
 			}
 			return l
 		},
-		"startswith": func(e *env, s string, args []Value) Value { return anyAffix(e, s, args, strings.HasPrefix) },
-		"endswith":   func(e *env, s string, args []Value) Value { return anyAffix(e, s, args, strings.HasSuffix) },
-		"replace": func(e *env, s string, args []Value) Value {
-			return replaceAll(e, s, e.required(args, 0), e.required(args, 1), e.intArg(args, 2, -1))
+		"startswith": func(e *env, s Text, args []Value) Value { return anyAffix(e, s, args, strings.HasPrefix) },
+		"endswith":   func(e *env, s Text, args []Value) Value { return anyAffix(e, s, args, strings.HasSuffix) },
+		"replace": func(e *env, s Text, args []Value) Value {
+			return replaceAll(e, s, e.required(args, 0).s, e.required(args, 1), e.intArg(args, 2, -1))
 		},
-		"find": func(e *env, s string, args []Value) Value {
-			at := strings.Index(s, e.required(args, 0))
+		"find": func(e *env, s Text, args []Value) Value {
+			at := strings.Index(s.s, e.required(args, 0).s)
 			if at > 0 {
-				at = utf8.RuneCountInString(s[:at])
+				at = utf8.RuneCountInString(s.s[:at])
 			}
 			return int64(at)
 		},
-		"count": func(e *env, s string, args []Value) Value { return int64(strings.Count(s, e.required(args, 0))) },
-		"join": func(e *env, s string, args []Value) Value {
+		"count": func(e *env, s Text, args []Value) Value { return int64(strings.Count(s.s, e.required(args, 0).s)) },
+		"join": func(e *env, s Text, args []Value) Value {
 			if len(args) == 0 {
 				e.fail("join needs a sequence")
 			}
 			for _, x := range e.iterate(args[0]) {
-				if _, ok := x.(string); !ok {
+				if _, ok := x.(Text); !ok {
 					e.fail("join got %s among the strings", kind(x))
 				}
 			}
 			return join(e, e.iterate(args[0]), s)
 		},
-		"isdigit": func(_ *env, s string, _ []Value) Value { return all(s, unicode.IsDigit) },
-		"isalpha": func(_ *env, s string, _ []Value) Value { return all(s, unicode.IsLetter) },
-		"isspace": func(_ *env, s string, _ []Value) Value { return all(s, isSpace) },
-		"removeprefix": func(e *env, s string, args []Value) Value {
-			return strings.TrimPrefix(s, e.required(args, 0))
+		"isdigit": func(_ *env, s Text, _ []Value) Value { return all(s.s, unicode.IsDigit) },
+		"isalpha": func(_ *env, s Text, _ []Value) Value { return all(s.s, unicode.IsLetter) },
+		"isspace": func(_ *env, s Text, _ []Value) Value { return all(s.s, isSpace) },
+		"removeprefix": func(e *env, s Text, args []Value) Value {
+			return s.cut(len(s.s)-len(strings.TrimPrefix(s.s, e.required(args, 0).s)), len(s.s))
 		},
-		"removesuffix": func(e *env, s string, args []Value) Value {
-			return strings.TrimSuffix(s, e.required(args, 0))
+		"removesuffix": func(e *env, s Text, args []Value) Value {
+			return s.cut(0, len(strings.TrimSuffix(s.s, e.required(args, 0).s)))
 		},
 	}
 }
@@ -159,25 +175,19 @@ func all(s string, is func(rune) bool) bool {
 	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !is(r) }) < 0
 }
 
-func strip(e *env, s string, args []Value, left, right bool) string {
+func strip(e *env, s Text, args []Value, left, right bool) Text {
 	in := isSpace
 	if len(args) > 0 && args[0] != nil {
 		chars := e.stringArg(args, 0, "")
-		e.spend(len(chars) * len(s) / 64)
+		e.spend(len(chars) * len(s.s) / 64)
 		in = func(r rune) bool { return strings.ContainsRune(chars, r) }
 	}
-	if left {
-		s = strings.TrimLeftFunc(s, in)
-	}
-	if right {
-		s = strings.TrimRightFunc(s, in)
-	}
-	return s
+	return s.trim(in, left, right)
 }
 
-func splitString(e *env, s string, args []Value, fromRight bool) Value {
+func splitString(e *env, s Text, args []Value, fromRight bool) Value {
 	limit := e.intArg(args, 1, -1)
-	var parts []string
+	var parts []Text
 	if len(args) == 0 || args[0] == nil {
 		parts = fields(s, limit, fromRight)
 	} else {
@@ -185,23 +195,23 @@ func splitString(e *env, s string, args []Value, fromRight bool) Value {
 		if sep == "" {
 			e.fail("split got an empty separator")
 		}
-		e.allocate(32 * (strings.Count(s, sep) + 1))
+		e.allocate(48 * (strings.Count(s.s, sep) + 1))
 		switch {
 		case limit < 0:
-			parts = strings.Split(s, sep)
+			parts = s.split(sep, -1)
 		case fromRight:
 			for ; limit > 0; limit-- {
-				at := strings.LastIndex(s, sep)
+				at := strings.LastIndex(s.s, sep)
 				if at < 0 {
 					break
 				}
-				parts = append(parts, s[at+len(sep):])
-				s = s[:at]
+				parts = append(parts, s.cut(at+len(sep), len(s.s)))
+				s = s.cut(0, at)
 			}
 			parts = append(parts, s)
 			slices.Reverse(parts)
 		default:
-			parts = strings.SplitN(s, sep, limit+1)
+			parts = s.split(sep, limit+1)
 		}
 	}
 	e.allocate(32 * len(parts))
@@ -213,68 +223,79 @@ func splitString(e *env, s string, args []Value, fromRight bool) Value {
 }
 
 // fields is split() without separator: runs of white space separate, and at most limit cuts are made where it is not negative.
-func fields(s string, limit int, fromRight bool) []string {
-	var parts []string
+func fields(s Text, limit int, fromRight bool) []Text {
+	var parts []Text
 	if fromRight && limit >= 0 {
-		for s = strings.TrimRightFunc(s, isSpace); s != ""; s = strings.TrimRightFunc(s, isSpace) {
-			cut := 0 // where the last part begins
-			if at := strings.LastIndexFunc(s, isSpace); at >= 0 && len(parts) < limit {
-				_, size := utf8.DecodeRuneInString(s[at:])
-				cut = at + size
+		for s = s.trim(isSpace, false, true); s.s != ""; s = s.trim(isSpace, false, true) {
+			start := 0 // of the last part
+			if at := strings.LastIndexFunc(s.s, isSpace); at >= 0 && len(parts) < limit {
+				_, size := utf8.DecodeRuneInString(s.s[at:])
+				start = at + size
 			}
-			parts = append(parts, s[cut:])
-			s = s[:cut]
+			parts = append(parts, s.cut(start, len(s.s)))
+			s = s.cut(0, start)
 		}
 		slices.Reverse(parts)
 		return parts
 	}
-	for s = strings.TrimLeftFunc(s, isSpace); s != ""; s = strings.TrimLeftFunc(s, isSpace) {
-		at := strings.IndexFunc(s, isSpace)
+	for s = s.trim(isSpace, true, false); s.s != ""; s = s.trim(isSpace, true, false) {
+		at := strings.IndexFunc(s.s, isSpace)
 		if at < 0 || limit >= 0 && len(parts) == limit {
-			at = len(s)
+			at = len(s.s)
 		}
-		parts = append(parts, s[:at])
-		s = s[at:]
+		parts = append(parts, s.cut(0, at))
+		s = s.cut(at, len(s.s))
 	}
 	return parts
 }
 
-func anyAffix(e *env, s string, args []Value, has func(s, affix string) bool) Value {
+func anyAffix(e *env, s Text, args []Value, has func(s, affix string) bool) Value {
 	if len(args) == 1 {
 		if l, ok := args[0].(*List); ok {
 			for _, x := range l.Items {
-				if affix, ok := x.(string); ok && has(s, affix) {
+				if affix, ok := x.(Text); ok && has(s.s, affix.s) {
 					return true
 				}
 			}
 			return false
 		}
 	}
-	return has(s, e.required(args, 0))
+	return has(s.s, e.required(args, 0).s)
 }
 
 // replaceAll replaces old by replacement, at most n times where n is not negative.
-func replaceAll(e *env, s, old, replacement string, n int) string {
-	count := strings.Count(s, old)
+func replaceAll(e *env, s Text, old string, replacement Text, n int) Text {
+	count := strings.Count(s.s, old)
 	if n >= 0 {
 		count = min(count, n)
 	}
-	e.repeat(max(1, len(replacement)), int64(count))
-	return strings.Replace(s, old, replacement, n)
+	e.repeat(max(1, len(replacement.s)), int64(count))
+	var b textBuilder
+	for i := range count {
+		at := strings.Index(s.s, old)
+		if _, size := utf8.DecodeRuneInString(s.s); old == "" && i > 0 { // matches between all characters
+			at = size
+		}
+		b.write(s.cut(0, at))
+		b.write(replacement)
+		s = s.cut(at+len(old), len(s.s))
+	}
+	b.write(s)
+	return b.text()
 }
 
-func join(e *env, parts []Value, sep string) string {
-	var b strings.Builder
+func join(e *env, parts []Value, sep Text) Text {
+	var b textBuilder
 	for i, x := range parts {
 		if i > 0 {
-			e.allocate(len(sep))
-			b.WriteString(sep)
+			e.allocate(len(sep.s))
+			b.write(sep)
 		}
 		s := e.str(x)
-		e.allocate(len(s))
-		b.WriteString(s)
+		e.allocate(len(s.s))
+		b.write(s)
 	}
-	return b.String()
+	return b.text()
 }
 
 // title makes the first letter of each run of letters upper case and the others lower case.

@@ -3,7 +3,6 @@ package jinja
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -19,7 +18,7 @@ const (
 type env struct {
 	scope *scope
 	root  *scope
-	out   *strings.Builder
+	out   *textBuilder
 	now   func() time.Time
 	steps int
 	bytes int
@@ -55,24 +54,27 @@ func (e *env) allocate(n int) {
 	}
 }
 
-// Render runs the template with these variables. now is the clock of strftime_now.
-func (t *Template) Render(vars map[string]Value, now func() time.Time) (text string, err error) {
-	e := &env{scope: &scope{vars: map[string]Value{}}, out: &strings.Builder{}, now: now}
+// Render runs the template with these variables (a Go string is a Text without marks). now is the clock of strftime_now.
+func (t *Template) Render(vars map[string]Value, now func() time.Time) (text Text, err error) {
+	e := &env{scope: &scope{vars: map[string]Value{}}, out: &textBuilder{}, now: now}
 	e.root = e.scope
 	for k, v := range vars {
+		if s, ok := v.(string); ok {
+			v = Text{s: s}
+		}
 		e.scope.vars[k] = v
 	}
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
 		case fault:
-			text, err = "", r.err
+			text, err = Text{}, r.err
 		default:
 			panic(r)
 		}
 	}()
 	e.run(t.body)
-	return e.out.String(), nil
+	return e.out.text(), nil
 }
 
 func (e *env) run(body []stmt) control {
@@ -84,14 +86,14 @@ func (e *env) run(body []stmt) control {
 	return proceed
 }
 
-func (e *env) print(s string) {
-	e.allocate(len(s))
-	e.out.WriteString(s)
+func (e *env) print(t Text) {
+	e.allocate(len(t.s))
+	e.out.write(t)
 }
 
 func (s *data) run(e *env) control {
 	e.spend(1)
-	e.print(s.text)
+	e.print(Text{s: s.text})
 	return proceed
 }
 
@@ -143,11 +145,11 @@ func (s *setStmt) run(e *env) control {
 }
 
 // capture runs statements and returns what they print. Names they set are theirs.
-func (e *env) capture(body []stmt) string {
+func (e *env) capture(body []stmt) Text {
 	out, outer := e.out, e.scope
-	e.out, e.scope = &strings.Builder{}, &scope{vars: map[string]Value{}, parent: outer}
+	e.out, e.scope = &textBuilder{}, &scope{vars: map[string]Value{}, parent: outer}
 	e.run(body)
-	text := e.out.String()
+	text := e.out.text()
 	e.out, e.scope = out, outer
 	return text
 }
@@ -311,6 +313,7 @@ func (e *env) global(name string) Value {
 			d := Dict{}
 			for _, a := range args {
 				if from, ok := a.(*Dict); ok {
+					d.tainted = d.tainted || from.tainted
 					for _, k := range from.Keys {
 						d.Set(k, from.values[k])
 					}
@@ -329,13 +332,13 @@ func (e *env) global(name string) Value {
 		return &function{name, func(e *env, args []Value, _ *Dict) Value {
 			message := ""
 			if len(args) > 0 {
-				message = e.str(args[0])
+				message = e.str(args[0]).s
 			}
 			panic(fault{fmt.Errorf("%w: %s", ErrRaised, clip(message))})
 		}}
 	case "strftime_now":
 		return &function{name, func(e *env, args []Value, _ *Dict) Value {
-			return strftime(e, e.now(), e.stringArg(args, 0, "%Y-%m-%d"))
+			return Text{s: strftime(e, e.now(), e.stringArg(args, 0, "%Y-%m-%d"))}
 		}}
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// A Value is what a template computes with. Its dynamic type is one of nil (None), Undefined, bool, int64, BigInt, float64, string,
+// A Value is what a template computes with. Its dynamic type is one of nil (None), Undefined, bool, int64, BigInt, float64, Text,
 // *List, *Dict, or something callable made inside this package. Values other than namespaces never change.
 type Value any
 
@@ -25,9 +25,13 @@ type List struct {
 
 // Dict is a Python dict with string keys, in the order of insertion.
 type Dict struct {
-	Keys   []string
-	values map[string]Value
+	Keys    []string
+	values  map[string]Value
+	tainted bool // its keys are marked, as Text is
 }
+
+// key is a key as a template sees it.
+func (d *Dict) key(k string) Text { return marked(k, d.tainted) }
 
 // Get returns the value of a key.
 func (d *Dict) Get(key string) (Value, bool) {
@@ -65,8 +69,8 @@ func truth(v Value) bool {
 		return v != 0
 	case float64:
 		return v != 0
-	case string:
-		return v != ""
+	case Text:
+		return v.s != ""
 	case *List:
 		return len(v.Items) > 0
 	case *Dict:
@@ -88,7 +92,7 @@ func kind(v Value) string {
 		return "int"
 	case float64:
 		return "float"
-	case string:
+	case Text:
 		return "str"
 	case *List:
 		return "list"
@@ -101,43 +105,43 @@ func kind(v Value) string {
 }
 
 // str is Python's str().
-func (e *env) str(v Value) string {
+func (e *env) str(v Value) Text {
 	switch v := v.(type) {
-	case string:
+	case Text:
 		return v
 	case Undefined:
-		return ""
+		return Text{}
 	}
-	var b strings.Builder
+	var b textBuilder
 	e.repr(&b, v, 0)
-	return b.String()
+	return b.text()
 }
 
 // repr is Python's repr().
-func (e *env) repr(b *strings.Builder, v Value, depth int) {
+func (e *env) repr(b *textBuilder, v Value, depth int) {
 	e.spend(1)
 	if depth > maxNesting {
 		e.fail("a value is nested more than %d deep", maxNesting)
 	}
 	switch v := v.(type) {
 	case nil:
-		b.WriteString("None")
+		b.plain("None")
 	case Undefined:
-		b.WriteString("Undefined")
+		b.plain("Undefined")
 	case bool:
 		if v {
-			b.WriteString("True")
+			b.plain("True")
 		} else {
-			b.WriteString("False")
+			b.plain("False")
 		}
 	case int64:
-		b.WriteString(strconv.FormatInt(v, 10))
+		b.plain(strconv.FormatInt(v, 10))
 	case BigInt:
-		b.WriteString(string(v))
+		b.plain(string(v))
 	case float64:
-		b.WriteString(formatFloat(v, "inf", "nan"))
-	case string:
-		e.allocate(len(v))
+		b.plain(formatFloat(v, "inf", "nan"))
+	case Text:
+		e.allocate(len(v.s))
 		reprString(b, v)
 	case *List:
 		opening, closing := "[", "]"
@@ -147,59 +151,59 @@ func (e *env) repr(b *strings.Builder, v Value, depth int) {
 				closing = ",)"
 			}
 		}
-		b.WriteString(opening)
+		b.plain(opening)
 		for i, x := range v.Items {
 			if i > 0 {
-				b.WriteString(", ")
+				b.plain(", ")
 			}
 			e.repr(b, x, depth+1)
 		}
-		b.WriteString(closing)
+		b.plain(closing)
 	case *Dict:
-		b.WriteByte('{')
+		b.plain("{")
 		for i, k := range v.Keys {
 			if i > 0 {
-				b.WriteString(", ")
+				b.plain(", ")
 			}
 			e.allocate(len(k))
-			reprString(b, k)
-			b.WriteString(": ")
+			reprString(b, v.key(k))
+			b.plain(": ")
 			e.repr(b, v.values[k], depth+1)
 		}
-		b.WriteByte('}')
+		b.plain("}")
 	default:
-		b.WriteString("<" + kind(v) + ">")
+		b.plain("<" + kind(v) + ">")
 	}
 }
 
-func reprString(b *strings.Builder, s string) {
-	quote := byte('\'')
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = '"'
+func reprString(b *textBuilder, t Text) {
+	quote := "'"
+	if strings.Contains(t.s, "'") && !strings.Contains(t.s, `"`) {
+		quote = `"`
 	}
-	b.WriteByte(quote)
-	for _, r := range s {
+	b.plain(quote)
+	t.eachRune(func(r rune, char Text) {
 		switch {
-		case r == rune(quote) || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
+		case char.s == quote || r == '\\':
+			b.plain(`\`)
+			b.write(char)
 		case r == '\n':
-			b.WriteString(`\n`)
+			b.plain(`\n`)
 		case r == '\r':
-			b.WriteString(`\r`)
+			b.plain(`\r`)
 		case r == '\t':
-			b.WriteString(`\t`)
+			b.plain(`\t`)
 		case r == ' ' || unicode.IsPrint(r):
-			b.WriteRune(r)
+			b.write(char)
 		case r < 0x100:
-			b.WriteString(`\x` + hex(uint64(r), 2))
+			b.plain(`\x` + hex(uint64(r), 2))
 		case r < 0x10000:
-			b.WriteString(`\u` + hex(uint64(r), 4))
+			b.plain(`\u` + hex(uint64(r), 4))
 		default:
-			b.WriteString(`\U` + hex(uint64(r), 8))
+			b.plain(`\U` + hex(uint64(r), 8))
 		}
-	}
-	b.WriteByte(quote)
+	})
+	b.plain(quote)
 }
 
 func hex(v uint64, width int) string {
@@ -277,9 +281,9 @@ func (e *env) equal(a, b Value, depth int) bool {
 	case Undefined:
 		_, ok := b.(Undefined)
 		return ok
-	case string:
-		s, ok := b.(string)
-		return ok && a == s
+	case Text:
+		s, ok := b.(Text)
+		return ok && a.s == s.s
 	case BigInt:
 		s, ok := b.(BigInt)
 		return ok && a == s
@@ -323,9 +327,9 @@ func (e *env) compare(a, b Value, depth int) int {
 			return order(x, y)
 		}
 	}
-	if x, ok := a.(string); ok {
-		if y, ok := b.(string); ok {
-			return strings.Compare(x, y)
+	if x, ok := a.(Text); ok {
+		if y, ok := b.(Text); ok {
+			return strings.Compare(x.s, y.s)
 		}
 	}
 	if x, ok := a.(*List); ok && depth < maxNesting {
@@ -361,15 +365,13 @@ func (e *env) iterate(v Value) []Value {
 		e.allocate(16 * len(v.Keys))
 		items := make([]Value, len(v.Keys))
 		for i, k := range v.Keys {
-			items[i] = k
+			items[i] = v.key(k)
 		}
 		return items
-	case string:
-		e.allocate(32 * len(v))
-		items := make([]Value, 0, len(v))
-		for _, r := range v {
-			items = append(items, string(r))
-		}
+	case Text:
+		e.allocate(48 * len(v.s))
+		items := make([]Value, 0, len(v.s))
+		v.eachRune(func(_ rune, char Text) { items = append(items, char) })
 		return items
 	case Undefined:
 		return nil

@@ -1,0 +1,147 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/tokenizer/internal/jinja"
+)
+
+// Message is one turn. A Message read from JSON keeps every key, known here or not, and the order of keys.
+type Message struct {
+	Role             string
+	Content          string
+	ReasoningContent string
+	Name             string
+	ToolCalls        []ToolCall
+	ToolCallID       string
+
+	raw  json.RawMessage // as read: what the template sees while the fields are as read, too
+	read string
+}
+
+// fields is the text of the fields, to notice a change.
+func (m *Message) fields() string {
+	return fmt.Sprintf("%q %q %q %q %q %q", m.Role, m.Content, m.ReasoningContent, m.Name, m.ToolCallID, m.ToolCalls)
+}
+
+// ToolCall is a call that an assistant's message makes.
+type ToolCall struct {
+	ID        string
+	Name      string
+	Arguments json.RawMessage // a JSON object; the order of keys is kept
+}
+
+// UnmarshalJSON reads a message in the form of OpenAI's API and of Hugging Face's templates. Content that is no string (null, a list of
+// parts) is left to the template.
+func (m *Message) UnmarshalJSON(b []byte) error {
+	var w struct {
+		Role             string          `json:"role"`
+		Content          json.RawMessage `json:"content"`
+		ReasoningContent *string         `json:"reasoning_content"`
+		Name             *string         `json:"name"`
+		ToolCallID       *string         `json:"tool_call_id"`
+		ToolCalls        []struct {
+			ID       string
+			Function struct {
+				Name      string
+				Arguments json.RawMessage
+			}
+		} `json:"tool_calls"`
+	}
+	if err := json.Unmarshal(b, &w); err != nil {
+		return fmt.Errorf("reading a message: %w", err)
+	}
+	*m = Message{Role: w.Role, raw: append(json.RawMessage(nil), b...)}
+	if len(w.Content) > 0 && w.Content[0] == '"' {
+		if err := json.Unmarshal(w.Content, &m.Content); err != nil {
+			return fmt.Errorf("reading a message: %w", err)
+		}
+	}
+	for from, to := range map[*string]*string{w.ReasoningContent: &m.ReasoningContent, w.Name: &m.Name, w.ToolCallID: &m.ToolCallID} {
+		if from != nil {
+			*to = *from
+		}
+	}
+	for _, c := range w.ToolCalls {
+		m.ToolCalls = append(m.ToolCalls, ToolCall{c.ID, c.Function.Name, c.Function.Arguments})
+	}
+	m.read = m.fields()
+	return nil
+}
+
+// MarshalJSON writes what was read; the fields that are set where the message was not read or has been changed since.
+func (m Message) MarshalJSON() ([]byte, error) {
+	if m.raw != nil && m.read == m.fields() {
+		return m.raw, nil
+	}
+	type function struct {
+		Name      string          `json:"name"`
+		Arguments json.RawMessage `json:"arguments"`
+	}
+	type call struct {
+		ID       string   `json:"id,omitempty"`
+		Type     string   `json:"type"`
+		Function function `json:"function"`
+	}
+	var calls []call
+	for _, c := range m.ToolCalls {
+		if len(c.Arguments) == 0 {
+			c.Arguments = json.RawMessage("{}")
+		}
+		calls = append(calls, call{c.ID, "function", function{c.Name, c.Arguments}})
+	}
+	return json.Marshal(struct {
+		Role             string `json:"role"`
+		Content          string `json:"content"`
+		ReasoningContent string `json:"reasoning_content,omitempty"`
+		Name             string `json:"name,omitempty"`
+		ToolCalls        []call `json:"tool_calls,omitempty"`
+		ToolCallID       string `json:"tool_call_id,omitempty"`
+	}{m.Role, m.Content, m.ReasoningContent, m.Name, calls, m.ToolCallID})
+}
+
+// text is the content, where it comes in parts those of type text joined.
+func (m *Message) text() (string, error) {
+	var w struct{ Content json.RawMessage }
+	if m.Content != "" || m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &w) != nil || len(w.Content) == 0 || w.Content[0] != '[' {
+		return m.Content, nil
+	}
+	var parts []struct{ Type, Text string }
+	if err := json.Unmarshal(w.Content, &parts); err != nil {
+		return "", errors.New("its content is neither text nor a list of parts")
+	}
+	var text strings.Builder
+	for _, p := range parts {
+		if p.Type != "text" {
+			return "", fmt.Errorf("content of type %q is not supported: only text is", p.Type)
+		}
+		text.WriteString(p.Text)
+	}
+	return text.String(), nil
+}
+
+// value is the message as a template sees it. Keys whose value is null are left out, as Hugging Face's libraries do.
+func (m Message) value() (jinja.Value, error) {
+	text, err := m.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	v, err := jinja.FromJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	all, ok := v.(*jinja.Dict)
+	if !ok {
+		return nil, errors.New("a message is not a JSON object")
+	}
+	d := &jinja.Dict{}
+	for _, key := range all.Keys {
+		if x, _ := all.Get(key); x != nil {
+			d.Set(key, x)
+		}
+	}
+	return d, nil
+}

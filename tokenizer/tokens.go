@@ -1,0 +1,379 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// tokenizerConfig is what the files beside a tokenizer say about its tokens: tokenizer_config.json, and where that has no
+// added_tokens_decoder the older special_tokens_map.json and added_tokens.json. The rules are those of transformers 5: additions says
+// which tokens its TokenizersBackend adds to those of tokenizer.json.
+type tokenizerConfig struct {
+	named        []namedToken
+	extra        []addedToken       // special tokens without a role
+	decoder      map[int]addedToken // by the ids that the files give, which only order them
+	chatTemplate json.RawMessage
+}
+
+// namedToken is a token with a role: bos_token, image_token.
+type namedToken struct {
+	name  string
+	token addedToken
+}
+
+// standardNames are the roles that every tokenizer may have, in the order in which their tokens are added.
+var standardNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
+
+// additions lists the tokens to add to those that are there, in order.
+func (c *tokenizerConfig) additions(there map[string]int32) []addedToken {
+	roles, listed := map[string]bool{}, map[string]bool{}
+	for _, n := range c.named {
+		roles[n.token.Content] = true
+	}
+	var list []addedToken
+	for _, id := range sortedKeys(c.decoder) {
+		list, listed[c.decoder[id].Content] = append(list, c.decoder[id]), true
+	}
+	others := make([]addedToken, 0, len(c.named)+len(c.extra))
+	for _, n := range c.named {
+		others = append(others, n.token)
+	}
+	for _, n := range append(others, c.extra...) {
+		if _, ok := there[n.Content]; !ok && !listed[n.Content] {
+			list = append(list, n)
+		}
+	}
+	for i := range list {
+		list[i].Special = list[i].Special || roles[list[i].Content]
+	}
+	return list
+}
+
+func sortedKeys(m map[int]addedToken) []int {
+	keys := make([]int, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// readTokenizerConfig reads the files of a folder. file are the added tokens of its tokenizer.json, padding that file's padding token.
+func readTokenizerConfig(dir string, file []addedToken, padding string) (*tokenizerConfig, error) {
+	c := &tokenizerConfig{decoder: map[int]addedToken{}}
+	path := filepath.Join(dir, "tokenizer_config.json")
+	keys, err := readObject(path)
+	if err != nil {
+		return nil, err
+	}
+	values := newArguments(keys)
+	const extra, additional = "extra_special_tokens", "additional_special_tokens" // the new name and the old one
+	if values.has(additional) && !truthy(values.get(extra)) {
+		values.set(extra, values.values[additional])
+		values.drop(additional)
+	}
+	own := newArguments(nil) // tokens with a role of this model's own
+	for _, key := range slices.Clone(values.keys) {
+		if ownRole(key) && kindOf(values.get(key)) == "text" {
+			own.set(key, values.get(key))
+			values.drop(key)
+		}
+	}
+	if err := values.moveObject(extra, own); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	decoder := values.get("added_tokens_decoder")
+	if decoder != nil {
+		if err := c.readDecoder(decoder); err != nil {
+			return nil, fmt.Errorf("%s: added_tokens_decoder: %w", path, err)
+		}
+	} else {
+		if err := values.readSpecialTokensMap(filepath.Join(dir, "special_tokens_map.json")); err != nil {
+			return nil, err
+		}
+		if err := values.moveObject(extra, own); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if values.has(additional) && !values.has(extra) {
+		values.set(extra, values.values[additional])
+	}
+	if padding != "" && !values.has("pad_token") {
+		quoted, err := json.Marshal(padding)
+		if err != nil {
+			return nil, err
+		}
+		values.set("pad_token", quoted)
+	}
+	if err := c.readTokens(values, own, extra); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if decoder == nil {
+		if err := c.readLegacy(filepath.Join(dir, "added_tokens.json")); err != nil {
+			return nil, err
+		}
+		for _, n := range file {
+			c.decoder[n.ID] = n
+		}
+	}
+	c.chatTemplate = values.get("chat_template")
+	return c, nil
+}
+
+// ownRole says whether a key names a token with a role that is not one of the standard ones, such as image_token.
+func ownRole(key string) bool {
+	return strings.HasSuffix(key, "_token") && !slices.Contains(standardNames, key)
+}
+
+// arguments are keys with values, in the order in which the keys came first.
+type arguments struct {
+	keys   []string
+	values map[string]json.RawMessage
+}
+
+func newArguments(list []member) *arguments {
+	a := &arguments{values: map[string]json.RawMessage{}}
+	for _, m := range list {
+		a.set(m.key, m.raw)
+	}
+	return a
+}
+
+func (a *arguments) set(key string, raw json.RawMessage) {
+	if !a.has(key) {
+		a.keys = append(a.keys, key)
+	}
+	a.values[key] = raw
+}
+
+func (a *arguments) has(key string) bool { _, ok := a.values[key]; return ok }
+
+// get is the value of a key; nil where it is not there or null.
+func (a *arguments) get(key string) json.RawMessage {
+	if raw := a.values[key]; kindOf(raw) != "null" {
+		return raw
+	}
+	return nil
+}
+
+func (a *arguments) drop(key string) {
+	delete(a.values, key)
+	a.keys = slices.DeleteFunc(a.keys, func(k string) bool { return k == key })
+}
+
+// moveObject moves the entries of a key's value to the arguments to, where it is an object.
+func (a *arguments) moveObject(key string, to *arguments) error {
+	if kindOf(a.get(key)) != "an object" {
+		return nil
+	}
+	list, err := membersOf(a.get(key))
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	for _, m := range list {
+		to.set(m.key, m.raw)
+	}
+	a.drop(key)
+	return nil
+}
+
+// truthy says whether Python takes a value for true.
+func truthy(raw json.RawMessage) bool {
+	switch s := strings.Join(strings.Fields(string(raw)), ""); s {
+	case "", "null", "false", "0", `""`, "[]", "{}":
+		return false
+	}
+	return true
+}
+
+// readSpecialTokensMap takes the older file's entries. A token written as an object is special there.
+func (a *arguments) readSpecialTokensMap(path string) error {
+	list, err := readObject(path)
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		switch {
+		case m.key == "extra_special_tokens" && kindOf(m.raw) == "a list":
+			var old, more []json.RawMessage
+			if raw := a.get(m.key); kindOf(raw) == "a list" {
+				if err := json.Unmarshal(raw, &old); err != nil {
+					return fmt.Errorf("%s: %s: %w", path, m.key, err)
+				}
+			}
+			if err := json.Unmarshal(m.raw, &more); err != nil {
+				return fmt.Errorf("%s: %s: %w", path, m.key, err)
+			}
+			raw, err := json.Marshal(append(old, more...))
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", path, m.key, err)
+			}
+			a.set(m.key, raw)
+		case m.key != "extra_special_tokens" && kindOf(m.raw) == "an object":
+			token, err := readToken(m.raw, true)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", path, m.key, err)
+			}
+			token.Special = true
+			raw, err := json.Marshal(token)
+			if err != nil {
+				return err
+			}
+			a.set(m.key, raw)
+		default:
+			a.set(m.key, m.raw)
+		}
+	}
+	return nil
+}
+
+// readToken reads a token: its text alone, which makes a special one, or an object with its switches; one that does not say whether it is
+// special is so if special.
+func readToken(raw json.RawMessage, special bool) (token addedToken, err error) {
+	switch kind := kindOf(raw); kind {
+	case "text":
+		token.Special = true
+		return token, json.Unmarshal(raw, &token.Content)
+	case "an object":
+		var set struct {
+			Type       string `json:"__type"`
+			Normalized *bool
+		}
+		err := json.Unmarshal(raw, &set)
+		token.Special = special && set.Type == ""
+		if err == nil {
+			err = json.Unmarshal(raw, &token)
+		}
+		if err != nil || token.Content == "" {
+			return token, fmt.Errorf("%s is no token: it should be an object with content and perhaps single_word, lstrip, rstrip, normalized and special", clip(raw))
+		}
+		token.ID = 0
+		if set.Normalized == nil {
+			token.Normalized = !token.Special
+		}
+		return token, nil
+	default:
+		return token, fmt.Errorf("it is %s, where a token's text is expected", kind)
+	}
+}
+
+func clip(raw []byte) []byte {
+	if len(raw) > 100 {
+		return append(bytes.ToValidUTF8(raw[:100:100], nil), "..."...)
+	}
+	return raw
+}
+
+func (c *tokenizerConfig) readDecoder(raw json.RawMessage) error {
+	if kind := kindOf(raw); kind != "an object" {
+		return fmt.Errorf("it is %s, where an object from ids to tokens is expected", kind)
+	}
+	list, err := membersOf(raw)
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		id, err := strconv.Atoi(m.key)
+		if err != nil {
+			return fmt.Errorf("%q is no id", m.key)
+		}
+		token, err := readToken(m.raw, false)
+		if err == nil && kindOf(m.raw) == "text" {
+			err = errors.New("it is text, where an object with content is expected")
+		}
+		if err != nil {
+			return fmt.Errorf("token %d: %w", id, err)
+		}
+		c.decoder[id] = token
+	}
+	return nil
+}
+
+// readTokens reads the tokens with a role, the standard ones first, and those without.
+func (c *tokenizerConfig) readTokens(values, own *arguments, extra string) error {
+	for _, name := range standardNames {
+		if raw := values.get(name); raw != nil {
+			if err := c.setNamed(name, raw); err != nil {
+				return err
+			}
+		}
+	}
+	for _, key := range values.keys {
+		raw := values.get(key)
+		if kind := kindOf(raw); ownRole(key) && (kind == "text" || kind == "an object") {
+			if err := c.setNamed(key, raw); err != nil {
+				return err
+			}
+		}
+	}
+	for _, key := range own.keys {
+		if err := c.setNamed(key, own.values[key]); err != nil {
+			return err
+		}
+	}
+	raw := values.get(extra)
+	switch kindOf(raw) {
+	case "null":
+		return nil
+	case "a list":
+	default:
+		return fmt.Errorf("%s is %s, where a list or an object is expected", extra, kindOf(raw))
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return fmt.Errorf("%s: %w", extra, err)
+	}
+	for i, x := range list {
+		token, err := readToken(x, true)
+		if err != nil {
+			return fmt.Errorf("%s, entry %d: %w", extra, i+1, err)
+		}
+		c.extra = append(c.extra, token)
+	}
+	return nil
+}
+
+// setNamed gives a role its token; a role that has one keeps its place.
+func (c *tokenizerConfig) setNamed(name string, raw json.RawMessage) error {
+	token, err := readToken(raw, true)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for i := range c.named {
+		if c.named[i].name == name {
+			c.named[i].token = token
+			return nil
+		}
+	}
+	c.named = append(c.named, namedToken{name, token})
+	return nil
+}
+
+// readLegacy reads added_tokens.json: texts and ids.
+func (c *tokenizerConfig) readLegacy(path string) error {
+	list, err := readObject(path)
+	if err != nil {
+		return err
+	}
+	special := map[string]bool{}
+	for _, n := range c.named {
+		special[n.token.Content] = slices.Contains(standardNames, n.name) || special[n.token.Content]
+	}
+	for _, n := range c.extra {
+		special[n.Content] = true
+	}
+	for _, m := range list {
+		id, err := strconv.Atoi(string(bytes.TrimSpace(m.raw)))
+		if err != nil {
+			return fmt.Errorf("%s: %q has the id %s, which is no integer", path, m.key, clip(m.raw))
+		}
+		c.decoder[id] = addedToken{Content: m.key, Special: special[m.key], Normalized: !special[m.key]}
+	}
+	return nil
+}
