@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,13 +22,14 @@ import (
 func paddedModel(t *testing.T) (dir string, hasToken func(id int32) bool) {
 	dir = filepath.Join(t.TempDir(), "padded")
 	require.NoError(t, tinyModel(dir, 7, true)) // 272 rows
-	const hole = `"content":"\u003c/answer\u003e"`
-	text := string(tinyTokenizer())
-	at := strings.Index(text, hole)
-	require.Positive(t, at)
-	from, to := strings.LastIndex(text[:at], "{"), at+strings.Index(text[at:], "},")+2
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte(text[:from]+text[to:]), 0o644))
-	return dir, func(id int32) bool { return id >= 0 && id < 267 && id != 264 }
+	var file map[string]any
+	require.NoError(t, json.Unmarshal(tinyTokenizer(), &file))
+	vocab := file["model"].(map[string]any)["vocab"].(map[string]any)
+	maps.DeleteFunc(vocab, func(_ string, id any) bool { return id == float64(200) })
+	text, err := json.Marshal(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), text, 0o644))
+	return dir, func(id int32) bool { return id >= 0 && id < 266 && id != 200 }
 }
 
 // Ids that stand for no token are sampled by nobody: generate, serve, the rollouts of train; and whoever copies or opens a model for
@@ -85,7 +87,7 @@ func TestPaddedRowsAreNeverSampled(t *testing.T) {
 	metrics, err := os.ReadFile(filepath.Join(out, "metrics.jsonl"))
 	require.NoError(t, err)
 	require.Equal(t, 2, strings.Count(string(metrics), `"rollout/logprob_diff_max":0,`), "%s", metrics)
-	require.Greater(t, sampled, 3000, "of 272 ids, 6 stand for no token")
+	require.Greater(t, sampled, 3000, "of 272 ids, 7 stand for no token")
 
 	dev, err := cpu.New(cpu.Options{})
 	require.NoError(t, err)
@@ -93,7 +95,7 @@ func TestPaddedRowsAreNeverSampled(t *testing.T) {
 	p, err := rl.Open(dev, rl.OpenOptions{Model: dir})
 	require.NoError(t, err)
 	defer p.Close()
-	require.Equal(t, []int32{264, 267, 268, 269, 270, 271}, p.Model.NoToken)
+	require.Equal(t, []int32{200, 266, 267, 268, 269, 270, 271}, p.Model.NoToken)
 	c, err := p.Model.Clone(model.Options{DType: kernels.Q8})
 	require.NoError(t, err)
 	defer c.Close()
