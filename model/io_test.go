@@ -262,15 +262,6 @@ func TestLoadRefuses(t *testing.T) {
 	})
 }
 
-// The tied copy of an output matrix is left out.
-func TestTiedHeadInFile(t *testing.T) {
-	dir := checkpoint(t, func(c map[string]any) { c["tie_word_embeddings"] = true }, nil)
-	eachDevice(t, func(t *testing.T, dev kernels.Device) {
-		m := load(t, dev, dir, Options{DType: kernels.F32})
-		require.Same(t, m.embed, m.headParam())
-	})
-}
-
 // The scan of eight bytes at a time against a look at every element.
 func TestNotFinite(t *testing.T) {
 	g := newDraw(1, "bits")

@@ -14,18 +14,11 @@ import (
 // Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16, or what Quantize
 // made of them. Tensors are streamed into the device's layout; the checkpoint never lies in memory as a whole.
 func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
-	c, err := ReadConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	set, err := safetensors.OpenDir(dir)
+	c, set, err := openSource(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer set.Close()
-	if err := checkTensors(c, set); err != nil {
-		return nil, fmt.Errorf("loading %s: %w", dir, err)
-	}
 	m, err := newModel(dev, c, o)
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", dir, err)
@@ -53,7 +46,7 @@ func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 }
 
 // checkTensors compares the names, shapes and types of a checkpoint with what its configuration calls for, before memory is taken.
-func checkTensors(c *Config, set *safetensors.Set) error {
+func checkTensors(c *Config, set *source) error {
 	var missing, wrong []string
 	known := map[string]bool{}
 	check := func(name string, shape []int, types string, is func(t *safetensors.Tensor) bool) {
@@ -87,6 +80,8 @@ func checkTensors(c *Config, set *safetensors.Set) error {
 	switch {
 	case len(wrong) > 0:
 		return errors.New(some(wrong))
+	case len(extra) > 0 && foreign(known, missing, extra) != nil:
+		return foreign(known, missing, extra)
 	case len(missing) > 0 && missing[0] == headName:
 		return fmt.Errorf("tensor %s is missing though tie_word_embeddings is false", headName)
 	case len(missing) > 0:
@@ -103,11 +98,6 @@ func shapeError(name string, got, want []int) string {
 		hint = fmt.Sprintf(": vocab_size is %d and hidden_size %d, so vocabulary and embedding disagree", want[0], want[1])
 	}
 	return fmt.Sprintf("tensor %s has shape %v, config.json calls for %v%s", name, got, want, hint)
-}
-
-// superfluous reports tensors that carry nothing: the output matrix written out though it is tied, and frequencies of old files.
-func superfluous(c *Config, name string) bool {
-	return c.Tied && name == headName || strings.HasSuffix(name, ".rotary_emb.inv_freq")
 }
 
 // some lists a few of many.

@@ -86,13 +86,27 @@ func LoadAdapter(m *Model, dir string, trainable bool) (*Adapter, error) {
 }
 
 func (a *Adapter) loadAll(f *safetensors.Set) error {
-	for _, name := range f.Names() {
-		if a.byName[name] == nil {
-			return fmt.Errorf("tensor %s does not belong to an adapter of this model with target_modules %s", name, a.Config.targetText())
+	tensors, err := adapterTensors(f)
+	if err != nil {
+		return err
+	}
+	for _, t := range f.Names() {
+		name, _ := adapterName(t)
+		if a.byName[name] != nil {
+			continue
 		}
+		for _, p := range a.params {
+			if prefix, ok := strings.CutSuffix(name, p.Name); ok {
+				return fmt.Errorf("the names of its tensors begin with %q (%s): take that out of them, so that they begin with %s", prefix, t, adapterPrefix)
+			}
+			if strings.HasSuffix(p.Name, "."+name) {
+				return fmt.Errorf("the names of its tensors do not begin with %s (%s): add what is missing (%s)", adapterPrefix, t, p.Name)
+			}
+		}
+		return fmt.Errorf("tensor %s does not belong to an adapter of this model with target_modules %s", t, a.Config.targetText())
 	}
 	for _, p := range a.params {
-		t, ok := f.Tensor(p.Name)
+		t, ok := f.Tensor(tensors[p.Name])
 		if !ok {
 			return fmt.Errorf("tensor %s is missing", p.Name)
 		}

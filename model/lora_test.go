@@ -194,7 +194,7 @@ func TestLoadAdapterRefuses(t *testing.T) {
 		}
 		require.NoError(t, try(true, nil))
 		require.ErrorContains(t, try(false, map[string]any{"r": 2}), "has shape [3 32], the model and the rank call for [2 32]")
-		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj"}}), "v_proj.lora_A.weight does not belong")
+		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj"}}), "does not belong to an adapter of this model with target_modules [q_proj]")
 		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj", "v_proj", "o_proj"}}), "o_proj.lora_A.weight is missing")
 		require.NoError(t, try(false, map[string]any{"lora_dropout": 0.1}))
 		require.ErrorContains(t, try(true, map[string]any{"lora_dropout": 0.1}), "training with dropout")

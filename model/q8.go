@@ -92,24 +92,19 @@ func Quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
 }
 
 func quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
-	c, err := ReadConfig(dir)
-	if err != nil {
+	if c, err := ReadConfig(dir); err != nil {
 		return err
-	}
-	if c.Q8 {
+	} else if c.Q8 {
 		return errors.New("its weights are q8 already")
 	}
 	if _, err := os.Stat(filepath.Join(out, "config.json")); err == nil {
 		return fmt.Errorf("%s holds a model already: choose another folder", out)
 	}
-	set, err := safetensors.OpenDir(dir)
+	c, set, err := openSource(dir)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	if err := checkTensors(c, set); err != nil {
-		return err
-	}
 	if err := makeDir(out); err != nil {
 		return err
 	}
@@ -141,7 +136,7 @@ func quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
 // quantizer writes the tensors of a q8 folder from those of set.
 type quantizer struct {
 	ctx         context.Context
-	set         *safetensors.Set
+	set         *source
 	progress    func(name string, share float64)
 	done, total int64 // bytes of the source
 	stage       []uint64
