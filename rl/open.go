@@ -8,6 +8,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
@@ -137,7 +138,7 @@ func openTemplate(t *tokenizer.Tokenizer, file string) (*tokenizer.Template, err
 		}
 		return tmpl, err
 	}
-	text, err := os.ReadFile(file)
+	text, err := data.ReadText(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading --chat-template: %w", err)
 	}

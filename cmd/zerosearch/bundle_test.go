@@ -248,3 +248,24 @@ func TestBundleBad(t *testing.T) {
 	dir := "runs/bundle-" + b.ID
 	refused(1, "error: unpacking the bundle: data/2/q.jsonl in "+dir+" is not what the bundle holds: remove "+dir+", and it is unpacked again\n")
 }
+
+// A bundle takes the files that a corpus has behind links, as bm25 reads them.
+func TestPackLinks(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "real/sub"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "real/sub/a.txt"), []byte("A"), 0o644))
+	for at, to := range map[string]string{"corpus": "real", "real/b.txt": "sub/a.txt", "real/sub/up": ".."} {
+		if err := os.Symlink(to, filepath.Join(dir, at)); err != nil {
+			t.Skipf("this system makes no links here: %v", err)
+		}
+	}
+	p := &packer{}
+	at, err := p.corpus(filepath.Join(dir, "corpus"))
+	require.NoError(t, err)
+	require.Equal(t, "bundle:corpus/corpus", at)
+	var names []string
+	for _, s := range p.sources {
+		names = append(names, s.Name)
+	}
+	require.Equal(t, []string{"corpus/corpus/b.txt", "corpus/corpus/sub/a.txt"}, names)
+}

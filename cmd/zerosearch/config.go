@@ -11,6 +11,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
+
+	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
 // common are the flags of every verb that computes.
@@ -35,12 +37,12 @@ func readConfig(parser *kong.Kong, args []string) ([]string, error) {
 	if path == "" {
 		return args, nil
 	}
-	data, err := os.ReadFile(path)
+	values := map[string]any{}
+	text, err := data.ReadText(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading --config: %w", err)
 	}
-	values := map[string]any{}
-	if err := yaml.Unmarshal(data, &values); err != nil {
+	if err := yaml.Unmarshal(text, &values); err != nil {
 		return nil, fmt.Errorf("reading --config %s: not valid YAML: %s", path, strings.ReplaceAll(yaml.FormatError(err, false, false), "\n", " "))
 	}
 	return args, kong.Resolvers(&yamlFlags{path, values}).Apply(parser)

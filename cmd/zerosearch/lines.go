@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
+	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
 // maxLine bounds a request line.
@@ -55,8 +58,8 @@ func eachLine[Req, Ans any](w *world, in io.Reader, begin func(n int, r Req) fun
 				return
 			}
 			var req Req
-			if err := json.Unmarshal(line, &req); err != nil {
-				out <- reply{n: n, err: fmt.Errorf("line %d is not a request: %w", n, plainJSON(err))}
+			if err := json.Unmarshal(pyjson.Standard(line), &req); err != nil {
+				out <- reply{n: n, err: fmt.Errorf("line %d is not a request: %w", n, jsonerr.Explain(err))}
 				return
 			}
 			work := begin(n, req)
@@ -73,19 +76,6 @@ func eachLine[Req, Ans any](w *world, in io.Reader, begin func(n int, r Req) fun
 		return fmt.Errorf("answering the requests: %d of them could not be answered: see \"error\" in the output", bad)
 	}
 	return nil
-}
-
-// plainJSON says the mistake of a request in the words of JSON, not of Go.
-func plainJSON(err error) error {
-	var kind *json.UnmarshalTypeError
-	if !errors.As(err, &kind) {
-		return err
-	}
-	if kind.Field == "" {
-		return fmt.Errorf("it is a %s, not an object", kind.Value)
-	}
-	field := kind.Field[strings.LastIndexByte(kind.Field, '.')+1:]
-	return fmt.Errorf("%q is a %s, or holds one, where that cannot be", field, kind.Value)
 }
 
 // drain writes the answers in order.
@@ -129,7 +119,10 @@ func answerLine[Ans any](ctx context.Context, n int, work func(context.Context) 
 
 // requests calls each with every line that is not blank.
 func requests(ctx context.Context, in io.Reader, each func(n int, line []byte)) error {
-	r := bufio.NewReaderSize(in, 1<<16)
+	r, err := data.Text(in)
+	if err != nil {
+		return fmt.Errorf("reading the requests: %w", err)
+	}
 	for n := 1; ctx.Err() == nil; n++ {
 		line, err := readLine(r)
 		if err != nil && err != io.EOF {

@@ -109,19 +109,12 @@ func (p *packer) corpus(list string) (string, error) {
 			continue
 		}
 		at := p.place("corpus", filepath.Base(filepath.Clean(name)))
-		err := filepath.WalkDir(name, func(file string, d fs.DirEntry, err error) error {
-			switch hidden := file != name && strings.HasPrefix(d.Name(), "."); {
-			case err != nil:
+		err := data.Walk(name, func(file string, err error) error {
+			if err != nil {
 				return err
-			case hidden && d.IsDir():
-				return filepath.SkipDir
-			case hidden || d.IsDir():
-				return nil
 			}
 			rel, err := filepath.Rel(name, file)
-			if st, serr := os.Stat(file); err == nil && serr == nil && st.Mode().IsRegular() {
-				p.sources = append(p.sources, bundle.Source{Name: path.Join(at, filepath.ToSlash(rel)), Path: file})
-			}
+			p.sources = append(p.sources, bundle.Source{Name: path.Join(at, filepath.ToSlash(rel)), Path: file})
 			return err
 		})
 		if err != nil {

@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
+
+	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
 // notInConfig are flags that say how a command is run, not what it does: they are not part of a run's config.yaml.
@@ -63,12 +64,12 @@ func section(path, name string, into any) error {
 	if path == "" {
 		return nil
 	}
-	data, err := os.ReadFile(path)
+	source, err := data.ReadText(path)
 	if err != nil {
 		return fmt.Errorf("reading --config: %w", err)
 	}
 	values := map[string]any{}
-	if err := yaml.Unmarshal(data, &values); err != nil {
+	if err := yaml.Unmarshal(source, &values); err != nil {
 		return fmt.Errorf("reading --config %s: %w", path, err)
 	}
 	part, ok := values[name].(map[string]any)

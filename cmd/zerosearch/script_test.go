@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding/unicode"
 )
 
 // TestScripts runs testdata/script/*.txt: a behaviour a script, as the user sees it. A command stands behind $, its standard input
@@ -181,6 +182,16 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 	"short-prompt": func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(shortPrompt), 0o644) },
 	"questions":    func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(questions()), 0o644) },
 	"write":        func(a []string, stdin string) (string, error) { return "", os.WriteFile(a[0], []byte(stdin), 0o644) },
+	// windows FILE: as an editor of Windows saves it, with a byte order mark and carriage returns. utf16 FILE: as its shell does.
+	"windows": func(a []string, _ string) (string, error) {
+		return "", rewrite(a[0], func(b []byte) ([]byte, error) {
+			return []byte("\ufeff" + strings.ReplaceAll(string(b), "\n", "\r\n")), nil
+		})
+	},
+	"utf16": func(a []string, _ string) (string, error) {
+		return "", rewrite(a[0], unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().Bytes)
+	},
+	"link": func(a []string, _ string) (string, error) { return "", os.Symlink(a[0], a[1]) },
 	"append": func(a []string, stdin string) (string, error) {
 		f, err := os.OpenFile(a[0], os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
 		if err != nil {
@@ -249,6 +260,17 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 		}
 		return "", err
 	},
+}
+
+func rewrite(file string, change func([]byte) ([]byte, error)) error {
+	b, err := os.ReadFile(file)
+	if err == nil {
+		b, err = change(b)
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o644)
 }
 
 // TestHelp freezes the help of every verb: a flag that scripts rely on does not vanish unseen.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -19,10 +20,10 @@ type simulateCmd struct {
 }
 
 type simulateRequest struct {
-	Query         string   `json:"query"`
-	Question      string   `json:"question"`
-	GoldenAnswers []string `json:"golden_answers"`
-	Quality       string   `json:"quality"`
+	Query         string       `json:"query"`
+	Question      string       `json:"question"`
+	GoldenAnswers data.Answers `json:"golden_answers"`
+	Quality       string       `json:"quality"`
 }
 
 type simulateAnswer struct {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 
+	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
@@ -77,7 +77,7 @@ func (c *tokenizeCmd) load() (tok *tokenizer.Tokenizer, template func() (*tokeni
 		tmpl, err := tok.Chat()
 		return tok, func() (*tokenizer.Template, error) { return tmpl, err }, nil
 	}
-	text, err := os.ReadFile(c.ChatTemplate)
+	text, err := data.ReadText(c.ChatTemplate)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading --chat-template: %w", err)
 	}

@@ -3,6 +3,7 @@ package data_test
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -54,12 +55,24 @@ func TestJSONLines(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	for in, want := range map[string][]string{
-		`"golden_answers":["a<|answer_split|>b", "", 3, true, 2.50, null]`:           {"a", "b", "3", "true", "2.50"},
-		`"golden_answers":"single"`:                                                  {"single"},
-		`"golden_answers":1815`:                                                      {"1815"},
-		`"golden_answers":null,"reward_model":{"ground_truth":"a<|answer_split|>b"}`: {"a", "b"},
-		`"reward_model":{"ground_truth":["a","b"]}`:                                  {"a", "b"},
-		`"reward_model":{"ground_truth":{"target":"a"}}`:                             {"a"},
+		`"golden_answers":["a<|answer_split|>b", "", 3, true, 2.50, null]`:                {"a", "b", "3", "true", "2.50"},
+		`"golden_answers":"single"`:                                                       {"single"},
+		`"golden_answers":1815`:                                                           {"1815"},
+		`"golden_answers":null,"reward_model":{"ground_truth":"a<|answer_split|>b"}`:      {"a", "b"},
+		`"reward_model":{"ground_truth":["a","b"]}`:                                       {"a", "b"},
+		`"reward_model":{"ground_truth":{"target":"a"}}`:                                  {"a"},
+		`"golden_answers":"[\"politician\", \"political leader\"]"`:                       {"politician", "political leader"},
+		`"golden_answers":["[\"a\",\"b\"]","c"]`:                                          {"a", "b", "c"},
+		`"golden_answers":" ['a', \"b's\", 'c\\'s', 'd\\\\e\\u00e9\\n', 3, None, True] "`: {"a", "b's", "c's", "d\\eé\n", "3", "True"},
+		`"golden_answers":"('a', 'b')"`:                                                   {"a", "b"},
+		`"golden_answers":"{'a'}"`:                                                        {"a"},
+		`"golden_answers":"[1990, 1991]"`:                                                 {"1990", "1991"},
+		`"golden_answers":"['a<|answer_split|>b',]"`:                                      {"a", "b"},
+		`"golden_answers":["('Til) I Kissed You", "('a')", "[a, b]", "[0, 1)", "(2)", "\"Heroes\"", "{x}", "[unknown]", "[]a"]`: {
+			"('Til) I Kissed You", "('a')", "[a, b]", "[0, 1)", "(2)", `"Heroes"`, "{x}", "[unknown]", "[]a"},
+		`"reward_model":{"ground_truth":"[\"a\",\"b\"]"}`:                {"a", "b"},
+		`"reward_model":{"ground_truth":"{\"target\": [\"a\", \"b\"]}"}`: {"a", "b"},
+		`"reward_model":"{\"ground_truth\": {\"target\": \"a\"}}"`:       {"a"},
 	} {
 		qs, err := data.Load(file(t, "q.jsonl", []byte(`{"question":"q",`+in+`}`)))
 		require.NoError(t, err, in)
@@ -77,16 +90,24 @@ func TestErrors(t *testing.T) {
 		good + `{"question":"q","answers":["a"]}`:                             "row 2: no column golden_answers (or reward_model.ground_truth.target): the columns are answers, question",
 		`{"question":"q","reward_model":{"ground_truth":{"answer":"a"}}}`:     "row 1: reward_model.ground_truth has no target: it has answer",
 		`{"question":"q","reward_model":{"style":"rule"}}`:                    "row 1: reward_model has no ground_truth",
-		`{"question":"q","reward_model":3}`:                                   "row 1: column reward_model: is a number",
+		`{"question":"q","reward_model":3}`:                                   "row 1: column reward_model: a number where an object is expected",
 		`{"question":"q","golden_answers":[]}`:                                "row 1: no golden answer",
 		`{"question":"q","golden_answers":["", " "]}`:                         "row 1: no golden answer",
 		`{"question":"q","golden_answers":[["a"]]}`:                           "row 1: golden_answers: expected text",
+		`{"question":"q","golden_answers":"[]"}`:                              "row 1: no golden answer",
+		`{"question":"q","golden_answers":"['a' 'b']"}`:                       `row 1: golden_answers: "['a' 'b']" looks like a list written as text`,
+		`{"question":"q","golden_answers":"array(['a'], dtype=object)"}`:      `looks like a list written as text and cannot be read as one: write it as JSON, ["...", "..."]`,
+		`{"question":"q","golden_answers":"[\"a\", \"b]"}`:                    `looks like a list written as text`,
+		`{"question":"q","golden_answers":"{\"target\": [\"a\"]}"}`:           `looks like a list written as text`,
+		`{"question":"q","golden_answers":"[[\"a\"],[\"b\"]]"}`:               "row 1: golden_answers: expected text, found an object or a list",
 		`{"question":"  ","golden_answers":["a"]}`:                            "row 1: the question is empty",
 		`{"question":["q"],"golden_answers":["a"]}`:                           "row 1: column question: expected text",
 		`{"prompt":[{"role":"system","content":"x"}],"golden_answers":["a"]}`: "row 1: column prompt: holds no user message",
-		`{"prompt":"text","golden_answers":["a"]}`:                            "row 1: column prompt: is a string",
-		good + `{"question":"q","golden_answers":["a"],"score":NaN}`:          "row 2: invalid character 'N'",
-		good + good + `[1,2]`:                                                 "row 3: json: cannot unmarshal array",
+		`{"prompt":"text","golden_answers":["a"]}`:                            "row 1: column prompt: a string where a list is expected",
+		good + `{"question":NaN,"golden_answers":["a"]}`:                      "row 2: the question is empty",
+		good + `{"question":"q","golden_answers":NaN}`:                        "row 2: no column golden_answers (or reward_model.ground_truth.target)",
+		good + `{"question":"q","golden_answers":["a"],"score":nan}`:          "row 2: invalid character",
+		good + good + `[1,2]`:                                                 "row 3: a list where an object is expected: each line must be one JSON object",
 		good + `null`:                                                         "row 2: null",
 		good + `{"question":"q"`:                                              "row 2: unexpected end of JSON input",
 		string(gz([]byte(strings.Repeat(good, 50)))[:40]):                     "row 1: unexpected EOF",
@@ -171,9 +192,17 @@ func TestParquet(t *testing.T) {
 	require.Equal(t, "row-2", qs[1].ID)
 	require.Equal(t, `74.5`, string(qs[298].Columns["score"]))
 	require.Equal(t, `"é"`, string(qs[298].Columns["raw"]))
-	rows[5].Score = math.NaN()
-	_, err = data.Load(parquetFile(t, rows...))
-	require.ErrorContains(t, err, "row 6: column score: NaN")
+	rows[5].Score, rows[6].Score = math.NaN(), math.Inf(-1)
+	qs, err = data.Load(parquetFile(t, rows[:299]...))
+	require.NoError(t, err, "a column that nobody reads")
+	require.Len(t, qs, 299)
+	require.Equal(t, "null null 1.75", fmt.Sprintf("%s %s %s", qs[5].Columns["score"], qs[6].Columns["score"], qs[7].Columns["score"]))
+}
+
+// Made by pyarrow 26 from a table of no rows, which it writes as one row group.
+func TestParquetNoRows(t *testing.T) {
+	_, err := data.Load("testdata/no_rows.parquet")
+	require.EqualError(t, err, "reading testdata/no_rows.parquet: no rows: give a file with at least one question")
 }
 
 func TestParquetDamaged(t *testing.T) {

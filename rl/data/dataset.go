@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,12 +26,9 @@ type Question struct {
 	Columns map[string]json.RawMessage
 }
 
-// answerSplit stands between the aliases of one string in DeepResearcher's files.
-const answerSplit = "<|answer_split|>"
-
 // Load reads all questions of a file (see Rows for the formats). Every row needs a question, from the column question or else from
-// the user message of the column prompt, and golden_answers or verl's reward_model.ground_truth (its target, or itself: list or
-// string). The first bad row fails the whole file, an empty file fails as well.
+// the user message of the column prompt, and golden_answers or verl's reward_model.ground_truth (its target, or itself: a list or
+// one answer; either may be written as text). The first bad row fails the whole file, an empty file fails as well.
 func Load(path string) ([]Question, error) {
 	var out []Question
 	for row, err := range Rows(path) {
@@ -80,7 +76,7 @@ func ParseQuestion(row Row) (Question, error) {
 	if len(q.GoldenAnswers) == 0 {
 		return q, errors.New("no golden answer: the list is empty or holds only empty texts")
 	}
-	if q.DataSource, err = text(row, "data_source"); err != nil {
+	if q.DataSource, err = row.Text("data_source"); err != nil {
 		return q, err
 	}
 	q.ID, err = rowID(row)
@@ -92,7 +88,7 @@ func missing(row Row, want string) error {
 }
 
 func questionText(row Row) (string, error) {
-	if s, err := text(row, "question"); err != nil || s != "" {
+	if s, err := row.Text("question"); err != nil || s != "" {
 		return s, err
 	}
 	if _, ok := row.Columns["question"]; ok {
@@ -116,83 +112,8 @@ func questionText(row Row) (string, error) {
 	return "", errors.New("column prompt: holds no user message")
 }
 
-func goldenAnswers(row Row) ([]string, error) {
-	if raw, ok := row.Columns["golden_answers"]; ok && string(raw) != "null" {
-		return answers("golden_answers", raw)
-	}
-	var model struct {
-		GroundTruth json.RawMessage `json:"ground_truth"`
-	}
-	ok, err := row.Get("reward_model", &model)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, missing(row, "golden_answers (or reward_model.ground_truth.target)")
-	}
-	truth := model.GroundTruth
-	var nested map[string]json.RawMessage
-	if json.Unmarshal(truth, &nested) == nil && nested != nil {
-		t, ok := nested["target"]
-		if !ok {
-			return nil, fmt.Errorf("reward_model.ground_truth has no target: it has %s", strings.Join(slices.Sorted(maps.Keys(nested)), ", "))
-		}
-		truth = t
-	}
-	if truth == nil || string(truth) == "null" {
-		return nil, errors.New("reward_model has no ground_truth")
-	}
-	return answers("reward_model.ground_truth", truth)
-}
-
-// answers reads a list of answers or a single one, which may hold several joined by answerSplit. Numbers and truth values count as
-// their text; empty answers are dropped, because they would be contained in every prediction.
-func answers(column string, raw json.RawMessage) ([]string, error) {
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
-		list = []json.RawMessage{raw}
-	}
-	var out []string
-	for _, item := range list {
-		s, err := scalar(item)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", column, err)
-		}
-		for _, alias := range strings.Split(s, answerSplit) {
-			if strings.TrimSpace(alias) != "" {
-				out = append(out, alias)
-			}
-		}
-	}
-	return out, nil
-}
-
-// scalar is the text of a JSON string, number or truth value; null is empty.
-func scalar(raw json.RawMessage) (string, error) {
-	raw = json.RawMessage(strings.TrimSpace(string(raw)))
-	switch {
-	case len(raw) == 0 || string(raw) == "null":
-		return "", nil
-	case raw[0] == '"':
-		var s string
-		err := json.Unmarshal(raw, &s)
-		return s, err
-	case raw[0] == '{' || raw[0] == '[':
-		return "", errors.New("expected text, found an object or a list")
-	}
-	return string(raw), nil
-}
-
-func text(row Row, column string) (string, error) {
-	s, err := scalar(row.Columns[column])
-	if err != nil {
-		return "", fmt.Errorf("column %s: %w", column, err)
-	}
-	return s, nil
-}
-
 func rowID(row Row) (string, error) {
-	if s, err := text(row, "id"); err != nil || s != "" {
+	if s, err := row.Text("id"); err != nil || s != "" {
 		return s, err
 	}
 	var extra map[string]json.RawMessage

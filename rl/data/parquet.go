@@ -3,7 +3,6 @@ package data
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -25,6 +24,9 @@ func parquetRows(name string, f *os.File) iter.Seq2[Row, error] {
 		r, err := openParquet(f, st.Size())
 		if err != nil {
 			yield(Row{}, fmt.Errorf("reading %s: %w: the file is no sound parquet file", name, err))
+			return
+		}
+		if r.file.NumRows() == 0 { // which the library takes for damage where there is an empty row group
 			return
 		}
 		for n := 1; ; {
@@ -50,7 +52,10 @@ func parquetRows(name string, f *os.File) iter.Seq2[Row, error] {
 	}
 }
 
-type parquetReader struct{ rows *parquet.GenericReader[any] }
+type parquetReader struct {
+	file *parquet.File
+	rows *parquet.GenericReader[any]
+}
 
 // openParquet and next turn the library's panics over damaged files into errors.
 func openParquet(f io.ReaderAt, size int64) (r *parquetReader, err error) {
@@ -59,7 +64,7 @@ func openParquet(f io.ReaderAt, size int64) (r *parquetReader, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &parquetReader{parquet.NewGenericReader[any](pf)}, nil
+	return &parquetReader{pf, parquet.NewGenericReader[any](pf)}, nil
 }
 
 func (r *parquetReader) next() (rows []any, err error) {
@@ -85,14 +90,10 @@ func toRow(n int, v any) (Row, error) {
 	}
 	row := Row{N: n, Columns: make(map[string]json.RawMessage, len(m))}
 	for name, cell := range m {
-		clean, err := jsonable(cell)
-		if err != nil {
-			return Row{N: n}, fmt.Errorf("column %s: %w", name, err)
-		}
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
-		if err := e.Encode(clean); err != nil {
+		if err := e.Encode(jsonable(cell)); err != nil {
 			return Row{N: n}, fmt.Errorf("column %s: %w", name, err)
 		}
 		row.Columns[name] = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
@@ -100,35 +101,30 @@ func toRow(n int, v any) (Row, error) {
 	return row, nil
 }
 
-// jsonable turns byte strings that are text into text, and refuses numbers that JSON does not have.
-func jsonable(v any) (any, error) {
+// jsonable turns byte strings that are text into text, and numbers that JSON does not have into null: most stand in columns that nobody
+// reads, and where one is read null is missing.
+func jsonable(v any) any {
 	switch v := v.(type) {
 	case []byte:
 		if utf8.Valid(v) {
-			return string(v), nil
+			return string(v)
 		}
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, errors.New("NaN or infinite: remove the value or the row")
+			return nil
 		}
 	case float32:
-		return jsonable(float64(v))
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil
+		}
 	case map[string]any:
 		for k := range v {
-			c, err := jsonable(v[k])
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", k, err)
-			}
-			v[k] = c
+			v[k] = jsonable(v[k])
 		}
 	case []any:
 		for i := range v {
-			c, err := jsonable(v[i])
-			if err != nil {
-				return nil, fmt.Errorf("%d: %w", i, err)
-			}
-			v[i] = c
+			v[i] = jsonable(v[i])
 		}
 	}
-	return v, nil
+	return v
 }

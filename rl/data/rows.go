@@ -3,34 +3,28 @@
 package data
 
 import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
 )
 
 // Row is one record of a file.
 type Row struct {
-	// N counts rows from 1; in JSON lines it is the line number.
+	// N counts rows from 1; in JSON lines it is the line number, in a JSON list the place.
 	N int
 	// Columns holds every column as JSON.
 	Columns map[string]json.RawMessage
 }
 
-// maxLine bounds one line of JSON, so that a file that is no JSON lines at all fails instead of filling memory.
-const maxLine = 64 << 20
-
-// Rows yields the rows of a file in order: parquet by its name or first bytes, else JSON lines, gzipped or not; "-" is standard
-// input. A row that cannot be read yields a Row with its number and an error that names it; JSON lines go on after it, unless the
-// file itself fails.
+// Rows yields the rows of a file in order: parquet by its name or first bytes, else JSON (see Lines); "-" is standard input. A row
+// that cannot be read yields a Row with its number and an error that names it; JSON goes on after it, unless the file itself fails.
 func Rows(path string) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		if path == "-" {
@@ -53,63 +47,6 @@ func Rows(path string) iter.Seq2[Row, error] {
 	}
 }
 
-// Lines yields the rows of JSON lines, gzipped or not. Blank lines are skipped, a byte order mark is ignored. name appears in errors.
-func Lines(name string, r io.Reader) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		br := bufio.NewReaderSize(r, 1<<16)
-		if head, _ := br.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
-			z, err := gzip.NewReader(br)
-			if err != nil {
-				yield(Row{}, fmt.Errorf("reading %s: %w: the file is damaged, fetch it again", name, err))
-				return
-			}
-			defer z.Close()
-			br = bufio.NewReaderSize(z, 1<<16)
-		}
-		for n := 1; ; n++ {
-			line, err := readLine(br)
-			if err != nil && err != io.EOF {
-				yield(Row{N: n}, fmt.Errorf("reading %s: row %d: %w", name, n, err))
-				return
-			}
-			if n == 1 {
-				line = bytes.TrimPrefix(line, []byte("\ufeff"))
-			}
-			if line = bytes.TrimSpace(line); len(line) > 0 && !yield(parseLine(name, n, line)) {
-				return
-			}
-			if err == io.EOF {
-				return
-			}
-		}
-	}
-}
-
-func readLine(br *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := br.ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > maxLine {
-			return nil, fmt.Errorf("longer than %d MiB: is this JSON lines?", maxLine>>20)
-		}
-		if err != bufio.ErrBufferFull {
-			return line, err
-		}
-	}
-}
-
-func parseLine(name string, n int, line []byte) (Row, error) {
-	row := Row{N: n}
-	if err := json.Unmarshal(line, &row.Columns); err != nil {
-		return Row{N: n}, fmt.Errorf("reading %s: row %d: %w: each line must be one JSON object", name, n, err)
-	}
-	if row.Columns == nil {
-		return Row{N: n}, fmt.Errorf("reading %s: row %d: null: each line must be one JSON object", name, n)
-	}
-	return row, nil
-}
-
 // Names lists a row's columns in alphabetical order.
 func (r Row) Names() []string { return slices.Sorted(maps.Keys(r.Columns)) }
 
@@ -120,11 +57,38 @@ func (r Row) Get(column string, v any) (bool, error) {
 		return false, nil
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		var t *json.UnmarshalTypeError
-		if errors.As(err, &t) {
-			return false, fmt.Errorf("column %s: is a %s, not of the kind expected here", column, t.Value)
+		return false, fmt.Errorf("column %s: %w", column, jsonerr.Explain(err))
+	}
+	if ids, is := v.(*[]int32); is { // of null, package json makes 0
+		var each []*int32
+		if json.Unmarshal(raw, &each) == nil && slices.Contains(each, nil) {
+			return false, fmt.Errorf("column %s: null at place %d of %d: give a number", column, slices.Index(each, nil), len(*ids))
 		}
-		return false, fmt.Errorf("column %s: %w", column, err)
 	}
 	return true, nil
+}
+
+// Text is the text of a column that holds a string, a number or a truth value; "" where it is absent or null.
+func (r Row) Text(column string) (string, error) {
+	s, err := scalar(r.Columns[column])
+	if err != nil {
+		return "", fmt.Errorf("column %s: %w", column, err)
+	}
+	return s, nil
+}
+
+// scalar is the text of a JSON string, number or truth value; null is empty.
+func scalar(raw json.RawMessage) (string, error) {
+	raw = json.RawMessage(strings.TrimSpace(string(raw)))
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return "", nil
+	case raw[0] == '"':
+		var s string
+		err := json.Unmarshal(raw, &s)
+		return s, err
+	case raw[0] == '{' || raw[0] == '[':
+		return "", errors.New("expected text, found an object or a list")
+	}
+	return string(raw), nil
 }

@@ -118,7 +118,7 @@ func TestLoadBM25(t *testing.T) {
 	d, err := x.Search(t.Context(), search.Query{Query: "rome italy"})
 	require.NoError(t, err)
 	require.Equal(t, `Doc 1: "Rome" capital of Italy`, d.Text)
-	for content, want := range map[string]string{"": "no passages", `{"body":"x"}`: "row 1: no column contents (or text): the columns are body", `{"contents":3}`: "row 1: column contents: is a number", "x": "row 1"} {
+	for content, want := range map[string]string{"": "no passages", `{"body":"x"}`: "row 1: no column contents (or text): the columns are body", `{"contents":{}}`: "row 1: column contents: expected text", "x": "row 1"} {
 		_, err := search.LoadBM25(write(content))
 		require.ErrorContains(t, err, want)
 	}

@@ -1,14 +1,14 @@
 package search
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
@@ -29,8 +29,8 @@ type Corpus struct {
 const maxNamed = 5
 
 // ReadCorpus reads passages. A path is a file of rows in Search-R1's format, {"id", "contents": "\"Title\"\ntext"} or {"title", "text"}, as
-// .jsonl, .jsonl.gz or .parquet; or a document (.txt, .md, .html, .pdf, any other name is taken as plain text), which is cut into passages; or
-// a folder of such files. Bad rows, and bad files in folders, are left out and named, unless they outnumber the good: then something else
+// lines or one list of JSON (.jsonl, .json, gzipped or not) or as .parquet; or a document (.txt, .md, .html, .pdf, any other name is taken as
+// plain text), which is cut into passages; or a folder of such files. Bad rows, and bad files in folders, are left out and named, unless they outnumber the good: then something else
 // is wrong, and they are the error.
 func ReadCorpus(paths ...string) (*Corpus, error) {
 	c := &Corpus{}
@@ -98,8 +98,12 @@ func (c *Corpus) bad(format string, args ...any) {
 	}
 }
 
-// kinds of files, by the ends of their names.
-var rowFiles, documentFiles = []string{".jsonl", ".jsonl.gz", ".parquet"}, []string{".txt", ".md", ".markdown", ".html", ".htm", ".pdf"}
+// kinds of files, by the ends of their names. Those of jsonFiles hold rows, or anything else.
+var (
+	rowFiles      = []string{".jsonl", ".jsonl.gz", ".parquet"}
+	jsonFiles     = []string{".json", ".json.gz"}
+	documentFiles = []string{".txt", ".md", ".markdown", ".html", ".htm", ".pdf"}
+)
 
 func hasSuffix(path string, ends []string) bool {
 	for _, e := range ends {
@@ -110,56 +114,56 @@ func hasSuffix(path string, ends []string) bool {
 	return false
 }
 
-// read takes a file, or the files of a folder in alphabetical order.
+// read takes a file, or the files of a folder.
 func (c *Corpus) read(path string) error {
 	st, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !st.IsDir() && hasSuffix(path, documentFiles):
+		return c.document(path)
+	case !st.IsDir() && (hasSuffix(path, rowFiles) || hasSuffix(path, jsonFiles) || !st.Mode().IsRegular() || holdsRows(path, false)):
+		return c.rows(path) // a pipe can be read once only, so it is not looked into
+	case !st.IsDir():
+		return c.document(path)
 	}
-	if !st.IsDir() {
-		if hasSuffix(path, documentFiles) {
-			return c.document(path)
-		}
-		return c.file(path)
-	}
-	return filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		switch hidden := p != path && strings.HasPrefix(d.Name(), "."); {
-		case err != nil:
+	return data.Walk(path, func(p string, err error) error {
+		switch {
+		case p == path && err != nil:
 			return err
-		case d.IsDir() && hidden:
-			return filepath.SkipDir
-		case d.IsDir() || hidden:
-		case hasSuffix(p, rowFiles):
-			if err := c.rows(p); err != nil {
-				c.bad("%v", err)
-			}
+		case err != nil:
+		case hasSuffix(p, rowFiles), hasSuffix(p, jsonFiles) && holdsRows(p, true):
+			err = c.rows(p)
 		case hasSuffix(p, documentFiles):
-			if err := c.document(p); err != nil {
-				c.bad("%v", err)
-			}
+			err = c.document(p)
+		}
+		if err != nil {
+			c.bad("%v", err)
 		}
 		return nil
 	})
 }
 
-// file takes a file without a telling name: rows if it begins like them.
-func (c *Corpus) file(path string) error {
-	if hasSuffix(path, rowFiles) || beginsWithRow(path) {
-		return c.rows(path)
-	}
-	return c.document(path)
-}
-
-func beginsWithRow(path string) bool {
+// holdsRows looks whether a file begins like parquet, a JSON list of objects or texts, or a JSON object; where strict, one that is a
+// line of its own.
+func holdsRows(path string, strict bool) bool {
 	f, err := os.Open(path)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	head := make([]byte, 512)
-	n, _ := f.Read(head)
-	s := strings.TrimSpace(strings.TrimPrefix(string(head[:n]), "\ufeff"))
-	return strings.HasPrefix(s, "{") || strings.HasPrefix(s, "PAR1") || strings.HasPrefix(s, "\x1f\x8b")
+	r, err := data.Text(f)
+	if err != nil {
+		return false
+	}
+	head, _ := r.Peek(1 << 10)
+	head = bytes.TrimSpace(head)
+	if list, ok := bytes.CutPrefix(head, []byte("[")); ok {
+		list = bytes.TrimSpace(list)
+		return len(list) > 0 && bytes.IndexByte([]byte(`{"]`), list[0]) >= 0
+	}
+	line, _, more := bytes.Cut(head, []byte("\n"))
+	return bytes.HasPrefix(head, []byte("PAR1")) || bytes.HasPrefix(head, []byte("{")) && (!strict || !more || json.Valid(line))
 }
 
 // rows takes a file of passages. The error is one of the file itself.
@@ -182,17 +186,23 @@ func (c *Corpus) rows(path string) error {
 	return nil
 }
 
+// passage is the text of a row. Titles of a table may be numbers.
 func passage(row data.Row) (string, error) {
-	var contents, title, text string
-	if ok, err := row.Get("contents", &contents); ok || err != nil {
-		return contents, err
+	has := func(column string) bool { raw, ok := row.Columns[column]; return ok && string(raw) != "null" }
+	if has("contents") {
+		return row.Text("contents")
 	}
-	if _, err := row.Get("title", &title); err != nil {
+	title, err := row.Text("title")
+	if err != nil {
 		return "", err
 	}
-	if ok, err := row.Get("text", &text); err != nil {
+	text, err := row.Text("text")
+	switch _, empty := row.Columns["text"]; {
+	case err != nil:
 		return "", err
-	} else if !ok {
+	case empty && !has("text"):
+		return "", errors.New("column text is null")
+	case !has("text"):
 		return "", errors.New("no column contents (or text): the columns are " + strings.Join(row.Names(), ", "))
 	}
 	if title != "" {

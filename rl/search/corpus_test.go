@@ -1,6 +1,7 @@
 package search_test
 
 import (
+	"compress/gzip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,14 +62,14 @@ func TestReadCorpus(t *testing.T) {
 // Bad rows and files are counted, named and left out, as long as they are the fewer.
 func TestCorpusBadRows(t *testing.T) {
 	good := strings.Repeat(`{"contents":"x"}`+"\n", 9)
-	dir := folder(t, map[string]string{"c.jsonl": good + `{"contents":` + "\n" + good + `{"contents":3}` + "\n" + `{"body":"x"}`})
+	dir := folder(t, map[string]string{"c.jsonl": good + `{"contents":` + "\n" + good + `{"contents":[3]}` + "\n" + `{"body":"x"}`})
 	path := filepath.Join(dir, "c.jsonl")
 	c, err := search.ReadCorpus(path)
 	require.NoError(t, err)
 	require.Len(t, c.Passages, 18)
 	require.Equal(t, 3, c.BadCount)
 	require.Equal(t, "3 bad rows or files are left out: reading "+path+": row 10: unexpected end of JSON input: each line must be one JSON object; "+
-		path+": row 20: column contents: is a number, not of the kind expected here; "+path+": row 21: no column contents (or text): the columns are body: 18 passages are used", c.Note())
+		path+": row 20: column contents: expected text, found an object or a list; "+path+": row 21: no column contents (or text): the columns are body: 18 passages are used", c.Note())
 	_, err = search.LoadBM25(path)
 	require.ErrorContains(t, err, "row 10", "who cannot show a note takes no corpus with faults")
 
@@ -86,6 +87,69 @@ func TestCorpusBadRows(t *testing.T) {
 	}
 	_, err = search.ReadCorpus(t.TempDir())
 	require.ErrorContains(t, err, "no passages: give")
+}
+
+// A corpus is read in every form that rows come in, and a text that only begins like one stays a text.
+func TestCorpusForms(t *testing.T) {
+	rows := []string{`{"title":"Lima","text":"Lima is the capital of Peru."}`, `{"title":1984,"text":"A novel."}`, `{"contents":"\"Rome\"\nA city."}`, `{"title":null,"text":"x"}`}
+	list, indented := "["+strings.Join(rows, ",")+"]", "[\n  "+strings.Join(rows, ",\n  ")+"\n]\n"
+	var zipped strings.Builder
+	z := gzip.NewWriter(&zipped)
+	z.Write([]byte(indented))
+	z.Close()
+	dir := folder(t, map[string]string{"one.json": list, "indented.json": indented, "noname": indented, "lines.json": strings.Join(rows, "\n"), "list.jsonl": list,
+		"zipped.json.gz": zipped.String(), "zipped": zipped.String(), "bom": "\ufeff" + list})
+	want := []string{"\"Lima\"\nLima is the capital of Peru.", "\"1984\"\nA novel.", "\"Rome\"\nA city.", "x"}
+	for _, name := range []string{"one.json", "indented.json", "noname", "lines.json", "list.jsonl", "zipped.json.gz", "zipped", "bom"} {
+		c, err := search.ReadCorpus(filepath.Join(dir, name))
+		require.NoError(t, err, name)
+		require.Equal(t, want, c.Passages, name)
+	}
+	c, err := search.ReadCorpus(dir)
+	require.NoError(t, err)
+	require.Len(t, c.Passages, 5*4, "files of a folder without a telling name are left out")
+
+	utf16 := "\xff\xfeP\x00e\x00r\x00\xfa\x00"
+	dir = folder(t, map[string]string{"notes": "[1] Smith et al.", "settings.json": "{\n \"a\": 1,\n \"b\": 2\n}", "a.txt": "text", "w.txt": utf16, "bom.txt": "\ufeffB"})
+	c, err = search.ReadCorpus(filepath.Join(dir, "notes"), dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{"\"notes\"\n[1] Smith et al.", "\"a\"\ntext", "\"bom\"\nB", "\"w\"\nPerú"}, c.Passages)
+	for text, want := range map[string]string{
+		`["a passage", "another"]`: "2 bad rows or files are left out: reading " + dir + "/x: row 1: a string where an object is expected",
+		"[]":                       "no passages: give rows",
+		`[{"text":"a"},`:           "row 2: the list is cut off",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "x"), []byte(text), 0o644))
+		_, err = search.LoadBM25(filepath.Join(dir, "x"))
+		require.ErrorContains(t, err, want)
+	}
+	_, err = search.LoadBM25(filepath.Join(dir, "settings.json"))
+	require.ErrorContains(t, err, "row 1: unexpected end of JSON input")
+}
+
+// Links lead to files and folders, also one that is the corpus itself, and never round in a circle.
+func TestCorpusLinks(t *testing.T) {
+	dir := folder(t, map[string]string{"real/a.txt": "A", "real/sub/b.txt": "B", "other/c.txt": "C"})
+	link := func(to, at string) {
+		if err := os.Symlink(to, filepath.Join(dir, at)); err != nil {
+			t.Skipf("this system makes no links here: %v", err)
+		}
+	}
+	link("real", "corpus")
+	link("../../other", "real/sub/other")
+	link("..", "real/sub/up")
+	link(".", "real/self")
+	link("../other/c.txt", "real/d.txt")
+	for _, root := range []string{"real", "corpus"} {
+		c, err := search.ReadCorpus(filepath.Join(dir, root))
+		require.NoError(t, err)
+		require.Empty(t, c.Note())
+		require.Equal(t, []string{"\"a\"\nA", "\"d\"\nC", "\"b\"\nB", "\"c\"\nC"}, c.Passages)
+	}
+	link("nowhere", "real/gone.txt")
+	c, err := search.ReadCorpus(filepath.Join(dir, "corpus"))
+	require.NoError(t, err)
+	require.Equal(t, "1 bad row or file is left out: stat "+filepath.Join(dir, "corpus/gone.txt")+": no such file or directory: 4 passages are used", c.Note())
 }
 
 // Whatever bytes a document holds, reading it ends, and every passage is text under a title.

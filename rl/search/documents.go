@@ -2,7 +2,9 @@ package search
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,8 @@ import (
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
+
+	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
 // passageWords is about how long a passage of a document is: that of the passages in search corpora for question answering.
@@ -20,44 +24,53 @@ const maxDocument = 64 << 20
 
 // document cuts a text file into passages.
 func (c *Corpus) document(path string) error {
-	st, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	if st.Size() > maxDocument {
+	defer f.Close()
+	r, err := data.Text(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if len(text) > maxDocument {
 		return fmt.Errorf("%s is larger than %d MiB: cut it up", path, maxDocument>>20)
 	}
-	text, err := os.ReadFile(path)
+	out, err := c.cut(text, path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	p := passages{title: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))}
-	if bytes.HasPrefix(text, []byte("%PDF-")) || hasSuffix(path, []string{".pdf"}) {
+	c.Passages = append(c.Passages, out...)
+	return nil
+}
+
+// cut gives the passages of a document; its name says what kind it is.
+func (c *Corpus) cut(text []byte, name string) ([]string, error) {
+	p := passages{title: strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))}
+	switch ext := strings.ToLower(filepath.Ext(name)); {
+	case bytes.HasPrefix(text, []byte("%PDF-")) || ext == ".pdf":
 		pages, err := c.pdf.text(text)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 		for _, page := range pages {
 			p.paragraph(page)
 		}
-		p.flush()
-		c.Passages = append(c.Passages, p.out...)
-		return nil
-	}
-	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
-		return fmt.Errorf("%s is not UTF-8 text", path)
-	}
-	switch strings.ToLower(filepath.Ext(path)) {
-	case ".html", ".htm":
+	case !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0:
+		return nil, errors.New("it is not UTF-8 text")
+	case ext == ".html" || ext == ".htm":
 		p.html(text)
-	case ".md", ".markdown":
+	case ext == ".md" || ext == ".markdown":
 		p.markdown(string(text))
 	default:
 		p.plain(string(text))
 	}
 	p.flush()
-	c.Passages = append(c.Passages, p.out...)
-	return nil
+	return p.out, nil
 }
 
 // passages collects paragraphs into passages of about passageWords words, each under the document's title and the heading above it.

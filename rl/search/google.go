@@ -9,6 +9,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // SerpAPI is where Google answers unless another address is given.
@@ -68,24 +71,26 @@ func (g *Google) Fetch(ctx context.Context, query string) (docs []string, err er
 // readSerp reads SerpAPI's answer. Its status is "Success" also when Google found nothing, which the error then says.
 func readSerp(body []byte) ([]string, error) {
 	var v struct {
-		Metadata *struct{ Status string } `json:"search_metadata"`
-		Error    string                   `json:"error"`
-		Organic  []struct {
-			Title, Snippet string
-		} `json:"organic_results"`
+		Metadata *struct{ Status string }             `json:"search_metadata"`
+		Error    looseText                            `json:"error"`
+		Organic  []struct{ Title, Snippet looseText } `json:"organic_results"`
 	}
-	if json.Unmarshal(body, &v) != nil || v.Metadata == nil && v.Organic == nil {
-		return nil, errShape("SerpAPI's JSON", body)
+	err := jsonerr.Explain(json.Unmarshal(pyjson.Standard(body), &v))
+	if err == nil && v.Metadata == nil && v.Organic == nil {
+		err = errors.New("neither search_metadata nor organic_results")
+	}
+	if err != nil {
+		return nil, errShape("SerpAPI's JSON", body, err)
 	}
 	if v.Organic == nil && v.Metadata.Status != "Success" {
-		return nil, fmt.Errorf("the search ended with status %q: %s", v.Metadata.Status, short(v.Error, 200))
+		return nil, fmt.Errorf("the search ended with status %q: %s", v.Metadata.Status, short(v.Error.text, 200))
 	}
-	if v.Organic == nil && v.Error != "" && !strings.Contains(v.Error, "any results") {
-		return nil, errors.New(short(v.Error, 200))
+	if v.Organic == nil && v.Error.text != "" && !strings.Contains(v.Error.text, "any results") {
+		return nil, errors.New(short(v.Error.text, 200))
 	}
 	docs := []string{}
 	for _, r := range v.Organic {
-		if d := titled(r.Title, r.Snippet); d != "" {
+		if d := titled(r.Title.text, r.Snippet.text); d != "" {
 			docs = append(docs, d)
 		}
 	}

@@ -2,7 +2,6 @@ package search
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -76,7 +75,7 @@ func titled(title, text string) string {
 	return strip(title + " " + text)
 }
 
-// errShape is the error of an answer that is not what the protocol says.
-func errShape(want string, body []byte) error {
-	return errors.New("the answer is not " + want + ": " + short(string(body), 100))
+// errShape is the error of an answer that is not what the protocol says, and why.
+func errShape(want string, body []byte, why error) error {
+	return fmt.Errorf("the answer is not %s: %w: %s", want, why, short(string(body), 100))
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
 )
 
 // Remote is a Generator on other machines: servers that speak OpenAI's chat completions (our own serve, SGLang, vLLM, llama.cpp).
@@ -52,8 +54,12 @@ func (r *Remote) listModels(ctx context.Context, a *address) (*http.Request, err
 // readModels gives the first model.
 func readModels(body []byte) (string, error) {
 	var v struct{ Data []struct{ ID string } }
-	if json.Unmarshal(body, &v) != nil || len(v.Data) == 0 || v.Data[0].ID == "" {
-		return "", errShape("OpenAI's list of models", body)
+	err := jsonerr.Explain(json.Unmarshal(body, &v))
+	if err == nil && (len(v.Data) == 0 || v.Data[0].ID == "") {
+		err = errors.New("no model in data")
+	}
+	if err != nil {
+		return "", errShape("OpenAI's list of models", body, err)
 	}
 	return v.Data[0].ID, nil
 }
@@ -133,8 +139,12 @@ func readCompletion(body []byte) (Generation, error) {
 			Completion int `json:"completion_tokens"`
 		}
 	}
-	if json.Unmarshal(body, &v) != nil || len(v.Choices) == 0 || v.Choices[0].Message == nil {
-		return Generation{}, errShape("a chat completion of OpenAI's API", body)
+	err := jsonerr.Explain(json.Unmarshal(body, &v))
+	if err == nil && (len(v.Choices) == 0 || v.Choices[0].Message == nil) {
+		err = errors.New("no message in choices")
+	}
+	if err != nil {
+		return Generation{}, errShape("a chat completion of OpenAI's API", body, err)
 	}
 	m := v.Choices[0].Message
 	thought, _ := m.ReasoningContent.(string)

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // WikiAddress is where Search-R1's retrieval server listens.
@@ -70,40 +74,65 @@ func authorize(req *http.Request, key string) {
 	}
 }
 
-// readRetrieved reads the documents for the only query.
+// retrieved is a document of a retrieval server. Servers in Python take titles from tables, where they may be numbers, and texts that may
+// be missing.
+type retrieved struct {
+	Contents looseText `json:"contents"`
+	Title    looseText `json:"title"`
+	Text     looseText `json:"text"`
+}
+
+// readRetrieved reads the documents for the only query. Documents without text are left out, unless no document has any place for one.
 func readRetrieved(body []byte) ([]string, error) {
-	type document struct {
-		Contents *string
-		Title    string
-		Text     *string
-	}
+	const shape = "Search-R1's {\"result\": [[...]]} for one query"
 	var v struct {
 		Result [][]struct {
-			Document *document
-			document
-		}
+			Document *retrieved `json:"document"`
+			retrieved
+		} `json:"result"`
 	}
-	if json.Unmarshal(body, &v) != nil || len(v.Result) != 1 {
-		return nil, errShape("Search-R1's {\"result\": [[...]]} for one query", body)
+	if err := json.Unmarshal(pyjson.Standard(body), &v); err != nil {
+		return nil, errShape(shape, body, jsonerr.Explain(err))
 	}
-	docs := []string{}
+	if len(v.Result) != 1 {
+		return nil, errShape(shape, body, fmt.Errorf("%d results", len(v.Result)))
+	}
+	docs, known := []string{}, len(v.Result[0]) == 0
 	for _, r := range v.Result[0] {
 		d := r.Document
 		if d == nil {
-			d = &r.document
+			d = &r.retrieved
 		}
-		var text string
-		switch {
-		case d.Contents != nil:
-			text = strings.Join(strings.Fields(*d.Contents), " ")
-		case d.Text != nil:
-			text = titled(d.Title, *d.Text)
-		default:
-			return nil, errShape("Search-R1's: a document has no contents", body)
+		known = known || d.Contents.given || d.Text.given
+		text := strings.Join(strings.Fields(d.Contents.text), " ")
+		if text == "" && strip(d.Text.text) != "" {
+			text = titled(d.Title.text, d.Text.text)
 		}
 		if text != "" {
 			docs = append(docs, text)
 		}
 	}
+	if !known {
+		return nil, errShape(shape, body, errors.New("no document has contents or text"))
+	}
 	return docs, nil
+}
+
+// looseText is read from a JSON string, and from a number or a truth value as it is written; null is "".
+type looseText struct {
+	text  string
+	given bool
+}
+
+// UnmarshalJSON reads it.
+func (t *looseText) UnmarshalJSON(raw []byte) error {
+	t.given = true
+	switch raw[0] {
+	case 'n':
+		return nil
+	case '"', '{', '[':
+		return json.Unmarshal(raw, &t.text)
+	}
+	t.text = string(raw)
+	return nil
 }
