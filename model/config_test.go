@@ -189,7 +189,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"layers of different size", map[string]any{"per_layer_config": map[string]any{"0": map[string]any{"intermediate_size": 5}}}, "per_layer_config is"},
 		{"another file of weights", map[string]any{"transformers_weights": "a.safetensors"}, "transformers_weights"},
 		{"head_dim null", map[string]any{"model_type": "qwen3", "architectures": nil, "head_dim": json.RawMessage("null")}, "head_dim is null"},
-		{"rope as text", map[string]any{"rope_scaling": "linear"}, "a value is a string, not an object"},
+		{"rope as text", map[string]any{"rope_scaling": "linear"}, "a string where an object is expected"},
 		{"missing size", map[string]any{"hidden_size": nil}, "hidden_size is missing"},
 		{"missing kv heads", map[string]any{"model_type": nil, "architectures": []string{"Qwen2ForCausalLM"}, "num_key_value_heads": nil}, "num_key_value_heads is missing"},
 		{"negative", map[string]any{"num_hidden_layers": -1}, "num_hidden_layers is -1"},
@@ -202,7 +202,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"fraction", map[string]any{"hidden_size": 1.5}, "not a usable config.json"},
 		{"eps", map[string]any{"rms_norm_eps": 0}, "rms_norm_eps 0"},
 		{"theta", map[string]any{"rope_theta": -1}, "rope_theta -1"},
-		{"eos text", map[string]any{"eos_token_id": "two"}, "eos_token_id: a value is a string, not a whole number"},
+		{"eos text", map[string]any{"eos_token_id": "two"}, "eos_token_id: a string where a whole number is expected"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := ParseConfig(edited(t, c.changes))

@@ -159,11 +159,11 @@ func TestAdapterConfig(t *testing.T) {
 		"target_modules is missing":                {"target_modules": nil},
 		`module "lm_head"`:                         {"target_modules": []string{"q_proj", "lm_head"}},
 		"list the modules by name":                 {"target_modules": "(?!x)q_proj"},
-		"target_modules: a value is a number":      {"target_modules": 5},
+		"target_modules: a number where":           {"target_modules": 5},
 		`pattern "(" of a module`:                  {"rank_pattern": map[string]any{"(": 3}},
-		"rank_pattern: a value is a string":        {"rank_pattern": map[string]any{"q_proj": "x"}},
+		"rank_pattern: a string where":             {"rank_pattern": map[string]any{"q_proj": "x"}},
 		"rank_pattern: not an object":              {"rank_pattern": []int{1}},
-		"layers_to_transform: a value is a string": {"layers_to_transform": "all"},
+		"layers_to_transform: a string where":      {"layers_to_transform": "all"},
 		"not a usable adapter_config.":             {"r": "four"},
 	} {
 		_, err := ParseAdapterConfig(adapterText(t, changes))

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
@@ -59,7 +58,7 @@ func eachLine[Req, Ans any](w *world, in io.Reader, begin func(n int, r Req) fun
 			}
 			var req Req
 			if err := json.Unmarshal(pyjson.Standard(line), &req); err != nil {
-				out <- reply{n: n, err: fmt.Errorf("line %d is not a request: %w", n, jsonerr.Explain(err))}
+				out <- reply{n: n, err: fmt.Errorf("line %d is not a request: %w", n, pyjson.Explain(err))}
 				return
 			}
 			work := begin(n, req)

@@ -18,19 +18,19 @@ func TestUnmarshalSaysWhatIsWrong(t *testing.T) {
 		Rope inner    `json:"rope"`
 	}
 	for in, says := range map[string]string{
-		`{"r": 4.0}`:                  "r is the number 4.0, not a whole number",
-		`{"r": "four"}`:               "r is a string, not a whole number",
-		`{"text": 7}`:                 "text is a number, not a string",
-		`{"on": "yes"}`:               "on is a string, not true or false",
-		`{"list": {}}`:                "list is an object, not a list",
-		`{"rope": {"factor": "8"}}`:   "rope.factor is a string, not a finite number",
-		`{"rope": "linear"}`:          "rope is a string, not an object",
-		`{"rope": {"factor": 1e999}}`: "rope.factor is the number 1e999, not a finite number",
-		`[1]`:                         "a value is a list, not an object",
+		`{"r": 4.0}`:                  `"r": the number 4.0 where a whole number is expected`,
+		`{"r": "four"}`:               `"r": a string where a whole number is expected`,
+		`{"text": 7}`:                 `"text": a number where a string is expected`,
+		`{"on": "yes"}`:               `"on": a string where true or false is expected`,
+		`{"list": {}}`:                `"list": an object where a list is expected`,
+		`{"rope": {"factor": "8"}}`:   `"rope.factor": a string where a number is expected`,
+		`{"rope": "linear"}`:          `"rope": a string where an object is expected`,
+		`{"rope": {"factor": 1e999}}`: `"rope.factor": the number 1e999 where a number of 64 bits is expected`,
+		`[1]`:                         "a list where an object is expected",
 		`{} {}`:                       "something follows the JSON value",
-		`{"r": }`:                     "not JSON at byte 7: invalid character '}'",
-		`{"r": 1`:                     "ends too soon",
-		``:                            "ends too soon",
+		`{"r": }`:                     "invalid character '}'",
+		`{"r": 1`:                     "unexpected end of JSON input",
+		``:                            "unexpected end of JSON input",
 	} {
 		err := Unmarshal([]byte(in), &v)
 		require.ErrorContains(t, err, says, in)

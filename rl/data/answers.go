@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // answerSplit stands between the aliases of one string in DeepResearcher's files.
@@ -35,7 +35,7 @@ func goldenAnswers(row Row) ([]string, error) {
 		GroundTruth json.RawMessage `json:"ground_truth"`
 	}
 	if err := json.Unmarshal(objectText(raw), &model); err != nil {
-		return nil, fmt.Errorf("column reward_model: %w", jsonerr.Explain(err))
+		return nil, fmt.Errorf("column reward_model: %w", pyjson.Explain(err))
 	}
 	truth := objectText(model.GroundTruth)
 	var nested map[string]json.RawMessage

@@ -10,7 +10,6 @@ import (
 	"iter"
 	"unicode/utf8"
 
-	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
@@ -172,7 +171,7 @@ func parseRow(n int, raw []byte) (Row, error) {
 		return Row{N: n}, errors.New("it is not UTF-8 text")
 	}
 	if err := json.Unmarshal(pyjson.Standard(raw), &row.Columns); err != nil {
-		return Row{N: n}, jsonerr.Explain(err)
+		return Row{N: n}, pyjson.Explain(err)
 	}
 	if row.Columns == nil {
 		return Row{N: n}, errors.New("null")

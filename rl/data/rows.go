@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // Row is one record of a file.
@@ -57,7 +57,7 @@ func (r Row) Get(column string, v any) (bool, error) {
 		return false, nil
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		return false, fmt.Errorf("column %s: %w", column, jsonerr.Explain(err))
+		return false, fmt.Errorf("column %s: %w", column, pyjson.Explain(err))
 	}
 	if ids, is := v.(*[]int32); is { // of null, package json makes 0
 		var each []*int32

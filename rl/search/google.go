@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
@@ -75,7 +74,7 @@ func readSerp(body []byte) ([]string, error) {
 		Error    looseText                            `json:"error"`
 		Organic  []struct{ Title, Snippet looseText } `json:"organic_results"`
 	}
-	err := jsonerr.Explain(json.Unmarshal(pyjson.Standard(body), &v))
+	err := pyjson.Explain(json.Unmarshal(pyjson.Standard(body), &v))
 	if err == nil && v.Metadata == nil && v.Organic == nil {
 		err = errors.New("neither search_metadata nor organic_results")
 	}

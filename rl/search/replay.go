@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
@@ -57,7 +57,7 @@ func (r *Replay) add(row data.Row) error {
 		return fmt.Errorf("no column turns: the columns are %s", strings.Join(row.Names(), ", "))
 	}
 	if err := json.Unmarshal(raw, &turns); err != nil {
-		return fmt.Errorf("column turns: %w", jsonerr.Explain(err))
+		return fmt.Errorf("column turns: %w", pyjson.Explain(err))
 	}
 	for _, t := range turns {
 		if t.Action != "search" || t.Observation == "" {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
@@ -92,7 +91,7 @@ func readRetrieved(body []byte) ([]string, error) {
 		} `json:"result"`
 	}
 	if err := json.Unmarshal(pyjson.Standard(body), &v); err != nil {
-		return nil, errShape(shape, body, jsonerr.Explain(err))
+		return nil, errShape(shape, body, pyjson.Explain(err))
 	}
 	if len(v.Result) != 1 {
 		return nil, errShape(shape, body, fmt.Errorf("%d results", len(v.Result)))

@@ -1,4 +1,4 @@
-package jsonerr_test
+package pyjson
 
 import (
 	"encoding/json"
@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/zerosearch-go/zerosearch/internal/jsonerr"
 )
 
 func TestExplain(t *testing.T) {
@@ -35,9 +34,9 @@ func TestExplain(t *testing.T) {
 		`{"inner":{"keys":[]}}`: `"Inner.Keys": a list where an object is expected`,
 		`{`:                     "unexpected end of JSON input",
 	} {
-		err := jsonerr.Explain(json.Unmarshal([]byte(text), &v))
+		err := Explain(json.Unmarshal([]byte(text), &v))
 		require.EqualError(t, err, want, text)
 	}
-	require.NoError(t, jsonerr.Explain(nil))
-	require.True(t, errors.Is(jsonerr.Explain(io.EOF), io.EOF))
+	require.NoError(t, Explain(nil))
+	require.True(t, errors.Is(Explain(io.EOF), io.EOF))
 }

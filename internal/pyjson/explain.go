@@ -1,10 +1,10 @@
-// Package jsonerr says in the words of JSON what package encoding/json says in the words of Go.
-package jsonerr
+package pyjson
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/big"
 	"reflect"
@@ -15,7 +15,10 @@ import (
 // are.
 func Explain(err error) error {
 	var kind *json.UnmarshalTypeError
-	if !errors.As(err, &kind) {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("unexpected end of JSON input") // as json.Unmarshal says it
+	case !errors.As(err, &kind):
 		return err
 	}
 	found, digits := kind.Value, ""
