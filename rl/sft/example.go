@@ -3,7 +3,12 @@
 package sft
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
@@ -20,12 +25,19 @@ type Coder struct {
 	Tokenizer *tokenizer.Tokenizer
 	Template  *tokenizer.Template
 	EOS       []int32
-	MaxTokens int // longer examples are an error; 0: no limit
-	Vocab     int // ids from here on are an error; 0: no limit
+	MaxTokens int       // longer examples are an error; 0: no limit
+	Vocab     int       // ids from here on are an error; 0: no limit
+	Now       time.Time // the date that some templates print; zero: the clock
+
+	specials []string // texts of special tokens, the longest first
+	tally
 }
 
 // Load reads all rows of a file (see data.Rows for the formats).
 func (c *Coder) Load(path string) ([]Example, error) {
+	if c.Now.IsZero() {
+		c.Now = time.Now() // one date for all renderings
+	}
 	var out []Example
 	for row, err := range data.Rows(path) {
 		if err != nil {
@@ -43,9 +55,16 @@ func (c *Coder) Load(path string) ([]Example, error) {
 	return out, nil
 }
 
-// Encode makes an example of a row: {"ids","mask"} as they are; {"prompt","completion"} with the completion trained, and an
-// end-of-sequence id after it; {"messages"} through the chat template with every assistant message trained, up to and with the token
-// that ends its turn.
+// Encode makes an example of a row, in the formats of TRL and one of ids:
+//
+//	{"ids", "mask"}           as they are
+//	{"prompt", "completion"}  two texts: the completion and an end-of-sequence id are trained on; or two lists of messages, as below:
+//	                          the completion's messages of the assistant are trained on
+//	{"messages"}              a conversation, through the chat template: every message of the assistant is trained on, up to and with
+//	                          the token that ends its turn
+//	{"text"}                  a text: all of it and an end-of-sequence id are trained on
+//
+// Beside messages, "tools" and "chat_template_kwargs" are given to the template.
 func (c *Coder) Encode(row data.Row) (Example, error) {
 	e, err := c.encode(row)
 	switch {
@@ -59,104 +78,144 @@ func (c *Coder) Encode(row data.Row) (Example, error) {
 			return e, fmt.Errorf("id %d at place %d is outside the model's vocabulary of %d: is it another tokenizer's?", id, i, c.Vocab)
 		}
 	}
-	for _, m := range e.Mask[min(1, len(e.Mask)):] {
-		if m {
-			return e, nil
-		}
+	if !slices.Contains(e.Mask[min(1, len(e.Mask)):], true) {
+		return e, fmt.Errorf("nothing in it is trained on: the mask is empty, or covers the first token only")
 	}
-	return e, fmt.Errorf("nothing in it is trained on: the mask is empty, or covers the first token only")
+	return e, nil
 }
 
-func (c *Coder) encode(row data.Row) (Example, error) {
-	var ids, mask []int32
-	if ok, err := row.Get("ids", &ids); err != nil {
-		return Example{}, err
-	} else if ok {
-		if _, err := row.Get("mask", &mask); err != nil {
-			return Example{}, err
-		}
-		if len(mask) != len(ids) {
-			return Example{}, fmt.Errorf("it has %d ids and a mask of %d: give a 0 or 1 for every id", len(ids), len(mask))
-		}
-		e := Example{IDs: ids, Mask: make([]bool, len(ids))}
-		for i, m := range mask {
-			e.Mask[i] = m != 0
-		}
-		return e, nil
+var (
+	errNoTokenizer = errors.New("it is text and the model has no tokenizer.json: give rows with ids and mask, or a model folder with a tokenizer")
+	errNoTemplate  = errors.New("it has messages and the model has no chat template: give --chat-template FILE, or prompt and completion as text")
+)
+
+func (c *Coder) encode(row data.Row) (e Example, err error) {
+	has := func(column string) bool {
+		raw, ok := row.Columns[column]
+		return ok && string(raw) != "null"
 	}
-	var prompt, completion string
-	hasPrompt, err := row.Get("prompt", &prompt)
-	if err == nil && hasPrompt {
-		var has bool
-		if has, err = row.Get("completion", &completion); has && err == nil {
-			return c.completion(prompt, completion)
+	switch {
+	case has("ids"):
+		return idsAndMask(row)
+	case has("prompt") && has("completion"):
+		if isList(row.Columns["prompt"]) != isList(row.Columns["completion"]) {
+			return e, errors.New("of prompt and completion one is text and one a list of messages: give both as text or both as messages")
 		}
+		if !isList(row.Columns["prompt"]) {
+			return c.completion(row, "prompt", "completion")
+		}
+		return c.conversation(row, "prompt", "completion")
+	case has("messages"):
+		return c.conversation(row, "", "messages")
+	case has("text"):
+		return c.completion(row, "", "text")
 	}
-	if err != nil {
-		return Example{}, err
-	}
-	var messages []tokenizer.Message
-	if ok, err := row.Get("messages", &messages); err != nil {
-		return Example{}, err
-	} else if ok {
-		return c.chat(messages)
-	}
-	return Example{}, fmt.Errorf("it has neither messages, nor prompt and completion, nor ids and mask; its columns are %v", row.Names())
+	return e, fmt.Errorf("it has neither messages, nor prompt and completion, nor ids and mask, nor text; its columns are %v", row.Names())
 }
 
-func (c *Coder) completion(prompt, completion string) (e Example, err error) {
-	if c.Tokenizer == nil {
+func isList(raw json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) }
+
+func idsAndMask(row data.Row) (e Example, err error) {
+	var mask []int32
+	if _, err := row.Get("ids", &e.IDs); err != nil {
+		return e, err
+	}
+	if _, err := row.Get("mask", &mask); err != nil {
+		return e, err
+	}
+	if len(mask) != len(e.IDs) {
+		return e, fmt.Errorf("it has %d ids and a mask of %d: give a 0 or 1 for every id", len(e.IDs), len(mask))
+	}
+	e.Mask = make([]bool, len(e.IDs))
+	for i, m := range mask {
+		e.Mask[i] = m != 0
+	}
+	return e, nil
+}
+
+// completion trains on the text of one column behind that of another, which may be none.
+func (c *Coder) completion(row data.Row, before, column string) (e Example, err error) {
+	var prompt, text string
+	if before != "" {
+		_, err = row.Get(before, &prompt)
+	}
+	if err == nil {
+		_, err = row.Get(column, &text)
+	}
+	switch {
+	case err != nil:
+		return e, err
+	case c.Tokenizer == nil:
 		return e, errNoTokenizer
 	}
-	e.add(c.Tokenizer.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), false)
-	e.add(c.Tokenizer.Encode(completion, tokenizer.EncodeOptions{ParseSpecial: true}), true)
-	if len(c.EOS) > 0 {
+	e = c.join(tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}, piece{prompt, false}, piece{text, true})
+	if n := len(e.IDs); len(c.EOS) > 0 && (n == 0 || !slices.Contains(c.EOS, e.IDs[n-1])) {
 		e.add(c.EOS[:1], true)
 	}
 	return e, nil
 }
 
-var errNoTokenizer = fmt.Errorf("it is text and the model has no tokenizer.json: give rows with ids and mask, or a model folder with a tokenizer")
-
-// chat renders the conversation once for every assistant message, without and with it: what the second has more is the message.
-func (c *Coder) chat(messages []tokenizer.Message) (e Example, err error) {
-	if c.Tokenizer == nil {
+// conversation trains on the assistant's messages in a column of messages, behind those of another column, which may be none.
+func (c *Coder) conversation(row data.Row, before, column string) (e Example, err error) {
+	var prompt, said []tokenizer.Message
+	in := tokenizer.ChatInput{Now: c.Now}
+	if before != "" {
+		_, err = row.Get(before, &prompt)
+	}
+	if err == nil {
+		_, err = row.Get(column, &said)
+	}
+	if err == nil {
+		_, err = row.Get("tools", &in.Tools)
+	}
+	if err == nil {
+		_, err = row.Get("chat_template_kwargs", &in.Vars)
+	}
+	switch {
+	case err != nil:
+		return e, err
+	case c.Tokenizer == nil:
 		return e, errNoTokenizer
+	case c.Template == nil:
+		return e, errNoTemplate
 	}
-	if c.Template == nil {
-		return e, fmt.Errorf("it has messages and the model has no chat template: give --chat-template FILE, or prompt and completion")
+	in.Messages = append(prompt, said...)
+	for i := range in.Messages {
+		m := &in.Messages[i]
+		if m.Role == "" {
+			return e, fmt.Errorf("message %d has no role: write messages as {\"role\", \"content\"}", i+1)
+		}
+		if err := m.JoinParts(); err != nil {
+			return e, fmt.Errorf("message %d: %w", i+1, err)
+		}
 	}
-	done := ""
-	for i, m := range messages {
-		if m.Role != "assistant" {
+	return c.chat(in, len(prompt))
+}
+
+// piece is a part of an example's text.
+type piece struct {
+	text  string
+	learn bool
+}
+
+// join encodes pieces as the one text that they make, where the ids of the text up to the end of a piece begin with those up to its
+// beginning, as it is with all templates whose turns begin and end with special tokens or line breaks. Where a token would cross the
+// border, the piece is encoded by itself: a model that is given the text before it goes on from there, too.
+func (c *Coder) join(o tokenizer.EncodeOptions, pieces ...piece) (e Example) {
+	text := ""
+	for _, p := range pieces {
+		if p.text == "" {
 			continue
 		}
-		before, err := c.Template.Render(tokenizer.ChatInput{Messages: messages[:i], AddGenerationPrompt: true})
-		if err != nil {
-			return e, err
+		text += p.text
+		ids := c.Tokenizer.Encode(text, o)
+		if n := len(e.IDs); len(ids) >= n && slices.Equal(ids[:n], e.IDs) {
+			e.add(ids[n:], p.learn)
+			continue
 		}
-		after, err := c.Template.Render(tokenizer.ChatInput{Messages: messages[:i+1]})
-		if err != nil {
-			return e, err
-		}
-		if len(before) < len(done) || len(after) < len(before) || before[:len(done)] != done || after[:len(before)] != before {
-			return e, fmt.Errorf("the chat template rewrites earlier messages when later ones come, so assistant message %d cannot be marked: give ids and mask", i+1)
-		}
-		parse := tokenizer.EncodeOptions{ParseSpecial: true}
-		e.add(c.Tokenizer.Encode(before[len(done):], parse), false)
-		said := c.Tokenizer.Encode(after[len(before):], parse)
-		end := len(said)
-		for k, id := range said { // what the template puts after the end of the turn is not the model's
-			if c.Tokenizer.Special(id) && k > 0 {
-				end = k + 1
-				break
-			}
-		}
-		e.add(said[:end], true)
-		e.add(said[end:], false)
-		done = after
+		e.add(c.Tokenizer.Encode(p.text, tokenizer.EncodeOptions{ParseSpecial: o.ParseSpecial}), p.learn)
 	}
-	return e, nil
+	return e
 }
 
 func (e *Example) add(ids []int32, learn bool) {

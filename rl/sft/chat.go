@@ -1,0 +1,183 @@
+package sft
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// tally counts what the user should know of the conversations.
+type tally struct {
+	answers   int // messages of the assistant that could be trained on
+	rewritten int // of them, those that the template writes otherwise than they were generated
+	prefilled int // of them, those that do not begin with what the generation prompt begins
+	thoughts  int // of them, those whose thought the template leaves out
+	prefill   string
+	why       error // of one of rewritten
+}
+
+// Notes says what of the conversations is trained on otherwise than one might think.
+func (t *tally) Notes() (out []string) {
+	if t.rewritten > 0 {
+		out = append(out, fmt.Sprintf("%d of %d messages of the assistant are context only, not trained on: %v", t.rewritten, t.answers, t.why))
+	}
+	if t.prefilled > 0 {
+		out = append(out, fmt.Sprintf("%d of %d messages of the assistant are trained on without %q, which the chat template's generation prompt "+
+			"adds and they do not begin with", t.prefilled, t.answers, t.prefill))
+	}
+	if t.thoughts > 0 {
+		out = append(out, fmt.Sprintf("%d of %d messages of the assistant are trained on without their thought: the chat template leaves it out",
+			t.thoughts, t.answers))
+	}
+	return out
+}
+
+// turn is a message of the assistant in the text of a conversation: what the model generates, from byte start to byte end.
+type turn struct{ start, end int }
+
+// chat is the conversation up to the last message of the assistant, as the template writes it, with the assistant's messages from index
+// from on trained on. A message can be told apart if it stands in the text as it was generated: behind its own generation prompt, up to
+// the end of its turn. One that the template writes otherwise when later ones come (Qwen3 drops the thoughts of earlier turns) is context.
+func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
+	last := len(in.Messages) - 1
+	for last >= from && in.Messages[last].Role != "assistant" {
+		last--
+	}
+	if last < from {
+		return e, errors.New("nothing in it is trained on: there is no message of the assistant")
+	}
+	in.Messages = in.Messages[:last+1]
+	whole, err := c.Template.Render(in)
+	if err != nil {
+		return e, err
+	}
+	var pieces []piece
+	done := 0
+	for i := from; i <= last; i++ {
+		if in.Messages[i].Role != "assistant" {
+			continue
+		}
+		c.answers++
+		t, cause := c.find(in, i, whole)
+		if cause == nil && t.start < done {
+			cause = errRewritten
+		}
+		if cause != nil {
+			c.rewritten++
+			c.why = cause
+			err = fmt.Errorf("message %d cannot be trained on: %w: give prompt and completion as text, or ids and mask", i+1, cause)
+			continue
+		}
+		pieces = append(pieces, piece{whole[done:t.start], false}, piece{whole[t.start:t.end], true})
+		done = t.end
+	}
+	if pieces == nil {
+		return e, err
+	}
+	return c.join(tokenizer.EncodeOptions{ParseSpecial: true}, append(pieces, piece{whole[done:], false})...), nil
+}
+
+var errRewritten = errors.New("the chat template rewrites earlier messages when later ones come")
+
+// find looks for message i in the text of the whole conversation.
+func (c *Coder) find(in tokenizer.ChatInput, i int, whole string) (t turn, err error) {
+	message := in.Messages[i]
+	render := func(messages []tokenizer.Message, open bool) (string, error) {
+		in := in
+		in.Messages, in.AddGenerationPrompt = messages, open
+		return c.Template.Render(in)
+	}
+	prompt, err := render(in.Messages[:i:i], true)
+	if err != nil {
+		return t, fmt.Errorf("nothing can be generated before it: %w", err)
+	}
+	then, err := render(in.Messages[:i+1], false) // as the conversation was when the message ended it
+	if err != nil {
+		return t, err
+	}
+	t.start = len(prompt)
+	added := ""
+	if !strings.HasPrefix(then, prompt) {
+		const content = "\uE000" // no template and no message begins with it
+		other, err := render(append(in.Messages[:i:i], tokenizer.Message{Role: message.Role, Content: content}), false)
+		if err != nil {
+			return t, err
+		}
+		if t.start = strings.LastIndex(other, content); t.start < 0 || !strings.HasPrefix(prompt, other[:t.start]) || !strings.HasPrefix(then, other[:t.start]) {
+			if before, err := render(in.Messages[:i:i], false); err != nil || !strings.HasPrefix(then, before) {
+				return t, errRewritten
+			}
+			return t, fmt.Errorf("the generation prompt, which ends with %q, does not begin the message as the chat template writes it", tail(prompt))
+		}
+		added = prompt[t.start:]
+	}
+	t.end = t.start + c.turnEnd(then[t.start:])
+	if !strings.HasPrefix(whole, then[:t.end]) {
+		return t, errRewritten
+	}
+	if added != "" {
+		c.prefilled++
+		c.prefill = added
+	}
+	if dropsThought(message, then[:t.end][t.start:]) {
+		c.thoughts++
+	}
+	return t, nil
+}
+
+// tail is the end of a text.
+func tail(text string) string {
+	const most = 30
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[len(text)-most:], "")
+	}
+	return text
+}
+
+// dropsThought says whether a message has a thought that is not in its text.
+func dropsThought(m tokenizer.Message, text string) bool {
+	thought, _, ends := strings.Cut(m.Content, "</think>")
+	if !ends {
+		thought = m.ReasoningContent
+	}
+	if _, inside, begins := strings.Cut(thought, "<think>"); begins {
+		thought = inside
+	}
+	return !strings.Contains(text, strings.TrimSpace(thought))
+}
+
+// turnEnd is where the model's turn ends in text, which begins with what it generates and ends with what the template puts behind it: after
+// the first end-of-sequence token of those special tokens that end the text, blanks between them; without one after the last of them. A
+// template that ends turns with no special token leaves all of the text to the model.
+func (c *Coder) turnEnd(text string) int {
+	end, found := len(text), false
+	for rest := text; ; {
+		rest = strings.TrimRightFunc(rest, unicode.IsSpace)
+		i := slices.IndexFunc(c.specialTokens(), func(s string) bool { return strings.HasSuffix(rest, s) })
+		if i < 0 {
+			return end
+		}
+		id, _ := c.Tokenizer.ID(c.specials[i])
+		if !found || slices.Contains(c.EOS, id) {
+			end, found = len(rest), true
+		}
+		rest = strings.TrimSuffix(rest, c.specials[i])
+	}
+}
+
+// specialTokens are the texts of all special tokens, the longest first.
+func (c *Coder) specialTokens() []string {
+	if c.specials == nil {
+		for id := range int32(c.Tokenizer.VocabSize()) {
+			if token, ok := c.Tokenizer.Token(id); ok && token != "" && c.Tokenizer.Special(id) {
+				c.specials = append(c.specials, token)
+			}
+		}
+		slices.SortStableFunc(c.specials, func(a, b string) int { return len(b) - len(a) })
+	}
+	return c.specials
+}
