@@ -243,7 +243,7 @@ func (r *grpoRun) once() error {
 	r.judge(trajs)
 	judged := time.Now()
 	referred := judged
-	err = r.eng.Do(r.ctx, func() error {
+	err = r.eng.Change(r.ctx, "policy", r.adapter, func() error {
 		_, err := r.updater.Update(trajs, rl.Minis(len(trajs), r.t.MiniBatch), func(mini int) float64 {
 			if mini == 0 {
 				referred = time.Now() // the reference comes before the first mini-batch
@@ -255,7 +255,6 @@ func (r *grpoRun) once() error {
 	if err != nil {
 		return err
 	}
-	r.eng.Invalidate("policy")
 	acting := rolled.Sub(began).Seconds()
 	for name, s := range map[string]float64{"rollouts": acting * (1 - searching), "search": acting * searching, "reward": judged.Sub(rolled).Seconds(),
 		"reference": referred.Sub(judged).Seconds(), "update": time.Since(referred).Seconds()} {

@@ -7,8 +7,8 @@
 //	res, err := e.Generate(ctx, engine.Request{Model: "policy", Prompt: ids, MaxTokens: 256, Temperature: 1, Stream: engine.Stream(seed, 7)})
 //
 // One goroutine, the loop, owns the device. Generate and Score may be called from any number of goroutines: write each episode as
-// straight-line code and start hundreds. To train, save or load, which need the device too, use Do; after weights have
-// changed, say so with Invalidate.
+// straight-line code and start hundreds. To save or load, which need the device too, use Do; to train, Change, which forgets what was
+// computed with the old weights.
 //
 // What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache; a step of it becomes a
 // batch of segments (batch.go), one forward pass, and draws (sampler.go) keyed by the request's stream and the position (rng.go).
@@ -45,7 +45,6 @@ type Engine struct {
 	mu      sync.Mutex
 	wake    *sync.Cond // something below has changed
 	runners map[string]*runner
-	keys    map[*model.Adapter]kvcache.Key
 	inbox   []arrival // in order of arrival, not yet seen by the loop
 	cancels []*job
 	changes []change
@@ -81,7 +80,7 @@ func New(dev kernels.Device, o Options) *Engine {
 	if o.LogitsBytes <= 0 {
 		o.LogitsBytes = 64 << 20
 	}
-	e := &Engine{dev: dev, o: o, stopped: make(chan struct{}), runners: map[string]*runner{}, keys: map[*model.Adapter]kvcache.Key{},
+	e := &Engine{dev: dev, o: o, stopped: make(chan struct{}), runners: map[string]*runner{},
 		stats: map[string]ModelStats{}, lanes: map[*lane]*runner{}}
 	e.wake = sync.NewCond(&e.mu)
 	go e.loop()
@@ -98,8 +97,8 @@ func (e *Engine) Close() {
 	<-e.stopped
 }
 
-// Do runs f with the device to itself: what came before is finished first, what comes later waits. It is how one trains, writes
-// checkpoints and loads models beside a running engine. f may call Invalidate, but no other method of the engine: they would
+// Do runs f with the device to itself: what came before is finished first, what comes later waits. It is how one writes checkpoints and
+// loads models beside a running engine; see Change for training. f may call Invalidate, but no other method of the engine: they would
 // wait for f to end. A panic of f becomes an error. If ctx ends before f begins, f is not run.
 func (e *Engine) Do(ctx context.Context, f func() error) error {
 	t := &task{f: f, done: make(chan struct{})}
@@ -117,6 +116,15 @@ func (e *Engine) Do(ctx context.Context, f func() error) error {
 	return t.err
 }
 
+// Change is Do for an f that changes weights: those of an adapter of the model, or, where a is nil, of the model itself. Whatever becomes of
+// f, nothing computed with the old weights is used again; what other adapters and the base have computed stays, where an adapter changed.
+func (e *Engine) Change(ctx context.Context, model string, a *model.Adapter, f func() error) error {
+	return e.Do(ctx, func() error {
+		defer e.invalidate(model, a, a == nil)
+		return f()
+	})
+}
+
 // Invalidate says that the weights of a model have changed: nothing computed with the old ones is used again. Sequences under way
 // go on with the new ones. It may be called from anywhere; a name that is not there is ignored.
 func (e *Engine) Invalidate(model string) { e.invalidate(model, nil, true) }
@@ -129,21 +137,16 @@ func (e *Engine) invalidate(name string, a *model.Adapter, all bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if r := e.runners[name]; r != nil {
-		e.changes = append(e.changes, change{r, e.key(a), all})
+		e.changes = append(e.changes, change{r, keyOf(a), all})
 	}
 }
 
-// key numbers an adapter; 0 is the base. e.mu is held.
-func (e *Engine) key(a *model.Adapter) kvcache.Key {
+// keyOf is what an adapter's pages are kept under; 0 is the base.
+func keyOf(a *model.Adapter) kvcache.Key {
 	if a == nil {
 		return 0
 	}
-	k, ok := e.keys[a]
-	if !ok {
-		k = kvcache.Key(len(e.keys) + 1)
-		e.keys[a] = k
-	}
-	return k
+	return kvcache.Key(a.ID())
 }
 
 // submit hands a to the loop.
@@ -243,6 +246,10 @@ func (e *Engine) takeIn() {
 	for len(e.inbox) > 0 && e.inbox[0].job != nil {
 		j := e.inbox[0].job
 		e.inbox = e.inbox[1:]
+		if e.lanes[j.r.lane] == nil {
+			j.end(errRemoved)
+			continue
+		}
 		j.r.jobs[j] = true
 		e.sched.add(j.r.lane, j.q)
 	}

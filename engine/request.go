@@ -138,10 +138,13 @@ type job struct {
 // newJob checks what all requests have in common.
 func (e *Engine) newJob(name string, a *model.Adapter, ids []int32) (*job, error) {
 	e.mu.Lock()
-	r, key := e.runners[name], e.key(a)
+	r := e.runners[name]
 	e.mu.Unlock()
 	if r == nil {
 		return nil, fmt.Errorf("there is no such model in the engine")
+	}
+	if err := r.m.CheckAdapter(a); err != nil {
+		return nil, err
 	}
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("the prompt is empty: there must be one token at least")
@@ -152,7 +155,7 @@ func (e *Engine) newJob(name string, a *model.Adapter, ids []int32) (*job, error
 	if err := r.m.Config.CheckIDs(ids); err != nil {
 		return nil, err
 	}
-	q := &sequence{key: key, ids: slices.Clone(ids), prompt: len(ids), target: len(ids), reuse: len(ids) - 1, fresh: true}
+	q := &sequence{key: keyOf(a), ids: slices.Clone(ids), prompt: len(ids), target: len(ids), reuse: len(ids) - 1, fresh: true}
 	q.job = &job{r: r, q: q, adapter: a, done: make(chan struct{}), more: make(chan struct{}, 1)}
 	return q.job, nil
 }

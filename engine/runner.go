@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,6 +44,35 @@ func (e *Engine) AddModel(name string, m *model.Model, o ModelOptions) error {
 		e.publish()
 		return nil
 	})
+}
+
+// RemoveModel takes a model out of the engine and frees what the engine allocated for it; the model itself stays its owner's, who may close it
+// then. It may be called from any goroutine, but not inside Do, and works as Do does: requests that came before are finished first,
+// those that come later are refused. If ctx ends before its turn comes, the model stays.
+func (e *Engine) RemoveModel(ctx context.Context, name string) error {
+	return e.Do(ctx, func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		r := e.runners[name]
+		if r == nil {
+			return fmt.Errorf("removing the model %s: there is no such model in the engine", name)
+		}
+		delete(e.runners, name)
+		delete(e.stats, name)
+		delete(e.lanes, r.lane)
+		e.sched.remove(r.lane)
+		r.close()
+		return nil
+	})
+}
+
+// errRemoved is the error of a request that had found its model just before RemoveModel took it away.
+var errRemoved = errors.New("the model was removed from the engine")
+
+// RemoveAdapter frees the pages that were computed with an adapter, whose owner may close it then. It works as RemoveModel does, but for
+// requests that come later: they are the caller's to prevent.
+func (e *Engine) RemoveAdapter(ctx context.Context, model string, a *model.Adapter) error {
+	return e.Change(ctx, model, a, func() error { return nil })
 }
 
 // runner is a model with its memory: what the loop needs to run a plan.

@@ -62,6 +62,11 @@ func newLane(name string, pages, maxTokens, maxSeq int) *lane {
 	return &lane{name: name, cache: kvcache.New(pages), maxTokens: maxTokens, maxSeq: min(maxSeq, maxTokens)}
 }
 
+// remove takes out a lane that has nothing to do.
+func (s *scheduler) remove(l *lane) {
+	s.lanes, s.next = slices.DeleteFunc(s.lanes, func(x *lane) bool { return x == l }), 0
+}
+
 // add lets q wait at l. A sequence that could never fit into l's pages is refused by the caller (see lane.capacity).
 func (s *scheduler) add(l *lane, q *sequence) {
 	s.arrivals++

@@ -20,12 +20,17 @@ type Batch struct {
 	Adapters []*Adapter
 }
 
-// check panics where the parts of a batch disagree: the caller's mistake.
-func (b *Batch) check(max int) {
+// check panics where the parts of a batch, which m runs, disagree: the caller's mistake.
+func (b *Batch) check(m *Model, max int) {
 	t := len(b.IDs)
 	if len(b.Pos) != t || len(b.Slots) != t || t > max || b.Adapters != nil && len(b.Adapters) != len(b.Segs) {
 		panic(fmt.Sprintf("model: batch of %d ids, %d positions, %d slots, %d segments, %d adapters in a workspace of %d tokens",
 			t, len(b.Pos), len(b.Slots), len(b.Segs), len(b.Adapters), max))
+	}
+	for i, a := range b.Adapters {
+		if a != nil && a.m != m {
+			panic(fmt.Sprintf("model: segment %d uses an adapter of another model", i))
+		}
 	}
 	row := 0
 	for i, s := range b.Segs {

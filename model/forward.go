@@ -44,7 +44,7 @@ func (m *Model) Forward(ws *Workspace, b *Batch, kv kernels.KV) kernels.Tensor {
 
 // pass prepares ws for a walk over b.
 func (m *Model) pass(ws *Workspace, b *Batch, kv kernels.KV) *pass {
-	b.check(ws.max)
+	b.check(m, ws.max)
 	ws.resize(len(b.IDs))
 	ws.runs = b.runs(ws.runs)
 	rank := 0

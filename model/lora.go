@@ -7,16 +7,20 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
 // Adapter is a LoRA (Hu et al., arXiv 2106.09685) on a model's projections: y = W x + scale B (A x), with scale = alpha/R or, with
-// RSLoRA, alpha/sqrt(R). Segments of a batch name the adapter they use; several adapters share one base.
+// RSLoRA, alpha/sqrt(R). Segments of a batch name the adapter they use; several adapters share one base. An adapter goes with the one
+// Model that it was made or loaded for.
 type Adapter struct {
 	Config AdapterConfig
 	*bank
+	m       *Model
+	id      uint64
 	pairs   [][numProjs]*pair // a layer each; nil where not adapted
 	maxRank int
 }
@@ -130,7 +134,7 @@ func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Adapter{Config: c, pairs: make([][numProjs]*pair, m.Config.Layers)}
+	a := &Adapter{Config: c, m: m, id: adapters.Add(1), pairs: make([][numProjs]*pair, m.Config.Layers)}
 	var params []*Param
 	for l := range m.layers {
 		for j := proj(0); j < numProjs; j++ {
@@ -173,6 +177,25 @@ func (a *Adapter) ZeroGrads() { a.zeroGrads() }
 
 // Repack brings the packed weight of p up to date with its master, after an optimiser step.
 func (a *Adapter) Repack(p *Param) { a.repack(p) }
+
+// adapters counts those that were ever made.
+var adapters atomic.Uint64
+
+// ID tells an adapter from all others of the process, those closed and those to come included. It is not 0.
+func (a *Adapter) ID() uint64 { return a.id }
+
+// CheckAdapter reports an adapter that does not go with m: made for another model, though it may have the same shapes, or closed. nil, for
+// none, does.
+func (m *Model) CheckAdapter(a *Adapter) error {
+	switch {
+	case a == nil:
+	case a.m != m:
+		return fmt.Errorf("the adapter was made for another model: load it for this one")
+	case a.bank == nil:
+		return fmt.Errorf("the adapter is closed")
+	}
+	return nil
+}
 
 // Rank is the largest rank of the adapter's pairs.
 func (a *Adapter) Rank() int { return a.maxRank }

@@ -112,6 +112,10 @@ func (t *Trainer) saveAs(step int) error {
 
 // restore reads back what saveAs wrote beside the state.
 func (t *Trainer) restore(dir string) error {
+	return t.change(context.Background(), func() error { return t.load(dir) })
+}
+
+func (t *Trainer) load(dir string) error {
 	u := &t.Updater
 	if err := u.Trainer.LoadState(dir); err != nil {
 		return err

@@ -96,7 +96,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	trajs := t.trajectories(groups)
 	var st UpdateStats
 	if len(trajs) > 0 {
-		err = t.Engine.Do(ctx, func() (err error) {
+		err = t.change(ctx, func() (err error) {
 			st, err = t.update(trajs, step)
 			return err
 		})
@@ -104,7 +104,6 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 			return t.offending(step, all, err)
 		}
 		noteAdvantages(groups, st.Advantages)
-		t.Engine.Invalidate(policyName)
 	}
 	t.state.Step, t.state.Skipped = step, t.state.Skipped+len(st.Skips)
 	if err := t.saveSkips(step, st.Skips); err != nil {
@@ -149,6 +148,14 @@ func (t *Trainer) batch(step int) []data.Question {
 		out = append(out, all[i])
 	}
 	return out
+}
+
+// change runs f, which changes what is trained. A replay has no engine.
+func (t *Trainer) change(ctx context.Context, f func() error) error {
+	if t.Engine == nil {
+		return f()
+	}
+	return t.Engine.Change(ctx, policyName, t.Policy.Adapter, f)
 }
 
 // update learns from the trajectories of a step.

@@ -252,6 +252,11 @@ func randomCache(rt *rapid.T) {
 			if len(held)+c.Free()+c.Idle() != pages {
 				rt.Fatalf("%d held + %d free + %d idle are not %d pages", len(held), c.Free(), c.Idle(), pages)
 			}
+			for key, root := range c.roots {
+				if root.tables == 0 && len(root.kids) == 0 {
+					rt.Fatalf("key %d is kept for nothing", key)
+				}
+			}
 			for n := c.idle.oldest; n != nil; n = n.next {
 				if len(n.kids) > 0 && n == c.idle.oldest {
 					rt.Fatalf("the oldest idle page has children")
@@ -265,4 +270,9 @@ func randomCache(rt *rapid.T) {
 	if c.Available() != pages {
 		rt.Fatalf("%d of %d pages left after all have closed", c.Available(), pages)
 	}
+	last, _, _ := c.Open(99, nil, 0, false)
+	if !last.Grow(pages*pageSize) || len(c.roots) != 1 {
+		rt.Fatalf("%d keys are kept though one table has all pages", len(c.roots))
+	}
+	last.Close()
 }

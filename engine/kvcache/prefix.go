@@ -37,6 +37,10 @@ type node struct {
 	dead       bool              // the weights that wrote it are gone
 	prev, next *node             // neighbours among the idle
 	queued     bool              // idle
+
+	// Of a root, which has no page.
+	key    Key
+	tables int // open
 }
 
 // New makes an empty cache over a pool of pages.
@@ -107,6 +111,14 @@ func (c *Cache) unlink(n *node) {
 	n.linked = false
 	c.idle.remove(n)
 	c.pool.Release(n.page)
+	c.prune(n.parent)
+}
+
+// prune forgets n if it is a root under which nothing is left.
+func (c *Cache) prune(n *node) {
+	if n.tables == 0 && len(n.kids) == 0 && c.roots[n.key] == n {
+		delete(c.roots, n.key)
+	}
 }
 
 // hold makes the caller a user of n.
@@ -136,7 +148,7 @@ func (c *Cache) alloc() (int32, bool) {
 func (c *Cache) root(key Key) *node {
 	r := c.roots[key]
 	if r == nil {
-		r = &node{page: -1}
+		r = &node{page: -1, key: key}
 		c.roots[key] = r
 	}
 	return r

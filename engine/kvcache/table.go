@@ -21,6 +21,7 @@ type Copy struct{ Dst, Src int32 }
 // before the next write. A partly filled page that nobody uses is simply continued.
 func (c *Cache) Open(key Key, ids []int32, limit int, copying bool) (t *Table, cp Copy, copied bool) {
 	t = &Table{c: c, root: c.root(key)}
+	t.root.tables++
 	rest := ids[:min(limit, len(ids))]
 	for at := t.root; ; {
 		child, shared := c.best(at, rest)
@@ -131,7 +132,7 @@ func (t *Table) merge(i int) {
 	}
 }
 
-// Close gives the pages up. What was committed stays for others until its pages are needed.
+// Close, called once, gives the pages up. What was committed stays for others until its pages are needed.
 func (t *Table) Close() {
 	if t.src != nil { // before the nodes above it: the order in which they become idle is that of eviction
 		t.c.drop(t.src)
@@ -139,6 +140,8 @@ func (t *Table) Close() {
 	for len(t.nodes) > 0 {
 		t.pop()
 	}
+	t.root.tables--
+	t.c.prune(t.root)
 	t.n, t.src = 0, nil
 }
 

@@ -35,6 +35,9 @@ const (
 // NewCritic makes a critic on m, or on m and adapter a.
 func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Critic, err error) {
 	o = o.withDefaults()
+	if err := m.CheckAdapter(a); err != nil {
+		return nil, fmt.Errorf("starting the critic: %w", err)
+	}
 	body := trainable(m, a)
 	c := &Critic{body: len(body) > 0}
 	defer func() {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -13,7 +14,8 @@ type Sequence struct {
 	// Mask[i] says that IDs[i] is trained on: its log-probability given IDs[:i] enters the loss. Mask[0] is ignored.
 	Mask []bool
 	// Prefix is a key shared by sequences that begin with the same Shared ids (the prompt of a group); such sequences should stand
-	// side by side. The common part is computed once in forward and backward, in whole KV pages. Prefix 0: nothing is shared.
+	// side by side. The common part is computed once in forward and backward, in whole KV pages. Ids that differ under one key are not
+	// shared. Prefix 0: nothing is shared.
 	Prefix uint64
 	Shared int
 	// Still says that the loss has no gradient here, such as a policy's where the advantage is 0: the sequence is forwarded for its
@@ -78,14 +80,15 @@ func packs(seqs []Sequence, maxTokens int) []*packed {
 func pack(seqs []Sequence, still bool, maxTokens int) []*packed {
 	var out []*packed
 	var p *packed
-	var prefix uint64
+	var key uint64 // of what is shared now
+	var prefix []int32
 	var prefixSeg kernels.Segment
 	for i, s := range seqs {
 		if s.Still != still {
 			continue
 		}
 		shared := s.sharedLen()
-		reuse := p != nil && shared > 0 && s.Prefix == prefix && prefixSeg.Len == shared
+		reuse := p != nil && shared > 0 && s.Prefix == key && slices.Equal(s.IDs[:shared], prefix)
 		cost := len(s.IDs)
 		if reuse {
 			cost -= shared
@@ -95,11 +98,10 @@ func pack(seqs []Sequence, still bool, maxTokens int) []*packed {
 			out = append(out, p)
 		}
 		if shared > 0 && !reuse {
-			prefix, prefixSeg = s.Prefix, p.add(s.IDs[:shared], 0, nil)
+			key, prefix, prefixSeg = s.Prefix, s.IDs[:shared], p.add(s.IDs[:shared], 0, nil)
 		}
 		if shared == 0 {
-			prefix = 0
-			prefixSeg = kernels.Segment{}
+			key, prefix, prefixSeg = 0, nil, kernels.Segment{}
 		}
 		seg := p.add(s.IDs[shared:], shared, prefixSeg.Pages[:shared/kernels.PageSize])
 		p.target(i, s, seg, shared)

@@ -58,6 +58,9 @@ type Trainer struct {
 // New makes a trainer for the trainable parameters of m, or of a if a is not nil.
 func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Trainer, err error) {
 	o = o.withDefaults()
+	if err := m.CheckAdapter(a); err != nil {
+		return nil, fmt.Errorf("starting the trainer: %w", err)
+	}
 	params := trainable(m, a)
 	if len(params) == 0 {
 		return nil, fmt.Errorf("starting the trainer: no parameter is trainable: load the model as trainable or add an adapter")
