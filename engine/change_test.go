@@ -42,13 +42,14 @@ func TestForeignAdapter(t *testing.T) {
 	t.Cleanup(wide.Close)
 	own, closed := adapter(t, m, 1), adapter(t, m, 2)
 	closed.Close()
+	verdicts := map[*model.Adapter]string{nil: "", own: "", adapter(t, same, 3): "made for another model", adapter(t, wide, 4): "made for another model",
+		closed: "the adapter is closed"}
 	e := New(dev, Options{})
 	t.Cleanup(e.Close)
 	require.NoError(t, e.AddModel("m", m, ModelOptions{}))
 	var wg sync.WaitGroup
 	for i := range 30 {
-		for a, want := range map[*model.Adapter]string{nil: "", own: "", adapter(t, same, 3): "made for another model", adapter(t, wide, 4): "made for another model",
-			closed: "the adapter is closed"} {
+		for a, want := range verdicts {
 			check := func(err error) {
 				if want == "" {
 					assert.NoError(t, err)
