@@ -26,8 +26,10 @@ type AlgoConfig struct {
 	KLTarget         float64  `name:"kl-target" help:"Adapt the weight of the divergence to reach this much of it; 0: a fixed weight." default:"0"`
 	KLHorizon        float64  `name:"kl-horizon" help:"Trajectories over which the weight is adapted." default:"10000"`
 	EntropyCoef      float64  `name:"entropy-coef" help:"Weight of the entropy bonus." default:"0"`
-	LossAgg          string   `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean or seq-mean-token-sum-norm (default: token-mean; gspo seq-mean-token-mean, dr_grpo seq-mean-token-sum-norm)." placeholder:"MODE"`
-	DropZeroVariance bool     `name:"drop-zero-variance" help:"Roll out groups of equal rewards again (DAPO's dynamic sampling, on with dapo)."`
+	LossAgg          string   `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean, seq-mean-token-sum-limit or seq-mean-token-sum-norm (verl's Dr. GRPO) (default: token-mean; gspo seq-mean-token-mean, dr_grpo seq-mean-token-sum-limit)." placeholder:"MODE"`
+	DropZeroVariance bool     `name:"drop-zero-variance" help:"Roll the same question out again where all rewards of its group are equal, at most --max-attempts times in all; then drop the group. On with dapo."`
+	DynamicSampling  bool     `name:"dynamic-sampling" help:"Draw a new question where all rewards of a group are equal, as DAPO's paper does, until the batch is full or after --max-gen-batches rounds."`
+	MaxGenBatches    int      `name:"max-gen-batches" help:"Rounds of rollouts of a step with --dynamic-sampling, the first included; 0: 10." default:"0"`
 	OverlongBuffer   int      `name:"overlong-buffer" help:"Ids before the limit over which the reward falls (DAPO's overlong penalty); 0: off." default:"0"`
 	OverlongFactor   float64  `name:"overlong-penalty" help:"How far it falls." default:"1"`
 	OverlongLimit    int      `name:"overlong-limit" help:"Sampled ids of an episode at which it has fallen; 0: all that the turns allow." default:"0"`
@@ -60,7 +62,7 @@ type algorithm struct {
 
 var algorithms = map[string]algorithm{
 	"grpo":                 {estimator: algo.EstGRPO, surrogate: algo.Clip, groups: true},
-	"dr_grpo":              {estimator: algo.EstDrGRPO, surrogate: algo.Clip, agg: algo.SeqMeanTokenSumNorm, groups: true},
+	"dr_grpo":              {estimator: algo.EstDrGRPO, surrogate: algo.Clip, agg: algo.SeqMeanTokenSumLimit, groups: true},
 	"dapo":                 {estimator: algo.EstGRPO, surrogate: algo.Clip, high: 0.28, groups: true, resample: true},
 	"gspo":                 {estimator: algo.EstGRPO, surrogate: algo.GSPO, low: 3e-4, high: 4e-4, agg: algo.SeqMeanTokenMean, groups: true},
 	"cispo":                {estimator: algo.EstGRPO, surrogate: algo.CISPO, low: 1, groups: true},
@@ -79,8 +81,13 @@ const (
 
 func algorithmNames() []string { return slices.Sorted(maps.Keys(algorithms)) }
 
-// resamples reports whether groups of equal rewards are rolled out again.
-func (c AlgoConfig) resamples() bool { return c.DropZeroVariance || algorithms[c.Algo].resample }
+// resamples reports whether groups of equal rewards are not trained on: others take their places.
+func (c AlgoConfig) resamples() bool {
+	return c.DropZeroVariance || c.DynamicSampling || algorithms[c.Algo].resample
+}
+
+// defaultGenBatches is what --max-gen-batches 0 stands for: what DAPO was published with in verl.
+const defaultGenBatches = 10
 
 // klIn is where the divergence counts.
 func (c AlgoConfig) klIn() string { return cmp.Or(c.KLIn, algorithms[c.Algo].kl, klInLoss) }
@@ -120,6 +127,9 @@ func (c *Config) checkAlgo() error {
 		say string
 	}{
 		{r.N < 2 && rule.groups, "--n 1 gives a group nothing to compare: use --n 2 or more, or --algo reinforce"},
+		{a.DynamicSampling && a.DropZeroVariance, "--dynamic-sampling draws new questions and --drop-zero-variance rolls the same ones out again: give one or the other"},
+		{a.MaxGenBatches < 0, "--max-gen-batches must not be negative"},
+		{r.N < 2 && a.DynamicSampling, "--dynamic-sampling with --n 1 drops everything: a group of one has no variance"},
 		{r.N < 2 && a.resamples(), "--drop-zero-variance with --n 1 drops everything: a group of one has no variance"},
 		{a.ClipLow < 0 || a.ClipLow >= 1 || a.ClipHigh < 0, "--clip-low must lie in [0, 1) and --clip-high must not be negative"},
 		{a.KLCoef < 0, "--kl-coef must not be negative: a negative weight rewards drifting away"},
@@ -161,6 +171,8 @@ func (c *Config) Unused(given func(flag string) bool) error {
 		{"dual-clip", "is of no use with --algo " + a.Algo + ": its loss has no such bound", rule.surrogate != algo.Clip},
 		{"kl-horizon", "is of no use without --kl-target", a.KLTarget == 0},
 		{"overlong-penalty", "is of no use without --overlong-buffer", a.OverlongBuffer == 0},
+		{"max-gen-batches", "is of no use without --dynamic-sampling", !a.DynamicSampling},
+		{"max-attempts", "is of no use with --dynamic-sampling, which draws other questions: use --max-gen-batches", a.DynamicSampling},
 		{"force", "is for --resume", c.Schedule.Resume == ""},
 	} {
 		if p.unused && given(p.flag) {
@@ -173,7 +185,7 @@ func (c *Config) Unused(given func(flag string) bool) error {
 // overlongLimit is the number of sampled ids at which the overlong penalty is whole.
 func (c *Config) overlongLimit() int { return cmp.Or(c.Algo.OverlongLimit, c.sampledLimit()) }
 
-// sampledLimit is the most ids that an episode can sample, and the constant of seq-mean-token-sum-norm.
+// sampledLimit is the most ids that an episode can sample, and the constant of seq-mean-token-sum-limit and -norm.
 func (c *Config) sampledLimit() int {
 	return min((c.Rollout.MaxTurns+1)*c.Rollout.MaxResponse, c.Rollout.MaxContext)
 }

@@ -26,6 +26,8 @@ type State struct {
 	HeldOut  string  `json:"held_out,omitempty"`  // digest of the questions that Best was measured on
 	KLCoef   float64 `json:"kl_coef,omitempty"`   // weight of the divergence, where it is adapted
 	Success  float64 `json:"success,omitempty"`   // smoothed success rate, where the curriculum follows it
+	// Drawn is how many questions were drawn, where dynamic sampling draws more than a batch a step.
+	Drawn int `json:"drawn,omitempty"`
 	// Run is what the run came from: settings and contents.
 	Run fingerprint.Parts `json:"run,omitempty"`
 }

@@ -66,7 +66,7 @@ type RolloutConfig struct {
 	TopP        float64 `name:"top-p" help:"Nucleus sampling of the policy; below 1 the log-probs are still those of the full distribution." default:"1"`
 	Concurrency int     `name:"concurrency" resume:"free" help:"Episodes in flight; changes speed and memory, never a result." default:"256"`
 	KVMemory    string  `name:"kv-memory" resume:"free" help:"Keys and values of a model take so much at most, as in 4GiB (default: 2GiB); shorter of it, sequences wait and are computed again." placeholder:"SIZE"`
-	MaxAttempts int     `name:"max-attempts" help:"How often a group that taught nothing (failed search; with --drop-zero-variance also equal rewards) is rolled out again." default:"2"`
+	MaxAttempts int     `name:"max-attempts" help:"Rollouts of a group at most, the first included: again if a search failed in it, and with --drop-zero-variance if all its rewards are equal." default:"2"`
 }
 
 // OptimConfig is the optimiser.

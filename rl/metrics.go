@@ -10,7 +10,7 @@ import (
 )
 
 // metrics are a step's numbers, by verl's names where the quantity is the same.
-func (t *Trainer) metrics(groups [][]*episode.Episode, all []*episode.Episode, st UpdateStats, step int) track.Metrics {
+func (t *Trainer) metrics(s *sampled, st UpdateStats, step int) track.Metrics {
 	m := updateMetrics(st)
 	m["actor/lr"] = t.lr(step)
 	if v := t.Updater.Values; v != nil {
@@ -23,20 +23,15 @@ func (t *Trainer) metrics(groups [][]*episode.Episode, all []*episode.Episode, s
 			m["actor/kl_coef"] = st.KLCoef
 		}
 	}
-	for k, v := range episodeMetrics(all) {
+	for k, v := range episodeMetrics(s.counted) {
 		m[k] = v
 	}
-	var none, same float64
-	for _, g := range groups {
-		switch {
-		case g == nil:
-			none++
-		case judge(g) == equal:
-			same++
-		}
+	for k, v := range s.metrics() {
+		m[k] = v
 	}
-	n := float64(max(1, len(groups)))
-	m["rollout/groups_dropped"], m["rollout/groups_equal"] = none/n, same/n
+	if t.Config.Algo.DynamicSampling {
+		m["train/num_gen_batches"] = float64(s.attempts)
+	}
 	return m
 }
 
@@ -70,7 +65,7 @@ func updateMetrics(st UpdateStats) track.Metrics {
 	return m
 }
 
-// episodeMetrics describe episodes.
+// episodeMetrics describe the episodes that count: see newSampled.
 func episodeMetrics(all []*episode.Episode) track.Metrics {
 	n := float64(max(1, len(all)))
 	var reward, length, turns, valid, searches, useful, simulated, asked, empty, tau, answered, f1, em float64
@@ -110,7 +105,7 @@ func episodeMetrics(all []*episode.Episode) track.Metrics {
 	}
 	m := track.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1, "reward/em": em,
 		"response_length/mean": length, "env/turns_per_episode": turns / n, "env/valid_action_rate": valid / max(1, turns),
-		"env/finish_rate": answered, "search/per_question": searches, "rollout/episodes": float64(len(all))}
+		"env/finish_rate": answered, "search/per_question": searches}
 	if asked > 0 {
 		m["search/empty_rate"] = empty / asked
 	}

@@ -202,8 +202,8 @@ func (r *Replay) recorded(step int) (track.Metrics, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
-	groups := r.lastAttempts(all)
-	trajs := r.trajectories(groups)
+	s := newSampled(all, r.Config.Algo.resamples())
+	trajs := r.trajectories(s.groups)
 	var st UpdateStats
 	if len(trajs) > 0 {
 		err := recordedLogprobs(trajs)
@@ -215,31 +215,7 @@ func (r *Replay) recorded(step int) (track.Metrics, error) {
 		}
 	}
 	r.state.Skipped += len(st.Skips)
-	return r.metrics(groups, all, st, step), r.saveSkips(step, st.Skips)
-}
-
-// lastAttempts finds the groups that a step was trained on: of every group the first attempt that taught something.
-func (r *Replay) lastAttempts(all []*episode.Episode) [][]*episode.Episode {
-	type key struct{ group, attempt int }
-	attempts := map[key][]*episode.Episode{}
-	last := 0
-	for _, e := range all {
-		k := key{e.Group, e.Attempt}
-		attempts[k] = append(attempts[k], e)
-		last = max(last, e.Group)
-	}
-	var groups [][]*episode.Episode
-	for g := 0; g <= last; g++ {
-		var kept []*episode.Episode
-		for a := 0; kept == nil && len(attempts[key{g, a}]) > 0; a++ {
-			v := judge(attempts[key{g, a}])
-			if v == keep || v == equal && !r.Config.Algo.resamples() {
-				kept = attempts[key{g, a}]
-			}
-		}
-		groups = append(groups, kept)
-	}
-	return groups
+	return r.metrics(s, st, step), r.saveSkips(step, st.Skips)
 }
 
 // prepare computes advantages, over the episodes of each recorded step, and the reference's log-probs.
@@ -286,7 +262,7 @@ func (r *Replay) planned(step int) (track.Metrics, error) {
 	for _, i := range r.plan.MiniBatches[step-1] {
 		of = append(of, r.all[i])
 	}
-	m := r.metrics(nil, of, st, step)
+	m := r.metrics(&sampled{all: of, counted: of}, st, step)
 	m["actor/lr"] = lr
 	return m, nil
 }

@@ -174,25 +174,3 @@ func (r *Roller) run(ctx context.Context, task episode.Task) (e *episode.Episode
 	}
 	return e, err
 }
-
-// verdict says what becomes of a group.
-type verdict uint8
-
-const (
-	keep   verdict = iota
-	failed         // a search failed or the run was interrupted: an error of ours, never trained on
-	equal          // all rewards are the same: nothing to compare
-)
-
-func judge(group []*episode.Episode) verdict {
-	v := equal
-	for _, e := range group {
-		if !e.Status.Trained() {
-			return failed
-		}
-		if e.Reward != group[0].Reward {
-			v = keep
-		}
-	}
-	return v
-}

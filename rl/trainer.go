@@ -11,7 +11,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
-	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/search"
@@ -86,14 +85,13 @@ func (t *Trainer) halted(step int, err error) error {
 // Step is one step of training: roll out, score, learn, record.
 func (t *Trainer) Step(ctx context.Context, step int) error {
 	began := time.Now()
-	questions := t.batch(step)
-	groups, all, err := t.rollouts(ctx, questions, step)
+	s, err := t.rollouts(ctx, step)
 	if err != nil {
 		return err
 	}
 	rolled := time.Now()
 
-	trajs := t.trajectories(groups)
+	trajs := t.trajectories(s.groups)
 	var st UpdateStats
 	if len(trajs) > 0 {
 		err = t.change(ctx, func() (err error) {
@@ -101,20 +99,21 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 			return err
 		})
 		if err != nil {
-			return t.offending(step, all, err)
+			return t.offending(step, s, err)
 		}
-		noteAdvantages(groups, st.Advantages)
+		noteAdvantages(s.groups, st.Advantages)
 	}
 	t.state.Step, t.state.Skipped = step, t.state.Skipped+len(st.Skips)
 	if err := t.saveSkips(step, st.Skips); err != nil {
 		return err
 	}
 
-	if search.CurriculumKind(t.Config.Search.Curriculum) == search.Adaptive {
-		t.state.Success = search.Smooth(t.state.Success, meanF1(all))
+	t.state.Drawn = s.drawn
+	if search.CurriculumKind(t.Config.Search.Curriculum) == search.Adaptive && len(s.counted) > 0 {
+		t.state.Success = search.Smooth(t.state.Success, meanF1(s.counted))
 	}
 
-	m := t.metrics(groups, all, st, step)
+	m := t.metrics(s, st, step)
 	m["timing_s/gen"], m["timing_s/update_actor"] = rolled.Sub(began).Seconds(), time.Since(rolled).Seconds()-st.Value.Seconds
 	if err := t.evaluate(ctx, step, m); err != nil {
 		return err
@@ -122,11 +121,11 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	addCost(m, t.Meter.Take())
 	m["timing_s/step"] = time.Since(began).Seconds()
 	m["perf/throughput"] = m["perf/total_num_tokens"] / m["timing_s/step"]
-	if err := t.record(step, m, all); err != nil {
+	if err := t.record(step, m, s); err != nil {
 		return err
 	}
 	if t.OnStep != nil {
-		t.OnStep(step, m, groups)
+		t.OnStep(step, m, s.groups)
 	}
 	return nil
 }
@@ -137,17 +136,6 @@ func (t *Trainer) roller() *Roller {
 	r.Runner.Searcher = t.Meter.Over(r.Runner.Searcher)
 	r.Success = t.state.Success
 	return &r
-}
-
-// batch draws the questions of a step.
-func (t *Trainer) batch(step int) []data.Question {
-	all := t.Data.Train.Questions
-	s := data.Sampler{N: len(all), Batch: t.Config.Rollout.BatchSize, Seed: t.Config.Schedule.Seed, InOrder: t.Config.Data.NoShuffle, Parts: t.Data.Train.Parts}
-	var out []data.Question
-	for _, i := range s.Step(step - 1) {
-		out = append(out, all[i])
-	}
-	return out
 }
 
 // change runs f, which changes what is trained. A replay has no engine.
@@ -172,55 +160,6 @@ func (t *Trainer) criticLR(step int) float64 {
 
 func (t *Trainer) lr(step int) float64 { return t.Config.Optim.LR * t.Schedule.Multiplier(step) }
 
-// rollouts runs the episodes of a step. Groups that taught nothing are rolled out again, a bounded number of times. groups[i] is nil
-// where nothing is left to learn from; all has every episode that was run, in a fixed order.
-func (t *Trainer) rollouts(ctx context.Context, questions []data.Question, step int) (groups [][]*episode.Episode, all []*episode.Episode, err error) {
-	c := &t.Config
-	groups = make([][]*episode.Episode, len(questions))
-	var again []int
-	for attempt := range max(1, c.Rollout.MaxAttempts) {
-		rolled, err := t.roller().Roll(ctx, questions, c.Rollout.N, again, c.Schedule.Seed, purposeTrain, step, c.Schedule.TotalSteps, attempt, "")
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := score(ctx, rolled, questions, t.Reward, engine.Stream(c.Schedule.Seed, purposeTrain, uint64(step))); err != nil {
-			return nil, nil, err
-		}
-		again = nil
-		for i, g := range rolled {
-			if g == nil {
-				continue
-			}
-			all = append(all, g...)
-			switch v := judge(g); {
-			case v == failed, v == equal && c.Algo.resamples():
-				again = append(again, i)
-			default:
-				groups[i] = g
-			}
-		}
-		if len(again) == 0 {
-			break
-		}
-	}
-	return groups, all, noneFound(groups, all)
-}
-
-// noneFound is the error of a step in which nothing is left because searches failed: it would not go better at the next.
-func noneFound(groups [][]*episode.Episode, all []*episode.Episode) error {
-	for _, g := range groups {
-		if g != nil {
-			return nil
-		}
-	}
-	for _, e := range all {
-		if e.Status == episode.SearchFailed {
-			return fmt.Errorf("in every group a search failed: %s", e.Err)
-		}
-	}
-	return nil
-}
-
 // trajectories flattens groups for the update, in order. What is learned from is an episode's score, less the penalty for its length.
 func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []Trajectory) {
 	a := &t.Config.Algo
@@ -235,11 +174,11 @@ func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []Trajectory) {
 }
 
 // record writes the step's lines.
-func (t *Trainer) record(step int, m track.Metrics, all []*episode.Episode) error {
+func (t *Trainer) record(step int, m track.Metrics, s *sampled) error {
 	if t.Out == nil {
 		return nil
 	}
-	for _, e := range all {
+	for _, e := range s.all {
 		line, err := e.Line()
 		if err != nil {
 			return err
@@ -251,15 +190,15 @@ func (t *Trainer) record(step int, m track.Metrics, all []*episode.Episode) erro
 	if err := t.Out.Metrics(step, m); err != nil {
 		return err
 	}
-	return t.distributions(step, all)
+	return t.distributions(step, s.counted)
 }
 
 // offending keeps the episodes of a step whose update failed.
-func (t *Trainer) offending(step int, all []*episode.Episode, err error) error {
+func (t *Trainer) offending(step int, s *sampled, err error) error {
 	if t.Out == nil {
 		return err
 	}
-	if werr := t.record(step, track.Metrics{}, all); werr == nil {
+	if werr := t.record(step, track.Metrics{}, s); werr == nil {
 		err = fmt.Errorf("%w (the batch is in %s/episodes.jsonl, step %d)", err, t.Out.Dir, step)
 	}
 	return err

@@ -33,7 +33,7 @@ type Updater struct {
 	Estimator algo.Estimator
 	Policy    algo.Policy // its KLCoef is the weight of the divergence wherever it counts
 	Epochs    int         // times over the mini-batches; 0: 1
-	Norm      float64     // constant of algo.SeqMeanTokenSumNorm; 0: the longest response of a mini-batch
+	Norm      float64     // constant of algo.SeqMeanTokenSumLimit and -Norm; 0: the longest response of a mini-batch
 
 	KLInReward          bool    // the divergence is taken from the rewards instead of being added to the loss
 	KLTarget, KLHorizon float64 // of algo.AdaptiveKL; target 0: the weight is fixed

@@ -92,7 +92,7 @@ func TestStillTrajectories(t *testing.T) {
 			return st, weightsOf(t, m)
 		}
 		for _, minis := range [][][]int{Minis(8, 0), Minis(8, 3)} {
-			for _, agg := range []string{"token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"} {
+			for _, agg := range []string{"token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm", "seq-mean-token-sum-limit"} {
 				c := AlgoConfig{Algo: "grpo", LossAgg: agg}
 				still, a := run(c, false, minis)
 				walked, b := run(c, true, minis)

@@ -1,13 +1,16 @@
-// Package algo holds the formulas of policy optimisation as pure functions over slices: advantages, KL estimates, policy and value
-// losses with their gradients with respect to the log-probs. It knows no model, no text and no device; arithmetic is float64.
+// Package algo holds the formulas of policy optimisation as pure functions over slices: advantages, KL estimates,
+// policy and value losses with their gradients with respect to the log-probs. It knows no model, no text and no
+// device; arithmetic is float64.
 //
-// Conventions. T is the number of tokens of one trajectory, B the number of trajectories. mask[t] is true where the policy itself
-// produced token t and is trained on it, false for observations, messages and padding. All losses are minimised: a positive advantage makes a
-// token more likely. diff = logp_new - logp_old, ratio r = exp(diff). Gradients at places with mask false are exactly 0.
+// Conventions. T is the number of tokens of one trajectory, B the number of trajectories. mask[t] is true where the
+// policy itself produced token t and is trained on it, false for observations, messages and padding. All losses are
+// minimised: a positive advantage makes a token more likely. diff = logp_new - logp_old, ratio r = exp(diff).
+// Gradients at places with mask false are exactly 0.
 //
-// A mini-batch is processed in two passes. First, over all trajectories at once: Estimator.Compute. Then, trajectory by trajectory and in
-// any division into micro-batches: Policy.Loss, with the Counts of the whole mini-batch as divisors, so that terms and gradients simply
-// add up to those of the whole (the mean of micro-batch means is another, wrong, number when lengths differ).
+// A mini-batch is processed in two passes. First, over all trajectories at once: Estimator.Compute. Then, trajectory
+// by trajectory and in any division into micro-batches: Policy.Loss, with the Counts of the whole mini-batch as
+// divisors, so that terms and gradients simply add up to those of the whole (the mean of micro-batch means is
+// another, wrong, number when lengths differ).
 package algo
 
 import (
@@ -17,7 +20,7 @@ import (
 	"strings"
 )
 
-// Aggregation says how per-token losses become one number. All four are sums of weight*loss over the policy tokens.
+// Aggregation says how per-token losses become one number. All five are sums of weight*loss over the policy tokens.
 type Aggregation string
 
 const (
@@ -27,8 +30,13 @@ const (
 	SeqMeanTokenMean Aggregation = "seq-mean-token-mean"
 	// SeqMeanTokenSum is the mean over sequences of the sum over their tokens.
 	SeqMeanTokenSum Aggregation = "seq-mean-token-sum"
-	// SeqMeanTokenSumNorm divides the sum by the constant Counts.Norm, so that no length bias remains (Dr. GRPO, arXiv 2503.20783, section 3.2).
+	// SeqMeanTokenSumNorm is the sum over all tokens divided by the constant Counts.Norm alone, so that no length bias
+	// remains. It is verl's form of Dr. GRPO: with Norm the response limit it grows with the number of sequences.
 	SeqMeanTokenSumNorm Aggregation = "seq-mean-token-sum-norm"
+	// SeqMeanTokenSumLimit is the mean over sequences of the sum over their tokens divided by Counts.Norm, the response
+	// limit: Dr. GRPO as published (arXiv 2503.20783, section 3.2; its code divides a sequence's sum by the generation
+	// budget).
+	SeqMeanTokenSumLimit Aggregation = "seq-mean-token-sum-limit"
 )
 
 // Counts are the divisors of a whole mini-batch, over all its micro-batches and ranks.
@@ -37,7 +45,7 @@ type Counts struct {
 	Tokens int
 	// Sequences is the number of trajectories that have a policy token; empty ones do not count in a mean over sequences.
 	Sequences int
-	// Norm is the constant of SeqMeanTokenSumNorm; Add sets it to the longest row. Dr. GRPO as published: trajectories times the response limit.
+	// Norm is the constant of SeqMeanTokenSumNorm and SeqMeanTokenSumLimit; Add sets it to the longest row.
 	Norm float64
 }
 
@@ -68,6 +76,8 @@ func (a Aggregation) weight(n int, c Counts) float64 {
 		d = float64(c.Sequences)
 	case SeqMeanTokenSumNorm:
 		d = c.Norm
+	case SeqMeanTokenSumLimit:
+		d = float64(c.Sequences) * c.Norm
 	default:
 		panic(fmt.Sprintf("algo: aggregation %q", string(a)))
 	}

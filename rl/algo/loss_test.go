@@ -158,7 +158,7 @@ func TestLossesTRL(t *testing.T) {
 			case "dapo", "cispo":
 				p.Aggregation, c.Norm = algo.SeqMeanTokenSumNorm, r.Params.Items
 			case "dr_grpo":
-				p.Aggregation, c.Norm = algo.SeqMeanTokenSumNorm, float64(len(mask)*r.Params.MaxLen)
+				p.Aggregation, c.Norm, c.Sequences = algo.SeqMeanTokenSumLimit, float64(r.Params.MaxLen), len(mask)
 			}
 			switch {
 			case r.Level == "sequence":

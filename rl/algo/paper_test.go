@@ -13,11 +13,13 @@ import (
 
 func one(p algo.Policy, a, diff float64) (loss, grad float64, terms algo.Terms) {
 	d := []float64{0}
-	terms = p.Loss(algo.Row{Mask: []bool{true}, New: []float64{-1 + diff}, Old: []float64{-1}, Advantage: []float64{a}, DLogp: d}, algo.Counts{Tokens: 1, Sequences: 1, Norm: 1})
+	terms = p.Loss(algo.Row{Mask: []bool{true}, New: []float64{-1 + diff}, Old: []float64{-1}, Advantage: []float64{a},
+		DLogp: d}, algo.Counts{Tokens: 1, Sequences: 1, Norm: 1})
 	return terms.PG, d[0], terms
 }
 
-// PPO, arXiv 1707.06347, eq. 7 and figure 1: the loss stops falling once the ratio has left the clip range on the good side, and only there.
+// PPO, arXiv 1707.06347, eq. 7 and figure 1: the loss stops falling once the ratio has left the clip range on the
+// good side, and only there.
 func TestPPOEquation7(t *testing.T) {
 	p := valid(t, algo.Policy{ClipLow: 0.2, ClipHigh: 0.2})
 	for _, c := range []struct{ a, r, loss, grad float64 }{
@@ -59,7 +61,8 @@ func TestClipHigher(t *testing.T) {
 func TestGSPOEquation7(t *testing.T) {
 	p := valid(t, algo.Policy{Surrogate: algo.GSPO, ClipLow: 0.2, ClipHigh: 0.2})
 	d := make([]float64, 3)
-	got := p.Loss(algo.Row{Mask: []bool{true, false, true}, Old: []float64{-1, -9, -2}, New: []float64{-1 + math.Log(1.21), -1, -2}, Advantage: []float64{2, 2, 2}, DLogp: d},
+	got := p.Loss(algo.Row{Mask: []bool{true, false, true}, Old: []float64{-1, -9, -2},
+		New: []float64{-1 + math.Log(1.21), -1, -2}, Advantage: []float64{2, 2, 2}, DLogp: d},
 		algo.Counts{Tokens: 2, Sequences: 1})
 	require.InDelta(t, -2*1.1, got.Loss, 1e-12)
 	require.InDeltaSlice(t, []float64{-1.1, 0, -1.1}, d, 1e-12)
@@ -120,7 +123,8 @@ func TestGRPOAdvantage(t *testing.T) {
 	a := algo.GRPO([]float64{1, 0, 0, 1}, []int{0, 0, 0, 0}, algo.ScaleGroup, 0)
 	s := 0.5 / math.Sqrt(1.0/3)
 	require.InDeltaSlice(t, []float64{s, -s, -s, s}, a, 1e-15)
-	require.Equal(t, []float64{0, 0, 0, 0, 0}, algo.GRPO([]float64{2.0 / 3, 2.0 / 3, 2.0 / 3, 2.0 / 3, 2.0 / 3}, make([]int, 5), algo.ScaleGroup, 1e-6), "no signal, exactly")
+	require.Equal(t, []float64{0, 0, 0, 0, 0}, algo.GRPO([]float64{2.0 / 3, 2.0 / 3, 2.0 / 3, 2.0 / 3, 2.0 / 3},
+		make([]int, 5), algo.ScaleGroup, 1e-6), "no signal, exactly")
 }
 
 // Dr. GRPO, arXiv 2503.20783, section 3.2: no division by the deviation, none by the length.
@@ -129,16 +133,54 @@ func TestDrGRPO(t *testing.T) {
 	require.NoError(t, err)
 	adv, _ := e.Compute([]algo.Trajectory{{Reward: 1, Mask: []bool{true}}, {Reward: 0, Mask: []bool{true, false, true}}})
 	require.Equal(t, [][]float64{{0.5}, {-0.5, 0, -0.5}}, adv)
-	p := valid(t, algo.Policy{ClipLow: 0.2, ClipHigh: 0.2, Aggregation: algo.SeqMeanTokenSumNorm})
+	p := valid(t, algo.Policy{ClipLow: 0.2, ClipHigh: 0.2, Aggregation: algo.SeqMeanTokenSumLimit})
 	d := make([]float64, 3)
 	z := make([]float64, 3)
-	p.Loss(algo.Row{Mask: []bool{true, false, true}, New: z, Old: z, Advantage: adv[1], DLogp: d}, algo.Counts{Tokens: 3, Sequences: 2, Norm: 2 * 500})
+	p.Loss(algo.Row{Mask: []bool{true, false, true}, New: z, Old: z, Advantage: adv[1], DLogp: d}, algo.Counts{Tokens: 3,
+		Sequences: 2, Norm: 500})
 	require.InDeltaSlice(t, []float64{0.0005, 0, 0.0005}, d, 1e-15)
+}
+
+// The loss of Dr. GRPO as published, by numpy: -np.mean([np.sum(np.minimum(r*a, np.clip(r, .8, 1.2)*a))/10 for r, a
+// in ...]) over ratios [1.1, 0.7, 1.0], [1.5], [0.9, 1.3] with advantages 0.5, -0.25, 1. verl's form is three times
+// as much, and grows with the batch; the published one is the same for the batch taken twice.
+func TestDrGRPOIsAMean(t *testing.T) {
+	ratios, advantages := [][]float64{{1.1, 0.7, 1.0}, {1.5}, {0.9, 1.3}}, []float64{0.5, -0.25, 1}
+	loss := func(agg algo.Aggregation, times int) (sum float64, first []float64) {
+		p := valid(t, algo.Policy{ClipLow: 0.2, ClipHigh: 0.2, Aggregation: agg})
+		c := algo.Counts{Tokens: 6 * times, Sequences: 3 * times, Norm: 10}
+		for range times {
+			for i, rs := range ratios {
+				n := len(rs)
+				row := algo.Row{Mask: make([]bool, n), New: make([]float64, n), Old: make([]float64, n),
+					Advantage: make([]float64, n), DLogp: make([]float64, n)}
+				for k, r := range rs {
+					row.Mask[k], row.New[k], row.Advantage[k] = true, math.Log(r), advantages[i]
+				}
+				sum += p.Loss(row, c).Loss
+				if i == 0 {
+					first = row.DLogp
+				}
+			}
+		}
+		return sum, first
+	}
+	once, grad := loss(algo.SeqMeanTokenSumLimit, 1)
+	require.InDelta(t, -0.10416666666666667, once, 1e-15)
+	require.InDeltaSlice(t, []float64{-0.5 * 1.1 / 30, -0.5 * 0.7 / 30, -0.5 / 30}, grad, 1e-15)
+	twice, half := loss(algo.SeqMeanTokenSumLimit, 2)
+	require.InDelta(t, once, twice, 1e-15)
+	require.InDeltaSlice(t, []float64{-0.5 * 1.1 / 60, -0.5 * 0.7 / 60, -0.5 / 60}, half, 1e-15)
+	verl, _ := loss(algo.SeqMeanTokenSumNorm, 1)
+	require.InDelta(t, 3*once, verl, 1e-15)
+	verl, _ = loss(algo.SeqMeanTokenSumNorm, 2)
+	require.InDelta(t, 6*once, verl, 1e-15)
 }
 
 // RLOO, arXiv 2402.14740: each reward minus the mean of the others.
 func TestRLOOLeavesOneOut(t *testing.T) {
-	require.InDeltaSlice(t, []float64{1 - 1.5, 0 - 2, 3 - 0.5, 7}, algo.RLOO([]float64{1, 0, 3, 7}, []int{0, 0, 0, 1}), 1e-12)
+	require.InDeltaSlice(t, []float64{1 - 1.5, 0 - 2, 3 - 0.5, 7}, algo.RLOO([]float64{1, 0, 3, 7}, []int{0, 0, 0, 1}),
+		1e-12)
 }
 
 // OPO, arXiv 2505.23585: the baseline weighs rewards by length.
@@ -153,11 +195,14 @@ func TestGPG(t *testing.T) {
 
 // Pass@k, arXiv 2503.19595: the best row alone, by its lead.
 func TestPassK(t *testing.T) {
-	require.Equal(t, []float64{0, 0.5, 0, 0, 0, 0}, algo.PassK([]float64{0.5, 1, 0, 0.25, 0.25, 9}, []int{0, 0, 0, 1, 1, 2}, algo.ScaleNone, 1e-6))
-	require.InDeltaSlice(t, []float64{0, 1, 0}, algo.PassK([]float64{0.5, 1, 0}, []int{0, 0, 0}, algo.ScaleGroup, 0), 1e-15)
+	require.Equal(t, []float64{0, 0.5, 0, 0, 0, 0}, algo.PassK([]float64{0.5, 1, 0, 0.25, 0.25, 9}, []int{0, 0, 0, 1, 1,
+		2}, algo.ScaleNone, 1e-6))
+	require.InDeltaSlice(t, []float64{0, 1, 0}, algo.PassK([]float64{0.5, 1, 0}, []int{0, 0, 0}, algo.ScaleGroup, 0),
+		1e-15)
 }
 
-// GAE, arXiv 1506.02438, eq. 16, and its two special cases (17), (18): lambda 0 is the TD error, lambda 1 the return minus the value.
+// GAE, arXiv 1506.02438, eq. 16, and its two special cases (17), (18): lambda 0 is the TD error, lambda 1 the return
+// minus the value.
 func TestGAEEquations16to18(t *testing.T) {
 	r, v, mask := []float64{0.5, 100, 0.25, 1}, []float64{0.1, 200, 0.2, 0.3}, []bool{true, false, true, true}
 	a, _ := algo.GAE(r, v, mask, 0.9, 0)
@@ -169,18 +214,21 @@ func TestGAEEquations16to18(t *testing.T) {
 	require.InDeltaSlice(t, g, ret, 1e-12)
 }
 
-// REINFORCE++, arXiv 2501.03262: advantages are normalised over the batch, and a return reaches the turns before an observation.
+// REINFORCE++, arXiv 2501.03262: advantages are normalised over the batch, and a return reaches the turns before an
+// observation.
 func TestReinforcePP(t *testing.T) {
 	e, err := algo.Estimator{Name: algo.EstReinforcePP}.Validate()
 	require.NoError(t, err)
-	adv, ret := e.Compute([]algo.Trajectory{{Reward: 1, Mask: []bool{true, false, true}}, {Reward: 0, Mask: []bool{true, true, false}}})
+	adv, ret := e.Compute([]algo.Trajectory{{Reward: 1, Mask: []bool{true, false, true}}, {Reward: 0, Mask: []bool{true,
+		true, false}}})
 	require.Nil(t, ret)
 	s := 0.5 / math.Sqrt(1.0/3+1e-8)
 	require.InDeltaSlice(t, []float64{s, 0, s}, adv[0], 1e-12)
 	require.InDeltaSlice(t, []float64{-s, -s, 0}, adv[1], 1e-12)
 }
 
-// REINFORCE with an outcome reward and gamma 1 gives every policy token the reward; ReMax subtracts the greedy answer's.
+// REINFORCE with an outcome reward and gamma 1 gives every policy token the reward; ReMax subtracts the greedy
+// answer's.
 func TestReinforceAndReMax(t *testing.T) {
 	tr := []algo.Trajectory{{Reward: 0.75, Baseline: 0.5, Mask: []bool{true, false, true, false}}}
 	for name, want := range map[algo.EstimatorName]float64{algo.EstReinforce: 0.75, algo.EstReMax: 0.25} {
@@ -213,7 +261,8 @@ func TestSigns(t *testing.T) {
 	p := valid(t, algo.Policy{ClipLow: 0.2, ClipHigh: 0.2, KLCoef: 0.1, EntropyCoef: 0.01})
 	d, e := make([]float64, 2), make([]float64, 2)
 	on, lp := []bool{true, true}, []float64{-1, -1}
-	got := p.Loss(algo.Row{Mask: on, New: lp, Old: lp, Ref: []float64{-0.5, -2}, Advantage: []float64{0, 0}, Entropy: []float64{1, 3}, DLogp: d, DEntropy: e}, algo.Counts{Tokens: 2, Sequences: 1})
+	got := p.Loss(algo.Row{Mask: on, New: lp, Old: lp, Ref: []float64{-0.5, -2}, Advantage: []float64{0, 0},
+		Entropy: []float64{1, 3}, DLogp: d, DEntropy: e}, algo.Counts{Tokens: 2, Sequences: 1})
 	require.Negative(t, d[0], "descent raises a log-prob below the reference's")
 	require.Positive(t, d[1], "and lowers one above it")
 	require.Equal(t, []float64{-0.005, -0.005}, e)
@@ -233,13 +282,15 @@ func TestGradientsByDifferences(t *testing.T) {
 			return out
 		}
 		p, err := algo.Policy{
-			Surrogate:   rapid.SampledFrom([]algo.Surrogate{algo.Clip, algo.SAPO, algo.Reinforce}).Draw(rt, "surrogate"),
-			Aggregation: rapid.SampledFrom([]algo.Aggregation{algo.TokenMean, algo.SeqMeanTokenMean, algo.SeqMeanTokenSum, algo.SeqMeanTokenSumNorm}).Draw(rt, "agg"),
-			KL:          rapid.SampledFrom([]algo.KL{algo.K1, algo.K2, algo.K3}).Draw(rt, "kl"),
-			ClipLow:     0.2, ClipHigh: 0.28, DualClip: 3, RatioCap: 1.7, KLCoef: 0.3, EntropyCoef: 0.1, KLRatio: rapid.Bool().Draw(rt, "klratio"),
+			Surrogate: rapid.SampledFrom([]algo.Surrogate{algo.Clip, algo.SAPO, algo.Reinforce}).Draw(rt, "surrogate"),
+			Aggregation: rapid.SampledFrom([]algo.Aggregation{algo.TokenMean, algo.SeqMeanTokenMean, algo.SeqMeanTokenSum,
+				algo.SeqMeanTokenSumNorm, algo.SeqMeanTokenSumLimit}).Draw(rt, "agg"),
+			KL:      rapid.SampledFrom([]algo.KL{algo.K1, algo.K2, algo.K3}).Draw(rt, "kl"),
+			ClipLow: 0.2, ClipHigh: 0.28, DualClip: 3, RatioCap: 1.7, KLCoef: 0.3, EntropyCoef: 0.1, KLRatio: rapid.Bool().Draw(rt, "klratio"),
 		}.Validate()
 		require.NoError(rt, err)
-		row := algo.Row{Mask: []bool{true, false, true, true}, New: draw("new", -1), Old: draw("old", -1), Ref: draw("ref", -1), Advantage: draw("adv", 0),
+		row := algo.Row{Mask: []bool{true, false, true, true}, New: draw("new", -1), Old: draw("old", -1), Ref: draw("ref",
+			-1), Advantage: draw("adv", 0),
 			Entropy: draw("entropy", 2), Weight: draw("weight", 1), DLogp: make([]float64, n), DEntropy: make([]float64, n)}
 		c := algo.Counts{Tokens: 7, Sequences: 2, Norm: 9}
 		p.Loss(row, c)

@@ -79,7 +79,8 @@ func (p Policy) Validate() (Policy, error) {
 	}
 	return p, errors.Join(
 		oneOf("policy loss", p.Surrogate, Clip, GSPO, CISPO, SAPO, Reinforce),
-		oneOf("loss aggregation", p.Aggregation, TokenMean, SeqMeanTokenMean, SeqMeanTokenSum, SeqMeanTokenSumNorm),
+		oneOf("loss aggregation", p.Aggregation, TokenMean, SeqMeanTokenMean, SeqMeanTokenSum, SeqMeanTokenSumNorm,
+			SeqMeanTokenSumLimit),
 		oneOf("kl estimator", p.KL, K1, Abs, K2, K3), sane)
 }
 
@@ -139,7 +140,8 @@ type token struct {
 
 // Loss computes a row's terms and writes its gradients. p must come from Validate; c counts the whole mini-batch.
 func (p Policy) Loss(row Row, c Counts) Terms {
-	sameLen("policy loss", len(row.Mask), row.New, row.Old, row.Ref, row.Advantage, row.Entropy, row.Weight, row.DLogp, row.DEntropy)
+	sameLen("policy loss", len(row.Mask), row.New, row.Old, row.Ref, row.Advantage, row.Entropy, row.Weight, row.DLogp,
+		row.DEntropy)
 	clear(row.DLogp)
 	clear(row.DEntropy)
 	n, meanDiff := row.mean()

@@ -272,6 +272,9 @@ func TestSampler(t *testing.T) {
 			require.Len(t, b, s.Batch)
 			stream = append(stream, b...)
 		}
+		at := rapid.IntRange(0, len(stream)).Draw(t, "at")
+		n := rapid.IntRange(0, len(stream)-at).Draw(t, "some")
+		require.Equal(t, stream[at:at+n], s.Draw(at, n), "any stretch of the same sequence")
 		for e := 0; (e+1)*s.N <= len(stream); e++ {
 			require.Equal(t, s.Epoch(e), stream[e*s.N:(e+1)*s.N], "batches are the epochs, cut")
 			sorted := slices.Sorted(slices.Values(s.Epoch(e)))

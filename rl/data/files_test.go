@@ -184,6 +184,7 @@ func TestMixture(t *testing.T) {
 	})
 	s := data.Sampler{N: 9, Batch: 5, Seed: 1, Parts: []data.Part{{"a", 6, 600}, {"b", 3, 400}}}
 	require.Equal(t, [][]int{{2, 7, 1, 8, 3}, {4, 6, 5, 8, 0}}, [][]int{s.Step(0), s.Step(1)}, "recorded: runs must stay comparable")
+	require.Equal(t, []int{8, 3, 4}, s.Draw(3, 3), "any stretch of the same sequence")
 }
 
 // The real sets: ZeroSearch's and Search-R1's parquet beside JSON lines, mixed and split.

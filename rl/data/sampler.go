@@ -18,27 +18,34 @@ type Sampler struct {
 
 // Step gives the Batch questions (0..N-1) of a step, counted from 0.
 func (s Sampler) Step(step int) []int {
-	if s.N <= 0 || s.Batch <= 0 || step < 0 {
-		panic(fmt.Sprintf("data: step %d of a sampler of %d questions, %d a step", step, s.N, s.Batch))
+	if s.Batch <= 0 || step < 0 {
+		panic(fmt.Sprintf("data: step %d of a sampler of %d questions a step", step, s.Batch))
+	}
+	return s.Draw(step*s.Batch, s.Batch)
+}
+
+// Draw gives the n questions (0..N-1) that follow the first first ones: steps of any sizes, one after the other, take what one sequence holds.
+func (s Sampler) Draw(first, n int) []int {
+	if s.N <= 0 || first < 0 || n < 0 {
+		panic(fmt.Sprintf("data: %d questions of %d from %d on", n, s.N, first))
 	}
 	if s.Parts != nil {
-		return s.mixed(step)
+		return s.mixed(first, n)
 	}
-	out := make([]int, 0, s.Batch)
-	first := step * s.Batch
-	for epoch := first / s.N; len(out) < s.Batch; epoch++ {
+	out := make([]int, 0, n)
+	for epoch := first / s.N; len(out) < n; epoch++ {
 		order := s.Epoch(epoch)
 		if from := first - epoch*s.N; from > 0 {
 			order = order[from:]
 		}
-		out = append(out, order[:min(len(order), s.Batch-len(out))]...)
+		out = append(out, order[:min(len(order), n-len(out))]...)
 	}
 	return out
 }
 
-// mixed is Step over a mixture: the files take turns in a fixed pattern, spread as evenly as their shares allow, so that a
+// mixed is Draw from a mixture: the files take turns in a fixed pattern, spread as evenly as their shares allow, so that a
 // batch holds them close to their weights.
-func (s Sampler) mixed(step int) []int {
+func (s Sampler) mixed(start, n int) []int {
 	pattern := turns(s.Parts)
 	rank := make([]int, len(pattern)) // how often the part had its turn in the pattern before
 	count := make([]int, len(s.Parts))
@@ -51,9 +58,9 @@ func (s Sampler) mixed(step int) []int {
 		first[p] = first[p-1] + s.Parts[p-1].N
 	}
 	orders := map[[2]int][]int{}
-	out := make([]int, s.Batch)
+	out := make([]int, n)
 	for i := range out {
-		slot := step*s.Batch + i
+		slot := start + i
 		at := slot % len(pattern)
 		p := pattern[at]
 		drawn := slot/len(pattern)*count[p] + rank[at] // from this part, before this slot
