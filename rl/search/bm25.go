@@ -14,8 +14,7 @@ import (
 //
 //	score(d, q) = sum over the words w of q: idf(w) tf/(tf + K1 (1 - B + B |d|/avg)), idf = ln(1 + (N - df + 1/2)/(df + 1/2))
 //
-// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). Words are maximal runs of letters and
-// numbers in lower case, English stop words left out, plurals cut by Harman's S-stemmer.
+// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). What counts as a word says terms.
 type BM25 struct {
 	// K1 and B are the formula's; NewBM25 sets them.
 	K1, B float64
@@ -40,8 +39,10 @@ func NewBM25(passages []string) *BM25 {
 	x := &BM25{K1: 1.2, B: 0.75, TopK: 5, passages: passages, length: make([]float32, len(passages)), terms: map[string]int32{}}
 	total := 0.0
 	for i, p := range passages {
-		for w := range words(p) {
-			x.length[i]++
+		for w, alone := range terms(p) {
+			if !alone {
+				x.length[i]++
+			}
 			id, ok := x.terms[w]
 			if !ok {
 				id = int32(len(x.posting))
@@ -77,9 +78,9 @@ func (x *BM25) Find(query string, k int) []Hit {
 	buf := x.scratch.Get().(*[]float64)
 	score := *buf
 	touched := []int32{}
-	for w := range words(query) { // a word given twice counts twice
+	for w, alone := range terms(query) { // a word given twice counts twice
 		id, ok := x.terms[w]
-		if !ok {
+		if !ok || alone {
 			continue
 		}
 		ps := x.posting[id]
