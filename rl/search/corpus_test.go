@@ -127,6 +127,36 @@ func TestCorpusForms(t *testing.T) {
 	require.ErrorContains(t, err, "row 1: unexpected end of JSON input")
 }
 
+// Documents of scripts without blanks are cut too, at the ends of sentences, or somewhere where they have none; nothing is added or lost.
+func TestCorpusWithoutBlanks(t *testing.T) {
+	sentence := "巴黎是法国的首都，也是法国最大的城市。」"
+	for name, c := range map[string]struct {
+		text     string
+		passages int
+		end      string
+	}{
+		"chinese": {strings.Repeat(sentence, 60), 5, "。」"},
+		"thai":    {strings.Repeat("กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย", 40), 6, ""},
+	} {
+		path := filepath.Join(folder(t, map[string]string{name: c.text}), name)
+		got, err := search.ReadCorpus(path)
+		require.NoError(t, err)
+		require.Len(t, got.Passages, c.passages, name)
+		whole := ""
+		for _, p := range got.Passages {
+			body := strings.TrimPrefix(p, `"`+name+"\"\n")
+			require.Less(t, len([]rune(body)), 500)
+			require.True(t, strings.HasSuffix(body, c.end))
+			whole += body
+		}
+		require.Equal(t, c.text, whole)
+	}
+	korean := strings.TrimSpace(strings.Repeat("서울은 대한민국의 수도이다. ", 50))
+	got, err := search.ReadCorpus(filepath.Join(folder(t, map[string]string{"k.txt": korean}), "k.txt"))
+	require.NoError(t, err)
+	require.Len(t, got.Passages, 1, "150 words, as they are between blanks")
+}
+
 // Links lead to files and folders, also one that is the corpus itself, and never round in a circle.
 func TestCorpusLinks(t *testing.T) {
 	dir := folder(t, map[string]string{"real/a.txt": "A", "real/sub/b.txt": "B", "other/c.txt": "C"})

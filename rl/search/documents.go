@@ -76,21 +76,28 @@ func (c *Corpus) cut(text []byte, name string) ([]string, error) {
 // passages collects paragraphs into passages of about passageWords words, each under the document's title and the heading above it.
 type passages struct {
 	title, heading string
-	words          []string
+	text           strings.Builder
+	words          int
 	out            []string
 }
 
 // paragraph adds a paragraph; one passage holds whole paragraphs, unless one is very long.
 func (p *passages) paragraph(text string) {
-	w := strings.Fields(text)
-	if len(p.words)+len(w) > passageWords {
+	pieces, left := cutWords(text)
+	if p.words+left > passageWords {
 		p.flush()
 	}
-	for len(w) > 2*passageWords {
-		p.words, w = w[:passageWords:passageWords], w[passageWords:]
-		p.flush()
+	for _, w := range pieces {
+		if p.words >= passageWords && p.words+left > 2*passageWords {
+			p.flush()
+		}
+		if p.words > 0 && !w.joined {
+			p.text.WriteByte(' ')
+		}
+		p.text.WriteString(w.text)
+		p.words += w.words
+		left -= w.words
 	}
-	p.words = append(p.words, w...)
 }
 
 // section begins a new passage under another heading.
@@ -100,14 +107,15 @@ func (p *passages) section(heading string) {
 }
 
 func (p *passages) flush() {
-	if len(p.words) > 0 {
+	if p.words > 0 {
 		title := p.title
 		if p.heading != "" && p.heading != title {
 			title += ": " + p.heading
 		}
-		p.out = append(p.out, `"`+title+"\"\n"+strings.Join(p.words, " "))
+		p.out = append(p.out, `"`+title+"\"\n"+p.text.String())
 	}
-	p.words = nil
+	p.text.Reset()
+	p.words = 0
 }
 
 // plain splits at blank lines.
