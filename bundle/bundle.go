@@ -21,6 +21,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
 
 // ErrNone says that a file is no bundle.
@@ -110,20 +112,16 @@ func Write(name, program string, m Manifest, sources []Source) (*Manifest, error
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", program, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".writing-*")
-	if err != nil {
-		return nil, err
-	}
-	if _, err = io.Copy(f, io.NewSectionReader(from, 0, size)); err == nil {
-		if _, err = f.Write(mark()); err == nil {
-			err = archive(f, size, &m, sources)
+	err = disk.Write(name, 0o755, func(w io.Writer) error {
+		if _, err := io.Copy(w, io.NewSectionReader(from, 0, size)); err != nil {
+			return err
 		}
-	}
-	if err = errors.Join(err, f.Chmod(0o755), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
+		if _, err := w.Write(mark()); err != nil {
+			return err
+		}
+		return archive(w, size, &m, sources)
+	})
 	if err != nil {
-		os.Remove(f.Name())
 		return nil, err
 	}
 	return &m, nil

@@ -103,7 +103,7 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 		return err
 	}
 	for _, st := range []stage{weakPolicy(s.Policy), playEngine(s.Simulator)} {
-		q, err := rl.Open(dev, rl.OpenOptions{Model: base, DType: kernels.BF16, Trainable: true})
+		q, err := rl.Open(ctx, dev, rl.OpenOptions{Model: base, DType: kernels.BF16, Trainable: true})
 		if err != nil {
 			return err
 		}

@@ -81,18 +81,20 @@ type Result struct {
 func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	began := time.Now()
 	o.Steps = cmp.Or(o.Steps, o.Size().Steps)
-	if _, err := os.Stat(filepath.Join(o.Dir, "metrics.jsonl")); err == nil {
-		return nil, fmt.Errorf("starting the demo: %s already holds a run: choose another --out, or delete it", o.Dir)
+	folder, err := track.Open(o.Dir, false)
+	if err != nil {
+		return nil, fmt.Errorf("starting the demo: %w", err)
 	}
+	defer folder.Close()
 	if err := o.prepare(ctx, dev); err != nil {
 		return nil, fmt.Errorf("preparing the demo in %s: %w", o.Dir, err)
 	}
-	t, err := rl.New(dev, o.config())
+	t, err := rl.New(ctx, dev, o.config())
 	if err != nil {
 		return nil, err
 	}
 	defer t.Close()
-	if t.Out, err = track.Create(o.Dir, 0, false); err != nil {
+	if t.Out, err = folder.Begin(0); err != nil {
 		return nil, err
 	}
 	defer t.Out.Close()

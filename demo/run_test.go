@@ -53,7 +53,7 @@ func TestRunIsExact(t *testing.T) {
 // A directory that holds a run is not written over.
 func TestRunRefusesAnOldRun(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "metrics.jsonl"), nil, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte("{\"step\":1}\n"), 0o644))
 	_, err := Run(t.Context(), nil, Options{Dir: dir})
 	require.ErrorContains(t, err, "already holds a run")
 }

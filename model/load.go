@@ -1,6 +1,8 @@
 package model
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -14,6 +16,11 @@ import (
 // Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16, or what Quantize
 // made of them. Tensors are streamed into the device's layout; the checkpoint never lies in memory as a whole.
 func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
+	return LoadContext(context.Background(), dev, dir, o)
+}
+
+// LoadContext is Load until ctx ends: then it frees what it has and returns ctx's error.
+func LoadContext(ctx context.Context, dev kernels.Device, dir string, o Options) (*Model, error) {
 	c, set, err := openSource(dir)
 	if err != nil {
 		return nil, err
@@ -34,7 +41,7 @@ func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 			} else {
 				err = m.load(p, t)
 			}
-			if err != nil {
+			if err = cmp.Or(ctx.Err(), err); err != nil {
 				m.Close()
 				return nil, fmt.Errorf("loading %s: %w", dir, err)
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
@@ -236,7 +237,7 @@ func (a *Adapter) Save(dir string) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, adapterConfigFile), a.Config.JSON())
+	return disk.WriteFile(filepath.Join(dir, adapterConfigFile), a.Config.JSON())
 }
 
 // read copies p to the host.

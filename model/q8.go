@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -130,7 +131,7 @@ func quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
 	if err != nil {
 		return fmt.Errorf("writing config.json: %w", err)
 	}
-	return writeFile(filepath.Join(out, "config.json"), text) // last: with it the folder is a model
+	return disk.WriteFile(filepath.Join(out, "config.json"), text) // last: with it the folder is a model
 }
 
 // quantizer writes the tensors of a q8 folder from those of set.

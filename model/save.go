@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -63,7 +64,7 @@ func (m *Model) Save(dir string, o SaveOptions) error {
 	if err != nil {
 		return fmt.Errorf("saving the model's config.json: %w", err)
 	}
-	if err := writeFile(filepath.Join(dir, "config.json"), text); err != nil {
+	if err := disk.WriteFile(filepath.Join(dir, "config.json"), text); err != nil {
 		return err
 	}
 	if o.Tokenizer == "" {
@@ -85,7 +86,7 @@ func copyPassengers(dir, from string) error {
 		if err != nil {
 			return fmt.Errorf("saving the model: copying %s: %w", name, err)
 		}
-		if err := writeFile(filepath.Join(dir, name), data); err != nil {
+		if err := disk.WriteFile(filepath.Join(dir, name), data); err != nil {
 			return err
 		}
 	}
@@ -180,32 +181,4 @@ func makeDir(dir string) error {
 		return fmt.Errorf("making the folder to save in: %w", err)
 	}
 	return nil
-}
-
-// writeFile writes a small file aside and renames it, so that it is there whole or not at all.
-func writeFile(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// New opens everything that c names and assembles a run on dev. Close it when done; dev stays the caller's.
-func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
+// New opens everything that c names and assembles a run on dev, unless ctx ends before. Close it when done; dev stays the caller's.
+func New(ctx context.Context, dev kernels.Device, c Config) (_ *Trainer, err error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 			t.Close()
 		}
 	}()
-	if t.Data, err = LoadQuestions(c.Data); err != nil {
+	if t.Data, err = Await(ctx, func() (*Questions, error) { return LoadQuestions(c.Data) }); err != nil {
 		return nil, err
 	}
 	var end func()
@@ -40,10 +40,10 @@ func New(dev kernels.Device, c Config) (_ *Trainer, err error) {
 	if t.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return nil, err
 	}
-	if err := t.openModels(dev); err != nil {
+	if err := t.openModels(ctx, dev); err != nil {
 		return nil, err
 	}
-	return t, t.resume()
+	return t, t.resume(ctx)
 }
 
 // machineMemory is what is there; tests have less.
@@ -67,8 +67,8 @@ func (c *Config) checkMemory(dev kernels.Device) error {
 }
 
 // openModels loads the policy and gives out the roles: one base serves as many of them as it can.
-func (t *Trainer) openModels(dev kernels.Device) error {
-	kv, err := t.openPolicy(dev)
+func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
+	kv, err := t.openPolicy(ctx, dev)
 	if err != nil {
 		return err
 	}
@@ -79,14 +79,14 @@ func (t *Trainer) openModels(dev kernels.Device) error {
 	if err := t.addModel(policyName, t.Policy.Model, kv, 0); err != nil {
 		return err
 	}
-	if err := t.openUpdater(dev, t.Config.trainOptions(kv)); err != nil {
+	if err := t.openUpdater(ctx, dev, t.Config.trainOptions(kv)); err != nil {
 		return err
 	}
-	return t.openRoller(dev, kv)
+	return t.openRoller(ctx, dev, kv)
 }
 
 // openPolicy loads what is trained: all weights, an adapter, or a new adapter. It returns the type of keys and values.
-func (t *Trainer) openPolicy(dev kernels.Device) (kernels.DType, error) {
+func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kernels.DType, error) {
 	c := &t.Config
 	dtype, err := WeightType("--dtype", c.Policy.DType)
 	if err != nil {
@@ -100,7 +100,7 @@ func (t *Trainer) openPolicy(dev kernels.Device) (kernels.DType, error) {
 		return 0, err
 	}
 	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
-	if t.Policy, err = Open(dev, OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
+	if t.Policy, err = Open(ctx, dev, OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
 		ChatTemplate: c.Policy.ChatTemplate, Thinking: c.Policy.Thinking, FrozenBase: lora}); err != nil {
 		return 0, err
 	}
@@ -159,7 +159,7 @@ func (c *Config) kvBytes(m *model.Config, kv kernels.DType, usual int) int64 {
 }
 
 // openUpdater makes optimiser, reference and loss.
-func (t *Trainer) openUpdater(dev kernels.Device, o train.Options) (err error) {
+func (t *Trainer) openUpdater(ctx context.Context, dev kernels.Device, o train.Options) (err error) {
 	c := &t.Config
 	u := &t.Updater
 	if u.Estimator, u.Policy, err = c.Algo.rule(); err != nil {
@@ -172,23 +172,23 @@ func (t *Trainer) openUpdater(dev kernels.Device, o train.Options) (err error) {
 	u.Epochs, u.KLInReward = max(1, c.Algo.Epochs), c.Algo.klIn() == klInReward
 	u.KLTarget, u.KLHorizon, u.Norm = c.Algo.KLTarget, c.Algo.KLHorizon, float64(c.sampledLimit())
 	if c.Algo.KLCoef > 0 {
-		if err := t.openReference(dev, o); err != nil {
+		if err := t.openReference(ctx, dev, o); err != nil {
 			return err
 		}
 	}
 	if c.Algo.usesCritic() {
-		return t.openCritic(dev, o)
+		return t.openCritic(ctx, dev, o)
 	}
 	return nil
 }
 
 // openRoller makes what episodes need: policy, searcher, prompts and limits.
-func (t *Trainer) openRoller(dev kernels.Device, kv kernels.DType) error {
+func (t *Trainer) openRoller(ctx context.Context, dev kernels.Device, kv kernels.DType) error {
 	c := &t.Config
 	if err := t.Policy.Template.Err(); err != nil {
 		return fmt.Errorf("opening the policy %s: %w", t.Policy.Dir, err)
 	}
-	searcher, err := t.openSearcher(dev, kv)
+	searcher, err := t.openSearcher(ctx, dev, kv)
 	if err != nil {
 		return err
 	}
@@ -212,12 +212,12 @@ func topP(p float64) float64 {
 }
 
 // openSearcher makes the engine behind <search>.
-func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType) (search.Searcher, error) {
+func (t *Trainer) openSearcher(ctx context.Context, dev kernels.Device, kv kernels.DType) (search.Searcher, error) {
 	c := t.Config.Search // what the run is told apart by stays as the user gave it
 	if c.Cache == "" && t.Config.Schedule.Out != "" {
 		c.Cache = filepath.Join(t.Config.Schedule.Out, "search-cache")
 	}
-	e, err := c.Open(context.Background(), func() (search.Generator, error) { return t.openSimulator(dev, kv) })
+	e, err := c.Open(ctx, func() (search.Generator, error) { return t.openSimulator(ctx, dev, kv) })
 	if err != nil {
 		return nil, err
 	}
@@ -227,8 +227,8 @@ func (t *Trainer) openSearcher(dev kernels.Device, kv kernels.DType) (search.Sea
 }
 
 // openSimulator makes the model that writes documents.
-func (t *Trainer) openSimulator(dev kernels.Device, kv kernels.DType) (search.Generator, error) {
-	p, err := t.simulator(dev)
+func (t *Trainer) openSimulator(ctx context.Context, dev kernels.Device, kv kernels.DType) (search.Generator, error) {
+	p, err := t.simulator(ctx, dev)
 	if err != nil {
 		return nil, err
 	}

@@ -3,12 +3,12 @@ package rl
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -18,8 +18,9 @@ import (
 // State is trainer_state.json: what a run must know to go on, besides weights and moments. Everything random is keyed by seed
 // and step, and questions are drawn by step, so little has to be remembered.
 type State struct {
-	Step     int     `json:"step"`    // steps done, skipped updates included
-	Skipped  int     `json:"skipped"` // updates skipped because a loss or gradient was not finite
+	Step     int     `json:"step"`                  // steps done, skipped updates included
+	Total    int     `json:"total_steps,omitempty"` // steps that the run was to have; 0: not known
+	Skipped  int     `json:"skipped"`               // updates skipped because a loss or gradient was not finite
 	Seed     uint64  `json:"seed"`
 	Best     float64 `json:"best"`                // best held-out F1 yet
 	BestStep int     `json:"best_step,omitempty"` // the step that had it; 0: none was measured
@@ -37,7 +38,7 @@ const stateName = "trainer_state.json"
 // SaveCheckpoint writes the folder dir: the model (or adapter) as others load it, the optimiser with the F32 masters, the state, and what
 // more adds. It is there whole or not at all.
 func SaveCheckpoint(dir string, p *Opened, t *train.Trainer, st State, dtype kernels.DType, more ...func(dir string) error) error {
-	return train.SaveDir(dir, func(tmp string) error {
+	err := disk.ReplaceDir(dir, func(tmp string) error {
 		if p.Adapter != nil {
 			if err := p.Adapter.Save(tmp); err != nil {
 				return err
@@ -59,6 +60,10 @@ func SaveCheckpoint(dir string, p *Opened, t *train.Trainer, st State, dtype ker
 		}
 		return os.WriteFile(filepath.Join(tmp, stateName), append(b, '\n'), 0o644)
 	})
+	if err != nil {
+		return fmt.Errorf("saving %s: %w", dir, err)
+	}
+	return nil
 }
 
 // ReadState reads what SaveCheckpoint wrote.
@@ -92,12 +97,12 @@ func (t *Trainer) save(step int) error {
 	if err != nil {
 		return t.unsaved(err)
 	}
-	return t.tidy(step)
+	return t.tidy()
 }
 
 // saveAs writes step's checkpoint; the device is the caller's.
 func (t *Trainer) saveAs(step int) error {
-	t.state.Seed = t.Config.Schedule.Seed
+	t.state.Seed, t.state.Total = t.Config.Schedule.Seed, t.Config.Schedule.TotalSteps
 	u := &t.Updater
 	if u.KLTarget > 0 {
 		t.state.KLCoef = u.Policy.KLCoef
@@ -113,22 +118,22 @@ func (t *Trainer) saveAs(step int) error {
 }
 
 // restore reads back what saveAs wrote beside the state.
-func (t *Trainer) restore(dir string) error {
-	return t.change(context.Background(), func() error { return t.load(dir) })
+func (t *Trainer) restore(ctx context.Context, dir string) error {
+	return t.change(ctx, func() error { return t.load(ctx, dir) })
 }
 
-func (t *Trainer) load(dir string) error {
+func (t *Trainer) load(ctx context.Context, dir string) error {
 	u := &t.Updater
-	if err := u.Trainer.LoadState(dir); err != nil {
+	if err := u.Trainer.LoadState(ctx, dir); err != nil {
 		return err
 	}
 	if u.Values != nil {
-		if err := u.Values.Critic.LoadState(filepath.Join(dir, criticDir)); err != nil {
+		if err := u.Values.Critic.LoadState(ctx, filepath.Join(dir, criticDir)); err != nil {
 			return fmt.Errorf("the critic: %w", err)
 		}
 	}
 	if u.Average != nil {
-		if err := u.Average.Load(dir); err != nil {
+		if err := u.Average.Load(ctx, dir); err != nil {
 			return err
 		}
 	}
@@ -139,10 +144,11 @@ func (t *Trainer) load(dir string) error {
 }
 
 // tidy removes the checkpoints that --keep-last does not keep, and points checkpoints/best to the best.
-func (t *Trainer) tidy(step int) error {
+func (t *Trainer) tidy() error {
 	s := &t.Config.Schedule
-	if s.KeepBest && t.state.BestStep == step {
-		if err := pointTo(filepath.Join(t.Out.Dir, "checkpoints", "best"), filepath.Base(t.Out.Checkpoint(step))); err != nil {
+	best := t.Out.Checkpoint(t.state.BestStep)
+	if _, err := os.Stat(best); err == nil && s.KeepBest {
+		if err := disk.Link(filepath.Base(best), filepath.Join(t.Out.Dir, "checkpoints", "best")); err != nil {
 			return fmt.Errorf("marking the best checkpoint: %w", err)
 		}
 	}
@@ -154,36 +160,11 @@ func (t *Trainer) tidy(step int) error {
 		if s.KeepBest && old == t.state.BestStep {
 			continue
 		}
-		if err := removeDir(t.Out.Checkpoint(old)); err != nil {
+		if err := disk.RemoveDir(t.Out.Checkpoint(old)); err != nil {
 			return fmt.Errorf("removing an old checkpoint: %w", err)
 		}
 	}
 	return nil
-}
-
-// pointTo makes link a symbolic link to target, in one step. Where the system has no such links, state and folder remain.
-func pointTo(link, target string) error {
-	aside := link + ".new"
-	os.Remove(aside)
-	if err := os.Symlink(target, aside); err != nil {
-		if errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
-			return nil
-		}
-		return err
-	}
-	return os.Rename(aside, link)
-}
-
-// removeDir takes a checkpoint's name away before its files, so that no half of one is ever found.
-func removeDir(dir string) error {
-	aside := filepath.Join(filepath.Dir(dir), ".removing-"+filepath.Base(dir))
-	if err := os.RemoveAll(aside); err != nil {
-		return err
-	}
-	if err := os.Rename(dir, aside); err != nil {
-		return err
-	}
-	return os.RemoveAll(aside)
 }
 
 // unsaved adds to the error of a write what remains and how to go on.

@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,7 +34,7 @@ func (c CriticConfig) learns(lora bool) string {
 
 // openCritic makes the critic: a value head over a model of its own, a copy of the policy's starting weights, or, where they stay frozen,
 // those weights themselves.
-func (t *Trainer) openCritic(dev kernels.Device, o train.Options) (err error) {
+func (t *Trainer) openCritic(ctx context.Context, dev kernels.Device, o train.Options) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("opening the critic: %w", err)
@@ -41,7 +42,7 @@ func (t *Trainer) openCritic(dev kernels.Device, o train.Options) (err error) {
 	}()
 	c := &t.Config.Critic
 	what := c.learns(t.Policy.Adapter != nil)
-	if t.critic, err = t.criticBody(dev, what); err != nil {
+	if t.critic, err = t.criticBody(ctx, dev, what); err != nil {
 		return err
 	}
 	o.Temperature = 0 // logits have one, values do not
@@ -61,7 +62,7 @@ func (t *Trainer) openCritic(dev kernels.Device, o train.Options) (err error) {
 }
 
 // criticBody opens what is under the head, to learn as --critic-train says.
-func (t *Trainer) criticBody(dev kernels.Device, what string) (b *Opened, err error) {
+func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what string) (b *Opened, err error) {
 	name, dtype := t.Config.Critic.Model, t.Policy.Model.DType
 	switch {
 	case what == criticAll && dtype == kernels.Q8:
@@ -69,7 +70,7 @@ func (t *Trainer) criticBody(dev kernels.Device, what string) (b *Opened, err er
 	case what == criticLoRA && t.Policy.Adapter == nil:
 		return nil, errors.New("--critic-train lora makes an adapter like the policy's: add --lora-r, or train all or head")
 	case name != "":
-		if b, err = Open(dev, OpenOptions{Model: name, DType: dtype, Trainable: what != criticHead, FrozenBase: what == criticLoRA}); err != nil {
+		if b, err = Open(ctx, dev, OpenOptions{Model: name, DType: dtype, Trainable: what != criticHead, FrozenBase: what == criticLoRA}); err != nil {
 			return nil, err
 		}
 		t.closers = append(t.closers, b.Close)

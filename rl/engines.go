@@ -66,12 +66,12 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 	case "none":
 		return search.None{}, nil
 	case "bm25":
-		return o.bm25()
+		return o.bm25(ctx)
 	case "replay":
 		if err := o.Parts.File("search-episodes", o.SearchEpisodes); err != nil {
 			return nil, err
 		}
-		return search.NewReplay(o.SearchEpisodes)
+		return Await(ctx, func() (search.Searcher, error) { return search.NewReplay(o.SearchEpisodes) })
 	case "google":
 		g, err := search.NewGoogle(o.GoogleURL, googleKey(), o.TopK, o.calls())
 		return &search.Online{Engine: g, Cache: o.cache, TopK: o.TopK}, err
@@ -100,8 +100,8 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 	return o.simulated("", search.Form(mode), o.local)
 }
 
-func (o *opener) bm25() (search.Searcher, error) {
-	corpus, err := search.ReadCorpus(list(o.SearchConfig.Corpus)...)
+func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
+	corpus, err := Await(ctx, func() (*search.Corpus, error) { return search.ReadCorpus(list(o.SearchConfig.Corpus)...) })
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,10 @@ func (o *opener) bm25() (search.Searcher, error) {
 		o.Notes = append(o.Notes, note)
 	}
 	o.Parts["corpus"] = fingerprint.Mark + corpus.Digest()
-	x := search.NewBM25(corpus.Passages)
+	x, err := Await(ctx, func() (*search.BM25, error) { return search.NewBM25(corpus.Passages), nil })
+	if err != nil {
+		return nil, err
+	}
 	x.TopK = o.TopK
 	return x, nil
 }

@@ -127,6 +127,9 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m track.Metrics) error
 		return nil
 	}
 	all, err := t.roller().Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
+	if err == nil {
+		err = ctx.Err() // episodes that were cut short are no measurement
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -35,8 +36,8 @@ type OpenOptions struct {
 	Thinking     *bool         // the template's variable enable_thinking; nil: up to the template
 }
 
-// Open loads a model. A folder that holds an adapter names its base in adapter_config.json.
-func Open(dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
+// Open loads a model, unless ctx ends before. A folder that holds an adapter names its base in adapter_config.json.
+func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
 	dir, err := track.ModelDir(o.Model)
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func Open(dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
 	if o.DType, err = o.dtype(dir); err != nil {
 		return nil, err
 	}
-	if p.Model, err = model.Load(dev, dir, model.Options{DType: o.DType, Trainable: o.Trainable && adapter == "" && !o.FrozenBase}); err != nil {
+	if p.Model, err = model.LoadContext(ctx, dev, dir, model.Options{DType: o.DType, Trainable: o.Trainable && adapter == "" && !o.FrozenBase}); err != nil {
 		return nil, err
 	}
 	defer func() {

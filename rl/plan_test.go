@@ -21,7 +21,7 @@ func TestNewRefusesWhatDoesNotFit(t *testing.T) {
 	require.NoError(t, os.Truncate(weights, 10)) // nobody may find out
 	machineMemory = func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 160 << 20} }
 	defer func() { machineMemory = engine.MachineMemory }()
-	_, err := New(ref.New(), c)
+	_, err := New(t.Context(), ref.New(), c)
 	require.ErrorContains(t, err, "planning the memory of "+c.Policy.Model+": it takes ")
 	require.ErrorContains(t, err, "there are 160.0 MiB")
 	require.ErrorContains(t, err, "it would fit with --micro-batch-tokens ")

@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -57,8 +58,8 @@ func (c *Config) checkReference() error {
 }
 
 // openReference opens what the KL term is measured from, and the average that keeps it up to date where it is one.
-func (t *Trainer) openReference(dev kernels.Device, o train.Options) error {
-	ref, err := t.reference(dev)
+func (t *Trainer) openReference(ctx context.Context, dev kernels.Device, o train.Options) error {
+	ref, err := t.reference(ctx, dev)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ type Replay struct {
 
 // NewReplay reads file, an episodes.jsonl, and opens what c names. Without a plan every recorded step is one step of the replay, with the
 // mini-batches and learning rate that training gave it. Close it when done.
-func NewReplay(dev kernels.Device, c Config, file string, plan ReplayPlan) (_ *Replay, err error) {
+func NewReplay(ctx context.Context, dev kernels.Device, c Config, file string, plan ReplayPlan) (_ *Replay, err error) {
 	c.Search.Mode, c.Search.SimDType = "none", ""
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -57,17 +57,17 @@ func NewReplay(dev kernels.Device, c Config, file string, plan ReplayPlan) (_ *R
 	if r.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return nil, err
 	}
-	kv, err := r.openPolicy(dev)
+	kv, err := r.openPolicy(ctx, dev)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.openUpdater(dev, r.Config.trainOptions(kv)); err != nil {
+	if err := r.openUpdater(ctx, dev, r.Config.trainOptions(kv)); err != nil {
 		return nil, err
 	}
-	if r.from, err = r.parts(); err != nil {
+	if r.from, err = Await(ctx, r.parts); err != nil {
 		return nil, err
 	}
-	return r, r.resume()
+	return r, r.resume(ctx)
 }
 
 // parts are the trajectories and what is made of them.

@@ -61,7 +61,7 @@ func TestReplayReproducesTheGolden(t *testing.T) {
 	defer fast.Close()
 	for _, dev := range []kernels.Device{ref.New(), fast} {
 		t.Run(dev.Name(), func(t *testing.T) {
-			r, err := NewReplay(dev, g.config(t), g.episodes(t), ReplayPlan{MiniBatches: g.Minis, LR: v.Settings.LR})
+			r, err := NewReplay(t.Context(), dev, g.config(t), g.episodes(t), ReplayPlan{MiniBatches: g.Minis, LR: v.Settings.LR})
 			require.NoError(t, err)
 			defer r.Close()
 			r.Out, err = track.Create(t.TempDir(), 0, false)
@@ -113,7 +113,7 @@ func TestReplayRefuses(t *testing.T) {
 		{write(func(s string) string { return strings.Replace(s, `"mask":[1,`, `"mask":[`, 1) }), ReplayPlan{}, "must be as many"},
 		{"absent.jsonl", ReplayPlan{}, "no such file"},
 	} {
-		_, err := NewReplay(ref.New(), g.config(t), c.file, c.plan)
+		_, err := NewReplay(t.Context(), ref.New(), g.config(t), c.file, c.plan)
 		require.ErrorContains(t, err, c.want)
 	}
 	// Faults that show when the work begins.
@@ -123,7 +123,7 @@ func TestReplayRefuses(t *testing.T) {
 		{write(func(s string) string { return strings.Replace(s, `"logprobs"`, `"unrecorded"`, 1) }), "trajectory 0 carries no logprobs"},
 		{write(func(s string) string { return strings.Replace(s, `"prompt_ids":[4,`, `"prompt_ids":[64,`, 1) }), "outside the vocabulary"},
 	} {
-		r, err := NewReplay(ref.New(), g.config(t), c.file, ReplayPlan{})
+		r, err := NewReplay(t.Context(), ref.New(), g.config(t), c.file, ReplayPlan{})
 		require.NoError(t, err)
 		_, err = r.Run(t.Context())
 		r.Close()

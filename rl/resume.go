@@ -1,42 +1,39 @@
 package rl
 
 import (
+	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
-// resume goes on from the checkpoint that --resume names: it restores weights, moments, step and state.
-func (t *Trainer) resume() (err error) {
+// resume goes on from the checkpoint that --resume names: it restores weights, moments, step and state. Nothing is removed here: the logs
+// and the later checkpoints of --out are cut back by track.Folder.Begin, once everything has been read.
+func (t *Trainer) resume(ctx context.Context) (err error) {
 	c := &t.Config.Schedule
 	dir := c.Resume
 	if dir == "auto" {
 		dir, _, _ = track.Last(c.Out) // "": nothing was saved yet, begin
 	}
 	if dir == "" {
-		t.state.Run, err = t.fingerprint()
+		t.state.Run, err = Await(ctx, t.fingerprint)
 		return err
-	}
-	if err := clearHalves(c.Out); err != nil {
-		return fmt.Errorf("resuming %s: %w", dir, err)
 	}
 	st, err := ReadState(dir)
 	if err != nil {
 		return err
 	}
-	if st.Step >= c.TotalSteps {
-		return fmt.Errorf("resuming %s: all %d steps are done: raise --total-steps to go on", dir, c.TotalSteps)
-	}
-	now, err := t.fingerprint()
+	now, err := Await(ctx, t.fingerprint)
 	if err != nil {
 		return fmt.Errorf("resuming %s: %w", dir, err)
 	}
-	if st.Run == nil { // of another program: the seed is all that is known
-		st.Run = fingerprint.Parts{"seed": fmt.Sprint(st.Seed)}
+	if st.Run == nil {
+		if !c.Force {
+			return fmt.Errorf("resuming %s: it does not say what it was made with, as one of sft: begin with its weights, --model %s, or add --force to go on with its optimizer too", dir, dir)
+		}
+		st.Run = now
 	}
 	changed, unknown := changes(st.Run, now)
 	if unknown {
@@ -48,47 +45,36 @@ func (t *Trainer) resume() (err error) {
 		}
 		t.Notes = append(t.Notes, fmt.Sprintf("resuming with --force: %s", fingerprint.Sentence(changed)))
 	}
-	if err := t.clearLater(dir, st.Step); err != nil {
-		return err
+	if !c.Force {
+		if err := OnlyLast(c.Out, dir, st.Step); err != nil {
+			return fmt.Errorf("%w, or remove what is later there with --force", err)
+		}
 	}
+	t.Notes = append(t.Notes, t.stretched(st)...)
 	st.Run = now
 	t.compareBest(&st)
 	t.state, t.From = st, st.Step
-	return t.restore(dir)
+	return t.restore(ctx, dir)
 }
 
-// clearHalves removes what a killed process left of a checkpoint that it was writing or removing.
-func clearHalves(out string) error {
-	halves, err := filepath.Glob(filepath.Join(out, "checkpoints", ".*"))
-	for _, h := range halves {
-		if err == nil {
-			err = os.RemoveAll(h)
+// OnlyLast refuses to go on in the run directory out from dir, the checkpoint of step, where that would mix two runs: where out has later
+// checkpoints, or where dir is none of out's and out holds a run.
+func OnlyLast(out, dir string, step int) error {
+	if !sameDir(dir, track.Checkpoint(out, step)) {
+		if out != "" && track.Holds(out) {
+			return fmt.Errorf("resuming %s: %s holds another run: choose another --out", dir, out)
 		}
+		return nil
 	}
-	return err
-}
-
-// clearLater refuses to go on from the middle of a run whose later checkpoints would outlive what replaces them; --force removes them.
-func (t *Trainer) clearLater(dir string, step int) error {
-	c := &t.Config.Schedule
-	own, err := filepath.Abs(track.Checkpoint(c.Out, step))
-	if err != nil {
-		return err
-	}
-	if at, err := filepath.Abs(dir); err != nil || at != own {
-		return err
-	}
-	for _, later := range track.Steps(c.Out) {
-		if later <= step {
-			continue
-		}
-		if !c.Force {
-			return fmt.Errorf("resuming %s: %s has later checkpoints, up to step %d: go on from the last with --resume auto, choose another --out, or remove them with --force",
-				dir, c.Out, slices.Max(track.Steps(c.Out)))
-		}
-		if err := removeDir(track.Checkpoint(c.Out, later)); err != nil {
-			return fmt.Errorf("removing a later checkpoint: %w", err)
-		}
+	if _, last, _ := track.Last(out); last > step {
+		return fmt.Errorf("resuming %s: %s has later checkpoints, up to step %d: go on from the last with --resume auto, or choose another --out", dir, out, last)
 	}
 	return nil
+}
+
+// sameDir reports whether two paths lead to one folder.
+func sameDir(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }

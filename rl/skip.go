@@ -7,6 +7,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
 
 // Skip is a mini-batch that was not learned from because its loss or gradient was not finite, with all that is needed to see why.
@@ -86,7 +88,7 @@ func (t *Trainer) saveSkips(step int, skips []Skip) error {
 	dir := filepath.Join(t.Out.Dir, "skipped")
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, fmt.Sprintf("step-%d.jsonl", step)), text.Bytes(), 0o644)
+		err = disk.WriteFile(filepath.Join(dir, fmt.Sprintf("step-%d.jsonl", step)), text.Bytes())
 	}
 	if err != nil {
 		return fmt.Errorf("saving a skipped batch: %w", err)

@@ -46,9 +46,12 @@ type Trainer struct {
 // policyName is the policy's name in the engine.
 const policyName = "policy"
 
-// Run does all steps, or stops after the one under way when ctx ends. last is the last step done; it is saved.
+// Run does all steps that are not done, or stops after the one under way when ctx ends. last is the last step done; it is saved.
 func (t *Trainer) Run(ctx context.Context) (last int, err error) {
-	total := t.Config.Schedule.TotalSteps
+	if err := t.complete(ctx); err != nil {
+		return t.From, err
+	}
+	total := max(t.Config.Schedule.TotalSteps, t.From)
 	for step := t.From + 1; step <= total; step++ {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
 			return step - 1, t.halted(step, err)

@@ -2,6 +2,7 @@ package rl
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -80,7 +81,7 @@ func (t *Trainer) frozenStart(dtype kernels.DType) (*Opened, error) {
 }
 
 // reference opens what the KL term is measured from.
-func (t *Trainer) reference(dev kernels.Device) (*Opened, error) {
+func (t *Trainer) reference(ctx context.Context, dev kernels.Device) (*Opened, error) {
 	c := &t.Config.Policy
 	dtype, err := WeightType("--ref-dtype", c.RefDType)
 	if err != nil {
@@ -92,7 +93,7 @@ func (t *Trainer) reference(dev kernels.Device) (*Opened, error) {
 	case c.RefModel == "":
 		return t.frozenStart(dtype)
 	}
-	ref, err := Open(dev, OpenOptions{Model: c.RefModel, DType: dtype, Like: t.Policy.Model.DType})
+	ref, err := Open(ctx, dev, OpenOptions{Model: c.RefModel, DType: dtype, Like: t.Policy.Model.DType})
 	if err != nil {
 		return nil, fmt.Errorf("opening the reference: %w", err)
 	}
@@ -105,7 +106,7 @@ func (t *Trainer) reference(dev kernels.Device) (*Opened, error) {
 
 // simulator opens what writes the documents: the starting weights, an adapter over the policy's base where both can share it, or a model
 // of its own.
-func (t *Trainer) simulator(dev kernels.Device) (*Opened, error) {
+func (t *Trainer) simulator(ctx context.Context, dev kernels.Device) (*Opened, error) {
 	c := &t.Config.Search
 	dtype, err := WeightType("--sim-dtype", c.SimDType)
 	if err != nil {
@@ -124,7 +125,7 @@ func (t *Trainer) simulator(dev kernels.Device) (*Opened, error) {
 			return &p, nil
 		}
 	}
-	p, err := Open(dev, OpenOptions{Model: c.SimulationLLM, DType: dtype, Like: t.Policy.Model.DType})
+	p, err := Open(ctx, dev, OpenOptions{Model: c.SimulationLLM, DType: dtype, Like: t.Policy.Model.DType})
 	if err != nil {
 		return nil, fmt.Errorf("opening the simulator: %w", err)
 	}

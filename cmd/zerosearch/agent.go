@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -77,7 +78,7 @@ func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags)
 		return nil, fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", a.model.Dir)
 	}
 	engines, err := s.Open(w.ctx, func() (search.Generator, error) {
-		g, closer, err := simulator(a.served, s)
+		g, closer, err := simulator(w.ctx, a.served, s)
 		a.close = append(a.close, closer)
 		return g, err
 	})
@@ -113,7 +114,7 @@ func contextOf(m modelFlags, p *rl.Opened) int {
 
 // simulator makes the writer of documents: the served model without its adapter ("same"), another adapter over the same base, or a
 // model of its own. The caller calls close, also after an error.
-func simulator(s *served, c rl.SearchConfig) (g search.Generator, close func(), err error) {
+func simulator(ctx context.Context, s *served, c rl.SearchConfig) (g search.Generator, close func(), err error) {
 	close = func() {}
 	dtype, err := rl.WeightType("--sim-dtype", c.SimDType)
 	if err != nil {
@@ -135,7 +136,7 @@ func simulator(s *served, c rl.SearchConfig) (g search.Generator, close func(), 
 		g, err = rl.Simulator(s.eng, served0, s.model, a, c.SimThinking)
 		return g, a.Close, err
 	}
-	p, err := rl.Open(s.dev, rl.OpenOptions{Model: llm, DType: dtype, Like: s.model.Model.DType})
+	p, err := rl.Open(ctx, s.dev, rl.OpenOptions{Model: llm, DType: dtype, Like: s.model.Model.DType})
 	if err != nil {
 		return nil, close, fmt.Errorf("opening the simulator: %w", err)
 	}

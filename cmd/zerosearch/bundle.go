@@ -42,6 +42,7 @@ type bundleResult struct {
 }
 
 func (c *bundleCmd) Run(w *world) error {
+	w.keepsGoing()
 	if err := c.check(w); err != nil {
 		return err
 	}

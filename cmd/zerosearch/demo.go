@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,10 +33,12 @@ type demoCmd struct {
 }
 
 func (c *demoCmd) Run(w *world) error {
+	w.keepsGoing()
 	out, err := freshDir(c.Out)
 	if err != nil {
 		return err
 	}
+	defer os.Remove(out) // only where nothing was written
 	dev, err := c.open(w)
 	if err != nil {
 		return err
@@ -42,7 +46,7 @@ func (c *demoCmd) Run(w *world) error {
 	defer dev.Close()
 	o := demo.Options{Dir: out, Seed: c.Seed, Steps: c.Steps, Small: c.small(dev), Algo: c.Algo, Reward: c.Reward, NoiseRate: c.NoiseRate,
 		SearchOff: c.SearchOff, FromScratch: c.FromScratch}
-	v := demoView{w: w, quiet: c.JSON, started: time.Now(), size: o.Size()}
+	v := demoView{w: w, quiet: c.JSON, started: time.Now(), size: o.Size(), steps: cmp.Or(c.Steps, o.Size().Steps)}
 	v.say("%s", w.log.paint(1, "zerosearch demo"))
 	v.say("An invented world of people, places and things: nothing that a model could know without searching. A policy of 1 M")
 	v.say("parameters is trained to search it; a second model of 1 M parameters plays the search engine and grows noisier.")
@@ -72,15 +76,20 @@ func (c *demoCmd) small(dev kernels.Device) bool {
 	return !ok || d.Path() == "generic"
 }
 
-// freshDir is dir, or where it holds an earlier demo dir-2, dir-3 ...
+// freshDir makes dir, or where it is there from an earlier demo dir-2, dir-3 ...
 func freshDir(dir string) (string, error) {
+	if err := os.MkdirAll(filepath.Dir(filepath.Clean(dir)), 0o755); err != nil {
+		return "", fmt.Errorf("choosing a run directory: %w", err)
+	}
 	for n := 1; n < 1000; n++ {
 		d := dir
 		if n > 1 {
 			d = fmt.Sprintf("%s-%d", dir, n)
 		}
-		if _, err := os.Stat(d); os.IsNotExist(err) {
+		if err := os.Mkdir(d, 0o755); err == nil {
 			return d, nil
+		} else if !os.IsExist(err) {
+			return "", fmt.Errorf("choosing a run directory: %w", err)
 		}
 	}
 	return "", fmt.Errorf("choosing a run directory: %s to %s-999 exist: say --out DIR", dir, dir)
@@ -92,6 +101,8 @@ type demoView struct {
 	quiet   bool
 	started time.Time
 	began   time.Time // training
+	steps   int
+	clock   *stepClock
 	size    demo.Size
 }
 
@@ -104,10 +115,12 @@ func (v *demoView) say(format string, args ...any) {
 
 func (v *demoView) phase(name string) {
 	if name == "training" {
-		v.began = time.Now()
+		v.began, v.clock = time.Now(), newStepClock(0, v.steps)
+		v.w.finish(v.clock.finishing)
 		v.say("\nTraining with GRPO, %d questions x %d rollouts a step, on questions about another world:", v.size.Questions, v.size.Rollouts)
 		return
 	}
+	v.w.finishing.Store(nil)
 	v.w.log.status("%s ...", name)
 }
 
@@ -116,6 +129,7 @@ func (v *demoView) making(stage string, step, steps int, m track.Metrics) {
 }
 
 func (v *demoView) step(step, steps int, m track.Metrics, curve []float64) {
+	v.clock.step(step)
 	v.w.log.status("step %d/%d  reward %.2f  %s  tau %.2f  searches %.1f  %.0f tokens/s  ETA %s", step, steps, m["critic/score/mean"],
 		sparkline(curve, 40), m["search/tau"], m["search/per_question"], m["perf/throughput"], eta(v.began, step, steps))
 	if step == steps {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
@@ -71,11 +72,17 @@ func (c *evalCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	questions, err := c.questions()
+	questions, err := rl.Await(w.ctx, c.questions)
 	if err != nil {
 		return err
 	}
 	if c.Out != "" {
+		w.keepsGoing()
+		release, err := w.hold(c.Out)
+		if err != nil {
+			return fmt.Errorf("opening the evaluation %s: %w", c.Out, err)
+		}
+		defer release()
 		if err := c.checkFolder(); err != nil {
 			return err
 		}
@@ -278,7 +285,7 @@ func (c *evalCmd) keep(all []*episode.Episode) error {
 	}
 	text, err := lines(all)
 	if err == nil {
-		err = writeFile(c.Episodes, text)
+		err = disk.WriteFile(c.Episodes, text)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the episodes: %w", err)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
@@ -70,11 +71,11 @@ func (c *evalCmd) openFolder(w *world, now fingerprint.Parts) (*evalFolder, erro
 		return nil, f.unopened(err)
 	}
 	if text, err = json.MarshalIndent(now, "", "  "); err == nil {
-		err = writeFile(f.path("settings.json"), append(text, '\n'))
+		err = disk.WriteFile(f.path("settings.json"), append(text, '\n'))
 	}
 	if err == nil {
 		if text, err = w.resolved(); err == nil {
-			err = writeFile(f.path("config.yaml"), text)
+			err = disk.WriteFile(f.path("config.yaml"), text)
 		}
 	}
 	if err != nil {
@@ -219,7 +220,7 @@ func (f *evalFolder) end(m eval.Method, all []*episode.Episode) error {
 	if err == nil && f.done == f.want {
 		var text []byte
 		if text, err = lines(all); err == nil {
-			err = writeFile(f.episodes(m), text)
+			err = disk.WriteFile(f.episodes(m), text)
 		}
 		if err == nil {
 			err = os.Remove(f.episodes(m) + ".partial")
@@ -245,7 +246,7 @@ func (f *evalFolder) finish(out *evaluation, boot eval.Bootstrap, results [][]ev
 	}
 	out.markdown(&table, boot)
 	for name, text := range map[string]*bytes.Buffer{"eval.json": &object, "results.jsonl": &rows, "table.md": &table} {
-		err = errors.Join(err, writeFile(f.path(name), text.Bytes()))
+		err = errors.Join(err, disk.WriteFile(f.path(name), text.Bytes()))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the evaluation: %w", err)

@@ -12,9 +12,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -119,13 +119,6 @@ func start(kctx *kong.Context, stdin io.Reader, stdout io.Writer, log *progress)
 	return w.report(kctx.Run(w))
 }
 
-// newWorld listens for interrupts: the first asks for a stop in good order, a second one ends the program at once.
-func newWorld(stdin io.Reader, stdout io.Writer, log *progress) (w *world, stop func()) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return &world{ctx: ctx, in: stdin, out: stdout, log: log}, stop
-}
-
 // world is what a verb may touch besides its flags.
 type world struct {
 	ctx   context.Context
@@ -134,6 +127,9 @@ type world struct {
 	log   *progress
 	flags *kong.Context
 	again string // of a bundle: the command that goes on with its run
+
+	stdout    *outlet                       // behind out
+	finishing atomic.Pointer[func() string] // what is finished before a stop; nil: nothing
 }
 
 // report prints the one line that an error is worth and chooses the exit code.
@@ -141,6 +137,8 @@ func (w *world) report(err error) int {
 	var usage usageError
 	w.log.done()
 	switch {
+	case w.nobodyReads():
+		return exitUnread
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errInterrupted):

@@ -92,7 +92,7 @@ func TestPaddedRowsAreNeverSampled(t *testing.T) {
 	dev, err := cpu.New(cpu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	p, err := rl.Open(dev, rl.OpenOptions{Model: dir})
+	p, err := rl.Open(t.Context(), dev, rl.OpenOptions{Model: dir})
 	require.NoError(t, err)
 	defer p.Close()
 	require.Equal(t, []int32{200, 266, 267, 268, 269, 270, 271}, p.Model.NoToken)

@@ -22,7 +22,7 @@ func TestUpdateKeepsPagesOfTheBase(t *testing.T) {
 	dev, err := cpu.New(cpu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	run, err := rl.New(dev, rl.Config{
+	run, err := rl.New(t.Context(), dev, rl.Config{
 		Policy: rl.PolicyConfig{Model: policy, DType: "f32", LoRAR: 4, LoRATargets: "all-linear"},
 		Data:   rl.DataConfig{Data: q},
 		Search: rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: "same", SimMaxTokens: 4, TopK: 5, Curriculum: "constant"},

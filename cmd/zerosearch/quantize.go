@@ -29,6 +29,7 @@ type quantized struct {
 const shardBytes = 5 << 30
 
 func (c *quantizeCmd) Run(w *world) error {
+	w.keepsGoing()
 	switch {
 	case c.Model == "":
 		return usagef("--model is missing: give a model folder")
@@ -42,6 +43,11 @@ func (c *quantizeCmd) Run(w *world) error {
 	if _, err := model.ReadAdapterConfig(dir); err == nil {
 		return fmt.Errorf("quantising %s: it is an adapter: quantise the model that it is for", dir)
 	}
+	release, err := w.hold(c.Out)
+	if err != nil {
+		return fmt.Errorf("quantising %s: %w", dir, err)
+	}
+	defer release()
 	began := time.Now()
 	err = model.Quantize(w.ctx, dir, c.Out, model.QuantizeOptions{MaxShardBytes: shardBytes, Progress: func(name string, share float64) {
 		w.log.status("%3.0f%%  %s", 100*share, name)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/report"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // replaySection is the mapping `replay:` of --config.
@@ -33,9 +32,11 @@ func (c *trainCmd) replay(w *world) error {
 	if err := section(c.Config, "replay", &part); err != nil {
 		return usageError{err}
 	}
-	if err := checkOut(o.Schedule.Out, o.Schedule.Resume); err != nil {
+	folder, err := w.openRun(o.Schedule.Out, o.Schedule.Resume)
+	if err != nil {
 		return err
 	}
+	defer folder.Close()
 	page := report.Watch(o.Schedule.Out)
 	stop, err := w.showLive(page, c.UI)
 	if err != nil {
@@ -47,17 +48,20 @@ func (c *trainCmd) replay(w *world) error {
 		return err
 	}
 	defer dev.Close()
-	r, err := rl.NewReplay(dev, *o, c.Replay, part.ReplayPlan)
+	r, err := rl.NewReplay(w.ctx, dev, *o, c.Replay, part.ReplayPlan)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	if r.Out, err = track.Create(o.Schedule.Out, r.From, o.Schedule.Resume != ""); err != nil {
+	if r.Out, err = folder.Begin(r.From); err != nil {
 		return err
 	}
 	defer r.Out.Close()
 	if err := w.saveConfig(r.Out, yaml.MapItem{Key: "replay", Value: replaySection{c.Replay, part.ReplayPlan}}); err != nil {
 		return err
+	}
+	if r.From >= r.Steps() {
+		w.log.line("note: all %d steps are done", r.From)
 	}
 	view := newRunView(w, &r.Trainer, r.Steps(), page)
 	r.OnStep = view.step

@@ -19,6 +19,7 @@ type reportCmd struct {
 }
 
 func (c *reportCmd) Run(w *world) error {
+	w.keepsGoing()
 	var written []string
 	for _, dir := range c.Runs {
 		r, err := report.Open(dir)

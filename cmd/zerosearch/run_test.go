@@ -6,9 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -127,32 +125,6 @@ func killAtWriting(c *exec.Cmd, writing string, after time.Duration, ended chan 
 		}
 		time.Sleep(50 * time.Microsecond)
 	}
-}
-
-// An interrupt ends a run after the step under way, saved, with exit code 130 and the command that goes on; going on gives the same bits.
-func TestInterrupted(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there are no interrupts to send on windows")
-	}
-	whole := filepath.Join(t.TempDir(), "whole")
-	mustRun(t, "", trainArgs(t, whole, "--save-every", "100")...)
-	out := filepath.Join(t.TempDir(), "run")
-	c := self(".", trainArgs(t, out, "--save-every", "100")...)
-	var stderr strings.Builder
-	c.Stderr = &stderr
-	require.NoError(t, c.Start())
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if st, err := os.Stat(filepath.Join(out, "metrics.jsonl")); err == nil && st.Size() > 0 {
-			break
-		}
-	}
-	require.NoError(t, c.Process.Signal(syscall.SIGINT))
-	err := c.Wait()
-	require.Equal(t, 130, c.ProcessState.ExitCode(), "%v %s", err, stderr.String())
-	_, command, ok := strings.Cut(stderr.String(), "To go on:\n  zerosearch ")
-	require.True(t, ok, stderr.String())
-	mustRun(t, "", strings.Fields(command)...)
-	sameRun(t, whole, out, "step-5")
 }
 
 // Nothing a run writes depends on threads, on how many episodes are in flight, or on the number of rollouts computed together; and what

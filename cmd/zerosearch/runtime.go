@@ -78,7 +78,7 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 			s.Close()
 		}
 	}()
-	if s.model, err = rl.Open(s.dev, rl.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype, ChatTemplate: f.ChatTemplate,
+	if s.model, err = rl.Open(w.ctx, s.dev, rl.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype, ChatTemplate: f.ChatTemplate,
 		Thinking: f.Thinking}); err != nil {
 		return nil, err
 	}

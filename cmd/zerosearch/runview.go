@@ -22,13 +22,14 @@ type runView struct {
 	began   time.Time
 	shown   time.Time    // when an episode was, last
 	last    atomic.Value // the line of the last step, a string
-	done    int          // steps done in this process
+	clock   *stepClock
 	rewards []float64
 	cost    search.Cost // of searching, in all steps of the run
 }
 
 func newRunView(w *world, t *rl.Trainer, total int, page *report.Run) *runView {
-	v := &runView{w: w, t: t, total: total, page: page, began: time.Now(), shown: time.Now()}
+	v := &runView{w: w, t: t, total: total, page: page, began: time.Now(), shown: time.Now(), clock: newStepClock(t.From, total)}
+	w.finish(v.clock.finishing)
 	v.last.Store("")
 	v.cost = costSoFar(t.Out.Dir)
 	return v
@@ -73,7 +74,7 @@ func (v *runView) sampled() (n int64) {
 
 // step shows a step's numbers.
 func (v *runView) step(step int, m track.Metrics, groups [][]*episode.Episode) {
-	v.done++
+	v.clock.step(step)
 	v.rewards = append(v.rewards, m["critic/score/mean"])
 	v.cost = v.cost.Add(rl.StepCost(m))
 	curve := ""
@@ -86,7 +87,7 @@ func (v *runView) step(step int, m track.Metrics, groups [][]*episode.Episode) {
 	}
 	line := fmt.Sprintf("step %d/%d  reward %.3f  %sf1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %s%.0f tokens/s  ETA %s  ", step, v.total,
 		m["critic/score/mean"], curve, m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], dropped,
-		m["perf/throughput"], eta(v.began, v.done, v.done+v.total-step))
+		m["perf/throughput"], eta(v.began, step-v.t.From, v.total-v.t.From))
 	v.last.Store(line)
 	v.w.log.status("%s", strings.TrimRight(line, " "))
 	if f1, ok := m["val/all/f1"]; ok {
@@ -108,12 +109,13 @@ var episodePeriod = 2 * time.Minute
 func (v *runView) end(asJSON bool, last int) error {
 	v.w.log.done()
 	checkpoint := v.t.Out.Checkpoint(last)
-	first, final := v.rewards[0], v.rewards[len(v.rewards)-1]
-	v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)), first, final, last,
-		time.Since(v.began).Round(time.Second))
+	if n := len(v.rewards); n > 0 {
+		v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)), v.rewards[0], v.rewards[n-1], last,
+			time.Since(v.began).Round(time.Second))
+	}
 	logCost(v.w, v.t.Config.Search, v.cost)
 	if asJSON {
-		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint, "reward": v.rewards, "cost": v.cost,
+		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint, "reward": orEmpty(v.rewards), "cost": v.cost,
 			"seconds": time.Since(v.began).Seconds()})
 	}
 	v.w.log.line("saved %s", checkpoint)

@@ -23,6 +23,7 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(w *world) error {
+	w.keepsGoing()
 	switch {
 	case c.MaxQueue < 1:
 		return usagef("--max-queue must be at least 1")

@@ -84,6 +84,7 @@ func (c *sftCmd) check(w *world) error {
 func unit(x float64) bool { return x >= 0 && x < 1 }
 
 func (c *sftCmd) Run(w *world) (err error) {
+	w.keepsGoing()
 	if err := c.check(w); err != nil {
 		return err
 	}
@@ -96,21 +97,23 @@ func (c *sftCmd) Run(w *world) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	if err := checkOut(c.Out, c.Resume); err != nil {
+	folder, err := w.openRun(c.Out, c.Resume)
+	if err != nil {
 		return err
 	}
+	defer folder.Close()
 	dev, err := c.open(w)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	p, err := c.openModel(dev, dtype)
+	p, err := c.openModel(w.ctx, dev, dtype)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
 	coder := sft.Coder{Tokenizer: p.Tokenizer, Template: p.Template, EOS: p.EOS(), MaxTokens: p.Model.Config.MaxPos, Vocab: p.Model.Config.Vocab}
-	rows, err := coder.Load(c.Data)
+	rows, err := rl.Await(w.ctx, func() ([]sft.Example, error) { return coder.Load(c.Data) })
 	if err != nil {
 		return err
 	}
@@ -129,15 +132,15 @@ func (c *sftCmd) Run(w *world) (err error) {
 	if r.Schedule, err = train.NewSchedule(c.LRSchedule, c.WarmupRatio, r.Steps); err != nil {
 		return usagef("--warmup-ratio: %w", err)
 	}
-	if err := c.resume(r); err != nil {
+	if err := c.resume(w, r); err != nil {
 		return err
 	}
-	return c.learn(w, r)
+	return c.learn(w, r, folder)
 }
 
 // openModel loads what is trained: all weights, an adapter, or a new adapter.
-func (c *sftCmd) openModel(dev kernels.Device, dtype kernels.DType) (*rl.Opened, error) {
-	p, err := rl.Open(dev, rl.OpenOptions{Model: c.Model, Adapter: c.Adapter, DType: dtype, Trainable: true, ChatTemplate: c.ChatTemplate, Thinking: c.Thinking,
+func (c *sftCmd) openModel(ctx context.Context, dev kernels.Device, dtype kernels.DType) (*rl.Opened, error) {
+	p, err := rl.Open(ctx, dev, rl.OpenOptions{Model: c.Model, Adapter: c.Adapter, DType: dtype, Trainable: true, ChatTemplate: c.ChatTemplate, Thinking: c.Thinking,
 		FrozenBase: c.LoRAR > 0})
 	if err != nil || c.LoRAR == 0 {
 		return p, err
@@ -161,7 +164,7 @@ func (c *sftCmd) openModel(dev kernels.Device, dtype kernels.DType) (*rl.Opened,
 const adapterStream = 3
 
 // resume restores weights, moments and step.
-func (c *sftCmd) resume(r *sft.Run) error {
+func (c *sftCmd) resume(w *world, r *sft.Run) error {
 	dir := c.Resume
 	if dir == "auto" {
 		if dir, _, _ = track.Last(c.Out); dir == "" {
@@ -177,25 +180,38 @@ func (c *sftCmd) resume(r *sft.Run) error {
 		return err
 	case st.Seed != c.Seed:
 		return fmt.Errorf("resuming %s: it was run with --seed %d, now it is %d: use the same seed", dir, st.Seed, c.Seed)
-	case st.Step >= r.Steps:
-		return fmt.Errorf("resuming %s: all %d steps are done: raise --steps to go on", dir, r.Steps)
+	}
+	if err := rl.OnlyLast(c.Out, dir, st.Step); err != nil {
+		return err
+	}
+	if st.Total != 0 && st.Total != r.Steps && st.Step < r.Steps {
+		was, _ := train.NewSchedule(c.LRSchedule, c.WarmupRatio, st.Total) // checked
+		if text := rl.Stretched("the learning rate", was, r.Schedule, r.LR, st.Step); text != "" {
+			w.log.line("note: the run was to have %d steps, now %d: %s", st.Total, r.Steps, text)
+		}
 	}
 	r.From, r.Skipped = st.Step, st.Skipped
-	return r.Trainer.LoadState(dir)
+	return r.Trainer.LoadState(w.ctx, dir)
 }
 
 // learn runs to the end or to the interrupt.
-func (c *sftCmd) learn(w *world, r *sft.Run) (err error) {
-	if r.Out, err = track.Create(c.Out, r.From, c.Resume != ""); err != nil {
+func (c *sftCmd) learn(w *world, r *sft.Run, folder *track.Folder) (err error) {
+	if r.Out, err = folder.Begin(r.From); err != nil {
 		return err
 	}
 	defer r.Out.Close()
 	if err := w.saveConfig(r.Out); err != nil {
 		return err
 	}
+	if r.From >= r.Steps {
+		w.log.line("note: all %d steps are done: raise --steps or --epochs to go on", r.From)
+	}
 	began := time.Now()
 	var losses []float64
+	clock := newStepClock(r.From, r.Steps)
+	w.finish(clock.finishing)
 	r.OnStep = func(step int, m track.Metrics) {
+		clock.step(step)
 		losses = append(losses, m["train/loss"])
 		w.log.status("step %d/%d  loss %.4f  grad norm %.3f  lr %.2g  %.0f tokens/s  ETA %s", step, r.Steps, m["train/loss"], m["train/grad_norm"],
 			m["train/lr"], m["perf/throughput"], eta(began, step-r.From, r.Steps-r.From))
@@ -209,10 +225,12 @@ func (c *sftCmd) learn(w *world, r *sft.Run) (err error) {
 	if err != nil {
 		return err
 	}
-	w.log.line("loss %s  %.4f -> %.4f in %d steps, %s", w.log.paint(32, sparkline(losses, 60)), losses[0], losses[len(losses)-1], last,
-		time.Since(began).Round(time.Second))
+	if n := len(losses); n > 0 {
+		w.log.line("loss %s  %.4f -> %.4f in %d steps, %s", w.log.paint(32, sparkline(losses, 60)), losses[0], losses[n-1], last,
+			time.Since(began).Round(time.Second))
+	}
 	if c.JSON {
-		return writeJSON(w, map[string]any{"steps": last, "out": c.Out, "checkpoint": r.Out.Checkpoint(last), "loss": losses, "seconds": time.Since(began).Seconds()})
+		return writeJSON(w, map[string]any{"steps": last, "out": c.Out, "checkpoint": r.Out.Checkpoint(last), "loss": orEmpty(losses), "seconds": time.Since(began).Seconds()})
 	}
 	w.log.line("saved %s", r.Out.Checkpoint(last))
 	return nil

@@ -29,6 +29,9 @@ type trainCmd struct {
 }
 
 func (c *trainCmd) Run(w *world) error {
+	if !c.DryRun {
+		w.keepsGoing()
+	}
 	if c.Replay != "" {
 		return c.replay(w)
 	}
@@ -38,9 +41,11 @@ func (c *trainCmd) Run(w *world) error {
 	if c.DryRun {
 		return c.plan(w)
 	}
-	if err := checkOut(c.Options.Schedule.Out, c.Options.Schedule.Resume); err != nil {
+	folder, err := w.openRun(c.Options.Schedule.Out, c.Options.Schedule.Resume)
+	if err != nil {
 		return err
 	}
+	defer folder.Close()
 	page := report.Watch(c.Options.Schedule.Out)
 	stop, err := w.showLive(page, c.UI)
 	if err != nil {
@@ -52,7 +57,7 @@ func (c *trainCmd) Run(w *world) error {
 		return err
 	}
 	defer dev.Close()
-	return c.train(w, dev, page)
+	return c.train(w, dev, folder, page)
 }
 
 // check refuses flags that contradict each other, before anything is loaded.
@@ -96,8 +101,8 @@ func (c *trainCmd) check(w *world) error {
 }
 
 // train runs to the end or to the interrupt.
-func (c *trainCmd) train(w *world, dev kernels.Device, page *report.Run) error {
-	t, err := rl.New(dev, c.Options)
+func (c *trainCmd) train(w *world, dev kernels.Device, folder *track.Folder, page *report.Run) error {
+	t, err := rl.New(w.ctx, dev, c.Options)
 	if err != nil {
 		return err
 	}
@@ -106,12 +111,15 @@ func (c *trainCmd) train(w *world, dev kernels.Device, page *report.Run) error {
 		w.log.line("note: %s", note)
 	}
 	s := c.Options.Schedule
-	if t.Out, err = track.Create(s.Out, t.From, s.Resume != ""); err != nil {
+	if t.Out, err = folder.Begin(t.From); err != nil {
 		return err
 	}
 	defer t.Out.Close()
 	if err := w.saveConfig(t.Out); err != nil {
 		return err
+	}
+	if t.From >= s.TotalSteps {
+		w.log.line("note: all %d steps are done: raise --total-steps to go on", t.From)
 	}
 	view := newRunView(w, t, s.TotalSteps, page)
 	t.OnStep = view.step

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -84,9 +85,9 @@ func (a *Average) Save(dir string) error {
 	return writeTensors(a.dev, filepath.Join(dir, averageFile), a.state(), map[string]string{})
 }
 
-// Load restores what Save wrote, bit for bit.
-func (a *Average) Load(dir string) error {
-	if _, err := readTensors(a.dev, filepath.Join(dir, averageFile), a.state()); err != nil {
+// Load restores what Save wrote, bit for bit, unless ctx ends before.
+func (a *Average) Load(ctx context.Context, dir string) error {
+	if _, err := readTensors(ctx, a.dev, filepath.Join(dir, averageFile), a.state()); err != nil {
 		return fmt.Errorf("restoring the averaged reference: %w", err)
 	}
 	for i := range a.to {

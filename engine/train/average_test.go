@@ -86,9 +86,9 @@ func TestAverage(t *testing.T) {
 	again, err := NewAverage(dev, m.Params(), other.All(), 0.75)
 	require.NoError(t, err)
 	defer again.Close()
-	require.NoError(t, again.Load(dir))
+	require.NoError(t, again.Load(t.Context(), dir))
 	require.Equal(t, got, score(other))
-	require.ErrorContains(t, again.Load(t.TempDir()), "restoring the averaged reference")
+	require.ErrorContains(t, again.Load(t.Context(), t.TempDir()), "restoring the averaged reference")
 	_, err = NewAverage(dev, m.Params(), m.All()[1:], 0.5)
 	require.ErrorContains(t, err, "a copy of")
 }

@@ -1,74 +1,14 @@
 package train
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
-
-// SaveDir makes the folder final by letting write fill a folder beside it, flushing every file and renaming: final is never half
-// written, whatever happens when. An older final is replaced. What an earlier, killed attempt left is removed first.
-func SaveDir(final string, write func(dir string) error) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("saving %s: %w", final, err)
-		}
-	}()
-	parent := filepath.Dir(final)
-	aside := filepath.Join(parent, ".writing-"+filepath.Base(final))
-	if err := os.RemoveAll(aside); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(aside, 0o755); err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(aside)
-		}
-	}()
-	if err := write(aside); err != nil {
-		return err
-	}
-	if err := syncTree(aside); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(final); err != nil {
-		return err
-	}
-	if err := os.Rename(aside, final); err != nil {
-		return err
-	}
-	return syncPath(parent)
-}
-
-func syncTree(dir string) error {
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return syncPath(path)
-	})
-}
-
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	// Some file systems cannot sync a folder; the data is safe all the same.
-	if st, serr := f.Stat(); err != nil && serr == nil && st.IsDir() {
-		err = nil
-	}
-	return errors.Join(err, f.Close())
-}
 
 const stateFile = "optimizer.safetensors"
 
@@ -79,9 +19,9 @@ func (t *optimizer) SaveState(dir string) error {
 }
 
 // LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the bits that an
-// uninterrupted run would have given.
-func (t *optimizer) LoadState(dir string) error {
-	meta, err := readTensors(t.dev, filepath.Join(dir, stateFile), t.state())
+// uninterrupted run would have given. Where ctx ends before, its error is returned, and the weights are partly restored.
+func (t *optimizer) LoadState(ctx context.Context, dir string) error {
+	meta, err := readTensors(ctx, t.dev, filepath.Join(dir, stateFile), t.state())
 	if err != nil {
 		return fmt.Errorf("restoring the optimiser: %w", err)
 	}
@@ -125,13 +65,16 @@ func writeTensors(dev kernels.Device, path string, list []stateEntry, meta map[s
 }
 
 // readTensors fills the tensors of list from the file path and returns its metadata.
-func readTensors(dev kernels.Device, path string, list []stateEntry) (meta map[string]string, err error) {
+func readTensors(ctx context.Context, dev kernels.Device, path string, list []stateEntry) (meta map[string]string, err error) {
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	for _, e := range list {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		src, ok := f.Tensor(e.name)
 		if !ok {
 			return nil, fmt.Errorf("%s has no tensor %q: it is of another model or of other trained parameters", path, e.name)

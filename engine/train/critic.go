@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -192,7 +193,7 @@ func (c *Critic) SaveHead(dir string) error {
 
 // LoadHead reads what SaveHead wrote; a folder that has no such file is an error that is fs.ErrNotExist.
 func (c *Critic) LoadHead(dir string) error {
-	if _, err := readTensors(c.dev, filepath.Join(dir, headFile), c.head()); err != nil {
+	if _, err := readTensors(context.Background(), c.dev, filepath.Join(dir, headFile), c.head()); err != nil {
 		return fmt.Errorf("loading the value head: %w", err)
 	}
 	c.repack(c.w)

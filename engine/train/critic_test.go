@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
@@ -186,11 +187,11 @@ func TestCriticResumesBitForBit(t *testing.T) {
 		dir := t.TempDir()
 		for k := range 4 {
 			if k == stopAfter {
-				require.NoError(t, SaveDir(filepath.Join(dir, "step"), c.SaveState))
+				require.NoError(t, disk.ReplaceDir(filepath.Join(dir, "step"), c.SaveState))
 				c.Close()
 				m.Close()
 				m, c = start(99)
-				require.NoError(t, c.LoadState(filepath.Join(dir, "step")))
+				require.NoError(t, c.LoadState(t.Context(), filepath.Join(dir, "step")))
 			}
 			_, err := c.Step(seqs, func(seq int, v, dv []float32) error {
 				for i := range v {

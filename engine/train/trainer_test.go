@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
@@ -255,11 +256,11 @@ func TestResumeBitForBit(t *testing.T) {
 		dev, m, tr := start(5)
 		for k := range 4 {
 			if k == stopAfter {
-				require.NoError(t, SaveDir(dir, tr.SaveState))
+				require.NoError(t, disk.ReplaceDir(dir, tr.SaveState))
 				tr.Close()
 				m.Close()
 				dev, m, tr = start(99) // other weights, all replaced
-				require.NoError(t, tr.LoadState(dir))
+				require.NoError(t, tr.LoadState(t.Context(), dir))
 				require.Equal(t, k, tr.Steps())
 			}
 			var loss float64
@@ -301,20 +302,4 @@ func TestNonFinite(t *testing.T) {
 	require.NoError(t, st.Skipped)
 	_, err = tr.Step([]Sequence{{IDs: []int32{1, 61}, Mask: []bool{false, true}}}, crossEntropy(1, &loss), 1e-3)
 	require.ErrorContains(t, err, "outside the vocabulary")
-}
-
-func TestSaveDirLeavesNothingHalf(t *testing.T) {
-	final := filepath.Join(t.TempDir(), "step-1")
-	require.NoError(t, SaveDir(final, func(dir string) error { return os.WriteFile(filepath.Join(dir, "a"), []byte("1"), 0o644) }))
-	err := SaveDir(final, func(dir string) error {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "a"), []byte("2"), 0o644))
-		return fmt.Errorf("no space left on device")
-	})
-	require.ErrorContains(t, err, "no space left on device")
-	data, err := os.ReadFile(filepath.Join(final, "a"))
-	require.NoError(t, err)
-	require.Equal(t, "1", string(data))
-	entries, err := os.ReadDir(filepath.Dir(final))
-	require.NoError(t, err)
-	require.Len(t, entries, 1)
 }

@@ -11,12 +11,12 @@ import (
 	"html/template"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 )
 
@@ -125,12 +125,7 @@ func (r *Run) Write() (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(r.dir, Name)
-	aside := filepath.Join(r.dir, ".writing-"+Name)
-	if err = os.WriteFile(aside, text, 0o644); err == nil {
-		err = os.Rename(aside, path)
-	}
-	if err != nil {
-		os.Remove(aside)
+	if err := disk.WriteFile(path, text); err != nil {
 		return "", fmt.Errorf("writing the report: %w", err)
 	}
 	return path, nil

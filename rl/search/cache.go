@@ -10,9 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
 
 // Cache keeps the answers of real engines in a folder, a file for each engine and query. Files appear whole or not at all, so that any
@@ -30,24 +31,19 @@ type cacheEntry struct {
 	Documents []string `json:"documents"`
 }
 
-const writingPrefix = ".writing-"
-
 // OpenCache makes the folder if it is not there, and clears away what killed processes left half-written.
 func OpenCache(dir string) (*Cache, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening the search cache: %w", err)
 	}
-	f, err := os.CreateTemp(dir, writingPrefix) // known now, not after the first answer was paid for
+	f, err := os.CreateTemp(dir, ".writable-*") // known now, not after the first answer was paid for
 	if err != nil {
 		return nil, fmt.Errorf("opening the search cache: %w", err)
 	}
 	f.Close()
 	os.Remove(f.Name())
-	left, _ := filepath.Glob(filepath.Join(dir, writingPrefix+"*"))
-	for _, p := range left {
-		if st, err := os.Stat(p); err == nil && time.Since(st.ModTime()) > time.Hour {
-			os.Remove(p)
-		}
+	if err := disk.Recover(dir); err != nil {
+		return nil, fmt.Errorf("opening the search cache: %w", err)
 	}
 	return &Cache{dir: dir}, nil
 }
@@ -108,17 +104,7 @@ func (c *Cache) write(path string, e cacheEntry, engine string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(c.dir, writingPrefix)
-	if err == nil {
-		_, err = f.Write(append(raw, '\n'))
-		if err = errors.Join(err, f.Close()); err == nil {
-			err = os.Rename(f.Name(), path)
-		}
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}
-	if err != nil {
+	if err := disk.WriteFile(path, append(raw, '\n')); err != nil {
 		var p *fs.PathError
 		if errors.As(err, &p) {
 			err = p.Err

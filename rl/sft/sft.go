@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
@@ -67,7 +67,7 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 			if err := r.Out.Sync(); err != nil {
 				return step, err
 			}
-			st := rl.State{Step: step, Skipped: r.Skipped, Seed: r.Seed}
+			st := rl.State{Step: step, Total: r.Steps, Skipped: r.Skipped, Seed: r.Seed}
 			if err := rl.SaveCheckpoint(r.Out.Checkpoint(step), r.Model, r.Trainer, st, r.SaveDType); err != nil {
 				return step, err
 			}
@@ -76,7 +76,7 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 			return step, ctx.Err()
 		}
 	}
-	return r.Steps, nil
+	return max(r.Steps, r.From), nil
 }
 
 func (r *Run) step(step int) error {
@@ -144,7 +144,7 @@ func (r *Run) offending(examples []Example, err error) error {
 		}
 		text = append(append(text, b...), '\n')
 	}
-	if os.WriteFile(path, text, 0o644) != nil {
+	if disk.WriteFile(path, text) != nil {
 		return err
 	}
 	return fmt.Errorf("%w (the batch is in %s, sequence 0 first)", err, path)

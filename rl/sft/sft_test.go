@@ -244,8 +244,9 @@ func TestInterruptAndResume(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, 4, step)
 
+	require.NoError(t, r.Out.Close())
 	r = fresh(t, dir, 4, 6)
-	require.NoError(t, r.Trainer.LoadState(path))
+	require.NoError(t, r.Trainer.LoadState(t.Context(), path))
 	_, err = r.Do(context.Background())
 	require.NoError(t, err)
 	for _, name := range []string{"model.safetensors", "optimizer.safetensors", "trainer_state.json"} {

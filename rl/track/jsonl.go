@@ -34,6 +34,26 @@ func (m Metrics) line(step int) []byte {
 	return append(b, '}', '\n')
 }
 
+// parse reads what line writes; null is NaN.
+func parse(text []byte) (step int, m Metrics, err error) {
+	var values map[string]*float64
+	if err := json.Unmarshal(text, &values); err != nil {
+		return 0, nil, err
+	}
+	m = Metrics{}
+	for k, v := range values {
+		switch {
+		case k == "step" && v != nil:
+			step = int(*v)
+		case v != nil:
+			m[k] = *v
+		default:
+			m[k] = math.NaN()
+		}
+	}
+	return step, m, nil
+}
+
 // log appends to a file: a piece whole or not at all.
 type log struct {
 	f    *os.File

@@ -5,13 +5,59 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
+
+// Folder is a run directory that no other process writes to while it is open.
+type Folder struct {
+	Dir  string
+	Note string // for the user, where the file system cannot keep other processes out; "" elsewhere
+	lock *disk.Lock
+}
+
+// Open makes or opens dir for writing, and clears away what a killed process left there. A directory that holds a run is refused unless
+// resume is meant, and so is one that another process writes to; the system gives the lock back when a process ends, however it ends.
+func Open(dir string, resume bool) (_ *Folder, err error) {
+	if dir == "" {
+		return nil, errors.New("opening the run directory: no name given: say --out DIR")
+	}
+	lock, err := disk.LockDir(dir)
+	if busy := new(disk.Busy); errors.As(err, &busy) {
+		return nil, fmt.Errorf("opening the run directory: %w", err)
+	} else if err != nil {
+		return nil, fmt.Errorf("opening the run directory: %w: choose another --out", err)
+	}
+	defer func() {
+		if err != nil {
+			lock.Unlock()
+		}
+	}()
+	if err := errors.Join(disk.Recover(dir), disk.Recover(filepath.Join(dir, "checkpoints"))); err != nil {
+		return nil, fmt.Errorf("opening the run directory: clearing away what a killed process left: %w", err)
+	}
+	if !resume && Holds(dir) {
+		return nil, fmt.Errorf("opening the run directory: %s already holds a run: add --resume auto to go on with it, or choose another --out", dir)
+	}
+	return &Folder{Dir: dir, Note: lock.Note, lock: lock}, nil
+}
+
+// Holds reports whether dir holds a run that did at least one step.
+func Holds(dir string) bool {
+	st, err := os.Stat(filepath.Join(dir, "metrics.jsonl"))
+	_, _, saved := Last(dir)
+	return saved || err == nil && st.Size() > 0
+}
+
+// Close lets other processes write to the directory. A directory that was made by Open and is empty goes.
+func (f *Folder) Close() { f.lock.Unlock() }
 
 // Run is a run directory that is being written.
 type Run struct {
@@ -19,44 +65,58 @@ type Run struct {
 	metrics  *log
 	episodes *log
 	events   *events
+	folder   *Folder // closed with the run; nil: the caller's
 }
 
-// Create makes or opens dir for a run that goes on after step (0: a new run). Logs are cut back to step. A directory that already
-// holds a run is refused for step 0 unless resume is meant.
+// Create is Open and Begin; closing the run closes the folder.
 func Create(dir string, step int, resume bool) (*Run, error) {
-	if dir == "" {
-		return nil, errors.New("opening the run directory: no name given: say --out DIR")
+	f, err := Open(dir, resume)
+	if err != nil {
+		return nil, err
 	}
-	metrics, episodes := filepath.Join(dir, "metrics.jsonl"), filepath.Join(dir, "episodes.jsonl")
-	if !resume {
-		if _, _, saved := Last(dir); saved || !empty(metrics) {
-			return nil, fmt.Errorf("opening the run directory: %s already holds a run: add --resume auto to go on with it, or choose another --out", dir)
+	r, err := f.Begin(step)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	r.folder = f
+	return r, nil
+}
+
+// Begin opens the logs of a run that goes on after step (0: a new run). Logs and checkpoints are cut back to step, so it is called when
+// the checkpoint of step has been read. The caller keeps the folder open until the run is closed.
+func (f *Folder) Begin(step int) (_ *Run, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("opening the run directory: %w", err)
+		}
+	}()
+	if err := os.MkdirAll(filepath.Join(f.Dir, "checkpoints"), 0o755); err != nil {
+		return nil, fmt.Errorf("%w: choose another --out", err)
+	}
+	for _, later := range Steps(f.Dir) {
+		if later > step {
+			if err := disk.RemoveDir(Checkpoint(f.Dir, later)); err != nil {
+				return nil, fmt.Errorf("removing a later checkpoint: %w", err)
+			}
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "checkpoints"), 0o755); err != nil {
-		return nil, fmt.Errorf("opening the run directory: %w: choose another --out", err)
-	}
-	for _, p := range []string{metrics, episodes} {
+	metrics := filepath.Join(f.Dir, "metrics.jsonl")
+	for _, p := range []string{metrics, filepath.Join(f.Dir, "episodes.jsonl")} {
 		if err := cutAfter(p, step); err != nil {
-			return nil, fmt.Errorf("opening the run directory: %w", err)
+			return nil, err
 		}
 	}
 	m, err := openLog(metrics)
 	if err != nil {
-		return nil, fmt.Errorf("opening the run directory: %w", err)
+		return nil, err
 	}
-	e, err := openEvents(dir, step, time.Now)
+	e, err := openEvents(f.Dir, step, time.Now)
 	if err != nil {
 		m.f.Close()
-		return nil, fmt.Errorf("opening the run directory: %w", err)
+		return nil, err
 	}
-	return &Run{Dir: dir, metrics: m, events: e}, nil
-}
-
-// empty is true of files that are not there too: a run that failed before its first step left nothing to keep.
-func empty(path string) bool {
-	st, err := os.Stat(path)
-	return err != nil || st.Size() == 0
+	return &Run{Dir: f.Dir, metrics: m, events: e}, nil
 }
 
 // Metrics appends the line of one step, and its scalars for TensorBoard.
@@ -65,6 +125,46 @@ func (r *Run) Metrics(step int, m Metrics) error {
 		return fmt.Errorf("writing metrics: %w", err)
 	}
 	if err := r.events.scalars(step, m); err != nil {
+		return fmt.Errorf("writing events: %w", err)
+	}
+	return nil
+}
+
+// Line is what metrics.jsonl says of a step; nil if there is nothing.
+func (r *Run) Line(step int) Metrics {
+	text, err := os.ReadFile(filepath.Join(r.Dir, "metrics.jsonl"))
+	if err != nil {
+		return nil
+	}
+	for line := range bytes.Lines(text) {
+		if n, m, err := parse(line); err == nil && n == step {
+			return m
+		}
+	}
+	return nil
+}
+
+// Amend adds metrics to the line of a step, the last one, or writes the line if there is none.
+func (r *Run) Amend(step int, more Metrics) error {
+	m := r.Line(step)
+	if m == nil {
+		return r.Metrics(step, more)
+	}
+	maps.Copy(m, more)
+	path := filepath.Join(r.Dir, "metrics.jsonl")
+	text, err := os.ReadFile(path)
+	r.metrics.f.Close() // of the file that is replaced
+	if err == nil {
+		cut := bytes.LastIndexByte(bytes.TrimSuffix(text, []byte("\n")), '\n') + 1
+		err = disk.WriteFile(path, append(text[:cut:cut], m.line(step)...))
+	}
+	if err == nil {
+		r.metrics, err = openLog(path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing metrics: %w", err)
+	}
+	if err := r.events.scalars(step, more); err != nil {
 		return fmt.Errorf("writing events: %w", err)
 	}
 	return nil
@@ -103,7 +203,7 @@ func (r *Run) Episode(line []byte) error {
 
 // Config writes the resolved configuration.
 func (r *Run) Config(yaml []byte) error {
-	return os.WriteFile(filepath.Join(r.Dir, "config.yaml"), yaml, 0o644)
+	return disk.WriteFile(filepath.Join(r.Dir, "config.yaml"), yaml)
 }
 
 // Checkpoint is the folder of step's checkpoint.
@@ -114,9 +214,13 @@ func (r *Run) Sync() error {
 	return r.each(func(f *os.File) error { return f.Sync() })
 }
 
-// Close closes the logs.
+// Close closes the logs, and the folder if Create opened it.
 func (r *Run) Close() error {
-	return r.each((*os.File).Close)
+	err := r.each((*os.File).Close)
+	if r.folder != nil {
+		r.folder.Close()
+	}
+	return err
 }
 
 // each does something with the logs that are open.
@@ -142,7 +246,8 @@ func Steps(dir string) (steps []int) {
 		return nil
 	}
 	for _, e := range entries {
-		if n, err := strconv.Atoi(strings.TrimPrefix(e.Name(), "step-")); err == nil && e.IsDir() && strings.HasPrefix(e.Name(), "step-") {
+		n, err := strconv.Atoi(strings.TrimPrefix(e.Name(), "step-"))
+		if err == nil && e.IsDir() && e.Name() == filepath.Base(Checkpoint(dir, n)) {
 			steps = append(steps, n)
 		}
 	}

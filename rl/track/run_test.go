@@ -96,7 +96,11 @@ func TestCreateRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "say --out DIR")
 
 	dir := t.TempDir()
-	require.NoError(t, begin(t, dir, 0, false).Metrics(1, nil))
+	r := begin(t, dir, 0, false)
+	require.NoError(t, r.Metrics(1, nil))
+	_, err = Create(dir, 0, true)
+	require.ErrorContains(t, err, "opening the run directory: this process is writing to "+dir+" already")
+	require.NoError(t, r.Close())
 	_, err = Create(dir, 0, false)
 	require.ErrorContains(t, err, "already holds a run: add --resume auto")
 	begin(t, dir, 0, true)
@@ -123,7 +127,7 @@ func TestCheckpoints(t *testing.T) {
 	dir := t.TempDir()
 	_, _, ok := Last(dir)
 	require.False(t, ok)
-	for _, name := range []string{"step-9", "step-10", ".writing-step-11", "step-12.old", "other"} {
+	for _, name := range []string{"step-9", "step-10", ".writing-step-11", "step-12.old", "step-013", "step--1", "step-+14", ".replaced-step-15", "other"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, "checkpoints", name), 0o755))
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "checkpoints", "step-99"), nil, 0o644))

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/rl/track"
+)
+
+// child is the program in a process of its own, with what it printed.
+type child struct {
+	*exec.Cmd
+	stdout, stderr bytes.Buffer
+}
+
+func begin(t *testing.T, args ...string) *child {
+	c := &child{Cmd: self(".", args...)}
+	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	require.NoError(t, c.Start())
+	t.Cleanup(func() {
+		c.Process.Kill()
+		c.Wait()
+	})
+	return c
+}
+
+// until waits for something to become true.
+func until(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(time.Millisecond) {
+		require.True(t, time.Now().Before(deadline), "%s: waited in vain", what)
+	}
+}
+
+// stepsOf counts the steps that a run directory records.
+func stepsOf(dir string) int {
+	text, _ := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	return bytes.Count(text, []byte("\n"))
+}
+
+func needSignals(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no signals to send on windows")
+	}
+}
+
+// Each signal that asks for a stop ends a run after the step under way, saved, with exit code 130, a line that says at once that it was heard,
+// and the command that goes on; going on gives the same bits.
+func TestInterrupted(t *testing.T) {
+	needSignals(t)
+	const steps = "100"
+	whole := filepath.Join(t.TempDir(), "whole")
+	args := func(out string) []string { return trainArgs(t, out, "--save-every", "0", "--total-steps", steps) }
+	mustRun(t, "", args(whole)...)
+	for _, c := range []struct {
+		signal syscall.Signal
+		heard  string
+	}{
+		{syscall.SIGINT, `interrupted: finishing step \d+, about \d+ s, then saving it; press Ctrl-C again to stop at once`},
+		{syscall.SIGTERM, `told to stop: finishing step \d+, about \d+ s, then saving it; a second SIGTERM stops at once`},
+		{syscall.SIGHUP, `the terminal is gone: finishing step \d+, about \d+ s, then saving it`},
+	} {
+		t.Run(c.signal.String(), func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "run")
+			p := begin(t, args(out)...)
+			until(t, "a step", func() bool { return stepsOf(out) > 1 })
+			require.NoError(t, p.Process.Signal(c.signal))
+			err := p.Wait()
+			log := p.stderr.String()
+			require.Equal(t, 130, p.ProcessState.ExitCode(), "%v %s", err, log)
+			require.Regexp(t, c.heard, log)
+			last, step, ok := track.Last(out)
+			require.True(t, ok)
+			require.Equal(t, stepsOf(out), step, "the step under way is saved: %s", last)
+			_, command, ok := strings.Cut(log, "To go on:\n  zerosearch ")
+			require.True(t, ok, log)
+			mustRun(t, "", strings.Fields(command)...)
+			sameRun(t, whole, out, "step-"+steps)
+		})
+	}
+}
+
+// A terminal that closes may send SIGHUP twice: the second does not end the run before it has saved. A SIGHUP that is ignored from the
+// start, as under nohup, stays ignored.
+func TestHangup(t *testing.T) {
+	needSignals(t)
+	out := filepath.Join(t.TempDir(), "twice")
+	p := begin(t, trainArgs(t, out, "--save-every", "0", "--total-steps", "2000")...)
+	until(t, "a step", func() bool { return stepsOf(out) > 1 })
+	for range 5 {
+		require.NoError(t, p.Process.Signal(syscall.SIGHUP))
+	}
+	p.Wait()
+	require.Equal(t, 130, p.ProcessState.ExitCode(), p.stderr.String())
+	require.Len(t, track.Steps(out), 1)
+
+	signal.Ignore(syscall.SIGHUP) // what is ignored is ignored by children too
+	defer signal.Reset(syscall.SIGHUP)
+	out = filepath.Join(t.TempDir(), "ignored")
+	p = begin(t, trainArgs(t, out, "--save-every", "0", "--total-steps", "30")...)
+	until(t, "a step", func() bool { return stepsOf(out) > 1 })
+	require.NoError(t, p.Process.Signal(syscall.SIGHUP))
+	require.NoError(t, p.Wait(), p.stderr.String())
+	require.Equal(t, 30, stepsOf(out))
+}
+
+// A reader of the output that goes away does not end a run, whose work lies in files. A verb whose product is its output ends, quietly.
+func TestReaderGoesAway(t *testing.T) {
+	needSignals(t)
+	out := filepath.Join(t.TempDir(), "run")
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	c := self(".", trainArgs(t, out, "--save-every", "0", "--total-steps", "30", "--json")...)
+	c.Stdout, c.Stderr = write, write
+	require.NoError(t, c.Start())
+	write.Close()
+	read.Close()
+	require.NoError(t, c.Wait())
+	require.Equal(t, 30, stepsOf(out))
+	require.Equal(t, []int{30}, track.Steps(out))
+
+	dir, err := taughtModel()
+	require.NoError(t, err)
+	for _, args := range [][]string{{"score", "--model", dir, "--dtype", "f32"}, {"tokenize", "--tokenizer", dir}, {"devices"}, {"inspect", dir}} {
+		c := self(".", args...)
+		in, err := c.StdinPipe()
+		require.NoError(t, err)
+		read, write, err := os.Pipe()
+		require.NoError(t, err)
+		c.Stdout = write
+		var log bytes.Buffer
+		c.Stderr = &log
+		require.NoError(t, c.Start())
+		write.Close()
+		read.Close()
+		go func() { // without end, until the program ends
+			for {
+				if _, err := io.WriteString(in, "{\"text\":\"a\"}\n"); err != nil {
+					return
+				}
+			}
+		}()
+		c.Wait()
+		require.Equal(t, exitUnread, c.ProcessState.ExitCode(), "%v: %s", args, log.String())
+		require.Empty(t, log.String(), args)
+	}
+}
+
+// An interrupt is noticed while a run opens: a server that never answers does not hold it, and neither does one that comes during a load.
+func TestInterruptedWhileOpening(t *testing.T) {
+	needSignals(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	asked := make(chan struct{})
+	go func() {
+		conn, err := silent.Accept()
+		if err == nil {
+			bufio.NewReader(conn).ReadString('\n')
+			close(asked)
+		}
+	}()
+	out := filepath.Join(t.TempDir(), "run")
+	p := begin(t, trainArgs(t, out, "--search-mode", "remote", "--remote-url", "http://"+silent.Addr().String())...)
+	<-asked
+	began := time.Now()
+	require.NoError(t, p.Process.Signal(syscall.SIGINT))
+	p.Wait()
+	require.Equal(t, 130, p.ProcessState.ExitCode(), p.stderr.String())
+	require.Contains(t, p.stderr.String(), "interrupted: stopping; press Ctrl-C again to stop at once\ninterrupted\n")
+	require.Less(t, time.Since(began), 10*time.Second)
+	require.NoDirExists(t, filepath.Join(out, "checkpoints"))
+}
+
+// Two processes do not write one run directory: the second is told which is the first. When that is killed, its lock is gone.
+func TestOneWriter(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	dir, err := taughtModel()
+	require.NoError(t, err)
+	q := filepath.Join(t.TempDir(), "q.jsonl")
+	require.NoError(t, os.WriteFile(q, []byte(questions()), 0o644))
+	rows := filepath.Join(t.TempDir(), "rows.jsonl")
+	require.NoError(t, os.WriteFile(rows, []byte(`{"prompt":"a","completion":"b"}`+"\n"), 0o644))
+	args := trainArgs(t, out, "--total-steps", "5000", "--save-every", "5")
+	p := begin(t, args...)
+	until(t, "a checkpoint", func() bool { return len(track.Steps(out)) > 0 })
+	for _, second := range [][]string{
+		append(args, "--resume", "auto"), args, {"sft", "--model", dir, "--data", rows, "--out", out, "--resume", "auto"},
+		{"train", "--config", filepath.Join(out, "config.yaml"), "--replay", filepath.Join(out, "episodes.jsonl"), "--resume", "auto"},
+		{"eval", "--model", dir, "--data", q, "--search-mode", "none", "--out", out}, {"quantize", "--model", dir, "--out", out},
+	} {
+		code, _, stderr := zs("", second...)
+		require.Equal(t, 1, code, second)
+		require.Contains(t, stderr, fmt.Sprintf("another process is writing to %s (process %d, since ", out, p.Process.Pid), "%v", second)
+	}
+	mustRun(t, "", "report", out) // reads, and puts its page in place in one step
+	mustRun(t, `{"text":"a"}`, "score", "--model", out, "--dtype", "f32")
+	require.NoError(t, p.Process.Kill())
+	p.Wait()
+	_, done, _ := track.Last(out)
+	mustRun(t, "", append(args, "--resume", "auto", "--total-steps", fmt.Sprint(done+2))...)
+	for i, m := range metricsOf(t, out) {
+		require.EqualValues(t, i+1, m["step"])
+	}
+}

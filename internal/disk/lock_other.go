@@ -1,0 +1,18 @@
+//go:build !darwin && !dragonfly && !freebsd && !linux && !netbsd && !openbsd && !windows
+
+package disk
+
+import (
+	"errors"
+	"os"
+)
+
+var errBusy = errors.New("held by another process")
+
+// lock takes the lock of an open file, which this system has no call for.
+var lock = func(f *os.File) error { return errNoLocks }
+
+func release(f *os.File, path string) {
+	os.Remove(path)
+	f.Close()
+}
