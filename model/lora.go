@@ -43,7 +43,6 @@ const (
 // NewAdapter makes a fresh adapter for m as peft does: A uniform within 1/sqrt(K), B zero, so that at first it changes nothing.
 // The same seed gives the same values on every machine.
 func NewAdapter(m *Model, c AdapterConfig, trainable bool, seed uint64) (*Adapter, error) {
-	c.base = cmp.Or(c.base, m.Dir)
 	a, err := newAdapter(m, c, trainable)
 	if err != nil {
 		return nil, fmt.Errorf("making an adapter: %w", err)
@@ -133,6 +132,9 @@ func (a *Adapter) loadAll(f *safetensors.Set) error {
 func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 	match, err := c.matcher()
 	if err != nil {
+		return nil, err
+	}
+	if err := c.over(m.Dir); err != nil {
 		return nil, err
 	}
 	a := &Adapter{Config: c, m: m, id: adapters.Add(1), pairs: make([][numProjs]*pair, m.Config.Layers)}

@@ -320,5 +320,29 @@ func (c *AdapterConfig) JSON() []byte {
 	return append(text, '\n')
 }
 
+// over makes the file that Save writes name dir as the base: by an absolute path, which this program and peft find from every working
+// directory.
+func (c *AdapterConfig) over(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("the folder of the base model: %w", err)
+	}
+	c.base = at
+	if c.raw == nil {
+		return nil
+	}
+	value, err := json.Marshal(at)
+	if err != nil {
+		return err
+	}
+	if c.raw, err = setKey(c.raw, string(value), "base_model_name_or_path"); err != nil {
+		return fmt.Errorf("%s: %w", adapterConfigFile, err)
+	}
+	return nil
+}
+
 // Base is the folder or name of the model that the adapter was trained on; "" if the file does not say.
 func (c *AdapterConfig) Base() string { return c.base }

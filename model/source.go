@@ -41,6 +41,23 @@ func openSource(dir string) (c *Config, s *source, err error) {
 	return c, s, nil
 }
 
+// ReadStored is ReadConfig, corrected by what the tensors beside config.json say of tied embeddings, if there are any: what Load makes.
+func ReadStored(dir string) (*Config, error) {
+	c, err := ReadConfig(dir)
+	if err != nil || !c.Tied || c.Q8 {
+		return c, err
+	}
+	set, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return c, nil // a configuration alone
+	}
+	defer set.Close()
+	if err := (&source{set, embedName}).settleTied(c); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", dir, err)
+	}
+	return c, nil
+}
+
 // settleTied compares tie_word_embeddings with what the file holds, as transformers 5 does: one matrix of the two, whatever its name, is both, and two that differ
 // are not tied.
 func (s *source) settleTied(c *Config) error {

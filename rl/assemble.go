@@ -105,6 +105,7 @@ func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kernels.D
 		return 0, err
 	}
 	t.closers = append(t.closers, t.Policy.Close)
+	t.Notes = append(t.Notes, t.Policy.Notes...)
 	if lora && t.Policy.Adapter == nil {
 		t.Policy.Adapter, err = newAdapter(t.Policy.Model, c.Policy, c.Schedule.Seed)
 	}

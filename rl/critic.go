@@ -74,6 +74,7 @@ func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what strin
 			return nil, err
 		}
 		t.closers = append(t.closers, b.Close)
+		t.Notes = append(t.Notes, b.Notes...)
 		if what == criticAll && b.Adapter != nil {
 			return nil, fmt.Errorf("%s is an adapter: use --critic-train lora or head", name)
 		}

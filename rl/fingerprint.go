@@ -23,13 +23,15 @@ func ModelParts(p fingerprint.Parts, flag, dir string) error {
 	if err != nil {
 		return err
 	}
-	if c, err := model.ReadAdapterConfig(dir); err == nil {
+	if _, err := model.ReadAdapterConfig(dir); err == nil {
 		if err := p.Adapter(flag+"."+fingerprint.Adapter, dir); err != nil {
 			return err
 		}
-		if dir = c.Base(); dir == "" {
-			return nil // it lies over the policy's base, which is a part of its own
+		base, _, err := AdapterBase(dir)
+		if err != nil || base == "" {
+			return err // without a base of its own it lies over the policy's, which is a part of its own
 		}
+		dir = base
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -22,6 +22,7 @@ type Opened struct {
 	Adapter    *model.Adapter
 	Tokenizer  *tokenizer.Tokenizer
 	Template   *tokenizer.Template
+	Notes      []string // what the user should know about how it was read
 }
 
 // OpenOptions say what to open and how to hold it.
@@ -42,36 +43,41 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 	if err != nil {
 		return nil, err
 	}
+	p := &Opened{}
 	adapter := o.Adapter
-	if _, err := os.Stat(filepath.Join(dir, "adapter_config.json")); err == nil {
-		if adapter != "" {
-			return nil, fmt.Errorf("opening model %s: it is an adapter itself: give only one of --model and --adapter an adapter folder", dir)
-		}
-		c, err := model.ReadAdapterConfig(dir)
-		if err != nil {
+	base, note, err := AdapterBase(dir)
+	switch _, is := os.Stat(filepath.Join(dir, "adapter_config.json")); {
+	case err != nil:
+		return nil, err
+	case is == nil && adapter != "":
+		return nil, fmt.Errorf("opening model %s: it is an adapter itself: give only one of --model and --adapter an adapter folder", dir)
+	case is == nil && base == "":
+		return nil, fmt.Errorf("opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter %s", dir, dir)
+	case is == nil:
+		adapter, dir = dir, base
+		p.note(note)
+	case adapter != "":
+		if adapter, err = track.ModelDir(adapter); err != nil {
 			return nil, err
 		}
-		if c.Base() == "" {
-			return nil, fmt.Errorf("opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter %s", dir, dir)
+		if p.Notes, err = mountedAsTold(adapter, dir); err != nil {
+			return nil, err
 		}
-		adapter, dir = dir, c.Base()
 	}
-	p := &Opened{Dir: dir}
+	p.Dir = dir
 	if o.DType, err = o.dtype(dir); err != nil {
 		return nil, err
 	}
 	if p.Model, err = model.LoadContext(ctx, dev, dir, model.Options{DType: o.DType, Trainable: o.Trainable && adapter == "" && !o.FrozenBase}); err != nil {
 		return nil, err
 	}
+	p.Notes = append(p.Notes, p.Model.Config.Notes...)
 	defer func() {
 		if err != nil {
 			p.Close()
 		}
 	}()
 	if adapter != "" {
-		if adapter, err = track.ModelDir(adapter); err != nil {
-			return nil, err
-		}
 		if p.Adapter, err = model.LoadAdapter(p.Model, adapter, o.Trainable); err != nil {
 			return nil, err
 		}
@@ -83,6 +89,19 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 		}
 	}
 	return p, err
+}
+
+// mountedAsTold is a note if --adapter was not made for the base that --model names: it is mounted all the same, as peft does.
+func mountedAsTold(adapter, base string) ([]string, error) {
+	made, _, err := MadeFor(adapter, base)
+	if err != nil || made {
+		return nil, err
+	}
+	c, err := model.ReadAdapterConfig(adapter)
+	if err != nil {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("adapter %s names %q as its base; it is mounted over %s, as --model says", adapter, c.Base(), base)}, nil
 }
 
 // thinking is the template with thinking switched on or off by the flag; as it is for nil.

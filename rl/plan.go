@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,8 @@ type Planner struct {
 	Verb    string // train, sft, generate or serve
 	Threads int    // of the device
 	Active  int    // generate: requests that are worked on at once
+
+	made map[string]bool // adapters, and whether they were made for the policy's base: contents are compared once
 }
 
 // Memory adds up what the verb takes with o.
@@ -28,6 +31,9 @@ func (pl Planner) Memory(o Config) (engine.Memory, error) {
 
 func (pl Planner) plan(o Config) (engine.Plan, error) {
 	p := engine.Plan{Threads: pl.Threads}
+	if pl.made == nil {
+		pl.made = map[string]bool{}
+	}
 	policy, err := pl.policy(&o)
 	if err != nil {
 		return p, err
@@ -65,6 +71,7 @@ func (pl Planner) plan(o Config) (engine.Plan, error) {
 
 // Refuse is nil if c fits into limit bytes, and else an error that says what would make it fit.
 func (pl Planner) Refuse(c Config, limit int64) (advice []string, err error) {
+	pl.made = map[string]bool{}
 	mem, err := pl.Memory(c)
 	if err != nil {
 		return nil, err
@@ -139,9 +146,11 @@ func ReadShape(name string) (*model.Config, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if a, err := model.ReadAdapterConfig(dir); err == nil {
-		dir = a.Base()
+	base, _, err := AdapterBase(dir)
+	if err != nil {
+		return nil, "", err
 	}
-	cfg, err := model.ReadConfig(dir)
+	dir = cmp.Or(base, dir)
+	cfg, err := model.ReadStored(dir)
 	return cfg, dir, err
 }

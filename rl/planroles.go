@@ -7,6 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // plannedRoles adds reference, critic and simulator to the plan of a training run, who share what they can: as New gives them out.
@@ -38,21 +39,49 @@ func (r *plannedRoles) add() error {
 	if err != nil {
 		return err
 	}
-	if !r.policy.Full && t == r.policy.DType { // an adapter of the policy's base, or none
-		if a, err := model.ReadAdapterConfig(s.SimulationLLM); err == nil {
-			r.plan.Models = append(r.plan.Models, engine.PlanModel{Name: "simulator", Config: r.policy.Config, DType: t, Shared: true,
-				LoRA: &engine.PlanLoRA{R: a.R, Targets: a.Targets}})
-			return nil
-		}
-		if s.SimulationLLM == "same" {
-			return nil
-		}
+	if s.SimulationLLM == "same" && !r.policy.Full && t == r.policy.DType {
+		return nil
+	}
+	if shared, err := r.over("simulator", s.SimulationLLM, t); err != nil || shared != nil {
+		return err
 	}
 	m, err := r.model("simulator", s.SimulationLLM, "--sim-dtype", s.SimDType)
 	if err == nil {
 		m.Engine = rolling(r.o, m.Config, r.kv, s.simulated())
 	}
 	return err
+}
+
+// over is the plan's row of an adapter over the policy's base, as Trainer.other mounts it; nil if name is opened for itself.
+func (r *plannedRoles) over(role, name string, t kernels.DType) (*engine.PlanModel, error) {
+	if r.policy.Full || t != r.policy.DType {
+		return nil, nil
+	}
+	made, known := r.made[name]
+	if !known {
+		_, base, err := ReadShape(r.o.Policy.Model)
+		if err != nil {
+			return nil, err
+		}
+		if made, _, err = MadeFor(name, base); err != nil {
+			return nil, err
+		}
+		r.made[name] = made
+	}
+	if !made {
+		return nil, nil
+	}
+	dir, err := track.ModelDir(name)
+	if err != nil {
+		return nil, err
+	}
+	a, err := model.ReadAdapterConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	r.plan.Models = append(r.plan.Models, engine.PlanModel{Name: role, Config: r.policy.Config, DType: t, Shared: true,
+		LoRA: &engine.PlanLoRA{R: a.R, Targets: a.Targets}})
+	return &r.plan.Models[len(r.plan.Models)-1], nil
 }
 
 // reference is what the KL term is measured from; an average of the policy has a copy of its own.
@@ -74,9 +103,20 @@ func (r *plannedRoles) reference() error {
 		r.plan.Models = append(r.plan.Models, m)
 		return nil
 	}
-	m, err := r.model("reference", cmp.Or(p.RefModel, "same"), "--ref-dtype", p.RefDType)
-	if err != nil {
-		return err
+	var m *engine.PlanModel
+	if p.RefModel != "" {
+		t, err := heldAs("--ref-dtype", p.RefDType, r.policy.Config, r.policy.DType)
+		if err != nil {
+			return err
+		}
+		if m, err = r.over("reference", p.RefModel, t); err != nil {
+			return err
+		}
+	}
+	if m == nil {
+		if m, err = r.model("reference", cmp.Or(p.RefModel, "same"), "--ref-dtype", p.RefDType); err != nil {
+			return err
+		}
 	}
 	if a := r.policy.LoRA; a != nil && p.RefModel == "" && p.Adapter != "" && p.Reference != refAdaptersOff { // a frozen copy of it
 		m.LoRA = &engine.PlanLoRA{R: a.R, Targets: a.Targets}

@@ -93,11 +93,10 @@ func (t *Trainer) reference(ctx context.Context, dev kernels.Device) (*Opened, e
 	case c.RefModel == "":
 		return t.frozenStart(dtype)
 	}
-	ref, err := Open(ctx, dev, OpenOptions{Model: c.RefModel, DType: dtype, Like: t.Policy.Model.DType})
+	ref, err := t.other(ctx, dev, c.RefModel, dtype)
 	if err != nil {
 		return nil, fmt.Errorf("opening the reference: %w", err)
 	}
-	t.closers = append(t.closers, ref.Close)
 	if err := sameTokenizer(ref, t.Policy); err != nil {
 		return nil, fmt.Errorf("opening the reference: %w", err)
 	}
@@ -115,21 +114,33 @@ func (t *Trainer) simulator(ctx context.Context, dev kernels.Device) (*Opened, e
 	if c.SimulationLLM == "same" {
 		return t.starting(dtype)
 	}
-	if t.Policy.Adapter != nil && (dtype == 0 || dtype == t.Policy.Model.DType) {
-		if _, err := model.ReadAdapterConfig(c.SimulationLLM); err == nil {
-			p := *t.Policy
-			if p.Adapter, err = model.LoadAdapter(p.Model, c.SimulationLLM, false); err != nil {
-				return nil, err
-			}
-			t.closers = append(t.closers, p.Adapter.Close)
-			return &p, nil
-		}
-	}
-	p, err := Open(ctx, dev, OpenOptions{Model: c.SimulationLLM, DType: dtype, Like: t.Policy.Model.DType})
+	p, err := t.other(ctx, dev, c.SimulationLLM, dtype)
 	if err != nil {
 		return nil, fmt.Errorf("opening the simulator: %w", err)
 	}
+	return p, nil
+}
+
+// other opens the model of another role: over the policy's base if that is frozen and what name says is an adapter that was made for it, else
+// with weights of its own.
+func (t *Trainer) other(ctx context.Context, dev kernels.Device, name string, dtype kernels.DType) (*Opened, error) {
+	if t.Policy.Adapter != nil {
+		p, err := t.Policy.Over(name, dtype)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			t.closers = append(t.closers, p.Adapter.Close)
+			t.Notes = append(t.Notes, p.Notes...)
+			return p, nil
+		}
+	}
+	p, err := Open(ctx, dev, OpenOptions{Model: name, DType: dtype, Like: t.Policy.Model.DType})
+	if err != nil {
+		return nil, err
+	}
 	t.closers = append(t.closers, p.Close)
+	t.Notes = append(t.Notes, p.Notes...)
 	return p, nil
 }
 

@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
@@ -86,9 +82,7 @@ func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags)
 		return nil, err
 	}
 	a.engines = engines
-	for _, note := range engines.Notes {
-		w.log.line("note: %s", note)
-	}
+	w.notes(engines.Notes)
 	a.meter = s.Meter()
 	if err := a.model.Template.Err(); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", a.model.Dir, err)
@@ -128,29 +122,25 @@ func simulator(ctx context.Context, s *served, c rl.SearchConfig) (g search.Gene
 	if llm == "same" || llm == "" {
 		llm = s.model.Dir
 	}
-	if over, err := model.ReadAdapterConfig(llm); err == nil && shares && (over.Base() == "" || sameFolder(over.Base(), s.model.Dir)) {
-		a, err := model.LoadAdapter(s.model.Model, llm, false)
-		if err != nil {
-			return nil, close, fmt.Errorf("opening the simulator: %w", err)
-		}
-		g, err = rl.Simulator(s.eng, served0, s.model, a, c.SimThinking)
-		return g, a.Close, err
+	over, err := s.model.Over(llm, dtype)
+	if err != nil {
+		return nil, close, fmt.Errorf("opening the simulator: %w", err)
+	}
+	if over != nil {
+		s.notes(over.Notes)
+		g, err = rl.Simulator(s.eng, served0, over, over.Adapter, c.SimThinking)
+		return g, over.Adapter.Close, err
 	}
 	p, err := rl.Open(ctx, s.dev, rl.OpenOptions{Model: llm, DType: dtype, Like: s.model.Model.DType})
 	if err != nil {
 		return nil, close, fmt.Errorf("opening the simulator: %w", err)
 	}
+	s.notes(p.Notes)
 	const name = "simulator"
 	if err = s.eng.AddModel(name, p.Model, engine.ModelOptions{}); err == nil {
 		g, err = rl.Simulator(s.eng, name, p, p.Adapter, c.SimThinking)
 	}
 	return g, p.Close, err
-}
-
-func sameFolder(a, b string) bool {
-	x, err := os.Stat(a)
-	y, err2 := os.Stat(b)
-	return errors.Join(err, err2) == nil && os.SameFile(x, y) || filepath.Clean(a) == filepath.Clean(b)
 }
 
 // Close gives everything back; the engine stops before the simulator it may run is freed.

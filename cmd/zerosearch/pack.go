@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/bundle"
-	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/track"
@@ -170,8 +168,18 @@ func (p *packer) simulator(c rl.Config, name string) (string, error) {
 		return name, nil
 	}
 	shares := c.Policy.LoRAR > 0 || p.given["adapter"] != ""
-	if shares && (c.Search.SimDType == "" || c.Search.SimDType == c.Policy.DType) {
-		return p.model("simulation-llm", name)
+	if shares && p.withModel && (c.Search.SimDType == "" || c.Search.SimDType == c.Policy.DType) {
+		_, base, err := rl.ReadShape(c.Policy.Model)
+		if err != nil {
+			return "", err
+		}
+		made, _, err := rl.MadeFor(name, base)
+		if err != nil {
+			return "", err
+		}
+		if made {
+			return p.model("simulation-llm", name)
+		}
 	}
 	return p.whole("simulation-llm", name)
 }
@@ -184,20 +192,14 @@ func (p *packer) whole(flag, name string) (string, error) {
 	return p.model(flag, name)
 }
 
-// baseOf is the base of an adapter's folder, or of that of a run; "" for other folders.
+// baseOf is the folder of the base of an adapter's folder, or of that of a run; "" for other folders.
 func baseOf(name string) (string, error) {
 	dir, err := track.ModelDir(name)
 	if err != nil {
 		return "", err
 	}
-	c, err := model.ReadAdapterConfig(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	return c.Base(), nil
+	base, _, err := rl.AdapterBase(dir)
+	return base, err
 }
 
 // model takes what opens a model from its folder: weights, configurations, tokenizer and template, and its licence; no optimiser.

@@ -76,6 +76,7 @@ func showPlan(w *world, c common, pl rl.Planner, o rl.Config, limit int64) error
 	if err != nil {
 		return err
 	}
+	w.notes(cfg.Notes)
 	if err := checkTypes(o); err != nil {
 		return usageError{err}
 	}

@@ -43,6 +43,9 @@ func (c *quantizeCmd) Run(w *world) error {
 	if _, err := model.ReadAdapterConfig(dir); err == nil {
 		return fmt.Errorf("quantising %s: it is an adapter: quantise the model that it is for", dir)
 	}
+	if cfg, err := model.ReadStored(dir); err == nil { // else quantising says what is wrong
+		w.notes(cfg.Notes)
+	}
 	release, err := w.hold(c.Out)
 	if err != nil {
 		return fmt.Errorf("quantising %s: %w", dir, err)

@@ -46,6 +46,7 @@ type served struct {
 	dev   kernels.Device
 	eng   *engine.Engine
 	model *rl.Opened
+	notes func(list []string)
 }
 
 const served0 = "model"
@@ -69,7 +70,7 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 	if err != nil {
 		return nil, usagef("--kv-memory: %w", err)
 	}
-	s := &served{}
+	s := &served{notes: w.notes}
 	if s.dev, err = c.open(w); err != nil {
 		return nil, err
 	}
@@ -82,6 +83,7 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 		Thinking: f.Thinking}); err != nil {
 		return nil, err
 	}
+	w.notes(s.model.Notes)
 	s.eng = engine.New(s.dev, engine.Options{})
 	return s, s.eng.AddModel(served0, s.model.Model, engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: f.MaxContext})
 }
@@ -108,3 +110,10 @@ func needTokenizer(s *served) error {
 }
 
 func joinArgs(words []string) string { return strings.Join(words, " ") }
+
+// notes tells the user what was found out about what is open.
+func (w *world) notes(list []string) {
+	for _, note := range list {
+		w.log.line("note: %s", note)
+	}
+}

@@ -112,6 +112,7 @@ func (c *sftCmd) Run(w *world) (err error) {
 		return err
 	}
 	defer p.Close()
+	w.notes(p.Notes)
 	coder := sft.Coder{Tokenizer: p.Tokenizer, Template: p.Template, EOS: p.EOS(), MaxTokens: p.Model.Config.MaxPos, Vocab: p.Model.Config.Vocab}
 	rows, err := rl.Await(w.ctx, func() ([]sft.Example, error) { return coder.Load(c.Data) })
 	if err != nil {

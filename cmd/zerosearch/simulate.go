@@ -63,9 +63,7 @@ func (c *simulateCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	for _, note := range engines.Notes {
-		w.log.line("note: %s", note)
-	}
+	w.notes(engines.Notes)
 	s := c.Search.Meter().Over(engines.Searcher)
 	in, err := w.input(c.Data)
 	if err != nil {

@@ -107,9 +107,7 @@ func (c *trainCmd) train(w *world, dev kernels.Device, folder *track.Folder, pag
 		return err
 	}
 	defer t.Close()
-	for _, note := range append(t.Data.Notes, t.Notes...) {
-		w.log.line("note: %s", note)
-	}
+	w.notes(append(t.Data.Notes, t.Notes...))
 	s := c.Options.Schedule
 	if t.Out, err = folder.Begin(t.From); err != nil {
 		return err
