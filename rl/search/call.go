@@ -69,15 +69,15 @@ type caller struct {
 
 // address is one server. The fields below url belong to caller.mu.
 type address struct {
-	url    *url.URL
-	busy   int
-	failed int       // failures in a row
-	denied int       // queries refused in a row
-	since  time.Time // of the last failure; requests begun before it say nothing new
-	rest   time.Time // not asked before
-	last   error     // the last failure, of failed
-	refuse error     // not nil: it will not serve us, whatever is asked
-	model  string    // remote: what it serves
+	url     *url.URL
+	busy    int
+	failed  int       // failures in a row
+	denied  int       // queries refused in a row
+	since   time.Time // of the last failure; requests begun before it say nothing new
+	rest    time.Time // not asked before
+	last    error     // the last failure, of failed
+	refusal refusal   // it will not serve us, whatever is asked
+	model   string    // remote: what it serves
 }
 
 // newCaller takes addresses as users write them: host:port, or a URL. path is put behind those that have none.
@@ -144,12 +144,13 @@ func (c *caller) do(ctx context.Context, request func(context.Context, *address)
 		tries++
 		began := time.Now()
 		f := c.once(ctx, a, request, read)
+		if f != nil && ctx.Err() != nil {
+			c.abandon(a)
+			return fmt.Errorf("asking %s at %s: %w", c.engine, a.url.Host, ctx.Err())
+		}
 		c.release(a, began, f)
 		if f == nil {
 			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("asking %s at %s: %w", c.engine, a.url.Host, ctx.Err())
 		}
 		if last = f.err; f.query {
 			return fmt.Errorf("%s at %s: %w", c.engine, a.url.Host, f.err)
@@ -177,8 +178,8 @@ func (c *caller) pick(ctx context.Context) (*address, error) {
 		for i := range c.all {
 			a := c.all[(c.turn+i)%len(c.all)]
 			switch d := a.rest.Sub(now); {
-			case a.refuse != nil:
-				reason = a.refuse
+			case a.refusal.shut(now):
+				reason = a.refusal.err
 			case d > 0:
 				reason, hope = a.last, hope || a.failed < c.o.Tries
 				if wait < 0 || d < wait {
@@ -190,6 +191,7 @@ func (c *caller) pick(ctx context.Context) (*address, error) {
 		}
 		if best != nil {
 			best.busy++
+			best.refusal.trial = best.refusal.err != nil
 			c.turn++
 		}
 		c.mu.Unlock()
@@ -207,29 +209,42 @@ func (c *caller) pick(ctx context.Context) (*address, error) {
 	}
 }
 
+// abandon takes back a request whose asker was cancelled: it says nothing of the address.
+func (c *caller) abandon(a *address) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.busy--
+	a.refusal.trial = false
+}
+
 // release notes how a request begun at began went.
 func (c *caller) release(a *address, began time.Time, f *failure) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a.busy--
+	now := time.Now()
 	switch {
 	case f == nil:
-		a.failed, a.denied = 0, 0
+		a.failed, a.denied, a.refusal = 0, 0, refusal{}
 	case f.query:
 		a.failed = 0
 		if a.denied++; a.denied >= hopeless {
-			a.refuse = fmt.Errorf("%w: so were the %d queries before: see to the server", f.err, a.denied-1)
+			err := fmt.Errorf("%w: so were the %d queries before: see to the server", f.err, a.denied-1)
+			a.refusal.refused(began, now, err, 0)
+		} else if a.refusal.trial {
+			a.refusal = refusal{} // it serves us again
 		}
-	case f.refuse:
-		a.refuse = f.err
+	case f.refuse || a.refusal.trial:
+		a.refusal.refused(began, now, f.err, f.after)
+		a.model = "" // it may serve another one when it comes back
 	default:
 		if !began.Before(a.since) {
 			a.failed++
-			a.since = time.Now()
+			a.since = now
 		}
 		a.last = f.err
 		rest := min(c.o.Backoff<<min(max(a.failed-1, 0), 16), maxBackoff)
-		if until := time.Now().Add(max(rest, f.after)); until.After(a.rest) {
+		if until := now.Add(max(rest, f.after)); until.After(a.rest) {
 			a.rest = until
 		}
 	}

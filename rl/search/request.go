@@ -19,8 +19,8 @@ const (
 	maxBody       = 16 << 20
 )
 
-// failure is a try that did not succeed. query: another query may, this one will not; refuse: no query will, at this address; otherwise
-// it is worth trying again, not before after has passed.
+// failure is a try that did not succeed. query: another query may, this one will not; refuse: no query will, at this address, for a while;
+// otherwise it is worth trying again. after is the pause that the server asks for.
 type failure struct {
 	err           error
 	query, refuse bool
@@ -41,6 +41,7 @@ func (c *caller) once(ctx context.Context, a *address, request func(context.Cont
 	said := func(what string) error {
 		return errors.New(strings.TrimSuffix(fmt.Sprintf("%d %s: %s", status, cmp.Or(http.StatusText(status), "no known status"), c.redact(cmp.Or(what, explain(body)))), ": "))
 	}
+	after := retryAfter(header.Get("Retry-After"))
 	switch {
 	case status == http.StatusOK:
 		if err := read(a, body); err != nil {
@@ -48,19 +49,18 @@ func (c *caller) once(ctx context.Context, a *address, request func(context.Cont
 		}
 		return nil
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
-		after := retryAfter(header.Get("Retry-After"))
 		if after > maxRetryAfter {
-			return &failure{err: said(fmt.Sprintf("asks to wait %v: go on after that", after.Round(time.Second))), refuse: true}
+			return &failure{err: said(fmt.Sprintf("asks to wait %v: go on after that", after.Round(time.Second))), refuse: true, after: after}
 		}
 		return &failure{err: said(""), after: after}
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return &failure{err: fmt.Errorf("%w: check the API key", said("")), refuse: true}
+		return &failure{err: fmt.Errorf("%w: check the API key", said("")), refuse: true, after: after}
 	case status >= 300 && status < 400:
 		return &failure{err: said("redirects to " + header.Get("Location") + ": give that address"), refuse: true}
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong || status == http.StatusUnprocessableEntity:
 		return &failure{err: said(""), query: true}
 	}
-	return &failure{err: fmt.Errorf("%w: check the address", said("")), refuse: true}
+	return &failure{err: fmt.Errorf("%w: check the address", said("")), refuse: true, after: after}
 }
 
 // send gives the answer whole.

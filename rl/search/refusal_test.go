@@ -1,0 +1,217 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// fakeServers answers requests without a network, by host, so that time is that of the test.
+type fakeServers map[string]func() (status int, header, body string)
+
+func (f fakeServers) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, header, body := f[r.URL.Host]()
+	h := http.Header{}
+	if name, value, ok := strings.Cut(header, ": "); ok {
+		h.Set(name, value)
+	}
+	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+const goodAnswer = `{"result":[[{"contents":"x"}]]}`
+
+// in runs a test in a bubble of fake time, with an engine of the named hosts; ask gives the error of a query, "" if it was answered.
+func in(t *testing.T, servers fakeServers, hosts string, test func(t *testing.T, ask func() string)) {
+	synctest.Test(t, func(t *testing.T) {
+		w, err := NewWiki(strings.Split(hosts, ","), 1, CallOptions{Tries: 2})
+		require.NoError(t, err)
+		w.calls.client.Transport = servers
+		test(t, func() string {
+			_, err := w.Fetch(t.Context(), "q")
+			if err == nil {
+				return ""
+			}
+			return err.Error()
+		})
+	})
+}
+
+// An address that refuses is asked again after a pause, by one query, and the pause doubles until it serves.
+func TestRefusalPasses(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		header string
+		pauses []time.Duration // until it is asked again, after each refusal
+	}{
+		"403":                      {403, "", []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute}},
+		"401 with Retry-After":     {401, "Retry-After: 300", []time.Duration{300 * time.Second, 300 * time.Second, 300 * time.Second, 300 * time.Second, 8 * time.Minute}},
+		"a long Retry-After":       {429, "Retry-After: 1200", []time.Duration{20 * time.Minute, 20 * time.Minute}},
+		"a very long Retry-After":  {503, "Retry-After: 86400", []time.Duration{time.Hour, time.Hour}},
+		"404":                      {404, "", []time.Duration{30 * time.Second, time.Minute}},
+		"redirect":                 {302, "Location: http://elsewhere", []time.Duration{30 * time.Second, time.Minute}},
+		"too soon by a nanosecond": {418, "", []time.Duration{30 * time.Second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, status := 0, c.status
+			in(t, fakeServers{"a": func() (int, string, string) {
+				asked++
+				return status, c.header, goodAnswer
+			}}, "a", func(t *testing.T, ask func() string) {
+				for i, pause := range c.pauses {
+					require.Contains(t, ask(), fmt.Sprintf("gave up after 1 try: %d", c.status))
+					require.Equal(t, i+1, asked)
+					time.Sleep(pause - 1)
+					require.Contains(t, ask(), fmt.Sprint(c.status), "the reason is still told")
+					require.Equal(t, i+1, asked, "not asked before %v are over", pause)
+					time.Sleep(1)
+				}
+				status = 200
+				require.Empty(t, ask())
+				require.Empty(t, ask())
+				status = c.status
+				require.NotEmpty(t, ask())
+				time.Sleep(c.pauses[0])
+				status = 200
+				require.Empty(t, ask(), "the pauses begin anew after it has served")
+			})
+		})
+	}
+}
+
+// While one query tries an address again, others do not.
+func TestRefusalOneTrial(t *testing.T) {
+	asked := 0
+	synctest.Test(t, func(t *testing.T) {
+		w, err := NewWiki([]string{"a"}, 1, CallOptions{Tries: 1})
+		require.NoError(t, err)
+		status := 403
+		w.calls.client.Transport = fakeServers{"a": func() (int, string, string) {
+			asked++
+			time.Sleep(time.Second)
+			return status, "", goodAnswer
+		}}
+		_, err = w.Fetch(t.Context(), "q")
+		require.Error(t, err)
+		time.Sleep(time.Hour)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error)
+		go func() {
+			_, err := w.Fetch(ctx, "q")
+			gone <- err
+		}()
+		synctest.Wait()
+		_, err = w.Fetch(t.Context(), "q")
+		require.ErrorContains(t, err, "403", "one is trying")
+		cancel()
+		require.ErrorIs(t, <-gone, context.Canceled)
+		require.Equal(t, 2, asked)
+		status = 200
+		_, err = w.Fetch(t.Context(), "q")
+		require.NoError(t, err, "a trial that was cancelled says nothing, and the next query tries")
+		require.Equal(t, 3, asked)
+	})
+}
+
+// One odd query is its own fault, however often it comes between others; twenty in a row shut an address for a while, not for good.
+func TestRefusedQueries(t *testing.T) {
+	asked, status := 0, 400
+	in(t, fakeServers{"a": func() (int, string, string) {
+		asked++
+		return status, "", goodAnswer
+	}}, "a", func(t *testing.T, ask func() string) {
+		for range 10 {
+			for range hopeless - 1 {
+				status = 400
+				require.Contains(t, ask(), "wiki at a: 400 Bad Request")
+			}
+			status = 200
+			require.Empty(t, ask())
+		}
+		asked, status = 0, 400
+		for range hopeless + 5 {
+			require.Contains(t, ask(), "400 Bad Request")
+		}
+		require.Equal(t, hopeless, asked)
+		time.Sleep(firstPause)
+		require.Contains(t, ask(), "wiki at a: 400 Bad Request", "the one that tries")
+		require.Contains(t, ask(), "so were the 20 queries before")
+		require.Equal(t, hopeless+1, asked)
+		time.Sleep(2 * firstPause)
+		status = 200
+		require.Empty(t, ask())
+
+		status = 403
+		require.Contains(t, ask(), "403")
+		time.Sleep(firstPause)
+		status = 400
+		require.NotContains(t, ask(), "gave up", "a server that refuses a query serves again")
+		status = 200
+		require.Empty(t, ask())
+	})
+}
+
+// With several addresses the others go on, and one that comes back takes its share again.
+func TestRefusalAmongOthers(t *testing.T) {
+	asked, status := map[string]int{}, 403
+	in(t, fakeServers{
+		"a": func() (int, string, string) { asked["a"]++; return status, "", goodAnswer },
+		"b": func() (int, string, string) { asked["b"]++; return 200, "", goodAnswer },
+	}, "a,b", func(t *testing.T, ask func() string) {
+		for range 20 {
+			require.Empty(t, ask())
+		}
+		require.Equal(t, map[string]int{"a": 1, "b": 20}, asked)
+		time.Sleep(firstPause)
+		status = 200
+		for range 20 {
+			require.Empty(t, ask())
+		}
+		require.Equal(t, 11, asked["a"])
+	})
+}
+
+// A remote server that was shut may come back with another model.
+func TestRefusalForgetsTheModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		model, want := "old", ""
+		r, err := NewRemote([]string{"a"}, "", "", CallOptions{Tries: 1})
+		require.NoError(t, err)
+		r.calls.client.Transport = roundTripper(func(q *http.Request) (*http.Response, error) {
+			answer := func(status int, body string) (*http.Response, error) {
+				return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Request: q}, nil
+			}
+			if strings.HasSuffix(q.URL.Path, "/models") {
+				return answer(200, fmt.Sprintf(`{"data":[{"id":%q}]}`, model))
+			}
+			body, err := io.ReadAll(q.Body)
+			if err != nil || !strings.Contains(string(body), fmt.Sprintf(`"model":%q`, want)) {
+				return answer(404, `{"error":"no such model"}`)
+			}
+			return answer(200, `{"choices":[{"message":{"content":"x"}}]}`)
+		})
+		ask := func() error {
+			_, err := r.Generate(t.Context(), []Message{{"user", "q"}}, GenerateOptions{})
+			return err
+		}
+		want = "old"
+		require.NoError(t, ask())
+		model, want = "new", "new"
+		var gone *Unavailable
+		require.True(t, errors.As(ask(), &gone))
+		time.Sleep(firstPause)
+		require.NoError(t, ask())
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
