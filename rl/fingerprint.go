@@ -128,9 +128,8 @@ func settings(c *Config) fingerprint.Parts {
 				if v.IsNil() {
 					continue
 				}
-				v = v.Elem()
-			}
-			if !v.IsZero() {
+				out[name] = fmt.Sprint(v.Elem().Interface()) // given, if only as 0 or false
+			} else if !v.IsZero() {
 				out[name] = fmt.Sprint(v.Interface())
 			}
 		}

@@ -29,32 +29,43 @@ func (t *Trainer) resume(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("resuming %s: %w", dir, err)
 	}
-	if st.Run == nil {
-		if !c.Force {
-			return fmt.Errorf("resuming %s: it does not say what it was made with, as one of sft: begin with its weights, --model %s, or add --force to go on with its optimizer too", dir, dir)
-		}
-		st.Run = now
-	}
-	changed, unknown := changes(st.Run, now)
-	if unknown {
-		t.Notes = append(t.Notes, "the checkpoint is of an earlier version, which did not keep what models hold: they are not compared")
-	}
-	if len(changed) > 0 {
-		if !c.Force {
-			return fmt.Errorf("resuming %s: not as it was: %s: take it back, or add --force to go on with it", dir, fingerprint.Sentence(changed))
-		}
-		t.Notes = append(t.Notes, fmt.Sprintf("resuming with --force: %s", fingerprint.Sentence(changed)))
+	notes, err := st.Compare(dir, now, c.Force)
+	if err != nil {
+		return err
 	}
 	if !c.Force {
 		if err := OnlyLast(c.Out, dir, st.Step); err != nil {
 			return fmt.Errorf("%w, or remove what is later there with --force", err)
 		}
 	}
-	t.Notes = append(t.Notes, t.stretched(st)...)
-	st.Run = now
+	t.Notes = append(append(t.Notes, notes...), t.stretched(st)...)
 	t.compareBest(&st)
 	t.state, t.From = st, st.Step
 	return t.restore(ctx, dir)
+}
+
+// Compare refuses to go on from the checkpoint dir of a run that came from something else than now; with force it only notes what. The
+// state is then that of the run as it goes on.
+func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes []string, err error) {
+	was := st.Run
+	st.Run = now
+	if was == nil {
+		if !force {
+			return nil, fmt.Errorf("resuming %s: it does not say what it was made with, as one of an earlier version: begin with its weights, --model %s, or add --force to go on with its optimizer too", dir, dir)
+		}
+		return []string{"resuming with --force: the checkpoint does not say what it was made with"}, nil
+	}
+	changed, unknown := changes(was, now)
+	if unknown {
+		notes = append(notes, "the checkpoint is of an earlier version, which did not keep what models hold: they are not compared")
+	}
+	if len(changed) == 0 {
+		return notes, nil
+	}
+	if !force {
+		return nil, fmt.Errorf("resuming %s: not as it was: %s: take it back, or add --force to go on with it", dir, fingerprint.Sentence(changed))
+	}
+	return append(notes, fmt.Sprintf("resuming with --force: %s", fingerprint.Sentence(changed))), nil
 }
 
 // OnlyLast refuses to go on in the run directory out from dir, the checkpoint of step, where that would mix two runs: where out has later

@@ -152,6 +152,14 @@ func (m Marked) Slice(i, j int) Marked {
 	return Marked{m.Text[i:j], m.said[i:j]}
 }
 
+// Trust is m with the bytes i to j as if the template had written them: special tokens in what a model is to learn to write.
+func (m Marked) Trust(i, j int) Marked {
+	if m.said != "" {
+		m.said = m.said[:i] + strings.Repeat("\x00", j-i) + m.said[j:]
+	}
+	return m
+}
+
 // EncodeMarked returns the ids of a rendered conversation. The string of a special token becomes that token where the template wrote any
 // part of it; where all of it comes from the conversation, it is text. The text of the template and of the messages is cut and merged as
 // one.

@@ -123,6 +123,33 @@ func (m *Message) text() (string, error) {
 	return text.String(), nil
 }
 
+// JoinParts makes one text of a content that comes in parts: most templates expect a text. Other keys of the message are kept.
+func (m *Message) JoinParts() error {
+	var all map[string]json.RawMessage
+	if m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &all) != nil {
+		return nil // Content is the text
+	}
+	switch content := all["content"]; {
+	case len(content) == 0 || content[0] == '"' || string(content) == "null":
+		return nil
+	case content[0] != '[':
+		return errors.New("its content is neither text nor a list of parts")
+	}
+	text, err := m.text()
+	if err != nil {
+		return err
+	}
+	if all["content"], err = json.Marshal(text); err != nil {
+		return err
+	}
+	if m.raw, err = json.Marshal(all); err != nil {
+		return err
+	}
+	m.Content = text
+	m.read = m.fields()
+	return nil
+}
+
 // value is the message as a template sees it. Keys whose value is null are left out, as Hugging Face's libraries do.
 func (m Message) value() (jinja.Value, error) {
 	text, err := m.MarshalJSON()

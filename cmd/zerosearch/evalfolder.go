@@ -10,12 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
@@ -88,23 +86,9 @@ func (f *evalFolder) path(name string) string { return filepath.Join(f.dir, name
 
 // fingerprint is what the episodes come from: settings, the model and its adapter, the questions, what is searched.
 func (c *evalCmd) fingerprint(w *world, a *agent, questions []data.Question) (fingerprint.Parts, error) {
-	out := fingerprint.Parts{"data": fingerprint.Mark + (&data.Set{Questions: questions}).Digest()}
-	for _, group := range w.flags.Selected().AllFlags(true) {
-		for _, flag := range group {
-			v, ok := plain(w.flags, flag)
-			if ok && !slices.Contains(free, flag.Name) && !rl.Free(flag.Name, flag.Tag.Get("resume")) {
-				out[flag.Name] = fmt.Sprint(v)
-			}
-		}
-	}
-	err := rl.ModelParts(out, "model", c.Model)
-	if err == nil && c.Adapter != "" {
-		err = rl.AdapterParts(out, c.Adapter)
-	}
-	if err == nil && c.ChatTemplate != "" {
-		err = out.File("chat-template", c.ChatTemplate)
-	}
-	if err != nil {
+	out := w.settings(free...)
+	out["data"] = fingerprint.Mark + (&data.Set{Questions: questions}).Digest()
+	if err := modelContents(out, c.Model, c.Adapter, c.ChatTemplate); err != nil {
 		return nil, err
 	}
 	searched, err := c.Search.Fingerprint(a.engines)

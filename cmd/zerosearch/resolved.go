@@ -3,9 +3,13 @@ package main
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
+
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
+	"github.com/zerosearch-go/zerosearch/rl"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
@@ -57,6 +61,32 @@ func plain(c *kong.Context, f *kong.Flag) (any, bool) {
 		return nil, false
 	}
 	return v.Interface(), true
+}
+
+// settings are the verb's flags that are no contents, by name, but for those in free and those with the tag resume:"free".
+func (w *world) settings(free ...string) fingerprint.Parts {
+	out := fingerprint.Parts{}
+	for _, group := range w.flags.Selected().AllFlags(true) {
+		for _, flag := range group {
+			v, ok := plain(w.flags, flag)
+			if ok && !slices.Contains(free, flag.Name) && !rl.Free(flag.Name, flag.Tag.Get("resume")) {
+				out[flag.Name] = fmt.Sprint(v)
+			}
+		}
+	}
+	return out
+}
+
+// modelContents adds what the folders and the file of --model, --adapter and --chat-template hold.
+func modelContents(p fingerprint.Parts, model, adapter, template string) error {
+	err := rl.ModelParts(p, "model", model)
+	if err == nil && adapter != "" {
+		err = rl.AdapterParts(p, adapter)
+	}
+	if err == nil && template != "" {
+		err = p.File("chat-template", template)
+	}
+	return err
 }
 
 // section reads the mapping that belongs to the verb itself out of --config. Unknown keys are refused.

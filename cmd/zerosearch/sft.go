@@ -9,6 +9,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
@@ -43,9 +44,10 @@ type sftCmd struct {
 	MicroBatchTokens int       `name:"micro-batch-tokens" help:"Ids forwarded together in training." default:"4096"`
 	Recompute        bool      `name:"recompute" help:"Keep one activation per layer and recompute the rest: less memory, more time."`
 
-	Out       string `name:"out" help:"Run directory." placeholder:"DIR"`
-	SaveDType string `name:"save-dtype" help:"Type of saved weights: f32 or bf16 (default: as --dtype)." default:""`
-	Resume    string `name:"resume" help:"Go on from the last checkpoint of --out (auto), or from a checkpoint folder." placeholder:"auto|DIR"`
+	Out       string `name:"out" resume:"free" help:"Run directory." placeholder:"DIR"`
+	SaveDType string `name:"save-dtype" resume:"free" help:"Type of saved weights: f32 or bf16 (default: as --dtype)." default:""`
+	Resume    string `name:"resume" resume:"free" help:"Go on from the last checkpoint of --out (auto), or from a checkpoint folder." placeholder:"auto|DIR"`
+	Force     bool   `name:"force" resume:"free" help:"Resume although data or settings are others than those of the checkpoint."`
 	Seed      uint64 `name:"seed" help:"Seed of the order of the rows and of a new adapter." default:"1"`
 }
 
@@ -118,6 +120,9 @@ func (c *sftCmd) Run(w *world) (err error) {
 	if err != nil {
 		return err
 	}
+	for _, note := range coder.Notes() {
+		w.log.line("note: %s", note)
+	}
 	o := train.Options{Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay, MaxGradNorm: c.MaxGradNorm,
 		MicroBatchTokens: c.MicroBatchTokens, KVType: kv, Recompute: c.Recompute}
 	t, err := train.New(dev, p.Model, p.Adapter, o)
@@ -132,6 +137,11 @@ func (c *sftCmd) Run(w *world) (err error) {
 	}
 	if r.Schedule, err = train.NewSchedule(c.LRSchedule, c.WarmupRatio, r.Steps); err != nil {
 		return usagef("--warmup-ratio: %w", err)
+	}
+	r.Parts = w.settings("threads", "device")
+	r.Parts["data"] = fingerprint.Mark + coder.Digest
+	if err := modelContents(r.Parts, c.Model, c.Adapter, c.ChatTemplate); err != nil {
+		return err
 	}
 	if err := c.resume(w, r); err != nil {
 		return err
@@ -176,11 +186,8 @@ func (c *sftCmd) resume(w *world, r *sft.Run) error {
 		return nil
 	}
 	st, err := rl.ReadState(dir)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case st.Seed != c.Seed:
-		return fmt.Errorf("resuming %s: it was run with --seed %d, now it is %d: use the same seed", dir, st.Seed, c.Seed)
 	}
 	if err := rl.OnlyLast(c.Out, dir, st.Step); err != nil {
 		return err
@@ -190,6 +197,13 @@ func (c *sftCmd) resume(w *world, r *sft.Run) error {
 		if text := rl.Stretched("the learning rate", was, r.Schedule, r.LR, st.Step); text != "" {
 			w.log.line("note: the run was to have %d steps, now %d: %s", st.Total, r.Steps, text)
 		}
+	}
+	notes, err := st.Compare(dir, r.Parts, c.Force)
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		w.log.line("note: %s", note)
 	}
 	r.From, r.Skipped = st.Step, st.Skipped
 	return r.Trainer.LoadState(w.ctx, dir)

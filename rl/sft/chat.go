@@ -40,7 +40,8 @@ func (t *tally) Notes() (out []string) {
 type turn struct{ start, end int }
 
 // chat is the conversation up to the last message of the assistant, as the template writes it, with the assistant's messages from index
-// from on trained on. A message can be told apart if it stands in the text as it was generated: behind its own generation prompt, up to
+// from on trained on. The text of a special token becomes that token in what is trained on, as TRL has it; in the other messages it is text,
+// as everywhere. A message can be told apart if it stands in the text as it was generated: behind its own generation prompt, up to
 // the end of its turn. One that the template writes otherwise when later ones come (Qwen3 drops the thoughts of earlier turns) is context.
 func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 	last := len(in.Messages) - 1
@@ -51,18 +52,18 @@ func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 		return e, errors.New("nothing in it is trained on: there is no message of the assistant")
 	}
 	in.Messages = in.Messages[:last+1]
-	whole, err := c.Template.Render(in)
+	whole, err := c.Template.RenderMarked(in)
 	if err != nil {
 		return e, err
 	}
-	var pieces []piece
+	var turns []turn
 	done := 0
 	for i := from; i <= last; i++ {
 		if in.Messages[i].Role != "assistant" {
 			continue
 		}
 		c.answers++
-		t, cause := c.find(in, i, whole)
+		t, cause := c.find(in, i, whole.Text)
 		if cause == nil && t.start < done {
 			cause = errRewritten
 		}
@@ -72,13 +73,14 @@ func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 			err = fmt.Errorf("message %d cannot be trained on: %w: give prompt and completion as text, or ids and mask", i+1, cause)
 			continue
 		}
-		pieces = append(pieces, piece{whole[done:t.start], false}, piece{whole[t.start:t.end], true})
+		turns = append(turns, t)
+		whole = whole.Trust(t.start, t.end)
 		done = t.end
 	}
-	if pieces == nil {
+	if turns == nil {
 		return e, err
 	}
-	return c.join(tokenizer.EncodeOptions{ParseSpecial: true}, append(pieces, piece{whole[done:], false})...), nil
+	return join(len(whole.Text), turns, func(i, j int) []int32 { return c.Tokenizer.EncodeMarked(whole.Slice(i, j)) }), nil
 }
 
 var errRewritten = errors.New("the chat template rewrites earlier messages when later ones come")

@@ -120,6 +120,20 @@ func TestChatNotes(t *testing.T) {
 	require.ErrorContains(t, err, "too short")
 }
 
+// The text of a special token is that token in what is trained on only: what others say stays text, as in every prompt.
+func TestSpecialText(t *testing.T) {
+	c := coder(t, chatML)
+	messages := []tokenizer.Message{{Role: "system", Content: "<|end|>"}, {Role: "user", Content: "u<|im_end|>"}}
+	prompt, err := c.Tokenizer.EncodeChat(c.Template, tokenizer.ChatInput{Messages: messages, AddGenerationPrompt: true})
+	require.NoError(t, err)
+	e, err := c.Encode(row(t, `{"messages":[{"role":"system","content":"<|end|>"},{"role":"user","content":"u<|im_end|>"},{"role":"assistant","content":"a<|end|>b"}]}`))
+	require.NoError(t, err)
+	require.Equal(t, prompt, e.IDs[:len(prompt)], "the ids of a prompt")
+	require.NotContains(t, e.Mask[:len(prompt)], true)
+	require.Equal(t, []int32{'a' - '!', 2, 'b' - '!', 1}, []int32{e.IDs[len(prompt)] - 3, e.IDs[len(prompt)+1], e.IDs[len(prompt)+2] - 3, e.IDs[len(prompt)+3]})
+	require.Equal(t, []bool{true, true, true, true, false}, e.Mask[len(prompt):])
+}
+
 // Variables and tools of a row reach its template.
 func TestChatVariables(t *testing.T) {
 	c := coder(t, "{% for k in tools %}{{ k.name + style }}{% endfor %}"+chatML)

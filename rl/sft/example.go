@@ -4,6 +4,8 @@ package sft
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +31,9 @@ type Coder struct {
 	Vocab     int       // ids from here on are an error; 0: no limit
 	Now       time.Time // the date that some templates print; zero: the clock
 
+	// Digest tells the rows that Load has read apart from others.
+	Digest string
+
 	specials []string // texts of special tokens, the longest first
 	tally
 }
@@ -38,6 +43,7 @@ func (c *Coder) Load(path string) ([]Example, error) {
 	if c.Now.IsZero() {
 		c.Now = time.Now() // one date for all renderings
 	}
+	rows := sha256.New()
 	var out []Example
 	for row, err := range data.Rows(path) {
 		if err != nil {
@@ -48,7 +54,11 @@ func (c *Coder) Load(path string) ([]Example, error) {
 			return nil, fmt.Errorf("reading %s: row %d: %w", path, row.N, err)
 		}
 		out = append(out, e)
+		for _, name := range []string{"ids", "mask", "prompt", "completion", "messages", "tools", "chat_template_kwargs"} {
+			fmt.Fprintf(rows, "%d %s ", len(row.Columns[name]), row.Columns[name])
+		}
 	}
+	c.Digest = hex.EncodeToString(rows.Sum(nil)[:16])
 	if len(out) == 0 {
 		return nil, fmt.Errorf("reading %s: no rows: give a file with at least one example", path)
 	}
@@ -62,7 +72,6 @@ func (c *Coder) Load(path string) ([]Example, error) {
 //	                          the completion's messages of the assistant are trained on
 //	{"messages"}              a conversation, through the chat template: every message of the assistant is trained on, up to and with
 //	                          the token that ends its turn
-//	{"text"}                  a text: all of it and an end-of-sequence id are trained on
 //
 // Beside messages, "tools" and "chat_template_kwargs" are given to the template.
 func (c *Coder) Encode(row data.Row) (Example, error) {
@@ -102,15 +111,13 @@ func (c *Coder) encode(row data.Row) (e Example, err error) {
 			return e, errors.New("of prompt and completion one is text and one a list of messages: give both as text or both as messages")
 		}
 		if !isList(row.Columns["prompt"]) {
-			return c.completion(row, "prompt", "completion")
+			return c.completion(row)
 		}
 		return c.conversation(row, "prompt", "completion")
 	case has("messages"):
 		return c.conversation(row, "", "messages")
-	case has("text"):
-		return c.completion(row, "", "text")
 	}
-	return e, fmt.Errorf("it has neither messages, nor prompt and completion, nor ids and mask, nor text; its columns are %v", row.Names())
+	return e, fmt.Errorf("it has neither messages, nor prompt and completion, nor ids and mask; its columns are %v", row.Names())
 }
 
 func isList(raw json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) }
@@ -133,14 +140,11 @@ func idsAndMask(row data.Row) (e Example, err error) {
 	return e, nil
 }
 
-// completion trains on the text of one column behind that of another, which may be none.
-func (c *Coder) completion(row data.Row, before, column string) (e Example, err error) {
+// completion trains on a text behind another.
+func (c *Coder) completion(row data.Row) (e Example, err error) {
 	var prompt, text string
-	if before != "" {
-		_, err = row.Get(before, &prompt)
-	}
-	if err == nil {
-		_, err = row.Get(column, &text)
+	if _, err = row.Get("prompt", &prompt); err == nil {
+		_, err = row.Get("completion", &text)
 	}
 	switch {
 	case err != nil:
@@ -148,7 +152,11 @@ func (c *Coder) completion(row data.Row, before, column string) (e Example, err 
 	case c.Tokenizer == nil:
 		return e, errNoTokenizer
 	}
-	e = c.join(tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}, piece{prompt, false}, piece{text, true})
+	o := tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}
+	e = join(len(prompt)+len(text), []turn{{len(prompt), len(prompt) + len(text)}}, func(i, j int) []int32 {
+		o.AddSpecial = i == 0
+		return c.Tokenizer.Encode((prompt + text)[i:j], o)
+	})
 	if n := len(e.IDs); len(c.EOS) > 0 && (n == 0 || !slices.Contains(c.EOS, e.IDs[n-1])) {
 		e.add(c.EOS[:1], true)
 	}
@@ -192,29 +200,28 @@ func (c *Coder) conversation(row data.Row, before, column string) (e Example, er
 	return c.chat(in, len(prompt))
 }
 
-// piece is a part of an example's text.
-type piece struct {
-	text  string
-	learn bool
-}
-
-// join encodes pieces as the one text that they make, where the ids of the text up to the end of a piece begin with those up to its
-// beginning, as it is with all templates whose turns begin and end with special tokens or line breaks. Where a token would cross the
-// border, the piece is encoded by itself: a model that is given the text before it goes on from there, too.
-func (c *Coder) join(o tokenizer.EncodeOptions, pieces ...piece) (e Example) {
-	text := ""
-	for _, p := range pieces {
-		if p.text == "" {
-			continue
+// join encodes a text of n bytes whose turns are trained on; encode gives the ids of a part of it. All is encoded as one text, as long as the
+// ids of the text up to the beginning or end of a turn begin the ids of more of it. Where a token would cross that border, what follows is
+// encoded by itself: a model that is given the text before it goes on from there, too.
+func join(n int, turns []turn, encode func(i, j int) []int32) (e Example) {
+	done := 0
+	add := func(to int, learn bool) {
+		if to == done {
+			return
 		}
-		text += p.text
-		ids := c.Tokenizer.Encode(text, o)
-		if n := len(e.IDs); len(ids) >= n && slices.Equal(ids[:n], e.IDs) {
-			e.add(ids[n:], p.learn)
-			continue
+		ids := encode(0, to)
+		if k := len(e.IDs); len(ids) >= k && slices.Equal(ids[:k], e.IDs) {
+			e.add(ids[k:], learn)
+		} else {
+			e.add(encode(done, to), learn)
 		}
-		e.add(c.Tokenizer.Encode(p.text, tokenizer.EncodeOptions{ParseSpecial: o.ParseSpecial}), p.learn)
+		done = to
 	}
+	for _, t := range turns {
+		add(t.start, false)
+		add(t.end, true)
+	}
+	add(n, false)
 	return e
 }
 

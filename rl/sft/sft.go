@@ -10,6 +10,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
@@ -18,10 +19,10 @@ import (
 
 // Config of a fine-tuning run.
 type Config struct {
-	Steps     int `name:"steps" help:"Optimiser steps; 0: as --epochs says." default:"0"`
-	Epochs    int `name:"epochs" help:"Times over the data." default:"1"`
+	Steps     int `name:"steps" resume:"free" help:"Optimiser steps; 0: as --epochs says." default:"0"`
+	Epochs    int `name:"epochs" resume:"free" help:"Times over the data." default:"1"`
 	BatchSize int `name:"batch-size" help:"Examples per step." default:"8"`
-	SaveEvery int `name:"save-every" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"0"`
+	SaveEvery int `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"0"`
 }
 
 // Source gives the examples of a step, counted from 0. It has no state, so that a resumed run sees what an uninterrupted one sees.
@@ -51,6 +52,7 @@ type Run struct {
 	SaveEvery int
 	SaveDType kernels.DType
 	Seed      uint64
+	Parts     fingerprint.Parts // what the run came from
 	Out       *track.Run
 	Skipped   int // steps skipped because a gradient was not finite
 	OnStep    func(step int, m track.Metrics)
@@ -67,7 +69,7 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 			if err := r.Out.Sync(); err != nil {
 				return step, err
 			}
-			st := rl.State{Step: step, Total: r.Steps, Skipped: r.Skipped, Seed: r.Seed}
+			st := rl.State{Step: step, Total: r.Steps, Skipped: r.Skipped, Seed: r.Seed, Run: r.Parts}
 			if err := rl.SaveCheckpoint(r.Out.Checkpoint(step), r.Model, r.Trainer, st, r.SaveDType); err != nil {
 				return step, err
 			}

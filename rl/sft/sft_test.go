@@ -72,7 +72,7 @@ func TestEncode(t *testing.T) {
 		{"every message of the assistant; what the user says last is left out", `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"},{"role":"assistant","content":"b"},{"role":"user","content":"w"}]}`,
 			"<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n[a<|im_end|>]\n<|im_start|>user\nv<|im_end|>\n<|im_start|>assistant\n[b<|im_end|>]\n"},
 		{"a completion that ends itself", `{"prompt":"Q","completion":"A<|end|>"}`, "Q[A<|end|>]"},
-		{"a text, and the end", `{"text":"Some text."}`, "[Some text.<|end|>]"},
+		{"a text, and the end", `{"prompt":"","completion":"Some text."}`, "[Some text.<|end|>]"},
 		{"prompt and completion as messages", `{"prompt":[{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"}],"completion":[{"role":"assistant","content":"b"}]}`,
 			"<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n<|im_start|>user\nv<|im_end|>\n<|im_start|>assistant\n[b<|im_end|>]\n"},
 		{"contents in parts", `{"messages":[{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"v"}]},{"role":"assistant","content":[{"type":"text","text":"a"}]}]}`,
@@ -103,13 +103,13 @@ func TestEncodeRefuses(t *testing.T) {
 		coder     *sft.Coder
 		row, want string
 	}{
-		{c, `{"texts":"x"}`, "neither messages, nor prompt and completion, nor ids and mask, nor text; its columns are [texts]"},
+		{c, `{"text":"x"}`, "neither messages, nor prompt and completion, nor ids and mask; its columns are [text]"},
 		{c, `{"prompt":[{"role":"user","content":"u"}]}`, "its columns are [prompt]"},
 		{c, `{"prompt":[{"role":"user","content":"u"}],"completion":"a"}`, "one is text and one a list of messages"},
 		{c, `{"prompt":"u","completion":[{"role":"assistant","content":"a"}]}`, "one is text and one a list of messages"},
 		{c, `{"prompt":[{"role":"assistant","content":"a"}],"completion":[{"role":"user","content":"u"}]}`, "nothing in it is trained on: there is no message of the assistant"},
 		{c, `{"messages":[{"from":"human","value":"u"}]}`, "message 1 has no role"},
-		{c, `{"messages":[{"role":"user","content":[{"type":"image","image":"x"}]},{"role":"assistant","content":"a"}]}`, `message 1: its content has a part of type "image": only text is supported`},
+		{c, `{"messages":[{"role":"user","content":[{"type":"image","image":"x"}]},{"role":"assistant","content":"a"}]}`, `message 1: content of type "image" is not supported: only text is`},
 		{c, `{"messages":[{"role":"user","content":7},{"role":"assistant","content":"a"}]}`, "message 1: its content is neither text nor a list of parts"},
 		{c, `{"ids":[1,2],"mask":[1]}`, "2 ids and a mask of 1"},
 		{c, `{"ids":[1,2,3]}`, "3 ids and a mask of 0"},
