@@ -17,6 +17,7 @@ type formed struct {
 	tokens []entry
 	ids    []int32
 	finish string
+	stop   any
 	result engine.Result
 	begun  bool // a chunk was made
 }
@@ -30,7 +31,7 @@ func (f *former) add(p piece) {
 	x.tokens = append(x.tokens, p.tokens...)
 	x.ids = append(x.ids, p.ids...)
 	if p.finish != "" {
-		x.finish, x.result = p.finish, p.result
+		x.finish, x.stop, x.result = p.finish, p.stop, p.result
 	}
 }
 
@@ -46,14 +47,14 @@ func (f *former) whole() answer {
 	}
 	for i := range f.choices {
 		x := &f.choices[i]
-		ch := choice{Index: i, Finish: &x.finish, Logprobs: f.logprobs(x.tokens)}
+		ch := choice{Index: i, Finish: &x.finish, Stop: x.stop, Logprobs: f.logprobs(x.tokens)}
 		if f.c.chat {
 			ch.Message = &message{Role: "assistant", Content: x.text}
 		} else {
 			ch.Text = &x.text
 		}
 		if f.c.returnIDs {
-			ch.IDs, ch.PromptIDs = &x.ids, &f.c.prompts[i/f.c.n]
+			ch.IDs, ch.PromptIDs = &x.ids, &f.c.prompts[i/f.c.choices]
 		}
 		a.Choices = append(a.Choices, ch)
 	}
@@ -90,14 +91,14 @@ func (f *former) chunks(p piece) []answer {
 			ch.Text = &p.text
 		}
 		if f.c.returnIDs && !x.begun {
-			ch.PromptIDs = &f.c.prompts[p.choice/f.c.n]
+			ch.PromptIDs = &f.c.prompts[p.choice/f.c.choices]
 		}
 		add(ch)
 	}
 	x.begun = true
 	if p.finish != "" {
-		x.finish, x.result = p.finish, p.result
-		ch := choice{Finish: &x.finish, Delta: &delta{}}
+		x.finish, x.stop, x.result = p.finish, p.stop, p.result
+		ch := choice{Finish: &x.finish, Stop: x.stop, Delta: &delta{}}
 		if !f.c.chat {
 			ch.Delta, ch.Text = nil, new(string)
 		}
@@ -122,8 +123,8 @@ func (f *former) used() *usage {
 	for i := range f.choices {
 		x := &f.choices[i]
 		u.Completion += len(x.result.IDs)
-		if i%f.c.n == 0 {
-			u.Prompt += len(f.c.prompts[i/f.c.n])
+		if i%f.c.choices == 0 {
+			u.Prompt += len(f.c.prompts[i/f.c.choices])
 			u.Details.Cached += x.result.CachedTokens
 		}
 	}
@@ -150,7 +151,7 @@ func (f *former) logprobs(tokens []entry) any {
 	out := &textLogprobs{Tokens: []string{}, Values: []float32{}, Offsets: []int{}}
 	for _, e := range tokens {
 		t := f.token(e.id, e.logp)
-		out.Tokens, out.Values, out.Offsets = append(out.Tokens, t.Token), append(out.Values, t.Logprob), append(out.Offsets, e.at)
+		out.Tokens, out.Values, out.Offsets = append(out.Tokens, t.Token), append(out.Values, t.Logprob), append(out.Offsets, e.offset)
 		if f.c.top > 0 {
 			top := map[string]float32{}
 			for _, t := range e.top {

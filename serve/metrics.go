@@ -54,8 +54,8 @@ func (m *metrics) request(path string, known map[string]string, status int, d ti
 
 // count adds a choice that has ended.
 func (s *Server) count(c *call, p piece) {
-	if p.choice%c.n == 0 {
-		s.metrics.prompt.Add(int64(len(c.prompts[p.choice/c.n])))
+	if p.choice%c.choices == 0 {
+		s.metrics.prompt.Add(int64(len(c.prompts[p.choice/c.choices])))
 	}
 	s.metrics.sampled.Add(int64(len(p.result.IDs)))
 }

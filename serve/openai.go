@@ -18,15 +18,35 @@ type apiError struct {
 	Status  int    `json:"-"`
 	Message string `json:"message"`
 	Type    string `json:"type"`
-	Param   string `json:"param,omitempty"`
-	Code    string `json:"code,omitempty"`
+	Param   string `json:"param"`
+	Code    string `json:"code"`
 }
 
 func (e *apiError) Error() string { return e.Message }
 
+// MarshalJSON writes what is not known as null, as OpenAI does.
+func (e *apiError) MarshalJSON() ([]byte, error) {
+	null := func(s string) any {
+		if s == "" {
+			return nil
+		}
+		return s
+	}
+	return json.Marshal(struct {
+		Message string `json:"message"`
+		Type    string `json:"type"`
+		Param   any    `json:"param"`
+		Code    any    `json:"code"`
+	}{e.Message, e.Type, null(e.Param), null(e.Code)})
+}
+
 // bad is the error of a parameter.
 func bad(param, format string, args ...any) *apiError {
-	return &apiError{Status: 400, Type: "invalid_request_error", Param: param, Message: fmt.Sprintf(format, args...)}
+	e := &apiError{Status: 400, Type: "invalid_request_error", Param: param, Message: fmt.Sprintf(format, args...)}
+	if param != "" {
+		e.Code = "invalid_value"
+	}
+	return e
 }
 
 // apiError gives any error its form.
@@ -40,69 +60,6 @@ func (s *Server) apiError(err error) *apiError {
 	}
 	s.o.Log("a request failed: %v", err)
 	return &apiError{Status: http.StatusInternalServerError, Type: "server_error", Message: err.Error()}
-}
-
-// parameters are what both endpoints take.
-type parameters struct {
-	Model         string         `json:"model"`
-	MaxTokens     *int           `json:"max_tokens"`
-	Temperature   *float64       `json:"temperature"`
-	TopP          *float64       `json:"top_p"`
-	TopK          *int           `json:"top_k"`
-	MinP          *float64       `json:"min_p"`
-	Seed          *int64         `json:"seed"`
-	N             *int           `json:"n"`
-	Stop          stopList       `json:"stop"`
-	Stream        bool           `json:"stream"`
-	StreamOptions *streamOptions `json:"stream_options"`
-	IgnoreEOS     bool           `json:"ignore_eos"`
-	ReturnIDs     bool           `json:"return_token_ids"`
-
-	// Refused unless they ask for nothing.
-	Tools            []json.RawMessage  `json:"tools"`
-	Functions        []json.RawMessage  `json:"functions"`
-	ResponseFormat   *responseFormat    `json:"response_format"`
-	LogitBias        map[string]float64 `json:"logit_bias"`
-	PresencePenalty  float64            `json:"presence_penalty"`
-	FrequencyPenalty float64            `json:"frequency_penalty"`
-	BestOf           *int               `json:"best_of"`
-	Echo             bool               `json:"echo"`
-	Suffix           string             `json:"suffix"`
-}
-
-type streamOptions struct {
-	IncludeUsage bool `json:"include_usage"`
-}
-
-type responseFormat struct {
-	Type string `json:"type"`
-}
-
-type chatRequest struct {
-	parameters
-	Messages            []json.RawMessage `json:"messages"`
-	MaxCompletionTokens *int              `json:"max_completion_tokens"`
-	Logprobs            bool              `json:"logprobs"`
-	TopLogprobs         int               `json:"top_logprobs"`
-}
-
-type completionRequest struct {
-	parameters
-	Prompt   json.RawMessage `json:"prompt"`
-	Logprobs *int            `json:"logprobs"`
-}
-
-// stopList is a text, a list of texts, or null.
-type stopList []string
-
-// UnmarshalJSON reads all three forms.
-func (s *stopList) UnmarshalJSON(b []byte) error {
-	*s = nil
-	if len(b) > 0 && b[0] == '"' {
-		*s = make(stopList, 1)
-		return json.Unmarshal(b, &(*s)[0])
-	}
-	return json.Unmarshal(b, (*[]string)(s))
 }
 
 // answer is a whole response, or a chunk of a stream.
@@ -123,6 +80,7 @@ type choice struct {
 	Text      *string  `json:"text,omitempty"`
 	Logprobs  any      `json:"logprobs"`
 	Finish    *string  `json:"finish_reason"`
+	Stop      any      `json:"stop_reason"` // vLLM's: the stop text or stop id that ended it
 	IDs       *[]int32 `json:"token_ids,omitempty"`
 	PromptIDs *[]int32 `json:"prompt_token_ids,omitempty"`
 }

@@ -40,6 +40,7 @@ type Model struct {
 // Options bound what clients may take. The zero value of a field means what its comment says.
 type Options struct {
 	APIKey       string        // "": none is asked for
+	AllowOrigins []string      // of pages whose scripts may read answers (CORS), "*" for all; none by default. See CheckOrigin
 	MaxSequences int           // in flight, running or waiting: more are answered with 429. 0: 512
 	MaxBody      int64         // bytes of a request. 0: 4 MiB
 	ReadTimeout  time.Duration // for a request's header, and again for its body. 0: 30 s
@@ -85,6 +86,13 @@ func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 	s := &Server{eng: e, o: o.withDefaults(), mux: http.NewServeMux(), paths: map[string]string{}, began: time.Now()}
 	if len(models) == 0 {
 		return nil, errors.New("starting the server: there is no model to serve")
+	}
+	s.o.AllowOrigins = slices.Clone(o.AllowOrigins)
+	for i, origin := range s.o.AllowOrigins {
+		if err := CheckOrigin(origin); err != nil {
+			return nil, fmt.Errorf("starting the server: %w", err)
+		}
+		s.o.AllowOrigins[i] = strings.ToLower(origin)
 	}
 	if err := e.Do(context.Background(), func() error { return nil }); err != nil { // the statistics then know models just added
 		return nil, fmt.Errorf("starting the server: %w", err)
@@ -170,6 +178,9 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		}
 		s.metrics.request(r.URL.Path, s.paths, w.status, time.Since(w.began))
 	}()
+	if s.cors(w, r) {
+		return
+	}
 	if r.URL.Path != "/health" && !s.allowed(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		s.fail(w, &apiError{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key", Message: "the API key is missing or wrong: send Authorization: Bearer KEY"})
@@ -183,7 +194,10 @@ func (s *Server) allowed(r *http.Request) bool {
 	if s.o.APIKey == "" {
 		return true
 	}
-	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme, key, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
+	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "bearer") { // RFC 9110: schemes have no case
+		key = ""
+	}
 	want, got := sha256.Sum256([]byte(s.o.APIKey)), sha256.Sum256([]byte(key))
 	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ type piece struct {
 	tokens []entry
 	ids    []int32 // new, with return_token_ids
 	finish string
+	stop   any // the stop text or the stop id that ended it, or nil
 	result engine.Result
 }
 
@@ -106,7 +108,7 @@ func (s *Server) run(ctx context.Context, c *call, each func(piece) error, idle 
 // generate runs choice i.
 func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece) error {
 	r := c.request(i)
-	r.Stop = stopper(c.model.Tokenizer, r.EOS, c.stops)
+	r.Stop = c.output.Stopper()
 	send := func(p piece) {
 		p.choice = i
 		select {
@@ -114,10 +116,10 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 		case <-ctx.Done():
 		}
 	}
-	t := newTranscript(c.model.Tokenizer, r.EOS, c.stops)
+	t := newTranscript(c.output)
 	first := true
 	if c.logprobs {
-		r.Top = c.top
+		r.Top = int(c.top)
 	}
 	r.OnToken = func(x engine.Token) {
 		if first {
@@ -156,7 +158,9 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 	}
 	text, tokens := t.end()
 	if last.text, last.tokens = last.text+text, append(last.tokens, tokens...); t.stopped {
-		last.finish = "stop"
+		last.finish, last.stop = "stop", t.reason
+	} else if n := len(res.IDs); n > 0 && slices.Contains(c.stopIDs, res.IDs[n-1]) {
+		last.stop = res.IDs[n-1]
 	}
 	send(last)
 	return nil

@@ -3,51 +3,94 @@ package serve
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
+// Output says how the tokens of a continuation become its text, and which texts end it.
+type Output struct {
+	Tokenizer   *tokenizer.Tokenizer // nil: there is no text
+	EOS         []int32              // ids that end the continuation
+	Stop        []string             // texts that end it
+	MinTokens   int                  // a stop text does not count if it ends within the text of so many tokens
+	IncludeStop bool                 // what ends the continuation belongs to its text
+	KeepSpecial bool                 // special tokens have text
+}
+
+// Stopper is the engine's stop function, nil if there is no stop text. It sees every id once, in order, and keeps no more text than a
+// stop text has.
+func (o Output) Stopper() func(ids []int32) bool {
+	if len(o.Stop) == 0 || o.Tokenizer == nil {
+		return nil
+	}
+	t := newTranscript(o)
+	return func(ids []int32) bool {
+		t.add(entry{id: ids[len(ids)-1]})
+		t.entries = nil
+		return t.stopped
+	}
+}
+
+// Text is that of a continuation that has ended.
+func (o Output) Text(ids []int32) string {
+	t := newTranscript(o)
+	var all strings.Builder
+	for _, id := range ids {
+		text, _ := t.add(entry{id: id})
+		all.WriteString(text)
+	}
+	text, _ := t.end()
+	all.WriteString(text)
+	return all.String()
+}
+
 // transcript turns the ids of one continuation into the text that a client gets, as they come: whole characters, nothing from a stop
 // text on, and nothing that may yet turn out to be the beginning of one. Joined, the pieces are the same however they were cut.
 type transcript struct {
-	dec   *tokenizer.Decoder // nil: there is no text
-	eos   []int32            // leave no text and no entry
-	stops []string
+	Output
+	dec *tokenizer.Decoder // nil: there is no text
 
-	held    string  // decoded, not given out: it may become a stop text
-	given   int     // bytes given out
-	decoded int     // bytes decoded
-	entries []entry // of tokens whose text is not given out yet
-	stopped bool    // a stop text was found
+	held       string  // decoded, not given out: it may become a stop text
+	given      int     // bytes given out
+	decoded    int     // bytes decoded
+	characters int     // decoded
+	tokens     int     // taken
+	floor      int     // bytes of the first MinTokens tokens
+	entries    []entry // of tokens whose text is not given out yet
+	stopped    bool    // a stop text was found: reason
+	reason     string
 }
 
 // entry is a token with its log-probability, and the most likely tokens in its place.
 type entry struct {
-	id   int32
-	at   int // where its text begins, in bytes
-	logp float32
-	top  []engine.TokenLogprob
+	id     int32
+	at     int // where its text begins, in bytes
+	offset int // the same in characters
+	logp   float32
+	top    []engine.TokenLogprob
 }
 
-func newTranscript(tok *tokenizer.Tokenizer, eos []int32, stops []string) *transcript {
-	t := &transcript{eos: eos, stops: stops}
-	if tok != nil {
-		t.dec = tok.NewDecoder(true)
+func newTranscript(o Output) *transcript {
+	t := &transcript{Output: o}
+	if o.Tokenizer != nil {
+		t.dec = o.Tokenizer.NewDecoder(!o.KeepSpecial)
 	}
 	return t
 }
 
 // add takes the next token; what it returns is final.
 func (t *transcript) add(e entry) (text string, tokens []entry) {
-	if t.stopped || slices.Contains(t.eos, e.id) {
+	if t.stopped || !t.IncludeStop && slices.Contains(t.EOS, e.id) {
 		return "", nil
 	}
-	e.at = t.decoded
+	e.at, e.offset = t.decoded, t.characters
 	t.entries = append(t.entries, e)
 	if t.dec == nil {
 		return "", t.take(true)
 	}
+	t.tokens++
 	text = t.push(t.dec.Add(e.id))
 	return text, t.take(false)
 }
@@ -71,12 +114,18 @@ func (t *transcript) end() (text string, tokens []entry) {
 // push appends decoded text and returns what is certain of it.
 func (t *transcript) push(piece string) string {
 	t.decoded += len(piece)
+	t.characters += utf8.RuneCountInString(piece)
+	if t.tokens <= t.MinTokens {
+		t.floor = t.decoded
+	}
 	t.held += piece
 	n := len(t.held)
-	if at := stopAt(t.held, t.stops); at >= 0 {
-		t.stopped, n = true, at
+	if from, to, i := firstStop(t.held, t.Stop, t.floor-t.given); i >= 0 {
+		if t.stopped, t.reason, n = true, t.Stop[i], from; t.IncludeStop {
+			n = to
+		}
 	} else {
-		n -= beginning(t.held, t.stops)
+		n -= beginning(t.held, t.Stop)
 	}
 	out := t.held[:n]
 	t.given += n
@@ -97,15 +146,21 @@ func (t *transcript) take(all bool) []entry {
 	return out
 }
 
-// stopAt is where the first of stops begins in text, or -1.
-func stopAt(text string, stops []string) int {
-	at := -1
-	for _, s := range stops {
-		if i := strings.Index(text, s); i >= 0 && (at < 0 || i < at) {
-			at = i
+// firstStop finds the stop text that ends first in text, behind byte after: where it begins and ends, and which it is, or -1. The one that
+// ends first is the one found whatever pieces the text comes in.
+func firstStop(text string, stops []string, after int) (from, to, which int) {
+	which = -1
+	for i, s := range stops {
+		start := max(0, after-len(s)+1)
+		if start > len(text) {
+			continue
+		}
+		at := strings.Index(text[start:], s)
+		if end := start + at + len(s); at >= 0 && (which < 0 || end < to) {
+			from, to, which = start+at, end, i
 		}
 	}
-	return at
+	return from, to, which
 }
 
 // beginning is the length of the longest end of text that is the beginning of one of stops.
@@ -120,17 +175,4 @@ func beginning(text string, stops []string) int {
 		}
 	}
 	return most
-}
-
-// stopper is the engine's stop function for stops: it sees every id once, in order. It keeps no more text than a stop text has.
-func stopper(tok *tokenizer.Tokenizer, eos []int32, stops []string) func(ids []int32) bool {
-	if len(stops) == 0 {
-		return nil
-	}
-	t := newTranscript(tok, eos, stops)
-	return func(ids []int32) bool {
-		t.add(entry{id: ids[len(ids)-1]})
-		t.entries = nil
-		return t.stopped
-	}
 }

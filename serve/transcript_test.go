@@ -3,6 +3,7 @@ package serve
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -22,7 +23,10 @@ func TestTranscript(t *testing.T) {
 			at := rapid.IntRange(0, len(full)-3).Draw(t, "at")
 			stops = append(stops, strings.ToValidUTF8(full[at:at+3], "x"))
 		}
-		tr, stop := newTranscript(tok, nil, stops), stopper(tok, nil, stops)
+		o := Output{Tokenizer: tok, Stop: stops, MinTokens: rapid.IntRange(0, 9).Draw(t, "min"), IncludeStop: rapid.Bool().Draw(t, "include"),
+			KeepSpecial: rapid.Bool().Draw(t, "special")}
+		full = tok.Decode(ids, !o.KeepSpecial)
+		tr, stop := newTranscript(o), o.Stopper()
 		var got string
 		var tokens []entry
 		stopped := -1
@@ -33,12 +37,12 @@ func TestTranscript(t *testing.T) {
 				stopped = i
 			}
 			require.Equal(t, stopped >= 0, tr.stopped, "the engine's stop function sees the same")
+			soFar := tok.Decode(ids[:i+1], !o.KeepSpecial)
 			if !tr.stopped {
 				require.True(t, strings.HasPrefix(full, got))
 				for _, s := range stops {
-					require.NotContains(t, got, s)
+					require.False(t, strings.Contains(got[max(0, min(least(tok, o, ids)-len(s)+1, len(got))):], s))
 				}
-				soFar := tok.Decode(ids[:i+1], true)
 				require.Less(t, len(soFar)-len(got), 3*4+longest(stops), "held back without need")
 			} else {
 				break
@@ -47,18 +51,46 @@ func TestTranscript(t *testing.T) {
 		text, some := tr.end()
 		got, tokens = got+text, append(tokens, some...)
 		if stopped >= 0 {
-			full = tok.Decode(ids[:stopped+1], true)
+			full = tok.Decode(ids[:stopped+1], !o.KeepSpecial)
+			require.Equal(t, got, o.Text(ids[:stopped+1]))
 		}
-		if at := stopAt(full, stops); at >= 0 {
-			require.Equal(t, full[:at], got)
+		for _, e := range tokens {
+			require.Equal(t, utf8.RuneCountInString(full[:e.at]), e.offset, "offsets count characters")
+		}
+		if from, to := scanStop(full, stops, least(tok, o, ids)); from >= 0 {
+			if o.IncludeStop {
+				from = to
+			}
+			require.Equal(t, full[:from], got)
 			for _, e := range tokens {
-				require.Less(t, e.at, max(at, 1))
+				require.Less(t, e.at, max(from, 1))
 			}
 		} else {
 			require.Equal(t, full, got)
 			require.Len(t, tokens, len(ids))
 		}
 	})
+}
+
+// least is the length of the text in which no stop text may end.
+func least(tok *tokenizer.Tokenizer, o Output, ids []int32) int {
+	d, n := tok.NewDecoder(!o.KeepSpecial), 0
+	for _, id := range ids[:min(o.MinTokens, len(ids))] {
+		n += len(d.Add(id))
+	}
+	return n
+}
+
+// scanStop finds the first stop text by adding one byte after the other, the slow way.
+func scanStop(text string, stops []string, after int) (from, to int) {
+	for n := after + 1; n <= len(text); n++ {
+		for _, s := range stops {
+			if strings.HasSuffix(text[:n], s) {
+				return n - len(s), n
+			}
+		}
+	}
+	return -1, -1
 }
 
 func longest(stops []string) int {
@@ -74,14 +106,14 @@ func TestTranscriptEdges(t *testing.T) {
 	tok, err := smollm2()
 	require.NoError(t, err)
 	ids := tok.Encode("whales sing", tokenizer.EncodeOptions{})
-	tr := newTranscript(tok, ids[1:2], nil)
+	tr := newTranscript(Output{Tokenizer: tok, EOS: ids[1:2]})
 	text, tokens := tr.add(entry{id: ids[0]})
 	require.Equal(t, tok.Decode(ids[:1], true), text)
 	require.Len(t, tokens, 1)
 	text, tokens = tr.add(entry{id: ids[1]})
 	require.Empty(t, text)
 	require.Empty(t, tokens)
-	tr = newTranscript(nil, nil, nil)
+	tr = newTranscript(Output{})
 	text, tokens = tr.add(entry{id: 5})
 	require.Empty(t, text)
 	require.Equal(t, []entry{{id: 5}}, tokens)

@@ -27,7 +27,14 @@ type ChatInput struct {
 	AddGenerationPrompt bool              // end with the opening of the assistant's turn
 	Vars                map[string]any    // more variables: enable_thinking, date_string ... as encoding/json writes them
 	Now                 time.Time         // the date that some templates print; zero: the clock
+
+	// ContinueFinalMessage ends the text with the content of the last message, for the model to go on with. AddGenerationPrompt, which
+	// opens another, excludes it.
+	ContinueFinalMessage bool
 }
+
+// Mentions reports whether a word, such as the name of a role, stands in the template.
+func (c *Template) Mentions(word string) bool { return strings.Contains(c.source, word) }
 
 // ParseTemplate reads a chat template (Jinja). An error names the line and the construct that is not supported. Tokens that the template
 // asks for by name (bos_token) are undefined unless Vars has them: Tokenizer.ParseTemplate knows them.
@@ -54,7 +61,7 @@ func (c *Template) parse(name, text string) {
 // With is the template with a variable set, as Hugging Face's libraries set enable_thinking; a ChatInput's own variables go before it. The
 // error says that the template does not look at the variable.
 func (c *Template) With(name string, v any) (*Template, error) {
-	if !strings.Contains(c.source, name) {
+	if !c.Mentions(name) {
 		return nil, fmt.Errorf("the chat template does not use %s", name)
 	}
 	value, err := jinja.FromGo(v)
@@ -207,6 +214,13 @@ func (c *Template) RenderMarked(in ChatInput) (Marked, error) {
 		}
 		messages.Items = append(messages.Items, v)
 	}
+	var final string
+	if in.ContinueFinalMessage {
+		var err error
+		if final, err = leaveOpen(messages); err != nil {
+			return Marked{}, fmt.Errorf("rendering chat template: %w", err)
+		}
+	}
 	vars["messages"] = jinja.Taint(messages)
 	template, err := c.pick(in.Tools != nil)
 	if err != nil {
@@ -241,5 +255,9 @@ func (c *Template) RenderMarked(in ChatInput) (Marked, error) {
 	if err != nil {
 		return Marked{}, fmt.Errorf("rendering chat template: %w", err)
 	}
-	return Marked{text.String(), text.Mask()}, nil
+	m := Marked{text.String(), text.Mask()}
+	if in.ContinueFinalMessage {
+		return cutOpen(m, final)
+	}
+	return m, nil
 }

@@ -1,0 +1,58 @@
+package serve
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// CheckOrigin refuses what a browser never sends as its origin. "*" is every origin, "null" that of a page without one.
+func CheckOrigin(origin string) error {
+	if origin == "*" || origin == "null" {
+		return nil
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme == "" || u.Host == "" || !strings.EqualFold(u.Scheme+"://"+u.Host, origin) || strings.Contains(origin, "*") {
+		return fmt.Errorf("%q is no origin: write scheme and host, with the port if there is one, such as https://app.example.org or http://localhost:3000, or * for all",
+			origin)
+	}
+	return nil
+}
+
+// cors lets pages of other origins read answers, and answers a browser that asks whether it may (a preflight, which has no key): true.
+// Without Options.AllowOrigins it does nothing, and browsers keep such pages from reading.
+func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
+	if len(s.o.AllowOrigins) == 0 {
+		return false
+	}
+	h, origin := w.Header(), r.Header.Get("Origin")
+	allowed := "*"
+	if !slices.Contains(s.o.AllowOrigins, allowed) {
+		h.Add("Vary", "Origin")
+		if allowed = strings.ToLower(origin); !slices.Contains(s.o.AllowOrigins, allowed) {
+			allowed = ""
+		}
+	}
+	if allowed != "" && origin != "" {
+		h.Set("Access-Control-Allow-Origin", allowed)
+		h.Set("Access-Control-Expose-Headers", "Retry-After")
+	}
+	if r.Method != http.MethodOptions || origin == "" || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	if allowed == "" {
+		s.fail(w, &apiError{Status: http.StatusForbidden, Type: "invalid_request_error", Code: "origin_not_allowed",
+			Message: fmt.Sprintf("pages of %.200s may not use this server: it allows some with --allow-origin", origin)})
+		return true
+	}
+	h.Add("Vary", "Access-Control-Request-Headers")
+	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+	if asked := r.Header.Values("Access-Control-Request-Headers"); len(asked) > 0 { // clients of OpenAI's send a dozen of their own
+		h.Set("Access-Control-Allow-Headers", strings.Join(asked, ", "))
+	}
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}

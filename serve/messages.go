@@ -1,0 +1,225 @@
+package serve
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/tokenizer"
+)
+
+// readMessages brings the messages of OpenAI's API into the form that chat templates know: contents are text, what is null is not there,
+// arguments of tool calls are objects.
+func readMessages(raw json.RawMessage, tmpl *tokenizer.Template) ([]tokenizer.Message, error) {
+	all, ok := elements(raw)
+	if len(raw) > 0 && !ok {
+		return nil, value{"messages", raw}.wrong("a list of messages")
+	}
+	if len(all) == 0 || len(all) > maxMessages {
+		return nil, bad("messages", "there are %d messages: send between 1 and %d", len(all), maxMessages)
+	}
+	out := make([]tokenizer.Message, len(all))
+	for i, r := range all {
+		param := fmt.Sprintf("messages[%d]", i)
+		m, err := readMessage(param, r)
+		if err != nil {
+			return nil, err
+		}
+		// The older name stands in templates that do not know the newer one.
+		if role := m.get("role"); string(role) == `"developer"` && tmpl != nil && !tmpl.Mentions("developer") {
+			m.set("role", json.RawMessage(`"system"`))
+		}
+		if err := json.Unmarshal(toObject(*m), &out[i]); err != nil {
+			return nil, bad(param, "%s: %v", param, err)
+		}
+	}
+	return out, nil
+}
+
+// fields are the members of a message.
+type fields []member
+
+func (f fields) get(key string) json.RawMessage {
+	for _, m := range f {
+		if m.key == key {
+			return m.raw
+		}
+	}
+	return nil
+}
+
+func (f *fields) set(key string, raw json.RawMessage) {
+	for i := range *f {
+		if (*f)[i].key == key {
+			(*f)[i].raw = raw
+			return
+		}
+	}
+	*f = append(*f, member{key, raw})
+}
+
+func (f *fields) drop(key string) {
+	for i := range *f {
+		if (*f)[i].key == key {
+			*f = append((*f)[:i:i], (*f)[i+1:]...)
+			return
+		}
+	}
+}
+
+// readMessage is one message, its members in their order.
+func readMessage(param string, raw json.RawMessage) (*fields, error) {
+	all, ok := members(raw)
+	if !ok {
+		return nil, value{param, raw}.wrong("a message")
+	}
+	f, content := &fields{}, json.RawMessage(nil)
+	for _, m := range all {
+		if m.key == "content" {
+			content = m.raw
+		}
+		if m.key == "content" || string(m.raw) != "null" { // the content keeps its place
+			*f = append(*f, m)
+		}
+	}
+	role, ok := unquote(f.get("role"))
+	switch {
+	case f.get("role") == nil:
+		return nil, bad(param+".role", "%s has no role", param)
+	case !ok || role == "":
+		return nil, value{param + ".role", f.get("role")}.wrong("the name of a role")
+	}
+	for _, key := range []string{"name", "tool_call_id", "reasoning", "reasoning_content", "refusal"} {
+		if x := f.get(key); x != nil && kind(x) != "text" {
+			return nil, value{param + "." + key, x}.wrong("a text")
+		}
+	}
+	for _, key := range []string{"audio", "function_call"} {
+		if f.get(key) != nil {
+			return nil, (&parameter{name: param + "." + key, nothing: anything, say: "null"}).unsupported()
+		}
+	}
+	if err := f.readToolCalls(param); err != nil {
+		return nil, err
+	}
+	if err := f.readContent(param, content); err != nil {
+		return nil, err
+	}
+	if x := f.get("reasoning"); x != nil && f.get("reasoning_content") == nil { // the name of vLLM; templates know the other
+		f.set("reasoning_content", x)
+	}
+	return f, nil
+}
+
+// readContent makes one text of the content. An assistant's that is not there is empty, as that of a call is.
+func (f *fields) readContent(param string, given json.RawMessage) error {
+	role, _ := unquote(f.get("role"))
+	text := ""
+	switch kind(given) {
+	case "nothing":
+		if role != "assistant" {
+			e := bad(param+".content", "%s has no content", param)
+			e.Code = "missing_required_parameter"
+			return e
+		}
+	case "null":
+	case "text":
+		text, _ = unquote(given)
+	case "list":
+		parts, _ := elements(given)
+		texts := make([]string, len(parts))
+		for i, p := range parts {
+			var err error
+			if texts[i], err = readPart(fmt.Sprintf("%s.content[%d]", param, i), p); err != nil {
+				return err
+			}
+		}
+		text = strings.Join(texts, "\n") // as vLLM does
+	default:
+		return value{param + ".content", given}.wrong("a text or a list of parts")
+	}
+	if refusal, ok := unquote(f.get("refusal")); ok && text == "" {
+		text = refusal
+	}
+	f.drop("refusal")
+	written, err := json.Marshal(text)
+	f.set("content", written)
+	return err
+}
+
+// readPart is the text of a part.
+func readPart(param string, raw json.RawMessage) (string, error) {
+	if s, ok := unquote(raw); ok {
+		return s, nil
+	}
+	all, ok := members(raw)
+	if !ok {
+		return "", value{param, raw}.wrong("a part of a content")
+	}
+	f := fields(all)
+	key, typ := "text", "text"
+	if t := f.get("type"); t != nil {
+		if typ, ok = unquote(t); !ok {
+			return "", value{param + ".type", t}.wrong("a text")
+		}
+	}
+	switch typ {
+	case "text":
+	case "refusal":
+		key = typ
+	default:
+		e := bad(param, "content of type %q is not supported: only text is", typ)
+		e.Code = "unsupported_value"
+		return "", e
+	}
+	s, ok := unquote(f.get(key))
+	if !ok {
+		return "", bad(param, "%s has no %s", param, key)
+	}
+	return s, nil
+}
+
+// readToolCalls makes objects of the arguments of calls, which OpenAI's API has as text, and drops an empty list of calls.
+func (f *fields) readToolCalls(param string) error {
+	raw := f.get("tool_calls")
+	if raw == nil {
+		return nil
+	}
+	calls, ok := elements(raw)
+	if !ok {
+		return value{param + ".tool_calls", raw}.wrong("a list of calls")
+	}
+	if len(calls) == 0 {
+		f.drop("tool_calls")
+		return nil
+	}
+	for i, c := range calls {
+		param := fmt.Sprintf("%s.tool_calls[%d].function", param, i)
+		call, ok := members(c)
+		call2 := fields(call)
+		function, isFunction := members(call2.get("function"))
+		if !ok || !isFunction {
+			return bad(param, "%s is missing: a call is an object with a function", param)
+		}
+		called := fields(function)
+		if _, ok := unquote(called.get("name")); !ok {
+			return bad(param+".name", "%s has no name", param)
+		}
+		arguments := called.get("arguments")
+		if s, ok := unquote(arguments); ok {
+			arguments = json.RawMessage(s)
+		}
+		if len(strings.TrimSpace(string(arguments))) == 0 || string(arguments) == "null" {
+			arguments = json.RawMessage("{}")
+		}
+		if _, ok := members(arguments); !ok || !json.Valid(arguments) {
+			return bad(param+".arguments", "%s.arguments is not the text of a JSON object", param)
+		}
+		called.set("arguments", arguments)
+		call2.set("function", toObject(called))
+		calls[i] = toObject(call2)
+	}
+	list, err := json.Marshal(calls)
+	f.set("tool_calls", list)
+	return err
+}

@@ -1,0 +1,250 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"unicode/utf8"
+)
+
+// member is a key of a JSON object with its value as it was written.
+type member struct {
+	key string
+	raw json.RawMessage
+}
+
+// members are those of an object, in order; false if raw is none. It is valid JSON.
+func members(raw json.RawMessage) ([]member, bool) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, false
+	}
+	all := []member{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, false
+		}
+		m := member{key: key.(string)}
+		if err := d.Decode(&m.raw); err != nil {
+			return nil, false
+		}
+		all = append(all, m)
+	}
+	return all, true
+}
+
+// toObject writes members in their order.
+func toObject(all []member) json.RawMessage {
+	out := []byte{'{'}
+	for i, m := range all {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		key, _ := json.Marshal(m.key) // of a text it never fails
+		out = append(append(append(out, key...), ':'), m.raw...)
+	}
+	return append(out, '}')
+}
+
+// elements are those of a list; false if raw is none.
+func elements(raw json.RawMessage) ([]json.RawMessage, bool) {
+	var all []json.RawMessage
+	return all, kind(raw) == "list" && json.Unmarshal(raw, &all) == nil
+}
+
+// kind names a JSON value by its first byte.
+func kind(raw json.RawMessage) string {
+	if len(raw) == 0 {
+		return "nothing"
+	}
+	switch raw[0] {
+	case '{':
+		return "object"
+	case '[':
+		return "list"
+	case '"':
+		return "text"
+	case 't', 'f':
+		return "boolean"
+	case 'n':
+		return "null"
+	}
+	return "number"
+}
+
+// integer reads a whole number, 12.0 and 1.2e1 too. What floating point cannot tell from its neighbours is none.
+func integer(raw json.RawMessage) (int64, bool) {
+	if kind(raw) != "number" {
+		return 0, false
+	}
+	if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
+		return n, true
+	}
+	x, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || x != math.Trunc(x) || math.Abs(x) >= 1<<53 {
+		return 0, false
+	}
+	return int64(x), true
+}
+
+// unquote reads a text.
+func unquote(raw json.RawMessage) (s string, ok bool) {
+	return s, kind(raw) == "text" && json.Unmarshal(raw, &s) == nil
+}
+
+// value is what a request gives a parameter.
+type value struct {
+	name string
+	raw  json.RawMessage
+}
+
+// wrong is the error of a value of another kind than wanted.
+func (v value) wrong(want string) *apiError {
+	e := bad(v.name, "%s must be %s, not %s", v.name, want, v.shown())
+	e.Code = "invalid_type"
+	return e
+}
+
+// shown is the value for an error's text.
+func (v value) shown() string {
+	if len(v.raw) <= 40 && kind(v.raw) != "object" && kind(v.raw) != "list" {
+		return string(v.raw)
+	}
+	return map[string]string{"object": "an object", "list": "a list", "text": "a long text", "number": "a long number"}[kind(v.raw)]
+}
+
+func (v value) bool(to *bool) error {
+	if kind(v.raw) != "boolean" {
+		return v.wrong("true or false")
+	}
+	*to = v.raw[0] == 't'
+	return nil
+}
+
+func (v value) int(to *int64) (err error) {
+	n, ok := integer(v.raw)
+	if *to = n; !ok {
+		return v.wrong("an integer")
+	}
+	return nil
+}
+
+func (v value) number(to *float64) error {
+	x, err := strconv.ParseFloat(string(v.raw), 64)
+	if *to = x; kind(v.raw) != "number" || err != nil {
+		return v.wrong("a number")
+	}
+	return nil
+}
+
+func (v value) text(to *string) error {
+	s, ok := unquote(v.raw)
+	if *to = s; !ok {
+		return v.wrong("a text")
+	}
+	return nil
+}
+
+// texts reads a text or a list of texts.
+func (v value) texts(to *[]string) error {
+	if s, ok := unquote(v.raw); ok {
+		*to = []string{s}
+		return nil
+	}
+	all, ok := elements(v.raw)
+	*to = []string{}
+	for _, x := range all {
+		s, isText := unquote(x)
+		*to, ok = append(*to, s), ok && isText
+	}
+	if !ok {
+		return v.wrong("a text or a list of texts")
+	}
+	return nil
+}
+
+// ids reads a list of token ids.
+func (v value) ids(to *[]int32) error {
+	ids, ok := tokenIDs(v.raw)
+	if *to = ids; !ok {
+		return v.wrong("a list of token ids")
+	}
+	return nil
+}
+
+// tokenIDs reads a list of ids. Whether a model has them is asked later.
+func tokenIDs(raw json.RawMessage) ([]int32, bool) {
+	all, ok := elements(raw)
+	ids := make([]int32, len(all))
+	for i, x := range all {
+		n, whole := integer(x)
+		ok = ok && whole && n >= math.MinInt32 && n <= math.MaxInt32
+		ids[i] = int32(n)
+	}
+	return ids, ok
+}
+
+// document checks that body is one JSON object without a key given twice anywhere, and returns its members.
+func document(body []byte) ([]member, error) {
+	if !utf8.Valid(body) {
+		return nil, bad("", "the request is not valid UTF-8")
+	}
+	body = bytes.TrimSpace(body)
+	if !bytes.HasPrefix(body, []byte("{")) {
+		return nil, bad("", "the request is not a JSON object")
+	}
+	var whole json.RawMessage
+	if err := json.Unmarshal(body, &whole); err != nil { // its depth is bounded, too
+		return nil, bad("", "the request is not valid JSON: %v", err)
+	}
+	all, _ := members(whole)
+	seen := map[string]bool{}
+	for _, m := range all {
+		twice := m.key
+		if !seen[m.key] {
+			twice = ""
+			if bytes.IndexByte(m.raw, '{') >= 0 {
+				twice = repeated(json.NewDecoder(bytes.NewReader(m.raw)))
+			}
+		}
+		if twice != "" {
+			return nil, bad(m.key, "the key %q is given twice: a request says everything once", twice)
+		}
+		seen[m.key] = true
+	}
+	return all, nil
+}
+
+// repeated is the first key that is twice in an object of the next value, or "". An empty key may be.
+func repeated(d *json.Decoder) string {
+	t, err := d.Token()
+	if err != nil {
+		return ""
+	}
+	switch t {
+	case json.Delim('['):
+		for d.More() {
+			if key := repeated(d); key != "" {
+				return key
+			}
+		}
+		_, _ = d.Token()
+	case json.Delim('{'):
+		seen := map[string]bool{}
+		for d.More() {
+			t, _ := d.Token()
+			key, _ := t.(string)
+			if seen[key] {
+				return key
+			}
+			seen[key] = true
+			if key := repeated(d); key != "" {
+				return key
+			}
+		}
+		_, _ = d.Token()
+	}
+	return ""
+}
