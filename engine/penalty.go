@@ -23,8 +23,8 @@ type Penalties struct {
 	MinTokens int
 }
 
-// check refuses what is no penalty for a model with so many ids.
-func (p *Penalties) check(vocab int, eos []int32) error {
+// check refuses what is no penalty for a model with so many ids, of which some are never sampled.
+func (p *Penalties) check(vocab int, never, eos []int32) error {
 	finite := func(x float64) bool { return math.Abs(x) <= math.MaxFloat32 } // not of NaN
 	for _, id := range slices.Sorted(maps.Keys(p.LogitBias)) {
 		if id < 0 || int(id) >= vocab || !finite(p.LogitBias[id]) {
@@ -38,7 +38,7 @@ func (p *Penalties) check(vocab int, eos []int32) error {
 		return fmt.Errorf("a frequency penalty of %v, a presence penalty of %v: give finite numbers", p.Frequency, p.Presence)
 	case p.MinTokens < 0:
 		return fmt.Errorf("at least %d tokens: ask for 0 or more", p.MinTokens)
-	case p.MinTokens > 0 && covers(eos, vocab):
+	case p.MinTokens > 0 && covers(slices.Concat(eos, never), vocab):
 		return fmt.Errorf("at least %d tokens: every token of the model ends the request", p.MinTokens)
 	}
 	return nil

@@ -100,7 +100,7 @@ func (e *Engine) generation(r Request) (*job, error) {
 	if j.eos = r.EOS; r.EOS == nil {
 		j.eos = j.r.m.Config.EOS
 	}
-	if err := r.Penalties.check(j.r.m.Config.Vocab, j.eos); err != nil {
+	if err := r.Penalties.check(j.r.m.Config.Vocab, j.r.m.NoToken, j.eos); err != nil {
 		return nil, err
 	}
 	j.adjust = newAdjuster(&r.Penalties, j.r.m.Config.Vocab, j.eos, r.Prompt)

@@ -320,7 +320,12 @@ var parameters = []parameter{
 	{name: "stream_interval", in: inBoth, nothing: oneOf("1"), say: "1"},
 }
 
-// find is the row of a name at an endpoint; nil if there is none.
+// IsParameter reports whether a request may have a parameter of this name that does something.
+func IsParameter(name string) bool {
+	return slices.ContainsFunc(parameters, func(p parameter) bool { return p.name == name && p.read != nil })
+}
+
+// findParameter is the row of a name at an endpoint; nil if there is none.
 func findParameter(name string, in endpoint) *parameter {
 	i := slices.IndexFunc(parameters, func(p parameter) bool { return p.name == name && p.in&in != 0 })
 	if i < 0 {

@@ -33,16 +33,27 @@ func (o Output) Stopper() func(ids []int32) bool {
 	}
 }
 
-// Text is that of a continuation that has ended.
-func (o Output) Text(ids []int32) string {
+// Stream gives the text of a continuation as it comes: add that of the next token, end the rest.
+func (o Output) Stream() (add func(id int32) string, end func() string) {
 	t := newTranscript(o)
+	add = func(id int32) string {
+		text, _ := t.add(entry{id: id})
+		return text
+	}
+	return add, func() string {
+		text, _ := t.end()
+		return text
+	}
+}
+
+// Text is that of a whole continuation.
+func (o Output) Text(ids []int32) string {
+	add, end := o.Stream()
 	var all strings.Builder
 	for _, id := range ids {
-		text, _ := t.add(entry{id: id})
-		all.WriteString(text)
+		all.WriteString(add(id))
 	}
-	text, _ := t.end()
-	all.WriteString(text)
+	all.WriteString(end())
 	return all.String()
 }
 

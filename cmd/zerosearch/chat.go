@@ -12,13 +12,14 @@ import (
 type chat struct {
 	Messages   []tokenizer.Message `json:"messages"`
 	Tools      []json.RawMessage   `json:"tools"`
-	Generation bool                `json:"add_generation_prompt"`
+	Generation *bool               `json:"add_generation_prompt"` // nil: as the verb has it
+	Continue   bool                `json:"continue_final_message"`
 	Vars       map[string]any      `json:"-"`
 }
 
 // requestFields are keys that are no variables.
 var requestFields = map[string]bool{"text": true, "add_special": true, "parse_special": true, "ids": true, "skip_special": true, "messages": true,
-	"tools": true, "add_generation_prompt": true, "vars": true}
+	"tools": true, "add_generation_prompt": true, "continue_final_message": true, "vars": true}
 
 // readVars takes the variables out of the request b.
 func (c *chat) readVars(b []byte) error {
@@ -46,7 +47,13 @@ func (c *chat) readVars(b []byte) error {
 	return nil
 }
 
-// input is what the chat template is given.
-func (c *chat) input(generation bool) tokenizer.ChatInput {
-	return tokenizer.ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: generation, Vars: c.Vars}
+// input is what the chat template is given. generation says whether an assistant's turn is opened where the request does not.
+func (c *chat) input(generation bool) (tokenizer.ChatInput, error) {
+	in := tokenizer.ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: generation && !c.Continue, Vars: c.Vars, ContinueFinalMessage: c.Continue}
+	if c.Generation != nil {
+		if in.AddGenerationPrompt = *c.Generation; *c.Generation && c.Continue {
+			return in, fmt.Errorf("continue_final_message goes on with the last message and add_generation_prompt opens another: give one of them")
+		}
+	}
+	return in, nil
 }

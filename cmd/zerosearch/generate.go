@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"maps"
+	"math"
+	"slices"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/serve"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -21,8 +24,18 @@ type generateCmd struct {
 	TopK        int      `name:"top-k" help:"0: off." default:"0"`
 	MinP        float64  `name:"min-p" help:"0: off." default:"0"`
 	Stop        []string `name:"stop" help:"End before this text; may be repeated." sep:"none"`
+	StopIDs     []int32  `name:"stop-token-ids" help:"End at these ids, as at end-of-sequence ids." placeholder:"ID"`
+	MinTokens   int      `name:"min-tokens" help:"Before so many tokens no end-of-sequence id, stop id or stop text ends the continuation." default:"0"`
 	IgnoreEOS   bool     `name:"ignore-eos" help:"Do not end at end-of-sequence ids."`
-	Seed        uint64   `name:"seed" help:"Seed of sampling." default:"1"`
+	IncludeStop bool     `name:"include-stop-str-in-output" help:"Keep the stop text, or the text of a stop id."`
+	SkipSpecial bool     `name:"skip-special-tokens" negatable:"" help:"Special tokens leave no text." default:"true"`
+
+	Bias       map[int32]float64 `name:"logit-bias" help:"Added to the logit of an id; may be repeated." placeholder:"ID=BIAS"`
+	Repetition float64           `name:"repetition-penalty" help:"Divides positive logits of ids of prompt and text, multiplies negative ones; 1: off." default:"1"`
+	Presence   float64           `name:"presence-penalty" help:"Taken off the logit of every generated id." default:"0"`
+	Frequency  float64           `name:"frequency-penalty" help:"Taken off the logit for every time that the id was generated." default:"0"`
+
+	Seed uint64 `name:"seed" help:"Seed of sampling." default:"1"`
 }
 
 type generateRequest struct {
@@ -31,11 +44,20 @@ type generateRequest struct {
 	Text *string `json:"text"`
 }
 
-// UnmarshalJSON reads the fields above, and the chat's.
+// UnmarshalJSON reads the fields above, and the chat's. A parameter of sampling is none: it is the same for all lines.
 func (r *generateRequest) UnmarshalJSON(b []byte) error {
 	type fields generateRequest // without this method
 	if err := json.Unmarshal(b, (*fields)(r)); err != nil {
 		return err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if !requestFields[key] && key != "prompt" && serve.IsParameter(key) {
+			return fmt.Errorf("a line of generate has no %q: what all lines share is given by flags (see generate --help)", key)
+		}
 	}
 	return r.readVars(b)
 }
@@ -56,8 +78,26 @@ func (c *generateCmd) check() error {
 		return usagef("--temperature must not be negative; 0 is greedy")
 	case !(c.TopP > 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP <= 1) || c.TopK < 0:
 		return usagef("--top-p must be above 0 and at most 1, --min-p between 0 and 1, --top-k not negative")
+	case !(c.Repetition > 0 && c.Repetition <= 1e6):
+		return usagef("--repetition-penalty must be above 0 and at most 1e6; 1 is off")
+	case !(math.Abs(c.Presence) <= 1e6) || !(math.Abs(c.Frequency) <= 1e6):
+		return usagef("--presence-penalty and --frequency-penalty must lie between -1e6 and 1e6")
+	case c.MinTokens < 0 || c.MinTokens > c.MaxTokens:
+		return usagef("--min-tokens must not be negative, nor more than --max-tokens")
+	case slices.Contains(c.Stop, ""):
+		return usagef("--stop must not be empty")
 	}
 	return nil
+}
+
+// output is how tokens become text.
+func (c *generateCmd) output(s *served) serve.Output {
+	o := serve.Output{Tokenizer: s.model.Tokenizer, EOS: []int32{}, Stop: c.Stop, MinTokens: c.MinTokens, IncludeStop: c.IncludeStop, KeepSpecial: !c.SkipSpecial}
+	if !c.IgnoreEOS {
+		o.EOS = append(o.EOS, s.model.EOS()...)
+	}
+	o.EOS = append(o.EOS, c.StopIDs...)
+	return o
 }
 
 func (c *generateCmd) Run(w *world) error {
@@ -73,6 +113,9 @@ func (c *generateCmd) Run(w *world) error {
 		if err := needTokenizer(s); err != nil {
 			return fmt.Errorf("--stop: %w", err)
 		}
+	}
+	if n := int32(s.model.Model.Config.Vocab); slices.ContainsFunc(c.StopIDs, func(id int32) bool { return id < 0 || id >= n }) {
+		return fmt.Errorf("--stop-token-ids %v: the model has ids from 0 to %d", c.StopIDs, n-1)
 	}
 	if c.Prompt != "" {
 		return c.one(w, s)
@@ -99,10 +142,10 @@ func (c *generateCmd) one(w *world, s *served) error {
 	if err != nil {
 		return err
 	}
-	dec := s.model.Tokenizer.NewDecoder(true)
+	add, end := c.output(s).Stream()
 	var show func(t engine.Token)
 	if !c.JSON {
-		show = func(t engine.Token) { fmt.Fprint(w.out, dec.Add(t.ID)) }
+		show = func(t engine.Token) { fmt.Fprint(w.out, add(t.ID)) }
 	}
 	a, err := c.answer(w.ctx, s, ids, 0, show)
 	if err != nil {
@@ -111,7 +154,7 @@ func (c *generateCmd) one(w *world, s *served) error {
 	if c.JSON {
 		return writeJSON(w, a)
 	}
-	fmt.Fprintln(w.out, dec.Flush())
+	fmt.Fprintln(w.out, end())
 	return nil
 }
 
@@ -133,18 +176,18 @@ func (s *served) encode(ids []int32, text *string, c *chat) ([]int32, error) {
 	if s.model.Template == nil {
 		return nil, fmt.Errorf("the model has no chat template: give --chat-template FILE, or send {\"text\"}")
 	}
-	return tok.EncodeChat(s.model.Template, c.input(true))
+	in, err := c.input(true)
+	if err != nil {
+		return nil, err
+	}
+	return tok.EncodeChat(s.model.Template, in)
 }
 
 func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64, show func(engine.Token)) (generateAnswer, error) {
+	o := c.output(s)
 	r := engine.Request{Model: served0, Adapter: s.model.Adapter, Prompt: ids, MaxTokens: c.MaxTokens, Temperature: c.Temperature, TopK: c.TopK,
-		TopP: c.TopP, MinP: c.MinP, EOS: s.model.EOS(), Stream: engine.Stream(c.Seed, n), OnToken: show}
-	if c.IgnoreEOS {
-		r.EOS = []int32{}
-	}
-	if len(c.Stop) > 0 {
-		r.Stop = func(got []int32) bool { return stopAt(s.model.Tokenizer.Decode(got, true), c.Stop) >= 0 }
-	}
+		TopP: c.TopP, MinP: c.MinP, EOS: o.EOS, Stop: o.Stopper(), Stream: engine.Stream(c.Seed, n), OnToken: show,
+		Penalties: engine.Penalties{LogitBias: c.Bias, Repetition: c.Repetition, Presence: c.Presence, Frequency: c.Frequency, MinTokens: c.MinTokens}}
 	res, err := s.eng.Generate(ctx, r)
 	if err != nil {
 		return generateAnswer{}, err
@@ -154,22 +197,8 @@ func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint
 		a.Finish = "stop"
 	}
 	if s.model.Tokenizer != nil {
-		text := s.model.Tokenizer.Decode(res.IDs, true)
-		if at := stopAt(text, c.Stop); at >= 0 {
-			text = text[:at]
-		}
+		text := o.Text(res.IDs)
 		a.Text = &text
 	}
 	return a, nil
-}
-
-// stopAt is where the first of stops begins in text, or -1.
-func stopAt(text string, stops []string) int {
-	at := -1
-	for _, s := range stops {
-		if i := strings.Index(text, s); i >= 0 && (at < 0 || i < at) {
-			at = i
-		}
-	}
-	return at
 }

@@ -17,6 +17,7 @@ type serveCmd struct {
 	Port         int           `name:"port" help:"Port to listen on; 0: any that is free." default:"6001"`
 	Names        []string      `name:"served-model-name" help:"Name for clients (default: the folder's); several may be given." placeholder:"NAME"`
 	APIKey       string        `name:"api-key" help:"Ask clients for this key; better given as ZEROSEARCH_API_KEY." placeholder:"KEY"`
+	AllowOrigin  []string      `name:"allow-origin" help:"Origin of web pages that may use the server from a browser, as http://localhost:3000, or * for all; several may be given (default: none)." placeholder:"ORIGIN"`
 	MaxQueue     int           `name:"max-queue" help:"Sequences running or waiting at most; beyond them the answer is 429." default:"512"`
 	MaxBody      int64         `name:"max-body" help:"Bytes of a request at most." default:"4194304"`
 	DrainTimeout time.Duration `name:"drain-timeout" help:"Time for what is under way when the server is told to stop." default:"30s"`
@@ -32,6 +33,11 @@ func (c *serveCmd) Run(w *world) error {
 	case c.DrainTimeout <= 0:
 		return usagef("--drain-timeout must be above 0")
 	}
+	for _, origin := range c.AllowOrigin {
+		if err := serve.CheckOrigin(origin); err != nil {
+			return usagef("--allow-origin: %w", err)
+		}
+	}
 	l, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port))) // before the model is loaded: a port in use is known at once
 	if err != nil {
 		return fmt.Errorf("opening the server's port: %w: choose another with --port", err)
@@ -42,7 +48,7 @@ func (c *serveCmd) Run(w *world) error {
 		return err
 	}
 	defer s.Close()
-	server, err := serve.New(s.eng, c.models(s), serve.Options{APIKey: c.APIKey, MaxSequences: c.MaxQueue, MaxBody: c.MaxBody, DrainTimeout: c.DrainTimeout, Log: w.log.line})
+	server, err := serve.New(s.eng, c.models(s), serve.Options{APIKey: c.APIKey, AllowOrigins: c.AllowOrigin, MaxSequences: c.MaxQueue, MaxBody: c.MaxBody, DrainTimeout: c.DrainTimeout, Log: w.log.line})
 	if err != nil {
 		return err
 	}

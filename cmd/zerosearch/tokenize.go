@@ -99,7 +99,11 @@ func (r tokenizeRequest) answer(tok *tokenizer.Tokenizer, template func() (*toke
 		if err != nil {
 			return tokenizeAnswer{}, err
 		}
-		m, err := tmpl.RenderMarked(r.input(r.Generation))
+		in, err := r.input(false)
+		if err != nil {
+			return tokenizeAnswer{}, err
+		}
+		m, err := tmpl.RenderMarked(in)
 		if err != nil {
 			return tokenizeAnswer{}, err
 		}
