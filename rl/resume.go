@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -44,16 +45,23 @@ func (t *Trainer) resume(ctx context.Context) (err error) {
 	return t.restore(ctx, dir)
 }
 
+// partVerb names the verb that a checkpoint is of; train does not name itself.
+const partVerb = "verb"
+
 // Compare refuses to go on from the checkpoint dir of a run that came from something else than now; with force it only notes what. The
 // state is then that of the run as it goes on.
 func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes []string, err error) {
 	was := st.Run
 	st.Run = now
-	if was == nil {
-		if !force {
-			return nil, fmt.Errorf("resuming %s: it does not say what it was made with, as one of an earlier version: begin with its weights, --model %s, or add --force to go on with its optimizer too", dir, dir)
+	if was == nil || was[partVerb] != now[partVerb] {
+		by := "does not say what it was made with, as one of an earlier version"
+		if verb := was[partVerb]; was != nil {
+			by = "was made by " + cmp.Or(verb, "train")
 		}
-		return []string{"resuming with --force: the checkpoint does not say what it was made with"}, nil
+		if !force {
+			return nil, fmt.Errorf("resuming %s: it %s: begin with its weights, --model %s, or add --force to go on with its optimizer too", dir, by, dir)
+		}
+		return []string{"resuming with --force: the checkpoint " + by}, nil
 	}
 	changed, unknown := changes(was, now)
 	if unknown {

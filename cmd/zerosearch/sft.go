@@ -139,6 +139,7 @@ func (c *sftCmd) Run(w *world) (err error) {
 		return usagef("--warmup-ratio: %w", err)
 	}
 	r.Parts = w.settings("threads", "device")
+	r.Parts["verb"] = "sft"
 	r.Parts["data"] = fingerprint.Mark + coder.Digest
 	if err := modelContents(r.Parts, c.Model, c.Adapter, c.ChatTemplate); err != nil {
 		return err
