@@ -139,7 +139,7 @@ func (p *Opened) openText(template string) (err error) {
 	if p.Tokenizer, err = tokenizer.Open(p.Dir); err != nil {
 		return err
 	}
-	if n := p.Tokenizer.VocabSize(); n > p.Model.Config.Vocab {
+	if n := p.Tokenizer.Rows(); n > p.Model.Config.Vocab {
 		return fmt.Errorf("opening model %s: the tokenizer has %d tokens and the embedding %d rows: they are not of one model", p.Dir, n, p.Model.Config.Vocab)
 	}
 	if err := p.Model.OnlyTokens(func(id int32) bool { return p.Tokenizer.Bytes(id) != nil }); err != nil {

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -98,9 +99,10 @@ func (m *matcher) cut(b []byte, parseSpecial bool, said string, plain func([]byt
 		}
 		from = end
 		if token.Special && (!parseSpecial || said != "" && strings.IndexByte(marks(start, end), 0) < 0) ||
-			token.SingleWord && !standsAlone(b, start, end) || start < done {
+			token.SingleWord && !standsAlone(b, start, end) {
 			continue
 		}
+		start = max(start, done) // the token before may have taken its white space along
 		if token.Lstrip {
 			for start > done {
 				w := lastWidth(b, start)
@@ -142,17 +144,14 @@ func standsAlone(b []byte, start, end int) bool {
 // addedTokens are the tokens that were added to a model's vocabulary, one list after the other: those of tokenizer.json, then those that
 // only the files beside it name.
 type addedTokens struct {
-	base    int // entries of the model's own vocabulary
-	ids     map[string]int32
-	byID    map[int32]addedToken
-	special map[string]bool // contents that are, or were once added as, special tokens
-	// Every version in which a token was added: it is looked for as that version says, and treated as byID says.
-	specials, others []addedToken
-
-	largest int32 // id
-	bytes   int
-	file    []addedToken // as tokenizer.json lists them
-	padding string       // tokenizer.json's own padding token
+	base     int // entries of the model's own vocabulary
+	ids      map[string]int32
+	byID     map[int32]addedToken
+	special  map[string]bool  // contents that are, or were once added as, special tokens
+	rewrites map[int32]string // how the normalizer spells a token, where that is not its content
+	bytes    int
+	file     []addedToken // as tokenizer.json lists them
+	padding  string       // tokenizer.json's own padding token
 }
 
 // maxAdded bounds the length of an added token: text is compared with them at every place.
@@ -181,62 +180,70 @@ func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
 func (t *Tokenizer) addTokens(tokens []addedToken) error {
 	a, v := &t.added, t.model.vocab
 	if a.ids == nil {
-		a.ids, a.byID, a.special, a.largest = map[string]int32{}, map[int32]addedToken{}, map[string]bool{}, -1
+		a.ids, a.byID, a.special, a.rewrites = map[string]int32{}, map[int32]addedToken{}, map[string]bool{}, map[int32]string{}
 	}
-	tokens = slices.DeleteFunc(slices.Clone(tokens), func(n addedToken) bool { return n.Content == "" })
-	for _, n := range tokens {
-		if n.Special && !a.special[n.Content] {
-			a.special[n.Content], a.specials = true, append(a.specials, n)
-		}
+	next := int32(a.base)
+	for id := range a.byID {
+		next = max(next, id+1)
 	}
 	for _, n := range tokens {
-		id, known := t.ID(n.Content)
-		if !known {
-			id = max(int32(a.base), a.largest+1)
-		}
-		n.ID = int(id)
-		if old, ok := a.byID[id]; ok && old == n {
+		n.ID = 0 // the file's, which says nothing here
+		if n.Content == "" {
 			continue
 		}
-		text := n.Content // what decoding prints: as it was found in the text
+		id, known := t.ID(n.Content)
+		if old, again := a.byID[id]; known && again && old == n {
+			continue
+		}
+		if !known {
+			id = next
+			next++
+		}
+		text := n.Content
 		if n.Normalized && t.normalize != nil {
 			text = t.normalize(text)
 		}
-		if _, again := a.ids[n.Content]; !known || again || text != n.Content {
-			if a.bytes += len(text); len(text) > maxAdded || a.bytes > 1024*maxAdded {
-				return fmt.Errorf("token %d: added tokens may have %d bytes, and %d together", n.ID, maxAdded, 1024*maxAdded)
-			}
-			if err := v.put(n.ID, []byte(text)); err != nil {
+		if a.bytes += len(text); len(text) > maxAdded || a.bytes > 1024*maxAdded {
+			return fmt.Errorf("token %d: added tokens may have %d bytes, and %d together", id, maxAdded, 1024*maxAdded)
+		}
+		if text != n.Content {
+			a.rewrites[id] = text
+		}
+		if !known || text != n.Content {
+			if err := v.put(int(id), []byte(text)); err != nil { // decoding prints it as it was found in the text
 				return err
 			}
 		}
-		a.ids[n.Content], a.byID[id], a.largest = id, n, max(a.largest, id)
-		if !a.special[n.Content] {
-			a.others = append(a.others, n)
-		}
+		a.ids[n.Content], a.byID[id] = id, n
+		a.special[n.Content] = a.special[n.Content] || n.Special
 	}
-	t.raw, t.normalized = t.matchers()
 	t.special = make([]bool, len(v.spans))
 	for id, n := range a.byID {
-		t.special[id] = a.special[n.Content]
+		text, ok := a.rewrites[id]
+		if !ok {
+			text = n.Content
+		}
+		t.special[id] = a.special[text]
 	}
+	t.raw, t.normalized = a.matchers()
 	return nil
 }
 
-// matchers are those of the added tokens looked for in raw and in normalised text. Of versions with the same text the first is found.
-func (t *Tokenizer) matchers() (raw, normalized *matcher) {
+// matchers are those of the tokens looked for in raw and in normalised text.
+func (a *addedTokens) matchers() (raw, normalized *matcher) {
 	var contents [2][]string
 	var found [2][]*addedToken
-	for _, n := range slices.Concat(t.added.specials, t.added.others) {
-		k, content := 0, n.Content
+	for _, id := range slices.Sorted(maps.Keys(a.byID)) {
+		n := a.byID[id]
+		n.ID, n.Special = int(id), a.special[n.Content]
+		k, text := 0, n.Content
 		if n.Normalized {
-			if k = 1; t.normalize != nil {
-				content = t.normalize(content)
+			k = 1
+			if rewritten, ok := a.rewrites[id]; ok {
+				text = rewritten
 			}
 		}
-		now := t.added.byID[t.added.ids[n.Content]]
-		now.Special = t.added.special[now.Content]
-		contents[k], found[k] = append(contents[k], content), append(found[k], &now)
+		contents[k], found[k] = append(contents[k], text), append(found[k], &n)
 	}
 	return newMatcher(contents[0], found[0]), newMatcher(contents[1], found[1])
 }

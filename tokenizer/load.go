@@ -199,6 +199,9 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 
 // finish derives what encoding and decoding look up.
 func (t *Tokenizer) finish() {
+	if t.stated == 0 {
+		t.stated = t.VocabSize()
+	}
 	m, v := &t.model, t.model.vocab
 	for c := range m.byteID {
 		if v.byteLevel {

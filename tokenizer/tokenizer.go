@@ -22,6 +22,7 @@ type Tokenizer struct {
 	plain     *vocab // character-level models: the text of each token, U+2581 as space and <0xXX> as byte
 	byteToken []bool // by id: a byte-fallback token
 
+	stated   int // VocabSize before the files beside the tokenizer added to it
 	bos, eos []int32
 	chat     chatSource
 
@@ -165,6 +166,17 @@ func (t *Tokenizer) release(st *state) {
 
 // VocabSize is one more than the largest id, added tokens included. A model's embedding may have more rows.
 func (t *Tokenizer) VocabSize() int { return len(t.model.vocab.spans) }
+
+// Rows is how many rows the embedding of the tokenizer's model must have: as many as VocabSize, less special tokens at the end that only the
+// files beside tokenizer.json name. Models are published whose padding token is such a one without a row; nothing but its own text gives
+// its id.
+func (t *Tokenizer) Rows() int {
+	n := t.VocabSize()
+	for n > t.stated && t.Special(int32(n-1)) {
+		n--
+	}
+	return n
+}
 
 // ID returns the id of a token as tokenizer.json spells it (in a byte-level vocabulary "Ġthe" is " the"); ok is false if there is none.
 func (t *Tokenizer) ID(token string) (id int32, ok bool) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,19 +17,33 @@ import (
 // which tokens its TokenizersBackend adds to those of tokenizer.json.
 type tokenizerConfig struct {
 	named        []namedToken
-	extra        []addedToken       // special tokens without a role
-	decoder      map[int]addedToken // by the ids that the files give, which only order them
+	extra        []tokenSpec       // special tokens without a role
+	decoder      map[int]tokenSpec // by the ids that the files give, which only order them
+	byText       map[string]tokenSpec
 	chatTemplate json.RawMessage
 }
 
 // namedToken is a token with a role: bos_token, image_token.
 type namedToken struct {
 	name  string
-	token addedToken
+	token tokenSpec
+}
+
+// tokenSpec is a token as a file writes it.
+type tokenSpec struct {
+	addedToken
+	text       bool // its text alone
+	typed      bool // an object marked with "__type"
+	normalized bool // the file says whether it is looked for in normalised text; otherwise it is unless special
 }
 
 // standardNames are the roles that every tokenizer may have, in the order in which their tokens are added.
 var standardNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
+
+// same says whether two tokens are written alike.
+func (s tokenSpec) same(other tokenSpec) bool {
+	return s.addedToken == other.addedToken && s.text == other.text
+}
 
 // additions lists the tokens to add to those that are there, in order.
 func (c *tokenizerConfig) additions(there map[string]int32) []addedToken {
@@ -36,37 +51,32 @@ func (c *tokenizerConfig) additions(there map[string]int32) []addedToken {
 	for _, n := range c.named {
 		roles[n.token.Content] = true
 	}
-	var list []addedToken
-	for _, id := range sortedKeys(c.decoder) {
-		list, listed[c.decoder[id].Content] = append(list, c.decoder[id]), true
+	var specs []tokenSpec
+	for _, id := range slices.Sorted(maps.Keys(c.decoder)) {
+		specs, listed[c.decoder[id].Content] = append(specs, c.decoder[id]), true
 	}
-	others := make([]addedToken, 0, len(c.named)+len(c.extra))
+	others := make([]tokenSpec, 0, len(c.named)+len(c.extra))
 	for _, n := range c.named {
 		others = append(others, n.token)
 	}
 	for _, n := range append(others, c.extra...) {
-		if _, ok := there[n.Content]; !ok && !listed[n.Content] {
-			list = append(list, n)
+		if _, ok := there[n.Content]; !ok && !listed[n.Content] && !slices.ContainsFunc(specs, n.same) {
+			specs = append(specs, n)
 		}
 	}
-	for i := range list {
-		list[i].Special = list[i].Special || roles[list[i].Content]
+	list := make([]addedToken, len(specs))
+	for i, s := range specs {
+		if s.Special = s.Special || roles[s.Content]; !s.normalized {
+			s.Normalized = !s.Special
+		}
+		list[i] = s.addedToken
 	}
 	return list
 }
 
-func sortedKeys(m map[int]addedToken) []int {
-	keys := make([]int, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // readTokenizerConfig reads the files of a folder. file are the added tokens of its tokenizer.json, padding that file's padding token.
 func readTokenizerConfig(dir string, file []addedToken, padding string) (*tokenizerConfig, error) {
-	c := &tokenizerConfig{decoder: map[int]addedToken{}}
+	c := &tokenizerConfig{decoder: map[int]tokenSpec{}, byText: map[string]tokenSpec{}}
 	path := filepath.Join(dir, "tokenizer_config.json")
 	keys, err := readObject(path)
 	if err != nil {
@@ -101,7 +111,8 @@ func readTokenizerConfig(dir string, file []addedToken, padding string) (*tokeni
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	if values.has(additional) && !values.has(extra) {
+	late := values.has(additional) && !values.has(extra) // too late for readLegacy to know of them
+	if late {
 		values.set(extra, values.values[additional])
 	}
 	if padding != "" && !values.has("pad_token") {
@@ -115,15 +126,25 @@ func readTokenizerConfig(dir string, file []addedToken, padding string) (*tokeni
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if decoder == nil {
-		if err := c.readLegacy(filepath.Join(dir, "added_tokens.json")); err != nil {
+		if err := c.readLegacy(filepath.Join(dir, "added_tokens.json"), !late); err != nil {
 			return nil, err
 		}
 		for _, n := range file {
-			c.decoder[n.ID] = n
+			c.list(n.ID, tokenSpec{addedToken: n, normalized: true})
+		}
+	}
+	for i, n := range c.named {
+		if token, ok := c.byText[n.token.Content]; ok && slices.Contains(standardNames, n.name) {
+			c.named[i].token = token
 		}
 	}
 	c.chatTemplate = values.get("chat_template")
 	return c, nil
+}
+
+// list enters a token that a file gives an id.
+func (c *tokenizerConfig) list(id int, token tokenSpec) {
+	c.decoder[id], c.byText[token.Content] = token, token
 }
 
 // ownRole says whether a key names a token with a role that is not one of the standard ones, such as image_token.
@@ -192,53 +213,59 @@ func truthy(raw json.RawMessage) bool {
 	return true
 }
 
-// readSpecialTokensMap takes the older file's entries. A token written as an object is special there.
+// readSpecialTokensMap takes the older file's entries. Whatever a token written as an object says there, it is special.
 func (a *arguments) readSpecialTokensMap(path string) error {
 	list, err := readObject(path)
 	if err != nil {
 		return err
 	}
 	for _, m := range list {
-		switch {
-		case m.key == "extra_special_tokens" && kindOf(m.raw) == "a list":
+		var value any = m.raw
+		switch kind := kindOf(m.raw); {
+		case m.key != "extra_special_tokens" && kind == "an object":
+			value, err = specialToken(m.raw)
+		case m.key == "extra_special_tokens" && kind == "a list":
 			var old, more []json.RawMessage
 			if raw := a.get(m.key); kindOf(raw) == "a list" {
-				if err := json.Unmarshal(raw, &old); err != nil {
-					return fmt.Errorf("%s: %s: %w", path, m.key, err)
+				err = json.Unmarshal(raw, &old)
+			}
+			err = errors.Join(err, json.Unmarshal(m.raw, &more))
+			for i := range more {
+				if err == nil && kindOf(more[i]) == "an object" {
+					more[i], err = specialToken(more[i])
 				}
 			}
-			if err := json.Unmarshal(m.raw, &more); err != nil {
-				return fmt.Errorf("%s: %s: %w", path, m.key, err)
-			}
-			raw, err := json.Marshal(append(old, more...))
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", path, m.key, err)
-			}
+			value = append(old, more...)
+		}
+		if err == nil {
+			var raw []byte
+			raw, err = json.Marshal(value)
 			a.set(m.key, raw)
-		case m.key != "extra_special_tokens" && kindOf(m.raw) == "an object":
-			token, err := readToken(m.raw, true)
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", path, m.key, err)
-			}
-			token.Special = true
-			raw, err := json.Marshal(token)
-			if err != nil {
-				return err
-			}
-			a.set(m.key, raw)
-		default:
-			a.set(m.key, m.raw)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", path, m.key, err)
 		}
 	}
 	return nil
 }
 
-// readToken reads a token: its text alone, which makes a special one, or an object with its switches; one that does not say whether it is
-// special is so if special.
-func readToken(raw json.RawMessage, special bool) (token addedToken, err error) {
+// specialToken is a token written as an object, made special.
+func specialToken(raw json.RawMessage) (json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, err
+	}
+	delete(fields, "__type")
+	fields["special"] = json.RawMessage("true")
+	return json.Marshal(fields)
+}
+
+// readToken reads a token: its text alone, which makes a special one, or an object with its switches. One that does not say whether it is
+// special is so if special, and not if it is marked as written by transformers ("__type").
+func readToken(raw json.RawMessage, special bool) (token tokenSpec, err error) {
 	switch kind := kindOf(raw); kind {
 	case "text":
-		token.Special = true
+		token.Special, token.text = true, true
 		return token, json.Unmarshal(raw, &token.Content)
 	case "an object":
 		var set struct {
@@ -246,17 +273,18 @@ func readToken(raw json.RawMessage, special bool) (token addedToken, err error) 
 			Normalized *bool
 		}
 		err := json.Unmarshal(raw, &set)
-		token.Special = special && set.Type == ""
+		token.typed = set.Type != ""
+		token.Special = special && !token.typed
 		if err == nil {
-			err = json.Unmarshal(raw, &token)
+			err = json.Unmarshal(raw, &token.addedToken)
 		}
 		if err != nil || token.Content == "" {
 			return token, fmt.Errorf("%s is no token: it should be an object with content and perhaps single_word, lstrip, rstrip, normalized and special", clip(raw))
 		}
-		token.ID = 0
-		if set.Normalized == nil {
+		if token.normalized = set.Normalized != nil; !token.normalized {
 			token.Normalized = !token.Special
 		}
+		token.ID = 0
 		return token, nil
 	default:
 		return token, fmt.Errorf("it is %s, where a token's text is expected", kind)
@@ -290,7 +318,7 @@ func (c *tokenizerConfig) readDecoder(raw json.RawMessage) error {
 		if err != nil {
 			return fmt.Errorf("token %d: %w", id, err)
 		}
-		c.decoder[id] = token
+		c.list(id, token)
 	}
 	return nil
 }
@@ -355,25 +383,29 @@ func (c *tokenizerConfig) setNamed(name string, raw json.RawMessage) error {
 	return nil
 }
 
-// readLegacy reads added_tokens.json: texts and ids.
-func (c *tokenizerConfig) readLegacy(path string) error {
+// readLegacy reads added_tokens.json: texts and ids. Those that have a role are special, and those listed as extra tokens if extra.
+func (c *tokenizerConfig) readLegacy(path string, extra bool) error {
 	list, err := readObject(path)
 	if err != nil {
 		return err
 	}
 	special := map[string]bool{}
 	for _, n := range c.named {
-		special[n.token.Content] = slices.Contains(standardNames, n.name) || special[n.token.Content]
+		if slices.Contains(standardNames, n.name) && !n.token.typed { // transformers compares the texts of objects before it reads them
+			special[n.token.Content] = true
+		}
 	}
 	for _, n := range c.extra {
-		special[n.Content] = true
+		if extra && !n.typed {
+			special[n.Content] = true
+		}
 	}
 	for _, m := range list {
 		id, err := strconv.Atoi(string(bytes.TrimSpace(m.raw)))
 		if err != nil {
 			return fmt.Errorf("%s: %q has the id %s, which is no integer", path, m.key, clip(m.raw))
 		}
-		c.decoder[id] = addedToken{Content: m.key, Special: special[m.key], Normalized: !special[m.key]}
+		c.list(id, tokenSpec{addedToken: addedToken{Content: m.key, Special: special[m.key], Normalized: !special[m.key]}, normalized: true})
 	}
 	return nil
 }
