@@ -78,6 +78,9 @@ func least(tok *tokenizer.Tokenizer, o Output, ids []int32) int {
 	for _, id := range ids[:min(o.MinTokens, len(ids))] {
 		n += len(d.Add(id))
 	}
+	if o.MinTokens >= len(ids) { // what is left of a cut character belongs to them too
+		n += len(d.Flush())
+	}
 	return n
 }
 
