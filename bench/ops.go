@@ -117,12 +117,17 @@ func (b *bed) normal(rows, cols int, deviation float64) kernels.Tensor {
 // ints is a column of n ids: (from+i)*step mod limit.
 func (b *bed) ints(from, n, step, limit int) kernels.Tensor {
 	t := b.empty(kernels.I32, n, 1)
+	kernels.Upload(b.d, t, numbers(from, n, step, limit))
+	return t
+}
+
+// numbers are the integers of ints.
+func numbers(from, n, step, limit int) []int32 {
 	v := make([]int32, n)
 	for i := range v {
 		v[i] = int32((from + i) * step % limit)
 	}
-	kernels.Upload(b.d, t, v)
-	return t
+	return v
 }
 
 // weight is a packed matrix [n, k] of noise.
@@ -139,10 +144,17 @@ func (b *bed) weight(n, k int, t kernels.DType) kernels.Weight {
 
 func (b *bed) packRows(w kernels.Weight, row0, n int, src kernels.Tensor) {
 	host := make([]byte, 4*n*src.Cols)
-	if err := b.d.Download(host, src.RowRange(0, n)); err != nil {
+	if err := kernels.Download(b.d, host, kernels.Tensor{Buf: src.Buf, Off: 4 * src.Off, Rows: 1, Cols: len(host), Stride: len(host), Type: kernels.U8}); err != nil {
 		panic(bedError{err})
 	}
 	b.d.PackHost(w, row0, host, kernels.F32)
+}
+
+// batch is one of just the size of l.
+func (b *bed) batch(l kernels.Layout, kv kernels.KV) kernels.Batch {
+	x, err := kernels.BatchOf(b.d, l, kv)
+	b.keep(x, err)
+	return x
 }
 
 // many makes n of something.

@@ -75,8 +75,7 @@ func (b *bed) cache(c *model.Config, layers, pages int, t kernels.DType) kernels
 		for i := range slots {
 			slots[i] = int32(p*kernels.PageSize + i)
 		}
-		st := b.empty(kernels.I32, kernels.PageSize, 1)
-		kernels.Upload(b.d, st, slots)
+		st := b.batch(kernels.Layout{Slots: slots}, kv)
 		for l := range layers {
 			b.d.KVWrite(kv, l, k, k, st)
 		}
@@ -95,9 +94,9 @@ func attention(op, of string, c *model.Config, t kernels.DType, batch, start, n 
 			layers = copies(kvBytes)
 		}
 		kv := b.cache(c, layers, pages, t)
-		q, y := b.f32(rows, hd), b.empty(kernels.F32, rows, hd)
+		q, y, all := b.f32(rows, hd), b.empty(kernels.F32, rows, hd), b.batch(kernels.Layout{Segs: segs}, kv)
 		scale := float32(1 / math.Sqrt(float64(c.HeadDim)))
-		return func(i int) { b.d.Attention(y, q, kernels.Tensor{}, kv, i%layers, segs, scale) }
+		return func(i int) { b.d.Attention(y, q, kernels.Tensor{}, kv, i%layers, all, scale) }
 	}}
 }
 
@@ -108,11 +107,11 @@ func attentionBackward(of string, c *model.Config, t kernels.DType, batch, n int
 		segs, pages := sequences(batch, 0, n)
 		kv := b.cache(c, 1, pages, t)
 		q, y, dy, dq := b.f32(rows, hd), b.empty(kernels.F32, rows, hd), b.f32(rows, hd), b.empty(kernels.F32, rows, hd)
-		lse := b.empty(kernels.F32, rows, c.Heads)
+		lse, all := b.empty(kernels.F32, rows, c.Heads), b.batch(kernels.Layout{Segs: segs}, kv)
 		dk, dv := b.empty(kernels.F32, pages*kernels.PageSize, gd), b.empty(kernels.F32, pages*kernels.PageSize, gd)
 		scale := float32(1 / math.Sqrt(float64(c.HeadDim)))
-		b.d.Attention(y, q, lse, kv, 0, segs, scale)
-		return func(int) { b.d.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, 0, segs, scale) }
+		b.d.Attention(y, q, lse, kv, 0, all, scale)
+		return func(int) { b.d.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, 0, all, scale) }
 	}}
 }
 
@@ -126,7 +125,7 @@ func cacheCases(models []string) (out []opCase) {
 			out = append(out, opCase{"kv_write", of, Shape{"m": m, "k": 1, "n": gd}, t, cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
 				layers := copies(bytes)
 				kv := b.cache(c, layers, m/kernels.PageSize, t)
-				k, v, slots := b.f32(m, gd), b.f32(m, gd), b.ints(0, m, 1, m)
+				k, v, slots := b.f32(m, gd), b.f32(m, gd), b.batch(kernels.Layout{Slots: numbers(0, m, 1, m)}, kv)
 				return func(i int) { b.d.KVWrite(kv, i%layers, k, v, slots) }
 			}})
 		}

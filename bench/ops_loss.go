@@ -76,9 +76,9 @@ var sampleRules = []struct {
 	rule kernels.Sampling
 }{
 	{"sample_greedy", kernels.Sampling{Greedy: true, InvTemp: 1}},
-	{"sample", kernels.Sampling{InvTemp: 1, U: 0.5}},
-	{"sample_top_p", kernels.Sampling{InvTemp: 1, TopP: 0.95, U: 0.5}},
-	{"sample_top_k", kernels.Sampling{InvTemp: 1, TopK: 50, U: 0.5}},
+	{"sample", kernels.Sampling{InvTemp: 1, Stream: 5}},
+	{"sample_top_p", kernels.Sampling{InvTemp: 1, TopP: 0.95, Stream: 5}},
+	{"sample_top_k", kernels.Sampling{InvTemp: 1, TopK: 50, Stream: 5}},
 }
 
 // sampleCases: m rows of n = V logits.
@@ -99,7 +99,8 @@ func sampleCases(models []string) (out []opCase) {
 					for i := range rules {
 						rules[i] = s.rule
 					}
-					return func(i int) { b.d.Sample(ids, lp, logits[i%len(logits)], rules) }
+					all := b.batch(kernels.Layout{Draws: rules}, nil)
+					return func(i int) { b.d.Sample(ids, lp, logits[i%len(logits)], all, 0) }
 				}})
 			}
 		}

@@ -70,10 +70,13 @@ func prepared(first func(b *bed), c opCase) opCase {
 // ropeCases: m tokens of n = H*D, in place.
 func ropeCases(models []string) (out []opCase) {
 	eachAttention(models, func(of string, c *model.Config) {
-		var pos, table kernels.Tensor
-		rc := rowCase("rope", of, rowsM, c.Heads*c.HeadDim, 1, 3, func(b *bed, x []kernels.Tensor) { b.d.RoPE(x[0], c.Heads, pos, table, false) })
+		var at kernels.Batch
+		var table kernels.Tensor
+		rc := rowCase("rope", of, rowsM, c.Heads*c.HeadDim, 1, 3, func(b *bed, x []kernels.Tensor) { b.d.RoPE(x[0], c.Heads, at, table, false) })
 		rc.cost.bytes *= 2 // read and written
-		out = append(out, prepared(func(b *bed) { pos, table = b.ints(0, rowsM, 1, rowsM), b.f32(rowsM, c.HeadDim) }, rc))
+		out = append(out, prepared(func(b *bed) {
+			at, table = b.batch(kernels.Layout{Pos: numbers(0, rowsM, 1, rowsM)}, nil), b.f32(rowsM, c.HeadDim)
+		}, rc))
 	})
 	return out
 }
@@ -109,10 +112,10 @@ func embedCases(models []string) (out []opCase) {
 }
 
 // everyRow are columns of rowsM ids that together name every row of [v] once, scattered, so that no row is still in a cache.
-func (b *bed) everyRow(v int) []kernels.Tensor {
-	var out []kernels.Tensor
+func (b *bed) everyRow(v int) []kernels.Batch {
+	var out []kernels.Batch
 	for at := 0; at == 0 || at+rowsM <= v; at += rowsM {
-		out = append(out, b.ints(at, rowsM, 7919, v))
+		out = append(out, b.batch(kernels.Layout{IDs: numbers(at, rowsM, 7919, v)}, nil))
 	}
 	return out
 }

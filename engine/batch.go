@@ -9,12 +9,13 @@ import (
 )
 
 // batch is a plan as a device sees it: rows, and what is wanted of them.
+//
+// The rows that are wanted come in this order: those of draws, those of tops, those of scores.
 type batch struct {
 	model.Batch
 	draws  []draw
-	rules  []kernels.Sampling // of draws
-	scores []scored           // by temperature
 	tops   []top
+	scores []scored // by temperature
 }
 
 // draw is a row whose next token is sampled, for item at of the plan, with so many of the most likely ones.
@@ -40,7 +41,8 @@ type top struct {
 // fill lays out p, reusing b's memory.
 func (b *batch) fill(p *plan) {
 	b.IDs, b.Pos, b.Slots, b.Segs, b.Adapters = b.IDs[:0], b.Pos[:0], b.Slots[:0], b.Segs[:0], b.Adapters[:0]
-	b.draws, b.rules, b.scores, b.tops = b.draws[:0], b.rules[:0], b.scores[:0], b.tops[:0]
+	b.Rows, b.Draws = b.Rows[:0], b.Draws[:0]
+	b.draws, b.scores, b.tops = b.draws[:0], b.scores[:0], b.tops[:0]
 	for at, it := range p.items {
 		q, pages, row := it.seq, it.seq.table.Pages(), len(b.IDs)
 		for pos := it.start; pos < it.start+it.n; pos++ {
@@ -55,10 +57,20 @@ func (b *batch) fill(p *plan) {
 			b.wantScores(it, row)
 		case it.ends:
 			b.draws = append(b.draws, draw{int32(row + it.n - 1), at, q.job.req.Top})
-			b.rules = append(b.rules, q.job.rule(len(q.ids)))
+			b.Draws = append(b.Draws, q.job.rule(len(q.ids)))
 		}
 	}
 	slices.SortStableFunc(b.scores, func(x, y scored) int { return cmp.Compare(x.job.invTemp, y.job.invTemp) })
+	for _, d := range b.draws {
+		b.Rows = append(b.Rows, d.row)
+	}
+	for _, t := range b.tops {
+		b.Rows = append(b.Rows, t.row)
+		b.Draws = append(b.Draws, kernels.Sampling{Greedy: true, InvTemp: t.job.invTemp})
+	}
+	for _, s := range b.scores {
+		b.Rows = append(b.Rows, s.row)
+	}
 }
 
 // wantScores notes the rows of a scoring item that predict a wanted token.

@@ -22,29 +22,33 @@ type faulty struct {
 	panics, fails, nan atomic.Bool
 }
 
-func (d *faulty) Attention(y, q, lse kernels.Tensor, kv kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+func (d *faulty) Attention(y, q, lse kernels.Tensor, kv kernels.KV, layer int, b kernels.Batch, scale float32) {
 	if d.panics.Load() {
 		panic("the chip is on fire")
 	}
-	d.Device.Attention(y, q, lse, kv, layer, segs, scale)
+	d.Device.Attention(y, q, lse, kv, layer, b, scale)
 }
 
 var errLost = errors.New("device lost")
 
-func (d *faulty) Download(dst []byte, src kernels.Tensor) error {
+func (d *faulty) Fetch(dst []byte, src kernels.Tensor) kernels.Ticket {
 	if d.fails.Load() {
-		return errLost
+		return lost{}
 	}
-	return d.Device.Download(dst, src)
+	return d.Device.Fetch(dst, src)
 }
+
+type lost struct{}
+
+func (lost) Wait() error { return errLost }
 
 func (d *faulty) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor, invTemp float32) {
 	d.Device.LogProb(out, h, w, targets, invTemp)
 	d.spoil(out.Logp)
 }
 
-func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, rows []kernels.Sampling) {
-	d.Device.Sample(ids, out, logits, rows)
+func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, b kernels.Batch, first int) {
+	d.Device.Sample(ids, out, logits, b, first)
 	d.spoil(out.Logp)
 }
 
@@ -305,7 +309,12 @@ func TestWorkerPanics(t *testing.T) {
 		}
 		caught(e.Do(t.Context(), func() error {
 			m.NoToken = nil
-			dev.Sample(ids, kernels.LogProbs{}, logits, rules)
+			b, err := kernels.BatchOf(dev, kernels.Layout{Draws: rules}, nil)
+			if err != nil {
+				return err
+			}
+			defer b.Free()
+			dev.Sample(ids, kernels.LogProbs{}, logits, b, 0)
 			return nil
 		}))
 		got, errs := ask()

@@ -13,6 +13,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // TestPenaltiesAreTransformers: greedy text under bias, repetition, frequency and presence penalties and a least length is what
@@ -54,11 +55,18 @@ type recorder struct {
 	kernels.Device
 	logits [][]float32
 	rules  []kernels.Sampling
+	draws  []kernels.Sampling // of the batch that was set last
 	ids    []int32
 }
 
-func (d *recorder) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, rules []kernels.Sampling) {
-	d.Device.Sample(ids, out, logits, rules)
+func (d *recorder) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+	d.Device.SetBatch(b, l, kv, ids, fed)
+	d.draws = l.Draws
+}
+
+func (d *recorder) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, b kernels.Batch, first int) {
+	d.Device.Sample(ids, out, logits, b, first)
+	rules := d.draws[first : first+logits.Rows]
 	drawn := make([]int32, len(rules))
 	if err := kernels.Download(d.Device, drawn, ids); err != nil {
 		panic(err)
@@ -129,7 +137,7 @@ func TestPenaltiesAreTheFormula(t *testing.T) {
 				require.GreaterOrEqual(t, len(res.IDs), min(p.MinTokens, 30))
 				for n, id := range res.IDs {
 					z := penalised(dev.logits[n], p, ids, res.IDs[:n], eos)
-					checkDrawn(t, z, 1/max(temperature, 1e-9), temperature == 0, dev.rules[n].U, int(id))
+					checkDrawn(t, z, 1/max(temperature, 1e-9), temperature == 0, num.Uniform(dev.rules[n].Stream, int(dev.rules[n].Pos)), int(id))
 				}
 				if temperature == 0 {
 					temperature = 1

@@ -206,7 +206,7 @@ func (j *job) emit() {
 func (j *job) rule(pos int) kernels.Sampling {
 	r := j.req
 	s := kernels.Sampling{Greedy: r.Temperature == 0, InvTemp: j.invTemp, TopK: r.TopK, TopP: float32(r.TopP), MinP: float32(r.MinP),
-		U: Draw(r.Stream, pos), Never: j.r.m.NoToken}
+		Stream: r.Stream, Pos: int32(pos), Never: j.r.m.NoToken}
 	if j.adjust != nil {
 		s.Adjust = j.adjust.list
 	}

@@ -106,7 +106,8 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	if n.kv, err = dev.NewKV(m.KVSpec(pages, o.KVType)); err != nil {
 		return nil, fmt.Errorf("a cache of %d pages of %d tokens: %w: use fewer", pages, kernels.PageSize, err)
 	}
-	if n.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: n.context}); err != nil {
+	most := kernels.BatchSpec{Segments: n.lane.maxSeq, Pages: n.lane.maxSeq * pagesFor(n.context), Rows: o.MaxBatchTokens}
+	if n.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: n.context, Batch: most}); err != nil {
 		return nil, err
 	}
 	if n.s, err = newSampler(dev, m, o.MaxBatchTokens, n.lane.maxSeq, eo.LogitsBytes); err != nil {
@@ -169,13 +170,14 @@ func (r *runner) run(p *plan) ([]drawn, error) {
 	}
 	h := r.m.Forward(r.ws, &r.b.Batch, r.kv)
 	out := make([]drawn, len(p.items))
-	if err := r.s.draw(h, &r.b, out); err != nil {
+	r.s.gather(h, r.ws.Batch())
+	if err := r.s.draw(&r.b, out); err != nil {
 		return nil, err
 	}
-	if err := r.s.score(h, &r.b); err != nil {
+	if err := r.s.score(&r.b); err != nil {
 		return nil, err
 	}
-	if len(r.b.draws)+len(r.b.scores) == 0 { // nothing was downloaded: wait here, so that an error belongs to its step
+	if len(r.b.Rows) == 0 { // nothing was downloaded: wait here, so that an error belongs to its step
 		return out, r.dev.Sync()
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -26,21 +27,23 @@ type drawn struct {
 	top  []TokenLogprob
 }
 
-// sampler turns hidden states into tokens and scores. Only rows that are wanted meet the output matrix.
+// sampler turns hidden states into tokens and scores. The output matrix is applied only to rows that are wanted.
 type sampler struct {
 	dev   kernels.Device
 	m     *model.Model
 	bufs  []kernels.Buffer
 	bytes int64
 
-	rows, ids      kernels.Tensor // I32 [T, 1]: rows of the pass; tokens
-	hidden         kernels.Tensor // [T, C]
-	logp, ent, lse kernels.Tensor // [T, 1]
-	logits         kernels.Tensor // [chunk, V]
+	hidden  kernels.Tensor // [T, C]: the rows that are wanted
+	targets kernels.Tensor // I32 [T, 1]
+	logits  kernels.Tensor // [chunk, V]
+	lse     kernels.Tensor // [T, 1]
+	results kernels.Tensor // what goes to the host: two words a row
 
-	hostRows, hostIDs []int32
-	hostLogp, hostEnt []float32
-	hostLogits        []float32
+	rows        kernels.Batch // of the pass under way
+	hostTargets []int32
+	hostResults []byte
+	hostLogits  []float32
 }
 
 func newSampler(dev kernels.Device, m *model.Model, maxTokens, maxSeq int, logitsBytes int64) (s *sampler, err error) {
@@ -57,9 +60,8 @@ func newSampler(dev kernels.Device, m *model.Model, maxTokens, maxSeq int, logit
 		typ        kernels.DType
 		rows, cols int
 	}{
-		{&s.rows, kernels.I32, maxTokens, 1}, {&s.ids, kernels.I32, maxTokens, 1}, {&s.hidden, kernels.F32, maxTokens, m.Config.Hidden},
-		{&s.logp, kernels.F32, maxTokens, 1}, {&s.ent, kernels.F32, maxTokens, 1}, {&s.lse, kernels.F32, maxTokens, 1},
-		{&s.logits, kernels.F32, chunk, m.Config.Vocab},
+		{&s.hidden, kernels.F32, maxTokens, m.Config.Hidden}, {&s.targets, kernels.I32, maxTokens, 1},
+		{&s.logits, kernels.F32, chunk, m.Config.Vocab}, {&s.lse, kernels.F32, maxTokens, 1}, {&s.results, kernels.U8, 8 * maxTokens, 1},
 	} {
 		if *t.t, err = kernels.NewTensor(dev, t.typ, t.rows, t.cols); err != nil {
 			return s, err
@@ -67,8 +69,7 @@ func newSampler(dev kernels.Device, m *model.Model, maxTokens, maxSeq int, logit
 		s.bufs = append(s.bufs, t.t.Buf)
 		s.bytes += t.t.Buf.Bytes()
 	}
-	s.hostRows, s.hostIDs = make([]int32, maxTokens), make([]int32, maxTokens)
-	s.hostLogp, s.hostEnt = make([]float32, maxTokens), make([]float32, maxTokens)
+	s.hostTargets, s.hostResults = make([]int32, maxTokens), make([]byte, 8*maxTokens)
 	return s, nil
 }
 
@@ -79,99 +80,102 @@ func (s *sampler) close() {
 	s.bufs = nil
 }
 
-// gather brings hostRows[:n] of h to hidden[:n].
-func (s *sampler) gather(h kernels.Tensor, n int) {
-	rows := s.rows.RowRange(0, n)
-	kernels.Upload(s.dev, rows, s.hostRows[:n])
-	s.dev.Gather(s.hidden.RowRange(0, n), h, rows)
+// gather brings the wanted rows of h to hidden.
+func (s *sampler) gather(h kernels.Tensor, b kernels.Batch) {
+	s.rows = b
+	if rows := b.Rows(); rows.Rows > 0 {
+		s.dev.Gather(s.hidden.RowRange(0, rows.Rows), h, rows)
+	}
 }
 
+// result is the first or the second word of n rows' results.
+func (s *sampler) result(t kernels.DType, word, n int) kernels.Tensor { return kernels.Mat(s.results.Buf, t, word*n, n, 1) }
+
+// fetch queues the results of n rows. They lie in the host's memory, the first words and then the second ones, when the ticket's Wait
+// returns.
+func (s *sampler) fetch(n int) kernels.Ticket {
+	return kernels.Fetch(s.dev, s.hostResults[:8*n], s.results.RowRange(0, 8*n))
+}
+
+// word is the first or the second word of row i among n.
+func (s *sampler) word(word, n, i int) uint32 { return binary.LittleEndian.Uint32(s.hostResults[4*(word*n+i):]) }
+
 // draw samples the rows that b wants a token of.
-func (s *sampler) draw(h kernels.Tensor, b *batch, out []drawn) error {
+func (s *sampler) draw(b *batch, out []drawn) error {
 	n := len(b.draws)
 	if n == 0 {
 		return nil
 	}
-	for i, d := range b.draws {
-		s.hostRows[i] = d.row
-	}
-	s.gather(h, n)
+	ids, logp := s.result(kernels.I32, 0, n), s.result(kernels.F32, 1, n)
 	for at := 0; at < n; at += s.logits.Rows {
 		k := min(s.logits.Rows, n-at)
 		logits := s.logits.RowRange(0, k)
 		s.dev.MatMul(logits, s.hidden.RowRange(at, k), s.m.Head(), kernels.Epilogue{})
-		s.dev.Sample(s.ids.RowRange(at, k), kernels.LogProbs{Logp: s.logp.RowRange(at, k), LSE: s.lse.RowRange(at, k)}, logits, b.rules[at:at+k])
+		s.dev.Sample(ids.RowRange(at, k), kernels.LogProbs{Logp: logp.RowRange(at, k), LSE: s.lse.RowRange(at, k)}, logits, s.rows, at)
 		for i, d := range b.draws[at : at+k] {
 			if d.top == 0 {
 				continue
 			}
 			var err error
-			if out[d.at].top, err = s.likeliest(nil, logits.RowRange(i, 1), s.lse.RowRange(at+i, 1), d.top, b.rules[at+i].InvTemp); err != nil {
+			if out[d.at].top, err = s.likeliest(nil, logits.RowRange(i, 1), s.lse.RowRange(at+i, 1), d.top, b.Draws[at+i].InvTemp); err != nil {
 				return err
 			}
 		}
 	}
-	if err := kernels.Download(s.dev, s.hostIDs[:n], s.ids.RowRange(0, n)); err != nil {
-		return err
-	}
-	if err := kernels.Download(s.dev, s.hostLogp[:n], s.logp.RowRange(0, n)); err != nil {
+	if err := s.fetch(n).Wait(); err != nil {
 		return err
 	}
 	for i, d := range b.draws {
-		out[d.at].id, out[d.at].logp = s.hostIDs[i], s.hostLogp[i]
+		out[d.at].id, out[d.at].logp = int32(s.word(0, n, i)), math.Float32frombits(s.word(1, n, i))
 	}
 	return nil
 }
 
-// score gives the jobs of b the log-probabilities that they want.
-func (s *sampler) score(h kernels.Tensor, b *batch) error {
+// score gives the jobs of b what they want: the most likely tokens, and log-probabilities.
+func (s *sampler) score(b *batch) error {
+	at := len(b.draws)
+	for _, t := range b.tops {
+		if err := s.top(at, t); err != nil {
+			return err
+		}
+		at++
+	}
 	for rest := b.scores; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].job.invTemp == rest[0].job.invTemp {
 			n++
 		}
-		if err := s.scoreSame(h, rest[:n]); err != nil {
+		if err := s.scoreSame(at, rest[:n]); err != nil {
 			return err
 		}
-		rest = rest[n:]
-	}
-	for _, t := range b.tops {
-		if err := s.top(h, t); err != nil {
-			return err
-		}
+		at, rest = at+n, rest[n:]
 	}
 	return nil
 }
 
-// scoreSame scores rows of one temperature.
-func (s *sampler) scoreSame(h kernels.Tensor, rows []scored) error {
+// scoreSame scores rows of one temperature, the wanted ones from at on.
+func (s *sampler) scoreSame(at int, rows []scored) error {
 	n := len(rows)
 	for i, r := range rows {
-		s.hostRows[i], s.hostIDs[i] = r.row, r.target
+		s.hostTargets[i] = r.target
 	}
-	s.gather(h, n)
-	targets, logp, ent := s.ids.RowRange(0, n), s.logp.RowRange(0, n), s.ent.RowRange(0, n)
-	kernels.Upload(s.dev, targets, s.hostIDs[:n])
-	s.dev.LogProb(kernels.LogProbs{Logp: logp, Entropy: ent}, s.hidden.RowRange(0, n), s.m.Head(), targets, rows[0].job.invTemp)
-	if err := kernels.Download(s.dev, s.hostLogp[:n], logp); err != nil {
-		return err
-	}
-	if err := kernels.Download(s.dev, s.hostEnt[:n], ent); err != nil {
+	targets, logp, ent := s.targets.RowRange(0, n), s.result(kernels.F32, 0, n), s.result(kernels.F32, 1, n)
+	kernels.Upload(s.dev, targets, s.hostTargets[:n])
+	s.dev.LogProb(kernels.LogProbs{Logp: logp, Entropy: ent}, s.hidden.RowRange(at, n), s.m.Head(), targets, rows[0].job.invTemp)
+	if err := s.fetch(n).Wait(); err != nil {
 		return err
 	}
 	for i, r := range rows {
-		r.job.scores.Logprobs[r.at], r.job.scores.Entropy[r.at] = s.hostLogp[i], s.hostEnt[i]
+		r.job.scores.Logprobs[r.at], r.job.scores.Entropy[r.at] = math.Float32frombits(s.word(0, n, i)), math.Float32frombits(s.word(1, n, i))
 	}
 	return nil
 }
 
-// top finds the most likely tokens after a row.
-func (s *sampler) top(h kernels.Tensor, t top) (err error) {
-	s.hostRows[0] = t.row
-	s.gather(h, 1)
+// top finds the most likely tokens after the wanted row at.
+func (s *sampler) top(at int, t top) (err error) {
 	logits, lse := s.logits.RowRange(0, 1), s.lse.RowRange(0, 1)
-	s.dev.MatMul(logits, s.hidden.RowRange(0, 1), s.m.Head(), kernels.Epilogue{})
-	s.dev.Sample(s.ids.RowRange(0, 1), kernels.LogProbs{LSE: lse}, logits, []kernels.Sampling{{Greedy: true, InvTemp: t.job.invTemp}})
+	s.dev.MatMul(logits, s.hidden.RowRange(at, 1), s.m.Head(), kernels.Epilogue{})
+	s.dev.Sample(s.result(kernels.I32, 0, 1), kernels.LogProbs{LSE: lse}, logits, s.rows, at)
 	t.job.scores.Top, err = s.likeliest(t.job.scores.Top[:0], logits, lse, t.job.topK, t.job.invTemp)
 	return err
 }

@@ -3,9 +3,11 @@ package kernels
 // Device is a chip that a model runs on: memory, weights, KV pages and the operations of Ops.
 //
 // It is written for the hardest case, a GPU: memory is opaque, work is queued and runs in the order of the calls, results exist
-// on the host only after Download or Sync, and an error of queued work appears there too (and stays: a device that failed is
-// poisoned). Control data that a launch needs (Segments, Sampling) travels by value with the call and may be reused
-// by the caller at once. A Device is used by one goroutine at a time; what it does inside is its own affair.
+// on the host only after the Wait of a Fetch or after Sync, and an error of queued work appears there too (and stays: a device that
+// failed is poisoned). What an operation is given on the host (a Layout, page numbers) is read before the call returns.
+//
+// A Device is used by one goroutine at a time, and some by one operating-system thread: whoever drives a device locks the goroutine
+// to its thread (an engine's loop does). Tickets may be waited for by any goroutine. What a device does inside is its own affair.
 //
 // Shape errors of the programmer panic with the shapes. Allocation and transfers return errors.
 type Device interface {
@@ -15,8 +17,8 @@ type Device interface {
 	Alloc(bytes int64) (Buffer, error)
 	// Upload queues a copy of host bytes to the dense tensor dst; src may be reused when the call returns.
 	Upload(dst Tensor, src []byte)
-	// Download waits for all queued work, copies the dense tensor src to the host and returns the first error of that work.
-	Download(dst []byte, src Tensor) error
+	// Fetch queues a copy of the dense tensor src to the host. dst belongs to the device until the ticket's Wait returns.
+	Fetch(dst []byte, src Tensor) Ticket
 	// Sync waits for all queued work and returns its first error.
 	Sync() error
 	// Close waits and releases everything that the device itself holds. Buffers must have been freed.
@@ -37,6 +39,11 @@ type Device interface {
 
 	// NewKV makes room for a cache of KV pages.
 	NewKV(s KVSpec) (KV, error)
+	// NewBatch makes room for what a pass is about.
+	NewBatch(s BatchSpec) (Batch, error)
+	// SetBatch makes b describe l over the cache kv (nil where there is none). It panics where l.Check finds something. The ids of fed rows
+	// are taken from the tensor ids, I32 [n, 1], where earlier work on the device puts them; those in l do not count.
+	SetBatch(b Batch, l *Layout, kv KV, ids Tensor, fed []Fed)
 
 	Ops
 }

@@ -51,14 +51,16 @@ type Product struct {
 type LogProbs struct{ Logp, Entropy, LSE Tensor }
 
 // Sampling says how the next id of one row is drawn. Truncations apply in the order Never, top-k, top-p, min-p on the
-// tempered distribution, each on what the one before left, renormalised, ties to the lower id; the drawn id is the first whose cumulated probability, in ascending id order and renormalised, exceeds U.
+// tempered distribution, each on what the one before left, renormalised, ties to the lower id; the drawn id is the first whose cumulated
+// probability, in ascending id order and renormalised, exceeds num.Uniform(Stream, Pos).
 type Sampling struct {
 	Greedy  bool    // the largest logit, the lowest id on ties; InvTemp then only scales the log-prob
 	InvTemp float32 // 1/temperature
 	TopK    int     // 0: off
 	TopP    float32 // 0 or >= 1: off
 	MinP    float32 // 0: off
-	U       float64 // uniform in [0, 1)
+	Stream  uint64  // names the random numbers
+	Pos     int32   // position of the drawn id in its sequence
 	Never   []int32 // ids that are not drawn, distinct, not all there are
 
 	// Adjust changes logits before the draw, each of its ids once. The log-prob stays that of the logits as they came.
@@ -103,10 +105,10 @@ type AdamWStep struct {
 // Ops are the operations, in the order in which a forward pass calls them. "=" in a comment overwrites, "+=" adds.
 // Tensors are F32 unless said; outputs do not overlap inputs unless said.
 type Ops interface {
-	// Embed: y[T,C] = rows ids[T,1] (I32) of w[V,C], widened. CUDA: a gather kernel, a warp a row.
-	Embed(y Tensor, w Weight, ids Tensor)
-	// EmbedBackward: dw[V,C] += dy[T,C] at rows ids, tokens ascending. CUDA: a block a column range, serial over tokens.
-	EmbedBackward(dw, dy, ids Tensor)
+	// Embed: y[T,C] = the rows of w[V,C] that b's ids name, widened. CUDA: a gather kernel, a warp a row.
+	Embed(y Tensor, w Weight, b Batch)
+	// EmbedBackward: dw[V,C] += dy[T,C] at the rows that b's ids name, tokens ascending. CUDA: a block a column range, serial over tokens.
+	EmbedBackward(dw, dy Tensor, b Batch)
 
 	// RMSNorm: y[T,C] = x * rstd * w[1,C], rstd[T,1] = 1/sqrt(mean(x^2) + eps), kept unless none (arXiv 1910.07467). Also per head, on
 	// a [T*H, D] view. CUDA: a block a row, fixed-tree sum.
@@ -132,24 +134,24 @@ type Ops interface {
 	// BiasBackward: db[1,N] += sum_t dy[T,N], in blocks of 64 rows merged in order. CUDA: column strips.
 	BiasBackward(db, dy Tensor)
 
-	// RoPE rotates x[T, heads*D] in place, or back (inverse: the backward), by position pos[T,1] (I32): pair (i, i+D/2) of a head by the
+	// RoPE rotates x[T, heads*D] in place, or back (inverse: the backward), by b's positions: pair (i, i+D/2) of a head by the
 	// angle whose cosine and sine are table[pos, i] and table[pos, D/2+i] (arXiv 2104.09864, rotate-half form). CUDA: elementwise.
-	RoPE(x Tensor, heads int, pos, table Tensor, inverse bool)
+	RoPE(x Tensor, heads int, b Batch, table Tensor, inverse bool)
 
-	// KVWrite stores k and v [T, G*D], rounded to the cache's type, in layer's slots[T,1] (I32). CUDA: a scatter kernel.
-	KVWrite(kv KV, layer int, k, v, slots Tensor)
+	// KVWrite stores k and v [T, G*D], rounded to the cache's type, in b's slots of layer. CUDA: a scatter kernel.
+	KVWrite(kv KV, layer int, k, v Tensor, b Batch)
 	// KVCopy copies whole pages, all layers: copy on write. No page is both source and destination. CUDA: one kernel over (page, layer).
 	KVCopy(kv KV, dst, src []int32)
-	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each segment, causal; every row is in exactly one segment, and slots
-	// behind a row take no part, whatever they hold; query head h reads kv head h*G/H. Keys are
+	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each of b's segments, causal; slots behind a row take no part, whatever
+	// they hold; query head h reads kv head h*G/H. Keys are
 	// walked in partitions of 256 at absolute positions, each giving (max, sum, output), merged ascending, so that chunking changes no
 	// bit. lse[T,H] = max + ln(sum), kept unless none. q, and the probabilities before they meet v, are rounded to the cache's type.
 	// CUDA: flash kernel a (segment, head, 64 rows); decode: split-KV by the same partitions.
-	Attention(y, q, lse Tensor, kv KV, layer int, segs []Segment, scale float32)
+	Attention(y, q, lse Tensor, kv KV, layer int, b Batch, scale float32)
 	// AttentionBackward: dq[T,H*D] =; dk and dv [S, G*D], one row a slot of the cache, += . delta = sum(dy*y) is recomputed, probabilities come
-	// from lse. What several segments add to one slot is added in the order of segs, query heads ascending, rows ascending.
+	// from lse. What several segments add to one slot is added in the order of the segments, query heads ascending, rows ascending.
 	// CUDA: a block a (page group, kv head), looping over segments in order.
-	AttentionBackward(dq, dk, dv, dy, y, q, lse Tensor, kv KV, layer int, segs []Segment, scale float32)
+	AttentionBackward(dq, dk, dv, dy, y, q, lse Tensor, kv KV, layer int, b Batch, scale float32)
 
 	// SwiGLU: y[T,F] = gate*sigmoid(gate)*up (arXiv 2002.05202). CUDA: elementwise.
 	SwiGLU(y, gate, up Tensor)
@@ -169,9 +171,9 @@ type Ops interface {
 	// dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), recomputed in chunks. dentropy may be none.
 	// CUDA: the same chunks as LogProb.
 	LogProbBackward(dh, dw, h Tensor, w Weight, targets Tensor, lp LogProbs, dlogp, dentropy Tensor, invTemp float32)
-	// Sample draws ids[B,1] (I32) from logits[B,V] (kept as they are, adjustments too) and scores them: out as LogProb's, over the whole
-	// vocabulary, after temperature, before adjustments and truncation. CUDA: a block a row; top-k by radix selection.
-	Sample(ids Tensor, out LogProbs, logits Tensor, rows []Sampling)
+	// Sample draws ids[B,1] (I32) from logits[B,V] (kept as they are, adjustments too) by b's draws [first, first+B) and scores them: out as
+	// LogProb's, over the whole vocabulary, after temperature, before adjustments and truncation. CUDA: a block a row; top-k by radix selection.
+	Sample(ids Tensor, out LogProbs, logits Tensor, b Batch, first int)
 
 	// SumSquares: dst[1,1] (F64) = or += (add) sum x^2, in blocks of 4096 elements merged in order. CUDA: two-pass reduction.
 	SumSquares(dst, x Tensor, add bool)

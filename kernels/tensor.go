@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Buffer is a piece of one device's memory. Its bytes cannot be reached from the host but by Device.Upload and Download.
+// Buffer is a piece of one device's memory. Its bytes cannot be reached from the host but by Device.Upload and Fetch.
 // Whoever allocated a buffer frees it; there are no finalizers. Freeing while queued work still uses it is the device's
 // problem (CUDA frees in stream order).
 type Buffer interface {
@@ -94,8 +94,25 @@ func Download[E Elem](d Device, dst []E, src Tensor) error {
 	if len(dst) == 0 {
 		return d.Sync()
 	}
-	return d.Download(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), len(dst)*int(unsafe.Sizeof(dst[0]))), src)
+	return Fetch(d, dst, src).Wait()
 }
+
+// Fetch queues a copy of the dense tensor src into dst, which belongs to the device until the ticket's Wait returns.
+func Fetch[E Elem](d Device, dst []E, src Tensor) Ticket {
+	checkHost(src, len(dst), int(unsafe.Sizeof(*new(E))))
+	if len(dst) == 0 {
+		return done{}
+	}
+	return d.Fetch(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), len(dst)*int(unsafe.Sizeof(dst[0]))), src)
+}
+
+// done is the ticket of a result that is there.
+type done struct{}
+
+func (done) Wait() error { return nil }
+
+// Done is a ticket for devices whose work has ended when a call returns.
+func Done() Ticket { return done{} }
 
 func checkHost(t Tensor, n, size int) {
 	if n != t.Len() || size != t.Type.Size() || !t.Dense() {

@@ -29,7 +29,7 @@ func (m *Model) Backward(ws *Workspace, b *Batch, kv kernels.KV, dh kernels.Tens
 		p.attentionBack(l)
 	}
 	if m.Trainable {
-		m.Device.EmbedBackward(m.embed.Grad, p.dx, p.ids)
+		m.Device.EmbedBackward(m.embed.Grad, p.dx, p.b)
 	}
 }
 
@@ -54,17 +54,17 @@ func (p *pass) attentionBack(l int) {
 	q := a.q
 	if c.QKNorm { // the kept queries are those before the norm
 		q = p.normQ(l, p.perHead(p.rstdQ))
-		d.RoPE(q, c.Heads, p.pos, p.m.rope.t, false)
+		d.RoPE(q, c.Heads, p.b, p.m.rope.t, false)
 	}
 	slots := p.kv.Spec().Pages * kernels.PageSize
 	dk, dv := p.ws.dk.RowRange(0, slots), p.ws.dv.RowRange(0, slots)
 	d.Zero(dk)
 	d.Zero(dv)
-	d.AttentionBackward(p.dq, dk, dv, p.dy, a.y, q, a.lse, p.kv, l, p.segs, p.m.scale())
-	d.Gather(p.k, dk, p.slots)
-	d.Gather(p.v, dv, p.slots)
-	d.RoPE(p.dq, c.Heads, p.pos, p.m.rope.t, true)
-	d.RoPE(p.k, c.KVHeads, p.pos, p.m.rope.t, true)
+	d.AttentionBackward(p.dq, dk, dv, p.dy, a.y, q, a.lse, p.kv, l, p.b, p.m.scale())
+	d.Gather(p.k, dk, p.b.Slots())
+	d.Gather(p.v, dv, p.b.Slots())
+	d.RoPE(p.dq, c.Heads, p.b, p.m.rope.t, true)
+	d.RoPE(p.k, c.KVHeads, p.b, p.m.rope.t, true)
 	dq, dkey := p.dq, p.k
 	if c.QKNorm {
 		dq, dkey = p.qkNormBack(l)

@@ -11,10 +11,11 @@ import (
 // For training, every token that a segment attends to is a row of the same batch, or its share of the gradient is lost. Segments
 // that share a prompt's pages may follow it in one batch.
 type Batch struct {
-	IDs   []int32 // [T] tokens, checked against the vocabulary by the caller (Config.CheckIDs)
-	Pos   []int32 // [T] positions within the sequence
-	Slots []int32 // [T] slots of the KV cache, distinct
-	Segs  []kernels.Segment
+	// Layout's ids are checked against the vocabulary by the caller (Config.CheckIDs); its slots are distinct.
+	kernels.Layout
+	// Fed are rows whose ids are taken from Sampled, I32 [n, 1], where an earlier pass has put them on the device.
+	Fed     []kernels.Fed
+	Sampled kernels.Tensor
 
 	// Adapters gives each segment its adapter, nil for the base; nil for all: base.
 	Adapters []*Adapter

@@ -16,7 +16,7 @@ type pass struct {
 	ws   *Workspace
 	d    kernels.Device
 	kv   kernels.KV
-	segs []kernels.Segment
+	b    kernels.Batch
 	runs []run
 
 	products []kernels.Product // reused, as is grads
@@ -30,10 +30,8 @@ func (m *Model) Forward(ws *Workspace, b *Batch, kv kernels.KV) kernels.Tensor {
 	if len(b.IDs) == 0 {
 		return p.h
 	}
-	kernels.Upload(m.Device, p.ids, b.IDs)
-	kernels.Upload(m.Device, p.pos, b.Pos)
-	kernels.Upload(m.Device, p.slots, b.Slots)
-	m.Device.Embed(p.input(0), m.embed.W, p.ids)
+	m.Device.SetBatch(p.b, &b.Layout, kv, b.Sampled, b.Fed)
+	m.Device.Embed(p.input(0), m.embed.W, p.b)
 	for l := range m.layers {
 		p.attention(l)
 		p.mlp(l, p.input(l+1))
@@ -54,7 +52,8 @@ func (m *Model) pass(ws *Workspace, b *Batch, kv kernels.KV) *pass {
 	if len(b.Pos) > 0 {
 		ws.need(int(slices.Max(b.Pos))+1, 0, rank)
 	}
-	return &pass{tensors: &ws.cut, m: m, ws: ws, d: m.Device, kv: kv, segs: b.Segs, runs: ws.runs}
+	ws.needBatch(b.Layout.Spec())
+	return &pass{tensors: &ws.cut, m: m, ws: ws, d: m.Device, kv: kv, b: ws.batch, runs: ws.runs}
 }
 
 // input is the residual stream entering layer l; past the last layer, what the final norm reads.
@@ -78,10 +77,10 @@ func (p *pass) attention(l int) {
 		q, k = p.normQ(l, none), p.kn
 		d.RMSNorm(p.heads(k), p.heads(a.kp), ly.kNorm.Master, p.m.eps(), none)
 	}
-	d.RoPE(q, c.Heads, p.pos, p.m.rope.t, false)
-	d.RoPE(k, c.KVHeads, p.pos, p.m.rope.t, false)
-	d.KVWrite(p.kv, l, k, p.v, p.slots)
-	d.Attention(a.y, q, a.lse, p.kv, l, p.segs, p.m.scale())
+	d.RoPE(q, c.Heads, p.b, p.m.rope.t, false)
+	d.RoPE(k, c.KVHeads, p.b, p.m.rope.t, false)
+	d.KVWrite(p.kv, l, k, p.v, p.b)
+	d.Attention(a.y, q, a.lse, p.kv, l, p.b, p.m.scale())
 	p.copy(a.x2, a.x)
 	p.linear(a.x2, a.y, l, projO)
 }

@@ -9,7 +9,7 @@
 //	m, err := model.Load(dev, "models/SmolLM2-135M-Instruct", model.Options{DType: kernels.BF16})
 //	kv, err := dev.NewKV(m.KVSpec(pages, kernels.BF16))
 //	ws, err := m.NewWorkspace(512, model.WorkspaceOptions{})
-//	h := m.Forward(ws, &model.Batch{IDs: ids, Pos: pos, Slots: slots, Segs: segs}, kv) // [T, C]
+//	h := m.Forward(ws, &model.Batch{Layout: kernels.Layout{IDs: ids, Pos: pos, Slots: slots, Segs: segs}}, kv) // [T, C]
 //
 // A Model belongs to the goroutine that uses its device. Shape letters are those of package kernels.
 package model

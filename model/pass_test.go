@@ -360,15 +360,15 @@ func TestMisuse(t *testing.T) {
 		seg := func(row, n int) []kernels.Segment { return []kernels.Segment{{Row: row, Len: n, Pages: []int32{0}}} }
 		ids := func(n int) []int32 { return make([]int32, n) }
 		for what, b := range map[string]*Batch{
-			"9 ids":                     {IDs: ids(9), Pos: ids(9), Slots: ids(9), Segs: seg(0, 9)},
-			"2 ids, 1 positions":        {IDs: ids(2), Pos: ids(1), Slots: ids(2), Segs: seg(0, 2)},
-			"segments cover 1 rows":     {IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(0, 1)},
-			"expected to begin at 0":    {IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(1, 1)},
-			"1 segments, 2 adapters in": {IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(0, 2), Adapters: make([]*Adapter, 2)},
+			"9 ids":                     {Layout: kernels.Layout{IDs: ids(9), Pos: ids(9), Slots: ids(9), Segs: seg(0, 9)}},
+			"2 ids, 1 positions":        {Layout: kernels.Layout{IDs: ids(2), Pos: ids(1), Slots: ids(2), Segs: seg(0, 2)}},
+			"segments cover 1 rows":     {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(0, 1)}},
+			"expected to begin at 0":    {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(1, 1)}},
+			"1 segments, 2 adapters in": {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(0, 2)}, Adapters: make([]*Adapter, 2)},
 		} {
 			panicWith(t, what, func() { m.Forward(r.ws, b, r.kv) })
 		}
-		b := &Batch{IDs: ids(2), Pos: ids(2), Slots: []int32{0, 1}, Segs: seg(0, 2)}
+		b := &Batch{Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: []int32{0, 1}, Segs: seg(0, 2)}}
 		h := m.Forward(r.ws, b, r.kv)
 		panicWith(t, "keeps activations", func() { m.Backward(r.ws, b, r.kv, h) })
 		require.Equal(t, 0, m.Forward(r.ws, &Batch{}, r.kv).Rows)

@@ -171,7 +171,7 @@ func (r *rig) greedy(prompt []int32, n int) (out []int32) {
 	next, start := prompt, 0
 	z, id := r.tensor(kernels.F32, 1, r.m.Config.Vocab), r.tensor(kernels.I32, 1, 1)
 	for range n {
-		b := &Batch{IDs: next, Segs: []kernels.Segment{{Len: len(next), Start: start, Pages: pages}}}
+		b := &Batch{Layout: kernels.Layout{IDs: next, Rows: []int32{int32(len(next) - 1)}, Draws: []kernels.Sampling{{Greedy: true, InvTemp: 1}}, Segs: []kernels.Segment{{Len: len(next), Start: start, Pages: pages}}}}
 		for i := range next {
 			p := start + i
 			b.Pos = append(b.Pos, int32(p))
@@ -179,7 +179,7 @@ func (r *rig) greedy(prompt []int32, n int) (out []int32) {
 		}
 		h := r.m.Forward(r.ws, b, r.kv)
 		r.d.MatMul(z, h.RowRange(h.Rows-1, 1), r.m.Head(), kernels.Epilogue{})
-		r.d.Sample(id, kernels.LogProbs{}, z, []kernels.Sampling{{Greedy: true, InvTemp: 1}})
+		r.d.Sample(id, kernels.LogProbs{}, z, r.ws.Batch(), 0)
 		got := make([]int32, 1)
 		require.NoError(r.t, kernels.Download(r.d, got, id))
 		out, start, next = append(out, got[0]), start+len(next), got

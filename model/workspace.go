@@ -14,6 +14,7 @@ type WorkspaceOptions struct {
 	Positions int                  // positions 0..Positions-1 will occur
 	Slots     int                  // with Keep: slots of the training KV cache
 	Rank      int                  // largest rank of an adapter
+	Batch     kernels.BatchSpec    // of the passes; Tokens need not be said
 }
 
 // Workspace is the memory of a pass: scratch, and with Keep the activations that Backward needs. One pass at a time.
@@ -26,6 +27,7 @@ type Workspace struct {
 	full, cut tensors // for max tokens; for the t tokens of the pass under way
 	t         int
 
+	batch  kernels.Batch
 	dk, dv kernels.Tensor // [S, G*D] gradients of one layer's keys and values, a row a slot
 	u      kernels.Tensor // [max, R] of adapters, for every projection of every set of activations
 	du     kernels.Tensor // [max, 3 R] of adapters: of as many projections share an input
@@ -34,9 +36,8 @@ type Workspace struct {
 
 // tensors are the views of a pass, T rows each.
 type tensors struct {
-	ids, pos, slots kernels.Tensor // I32 [T, 1]
-	acts            []acts         // a layer each
-	last, h         kernels.Tensor // [T, C] residual stream after the last layer; after the final norm
+	acts    []acts         // a layer each
+	last, h kernels.Tensor // [T, C] residual stream after the last layer; after the final norm
 
 	// Scratch of one layer, forward and again in backward.
 	n        kernels.Tensor // [T, C] a norm's output
@@ -77,7 +78,11 @@ func (m *Model) NewWorkspace(maxTokens int, o WorkspaceOptions) (*Workspace, err
 	}
 	w.bufs = append(w.bufs, buf)
 	w.share()
-	if err := w.reserve(o.Positions, o.Slots, o.Rank); err != nil {
+	err = w.reserve(o.Positions, o.Slots, o.Rank)
+	if err == nil {
+		err = w.reserveBatch(o.Batch)
+	}
+	if err != nil {
 		w.Close()
 		return nil, fmt.Errorf("workspace for %d tokens: %w", maxTokens, err)
 	}
@@ -88,9 +93,6 @@ func (m *Model) NewWorkspace(maxTokens int, o WorkspaceOptions) (*Workspace, err
 func (w *Workspace) lay(a *arena) {
 	c, f := w.m.Config, &w.full
 	hd, gd := dimHD(c), dimGD(c)
-	for _, t := range []*kernels.Tensor{&f.ids, &f.pos, &f.slots} {
-		a.add(t, kernels.I32, w.max, 1)
-	}
 	add := func(cols int, to ...*kernels.Tensor) {
 		for _, t := range to {
 			a.add(t, kernels.F32, w.max, cols)
@@ -240,6 +242,37 @@ func (w *Workspace) need(positions, slots, rank int) {
 	}
 }
 
+// reserveBatch makes room for batches of size s, as many tokens as the workspace takes at least.
+func (w *Workspace) reserveBatch(s kernels.BatchSpec) error {
+	s.Tokens = w.max
+	if w.batch != nil {
+		have := w.batch.Spec()
+		if have.Covers(s) {
+			return nil
+		}
+		s.Segments, s.Pages, s.Rows = max(s.Segments, have.Segments), max(s.Pages, have.Pages), max(s.Rows, have.Rows)
+	}
+	b, err := w.m.Device.NewBatch(s)
+	if err != nil {
+		return err
+	}
+	if w.batch != nil {
+		w.batch.Free()
+	}
+	w.batch = b
+	return nil
+}
+
+// needBatch is reserveBatch in the middle of a pass.
+func (w *Workspace) needBatch(s kernels.BatchSpec) {
+	if err := w.reserveBatch(s); err != nil {
+		panic(fmt.Sprintf("model: %v: say so in WorkspaceOptions to have this as an error before the pass", err))
+	}
+}
+
+// Batch is the batch of the pass under way.
+func (w *Workspace) Batch() kernels.Batch { return w.batch }
+
 // resize points cut at the first t rows of everything.
 func (w *Workspace) resize(t int) {
 	if w.t == t {
@@ -255,7 +288,7 @@ func (w *Workspace) resize(t int) {
 	w.cut = w.full
 	w.cut.acts = layers
 	c := &w.cut
-	for _, x := range []*kernels.Tensor{&c.ids, &c.pos, &c.slots, &c.last, &c.h, &c.n, &c.q, &c.k, &c.v, &c.kn, &c.act,
+	for _, x := range []*kernels.Tensor{&c.last, &c.h, &c.n, &c.q, &c.k, &c.v, &c.kn, &c.act,
 		&c.rstd, &c.rstdQ, &c.rstdK, &c.dx, &c.dn, &c.dq, &c.dy, &c.dact} {
 		cut(x)
 	}
@@ -279,6 +312,9 @@ func (w *Workspace) Bytes() int64 {
 			n += t.Buf.Bytes()
 		}
 	}
+	if w.batch != nil {
+		n += w.batch.Bytes()
+	}
 	return n
 }
 
@@ -289,6 +325,10 @@ func (w *Workspace) Close() {
 			t.Buf.Free()
 			*t = kernels.Tensor{}
 		}
+	}
+	if w.batch != nil {
+		w.batch.Free()
+		w.batch = nil
 	}
 	for _, b := range w.bufs {
 		b.Free()

@@ -43,7 +43,6 @@ type span struct{ seq, from, to int }
 type packed struct {
 	batch   model.Batch
 	pages   int     // KV pages in use
-	rows    []int32 // batch rows whose hidden state predicts a trained id
 	targets []int32 // the ids they predict
 	spans   []span
 	still   bool // nothing to walk back
@@ -128,14 +127,14 @@ func (p *packed) add(ids []int32, start int, prefix []int32) kernels.Segment {
 }
 
 func (p *packed) target(seq int, s Sequence, seg kernels.Segment, shared int) {
-	sp := span{seq: seq, from: len(p.rows)}
+	sp := span{seq: seq, from: len(p.batch.Rows)}
 	for i := 1; i < len(s.IDs) && i < len(s.Mask); i++ {
 		if s.Mask[i] {
-			p.rows = append(p.rows, int32(seg.Row+i-1-shared))
+			p.batch.Rows = append(p.batch.Rows, int32(seg.Row+i-1-shared))
 			p.targets = append(p.targets, s.IDs[i])
 		}
 	}
-	sp.to = len(p.rows)
+	sp.to = len(p.batch.Rows)
 	p.spans = append(p.spans, sp)
 }
 

@@ -41,16 +41,16 @@ func TestPack(t *testing.T) {
 			rows := map[int32]bool{}
 			for _, sp := range p.spans {
 				s, k := seqs[sp.seq], sp.from
-				seg := segmentOf(p, s, p.rows[sp.from:sp.to])
+				seg := segmentOf(p, s, p.batch.Rows[sp.from:sp.to])
 				for i := 1; i < len(s.IDs); i++ {
 					if !s.Mask[i] {
 						continue
 					}
 					require.Equal(t, s.IDs[i], p.targets[k])
-					require.Equal(t, s.IDs[i-1], p.batch.IDs[p.rows[k]])
-					require.EqualValues(t, i-1, p.batch.Pos[p.rows[k]])
-					require.False(t, rows[p.rows[k]], "a row predicts for two sequences")
-					rows[p.rows[k]] = true
+					require.Equal(t, s.IDs[i-1], p.batch.IDs[p.batch.Rows[k]])
+					require.EqualValues(t, i-1, p.batch.Pos[p.batch.Rows[k]])
+					require.False(t, rows[p.batch.Rows[k]], "a row predicts for two sequences")
+					rows[p.batch.Rows[k]] = true
 					for pos := range i {
 						slot := seg.Pages[pos/kernels.PageSize]*kernels.PageSize + int32(pos%kernels.PageSize)
 						require.Equal(t, s.IDs[pos], slotID[slot])

@@ -25,13 +25,13 @@ type passes struct {
 
 // outputs are the device tensors of the trained rows: hidden states, targets and what LogProb fills.
 type outputs struct {
-	cap           int
-	h, dh         kernels.Tensor // [cap, C]
-	dhAll         kernels.Tensor // [T, C], gradient of every row's final hidden state
-	rows, targets kernels.Tensor // I32 [cap, 1]
-	y, dy         kernels.Tensor // F32 [cap, 1] log-probability, or a critic's value, and its gradient
-	entropy, lse  kernels.Tensor // F32 [cap, 1]
-	dentropy      kernels.Tensor
+	cap          int
+	h, dh        kernels.Tensor // [cap, C]
+	dhAll        kernels.Tensor // [T, C], gradient of every row's final hidden state
+	targets      kernels.Tensor // I32 [cap, 1]
+	y, dy        kernels.Tensor // F32 [cap, 1] log-probability, or a critic's value, and its gradient
+	entropy, lse kernels.Tensor // F32 [cap, 1]
+	dentropy     kernels.Tensor
 }
 
 func (x *passes) close() {
@@ -46,7 +46,7 @@ func (x *passes) close() {
 }
 
 func (o *outputs) all() []*kernels.Tensor {
-	return []*kernels.Tensor{&o.h, &o.dh, &o.dhAll, &o.rows, &o.targets, &o.y, &o.dy, &o.entropy, &o.lse, &o.dentropy}
+	return []*kernels.Tensor{&o.h, &o.dh, &o.dhAll, &o.targets, &o.y, &o.dy, &o.entropy, &o.lse, &o.dentropy}
 }
 
 func (o *outputs) free() {
@@ -60,7 +60,7 @@ func (o *outputs) free() {
 
 // grow makes room for p.
 func (x *passes) grow(p *packed) (err error) {
-	T, n := len(p.batch.IDs), max(1, len(p.rows))
+	T, n := len(p.batch.IDs), max(1, len(p.batch.Rows))
 	if T > x.wsTokens {
 		if x.ws != nil {
 			x.ws.Close()
@@ -106,7 +106,7 @@ func (x *passes) allocOutputs(n int) error {
 		backward   bool
 	}{
 		{&o.h, kernels.F32, n, C, false}, {&o.dh, kernels.F32, n, C, true}, {&o.dhAll, kernels.F32, x.wsTokens, C, true},
-		{&o.rows, kernels.I32, n, 1, false}, {&o.targets, kernels.I32, n, 1, false},
+		{&o.targets, kernels.I32, n, 1, false},
 		{&o.y, kernels.F32, n, 1, false}, {&o.dy, kernels.F32, n, 1, false}, {&o.entropy, kernels.F32, n, 1, false},
 		{&o.lse, kernels.F32, n, 1, false}, {&o.dentropy, kernels.F32, n, 1, true},
 	} {
@@ -132,13 +132,12 @@ func (x *passes) hidden(p *packed) (h kernels.Tensor, n int, err error) {
 		}
 	}
 	all := x.m.Forward(x.ws, &p.batch, x.kv)
-	if n = len(p.rows); n == 0 {
+	if n = len(p.batch.Rows); n == 0 {
 		return h, 0, nil
 	}
 	o := x.out
 	h = o.h.RowRange(0, n)
-	kernels.Upload(x.dev, o.rows.RowRange(0, n), p.rows)
-	x.dev.Gather(h, all, o.rows.RowRange(0, n))
+	x.dev.Gather(h, all, x.ws.Batch().Rows())
 	return h, n, nil
 }
 
@@ -168,7 +167,7 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 	if err != nil {
 		return err
 	}
-	n := len(p.rows)
+	n := len(p.batch.Rows)
 	dlogp, dentropy := make([]float32, n), make([]float32, n)
 	for _, s := range p.spans {
 		if err := checkFinite("log-probability", s.seq, logp[s.from:s.to]); err != nil {
@@ -199,9 +198,9 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 
 // back walks back from the gradient of the predicting rows' hidden states, in out.dh.
 func (x *passes) back(p *packed) error {
-	o, T, n := x.out, len(p.batch.IDs), len(p.rows)
+	o, T, n := x.out, len(p.batch.IDs), len(p.batch.Rows)
 	x.dev.Zero(o.dhAll.RowRange(0, T))
-	x.dev.ScatterAdd(o.dhAll.RowRange(0, T), o.dh.RowRange(0, n), o.rows.RowRange(0, n))
+	x.dev.ScatterAdd(o.dhAll.RowRange(0, T), o.dh.RowRange(0, n), x.ws.Batch().Rows())
 	x.m.Backward(x.ws, &p.batch, x.kv, o.dhAll.RowRange(0, T))
 	return x.dev.Sync()
 }

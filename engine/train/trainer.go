@@ -136,5 +136,5 @@ func (t *Trainer) Accumulate(seqs []Sequence, loss LossFunc) (Stats, error) {
 func (st *Stats) count(p *packed) {
 	st.MicroBatches++
 	st.Tokens += len(p.batch.IDs)
-	st.TrainedTokens += len(p.rows)
+	st.TrainedTokens += len(p.batch.Rows)
 }

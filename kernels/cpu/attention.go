@@ -28,32 +28,20 @@ type attend struct {
 	stride int
 }
 
-func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, segs []kernels.Segment, scale float32) attend {
-	x := ownKV(op, c, layer)
+func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) (attend, *batch) {
+	x, b := ownKV(op, c, layer), sameRows(op, kb, q.Rows)
 	dim, g := x.spec.HeadDim, x.spec.KVHeads
 	if q.Cols%dim != 0 || q.Cols/dim%g != 0 {
 		panic(fmt.Sprintf("cpu: %s: q is %v, its heads no multiple of %d of %d", op, q, g, dim))
 	}
-	rows := 0
-	for i, s := range segs {
-		if s.Row < 0 || s.Len < 0 || s.Start < 0 || s.Row+s.Len > q.Rows || s.Start+s.Len > len(s.Pages)*pageSize {
-			panic(fmt.Sprintf("cpu: %s: segment %d is row %d, length %d, start %d, %d pages of q %v", op, i, s.Row, s.Len, s.Start, len(s.Pages), q))
-		}
-		for _, p := range s.Pages {
-			if p < 0 || int(p) >= x.spec.Pages {
-				panic(fmt.Sprintf("cpu: %s: page %d of %d", op, p, x.spec.Pages))
-			}
-		}
-		rows += s.Len
-	}
-	if rows != q.Rows {
-		panic(fmt.Sprintf("cpu: %s: segments have %d rows, q is %v", op, rows, q))
+	if b.over(op, x); q.Rows > 0 && len(b.Segs) == 0 {
+		panic(fmt.Sprintf("cpu: %s: the batch has no segments", op))
 	}
 	k := d.attn(x.spec)
 	return attend{
 		rowKernels: d.rows(), x: x, k: k, layer: layer, scale: scale, heads: q.Cols / dim / g,
 		lda: roundUp(dim, 2) * k.size, width: x.panels() * panelCols, q: f32(q), stride: q.Stride,
-	}
+	}, b
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
@@ -78,63 +66,92 @@ type attnOut struct {
 }
 
 // Attention: y = softmax(scale * q k^T) v over the pages of each segment, lse = max + ln(sum).
-func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) {
 	const op = "Attention"
 	shape(op, "y", y, q.Rows, q.Cols)
-	a := d.attend(op, q, c, layer, segs, scale)
+	a, b := d.attend(op, q, c, layer, kb, scale)
 	out := attnOut{y: f32(y), ldy: y.Stride}
 	if !lse.IsZero() {
 		shape(op, "lse", lse, q.Rows, q.Cols/a.x.spec.HeadDim)
 		out.lse, out.ldlse = f32(lse), lse.Stride
 	}
-	jobs := a.jobs(segs)
+	p := b.jobs(&a, d.pool.threads)
 	size := a.scratch()
-	split := a.split(jobs, d.pool.threads)
-	mem := d.scratch(slotAttn, size*d.pool.threads+4*split)
-	if split == 0 {
-		d.pool.RunWorker(len(jobs), func(w, task int) {
-			b := a.block(mem[w*size:][:size], &jobs[task])
-			if task+1 < len(jobs) {
-				b.after = &jobs[task+1]
+	mem := d.scratch(slotAttn, size*d.pool.threads+4*p.split)
+	if p.split == 0 {
+		d.pool.RunWorker(len(p.jobs), func(w, task int) {
+			b := a.block(mem[w*size:][:size], &p.jobs[task])
+			if task+1 < len(p.jobs) {
+				b.after = &p.jobs[task+1]
 			}
-			for p := range a.partitions(b.job) {
-				b.partition(p)
+			for part := range a.partitions(b.job) {
+				b.partition(part)
 			}
 			b.finish(out)
 		})
 		return
 	}
-	a.apart(d, jobs, split, mem, size)
-	d.pool.RunWorker(len(jobs), func(w, task int) {
-		b := a.block(mem[w*size:][:size], &jobs[task])
+	a.apart(d, p, mem, size)
+	d.pool.RunWorker(len(p.jobs), func(w, task int) {
+		b := a.block(mem[w*size:][:size], &p.jobs[task])
 		b.merge()
 		b.finish(out)
 	})
 }
 
-// apart computes the partitions of jobs for themselves, to be merged with the same bits: for few rows with many keys. A task is some
-// partitions in a row.
-func (a *attend) apart(d *Device, jobs []attnJob, split int, mem []byte, size int) {
-	parts := elems[float32](mem[size*d.pool.threads:])
-	type piece struct{ job, from, to int }
+// attnPlan is how the attention of a batch is divided, the same for all layers.
+type attnPlan struct {
+	jobs   []attnJob
+	split  int         // floats that all partitions of all jobs take where they are computed apart; 0: they are not
+	pieces []attnPiece // of jobs, where they are computed apart
+}
+
+// attnPiece is partitions [from, to) of a job.
+type attnPiece struct{ job, from, to int }
+
+// jobs is the plan for heads like those of a, made when the first layer asks for it.
+func (b *batch) jobs(a *attend, threads int) *attnPlan {
+	p := &b.forward
+	if h := (attnHeads{a.heads, a.x.spec.KVHeads, a.width}); b.forwardHeads != h {
+		b.forwardHeads = h
+		p.jobs = a.jobs(p.jobs[:0], b.Segs)
+		p.split = a.split(p.jobs, threads)
+		p.pieces = p.pieces[:0]
+		if p.split > 0 {
+			p.pieces = a.pieces(p.pieces, p.jobs, threads)
+		}
+	}
+	return p
+}
+
+// pieces cuts the partitions of jobs into tasks, some in a row.
+func (a *attend) pieces(pieces []attnPiece, jobs []attnJob, threads int) []attnPiece {
 	all := 0
 	for i := range jobs {
 		all += a.partitions(&jobs[i])
 	}
-	per := max(1, all/(4*d.pool.threads))
-	var pieces []piece
+	per := max(1, all/(4*threads))
 	for i := range jobs {
 		n := a.partitions(&jobs[i])
 		for p := 0; p < n; p += per {
-			pieces = append(pieces, piece{i, p, min(p+per, n)})
+			pieces = append(pieces, attnPiece{i, p, min(p+per, n)})
 		}
-		jobs[i].parts, parts = parts[:n*a.partSize(&jobs[i])], parts[n*a.partSize(&jobs[i]):]
 	}
-	d.pool.RunWorker(len(pieces), func(w, task int) {
-		x := pieces[task]
-		b := a.block(mem[w*size:][:size], &jobs[x.job])
-		for p := x.from; p < x.to; p++ {
-			b.partition(p)
+	return pieces
+}
+
+// apart computes the partitions of jobs for themselves, to be merged with the same bits: for few rows with many keys.
+func (a *attend) apart(d *Device, p *attnPlan, mem []byte, size int) {
+	parts := elems[float32](mem[size*d.pool.threads:])
+	for i := range p.jobs {
+		n := a.partitions(&p.jobs[i]) * a.partSize(&p.jobs[i])
+		p.jobs[i].parts, parts = parts[:n], parts[n:]
+	}
+	d.pool.RunWorker(len(p.pieces), func(w, task int) {
+		x := p.pieces[task]
+		b := a.block(mem[w*size:][:size], &p.jobs[x.job])
+		for part := x.from; part < x.to; part++ {
+			b.partition(part)
 		}
 	})
 }
@@ -143,8 +160,7 @@ func (a *attend) apart(d *Device, jobs []attnJob, split int, mem []byte, size in
 const jobRows = 128
 
 // jobs cuts the segments, those with many keys first.
-func (a *attend) jobs(segs []kernels.Segment) []attnJob {
-	var jobs []attnJob
+func (a *attend) jobs(jobs []attnJob, segs []kernels.Segment) []attnJob {
 	per := max(1, jobRows/a.heads) * a.heads
 	for i := range segs {
 		s := &segs[i]

@@ -15,9 +15,9 @@ import (
 // what is there: segments in order, query heads ascending, rows ascending. By tiles (num.DotTiles) each chain takes 32 at a time, rows of a head
 // counted from the segment's first. A task is a kv head of the segments that share pages,
 // directly or through others, so nobody else writes its slots.
-func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) {
 	const op = "AttentionBackward"
-	a := d.attend(op, q, c, layer, segs, scale)
+	a, of := d.attend(op, q, c, layer, kb, scale)
 	g, dim := a.x.spec.KVHeads, a.x.spec.HeadDim
 	slots := a.x.spec.Pages * pageSize
 	shape(op, "dq", dq, q.Rows, q.Cols)
@@ -30,8 +30,10 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 		attend: a, gemm: d.gemm.attention(a.x.spec.Type), dq: f32(dq), dk: f32(dk), dv: f32(dv), dy: f32(dy), y: f32(y), lse: f32(lse),
 		ldq: dq.Stride, ldk: dk.Stride, ldv: dv.Stride, lddy: dy.Stride, ldy: y.Stride, ldlse: lse.Stride,
 	}
-	groups := shareGroups(segs, a.x.spec.Pages)
-	pages := 0
+	if of.groups == nil {
+		of.groups = shareGroups(of.Segs, a.x.spec.Pages)
+	}
+	groups, pages := of.groups, 0
 	for _, x := range groups {
 		pages = max(pages, len(x.pages))
 	}
@@ -40,7 +42,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 	d.pool.RunWorker(len(groups)*g, func(w, task int) {
 		t := b // a copy with scratch of its own
 		t.carve(mem[w*size:][:size], pages)
-		t.run(segs, &groups[task/g], task%g)
+		t.run(of.Segs, &groups[task/g], task%g)
 	})
 }
 

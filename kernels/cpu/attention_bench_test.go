@@ -48,6 +48,7 @@ type attnBench struct {
 	q, y, lse      kernels.Tensor
 	dq, dk, dv, dy kernels.Tensor
 	segs           []kernels.Segment
+	batch          kernels.Batch
 	flops          float64 // of the forward
 	bytes          float64 // of keys and values
 	scale          float32
@@ -66,11 +67,7 @@ func newAttnBench(b *testing.B, d *Device, t kernels.DType, h, g, dim, n, length
 	require.NoError(b, err)
 	b.Cleanup(a.kv.Free)
 	slots := n * per * kernels.PageSize
-	k, at := benchTensor(b, d, slots, g*dim), benchTensor(b, d, slots, 1)
-	at.Type = kernels.I32
-	for i := range i32(at) {
-		i32(at)[i] = int32(i)
-	}
+	k, at := benchTensor(b, d, slots, g*dim), benchBatch(b, d, kernels.Layout{Slots: upTo(slots)}, a.kv)
 	for l := range a.layers {
 		d.KVWrite(a.kv, l, k, k, at)
 	}
@@ -85,6 +82,7 @@ func newAttnBench(b *testing.B, d *Device, t kernels.DType, h, g, dim, n, length
 		}
 	}
 	a.bytes = float64(n*total*g*dim*2) * float64(t.Size())
+	a.batch = benchBatch(b, d, kernels.Layout{Segs: a.segs}, a.kv)
 	a.q, a.y, a.lse = benchTensor(b, d, n*length, h*dim), benchTensor(b, d, n*length, h*dim), benchTensor(b, d, n*length, h)
 	if backward {
 		a.dq, a.dy = benchTensor(b, d, n*length, h*dim), benchTensor(b, d, n*length, h*dim)
@@ -112,7 +110,7 @@ func BenchmarkAttention(b *testing.B) {
 						}
 					})
 				}
-				forward := func(a *attnBench, layer int) { d.Attention(a.y, a.q, a.lse, a.kv, layer, a.segs, a.scale) }
+				forward := func(a *attnBench, layer int) { d.Attention(a.y, a.q, a.lse, a.kv, layer, a.batch, a.scale) }
 				run("prefill512", 1, 512, 512, 1, forward)
 				run("prefill2k", 1, 2048, 2048, 1, forward)
 				run("prefill4k", 1, 4096, 4096, 1, forward)
@@ -120,7 +118,7 @@ func BenchmarkAttention(b *testing.B) {
 				run("decode1x256", 1, 1, 256, 1, forward)
 				run("decode16x1k", 16, 1, 1024, 1, forward)
 				back := func(a *attnBench, layer int) {
-					d.AttentionBackward(a.dq, a.dk, a.dv, a.dy, a.y, a.q, a.lse, a.kv, layer, a.segs, a.scale)
+					d.AttentionBackward(a.dq, a.dk, a.dv, a.dy, a.y, a.q, a.lse, a.kv, layer, a.batch, a.scale)
 				}
 				run("backward4x512", 4, 512, 512, 2.5, back)
 				run("backward2k", 1, 2048, 2048, 2.5, back)

@@ -82,13 +82,14 @@ func ownKV(op string, c kernels.KV, layer int) *kv {
 
 // KVWrite stores k and v in slots. Every task writes the keys or the values of a head, tokens ascending, so that of several tokens
 // with one slot the last stays.
-func (d *Device) KVWrite(c kernels.KV, layer int, k, v, slots kernels.Tensor) {
+func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernels.Batch) {
 	const op = "KVWrite"
-	x := ownKV(op, c, layer)
+	x, b := ownKV(op, c, layer), sameRows(op, kb, k.Rows)
 	dim := x.spec.HeadDim
-	shape(op, "k", k, slots.Rows, x.spec.KVHeads*dim)
-	shape(op, "v", v, slots.Rows, x.spec.KVHeads*dim)
-	ks, vs, at := f32(k), f32(v), indices(op, "slots", slots, k.Rows, x.spec.Pages*pageSize)
+	shape(op, "k", k, k.Rows, x.spec.KVHeads*dim)
+	shape(op, "v", v, k.Rows, x.spec.KVHeads*dim)
+	b.over(op, x)
+	ks, vs, at := f32(k), f32(v), b.Layout.Slots
 	if k.Rows == 0 {
 		return
 	}

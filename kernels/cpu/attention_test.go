@@ -163,23 +163,22 @@ func (c attnCase) run(t *testing.T, path string, threads int, tiled bool) [][]fl
 	}
 	kv, err := d.NewKV(kernels.KVSpec{Layers: 2, Pages: c.pages, KVHeads: c.g, HeadDim: c.dim, Type: c.t})
 	require.NoError(t, err)
-	at, err := kernels.NewTensor(d, kernels.I32, slots, 1)
+	at, err := kernels.BatchOf(d, kernels.Layout{Slots: upTo(slots)}, kv)
 	require.NoError(t, err)
-	for i := range i32(at) {
-		i32(at)[i] = int32(i)
-	}
+	batch, err := kernels.BatchOf(d, kernels.Layout{Segs: c.segs}, kv)
+	require.NoError(t, err)
 	k, v, q, dy := tensor(slots, c.g*c.dim), tensor(slots, c.g*c.dim), tensor(rows, c.h*c.dim), tensor(rows, c.h*c.dim)
 	y, dq, lse := tensor(rows, c.h*c.dim), tensor(rows, c.h*c.dim), tensor(rows, c.h)
 	d.KVWrite(kv, 1, k, v, at)
-	d.Attention(y, q, lse, kv, 1, c.segs, 0.21)
-	d.AttentionBackward(dq, k, v, dy, y, q, lse, kv, 1, c.segs, 0.21)
+	d.Attention(y, q, lse, kv, 1, batch, 0.21)
+	d.AttentionBackward(dq, k, v, dy, y, q, lse, kv, 1, batch, 0.21)
 	var out [][]float32
 	for _, x := range []kernels.Tensor{y, lse, dq, k, v} {
 		out = append(out, append([]float32(nil), f32(x)...))
 		x.Buf.Free()
 	}
-	for _, x := range []kernels.Tensor{q, dy, at} {
-		x.Buf.Free()
+	for _, x := range []interface{ Free() }{q.Buf, dy.Buf, at, batch} {
+		x.Free()
 	}
 	kv.Free()
 	return out
@@ -225,4 +224,13 @@ func TestShareGroups(t *testing.T) {
 	require.Equal(t, []int{0, 2, 4}, groups[0].segs)
 	require.Equal(t, []int32{5, 1, 3, 4}, groups[0].pages, "page 2 of the last segment is behind its last token")
 	require.Equal(t, []int{1}, groups[1].segs)
+}
+
+// upTo is 0, 1 ... n-1.
+func upTo(n int) []int32 {
+	x := make([]int32, n)
+	for i := range x {
+		x[i] = int32(i)
+	}
+	return x
 }

@@ -62,10 +62,10 @@ func (d *Device) Alloc(bytes int64) (kernels.Buffer, error) { return newBuffer(b
 // Upload copies src into dst.
 func (d *Device) Upload(dst kernels.Tensor, src []byte) { copy(raw(dst, len(src)), src) }
 
-// Download copies src to dst.
-func (d *Device) Download(dst []byte, src kernels.Tensor) error {
+// Fetch copies src to dst.
+func (d *Device) Fetch(dst []byte, src kernels.Tensor) kernels.Ticket {
 	copy(dst, raw(src, len(dst)))
-	return nil
+	return kernels.Done()
 }
 
 // Sync returns nil: operations have finished when they return.

@@ -1,30 +1,18 @@
 package cpu
 
-import (
-	"fmt"
-
-	"github.com/zerosearch-go/zerosearch/kernels"
-)
+import "github.com/zerosearch-go/zerosearch/kernels"
 
 // Embed gathers rows of w from its panels.
-func (d *Device) Embed(y kernels.Tensor, kw kernels.Weight, ids kernels.Tensor) {
-	w, out, id := own("Embed", kw), f32(y), i32(ids)
-	shape("Embed", "y", y, ids.Rows, w.k)
-	shape("Embed", "ids", ids, y.Rows, 1)
-	checkIDs("Embed", id, ids, w.n)
+func (d *Device) Embed(y kernels.Tensor, kw kernels.Weight, kb kernels.Batch) {
+	const op = "Embed"
+	w, out, b := own(op, kw), f32(y), sameRows(op, kb, y.Rows)
+	shape(op, "y", y, y.Rows, w.k)
+	b.below(op, w.n)
 	d.pool.Run(y.Rows, func(t int) {
 		if w.k > 0 {
-			w.row(out[t*y.Stride:][:w.k], int(id[t*ids.Stride]))
+			w.row(out[t*y.Stride:][:w.k], int(b.Layout.IDs[t]))
 		}
 	})
-}
-
-func checkIDs(op string, id []int32, ids kernels.Tensor, n int) {
-	for t := range ids.Rows {
-		if i := id[t*ids.Stride]; i < 0 || int(i) >= n {
-			panic(fmt.Sprintf("cpu: %s: id %d in row %d: there are %d rows", op, i, t, n))
-		}
-	}
 }
 
 // stripCols is the number of columns that a task sums: two cache lines, so that tasks share none.
@@ -36,18 +24,18 @@ func strips(n int) int { return (n + stripCols - 1) / stripCols }
 // strip is the columns [lo, hi) of strip s of n columns.
 func strip(s, n int) (lo, hi int) { return s * stripCols, min((s+1)*stripCols, n) }
 
-// EmbedBackward adds rows of dy to rows ids of dw: each thread its own columns, tokens ascending.
-func (d *Device) EmbedBackward(dw, dy, ids kernels.Tensor) {
-	w, g, id := f32(dw), f32(dy), i32(ids)
-	shape("EmbedBackward", "dy", dy, ids.Rows, dw.Cols)
-	shape("EmbedBackward", "ids", ids, dy.Rows, 1)
-	checkIDs("EmbedBackward", id, ids, dw.Rows)
+// EmbedBackward adds rows of dy to those of dw that the ids name: each thread its own columns, tokens ascending.
+func (d *Device) EmbedBackward(dw, dy kernels.Tensor, kb kernels.Batch) {
+	const op = "EmbedBackward"
+	w, g, b := f32(dw), f32(dy), sameRows(op, kb, dy.Rows)
+	shape(op, "dy", dy, dy.Rows, dw.Cols)
+	b.below(op, dw.Rows)
 	plus := d.rows().add
 	groups := min(strips(dw.Cols), 4*d.pool.threads)
 	d.pool.Run(groups, func(q int) {
 		lo, hi := q*strips(dw.Cols)/groups*stripCols, min((q+1)*strips(dw.Cols)/groups*stripCols, dw.Cols)
 		for t := range dy.Rows {
-			plus(w[int(id[t*ids.Stride])*dw.Stride:][lo:hi], g[t*dy.Stride:][lo:hi])
+			plus(w[int(b.Layout.IDs[t])*dw.Stride:][lo:hi], g[t*dy.Stride:][lo:hi])
 		}
 	})
 }

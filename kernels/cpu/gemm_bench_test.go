@@ -32,6 +32,13 @@ func benchTensor(b *testing.B, d *Device, rows, cols int) kernels.Tensor {
 	return t
 }
 
+func benchBatch(b *testing.B, d *Device, l kernels.Layout, kv kernels.KV) kernels.Batch {
+	x, err := kernels.BatchOf(d, l, kv)
+	require.NoError(b, err)
+	b.Cleanup(x.Free)
+	return x
+}
+
 // BenchmarkMatMul: shapes M x K x N, forward and both backward products, with the share of the limit: of the multiplication rate, or for
 // few rows of the time to read the weights if that is more.
 func BenchmarkMatMul(b *testing.B) {

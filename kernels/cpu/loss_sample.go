@@ -5,13 +5,17 @@ import (
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // Sample draws an id for each row of logits and scores it by the whole distribution.
-func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, rows []kernels.Sampling) {
+func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, kb kernels.Batch, first int) {
 	const op = "Sample"
-	n := logits.Cols
-	shape(op, "logits", logits, len(rows), n)
+	n, draws := logits.Cols, ownBatch(op, kb).Draws
+	if first < 0 || first+logits.Rows > len(draws) {
+		panic(fmt.Sprintf("cpu: Sample: draws [%d, %d) of %d", first, first+logits.Rows, len(draws)))
+	}
+	rows := draws[first : first+logits.Rows]
 	if n == 0 && len(rows) > 0 {
 		panic(fmt.Sprintf("cpu: Sample: logits is %v: nothing to draw from", logits))
 	}
@@ -86,6 +90,8 @@ func (w *draw) change() (id int) {
 	return id
 }
 
+func (w *draw) uniform() float64 { return num.Uniform(w.Stream, int(w.Pos)) }
+
 func (w *draw) z(v int) float32 { return w.logits[v] * w.InvTemp }
 
 // id draws. Of NaN it is the lowest id.
@@ -120,7 +126,7 @@ func (w *draw) largest() int {
 
 // any draws from the whole distribution: the chunk first, by the sums that the scan left, then the id.
 func (w *draw) any() int {
-	left := w.U * w.all.sum
+	left := w.uniform() * w.all.sum
 	best, scale := -1, 0.0
 	for c, x := range w.chunks {
 		s := float64(exp(float32(float64(x.m) - w.all.m)))
@@ -190,7 +196,7 @@ func (w *draw) truncated() int {
 		kept = prefix(kept, float64(w.TopP)*total, func(x candidate) float64 { return float64(x.e) })
 	}
 	kept = slices.DeleteFunc(kept, func(x candidate) bool { return x.e < w.MinP })
-	left := w.U * mass(kept)
+	left := w.uniform() * mass(kept)
 	for _, x := range kept {
 		if left < float64(x.e) {
 			return int(x.id)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 	"pgregory.net/rapid"
 )
 
@@ -108,16 +109,20 @@ func TestSampleChunks(t *testing.T) {
 				rows := make([]kernels.Sampling, draws)
 				for i := range rows {
 					rows[i] = s
-					rows[i].U = (float64(i) + r.Float64()) / draws
+					rows[i].Stream, rows[i].Pos = uint64(i), 7
 				}
-				d.Sample(ids, kernels.LogProbs{}, logits, rows)
+				b, err := kernels.BatchOf(d, kernels.Layout{Draws: rows}, nil)
+				require.NoError(t, err)
+				defer b.Free()
+				d.Sample(ids, kernels.LogProbs{}, logits, b, 0)
 				for i, id := range i32(ids) {
 					before := 0.0
 					for _, x := range p[:id] {
 						before += x
 					}
 					require.NotZero(t, p[id], "id %d was cut off", id)
-					require.InDelta(t, rows[i].U, before+p[id]/2, p[id]/2+1e-5, "id %d at U = %v", id, rows[i].U)
+					u := num.Uniform(rows[i].Stream, 7)
+					require.InDelta(t, u, before+p[id]/2, p[id]/2+1e-5, "id %d at u = %v", id, u)
 				}
 			})
 		}

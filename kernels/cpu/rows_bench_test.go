@@ -27,12 +27,8 @@ func BenchmarkRows(b *testing.B) {
 		n := 4 * rows * c
 		run("RMSNorm", 2*n, func() { d.RMSNorm(y, x, w, 1e-5, r) })
 		run("RMSNormBackward", 4*n, func() { d.RMSNormBackward(z, dw, y, x, w, r, true) })
-		pos, table := benchTensor(b, d, rows, 1), benchTensor(b, d, rows, c/heads)
-		pos.Type = kernels.I32
-		for i := range i32(pos) {
-			i32(pos)[i] = int32(i)
-		}
-		run("RoPE", 2*n, func() { d.RoPE(x, heads, pos, table, false) })
+		at, table := benchBatch(b, d, kernels.Layout{Pos: upTo(rows)}, nil), benchTensor(b, d, rows, c/heads)
+		run("RoPE", 2*n, func() { d.RoPE(x, heads, at, table, false) })
 		run("Axpy", 3*n, func() { d.Axpy(y, 1e-9, x) })
 		run("Copy", 2*n, func() { d.Copy(y, x) })
 		g, u, v := benchTensor(b, d, rows, ff), benchTensor(b, d, rows, ff), benchTensor(b, d, rows, ff)
@@ -63,12 +59,13 @@ func benchSample(b *testing.B, d *Device, run func(name string, bytes int, f fun
 		for _, x := range []struct {
 			name string
 			s    kernels.Sampling
-		}{{"greedy", kernels.Sampling{Greedy: true, InvTemp: 1}}, {"plain", kernels.Sampling{InvTemp: 1, U: 0.7}}, {"top-k 50 top-p 0.9", kernels.Sampling{InvTemp: 1, U: 0.7, TopK: 50, TopP: 0.9}}, {"top-p 0.9", kernels.Sampling{InvTemp: 1, U: 0.7, TopP: 0.9}}} {
+		}{{"greedy", kernels.Sampling{Greedy: true, InvTemp: 1}}, {"plain", kernels.Sampling{InvTemp: 1, Stream: 7}}, {"top-k 50 top-p 0.9", kernels.Sampling{InvTemp: 1, Stream: 7, TopK: 50, TopP: 0.9}}, {"top-p 0.9", kernels.Sampling{InvTemp: 1, Stream: 7, TopP: 0.9}}} {
 			rules := make([]kernels.Sampling, n)
 			for i := range rules {
 				rules[i] = x.s
 			}
-			run(fmt.Sprintf("Sample%d/%s", n, x.name), 4*n*v, func() { d.Sample(ids, kernels.LogProbs{Logp: logp}, logits, rules) })
+			all := benchBatch(b, d, kernels.Layout{Draws: rules}, nil)
+			run(fmt.Sprintf("Sample%d/%s", n, x.name), 4*n*v, func() { d.Sample(ids, kernels.LogProbs{Logp: logp}, logits, all, 0) })
 		}
 	}
 }
@@ -78,11 +75,7 @@ func benchKVWrite(b *testing.B, d *Device, run func(name string, bytes int, f fu
 	kv, err := d.NewKV(kernels.KVSpec{Layers: 1, Pages: n / kernels.PageSize, KVHeads: g, HeadDim: dim, Type: kernels.BF16})
 	require.NoError(b, err)
 	b.Cleanup(kv.Free)
-	k, at := benchTensor(b, d, n, g*dim), benchTensor(b, d, n, 1)
-	at.Type = kernels.I32
-	for i := range i32(at) {
-		i32(at)[i] = int32(i)
-	}
+	k, at := benchTensor(b, d, n, g*dim), benchBatch(b, d, kernels.Layout{Slots: upTo(n)}, kv)
 	run("KVWrite", 2*n*g*dim*6, func() { d.KVWrite(kv, 0, k, k, at) })
 }
 

@@ -7,13 +7,17 @@ import (
 )
 
 // RoPE turns pairs (i, i+D/2) of every head by the angle of the row's position, or back.
-func (d *Device) RoPE(x kernels.Tensor, heads int, pos, table kernels.Tensor, inverse bool) {
+func (d *Device) RoPE(x kernels.Tensor, heads int, kb kernels.Batch, table kernels.Tensor, inverse bool) {
 	dim := table.Cols
 	if dim%2 != 0 || heads < 0 {
 		panic(fmt.Sprintf("cpu: RoPE: %d heads of %d", heads, dim))
 	}
 	shape("RoPE", "x", x, x.Rows, heads*dim)
-	v, angles, p, turn := f32(x), f32(table), indices("RoPE", "pos", pos, x.Rows, table.Rows), d.rows().rotate
+	b := sameRows("RoPE", kb, x.Rows)
+	if int(b.lastPos) >= table.Rows {
+		panic(fmt.Sprintf("cpu: RoPE: position %d, angles of %d", b.lastPos, table.Rows))
+	}
+	v, angles, p, turn := f32(x), f32(table), b.Layout.Pos, d.rows().rotate
 	if inverse {
 		turn = d.rows().rotateBack
 	}

@@ -66,8 +66,8 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 				cases = append(cases, testCase{"y/" + name, attentionRule, func(s *side) {
 					a := newAttention(s, kt, hd, batch.seqs)
 					y, lse := s.out("y", a.rows, hd.h*hd.d, b), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
-					s.d.Attention(y, a.q, lse, a.kv, 1, a.segs, a.scale)
-					s.d.Attention(s.out("y without lse", a.rows, hd.h*hd.d, b), a.q, kernels.Tensor{}, a.kv, 1, a.segs, a.scale)
+					s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
+					s.d.Attention(s.out("y without lse", a.rows, hd.h*hd.d, b), a.q, kernels.Tensor{}, a.kv, 1, a.batch, a.scale)
 				}})
 				if i != 0 && i != 2 {
 					cases = append(cases, testCase{"backward/" + name, attentionBackwardRule, func(s *side) { attentionBackward(s, kt, hd, batch.seqs, back) }})
@@ -82,6 +82,7 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 type attentionInput struct {
 	kv    kernels.KV
 	segs  []kernels.Segment
+	batch kernels.Batch
 	q     kernels.Tensor
 	rows  int
 	scale float32
@@ -106,6 +107,7 @@ func newAttention(s *side, kt kernels.DType, hd heads, seqs []sequence) attentio
 		write(s, a.kv, hd, fmt.Sprint(i), seg.Pages, 0, q.start+q.n)
 		a.segs, a.rows = append(a.segs, seg), a.rows+q.n
 	}
+	a.batch = s.segments(a.kv, a.segs)
 	a.q = s.in("q", a.rows, hd.h*hd.d, normal("q", a.rows*hd.h*hd.d, 1))
 	return a
 }
@@ -118,7 +120,7 @@ func write(s *side, kv kernels.KV, hd heads, seed string, pages []int32, from, t
 	}
 	w := hd.g * hd.d
 	k, v := normal("k"+seed, to*w, 1)[from*w:], normal("v"+seed, to*w, 1)[from*w:]
-	s.d.KVWrite(kv, 1, s.in("k", to-from, w, k), s.in("v", to-from, w, v), s.ints("slots", slots))
+	s.d.KVWrite(kv, 1, s.in("k", to-from, w, k), s.in("v", to-from, w, v), s.slots(kv, slots))
 }
 
 // junk fills a layer with large numbers: what other sequences left there.
@@ -130,7 +132,7 @@ func junk(s *side, kv kernels.KV, layer int) {
 		slots[i] = int32(i)
 	}
 	x := normal("junk", n*w, 1000)
-	s.d.KVWrite(kv, layer, s.in("k", n, w, x), s.in("v", n, w, x), s.ints("slots", slots))
+	s.d.KVWrite(kv, layer, s.in("k", n, w, x), s.in("v", n, w, x), s.slots(kv, slots))
 }
 
 func attentionBackward(s *side, kt kernels.DType, hd heads, seqs []sequence, b bound) {
@@ -139,7 +141,7 @@ func attentionBackward(s *side, kt kernels.DType, hd heads, seqs []sequence, b b
 	n, slots, w := a.rows*hd.h*hd.d, a.kv.Spec().Pages*kernels.PageSize, hd.g*hd.d
 	dk, dv := s.inout("dk", slots, w, normal("dk", slots*w, 1), b), s.inout("dv", slots, w, normal("dv", slots*w, 1), b)
 	s.d.AttentionBackward(s.out("dq", a.rows, hd.h*hd.d, b), dk, dv, s.in("dy", a.rows, hd.h*hd.d, normal("dy", n, 1)),
-		s.in("y", a.rows, hd.h*hd.d, y), a.q, s.in("lse", a.rows, hd.h, lse), a.kv, 1, a.segs, a.scale)
+		s.in("y", a.rows, hd.h*hd.d, y), a.q, s.in("lse", a.rows, hd.h, lse), a.kv, 1, a.batch, a.scale)
 }
 
 // exactAttention is softmax attention in float64, straight from its definition, over the inputs of newAttention.
@@ -196,7 +198,7 @@ func testAttentionFormula(t *testing.T, e *env) {
 		t.Run(kt.String(), func(t *testing.T) {
 			outs := execute(t, e.d, layouts[0], func(s *side) {
 				a := newAttention(s, kt, hd, seqs)
-				s.d.Attention(s.out("y", a.rows, hd.h*hd.d, bound{}), a.q, s.out("lse", a.rows, hd.h, bound{}), a.kv, 1, a.segs, a.scale)
+				s.d.Attention(s.out("y", a.rows, hd.h*hd.d, bound{}), a.q, s.out("lse", a.rows, hd.h, bound{}), a.kv, 1, a.batch, a.scale)
 			})
 			y, lse := exactAttention(45, kt, hd, seqs)
 			nearValues(t, "attention is softmax(scale * q k^T) v of the rounded operands", "y", hd.h*hd.d, abs(limit), wide(y), wide(outs[0].f32()))
@@ -233,7 +235,7 @@ func testAttentionChunks(t *testing.T, e *env) {
 					}
 					total := len(rows) / w
 					ty, tl := s.out("", total, w, bound{}), s.out("", total, hd.h, bound{})
-					s.d.Attention(ty, s.in("", total, w, rows), tl, kv, 1, segs, 0.3)
+					s.d.Attention(ty, s.in("", total, w, rows), tl, kv, 1, s.segments(kv, segs), 0.3)
 					s.d.Copy(y.RowRange(from, m), ty.RowRange(total-m, m))
 					s.d.Copy(lse.RowRange(from, m), tl.RowRange(total-m, m))
 					from = to
@@ -274,18 +276,18 @@ func testStaleSlots(t *testing.T, e *env) {
 					for i := range x {
 						x[i] = stale
 					}
-					s.d.KVWrite(kv, 1, s.in("", n, w, x), s.in("", n, w, x), s.ints("", slots))
+					s.d.KVWrite(kv, 1, s.in("", n, w, x), s.in("", n, w, x), s.slots(kv, slots))
 					write(s, kv, hd, "stale", pages, 0, seq.start+seq.n)
 					c := hd.h * hd.d
 					q := s.in("q", seq.n, c, normal("q", seq.n*c, 1))
 					y, lse := s.out("y", seq.n, c, bound{}), s.out("lse", seq.n, hd.h, bound{})
 					segs := []kernels.Segment{{Len: seq.n, Start: seq.start, Pages: pages}}
-					s.d.Attention(y, q, lse, kv, 1, segs, 0.25)
+					s.d.Attention(y, q, lse, kv, 1, s.segments(kv, segs), 0.25)
 					zero := func(name string) kernels.Tensor { return s.inout(name, n, w, make([]float32, n*w), bound{}) }
 					yi, li := s.out("y2", seq.n, c, bound{}), s.out("lse2", seq.n, hd.h, bound{})
 					s.d.Copy(yi, y)
 					s.d.Copy(li, lse)
-					s.d.AttentionBackward(s.out("dq", seq.n, c, bound{}), zero("dk"), zero("dv"), s.in("dy", seq.n, c, normal("dy", seq.n*c, 1)), yi, q, li, kv, 1, segs, 0.25)
+					s.d.AttentionBackward(s.out("dq", seq.n, c, bound{}), zero("dk"), zero("dv"), s.in("dy", seq.n, c, normal("dy", seq.n*c, 1)), yi, q, li, kv, 1, s.segments(kv, segs), 0.25)
 				})
 			}
 			t.Run(fmt.Sprintf("%v/%d+%d", kt, seq.start, seq.n), func(t *testing.T) {

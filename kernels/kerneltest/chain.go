@@ -38,7 +38,7 @@ func rowOps() (ops []rowOp) {
 	})
 	add("RoPE", func(s *side, at []int) {
 		x := s.inout("x", len(at), 3*10, rows(normal("x", t*30, 1), 30, at), bound{})
-		s.d.RoPE(x, 3, s.ints("pos", pick(below("pos", t, 99), at)), s.in("table", 99, 10, angles(99, 10)), false)
+		s.d.RoPE(x, 3, s.at(pick(below("pos", t, 99), at)), s.in("table", 99, 10, angles(99, 10)), false)
 	})
 	add("SwiGLU", func(s *side, at []int) {
 		s.d.SwiGLU(s.out("y", len(at), k, bound{}), pickIn(s, "gate", k, at), pickIn(s, "up", k, at))
@@ -46,10 +46,10 @@ func rowOps() (ops []rowOp) {
 	add("Sample", func(s *side, at []int) {
 		var rules []kernels.Sampling
 		for _, i := range at {
-			rules = append(rules, kernels.Sampling{InvTemp: 0.9, TopK: i % 20, TopP: 0.9, MinP: 0.01, U: float64(i) / t, Greedy: i%5 == 0, Adjust: adjustments(n, n*(i%3)/4, i)})
+			rules = append(rules, kernels.Sampling{InvTemp: 0.9, TopK: i % 20, TopP: 0.9, MinP: 0.01, Stream: streamOf(float64(i) / t), Greedy: i%5 == 0, Adjust: adjustments(n, n*(i%3)/4, i)})
 		}
 		ids := s.put("ids", kernels.I32, len(at), 1, s.packed(), nil, true, bound{})
-		s.d.Sample(ids, kernels.LogProbs{Logp: s.vecOut("logp", len(at), 1, nil, bound{})}, pickIn(s, "logits", n, at), rules)
+		s.d.Sample(ids, kernels.LogProbs{Logp: s.vecOut("logp", len(at), 1, nil, bound{})}, pickIn(s, "logits", n, at), s.draws(rules), 0)
 	})
 	return ops
 }
@@ -106,7 +106,7 @@ func testLogProbIsSample(t *testing.T, e *env) {
 						w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
 						var rules []kernels.Sampling
 						for i := range sh.t {
-							rules = append(rules, kernels.Sampling{InvTemp: invTemp, Greedy: i%4 == 3, TopK: 50 * (i % 2), U: (float64(i) + 0.5) / float64(sh.t),
+							rules = append(rules, kernels.Sampling{InvTemp: invTemp, Greedy: i%4 == 3, TopK: 50 * (i % 2), Stream: streamOf((float64(i) + 0.5) / float64(sh.t)),
 								Adjust: adjustments(sh.n, sh.n*(i%3)/4, i)})
 							if i%3 == 1 && sh.n > 1 {
 								rules[i].Never = every(2, sh.n)
@@ -116,7 +116,7 @@ func testLogProbIsSample(t *testing.T, e *env) {
 						sampled, scored := scores(s), scores(s)
 						logits := s.out("logits", sh.t, sh.n, bound{})
 						s.d.MatMul(logits, h, w, kernels.Epilogue{})
-						s.d.Sample(ids, sampled, logits, rules)
+						s.d.Sample(ids, sampled, logits, s.draws(rules), 0)
 						s.d.LogProb(scored, h, w, ids, invTemp)
 					})
 					if e.tol.BatchDependent {

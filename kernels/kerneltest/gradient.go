@@ -73,11 +73,11 @@ func embeddingGradient(t *testing.T, e *env) {
 	const n, v, c = 7, 5, 3
 	w, ids, dy := normal("w", v*c, 1), []int32{0, 4, 1, 4, 4, 0, 2}, normal("dy", n*c, 1)
 	got := e.backward(t, func(s *side) {
-		s.d.EmbedBackward(s.inout("dw", v, c, make([]float32, v*c), bound{}), s.in("dy", n, c, dy), s.ints("ids", ids))
+		s.d.EmbedBackward(s.inout("dw", v, c, make([]float32, v*c), bound{}), s.in("dy", n, c, dy), s.ids(ids))
 	})
 	differences(t, e, func() float64 {
 		return weighted(dy, e.forward(t, func(s *side) {
-			s.d.Embed(s.out("y", n, c, bound{}), s.weight(v, c, kernels.F32, w), s.ints("ids", ids))
+			s.d.Embed(s.out("y", n, c, bound{}), s.weight(v, c, kernels.F32, w), s.ids(ids))
 		})[0])
 	}, parameter{"dw", w, got[0]})
 }
@@ -124,7 +124,7 @@ func ropeGradient(t *testing.T, e *env) {
 	x, dy, pos := normal("x", n*heads*dim, 1), normal("dy", n*heads*dim, 1), []int32{0, 3, 11}
 	rope := func(x []float32, inverse bool) func(s *side) {
 		return func(s *side) {
-			s.d.RoPE(s.inout("x", n, heads*dim, x, bound{}), heads, s.ints("pos", pos), s.in("table", 12, dim, angles(12, dim)), inverse)
+			s.d.RoPE(s.inout("x", n, heads*dim, x, bound{}), heads, s.at(pos), s.in("table", 12, dim, angles(12, dim)), inverse)
 		}
 	}
 	got := e.backward(t, rope(dy, true))
@@ -152,15 +152,15 @@ func attentionGradient(t *testing.T, e *env) {
 	q, k, v, dy := normal("q", n*c, 1), normal("k", len(used)*w, 1), normal("v", len(used)*w, 1), normal("dy", n*c, 1)
 	attend := func(s *side) (kv kernels.KV, tq, y, lse kernels.Tensor) {
 		kv = s.cache(kernels.KVSpec{Layers: 1, Pages: 5, KVHeads: hd.g, HeadDim: hd.d, Type: kernels.F32})
-		s.d.KVWrite(kv, 0, s.in("k", len(used), w, k), s.in("v", len(used), w, v), s.ints("slots", used))
+		s.d.KVWrite(kv, 0, s.in("k", len(used), w, k), s.in("v", len(used), w, v), s.slots(kv, used))
 		tq, y, lse = s.in("q", n, c, q), s.out("y", n, c, bound{}), s.out("lse", n, hd.h, bound{})
-		s.d.Attention(y, tq, lse, kv, 0, segs, 0.6)
+		s.d.Attention(y, tq, lse, kv, 0, s.segments(kv, segs), 0.6)
 		return kv, tq, y, lse
 	}
 	got := e.backward(t, func(s *side) {
 		kv, tq, y, lse := attend(s)
 		dk, dv := s.inout("dk", slots, w, make([]float32, slots*w), bound{}), s.inout("dv", slots, w, make([]float32, slots*w), bound{})
-		s.d.AttentionBackward(s.out("dq", n, c, bound{}), dk, dv, s.in("dy", n, c, dy), y, tq, lse, kv, 0, segs, 0.6)
+		s.d.AttentionBackward(s.out("dq", n, c, bound{}), dk, dv, s.in("dy", n, c, dy), y, tq, lse, kv, 0, s.segments(kv, segs), 0.6)
 	})
 	at := make([]int, len(used))
 	for i, s := range used {

@@ -12,6 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // The suite is tested by devices with one fault each: in a process of its own, the part named must fail and say the rule.
@@ -116,8 +117,9 @@ func TestFaultySame(t *testing.T) {
 // faulty is ref with one fault.
 type faulty struct {
 	kernels.Device
-	fault string
-	calls int
+	fault   string
+	calls   int
+	layouts map[kernels.Batch]*kernels.Layout
 }
 
 func (d *faulty) is(fault string) bool { return d.fault == fault }
@@ -167,16 +169,18 @@ func (d *faulty) PackHost(w kernels.Weight, row0 int, data []byte, src kernels.D
 	}
 }
 
-func (d *faulty) Embed(y kernels.Tensor, w kernels.Weight, ids kernels.Tensor) {
+func (d *faulty) Embed(y kernels.Tensor, w kernels.Weight, b kernels.Batch) {
 	if d.is("leaves an element") && y.Rows > 1 {
-		d.Device.Embed(y.RowRange(0, y.Rows-1), w, ids.RowRange(0, y.Rows-1))
+		fewer := d.batch(kernels.Layout{IDs: d.layouts[b].IDs[:y.Rows-1]}, nil)
+		defer fewer.Free()
+		d.Device.Embed(y.RowRange(0, y.Rows-1), w, fewer)
 		return
 	}
-	d.Device.Embed(y, w, ids)
+	d.Device.Embed(y, w, b)
 }
 
-func (d *faulty) EmbedBackward(dw, dy, ids kernels.Tensor) {
-	d.Device.EmbedBackward(dw, dy, ids)
+func (d *faulty) EmbedBackward(dw, dy kernels.Tensor, b kernels.Batch) {
+	d.Device.EmbedBackward(dw, dy, b)
 	if d.is("wrong dembedding") {
 		d.edit(dw, times(1.001))
 	}
@@ -252,8 +256,8 @@ func (d *faulty) BiasBackward(db, dy kernels.Tensor) {
 	}
 }
 
-func (d *faulty) RoPE(x kernels.Tensor, heads int, pos, table kernels.Tensor, inverse bool) {
-	d.Device.RoPE(x, heads, pos, table, inverse && !d.is("rotates forward only"))
+func (d *faulty) RoPE(x kernels.Tensor, heads int, b kernels.Batch, table kernels.Tensor, inverse bool) {
+	d.Device.RoPE(x, heads, b, table, inverse && !d.is("rotates forward only"))
 	if d.calls++; d.is("is never twice the same") && d.calls > 1 {
 		d.edit(x, ulp)
 	}
@@ -265,12 +269,12 @@ func (d *faulty) KVCopy(kv kernels.KV, dst, src []int32) {
 	}
 }
 
-func (d *faulty) Attention(y, q, lse kernels.Tensor, kv kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+func (d *faulty) Attention(y, q, lse kernels.Tensor, kv kernels.KV, layer int, b kernels.Batch, scale float32) {
 	if d.is("scales attention") {
 		scale *= 1.05
 	}
-	d.Device.Attention(y, q, lse, kv, layer, segs, scale)
-	for _, s := range segs {
+	d.Device.Attention(y, q, lse, kv, layer, b, scale)
+	for _, s := range d.layouts[b].Segs {
 		switch {
 		case d.is("decodes otherwise") && s.Len == 1 && s.Start == 400, // no chunk of the other cuts
 			d.is("sees other pages") && slices.IsSorted(s.Pages[:2]):
@@ -283,20 +287,22 @@ func (d *faulty) Attention(y, q, lse kernels.Tensor, kv kernels.KV, layer int, s
 			if err != nil {
 				panic(err)
 			}
-			d.Device.Attention(more, q.RowRange(s.Row, 1), kernels.Tensor{}, kv, layer, []kernels.Segment{next}, scale)
+			one := d.batch(kernels.Layout{Segs: []kernels.Segment{next}}, kv)
+			d.Device.Attention(more, q.RowRange(s.Row, 1), kernels.Tensor{}, kv, layer, one, scale)
+			one.Free()
 			d.Axpy(y.RowRange(s.Row, 1), 0, more)
 			more.Buf.Free()
 		}
 	}
 }
 
-func (d *faulty) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, kv kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+func (d *faulty) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, kv kernels.KV, layer int, b kernels.Batch, scale float32) {
 	if d.is("wrong dk") { // what only one of the segments adds to a shared page
-		d.Device.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, layer, segs, scale)
+		d.Device.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, layer, b, scale)
 		d.edit(dk.RowRange(3*kernels.PageSize, 1), times(0.99))
 		return
 	}
-	d.Device.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, layer, segs, scale)
+	d.Device.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, layer, b, scale)
 }
 
 func (d *faulty) SwiGLU(y, gate, up kernels.Tensor) {
@@ -350,20 +356,41 @@ func (d *faulty) LogProbBackward(dh, dw, h kernels.Tensor, w kernels.Weight, tar
 	}
 }
 
-func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, rules []kernels.Sampling) {
-	rules = slices.Clone(rules)
+// batch is one that is set over l.
+func (d *faulty) batch(l kernels.Layout, kv kernels.KV) kernels.Batch {
+	b, err := kernels.BatchOf(d.Device, l, kv)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (d *faulty) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+	d.Device.SetBatch(b, l, kv, ids, fed)
+	if d.layouts == nil {
+		d.layouts = map[kernels.Batch]*kernels.Layout{}
+	}
+	d.layouts[b] = new(kernels.Layout)
+	d.layouts[b].CopyFrom(l)
+}
+
+func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, b kernels.Batch, first int) {
+	rules := slices.Clone(d.layouts[b].Draws[first : first+logits.Rows])
+	lower := func(r *kernels.Sampling, by func(u float64) float64) {
+		r.Stream, r.Pos = streamOf(by(num.Uniform(r.Stream, int(r.Pos)))), 0
+	}
 	for i := range rules {
 		switch r := &rules[i]; {
 		case d.is("draws low"):
-			r.U *= 0.9
+			lower(r, func(u float64) float64 { return u * 0.9 })
 		case d.is("draws a little low"):
-			r.U = max(0, r.U-0.002)
+			lower(r, func(u float64) float64 { return max(0, u-0.002) })
 		case d.is("keeps one more") && r.TopK > 0:
 			r.TopK++
 		case d.is("ignores min-p"):
 			r.MinP = 0
 		case d.is("takes the last of the ties") && logits.Cols == 70:
-			r.Greedy, r.TopK, r.U = false, 3, 0.999
+			r.Greedy, r.TopK, r.Stream = false, 3, streamOf(0.999)
 		case d.is("forgets to divide") && len(r.Adjust) > 0:
 			r.Adjust = slices.Clone(r.Adjust)
 			for k := range r.Adjust {
@@ -382,7 +409,9 @@ func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 			r.Adjust = nil
 		}
 	}
-	d.Device.Sample(ids, out, logits, rules)
+	own := d.batch(kernels.Layout{Draws: rules}, nil)
+	defer own.Free()
+	d.Device.Sample(ids, out, logits, own, 0)
 }
 
 func (d *faulty) SumSquares(dst, x kernels.Tensor, add bool) {

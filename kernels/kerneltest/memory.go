@@ -10,7 +10,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// testMemory checks Alloc, Upload and Download.
+// testMemory checks Alloc, Upload and Fetch.
 func testMemory(t *testing.T, e *env) {
 	for _, n := range []int64{0, 1, 63, 64, 4097, 1 << 20} {
 		b, err := e.d.Alloc(n)
@@ -163,7 +163,7 @@ func testCache(t *testing.T, e *env) {
 					}
 					for l := range layers {
 						name := fmt.Sprintf("v%d", l)
-						s.d.KVWrite(kv, l, s.in("k", n, w, normal("k"+name, n*w, 1)), s.in("v", n, w, normal(name, n*w, 1)), s.ints("slots", slots))
+						s.d.KVWrite(kv, l, s.in("k", n, w, normal("k"+name, n*w, 1)), s.in("v", n, w, normal(name, n*w, 1)), s.slots(kv, slots))
 					}
 					s.d.KVCopy(kv, []int32{4, 1}, []int32{0, 2})
 					s.d.KVCopy(kv, nil, nil)
@@ -173,13 +173,13 @@ func testCache(t *testing.T, e *env) {
 							first = append(first, kernels.Segment{Row: p, Len: 1, Pages: []int32{int32(p)}})
 						}
 						q := s.in("q", pages, hd.h*hd.d, normal("q", pages*hd.h*hd.d, 1))
-						s.d.Attention(s.out(fmt.Sprintf("first of each page, layer %d", l), pages, hd.h*hd.d, bound{}), q, kernels.Tensor{}, kv, l, first, 1)
+						s.d.Attention(s.out(fmt.Sprintf("first of each page, layer %d", l), pages, hd.h*hd.d, bound{}), q, kernels.Tensor{}, kv, l, s.segments(kv, first), 1)
 						all := []kernels.Segment{{Len: 5, Start: n - 5, Pages: []int32{0, 1, 2, 3, 4}}}
 						b := rel(e.tol.F32)
 						if kt == kernels.BF16 {
 							b = rel(e.tol.BF16)
 						}
-						s.d.Attention(s.out(fmt.Sprintf("all, layer %d", l), 5, hd.h*hd.d, b), q, kernels.Tensor{}, kv, l, all, 0.3)
+						s.d.Attention(s.out(fmt.Sprintf("all, layer %d", l), 5, hd.h*hd.d, b), q, kernels.Tensor{}, kv, l, s.segments(kv, all), 0.3)
 					}
 				})
 			}
@@ -201,25 +201,26 @@ func testEmpty(t *testing.T, e *env) {
 		dw := s.inout("dw", 5, 4, normal("dw", 20, 1), bound{})
 		row, col := s.vec("row", 1, 4, normal("row", 4, 1)), s.vec("col", 0, 1, nil)
 		one, slots := s.vecOut("one", 1, 4, normal("one", 4, 1), bound{}), s.inout("slots", kernels.PageSize, 4, normal("slots", kernels.PageSize*4, 1), bound{})
-		s.d.Embed(y, w, none)
-		s.d.EmbedBackward(dw, x, none)
+		empty := s.batch(kernels.Layout{}, kv)
+		s.d.Embed(y, w, empty)
+		s.d.EmbedBackward(dw, x, empty)
 		s.d.RMSNorm(y, x, row, 1e-5, kernels.Tensor{})
 		s.d.RMSNormBackward(y, one, x, x, row, col, true)
 		s.d.MatMul(y5, x, w, kernels.Epilogue{})
 		s.d.MatMulDX(y, five, w, true, 1)
 		s.d.MatMulDW(dw, five, x, kernels.BF16)
 		s.d.BiasBackward(one, x)
-		s.d.RoPE(y, 1, none, s.in("table", 3, 4, normal("table", 12, 1)), false)
-		s.d.KVWrite(kv, 0, x, x, none)
-		s.d.Attention(y, x, kernels.Tensor{}, kv, 0, nil, 1)
-		s.d.AttentionBackward(y, slots, s.inout("dv", kernels.PageSize, 4, normal("dv", kernels.PageSize*4, 1), bound{}), x, x, x, heads, kv, 0, nil, 1)
+		s.d.RoPE(y, 1, empty, s.in("table", 3, 4, normal("table", 12, 1)), false)
+		s.d.KVWrite(kv, 0, x, x, empty)
+		s.d.Attention(y, x, kernels.Tensor{}, kv, 0, empty, 1)
+		s.d.AttentionBackward(y, slots, s.inout("dv", kernels.PageSize, 4, normal("dv", kernels.PageSize*4, 1), bound{}), x, x, x, heads, kv, 0, empty, 1)
 		s.d.SwiGLU(y, x, x)
 		s.d.SwiGLUBackward(y, s.out("dup", 0, 4, bound{}), x, x, x)
 		s.d.Gather(y, dw, none)
 		s.d.ScatterAdd(dw, x, none)
 		s.d.LogProb(kernels.LogProbs{}, x, w, none, 1)
 		s.d.LogProbBackward(y, dw, x, w, none, kernels.LogProbs{LSE: col}, col, kernels.Tensor{}, 1)
-		s.d.Sample(s.put("ids", kernels.I32, 0, 1, s.packed(), nil, true, bound{}), kernels.LogProbs{}, five, nil)
+		s.d.Sample(s.put("ids", kernels.I32, 0, 1, s.packed(), nil, true, bound{}), kernels.LogProbs{}, five, empty, 0)
 		s.d.Axpy(y, 1, x)
 		s.d.Copy(y, x)
 		s.d.Zero(y)

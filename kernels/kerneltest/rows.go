@@ -16,12 +16,12 @@ func embedCases(tol Tolerances) (cases []testCase) {
 		for _, wt := range types {
 			cases = append(cases, testCase{fmt.Sprintf("y/%v/%dx%d", wt, t, c), "y[t] = w[ids[t]], widened", func(s *side) {
 				w := s.weight(vocabulary, c, wt, normal("w", vocabulary*c, 1))
-				s.d.Embed(s.out("y", t, c, bound{}), w, s.ints("ids", below("ids", t, vocabulary)))
+				s.d.Embed(s.out("y", t, c, bound{}), w, s.ids(below("ids", t, vocabulary)))
 			}})
 		}
 		cases = append(cases, testCase{fmt.Sprintf("dw/%dx%d", t, c), "dw[ids[t]] += dy[t], t ascending, so the bits are those of that order", func(s *side) {
 			dw := s.inout("dw", vocabulary, c, normal("dw", vocabulary*c, 1), bound{})
-			s.d.EmbedBackward(dw, s.in("dy", t, c, normal("dy", t*c, 1)), s.ints("ids", below("ids", t, vocabulary)))
+			s.d.EmbedBackward(dw, s.in("dy", t, c, normal("dy", t*c, 1)), s.ids(below("ids", t, vocabulary)))
 		}})
 	}
 	return cases
@@ -74,7 +74,7 @@ func ropeCases(tol Tolerances) (cases []testCase) {
 		for _, inverse := range []bool{false, true} {
 			cases = append(cases, testCase{fmt.Sprintf("%dx%dx%d/inverse=%v", t, heads, dim, inverse), "pair (i, i+D/2) of each head turns by the angle of its position, or back", func(s *side) {
 				x := s.inout("x", t, heads*dim, normal("x", t*heads*dim, 1), rel(tol.F32))
-				s.d.RoPE(x, heads, s.ints("pos", below("pos", t, positions)), s.in("table", positions, dim, angles(positions, dim)), inverse)
+				s.d.RoPE(x, heads, s.at(below("pos", t, positions)), s.in("table", positions, dim, angles(positions, dim)), inverse)
 			}})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 func sampleCases(tol Tolerances) (cases []testCase) {
@@ -16,14 +17,14 @@ func sampleCases(tol Tolerances) (cases []testCase) {
 		cases = append(cases, testCase{fmt.Sprintf("scores/%dx%d", b, v), "out is the log-prob of the drawn id in the whole distribution, ids that are never drawn included, after temperature, before truncation", func(s *side) {
 			var rules []kernels.Sampling
 			for i := range b { // greedy, so that every device draws the same id
-				rules = append(rules, kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i%3)/2, TopK: i % 3, TopP: 0.5, U: 0.999})
+				rules = append(rules, kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i%3)/2, TopK: i % 3, TopP: 0.5, Stream: streamOf(0.999)})
 				if v > 30 && i%2 == 1 {
 					rules[i].Never = every(3, v)
 				}
 			}
 			out := func(name string) kernels.Tensor { return s.vecOut(name, b, 1, nil, abs(tol.LogProb)) }
 			ids := s.put("ids", kernels.I32, b, 1, s.packed(), nil, true, bound{})
-			s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", b, v, normal("logits", b*v, 3)), rules)
+			s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", b, v, normal("logits", b*v, 3)), s.draws(rules), 0)
 		}})
 	}
 	cases = append(cases, testCase{"ties", "the largest logit wins, the lowest id on ties", func(s *side) {
@@ -36,7 +37,7 @@ func sampleCases(tol Tolerances) (cases []testCase) {
 		}
 		x[2*v+69] = -1e30
 		greedy := kernels.Sampling{Greedy: true, InvTemp: 1}
-		s.d.Sample(s.put("ids", kernels.I32, 3, 1, s.packed(), nil, true, bound{}), kernels.LogProbs{}, s.in("logits", 3, v, x), []kernels.Sampling{greedy, greedy, greedy})
+		s.d.Sample(s.put("ids", kernels.I32, 3, 1, s.packed(), nil, true, bound{}), kernels.LogProbs{}, s.in("logits", 3, v, x), s.draws([]kernels.Sampling{greedy, greedy, greedy}), 0)
 	}})
 	for _, v := range []int{1, 33, 1009, 20011} {
 		cases = append(cases, testCase{fmt.Sprintf("adjusted/%d", v), "adjustments decide what is drawn, not how it is scored, and leave the logits as they were", func(s *side) {
@@ -47,7 +48,7 @@ func sampleCases(tol Tolerances) (cases []testCase) {
 			}
 			out := func(name string) kernels.Tensor { return s.vecOut(name, b, 1, nil, abs(tol.LogProb)) }
 			ids := s.put("ids", kernels.I32, b, 1, s.packed(), nil, true, bound{})
-			s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", b, v, normal("logits", b*v, 3)), rules)
+			s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", b, v, normal("logits", b*v, 3)), s.draws(rules), 0)
 		}})
 	}
 	return cases
@@ -111,7 +112,7 @@ func drawn(t *testing.T, d kernels.Device, logits []float32, rules []kernels.Sam
 	}
 	return execute(t, d, layouts[1], func(s *side) {
 		ids := s.put("ids", kernels.I32, len(rules), 1, s.packed(), nil, true, bound{})
-		s.d.Sample(ids, kernels.LogProbs{}, s.in("logits", len(rules), len(logits), all), rules)
+		s.d.Sample(ids, kernels.LogProbs{}, s.in("logits", len(rules), len(logits), all), s.draws(rules), 0)
 	})[0].i32()
 }
 
@@ -182,13 +183,13 @@ func testTruncation(t *testing.T, e *env) {
 			t.Run(fmt.Sprintf("%d/T%v,k%d,p%v,m%v,a%d,n%d", v, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust), len(r.Never)), func(t *testing.T) {
 				var rules []kernels.Sampling
 				for i := range grid {
-					r.U = (float64(i) + 0.37) / grid
+					r.Stream = streamOf((float64(i) + 0.37) / grid)
 					rules = append(rules, r)
 				}
-				rules[0].U, rules[grid-1].U = 0, 1-0x1p-53
+				rules[0].Stream, rules[grid-1].Stream = streamOf(0), streamOf(1-0x1p-53)
 				p := kept(adjustedLogits(logits, r.Adjust), r)
 				for i, id := range drawn(t, e.d, logits, rules) {
-					checkDraw(t, e.tol, p, rules[i].U, int(id))
+					checkDraw(t, e.tol, p, num.Uniform(rules[i].Stream, 0), int(id))
 				}
 			})
 		}
@@ -219,7 +220,7 @@ func testSamplerDistribution(t *testing.T, e *env) {
 		rules, random := make([]kernels.Sampling, n), source("U")
 		for i := range rules {
 			rules[i] = r
-			rules[i].U = random.Float64()
+			rules[i].Stream = random.Uint64()
 		}
 		count, p := make([]float64, len(logits)), kept(logits, r)
 		for _, id := range drawn(t, e.d, logits, rules) {

@@ -49,7 +49,7 @@ func specialCases(tol Tolerances) (cases []testCase) {
 	})
 	add("rope", specialRule, func(s *side) {
 		x := spiced("x", t*48, 1)
-		s.d.RoPE(s.inout("x", t, 48, x, rel(tol.F32)), 3, s.ints("pos", below("pos", t, 20)), s.in("table", 20, 16, angles(20, 16)), false)
+		s.d.RoPE(s.inout("x", t, 48, x, rel(tol.F32)), 3, s.at(below("pos", t, 20)), s.in("table", 20, 16, angles(20, 16)), false)
 	})
 	add("swiglu", specialRule, func(s *side) {
 		s.d.SwiGLU(s.out("y", t, c, rel(tol.F32)), s.in("gate", t, c, spiced("gate", t*c, 1)), s.in("up", t, c, normal("up", t*c, 1)))
@@ -62,7 +62,7 @@ func specialCases(tol Tolerances) (cases []testCase) {
 		s.d.Copy(half, s.in("x", t, c, spiced("x", t*c, 1)))
 	})
 	add("embed", specialRule, func(s *side) {
-		s.d.Embed(s.out("y", t, c, bound{}), s.weight(9, c, kernels.F32, spiced("w", 9*c, 1)), s.ints("ids", below("ids", t, 9)))
+		s.d.Embed(s.out("y", t, c, bound{}), s.weight(9, c, kernels.F32, spiced("w", 9*c, 1)), s.ids(below("ids", t, 9)))
 	})
 	for _, kt := range types[:2] {
 		b := rel(tol.F32)
@@ -91,10 +91,10 @@ func specialCases(tol Tolerances) (cases []testCase) {
 			x[i] = -inf
 		}
 		x[40+3], x[40+8], x[80+5], x[120+7] = -inf, -inf, nan, inf
-		rule := kernels.Sampling{InvTemp: 0.8, TopK: 30, TopP: 0.9, U: 0.55}
+		rule := kernels.Sampling{InvTemp: 0.8, TopK: 30, TopP: 0.9, Stream: streamOf(0.55)}
 		out := func(name string) kernels.Tensor { return s.vecOut(name, 4, 1, nil, abs(tol.LogProb)) }
 		ids := s.put("ids", kernels.I32, 4, 1, s.packed(), nil, true, abs(40)) // which id is drawn from NaN is nobody's business
-		s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", 4, 40, x), []kernels.Sampling{rule, rule, rule, rule})
+		s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", 4, 40, x), s.draws([]kernels.Sampling{rule, rule, rule, rule}), 0)
 	})
 	return cases
 }
@@ -113,7 +113,7 @@ func spicedAttention(s *side, kt kernels.DType, where string, b bound) {
 	for i := range slots {
 		slots[i] = int32(i%n + i/n*2*kernels.PageSize)
 	}
-	s.d.KVWrite(kv, 0, s.in("k", 2*n, w, x["k"]), s.in("v", 2*n, w, x["v"]), s.ints("slots", slots))
+	s.d.KVWrite(kv, 0, s.in("k", 2*n, w, x["k"]), s.in("v", 2*n, w, x["v"]), s.slots(kv, slots))
 	segs := []kernels.Segment{{Row: 0, Len: n, Pages: []int32{0, 1}}, {Row: n, Len: n, Pages: []int32{2, 3}}}
-	s.d.Attention(s.out("y", 2*n, c, b), s.in("q", 2*n, c, x["q"]), s.out("lse", 2*n, hd.h, b), kv, 0, segs, 0.35)
+	s.d.Attention(s.out("y", 2*n, c, b), s.in("q", 2*n, c, x["q"]), s.out("lse", 2*n, hd.h, b), kv, 0, s.segments(kv, segs), 0.35)
 }

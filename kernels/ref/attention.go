@@ -18,36 +18,26 @@ type attend struct {
 	scale float32
 	heads int // H
 	rows  int // T
+	segs  []kernels.Segment
 }
 
-// attention checks the cache, the width of q and the segments.
-func (c call) attention(cache kernels.KV, layer int, qt kernels.Tensor, segs []kernels.Segment, scale float32) (attend, mat[float32]) {
-	x := c.kv(cache, layer)
+// attention checks the cache, the width of q and that the batch's segments have its rows.
+func (c call) attention(cache kernels.KV, layer int, qt kernels.Tensor, kb kernels.Batch, scale float32) (attend, mat[float32]) {
+	x, b := c.kv(cache, layer), c.batch(kb)
 	q := c.f32("q", qt, -1, -1)
 	if q.cols%x.spec.HeadDim != 0 || q.cols/x.spec.HeadDim%x.spec.KVHeads != 0 {
 		c.fail("q is %v, its heads no multiple of %d x %d", qt, x.spec.KVHeads, x.spec.HeadDim)
 	}
-	used := make([]bool, q.rows)
-	for i, s := range segs {
-		if s.Row < 0 || s.Len < 0 || s.Start < 0 || s.Row+s.Len > q.rows || s.Start+s.Len > len(s.Pages)*kernels.PageSize {
-			c.fail("segment %d is row %d, length %d, start %d, %d pages of q %v", i, s.Row, s.Len, s.Start, len(s.Pages), qt)
-		}
+	c.rows("q", q.rows, b)
+	if q.rows > 0 && len(b.Segs) == 0 {
+		c.fail("the batch has no segments")
+	}
+	for _, s := range b.Segs {
 		for _, p := range s.Pages {
 			c.page(x, p)
 		}
-		for r := s.Row; r < s.Row+s.Len; r++ {
-			if used[r] {
-				c.fail("row %d belongs to two segments", r)
-			}
-			used[r] = true
-		}
 	}
-	for r, u := range used {
-		if !u {
-			c.fail("row %d belongs to no segment", r)
-		}
-	}
-	return attend{c, x, layer, scale, q.cols / x.spec.HeadDim, q.rows}, q
+	return attend{c, x, layer, scale, q.cols / x.spec.HeadDim, q.rows, b.Segs}, q
 }
 
 // slot is where position p of s lives.
@@ -67,10 +57,10 @@ func (a attend) score(q []float32, s kernels.Segment, p, h int) float32 {
 }
 
 // Attention: y = softmax(scale * q k^T) v, keys in partitions of 256; lse = ln sum exp.
-func (d *device) Attention(yt, qt, lt kernels.Tensor, cache kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+func (d *device) Attention(yt, qt, lt kernels.Tensor, cache kernels.KV, layer int, b kernels.Batch, scale float32) {
 	c := d.begin("Attention")
 	defer c.end()
-	a, q := c.attention(cache, layer, qt, segs, scale)
+	a, q := c.attention(cache, layer, qt, b, scale)
 	y := c.f32("y", yt, q.rows, q.cols)
 	c.apart("y", yt, qt, lt)
 	c.apart("lse", lt, qt)
@@ -78,7 +68,7 @@ func (d *device) Attention(yt, qt, lt kernels.Tensor, cache kernels.KV, layer in
 	if !lt.IsZero() {
 		lse = c.f32("lse", lt, q.rows, a.heads)
 	}
-	for _, s := range segs {
+	for _, s := range a.segs {
 		for i := range s.Len {
 			for h := range a.heads {
 				out, l := a.forward(rounded(a.x.spec.Type, a.head(q.row(s.Row+i), h)), s, s.Start+i, h)
@@ -147,10 +137,10 @@ func (a attend) partition(q []float32, s kernels.Segment, from, to, h int) (m, l
 //	dv += p*dy,  ds = scale * p*(dy.v - delta),  dq = sum_keys ds*k,  dk += ds*q
 //
 // q as rounded for the scores, everything else unrounded.
-func (d *device) AttentionBackward(dqt, dkt, dvt, dyt, yt, qt, lt kernels.Tensor, cache kernels.KV, layer int, segs []kernels.Segment, scale float32) {
+func (d *device) AttentionBackward(dqt, dkt, dvt, dyt, yt, qt, lt kernels.Tensor, cache kernels.KV, layer int, b kernels.Batch, scale float32) {
 	c := d.begin("AttentionBackward")
 	defer c.end()
-	a, q := c.attention(cache, layer, qt, segs, scale)
+	a, q := c.attention(cache, layer, qt, b, scale)
 	y := c.f32("y", yt, q.rows, q.cols)
 	dy := c.f32("dy", dyt, q.rows, q.cols)
 	dq := c.f32("dq", dqt, q.rows, q.cols)
@@ -160,7 +150,7 @@ func (d *device) AttentionBackward(dqt, dkt, dvt, dyt, yt, qt, lt kernels.Tensor
 	c.apart("dq", dqt, dkt, dvt, dyt, yt, qt, lt)
 	c.apart("dk", dkt, dvt, dyt, yt, qt, lt)
 	c.apart("dv", dvt, dyt, yt, qt, lt)
-	for _, s := range segs {
+	for _, s := range a.segs {
 		for h := range a.heads {
 			for i := range s.Len {
 				r, at := s.Row+i, a.kvHead(h)*a.x.spec.HeadDim

@@ -133,12 +133,12 @@ func (d *device) Upload(dst kernels.Tensor, src []byte) {
 	copy(raw(dst), src)
 }
 
-func (d *device) Download(dst []byte, src kernels.Tensor) error {
-	c := d.begin("Download")
+func (d *device) Fetch(dst []byte, src kernels.Tensor) kernels.Ticket {
+	c := d.begin("Fetch")
 	defer c.end()
 	c.transfer(src, len(dst))
 	copy(dst, raw(src))
-	return nil
+	return kernels.Done()
 }
 
 // transfer checks that the dense tensor t has n bytes.

@@ -56,13 +56,15 @@ func (x *kv) head(data []float32, layer, slot, g int) []float32 {
 }
 
 // KVWrite stores k[t] and v[t] in slots[t]. Of several tokens with one slot the last stays.
-func (d *device) KVWrite(cache kernels.KV, layer int, kt, vt, st kernels.Tensor) {
+func (d *device) KVWrite(cache kernels.KV, layer int, kt, vt kernels.Tensor, kb kernels.Batch) {
 	c := d.begin("KVWrite")
 	defer c.end()
 	x := c.kv(cache, layer)
 	k := c.f32("k", kt, -1, x.width())
 	v := c.f32("v", vt, k.rows, x.width())
-	for t, slot := range c.ints("slots", st, k.rows, x.slots()) {
+	b := c.batch(kb)
+	c.rows("k", k.rows, b)
+	for t, slot := range c.ints("slots", b.Slots(), k.rows, x.slots()) {
 		at := (layer*x.slots() + int(slot)) * x.width()
 		copy(x.k[at:], rounded(x.spec.Type, k.row(t)))
 		copy(x.v[at:], rounded(x.spec.Type, v.row(t)))

@@ -4,7 +4,7 @@ import "github.com/zerosearch-go/zerosearch/kernels"
 
 // RoPE: (a, b) = (x[i], x[i+D/2]) of each head becomes (a cos - b sin, b cos + a sin); inverse turns by the negative angle
 // (arXiv 2104.09864). A rotation is orthogonal, so its inverse is its backward.
-func (d *device) RoPE(xt kernels.Tensor, heads int, pt, tt kernels.Tensor, inverse bool) {
+func (d *device) RoPE(xt kernels.Tensor, heads int, kb kernels.Batch, tt kernels.Tensor, inverse bool) {
 	c := d.begin("RoPE")
 	defer c.end()
 	table := c.f32("table", tt, -1, -1)
@@ -13,18 +13,20 @@ func (d *device) RoPE(xt kernels.Tensor, heads int, pt, tt kernels.Tensor, inver
 		c.fail("%d heads of %d", heads, dim)
 	}
 	x := c.f32("x", xt, -1, heads*dim)
-	c.apart("x", xt, tt, pt)
-	for t, p := range c.ints("pos", pt, x.rows, table.rows) {
+	c.apart("x", xt, tt)
+	b := c.batch(kb)
+	c.rows("x", x.rows, b)
+	for t, p := range c.ints("positions", b.Pos(), x.rows, table.rows) {
 		angle := table.row(int(p))
 		for h := range heads {
 			v := x.row(t)[h*dim:][:dim]
 			for i := range dim / 2 {
-				a, b := float64(v[i]), float64(v[i+dim/2])
+				re, im := float64(v[i]), float64(v[i+dim/2])
 				cos, sin := float64(angle[i]), float64(angle[i+dim/2])
 				if inverse {
 					sin = -sin
 				}
-				v[i], v[i+dim/2] = float32(a*cos-b*sin), float32(b*cos+a*sin)
+				v[i], v[i+dim/2] = float32(re*cos-im*sin), float32(im*cos+re*sin)
 			}
 		}
 	}

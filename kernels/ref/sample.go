@@ -6,13 +6,18 @@ import (
 	"sort"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // Sample draws an id for each row of logits and scores it by the whole distribution.
-func (d *device) Sample(it kernels.Tensor, out kernels.LogProbs, lt kernels.Tensor, rows []kernels.Sampling) {
+func (d *device) Sample(it kernels.Tensor, out kernels.LogProbs, lt kernels.Tensor, kb kernels.Batch, first int) {
 	c := d.begin("Sample")
 	defer c.end()
-	logits := c.f32("logits", lt, len(rows), -1)
+	logits, draws := c.f32("logits", lt, -1, -1), c.batch(kb).Draws
+	if first < 0 || first+logits.rows > len(draws) {
+		c.fail("draws [%d, %d) of %d", first, first+logits.rows, len(draws))
+	}
+	rows := draws[first : first+logits.rows]
 	ids := c.ints("ids", it, len(rows), -1)
 	s := c.scores(out, len(rows))
 	for _, o := range []kernels.Tensor{it, out.Logp, out.Entropy, out.LSE} {
@@ -66,7 +71,7 @@ func largest(x []float32, never []bool) int {
 	return best
 }
 
-// draw truncates the distribution and returns the first id, ascending, whose cumulated probability among those kept exceeds U.
+// draw truncates the distribution and returns the first id, ascending, whose cumulated probability among those kept exceeds u.
 //
 // Each truncation sees the distribution that the one before left, renormalised; of equal probabilities the lower id goes first.
 //
@@ -75,7 +80,7 @@ func largest(x []float32, never []bool) int {
 //	top-p  the fewest most probable ids whose probabilities reach TopP together
 //	min-p  the ids whose probability is at least MinP times the largest
 //
-// Where rounding leaves no id beyond U, the last id kept is drawn; of NaN logits, the lowest id.
+// Where rounding leaves no id beyond u, the last id kept is drawn; of NaN logits, the lowest id.
 func draw(d distribution, s kernels.Sampling, never []bool) int {
 	var order []int
 	for v := range d.z {
@@ -103,13 +108,14 @@ func draw(d distribution, s kernels.Sampling, never []bool) int {
 	}
 	sort.Ints(order)
 	total, reached, last := mass(d, order), 0.0, order[0]
+	u := num.Uniform(s.Stream, int(s.Pos))
 	for _, v := range order {
 		p := d.p(v) / total
 		if !(p > 0) {
 			continue
 		}
 		last = v
-		if reached += p; reached > s.U {
+		if reached += p; reached > u {
 			return v
 		}
 	}

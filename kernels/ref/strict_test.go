@@ -50,8 +50,11 @@ func TestMisuseIsCaught(t *testing.T) {
 		"shapes": {"Axpy: y is f32[2, 2], want f32[2, 3]", func(t *testing.T, d kernels.Device) {
 			d.Axpy(tensor(t, d, kernels.F32, 2, 2), 1, tensor(t, d, kernels.F32, 2, 3))
 		}},
-		"types": {"pos is f32[2, 1], want i32[2, 1]", func(t *testing.T, d kernels.Device) {
-			d.RoPE(tensor(t, d, kernels.F32, 2, 4), 1, tensor(t, d, kernels.F32, 2, 1), tensor(t, d, kernels.F32, 4, 4), false)
+		"types": {"idx is f32[2, 1], want i32[2, 1]", func(t *testing.T, d kernels.Device) {
+			d.Gather(tensor(t, d, kernels.F32, 2, 4), tensor(t, d, kernels.F32, 4, 4), tensor(t, d, kernels.F32, 2, 1))
+		}},
+		"another batch's rows": {"x has 3 rows, the batch 2 tokens", func(t *testing.T, d kernels.Device) {
+			d.RoPE(tensor(t, d, kernels.F32, 3, 4), 1, batchOf(t, d, kernels.Layout{Pos: []int32{0, 1}}, nil), tensor(t, d, kernels.F32, 4, 4), false)
 		}},
 		"output over input": {"y, f32[2, 2] stride 3 at element 0, overlaps f32[2, 2] stride 3 at element 1", func(t *testing.T, d kernels.Device) {
 			x := tensor(t, d, kernels.F32, 2, 3)
@@ -60,22 +63,17 @@ func TestMisuseIsCaught(t *testing.T) {
 		"an id beyond the table": {"ids[1] = 3 of 3", func(t *testing.T, d kernels.Device) {
 			w, err := d.NewWeight(3, 4, kernels.F32)
 			require.NoError(t, err)
-			ids := tensor(t, d, kernels.I32, 2, 1)
-			kernels.Upload(d, ids, []int32{2, 3})
-			d.Embed(tensor(t, d, kernels.F32, 2, 4), w, ids)
+			d.Embed(tensor(t, d, kernels.F32, 2, 4), w, batchOf(t, d, kernels.Layout{IDs: []int32{2, 3}}, nil))
 		}},
 		"a row of two segments": {"row 1 belongs to two segments", func(t *testing.T, d kernels.Device) {
 			kv, err := d.NewKV(kernels.KVSpec{Layers: 1, Pages: 2, KVHeads: 1, HeadDim: 2, Type: kernels.F32})
 			require.NoError(t, err)
-			x := tensor(t, d, kernels.F32, 2, 4)
-			d.Attention(x.ColRange(2, 2), x.ColRange(0, 2), kernels.Tensor{}, kv, 0,
-				[]kernels.Segment{{Row: 0, Len: 2, Pages: []int32{0}}, {Row: 1, Len: 1, Pages: []int32{1}}}, 1)
+			batchOf(t, d, kernels.Layout{IDs: []int32{0, 0, 0}, Segs: []kernels.Segment{{Row: 0, Len: 2, Pages: []int32{0}}, {Row: 1, Len: 1, Pages: []int32{1}}}}, kv)
 		}},
 		"a page too few": {"start 20, 1 pages", func(t *testing.T, d kernels.Device) {
 			kv, err := d.NewKV(kernels.KVSpec{Layers: 1, Pages: 2, KVHeads: 1, HeadDim: 2, Type: kernels.F32})
 			require.NoError(t, err)
-			x := tensor(t, d, kernels.F32, 13, 4)
-			d.Attention(x.ColRange(2, 2), x.ColRange(0, 2), kernels.Tensor{}, kv, 0, []kernels.Segment{{Row: 0, Len: 13, Start: 20, Pages: []int32{0}}}, 1)
+			batchOf(t, d, kernels.Layout{Segs: []kernels.Segment{{Row: 0, Len: 13, Start: 20, Pages: []int32{0}}}}, kv)
 		}},
 		"a weight after its free": {"weight, allocated at strict_test.go:", func(t *testing.T, d kernels.Device) {
 			w, err := d.NewWeight(3, 4, kernels.BF16)
@@ -94,6 +92,12 @@ func TestMisuseIsCaught(t *testing.T) {
 			c.do(t, ref.New())
 		})
 	}
+}
+
+func batchOf(t *testing.T, d kernels.Device, l kernels.Layout, kv kernels.KV) kernels.Batch {
+	b, err := kernels.BatchOf(d, l, kv)
+	require.NoError(t, err)
+	return b
 }
 
 // Columns of one matrix that do not meet are no overlap.

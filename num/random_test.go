@@ -1,4 +1,4 @@
-package engine
+package num
 
 import (
 	"math"
@@ -8,9 +8,9 @@ import (
 )
 
 // The outputs for seed 1234567 that SplitMix64's public implementations print.
-func TestDrawIsSplitMix64(t *testing.T) {
+func TestUniformIsSplitMix64(t *testing.T) {
 	for i, want := range []uint64{6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821} {
-		require.Equal(t, float64(want>>11)/(1<<53), Draw(1234567, i))
+		require.Equal(t, float64(want>>11)/(1<<53), Uniform(1234567, i))
 	}
 }
 
@@ -31,11 +31,11 @@ func TestStreamDependsOnEveryPartAndItsPlace(t *testing.T) {
 }
 
 // Mean and variance of neighbouring positions and of neighbouring streams are those of a uniform draw, within 5 sigma.
-func TestDrawIsUniform(t *testing.T) {
+func TestUniformIsUniform(t *testing.T) {
 	const n = 100_000
 	for name, draw := range map[string]func(i int) float64{
-		"positions": func(i int) float64 { return Draw(Stream(1, 2), i) },
-		"streams":   func(i int) float64 { return Draw(Stream(7, uint64(i)), 0) },
+		"positions": func(i int) float64 { return Uniform(Stream(1, 2), i) },
+		"streams":   func(i int) float64 { return Uniform(Stream(7, uint64(i)), 0) },
 	} {
 		var sum, sq, lag, last float64
 		for i := range n {

@@ -1,0 +1,115 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// batch is a layout whose ids, positions, slots and wanted rows lie one after the other in a buffer, and what all layers of a pass derive
+// from it in the same way: the jobs of attention, forward and backward.
+type batch struct {
+	kernels.Layout
+	spec         kernels.BatchSpec
+	buf          *buffer
+	lastID       int32 // the largest of the ids, -1 without any
+	lastPos      int32
+	pages        int          // of the cache that it was set for
+	forward      attnPlan     // for heads of one kind
+	groups       []shareGroup // of the backward, nil: not made yet
+	forwardHeads attnHeads
+}
+
+// attnHeads are the shapes that the jobs of attention depend on; zero: no plan is made.
+type attnHeads struct{ heads, kvHeads, width int }
+
+// NewBatch makes room for what a pass is about.
+func (d *Device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
+	if s.Tokens < 0 || s.Segments < 0 || s.Pages < 0 || s.Rows < 0 {
+		panic(fmt.Sprintf("cpu: NewBatch: %+v", s))
+	}
+	buf, err := newBuffer(4 * int64(3*s.Tokens+s.Rows))
+	if err != nil {
+		return nil, fmt.Errorf("a batch of %d tokens: %w", s.Tokens, err)
+	}
+	b := &batch{spec: s, buf: buf}
+	all := elems[int32](b.buf.mem)
+	part := func(from, n int) []int32 { return all[from : from : from+n] }
+	b.Layout.IDs, b.Layout.Pos, b.Layout.Slots = part(0, s.Tokens), part(s.Tokens, s.Tokens), part(2*s.Tokens, s.Tokens)
+	b.Layout.Rows = part(3*s.Tokens, s.Rows)
+	return b, nil
+}
+
+// SetBatch copies l into b: lists that fit are appended to the buffer's own memory.
+func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+	const op = "SetBatch"
+	b := ownBatch(op, kb)
+	var spec kernels.KVSpec
+	if c != nil {
+		spec = ownKV(op, c, 0).spec
+	}
+	if err := l.Check(b.spec, spec); err != nil {
+		panic("cpu: SetBatch: " + err.Error())
+	}
+	b.CopyFrom(l)
+	if len(fed) > 0 {
+		from := i32(ids)
+		for _, f := range fed {
+			b.Layout.IDs[f.Row] = from[int(f.From)*ids.Stride]
+		}
+	}
+	b.lastID, b.lastPos, b.pages = -1, -1, spec.Pages
+	for i, id := range b.Layout.IDs {
+		if id < 0 {
+			panic(fmt.Sprintf("cpu: SetBatch: id %d in row %d", id, i))
+		}
+		b.lastID = max(b.lastID, id)
+	}
+	for _, p := range b.Layout.Pos {
+		b.lastPos = max(b.lastPos, p)
+	}
+	b.forwardHeads, b.groups = attnHeads{}, nil
+}
+
+func (b *batch) Spec() kernels.BatchSpec { return b.spec }
+func (b *batch) Tokens() int             { return len(b.Layout.IDs) }
+func (b *batch) IDs() kernels.Tensor     { return b.tensor(0, len(b.Layout.IDs)) }
+func (b *batch) Pos() kernels.Tensor     { return b.tensor(b.spec.Tokens, len(b.Layout.Pos)) }
+func (b *batch) Slots() kernels.Tensor   { return b.tensor(2*b.spec.Tokens, len(b.Layout.Slots)) }
+func (b *batch) Rows() kernels.Tensor    { return b.tensor(3*b.spec.Tokens, len(b.Layout.Rows)) }
+func (b *batch) Bytes() int64            { return b.buf.Bytes() }
+func (b *batch) Free()                   { b.buf.Free() }
+
+func (b *batch) tensor(off, n int) kernels.Tensor { return kernels.Mat(b.buf, kernels.I32, off, n, 1) }
+
+// ownBatch is b as a batch of this package.
+func ownBatch(op string, b kernels.Batch) *batch {
+	x, ok := b.(*batch)
+	if !ok {
+		panic(fmt.Sprintf("cpu: %s: a batch of another device: %T", op, b))
+	}
+	return x
+}
+
+// sameRows is ownBatch for an operation on tensors of n rows.
+func sameRows(op string, b kernels.Batch, n int) *batch {
+	x := ownBatch(op, b)
+	if n != x.Tokens() {
+		panic(fmt.Sprintf("cpu: %s: %d rows of a batch of %d tokens", op, n, x.Tokens()))
+	}
+	return x
+}
+
+// below panics where an id of the batch is not below n.
+func (b *batch) below(op string, n int) {
+	if int(b.lastID) >= n {
+		panic(fmt.Sprintf("cpu: %s: id %d: there are %d rows", op, b.lastID, n))
+	}
+}
+
+// over panics unless the batch was set for a cache of x's pages.
+func (b *batch) over(op string, x *kv) {
+	if b.Tokens() > 0 && b.pages != x.spec.Pages {
+		panic(fmt.Sprintf("cpu: %s: a cache of %d pages, and a batch that was set for %d", op, x.spec.Pages, b.pages))
+	}
+}

@@ -1,0 +1,75 @@
+package ref
+
+import "github.com/zerosearch-go/zerosearch/kernels"
+
+// batch is a layout, and its ids, positions, slots and wanted rows one after the other in a buffer.
+type batch struct {
+	kernels.Layout
+	spec kernels.BatchSpec
+	buf  kernels.Buffer
+}
+
+func (d *device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
+	if s.Tokens < 0 || s.Segments < 0 || s.Pages < 0 || s.Rows < 0 {
+		call{d, "NewBatch"}.fail("%+v", s)
+	}
+	buf, err := d.Alloc(4 * int64(3*s.Tokens+s.Rows))
+	if err != nil {
+		return nil, err
+	}
+	return &batch{spec: s, buf: buf}, nil
+}
+
+func (b *batch) Spec() kernels.BatchSpec { return b.spec }
+func (b *batch) Tokens() int             { return len(b.Layout.IDs) }
+func (b *batch) IDs() kernels.Tensor     { return b.tensor(0, len(b.Layout.IDs)) }
+func (b *batch) Pos() kernels.Tensor     { return b.tensor(b.spec.Tokens, len(b.Layout.Pos)) }
+func (b *batch) Slots() kernels.Tensor   { return b.tensor(2*b.spec.Tokens, len(b.Layout.Slots)) }
+func (b *batch) Rows() kernels.Tensor    { return b.tensor(3*b.spec.Tokens, len(b.Layout.Rows)) }
+func (b *batch) Bytes() int64            { return b.buf.Bytes() }
+func (b *batch) Free()                   { b.buf.Free() }
+
+func (b *batch) tensor(off, n int) kernels.Tensor { return kernels.Mat(b.buf, kernels.I32, off, n, 1) }
+
+func (d *device) SetBatch(kb kernels.Batch, l *kernels.Layout, cache kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+	c := d.begin("SetBatch")
+	defer c.end()
+	b := c.batch(kb)
+	var spec kernels.KVSpec
+	if cache != nil {
+		spec = c.kv(cache, 0).spec
+	}
+	if err := l.Check(b.spec, spec); err != nil {
+		c.fail("%v", err)
+	}
+	b.CopyFrom(l)
+	if len(fed) > 0 {
+		from := c.ints("ids", ids, ids.Rows, -1)
+		for _, f := range fed {
+			b.Layout.IDs[f.Row] = from[f.From]
+		}
+	}
+	for _, x := range []struct {
+		t kernels.Tensor
+		v []int32
+	}{{b.IDs(), b.Layout.IDs}, {b.Pos(), b.Layout.Pos}, {b.Slots(), b.Layout.Slots}, {b.Rows(), b.Layout.Rows}} {
+		copy(c.ints("batch", x.t, len(x.v), -1), x.v)
+	}
+}
+
+// batch checks that b is a live batch of this device.
+func (c call) batch(b kernels.Batch) *batch {
+	x, ok := b.(*batch)
+	if !ok {
+		c.fail("batch is a %T", b)
+	}
+	c.alive("batch", &x.buf.(*buffer).owned)
+	return x
+}
+
+// rows checks that a tensor has a row for each token of b.
+func (c call) rows(what string, n int, b *batch) {
+	if n != b.Tokens() {
+		c.fail("%s has %d rows, the batch %d tokens", what, n, b.Tokens())
+	}
+}
