@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -73,7 +74,12 @@ func TestSavedFiles(t *testing.T) {
 	eachDevice(t, func(t *testing.T, dev kernels.Device) {
 		src, out := t.TempDir(), t.TempDir()
 		require.NoError(t, os.CopyFS(src, os.DirFS(caseDir(t, "sharded"))))
-		require.NoError(t, os.WriteFile(filepath.Join(src, "tokenizer.json"), []byte("{}"), 0o666))
+		passengers := []string{"added_tokens.json", "additional_chat_templates/tool_use.jinja", "chat_template.jinja", "chat_template.json",
+			"special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"}
+		require.NoError(t, os.Mkdir(filepath.Join(src, "additional_chat_templates"), 0o777))
+		for _, name := range append(passengers, "additional_chat_templates/notes.txt", "README.md") {
+			require.NoError(t, os.WriteFile(filepath.Join(src, name), []byte(name), 0o666))
+		}
 		m := load(t, dev, src, Options{})
 		require.Equal(t, kernels.BF16, m.DType)
 		require.NoError(t, m.Save(out, SaveOptions{}))
@@ -86,12 +92,18 @@ func TestSavedFiles(t *testing.T) {
 		was["dtype"] = "bfloat16"
 		require.Equal(t, was, is, "nothing but the dtype changes")
 		var names []string
-		entries, err := os.ReadDir(out)
-		require.NoError(t, err)
-		for _, e := range entries {
-			names = append(names, e.Name())
+		require.NoError(t, fs.WalkDir(os.DirFS(out), ".", func(name string, e fs.DirEntry, err error) error {
+			if !e.IsDir() {
+				names = append(names, name)
+			}
+			return err
+		}))
+		require.ElementsMatch(t, append(passengers, "config.json", "model.safetensors"), names)
+		for _, name := range passengers {
+			text, err := os.ReadFile(filepath.Join(out, name))
+			require.NoError(t, err)
+			require.Equal(t, name, string(text))
 		}
-		require.Equal(t, []string{"config.json", "model.safetensors", "tokenizer.json"}, names)
 		set, err := safetensors.OpenDir(out)
 		require.NoError(t, err)
 		defer set.Close()

@@ -29,6 +29,9 @@ type SaveOptions struct {
 var passengers = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
 	"merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json", "generation_config.json"}
 
+// templates is a folder of passengers: chat templates by name.
+const templates = "additional_chat_templates"
+
 // Save writes the model as a Hugging Face folder that transformers and llama.cpp load. A trainable model's masters are what is
 // written. config.json is the one that was read, with its dtype set right.
 func (m *Model) Save(dir string, o SaveOptions) error {
@@ -73,12 +76,27 @@ func (m *Model) Save(dir string, o SaveOptions) error {
 	return copyPassengers(dir, o.Tokenizer)
 }
 
-// copyPassengers copies the files of passengers that from has.
+// copyPassengers copies the files of passengers, and of templates, that from has.
 func copyPassengers(dir, from string) error {
 	if from == "" {
 		return nil
 	}
-	for _, name := range passengers {
+	names := slices.Clone(passengers)
+	if st, err := os.Stat(filepath.Join(from, templates)); err == nil && st.IsDir() {
+		entries, err := os.ReadDir(filepath.Join(from, templates))
+		if err == nil {
+			err = makeDir(filepath.Join(dir, templates))
+		}
+		if err != nil {
+			return fmt.Errorf("saving the model: copying %s: %w", templates, err)
+		}
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) == ".jinja" {
+				names = append(names, filepath.Join(templates, e.Name()))
+			}
+		}
+	}
+	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join(from, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue

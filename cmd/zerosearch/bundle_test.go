@@ -175,6 +175,8 @@ func TestPackAdapter(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, tinyModel(filepath.Join(dir, "base"), 7, true))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "a"), 0o755))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "base", "additional_chat_templates"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "base", "additional_chat_templates", "tool_use.jinja"), nil, 0o644))
 	config := `{"peft_type":"LORA","base_model_name_or_path":"` + filepath.ToSlash(filepath.Join(dir, "base")) + `","r":2,"lora_alpha":4,"target_modules":["q_proj"]}`
 	for name, text := range map[string]string{"adapter_config.json": config, "adapter_model.safetensors": "", "optimizer.safetensors": ""} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "a", name), []byte(text), 0o644))
@@ -189,7 +191,7 @@ func TestPackAdapter(t *testing.T) {
 		names = append(names, s.Name)
 	}
 	require.ElementsMatch(t, []string{"models/a/adapter_config.json", "models/a/adapter_model.safetensors", "models/base/config.json", "models/base/model.safetensors",
-		"models/base/tokenizer.json", "models/base/tokenizer_config.json"}, names)
+		"models/base/tokenizer.json", "models/base/tokenizer_config.json", "models/base/additional_chat_templates/tool_use.jinja"}, names)
 }
 
 // What a bundle is told wrong, and what is wrong with a bundle, is one line.

@@ -222,11 +222,21 @@ func (p *packer) model(flag, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	at := p.place("models", filepath.Base(abs))
+	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		if file := filepath.Join(dir, e.Name()); ofModel(e.Name()) {
+		names = append(names, e.Name())
+	}
+	const templates = "additional_chat_templates"
+	if more, err := os.ReadDir(filepath.Join(dir, templates)); err == nil {
+		for _, e := range more {
+			names = append(names, path.Join(templates, e.Name()))
+		}
+	}
+	at := p.place("models", filepath.Base(abs))
+	for _, name := range names {
+		if file := filepath.Join(dir, filepath.FromSlash(name)); ofModel(path.Base(name)) {
 			if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() {
-				p.sources = append(p.sources, bundle.Source{Name: path.Join(at, e.Name()), Path: file})
+				p.sources = append(p.sources, bundle.Source{Name: path.Join(at, name), Path: file})
 			}
 		}
 	}
