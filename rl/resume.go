@@ -59,19 +59,22 @@ func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes [
 			by = "was made by " + cmp.Or(verb, "train")
 		}
 		if !force {
-			return nil, fmt.Errorf("resuming %s: it %s: begin with its weights, --model %s, or add --force to go on with its optimizer too", dir, by, dir)
+			return nil, fmt.Errorf("resuming %s: it %s: begin with its weights, --model %s, or add --force to go on with its "+
+				"optimizer too", dir, by, dir)
 		}
 		return []string{"resuming with --force: the checkpoint " + by}, nil
 	}
 	changed, unknown := changes(was, now)
 	if unknown {
-		notes = append(notes, "the checkpoint is of an earlier version, which did not keep what models hold: they are not compared")
+		notes = append(notes, "the checkpoint is of an earlier version, which did not keep what models hold: "+
+			"they are not compared")
 	}
 	if len(changed) == 0 {
 		return notes, nil
 	}
 	if !force {
-		return nil, fmt.Errorf("resuming %s: not as it was: %s: take it back, or add --force to go on with it", dir, fingerprint.Sentence(changed))
+		return nil, fmt.Errorf("resuming %s: not as it was: %s: take it back, or add --force to go on with it", dir,
+			fingerprint.Sentence(changed))
 	}
 	return append(notes, fmt.Sprintf("resuming with --force: %s", fingerprint.Sentence(changed))), nil
 }

@@ -28,8 +28,8 @@ func Policy(eng *engine.Engine, name string, p *Opened) episode.Policy {
 	return policy{speaker{eng: eng, name: name, adapter: p.Adapter, eos: p.EOS()}}
 }
 
-// Simulator makes a model of an engine the writer of simulated documents. adapter may be nil, for the base; thinking switches its template's
-// thinking on or off, nil leaves it.
+// Simulator makes a model of an engine the writer of simulated documents. adapter may be nil, for the base; thinking
+// switches its template's thinking on or off, nil leaves it.
 func Simulator(eng *engine.Engine, name string, p *Opened, adapter *model.Adapter, thinking *bool) (search.Generator, error) {
 	if p.Tokenizer == nil {
 		return nil, fmt.Errorf("opening the simulator %s: it has no tokenizer.json, and documents are text", p.Dir)
@@ -77,7 +77,8 @@ func (s simulator) Generate(ctx context.Context, messages []search.Message, o se
 	return g, nil
 }
 
-// said decodes what a model wrote without special tokens, but with the tags of its thoughts, which are special tokens of some models.
+// said decodes what a model wrote without special tokens, but with the tags of its thoughts, which are special tokens
+// of some models.
 func said(tok *tokenizer.Tokenizer, ids []int32) string {
 	var text strings.Builder
 	from := 0

@@ -63,7 +63,8 @@ func plain(c *kong.Context, f *kong.Flag) (any, bool) {
 	return v.Interface(), true
 }
 
-// settings are the verb's flags that are no contents, by name, but for those in free and those with the tag resume:"free".
+// settings are the verb's flags that are no contents, by name, but for those in free and those with the tag
+// resume:"free".
 func (w *world) settings(free ...string) fingerprint.Parts {
 	out := fingerprint.Parts{}
 	for _, group := range w.flags.Selected().AllFlags(true) {

@@ -174,52 +174,6 @@ func TestAdaptiveCurriculumResumed(t *testing.T) {
 	sameRun(t, whole, broken, "step-5")
 }
 
-// Thinking is switched in the template of policy and simulator; a switch that would do nothing is refused. What a simulator thinks is never a
-// document.
-func TestThinkingSwitch(t *testing.T) {
-	model, err := taughtModel()
-	require.NoError(t, err)
-	dir := t.TempDir()
-	template := filepath.Join(dir, "t.jinja")
-	require.NoError(t, os.WriteFile(template, []byte("{% if enable_thinking is defined and not enable_thinking %}quick, {% endif %}{{ 'Q a\\n' }}"), 0o644))
-	request := `{"query":"a","question":"what is a?","golden_answers":["Ax"]}` + "\n"
-	simulate := []string{"simulate", "--model", model, "--dtype", "f32", "--chat-template", template, "--simulation-max-tokens", "30"}
-	for flag, want := range map[string]int{"--verbose": 4, "--sim-enable-thinking=false": 11, "--no-enable-thinking": 11, "--sim-enable-thinking": 4} {
-		_, stdout, _ := zs(request, append(simulate, flag, "--simulation-temperature", "0")...)
-		var a struct {
-			Prompt int `json:"prompt_tokens"`
-		}
-		require.NoError(t, json.Unmarshal([]byte(stdout), &a), stdout)
-		require.Equal(t, want, a.Prompt, "%s: %s", flag, stdout)
-	}
-	_, stdout, _ := zs(strings.Repeat(request, 40), append(simulate, "--simulation-temperature", "1")...)
-	require.Contains(t, stdout, `"documents":["<answer>Ax</answer>"]`)
-	require.Contains(t, stdout, "the model thought and wrote no document within 30 tokens")
-	for line := range strings.Lines(stdout) {
-		require.NotRegexp(t, `"documents":\[[^]]*think`, line)
-	}
-
-	out := filepath.Join(dir, "run")
-	questions := filepath.Join(dir, "q.jsonl")
-	require.NoError(t, os.WriteFile(questions, []byte(`{"question":"a","golden_answers":["Ax"]}`+"\n"), 0o644))
-	train := []string{"train", "--model", model, "--dtype", "f32", "--data", questions, "--search-mode", "none", "--total-steps", "1", "--train-batch-size", "1",
-		"--n", "2", "--max-response-length", "8"}
-	mustRun(t, "", append(train, "--chat-template", template, "--enable-thinking=false", "--out", out)...)
-	text, err := os.ReadFile(filepath.Join(out, "episodes.jsonl"))
-	require.NoError(t, err)
-	require.Contains(t, string(text), `"prompt_ids":[113,117,105,99,107,44,32,81,32,97,10]`)
-	config, err := os.ReadFile(filepath.Join(out, "config.yaml"))
-	require.NoError(t, err)
-	require.Contains(t, string(config), "enable-thinking: false\n")
-
-	code, _, stderr := zs("", append(train, "--enable-thinking=false", "--out", out+"2")...)
-	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "--enable-thinking: the chat template does not use enable_thinking: leave the flag out")
-	code, _, stderr = zs("", append(train, "--sim-enable-thinking=false", "--out", out+"2")...)
-	require.NotZero(t, code)
-	require.Contains(t, stderr, "--sim-enable-thinking is of no use with --search-mode none")
-}
-
 // Recorded documents give the run again, without the engine.
 func TestReplayedSearches(t *testing.T) {
 	whole, again := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "again")

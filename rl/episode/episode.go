@@ -44,8 +44,9 @@ type Turn struct {
 	// Logprobs has one natural logarithm per id, over the whole vocabulary, after temperature, before any truncation; 0 where
 	// Mask is false. nil in a record that does not carry them.
 	Logprobs []float32
-	// Text is the policy's part as text; Observation is what was appended, before truncation to tokens. Prefill is what the prompt held of
-	// the turn already, in the first turn under a chat template that begins the policy's thought.
+	// Text is the policy's part as text; Observation is what was appended, before truncation to tokens. Prefill is
+	// what the prompt held of the turn already, in the first turn under a chat template that begins the policy's
+	// thought.
 	Text, Observation, Prefill string
 	// Action, and for Search the query, for Answer the answer.
 	Action  Action

@@ -12,8 +12,8 @@ import (
 type Tokenizer interface {
 	// Encode gives the ids of text from the environment; strings of special tokens in it must stay text.
 	Encode(text string) []int32
-	// Bytes gives the bytes that an id adds to a text, nil for special ids: they are no part of what the policy says, unless they are
-	// tags of its thoughts and actions.
+	// Bytes gives the bytes that an id adds to a text, nil for special ids: they are no part of what the policy says,
+	// unless they are tags of its thoughts and actions.
 	Bytes(id int32) []byte
 }
 
@@ -42,8 +42,8 @@ func isTag(token string) bool {
 	return thought.Tag(token)
 }
 
-// Prefill is what a prompt holds of the model's turn already: the opening tag of a thought with the blanks behind it, where the template
-// begins one; else "".
+// Prefill is what a prompt holds of the model's turn already: the opening tag of a thought with the blanks behind it,
+// where the template begins one; else "".
 func Prefill(tok Tokenizer, prompt []int32) string {
 	const tagTokens = 32 // more than a tag and the blanks behind it have
 	return thought.Opened(decode(tok, prompt[max(0, len(prompt)-tagTokens):]))

@@ -70,8 +70,9 @@ func (m Method) Prompt(question, documents string) string {
 	return episode.Prompt(question)
 }
 
-// answer is what an episode answered. The agent answers between tags or not at all. A baseline may do without them: then direct answers
-// and RAG are taken at their first line, a chain of thought at its last. What a reasoning model thinks before is no answer.
+// answer is what an episode answered. The agent answers between tags or not at all. A baseline may do without them:
+// then direct answers and RAG are taken at their first line, a chain of thought at its last. What a reasoning model
+// thinks before is no answer.
 func (m Method) answer(e *episode.Episode) (string, bool) {
 	answer, ok := e.Answer()
 	if ok || m == Agent || len(e.Turns) == 0 || !e.Status.Trained() {

@@ -94,8 +94,8 @@ func surprise(logprob float32) string {
 // A tag of the policy, and the looks of tags and of what stands in them.
 var tag = regexp.MustCompile(`</?(think|search|answer|information)>`)
 
-// colour splits the tokens of a turn where tags begin and end. Only the policy's own text is looked at: a tag in a document is text. Where
-// the prompt has begun a thought, the turn begins inside it.
+// colour splits the tokens of a turn where tags begin and end. Only the policy's own text is looked at: a tag in a
+// document is text. Where the prompt has begun a thought, the turn begins inside it.
 func colour(turn []span, prefill string) {
 	var text string
 	for _, s := range turn {

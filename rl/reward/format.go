@@ -2,10 +2,10 @@ package reward
 
 import "strings"
 
-// Format is 1 for an attempt of the form that the prompt asks for, else 0: every turn thinks inside <think> tags and then does one
-// thing, the last one answers, all before it search, and nothing stands between or inside the tags that does not belong there. A thought
-// that the prompt has begun is the turn's.
-// (Search-R1's structure reward, arXiv 2505.15117, looks for the same.)
+// Format is 1 for an attempt of the form that the prompt asks for, else 0: every turn thinks inside <think> tags and
+// then does one thing, the last one answers, all before it search, and nothing stands between or inside the tags that
+// does not belong there. A thought that the prompt has begun is the turn's. (Search-R1's structure reward, arXiv
+// 2505.15117, looks for the same.)
 func Format(a Attempt) float64 {
 	for i, t := range a.Turns {
 		action := "search"

@@ -23,8 +23,9 @@ type Attempt struct {
 	Columns map[string]json.RawMessage `json:"columns"`
 }
 
-// Turn is one turn of the policy: its own text, its action (search, answer or invalid), and what a search gave. Prefill is what the prompt
-// held of the turn already: "<think>\n" in the first turn under a chat template that begins the policy's thought.
+// Turn is one turn of the policy: its own text, its action (search, answer or invalid), and what a search gave.
+// Prefill is what the prompt held of the turn already: "<think>\n" in the first turn under a chat template that
+// begins the policy's thought.
 type Turn struct {
 	Prefill   string   `json:"prefill,omitempty"`
 	Text      string   `json:"text"`

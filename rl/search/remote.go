@@ -123,8 +123,9 @@ func (r *Remote) modelOf(ctx context.Context, a *address) (string, error) {
 	return known, err
 }
 
-// readCompletion reads a chat completion. What the model thought comes in a field of its own (reasoning_content, in newer servers reasoning),
-// in parts of the content that are not text (Mistral), or inside the text; no content is empty text.
+// readCompletion reads a chat completion. What the model thought comes in a field of its own (reasoning_content, in
+// newer servers reasoning), in parts of the content that are not text (Mistral), or inside the text; no content is
+// empty text.
 func readCompletion(body []byte) (Generation, error) {
 	var v struct {
 		Choices []struct {

@@ -105,7 +105,8 @@ func TestRemoteAnswers(t *testing.T) {
 	require.ErrorContains(t, err, "not a chat completion of OpenAI's API")
 }
 
-// Thinking is switched as vLLM and SGLang take it, and not mentioned to servers that may not know it unless it is asked for.
+// Thinking is switched as vLLM and SGLang take it, and not mentioned to servers that may not know it unless it is
+// asked for.
 func TestRemoteThinking(t *testing.T) {
 	off := false
 	for body, thinking := range map[string]*bool{`"chat_template_kwargs":{"enable_thinking":false}`: &off, "": nil} {

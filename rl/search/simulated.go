@@ -61,7 +61,8 @@ type Simulated struct {
 	Temperature float64
 }
 
-// emptyTries is how often an answer without text is asked for again, with another stream, before the search counts as failed.
+// emptyTries is how often an answer without text is asked for again, with another stream, before the search counts as
+// failed.
 const emptyTries = 3
 
 // NewSimulated returns a simulated engine with the reference's settings: five documents, 600 tokens, temperature 0.8.
@@ -87,8 +88,8 @@ func (s *Simulated) Validate() error {
 // Name tells where the model runs, or its prompt.
 func (s *Simulated) Name() string { return cmp.Or(s.Engine, string(s.Form)) }
 
-// Search draws the quality, asks the model, takes its thoughts off and cuts what is left into documents. An answer without text is a
-// failure of the simulator, not an engine that found nothing.
+// Search draws the quality, asks the model, takes its thoughts off and cuts what is left into documents. An answer
+// without text is a failure of the simulator, not an engine that found nothing.
 func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 	d := s.quality(q)
 	topK := s.TopK

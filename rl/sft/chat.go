@@ -22,27 +22,26 @@ type tally struct {
 
 // Notes says what of the conversations is trained on otherwise than one might think.
 func (t *tally) Notes() (out []string) {
-	if t.rewritten > 0 {
-		out = append(out, fmt.Sprintf("%d of %d messages of the assistant are context only, not trained on: %v", t.rewritten, t.answers, t.why))
+	note := func(n int, format string, args ...any) {
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%d of %d messages of the assistant are ", n, t.answers)+fmt.Sprintf(format, args...))
+		}
 	}
-	if t.prefilled > 0 {
-		out = append(out, fmt.Sprintf("%d of %d messages of the assistant are trained on without %q, which the chat template's generation prompt "+
-			"adds and they do not begin with", t.prefilled, t.answers, t.prefill))
-	}
-	if t.thoughts > 0 {
-		out = append(out, fmt.Sprintf("%d of %d messages of the assistant are trained on without their thought: the chat template leaves it out",
-			t.thoughts, t.answers))
-	}
+	note(t.rewritten, "context only, not trained on: %v: to train on them, give each a row of its own that ends with it", t.why)
+	note(t.prefilled, "trained on without %q, which the chat template's generation prompt adds and they do not begin with", t.prefill)
+	note(t.thoughts, "trained on without their thought: the chat template leaves it out")
 	return out
 }
 
-// turn is a message of the assistant in the text of a conversation: what the model generates, from byte start to byte end.
+// turn is a message of the assistant in the text of a conversation: what the model generates, from byte start to byte
+// end.
 type turn struct{ start, end int }
 
-// chat is the conversation up to the last message of the assistant, as the template writes it, with the assistant's messages from index
-// from on trained on. The text of a special token becomes that token in what is trained on, as TRL has it; in the other messages it is text,
-// as everywhere. A message can be told apart if it stands in the text as it was generated: behind its own generation prompt, up to
-// the end of its turn. One that the template writes otherwise when later ones come (Qwen3 drops the thoughts of earlier turns) is context.
+// chat is the conversation up to the last message of the assistant, as the template writes it, with the assistant's
+// messages from index from on trained on. The text of a special token becomes that token in what is trained on, as
+// TRL has it; in the other messages it is text, as everywhere. A message can be told apart if it stands in the text
+// as it was generated: behind its own generation prompt, up to the end of its turn. One that the template writes
+// otherwise when later ones come (Qwen3 drops the thoughts of earlier turns) is context.
 func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 	last := len(in.Messages) - 1
 	for last >= from && in.Messages[last].Role != "assistant" {
@@ -70,7 +69,8 @@ func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 		if cause != nil {
 			c.rewritten++
 			c.why = cause
-			err = fmt.Errorf("message %d cannot be trained on: %w: give prompt and completion as text, or ids and mask", i+1, cause)
+			err = fmt.Errorf("message %d cannot be trained on: %w: give prompt and completion as text, or ids and mask",
+				i+1, cause)
 			continue
 		}
 		turns = append(turns, t)
@@ -109,11 +109,13 @@ func (c *Coder) find(in tokenizer.ChatInput, i int, whole string) (t turn, err e
 		if err != nil {
 			return t, err
 		}
-		if t.start = strings.LastIndex(other, content); t.start < 0 || !strings.HasPrefix(prompt, other[:t.start]) || !strings.HasPrefix(then, other[:t.start]) {
+		t.start = strings.LastIndex(other, content)
+		if t.start < 0 || !strings.HasPrefix(prompt, other[:t.start]) || !strings.HasPrefix(then, other[:t.start]) {
 			if before, err := render(in.Messages[:i:i], false); err != nil || !strings.HasPrefix(then, before) {
 				return t, errRewritten
 			}
-			return t, fmt.Errorf("the generation prompt, which ends with %q, does not begin the message as the chat template writes it", tail(prompt))
+			return t, fmt.Errorf("the generation prompt, which ends with %q, does not begin the message as the chat template "+
+				"writes it", tail(prompt))
 		}
 		added = prompt[t.start:]
 	}
@@ -152,9 +154,10 @@ func dropsThought(m tokenizer.Message, text string) bool {
 	return !strings.Contains(text, strings.TrimSpace(thought))
 }
 
-// turnEnd is where the model's turn ends in text, which begins with what it generates and ends with what the template puts behind it: after
-// the first end-of-sequence token of those special tokens that end the text, blanks between them; without one after the last of them. A
-// template that ends turns with no special token leaves all of the text to the model.
+// turnEnd is where the model's turn ends in text, which begins with what it generates and ends with what the template
+// puts behind it: after the first end-of-sequence token of those special tokens that end the text, blanks between
+// them; without one after the last of them. A template that ends turns with no special token leaves all of the text
+// to the model.
 func (c *Coder) turnEnd(text string) int {
 	end, found := len(text), false
 	for rest := text; ; {

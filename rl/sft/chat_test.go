@@ -14,8 +14,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// Conversations give the ids of transformers 5.23.0 and, blanks behind the end of a turn apart, the masks of TRL, under the templates of
-// published models (see testdata/make.py).
+// Conversations give the ids of transformers 5.23.0 and, blanks behind the end of a turn apart, the masks of TRL,
+// under the templates of published models (see testdata/make.py).
 func TestChatAsReference(t *testing.T) {
 	text, err := os.ReadFile("testdata/chat.jsonl")
 	require.NoError(t, err)
@@ -67,8 +67,8 @@ func TestChatAsReference(t *testing.T) {
 // user and assistant begin messages of chatML.
 const user, assistant = "<|im_start|>user\n", "<|im_start|>assistant\n"
 
-// A template may begin the thought of a turn that does not think, or write earlier turns otherwise than they were generated: what can be
-// told apart is trained on, and the rest is counted.
+// A template may begin the thought of a turn that does not think, or write earlier turns otherwise than they were
+// generated: what can be told apart is trained on, and the rest is counted.
 func TestChatNotes(t *testing.T) {
 	// The generation prompt opens a thought, as with DeepSeek-R1's distillations; a message is written as it is.
 	opens := strings.Replace(chatML, "assistant\n' }}{% endif %}", "assistant\n<think>\n' }}{% endif %}", 1)

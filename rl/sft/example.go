@@ -68,10 +68,10 @@ func (c *Coder) Load(path string) ([]Example, error) {
 // Encode makes an example of a row, in the formats of TRL and one of ids:
 //
 //	{"ids", "mask"}           as they are
-//	{"prompt", "completion"}  two texts: the completion and an end-of-sequence id are trained on; or two lists of messages, as below:
-//	                          the completion's messages of the assistant are trained on
-//	{"messages"}              a conversation, through the chat template: every message of the assistant is trained on, up to and with
-//	                          the token that ends its turn
+//	{"prompt", "completion"}  two texts: the completion and an end-of-sequence id are trained on; or two lists of
+//	                          messages, as below: the completion's messages of the assistant are trained on
+//	{"messages"}              a conversation, through the chat template: every message of the assistant is trained on,
+//	                          up to and with the token that ends its turn
 //
 // Beside messages, "tools" and "chat_template_kwargs" are given to the template.
 func (c *Coder) Encode(row data.Row) (Example, error) {
@@ -94,8 +94,10 @@ func (c *Coder) Encode(row data.Row) (Example, error) {
 }
 
 var (
-	errNoTokenizer = errors.New("it is text and the model has no tokenizer.json: give rows with ids and mask, or a model folder with a tokenizer")
-	errNoTemplate  = errors.New("it has messages and the model has no chat template: give --chat-template FILE, or prompt and completion as text")
+	errNoTokenizer = errors.New("it is text and the model has no tokenizer.json: give rows with ids and mask, " +
+		"or a model folder with a tokenizer")
+	errNoTemplate = errors.New("it has messages and the model has no chat template: give --chat-template FILE, " +
+		"or prompt and completion as text")
 )
 
 func (c *Coder) encode(row data.Row) (e Example, err error) {
@@ -108,7 +110,8 @@ func (c *Coder) encode(row data.Row) (e Example, err error) {
 		return idsAndMask(row)
 	case has("prompt") && has("completion"):
 		if isList(row.Columns["prompt"]) != isList(row.Columns["completion"]) {
-			return e, errors.New("of prompt and completion one is text and one a list of messages: give both as text or both as messages")
+			return e, errors.New("of prompt and completion one is text and one a list of messages: " +
+				"give both as text or both as messages")
 		}
 		if !isList(row.Columns["prompt"]) {
 			return c.completion(row)
@@ -117,7 +120,8 @@ func (c *Coder) encode(row data.Row) (e Example, err error) {
 	case has("messages"):
 		return c.conversation(row, "", "messages")
 	}
-	return e, fmt.Errorf("it has neither messages, nor prompt and completion, nor ids and mask; its columns are %v", row.Names())
+	return e, fmt.Errorf("it has neither messages, nor prompt and completion, nor ids and mask; its columns are %v",
+		row.Names())
 }
 
 func isList(raw json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) }
@@ -163,7 +167,8 @@ func (c *Coder) completion(row data.Row) (e Example, err error) {
 	return e, nil
 }
 
-// conversation trains on the assistant's messages in a column of messages, behind those of another column, which may be none.
+// conversation trains on the assistant's messages in a column of messages, behind those of another column, which may
+// be none.
 func (c *Coder) conversation(row data.Row, before, column string) (e Example, err error) {
 	var prompt, said []tokenizer.Message
 	in := tokenizer.ChatInput{Now: c.Now}
@@ -200,9 +205,10 @@ func (c *Coder) conversation(row data.Row, before, column string) (e Example, er
 	return c.chat(in, len(prompt))
 }
 
-// join encodes a text of n bytes whose turns are trained on; encode gives the ids of a part of it. All is encoded as one text, as long as the
-// ids of the text up to the beginning or end of a turn begin the ids of more of it. Where a token would cross that border, what follows is
-// encoded by itself: a model that is given the text before it goes on from there, too.
+// join encodes a text of n bytes whose turns are trained on; encode gives the ids of a part of it. All is encoded as
+// one text, as long as the ids of the text up to the beginning or end of a turn begin the ids of more of it. Where a
+// token would cross that border, what follows is encoded by itself: a model that is given the text before it goes on
+// from there, too.
 func join(n int, turns []turn, encode func(i, j int) []int32) (e Example) {
 	done := 0
 	add := func(to int, learn bool) {

@@ -1,6 +1,7 @@
-// Package thought tells what a reasoning model thinks from what it says. A thought stands between tags: <think> of Qwen3, DeepSeek-R1,
-// QwQ and SmolLM3; <thinking>, <thought> and <reasoning> of prompts and other fine-tunings; <seed:think>; [THINK] of Magistral. Formats
-// without tags (the channels of gpt-oss) are taken apart by the servers that run such models.
+// Package thought tells what a reasoning model thinks from what it says. A thought stands between tags: <think> of
+// Qwen3, DeepSeek-R1, QwQ and SmolLM3; <thinking>, <thought> and <reasoning> of prompts and other fine-tunings;
+// <seed:think>; [THINK] of Magistral. Formats without tags (the channels of gpt-oss) are taken apart by the servers
+// that run such models.
 package thought
 
 import (
@@ -13,9 +14,9 @@ var tags = regexp.MustCompile(`(?i)<(/?)(?:think|thinking|thought|reasoning|seed
 // Tag says whether a token is the opening or the closing tag of a thought.
 func Tag(token string) bool { return tags.FindString(token) == token && token != "" }
 
-// Without is text less its thoughts. A thought ends at the first closing tag behind its opening one. A closing tag without an opening one
-// ends a thought that the prompt began: all before it is gone. An opening tag that nothing closes is a thought that was cut off: all behind
-// it is gone.
+// Without is text less its thoughts. A thought ends at the first closing tag behind its opening one. A closing tag
+// without an opening one ends a thought that the prompt began: all before it is gone. An opening tag that nothing
+// closes is a thought that was cut off: all behind it is gone.
 func Without(text string) string {
 	var kept strings.Builder
 	from, inside := 0, false
@@ -38,8 +39,8 @@ func Without(text string) string {
 	return kept.String()
 }
 
-// Opened is the opening tag, with the blanks behind it, that a prompt ends with, as that of a template which begins the model's thought
-// does; "" if it does not.
+// Opened is the opening tag, with the blanks behind it, that a prompt ends with, as that of a template which begins
+// the model's thought does; "" if it does not.
 func Opened(prompt string) string {
 	all := tags.FindAllStringSubmatchIndex(prompt, -1)
 	if len(all) == 0 {
