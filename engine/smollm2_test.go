@@ -76,6 +76,31 @@ func TestSmolLM2(t *testing.T) {
 	wg.Wait()
 }
 
+// TestSmolLM2Penalties: greedy answers to "Name the capital of France." as transformers 5.23.0 writes them in f32 with repetition_penalty,
+// min_new_tokens and sequence_bias.
+func TestSmolLM2Penalties(t *testing.T) {
+	e := smollm2(t, kernels.F32, ModelOptions{KVPages: 64})
+	text, err := os.ReadFile("testdata/penalties_smollm2.json")
+	require.NoError(t, err)
+	var g struct {
+		Prompt []int32
+		Cases  []struct {
+			Repetition float64
+			MinTokens  int `json:"min_tokens"`
+			Bias       map[int32]float64
+			IDs        []int32
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &g))
+	require.Len(t, g.Cases, 4)
+	for _, c := range g.Cases {
+		res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: g.Prompt, MaxTokens: 60, EOS: []int32{0, 2},
+			Penalties: Penalties{LogitBias: c.Bias, Repetition: c.Repetition, MinTokens: c.MinTokens}})
+		require.NoError(t, err)
+		require.Equal(t, c.IDs, res.IDs)
+	}
+}
+
 // BenchmarkDecode: 64 sequences that share a prompt of 64 tokens write 32 each.
 func BenchmarkDecode(b *testing.B) {
 	e := smollm2(b, kernels.BF16, ModelOptions{KVPages: 512})
