@@ -1,0 +1,229 @@
+package ptxsim
+
+import (
+	"fmt"
+	"math/bits"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
+// bar decodes barriers: of the block, and of the warp.
+func (o *opcode) bar(in *instruction) error {
+	switch {
+	case o.has("warp"):
+		if err := o.wholeWarp(0); err != nil {
+			return err
+		}
+		in.kind = together
+		in.run = func(w *warp, mask uint32) { w.epoch++ }
+	case len(o.args) == 1 && o.args[0] == "0":
+		in.kind = barrier
+	default:
+		return fmt.Errorf("only barrier 0 of all threads is known")
+	}
+	return nil
+}
+
+// wholeWarp requires that a member mask, operand i, is that of the whole warp.
+func (o *opcode) wholeWarp(i int) error {
+	if m := o.args[i]; m != "-1" && m != "0xffffffff" && m != "4294967295" {
+		return fmt.Errorf("the member mask %s: only -1 is known", m)
+	}
+	return nil
+}
+
+// warpWide decodes what the lanes of a warp do together.
+func (o *opcode) warpWide(in *instruction) error {
+	switch o.parts[0] {
+	case "shfl":
+		in.kind = together
+		return o.shuffle(in)
+	case "vote":
+		in.kind = together
+		return o.vote(in)
+	case "ldmatrix":
+		in.kind = together
+		return o.loadMatrix(in)
+	case "mma":
+		in.kind = together
+		return o.mma(in)
+	case "activemask":
+		return fmt.Errorf("what activemask gives is not defined by the program")
+	}
+	return errUnknown
+}
+
+// shuffle is shfl.sync d{|p}, a, b, c, mask.
+func (o *opcode) shuffle(in *instruction) error {
+	if err := o.need(5); err != nil {
+		return err
+	}
+	if err := o.wholeWarp(4); err != nil {
+		return err
+	}
+	names := strings.Split(o.args[0], "|")
+	d, err := o.rows(names)
+	if err != nil {
+		return err
+	}
+	s, err := o.rows(o.args[1:4])
+	if err != nil {
+		return err
+	}
+	mode := o.parts[2]
+	in.run = func(w *warp, mask uint32) {
+		from := w.regs[s[0]]
+		each(mask, func(l int) {
+			b, c := int(w.regs[s[1]][l]&31), w.regs[s[2]][l]
+			clamp, seg := int(c&31), int(c>>8&31)
+			most := l&seg | clamp&^seg
+			least := l & seg
+			j, ok := l, true
+			switch mode {
+			case "up":
+				j = l - b
+				ok = j >= most
+			case "down":
+				j = l + b
+				ok = j <= most
+			case "bfly":
+				j = l ^ b
+				ok = j <= most
+			case "idx":
+				j = least | b&^seg
+				ok = j <= most
+			}
+			if !ok {
+				j = l
+			}
+			if mask>>j&1 == 0 {
+				panic(memoryFault{l, fmt.Errorf("it reads lane %d, which has ended", j)})
+			}
+			w.regs[d[0]][l] = from[j]
+			if len(d) > 1 {
+				w.regs[d[1]][l] = b1(ok)
+			}
+		})
+	}
+	return nil
+}
+
+// vote is vote.sync.ballot, any and all.
+func (o *opcode) vote(in *instruction) error {
+	if err := o.need(3); err != nil {
+		return err
+	}
+	if err := o.wholeWarp(2); err != nil {
+		return err
+	}
+	p, not := strings.CutPrefix(o.args[1], "!")
+	r, err := o.rows([]string{o.args[0], p})
+	if err != nil {
+		return err
+	}
+	mode := o.parts[2]
+	in.run = func(w *warp, mask uint32) {
+		var yes uint32
+		each(mask, func(l int) {
+			if (w.regs[r[1]][l] != 0) != not {
+				yes |= 1 << l
+			}
+		})
+		v := uint64(yes)
+		switch mode {
+		case "any":
+			v = b1(yes != 0)
+		case "all":
+			v = b1(yes == mask)
+		}
+		each(mask, func(l int) { w.regs[r[0]][l] = v })
+	}
+	return nil
+}
+
+// loadMatrix is ldmatrix.sync.aligned.m8n8.x1/x2/x4{.trans}.shared.b16: lane 8m+r names row r of matrix m.
+func (o *opcode) loadMatrix(in *instruction) error {
+	d, err := o.rows(list(o.args[0]))
+	if err != nil {
+		return err
+	}
+	r, off, err := o.address(o.args[1])
+	if err != nil {
+		return err
+	}
+	if !o.has("m8n8") || !o.has("b16") || !o.has(fmt.Sprintf("x%d", len(d))) {
+		return errUnknown
+	}
+	trans := o.has("trans")
+	in.run = func(w *warp, mask uint32) {
+		needAll(mask)
+		for m, row := range d {
+			var at [8][]byte
+			for i := range at {
+				l := 8*m + i
+				at[i] = w.bytes(l, shared, w.regs[r][l]+off, 16, false)
+			}
+			for l := range 32 {
+				i, j := l/4, l%4*2
+				if trans {
+					w.regs[row][l] = get(at[j][2*i:2*i+2]) | get(at[j+1][2*i:2*i+2])<<16
+				} else {
+					w.regs[row][l] = get(at[i][2*j : 2*j+4])
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func needAll(mask uint32) {
+	if mask != 1<<32-1 {
+		panic(memoryFault{bits.TrailingZeros32(^mask), fmt.Errorf("lanes have ended: all 32 take part in it")})
+	}
+}
+
+// mma is mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: D = A B + C, where products are exact and added one by one, k ascending.
+func (o *opcode) mma(in *instruction) error {
+	if o.name != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" || len(o.args) != 4 {
+		return errUnknown
+	}
+	var r [4][]int
+	for i, n := range []int{4, 4, 2, 4} {
+		var err error
+		if r[i], err = o.rows(list(o.args[i])); err != nil {
+			return err
+		}
+		if len(r[i]) != n {
+			return o.need(4)
+		}
+	}
+	in.run = func(w *warp, mask uint32) {
+		needAll(mask)
+		var a [16][16]float32 // [m][k]
+		var b [8][16]float32  // [n][k]
+		for l := range 32 {
+			g, q := l/4, l%4*2
+			for i, reg := range r[1] {
+				v := w.regs[reg][l]
+				m, k := g+i%2*8, q+i/2*8
+				a[m][k], a[m][k+1] = num.F32FromBF16(uint16(v)), num.F32FromBF16(uint16(v>>16))
+			}
+			for i, reg := range r[2] {
+				v := w.regs[reg][l]
+				b[g][q+i*8], b[g][q+i*8+1] = num.F32FromBF16(uint16(v)), num.F32FromBF16(uint16(v>>16))
+			}
+		}
+		for l := range 32 {
+			for i := range 4 {
+				m, n := l/4+i/2*8, l%4*2+i%2
+				c := f32(w.regs[r[3][i]][l])
+				for k, x := range &a[m] {
+					c += float32(x * b[n][k])
+				}
+				w.regs[r[0][i]][l] = b32(c)
+			}
+		}
+	}
+	return nil
+}

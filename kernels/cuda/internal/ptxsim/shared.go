@@ -1,0 +1,116 @@
+package ptxsim
+
+import "fmt"
+
+// sharedMem is the shared memory of the block that runs, with a history of every byte. Blocks follow each other in it; epochs count on, so
+// that nothing has to be cleared between them.
+type sharedMem struct {
+	bytes []byte
+	past  []history
+	born  uint32 // epoch in which this block began
+	epoch uint32 // barriers of all blocks so far
+}
+
+// history is the last write of a byte and what has read it since.
+type history struct {
+	wrote, read access
+	readByMany  bool // by several threads in read's epoch
+	pending     bool // a copy of cp.async has not arrived
+}
+
+// access is one by a thread: when, in barriers of the block and of the warp.
+type access struct {
+	epoch, warpEpoch uint32
+	thread           int32 // within the block
+}
+
+// begin makes size bytes of memory that nobody has written, for a new block.
+func (s *sharedMem) begin(size int) {
+	if len(s.bytes) < size {
+		s.bytes, s.past = make([]byte, size), make([]history, size)
+	}
+	s.bytes = s.bytes[:size]
+	s.epoch++
+	s.born = s.epoch
+	for i := range s.bytes {
+		s.bytes[i] = 0xff
+		s.past[i].pending = false
+	}
+}
+
+// orderedBefore reports whether a happened before what a thread does now: it is the thread's own, or a barrier lies between.
+func (s *sharedMem) orderedBefore(a access, w *warp, thread int32) bool {
+	if a.thread == thread || a.epoch < s.epoch {
+		return true
+	}
+	return a.thread/32 == thread/32 && a.warpEpoch < w.epoch
+}
+
+// read checks a read of n bytes at off by lane and returns them.
+func (s *sharedMem) read(w *warp, lane, off, n int) ([]byte, error) {
+	thread := w.thread(lane)
+	for i := off; i < off+n; i++ {
+		h := &s.past[i]
+		switch {
+		case h.pending:
+			return nil, fmt.Errorf("shared byte %d: cp.async has not been waited for", i)
+		case h.wrote.epoch < s.born:
+			return nil, fmt.Errorf("shared byte %d was never written", i)
+		case !s.orderedBefore(h.wrote, w, thread):
+			return nil, fmt.Errorf("shared byte %d: thread %d wrote it, and no barrier lies between", i, h.wrote.thread)
+		}
+		h.readByMany = h.read.epoch == s.epoch && (h.readByMany || h.read.thread != thread)
+		h.read = access{s.epoch, w.epoch, thread}
+	}
+	return s.bytes[off : off+n], nil
+}
+
+// write checks a write of n bytes at off by lane and returns the place.
+func (s *sharedMem) write(w *warp, lane, off, n int) ([]byte, error) {
+	thread := w.thread(lane)
+	for i := off; i < off+n; i++ {
+		h := &s.past[i]
+		switch {
+		case h.pending:
+			return nil, fmt.Errorf("shared byte %d: written while cp.async is on its way to it", i)
+		case h.wrote.epoch >= s.born && !s.orderedBefore(h.wrote, w, thread):
+			return nil, fmt.Errorf("shared byte %d: thread %d wrote it too, and no barrier lies between", i, h.wrote.thread)
+		case h.read.epoch >= s.born && (!s.orderedBefore(h.read, w, thread) || h.readByMany && !s.allReadersBefore(h, w, thread)):
+			return nil, fmt.Errorf("shared byte %d: thread %d read it, and no barrier lies between", i, h.read.thread)
+		}
+		h.wrote = access{s.epoch, w.epoch, thread}
+	}
+	return s.bytes[off : off+n], nil
+}
+
+// allReadersBefore reports whether all that read a byte in h.read's epoch did so before now. Only the last of them is known: the others
+// were before a barrier of the block, or else it must be taken that they were not.
+func (s *sharedMem) allReadersBefore(h *history, w *warp, thread int32) bool {
+	return h.read.epoch < s.epoch || h.read.thread/32 == thread/32 && h.read.warpEpoch < w.epoch
+}
+
+// copyAsync is one cp.async on its way: size bytes to off, of which the first n come from src, the others are zero.
+type copyAsync struct {
+	lane, off, size int
+	src             []byte
+}
+
+// start marks the destination of c: nobody may touch it until it has arrived.
+func (s *sharedMem) start(w *warp, c copyAsync) error {
+	if _, err := s.write(w, c.lane, c.off, c.size); err != nil {
+		return err
+	}
+	for i := c.off; i < c.off+c.size; i++ {
+		s.past[i].pending = true
+	}
+	return nil
+}
+
+// arrive does the copy: it counts as written now.
+func (s *sharedMem) arrive(w *warp, c copyAsync) {
+	clear(s.bytes[c.off+copy(s.bytes[c.off:c.off+c.size], c.src) : c.off+c.size])
+	for i := c.off; i < c.off+c.size; i++ {
+		s.past[i].pending = false
+		s.past[i].wrote = access{s.epoch, w.epoch, w.thread(c.lane)}
+	}
+}
