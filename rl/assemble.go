@@ -202,7 +202,8 @@ func (t *Trainer) openRoller(ctx context.Context, dev kernels.Device, kv kernels
 	if err := t.Roller.Runner.Config.Validate(); err != nil {
 		return err
 	}
-	return t.Data.fit(t.Roller.Prompter, c.Data.FilterOverlong)
+	_, err = Await(ctx, func() (struct{}, error) { return struct{}{}, t.Data.fit(&t.Roller, c.Data.FilterOverlong) })
+	return err
 }
 
 func topP(p float64) float64 {

@@ -3,6 +3,8 @@ package rl
 import (
 	"errors"
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -97,6 +99,9 @@ type ScheduleConfig struct {
 
 // Check refuses values that cannot work together, naming the flags.
 func (c *Config) Check() error {
+	if err := c.finite(); err != nil {
+		return err
+	}
 	r := &c.Rollout
 	for _, p := range []struct {
 		bad bool
@@ -132,6 +137,33 @@ func (c *Config) Check() error {
 		return err
 	}
 	return c.checkNames()
+}
+
+// finite refuses numbers that are none, in any field.
+func (c *Config) finite() error {
+	all := reflect.ValueOf(c).Elem()
+	for i := range all.NumField() {
+		group := all.Field(i)
+		for k := range group.NumField() {
+			v := group.Field(k)
+			if v.Kind() == reflect.Pointer && !v.IsNil() {
+				v = v.Elem()
+			}
+			var list []float64
+			switch x := v.Interface().(type) {
+			case float64:
+				list = []float64{x}
+			case []float64:
+				list = x
+			}
+			for _, x := range list {
+				if math.IsNaN(x) || math.IsInf(x, 0) {
+					return fmt.Errorf("--%s must be a finite number, not %v", group.Type().Field(k).Tag.Get("name"), x)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func beta(list []float64) bool {

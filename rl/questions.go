@@ -42,18 +42,27 @@ func LoadQuestions(c DataConfig) (*Questions, error) {
 }
 
 // fit drops the questions whose prompts are too long, where that is wanted, and refuses prompts that cannot be used.
-func (q *Questions) fit(p Prompter, drop bool) error {
-	if drop {
+func (q *Questions) fit(r *Roller, drop bool) error {
+	if p := r.Prompter; drop {
 		dropped, err := q.Train.Keep("--filter-overlong-prompts", p.fits)
 		if err != nil {
 			return err
 		}
 		q.note(dropped, "the prompt has more than %d tokens", p.MaxTokens)
 	}
-	if err := p.Check(q.Train.Questions); err != nil {
-		return err
+	for _, part := range []struct {
+		name      string
+		questions []data.Question
+	}{{"", q.Train.Questions}, {"held-out questions: ", q.Eval}} {
+		note, err := r.Check(part.questions)
+		if err != nil {
+			return err
+		}
+		if note != "" {
+			q.Notes = append(q.Notes, part.name+note)
+		}
 	}
-	return p.Check(q.Eval)
+	return nil
 }
 
 func (q *Questions) note(dropped int, why string, n int) {

@@ -3,6 +3,7 @@ package rl
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -130,6 +131,11 @@ func (p ReplayPlan) check(n int) error {
 	}
 	if len(p.LR) > 0 && len(p.LR) != len(p.MiniBatches) {
 		return fmt.Errorf("the plan has %d learning rates for %d mini-batches: give one each", len(p.LR), len(p.MiniBatches))
+	}
+	for _, lr := range p.LR {
+		if !(lr >= 0) || math.IsInf(lr, 0) {
+			return fmt.Errorf("a learning rate of the plan is %v: give finite numbers that are not negative", lr)
+		}
 	}
 	return nil
 }

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
@@ -82,7 +82,7 @@ func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes [
 // OnlyLast refuses to go on in the run directory out from dir, the checkpoint of step, where that would mix two runs: where out has later
 // checkpoints, or where dir is none of out's and out holds a run.
 func OnlyLast(out, dir string, step int) error {
-	if !sameDir(dir, track.Checkpoint(out, step)) {
+	if !disk.Same(dir, track.Checkpoint(out, step)) {
 		if out != "" && track.Holds(out) {
 			return fmt.Errorf("resuming %s: %s holds another run: choose another --out", dir, out)
 		}
@@ -92,11 +92,4 @@ func OnlyLast(out, dir string, step int) error {
 		return fmt.Errorf("resuming %s: %s has later checkpoints, up to step %d: go on from the last with --resume auto, or choose another --out", dir, out, last)
 	}
 	return nil
-}
-
-// sameDir reports whether two paths lead to one folder.
-func sameDir(a, b string) bool {
-	x, err := os.Stat(a)
-	y, err2 := os.Stat(b)
-	return err == nil && err2 == nil && os.SameFile(x, y)
 }

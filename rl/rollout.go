@@ -74,19 +74,6 @@ func ownPrompt(q data.Question) json.RawMessage {
 // templateBytes bounds what a chat template puts around a prompt.
 const templateBytes = 1024
 
-// Check finds a question whose prompt cannot be used, before hours of work meet it.
-func (p Prompter) Check(questions []data.Question) error {
-	for _, q := range questions {
-		if own := ownPrompt(q); p.surelyFits(q) && (own == nil || own[0] == '"') {
-			continue
-		}
-		if _, err := p.IDs(q); err != nil {
-			return fmt.Errorf("reading %s: row %d: %w", q.File, q.Row, err)
-		}
-	}
-	return nil
-}
-
 // fits is false of a question whose prompt is too long.
 func (p Prompter) fits(q data.Question) bool {
 	if p.surelyFits(q) {

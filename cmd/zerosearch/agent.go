@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl"
@@ -50,6 +51,8 @@ type agent struct {
 	engines *rl.Engines
 	meter   *search.Meter
 	close   []func()
+	log     *progress
+	tight   sync.Once // says that the context is small
 }
 
 // newAgent opens policy and search engine.
@@ -61,7 +64,7 @@ func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags)
 	if err := s.Check(); err != nil {
 		return nil, usageError{err}
 	}
-	a := &agent{}
+	a := &agent{log: w.log}
 	if a.served, err = m.serve(w, c); err != nil {
 		return nil, err
 	}

@@ -112,7 +112,13 @@ func (c *askCmd) ask(ctx context.Context, a *agent, question string, onTurn func
 	if onTurn != nil {
 		r.Runner.OnTurn = func(_ episode.Task, n int, t episode.Turn) { onTurn(n+1, turnOf(t)) }
 	}
-	all, err := r.Evaluate(ctx, []data.Question{{ID: "asked", Question: question}}, r.Runner.Config.Sampling, c.Seed, 0)
+	asked := []data.Question{{ID: "asked", Question: question}}
+	if note, err := r.Check(asked); err != nil {
+		return askAnswer{}, err
+	} else if note != "" {
+		a.tight.Do(func() { a.log.line("note: %s", note) }) // once: the prompt is the same around every question
+	}
+	all, err := r.Evaluate(ctx, asked, r.Runner.Config.Sampling, c.Seed, 0)
 	if err != nil {
 		return askAnswer{}, err
 	}

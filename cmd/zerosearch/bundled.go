@@ -130,7 +130,7 @@ func (b *bundled) parse(dir string) (*kong.Context, error) {
 		}
 		values[k] = v
 	}
-	if err := kong.Resolvers(&yamlFlags{"of the bundle", values}).Apply(parser); err != nil {
+	if err := kong.Resolvers(&yamlFlags{path: "of the bundle", values: values}).Apply(parser); err != nil {
 		return nil, err
 	}
 	flags, err := parser.Parse(append([]string{"train", "--resume=auto"}, b.args...))

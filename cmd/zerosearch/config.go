@@ -3,15 +3,20 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"os"
+	"path/filepath"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
@@ -25,7 +30,7 @@ type common struct {
 }
 
 // readConfig finds --config in args and makes the parser take values from that file: below the environment and the flags.
-func readConfig(parser *kong.Kong, args []string) ([]string, error) {
+func readConfig(parser *kong.Kong, args []string) (*yamlFlags, error) {
 	path := os.Getenv("ZEROSEARCH_CONFIG")
 	for i, a := range args {
 		if v, ok := strings.CutPrefix(a, "--config="); ok {
@@ -35,7 +40,7 @@ func readConfig(parser *kong.Kong, args []string) ([]string, error) {
 		}
 	}
 	if path == "" {
-		return args, nil
+		return &yamlFlags{}, nil
 	}
 	values := map[string]any{}
 	text, err := data.ReadText(path)
@@ -45,7 +50,22 @@ func readConfig(parser *kong.Kong, args []string) ([]string, error) {
 	if err := yaml.Unmarshal(text, &values); err != nil {
 		return nil, fmt.Errorf("reading --config %s: not valid YAML: %s", path, strings.ReplaceAll(yaml.FormatError(err, false, false), "\n", " "))
 	}
-	return args, kong.Resolvers(&yamlFlags{path, values}).Apply(parser)
+	file := &yamlFlags{path: path, values: values}
+	return file, kong.Resolvers(file).Apply(parser)
+}
+
+// finite reads the value of a number's flag. NaN and infinities, which strconv takes, are values of none.
+func finite(ctx *kong.DecodeContext, target reflect.Value) error {
+	t, err := ctx.Scan.PopValue("number")
+	if err != nil {
+		return err
+	}
+	x, err := strconv.ParseFloat(fmt.Sprint(t.Value), 64)
+	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+		return fmt.Errorf("expected a finite number but got %q", fmt.Sprint(t.Value))
+	}
+	target.SetFloat(x)
+	return nil
 }
 
 // yamlFlags gives kong the values of a YAML file. Keys are flag names, with - or _. Keys with a mapping as value belong to the verb
@@ -53,6 +73,16 @@ func readConfig(parser *kong.Kong, args []string) ([]string, error) {
 type yamlFlags struct {
 	path   string
 	values map[string]any
+	note   string // for the user, about a value that was not taken as it stands
+}
+
+// own is the folder that the file lies in, if it is the config.yaml of a run or an evaluation there; else "".
+func (y *yamlFlags) own() string {
+	dir, name := filepath.Split(y.path)
+	if name != "config.yaml" || !exists(filepath.Join(dir, "metrics.jsonl")) && !exists(filepath.Join(dir, "settings.json")) {
+		return ""
+	}
+	return filepath.Clean(dir)
 }
 
 // Validate refuses keys that no verb has.
@@ -90,9 +120,15 @@ func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 		if section, is := v.(map[string]any); is {
 			v = section["file"] // a mapping belongs to the verb itself; it may name its file
 		}
-		if ok {
-			return scalar(v), nil
+		if !ok {
+			continue
 		}
+		// A folder that was renamed, or is named from another working directory, goes on where it is, not where it was.
+		if own, out := y.own(), fmt.Sprint(v); flag.Name == "out" && own != "" && !disk.Same(own, out) {
+			y.note = fmt.Sprintf("going on in %s, where %s lies, not in %s as it says there: --out names another folder", own, y.path, out)
+			return own, nil
+		}
+		return scalar(v), nil
 	}
 	return nil, nil
 }

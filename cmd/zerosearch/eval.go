@@ -92,8 +92,10 @@ func (c *evalCmd) Run(w *world) error {
 		return err
 	}
 	defer a.Close()
-	if err := a.roller.Prompter.Check(questions); err != nil {
+	if note, err := rl.Await(w.ctx, func() (string, error) { return a.roller.Check(questions) }); err != nil {
 		return err
+	} else if note != "" {
+		w.log.line("note: %s", note)
 	}
 	c.Greedy = a.roller.Runner.Config.Sampling == (episode.Sampling{}) // as --temperature decided
 	var kept *evalFolder

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -87,9 +88,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		log.line("error: building the command line: %v", err)
 		return exitFailed
 	}
-	if args, err = readConfig(parser, scriptNames(args)); err == nil {
+	args = scriptNames(args)
+	file, err := readConfig(parser, args)
+	if err == nil {
 		var kctx *kong.Context
 		if kctx, err = parser.Parse(args); err == nil {
+			if file.note != "" {
+				log.line("note: %s", file.note)
+			}
 			return start(kctx, stdin, stdout, log)
 		}
 	}
@@ -104,7 +110,7 @@ func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
 			"Every flag --some-name has an environment variable ZEROSEARCH_SOME_NAME and a key some-name in the YAML of --config; the "+
 			"command line wins over the environment, and that over the file."),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
-		kong.DefaultEnvars("ZEROSEARCH"), kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
+		kong.KindMapper(reflect.Float64, kong.MapperFunc(finite)), kong.DefaultEnvars("ZEROSEARCH"), kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 130}),
 		kong.Exit(func(c int) { panic(exitPanic(c)) }))
 }

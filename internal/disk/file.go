@@ -74,6 +74,13 @@ func target(path string) (final string, direct bool) {
 	return path, false
 }
 
+// Same reports whether two paths lead to one file or folder.
+func Same(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
+}
+
 // first is the first error that is one.
 func first(errs ...error) error {
 	for _, err := range errs {
