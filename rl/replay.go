@@ -45,6 +45,9 @@ func NewReplay(ctx context.Context, dev kernels.Device, c Config, file string, p
 	if c.Algo.usesCritic() && len(plan.MiniBatches) > 0 {
 		return nil, fmt.Errorf("replaying %s: a plan of mini-batches is the policy's alone, and --algo %s has a critic: leave mini_batches out", file, c.Algo.Algo)
 	}
+	if _, average, _ := c.Policy.emaDecay(); (average || c.Algo.KLTarget > 0) && len(plan.MiniBatches) > 0 {
+		return nil, fmt.Errorf("replaying %s: a plan of mini-batches measures the KL once, at sampling, so that --reference ema:DECAY and --kl-target have nothing to follow: leave them or mini_batches out", file)
+	}
 	if err := r.read(&c); err != nil {
 		return nil, err
 	}
@@ -257,6 +260,11 @@ func (r *Replay) planned(step int) (track.Metrics, error) {
 		lr = r.plan.LR[step-1]
 	}
 	var st UpdateStats
+	var rows []row
+	for _, i := range r.plan.MiniBatches[step-1] {
+		rows = append(rows, r.rows[i])
+	}
+	r.Updater.describe(&st, rows)
 	if err := r.Updater.mini(&st, r.traj, r.rows, r.plan.MiniBatches[step-1], true, lr); err != nil {
 		return nil, err
 	}

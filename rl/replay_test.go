@@ -2,6 +2,7 @@ package rl
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,9 +84,84 @@ func TestReplayReproducesTheGolden(t *testing.T) {
 				require.InDelta(t, want.Entropy, m["actor/entropy"], 2e-5)
 				require.InEpsilon(t, want.GradNorm, m["actor/grad_norm"], 2e-5)
 				require.Equal(t, v.Settings.LR[k], m["actor/lr"])
+				g.requireDescribed(t, k, m)
 			}
 			requireAfter3(t, dev, r.Policy.Model)
 		})
+	}
+}
+
+// requireDescribed compares what the trajectories of a mini-batch bring with the formulas: GRPO's advantage is (r - mean)/(std + 1e-6) over
+// the group, std with n-1 (arXiv 2402.03300), the same for every trained id of a trajectory.
+func (g e2e) requireDescribed(t *testing.T, mini int, m map[string]float64) {
+	t.Helper()
+	reward := func(i int) (sum float64) {
+		for _, r := range g.Rewards[i] {
+			sum += r
+		}
+		return sum
+	}
+	advantage := func(i int) float64 {
+		var of []float64
+		for k := range g.Prompts {
+			if g.Index[k] == g.Index[i] {
+				of = append(of, reward(k))
+			}
+		}
+		mean, squares := 0.0, 0.0
+		for _, r := range of {
+			mean += r / float64(len(of))
+		}
+		for _, r := range of {
+			squares += (r - mean) * (r - mean)
+		}
+		return (reward(i) - mean) / (math.Sqrt(squares/float64(len(of)-1)) + 1e-6)
+	}
+	var rewards, abs, sum, ids float64
+	n := float64(len(g.Minis[mini]))
+	for _, i := range g.Minis[mini] {
+		rewards, abs = rewards+reward(i)/n, abs+math.Abs(advantage(i))/n
+		for _, on := range g.Mask[i][:len(g.Completions[i])] {
+			sum, ids = sum+advantage(i)*float64(on), ids+float64(on)
+		}
+	}
+	require.Equal(t, g.Variants["grpo"].Settings.KLCoef, m["actor/kl_coef"])
+	require.InDelta(t, rewards, m["critic/rewards/mean"], 1e-12)
+	require.InDelta(t, abs, m["actor/mean_abs_advantage"], 1e-9)
+	require.InDelta(t, sum/ids, m["critic/advantages/mean"], 1e-9)
+}
+
+// A plan cannot follow a reference or a KL weight that moves.
+func TestPlanRefusesWhatMoves(t *testing.T) {
+	g := readE2E(t)
+	for _, change := range []func(*Config){
+		func(c *Config) { c.Policy.RefModel, c.Policy.Reference = "", "ema:0.9" },
+		func(c *Config) { c.Algo.KLTarget, c.Algo.KLHorizon = 0.1, 100 },
+	} {
+		c := g.config(t)
+		change(&c)
+		_, err := NewReplay(t.Context(), ref.New(), c, g.episodes(t), ReplayPlan{MiniBatches: g.Minis})
+		require.ErrorContains(t, err, "a plan of mini-batches measures the KL once")
+	}
+}
+
+// The mean |advantage| is that of all trained ids, not of the first: with a critic, or a KL in the rewards, they differ.
+func TestMeanAdvantage(t *testing.T) {
+	for _, c := range []struct {
+		adv  [][]float64
+		want float64
+	}{
+		{[][]float64{{0, -6, 0}, {1, -3}, nil, {0.1, 0.1, 0.1}}, ((0+6+0)/3.0 + (1+3)/2.0 + 0 + 0.1) / 4},
+		{[][]float64{{0, 0, 6}, {0}}, 1},
+		{[][]float64{{0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1}}, 0.1},
+	} {
+		var st UpdateStats
+		var rows []row
+		for _, a := range c.adv {
+			rows = append(rows, row{adv: a})
+		}
+		(&Updater{}).describe(&st, rows)
+		require.Equal(t, c.want, st.MeanAdvantage)
 	}
 }
 
@@ -107,6 +183,9 @@ func TestReplayRefuses(t *testing.T) {
 		{good, ReplayPlan{MiniBatches: [][]int{{0}, {}}}, "mini-batch 1 of the plan is empty"},
 		{good, ReplayPlan{MiniBatches: [][]int{{8}}}, "names trajectory 8: the file has 0 to 7"},
 		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{1, 2}}, "2 learning rates for 1 mini-batches"},
+		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{math.Inf(1)}}, "a learning rate of the plan is +Inf"},
+		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{math.NaN()}}, "a learning rate of the plan is NaN"},
+		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{-1}}, "a learning rate of the plan is -1"},
 		{write(func(string) string { return "\n" }), ReplayPlan{}, "no episodes"},
 		{write(func(s string) string { return s + "{" }), ReplayPlan{}, "line 9"},
 		{write(func(s string) string { return strings.Replace(s, `"temperature":1`, `"temperature":0.5`, 1) }), ReplayPlan{}, "temperatures 0.5 and 1"},

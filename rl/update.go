@@ -49,7 +49,7 @@ type UpdateStats struct {
 	Trained       int     // ids in the loss
 	Forwarded     int     // ids computed, shared prompts once
 	Steps         int     // optimiser steps taken
-	MeanAdvantage float64 // of |advantage|, over trajectories: 0 means that nothing could be learned
+	MeanAdvantage float64 // of |advantage|, over trajectories, of the means over their trained ids: 0 means that nothing could be learned
 	Advantages    [][]float64
 	// Advantages[i] has a value for each trained id of trajectory i.
 	Advantage, Rewards Spread // of trained ids; of trajectories, with what was taken from them
@@ -78,8 +78,7 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	if err != nil {
 		return st, err
 	}
-	st.describe(rows)
-	st.KLCoef = u.Policy.KLCoef
+	u.describe(&st, rows)
 	if u.Values != nil {
 		if err := u.Values.update(&st, trajs, rows, minis, max(1, u.Epochs)); err != nil {
 			return st, err
@@ -112,13 +111,17 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	return st, nil
 }
 
-func (st *UpdateStats) describe(rows []row) {
+// describe sums up what the trajectories of an update bring to it.
+func (u *Updater) describe(st *UpdateStats, rows []row) {
+	st.KLCoef = u.Policy.KLCoef
 	var rewards, advantages []float64
 	for _, r := range rows {
 		st.Advantages = append(st.Advantages, r.adv)
-		if len(r.adv) > 0 {
-			st.MeanAdvantage += math.Abs(r.adv[0]) / float64(len(rows))
+		mean := 0.0
+		for k, a := range r.adv {
+			mean += (math.Abs(a) - mean) / float64(k+1) // exact where all are the same
 		}
+		st.MeanAdvantage += mean / float64(len(rows))
 		st.KLMean += r.kl / float64(len(rows))
 		rewards, advantages = append(rewards, r.reward), append(advantages, r.adv...)
 	}
