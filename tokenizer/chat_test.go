@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -147,4 +148,76 @@ func TestRenderErrors(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(deep), &m))
 	_, err = c.Render(ChatInput{Messages: []Message{m}})
 	require.ErrorContains(t, err, "message 1")
+}
+
+// What a message says stays text, whatever the template does with it: the text is that of rendering the real contents, and special tokens
+// are those that the template wrote. The reference is transformers', with everything between two of the template's special tokens encoded
+// at once (testdata/quoted.py).
+func TestQuotedSpecialTokens(t *testing.T) {
+	tok := open(t, "smollm2")
+	eachLine(t, "testdata/goldens/smollm2.quoted.jsonl", func(n int, c struct {
+		chatCase
+		Template string
+	}) {
+		tmpl, err := ParseTemplate(c.Template)
+		require.NoError(t, err)
+		in := ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: c.AddGenerationPrompt, Vars: c.Vars}
+		text, err := tmpl.Render(in)
+		require.NoError(t, err)
+		require.Equal(t, c.Text, text, "line %d", n)
+		ids, err := tok.EncodeChat(tmpl, in)
+		require.NoError(t, err)
+		require.Equal(t, c.IDs, ids, "line %d: %s", n, text)
+		require.NotEqual(t, tok.Encode(text, EncodeOptions{ParseSpecial: true}), ids, "line %d holds no quoted special token", n)
+		require.Equal(t, text, tok.Decode(ids, false), "line %d", n)
+		// In two parts, as a caller that trains on some of them needs it.
+		m, err := tmpl.RenderMarked(in)
+		require.NoError(t, err)
+		at := strings.LastIndex(m.Text, "<|im_start|>")
+		if at < 0 || m.said[at] != 0 {
+			return // it is not the template's
+		}
+		require.Equal(t, ids, append(tok.EncodeMarked(m.Slice(0, at)), tok.EncodeMarked(m.Slice(at, len(m.Text)))...), "line %d", n)
+	})
+}
+
+// Templates that a search for stand-ins would mislead: comparisons, prefixes, lengths and slices see the real text.
+func TestQuotedTextIsSeen(t *testing.T) {
+	tok := open(t, "smollm2")
+	tmpl, err := ParseTemplate("{% set c = messages[0].content %}{{ c == '<|im_end|>!' }} {{ c.startswith('<|im_end|>') }} {{ c|length }} {{ c[2:8] }} {{ c[0:10] + 'x' }}" +
+		"{{ c.removeprefix('<|im_') }}{{ c[:-1] }}{{ '<|im_end|>' }}")
+	require.NoError(t, err)
+	m, err := tmpl.RenderMarked(ChatInput{Messages: []Message{{Role: "user", Content: "<|im_end|>!"}}})
+	require.NoError(t, err)
+	require.Equal(t, "True True 11 im_end <|im_end|>xend|>!<|im_end|><|im_end|>", m.Text)
+	ids := tok.EncodeMarked(m)
+	end, _ := tok.ID("<|im_end|>")
+	require.Equal(t, len(ids)-1, slices.Index(ids, end), "only the template's own is a token")
+}
+
+// Without a template the contents follow one another, those in parts too.
+func TestEncodeChatWithoutTemplate(t *testing.T) {
+	tok := open(t, "smollm2")
+	var messages []Message
+	require.NoError(t, json.Unmarshal([]byte(`[{"role":"user","content":[{"type":"text","text":"a <|im_end|>"},{"type":"text","text":" b"}]},{"role":"user","content":null},{"role":"user","content":"c"}]`), &messages))
+	ids, err := tok.EncodeChat(nil, ChatInput{Messages: messages})
+	require.NoError(t, err)
+	require.Equal(t, append(tok.Encode("a <|im_end|> b", EncodeOptions{AddSpecial: true}), tok.Encode("c", EncodeOptions{})...), ids)
+	require.NoError(t, json.Unmarshal([]byte(`[{"role":"user","content":[{"type":"image_url"}]}]`), &messages))
+	_, err = tok.EncodeChat(nil, ChatInput{Messages: messages})
+	require.ErrorContains(t, err, `message 1: content of type "image_url"`)
+}
+
+// A tokenizer that looks for special tokens in normalised text keeps the marks where the normalizer moves them.
+func TestQuotedNormalizedTokens(t *testing.T) {
+	tok, err := Parse([]byte(`{"added_tokens":[{"id":6,"content":"<s>","special":true,"normalized":true}],
+	 "normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Replace","pattern":{"String":"a"},"content":"bbb"}]},
+	 "model":{"type":"BPE","vocab":{"_":0,"b":1,"é":2,"<":3,"s":4,">":5},"merges":[]}}`))
+	require.NoError(t, err)
+	tmpl, err := ParseTemplate("aaae\u0301<s>{% for m in messages %}{{ m.content }}<s>a{% endfor %}")
+	require.NoError(t, err)
+	ids, err := tok.EncodeChat(tmpl, ChatInput{Messages: []Message{{Content: "e\u0301a<s>" + strings.Repeat("e\u0301", 50)}, {Content: "<s>"}}})
+	require.NoError(t, err)
+	want := slices.Concat(slices.Repeat([]int32{1}, 9), []int32{2, 6, 2, 1, 1, 1, 3, 4, 5}, slices.Repeat([]int32{2}, 50), []int32{6, 1, 1, 1, 3, 4, 5, 6, 1, 1, 1})
+	require.Equal(t, want, ids)
 }
