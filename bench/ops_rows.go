@@ -155,7 +155,7 @@ func moveCases(models []string) (out []opCase) {
 			out = append(out, opCase{"pack", of, Shape{"m": m, "k": 1, "n": n}, t, cost{0, kernels.F32, 4*elements + weightBytes(m, n, t)}, func(b *bed) func(int) {
 				src := many(copies(6*elements), func() kernels.Tensor { return b.f32(m, n) })
 				dst := many(len(src), func() kernels.Weight { return b.weight(m, n, t) })
-				return func(i int) { b.d.Pack(dst[i%len(src)], src[i%len(src)]) }
+				return func(i int) { b.d.Pack(dst[i%len(src)], 0, src[i%len(src)]) }
 			}})
 		}
 	})

@@ -89,7 +89,9 @@ func (s *sampler) gather(h kernels.Tensor, b kernels.Batch) {
 }
 
 // result is the first or the second word of n rows' results.
-func (s *sampler) result(t kernels.DType, word, n int) kernels.Tensor { return kernels.Mat(s.results.Buf, t, word*n, n, 1) }
+func (s *sampler) result(t kernels.DType, word, n int) kernels.Tensor {
+	return kernels.Mat(s.results.Buf, t, word*n, n, 1)
+}
 
 // fetch queues the results of n rows. They lie in the host's memory, the first words and then the second ones, when the ticket's Wait
 // returns.
@@ -98,7 +100,9 @@ func (s *sampler) fetch(n int) kernels.Ticket {
 }
 
 // word is the first or the second word of row i among n.
-func (s *sampler) word(word, n, i int) uint32 { return binary.LittleEndian.Uint32(s.hostResults[4*(word*n+i):]) }
+func (s *sampler) word(word, n, i int) uint32 {
+	return binary.LittleEndian.Uint32(s.hostResults[4*(word*n+i):])
+}
 
 // draw samples the rows that b wants a token of.
 func (s *sampler) draw(b *batch, out []drawn) error {

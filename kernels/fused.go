@@ -14,7 +14,7 @@ func Update(d Device, w Weight, p, g, m, v Tensor, s AdamWStep) {
 	}
 	d.AdamW(p, g, m, v, s)
 	if w != nil {
-		d.Pack(w, p)
+		d.Pack(w, 0, p)
 	}
 	d.Zero(g)
 }

@@ -110,11 +110,11 @@ type Ops interface {
 	// EmbedBackward: dw[V,C] += dy[T,C] at the rows that b's ids name, tokens ascending. CUDA: a block a column range, serial over tokens.
 	EmbedBackward(dw, dy Tensor, b Batch)
 
-	// RMSNorm: y[T,C] = x * rstd * w[1,C], rstd[T,1] = 1/sqrt(mean(x^2) + eps), kept unless none (arXiv 1910.07467). Also per head, on
-	// a [T*H, D] view. CUDA: a block a row, fixed-tree sum.
+	// RMSNorm: y[T,C] = x * rstd * w[1,C], rstd[T,1] = 1/sqrt(mean(x^2) + eps), kept unless none (arXiv 1910.07467). With w[1,D] of a
+	// divisor of C every head of D elements has a norm of its own, and rstd is [T, C/D]. CUDA: a block a row, fixed-tree sum.
 	RMSNorm(y, x, w Tensor, eps float32, rstd Tensor)
 	// RMSNormBackward: dx[T,C] = or += (add) rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw[1,C] += sum_t dy*x*rstd unless none, in blocks of
-	// 64 rows merged in order. CUDA: two kernels, rows for dx, column strips for dw.
+	// 64 norms merged in order. CUDA: two kernels, rows for dx, column strips for dw.
 	RMSNormBackward(dx, dw, dy, x, w, rstd Tensor, add bool)
 
 	// MatMul: y[T,N] = x[T,K] w[N,K]^T with epilogue e. CUDA: cublasLt, bf16 operands after a cast kernel, F32 accumulation.

@@ -53,7 +53,7 @@ func (p *pass) attentionBack(l int) {
 	p.linearsBack(p.dy, a.y, l, to{p.dx, projO})
 	q := a.q
 	if c.QKNorm { // the kept queries are those before the norm
-		q = p.normQ(l, p.perHead(p.rstdQ))
+		q = p.normQ(l, p.rstdQ)
 		d.RoPE(q, c.Heads, p.b, p.m.rope.t, false)
 	}
 	slots := p.kv.Spec().Pages * kernels.PageSize
@@ -84,10 +84,9 @@ func (p *pass) attentionBack(l int) {
 // of attention's output and the keys' scratch are free by now and take them.
 func (p *pass) qkNormBack(l int) (dq, dk kernels.Tensor) {
 	ly, a, d := &p.m.layers[l], &p.acts[l], p.d
-	rq, rk := p.perHead(p.rstdQ), p.perHead(p.rstdK)
-	d.RMSNorm(p.heads(p.kn), p.heads(a.kp), ly.kNorm.Master, p.m.eps(), rk)
-	d.RMSNormBackward(p.heads(p.kn), ly.kNorm.Grad, p.heads(p.k), p.heads(a.kp), ly.kNorm.Master, rk, false)
-	d.RMSNormBackward(p.heads(p.dy), ly.qNorm.Grad, p.heads(p.dq), p.heads(a.q), ly.qNorm.Master, rq, false)
+	d.RMSNorm(p.kn, a.kp, ly.kNorm.Master, p.m.eps(), p.rstdK)
+	d.RMSNormBackward(p.kn, ly.kNorm.Grad, p.k, a.kp, ly.kNorm.Master, p.rstdK, false)
+	d.RMSNormBackward(p.dy, ly.qNorm.Grad, p.dq, a.q, ly.qNorm.Master, p.rstdQ, false)
 	return p.dy, p.kn
 }
 
@@ -95,9 +94,6 @@ func (p *pass) qkNormBack(l int) (dq, dk kernels.Tensor) {
 func (p *pass) norm(x kernels.Tensor, w *Param) {
 	p.d.RMSNorm(p.n, x, w.Master, p.m.eps(), p.rstd)
 }
-
-// perHead sees [T, heads] as [T*heads, 1].
-func (p *pass) perHead(x kernels.Tensor) kernels.Tensor { return x.Reshape(x.Len(), 1) }
 
 // linearsBack is the mirror of linears: with dy in all, dx = the sum of dy W unless dx is none, and gradients of what is trained.
 func (p *pass) linearsBack(dx, x kernels.Tensor, l int, all ...to) {

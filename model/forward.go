@@ -75,7 +75,7 @@ func (p *pass) attention(l int) {
 	p.linears(p.n, l, to{q, projQ}, to{k, projK}, to{p.v, projV})
 	if c.QKNorm {
 		q, k = p.normQ(l, none), p.kn
-		d.RMSNorm(p.heads(k), p.heads(a.kp), ly.kNorm.Master, p.m.eps(), none)
+		d.RMSNorm(k, a.kp, ly.kNorm.Master, p.m.eps(), none)
 	}
 	d.RoPE(q, c.Heads, p.b, p.m.rope.t, false)
 	d.RoPE(k, c.KVHeads, p.b, p.m.rope.t, false)
@@ -103,14 +103,8 @@ func (p *pass) gated(l int) {
 
 // normQ returns layer l's queries after their norm, in scratch.
 func (p *pass) normQ(l int, rstd kernels.Tensor) kernels.Tensor {
-	p.d.RMSNorm(p.heads(p.q), p.heads(p.acts[l].q), p.m.layers[l].qNorm.Master, p.m.eps(), rstd)
+	p.d.RMSNorm(p.q, p.acts[l].q, p.m.layers[l].qNorm.Master, p.m.eps(), rstd)
 	return p.q
-}
-
-// heads sees [T, heads*D] as [T*heads, D].
-func (p *pass) heads(x kernels.Tensor) kernels.Tensor {
-	d := p.m.Config.HeadDim
-	return x.Reshape(x.Len()/d, d)
 }
 
 // to is where a projection goes.

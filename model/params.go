@@ -140,7 +140,7 @@ func (b *bank) zeroGrads() {
 
 func (b *bank) repack(p *Param) {
 	if p.W != nil && !p.Master.IsZero() {
-		b.dev.Pack(p.W, p.Master)
+		b.dev.Pack(p.W, 0, p.Master)
 	}
 }
 

@@ -56,7 +56,7 @@ func (t *optimizer) free() {
 // repack brings the weight that the matmuls use up to date with a master that was loaded; a step does it on its way.
 func (t *optimizer) repack(p *model.Param) {
 	if p.W != nil {
-		t.dev.Pack(p.W, p.Master)
+		t.dev.Pack(p.W, 0, p.Master)
 	}
 }
 

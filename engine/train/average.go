@@ -71,7 +71,7 @@ func (a *Average) Update() error {
 func (a *Average) publish(i int) {
 	p := a.to[i]
 	if p.W != nil {
-		a.dev.Pack(p.W, a.avg[i])
+		a.dev.Pack(p.W, 0, a.avg[i])
 	}
 	if !p.Master.IsZero() {
 		a.dev.Copy(p.Master, a.avg[i])

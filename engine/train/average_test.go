@@ -70,7 +70,7 @@ func TestAverage(t *testing.T) {
 		require.NoError(t, err)
 		kernels.Upload(dev, x, want[i])
 		if p.W != nil {
-			dev.Pack(p.W, x)
+			dev.Pack(p.W, 0, x)
 		} else {
 			dev.Copy(p.Master, x)
 		}

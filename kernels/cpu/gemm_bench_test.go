@@ -57,7 +57,7 @@ func benchProducts(b *testing.B, d *Device, l Limits, typ kernels.DType, m, k, n
 	for size := 0; len(w) == 0 || m <= 16 && size < 200<<20; size += n * k {
 		x, err := d.NewWeight(n, k, typ)
 		require.NoError(b, err)
-		d.Pack(x, benchTensor(b, d, n, k))
+		d.Pack(x, 0, benchTensor(b, d, n, k))
 		w = append(w, x)
 	}
 	x, y := benchTensor(b, d, m, k), benchTensor(b, d, m, n)

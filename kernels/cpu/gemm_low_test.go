@@ -31,7 +31,7 @@ func testLow(t *testing.T, d *Device, typ, of kernels.DType, m, n, k, rank int) 
 	weight := func(n, k int, t2 kernels.DType) kernels.Weight {
 		w, err := d.NewWeight(n, k, t2)
 		require.NoError(t, err)
-		d.Pack(w, tensor(t, d, n, k, fill(r, make([]float32, n*k))).Tensor)
+		d.Pack(w, 0, tensor(t, d, n, k, fill(r, make([]float32, n*k))).Tensor)
 		return w
 	}
 	w, a, b := weight(n, k, typ), weight(rank, k, of), weight(n, rank, of)

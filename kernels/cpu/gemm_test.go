@@ -178,7 +178,7 @@ func testProduct(t *testing.T, d *Device, typ kernels.DType, m, n, k int) {
 	hw, err := d.NewWeight(n, k, typ)
 	require.NoError(t, err)
 	defer hw.Free()
-	d.Pack(hw, tensor(t, d, n, k, w).Tensor)
+	d.Pack(hw, 0, tensor(t, d, n, k, w).Tensor)
 	hx, hg, hb := tensor(t, d, m, k, x), tensor(t, d, m, n, g), tensor(t, d, 1, n, bias)
 
 	want, wantE := make([]float32, m*n), make([]float32, m*n)

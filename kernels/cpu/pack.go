@@ -100,13 +100,16 @@ func (d *Device) PackHost(kw kernels.Weight, row0 int, rows []byte, src kernels.
 }
 
 // Pack packs all of w from master.
-func (d *Device) Pack(kw kernels.Weight, master kernels.Tensor) {
-	w, m := own("Pack", kw), f32(master)
-	shape("Pack", "master", master, w.n, w.k)
+func (d *Device) Pack(kw kernels.Weight, row0 int, rows kernels.Tensor) {
+	w, m := own("Pack", kw), f32(rows)
+	shape("Pack", "rows", rows, rows.Rows, w.k)
+	if row0 < 0 || row0+rows.Rows > w.n {
+		panic(fmt.Sprintf("cpu: Pack: rows [%d, %d) of %v", row0, row0+rows.Rows, w))
+	}
 	if w.k == 0 {
 		return
 	}
-	d.packPanels(w, 0, w.n, func(r int) rowSource { return floatRow(m[r*master.Stride:][:w.k]) })
+	d.packPanels(w, row0, rows.Rows, func(r int) rowSource { return floatRow(m[(r-row0)*rows.Stride:][:w.k]) })
 }
 
 // rowSource is a row of a matrix as bytes of type t; of Q8 as PackHost takes it.

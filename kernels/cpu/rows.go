@@ -115,38 +115,58 @@ func indices(op, name string, t kernels.Tensor, rows, limit int) []int32 {
 	return x
 }
 
+// norms says how many norms of n elements a row of x has, one after the other.
+func norms(op string, x, w kernels.Tensor) (heads, n int) {
+	if x.Cols == w.Cols {
+		return 1, w.Cols
+	}
+	if w.Cols == 0 || x.Cols%w.Cols != 0 {
+		panic(fmt.Sprintf("cpu: %s: x is %v, w is %v: no number of heads", op, x, w))
+	}
+	return x.Cols / w.Cols, w.Cols
+}
+
 // RMSNorm: y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps).
 func (d *Device) RMSNorm(y, x, w kernels.Tensor, eps float32, rstd kernels.Tensor) {
-	out, in := f32(y), f32(x)
-	shape("RMSNorm", "y", y, x.Rows, x.Cols)
-	weight, keep, k := vector("RMSNorm", "w", w, 1, x.Cols), optional("RMSNorm", "rstd", rstd, x.Rows, 1), d.rows()
-	n := x.Cols
-	d.forRows(x.Rows, n, func(r0, r1 int) {
+	const op = "RMSNorm"
+	heads, n := norms(op, x, w)
+	out, in, k, weight := f32(y), f32(x), d.rows(), vector(op, "w", w, 1, n)
+	shape(op, "y", y, x.Rows, x.Cols)
+	var keep []float32
+	if !rstd.IsZero() {
+		shape(op, "rstd", rstd, x.Rows, heads)
+		keep = f32(rstd)
+	}
+	d.forRows(x.Rows, x.Cols, func(r0, r1 int) {
 		for r := r0; r < r1; r++ {
-			row := in[r*x.Stride:][:n]
-			mean := k.sumSquares(row) / float32(n)
-			s := 1 / float32(math.Sqrt(float64(mean+eps)))
-			k.scaleRow(out[r*y.Stride:][:n], row, weight, s)
-			if keep != nil {
-				keep[r] = s
+			for h := range heads {
+				row := in[r*x.Stride+h*n:][:n]
+				mean := k.sumSquares(row) / float32(n)
+				s := 1 / float32(math.Sqrt(float64(mean+eps)))
+				k.scaleRow(out[r*y.Stride+h*n:][:n], row, weight, s)
+				if keep != nil {
+					keep[r*rstd.Stride+h] = s
+				}
 			}
 		}
 	})
 }
 
-// RMSNormBackward: dx = or += rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw += sum_t dy*x*rstd, in blocks of 64 rows merged in order.
+// RMSNormBackward: dx = or += rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw += sum_t dy*x*rstd, in blocks of 64 norms merged in order.
 func (d *Device) RMSNormBackward(dx, dw, dy, x, w, rstd kernels.Tensor, add bool) {
 	const op = "RMSNormBackward"
-	n := x.Cols
-	shape(op, "dx", dx, x.Rows, n)
-	shape(op, "dy", dy, x.Rows, n)
-	out, g, in, k := f32(dx), f32(dy), f32(x), d.rows()
-	weight, rs, sum := vector(op, "w", w, 1, n), vector(op, "rstd", rstd, x.Rows, 1), optional(op, "dw", dw, 1, n)
+	heads, n := norms(op, x, w)
+	all := x.Rows * heads
+	shape(op, "dx", dx, x.Rows, x.Cols)
+	shape(op, "dy", dy, x.Rows, x.Cols)
+	shape(op, "rstd", rstd, x.Rows, heads)
+	out, g, in, rs, k := f32(dx), f32(dy), f32(x), f32(rstd), d.rows()
+	weight, sum := vector(op, "w", w, 1, n), optional(op, "dw", dw, 1, n)
 	back := k.normBack
 	if add {
 		back = k.normBackAdd
 	}
-	blocks := (x.Rows + sumRows - 1) / sumRows
+	blocks := (all + sumRows - 1) / sumRows
 	var parts []float32 // [blocks][n]
 	if sum != nil {
 		parts = elems[float32](d.scratch(slotRows, 4*blocks*n))
@@ -157,13 +177,14 @@ func (d *Device) RMSNormBackward(dx, dw, dy, x, w, rstd kernels.Tensor, add bool
 			part = parts[b*n:][:n]
 			clear(part)
 		}
-		for r := b * sumRows; r < min((b+1)*sumRows, x.Rows); r++ {
-			dyr, xr := g[r*dy.Stride:][:n], in[r*x.Stride:][:n]
+		for i := b * sumRows; i < min((b+1)*sumRows, all); i++ {
+			r, at := i/heads, i%heads*n
+			dyr, xr, rs := g[r*dy.Stride+at:][:n], in[r*x.Stride+at:][:n], rs[r*rstd.Stride+i%heads]
 			if part != nil {
-				k.normWeight(part, dyr, xr, rs[r])
+				k.normWeight(part, dyr, xr, rs)
 			}
 			mean := k.normDot(weight, dyr, xr) / float32(n)
-			back(out[r*dx.Stride:][:n], dyr, xr, weight, rs[r], rs[r]*rs[r]*mean)
+			back(out[r*dx.Stride+at:][:n], dyr, xr, weight, rs, rs*rs*mean)
 		}
 	})
 	if sum == nil {

@@ -85,7 +85,7 @@ func benchLogProb(b *testing.B, d *Device, l Limits, threads int) {
 	require.NoError(b, err)
 	b.Cleanup(w.Free)
 	master := benchTensor(b, d, v, c)
-	d.Pack(w, master)
+	d.Pack(w, 0, master)
 	h, dh, target := benchTensor(b, d, rows, c), benchTensor(b, d, rows, c), benchTensor(b, d, rows, 1)
 	target.Type = kernels.I32
 	d.Zero(target)

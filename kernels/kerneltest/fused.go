@@ -28,7 +28,7 @@ func testUpdate(t *testing.T, e *env) {
 			t.Run(fmt.Sprintf("%v/%dx%d", wt, n, k), func(t *testing.T) {
 				sameBits(t, "Update has the bits of AdamW, Pack and Zero", run(func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor) {
 					s.d.AdamW(p, g, m, v, step)
-					s.d.Pack(w, p)
+					s.d.Pack(w, 0, p)
 					s.d.Zero(g)
 				}), run(func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor) {
 					kernels.Update(s.d, w, p, g, m, v, step)

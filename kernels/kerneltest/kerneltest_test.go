@@ -420,7 +420,7 @@ func (d *faulty) SumSquares(dst, x kernels.Tensor, add bool) {
 
 func (d *faulty) Update(w kernels.Weight, p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
 	d.AdamW(p, g, m, v, s)
-	d.Pack(w, p)
+	d.Pack(w, 0, p)
 	if !d.is("keeps the gradient") {
 		d.Zero(g)
 	}

@@ -104,8 +104,14 @@ func testWeights(t *testing.T, e *env) {
 						}
 					})
 				}
-				pack("from a tensor", "Pack packs all rows, from a strided tensor too", func(s *side, w kernels.Weight) { s.d.Pack(w, s.in("master", n, k, data)) })
-				pack("zeroed", "a new weight is zero", func(s *side, w kernels.Weight) { s.d.Pack(w, s.in("master", n, k, make([]float32, n*k))) })
+				pack("from a tensor", "Pack packs all rows, from a strided tensor too", func(s *side, w kernels.Weight) { s.d.Pack(w, 0, s.in("master", n, k, data)) })
+				pack("from a tensor by rows", "Pack writes its rows and no others", func(s *side, w kernels.Weight) {
+					for r := 0; r < n; r += 3 {
+						m := min(2, n-r)
+						s.d.Pack(w, r, s.in("rows", m, k, data[r*k:][:m*k]))
+					}
+				})
+				pack("zeroed", "a new weight is zero", func(s *side, w kernels.Weight) { s.d.Pack(w, 0, s.in("master", n, k, make([]float32, n*k))) })
 			})
 		}
 	}

@@ -27,31 +27,40 @@ func embedCases(tol Tolerances) (cases []testCase) {
 	return cases
 }
 
+// normHeads are norms of heads of a row: rows, heads, elements of a head.
+var normHeads = [][3]int{{1, 2, 8}, {5, 3, 32}, {67, 4, 33}, {3, 14, 64}, {40, 2, 128}}
+
 func normCases(tol Tolerances) (cases []testCase) {
-	for _, sz := range sizes {
-		t, c := sz[0], sz[1]
+	add := func(t, heads, n int, name string) {
 		for _, keep := range []bool{true, false} {
-			cases = append(cases, testCase{fmt.Sprintf("y/%dx%d/rstd=%v", t, c, keep), "y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps)", func(s *side) {
+			cases = append(cases, testCase{fmt.Sprintf("y/%s/rstd=%v", name, keep), "y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps), for each head of w's length", func(s *side) {
 				rstd := kernels.Tensor{}
 				if keep {
-					rstd = s.vecOut("rstd", t, 1, nil, rel(tol.F32))
+					rstd = s.out("rstd", t, heads, rel(tol.F32))
 				}
-				x, w := s.in("x", t, c, normal("x", t*c, 2)), s.vec("w", 1, c, normal("w", c, 1))
-				s.d.RMSNorm(s.out("y", t, c, rel(tol.F32)), x, w, 1e-5, rstd)
+				x, w := s.in("x", t, heads*n, normal("x", t*heads*n, 2)), s.vec("w", 1, n, normal("w", n, 1))
+				s.d.RMSNorm(s.out("y", t, heads*n, rel(tol.F32)), x, w, 1e-5, rstd)
 			}})
 		}
 		for _, add := range []bool{true, false} {
-			cases = append(cases, testCase{fmt.Sprintf("dx/%dx%d/add=%v", t, c, add), "dx = (dx +) rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw += sum over t of dy*x*rstd", func(s *side) {
-				normBackward(s, t, c, add, add, tol)
+			cases = append(cases, testCase{fmt.Sprintf("dx/%s/add=%v", name, add), "dx = (dx +) rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw += sum over t of dy*x*rstd", func(s *side) {
+				normBackward(s, t, heads, n, add, add, tol)
 			}})
 		}
+	}
+	for _, sz := range sizes {
+		add(sz[0], 1, sz[1], fmt.Sprintf("%dx%d", sz[0], sz[1]))
+	}
+	for _, sz := range normHeads {
+		add(sz[0], sz[1], sz[2], fmt.Sprintf("%dx%dx%d", sz[0], sz[1], sz[2]))
 	}
 	return cases
 }
 
-func normBackward(s *side, t, c int, add, withDW bool, tol Tolerances) {
+func normBackward(s *side, t, heads, n int, add, withDW bool, tol Tolerances) {
+	c := heads * n
 	x, dy := s.in("x", t, c, normal("x", t*c, 2)), s.in("dy", t, c, normal("dy", t*c, 1))
-	rstd := normal("rstd", t, 0.1)
+	rstd := normal("rstd", t*heads, 0.1)
 	for i := range rstd {
 		rstd[i] = 0.5 + rstd[i]
 	}
@@ -62,9 +71,9 @@ func normBackward(s *side, t, c int, add, withDW bool, tol Tolerances) {
 		dx = s.out("dx", t, c, rel(tol.F32))
 	}
 	if withDW {
-		dw = s.vecOut("dw", 1, c, normal("dw", c, 1), rel(tol.F32))
+		dw = s.vecOut("dw", 1, n, normal("dw", n, 1), rel(tol.F32))
 	}
-	s.d.RMSNormBackward(dx, dw, dy, x, s.vec("w", 1, c, normal("w", c, 1)), s.vec("rstd", t, 1, rstd), add)
+	s.d.RMSNormBackward(dx, dw, dy, x, s.vec("w", 1, n, normal("w", n, 1)), s.in("rstd", t, heads, rstd), add)
 }
 
 func ropeCases(tol Tolerances) (cases []testCase) {

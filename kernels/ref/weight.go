@@ -127,13 +127,16 @@ func widenBytes(b []byte, src kernels.DType) []float32 {
 	return v
 }
 
-func (d *device) Pack(wt kernels.Weight, master kernels.Tensor) {
+func (d *device) Pack(wt kernels.Weight, row0 int, rows kernels.Tensor) {
 	c := d.begin("Pack")
 	defer c.end()
 	w := c.weight(wt)
-	m := c.f32("master", master, w.n, w.k)
-	for n := range w.n {
-		w.set(n, m.row(n))
+	m := c.f32("rows", rows, -1, w.k)
+	if row0 < 0 || row0+m.rows > w.n {
+		c.fail("rows [%d, %d) of %v[%d, %d]", row0, row0+m.rows, w.t, w.n, w.k)
+	}
+	for n := range m.rows {
+		w.set(row0+n, m.row(n))
 	}
 }
 
