@@ -173,7 +173,9 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 	}
 	r.closers = append(r.closers, u.Trainer.Close)
 	if !r.t.NoReference {
-		u.Reference = train.NewScorer(d, r.start, nil, o)
+		if u.Reference, err = train.NewScorer(d, r.start, nil, o); err != nil {
+			return err
+		}
 		r.closers = append(r.closers, u.Reference.Close)
 	}
 	return nil

@@ -215,7 +215,11 @@ func ourScoring(o PeerOptions, threads int, s TrainShape) (rate func(context.Con
 	if err != nil {
 		return nil, nil, err
 	}
-	sc := train.NewScorer(d, m, nil, train.Options{MicroBatchTokens: s.Sequences * s.Length / 2, KVType: kernels.BF16})
+	sc, err := train.NewScorer(d, m, nil, train.Options{MicroBatchTokens: s.Sequences * s.Length / 2, KVType: kernels.BF16})
+	if err != nil {
+		closeModel()
+		return nil, nil, err
+	}
 	batch := randomBatch(m.Config.Vocab, s, o.Seed)
 	return func(ctx context.Context) (float64, error) {
 		x, err := once(ctx, func() error {

@@ -100,7 +100,8 @@ func TestPlanIsWhatIsAllocated(t *testing.T) {
 					defer tr.Close()
 				}
 				p.Score = &PlanPass{Tokens: 70, KVType: kernels.F32}
-				s := train.NewScorer(dev, m, a, train.Options{KVType: kernels.F32})
+				s, err := train.NewScorer(dev, m, a, train.Options{KVType: kernels.F32})
+				require.NoError(t, err)
 				_, _, err = s.Score([]train.Sequence{{IDs: ids, Mask: all(70)}})
 				require.NoError(t, err)
 

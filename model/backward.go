@@ -18,6 +18,7 @@ func (m *Model) Backward(ws *Workspace, b *Batch, kv kernels.KV, dh kernels.Tens
 	p := m.pass(ws, b, kv)
 	s := kv.Spec()
 	ws.need(0, s.Pages*kernels.PageSize, 0)
+	p.used = pagesUsed(b.Segs) * kernels.PageSize
 	p.norm(p.last, m.norm)
 	m.Device.RMSNormBackward(p.dx, m.norm.Grad, dh, p.last, m.norm.Master, p.rstd, false)
 	for l := len(m.layers) - 1; l >= 0; l-- {
@@ -58,8 +59,8 @@ func (p *pass) attentionBack(l int) {
 	}
 	slots := p.kv.Spec().Pages * kernels.PageSize
 	dk, dv := p.ws.dk.RowRange(0, slots), p.ws.dv.RowRange(0, slots)
-	d.Zero(dk)
-	d.Zero(dv)
+	d.Zero(dk.RowRange(0, p.used))
+	d.Zero(dv.RowRange(0, p.used))
 	d.AttentionBackward(p.dq, dk, dv, p.dy, a.y, q, a.lse, p.kv, l, p.b, p.m.scale())
 	d.Gather(p.k, dk, p.b.Slots())
 	d.Gather(p.v, dv, p.b.Slots())
@@ -78,6 +79,16 @@ func (p *pass) attentionBack(l int) {
 	if !dn.IsZero() {
 		d.RMSNormBackward(p.dx, ly.attnNorm.Grad, dn, a.x, ly.attnNorm.Master, p.rstd, true)
 	}
+}
+
+// pagesUsed is one more than the last page of segs: what lies behind is not read, nor written.
+func pagesUsed(segs []kernels.Segment) (n int) {
+	for _, s := range segs {
+		for _, page := range s.Pages {
+			n = max(n, int(page)+1)
+		}
+	}
+	return n
 }
 
 // qkNormBack takes the gradients of normalised queries and keys, in dq and k, to those of the projections' outputs. The gradient

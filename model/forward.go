@@ -18,6 +18,7 @@ type pass struct {
 	kv   kernels.KV
 	b    kernels.Batch
 	runs []run
+	used int // slots of kv that the batch reaches; set by Backward
 
 	products []kernels.Product // reused, as is grads
 	grads    []kernels.Tensor

@@ -78,11 +78,7 @@ func (m *Model) NewWorkspace(maxTokens int, o WorkspaceOptions) (*Workspace, err
 	}
 	w.bufs = append(w.bufs, buf)
 	w.share()
-	err = w.reserve(o.Positions, o.Slots, o.Rank)
-	if err == nil {
-		err = w.reserveBatch(o.Batch)
-	}
-	if err != nil {
+	if err := w.Reserve(o); err != nil {
 		w.Close()
 		return nil, fmt.Errorf("workspace for %d tokens: %w", maxTokens, err)
 	}
@@ -204,6 +200,14 @@ func (w *Workspace) share() {
 	}
 	f.acts = f.acts[:n]
 	w.cut.acts = make([]acts, n)
+}
+
+// Reserve makes room for what grows with the passes, as o's counts say it.
+func (w *Workspace) Reserve(o WorkspaceOptions) error {
+	if err := w.reserve(o.Positions, o.Slots, o.Rank); err != nil {
+		return err
+	}
+	return w.reserveBatch(o.Batch)
 }
 
 // reserve makes room for what grows with positions, slots and rank.

@@ -116,7 +116,8 @@ func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kernels.D
 func (c *Config) trainOptions(kv kernels.DType) train.Options {
 	o := &c.Optim
 	return train.Options{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay, MaxGradNorm: o.MaxGradNorm,
-		MicroBatchTokens: o.MicroBatchTokens, Temperature: c.Rollout.Temperature, KVType: kv, Recompute: o.Recompute}
+		MicroBatchTokens: o.MicroBatchTokens, Temperature: c.Rollout.Temperature, KVType: kv, Recompute: o.Recompute,
+		Longest: c.Rollout.MaxContext, Sequences: c.Rollout.BatchSize * c.Rollout.N}
 }
 
 // newAdapter makes the adapter that --lora-r asks for.

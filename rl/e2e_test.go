@@ -109,7 +109,8 @@ func TestEndToEnd(t *testing.T) {
 			defer tr.Close()
 			u := Updater{Trainer: tr, Estimator: est, Policy: loss, KLInReward: s.KLInReward > 0, Norm: 14}
 			if c.KLCoef > 0 {
-				u.Reference = train.NewScorer(dev, reference, nil, o)
+				u.Reference, err = train.NewScorer(dev, reference, nil, o)
+				require.NoError(t, err)
 				defer u.Reference.Close()
 			}
 			trajs := g.trajectories(v.OldLogp)

@@ -135,7 +135,11 @@ func rolling(o *Config, cfg *model.Config, kv kernels.DType, usual int) *engine.
 func (pl Planner) pass(o *Config, cfg *model.Config, kv kernels.DType) *engine.PlanPass {
 	t := o.Optim.MicroBatchTokens
 	if pl.Verb == "train" {
-		t = max(t, min(o.Rollout.MaxContext, cfg.MaxPos))
+		longest := min(o.Rollout.MaxContext, cfg.MaxPos)
+		t = max(t, longest)
+		if n := o.Rollout.BatchSize * o.Rollout.N; n < t/max(longest, 1) { // the whole step
+			t = n * longest
+		}
 	}
 	return &engine.PlanPass{Tokens: t, Sequences: max(1, t/128), KVType: kv, Recompute: o.Optim.Recompute}
 }

@@ -16,7 +16,7 @@ import (
 func TestNewRefusesWhatDoesNotFit(t *testing.T) {
 	g := readE2E(t)
 	c := g.config(t)
-	c.Policy.RefModel, c.Search.Mode, c.Optim.MicroBatchTokens = "", "none", 1<<16
+	c.Policy.RefModel, c.Search.Mode, c.Optim.MicroBatchTokens, c.Rollout.BatchSize = "", "none", 1<<16, 1<<10
 	weights := filepath.Join(c.Policy.Model, "model.safetensors")
 	require.NoError(t, os.Truncate(weights, 10)) // nobody may find out
 	machineMemory = func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 160 << 20} }

@@ -68,7 +68,9 @@ func (t *Trainer) openReference(ctx context.Context, dev kernels.Device, o train
 			return err
 		}
 	}
-	t.Updater.Reference = train.NewScorer(dev, ref.Model, ref.Adapter, o)
+	if t.Updater.Reference, err = train.NewScorer(dev, ref.Model, ref.Adapter, o); err != nil {
+		return err
+	}
 	t.closers = append(t.closers, t.Updater.Reference.Close)
 	return nil
 }

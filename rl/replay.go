@@ -65,13 +65,28 @@ func NewReplay(ctx context.Context, dev kernels.Device, c Config, file string, p
 	if err != nil {
 		return nil, err
 	}
-	if err := r.openUpdater(ctx, dev, r.Config.trainOptions(kv)); err != nil {
+	o := r.Config.trainOptions(kv)
+	o.Longest, o.Sequences = r.largest()
+	if err := r.openUpdater(ctx, dev, o); err != nil {
 		return nil, err
 	}
 	if r.from, err = Await(ctx, r.parts); err != nil {
 		return nil, err
 	}
 	return r, r.resume(ctx)
+}
+
+// largest is the ids of the longest episode, and the most episodes that are learned from, or scored, together.
+func (r *Replay) largest() (longest, together int) {
+	steps := map[int]int{}
+	for _, e := range r.all {
+		steps[e.Step]++
+		longest, together = max(longest, len(e.Tokens().IDs)), max(together, steps[e.Step])
+	}
+	for _, mini := range r.plan.MiniBatches {
+		together = max(together, len(mini))
+	}
+	return longest, together
 }
 
 // parts are the trajectories and what is made of them.

@@ -39,10 +39,12 @@ func updateRig(t *testing.T, dtype kernels.DType, c AlgoConfig) (*Updater, *mode
 	require.NoError(t, err)
 	u := &Updater{Trainer: tr, Estimator: est, Policy: loss, KLInReward: c.klIn() == klInReward, KLTarget: c.KLTarget, KLHorizon: c.KLHorizon}
 	if c.KLCoef > 0 {
-		u.Reference = train.NewScorer(dev, open("e2e_ref.safetensors", false), nil, o)
+		u.Reference, err = train.NewScorer(dev, open("e2e_ref.safetensors", false), nil, o)
+		require.NoError(t, err)
 		t.Cleanup(u.Reference.Close)
 	}
-	own := train.NewScorer(dev, policy, nil, o)
+	own, err := train.NewScorer(dev, policy, nil, o)
+	require.NoError(t, err)
 	defer own.Close()
 	var trajs []Trajectory
 	for i, p := range g.Prompts {

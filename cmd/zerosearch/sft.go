@@ -124,7 +124,10 @@ func (c *sftCmd) Run(w *world) (err error) {
 		w.log.line("note: %s", note)
 	}
 	o := train.Options{Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay, MaxGradNorm: c.MaxGradNorm,
-		MicroBatchTokens: c.MicroBatchTokens, KVType: kv, Recompute: c.Recompute}
+		MicroBatchTokens: c.MicroBatchTokens, KVType: kv, Recompute: c.Recompute, Sequences: c.Rows.BatchSize}
+	for _, r := range rows {
+		o.Longest = max(o.Longest, len(r.IDs))
+	}
 	t, err := train.New(dev, p.Model, p.Adapter, o)
 	if err != nil {
 		return err

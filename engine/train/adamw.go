@@ -23,7 +23,7 @@ type moments struct{ m, v kernels.Tensor }
 func newOptimizer(dev kernels.Device, params []*model.Param, o Options) (_ optimizer, err error) {
 	t := optimizer{dev: dev, o: o, params: params}
 	if t.norm, err = kernels.NewTensor(dev, kernels.F64, 1, 1); err != nil {
-		return t, fmt.Errorf("starting the trainer: %w", err)
+		return t, err
 	}
 	for _, p := range params {
 		var mv moments

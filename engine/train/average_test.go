@@ -36,7 +36,8 @@ func TestAverage(t *testing.T) {
 		return out
 	}
 	score := func(m *model.Model) []float32 {
-		s := NewScorer(dev, m, nil, Options{KVType: kernels.F32})
+		s, err := NewScorer(dev, m, nil, Options{KVType: kernels.F32})
+		require.NoError(t, err)
 		defer s.Close()
 		logp, _, err := s.Score(seqs)
 		require.NoError(t, err)

@@ -36,9 +36,6 @@ const (
 // NewCritic makes a critic on m, or on m and adapter a.
 func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Critic, err error) {
 	o = o.withDefaults()
-	if err := m.CheckAdapter(a); err != nil {
-		return nil, fmt.Errorf("starting the critic: %w", err)
-	}
 	body := trainable(m, a)
 	c := &Critic{body: len(body) > 0}
 	defer func() {
@@ -47,6 +44,9 @@ func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) 
 		}
 	}()
 	c.pass = passes{dev: dev, m: m, adapter: a, kvType: o.KVType, keep: c.body, recompute: o.Recompute}
+	if err = c.pass.start(o); err != nil {
+		return nil, fmt.Errorf("starting the critic: %w", err)
+	}
 	C := m.Config.Hidden
 	if c.w, err = newHead(dev, headWeight, []int{1, C}); err != nil {
 		return nil, err

@@ -2,13 +2,14 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
 // passes runs packed micro-batches through a model: forward, log-probabilities, and back. It owns the workspace and the KV pages,
-// which grow to the largest micro-batch seen.
+// which are made at once for the largest micro-batch that Options tell, and else grow to the largest one seen.
 type passes struct {
 	dev       kernels.Device
 	m         *model.Model
@@ -25,12 +26,11 @@ type passes struct {
 
 // outputs are the device tensors of the trained rows: hidden states, targets and what LogProb fills.
 type outputs struct {
-	cap          int
-	h, dh        kernels.Tensor // [cap, C]
+	h, dh        kernels.Tensor // [T, C]
 	dhAll        kernels.Tensor // [T, C], gradient of every row's final hidden state
-	targets      kernels.Tensor // I32 [cap, 1]
-	y, dy        kernels.Tensor // F32 [cap, 1] log-probability, or a critic's value, and its gradient
-	entropy, lse kernels.Tensor // F32 [cap, 1]
+	targets      kernels.Tensor // I32 [T, 1]
+	y, dy        kernels.Tensor // F32 [T, 1] log-probability, or a critic's value, and its gradient
+	entropy, lse kernels.Tensor // F32 [T, 1]
 	dentropy     kernels.Tensor
 }
 
@@ -58,71 +58,83 @@ func (o *outputs) free() {
 	*o = outputs{}
 }
 
-// grow makes room for p.
-func (x *passes) grow(p *packed) (err error) {
-	T, n := len(p.batch.IDs), max(1, len(p.batch.Rows))
-	if T > x.wsTokens {
-		if x.ws != nil {
-			x.ws.Close()
-			x.ws = nil
+// size is that of a micro-batch: the batch, the positions in its sequences, KV pages.
+type size struct {
+	batch            kernels.BatchSpec
+	positions, pages int
+}
+
+func (p *packed) size() size {
+	return size{p.batch.Layout.Spec(), int(slices.Max(p.batch.Pos)) + 1, p.pages}
+}
+
+// reserve makes room for micro-batches of a size.
+func (x *passes) reserve(s size) (err error) {
+	if s.batch.Tokens > x.wsTokens {
+		if err := x.allocTokens(s.batch.Tokens); err != nil {
+			return err
 		}
-		x.wsTokens = T
-		o := model.WorkspaceOptions{Keep: x.keep, Slots: p.pages * kernels.PageSize}
-		if x.recompute {
-			o.Recompute = func(int) bool { return true }
-		}
-		if x.ws, err = x.m.NewWorkspace(T, o); err != nil {
-			return fmt.Errorf("allocating activations for %d tokens (fewer with --micro-batch-tokens): %w", T, err)
-		}
-		x.out.free()
 	}
-	if x.kv == nil || x.kv.Spec().Pages < p.pages {
+	if x.kv == nil || x.kv.Spec().Pages < s.pages {
 		if x.kv != nil {
 			x.kv.Free()
 			x.kv = nil
 		}
-		if x.kv, err = x.dev.NewKV(x.m.KVSpec(p.pages, x.kvType)); err != nil {
-			return fmt.Errorf("allocating %d KV pages: %w", p.pages, err)
+		if x.kv, err = x.dev.NewKV(x.m.KVSpec(s.pages, x.kvType)); err != nil {
+			return fmt.Errorf("allocating %d KV pages: %w", s.pages, err)
 		}
 	}
-	if x.out.cap < n || x.out.h.IsZero() {
-		x.out.free()
-		return x.allocOutputs(max(n, x.out.cap))
+	o := model.WorkspaceOptions{Positions: s.positions, Slots: x.kv.Spec().Pages * kernels.PageSize, Batch: s.batch}
+	if x.adapter != nil {
+		o.Rank = x.adapter.Rank()
+	}
+	if err := x.ws.Reserve(o); err != nil {
+		return fmt.Errorf("allocating activations for %d tokens (fewer with --micro-batch-tokens): %w", s.batch.Tokens, err)
 	}
 	return nil
 }
 
-func (x *passes) allocOutputs(n int) error {
-	o, C := &x.out, x.m.Config.Hidden
-	o.cap = n
-	alloc := func(dst *kernels.Tensor, t kernels.DType, rows, cols int) (err error) {
-		*dst, err = kernels.NewTensor(x.dev, t, rows, cols)
-		return err
+// allocTokens makes workspace and outputs for so many tokens. All of them may be trained on.
+func (x *passes) allocTokens(tokens int) (err error) {
+	if x.ws != nil {
+		x.ws.Close()
+		x.ws = nil
 	}
-	for _, s := range []struct {
-		dst        *kernels.Tensor
-		t          kernels.DType
-		rows, cols int
-		backward   bool
+	x.out.free()
+	x.wsTokens = 0
+	o := model.WorkspaceOptions{Keep: x.keep}
+	if x.recompute {
+		o.Recompute = func(int) bool { return true }
+	}
+	if x.ws, err = x.m.NewWorkspace(tokens, o); err != nil {
+		return fmt.Errorf("allocating activations for %d tokens (fewer with --micro-batch-tokens): %w", tokens, err)
+	}
+	out, C := &x.out, x.m.Config.Hidden
+	for _, t := range []struct {
+		dst      *kernels.Tensor
+		t        kernels.DType
+		cols     int
+		backward bool
 	}{
-		{&o.h, kernels.F32, n, C, false}, {&o.dh, kernels.F32, n, C, true}, {&o.dhAll, kernels.F32, x.wsTokens, C, true},
-		{&o.targets, kernels.I32, n, 1, false},
-		{&o.y, kernels.F32, n, 1, false}, {&o.dy, kernels.F32, n, 1, false}, {&o.entropy, kernels.F32, n, 1, false},
-		{&o.lse, kernels.F32, n, 1, false}, {&o.dentropy, kernels.F32, n, 1, true},
+		{&out.h, kernels.F32, C, false}, {&out.dh, kernels.F32, C, true}, {&out.dhAll, kernels.F32, C, true},
+		{&out.targets, kernels.I32, 1, false},
+		{&out.y, kernels.F32, 1, false}, {&out.dy, kernels.F32, 1, false}, {&out.entropy, kernels.F32, 1, false},
+		{&out.lse, kernels.F32, 1, false}, {&out.dentropy, kernels.F32, 1, true},
 	} {
-		if s.backward && !x.keep {
+		if t.backward && !x.keep {
 			continue
 		}
-		if err := alloc(s.dst, s.t, s.rows, s.cols); err != nil {
-			return fmt.Errorf("allocating the outputs of %d tokens: %w", n, err)
+		if *t.dst, err = kernels.NewTensor(x.dev, t.t, tokens, t.cols); err != nil {
+			return fmt.Errorf("allocating the outputs of %d tokens: %w", tokens, err)
 		}
 	}
+	x.wsTokens = tokens
 	return nil
 }
 
 // hidden runs p and returns the final hidden states of the rows that predict, [n, C]; none where n is 0.
 func (x *passes) hidden(p *packed) (h kernels.Tensor, n int, err error) {
-	if err := x.grow(p); err != nil {
+	if err := x.reserve(p.size()); err != nil {
 		return h, 0, err
 	}
 	if x.adapter != nil {
@@ -252,9 +264,14 @@ type Scorer struct {
 }
 
 // NewScorer scores with m, or with m and adapter a; nothing is kept for a backward.
-func NewScorer(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) *Scorer {
+func NewScorer(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (*Scorer, error) {
 	o = o.withDefaults()
-	return &Scorer{o: o, pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType}}
+	s := &Scorer{o: o, pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType}}
+	if err := s.pass.start(o); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("starting to score: %w", err)
+	}
+	return s, nil
 }
 
 // Score returns for each sequence the log-probabilities and entropies of its trained ids.

@@ -27,6 +27,39 @@ type Options struct {
 	Temperature       float64 // logits are divided by it before the log-probabilities; 0 means 1
 	KVType            kernels.DType
 	Recompute         bool // keep layer inputs only and run each layer's forward again in the backward
+
+	// Longest is the ids of the longest sequence, Sequences the most of them in a step, or in a call of Score. Told both, New, NewCritic and
+	// NewScorer allocate what the largest micro-batch can take, so that memory cannot run out in the middle of a run. 0: it grows with
+	// what comes.
+	Longest, Sequences int
+}
+
+// most is the size of the largest micro-batch; it is zero where that is not known.
+func (o *Options) most() size {
+	if o.Longest < 1 || o.Sequences < 1 {
+		return size{}
+	}
+	tokens := max(o.MicroBatchTokens, o.Longest)
+	if o.Sequences <= tokens/o.Longest {
+		tokens = o.Sequences * o.Longest
+	}
+	n := min(o.Sequences, tokens)
+	pages := (tokens + n*(kernels.PageSize-1)) / kernels.PageSize // each rounds up
+	// Every sequence has a segment and may have one for its prompt; it lists its own pages and those of the prompt.
+	b := kernels.BatchSpec{Tokens: tokens, Segments: 2 * n, Pages: n*pagesOf(o.Longest) + pages, Rows: tokens}
+	return size{b, o.Longest, pages}
+}
+
+// start checks the adapter and makes room for the largest micro-batch.
+func (x *passes) start(o Options) error {
+	if err := x.m.CheckAdapter(x.adapter); err != nil {
+		return err
+	}
+	o.Longest = min(o.Longest, x.m.Config.MaxPos)
+	if most := o.most(); most.positions > 0 {
+		return x.reserve(most)
+	}
+	return nil
 }
 
 func (o Options) withDefaults() Options {
@@ -52,22 +85,25 @@ func (o Options) withDefaults() Options {
 // may use the device.
 type Trainer struct {
 	optimizer
-	pass passes // workspace and KV pages, grown as needed
+	pass passes // workspace and KV pages
 }
 
 // New makes a trainer for the trainable parameters of m, or of a if a is not nil.
 func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Trainer, err error) {
 	o = o.withDefaults()
-	if err := m.CheckAdapter(a); err != nil {
-		return nil, fmt.Errorf("starting the trainer: %w", err)
-	}
 	params := trainable(m, a)
 	if len(params) == 0 {
 		return nil, fmt.Errorf("starting the trainer: no parameter is trainable: load the model as trainable or add an adapter")
 	}
 	t := &Trainer{pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType, keep: true, recompute: o.Recompute}}
-	t.optimizer, err = newOptimizer(dev, params, o)
-	return t, err
+	if err = t.pass.start(o); err == nil {
+		t.optimizer, err = newOptimizer(dev, params, o)
+	}
+	if err != nil {
+		t.Close()
+		return nil, fmt.Errorf("starting the trainer: %w", err)
+	}
+	return t, nil
 }
 
 // trainable are the parameters of a, or without one of m.

@@ -226,7 +226,8 @@ func TestSharedPromptSameBits(t *testing.T) {
 		m, err := model.NewRandom(dev, tiny(), model.Options{DType: dtype}, 7)
 		require.NoError(t, err)
 		score := func(seqs []Sequence, tokens int) [][]float32 {
-			s := NewScorer(dev, m, nil, Options{MicroBatchTokens: tokens})
+			s, err := NewScorer(dev, m, nil, Options{MicroBatchTokens: tokens})
+			require.NoError(t, err)
 			defer s.Close()
 			logps, _, err := s.Score(seqs)
 			require.NoError(t, err)
