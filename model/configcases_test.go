@@ -133,6 +133,6 @@ func TestConfigCases(t *testing.T) {
 		t.Logf("%3d %s", n, w)
 	}
 	if file.Name() == path {
-		require.Equal(t, [3]int{24, 14, 2}, [3]int{same, refused, failed})
+		require.Equal(t, [3]int{24, 19, 5}, [3]int{same, refused, failed})
 	}
 }

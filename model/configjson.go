@@ -56,6 +56,8 @@ type ropeFile struct {
 	HighFreq *float64 `json:"high_freq_factor"`
 	Original *float64 `json:"original_max_position_embeddings"`
 	Partial  *float64 `json:"partial_rotary_factor"`
+
+	*judged
 }
 
 // ParseConfig reads a config.json. Missing sizes are errors; other missing keys get the default of the architecture's class.
@@ -138,6 +140,11 @@ func (f *configFile) arch() (*arch, error) {
 
 // refuse names what the block cannot compute.
 func (f *configFile) refuse() error {
+	for _, key := range []string{"hidden_act", "rms_norm_eps", "max_position_embeddings"} {
+		if f.null(key) {
+			return fmt.Errorf("%s is null, which stands for no value in transformers either: set it, or leave it out for the default", key)
+		}
+	}
 	if act := or(f.Act, "silu"); act != "silu" && act != "swish" {
 		return fmt.Errorf("activation %q (hidden_act) is not supported: only silu is", act)
 	}
@@ -232,6 +239,9 @@ func (f *configFile) rope(c *Config) error {
 	if err != nil {
 		return err
 	}
+	if p.null("rope_theta") || !p.has("rope_theta") && f.null("rope_theta") {
+		return errors.New("rope_theta is null, which stands for no value in transformers either: set it, or leave it out for the default")
+	}
 	if part := or(p.Partial, or(f.Partial, 1)); part != 1 {
 		return fmt.Errorf("partial_rotary_factor %v is not supported: only whole heads are rotated", part)
 	}
@@ -257,14 +267,14 @@ func (f *configFile) rope(c *Config) error {
 
 // ropeIn reads the object called name, an empty one if there is none.
 func (f *configFile) ropeIn(name string) (*ropeFile, error) {
-	p := &ropeFile{}
 	if !f.set(name) {
-		return p, nil
+		return &ropeFile{judged: &judged{}}, nil
 	}
 	j, err := judge("rope_parameters", []byte(f.values[name]))
 	if err != nil {
 		return nil, err
 	}
+	p := &ropeFile{judged: j}
 	for key, value := range j.values {
 		if value[0] == '{' {
 			return nil, fmt.Errorf("%s has an object of its own for %q: only one for all layers is supported", name, key)

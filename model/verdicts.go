@@ -62,7 +62,8 @@ var verdicts = map[string]map[string]verdict{
 		group{harmless, "names and versions", nil, `_commit_hash _name_or_path name_or_path prefix tokenizer_class transformers_version
 			unsloth_fixed unsloth_version`},
 		group{harmless, "code that transformers runs only when it is told to trust it", nil, `auto_map`},
-		group{harmless, "not read by the four classes", nil, `max_sequence_length use_mrope`},
+		group{harmless, "not read by the four classes", nil, `is_llama_config max_sequence_length rope_interleaved use_mrope`},
+		group{harmless, "for other programs than transformers", nil, `transformers.js_config`},
 	),
 	"rope_parameters": table(
 		group{computed, "", nil, `rope_type type rope_theta factor low_freq_factor high_freq_factor original_max_position_embeddings
@@ -190,6 +191,9 @@ func (j *judged) has(key string) bool {
 	_, ok := j.values[key]
 	return ok
 }
+
+// null reports whether key is there as null.
+func (j *judged) null(key string) bool { return j.has(key) && !j.set(key) }
 
 // decode fills v from the keys that file's verdicts know. encoding/json would take a key in other letters (Head_Dim) for one of them.
 func (j *judged) decode(file string, v any) error {
