@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // ErrNone says that a file is no bundle.
@@ -222,7 +223,7 @@ func Open(name string) (_ *Bundle, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(text, &b.Manifest); err != nil {
+	if err := pyjson.Unmarshal(text, &b.Manifest); err != nil {
 		return nil, b.damaged(err)
 	}
 	for _, f := range b.Files {

@@ -1,13 +1,14 @@
 package safetensors
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // Names of the files of a model folder.
@@ -73,7 +74,7 @@ func readIndex(path string) (shards []string, home map[string]string, err error)
 	var index struct {
 		WeightMap map[string]string `json:"weight_map"`
 	}
-	if err := json.Unmarshal(text, &index); err != nil {
+	if err := pyjson.Unmarshal(text, &index); err != nil {
 		return nil, nil, fmt.Errorf("not a valid index: %w", err)
 	}
 	if len(index.WeightMap) == 0 {

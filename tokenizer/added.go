@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // addedToken is an entry of tokenizer.json's added_tokens: text that is one token wherever it stands.
@@ -159,7 +161,7 @@ const maxAdded = 4096
 
 func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
 	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &t.added.file); err != nil {
+		if err := pyjson.Unmarshal(raw, &t.added.file); err != nil {
 			return err
 		}
 	}
@@ -167,7 +169,7 @@ func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
 		Token string `json:"pad_token"`
 	}
 	if len(padding) > 0 {
-		if err := json.Unmarshal(padding, &p); err != nil {
+		if err := pyjson.Unmarshal(padding, &p); err != nil {
 			return fmt.Errorf("padding: %w", err)
 		}
 	}

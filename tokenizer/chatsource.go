@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // chatSource is where a model's chat templates come from: their texts by name, and the tokens that they may name.
@@ -77,16 +79,16 @@ func templatesOf(raw json.RawMessage) (map[string]string, error) {
 	switch kind := kindOf(raw); kind {
 	case "text":
 		var text string
-		err := json.Unmarshal(raw, &text)
+		err := pyjson.Unmarshal(raw, &text)
 		named[defaultTemplate] = text
 		return named, err
 	case "an object":
-		if err := json.Unmarshal(raw, &named); err != nil {
+		if err := pyjson.Unmarshal(raw, &named); err != nil {
 			return nil, errors.New("is an object whose values are not all text: it should be {NAME: TEMPLATE}")
 		}
 	case "a list":
 		var list []struct{ Name, Template *string }
-		if err := json.Unmarshal(raw, &list); err != nil {
+		if err := pyjson.Unmarshal(raw, &list); err != nil {
 			return nil, errors.New(`is a list whose entries are not all {"name": TEXT, "template": TEXT}`)
 		}
 		for _, n := range list {

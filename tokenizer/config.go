@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // component is a step of tokenizer.json (normalizer, pre_tokenizer, post_processor or decoder): the union of the fields of those
@@ -47,7 +49,7 @@ type templatePiece struct {
 // parseComponent reads a section of tokenizer.json; null and an absent section give the zero value.
 func parseComponent(raw json.RawMessage) (c component, err error) {
 	if len(raw) > 0 {
-		err = json.Unmarshal(raw, &c)
+		err = pyjson.Unmarshal(raw, &c)
 	}
 	return c, err
 }

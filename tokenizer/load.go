@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // sections are the parts of a tokenizer.json, unread.
@@ -143,7 +145,7 @@ func (m *modelSections) read(sc *scanner) error {
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(append(settings, '}'), m)
+	return pyjson.Unmarshal(append(settings, '}'), m)
 }
 
 // check refuses what would change the ids.

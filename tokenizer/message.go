@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/tokenizer/internal/jinja"
 )
 
@@ -51,12 +52,12 @@ func (m *Message) UnmarshalJSON(b []byte) error {
 			}
 		} `json:"tool_calls"`
 	}
-	if err := json.Unmarshal(b, &w); err != nil {
+	if err := pyjson.Unmarshal(b, &w); err != nil {
 		return fmt.Errorf("reading a message: %w", err)
 	}
 	*m = Message{Role: w.Role, raw: append(json.RawMessage(nil), b...)}
 	if len(w.Content) > 0 && w.Content[0] == '"' {
-		if err := json.Unmarshal(w.Content, &m.Content); err != nil {
+		if err := pyjson.Unmarshal(w.Content, &m.Content); err != nil {
 			return fmt.Errorf("reading a message: %w", err)
 		}
 	}
@@ -110,7 +111,7 @@ func (m *Message) text() (string, error) {
 		return m.Content, nil
 	}
 	var parts []struct{ Type, Text string }
-	if err := json.Unmarshal(w.Content, &parts); err != nil {
+	if err := pyjson.Unmarshal(w.Content, &parts); err != nil {
 		return "", errors.New("its content is neither text nor a list of parts")
 	}
 	var text strings.Builder

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // maxFile bounds a file as it is in memory, so that a small archive cannot fill it.
@@ -147,10 +149,10 @@ func idList(raw json.RawMessage) (ids []int32, err error) {
 	case "null":
 		return nil, nil
 	case "a list":
-		err = json.Unmarshal(raw, &ids)
+		err = pyjson.Unmarshal(raw, &ids)
 	default:
 		ids = []int32{0}
-		err = json.Unmarshal(raw, &ids[0])
+		err = pyjson.Unmarshal(raw, &ids[0])
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: a token id or a list of them is expected", bytes.TrimSpace(raw))

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // tokenizerConfig is what the files beside a tokenizer say about its tokens: tokenizer_config.json, and where that has no
@@ -227,9 +229,9 @@ func (a *arguments) readSpecialTokensMap(path string) error {
 		case m.key == "extra_special_tokens" && kind == "a list":
 			var old, more []json.RawMessage
 			if raw := a.get(m.key); kindOf(raw) == "a list" {
-				err = json.Unmarshal(raw, &old)
+				err = pyjson.Unmarshal(raw, &old)
 			}
-			err = errors.Join(err, json.Unmarshal(m.raw, &more))
+			err = errors.Join(err, pyjson.Unmarshal(m.raw, &more))
 			for i := range more {
 				if err == nil && kindOf(more[i]) == "an object" {
 					more[i], err = specialToken(more[i])
@@ -252,7 +254,7 @@ func (a *arguments) readSpecialTokensMap(path string) error {
 // specialToken is a token written as an object, made special.
 func specialToken(raw json.RawMessage) (json.RawMessage, error) {
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil {
+	if err := pyjson.Unmarshal(raw, &fields); err != nil {
 		return nil, err
 	}
 	delete(fields, "__type")
@@ -266,17 +268,17 @@ func readToken(raw json.RawMessage, special bool) (token tokenSpec, err error) {
 	switch kind := kindOf(raw); kind {
 	case "text":
 		token.Special, token.text = true, true
-		return token, json.Unmarshal(raw, &token.Content)
+		return token, pyjson.Unmarshal(raw, &token.Content)
 	case "an object":
 		var set struct {
 			Type       string `json:"__type"`
 			Normalized *bool
 		}
-		err := json.Unmarshal(raw, &set)
+		err := pyjson.Unmarshal(raw, &set)
 		token.typed = set.Type != ""
 		token.Special = special && !token.typed
 		if err == nil {
-			err = json.Unmarshal(raw, &token.addedToken)
+			err = pyjson.Unmarshal(raw, &token.addedToken)
 		}
 		if err != nil || token.Content == "" {
 			return token, fmt.Errorf("%s is no token: it should be an object with content and perhaps single_word, lstrip, rstrip, normalized and special", clip(raw))
@@ -354,7 +356,7 @@ func (c *tokenizerConfig) readTokens(values, own *arguments, extra string) error
 		return fmt.Errorf("%s is %s, where a list or an object is expected", extra, kindOf(raw))
 	}
 	var list []json.RawMessage
-	if err := json.Unmarshal(raw, &list); err != nil {
+	if err := pyjson.Unmarshal(raw, &list); err != nil {
 		return fmt.Errorf("%s: %w", extra, err)
 	}
 	for i, x := range list {

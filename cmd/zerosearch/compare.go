@@ -2,12 +2,12 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
 )
 
@@ -68,7 +68,7 @@ func readEvaluation(run string) (compared, error) {
 	var e evaluation
 	text, err := os.ReadFile(filepath.Join(dir, "eval.json"))
 	if err == nil {
-		err = json.Unmarshal(text, &e)
+		err = pyjson.Unmarshal(text, &e)
 	}
 	if err != nil {
 		return fail("%w: make one with zerosearch eval --out DIR", err)
@@ -95,7 +95,7 @@ func readEvaluation(run string) (compared, error) {
 	}
 	err = wholeLines(filepath.Join(dir, "results.jsonl"), func(line []byte) error {
 		var r eval.Result
-		if err := json.Unmarshal(line, &r); err != nil {
+		if err := pyjson.Unmarshal(line, &r); err != nil {
 			return err
 		}
 		if r.Method == out.Method {

@@ -57,8 +57,8 @@ func eachLine[Req, Ans any](w *world, in io.Reader, begin func(n int, r Req) fun
 				return
 			}
 			var req Req
-			if err := json.Unmarshal(pyjson.Standard(line), &req); err != nil {
-				out <- reply{n: n, err: fmt.Errorf("line %d is not a request: %w", n, pyjson.Explain(err))}
+			if err := pyjson.Unmarshal(line, &req); err != nil {
+				out <- reply{n: n, err: fmt.Errorf("line %d is not a request: %w", n, err)}
 				return
 			}
 			work := begin(n, req)

@@ -34,8 +34,8 @@ func goldenAnswers(row Row) ([]string, error) {
 	var model struct {
 		GroundTruth json.RawMessage `json:"ground_truth"`
 	}
-	if err := json.Unmarshal(objectText(raw), &model); err != nil {
-		return nil, fmt.Errorf("column reward_model: %w", pyjson.Explain(err))
+	if err := pyjson.Unmarshal(objectText(raw), &model); err != nil {
+		return nil, fmt.Errorf("column reward_model: %w", err)
 	}
 	truth := objectText(model.GroundTruth)
 	var nested map[string]json.RawMessage

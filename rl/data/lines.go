@@ -3,7 +3,6 @@ package data
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -170,8 +169,8 @@ func parseRow(n int, raw []byte) (Row, error) {
 	if !utf8.Valid(raw) {
 		return Row{N: n}, errors.New("it is not UTF-8 text")
 	}
-	if err := json.Unmarshal(pyjson.Standard(raw), &row.Columns); err != nil {
-		return Row{N: n}, pyjson.Explain(err)
+	if err := pyjson.Unmarshal(raw, &row.Columns); err != nil {
+		return Row{N: n}, err
 	}
 	if row.Columns == nil {
 		return Row{N: n}, errors.New("null")

@@ -56,8 +56,8 @@ func (r Row) Get(column string, v any) (bool, error) {
 	if !ok || string(raw) == "null" {
 		return false, nil
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return false, fmt.Errorf("column %s: %w", column, pyjson.Explain(err))
+	if err := pyjson.Unmarshal(raw, v); err != nil {
+		return false, fmt.Errorf("column %s: %w", column, err)
 	}
 	if ids, is := v.(*[]int32); is { // of null, package json makes 0
 		var each []*int32

@@ -11,6 +11,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
 // lineEpisode is an episode as it stands in episodes.jsonl; the order of the fields is the order in the file.
@@ -218,7 +220,7 @@ func notNil[T any](s []T) []T {
 func (e *Episode) UnmarshalJSON(raw []byte) error {
 	var l lineEpisode
 	if err := json.Unmarshal(raw, &l); err != nil {
-		return err
+		return pyjson.Explain(err)
 	}
 	*e = Episode{Step: l.Step, Group: l.Group, QuestionID: l.QuestionID, Rollout: l.Rollout, Attempt: l.Attempt, Status: l.Status, Err: l.Error,
 		Question: l.Question, GoldenAnswers: l.GoldenAnswers, PromptIDs: l.PromptIDs, Reward: l.Reward, Temperature: l.Temperature, Turns: make([]Turn, len(l.Turns))}

@@ -107,13 +107,13 @@ func TestReadErrors(t *testing.T) {
 	for old, replaced := range map[string][2]string{
 		`"mask":[1,0]`:           {`"mask":[1]`, "2 ids, 1 mask, 2 logprobs"},
 		`"mask":[1,0],`:          {`"mask":[1,2],`, "must be 0 or 1"},
-		`"mask":[1]`:             {`"mask":"AQ=="`, "cannot unmarshal string"},
+		`"mask":[1]`:             {`"mask":"AQ=="`, "a string where a list is expected"},
 		`"logprobs":[-0.1,null]`: {`"logprobs":[null,-0.1]`, "logprob 0: must be a number"},
-		`"logprobs":[-1e-09]`:    {`"logprobs":[1e99]`, "cannot unmarshal number"},
+		`"logprobs":[-1e-09]`:    {`"logprobs":[1e99]`, "the number 1e99 where a number of 32 bits is expected"},
 		`"ids":[9]`:              {`"ids":[-9]`, "must not be negative"},
 		`[5,6]`:                  {`[5,-6]`, "prompt_ids"},
 		`"answer":"x"`:           {`"advantage":[1,2,3],"answer":"x"`, "3 values for 2 sampled ids"},
-		`"turns":[`:              {`"turns":7,"x":[`, "cannot unmarshal number"},
+		`"turns":[`:              {`"turns":7,"x":[`, `"turns": a number where a list is expected`},
 	} {
 		bad := strings.Replace(string(good), old, replaced[0], 1)
 		require.NotEqual(t, string(good), bad)

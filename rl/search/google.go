@@ -2,7 +2,6 @@ package search
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -74,7 +73,7 @@ func readSerp(body []byte) ([]string, error) {
 		Error    looseText                            `json:"error"`
 		Organic  []struct{ Title, Snippet looseText } `json:"organic_results"`
 	}
-	err := pyjson.Explain(json.Unmarshal(pyjson.Standard(body), &v))
+	err := pyjson.Unmarshal(body, &v)
 	if err == nil && v.Metadata == nil && v.Organic == nil {
 		err = errors.New("neither search_metadata nor organic_results")
 	}

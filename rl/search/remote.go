@@ -54,7 +54,7 @@ func (r *Remote) listModels(ctx context.Context, a *address) (*http.Request, err
 // readModels gives the first model.
 func readModels(body []byte) (string, error) {
 	var v struct{ Data []struct{ ID string } }
-	err := pyjson.Explain(json.Unmarshal(body, &v))
+	err := pyjson.Unmarshal(body, &v)
 	if err == nil && (len(v.Data) == 0 || v.Data[0].ID == "") {
 		err = errors.New("no model in data")
 	}
@@ -140,7 +140,7 @@ func readCompletion(body []byte) (Generation, error) {
 			Completion int `json:"completion_tokens"`
 		}
 	}
-	err := pyjson.Explain(json.Unmarshal(body, &v))
+	err := pyjson.Unmarshal(body, &v)
 	if err == nil && (len(v.Choices) == 0 || v.Choices[0].Message == nil) {
 		err = errors.New("no message in choices")
 	}

@@ -2,7 +2,6 @@ package search
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -56,8 +55,8 @@ func (r *Replay) add(row data.Row) error {
 	if !ok {
 		return fmt.Errorf("no column turns: the columns are %s", strings.Join(row.Names(), ", "))
 	}
-	if err := json.Unmarshal(raw, &turns); err != nil {
-		return fmt.Errorf("column turns: %w", pyjson.Explain(err))
+	if err := pyjson.Unmarshal(raw, &turns); err != nil {
+		return fmt.Errorf("column turns: %w", err)
 	}
 	for _, t := range turns {
 		if t.Action != "search" || t.Observation == "" {

@@ -90,8 +90,8 @@ func readRetrieved(body []byte) ([]string, error) {
 			retrieved
 		} `json:"result"`
 	}
-	if err := json.Unmarshal(pyjson.Standard(body), &v); err != nil {
-		return nil, errShape(shape, body, pyjson.Explain(err))
+	if err := pyjson.Unmarshal(body, &v); err != nil {
+		return nil, errShape(shape, body, err)
 	}
 	if len(v.Result) != 1 {
 		return nil, errShape(shape, body, fmt.Errorf("%d results", len(v.Result)))
