@@ -9,15 +9,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// Penalties change the logits that a request draws from, in this order: bias, repetition, then frequency and presence, and at last
-// what MinTokens forbids. Log-probabilities are reported without them.
+// Penalties change the logits that a request draws from, in this order: bias, repetition, then frequency and presence,
+// and at last what MinTokens forbids. Log-probabilities are reported without them.
 type Penalties struct {
 	// LogitBias is added to the logit of an id.
 	LogitBias map[int32]float64
-	// Repetition divides the logit of every id that is in the prompt or was generated, where it is positive, and multiplies it where it is
-	// negative (arXiv 1909.05858). 0 and 1: off.
+	// Repetition divides the logit of every id that is in the prompt or was generated, where it is positive, and
+	// multiplies it where it is negative (arXiv 1909.05858). 0 and 1: off.
 	Repetition float64
-	// A generated id loses Frequency for every time it was generated, and Presence once (OpenAI's formula). Negative: it gains.
+	// A generated id loses Frequency for every time it was generated, and Presence once (OpenAI's formula). Negative:
+	// it gains.
 	Frequency, Presence float64
 	// MinTokens is so many tokens before which no id of EOS is sampled.
 	MinTokens int
@@ -62,7 +63,8 @@ func covers(ids []int32, n int) bool {
 	return count == n
 }
 
-// adjuster keeps the adjustments of a generation up to date. Its size is that of the ids concerned, not of the vocabulary.
+// adjuster keeps the adjustments of a generation up to date. Its size is that of the ids concerned, not of the
+// vocabulary.
 type adjuster struct {
 	*Penalties
 	list   []kernels.Adjustment // each id once

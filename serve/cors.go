@@ -14,15 +14,16 @@ func CheckOrigin(origin string) error {
 		return nil
 	}
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "" || u.Host == "" || !strings.EqualFold(u.Scheme+"://"+u.Host, origin) || strings.Contains(origin, "*") {
-		return fmt.Errorf("%q is no origin: write scheme and host, with the port if there is one, such as https://app.example.org or http://localhost:3000, or * for all",
-			origin)
+	if err != nil || u.Scheme == "" || u.Host == "" || !strings.EqualFold(u.Scheme+"://"+u.Host, origin) ||
+		strings.Contains(origin, "*") {
+		return fmt.Errorf("%q is no origin: write scheme and host, with the port if there is one, "+
+			"such as https://app.example.org or http://localhost:3000, or * for all", origin)
 	}
 	return nil
 }
 
-// cors lets pages of other origins read answers, and answers a browser that asks whether it may (a preflight, which has no key): true.
-// Without Options.AllowOrigins it does nothing, and browsers keep such pages from reading.
+// cors lets pages of other origins read answers, and answers a browser that asks whether it may (a preflight, which has
+// no key): true. Without Options.AllowOrigins it does nothing, and browsers keep such pages from reading.
 func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	if len(s.o.AllowOrigins) == 0 {
 		return false
@@ -49,7 +50,7 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	h.Add("Vary", "Access-Control-Request-Headers")
 	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-	if asked := r.Header.Values("Access-Control-Request-Headers"); len(asked) > 0 { // clients of OpenAI's send a dozen of their own
+	if asked := r.Header.Values("Access-Control-Request-Headers"); len(asked) > 0 { // OpenAI's clients have a dozen of their own
 		h.Set("Access-Control-Allow-Headers", strings.Join(asked, ", "))
 	}
 	h.Set("Access-Control-Max-Age", "86400")

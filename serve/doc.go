@@ -12,8 +12,8 @@
 // may let a stream wait. A client that is gone is noticed and its pages are free at the next step.
 //
 // Endpoints: POST /v1/chat/completions, POST /v1/completions, GET /v1/models, GET /v1/models/ID, GET /health, GET /metrics.
-// Beyond OpenAI's parameters: top_k, min_p, ignore_eos, return_token_ids, and prompts as ids. Parameters that would change the result
-// and are not implemented (tools, penalties, logit_bias, response_format, echo, suffix, best_of) are refused with 400, not ignored.
+// What a request may say is one table (parameters.go): OpenAI's parameters and vLLM's, each done, or taken with the values that ask
+// for nothing and refused with any other. Names that are not in it are refused. docs/serve.md has the table.
 //
-// Log-probabilities are those of the distribution that was sampled from before truncation: the whole vocabulary, after temperature.
+// Log-probabilities are those of the whole vocabulary, after temperature, before penalties and truncation.
 package serve

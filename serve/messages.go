@@ -8,8 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// readMessages brings the messages of OpenAI's API into the form that chat templates know: contents are text, what is null is not there,
-// arguments of tool calls are objects.
+// readMessages brings the messages of OpenAI's API into the form that chat templates know: contents are text, what is
+// null is not there, arguments of tool calls are objects.
 func readMessages(raw json.RawMessage, tmpl *tokenizer.Template) ([]tokenizer.Message, error) {
 	all, ok := elements(raw)
 	if len(raw) > 0 && !ok {
@@ -105,7 +105,7 @@ func readMessage(param string, raw json.RawMessage) (*fields, error) {
 	if err := f.readContent(param, content); err != nil {
 		return nil, err
 	}
-	if x := f.get("reasoning"); x != nil && f.get("reasoning_content") == nil { // the name of vLLM; templates know the other
+	if x := f.get("reasoning"); x != nil && f.get("reasoning_content") == nil { // vLLM's name; templates know the other
 		f.set("reasoning_content", x)
 	}
 	return f, nil
@@ -179,7 +179,8 @@ func readPart(param string, raw json.RawMessage) (string, error) {
 	return s, nil
 }
 
-// readToolCalls makes objects of the arguments of calls, which OpenAI's API has as text, and drops an empty list of calls.
+// readToolCalls makes objects of the arguments of calls, which OpenAI's API has as text, and drops an empty list of
+// calls.
 func (f *fields) readToolCalls(param string) error {
 	raw := f.get("tool_calls")
 	if raw == nil {
@@ -195,9 +196,9 @@ func (f *fields) readToolCalls(param string) error {
 	}
 	for i, c := range calls {
 		param := fmt.Sprintf("%s.tool_calls[%d].function", param, i)
-		call, ok := members(c)
-		call2 := fields(call)
-		function, isFunction := members(call2.get("function"))
+		all, ok := members(c)
+		call := fields(all)
+		function, isFunction := members(call.get("function"))
 		if !ok || !isFunction {
 			return bad(param, "%s is missing: a call is an object with a function", param)
 		}
@@ -216,8 +217,8 @@ func (f *fields) readToolCalls(param string) error {
 			return bad(param+".arguments", "%s.arguments is not the text of a JSON object", param)
 		}
 		called.set("arguments", arguments)
-		call2.set("function", toObject(called))
-		calls[i] = toObject(call2)
+		call.set("function", toObject(called))
+		calls[i] = toObject(call)
 	}
 	list, err := json.Marshal(calls)
 	f.set("tool_calls", list)

@@ -80,7 +80,7 @@ type choice struct {
 	Text      *string  `json:"text,omitempty"`
 	Logprobs  any      `json:"logprobs"`
 	Finish    *string  `json:"finish_reason"`
-	Stop      any      `json:"stop_reason"` // vLLM's: the stop text or stop id that ended it
+	Stop      any      `json:"stop_reason,omitempty"` // vLLM's: the stop text or stop id that ended it
 	IDs       *[]int32 `json:"token_ids,omitempty"`
 	PromptIDs *[]int32 `json:"prompt_token_ids,omitempty"`
 }

@@ -62,8 +62,8 @@ func (e endpoint) path() string {
 
 // parameter is a row of the table of all parameters: those of OpenAI's API and those that vLLM's server adds.
 //
-// A parameter with read is done. Another one is taken with the values that ask for nothing, and refused by name with any other. Null is
-// always the same as not given.
+// A parameter with read is done. Another one is taken with the values that ask for nothing, and refused by name with
+// any other. Null is always the same as not given.
 type parameter struct {
 	name    string
 	in      endpoint
@@ -196,12 +196,14 @@ var parameters = []parameter{
 
 	// Sampling.
 	{name: "temperature", in: inBoth, say: "0 is greedy; 1 by default",
-		read: within(func(q *query) *float64 { return &q.temperature }, func(x float64) bool { return x == 0 || x >= 1e-6 && x <= 100 },
-			"be 0 (greedy) or lie between 1e-6 and 100")},
+		read: within(func(q *query) *float64 { return &q.temperature },
+			func(x float64) bool { return x == 0 || x >= 1e-6 && x <= 100 }, "be 0 (greedy) or lie between 1e-6 and 100")},
 	{name: "top_p", in: inBoth, say: "the most probable tokens that have so much probability together; 1: all",
-		read: within(func(q *query) *float64 { return &q.topP }, func(x float64) bool { return x > 0 && x <= 1 }, "be above 0 and at most 1")},
+		read: within(func(q *query) *float64 { return &q.topP },
+			func(x float64) bool { return x > 0 && x <= 1 }, "be above 0 and at most 1")},
 	{name: "top_k", in: inBoth, say: "so many of the most probable tokens; 0 or -1: all",
-		read: whole(func(q *query) *int64 { return &q.topK }, -1, math.MaxInt32, "it must be positive, or 0 or -1 to switch it off")},
+		read: whole(func(q *query) *int64 { return &q.topK }, -1, math.MaxInt32,
+			"it must be positive, or 0 or -1 to switch it off")},
 	{name: "min_p", in: inBoth, say: "tokens with at least so large a share of the largest probability; 0: all",
 		read: within(func(q *query) *float64 { return &q.minP }, between(0, 1), "lie between 0 and 1")},
 	{name: "seed", in: inBoth, say: "the same request with the same seed has the same answer; random by default",
@@ -215,36 +217,44 @@ var parameters = []parameter{
 		read: within(func(q *query) *float64 { return &q.presence }, between(-2, 2), "lie between -2 and 2")},
 	{name: "frequency_penalty", in: inBoth, say: "from -2 to 2: taken off for every time that the token was generated",
 		read: within(func(q *query) *float64 { return &q.frequency }, between(-2, 2), "lie between -2 and 2")},
-	{name: "repetition_penalty", in: inBoth, say: "divides positive logits of tokens of the prompt and the answer, multiplies negative ones; 1: off",
+	{name: "repetition_penalty", in: inBoth,
+		say:  "divides positive logits of tokens of the prompt and the answer, multiplies negative ones; 1: off",
 		read: within(func(q *query) *float64 { return &q.repetition }, between(1e-6, 1e6), "lie between 1e-6 and 1e6; 1 is off")},
 
 	// The prompt.
-	{name: "add_generation_prompt", in: inChat, say: "end the prompt with the opening of the assistant's turn; true by default",
+	{name: "add_generation_prompt", in: inChat,
+		say: "end the prompt with the opening of the assistant's turn; true by default",
 		read: func(q *query, v value) error {
 			q.generation = new(bool)
 			return v.bool(q.generation)
 		}},
 	{name: "continue_final_message", in: inChat, say: "the answer goes on with the last message, which stays open",
 		read: boolean(func(q *query) *bool { return &q.continueFinal })},
-	{name: "chat_template_kwargs", in: inChat, say: "variables of the chat template, such as enable_thinking", read: readVars},
-	{name: "add_special_tokens", in: inText, say: "the tokenizer adds its special tokens to the prompt, such as BOS; true by default",
+	{name: "chat_template_kwargs", in: inChat, say: "variables of the chat template, such as enable_thinking",
+		read: readVars},
+	{name: "add_special_tokens", in: inText,
+		say:  "the tokenizer adds its special tokens to the prompt, such as BOS; true by default",
 		read: inverse(func(q *query) *bool { return &q.noSpecial })},
 
 	// The answer.
 	{name: "stream", in: inBoth, say: "server-sent events", read: boolean(func(q *query) *bool { return &q.stream })},
-	{name: "stream_options", in: inBoth, say: "`include_usage`: a last event with the counts of tokens", read: readStreamOptions},
+	{name: "stream_options", in: inBoth, say: "`include_usage`: a last event with the counts of tokens",
+		read: readStreamOptions},
 	{name: "logprobs", in: inChat, say: "the log-probability of every token of the answer",
 		read: boolean(func(q *query) *bool { return &q.logprobs })},
-	{name: "top_logprobs", in: inChat, say: fmt.Sprintf("with `logprobs`: up to %d of the most probable tokens in the place of each", maxTopLogprobs),
-		read: whole(func(q *query) *int64 { return &q.top }, 0, maxTopLogprobs, fmt.Sprintf("from 0 to at most %d of the most likely tokens", maxTopLogprobs))},
-	{name: "logprobs", in: inText, say: fmt.Sprintf("log-probabilities, with up to %d of the most probable tokens in the place of each", maxTopLogprobs),
+	{name: "top_logprobs", in: inChat,
+		say:  fmt.Sprintf("with `logprobs`: up to %d of the most probable tokens in the place of each", maxTopLogprobs),
+		read: readTop},
+	{name: "logprobs", in: inText,
+		say: fmt.Sprintf("log-probabilities, with up to %d of the most probable tokens in the place of each", maxTopLogprobs),
 		read: func(q *query, v value) error {
 			q.logprobs = true
-			return whole(func(q *query) *int64 { return &q.top }, 0, maxTopLogprobs, fmt.Sprintf("from 0 to at most %d of the most likely tokens", maxTopLogprobs))(q, v)
+			return readTop(q, v)
 		}},
 	{name: "return_token_ids", in: inBoth, say: "the ids of the prompt and of the answer beside its text",
 		read: boolean(func(q *query) *bool { return &q.returnIDs })},
-	{name: "request_id", in: inBoth, say: "the end of the answer's `id`", read: func(q *query, v value) error { return v.text(&q.requestID) }},
+	{name: "request_id", in: inBoth, say: "the end of the answer's `id`",
+		read: func(q *query, v value) error { return v.text(&q.requestID) }},
 
 	// What has no effect on an answer of this server.
 	{name: "user", in: inBoth, nothing: anything, say: "any"},
@@ -262,7 +272,8 @@ var parameters = []parameter{
 	{name: "tool_choice", in: inChat, nothing: oneOf(`"none"`, `"auto"`), say: "none, auto"},
 	{name: "functions", in: inChat, nothing: empty, say: "an empty list"},
 	{name: "function_call", in: inChat, nothing: oneOf(`"none"`, `"auto"`), say: "none, auto"},
-	{name: "response_format", in: inBoth, nothing: only(map[string]string{"type": `"text"`}), say: "`{\"type\": \"text\"}`"},
+	{name: "response_format", in: inBoth, nothing: only(map[string]string{"type": `"text"`}),
+		say: "`{\"type\": \"text\"}`"},
 	{name: "reasoning_effort", in: inChat, say: "use chat_template_kwargs"},
 	{name: "verbosity", in: inChat, nothing: oneOf(`"medium"`), say: "medium"},
 	{name: "modalities", in: inChat, nothing: func(raw json.RawMessage) bool {
@@ -384,12 +395,13 @@ func unknown(name string, in endpoint) *apiError {
 }
 
 // elsewhere are names that other servers and libraries have for parameters of the table.
-var elsewhere = map[string]string{"repeat_penalty": "repetition_penalty", "n_predict": "max_tokens", "num_predict": "max_tokens",
-	"max_new_tokens": "max_tokens", "max_length": "max_tokens", "min_length": "min_tokens", "min_new_tokens": "min_tokens", "stop_strings": "stop",
-	"num_return_sequences": "n", "enable_thinking": "chat_template_kwargs"}
+var elsewhere = map[string]string{
+	"repeat_penalty": "repetition_penalty", "n_predict": "max_tokens", "num_predict": "max_tokens",
+	"max_new_tokens": "max_tokens", "max_length": "max_tokens", "min_length": "min_tokens", "min_new_tokens": "min_tokens",
+	"stop_strings": "stop", "num_return_sequences": "n", "enable_thinking": "chat_template_kwargs"}
 
-// nearest is the name of the endpoint that is meant: another server's word for it, or the one that takes the fewest edits, if they are
-// few for its length; "" if there is none.
+// nearest is the name of the endpoint that is meant: another server's word for it, or the one that takes the fewest
+// edits, if they are few for its length; "" if there is none.
 func nearest(name string, in endpoint) (best string) {
 	if best = elsewhere[name]; findParameter(best, in) != nil {
 		return best

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 )
 
@@ -19,7 +20,8 @@ func readLogitBias(q *query, v value) error {
 		}
 		var x float64
 		if err := (value{v.name, m.raw}).number(&x); err != nil || !(x >= -100 && x <= 100) {
-			return bad(v.name, "%s of id %d is %s: it must be a number between -100 and 100", v.name, id, value{v.name, m.raw}.shown())
+			return bad(v.name, "%s of id %d is %s: it must be a number between -100 and 100", v.name, id,
+				value{v.name, m.raw}.shown())
 		}
 		if _, twice := q.logitBias[int32(id)]; twice { // "7" and "07"
 			return bad(v.name, "%s has id %d twice", v.name, id)
@@ -29,10 +31,17 @@ func readLogitBias(q *query, v value) error {
 	return nil
 }
 
+// readTop reads how many of the most likely tokens are wanted.
+func readTop(q *query, v value) error {
+	return whole(func(q *query) *int64 { return &q.top }, 0, maxTopLogprobs,
+		fmt.Sprintf("from 0 to at most %d of the most likely tokens", maxTopLogprobs))(q, v)
+}
+
 // templateParameters are variables of a template that a request gives by other names.
-var templateParameters = map[string]string{"messages": "messages", "add_generation_prompt": "add_generation_prompt",
-	"continue_final_message": "continue_final_message", "tools": "", "documents": "", "chat_template": "", "tokenize": "", "return_dict": "",
-	"return_tensors": "", "padding": "", "truncation": "", "max_length": ""}
+var templateParameters = map[string]string{
+	"messages": "messages", "add_generation_prompt": "add_generation_prompt", "continue_final_message": "continue_final_message",
+	"tools": "", "documents": "", "chat_template": "", "tokenize": "", "return_dict": "", "return_tensors": "", "padding": "",
+	"truncation": "", "max_length": ""}
 
 // readVars reads variables of the chat template.
 func readVars(q *query, v value) error {
@@ -97,9 +106,11 @@ func (q *query) check() error {
 	case q.bestOf != 1 && q.bestOf != q.n:
 		return (&parameter{name: "best_of", nothing: anything, say: "1 or as many as n"}).unsupported()
 	case q.maxTokens != nil && q.maxCompletion != nil && *q.maxTokens != *q.maxCompletion:
-		return bad("max_tokens", "max_tokens is %d and max_completion_tokens, its newer name, %d: send one of them", *q.maxTokens, *q.maxCompletion)
+		return bad("max_tokens", "max_tokens is %d and max_completion_tokens, its newer name, %d: send one of them",
+			*q.maxTokens, *q.maxCompletion)
 	case q.continueFinal && q.generation != nil && *q.generation:
-		return bad("continue_final_message", "continue_final_message goes on with the last message and add_generation_prompt opens another: set one of them")
+		return bad("continue_final_message", "continue_final_message goes on with the last message and "+
+			"add_generation_prompt opens another: set one of them")
 	}
 	return nil
 }

@@ -57,7 +57,8 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 			return nil, err
 		}
 		if c.model.Tokenizer == nil {
-			return nil, bad("messages", "model %s has no tokenizer, so text cannot be read: use /v1/completions with ids", c.model.ID)
+			return nil, bad("messages", "model %s has no tokenizer, so text cannot be read: use /v1/completions with ids",
+				c.model.ID)
 		}
 		messages, err := readMessages(c.messages, c.model.Template)
 		if err != nil {
@@ -93,7 +94,8 @@ func (s *Server) completion(w http.ResponseWriter, r *http.Request) {
 			return nil, err
 		}
 		for _, t := range texts {
-			prompts = append(prompts, c.model.Tokenizer.Encode(t, tokenizer.EncodeOptions{AddSpecial: !c.noSpecial, ParseSpecial: true}))
+			prompts = append(prompts, c.model.Tokenizer.Encode(t,
+				tokenizer.EncodeOptions{AddSpecial: !c.noSpecial, ParseSpecial: true}))
 		}
 		return c, c.check("prompt", prompts)
 	})
@@ -127,7 +129,8 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 		c.id = strings.TrimPrefix(c.id, "chat")
 	}
 	if q.minTokens > longest {
-		return nil, bad("min_tokens", "min_tokens is %d and more than the longest answer, %d tokens: raise max_tokens", q.minTokens, longest)
+		return nil, bad("min_tokens", "min_tokens is %d and more than the longest answer, %d tokens: raise max_tokens",
+			q.minTokens, longest)
 	}
 	if len(q.stop) > 0 && m.Tokenizer == nil {
 		return nil, bad("stop", "model %s has no tokenizer, so text cannot be looked for", m.ID)
@@ -143,9 +146,11 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 		eos = append(eos, m.EOS...)
 	}
 	eos = slices.Compact(slices.Sorted(slices.Values(append(eos, q.stopIDs...))))
-	c.output = Output{Tokenizer: m.Tokenizer, EOS: eos, Stop: q.stop, MinTokens: int(q.minTokens), IncludeStop: q.includeStop, KeepSpecial: q.keepSpecial}
-	c.sample = engine.Request{Model: m.Engine, Adapter: m.Adapter, MaxTokens: int(longest), Temperature: q.temperature, TopK: int(max(q.topK, 0)),
-		TopP: q.topP, MinP: q.minP, EOS: eos, Penalties: engine.Penalties{LogitBias: q.logitBias, Repetition: q.repetition,
+	c.output = Output{Tokenizer: m.Tokenizer, EOS: eos, Stop: q.stop, MinTokens: int(q.minTokens),
+		IncludeStop: q.includeStop, KeepSpecial: q.keepSpecial}
+	c.sample = engine.Request{Model: m.Engine, Adapter: m.Adapter, MaxTokens: int(longest), EOS: eos,
+		Temperature: q.temperature, TopK: int(max(q.topK, 0)), TopP: q.topP, MinP: q.minP,
+		Penalties: engine.Penalties{LogitBias: q.logitBias, Repetition: q.repetition,
 			Frequency: q.frequency, Presence: q.presence, MinTokens: int(q.minTokens)}}
 	if c.sample.TopP == 1 {
 		c.sample.TopP = 0 // off

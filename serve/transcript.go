@@ -19,8 +19,8 @@ type Output struct {
 	KeepSpecial bool                 // special tokens have text
 }
 
-// Stopper is the engine's stop function, nil if there is no stop text. It sees every id once, in order, and keeps no more text than a
-// stop text has.
+// Stopper is the engine's stop function, nil if there is no stop text. It sees every id once, in order, and keeps no
+// more text than a stop text has.
 func (o Output) Stopper() func(ids []int32) bool {
 	if len(o.Stop) == 0 || o.Tokenizer == nil {
 		return nil
@@ -57,8 +57,9 @@ func (o Output) Text(ids []int32) string {
 	return all.String()
 }
 
-// transcript turns the ids of one continuation into the text that a client gets, as they come: whole characters, nothing from a stop
-// text on, and nothing that may yet turn out to be the beginning of one. Joined, the pieces are the same however they were cut.
+// transcript turns the ids of one continuation into the text that a client gets, as they come: whole characters,
+// nothing from a stop text on, and nothing that may yet turn out to be the beginning of one. Joined, the pieces are the
+// same however they were cut.
 type transcript struct {
 	Output
 	dec *tokenizer.Decoder // nil: there is no text
@@ -157,8 +158,8 @@ func (t *transcript) take(all bool) []entry {
 	return out
 }
 
-// firstStop finds the stop text that ends first in text, behind byte after: where it begins and ends, and which it is, or -1. The one that
-// ends first is the one found whatever pieces the text comes in.
+// firstStop finds the stop text that ends first in text, behind byte after: where it begins and ends, and which it is,
+// or -1. The one that ends first is the one found whatever pieces the text comes in.
 func firstStop(text string, stops []string, after int) (from, to, which int) {
 	which = -1
 	for i, s := range stops {

@@ -112,7 +112,8 @@ func (v value) shown() string {
 	if len(v.raw) <= 40 && kind(v.raw) != "object" && kind(v.raw) != "list" {
 		return string(v.raw)
 	}
-	return map[string]string{"object": "an object", "list": "a list", "text": "a long text", "number": "a long number"}[kind(v.raw)]
+	return map[string]string{
+		"object": "an object", "list": "a list", "text": "a long text", "number": "a long number"}[kind(v.raw)]
 }
 
 func (v value) bool(to *bool) error {

@@ -9,7 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer/internal/jinja"
 )
 
-// openEnd stands behind the content of a message that is to be continued while it is rendered. Its blank shows whether the template trims.
+// openEnd stands behind the content of a message that is to be continued while it is rendered. Its blank shows whether
+// the template trims.
 const openEnd = "\uE000continue\uE001 "
 
 var errNoEnd = errors.New("there is no text in the last message to go on with")
@@ -46,8 +47,8 @@ func leaveOpen(messages *jinja.List) (string, error) {
 	return text.String(), nil
 }
 
-// cutOpen cuts a rendered conversation behind the content of its last message: trailing blanks go too where the template trims contents, as
-// in Hugging Face's apply_chat_template(continue_final_message=True).
+// cutOpen cuts a rendered conversation behind the content of its last message: trailing blanks go too where the
+// template trims contents, as in Hugging Face's apply_chat_template(continue_final_message=True).
 func cutOpen(m Marked, content string) (Marked, error) {
 	end := strings.TrimSpace(openEnd)
 	at := strings.LastIndex(m.Text, end)

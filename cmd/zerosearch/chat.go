@@ -47,12 +47,15 @@ func (c *chat) readVars(b []byte) error {
 	return nil
 }
 
-// input is what the chat template is given. generation says whether an assistant's turn is opened where the request does not.
+// input is what the chat template is given. generation says whether an assistant's turn is opened where the request does
+// not say.
 func (c *chat) input(generation bool) (tokenizer.ChatInput, error) {
-	in := tokenizer.ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: generation && !c.Continue, Vars: c.Vars, ContinueFinalMessage: c.Continue}
+	in := tokenizer.ChatInput{Messages: c.Messages, Tools: c.Tools, Vars: c.Vars,
+		AddGenerationPrompt: generation && !c.Continue, ContinueFinalMessage: c.Continue}
 	if c.Generation != nil {
 		if in.AddGenerationPrompt = *c.Generation; *c.Generation && c.Continue {
-			return in, fmt.Errorf("continue_final_message goes on with the last message and add_generation_prompt opens another: give one of them")
+			return in, fmt.Errorf("continue_final_message goes on with the last message and " +
+				"add_generation_prompt opens another: give one of them")
 		}
 	}
 	return in, nil

@@ -92,7 +92,8 @@ func (c *generateCmd) check() error {
 
 // output is how tokens become text.
 func (c *generateCmd) output(s *served) serve.Output {
-	o := serve.Output{Tokenizer: s.model.Tokenizer, EOS: []int32{}, Stop: c.Stop, MinTokens: c.MinTokens, IncludeStop: c.IncludeStop, KeepSpecial: !c.SkipSpecial}
+	o := serve.Output{Tokenizer: s.model.Tokenizer, EOS: []int32{}, Stop: c.Stop, MinTokens: c.MinTokens,
+		IncludeStop: c.IncludeStop, KeepSpecial: !c.SkipSpecial}
 	if !c.IgnoreEOS {
 		o.EOS = append(o.EOS, s.model.EOS()...)
 	}
@@ -185,9 +186,11 @@ func (s *served) encode(ids []int32, text *string, c *chat) ([]int32, error) {
 
 func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64, show func(engine.Token)) (generateAnswer, error) {
 	o := c.output(s)
-	r := engine.Request{Model: served0, Adapter: s.model.Adapter, Prompt: ids, MaxTokens: c.MaxTokens, Temperature: c.Temperature, TopK: c.TopK,
-		TopP: c.TopP, MinP: c.MinP, EOS: o.EOS, Stop: o.Stopper(), Stream: engine.Stream(c.Seed, n), OnToken: show,
-		Penalties: engine.Penalties{LogitBias: c.Bias, Repetition: c.Repetition, Presence: c.Presence, Frequency: c.Frequency, MinTokens: c.MinTokens}}
+	r := engine.Request{Model: served0, Adapter: s.model.Adapter, Prompt: ids, MaxTokens: c.MaxTokens,
+		Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, MinP: c.MinP,
+		EOS: o.EOS, Stop: o.Stopper(), Stream: engine.Stream(c.Seed, n), OnToken: show,
+		Penalties: engine.Penalties{LogitBias: c.Bias, Repetition: c.Repetition, Presence: c.Presence,
+			Frequency: c.Frequency, MinTokens: c.MinTokens}}
 	res, err := s.eng.Generate(ctx, r)
 	if err != nil {
 		return generateAnswer{}, err
