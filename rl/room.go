@@ -40,7 +40,7 @@ func (r *Roller) Check(questions []data.Question) (note string, err error) {
 			longest, worst = n, q
 		}
 	}
-	left := fmt.Sprintf("question %s has a prompt of %d tokens and the context holds %d (--max-context, or the model's), so that %d are left", worst.ID,
+	left := fmt.Sprintf("question %s has a prompt of %d tokens and the context holds %d (--max-context, or the model's), which leaves %d", worst.ID,
 		longest, c.MaxContext, c.MaxContext-longest)
 	switch n := len(questions); {
 	case tight == 0:

@@ -32,9 +32,9 @@ func (t *Trainer) stretched(st State) (notes []string) {
 	tau := func(step, total int) float64 {
 		return c.Search.curriculum().Tau(search.Query{Step: step, TotalSteps: total, Success: st.Success})
 	}
-	if tau(step, was) != tau(step, now) || tau(step+1, was) != tau(step+1, now) {
-		notes = append(notes, fmt.Sprintf("%s: the noise rate of the curriculum was %.3g at step %d and is %.3g at step %d, because the curriculum spans all steps",
-			flag, tau(step, was), step, tau(step+1, now), step+1))
+	same := tau(step, was) == tau(step, now) && tau(step+1, was) == tau(step+1, now)
+	if text := jump("the noise rate", tau(step, was), tau(step+1, now), step); text != "" && !same {
+		notes = append(notes, flag+": "+text+", because the curriculum spans all steps")
 	}
 	return notes
 }
@@ -45,6 +45,18 @@ func Stretched(what string, was, now train.Schedule, lr float64, step int) strin
 	if was.Multiplier(step) == now.Multiplier(step) && was.Multiplier(step+1) == now.Multiplier(step+1) {
 		return ""
 	}
-	return fmt.Sprintf("%s was %.3g at step %d and is %.3g at step %d, because warm-up and schedule (%s) span all steps", what, lr*was.Multiplier(step), step,
-		lr*now.Multiplier(step+1), step+1, now.Name)
+	text := jump(what, lr*was.Multiplier(step), lr*now.Multiplier(step+1), step)
+	if text != "" {
+		text += fmt.Sprintf(", because warm-up and schedule (%s) span all steps", now.Name)
+	}
+	return text
+}
+
+// jump says what a value was at step and is at the next; "" if it reads the same.
+func jump(what string, was, is float64, step int) string {
+	a, b := fmt.Sprintf("%.3g", was), fmt.Sprintf("%.3g", is)
+	if a == b {
+		return ""
+	}
+	return fmt.Sprintf("%s was %s at step %d and is %s at step %d", what, a, step, b, step+1)
 }
