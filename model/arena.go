@@ -25,6 +25,27 @@ func (a *arena) add(dst *kernels.Tensor, t kernels.DType, rows, cols int) {
 	a.bytes += (int64(rows)*int64(cols)*int64(t.Size()) + 63) / 64 * 64
 }
 
+// column is a part of a wider tensor.
+type column struct {
+	dst  *kernels.Tensor
+	cols int
+}
+
+// columns reserves F32 tensors of so many rows that are columns of one, side by side.
+func (a *arena) columns(rows int, to ...column) {
+	all := 0
+	for _, c := range to {
+		all += c.cols
+	}
+	for i, at := 0, int(a.bytes); i < len(to); i++ {
+		t := kernels.Mat(nil, kernels.F32, at, rows, to[i].cols)
+		t.Stride = all
+		a.items = append(a.items, arenaItem{to[i].dst, t})
+		at += 4 * to[i].cols
+	}
+	a.bytes += (4*int64(rows)*int64(all) + 63) / 64 * 64
+}
+
 // alloc makes the buffer, zeroed, which the caller frees, and fills in the tensors.
 func (a *arena) alloc(dev kernels.Device) (kernels.Buffer, error) {
 	buf, err := dev.Alloc(a.bytes)
@@ -33,7 +54,8 @@ func (a *arena) alloc(dev kernels.Device) (kernels.Buffer, error) {
 	}
 	for _, it := range a.items {
 		t := it.t
-		*it.dst = kernels.Mat(buf, t.Type, t.Off/t.Type.Size(), t.Rows, t.Cols)
+		t.Buf, t.Off = buf, t.Off/t.Type.Size()
+		*it.dst = t
 	}
 	return buf, nil
 }

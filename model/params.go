@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -76,14 +77,32 @@ func newBank(dev kernels.Device, dtype kernels.DType, trainable bool, params []*
 	if trainable {
 		b.grads = kernels.Mat(b.bufs[1], kernels.F32, 0, 1, int(grads.bytes/4))
 	}
-	for _, p := range params {
-		if len(p.Shape) == 2 {
-			if p.W, err = dev.NewWeight(p.Shape[0], p.Shape[1], dtype); err != nil {
-				return b, fmt.Errorf("making room for %s %v: %w", p.Name, p.Shape, err)
-			}
+	return b, b.newWeights()
+}
+
+// newWeights makes the matrices, those of projections that share an input together.
+func (b *bank) newWeights() error {
+	matrices := slices.DeleteFunc(slices.Clone(b.params), func(p *Param) bool { return len(p.Shape) != 2 })
+	for len(matrices) > 0 {
+		n := 1
+		for n < len(matrices) && inputOf(matrices[n].Name) == inputOf(matrices[0].Name) {
+			n++
+		}
+		group := matrices[:n]
+		matrices = matrices[n:]
+		var rows []int
+		for _, p := range group {
+			rows = append(rows, p.Shape[0])
+		}
+		all, err := kernels.NewWeights(b.dev, group[0].Shape[1], b.dtype, rows...)
+		if err != nil {
+			return fmt.Errorf("making room for %s %v: %w", group[0].Name, group[0].Shape, err)
+		}
+		for i, p := range group {
+			p.W = all[i]
 		}
 	}
-	return b, nil
+	return nil
 }
 
 // Bytes is the memory that the parameters occupy, masters and gradients included.

@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // proj is one of the seven matrices of a layer.
 type proj int
@@ -52,6 +55,23 @@ func dimHD(c *Config) int             { return c.Heads * c.HeadDim }
 func dimGD(c *Config) int             { return c.KVHeads * c.HeadDim }
 func always(*Config) bool             { return true }
 func moduleName(l int, p proj) string { return fmt.Sprintf("model.layers.%d.%s", l, projs[p].name) }
+
+// inputOf names what a checkpoint's matrix is multiplied with: query, key and value of a layer have one input, gate and up another; every
+// other matrix has its own.
+func inputOf(name string) string {
+	module, ok := strings.CutSuffix(name, ".weight")
+	if !ok {
+		return name
+	}
+	for _, shared := range [][]proj{{projQ, projK, projV}, {projGate, projUp}} {
+		for _, j := range shared {
+			if layer, ok := strings.CutSuffix(module, projs[j].name); ok {
+				return layer + projs[shared[0]].name
+			}
+		}
+	}
+	return name
+}
 
 const (
 	embedName = "model.embed_tokens.weight"

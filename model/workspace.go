@@ -94,10 +94,12 @@ func (w *Workspace) lay(a *arena) {
 			a.add(t, kernels.F32, w.max, cols)
 		}
 	}
-	w.layActs(add)
+	w.layActs(a, add)
 	add(c.Hidden, &f.last, &f.h, &f.n)
-	add(gd, &f.k, &f.v)
 	add(c.Inter, &f.act)
+	if w.o.Keep {
+		add(gd, &f.k, &f.v)
+	}
 	if c.QKNorm {
 		add(hd, &f.q)
 		add(gd, &f.kn)
@@ -116,18 +118,27 @@ func (w *Workspace) lay(a *arena) {
 }
 
 // layActs reserves what is kept of every layer, and one set more, the last, where some layer does not keep.
-func (w *Workspace) layActs(add func(cols int, to ...*kernels.Tensor)) {
+// Without Keep, what projections of one input give stands side by side, so that they can be one product.
+func (w *Workspace) layActs(a *arena, add func(cols int, to ...*kernels.Tensor)) {
 	c := w.m.Config
 	set := func(s *acts) { // everything but x, and x2 where it is x
+		if !w.o.Keep {
+			key := &w.full.k
+			if c.QKNorm {
+				key = &s.kp
+			}
+			a.columns(w.max, column{&s.q, dimHD(c)}, column{key, dimGD(c)}, column{&w.full.v, dimGD(c)})
+			a.columns(w.max, column{&s.gate, c.Inter}, column{&s.up, c.Inter})
+			add(dimHD(c), &s.y)
+			return
+		}
 		add(dimHD(c), &s.q, &s.y)
 		add(c.Inter, &s.gate, &s.up)
 		if c.QKNorm {
 			add(dimGD(c), &s.kp)
 		}
-		if w.o.Keep {
-			add(c.Heads, &s.lse)
-			add(c.Hidden, &s.x2)
-		}
+		add(c.Heads, &s.lse)
+		add(c.Hidden, &s.x2)
 	}
 	all := make([]acts, c.Layers+1)
 	w.full.acts = all
