@@ -45,6 +45,10 @@ type Device interface {
 	// are taken from the tensor ids, I32 [n, 1], where earlier work on the device puts them; those in l do not count.
 	SetBatch(b Batch, l *Layout, kv KV, ids Tensor, fed []Fed)
 
+	// Operand is the type in which an operation writes what only products with weights of type t will read: BF16 where the device takes
+	// operands as they are, else F32. RMSNorm and SwiGLU write both, and products of BF16 weights read both; no bit depends on it.
+	Operand(t DType) DType
+
 	Ops
 }
 

@@ -11,7 +11,7 @@
 //	N  outputs of a matmul  K  inputs    R  rank of a LoRA adapter
 //	P  tokens in a KV page               S  slots of a KV cache
 //
-// Numbers. Activations and gradients are F32. A matmul rounds its operands to the type of its weight (F32: none; BF16: to
+// Numbers. Activations and gradients are F32, but for operands of products that a device wants in BF16 (Device.Operand). A matmul rounds its operands to the type of its weight (F32: none; BF16: to
 // nearest, ties to even; Q8: activations to 8 bits a group of 32 in k), accumulates in F32. One chain: every output element
 // is one chain of fused multiply-adds over k, ascending, starting from zero (or from the old value where an operation "adds by
 // chain"), so it depends on its own row and column only: not on the batch, on chunking or on the number of threads. For BF16 the
@@ -103,7 +103,7 @@ type AdamWStep struct {
 }
 
 // Ops are the operations, in the order in which a forward pass calls them. "=" in a comment overwrites, "+=" adds.
-// Tensors are F32 unless said; outputs do not overlap inputs unless said.
+// Tensors are F32 unless said; y of RMSNorm and SwiGLU and x of a product of BF16 operands may be BF16, if Device.Operand says so; outputs do not overlap inputs unless said.
 type Ops interface {
 	// Embed: y[T,C] = the rows of w[V,C] that b's ids name, widened. CUDA: a gather kernel, a warp a row.
 	Embed(y Tensor, w Weight, b Batch)

@@ -108,6 +108,14 @@ func (m *Model) OnlyTokens(has func(id int32) bool) error {
 	return nil
 }
 
+// operand is the type of what only products read. A model that is planned only has no device yet.
+func (m *Model) operand() kernels.DType {
+	if m.Device == nil {
+		return kernels.F32
+	}
+	return m.Device.Operand(m.DType)
+}
+
 // Params are the trainable parameters, in the order of the checkpoint: none if the model is frozen.
 func (m *Model) Params() []*Param { return m.trained() }
 

@@ -40,10 +40,10 @@ type tensors struct {
 	last, h kernels.Tensor // [T, C] residual stream after the last layer; after the final norm
 
 	// Scratch of one layer, forward and again in backward.
-	n        kernels.Tensor // [T, C] a norm's output
+	n        kernels.Tensor // [T, C] a norm's output, read by products only
 	q        kernels.Tensor // [T, H*D] queries after their norm (qk norm only)
 	k, v, kn kernels.Tensor // [T, G*D]; kn: keys after their norm (qk norm only)
-	act      kernels.Tensor // [T, F] the gated activation
+	act      kernels.Tensor // [T, F] the gated activation, read by products only
 
 	// Scratch of backward.
 	rstd         kernels.Tensor // [T, 1]
@@ -95,8 +95,9 @@ func (w *Workspace) lay(a *arena) {
 		}
 	}
 	w.layActs(a, add)
-	add(c.Hidden, &f.last, &f.h, &f.n)
-	add(c.Inter, &f.act)
+	add(c.Hidden, &f.last, &f.h)
+	a.add(&f.n, w.m.operand(), w.max, c.Hidden)
+	a.add(&f.act, w.m.operand(), w.max, c.Inter)
 	if w.o.Keep {
 		add(gd, &f.k, &f.v)
 	}

@@ -68,6 +68,9 @@ func (d *Device) Fetch(dst []byte, src kernels.Tensor) kernels.Ticket {
 	return kernels.Done()
 }
 
+// Operand is F32: products pack their operands, which rounds them.
+func (d *Device) Operand(kernels.DType) kernels.DType { return kernels.F32 }
+
 // Sync returns nil: operations have finished when they return.
 func (d *Device) Sync() error { return nil }
 

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // call is one call of the device: it checks the arguments and names the operation in every panic.
@@ -91,6 +92,33 @@ func dim(n int) string {
 
 func (c call) f32(what string, t kernels.Tensor, rows, cols int) mat[float32] {
 	return view[float32](c, what, t, kernels.F32, rows, cols)
+}
+
+// operand is what a product reads: F32, or a widened copy of BF16.
+func (c call) operand(what string, t kernels.Tensor, rows, cols int) mat[float32] {
+	if t.Type != kernels.BF16 {
+		return c.f32(what, t, rows, cols)
+	}
+	half := view[uint16](c, what, t, kernels.BF16, rows, cols)
+	m := mat[float32]{data: make([]float32, half.rows*half.cols), rows: half.rows, stride: half.cols, cols: half.cols}
+	for r := range half.rows {
+		num.WidenBF16(m.row(r), half.row(r))
+	}
+	return m
+}
+
+// result is where an operand is written: F32, or numbers that store rounds to BF16.
+func (c call) result(what string, t kernels.Tensor, rows, cols int) (m mat[float32], store func()) {
+	if t.Type != kernels.BF16 {
+		return c.f32(what, t, rows, cols), func() {}
+	}
+	half := view[uint16](c, what, t, kernels.BF16, rows, cols)
+	m = mat[float32]{data: make([]float32, half.rows*half.cols), rows: half.rows, stride: half.cols, cols: half.cols}
+	return m, func() {
+		for r := range half.rows {
+			num.BF16Slice(half.row(r), m.row(r))
+		}
+	}
 }
 
 // vector checks that t is a dense [rows, cols] F32 tensor, one of the two being 1, and returns its elements. None is nil if optional.

@@ -14,7 +14,8 @@ import (
 
 // device computes at once what it is asked to; nothing is ever queued and nothing fails late.
 type device struct {
-	sum func(t kernels.DType, acc float32, a, b []float32) float32 // of the matmuls
+	narrow bool                                                       // operands of BF16 products are written in BF16
+	sum    func(t kernels.DType, acc float32, a, b []float32) float32 // of the matmuls
 
 	busy atomic.Bool
 	mu   sync.Mutex
@@ -30,6 +31,9 @@ func New() kernels.Device { return &device{sum: chain, live: map[any]string{}} }
 // the chain.
 func NewTiled() kernels.Device { return &device{sum: tiled, live: map[any]string{}} }
 
+// NewNarrow opens a reference device that wants operands of BF16 products in BF16, as GPUs do. It gives the same bits.
+func NewNarrow() kernels.Device { return &device{narrow: true, sum: chain, live: map[any]string{}} }
+
 // Live is the number of buffers, weights and caches of d, a device of this package, that have not been freed.
 func Live(d kernels.Device) int {
 	r := d.(*device)
@@ -41,6 +45,13 @@ func Live(d kernels.Device) int {
 func (d *device) Name() string { return "ref" }
 
 func (d *device) Sync() error { return nil }
+
+func (d *device) Operand(t kernels.DType) kernels.DType {
+	if d.narrow && t == kernels.BF16 {
+		return kernels.BF16
+	}
+	return kernels.F32
+}
 
 func (d *device) Close() error {
 	d.mu.Lock()

@@ -9,7 +9,10 @@ func (d *device) MatMul(yt, xt kernels.Tensor, wt kernels.Weight, e kernels.Epil
 	c := d.begin("MatMul")
 	defer c.end()
 	w := c.weight(wt)
-	x := c.f32("x", xt, -1, w.k)
+	x := c.operand("x", xt, -1, w.k)
+	if xt.Type == kernels.BF16 && w.t != kernels.BF16 {
+		c.fail("x is %v beside a weight of type %v", xt, w.t)
+	}
 	y := c.f32("y", yt, x.rows, w.n)
 	bias := c.vector("bias", e.Bias, 1, w.n, true)
 	c.apart("y", yt, xt, e.Bias)
@@ -111,7 +114,10 @@ func (d *device) MatMulDW(dwt, dyt, xt kernels.Tensor, op kernels.DType) {
 	c := d.begin("MatMulDW")
 	defer c.end()
 	dy := c.f32("dy", dyt, -1, -1)
-	x := c.f32("x", xt, dy.rows, -1)
+	x := c.operand("x", xt, dy.rows, -1)
+	if xt.Type == kernels.BF16 && op != kernels.BF16 {
+		c.fail("x is %v, operands are rounded to %v", xt, op)
+	}
 	dw := c.f32("dw", dwt, dy.cols, x.cols)
 	c.apart("dw", dwt, dyt, xt)
 	if op != kernels.F32 && op != kernels.BF16 {

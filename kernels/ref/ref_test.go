@@ -9,5 +9,5 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	kerneltest.Run(t, func() (kernels.Device, error) { return ref.New(), nil }, kerneltest.Exact)
+	kerneltest.Run(t, func() (kernels.Device, error) { return ref.NewNarrow(), nil }, kerneltest.Exact)
 }

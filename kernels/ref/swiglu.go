@@ -12,7 +12,8 @@ func (d *device) SwiGLU(yt, gt, ut kernels.Tensor) {
 	defer c.end()
 	gate := c.f32("gate", gt, -1, -1)
 	up := c.f32("up", ut, gate.rows, gate.cols)
-	y := c.f32("y", yt, gate.rows, gate.cols)
+	y, store := c.result("y", yt, gate.rows, gate.cols)
+	defer store()
 	c.apart("y", yt, gt, ut)
 	for t := range y.rows {
 		for i, g := range gate.row(t) {
