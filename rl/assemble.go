@@ -17,33 +17,46 @@ import (
 
 // New opens everything that c names and assembles a run on dev, unless ctx ends before. Close it when done; dev stays the caller's.
 func New(ctx context.Context, dev kernels.Device, c Config) (_ *Trainer, err error) {
-	if err := c.Check(); err != nil {
+	t := &Trainer{Config: c}
+	if err := t.open(ctx, dev); err != nil {
 		return nil, err
+	}
+	if err := t.resume(ctx); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// open opens everything that the configuration names, at its start.
+func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
+	c := t.Config
+	if t.searches != nil {
+		c.Search.Mode, c.Search.SimDType = "none", "" // no key and no server is needed
+	}
+	if err := c.Check(); err != nil {
+		return err
 	}
 	if err := c.checkMemory(dev); err != nil {
-		return nil, err
+		return err
 	}
-	t := &Trainer{Config: c}
 	defer func() {
 		if err != nil {
 			t.Close()
 		}
 	}()
 	if t.Data, err = Await(ctx, func() (*Questions, error) { return LoadQuestions(c.Data) }); err != nil {
-		return nil, err
+		return err
 	}
 	var end func()
 	if t.Reward, end, err = c.Reward.Open(c.Algo.Reward); err != nil {
-		return nil, err
+		return err
 	}
 	t.closers = append(t.closers, end)
 	if t.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
-		return nil, err
+		return err
 	}
-	if err := t.openModels(ctx, dev); err != nil {
-		return nil, err
-	}
-	return t, t.resume(ctx)
+	return t.openModels(ctx, dev)
 }
 
 // machineMemory is what is there; tests have less.
@@ -216,6 +229,9 @@ func topP(p float64) float64 {
 
 // openSearcher makes the engine behind <search>.
 func (t *Trainer) openSearcher(ctx context.Context, dev kernels.Device, kv kernels.DType) (search.Searcher, error) {
+	if t.searches != nil {
+		return t.searches, nil
+	}
 	c := t.Config.Search // what the run is told apart by stays as the user gave it
 	if c.Cache == "" && t.Config.Schedule.Out != "" {
 		c.Cache = filepath.Join(t.Config.Schedule.Out, "search-cache")

@@ -27,6 +27,8 @@ type State struct {
 	HeldOut  string  `json:"held_out,omitempty"`  // digest of the questions that Best was measured on
 	KLCoef   float64 `json:"kl_coef,omitempty"`   // weight of the divergence, where it is adapted
 	Success  float64 `json:"success,omitempty"`   // smoothed success rate, where the curriculum follows it
+	// Path is the kernel path that computed the step: others give other bits.
+	Path string `json:"kernel_path,omitempty"`
 	// Drawn is how many questions were drawn, where dynamic sampling draws more than a batch a step.
 	Drawn int `json:"drawn,omitempty"`
 	// Run is what the run came from: settings and contents.
@@ -103,6 +105,7 @@ func (t *Trainer) save(step int) error {
 // saveAs writes step's checkpoint; the device is the caller's.
 func (t *Trainer) saveAs(step int) error {
 	t.state.Seed, t.state.Total = t.Config.Schedule.Seed, t.Config.Schedule.TotalSteps
+	t.state.Path = pathOf(t.Policy.Model.Device)
 	u := &t.Updater
 	if u.KLTarget > 0 {
 		t.state.KLCoef = u.Policy.KLCoef
@@ -115,6 +118,14 @@ func (t *Trainer) saveAs(step int) error {
 		more = append(more, u.Average.Save)
 	}
 	return SaveCheckpoint(t.Out.Checkpoint(step), t.Policy, u.Trainer, t.state, t.SaveDType, more...)
+}
+
+// pathOf names the implementation that a device runs.
+func pathOf(dev kernels.Device) string {
+	if d, ok := dev.(interface{ Path() string }); ok {
+		return d.Path()
+	}
+	return dev.Name()
 }
 
 // restore reads back what saveAs wrote beside the state.

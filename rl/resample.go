@@ -123,8 +123,7 @@ func (t *Trainer) rollouts(ctx context.Context, step int) (*sampled, error) {
 			}
 			at += len(again)
 		}
-		rolled, err := t.roller().Roll(ctx, questions, c.Rollout.N, again, c.Schedule.Seed, purposeTrain, step,
-			c.Schedule.TotalSteps, attempt, "")
+		rolled, err := t.roll(ctx, questions, again, step, attempt)
 		if err == nil {
 			err = ctx.Err() // it cut episodes short
 		}
@@ -152,6 +151,17 @@ func (t *Trainer) rollouts(ctx context.Context, step int) (*sampled, error) {
 		s.drawn = at
 	}
 	return s, s.noneFound()
+}
+
+// roll runs the episodes of an attempt, or, where they are only to be checked, gives those that were recorded.
+func (t *Trainer) roll(ctx context.Context, questions []data.Question, only []int, step,
+	attempt int) ([][]*episode.Episode, error) {
+	if t.recorded != nil {
+		return t.recorded(ctx, questions, only, step, attempt)
+	}
+	c := &t.Config
+	return t.roller().Roll(ctx, questions, c.Rollout.N, only, c.Schedule.Seed, purposeTrain, step, c.Schedule.TotalSteps,
+		attempt, "")
 }
 
 // attempts is how often a group is rolled out at most.

@@ -11,6 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
+	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/search"
@@ -41,6 +42,10 @@ type Trainer struct {
 	criticRate train.Schedule
 	from       fingerprint.Parts // what the searches, or a replay's trajectories, came from
 	closers    []func()
+
+	// Of a verification: searches that give recorded documents; episodes that are not sampled again.
+	searches search.Searcher
+	recorded func(ctx context.Context, questions []data.Question, only []int, step, attempt int) ([][]*episode.Episode, error)
 }
 
 // policyName is the policy's name in the engine.

@@ -30,6 +30,7 @@ type verbs struct {
 	SFT      sftCmd      `cmd:"" name:"sft" help:"Fine-tune on examples: a warm start, or a simulator."`
 	Simulate simulateCmd `cmd:"" help:"Write the documents of a simulated search engine, offline."`
 	Eval     evalCmd     `cmd:"" help:"Measure a policy on questions."`
+	Verify   verifyCmd   `cmd:"" help:"Repeat a step of a run and compare it with what was recorded."`
 	Ask      askCmd      `cmd:"" help:"Ask a trained policy a question and watch it search."`
 	Tokenize tokenizeCmd `cmd:"" help:"Text and chats to ids, and back."`
 	Score    scoreCmd    `cmd:"" help:"Log-probabilities of given ids or text."`
@@ -103,16 +104,20 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return exitUsage
 }
 
-// newParser reads the verbs' tags. Help and version leave the parser by a panic that run takes for an exit.
+// newParser reads the verbs' tags and the environment. Help and version leave the parser by a panic that run takes for an exit.
 func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
-	return kong.New(new(verbs), kong.Name("zerosearch"),
+	return parserWith(stdout, stderr, kong.DefaultEnvars("ZEROSEARCH"))
+}
+
+func parserWith(stdout, stderr io.Writer, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(new(verbs), append(more, kong.Name("zerosearch"),
 		kong.Description("Train a language model to search, without a search engine and without Python.\n\n"+
 			"Every flag --some-name has an environment variable ZEROSEARCH_SOME_NAME and a key some-name in the YAML of --config; the "+
 			"command line wins over the environment, and that over the file."),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
-		kong.KindMapper(reflect.Float64, kong.MapperFunc(finite)), kong.DefaultEnvars("ZEROSEARCH"), kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
+		kong.KindMapper(reflect.Float64, kong.MapperFunc(finite)), kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 130}),
-		kong.Exit(func(c int) { panic(exitPanic(c)) }))
+		kong.Exit(func(c int) { panic(exitPanic(c)) }))...)
 }
 
 type exitPanic int

@@ -275,7 +275,7 @@ func rewrite(file string, change func([]byte) ([]byte, error)) error {
 
 // TestHelp freezes the help of every verb: a flag that scripts rely on does not vanish unseen.
 func TestHelp(t *testing.T) {
-	for _, verb := range []string{"", "demo", "train", "sft", "simulate", "eval", "ask", "tokenize", "score", "generate", "inspect", "devices", "serve", "quantize", "plan", "report", "bundle"} {
+	for _, verb := range []string{"", "demo", "train", "sft", "simulate", "eval", "verify", "ask", "tokenize", "score", "generate", "inspect", "devices", "serve", "quantize", "plan", "report", "bundle"} {
 		args, name := []string{"--help"}, "zerosearch"
 		if verb != "" {
 			args, name = []string{verb, "--help"}, verb

@@ -186,7 +186,7 @@ func (r *Runner) respond(ctx context.Context, task Task, number int, turn *Turn,
 	var ids []int32
 	if turn.Action == Search {
 		q := search.Query{Query: turn.Content, Question: task.Question, GoldenAnswers: task.GoldenAnswers, Step: task.Step,
-			TotalSteps: task.TotalSteps, Success: task.Success, Quality: task.Quality, Stream: stream(task.Seed, purposeSearch, number)}
+			TotalSteps: task.TotalSteps, Success: task.Success, Quality: task.Quality, Stream: SearchStream(task.Seed, number)}
 		documents, status, failure := turn.Search(ctx, r.Searcher, q)
 		if status != "" {
 			turn.Observation = ""

@@ -6,6 +6,9 @@ const (
 	purposeSearch
 )
 
+// SearchStream names the search of a turn, counted from 0, of a task with this seed: what Query.Stream is.
+func SearchStream(seed uint64, turn int) uint64 { return stream(seed, purposeSearch, turn) }
+
 // stream hashes a task's seed, a purpose and a turn into the key of a random stream (splitmix64, chained).
 func stream(seed uint64, purpose, turn int) uint64 {
 	for _, part := range []uint64{uint64(purpose), uint64(turn)} {

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+
+	"github.com/zerosearch-go/zerosearch/rl"
+)
+
+type verifyCmd struct {
+	Folder  string `arg:"" name:"run" help:"Run directory of train."`
+	Step    int    `name:"step" help:"The step to repeat; 0: the last one that was saved right after one that was." default:"0"`
+	JSON    bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
+	Device  string `name:"device" help:"auto, cpu, cuda or ref." default:"auto" enum:"auto,cpu,cuda,ref"`
+	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
+}
+
+func (c *verifyCmd) Run(w *world) error {
+	if c.Step < 0 {
+		return usagef("--step must not be negative")
+	}
+	options, err := recordedConfig(c.Folder)
+	if err != nil {
+		return fmt.Errorf("verifying %s: %w", c.Folder, err)
+	}
+	dev, err := common{Device: c.Device, Threads: c.Threads}.open(w)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	v, err := rl.Verify(w.ctx, dev, options, c.Folder, c.Step)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = writeJSON(w, v)
+	} else {
+		_, err = io.WriteString(w.out, verified(v))
+	}
+	if err == nil && v.Difference != nil {
+		err = fmt.Errorf("%s is not what its settings and seed give: %s", c.Folder, v.Difference)
+	}
+	return err
+}
+
+// recordedConfig is the configuration of a run as its config.yaml has it. The environment has no say: it was another one.
+func recordedConfig(run string) (rl.Config, error) {
+	path := filepath.Join(run, "config.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return rl.Config{}, fmt.Errorf("%w: give the --out of a train run", err)
+	}
+	if !bytes.HasPrefix(text, []byte("# zerosearch train,")) {
+		return rl.Config{}, errors.New("its config.yaml is not of train: only rollouts and updates of train can be repeated")
+	}
+	values := map[string]any{}
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		return rl.Config{}, fmt.Errorf("config.yaml is damaged: %s", oneLine(yaml.FormatError(err, false, false)))
+	}
+	if values["replay"] != nil {
+		return rl.Config{}, errors.New("it is a replay: it rolled nothing out")
+	}
+	parser, err := parserWith(io.Discard, io.Discard)
+	if err == nil {
+		err = kong.Resolvers(&yamlFlags{path: path, values: values}).Apply(parser)
+	}
+	var flags *kong.Context
+	if err == nil {
+		flags, err = parser.Parse([]string{"train"})
+	}
+	if err != nil {
+		return rl.Config{}, fmt.Errorf("config.yaml: %w", err)
+	}
+	return flags.Selected().Target.Addr().Interface().(*trainCmd).Options, nil
+}
+
+// verified says what was repeated and compared.
+func verified(v *rl.Verification) string {
+	var b strings.Builder
+	from := "the start"
+	if v.From > 0 {
+		from = fmt.Sprintf("checkpoints/step-%d", v.From)
+	}
+	fmt.Fprintf(&b, "repeated   step %d", v.Step)
+	if v.From+1 < v.Step {
+		fmt.Fprintf(&b, " and %d steps before it", v.Step-v.From-1)
+	}
+	fmt.Fprintf(&b, ", from %s\n", from)
+	how := "every bit is compared"
+	if !v.Exact {
+		how = fmt.Sprintf("the run was made on %s: recorded ids are scored, not sampled again, within tolerances", v.RecordedPath)
+	}
+	fmt.Fprintf(&b, "computed   on %s: %s\n", v.Path, how)
+	if v.Searches == "recorded" {
+		b.WriteString("searches   not repeated: the recorded documents were given again\n")
+	}
+	fmt.Fprintf(&b, "equal      %d episodes, %d turns, %d log-probs, %d metrics\n", v.Episodes, v.Turns, v.Logprobs, v.Metrics)
+	switch {
+	case len(v.Checkpoints) > 0:
+		fmt.Fprintf(&b, "           %d tensors of %s\n", v.Tensors, "checkpoints/step-"+strings.Trim(strings.ReplaceAll(fmt.Sprint(v.Checkpoints), " ", ", step-"), "[]"))
+	case v.Difference == nil:
+		fmt.Fprintf(&b, "           the weights of step %d were not saved: they are not compared\n", v.Step)
+	}
+	return b.String()
+}

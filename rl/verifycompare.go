@@ -1,0 +1,460 @@
+package rl
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/safetensors"
+)
+
+// Mismatch is where a repetition differs from what a run recorded. Fields that say where are nil or "" where they do
+// not apply.
+type Mismatch struct {
+	Step     int    `json:"step"`
+	Question string `json:"question,omitempty"` // its id
+	Group    *int   `json:"group,omitempty"`
+	Attempt  *int   `json:"attempt,omitempty"`
+	Rollout  *int   `json:"rollout,omitempty"`
+	Turn     *int   `json:"turn,omitempty"`     // from 1
+	File     string `json:"file,omitempty"`     // of a checkpoint
+	Field    string `json:"field"`              // of an episode, as in episodes.jsonl; a metric; a tensor
+	Position *int   `json:"position,omitempty"` // in the field, from 0
+	Recorded string `json:"recorded"`
+	Again    string `json:"recomputed"`
+}
+
+// String is one line for the user.
+func (m *Mismatch) String() string {
+	s := fmt.Sprintf("step %d, ", m.Step)
+	if m.Group != nil {
+		s += fmt.Sprintf("question %s (group %d, attempt %d, rollout %d), ", m.Question, *m.Group, *m.Attempt, *m.Rollout)
+	}
+	if m.Turn != nil {
+		s += fmt.Sprintf("turn %d, ", *m.Turn)
+	}
+	if m.File != "" {
+		s += m.File + ", "
+	}
+	s += m.Field
+	if m.Position != nil {
+		s += fmt.Sprintf("[%d]", *m.Position)
+	}
+	return s + fmt.Sprintf(": recorded %s, recomputed %s", m.Recorded, m.Again)
+}
+
+// compareEpisodes finds the first difference of a step's episodes.
+func (v *verifier) compareEpisodes(was, now []recordedLine) {
+	type key struct{ attempt, group, rollout int }
+	of := func(e recordedLine) key { return key{e.Attempt, e.Group, e.Rollout} }
+	recorded := map[key]recordedLine{}
+	for _, e := range was {
+		recorded[of(e)] = e
+	}
+	for _, e := range now {
+		w, ok := recorded[of(e)]
+		if !ok {
+			v.Difference = mismatchOf(e.Episode, "episode", "none", "one")
+			return
+		}
+		delete(recorded, of(e))
+		if v.Difference = v.compareEpisode(w, e); v.Difference != nil {
+			return
+		}
+		v.Episodes++
+		v.Turns += len(e.Turns)
+		v.Logprobs += e.PolicyTokens()
+	}
+	for _, e := range was {
+		if _, left := recorded[of(e)]; left {
+			v.Difference = mismatchOf(e.Episode, "episode", "one", "none")
+			return
+		}
+	}
+}
+
+func mismatchOf(e *episode.Episode, field, was, now string) *Mismatch {
+	return &Mismatch{Step: e.Step, Question: e.QuestionID, Group: &e.Group, Attempt: &e.Attempt, Rollout: &e.Rollout,
+		Field: field, Recorded: was, Again: now}
+}
+
+// compareEpisode compares field by field, causes before consequences, and at last the lines themselves.
+func (v *verifier) compareEpisode(was, now recordedLine) *Mismatch {
+	turn := 0
+	differ := func(field string, at int, a, b any) *Mismatch {
+		m := mismatchOf(now.Episode, field, quoted(a), quoted(b))
+		if turn > 0 {
+			m.Turn = &turn
+		}
+		if at >= 0 {
+			m.Position = &at
+		}
+		return m
+	}
+	for _, f := range []struct {
+		name string
+		a, b any
+	}{{"question_id", was.QuestionID, now.QuestionID}, {"question", was.Question, now.Question}, {"temperature",
+		was.Temperature, now.Temperature}} {
+		if f.a != f.b {
+			return differ(f.name, -1, f.a, f.b)
+		}
+	}
+	if at := firstOther(was.GoldenAnswers, now.GoldenAnswers); at >= 0 {
+		return differ("golden_answers", at, item(was.GoldenAnswers, at), item(now.GoldenAnswers, at))
+	}
+	if at := firstOther(was.PromptIDs, now.PromptIDs); at >= 0 {
+		return differ("prompt_ids", at, item(was.PromptIDs, at), item(now.PromptIDs, at))
+	}
+	for k := range max(len(was.Turns), len(now.Turns)) {
+		turn = k + 1
+		if k >= len(was.Turns) || k >= len(now.Turns) {
+			return differ("turns", -1, len(was.Turns), len(now.Turns))
+		}
+		if m := compareTurn(&was.Turns[k], &now.Turns[k], differ); m != nil {
+			return m
+		}
+	}
+	turn = 0
+	switch {
+	case was.Status != now.Status:
+		return differ("status", -1, string(was.Status), string(now.Status))
+	case was.Err != now.Err:
+		return differ("error", -1, was.Err, now.Err)
+	case was.Reward != now.Reward:
+		return differ("reward", -1, was.Reward, now.Reward)
+	}
+	same := func(a, b float32) bool {
+		return a == b || !v.Exact && near(float64(a), float64(b), updateTolerance, 0.2)
+	}
+	if !slices.EqualFunc(was.Advantages, now.Advantages, same) {
+		at := firstOther(was.Advantages, now.Advantages)
+		return differ("advantage", at, item(was.Advantages, at), item(now.Advantages, at))
+	}
+	if v.Exact && !bytes.Equal(was.text, now.text) { // digits beyond a number's precision, a key that nobody reads
+		return compareText(was, now)
+	}
+	return nil
+}
+
+// compareText names where the texts of two equal episodes differ: at a value that is written in another way, or at a
+// key.
+func compareText(was, now recordedLine) *Mismatch {
+	m := mismatchOf(now.Episode, "line", "", "")
+	path, x, y := otherValue(parsed(was.text), parsed(now.text))
+	if path == nil { // in blanks, or the order of keys
+		at := firstOther(was.text, now.text)
+		m.Position, m.Recorded, m.Again = &at, quoted(around(was.text, at)), quoted(around(now.text, at))
+		return m
+	}
+	if len(path) > 2 && path[0] == "turns" {
+		if k, err := strconv.Atoi(path[1]); err == nil {
+			k++
+			m.Turn, path = &k, path[2:]
+		}
+	}
+	m.Field, m.Recorded, m.Again = path[0], quoted(x), quoted(y)
+	if len(path) > 1 {
+		if at, err := strconv.Atoi(path[1]); err == nil {
+			m.Position = &at
+		}
+	}
+	return m
+}
+
+// parsed reads JSON with its numbers as they are written.
+func parsed(text []byte) (v any) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	_ = d.Decode(&v) // it was read before
+	return v
+}
+
+// otherValue finds the first value that differs, by keys and indices.
+func otherValue(a, b any) (path []string, x, y any) {
+	inside := func(step string, a, b any) bool {
+		if path, x, y = otherValue(a, b); path != nil || x != nil || y != nil {
+			path = append([]string{step}, path...)
+			return true
+		}
+		return false
+	}
+	switch a := a.(type) {
+	case map[string]any:
+		b, _ := b.(map[string]any)
+		all := maps.Clone(a)
+		maps.Copy(all, b)
+		for _, k := range slices.Sorted(maps.Keys(all)) {
+			if inside(k, a[k], b[k]) {
+				return path, x, y
+			}
+		}
+	case []any:
+		b, _ := b.([]any)
+		for i := range max(len(a), len(b)) {
+			if inside(strconv.Itoa(i), item(a, i), item(b, i)) {
+				return path, x, y
+			}
+		}
+	default:
+		if a != b {
+			return nil, a, b
+		}
+	}
+	return nil, nil, nil
+}
+
+// compareTurn compares a turn's fields.
+func compareTurn(was, now *episode.Turn, differ func(field string, at int, a, b any) *Mismatch) *Mismatch {
+	if at := firstOther(was.IDs, now.IDs); at >= 0 {
+		// Other documents show in the ids of their observation too, and are what a reader wants to know.
+		if doc := firstOther(was.Documents, now.Documents); doc >= 0 && at < len(was.Mask) && !was.Mask[at] {
+			return differ("documents", doc, item(was.Documents, doc), item(now.Documents, doc))
+		}
+		return differ("ids", at, item(was.IDs, at), item(now.IDs, at))
+	}
+	if at := firstOther(was.Mask, now.Mask); at >= 0 {
+		return differ("mask", at, item(was.Mask, at), item(now.Mask, at))
+	}
+	if at := firstOther(was.Logprobs, now.Logprobs); at >= 0 {
+		return differ("logprobs", at, item(was.Logprobs, at), item(now.Logprobs, at))
+	}
+	for _, f := range []struct {
+		name string
+		a, b any
+	}{{"text", was.Text, now.Text}, {"action", string(was.Action), string(now.Action)}, {"query or answer", was.Content,
+		now.Content},
+		{"engine", was.Engine, now.Engine}, {"tau", was.Tau, now.Tau}, {"draw", was.Draw, now.Draw}, {"quality",
+			was.Quality, now.Quality}} {
+		if f.a != f.b {
+			return differ(f.name, -1, f.a, f.b)
+		}
+	}
+	if at := firstOther(was.Documents, now.Documents); at >= 0 {
+		return differ("documents", at, item(was.Documents, at), item(now.Documents, at))
+	}
+	if was.Observation != now.Observation {
+		at := firstOther([]byte(was.Observation), []byte(now.Observation))
+		return differ("observation", at, around([]byte(was.Observation), at), around([]byte(now.Observation), at))
+	}
+	return nil
+}
+
+// firstOther is where two lists differ first, -1 if they do not.
+func firstOther[T comparable](a, b []T) int {
+	for i := range max(len(a), len(b)) {
+		if i >= len(a) || i >= len(b) || a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+// item is an element, or what says that there is none.
+func item[T any](list []T, at int) any {
+	if at < len(list) {
+		return list[at]
+	}
+	return nil
+}
+
+// around is what stands at a place of a text.
+func around(text []byte, at int) string {
+	return string(text[max(0, min(at, len(text))-20):min(len(text), at+20)])
+}
+
+// quoted writes a value as JSON does, and not too much of it.
+func quoted(x any) string {
+	if x == nil {
+		return "none"
+	}
+	b, err := json.Marshal(x)
+	if err != nil {
+		return fmt.Sprint(x)
+	}
+	if len(b) > 200 {
+		return string(b[:200]) + "..."
+	}
+	return string(b)
+}
+
+// compareMetrics compares the lines of a step. What a clock, a cache or an evaluation had a hand in is left out.
+func (v *verifier) compareMetrics(step int) error {
+	was, err := metricsOf(v.dir, step)
+	if err != nil {
+		return err
+	}
+	now, err := metricsOf(v.t.Out.Dir, step)
+	if err != nil {
+		return err
+	}
+	evaluated := false // searches of an evaluation are in the step's costs
+	for k := range was {
+		evaluated = evaluated || strings.HasPrefix(k, "val/")
+	}
+	all := maps.Clone(was)
+	maps.Copy(all, now)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		a, b := was[k], now[k]
+		switch {
+		case strings.HasPrefix(k, "timing_s/"), strings.HasPrefix(k, "perf/"), strings.HasPrefix(k, "val/"):
+			continue
+		case strings.HasPrefix(k, "cost/") && (evaluated || !v.Exact || v.Searches == "recorded"):
+			continue
+		case a == b || !v.Exact && nearMetric(k, a, b):
+			v.Metrics++
+			continue
+		}
+		v.Difference = &Mismatch{Step: step, File: "metrics.jsonl", Field: k, Recorded: cmp.Or(a, "none"), Again: cmp.Or(b,
+			"none")}
+		return nil
+	}
+	return nil
+}
+
+// metricsOf reads the line of a step as it is written.
+func metricsOf(dir string, step int) (map[string]string, error) {
+	out := map[string]string{}
+	return out, eachLine(filepath.Join(dir, "metrics.jsonl"), func(n int, line []byte) error {
+		values := map[string]json.RawMessage{}
+		if err := json.Unmarshal(line, &values); err != nil {
+			return fmt.Errorf("line %d is damaged: %w", n, err)
+		}
+		if string(values["step"]) == strconv.Itoa(step) {
+			for k, v := range values {
+				out[k] = string(v)
+			}
+		}
+		return nil
+	})
+}
+
+// compareCheckpoint saves the step again, aside, and compares every tensor and what the state knows.
+func (v *verifier) compareCheckpoint(ctx context.Context, step int) error {
+	if err := v.t.Engine.Do(ctx, func() error { return v.t.saveAs(step) }); err != nil {
+		return err
+	}
+	was, now := track.Checkpoint(v.dir, step), v.t.Out.Checkpoint(step)
+	defer os.RemoveAll(now)
+	files, err := tensorFiles(was)
+	if err != nil {
+		return err
+	}
+	again, err := tensorFiles(now)
+	if err != nil {
+		return err
+	}
+	if at := firstOther(files, again); at >= 0 {
+		v.Difference = &Mismatch{Step: step, File: filepath.ToSlash(filepath.Join("checkpoints", filepath.Base(was))),
+			Field: "files", Position: &at,
+			Recorded: quoted(item(files, at)), Again: quoted(item(again, at))}
+		return nil
+	}
+	for _, f := range files {
+		if err := v.compareTensors(step, filepath.Join(was, f), filepath.Join(now, f)); err != nil || v.Difference != nil {
+			return err
+		}
+	}
+	v.Checkpoints = append(v.Checkpoints, step)
+	return v.compareState(step, was, now)
+}
+
+// tensorFiles lists the safetensors of a checkpoint, the critic's included.
+func tensorFiles(dir string) (out []string, err error) {
+	return out, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".safetensors") {
+			rel, _ := filepath.Rel(dir, path)
+			out = append(out, rel)
+		}
+		return err
+	})
+}
+
+// compareTensors compares two files of the same tensors.
+func (v *verifier) compareTensors(step int, was, now string) error {
+	a, err := safetensors.Open(was)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := safetensors.Open(now)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	rel, _ := filepath.Rel(v.dir, was)
+	differ := func(tensor string, at int, x, y string) {
+		v.Difference = &Mismatch{Step: step, File: filepath.ToSlash(rel), Field: tensor, Recorded: x, Again: y}
+		if at >= 0 {
+			v.Difference.Position = &at
+		}
+	}
+	all, others := slices.Sorted(slices.Values(a.Names())), slices.Sorted(slices.Values(b.Names()))
+	if at := firstOther(all, others); at >= 0 {
+		differ("tensors", at, quoted(item(all, at)), quoted(item(others, at)))
+		return nil
+	}
+	for _, name := range all {
+		x, _ := a.Tensor(name)
+		y, _ := b.Tensor(name)
+		v.Tensors++
+		switch {
+		case x.DType != y.DType || !slices.Equal(x.Shape, y.Shape):
+			differ(name, -1, fmt.Sprint(x.DType, x.Shape), fmt.Sprint(y.DType, y.Shape))
+			return nil
+		case bytes.Equal(x.Bytes(), y.Bytes()), !v.Exact && moment(name):
+			continue
+		}
+		was, now := make([]float32, x.Elements()), make([]float32, x.Elements())
+		if err := x.Float32(was); err != nil {
+			return err
+		}
+		if err := y.Float32(now); err != nil {
+			return err
+		}
+		for i := range was {
+			if math.Float32bits(was[i]) != math.Float32bits(now[i]) && (v.Exact || !v.nearWeight(step, was[i], now[i])) {
+				differ(name, i, fmt.Sprint(was[i]), fmt.Sprint(now[i]))
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// compareState compares what a resumed run would go on with.
+func (v *verifier) compareState(step int, was, now string) error {
+	a, err := ReadState(was)
+	if err != nil {
+		return err
+	}
+	b, err := ReadState(now)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name string
+		a, b float64
+	}{{"step", float64(a.Step), float64(b.Step)}, {"seed", float64(a.Seed), float64(b.Seed)}, {"skipped",
+		float64(a.Skipped), float64(b.Skipped)},
+		{"drawn", float64(a.Drawn), float64(b.Drawn)}, {"success", a.Success, b.Success}, {"kl_coef", a.KLCoef, b.KLCoef}} {
+		if f.a != f.b && (v.Exact || f.name != "kl_coef" || !near(f.a, f.b, updateTolerance, 0)) {
+			v.Difference = &Mismatch{Step: step, File: filepath.Base(was) + "/" + stateName, Field: f.name,
+				Recorded: quoted(f.a), Again: quoted(f.b)}
+			return nil
+		}
+	}
+	return nil
+}
