@@ -59,12 +59,6 @@ type PlanPass struct {
 	Recompute bool
 }
 
-// Machine is the memory of this machine in bytes.
-type Machine struct {
-	Total     int64 `json:"total_bytes"`
-	Available int64 `json:"available_bytes"`
-}
-
 // MemoryLine is one use of memory.
 type MemoryLine struct {
 	Model  string `json:"model"`
