@@ -160,7 +160,11 @@ func (x *PlanModel) weights(add func(string, string, int64)) error {
 	if !x.Shared {
 		add("weights", x.DType.String(), c.WeightBytes(x.DType))
 	}
-	if n := x.positions(); n > 0 {
+	n, err := x.positions()
+	if err != nil {
+		return err
+	}
+	if n > 0 {
 		add("rotary table", fmt.Sprintf("%d positions", n), 4*int64(n)*int64(c.HeadDim))
 	}
 	train := func(n int64, what string) {
@@ -247,12 +251,14 @@ func kvPage(c *model.Config, t kernels.DType) int64 {
 }
 
 // positions is the length of the rotary table that all uses share.
-func (x *PlanModel) positions() (n int) {
+func (x *PlanModel) positions() (n int, err error) {
 	if x.Engine != nil {
 		o := x.Engine.ModelOptions
-		if pages, err := o.fill(&model.Model{Config: x.Config, DType: x.DType}); err == nil {
-			n = min(o.MaxContext, pages*kernels.PageSize)
+		pages, err := o.fill(&model.Model{Config: x.Config, DType: x.DType})
+		if err != nil {
+			return 0, err
 		}
+		n = min(o.MaxContext, pages*kernels.PageSize)
 	}
 	for _, p := range []*PlanPass{x.Train, x.Score} {
 		if p != nil {
@@ -260,9 +266,9 @@ func (x *PlanModel) positions() (n int) {
 		}
 	}
 	if n == 0 {
-		return 0
+		return 0, nil
 	}
-	return max(n, 256)
+	return max(n, 256), nil
 }
 
 // engine is what AddModel allocates.

@@ -62,7 +62,7 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 // machineMemory is what is there; tests have less.
 var machineMemory = engine.MachineMemory
 
-// checkMemory refuses, before anything is loaded, what the machine has no memory for. Where planning itself fails, opening says why.
+// checkMemory refuses, before anything is loaded, what the machine has no memory for, and what cannot be planned.
 func (c *Config) checkMemory(dev kernels.Device) error {
 	machine := machineMemory()
 	if machine == nil {
@@ -71,9 +71,6 @@ func (c *Config) checkMemory(dev kernels.Device) error {
 	pl := Planner{Verb: "train", Threads: 1}
 	if d, ok := dev.(interface{ Threads() int }); ok {
 		pl.Threads = d.Threads()
-	}
-	if _, err := pl.Memory(*c); err != nil {
-		return nil
 	}
 	_, err := pl.Refuse(*c, machine.Available)
 	return err

@@ -2,7 +2,9 @@ package rl
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -42,6 +44,10 @@ func (pl Planner) plan(o Config) (engine.Plan, error) {
 	if err != nil {
 		return p, err
 	}
+	memory, err := engine.ParseSize(o.Rollout.KVMemory)
+	if err != nil {
+		return p, fmt.Errorf("--kv-memory: %w", err)
+	}
 	switch pl.Verb {
 	case "sft":
 		policy.Saved = true
@@ -50,10 +56,6 @@ func (pl Planner) plan(o Config) (engine.Plan, error) {
 		policy.Saved = true
 		policy.Engine, policy.Train = rolling(&o, policy.Config, kv, 0), pl.pass(&o, policy.Config, kv)
 	default:
-		memory, err := engine.ParseSize(o.Rollout.KVMemory)
-		if err != nil {
-			return p, fmt.Errorf("--kv-memory: %w", err)
-		}
 		policy.Full, policy.Engine = false, &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: o.Rollout.MaxContext}}
 		if pl.Verb == "generate" {
 			policy.Engine.Active = pl.Active
@@ -79,7 +81,7 @@ func (pl Planner) Refuse(c Config, limit int64) (advice []string, err error) {
 	if err = mem.Fits(limit); err == nil {
 		return nil, nil
 	}
-	advice = pl.advise(c, limit)
+	advice = pl.advise(c, mem, limit)
 	text := "no flag makes it fit: use a smaller model, or a machine with more memory"
 	if len(advice) > 0 {
 		text = "it would fit with " + strings.Join(advice, ", or with ")
@@ -103,18 +105,15 @@ func (pl Planner) policy(o *Config) (engine.PlanModel, error) {
 	} else if cfg.Q8 && m.DType != kernels.Q8 {
 		return m, fmt.Errorf("planning the memory of %s: its weights are q8: add --dtype q8 and --lora-r, or train the checkpoint that they were made from", o.Policy.Model)
 	}
-	adapter := o.Policy.Adapter
-	if dir, err := track.ModelDir(o.Policy.Model); err == nil && adapter == "" {
-		if _, err := model.ReadAdapterConfig(dir); err == nil {
-			adapter = dir
-		}
+	dir, err := track.ModelDir(cmp.Or(o.Policy.Adapter, o.Policy.Model))
+	if err != nil {
+		return m, err
 	}
+	a, err := model.ReadAdapterConfig(dir)
 	switch {
-	case adapter != "":
-		a, err := model.ReadAdapterConfig(adapter)
-		if err != nil {
-			return m, err
-		}
+	case err != nil && (o.Policy.Adapter != "" || !errors.Is(err, fs.ErrNotExist)):
+		return m, err
+	case err == nil:
 		m.LoRA = &engine.PlanLoRA{R: a.R, Targets: a.Targets, Trained: true}
 	case o.Policy.LoRAR > 0:
 		m.LoRA = &engine.PlanLoRA{R: o.Policy.LoRAR, Targets: strings.Split(o.Policy.LoRATargets, ","), Trained: true}

@@ -119,3 +119,32 @@ func TestAdviceFits(t *testing.T) {
 		require.ErrorContains(t, err, "no flag makes it fit")
 	}
 }
+
+// A run that cannot be planned does not begin: what planning says is said.
+func TestPlanningErrorsAreSaid(t *testing.T) {
+	machineMemory = func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 1 << 40} }
+	defer func() { machineMemory = engine.MachineMemory }()
+	g := readE2E(t)
+	for want, spoil := range map[string]func(c *Config){
+		"hidden_size is missing": func(c *Config) { // no model of ours
+			require.NoError(t, os.WriteFile(filepath.Join(c.Policy.Model, "config.json"), []byte(`{"model_type":"llama","vocab_size":0}`), 0o644))
+		},
+		"adapter_config.json": func(c *Config) { // beside the weights, and damaged
+			require.NoError(t, os.WriteFile(filepath.Join(c.Policy.Model, "adapter_config.json"), []byte(`{"r":`), 0o644))
+		},
+		"lora targets nothing match none": func(c *Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "nothing" },
+		"--kv-memory":                     func(c *Config) { c.Rollout.KVMemory = "much" },
+		"no/such/critic": func(c *Config) {
+			c.Algo.Algo, c.Algo.KLCoef, c.Policy.RefModel, c.Critic.Model = "ppo", 0, "", "no/such/critic"
+		},
+	} {
+		c := g.config(t)
+		c.Search.Mode = "none"
+		spoil(&c)
+		err := c.checkMemory(ref.New())
+		require.ErrorContains(t, err, want)
+	}
+	c := g.config(t)
+	c.Search.Mode = "none"
+	require.NoError(t, c.checkMemory(ref.New()))
+}

@@ -63,7 +63,9 @@ func (pl Planner) savings(c *Config) []saving {
 }
 
 // advise lists what makes o fit: single flags, and if none does, the mildest together. Empty: nothing does.
-func (pl Planner) advise(o Config, limit int64) (out []string) {
+//
+// now is what o takes. A saving that o does not go together with has no plan and is no advice.
+func (pl Planner) advise(o Config, now engine.Memory, limit int64) (out []string) {
 	fits := func(o Config) bool {
 		mem, err := pl.Memory(o)
 		return err == nil && mem.Total <= limit
@@ -83,13 +85,13 @@ func (pl Planner) advise(o Config, limit int64) (out []string) {
 	var used []saving
 	c := o
 	for _, s := range all {
-		before, _ := pl.Memory(c)
 		less := c
 		s.apply(&less)
-		if after, err := pl.Memory(less); err != nil || after.Total >= before.Total {
+		after, err := pl.Memory(less)
+		if err != nil || after.Total >= now.Total {
 			continue
 		}
-		c = less
+		c, now = less, after
 		if n := len(used); n > 0 && flagOf(used[n-1]) == flagOf(s) {
 			used = used[:n-1]
 		}

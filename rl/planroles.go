@@ -132,7 +132,7 @@ func (r *plannedRoles) critic() error {
 	if c.Model != "" {
 		var err error
 		if m.Config, _, err = ReadShape(c.Model); err != nil {
-			return fmt.Errorf("reading the critic: %w", err)
+			return fmt.Errorf("opening the critic: %w", err)
 		}
 	}
 	pass := r.pass(r.o, m.Config, r.kv)
@@ -163,7 +163,7 @@ func (r *plannedRoles) model(name, dir, flag, value string) (*engine.PlanModel, 
 	if dir != "same" {
 		var err error
 		if cfg, _, err = ReadShape(dir); err != nil {
-			return nil, fmt.Errorf("reading the %s: %w", name, err)
+			return nil, fmt.Errorf("opening the %s: %w", name, err)
 		}
 	}
 	t, err := heldAs(flag, value, cfg, r.policy.DType)
