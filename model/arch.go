@@ -30,7 +30,8 @@ var archs = []arch{
 	{name: "llama", class: "LlamaForCausalLM", maxPos: 2048, attentionBias: true, mlpBias: true, kvHeads: true},
 	{name: "mistral", class: "MistralForCausalLM", maxPos: 131072, window: 4096},
 	{name: "qwen2", class: "Qwen2ForCausalLM", maxPos: 32768, qkvBias: true, window: 4096, windowIf: true},
-	{name: "qwen3", class: "Qwen3ForCausalLM", maxPos: 32768, attentionBias: true, qkNorm: true, headDim: 128, window: 4096, windowIf: true},
+	{name: "qwen3", class: "Qwen3ForCausalLM", maxPos: 32768, attentionBias: true, qkNorm: true, headDim: 128,
+		window: 4096, windowIf: true},
 }
 
 // archOf finds the row of a model_type, nil if there is none.

@@ -121,18 +121,21 @@ func TestConfigSpellings(t *testing.T) {
 		maps.Copy(m, extra)
 		return m
 	}
-	c := parse(object{"rope_theta": 5.0, "rope_parameters": llama3(object{"rope_theta": 6.0}), "rope_scaling": object{"rope_type": "default"}})
+	c := parse(object{"rope_theta": 5.0, "rope_parameters": llama3(object{"rope_theta": 6.0}),
+		"rope_scaling": object{"rope_type": "default"}})
 	require.Nil(t, c.RopeScaling)
 	require.Equal(t, 5.0, c.RopeTheta) // rope_parameters is replaced as a whole, its rope_theta too
 	require.Len(t, c.Notes, 1)
 	require.Contains(t, c.Notes[0], "both rope_scaling and rope_parameters")
-	c = parse(object{"rope_theta": nil, "rope_parameters": object{"rope_theta": 6.0}, "rope_scaling": object{"rope_type": "default"}})
+	c = parse(object{"rope_theta": nil, "rope_parameters": object{"rope_theta": 6.0},
+		"rope_scaling": object{"rope_type": "default"}})
 	require.Equal(t, 10000.0, c.RopeTheta)
 	c = parse(object{"rope_parameters": llama3(object{"rope_theta": 6.0}), "rope_scaling": object{}})
 	require.Equal(t, 6.0, c.RopeTheta)
 	require.NotNil(t, c.RopeScaling)
 	require.Empty(t, c.Notes)
-	c = parse(object{"rope_theta": 7.0, "rope_scaling": llama3(object{"original_max_position_embeddings": 100}), "original_max_position_embeddings": 200})
+	c = parse(object{"rope_theta": 7.0, "rope_scaling": llama3(object{"original_max_position_embeddings": 100}),
+		"original_max_position_embeddings": 200})
 	require.Equal(t, 200, c.RopeScaling.OriginalMaxPos)
 	require.Equal(t, 8192, parse(object{"rope_scaling": llama3(nil)}).RopeScaling.OriginalMaxPos)
 	require.Nil(t, parse(object{"rope_scaling": object{"type": "llama3", "rope_type": "default"}}).RopeScaling)
@@ -144,7 +147,8 @@ func TestConfigSpellings(t *testing.T) {
 	}
 	for _, unused := range []object{
 		{"use_sliding_window": true, "sliding_window": 32, "max_window_layers": 30},
-		{"use_sliding_window": true, "sliding_window": 32, "max_window_layers": 0, "layer_types": slices.Repeat([]string{"full_attention"}, 30)},
+		{"use_sliding_window": true, "sliding_window": 32, "max_window_layers": 0,
+			"layer_types": slices.Repeat([]string{"full_attention"}, 30)},
 		{"use_sliding_window": true, "sliding_window": json.RawMessage("null"), "max_window_layers": 0},
 		{"use_sliding_window": true, "sliding_window": 8192, "max_window_layers": 0}, // as long as the longest sequence
 		{"use_sliding_window": true, "num_hidden_layers": 28},
@@ -153,7 +157,8 @@ func TestConfigSpellings(t *testing.T) {
 		require.Equal(t, "qwen2", parse(qwen(unused)).Arch)
 	}
 	require.Equal(t, 9, parse(qwen(object{"num_key_value_heads": json.RawMessage("null")})).KVHeads)
-	require.Equal(t, []string{"config.json: future_key: no class of transformers 5 computes with it, nor does this program"},
+	require.Equal(t, []string{"config.json: future_key: no class of transformers 5 computes with it, nor does this " +
+		"program"},
 		parse(object{"future_key": 1, "other_key": false}).Notes)
 	require.Equal(t, 64, parse(object{"Head_Dim": 32, "HIDDEN_SIZE": 9}).HeadDim) // keys are told apart by case
 }
@@ -175,27 +180,41 @@ func TestConfigRefuses(t *testing.T) {
 		{"llama3 without factor", map[string]any{"rope_scaling": map[string]any{"type": "llama3"}}, "needs factor"},
 		{"llama3 upside down", map[string]any{"rope_scaling": map[string]any{"type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1}}, "rising"},
 		{"partial rotation", map[string]any{"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"},
-		{"window", map[string]any{"model_type": nil, "architectures": []string{"MistralForCausalLM"}, "sliding_window": 1024}, "sliding window of 1024"},
-		{"window by default", map[string]any{"model_type": nil, "architectures": []string{"MistralForCausalLM"}}, "sliding window of 4096"},
-		{"window switched on", map[string]any{"model_type": nil, "architectures": []string{"Qwen2ForCausalLM"}, "use_sliding_window": true, "sliding_window": 32}, "sliding window of 32"},
+		{"window", map[string]any{"model_type": nil, "architectures": []string{"MistralForCausalLM"},
+			"sliding_window": 1024}, "sliding window of 1024"},
+		{"window by default", map[string]any{"model_type": nil, "architectures": []string{"MistralForCausalLM"}},
+			"sliding window of 4096"},
+		{"window switched on", map[string]any{"model_type": nil, "architectures": []string{"Qwen2ForCausalLM"},
+			"use_sliding_window": true, "sliding_window": 32}, "sliding window of 32"},
 		{"layer types", map[string]any{"layer_types": []string{"full_attention", "sliding_attention"}}, `layer 1 has attention type "sliding_attention"`},
-		{"class against model_type", map[string]any{"model_type": "mistral"}, `architectures says LlamaForCausalLM and model_type "mistral"`},
-		{"window of all layers", map[string]any{"model_type": "qwen3", "architectures": nil, "use_sliding_window": true, "max_window_layers": 29, "sliding_window": 32}, "sliding window of 32"},
-		{"window of no tokens", map[string]any{"model_type": "mistral", "architectures": nil, "sliding_window": 0}, "sliding_window is 0"},
-		{"layer types of another model", map[string]any{"layer_types": []string{"full_attention"}}, "layer_types has 1 entries, but there are 30 layers"},
-		{"rope of a layer type", map[string]any{"rope_parameters": map[string]any{"full_attention": map[string]any{"rope_type": "default", "rope_theta": 77}}}, `rope_parameters has an object of its own for "full_attention"`},
+		{"class against model_type", map[string]any{"model_type": "mistral"},
+			`architectures says LlamaForCausalLM and model_type "mistral"`},
+		{"window of all layers", map[string]any{"model_type": "qwen3", "architectures": nil, "use_sliding_window": true,
+			"max_window_layers": 29, "sliding_window": 32}, "sliding window of 32"},
+		{"window of no tokens", map[string]any{"model_type": "mistral", "architectures": nil, "sliding_window": 0},
+			"sliding_window is 0"},
+		{"layer types of another model", map[string]any{"layer_types": []string{"full_attention"}},
+			"layer_types has 1 entries, but there are 30 layers"},
+		{"rope of a layer type",
+			map[string]any{"rope_parameters": map[string]any{"full_attention": map[string]any{"rope_type": "default",
+				"rope_theta": 77}}}, `rope_parameters has an object of its own for "full_attention"`},
 		{"not causal", map[string]any{"is_causal": false}, "is_causal is false"},
 		{"not causal by null", map[string]any{"is_causal": json.RawMessage("null")}, "is_causal is null"},
-		{"layers of different size", map[string]any{"per_layer_config": map[string]any{"0": map[string]any{"intermediate_size": 5}}}, "per_layer_config is"},
+		{"layers of different size",
+			map[string]any{"per_layer_config": map[string]any{"0": map[string]any{"intermediate_size": 5}}},
+			"per_layer_config is"},
 		{"another file of weights", map[string]any{"transformers_weights": "a.safetensors"}, "transformers_weights"},
-		{"head_dim null", map[string]any{"model_type": "qwen3", "architectures": nil, "head_dim": json.RawMessage("null")}, "head_dim is null"},
+		{"head_dim null", map[string]any{"model_type": "qwen3", "architectures": nil,
+			"head_dim": json.RawMessage("null")}, "head_dim is null"},
 		{"eps null", map[string]any{"rms_norm_eps": json.RawMessage("null")}, "rms_norm_eps is null"},
 		{"activation null", map[string]any{"hidden_act": json.RawMessage("null")}, "hidden_act is null"},
 		{"theta null", map[string]any{"rope_theta": json.RawMessage("null")}, "rope_theta is null"},
-		{"theta null inside", map[string]any{"rope_theta": 5, "rope_parameters": map[string]any{"rope_theta": json.RawMessage("null")}}, "rope_theta is null"},
+		{"theta null inside", map[string]any{"rope_theta": 5,
+			"rope_parameters": map[string]any{"rope_theta": json.RawMessage("null")}}, "rope_theta is null"},
 		{"rope as text", map[string]any{"rope_scaling": "linear"}, "a string where an object is expected"},
 		{"missing size", map[string]any{"hidden_size": nil}, "hidden_size is missing"},
-		{"missing kv heads", map[string]any{"model_type": nil, "architectures": []string{"Qwen2ForCausalLM"}, "num_key_value_heads": nil}, "num_key_value_heads is missing"},
+		{"missing kv heads", map[string]any{"model_type": nil, "architectures": []string{"Qwen2ForCausalLM"},
+			"num_key_value_heads": nil}, "num_key_value_heads is missing"},
 		{"negative", map[string]any{"num_hidden_layers": -1}, "num_hidden_layers is -1"},
 		{"huge", map[string]any{"intermediate_size": 1 << 40}, "intermediate_size is 1099511627776"},
 		{"zero heads", map[string]any{"num_attention_heads": 0}, "num_attention_heads is 0"},

@@ -83,7 +83,8 @@ func (c *configCase) write(t *testing.T) (dir string) {
 	return dir
 }
 
-// Whatever a config.json says in odd words is computed as transformers computes it, or refused; and what is saved is computed the same.
+// Whatever a config.json says in odd words is computed as transformers computes it, or refused; and what is saved is
+// computed the same.
 func TestConfigCases(t *testing.T) {
 	path := filepath.Join("testdata", "configs", "cases.jsonl")
 	file, err := os.Open(cmp.Or(os.Getenv("ZEROSEARCH_CONFIG_CASES"), path))
@@ -107,8 +108,9 @@ func TestConfigCases(t *testing.T) {
 		if err != nil {
 			refused++
 			named := func(key string) bool { return strings.Contains(err.Error(), key) }
-			require.True(t, slices.ContainsFunc(slices.Collect(maps.Keys(verdicts["config.json"])), named), "no key is named: %v", err)
-			why[err.Error()[strings.LastIndex(err.Error(), "config.json: "):]]++
+			require.True(t, slices.ContainsFunc(slices.Collect(maps.Keys(verdicts["config.json"])), named),
+				"no key is named: %v", err)
+			why[err.Error()[max(0, strings.LastIndex(err.Error(), "config.json: ")):]]++
 			continue
 		}
 		same++

@@ -102,7 +102,8 @@ func ParseConfig(data []byte) (*Config, error) {
 		return nil, err
 	}
 	if len(f.unknown) > 0 {
-		c.note("config.json: %s: no class of transformers 5 computes with it, nor does this program", strings.Join(f.unknown, ", "))
+		c.note("config.json: %s: no class of transformers 5 computes with it, nor does this program",
+			strings.Join(f.unknown, ", "))
 	}
 	return c, nil
 }
@@ -112,16 +113,16 @@ func (c *Config) note(format string, args ...any) {
 	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
 }
 
-// arch finds the row of the class that the file names, or of its model_type where it names no class. The two must agree: transformers goes
-// by model_type, others by the class.
+// arch finds the row of the class that the file names, or of its model_type where it names no class. The two must
+// agree: transformers goes by model_type, others by the class.
 func (f *configFile) arch() (*arch, error) {
 	for i := range archs {
 		a := &archs[i]
 		switch {
 		case !slices.Contains(f.Architectures, a.class):
 		case f.ModelType != "" && f.ModelType != a.name:
-			return nil, fmt.Errorf("architectures says %s and model_type %q: transformers goes by model_type and would build another model: "+
-				"correct the one that is wrong", a.class, f.ModelType)
+			return nil, fmt.Errorf("architectures says %s and model_type %q: transformers goes by model_type and would build "+
+				"another model: correct the one that is wrong", a.class, f.ModelType)
 		default:
 			return a, nil
 		}
@@ -142,7 +143,8 @@ func (f *configFile) arch() (*arch, error) {
 func (f *configFile) refuse() error {
 	for _, key := range []string{"hidden_act", "rms_norm_eps", "max_position_embeddings"} {
 		if f.null(key) {
-			return fmt.Errorf("%s is null, which stands for no value in transformers either: set it, or leave it out for the default", key)
+			return fmt.Errorf("%s is null, which stands for no value in transformers either: set it, or leave it out for the "+
+				"default", key)
 		}
 	}
 	if act := or(f.Act, "silu"); act != "silu" && act != "swish" {
@@ -187,11 +189,12 @@ func (f *configFile) windows(c *Config, a *arch) error {
 	if a.windowIf {
 		off = `"use_sliding_window": false, "layer_types": null`
 	}
-	return fmt.Errorf("a sliding window of %d tokens is set (sliding_window), which is not supported: for contexts shorter than it, "+
-		"set %s and \"max_position_embeddings\": %d in config.json", window, off, window)
+	return fmt.Errorf("a sliding window of %d tokens is set (sliding_window), which is not supported: for contexts "+
+		"shorter than it, set %s and \"max_position_embeddings\": %d in config.json", window, off, window)
 }
 
-// defaultWindowLayers is what an absent max_window_layers means in Qwen2 and Qwen3: the layers from this one on have the window.
+// defaultWindowLayers is what an absent max_window_layers means in Qwen2 and Qwen3: the layers from this one on have
+// the window.
 const defaultWindowLayers = 28
 
 func (f *configFile) sizes(c *Config, a *arch) error {
@@ -226,7 +229,8 @@ func (f *configFile) sizes(c *Config, a *arch) error {
 	return nil
 }
 
-// rope reads both spellings. Where a file has both, rope_scaling replaces rope_parameters as a whole, as in transformers 5.
+// rope reads both spellings. Where a file has both, rope_scaling replaces rope_parameters as a whole, as in
+// transformers 5.
 func (f *configFile) rope(c *Config) error {
 	name := "rope_parameters"
 	if f.set("rope_scaling") && f.values["rope_scaling"] != "{}" {
@@ -240,7 +244,8 @@ func (f *configFile) rope(c *Config) error {
 		return err
 	}
 	if p.null("rope_theta") || !p.has("rope_theta") && f.null("rope_theta") {
-		return errors.New("rope_theta is null, which stands for no value in transformers either: set it, or leave it out for the default")
+		return errors.New("rope_theta is null, which stands for no value in transformers either: set it, or leave it out " +
+			"for the default")
 	}
 	if part := or(p.Partial, or(f.Partial, 1)); part != 1 {
 		return fmt.Errorf("partial_rotary_factor %v is not supported: only whole heads are rotated", part)

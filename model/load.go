@@ -90,7 +90,8 @@ func checkTensors(c *Config, set *source) error {
 	case len(extra) > 0 && foreign(known, missing, extra) != nil:
 		return foreign(known, missing, extra)
 	case len(missing) > 0 && missing[0] == headName:
-		return fmt.Errorf("tensor %s is missing though tie_word_embeddings is false: if the output matrix is the embedding, set it to true in config.json",
+		return fmt.Errorf("tensor %s is missing though tie_word_embeddings is false: if the output matrix is the "+
+			"embedding, set it to true in config.json",
 			headName)
 	case len(missing) > 0:
 		return fmt.Errorf("missing from the checkpoint: %s: the download is incomplete, or config.json is of another model", some(missing))

@@ -15,8 +15,8 @@ import (
 )
 
 // Adapter is a LoRA (Hu et al., arXiv 2106.09685) on a model's projections: y = W x + scale B (A x), with scale = alpha/R or, with
-// RSLoRA, alpha/sqrt(R). Segments of a batch name the adapter they use; several adapters share one base. An adapter goes with the one
-// Model that it was made or loaded for.
+// RSLoRA, alpha/sqrt(R). Segments of a batch name the adapter they use; several adapters share one base. An adapter
+// goes with the one Model that it was made or loaded for.
 type Adapter struct {
 	Config AdapterConfig
 	*bank
@@ -101,13 +101,16 @@ func (a *Adapter) loadAll(f *safetensors.Set) error {
 		}
 		for _, p := range a.params {
 			if prefix, ok := strings.CutSuffix(name, p.Name); ok {
-				return fmt.Errorf("the names of its tensors begin with %q (%s): take that out of them, so that they begin with %s", prefix, t, adapterPrefix)
+				return fmt.Errorf("the names of its tensors begin with %q (%s): take that out of them, so that they begin with "+
+					"%s", prefix, t, adapterPrefix)
 			}
 			if strings.HasSuffix(p.Name, "."+name) {
-				return fmt.Errorf("the names of its tensors do not begin with %s (%s): add what is missing (%s)", adapterPrefix, t, p.Name)
+				return fmt.Errorf("the names of its tensors do not begin with %s (%s): add what is missing (%s)", adapterPrefix,
+					t, p.Name)
 			}
 		}
-		return fmt.Errorf("tensor %s does not belong to an adapter of this model with target_modules %s", t, a.Config.targetText())
+		return fmt.Errorf("tensor %s does not belong to an adapter of this model with target_modules %s", t,
+			a.Config.targetText())
 	}
 	for _, p := range a.params {
 		t, ok := f.Tensor(tensors[p.Name])
@@ -187,8 +190,8 @@ var adapters atomic.Uint64
 // ID tells an adapter from all others of the process, those closed and those to come included. It is not 0.
 func (a *Adapter) ID() uint64 { return a.id }
 
-// CheckAdapter reports an adapter that does not go with m: made for another model, though it may have the same shapes, or closed. nil, for
-// none, does.
+// CheckAdapter reports an adapter that does not go with m: made for another model, though it may have the same
+// shapes, or closed. nil, for none, does.
 func (m *Model) CheckAdapter(a *Adapter) error {
 	switch {
 	case a == nil:

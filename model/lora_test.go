@@ -141,8 +141,9 @@ func TestAdapterConfig(t *testing.T) {
 	require.Equal(t, []string{"1.q_proj r4 a8"}, modules(map[string]any{"layers_to_transform": 1}))
 	require.Equal(t, []string{"3.o_proj r4 a8"}, modules(map[string]any{"target_modules": []string{"model.layers.3.self_attn.o_proj"}}))
 	// A module that is named in full is adapted whatever layers_to_transform says, as in peft.
-	require.Equal(t, []string{"1.q_proj r4 a8", "3.o_proj r4 a8"}, modules(map[string]any{"target_modules": []string{"q_proj", "model.layers.3.self_attn.o_proj"},
-		"layers_to_transform": 1}))
+	require.Equal(t, []string{"1.q_proj r4 a8", "3.o_proj r4 a8"},
+		modules(map[string]any{"target_modules": []string{"q_proj", "model.layers.3.self_attn.o_proj"},
+			"layers_to_transform": 1}))
 	require.Len(t, modules(map[string]any{"target_modules": "All-Linear"}), 84)
 	require.Equal(t, []string{"1.v_proj r4 a8", "2.v_proj r4 a8"}, modules(map[string]any{"target_modules": `.*layers\.[12]\..*v_proj`}))
 	require.Len(t, modules(map[string]any{"exclude_modules": []string{"3.self_attn.q_proj"}}), 11)
@@ -199,7 +200,8 @@ func TestLoadAdapterRefuses(t *testing.T) {
 		}
 		require.NoError(t, try(true, nil))
 		require.ErrorContains(t, try(false, map[string]any{"r": 2}), "has shape [3 32], the model and the rank call for [2 32]")
-		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj"}}), "does not belong to an adapter of this model with target_modules [q_proj]")
+		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj"}}),
+			"does not belong to an adapter of this model with target_modules [q_proj]")
 		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj", "v_proj", "o_proj"}}), "o_proj.lora_A.weight is missing")
 		require.NoError(t, try(false, map[string]any{"lora_dropout": 0.1}))
 		require.ErrorContains(t, try(true, map[string]any{"lora_dropout": 0.1}), "training with dropout")

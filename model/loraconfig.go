@@ -79,7 +79,8 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 		return c, err
 	}
 	if len(j.unknown) > 0 {
-		return c, fmt.Errorf("%s is set, which this program does not know: a newer peft has written it, and it may change the numbers: "+
+		return c, fmt.Errorf("%s is set, which this program does not know: a newer peft has written it, and it may change "+
+			"the numbers: "+
 			"merge the adapter with that peft, or save it without the key", j.unknown[0])
 	}
 	var f adapterJSON
@@ -146,7 +147,8 @@ func (c *AdapterConfig) matcher() (func(module string) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Targets) == 0 && c.pattern == "" || slices.Contains(c.Targets, "all-linear") || strings.EqualFold(c.pattern, "all-linear") {
+	if len(c.Targets) == 0 && c.pattern == "" || slices.Contains(c.Targets, "all-linear") ||
+		strings.EqualFold(c.pattern, "all-linear") {
 		want = func(string) bool { return true }
 	}
 	not, err := moduleSet(c.excluded, c.exclude)
@@ -320,8 +322,8 @@ func (c *AdapterConfig) JSON() []byte {
 	return append(text, '\n')
 }
 
-// over makes the file that Save writes name dir as the base: by an absolute path, which this program and peft find from every working
-// directory.
+// over makes the file that Save writes name dir as the base: by an absolute path, which this program and peft find
+// from every working directory.
 func (c *AdapterConfig) over(dir string) error {
 	if dir == "" {
 		return nil

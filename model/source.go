@@ -15,7 +15,8 @@ type source struct {
 	embed string // the tensor that fills the embedding
 }
 
-// openSource opens the folder dir and says what model its tensors make: what they say of tied embeddings counts, not config.json.
+// openSource opens the folder dir and says what model its tensors make: what they say of tied embeddings counts, not
+// config.json.
 func openSource(dir string) (c *Config, s *source, err error) {
 	if c, err = ReadConfig(dir); err != nil {
 		return nil, nil, err
@@ -41,7 +42,8 @@ func openSource(dir string) (c *Config, s *source, err error) {
 	return c, s, nil
 }
 
-// ReadStored is ReadConfig, corrected by what the tensors beside config.json say of tied embeddings, if there are any: what Load makes.
+// ReadStored is ReadConfig, corrected by what the tensors beside config.json say of tied embeddings, if there are
+// any: what Load makes.
 func ReadStored(dir string) (*Config, error) {
 	c, err := ReadConfig(dir)
 	if err != nil || !c.Tied || c.Q8 {
@@ -58,8 +60,8 @@ func ReadStored(dir string) (*Config, error) {
 	return c, nil
 }
 
-// settleTied compares tie_word_embeddings with what the file holds, as transformers 5 does: one matrix of the two, whatever its name, is both, and two that differ
-// are not tied.
+// settleTied compares tie_word_embeddings with what the file holds, as transformers 5 does: one matrix of the two,
+// whatever its name, is both, and two that differ are not tied.
 func (s *source) settleTied(c *Config) error {
 	embed, hasEmbed := s.Set.Tensor(embedName)
 	head, hasHead := s.Set.Tensor(headName)
@@ -75,7 +77,8 @@ func (s *source) settleTied(c *Config) error {
 		return err
 	}
 	c.Tied = false
-	c.note("config.json ties embedding and output matrix (tie_word_embeddings), but %s and %s are both in the checkpoint and differ: they are "+
+	c.note("config.json ties embedding and output matrix (tie_word_embeddings), but %s and %s are both in the "+
+		"checkpoint and differ: they are "+
 		"not tied, as in transformers 5", embedName, headName)
 	if c.Raw, err = setKey(c.Raw, "false", "tie_word_embeddings"); err != nil {
 		return fmt.Errorf("config.json: %w", err)
@@ -116,7 +119,8 @@ func sameValues(a, b *safetensors.Tensor) (same bool, err error) {
 	return same, err
 }
 
-// equalNumbers compares as float32 a row of k elements at a time: 0 equals -0, and one number in two types equals itself.
+// equalNumbers compares as float32 a row of k elements at a time: 0 equals -0, and one number in two types equals
+// itself.
 func equalNumbers(x []byte, tx kernels.DType, y []byte, ty kernels.DType, k int) bool {
 	if k == 0 {
 		return true

@@ -15,7 +15,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// What a file holds of tied embeddings counts, as in transformers 5: one matrix is both, two that are equal are one, two that differ are two.
+// What a file holds of tied embeddings counts, as in transformers 5: one matrix is both, two that are equal are one,
+// two that differ are two.
 func TestTiedHeadInFile(t *testing.T) {
 	tied := func(c map[string]any) { c["tie_word_embeddings"] = true }
 	same := func(m map[string]*tensor) { m[headName] = m[embedName] }
@@ -110,9 +111,11 @@ func TestForeignCheckpoints(t *testing.T) {
 		tensors func(map[string]*tensor)
 		says    string
 	}{
-		"DDP":      {rename(func(n string) string { return "module." + n }), `have "module." in them, which is put there by DataParallel`},
-		"compiled": {rename(func(n string) string { return "_orig_mod." + n }), `have "_orig_mod." in them, which is put there by torch.compile`},
-		"two":      {rename(func(n string) string { return "_orig_mod.module." + n }), `"module." and "_orig_mod."`},
+		"DDP": {rename(func(n string) string { return "module." + n }),
+			`have "module." in them, which is put there by DataParallel`},
+		"compiled": {rename(func(n string) string { return "_orig_mod." + n }),
+			`have "_orig_mod." in them, which is put there by torch.compile`},
+		"two": {rename(func(n string) string { return "_orig_mod.module." + n }), `"module." and "_orig_mod."`},
 		"inside": {rename(func(n string) string {
 			return strings.Replace(n, ".self_attn.", "._checkpoint_wrapped_module.self_attn.", 1)
 		}),
@@ -124,14 +127,20 @@ func TestForeignCheckpoints(t *testing.T) {
 			rename(func(n string) string { return "base_model.model." + n })(m)
 			add("base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight")(m)
 		}, "it holds the tensors of an adapter beside those of its base"},
-		"some wrapped": {rename(func(n string) string { return strings.Replace(n, "model.layers.1", "module.model.layers.1", 1) }), `"module."`},
-		"value head":   {add("v_head.summary.weight", "v_head.summary.bias"), "v_head.summary.bias is a value head, which TRL"},
+		"some wrapped": {rename(func(n string) string {
+			return strings.Replace(n, "model.layers.1",
+				"module.model.layers.1", 1)
+		}), `"module."`},
+		"value head": {add("v_head.summary.weight", "v_head.summary.bias"), "v_head.summary.bias is a value head, which " +
+			"TRL"},
 		"TRL": {func(m map[string]*tensor) {
 			rename(func(n string) string { return "pretrained_model." + n })(m)
 			add("v_head.summary.weight")(m)
 		}, "TRL's models with a value head"},
-		"classifier": {func(m map[string]*tensor) { delete(m, headName); add("score.weight")(m) }, "score.weight is the head of a sequence classifier"},
-		"bare":       {rename(func(n string) string { return strings.TrimPrefix(n, "model.") }), `have no "model." before them`},
+		"classifier": {func(m map[string]*tensor) { delete(m, headName); add("score.weight")(m) },
+			"score.weight is the head of a sequence classifier"},
+		"bare": {rename(func(n string) string { return strings.TrimPrefix(n, "model.") }),
+			`have no "model." before them`},
 		"part of another": {rename(func(n string) string { return "vlm.language_model." + n }),
 			`begin with "vlm.language_model."`},
 	} {
@@ -145,7 +154,8 @@ func TestForeignCheckpoints(t *testing.T) {
 	}
 }
 
-// Adapters whose tensors carry the adapter's name, as state_dict of a peft model has them, load; files that do not belong are named.
+// Adapters whose tensors carry the adapter's name, as state_dict of a peft model has them, load; files that do not
+// belong are named.
 func TestAdapterNames(t *testing.T) {
 	src := filepath.Join("testdata", "lora", "bf16-qv-rslora")
 	m := load(t, ref.New(), caseDir(t, "bf16"), Options{DType: kernels.F32})
@@ -189,16 +199,23 @@ func TestAdapterNames(t *testing.T) {
 		a.Close()
 	}
 	for says, rename := range map[string]func(int, string) string{
-		`of several adapters ("default", "other")`: func(i int, n string) string { return named([]string{"default", "other"}[min(i/2, 1)])(i, n) },
+		`of several adapters ("default", "other")`: func(i int, n string) string {
+			return named([]string{"default",
+				"other"}[min(i/2, 1)])(i, n)
+		},
 		`of several adapters ("", "default")`: func(i int, n string) string {
 			if i == 0 {
 				return n
 			}
 			return named("default")(i, n)
 		},
-		`begin with "module."`:                                             func(_ int, n string) string { return "module." + n },
-		"do not begin with base_model.model.":                              func(_ int, n string) string { return strings.TrimPrefix(n, adapterPrefix) },
-		"tensor x.layers.0.self_attn.q_proj.lora_A.weight does not belong": func(_ int, n string) string { return "x." + strings.TrimPrefix(n, adapterPrefix+"model.") },
+		`begin with "module."`: func(_ int, n string) string { return "module." + n },
+		"do not begin with base_model.model.": func(_ int, n string) string {
+			return strings.TrimPrefix(n, adapterPrefix)
+		},
+		"tensor x.layers.0.self_attn.q_proj.lora_A.weight does not belong": func(_ int, n string) string {
+			return "x." + strings.TrimPrefix(n, adapterPrefix+"model.")
+		},
 	} {
 		_, err := open(rename)
 		require.ErrorContains(t, err, says)

@@ -28,67 +28,87 @@ const (
 // unset are the values of a key that is not in use.
 var unset = []string{"null", "false", "0", "0.0", `""`, "[]", "{}"}
 
-// verdicts are the keys of each file. Every key that transformers 5 and peft know is here; testdata/keys records which those are.
+// verdicts are the keys of each file. Every key that transformers 5 and peft know is here; testdata/keys records
+// which those are.
 //
-// A key that is in no list: in config.json it is harmless, because transformers computes with declared keys only, and a note names it. In
-// adapter_config.json it is refused if it is set, because peft adds a key there for every new variant of LoRA.
+// A key that is in no list: in config.json it is harmless, because transformers computes with declared keys only, and
+// a note names it. In adapter_config.json it is refused if it is set, because peft adds a key there for every new
+// variant of LoRA.
 var verdicts = map[string]map[string]verdict{
 	"config.json": table(
-		group{computed, "", nil, `architectures model_type vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads
-			num_key_value_heads head_dim max_position_embeddings rms_norm_eps hidden_act tie_word_embeddings attention_bias mlp_bias
-			rope_theta rope_scaling rope_parameters partial_rotary_factor original_max_position_embeddings
-			sliding_window use_sliding_window max_window_layers layer_types bos_token_id eos_token_id torch_dtype dtype quantization_config`},
+		group{computed, "", nil, `
+			architectures model_type vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads
+			num_key_value_heads head_dim max_position_embeddings rms_norm_eps hidden_act tie_word_embeddings
+			attention_bias mlp_bias rope_theta rope_scaling rope_parameters partial_rotary_factor
+			original_max_position_embeddings sliding_window use_sliding_window max_window_layers layer_types
+			bos_token_id eos_token_id torch_dtype dtype quantization_config`},
 		group{refused, "its weights are compressed", nil, `compression_config`},
 		group{refused, "its layers differ in size", nil, `per_layer_config`},
 		group{refused, "a token would attend to later ones", []string{"true"}, `is_causal`},
-		group{refused, "it names other files than config.json and *.safetensors", nil, `configuration_files transformers_weights`},
+		group{refused, "it names other files than config.json and *.safetensors", nil, `
+			configuration_files transformers_weights`},
 		group{refused, "heads have been cut out", nil, `pruned_heads`},
-		group{harmless, "generation settings, which transformers 5 drops from config.json; here flags say how to sample", nil, `
-			assistant_confidence_threshold assistant_lookbehind bad_words_ids begin_suppress_tokens diversity_penalty do_sample early_stopping
-			encoder_no_repeat_ngram_size encoder_repetition_penalty epsilon_cutoff eta_cutoff exponential_decay_length_penalty
-			forced_bos_token_id forced_eos_token_id length_penalty max_length min_length no_repeat_ngram_size num_assistant_tokens
-			num_assistant_tokens_schedule num_beam_groups num_beams num_return_sequences output_scores remove_invalid_values
-			repetition_penalty return_dict_in_generate suppress_tokens target_lookbehind temperature top_k top_p typical_p`},
-		group{harmless, "classes and heads of other tasks", nil, `finetuning_task id2label label2id num_labels problem_type task_specific_params
-			add_cross_attention cross_attention_hidden_size decoder_start_token_id is_decoder is_encoder_decoder sep_token_id
+		group{harmless, "generation settings, which transformers 5 drops from config.json", nil, `
+			assistant_confidence_threshold assistant_lookbehind bad_words_ids begin_suppress_tokens
+			diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size encoder_repetition_penalty
+			epsilon_cutoff eta_cutoff exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id
+			length_penalty max_length min_length no_repeat_ngram_size num_assistant_tokens
+			num_assistant_tokens_schedule num_beam_groups num_beams num_return_sequences output_scores
+			remove_invalid_values repetition_penalty return_dict_in_generate suppress_tokens target_lookbehind
+			temperature top_k top_p typical_p`},
+		group{harmless, "classes and heads of other tasks", nil, `
+			finetuning_task id2label label2id num_labels problem_type task_specific_params add_cross_attention
+			cross_attention_hidden_size decoder_start_token_id is_decoder is_encoder_decoder sep_token_id
 			tie_encoder_decoder`},
-		group{harmless, "what the classes of transformers return, and how they run", nil, `output_attentions output_hidden_states return_dict
-			use_cache attn_implementation _attn_implementation_autoset _flash_attn_2_enabled experts_implementation chunk_size_feed_forward
+		group{harmless, "what the classes of transformers return, and how they run", nil, `
+			output_attentions output_hidden_states return_dict use_cache attn_implementation
+			_attn_implementation_autoset _flash_attn_2_enabled experts_implementation chunk_size_feed_forward
 			pretraining_tp gradient_checkpointing torchscript tf_legacy_loss use_bfloat16`},
-		group{harmless, "dropout acts in transformers' training mode only: log-probs are those of evaluation, in rollout and training alike", nil,
+		group{harmless, "acts in transformers' training mode only: rollout and training compute as in evaluation", nil,
 			`attention_dropout`},
 		group{harmless, "the spread of random initial weights; all are loaded", nil, `initializer_range`},
-		group{harmless, "sequences are never padded here", nil, `pad_token_id`},
-		group{harmless, "names and versions", nil, `_commit_hash _name_or_path name_or_path prefix tokenizer_class transformers_version
-			unsloth_fixed unsloth_version`},
+		group{harmless, "sequences are never padded here; as an input, the token is trained as any other", nil,
+			`pad_token_id`},
+		group{harmless, "names and versions", nil, `
+			_commit_hash _name_or_path name_or_path prefix tokenizer_class transformers_version unsloth_fixed
+			unsloth_version`},
 		group{harmless, "code that transformers runs only when it is told to trust it", nil, `auto_map`},
-		group{harmless, "not read by the four classes", nil, `is_llama_config max_sequence_length rope_interleaved use_mrope`},
+		group{harmless, "not read by the four classes", nil, `
+			is_llama_config max_sequence_length rope_interleaved use_mrope`},
 		group{harmless, "for other programs than transformers", nil, `transformers.js_config`},
 	),
 	"rope_parameters": table(
-		group{computed, "", nil, `rope_type type rope_theta factor low_freq_factor high_freq_factor original_max_position_embeddings
+		group{computed, "", nil, `
+			rope_type type rope_theta factor low_freq_factor high_freq_factor original_max_position_embeddings
 			partial_rotary_factor`},
-		group{harmless, "of rope types that are refused", nil, `attention_factor attn_factor beta_fast beta_slow extrapolation_factor finetuned
-			long_factor short_factor mrope_section mscale mscale_all_dim truncate`},
+		group{harmless, "of rope types that are refused", nil, `
+			attention_factor attn_factor beta_fast beta_slow extrapolation_factor finetuned long_factor short_factor
+			mrope_section mscale mscale_all_dim truncate`},
 	),
 	"adapter_config.json": table(
-		group{computed, "", nil, `peft_type r lora_alpha use_rslora lora_dropout target_modules exclude_modules layers_to_transform rank_pattern
-			alpha_pattern base_model_name_or_path bias`},
-		group{refused, "peft changes the base weights when it loads such an adapter, or they were changed when it was trained " +
-			"(peft's path_initial_model_for_weight_conversion saves a plain one)",
+		group{computed, "", nil, `
+			peft_type r lora_alpha use_rslora lora_dropout target_modules exclude_modules layers_to_transform
+			rank_pattern alpha_pattern base_model_name_or_path bias`},
+		group{refused, "peft changes the base weights when it loads such an adapter, or they were changed when it " +
+			"was trained (peft's path_initial_model_for_weight_conversion saves a plain one)",
 			[]string{"null", "true", "false", `"gaussian"`, `"eva"`, `"orthogonal"`, `"mica"`}, `init_lora_weights`},
-		group{refused, "it replaces layers or weights besides the low-rank update", nil, `modules_to_save trainable_token_indices layer_replication
-			target_parameters enable_lora`},
-		group{refused, "it is another update than W + scale B A", nil, `use_dora lora_bias use_qalora use_bdlora kasa_config monteclora_config
-			arrow_config alora_invocation_tokens megatron_config`},
-		group{refused, "it chooses layers by another name than model.layers", []string{"null", `"layers"`, `["layers"]`, "[]", `""`}, `layers_pattern`},
-		group{harmless, "only chooses initial values; the trained ones are loaded", nil, `corda_config eva_config loftq_config lora_ga_config`},
+		group{refused, "it replaces layers or weights besides the low-rank update", nil, `
+			modules_to_save trainable_token_indices layer_replication target_parameters enable_lora`},
+		group{refused, "it is another update than W + scale B A", nil, `
+			use_dora lora_bias use_qalora use_bdlora kasa_config monteclora_config arrow_config
+			alora_invocation_tokens megatron_config`},
+		group{refused, "it chooses layers by another name than model.layers",
+			[]string{"null", `"layers"`, `["layers"]`, "[]", `""`}, `layers_pattern`},
+		group{harmless, "only chooses initial values; the trained ones are loaded", nil, `
+			corda_config eva_config loftq_config lora_ga_config`},
 		group{harmless, "peft sets it to false for the linear layers of these models", nil, `fan_in_fan_out`},
-		group{harmless, "the forward pass is plain LoRA's; it compresses what the backward pass keeps", nil, `velora_config`},
-		group{harmless, "of use only with a key that is refused", nil, `megatron_core qalora_group_size`},
+		group{harmless, "the forward pass is plain LoRA's; it compresses what the backward pass keeps", nil, `
+			velora_config`},
+		group{harmless, "of use only with a key that is refused", nil, `
+			megatron_core qalora_group_size`},
 		group{harmless, "adapters of the embedding and the output matrix are refused", nil, `ensure_weight_tying`},
-		group{harmless, "names, versions and ways to run", nil, `auto_mapping inference_mode merge_weights peft_version revision runtime_config
-			task_type`},
+		group{harmless, "names, versions and ways to run", nil, `
+			auto_mapping inference_mode merge_weights peft_version revision runtime_config task_type`},
 	),
 }
 
@@ -131,12 +151,12 @@ var instead = map[string]string{
 
 // judged is a configuration file after its keys were judged.
 type judged struct {
-	values  map[string]string // every key's value as compact JSON; NaN and infinite numbers, which are harmless here, are null
+	values  map[string]string // every key's value as compact JSON, numbers that are not finite, all harmless, as null
 	unknown []string          // the keys that have no verdict and are set
 }
 
-// judge reads a file, which is one object. A value that changes numbers in a way that is not computed is an error, and so is a number that
-// is not finite in a key that is computed with.
+// judge reads a file, which is one object. A value that changes numbers in a way that is not computed is an error,
+// and so is a number that is not finite in a key that is computed with.
 func judge(file string, data []byte) (*judged, error) {
 	data = tagged.ReplaceAll(data, []byte("$1"))
 	for _, n := range pyjson.Find(data) {
@@ -195,7 +215,8 @@ func (j *judged) has(key string) bool {
 // null reports whether key is there as null.
 func (j *judged) null(key string) bool { return j.has(key) && !j.set(key) }
 
-// decode fills v from the keys that file's verdicts know. encoding/json would take a key in other letters (Head_Dim) for one of them.
+// decode fills v from the keys that file's verdicts know. encoding/json would take a key in other letters (Head_Dim)
+// for one of them.
 func (j *judged) decode(file string, v any) error {
 	fields := map[string]json.RawMessage{}
 	for key, value := range j.values {

@@ -52,7 +52,8 @@ func TestInitLoRAWeights(t *testing.T) {
 		if does == "same" {
 			require.NoError(t, err, value)
 		} else {
-			require.ErrorContains(t, err, "init_lora_weights is "+value+", which is not supported: peft changes the base weights")
+			require.ErrorContains(t, err, "init_lora_weights is "+value+", which is not supported: peft changes the base "+
+				"weights")
 		}
 	}
 }
@@ -92,10 +93,12 @@ func TestRefusedKeys(t *testing.T) {
 		}
 		require.NoError(t, parse(file, "key_of_the_future", "null"))
 	}
-	require.ErrorContains(t, parse("adapter_config.json", "key_of_the_future", "true"), "key_of_the_future is set, which this program does not know")
+	require.ErrorContains(t, parse("adapter_config.json", "key_of_the_future", "true"), "key_of_the_future is set, "+
+		"which this program does not know")
 }
 
-// NaN and infinite numbers, as Python's json and as transformers 5 write them, are read where nothing is computed with them.
+// NaN and infinite numbers, as Python's json and as transformers 5 write them, are read where nothing is computed
+// with them.
 func TestConfigsWithNonFiniteNumbers(t *testing.T) {
 	nan := []string{"NaN", "Infinity", "-Infinity", `{"__float__": "NaN"}`, `{ "__float__":"-Infinity" }`}
 	for _, value := range nan {
@@ -131,7 +134,8 @@ func TestConfigsWithNonFiniteNumbers(t *testing.T) {
 	}
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(smol), 0o666))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(`{"temperature": NaN, "top_p": Infinity, "eos_token_id": [2, 0]}`), 0o666))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "generation_config.json"),
+		[]byte(`{"temperature": NaN, "top_p": Infinity, "eos_token_id": [2, 0]}`), 0o666))
 	c, err := ReadConfig(dir)
 	require.NoError(t, err)
 	require.Equal(t, []int32{2, 0}, c.EOS)

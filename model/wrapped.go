@@ -10,19 +10,28 @@ import (
 
 // wrappers are parts of names that programs put around a module, with who does.
 var wrappers = []struct{ part, by string }{
-	{"base_model.model", "peft"}, {"base_layer", "peft"}, {"original_module", "peft"}, {"module", "DataParallel, DistributedDataParallel or DeepSpeed"},
-	{"_orig_mod", "torch.compile"}, {"_fsdp_wrapped_module", "FSDP"}, {"_checkpoint_wrapped_module", "activation checkpointing"},
-	{"_forward_module", "Lightning"}, {"pretrained_model", "TRL's models with a value head"},
+	{"base_model.model", "peft"}, {"base_layer", "peft"}, {"original_module", "peft"},
+	{"module", "DataParallel, DistributedDataParallel or DeepSpeed"},
+	{"_orig_mod", "torch.compile"},
+	{"_fsdp_wrapped_module", "FSDP"},
+	{"_checkpoint_wrapped_module", "activation checkpointing"},
+	{"_forward_module", "Lightning"},
+	{"pretrained_model", "TRL's models with a value head"},
 }
 
 // foreignHeads are first parts of names of what other tasks put on top of a model.
 var foreignHeads = map[string]string{
-	"v_head": "a value head, which TRL's models for PPO have", "value_head": "a value head", "score": "the head of a sequence classifier or reward model",
-	"reward_head": "the head of a reward model", "classifier": "the head of a classifier", "qa_outputs": "the head of a question answering model",
+	"v_head":      "a value head, which TRL's models for PPO have",
+	"value_head":  "a value head",
+	"score":       "the head of a sequence classifier or reward model",
+	"reward_head": "the head of a reward model",
+	"classifier":  "the head of a classifier",
+	"qa_outputs":  "the head of a question answering model",
 }
 
-// foreign says what the tensors of a checkpoint are for if they are not a causal language model's as it is saved; nil if that does not explain
-// them. known are the parameters' names, missing those without a tensor, extra the tensors without a parameter.
+// foreign says what the tensors of a checkpoint are for if they are not a causal language model's as it is saved; nil
+// if that does not explain them. known are the parameters' names, missing those without a tensor, extra the tensors
+// without a parameter.
 func foreign(known map[string]bool, missing, extra []string) error {
 	var by, parts []string
 	renamed := 0
@@ -45,26 +54,27 @@ func foreign(known map[string]bool, missing, extra []string) error {
 	lora := slices.IndexFunc(extra, func(name string) bool { return strings.Contains(name, ".lora_") })
 	switch {
 	case lora >= 0:
-		return fmt.Errorf("it holds the tensors of an adapter beside those of its base (%s): merge them first (peft's merge_and_unload), or save the "+
-			"adapter alone (peft's save_pretrained)", extra[lora])
+		return fmt.Errorf("it holds the tensors of an adapter beside those of its base (%s): merge them first (peft's "+
+			"merge_and_unload), or save the adapter alone (peft's save_pretrained)", extra[lora])
 	case renamed > 0:
-		return fmt.Errorf("the names of %d tensors have %s in them, which is put there by %s (%s): save the model that is inside, or take it out of the "+
-			"names", renamed, strings.Join(parts, " and "), strings.Join(by, " and "), example)
+		return fmt.Errorf("the names of %d tensors have %s in them, which is put there by %s (%s): save the model that is "+
+			"inside, or take it out of the names", renamed, strings.Join(parts, " and "), strings.Join(by, " and "), example)
 	}
 	for _, name := range extra {
 		if isForeign(name) {
-			return fmt.Errorf("%s is %s, which a causal language model does not have: save the language model without it", name, foreignHeads[firstPart(name)])
+			return fmt.Errorf("%s is %s, which a causal language model does not have: save the language model without it",
+				name, foreignHeads[firstPart(name)])
 		}
 	}
 	for _, name := range extra {
 		if slices.Contains(missing, "model."+name) {
-			return fmt.Errorf("the names of its tensors have no \"model.\" before them (%s): it was saved without the head of a causal language model: "+
-				"save the whole one, of the class that config.json names", name)
+			return fmt.Errorf("the names of its tensors have no \"model.\" before them (%s): it was saved without the head "+
+				"of a causal language model: save the whole one, of the class that config.json names", name)
 		}
 		for _, m := range missing {
 			if prefix, ok := strings.CutSuffix(name, "."+m); ok {
-				return fmt.Errorf("the names of its tensors begin with %q (%s): it is a part of another model: save the language model alone, or take the "+
-					"beginning out of the names", prefix+".", name)
+				return fmt.Errorf("the names of its tensors begin with %q (%s): it is a part of another model: save the "+
+					"language model alone, or take the beginning out of the names", prefix+".", name)
 			}
 		}
 	}
@@ -93,7 +103,8 @@ func firstPart(name string) string {
 	return first
 }
 
-// superfluous reports tensors that carry nothing: the output matrix written out though it is tied, and frequencies of old files.
+// superfluous reports tensors that carry nothing: the output matrix written out though it is tied, and frequencies of
+// old files.
 func superfluous(c *Config, name string) bool {
 	return c.Tied && name == headName || strings.HasSuffix(name, ".rotary_emb.inv_freq")
 }
@@ -122,7 +133,8 @@ func adapterTensors(f *safetensors.Set) (map[string]string, error) {
 		tensors[plain] = t
 	}
 	if len(names) > 1 {
-		return nil, fmt.Errorf("its tensors are of several adapters (%s): save the one alone (peft's save_pretrained with selected_adapters)",
+		return nil, fmt.Errorf("its tensors are of several adapters (%s): save the one alone (peft's save_pretrained with "+
+			"selected_adapters)",
 			strings.Join(quoted(names), ", "))
 	}
 	return tensors, nil

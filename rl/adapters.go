@@ -19,10 +19,10 @@ import (
 // levels is how many folders, the adapter's and those above it, are searched for its base.
 const levels = 8
 
-// AdapterBase says where the base of the adapter in dir lies; "" if dir holds no adapter, or one that names no base. The base is what
-// base_model_name_or_path says, seen from the working directory as peft sees it. If nothing is there, it is searched for from the
-// adapter's folder and those above it, so that an adapter is found together with its base where both have been moved, and from
-// every working directory. note, if not "", is for the user.
+// AdapterBase says where the base of the adapter in dir lies; "" if dir holds no adapter, or one that names no base.
+// The base is what base_model_name_or_path says, seen from the working directory as peft sees it. If nothing is
+// there, it is searched for from the adapter's folder and those above it, so that an adapter is found together with
+// its base where both have been moved, and from every working directory. note, if not "", is for the user.
 func AdapterBase(dir string) (base, note string, err error) {
 	c, err := model.ReadAdapterConfig(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -39,21 +39,23 @@ func AdapterBase(dir string) (base, note string, err error) {
 	places = slices.DeleteFunc(places, func(p string) bool { return !isBase(p, dir) })
 	if isBase(named, dir) {
 		if !filepath.IsAbs(named) && len(places) > 0 && !sameFile(named, places[0]) {
-			note = fmt.Sprintf("adapter %s: its base %q is taken from the working directory; there is another one in %s", dir, c.Base(), places[0])
+			note = fmt.Sprintf("adapter %s: its base %q is taken from the working directory; there is another one in %s",
+				dir, c.Base(), places[0])
 		}
 		base, err = track.ModelDir(named)
 		return base, note, err
 	}
 	if len(places) == 0 {
-		return "", "", fmt.Errorf("opening adapter %s: its base model %q (base_model_name_or_path) is neither there, seen from the working directory, nor "+
-			"in the folder of the adapter or one above it: correct it in adapter_config.json, or say --model BASE --adapter %s", dir, c.Base(), dir)
+		return "", "", fmt.Errorf("opening adapter %s: its base model %q (base_model_name_or_path) is neither there, seen "+
+			"from the working directory, nor in the folder of the adapter or one above it: correct it in "+
+			"adapter_config.json, or say --model BASE --adapter %s", dir, c.Base(), dir)
 	}
 	base, err = track.ModelDir(places[0])
 	return base, fmt.Sprintf("adapter %s: its base %q is not there, %s is taken for it", dir, c.Base(), base), err
 }
 
-// besideAdapter lists where the base called named may lie when it has kept its place relative to the adapter's folder. Of an absolute path
-// the longest end that is found counts.
+// besideAdapter lists where the base called named may lie when it has kept its place relative to the adapter's
+// folder. Of an absolute path the longest end that is found counts.
 func besideAdapter(dir, named string) (places []string, err error) {
 	at, err := filepath.Abs(dir)
 	if err != nil {
@@ -98,9 +100,10 @@ func sameFile(a, b string) bool {
 	return errors.Join(err, err2) == nil && os.SameFile(x, y)
 }
 
-// MadeFor is the one rule by which an adapter shares a base that is open: it was made for the model in base. Both folders are compared by content
-// where both are at hand; a name of the Hugging Face hub that is nowhere here is compared by its last part. An adapter that names no base is taken
-// to be made for this one. note, if not "", is for the user.
+// MadeFor is the one rule by which an adapter shares a base that is open: it was made for the model in base. Both
+// folders are compared by content where both are at hand; a name of the Hugging Face hub that is nowhere here is
+// compared by its last part. An adapter that names no base is taken to be made for this one. note, if not "", is for
+// the user.
 func MadeFor(adapter, base string) (made bool, note string, err error) {
 	dir, err := track.ModelDir(adapter)
 	if err != nil {
@@ -121,7 +124,8 @@ func MadeFor(adapter, base string) (made bool, note string, err error) {
 		if !hubName(c.Base()) || path.Base(c.Base()) != filepath.Base(base) {
 			return false, "", nil
 		}
-		return true, fmt.Sprintf("adapter %s: its base %q is not there, %s is taken for it by its name", dir, c.Base(), base), nil
+		return true, fmt.Sprintf("adapter %s: its base %q is not there, %s is taken for it by its name", dir, c.Base(),
+			base), nil
 	}
 	made, err = sameModel(own, base)
 	return made, note, err
@@ -150,8 +154,9 @@ func sameModel(a, b string) (bool, error) {
 	return true, nil
 }
 
-// Over is p with the adapter in dir instead of its own, over the same weights, which nobody trains. It is nil if the adapter was made for another
-// base or is to be held as another type (0: any): then what dir names is opened for itself. The caller closes the adapter alone.
+// Over is p with the adapter in dir instead of its own, over the same weights, which nobody trains. It is nil if the
+// adapter was made for another base or is to be held as another type (0: any): then what dir names is opened for
+// itself. The caller closes the adapter alone.
 func (p *Opened) Over(dir string, dtype kernels.DType) (*Opened, error) {
 	if dtype != 0 && dtype != p.Model.DType {
 		return nil, nil

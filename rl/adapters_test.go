@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// folders makes model folders and adapters under dir: a value is the content of model.safetensors, or for an adapter "over:" and the base that it names.
+// folders makes model folders and adapters under dir: a value is the content of model.safetensors, or for an adapter
+// "over:" and the base that it names.
 func folders(t *testing.T, dir string, all map[string]string) {
 	t.Helper()
 	for name, text := range all {
@@ -32,7 +33,8 @@ func TestAdapterBase(t *testing.T) {
 		"w/base": "one", "w/deep/models/base": "two", "elsewhere/base": "three",
 		"w/a": "over:base", "w/runs/r/checkpoints/step-2": "over:base", "w/deep/b": "over:../base",
 		"w/abs": "over:" + filepath.Join(dir, "w/base"), "w/none": "over:", "w/lost": "over:org/lost",
-		"w/runs/moved": "over:" + filepath.Join(dir, "gone/base"), "w/deep/moved": "over:" + filepath.Join(dir, "gone/models/base"),
+		"w/runs/moved": "over:" + filepath.Join(dir, "gone/base"), "w/deep/moved": "over:" + filepath.Join(dir,
+			"gone/models/base"),
 		"w/runs/self/checkpoints/step-2": "over:" + filepath.Join(dir, "gone/checkpoints/step-2"),
 		"w/run/checkpoints/step-3":       "whole", "w/onrun": "over:run",
 	})
@@ -68,7 +70,8 @@ func TestAdapterBase(t *testing.T) {
 			require.Contains(t, note, c.note)
 		}
 	}
-	for adapter, says := range map[string]string{"w/lost": `its base model "org/lost" (base_model_name_or_path) is neither there`, "w/runs/self/checkpoints/step-2": "is neither there"} {
+	for adapter, says := range map[string]string{"w/lost": `its base model "org/lost" (base_model_name_or_path) is neither there`,
+		"w/runs/self/checkpoints/step-2": "is neither there"} {
 		_, _, err := AdapterBase(at(adapter))
 		require.ErrorContains(t, err, says)
 		require.ErrorContains(t, err, "say --model BASE --adapter "+at(adapter))
@@ -92,7 +95,8 @@ func TestMadeFor(t *testing.T) {
 		made          bool
 		note          string
 	}{
-		{"a", "base", true, ""}, {"a", "copy", true, ""}, {"a", "other", false, ""}, {"a", "reshaped", false, ""}, {"run", "base", true, ""}, {"run", "other", false, ""},
+		{"a", "base", true, ""}, {"a", "copy", true, ""}, {"a", "other", false, ""}, {"a", "reshaped", false, ""}, {"run",
+			"base", true, ""}, {"run", "other", false, ""},
 		{"none", "other", true, "names no base"}, {"base", "base", false, ""}, {"absent", "base", false, ""},
 		{"hub", "models/Qwen", true, "by its name"}, {"hub", "base", false, ""}, {"gone", "models/step-2", false, ""},
 	} {

@@ -50,9 +50,11 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 	case err != nil:
 		return nil, err
 	case is == nil && adapter != "":
-		return nil, fmt.Errorf("opening model %s: it is an adapter itself: give only one of --model and --adapter an adapter folder", dir)
+		return nil, fmt.Errorf("opening model %s: it is an adapter itself: give only one of --model and --adapter an "+
+			"adapter folder", dir)
 	case is == nil && base == "":
-		return nil, fmt.Errorf("opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter %s", dir, dir)
+		return nil, fmt.Errorf("opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter "+
+			"%s", dir, dir)
 	case is == nil:
 		adapter, dir = dir, base
 		p.note(note)
@@ -68,7 +70,8 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 	if o.DType, err = o.dtype(dir); err != nil {
 		return nil, err
 	}
-	if p.Model, err = model.LoadContext(ctx, dev, dir, model.Options{DType: o.DType, Trainable: o.Trainable && adapter == "" && !o.FrozenBase}); err != nil {
+	trained := o.Trainable && adapter == "" && !o.FrozenBase
+	if p.Model, err = model.LoadContext(ctx, dev, dir, model.Options{DType: o.DType, Trainable: trained}); err != nil {
 		return nil, err
 	}
 	p.Notes = append(p.Notes, p.Model.Config.Notes...)
@@ -91,7 +94,8 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 	return p, err
 }
 
-// mountedAsTold is a note if --adapter was not made for the base that --model names: it is mounted all the same, as peft does.
+// mountedAsTold is a note if --adapter was not made for the base that --model names: it is mounted all the same, as
+// peft does.
 func mountedAsTold(adapter, base string) ([]string, error) {
 	made, _, err := MadeFor(adapter, base)
 	if err != nil || made {
@@ -101,7 +105,8 @@ func mountedAsTold(adapter, base string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("adapter %s names %q as its base; it is mounted over %s, as --model says", adapter, c.Base(), base)}, nil
+	return []string{fmt.Sprintf("adapter %s names %q as its base; it is mounted over %s, as --model says", adapter,
+		c.Base(), base)}, nil
 }
 
 // thinking is the template with thinking switched on or off by the flag; as it is for nil.
@@ -114,7 +119,8 @@ func (p *Opened) thinking(flag string, on *bool) (*tokenizer.Template, error) {
 	}
 	t, err := p.Template.With("enable_thinking", *on)
 	if err != nil {
-		return nil, fmt.Errorf("opening model %s: %s: %w: leave the flag out, or give a template that does with --chat-template", p.Dir, flag, err)
+		return nil, fmt.Errorf("opening model %s: %s: %w: leave the flag out, or give a template that does with "+
+			"--chat-template", p.Dir, flag, err)
 	}
 	return t, nil
 }

@@ -52,7 +52,8 @@ func (r *plannedRoles) add() error {
 	return err
 }
 
-// over is the plan's row of an adapter over the policy's base, as Trainer.other mounts it; nil if name is opened for itself.
+// over is the plan's row of an adapter over the policy's base, as Trainer.other mounts it; nil if name is opened for
+// itself.
 func (r *plannedRoles) over(role, name string, t kernels.DType) (*engine.PlanModel, error) {
 	if r.policy.Full || t != r.policy.DType {
 		return nil, nil

@@ -121,8 +121,8 @@ func (t *Trainer) simulator(ctx context.Context, dev kernels.Device) (*Opened, e
 	return p, nil
 }
 
-// other opens the model of another role: over the policy's base if that is frozen and what name says is an adapter that was made for it, else
-// with weights of its own.
+// other opens the model of another role: over the policy's base if that is frozen and what name says is an adapter
+// that was made for it, else with weights of its own.
 func (t *Trainer) other(ctx context.Context, dev kernels.Device, name string, dtype kernels.DType) (*Opened, error) {
 	if t.Policy.Adapter != nil {
 		p, err := t.Policy.Over(name, dtype)

@@ -9,23 +9,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A simulator or reference that is an adapter of another base than the policy's has its own base, though the shapes agree: in training, where the policy has an
-// adapter or not, and in eval.
+// A simulator or reference that is an adapter of another base than the policy's has its own base, though the shapes
+// agree: in training, where the policy has an adapter or not, and in eval.
 func TestAdaptersOfAnotherBase(t *testing.T) {
 	dir := t.TempDir()
 	other, adapter := filepath.Join(dir, "other"), filepath.Join(dir, "adapter/checkpoints/step-2")
 	require.NoError(t, tinyModel(other, 3, true))
-	mustRun(t, "", trainArgs(t, filepath.Join(dir, "adapter"), "--model", other, "--total-steps", "2", "--lora-r", "2", "--lr", "3e-2", "--save-every", "0")...)
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "adapter"), "--model", other, "--total-steps", "2", "--lora-r", "2",
+		"--lr", "3e-2", "--save-every", "0")...)
 	episodes := func(name string, flags ...string) string {
 		out := filepath.Join(dir, name)
-		mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4"}, flags...)...)...)
+		mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4"},
+			flags...)...)...)
 		text, err := os.ReadFile(filepath.Join(out, "episodes.jsonl"))
 		require.NoError(t, err)
 		return string(text)
 	}
-	simulated := []string{"--search-mode", "simulate_sft", "--simulation-max-tokens", "8", "--simulation-temperature", "0.01", "--simulation-llm"}
+	simulated := []string{"--search-mode", "simulate_sft", "--simulation-max-tokens", "8", "--simulation-temperature",
+		"0.01", "--simulation-llm"}
 	whole := episodes("whole", append(simulated, adapter)...) // weights of its own in any case
-	require.Equal(t, whole, episodes("lora", append(simulated, adapter, "--lora-r", "2")...), "a fresh adapter changes nothing")
+	require.Equal(t, whole, episodes("lora", append(simulated, adapter, "--lora-r", "2")...),
+		"a fresh adapter changes nothing")
 	require.NotEqual(t, whole, episodes("same", append(simulated, "same", "--lora-r", "2")...))
 
 	kl := func(name string, flags ...string) any {
@@ -35,17 +39,20 @@ func TestAdaptersOfAnotherBase(t *testing.T) {
 	require.InDelta(t, kl("kl-whole"), kl("kl-lora", "--lora-r", "2"), 1e-6)
 
 	plan := func(simulator string) string {
-		return mustRun(t, "", trainArgs(t, filepath.Join(dir, "plan"), append(simulated, simulator, "--lora-r", "2", "--dry-run")...)...)
+		return mustRun(t, "", trainArgs(t, filepath.Join(dir, "plan"), append(simulated, simulator, "--lora-r", "2",
+			"--dry-run")...)...)
 	}
 	own, err := taughtModel()
 	require.NoError(t, err)
 	over := filepath.Join(dir, "over/checkpoints/step-1")
-	mustRun(t, "", trainArgs(t, filepath.Join(dir, "over"), "--model", own, "--total-steps", "1", "--lora-r", "2", "--save-every", "0")...)
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "over"), "--model", own, "--total-steps", "1", "--lora-r", "2",
+		"--save-every", "0")...)
 	require.Equal(t, 2, strings.Count(plan(adapter), "weights"), plan(adapter))
 	require.Equal(t, 1, strings.Count(plan(over), "weights"), plan(over))
 }
 
-// A checkpoint of LoRA is used from another working directory than it was trained in, and after it was moved together with its base.
+// A checkpoint of LoRA is used from another working directory than it was trained in, and after it was moved together
+// with its base.
 func TestAdapterFindsItsBase(t *testing.T) {
 	dir := t.TempDir()
 	before, after := filepath.Join(dir, "before"), filepath.Join(dir, "after")
@@ -53,8 +60,10 @@ func TestAdapterFindsItsBase(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.CopyFS(filepath.Join(before, "base"), os.DirFS(taught)))
 	t.Chdir(before)
-	mustRun(t, "", trainArgs(t, "runs/lora", "--model", "base", "--total-steps", "1", "--lora-r", "2", "--lr", "3e-2", "--save-every", "0")...)
-	mustRun(t, "", trainArgs(t, "runs/more", "--model", "base", "--adapter", "runs/lora/checkpoints/step-1", "--total-steps", "1", "--save-every", "0")...)
+	mustRun(t, "", trainArgs(t, "runs/lora", "--model", "base", "--total-steps", "1", "--lora-r", "2", "--lr", "3e-2",
+		"--save-every", "0")...)
+	mustRun(t, "", trainArgs(t, "runs/more", "--model", "base", "--adapter", "runs/lora/checkpoints/step-1",
+		"--total-steps", "1", "--save-every", "0")...)
 	score := func(model string) (stdout, stderr string) {
 		code, out, log := zs(`{"ids":[1,2,3,4]}`+"\n", "score", "--dtype", "f32", "--model", model)
 		require.Zero(t, code, log)
@@ -73,9 +82,11 @@ func TestAdapterFindsItsBase(t *testing.T) {
 	require.NoError(t, os.Rename(before, after))
 	got, log := score("after/runs/lora")
 	require.Equal(t, lora, got)
-	require.Contains(t, log, "note: adapter after/runs/lora/checkpoints/step-1: its base \""+filepath.ToSlash(filepath.Join(before, "base"))+"\" is not there, ")
+	require.Contains(t, log, "note: adapter after/runs/lora/checkpoints/step-1: its base "+
+		"\""+filepath.ToSlash(filepath.Join(before, "base"))+"\" is not there, ")
 	require.NoError(t, os.RemoveAll(filepath.Join(after, "base")))
 	code, _, log := zs(`{"ids":[1,2]}`+"\n", "score", "--model", "after/runs/lora")
 	require.Equal(t, 1, code)
-	require.Contains(t, log, "is neither there, seen from the working directory, nor in the folder of the adapter or one above it")
+	require.Contains(t, log, "is neither there, seen from the working directory, nor in the folder of the adapter or "+
+		"one above it")
 }
