@@ -67,6 +67,9 @@ func ReadConfig(dir string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	for i, note := range c.Notes {
+		c.Notes[i] = path + ": " + note
+	}
 	path = filepath.Join(dir, "generation_config.json")
 	if data, err = readSmall(path); errors.Is(err, os.ErrNotExist) {
 		return c, nil

@@ -157,7 +157,7 @@ func TestConfigSpellings(t *testing.T) {
 		require.Equal(t, "qwen2", parse(qwen(unused)).Arch)
 	}
 	require.Equal(t, 9, parse(qwen(object{"num_key_value_heads": json.RawMessage("null")})).KVHeads)
-	require.Equal(t, []string{"config.json: future_key: no class of transformers 5 computes with it, nor does this " +
+	require.Equal(t, []string{"future_key: no class of transformers 5 computes with it, nor does this " +
 		"program"},
 		parse(object{"future_key": 1, "other_key": false}).Notes)
 	require.Equal(t, 64, parse(object{"Head_Dim": 32, "HIDDEN_SIZE": 9}).HeadDim) // keys are told apart by case

@@ -102,7 +102,7 @@ func ParseConfig(data []byte) (*Config, error) {
 		return nil, err
 	}
 	if len(f.unknown) > 0 {
-		c.note("config.json: %s: no class of transformers 5 computes with it, nor does this program",
+		c.note("%s: no class of transformers 5 computes with it, nor does this program",
 			strings.Join(f.unknown, ", "))
 	}
 	return c, nil
@@ -236,7 +236,7 @@ func (f *configFile) rope(c *Config) error {
 	if f.set("rope_scaling") && f.values["rope_scaling"] != "{}" {
 		name = "rope_scaling"
 		if f.set("rope_parameters") && f.values["rope_parameters"] != "{}" {
-			c.note("config.json has both rope_scaling and rope_parameters: rope_scaling is what counts, as in transformers 5")
+			c.note("it has both rope_scaling and rope_parameters: rope_scaling is what counts, as in transformers 5")
 		}
 	}
 	p, err := f.ropeIn(name)

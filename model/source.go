@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -32,7 +33,7 @@ func openSource(dir string) (c *Config, s *source, err error) {
 		}
 	}()
 	if c.Tied && !c.Q8 {
-		if err = s.settleTied(c); err != nil {
+		if err = s.settleTied(c, dir); err != nil {
 			return nil, nil, fmt.Errorf("loading %s: %w", dir, err)
 		}
 	}
@@ -54,7 +55,7 @@ func ReadStored(dir string) (*Config, error) {
 		return c, nil // a configuration alone
 	}
 	defer set.Close()
-	if err := (&source{set, embedName}).settleTied(c); err != nil {
+	if err := (&source{set, embedName}).settleTied(c, dir); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", dir, err)
 	}
 	return c, nil
@@ -62,7 +63,7 @@ func ReadStored(dir string) (*Config, error) {
 
 // settleTied compares tie_word_embeddings with what the file holds, as transformers 5 does: one matrix of the two,
 // whatever its name, is both, and two that differ are not tied.
-func (s *source) settleTied(c *Config) error {
+func (s *source) settleTied(c *Config, dir string) error {
 	embed, hasEmbed := s.Set.Tensor(embedName)
 	head, hasHead := s.Set.Tensor(headName)
 	switch {
@@ -77,9 +78,8 @@ func (s *source) settleTied(c *Config) error {
 		return err
 	}
 	c.Tied = false
-	c.note("config.json ties embedding and output matrix (tie_word_embeddings), but %s and %s are both in the "+
-		"checkpoint and differ: they are "+
-		"not tied, as in transformers 5", embedName, headName)
+	c.note("%s: it ties embedding and output matrix (tie_word_embeddings), but %s and %s are both in the checkpoint and "+
+		"differ: they are not tied, as in transformers 5", filepath.Join(dir, "config.json"), embedName, headName)
 	if c.Raw, err = setKey(c.Raw, "false", "tie_word_embeddings"); err != nil {
 		return fmt.Errorf("config.json: %w", err)
 	}

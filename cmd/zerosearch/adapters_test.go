@@ -90,3 +90,45 @@ func TestAdapterFindsItsBase(t *testing.T) {
 	require.Contains(t, log, "is neither there, seen from the working directory, nor in the folder of the adapter or "+
 		"one above it")
 }
+
+// What is odd in a checkpoint is said by every verb that opens it, once.
+func TestNotesOnCheckpoints(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	taught, err := taughtModel()
+	require.NoError(t, err)
+	require.NoError(t, os.CopyFS(dir, os.DirFS(taught)))
+	config := filepath.Join(dir, "config.json")
+	text, err := os.ReadFile(config)
+	require.NoError(t, err)
+	odd := strings.Replace(string(text), "{", `{"attention_dropout": NaN, "odd_key": [Infinity], "rope_parameters": {"factor": 2},`+
+		` "original_max_position_embeddings": null,`, 1)
+	odd = strings.Replace(odd, `"rope_scaling": null`, `"rope_scaling": {"type": "default"}`, 1)
+	require.NoError(t, os.WriteFile(config, []byte(odd), 0o644))
+	notes := []string{"note: " + config + ": it has both rope_scaling and rope_parameters",
+		"note: " + config + ": odd_key: no class of transformers 5 computes with it"}
+	out := t.TempDir()
+	questions, rows := trainArgs(t, ""), filepath.Join(out, "rows.jsonl")
+	require.NoError(t, os.WriteFile(rows, []byte(`{"prompt":"a","completion":"b"}`), 0o644))
+	for name, c := range map[string]struct {
+		stdin string
+		args  []string
+	}{
+		"score":    {`{"ids":[1,2,3]}` + "\n", []string{"score", "--model", dir}},
+		"generate": {`{"ids":[1,2,3]}` + "\n", []string{"generate", "--model", dir, "--max-tokens", "1"}},
+		"plan":     {"", []string{"plan", "--model", dir}},
+		"quantize": {"", []string{"quantize", "--model", dir, "--out", filepath.Join(out, "q8")}},
+		"sft": {"", []string{"sft", "--model", dir, "--data", rows, "--out", filepath.Join(out, "sft")}},
+		"train": {"", trainArgs(t, filepath.Join(out, "train"), "--model", dir, "--total-steps", "1")},
+		"eval": {"", []string{"eval", "--model", dir, "--data", questions[4], "--limit", "1", "--max-turns", "1",
+			"--max-response-length", "4", "--search-mode", "simulate_sft", "--simulation-max-tokens", "2"}},
+	} {
+		code, _, log := zs(c.stdin, c.args...)
+		require.Zero(t, code, "%s: %s", name, log)
+		for _, note := range notes {
+			require.Equal(t, 1, strings.Count(log, note), "%s: %s", name, log)
+		}
+	}
+	text, err = os.ReadFile(filepath.Join(out, "train/checkpoints/step-1/config.json"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"attention_dropout": NaN`)
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -113,7 +114,9 @@ func joinArgs(words []string) string { return strings.Join(words, " ") }
 
 // notes tells the user what was found out about what is open.
 func (w *world) notes(list []string) {
-	for _, note := range list {
-		w.log.line("note: %s", note)
+	for i, note := range list {
+		if !slices.Contains(list[:i], note) { // a model may have several roles
+			w.log.line("note: %s", note)
+		}
 	}
 }
