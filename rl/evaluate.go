@@ -74,7 +74,7 @@ func (r *Roller) baselinePrompt(task episode.Task, documents string) ([]int32, e
 	}
 	for {
 		documents = episode.Shorten(r.Runner.Tokenizer, documents, keep)
-		ids, err := p.encode(task.QuestionID, p.Template, user(r.Method.Prompt(task.Question, documents)))
+		ids, err := p.encode(task.QuestionID, user(r.Method.Prompt(task.Question, documents)))
 		if err == nil || documents == "" {
 			return ids, err
 		}

@@ -31,32 +31,42 @@ type Prompter struct {
 	MaxTokens int // longer prompts are an error; 0: no limit
 }
 
-// IDs renders ZeroSearch's policy prompt for q, or the row's own prompt column (messages, or text that is taken as it is).
+// IDs renders ZeroSearch's policy prompt for q, or the row's own prompt column: messages, or text that is taken as it is, special tokens in
+// it included, as a text prompt of sft is.
 func (p Prompter) IDs(q data.Question) ([]int32, error) {
-	messages, tmpl := user(episode.Prompt(q.Question)), p.Template
+	if ownPrompt(q) == nil {
+		return p.encode(q.ID, user(episode.Prompt(q.Question)))
+	}
 	row := data.Row{N: q.Row, Columns: q.Columns}
 	var text string
+	if ok, err := row.Get("prompt", &text); ok && err == nil {
+		return p.bounded(q.ID, p.Tokenizer.Encode(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}))
+	}
 	var own []tokenizer.Message
-	if ownPrompt(q) != nil {
-		if ok, err := row.Get("prompt", &text); ok && err == nil {
-			messages, tmpl = user(text), nil
-		} else if ok, err := row.Get("prompt", &own); ok && err == nil && len(own) > 0 {
-			messages = own
-		} else {
-			return nil, fmt.Errorf("question %s: its prompt is neither text nor a list of messages", q.ID)
+	if ok, err := row.Get("prompt", &own); !ok || err != nil || len(own) == 0 {
+		return nil, fmt.Errorf("question %s: its prompt is neither text nor a list of messages", q.ID)
+	}
+	for i := range own {
+		if err := own[i].JoinParts(); err != nil {
+			return nil, fmt.Errorf("question %s: message %d of its prompt: %w", q.ID, i+1, err)
 		}
 	}
-	return p.encode(q.ID, tmpl, messages)
+	return p.encode(q.ID, own)
 }
 
 func user(text string) []tokenizer.Message { return []tokenizer.Message{{Role: "user", Content: text}} }
 
-// encode gives the ids of messages and refuses too many of them.
-func (p Prompter) encode(id string, tmpl *tokenizer.Template, messages []tokenizer.Message) ([]int32, error) {
-	ids, err := p.Tokenizer.EncodeChat(tmpl, tokenizer.ChatInput{Messages: messages, AddGenerationPrompt: true})
+// encode gives the ids of messages.
+func (p Prompter) encode(id string, messages []tokenizer.Message) ([]int32, error) {
+	ids, err := p.Tokenizer.EncodeChat(p.Template, tokenizer.ChatInput{Messages: messages, AddGenerationPrompt: true})
 	if err != nil {
 		return nil, fmt.Errorf("question %s: %w", id, err)
 	}
+	return p.bounded(id, ids)
+}
+
+// bounded refuses too many ids.
+func (p Prompter) bounded(id string, ids []int32) ([]int32, error) {
 	if p.MaxTokens > 0 && len(ids) > p.MaxTokens {
 		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than the %d that fit: raise --max-start-length and --max-context or filter the question out", id, len(ids), p.MaxTokens)
 	}

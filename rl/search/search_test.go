@@ -142,7 +142,7 @@ func TestSimulatorOutput(t *testing.T) {
 		s.TopK = c.TopK
 		d, err := s.Search(t.Context(), search.Query{})
 		if c.Observation == "\n\n<information></information>\n\n" { // an empty result is a failure, not shown as nothing
-			require.ErrorContains(t, err, "the model wrote nothing", c.Tag)
+			require.ErrorContains(t, err, "the model wrote no", c.Tag)
 			continue
 		}
 		require.NoError(t, err)
@@ -254,6 +254,9 @@ func TestSimulatedEmptyAndFailing(t *testing.T) {
 	d, err = s.Search(t.Context(), search.Query{Query: "q"})
 	require.ErrorContains(t, err, `simulating search results for "q": the model wrote nothing`)
 	require.False(t, errors.As(err, new(*search.Unavailable)), "another query may fare better")
+	s.Generator = fixed("Doc 6: too late")
+	_, err = s.Search(t.Context(), search.Query{Query: "q"})
+	require.ErrorContains(t, err, `the model wrote no document, but "Doc 6: too late"`)
 	require.Equal(t, 5, d.CompletionTokens, "paid for all the same")
 	boom := errors.New("out of pages")
 	s.Generator = generator(func([]search.Message, search.GenerateOptions) (search.Generation, error) {

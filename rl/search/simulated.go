@@ -130,7 +130,12 @@ func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 		return d, fmt.Errorf("simulating search results for %.80q: the model thought and wrote no document within %d tokens: "+
 			"raise --simulation-max-tokens, or switch thinking off with --sim-enable-thinking=false", q.Query, o.MaxTokens)
 	}
-	return d, fmt.Errorf("simulating search results for %.80q: the model wrote nothing: is it a simulator, and has it a chat template?", q.Query)
+	what := "nothing"
+	if raw := strip(d.Raw); raw != "" {
+		what = fmt.Sprintf("no document, but %q", short(raw, 60))
+	}
+	return d, fmt.Errorf("simulating search results for %.80q: the model wrote %s: is it a simulator, and has it a chat "+
+		"template?", q.Query, what)
 }
 
 // quality decides between useful and noisy documents.
