@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -117,7 +118,7 @@ func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 	}
 	for _, name := range []string{flag.Name, strings.ReplaceAll(flag.Name, "-", "_")} {
 		v, ok := y.values[name]
-		if section, is := v.(map[string]any); is {
+		if section, is := v.(map[string]any); is && !flag.IsMap() {
 			v = section["file"] // a mapping belongs to the verb itself; it may name its file
 		}
 		if !ok {
@@ -133,7 +134,7 @@ func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 	return nil, nil
 }
 
-// scalar is v as kong's mappers like it: lists as comma-separated text, numbers as text.
+// scalar is v as kong's mappers like it: lists and mappings as comma-separated text, numbers as text.
 func scalar(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -144,8 +145,14 @@ func scalar(v any) any {
 		return strings.Join(parts, ",")
 	case bool:
 		return v
-	case nil, map[string]any:
+	case nil:
 		return nil
+	case map[string]any:
+		var parts []string
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			parts = append(parts, fmt.Sprintf("%s=%v", k, v[k]))
+		}
+		return strings.Join(parts, ",")
 	}
 	return fmt.Sprint(v)
 }

@@ -30,7 +30,7 @@ type generateCmd struct {
 	IncludeStop bool     `name:"include-stop-str-in-output" help:"Keep the stop text, or the text of a stop id."`
 	SkipSpecial bool     `name:"skip-special-tokens" negatable:"" help:"Special tokens leave no text." default:"true"`
 
-	Bias       map[int32]float64 `name:"logit-bias" help:"Added to the logit of an id; may be repeated." placeholder:"ID=BIAS"`
+	Bias       map[int32]float64 `name:"logit-bias" help:"Added to the logit of an id; may be repeated." placeholder:"ID=BIAS" mapsep:","`
 	Repetition float64           `name:"repetition-penalty" help:"Divides positive logits of ids of prompt and text, multiplies negative ones; 1: off." default:"1"`
 	Presence   float64           `name:"presence-penalty" help:"Taken off the logit of every generated id." default:"0"`
 	Frequency  float64           `name:"frequency-penalty" help:"Taken off the logit for every time that the id was generated." default:"0"`
