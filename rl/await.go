@@ -10,6 +10,10 @@ func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 		err   error
 		panic any
 	}
+	if err := ctx.Err(); err != nil {
+		var none T
+		return none, err
+	}
 	done := make(chan result, 1)
 	go func() {
 		var r result

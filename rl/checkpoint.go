@@ -3,6 +3,7 @@ package rl
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -180,7 +181,13 @@ func (t *Trainer) tidy() error {
 
 // unsaved adds to the error of a write what remains and how to go on.
 func (t *Trainer) unsaved(err error) error {
-	if path, _, ok := track.Last(t.Out.Dir); ok {
+	path, _, ok := track.Last(t.Out.Dir)
+	switch diverged := errors.Is(err, train.ErrDiverged); {
+	case diverged && ok:
+		return fmt.Errorf("%w: go on from %s with a lower --lr, --resume auto --force", err, path)
+	case diverged:
+		return fmt.Errorf("%w: begin again with a lower --lr", err)
+	case ok:
 		return fmt.Errorf("%w: %s is whole: make room and go on from it with --resume auto", err, path)
 	}
 	return fmt.Errorf("%w: nothing was saved yet: make room and begin again", err)

@@ -42,11 +42,15 @@ type Trainer struct {
 	criticRate train.Schedule
 	from       fingerprint.Parts // what the searches, or a replay's trajectories, came from
 	closers    []func()
+	fruitless  int // steps in a row in which every mini-batch was skipped
 
 	// Of a verification: searches that give recorded documents; episodes that are not sampled again.
 	searches search.Searcher
 	recorded func(ctx context.Context, questions []data.Question, only []int, step, attempt int) ([][]*episode.Episode, error)
 }
+
+// mostFruitless is the number of steps in a row, all of whose mini-batches were skipped, that end a run: it would go on like that to its end.
+const mostFruitless = 3
 
 // policyName is the policy's name in the engine.
 const policyName = "policy"
@@ -60,6 +64,10 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 	for step := t.From + 1; step <= total; step++ {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
 			return step - 1, t.halted(step, err)
+		}
+		if t.fruitless == mostFruitless {
+			return step, fmt.Errorf("step %d: for %d steps no mini-batch gave a finite loss and gradient (the run's folder skipped says why): the weights have diverged: go on from a checkpoint before step %d with a lower --lr (--resume DIR --force)",
+				step, t.fruitless, step-t.fruitless+1)
 		}
 		stop := ctx.Err() != nil
 		if stop || t.due(step) {
@@ -112,6 +120,11 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 		noteAdvantages(s.groups, st.Advantages)
 	}
 	t.state.Step, t.state.Skipped = step, t.state.Skipped+len(st.Skips)
+	if len(st.Skips) > 0 && st.Steps == 0 && !st.CriticAlone {
+		t.fruitless++
+	} else if st.Steps > 0 {
+		t.fruitless = 0
+	}
 	if err := t.saveSkips(step, st.Skips); err != nil {
 		return err
 	}

@@ -100,3 +100,19 @@ func TestForceReadsBeforeItRemoves(t *testing.T) {
 	require.Equal(t, first, metricsOf(t, out))
 	require.Equal(t, []int{1, 2, 3, 4}, track.Steps(out))
 }
+
+// Weights that diverged end a run with an error that says where to go back to, instead of going on without learning to the end; what is
+// infinite is not saved.
+func TestDiverged(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	code, _, stderr := zs("", trainArgs(t, out, "--lr", "1e30", "--total-steps", "9", "--save-every", "0")...)
+	require.Equal(t, 1, code, stderr)
+	require.Regexp(t, `error: step \d: for 3 steps no mini-batch gave a finite loss and gradient .*: go on from a checkpoint before step \d with a lower --lr`, stderr)
+	require.Empty(t, track.Steps(out))
+
+	out = filepath.Join(t.TempDir(), "run")
+	code, _, stderr = zs("", trainArgs(t, out, "--lr", "1", "--weight-decay", "1e300", "--total-steps", "1")...)
+	require.Equal(t, 1, code, stderr)
+	require.Contains(t, stderr, "it has values that are NaN or infinite: training diverged: begin again with a lower --lr")
+	require.Empty(t, track.Steps(out))
+}

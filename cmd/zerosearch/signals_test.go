@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,12 +25,30 @@ import (
 // child is the program in a process of its own, with what it printed.
 type child struct {
 	*exec.Cmd
-	stdout, stderr bytes.Buffer
+	stderr said
+}
+
+// said is what a process has said so far.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 func begin(t *testing.T, args ...string) *child {
 	c := &child{Cmd: self(".", args...)}
-	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	c.Stderr = &c.stderr
 	require.NoError(t, c.Start())
 	t.Cleanup(func() {
 		c.Process.Kill()
@@ -116,6 +135,29 @@ func TestHangup(t *testing.T) {
 	require.NoError(t, p.Process.Signal(syscall.SIGHUP))
 	require.NoError(t, p.Wait(), p.stderr.String())
 	require.Equal(t, 30, stepsOf(out))
+}
+
+// A second signal ends the program at once, in the middle of a step.
+func TestSecondInterrupt(t *testing.T) {
+	needSignals(t)
+	judge := filepath.Join(t.TempDir(), "judge.sh")
+	require.NoError(t, os.WriteFile(judge, []byte("cat > /dev/null\n"), 0o644)) // never says anything
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		out := filepath.Join(t.TempDir(), "run")
+		p := begin(t, trainArgs(t, out, "--reward", "exec:sh "+judge, "--reward-timeout", "1h")...)
+		until(t, "the beginning", func() bool { return exists(filepath.Join(out, "config.yaml")) })
+		time.Sleep(50 * time.Millisecond)
+		require.NoError(t, p.Process.Signal(s))
+		until(t, "an answer", func() bool { return strings.Contains(p.stderr.String(), "finishing step 1, then saving it") })
+		require.NoError(t, p.Process.Signal(s))
+		p.Wait()
+		status, ok := p.ProcessState.Sys().(syscall.WaitStatus)
+		require.True(t, ok && status.Signaled() && status.Signal() == s, p.ProcessState.String())
+		require.Empty(t, track.Steps(out))
+		l, err := track.Open(out, true)
+		require.NoError(t, err, "its lock is gone")
+		l.Close()
+	}
 }
 
 // A reader of the output that goes away does not end a run, whose work lies in files. A verb whose product is its output ends, quietly.

@@ -2,13 +2,18 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
+
+// ErrDiverged is the error of weights or moments that are no numbers any more; nothing of them is worth saving.
+var ErrDiverged = errors.New("it has values that are NaN or infinite: training diverged")
 
 const stateFile = "optimizer.safetensors"
 
@@ -56,6 +61,9 @@ func writeTensors(dev kernels.Device, path string, list []stateEntry, meta map[s
 		host = host[:e.t.Len()]
 		if err := kernels.Download(dev, host, e.t); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(host, func(x float32) bool { return x-x != 0 }) {
+			return fmt.Errorf("%s: %w", e.name, ErrDiverged)
 		}
 		if err := w.WriteFloat32(e.name, host); err != nil {
 			return err

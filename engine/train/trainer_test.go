@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -303,4 +304,28 @@ func TestNonFinite(t *testing.T) {
 	require.NoError(t, st.Skipped)
 	_, err = tr.Step([]Sequence{{IDs: []int32{1, 61}, Mask: []bool{false, true}}}, crossEntropy(1, &loss), 1e-3)
 	require.ErrorContains(t, err, "outside the vocabulary")
+}
+
+// What is no number any more is not saved: the checkpoint before it stays the last.
+func TestSaveStateRefusesWhatDiverged(t *testing.T) {
+	dev := ref.New()
+	m, err := model.NewRandom(dev, tiny(), model.Options{DType: kernels.F32, Trainable: true}, 5)
+	require.NoError(t, err)
+	defer m.Close()
+	tr, err := New(dev, m, nil, Options{})
+	require.NoError(t, err)
+	defer tr.Close()
+	dir := t.TempDir()
+	require.NoError(t, tr.SaveState(dir))
+	p := m.Params()[1]
+	for _, bad := range []float32{float32(math.Inf(-1)), float32(math.NaN())} {
+		host := make([]float32, p.Master.Len())
+		host[len(host)-1] = bad
+		kernels.Upload(dev, p.Master, host)
+		require.ErrorIs(t, tr.SaveState(t.TempDir()), ErrDiverged)
+		require.ErrorContains(t, tr.SaveState(t.TempDir()), p.Name)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, tr.LoadState(gone, dir), context.Canceled)
 }
