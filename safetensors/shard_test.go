@@ -157,7 +157,7 @@ func TestOpenDirErrors(t *testing.T) {
 		`tensor "a" is not there, though the index says so`:                               func(m map[string]any) { m["a"] = second },
 		`tensor "c": shard "../../etc/passwd" is not a file of this folder`:               func(m map[string]any) { m["c"] = "../../etc/passwd" },
 		`tensor "c": shard "/etc/passwd" is not a file of this folder`:                    func(m map[string]any) { m["c"] = "/etc/passwd" },
-		`not a valid index: "weight_map": a number where a string is expected`:          func(m map[string]any) { m["c"] = 1 },
+		`not a valid index: "weight_map": a number where a string is expected`:            func(m map[string]any) { m["c"] = 1 },
 		"not a valid index: weight_map is missing or empty":                               func(m map[string]any) { clear(m) },
 	} {
 		_, err := OpenDir(shards(t, change))

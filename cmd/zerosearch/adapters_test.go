@@ -117,8 +117,8 @@ func TestNotesOnCheckpoints(t *testing.T) {
 		"generate": {`{"ids":[1,2,3]}` + "\n", []string{"generate", "--model", dir, "--max-tokens", "1"}},
 		"plan":     {"", []string{"plan", "--model", dir}},
 		"quantize": {"", []string{"quantize", "--model", dir, "--out", filepath.Join(out, "q8")}},
-		"sft": {"", []string{"sft", "--model", dir, "--data", rows, "--out", filepath.Join(out, "sft")}},
-		"train": {"", trainArgs(t, filepath.Join(out, "train"), "--model", dir, "--total-steps", "1")},
+		"sft":      {"", []string{"sft", "--model", dir, "--data", rows, "--out", filepath.Join(out, "sft")}},
+		"train":    {"", trainArgs(t, filepath.Join(out, "train"), "--model", dir, "--total-steps", "1")},
 		"eval": {"", []string{"eval", "--model", dir, "--data", questions[4], "--limit", "1", "--max-turns", "1",
 			"--max-response-length", "4", "--search-mode", "simulate_sft", "--simulation-max-tokens", "2"}},
 	} {
