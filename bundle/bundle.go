@@ -192,31 +192,36 @@ type Bundle struct {
 	Manifest
 	// ID tells bundles apart by what is in them.
 	ID      string
-	file    *os.File
-	name    string
+	file    io.Closer
 	program int64
 	zip     *zip.Reader
 }
 
 // Open opens the bundle name. ErrNone says that it is none; a look at its last bytes is enough for that.
-func Open(name string) (_ *Bundle, err error) {
-	b := &Bundle{name: name}
-	if b.file, err = os.Open(name); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			b.file.Close()
-		}
-	}()
-	st, err := b.file.Stat()
+func Open(name string) (*Bundle, error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	if b.program, err = tail(b.file, st.Size()); err != nil {
+	st, err := f.Stat()
+	if err == nil {
+		var b *Bundle
+		if b, err = read(f, st.Size()); err == nil {
+			b.file = f
+			return b, nil
+		}
+	}
+	f.Close()
+	return nil, err
+}
+
+// read takes a bundle of size bytes.
+func read(f io.ReaderAt, size int64) (b *Bundle, err error) {
+	b = &Bundle{}
+	if b.program, err = tail(f, size); err != nil {
 		return nil, err
 	}
-	if b.zip, err = zip.NewReader(b.file, st.Size()); err != nil {
+	if b.zip, err = zip.NewReader(f, size); err != nil {
 		return nil, b.damaged(err)
 	}
 	text, err := b.read(manifestName)

@@ -68,11 +68,6 @@ func clearStale(dir string) {
 
 // extract writes one file and checks it.
 func (b *Bundle) extract(ctx context.Context, f File, to string) error {
-	from, err := b.zip.Open(f.Name)
-	if err != nil {
-		return b.damaged(err)
-	}
-	defer from.Close()
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
@@ -84,6 +79,16 @@ func (b *Bundle) extract(ctx context.Context, f File, to string) error {
 	if err != nil {
 		return err
 	}
+	return errors.Join(b.copy(ctx, f, w), w.Close())
+}
+
+// copy writes a file's content to w; an error says that it is not what was put in, if nothing else is wrong.
+func (b *Bundle) copy(ctx context.Context, f File, w io.Writer) error {
+	from, err := b.zip.Open(f.Name)
+	if err != nil {
+		return b.damaged(err)
+	}
+	defer from.Close()
 	h := sha256.New()
 	in := &reader{ctx: ctx, r: from}
 	n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(in, f.Bytes+1))
@@ -93,7 +98,7 @@ func (b *Bundle) extract(ctx context.Context, f File, to string) error {
 	case err == nil && (n != f.Bytes || hex.EncodeToString(h.Sum(nil)) != f.SHA256):
 		err = b.damaged(fmt.Errorf("%s is not what was put in", f.Name))
 	}
-	return errors.Join(err, w.Close())
+	return err
 }
 
 // reader ends with ctx, and remembers an error of its own so that it is not taken for one of writing.

@@ -132,9 +132,11 @@ func TestReadErrors(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	line, _ := sample().Line()
-	f.Add(line)
+	// Short ones: the fuzzer shortens what it finds byte by byte.
 	f.Add([]byte(`{"turns":[{"ids":[1],"mask":[1]}]}`))
+	f.Add([]byte(`{"prompt_ids":[5],"advantage":0.5,"turns":[{"ids":[7,8],"mask":[1,0],"logprobs":[-0.1,null]}]}`))
+	f.Add([]byte(`{"answer":"x","advantage":[1],"turns":[{"ids":[7],"mask":[1],"action":"answer"}]}`))
+	f.Add([]byte(`{"turns":[{"action":"search","query":"q","documents":["d"],"quality":"noisy","tau":1,"draw":0.5}]}`))
 	f.Add([]byte(`{"turns":[null]}` + "\n" + `null`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for e, err := range episode.Read("fuzz", bytes.NewReader(b)) {

@@ -146,17 +146,3 @@ func TestBM25SharedCorpus(t *testing.T) {
 	t.Logf("%v a query; answer among the five documents: %.1f%%", time.Since(t0)/time.Duration(len(qs)), 100*hit/float64(len(qs)))
 	require.Greater(t, hit/float64(len(qs)), 0.9)
 }
-
-func FuzzBM25(f *testing.F) {
-	f.Add("capital of France", "Paris is the capital\xff")
-	f.Add("", "")
-	f.Fuzz(func(t *testing.T, q, doc string) {
-		x := search.NewBM25([]string{doc, q, "paris"})
-		d, err := x.Search(t.Context(), search.Query{Query: q})
-		require.NoError(t, err)
-		require.NotEmpty(t, d.Text)
-		for _, h := range x.Find(q, 3) {
-			require.Greater(t, h.Score, 0.0)
-		}
-	})
-}

@@ -181,27 +181,3 @@ func TestCorpusLinks(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "1 bad row or file is left out: stat "+filepath.Join(dir, "corpus/gone.txt")+": no such file or directory: 4 passages are used", c.Note())
 }
-
-// Whatever bytes a document holds, reading it ends, and every passage is text under a title.
-func FuzzDocument(f *testing.F) {
-	f.Add("<title>x</title><p>y<script>z", ".html")
-	f.Add("# a\n\n```\nb\n```\n", ".md")
-	f.Add(strings.Repeat("<div>", 5000)+"deep", ".htm")
-	f.Fuzz(func(t *testing.T, text, ext string) {
-		switch ext {
-		case ".html", ".htm", ".md", ".txt":
-		default:
-			return
-		}
-		path := filepath.Join(t.TempDir(), "d"+ext)
-		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
-		c, err := search.ReadCorpus(path)
-		if err != nil {
-			return
-		}
-		for _, p := range c.Passages {
-			title, body, ok := strings.Cut(p, "\"\n")
-			require.True(t, ok && strings.HasPrefix(title, `"`) && strings.TrimSpace(body) != "", p)
-		}
-	})
-}

@@ -1,0 +1,80 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// small is a bundle in memory, as short as can be: the fuzzer shortens what it finds byte by byte.
+func small(t testing.TB) []byte {
+	var b bytes.Buffer
+	b.WriteString("program")
+	b.Write(mark())
+	m := Manifest{Version: "v1", Platform: "here/now"}
+	require.NoError(t, archive(&b, int64(len("program")), &m, []Source{{Name: "a.yaml", Data: []byte("a: b\n")}, {Name: "b.gz", Data: []byte("abc")}}))
+	return b.Bytes()
+}
+
+// opened checks what must hold of whatever opens as a bundle: its files lie inside of the folder, and what is copied is what was put in.
+func opened(t *testing.T, data []byte) {
+	b, err := read(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return
+	}
+	for _, f := range b.Files {
+		require.True(t, filepath.IsLocal(filepath.FromSlash(f.Name)), f.Name)
+		h := sha256.New()
+		n := &counter{w: h}
+		if err := b.copy(context.Background(), f, n); err == nil {
+			require.Equal(t, f.Bytes, n.n)
+			require.Equal(t, f.SHA256, hex.EncodeToString(h.Sum(nil)))
+		}
+	}
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return c.w.Write(p)
+}
+
+// FuzzOpen reads what somebody else may have put behind a program: a bundle in which patch stands instead of cut bytes at a place.
+func FuzzOpen(f *testing.F) {
+	whole := small(f)
+	f.Add(uint16(0), uint16(0), []byte{})
+	f.Add(uint16(bytes.Index(whole, []byte("a.yaml"))), uint16(6), []byte("../../"))
+	f.Add(uint16(len(whole)-10), uint16(10), []byte{})
+	f.Add(uint16(0), uint16(7), []byte("prog"))
+	f.Fuzz(func(t *testing.T, at, cut uint16, patch []byte) {
+		i := int(at) % len(whole)
+		j := min(i+int(cut)%64, len(whole))
+		opened(t, bytes.Join([][]byte{whole[:i], patch, whole[j:]}, nil))
+	})
+}
+
+// FuzzManifest puts a manifest and a file of any names into a sound archive.
+func FuzzManifest(f *testing.F) {
+	f.Add("a", []byte(`{"files":[{"name":"a","bytes":1,"sha256":""}]}`))
+	f.Add("../a", []byte(`{"files":[{"name":"../a"}]}`))
+	f.Add("b", []byte(`{"files":[{"name":"b","bytes":-1}]}`))
+	f.Add("c", []byte(`[1]`))
+	f.Fuzz(func(t *testing.T, name string, manifest []byte) {
+		var b bytes.Buffer
+		b.Write(mark())
+		m := Manifest{}
+		if archive(&b, 0, &m, []Source{{Name: name, Data: []byte("x")}, {Name: manifestName, Data: manifest}}) == nil {
+			opened(t, b.Bytes())
+		}
+	})
+}
