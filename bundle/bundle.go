@@ -9,6 +9,7 @@ package bundle
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -95,8 +96,8 @@ func tail(f io.ReaderAt, size int64) (program int64, err error) {
 }
 
 // Write makes the bundle name of the program in the file program, without what that file may carry already, and of sources. It is there
-// whole or not at all; a file of that name is replaced.
-func Write(name, program string, m Manifest, sources []Source) (*Manifest, error) {
+// whole or not at all, as when ctx ends before; a file of that name is replaced.
+func Write(ctx context.Context, name, program string, m Manifest, sources []Source) (*Manifest, error) {
 	from, err := os.Open(program)
 	if err != nil {
 		return nil, err
@@ -114,6 +115,7 @@ func Write(name, program string, m Manifest, sources []Source) (*Manifest, error
 		return nil, fmt.Errorf("%s: %w", program, err)
 	}
 	err = disk.Write(name, 0o755, func(w io.Writer) error {
+		w = &writer{ctx, w}
 		if _, err := io.Copy(w, io.NewSectionReader(from, 0, size)); err != nil {
 			return err
 		}
@@ -126,6 +128,19 @@ func Write(name, program string, m Manifest, sources []Source) (*Manifest, error
 		return nil, err
 	}
 	return &m, nil
+}
+
+// writer ends with ctx.
+type writer struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.w.Write(p)
 }
 
 // archive writes the zip archive, and what it holds into m.

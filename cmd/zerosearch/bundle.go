@@ -59,7 +59,7 @@ func (c *bundleCmd) Run(w *world) error {
 		return err
 	}
 	p.sources = append([]bundle.Source{{Name: recipeName, Data: recipe}}, p.sources...)
-	done, err := bundle.Write(c.Output, program, m, p.sources)
+	done, err := bundle.Write(w.ctx, c.Output, program, m, p.sources)
 	if err != nil {
 		return fmt.Errorf("making the bundle %s: %w", c.Output, err)
 	}

@@ -29,7 +29,9 @@ type runView struct {
 
 func newRunView(w *world, t *rl.Trainer, total int, page *report.Run) *runView {
 	v := &runView{w: w, t: t, total: total, page: page, began: time.Now(), shown: time.Now(), clock: newStepClock(t.From, total)}
-	w.finish(v.clock.finishing)
+	if t.From < total {
+		w.finish(v.clock.finishing)
+	}
 	v.last.Store("")
 	v.cost = costSoFar(t.Out.Dir)
 	return v

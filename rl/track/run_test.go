@@ -148,3 +148,44 @@ func TestCheckpoints(t *testing.T) {
 	_, err = ModelDir(t.TempDir())
 	require.ErrorContains(t, err, "neither config.json nor checkpoints/step-N")
 }
+
+// What is measured after a step is done joins the step's line; the log goes on behind it.
+func TestAmend(t *testing.T) {
+	dir := t.TempDir()
+	r := begin(t, dir, 0, false)
+	require.NoError(t, r.Metrics(1, Metrics{"a": 1}))
+	require.NoError(t, r.Metrics(2, Metrics{"a": math.NaN(), "b": 0.1}))
+	require.Nil(t, r.Line(3))
+	require.Equal(t, 0.1, r.Line(2)["b"])
+	require.NoError(t, r.Amend(2, Metrics{"val/all/f1": 0.5, "b": 0.2}))
+	require.NoError(t, r.Amend(3, Metrics{"a": 3}), "a step without a line gets one")
+	require.NoError(t, r.Metrics(4, Metrics{"a": 4}))
+	require.Equal(t, "{\"step\":1,\"a\":1}\n{\"step\":2,\"a\":null,\"b\":0.2,\"val/all/f1\":0.5}\n{\"step\":3,\"a\":3}\n{\"step\":4,\"a\":4}\n",
+		read(t, dir, "metrics.jsonl"))
+}
+
+// Opening takes the folder and clears away halves; only Begin, when the checkpoint has been read, removes what is later than it.
+func TestOpenThenBegin(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"step-2", "step-4", ".writing-step-6", ".removing-step-1"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "checkpoints", name), 0o755))
+	}
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "checkpoints", ".replaced-step-5"), 0o755))
+	_, err := Open(dir, false)
+	require.ErrorContains(t, err, "already holds a run")
+	f, err := Open(dir, true)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 4, 5}, Steps(dir), "one that was being replaced is back")
+	_, err = Open(dir, true)
+	require.ErrorContains(t, err, "is writing to "+dir)
+	left, err := filepath.Glob(filepath.Join(dir, "checkpoints", ".*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+	r, err := f.Begin(4)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 4}, Steps(dir))
+	require.NoError(t, r.Close())
+	f.Close()
+	_, err = Create(dir, 4, true)
+	require.NoError(t, err, "the folder is free")
+}
