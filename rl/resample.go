@@ -19,7 +19,7 @@ type sampled struct {
 	groups   [][]*episode.Episode // by place: what is trained on, nil where nothing is
 	last     [][]*episode.Episode // by place: the last attempt
 	all      []*episode.Episode   // every episode that was run, in the order of attempts, places and rollouts
-	counted  []*episode.Episode   // those that the metrics of answers, searches and lengths describe, and the adaptive curriculum follows
+	counted  []*episode.Episode   // what metrics of answers, searches and lengths describe, and the adaptive curriculum follows
 	attempts int                  // rounds of rollouts
 	drawn    int                  // questions drawn in the run, where dynamic sampling draws more than a batch a step
 }

@@ -100,7 +100,8 @@ func (s *script) Search(ctx context.Context, q search.Query) (search.Documents, 
 	case "lost":
 		return search.Documents{}, errors.New("no answer from it")
 	case "gone":
-		return search.Documents{}, &search.Unavailable{Engine: "script", Host: "nowhere", Tries: 1, Err: errors.New("nobody there")}
+		return search.Documents{}, &search.Unavailable{Engine: "script", Host: "nowhere", Tries: 1,
+			Err: errors.New("nobody there")}
 	case "stop":
 		s.cancel()
 	}
@@ -133,7 +134,8 @@ func scripted(t *testing.T, s *script, c Config, questions []data.Question) *Tra
 		Updater: Updater{Trainer: tr, Estimator: est, Policy: loss},
 		Roller: Roller{Prompter: Prompter{Tokenizer: s.tok}, Concurrency: 1, Runner: episode.Runner{Policy: s, Searcher: s,
 			Tokenizer: episode.Text(s.tok),
-			Config:    episode.Config{MaxTurns: 1, MaxResponse: 40, MaxContext: 200, Sampling: episode.Sampling{Temperature: 1}}}}}
+			Config: episode.Config{MaxTurns: 1, MaxResponse: 40, MaxContext: 200,
+				Sampling: episode.Sampling{Temperature: 1}}}}}
 }
 
 // playSteps runs a script and prints the reaction.

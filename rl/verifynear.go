@@ -82,7 +82,8 @@ func (v *verifier) score(ctx context.Context, questions []data.Question, only []
 	}
 	for i, g := range out {
 		if n := v.t.Config.Rollout.N; len(g) != n && (only == nil || slices.Contains(only, i)) {
-			return nil, fmt.Errorf("episodes.jsonl has %d episodes of attempt %d of group %d of step %d: the run rolled %d out", len(g), attempt, i, step, n)
+			return nil, fmt.Errorf("episodes.jsonl has %d episodes of attempt %d of group %d of step %d: the run rolled %d out",
+				len(g), attempt, i, step, n)
 		}
 	}
 	return out, v.logprobs(ctx, out)
@@ -104,7 +105,8 @@ func (v *verifier) asked(ctx context.Context, e *episode.Episode, q data.Questio
 		}
 		d, err := v.t.roller().Runner.Searcher.Search(ctx, search.Query{Query: t.Content, Question: q.Question,
 			GoldenAnswers: q.GoldenAnswers, Step: e.Step,
-			TotalSteps: v.t.Config.Schedule.TotalSteps, Success: v.t.state.Success, Stream: episode.SearchStream(seedOf(&v.t.Config, e), k)})
+			TotalSteps: v.t.Config.Schedule.TotalSteps, Success: v.t.state.Success,
+			Stream: episode.SearchStream(seedOf(&v.t.Config, e), k)})
 		if err != nil {
 			continue // the recorded failure
 		}

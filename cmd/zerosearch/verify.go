@@ -17,7 +17,7 @@ import (
 
 type verifyCmd struct {
 	Folder  string `arg:"" name:"run" help:"Run directory of train."`
-	Step    int    `name:"step" help:"The step to repeat; 0: the last one that was saved right after one that was." default:"0"`
+	Step    int    `name:"step" help:"The step to repeat; 0: the last one saved right after a saved one." default:"0"`
 	JSON    bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
 	Device  string `name:"device" help:"auto, cpu, cuda or ref." default:"auto" enum:"auto,cpu,cuda,ref"`
 	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
@@ -46,19 +46,33 @@ func (c *verifyCmd) Run(w *world) error {
 		_, err = io.WriteString(w.out, verified(v))
 	}
 	if err == nil && v.Difference != nil {
+		if made := madeBy(c.Folder); made != version() {
+			w.log.line("note: the run was made by %s, this is %s", made, version())
+		}
 		err = fmt.Errorf("%s is not what its settings and seed give: %s", c.Folder, v.Difference)
 	}
 	return err
 }
 
-// recordedConfig is the configuration of a run as its config.yaml has it. The environment has no say: it was another one.
+// trainHeader begins the config.yaml of a run; the version of the program that made it follows.
+const trainHeader = "# zerosearch train, "
+
+// madeBy is the version of the program that began a run, or went on with it last.
+func madeBy(run string) string {
+	text, _ := os.ReadFile(filepath.Join(run, "config.yaml")) // it was read before
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimPrefix(line, trainHeader)
+}
+
+// recordedConfig is the configuration of a run as its config.yaml has it. The environment, which may be another one
+// today, has no say.
 func recordedConfig(run string) (rl.Config, error) {
 	path := filepath.Join(run, "config.yaml")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return rl.Config{}, fmt.Errorf("%w: give the --out of a train run", err)
 	}
-	if !bytes.HasPrefix(text, []byte("# zerosearch train,")) {
+	if !bytes.HasPrefix(text, []byte(trainHeader)) {
 		return rl.Config{}, errors.New("its config.yaml is not of train: only rollouts and updates of train can be repeated")
 	}
 	values := map[string]any{}
@@ -96,16 +110,19 @@ func verified(v *rl.Verification) string {
 	fmt.Fprintf(&b, ", from %s\n", from)
 	how := "every bit is compared"
 	if !v.Exact {
-		how = fmt.Sprintf("the run was made on %s: recorded ids are scored, not sampled again, within tolerances", v.RecordedPath)
+		how = fmt.Sprintf("the run was made on %s: recorded ids are scored, not sampled again, within tolerances",
+			v.RecordedPath)
 	}
 	fmt.Fprintf(&b, "computed   on %s: %s\n", v.Path, how)
 	if v.Searches == "recorded" {
 		b.WriteString("searches   not repeated: the recorded documents were given again\n")
 	}
-	fmt.Fprintf(&b, "equal      %d episodes, %d turns, %d log-probs, %d metrics\n", v.Episodes, v.Turns, v.Logprobs, v.Metrics)
+	fmt.Fprintf(&b, "equal      %d episodes, %d turns, %d log-probs, %d metrics\n", v.Episodes, v.Turns, v.Logprobs,
+		v.Metrics)
 	switch {
 	case len(v.Checkpoints) > 0:
-		fmt.Fprintf(&b, "           %d tensors of %s\n", v.Tensors, "checkpoints/step-"+strings.Trim(strings.ReplaceAll(fmt.Sprint(v.Checkpoints), " ", ", step-"), "[]"))
+		fmt.Fprintf(&b, "           %d tensors of %s\n", v.Tensors,
+			"checkpoints/step-"+strings.Trim(strings.ReplaceAll(fmt.Sprint(v.Checkpoints), " ", ", step-"), "[]"))
 	case v.Difference == nil:
 		fmt.Fprintf(&b, "           the weights of step %d were not saved: they are not compared\n", v.Step)
 	}

@@ -35,7 +35,8 @@ func TestVerifyRepeatsRuns(t *testing.T) {
 		"all weights":      nil,
 		"bf16 and lora":    append([]string{"--dtype", "bf16", "--lora-r", "2"}, sim...),
 		"dynamic sampling": {"--algo", "dapo", "--dynamic-sampling", "--max-gen-batches", "3", "--n", "2", "--kl-coef", "0"},
-		"mixture": {"--search-mode", "simulate_sft,bm25", "--simulation-max-tokens", "4", "--curriculum", "adaptive", "--end-threshold", "0.9",
+		"mixture": {"--search-mode", "simulate_sft,bm25", "--simulation-max-tokens", "4", "--curriculum", "adaptive",
+			"--end-threshold", "0.9",
 			"--kl-target", "0.01"},
 		"sparse": {"--save-every", "0"},
 	} {
@@ -101,7 +102,8 @@ func flippedWeight(t *testing.T, path string, sign bool) (undo func()) {
 // both values.
 func TestVerifyFindsAFlippedBit(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
-	mustRun(t, "", trainArgs(t, out, "--total-steps", "3", "--n", "4", "--train-batch-size", "4", "--corpus", letters(t))...)
+	mustRun(t, "", trainArgs(t, out, "--total-steps", "3", "--n", "4", "--train-batch-size", "4", "--corpus",
+		letters(t))...)
 	episodes := filepath.Join(out, "episodes.jsonl")
 	for _, c := range []struct{ pattern, field string }{
 		{`(?m)^{"step":3,.*?"logprobs":\[-?\d+\.\d*?(\d)[,\]]`, "logprobs[0]"},
@@ -135,8 +137,8 @@ func TestVerifyFindsAFlippedBit(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "step 3, metrics.jsonl, actor/grad_norm: recorded ")
 	for file, want := range map[string]string{
-		"checkpoints/step-3/model.safetensors":     "step 3, checkpoints/step-3/model.safetensors, model.norm.weight[47]: recorded ",
-		"checkpoints/step-3/optimizer.safetensors": "step 3, checkpoints/step-3/optimizer.safetensors, v.model.norm.weight[47]: recorded ",
+		"checkpoints/step-3/model.safetensors":     "step-3/model.safetensors, model.norm.weight[47]: recorded ",
+		"checkpoints/step-3/optimizer.safetensors": "step-3/optimizer.safetensors, v.model.norm.weight[47]: recorded ",
 		"checkpoints/step-2/optimizer.safetensors": "step 3, ",
 	} {
 		undo := flippedWeight(t, filepath.Join(out, file), false)
@@ -152,7 +154,8 @@ func TestVerifyFindsAFlippedBit(t *testing.T) {
 // A weight of the model that the run began with is compared with what the run began with.
 func TestVerifyKnowsTheStart(t *testing.T) {
 	s := newSources(t)
-	args := append([]string{"train", "--out", s.path("run"), "--train-batch-size", "2", "--n", "2", "--total-steps", "1"}, s.flags()...)
+	args := append([]string{"train", "--out", s.path("run"), "--train-batch-size", "2", "--n", "2", "--total-steps",
+		"1"}, s.flags()...)
 	mustRun(t, "", args...)
 	mustRun(t, "", "verify", s.path("run"))
 	undo := s.flip(t, "model/model.safetensors")
@@ -173,11 +176,13 @@ func TestVerifyGivesRecordedDocuments(t *testing.T) {
 		if i := n.Add(1); i%5 == 0 {
 			w.WriteHeader(400) // that query's fault: its search fails
 		} else {
-			fmt.Fprintf(w, `{"result": [[{"document": {"contents": "\"t\"\nanswer %d"}}, {"document": {"contents": "\"u\"\nmore %d"}}]]}`, i, i)
+			fmt.Fprintf(w,
+				`{"result": [[{"document": {"contents": "\"t\"\nanswer %d"}}, {"document": {"contents": "\"u\"\nmore %d"}}]]}`, i, i)
 		}
 	}))
 	out := filepath.Join(t.TempDir(), "run")
-	mustRun(t, "", trainArgs(t, out, "--total-steps", "3", "--n", "4", "--train-batch-size", "4", "--search-mode", "wiki", "--wiki-url", fickle.URL,
+	mustRun(t, "", trainArgs(t, out, "--total-steps", "3", "--n", "4", "--train-batch-size", "4", "--search-mode",
+		"wiki", "--wiki-url", fickle.URL,
 		"--search-cache", filepath.Join(t.TempDir(), "cache"))...)
 	fickle.Close()
 	code, v, stderr := verified3(t, out)
@@ -209,7 +214,8 @@ func TestVerifyOnAnotherPath(t *testing.T) {
 		t.Skip("this machine has one kernel path")
 	}
 	out := filepath.Join(t.TempDir(), "run")
-	mustRun(t, "", trainArgs(t, out, "--total-steps", "3", "--ppo-mini-batch-size", "3", "--lr", "1e-5", "--n", "3", "--train-batch-size", "3", "--seed", "1", "--corpus", letters(t))...)
+	mustRun(t, "", trainArgs(t, out, "--total-steps", "3", "--ppo-mini-batch-size", "3", "--lr", "1e-5", "--n", "3",
+		"--train-batch-size", "3", "--seed", "1", "--corpus", letters(t))...)
 	undo, err := cpu.Paths.Use(other)
 	require.NoError(t, err)
 	defer undo()
@@ -250,7 +256,8 @@ func TestVerifyRefuses(t *testing.T) {
 	tuned, run, replayed := filepath.Join(dir, "tuned"), filepath.Join(dir, "run"), filepath.Join(dir, "replayed")
 	mustRun(t, "", "sft", "--model", model, "--data", rows, "--out", tuned, "--steps", "1", "--dtype", "f32")
 	mustRun(t, "", trainArgs(t, run, "--total-steps", "2")...)
-	mustRun(t, "", "train", "--replay", filepath.Join(run, "episodes.jsonl"), "--model", model, "--dtype", "f32", "--kl-coef", "0", "--out", replayed)
+	mustRun(t, "", "train", "--replay", filepath.Join(run, "episodes.jsonl"), "--model", model, "--dtype", "f32",
+		"--kl-coef", "0", "--out", replayed)
 	for _, c := range []struct {
 		args []string
 		want string
