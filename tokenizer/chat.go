@@ -179,7 +179,16 @@ func (t *Tokenizer) EncodeMarked(m Marked) []int32 {
 
 // EncodeChat returns the ids of a conversation: through the template, as EncodeMarked says, or, without a template (a base model), the
 // contents of the messages one after the other. The string of a special token inside a message does not become that token.
-func (t *Tokenizer) EncodeChat(c *Template, in ChatInput) ([]int32, error) {
+func (t *Tokenizer) EncodeChat(c *Template, in ChatInput) (ids []int32, err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case *PatternError:
+			ids, err = nil, p
+		default:
+			panic(p)
+		}
+	}()
 	if c != nil {
 		m, err := c.RenderMarked(in)
 		if err != nil {
@@ -187,7 +196,6 @@ func (t *Tokenizer) EncodeChat(c *Template, in ChatInput) ([]int32, error) {
 		}
 		return t.EncodeMarked(m), nil
 	}
-	var ids []int32
 	for i, m := range in.Messages {
 		text, err := m.text()
 		if err != nil {

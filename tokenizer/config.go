@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
@@ -62,9 +63,13 @@ func unsupported(section string, c component) error {
 // metaspace is the character that stands for a space in sentencepiece vocabularies.
 const metaspace = "\u2581"
 
-// maxSteps bounds the normalizers and pre-tokenizers of a file. With the bounds on what a normalizer may add it keeps a damaged or
-// hostile file from turning a short text into a very long one. Published files have up to three.
-const maxSteps = 4
+// maxSteps bounds the normalizers and pre-tokenizers of a file. maxGrowing bounds those of them that add text: with the bounds on what a
+// normalizer may add it keeps a damaged or hostile file from turning a short text into a very long one. Published files have up to seven
+// steps, and two that add text.
+const (
+	maxSteps   = 16
+	maxGrowing = 4
+)
 
 func buildNormalizers(c component) ([]normalizer, error) {
 	switch c.Type {
@@ -77,8 +82,8 @@ func buildNormalizers(c component) ([]normalizer, error) {
 			if err != nil {
 				return nil, err
 			}
-			if all = append(all, n...); len(all) > maxSteps {
-				return nil, fmt.Errorf("more than %d normalizers", maxSteps)
+			if all = append(all, n...); len(all) > maxGrowing {
+				return nil, fmt.Errorf("more than %d normalizers", maxGrowing)
 			}
 		}
 		return all, nil
@@ -102,6 +107,9 @@ type step struct {
 	metaspace   bool // spaces become U+2581
 	scheme      string
 	cut         split
+	find        finder // in place of cut: of Split
+	behavior    string
+	invert      bool
 }
 
 func buildSteps(c component) (steps []step, byteLevel bool, err error) {
@@ -120,6 +128,15 @@ func buildSteps(c component) (steps []step, byteLevel bool, err error) {
 			if steps, byteLevel = append(steps, s...), b; len(steps) > maxSteps {
 				return nil, false, fmt.Errorf("more than %d pre_tokenizers", maxSteps)
 			}
+			growing := 0
+			for _, s := range steps {
+				if s.prefixSpace || s.metaspace {
+					growing++
+				}
+			}
+			if growing > maxGrowing {
+				return nil, false, fmt.Errorf("more than %d pre_tokenizers that add text", maxGrowing)
+			}
 		}
 		return steps, byteLevel, nil
 	case "ByteLevel":
@@ -131,12 +148,8 @@ func buildSteps(c component) (steps []step, byteLevel bool, err error) {
 	case "Digits":
 		return []step{{cut: splitDigits(c.IndividualDigits)}}, false, nil
 	case "Split":
-		if c.Pattern.Regex != nil && c.Behavior == "Isolated" && !c.Invert {
-			if cut := patterns[*c.Pattern.Regex]; cut != nil {
-				return []step{{cut: cut}}, false, nil
-			}
-			return nil, false, fmt.Errorf("the pre_tokenizer's pattern is not one of GPT-2, Llama 3 or Qwen: %q", *c.Pattern.Regex)
-		}
+		s, err := splitStep(c)
+		return []step{s}, false, err
 	case "Metaspace":
 		s := step{metaspace: true, scheme: c.PrependScheme}
 		if s.scheme == "" && !isTrue(c.AddPrefixSpace) {
@@ -150,6 +163,24 @@ func buildSteps(c component) (steps []step, byteLevel bool, err error) {
 		}
 	}
 	return nil, false, unsupported("pre_tokenizer", c)
+}
+
+// splitStep is a Split: its pattern is a regular expression or a text.
+func splitStep(c component) (s step, err error) {
+	s = step{behavior: c.Behavior, invert: c.Invert}
+	switch {
+	case !slices.Contains(behaviors, c.Behavior):
+		return s, fmt.Errorf("the pre_tokenizer Split has the behavior %q: it should be one of %q", c.Behavior, behaviors)
+	case c.Pattern.Regex == nil && (c.Pattern.String == nil || *c.Pattern.String == ""):
+		return s, fmt.Errorf("the pre_tokenizer Split has no pattern")
+	case c.Pattern.Regex == nil:
+		s.find = findText(*c.Pattern.String)
+	case s.behavior == "Isolated" && !s.invert && patterns[*c.Pattern.Regex] != nil:
+		return step{cut: patterns[*c.Pattern.Regex]}, nil
+	default:
+		s.find, err = newFinder(*c.Pattern.Regex)
+	}
+	return s, err
 }
 
 func isTrue(b *bool) bool { return b == nil || *b }

@@ -74,8 +74,11 @@ func TestRefusedFiles(t *testing.T) {
 		"more than 4 normalizers":  {`"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": [` + strings.Repeat(`{"type": "NFC"},`, 4) + `{"type": "NFC"}]}`},
 		"normalizer \"Replace\"":   {`"normalizer": null`, `"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaa"}`},
 		"normalizer \"Prepend\"":   {`"normalizer": null`, `"normalizer": {"type": "Prepend", "prepend": "` + strings.Repeat("a", 65) + `"}`},
-		"more than 4 pre_token":    {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Sequence", "pretokenizers": [` + strings.Repeat(`{"type": "Digits"},`, 4) + `{"type": "Digits"}]}`},
-		"pattern":                  {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated", "invert": false}`},
+		"more than 16 pre_token":   {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Sequence", "pretokenizers": [` + strings.Repeat(`{"type": "Digits"},`, 16) + `{"type": "Digits"}]}`},
+		"that add text":            {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Sequence", "pretokenizers": [` + strings.Repeat(`{"type": "Metaspace"},`, 4) + `{"type": "Metaspace"}]}`},
+		"pattern":                  {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Split", "pattern": {"Regex": "["}, "behavior": "Isolated", "invert": false}`},
+		"no pattern":               {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Split", "pattern": {"String": ""}, "behavior": "Isolated"}`},
+		"the behavior \"Other\"":   {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Split", "pattern": {"String": "a"}, "behavior": "Other"}`},
 		"\"Whitespace\"":           {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Whitespace"}`},
 		"does not fit":             {`{"type": "ByteLevel", "add_prefix_space": false}`, `null`},
 		"decoder \"WordPiece\"":    {`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "WordPiece"}`},
@@ -221,6 +224,12 @@ func TestSmallSentencepiece(t *testing.T) {
 
 // exercise uses whatever a file made.
 func exercise(t *testing.T, tok *Tokenizer) {
+	defer func() {
+		if p := recover(); p != nil {
+			_, slow := p.(*PatternError)
+			require.True(t, slow, "%v", p)
+		}
+	}()
 	for _, opt := range []EncodeOptions{{}, {AddSpecial: true, ParseSpecial: true}} {
 		ids := tok.Encode("ab ab<s> é\u0301日本 12'll \n\n\xff▁", opt)
 		text := tok.Decode(ids, false)

@@ -37,7 +37,8 @@ type EncodeOptions struct {
 	// not flagged special (Qwen's <think>) are found in both cases.
 }
 
-// Encode returns the ids of text. Bytes that are not valid UTF-8 are taken as U+FFFD, by the rule that Decoder follows.
+// Encode returns the ids of text. Bytes that are not valid UTF-8 are taken as U+FFFD, by the rule that Decoder follows. It panics with a
+// *PatternError where tokenizer.json has a regular expression that takes out of all proportion long.
 func (t *Tokenizer) Encode(text string, opt EncodeOptions) []int32 {
 	st := t.acquire()
 	defer t.release(st)
@@ -94,6 +95,16 @@ func (t *Tokenizer) split(st *state, out []int32, text []byte, steps []step, fir
 	}
 	s, rest := steps[0], steps[1:]
 	text = s.prepare(text, first)
+	if s.find != nil {
+		parts, err := stretches(text, s.find, s.behavior, s.invert)
+		if err != nil {
+			panic(err)
+		}
+		for _, p := range parts {
+			out = t.split(st, out, text[p.start:p.end], rest, first && p.start == 0)
+		}
+		return out
+	}
 	if s.cut == nil {
 		return t.split(st, out, text, rest, first)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
 // verbs are the commands, a file each.
@@ -198,6 +199,9 @@ func unexpected(r any) error {
 	stack := debug.Stack()
 	if p, ok := r.(*kernels.Panic); ok { // of a device's own goroutine
 		r, stack = p.Value, p.Stack
+	}
+	if slow, ok := r.(*tokenizer.PatternError); ok {
+		return slow
 	}
 	at := "run again with GOTRACEBACK=all and -v"
 	if os.Getenv("GOTRACEBACK") != "" {
