@@ -69,6 +69,29 @@ func finite(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
+// whole reads the value of a whole number's flag.
+func whole(ctx *kong.DecodeContext, target reflect.Value) error {
+	t, err := ctx.Scan.PopValue("whole number")
+	if err != nil {
+		return err
+	}
+	text, bits := fmt.Sprint(t.Value), target.Type().Bits()
+	if target.CanUint() {
+		n, err := strconv.ParseUint(text, 0, bits)
+		if err != nil {
+			return fmt.Errorf("expected a whole number from 0 to %d but got %q", uint64(math.MaxUint64)>>(64-bits), text)
+		}
+		target.SetUint(n)
+		return nil
+	}
+	n, err := strconv.ParseInt(text, 0, bits)
+	if err != nil {
+		return fmt.Errorf("expected a whole number but got %q", text)
+	}
+	target.SetInt(n)
+	return nil
+}
+
 // yamlFlags gives kong the values of a YAML file. Keys are flag names, with - or _. Keys with a mapping as value belong to the verb
 // itself (see replay) and are no flags.
 type yamlFlags struct {
@@ -98,7 +121,11 @@ func (y *yamlFlags) Validate(app *kong.Application) error {
 	}
 	var bad []string
 	for k := range y.values {
-		if !known[strings.ReplaceAll(k, "_", "-")] {
+		dashed := strings.ReplaceAll(k, "_", "-")
+		if _, twice := y.values[dashed]; twice && dashed != k {
+			return fmt.Errorf("reading --config %s: %s and %s are the same key: give one of them", y.path, dashed, k)
+		}
+		if !known[dashed] {
 			bad = append(bad, k)
 		}
 	}
@@ -118,11 +145,13 @@ func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 	}
 	for _, name := range []string{flag.Name, strings.ReplaceAll(flag.Name, "-", "_")} {
 		v, ok := y.values[name]
-		if section, is := v.(map[string]any); is && !flag.IsMap() {
-			v = section["file"] // a mapping belongs to the verb itself; it may name its file
-		}
 		if !ok {
 			continue
+		}
+		if section, is := v.(map[string]any); is && flag.Name == "replay" {
+			v = section["file"] // the mapping belongs to the verb itself; it may name its file
+		} else if is && !flag.IsMap() {
+			return nil, fmt.Errorf("reading --config %s: %s holds a mapping where one value is expected", y.path, name)
 		}
 		// A folder that was renamed, or is named from another working directory, goes on where it is, not where it was.
 		if own, out := y.own(), fmt.Sprint(v); flag.Name == "out" && own != "" && !disk.Same(own, out) {
