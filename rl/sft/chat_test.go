@@ -23,6 +23,7 @@ func TestChatAsReference(t *testing.T) {
 	for line := range strings.Lines(string(text)) {
 		var c struct {
 			Template, Tokenizer string
+			Source              string // of a template that is not a published one
 			Special             map[string]string
 			Ends                []int32
 			Row                 map[string]json.RawMessage
@@ -37,6 +38,9 @@ func TestChatAsReference(t *testing.T) {
 					coder.Tokenizer, err = tokenizer.Open("../../tokenizer/testdata/smollm2")
 					require.NoError(t, err)
 					coder.Template, err = coder.Tokenizer.Chat()
+					if c.Source != "" {
+						coder.Template, err = coder.Tokenizer.ParseTemplate(c.Source)
+					}
 				} else {
 					source, rerr := os.ReadFile(goldens.Data(t, "tokenizers/chat_templates/"+c.Template))
 					require.NoError(t, rerr)

@@ -97,9 +97,22 @@ for name, tokenizer, special, template, ends in [
         out["ids"], out["mask"], before = [], [], ""
         for part, learn in pieces + [(whole[done:], 0)]:
             before += part
-            all, n = ids(before), len(out["ids"])
-            new = all[n:] if all[:n] == out["ids"] else ids(part)
+            now, n = ids(before), len(out["ids"])
+            new = now[n:] if now[:n] == out["ids"] else ids(part)
             out["ids"], out["mask"] = out["ids"] + new, out["mask"] + [learn] * len(new)
         if out["ids"] != ids(whole):
             print(f"{name}: a token would cross the end of the prompt: {row}", file=sys.stderr)
         print(json.dumps(out, ensure_ascii=False))
+
+# The masks of transformers itself, where a template marks what the assistant generates (return_assistant_tokens_mask).
+marked = ("{% for m in messages %}{% if m.role == 'assistant' %}{{ '<|im_start|>assistant\\n' }}"
+          "{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}"
+          "{% else %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endif %}{% endfor %}"
+          "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+tok = load("smollm2", {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"}, "smollm2/tokenizer_config.json")
+tok.chat_template = marked
+for row in rows:
+    if "messages" in row and all("tool_calls" not in m for m in row["messages"]) and row["messages"][-1]["role"] == "assistant":
+        got = tok.apply_chat_template(row["messages"], return_assistant_tokens_mask=True, return_dict=True)
+        print(json.dumps({"template": "marked", "source": marked, "tokenizer": "smollm2", "special": {}, "ends": [2], "row": row,
+                          "ids": got["input_ids"], "mask": got["assistant_masks"]}, ensure_ascii=False))
