@@ -175,7 +175,7 @@ func testTruncation(t *testing.T, e *env) {
 			{InvTemp: 1, TopP: 0.987}, {InvTemp: 1, TopP: 1}, {InvTemp: 1, MinP: 0.053}, {InvTemp: 1, MinP: 1}, {InvTemp: 1.2, TopK: 20, TopP: 0.83}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031},
 			{InvTemp: 0.8, Adjust: adjustments(v, (v+1)/2, 1)}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031, Adjust: adjustments(v, (v+1)/2, 2)},
 			{InvTemp: 1, Never: every(2, v)}, {InvTemp: 1, TopK: 7, Never: every(2, v)}, {InvTemp: 0.7, TopP: 0.61, Never: every(3, v)},
-			{InvTemp: 1, MinP: 0.2, Never: every(2, v)},
+			{InvTemp: 1, MinP: 0.2, Never: every(2, v)}, {InvTemp: 1, TopP: 0.9, Never: every(3, v), Adjust: adjustments(v, (v+1)/2, 3)},
 		} {
 			if v == 1 && len(r.Never) > 0 {
 				continue
