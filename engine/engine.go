@@ -271,12 +271,7 @@ func (e *Engine) step() error {
 	if err != nil {
 		return fmt.Errorf("running %s: %w", r.name, err)
 	}
-	out := make([]outcome, len(p.items))
-	for i, it := range p.items {
-		if it.ends && !it.seq.scores {
-			out[i] = it.seq.job.take(drawn[i])
-		}
-	}
+	out := r.outcomes(p, drawn)
 	e.sched.done(p, out)
 	r.count(p)
 	e.mu.Lock()

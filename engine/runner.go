@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -86,7 +87,9 @@ type runner struct {
 	lane    *lane
 	jobs    map[*job]bool // under way
 	context int           // longest sequence
-	b       batch         // reused
+	b       batch         // reused, as are drawn and ended
+	drawn   []drawn
+	ended   []outcome
 	stats   ModelStats
 	since   time.Time
 }
@@ -169,7 +172,8 @@ func (r *runner) run(p *plan) ([]drawn, error) {
 		r.dev.KVCopy(r.kv, p.dst, p.src)
 	}
 	h := r.m.Forward(r.ws, &r.b.Batch, r.kv)
-	out := make([]drawn, len(p.items))
+	r.drawn = again(r.drawn, len(p.items))
+	out := r.drawn
 	r.s.gather(h, r.ws.Batch())
 	if err := r.s.draw(&r.b, out); err != nil {
 		return nil, err
@@ -181,6 +185,25 @@ func (r *runner) run(p *plan) ([]drawn, error) {
 		return out, r.dev.Sync()
 	}
 	return out, nil
+}
+
+// again is s with n zeros, in the same memory where it suffices.
+func again[T any](s []T, n int) []T {
+	s = slices.Grow(s[:0], n)[:n]
+	clear(s)
+	return s
+}
+
+// outcomes gives the jobs of p what was drawn for them and says what becomes of them.
+func (r *runner) outcomes(p *plan, drawn []drawn) []outcome {
+	r.ended = again(r.ended, len(p.items))
+	out := r.ended
+	for i, it := range p.items {
+		if it.ends && !it.seq.scores {
+			out[i] = it.seq.job.take(drawn[i])
+		}
+	}
+	return out
 }
 
 // reset forgets all sequences and pages.

@@ -32,11 +32,12 @@ type lane struct {
 	cache             *kvcache.Cache
 	maxTokens, maxSeq int         // of one step
 	waiting, running  []*sequence // in order of arrival
+	step              plan        // reused
 
 	preemptions int
 }
 
-// plan is one step of one model.
+// plan is one step of one model. It is valid until its lane's next one.
 type plan struct {
 	lane      *lane
 	items     []item
@@ -126,7 +127,8 @@ func (s *scheduler) plan() *plan {
 }
 
 func (l *lane) plan() *plan {
-	p := &plan{lane: l}
+	p := &l.step
+	*p = plan{lane: l, items: p.items[:0], dst: p.dst[:0], src: p.src[:0], preempted: p.preempted[:0]}
 	spare := l.maxTokens // for prefills
 	for _, q := range l.running {
 		if q.left() == 1 {

@@ -54,7 +54,9 @@ func (m *Model) pass(ws *Workspace, b *Batch, kv kernels.KV) *pass {
 		ws.need(int(slices.Max(b.Pos))+1, 0, rank)
 	}
 	ws.needBatch(b.Layout.Spec())
-	return &pass{tensors: &ws.cut, m: m, ws: ws, d: m.Device, kv: kv, b: ws.batch, runs: ws.runs}
+	p := &ws.walk
+	*p = pass{tensors: &ws.cut, m: m, ws: ws, d: m.Device, kv: kv, b: ws.batch, runs: ws.runs, products: p.products[:0], grads: p.grads[:0]}
+	return p
 }
 
 // input is the residual stream entering layer l; past the last layer, what the final norm reads.

@@ -13,12 +13,21 @@ import (
 // stream does not grow with depth (GPT-2, Radford et al. 2019).
 const initStd = 0.02
 
-// NewRandom makes a model of shape c with fresh weights: normal, norms one, biases zero. The same seed gives the same weights on every
-// machine.
-func NewRandom(dev kernels.Device, c *Config, o Options, seed uint64) (*Model, error) {
+// New makes a model of shape c whose weights are all zero: to measure what surrounds the arithmetic, and its memory.
+func New(dev kernels.Device, c *Config, o Options) (*Model, error) {
 	m, err := newModel(dev, c, o)
 	if err != nil {
 		return nil, fmt.Errorf("making a model: %w", err)
+	}
+	return m, nil
+}
+
+// NewRandom makes a model of shape c with fresh weights: normal, norms one, biases zero. The same seed gives the same weights on every
+// machine.
+func NewRandom(dev kernels.Device, c *Config, o Options, seed uint64) (*Model, error) {
+	m, err := New(dev, c, o)
+	if err != nil {
+		return nil, err
 	}
 	for _, p := range m.params {
 		n, k := p.size()

@@ -32,6 +32,7 @@ type Workspace struct {
 	u      kernels.Tensor // [max, R] of adapters, for every projection of every set of activations
 	du     kernels.Tensor // [max, 3 R] of adapters: of as many projections share an input
 	runs   []run
+	walk   pass // the pass under way
 }
 
 // tensors are the views of a pass, T rows each.
