@@ -153,7 +153,12 @@ func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 				return nil, err
 			}
 			n, k := m.layers[l].lin[j].W.size()
-			p := &pair{r: r, scale: c.scale(r, alpha),
+			scale := c.scale(r, alpha)
+			if scale == 0 || !finite(float64(scale)) {
+				return nil, fmt.Errorf("lora_alpha or alpha_pattern gives %s alpha %v, which scales its update by %v: leave the "+
+					"module out, or correct it", module, alpha, scale)
+			}
+			p := &pair{r: r, scale: scale,
 				A: &Param{Name: adapterPrefix + module + ".lora_A.weight", Shape: []int{r, k}},
 				B: &Param{Name: adapterPrefix + module + ".lora_B.weight", Shape: []int{n, r}}}
 			a.pairs[l][j] = p

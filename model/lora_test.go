@@ -206,6 +206,10 @@ func TestLoadAdapterRefuses(t *testing.T) {
 		require.NoError(t, try(false, map[string]any{"lora_dropout": 0.1}))
 		require.ErrorContains(t, try(true, map[string]any{"lora_dropout": 0.1}), "training with dropout")
 		require.ErrorContains(t, try(false, map[string]any{"rank_pattern": map[string]any{"q_proj": 1.5}}), "the rank 1.5")
+		for _, alpha := range []any{0, 1e-60, 1e300} { // to the operations a scale of 0 is none, and a scale is a float32
+			require.ErrorContains(t, try(false, map[string]any{"lora_alpha": alpha}), "q_proj alpha ")
+			require.ErrorContains(t, try(false, map[string]any{"alpha_pattern": map[string]any{"v_proj": alpha}}), "v_proj alpha ")
+		}
 		_, err := LoadAdapter(m, t.TempDir(), false)
 		require.ErrorContains(t, err, "adapter_config.json")
 		other := random(t, dev, tinyConfigs()["llama"], Options{DType: kernels.F32}, 1)
