@@ -199,6 +199,37 @@ func TestParquet(t *testing.T) {
 	require.Equal(t, "null null 1.75", fmt.Sprintf("%s %s %s", qs[5].Columns["score"], qs[6].Columns["score"], qs[7].Columns["score"]))
 }
 
+// Types that JSON does not have are the text that one would write, or null; a golden answer may be a date.
+func TestParquetTypes(t *testing.T) {
+	type row struct {
+		Question string   `parquet:"question"`
+		Golden   []int32  `parquet:"golden_answers,list"`
+		Day      int32    `parquet:"day,date"`
+		When     int64    `parquet:"when,timestamp(microsecond)"`
+		Big      uint64   `parquet:"big"`
+		ID       [16]byte `parquet:"id,uuid"`
+		Image    struct {
+			Bytes []byte `parquet:"bytes"`
+		} `parquet:"image"`
+		Scores []float64 `parquet:"scores,list"`
+	}
+	r := row{Question: "When was it?", Golden: []int32{1957}, Day: -4473, When: -386380799000001, Big: math.MaxUint64, ID: [16]byte{0: 0xab, 15: 1},
+		Scores: []float64{0.5, math.NaN()}}
+	r.Image.Bytes = []byte("\x89PNG\xff")
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[row](&b)
+	_, err := w.Write([]row{r})
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	qs, err := data.Load(file(t, "q.parquet", b.Bytes()))
+	require.NoError(t, err)
+	require.Equal(t, []string{"1957"}, qs[0].GoldenAnswers)
+	for column, want := range map[string]string{"day": `"1957-10-03"`, "when": `"1957-10-04T00:00:00.999999Z"`, "big": "18446744073709551615",
+		"id": `"ab000000-0000-0000-0000-000000000001"`, "image": `{"bytes":null}`, "scores": "[0.5,null]"} {
+		require.Equal(t, want, string(qs[0].Columns[column]), column)
+	}
+}
+
 // Made by pyarrow 26 from a table of no rows, which it writes as one row group.
 func TestParquetNoRows(t *testing.T) {
 	_, err := data.Load("testdata/no_rows.parquet")

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math"
 	"os"
-	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -32,7 +30,7 @@ func parquetRows(name string, f *os.File) iter.Seq2[Row, error] {
 		for n := 1; ; {
 			batch, err := r.next()
 			for _, v := range batch {
-				row, err := toRow(n, v)
+				row, err := toRow(n, v, r.file.Schema())
 				if err != nil {
 					err = fmt.Errorf("reading %s: row %d: %w", name, n, err)
 				}
@@ -83,7 +81,7 @@ func recovered(err *error) {
 	}
 }
 
-func toRow(n int, v any) (Row, error) {
+func toRow(n int, v any, schema parquet.Node) (Row, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return Row{N: n}, fmt.Errorf("is a %T, not a record", v)
@@ -93,38 +91,10 @@ func toRow(n int, v any) (Row, error) {
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
-		if err := e.Encode(jsonable(cell)); err != nil {
+		if err := e.Encode(jsonable(cell, field(schema, name))); err != nil {
 			return Row{N: n}, fmt.Errorf("column %s: %w", name, err)
 		}
 		row.Columns[name] = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	}
 	return row, nil
-}
-
-// jsonable turns byte strings that are text into text, and numbers that JSON does not have into null: most stand in columns that nobody
-// reads, and where one is read null is missing.
-func jsonable(v any) any {
-	switch v := v.(type) {
-	case []byte:
-		if utf8.Valid(v) {
-			return string(v)
-		}
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil
-		}
-	case float32:
-		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = jsonable(v[k])
-		}
-	case []any:
-		for i := range v {
-			v[i] = jsonable(v[i])
-		}
-	}
-	return v
 }
