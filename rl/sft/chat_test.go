@@ -140,10 +140,15 @@ func TestSpecialText(t *testing.T) {
 
 // Variables and tools of a row reach its template.
 func TestChatVariables(t *testing.T) {
-	c := coder(t, "{% for k in tools %}{{ k.name + style }}{% endfor %}"+chatML)
-	e, err := c.Encode(row(t, `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":[{"name":"f"}],"chat_template_kwargs":{"style":"!"}}`))
-	require.NoError(t, err)
-	require.Equal(t, "f!"+user+"u<|im_end|>\n"+assistant+"[a<|im_end|>]\n", learned(c, e))
+	c := coder(t, "{% if tools %}{% for k in tools %}{{ k.name + style }}{% endfor %}{% endif %}"+chatML)
+	for tools, want := range map[string]string{`[{"name":"f"}]`: "f!", `"[{\"name\":\"f\"}]"`: "f!", `""`: "", `null`: "", `[]`: ""} {
+		e, err := c.Encode(row(t, `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":`+tools+
+			`,"chat_template_kwargs":{"style":"!"}}`))
+		require.NoError(t, err, tools)
+		require.Equal(t, want+user+"u<|im_end|>\n"+assistant+"[a<|im_end|>]\n", learned(c, e), tools)
+	}
+	_, err := c.Encode(row(t, `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":"f"}`))
+	require.ErrorContains(t, err, "column tools: its text is not the JSON of a list of tools")
 }
 
 // With a tokenizer that puts a blank before each text, prompt and completion are one text, as transformers has it.

@@ -179,7 +179,7 @@ func (c *Coder) conversation(row data.Row, before, column string) (e Example, er
 		_, err = row.Get(column, &said)
 	}
 	if err == nil {
-		_, err = row.Get("tools", &in.Tools)
+		err = tools(row, &in.Tools)
 	}
 	if err == nil {
 		_, err = row.Get("chat_template_kwargs", &in.Vars)
@@ -203,6 +203,22 @@ func (c *Coder) conversation(row data.Row, before, column string) (e Example, er
 		}
 	}
 	return c.chat(in, len(prompt))
+}
+
+// tools reads the column of that name: a list, or, as data sets with one type a column have it, the JSON text of one.
+func tools(row data.Row, list *[]json.RawMessage) error {
+	if raw := row.Columns["tools"]; !bytes.HasPrefix(bytes.TrimSpace(raw), []byte(`"`)) {
+		_, err := row.Get("tools", list)
+		return err
+	}
+	var text string
+	if _, err := row.Get("tools", &text); err != nil || text == "" {
+		return err
+	}
+	if err := json.Unmarshal([]byte(text), list); err != nil {
+		return errors.New("column tools: its text is not the JSON of a list of tools")
+	}
+	return nil
 }
 
 // join encodes a text of n bytes whose turns are trained on; encode gives the ids of a part of it. All is encoded as
