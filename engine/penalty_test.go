@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -205,24 +206,32 @@ func TestPenaltiesAlone(t *testing.T) {
 		e, _ := start(t, o)
 		out := make([]Result, len(rs))
 		var wg sync.WaitGroup
-		for i, r := range rs {
-			work := func() {
-				var err error
-				if out[i], err = e.Generate(t.Context(), r); err != nil {
-					t.Error(err)
-				}
-				out[i].CachedTokens, out[i].PrefilledTokens = 0, 0
+		generate := func(i int) {
+			var err error
+			if out[i], err = e.Generate(t.Context(), rs[i]); err != nil {
+				t.Error(err)
 			}
-			if together {
-				wg.Go(work)
-			} else {
-				work()
-			}
+			out[i].CachedTokens, out[i].PrefilledTokens = 0, 0
 		}
+		if !together {
+			for i := range rs {
+				generate(i)
+			}
+			return out
+		}
+		require.NoError(t, e.Do(t.Context(), func() error { // holds the engine until all are there
+			for i := range rs {
+				wg.Go(func() { generate(i) })
+			}
+			for there := 0; there < len(rs); runtime.Gosched() {
+				e.mu.Lock()
+				there = len(e.inbox)
+				e.mu.Unlock()
+			}
+			return nil
+		}))
 		wg.Wait()
-		if together {
-			require.Positive(t, e.Stats().Models[0].Preemptions)
-		}
+		require.Positive(t, e.Stats().Models[0].Preemptions)
 		return out
 	}
 	require.Equal(t, run(ModelOptions{}, false), run(ModelOptions{KVPages: 5, MaxBatchTokens: 16}, true))

@@ -14,7 +14,8 @@ func TestServeAllowOrigin(t *testing.T) {
 	require.NoError(t, tinyModel(dir, 7, true))
 	url := startServer(t, ".", []string{"serve", "--model", dir, "--port", "0", "--json", "--api-key", "k",
 		"--allow-origin", "http://localhost:3000,https://a.example", "--allow-origin", "https://b.example"})
-	for origin, want := range map[string]int{"http://localhost:3000": 204, "https://a.example": 204, "https://b.example": 204, "https://c.example": 403} {
+	for origin, want := range map[string]int{
+		"http://localhost:3000": 204, "https://a.example": 204, "https://b.example": 204, "https://c.example": 403} {
 		q, err := http.NewRequest("OPTIONS", url+"/v1/chat/completions", nil)
 		require.NoError(t, err)
 		q.Header.Set("Origin", origin)
