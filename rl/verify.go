@@ -219,9 +219,7 @@ func (v *verifier) readAfter(c *Config) (State, error) {
 	if st.Total > 0 {
 		c.Schedule.TotalSteps = st.Total
 	}
-	if at >= v.Step {
-		v.RecordedPath = st.Path
-	}
+	v.RecordedPath = st.Path
 	return st, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -106,8 +108,10 @@ func (v *verifier) compareEpisode(was, now recordedLine) *Mismatch {
 	for _, f := range []struct {
 		name string
 		a, b any
-	}{{"question_id", was.QuestionID, now.QuestionID}, {"question", was.Question, now.Question}, {"temperature",
-		was.Temperature, now.Temperature}} {
+	}{
+		{"question_id", was.QuestionID, now.QuestionID}, {"question", was.Question, now.Question},
+		{"temperature", was.Temperature, now.Temperature},
+	} {
 		if f.a != f.b {
 			return differ(f.name, -1, f.a, f.b)
 		}
@@ -231,13 +235,18 @@ func compareTurn(was, now *episode.Turn, differ func(field string, at int, a, b 
 	if at := firstOther(was.Logprobs, now.Logprobs); at >= 0 {
 		return differ("logprobs", at, item(was.Logprobs, at), item(now.Logprobs, at))
 	}
+	content := "query"
+	if now.Action == episode.Answer {
+		content = "answer"
+	}
 	for _, f := range []struct {
 		name string
 		a, b any
-	}{{"text", was.Text, now.Text}, {"action", string(was.Action), string(now.Action)}, {"query or answer", was.Content,
-		now.Content},
-		{"engine", was.Engine, now.Engine}, {"tau", was.Tau, now.Tau}, {"draw", was.Draw, now.Draw}, {"quality",
-			was.Quality, now.Quality}} {
+	}{
+		{"text", was.Text, now.Text}, {"action", string(was.Action), string(now.Action)}, {content, was.Content, now.Content},
+		{"engine", was.Engine, now.Engine}, {"tau", was.Tau, now.Tau}, {"draw", was.Draw, now.Draw},
+		{"quality", was.Quality, now.Quality},
+	} {
 		if f.a != f.b {
 			return differ(f.name, -1, f.a, f.b)
 		}
@@ -368,7 +377,28 @@ func (v *verifier) compareCheckpoint(ctx context.Context, step int) error {
 		}
 	}
 	v.Checkpoints = append(v.Checkpoints, step)
+	if err := v.compareModel(step, was, now); err != nil || v.Difference != nil {
+		return err
+	}
 	return v.compareState(step, was, now)
+}
+
+// compareModel compares what belongs to a model beside its weights: configuration, tokenizer, chat template.
+func (v *verifier) compareModel(step int, was, now string) error {
+	const flag = "checkpoint"
+	a, b := fingerprint.Parts{}, fingerprint.Parts{}
+	if err := errors.Join(a.Model(flag, was), b.Model(flag, now)); err != nil {
+		return err
+	}
+	for _, d := range fingerprint.Compare(a, b) {
+		if _, part, _ := strings.Cut(d.Part, "."); part != fingerprint.Weights { // compared by themselves
+			v.Difference = &Mismatch{Step: step, File: "checkpoints/" + filepath.Base(was), Field: part,
+				Recorded: cmp.Or(d.Was, "none"),
+				Again:    cmp.Or(d.Now, "none")}
+			return nil
+		}
+	}
+	return nil
 }
 
 // tensorFiles lists the safetensors of a checkpoint, the critic's included.
@@ -447,11 +477,13 @@ func (v *verifier) compareState(step int, was, now string) error {
 	for _, f := range []struct {
 		name string
 		a, b float64
-	}{{"step", float64(a.Step), float64(b.Step)}, {"seed", float64(a.Seed), float64(b.Seed)}, {"skipped",
-		float64(a.Skipped), float64(b.Skipped)},
-		{"drawn", float64(a.Drawn), float64(b.Drawn)}, {"success", a.Success, b.Success}, {"kl_coef", a.KLCoef, b.KLCoef}} {
+	}{
+		{"step", float64(a.Step), float64(b.Step)}, {"seed", float64(a.Seed), float64(b.Seed)},
+		{"skipped", float64(a.Skipped), float64(b.Skipped)}, {"drawn", float64(a.Drawn), float64(b.Drawn)},
+		{"success", a.Success, b.Success}, {"kl_coef", a.KLCoef, b.KLCoef},
+	} {
 		if f.a != f.b && (v.Exact || f.name != "kl_coef" || !near(f.a, f.b, updateTolerance, 0)) {
-			v.Difference = &Mismatch{Step: step, File: filepath.Base(was) + "/" + stateName, Field: f.name,
+			v.Difference = &Mismatch{Step: step, File: "checkpoints/" + filepath.Base(was) + "/" + stateName, Field: f.name,
 				Recorded: quoted(f.a), Again: quoted(f.b)}
 			return nil
 		}

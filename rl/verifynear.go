@@ -166,6 +166,12 @@ func (v *verifier) logprobs(ctx context.Context, groups [][]*episode.Episode) er
 			k := 0
 			for turn := range e.Turns {
 				t := &e.Turns[turn]
+				if len(t.Logprobs) != len(t.IDs) {
+					turn++
+					v.Difference = mismatchOf(e, "logprobs", "none", "some")
+					v.Difference.Turn = &turn
+					return nil
+				}
 				for at, own := range t.Mask {
 					if !own {
 						continue

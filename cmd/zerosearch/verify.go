@@ -109,7 +109,10 @@ func verified(v *rl.Verification) string {
 	}
 	fmt.Fprintf(&b, ", from %s\n", from)
 	how := "every bit is compared"
-	if !v.Exact {
+	switch {
+	case v.RecordedPath == "":
+		how += ", though the run does not say on what it was computed"
+	case !v.Exact:
 		how = fmt.Sprintf("the run was made on %s: recorded ids are scored, not sampled again, within tolerances",
 			v.RecordedPath)
 	}

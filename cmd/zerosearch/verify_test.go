@@ -114,7 +114,7 @@ func TestVerifyFindsAFlippedBit(t *testing.T) {
 		{`(?m)^{"step":3,.*?"mask":\[(\d)`, "mask[0]"},
 		{`(?m)^{"step":3,.*?"text":".(.)`, "text"},
 		{`(?m)^{"step":3,.*"observation":"(?:[^"\\]|\\.)*?Doc \d: \\"(.)`, "observation["},
-		{`(?m)^{"step":3,.*"query":"(.)`, "query or answer"},
+		{`(?m)^{"step":3,.*"query":"(.)`, "query"},
 		{`(?m)^{"step":3,.*"status":"answere(.)`, "status"},
 		{`(?m)^{"step":3,.*"advantage":-?\d+\.\d+?(\d)[,\]]`, "advantage[0]"},
 		{`(?m)^{"step":3,.*"question":"(.)`, "question"},
@@ -146,6 +146,14 @@ func TestVerifyFindsAFlippedBit(t *testing.T) {
 		undo()
 		require.Equal(t, 1, code, file)
 		require.Contains(t, stderr, want)
+	}
+	for file, pattern := range map[string]string{"config.json": `"hidden_siz(.)"`, "tokenizer.json": `"versio(.)"`,
+		"tokenizer_config.json": `(.)m in messages`, "trainer_state.json": `"skipped": (\d)`} {
+		undo := flipped(t, filepath.Join(out, "checkpoints/step-3", file), pattern)
+		code, _, stderr := verified3(t, out)
+		undo()
+		require.Equal(t, 1, code, file)
+		require.Contains(t, stderr, "step 3, checkpoints/step-3", file)
 	}
 	code, _, stderr = verified3(t, out)
 	require.Zero(t, code, stderr)
