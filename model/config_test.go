@@ -160,6 +160,8 @@ func TestConfigSpellings(t *testing.T) {
 	require.Equal(t, []string{"future_key: no class of transformers 5 computes with it, nor does this " +
 		"program"},
 		parse(object{"future_key": 1, "other_key": false}).Notes)
+	require.Equal(t, []string{"attention_dropout is 0.1, but nothing is dropped here, in training neither"},
+		parse(object{"attention_dropout": 0.1}).Notes)
 	require.Equal(t, 64, parse(object{"Head_Dim": 32, "HIDDEN_SIZE": 9}).HeadDim) // keys are told apart by case
 }
 

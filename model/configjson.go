@@ -101,6 +101,9 @@ func ParseConfig(data []byte) (*Config, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	if v := f.values["attention_dropout"]; v != "" && !slices.Contains(unset, v) {
+		c.note("attention_dropout is %s, but nothing is dropped here, in training neither", v)
+	}
 	if len(f.unknown) > 0 {
 		c.note("%s: no class of transformers 5 computes with it, nor does this program",
 			strings.Join(f.unknown, ", "))
