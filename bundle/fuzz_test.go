@@ -18,11 +18,13 @@ func small(t testing.TB) []byte {
 	b.WriteString("program")
 	b.Write(mark())
 	m := Manifest{Version: "v1", Platform: "here/now"}
-	require.NoError(t, archive(&b, int64(len("program")), &m, []Source{{Name: "a.yaml", Data: []byte("a: b\n")}, {Name: "b.gz", Data: []byte("abc")}}))
+	files := []Source{{Name: "a.yaml", Data: []byte("a: b\n")}, {Name: "b.gz", Data: []byte("abc")}}
+	require.NoError(t, archive(&b, int64(len("program")), &m, files))
 	return b.Bytes()
 }
 
-// opened checks what must hold of whatever opens as a bundle: its files lie inside of the folder, and what is copied is what was put in.
+// opened checks what must hold of whatever opens as a bundle: its files lie inside of the folder, and what is copied is
+// what was put in.
 func opened(t *testing.T, data []byte) {
 	b, err := read(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
@@ -49,7 +51,8 @@ func (c *counter) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-// FuzzOpen reads what somebody else may have put behind a program: a bundle in which patch stands instead of cut bytes at a place.
+// FuzzOpen reads what somebody else may have put behind a program: a bundle in which patch stands instead of cut bytes
+// at a place.
 func FuzzOpen(f *testing.F) {
 	whole := small(f)
 	f.Add(uint16(0), uint16(0), []byte{})

@@ -79,7 +79,8 @@ func whole(ctx *kong.DecodeContext, target reflect.Value) error {
 	if target.CanUint() {
 		n, err := strconv.ParseUint(text, 0, bits)
 		if err != nil {
-			return fmt.Errorf("expected a whole number from 0 to %d but got %q", uint64(math.MaxUint64)>>(64-bits), text)
+			most := uint64(math.MaxUint64) >> (64 - bits)
+			return fmt.Errorf("expected a whole number from 0 to %d but got %q", most, text)
 		}
 		target.SetUint(n)
 		return nil

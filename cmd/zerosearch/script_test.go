@@ -182,7 +182,8 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 	"short-prompt": func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(shortPrompt), 0o644) },
 	"questions":    func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(questions()), 0o644) },
 	"write":        func(a []string, stdin string) (string, error) { return "", os.WriteFile(a[0], []byte(stdin), 0o644) },
-	// windows FILE: as an editor of Windows saves it, with a byte order mark and carriage returns. utf16 FILE: as its shell does.
+	// windows FILE: as an editor of Windows saves it, with a byte order mark and carriage returns. utf16 FILE: as its
+	// shell does.
 	"windows": func(a []string, _ string) (string, error) {
 		return "", rewrite(a[0], func(b []byte) ([]byte, error) {
 			return []byte("\ufeff" + strings.ReplaceAll(string(b), "\n", "\r\n")), nil

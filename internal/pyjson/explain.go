@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Explain gives an error of encoding/json for people who know the file and not this program: no types of Go. Other errors stay as they
-// are.
+// Explain gives an error of encoding/json for people who know the file and not this program: no types of Go. Other
+// errors stay as they are.
 func Explain(err error) error {
 	var kind *json.UnmarshalTypeError
 	switch {

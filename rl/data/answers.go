@@ -42,7 +42,8 @@ func goldenAnswers(row Row) ([]string, error) {
 	if json.Unmarshal(truth, &nested) == nil && nested != nil {
 		t, ok := nested["target"]
 		if !ok {
-			return nil, fmt.Errorf("reward_model.ground_truth has no target: it has %s", strings.Join(slices.Sorted(maps.Keys(nested)), ", "))
+			return nil, fmt.Errorf("reward_model.ground_truth has no target: it has %s",
+				strings.Join(slices.Sorted(maps.Keys(nested)), ", "))
 		}
 		truth = t
 	}
@@ -63,8 +64,8 @@ func objectText(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// answers reads a list of answers or a single one. Numbers and truth values count as their text; empty answers are dropped: nothing
-// can be said to match them.
+// answers reads a list of answers or a single one. Numbers and truth values count as their text; empty answers are
+// dropped: nothing can be said to match them.
 func answers(column string, raw json.RawMessage) ([]string, error) {
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
@@ -97,8 +98,9 @@ func answers(column string, raw json.RawMessage) ([]string, error) {
 	return out, nil
 }
 
-// listText finds a list that is written as text, as tables without lists keep one: JSON (PopQA's possible_answers), or a list, a tuple
-// or a set as Python prints it. A text that begins and ends like one and cannot be read is an error: as one answer nobody could give it.
+// listText finds a list that is written as text, as tables without lists keep one: JSON (PopQA's possible_answers), or
+// a list, a tuple or a set as Python prints it. A text that begins and ends like one and cannot be read is an error: as
+// one answer nobody could give it.
 func listText(s string) (list json.RawMessage, ok bool, err error) {
 	s = strings.TrimSpace(s)
 	var items []json.RawMessage
@@ -109,15 +111,23 @@ func listText(s string) (list json.RawMessage, ok bool, err error) {
 		list, err = json.Marshal(texts)
 		return list, true, err
 	}
-	bracketed := strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") || strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}")
-	if bracketed {
-		inside := strings.TrimSpace(s[1 : len(s)-1])
-		bracketed = strings.HasPrefix(inside, "\"") || strings.HasPrefix(inside, "'")
-	}
-	if bracketed || strings.HasPrefix(s, "array([") {
-		return nil, false, fmt.Errorf("%s looks like a list written as text and cannot be read as one: write it as JSON, [\"...\", \"...\"]", short(s))
+	if looksLikeList(s) {
+		return nil, false, fmt.Errorf("%s looks like a list written as text and cannot be read as one: "+
+			"write it as JSON, [\"...\", \"...\"]", short(s))
 	}
 	return nil, false, nil
+}
+
+// looksLikeList is true of texts that begin with a quoted text in brackets and end with such a bracket.
+func looksLikeList(s string) bool {
+	for _, brackets := range []string{"[]", "{}"} {
+		inside, opened := strings.CutPrefix(s, brackets[:1])
+		inside = strings.TrimSpace(inside)
+		if opened && strings.HasSuffix(s, brackets[1:]) && (strings.HasPrefix(inside, "\"") || strings.HasPrefix(inside, "'")) {
+			return true
+		}
+	}
+	return strings.HasPrefix(s, "array([")
 }
 
 // short is the beginning of a text, in quotes.

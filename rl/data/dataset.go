@@ -26,9 +26,10 @@ type Question struct {
 	Columns map[string]json.RawMessage
 }
 
-// Load reads all questions of a file (see Rows for the formats). Every row needs a question, from the column question or else from
-// the user message of the column prompt, and golden_answers or verl's reward_model.ground_truth (its target, or itself: a list or
-// one answer; either may be written as text). The first bad row fails the whole file, an empty file fails as well.
+// Load reads all questions of a file (see Rows for the formats). Every row needs a question, from the column question
+// or else from the user message of the column prompt, and golden_answers or verl's reward_model.ground_truth (its
+// target, or itself: a list or one answer; either may be written as text). The first bad row fails the whole file, an
+// empty file fails as well.
 func Load(path string) ([]Question, error) {
 	var out []Question
 	for row, err := range Rows(path) {

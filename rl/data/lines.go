@@ -15,8 +15,8 @@ import (
 // maxLine bounds one row of JSON, so that a file that is no rows at all fails instead of filling memory.
 const maxLine = 64 << 20
 
-// Lines yields the rows of JSON lines, or of one JSON list of objects, in any form that Text reads. Blank lines are skipped. name appears
-// in errors.
+// Lines yields the rows of JSON lines, or of one JSON list of objects, in any form that Text reads. Blank lines are
+// skipped. name appears in errors.
 func Lines(name string, r io.Reader) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		br, err := Text(r)
@@ -126,7 +126,7 @@ func elements(br *bufio.Reader) iter.Seq2[[]byte, error] {
 			}
 		}
 		if _, _, err := start(br); err == nil {
-			yield(nil, errors.New("something follows the list: a file is one JSON list, or lines of one JSON object each"))
+			yield(nil, errors.New("something follows the list: a file is one JSON list, or lines of a JSON object each"))
 		} else if err != io.EOF {
 			yield(nil, err)
 		}

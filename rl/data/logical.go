@@ -11,9 +11,10 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// jsonable turns a cell into what JSON has, by its column: dates and times become text (2020-01-31, 2020-01-31T12:00:00), bytes that are
-// text become text. What JSON does not have (NaN, infinities, bytes that are no text) becomes null: most of it stands in columns that
-// nobody reads, and where one is read null is missing. column is nil where it is not known.
+// jsonable turns a cell into what JSON has, by its column: dates and times become text (2020-01-31,
+// 2020-01-31T12:00:00), bytes that are text become text. What JSON does not have (NaN, infinities, bytes that are no
+// text) becomes null: most of it stands in columns that nobody reads, and where one is read null is missing. column is
+// nil where it is not known.
 func jsonable(v any, column parquet.Node) any {
 	switch v := v.(type) {
 	case map[string]any:

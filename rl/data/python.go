@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// pythonList reads a list, a tuple or a set of texts and numbers as Python prints it: ['a', "b's", 3, None]. None is left out. A single
-// text in round brackets is no tuple.
+// pythonList reads a list, a tuple or a set of texts and numbers as Python prints it: ['a', "b's", 3, None]. None is
+// left out. A single text in round brackets is no tuple.
 func pythonList(s string) (items []string, ok bool) {
 	closing := map[byte]byte{'[': ']', '(': ')', '{': '}'}
 	if s == "" || closing[s[0]] == 0 {
@@ -28,7 +28,8 @@ func pythonList(s string) (items []string, ok bool) {
 				return nil, false
 			}
 			item, rest = strings.TrimSpace(rest[:n]), rest[n:]
-			if _, err := strconv.ParseFloat(item, 64); err != nil && item != "True" && item != "False" && item != "None" {
+			_, err := strconv.ParseFloat(item, 64)
+			if err != nil && item != "True" && item != "False" && item != "None" {
 				return nil, false
 			}
 		}
@@ -63,7 +64,8 @@ func pythonString(s string) (text, rest string, ok bool) {
 	return "", "", false
 }
 
-// pythonEscape reads what stands behind a backslash, n bytes; Python keeps the backslash of those that it does not know.
+// pythonEscape reads what stands behind a backslash, n bytes; Python keeps the backslash of those that it does not
+// know.
 func pythonEscape(s string) (text string, n int) {
 	if digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[s[0]]; digits > 0 && len(s) > digits {
 		if v, err := strconv.ParseUint(s[1:1+digits], 16, 32); err == nil && utf8.ValidRune(rune(v)) {

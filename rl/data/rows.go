@@ -23,8 +23,9 @@ type Row struct {
 	Columns map[string]json.RawMessage
 }
 
-// Rows yields the rows of a file in order: parquet by its name or first bytes, else JSON (see Lines); "-" is standard input. A row
-// that cannot be read yields a Row with its number and an error that names it; JSON goes on after it, unless the file itself fails.
+// Rows yields the rows of a file in order: parquet by its name or first bytes, else JSON (see Lines); "-" is standard
+// input. A row that cannot be read yields a Row with its number and an error that names it; JSON goes on after it,
+// unless the file itself fails.
 func Rows(path string) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		if path == "-" {
@@ -62,7 +63,8 @@ func (r Row) Get(column string, v any) (bool, error) {
 	if ids, is := v.(*[]int32); is { // of null, package json makes 0
 		var each []*int32
 		if json.Unmarshal(raw, &each) == nil && slices.Contains(each, nil) {
-			return false, fmt.Errorf("column %s: null at place %d of %d: give a number", column, slices.Index(each, nil), len(*ids))
+			at := slices.Index(each, nil)
+			return false, fmt.Errorf("column %s: null at place %d of %d: give a number", column, at, len(*ids))
 		}
 	}
 	return true, nil

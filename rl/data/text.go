@@ -13,8 +13,8 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// Text reads a text as UTF-8 without a byte order mark, whether it is gzipped or not, in UTF-8 or, as some editors and shells of Windows
-// write it, in UTF-16: with a mark, or without one where it begins like JSON.
+// Text reads a text as UTF-8 without a byte order mark, whether it is gzipped or not, in UTF-8 or, as some editors and
+// shells of Windows write it, in UTF-16: with a mark, or without one where it begins like JSON.
 func Text(r io.Reader) (*bufio.Reader, error) {
 	br := bufio.NewReaderSize(r, 1<<16)
 	if head, _ := br.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Walk calls each for every file under a folder, in alphabetical order. Names that begin with a dot are left out. Links are followed,
-// except one to a folder that it lies in, which would have no end. What cannot be read is given to each with its error; Walk ends with
-// the first error that each returns.
+// Walk calls each for every file under a folder, in alphabetical order. Names that begin with a dot are left out. Links
+// are followed, except one to a folder that it lies in, which would have no end. What cannot be read is given to each
+// with its error; Walk ends with the first error that each returns.
 func Walk(folder string, each func(file string, err error) error) error {
 	st, err := os.Stat(folder)
 	if err != nil {

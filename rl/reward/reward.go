@@ -6,8 +6,8 @@ package reward
 
 import "strings"
 
-// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0. A text of which normalisation leaves
-// nothing ("A", ")") is compared by its bare words instead; a blank gold is never matched.
+// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0. A text of which
+// normalisation leaves nothing ("A", ")") is compared by its bare words instead; a blank gold is never matched.
 func EM(answer string, golds []string) float64 {
 	a := canonical(answer)
 	for _, g := range golds {
@@ -18,9 +18,9 @@ func EM(answer string, golds []string) float64 {
 	return 0
 }
 
-// SubEM is containment: 1 if one of the normalised golds is a substring of the normalised answer, else 0. It goes by characters
-// ("one" is in "stone"), but a gold of which normalisation leaves nothing must be there as whole words, and a blank one is in nothing.
-// Papers that call this "EM" report higher numbers than EM.
+// SubEM is containment: 1 if one of the normalised golds is a substring of the normalised answer, else 0. It goes by
+// characters ("one" is in "stone"), but a gold of which normalisation leaves nothing must be there as whole words, and
+// a blank one is in nothing. Papers that call this "EM" report higher numbers than EM.
 func SubEM(answer string, golds []string) float64 {
 	a := Normalize(answer)
 	for _, g := range golds {
@@ -31,8 +31,8 @@ func SubEM(answer string, golds []string) float64 {
 	return 0
 }
 
-// F1 is the largest token F1 over the golds: 2 n/(|a| + |g|) with n the size of the multiset intersection of the words of answer and gold,
-// after the same normalisation as EM's; 0 when they share none.
+// F1 is the largest token F1 over the golds: 2 n/(|a| + |g|) with n the size of the multiset intersection of the words
+// of answer and gold, after the same normalisation as EM's; 0 when they share none.
 func F1(answer string, golds []string) float64 {
 	best := 0.0
 	a := strings.Fields(canonical(answer))

@@ -44,8 +44,8 @@ func TestGolden(t *testing.T) {
 	require.Equal(t, 23, nothing)
 }
 
-// Golds of which SQuAD's normalisation leaves nothing: the reference's em and sub_em are 1 for any answer that is left empty too,
-// sub_em for any answer at all, and its f1 is never above 0. A right answer scores 1 and a wrong one 0.
+// Golds of which SQuAD's normalisation leaves nothing: the reference's em and sub_em are 1 for any answer that is left
+// empty too, sub_em for any answer at all, and its f1 is never above 0. A right answer scores 1 and a wrong one 0.
 func TestNothingLeft(t *testing.T) {
 	right, wrong := reward.Scores{EM: 1, F1: 1, SubEM: 1}, reward.Scores{}
 	for _, c := range []struct {
@@ -124,8 +124,8 @@ func TestOthers(t *testing.T) {
 	require.Equal(t, [][]string{{"b"}, {"x"}, {"b"}}, reward.Others([][]string{{"x"}, {"b"}, {"x"}}, 1))
 }
 
-// What must hold for any texts: scores lie in [0, 1], exact match implies containment and full F1, F1 is symmetric, another alias never
-// hurts, every text that is not blank matches itself, and a blank one matches nothing.
+// What must hold for any texts: scores lie in [0, 1], exact match implies containment and full F1, F1 is symmetric,
+// another alias never hurts, every text that is not blank matches itself, and a blank one matches nothing.
 func TestProperties(t *testing.T) {
 	word := rapid.SampledFrom([]string{"a", "the", "Paris", "paris.", "ΟΔΟΣ", "İ", "x²", "", "Éa", "\u0301", "an\u00a0", "\x1c", "A+", ")", "(a).", "...", "\xff"})
 	text := rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(word, 0, 6).Draw(t, "w"), " ") })

@@ -11,7 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// BenchmarkBM25 builds the index of the shared English corpus, and asks it the questions of XQuAD. heap-MB is what the index keeps.
+// BenchmarkBM25 builds the index of the shared English corpus, and asks it the questions of XQuAD. heap-MB is what the
+// index keeps.
 func BenchmarkBM25(b *testing.B) {
 	c, err := search.ReadCorpus(goldens.Data(b, "contexts/corpus.jsonl.gz"))
 	require.NoError(b, err)

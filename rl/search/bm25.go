@@ -14,7 +14,8 @@ import (
 //
 //	score(d, q) = sum over the words w of q: idf(w) tf/(tf + K1 (1 - B + B |d|/avg)), idf = ln(1 + (N - df + 1/2)/(df + 1/2))
 //
-// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). What counts as a word says terms.
+// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). The function terms says what counts as a
+// word.
 type BM25 struct {
 	// K1 and B are the formula's; NewBM25 sets them.
 	K1, B float64

@@ -28,10 +28,11 @@ type Corpus struct {
 // maxNamed is how many bad rows are named.
 const maxNamed = 5
 
-// ReadCorpus reads passages. A path is a file of rows in Search-R1's format, {"id", "contents": "\"Title\"\ntext"} or {"title", "text"}, as
-// lines or one list of JSON (.jsonl, .json, gzipped or not) or as .parquet; or a document (.txt, .md, .html, .pdf, any other name is taken as
-// plain text), which is cut into passages; or a folder of such files. Bad rows, and bad files in folders, are left out and named, unless they outnumber the good: then something else
-// is wrong, and they are the error.
+// ReadCorpus reads passages. A path is a file of rows in Search-R1's format, {"id", "contents": "\"Title\"\ntext"} or
+// {"title", "text"}, as lines or one list of JSON (.jsonl, .json, gzipped or not) or as .parquet; or a document (.txt,
+// .md, .html, .pdf, any other name is taken as plain text), which is cut into passages; or a folder of such files. Bad
+// rows, and bad files in folders, are left out and named, unless they outnumber the good: then something else is wrong,
+// and they are the error.
 func ReadCorpus(paths ...string) (*Corpus, error) {
 	c := &Corpus{}
 	defer c.pdf.close()
@@ -114,19 +115,28 @@ func hasSuffix(path string, ends []string) bool {
 	return false
 }
 
-// read takes a file, or the files of a folder.
+// read takes a file or a folder.
 func (c *Corpus) read(path string) error {
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return err
-	case !st.IsDir() && hasSuffix(path, documentFiles):
+	case st.IsDir():
+		return c.folder(path)
+	case hasSuffix(path, documentFiles):
 		return c.document(path)
-	case !st.IsDir() && (hasSuffix(path, rowFiles) || hasSuffix(path, jsonFiles) || !st.Mode().IsRegular() || holdsRows(path, false)):
-		return c.rows(path) // a pipe can be read once only, so it is not looked into
-	case !st.IsDir():
-		return c.document(path)
+	case hasSuffix(path, rowFiles), hasSuffix(path, jsonFiles):
+		return c.rows(path)
+	case !st.Mode().IsRegular(): // a pipe can be read once only, so it is not looked into
+		return c.rows(path)
+	case holdsRows(path, false):
+		return c.rows(path)
 	}
+	return c.document(path)
+}
+
+// folder takes the files of a folder.
+func (c *Corpus) folder(path string) error {
 	return data.Walk(path, func(p string, err error) error {
 		switch {
 		case p == path && err != nil:
@@ -144,8 +154,8 @@ func (c *Corpus) read(path string) error {
 	})
 }
 
-// holdsRows looks whether a file begins like parquet, a JSON list of objects or texts, or a JSON object; where strict, one that is a
-// line of its own.
+// holdsRows looks whether a file begins like parquet, a JSON list of objects or texts, or a JSON object; where strict,
+// one that is a line of its own.
 func holdsRows(path string, strict bool) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -163,7 +173,8 @@ func holdsRows(path string, strict bool) bool {
 		return len(list) > 0 && bytes.IndexByte([]byte(`{"]`), list[0]) >= 0
 	}
 	line, _, more := bytes.Cut(head, []byte("\n"))
-	return bytes.HasPrefix(head, []byte("PAR1")) || bytes.HasPrefix(head, []byte("{")) && (!strict || !more || json.Valid(line))
+	object := bytes.HasPrefix(head, []byte("{")) && (!strict || !more || json.Valid(line))
+	return object || bytes.HasPrefix(head, []byte("PAR1"))
 }
 
 // rows takes a file of passages. The error is one of the file itself.

@@ -127,7 +127,8 @@ func TestCorpusForms(t *testing.T) {
 	require.ErrorContains(t, err, "row 1: unexpected end of JSON input")
 }
 
-// Documents of scripts without blanks are cut too, at the ends of sentences, or somewhere where they have none; nothing is added or lost.
+// Documents of scripts without blanks are cut too, at the ends of sentences, or somewhere where they have none; nothing
+// is added or lost.
 func TestCorpusWithoutBlanks(t *testing.T) {
 	sentence := "巴黎是法国的首都，也是法国最大的城市。」"
 	for name, c := range map[string]struct {

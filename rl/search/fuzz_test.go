@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// longest is the length of texts that are tried: longer ones take no other ways through the code, and the fuzzer shortens what it keeps byte
-// by byte, in time that grows with the square.
+// longest is the length of texts that are tried: longer ones take no other ways through the code, and the fuzzer
+// shortens what it keeps byte by byte, in time that grows with the square.
 const longest = 100
 
 // documented checks what must hold of the passages of any document: each is text under a title.
@@ -23,7 +23,8 @@ func documented(t *testing.T, name string, text []byte) {
 	}
 }
 
-// tried leaves long texts out, and PDF, whose engine takes a second to start; its documents are those of TestCorpusOfPDF.
+// tried leaves long texts out, and PDF, whose engine takes a second to start; its documents are those of
+// TestCorpusOfPDF.
 func tried(text []byte) bool {
 	return len(text) <= longest && !strings.HasPrefix(string(text), "%PDF-")
 }

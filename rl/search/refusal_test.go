@@ -28,7 +28,8 @@ func (f fakeServers) RoundTrip(r *http.Request) (*http.Response, error) {
 
 const goodAnswer = `{"result":[[{"contents":"x"}]]}`
 
-// in runs a test in a bubble of fake time, with an engine of the named hosts; ask gives the error of a query, "" if it was answered.
+// in runs a test in a bubble of fake time, with an engine of the named hosts; ask gives the error of a query, "" if it
+// was answered.
 func in(t *testing.T, servers fakeServers, hosts string, test func(t *testing.T, ask func() string)) {
 	synctest.Test(t, func(t *testing.T) {
 		w, err := NewWiki(strings.Split(hosts, ","), 1, CallOptions{Tries: 2})
@@ -44,6 +45,13 @@ func in(t *testing.T, servers fakeServers, hosts string, test func(t *testing.T,
 	})
 }
 
+func seconds(of ...int) (out []time.Duration) {
+	for _, n := range of {
+		out = append(out, time.Duration(n)*time.Second)
+	}
+	return out
+}
+
 // An address that refuses is asked again after a pause, by one query, and the pause doubles until it serves.
 func TestRefusalPasses(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -51,13 +59,13 @@ func TestRefusalPasses(t *testing.T) {
 		header string
 		pauses []time.Duration // until it is asked again, after each refusal
 	}{
-		"403":                      {403, "", []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute}},
-		"401 with Retry-After":     {401, "Retry-After: 300", []time.Duration{300 * time.Second, 300 * time.Second, 300 * time.Second, 300 * time.Second, 8 * time.Minute}},
-		"a long Retry-After":       {429, "Retry-After: 1200", []time.Duration{20 * time.Minute, 20 * time.Minute}},
-		"a very long Retry-After":  {503, "Retry-After: 86400", []time.Duration{time.Hour, time.Hour}},
-		"404":                      {404, "", []time.Duration{30 * time.Second, time.Minute}},
-		"redirect":                 {302, "Location: http://elsewhere", []time.Duration{30 * time.Second, time.Minute}},
-		"too soon by a nanosecond": {418, "", []time.Duration{30 * time.Second}},
+		"403":                      {403, "", seconds(30, 60, 120, 240, 480, 600, 600)},
+		"401 with Retry-After":     {401, "Retry-After: 300", seconds(300, 300, 300, 300, 480)},
+		"a long Retry-After":       {429, "Retry-After: 1200", seconds(1200, 1200)},
+		"a very long Retry-After":  {503, "Retry-After: 86400", seconds(3600, 3600)},
+		"404":                      {404, "", seconds(30, 60)},
+		"redirect":                 {302, "Location: http://elsewhere", seconds(30, 60)},
+		"too soon by a nanosecond": {418, "", seconds(30)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked, status := 0, c.status
@@ -121,7 +129,8 @@ func TestRefusalOneTrial(t *testing.T) {
 	})
 }
 
-// One odd query is its own fault, however often it comes between others; twenty in a row shut an address for a while, not for good.
+// One odd query is its own fault, however often it comes between others; twenty in a row shut an address for a while,
+// not for good.
 func TestRefusedQueries(t *testing.T) {
 	asked, status := 0, 400
 	in(t, fakeServers{"a": func() (int, string, string) {

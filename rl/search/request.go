@@ -19,8 +19,8 @@ const (
 	maxBody       = 16 << 20
 )
 
-// failure is a try that did not succeed. query: another query may, this one will not; refuse: no query will, at this address, for a while;
-// otherwise it is worth trying again. after is the pause that the server asks for.
+// failure is a try that did not succeed. query: another query may, this one will not; refuse: no query will, at this
+// address, for a while; otherwise it is worth trying again. after is the pause that the server asks for.
 type failure struct {
 	err           error
 	query, refuse bool
@@ -50,7 +50,8 @@ func (c *caller) once(ctx context.Context, a *address, request func(context.Cont
 		return nil
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
 		if after > maxRetryAfter {
-			return &failure{err: said(fmt.Sprintf("asks to wait %v: go on after that", after.Round(time.Second))), refuse: true, after: after}
+			err := said(fmt.Sprintf("asks to wait %v: go on after that", after.Round(time.Second)))
+			return &failure{err: err, refuse: true, after: after}
 		}
 		return &failure{err: said(""), after: after}
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:

@@ -73,15 +73,16 @@ func authorize(req *http.Request, key string) {
 	}
 }
 
-// retrieved is a document of a retrieval server. Servers in Python take titles from tables, where they may be numbers, and texts that may
-// be missing.
+// retrieved is a document of a retrieval server. Servers in Python take titles from tables, where they may be numbers,
+// and texts that may be missing.
 type retrieved struct {
 	Contents looseText `json:"contents"`
 	Title    looseText `json:"title"`
 	Text     looseText `json:"text"`
 }
 
-// readRetrieved reads the documents for the only query. Documents without text are left out, unless no document has any place for one.
+// readRetrieved reads the documents for the only query. Documents without text are left out, unless no document has any
+// place for one.
 func readRetrieved(body []byte) ([]string, error) {
 	const shape = "Search-R1's {\"result\": [[...]]} for one query"
 	var v struct {

@@ -10,10 +10,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// terms yields the index terms of a text, in lower case and without accents. English stop words are left out, plurals are cut. Words end
-// where Unicode's word boundaries (UAX #29) and ASCII punctuation say; scripts that are written without blanks, and Hangul, whose
-// endings are written onto words, give every two neighbouring characters (see continuous). alone marks single characters of longer
-// texts in them: a query of one character finds them, other queries do not ask for them.
+// terms yields the index terms of a text, in lower case and without accents. English stop words are left out, plurals
+// are cut. Words end where Unicode's word boundaries (UAX #29) and ASCII punctuation say; scripts that are written
+// without blanks, and Hangul, whose endings are written onto words, give every two neighbouring characters (see
+// continuous). alone marks single characters of longer texts in them: a query of one character finds them, other
+// queries do not ask for them.
 func terms(text string) iter.Seq2[string, bool] {
 	return func(yield func(term string, alone bool) bool) {
 		for field := range strings.FieldsSeq(strings.ToLower(text)) {
@@ -133,8 +134,9 @@ func (s *splitter) emit(term string, alone bool) {
 
 // continuous scripts are written without blanks between words, or, Hangul, with endings on them.
 func continuous(r rune) bool {
-	return r >= 0x0e00 && (r == 'ー' || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Thai, unicode.Lao,
-		unicode.Khmer, unicode.Myanmar, unicode.Tai_Le, unicode.New_Tai_Lue, unicode.Tai_Tham, unicode.Tai_Viet, unicode.Ahom))
+	return r >= 0x0e00 && (r == 'ー' || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul,
+		unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
+		unicode.Tai_Le, unicode.New_Tai_Lue, unicode.Tai_Tham, unicode.Tai_Viet, unicode.Ahom))
 }
 
 // digit is the ASCII digit of a decimal digit of any script; each script has its ten in a row.
@@ -146,10 +148,11 @@ func digit(r rune) byte {
 	return byte('0' + n)
 }
 
-// folding says how accented and special letters of Latin and Greek are indexed: as what one writes who does not have them. The Cyrillic ё
-// is often written as е; й is a letter of its own.
+// folding says how accented and special letters of Latin and Greek are indexed: as what one writes who does not have
+// them. The Cyrillic ё is often written as е; й is a letter of its own.
 var folding = func() map[rune]string {
-	m := map[rune]string{'ł': "l", 'ø': "o", 'đ': "d", 'ð': "d", 'þ': "th", 'æ': "ae", 'œ': "oe", 'ß': "ss", 'ı': "i", 'ħ': "h", 'ŧ': "t", 'ŋ': "n", 'ĸ': "k",
+	m := map[rune]string{'ł': "l", 'ø': "o", 'đ': "d", 'ð': "d", 'þ': "th", 'æ': "ae", 'œ': "oe", 'ß': "ss",
+		'ı': "i", 'ħ': "h", 'ŧ': "t", 'ŋ': "n", 'ĸ': "k",
 		'ς': "σ", 'ё': "е", 'ʻ': "", 'ʼ': "", 'ʹ': ""}
 	for _, in := range [][2]rune{{0xc0, 0x24f}, {0x1e00, 0x1eff}, {0x386, 0x3ce}, {0x1f00, 0x1fff}} {
 		for r := in[0]; r <= in[1]; r++ {

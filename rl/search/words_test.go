@@ -23,13 +23,16 @@ func TestLanguages(t *testing.T) {
 			map[string]int{"日本の首都はどこですか": 0, "一番高い山": 1, "ゲーム": 2, "ｹﾞｰﾑ": 2, "山": 1}, []string{"韓国", "テレビ"}},
 		"Korean": {[]string{"서울은 대한민국의 수도이다.", "부산은 항구 도시이다.", "물은 수소와 산소로 이루어져 있다."},
 			map[string]int{"대한민국 수도": 0, "대한민국의 수도는 어디인가?": 0, "부산": 1, "물": 2, "산소": 2}, []string{"일본"}},
-		"Thai": {[]string{"กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย", "เชียงใหม่ตั้งอยู่ทางภาคเหนือ ก่อตั้งเมื่อ พ.ศ. ๑๘๓๙", "แม่น้ำโขงไหลผ่านประเทศลาว"},
-			map[string]int{"เมืองหลวงของไทย": 0, "เชียงใหม่": 1, "1839": 1, "แม่น้ำโขง": 2, "แม่\u200bน้ำ\u200bโขง": 2}, []string{"สิงคโปร์"}},
+		"Thai": {[]string{"กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย", "เชียงใหม่ตั้งอยู่ทางภาคเหนือ ก่อตั้งเมื่อ พ.ศ. ๑๘๓๙",
+			"แม่น้ำโขงไหลผ่านประเทศลาว"},
+			map[string]int{"เมืองหลวงของไทย": 0, "เชียงใหม่": 1, "1839": 1, "แม่น้ำโขง": 2, "แม่\u200bน้ำ\u200bโขง": 2},
+			[]string{"สิงคโปร์"}},
 		"Khmer": {[]string{"ភ្នំពេញជារាជធានីនៃប្រទេសកម្ពុជា", "អង្គរវត្តស្ថិតនៅខេត្តសៀមរាប", "ទន្លេមេគង្គហូរកាត់ប្រទេសឡាវ"},
 			map[string]int{"រាជធានីកម្ពុជា": 0, "អង្គរវត្ត": 1, "អង្គរ\u200bវត្ត": 1, "ទន្លេមេគង្គ": 2}, []string{"ថៃ"}},
 		"Lao": {[]string{"ວຽງຈັນເປັນນະຄອນຫຼວງຂອງປະເທດລາວ", "ຫຼວງພະບາງແມ່ນເມືອງມໍລະດົກໂລກ", "ແມ່ນ້ຳຂອງໄຫຼຜ່ານປະເທດໄທ"},
 			map[string]int{"ນະຄອນຫຼວງ": 0, "ເມືອງມໍລະດົກ": 1, "ແມ່ນ້ຳ": 2}, []string{"ຝຣັ່ງ"}},
-		"Burmese": {[]string{"နေပြည်တော်သည် မြန်မာနိုင်ငံ၏ မြို့တော်ဖြစ်သည်။", "ရန်ကုန်သည် အကြီးဆုံးမြို့ဖြစ်သည်။", "ဧရာဝတီမြစ်သည် အရှည်ဆုံးမြစ်ဖြစ်သည်။"},
+		"Burmese": {[]string{"နေပြည်တော်သည် မြန်မာနိုင်ငံ၏ မြို့တော်ဖြစ်သည်။",
+			"ရန်ကုန်သည် အကြီးဆုံးမြို့ဖြစ်သည်။", "ဧရာဝတီမြစ်သည် အရှည်ဆုံးမြစ်ဖြစ်သည်။"},
 			map[string]int{"မြန်မာ မြို့တော်": 0, "ရန်ကုန်မြို့": 1, "ဧရာဝတီ": 2}, []string{"ဂျပန်"}},
 		"mixed": {[]string{"KBS뉴스 2024년", "iPhone手机 made in 中国", "Tokyo (東京) is the capital of Japan"},
 			map[string]int{"kbs": 0, "뉴스": 0, "2024": 0, "iphone": 1, "手机": 1, "東京": 2, "tokyo": 2}, []string{"京都"}},
@@ -81,13 +84,15 @@ func TestFolding(t *testing.T) {
 	}
 }
 
-// Of ASCII the terms are the runs of letters and digits, as before there were other languages, by either way through the code.
+// Of ASCII the terms are the runs of letters and digits, as before there were other languages, by either way through
+// the code.
 func TestTermsOfASCII(t *testing.T) {
 	char := rapid.RuneFrom([]rune("aAbstieoTHE129 \n\t.,'-_/\x00\x1c~"))
 	rapid.Check(t, func(t *rapid.T) {
 		text := string(rapid.SliceOfN(char, 0, 60).Draw(t, "text"))
 		var want []string
-		for w := range strings.FieldsFuncSeq(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }) {
+		other := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }
+		for w := range strings.FieldsFuncSeq(strings.ToLower(text), other) {
 			if !stop[w] {
 				want = append(want, singular(w))
 			}
