@@ -103,6 +103,7 @@ func (c *Corpus) bad(format string, args ...any) {
 var (
 	rowFiles      = []string{".jsonl", ".jsonl.gz", ".parquet"}
 	jsonFiles     = []string{".json", ".json.gz"}
+	tableFiles    = []string{".csv", ".tsv", ".csv.gz", ".tsv.gz"}
 	documentFiles = []string{".txt", ".md", ".markdown", ".html", ".htm", ".pdf"}
 )
 
@@ -127,6 +128,8 @@ func (c *Corpus) read(path string) error {
 		return c.document(path)
 	case hasSuffix(path, rowFiles), hasSuffix(path, jsonFiles):
 		return c.rows(path)
+	case hasSuffix(path, tableFiles): // as a text its rows would run into each other
+		return fmt.Errorf("%s is a table: turn its rows into JSON lines, {\"title\", \"text\"} each", path)
 	case !st.Mode().IsRegular(): // a pipe can be read once only, so it is not looked into
 		return c.rows(path)
 	case holdsRows(path, false):

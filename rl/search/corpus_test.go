@@ -123,6 +123,9 @@ func TestCorpusForms(t *testing.T) {
 		_, err = search.LoadBM25(filepath.Join(dir, "x"))
 		require.ErrorContains(t, err, want)
 	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "psgs.tsv"), []byte("id\ttext\ttitle\n1\ta\tb\n"), 0o644))
+	_, err = search.ReadCorpus(filepath.Join(dir, "psgs.tsv"))
+	require.ErrorContains(t, err, "psgs.tsv is a table: turn its rows into JSON lines")
 	_, err = search.LoadBM25(filepath.Join(dir, "settings.json"))
 	require.ErrorContains(t, err, "row 1: unexpected end of JSON input")
 }
