@@ -36,7 +36,7 @@ func recipeOf(t *testing.T) (dir string, flags []string) {
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o755))
 	}
 	recipe := `{model: policy, data: "more/q.jsonl:0.5,q.jsonl:0.5", eval-data: held.jsonl, eval-every: 2, search-mode: "bm25:0.5,simulate_sft:0.5",
-corpus: "docs,rows.jsonl", simulation-llm: policy, simulation-max-tokens: 4, reward: "exec:sh half.sh", out: runs/a, total-steps: 4, train-batch-size: 2,
+corpus: "docs,rows.jsonl", simulation-llm: policy, simulation-max-tokens: 4, reward: "exec:sh half.sh", out: runs/a, total-steps: 12, train-batch-size: 2,
 n: 3, max-turns: 1, max-response-length: 8, lr: 1e-3, dtype: f32, save-every: 1}`
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "recipe.yaml"), []byte(recipe), 0o644))
 	return dir, []string{"--config", "recipe.yaml", "--topk", "2"}
@@ -93,11 +93,11 @@ func TestBundle(t *testing.T) {
 	said := stopAfter(2, syscall.SIGINT)
 	require.NotContains(t, said, "unpacking ", "what is there is used again")
 	require.True(t, strings.HasSuffix(said, "To go on:\n  ./mytrain\n"), said)
-	if _, done, _ := track.Last(out); done < 4 {
+	if _, done, _ := track.Last(out); done < 12 {
 		text, err := startBundle(bare).CombinedOutput()
 		require.NoError(t, err, string(text))
 	}
-	for _, name := range []string{"checkpoints/step-4/model.safetensors", "checkpoints/step-4/optimizer.safetensors", "episodes.jsonl"} {
+	for _, name := range []string{"checkpoints/step-12/model.safetensors", "checkpoints/step-12/optimizer.safetensors", "episodes.jsonl"} {
 		a, err := os.ReadFile(filepath.Join(whole, name))
 		require.NoError(t, err)
 		b, err := os.ReadFile(filepath.Join(out, name))
@@ -117,9 +117,9 @@ func TestBundle(t *testing.T) {
 	c := startBundle(bare)
 	text, err := c.CombinedOutput()
 	require.NoError(t, err, string(text))
-	require.Contains(t, string(text), "note: all 4 steps are done: raise --total-steps to go on\n")
-	require.Contains(t, string(text), "saved runs/a/checkpoints/step-4\n")
-	c = startBundle(bare, "--total-steps", "5", "--out", filepath.Join(bare, "runs/a")) // elsewhere is as good
+	require.Contains(t, string(text), "note: all 12 steps are done: raise --total-steps to go on\n")
+	require.Contains(t, string(text), "saved runs/a/checkpoints/step-12\n")
+	c = startBundle(bare, "--total-steps", "13", "--out", filepath.Join(bare, "runs/a")) // elsewhere is as good
 	c.Path, c.Dir = filepath.Join(bare, "mytrain"), t.TempDir()
 	text, err = c.CombinedOutput()
 	require.NoError(t, err, string(text))
@@ -132,7 +132,7 @@ func TestBundle(t *testing.T) {
 	text, err = startBundle(bare, "--help").CombinedOutput()
 	require.NoError(t, err, string(text))
 	require.Contains(t, string(text), "are unpacked to runs/bundle-")
-	require.Contains(t, string(text), "  total-steps: 4\n")
+	require.Contains(t, string(text), "  total-steps: 12\n")
 
 	// A bundle makes bundles, and each carries one payload.
 	text, err = startBundle(bare, "bundle", "--config", "runs/b/config.yaml", "--program", "mytrain", "--without-model", "-o", "again").CombinedOutput()
@@ -246,7 +246,7 @@ func TestBundleBad(t *testing.T) {
 	}
 	text, err := startBundle(bare, "--dry-run").CombinedOutput()
 	require.NoError(t, err, string(text))
-	require.Contains(t, string(text), "4 steps, 24 episodes")
+	require.Contains(t, string(text), "12 steps, 72 episodes")
 	require.NoError(t, os.WriteFile(filepath.Join(bare, "runs/bundle-"+b.ID, "data/2/q.jsonl"), []byte(questions()), 0o644))
 	dir := "runs/bundle-" + b.ID
 	refused(1, "error: unpacking the bundle: data/2/q.jsonl in "+dir+" is not what the bundle holds: remove "+dir+", and it is unpacked again\n")
