@@ -29,7 +29,7 @@ func ModelParts(p fingerprint.Parts, flag, dir string) error {
 		}
 		base, _, err := AdapterBase(dir)
 		if err != nil || base == "" {
-			return err // without a base of its own it lies over the policy's, which is a part of its own
+			return nil // what has no base at hand, and was opened all the same, lies over the policy's: a part of its own
 		}
 		dir = base
 	} else if !errors.Is(err, fs.ErrNotExist) {

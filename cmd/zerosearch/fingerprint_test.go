@@ -141,6 +141,23 @@ func TestReplacedSourcesAreNamed(t *testing.T) {
 	mustRun(t, "", again["eval"]...)
 }
 
+// An adapter whose base is not there under its name writes documents over the policy's base: it is compared as well.
+func TestSimulatorOverThePolicysBase(t *testing.T) {
+	s := newSources(t)
+	s.swap(t, "adapter1/adapter_config.json", s.path("model")+`"`, `owner/model"`)
+	args := func(more ...string) []string {
+		return append([]string{"train", "--model", s.path("model"), "--lora-r", "2", "--data", s.path("q.jsonl"), "--out",
+			s.path("run"),
+			"--simulation-llm", s.path("adapter1"), "--search-mode", "simulate_sft", "--simulation-max-tokens", "4",
+			"--train-batch-size", "2", "--n", "2", "--max-turns", "1", "--max-response-length", "6", "--dtype", "f32"}, more...)
+	}
+	mustRun(t, "", args("--total-steps", "1")...)
+	s.flip(t, "adapter1/adapter_model.safetensors")
+	code, _, stderr := zs("", args("--total-steps", "2", "--resume", "auto")...)
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "the adapter of --simulation-llm is another one")
+}
+
 // A reward program that was rewritten gives other rewards: resuming says so.
 func TestReplacedRewardProgramIsNamed(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "reward.sh")
