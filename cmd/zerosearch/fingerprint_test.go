@@ -45,7 +45,8 @@ func (s sources) rows(t *testing.T) string {
 func (s sources) flags() []string {
 	return []string{"--model", s.path("model"), "--adapter", s.path("adapter1"), "--data", s.path("q.jsonl"),
 		"--chat-template", s.path("template.jinja"),
-		"--search-mode", "bm25:0.5,simulate_sft:0.5", "--corpus", s.path("corpus.jsonl"), "--simulation-llm", s.path("simulator"),
+		"--search-mode", "bm25:0.5,simulate_sft:0.5", "--corpus", s.path("corpus.jsonl"),
+		"--simulation-llm", s.path("simulator"),
 		"--simulation-max-tokens", "4", "--max-turns", "1", "--max-response-length", "6", "--dtype", "f32"}
 }
 
