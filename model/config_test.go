@@ -279,11 +279,7 @@ func TestConfigJSON(t *testing.T) {
 
 // caseDir is the checkpoint of a golden case.
 func caseDir(t testing.TB, name string) string {
-	local := filepath.Join("testdata", "models", name)
-	if _, err := os.Stat(local); err == nil {
-		return local
-	}
-	return goldens.Path(t, "models/"+name)
+	return goldens.Local(t, "testdata", "models/"+name, "config.json")
 }
 
 func TestSetKey(t *testing.T) {

@@ -40,11 +40,7 @@ func eachDevice(t *testing.T, f func(t *testing.T, dev kernels.Device)) {
 
 // folder finds a golden in testdata, else in the whole set; without it the test is skipped.
 func folder(t testing.TB, rel string) string {
-	local := filepath.Join("testdata", filepath.FromSlash(rel))
-	if _, err := os.Stat(filepath.Join(local, "golden.json")); err == nil {
-		return local
-	}
-	return goldens.Path(t, rel)
+	return goldens.Local(t, "testdata", rel, "golden.json")
 }
 
 // golden is one case of reference values.
@@ -153,8 +149,9 @@ func meanLoss(w [][]float32) [][]float32 {
 	return out
 }
 
-// The cases of goldens/models, and which of them travel with the repository.
-var modelCases = []string{"llama", "llama-tied", "llama3-rope", "qwen2", "qwen3", "mistral", "sharded", "bf16", "f16", "odd"}
+// The cases of goldens/models, some of which travel with the repository, and small ones of the others.
+var modelCases = []string{"llama", "llama-tied", "llama3-rope", "qwen2", "qwen3", "mistral", "sharded", "bf16", "f16", "odd",
+	"small-llama-tied", "small-llama3-rope", "small-qwen2", "small-qwen3", "small-mistral", "small-f16"}
 
 func TestGoldenForward(t *testing.T) {
 	for _, name := range modelCases {

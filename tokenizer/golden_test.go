@@ -99,9 +99,9 @@ func requirePieces(t require.TestingT, tok *Tokenizer, ids []int32, text string)
 }
 
 // Two small tokenizers whose added tokens have every combination of switches, with a prefix space, unknown characters, byte fallback and
-// both kinds of post-processor (tokenizers 0.23.3; testdata/tiny/make.py).
+// both kinds of post-processor, and two of Llama 3's and of Qwen's kind (tokenizers 0.23.3; testdata/tiny/make.py and families.py).
 func TestTinyAsReference(t *testing.T) {
-	for _, name := range []string{"tiny-bytes", "tiny-metaspace"} {
+	for _, name := range []string{"tiny-bytes", "tiny-metaspace", "tiny-llama3", "tiny-qwen"} {
 		t.Run(name, func(t *testing.T) {
 			tok, err := Open("testdata/tiny/" + name + ".json")
 			require.NoError(t, err)
@@ -119,6 +119,21 @@ func TestTinyAsReference(t *testing.T) {
 				require.Equal(t, l.DecodedSkipSpecial, tok.Decode(ids, true), "line %d", n)
 				requirePieces(t, tok, ids, l.Decoded)
 			})
+		})
+	}
+}
+
+// Arbitrary ids of the small ones of Llama 3's and of Qwen's kind.
+func TestTinyDecode(t *testing.T) {
+	for _, name := range []string{"tiny-llama3", "tiny-qwen"} {
+		tok, err := Open("testdata/tiny/" + name + ".json")
+		require.NoError(t, err)
+		eachLine(t, "testdata/tiny/"+name+".decode.jsonl", func(n int, l struct {
+			IDs  []int32
+			Text string
+		}) {
+			require.Equal(t, l.Text, tok.Decode(l.IDs, false), "%s, line %d: %v", name, n, l.IDs)
+			requirePieces(t, tok, l.IDs, l.Text)
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -25,7 +27,7 @@ var update = flag.Bool("update", false, "write what was printed into the scripts
 // TestMain lets the test binary be the program itself, for tests that kill it, and keeps the user's environment out of the tests.
 func TestMain(m *testing.M) {
 	for _, e := range os.Environ() {
-		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && name != "ZEROSEARCH_CPU_PATH" && name != "ZEROSEARCH_GOLDENS" && name != mainEnv {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && name != "ZEROSEARCH_CPU_PATH" && !slices.Contains([]string{"ZEROSEARCH_GOLDENS", "ZEROSEARCH_DATA", goldens.Require, mainEnv}, name) {
 			os.Unsetenv(name)
 		}
 	}

@@ -3,7 +3,6 @@ package train
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -81,8 +80,14 @@ func segmentOf(p *packed, s Sequence, rows []int32) kernels.Segment {
 	panic("no segment")
 }
 
+// Multipliers of the learning rate by transformers and verl (see testdata/README.md).
 func TestSchedules(t *testing.T) {
-	data, err := os.ReadFile(filepath.Clean(goldens.Path(t, "rl/lr_schedules.jsonl")))
+	t.Run("part", func(t *testing.T) { checkSchedules(t, "testdata/lr_schedules.jsonl") })
+	t.Run("whole", func(t *testing.T) { checkSchedules(t, goldens.Path(t, "rl/lr_schedules.jsonl")) })
+}
+
+func checkSchedules(t *testing.T, file string) {
+	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
 		var c struct {

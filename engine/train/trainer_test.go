@@ -50,10 +50,9 @@ func readInts(t *testing.T, f *safetensors.File, name string) []int32 {
 
 // torch's losses, gradient norms and weights of five AdamW steps, through packing, loss, clipping and update.
 func TestAdamWGoldens(t *testing.T) {
-	root := goldens.Path(t, "models")
-	for _, name := range []string{"llama", "llama-tied", "qwen2", "odd", "bf16"} {
+	for _, name := range []string{"llama", "llama-tied", "qwen2", "odd", "bf16", "small-llama-tied", "small-qwen2"} {
 		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(root, name)
+			dir := goldens.Local(t, "../../model/testdata", "models/"+name, "golden.json")
 			var g struct {
 				Settings struct {
 					LR    float64
