@@ -3,7 +3,6 @@ package data_test
 import (
 	"bytes"
 	"compress/gzip"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -55,29 +54,42 @@ func TestJSONLines(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	for in, want := range map[string][]string{
-		`"golden_answers":["a<|answer_split|>b", "", 3, true, 2.50, null]`:                {"a", "b", "3", "true", "2.50"},
-		`"golden_answers":"single"`:                                                       {"single"},
-		`"golden_answers":1815`:                                                           {"1815"},
-		`"golden_answers":null,"reward_model":{"ground_truth":"a<|answer_split|>b"}`:      {"a", "b"},
-		`"reward_model":{"ground_truth":["a","b"]}`:                                       {"a", "b"},
-		`"reward_model":{"ground_truth":{"target":"a"}}`:                                  {"a"},
-		`"golden_answers":"[\"politician\", \"political leader\"]"`:                       {"politician", "political leader"},
-		`"golden_answers":["[\"a\",\"b\"]","c"]`:                                          {"a", "b", "c"},
-		`"golden_answers":" ['a', \"b's\", 'c\\'s', 'd\\\\e\\u00e9\\n', 3, None, True] "`: {"a", "b's", "c's", "d\\eé\n", "3", "True"},
-		`"golden_answers":"('a', 'b')"`:                                                   {"a", "b"},
-		`"golden_answers":"{'a'}"`:                                                        {"a"},
-		`"golden_answers":"[1990, 1991]"`:                                                 {"1990", "1991"},
-		`"golden_answers":"['a<|answer_split|>b',]"`:                                      {"a", "b"},
-		`"golden_answers":["('Til) I Kissed You", "('a')", "[a, b]", "[0, 1)", "(2)", "\"Heroes\"", "{x}", "[unknown]", "[]a"]`: {
-			"('Til) I Kissed You", "('a')", "[a, b]", "[0, 1)", "(2)", `"Heroes"`, "{x}", "[unknown]", "[]a"},
-		`"reward_model":{"ground_truth":"[\"a\",\"b\"]"}`:                {"a", "b"},
-		`"reward_model":{"ground_truth":"{\"target\": [\"a\", \"b\"]}"}`: {"a", "b"},
-		`"reward_model":"{\"ground_truth\": {\"target\": \"a\"}}"`:       {"a"},
+		`"golden_answers":["a<|answer_split|>b", "", 3, true, 2.50, null]`:           {"a", "b", "3", "true", "2.50"},
+		`"golden_answers":"single"`:                                                  {"single"},
+		`"golden_answers":1815`:                                                      {"1815"},
+		`"golden_answers":null,"reward_model":{"ground_truth":"a<|answer_split|>b"}`: {"a", "b"},
+		`"reward_model":{"ground_truth":["a","b"]}`:                                  {"a", "b"},
+		`"reward_model":{"ground_truth":{"target":"a"}}`:                             {"a"},
+		`"golden_answers":"[\"politician\", \"political leader\"]"`:                  {"politician", "political leader"},
+		`"golden_answers":["[\"a\",\"b\"]","c"]`:                                     {"a", "b", "c"},
+		`"golden_answers":"('a', 'b')"`:                                              {"a", "b"},
+		`"golden_answers":"{'a'}"`:                                                   {"a"},
+		`"golden_answers":"[1990, 1991]"`:                                            {"1990", "1991"},
+		`"golden_answers":"['a<|answer_split|>b',]"`:                                 {"a", "b"},
+		`"reward_model":{"ground_truth":"[\"a\",\"b\"]"}`:                            {"a", "b"},
+		`"reward_model":{"ground_truth":"{\"target\": [\"a\", \"b\"]}"}`:             {"a", "b"},
+		`"reward_model":"{\"ground_truth\": {\"target\": \"a\"}}"`:                   {"a"},
 	} {
 		qs, err := data.Load(file(t, "q.jsonl", []byte(`{"question":"q",`+in+`}`)))
 		require.NoError(t, err, in)
 		require.Equal(t, want, qs[0].GoldenAnswers, in)
 		require.Equal(t, "row-1", qs[0].ID)
+	}
+}
+
+// A list written as text is that list, as JSON or as Python prints it; other texts in brackets are answers.
+func TestAnswersAsText(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want []string
+	}{
+		{`" ['a', \"b's\", 'c\\'s', 'd\\\\e\\u00e9\\n', 3, None, True] "`, []string{"a", "b's", "c's", "d\\eé\n", "3", "True"}},
+		{`["('Til) I Kissed You", "('a')", "[a, b]", "[0, 1)", "(2)", "\"Heroes\"", "{x}", "[unknown]", "[]a"]`,
+			[]string{"('Til) I Kissed You", "('a')", "[a, b]", "[0, 1)", "(2)", `"Heroes"`, "{x}", "[unknown]", "[]a"}},
+	} {
+		qs, err := data.Load(file(t, "q.jsonl", []byte(`{"question":"q","golden_answers":`+c.in+`}`)))
+		require.NoError(t, err, c.in)
+		require.Equal(t, c.want, qs[0].GoldenAnswers, c.in)
 	}
 }
 
@@ -90,24 +102,24 @@ func TestErrors(t *testing.T) {
 		good + `{"question":"q","answers":["a"]}`:                             "row 2: no column golden_answers (or reward_model.ground_truth.target): the columns are answers, question",
 		`{"question":"q","reward_model":{"ground_truth":{"answer":"a"}}}`:     "row 1: reward_model.ground_truth has no target: it has answer",
 		`{"question":"q","reward_model":{"style":"rule"}}`:                    "row 1: reward_model has no ground_truth",
-		`{"question":"q","reward_model":3}`:                                   "row 1: column reward_model: a number where an object is expected",
+		`{"question":"q","reward_model":3}`:                                   "column reward_model: a number where an object",
 		`{"question":"q","golden_answers":[]}`:                                "row 1: no golden answer",
 		`{"question":"q","golden_answers":["", " "]}`:                         "row 1: no golden answer",
 		`{"question":"q","golden_answers":[["a"]]}`:                           "row 1: golden_answers: expected text",
 		`{"question":"q","golden_answers":"[]"}`:                              "row 1: no golden answer",
-		`{"question":"q","golden_answers":"['a' 'b']"}`:                       `row 1: golden_answers: "['a' 'b']" looks like a list written as text`,
-		`{"question":"q","golden_answers":"array(['a'], dtype=object)"}`:      `looks like a list written as text and cannot be read as one: write it as JSON, ["...", "..."]`,
+		`{"question":"q","golden_answers":"['a' 'b']"}`:                       `"['a' 'b']" looks like a list written`,
+		`{"question":"q","golden_answers":"array(['a'], dtype=object)"}`:      `write it as JSON, ["...", "..."]`,
 		`{"question":"q","golden_answers":"[\"a\", \"b]"}`:                    `looks like a list written as text`,
 		`{"question":"q","golden_answers":"{\"target\": [\"a\"]}"}`:           `looks like a list written as text`,
-		`{"question":"q","golden_answers":"[[\"a\"],[\"b\"]]"}`:               "row 1: golden_answers: expected text, found an object or a list",
+		`{"question":"q","golden_answers":"[[\"a\"],[\"b\"]]"}`:               "golden_answers: expected text",
 		`{"question":"  ","golden_answers":["a"]}`:                            "row 1: the question is empty",
 		`{"question":["q"],"golden_answers":["a"]}`:                           "row 1: column question: expected text",
 		`{"prompt":[{"role":"system","content":"x"}],"golden_answers":["a"]}`: "row 1: column prompt: holds no user message",
-		`{"prompt":"text","golden_answers":["a"]}`:                            "row 1: column prompt: a string where a list is expected",
+		`{"prompt":"text","golden_answers":["a"]}`:                            "column prompt: a string where a list",
 		good + `{"question":NaN,"golden_answers":["a"]}`:                      "row 2: the question is empty",
-		good + `{"question":"q","golden_answers":NaN}`:                        "row 2: no column golden_answers (or reward_model.ground_truth.target)",
+		good + `{"question":"q","golden_answers":NaN}`:                        "row 2: no column golden_answers",
 		good + `{"question":"q","golden_answers":["a"],"score":nan}`:          "row 2: invalid character",
-		good + good + `[1,2]`:                                                 "row 3: a list where an object is expected: each line must be one JSON object",
+		good + good + `[1,2]`:                                                 "row 3: a list where an object is",
 		good + `null`:                                                         "row 2: null",
 		good + `{"question":"q"`:                                              "row 2: unexpected end of JSON input",
 		string(gz([]byte(strings.Repeat(good, 50)))[:40]):                     "row 1: unexpected EOF",
@@ -196,7 +208,9 @@ func TestParquet(t *testing.T) {
 	qs, err = data.Load(parquetFile(t, rows[:299]...))
 	require.NoError(t, err, "a column that nobody reads")
 	require.Len(t, qs, 299)
-	require.Equal(t, "null null 1.75", fmt.Sprintf("%s %s %s", qs[5].Columns["score"], qs[6].Columns["score"], qs[7].Columns["score"]))
+	for i, want := range []string{"null", "null", "1.75"} {
+		require.Equal(t, want, string(qs[5+i].Columns["score"]))
+	}
 }
 
 // Types that JSON does not have are the text that one would write, or null; a golden answer may be a date.
@@ -213,7 +227,8 @@ func TestParquetTypes(t *testing.T) {
 		} `parquet:"image"`
 		Scores []float64 `parquet:"scores,list"`
 	}
-	r := row{Question: "When was it?", Golden: []int32{1957}, Day: -4473, When: -386380799000001, Big: math.MaxUint64, ID: [16]byte{0: 0xab, 15: 1},
+	r := row{Question: "When was it?", Golden: []int32{1957}, Day: -4473, When: -386380799000001, Big: math.MaxUint64,
+		ID:     [16]byte{0: 0xab, 15: 1},
 		Scores: []float64{0.5, math.NaN()}}
 	r.Image.Bytes = []byte("\x89PNG\xff")
 	var b bytes.Buffer
@@ -224,8 +239,9 @@ func TestParquetTypes(t *testing.T) {
 	qs, err := data.Load(file(t, "q.parquet", b.Bytes()))
 	require.NoError(t, err)
 	require.Equal(t, []string{"1957"}, qs[0].GoldenAnswers)
-	for column, want := range map[string]string{"day": `"1957-10-03"`, "when": `"1957-10-04T00:00:00.999999Z"`, "big": "18446744073709551615",
-		"id": `"ab000000-0000-0000-0000-000000000001"`, "image": `{"bytes":null}`, "scores": "[0.5,null]"} {
+	for column, want := range map[string]string{"day": `"1957-10-03"`, "when": `"1957-10-04T00:00:00.999999Z"`,
+		"big": "18446744073709551615",
+		"id":  `"ab000000-0000-0000-0000-000000000001"`, "image": `{"bytes":null}`, "scores": "[0.5,null]"} {
 		require.Equal(t, want, string(qs[0].Columns[column]), column)
 	}
 }

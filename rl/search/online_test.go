@@ -91,25 +91,32 @@ func TestWiki(t *testing.T) {
 
 // What servers in Python answer, and their own clients read: a table's numbers, NaN, and rows without text.
 func TestOddAnswers(t *testing.T) {
-	for body, want := range map[string][]string{
-		`{"result":[[{"document":{"title":1984,"text":"A novel."},"score":0.9},{"document":{"title":"Rome","text":"A city."},"score":0.5}]]}`:   {`"1984" A novel.`, `"Rome" A city.`},
-		`{"result":[[{"document":{"title":"Rome","text":"A city."},"score":NaN}]]}`:                                                             {`"Rome" A city.`},
-		`{"result":[[{"document":{"title":"Rome","text":"A city."},"score":"high"},{"document":{"contents":"x"},"score":-Infinity}]]}`:          {`"Rome" A city.`, "x"},
-		`{"result":[[{"document":{"title":null,"text":null}},{"document":{"title":"Rome","text":"A city."}},{"document":{"title":"T"}},null]]}`: {`"Rome" A city.`},
-		`{"result":[[{"title":"only a title","text":""},{"contents":null,"text":42},{"contents":true}]]}`:                                       {"42", "true"},
-		`{"result":[[{"document":{"title":NaN,"text":"NaN, as Python writes it"}}]]}`:                                                           {"NaN, as Python writes it"},
-		`{"result":[[{"document":{"contents":null}}]]}`:                                                                                         {},
+	for _, c := range []struct {
+		documents string
+		want      []string
+	}{
+		{`{"document":{"title":1984,"text":"A novel."},"score":0.9},{"document":{"title":"Rome","text":"A city."},"score":0.5}`,
+			[]string{`"1984" A novel.`, `"Rome" A city.`}},
+		{`{"document":{"title":"Rome","text":"A city."},"score":NaN}`, []string{`"Rome" A city.`}},
+		{`{"document":{"title":"Rome","text":"A city."},"score":"high"},{"document":{"contents":"x"},"score":-Infinity}`,
+			[]string{`"Rome" A city.`, "x"}},
+		{`{"document":{"title":null,"text":null}},{"document":{"title":"Rome","text":"A city."}},{"document":{"title":"T"}},null`,
+			[]string{`"Rome" A city.`}},
+		{`{"title":"only a title","text":""},{"contents":null,"text":42},{"contents":true}`, []string{"42", "true"}},
+		{`{"document":{"title":NaN,"text":"NaN, as Python writes it"}}`, []string{"NaN, as Python writes it"}},
+		{`{"document":{"contents":null}}`, []string{}},
 	} {
+		body := `{"result":[[` + c.documents + `]]}`
 		w, err := search.NewWiki([]string{serve(t, text(200, body)).URL}, 3, quick)
 		require.NoError(t, err)
 		docs, err := w.Fetch(t.Context(), "q")
 		require.NoError(t, err, body)
-		require.Equal(t, want, docs, body)
+		require.Equal(t, c.want, docs, body)
 	}
 	for body, want := range map[string]string{
 		`{"result":[[{"document":{"title":"T","passage":"p"}}]]}`: "no document has contents or text",
 		`{"result":[[{"document":{"contents":["p"]}}]]}`:          `a list where a string is expected`,
-		`{"result":[[{"document":"p"}]]}`:                         `"result.document": a string where an object is expected`,
+		`{"result":[[{"document":"p"}]]}`:                         `"result.document": a string where an object`,
 		`{"result":[[],[]]}`:                                      "2 results",
 		`{"documents":[]}`:                                        "0 results",
 	} {
@@ -119,7 +126,8 @@ func TestOddAnswers(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.NotContains(t, err.Error(), "Go ")
 	}
-	g := google(t, serve(t, text(200, `{"search_metadata":{"status":"Success"},"organic_results":[{"title":1984,"snippet":null,"rating":NaN}]}`)), quick)
+	serp := `{"search_metadata":{"status":"Success"},"organic_results":[{"title":1984,"snippet":null,"rating":NaN}]}`
+	g := google(t, serve(t, text(200, serp)), quick)
 	docs, err := g.Engine.Fetch(t.Context(), "q")
 	require.NoError(t, err)
 	require.Equal(t, []string{`"1984"`}, docs)
@@ -165,7 +173,7 @@ func TestFaultsStay(t *testing.T) {
 		"slow body":          {slow, 3, "no whole answer within 300ms"},
 		"hang up":            {hangUp, 3, "EOF"},
 		"truncated body":     {cutOff, 3, "unexpected EOF"},
-		"truncated JSON":     {text(200, `{"organic_res`), 3, `the answer is not SerpAPI's JSON: unexpected end of JSON input: {"organic_res`},
+		"truncated JSON":     {text(200, `{"organic_res`), 3, `not SerpAPI's JSON: unexpected end of JSON input: {"organic_res`},
 		"another shape":      {text(200, `{"organic_results": {}}`), 3, "the answer is not SerpAPI's JSON"},
 		"another error":      {text(200, `{"search_metadata":{"status":"Success"},"error":"Unsupported location."}`), 3, "Unsupported location."},
 		"wrong key":          {text(401, `{"error":"Invalid API key."}`), 1, "401 Unauthorized: Invalid API key: check the API key"},
