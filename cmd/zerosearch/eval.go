@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
@@ -100,7 +101,7 @@ func (c *evalCmd) Run(w *world) error {
 	c.Greedy = a.roller.Runner.Config.Sampling == (episode.Sampling{}) // as --temperature decided
 	var kept *evalFolder
 	if c.Out != "" {
-		now, err := c.fingerprint(w, a, questions)
+		now, err := rl.Await(w.ctx, func() (fingerprint.Parts, error) { return c.fingerprint(w, a, questions) })
 		if err == nil {
 			kept, err = c.openFolder(w, now)
 		}

@@ -144,7 +144,10 @@ func (c *sftCmd) Run(w *world) (err error) {
 	r.Parts = w.settings("threads", "device")
 	r.Parts["verb"] = "sft"
 	r.Parts["data"] = fingerprint.Mark + coder.Digest
-	if err := modelContents(r.Parts, c.Model, c.Adapter, c.ChatTemplate); err != nil {
+	_, err = rl.Await(w.ctx, func() (struct{}, error) {
+		return struct{}{}, modelContents(r.Parts, c.Model, c.Adapter, c.ChatTemplate)
+	})
+	if err != nil {
 		return err
 	}
 	if err := c.resume(w, r); err != nil {
