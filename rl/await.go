@@ -2,8 +2,9 @@ package rl
 
 import "context"
 
-// Await is what f returns, or ctx's error as soon as ctx ends. f goes on until it returns, so it must not touch what the caller frees then:
-// it is for reading files and for work on the heap, not on a device. A panic of f is one of the caller.
+// Await is what f returns, or ctx's error as soon as ctx ends. f goes on until it returns, so it must not touch what
+// the caller frees then: it is for reading files and for work on the heap, not on a device. A panic of f is one of the
+// caller.
 func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		v     T

@@ -30,7 +30,8 @@ func TestAwait(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// What opens a run ends with the context, whatever it is doing: reading questions, loading weights, restoring an optimizer.
+// What opens a run ends with the context, whatever it is doing: reading questions, loading weights, restoring an
+// optimizer.
 func TestOpeningEnds(t *testing.T) {
 	g := readE2E(t)
 	gone, cancel := context.WithCancel(t.Context())

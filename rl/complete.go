@@ -7,8 +7,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
-// complete does what is missing of the steps that are done when a run goes on: a process may have been killed between its last checkpoint and
-// its end, or have been interrupted before the step that is the last one now. Done again, it changes nothing.
+// complete does what is missing of the steps that are done when a run goes on: a process may have been killed between
+// its last checkpoint and its end, or have been interrupted before the step that is the last one now. Done again, it
+// changes nothing.
 func (t *Trainer) complete(ctx context.Context) error {
 	if t.Out == nil || t.From == 0 {
 		return nil
@@ -38,7 +39,8 @@ func (t *Trainer) lastEvaluation(ctx context.Context) error {
 	for k, v := range cost {
 		m[k] = v + line[k] // the step has cost something already
 	}
-	// The checkpoint first: its state knows the best score. Killed before the line is there, the next process measures again.
+	// The checkpoint first: its state knows the best score. Killed before the line is there, the next process measures
+	// again.
 	if err := t.save(step); err != nil {
 		return err
 	}

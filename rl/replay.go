@@ -46,7 +46,8 @@ func NewReplay(ctx context.Context, dev kernels.Device, c Config, file string, p
 		return nil, fmt.Errorf("replaying %s: a plan of mini-batches is the policy's alone, and --algo %s has a critic: leave mini_batches out", file, c.Algo.Algo)
 	}
 	if _, average, _ := c.Policy.emaDecay(); (average || c.Algo.KLTarget > 0) && len(plan.MiniBatches) > 0 {
-		return nil, fmt.Errorf("replaying %s: a plan of mini-batches measures the KL once, at sampling, so that --reference ema:DECAY and --kl-target have nothing to follow: leave them or mini_batches out", file)
+		return nil, fmt.Errorf("replaying %s: a plan of mini-batches measures the KL once, at sampling, so that "+
+			"--reference ema:DECAY and --kl-target have nothing to follow: leave them or mini_batches out", file)
 	}
 	if err := r.read(&c); err != nil {
 		return nil, err

@@ -10,8 +10,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
-// resume goes on from the checkpoint that --resume names: it restores weights, moments, step and state. Nothing is removed here: the logs
-// and the later checkpoints of --out are cut back by track.Folder.Begin, once everything has been read.
+// resume goes on from the checkpoint that --resume names: it restores weights, moments, step and state. Nothing is
+// removed here: the logs and the later checkpoints of --out are cut back by track.Folder.Begin, once everything has
+// been read.
 func (t *Trainer) resume(ctx context.Context) (err error) {
 	c := &t.Config.Schedule
 	dir := c.Resume
@@ -48,8 +49,8 @@ func (t *Trainer) resume(ctx context.Context) (err error) {
 // partVerb names the verb that a checkpoint is of; train does not name itself.
 const partVerb = "verb"
 
-// Compare refuses to go on from the checkpoint dir of a run that came from something else than now; with force it only notes what. The
-// state is then that of the run as it goes on.
+// Compare refuses to go on from the checkpoint dir of a run that came from something else than now; with force it only
+// notes what. The state is then that of the run as it goes on.
 func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes []string, err error) {
 	was := st.Run
 	st.Run = now
@@ -79,8 +80,8 @@ func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes [
 	return append(notes, fmt.Sprintf("resuming with --force: %s", fingerprint.Sentence(changed))), nil
 }
 
-// OnlyLast refuses to go on in the run directory out from dir, the checkpoint of step, where that would mix two runs: where out has later
-// checkpoints, or where dir is none of out's and out holds a run.
+// OnlyLast refuses to go on in the run directory out from dir, the checkpoint of step, where that would mix two runs:
+// where out has later checkpoints, or where dir is none of out's and out holds a run.
 func OnlyLast(out, dir string, step int) error {
 	if !disk.Same(dir, track.Checkpoint(out, step)) {
 		if out != "" && track.Holds(out) {
@@ -89,7 +90,8 @@ func OnlyLast(out, dir string, step int) error {
 		return nil
 	}
 	if _, last, _ := track.Last(out); last > step {
-		return fmt.Errorf("resuming %s: %s has later checkpoints, up to step %d: go on from the last with --resume auto, or choose another --out", dir, out, last)
+		return fmt.Errorf("resuming %s: %s has later checkpoints, up to step %d: go on from the last with --resume auto, or "+
+			"choose another --out", dir, out, last)
 	}
 	return nil
 }

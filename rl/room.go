@@ -6,8 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
-// Check finds a question whose prompt cannot be used, before hours of work meet it. note is for the user, where prompts leave less room in the
-// context than a turn may take; where none of them leaves room for an answer, that is an error.
+// Check finds a question whose prompt cannot be used, before hours of work meet it. note is for the user, where prompts
+// leave less room in the context than a turn may take; where none of them leaves room for an answer, that is an error.
 func (r *Roller) Check(questions []data.Question) (note string, err error) {
 	c, p := &r.Runner.Config, r.Prompter
 	// Prompts up to usual leave room for a whole turn; beyond last no answer fits.
@@ -40,8 +40,8 @@ func (r *Roller) Check(questions []data.Question) (note string, err error) {
 			longest, worst = n, q
 		}
 	}
-	left := fmt.Sprintf("question %s has a prompt of %d tokens and the context holds %d (--max-context, or the model's), which leaves %d", worst.ID,
-		longest, c.MaxContext, c.MaxContext-longest)
+	left := fmt.Sprintf("question %s has a prompt of %d tokens and the context holds %d (--max-context, or the model's), "+
+		"which leaves %d", worst.ID, longest, c.MaxContext, c.MaxContext-longest)
 	switch n := len(questions); {
 	case tight == 0:
 		return "", nil
@@ -50,6 +50,7 @@ func (r *Roller) Check(questions []data.Question) (note string, err error) {
 	case n == 1:
 		return fmt.Sprintf("%s, where a turn may take %d (--max-response-length)", left, c.MaxResponse), nil
 	default:
-		return fmt.Sprintf("%d of %d questions leave less room than the %d tokens that a turn may take (--max-response-length): %s", tight, n, c.MaxResponse, left), nil
+		return fmt.Sprintf("%d of %d questions leave less room than the %d tokens that a turn may take "+
+			"(--max-response-length): %s", tight, n, c.MaxResponse, left), nil
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// stretched says what jumps because a run goes on with another number of steps than it began with: learning rates and the noise of
-// searches that depend on the share of the run that is done.
+// stretched says what jumps because a run goes on with another number of steps than it began with: learning rates and
+// the noise of searches that depend on the share of the run that is done.
 func (t *Trainer) stretched(st State) (notes []string) {
 	c := &t.Config
 	was, now, step := st.Total, c.Schedule.TotalSteps, st.Step
@@ -26,7 +26,8 @@ func (t *Trainer) stretched(st State) (notes []string) {
 			notes = append(notes, flag+": "+text)
 		}
 	}
-	if !c.Search.Simulates() && !c.Search.has(func(mode string) bool { return mode == "remote" }) || c.Search.NoiseRate != nil {
+	remote := c.Search.has(func(mode string) bool { return mode == "remote" })
+	if !c.Search.Simulates() && !remote || c.Search.NoiseRate != nil {
 		return notes
 	}
 	tau := func(step, total int) float64 {
@@ -39,8 +40,8 @@ func (t *Trainer) stretched(st State) (notes []string) {
 	return notes
 }
 
-// Stretched says how a learning rate, lr times the schedule, jumps where a run goes on after step by the schedule now instead of was; ""
-// if the two agree there.
+// Stretched says how a learning rate, lr times the schedule, jumps where a run goes on after step by the schedule now
+// instead of was; "" if the two agree there.
 func Stretched(what string, was, now train.Schedule, lr float64, step int) string {
 	if was.Multiplier(step) == now.Multiplier(step) && was.Multiplier(step+1) == now.Multiplier(step+1) {
 		return ""

@@ -66,8 +66,9 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 			return step - 1, t.halted(step, err)
 		}
 		if t.fruitless == mostFruitless {
-			return step, fmt.Errorf("step %d: for %d steps no mini-batch gave a finite loss and gradient (the run's folder skipped says why): the weights have diverged: go on from a checkpoint before step %d with a lower --lr (--resume DIR --force)",
-				step, t.fruitless, step-t.fruitless+1)
+			return step, fmt.Errorf("step %d: for %d steps no mini-batch gave a finite loss and gradient "+
+				"(the run's folder skipped says why): the weights have diverged: go on from a checkpoint before step %d with a "+
+				"lower --lr (--resume DIR --force)", step, t.fruitless, step-t.fruitless+1)
 		}
 		stop := ctx.Err() != nil
 		if stop || t.due(step) {

@@ -104,7 +104,8 @@ type yamlFlags struct {
 // own is the folder that the file lies in, if it is the config.yaml of a run or an evaluation there; else "".
 func (y *yamlFlags) own() string {
 	dir, name := filepath.Split(y.path)
-	if name != "config.yaml" || !exists(filepath.Join(dir, "metrics.jsonl")) && !exists(filepath.Join(dir, "settings.json")) {
+	run, evaluation := filepath.Join(dir, "metrics.jsonl"), filepath.Join(dir, "settings.json")
+	if name != "config.yaml" || !exists(run) && !exists(evaluation) {
 		return ""
 	}
 	return filepath.Clean(dir)
@@ -156,7 +157,8 @@ func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 		}
 		// A folder that was renamed, or is named from another working directory, goes on where it is, not where it was.
 		if own, out := y.own(), fmt.Sprint(v); flag.Name == "out" && own != "" && !disk.Same(own, out) {
-			y.note = fmt.Sprintf("going on in %s, where %s lies, not in %s as it says there: --out names another folder", own, y.path, out)
+			y.note = fmt.Sprintf("going on in %s, where %s lies, not in %s as it says there: --out names another folder",
+				own, y.path, out)
 			return own, nil
 		}
 		return scalar(v), nil

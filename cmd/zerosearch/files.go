@@ -5,7 +5,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
-// openRun takes the run directory of --out for this process, before long work, or says why it cannot be written. The caller closes it.
+// openRun takes the run directory of --out for this process, before long work, or says why it cannot be written. The
+// caller closes it.
 func (w *world) openRun(out, resume string) (*track.Folder, error) {
 	f, err := track.Open(out, resume != "")
 	if err == nil && f.Note != "" {
@@ -14,7 +15,8 @@ func (w *world) openRun(out, resume string) (*track.Folder, error) {
 	return f, err
 }
 
-// hold keeps other processes from writing to the folder dir, and clears away what a killed one left there, until release is called.
+// hold keeps other processes from writing to the folder dir, and clears away what a killed one left there, until
+// release is called.
 func (w *world) hold(dir string) (release func(), err error) {
 	l, err := disk.LockDir(dir)
 	if err != nil {

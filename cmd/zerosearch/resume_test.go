@@ -11,8 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
-// A run that is killed between its last checkpoint and its end comes to its end: what is missing is written, nothing that is there changes,
-// and doing it again changes nothing.
+// A run that is killed between its last checkpoint and its end comes to its end: what is missing is written, nothing
+// that is there changes, and doing it again changes nothing.
 func TestKilledAtTheEnd(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	args := func(out string) []string { return everything(t, out, "--total-steps", "6") }
@@ -42,8 +42,8 @@ func TestKilledAtTheEnd(t *testing.T) {
 	}
 }
 
-// The evaluation at the end is made up for where a run that was to be longer ends earlier: the line, the state and the checkpoint are those
-// of a run that was to have so many steps.
+// The evaluation at the end is made up for where a run that was to be longer ends earlier: the line, the state and the
+// checkpoint are those of a run that was to have so many steps.
 func TestLastEvaluation(t *testing.T) {
 	held := filepath.Join(t.TempDir(), "held.jsonl")
 	require.NoError(t, os.WriteFile(held, []byte(questions()), 0o644))
@@ -64,8 +64,8 @@ func TestLastEvaluation(t *testing.T) {
 	}
 }
 
-// --force with an earlier checkpoint removes the later ones when the earlier one has been read, not before: one that is damaged costs
-// nothing. What comes then is the run again.
+// --force with an earlier checkpoint removes the later ones when the earlier one has been read, not before: one that is
+// damaged costs nothing. What comes then is the run again.
 func TestForceReadsBeforeItRemoves(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	mustRun(t, "", trainArgs(t, out, "--total-steps", "4")...)
@@ -101,13 +101,14 @@ func TestForceReadsBeforeItRemoves(t *testing.T) {
 	require.Equal(t, []int{1, 2, 3, 4}, track.Steps(out))
 }
 
-// Weights that diverged end a run with an error that says where to go back to, instead of going on without learning to the end; what is
-// infinite is not saved.
+// Weights that diverged end a run with an error that says where to go back to, instead of going on without learning to
+// the end; what is infinite is not saved.
 func TestDiverged(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	code, _, stderr := zs("", trainArgs(t, out, "--lr", "1e30", "--total-steps", "9", "--save-every", "0")...)
 	require.Equal(t, 1, code, stderr)
-	require.Regexp(t, `error: step \d: for 3 steps no mini-batch gave a finite loss and gradient .*: go on from a checkpoint before step \d with a lower --lr`, stderr)
+	require.Regexp(t, `error: step \d: for 3 steps no mini-batch gave a finite loss and gradient .*: go on from a `+
+		`checkpoint before step \d with a lower --lr`, stderr)
 	require.Empty(t, track.Steps(out))
 
 	out = filepath.Join(t.TempDir(), "run")

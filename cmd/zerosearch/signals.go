@@ -13,9 +13,10 @@ import (
 	"golang.org/x/term"
 )
 
-// newWorld listens for signals until stop is called: SIGINT, SIGTERM and SIGHUP (the terminal is gone) ask for a stop in good order, and a
-// second SIGINT or SIGTERM ends the program at once. SIGHUP that is ignored from the start, as under nohup, stays ignored; a second one ends
-// nothing, because a terminal that closes may send two. A closed pipe ends no program: see outlet.
+// newWorld listens for signals until stop is called: SIGINT, SIGTERM and SIGHUP (the terminal is gone) ask for a stop
+// in good order, and a second SIGINT or SIGTERM ends the program at once. SIGHUP that is ignored from the start, as
+// under nohup, stays ignored; a second one ends nothing, because a terminal that closes may send two. A closed pipe
+// ends no program: see outlet.
 func newWorld(stdin io.Reader, stdout io.Writer, log *progress) (w *world, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w = &world{ctx: ctx, in: stdin, log: log}
@@ -74,8 +75,8 @@ func (w *world) heard(s os.Signal) {
 // finish makes the answer to a signal say what is finished first.
 func (w *world) finish(what func() string) { w.finishing.Store(&what) }
 
-// outlet is standard output. When nobody reads it any more (head has seen enough, a terminal was closed), a verb whose work lies in files
-// goes on without printing; any other ends, quietly, as programs do that do not catch SIGPIPE.
+// outlet is standard output. When nobody reads it any more (head has seen enough, a terminal was closed), a verb whose
+// work lies in files goes on without printing; any other ends, quietly, as programs do that do not catch SIGPIPE.
 type outlet struct {
 	mu     sync.Mutex
 	w      io.Writer

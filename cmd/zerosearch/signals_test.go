@@ -77,8 +77,8 @@ func needSignals(t *testing.T) {
 	}
 }
 
-// Each signal that asks for a stop ends a run after the step under way, saved, with exit code 130, a line that says at once that it was heard,
-// and the command that goes on; going on gives the same bits.
+// Each signal that asks for a stop ends a run after the step under way, saved, with exit code 130, a line that says at
+// once that it was heard, and the command that goes on; going on gives the same bits.
 func TestInterrupted(t *testing.T) {
 	needSignals(t)
 	const steps = "100"
@@ -113,8 +113,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A terminal that closes may send SIGHUP twice: the second does not end the run before it has saved. A SIGHUP that is ignored from the
-// start, as under nohup, stays ignored.
+// A terminal that closes may send SIGHUP twice: the second does not end the run before it has saved. A SIGHUP that is
+// ignored from the start, as under nohup, stays ignored.
 func TestHangup(t *testing.T) {
 	needSignals(t)
 	out := filepath.Join(t.TempDir(), "twice")
@@ -160,7 +160,8 @@ func TestSecondInterrupt(t *testing.T) {
 	}
 }
 
-// A reader of the output that goes away does not end a run, whose work lies in files. A verb whose product is its output ends, quietly.
+// A reader of the output that goes away does not end a run, whose work lies in files. A verb whose product is its
+// output ends, quietly.
 func TestReaderGoesAway(t *testing.T) {
 	needSignals(t)
 	out := filepath.Join(t.TempDir(), "run")
@@ -177,7 +178,8 @@ func TestReaderGoesAway(t *testing.T) {
 
 	dir, err := taughtModel()
 	require.NoError(t, err)
-	for _, args := range [][]string{{"score", "--model", dir, "--dtype", "f32"}, {"tokenize", "--tokenizer", dir}, {"devices"}, {"inspect", dir}} {
+	for _, args := range [][]string{{"score", "--model", dir, "--dtype", "f32"}, {"tokenize", "--tokenizer", dir},
+		{"devices"}, {"inspect", dir}} {
 		c := self(".", args...)
 		in, err := c.StdinPipe()
 		require.NoError(t, err)
@@ -202,7 +204,8 @@ func TestReaderGoesAway(t *testing.T) {
 	}
 }
 
-// An interrupt is noticed while a run opens: a server that never answers does not hold it, and neither does one that comes during a load.
+// An interrupt is noticed while a run opens: a server that never answers does not hold it, and neither does one that
+// comes during a load.
 func TestInterruptedWhileOpening(t *testing.T) {
 	needSignals(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -228,7 +231,8 @@ func TestInterruptedWhileOpening(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(out, "checkpoints"))
 }
 
-// Two processes do not write one run directory: the second is told which is the first. When that is killed, its lock is gone.
+// Two processes do not write one run directory: the second is told which is the first. When that is killed, its lock is
+// gone.
 func TestOneWriter(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	dir, err := taughtModel()
@@ -242,12 +246,15 @@ func TestOneWriter(t *testing.T) {
 	until(t, "a checkpoint", func() bool { return len(track.Steps(out)) > 0 })
 	for _, second := range [][]string{
 		append(args, "--resume", "auto"), args, {"sft", "--model", dir, "--data", rows, "--out", out, "--resume", "auto"},
-		{"train", "--config", filepath.Join(out, "config.yaml"), "--replay", filepath.Join(out, "episodes.jsonl"), "--resume", "auto"},
-		{"eval", "--model", dir, "--data", q, "--search-mode", "none", "--out", out}, {"quantize", "--model", dir, "--out", out},
+		{"train", "--config", filepath.Join(out, "config.yaml"), "--replay", filepath.Join(out, "episodes.jsonl"),
+			"--resume", "auto"},
+		{"eval", "--model", dir, "--data", q, "--search-mode", "none", "--out", out},
+		{"quantize", "--model", dir, "--out", out},
 	} {
 		code, _, stderr := zs("", second...)
 		require.Equal(t, 1, code, second)
-		require.Contains(t, stderr, fmt.Sprintf("another process is writing to %s (process %d, since ", out, p.Process.Pid), "%v", second)
+		busy := fmt.Sprintf("another process is writing to %s (process %d, since ", out, p.Process.Pid)
+		require.Contains(t, stderr, busy, "%v", second)
 	}
 	mustRun(t, "", "report", out) // reads, and puts its page in place in one step
 	mustRun(t, `{"text":"a"}`, "score", "--model", out, "--dtype", "f32")

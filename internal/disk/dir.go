@@ -12,9 +12,9 @@ import (
 // point is called with the name of each moment between two changes on the disk. A test ends the process there.
 var point = func(string) {}
 
-// ReplaceDir makes the folder final by letting fill write a folder beside it, flushing every file of it and renaming it. Whatever happens
-// when, final is there whole: the old one or the new one. Where the system cannot exchange two folders in one step, and the process is
-// killed between two renamings, the old one comes back with Recover.
+// ReplaceDir makes the folder final by letting fill write a folder beside it, flushing every file of it and renaming
+// it. Whatever happens when, final is there whole: the old one or the new one. Where the system cannot exchange two
+// folders in one step, and the process is killed between two renamings, the old one comes back with Recover.
 func ReplaceDir(final string, fill func(dir string) error) (err error) {
 	parent, base := filepath.Split(filepath.Clean(final))
 	aside := filepath.Join(parent, writing+base)
@@ -101,12 +101,12 @@ func Link(target, link string) error {
 	return os.Rename(aside, link)
 }
 
-// staleFile is the age from which a half-written file belongs to no process any more: a reader of a folder writes its report there without
-// holding the lock.
+// staleFile is the age from which a half-written file belongs to no process any more: a reader of a folder writes its
+// report there without holding the lock.
 const staleFile = time.Hour
 
-// Recover clears away what killed processes left in the folder parent, and brings back a folder that was being replaced. The caller holds
-// the lock of the folder. A parent that is not there is fine.
+// Recover clears away what killed processes left in the folder parent, and brings back a folder that was being
+// replaced. The caller holds the lock of the folder. A parent that is not there is fine.
 func Recover(parent string) error {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -97,8 +97,8 @@ func names(t *testing.T, dir string) (out []string) {
 	return out
 }
 
-// A folder that is replaced is there whole, the old one or the new one, wherever the process is killed; where the system exchanges folders,
-// at every moment, and elsewhere after Recover.
+// A folder that is replaced is there whole, the old one or the new one, wherever the process is killed; where the
+// system exchanges folders, at every moment, and elsewhere after Recover.
 func TestReplaceDirKilled(t *testing.T) {
 	for _, c := range []struct {
 		point string
@@ -106,9 +106,12 @@ func TestReplaceDirKilled(t *testing.T) {
 		was   string // "": there was none
 		want  string // "": none
 	}{
-		{"empty", false, "old", "old"}, {"filled", false, "old", "old"}, {"flushed", false, "old", "old"}, {"placed", false, "old", "new"},
-		{"empty", true, "old", "old"}, {"flushed", true, "old", "old"}, {"old away", true, "old", "old"}, {"new in place", true, "old", "new"},
-		{"placed", true, "old", "new"}, {"flushed", false, "", ""}, {"placed", false, "", "new"}, {"", false, "old", "new"}, {"", true, "old", "new"},
+		{"empty", false, "old", "old"}, {"filled", false, "old", "old"}, {"flushed", false, "old", "old"},
+		{"placed", false, "old", "new"},
+		{"empty", true, "old", "old"}, {"flushed", true, "old", "old"}, {"old away", true, "old", "old"},
+		{"new in place", true, "old", "new"},
+		{"placed", true, "old", "new"}, {"flushed", false, "", ""}, {"placed", false, "", "new"},
+		{"", false, "old", "new"}, {"", true, "old", "new"},
 	} {
 		t.Run(fmt.Sprintf("%s plain=%v was=%s", c.point, c.plain, c.was), func(t *testing.T) {
 			parent := t.TempDir()
@@ -189,7 +192,8 @@ func TestWrite(t *testing.T) {
 	require.Equal(t, "old", string(b))
 
 	err = WriteFile(filepath.Join(dir, "none", "x"), nil)
-	require.EqualError(t, err, "write "+filepath.Join(dir, "none", "x")+": "+syscall.ENOENT.Error(), "the path that was asked for, not that of the file beside it")
+	require.EqualError(t, err, "write "+filepath.Join(dir, "none", "x")+": "+syscall.ENOENT.Error(),
+		"the path that was asked for, not that of the file beside it")
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
 	require.Error(t, WriteFile(filepath.Join(dir, "sub"), []byte("x")))
 	require.Equal(t, []string{"config.yaml", "sub"}, names(t, dir))
@@ -230,7 +234,8 @@ func TestLockNamesTheHolder(t *testing.T) {
 	var busy *Busy
 	require.ErrorAs(t, err, &busy)
 	require.Equal(t, c.Process.Pid, busy.PID)
-	require.Contains(t, err.Error(), fmt.Sprintf("another process is writing to %s (process %d, since %s", dir, c.Process.Pid, time.Now().Format("2006-")))
+	require.Contains(t, err.Error(), fmt.Sprintf("another process is writing to %s (process %d, since %s", dir,
+		c.Process.Pid, time.Now().Format("2006-")))
 	if runtime.GOOS != "windows" {
 		link := filepath.Join(t.TempDir(), "other-name")
 		require.NoError(t, os.Symlink(dir, link))

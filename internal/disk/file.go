@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 )
 
-// Names of what is not in place yet, or not any more. A process that is killed leaves them behind; Recover clears them away.
+// Names of what is not in place yet, or not any more. A process that is killed leaves them behind; Recover clears them
+// away.
 const (
 	writing  = ".writing-"  // being written
 	replaced = ".replaced-" // the folder before this one, until this one is in place
@@ -25,9 +26,10 @@ func WriteFile(path string, data []byte) error {
 	})
 }
 
-// Write makes path a file of what fill writes: fill gets a file beside it, which is flushed to the disk and then renamed. A reader sees
-// the old file or the new one, whatever happens when. mode is that of a new file, less the umask. A symbolic link is followed; what is no
-// file, as /dev/stdout, is written to directly. Errors of the file system carry path.
+// Write makes path a file of what fill writes: fill gets a file beside it, which is flushed to the disk and then
+// renamed. A reader sees the old file or the new one, whatever happens when. mode is that of a new file, less the
+// umask. A symbolic link is followed; what is no file, as /dev/stdout, is written to directly. Errors of the file
+// system carry path.
 func Write(path string, mode fs.FileMode, fill func(io.Writer) error) error {
 	final, direct := target(path)
 	temp := final
@@ -106,7 +108,8 @@ func at(path string, err error) error {
 	return err
 }
 
-// syncDir makes the renaming of a folder's entries durable. Some systems cannot: the files themselves are flushed all the same.
+// syncDir makes the renaming of a folder's entries durable. Some systems cannot: the files themselves are flushed all
+// the same.
 func syncDir(dir string) {
 	if f, err := os.Open(dir); err == nil {
 		f.Sync()

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// LockName is the file in a folder that its writer holds a lock on. It is there while the folder is written to, and after a kill.
+// LockName is the file in a folder that its writer holds a lock on. It is there while the folder is written to, and
+// after a kill.
 const LockName = ".lock"
 
 // Lock is held by the process that writes to a folder. The system gives it back when the process ends, however it ends.
@@ -53,7 +54,8 @@ func (b *Busy) Error() string {
 // errNoLocks says that the file system has none.
 var errNoLocks = errors.New("the file system has no locks")
 
-// LockDir makes dir if it is not there and takes its lock. A folder that is being written to gives a Busy error at once.
+// LockDir makes dir if it is not there and takes its lock. A folder that is being written to gives a Busy error at
+// once.
 func LockDir(dir string) (*Lock, error) {
 	l := &Lock{dir: dir}
 	if _, err := os.Stat(dir); os.IsNotExist(err) {
@@ -74,7 +76,7 @@ func LockDir(dir string) (*Lock, error) {
 		l.f = f
 		switch err := lock(f); {
 		case errors.Is(err, errNoLocks):
-			l.Note = fmt.Sprintf("%s lies on a file system without locks: a second process that writes there would not be noticed", dir)
+			l.Note = dir + " lies on a file system without locks: a second process that writes there would not be noticed"
 		case err != nil:
 			defer f.Close()
 			if errors.Is(err, errBusy) {

@@ -19,14 +19,16 @@ var lock = func(f *os.File) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL):
+		case errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP),
+			errors.Is(err, unix.EINVAL):
 			return errNoLocks
 		}
 		return err
 	}
 }
 
-// release removes the file while it is locked, so that nobody can hold a lock on what is about to vanish without seeing it.
+// release removes the file while it is locked, so that nobody can hold a lock on what is about to vanish without seeing
+// it.
 func release(f *os.File, path string) {
 	os.Remove(path)
 	f.Close()

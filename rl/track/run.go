@@ -1,4 +1,5 @@
-// Package track keeps a run directory: config.yaml, metrics.jsonl, episodes.jsonl, events.out.tfevents.* and checkpoints/step-N.
+// Package track keeps a run directory: config.yaml, metrics.jsonl, episodes.jsonl, events.out.tfevents.* and
+// checkpoints/step-N.
 package track
 
 import (
@@ -23,8 +24,9 @@ type Folder struct {
 	lock *disk.Lock
 }
 
-// Open makes or opens dir for writing, and clears away what a killed process left there. A directory that holds a run is refused unless
-// resume is meant, and so is one that another process writes to; the system gives the lock back when a process ends, however it ends.
+// Open makes or opens dir for writing, and clears away what a killed process left there. A directory that holds a run
+// is refused unless resume is meant, and so is one that another process writes to; the system gives the lock back when
+// a process ends, however it ends.
 func Open(dir string, resume bool) (_ *Folder, err error) {
 	if dir == "" {
 		return nil, errors.New("opening the run directory: no name given: say --out DIR")
@@ -44,7 +46,8 @@ func Open(dir string, resume bool) (_ *Folder, err error) {
 		return nil, fmt.Errorf("opening the run directory: clearing away what a killed process left: %w", err)
 	}
 	if !resume && Holds(dir) {
-		return nil, fmt.Errorf("opening the run directory: %s already holds a run: add --resume auto to go on with it, or choose another --out", dir)
+		return nil, fmt.Errorf("opening the run directory: %s already holds a run: add --resume auto to go on with it, or "+
+			"choose another --out", dir)
 	}
 	return &Folder{Dir: dir, Note: lock.Note, lock: lock}, nil
 }
@@ -83,8 +86,8 @@ func Create(dir string, step int, resume bool) (*Run, error) {
 	return r, nil
 }
 
-// Begin opens the logs of a run that goes on after step (0: a new run). Logs and checkpoints are cut back to step, so it is called when
-// the checkpoint of step has been read. The caller keeps the folder open until the run is closed.
+// Begin opens the logs of a run that goes on after step (0: a new run). Logs and checkpoints are cut back to step, so
+// it is called when the checkpoint of step has been read. The caller keeps the folder open until the run is closed.
 func (f *Folder) Begin(step int) (_ *Run, err error) {
 	defer func() {
 		if err != nil {
