@@ -31,18 +31,20 @@ func adapter(t testing.TB, m *model.Model, seed uint64) *model.Adapter {
 	return a
 }
 
-// TestForeignAdapter: an adapter that was made for another model, of the same shapes or not, or that is closed, is refused by itself.
+// TestForeignAdapter: an adapter that was made for another model, of the same shapes or not, or that is closed, is
+// refused by itself.
 func TestForeignAdapter(t *testing.T) {
 	dev := ref.New()
 	m := tiny(t, dev, kernels.F32, 1)
 	same := tiny(t, dev, kernels.F32, 2)
-	wide, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 97, Hidden: 48, Inter: 48, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 8,
-		MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, Tied: true}, model.Options{DType: kernels.F32}, 1)
+	wide, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 97, Hidden: 48, Inter: 48, Layers: 3, Heads: 4,
+		KVHeads: 2, HeadDim: 8, MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, Tied: true}, model.Options{DType: kernels.F32}, 1)
 	require.NoError(t, err)
 	t.Cleanup(wide.Close)
 	own, closed := adapter(t, m, 1), adapter(t, m, 2)
 	closed.Close()
-	verdicts := map[*model.Adapter]string{nil: "", own: "", adapter(t, same, 3): "made for another model", adapter(t, wide, 4): "made for another model",
+	const foreign = "made for another model"
+	verdicts := map[*model.Adapter]string{nil: "", own: "", adapter(t, same, 3): foreign, adapter(t, wide, 4): foreign,
 		closed: "the adapter is closed"}
 	e := New(dev, Options{})
 	t.Cleanup(e.Close)
@@ -58,7 +60,8 @@ func TestForeignAdapter(t *testing.T) {
 				}
 			}
 			wg.Go(func() {
-				_, err := e.Generate(t.Context(), Request{Model: "m", Adapter: a, Prompt: prompt(20+i, 1), MaxTokens: 6, EOS: []int32{}})
+				_, err := e.Generate(t.Context(), Request{Model: "m", Adapter: a, Prompt: prompt(20+i, 1), MaxTokens: 6,
+					EOS: []int32{}})
 				check(err)
 			})
 			wg.Go(func() {
@@ -71,7 +74,8 @@ func TestForeignAdapter(t *testing.T) {
 	noLeak(t, e)
 }
 
-// TestRemoveModel: requests that came before are finished, later ones are refused, memory comes back, and the name is free again.
+// TestRemoveModel: requests that came before are finished, later ones are refused, memory comes back, and the name is
+// free again.
 func TestRemoveModel(t *testing.T) {
 	dev := ref.New()
 	a, b := tiny(t, dev, kernels.F32, 1), tiny(t, dev, kernels.F32, 2)
@@ -80,7 +84,8 @@ func TestRemoveModel(t *testing.T) {
 	require.NoError(t, e.AddModel("a", a, ModelOptions{KVPages: 60}))
 	live := ref.Live(dev)
 	request := func(name string, n int) Request {
-		return Request{Model: name, Prompt: prompt(20+n%9, uint64(n)), MaxTokens: 8, EOS: []int32{}, Temperature: 1, Stream: uint64(n)}
+		return Request{Model: name, Prompt: prompt(20+n%9, uint64(n)), MaxTokens: 8, EOS: []int32{}, Temperature: 1,
+			Stream: uint64(n)}
 	}
 	var want [40]Result
 	for i := range want {
@@ -134,8 +139,8 @@ func TestRemoveModel(t *testing.T) {
 	require.Equal(t, want[7].IDs, res.IDs)
 }
 
-// TestChange: after a change of weights, whatever became of it, nothing computed with the old ones is used; what was computed with others
-// stays.
+// TestChange: after a change of weights, whatever became of it, nothing computed with the old ones is used; what was
+// computed with others stays.
 func TestChange(t *testing.T) {
 	dev := ref.New()
 	m := tiny(t, dev, kernels.F32, 1)
@@ -143,9 +148,12 @@ func TestChange(t *testing.T) {
 	e := New(dev, Options{})
 	t.Cleanup(e.Close)
 	require.NoError(t, e.AddModel("m", m, ModelOptions{}))
+	ask := func(a *model.Adapter) Request {
+		return Request{Model: "m", Adapter: a, Prompt: prompt(50, 1), MaxTokens: 2, EOS: []int32{}}
+	}
 	fill := func() (base, ofPolicy, ofSimulator int) {
 		for a, n := range map[*model.Adapter]*int{nil: &base, policy: &ofPolicy, simulator: &ofSimulator} {
-			res, err := e.Generate(t.Context(), Request{Model: "m", Adapter: a, Prompt: prompt(50, 1), MaxTokens: 2, EOS: []int32{}})
+			res, err := e.Generate(t.Context(), ask(a))
 			require.NoError(t, err)
 			*n = res.CachedTokens
 		}
@@ -154,7 +162,8 @@ func TestChange(t *testing.T) {
 	require.Equal(t, [3]int{0, 0, 0}, three(fill()))
 	require.Equal(t, [3]int{49, 49, 49}, three(fill()))
 	failed := errors.New("out of luck")
-	for name, f := range map[string]func() error{"well": func() error { return nil }, "failed": func() error { return failed }, "panicked": func() error { panic(failed) }} {
+	for name, f := range map[string]func() error{"well": func() error { return nil },
+		"failed": func() error { return failed }, "panicked": func() error { panic(failed) }} {
 		err := e.Change(t.Context(), "m", policy, f)
 		require.Equal(t, name != "well", err != nil)
 		require.Equal(t, [3]int{49, 0, 49}, three(fill()), name)
@@ -172,7 +181,7 @@ func TestChange(t *testing.T) {
 	for seed := range uint64(20) { // each comes, works and goes: its pages are nobody else's
 		a, err := model.NewAdapter(m, model.AdapterConfig{R: 4, Alpha: 8}, false, seed)
 		require.NoError(t, err)
-		res, err := e.Generate(t.Context(), Request{Model: "m", Adapter: a, Prompt: prompt(50, 1), MaxTokens: 2, EOS: []int32{}})
+		res, err := e.Generate(t.Context(), ask(a))
 		require.NoError(t, err)
 		require.Zero(t, res.CachedTokens)
 		before := e.Stats().Models[0]

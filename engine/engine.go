@@ -6,12 +6,13 @@
 //	err := e.AddModel("policy", m, engine.ModelOptions{})
 //	res, err := e.Generate(ctx, engine.Request{Model: "policy", Prompt: ids, MaxTokens: 256, Temperature: 1, Stream: engine.Stream(seed, 7)})
 //
-// One goroutine, the loop, owns the device. Generate and Score may be called from any number of goroutines: write each episode as
-// straight-line code and start hundreds. To save or load, which need the device too, use Do; to train, Change, which forgets what was
-// computed with the old weights.
+// One goroutine, the loop, owns the device. Generate and Score may be called from any number of goroutines: write
+// each episode as straight-line code and start hundreds. To save or load, which need the device too, use Do; to
+// train, Change, which forgets what was computed with the old weights.
 //
-// What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache; a step of it becomes a
-// batch of segments (batch.go), one forward pass, and draws (sampler.go) keyed by the request's stream and the position (rng.go).
+// What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache; a step of
+// it becomes a batch of segments (batch.go), one forward pass, and draws (sampler.go) keyed by the request's stream
+// and the position (rng.go).
 package engine
 
 import (
@@ -97,9 +98,10 @@ func (e *Engine) Close() {
 	<-e.stopped
 }
 
-// Do runs f with the device to itself: what came before is finished first, what comes later waits. It is how one writes checkpoints and
-// loads models beside a running engine; see Change for training. f may call Invalidate, but no other method of the engine: they would
-// wait for f to end. A panic of f becomes an error. If ctx ends before f begins, f is not run.
+// Do runs f with the device to itself: what came before is finished first, what comes later waits. It is how one
+// writes checkpoints and loads models beside a running engine; see Change for training. f may call Invalidate, but no
+// other method of the engine: they would wait for f to end. A panic of f becomes an error. If ctx ends before f
+// begins, f is not run.
 func (e *Engine) Do(ctx context.Context, f func() error) error {
 	t := &task{f: f, done: make(chan struct{})}
 	if err := e.submit(ctx, arrival{task: t}); err != nil {
@@ -116,8 +118,9 @@ func (e *Engine) Do(ctx context.Context, f func() error) error {
 	return t.err
 }
 
-// Change is Do for an f that changes weights: those of an adapter of the model, or, where a is nil, of the model itself. Whatever becomes of
-// f, nothing computed with the old weights is used again; what other adapters and the base have computed stays, where an adapter changed.
+// Change is Do for an f that changes weights: those of an adapter of the model, or, where a is nil, of the model
+// itself. Whatever becomes of f, nothing computed with the old weights is used again; what other adapters and the
+// base have computed stays, where an adapter changed.
 func (e *Engine) Change(ctx context.Context, model string, a *model.Adapter, f func() error) error {
 	return e.Do(ctx, func() error {
 		defer e.invalidate(model, a, a == nil)

@@ -354,8 +354,8 @@ func TestClose(t *testing.T) {
 	require.ErrorIs(t, e.Do(context.Background(), func() error { return nil }), ErrClosed)
 }
 
-// TestOnlyTokens: ids without a token are never sampled, however likely, nor listed among the most likely; log-probabilities stay those
-// of the whole distribution.
+// TestOnlyTokens: ids without a token are never sampled, however likely, nor listed among the most likely;
+// log-probabilities stay those of the whole distribution.
 func TestOnlyTokens(t *testing.T) {
 	e, m := start(t, ModelOptions{})
 	r := Request{Model: "m", Prompt: prompt(12, 1), MaxTokens: 40, EOS: []int32{}, Top: 97, Stream: 3}

@@ -262,7 +262,8 @@ func TestManyEpisodes(t *testing.T) {
 	}
 }
 
-// TestWorkerPanics: a panic in a device's own goroutine is an error for those under way, in Generate as in Do, and changes nothing later.
+// TestWorkerPanics: a panic in a device's own goroutine is an error for those under way, in Generate as in Do, and
+// changes nothing later.
 func TestWorkerPanics(t *testing.T) {
 	dev, err := cpu.New(cpu.Options{Threads: 3})
 	require.NoError(t, err)
@@ -274,7 +275,8 @@ func TestWorkerPanics(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range errs {
 			wg.Go(func() {
-				r, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(30+i, 1), MaxTokens: 8, Temperature: 1, EOS: []int32{}})
+				r, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(30+i, 1), MaxTokens: 8,
+					Temperature: 1, EOS: []int32{}})
 				texts[i], errs[i] = r.IDs, err
 			})
 		}

@@ -18,9 +18,9 @@ type Machine struct {
 
 // readMachine reads what Linux says of memory; root is its file system. nil where it says nothing.
 //
-// The process may have what the machine has, but no more than the control groups that it is in allow: its own and each above it, of
-// version 2 as of version 1. Of each limit that which the group uses already is gone; caches of files are not, as they are given up when
-// memory is short.
+// The process may have what the machine has, but no more than the control groups that it is in allow: its own and
+// each above it, of version 2 as of version 1. Of each limit that which the group uses already is gone; caches of
+// files are not, as they are given up when memory is short.
 func readMachine(root fs.FS) *Machine {
 	info := numbersOf(root, "proc/meminfo")
 	m := Machine{Total: info["MemTotal"] << 10, Available: info["MemAvailable"] << 10}
@@ -56,7 +56,8 @@ var groupVersions = []groupVersion{
 		caches: []string{"total_inactive_file", "total_active_file"}, others: []string{"hierarchical_memory_limit"}},
 }
 
-// controlGroups yields the folders of the groups that limit the memory of this process, from its own upwards, as far as they can be seen.
+// controlGroups yields the folders of the groups that limit the memory of this process, from its own upwards, as far
+// as they can be seen.
 func controlGroups(root fs.FS) iter.Seq2[string, *groupVersion] {
 	return func(yield func(string, *groupVersion) bool) {
 		for line := range linesOf(root, "proc/self/cgroup") {

@@ -11,8 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Request asks for a continuation. Sampling truncates in the order top-k, top-p, min-p, on the distribution after penalties and temperature;
-// ids without a token (model.Model.NoToken) are left out before.
+// Request asks for a continuation. Sampling truncates in the order top-k, top-p, min-p, on the distribution after
+// penalties and temperature; ids without a token (model.Model.NoToken) are left out before.
 type Request struct {
 	Model     string         // as given to AddModel
 	Adapter   *model.Adapter // an adapter of this model; nil: none

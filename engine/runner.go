@@ -47,9 +47,10 @@ func (e *Engine) AddModel(name string, m *model.Model, o ModelOptions) error {
 	})
 }
 
-// RemoveModel takes a model out of the engine and frees what the engine allocated for it; the model itself stays its owner's, who may close it
-// then. It may be called from any goroutine, but not inside Do, and works as Do does: requests that came before are finished first,
-// those that come later are refused. If ctx ends before its turn comes, the model stays.
+// RemoveModel takes a model out of the engine and frees what the engine allocated for it; the model itself stays its
+// owner's, who may close it then. It may be called from any goroutine, but not inside Do, and works as Do does:
+// requests that came before are finished first, those that come later are refused. If ctx ends before its turn comes,
+// the model stays.
 func (e *Engine) RemoveModel(ctx context.Context, name string) error {
 	return e.Do(ctx, func() error {
 		e.mu.Lock()
@@ -70,8 +71,8 @@ func (e *Engine) RemoveModel(ctx context.Context, name string) error {
 // errRemoved is the error of a request that had found its model just before RemoveModel took it away.
 var errRemoved = errors.New("the model was removed from the engine")
 
-// RemoveAdapter frees the pages that were computed with an adapter, whose owner may close it then. It works as RemoveModel does, but for
-// requests that come later: they are the caller's to prevent.
+// RemoveAdapter frees the pages that were computed with an adapter, whose owner may close it then. It works as
+// RemoveModel does, but for requests that come later: they are the caller's to prevent.
 func (e *Engine) RemoveAdapter(ctx context.Context, model string, a *model.Adapter) error {
 	return e.Change(ctx, model, a, func() error { return nil })
 }

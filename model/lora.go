@@ -14,9 +14,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// Adapter is a LoRA (Hu et al., arXiv 2106.09685) on a model's projections: y = W x + scale B (A x), with scale = alpha/R or, with
-// RSLoRA, alpha/sqrt(R). Segments of a batch name the adapter they use; several adapters share one base. An adapter
-// goes with the one Model that it was made or loaded for.
+// Adapter is a LoRA (Hu et al., arXiv 2106.09685) on a model's projections: y = W x + scale B (A x), with scale =
+// alpha/R or, with RSLoRA, alpha/sqrt(R). Segments of a batch name the adapter they use; several adapters share one
+// base. An adapter goes with the one Model that it was made or loaded for.
 type Adapter struct {
 	Config AdapterConfig
 	*bank

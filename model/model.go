@@ -35,12 +35,14 @@ type Model struct {
 	Trainable bool
 	Dir       string // where it was loaded from, "" if it was not
 
-	// NoToken lists the ids that stand for no token: rows that only pad the embedding, and holes of the tokenizer (see OnlyTokens). They
-	// are never sampled, nor listed among the most likely: a truncation of the sampler, like top-p. Log-probabilities, entropies and losses are over all rows, in sampler and trainer alike, as those of
-	// transformers are, and can be compared with them. Without these rows they would be ln(1-e) away, e being the probability of all rows
-	// without a token, and no better to learn from: the gradient of ln(1-e) is the same whichever id was drawn, and as small as e.
-	// Measured over 158 positions of five texts, Qwen2.5-Coder-0.5B (151,936 rows, 151,665 tokens) has e = 5e-6 on average and 1.9e-4 at
-	// most, in F32 as in BF16; at temperature 2 it is 2.4e-4 and 1.1e-3.
+	// NoToken lists the ids that stand for no token: rows that only pad the embedding, and holes of the tokenizer
+	// (see OnlyTokens). They are never sampled, nor listed among the most likely: a truncation of the sampler, like
+	// top-p. Log-probabilities, entropies and losses are over all rows, in sampler and trainer alike, as those of
+	// transformers are, and can be compared with them. Without these rows they would be ln(1-e) away, e being the
+	// probability of all rows without a token, and no better to learn from: the gradient of ln(1-e) is the same
+	// whichever id was drawn, and as small as e. Measured over 158 positions of five texts, Qwen2.5-Coder-0.5B
+	// (151,936 rows, 151,665 tokens) has e = 5e-6 on average and 1.9e-4 at most, in F32 as in BF16; at temperature 2
+	// it is 2.4e-4 and 1.1e-3.
 	NoToken []int32
 
 	*bank
@@ -94,7 +96,8 @@ func (m *Model) Close() {
 	m.bank = nil
 }
 
-// OnlyTokens fills in NoToken: has says whether an id stands for a token of the model's tokenizer. Call it before an engine gets the model.
+// OnlyTokens fills in NoToken: has says whether an id stands for a token of the model's tokenizer. Call it before an
+// engine gets the model.
 func (m *Model) OnlyTokens(has func(id int32) bool) error {
 	m.NoToken = nil
 	for id := range int32(m.Config.Vocab) {

@@ -125,12 +125,15 @@ func TestPlanningErrorsAreSaid(t *testing.T) {
 	machineMemory = func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 1 << 40} }
 	defer func() { machineMemory = engine.MachineMemory }()
 	g := readE2E(t)
+	write := func(c *Config, name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(c.Policy.Model, name), []byte(text), 0o644))
+	}
 	for want, spoil := range map[string]func(c *Config){
 		"hidden_size is missing": func(c *Config) { // no model of ours
-			require.NoError(t, os.WriteFile(filepath.Join(c.Policy.Model, "config.json"), []byte(`{"model_type":"llama","vocab_size":0}`), 0o644))
+			write(c, "config.json", `{"model_type":"llama","vocab_size":0}`)
 		},
 		"adapter_config.json": func(c *Config) { // beside the weights, and damaged
-			require.NoError(t, os.WriteFile(filepath.Join(c.Policy.Model, "adapter_config.json"), []byte(`{"r":`), 0o644))
+			write(c, "adapter_config.json", `{"r":`)
 		},
 		"lora targets nothing match none": func(c *Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "nothing" },
 		"--kv-memory":                     func(c *Config) { c.Rollout.KVMemory = "much" },

@@ -18,7 +18,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl"
 )
 
-// paddedModel is a folder of random weights whose embedding has more rows than the tokenizer has tokens, and whose tokenizer has a hole.
+// paddedModel is a folder of random weights whose embedding has more rows than the tokenizer has tokens, and whose
+// tokenizer has a hole.
 func paddedModel(t *testing.T) (dir string, hasToken func(id int32) bool) {
 	dir = filepath.Join(t.TempDir(), "padded")
 	require.NoError(t, tinyModel(dir, 7, true)) // 272 rows
@@ -32,8 +33,8 @@ func paddedModel(t *testing.T) (dir string, hasToken func(id int32) bool) {
 	return dir, func(id int32) bool { return id >= 0 && id < 266 && id != 200 }
 }
 
-// Ids that stand for no token are sampled by nobody: generate, serve, the rollouts of train; and whoever copies or opens a model for
-// another role knows them.
+// Ids that stand for no token are sampled by nobody: generate, serve, the rollouts of train; and whoever copies or
+// opens a model for another role knows them.
 func TestPaddedRowsAreNeverSampled(t *testing.T) {
 	dir, hasToken := paddedModel(t)
 	sampled := 0
@@ -45,7 +46,8 @@ func TestPaddedRowsAreNeverSampled(t *testing.T) {
 		}
 	}
 	requests := strings.Repeat(`{"text":"ab"}`+"\n", 60)
-	for line := range strings.Lines(mustRun(t, requests, "generate", "--model", dir, "--temperature", "2", "--max-tokens", "60", "--seed", "1")) {
+	lines := mustRun(t, requests, "generate", "--model", dir, "--temperature", "2", "--max-tokens", "60", "--seed", "1")
+	for line := range strings.Lines(lines) {
 		var out struct{ IDs []int32 }
 		require.NoError(t, json.Unmarshal([]byte(line), &out))
 		check(out.IDs)

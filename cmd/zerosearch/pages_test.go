@@ -13,7 +13,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl"
 )
 
-// A step that trains an adapter forgets what was computed with the adapter, and nothing that the simulator has computed with the base.
+// A step that trains an adapter forgets what was computed with the adapter, and nothing that the simulator has
+// computed with the base.
 func TestUpdateKeepsPagesOfTheBase(t *testing.T) {
 	policy, err := taughtModel()
 	require.NoError(t, err)
@@ -25,11 +26,13 @@ func TestUpdateKeepsPagesOfTheBase(t *testing.T) {
 	run, err := rl.New(t.Context(), dev, rl.Config{
 		Policy: rl.PolicyConfig{Model: policy, DType: "f32", LoRAR: 4, LoRATargets: "all-linear"},
 		Data:   rl.DataConfig{Data: q},
-		Search: rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: "same", SimMaxTokens: 4, TopK: 5, Curriculum: "constant"},
-		Rollout: rl.RolloutConfig{BatchSize: 4, N: 4, MaxTurns: 1, MaxResponse: 8, MaxObs: 100, MaxStart: 1000, MaxContext: 1200, Concurrency: 16,
-			Temperature: 1, TopP: 1},
-		Algo:     rl.AlgoConfig{Algo: "grpo", Reward: "f1", ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LossAgg: "token-mean"},
-		Optim:    rl.OptimConfig{LR: 1e-3, Betas: []float64{0.9, 0.999}, Eps: 1e-8, LRSchedule: "constant", MicroBatchTokens: 512},
+		Search: rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: "same", SimMaxTokens: 4, TopK: 5,
+			Curriculum: "constant"},
+		Rollout: rl.RolloutConfig{BatchSize: 4, N: 4, MaxTurns: 1, MaxResponse: 8, MaxObs: 100, MaxStart: 1000,
+			MaxContext: 1200, Concurrency: 16, Temperature: 1, TopP: 1},
+		Algo: rl.AlgoConfig{Algo: "grpo", Reward: "f1", ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LossAgg: "token-mean"},
+		Optim: rl.OptimConfig{LR: 1e-3, Betas: []float64{0.9, 0.999}, Eps: 1e-8, LRSchedule: "constant",
+			MicroBatchTokens: 512},
 		Schedule: rl.ScheduleConfig{TotalSteps: 2, Seed: 1},
 	})
 	require.NoError(t, err)
@@ -38,8 +41,11 @@ func TestUpdateKeepsPagesOfTheBase(t *testing.T) {
 	for i := range instruction {
 		instruction[i] = int32('a' + i%20)
 	}
+	request := func(a *model.Adapter) engine.Request {
+		return engine.Request{Model: "policy", Adapter: a, Prompt: instruction, MaxTokens: 1}
+	}
 	cached := func(a *model.Adapter) int {
-		res, err := run.Engine.Generate(t.Context(), engine.Request{Model: "policy", Adapter: a, Prompt: instruction, MaxTokens: 1})
+		res, err := run.Engine.Generate(t.Context(), request(a))
 		require.NoError(t, err)
 		return res.CachedTokens
 	}

@@ -39,8 +39,9 @@ func (d *counting) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 	return d.Device.NewBatch(s)
 }
 
-// Told the longest sequence and the most of them, trainer, critic and scorer allocate nothing later, whatever comes: steps of rising
-// sizes, long and short sequences, shared prompts, sequences longer than a micro-batch, all weights and adapters.
+// Told the longest sequence and the most of them, trainer, critic and scorer allocate nothing later, whatever comes:
+// steps of rising sizes, long and short sequences, shared prompts, sequences longer than a micro-batch, all weights
+// and adapters.
 func TestAllMemoryIsAllocatedAtTheStart(t *testing.T) {
 	const longest, most = 100, 12
 	r := rand.New(rand.NewPCG(3, 4))
@@ -69,7 +70,8 @@ func TestAllMemoryIsAllocatedAtTheStart(t *testing.T) {
 		}
 		steps = append(steps, append(shared, sequence(longest), sequence(1)))
 	}
-	for _, o := range []Options{{MicroBatchTokens: 100}, {MicroBatchTokens: 400}, {MicroBatchTokens: 400, Recompute: true}, {MicroBatchTokens: 1 << 20}} {
+	for _, o := range []Options{{MicroBatchTokens: 100}, {MicroBatchTokens: 400}, {MicroBatchTokens: 400, Recompute: true},
+		{MicroBatchTokens: 1 << 20}} {
 		for _, lora := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d,%v,%v", o.MicroBatchTokens, o.Recompute, lora), func(t *testing.T) {
 				o.Longest, o.Sequences, o.KVType = longest, most, kernels.F32
@@ -120,16 +122,18 @@ func TestAllMemoryIsAllocatedAtTheStart(t *testing.T) {
 	}
 }
 
-// A lack of memory for the largest micro-batch is an error at the start that says which flag helps, and nothing is lost.
+// A lack of memory for the largest micro-batch is an error at the start that says which flag helps, and nothing is
+// lost.
 func TestNoMemoryAtTheStart(t *testing.T) {
 	dev := ref.New()
-	m, err := model.NewRandom(&failing{Device: dev, after: 1 << 30}, tiny(), model.Options{DType: kernels.F32, Trainable: true}, 7)
+	d := &failing{Device: dev, after: 1 << 30}
+	m, err := model.NewRandom(d, tiny(), model.Options{DType: kernels.F32, Trainable: true}, 7)
 	require.NoError(t, err)
 	defer m.Close()
-	d := m.Device.(*failing)
 	d.after = 0
 	_, err = New(d, m, nil, Options{Longest: 100, Sequences: 4})
-	require.ErrorContains(t, err, "starting the trainer: allocating activations for 400 tokens (fewer with --micro-batch-tokens): ")
+	require.ErrorContains(t, err,
+		"starting the trainer: allocating activations for 400 tokens (fewer with --micro-batch-tokens): ")
 	live := ref.Live(dev)
 	for n := 1; ; n++ {
 		d.after = n

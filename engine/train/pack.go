@@ -13,9 +13,9 @@ type Sequence struct {
 	IDs []int32
 	// Mask[i] says that IDs[i] is trained on: its log-probability given IDs[:i] enters the loss. Mask[0] is ignored.
 	Mask []bool
-	// Prefix is a key shared by sequences that begin with the same Shared ids (the prompt of a group); such sequences should stand
-	// side by side. The common part is computed once in forward and backward, in whole KV pages. Ids that differ under one key are not
-	// shared. Prefix 0: nothing is shared.
+	// Prefix is a key shared by sequences that begin with the same Shared ids (the prompt of a group); such sequences
+	// should stand side by side. The common part is computed once in forward and backward, in whole KV pages. Ids
+	// that differ under one key are not shared. Prefix 0: nothing is shared.
 	Prefix uint64
 	Shared int
 	// Still says that the loss has no gradient here, such as a policy's where the advantage is 0: the sequence is forwarded for its

@@ -26,7 +26,8 @@ func TestPack(t *testing.T) {
 				for i := len(prompt) + 1; i < len(ids); i++ {
 					mask[i] = rapid.Bool().Draw(t, "mask")
 				}
-				seqs = append(seqs, Sequence{IDs: ids, Mask: mask, Prefix: uint64(rapid.IntRange(0, 2).Draw(t, "key")), Shared: len(prompt) + 1})
+				key := uint64(rapid.IntRange(0, 2).Draw(t, "key"))
+				seqs = append(seqs, Sequence{IDs: ids, Mask: mask, Prefix: key, Shared: len(prompt) + 1})
 			}
 		}
 		seen := 0

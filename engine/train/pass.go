@@ -89,7 +89,8 @@ func (x *passes) reserve(s size) (err error) {
 		o.Rank = x.adapter.Rank()
 	}
 	if err := x.ws.Reserve(o); err != nil {
-		return fmt.Errorf("allocating activations for %d tokens (fewer with --micro-batch-tokens): %w", s.batch.Tokens, err)
+		return fmt.Errorf("allocating activations for %d tokens (fewer with --micro-batch-tokens): %w",
+			s.batch.Tokens, err)
 	}
 	return nil
 }

@@ -28,9 +28,9 @@ type Options struct {
 	KVType            kernels.DType
 	Recompute         bool // keep layer inputs only and run each layer's forward again in the backward
 
-	// Longest is the ids of the longest sequence, Sequences the most of them in a step, or in a call of Score. Told both, New, NewCritic and
-	// NewScorer allocate what the largest micro-batch can take, so that memory cannot run out in the middle of a run. 0: it grows with
-	// what comes.
+	// Longest is the ids of the longest sequence, Sequences the most of them in a step, or in a call of Score. Told
+	// both, New, NewCritic and NewScorer allocate what the largest micro-batch can take, so that memory cannot run
+	// out in the middle of a run. 0: it grows with what comes.
 	Longest, Sequences int
 }
 

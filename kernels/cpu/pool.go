@@ -23,17 +23,19 @@ const (
 )
 
 // pool runs tasks on a fixed set of goroutines. Within a step its workers spin, so that a fork and join costs about a
-// microsecond; idle ones park after spinFor and give their processor back. A goroutine that wants to run never waits for a
-// spinning worker, which yields every microsecond, nor for a busy one longer than yieldEvery and a task.
+// microsecond; idle ones park after spinFor and give their processor back. A goroutine that wants to run never waits
+// for a spinning worker, which yields every microsecond, nor for a busy one longer than yieldEvery and a task.
 //
-// Every worker has a share of the tasks, neighbours, which it takes from the front; who is done takes from the back of the others'. So what a
-// worker touched in one operation it mostly touches again in the next, when it still lies in its cache (a product of 40 rows takes
-// 82 us instead of 100), and yet nobody waits for a worker that comes late, because the scheduler gave its processor to somebody
-// else: it finds nothing left. The caller works too, and waits only for tasks that were claimed. With one thread everything runs in the caller.
+// Every worker has a share of the tasks, neighbours, which it takes from the front; who is done takes from the back
+// of the others'. So what a worker touched in one operation it mostly touches again in the next, when it still lies
+// in its cache (a product of 40 rows takes 82 us instead of 100), and yet nobody waits for a worker that comes late,
+// because the scheduler gave its processor to somebody else: it finds nothing left. The caller works too, and waits
+// only for tasks that were claimed. With one thread everything runs in the caller.
 //
-// A task that panics takes the tasks that nobody has claimed with it. Run waits for those under way and then panics in the caller: with the
-// caller's own panic, or else with a *kernels.Panic that holds the first of a worker. The pool stays as good as new. Tasks pay nothing for
-// it: functions are deferred once a Run, and once for all that a worker does before it parks.
+// A task that panics takes the tasks that nobody has claimed with it. Run waits for those under way and then panics
+// in the caller: with the caller's own panic, or else with a *kernels.Panic that holds the first of a worker. The
+// pool stays as good as new. Tasks pay nothing for it: functions are deferred once a Run, and once for all that a
+// worker does before it parks.
 type pool struct {
 	threads int
 	f       func(worker, task int) // written before shares; read by holders of a valid claim only
@@ -81,7 +83,8 @@ func newPool(threads int) *pool {
 	return p
 }
 
-// Run calls f(0) ... f(n-1), each once, on any thread, and returns when all have finished. f must not call Run: that panics.
+// Run calls f(0) ... f(n-1), each once, on any thread, and returns when all have finished. f must not call Run: that
+// panics.
 func (p *pool) Run(n int, f func(task int)) {
 	p.RunWorker(n, func(_, task int) { f(task) })
 }
@@ -96,7 +99,8 @@ func (p *pool) RunWorker(n int, f func(worker, task int)) {
 		return
 	}
 	if p.left.Load() != 0 {
-		panic("cpu: an operation began while another was under way: two goroutines use one device, or a task began an operation of its own")
+		panic("cpu: an operation began while another was under way: two goroutines use one device, " +
+			"or a task began an operation of its own")
 	}
 	p.f = f
 	p.left.Store(int64(n))
@@ -223,8 +227,8 @@ func (p *pool) poll(worker int) {
 	}
 }
 
-// park waits until the worker is woken, unless there is something to do. parked is raised before the last look, Run stores shares before it
-// reads parked: one of the two sees the other.
+// park waits until the worker is woken, unless there is something to do. parked is raised before the last look, Run
+// stores shares before it reads parked: one of the two sees the other.
 func (p *pool) park(worker int) {
 	p.parked.Add(1)
 	defer p.parked.Add(-1)

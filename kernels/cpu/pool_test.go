@@ -81,7 +81,8 @@ func TestPoolStarvesNobody(t *testing.T) {
 	require.Greater(t, turns.Load(), int64(5), "turns of the other goroutine in 300 ms")
 }
 
-// TestPoolSurvivesPanics: whoever panics, Run panics in its caller, after every task under way has ended; the next Run is as good as any.
+// TestPoolSurvivesPanics: whoever panics, Run panics in its caller, after every task under way has ended; the next
+// Run is as good as any.
 func TestPoolSurvivesPanics(t *testing.T) {
 	p := newPool(4)
 	defer p.close()
@@ -167,5 +168,6 @@ func TestPoolSurvivesPanics(t *testing.T) {
 	}()
 	<-exit
 	well()
-	require.Eventually(t, func() bool { return p.parked.Load() == 3 }, 5*time.Second, time.Millisecond, "every worker is there")
+	there := func() bool { return p.parked.Load() == 3 }
+	require.Eventually(t, there, 5*time.Second, time.Millisecond, "every worker is there")
 }
