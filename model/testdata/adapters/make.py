@@ -4,13 +4,15 @@
     python make.py golden > cases.jsonl         # the ones that are kept here
     ZEROSEARCH_ADAPTER_CASES=cases.jsonl go test ./model -run TestAdapterCases
 
-A case is the text of adapter_config.json, the adapted modules with their ranks, what the names of the tensors have behind lora_A and lora_B,
-and the log-probs of the ids 1..n-1 given those before, or the error of peft. Weights follow from names, as in ../configs.
+A case is the text of adapter_config.json, the adapted modules with their ranks, what the names of the tensors have
+behind lora_A and lora_B, and the log-probs of the ids 1..n-1 given those before, or the error of peft. Weights
+follow from names, as in ../configs.
 """
 import json, os, random, re, sys, tempfile, warnings
 
 import numpy as np, peft, torch, transformers
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -19,8 +21,12 @@ from make import IDS, weight
 
 warnings.filterwarnings("ignore")
 transformers.utils.logging.set_verbosity_error()
-BASE = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 13, "hidden_size": 16, "intermediate_size": 12,
-        "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5}
+BASE = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 13, "hidden_size": 16,
+    "intermediate_size": 12,
+    "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-5,
+}
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -36,22 +42,44 @@ def make(rng):
         return rng.choice(values)
 
     some = rng.sample(MODULES, rng.randint(1, 4))
-    c = {"peft_type": "LORA", "task_type": pick("CAUSAL_LM", "CAUSAL_LM", None), "r": pick(1, 2, 3), "lora_alpha": pick(2, 4, 8.5, 3, 1, -2, 6, 2, 4, 0),
-         "target_modules": pick(some, some, some, "all-linear", r".*\.(q|v)_proj", r"model\.layers\.[02]\..*", ["self_attn.q_proj", "mlp.up_proj"],
-                                some + ["model.layers.1.mlp.gate_proj"], some + ["1.self_attn.o_proj"])}
+    targets = pick(some, some, some, "all-linear", r".*\.(q|v)_proj", r"model\.layers\.[02]\..*",
+                   ["self_attn.q_proj", "mlp.up_proj"], some + ["model.layers.1.mlp.gate_proj"],
+                   some + ["1.self_attn.o_proj"])
+    c = {"peft_type": "LORA", "task_type": pick("CAUSAL_LM", "CAUSAL_LM", None), "r": pick(1, 2, 3),
+         "lora_alpha": pick(2, 4, 8.5, 3, 1, -2, 6, 2, 4, 0), "target_modules": targets}
     for key, values in (
-            ("use_rslora", (True, False, None)), ("lora_dropout", (0.0, 0.1)), ("bias", ("none", "all")), ("fan_in_fan_out", (True, False)),
-            ("inference_mode", (True, False)), ("ensure_weight_tying", (True, False)), ("velora_config", (None, {"num_groups": 4})),
-            ("eva_config", (None, {"rho": 1.0})), ("loftq_config", ({}, None)), ("revision", ("main", None)), ("megatron_core", ("x",)),
-            ("init_lora_weights", (True, False, "gaussian", "eva", "mica", "pissa", "olora", "lora_ga")), ("use_dora", (False, True)),
-            ("lora_bias", (False, True)), ("exclude_modules", (None, [], ["v_proj"], ["1.self_attn.q_proj"], r".*\.1\..*")),
-            ("layers_to_transform", (None, [], 1, [0, 2])), ("layers_pattern", (None, "layers", ["layers"], "blocks", [])),
-            ("modules_to_save", (None, [], ["lm_head"])), ("rank_pattern", ({}, {"q_proj": 4}, {"layers.1.self_attn.q_proj": 1, ".*proj": 2},
-                                                                            {"^model.layers.0.mlp.up_proj": 5}, {"proj": 7})),
-            ("alpha_pattern", ({}, {"v_proj": 3}, {".*layers.0.*": 16.5}, {"1.self_attn.q_proj": 1, "q_proj": 9})),
-            ("trainable_token_indices", (None, [1, 2])), ("target_parameters", (None, [])), ("layer_replication", (None, [[0, 2], [1, 3]])),
-            ("use_qalora", (False,)), ("qalora_group_size", (16, 8)), ("key_of_the_future", (True, None)), ("auto_mapping", (None, {"a": "b"})),
-            ("runtime_config", ({"ephemeral_gpu_offload": True},)), ("merge_weights", (False, True)), ("peft_version", ("0.9.0", None))):
+        ("use_rslora", (True, False, None)),
+        ("lora_dropout", (0.0, 0.1)),
+        ("bias", ("none", "all")),
+        ("fan_in_fan_out", (True, False)),
+        ("inference_mode", (True, False)),
+        ("ensure_weight_tying", (True, False)),
+        ("velora_config", (None, {"num_groups": 4})),
+        ("eva_config", (None, {"rho": 1.0})),
+        ("loftq_config", ({}, None)),
+        ("revision", ("main", None)),
+        ("megatron_core", ("x",)),
+        ("init_lora_weights", (True, False, "gaussian", "eva", "mica", "pissa", "olora", "lora_ga")),
+        ("use_dora", (False, True)),
+        ("lora_bias", (False, True)),
+        ("exclude_modules", (None, [], ["v_proj"], ["1.self_attn.q_proj"], r".*\.1\..*")),
+        ("layers_to_transform", (None, [], 1, [0, 2])),
+        ("layers_pattern", (None, "layers", ["layers"], "blocks", [])),
+        ("modules_to_save", (None, [], ["lm_head"])),
+        ("rank_pattern", ({}, {"q_proj": 4}, {"layers.1.self_attn.q_proj": 1, ".*proj": 2},
+                          {"^model.layers.0.mlp.up_proj": 5}, {"proj": 7})),
+        ("alpha_pattern", ({}, {"v_proj": 3}, {".*layers.0.*": 16.5}, {"1.self_attn.q_proj": 1, "q_proj": 9})),
+        ("trainable_token_indices", (None, [1, 2])),
+        ("target_parameters", (None, [])),
+        ("layer_replication", (None, [[0, 2], [1, 3]])),
+        ("use_qalora", (False,)),
+        ("qalora_group_size", (16, 8)),
+        ("key_of_the_future", (True, None)),
+        ("auto_mapping", (None, {"a": "b"})),
+        ("runtime_config", ({"ephemeral_gpu_offload": True},)),
+        ("merge_weights", (False, True)),
+        ("peft_version", ("0.9.0", None)),
+    ):
         if rng.random() < 0.13:
             c[key] = pick(*values)
     return c, pick("", "", "", "default")
@@ -62,11 +90,9 @@ def run(c, name):
     try:
         with tempfile.TemporaryDirectory() as d:
             json.dump(c, open(os.path.join(d, "adapter_config.json"), "w"))
-            plain = {k: v for k, v in c.items() if k not in ("runtime_config", "merge_weights", "key_of_the_future", "auto_mapping")}
-            saved = get_peft_model(base(), LoraConfig(**{k: v for k, v in json.loads(json.dumps(plain)).items() if k != "peft_type"}))
-            saved.save_pretrained(os.path.join(d, "x"))
-            from safetensors import safe_open
-            shapes = {}
+            ignored = ("peft_type", "runtime_config", "merge_weights", "key_of_the_future", "auto_mapping")
+            config = LoraConfig(**{k: v for k, v in json.loads(case["config"]).items() if k not in ignored})
+            get_peft_model(base(), config).save_pretrained(os.path.join(d, "x"))
             with safe_open(os.path.join(d, "x", "adapter_model.safetensors"), "pt") as f:
                 shapes = {k: list(f.get_slice(k).get_shape()) for k in f.keys()}
             suffix = ("." + name if name else "") + ".weight"

@@ -4,8 +4,9 @@
     python make.py golden > cases.jsonl         # the ones that are kept here
     ZEROSEARCH_CONFIG_CASES=cases.jsonl go test ./model -run TestConfigCases
 
-A case is the text of config.json, the names of the tensors in its file with their shapes, and the log-probs of the ids 1..n-1 given those
-before, or the error of transformers. Weights follow from name and place alone (see weight), so that none has to be kept.
+A case is the text of config.json, the names of the tensors in its file with their shapes, and the log-probs of the
+ids 1..n-1 given those before, or the error of transformers. Weights follow from name and place alone (see weight),
+so that none has to be kept.
 """
 import json, os, random, re, sys, tempfile, warnings
 
@@ -17,7 +18,8 @@ warnings.filterwarnings("ignore")
 transformers.utils.logging.set_verbosity_error()
 IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
 VOCAB = 13
-CLASSES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+CLASSES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM",
+           "qwen3": "Qwen3ForCausalLM"}
 ABSENT = object()
 
 
@@ -48,7 +50,8 @@ def make(rng):
 
     arch = pick(*CLASSES)
     layers, heads = pick(2, 3), pick(2, 4)
-    c = {"vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": layers, "num_attention_heads": heads}
+    c = {"vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": layers,
+         "num_attention_heads": heads}
     put("architectures", *[[CLASSES[arch]]] * 8, ABSENT, ["Other", CLASSES[arch]])
     put("model_type", *[arch] * 12, pick(*CLASSES))
     if "architectures" not in c:
@@ -70,19 +73,32 @@ def make(rng):
     put("attention_dropout", 0.0, ABSENT)
     rope(rng, c, put, pick)
     windows(rng, c, put, pick, layers)
-    for key, values in (("is_causal", (True, False)), ("partial_rotary_factor", (1.0, 0.5, None)), ("pretraining_tp", (1, 2)),
-                        ("chunk_size_feed_forward", (0, 4)), ("use_cache", (True, False)), ("is_decoder", (True,)), ("unknown_key", (1,)),
-                        ("per_layer_config", ({"0": {"sliding_window": 3}}, None)), ("temperature", (0.5,)), ("num_labels", (3,)),
-                        ("final_logit_softcapping", (5.0,)), ("logit_scale", (0.1,)), ("query_pre_attn_scalar", (3,))):
+    for key, values in (
+        ("is_causal", (True, False)),
+        ("partial_rotary_factor", (1.0, 0.5, None)),
+        ("pretraining_tp", (1, 2)),
+        ("chunk_size_feed_forward", (0, 4)),
+        ("use_cache", (True, False)),
+        ("is_decoder", (True,)),
+        ("unknown_key", (1,)),
+        ("per_layer_config", ({"0": {"sliding_window": 3}}, None)),
+        ("temperature", (0.5,)),
+        ("num_labels", (3,)),
+        ("final_logit_softcapping", (5.0,)),
+        ("logit_scale", (0.1,)),
+        ("query_pre_attn_scalar", (3,)),
+    ):
         if rng.random() < 0.06:
             put(key, *values)
     if rng.random() < 0.08:
-        c[pick("rms_norm_eps", "hidden_act", "max_position_embeddings", "tie_word_embeddings", "rope_theta", "attention_bias", "use_sliding_window",
-               "layer_types", "sliding_window", "architectures", "partial_rotary_factor")] = None
+        c[pick("rms_norm_eps", "hidden_act", "max_position_embeddings", "tie_word_embeddings", "rope_theta",
+               "attention_bias", "use_sliding_window", "layer_types", "sliding_window", "architectures", "partial_rotary_factor")] = None
     if rng.random() < 0.1:
-        c[pick("attention_dropout", "unknown_float", "rms_norm_eps", "rope_theta", "partial_rotary_factor", "temperature")] = \
-            pick(float("nan"), float("inf"), {"__float__": "NaN"}, {"__float__": "-Infinity"})
-    head = pick("own", "own", "own", "same", "differs", "only") if c.get("tie_word_embeddings") else pick("own", "own", "own", "none")
+        key = pick("attention_dropout", "unknown_float", "rms_norm_eps", "rope_theta", "partial_rotary_factor",
+                   "temperature")
+        c[key] = pick(float("nan"), float("inf"), {"__float__": "NaN"}, {"__float__": "-Infinity"})
+    tied = c.get("tie_word_embeddings")
+    head = pick("own", "own", "own", "same", "differs", "only") if tied else pick("own", "own", "own", "none")
     return arch, c, head
 
 
@@ -134,7 +150,8 @@ def windows(rng, c, put, pick, layers):
     put("use_sliding_window", True, True, False, ABSENT)
     put("max_window_layers", 0, 1, layers, layers + 5, ABSENT)
     if rng.random() < 0.4:
-        kinds = pick(["full_attention"], ["full_attention"], ["full_attention", "sliding_attention"], ["attention", "full_attention"])
+        kinds = pick(["full_attention"], ["full_attention"], ["full_attention", "sliding_attention"],
+                     ["attention", "full_attention"])
         c["layer_types"] = [pick(*kinds) for _ in range(layers - (rng.random() < 0.1))]
         if rng.random() < 0.2:
             c["layer_types"] = None
@@ -146,7 +163,8 @@ def run(arch, c, head):
         with tempfile.TemporaryDirectory() as d:
             open(os.path.join(d, "config.json"), "w").write(case["config"])
             with torch.device("meta"):
-                shapes = {k: tuple(v.shape) for k, v in AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(d)).state_dict().items()}
+                empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(d))
+            shapes = {k: tuple(v.shape) for k, v in empty.state_dict().items()}
             embed, out = "model.embed_tokens.weight", "lm_head.weight"
             file = {k: weight(k, s) for k, s in shapes.items() if k != out}
             if not c.get("tie_word_embeddings") and head != "none":
@@ -162,7 +180,8 @@ def run(arch, c, head):
             # A layer's tensors are written once, as model.layers.*.
             case["tensors"] = {re.sub(r"layers\.\d+", "layers.*", k): list(v.shape) for k, v in file.items()}
             case["same"] = head == "same"
-            m, info = AutoModelForCausalLM.from_pretrained(d, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+            m, info = AutoModelForCausalLM.from_pretrained(d, dtype=torch.float32, attn_implementation="eager",
+                output_loading_info=True)
             missing = sorted(info["missing_keys"]) + [str(k) for k in info["mismatched_keys"]]
             if missing:
                 raise ValueError(f"missing: {missing}")
