@@ -80,7 +80,7 @@ func TestConcurrentUse(t *testing.T) {
 
 // Byte-level vocabularies without a normalizer lose nothing.
 func TestDecodeInvertsEncode(t *testing.T) {
-	for _, name := range []string{"smollm2", "llama3", "gpt2"} {
+	for _, name := range []string{"smollm2", "tiny-llama3", "llama3", "gpt2"} {
 		t.Run(name, func(t *testing.T) {
 			tok := open(t, name)
 			rapid.Check(t, func(t *rapid.T) {

@@ -39,7 +39,7 @@ func TestInvalidBytesAsXText(t *testing.T) {
 
 // However ids cut the bytes, the pieces are whole characters and make up the whole text.
 func TestDecoderOnAnyIDs(t *testing.T) {
-	for _, name := range []string{"smollm2", "llama2"} {
+	for _, name := range []string{"smollm2", "tiny-metaspace", "llama2"} {
 		t.Run(name, func(t *testing.T) {
 			tok := open(t, name)
 			rapid.Check(t, func(t *rapid.T) {

@@ -31,6 +31,8 @@ func open(t testing.TB, name string) *Tokenizer {
 		tok, err = Open("testdata/smollm2")
 	case "llama3", "qwen3":
 		tok, err = Open(goldens.Data(t, "tokenizers/"+name))
+	case "tiny-llama3", "tiny-metaspace":
+		tok, err = Open("testdata/tiny/" + name + ".json")
 	case "llama2":
 		tok, err = Open(goldens.Data(t, "tokenizers/llama2/tokenizer.model"))
 	default:
