@@ -89,8 +89,8 @@ func (m *matcher) find(b []byte, i int) (token *addedToken, start, end int) {
 	return nil, 0, 0
 }
 
-// cut calls plain with the text between added tokens and its marks, and added with each of the tokens. Tokens flagged special are plain
-// text unless parseSpecial, and where said marks all of their bytes.
+// cut calls plain with the text between added tokens and its marks, and added with each of the tokens. Tokens flagged
+// special are plain text unless parseSpecial, and where said marks all of their bytes.
 func (m *matcher) cut(b []byte, parseSpecial bool, said string, plain func([]byte, string), added func(*addedToken)) {
 	marks := func(i, j int) string { return said[min(i, len(said)):min(j, len(said))] }
 	done := 0 // what lies before is dealt with
@@ -143,8 +143,8 @@ func standsAlone(b []byte, start, end int) bool {
 	return true
 }
 
-// addedTokens are the tokens that were added to a model's vocabulary, one list after the other: those of tokenizer.json, then those that
-// only the files beside it name.
+// addedTokens are the tokens that were added to a model's vocabulary, one list after the other: those of
+// tokenizer.json, then those that only the files beside it name.
 type addedTokens struct {
 	base     int // entries of the model's own vocabulary
 	ids      map[string]int32
@@ -177,12 +177,14 @@ func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
 	return t.addTokens(t.added.file)
 }
 
-// addTokens adds tokens as Hugging Face's tokenizers do, whatever ids the files give them: one that the vocabulary or an earlier list
-// has keeps its id and takes the new switches; the others get the next ids behind the vocabulary and the tokens added before.
+// addTokens adds tokens as Hugging Face's tokenizers do, whatever ids the files give them: one that the vocabulary or
+// an earlier list has keeps its id and takes the new switches; the others get the next ids behind the vocabulary and
+// the tokens added before.
 func (t *Tokenizer) addTokens(tokens []addedToken) error {
 	a, v := &t.added, t.model.vocab
 	if a.ids == nil {
-		a.ids, a.byID, a.special, a.rewrites = map[string]int32{}, map[int32]addedToken{}, map[string]bool{}, map[int32]string{}
+		a.ids, a.byID = map[string]int32{}, map[int32]addedToken{}
+		a.special, a.rewrites = map[string]bool{}, map[int32]string{}
 	}
 	next := int32(a.base)
 	for id := range a.byID {

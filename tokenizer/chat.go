@@ -28,16 +28,17 @@ type ChatInput struct {
 	Vars                map[string]any    // more variables: enable_thinking, date_string ... as encoding/json writes them
 	Now                 time.Time         // the date that some templates print; zero: the clock
 
-	// ContinueFinalMessage ends the text with the content of the last message, for the model to go on with. AddGenerationPrompt, which
-	// opens another, excludes it.
+	// ContinueFinalMessage ends the text with the content of the last message, for the model to go on with.
+	// AddGenerationPrompt, which opens another, excludes it.
 	ContinueFinalMessage bool
 }
 
 // Mentions reports whether a word, such as the name of a role, stands in the template.
 func (c *Template) Mentions(word string) bool { return strings.Contains(c.source, word) }
 
-// ParseTemplate reads a chat template (Jinja). An error names the line and the construct that is not supported. Tokens that the template
-// asks for by name (bos_token) are undefined unless Vars has them: Tokenizer.ParseTemplate knows them.
+// ParseTemplate reads a chat template (Jinja). An error names the line and the construct that is not supported. Tokens
+// that the template asks for by name (bos_token) are undefined unless Vars has them: Tokenizer.ParseTemplate knows
+// them.
 func ParseTemplate(text string) (*Template, error) {
 	c := newTemplate()
 	c.parse(defaultTemplate, text)
@@ -48,18 +49,20 @@ func newTemplate() *Template {
 	return &Template{named: map[string]*jinja.Template{}, broken: map[string]error{}, special: map[string]jinja.Value{}}
 }
 
+const otherTemplate = "another template can be given with --chat-template FILE"
+
 func (c *Template) parse(name, text string) {
 	t, err := jinja.Parse(validText(text))
 	if err != nil {
-		c.broken[name] = fmt.Errorf("reading chat template: %w: another template can be given with --chat-template FILE", err)
+		c.broken[name] = fmt.Errorf("reading chat template: %w: "+otherTemplate, err)
 		return
 	}
 	c.named[name] = t
 	c.source += text
 }
 
-// With is the template with a variable set, as Hugging Face's libraries set enable_thinking; a ChatInput's own variables go before it. The
-// error says that the template does not look at the variable.
+// With is the template with a variable set, as Hugging Face's libraries set enable_thinking; a ChatInput's own
+// variables go before it. The error says that the template does not look at the variable.
 func (c *Template) With(name string, v any) (*Template, error) {
 	if !c.Mentions(name) {
 		return nil, fmt.Errorf("the chat template does not use %s", name)
@@ -74,8 +77,8 @@ func (c *Template) With(name string, v any) (*Template, error) {
 	return &out, nil
 }
 
-// ParseTemplate is the function ParseTemplate for a template that is to be used with this tokenizer: it knows bos_token and the others
-// of tokenizer_config.json.
+// ParseTemplate is the function ParseTemplate for a template that is to be used with this tokenizer: it knows bos_token
+// and the others of tokenizer_config.json.
 func (t *Tokenizer) ParseTemplate(text string) (*Template, error) {
 	c, err := ParseTemplate(text)
 	if err != nil {
@@ -94,11 +97,13 @@ func (t *Tokenizer) tellTokens(c *Template) {
 // ErrNoTemplate is Chat's error for a model that was never meant to chat.
 var ErrNoTemplate = errors.New("the tokenizer comes without a chat template: give one with --chat-template FILE")
 
-// Chat returns the model's own chat template, or templates: chat_template.jinja and additional_chat_templates/NAME.jinja beside the
-// tokenizer, or chat_template in tokenizer_config.json. Of several, conversations with tools take the one named tool_use and the others
-// the one named default. The only error is ErrNoTemplate. A template that cannot be read is an error where it is used; Err tells before.
+// Chat returns the model's own chat template, or templates: chat_template.jinja and
+// additional_chat_templates/NAME.jinja beside the tokenizer, or chat_template in tokenizer_config.json. Of several,
+// conversations with tools take the one named tool_use and the others the one named default. The only error is
+// ErrNoTemplate. A template that cannot be read is an error where it is used; Err tells before.
 func (t *Tokenizer) Chat() (*Template, error) {
-	if main, ok := t.chat.named[defaultTemplate]; t.chat.bad == nil && (len(t.chat.named) == 0 || ok && main == "" && len(t.chat.named) == 1) {
+	main, ok := t.chat.named[defaultTemplate]
+	if t.chat.bad == nil && (len(t.chat.named) == 0 || ok && main == "" && len(t.chat.named) == 1) {
 		return nil, ErrNoTemplate
 	}
 	c := newTemplate()
@@ -106,7 +111,7 @@ func (t *Tokenizer) Chat() (*Template, error) {
 		c.parse(name, text)
 	}
 	if t.chat.bad != nil {
-		c.broken[defaultTemplate] = fmt.Errorf("%w: another template can be given with --chat-template FILE", t.chat.bad)
+		c.broken[defaultTemplate] = fmt.Errorf("%w: "+otherTemplate, t.chat.bad)
 	}
 	t.tellTokens(c)
 	return c, nil
@@ -134,18 +139,19 @@ func (c *Template) pick(tools bool) (*jinja.Template, error) {
 		return t, nil
 	}
 	names := slices.Sorted(maps.Keys(c.named))
-	return nil, fmt.Errorf("choosing a chat template: the model has the templates %q and none is named %q: give one with --chat-template FILE", names, name)
+	return nil, fmt.Errorf("choosing a chat template: the model has the templates %q and none is named %q: "+
+		"give one with --chat-template FILE", names, name)
 }
 
-// Render returns the text of a conversation. Templates refuse some conversations; the error then has the template's reason. EncodeChat
-// gives its ids.
+// Render returns the text of a conversation. Templates refuse some conversations; the error then has the template's
+// reason. EncodeChat gives its ids.
 func (c *Template) Render(in ChatInput) (string, error) {
 	m, err := c.RenderMarked(in)
 	return m.Text, err
 }
 
-// Marked is the text of a conversation that knows which of its bytes come from the conversation (messages, tools, variables) and which
-// from the template.
+// Marked is the text of a conversation that knows which of its bytes come from the conversation (messages, tools,
+// variables) and which from the template.
 type Marked struct {
 	Text string
 	said string // 1 for a byte of Text that comes from the conversation, else 0; "" where none does
@@ -159,7 +165,8 @@ func (m Marked) Slice(i, j int) Marked {
 	return Marked{m.Text[i:j], m.said[i:j]}
 }
 
-// Trust is m with the bytes i to j as if the template had written them: special tokens in what a model is to learn to write.
+// Trust is m with the bytes i to j as if the template had written them: special tokens in what a model is to learn to
+// write.
 func (m Marked) Trust(i, j int) Marked {
 	if m.said != "" {
 		m.said = m.said[:i] + strings.Repeat("\x00", j-i) + m.said[j:]
@@ -167,9 +174,9 @@ func (m Marked) Trust(i, j int) Marked {
 	return m
 }
 
-// EncodeMarked returns the ids of a rendered conversation. The string of a special token becomes that token where the template wrote any
-// part of it; where all of it comes from the conversation, it is text. The text of the template and of the messages is cut and merged as
-// one.
+// EncodeMarked returns the ids of a rendered conversation. The string of a special token becomes that token where the
+// template wrote any part of it; where all of it comes from the conversation, it is text. The text of the template and
+// of the messages is cut and merged as one.
 func (t *Tokenizer) EncodeMarked(m Marked) []int32 {
 	st := t.acquire()
 	defer t.release(st)
@@ -177,8 +184,9 @@ func (t *Tokenizer) EncodeMarked(m Marked) []int32 {
 	return t.encode(st, make([]int32, 0, len(m.Text)/3+8), st.text, true, m.said)
 }
 
-// EncodeChat returns the ids of a conversation: through the template, as EncodeMarked says, or, without a template (a base model), the
-// contents of the messages one after the other. The string of a special token inside a message does not become that token.
+// EncodeChat returns the ids of a conversation: through the template, as EncodeMarked says, or, without a template (a
+// base model), the contents of the messages one after the other. The string of a special token inside a message does
+// not become that token.
 func (t *Tokenizer) EncodeChat(c *Template, in ChatInput) (ids []int32, err error) {
 	defer func() {
 		switch p := recover().(type) {

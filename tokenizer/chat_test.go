@@ -150,9 +150,9 @@ func TestRenderErrors(t *testing.T) {
 	require.ErrorContains(t, err, "message 1")
 }
 
-// What a message says stays text, whatever the template does with it: the text is that of rendering the real contents, and special tokens
-// are those that the template wrote. The reference is transformers', with everything between two of the template's special tokens encoded
-// at once (testdata/quoted.py).
+// What a message says stays text, whatever the template does with it: the text is that of rendering the real contents,
+// and special tokens are those that the template wrote. The reference is transformers', with everything between two of
+// the template's special tokens encoded at once (testdata/quoted.py).
 func TestQuotedSpecialTokens(t *testing.T) {
 	tok := open(t, "smollm2")
 	eachLine(t, "testdata/goldens/smollm2.quoted.jsonl", func(n int, c struct {

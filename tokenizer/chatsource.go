@@ -24,9 +24,9 @@ const (
 	toolTemplate    = "tool_use" // for conversations with tools
 )
 
-// load finds the templates of the folder dir: chat_template.jinja and additional_chat_templates/NAME.jinja; without any such file
-// chat_template in tokenizer_config.json, which is a text, a list of names and texts or an object; without that the older
-// chat_template.json. What is wrong with them is an error of Chat, as text can be read without them.
+// load finds the templates of the folder dir: chat_template.jinja and additional_chat_templates/NAME.jinja; without any
+// such file chat_template in tokenizer_config.json, which is a text, a list of names and texts or an object; without
+// that the older chat_template.json. What is wrong with them is an error of Chat, as text can be read without them.
 func (s *chatSource) load(dir string, config json.RawMessage) {
 	s.named, s.bad = readTemplates(dir, config)
 }

@@ -24,8 +24,8 @@ func folder(t testing.TB, files map[string]string) string {
 
 const anyTool = `[{"type":"function","function":{"name":"f"}}]`
 
-// Which of a folder's templates is used, without and with tools, as transformers 5.23.0 chooses. An error is written as "!" and a part of
-// it.
+// Which of a folder's templates is used, without and with tools, as transformers 5.23.0 chooses. An error is written as
+// "!" and a part of it.
 func TestWhichTemplate(t *testing.T) {
 	const (
 		text   = `{"chat_template": "C"}`

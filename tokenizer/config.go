@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// component is a step of tokenizer.json (normalizer, pre_tokenizer, post_processor or decoder): the union of the fields of those
-// known here.
+// component is a step of tokenizer.json (normalizer, pre_tokenizer, post_processor or decoder): the union of the fields
+// of those known here.
 type component struct {
 	Type          string      `json:"type"`
 	Normalizers   []component `json:"normalizers"`
@@ -63,9 +63,9 @@ func unsupported(section string, c component) error {
 // metaspace is the character that stands for a space in sentencepiece vocabularies.
 const metaspace = "\u2581"
 
-// maxSteps bounds the normalizers and pre-tokenizers of a file. maxGrowing bounds those of them that add text: with the bounds on what a
-// normalizer may add it keeps a damaged or hostile file from turning a short text into a very long one. Published files have up to seven
-// steps, and two that add text.
+// maxSteps bounds the normalizers and pre-tokenizers of a file. maxGrowing bounds those of them that add text: with the
+// bounds on what a normalizer may add it keeps a damaged or hostile file from turning a short text into a very long
+// one. Published files have up to seven steps, and two that add text.
 const (
 	maxSteps   = 16
 	maxGrowing = 4
@@ -170,7 +170,8 @@ func splitStep(c component) (s step, err error) {
 	s = step{behavior: c.Behavior, invert: c.Invert}
 	switch {
 	case !slices.Contains(behaviors, c.Behavior):
-		return s, fmt.Errorf("the pre_tokenizer Split has the behavior %q: it should be one of %q", c.Behavior, behaviors)
+		return s, fmt.Errorf("the pre_tokenizer Split has the behavior %q: it should be one of %q",
+			c.Behavior, behaviors)
 	case c.Pattern.Regex == nil && (c.Pattern.String == nil || *c.Pattern.String == ""):
 		return s, fmt.Errorf("the pre_tokenizer Split has no pattern")
 	case c.Pattern.Regex == nil:

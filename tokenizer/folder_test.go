@@ -47,8 +47,8 @@ func (c *folderCase) write(t testing.TB) string {
 	return dir
 }
 
-// Tokens that stand only in the files beside tokenizer.json become tokens, with the ids and switches that transformers 5.23.0 gives them
-// (testdata/folders.py, whose folders are random). FOLDERS names another file of such cases.
+// Tokens that stand only in the files beside tokenizer.json become tokens, with the ids and switches that transformers
+// 5.23.0 gives them (testdata/folders.py, whose folders are random). FOLDERS names another file of such cases.
 func TestFoldersAsReference(t *testing.T) {
 	file := "testdata/folders.jsonl"
 	if other := os.Getenv("FOLDERS"); other != "" {

@@ -98,8 +98,9 @@ func requirePieces(t require.TestingT, tok *Tokenizer, ids []int32, text string)
 	require.Equal(t, text, got.String())
 }
 
-// Two small tokenizers whose added tokens have every combination of switches, with a prefix space, unknown characters, byte fallback and
-// both kinds of post-processor, and two of Llama 3's and of Qwen's kind (tokenizers 0.23.3; testdata/tiny/make.py and families.py).
+// Two small tokenizers whose added tokens have every combination of switches, with a prefix space, unknown characters,
+// byte fallback and both kinds of post-processor, and two of Llama 3's and of Qwen's kind (tokenizers 0.23.3;
+// testdata/tiny/make.py and families.py).
 func TestTinyAsReference(t *testing.T) {
 	for _, name := range []string{"tiny-bytes", "tiny-metaspace", "tiny-llama3", "tiny-qwen"} {
 		t.Run(name, func(t *testing.T) {

@@ -10,22 +10,24 @@ import (
 	"github.com/dlclark/regexp2"
 )
 
-// A finder of a Split step calls found with every match in text, in order. Every pattern that is not a scanner of split.go is run by
-// regexp2: slower, and exact.
+// A finder of a Split step calls found with every match in text, in order. Every pattern that is not a scanner of
+// split.go is run by regexp2: slower, and exact.
 type finder func(text []byte, found func(start, end int)) error
 
-// PatternError is what Encode panics with where the pre-tokenizer's pattern takes out of all proportion long on a text. Such a pattern
-// comes from a broken or hostile tokenizer.json, and any other result would be wrong.
+// PatternError is what Encode panics with where the pre-tokenizer's pattern takes out of all proportion long on a text.
+// Such a pattern comes from a broken or hostile tokenizer.json, and any other result would be wrong.
 type PatternError struct {
 	Pattern string
 	Bytes   int // of the text
 }
 
 func (e *PatternError) Error() string {
-	return fmt.Sprintf("splitting a text of %d bytes: the pre_tokenizer's pattern %q takes too long on it: use another tokenizer.json or shorter text", e.Bytes, e.Pattern)
+	return fmt.Sprintf("splitting a text of %d bytes: the pre_tokenizer's pattern %q takes too long on it: "+
+		"use another tokenizer.json or shorter text", e.Bytes, e.Pattern)
 }
 
-// The time that a pattern has for a text: patternTime for a match, that and patternPerByte for all, a hundred times what those in use take.
+// The time that a pattern has for a text: patternTime for a match, that and patternPerByte for all, a hundred times
+// what those in use take.
 var (
 	patternTime    = 10 * time.Second
 	patternPerByte = 20 * time.Microsecond
@@ -52,7 +54,8 @@ func newFinder(pattern string) (finder, error) {
 	for _, unit := range []string{"a", " ", "1", "\n", "A", ".", "é", "日", "aB", "a ", " \n"} {
 		for _, end := range []string{"", "\x01"} {
 			if err := findAll(re, pattern, []byte(strings.Repeat(unit, 1000)+end), func(int, int) {}); err != nil {
-				return nil, fmt.Errorf("the pre_tokenizer's pattern %q takes too long on a text of a thousand times %q", pattern, unit)
+				return nil, fmt.Errorf("the pre_tokenizer's pattern %q takes too long on a text of a thousand times %q",
+					pattern, unit)
 			}
 		}
 	}
@@ -134,8 +137,8 @@ type stretch struct {
 	match      bool
 }
 
-// stretches cuts text by the matches of f, and drops or joins the parts as behavior says (the names of tokenizer.json). invert exchanges
-// matches and what lies between them.
+// stretches cuts text by the matches of f, and drops or joins the parts as behavior says (the names of tokenizer.json).
+// invert exchanges matches and what lies between them.
 func stretches(text []byte, f finder, behavior string, invert bool) ([]stretch, error) {
 	var all []stretch
 	done := 0

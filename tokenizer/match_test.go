@@ -33,8 +33,8 @@ func piecesOf(t testing.TB, steps []step, text string) []string {
 	return pieces
 }
 
-// Pre-tokenizers of published files and single constructs cut as the tokenizers library does (testdata/patterns.py). PATTERNS names another
-// file of such cases.
+// Pre-tokenizers of published files and single constructs cut as the tokenizers library does (testdata/patterns.py).
+// PATTERNS names another file of such cases.
 func TestPatternsAsReference(t *testing.T) {
 	loadClasses()
 	file := "testdata/patterns.jsonl"
@@ -106,7 +106,8 @@ func TestUnsupportedPatterns(t *testing.T) {
 	}
 }
 
-// A pattern whose time grows out of proportion ends in an error, not in a hang, also where the probe of short texts does not show it.
+// A pattern whose time grows out of proportion ends in an error, not in a hang, also where the probe of short texts
+// does not show it.
 func TestSlowPattern(t *testing.T) {
 	loadClasses()
 	defer func(d time.Duration) { patternTime = d }(patternTime)

@@ -35,8 +35,8 @@ type ToolCall struct {
 	Arguments json.RawMessage // a JSON object; the order of keys is kept
 }
 
-// UnmarshalJSON reads a message in the form of OpenAI's API and of Hugging Face's templates. Content that is no string (null, a list of
-// parts) is left to the template.
+// UnmarshalJSON reads a message in the form of OpenAI's API and of Hugging Face's templates. Content that is no string
+// (null, a list of parts) is left to the template.
 func (m *Message) UnmarshalJSON(b []byte) error {
 	var w struct {
 		Role             string          `json:"role"`
@@ -107,7 +107,8 @@ func (m Message) MarshalJSON() ([]byte, error) {
 // text is the content, where it comes in parts those of type text joined.
 func (m *Message) text() (string, error) {
 	var w struct{ Content json.RawMessage }
-	if m.Content != "" || m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &w) != nil || len(w.Content) == 0 || w.Content[0] != '[' {
+	if m.Content != "" || m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &w) != nil ||
+		len(w.Content) == 0 || w.Content[0] != '[' {
 		return m.Content, nil
 	}
 	var parts []struct{ Type, Text string }
@@ -124,7 +125,8 @@ func (m *Message) text() (string, error) {
 	return text.String(), nil
 }
 
-// JoinParts makes one text of a content that comes in parts: most templates expect a text. Other keys of the message are kept.
+// JoinParts makes one text of a content that comes in parts: most templates expect a text. Other keys of the message
+// are kept.
 func (m *Message) JoinParts() error {
 	var all map[string]json.RawMessage
 	if m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &all) != nil {

@@ -11,8 +11,8 @@ import (
 // A normalizer rewrites text before it is split.
 type normalizer func(string) string
 
-// nfc is Unicode normal form C. x/text breaks runs of more than 30 combining characters with a joiner (its stream-safe format),
-// which vocabularies do not know, so such text is composed here.
+// nfc is Unicode normal form C. x/text breaks runs of more than 30 combining characters with a joiner (its stream-safe
+// format), which vocabularies do not know, so such text is composed here.
 func nfc(s string) string {
 	if norm.NFC.QuickSpanString(s) == len(s) {
 		return s
@@ -76,8 +76,8 @@ func properties(r rune) norm.Properties {
 	return norm.NFC.PropertiesString(string(r))
 }
 
-// normalizedMarks carries the marks of text over to its normalised form of n bytes: a change of marks lies where the text before it ends
-// once normalised.
+// normalizedMarks carries the marks of text over to its normalised form of n bytes: a change of marks lies where the
+// text before it ends once normalised.
 func normalizedMarks(normalize normalizer, text, said string, n int) string {
 	const context = 64 // what is normalised again before a place, as characters there may join
 	marks := make([]byte, 0, n)

@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// onigToRegexp2 writes a regular expression of Oniguruma, which tokenizer.json files are written for, as one of regexp2. Classes that the
-// two understand differently (\s, \w, \d, ^, $, the dot, letters without regard to case) are spelled out. What is not known to mean the
-// same in both is an error.
+// onigToRegexp2 writes a regular expression of Oniguruma, which tokenizer.json files are written for, as one of
+// regexp2. Classes that the two understand differently (\s, \w, \d, ^, $, the dot, letters without regard to case) are
+// spelled out. What is not known to mean the same in both is an error.
 func onigToRegexp2(pattern string) (string, error) {
 	if !utf8.ValidString(pattern) {
 		return "", fmt.Errorf("text that is not UTF-8")
@@ -26,7 +26,8 @@ func onigToRegexp2(pattern string) (string, error) {
 
 const (
 	onigSpace    = `\u0009-\u000D\u0020\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000`
-	onigNotSpace = `\u0000-\u0008\u000E-\u001F\u0021-\u0084\u0086-\u009F\u00A1-\u167F\u1681-\u1FFF\u200B-\u2027\u202A-\u202E\u2030-\u205E\u2060-\u2FFF\u3001-` + "\U0010FFFF"
+	onigNotSpace = `\u0000-\u0008\u000E-\u001F\u0021-\u0084\u0086-\u009F\u00A1-\u167F\u1681-\u1FFF\u200B-\u2027` +
+		`\u202A-\u202E\u2030-\u205E\u2060-\u2FFF\u3001-` + "\U0010FFFF"
 	onigAny      = `[\u0000-` + "\U0010FFFF]"
 	maxOnigDepth = 50
 	maxRepeat    = 1000
@@ -246,10 +247,12 @@ func plainRune(c rune) string {
 	return fmt.Sprintf(`\u%04X`, c)
 }
 
-// folded are the characters that are the same as c without regard to case. Those that equal several characters are an error.
+// folded are the characters that are the same as c without regard to case. Those that equal several characters are an
+// error.
 func folded(c rune) ([]rune, error) {
 	switch {
-	case c == 0xDF, c == 0x149, c == 0x1F0, c == 0x390, c == 0x3B0, c == 0x587, c == 0x130, c >= 0x1E96 && c <= 0x1E9E, c >= 0x1F50 && c <= 0x1FFC, c >= 0xFB00 && c <= 0xFB17:
+	case c == 0xDF, c == 0x149, c == 0x1F0, c == 0x390, c == 0x3B0, c == 0x587, c == 0x130,
+		c >= 0x1E96 && c <= 0x1E9E, c >= 0x1F50 && c <= 0x1FFC, c >= 0xFB00 && c <= 0xFB17:
 		return nil, fmt.Errorf("the letter %c without regard to case", c)
 	}
 	all := []rune{c}
@@ -299,7 +302,8 @@ func (p *onigParser) escape() (rune, error) {
 	return char, p.literal(char)
 }
 
-// member reads an escape that stands for characters, behind its backslash: a set of them (item), or one. word and notWord are \w and \W.
+// member reads an escape that stands for characters, behind its backslash: a set of them (item), or one. word and
+// notWord are \w and \W.
 func (p *onigParser) member(word, notWord func() string) (item string, char rune, err error) {
 	if p.i == len(p.src) {
 		return "", 0, fmt.Errorf("a \\ at the end")
@@ -403,8 +407,10 @@ func propertyName(name string) string {
 			return known
 		}
 	}
-	return map[string]string{"letter": "L", "mark": "M", "number": "N", "punctuation": "P", "symbol": "S", "separator": "Z", "other": "C",
-		"uppercaseletter": "Lu", "lowercaseletter": "Ll", "titlecaseletter": "Lt", "modifierletter": "Lm", "otherletter": "Lo",
+	return map[string]string{"letter": "L", "mark": "M", "number": "N", "punctuation": "P", "symbol": "S",
+		"separator": "Z", "other": "C",
+		"uppercaseletter": "Lu", "lowercaseletter": "Ll", "titlecaseletter": "Lt",
+		"modifierletter": "Lm", "otherletter": "Lo",
 		"decimalnumber": "Nd", "letternumber": "Nl", "othernumber": "No", "spaceseparator": "Zs"}[plain(name)]
 }
 
@@ -439,5 +445,6 @@ func ranges(is func(rune) bool, in bool) string {
 // wordInClass says what \w holds in brackets.
 func wordInClass(r rune) bool { return classes[r]&classWord != 0 && r != 0x200C && r != 0x200D }
 
-// wordAlone says what it holds outside of them and what \b sees: Oniguruma looks characters below U+0100 up in another table there.
+// wordAlone says what it holds outside of them and what \b sees: Oniguruma looks characters below U+0100 up in another
+// table there.
 func wordAlone(r rune) bool { return wordInClass(r) || r < 0x100 && classes[r]&classNumber != 0 }

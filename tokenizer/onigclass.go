@@ -17,8 +17,8 @@ func (p *onigParser) class() error {
 	return err
 }
 
-// onigSet is a bracketed class: the union of items and of nested classes that are no plain list of items, all of it negated or not, and
-// then what it is intersected with.
+// onigSet is a bracketed class: the union of items and of nested classes that are no plain list of items, all of it
+// negated or not, and then what it is intersected with.
 type onigSet struct {
 	items  string
 	nested []string

@@ -19,10 +19,10 @@ import (
 // maxFile bounds a file as it is in memory, so that a small archive cannot fill it.
 const maxFile = 512 << 20
 
-// Open reads a tokenizer. path is a Hugging Face model folder or a file: tokenizer.json, the same with .gz, or a sentencepiece
-// tokenizer.model of BPE type. The folder of the file may hold tokenizer_config.json, generation_config.json and config.json (ids of
-// BOS and EOS) and a chat template; all are optional. The truncation and padding that a tokenizer.json may ask for are not
-// applied. The error says which file was the matter and why.
+// Open reads a tokenizer. path is a Hugging Face model folder or a file: tokenizer.json, the same with .gz, or a
+// sentencepiece tokenizer.model of BPE type. The folder of the file may hold tokenizer_config.json,
+// generation_config.json and config.json (ids of BOS and EOS) and a chat template; all are optional. The truncation and
+// padding that a tokenizer.json may ask for are not applied. The error says which file was the matter and why.
 func Open(path string) (*Tokenizer, error) {
 	file, err := locate(path)
 	if err != nil {
@@ -98,7 +98,8 @@ func readFile(file string) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// configure takes from the files beside the tokenizer the tokens that they add, the ids of BOS and EOS and the chat template.
+// configure takes from the files beside the tokenizer the tokens that they add, the ids of BOS and EOS and the chat
+// template.
 func (t *Tokenizer) configure(dir string) error {
 	c, err := readTokenizerConfig(dir, t.added.file, t.added.padding)
 	if err != nil {
@@ -175,8 +176,9 @@ type member struct {
 	raw json.RawMessage
 }
 
-// readObject reads an optional file that holds a JSON object, in the order of its keys; of a key that comes twice the last value counts.
-// Numbers may be NaN and infinities, as Python writes them. A file that does not exist has no members.
+// readObject reads an optional file that holds a JSON object, in the order of its keys; of a key that comes twice the
+// last value counts. Numbers may be NaN and infinities, as Python writes them. A file that does not exist has no
+// members.
 func readObject(file string) ([]member, error) {
 	text, err := readFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

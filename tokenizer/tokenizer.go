@@ -37,8 +37,8 @@ type EncodeOptions struct {
 	// not flagged special (Qwen's <think>) are found in both cases.
 }
 
-// Encode returns the ids of text. Bytes that are not valid UTF-8 are taken as U+FFFD, by the rule that Decoder follows. It panics with a
-// *PatternError where tokenizer.json has a regular expression that takes out of all proportion long.
+// Encode returns the ids of text. Bytes that are not valid UTF-8 are taken as U+FFFD, by the rule that Decoder follows.
+// It panics with a *PatternError where tokenizer.json has a regular expression that takes out of all proportion long.
 func (t *Tokenizer) Encode(text string, opt EncodeOptions) []int32 {
 	st := t.acquire()
 	defer t.release(st)
@@ -54,8 +54,8 @@ func (t *Tokenizer) Encode(text string, opt EncodeOptions) []int32 {
 	return out
 }
 
-// encode finds the added tokens, and between them normalises, splits and merges. said marks text in which no special token is looked for
-// (see Marked).
+// encode finds the added tokens, and between them normalises, splits and merges. said marks text in which no special
+// token is looked for (see Marked).
 func (t *Tokenizer) encode(st *state, out []int32, text []byte, parseSpecial bool, said string) []int32 {
 	first := true // nothing stands before
 	pieces := func(part []byte, _ string) {
@@ -178,9 +178,9 @@ func (t *Tokenizer) release(st *state) {
 // VocabSize is one more than the largest id, added tokens included. A model's embedding may have more rows.
 func (t *Tokenizer) VocabSize() int { return len(t.model.vocab.spans) }
 
-// Rows is how many rows the embedding of the tokenizer's model must have: as many as VocabSize, less special tokens at the end that only the
-// files beside tokenizer.json name. Models are published whose padding token is such a one without a row; nothing but its own text gives
-// its id.
+// Rows is how many rows the embedding of the tokenizer's model must have: as many as VocabSize, less special tokens at
+// the end that only the files beside tokenizer.json name. Models are published whose padding token is such a one
+// without a row; nothing but its own text gives its id.
 func (t *Tokenizer) Rows() int {
 	n := t.VocabSize()
 	for n > t.stated && t.Special(int32(n-1)) {
@@ -189,7 +189,8 @@ func (t *Tokenizer) Rows() int {
 	return n
 }
 
-// ID returns the id of a token as tokenizer.json spells it (in a byte-level vocabulary "Ġthe" is " the"); ok is false if there is none.
+// ID returns the id of a token as tokenizer.json spells it (in a byte-level vocabulary "Ġthe" is " the"); ok is false
+// if there is none.
 func (t *Tokenizer) ID(token string) (id int32, ok bool) {
 	if id, ok = t.added.ids[token]; ok {
 		return id, true
@@ -221,8 +222,8 @@ func (t *Tokenizer) Token(id int32) (token string, ok bool) {
 	return string(b), true
 }
 
-// Bytes returns the bytes that an id adds to a text, nil for an id without a token. A token may be part of a character. The caller
-// must not change them.
+// Bytes returns the bytes that an id adds to a text, nil for an id without a token. A token may be part of a character.
+// The caller must not change them.
 func (t *Tokenizer) Bytes(id int32) []byte { return t.bytes(id) }
 
 func (t *Tokenizer) bytes(id int32) []byte {
@@ -237,7 +238,8 @@ func (t *Tokenizer) Special(id int32) bool {
 	return uint32(id) < uint32(len(t.special)) && t.special[id]
 }
 
-// BOS returns the beginning-of-sequence id of tokenizer_config.json, generation_config.json or config.json; ok is false if none names one.
+// BOS returns the beginning-of-sequence id of tokenizer_config.json, generation_config.json or config.json; ok is false
+// if none names one.
 func (t *Tokenizer) BOS() (id int32, ok bool) {
 	if len(t.bos) == 0 {
 		return 0, false
@@ -253,6 +255,6 @@ func (t *Tokenizer) EOS() (id int32, ok bool) {
 	return t.eos[0], true
 }
 
-// EOSIDs returns the ids that end a generation: the eos_token of tokenizer_config.json, then those of generation_config.json and
-// config.json that it does not name already. Without such files there are none.
+// EOSIDs returns the ids that end a generation: the eos_token of tokenizer_config.json, then those of
+// generation_config.json and config.json that it does not name already. Without such files there are none.
 func (t *Tokenizer) EOSIDs() []int32 { return slices.Clone(t.eos) }

@@ -14,9 +14,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// tokenizerConfig is what the files beside a tokenizer say about its tokens: tokenizer_config.json, and where that has no
-// added_tokens_decoder the older special_tokens_map.json and added_tokens.json. The rules are those of transformers 5: additions says
-// which tokens its TokenizersBackend adds to those of tokenizer.json.
+// tokenizerConfig is what the files beside a tokenizer say about its tokens: tokenizer_config.json, and where that has
+// no added_tokens_decoder the older special_tokens_map.json and added_tokens.json. The rules are those of transformers
+// 5: additions says which tokens its TokenizersBackend adds to those of tokenizer.json.
 type tokenizerConfig struct {
 	named        []namedToken
 	extra        []tokenSpec       // special tokens without a role
@@ -76,7 +76,8 @@ func (c *tokenizerConfig) additions(there map[string]int32) []addedToken {
 	return list
 }
 
-// readTokenizerConfig reads the files of a folder. file are the added tokens of its tokenizer.json, padding that file's padding token.
+// readTokenizerConfig reads the files of a folder. file are the added tokens of its tokenizer.json, padding that file's
+// padding token.
 func readTokenizerConfig(dir string, file []addedToken, padding string) (*tokenizerConfig, error) {
 	c := &tokenizerConfig{decoder: map[int]tokenSpec{}, byText: map[string]tokenSpec{}}
 	path := filepath.Join(dir, "tokenizer_config.json")
@@ -262,8 +263,8 @@ func specialToken(raw json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
-// readToken reads a token: its text alone, which makes a special one, or an object with its switches. One that does not say whether it is
-// special is so if special, and not if it is marked as written by transformers ("__type").
+// readToken reads a token: its text alone, which makes a special one, or an object with its switches. One that does not
+// say whether it is special is so if special, and not if it is marked as written by transformers ("__type").
 func readToken(raw json.RawMessage, special bool) (token tokenSpec, err error) {
 	switch kind := kindOf(raw); kind {
 	case "text":
@@ -281,7 +282,8 @@ func readToken(raw json.RawMessage, special bool) (token tokenSpec, err error) {
 			err = pyjson.Unmarshal(raw, &token.addedToken)
 		}
 		if err != nil || token.Content == "" {
-			return token, fmt.Errorf("%s is no token: it should be an object with content and perhaps single_word, lstrip, rstrip, normalized and special", clip(raw))
+			return token, fmt.Errorf("%s is no token: it should be an object with content and perhaps single_word, "+
+				"lstrip, rstrip, normalized and special", clip(raw))
 		}
 		if token.normalized = set.Normalized != nil; !token.normalized {
 			token.Normalized = !token.Special
@@ -385,7 +387,8 @@ func (c *tokenizerConfig) setNamed(name string, raw json.RawMessage) error {
 	return nil
 }
 
-// readLegacy reads added_tokens.json: texts and ids. Those that have a role are special, and those listed as extra tokens if extra.
+// readLegacy reads added_tokens.json: texts and ids. Those that have a role are special, and those listed as extra
+// tokens if extra.
 func (c *tokenizerConfig) readLegacy(path string, extra bool) error {
 	list, err := readObject(path)
 	if err != nil {
@@ -393,7 +396,8 @@ func (c *tokenizerConfig) readLegacy(path string, extra bool) error {
 	}
 	special := map[string]bool{}
 	for _, n := range c.named {
-		if slices.Contains(standardNames, n.name) && !n.token.typed { // transformers compares the texts of objects before it reads them
+		// transformers compares the texts of objects before it reads them.
+		if slices.Contains(standardNames, n.name) && !n.token.typed {
 			special[n.token.Content] = true
 		}
 	}
@@ -407,7 +411,8 @@ func (c *tokenizerConfig) readLegacy(path string, extra bool) error {
 		if err != nil {
 			return fmt.Errorf("%s: %q has the id %s, which is no integer", path, m.key, clip(m.raw))
 		}
-		c.list(id, tokenSpec{addedToken: addedToken{Content: m.key, Special: special[m.key], Normalized: !special[m.key]}, normalized: true})
+		token := addedToken{Content: m.key, Special: special[m.key], Normalized: !special[m.key]}
+		c.list(id, tokenSpec{addedToken: token, normalized: true})
 	}
 	return nil
 }

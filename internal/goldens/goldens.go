@@ -9,18 +9,20 @@ import (
 	"testing"
 )
 
-// Root is the folder of the whole golden set: $ZEROSEARCH_GOLDENS, or shared/goldens beside the checkout; "" if neither exists.
+// Root is the folder of the whole golden set: $ZEROSEARCH_GOLDENS, or shared/goldens beside the checkout; "" if neither
+// exists.
 func Root() string { return find("ZEROSEARCH_GOLDENS", "goldens") }
 
-// DataRoot is the folder of the shared data sets: $ZEROSEARCH_DATA, or shared/data beside the checkout; "" if neither exists.
+// DataRoot is the folder of the shared data sets: $ZEROSEARCH_DATA, or shared/data beside the checkout; "" if neither
+// exists.
 func DataRoot() string { return find("ZEROSEARCH_DATA", "data") }
 
-// Require is the environment variable that turns a skip for lack of reference values into a failure: .ci/run sets it where the whole
-// sets lie beside the checkout, so that none is left out unseen.
+// Require is the environment variable that turns a skip for lack of reference values into a failure: .ci/run sets it
+// where the whole sets lie beside the checkout, so that none is left out unseen.
 const Require = "ZEROSEARCH_REQUIRE_GOLDENS"
 
-// Local returns the folder rel of testdata where it holds the file name, and that of the whole golden set otherwise, as Path does. testdata
-// may be another package's.
+// Local returns the folder rel of testdata where it holds the file name, and that of the whole golden set otherwise, as
+// Path does. testdata may be another package's.
 func Local(t testing.TB, testdata, rel, name string) string {
 	t.Helper()
 	local := filepath.Join(testdata, filepath.FromSlash(rel))

@@ -5,8 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// Text is a string, with a mark on every byte that comes from the conversation rather than from the template (taint tracking). All
-// operations of a template keep the marks, so that the caller can tell what a message says from what the template says.
+// Text is a string, with a mark on every byte that comes from the conversation rather than from the template (taint
+// tracking). All operations of a template keep the marks, so that the caller can tell what a message says from what the
+// template says.
 type Text struct {
 	s    string
 	mask string // 1 for a marked byte of s, else 0; "" where no byte is marked
@@ -57,7 +58,8 @@ func (t Text) cut(i, j int) Text {
 	return Text{t.s[i:j], t.mask[i:j]}
 }
 
-// rewrite is f of the text. Where f keeps the length every byte keeps its mark; elsewhere all of the result is marked if any byte was.
+// rewrite is f of the text. Where f keeps the length every byte keeps its mark; elsewhere all of the result is marked
+// if any byte was.
 func (t Text) rewrite(f func(string) string) Text {
 	s := f(t.s)
 	if t.mask != "" && len(s) == len(t.mask) {

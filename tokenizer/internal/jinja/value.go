@@ -7,11 +7,13 @@ import (
 	"unicode"
 )
 
-// A Value is what a template computes with. Its dynamic type is one of nil (None), Undefined, bool, int64, BigInt, float64, Text,
-// *List, *Dict, or something callable made inside this package. Values other than namespaces never change.
+// A Value is what a template computes with. Its dynamic type is one of nil (None), Undefined, bool, int64, BigInt,
+// float64, Text, *List, *Dict, or something callable made inside this package. Values other than namespaces never
+// change.
 type Value any
 
-// Undefined is the value of a name or key that is not there. It prints as nothing and is false; most other uses are errors.
+// Undefined is the value of a name or key that is not there. It prints as nothing and is false; most other uses are
+// errors.
 type Undefined struct{ Name string }
 
 // BigInt is a decimal integer that does not fit an int64; it can only be printed and compared.
