@@ -147,3 +147,31 @@ func TestBadTokenFiles(t *testing.T) {
 		}
 	}
 }
+
+// Whatever the files beside a tokenizer hold ends in a tokenizer that works, or in an error.
+func FuzzTokenFiles(f *testing.F) {
+	eachLine(f, "testdata/folders.jsonl", func(_ int, c folderCase) {
+		f.Add(string(c.Files["tokenizer_config.json"]), string(c.Files["special_tokens_map.json"]), string(c.Files["added_tokens.json"]))
+	})
+	f.Add(`{"chat_template": [{"name": "default", "template": "{{ bos_token }}"}], "bos_token": NaN}`, `[]`, `{"<x>": 1e9}`)
+	dir := folder(f, nil)
+	f.Fuzz(func(t *testing.T, config, special, added string) {
+		for name, text := range map[string]string{"tokenizer_config.json": config, "special_tokens_map.json": special,
+			"added_tokens.json": added} {
+			if text != "" {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666))
+			} else {
+				_ = os.Remove(filepath.Join(dir, name))
+			}
+		}
+		tok, err := Open(dir)
+		if err != nil {
+			require.NotContains(t, err.Error(), "Go value")
+			return
+		}
+		exercise(t, tok)
+		if tmpl, err := tok.Chat(); err == nil {
+			_, _ = tmpl.Render(ChatInput{})
+		}
+	})
+}
