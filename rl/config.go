@@ -44,7 +44,7 @@ type PolicyConfig struct {
 
 // DataConfig names questions.
 type DataConfig struct {
-	Data           string   `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers; several files are separated by commas, with weights as in a.parquet:0.7,b.jsonl:0.3." placeholder:"FILE"`
+	Data           string   `name:"data" help:"Questions: .jsonl, .json (gzipped or not) or .parquet with question and golden_answers; several files are separated by commas, with weights as in a.parquet:0.7,b.jsonl:0.3." placeholder:"FILE"`
 	Sources        []string `name:"sources" help:"Only questions of these data sources." placeholder:"NAME"`
 	MaxAnswerWords int      `name:"max-answer-words" help:"Leave out questions without an accepted answer of at most N words; 0: keep all." default:"0"`
 	FilterOverlong bool     `name:"filter-overlong-prompts" help:"Leave out questions whose prompt exceeds --max-start-length, instead of refusing them."`

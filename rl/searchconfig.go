@@ -23,7 +23,7 @@ type SearchConfig struct {
 	CurriculumGoal float64       `name:"curriculum-goal" help:"Success rate (F1, smoothed) at which the adaptive curriculum reaches --end-threshold." default:"0.5"`
 	NoiseRate      *float64      `name:"noise-rate" help:"Fixed share of noisy documents, instead of the curriculum." placeholder:"P"`
 	TopK           int           `name:"topk" help:"Documents per query." default:"5"`
-	Corpus         string        `name:"corpus" help:"What bm25 searches: .jsonl, .jsonl.gz or .parquet of {id, contents}, text, Markdown or HTML files, folders of them; several are separated by commas." placeholder:"PATH"`
+	Corpus         string        `name:"corpus" help:"What bm25 searches: .jsonl, .json or .parquet of {id, contents}, text, Markdown, HTML or PDF files, folders of them; several are separated by commas." placeholder:"PATH"`
 	SearchEpisodes string        `name:"search-episodes" help:"The episodes.jsonl whose documents replay gives again." placeholder:"FILE"`
 	SimTemperature float64       `name:"simulation-temperature" help:"Sampling temperature of the simulator." default:"0.8"`
 	SimMaxTokens   int           `name:"simulation-max-tokens" help:"Longest simulated result." default:"600"`

@@ -19,7 +19,7 @@ import (
 type evalCmd struct {
 	common
 	modelFlags
-	Data      string   `name:"data" help:"Questions: .jsonl, .jsonl.gz or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
+	Data      string   `name:"data" help:"Questions: .jsonl, .json (gzipped or not) or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
 	Sources   []string `name:"sources" help:"Only questions of these data sources." placeholder:"NAME"`
 	Limit     int      `name:"limit" help:"At most N questions, the first; 0: all." default:"0"`
 	PerSource int      `name:"per-source" help:"At most N questions of each data source, the first; 0: all." default:"0"`
