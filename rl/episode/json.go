@@ -26,7 +26,7 @@ type lineEpisode struct {
 	Error         string     `json:"error,omitempty"`
 	Question      string     `json:"question"`
 	GoldenAnswers []string   `json:"golden_answers"`
-	PromptIDs     []int32    `json:"prompt_ids"`
+	PromptIDs     idList     `json:"prompt_ids"`
 	Reward        float64    `json:"reward"`
 	Advantage     perID      `json:"advantage,omitempty"`
 	Answer        *string    `json:"answer"`
@@ -36,7 +36,7 @@ type lineEpisode struct {
 
 // lineTurn is a turn there; what belongs to a search is left out of other turns.
 type lineTurn struct {
-	IDs         []int32   `json:"ids"`
+	IDs         idList    `json:"ids"`
 	Mask        bits      `json:"mask"`
 	Logprobs    nullables `json:"logprobs"`
 	Prefill     string    `json:"prefill,omitempty"`
@@ -49,6 +49,24 @@ type lineTurn struct {
 	Tau         *float64  `json:"tau,omitempty"`
 	Draw        *float64  `json:"draw,omitempty"`
 	Observation string    `json:"observation,omitempty"`
+}
+
+// idList are token ids.
+type idList []int32
+
+// UnmarshalJSON reads ids; of null among them package json would make id 0.
+func (l *idList) UnmarshalJSON(raw []byte) error {
+	if err := json.Unmarshal(raw, (*[]int32)(l)); err != nil {
+		return err
+	}
+	return noNull(raw)
+}
+
+func noNull(list []byte) error {
+	if len(list) > 0 && list[0] == '[' && bytes.Contains(list, []byte("null")) {
+		return errors.New("null stands where a number is expected")
+	}
+	return nil
 }
 
 // bits are a mask, written as 0 and 1.
@@ -73,7 +91,7 @@ func (b bits) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads [1,0,...].
 func (b *bits) UnmarshalJSON(raw []byte) error {
 	var v []uint16 // of bytes JSON would make a base64 string
-	if err := json.Unmarshal(raw, &v); err != nil {
+	if err := errors.Join(json.Unmarshal(raw, &v), noNull(raw)); err != nil {
 		return err
 	}
 	*b = make(bits, len(v))
