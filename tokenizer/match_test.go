@@ -126,21 +126,22 @@ func TestSlowPattern(t *testing.T) {
 // A pattern that is taken is one that regexp2 reads, and it cuts text without losing any.
 func FuzzPattern(f *testing.F) {
 	loadClasses()
-	eachLine(f, "testdata/patterns.jsonl", func(_ int, c struct {
-		PreTokenizer component `json:"pre_tokenizer"`
-	}) {
-		if p := c.PreTokenizer.Pattern.Regex; p != nil {
-			f.Add(*p, "a b2-aé日 \n's")
-		}
-	})
+	// Parts of the patterns of real tokenizers: the fuzzer shortens what it keeps byte by byte, so whole ones would take all its time.
+	for _, pattern := range []string{`\s+(?!\S)|\s+`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `(?i:'s|'t|'re)|\p{N}{1,3}`, ` ?[^\s\p{L}]+[\r\n]*`,
+		`[一-龥]+|(a)?`, `\d(?=(?:\d{3})+\b)`} {
+		f.Add(pattern, "a b2-aé日 \n's")
+	}
 	f.Fuzz(func(t *testing.T, pattern, text string) {
+		if len(pattern) > 40 || len(text) > 40 {
+			return
+		}
 		text = validText(text)
 		re, err := compile(pattern)
 		if err != nil {
 			require.NotContains(t, err.Error(), "cannot be read", "the translation is no pattern")
 			return
 		}
-		re.MatchTimeout = 100 * time.Millisecond
+		re.MatchTimeout = 20 * time.Millisecond
 		find := func(text []byte, found func(start, end int)) error { return findAll(re, pattern, text, found) }
 		parts, err := stretches([]byte(text), find, "Isolated", false)
 		if err != nil {
