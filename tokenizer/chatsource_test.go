@@ -39,28 +39,70 @@ func TestWhichTemplate(t *testing.T) {
 		files         files
 		plain, tooled string
 	}{
-		"text":                     {files{"tokenizer_config.json": text}, "C", "C"},
-		"list":                     {files{"tokenizer_config.json": list}, "LD", "LT"},
-		"object":                   {files{"tokenizer_config.json": object}, "ODTrue", "OT1"},
-		"file":                     {files{"tokenizer_config.json": list, main: "F"}, "F", "F"},
-		"saved":                    {files{main: "F", extra + "tool_use.jinja": "FT", extra + "rag.jinja": "R"}, "F", "FT"},
-		"files before the config":  {files{"tokenizer_config.json": list, main: "F", extra + "rag.jinja": "R"}, "F", "F"},
+		"text":   {files{"tokenizer_config.json": text}, "C", "C"},
+		"list":   {files{"tokenizer_config.json": list}, "LD", "LT"},
+		"object": {files{"tokenizer_config.json": object}, "ODTrue", "OT1"},
+		"file":   {files{"tokenizer_config.json": list, main: "F"}, "F", "F"},
+		"saved": {
+			files{main: "F", extra + "tool_use.jinja": "FT", extra + "rag.jinja": "R"},
+			"F", "FT",
+		},
+		"files before the config": {
+			files{"tokenizer_config.json": list, main: "F", extra + "rag.jinja": "R"},
+			"F", "F",
+		},
 		"default among the others": {files{main: "F", extra + "default.jinja": "FD"}, "FD", "FD"},
-		"only for tools":           {files{"tokenizer_config.json": text, extra + "tool_use.jinja": "FT"}, `!templates ["tool_use"] and none is named "default"`, "FT"},
-		"no default":               {files{"tokenizer_config.json": `{"chat_template": {"rag": "R", "a": "A"}}`}, `!templates ["a" "rag"]`, `!templates ["a" "rag"]`},
-		"other files":              {files{main: "F", extra + "tool_use.txt": "FT"}, "F", "F"},
-		"old file":                 {files{"chat_template.json": `{"chat_template": "J"}`}, "J", "J"},
-		"old file last":            {files{"chat_template.json": `{"chat_template": "J"}`, "tokenizer_config.json": text}, "C", "C"},
-		"null":                     {files{"tokenizer_config.json": `{"chat_template": null}`}, "!comes without a chat template", "!comes without a chat template"},
-		"empty object":             {files{"tokenizer_config.json": `{"chat_template": {}}`}, "!comes without a chat template", "!comes without a chat template"},
-		"bad for tools":            {files{main: "F", extra + "tool_use.jinja": "{% if %}"}, "F", "!reading chat template: line 1"},
-		"bad":                      {files{main: "{% if %}", extra + "tool_use.jinja": "FT"}, "!reading chat template: line 1", "FT"},
-		"number":                   {files{"tokenizer_config.json": `{"chat_template": 5}`}, "!chat_template is a number: it should be text, a list", "!chat_template is a number"},
-		"object of numbers":        {files{"tokenizer_config.json": `{"chat_template": {"default": 5}}`}, "!an object whose values are not all text", "!--chat-template FILE"},
-		"list of texts":            {files{"tokenizer_config.json": `{"chat_template": ["x"]}`}, `!a list whose entries are not all {"name": TEXT`, "!--chat-template FILE"},
-		"list without names":       {files{"tokenizer_config.json": `{"chat_template": [{"template": "x"}]}`}, `!do not all have "name"`, "!--chat-template FILE"},
-		"bad old file":             {files{"chat_template.json": `{"chat_template": `}, "!chat_template.json: bad JSON", "!--chat-template FILE"},
-		"a folder":                 {files{main + "/x": ""}, "!reading chat template", "!--chat-template FILE"},
+		"only for tools": {
+			files{"tokenizer_config.json": text, extra + "tool_use.jinja": "FT"},
+			`!templates ["tool_use"] and none is named "default"`, "FT",
+		},
+		"no default": {
+			files{"tokenizer_config.json": `{"chat_template": {"rag": "R", "a": "A"}}`},
+			`!templates ["a" "rag"]`, `!templates ["a" "rag"]`,
+		},
+		"other files": {files{main: "F", extra + "tool_use.txt": "FT"}, "F", "F"},
+		"old file":    {files{"chat_template.json": `{"chat_template": "J"}`}, "J", "J"},
+		"old file last": {
+			files{"chat_template.json": `{"chat_template": "J"}`, "tokenizer_config.json": text},
+			"C", "C",
+		},
+		"null": {
+			files{"tokenizer_config.json": `{"chat_template": null}`},
+			"!comes without a chat template", "!comes without a chat template",
+		},
+		"empty object": {
+			files{"tokenizer_config.json": `{"chat_template": {}}`},
+			"!comes without a chat template", "!comes without a chat template",
+		},
+		"bad for tools": {
+			files{main: "F", extra + "tool_use.jinja": "{% if %}"},
+			"F", "!reading chat template: line 1",
+		},
+		"bad": {
+			files{main: "{% if %}", extra + "tool_use.jinja": "FT"},
+			"!reading chat template: line 1", "FT",
+		},
+		"number": {
+			files{"tokenizer_config.json": `{"chat_template": 5}`},
+			"!chat_template is a number: it should be text, a list", "!chat_template is a number",
+		},
+		"object of numbers": {
+			files{"tokenizer_config.json": `{"chat_template": {"default": 5}}`},
+			"!an object whose values are not all text", "!--chat-template FILE",
+		},
+		"list of texts": {
+			files{"tokenizer_config.json": `{"chat_template": ["x"]}`},
+			`!a list whose entries are not all {"name": TEXT`, "!--chat-template FILE",
+		},
+		"list without names": {
+			files{"tokenizer_config.json": `{"chat_template": [{"template": "x"}]}`},
+			`!do not all have "name"`, "!--chat-template FILE",
+		},
+		"bad old file": {
+			files{"chat_template.json": `{"chat_template": `},
+			"!chat_template.json: bad JSON", "!--chat-template FILE",
+		},
+		"a folder": {files{main + "/x": ""}, "!reading chat template", "!--chat-template FILE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tok, err := Open(folder(t, c.files))
