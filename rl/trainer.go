@@ -49,8 +49,9 @@ type Trainer struct {
 	recorded func(ctx context.Context, questions []data.Question, only []int, step, attempt int) ([][]*episode.Episode, error)
 }
 
-// mostFruitless is the number of steps in a row, all of whose mini-batches were skipped, that end a run: it would go on like that to its end.
-const mostFruitless = 3
+// MostFruitless is the number of steps in a row, all of whose mini-batches were skipped, that end a run: it would go on
+// like that to its end.
+const MostFruitless = 3
 
 // policyName is the policy's name in the engine.
 const policyName = "policy"
@@ -65,7 +66,7 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
 			return step - 1, t.halted(step, err)
 		}
-		if t.fruitless == mostFruitless {
+		if t.fruitless == MostFruitless {
 			return step, fmt.Errorf("step %d: for %d steps no mini-batch gave a finite loss and gradient "+
 				"(the run's folder skipped says why): the weights have diverged: go on from a checkpoint before step %d with a "+
 				"lower --lr (--resume DIR --force)", step, t.fruitless, step-t.fruitless+1)

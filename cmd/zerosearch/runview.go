@@ -24,6 +24,7 @@ type runView struct {
 	last    atomic.Value // the line of the last step, a string
 	clock   *stepClock
 	rewards []float64
+	skips   int         // updates that were not made
 	cost    search.Cost // of searching, in all steps of the run
 }
 
@@ -78,6 +79,7 @@ func (v *runView) sampled() (n int64) {
 func (v *runView) step(step int, m track.Metrics, groups [][]*episode.Episode) {
 	v.clock.step(step)
 	v.rewards = append(v.rewards, m["critic/score/mean"])
+	v.skips += int(m["actor/skipped_updates"] + m["critic/skipped_updates"])
 	v.cost = v.cost.Add(rl.StepCost(m))
 	curve := ""
 	if v.w.log.tty {
@@ -115,6 +117,7 @@ func (v *runView) end(asJSON bool, last int) error {
 		v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)), v.rewards[0], v.rewards[n-1], last,
 			time.Since(v.began).Round(time.Second))
 	}
+	v.w.skipped(v.skips)
 	logCost(v.w, v.t.Config.Search, v.cost)
 	if asJSON {
 		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint, "reward": orEmpty(v.rewards), "cost": v.cost,
@@ -122,4 +125,11 @@ func (v *runView) end(asJSON bool, last int) error {
 	}
 	v.w.log.line("saved %s", checkpoint)
 	return nil
+}
+
+// skipped says that updates were not made.
+func (w *world) skipped(n int) {
+	if n > 0 {
+		w.log.line("note: updates skipped, because a loss or gradient was not finite: %d: lower --lr, or use --dtype f32", n)
+	}
 }

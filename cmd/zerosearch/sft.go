@@ -251,6 +251,7 @@ func (c *sftCmd) learn(w *world, r *sft.Run, folder *track.Folder) (err error) {
 		w.log.line("loss %s  %.4f -> %.4f in %d steps, %s", w.log.paint(32, sparkline(losses, 60)), losses[0], losses[n-1], last,
 			time.Since(began).Round(time.Second))
 	}
+	w.skipped(r.Skipped)
 	if c.JSON {
 		return writeJSON(w, map[string]any{"steps": last, "out": c.Out, "checkpoint": r.Out.Checkpoint(last), "loss": orEmpty(losses), "seconds": time.Since(began).Seconds()})
 	}

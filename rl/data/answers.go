@@ -118,12 +118,14 @@ func listText(s string) (list json.RawMessage, ok bool, err error) {
 	return nil, false, nil
 }
 
-// looksLikeList is true of texts that begin with a quoted text in brackets and end with such a bracket.
+// looksLikeList is true of texts that begin with a quoted text in brackets, and end with such a bracket or, cut off,
+// have none.
 func looksLikeList(s string) bool {
 	for _, brackets := range []string{"[]", "{}"} {
 		inside, opened := strings.CutPrefix(s, brackets[:1])
 		inside = strings.TrimSpace(inside)
-		if opened && strings.HasSuffix(s, brackets[1:]) && (strings.HasPrefix(inside, "\"") || strings.HasPrefix(inside, "'")) {
+		quoted := strings.HasPrefix(inside, "\"") || strings.HasPrefix(inside, "'")
+		if opened && quoted && (strings.HasSuffix(s, brackets[1:]) || !strings.Contains(s, brackets[1:])) {
 			return true
 		}
 	}

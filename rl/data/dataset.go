@@ -85,6 +85,9 @@ func ParseQuestion(row Row) (Question, error) {
 }
 
 func missing(row Row, want string) error {
+	if name, _, _ := strings.Cut(want, " "); row.Columns[name] != nil {
+		return fmt.Errorf("column %s is null", name)
+	}
 	return fmt.Errorf("no column %s: the columns are %s", want, strings.Join(row.Names(), ", "))
 }
 

@@ -56,6 +56,8 @@ type Run struct {
 	Out       *track.Run
 	Skipped   int // steps skipped because a gradient was not finite
 	OnStep    func(step int, m track.Metrics)
+
+	fruitless int // steps skipped in a row
 }
 
 // Do runs to the end, or until ctx is done; then, and only then, saved says that a checkpoint of the last step exists and err is ctx's.
@@ -63,6 +65,11 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 	for step := r.From + 1; step <= r.Steps; step++ {
 		if err := r.step(step); err != nil {
 			return step - 1, err
+		}
+		if r.fruitless == rl.MostFruitless {
+			return step, fmt.Errorf("training step %d: for %d steps the gradient was not finite, and nothing was learned: "+
+				"the weights have diverged: begin again, or go on from an earlier checkpoint (--model), with a lower --lr",
+				step, r.fruitless)
 		}
 		stop := ctx.Err() != nil
 		if r.Out != nil && (step == r.Steps || stop || r.SaveEvery > 0 && step%r.SaveEvery == 0) {
@@ -102,7 +109,9 @@ func (r *Run) step(step int) error {
 	if err != nil {
 		return err
 	}
-	if st.Skipped != nil {
+	if r.fruitless++; st.Skipped == nil {
+		r.fruitless = 0
+	} else {
 		r.Skipped++
 	}
 	if bad := new(train.NonFiniteError); errors.As(st.Skipped, &bad) { // the weights are no numbers any more, and stay so

@@ -1,6 +1,6 @@
 // Package thought tells what a reasoning model thinks from what it says. A thought stands between tags: <think> of
 // Qwen3, DeepSeek-R1, QwQ and SmolLM3; <thinking>, <thought> and <reasoning> of prompts and other fine-tunings;
-// <seed:think>; [THINK] of Magistral. Formats without tags (the channels of gpt-oss) are taken apart by the servers
+// <seed:think>; [THINK] of Magistral; ◁think▷ of Kimi. Formats without tags (the channels of gpt-oss) are taken apart by the servers
 // that run such models.
 package thought
 
@@ -9,10 +9,13 @@ import (
 	"strings"
 )
 
-var tags = regexp.MustCompile(`(?i)<(/?)(?:think|thinking|thought|reasoning|seed:think)>|\[(/?)THINK\]`)
+var tags = regexp.MustCompile(`(?i)<(/?)(?:think|thinking|thought|reasoning|seed:think)>|\[(/?)THINK\]|◁(/?)think▷`)
 
 // Tag says whether a token is the opening or the closing tag of a thought.
 func Tag(token string) bool { return tags.FindString(token) == token && token != "" }
+
+// closing says whether a match of tags has the slash of a closing tag.
+func closing(m []int) bool { return m[2] < m[3] || m[4] < m[5] || m[6] < m[7] }
 
 // Without is text less its thoughts. A thought ends at the first closing tag behind its opening one. A closing tag
 // without an opening one ends a thought that the prompt began: all before it is gone. An opening tag that nothing
@@ -21,7 +24,7 @@ func Without(text string) string {
 	var kept strings.Builder
 	from, inside := 0, false
 	for _, m := range tags.FindAllStringSubmatchIndex(text, -1) {
-		closes := m[2] < m[3] || m[4] < m[5]
+		closes := closing(m)
 		switch {
 		case closes && inside:
 			from, inside = m[1], false
@@ -47,7 +50,7 @@ func Opened(prompt string) string {
 		return ""
 	}
 	last := all[len(all)-1]
-	if last[2] < last[3] || last[4] < last[5] || strings.TrimSpace(prompt[last[1]:]) != "" {
+	if closing(last) || strings.TrimSpace(prompt[last[1]:]) != "" {
 		return ""
 	}
 	return prompt[last[0]:]

@@ -22,6 +22,7 @@ func TestWithout(t *testing.T) {
 		{"the closing tag named in a thought", "<think>close it with </think>. Paris.</think>Doc 1: a", "Doc 1: a"},
 		{"a thought in a thought", "<think>a<think>b</think>c</think>Doc 1: a", "Doc 1: a"},
 		{"other names", "<thinking>x</thinking><thought>y</thought><reasoning>z</reasoning><seed:think>u</seed:think>[THINK]v[/THINK]Doc 1: a", "Doc 1: a"},
+		{"Kimi's", "◁think▷x◁/think▷Doc 1: a", "Doc 1: a"},
 		{"capitals", "<THINK>x</Think>Doc 1: a", "Doc 1: a"},
 		{"closed by another name", "<think>x</thinking>Doc 1: a", "Doc 1: a"},
 		{"no tags", "<thinks>x</thinks> a < think> think>", "<thinks>x</thinks> a < think> think>"},
