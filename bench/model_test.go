@@ -103,7 +103,7 @@ func TestModelRefusals(t *testing.T) {
 			_, err := GRPO(ctx, tinyOptions(), GRPOTest{Questions: 1, N: 2, Response: 900, Turns: 1, Prompt: 1, Observation: 1})
 			return err
 		},
-		"only cpu and ref": func() error {
+		`"tpu" is not a device`: func() error {
 			o := tinyOptions()
 			o.Device = "tpu"
 			_, err := Model(ctx, o, ModelTests{Prompt: []int{1}})

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -11,12 +12,12 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
-	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/kernels/devices"
 )
 
 // Options of all measurements.
 type Options struct {
-	Device  string // cpu or ref
+	Device  string // as devices.Open takes it; "": the cpu
 	Threads []int  // measured one after the other; none: all usable cores
 	Reps    int    // timed repetitions; 0: 5
 	Say     func(format string, args ...any)
@@ -56,17 +57,13 @@ func (o Options) withDefaults() Options {
 
 // open makes the device for a number of threads and says how many they are and which path it runs.
 func (o Options) open(threads int) (d kernels.Device, n int, path string, err error) {
-	switch o.Device {
-	case "ref":
-		return ref.New(), 1, "ref", nil
-	case "", "auto", "cpu":
-		c, err := cpu.New(cpu.Options{Threads: threads})
-		if err != nil {
-			return nil, 0, "", fmt.Errorf("opening device cpu: %w", err)
-		}
+	if d, err = devices.Open(cmp.Or(o.Device, devices.CPU), devices.Options{Threads: threads}); err != nil {
+		return nil, 0, "", err
+	}
+	if c, ok := d.(*cpu.Device); ok {
 		return c, c.Threads(), c.Path(), nil
 	}
-	return nil, 0, "", fmt.Errorf("opening device %s: only cpu and ref can be measured in this build", o.Device)
+	return d, 1, d.Name(), nil
 }
 
 // Kernels measures operations of kernels.Ops, each on several shapes of real models, and returns a row a case and thread count.

@@ -22,7 +22,7 @@ type benchCmd struct {
 // benchFlags are those of all benchmarks.
 type benchFlags struct {
 	Config  string `name:"config" help:"YAML file with values for any flag, by flag name." placeholder:"FILE"`
-	Device  string `name:"device" help:"cpu or ref." default:"cpu" enum:"auto,cpu,ref"`
+	Device  string `name:"device" type:"device" help:"auto, cpu, cuda, cuda:N or ref." default:"cpu"`
 	Threads []int  `name:"threads" short:"t" help:"Numbers of threads, measured one after the other; none: all usable cores." placeholder:"1,2"`
 	Reps    int    `name:"repetitions" short:"r" help:"Timed repetitions." default:"5"`
 	Output  string `name:"output" short:"o" help:"md, json, csv or bench (for benchstat)." default:"md" enum:"md,json,csv,bench"`

@@ -18,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/kernels/devices"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
@@ -25,7 +26,7 @@ import (
 type common struct {
 	Config  string `name:"config" help:"YAML file with values for any flag, by flag name." placeholder:"FILE"`
 	JSON    bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
-	Device  string `name:"device" help:"auto, cpu, cuda or ref." default:"auto" enum:"auto,cpu,cuda,ref"`
+	Device  string `name:"device" type:"device" help:"auto (a GPU where one can be used, else the cpu), cpu, cuda, cuda:N or ref." default:"auto"`
 	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
 	Verbose bool   `name:"verbose" short:"v" help:"Say more."`
 }
@@ -66,6 +67,20 @@ func finite(ctx *kong.DecodeContext, target reflect.Value) error {
 		return fmt.Errorf("expected a finite number but got %q", fmt.Sprint(t.Value))
 	}
 	target.SetFloat(x)
+	return nil
+}
+
+// device reads the name of a device.
+func device(ctx *kong.DecodeContext, target reflect.Value) error {
+	t, err := ctx.Scan.PopValue("device")
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprint(t.Value)
+	if err := devices.Check(name); err != nil {
+		return err
+	}
+	target.SetString(name)
 	return nil
 }
 

@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda"
+	"github.com/zerosearch-go/zerosearch/kernels/devices"
 )
 
 type devicesCmd struct {
@@ -14,7 +17,16 @@ type devicesCmd struct {
 	Threads int  `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
 }
 
-// deviceInfo is one device that --device names.
+// deviceList is what --json prints.
+type deviceList struct {
+	Devices []deviceInfo `json:"devices"`
+	Auto    string       `json:"auto"` // what --device auto stands for here
+	AutoWhy string       `json:"auto_why"`
+	OS      string       `json:"os"`
+	Arch    string       `json:"arch"`
+}
+
+// deviceInfo is one device that --device names; cuda stands for all GPUs.
 type deviceInfo struct {
 	Name      string          `json:"name"`
 	Available bool            `json:"available"`
@@ -24,6 +36,8 @@ type deviceInfo struct {
 	Threads   int             `json:"threads,omitempty"`
 	Memory    *engine.Machine `json:"memory,omitempty"`
 	Limits    *limits         `json:"limits,omitempty"`
+	Driver    *driverInfo     `json:"driver,omitempty"`
+	GPUs      []gpuInfo       `json:"gpus,omitempty"`
 }
 
 type pathInfo struct {
@@ -39,50 +53,137 @@ type limits struct {
 	Read float64 `json:"read_bytes_per_second"`
 }
 
+// driverInfo is NVIDIA's driver.
+type driverInfo struct {
+	Library string `json:"library"`
+	CUDA    string `json:"cuda"` // the newest version that it knows
+}
+
+type gpuInfo struct {
+	Name       string     `json:"name"` // as --device takes it
+	Available  bool       `json:"available"`
+	Why        string     `json:"why,omitempty"` // it is not
+	Model      string     `json:"model"`
+	UUID       string     `json:"uuid"`
+	Capability string     `json:"compute_capability"`
+	SMs        int        `json:"multiprocessors"`
+	Memory     *gpuMemory `json:"memory"`
+}
+
+type gpuMemory struct {
+	Total     int64  `json:"total_bytes"`
+	Available *int64 `json:"available_bytes,omitempty"` // nil: not known
+}
+
 func (c *devicesCmd) Run(w *world) error {
+	d, err := c.cpu()
+	if err != nil {
+		return err
+	}
+	return listDevices(w, d, devices.List(), c.JSON)
+}
+
+// cpu describes the processor.
+func (c *devicesCmd) cpu() (deviceInfo, error) {
+	d := deviceInfo{Name: devices.CPU, Available: true, Memory: engine.MachineMemory()}
 	dev, err := cpu.New(cpu.Options{Threads: c.Threads})
 	if err != nil {
-		return fmt.Errorf("opening device cpu: %w", err)
+		return d, fmt.Errorf("opening device cpu: %w", err)
 	}
 	defer dev.Close()
-	d := deviceInfo{Name: "cpu", Available: true, Path: dev.Path(), Threads: dev.Threads(), Memory: engine.MachineMemory()}
+	d.Path, d.Threads = dev.Path(), dev.Threads()
 	for _, p := range cpu.Paths.List() {
 		d.Paths = append(d.Paths, pathInfo{p.Name, p.Missing})
 	}
 	if c.Measure {
 		l, err := dev.Measure()
 		if err != nil {
-			return fmt.Errorf("measuring the cpu: %w", err)
+			return d, fmt.Errorf("measuring the cpu: %w", err)
 		}
 		d.Limits = &limits{l.F32, l.BF16, l.Q8, l.Read}
 	}
-	all := []deviceInfo{d, {Name: "cuda", Why: noCUDA}, {Name: "ref", Available: true, Why: "plain scalar Go, the specification of the others: for checks, not for speed"}}
-	if c.JSON {
-		return writeJSON(w, map[string]any{"devices": all, "auto": "cpu", "os": runtime.GOOS, "arch": runtime.GOARCH})
+	return d, nil
+}
+
+// listDevices prints the processor and what else there is.
+func listDevices(w *world, processor deviceInfo, l devices.Listing, asJSON bool) error {
+	ref := deviceInfo{Name: devices.Ref, Available: true,
+		Why: "plain scalar Go, the specification of the others: for checks, not for speed"}
+	gpus := cudaInfo(l)
+	if asJSON {
+		return writeJSON(w, deviceList{[]deviceInfo{processor, gpus, ref}, l.Auto.Name, l.Auto.Why, runtime.GOOS, runtime.GOARCH})
 	}
-	d.print(w)
-	fmt.Fprintf(w.out, "cuda  not available: %s\n", noCUDA)
-	fmt.Fprintf(w.out, "ref   %s\n", all[2].Why)
+	var b strings.Builder
+	processor.processor(&b)
+	gpus.gpus(&b)
+	fmt.Fprintf(&b, "ref   %s\n", ref.Why)
+	fmt.Fprintf(&b, "auto  %s\n", l.Auto.Name)
+	if _, err := w.out.Write([]byte(b.String())); err != nil {
+		return fmt.Errorf("writing the list: %w", err)
+	}
 	return nil
 }
 
-// noCUDA is why --device cuda is refused.
-const noCUDA = "this build has no CUDA backend: use --device cpu"
-
-func (d deviceInfo) print(w *world) {
-	fmt.Fprintf(w.out, "cpu   %s/%s, %d threads, path %s", runtime.GOOS, runtime.GOARCH, d.Threads, d.Path)
-	if m := d.Memory; m != nil {
-		fmt.Fprintf(w.out, ", memory %.1f GB, %.1f GB available", float64(m.Total)/1e9, float64(m.Available)/1e9)
+// cudaInfo describes driver and GPUs.
+func cudaInfo(l devices.Listing) deviceInfo {
+	d := deviceInfo{Name: devices.CUDA, Available: l.NoCUDA == "", Why: l.NoCUDA}
+	if s := l.CUDA; s.Library != "" {
+		d.Driver = &driverInfo{s.Library, s.Version}
 	}
-	fmt.Fprintln(w.out)
+	for _, g := range l.CUDA.GPUs {
+		d.GPUs = append(d.GPUs, newGPUInfo(g, l.Usable(g)))
+	}
+	return d
+}
+
+func newGPUInfo(g cuda.Info, usable bool) gpuInfo {
+	i := gpuInfo{Name: fmt.Sprintf("%s:%d", devices.CUDA, g.Index), Available: usable, Why: g.Why, Model: g.Name, UUID: g.UUID,
+		Capability: fmt.Sprintf("%d.%d", g.Major, g.Minor), SMs: g.SMs, Memory: &gpuMemory{Total: g.Memory}}
+	if g.Free >= 0 {
+		i.Memory.Available = &g.Free
+	}
+	return i
+}
+
+func (d deviceInfo) processor(b *strings.Builder) {
+	fmt.Fprintf(b, "cpu   %s/%s, %d threads, path %s", runtime.GOOS, runtime.GOARCH, d.Threads, d.Path)
+	if m := d.Memory; m != nil {
+		fmt.Fprintf(b, ", memory %.1f GB, %.1f GB available", float64(m.Total)/1e9, float64(m.Available)/1e9)
+	}
+	b.WriteByte('\n')
 	for _, p := range d.Paths {
 		state := "runs here"
 		if p.Missing != "" {
 			state = "needs " + p.Missing
 		}
-		fmt.Fprintf(w.out, "        %-11s %s\n", p.Name, state)
+		fmt.Fprintf(b, "        %-11s %s\n", p.Name, state)
 	}
 	if l := d.Limits; l != nil {
-		fmt.Fprintf(w.out, "        at most %.0f GFLOP/s f32, %.0f GFLOP/s bf16, %.0f GOP/s q8, %.1f GB/s read\n", l.F32/1e9, l.BF16/1e9, l.Q8/1e9, l.Read/1e9)
+		fmt.Fprintf(b, "        at most %.0f GFLOP/s f32, %.0f GFLOP/s bf16, %.0f GOP/s q8, %.1f GB/s read\n",
+			l.F32/1e9, l.BF16/1e9, l.Q8/1e9, l.Read/1e9)
+	}
+}
+
+func (d deviceInfo) gpus(b *strings.Builder) {
+	b.WriteString("cuda  ")
+	if d.Available {
+		b.WriteString("runs here")
+	} else {
+		b.WriteString("not available: " + d.Why)
+	}
+	b.WriteByte('\n')
+	if d.Driver != nil {
+		fmt.Fprintf(b, "        driver      %s, CUDA %s\n", d.Driver.Library, d.Driver.CUDA)
+	}
+	for _, g := range d.GPUs {
+		fmt.Fprintf(b, "        %-11s %s, compute capability %s, %d multiprocessors, memory %.1f GB", g.Name, g.Model, g.Capability,
+			g.SMs, float64(g.Memory.Total)/1e9)
+		if free := g.Memory.Available; free != nil {
+			fmt.Fprintf(b, ", %.1f GB available", float64(*free)/1e9)
+		}
+		fmt.Fprintf(b, "\n        %-11s %s\n", "", g.UUID)
+		if g.Why != "" {
+			fmt.Fprintf(b, "        %-11s not usable: %s\n", "", g.Why)
+		}
 	}
 }

@@ -116,6 +116,7 @@ func parserWith(stdout, stderr io.Writer, more ...kong.Option) (*kong.Kong, erro
 			"Every flag --some-name has an environment variable ZEROSEARCH_SOME_NAME and a key some-name in the YAML of --config; the "+
 			"command line wins over the environment, and that over the file."),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
+		kong.NamedMapper("device", kong.MapperFunc(device)),
 		kong.KindMapper(reflect.Float64, kong.MapperFunc(finite)), kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
 		kong.KindMapper(reflect.Int64, kong.MapperFunc(whole)), kong.KindMapper(reflect.Uint64, kong.MapperFunc(whole)),
 		kong.Vars{"version": version()}, kong.Writers(stdout, stderr),

@@ -7,25 +7,27 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/kernels/cpu"
-	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/kernels/devices"
 	"github.com/zerosearch-go/zerosearch/rl"
 )
 
 // open makes the device that the flags ask for.
 func (c common) open(w *world) (kernels.Device, error) {
-	switch c.Device {
-	case "ref":
-		return ref.New(), nil
-	case "cuda":
-		return nil, fmt.Errorf("opening device cuda: %s", noCUDA)
-	}
-	dev, err := cpu.New(cpu.Options{Threads: c.Threads})
+	why := ""
+	dev, err := devices.Open(c.Device, devices.Options{Threads: c.Threads, Chosen: func(choice devices.Choice) {
+		if why = " (auto: " + choice.Why + ")"; choice.GPU && choice.Name == devices.CPU && !c.Verbose {
+			w.log.line("note: computing on the cpu: %s", choice.Why)
+		}
+	}})
 	if err != nil {
-		return nil, fmt.Errorf("opening device cpu: %w", err)
+		return nil, err
 	}
 	if c.Verbose {
-		w.log.line("device cpu: path %s", cpu.Paths.Used())
+		path := ""
+		if d, ok := dev.(interface{ Path() string }); ok {
+			path = ": path " + d.Path()
+		}
+		w.log.line("device %s%s%s", dev.Name(), path, why)
 	}
 	return dev, nil
 }

@@ -19,7 +19,7 @@ type verifyCmd struct {
 	Folder  string `arg:"" name:"run" help:"Run directory of train."`
 	Step    int    `name:"step" help:"The step to repeat; 0: the last one saved right after a saved one." default:"0"`
 	JSON    bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
-	Device  string `name:"device" help:"auto, cpu, cuda or ref." default:"auto" enum:"auto,cpu,cuda,ref"`
+	Device  string `name:"device" type:"device" help:"auto (a GPU where one can be used, else the cpu), cpu, cuda, cuda:N or ref." default:"auto"`
 	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
 }
 
