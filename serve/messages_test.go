@@ -2,7 +2,6 @@ package serve
 
 import (
 	"encoding/json"
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -142,5 +141,5 @@ func TestPromptsOfChats(t *testing.T) {
 	r.s.models[0].Template = nil // a base model: contents one after the other
 	require.Equal(t, "Where? The sea ", r.prompted(q(object{"continue_final_message": true})))
 	require.Equal(t, r.m.Tokenizer.Decode(append(r.m.Tokenizer.Encode("Where?", tokenizer.EncodeOptions{}), r.m.Tokenizer.Encode(" The sea ", tokenizer.EncodeOptions{})...), false),
-		r.prompted(q(nil)), fmt.Sprint("as before"))
+		r.prompted(q(nil)), "as before")
 }

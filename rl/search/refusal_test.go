@@ -79,7 +79,7 @@ func TestRefusalPasses(t *testing.T) {
 					time.Sleep(pause - 1)
 					require.Contains(t, ask(), fmt.Sprint(c.status), "the reason is still told")
 					require.Equal(t, i+1, asked, "not asked before %v are over", pause)
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 				}
 				status = 200
 				require.Empty(t, ask())
