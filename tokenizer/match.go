@@ -91,9 +91,13 @@ func findAll(re *regexp2.Regexp, pattern string, text []byte, found func(start, 
 		}
 		return at
 	}
+	last := -1 // the end of the match before
 	for ; m != nil && err == nil; m, err = re.FindNextMatch(m) {
-		start := place(m.Index)
-		found(start, place(m.Index+m.Length))
+		if m.Length > 0 || m.Index != last { // Oniguruma's iterator leaves out an empty match that follows another
+			start := place(m.Index)
+			found(start, place(m.Index+m.Length))
+		}
+		last = m.Index + m.Length
 		if time.Now().After(deadline) {
 			return &PatternError{pattern, len(text)}
 		}

@@ -90,7 +90,7 @@ func TestUnsupportedPatterns(t *testing.T) {
 		`\K`:                       `\K`,
 		`\R`:                       `\R`,
 		`\h`:                       `\h`,
-		`(?<n>a)`:                  "(?<n",
+		`(?<n>a)\k<n>`:             "(?<n",
 		`(?x)a`:                    "(?x",
 		`(?~a)`:                    "(?~",
 		`a(?#c)`:                   "comment",

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,11 @@ const (
 	maxOnigDepth = 50
 	maxRepeat    = 1000
 )
+
+// groupName is what a group with a name begins with.
+var groupName = regexp.MustCompile(`^\?<[\p{L}_][\p{L}\p{N}_]*>`)
+
+const maxGroupName = 100
 
 type onigParser struct {
 	src   []rune
@@ -131,6 +137,11 @@ func (p *onigParser) group() error {
 			p.out.WriteString("(" + opening)
 			return p.inside()
 		}
+	}
+	if name := groupName.FindString(string(p.src[p.i:min(len(p.src), p.i+maxGroupName)])); name != "" {
+		p.take(name)
+		p.out.WriteString("(?:") // nothing asks what it captured
+		return p.inside()
 	}
 	if p.peek("?") {
 		return fmt.Errorf("a group that begins with (%s", string(p.src[p.i:min(len(p.src), p.i+3)]))
@@ -296,10 +307,19 @@ func (p *onigParser) escape() (rune, error) {
 		return 0, err
 	}
 	if item != "" {
-		p.out.WriteString("[" + item + "]")
+		p.out.WriteString(oneOf(item))
 		return 0, nil
 	}
 	return char, p.literal(char)
+}
+
+// oneOf is the class of an item. \P{X} becomes [^\p{X}]: regexp2 takes the union of two categories of which one is
+// negated, be it in a class or where it looks for the first character of alternatives, for less than it is.
+func oneOf(item string) string {
+	if category, not := strings.CutPrefix(item, `\P`); not {
+		return `[^\p` + category + "]"
+	}
+	return "[" + item + "]"
 }
 
 // member reads an escape that stands for characters, behind its backslash: a set of them (item), or one. word and
@@ -319,6 +339,8 @@ func (p *onigParser) member(word, notWord func() string) (item string, char rune
 		return `\p{Nd}`, 0, nil
 	case 'D':
 		return `\P{Nd}`, 0, nil
+	case 'h':
+		return "0-9A-Fa-f", 0, nil
 	case 'w':
 		return word(), 0, nil
 	case 'W':

@@ -123,6 +123,10 @@ func (p *onigParser) setItem(s *onigSet) error {
 	if err != nil {
 		return err
 	}
+	if strings.HasPrefix(item, `\P`) {
+		s.nested = append(s.nested, oneOf(item))
+		return nil
+	}
 	if item != "" {
 		s.items += item
 		return nil

@@ -29,6 +29,11 @@ for behavior in ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", 
     for invert in (False, True):
         cases[f"{behavior} {invert}"] = split("[aeiou-]", behavior, invert)
         cases[f"text {behavior} {invert}"] = text("a.", behavior, invert)
+cases |= {
+    "not in two categories": split(r"[\P{L}]+|\p{^N}+"), "one of two that are not": split(r"[\P{L}\p{Lu}]+"),
+    "not not": split(r"[^\P{L}a-e]+|[\D\P{N}]"), "empty, after a match": split(r"(?=[A-Z])|\s", "MergedWithNext"),
+    "empty, inverted": split(r"(?=[A-Z])|\s", "MergedWithPrevious", True), "named": split(r"(?<word>\w+)(?<end_1>\h)?"),
+}
 units = ["'s", "'S", "'ſ", "'ll", "'lL", "'Re", "'", " ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u0085", "\u2028", "\u200b", "\u200d", "a", "Z", "é", "e\u0301", "ſ", "K", "日本", "ひ", "각", "ก็",
     "1", "23", "4567", "½", "Ⅷ", "३", ".", "!?", "🙂", "_", "-", "x", "camelCase", "HTTPServer", "straße", "tREatX", "a.", "<b>", "{{", "ab", "abab", "Ж", "ж", "]", "^", "|", "(", "…", "।", "/", "cd", "ǅ", "ʰ", "b2", "Kq", "kq", "$"]
 with open(sys.argv[1], "w") as f:
