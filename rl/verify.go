@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -21,6 +22,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
 // Verification is what came of repeating steps of a run and comparing them with what the run recorded.
@@ -100,6 +102,9 @@ func Verify(ctx context.Context, dev kernels.Device, c Config, run string, step 
 		return nil, err
 	}
 	defer v.t.Out.Close()
+	if err := v.compareStart(ctx); err != nil {
+		return nil, err
+	}
 	if !v.Exact {
 		v.t.recorded = v.score
 	}
@@ -176,6 +181,26 @@ func recordedSteps(dir string) (steps []int, err error) {
 	})
 	slices.Sort(steps)
 	return steps, err
+}
+
+// metricsOf reads the line of a step as it is written.
+func metricsOf(dir string, step int) (map[string]string, error) {
+	out := map[string]string{}
+	return out, eachLine(filepath.Join(dir, "metrics.jsonl"), func(n int, line []byte) error {
+		values := map[string]json.RawMessage{}
+		if err := json.Unmarshal(line, &values); err != nil {
+			return fmt.Errorf("line %d is damaged: %w", n, err)
+		}
+		if string(values["step"]) == strconv.Itoa(step) {
+			if len(out) > 0 {
+				return fmt.Errorf("line %d is the second one of step %d", n, step)
+			}
+			for k, v := range values {
+				out[k] = string(v)
+			}
+		}
+		return nil
+	})
 }
 
 // eachLine reads the whole lines of a file.
@@ -315,6 +340,43 @@ func searchless(p fingerprint.Parts) fingerprint.Parts {
 		}
 	}
 	return out
+}
+
+// compareStart compares the checkpoint that the repetition begins with with what was read from it: its weights are
+// those of the optimizer's file, rounded.
+func (v *verifier) compareStart(ctx context.Context) error {
+	if v.From == 0 {
+		return nil
+	}
+	defer func(n int) { v.Tensors = n }(v.Tensors) // those are counted that were computed again
+	return v.compareCheckpoint(ctx, v.From)
+}
+
+// savedAs is the type of the weights in a checkpoint: --save-dtype may change from one resume to the next.
+func savedAs(dir string) (kernels.DType, bool) {
+	for _, name := range []string{"model.safetensors", "adapter_model.safetensors"} {
+		f, err := safetensors.Open(filepath.Join(dir, name))
+		if err != nil {
+			continue // of the other kind, or compareTensors says what is wrong
+		}
+		defer f.Close()
+		for _, n := range f.Names() {
+			x, _ := f.Tensor(n)
+			dtype, err := kernels.ParseDType(strings.ToLower(fmt.Sprint(x.DType)))
+			return dtype, err == nil
+		}
+	}
+	return 0, false
+}
+
+// compareOrder finds the first of a step's episodes, each of which is there, that stands in another place.
+func (v *verifier) compareOrder(was, now []recordedLine) {
+	for i, e := range was {
+		if n := now[i]; v.Exact && (e.Attempt != n.Attempt || e.Group != n.Group || e.Rollout != n.Rollout) {
+			v.Difference = mismatchOf(n.Episode, "line", "in another place", fmt.Sprintf("line %d of the step", i+1))
+			return
+		}
+	}
 }
 
 // repeat does a step again and compares it.

@@ -63,6 +63,10 @@ func (v *verifier) compareEpisodes(was, now []recordedLine) {
 	of := func(e recordedLine) key { return key{e.Attempt, e.Group, e.Rollout} }
 	recorded := map[key]recordedLine{}
 	for _, e := range was {
+		if _, twice := recorded[of(e)]; twice {
+			v.Difference = mismatchOf(e.Episode, "episode", "two", "one")
+			return
+		}
 		recorded[of(e)] = e
 	}
 	for _, e := range now {
@@ -85,6 +89,7 @@ func (v *verifier) compareEpisodes(was, now []recordedLine) {
 			return
 		}
 	}
+	v.compareOrder(was, now)
 }
 
 func mismatchOf(e *episode.Episode, field, was, now string) *Mismatch {
@@ -333,29 +338,15 @@ func (v *verifier) compareMetrics(step int) error {
 	return nil
 }
 
-// metricsOf reads the line of a step as it is written.
-func metricsOf(dir string, step int) (map[string]string, error) {
-	out := map[string]string{}
-	return out, eachLine(filepath.Join(dir, "metrics.jsonl"), func(n int, line []byte) error {
-		values := map[string]json.RawMessage{}
-		if err := json.Unmarshal(line, &values); err != nil {
-			return fmt.Errorf("line %d is damaged: %w", n, err)
-		}
-		if string(values["step"]) == strconv.Itoa(step) {
-			for k, v := range values {
-				out[k] = string(v)
-			}
-		}
-		return nil
-	})
-}
-
 // compareCheckpoint saves the step again, aside, and compares every tensor and what the state knows.
 func (v *verifier) compareCheckpoint(ctx context.Context, step int) error {
+	was, now := track.Checkpoint(v.dir, step), v.t.Out.Checkpoint(step)
+	if dtype, ok := savedAs(was); ok {
+		v.t.SaveDType = dtype
+	}
 	if err := v.t.Engine.Do(ctx, func() error { return v.t.saveAs(step) }); err != nil {
 		return err
 	}
-	was, now := track.Checkpoint(v.dir, step), v.t.Out.Checkpoint(step)
 	defer os.RemoveAll(now)
 	files, err := tensorFiles(was)
 	if err != nil {
@@ -376,7 +367,9 @@ func (v *verifier) compareCheckpoint(ctx context.Context, step int) error {
 			return err
 		}
 	}
-	v.Checkpoints = append(v.Checkpoints, step)
+	if step > v.From {
+		v.Checkpoints = append(v.Checkpoints, step)
+	}
 	if err := v.compareModel(step, was, now); err != nil || v.Difference != nil {
 		return err
 	}

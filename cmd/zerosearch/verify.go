@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -122,11 +123,11 @@ func verified(v *rl.Verification) string {
 	}
 	fmt.Fprintf(&b, "equal      %d episodes, %d turns, %d log-probs, %d metrics\n", v.Episodes, v.Turns, v.Logprobs,
 		v.Metrics)
-	switch {
-	case len(v.Checkpoints) > 0:
+	if len(v.Checkpoints) > 0 {
 		fmt.Fprintf(&b, "           %d tensors of %s\n", v.Tensors,
 			"checkpoints/step-"+strings.Trim(strings.ReplaceAll(fmt.Sprint(v.Checkpoints), " ", ", step-"), "[]"))
-	case v.Difference == nil:
+	}
+	if v.Difference == nil && !slices.Contains(v.Checkpoints, v.Step) {
 		fmt.Fprintf(&b, "           the weights of step %d were not saved: they are not compared\n", v.Step)
 	}
 	return b.String()

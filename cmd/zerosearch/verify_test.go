@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,7 +55,10 @@ func TestVerifyRepeatsRuns(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "run")
 	mustRun(t, "", everything(t, out, "--total-steps", "4")...)
-	mustRun(t, "", everything(t, out, "--total-steps", "6", "--resume", "auto", "--keep-last", "0")...)
+	mustRun(t, "", everything(t, out, "--total-steps", "6", "--resume", "auto", "--keep-last", "0", "--save-dtype",
+		"bf16")...)
+	mustRun(t, "", "verify", out, "--step", "4")
+	mustRun(t, "", "verify", out, "--step", "5")
 	stdout := mustRun(t, "", "verify", out)
 	require.Contains(t, stdout, "repeated   step 6, from checkpoints/step-5")
 	require.Contains(t, stdout, "tensors of checkpoints/step-6")
@@ -98,6 +102,36 @@ func flippedWeight(t *testing.T, path string, sign bool) (undo func()) {
 	return func() { require.NoError(t, os.WriteFile(path, text, 0o644)) }
 }
 
+// Episodes that stand twice, or in another place, and a doubled line of metrics are found: two processes may have
+// written them.
+func TestVerifyFindsDoubles(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	mustRun(t, "", trainArgs(t, out, "--total-steps", "3")...)
+	for name, c := range map[string]struct {
+		change func(lines []string, first int) []string
+		want   string
+	}{
+		"episodes.jsonl": {func(l []string, i int) []string { return slices.Insert(l, i, l[i]) },
+			"episode: recorded two, recomputed one"},
+		"./episodes.jsonl": {func(l []string, i int) []string { l[i], l[i+1] = l[i+1], l[i]; return l },
+			"line: recorded in another place, recomputed line 1 of the step"},
+		"metrics.jsonl": {func(l []string, i int) []string { return slices.Insert(l, i, l[i]) },
+			"line 4 is the second one of step 3"},
+	} {
+		path := filepath.Join(out, name)
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		lines := strings.SplitAfter(string(text), "\n")
+		first := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, `{"step":3,`) })
+		changed := strings.Join(c.change(lines, first), "")
+		require.NoError(t, os.WriteFile(path, []byte(changed), 0o644))
+		code, _, stderr := verified3(t, out)
+		require.Equal(t, 1, code, name)
+		require.Contains(t, stderr, c.want, name)
+		require.NoError(t, os.WriteFile(path, text, 0o644))
+	}
+}
+
 // One bit of anything that a run recorded is found and named: step, question, rollout, turn, field, position, and
 // both values.
 func TestVerifyFindsAFlippedBit(t *testing.T) {
@@ -137,6 +171,7 @@ func TestVerifyFindsAFlippedBit(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "step 3, metrics.jsonl, actor/grad_norm: recorded ")
 	for file, want := range map[string]string{
+		"checkpoints/step-2/model.safetensors":     "step-2/model.safetensors, model.norm.weight[47]: recorded ",
 		"checkpoints/step-3/model.safetensors":     "step-3/model.safetensors, model.norm.weight[47]: recorded ",
 		"checkpoints/step-3/optimizer.safetensors": "step-3/optimizer.safetensors, v.model.norm.weight[47]: recorded ",
 		"checkpoints/step-2/optimizer.safetensors": "step 3, ",
