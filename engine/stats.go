@@ -43,6 +43,14 @@ func (e *Engine) Stats() Stats {
 	return s
 }
 
+// Sampled is how many ids all models together have drawn.
+func (e *Engine) Sampled() (n int64) {
+	for _, m := range e.Stats().Models {
+		n += m.Sampled
+	}
+	return n
+}
+
 // publish copies the loop's counters to where Stats finds them. e.mu is held.
 func (e *Engine) publish() {
 	for _, r := range e.lanes {

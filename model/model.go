@@ -148,11 +148,14 @@ func (m *Model) KVSpec(pages int, t kernels.DType) kernels.KVSpec {
 
 // Clone copies the weights into a new model held as o says: a frozen copy is the reference of a KL term, or the simulator `same`.
 // A trainable model's masters are what is copied.
-func (m *Model) Clone(o Options) (*Model, error) {
+func (m *Model) Clone(o Options) (*Model, error) { return m.CloneTo(m.Device, o) }
+
+// CloneTo is Clone onto another device: the weights pass through the host, rounded as Clone rounds them.
+func (m *Model) CloneTo(dev kernels.Device, o Options) (*Model, error) {
 	if o.DType == 0 {
 		o.DType = m.DType
 	}
-	c, err := newModel(m.Device, m.Config, o)
+	c, err := newModel(dev, m.Config, o)
 	if err != nil {
 		return nil, fmt.Errorf("copying the model: %w", err)
 	}

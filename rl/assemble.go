@@ -77,6 +77,8 @@ func (c *Config) checkMemory(dev kernels.Device) error {
 }
 
 // openModels loads the policy and gives out the roles: one base serves as many of them as it can.
+//
+// All is opened before the engines start: from then on their loops alone use the devices.
 func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 	kv, err := t.openPolicy(ctx, dev)
 	if err != nil {
@@ -85,14 +87,19 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 	if t.Policy.Tokenizer == nil {
 		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", t.Policy.Dir)
 	}
-	t.Engine = engine.New(dev, engine.Options{})
-	if err := t.addModel(policyName, t.Policy.Model, kv, 0); err != nil {
-		return err
-	}
 	if err := t.openUpdater(ctx, dev, t.Config.trainOptions(kv)); err != nil {
 		return err
 	}
-	return t.openRoller(ctx, dev, kv)
+	var simulator *Opened
+	if t.searches == nil && t.Config.Search.Simulates() {
+		if simulator, err = t.simulator(ctx, t.Config.Search.on(dev)); err != nil {
+			return err
+		}
+	}
+	if err := t.startEngines(dev, kv, simulator); err != nil {
+		return err
+	}
+	return t.openRoller(ctx, simulator)
 }
 
 // openPolicy loads what is trained: all weights, an adapter, or a new adapter. It returns the type of keys and values.
@@ -140,11 +147,11 @@ func newAdapter(m *model.Model, c PolicyConfig, seed uint64) (*model.Adapter, er
 		engine.Stream(seed, purposeAdapter))
 }
 
-// addModel puts m into the engine with pages for the episodes in flight.
-func (t *Trainer) addModel(name string, m *model.Model, kv kernels.DType, usual int) error {
+// addModel puts m into an engine with pages for the episodes in flight.
+func (t *Trainer) addModel(e *engine.Engine, name string, m *model.Model, kv kernels.DType, usual int) error {
 	c := &t.Config
 	context, sequences, pages := c.kvPages(m.Config, kv, usual)
-	return t.Engine.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context, MaxSequences: sequences})
+	return e.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context, MaxSequences: sequences})
 }
 
 // kvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for so many of the usual length (0: the longest)
@@ -194,13 +201,29 @@ func (t *Trainer) openUpdater(ctx context.Context, dev kernels.Device, o train.O
 	return nil
 }
 
+// startEngines makes the engine of dev, and the simulator's where that is on another device, with their models.
+func (t *Trainer) startEngines(dev kernels.Device, kv kernels.DType, simulator *Opened) error {
+	t.Engine = engine.New(dev, engine.Options{})
+	t.simulating = t.Engine
+	if err := t.addModel(t.Engine, policyName, t.Policy.Model, kv, 0); err != nil {
+		return err
+	}
+	if simulator == nil || simulator.Model == t.Policy.Model {
+		return nil
+	}
+	if on := simulator.Model.Device; on != dev {
+		t.simulating = engine.New(on, engine.Options{})
+	}
+	return t.addModel(t.simulating, simulatorName, simulator.Model, kv, t.Config.Search.simulated())
+}
+
 // openRoller makes what episodes need: policy, searcher, prompts and limits.
-func (t *Trainer) openRoller(ctx context.Context, dev kernels.Device, kv kernels.DType) error {
+func (t *Trainer) openRoller(ctx context.Context, simulator *Opened) error {
 	c := &t.Config
 	if err := t.Policy.Template.Err(); err != nil {
 		return fmt.Errorf("opening the policy %s: %w", t.Policy.Dir, err)
 	}
-	searcher, err := t.openSearcher(ctx, dev, kv)
+	searcher, err := t.openSearcher(ctx, simulator)
 	if err != nil {
 		return err
 	}
@@ -225,7 +248,7 @@ func topP(p float64) float64 {
 }
 
 // openSearcher makes the engine behind <search>.
-func (t *Trainer) openSearcher(ctx context.Context, dev kernels.Device, kv kernels.DType) (search.Searcher, error) {
+func (t *Trainer) openSearcher(ctx context.Context, simulator *Opened) (search.Searcher, error) {
 	if t.searches != nil {
 		return t.searches, nil
 	}
@@ -233,7 +256,13 @@ func (t *Trainer) openSearcher(ctx context.Context, dev kernels.Device, kv kerne
 	if c.Cache == "" && t.Config.Schedule.Out != "" {
 		c.Cache = filepath.Join(t.Config.Schedule.Out, "search-cache")
 	}
-	e, err := c.Open(ctx, func() (search.Generator, error) { return t.openSimulator(ctx, dev, kv) })
+	e, err := c.Open(ctx, func() (search.Generator, error) {
+		name := simulatorName
+		if simulator.Model == t.Policy.Model {
+			name = policyName
+		}
+		return Simulator(t.simulating, name, simulator, simulator.Adapter, c.SimThinking)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -242,25 +271,13 @@ func (t *Trainer) openSearcher(ctx context.Context, dev kernels.Device, kv kerne
 	return e.Searcher, err
 }
 
-// openSimulator makes the model that writes documents.
-func (t *Trainer) openSimulator(ctx context.Context, dev kernels.Device, kv kernels.DType) (search.Generator, error) {
-	p, err := t.simulator(ctx, dev)
-	if err != nil {
-		return nil, err
-	}
-	name := "simulator"
-	if p.Model == t.Policy.Model {
-		name = policyName
-	} else if err := t.addModel(name, p.Model, kv, t.Config.Search.simulated()); err != nil {
-		return nil, err
-	}
-	return Simulator(t.Engine, name, p, p.Adapter, t.Config.Search.SimThinking)
-}
-
-// Close gives everything back: the engine first, then what it ran, last opened first.
+// Close gives everything back: the engines first, then what they ran, last opened first.
 func (t *Trainer) Close() {
 	if t.Engine != nil {
 		t.Engine.Close()
+	}
+	if t.simulating != nil && t.simulating != t.Engine {
+		t.simulating.Close()
 	}
 	for i := len(t.closers) - 1; i >= 0; i-- {
 		t.closers[i]()

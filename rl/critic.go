@@ -88,7 +88,7 @@ func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what strin
 		}
 		t.closers = append(t.closers, b.Model.Close)
 	default:
-		start, err := t.starting(0)
+		start, err := t.starting(dev, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -94,6 +94,20 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 	return p, err
 }
 
+// CopyTo is a frozen copy of p without its adapter on dev, held as dtype (0: as p is), which speaks as p does. The
+// caller closes it.
+func (p *Opened) CopyTo(dev kernels.Device, dtype kernels.DType) (_ *Opened, err error) {
+	s := p.withoutAdapter()
+	s.Model, err = p.Model.CloneTo(dev, model.Options{DType: dtype})
+	return s, err
+}
+
+func (p *Opened) withoutAdapter() *Opened {
+	s := *p
+	s.Adapter, s.AdapterDir, s.Notes = nil, "", nil
+	return &s
+}
+
 // mountedAsTold is a note if --adapter was not made for the base that --model names: it is mounted all the same, as
 // peft does.
 func mountedAsTold(adapter, base string) ([]string, error) {

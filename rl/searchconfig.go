@@ -7,11 +7,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
 // SearchConfig chooses the engine behind <search>, the curriculum of its noise, and prices for the report of what searching cost.
 type SearchConfig struct {
+	// Device is the simulator's; nil: the policy's. Whoever opened it closes it, after all that was opened on it.
+	Device kernels.Device `kong:"-" yaml:"-"`
+
 	Mode           string        `name:"search-mode" help:"simulate_prompt, simulate_sft, remote, google, wiki, bm25, replay or none; or a mixture, as in simulate_sft:0.8,bm25:0.2." default:"simulate_prompt"`
 	Engine         string        `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
 	SimulationLLM  string        `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, or same (the starting weights)." default:"same"`
@@ -67,6 +71,14 @@ func (c *SearchConfig) has(f func(mode string) bool) bool {
 // Simulates reports whether a model in this process writes documents.
 func (c *SearchConfig) Simulates() bool {
 	return c.has(func(mode string) bool { return strings.HasPrefix(mode, "simulate") })
+}
+
+// on is the simulator's device, beside a policy on dev.
+func (c *SearchConfig) on(dev kernels.Device) kernels.Device {
+	if c.Device == nil {
+		return dev
+	}
+	return c.Device
 }
 
 // online reports whether answers are worth keeping.

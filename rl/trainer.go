@@ -37,8 +37,9 @@ type Trainer struct {
 	OnStep func(step int, m track.Metrics, groups [][]*episode.Episode)
 
 	state      State
-	starts     map[kernels.DType]*Opened // frozen starting weights, by type
-	critic     *Opened                   // under the value head
+	simulating *engine.Engine    // of the simulator's device; the Engine where it is the policy's, or nil
+	starts     map[start]*Opened // frozen starting weights
+	critic     *Opened           // under the value head
 	criticRate train.Schedule
 	from       fingerprint.Parts // what the searches, or a replay's trajectories, came from
 	closers    []func()
@@ -49,12 +50,24 @@ type Trainer struct {
 	recorded func(ctx context.Context, questions []data.Question, only []int, step, attempt int) ([][]*episode.Episode, error)
 }
 
+// Sampled is how many ids were drawn, the simulator's included.
+func (t *Trainer) Sampled() (n int64) {
+	n = t.Engine.Sampled()
+	if s := t.simulating; s != nil && s != t.Engine {
+		n += s.Sampled()
+	}
+	return n
+}
+
 // MostFruitless is the number of steps in a row, all of whose mini-batches were skipped, that end a run: it would go on
 // like that to its end.
 const MostFruitless = 3
 
-// policyName is the policy's name in the engine.
-const policyName = "policy"
+// The names of models in the engines.
+const (
+	policyName    = "policy"
+	simulatorName = "simulator"
+)
 
 // Run does all steps that are not done, or stops after the one under way when ctx ends. last is the last step done; it is saved.
 func (t *Trainer) Run(ctx context.Context) (last int, err error) {

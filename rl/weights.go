@@ -43,32 +43,39 @@ func floatType(flag, value string, weights kernels.DType) (kernels.DType, error)
 	return t, nil
 }
 
-// starting is the policy's base as it was before training, held as dtype (0: as the policy is): what the reference and the simulator `same`
-// are. In full fine-tuning it is a frozen copy, one for each type; with LoRA and of the policy's type it is the base itself, adapters off.
-func (t *Trainer) starting(dtype kernels.DType) (*Opened, error) {
-	dtype = cmp.Or(dtype, t.Policy.Model.DType)
-	if p := t.starts[dtype]; p != nil {
+// start names a frozen copy of the starting weights.
+type start struct {
+	dev   kernels.Device
+	dtype kernels.DType
+}
+
+// starting is the policy's base as it was before training, on dev, held as dtype (0: as the policy is): what the
+// reference and the simulator `same` are. In full fine-tuning it is a frozen copy, one for each device and type; with
+// LoRA, on the policy's device and of its type it is the base itself, adapters off.
+func (t *Trainer) starting(dev kernels.Device, dtype kernels.DType) (*Opened, error) {
+	base := t.Policy.Model
+	at := start{dev, cmp.Or(dtype, base.DType)}
+	if p := t.starts[at]; p != nil {
 		return p, nil
 	}
-	var err error
-	s := *t.Policy
-	s.Adapter = nil
-	if t.Policy.Adapter == nil || dtype != t.Policy.Model.DType {
-		if s.Model, err = t.Policy.Model.Clone(model.Options{DType: dtype}); err != nil {
+	s := t.Policy.withoutAdapter()
+	if t.Policy.Adapter == nil || at != (start{base.Device, base.DType}) {
+		var err error
+		if s, err = t.Policy.CopyTo(dev, at.dtype); err != nil {
 			return nil, err
 		}
-		t.closers = append(t.closers, s.Model.Close)
+		t.closers = append(t.closers, s.Close)
 	}
 	if t.starts == nil {
-		t.starts = map[kernels.DType]*Opened{}
+		t.starts = map[start]*Opened{}
 	}
-	t.starts[dtype] = &s
-	return &s, nil
+	t.starts[at] = s
+	return s, nil
 }
 
 // frozenStart is starting with a frozen copy of the adapter that training began with, if it began with one.
-func (t *Trainer) frozenStart(dtype kernels.DType) (*Opened, error) {
-	base, err := t.starting(dtype)
+func (t *Trainer) frozenStart(dev kernels.Device, dtype kernels.DType) (*Opened, error) {
+	base, err := t.starting(dev, dtype)
 	if err != nil || t.Policy.AdapterDir == "" {
 		return base, err
 	}
@@ -89,9 +96,9 @@ func (t *Trainer) reference(ctx context.Context, dev kernels.Device) (*Opened, e
 	}
 	switch {
 	case c.Reference == refAdaptersOff:
-		return t.starting(dtype)
+		return t.starting(dev, dtype)
 	case c.RefModel == "":
-		return t.frozenStart(dtype)
+		return t.frozenStart(dev, dtype)
 	}
 	ref, err := t.other(ctx, dev, c.RefModel, dtype)
 	if err != nil {
@@ -112,7 +119,7 @@ func (t *Trainer) simulator(ctx context.Context, dev kernels.Device) (*Opened, e
 		return nil, err
 	}
 	if c.SimulationLLM == "same" {
-		return t.starting(dtype)
+		return t.starting(dev, dtype)
 	}
 	p, err := t.other(ctx, dev, c.SimulationLLM, dtype)
 	if err != nil {
@@ -124,24 +131,41 @@ func (t *Trainer) simulator(ctx context.Context, dev kernels.Device) (*Opened, e
 // other opens the model of another role: over the policy's base if that is frozen and what name says is an adapter
 // that was made for it, else with weights of its own.
 func (t *Trainer) other(ctx context.Context, dev kernels.Device, name string, dtype kernels.DType) (*Opened, error) {
-	if t.Policy.Adapter != nil {
-		p, err := t.Policy.Over(name, dtype)
-		if err != nil {
-			return nil, err
-		}
-		if p != nil {
-			t.closers = append(t.closers, p.Adapter.Close)
-			t.Notes = append(t.Notes, p.Notes...)
-			return p, nil
-		}
+	p, err := t.over(dev, name, dtype)
+	if err != nil {
+		return nil, err
 	}
-	p, err := Open(ctx, dev, OpenOptions{Model: name, DType: dtype, Like: t.Policy.Model.DType})
+	if p != nil {
+		t.closers = append(t.closers, p.Adapter.Close)
+		t.Notes = append(t.Notes, p.Notes...)
+		return p, nil
+	}
+	p, err = Open(ctx, dev, OpenOptions{Model: name, DType: dtype, Like: t.Policy.Model.DType})
 	if err != nil {
 		return nil, err
 	}
 	t.closers = append(t.closers, p.Close)
 	t.Notes = append(t.Notes, p.Notes...)
 	return p, nil
+}
+
+// over is the adapter in name over the policy's base, or over a copy of it on another device; nil if there is no such
+// adapter, or the base is trained.
+func (t *Trainer) over(dev kernels.Device, name string, dtype kernels.DType) (*Opened, error) {
+	base := t.Policy
+	if base.Adapter == nil {
+		return nil, nil
+	}
+	if dev != base.Model.Device && (dtype == 0 || dtype == base.Model.DType) {
+		made, _, err := MadeFor(name, base.Dir)
+		if err != nil || !made {
+			return nil, err
+		}
+		if base, err = t.starting(dev, dtype); err != nil {
+			return nil, err
+		}
+	}
+	return base.Over(name, dtype)
 }
 
 // checkTypes refuses types of weights that nothing can be held as.

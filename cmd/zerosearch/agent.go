@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -47,22 +48,26 @@ func (f limitFlags) sampling(w *world) (episode.Sampling, error) {
 // agent is a served policy with a search engine.
 type agent struct {
 	*served
-	roller  rl.Roller
-	engines *rl.Engines
-	meter   *search.Meter
-	close   []func()
-	log     *progress
-	tight   sync.Once // says that the context is small
+	simulating *engine.Engine // of the simulator's own device; nil without one
+	roller     rl.Roller
+	engines    *rl.Engines
+	meter      *search.Meter
+	close      []func()
+	log        *progress
+	tight      sync.Once // says that the context is small
 }
 
 // newAgent opens policy and search engine.
-func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags) (_ *agent, err error) {
+func newAgent(w *world, c common, m modelFlags, sim simFlags, s rl.SearchConfig, l limitFlags) (_ *agent, err error) {
 	sampling, err := l.sampling(w)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.Check(); err != nil {
 		return nil, usageError{err}
+	}
+	if err := sim.check(&s); err != nil {
+		return nil, err
 	}
 	a := &agent{log: w.log}
 	if a.served, err = m.serve(w, c); err != nil {
@@ -76,11 +81,12 @@ func newAgent(w *world, c common, m modelFlags, s rl.SearchConfig, l limitFlags)
 	if a.model.Tokenizer == nil {
 		return nil, fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", a.model.Dir)
 	}
-	engines, err := s.Open(w.ctx, func() (search.Generator, error) {
-		g, closer, err := simulator(w.ctx, a.served, s)
-		a.close = append(a.close, closer)
-		return g, err
-	})
+	end, err := sim.open(w, c, &s)
+	if err != nil {
+		return nil, err
+	}
+	a.close = append(a.close, end)
+	engines, err := s.Open(w.ctx, func() (search.Generator, error) { return a.simulator(w.ctx, s) })
 	if err != nil {
 		return nil, err
 	}
@@ -109,44 +115,87 @@ func contextOf(m modelFlags, p *rl.Opened) int {
 	return min(n, p.Model.Config.MaxPos)
 }
 
-// simulator makes the writer of documents: the served model without its adapter ("same"), another adapter over the same base, or a
-// model of its own. The caller calls close, also after an error.
-func simulator(ctx context.Context, s *served, c rl.SearchConfig) (g search.Generator, close func(), err error) {
-	close = func() {}
-	dtype, err := rl.WeightType("--sim-dtype", c.SimDType)
-	if err != nil {
-		return nil, close, usageError{err}
+// simulator makes the writer of documents. What it opens is closed with a.
+func (a *agent) simulator(ctx context.Context, c rl.SearchConfig) (g search.Generator, err error) {
+	var p *rl.Opened
+	if err := a.eng.Do(ctx, func() (err error) { // the simulator's own device, if it has one, has no engine yet
+		p, err = a.openSimulator(ctx, c)
+		return err
+	}); err != nil {
+		return nil, err
 	}
-	llm, shares := c.SimulationLLM, dtype == 0 || dtype == s.model.Model.DType
-	if (llm == "same" || llm == "") && shares {
-		g, err = rl.Simulator(s.eng, served0, s.model, nil, c.SimThinking)
-		return g, close, err
+	eng, name := a.eng, served0
+	if c.Device != nil {
+		a.simulating = engine.New(c.Device, engine.Options{})
+		eng = a.simulating
 	}
-	if llm == "same" || llm == "" {
-		llm = s.model.Dir
+	if p.Model != a.model.Model {
+		name = "simulator"
+		if err := eng.AddModel(name, p.Model, engine.ModelOptions{}); err != nil {
+			return nil, err
+		}
 	}
-	over, err := s.model.Over(llm, dtype)
-	if err != nil {
-		return nil, close, fmt.Errorf("opening the simulator: %w", err)
-	}
-	if over != nil {
-		s.notes(over.Notes)
-		g, err = rl.Simulator(s.eng, served0, over, over.Adapter, c.SimThinking)
-		return g, over.Adapter.Close, err
-	}
-	p, err := rl.Open(ctx, s.dev, rl.OpenOptions{Model: llm, DType: dtype, Like: s.model.Model.DType})
-	if err != nil {
-		return nil, close, fmt.Errorf("opening the simulator: %w", err)
-	}
-	s.notes(p.Notes)
-	const name = "simulator"
-	if err = s.eng.AddModel(name, p.Model, engine.ModelOptions{}); err == nil {
-		g, err = rl.Simulator(s.eng, name, p, p.Adapter, c.SimThinking)
-	}
-	return g, p.Close, err
+	return rl.Simulator(eng, name, p, p.Adapter, c.SimThinking)
 }
 
-// Close gives everything back; the engine stops before the simulator it may run is freed.
+// openSimulator opens what writes documents: the served model without its adapter ("same"), another adapter over the
+// same base, both over a copy of it on another device, or a model of its own.
+func (a *agent) openSimulator(ctx context.Context, c rl.SearchConfig) (*rl.Opened, error) {
+	dtype, err := rl.WeightType("--sim-dtype", c.SimDType)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	base, on := a.model, a.dev
+	llm, same := c.SimulationLLM, c.SimulationLLM == "same" || c.SimulationLLM == ""
+	shares := dtype == 0 || dtype == base.Model.DType
+	if c.Device != nil {
+		on = c.Device
+		made := same
+		if !same && shares {
+			made, _, err = rl.MadeFor(llm, base.Dir)
+		}
+		if err == nil && made && shares {
+			if base, err = base.CopyTo(on, 0); err == nil {
+				a.close = append(a.close, base.Close)
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("opening the simulator: %w", err)
+		}
+	}
+	if same && shares {
+		p := *base
+		p.Adapter = nil
+		return &p, nil
+	}
+	if same {
+		llm = base.Dir
+	}
+	p, err := base.Over(llm, dtype)
+	if err == nil && p != nil {
+		a.close = append(a.close, p.Adapter.Close)
+	} else if err == nil {
+		if p, err = rl.Open(ctx, on, rl.OpenOptions{Model: llm, DType: dtype, Like: base.Model.DType}); err == nil {
+			a.close = append(a.close, p.Close)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the simulator: %w", err)
+	}
+	a.notes(p.Notes)
+	return p, nil
+}
+
+// sampled is how many ids were drawn, the simulator's included.
+func (a *agent) sampled() int64 {
+	n := a.eng.Sampled()
+	if a.simulating != nil {
+		n += a.simulating.Sampled()
+	}
+	return n
+}
+
+// Close gives everything back; the engines stop before what they run is freed.
 func (a *agent) Close() {
 	if a.served == nil {
 		return
@@ -155,7 +204,10 @@ func (a *agent) Close() {
 		a.eng.Close()
 		a.eng = nil
 	}
-	for _, f := range a.close {
+	if a.simulating != nil {
+		a.simulating.Close()
+	}
+	for _, f := range slices.Backward(a.close) {
 		f()
 	}
 	a.served.Close()

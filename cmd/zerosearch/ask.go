@@ -19,6 +19,7 @@ import (
 
 type askCmd struct {
 	common
+	simFlags
 	modelFlags
 	Question []string `arg:"" optional:"" help:"The question. Without one: JSON lines {question} from --data or stdin, or a session on a terminal." placeholder:"QUESTION"`
 	Data     string   `name:"data" help:"Questions, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
@@ -57,7 +58,7 @@ func (c *askCmd) Run(w *world) error {
 	if err := c.chooseEngine(w); err != nil {
 		return err
 	}
-	a, err := newAgent(w, c.common, c.modelFlags, c.Search, c.limitFlags)
+	a, err := newAgent(w, c.common, c.modelFlags, c.simFlags, c.Search, c.limitFlags)
 	if err != nil {
 		return err
 	}

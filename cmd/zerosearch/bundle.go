@@ -20,6 +20,7 @@ import (
 // bundleCmd takes the flags of train: together with --config they are the recipe.
 type bundleCmd struct {
 	common
+	simFlags
 	Options   rl.Config `embed:""`
 	Output    string    `name:"output" short:"o" help:"The executable to make." placeholder:"FILE"`
 	WithModel bool      `name:"with-model" negatable:"without-model" default:"true" help:"Put the model folders in that the recipe names; without, they must lie where it trains."`
@@ -94,7 +95,7 @@ func (c *bundleCmd) check(w *world) error {
 	case slices.Contains([]string{c.Options.Data.Data, c.Options.Data.EvalData}, "-"):
 		return usagef("standard input cannot be put into a bundle: save it to a file first")
 	}
-	if err := (&trainCmd{common: c.common, Options: c.Options}).check(w); err != nil {
+	if err := (&trainCmd{common: c.common, simFlags: c.simFlags, Options: c.Options}).check(w); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(c.Output); err == nil {

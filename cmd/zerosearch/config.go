@@ -19,6 +19,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
+	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
@@ -29,6 +30,37 @@ type common struct {
 	Device  string `name:"device" type:"device" help:"auto (a GPU where one can be used, else the cpu), cpu, cuda, cuda:N or ref." default:"auto"`
 	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
 	Verbose bool   `name:"verbose" short:"v" help:"Say more."`
+}
+
+// simFlags choose where the simulator runs.
+type simFlags struct {
+	SimDevice string `name:"sim-device" type:"device" help:"Device of the simulator (default: that of --device)." placeholder:"DEVICE"`
+}
+
+// check refuses a device of nobody.
+func (f simFlags) check(s *rl.SearchConfig) error {
+	if f.SimDevice != "" && !s.Simulates() {
+		return usagef("--sim-device is of no use with --search-mode %s: no model in this process writes the results", s.Mode)
+	}
+	return nil
+}
+
+// open makes the device of the simulator in s, beside the one of c; it stays nil where they are the same. The caller
+// closes it by what is returned.
+func (f simFlags) open(w *world, c common, s *rl.SearchConfig) (closer func(), err error) {
+	if err := f.check(s); err != nil {
+		return nil, err
+	}
+	if f.SimDevice == "" || devices.Same(f.SimDevice, c.Device) {
+		return func() {}, nil
+	}
+	c.Device = f.SimDevice
+	dev, err := c.open(w)
+	if err != nil {
+		return nil, fmt.Errorf("--sim-device: %w", err)
+	}
+	s.Device = dev
+	return func() { dev.Close() }, nil
 }
 
 // readConfig finds --config in args and makes the parser take values from that file: below the environment and the flags.

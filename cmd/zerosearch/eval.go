@@ -18,6 +18,7 @@ import (
 
 type evalCmd struct {
 	common
+	simFlags
 	modelFlags
 	Data      string   `name:"data" help:"Questions: .jsonl, .json (gzipped or not) or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
 	Sources   []string `name:"sources" help:"Only questions of these data sources." placeholder:"NAME"`
@@ -88,7 +89,7 @@ func (c *evalCmd) Run(w *world) error {
 			return err
 		}
 	}
-	a, err := newAgent(w, c.common, c.modelFlags, c.Search, c.limitFlags)
+	a, err := newAgent(w, c.common, c.modelFlags, c.simFlags, c.Search, c.limitFlags)
 	if err != nil {
 		return err
 	}
@@ -119,9 +120,7 @@ func (c *evalCmd) Run(w *world) error {
 		out.Sources = append(out.Sources, c.label(eval.Report(rs, boot))...)
 	}
 	out.Seconds, out.Cost = time.Since(began).Seconds(), search.Sum(a.meter.Take())
-	for _, m := range a.eng.Stats().Models {
-		out.Tokens += m.Sampled
-	}
+	out.Tokens = a.sampled()
 	if kept != nil {
 		if err := kept.finish(out, boot, results); err != nil {
 			return err

@@ -32,7 +32,7 @@ type evalFolder struct {
 
 // free are flags that change no episode, or whose contents are compared.
 var free = []string{"sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence", "compare",
-	"threads", "concurrency", "device"}
+	"threads", "concurrency", "device", "sim-device"}
 
 // checkFolder refuses an --out that cannot be, before anything is loaded.
 func (c *evalCmd) checkFolder() error {

@@ -13,6 +13,7 @@ import (
 // planCmd takes the flags of the verb it plans for.
 type planCmd struct {
 	common
+	simFlags
 	Options rl.Config `embed:""`
 	For     string    `name:"for" help:"What is planned: train, sft, generate (ask, eval and score too) or serve." default:"train" enum:"train,sft,generate,serve"`
 	Memory  string    `name:"memory" help:"Memory it may take, as in 24GiB (default: what is available here)." placeholder:"SIZE"`

@@ -43,7 +43,7 @@ func (c *trainCmd) replay(w *world) error {
 		return err
 	}
 	defer stop()
-	dev, err := c.open(w)
+	dev, err := c.common.open(w)
 	if err != nil {
 		return err
 	}

@@ -48,13 +48,13 @@ func (v *runView) watch() (stop func()) {
 		defer close(ended)
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
-		before := v.sampled()
+		before := v.t.Sampled()
 		for {
 			select {
 			case <-quit:
 				return
 			case <-tick.C:
-				now := v.sampled()
+				now := v.t.Sampled()
 				doing := "learning"
 				if now != before {
 					doing = fmt.Sprintf("rolling out, %d ids/s", now-before)
@@ -65,14 +65,6 @@ func (v *runView) watch() (stop func()) {
 		}
 	}()
 	return func() { close(quit); <-ended }
-}
-
-// sampled counts the ids that the engine has drawn.
-func (v *runView) sampled() (n int64) {
-	for _, m := range v.t.Engine.Stats().Models {
-		n += m.Sampled
-	}
-	return n
 }
 
 // step shows a step's numbers.

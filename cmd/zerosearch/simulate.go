@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -13,6 +14,7 @@ import (
 
 type simulateCmd struct {
 	common
+	simFlags
 	modelFlags
 	Data   string          `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin." default:"-" placeholder:"FILE"`
 	Seed   uint64          `name:"seed" help:"Seed of sampling; what a request gets depends on its content, not on its line." default:"1"`
@@ -42,6 +44,9 @@ func (c *simulateCmd) Run(w *world) error {
 	if err := c.Search.Check(); err != nil {
 		return usageError{err}
 	}
+	if err := c.simFlags.check(&c.Search); err != nil {
+		return err
+	}
 	if c.Model == "" && c.Search.SimulationLLM != "same" {
 		c.Model = c.Search.SimulationLLM
 	}
@@ -55,7 +60,9 @@ func (c *simulateCmd) Run(w *world) error {
 		}
 	}()
 	engines, err := c.Search.Open(w.ctx, func() (g search.Generator, err error) {
-		if model, err = c.serve(w, c.common); err != nil {
+		on := c.common // the model is the simulator here
+		on.Device = cmp.Or(c.SimDevice, c.Device)
+		if model, err = c.serve(w, on); err != nil {
 			return nil, err
 		}
 		return rl.Simulator(model.eng, served0, model.model, model.model.Adapter, c.Search.SimThinking)

@@ -17,6 +17,7 @@ import (
 
 type trainCmd struct {
 	common
+	simFlags
 	Options rl.Config `embed:""`
 	DryRun  bool      `name:"dry-run" help:"Print the plan and the memory it takes; load nothing."`
 	UI      string    `name:"ui" help:"Show the run live at this address: :7860 for this machine only, HOST:7860 for others too." placeholder:"[HOST]:PORT"`
@@ -52,11 +53,16 @@ func (c *trainCmd) Run(w *world) error {
 		return err
 	}
 	defer stop()
-	dev, err := c.open(w)
+	dev, err := c.common.open(w)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
+	end, err := c.simFlags.open(w, c.common, &c.Options.Search)
+	if err != nil {
+		return err
+	}
+	defer end()
 	return c.train(w, dev, folder, page)
 }
 
@@ -90,6 +96,9 @@ func (c *trainCmd) check(w *world) error {
 	}
 	if err := o.Unused(w.given); err != nil {
 		return usageError{err}
+	}
+	if err := c.simFlags.check(&o.Search); err != nil {
+		return err
 	}
 	if (c.IP != "" || c.Port != "") && o.Search.RemoteURL == "" {
 		w.log.line("note: IP and PORT are not needed: the simulator (--simulation-llm) runs in this process")

@@ -17,11 +17,12 @@ import (
 )
 
 type verifyCmd struct {
-	Folder  string `arg:"" name:"run" help:"Run directory of train."`
-	Step    int    `name:"step" help:"The step to repeat; 0: the last one saved right after a saved one." default:"0"`
-	JSON    bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
-	Device  string `name:"device" type:"device" help:"auto (a GPU where one can be used, else the cpu), cpu, cuda, cuda:N or ref." default:"auto"`
-	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
+	Folder string `arg:"" name:"run" help:"Run directory of train."`
+	Step   int    `name:"step" help:"The step to repeat; 0: the last one saved right after a saved one." default:"0"`
+	JSON   bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
+	Device string `name:"device" type:"device" help:"auto (a GPU where one can be used, else the cpu), cpu, cuda, cuda:N or ref." default:"auto"`
+	simFlags
+	Threads int `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
 }
 
 func (c *verifyCmd) Run(w *world) error {
@@ -32,11 +33,17 @@ func (c *verifyCmd) Run(w *world) error {
 	if err != nil {
 		return fmt.Errorf("verifying %s: %w", c.Folder, err)
 	}
-	dev, err := common{Device: c.Device, Threads: c.Threads}.open(w)
+	on := common{Device: c.Device, Threads: c.Threads}
+	dev, err := on.open(w)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
+	end, err := c.simFlags.open(w, on, &options.Search)
+	if err != nil {
+		return err
+	}
+	defer end()
 	v, err := rl.Verify(w.ctx, dev, options, c.Folder, c.Step)
 	if err != nil {
 		return err
