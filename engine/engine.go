@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -188,6 +189,9 @@ func (e *Engine) cancel(j *job) {
 
 // loop is the goroutine that owns the device: events in, a step or a task, again. It sleeps when there is nothing to do.
 func (e *Engine) loop() {
+	if _, bound := e.dev.(kernels.ThreadBound); bound {
+		runtime.LockOSThread() // to the end: the thread ends with the loop
+	}
 	var t *task
 	ok := true
 	defer func() {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,13 +16,15 @@ import (
 // sizes that they compute themselves or the layout of package kernels/cpu, the largest; and what the Go program itself needs.
 type Plan struct {
 	Models  []PlanModel
-	Threads int   // of the device; 0: 1
-	Program int64 // the program beside its models: code's heap, tokenizers, text, bytes. 0: an allowance for one tokenizer
+	Device  string // of the models that name none, as kernels.Device.Name has it; "": cpu
+	Threads int    // of the cpu; 0: 1
+	Program int64  // the program beside its models: code's heap, tokenizers, text, bytes. 0: an allowance for one tokenizer
 }
 
 // PlanModel is a model and its uses.
 type PlanModel struct {
 	Name   string // of the role: policy, simulator, reference
+	Device string // "": the plan's
 	Config *model.Config
 	DType  kernels.DType // of matrices
 	Shared bool          // the weights are those of another entry: only its uses count
@@ -64,6 +67,7 @@ type MemoryLine struct {
 	Model  string `json:"model"`
 	What   string `json:"what"` // the same words for every model: weights, masters, gradients, moments, adapter, KV pages, workspace, ...
 	Detail string `json:"detail,omitempty"`
+	Device string `json:"device,omitempty"` // the device whose own memory it is; "": the host's
 	Bytes  int64  `json:"bytes"`
 }
 
@@ -83,18 +87,36 @@ func (m Memory) Of(name, what string) (n int64) {
 	return n
 }
 
-// Fits is nil if m is within limit bytes, and else an error of one line that names what is largest.
-func (m Memory) Fits(limit int64) error {
-	if m.Total <= limit {
+// On is the sum of the lines in the memory of a device, or for "" in the host's.
+func (m Memory) On(device string) (n int64) {
+	for _, l := range m.Lines {
+		if l.Device == device {
+			n += l.Bytes
+		}
+	}
+	return n
+}
+
+// Fits is nil if m is within limit bytes of the host's memory, and else an error of one line that names what is largest.
+func (m Memory) Fits(limit int64) error { return m.FitsOn("", limit) }
+
+// FitsOn is Fits for the memory of a device.
+func (m Memory) FitsOn(device string, limit int64) error {
+	total := m.On(device)
+	if total <= limit {
 		return nil
 	}
-	lines := slices.Clone(m.Lines)
+	of := "memory"
+	if device != "" {
+		of = device + "'s memory"
+	}
+	lines := slices.DeleteFunc(slices.Clone(m.Lines), func(l MemoryLine) bool { return l.Device != device })
 	slices.SortStableFunc(lines, func(a, b MemoryLine) int { return int(max(min(b.Bytes-a.Bytes, 1), -1)) })
 	var most []string
 	for _, l := range lines[:min(3, len(lines))] {
 		most = append(most, fmt.Sprintf("%s %s %s", l.Model, l.What, size(l.Bytes)))
 	}
-	return fmt.Errorf("it takes %s of memory and there are %s (%s)", size(m.Total), size(limit), strings.Join(most, ", "))
+	return fmt.Errorf("it takes %s of %s and there are %s (%s)", size(total), of, size(limit), strings.Join(most, ", "))
 }
 
 // maxPlanned bounds what can be asked for: products stay within 64 bits.
@@ -117,19 +139,55 @@ func (p Plan) Memory() (Memory, error) {
 		for _, part := range []func(add func(what, detail string, bytes int64)) error{x.weights, x.engine, x.passes} {
 			if err := part(func(what, detail string, bytes int64) {
 				if bytes > 0 {
-					m.Lines = append(m.Lines, MemoryLine{x.Name, what, detail, bytes})
+					m.Lines = append(m.Lines, MemoryLine{x.Name, what, detail, ownMemory(p.deviceOf(x)), bytes})
 				}
 			}); err != nil {
 				return m, fmt.Errorf("planning the memory of %s: %w", x.Name, err)
 			}
 		}
 	}
-	if n := p.scratch(); n > 0 {
-		m.Lines = append(m.Lines, MemoryLine{"device", "scratch", fmt.Sprintf("%d threads", max(p.Threads, 1)), n})
+	for i, device := range p.devices() {
+		name := "device"
+		if i > 0 {
+			name += " " + device
+		}
+		if n := p.scratch(device); n > 0 {
+			detail := fmt.Sprintf("%d threads", p.threads(device))
+			m.Lines = append(m.Lines, MemoryLine{name, "scratch", detail, ownMemory(device), n})
+		}
 	}
-	m.Lines = append(m.Lines, MemoryLine{"program", "heap", "", p.program()})
+	m.Lines = append(m.Lines, MemoryLine{"program", "heap", "", "", p.program()})
 	m.Total = m.Of("", "")
 	return m, nil
+}
+
+func (p Plan) deviceOf(x *PlanModel) string { return cmp.Or(x.Device, p.Device, "cpu") }
+
+// devices are those of the models, the plan's first.
+func (p Plan) devices() []string {
+	all := []string{cmp.Or(p.Device, "cpu")}
+	for i := range p.Models {
+		if d := p.deviceOf(&p.Models[i]); !slices.Contains(all, d) {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// threads are those that compute on a device.
+func (p Plan) threads(device string) int {
+	if device != "cpu" {
+		return 1
+	}
+	return max(p.Threads, 1)
+}
+
+// ownMemory is the device if it has memory apart from the host's, or else "".
+func ownMemory(device string) string {
+	if device == "cpu" || device == "ref" {
+		return ""
+	}
+	return device
 }
 
 func (x *PlanModel) check() error {

@@ -163,7 +163,7 @@ func TestPlanProperties(t *testing.T) {
 		f(&m)
 		require.Less(t, total(m), x, what)
 	}
-	mem := Memory{Lines: []MemoryLine{{"policy", "weights", "", 1 << 30}, {"policy", "moments", "", 3 << 30}}, Total: 4 << 30}
+	mem := Memory{Lines: []MemoryLine{{"policy", "weights", "", "", 1 << 30}, {"policy", "moments", "", "", 3 << 30}}, Total: 4 << 30}
 	require.NoError(t, mem.Fits(4<<30))
 	require.EqualError(t, mem.Fits(2<<30), "it takes 4.00 GiB of memory and there are 2.00 GiB (policy moments 3.00 GiB, policy weights 1.00 GiB)")
 	big := &model.Config{Arch: "llama", Vocab: 1 << 22, Hidden: 1 << 17, Inter: 1 << 20, Layers: 1 << 11, Heads: 1 << 11, KVHeads: 1 << 11, HeadDim: 1 << 11, MaxPos: 1 << 28, Eps: 1e-5, RopeTheta: 1e4}
@@ -177,6 +177,33 @@ func TestPlanProperties(t *testing.T) {
 		_, err := Plan{Models: []PlanModel{bad}}.Memory()
 		require.ErrorContains(t, err, "planning the memory of x")
 	}
+}
+
+// A model on another device has scratch there, and counts in its memory if that is not the host's.
+func TestPlanOfDevices(t *testing.T) {
+	run := &PlanEngine{ModelOptions: ModelOptions{KVType: kernels.F32}}
+	plan := func(simulator string) Memory {
+		m, err := Plan{Threads: 2, Models: []PlanModel{{Name: "policy", Config: planShape, DType: kernels.F32, Engine: run},
+			{Name: "simulator", Device: simulator, Config: planShape, DType: kernels.F32, Engine: run}}}.Memory()
+		require.NoError(t, err)
+		return m
+	}
+	one, host, gpu := plan(""), plan("ref"), plan("cuda:1")
+	require.Equal(t, one, plan("cpu"))
+	require.Equal(t, one.Total, one.On(""))
+	require.Equal(t, host.Total, host.On(""))
+	require.Equal(t, one.Of("device", "scratch"), host.Of("device", "scratch"))
+	require.NotZero(t, host.Of("device ref", "scratch"))
+	require.Equal(t, host.Total, one.Total+host.Of("device ref", "scratch"))
+
+	require.Equal(t, gpu.Of("simulator", "")+gpu.Of("device cuda:1", "scratch"), gpu.On("cuda:1"))
+	require.Equal(t, gpu.Total, gpu.On("")+gpu.On("cuda:1"))
+	require.NoError(t, gpu.Fits(gpu.On("")))
+	require.ErrorContains(t, gpu.Fits(gpu.On("")-1), "of memory and there are")
+	require.NoError(t, gpu.FitsOn("cuda:1", gpu.On("cuda:1")))
+	err := gpu.FitsOn("cuda:1", gpu.On("cuda:1")-1)
+	require.ErrorContains(t, err, " of cuda:1's memory and there are ")
+	require.NotContains(t, err.Error(), "policy")
 }
 
 // planShape is SmolLM2-135M with fewer layers and tokens: what is measured where there is no checkpoint of the whole.

@@ -31,13 +31,16 @@ func (p Plan) program() int64 {
 	return programBytes + tokenBytes*int64(vocab)
 }
 
-// scratch is the sum of the largest of each kind, and a quarter as it grows in steps.
-func (p Plan) scratch() int64 {
-	threads := int64(max(p.Threads, 1))
+// scratch is the sum of the largest of each kind on a device, and a quarter as it grows in steps.
+func (p Plan) scratch(device string) int64 {
+	threads := int64(p.threads(device))
 	var packed, made, loss, attention, adapters int64
 	for i := range p.Models {
 		x := &p.Models[i]
 		c := x.Config
+		if p.deviceOf(x) != device {
+			continue
+		}
 		size := int64(2)
 		if x.DType == kernels.F32 {
 			size = 4

@@ -6,8 +6,8 @@ package kernels
 // on the host only after the Wait of a Fetch or after Sync, and an error of queued work appears there too (and stays: a device that
 // failed is poisoned). What an operation is given on the host (a Layout, page numbers) is read before the call returns.
 //
-// A Device is used by one goroutine at a time, and some by one operating-system thread: whoever drives a device locks the goroutine
-// to its thread (an engine's loop does). Tickets may be waited for by any goroutine. What a device does inside is its own affair.
+// A Device is used by one goroutine at a time, and some by one operating-system thread (see ThreadBound). Tickets may be waited for by
+// any goroutine. What a device does inside is its own affair.
 //
 // Shape errors of the programmer panic with the shapes. Allocation and transfers return errors.
 type Device interface {
@@ -50,6 +50,17 @@ type Device interface {
 	Operand(t DType) DType
 
 	Ops
+}
+
+// ThreadBound is what a Device implements that is best used by one operating-system thread, as the context of a GPU is a
+// thread's: whoever drives it for long locks the goroutine to its thread (an engine's loop does). For the CPU that would
+// only cost time. Calls of other threads, one at a time, work all the same.
+type ThreadBound interface{ ThreadBound() }
+
+// OwnMemory is what a Device implements whose memory is not the host's.
+type OwnMemory interface {
+	// Memory is the bytes that the device has, and that it could give now.
+	Memory() (total, available int64, err error)
 }
 
 // Weight is a matrix [N, K] of a checkpoint, packed by a device in its own layout. y = x W^T: N outputs, K inputs.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 
@@ -64,15 +65,26 @@ var machineMemory = engine.MachineMemory
 
 // checkMemory refuses, before anything is loaded, what the machine has no memory for, and what cannot be planned.
 func (c *Config) checkMemory(dev kernels.Device) error {
-	machine := machineMemory()
-	if machine == nil {
+	pl := Planner{Verb: "train", Threads: 1, Device: dev.Name(), SimDevice: c.Search.on(dev).Name(), Limits: map[string]int64{}}
+	for _, d := range []kernels.Device{dev, c.Search.on(dev)} {
+		if d, ok := d.(interface{ Threads() int }); ok {
+			pl.Threads = max(pl.Threads, d.Threads())
+		}
+		if own, ok := d.(kernels.OwnMemory); ok {
+			_, available, err := own.Memory()
+			if err != nil {
+				return fmt.Errorf("asking device %s for its memory: %w", d.Name(), err)
+			}
+			pl.Limits[d.Name()] = available
+		}
+	}
+	limit := int64(math.MaxInt64)
+	if machine := machineMemory(); machine != nil {
+		limit = machine.Available
+	} else if len(pl.Limits) == 0 {
 		return nil
 	}
-	pl := Planner{Verb: "train", Threads: 1}
-	if d, ok := dev.(interface{ Threads() int }); ok {
-		pl.Threads = d.Threads()
-	}
-	_, err := pl.Refuse(*c, machine.Available)
+	_, err := pl.Refuse(*c, limit)
 	return err
 }
 

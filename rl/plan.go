@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -16,8 +18,13 @@ import (
 // Planner says what memory a program takes, from its settings and the config.json files that they name, before anything is loaded.
 type Planner struct {
 	Verb    string // train, sft, generate or serve
-	Threads int    // of the device
-	Active  int    // generate: requests that are worked on at once
+	Threads int    // of the cpu
+	// Device and SimDevice are the names of the devices, as kernels.Device.Name has them, of the policy and of the
+	// simulator. "": cpu, and the policy's.
+	Device, SimDevice string
+	// Limits are the bytes that devices with memory of their own have, by name, where that is known.
+	Limits map[string]int64
+	Active int // generate: requests that are worked on at once
 
 	made map[string]bool // adapters, and whether they were made for the policy's base: contents are compared once
 }
@@ -32,7 +39,7 @@ func (pl Planner) Memory(o Config) (engine.Memory, error) {
 }
 
 func (pl Planner) plan(o Config) (engine.Plan, error) {
-	p := engine.Plan{Threads: pl.Threads}
+	p := engine.Plan{Device: pl.Device, Threads: pl.Threads}
 	if pl.made == nil {
 		pl.made = map[string]bool{}
 	}
@@ -66,19 +73,33 @@ func (pl Planner) plan(o Config) (engine.Plan, error) {
 	}
 	p.Models = append(p.Models, policy)
 	if pl.Verb == "train" {
-		err = (&plannedRoles{pl, &p, &o, policy, kv, map[kernels.DType]int{}}).add()
+		err = (&plannedRoles{pl, &p, &o, policy, kv, map[plannedStart]int{}}).add()
 	}
 	return p, err
 }
 
-// Refuse is nil if c fits into limit bytes, and else an error that says what would make it fit.
+// fits is nil if m fits into limit bytes of the host's memory, and on the devices.
+func (pl Planner) fits(m engine.Memory, limit int64) error {
+	if err := m.Fits(limit); err != nil {
+		return err
+	}
+	for _, device := range slices.Sorted(maps.Keys(pl.Limits)) {
+		if err := m.FitsOn(device, pl.Limits[device]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Refuse is nil if c fits into limit bytes of the host's memory, and on the devices, and else an error that says what
+// would make it fit.
 func (pl Planner) Refuse(c Config, limit int64) (advice []string, err error) {
 	pl.made = map[string]bool{}
 	mem, err := pl.Memory(c)
 	if err != nil {
 		return nil, err
 	}
-	if err = mem.Fits(limit); err == nil {
+	if err = pl.fits(mem, limit); err == nil {
 		return nil, nil
 	}
 	advice = pl.advise(c, mem, limit)

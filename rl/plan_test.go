@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
@@ -76,6 +77,62 @@ func TestPlanOfRoles(t *testing.T) {
 
 	none := memory(func(c *Config) { c.Algo.KLCoef, c.Policy.Reference = 0, "none" })
 	require.Equal(t, weights, none.Of("", "weights"))
+}
+
+// A simulator on another device has weights, keys and values of its own there, whatever it could share on the policy's.
+func TestPlanOfDevices(t *testing.T) {
+	g := readE2E(t)
+	base := g.config(t)
+	base.Policy.RefModel, base.Search.Mode, base.Search.SimulationLLM = "", "simulate_sft", "same"
+	memory := func(pl Planner, lora int, kl float64) engine.Memory {
+		c := base
+		c.Policy.LoRAR, c.Policy.LoRATargets, c.Algo.KLCoef = lora, "all-linear", kl
+		pl.Verb, pl.Threads = "train", 1
+		m, err := pl.Memory(c)
+		require.NoError(t, err)
+		return m
+	}
+	gpu := Planner{Device: "cuda:0", SimDevice: "cuda:1"}
+	weights := memory(Planner{}, 4, 0).Of("policy", "weights")
+	for _, lora := range []int{0, 4} {
+		one := memory(Planner{}, lora, 0.1)
+		require.Equal(t, one, memory(Planner{Device: "cpu", SimDevice: "cpu"}, lora, 0.1))
+		require.Equal(t, map[int]int64{0: 2 * weights, 4: weights}[lora], one.Of("", "weights"), "reference and simulator are one copy")
+		two := memory(Planner{Device: "cpu", SimDevice: "ref"}, lora, 0.1)
+		require.Equal(t, weights, two.Of("simulator", "weights"))
+		require.Equal(t, one.Of("", "weights")+weights, two.Of("", "weights"))
+		require.NotZero(t, two.Of("simulator", "KV pages"))
+		require.Equal(t, two.Total, two.On(""))
+		apart := memory(gpu, lora, 0.1)
+		require.Equal(t, apart.Of("program", ""), apart.On(""), "the rest is on the GPUs")
+		require.Equal(t, apart.Of("simulator", "")+apart.Of("device cuda:1", ""), apart.On("cuda:1"))
+	}
+	gpu.Verb, gpu.Threads, gpu.Limits = "train", 1, map[string]int64{"cuda:0": 1 << 40, "cuda:1": 1 << 40}
+	_, err := gpu.Refuse(base, 1<<40)
+	require.NoError(t, err)
+	gpu.Limits["cuda:1"] = 1 << 10
+	_, err = gpu.Refuse(base, 1<<40)
+	require.ErrorContains(t, err, "of cuda:1's memory and there are")
+}
+
+// own is a device with memory of its own.
+type own struct {
+	kernels.Device
+	available int64
+}
+
+func (own) Name() string                    { return "own" }
+func (o own) Memory() (int64, int64, error) { return 1 << 40, o.available, nil }
+
+// New asks a device for the memory that it has.
+func TestNewRefusesWhatDoesNotFitOnTheDevice(t *testing.T) {
+	g := readE2E(t)
+	c := g.config(t)
+	c.Policy.RefModel, c.Search.Mode = "", "none"
+	require.NoError(t, os.Truncate(filepath.Join(c.Policy.Model, "model.safetensors"), 10)) // nobody may find out
+	_, err := New(t.Context(), own{ref.New(), 1 << 10}, c)
+	require.ErrorContains(t, err, "planning the memory of "+c.Policy.Model+": it takes ")
+	require.ErrorContains(t, err, " of own's memory and there are ")
 }
 
 // What is advised does fit, alone or as the flags that are named together; below what anything takes nothing is advised.

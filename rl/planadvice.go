@@ -68,7 +68,7 @@ func (pl Planner) savings(c *Config) []saving {
 func (pl Planner) advise(o Config, now engine.Memory, limit int64) (out []string) {
 	fits := func(o Config) bool {
 		mem, err := pl.Memory(o)
-		return err == nil && mem.Total <= limit
+		return err == nil && pl.fits(mem, limit) == nil
 	}
 	all := pl.savings(&o)
 	seen := map[string]bool{} // one value of a flag is enough

@@ -17,7 +17,21 @@ type plannedRoles struct {
 	o      *Config
 	policy engine.PlanModel
 	kv     kernels.DType
-	starts map[kernels.DType]int // frozen starting weights: places in plan.Models
+	starts map[plannedStart]int // places in plan.Models
+}
+
+// plannedStart names a frozen copy of the starting weights.
+type plannedStart struct {
+	device string // "": the policy's
+	dtype  kernels.DType
+}
+
+// apart is the simulator's device, if that is another than the policy's, or else "".
+func (pl Planner) apart() string {
+	if device := cmp.Or(pl.SimDevice, pl.Device); device != pl.Device {
+		return device
+	}
+	return ""
 }
 
 func (r *plannedRoles) add() error {
@@ -39,22 +53,26 @@ func (r *plannedRoles) add() error {
 	if err != nil {
 		return err
 	}
-	if s.SimulationLLM == "same" && !r.policy.Full && t == r.policy.DType {
+	device := r.apart()
+	if s.SimulationLLM == "same" && !r.policy.Full && t == r.policy.DType && device == "" {
 		return nil
 	}
-	if shared, err := r.over("simulator", s.SimulationLLM, t); err != nil || shared != nil {
+	m, err := r.over("simulator", device, s.SimulationLLM, t)
+	if err != nil || m != nil && device == "" {
 		return err
 	}
-	m, err := r.model("simulator", s.SimulationLLM, "--sim-dtype", s.SimDType)
+	if m == nil {
+		m, err = r.model("simulator", device, s.SimulationLLM, "--sim-dtype", s.SimDType)
+	}
 	if err == nil {
 		m.Engine = rolling(r.o, m.Config, r.kv, s.simulated())
 	}
 	return err
 }
 
-// over is the plan's row of an adapter over the policy's base, as Trainer.other mounts it; nil if name is opened for
-// itself.
-func (r *plannedRoles) over(role, name string, t kernels.DType) (*engine.PlanModel, error) {
+// over is the plan's row of an adapter over the policy's base, or a copy of it on another device, as Trainer.other mounts
+// it; nil if name is opened for itself.
+func (r *plannedRoles) over(role, device, name string, t kernels.DType) (*engine.PlanModel, error) {
 	if r.policy.Full || t != r.policy.DType {
 		return nil, nil
 	}
@@ -80,8 +98,8 @@ func (r *plannedRoles) over(role, name string, t kernels.DType) (*engine.PlanMod
 	if err != nil {
 		return nil, err
 	}
-	r.plan.Models = append(r.plan.Models, engine.PlanModel{Name: role, Config: r.policy.Config, DType: t, Shared: true,
-		LoRA: &engine.PlanLoRA{R: a.R, Targets: a.Targets}})
+	r.plan.Models = append(r.plan.Models, engine.PlanModel{Name: role, Config: r.policy.Config, DType: t,
+		Device: device, Shared: device == "", LoRA: &engine.PlanLoRA{R: a.R, Targets: a.Targets}})
 	return &r.plan.Models[len(r.plan.Models)-1], nil
 }
 
@@ -110,12 +128,12 @@ func (r *plannedRoles) reference() error {
 		if err != nil {
 			return err
 		}
-		if m, err = r.over("reference", p.RefModel, t); err != nil {
+		if m, err = r.over("reference", "", p.RefModel, t); err != nil {
 			return err
 		}
 	}
 	if m == nil {
-		if m, err = r.model("reference", cmp.Or(p.RefModel, "same"), "--ref-dtype", p.RefDType); err != nil {
+		if m, err = r.model("reference", "", cmp.Or(p.RefModel, "same"), "--ref-dtype", p.RefDType); err != nil {
 			return err
 		}
 	}
@@ -143,7 +161,7 @@ func (r *plannedRoles) critic() error {
 	case criticHead:
 		m.Score = pass
 		if c.Model == "" {
-			if _, err := r.model("critic", "same", "", ""); err != nil {
+			if _, err := r.model("critic", "", "same", "", ""); err != nil {
 				return err
 			}
 			m.Shared = true
@@ -159,7 +177,7 @@ func (r *plannedRoles) critic() error {
 }
 
 // model is the plan's row of a frozen model: one of its own in dir, or the starting weights, "same".
-func (r *plannedRoles) model(name, dir, flag, value string) (*engine.PlanModel, error) {
+func (r *plannedRoles) model(name, device, dir, flag, value string) (*engine.PlanModel, error) {
 	cfg := r.policy.Config
 	if dir != "same" {
 		var err error
@@ -171,14 +189,15 @@ func (r *plannedRoles) model(name, dir, flag, value string) (*engine.PlanModel, 
 	if err != nil {
 		return nil, err
 	}
-	m := engine.PlanModel{Name: name, Config: cfg, DType: t}
+	m := engine.PlanModel{Name: name, Device: device, Config: cfg, DType: t}
 	if dir == "same" {
-		if at, ok := r.starts[t]; ok {
+		start := plannedStart{device, t}
+		if at, ok := r.starts[start]; ok {
 			r.plan.Models[at].Name = "starting weights"
 			return &r.plan.Models[at], nil
 		}
-		r.starts[t] = len(r.plan.Models)
-		m.Shared = !r.policy.Full && t == r.policy.DType
+		r.starts[start] = len(r.plan.Models)
+		m.Shared = !r.policy.Full && t == r.policy.DType && device == ""
 	}
 	r.plan.Models = append(r.plan.Models, m)
 	return &r.plan.Models[len(r.plan.Models)-1], nil

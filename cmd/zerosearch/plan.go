@@ -1,12 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"math"
 	"runtime"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/devices"
 	"github.com/zerosearch-go/zerosearch/rl"
 )
 
@@ -28,7 +34,8 @@ type trainPlan struct {
 	Run        *runPlan            `json:"run,omitempty"`
 	Memory     []engine.MemoryLine `json:"memory"`
 	Total      int64               `json:"memory_total"`
-	Limit      int64               `json:"memory_limit,omitempty"` // 0: not known
+	Limit      int64               `json:"memory_limit,omitempty"`         // 0: not known
+	Limits     map[string]int64    `json:"device_memory_limits,omitempty"` // of GPUs that are here
 	Fits       bool                `json:"fits"`
 	Advice     []string            `json:"advice,omitempty"` // flags that would make it fit, one of them is enough
 	Machine    *engine.Machine     `json:"machine_memory,omitempty"`
@@ -56,12 +63,17 @@ func (c *planCmd) Run(w *world) error {
 			return usageError{err}
 		}
 	}
-	return showPlan(w, c.common, rl.Planner{Verb: c.For, Threads: threadsOf(c.Threads), Active: linesAhead}, c.Options, limit)
+	if c.For == "train" {
+		if err := c.simFlags.check(&c.Options.Search); err != nil {
+			return err
+		}
+	}
+	return showPlan(w, c.common, c.simFlags, rl.Planner{Verb: c.For, Active: linesAhead}, c.Options, limit)
 }
 
 // plan is --dry-run: what a run will do and take, from config.json and the flags alone.
 func (c *trainCmd) plan(w *world) error {
-	return showPlan(w, c.common, rl.Planner{Verb: "train", Threads: threadsOf(c.Threads)}, c.Options, 0)
+	return showPlan(w, c.common, c.simFlags, rl.Planner{Verb: "train"}, c.Options, 0)
 }
 
 func threadsOf(flag int) int {
@@ -72,7 +84,22 @@ func threadsOf(flag int) int {
 }
 
 // showPlan prints the plan; one that does not fit is an error, which says what would.
-func showPlan(w *world, c common, pl rl.Planner, o rl.Config, limit int64) error {
+//
+// What is planned for a device that is not here has no limit on it.
+func showPlan(w *world, c common, sim simFlags, pl rl.Planner, o rl.Config, limit int64) error {
+	pl.Threads, pl.Limits = threadsOf(c.Threads), map[string]int64{}
+	place := func(name string) string {
+		device, available := devices.Place(name)
+		if available >= 0 {
+			pl.Limits[device] = available
+		}
+		return device
+	}
+	pl.Device = place(c.Device)
+	pl.SimDevice = pl.Device
+	if sim.SimDevice != "" {
+		pl.SimDevice = place(sim.SimDevice)
+	}
 	cfg, dir, err := rl.ReadShape(o.Policy.Model)
 	if err != nil {
 		return err
@@ -81,7 +108,8 @@ func showPlan(w *world, c common, pl rl.Planner, o rl.Config, limit int64) error
 	if err := checkTypes(o); err != nil {
 		return usageError{err}
 	}
-	p := &trainPlan{Model: dir, Arch: cfg.Arch, Parameters: cfg.Parameters(), Limit: limit, Machine: engine.MachineMemory()}
+	p := &trainPlan{Model: dir, Arch: cfg.Arch, Parameters: cfg.Parameters(), Limit: limit, Limits: pl.Limits,
+		Machine: engine.MachineMemory()}
 	if p.Run, err = countRun(pl, o); err != nil {
 		return err
 	}
@@ -94,9 +122,7 @@ func showPlan(w *world, c common, pl rl.Planner, o rl.Config, limit int64) error
 		p.Limit = p.Machine.Available
 	}
 	var refused error
-	if p.Limit > 0 {
-		p.Advice, refused = pl.Refuse(o, p.Limit)
-	}
+	p.Advice, refused = pl.Refuse(o, cmp.Or(p.Limit, math.MaxInt64))
 	p.Fits = refused == nil
 	if c.JSON {
 		err = writeJSON(w, p)
@@ -151,18 +177,24 @@ func (p *trainPlan) print(w *world) error {
 	tw := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', 0)
 	last := ""
 	for _, l := range append(p.Memory, engine.MemoryLine{Model: "together", Bytes: p.Total}) {
-		name := l.Model
+		name, detail := l.Model, l.Detail
+		if l.Device != "" {
+			detail = strings.TrimPrefix(detail+", on "+l.Device, ", ")
+		}
 		if name == last {
 			name = ""
 		}
 		last = l.Model
-		fmt.Fprintf(tw, "  %s\t%s\t%9.1f MiB\t%s\n", name, l.What, float64(l.Bytes)/(1<<20), l.Detail)
+		fmt.Fprintf(tw, "  %s\t%s\t%9.1f MiB\t%s\n", name, l.What, float64(l.Bytes)/(1<<20), detail)
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}
 	if m := p.Machine; m != nil {
 		fmt.Fprintf(w.out, "this machine has %.2f GiB, %.2f GiB of them available\n", float64(m.Total)/(1<<30), float64(m.Available)/(1<<30))
+	}
+	for _, device := range slices.Sorted(maps.Keys(p.Limits)) {
+		fmt.Fprintf(w.out, "%s has %.2f GiB available\n", device, float64(p.Limits[device])/(1<<30))
 	}
 	return nil
 }

@@ -9,12 +9,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/rl"
 )
 
 // simulating are flags of short simulated documents.
 var simulating = []string{"--search-mode", "simulate_sft", "--simulation-max-tokens", "8", "--simulation-temperature", "0.01"}
+
+// counter counts the batches of a device.
+type counter struct {
+	kernels.Device
+	batches int
+}
+
+func (c *counter) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+	c.batches++
+	c.Device.SetBatch(b, l, kv, ids, fed)
+}
 
 // A run whose simulator is on another device than the policy gives the bits of a run on one device, where both give the
 // same bits: whatever the simulator is, and whoever shares its weights where it is on the policy's device.
@@ -47,12 +59,13 @@ func TestSimulatorOnItsOwnDevice(t *testing.T) {
 			simulator, err := cpu.New(cpu.Options{Threads: 1})
 			require.NoError(t, err)
 			defer simulator.Close()
-			c.Search.Device = simulator
+			counted := &counter{Device: simulator}
+			c.Search.Device = counted
 			v, err := rl.Verify(t.Context(), policy, c, out, 2)
 			require.NoError(t, err)
 			require.True(t, v.Exact)
 			require.Nil(t, v.Difference, "%v", v.Difference)
-			require.NotZero(t, v.Episodes)
+			require.NotZero(t, counted.batches, "the simulator ran elsewhere")
 		})
 	}
 }
@@ -104,6 +117,24 @@ func TestSimDevice(t *testing.T) {
 
 	ask := append([]string{"ask", "--model", model, "--dtype", "f32", "--max-turns", "1", "--max-response-length", "8", "what is a?"}, simulating...)
 	require.Equal(t, mustRun(t, "", ask...), mustRun(t, "", append(ask, "--sim-device", "ref")...))
+}
+
+// The plan counts what a simulator on another device cannot share, and says on which device memory is taken.
+func TestPlanOfSimDevice(t *testing.T) {
+	model, err := taughtModel()
+	require.NoError(t, err)
+	plan := func(flags ...string) string {
+		return mustRun(t, "", append([]string{"plan", "--model", model, "--lora-r", "2", "--search-mode", "simulate_sft"}, flags...)...)
+	}
+	require.Equal(t, 1, strings.Count(plan(), " weights "))
+	require.Equal(t, plan("--device", "cpu"), plan("--sim-device", "cpu"))
+	two := plan("--sim-device", "ref")
+	require.Equal(t, 2, strings.Count(two, " weights "), two)
+	require.NotContains(t, two, ", on ")
+	gpu := plan("--sim-device", "cuda:99") // as for another machine
+	require.Regexp(t, `simulator +weights .* bf16, on cuda:99\n`, gpu)
+	require.Regexp(t, `policy +weights .* bf16\n`, gpu)
+	require.Contains(t, plan("--for", "generate", "--device", "cuda:99"), ", on cuda:99")
 }
 
 func TestSimDeviceRefused(t *testing.T) {

@@ -50,6 +50,10 @@ func Open(name string, o Options) (kernels.Device, error) { return here.open(nam
 // Same reports whether two names open the same device of this machine, as "auto" and "cpu" do where there is no GPU.
 func Same(a, b string) bool { return a == b || here.same(a, b) }
 
+// Place is where Open would open a name: the device's own name, and the bytes that it could give if it has memory of
+// its own, or -1. A name that does not open here stays as it is.
+func Place(name string) (device string, available int64) { return here.place(name) }
+
 // first is the index of CUDA, which names no number.
 const first = -1
 
@@ -166,28 +170,27 @@ func (m machine) among(s cuda.System) (c Choice, g *cuda.Info) {
 }
 
 func (m machine) same(a, b string) bool {
-	open := m.name(a)
-	return open != "" && open == m.name(b)
+	x, _ := m.place(a)
+	y, _ := m.place(b)
+	return x == y
 }
 
-// name is what the device called name is called when it is open; "" for what does not open.
-func (m machine) name(name string) string {
-	kind, index, err := parse(name)
-	if err != nil {
-		return ""
-	}
+func (m machine) place(name string) (device string, available int64) {
+	kind, index, _ := parse(name)
 	switch kind {
 	case Auto:
-		c, _ := m.choose()
-		return c.Name
-	case CUDA:
-		g, err := m.find(m.probe(), index)
-		if err != nil {
-			return ""
+		if c, g := m.choose(); g == nil {
+			return c.Name, -1
 		}
-		return nameOf(g)
+	case CUDA:
+	default:
+		return name, -1
 	}
-	return kind
+	g, err := m.find(m.probe(), index)
+	if err != nil {
+		return name, -1
+	}
+	return nameOf(g), g.Free
 }
 
 // find is the GPU of a number, or the first that can be used. The error says why there is none and what to do.
