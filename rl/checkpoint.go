@@ -30,6 +30,8 @@ type State struct {
 	Success  float64 `json:"success,omitempty"`   // smoothed success rate, where the curriculum follows it
 	// Path is the kernel path that computed the step: others give other bits.
 	Path string `json:"kernel_path,omitempty"`
+	// SimPath is the simulator's, where it has a device of its own.
+	SimPath string `json:"sim_kernel_path,omitempty"`
 	// Drawn is how many questions were drawn, where dynamic sampling draws more than a batch a step.
 	Drawn int `json:"drawn,omitempty"`
 	// Run is what the run came from: settings and contents.
@@ -106,7 +108,7 @@ func (t *Trainer) save(step int) error {
 // saveAs writes step's checkpoint; the device is the caller's.
 func (t *Trainer) saveAs(step int) error {
 	t.state.Seed, t.state.Total = t.Config.Schedule.Seed, t.Config.Schedule.TotalSteps
-	t.state.Path = pathOf(t.Policy.Model.Device)
+	t.state.Path, t.state.SimPath = t.Config.Search.paths(t.Policy.Model.Device)
 	u := &t.Updater
 	if u.KLTarget > 0 {
 		t.state.KLCoef = u.Policy.KLCoef
@@ -127,6 +129,14 @@ func pathOf(dev kernels.Device) string {
 		return d.Path()
 	}
 	return dev.Name()
+}
+
+// paths are those of the policy on dev, and of the simulator where that has a device of its own, or else "".
+func (c *SearchConfig) paths(dev kernels.Device) (policy, simulator string) {
+	if c.Device != nil && c.Simulates() {
+		simulator = pathOf(c.Device)
+	}
+	return pathOf(dev), simulator
 }
 
 // restore reads back what saveAs wrote beside the state.

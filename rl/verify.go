@@ -33,6 +33,9 @@ type Verification struct {
 	// Path is the kernel path of the repetition, RecordedPath that of the run, "" where it is not known.
 	Path         string `json:"kernel_path"`
 	RecordedPath string `json:"recorded_kernel_path"`
+	// SimPath and RecordedSimPath are those of the simulator, where it has, or had, a device of its own.
+	SimPath         string `json:"sim_kernel_path,omitempty"`
+	RecordedSimPath string `json:"recorded_sim_kernel_path,omitempty"`
 	// Exact: every bit must be the same. Otherwise the paths are others: episodes are not sampled again but scored,
 	// within tolerances.
 	Exact bool `json:"exact"`
@@ -67,8 +70,8 @@ func Verify(ctx context.Context, dev kernels.Device, c Config, run string, step 
 			err = fmt.Errorf("verifying %s: %w", run, err)
 		}
 	}()
-	v := &verifier{dir: run, Verification: Verification{Run: run, Path: pathOf(dev), Searches: "repeated",
-		Checkpoints: []int{}}}
+	v := &verifier{dir: run, Verification: Verification{Run: run, Searches: "repeated", Checkpoints: []int{}}}
+	v.Path, v.SimPath = c.Search.paths(dev)
 	if err := v.choose(step); err != nil {
 		return nil, err
 	}
@@ -76,7 +79,8 @@ func Verify(ctx context.Context, dev kernels.Device, c Config, run string, step 
 	if err != nil {
 		return nil, err
 	}
-	v.Exact = sameBits(v.Path, v.RecordedPath, c.Policy.DType)
+	v.Exact = sameBits(v.Path, v.RecordedPath, c.Policy.DType) && (v.SimPath == "" && v.RecordedSimPath == "" ||
+		sameBits(cmp.Or(v.SimPath, v.Path), cmp.Or(v.RecordedSimPath, v.RecordedPath), cmp.Or(c.Search.SimDType, c.Policy.DType)))
 	if err := v.readEpisodes(); err != nil {
 		return nil, err
 	}
@@ -244,7 +248,7 @@ func (v *verifier) readAfter(c *Config) (State, error) {
 	if st.Total > 0 {
 		c.Schedule.TotalSteps = st.Total
 	}
-	v.RecordedPath = st.Path
+	v.RecordedPath, v.RecordedSimPath = st.Path, st.SimPath
 	return st, nil
 }
 

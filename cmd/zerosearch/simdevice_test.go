@@ -19,7 +19,7 @@ var simulating = []string{"--search-mode", "simulate_sft", "--simulation-max-tok
 
 // counter counts the batches of a device.
 type counter struct {
-	kernels.Device
+	*cpu.Device
 	batches int
 }
 
@@ -135,6 +135,19 @@ func TestPlanOfSimDevice(t *testing.T) {
 	require.Regexp(t, `simulator +weights .* bf16, on cuda:99\n`, gpu)
 	require.Regexp(t, `policy +weights .* bf16\n`, gpu)
 	require.Contains(t, plan("--for", "generate", "--device", "cuda:99"), ", on cuda:99")
+}
+
+// A run is verified on the devices that it ran on, and on others within tolerances: never told to be wrong.
+func TestVerifySimDevice(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "1", "--save-every", "1", "--n", "4", "--lora-r", "2", "--sim-device",
+		"ref"}, simulating...)...)...)
+	st, err := rl.ReadState(filepath.Join(out, "checkpoints/step-1"))
+	require.NoError(t, err)
+	require.Equal(t, "ref", st.SimPath)
+	on := "computed   on " + st.Path
+	require.Contains(t, mustRun(t, "", "verify", out, "--sim-device", "ref"), on+", the simulator on ref: every bit is compared\n")
+	require.Contains(t, mustRun(t, "", "verify", out), on+": the run was made on "+st.Path+", the simulator on ref: recorded ids are scored")
 }
 
 func TestSimDeviceRefused(t *testing.T) {

@@ -122,9 +122,9 @@ func verified(v *rl.Verification) string {
 		how += ", though the run does not say on what it was computed"
 	case !v.Exact:
 		how = fmt.Sprintf("the run was made on %s: recorded ids are scored, not sampled again, within tolerances",
-			v.RecordedPath)
+			pathsOf(v.RecordedPath, v.RecordedSimPath))
 	}
-	fmt.Fprintf(&b, "computed   on %s: %s\n", v.Path, how)
+	fmt.Fprintf(&b, "computed   on %s: %s\n", pathsOf(v.Path, v.SimPath), how)
 	if v.Searches == "recorded" {
 		b.WriteString("searches   not repeated: the recorded documents were given again\n")
 	}
@@ -138,4 +138,12 @@ func verified(v *rl.Verification) string {
 		fmt.Fprintf(&b, "           the weights of step %d were not saved: they are not compared\n", v.Step)
 	}
 	return b.String()
+}
+
+// pathsOf names the kernel paths of policy and simulator.
+func pathsOf(policy, simulator string) string {
+	if simulator == "" {
+		return policy
+	}
+	return policy + ", the simulator on " + simulator
 }
