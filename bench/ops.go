@@ -165,10 +165,3 @@ func many[T any](n int, f func() T) []T {
 	}
 	return out
 }
-
-func weightBytes(n, k int, t kernels.DType) float64 {
-	if t == kernels.Q8 {
-		return float64(n) * float64(k) * 34 / 32
-	}
-	return float64(n) * float64(k) * float64(t.Size())
-}

@@ -33,8 +33,7 @@ func eachModel(models []string, f func(of string, c *model.Config)) {
 	}
 }
 
-// attentionCases: m query rows, k keys, n = H*D. Operations count the causal half: 2 matmuls of 2*D a pair forward, 5 backward (one of
-// them the recomputed scores).
+// attentionCases: m query rows, k keys, n = H*D.
 func attentionCases(models []string) (out []opCase) {
 	eachAttention(models, func(of string, c *model.Config) {
 		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
@@ -47,9 +46,6 @@ func attentionCases(models []string) (out []opCase) {
 	})
 	return out
 }
-
-// pairs is the number of (query, key) pairs of n rows that begin at position start.
-func pairs(start, n int) float64 { return float64(n)*float64(start) + float64(n)*float64(n+1)/2 }
 
 // sequences lays out batch sequences of length start+n on pages of their own; their last n tokens are queries.
 func sequences(batch, start, n int) (segs []kernels.Segment, pages int) {
@@ -85,13 +81,13 @@ func (b *bed) cache(c *model.Config, layers, pages int, t kernels.DType) kernels
 
 func attention(op, of string, c *model.Config, t kernels.DType, batch, start, n int) opCase {
 	hd, rows := c.Heads*c.HeadDim, batch*n
-	kvBytes := float64(batch) * float64(start+n) * 2 * float64(c.KVHeads*c.HeadDim*t.Size())
-	w := cost{4 * float64(hd) * pairs(start, n) * float64(batch), t, kvBytes + 8*float64(rows)*float64(hd)}
+	s := span{batch: batch, start: start, n: n}
+	w := attentionCost(c, t, s)
 	return opCase{op, of, Shape{"m": rows, "k": start + n, "n": hd, "batch": batch}, t, w, func(b *bed) func(int) {
 		segs, pages := sequences(batch, start, n)
 		layers := 1
 		if n == 1 {
-			layers = copies(kvBytes)
+			layers = copies(s.cached(c, t))
 		}
 		kv := b.cache(c, layers, pages, t)
 		q, y, all := b.f32(rows, hd), b.empty(kernels.F32, rows, hd), b.batch(kernels.Layout{Segs: segs}, kv)
@@ -102,7 +98,7 @@ func attention(op, of string, c *model.Config, t kernels.DType, batch, start, n 
 
 func attentionBackward(of string, c *model.Config, t kernels.DType, batch, n int) opCase {
 	hd, rows, gd := c.Heads*c.HeadDim, batch*n, c.KVHeads*c.HeadDim
-	w := cost{10 * float64(hd) * pairs(0, n) * float64(batch), t, 4 * float64(rows) * float64(5*hd+4*gd)}
+	w := attentionBackwardCost(c, t, span{batch: batch, n: n})
 	return opCase{"attention_backward", of, Shape{"m": rows, "k": n, "n": hd, "batch": batch}, t, w, func(b *bed) func(int) {
 		segs, pages := sequences(batch, 0, n)
 		kv := b.cache(c, 1, pages, t)

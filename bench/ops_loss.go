@@ -21,16 +21,15 @@ func distinctVocab(models []string, f func(of string, c *model.Config)) {
 	})
 }
 
-// lossCases: m targets, k = C, n = V. The backward makes the logits again and has both products of a matmul's backward.
+// lossCases: m targets, k = C, n = V.
 func lossCases(models []string) (out []opCase) {
 	distinctVocab(models, func(of string, c *model.Config) {
 		m, k, n := lossRows, c.Hidden, c.Vocab
 		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
 			shape := Shape{"m": m, "k": k, "n": n}
-			forward := gemmCost(m, k, n, t)
-			forward.bytes -= 4 * float64(m) * float64(n) // logits never exist
-			backward := cost{3 * forward.flops, t, forward.bytes + 8*float64(n)*float64(k)}
-			frozen := cost{2 * forward.flops, t, forward.bytes}
+			rows := float64(m)
+			forward := logprobCost(rows, k, n, t)
+			backward, frozen := logprobBackwardCost(rows, k, n, t, true), logprobBackwardCost(rows, k, n, t, false)
 			out = append(out, opCase{"logprob", of, shape, t, forward, func(b *bed) func(int) {
 				l := newLoss(b, c, t)
 				return func(int) { b.d.LogProb(l.lp, l.h, l.w, l.targets, 1) }
@@ -128,7 +127,7 @@ func optimCases(models []string) (out []opCase) {
 			}}
 		}
 		adam := adamCase("adamw", 7*4, func(d kernels.Device, x state) { d.AdamW(x.p, x.g, x.m, x.v, step) })
-		update := adamCase("update", 8*4+2, func(d kernels.Device, x state) { kernels.Update(d, x.w, x.p, x.g, x.m, x.v, step) })
+		update := adamCase("update", updateBytes, func(d kernels.Device, x state) { kernels.Update(d, x.w, x.p, x.g, x.m, x.v, step) })
 		var sum kernels.Tensor
 		out = append(out, adam, update, prepared(func(b *bed) { sum = b.empty(kernels.F64, 1, 1) },
 			rowCase("sumsquares", of, m, n, 1, 2, func(b *bed, x []kernels.Tensor) { b.d.SumSquares(sum, x[0], false) })))

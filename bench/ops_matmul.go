@@ -33,11 +33,6 @@ func matmulCases(models []string) (out []opCase) {
 	return out
 }
 
-// gemmCost counts a product: 2mkn, and the weight, x and y once.
-func gemmCost(m, k, n int, t kernels.DType) cost {
-	return cost{2 * float64(m) * float64(k) * float64(n), t, weightBytes(n, k, t) + 4*float64(m)*float64(k+n)}
-}
-
 // weights are as many copies of w as do not fit into the caches, or one where arithmetic is what counts.
 func (b *bed) weights(w matrix, m int, t kernels.DType) []kernels.Weight {
 	n := 1
@@ -69,7 +64,7 @@ func matmulDX(w matrix, t kernels.DType) opCase {
 
 func matmulDW(w matrix, t kernels.DType) opCase {
 	m := backwardRows
-	c := cost{2 * float64(m) * float64(w.k) * float64(w.n), t, 8*float64(w.n)*float64(w.k) + 4*float64(m)*float64(w.k+w.n)}
+	c := gradientCost(float64(m), w.k, w.n, t)
 	return opCase{"matmul_dw", w.of, Shape{"m": w.n, "k": m, "n": w.k}, t, c, func(b *bed) func(int) {
 		dw, dy, x := b.empty(kernels.F32, w.n, w.k), b.f32(m, w.n), b.f32(m, w.k)
 		return func(int) { b.d.MatMulDW(dw, dy, x, t) }
