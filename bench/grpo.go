@@ -97,8 +97,8 @@ func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_
 		return nil, err
 	}
 	r.closers = append(r.closers, r.policy.Close)
-	if r.longest() > r.policy.Config.MaxPos {
-		return nil, fmt.Errorf("an episode has %d tokens, the model at most %d: use shorter responses or fewer turns", r.longest(), r.policy.Config.MaxPos)
+	if r.t.longest() > r.policy.Config.MaxPos {
+		return nil, fmt.Errorf("an episode has %d tokens, the model at most %d: use shorter responses or fewer turns", r.t.longest(), r.policy.Config.MaxPos)
 	}
 	if r.start = r.policy; t.LoRAR > 0 {
 		if r.adapter, err = newLoRA(r.policy, t.LoRAR, o.Seed); err != nil {
@@ -127,9 +127,6 @@ func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_
 	return r, r.openEngine(d)
 }
 
-// simulates reports whether results have to be written.
-func (t *GRPOTest) simulates() bool { return t.Turns > 1 && !t.Given }
-
 // openSimulator chooses who writes the results: the starting weights, in the type that was asked for.
 func (r *grpoRun) openSimulator() (err error) {
 	switch t := cmp.Or(r.t.SimDType, r.policy.DType); {
@@ -144,21 +141,6 @@ func (r *grpoRun) openSimulator() (err error) {
 	return err
 }
 
-// longest is the length of an episode.
-func (r *grpoRun) longest() int {
-	return r.t.Prompt + r.t.Turns*r.t.Response + (r.t.Turns-1)*r.t.Observation
-}
-
-func (r *grpoRun) kv() kernels.DType {
-	switch {
-	case r.o.KVType != 0:
-		return r.o.KVType
-	case r.o.DType == kernels.F32:
-		return kernels.F32
-	}
-	return kernels.BF16
-}
-
 func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 	u := &r.updater
 	if u.Estimator, err = (algo.Estimator{Name: algo.EstGRPO}).Validate(); err != nil {
@@ -167,7 +149,7 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 	if u.Policy, err = (algo.Policy{ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, KLCoef: 0.001}).Validate(); err != nil {
 		return err
 	}
-	o := train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: r.t.MicroBatch, KVType: r.kv(), Recompute: r.t.Recompute}
+	o := train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: r.t.MicroBatch, KVType: r.o.kvType(), Recompute: r.t.Recompute}
 	if u.Trainer, err = train.New(d, r.policy, r.adapter, o); err != nil {
 		return err
 	}
@@ -184,15 +166,22 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 // openEngine makes room for all episodes at once, of the policy and of the simulator if that has weights of its own.
 func (r *grpoRun) openEngine(d kernels.Device) error {
 	r.eng = engine.New(d, engine.Options{})
-	sequences := r.t.Questions * r.t.N
-	add := func(name string, m *model.Model, length int) error {
-		return r.eng.AddModel(name, m, engine.ModelOptions{KVType: r.kv(), MaxContext: length, MaxSequences: sequences, MaxBatchTokens: max(512, sequences),
-			KVPages: (length/kernels.PageSize + 2) * sequences})
-	}
-	if err := add("policy", r.policy, r.longest()); err != nil || r.sim == nil || r.sim == r.policy {
+	kv := r.o.kvType()
+	err := r.eng.AddModel("policy", r.policy, r.t.room(kv, r.t.longest()))
+	if err != nil || r.sim == nil || r.sim == r.policy {
 		return err
 	}
-	return add("simulator", r.sim, r.t.Prompt+r.t.Observation)
+	return r.eng.AddModel("simulator", r.sim, r.t.room(kv, r.t.Prompt+r.t.Observation))
+}
+
+// costs are the least that each phase of a step has to do.
+func (r *grpoRun) costs() []cost {
+	shape := func(m *model.Model) forwardShape { return forwardShape{c: m.Config, t: m.DType, kv: r.o.kvType()} }
+	sim := r.sim
+	if sim == nil {
+		sim = r.policy
+	}
+	return r.t.costs(shape(r.policy), shape(sim))
 }
 
 func (r *grpoRun) close() {
@@ -365,49 +354,4 @@ func (r *grpoRun) judge(trajs []rl.Trajectory) {
 		}
 		t.Reward = float64(i%r.t.N) / float64(r.t.N-1)
 	}
-}
-
-// costs are the least that a step has to do, a phase a line: prompts once a group, the turns' decoding, results, reference, update.
-func (r *grpoRun) costs() (out []cost) {
-	kv := r.kv()
-	c, t := r.policy.Config, r.policy.DType
-	q, all := r.t.Questions, r.t.Questions*r.t.N
-	add := func(x cost) { out = append(out, x) }
-	decode := func(m *model.Model, start, n int) {
-		sum := cost{typ: m.DType}
-		for i := range n {
-			x := passCost(m.Config, m.DType, kv, all, start+i, 1, 1)
-			sum.flops, sum.bytes = sum.flops+x.flops, sum.bytes+x.bytes
-		}
-		add(sum)
-	}
-	add(passCost(c, t, kv, q, 0, r.t.Prompt, 1))
-	length := r.t.Prompt
-	for turn := range r.t.Turns {
-		if turn > 0 {
-			if r.sim != nil {
-				add(passCost(r.sim.Config, r.sim.DType, kv, all, 0, r.t.Prompt, 1))
-				decode(r.sim, r.t.Prompt, r.t.Observation)
-			}
-			add(passCost(c, t, kv, all, length, r.t.Observation, 1))
-			length += r.t.Observation
-		}
-		decode(r.policy, length, r.t.Response)
-		length += r.t.Response
-	}
-	// The shared prompts count once; only what the policy said is scored.
-	own := length - r.t.Prompt
-	said := r.t.Turns * r.t.Response
-	score := passCost(c, t, kv, q, 0, r.t.Prompt, 0)
-	rest := passCost(c, t, kv, all, r.t.Prompt, own, said)
-	score.flops, score.bytes = score.flops+rest.flops, score.bytes+rest.bytes
-	if !r.t.NoReference {
-		add(score)
-	}
-	update := cost{3 * score.flops, t, score.bytes + 28*float64(c.Parameters())}
-	if r.t.LoRAR > 0 {
-		update = cost{2 * score.flops, t, 2 * score.bytes}
-	}
-	add(update)
-	return out
 }

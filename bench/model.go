@@ -98,12 +98,7 @@ type modelRun struct {
 }
 
 func newModelRun(ctx context.Context, o Options, t ModelTests, d kernels.Device, m *model.Model) (*modelRun, error) {
-	r := &modelRun{ctx: ctx, o: o, t: t, m: m, kv: o.KVType, rng: rand.New(rand.NewPCG(o.Seed, 1))}
-	if r.kv == 0 {
-		if r.kv = kernels.BF16; m.DType == kernels.F32 {
-			r.kv = kernels.F32
-		}
-	}
+	r := &modelRun{ctx: ctx, o: o, t: t, m: m, kv: o.kvType(), rng: rand.New(rand.NewPCG(o.Seed, 1))}
 	longest := kernels.PageSize
 	for _, n := range t.Prompt {
 		longest = max(longest, n+1)

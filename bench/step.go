@@ -1,0 +1,106 @@
+package bench
+
+import (
+	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// phase is a part of a GRPO step that follows the one before it.
+type phase struct {
+	name  string
+	kind  phaseKind
+	sim   bool // the simulator's work
+	spans []span
+}
+
+// phaseKind says what a phase does with its spans.
+type phaseKind int
+
+const (
+	prefilling phaseKind = iota // tokens are read
+	decoding                    // a span a token
+	scoring                     // log-probs of the reference
+	updating                    // forward, backward and the optimizer step
+)
+
+// phases are what a step does: prompts once a group, the turns, the results between them, the reference, the update. The shared prompts
+// count once; only what the policy said is scored.
+func (t *GRPOTest) phases() (out []phase) {
+	q, all := t.Questions, t.Questions*t.N
+	add := func(name string, kind phaseKind, sim bool, spans ...span) { out = append(out, phase{name, kind, sim, spans}) }
+	decode := func(name string, sim bool, start, n int) {
+		spans := make([]span, n)
+		for i := range spans {
+			spans[i] = span{all, start + i, 1, 1}
+		}
+		add(name, decoding, sim, spans...)
+	}
+	add("policy prefill", prefilling, false, span{q, 0, t.Prompt, 1})
+	length := t.Prompt
+	for turn := range t.Turns {
+		if turn > 0 {
+			if t.simulates() {
+				add("simulator prefill", prefilling, true, span{all, 0, t.Prompt, 1})
+				decode("simulator decode", true, t.Prompt, t.Observation)
+			}
+			add("policy prefill", prefilling, false, span{all, length, t.Observation, 1})
+			length += t.Observation
+		}
+		decode("policy decode", false, length, t.Response)
+		length += t.Response
+	}
+	scored := []span{{q, 0, t.Prompt, 0}, {all, t.Prompt, length - t.Prompt, t.Turns * t.Response}}
+	if !t.NoReference {
+		add("reference log-probs", scoring, false, scored...)
+	}
+	add("training", updating, false, scored...)
+	return out
+}
+
+// simulates reports whether results have to be written.
+func (t *GRPOTest) simulates() bool { return t.Turns > 1 && !t.Given }
+
+// longest is the length of an episode.
+func (t *GRPOTest) longest() int { return t.Prompt + t.Turns*t.Response + (t.Turns-1)*t.Observation }
+
+// room is the engine's for all episodes at once, length tokens each.
+func (t *GRPOTest) room(kv kernels.DType, length int) engine.ModelOptions {
+	n := t.Questions * t.N
+	return engine.ModelOptions{KVType: kv, MaxContext: length, MaxSequences: n, MaxBatchTokens: max(512, n),
+		KVPages: (length/kernels.PageSize + 2) * n}
+}
+
+// costs are the least that each phase has to do.
+func (t *GRPOTest) costs(policy, sim forwardShape) (out []cost) {
+	for _, p := range t.phases() {
+		f := policy
+		if p.sim {
+			f = sim
+		}
+		sum := cost{typ: f.t}
+		for _, s := range p.spans {
+			x := passCost(f.c, f.t, f.kv, s.batch, s.start, s.n, s.logits)
+			sum.flops, sum.bytes = sum.flops+x.flops, sum.bytes+x.bytes
+		}
+		if p.kind == updating {
+			if t.LoRAR > 0 {
+				sum.flops, sum.bytes = 2*sum.flops, 2*sum.bytes
+			} else {
+				sum.flops, sum.bytes = 3*sum.flops, sum.bytes+28*float64(f.c.Parameters())
+			}
+		}
+		out = append(out, sum)
+	}
+	return out
+}
+
+// kvType is what keys and values are held in.
+func (o Options) kvType() kernels.DType {
+	switch {
+	case o.KVType != 0:
+		return o.KVType
+	case o.DType == kernels.F32:
+		return kernels.F32
+	}
+	return kernels.BF16
+}
