@@ -27,7 +27,9 @@ const (
 // count once; only what the policy said is scored.
 func (t *GRPOTest) phases() (out []phase) {
 	q, all := t.Questions, t.Questions*t.N
-	add := func(name string, kind phaseKind, sim bool, spans ...span) { out = append(out, phase{name, kind, sim, spans}) }
+	add := func(name string, kind phaseKind, sim bool, spans ...span) {
+		out = append(out, phase{name, kind, sim, spans})
+	}
 	decode := func(name string, sim bool, start, n int) {
 		spans := make([]span, n)
 		for i := range spans {

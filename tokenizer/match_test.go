@@ -89,7 +89,6 @@ func TestUnsupportedPatterns(t *testing.T) {
 		`(a)\1`:                    `\1`,
 		`\K`:                       `\K`,
 		`\R`:                       `\R`,
-		`\h`:                       `\h`,
 		`(?<n>a)\k<n>`:             "(?<n",
 		`(?x)a`:                    "(?x",
 		`(?~a)`:                    "(?~",
