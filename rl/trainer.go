@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,8 @@ type Trainer struct {
 	criticRate train.Schedule
 	from       fingerprint.Parts // what the searches, or a replay's trajectories, came from
 	closers    []func()
-	fruitless  int // steps in a row in which every mini-batch was skipped
+	fruitless  int             // steps in a row in which every mini-batch was skipped
+	stop       context.Context // ends when the run is told to stop; nil: never
 
 	// Of a verification: searches that give recorded documents; episodes that are not sampled again.
 	searches search.Searcher
@@ -74,10 +76,15 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 	if err := t.complete(ctx); err != nil {
 		return t.From, err
 	}
+	t.stop = ctx
 	total := max(t.Config.Schedule.TotalSteps, t.From)
 	for step := t.From + 1; step <= total; step++ {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
-			return step - 1, t.halted(step, err)
+			err = t.halted(step, err)
+			if errors.Is(err, errImpatient) {
+				err = ctx.Err()
+			}
+			return step - 1, err
 		}
 		if t.fruitless == MostFruitless {
 			return step, fmt.Errorf("step %d: for %d steps no mini-batch gave a finite loss and gradient "+
@@ -170,6 +177,10 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 func (t *Trainer) roller() *Roller {
 	r := t.Roller
 	r.Runner.Searcher = t.Meter.Over(r.Runner.Searcher)
+	if t.stop != nil && !t.Config.Search.Repeatable() {
+		r.Runner.Searcher = patient{r.Runner.Searcher, t.Config.Search.Mode,
+			cmp.Or(t.Config.Search.Timeout, mostPatience), t.stop}
+	}
 	r.Success = t.state.Success
 	return &r
 }

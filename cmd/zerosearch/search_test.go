@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // searchEngine is a server for scripts: google (SerpAPI's answers) or wiki (Search-R1's), or a fault.
@@ -84,8 +86,10 @@ func newMortal(t *testing.T, kind string) *mortal {
 func TestEngineGone(t *testing.T) {
 	wiki := newMortal(t, "wiki")
 	wiki.left.Store(1 << 40)
+	// One query at a time: another one under way would be given up, answered or not, when the engine is found dead.
 	args := func(out string, more ...string) []string { // the corpus in trainArgs is another file each time, and of no use here
-		return trainArgs(t, out, append([]string{"--search-mode", "wiki", "--wiki-url", wiki.URL, "--save-every", "100", "--search-tries", "2", "--concurrency", "2"}, more...)...)
+		return trainArgs(t, out, append([]string{"--search-mode", "wiki", "--wiki-url", wiki.URL, "--save-every", "100",
+			"--search-tries", "2", "--concurrency", "1"}, more...)...)
 	}
 	whole := filepath.Join(t.TempDir(), "whole")
 	mustRun(t, "", args(whole)...)
@@ -108,6 +112,45 @@ func TestEngineGone(t *testing.T) {
 	require.Zero(t, wiki.left.Load(), "all answers but one were kept")
 	sameRun(t, whole, out, "step-5")
 	require.Equal(t, costSoFar(whole).Queries, costSoFar(out).Queries)
+}
+
+// An interrupt while a server does not answer at all does not wait for all tries: the step under way is given up, and
+// the one before it saved.
+func TestInterruptedWhileSearching(t *testing.T) {
+	needSignals(t)
+	wiki := newMortal(t, "wiki")
+	var silent atomic.Bool
+	asked, answer := make(chan struct{}, 1<<10), wiki.Config.Handler
+	wiki.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if silent.Load() || wiki.left.Load() <= 0 {
+			io.Copy(io.Discard, r.Body) // or nobody is told that the client has left
+			asked <- struct{}{}
+			<-r.Context().Done()
+			return
+		}
+		answer.ServeHTTP(w, r)
+	})
+	for _, first := range []bool{true, false} {
+		out := filepath.Join(t.TempDir(), "run")
+		silent.Store(first)
+		wiki.left.Store(2)
+		for len(asked) > 0 {
+			<-asked
+		}
+		p := begin(t, trainArgs(t, out, "--search-mode", "wiki", "--wiki-url", wiki.URL, "--save-every", "100",
+			"--concurrency", "1", "--search-timeout", "100ms", "--search-tries", "1000")...)
+		<-asked
+		done := stepsOf(out)
+		require.NoError(t, p.Process.Signal(os.Interrupt))
+		p.Wait()
+		require.Equal(t, 130, p.ProcessState.ExitCode(), p.stderr.String())
+		if !first {
+			require.Contains(t, p.stderr.String(), fmt.Sprintf("interrupted after step %d, which is saved", done))
+			require.Equal(t, []int{done}, track.Steps(out))
+		} else {
+			require.Contains(t, p.stderr.String(), "interrupted before the first step was done. To begin again:")
+		}
+	}
 }
 
 // The key of an API is nowhere but in requests to that API.

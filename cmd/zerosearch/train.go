@@ -157,7 +157,11 @@ func (w *world) saveConfig(r *track.Run, extra ...yaml.MapItem) error {
 
 // interrupted says how to go on with a run that was stopped after a step and saved.
 func (w *world) interrupted(verb, out string, last int) error {
-	w.log.line("interrupted after step %d, which is saved. To go on:", last)
+	if last > 0 {
+		w.log.line("interrupted after step %d, which is saved. To go on:", last)
+	} else {
+		w.log.line("interrupted before the first step was done. To begin again:")
+	}
 	w.log.line("  %s", cmp.Or(w.again, "zerosearch "+verb+" --config "+shellWord(out+"/config.yaml")+" --resume auto"))
 	return errInterrupted
 }
