@@ -19,6 +19,7 @@ import (
 // Two hundred clients stream for a while (ZEROSEARCH_LOAD, a duration; 2s): nothing fails but for 429, what they get is what they would
 // get alone, some leave in the middle, memory stays, and at the end all goroutines and pages are back.
 func TestLoad(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // on one, requests come one by one
 	const clients = 200
 	lasts := 2 * time.Second
 	if v := os.Getenv("ZEROSEARCH_LOAD"); v != "" {
