@@ -111,7 +111,8 @@ func listDevices(w *world, processor deviceInfo, l devices.Listing, asJSON bool)
 		Why: "plain scalar Go, the specification of the others: for checks, not for speed"}
 	gpus := cudaInfo(l)
 	if asJSON {
-		return writeJSON(w, deviceList{[]deviceInfo{processor, gpus, ref}, l.Auto.Name, l.Auto.Why, runtime.GOOS, runtime.GOARCH})
+		return writeJSON(w, deviceList{[]deviceInfo{processor, gpus, ref}, l.Auto.Name, l.Auto.Why, runtime.GOOS,
+			runtime.GOARCH})
 	}
 	var b strings.Builder
 	processor.processor(&b)
@@ -137,8 +138,8 @@ func cudaInfo(l devices.Listing) deviceInfo {
 }
 
 func newGPUInfo(g cuda.Info, usable bool) gpuInfo {
-	i := gpuInfo{Name: fmt.Sprintf("%s:%d", devices.CUDA, g.Index), Available: usable, Why: g.Why, Model: g.Name, UUID: g.UUID,
-		Capability: fmt.Sprintf("%d.%d", g.Major, g.Minor), SMs: g.SMs, Memory: &gpuMemory{Total: g.Memory}}
+	i := gpuInfo{Name: fmt.Sprintf("%s:%d", devices.CUDA, g.Index), Available: usable, Why: g.Why, Model: g.Name,
+		UUID: g.UUID, Capability: fmt.Sprintf("%d.%d", g.Major, g.Minor), SMs: g.SMs, Memory: &gpuMemory{Total: g.Memory}}
 	if g.Free >= 0 {
 		i.Memory.Available = &g.Free
 	}
@@ -176,7 +177,8 @@ func (d deviceInfo) gpus(b *strings.Builder) {
 		fmt.Fprintf(b, "        driver      %s, CUDA %s\n", d.Driver.Library, d.Driver.CUDA)
 	}
 	for _, g := range d.GPUs {
-		fmt.Fprintf(b, "        %-11s %s, compute capability %s, %d multiprocessors, memory %.1f GB", g.Name, g.Model, g.Capability,
+		fmt.Fprintf(b, "        %-11s %s, compute capability %s, %d multiprocessors, memory %.1f GB", g.Name, g.Model,
+			g.Capability,
 			g.SMs, float64(g.Memory.Total)/1e9)
 		if free := g.Memory.Available; free != nil {
 			fmt.Fprintf(b, ", %.1f GB available", float64(*free)/1e9)

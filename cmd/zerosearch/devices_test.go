@@ -40,7 +40,8 @@ var listings = []struct {
 			"        cuda:0      Tesla T4, compute capability 7.5, 40 multiprocessors, memory 16.0 GB\n" +
 			"                    GPU-b\n" +
 			"                    not usable: " + tooOld + "\n" +
-			"        cuda:1      NVIDIA H200, compute capability 9.0, 132 multiprocessors, memory 150.0 GB, 149.5 GB available\n" +
+			"        cuda:1      NVIDIA H200, compute capability 9.0, 132 multiprocessors, memory 150.0 GB, " +
+			"149.5 GB available\n" +
 			"                    GPU-a\n" + refText + "auto  cuda:1\n"},
 	{"no backend", devices.Listing{Auto: devices.Choice{Name: "cpu"}, CUDA: cuda.System{Why: "this build has none"},
 		NoCUDA: "this build has none"},
@@ -48,7 +49,8 @@ var listings = []struct {
 }
 
 func TestListDevices(t *testing.T) {
-	processor := deviceInfo{Name: "cpu", Available: true, Path: "avx2", Threads: 2, Paths: []pathInfo{{"avx512", "AVX-512"}, {"avx2", ""}},
+	processor := deviceInfo{Name: "cpu", Available: true, Path: "avx2", Threads: 2, Paths: []pathInfo{{"avx512",
+		"AVX-512"}, {"avx2", ""}},
 		Memory: &engine.Machine{Total: 24e9, Available: 20.5e9}}
 	for _, l := range listings {
 		var out bytes.Buffer
@@ -72,7 +74,8 @@ func TestListDevicesJSON(t *testing.T) {
 		{"name":"cuda:0","available":false,"why":"`+tooOld+`","model":"Tesla T4","uuid":"GPU-b","compute_capability":"7.5",
 			"multiprocessors":40,"memory":{"total_bytes":16000000000}},
 		{"name":"cuda:1","available":true,"model":"NVIDIA H200","uuid":"GPU-a","compute_capability":"9.0",
-			"multiprocessors":132,"memory":{"total_bytes":150000000000,"available_bytes":149500000000}}]}`, string(got.Devices[1]))
+			"multiprocessors":132,"memory":{"total_bytes":150000000000,"available_bytes":149500000000}}]}`,
+		string(got.Devices[1]))
 }
 
 // TestListDevicesUnread: a listing that nobody takes is an error.

@@ -15,7 +15,8 @@ import (
 )
 
 // simulating are flags of short simulated documents.
-var simulating = []string{"--search-mode", "simulate_sft", "--simulation-max-tokens", "8", "--simulation-temperature", "0.01"}
+var simulating = []string{"--search-mode", "simulate_sft", "--simulation-max-tokens", "8", "--simulation-temperature",
+	"0.01"}
 
 // counter counts the batches of a device.
 type counter struct {
@@ -49,7 +50,8 @@ func TestSimulatorOnItsOwnDevice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
-			mustRun(t, "", trainArgs(t, out, append(append([]string{"--total-steps", "2", "--save-every", "1", "--n", "4"}, simulating...),
+			mustRun(t, "", trainArgs(t, out, append(append([]string{"--total-steps", "2", "--save-every", "1", "--n", "4"},
+				simulating...),
 				flags...)...)...)
 			c, err := recordedConfig(out)
 			require.NoError(t, err)
@@ -77,7 +79,8 @@ func TestSimDevice(t *testing.T) {
 	require.NoError(t, err)
 	episodes := func(policy, simulator string) string {
 		out := filepath.Join(dir, policy+"-"+simulator)
-		flags := append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--lora-r", "2", "--device", policy}, simulating...)
+		flags := append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--lora-r", "2", "--device", policy},
+			simulating...)
 		if simulator != "" {
 			flags = append(flags, "--sim-device", simulator)
 		}
@@ -96,7 +99,8 @@ func TestSimDevice(t *testing.T) {
 	data := filepath.Join(dir, "questions.jsonl")
 	require.NoError(t, os.WriteFile(data, []byte(questions()), 0o644))
 	measured := func(flags ...string) (got evaluation) {
-		args := append([]string{"eval", "--model", model, "--dtype", "f32", "--data", data, "--max-turns", "1", "--max-response-length", "8",
+		args := append([]string{"eval", "--model", model, "--dtype", "f32", "--data", data, "--max-turns", "1",
+			"--max-response-length", "8",
 			"--json", "--no-greedy"}, simulating...)
 		require.NoError(t, json.Unmarshal([]byte(mustRun(t, "", append(args, flags...)...)), &got))
 		got.Seconds, got.Cost.Seconds = 0, 0
@@ -115,7 +119,8 @@ func TestSimDevice(t *testing.T) {
 	require.Contains(t, log, "device ref\n")
 	require.NotContains(t, log, "device cpu", "the model is the simulator")
 
-	ask := append([]string{"ask", "--model", model, "--dtype", "f32", "--max-turns", "1", "--max-response-length", "8", "what is a?"}, simulating...)
+	ask := append([]string{"ask", "--model", model, "--dtype", "f32", "--max-turns", "1", "--max-response-length", "8",
+		"what is a?"}, simulating...)
 	require.Equal(t, mustRun(t, "", ask...), mustRun(t, "", append(ask, "--sim-device", "ref")...))
 }
 
@@ -124,7 +129,8 @@ func TestPlanOfSimDevice(t *testing.T) {
 	model, err := taughtModel()
 	require.NoError(t, err)
 	plan := func(flags ...string) string {
-		return mustRun(t, "", append([]string{"plan", "--model", model, "--lora-r", "2", "--search-mode", "simulate_sft"}, flags...)...)
+		return mustRun(t, "", append([]string{"plan", "--model", model, "--lora-r", "2", "--search-mode", "simulate_sft"},
+			flags...)...)
 	}
 	require.Equal(t, 1, strings.Count(plan(), " weights "))
 	require.Equal(t, plan("--device", "cpu"), plan("--sim-device", "cpu"))
@@ -140,14 +146,17 @@ func TestPlanOfSimDevice(t *testing.T) {
 // A run is verified on the devices that it ran on, and on others within tolerances: never told to be wrong.
 func TestVerifySimDevice(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
-	mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "1", "--save-every", "1", "--n", "4", "--lora-r", "2", "--sim-device",
+	mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "1", "--save-every", "1", "--n", "4", "--lora-r",
+		"2", "--sim-device",
 		"ref"}, simulating...)...)...)
 	st, err := rl.ReadState(filepath.Join(out, "checkpoints/step-1"))
 	require.NoError(t, err)
 	require.Equal(t, "ref", st.SimPath)
 	on := "computed   on " + st.Path
-	require.Contains(t, mustRun(t, "", "verify", out, "--sim-device", "ref"), on+", the simulator on ref: every bit is compared\n")
-	require.Contains(t, mustRun(t, "", "verify", out), on+": the run was made on "+st.Path+", the simulator on ref: recorded ids are scored")
+	require.Contains(t, mustRun(t, "", "verify", out, "--sim-device", "ref"),
+		on+", the simulator on ref: every bit is compared\n")
+	require.Contains(t, mustRun(t, "", "verify", out),
+		on+": the run was made on "+st.Path+", the simulator on ref: recorded ids are scored")
 }
 
 func TestSimDeviceRefused(t *testing.T) {
@@ -155,8 +164,10 @@ func TestSimDeviceRefused(t *testing.T) {
 	require.NoError(t, err)
 	out := filepath.Join(t.TempDir(), "run")
 	for want, args := range map[string][]string{
-		"error: --sim-device is of no use with --search-mode none": trainArgs(t, out, "--search-mode", "none", "--sim-device", "ref"),
-		"error: --sim-device is of no use with --search-mode bm25": {"eval", "--model", model, "--data", trainArgs(t, "")[4], "--search-mode", "bm25",
+		"error: --sim-device is of no use with --search-mode none": trainArgs(t, out, "--search-mode", "none",
+			"--sim-device", "ref"),
+		"error: --sim-device is of no use with --search-mode bm25": {"eval", "--model", model, "--data", trainArgs(t, "")[4],
+			"--search-mode", "bm25",
 			"--corpus", letters(t), "--sim-device", "ref"},
 		`error: --sim-device: "gpu" is not a device`: {"plan", "--model", model, "--sim-device", "gpu"},
 	} {

@@ -68,8 +68,8 @@ func parse(name string) (kind string, index int, err error) {
 			return CUDA, int(i), nil
 		}
 	}
-	return "", 0, fmt.Errorf("%q is not a device: use auto, cpu, cuda, cuda:N with the number of a GPU as in cuda:0, or ref "+
-		"(zerosearch devices lists what is here)", name)
+	return "", 0, fmt.Errorf("%q is not a device: use auto, cpu, cuda, cuda:N with the number of a GPU as in cuda:0, "+
+		"or ref (zerosearch devices lists what is here)", name)
 }
 
 // machine is where devices are opened; tests have others.
@@ -91,7 +91,7 @@ var here = machine{probe: cuda.Probe, complete: cuda.Complete, gpu: func(index i
 }}
 
 // incomplete is why a GPU is not used that could be.
-const incomplete = "the CUDA backend of this version is not complete: use --device cpu"
+const incomplete = "the CUDA backend of this version is not complete"
 
 func (m machine) open(name string, o Options) (kernels.Device, error) {
 	kind, index, err := parse(name)
@@ -201,7 +201,7 @@ func (m machine) find(s cuda.System, index int) (cuda.Info, error) {
 	case len(s.GPUs) == 0:
 		return cuda.Info{}, fmt.Errorf("the driver %s shows no GPU: use --device cpu", s.Library)
 	case !m.complete:
-		return cuda.Info{}, errors.New(incomplete)
+		return cuda.Info{}, errors.New(incomplete + ": use --device cpu")
 	}
 	var all, unusable []string
 	for _, g := range s.GPUs {

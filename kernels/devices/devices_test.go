@@ -89,7 +89,8 @@ func TestNames(t *testing.T) {
 	for _, name := range []string{"auto", "cpu", "ref", "cuda", "cuda:0", "cuda:15"} {
 		require.NoError(t, Check(name))
 	}
-	for _, name := range []string{"", "gpu", "CUDA", "Cpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:01", "cuda: 1", "cuda:1 ",
+	for _, name := range []string{"", "gpu", "CUDA", "Cpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:01", "cuda: 1",
+		"cuda:1 ",
 		"cuda:0:1", "cuda:99999", "cuda0", "cpu:0", "auto,cpu", "cuda:0,cuda:1", "tpu"} {
 		require.ErrorContains(t, Check(name), `"`+name+`" is not a device: use auto, cpu, cuda, cuda:N`)
 		_, err := Open(name, Options{})
@@ -112,20 +113,22 @@ func TestAuto(t *testing.T) {
 
 	taken := with("two")
 	taken.gpu = func(int) (kernels.Device, error) { return nil, errors.New("others hold its memory: wait for them") }
-	require.Equal(t, Choice{"cpu", "opening device cuda:0 (NVIDIA H200): others hold its memory: wait for them", true}, choose(taken))
+	require.Equal(t, Choice{"cpu", "opening device cuda:0 (NVIDIA H200): others hold its memory: wait for them", true},
+		choose(taken))
 	_, err := taken.open(CUDA, Options{})
 	require.EqualError(t, err, "opening device cuda:0 (NVIDIA H200): others hold its memory: wait for them")
 }
 
-// TestIncomplete: a backend that lacks operations is not used, whatever GPUs there are, and auto does not even look for them.
+// TestIncomplete: a backend that lacks operations is not used, whatever GPUs there are, and auto does not even look
+// for them.
 func TestIncomplete(t *testing.T) {
 	m := with("two")
 	m.complete = false
 	for _, name := range []string{"cuda", "cuda:1"} {
 		_, err := m.open(name, Options{})
-		require.EqualError(t, err, "opening device "+name+": "+incomplete)
+		require.EqualError(t, err, "opening device "+name+": "+incomplete+": use --device cpu")
 	}
-	require.Equal(t, incomplete, m.list().NoCUDA)
+	require.Equal(t, incomplete+": use --device cpu", m.list().NoCUDA)
 	m.probe = func() cuda.System {
 		t.Error("the driver was looked for")
 		return cuda.System{}
@@ -137,7 +140,8 @@ func TestIncomplete(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	for system, auto := range map[string]string{"no driver": "cpu", "old driver": "cpu", "stub": "cpu", "nothing": "cpu", "one": "cuda:0",
+	for system, auto := range map[string]string{"no driver": "cpu", "old driver": "cpu", "stub": "cpu", "nothing": "cpu",
+		"one": "cuda:0",
 		"two": "cuda:0", "old gpu": "cpu", "mixed": "cuda:1"} {
 		l := with(system).list()
 		require.Equal(t, systems[system], l.CUDA)
