@@ -57,8 +57,8 @@ type linear struct {
 
 func linears(c *model.Config) []linear {
 	hd, gd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	return []linear{{"q|k|v", hd + 2*gd, c.Hidden, c.QKVBias, false}, {"o", c.Hidden, hd, c.OBias, true},
-		{"gate|up", 2 * c.Inter, c.Hidden, c.MLPBias, false}, {"down", c.Hidden, c.Inter, c.MLPBias, true}}
+	return []linear{{"qkv", hd + 2*gd, c.Hidden, c.QKVBias, false}, {"o", c.Hidden, hd, c.OBias, true},
+		{"gate_up", 2 * c.Inter, c.Hidden, c.MLPBias, false}, {"down", c.Hidden, c.Inter, c.MLPBias, true}}
 }
 
 // vector is an elementwise kernel, or one over rows, in F32.
@@ -84,7 +84,7 @@ func (f forwardShape) forward(s span) []work {
 	for _, l := range linears(c) {
 		out = append(out, f.product(l, rows, passes).times(layers))
 		switch l.name {
-		case "q|k|v":
+		case "qkv":
 			if c.QKNorm {
 				w := vector("rmsnorm q, k", 2*layers*passes, rows*(hd+gd), 4*layers, 8*layers)
 				w.stored = passes * 8 * float64(c.HeadDim) * layers
@@ -95,7 +95,7 @@ func (f forwardShape) forward(s span) []work {
 			a.flops, a.bytes, a.stored = layers*a.flops, layers*a.bytes, layers*a.stored
 			out = append(out, vector("rope", 2*layers*passes, rows*(hd+gd), 3*layers, 8*layers),
 				vector("kv_write", layers*passes, rows*2*gd, 0, layers*float64(4+f.kv.Size())), a)
-		case "gate|up":
+		case "gate_up":
 			out = append(out, vector("swiglu", layers*passes, rows*float64(c.Inter), 14*layers, (8+x)*layers))
 		}
 	}

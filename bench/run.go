@@ -144,10 +144,11 @@ func (o Options) choose() ([]opCase, error) {
 			products = append(products, productCases(m, k, n)...)
 			continue
 		}
-		if _, err := LookupShape(s); err != nil {
+		named, err := findShape(s)
+		if err != nil {
 			return nil, fmt.Errorf("reading --shape: %w, or MxKxN", err)
 		}
-		models = append(models, strings.ToLower(s))
+		models = append(models, named.Name)
 	}
 	if len(o.Shapes) == 0 {
 		for _, s := range Shapes {

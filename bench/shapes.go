@@ -34,6 +34,10 @@ var Shapes = []NamedShape{
 		RopeTheta: 1e6, MaxPos: 32768, Eps: 1e-6, Tied: true, QKVBias: true}, false},
 	{"qwen2.5-3b", model.Config{Arch: "qwen2", Vocab: 151936, Hidden: 2048, Inter: 11008, Layers: 36, Heads: 16, KVHeads: 2, HeadDim: 128,
 		RopeTheta: 1e6, MaxPos: 32768, Eps: 1e-6, Tied: true, QKVBias: true}, true},
+	{"qwen2.5-7b", model.Config{Arch: "qwen2", Vocab: 152064, Hidden: 3584, Inter: 18944, Layers: 28, Heads: 28, KVHeads: 4, HeadDim: 128,
+		RopeTheta: 1e6, MaxPos: 32768, Eps: 1e-6, QKVBias: true}, false},
+	{"qwen2.5-14b", model.Config{Arch: "qwen2", Vocab: 152064, Hidden: 5120, Inter: 13824, Layers: 48, Heads: 40, KVHeads: 8, HeadDim: 128,
+		RopeTheta: 1e6, MaxPos: 32768, Eps: 1e-6, QKVBias: true}, false},
 	{"qwen3-0.6b", model.Config{Arch: "qwen3", Vocab: 151936, Hidden: 1024, Inter: 3072, Layers: 28, Heads: 16, KVHeads: 8, HeadDim: 128,
 		RopeTheta: 1e6, MaxPos: 40960, Eps: 1e-6, Tied: true, QKNorm: true}, false},
 	{"llama3.2-1b", model.Config{Arch: "llama", Vocab: 128256, Hidden: 2048, Inter: 8192, Layers: 16, Heads: 32, KVHeads: 8, HeadDim: 64,
@@ -42,19 +46,26 @@ var Shapes = []NamedShape{
 		RopeTheta: 5e5, MaxPos: 131072, Eps: 1e-5, Tied: true, RopeScaling: llama3}, true},
 }
 
-// LookupShape finds a shape by name, case aside.
+// LookupShape finds a shape by name, case and hyphens aside: llama-3.2-3b is llama3.2-3b.
 func LookupShape(name string) (*model.Config, error) {
-	for _, s := range Shapes {
-		if strings.EqualFold(s.Name, name) {
-			c := s.Config
-			return &c, nil
-		}
+	s, err := findShape(name)
+	if err != nil {
+		return nil, err
 	}
+	return &s.Config, nil
+}
+
+// findShape is LookupShape with the name as the table has it.
+func findShape(name string) (NamedShape, error) {
+	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "")) }
 	var names []string
 	for _, s := range Shapes {
+		if plain(s.Name) == plain(name) {
+			return s, nil
+		}
 		names = append(names, s.Name)
 	}
-	return nil, fmt.Errorf("no shape is called %q: use one of %s", name, strings.Join(names, ", "))
+	return NamedShape{}, fmt.Errorf("no shape is called %q: use one of %s", name, strings.Join(names, ", "))
 }
 
 // matrix is the shape [N, K] of a weight and what it is in which model.

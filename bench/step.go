@@ -14,13 +14,13 @@ type phase struct {
 }
 
 // phaseKind says what a phase does with its spans.
-type phaseKind int
+type phaseKind string
 
 const (
-	prefilling phaseKind = iota // tokens are read
-	decoding                    // a span a token
-	scoring                     // log-probs of the reference
-	updating                    // forward, backward and the optimizer step
+	prefilling phaseKind = "prefill"
+	decoding   phaseKind = "decode"    // a span a token
+	scoring    phaseKind = "log-probs" // of the reference
+	updating   phaseKind = "training"  // forward, backward and the optimizer step
 )
 
 // phases are what a step does: prompts once a group, the turns, the results between them, the reference, the update. The shared prompts

@@ -17,6 +17,8 @@ type benchCmd struct {
 	Train   benchTrainCmd   `cmd:"" help:"Whole steps of training."`
 	GRPO    benchGRPOCmd    `cmd:"" name:"grpo" help:"Whole steps of GRPO, every response at its full length."`
 	Peers   benchPeersCmd   `cmd:"" help:"PyTorch (oneDNN) and llama.cpp beside ours, in turns."`
+
+	Roofline benchRooflineCmd `cmd:"" help:"Computed, not measured: each kernel's bytes, FLOPs and least time on a GPU, and a step's seconds and memory."`
 }
 
 // benchFlags are those of all benchmarks.

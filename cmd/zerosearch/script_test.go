@@ -276,10 +276,10 @@ func rewrite(file string, change func([]byte) ([]byte, error)) error {
 
 // TestHelp freezes the help of every verb: a flag that scripts rely on does not vanish unseen.
 func TestHelp(t *testing.T) {
-	for _, verb := range []string{"", "demo", "train", "sft", "simulate", "eval", "verify", "ask", "tokenize", "score", "generate", "inspect", "devices", "serve", "quantize", "plan", "report", "bundle"} {
+	for _, verb := range []string{"", "demo", "train", "sft", "simulate", "eval", "verify", "ask", "tokenize", "score", "generate", "inspect", "devices", "serve", "quantize", "plan", "report", "bundle", "bench roofline"} {
 		args, name := []string{"--help"}, "zerosearch"
 		if verb != "" {
-			args, name = []string{verb, "--help"}, verb
+			args, name = append(strings.Fields(verb), "--help"), strings.ReplaceAll(verb, " ", "_")
 		}
 		code, out, stderr := zs("", args...)
 		require.Zero(t, code)
