@@ -2,8 +2,11 @@ package model
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,6 +78,10 @@ func LoadAdapter(m *Model, dir string, trainable bool) (*Adapter, error) {
 	}
 	f, err := safetensors.OpenDir(filepath.Join(dir, adapterFile))
 	if err != nil {
+		if _, bin := os.Stat(filepath.Join(dir, "adapter_model.bin")); bin == nil && errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("loading the adapter %s: it has adapter_model.bin, which holds Python objects and is not "+
+				"read, and no %s: save it again with peft, which writes the latter", dir, adapterFile)
+		}
 		return nil, err
 	}
 	defer f.Close()

@@ -154,7 +154,8 @@ func TestAdapterConfig(t *testing.T) {
 		"rank_pattern": json.RawMessage(`{"proj": 9, "z.*": 8, ".*q_proj": 3, "q_proj": 2}`)}))
 
 	for says, changes := range map[string]map[string]any{
-		`peft_type "IA3"`:                          {"peft_type": "IA3"},
+		`peft_type "IA3"`:                          {"peft_type": "IA3", "feedforward_modules": []string{"down_proj"}},
+		"peft_type is missing":                     {"peft_type": nil},
 		"use_dora is true, which is not supported": {"use_dora": true},
 		`modules_to_save is ["lm_head"], which`:    {"modules_to_save": []string{"lm_head"}},
 		"layer_replication is [[0,1]], which":      {"layer_replication": [][]int{{0, 1}}},
@@ -212,6 +213,12 @@ func TestLoadAdapterRefuses(t *testing.T) {
 		}
 		_, err := LoadAdapter(m, t.TempDir(), false)
 		require.ErrorContains(t, err, "adapter_config.json")
+		pickled := t.TempDir()
+		require.NoError(t, os.CopyFS(pickled, os.DirFS(src)))
+		tensors := filepath.Join(pickled, adapterFile)
+		require.NoError(t, os.Rename(tensors, filepath.Join(pickled, "adapter_model.bin")))
+		_, err = LoadAdapter(m, pickled, false)
+		require.ErrorContains(t, err, "it has adapter_model.bin, which holds Python objects")
 		other := random(t, dev, tinyConfigs()["llama"], Options{DType: kernels.F32}, 1)
 		_, err = LoadAdapter(other, src, false)
 		require.ErrorContains(t, err, "has shape")

@@ -78,6 +78,10 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 	if err != nil {
 		return c, err
 	}
+	if t := j.values["peft_type"]; t != `"LORA"` && j.set("peft_type") {
+		return c, fmt.Errorf("peft_type %s is not supported: only LORA is: merge the adapter with peft's "+
+			"merge_and_unload, or train one of LORA", t)
+	}
 	if len(j.unknown) > 0 {
 		return c, fmt.Errorf("%s is set, which this program does not know: a newer peft has written it, and it may change "+
 			"the numbers: "+
@@ -116,7 +120,7 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 // refuse names what is not a plain LoRA.
 func (f *adapterJSON) refuse() error {
 	if f.Type != "LORA" {
-		return fmt.Errorf("peft_type %q is not supported: only LORA is", f.Type)
+		return fmt.Errorf("peft_type is missing: only LORA is supported")
 	}
 	if b := or(f.Bias, "none"); b != "none" {
 		return fmt.Errorf("bias %q is not supported: only none is", b)
