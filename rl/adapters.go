@@ -54,6 +54,18 @@ func AdapterBase(dir string) (base, note string, err error) {
 	return base, fmt.Sprintf("adapter %s: its base %q is not there, %s is taken for it", dir, c.Base(), base), err
 }
 
+// isAdapter reports whether dir holds an adapter.
+func isAdapter(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "adapter_config.json"))
+	return err == nil
+}
+
+// namesNoBase says that an adapter can only be opened over a base that is told.
+func namesNoBase(dir string) error {
+	return fmt.Errorf("opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter %s, or set "+
+		"base_model_name_or_path to its base", dir, dir)
+}
+
 // besideAdapter lists where the base called named may lie when it has kept its place relative to the adapter's
 // folder. Of an absolute path the longest end that is found counts.
 func besideAdapter(dir, named string) (places []string, err error) {

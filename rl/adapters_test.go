@@ -106,4 +106,6 @@ func TestMadeFor(t *testing.T) {
 		require.Equal(t, c.note != "", note != "", note)
 		require.Contains(t, note, c.note)
 	}
+	_, _, err := ReadShape(at("none"))
+	require.ErrorContains(t, err, "names no base model")
 }

@@ -46,16 +46,15 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 	p := &Opened{}
 	adapter := o.Adapter
 	base, note, err := AdapterBase(dir)
-	switch _, is := os.Stat(filepath.Join(dir, "adapter_config.json")); {
+	switch is := isAdapter(dir); {
 	case err != nil:
 		return nil, err
-	case is == nil && adapter != "":
+	case is && adapter != "":
 		return nil, fmt.Errorf("opening model %s: it is an adapter itself: give only one of --model and --adapter an "+
 			"adapter folder", dir)
-	case is == nil && base == "":
-		return nil, fmt.Errorf("opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter "+
-			"%s", dir, dir)
-	case is == nil:
+	case is && base == "":
+		return nil, namesNoBase(dir)
+	case is:
 		adapter, dir = dir, base
 		p.note(note)
 	case adapter != "":

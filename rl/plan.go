@@ -174,6 +174,9 @@ func ReadShape(name string) (*model.Config, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if base == "" && isAdapter(dir) {
+		return nil, "", namesNoBase(dir)
+	}
 	dir = cmp.Or(base, dir)
 	cfg, err := model.ReadStored(dir)
 	return cfg, dir, err
