@@ -125,16 +125,17 @@ func (m *Message) text() (string, error) {
 	return text.String(), nil
 }
 
-// JoinParts makes one text of a content that comes in parts: most templates expect a text. Other keys of the message
-// are kept.
+// JoinParts makes one text of a content that comes in parts, and an empty one of null, as OpenAI's API writes the content of a message
+// that calls a tool: most templates expect a text. Other keys of the message are kept.
 func (m *Message) JoinParts() error {
 	var all map[string]json.RawMessage
 	if m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &all) != nil {
 		return nil // Content is the text
 	}
 	switch content := all["content"]; {
-	case len(content) == 0 || content[0] == '"' || string(content) == "null":
+	case len(content) == 0 || content[0] == '"':
 		return nil
+	case string(content) == "null":
 	case content[0] != '[':
 		return errors.New("its content is neither text nor a list of parts")
 	}

@@ -139,7 +139,10 @@ func idsAndMask(row data.Row) (e Example, err error) {
 	}
 	e.Mask = make([]bool, len(e.IDs))
 	for i, m := range mask {
-		e.Mask[i] = m != 0
+		if m != 0 && m != 1 {
+			return e, fmt.Errorf("its mask has %d at place %d: give a 0 or 1 for every id", m, i)
+		}
+		e.Mask[i] = m == 1
 	}
 	return e, nil
 }
