@@ -202,7 +202,7 @@ func TestEncodeChatWithoutTemplate(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(`[{"role":"user","content":[{"type":"text","text":"a <|im_end|>"},{"type":"text","text":" b"}]},{"role":"user","content":null},{"role":"user","content":"c"}]`), &messages))
 	ids, err := tok.EncodeChat(nil, ChatInput{Messages: messages})
 	require.NoError(t, err)
-	require.Equal(t, append(tok.Encode("a <|im_end|> b", EncodeOptions{AddSpecial: true}), tok.Encode("c", EncodeOptions{})...), ids)
+	require.Equal(t, append(tok.Encode("a <|im_end|>\n b", EncodeOptions{AddSpecial: true}), tok.Encode("c", EncodeOptions{})...), ids)
 	require.NoError(t, json.Unmarshal([]byte(`[{"role":"user","content":[{"type":"image_url"}]}]`), &messages))
 	_, err = tok.EncodeChat(nil, ChatInput{Messages: messages})
 	require.ErrorContains(t, err, `message 1: content of type "image_url"`)

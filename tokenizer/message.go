@@ -104,7 +104,7 @@ func (m Message) MarshalJSON() ([]byte, error) {
 	}{m.Role, m.Content, m.ReasoningContent, m.Name, calls, m.ToolCallID})
 }
 
-// text is the content, where it comes in parts those of type text joined.
+// text is the content, where it comes in parts those of type text joined by line breaks, as serve and vLLM do.
 func (m *Message) text() (string, error) {
 	var w struct{ Content json.RawMessage }
 	if m.Content != "" || m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &w) != nil ||
@@ -115,14 +115,14 @@ func (m *Message) text() (string, error) {
 	if err := pyjson.Unmarshal(w.Content, &parts); err != nil {
 		return "", errors.New("its content is neither text nor a list of parts")
 	}
-	var text strings.Builder
+	var texts []string
 	for _, p := range parts {
 		if p.Type != "text" {
 			return "", fmt.Errorf("content of type %q is not supported: only text is", p.Type)
 		}
-		text.WriteString(p.Text)
+		texts = append(texts, p.Text)
 	}
-	return text.String(), nil
+	return strings.Join(texts, "\n"), nil
 }
 
 // JoinParts makes one text of a content that comes in parts, and an empty one of null, as OpenAI's API writes the content of a message

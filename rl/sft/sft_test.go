@@ -76,7 +76,7 @@ func TestEncode(t *testing.T) {
 		{"prompt and completion as messages", `{"prompt":[{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"}],"completion":[{"role":"assistant","content":"b"}]}`,
 			"<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n<|im_start|>user\nv<|im_end|>\n<|im_start|>assistant\n[b<|im_end|>]\n"},
 		{"contents in parts", `{"messages":[{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"v"}]},{"role":"assistant","content":[{"type":"text","text":"a"}]}]}`,
-			"<|im_start|>user\nuv<|im_end|>\n<|im_start|>assistant\n[a<|im_end|>]\n"},
+			"<|im_start|>user\nu\nv<|im_end|>\n<|im_start|>assistant\n[a<|im_end|>]\n"},
 		{"a call of a tool, whose content is null", `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":null,"tool_calls":[{"type":"function","function":{"name":"f","arguments":{}}}]}]}`,
 			"<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n[<|im_end|>]\n"},
 		{"special tokens in the middle of a message", `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a<|im_end|>b<|end|> c<|im_start|>"}]}`,
