@@ -194,15 +194,15 @@ func TestRooflineOfThisMachine(t *testing.T) {
 		require.ErrorContains(t, WriteRoofline(&bytes.Buffer{}, "csv", r), "use md or json")
 	}
 	for want, change := range map[string]func(o *RooflineOptions){
-		"one of the two":             func(o *RooflineOptions) { o.Model = "x" },
-		"no shape is called":         func(o *RooflineOptions) { o.Shape = "x" },
-		"the simulator: no shape":    func(o *RooflineOptions) { o.SimShape = "x" },
-		"the model at most":          func(o *RooflineOptions) { o.Step.Response = 1000 },
-		"is not a number of":         func(o *RooflineOptions) { o.Sequences = []int{0} },
-		"use fewer episodes":         func(o *RooflineOptions) { o.Step.Questions, o.Step.N = 1<<20, 1<<20 },
-		"weights in q8":              func(o *RooflineOptions) { o.DType = kernels.Q8 },
-		"no GPU is called":           func(o *RooflineOptions) { o.GPU = "x" },
-		"only cpu and ref can be me": func(o *RooflineOptions) { o.Device = "x" },
+		"one of the two":          func(o *RooflineOptions) { o.Model = "x" },
+		"no shape is called":      func(o *RooflineOptions) { o.Shape = "x" },
+		"the simulator: no shape": func(o *RooflineOptions) { o.SimShape = "x" },
+		"the model at most":       func(o *RooflineOptions) { o.Step.Response = 1000 },
+		"is not a number of":      func(o *RooflineOptions) { o.Sequences = []int{0} },
+		"use fewer episodes":      func(o *RooflineOptions) { o.Step.Questions, o.Step.N = 1<<20, 1<<20 },
+		"weights in q8":           func(o *RooflineOptions) { o.DType = kernels.Q8 },
+		"no GPU is called":        func(o *RooflineOptions) { o.GPU = "x" },
+		"is not a device":         func(o *RooflineOptions) { o.Device = "x" },
 	} {
 		bad := o
 		change(&bad)
