@@ -1,36 +1,43 @@
-// Package cuda is the device of an NVIDIA GPU. This build has none yet: Probe says so.
+//go:build !nogpu && (linux || windows)
+
 package cuda
 
-import "errors"
+import (
+	"fmt"
 
-// Complete reports whether Device has all operations.
-const Complete = false
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
+)
 
-// System is what there is of NVIDIA's on this machine.
-type System struct {
-	Library string // the driver's, as it was found
-	Version string // of CUDA that the driver knows, "13.0"
-	GPUs    []Info
-	Why     string // empty, or why there is nothing to use and what to do
+// Probe looks for the driver and for GPUs.
+func Probe() System {
+	d, err := driver.Load()
+	if err != nil {
+		return System{Why: err.Error()}
+	}
+	s := System{Library: d.Path, Version: fmt.Sprintf("%d.%d", d.Version/1000, d.Version%1000/10)}
+	all, err := d.List()
+	if err != nil {
+		s.Why = err.Error()
+		return s
+	}
+	for _, x := range all {
+		s.GPUs = append(s.GPUs, Info{Index: x.Index, Name: x.Name, UUID: x.UUID, Major: x.Major, Minor: x.Minor, SMs: x.SMs, Memory: x.Memory, Free: -1, Why: x.Usable()})
+	}
+	if len(all) == 0 {
+		s.Why = "no GPU is visible: look at CUDA_VISIBLE_DEVICES, and in a container run it with --gpus all"
+	}
+	return s
 }
 
-// Info is one GPU.
-type Info struct {
-	Index        int
-	Name, UUID   string
-	Major, Minor int    // compute capability
-	SMs          int    // multiprocessors
-	Memory, Free int64  // bytes; Free is -1 where it is not known
-	Why          string // empty, or why it cannot be used and what to do
+// New opens GPU number index.
+func New(index int) (*Device, error) {
+	d, err := driver.Load()
+	if err != nil {
+		return nil, err
+	}
+	g, err := d.GPU(index)
+	if err != nil {
+		return nil, err
+	}
+	return Open(fmt.Sprintf("cuda:%d", index), g)
 }
-
-// Device is one GPU.
-type Device struct{}
-
-const noBackend = "this build has no CUDA backend: use --device cpu"
-
-// Probe says that this build has no CUDA backend.
-func Probe() System { return System{Why: noBackend} }
-
-// New says that this build has no CUDA backend.
-func New(int) (*Device, error) { return nil, errors.New(noBackend) }

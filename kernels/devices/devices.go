@@ -77,18 +77,20 @@ type machine struct {
 	probe    func() cuda.System
 	gpu      func(index int) (kernels.Device, error)
 	complete bool // the device of a GPU has all operations
+	proven   bool // it has run on a GPU: Auto may choose it
 }
 
-var here = machine{probe: cuda.Probe, complete: cuda.Complete, gpu: func(index int) (kernels.Device, error) {
-	d, err := cuda.New(index)
-	if err != nil {
-		return nil, err
-	}
-	if d, ok := any(d).(kernels.Device); ok {
+var here = machine{probe: cuda.Probe, complete: cuda.Complete, proven: cuda.Proven,
+	gpu: func(index int) (kernels.Device, error) {
+		d, err := cuda.New(index)
+		if err != nil {
+			return nil, err
+		}
 		return d, nil
-	}
-	return nil, errors.New(incomplete)
-}}
+	}}
+
+// unproven is why Auto leaves a GPU alone that could be used.
+const unproven = "the CUDA backend has not run on a GPU yet: choose it by --device cuda"
 
 // incomplete is why a GPU is not used that could be.
 const incomplete = "the CUDA backend of this version is not complete"
@@ -163,6 +165,10 @@ func (m machine) among(s cuda.System) (c Choice, g *cuda.Info) {
 	found, err := m.find(s, first)
 	if err != nil {
 		c.Why = err.Error()
+		return c, nil
+	}
+	if !m.proven {
+		c.Why = unproven
 		return c, nil
 	}
 	c.Name, c.Why = nameOf(found), found.Name+" is the first GPU that can be used"

@@ -46,7 +46,7 @@ var systems = map[string]cuda.System{
 
 // with is a machine like the named one.
 func with(system string) machine {
-	return machine{complete: true, probe: func() cuda.System { return systems[system] },
+	return machine{complete: true, proven: true, probe: func() cuda.System { return systems[system] },
 		gpu: func(index int) (kernels.Device, error) { return gpu{ref.New(), nameOf(cuda.Info{Index: index})}, nil }}
 }
 
@@ -137,6 +137,22 @@ func TestIncomplete(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "cpu", d.Name())
 	require.NoError(t, d.Close())
+}
+
+// TestUnproven: a backend that has not run on a GPU is used only where it is asked for.
+func TestUnproven(t *testing.T) {
+	m := with("two")
+	m.proven = false
+	d, err := m.open(Auto, Options{Threads: 1})
+	require.NoError(t, err)
+	require.Equal(t, "cpu", d.Name())
+	require.NoError(t, d.Close())
+	l := m.list()
+	require.Equal(t, Choice{"cpu", unproven, true}, l.Auto)
+	require.Empty(t, l.NoCUDA)
+	g, err := m.find(m.probe(), first)
+	require.NoError(t, err)
+	require.Equal(t, "cuda:0", nameOf(g))
 }
 
 func TestList(t *testing.T) {

@@ -15,8 +15,9 @@ func List() Listing { return here.list() }
 
 func (m machine) list() Listing {
 	l := Listing{CUDA: m.probe()}
-	if l.Auto, _ = m.among(l.CUDA); l.Auto.Name == CPU {
-		l.NoCUDA = l.Auto.Why
+	l.Auto, _ = m.among(l.CUDA)
+	if _, err := m.find(l.CUDA, first); err != nil {
+		l.NoCUDA = err.Error()
 	}
 	return l
 }

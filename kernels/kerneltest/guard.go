@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"testing"
 	"unsafe"
@@ -165,6 +166,20 @@ func (s *side) vecOut(name string, rows, cols int, data []float32, b bound) kern
 // ints is an I32 input [n, 1].
 func (s *side) ints(name string, data []int32) kernels.Tensor {
 	return s.put(name, kernels.I32, len(data), 1, s.packed(), raw(data), false, bound{})
+}
+
+// group packs random weights [n, k], one for each n, that a device may hold as one matrix.
+func (s *side) group(k int, dt kernels.DType, n ...int) []kernels.Weight {
+	s.t.Helper()
+	ws, err := kernels.NewWeights(s.d, k, dt, n...)
+	if err != nil {
+		s.t.Fatalf("NewWeights(%d, %v, %v): %v", k, dt, n, err)
+	}
+	for i, w := range ws {
+		s.frees = append(s.frees, w.Free)
+		s.d.PackHost(w, 0, raw(normal(fmt.Sprint("group", i), n[i]*k, 1)), kernels.F32)
+	}
+	return ws
 }
 
 // weight packs data [n, k], rounded to dt.

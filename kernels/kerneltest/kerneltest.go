@@ -142,7 +142,7 @@ var properties = []struct {
 	{"formula/matmul", testMatMulFormula}, {"formula/attention", testAttentionFormula}, {"formula/logprob", testLogProbFormula},
 	{"chain/rows", testRowsAlone}, {"chain/dw", testDWChain}, {"chain/attention", testAttentionChunks}, {"chain/logprob", testLogProbIsSample},
 	{"chain/stale", testStaleSlots}, {"gradient", testGradients},
-	{"sampler/distribution", testSamplerDistribution}, {"sampler/truncation", testTruncation}, {"golden/adamw", testAdamWGolden}, {"golden/logprob", testLogProbGolden},
+	{"sampler/distribution", testSamplerDistribution}, {"sampler/truncation", testTruncation}, {"sampler/wide", testTruncationWide}, {"golden/adamw", testAdamWGolden}, {"golden/logprob", testLogProbGolden},
 }
 
 func mustOpen(t *testing.T, open func() (kernels.Device, error)) kernels.Device {

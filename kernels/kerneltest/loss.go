@@ -16,6 +16,9 @@ func logprobCases(tol Tolerances) (cases []testCase) {
 	for _, wt := range types {
 		for _, sh := range vocabularies {
 			for _, invTemp := range []float32{1, 0.6} {
+				if sh.n > 10000 && invTemp == 1 {
+					continue // once is enough for what takes long
+				}
 				name := fmt.Sprintf("%v/%v/%v", wt, sh, invTemp)
 				cases = append(cases, testCase{"forward/" + name, "Logp = z[target] - LSE, Entropy = -sum p ln p, LSE = ln sum exp z, z = logits * invTemp", func(s *side) {
 					h, w, targets := lossInput(s, sh, wt)

@@ -64,6 +64,11 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 		for _, sh := range []shape{{1, 33, 47}, {9, 64, 34}, {50, 40, 33}, {3, 35, 2063}, {0, 32, 32}} {
 			add(fmt.Sprintf("ys/%v/%v", wt, sh), matmulRule, matmuls(sh, wt, rel(tol.Chain)))
 		}
+		for _, sh := range []shape{{1, 33, 47}, {9, 64, 34}, {50, 40, 33}} {
+			for _, r := range []int{0, 4} {
+				add(fmt.Sprintf("group/%v/%v,r%d", wt, sh, r), lowRule, matmulGroup(sh, wt, r, rel(tol.Chain)))
+			}
+		}
 		for _, lt := range types[:2] {
 			for _, l := range lows {
 				add(fmt.Sprintf("low/%v+%v/%v,r%d", wt, lt, l.shape, l.r), lowRule, matmulLow(l.shape, wt, lt, l.r, rel(tol.Chain)))
@@ -136,6 +141,31 @@ func matmuls(sh shape, wt kernels.DType, b bound) func(s *side) {
 			{Y: s.inout("y3", sh.t, n3, normal("y3", sh.t*n3, 1), b), W: s.weight(n3, sh.k, wt, normal("w3", n3*sh.k, 1)),
 				Epilogue: kernels.Epilogue{Bias: s.vec("bias", 1, n3, normal("bias", n3, 1)), Add: true}},
 		})
+	}
+}
+
+// matmulGroup multiplies with five weights that a device may hold as one matrix, into columns that follow each other. The first and the last
+// have a bias, and an adapter if r is not 0.
+func matmulGroup(sh shape, wt kernels.DType, r int, b bound) func(s *side) {
+	return func(s *side) {
+		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
+		n, all := []int{sh.n, 1, 7, sh.n/2 + 3, sh.n + 2}, 0
+		for _, rows := range n {
+			all += rows
+		}
+		y, from := s.out("y", sh.t, all, b), 0
+		var to []kernels.Product
+		for i, w := range s.group(sh.k, wt, n...) {
+			p := kernels.Product{Y: y.ColRange(from, n[i]), W: w}
+			if name := fmt.Sprint(i); i == 0 || i == len(n)-1 {
+				p.Bias = s.vec("bias"+name, 1, n[i], normal("bias"+name, n[i], 1))
+				if r > 0 {
+					p.Low = adapter(s, name, sh.t, n[i], sh.k, r, kernels.BF16, b)
+				}
+			}
+			to, from = append(to, p), from+n[i]
+		}
+		s.d.MatMuls(x, to)
 	}
 }
 

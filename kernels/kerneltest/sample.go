@@ -3,7 +3,6 @@ package kerneltest
 import (
 	"fmt"
 	"math"
-	"slices"
 	"sort"
 	"testing"
 
@@ -124,10 +123,13 @@ func kept(logits []float32, r kernels.Sampling) []float64 {
 	}
 	words, sum := make([]word, len(logits)), 0.0
 	for v, x := range logits {
-		if words[v] = (word{v, math.Exp(float64(x * r.InvTemp))}); slices.Contains(r.Never, int32(v)) {
-			words[v].p = 0
-		}
-		sum += words[v].p
+		words[v] = word{v, math.Exp(float64(x * r.InvTemp))}
+	}
+	for _, v := range r.Never {
+		words[v].p = 0
+	}
+	for _, w := range words {
+		sum += w.p
 	}
 	sort.SliceStable(words, func(i, j int) bool { return words[i].p > words[j].p })
 	cut := func(n int) {
@@ -209,6 +211,36 @@ func checkDraw(t *testing.T, tol Tolerances, p []float64, u float64, id int) {
 	}
 	if u < before-slack || u >= before+p[id]+slack {
 		t.Fatalf("U = %v drew id %d, whose cumulated probabilities are [%v, %v)\nrule: the id drawn is the first, ascending, whose cumulated renormalised probability exceeds U", u, id, before, before+p[id])
+	}
+}
+
+// testTruncationWide is testTruncation over a vocabulary with many ties and with many ids that are nearly as probable:
+// a few U each.
+func testTruncationWide(t *testing.T, e *env) {
+	const v, grid = 9001, 5
+	steps, close := normal("wide", v, 1), normal("wide", v, 1e-4)
+	for i, x := range steps {
+		steps[i] = float32(math.Round(float64(x)))
+	}
+	last := normal("wide", v, 1)
+	last[v-1] = 9
+	for name, logits := range map[string][]float32{"equal": make([]float32, v), "steps": steps, "close": close, "peak": last} {
+		for _, r := range []kernels.Sampling{
+			{InvTemp: 1}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 700}, {InvTemp: 1, TopK: 8000}, {InvTemp: 0.7, TopP: 0.3}, {InvTemp: 1, TopP: 0.99}, {InvTemp: 1, MinP: 0.9},
+			{InvTemp: 1.2, TopK: 5000, TopP: 0.83, MinP: 0.031, Never: every(2, v)}, {InvTemp: 1, TopK: 5000, TopP: 0.83, Adjust: adjustments(v, 300, 4)},
+		} {
+			t.Run(fmt.Sprintf("%s/T%v,k%d,p%v,m%v,a%d,n%d", name, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust), len(r.Never)), func(t *testing.T) {
+				var rules []kernels.Sampling
+				for i := range grid {
+					r.Stream = streamOf((float64(i) + 0.37) / grid)
+					rules = append(rules, r)
+				}
+				p := kept(adjustedLogits(logits, r.Adjust), r)
+				for i, id := range drawn(t, e.d, logits, rules) {
+					checkDraw(t, e.tol, p, num.Uniform(rules[i].Stream, 0), int(id))
+				}
+			})
+		}
 	}
 }
 

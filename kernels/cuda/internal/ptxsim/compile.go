@@ -40,6 +40,9 @@ func (o *opcode) compile(in *instruction) error {
 	}
 	for _, family := range []func(*instruction) error{o.memory, o.warpWide, o.move, o.convert, o.integer, o.float} {
 		if err := family(in); err != errUnknown {
+			if err == nil {
+				o.quicken(in)
+			}
 			return err
 		}
 	}

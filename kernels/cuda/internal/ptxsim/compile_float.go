@@ -170,7 +170,10 @@ func (o *opcode) convert(in *instruction) error {
 		return o.unary(in, func(x uint64) uint64 { return write(round(read(x))) })
 	}
 	n, m := sizeOf(from), sizeOf(to)
-	if from[0] == 's' {
+	switch {
+	case from[0] == 's' && to[0] == 's' && m < 4: // with its sign in the whole register
+		return o.unary(in, func(x uint64) uint64 { return low(uint64(signed(uint64(signed(x, n)), m)), 4) })
+	case from[0] == 's':
 		return o.unary(in, func(x uint64) uint64 { return low(uint64(signed(x, n)), m) })
 	}
 	return o.unary(in, func(x uint64) uint64 { return low(low(x, n), m) })

@@ -3,6 +3,7 @@ package ptxsim
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 )
 
@@ -38,6 +39,9 @@ func (o *opcode) mov(in *instruction, n int) error {
 	to, from := list(o.args[0]), list(o.args[1])
 	if len(to) == 1 && len(from) == 1 {
 		return o.unary(in, func(x uint64) uint64 { return low(x, n) })
+	}
+	if slices.Contains(to, "_") {
+		o.p.row("_") // a register that nobody reads
 	}
 	d, err := o.rows(to)
 	if err != nil {
@@ -133,8 +137,18 @@ func (o *opcode) integer(in *instruction) error {
 	case "mul", "mad":
 		return o.multiply(in, n, sign)
 	case "bfe":
-		if sign {
-			return errUnknown
+		if sign { // bits beyond the field are the sign: the last bit of the field that there is
+			return o.ternary(in, func(x, at, length uint64) uint64 {
+				at, length = min(at&255, uint64(8*n)), length&255
+				if length == 0 {
+					return 0
+				}
+				field := signed(x, n) >> min(at, uint64(8*n-1))
+				if length < 64 {
+					field = field << (64 - length) >> (64 - length)
+				}
+				return low(uint64(field), n)
+			})
 		}
 		return o.ternary(in, func(x, at, length uint64) uint64 {
 			return low(x, n) >> min(at&255, 64) & (1<<min(length&255, 63) - 1)
@@ -184,13 +198,14 @@ func (o *opcode) divide(in *instruction, n int, sign bool) error {
 
 // multiply is mul and mad with .lo, .hi or .wide.
 func (o *opcode) multiply(in *instruction, n int, sign bool) error {
+	lo, wide := o.has("lo"), o.has("wide")
 	product := func(x, y uint64) uint64 {
 		switch {
-		case o.has("lo"):
+		case lo:
 			return low(x*y, n)
-		case o.has("wide") && sign:
+		case wide && sign:
 			return low(uint64(signed(x, n)*signed(y, n)), 2*n)
-		case o.has("wide"):
+		case wide:
 			return low(x, n) * low(y, n)
 		case n == 8:
 			hi, _ := bits.Mul64(x, y)
@@ -203,13 +218,13 @@ func (o *opcode) multiply(in *instruction, n int, sign bool) error {
 		}
 		return low(x, n) * low(y, n) >> (8 * n)
 	}
-	if !o.has("lo") && !o.has("hi") && !o.has("wide") {
+	if !lo && !wide && !o.has("hi") {
 		return errUnknown
 	}
 	if o.parts[0] == "mul" {
 		return o.binary(in, product)
 	}
-	if o.has("wide") {
+	if wide {
 		n *= 2
 	}
 	return o.ternary(in, func(x, y, z uint64) uint64 { return low(product(x, y)+z, n) })

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// memory decodes ld, st and the copies of cp.async.
+// memory decodes ld, st, atom and the copies of cp.async.
 func (o *opcode) memory(in *instruction) error {
 	switch o.parts[0] {
 	case "ld", "ldu":
@@ -17,6 +17,8 @@ func (o *opcode) memory(in *instruction) error {
 		return o.load(in)
 	case "st":
 		return o.store(in)
+	case "atom":
+		return o.atomicAdd(in)
 	case "cp":
 		return o.copyAsync(in)
 	case "membar", "fence", "prefetch", "discard":
@@ -26,9 +28,9 @@ func (o *opcode) memory(in *instruction) error {
 	return errUnknown
 }
 
-// loadParam reads the parameter block: [name] or [name+offset].
+// loadParam reads the parameter block, one or several values: [name] or [name+offset].
 func (o *opcode) loadParam(in *instruction) error {
-	d, err := o.dst(0)
+	d, err := o.rows(list(o.args[0]))
 	if err != nil {
 		return err
 	}
@@ -46,12 +48,14 @@ func (o *opcode) loadParam(in *instruction) error {
 			}
 			at += more
 		}
-		if at+n > p.Offset+p.Size {
-			return fmt.Errorf("%d bytes at %d of a parameter of %d", n, at-p.Offset, p.Size)
+		if at+n*len(d) > p.Offset+p.Size {
+			return fmt.Errorf("%d bytes at %d of a parameter of %d", n*len(d), at-p.Offset, p.Size)
 		}
 		in.run = func(w *warp, mask uint32) {
-			v := get(w.b.params[at : at+n])
-			each(mask, func(l int) { w.regs[d][l] = v })
+			for i, r := range d {
+				v := get(w.b.params[at+i*n : at+i*n+n])
+				each(mask, func(l int) { w.regs[r][l] = v })
+			}
 		}
 		return nil
 	}
@@ -135,6 +139,45 @@ func (o *opcode) store(in *instruction) error {
 	return nil
 }
 
+// atomicAdd is atom.shared.add.u32 d, [a], b: lanes one after the other, ascending. No result of a kernel may depend on that.
+func (o *opcode) atomicAdd(in *instruction) error {
+	if o.name != "atom.shared.add.u32" {
+		return errUnknown
+	}
+	if err := o.need(3); err != nil {
+		return err
+	}
+	d, err := o.dst(0)
+	if err != nil {
+		return err
+	}
+	r, off, err := o.address(o.args[1])
+	if err != nil {
+		return err
+	}
+	x, err := o.src(2)
+	if err != nil {
+		return err
+	}
+	in.run = func(w *warp, mask uint32) {
+		each(mask, func(l int) {
+			s := &w.b.shared
+			at, err := s.offset(w.regs[r][l]+off, 4)
+			var b []byte
+			if err == nil {
+				b, err = s.atomic(w, l, at, 4)
+			}
+			if err != nil {
+				panic(memoryFault{l, err})
+			}
+			old := get(b)
+			put(b, low(old+w.regs[x][l], 4))
+			w.regs[d][l] = old
+		})
+	}
+	return nil
+}
+
 // bytes are n bytes that lane touches; what is wrong with that ends the instruction.
 func (w *warp) bytes(lane int, sp space, addr uint64, n int, write bool) []byte {
 	b, err := w.find(lane, sp, addr, n, write)
@@ -165,7 +208,7 @@ func (s *sharedMem) offset(addr uint64, n int) (int, error) {
 	switch {
 	case off+uint64(n) > uint64(len(s.bytes)):
 		return 0, fmt.Errorf("%d bytes at %d of shared memory, which has %d", n, int64(off), len(s.bytes))
-	case off%uint64(n) != 0:
+	case off&uint64(n-1) != 0: // n is a power of two
 		return 0, fmt.Errorf("%d bytes at %d of shared memory: misaligned", n, off)
 	}
 	return int(off), nil

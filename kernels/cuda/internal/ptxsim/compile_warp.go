@@ -47,6 +47,9 @@ func (o *opcode) warpWide(in *instruction) error {
 		return o.loadMatrix(in)
 	case "mma":
 		in.kind = together
+		if o.has("s8") {
+			return o.mmaInt(in)
+		}
 		return o.mma(in)
 	case "activemask":
 		return fmt.Errorf("what activemask gives is not defined by the program")
@@ -222,6 +225,53 @@ func (o *opcode) mma(in *instruction) error {
 					c += float32(x * b[n][k])
 				}
 				w.regs[r[0][i]][l] = b32(c)
+			}
+		}
+	}
+	return nil
+}
+
+// mmaInt is mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32: D = A B + C of signed bytes, wrapping.
+func (o *opcode) mmaInt(in *instruction) error {
+	if o.name != "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32" || len(o.args) != 4 {
+		return errUnknown
+	}
+	var r [4][]int
+	for i, n := range []int{4, 4, 2, 4} {
+		var err error
+		if r[i], err = o.rows(list(o.args[i])); err != nil {
+			return err
+		}
+		if len(r[i]) != n {
+			return o.need(4)
+		}
+	}
+	in.run = func(w *warp, mask uint32) {
+		needAll(mask)
+		var a [16][32]int32 // [m][k]
+		var b [8][32]int32  // [n][k]
+		for l := range 32 {
+			g, q := l/4, l%4*4
+			for i := range 4 {
+				for j, reg := range r[1] {
+					a[g+j%2*8][q+j/2*16+i] = int32(int8(w.regs[reg][l] >> (8 * i)))
+				}
+				for j, reg := range r[2] {
+					b[g][q+j*16+i] = int32(int8(w.regs[reg][l] >> (8 * i)))
+				}
+			}
+		}
+		for l := range 32 {
+			var d [4]int32
+			for i := range 4 {
+				m, n := l/4+i/2*8, l%4*2+i%2
+				d[i] = int32(w.regs[r[3][i]][l])
+				for k, x := range &a[m] {
+					d[i] += x * b[n][k]
+				}
+			}
+			for i, v := range d {
+				w.regs[r[0][i]][l] = uint64(uint32(v))
 			}
 		}
 	}

@@ -5,7 +5,7 @@
 //
 //   - memory out of bounds or misaligned, global or shared, and shared memory that nobody has written;
 //   - two threads that touch the same byte of shared memory, one of them writing, with no barrier in between;
-//   - two blocks of one launch that touch the same word of global memory, one of them writing;
+//   - two blocks of one launch that touch the same byte of global memory, one of them writing;
 //   - what cp.async copies, read before the copy was waited for and made visible by a barrier;
 //   - a barrier or a warp-wide instruction that some lanes do not reach.
 //

@@ -39,6 +39,14 @@ func (k *Kernel) Launch(m *Memory, g Grid, args ...any) (err error) {
 	if err != nil {
 		return fmt.Errorf("launching %s: %w", k.Name, err)
 	}
+	return k.Run(m, g, params)
+}
+
+// Run is Launch with parameters that are laid out already, as cuLaunchKernel takes them in one buffer.
+func (k *Kernel) Run(m *Memory, g Grid, params []byte) error {
+	if len(params) != k.paramBytes {
+		return fmt.Errorf("launching %s: %d bytes of parameters, it takes %d", k.Name, len(params), k.paramBytes)
+	}
 	if g.X < 1 || g.Y < 1 || g.Z < 1 || g.Threads < 1 || g.Threads > 1024 || g.Y > 65535 || g.Z > 65535 || k.Shared+g.Dynamic > 232448 {
 		return fmt.Errorf("launching %s: no GPU runs the grid %+v with %d bytes of static shared memory", k.Name, g, k.Shared)
 	}
@@ -304,7 +312,7 @@ func (w *warp) step() error {
 			w.now.pc++
 		case together, barrier:
 			if mask != w.lanes {
-				w.front = append(w.front, group{w.now.pc, w.now.mask, true})
+				w.hold()
 				return nil
 			}
 			if in.kind == barrier {
@@ -336,6 +344,19 @@ func (w *warp) step() error {
 			return nil
 		}
 	}
+}
+
+// hold leaves the group now where it is, until all lanes are there: the others may have come earlier, from a part of a
+// loop that is further on.
+func (w *warp) hold() {
+	for i := range w.front {
+		if g := &w.front[i]; g.held && g.pc == w.now.pc {
+			g.mask |= w.now.mask
+			g.held = g.mask != w.lanes
+			return
+		}
+	}
+	w.front = append(w.front, group{w.now.pc, w.now.mask, true})
 }
 
 // guard are the lanes of now whose predicate lets them execute in.

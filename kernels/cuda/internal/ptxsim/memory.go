@@ -17,16 +17,23 @@ const (
 // Memory is the global memory of a device. Between two allocations lies a gap that no access may touch.
 type Memory struct {
 	allocs []*allocation // by address
+	last   *allocation   // that was found
 	next   uint64
 	writer uint32 // serial number of the block that runs, over all launches
 	launch uint32 // serial number of the first block of the launch
 }
 
-// allocation is memory from base on, with the last block that read and wrote each word of 4 bytes.
+// allocation is memory from base on, with who touched each word of 4 bytes last.
 type allocation struct {
-	base          uint64
-	bytes         []byte
-	readBy, wrote []uint32
+	base        uint64
+	bytes       []byte
+	read, wrote []touch
+}
+
+// touch is the last block that read or wrote a word, and which of its bytes the blocks of this launch did, a bit each.
+type touch struct {
+	block uint32
+	bytes uint8
 }
 
 // Alloc takes n bytes, filled with 0xff: NaN in every floating-point type.
@@ -34,7 +41,7 @@ func (m *Memory) Alloc(n int) uint64 {
 	if m.next == 0 {
 		m.next = globalBase
 	}
-	a := &allocation{base: m.next, bytes: make([]byte, n), readBy: make([]uint32, n/4+1), wrote: make([]uint32, n/4+1)}
+	a := &allocation{base: m.next, bytes: make([]byte, n), read: make([]touch, n/4+1), wrote: make([]touch, n/4+1)}
 	for i := range a.bytes {
 		a.bytes[i] = 0xff
 	}
@@ -49,7 +56,7 @@ func (m *Memory) Free(addr uint64) error {
 	if i < 0 {
 		return fmt.Errorf("freeing %#x, which was not allocated", addr)
 	}
-	m.allocs = slices.Delete(m.allocs, i, i+1)
+	m.allocs, m.last = slices.Delete(m.allocs, i, i+1), nil
 	return nil
 }
 
@@ -67,10 +74,14 @@ func (m *Memory) Bytes(addr uint64, n int) ([]byte, error) {
 
 // find is the allocation that holds n bytes at addr, and where in it.
 func (m *Memory) find(addr uint64, n int) (*allocation, int, error) {
+	if a := m.last; a != nil && addr >= a.base && addr-a.base+uint64(n) <= uint64(len(a.bytes)) {
+		return a, int(addr - a.base), nil
+	}
 	i := sort.Search(len(m.allocs), func(i int) bool { return m.allocs[i].base > addr }) - 1
 	if i >= 0 {
 		a := m.allocs[i]
 		if off := addr - a.base; off+uint64(n) <= uint64(len(a.bytes)) {
+			m.last = a
 			return a, int(off), nil
 		}
 		return nil, 0, fmt.Errorf("%d bytes at %#x are out of bounds: the nearest allocation has %d bytes at %#x", n, addr, len(a.bytes), a.base)
@@ -81,7 +92,7 @@ func (m *Memory) find(addr uint64, n int) (*allocation, int, error) {
 // access is find for a thread of the running block: it refuses what another block of the same launch has written, or has read when this
 // one writes.
 func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
-	if addr%uint64(n) != 0 {
+	if addr&uint64(n-1) != 0 { // n is a power of two
 		return nil, fmt.Errorf("%d bytes at %#x: misaligned", n, addr)
 	}
 	a, off, err := m.find(addr, n)
@@ -89,15 +100,30 @@ func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 		return nil, err
 	}
 	for w := off / 4; w <= (off+n-1)/4; w++ {
-		other := func(b uint32) bool { return b >= m.launch && b != m.writer }
-		if other(a.wrote[w]) || write && other(a.readBy[w]) {
+		mine := uint8(15)
+		if n < 4 {
+			mine = (1<<n - 1) << (off % 4)
+		}
+		if m.others(a.wrote[w], mine) || write && m.others(a.read[w], mine) {
 			return nil, fmt.Errorf("%d bytes at %#x were touched by another block of this launch: the order of blocks is not defined", n, addr)
 		}
 		if write {
-			a.wrote[w] = m.writer
+			m.touched(&a.wrote[w], mine)
 		} else {
-			a.readBy[w] = m.writer
+			m.touched(&a.read[w], mine)
 		}
 	}
 	return a.bytes[off : off+n], nil
+}
+
+// others reports whether another block of this launch touched any of these bytes.
+func (m *Memory) others(t touch, bytes uint8) bool {
+	return t.block >= m.launch && t.block != m.writer && t.bytes&bytes != 0
+}
+
+func (m *Memory) touched(t *touch, bytes uint8) {
+	if t.block < m.launch {
+		t.bytes = 0
+	}
+	t.block, t.bytes = m.writer, t.bytes|bytes
 }

@@ -62,9 +62,10 @@ func TestInstructions(t *testing.T) {
 		{"shl.b32 R, X, Y", 3, 31, 0, 1 << 31}, {"shl.b32 R, X, Y", 3, 32, 0, 0}, {"shr.u32 R, X, Y", 1 << 31, 31, 0, 1}, {"shr.s32 R, X, Y", 1 << 31, 40, 0, 0xffffffff},
 		{"min.s32 R, X, Y", neg(-1), 1, 0, neg(-1)}, {"min.u32 R, X, Y", neg(-1), 1, 0, 1}, {"max.s32 R, X, Y", neg(-1), 1, 0, 1}, {"max.u64 R, X, Y", 9, 1 << 50, 0, 1 << 50},
 		{"neg.s32 R, X", 5, 0, 0, neg(-5)}, {"abs.s32 R, X", neg(-5), 0, 0, 5}, {"popc.b32 R, X", 0xff, 0, 0, 8}, {"clz.b32 R, X", 1, 0, 0, 31}, {"brev.b32 R, X", 1, 0, 0, 1 << 31},
-		{"bfe.u32 R, X, Y, Z", 0xabcd, 4, 8, 0xbc}, {"bfi.b32 R, X, Y, 8, 4", 0x5, 0xffff, 0, 0xf5ff}, {"prmt.b32 R, X, Y, Z", 0x33221100, 0x77665544, 0x5410, 0x55441100},
+		{"bfe.u32 R, X, Y, Z", 0xabcd, 4, 8, 0xbc}, {"bfe.s32 R, X, Y, Z", 0xabcd, 4, 8, 0xffffffbc}, {"bfe.s64 R, X, Y, Z", 0x7bcd, 12, 8, 7},
+		{"bfe.s32 R, X, Y, Z", 1 << 31, 28, 8, 0xfffffff8}, {"bfi.b32 R, X, Y, 8, 4", 0x5, 0xffff, 0, 0xf5ff}, {"prmt.b32 R, X, Y, Z", 0x33221100, 0x77665544, 0x5410, 0x55441100},
 		{"prmt.b32 R, X, Y, Z", 0x80, 0, 0x8888, 0xffffffff},
-		{"cvt.s64.s32 R, X", neg(-3), 0, 0, ^uint64(2)}, {"cvt.u64.u32 R, X", neg(-3), 0, 0, 1<<32 - 3}, {"cvt.u32.u64 R, X", 1<<40 + 7, 0, 0, 7}, {"cvt.u16.u32 R, X", 65537, 0, 0, 1},
+		{"cvt.s64.s32 R, X", neg(-3), 0, 0, ^uint64(2)}, {"cvt.s8.s64 R, X", 0x3fd, 0, 0, neg(-3)}, {"cvt.u64.u32 R, X", neg(-3), 0, 0, 1<<32 - 3}, {"cvt.u32.u64 R, X", 1<<40 + 7, 0, 0, 7}, {"cvt.u16.u32 R, X", 65537, 0, 0, 1},
 		{"cvt.rn.f32.s32 R, X", neg(-3), 0, 0, f(-3)}, {"cvt.rn.f32.u32 R, X", neg(-1), 0, 0, f(1 << 32)}, {"cvt.rzi.s32.f32 R, X", f(-3.9), 0, 0, neg(-3)},
 		{"cvt.rzi.u32.f32 R, X", f(-1), 0, 0, 0}, {"cvt.rni.s32.f32 R, X", f(2.5), 0, 0, 2}, {"cvt.rzi.s32.f32 R, X", nan, 0, 0, 0}, {"cvt.rzi.s32.f32 R, X", f(1e20), 0, 0, 1<<31 - 1},
 		{"cvt.f64.f32 R, X", f(1.5), 0, 0, d(1.5)}, {"cvt.rn.f32.f64 R, X", d(0.1), 0, 0, f(0.1)}, {"cvt.rn.f64.u64 R, X", 3, 0, 0, d(3)}, {"cvt.f32.f16 R, X", 0x3e00, 0, 0, f(1.5)},
@@ -202,9 +203,50 @@ func TestWarp(t *testing.T) {
 	}
 }
 
+// TestLoopsMeet: lanes that come to a vote again from different parts of a loop vote together.
+func TestLoopsMeet(t *testing.T) {
+	got, err := launch(t, 32, `
+	mov.b32 %r1, 0;
+	mov.b32 %r2, 0;
+LOOP:
+	setp.eq.u32 %p0, %r0, %r2;
+	vote.sync.any.pred %p1, %p0, -1;
+	add.s32 %r2, %r2, 1;
+	setp.ge.u32 %p1, %r2, 3;
+	@%p1 bra END;
+	@!%p0 bra LOOP;
+	add.s32 %r1, %r1, 7;
+	bra.uni LOOP;
+END:
+	st.global.b32 [%rd9], %r1;`)
+	require.NoError(t, err)
+	require.Equal(t, []int32{7, 7, 0, 0}, got[:4])
+}
+
+// TestAtomics: what all threads add to one word arrives there, and each finds another number before.
+func TestAtomics(t *testing.T) {
+	got, err := launch(t, 64, `
+	mov.b64 %rd5, tile;
+	cvt.u32.u64 %r5, %rd5;
+	setp.ne.u32 %p0, %r0, 0;
+	mov.b32 %r1, 5;
+	@!%p0 st.shared.b32 [%rd5], %r1;
+	bar.sync 0;
+	atom.shared.add.u32 %r2, [%r5], 3;
+	bar.sync 0;
+	ld.shared.b32 %r3, [%rd5];
+	mad.lo.s32 %r2, %r3, 1000, %r2;
+	st.global.b32 [%rd9], %r2;`)
+	require.NoError(t, err)
+	for i, x := range got {
+		require.Equal(t, int32((5+3*64)*1000+5+3*i), x)
+	}
+}
+
 // TestFaults: what a GPU would run by luck, or not at all, is named with its place.
 func TestFaults(t *testing.T) {
 	const shared = "mov.b64 %rd5, tile;\nmul.wide.u32 %rd4, %r0, 4;\nadd.s64 %rd4, %rd4, %rd5;\n"
+	const add = "mov.b64 %rd5, tile;\ncvt.u32.u64 %r5, %rd5;\natom.shared.add.u32 %r1, [%r5], 1;\n"
 	for name, c := range map[string]struct{ body, want string }{
 		"beyond an allocation":           {"st.global.b32 [%rd9+1024], %r0;", "out of bounds"},
 		"before an allocation":           {"ld.global.b32 %r1, [%rd0+-4];", "out of bounds"},
@@ -220,6 +262,10 @@ func TestFaults(t *testing.T) {
 		"a shuffle in a branch":          {"setp.lt.u32 %p0, %r0, 16;\n@!%p0 ret;\nshfl.sync.bfly.b32 %r1, %r0, 16, 31, -1;", "has ended"},
 		"a copy that is not waited for":  {"mov.b64 %rd5, tile;\ncvt.u32.u64 %r5, %rd5;\nmul.lo.s32 %r6, %r0, 4;\nadd.s32 %r5, %r5, %r6;\ncp.async.ca.shared.global [%r5], [%rd9], 4;\ncp.async.commit_group;\nld.shared.b32 %r1, [%r5];", "has not been waited for"},
 		"a copy that others wait for":    {"mov.b64 %rd5, tile;\ncvt.u32.u64 %r5, %rd5;\nmul.lo.s32 %r6, %r0, 4;\nadd.s32 %r7, %r5, %r6;\ncp.async.ca.shared.global [%r7], [%rd9], 4;\ncp.async.commit_group;\ncp.async.wait_group 0;\nld.shared.b32 %r1, [%r5];", "wrote it, and no barrier"},
+		"an atomic on what is not set":   {add, "was never written"},
+		"an atomic beside a write":       {shared + "st.shared.b32 [%rd4], %r0;\n" + add, "wrote it too, and no barrier"},
+		"a read after atomics":           {shared + "st.shared.b32 [%rd4], %r0;\nbar.sync 0;\n" + add + "ld.shared.b32 %r1, [%rd5];", "atomics changed it, and no barrier"},
+		"a write after atomics":          {shared + "st.shared.b32 [%rd4], %r0;\nbar.sync 0;\n" + add + "st.shared.b32 [%rd5], %r0;", "atomics changed it too, and no barrier"},
 		"division by zero":               {"div.s32 %r1, %r0, 0;", "division by zero"},
 		"an endless wait is no deadlock": {"setp.eq.u32 %p0, %r0, 3;\n@%p0 bra A;\nbar.warp.sync -1;\nbra.uni END;\nA:\nbar.warp.sync -1;\nEND:", "all must come together"},
 	} {
@@ -281,7 +327,25 @@ func TestMatrix(t *testing.T) {
 		w[i] = float32(i%7 - 3)
 		binary.LittleEndian.PutUint16(b[512+2*i:], uint16(math.Float32bits(w[i])>>16))
 	}
-	k := kernel(t, `
+	k := kernel(t, matrixProduct("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "0f3F800000"))
+	require.NoError(t, k.Launch(m, Grid{1, 1, 1, 32, 0}, in, out, uint64(0), uint64(0)))
+	for i, bits := range ints(t, m, out, 128) {
+		r, c := i/8, i%8
+		want := float32(0)
+		if r < 8 && c%2 == 1 {
+			want = 1 // the second of the four starts from 1
+		}
+		for x := range 16 {
+			want += a[r*16+x] * w[c*16+x]
+		}
+		require.Equal(t, want, math.Float32frombits(uint32(bits)), "row %d, column %d", r, c)
+	}
+}
+
+// matrixProduct copies 512 bytes of A and 256 of B to shared memory, in rows of 32 bytes, and multiplies them with op. The second of a lane's
+// four results starts from second.
+func matrixProduct(op, second string) string {
+	return `
 	mov.b64 %rd5, tile;
 	cvt.u32.u64 %r1, %rd5;
 	mul.lo.s32 %r2, %r0, 16;
@@ -309,10 +373,10 @@ func TestMatrix(t *testing.T) {
 	mad.lo.s32 %r7, %r6, 16, %r7;
 	ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r14, %r15}, [%r7+512];
 	mov.b32 %r20, 0f00000000;
-	mov.b32 %r21, 0f3F800000;
+	mov.b32 %r21, ` + second + `;
 	mov.b32 %r22, 0f00000000;
 	mov.b32 %r23, 0f00000000;
-	mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%r20,%r21,%r22,%r23}, {%r10,%r11,%r12,%r13}, {%r14,%r15}, {%r20,%r21,%r22,%r23};
+	` + op + ` {%r20,%r21,%r22,%r23}, {%r10,%r11,%r12,%r13}, {%r14,%r15}, {%r20,%r21,%r22,%r23};
 	shr.u32 %r5, %r0, 2;
 	and.b32 %r6, %r0, 3;
 	mul.lo.s32 %r7, %r5, 32;
@@ -320,17 +384,29 @@ func TestMatrix(t *testing.T) {
 	cvt.u64.u32 %rd6, %r7;
 	add.s64 %rd6, %rd6, %rd1;
 	st.global.v2.b32 [%rd6], {%r20, %r21};
-	st.global.v2.b32 [%rd6+256], {%r22, %r23};`)
+	st.global.v2.b32 [%rd6+256], {%r22, %r23};`
+}
+
+// TestIntegerMatrix: mma of signed bytes.
+func TestIntegerMatrix(t *testing.T) {
+	m := &Memory{}
+	in, out := m.Alloc(768), m.Alloc(4*16*8) // A [16, 32] and B [8, 32], then D [16, 8]
+	b, err := m.Bytes(in, 768)
+	require.NoError(t, err)
+	for i := range b {
+		b[i] = byte(i * i % 251)
+	}
+	k := kernel(t, matrixProduct("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32", "1"))
 	require.NoError(t, k.Launch(m, Grid{1, 1, 1, 32, 0}, in, out, uint64(0), uint64(0)))
-	for i, bits := range ints(t, m, out, 128) {
+	for i, got := range ints(t, m, out, 128) {
 		r, c := i/8, i%8
-		want := float32(0)
+		want := int32(0)
 		if r < 8 && c%2 == 1 {
-			want = 1 // the second of the four starts from 1
+			want = 1
 		}
-		for x := range 16 {
-			want += a[r*16+x] * w[c*16+x]
+		for x := range 32 {
+			want += int32(int8(b[r*32+x])) * int32(int8(b[512+c*32+x]))
 		}
-		require.Equal(t, want, math.Float32frombits(uint32(bits)), "row %d, column %d", r, c)
+		require.Equal(t, want, got, "row %d, column %d", r, c)
 	}
 }

@@ -16,6 +16,7 @@ type history struct {
 	wrote, read access
 	readByMany  bool // by several threads in read's epoch
 	pending     bool // a copy of cp.async has not arrived
+	atomic      bool // the last write was atomic: any thread's, of which several may follow each other with no barrier
 }
 
 // access is one by a thread: when, in barriers of the block and of the warp.
@@ -56,6 +57,8 @@ func (s *sharedMem) read(w *warp, lane, off, n int) ([]byte, error) {
 			return nil, fmt.Errorf("shared byte %d: cp.async has not been waited for", i)
 		case h.wrote.epoch < s.born:
 			return nil, fmt.Errorf("shared byte %d was never written", i)
+		case h.atomic && h.wrote.epoch == s.epoch:
+			return nil, fmt.Errorf("shared byte %d: atomics changed it, and no barrier lies between", i)
 		case !s.orderedBefore(h.wrote, w, thread):
 			return nil, fmt.Errorf("shared byte %d: thread %d wrote it, and no barrier lies between", i, h.wrote.thread)
 		}
@@ -67,17 +70,36 @@ func (s *sharedMem) read(w *warp, lane, off, n int) ([]byte, error) {
 
 // write checks a write of n bytes at off by lane and returns the place.
 func (s *sharedMem) write(w *warp, lane, off, n int) ([]byte, error) {
+	return s.change(w, lane, off, n, false)
+}
+
+// atomic checks an atomic change of n bytes at off by lane and returns them.
+func (s *sharedMem) atomic(w *warp, lane, off, n int) ([]byte, error) {
+	for i := off; i < off+n; i++ {
+		if s.past[i].wrote.epoch < s.born {
+			return nil, fmt.Errorf("shared byte %d was never written", i)
+		}
+	}
+	return s.change(w, lane, off, n, true)
+}
+
+func (s *sharedMem) change(w *warp, lane, off, n int, atomic bool) ([]byte, error) {
 	thread := w.thread(lane)
 	for i := off; i < off+n; i++ {
 		h := &s.past[i]
 		switch {
 		case h.pending:
 			return nil, fmt.Errorf("shared byte %d: written while cp.async is on its way to it", i)
+		case h.wrote.epoch == s.epoch && h.atomic && atomic:
+		case h.wrote.epoch == s.epoch && h.atomic:
+			return nil, fmt.Errorf("shared byte %d: atomics changed it too, and no barrier lies between", i)
 		case h.wrote.epoch >= s.born && !s.orderedBefore(h.wrote, w, thread):
 			return nil, fmt.Errorf("shared byte %d: thread %d wrote it too, and no barrier lies between", i, h.wrote.thread)
 		case h.read.epoch >= s.born && (!s.orderedBefore(h.read, w, thread) || h.readByMany && !s.allReadersBefore(h, w, thread)):
 			return nil, fmt.Errorf("shared byte %d: thread %d read it, and no barrier lies between", i, h.read.thread)
 		}
+		// A plain write that no barrier of the block has followed yet is not forgotten.
+		h.atomic = atomic && (h.atomic || h.wrote.epoch < s.epoch)
 		h.wrote = access{s.epoch, w.epoch, thread}
 	}
 	return s.bytes[off : off+n], nil
@@ -111,6 +133,6 @@ func (s *sharedMem) arrive(w *warp, c copyAsync) {
 	clear(s.bytes[c.off+copy(s.bytes[c.off:c.off+c.size], c.src) : c.off+c.size])
 	for i := c.off; i < c.off+c.size; i++ {
 		s.past[i].pending = false
-		s.past[i].wrote = access{s.epoch, w.epoch, w.thread(c.lane)}
+		s.past[i].wrote, s.past[i].atomic = access{s.epoch, w.epoch, w.thread(c.lane)}, false
 	}
 }

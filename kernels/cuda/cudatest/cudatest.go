@@ -1,0 +1,52 @@
+//go:build !nogpu && linux
+
+// Package cudatest opens CUDA devices where there is no GPU, for tests: NVIDIA's driver is played by a program in Go, and the kernels that
+// are shipped run in an interpreter of PTX. It is exact about memory, order and errors, and slow: some 100 million multiplications a second.
+package cudatest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/zerosearch-go/zerosearch/kernels/cuda"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
+)
+
+// Open opens a device. At the end of the test, by when the test must have closed it, nothing may be left on its GPU, and no kernel may
+// have failed.
+func Open(t testing.TB) *cuda.Device {
+	t.Helper()
+	m := fake.New(fake.A100())
+	d, err := open(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := left(m); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func open(m *fake.Machine) (*cuda.Device, error) {
+	d, err := driver.Open("libcuda.fake", m.Symbol)
+	if err != nil {
+		return nil, err
+	}
+	g, err := d.GPU(0)
+	if err != nil {
+		return nil, err
+	}
+	return cuda.Open("cuda:0", g)
+}
+
+func left(m *fake.Machine) error {
+	err := m.Fault
+	if what := m.Left(); len(what) > 0 {
+		err = errors.Join(err, fmt.Errorf("not given back: %v", what))
+	}
+	return err
+}

@@ -1,0 +1,211 @@
+//go:build !nogpu && linux
+
+// Package fake is NVIDIA's driver in Go, for tests: the functions of libcuda that package driver uses, called through the same C calling
+// convention, on GPUs that are simulated.
+//
+// It keeps the driver's rules where they can be broken: a call needs the right context on its thread; what is queued in a stream happens no
+// earlier than somebody waits for it, so that memory which is reused too early is noticed; the host cannot read the memory of a GPU; an
+// error of queued work appears later and stays. It counts what was not given back and fails when it is asked to.
+package fake
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/ebitengine/purego"
+	"golang.org/x/sys/unix"
+
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/ptxsim"
+)
+
+// Results: CUresult.
+const (
+	Success         = 0
+	InvalidValue    = 1
+	OutOfMemory     = 2
+	NoDevice        = 100
+	InvalidContext  = 201
+	InvalidHandle   = 400
+	NotFound        = 500
+	IllegalAddress  = 700
+	LaunchFailed    = 719
+	invalidPTX      = 218
+	uninitialised   = 3
+	oldestInterface = 11020
+)
+
+// GPU is a GPU that the fake driver has.
+type GPU struct {
+	Name         string
+	Major, Minor int
+	Memory       int64
+
+	mem  ptxsim.Memory
+	used int64
+	size map[uint64]int64
+	bad  int // the result of work that failed; it stays
+}
+
+// Machine is a computer with the fake driver. There is one at a time: New replaces it.
+type Machine struct {
+	Version int // of CUDA: 1000*major + 10*minor
+	Init    int // the result of cuInit
+	GPUs    []*GPU
+
+	// Fail is asked before every call of the function with this name (without "cu" and suffix), the n-th of it from 1 on, and returns its
+	// result; 0: it does what it should.
+	Fail func(function string, n int) int
+
+	Fault error // of the first kernel that failed
+	Calls map[string]int
+
+	mu      sync.Mutex
+	ready   bool
+	next    uintptr
+	current map[int]int // contexts by thread: the GPU's number + 1
+	streams map[uintptr]*stream
+	events  map[uintptr]*event
+	modules map[uintptr]*ptxsim.Module
+	funcs   map[uintptr]*ptxsim.Kernel
+	pinned  map[uintptr][]byte
+	opened  map[int]int // how often a primary context is retained
+}
+
+// stream is work that waits.
+type stream struct {
+	gpu   int
+	queue []func() int
+	done  int // how much of all that was ever queued has ended
+	total int
+}
+
+// event is a place in a stream.
+type event struct {
+	s  *stream
+	at int
+}
+
+var machine *Machine
+
+// New is a machine with a driver of CUDA 13.0 and these GPUs.
+func New(gpus ...*GPU) *Machine {
+	for _, g := range gpus {
+		g.size = map[uint64]int64{}
+	}
+	machine = &Machine{Version: 13000, GPUs: gpus, Calls: map[string]int{}, next: 0x5000, current: map[int]int{}, streams: map[uintptr]*stream{},
+		events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{}, funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{},
+		opened: map[int]int{}}
+	return machine
+}
+
+// A100 is a GPU of the oldest supported kind, with little memory.
+func A100() *GPU { return &GPU{Name: "Fake A100", Major: 8, Memory: 1 << 30} }
+
+// Symbol finds a function, as dlsym does.
+func (m *Machine) Symbol(name string) (uintptr, error) {
+	i := slices.IndexFunc(functions, func(f function) bool { return f.name == name })
+	if i < 0 {
+		return 0, fmt.Errorf("undefined symbol: %s", name)
+	}
+	return callback(i), nil
+}
+
+var (
+	callbacks   = map[int]uintptr{}
+	callbacksMu sync.Mutex
+)
+
+// callback makes a function callable from C. There is room for 2000 in a process, and they are never freed: each is made once.
+func callback(i int) uintptr {
+	callbacksMu.Lock()
+	defer callbacksMu.Unlock()
+	if callbacks[i] == 0 {
+		callbacks[i] = purego.NewCallback(functions[i].call)
+	}
+	return callbacks[i]
+}
+
+// Left lists what was not given back.
+func (m *Machine) Left() (what []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, g := range m.GPUs {
+		if n := g.mem.Live(); n > 0 {
+			what = append(what, fmt.Sprintf("%d allocations of %d bytes on GPU %d", n, g.used, i))
+		}
+	}
+	for name, n := range map[string]int{"streams": len(m.streams), "events": len(m.events), "modules": len(m.modules), "pinned pieces": len(m.pinned)} {
+		if n > 0 {
+			what = append(what, fmt.Sprintf("%d %s", n, name))
+		}
+	}
+	for i, n := range m.opened {
+		if n > 0 {
+			what = append(what, fmt.Sprintf("the context of GPU %d", i))
+		}
+	}
+	slices.Sort(what)
+	return what
+}
+
+// enter counts a call and asks Fail. The caller unlocks m if the result is 0.
+func enter(name string) (m *Machine, r uintptr) {
+	m = machine
+	m.mu.Lock()
+	m.Calls[name]++
+	if m.Fail != nil {
+		if x := m.Fail(name, m.Calls[name]); x != 0 {
+			m.mu.Unlock()
+			return m, uintptr(x)
+		}
+	}
+	return m, 0
+}
+
+// gpu is the GPU whose context is current on this thread, or nil.
+func (m *Machine) gpu() *GPU {
+	if i := m.current[unix.Gettid()]; i > 0 {
+		return m.GPUs[i-1]
+	}
+	return nil
+}
+
+// handle is a number that nothing had before.
+func (m *Machine) handle() uintptr {
+	m.next += 8
+	return m.next
+}
+
+// inStream queues f in the stream s of the current context.
+func (m *Machine) inStream(s uintptr, f func(g *GPU) int) uintptr {
+	g := m.gpu()
+	if g == nil {
+		return InvalidContext
+	}
+	x := m.streams[s]
+	if x == nil || m.GPUs[x.gpu] != g {
+		return InvalidHandle
+	}
+	if g.bad != 0 {
+		return uintptr(g.bad)
+	}
+	x.total++
+	x.queue = append(x.queue, func() int { return f(g) })
+	return Success
+}
+
+// run does what was queued in s up to place at.
+func (m *Machine) run(s *stream, at int) uintptr {
+	g := m.GPUs[s.gpu]
+	for s.done < at && len(s.queue) > 0 {
+		f := s.queue[0]
+		s.queue = s.queue[1:]
+		s.done++
+		if g.bad != 0 {
+			continue
+		}
+		g.bad = f()
+	}
+	return uintptr(g.bad)
+}

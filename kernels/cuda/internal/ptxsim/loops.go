@@ -1,0 +1,260 @@
+package ptxsim
+
+import (
+	"math"
+
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
+// loops are the most frequent instructions once more, for a whole warp and without a call for each lane: several times as fast.
+var loops = map[string]func(d, x, y, z *row){
+	"mov.b32": move32, "mov.u32": move32, "mov.s32": move32, "mov.f32": move32, "mov.b64": move64, "mov.u64": move64, "mov.f64": move64,
+	"cvta.to.global.u64": move64,
+
+	"add.s32": add32, "add.u32": add32, "add.s64": add64, "add.u64": add64,
+	"sub.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l] - y[l]))
+		}
+	},
+	"sub.s64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = x[l] - y[l]
+		}
+	},
+	"and.b32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l] & y[l]))
+		}
+	},
+	"or.b32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l] | y[l]))
+		}
+	},
+	"xor.b32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l] ^ y[l]))
+		}
+	},
+	"and.pred": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = x[l] & y[l]
+		}
+	},
+	"or.pred": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = x[l] | y[l]
+		}
+	},
+	"shl.b32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l]) << min(uint32(y[l]), 32))
+		}
+	},
+	"shl.b64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = x[l] << min(uint32(y[l]), 64)
+		}
+	},
+	"shr.u32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l]) >> min(uint32(y[l]), 32))
+		}
+	},
+	"shr.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(int32(x[l]) >> min(uint32(y[l]), 31)))
+		}
+	},
+	"shr.u64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = x[l] >> min(uint32(y[l]), 64)
+		}
+	},
+	"mul.lo.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l]) * uint32(y[l]))
+		}
+	},
+	"mul.lo.s64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = x[l] * y[l]
+		}
+	},
+	"mul.wide.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(int64(int32(x[l])) * int64(int32(y[l])))
+		}
+	},
+	"mul.wide.u32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l])) * uint64(uint32(y[l]))
+		}
+	},
+	"mad.lo.s32": func(d, x, y, z *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l])*uint32(y[l]) + uint32(z[l]))
+		}
+	},
+	"mad.lo.s64": func(d, x, y, z *row) {
+		for l := range d {
+			d[l] = x[l]*y[l] + z[l]
+		}
+	},
+	"cvt.s64.s32": func(d, x, _, _ *row) {
+		for l := range d {
+			d[l] = uint64(int64(int32(x[l])))
+		}
+	},
+	"cvt.u64.u32": func(d, x, _, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l]))
+		}
+	},
+	"setp.lt.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(int32(x[l]) < int32(y[l]))
+		}
+	},
+	"setp.le.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(int32(x[l]) <= int32(y[l]))
+		}
+	},
+	"setp.gt.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(int32(x[l]) > int32(y[l]))
+		}
+	},
+	"setp.ge.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(int32(x[l]) >= int32(y[l]))
+		}
+	},
+	"setp.lt.u32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(uint32(x[l]) < uint32(y[l]))
+		}
+	},
+	"setp.gt.u32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(uint32(x[l]) > uint32(y[l]))
+		}
+	},
+	"setp.lt.s64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(int64(x[l]) < int64(y[l]))
+		}
+	},
+	"setp.ge.s64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(int64(x[l]) >= int64(y[l]))
+		}
+	},
+	"setp.eq.b32": equal32, "setp.eq.s32": equal32, "setp.ne.b32": unequal32, "setp.ne.s32": unequal32,
+	"setp.eq.b64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(x[l] == y[l])
+		}
+	},
+	"setp.ne.b64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(x[l] != y[l])
+		}
+	},
+	"selp.b32": select32, "selp.f32": select32,
+	"selp.b64": func(d, x, y, z *row) {
+		for l := range d {
+			v := y[l]
+			if z[l] != 0 {
+				v = x[l]
+			}
+			d[l] = v
+		}
+	},
+	"add.rn.f32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b32(f32(x[l]) + f32(y[l]))
+		}
+	},
+	"sub.rn.f32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b32(f32(x[l]) - f32(y[l]))
+		}
+	},
+	"mul.rn.f32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b32(f32(x[l]) * f32(y[l]))
+		}
+	},
+	"fma.rn.f32": func(d, x, y, z *row) {
+		for l := range d {
+			d[l] = b32(num.FMA32(f32(x[l]), f32(y[l]), f32(z[l])))
+		}
+	},
+}
+
+func move32(d, x, _, _ *row) {
+	for l := range d {
+		d[l] = uint64(uint32(x[l]))
+	}
+}
+
+func move64(d, x, _, _ *row) { *d = *x }
+
+func add32(d, x, y, _ *row) {
+	for l := range d {
+		d[l] = uint64(uint32(x[l] + y[l]))
+	}
+}
+
+func add64(d, x, y, _ *row) {
+	for l := range d {
+		d[l] = x[l] + y[l]
+	}
+}
+
+func equal32(d, x, y, _ *row) {
+	for l := range d {
+		d[l] = b1(uint32(x[l]) == uint32(y[l]))
+	}
+}
+
+func unequal32(d, x, y, _ *row) {
+	for l := range d {
+		d[l] = b1(uint32(x[l]) != uint32(y[l]))
+	}
+}
+
+func select32(d, x, y, z *row) {
+	for l := range d {
+		v := y[l]
+		if z[l] != 0 {
+			v = x[l]
+		}
+		d[l] = uint64(uint32(v))
+	}
+}
+
+// quicken lets whole warps take the loop of o, if it has one.
+func (o *opcode) quicken(in *instruction) {
+	loop, slow := loops[o.name], in.run
+	if loop == nil {
+		return
+	}
+	r, err := o.registers(len(o.args))
+	if err != nil { // {a, b} of a mov
+		return
+	}
+	for len(r) < 4 {
+		r = append(r, r[0])
+	}
+	in.run = func(w *warp, mask uint32) {
+		if mask != math.MaxUint32 {
+			slow(w, mask)
+			return
+		}
+		loop(&w.regs[r[0]], &w.regs[r[1]], &w.regs[r[2]], &w.regs[r[3]])
+	}
+}

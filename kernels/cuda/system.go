@@ -1,0 +1,25 @@
+package cuda
+
+// Complete reports whether Device has all operations, Proven whether it has passed its tests on a GPU and not only in the interpreter.
+const (
+	Complete = true
+	Proven   = false
+)
+
+// System is what there is of NVIDIA's on this machine.
+type System struct {
+	Library string // the driver's, as it was found
+	Version string // of CUDA that the driver knows, "13.0"
+	GPUs    []Info
+	Why     string // empty, or why there is nothing to use and what to do
+}
+
+// Info is one GPU.
+type Info struct {
+	Index        int
+	Name, UUID   string
+	Major, Minor int    // compute capability
+	SMs          int    // multiprocessors
+	Memory, Free int64  // bytes; Free is -1 where it is not known
+	Why          string // empty, or why it cannot be used and what to do
+}
