@@ -96,9 +96,6 @@ func TestDeviceLine(t *testing.T) {
 		require.Zero(t, code, stderr)
 		require.Contains(t, stderr, line)
 	}
-	if cuda.Complete {
-		t.Skip("a GPU may be used here")
-	}
 	code, _, stderr := zs("", "score", "--model", dir, "--device", "cuda:9")
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stderr, "error: opening device cuda:9: ")

@@ -4,21 +4,7 @@ import (
 	"math"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
-	"github.com/zerosearch-go/zerosearch/num"
 )
-
-// packF32 packs F32 rows at p into w, rounding.
-func (d *Device) packF32(w *weight, row0 int, rows kernels.Tensor, p gpu.Ptr) {
-	if w.t == kernels.Q8 {
-		a := addr(d.arg().Ptr(w.p).Ptr(w.scales).Long(int64(w.ld)).Long(int64(row0)), p, rows)
-		d.launch("pack_q8", line(rows.Rows*ceil(ceil(w.k, num.Q8Group), 8), 256), a.Int(w.k))
-		return
-	}
-	to := w.p + gpu.Ptr(row0*w.ld*w.t.Size())
-	a := addr(d.arg().Ptr(to).Long(int64(w.ld)), p, rows)
-	d.launch("copy"+suffix(w.t)+"_f32", each(rows.Rows, w.k), a.Long(int64(w.k)))
-}
 
 // Copy converts between F32 and BF16.
 func (d *Device) Copy(dst, src kernels.Tensor) {

@@ -2,6 +2,8 @@ package cuda
 
 import (
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // packChunk bounds what is uploaded at once when a weight is loaded.
@@ -64,4 +66,16 @@ func (d *Device) Pack(kw kernels.Weight, row0 int, rows kernels.Tensor) {
 	w := d.weight(op, kw)
 	w.has(op, row0, rows.Rows)
 	d.packF32(w, row0, rows, d.f32(op, "rows", rows, -1, w.k))
+}
+
+// packF32 packs F32 rows at p into w, rounding.
+func (d *Device) packF32(w *weight, row0 int, rows kernels.Tensor, p gpu.Ptr) {
+	if w.t == kernels.Q8 {
+		a := addr(d.arg().Ptr(w.p).Ptr(w.scales).Long(int64(w.ld)).Long(int64(row0)), p, rows)
+		d.launch("pack_q8", line(rows.Rows*ceil(ceil(w.k, num.Q8Group), 8), 256), a.Int(w.k))
+		return
+	}
+	to := w.p + gpu.Ptr(row0*w.ld*w.t.Size())
+	a := addr(d.arg().Ptr(to).Long(int64(w.ld)), p, rows)
+	d.launch("copy"+suffix(w.t)+"_f32", each(rows.Rows, w.k), a.Long(int64(w.k)))
 }

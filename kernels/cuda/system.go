@@ -1,10 +1,7 @@
 package cuda
 
-// Complete reports whether Device has all operations, Proven whether it has passed its tests on a GPU and not only in the interpreter.
-const (
-	Complete = true
-	Proven   = false
-)
+// Proven reports whether Device has passed its tests on a GPU and not only in the interpreter.
+const Proven = false
 
 // System is what there is of NVIDIA's on this machine.
 type System struct {

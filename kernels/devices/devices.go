@@ -74,13 +74,12 @@ func parse(name string) (kind string, index int, err error) {
 
 // machine is where devices are opened; tests have others.
 type machine struct {
-	probe    func() cuda.System
-	gpu      func(index int) (kernels.Device, error)
-	complete bool // the device of a GPU has all operations
-	proven   bool // it has run on a GPU: Auto may choose it
+	probe  func() cuda.System
+	gpu    func(index int) (kernels.Device, error)
+	proven bool // the device of a GPU has run on one: Auto may choose it
 }
 
-var here = machine{probe: cuda.Probe, complete: cuda.Complete, proven: cuda.Proven,
+var here = machine{probe: cuda.Probe, proven: cuda.Proven,
 	gpu: func(index int) (kernels.Device, error) {
 		d, err := cuda.New(index)
 		if err != nil {
@@ -91,9 +90,6 @@ var here = machine{probe: cuda.Probe, complete: cuda.Complete, proven: cuda.Prov
 
 // unproven is why Auto leaves a GPU alone that could be used.
 const unproven = "the CUDA backend has not run on a GPU yet: choose it by --device cuda"
-
-// incomplete is why a GPU is not used that could be.
-const incomplete = "the CUDA backend of this version is not complete"
 
 func (m machine) open(name string, o Options) (kernels.Device, error) {
 	kind, index, err := parse(name)
@@ -154,9 +150,6 @@ func (m machine) auto(o Options) (kernels.Device, error) {
 
 // choose is what Auto stands for; g is nil for the CPU.
 func (m machine) choose() (c Choice, g *cuda.Info) {
-	if !m.complete {
-		return Choice{Name: CPU, Why: incomplete}, nil
-	}
 	return m.among(m.probe())
 }
 
@@ -206,8 +199,6 @@ func (m machine) find(s cuda.System, index int) (cuda.Info, error) {
 		return cuda.Info{}, errors.New(s.Why)
 	case len(s.GPUs) == 0:
 		return cuda.Info{}, fmt.Errorf("the driver %s shows no GPU: use --device cpu", s.Library)
-	case !m.complete:
-		return cuda.Info{}, errors.New(incomplete + ": use --device cpu")
 	}
 	var all, unusable []string
 	for _, g := range s.GPUs {

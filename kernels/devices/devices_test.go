@@ -46,7 +46,7 @@ var systems = map[string]cuda.System{
 
 // with is a machine like the named one.
 func with(system string) machine {
-	return machine{complete: true, proven: true, probe: func() cuda.System { return systems[system] },
+	return machine{proven: true, probe: func() cuda.System { return systems[system] },
 		gpu: func(index int) (kernels.Device, error) { return gpu{ref.New(), nameOf(cuda.Info{Index: index})}, nil }}
 }
 
@@ -117,26 +117,6 @@ func TestAuto(t *testing.T) {
 		choose(taken))
 	_, err := taken.open(CUDA, Options{})
 	require.EqualError(t, err, "opening device cuda:0 (NVIDIA H200): others hold its memory: wait for them")
-}
-
-// TestIncomplete: a backend that lacks operations is not used, whatever GPUs there are, and auto does not even look
-// for them.
-func TestIncomplete(t *testing.T) {
-	m := with("two")
-	m.complete = false
-	for _, name := range []string{"cuda", "cuda:1"} {
-		_, err := m.open(name, Options{})
-		require.EqualError(t, err, "opening device "+name+": "+incomplete+": use --device cpu")
-	}
-	require.Equal(t, incomplete+": use --device cpu", m.list().NoCUDA)
-	m.probe = func() cuda.System {
-		t.Error("the driver was looked for")
-		return cuda.System{}
-	}
-	d, err := m.open(Auto, Options{Threads: 1})
-	require.NoError(t, err)
-	require.Equal(t, "cpu", d.Name())
-	require.NoError(t, d.Close())
 }
 
 // TestUnproven: a backend that has not run on a GPU is used only where it is asked for.

@@ -21,18 +21,16 @@ import (
 
 // Results: CUresult.
 const (
-	Success         = 0
-	InvalidValue    = 1
-	OutOfMemory     = 2
-	NoDevice        = 100
-	InvalidContext  = 201
-	InvalidHandle   = 400
-	NotFound        = 500
-	IllegalAddress  = 700
-	LaunchFailed    = 719
-	invalidPTX      = 218
-	uninitialised   = 3
-	oldestInterface = 11020
+	Success        = 0
+	InvalidValue   = 1
+	OutOfMemory    = 2
+	NoDevice       = 100
+	InvalidContext = 201
+	InvalidHandle  = 400
+	NotFound       = 500
+	IllegalAddress = 700
+	invalidPTX     = 218
+	uninitialised  = 3
 )
 
 // GPU is a GPU that the fake driver has.

@@ -186,20 +186,30 @@ func needAll(mask uint32) {
 	}
 }
 
-// mma is mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: D = A B + C, where products are exact and added one by one, k ascending.
-func (o *opcode) mma(in *instruction) error {
-	if o.name != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" || len(o.args) != 4 {
-		return errUnknown
+// fragments are the rows of D, A, B and C of a product of matrices: 4, 4, 2 and 4 registers a lane.
+func (o *opcode) fragments() (r [4][]int, err error) {
+	if err := o.need(4); err != nil {
+		return r, err
 	}
-	var r [4][]int
 	for i, n := range []int{4, 4, 2, 4} {
-		var err error
 		if r[i], err = o.rows(list(o.args[i])); err != nil {
-			return err
+			return r, err
 		}
 		if len(r[i]) != n {
-			return o.need(4)
+			return r, fmt.Errorf("%d registers instead of %d in operand %d", len(r[i]), n, i)
 		}
+	}
+	return r, nil
+}
+
+// mma is mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: D = A B + C, where products are exact and added one by one, k ascending.
+func (o *opcode) mma(in *instruction) error {
+	if o.name != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" {
+		return errUnknown
+	}
+	r, err := o.fragments()
+	if err != nil {
+		return err
 	}
 	in.run = func(w *warp, mask uint32) {
 		needAll(mask)
@@ -233,18 +243,12 @@ func (o *opcode) mma(in *instruction) error {
 
 // mmaInt is mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32: D = A B + C of signed bytes, wrapping.
 func (o *opcode) mmaInt(in *instruction) error {
-	if o.name != "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32" || len(o.args) != 4 {
+	if o.name != "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32" {
 		return errUnknown
 	}
-	var r [4][]int
-	for i, n := range []int{4, 4, 2, 4} {
-		var err error
-		if r[i], err = o.rows(list(o.args[i])); err != nil {
-			return err
-		}
-		if len(r[i]) != n {
-			return o.need(4)
-		}
+	r, err := o.fragments()
+	if err != nil {
+		return err
 	}
 	in.run = func(w *warp, mask uint32) {
 		needAll(mask)
