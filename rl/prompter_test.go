@@ -32,7 +32,7 @@ func TestOwnPrompt(t *testing.T) {
 		`"<|user|>a<|end|>"`:      {0, bytes("a")[0], 1},
 		`[{"content":"a<b>"}]`:    append([]int32{0}, bytes("a<b>")...),
 		`[{"content":"<|end|>"}]`: append([]int32{0}, bytes("<|end|>")...),
-		`[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]`: append([]int32{0}, bytes("ab")...),
+		`[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]`: append([]int32{0}, bytes("a\nb")...),
 	} {
 		got, err := ids(column)
 		require.NoError(t, err, column)
