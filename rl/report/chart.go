@@ -179,15 +179,20 @@ func sample(rows []row, series []line) (points [][]float64) {
 	return points
 }
 
-// bounds are the ends of the value axis.
+// bounds are the ends of the value axis. Values that differ by rounding only count as equal.
 func bounds(points [][]float64, share bool) (lo, hi float64) {
 	lo, hi = math.Inf(1), math.Inf(-1)
 	for _, p := range points {
 		for _, v := range p[1:] {
-			if !math.IsNaN(v) {
+			if drawable(v) {
 				lo, hi = min(lo, v), max(hi, v)
 			}
 		}
+	}
+	if most := max(math.Abs(lo), math.Abs(hi)); lo > hi || most < 1/mostValue {
+		return 0, 1
+	} else if hi-lo < 1e-9*most {
+		lo = hi
 	}
 	if share && lo >= 0 && hi <= 1 {
 		lo = 0
@@ -196,14 +201,16 @@ func bounds(points [][]float64, share bool) (lo, hi float64) {
 		lo = 0
 	}
 	if hi == lo {
-		if hi == 0 {
-			return 0, 1
-		}
 		lo, hi = min(lo, 0), max(hi, 0)
 	}
 	step := tickStep(lo, hi, 4)
 	return math.Floor(lo/step+1e-9) * step, math.Ceil(hi/step-1e-9) * step
 }
+
+// mostValue bounds what is drawn: sums and differences of smaller values are finite.
+const mostValue = 1e300
+
+func drawable(v float64) bool { return math.Abs(v) < mostValue } // not NaN
 
 // tickStep is a round number that goes about n times into hi-lo.
 func tickStep(lo, hi float64, n int) float64 {
@@ -217,14 +224,19 @@ func tickStep(lo, hi float64, n int) float64 {
 	return 10 * unit
 }
 
-// ticks are about n round numbers between lo and hi.
+// ticks are about n round numbers between lo and hi: 2n at most, whatever the rounding of the bounds.
 func ticks(lo, hi float64, n int) (out []float64) {
 	if !(hi > lo) {
 		return []float64{lo}
 	}
 	step := tickStep(lo, hi, n)
-	for k := math.Ceil(lo/step - 1e-9); k*step <= hi+step*1e-9; k++ {
-		out = append(out, k*step)
+	first := math.Ceil(lo/step - 1e-9)
+	for i := range 2 * n {
+		v := (first + float64(i)) * step
+		if !(v <= hi+step*1e-9) {
+			break
+		}
+		out = append(out, v)
 	}
 	return out
 }
@@ -243,7 +255,7 @@ func (c *chart) path(points [][]float64, k int) (path string, dots [][2]string) 
 	var s strings.Builder
 	n := 0
 	for _, p := range points {
-		if math.IsNaN(p[k]) {
+		if !drawable(p[k]) {
 			continue
 		}
 		command := byte('L')
@@ -284,7 +296,7 @@ func smooth(points [][]float64, k int) [][]float64 {
 	var sum, weight float64
 	out := make([][]float64, 0, len(points))
 	for _, p := range points {
-		if math.IsNaN(p[k]) {
+		if !drawable(p[k]) {
 			continue
 		}
 		sum, weight = keep*sum+(1-keep)*p[k], keep*weight+(1-keep)

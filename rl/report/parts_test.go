@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 )
@@ -252,4 +253,29 @@ func TestListen(t *testing.T) {
 	n, err := Listen("0")
 	require.NoError(t, err, "a number alone is a port")
 	require.NoError(t, n.Close())
+}
+
+// TestAxesEnd: an axis has a few ticks, whatever the values: equal but for rounding, tiny, huge, not finite.
+func TestAxesEnd(t *testing.T) {
+	odd := []float64{0, 1, -1, 33.333333333333336, 1e-320, 1e-300, 1e300, math.MaxFloat64, -math.MaxFloat64, 1e17,
+		math.NaN(), math.Inf(1), math.Inf(-1)}
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.OneOf(rapid.SampledFrom(odd), rapid.Float64())
+		a := value.Draw(t, "a")
+		b := rapid.OneOf(value, rapid.Custom(func(t *rapid.T) float64 { // some units in the last place away
+			return math.Float64frombits(math.Float64bits(a) + rapid.Uint64Range(0, 1<<20).Draw(t, "ulps"))
+		})).Draw(t, "b")
+		lo, hi := bounds([][]float64{{1, a}, {2, b}}, rapid.Bool().Draw(t, "share"))
+		if !(lo < hi) || math.IsInf(hi-lo, 0) {
+			t.Fatalf("the axis of %v and %v is from %v to %v", a, b, lo, hi)
+		}
+		if n := len(ticks(lo, hi, 4)); n < 2 || n > 8 {
+			t.Fatalf("the axis of %v and %v, from %v to %v, has %d ticks", a, b, lo, hi, n)
+		}
+		for _, v := range []float64{a, b} {
+			if slack := 1e-8 * (hi - lo); drawable(v) && (v < lo-slack || v > hi+slack) {
+				t.Fatalf("%v lies outside of the axis from %v to %v", v, lo, hi)
+			}
+		}
+	})
 }
