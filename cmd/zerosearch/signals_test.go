@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -46,8 +45,10 @@ func (s *said) String() string {
 	return s.text.String()
 }
 
-func begin(t *testing.T, args ...string) *child {
-	c := &child{Cmd: self(".", args...)}
+func begin(t *testing.T, args ...string) *child { return beginCmd(t, self(".", args...)) }
+
+func beginCmd(t *testing.T, cmd *exec.Cmd) *child {
+	c := &child{Cmd: cmd}
 	c.Stderr = &c.stderr
 	require.NoError(t, c.Start())
 	t.Cleanup(func() {
@@ -134,10 +135,11 @@ func TestHangup(t *testing.T) {
 	require.Equal(t, 130, p.ProcessState.ExitCode(), p.stderr.String())
 	require.Len(t, track.Steps(out), 1)
 
-	signal.Ignore(syscall.SIGHUP) // what is ignored is ignored by children too
-	defer signal.Reset(syscall.SIGHUP)
 	out = filepath.Join(t.TempDir(), "ignored")
-	p = begin(t, trainArgs(t, out, "--save-every", "0", "--total-steps", "30")...)
+	own := self(".", trainArgs(t, out, "--save-every", "0", "--total-steps", "30")...)
+	nohup := exec.Command("sh", append([]string{"-c", `trap "" HUP; exec "$@"`, "sh"}, own.Args...)...)
+	nohup.Dir, nohup.Env = own.Dir, own.Env
+	p = beginCmd(t, nohup)
 	until(t, "a step", func() bool { return stepsOf(out) > 1 })
 	require.NoError(t, p.Process.Signal(syscall.SIGHUP))
 	require.NoError(t, p.Wait(), p.stderr.String())
