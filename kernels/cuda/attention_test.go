@@ -1,3 +1,5 @@
+//go:build !nogpu && linux
+
 package cuda
 
 import (
@@ -9,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/sim"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
@@ -94,7 +96,8 @@ func (a *attention) backward(segs ...kernels.Segment) [][]float32 {
 	w, slots := a.heads*s.HeadDim, s.Pages*kernels.PageSize
 	q, y, lse := a.tensor("q", rows, w), a.tensor("", rows, w), a.tensor("", rows, a.heads)
 	a.d.Attention(y, q, lse, a.kv, 0, b, a.scale)
-	dq, dk, dv := a.tensor("", rows, w), a.tensor("dk", slots, s.KVHeads*s.HeadDim), a.tensor("dv", slots, s.KVHeads*s.HeadDim)
+	kw := s.KVHeads * s.HeadDim
+	dq, dk, dv := a.tensor("", rows, w), a.tensor("dk", slots, kw), a.tensor("dv", slots, kw)
 	a.d.AttentionBackward(dq, dk, dv, a.tensor("dy", rows, w), y, q, lse, a.kv, 0, b, a.scale)
 	return [][]float32{a.read(dq), a.read(dk), a.read(dv)}
 }
@@ -105,13 +108,12 @@ func (a *attention) free() {
 	}
 }
 
-// onSim runs f on a simulated GPU.
-func onSim(t *testing.T, heads int, s kernels.KVSpec, f func(a *attention, g *sim.GPU)) {
-	g := sim.New()
-	d, err := Open("cuda:0", g)
+// onFake runs f on a device of the fake driver.
+func onFake(t *testing.T, heads int, s kernels.KVSpec, f func(a *attention, m *fake.Machine)) {
+	d, err := open()
 	require.NoError(t, err)
 	a := newAttention(t, d, heads, s)
-	f(a, g)
+	f(a, d.(checked).m)
 	a.free()
 	require.NoError(t, d.Close())
 }
@@ -129,20 +131,21 @@ func TestDecodeHasTheBitsOfPrefill(t *testing.T) {
 		heads, kvHeads, dim int
 		at                  []int
 	}{
-		{2, 1, 16, []int{3, 63, 64, 255, 256, 700}}, {18, 1, 16, []int{65}}, {2, 1, 64, []int{63, 256}}, {2, 2, 80, []int{64, 130}},
-		{2, 1, 128, []int{3, 255, 256}}, {1, 1, 136, []int{70}}, {2, 1, 256, []int{257}},
+		{2, 1, 16, []int{3, 63, 64, 255, 256, 700}}, {18, 1, 16, []int{65}}, {2, 1, 64, []int{63, 256}},
+		{2, 2, 80, []int{64, 130}}, {2, 1, 128, []int{3, 255, 256}}, {1, 1, 136, []int{70}}, {2, 1, 256, []int{257}},
 	} {
 		t.Run(fmt.Sprintf("h%dg%dd%d", c.heads, c.kvHeads, c.dim), func(t *testing.T) {
-			spec := kernels.KVSpec{Layers: 1, Pages: c.at[len(c.at)-1]/kernels.PageSize + 1, KVHeads: c.kvHeads, HeadDim: c.dim, Type: kernels.BF16}
-			onSim(t, c.heads, spec, func(a *attention, g *sim.GPU) {
+			pages := c.at[len(c.at)-1]/kernels.PageSize + 1
+			spec := kernels.KVSpec{Layers: 1, Pages: pages, KVHeads: c.kvHeads, HeadDim: c.dim, Type: kernels.BF16}
+			onFake(t, c.heads, spec, func(a *attention, m *fake.Machine) {
 				w := c.heads * c.dim
 				for _, p := range c.at {
-					y, lse := a.forward(kernels.Segment{Len: 1, Start: p, Pages: pagesUpTo(spec.Pages)})
-					all, ls := a.forward(kernels.Segment{Len: 3, Start: p - 2, Pages: pagesUpTo(spec.Pages)})
+					y, lse := a.forward(kernels.Segment{Len: 1, Start: p, Pages: pagesUpTo(pages)})
+					all, ls := a.forward(kernels.Segment{Len: 3, Start: p - 2, Pages: pagesUpTo(pages)})
 					require.Equal(t, all[2*w:], y, "position %d", p)
 					require.Equal(t, ls[2*c.heads:], lse, "position %d", p)
 				}
-				require.Equal(t, len(c.at), g.Launches["attention_merge"], "every decode is by partitions")
+				require.Equal(t, len(c.at), m.Launches["attention_merge"], "every decode is by partitions")
 			})
 		})
 	}
@@ -151,7 +154,7 @@ func TestDecodeHasTheBitsOfPrefill(t *testing.T) {
 // A value that is infinite or NaN reaches the queries that see it, in either half of a word, and no others.
 func TestValuesThatAreNotFinite(t *testing.T) {
 	spec := kernels.KVSpec{Layers: 1, Pages: 3, KVHeads: 1, HeadDim: 16, Type: kernels.BF16}
-	onSim(t, 1, spec, func(a *attention, g *sim.GPU) {
+	onFake(t, 1, spec, func(a *attention, m *fake.Machine) {
 		odd := map[[2]int]float64{{20, 4}: math.NaN(), {33, 5}: math.Inf(1), {66, 6}: math.Inf(-1), {67, 7}: math.NaN()}
 		b, err := kernels.BatchOf(a.d, kernels.Layout{Slots: []int32{20, 33, 66, 67}}, a.kv)
 		require.NoError(t, err)
@@ -174,7 +177,8 @@ func TestValuesThatAreNotFinite(t *testing.T) {
 				if want == 0 {
 					require.False(t, math.IsNaN(y) || math.IsInf(y, 0), "position %d, column %d: %v", p, d, y)
 				} else {
-					require.True(t, math.IsNaN(want) && math.IsNaN(y) || want == y, "position %d, column %d: %v, want %v", p, d, y, want)
+					require.True(t, math.IsNaN(want) && math.IsNaN(y) || want == y,
+						"position %d, column %d: %v, want %v", p, d, y, want)
 				}
 			}
 			if p%9 == 2 {
@@ -190,16 +194,19 @@ func TestValuesThatAreNotFinite(t *testing.T) {
 
 // Heads of every kernel, and pages that several segments of more than one tile share, beside package ref.
 func TestAttentionOfEveryWidth(t *testing.T) {
-	for _, c := range []struct{ heads, kvHeads, dim int }{{2, 1, 8}, {2, 1, 16}, {2, 1, 64}, {2, 1, 80}, {2, 1, 128}, {1, 1, 256}, {1, 1, 20}, {1, 1, 264}} {
+	for _, c := range []struct{ heads, kvHeads, dim int }{
+		{2, 1, 8}, {2, 1, 16}, {2, 1, 64}, {2, 1, 80}, {2, 1, 128}, {1, 1, 256}, {1, 1, 20}, {1, 1, 264},
+	} {
 		t.Run(fmt.Sprintf("h%dg%dd%d", c.heads, c.kvHeads, c.dim), func(t *testing.T) {
 			spec := kernels.KVSpec{Layers: 1, Pages: 6, KVHeads: c.kvHeads, HeadDim: c.dim, Type: kernels.BF16}
 			segs := []kernels.Segment{
-				{Row: 1, Len: 70, Pages: []int32{3, 1, 4}}, {Row: 0, Len: 1, Start: 40, Pages: []int32{3, 5}}, {Row: 71, Len: 5, Start: 62, Pages: []int32{3, 1, 0}},
+				{Row: 1, Len: 70, Pages: []int32{3, 1, 4}}, {Row: 0, Len: 1, Start: 40, Pages: []int32{3, 5}},
+				{Row: 71, Len: 5, Start: 62, Pages: []int32{3, 1, 0}},
 			}
 			r := newAttention(t, ref.New(), c.heads, spec)
 			y, lse := r.forward(segs...)
 			grads := r.backward(segs...)
-			onSim(t, c.heads, spec, func(a *attention, g *sim.GPU) {
+			onFake(t, c.heads, spec, func(a *attention, m *fake.Machine) {
 				gotY, gotLSE := a.forward(segs...)
 				closeTo(t, "y", y, gotY, tolerances.BF16)
 				closeTo(t, "lse", lse, gotLSE, tolerances.BF16)

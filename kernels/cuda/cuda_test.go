@@ -1,36 +1,57 @@
+//go:build !nogpu && linux
+
 package cuda
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/sim"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
 	"github.com/zerosearch-go/zerosearch/kernels/kerneltest"
 )
 
-// simulated is a device on a GPU that is simulated; it must have freed everything when it is closed.
-func simulated() (kernels.Device, error) {
-	d, err := Open("cuda:0", sim.New())
+// open is a device on a GPU of the fake driver. Its Close fails if something was not given back, or if a kernel failed.
+func open() (kernels.Device, error) {
+	m := fake.New(fake.A100())
+	d, err := openOn(m)
 	if err != nil {
 		return nil, err
 	}
-	return d, nil
+	return checked{d, m}, nil
 }
+
+// openOn opens a device on the first GPU of m.
+func openOn(m *fake.Machine) (*Device, error) {
+	g, err := m.Open(0)
+	if err != nil {
+		return nil, err
+	}
+	return Open("cuda:0", g)
+}
+
+type checked struct {
+	*Device
+	m *fake.Machine
+}
+
+func (d checked) Close() error { return errors.Join(d.Device.Close(), d.m.Check()) }
 
 // tolerances of a device that sums in an order of its own and rounds operands as tensor cores take them.
 var tolerances = kerneltest.Tolerances{Chain: 3e-6, F32: 3e-6, BF16: 8e-3, LogProb: 3e-5, Draw: 1e-5}
 
 func TestFed(t *testing.T) {
-	d, err := simulated()
+	d, err := open()
 	require.NoError(t, err)
 	b, err := d.NewBatch(kernels.BatchSpec{Tokens: 3})
 	require.NoError(t, err)
 	ids, err := kernels.NewTensor(d, kernels.I32, 4, 1)
 	require.NoError(t, err)
 	kernels.Upload(d, ids, []int32{10, 11, 12, 13})
-	d.SetBatch(b, &kernels.Layout{IDs: []int32{1, 2, 3}, Pos: []int32{0, 0, 0}}, nil, ids, []kernels.Fed{{Row: 2, From: 0}, {Row: 0, From: 3}})
+	d.SetBatch(b, &kernels.Layout{IDs: []int32{1, 2, 3}, Pos: []int32{0, 0, 0}}, nil, ids,
+		[]kernels.Fed{{Row: 2, From: 0}, {Row: 0, From: 3}})
 	got := make([]int32, 3)
 	require.NoError(t, kernels.Download(d, got, b.IDs()))
 	require.Equal(t, []int32{13, 2, 10}, got)

@@ -3,51 +3,17 @@
 package cuda
 
 import (
-	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
 	"github.com/zerosearch-go/zerosearch/kernels/kerneltest"
 )
 
-// faked is a device by the driver, which is the fake one. Closing it fails if something was not given back, or if a kernel failed.
-func faked() (kernels.Device, error) {
-	m := fake.New(fake.A100())
-	d, err := driver.Open("libcuda.fake", m.Symbol)
-	if err != nil {
-		return nil, err
-	}
-	g, err := d.GPU(0)
-	if err != nil {
-		return nil, err
-	}
-	dev, err := Open("cuda:0", g)
-	if err != nil {
-		return nil, err
-	}
-	return checked{dev, m}, nil
-}
-
-type checked struct {
-	*Device
-	m *fake.Machine
-}
-
-func (d checked) Close() error {
-	err := errors.Join(d.Device.Close(), d.m.Fault)
-	if left := d.m.Left(); len(left) > 0 {
-		err = errors.Join(err, fmt.Errorf("not given back: %v", left))
-	}
-	return err
-}
-
 // TestConformance runs the suite through the driver's interface, where everything that is queued happens late.
-func TestConformance(t *testing.T) { kerneltest.Run(t, faked, tolerances) }
+func TestConformance(t *testing.T) { kerneltest.Run(t, open, tolerances) }
 
 // TestFailedAllocations: whichever allocation fails when a device is opened and used, there is one error, and nothing is left behind.
 func TestFailedAllocations(t *testing.T) {
@@ -61,11 +27,7 @@ func TestFailedAllocations(t *testing.T) {
 			}
 			return 0
 		}
-		d, err := driver.Open("libcuda.fake", m.Symbol)
-		require.NoError(t, err)
-		g, err := d.GPU(0)
-		require.NoError(t, err)
-		dev, err := Open("cuda:0", g)
+		dev, err := openOn(m)
 		require.NoError(t, err)
 		err = useMemory(dev)
 		require.Equal(t, failed, err != nil)

@@ -1,3 +1,5 @@
+//go:build !nogpu && linux
+
 package cuda
 
 import (
@@ -9,24 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/sim"
 )
 
-// bench is a simulated device, and random tensors on it that are freed at the end.
+// bench is a device of the fake driver, and random tensors on it that are freed at the end.
 type bench struct {
-	*Device
+	checked
 	t *testing.T
-	g *sim.GPU
 	r *rand.Rand
 }
 
 func newBench(t *testing.T) *bench {
-	g := sim.New()
-	d, err := Open("cuda:0", g)
+	d, err := open()
 	require.NoError(t, err)
-	b := &bench{d, t, g, rand.New(rand.NewPCG(1, 2))}
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	return b
+	return &bench{d.(checked), t, rand.New(rand.NewPCG(1, 2))}
 }
 
 func (b *bench) random(n int) []float32 {
@@ -94,8 +92,9 @@ func TestTiles(t *testing.T) {
 		t     kernels.DType
 		run   func(b *bench, t kernels.DType) kernels.Tensor
 	}{
-		{"y/bf16", &products, kernels.BF16, forward}, {"dx/bf16", &backProducts, kernels.BF16, back}, {"dw/bf16", &outerProducts, kernels.BF16, outer},
-		{"y/f32", &products32, kernels.F32, forward}, {"dx/f32", &backProducts32, kernels.F32, back}, {"dw/f32", &outerProducts32, kernels.F32, outer},
+		{"y/bf16", &products, kernels.BF16, forward}, {"y/f32", &products32, kernels.F32, forward},
+		{"dx/bf16", &backProducts, kernels.BF16, back}, {"dx/f32", &backProducts32, kernels.F32, back},
+		{"dw/bf16", &outerProducts, kernels.BF16, outer}, {"dw/f32", &outerProducts32, kernels.F32, outer},
 		{"y/q8", &products8, kernels.Q8, forward},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -103,15 +102,17 @@ func TestTiles(t *testing.T) {
 			defer func() { *c.tiles = all }()
 			var want []float32
 			for _, one := range all {
-				b := newBench(t) // the same random numbers
-				one.least, one.most = 0, math.MaxInt
-				*c.tiles = []tile{one}
-				got := b.read(c.run(b, c.t))
-				require.Equal(t, 1, b.g.Launches[one.kernel], one.kernel)
-				if want == nil {
-					want = got
-				}
-				require.Equal(t, want, got, one.kernel)
+				t.Run(one.kernel, func(t *testing.T) {
+					b := newBench(t) // the same random numbers
+					one.least, one.most = 0, math.MaxInt
+					*c.tiles = []tile{one}
+					got := b.read(c.run(b, c.t))
+					require.Equal(t, 1, b.m.Launches[one.kernel])
+					if want == nil {
+						want = got
+					}
+					require.Equal(t, want, got)
+				})
 			}
 		})
 	}
@@ -123,8 +124,9 @@ func TestPick(t *testing.T) {
 		rows, cols int
 		want       string
 	}{
-		{1, 2048, "gemm_16x16"}, {16, 11008, "gemm_16x64"}, {1, 151936, "gemm_16x64"}, {17, 2048, "gemm_64x32"}, {64, 11008, "gemm_64x64"},
-		{65, 2048, "gemm_64x32"}, {320, 2048, "gemm_64x64"}, {8192, 2048, "gemm_128x128"}, {320, 11008, "gemm_128x128"},
+		{1, 2048, "gemm_16x16"}, {16, 11008, "gemm_16x64"}, {1, 151936, "gemm_16x64"}, {17, 2048, "gemm_64x32"},
+		{64, 11008, "gemm_64x64"}, {65, 2048, "gemm_64x32"}, {320, 2048, "gemm_64x64"}, {8192, 2048, "gemm_128x128"},
+		{320, 11008, "gemm_128x128"},
 	} {
 		require.Equal(t, c.want, pick(products, c.rows, c.cols, 132).kernel, "%d rows, %d columns", c.rows, c.cols)
 	}
@@ -151,11 +153,11 @@ func TestGroup(t *testing.T) {
 			}
 			count := func(f func()) (n int) {
 				before := 0
-				for _, c := range b.g.Launches {
+				for _, c := range b.m.Launches {
 					before -= c
 				}
 				f()
-				for _, c := range b.g.Launches {
+				for _, c := range b.m.Launches {
 					before += c
 				}
 				return before

@@ -1,3 +1,5 @@
+//go:build !nogpu && linux
+
 package cuda
 
 import (
@@ -16,7 +18,7 @@ func TestLogProbBlocks(t *testing.T) {
 	const rows, v, k, invTemp = 7, 2*chunkIDs + 5, 8, 0.9
 	for _, wt := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
 		t.Run(fmt.Sprint(wt), func(t *testing.T) {
-			d, err := simulated()
+			d, err := open()
 			require.NoError(t, err)
 			random := rand.New(rand.NewPCG(1, 2))
 			tensor := func(rows, cols int) kernels.Tensor {

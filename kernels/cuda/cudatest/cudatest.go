@@ -5,12 +5,9 @@
 package cudatest
 
 import (
-	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/zerosearch-go/zerosearch/kernels/cuda"
-	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
 )
 
@@ -19,34 +16,18 @@ import (
 func Open(t testing.TB) *cuda.Device {
 	t.Helper()
 	m := fake.New(fake.A100())
-	d, err := open(m)
+	g, err := m.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := cuda.Open("cuda:0", g)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := left(m); err != nil {
+		if err := m.Check(); err != nil {
 			t.Error(err)
 		}
 	})
 	return d
-}
-
-func open(m *fake.Machine) (*cuda.Device, error) {
-	d, err := driver.Open("libcuda.fake", m.Symbol)
-	if err != nil {
-		return nil, err
-	}
-	g, err := d.GPU(0)
-	if err != nil {
-		return nil, err
-	}
-	return cuda.Open("cuda:0", g)
-}
-
-func left(m *fake.Machine) error {
-	err := m.Fault
-	if what := m.Left(); len(what) > 0 {
-		err = errors.Join(err, fmt.Errorf("not given back: %v", what))
-	}
-	return err
 }

@@ -15,11 +15,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/ptx"
 )
 
-// opened is GPU 0 of m with the kernels that the tests use.
+// opened is GPU 0 of m.
 func opened(t testing.TB, m *fake.Machine) *driver.GPU {
-	d, err := driver.Open("libcuda.fake", m.Symbol)
-	require.NoError(t, err)
-	g, err := d.GPU(0)
+	g, err := m.Open(0)
 	require.NoError(t, err)
 	return g
 }
@@ -143,7 +141,8 @@ func TestLateError(t *testing.T) {
 	p, err := g.Alloc(16)
 	require.NoError(t, err)
 	var a gpu.Args
-	require.NoError(t, g.Launch(f, gpu.Grid{X: 1, Y: 1, Z: 1, Threads: 256}, a.Reset().Ptr(p).Long(4).Ptr(p+1<<20).Long(4).Long(4)))
+	a.Ptr(p).Long(4).Ptr(p + 1<<20).Long(4).Long(4)
+	require.NoError(t, g.Launch(f, gpu.Grid{X: 1, Y: 1, Z: 1, Threads: 256}, &a))
 	e, err := g.Download(make([]byte, 16), p)
 	require.NoError(t, err)
 	err = e.Wait()
@@ -176,10 +175,7 @@ func TestOpening(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := fake.New(fake.A100())
 			c.set(m)
-			d, err := driver.Open("libcuda.fake", m.Symbol)
-			if err == nil {
-				_, err = d.GPU(0)
-			}
+			_, err := m.Open(0)
 			require.ErrorContains(t, err, c.want)
 			require.NotContains(t, err.Error(), "\n")
 			require.Empty(t, m.Left())
@@ -224,15 +220,15 @@ func TestOutOfMemory(t *testing.T) {
 
 func TestSeveralGPUs(t *testing.T) {
 	m := fake.New(fake.A100(), fake.A100())
-	d, err := driver.Open("libcuda.fake", m.Symbol)
-	require.NoError(t, err)
 	var gs [2]*driver.GPU
 	var ps [2]gpu.Ptr
 	for i := range gs {
-		gs[i], err = d.GPU(i)
+		var err error
+		gs[i], err = m.Open(i)
 		require.NoError(t, err)
 	}
 	for i, g := range gs { // the thread's context is the other's
+		var err error
 		ps[i], err = g.Alloc(16)
 		require.NoError(t, err)
 		require.NoError(t, g.Zero(ps[i], 16))

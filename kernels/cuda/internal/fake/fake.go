@@ -9,6 +9,7 @@
 package fake
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
 
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/ptxsim"
 )
 
@@ -55,8 +57,9 @@ type Machine struct {
 	// result; 0: it does what it should.
 	Fail func(function string, n int) int
 
-	Fault error // of the first kernel that failed
-	Calls map[string]int
+	Fault    error          // of the first kernel that failed
+	Calls    map[string]int // of each function, named as Fail names it
+	Launches map[string]int // of each kernel
 
 	mu      sync.Mutex
 	ready   bool
@@ -91,10 +94,31 @@ func New(gpus ...*GPU) *Machine {
 	for _, g := range gpus {
 		g.size = map[uint64]int64{}
 	}
-	machine = &Machine{Version: 13000, GPUs: gpus, Calls: map[string]int{}, next: 0x5000, current: map[int]int{}, streams: map[uintptr]*stream{},
-		events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{}, funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{},
-		opened: map[int]int{}}
+	machine = &Machine{Version: 13000, GPUs: gpus, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
+		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{},
+		funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, opened: map[int]int{}}
 	return machine
+}
+
+// Library is what the driver's library is called.
+const Library = "libcuda.fake"
+
+// Open opens GPU number i through the driver.
+func (m *Machine) Open(i int) (*driver.GPU, error) {
+	d, err := driver.Open(Library, m.Symbol)
+	if err != nil {
+		return nil, err
+	}
+	return d.GPU(i)
+}
+
+// Check returns what kernels did wrong and what was not given back.
+func (m *Machine) Check() error {
+	err := m.Fault
+	if left := m.Left(); len(left) > 0 {
+		err = errors.Join(err, fmt.Errorf("not given back: %v", left))
+	}
+	return err
 }
 
 // A100 is a GPU of the oldest supported kind, with little memory.
@@ -133,7 +157,8 @@ func (m *Machine) Left() (what []string) {
 			what = append(what, fmt.Sprintf("%d allocations of %d bytes on GPU %d", n, g.used, i))
 		}
 	}
-	for name, n := range map[string]int{"streams": len(m.streams), "events": len(m.events), "modules": len(m.modules), "pinned pieces": len(m.pinned)} {
+	for name, n := range map[string]int{"streams": len(m.streams), "events": len(m.events), "modules": len(m.modules),
+		"pinned pieces": len(m.pinned)} {
 		if n > 0 {
 			what = append(what, fmt.Sprintf("%d %s", n, name))
 		}
@@ -175,22 +200,36 @@ func (m *Machine) handle() uintptr {
 	return m.next
 }
 
-// inStream queues f in the stream s of the current context.
-func (m *Machine) inStream(s uintptr, f func(g *GPU) int) uintptr {
+// usable is the stream s and its GPU, or the result that refuses it: its context is not current, or its GPU has failed.
+func (m *Machine) usable(s uintptr) (*GPU, *stream, uintptr) {
 	g := m.gpu()
 	if g == nil {
-		return InvalidContext
+		return nil, nil, InvalidContext
 	}
 	x := m.streams[s]
 	if x == nil || m.GPUs[x.gpu] != g {
-		return InvalidHandle
+		return nil, nil, InvalidHandle
 	}
-	if g.bad != 0 {
-		return uintptr(g.bad)
+	return g, x, uintptr(g.bad)
+}
+
+// now is for what needs a stream and happens at once.
+func (m *Machine) now(s uintptr, f func(g *GPU) uintptr) uintptr {
+	g, _, r := m.usable(s)
+	if r != 0 {
+		return r
 	}
-	x.total++
-	x.queue = append(x.queue, func() int { return f(g) })
-	return Success
+	return f(g)
+}
+
+// inStream queues f in the stream s.
+func (m *Machine) inStream(s uintptr, f func(g *GPU) int) uintptr {
+	g, x, r := m.usable(s)
+	if r == 0 {
+		x.total++
+		x.queue = append(x.queue, func() int { return f(g) })
+	}
+	return r
 }
 
 // run does what was queued in s up to place at.

@@ -150,21 +150,6 @@ func cuMemAllocAsync(p *uint64, bytes, s uintptr) uintptr {
 	})
 }
 
-// now is for what needs a stream of the current context and happens at once.
-func (m *Machine) now(s uintptr, f func(g *GPU) uintptr) uintptr {
-	g := m.gpu()
-	if g == nil {
-		return InvalidContext
-	}
-	if x := m.streams[s]; x == nil || m.GPUs[x.gpu] != g {
-		return InvalidHandle
-	}
-	if g.bad != 0 {
-		return uintptr(g.bad)
-	}
-	return f(g)
-}
-
 // result is what an error of the simulator is to a program.
 func (m *Machine) result(err error) int {
 	if err == nil {
@@ -338,6 +323,7 @@ func cuLaunchKernel(f, x, y, z, threads, ty, tz, dynamic, s uintptr, params unsa
 			return InvalidValue
 		}
 		size := **(**uintptr)(unsafe.Pointer(&extra[3]))
+		m.Launches[k.Name]++
 		block := append([]byte(nil), unsafe.Slice(*(**byte)(unsafe.Pointer(&extra[1])), size)...)
 		grid := ptxsim.Grid{X: int(x), Y: int(y), Z: int(z), Threads: int(threads), Dynamic: int(dynamic)}
 		return m.inStream(s, func(g *GPU) int {

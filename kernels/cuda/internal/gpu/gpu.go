@@ -1,5 +1,5 @@
-// Package gpu is what kernels/cuda needs of a GPU: memory, one stream of work, and kernels. Package driver gives it by NVIDIA's driver, package
-// sim by an interpreter of PTX.
+// Package gpu is what kernels/cuda needs of a GPU: memory, one stream of work, and kernels. Package driver gives it by
+// NVIDIA's driver.
 package gpu
 
 import (
