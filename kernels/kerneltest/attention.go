@@ -42,6 +42,9 @@ func randomSequences(n int) (list []sequence) {
 	return list
 }
 
+// edges are contexts that end at, before and behind the end of a page and of a partition, decoded and in longer runs.
+var edges = []sequence{{31, 1}, {32, 1}, {0, 33}, {255, 1}, {256, 1}, {254, 3}, {0, 0}, {511, 1}}
+
 // wideBatch is short, for wide heads.
 var wideBatch = struct {
 	name string
@@ -75,7 +78,34 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 			}
 		}
 	}
-	return cases
+	for _, kt := range types[:2] {
+		b := tol.attention(kt)
+		for _, hd := range []heads{{2, 1, 256}, {3, 3, 80}, {4, 1, 96}} {
+			name := fmt.Sprintf("%v/%v/edges", kt, hd)
+			cases = append(cases,
+				testCase{"y/" + name, attentionRule, func(s *side) {
+					a := newAttention(s, kt, hd, edges)
+					y, lse := s.out("y", a.rows, hd.h*hd.d, rel(b)), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
+					s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
+				}},
+				testCase{"backward/" + name, attentionBackwardRule, func(s *side) { attentionBackward(s, kt, hd, edges, rel(3*b)) }})
+		}
+	}
+	nothing := []sequence{{0, 0}, {40, 0}}
+	return append(cases, testCase{"y/nothing", attentionRule, func(s *side) {
+		a := newAttention(s, kernels.F32, heads{2, 1, 7}, nothing)
+		s.d.Attention(s.out("y", 0, 14, bound{}), a.q, s.out("lse", 0, 2, bound{}), a.kv, 1, a.batch, a.scale)
+	}}, testCase{"backward/nothing", attentionBackwardRule, func(s *side) {
+		attentionBackward(s, kernels.F32, heads{2, 1, 7}, nothing, bound{})
+	}})
+}
+
+// attention is the tolerance of attention over a cache of a type.
+func (t Tolerances) attention(kt kernels.DType) float64 {
+	if kt == kernels.BF16 {
+		return t.BF16
+	}
+	return t.F32
 }
 
 // attentionInput is a filled cache of two layers and the queries of a batch.

@@ -34,6 +34,9 @@ type Tolerances struct {
 	Draw float64
 	// BatchDependent lets results of a row depend on the rows beside it: for devices whose matmul is not pinned.
 	BatchDependent bool
+	// Break makes the work that d, a device as Run's open returns it, does next fail after the call that queues it, as on a GPU that is
+	// lost. nil: d has no such work, all of it has ended when a call returns.
+	Break func(d kernels.Device)
 }
 
 // Exact is how far ref is from itself.
@@ -47,6 +50,7 @@ var AMX = Tolerances{Tiles: true, F32: CPU.F32, BF16: CPU.BF16, LogProb: CPU.Log
 
 // env is what the parts of the suite share: the device under test and the reference.
 type env struct {
+	open   func() (kernels.Device, error)
 	d, ref kernels.Device
 	tol    Tolerances
 }
@@ -61,7 +65,7 @@ type testCase struct {
 // Run tests the device that open returns. Tensors, weights and caches are freed at the end of each case, so that a device may also
 // count them.
 func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
-	e := &env{d: mustOpen(t, open), ref: ref.New(), tol: tol}
+	e := &env{open: open, d: mustOpen(t, open), ref: ref.New(), tol: tol}
 	if tol.Tiles {
 		e.ref = ref.NewTiled()
 	}
@@ -139,6 +143,9 @@ var properties = []struct {
 	test func(t *testing.T, e *env)
 }{
 	{"memory", testMemory}, {"weights", testWeights}, {"update", testUpdate}, {"cache", testCache}, {"empty", testEmpty},
+	{"lists", testLists}, {"tickets", testTickets}, {"threads", testThreads}, {"errors", testErrors}, {"batch", testBatch},
+	{"columns", testColumns}, {"transfers", testTransfers}, {"many", testMany}, {"segments", testManySegments},
+	{"vocabulary", testVocabulary}, {"draws", testDrawsOfMany}, {"far", testFar},
 	{"formula/matmul", testMatMulFormula}, {"formula/attention", testAttentionFormula}, {"formula/logprob", testLogProbFormula},
 	{"chain/rows", testRowsAlone}, {"chain/dw", testDWChain}, {"chain/attention", testAttentionChunks}, {"chain/logprob", testLogProbIsSample},
 	{"chain/stale", testStaleSlots}, {"gradient", testGradients},
@@ -164,15 +171,32 @@ func mustClose(t *testing.T, d kernels.Device) {
 // answers keeps what ref said, by order of sums, group and case: several devices, or paths of one, are tested in a process.
 var answers sync.Map
 
-// compare runs c on ref, and on the device twice and in every layout.
-func (e *env) compare(t *testing.T, group string, c testCase) {
+// answer is what ref says to c.
+func (e *env) answer(t *testing.T, group string, c testCase) []output {
 	key := fmt.Sprint(e.tol.Tiles, "/", group, "/", c.name)
 	answer, ok := answers.Load(key)
 	if !ok {
 		answer = execute(t, e.ref, layouts[0], c.body)
 		answers.Store(key, answer)
 	}
-	want, got := answer.([]output), execute(t, e.d, layouts[0], c.body)
+	return answer.([]output)
+}
+
+// once runs the cases of a group on ref and, in one layout only, on the device: for what is large.
+func (e *env) once(t *testing.T, group string, cases []testCase) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			want, got := e.answer(t, group, c), execute(t, e.d, layouts[2], c.body)
+			for i := range want {
+				near(t, c.rule, want[i], got[i])
+			}
+		})
+	}
+}
+
+// compare runs c on ref, and on the device twice and in every layout.
+func (e *env) compare(t *testing.T, group string, c testCase) {
+	want, got := e.answer(t, group, c), execute(t, e.d, layouts[0], c.body)
 	for i := range want {
 		near(t, c.rule, want[i], got[i])
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func sampleCases(tol Tolerances) (cases []testCase) {
-	for _, sz := range [][2]int{{1, 1}, {1, 33}, {5, 31}, {33, 64}, {3, 1009}, {2, 20011}} {
+	for _, sz := range [][2]int{{0, 33}, {1, 1}, {7, 7}, {1, 33}, {5, 31}, {33, 64}, {3, 1009}, {2, 20011}} {
 		b, v := sz[0], sz[1]
 		cases = append(cases, testCase{fmt.Sprintf("scores/%dx%d", b, v), "out is the log-prob of the drawn id in the whole distribution, ids that are never drawn included, after temperature, before truncation", func(s *side) {
 			var rules []kernels.Sampling
