@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/goccy/go-yaml"
@@ -131,7 +132,7 @@ func (c *bundleCmd) program() (string, bundle.Manifest, error) {
 	for _, s := range info.Settings {
 		set[s.Key] = s.Value
 	}
-	m.Version, m.Platform = versionOf(info), set["GOOS"]+"/"+set["GOARCH"]
+	m.Version, m.Platform = versionOf(strings.TrimPrefix(info.Main.Version, "v"), info), set["GOOS"]+"/"+set["GOARCH"]
 	return c.Program, m, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime/debug"
 	"slices"
 	"sort"
 	"strconv"
@@ -264,24 +263,4 @@ func scriptNames(args []string) []string {
 		out = append(out, "--remote-url="+strings.Join(urls, ","))
 	}
 	return out
-}
-
-// version is the module's version, or the commit of a build from source.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return versionOf(info)
-}
-
-// versionOf is the version of a build of this program.
-func versionOf(info *debug.BuildInfo) string {
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
-			v = s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return v + " " + info.GoVersion
 }

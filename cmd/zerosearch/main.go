@@ -45,7 +45,12 @@ type verbs struct {
 	Report   reportCmd   `cmd:"" help:"Make one page of a run: curves, tables, episodes."`
 	Bundle   bundleCmd   `cmd:"" help:"Make one executable of program, recipe, data and models, to train anywhere."`
 
-	Version kong.VersionFlag `help:"Print the version." env:"-"`
+	Help       helpCmd       `cmd:"" help:"Show the help of a verb."`
+	Completion completionCmd `cmd:"" help:"Print the completion script of a shell: verbs, flags, their values, files."`
+
+	Version versionCmd `cmd:"" help:"Print the version, the commit and the compiler."`
+
+	VersionFlag kong.VersionFlag `name:"version" help:"Print the version." env:"-"`
 }
 
 // Exit codes of the contract.
@@ -90,7 +95,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		log.line("error: building the command line: %v", err)
 		return exitFailed
 	}
-	args = scriptNames(args)
+	if len(args) > 0 && args[0] == completeVerb {
+		complete(stdout, parser.Model.Node, args[1:])
+		return exitDone
+	}
+	args = scriptNames(helpArgs(args))
 	file, err := readConfig(parser, args)
 	if err == nil {
 		var kctx *kong.Context
@@ -120,6 +129,7 @@ func parserWith(stdout, stderr io.Writer, more ...kong.Option) (*kong.Kong, erro
 		kong.KindMapper(reflect.Float64, kong.MapperFunc(finite)), kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
 		kong.KindMapper(reflect.Int64, kong.MapperFunc(whole)), kong.KindMapper(reflect.Uint64, kong.MapperFunc(whole)),
 		kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
+		kong.PostBuild(func(k *kong.Kong) error { return addExamples(k.Model.Node) }), kong.Help(printHelp),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 130}),
 		kong.Exit(func(c int) { panic(exitPanic(c)) }))...)
 }

@@ -276,10 +276,14 @@ func rewrite(file string, change func([]byte) ([]byte, error)) error {
 
 // TestHelp freezes the help of every verb: a flag that scripts rely on does not vanish unseen.
 func TestHelp(t *testing.T) {
-	for _, verb := range []string{"", "demo", "train", "sft", "simulate", "eval", "verify", "ask", "tokenize", "score", "generate", "inspect", "devices", "serve", "quantize", "plan", "report", "bundle", "bench roofline"} {
+	verbs := []string{""}
+	for _, leaf := range programNode(t).Leaves(true) {
+		verbs = append(verbs, leaf.Path())
+	}
+	for _, verb := range verbs {
 		args, name := []string{"--help"}, "zerosearch"
 		if verb != "" {
-			args, name = append(strings.Fields(verb), "--help"), strings.ReplaceAll(verb, " ", "_")
+			args, name = append([]string{"help"}, strings.Fields(verb)...), strings.ReplaceAll(verb, " ", "_")
 		}
 		code, out, stderr := zs("", args...)
 		require.Zero(t, code)

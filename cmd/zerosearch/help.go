@@ -1,0 +1,155 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// manyFlags is the number of flags from which on the help of a verb has a heading for each subject.
+const manyFlags = 20
+
+// flagGroup is a heading in the help of a verb with many flags.
+type flagGroup struct {
+	key, title string
+	flags      string // in the order of the help
+}
+
+// flagGroups say under which heading a flag stands. The flags that matter most (verbHelp) stand before all of them.
+var flagGroups = []flagGroup{
+	{"model", "Model:", "model shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
+		"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
+	{"data", "Data:", "data sources docs prompt shapes limit per-source max-answer-words filter-overlong-prompts " +
+		"no-shuffle eval-data eval-split eval-every eval-limit"},
+	{"rollout", "Rollout and sampling:", "train-batch-size questions n turns max-turns max-tokens min-tokens " +
+		"max-response-length max-start-length max-obs-length max-context prompt-length observation-length " +
+		"given-results greedy temperature top-p top-k min-p concurrency kv-memory max-attempts dynamic-sampling " +
+		"drop-zero-variance max-gen-batches"},
+	{"stop", "End of a continuation:",
+		"stop stop-token-ids ignore-eos include-stop-str-in-output skip-special-tokens"},
+	{"penalties", "Penalties:", "logit-bias repetition-penalty presence-penalty frequency-penalty"},
+	{"search", "Search:", "search-mode topk corpus search-engine simulation-llm sim-device sim-dtype " +
+		"sim-enable-thinking simulation-temperature simulation-max-tokens start-threshold end-threshold curriculum " +
+		"curriculum-goal noise-rate remote-url remote-model remote-prompt google-url wiki-url search-cache " +
+		"search-tries search-timeout search-concurrency search-episodes google-price machine-price remote-price"},
+	{"algorithm", "Algorithm:", "algo reward format-weight reward-workers reward-timeout ppo-mini-batch-size " +
+		"ppo-epochs clip-low clip-high dual-clip loss-agg-mode kl-coef kl-in kl-type kl-target kl-horizon " +
+		"no-reference entropy-coef gamma lam cliprange-value critic-warmup overlong-buffer overlong-penalty " +
+		"overlong-limit"},
+	{"optimizer", "Optimizer:", "lr lr-schedule warmup-ratio weight-decay betas eps max-grad-norm batch-size epochs " +
+		"steps critic-lr critic-lr-warmup-ratio micro-batch-tokens recompute"},
+	{"measure", "Measurement:", "method bootstrap confidence compare gpu data-sheet cpu context sequences " +
+		"repetitions peer pairs no-warmup"},
+	{"server", "Server:", "host port api-key allow-origin max-queue max-body drain-timeout"},
+	{"run", "Run:", "out episodes output with-model program for memory total-steps save-every keep-last keep-best " +
+		"save-dtype resume force replay dry-run ui seed device threads cpuprofile config json verbose help version"},
+}
+
+// verbHelp is what the help of a verb has besides the table of its flags.
+type verbHelp struct {
+	first    string   // the flags that matter most
+	examples []string // commands without the name of the program
+}
+
+var verbHelps = map[string]verbHelp{
+	"demo": {"", []string{"demo", "demo --small --seed 2", "demo --noise-rate 1 --json"}},
+	"train": {"model data out search-mode simulation-llm algo lr total-steps train-batch-size n", []string{
+		"train --model SmolLM2-135M-Instruct --data questions.parquet --out runs/first",
+		"train --config recipes/zerosearch-3b.yaml --dry-run",
+		"train --config runs/first/config.yaml --resume auto",
+		"train --model DIR --data q.jsonl --out runs/lora --lora-r 16 --lr 1e-4 --search-mode bm25 --corpus docs/"}},
+	"sft": {"model data out lr epochs steps batch-size lora-r max-grad-norm save-every", []string{
+		"sft --model DIR --data rows.jsonl --out runs/warm --lr 1e-5 --epochs 2",
+		"sft --model DIR --data rows.jsonl --out runs/adapter --lora-r 16 --lr 1e-4 --steps 500"}},
+	"simulate": {"model data topk noise-rate simulation-temperature simulation-max-tokens search-mode seed", []string{
+		"simulate --model SIMULATOR --data queries.jsonl --noise-rate 0.25",
+		"simulate --search-mode remote --remote-url http://127.0.0.1:6001 --data queries.jsonl"}},
+	"eval": {"model data search-mode corpus topk method limit max-turns out output", []string{
+		"eval --model runs/first --data test.jsonl --search-mode bm25 --corpus corpus.jsonl",
+		"eval --model runs/first --data test.jsonl --method all --out evals/first",
+		"eval --compare evals/base evals/first"}},
+	"ask": {"model docs corpus search-mode topk max-turns temperature data json", []string{
+		"ask --model runs/first --docs notes/ Who designed the bridge?",
+		"ask --model runs/first --corpus corpus.jsonl --json --data questions.jsonl"}},
+	"generate": {"model data prompt max-tokens temperature top-p top-k stop seed json", []string{
+		"generate --model DIR -p 'Once upon a time' --max-tokens 40",
+		"generate --model DIR --data requests.jsonl --temperature 0"}},
+	"score":    {"", []string{"score --model DIR --data texts.jsonl --top 10"}},
+	"tokenize": {"", []string{"tokenize --tokenizer tokenizer.json --data texts.jsonl"}},
+	"inspect":  {"", []string{"inspect DIR", "inspect model.safetensors --json"}},
+	"verify":   {"", []string{"verify runs/first"}},
+	"report":   {"", []string{"report runs/first"}},
+	"quantize": {"", []string{"quantize --model SIMULATOR --out simulator-q8"}},
+	"serve": {"model host port served-model-name api-key max-context kv-memory dtype device", []string{
+		"serve --model SIMULATOR", "serve --model runs/first --host 0.0.0.0 --port 8000 --api-key SECRET"}},
+	"plan": {"model for memory dtype lora-r train-batch-size n max-context micro-batch-tokens kv-memory", []string{
+		"plan --model DIR", "plan --model DIR --lora-r 16 --memory 24GiB", "plan --model DIR --for serve"}},
+	"bundle": {"config output with-model program model data simulation-llm search-mode total-steps out", []string{
+		"bundle --config recipes/demo.yaml -o mytrain", "bundle --config run.yaml --program zerosearch-arm64 -o mytrain"}},
+	"bench kernels":  {"", []string{"bench kernels --op matmul --dtype bf16"}},
+	"bench model":    {"", []string{"bench model --model DIR -p 512 -n 128 -b 1,8,64 -t 1,2"}},
+	"bench train":    {"", []string{"bench train --shape smollm2-135m --shapes 4x512,8x256"}},
+	"bench grpo": {"model shape questions n max-response-length turns lora-r", []string{
+		"bench grpo --model DIR --questions 8 --n 5"}},
+	"bench peers":    {"", []string{"bench peers --model DIR --python venv/bin/python --llama llama.cpp/build"}},
+	"bench roofline": {"gpu shape model dtype", []string{
+		"bench roofline --gpu h200 --shape qwen2.5-3b"}},
+	"completion": {"", []string{"completion bash > ~/.local/share/bash-completion/completions/zerosearch",
+		"completion zsh > ~/.zfunc/_zerosearch", "completion fish > ~/.config/fish/completions/zerosearch.fish"}},
+}
+
+// addExamples puts the examples of the verbs below node into their help.
+func addExamples(node *kong.Node) error {
+	for _, leaf := range node.Leaves(false) {
+		var text strings.Builder
+		for _, example := range verbHelps[leaf.Path()].examples {
+			text.WriteString("\n\t" + "zerosearch " + example)
+		}
+		if text.Len() > 0 {
+			leaf.Detail = "Examples:\n" + text.String()
+		}
+	}
+	return nil
+}
+
+// printHelp prints the help of what was selected, many flags under headings. It changes the order of the flags, so the
+// parser is not used afterwards.
+func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	if verb := ctx.Selected(); verb != nil {
+		groupFlags(verb, ctx.Model.Node)
+	}
+	return kong.DefaultHelpPrinter(options, ctx)
+}
+
+// groupFlags brings the flags of a verb, with those of the program, under headings and into the order of the tables.
+func groupFlags(verb, program *kong.Node) {
+	verb.Flags = append(verb.Flags, program.Flags...)
+	program.Flags = nil
+	if len(verb.Flags) < manyFlags {
+		return
+	}
+	first := strings.Fields(verbHelps[verb.Path()].first)
+	rank := map[*kong.Flag]int{}
+	for _, f := range verb.Flags {
+		f.Group, rank[f] = placeOf(f.Name, first)
+	}
+	slices.SortStableFunc(verb.Flags, func(a, b *kong.Flag) int { return cmp.Compare(rank[a], rank[b]) })
+}
+
+// placeOf is the heading of a flag and its rank among all flags.
+func placeOf(name string, first []string) (*kong.Group, int) {
+	if i := slices.Index(first, name); i >= 0 {
+		return &kong.Group{Key: "first", Title: "Flags that matter most:"}, i
+	}
+	rank := len(first)
+	for _, g := range flagGroups {
+		flags := strings.Fields(g.flags)
+		if i := slices.Index(flags, name); i >= 0 {
+			return &kong.Group{Key: g.key, Title: g.title}, rank + i
+		}
+		rank += len(flags)
+	}
+	return &kong.Group{Key: "other", Title: "Others:"}, rank
+}
