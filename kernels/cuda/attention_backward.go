@@ -8,6 +8,7 @@ import (
 // AttentionBackward is three kernels: delta, then dq by rows, then dk and dv by pages.
 func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) {
 	const op = "AttentionBackward"
+	d.outside(op)
 	a := d.attend(op, q, c, layer, kb, scale)
 	s := a.kv.spec
 	slots, width := s.Pages*kernels.PageSize, s.KVHeads*s.HeadDim

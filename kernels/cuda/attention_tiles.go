@@ -49,9 +49,13 @@ func (d *Device) attentionTiles(a *attend, out output, width int) {
 	if w.parts == 0 {
 		return
 	}
-	part := d.need(forPartials, 4*int64(w.parts)*int64(h)*int64(s.HeadDim+2))
+	part := d.need(forPartials, 4*int64(w.mostParts)*int64(h)*int64(s.HeadDim+2))
+	parts := w.parts
+	if d.recording != nil { // later layouts may have more
+		parts = w.mostParts
+	}
 	shared, _ = tileShared(width, 16)
-	grid := gpu.Grid{X: w.parts, Y: s.KVHeads * ceil(h/s.KVHeads, 16), Z: halves, Threads: 32, Dynamic: shared}
+	grid := gpu.Grid{X: parts, Y: s.KVHeads * ceil(h/s.KVHeads, 16), Z: halves, Threads: 32, Dynamic: shared}
 	d.launch("attention_decode_"+name, grid, lists(d.arg().Ptr(part).Ptr(a.qp).Long(int64(a.q.Stride)).
 		Ptr(a.kv.keys(a.layer)).Ptr(a.kv.values(a.layer)).Ptr(a.b.parts()).Ptr(a.b.decodes())))
 	d.launch("attention_merge", line(w.decodes*h, 128), d.arg().Ptr(out.p).Long(out.ld).Ptr(out.lse).Long(out.ldl).

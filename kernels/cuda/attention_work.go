@@ -15,9 +15,14 @@ const (
 //
 //	segOf[T]         the segment of each row
 //	tiles[..]        the first row of each tile of the segments of more than one row
-//	decodes[S][2]    of each segment of one row: the row, and its first entry in parts
-//	parts[..][2]     a partition of one of these segments: index in decodes, number of the partition
-type work struct{ tiles, decodes, parts int }
+//	decodes[S][2]    of each segment of one row: the row, and the number of its first part
+//	parts[1+..][2]   {number of parts, 0}, and then the parts: each a partition of one of these segments: index in decodes, number of the partition
+//
+// tiles and decodes depend on the lengths of segments only, which a recording may rely on. The parts depend on where segments begin.
+type work struct {
+	tiles, decodes, parts int
+	mostParts             int // as many parts as there can be if every segment of one row is as long as the pages of the longest segment
+}
 
 // How many tiles and parts there can be at most: all but one of each segment are whole.
 func maxTiles(s kernels.BatchSpec) int { return s.Segments + s.Tokens/tileRows }
@@ -26,34 +31,53 @@ func maxParts(s kernels.BatchSpec) int { return s.Segments + s.Pages*kernels.Pag
 func tilesAt(s kernels.BatchSpec) int   { return s.Tokens }
 func decodesAt(s kernels.BatchSpec) int { return tilesAt(s) + maxTiles(s) }
 func partsAt(s kernels.BatchSpec) int   { return decodesAt(s) + 2*s.Segments }
-func workWords(s kernels.BatchSpec) int { return partsAt(s) + 2*maxParts(s) }
+func workWords(s kernels.BatchSpec) int { return partsAt(s) + 2*(1+maxParts(s)) }
 
-// lay writes what segs need to h and returns where it ends. Tiles with more keys come first, so that the last to run are short.
-func (w *work) lay(h []uint32, s kernels.BatchSpec, segs []kernels.Segment) (end int) {
-	*w = work{}
+// layWork writes what segs need.
+func (b *batch) layWork(segs []kernels.Segment) {
+	b.work = work{}
+	if len(segs) == 0 {
+		return
+	}
+	w, s, longest := &b.work, b.spec, 0
+	for i := range segs {
+		longest = max(longest, len(segs[i].Pages))
+		switch g := &segs[i]; {
+		case g.Len == 1:
+			w.decodes++
+			w.parts += g.Start/partitionKeys + 1
+		case g.Len > 1:
+			w.tiles += ceil(g.Len, tileRows)
+		}
+	}
+	w.mostParts = min(w.decodes*ceil(longest*kernels.PageSize, partitionKeys), maxParts(s))
+
+	at := b.workAt()
+	segOf := b.write(at, b.Tokens())
+	tiles, decodes := b.write(at+tilesAt(s), w.tiles), b.write(at+decodesAt(s), 2*w.decodes)
+	parts := b.write(at+partsAt(s), 2*(1+w.parts))
+	parts[0], parts[1] = uint32(w.parts), 0
+	decode, part, tile := 0, 0, 0
 	for i := range segs {
 		g := &segs[i]
 		for r := range g.Len {
-			h[g.Row+r] = uint32(i)
+			segOf[g.Row+r] = uint32(i)
 		}
 		switch {
 		case g.Len == 1:
-			at := h[decodesAt(s)+2*w.decodes:]
-			at[0], at[1] = uint32(g.Row), uint32(w.parts)
+			decodes[2*decode], decodes[2*decode+1] = uint32(g.Row), uint32(part)
 			for p := range g.Start/partitionKeys + 1 {
-				at := h[partsAt(s)+2*w.parts:]
-				at[0], at[1] = uint32(w.decodes), uint32(p)
-				w.parts++
+				part++
+				parts[2*part], parts[2*part+1] = uint32(decode), uint32(p)
 			}
-			w.decodes++
-		case g.Len > 1:
+			decode++
+		case g.Len > 1: // tiles with more keys come first, so that the last to run are short
 			for r := (g.Len - 1) / tileRows; r >= 0; r-- {
-				h[tilesAt(s)+w.tiles] = uint32(g.Row + r*tileRows)
-				w.tiles++
+				tiles[tile] = uint32(g.Row + r*tileRows)
+				tile++
 			}
 		}
 	}
-	return partsAt(s) + 2*w.parts
 }
 
 // Addresses of a batch's segments, page tables and work.

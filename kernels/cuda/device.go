@@ -17,8 +17,10 @@ type Device struct {
 	props   gpu.Props
 	kernels map[string]gpu.Func
 	args    gpu.Args // of the launch that is being made
-	scratch [scratches]scratch
+	scratch [scratches]*scratch
 	err     error // the first that queued work had; it stays
+
+	recording *recording // that is being made
 }
 
 var (
@@ -57,15 +59,17 @@ func (d *Device) Memory() (total, available int64, err error) {
 
 // Sync waits for all that was queued.
 func (d *Device) Sync() error {
+	d.outside("Sync")
 	d.note(d.gpu.Sync())
 	return d.err
 }
 
 // Close waits and releases what the device itself holds.
 func (d *Device) Close() error {
+	d.outside("Close")
 	d.gpu.Sync()
 	for i := range d.scratch {
-		d.scratch[i].free(d)
+		d.dropScratch(i)
 	}
 	return d.gpu.Close()
 }

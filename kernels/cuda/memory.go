@@ -21,6 +21,7 @@ func (b *buffer) Free() {
 	if b.d == nil {
 		panic("cuda: second Free of a buffer")
 	}
+	b.d.outside("Free")
 	b.d.note(b.d.gpu.Free(b.p))
 	b.d = nil
 }
@@ -36,6 +37,7 @@ func (d *Device) Alloc(bytes int64) (kernels.Buffer, error) {
 
 // alloc is zeroed memory, at least one byte of it, so that every buffer has an address of its own.
 func (d *Device) alloc(bytes int64) (*buffer, error) {
+	d.outside("Alloc")
 	if bytes < 0 {
 		fail("Alloc", "%d bytes", bytes)
 	}
@@ -76,6 +78,7 @@ func (t ticket) Wait() error {
 }
 
 func (d *Device) transfer(op string, t kernels.Tensor, bytes int) gpu.Ptr {
+	d.outside(op)
 	if !t.Dense() || t.Len()*t.Type.Size() != bytes {
 		fail(op, "%v and %d bytes of the host", t, bytes)
 	}
@@ -140,10 +143,13 @@ func (d *Device) maybe(op, what string, t kernels.Tensor, rows, cols int) gpu.Pt
 	return d.vector(op, what, t, rows, cols)
 }
 
-// scratch is memory for the time of one operation. What it holds for one purpose is not disturbed by the others.
+// scratch is memory for the time of one operation. What it holds for one purpose is not disturbed by the others. It stays where it is while
+// recordings use it, also when a larger piece has taken its place.
 type scratch struct {
-	p     gpu.Ptr
-	bytes int64
+	p        gpu.Ptr
+	bytes    int64
+	users    int  // recordings
+	replaced bool // by a larger piece
 }
 
 // Purposes of scratch: operations that call each other use different ones.
@@ -159,24 +165,49 @@ const (
 
 // need is scratch of at least so many bytes. 0 after an error, when nothing is launched any more.
 func (d *Device) need(purpose int, bytes int64) gpu.Ptr {
-	s := &d.scratch[purpose]
-	if s.bytes >= bytes {
-		return s.p
+	if bytes == 0 {
+		return 0
 	}
-	s.free(d)
+	s := d.scratch[purpose]
+	if s == nil || s.bytes < bytes {
+		if s = d.growScratch(purpose, bytes); s == nil {
+			return 0
+		}
+	}
+	if d.recording != nil {
+		d.recording.keep(s)
+	}
+	return s.p
+}
+
+// growScratch replaces the scratch of a purpose by a larger piece; nil after an error.
+func (d *Device) growScratch(purpose int, bytes int64) *scratch {
+	if d.recording != nil {
+		d.note(errScratch)
+		return nil
+	}
+	d.dropScratch(purpose)
 	bytes += bytes / 4
 	p, err := d.gpu.Alloc(bytes)
 	if err != nil {
 		d.note(fmt.Errorf("scratch memory: %w", err))
-		return 0
+		return nil
 	}
-	s.p, s.bytes = p, bytes
-	return p
+	d.scratch[purpose] = &scratch{p: p, bytes: bytes}
+	return d.scratch[purpose]
 }
 
-func (s *scratch) free(d *Device) {
-	if s.bytes > 0 {
+func (d *Device) dropScratch(purpose int) {
+	if s := d.scratch[purpose]; s != nil {
+		s.replaced = true
+		s.drop(d)
+	}
+	d.scratch[purpose] = nil
+}
+
+// drop frees s if nothing will use it any more.
+func (s *scratch) drop(d *Device) {
+	if s.replaced && s.users == 0 {
 		d.note(d.gpu.Free(s.p))
 	}
-	*s = scratch{}
 }

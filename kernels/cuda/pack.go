@@ -19,6 +19,7 @@ func (w *weight) has(op string, row0, n int) {
 // PackHost uploads rows in chunks and converts them on the GPU.
 func (d *Device) PackHost(kw kernels.Weight, row0 int, rows []byte, src kernels.DType) {
 	const op = "PackHost"
+	d.outside(op)
 	w := d.weight(op, kw)
 	stride := w.k * src.Size()
 	switch {

@@ -43,9 +43,7 @@ func normThreads(n int) int { return min(256, max(32, ceil(n, 128)*32)) }
 func (d *Device) Embed(y kernels.Tensor, kw kernels.Weight, kb kernels.Batch) {
 	const op = "Embed"
 	w, b := d.weight(op, kw), d.rowsOf(op, kb, y.Rows)
-	if int(b.lastID) >= w.n {
-		fail(op, "id %d: there are %d rows", b.lastID, w.n)
-	}
+	d.below(op, b, "id", b.lastID, w.n)
 	d.rowsOfWeight(op, y, w, b.p, 0)
 }
 
@@ -66,9 +64,7 @@ func (d *Device) rowsOfWeight(op string, y kernels.Tensor, w *weight, ids gpu.Pt
 func (d *Device) EmbedBackward(dw, dy kernels.Tensor, kb kernels.Batch) {
 	const op = "EmbedBackward"
 	b := d.rowsOf(op, kb, dy.Rows)
-	if int(b.lastID) >= dw.Rows {
-		fail(op, "id %d: there are %d rows", b.lastID, dw.Rows)
-	}
+	d.below(op, b, "id", b.lastID, dw.Rows)
 	d.scatterAdd(op, dw, dy, b.p)
 }
 
@@ -167,11 +163,7 @@ func (d *Device) RoPE(x kernels.Tensor, heads int, kb kernels.Batch, table kerne
 	if dim%2 != 0 || heads < 0 {
 		fail(op, "%d heads of %d", heads, dim)
 	}
-	for i, p := range b.Layout.Pos {
-		if int(p) >= table.Rows {
-			fail(op, "position %d in row %d: the table has %d", p, i, table.Rows)
-		}
-	}
+	d.below(op, b, "position", b.lastPos, table.Rows)
 	a := addr(d.arg(), d.f32(op, "x", x, -1, heads*dim), x)
 	addr(a, d.f32(op, "table", table, -1, -1), table).Ptr(b.word(b.posAt()))
 	d.launch("rope", each(x.Rows, heads*dim/2), a.Int(heads).Int(dim).Int(toInt(inverse)))
@@ -190,6 +182,7 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernel
 // KVCopy copies pages, a block for each of them and layer.
 func (d *Device) KVCopy(c kernels.KV, dst, src []int32) {
 	const op = "KVCopy"
+	d.outside(op)
 	x := d.kv(op, c, 0)
 	if len(dst) != len(src) {
 		fail(op, "%d pages to %d", len(src), len(dst))

@@ -27,6 +27,7 @@ func sampleThreads(v int) int {
 func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, kb kernels.Batch, first int) {
 	const op = "Sample"
 	b, n, v := d.batch(op, kb), logits.Rows, logits.Cols
+	d.uses(b)
 	if first < 0 || first+n > len(b.Draws) {
 		fail(op, "draws [%d, %d) of %d", first, first+n, len(b.Draws))
 	}
@@ -43,12 +44,11 @@ func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 	raw := d.need(forResults, int64(most)*int64(chunks)*(2*partBytes+8))
 	drawn := raw + gpu.Ptr(most*chunks*partBytes)
 	best := drawn + gpu.Ptr(most*chunks*partBytes)
-	lists := b.word(b.listsAt())
 	for r := 0; r < n; r += most {
 		rows := min(most, n-r)
 		z, draws, o := z+gpu.Ptr(4*r*logits.Stride), b.word(b.drawsAt()+drawWords*(first+r)), o.from(r)
 		a := d.arg().Ptr(raw).Ptr(drawn).Ptr(best).Ptr(changed).Long(int64(stride))
-		a = addr(a, z, logits).Ptr(draws).Ptr(lists).Int(v).Int(chunks)
+		a = addr(a, z, logits).Ptr(draws).Int(v).Int(chunks)
 		d.launch("sampleChunks", chunkGrid(rows, v, chunkThreads(v)), a)
 		a = d.arg().Ptr(row(id, r)).Ptr(o.logp).Ptr(o.entropy).Ptr(o.lse)
 		a = a.Ptr(raw).Ptr(drawn).Ptr(best).Ptr(changed).Long(int64(stride))

@@ -58,9 +58,17 @@ type table struct {
 	ModuleGetFunction uintptr
 	FuncSetAttribute  uintptr
 	LaunchKernel      uintptr
+
+	// Of CUDA graphs; drivers before 470 lack some.
+	StreamBeginCapture uintptr `suffix:"_v2" optional:"true"`
+	StreamEndCapture   uintptr `optional:"true"`
+	GraphInstantiate   uintptr `suffix:"WithFlags" optional:"true"`
+	GraphDestroy       uintptr `optional:"true"`
+	GraphExecDestroy   uintptr `optional:"true"`
+	GraphLaunch        uintptr `optional:"true"`
 }
 
-// load finds all functions.
+// load finds all functions. Those that are optional are 0 where the driver lacks them.
 func load(symbol func(name string) (uintptr, error)) (*table, error) {
 	t := &table{}
 	v := reflect.ValueOf(t).Elem()
@@ -68,6 +76,9 @@ func load(symbol func(name string) (uintptr, error)) (*table, error) {
 		f := v.Type().Field(i)
 		name := "cu" + f.Name + f.Tag.Get("suffix")
 		p, err := symbol(name)
+		if f.Tag.Get("optional") != "" && (err != nil || p == 0) {
+			continue
+		}
 		if err != nil || p == 0 {
 			return nil, fmt.Errorf("it has no function %s: update NVIDIA's driver (460 or later)", name)
 		}

@@ -5,7 +5,8 @@
 //
 // It keeps the driver's rules where they can be broken: a call needs the right context on its thread; what is queued in a stream happens no
 // earlier than somebody waits for it, so that memory which is reused too early is noticed; the host cannot read the memory of a GPU; an
-// error of queued work appears later and stays. It counts what was not given back and fails when it is asked to.
+// error of queued work appears later and stays; what must not be called while a stream is captured ends the capture. It counts what was
+// not given back and fails when it is asked to.
 package fake
 
 import (
@@ -69,6 +70,8 @@ type Machine struct {
 	events  map[uintptr]*event
 	modules map[uintptr]*ptxsim.Module
 	funcs   map[uintptr]*ptxsim.Kernel
+	graphs  map[uintptr]*graph
+	execs   map[uintptr]*graph
 	pinned  map[uintptr][]byte
 	opened  map[int]int // how often a primary context is retained
 }
@@ -79,12 +82,16 @@ type stream struct {
 	queue []func() int
 	done  int // how much of all that was ever queued has ended
 	total int
+
+	capture *capture // nil: what is queued runs
 }
 
 // event is a place in a stream.
 type event struct {
 	s  *stream
 	at int
+
+	captured bool // recorded while the stream was captured
 }
 
 var machine *Machine
@@ -96,7 +103,8 @@ func New(gpus ...*GPU) *Machine {
 	}
 	machine = &Machine{Version: 13000, GPUs: gpus, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
 		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{},
-		funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, opened: map[int]int{}}
+		funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, graphs: map[uintptr]*graph{},
+		execs: map[uintptr]*graph{}, opened: map[int]int{}}
 	return machine
 }
 
@@ -158,7 +166,7 @@ func (m *Machine) Left() (what []string) {
 		}
 	}
 	for name, n := range map[string]int{"streams": len(m.streams), "events": len(m.events), "modules": len(m.modules),
-		"pinned pieces": len(m.pinned)} {
+		"pinned pieces": len(m.pinned), "graphs": len(m.graphs), "executable graphs": len(m.execs)} {
 		if n > 0 {
 			what = append(what, fmt.Sprintf("%d %s", n, name))
 		}
@@ -215,9 +223,12 @@ func (m *Machine) usable(s uintptr) (*GPU, *stream, uintptr) {
 
 // now is for what needs a stream and happens at once.
 func (m *Machine) now(s uintptr, f func(g *GPU) uintptr) uintptr {
-	g, _, r := m.usable(s)
-	if r != 0 {
+	g, x, r := m.usable(s)
+	switch {
+	case r != 0:
 		return r
+	case x.capture != nil:
+		return x.capture.forbid(notSupported)
 	}
 	return f(g)
 }
@@ -225,7 +236,11 @@ func (m *Machine) now(s uintptr, f func(g *GPU) uintptr) uintptr {
 // inStream queues f in the stream s.
 func (m *Machine) inStream(s uintptr, f func(g *GPU) int) uintptr {
 	g, x, r := m.usable(s)
-	if r == 0 {
+	switch {
+	case r != 0:
+	case x.capture != nil:
+		return x.capture.add(f)
+	default:
 		x.total++
 		x.queue = append(x.queue, func() int { return f(g) })
 	}

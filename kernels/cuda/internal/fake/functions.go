@@ -28,7 +28,9 @@ var functions = []function{
 	{"cuStreamSynchronize", cuStreamSynchronize}, {"cuEventCreate", cuEventCreate}, {"cuEventDestroy_v2", cuEventDestroy},
 	{"cuEventRecord", cuEventRecord}, {"cuEventSynchronize", cuEventSynchronize}, {"cuModuleLoadDataEx", cuModuleLoadDataEx},
 	{"cuModuleUnload", cuModuleUnload}, {"cuModuleGetFunction", cuModuleGetFunction}, {"cuFuncSetAttribute", cuFuncSetAttribute},
-	{"cuLaunchKernel", cuLaunchKernel},
+	{"cuLaunchKernel", cuLaunchKernel}, {"cuStreamBeginCapture_v2", cuStreamBeginCapture}, {"cuStreamEndCapture", cuStreamEndCapture},
+	{"cuGraphInstantiateWithFlags", cuGraphInstantiate}, {"cuGraphDestroy", cuGraphDestroy}, {"cuGraphLaunch", cuGraphLaunch},
+	{"cuGraphExecDestroy", cuGraphExecDestroy},
 }
 
 // ask does f unless the call is to fail.
@@ -40,6 +42,11 @@ func ask(name string, f func(m *Machine) uintptr) uintptr {
 	defer m.mu.Unlock()
 	if !m.ready && name != "Init" && name != "DriverGetVersion" && name != "GetErrorName" && name != "GetErrorString" {
 		return uninitialised
+	}
+	if unsafeInCapture[name] {
+		if r := m.forbidThread(); r != 0 {
+			return r
+		}
 	}
 	return f(m)
 }
@@ -163,6 +170,9 @@ func (m *Machine) result(err error) int {
 
 func cuMemFreeAsync(p, s uintptr) uintptr {
 	return ask("MemFreeAsync", func(m *Machine) uintptr {
+		if x := m.streams[s]; x != nil && x.capture != nil {
+			return x.capture.forbid(InvalidValue) // only memory of the graph can be freed in it
+		}
 		return m.inStream(s, func(g *GPU) int {
 			g.used -= g.size[uint64(p)]
 			delete(g.size, uint64(p))

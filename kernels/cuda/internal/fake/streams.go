@@ -33,6 +33,7 @@ func cuStreamDestroy(s uintptr) uintptr {
 			return InvalidHandle
 		}
 		delete(m.streams, s)
+		x.capture = nil
 		return m.run(x, x.total)
 	})
 }
@@ -45,6 +46,8 @@ func cuStreamSynchronize(s uintptr) uintptr {
 			return InvalidContext
 		case x == nil:
 			return InvalidHandle
+		case x.capture != nil:
+			return x.capture.forbid(streamCaptureUnsupported)
 		}
 		return m.run(x, x.total)
 	})
@@ -77,7 +80,10 @@ func cuEventRecord(e, s uintptr) uintptr {
 		if x == nil || y == nil {
 			return InvalidHandle
 		}
-		*x = event{y, y.total}
+		if c := y.capture; c != nil && c.invalid {
+			return streamCaptureInvalidated
+		}
+		*x = event{y, y.total, y.capture != nil}
 		return 0
 	})
 }
@@ -90,8 +96,11 @@ func cuEventSynchronize(e uintptr) uintptr {
 			return InvalidContext
 		case x == nil:
 			return InvalidHandle
-		case x.s == nil:
-			return 0
+		case x.captured:
+			return m.forbidCaptured(x)
+		}
+		if r := m.forbidThread(); r != 0 || x.s == nil {
+			return r
 		}
 		return m.run(x.s, x.at)
 	})

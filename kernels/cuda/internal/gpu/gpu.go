@@ -46,8 +46,18 @@ type GPU interface {
 	// Launch queues a kernel. What a points to is read before it returns.
 	Launch(f Func, g Grid, a *Args) error
 
+	// Capture calls f and keeps the launches, copies within the GPU and clearings that f queues as a graph instead of running them. f does
+	// nothing else with the GPU. Errors of these calls are those of Capture and do not stay. After a panic of f nothing is kept.
+	Capture(f func()) (Graph, error)
+
 	Sync() error
 	Close() error
+}
+
+// Graph is work that was captured. Launch queues it, Free destroys it when what was queued so far has ended.
+type Graph interface {
+	Launch() error
+	Free() error
 }
 
 // Event is a moment in a stream. Wait returns when all that was queued before it has ended, with the first error of this work; any

@@ -157,14 +157,17 @@ FN void prefill(float *y, i64 ldy, float *lse, i64 ldl, const float *q, i64 ldq,
 	}
 }
 
-// A partition of a segment of one row: [parts, H, D+2], output, maximum and sum of each query head. A warp a (part, kv head and 16 of its query
-// heads, V columns): X, Y, Z. Bound by memory: it reads the partition once for up to 16 query heads.
+// A partition of a segment of one row: part[i, H, D+2] has the output, maximum and sum of each query head. parts is {number of parts, 0} and then
+// the parts. A warp a (part, kv head and 16 of its query heads, V columns): X, Y, Z. A recorded grid has blocks for more parts than there
+// may be; those have nothing to do. Bound by memory: a block reads the partition once for up to 16 query heads.
 template <int D, int V>
 FN void decode(float *part, const float *q, i64 ldq, const u16 *keys, const u16 *values, const int *parts, const int *decodes, const int *segOf,
                const Segment *segs, const int *pages, int H, int G, int columns, float scale) {
 	const int kBytes = TILE * rowBytes<D>(), vBytes = TILE * rowBytes<V>(), S = stages<D>();
+	if (blockX() >= parts[0]) return;
+	parts += 2 * (blockX() + 1);
 	int lane = tid(), group = H / G, perGroup = (group + 15) / 16, g = blockY() / perGroup, h0 = blockY() % perGroup * 16, c0 = blockZ() * V;
-	int row = decodes[2 * parts[2 * blockX()]], from = parts[2 * blockX() + 1] * PARTITION, n = lesser(16, group - h0);
+	int row = decodes[2 * parts[0]], from = parts[1] * PARTITION, n = lesser(16, group - h0);
 	Segment s = segs[segOf[row]];
 	int last = s.start, blocks = lesser(PARTITION / TILE, (last - from) / TILE + 1);
 	h0 += g * group;

@@ -3,7 +3,10 @@
 #include "scan.h"
 
 // Words of a draw, as kernels/cuda/batch.go lays them.
-enum { flagsAt, invTempAt, topKAt, topPAt, minPAt, streamAt, posAt = 7, neverAt, nevers, adjustAt, adjusts, ruleWords };
+enum { flagsAt, invTempAt, topKAt, topPAt, minPAt, streamAt, posAt = 7, neverAt, nevers = 10, adjustAt, adjusts = 13, ruleWords };
+
+// The list whose address is in two words of a draw.
+FN const u32 *list(const u32 *at) { return (const u32 *)((u64)at[1] << 32 | at[0]); }
 
 // The place of an id in the order in which truncations keep ids: the larger x first, then the lower id. No two are
 // the same. Callers leave NaN and -Inf out.
@@ -52,8 +55,8 @@ FN void addShared(u32 *lo, u32 *hi, u64 x) {
 }
 
 // The logits of the row, changed: those of Adjust first, then those that are never drawn. copy are ids [from, from+n).
-FN void change(float *copy, int from, int n, const u32 *rule, const u32 *lists) {
-	const u32 *adjust = lists + rule[adjustAt], *never = lists + rule[neverAt];
+FN void change(float *copy, int from, int n, const u32 *rule) {
+	const u32 *adjust = list(rule + adjustAt), *never = list(rule + neverAt);
 	for (u32 i = tid(); i < rule[adjusts]; i += threads()) {
 		const u32 *a = adjust + 4 * i;
 		u32 at = a[0] - from;
@@ -75,7 +78,7 @@ FN void change(float *copy, int from, int n, const u32 *rule, const u32 *lists) 
 // changes go to copy [rows, copyStride]. draws [rows][ruleWords]. A block a (row, chunk), 256 threads, 32 of a
 // vocabulary of at most 512: bound by memory.
 KERNEL(256) sampleChunks(Part *raw, Part *drawn, u64 *best, float *copy, i64 copyStride, const float *logits,
-	i64 stride, const u32 *draws, const u32 *lists, int v, int chunks) {
+	i64 stride, const u32 *draws, int v, int chunks) {
 	__shared__ Reduce r;
 	__shared__ u64 first[8];
 	int row = blockX() / chunks, c = blockX() % chunks, from = c * chunkIDs, n = least(chunkIDs, v - from);
@@ -88,7 +91,7 @@ KERNEL(256) sampleChunks(Part *raw, Part *drawn, u64 *best, float *copy, i64 cop
 		UNROLL for (int i = 0; i < 16; i++)
 			if (place(i / 4, i % 4) < n) own[place(i / 4, i % 4)] = x[i];
 		sync();
-		change(own, from, n, rule, lists);
+		change(own, from, n, rule);
 		load16(x, own, n);
 		after = scan(x, n, invTemp, r);
 	}
