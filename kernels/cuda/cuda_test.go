@@ -39,8 +39,7 @@ type checked struct {
 
 func (d checked) Close() error { return errors.Join(d.Device.Close(), d.m.Check()) }
 
-// tolerances of a device that sums in an order of its own and rounds operands as tensor cores take them.
-var tolerances = kerneltest.Tolerances{Chain: 3e-6, F32: 3e-6, BF16: 8e-3, LogProb: 3e-5, Draw: 1e-5}
+var tolerances = kerneltest.CUDA
 
 func TestFed(t *testing.T) {
 	d, err := open()

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
@@ -16,6 +17,7 @@ type Device struct {
 	name    string
 	props   gpu.Props
 	kernels map[string]gpu.Func
+	modules []loaded
 	args    gpu.Args // of the launch that is being made
 	scratch [scratches]*scratch
 	err     error // the first that queued work had; it stays
@@ -33,11 +35,13 @@ var (
 func Open(name string, g gpu.GPU) (*Device, error) {
 	d := &Device{gpu: g, name: name, props: g.Props(), kernels: map[string]gpu.Func{}}
 	for _, m := range ptx.Modules() {
+		began := time.Now()
 		fs, err := g.Load(m.Text, m.Kernels)
 		if err != nil {
 			g.Close()
 			return nil, fmt.Errorf("%s: loading the kernels of %s: %w", name, m.Name, err)
 		}
+		d.modules = append(d.modules, loaded{m.Name, time.Since(began), m.Kernels, fs})
 		for i, k := range m.Kernels {
 			d.kernels[k] = fs[i]
 		}

@@ -48,6 +48,9 @@ var CPU = Tolerances{F32: 3e-6, BF16: 8e-3, LogProb: 2e-5, Draw: 1e-5}
 // AMX is CPU with matmuls of BF16 by tiles.
 var AMX = Tolerances{Tiles: true, F32: CPU.F32, BF16: CPU.BF16, LogProb: CPU.LogProb, Draw: CPU.Draw}
 
+// CUDA suits a device that sums in an order of its own and rounds operands as tensor cores take them.
+var CUDA = Tolerances{Chain: 3e-6, F32: 3e-6, BF16: 8e-3, LogProb: 3e-5, Draw: 1e-5}
+
 // env is what the parts of the suite share: the device under test and the reference.
 type env struct {
 	open   func() (kernels.Device, error)

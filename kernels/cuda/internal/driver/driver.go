@@ -4,10 +4,10 @@ package driver
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -40,8 +40,22 @@ var theDriver = sync.OnceValues(func() (*Driver, error) {
 	return Open(path, symbol)
 })
 
+// replaced is what Load calls instead of loading the library, or nil.
+var replaced atomic.Pointer[func() (*Driver, error)]
+
 // Load loads the driver's library, once.
-func Load() (*Driver, error) { return theDriver() }
+func Load() (*Driver, error) {
+	if load := replaced.Load(); load != nil {
+		return (*load)()
+	}
+	return theDriver()
+}
+
+// Replace makes Load call load until restore is called: for tests, which have a driver of their own.
+func Replace(load func() (*Driver, error)) (restore func()) {
+	was := replaced.Swap(&load)
+	return func() { replaced.Store(was) }
+}
 
 // Open initialises a driver whose functions symbol finds.
 func Open(path string, symbol func(name string) (uintptr, error)) (*Driver, error) {
@@ -105,13 +119,27 @@ func (d *Driver) info(i int) (dev int32, x Info, err error) {
 	ask(call(d.t.DeviceGet, uintptr(unsafe.Pointer(&dev)), uintptr(i)), "the handle")
 	var name [128]byte
 	ask(call(d.t.DeviceGetName, uintptr(unsafe.Pointer(&name)), uintptr(len(name)-1), uintptr(dev)), "the name")
-	var uuid [16]byte
+	var uuid, instance [16]byte
 	ask(call(d.t.DeviceGetUuid, uintptr(unsafe.Pointer(&uuid)), uintptr(dev)), "the UUID")
+	if instance = uuid; d.t.DeviceGetUuidMIG != 0 {
+		ask(call(d.t.DeviceGetUuidMIG, uintptr(unsafe.Pointer(&instance)), uintptr(dev)), "the UUID of its instance")
+	}
 	var memory uint64
 	ask(call(d.t.DeviceTotalMem, uintptr(unsafe.Pointer(&memory)), uintptr(dev)), "the memory")
-	x = Info{Index: i, Name: text(&name[0]), UUID: "GPU-" + hex.EncodeToString(uuid[:]), Memory: int64(memory), Major: attr(attrMajor), Minor: attr(attrMinor),
-		SMs: attr(attrSMs), shared: attr(attrShared), pools: attr(attrPools) != 0}
+	x = Info{Index: i, Name: text(&name[0]), UUID: uuidText(uuid, instance), Memory: int64(memory), Major: attr(attrMajor),
+		Minor: attr(attrMinor), SMs: attr(attrSMs), shared: attr(attrShared), pools: attr(attrPools) != 0}
 	return dev, x, err
+}
+
+// uuidText is a UUID as nvidia-smi -L prints it and CUDA_VISIBLE_DEVICES takes it. An instance of a GPU that is divided (MIG) has
+// one of its own, beside the GPU's.
+func uuidText(gpu, instance [16]byte) string {
+	kind := "GPU"
+	if instance != gpu {
+		kind = "MIG"
+	}
+	u := instance
+	return fmt.Sprintf("%s-%x-%x-%x-%x-%x", kind, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
 // Usable is empty, or why GPU x cannot be used.

@@ -3,6 +3,7 @@
 package driver_test
 
 import (
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
@@ -244,4 +245,27 @@ func TestSeveralGPUs(t *testing.T) {
 		require.NoError(t, g.Close())
 	}
 	require.Empty(t, m.Left())
+}
+
+// TestUUID: GPUs are named as nvidia-smi names them, and so are the instances of one that is divided.
+func TestUUID(t *testing.T) {
+	m := fake.New(fake.A100(), fake.A100())
+	m.GPUs[1].MIG = true
+	d, err := driver.Open(fake.Library, m.Symbol)
+	require.NoError(t, err)
+	all, err := d.List()
+	require.NoError(t, err)
+	require.Equal(t, "GPU-00000000-0000-0000-0000-000000000000", all[0].UUID)
+	require.Equal(t, "MIG-ee000000-0000-0000-0000-000000000000", all[1].UUID)
+
+	d, err = driver.Open(fake.Library, func(name string) (uintptr, error) { // CUDA 11.2 and 11.3
+		if name == "cuDeviceGetUuid_v2" {
+			return 0, errors.New("undefined symbol")
+		}
+		return m.Symbol(name)
+	})
+	require.NoError(t, err)
+	all, err = d.List()
+	require.NoError(t, err)
+	require.Equal(t, "GPU-01000000-0000-0000-0000-000000000000", all[1].UUID)
 }

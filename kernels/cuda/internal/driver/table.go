@@ -4,6 +4,7 @@
 package driver
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -12,8 +13,8 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// table are the functions of the driver that are used, by the names of their fields: cu and the name, with a suffix where the driver
-// has several versions of it.
+// table are the functions of the driver that are used, by the names of their fields: cu and the name, with a suffix where
+// the driver has several versions of it. Those marked optional are 0 where the driver does not have them.
 type table struct {
 	Init             uintptr
 	DriverGetVersion uintptr
@@ -25,6 +26,7 @@ type table struct {
 	DeviceGetName      uintptr
 	DeviceGetAttribute uintptr
 	DeviceGetUuid      uintptr
+	DeviceGetUuidMIG   uintptr `name:"cuDeviceGetUuid_v2" optional:"CUDA 11.4"`
 	DeviceTotalMem     uintptr `suffix:"_v2"`
 
 	DeviceGetDefaultMemPool uintptr
@@ -57,6 +59,7 @@ type table struct {
 	ModuleUnload      uintptr
 	ModuleGetFunction uintptr
 	FuncSetAttribute  uintptr
+	FuncGetAttribute  uintptr
 	LaunchKernel      uintptr
 
 	// Of CUDA graphs; drivers before 470 lack some.
@@ -74,12 +77,15 @@ func load(symbol func(name string) (uintptr, error)) (*table, error) {
 	v := reflect.ValueOf(t).Elem()
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
-		name := "cu" + f.Name + f.Tag.Get("suffix")
+		name := cmp.Or(f.Tag.Get("name"), "cu"+f.Name+f.Tag.Get("suffix"))
 		p, err := symbol(name)
 		if f.Tag.Get("optional") != "" && (err != nil || p == 0) {
 			continue
 		}
 		if err != nil || p == 0 {
+			if f.Tag.Get("optional") != "" {
+				continue
+			}
 			return nil, fmt.Errorf("it has no function %s: update NVIDIA's driver (460 or later)", name)
 		}
 		v.Field(i).SetUint(uint64(p))

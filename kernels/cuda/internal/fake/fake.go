@@ -41,11 +41,16 @@ type GPU struct {
 	Name         string
 	Major, Minor int
 	Memory       int64
+	MIG          bool // it is an instance of a GPU that is divided
 
-	mem  ptxsim.Memory
-	used int64
-	size map[uint64]int64
-	bad  int // the result of work that failed; it stays
+	// Fail is Machine.Fail of the calls that are made while the GPU's context is current.
+	Fail func(function string, n int) int
+
+	calls map[string]int
+	mem   ptxsim.Memory
+	used  int64
+	size  map[uint64]int64
+	bad   int // the result of work that failed; it stays
 }
 
 // Machine is a computer with the fake driver. There is one at a time: New replaces it.
@@ -99,7 +104,7 @@ var machine *Machine
 // New is a machine with a driver of CUDA 13.0 and these GPUs.
 func New(gpus ...*GPU) *Machine {
 	for _, g := range gpus {
-		g.size = map[uint64]int64{}
+		g.size, g.calls = map[uint64]int64{}, map[string]int{}
 	}
 	machine = &Machine{Version: 13000, GPUs: gpus, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
 		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{},
@@ -185,13 +190,19 @@ func enter(name string) (m *Machine, r uintptr) {
 	m = machine
 	m.mu.Lock()
 	m.Calls[name]++
+	x := 0
 	if m.Fail != nil {
-		if x := m.Fail(name, m.Calls[name]); x != 0 {
-			m.mu.Unlock()
-			return m, uintptr(x)
+		x = m.Fail(name, m.Calls[name])
+	}
+	if g := m.gpu(); x == 0 && g != nil {
+		if g.calls[name]++; g.Fail != nil {
+			x = g.Fail(name, g.calls[name])
 		}
 	}
-	return m, 0
+	if x != 0 {
+		m.mu.Unlock()
+	}
+	return m, uintptr(x)
 }
 
 // gpu is the GPU whose context is current on this thread, or nil.

@@ -18,7 +18,8 @@ type function struct {
 var functions = []function{
 	{"cuInit", cuInit}, {"cuDriverGetVersion", cuDriverGetVersion}, {"cuGetErrorName", cuGetErrorName}, {"cuGetErrorString", cuGetErrorString},
 	{"cuDeviceGetCount", cuDeviceGetCount}, {"cuDeviceGet", cuDeviceGet}, {"cuDeviceGetName", cuDeviceGetName},
-	{"cuDeviceGetAttribute", cuDeviceGetAttribute}, {"cuDeviceGetUuid", cuDeviceGetUuid}, {"cuDeviceTotalMem_v2", cuDeviceTotalMem},
+	{"cuDeviceGetAttribute", cuDeviceGetAttribute}, {"cuDeviceGetUuid", cuDeviceGetUuid}, {"cuDeviceGetUuid_v2", cuDeviceGetUuidMIG},
+	{"cuDeviceTotalMem_v2", cuDeviceTotalMem},
 	{"cuDeviceGetDefaultMemPool", cuDeviceGetDefaultMemPool}, {"cuMemPoolSetAttribute", cuMemPoolSetAttribute},
 	{"cuMemPoolGetAttribute", cuMemPoolGetAttribute}, {"cuDevicePrimaryCtxRetain", cuDevicePrimaryCtxRetain},
 	{"cuDevicePrimaryCtxRelease_v2", cuDevicePrimaryCtxRelease}, {"cuCtxSetCurrent", cuCtxSetCurrent}, {"cuMemGetInfo_v2", cuMemGetInfo},
@@ -28,6 +29,7 @@ var functions = []function{
 	{"cuStreamSynchronize", cuStreamSynchronize}, {"cuEventCreate", cuEventCreate}, {"cuEventDestroy_v2", cuEventDestroy},
 	{"cuEventRecord", cuEventRecord}, {"cuEventSynchronize", cuEventSynchronize}, {"cuModuleLoadDataEx", cuModuleLoadDataEx},
 	{"cuModuleUnload", cuModuleUnload}, {"cuModuleGetFunction", cuModuleGetFunction}, {"cuFuncSetAttribute", cuFuncSetAttribute},
+	{"cuFuncGetAttribute", cuFuncGetAttribute},
 	{"cuLaunchKernel", cuLaunchKernel}, {"cuStreamBeginCapture_v2", cuStreamBeginCapture}, {"cuStreamEndCapture", cuStreamEndCapture},
 	{"cuGraphInstantiateWithFlags", cuGraphInstantiate}, {"cuGraphDestroy", cuGraphDestroy}, {"cuGraphLaunch", cuGraphLaunch},
 	{"cuGraphExecDestroy", cuGraphExecDestroy},
@@ -99,6 +101,16 @@ func cuDeviceGetAttribute(v *int32, attribute, dev uintptr) uintptr {
 
 func cuDeviceGetUuid(p *byte, dev uintptr) uintptr {
 	return ask("DeviceGetUuid", func(m *Machine) uintptr { *p = byte(dev); return 0 })
+}
+
+func cuDeviceGetUuidMIG(p *byte, dev uintptr) uintptr {
+	return ask("DeviceGetUuidMIG", func(m *Machine) uintptr {
+		*p = byte(dev)
+		if m.GPUs[dev].MIG {
+			*p = 0xee
+		}
+		return 0
+	})
 }
 
 func cuDeviceTotalMem(bytes *uint64, dev uintptr) uintptr {
@@ -323,6 +335,18 @@ func cuModuleGetFunction(f *uintptr, module uintptr, name *byte) uintptr {
 
 func cuFuncSetAttribute(f, attribute, value uintptr) uintptr {
 	return ask("FuncSetAttribute", func(m *Machine) uintptr { return 0 })
+}
+
+// cuFuncGetAttribute knows what the PTX says of a kernel. Registers are those of the interpreter, as many as the text names.
+func cuFuncGetAttribute(v *int32, attribute, f uintptr) uintptr {
+	return ask("FuncGetAttribute", func(m *Machine) uintptr {
+		k := m.funcs[f]
+		if k == nil {
+			return InvalidHandle
+		}
+		*v = map[uintptr]int32{0: 1024, 1: int32(k.Shared), 4: int32(k.Registers()), 6: 80}[attribute]
+		return 0
+	})
 }
 
 // cuLaunchKernel takes parameters in one buffer only.

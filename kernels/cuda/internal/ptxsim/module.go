@@ -25,6 +25,9 @@ type Kernel struct {
 	code       []instruction
 }
 
+// Registers is the number of values that the text of k names: the driver's compiler needs fewer.
+func (k *Kernel) Registers() int { return len(k.regs) }
+
 // Param is a parameter of a kernel: Size bytes at Offset of the parameter block.
 type Param struct {
 	Name         string
