@@ -83,6 +83,7 @@ type grpoRun struct {
 	updater rl.Updater
 	closers []func()
 	step    int
+	diff    float64 // largest LogprobDiff of the updates
 	parts   map[string][]float64
 }
 
@@ -213,6 +214,7 @@ func (r *grpoRun) measure() (row Row, err error) {
 	row.samples, err = timed(r.ctx, warm, r.o.Reps, r.once)
 	row.Foreign = w.foreign()
 	row.PeakRSS, row.PeakAnonymous = m.stop()
+	row.LogprobDiff = &r.diff
 	if err != nil {
 		return row, fmt.Errorf("measuring %s: %w", row.Op, err)
 	}
@@ -235,12 +237,13 @@ func (r *grpoRun) once() error {
 	judged := time.Now()
 	referred := judged
 	err = r.eng.Change(r.ctx, "policy", r.adapter, func() error {
-		_, err := r.updater.Update(trajs, rl.Minis(len(trajs), r.t.MiniBatch), func(mini int) float64 {
+		st, err := r.updater.Update(trajs, rl.Minis(len(trajs), r.t.MiniBatch), func(mini int) float64 {
 			if mini == 0 {
 				referred = time.Now() // the reference comes before the first mini-batch
 			}
 			return 1e-6
 		})
+		r.diff = max(r.diff, st.LogprobDiff)
 		return err
 	})
 	if err != nil {

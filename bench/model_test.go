@@ -58,6 +58,8 @@ func TestGRPOSmoke(t *testing.T) {
 			sum += r.Split[part]
 		}
 		require.InDelta(t, r.Seconds, sum, 0.3*r.Seconds+1e-3, "the parts make up the step")
+		require.NotNil(t, r.LogprobDiff)
+		require.Zero(t, *r.LogprobDiff, "what was recorded while sampling is what training computes")
 		require.Equal(t, test.Turns > 1, r.Split["search"] > 0)
 		require.Positive(t, r.Split["update"], "something was learned")
 		if runtime.GOOS == "linux" {

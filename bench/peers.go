@@ -242,7 +242,7 @@ func matmulPeer(d kernels.Device, s *server, w matrix, m int, t kernels.DType, r
 			if call == nil {
 				call = c.make(b)
 			}
-			x, err := looped(ctx, 5, least/5, call)
+			x, err := looped(ctx, 5, least/5, call, d.Sync)
 			_, _, median := stats(x)
 			return gflop / median, err
 		},

@@ -29,9 +29,12 @@ type Row struct {
 	Useful  float64 `json:"useful_tokens_per_second,omitempty"` // that the policy sampled: grpo
 	PeakRSS int64   `json:"peak_rss_bytes,omitempty"`           // train and grpo; with pages of files
 	// PeakAnonymous is what `zerosearch plan` predicts.
-	PeakAnonymous int64              `json:"peak_anonymous_bytes,omitempty"`
-	Split         map[string]float64 `json:"split,omitempty"` // seconds of a step's parts
-	Peers         []PeerRow          `json:"peers,omitempty"` // grpo: others' programs, measured in turns with ours
+	PeakAnonymous int64 `json:"peak_anonymous_bytes,omitempty"`
+	// LogprobDiff is the largest difference, in all steps, between the log-probs that were recorded while sampling and those
+	// of the training forward pass: grpo. nil: it was not measured.
+	LogprobDiff *float64           `json:"logprob_diff_max,omitempty"`
+	Split       map[string]float64 `json:"split,omitempty"` // seconds of a step's parts
+	Peers       []PeerRow          `json:"peers,omitempty"` // grpo: others' programs, measured in turns with ours
 
 	samples []float64 // seconds
 	cost    cost      // of one call, for the limit

@@ -216,10 +216,7 @@ func (c opCase) measure(ctx context.Context, d kernels.Device, o Options) (r Row
 	r = Row{Op: c.op, Of: c.of, Shape: c.shape, DType: c.dtype.String(), cost: c.cost}
 	call := c.make(b)
 	w := newWatch()
-	r.samples, err = looped(ctx, o.Reps, o.Least, call)
+	r.samples, err = looped(ctx, o.Reps, o.Least, call, d.Sync)
 	r.Foreign = w.foreign()
-	if err == nil {
-		err = d.Sync()
-	}
 	return r, err
 }

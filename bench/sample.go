@@ -43,11 +43,18 @@ func timed(ctx context.Context, warm, reps int, f func() error) ([]float64, erro
 	return out, nil
 }
 
-// looped measures a quick function: each of reps samples is the time of one call, averaged over as many as fit into least.
-func looped(ctx context.Context, reps int, least time.Duration, f func(i int)) ([]float64, error) {
+// looped measures a quick function: each of reps samples is the time of one call, averaged over as many as fit into least. sync waits
+// until what f began has ended, on devices that queue their work.
+func looped(ctx context.Context, reps int, least time.Duration, f func(i int), sync func() error) ([]float64, error) {
 	f(0)
+	if err := sync(); err != nil {
+		return nil, err
+	}
 	t, n := time.Now(), 1
 	f(1)
+	if err := sync(); err != nil {
+		return nil, err
+	}
 	if one := time.Since(t); one > 0 && one < least {
 		n = max(1, int(least/one))
 	}
@@ -55,6 +62,9 @@ func looped(ctx context.Context, reps int, least time.Duration, f func(i int)) (
 	for range n / 4 { // the caches and the clock settle
 		f(i)
 		i++
+	}
+	if err := sync(); err != nil {
+		return nil, err
 	}
 	var out []float64
 	for range reps {
@@ -65,6 +75,9 @@ func looped(ctx context.Context, reps int, least time.Duration, f func(i int)) (
 		for range n {
 			f(i)
 			i++
+		}
+		if err := sync(); err != nil {
+			return nil, err
 		}
 		out = append(out, time.Since(t).Seconds()/float64(n))
 	}
