@@ -71,7 +71,7 @@ type table struct {
 	GraphLaunch        uintptr `optional:"true"`
 }
 
-// load finds all functions. Those that are optional are 0 where the driver lacks them.
+// load finds all functions.
 func load(symbol func(name string) (uintptr, error)) (*table, error) {
 	t := &table{}
 	v := reflect.ValueOf(t).Elem()
@@ -79,9 +79,6 @@ func load(symbol func(name string) (uintptr, error)) (*table, error) {
 		f := v.Type().Field(i)
 		name := cmp.Or(f.Tag.Get("name"), "cu"+f.Name+f.Tag.Get("suffix"))
 		p, err := symbol(name)
-		if f.Tag.Get("optional") != "" && (err != nil || p == 0) {
-			continue
-		}
 		if err != nil || p == 0 {
 			if f.Tag.Get("optional") != "" {
 				continue
