@@ -88,12 +88,12 @@ var verbHelps = map[string]verbHelp{
 		"plan --model DIR", "plan --model DIR --lora-r 16 --memory 24GiB", "plan --model DIR --for serve"}},
 	"bundle": {"config output with-model program model data simulation-llm search-mode total-steps out", []string{
 		"bundle --config recipes/demo.yaml -o mytrain", "bundle --config run.yaml --program zerosearch-arm64 -o mytrain"}},
-	"bench kernels":  {"", []string{"bench kernels --op matmul --dtype bf16"}},
-	"bench model":    {"", []string{"bench model --model DIR -p 512 -n 128 -b 1,8,64 -t 1,2"}},
-	"bench train":    {"", []string{"bench train --shape smollm2-135m --shapes 4x512,8x256"}},
+	"bench kernels": {"", []string{"bench kernels --op matmul --dtype bf16"}},
+	"bench model":   {"", []string{"bench model --model DIR -p 512 -n 128 -b 1,8,64 -t 1,2"}},
+	"bench train":   {"", []string{"bench train --shape smollm2-135m --shapes 4x512,8x256"}},
 	"bench grpo": {"model shape questions n max-response-length turns lora-r", []string{
 		"bench grpo --model DIR --questions 8 --n 5"}},
-	"bench peers":    {"", []string{"bench peers --model DIR --python venv/bin/python --llama llama.cpp/build"}},
+	"bench peers": {"", []string{"bench peers --model DIR --python venv/bin/python --llama llama.cpp/build"}},
 	"bench roofline": {"gpu shape model dtype", []string{
 		"bench roofline --gpu h200 --shape qwen2.5-3b"}},
 	"completion": {"", []string{"completion bash > ~/.local/share/bash-completion/completions/zerosearch",
