@@ -244,7 +244,7 @@ func (b *attnBlock) carve(mem []byte) int {
 	b.o = elems[float32](take(4 * rows * b.width))
 	b.m, b.l = elems[float32](take(4*rows)), elems[float32](take(4*rows))
 	b.page = elems[uint32](take(4 * b.x.valueWords()))
-	if b.k.tiles {
+	if b.k.amx {
 		b.zeros = elems[float32](take(4 * b.width))
 		clear(b.zeros)
 	}
@@ -310,7 +310,7 @@ func (b *attnBlock) ragged(p, lo, hi int) bool {
 	from := max(p*partition, b.last(b.job, lo+1)+1) / pageSize
 	to := min((p+1)*partition-1, b.last(b.job, hi)+1) / pageSize // the key after the last may be its partner in a pair
 	for i := from; i <= to && i < len(b.job.seg.Pages); i++ {
-		if b.x.wild[b.job.seg.Pages[i]].Load() {
+		if b.x.nonFinite[b.job.seg.Pages[i]].Load() {
 			return true
 		}
 	}
@@ -357,7 +357,7 @@ func (b *attnBlock) alone(p, lo, hi int) {
 	copy(b.page, unsafe.Slice((*uint32)(was), len(b.page)))
 	for c := 0; c < b.width; c += panelCols {
 		steps := b.page[c*b.x.steps:][:b.x.steps*panelCols]
-		if b.k.tiles {
+		if b.k.amx {
 			clear(steps[(n%pageSize+1)/2*panelCols:])
 		}
 		if n%2 == 1 {
@@ -374,7 +374,7 @@ func (b *attnBlock) alone(p, lo, hi int) {
 // together is how many values are multiplied at a time: those of a pair, or all of a page.
 func (a *attend) together() int {
 	switch {
-	case a.k.tiles:
+	case a.k.amx:
 		return pageSize
 	case a.x.spec.Type == kernels.BF16:
 		return 2
@@ -459,7 +459,7 @@ func (b *attnBlock) finish(out attnOut) {
 	dim, j := b.x.spec.HeadDim, b.job
 	for r := j.r0; r < j.r1; r++ {
 		i := r - j.r0
-		if b.k.tiles { // a sum that underflowed to a zero has the sign of products with values that are not seen
+		if b.k.amx { // a sum that underflowed to a zero has the sign of products with values that are not seen
 			b.k.fold(b.o[i*b.width:][:dim], b.zeros[:dim], 1, 1)
 		}
 		b.k.divide(b.row(out.y, out.ldy, j, r)[:dim], b.o[i*b.width:][:dim], b.l[i])

@@ -138,8 +138,8 @@ type attnBack struct {
 	ldds    int // bytes from row to row of ds
 	prob    attnProbs
 	// where a block's pages are
-	cached, turned, turnedV [backPages]unsafe.Pointer
-	tile                    tile
+	cached, transposed, transposedV [backPages]unsafe.Pointer
+	tile                            tile
 	attnBackTiles
 }
 
@@ -167,11 +167,11 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 		b.dsa = take(rows * backKeys * size)
 		b.ds, b.ldds = ptr(b.dsa), backKeys*size
 	}
-	if b.k.tiles {
+	if b.k.amx {
 		b.carveTiles(take)
 		return used
 	}
-	n := 4 * b.tiles() * b.tileWords()
+	n := 4 * b.tileCount() * b.tileWords()
 	b.qt, b.dyt = elems[uint32](take(n)), elems[uint32](take(n))
 	b.s, b.dp = elems[float32](take(4*backRows*backKeys)), elems[float32](take(4*backRows*backKeys))
 	if size == 4 {
@@ -183,14 +183,14 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 
 // blockRows is the number of query rows of a block.
 func (b *attnBack) blockRows() int {
-	if b.k.tiles {
+	if b.k.amx {
 		return tileRows
 	}
 	return backRows
 }
 
-// tiles is the number of tiles of A in D rows, tileWords the room of one; packers may write 64 bytes past its end.
-func (b *attnBack) tiles() int { return (b.x.spec.HeadDim + b.gemm.mr - 1) / b.gemm.mr }
+// tileCount is the number of tileCount of A in D rows, tileWords the room of one; packers may write 64 bytes past its end.
+func (b *attnBack) tileCount() int { return (b.x.spec.HeadDim + b.gemm.mr - 1) / b.gemm.mr }
 func (b *attnBack) tileWords() int {
 	return b.gemm.steps(backRows)*b.gemm.format.words()*b.gemm.mr + 16
 }
@@ -209,7 +209,7 @@ func (b *attnBack) run(segs []kernels.Segment, x *shareGroup, g int) {
 		}
 		for h := g * b.heads; h < (g+1)*b.heads; h++ {
 			for lo := 0; lo < s.Len; lo += b.blockRows() {
-				if hi := min(lo+b.blockRows(), s.Len); b.k.tiles {
+				if hi := min(lo+b.blockRows(), s.Len); b.k.amx {
 					b.blockTiles(s, local, h, lo, hi)
 				} else {
 					b.block(s, local, h, lo, hi)
@@ -227,10 +227,10 @@ func (b *attnBack) load(i, page, g int) {
 	dim := b.x.spec.HeadDim
 	k, v := b.x.head(b.layer, page, g)
 	keys, values := b.keys[i*len(v):][:len(v)], b.values[i*len(k):][:len(k)]
-	if !b.x.wild[page].Load() && b.k.turnPage != nil && dim%panelCols == 0 {
-		b.k.turnPage(keys, values, k, v, dim)
+	if !b.x.nonFinite[page].Load() && b.k.transposePage != nil && dim%panelCols == 0 {
+		b.k.transposePage(keys, values, k, v, dim)
 	} else {
-		turnPage(b.x.spec.Type, keys, values, k, v, dim, b.x.steps)
+		transposePage(b.x.spec.Type, keys, values, k, v, dim, b.x.steps)
 	}
 	for x, of := range [][]float32{b.dk, b.dv} {
 		ld, acc := []int{b.ldk, b.ldv}[x], [][]float32{b.dkT, b.dvT}[x][i*dim*pageSize:][:dim*pageSize]
@@ -256,9 +256,9 @@ func transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	}
 }
 
-// turnPage makes keys and values of a page with their chains over the other index. A key that is infinite or NaN becomes 0: if a query
+// transposePage makes keys and values of a page with their chains over the other index. A key that is infinite or NaN becomes 0: if a query
 // sees it, its probabilities are NaN already; if none does, the zeros of ds must keep it out.
-func turnPage(t kernels.DType, keys, values, k, v []uint32, dim, steps int) {
+func transposePage(t kernels.DType, keys, values, k, v []uint32, dim, steps int) {
 	clear(keys) // the columns beyond D
 	if t == kernels.F32 {
 		for c := range dim {
@@ -300,7 +300,7 @@ func finite(u, exponent uint32) uint32 {
 func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 	rows, dim := hi-lo, b.x.spec.HeadDim
 	b.rows(s, h, lo, rows)
-	b.turnRows(s, h, lo, rows)
+	b.transposeRows(s, h, lo, rows)
 	start := s.Start + lo
 	all, last := start/pageSize+1, (start+rows-1)/pageSize+1
 	for p := 0; p < last; {
@@ -378,10 +378,10 @@ func (b *attnBack) rows(s *kernels.Segment, h, lo, rows int) {
 	}
 }
 
-// turnRows makes q and dy of a block with the chain over rows.
-func (b *attnBack) turnRows(s *kernels.Segment, h, lo, rows int) {
+// transposeRows makes q and dy of a block with the chain over rows.
+func (b *attnBack) transposeRows(s *kernels.Segment, h, lo, rows int) {
 	dim := b.x.spec.HeadDim
-	nt, r := b.tiles(), s.Row+lo
+	nt, r := b.tileCount(), s.Row+lo
 	for i := range nt {
 		c0, c1 := dim*i/nt, dim*(i+1)/nt
 		b.gemm.columns(b.gemm.format, b.qt[i*b.tileWords():], c1-c0, b.q[r*b.stride+h*dim+c0:], b.stride, c1-c0, rows)
@@ -393,14 +393,14 @@ func (b *attnBack) turnRows(s *kernels.Segment, h, lo, rows int) {
 func (b *attnBack) scores(pages []int, from, rows int) {
 	for i, p := range pages {
 		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
-		b.cached[i], b.turnedV[i], b.turned[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
+		b.cached[i], b.transposedV[i], b.transposed[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
 	}
 	t := attnTile{
 		rows: rows - from, a: ptr(b.qa[from*b.lda:]), lda: b.lda, b: &b.cached[0], n: len(pages), steps: chainSteps(b.x.spec.Type, b.x.spec.HeadDim),
 		c: ptr(b.s[from*backKeys:]), ldc: 4 * backKeys, ahead: &b.cached[0],
 	}
 	t.run(b.k.mr, &b.k.scores)
-	t.a, t.b, t.c = ptr(b.dya[from*b.lda:]), &b.turnedV[0], ptr(b.dp[from*backKeys:])
+	t.a, t.b, t.c = ptr(b.dya[from*b.lda:]), &b.transposedV[0], ptr(b.dp[from*backKeys:])
 	t.run(b.k.mr, &b.k.scores)
 }
 
@@ -412,8 +412,8 @@ func (b *attnBack) gradients(pages []int, from, rows int, chain bool) {
 		b.overRows(b.dkT[p*size:][:size], b.qt, b.dp[i*pageSize:], from, rows)
 	}
 	t := attnTile{
-		rows: rows - from, a: unsafe.Add(b.ds, from*b.ldds), lda: b.ldds, b: &b.turned[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
-		ahead: &b.turned[0],
+		rows: rows - from, a: unsafe.Add(b.ds, from*b.ldds), lda: b.ldds, b: &b.transposed[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+		ahead: &b.transposed[0],
 	}
 	if chain {
 		t.chain = 1
@@ -427,7 +427,7 @@ func (b *attnBack) gradients(pages []int, from, rows int, chain bool) {
 // overRows: acc [D][32 keys] += A^T x over rows [from, rows) of x [rows][32 keys], backKeys elements from row to row. from is even.
 func (b *attnBack) overRows(acc []float32, a []uint32, x []float32, from, rows int) {
 	b.gemm.columns(b.gemm.panelFormat(), b.panel, panelCols, x[from*backKeys:], backKeys, panelCols, rows-from)
-	nt, dim := b.tiles(), b.x.spec.HeadDim
+	nt, dim := b.tileCount(), b.x.spec.HeadDim
 	skip := b.gemm.steps(from) * b.gemm.format.words()
 	t := &b.tile
 	*t = tile{

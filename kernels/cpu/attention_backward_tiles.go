@@ -78,7 +78,7 @@ func (b *attnBack) blockTiles(s *kernels.Segment, local []int, h, lo, hi int) {
 func (b *attnBack) partTiles(s *kernels.Segment, pages []int, h, lo, k0, rows int) {
 	for i, p := range pages {
 		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
-		b.cached[i], b.turnedV[i], b.turned[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
+		b.cached[i], b.transposedV[i], b.transposed[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
 	}
 	chunks := (rows + maxAttnTile - 1) / maxAttnTile
 	seen := func(c int) int { // pages that chunk c sees
@@ -110,7 +110,7 @@ func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 		ahead: &b.cached[0],
 	}
 	b.k.scores[t.rows](t)
-	t.a, t.b, t.c = ptr(b.dya[from*b.lda:]), &b.turnedV[0], ptr(b.dp)
+	t.a, t.b, t.c = ptr(b.dya[from*b.lda:]), &b.transposedV[0], ptr(b.dp)
 	b.k.scores[t.rows](t)
 	x := &b.pair
 	*x = attnPairs{
@@ -129,8 +129,8 @@ func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 		b.k.pairs(x)
 	}
 	*t = attnTile{
-		rows: to - from, a: ptr(b.dsa[from*x.lda:]), lda: x.lda, b: &b.turned[0], n: n, steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
-		ahead: &b.turned[0],
+		rows: to - from, a: ptr(b.dsa[from*x.lda:]), lda: x.lda, b: &b.transposed[0], n: n, steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+		ahead: &b.transposed[0],
 	}
 	if k0 > 0 {
 		t.chain = 1

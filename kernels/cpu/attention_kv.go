@@ -23,8 +23,8 @@ type kv struct {
 	keys  int // words of the keys of a head of a page
 	words int // and of keys and values
 	steps int // of the chain over 32 keys: 32 or 16
-	// wild marks pages that have held an infinity or NaN: there a probability of 0 does not keep a value out.
-	wild []atomic.Bool
+	// nonFinite marks pages that have held an infinity or NaN: there a probability of 0 does not keep a value out.
+	nonFinite []atomic.Bool
 }
 
 // NewKV makes room for a cache.
@@ -32,7 +32,7 @@ func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 	if s.Layers < 0 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 && s.Type != kernels.BF16 {
 		return nil, fmt.Errorf("cpu: a cache of %d layers, %d pages, %d heads of %d, type %v: impossible", s.Layers, s.Pages, s.KVHeads, s.HeadDim, s.Type)
 	}
-	x := &kv{spec: s, wild: make([]atomic.Bool, s.Pages)}
+	x := &kv{spec: s, nonFinite: make([]atomic.Bool, s.Pages)}
 	x.steps = chainSteps(s.Type, pageSize)
 	x.keys = chainSteps(s.Type, s.HeadDim) * panelCols
 	x.words = x.keys + x.panels()*x.steps*panelCols
@@ -93,7 +93,7 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernel
 	if k.Rows == 0 {
 		return
 	}
-	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.attention(x.spec.Type), turn: kvTurner(d.isa, x.spec.Type), layer: layer, at: at}
+	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.attention(x.spec.Type), transpose: kvTransposer(d.isa, x.spec.Type), layer: layer, at: at}
 	const missed = 8 // every second word of a key is in a line of its own: that is what takes the time
 	d.each(2*x.spec.KVHeads, missed*k.Rows*k.Cols, func(task int) {
 		row := make([]uint16, roundUp(dim, 2)) // of BF16, zero past the end
@@ -109,10 +109,10 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernel
 type kvWriter struct {
 	*kv
 	*rowKernels
-	gemm  *gemmKernels
-	turn  func(*turn16) // transposes 16 keys, or nil
-	layer int
-	at    []int32
+	gemm      *gemmKernels
+	transpose func(*transpose16) // transposes 16 keys, or nil
+	layer     int
+	at        []int32
 }
 
 // run is the number of tokens from t, at most most, whose slots follow each other within a page.
@@ -127,7 +127,7 @@ func (w *kvWriter) run(t, most int) int {
 // check marks the page of token t if x is not finite. Elements whose squares overflow may be marked too: it costs time only.
 func (w *kvWriter) check(t int, x []float32) {
 	if s := w.sumSquares(x); s-s != 0 {
-		w.wild[w.at[t]/pageSize].Store(true)
+		w.nonFinite[w.at[t]/pageSize].Store(true)
 	}
 }
 
@@ -139,8 +139,8 @@ func (w *kvWriter) keys(g int, k []float32, ld int, half []uint16) {
 		place := int(w.at[t]) % pageSize
 		done := 0
 		n := 1
-		if w.turn != nil && place%16 == 0 && w.run(t, 16) == 16 {
-			n, done = 16, w.turnKeys(keys[place:], k[t*ld:], ld)
+		if w.transpose != nil && place%16 == 0 && w.run(t, 16) == 16 {
+			n, done = 16, w.transposeKeys(keys[place:], k[t*ld:], ld)
 		}
 		for i := range n {
 			row := k[(t+i)*ld:][:dim]
@@ -220,7 +220,7 @@ func (d *Device) KVCopy(c kernels.KV, dst, src []int32) {
 				panic(fmt.Sprintf("cpu: KVCopy: page %d of %d", p, x.spec.Pages))
 			}
 		}
-		x.wild[dst[i]].Store(x.wild[src[i]].Load())
+		x.nonFinite[dst[i]].Store(x.nonFinite[src[i]].Load())
 	}
 	size := x.spec.KVHeads * x.words
 	all := elems[uint32](x.buf.mem)

@@ -4,9 +4,9 @@ package cpu
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// turn16 is the argument of transposers, of which there are none.
-type turn16 struct{}
+// transpose16 is the argument of transposers, of which there are none.
+type transpose16 struct{}
 
-func kvTurner(isa, kernels.DType) func(*turn16) { return nil }
+func kvTransposer(isa, kernels.DType) func(*transpose16) { return nil }
 
-func (w *kvWriter) turnKeys(keys []uint32, k []float32, ld int) int { return 0 }
+func (w *kvWriter) transposeKeys(keys []uint32, k []float32, ld int) int { return 0 }

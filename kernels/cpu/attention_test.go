@@ -44,7 +44,7 @@ func attnBatch() (segs []kernels.Segment, pages int) {
 // attnPlainTiles is attention by tiles in plain Go.
 var attnPlainTiles = func() *attnKernels {
 	k := attnPlainBF16
-	k.tiles, k.mr, k.scores, k.values = true, maxAttnTile, plainTiles(scoresWith(stepsTiles)), plainTiles(valuesWith(stepsTiles))
+	k.amx, k.mr, k.scores, k.values = true, maxAttnTile, plainTiles(scoresWith(stepsTiles)), plainTiles(valuesWith(stepsTiles))
 	k.softmax = plainSoftmaxTiles
 	k.columns, k.pairs, k.over = plainColumns, plainPairs, plainOver
 	return &k

@@ -16,7 +16,7 @@ const maxAttnTile = 32
 // rows. The right operand is panels as everywhere, the chains are the same.
 type attnKernels struct {
 	mr     int  // rows of a tile at most
-	tiles  bool // the chains are those of num.DotTiles; values come in whole pages
+	amx    bool // the chains are those of num.DotTiles; values come in whole pages
 	size   int  // bytes of an element of A: 2 if bf16 is multiplied as such; else 4, rounded to BF16 where the cache is
 	scores [maxAttnTile + 1]func(*attnTile)
 	values [maxAttnTile + 1]func(*attnTile)
@@ -32,9 +32,9 @@ type attnKernels struct {
 	// probs makes p = exp(scale*s - lse) and ds = scale*p*(dp - delta), in place of s and dp.
 	probs     func(s, dp []float32, scale, lse, delta float32)
 	probsRows func(*attnProbs) // probs for all rows of a block; nil: row by row
-	// transpose and turnPage (nil: only the plain one) rearrange blocks for the backward.
-	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
-	turnPage  func(keys, values, k, v []uint32, dim int)
+	// transpose and transposePage (nil: only the plain one) rearrange blocks for the backward.
+	transpose     func(dst []float32, ldd int, src []float32, lds, rows, cols int)
+	transposePage func(keys, values, k, v []uint32, dim int)
 	// of tiles only: columns packs t rows of 32 columns as a tile of A, zeros in what is left of its last block
 	columns func(dst []uint32, src []float32, ld, t int)
 	pairs   func(*attnPairs)

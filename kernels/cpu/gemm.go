@@ -27,17 +27,26 @@ func asBytes(x []float32) []byte {
 //	MatMulDW   dw [N, K]     dy, transposed          x, in panels                                 T, continuing from dw
 //
 // A step is one k (F32), or a pair of k (BF16), odd first. Who computes a tile, when and beside which rows changes no bit.
+//
+// The calls, from the outside in:
+//
+//	MatMuls, MatMulDX, MatMulDW   check shapes and say what A, B and C are: a product           gemm.go, gemm_dw.go
+//	multiply                      rows in chunks, whose packed A fits into scratch: packA       gemm_tile.go
+//	panels                        panels of B in chunks; those that have to be made: makePanel
+//	runTiles                      a task a worker: a group of rows x a group of panels, by pieces of the chains
+//	chunk.run                     one tile: pointers, epilogue, what to fetch next
+//	gemmKernels.run[mr]           the microkernel: generated assembly, or plain Go              gemm_generic.go
 type product struct {
 	m, steps int
 	kernels  *gemmKernels
 	packA    func(dst []uint32, lo, rows int) // packs rows [lo, lo+rows) of A: a tile
-	before   []side                           // what adapters need of the same A, done first: see low
-	sides    []side
+	before   []rhs                            // what adapters need of the same A, done first: see low
+	rhs      []rhs
 	chain    bool // continue from C instead of 0
 }
 
-// side is one of the matrices B that A is multiplied with, and the C that it gives.
-type side struct {
+// rhs is a right-hand side: a matrix B that A is multiplied with, and the C that it gives.
+type rhs struct {
 	n         int
 	panel     func(p int) []uint32      // panel p of B, or nil and ...
 	makePanel func(dst []uint32, p int) // ... what makes it
@@ -49,10 +58,10 @@ type side struct {
 }
 
 // panels is the number of panels of B.
-func (s *side) panels() int { return (s.n + panelCols - 1) / panelCols }
+func (s *rhs) panels() int { return (s.n + panelCols - 1) / panelCols }
 
 // finishes says whether more becomes of the chains than being stored.
-func (s *side) finishes() bool {
+func (s *rhs) finishes() bool {
 	e := s.epilogue
 	return e.Add || s.bias != nil || e.Scale != 0 && e.Scale != 1
 }
@@ -68,7 +77,7 @@ func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 		return
 	}
 	first := own("MatMul", to[0].W)
-	sides, lows := make([]side, len(to)), lows{d: d, x: x, k: d.gemm.forward(first.t, x.Rows)}
+	all, lows := make([]rhs, len(to)), lows{d: d, x: x, k: d.gemm.forward(first.t, x.Rows)}
 	for i, p := range to {
 		w := own("MatMul", p.W)
 		if w.t != first.t {
@@ -76,21 +85,21 @@ func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 		}
 		shape("MatMul", "x", x, p.Y.Rows, w.k)
 		shape("MatMul", "y", p.Y, x.Rows, w.n)
-		sides[i] = side{n: w.n, panel: w.panel, c: f32(p.Y), ldc: p.Y.Stride, epilogue: p.Epilogue}
+		all[i] = rhs{n: w.n, panel: w.panel, c: f32(p.Y), ldc: p.Y.Stride, epilogue: p.Epilogue}
 		if b := p.Epilogue.Bias; !b.IsZero() {
 			shape("MatMul", "bias", b, 1, w.n)
-			sides[i].bias = f32(b)
+			all[i].bias = f32(b)
 		}
 		if p.Low.A != nil {
-			lows.add(&sides[i], p.Low, p.Y, false)
+			lows.add(&all[i], p.Low, p.Y, false)
 		}
 	}
 	p := d.byRows(lows.k, x, first.k)
-	p.sides = sides
+	p.rhs = all
 	lows.multiply(p)
 }
 
-// byRows is a product of the rows of x, n long, without its sides.
+// byRows is a product of the rows of x, n long, without right-hand sides.
 func (d *Device) byRows(k *gemmKernels, x kernels.Tensor, n int) *product {
 	in := f32(x)
 	return &product{m: x.Rows, steps: k.steps(n), kernels: k,
@@ -108,7 +117,7 @@ func (d *Device) MatMulDXLow(dx, dy kernels.Tensor, kw kernels.Weight, add bool,
 	w := ownDX(dx, dy, kw)
 	p := d.toDX(dx, dy, w, kernels.Epilogue{Add: add})
 	lows := lows{d: d, x: dy, k: p.kernels}
-	lows.add(&p.sides[0], l, dx, true)
+	lows.add(&p.rhs[0], l, dx, true)
 	lows.multiply(p)
 }
 
@@ -132,11 +141,11 @@ func (d *Device) toDX(dx, dy kernels.Tensor, w *weight, e kernels.Epilogue) *pro
 		k = &d.gemm.bf16
 	}
 	p := d.byRows(k, dy, w.n)
-	p.sides = []side{d.turned(dx, w, e)}
+	p.rhs = []rhs{d.transposed(dx, w, e)}
 	return p
 }
 
-// turned is the side of a transposed weight.
-func (d *Device) turned(dx kernels.Tensor, w *weight, e kernels.Epilogue) side {
-	return side{n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: e, makePanel: func(dst []uint32, p int) { d.gemm.turn(dst, w, p) }}
+// transposed is the right-hand side of a transposed weight.
+func (d *Device) transposed(dx kernels.Tensor, w *weight, e kernels.Epilogue) rhs {
+	return rhs{n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: e, makePanel: func(dst []uint32, p int) { d.gemm.transpose(dst, w, p) }}
 }

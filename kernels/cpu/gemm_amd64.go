@@ -10,8 +10,8 @@ import (
 
 //go:generate go run ./_gen
 
-// turn16 transposes blocks of 16 rows of words: word s of row i becomes word i of step s.
-type turn16 struct {
+// transpose16 transposes blocks of 16 rows of words: word s of row i becomes word i of step s.
+type transpose16 struct {
 	rows   [16]unsafe.Pointer
 	dst    unsafe.Pointer
 	stride int // bytes from step to step of dst, each written as 64 bytes
@@ -30,55 +30,55 @@ type columns16 struct {
 // choose sets the kernels of a path, whose instructions include those of the paths before it; what a path lacks stays plain Go.
 func (g *gemmState) choose(i isa) {
 	if i == avx2 {
-		g.f32.tiles(6, single, tileF32avx2s)
-		g.bf16.tiles(6, pairsWide, tileBF16avx2s)
-		g.q8.tiles(2, q8Words, tileQ8avx2s)
+		g.f32.set(6, single, tileF32avx2s)
+		g.bf16.set(6, pairsWide, tileBF16avx2s)
+		g.q8.set(2, q8Words, tileQ8avx2s)
 	}
 	if i >= avx512 {
-		g.f32.tiles(14, single, tileF32avx512s)
-		g.f32.rows, g.f32.columns = rowsWith(single, turnWords), columnsF32
-		g.bf16.tiles(13, pairsWide, tileBF16avx512s)
-		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, turnWide), columnsWideAVX512
-		g.q8.tiles(6, q8Words, tileQ8avx512s)
-		g.packBlock, g.packQ8, g.finish, g.turn = packBlockAVX512, packQ8AVX512, finishAVX512, turnPanelAVX512(q8BlockAVX512)
+		g.f32.set(14, single, tileF32avx512s)
+		g.f32.rows, g.f32.columns = rowsWith(single, transposeWords), columnsF32
+		g.bf16.set(13, pairsWide, tileBF16avx512s)
+		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, transposeWide), columnsWideAVX512
+		g.q8.set(6, q8Words, tileQ8avx512s)
+		g.packBlock, g.packQ8, g.finish, g.transpose = packBlockAVX512, packQ8AVX512, finishAVX512, transposePanelAVX512(q8BlockAVX512)
 	}
 	if i >= avx512vnni {
-		g.q8.tiles(7, q8Bytes, tileQ8avx512vnnis)
+		g.q8.set(7, q8Bytes, tileQ8avx512vnnis)
 		g.q8.rows = q8RowsVNNI
 	}
 	if i >= avx512bf16 {
-		g.bf16.tiles(14, pairs, tileBF16avx512bf16s)
-		g.bf16.rows, g.bf16.columns = rowsWith(pairs, turnPairs), columnsBF16
-		g.turn = turnPanelAVX512(q8BlockBF16)
+		g.bf16.set(14, pairs, tileBF16avx512bf16s)
+		g.bf16.rows, g.bf16.columns = rowsWith(pairs, transposePairs), columnsBF16
+		g.transpose = transposePanelAVX512(q8BlockBF16)
 	}
 	if i >= avx512 && i != avx512bf16 { // Intel's: AMD's have BF16 and no tiles
 		g.f32.alone, g.bf16.alone, g.q8.alone = 0, 0, 0
 	}
 	if i == amx {
 		g.pairs = g.bf16
-		g.bf16 = gemmKernels{mr: maxTile, format: tiles, rows: rowsTiles, columns: columnsTiles, share: 4, ahead: 2 * fetchAhead}
+		g.bf16 = gemmKernels{mr: maxTile, format: amxPairs, rows: rowsTiles, columns: columnsTiles, share: 4, ahead: 2 * fetchAhead}
 		for mr := range g.bf16.run {
 			g.bf16.run[mr] = tileBF16AMX
 		}
 		g.q8Many = g.q8
-		g.q8Many.tiles(13, q8Tiles, tileQ8amxs)
+		g.q8Many.set(13, q8Tiles, tileQ8amxs)
 		g.q8Many.rows, g.q8Many.panel, g.q8Many.panelBytes, g.q8Many.share = q8RowsTiles, q8PanelAMX, q8Block+2*panelCols, 1
 	}
 }
 
-func (k *gemmKernels) tiles(mr int, f format, run [maxTile + 1]func(*tile)) {
+func (k *gemmKernels) set(mr int, f format, run [maxTile + 1]func(*tile)) {
 	k.mr, k.format, k.run = mr, f, run
 	k.rows = rowPacker(f)
 }
 
 // rowsWith is a packer of rows around a transposer.
-func rowsWith(f format, turn func(*turn16)) func(dst []uint32, src []float32, ld, mr, k int) {
+func rowsWith(f format, transpose func(*transpose16)) func(dst []uint32, src []float32, ld, mr, k int) {
 	perBlock := 32
 	if f == single {
 		perBlock = 16
 	}
 	return func(dst []uint32, src []float32, ld, mr, k int) {
-		t := turn16{dst: unsafe.Pointer(unsafe.SliceData(dst)), stride: 4 * mr, blocks: k / perBlock}
+		t := transpose16{dst: unsafe.Pointer(unsafe.SliceData(dst)), stride: 4 * mr, blocks: k / perBlock}
 		if t.blocks > 0 {
 			for i := range t.rows { // rows that do not exist repeat row 0 into the next step, which overwrites them
 				r := i
@@ -87,7 +87,7 @@ func rowsWith(f format, turn func(*turn16)) func(dst []uint32, src []float32, ld
 				}
 				t.rows[i] = unsafe.Pointer(&src[r*ld])
 			}
-			turn(&t)
+			transpose(&t)
 		}
 		packRows(f, dst, src, ld, mr, t.blocks*perBlock, k)
 	}
@@ -159,45 +159,45 @@ func packQ8AVX512(w *weight, r int, x []float32) int {
 	return groups
 }
 
-func turnPanelAVX512(block func(dst, block unsafe.Pointer)) func(dst []uint32, w *weight, p int) {
+func transposePanelAVX512(block func(dst, block unsafe.Pointer)) func(dst []uint32, w *weight, p int) {
 	return func(dst []uint32, w *weight, p int) {
 		if w.t != kernels.Q8 {
-			turnPanelWords(dst, w, p)
+			transposePanelWords(dst, w, p)
 			return
 		}
 		var b [16 * panelCols]uint32
 		for q := range w.panels() { // a group of 32 k is the 32 columns of a panel
 			block(unsafe.Pointer(&b), unsafe.Pointer(&w.block(q, p)[0]))
-			turnBF16(unsafe.Pointer(&dst[q*len(b)]), unsafe.Pointer(&b), 0, 1)
+			transposeBF16(unsafe.Pointer(&dst[q*len(b)]), unsafe.Pointer(&b), 0, 1)
 		}
 	}
 }
 
-func turnPanelWords(dst []uint32, w *weight, p int) {
+func transposePanelWords(dst []uint32, w *weight, p int) {
 	switch {
 	case w.t == kernels.BF16:
 		src := w.panel(0)[p*16*panelCols:]
-		turnBF16(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
+		transposeBF16(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
 	case w.t == kernels.F32 && (p+1)*panelCols <= w.k:
 		src := w.panel(0)[p*panelCols*panelCols:]
-		turnF32(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
+		transposeF32(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
 	default:
-		turnPanel(dst, w, p)
+		transposePanel(dst, w, p)
 	}
 }
 
 // packBlockAVX512 packs 16 rows from row r as far as whole blocks reach.
 func packBlockAVX512(w *weight, dst []uint32, r int, row func(r int) rowSource) int {
 	src := row(r).t
-	t := turn16{dst: unsafe.Pointer(&dst[0]), stride: 4 * panelCols}
-	run := turnWords
+	t := transpose16{dst: unsafe.Pointer(&dst[0]), stride: 4 * panelCols}
+	run := transposeWords
 	switch {
 	case w.t == src && w.t == kernels.F32:
 		t.blocks = w.k / 16
 	case w.t == src && w.t == kernels.BF16:
 		t.blocks = w.k / 32
 	case w.t == kernels.BF16 && src == kernels.F32:
-		t.blocks, run = w.k/32, turnRounded
+		t.blocks, run = w.k/32, transposeRounded
 	default:
 		return 0
 	}

@@ -8,22 +8,22 @@ func (g *gemmState) choose(i isa) {
 	if i != neon && i != neonbf16 {
 		return
 	}
-	g.f32.tiles(6, single, tileF32neons)
+	g.f32.set(6, single, tileF32neons)
 	g.f32.rows, g.f32.columns = rowsF32, columnsNEON
 	if i == neonbf16 {
-		g.bf16.tiles(6, pairs, tileBF16neonbf16s)
+		g.bf16.set(6, pairs, tileBF16neonbf16s)
 		g.bf16.rows = rowsPairs
 	} else {
-		g.bf16.tiles(6, pairsWide, tileBF16neons)
+		g.bf16.set(6, pairsWide, tileBF16neons)
 		g.bf16.rows = rowsWide
 	}
 	g.bf16.columns = columnsNEON
 	if hasDot() {
-		g.q8.tiles(4, q8Bytes, tileQ8sdots)
+		g.q8.set(4, q8Bytes, tileQ8sdots)
 	}
 }
 
-func (k *gemmKernels) tiles(mr int, f format, run [maxTile + 1]func(*tile)) {
+func (k *gemmKernels) set(mr int, f format, run [maxTile + 1]func(*tile)) {
 	k.mr, k.format, k.run = mr, f, run
 	k.rows = rowPacker(f)
 }

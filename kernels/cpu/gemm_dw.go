@@ -15,17 +15,17 @@ func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 		d.addOuter(f32(dw), dw.Stride, dy, x, op)
 		return
 	}
-	c, turned := f32(dw), elems[float32](d.scratch(slotLow, 4*n*k))
+	c, transposed := f32(dw), elems[float32](d.scratch(slotLow, 4*n*k))
 	for i := range n {
 		for j, v := range c[i*dw.Stride:][:k] {
-			turned[j*n+i] = v
+			transposed[j*n+i] = v
 		}
 	}
-	d.addOuter(turned, n, x, dy, op)
+	d.addOuter(transposed, n, x, dy, op)
 	for i := range n {
 		row := c[i*dw.Stride:][:k]
 		for j := range row {
-			row[j] = turned[j*n+i]
+			row[j] = transposed[j*n+i]
 		}
 	}
 }
@@ -83,10 +83,10 @@ func (d *Device) addOuter(c []float32, ldc int, dy, x kernels.Tensor, op kernels
 			packA: func(dst []uint32, lo, rows int) {
 				k.columns(k.format, dst, rows, g[t*dy.Stride+lo:], dy.Stride, rows, n)
 			},
-			sides: []side{{n: x.Cols, c: c, ldc: ldc, makePanel: func(dst []uint32, p int) {
+			rhs: []rhs{{n: x.Cols, c: c, ldc: ldc, makePanel: func(dst []uint32, p int) {
 				lo := p * panelCols
 				k.columns(k.panelFormat(), dst, panelCols, in[t*x.Stride+lo:], x.Stride, min(panelCols, x.Cols-lo), n)
-				if k.format == tiles { // the last one is whole
+				if k.format == amxPairs { // the last one is whole
 					clear(dst[(n+1)/2*panelCols : k.steps(n)*panelCols])
 				}
 			}}},

@@ -7,7 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// low is what an adapter adds to the C of a side: C += U B, with U [m, r] narrow and made of the same A before. A tile is added to when it is
+// low is what an adapter adds to the C of a right-hand side: C += U B, with U [m, r] narrow and made of the same A before. A tile is added to when it is
 // finished, from the cache: a product of its own would read and write all of C again, which takes longer than the arithmetic.
 type low struct {
 	kernels   *gemmKernels // with tiles at least as tall as those of the product
@@ -38,8 +38,8 @@ func (l *low) after(x *tile, t, panel int, run func(*tile)) {
 // packLows packs the rows of every U that belong to the chunk.
 func (d *Device) packLows(c *chunk) {
 	words, lows := 0, 0
-	for i := range c.sides {
-		if l := c.sides[i].low; l != nil {
+	for i := range c.rhs {
+		if l := c.rhs[i].low; l != nil {
 			l.stride = l.steps*l.kernels.format.words()*c.kernels.mr + l.kernels.format.beyond(c.kernels.mr)
 			words, lows = words+l.stride*c.nt, lows+1
 		}
@@ -48,14 +48,14 @@ func (d *Device) packLows(c *chunk) {
 		return
 	}
 	mem := elems[uint32](d.scratch(slotLow, 4*words))
-	for i := range c.sides {
-		if l := c.sides[i].low; l != nil {
+	for i := range c.rhs {
+		if l := c.rhs[i].low; l != nil {
 			l.a, mem = mem[:l.stride*c.nt], mem[l.stride*c.nt:]
 		}
 	}
 	d.each(c.nt, words, func(t int) {
-		for i := range c.sides {
-			if l := c.sides[i].low; l != nil && l.steps > 0 {
+		for i := range c.rhs {
+			if l := c.rhs[i].low; l != nil && l.steps > 0 {
 				l.kernels.rows(l.a[t*l.stride:], l.u[c.at(t)*l.ldu:], l.ldu, c.at(t+1)-c.at(t), l.r)
 			}
 		}
@@ -67,14 +67,14 @@ type lows struct {
 	d     *Device
 	x     kernels.Tensor
 	k     *gemmKernels // of the product
-	down  []side       // U
+	down  []rhs        // U
 	t     kernels.DType
 	made  *low     // the one whose panels are made: there is one only
 	alone []func() // what is left for products of their own
 }
 
-// add gives s, a side whose C is y, its adapter. back: y is dx and x is dy; B and A change roles and are transposed.
-func (ls *lows) add(s *side, l kernels.LowRank, y kernels.Tensor, back bool) {
+// add gives s, whose C is y, its adapter. back: y is dx and x is dy; B and A change roles and are transposed.
+func (ls *lows) add(s *rhs, l kernels.LowRank, y kernels.Tensor, back bool) {
 	a, b, d := own("LowRank", l.A), own("LowRank", l.B), ls.d
 	in, out := a.k, b.n
 	if back {
@@ -88,10 +88,10 @@ func (ls *lows) add(s *side, l kernels.LowRank, y kernels.Tensor, back bool) {
 	up := &low{kernels: k, u: f32(l.U), ldu: l.U.Stride, r: a.n, steps: k.steps(a.n), panel: b.panel}
 	ls.t = a.t
 	if back {
-		ls.down = append(ls.down, d.turned(l.U, b, e))
-		up.makePanel = func(dst []uint32, p int) { d.gemm.turn(dst, a, p) }
+		ls.down = append(ls.down, d.transposed(l.U, b, e))
+		up.makePanel = func(dst []uint32, p int) { d.gemm.transpose(dst, a, p) }
 	} else {
-		ls.down = append(ls.down, side{n: a.n, panel: a.panel, c: f32(l.U), ldc: l.U.Stride, epilogue: e})
+		ls.down = append(ls.down, rhs{n: a.n, panel: a.panel, c: f32(l.U), ldc: l.U.Stride, epilogue: e})
 	}
 	switch add := (kernels.Epilogue{Add: true}); {
 	case k.mr >= ls.k.mr:
@@ -114,12 +114,12 @@ func (ls *lows) multiply(p *product) {
 			p.before = ls.down
 		} else {
 			q := d.byRows(k, ls.x, ls.x.Cols)
-			q.sides = ls.down
+			q.rhs = ls.down
 			d.multiply(q)
 		}
 	}
 	if l := ls.made; l != nil && l.steps > 0 {
-		n, size := p.sides[0].panels(), madeWords(l.steps)
+		n, size := p.rhs[0].panels(), madeWords(l.steps)
 		mem := elems[uint32](d.scratch(slotLowB, 4*size*n))
 		l.panel = func(p int) []uint32 { return mem[p*size:][:size] }
 		d.each(n, n*size, func(p int) { l.makePanel(l.panel(p), p) })

@@ -11,7 +11,7 @@ type format uint8
 const (
 	single    format = iota // [width] F32
 	pairs                   // [width][2] BF16: k even in the lower half of a word
-	tiles                   // [16 steps][width][16][2] BF16: pairs, the rows of AMX tiles
+	amxPairs                // [16 steps][width][16][2] BF16: pairs, the rows of AMX tiles
 	pairsWide               // [2][width] F32 that were rounded to BF16, k odd first: for machines without products of BF16
 	q8Bytes                 // a group of Q8: see q8PackA
 	q8Words
@@ -20,7 +20,7 @@ const (
 
 // words is the number of words of A for a step and a row.
 func (f format) words() int {
-	return [...]int{single: 1, pairs: 1, tiles: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8Tiles: 10}[f]
+	return [...]int{single: 1, pairs: 1, amxPairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8Tiles: 10}[f]
 }
 
 // beyond is the number of words past a tile of A that its packer may write or its microkernel read.
@@ -107,15 +107,15 @@ func packColumns(f format, dst []uint32, stride int, src []float32, ld, width, t
 	}
 }
 
-// turnPanel makes panel p of the transposed weight w [n, k]: columns k in [32p, 32p+32), steps over n.
-func turnPanel(dst []uint32, w *weight, p int) {
+// transposePanel makes panel p of the transposed weight w [n, k]: columns k in [32p, 32p+32), steps over n.
+func transposePanel(dst []uint32, w *weight, p int) {
 	for q := range w.panels() {
-		turnBlock(dst, w, p, q)
+		transposeBlock(dst, w, p, q)
 	}
 }
 
-// turnBlock is the part of turnPanel from panel q of w.
-func turnBlock(dst []uint32, w *weight, p, q int) {
+// transposeBlock is the part of transposePanel from panel q of w.
+func transposeBlock(dst []uint32, w *weight, p, q int) {
 	rows := min(panelCols, w.n-q*panelCols) // n of this panel
 	cols := min(panelCols, w.k-p*panelCols) // k of this block
 	if w.t == kernels.F32 {
@@ -136,11 +136,11 @@ func turnBlock(dst []uint32, w *weight, p, q int) {
 	} else {
 		src = w.panel(q)[p*len(block):]
 	}
-	turnPairsGo(dst[q*len(block):], src, rows, cols)
+	transposePairsGo(dst[q*len(block):], src, rows, cols)
 }
 
-// turnPairsGo makes of [cols/2][32 n][2 k] the steps [rows/2][32 k][2 n]. What lies beyond rows is zero in panels.
-func turnPairsGo(dst, src []uint32, rows, cols int) {
+// transposePairsGo makes of [cols/2][32 n][2 k] the steps [rows/2][32 k][2 n]. What lies beyond rows is zero in panels.
+func transposePairsGo(dst, src []uint32, rows, cols int) {
 	for i := 0; i < cols; i += 2 {
 		from := src[i/2*panelCols:][:panelCols]
 		for j := 0; j < rows; j += 2 {

@@ -33,7 +33,7 @@ func chain(t kernels.DType, c float32, n int, x, w func(k int) float32) float32 
 
 // chainOn is chain on the device's path.
 func (d *Device) chainOn(t kernels.DType, c float32, n int, x, w func(k int) float32) float32 {
-	if t != kernels.BF16 || d.gemm.bf16.format != tiles {
+	if t != kernels.BF16 || d.gemm.bf16.format != amxPairs {
 		return chain(t, c, n, x, w)
 	}
 	a, b := make([]float32, n), make([]float32, n)

@@ -68,8 +68,8 @@ type gemmState struct {
 	pairs         gemmKernels // of BF16 for attention: bf16 where that follows the chain
 	workers       []gemmWorker
 	bounds        bounds
-	// turn makes panel p of the transposed weight from all panels of w.
-	turn func(dst []uint32, w *weight, p int)
+	// transpose makes panel p of the transposed weight from all panels of w.
+	transpose func(dst []uint32, w *weight, p int)
 	// packBlock packs 16 rows of w from row r, as many steps as it can, and returns how many.
 	packBlock func(w *weight, dst []uint32, r int, row func(r int) rowSource) int
 	// finish stores finished chains [mr][32] as t's epilogue says.
@@ -91,7 +91,7 @@ type gemmWorker struct {
 
 func (g *gemmState) init(d *Device) {
 	g.workers, g.bounds = make([]gemmWorker, d.pool.threads), usualBounds
-	g.turn, g.finish = turnPanel, finish
+	g.transpose, g.finish = transposePanel, finish
 	g.packBlock = func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
 	g.packQ8 = func(*weight, int, []float32) int { return 0 }
 	for f, k := range map[format]*gemmKernels{single: &g.f32, pairsWide: &g.bf16, q8Words: &g.q8} {
@@ -140,7 +140,7 @@ func (k *gemmKernels) steps(n int) int {
 	switch k.format {
 	case single:
 		return n
-	case tiles:
+	case amxPairs:
 		return (n + tileSteps*2 - 1) / (tileSteps * 2) * tileSteps
 	case q8Bytes, q8Words, q8Tiles:
 		return (n + q8Group - 1) / q8Group
@@ -172,19 +172,19 @@ func (d *Device) multiply(p *product) {
 		if p.steps > 0 { // a chain of nothing has nothing to pack
 			d.each(c.nt, p.steps*c.rows, func(t int) { p.packA(c.a[t*c.stride:], c.at(t), c.at(t+1)-c.at(t)) })
 		}
-		c.sides = p.before
+		c.rhs = p.before
 		d.panels(&c)
-		c.sides = p.sides
+		c.rhs = p.rhs
 		d.packLows(&c)
 		d.panels(&c)
 	}
 }
 
-// panels multiplies the rows of c with all panels of its sides.
+// panels multiplies the rows of c with all panels of its right-hand sides.
 func (d *Device) panels(c *chunk) {
 	k, np, wait, made := c.kernels, 0, false, false
-	for i := range c.sides {
-		s := &c.sides[i]
+	for i := range c.rhs {
+		s := &c.rhs[i]
 		np, wait, made = np+s.panels(), wait || s.finishes(), made || s.panel == nil
 	}
 	panels := np
@@ -202,15 +202,15 @@ func (d *Device) panels(c *chunk) {
 		if made && c.steps > 0 {
 			c.b = elems[uint32](d.scratch(slotB, 4*c.panelWords*c.np))
 			d.each(c.np, c.panelWords*c.np, func(i int) {
-				s, p := c.side(i)
+				s, p := c.rhsAt(i)
 				s.makePanel(c.b[i*c.panelWords:], p)
 			})
 		}
-		d.tiles(c)
+		d.runTiles(c)
 	}
 }
 
-// madeWords is room for a panel that is made: packers may write 64 bytes past the end, and turned blocks are of up to 32 steps.
+// madeWords is room for a panel that is made: packers may write 64 bytes past the end, and transposed blocks are of up to 32 steps.
 func madeWords(steps int) int { return (steps+31)/32*32*panelCols + 16 }
 
 // bounds of the scratch, in words. Tests make them small.
@@ -238,7 +238,7 @@ func (b *bounds) pieceOf(p *product, finishes bool) int {
 // chunk is a piece of a product whose operands are packed.
 type chunk struct {
 	*product
-	sides              []side // of the product, those under way
+	rhs                []rhs // those of the product that are under way
 	a, b               []uint32
 	row0, rows, nt     int    // nt tiles of A: rows [row0, row0+rows)
 	panel0, np         int    // np panels
@@ -250,11 +250,11 @@ type chunk struct {
 	chains []float32
 }
 
-// side is the side that panel i of the chunk belongs to, and which one of its panels it is.
-func (c *chunk) side(i int) (s *side, panel int) {
+// rhsAt is the right-hand side that panel i of the chunk belongs to, and which one of its panels it is.
+func (c *chunk) rhsAt(i int) (s *rhs, panel int) {
 	panel = c.panel0 + i
-	for j := range c.sides {
-		s = &c.sides[j]
+	for j := range c.rhs {
+		s = &c.rhs[j]
 		if panel < s.panels() {
 			break
 		}
@@ -277,8 +277,8 @@ func (d *Device) each(n, work int, f func(task int)) {
 	d.pool.Run(n, f)
 }
 
-// tiles computes the tiles of a chunk. A task is a group of rows, small enough to stay in the cache, times a group of panels.
-func (d *Device) tiles(c *chunk) {
+// runTiles computes the runTiles of a chunk. A task is a group of rows, small enough to stay in the cache, times a group of panels.
+func (d *Device) runTiles(c *chunk) {
 	rowGroups, colGroups := d.grid(c)
 	if c.kernels.panel != nil {
 		c.readyBytes = (c.steps + 2) * c.kernels.panelBytes // microkernels read two steps past the end
@@ -334,23 +334,23 @@ func (c *chunk) usePanel(g *gemmState, worker, i int) {
 // run computes steps [s, s+piece) of tile t of panel i.
 func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	w := &g.workers[worker]
-	side, panel := c.side(i)
+	b, panel := c.rhsAt(i)
 	row, mr, col := c.at(t), c.at(t+1)-c.at(t), panel*panelCols
 	f, steps := c.kernels.format, min(c.piece, c.steps-s)
 	from := 4 * s * f.panelWords()
 	x := &w.tile
 	// Field by field: a literal would be stored on the stack and copied by wider loads, each of which waits until those stores, and all of
 	// the tile of C before them, have reached the cache. That took a fifth of the time of q8.
-	x.steps, x.mr, x.mode, x.scale, x.ldc = steps, mr, 0, 1, 4*side.ldc
+	x.steps, x.mr, x.mode, x.scale, x.ldc = steps, mr, 0, 1, 4*b.ldc
 	x.a, x.b = unsafe.Pointer(&c.a[t*c.stride+s*f.words()*mr]), unsafe.Add(w.b, from)
-	x.c, x.bias, x.stage = unsafe.Pointer(&side.c[row*side.ldc+col]), unsafe.Pointer(&noBias), unsafe.Pointer(&w.stage)
+	x.c, x.bias, x.stage = unsafe.Pointer(&b.c[row*b.ldc+col]), unsafe.Pointer(&noBias), unsafe.Pointer(&w.stage)
 	c.lookAhead(x, uintptr(w.source)+uintptr(from), t, t0, t1, row)
 	if c.chain {
 		x.mode |= modeChain
 	}
-	side.finishing(w, col)
-	n := side.n - col
-	low := side.low
+	b.finishing(w, col)
+	n := b.n - col
+	low := b.low
 	if s+steps < c.steps {
 		low = nil
 	}
@@ -358,7 +358,7 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 		if s > 0 {
 			x.mode |= modeChain
 		}
-		side.edgeTile(w, n, func() { low.after(x, t, panel, c.kernels.run[mr]) })
+		b.edgeTile(w, n, func() { low.after(x, t, panel, c.kernels.run[mr]) })
 		return
 	}
 	y, ldc, mode, chains := x.c, x.ldc, x.mode, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
@@ -369,7 +369,7 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	c.kernels.run[mr](x)
 	if s+steps == c.steps {
 		x.c, x.ldc, x.mode = y, ldc, mode
-		side.edgeTile(w, n, func() { low.after(x, t, panel, func(x *tile) { g.finish(x, chains) }) })
+		b.edgeTile(w, n, func() { low.after(x, t, panel, func(x *tile) { g.finish(x, chains) }) })
 	}
 }
 
@@ -395,7 +395,7 @@ func (c *chunk) lookAhead(x *tile, b uintptr, t, t0, t1, row int) {
 }
 
 // finishing sets what becomes of the chains of w's tile.
-func (s *side) finishing(w *gemmWorker, col int) {
+func (s *rhs) finishing(w *gemmWorker, col int) {
 	t, e := &w.tile, s.epilogue
 	if !s.finishes() {
 		return
@@ -414,7 +414,7 @@ func (s *side) finishing(w *gemmWorker, col int) {
 }
 
 // edgeTile runs w's tile; one of which only n < 32 columns exist, beside C.
-func (s *side) edgeTile(w *gemmWorker, n int, run func()) {
+func (s *rhs) edgeTile(w *gemmWorker, n int, run func()) {
 	if n >= panelCols {
 		run()
 		return
@@ -450,7 +450,7 @@ func (c *chunk) panelAt(i int) []uint32 {
 	if c.steps == 0 {
 		return nil
 	}
-	if s, p := c.side(i); s.panel != nil {
+	if s, p := c.rhsAt(i); s.panel != nil {
 		return s.panel(p)
 	}
 	return c.b[i*c.panelWords:]

@@ -122,9 +122,9 @@ func (p *pool) RunWorker(n int, f func(worker, task int)) {
 
 // lead is the caller's part of Run.
 func (p *pool) lead() {
-	whole := false
+	completed := false
 	defer func() {
-		if !whole { // a task of the caller's has panicked, which goes on when the others have finished
+		if !completed { // a task of the caller's has panicked, which goes on when the others have finished
 			p.abandon()
 			p.wait()
 			p.failed.Store(nil)
@@ -132,7 +132,7 @@ func (p *pool) lead() {
 	}()
 	p.drain(0)
 	p.wait()
-	whole = true
+	completed = true
 }
 
 // wait returns when no task is unfinished.
@@ -185,9 +185,9 @@ var errExit = errors.New("a task called runtime.Goexit")
 
 // shift is the work of a worker until it parks, or until a task panics.
 func (p *pool) shift(worker int) {
-	whole := false
+	completed := false
 	defer func() {
-		if whole {
+		if completed {
 			return
 		}
 		v := recover()
@@ -199,7 +199,7 @@ func (p *pool) shift(worker int) {
 		p.abandon()
 	}()
 	p.poll(worker)
-	whole = true
+	completed = true
 }
 
 // poll runs tasks until there have been none for spinFor, then parks and returns when it is woken.

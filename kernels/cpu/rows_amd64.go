@@ -78,9 +78,9 @@ var (
 	attnAMX = func() attnKernels {
 		k := attnBF16
 		k.softmax, k.softmaxRows = softmaxTiles, nil
-		k.tiles, k.mr, k.pairs, k.over = true, maxAttnTile, probsPairs, overAMX
+		k.amx, k.mr, k.pairs, k.over = true, maxAttnTile, probsPairs, overAMX
 		k.columns = func(dst []uint32, src []float32, ld, t int) {
-			columnsTiles(tiles, dst, maxAttnTile, src, ld, maxAttnTile, t)
+			columnsTiles(amxPairs, dst, maxAttnTile, src, ld, maxAttnTile, t)
 		}
 		for i := range k.scores {
 			k.scores[i], k.values[i] = scoresAMX, valuesAMX
@@ -89,7 +89,7 @@ var (
 	}()
 	attnBF16 = attnKernels{
 		mr: 14, size: 2, scores: scoresBF16avx512bf16s, values: valuesBF16avx512bf16s,
-		softmaxRows: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsHalves, transpose: transposeAVX512, turnPage: turnPageBF16,
+		softmaxRows: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsHalves, transpose: transposeAVX512, transposePage: transposePageBF16,
 	}
 	attnF32AVX512 = attnKernels{
 		mr: 14, size: 4, scores: scoresF32avx512s, values: valuesF32avx512s,
@@ -97,7 +97,7 @@ var (
 	}
 	attnWideAVX512 = attnKernels{
 		mr: 13, size: 4, scores: scoresBF16avx512s, values: valuesBF16avx512s,
-		softmaxRows: softmaxWideAVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsRounded, transpose: transposeAVX512, turnPage: turnPageBF16,
+		softmaxRows: softmaxWideAVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsRounded, transpose: transposeAVX512, transposePage: transposePageBF16,
 	}
 	attnF32AVX2 = attnKernels{
 		mr: 6, size: 4, scores: scoresF32avx2s, values: valuesF32avx2s,
@@ -117,46 +117,46 @@ func transposeAVX512(dst []float32, ldd int, src []float32, lds, rows, cols int)
 		return
 	}
 	for r := 0; r < rows; r += 16 {
-		t := turn16{dst: ptr(dst[r:]), stride: 4 * ldd, blocks: full / 16}
+		t := transpose16{dst: ptr(dst[r:]), stride: 4 * ldd, blocks: full / 16}
 		for i := range t.rows {
 			t.rows[i] = ptr(src[(r+i)*lds:])
 		}
-		turnWords(&t)
+		transposeWords(&t)
 		if full < cols {
 			transpose(dst[full*ldd+r:], ldd, src[r*lds+full:], lds, 16, cols-full)
 		}
 	}
 }
 
-// turnPageBF16 is turnPage without infinities, for whole panels: blocks of 32 x 32 that are weights' to turnBF16.
-func turnPageBF16(keys, values, k, v []uint32, dim int) {
-	turnBF16(ptr(keys), ptr(k), 4*16*panelCols, dim/panelCols)
-	turnBF16(ptr(values), ptr(v), 4*16*panelCols, dim/panelCols)
+// transposePageBF16 is transposePage without infinities, for whole panels: blocks of 32 x 32 that are weights' to transposeBF16.
+func transposePageBF16(keys, values, k, v []uint32, dim int) {
+	transposeBF16(ptr(keys), ptr(k), 4*16*panelCols, dim/panelCols)
+	transposeBF16(ptr(values), ptr(v), 4*16*panelCols, dim/panelCols)
 }
 
-// kvTurner is the transposer that writes 16 keys to a page.
-func kvTurner(i isa, t kernels.DType) func(*turn16) {
+// kvTransposer is the transposer that writes 16 keys to a page.
+func kvTransposer(i isa, t kernels.DType) func(*transpose16) {
 	switch {
 	case i < avx512:
 		return nil
 	case t == kernels.F32:
-		return turnWords
+		return transposeWords
 	case i < avx512bf16:
-		return turnRounded
+		return transposeRounded
 	}
-	return turnPairs
+	return transposePairs
 }
 
-// turnKeys writes 16 keys, ld apart, side by side to keys, and returns how many elements of each.
-func (w *kvWriter) turnKeys(keys []uint32, k []float32, ld int) int {
+// transposeKeys writes 16 keys, ld apart, side by side to keys, and returns how many elements of each.
+func (w *kvWriter) transposeKeys(keys []uint32, k []float32, ld int) int {
 	per := 32 // elements that become 16 words
 	if w.spec.Type == kernels.F32 {
 		per = 16
 	}
-	t := turn16{dst: ptr(keys), stride: 4 * panelCols, blocks: w.spec.HeadDim / per}
+	t := transpose16{dst: ptr(keys), stride: 4 * panelCols, blocks: w.spec.HeadDim / per}
 	for i := range t.rows {
 		t.rows[i] = ptr(k[i*ld:])
 	}
-	w.turn(&t)
+	w.transpose(&t)
 	return t.blocks * per
 }

@@ -7,26 +7,26 @@ package cpu
 import "unsafe"
 
 //go:noescape
-func turnWords(t *turn16)
+func transposeWords(t *transpose16)
 
 //go:noescape
-func turnPairs(t *turn16)
+func transposePairs(t *transpose16)
 
 //go:noescape
-func turnRounded(t *turn16)
+func transposeRounded(t *transpose16)
 
 //go:noescape
-func turnWide(t *turn16)
+func transposeWide(t *transpose16)
 
-// turnBF16 transposes blocks of 2 KiB, stride bytes apart in src, dense in dst.
+// transposeBF16 transposes blocks of 2 KiB, stride bytes apart in src, dense in dst.
 //
 //go:noescape
-func turnBF16(dst, src unsafe.Pointer, stride, blocks int)
+func transposeBF16(dst, src unsafe.Pointer, stride, blocks int)
 
-// turnF32 transposes blocks of 4 KiB, stride bytes apart in src, dense in dst.
+// transposeF32 transposes blocks of 4 KiB, stride bytes apart in src, dense in dst.
 //
 //go:noescape
-func turnF32(dst, src unsafe.Pointer, stride, blocks int)
+func transposeF32(dst, src unsafe.Pointer, stride, blocks int)
 
 //go:noescape
 func columnsWords(c *columns16)

@@ -5,47 +5,47 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// func turnWords(t *turn16)
-TEXT ·turnWords(SB), NOSPLIT, $0-8
+// func transposeWords(t *transpose16)
+TEXT ·transposeWords(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), SI
-	MOVQ turn16_dst(SI), DI
-	MOVQ turn16_stride(SI), DX
-	MOVQ turn16_blocks(SI), BX
+	MOVQ transpose16_dst(SI), DI
+	MOVQ transpose16_stride(SI), DX
+	MOVQ transpose16_blocks(SI), BX
 	XORQ CX, CX
 	TESTQ BX, BX
 	JEQ done
 loop:
-	MOVQ (turn16_rows+0)(SI), R8
+	MOVQ (transpose16_rows+0)(SI), R8
 	VMOVUPS (R8)(CX*1), Z0
-	MOVQ (turn16_rows+8)(SI), R8
+	MOVQ (transpose16_rows+8)(SI), R8
 	VMOVUPS (R8)(CX*1), Z1
-	MOVQ (turn16_rows+16)(SI), R8
+	MOVQ (transpose16_rows+16)(SI), R8
 	VMOVUPS (R8)(CX*1), Z2
-	MOVQ (turn16_rows+24)(SI), R8
+	MOVQ (transpose16_rows+24)(SI), R8
 	VMOVUPS (R8)(CX*1), Z3
-	MOVQ (turn16_rows+32)(SI), R8
+	MOVQ (transpose16_rows+32)(SI), R8
 	VMOVUPS (R8)(CX*1), Z4
-	MOVQ (turn16_rows+40)(SI), R8
+	MOVQ (transpose16_rows+40)(SI), R8
 	VMOVUPS (R8)(CX*1), Z5
-	MOVQ (turn16_rows+48)(SI), R8
+	MOVQ (transpose16_rows+48)(SI), R8
 	VMOVUPS (R8)(CX*1), Z6
-	MOVQ (turn16_rows+56)(SI), R8
+	MOVQ (transpose16_rows+56)(SI), R8
 	VMOVUPS (R8)(CX*1), Z7
-	MOVQ (turn16_rows+64)(SI), R8
+	MOVQ (transpose16_rows+64)(SI), R8
 	VMOVUPS (R8)(CX*1), Z8
-	MOVQ (turn16_rows+72)(SI), R8
+	MOVQ (transpose16_rows+72)(SI), R8
 	VMOVUPS (R8)(CX*1), Z9
-	MOVQ (turn16_rows+80)(SI), R8
+	MOVQ (transpose16_rows+80)(SI), R8
 	VMOVUPS (R8)(CX*1), Z10
-	MOVQ (turn16_rows+88)(SI), R8
+	MOVQ (transpose16_rows+88)(SI), R8
 	VMOVUPS (R8)(CX*1), Z11
-	MOVQ (turn16_rows+96)(SI), R8
+	MOVQ (transpose16_rows+96)(SI), R8
 	VMOVUPS (R8)(CX*1), Z12
-	MOVQ (turn16_rows+104)(SI), R8
+	MOVQ (transpose16_rows+104)(SI), R8
 	VMOVUPS (R8)(CX*1), Z13
-	MOVQ (turn16_rows+112)(SI), R8
+	MOVQ (transpose16_rows+112)(SI), R8
 	VMOVUPS (R8)(CX*1), Z14
-	MOVQ (turn16_rows+120)(SI), R8
+	MOVQ (transpose16_rows+120)(SI), R8
 	VMOVUPS (R8)(CX*1), Z15
 	VPUNPCKLDQ Z1, Z0, Z16
 	VPUNPCKHDQ Z1, Z0, Z17
@@ -150,12 +150,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func turnPairs(t *turn16)
-TEXT ·turnPairs(SB), NOSPLIT, $0-8
+// func transposePairs(t *transpose16)
+TEXT ·transposePairs(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), SI
-	MOVQ turn16_dst(SI), DI
-	MOVQ turn16_stride(SI), DX
-	MOVQ turn16_blocks(SI), BX
+	MOVQ transpose16_dst(SI), DI
+	MOVQ transpose16_stride(SI), DX
+	MOVQ transpose16_blocks(SI), BX
 	XORQ CX, CX
 	TESTQ BX, BX
 	JEQ done
@@ -163,67 +163,67 @@ TEXT ·turnPairs(SB), NOSPLIT, $0-8
 	MOVL $1, R9
 	MOVL $0x40, R10
 loop:
-	MOVQ (turn16_rows+0)(SI), R8
+	MOVQ (transpose16_rows+0)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x92; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xc6 // VCVTNE2PS2BF16 Z30, Z31, Z0
-	MOVQ (turn16_rows+8)(SI), R8
+	MOVQ (transpose16_rows+8)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x92; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xce // VCVTNE2PS2BF16 Z30, Z31, Z1
-	MOVQ (turn16_rows+16)(SI), R8
+	MOVQ (transpose16_rows+16)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x92; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xd6 // VCVTNE2PS2BF16 Z30, Z31, Z2
-	MOVQ (turn16_rows+24)(SI), R8
+	MOVQ (transpose16_rows+24)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x92; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xde // VCVTNE2PS2BF16 Z30, Z31, Z3
-	MOVQ (turn16_rows+32)(SI), R8
+	MOVQ (transpose16_rows+32)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x92; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xe6 // VCVTNE2PS2BF16 Z30, Z31, Z4
-	MOVQ (turn16_rows+40)(SI), R8
+	MOVQ (transpose16_rows+40)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x92; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xee // VCVTNE2PS2BF16 Z30, Z31, Z5
-	MOVQ (turn16_rows+48)(SI), R8
+	MOVQ (transpose16_rows+48)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x92; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xf6 // VCVTNE2PS2BF16 Z30, Z31, Z6
-	MOVQ (turn16_rows+56)(SI), R8
+	MOVQ (transpose16_rows+56)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x92; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xfe // VCVTNE2PS2BF16 Z30, Z31, Z7
-	MOVQ (turn16_rows+64)(SI), R8
+	MOVQ (transpose16_rows+64)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x12; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xc6 // VCVTNE2PS2BF16 Z30, Z31, Z8
-	MOVQ (turn16_rows+72)(SI), R8
+	MOVQ (transpose16_rows+72)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x12; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xce // VCVTNE2PS2BF16 Z30, Z31, Z9
-	MOVQ (turn16_rows+80)(SI), R8
+	MOVQ (transpose16_rows+80)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x12; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xd6 // VCVTNE2PS2BF16 Z30, Z31, Z10
-	MOVQ (turn16_rows+88)(SI), R8
+	MOVQ (transpose16_rows+88)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x12; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xde // VCVTNE2PS2BF16 Z30, Z31, Z11
-	MOVQ (turn16_rows+96)(SI), R8
+	MOVQ (transpose16_rows+96)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x12; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xe6 // VCVTNE2PS2BF16 Z30, Z31, Z12
-	MOVQ (turn16_rows+104)(SI), R8
+	MOVQ (transpose16_rows+104)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x12; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xee // VCVTNE2PS2BF16 Z30, Z31, Z13
-	MOVQ (turn16_rows+112)(SI), R8
+	MOVQ (transpose16_rows+112)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x12; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xf6 // VCVTNE2PS2BF16 Z30, Z31, Z14
-	MOVQ (turn16_rows+120)(SI), R8
+	MOVQ (transpose16_rows+120)(SI), R8
 	VMOVUPS (R8)(CX*1), Z30
 	VMOVUPS 64(R8)(CX*1), Z31
 	BYTE $0x62; BYTE $0x12; BYTE $0x07; BYTE $0x40; BYTE $0x72; BYTE $0xfe // VCVTNE2PS2BF16 Z30, Z31, Z15
@@ -330,12 +330,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func turnRounded(t *turn16)
-TEXT ·turnRounded(SB), NOSPLIT, $0-8
+// func transposeRounded(t *transpose16)
+TEXT ·transposeRounded(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), SI
-	MOVQ turn16_dst(SI), DI
-	MOVQ turn16_stride(SI), DX
-	MOVQ turn16_blocks(SI), BX
+	MOVQ transpose16_dst(SI), DI
+	MOVQ transpose16_stride(SI), DX
+	MOVQ transpose16_blocks(SI), BX
 	XORQ CX, CX
 	TESTQ BX, BX
 	JEQ done
@@ -343,7 +343,7 @@ TEXT ·turnRounded(SB), NOSPLIT, $0-8
 	MOVL $1, R9
 	MOVL $0x40, R10
 loop:
-	MOVQ (turn16_rows+0)(SI), R8
+	MOVQ (transpose16_rows+0)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -371,7 +371,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z0
-	MOVQ (turn16_rows+8)(SI), R8
+	MOVQ (transpose16_rows+8)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -399,7 +399,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z1
-	MOVQ (turn16_rows+16)(SI), R8
+	MOVQ (transpose16_rows+16)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -427,7 +427,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z2
-	MOVQ (turn16_rows+24)(SI), R8
+	MOVQ (transpose16_rows+24)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -455,7 +455,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z3
-	MOVQ (turn16_rows+32)(SI), R8
+	MOVQ (transpose16_rows+32)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -483,7 +483,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z4
-	MOVQ (turn16_rows+40)(SI), R8
+	MOVQ (transpose16_rows+40)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -511,7 +511,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z5
-	MOVQ (turn16_rows+48)(SI), R8
+	MOVQ (transpose16_rows+48)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -539,7 +539,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z6
-	MOVQ (turn16_rows+56)(SI), R8
+	MOVQ (transpose16_rows+56)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -567,7 +567,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z7
-	MOVQ (turn16_rows+64)(SI), R8
+	MOVQ (transpose16_rows+64)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -595,7 +595,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z8
-	MOVQ (turn16_rows+72)(SI), R8
+	MOVQ (transpose16_rows+72)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -623,7 +623,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z9
-	MOVQ (turn16_rows+80)(SI), R8
+	MOVQ (transpose16_rows+80)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -651,7 +651,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z10
-	MOVQ (turn16_rows+88)(SI), R8
+	MOVQ (transpose16_rows+88)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -679,7 +679,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z11
-	MOVQ (turn16_rows+96)(SI), R8
+	MOVQ (transpose16_rows+96)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -707,7 +707,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z12
-	MOVQ (turn16_rows+104)(SI), R8
+	MOVQ (transpose16_rows+104)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -735,7 +735,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z13
-	MOVQ (turn16_rows+112)(SI), R8
+	MOVQ (transpose16_rows+112)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -763,7 +763,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z14
-	MOVQ (turn16_rows+120)(SI), R8
+	MOVQ (transpose16_rows+120)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -894,12 +894,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func turnWide(t *turn16)
-TEXT ·turnWide(SB), NOSPLIT, $0-8
+// func transposeWide(t *transpose16)
+TEXT ·transposeWide(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), SI
-	MOVQ turn16_dst(SI), DI
-	MOVQ turn16_stride(SI), DX
-	MOVQ turn16_blocks(SI), BX
+	MOVQ transpose16_dst(SI), DI
+	MOVQ transpose16_stride(SI), DX
+	MOVQ transpose16_blocks(SI), BX
 	XORQ CX, CX
 	TESTQ BX, BX
 	JEQ done
@@ -908,7 +908,7 @@ TEXT ·turnWide(SB), NOSPLIT, $0-8
 	MOVL $0x40, R10
 	MOVL $0xffff0000, R11
 loop:
-	MOVQ (turn16_rows+0)(SI), R8
+	MOVQ (transpose16_rows+0)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -936,7 +936,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z0
-	MOVQ (turn16_rows+8)(SI), R8
+	MOVQ (transpose16_rows+8)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -964,7 +964,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z1
-	MOVQ (turn16_rows+16)(SI), R8
+	MOVQ (transpose16_rows+16)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -992,7 +992,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z2
-	MOVQ (turn16_rows+24)(SI), R8
+	MOVQ (transpose16_rows+24)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1020,7 +1020,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z3
-	MOVQ (turn16_rows+32)(SI), R8
+	MOVQ (transpose16_rows+32)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1048,7 +1048,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z4
-	MOVQ (turn16_rows+40)(SI), R8
+	MOVQ (transpose16_rows+40)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1076,7 +1076,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z5
-	MOVQ (turn16_rows+48)(SI), R8
+	MOVQ (transpose16_rows+48)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1104,7 +1104,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z6
-	MOVQ (turn16_rows+56)(SI), R8
+	MOVQ (transpose16_rows+56)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1132,7 +1132,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z7
-	MOVQ (turn16_rows+64)(SI), R8
+	MOVQ (transpose16_rows+64)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1160,7 +1160,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z8
-	MOVQ (turn16_rows+72)(SI), R8
+	MOVQ (transpose16_rows+72)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1188,7 +1188,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z9
-	MOVQ (turn16_rows+80)(SI), R8
+	MOVQ (transpose16_rows+80)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1216,7 +1216,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z10
-	MOVQ (turn16_rows+88)(SI), R8
+	MOVQ (transpose16_rows+88)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1244,7 +1244,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z11
-	MOVQ (turn16_rows+96)(SI), R8
+	MOVQ (transpose16_rows+96)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1272,7 +1272,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z12
-	MOVQ (turn16_rows+104)(SI), R8
+	MOVQ (transpose16_rows+104)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1300,7 +1300,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z13
-	MOVQ (turn16_rows+112)(SI), R8
+	MOVQ (transpose16_rows+112)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1328,7 +1328,7 @@ loop:
 	VMOVDQA32 Z29, K1, Z25
 	VPMOVDW Z25, Y25
 	VINSERTI64X4 $1, Y25, Z24, Z14
-	MOVQ (turn16_rows+120)(SI), R8
+	MOVQ (transpose16_rows+120)(SI), R8
 	VMOVUPS 0(R8)(CX*1), Z24
 	VPBROADCASTD AX, Z31
 	VPBROADCASTD R9, Z30
@@ -1523,8 +1523,8 @@ done:
 	VZEROUPPER
 	RET
 
-// func turnBF16(dst, src unsafe.Pointer, stride, blocks int)
-TEXT ·turnBF16(SB), NOSPLIT, $0-32
+// func transposeBF16(dst, src unsafe.Pointer, stride, blocks int)
+TEXT ·transposeBF16(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ stride+16(FP), DX
@@ -1768,8 +1768,8 @@ DATA middle<>+0(SB)/8, $0x0706030205040100
 DATA middle<>+8(SB)/8, $0x0f0e0b0a0d0c0908
 GLOBL middle<>(SB), RODATA|NOPTR, $16
 
-// func turnF32(dst, src unsafe.Pointer, stride, blocks int)
-TEXT ·turnF32(SB), NOSPLIT, $0-32
+// func transposeF32(dst, src unsafe.Pointer, stride, blocks int)
+TEXT ·transposeF32(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ stride+16(FP), DX

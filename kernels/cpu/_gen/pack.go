@@ -6,26 +6,26 @@ import "fmt"
 //
 // Sixteen rows of words become steps of sixteen words: a 16 x 16 transpose in registers. What a word is differs:
 //
-//	turnWords      the word itself (F32, or a pair of BF16 that is one already)
-//	turnPairs      two F32 rounded to BF16 by VCVTNE2PS2BF16, which flushes denormals as the products will
-//	turnRounded    two F32 rounded to BF16 by integer arithmetic, denormals and NaN as num.BF16FromF32 has them
-//	turnWide       the same, each pair stored as two steps of F32, the odd ones first
+//	transposeWords      the word itself (F32, or a pair of BF16 that is one already)
+//	transposePairs      two F32 rounded to BF16 by VCVTNE2PS2BF16, which flushes denormals as the products will
+//	transposeRounded    two F32 rounded to BF16 by integer arithmetic, denormals and NaN as num.BF16FromF32 has them
+//	transposeWide       the same, each pair stored as two steps of F32, the odd ones first
 func pack(f *file) {
-	const sig = "(t *turn16)"
+	const sig = "(t *transpose16)"
 	for _, x := range []struct {
 		name string
 		load func(f *file, row int)
 		wide bool
 		step int // bytes of a row in a block
 	}{
-		{"turnWords", func(f *file, i int) { f.p("VMOVUPS (R8)(CX*1), Z%d", i) }, false, 64},
-		{"turnPairs", loadPairs, false, 128},
-		{"turnRounded", loadRounded, false, 128},
-		{"turnWide", loadRounded, true, 128},
+		{"transposeWords", func(f *file, i int) { f.p("VMOVUPS (R8)(CX*1), Z%d", i) }, false, 64},
+		{"transposePairs", loadPairs, false, 128},
+		{"transposeRounded", loadRounded, false, 128},
+		{"transposeWide", loadRounded, true, 128},
 	} {
 		f.text(x.name, sig, "", 8)
 		f.p("MOVQ t+0(FP), SI")
-		f.fields("turn16", "SI", "dst=DI stride=DX blocks=BX")
+		f.fields("transpose16", "SI", "dst=DI stride=DX blocks=BX")
 		f.p("XORQ CX, CX")
 		f.p("TESTQ BX, BX")
 		f.p("JEQ done")
@@ -39,7 +39,7 @@ func pack(f *file) {
 		}
 		f.p("loop:")
 		for i := range 16 {
-			f.p("MOVQ (turn16_rows+%d)(SI), R8", 8*i)
+			f.p("MOVQ (transpose16_rows+%d)(SI), R8", 8*i)
 			x.load(f, i)
 		}
 		transpose16(f)
@@ -59,8 +59,8 @@ func pack(f *file) {
 		f.p("done:")
 		f.end()
 	}
-	turnWeight(f)
-	turnWeightF32(f)
+	transposeWeight(f)
+	transposeWeightF32(f)
 	columns(f)
 	f.asm.WriteString("DATA evenMask<>+0(SB)/4, $0xffff0000\nGLOBL evenMask<>(SB), RODATA|NOPTR, $4\n")
 }
@@ -130,13 +130,13 @@ func lanes4x4(f *file, src func(j int) [4]int, dst func(j, lane int) int, groups
 	}
 }
 
-// turnWeight emits turnBF16: blocks of [16 pairs of k][32 n][2 k] become [16 pairs of n][32 k][2 n].
+// transposeWeight emits transposeBF16: blocks of [16 pairs of k][32 n][2 k] become [16 pairs of n][32 k][2 n].
 //
 // Within a row the pairs of n = 2i, 2i+1 are made neighbours by swapping the middle words of every 8 bytes; what is left is to transpose
 // a 16 x 16 matrix of 8-byte elements: rows are pairs of k, columns pairs of n, four quarters of 8 x 8.
-func turnWeight(f *file) {
-	f.text("turnBF16", "(dst, src unsafe.Pointer, stride, blocks int)",
-		"turnBF16 transposes blocks of 2 KiB, stride bytes apart in src, dense in dst.", 32)
+func transposeWeight(f *file) {
+	f.text("transposeBF16", "(dst, src unsafe.Pointer, stride, blocks int)",
+		"transposeBF16 transposes blocks of 2 KiB, stride bytes apart in src, dense in dst.", 32)
 	f.p("MOVQ dst+0(FP), DI")
 	f.p("MOVQ src+8(FP), SI")
 	f.p("MOVQ stride+16(FP), DX")
@@ -179,10 +179,10 @@ func turnWeight(f *file) {
 	f.asm.WriteString("DATA middle<>+0(SB)/8, $0x0706030205040100\nDATA middle<>+8(SB)/8, $0x0f0e0b0a0d0c0908\nGLOBL middle<>(SB), RODATA|NOPTR, $16\n\n")
 }
 
-// turnWeightF32 emits turnF32: blocks of [32 k][32 n] become [32 n][32 k].
-func turnWeightF32(f *file) {
-	f.text("turnF32", "(dst, src unsafe.Pointer, stride, blocks int)",
-		"turnF32 transposes blocks of 4 KiB, stride bytes apart in src, dense in dst.", 32)
+// transposeWeightF32 emits transposeF32: blocks of [32 k][32 n] become [32 n][32 k].
+func transposeWeightF32(f *file) {
+	f.text("transposeF32", "(dst, src unsafe.Pointer, stride, blocks int)",
+		"transposeF32 transposes blocks of 4 KiB, stride bytes apart in src, dense in dst.", 32)
 	f.p("MOVQ dst+0(FP), DI")
 	f.p("MOVQ src+8(FP), SI")
 	f.p("MOVQ stride+16(FP), DX")
