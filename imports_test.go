@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"engine":      {"model", "kernels", "safetensors", "num"},
 	"rl":          {"engine", "model", "kernels", "tokenizer", "safetensors", "num"},
 	"rl/algo":     {},
+	"rl/config":   {"engine", "kernels", "rl/algo", "rl/reward", "rl/search"},
 	"rl/reward":   {},
 	"rl/data":     {},
 	"rl/thought":  {},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
@@ -43,7 +44,7 @@ type Options struct {
 	OnEpisode func(when string, e *episode.Episode)                   // the same question before and after
 	OnStep    func(step, steps int, m track.Metrics, curve []float64) // after each update
 	OnScore   func(name string, r rl.SourceReport)                    // as soon as it is known
-	configure func(c *rl.Config)
+	configure func(c *config.Config)
 	held      int // held-out questions; 0: as many as Size says
 }
 
@@ -153,18 +154,18 @@ func (o *Options) phase(name string) {
 }
 
 // config is the run: everything not named is rl's default.
-func (o *Options) config() rl.Config {
+func (o *Options) config() config.Config {
 	path := func(name string) string { return filepath.Join(o.Dir, name) }
 	size := o.Size()
-	c := rl.Config{
-		Policy:  rl.PolicyConfig{Model: path("models/policy"), DType: "bf16"},
-		Data:    rl.DataConfig{Data: path("questions.jsonl")},
-		Search:  rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5, NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.5, SimMaxTokens: 96},
-		Rollout: rl.RolloutConfig{BatchSize: size.Questions, N: size.Rollouts, MaxTurns: 4, MaxResponse: 64, MaxStart: 64, MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
-		Algo:    rl.AlgoConfig{Algo: cmp.Or(o.Algo, "grpo"), Reward: cmp.Or(o.Reward, "f1")},
-		Optim: rl.OptimConfig{LR: 2e-4, Betas: []float64{0.9, 0.99}, Eps: 1e-8, MaxGradNorm: 1, LRSchedule: "constant", WarmupRatio: 0.05,
+	c := config.Config{
+		Policy:  config.Policy{Model: path("models/policy"), DType: "bf16"},
+		Data:    config.Data{Data: path("questions.jsonl")},
+		Search:  config.Search{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5, NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.5, SimMaxTokens: 96},
+		Rollout: config.Rollout{BatchSize: size.Questions, N: size.Rollouts, MaxTurns: 4, MaxResponse: 64, MaxStart: 64, MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
+		Algo:    config.Algo{Algo: cmp.Or(o.Algo, "grpo"), Reward: cmp.Or(o.Reward, "f1")},
+		Optim: config.Optim{LR: 2e-4, Betas: []float64{0.9, 0.99}, Eps: 1e-8, MaxGradNorm: 1, LRSchedule: "constant", WarmupRatio: 0.05,
 			MicroBatchTokens: 8192},
-		Schedule: rl.ScheduleConfig{TotalSteps: o.Steps, Out: o.Dir, Seed: o.Seed},
+		Schedule: config.Schedule{TotalSteps: o.Steps, Out: o.Dir, Seed: o.Seed},
 	}
 	if c.Algo.Algo == "ppo" {
 		c.Critic.LR, c.Critic.ValueClip = 1e-3, 0.5

@@ -8,16 +8,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
-	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // short runs two small steps and returns what they leave behind.
-func short(t *testing.T, threads int, change func(c *rl.Config)) (*Result, map[string][]byte) {
+func short(t *testing.T, threads int, change func(c *config.Config)) (*Result, map[string][]byte) {
 	dev, err := cpu.New(cpu.Options{Threads: threads})
 	require.NoError(t, err)
 	defer dev.Close()
 	dir := filepath.Join(t.TempDir(), "run")
-	o := Options{Dir: dir, Seed: 3, Steps: 2, held: 8, configure: func(c *rl.Config) {
+	o := Options{Dir: dir, Seed: 3, Steps: 2, held: 8, configure: func(c *config.Config) {
 		c.Rollout.BatchSize, c.Rollout.N, c.Algo.MiniBatch = 4, 4, 0
 		if change != nil {
 			change(c)
@@ -37,13 +37,13 @@ func short(t *testing.T, threads int, change func(c *rl.Config)) (*Result, map[s
 // episodes are in flight.
 func TestRunIsExact(t *testing.T) {
 	for _, dtype := range []string{"bf16", "f32"} {
-		r, want := short(t, 1, func(c *rl.Config) { c.Policy.DType = dtype })
+		r, want := short(t, 1, func(c *config.Config) { c.Policy.DType = dtype })
 		require.Zero(t, r.LogprobDiff, "old log-probs are the trainer's (%s)", dtype)
 		require.Len(t, r.Curve, 2)
 		if dtype == "f32" {
 			continue
 		}
-		_, got := short(t, 2, func(c *rl.Config) { c.Rollout.Concurrency = 3 })
+		_, got := short(t, 2, func(c *config.Config) { c.Rollout.Concurrency = 3 })
 		for name := range want {
 			require.True(t, string(want[name]) == string(got[name]), "%s differs", name)
 		}

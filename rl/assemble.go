@@ -12,12 +12,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
 // New opens everything that c names and assembles a run on dev, unless ctx ends before. Close it when done; dev stays the caller's.
-func New(ctx context.Context, dev kernels.Device, c Config) (_ *Trainer, err error) {
+func New(ctx context.Context, dev kernels.Device, c config.Config) (_ *Trainer, err error) {
 	t := &Trainer{Config: c}
 	if err := t.open(ctx, dev); err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	if err := c.checkMemory(dev); err != nil {
+	if err := checkMemory(&c, dev); err != nil {
 		return err
 	}
 	defer func() {
@@ -50,7 +51,7 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 		return err
 	}
 	var end func()
-	if t.Reward, end, err = c.Reward.Open(c.Algo.Reward); err != nil {
+	if t.Reward, end, err = OpenReward(c.Reward, c.Algo.Reward); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, end)
@@ -64,9 +65,9 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 var machineMemory = engine.MachineMemory
 
 // checkMemory refuses, before anything is loaded, what the machine has no memory for, and what cannot be planned.
-func (c *Config) checkMemory(dev kernels.Device) error {
-	pl := Planner{Verb: "train", Threads: 1, Device: dev.Name(), SimDevice: c.Search.on(dev).Name(), Limits: map[string]int64{}}
-	for _, d := range []kernels.Device{dev, c.Search.on(dev)} {
+func checkMemory(c *config.Config, dev kernels.Device) error {
+	pl := Planner{Verb: "train", Threads: 1, Device: dev.Name(), SimDevice: c.Search.On(dev).Name(), Limits: map[string]int64{}}
+	for _, d := range []kernels.Device{dev, c.Search.On(dev)} {
 		if d, ok := d.(interface{ Threads() int }); ok {
 			pl.Threads = max(pl.Threads, d.Threads())
 		}
@@ -99,12 +100,12 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 	if t.Policy.Tokenizer == nil {
 		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", t.Policy.Dir)
 	}
-	if err := t.openUpdater(ctx, dev, t.Config.trainOptions(kv)); err != nil {
+	if err := t.openUpdater(ctx, dev, t.Config.TrainOptions(kv)); err != nil {
 		return err
 	}
 	var simulator *Opened
 	if t.searches == nil && t.Config.Search.Simulates() {
-		if simulator, err = t.simulator(ctx, t.Config.Search.on(dev)); err != nil {
+		if simulator, err = t.simulator(ctx, t.Config.Search.On(dev)); err != nil {
 			return err
 		}
 	}
@@ -117,15 +118,15 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 // openPolicy loads what is trained: all weights, an adapter, or a new adapter. It returns the type of keys and values.
 func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kernels.DType, error) {
 	c := &t.Config
-	dtype, err := WeightType("--dtype", c.Policy.DType)
+	dtype, err := config.WeightType("--dtype", c.Policy.DType)
 	if err != nil {
 		return 0, err
 	}
-	kv, err := KVType(c.Policy.KVDType, dtype)
+	kv, err := config.KVType(c.Policy.KVDType, dtype)
 	if err != nil {
 		return 0, err
 	}
-	if t.SaveDType, err = SaveType(c.Schedule.SaveDType, dtype); err != nil {
+	if t.SaveDType, err = config.SaveType(c.Schedule.SaveDType, dtype); err != nil {
 		return 0, err
 	}
 	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
@@ -141,16 +142,8 @@ func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kernels.D
 	return kv, err
 }
 
-// trainOptions are the optimiser's.
-func (c *Config) trainOptions(kv kernels.DType) train.Options {
-	o := &c.Optim
-	return train.Options{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay, MaxGradNorm: o.MaxGradNorm,
-		MicroBatchTokens: o.MicroBatchTokens, Temperature: c.Rollout.Temperature, KVType: kv, Recompute: o.Recompute,
-		Longest: c.Rollout.MaxContext, Sequences: c.Rollout.BatchSize * c.Rollout.N}
-}
-
 // newAdapter makes the adapter that --lora-r asks for.
-func newAdapter(m *model.Model, c PolicyConfig, seed uint64) (*model.Adapter, error) {
+func newAdapter(m *model.Model, c config.Policy, seed uint64) (*model.Adapter, error) {
 	alpha := c.LoRAAlpha
 	if alpha == 0 {
 		alpha = 2 * float64(c.LoRAR)
@@ -162,13 +155,13 @@ func newAdapter(m *model.Model, c PolicyConfig, seed uint64) (*model.Adapter, er
 // addModel puts m into an engine with pages for the episodes in flight.
 func (t *Trainer) addModel(e *engine.Engine, name string, m *model.Model, kv kernels.DType, usual int) error {
 	c := &t.Config
-	context, sequences, pages := c.kvPages(m.Config, kv, usual)
+	context, sequences, pages := kvPages(c, m.Config, kv, usual)
 	return e.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context, MaxSequences: sequences})
 }
 
 // kvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for so many of the usual length (0: the longest)
 // as far as --kv-memory goes, but always for the longest.
-func (c *Config) kvPages(m *model.Config, kv kernels.DType, usual int) (context, sequences, pages int) {
+func kvPages(c *config.Config, m *model.Config, kv kernels.DType, usual int) (context, sequences, pages int) {
 	context = min(c.Rollout.MaxContext, m.MaxPos)
 	sequences = max(1, min(c.Rollout.Concurrency, c.Rollout.BatchSize*c.Rollout.N))
 	one, each := int64(context/kernels.PageSize+2), int64(min(context, cmp.Or(usual, context))/kernels.PageSize+2)
@@ -181,11 +174,11 @@ func (c *Config) kvPages(m *model.Config, kv kernels.DType, usual int) (context,
 const simulatedPrompt = 512
 
 // simulated is the usual length of what a simulator reads and writes.
-func (c *SearchConfig) simulated() int { return simulatedPrompt + cmp.Or(c.SimMaxTokens, 600) }
+func simulatedLength(c *config.Search) int { return simulatedPrompt + cmp.Or(c.SimMaxTokens, 600) }
 
 // kvBytes is what a run of c keeps for the keys and values of a model whose sequences are usually so long.
-func (c *Config) kvBytes(m *model.Config, kv kernels.DType, usual int) int64 {
-	_, _, pages := c.kvPages(m, kv, usual)
+func kvBytes(c *config.Config, m *model.Config, kv kernels.DType, usual int) int64 {
+	_, _, pages := kvPages(c, m, kv, usual)
 	return int64(pages) * kernels.PageSize * m.KVBytes(kv)
 }
 
@@ -193,21 +186,21 @@ func (c *Config) kvBytes(m *model.Config, kv kernels.DType, usual int) int64 {
 func (t *Trainer) openUpdater(ctx context.Context, dev kernels.Device, o train.Options) (err error) {
 	c := &t.Config
 	u := &t.Updater
-	if u.Estimator, u.Policy, err = c.Algo.rule(); err != nil {
+	if u.Estimator, u.Policy, err = c.Algo.Rule(); err != nil {
 		return err
 	}
 	if u.Trainer, err = train.New(dev, t.Policy.Model, t.Policy.Adapter, o); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, u.Trainer.Close)
-	u.Epochs, u.KLInReward = max(1, c.Algo.Epochs), c.Algo.klIn() == klInReward
-	u.KLTarget, u.KLHorizon, u.Norm = c.Algo.KLTarget, c.Algo.KLHorizon, float64(c.sampledLimit())
+	u.Epochs, u.KLInReward = max(1, c.Algo.Epochs), c.Algo.KLInReward()
+	u.KLTarget, u.KLHorizon, u.Norm = c.Algo.KLTarget, c.Algo.KLHorizon, float64(c.SampledLimit())
 	if c.Algo.KLCoef > 0 {
 		if err := t.openReference(ctx, dev, o); err != nil {
 			return err
 		}
 	}
-	if c.Algo.usesCritic() {
+	if c.Algo.UsesCritic() {
 		return t.openCritic(ctx, dev, o)
 	}
 	return nil
@@ -226,7 +219,7 @@ func (t *Trainer) startEngines(dev kernels.Device, kv kernels.DType, simulator *
 	if on := simulator.Model.Device; on != dev {
 		t.simulating = engine.New(on, engine.Options{})
 	}
-	return t.addModel(t.simulating, simulatorName, simulator.Model, kv, t.Config.Search.simulated())
+	return t.addModel(t.simulating, simulatorName, simulator.Model, kv, simulatedLength(&t.Config.Search))
 }
 
 // openRoller makes what episodes need: policy, searcher, prompts and limits.
@@ -252,13 +245,6 @@ func (t *Trainer) openRoller(ctx context.Context, simulator *Opened) error {
 	return err
 }
 
-func topP(p float64) float64 {
-	if p >= 1 {
-		return 0
-	}
-	return p
-}
-
 // openSearcher makes the engine behind <search>.
 func (t *Trainer) openSearcher(ctx context.Context, simulator *Opened) (search.Searcher, error) {
 	if t.searches != nil {
@@ -268,7 +254,7 @@ func (t *Trainer) openSearcher(ctx context.Context, simulator *Opened) (search.S
 	if c.Cache == "" && t.Config.Schedule.Out != "" {
 		c.Cache = filepath.Join(t.Config.Schedule.Out, "search-cache")
 	}
-	e, err := c.Open(ctx, func() (search.Generator, error) {
+	e, err := OpenSearch(ctx, &c, func() (search.Generator, error) {
 		name := simulatorName
 		if simulator.Model == t.Policy.Model {
 			name = policyName
@@ -279,7 +265,7 @@ func (t *Trainer) openSearcher(ctx context.Context, simulator *Opened) (search.S
 		return nil, err
 	}
 	t.Notes = append(t.Notes, e.Notes...)
-	t.from, err = c.Fingerprint(e)
+	t.from, err = SearchParts(&c, e)
 	return e.Searcher, err
 }
 
@@ -295,4 +281,11 @@ func (t *Trainer) Close() {
 		t.closers[i]()
 	}
 	t.closers = nil
+}
+
+func topP(p float64) float64 {
+	if p >= 1 {
+		return 0
+	}
+	return p
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -108,7 +109,7 @@ func (t *Trainer) save(step int) error {
 // saveAs writes step's checkpoint; the device is the caller's.
 func (t *Trainer) saveAs(step int) error {
 	t.state.Seed, t.state.Total = t.Config.Schedule.Seed, t.Config.Schedule.TotalSteps
-	t.state.Path, t.state.SimPath = t.Config.Search.paths(t.Policy.Model.Device)
+	t.state.Path, t.state.SimPath = kernelPaths(&t.Config.Search, t.Policy.Model.Device)
 	u := &t.Updater
 	if u.KLTarget > 0 {
 		t.state.KLCoef = u.Policy.KLCoef
@@ -131,8 +132,8 @@ func pathOf(dev kernels.Device) string {
 	return dev.Name()
 }
 
-// paths are those of the policy on dev, and of the simulator where that has a device of its own, or else "".
-func (c *SearchConfig) paths(dev kernels.Device) (policy, simulator string) {
+// kernelPaths are those of the policy on dev, and of the simulator where that has a device of its own, or else "".
+func kernelPaths(c *config.Search, dev kernels.Device) (policy, simulator string) {
 	if c.Device != nil && c.Simulates() {
 		simulator = pathOf(c.Device)
 	}

@@ -12,25 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
-
-// Values of --critic-train.
-const (
-	criticAll  = "all"
-	criticLoRA = "lora"
-	criticHead = "head"
-)
-
-// learns is what of the critic learns.
-func (c CriticConfig) learns(lora bool) string {
-	switch {
-	case c.Train != "":
-		return c.Train
-	case lora:
-		return criticLoRA
-	}
-	return criticAll
-}
 
 // openCritic makes the critic: a value head over a model of its own, a copy of the policy's starting weights, or, where they stay frozen,
 // those weights themselves.
@@ -41,7 +24,7 @@ func (t *Trainer) openCritic(ctx context.Context, dev kernels.Device, o train.Op
 		}
 	}()
 	c := &t.Config.Critic
-	what := c.learns(t.Policy.Adapter != nil)
+	what := c.Learns(t.Policy.Adapter != nil)
 	if t.critic, err = t.criticBody(ctx, dev, what); err != nil {
 		return err
 	}
@@ -65,23 +48,23 @@ func (t *Trainer) openCritic(ctx context.Context, dev kernels.Device, o train.Op
 func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what string) (b *Opened, err error) {
 	name, dtype := t.Config.Critic.Model, t.Policy.Model.DType
 	switch {
-	case what == criticAll && dtype == kernels.Q8:
+	case what == config.CriticAll && dtype == kernels.Q8:
 		return nil, errors.New("q8 weights cannot be trained: use --critic-train lora or head")
-	case what == criticLoRA && t.Policy.Adapter == nil:
+	case what == config.CriticLoRA && t.Policy.Adapter == nil:
 		return nil, errors.New("--critic-train lora makes an adapter like the policy's: add --lora-r, or train all or head")
 	case name != "":
-		if b, err = Open(ctx, dev, OpenOptions{Model: name, DType: dtype, Trainable: what != criticHead, FrozenBase: what == criticLoRA}); err != nil {
+		if b, err = Open(ctx, dev, OpenOptions{Model: name, DType: dtype, Trainable: what != config.CriticHead, FrozenBase: what == config.CriticLoRA}); err != nil {
 			return nil, err
 		}
 		t.closers = append(t.closers, b.Close)
 		t.Notes = append(t.Notes, b.Notes...)
-		if what == criticAll && b.Adapter != nil {
+		if what == config.CriticAll && b.Adapter != nil {
 			return nil, fmt.Errorf("%s is an adapter: use --critic-train lora or head", name)
 		}
 		if err := sameTokenizer(b, t.Policy); err != nil {
 			return nil, err
 		}
-	case what == criticAll:
+	case what == config.CriticAll:
 		b = &Opened{Dir: t.Policy.Dir}
 		if b.Model, err = t.Policy.Model.Clone(model.Options{Trainable: true}); err != nil {
 			return nil, err
@@ -94,7 +77,7 @@ func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what strin
 		}
 		b = &Opened{Dir: start.Dir, Model: start.Model}
 	}
-	if what == criticLoRA && b.Adapter == nil {
+	if what == config.CriticLoRA && b.Adapter == nil {
 		b.Adapter, err = model.NewAdapter(b.Model, t.Policy.Adapter.Config, true, engine.Stream(t.Config.Schedule.Seed, purposeCritic))
 		if err == nil && name == "" {
 			t.closers = append(t.closers, b.Adapter.Close)
@@ -110,12 +93,12 @@ func (t *Trainer) saveCritic(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	switch t.Config.Critic.learns(t.Policy.Adapter != nil) {
-	case criticLoRA:
+	switch t.Config.Critic.Learns(t.Policy.Adapter != nil) {
+	case config.CriticLoRA:
 		if err := t.critic.Adapter.Save(dir); err != nil {
 			return err
 		}
-	case criticAll:
+	case config.CriticAll:
 		if err := t.critic.Model.Save(dir, model.SaveOptions{DType: t.SaveDType, Tokenizer: t.critic.Dir}); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
@@ -82,7 +83,7 @@ func TestEndToEnd(t *testing.T) {
 	for name, v := range g.Variants {
 		t.Run(name, func(t *testing.T) {
 			s := v.Settings
-			c := AlgoConfig{Algo: s.Estimator, LossAgg: s.Agg, ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent}
+			c := config.Algo{Algo: s.Estimator, LossAgg: s.Agg, ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent}
 			switch {
 			case s.Loss == "gspo":
 				c.Algo = "gspo"
@@ -90,9 +91,9 @@ func TestEndToEnd(t *testing.T) {
 				c.Algo = "dr_grpo"
 			}
 			if s.KLInReward > 0 {
-				c.KLCoef, c.KLIn = s.KLInReward, klInReward
+				c.KLCoef, c.KLIn = s.KLInReward, config.KLReward
 			}
-			est, loss, err := c.rule()
+			est, loss, err := c.Rule()
 			require.NoError(t, err)
 			dev := ref.New()
 			open := func(file string, trainable bool) *model.Model {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -20,9 +21,9 @@ type Engines struct {
 	Parts fingerprint.Parts
 }
 
-// Open makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated documents; it is called
+// OpenSearch makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated documents; it is called
 // once, if at all.
-func (c *SearchConfig) Open(ctx context.Context, simulator func() (search.Generator, error)) (*Engines, error) {
+func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.Generator, error)) (*Engines, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -30,8 +31,8 @@ func (c *SearchConfig) Open(ctx context.Context, simulator func() (search.Genera
 	if err != nil {
 		return nil, err
 	}
-	o := opener{SearchConfig: c, simulator: simulator, Engines: Engines{Parts: fingerprint.Parts{}}}
-	if c.Cache != "" && c.online() {
+	o := opener{Search: c, simulator: simulator, Engines: Engines{Parts: fingerprint.Parts{}}}
+	if c.Cache != "" && c.Online() {
 		if o.cache, err = search.OpenCache(c.Cache); err != nil {
 			return nil, err
 		}
@@ -54,7 +55,7 @@ func (c *SearchConfig) Open(ctx context.Context, simulator func() (search.Genera
 
 // opener keeps what the engines of a mixture share.
 type opener struct {
-	*SearchConfig
+	*config.Search
 	simulator func() (search.Generator, error)
 	local     search.Generator
 	cache     *search.Cache
@@ -73,13 +74,13 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 		}
 		return Await(ctx, func() (search.Searcher, error) { return search.NewReplay(o.SearchEpisodes) })
 	case "google":
-		g, err := search.NewGoogle(o.GoogleURL, googleKey(), o.TopK, o.calls())
+		g, err := search.NewGoogle(o.GoogleURL, config.GoogleKey(), o.TopK, calls(o.Search))
 		return &search.Online{Engine: g, Cache: o.cache, TopK: o.TopK}, err
 	case "wiki":
-		w, err := search.NewWiki(list(o.WikiURL), o.TopK, o.calls())
+		w, err := search.NewWiki(list(o.WikiURL), o.TopK, calls(o.Search))
 		return &search.Online{Engine: w, Cache: o.cache, TopK: o.TopK}, err
 	case "remote":
-		r, err := search.NewRemote(list(o.RemoteURL), o.RemoteModel, os.Getenv("OPENAI_API_KEY"), o.calls())
+		r, err := search.NewRemote(list(o.RemoteURL), o.RemoteModel, os.Getenv("OPENAI_API_KEY"), calls(o.Search))
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +102,7 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 }
 
 func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
-	corpus, err := Await(ctx, func() (*search.Corpus, error) { return search.ReadCorpus(list(o.SearchConfig.Corpus)...) })
+	corpus, err := Await(ctx, func() (*search.Corpus, error) { return search.ReadCorpus(list(o.Search.Corpus)...) })
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
 }
 
 func (o *opener) simulated(name string, form search.Form, g search.Generator) (search.Searcher, error) {
-	s := search.NewSimulated(g, form, o.curriculum())
+	s := search.NewSimulated(g, form, o.NoiseCurriculum())
 	s.Engine, s.TopK, s.MaxTokens, s.Temperature, s.NoiseRate = name, o.TopK, o.SimMaxTokens, o.SimTemperature, o.NoiseRate
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -126,12 +127,9 @@ func (o *opener) simulated(name string, form search.Form, g search.Generator) (s
 	return s, nil
 }
 
-func (c *SearchConfig) calls() search.CallOptions {
+func calls(c *config.Search) search.CallOptions {
 	return search.CallOptions{Tries: c.Tries, Timeout: c.Timeout, Concurrency: c.InFlight}
 }
-
-// googleKey is SerpAPI's own variable, or that of ZeroSearch's scripts.
-func googleKey() string { return cmp.Or(os.Getenv("SERPAPI_API_KEY"), os.Getenv("SER_API_KEY")) }
 
 // list splits at commas.
 func list(s string) (out []string) {

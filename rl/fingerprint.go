@@ -12,6 +12,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
@@ -47,9 +48,9 @@ func AdapterParts(p fingerprint.Parts, dir string) error {
 	return p.Adapter("adapter", dir)
 }
 
-// Fingerprint is what the searches of an open engine come from, the settings apart: simulator, corpus, recorded
+// SearchParts is what the searches of an open engine come from, the settings apart: simulator, corpus, recorded
 // episodes, the name of a remote model.
-func (c *SearchConfig) Fingerprint(e *Engines) (fingerprint.Parts, error) {
+func SearchParts(c *config.Search, e *Engines) (fingerprint.Parts, error) {
 	p := fingerprint.Parts{}
 	p.Merge(e.Parts)
 	switch {
@@ -112,7 +113,7 @@ func (t *Trainer) fingerprint() (fingerprint.Parts, error) {
 }
 
 // settings are the flags of c that are no contents, by name, those that are given.
-func settings(c *Config) fingerprint.Parts {
+func settings(c *config.Config) fingerprint.Parts {
 	out := fingerprint.Parts{}
 	all := reflect.ValueOf(c).Elem()
 	for i := range all.NumField() {

@@ -12,6 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -30,7 +31,7 @@ type Planner struct {
 }
 
 // Memory adds up what the verb takes with o.
-func (pl Planner) Memory(o Config) (engine.Memory, error) {
+func (pl Planner) Memory(o config.Config) (engine.Memory, error) {
 	p, err := pl.plan(o)
 	if err != nil {
 		return engine.Memory{}, err
@@ -38,7 +39,7 @@ func (pl Planner) Memory(o Config) (engine.Memory, error) {
 	return p.Memory()
 }
 
-func (pl Planner) plan(o Config) (engine.Plan, error) {
+func (pl Planner) plan(o config.Config) (engine.Plan, error) {
 	p := engine.Plan{Device: pl.Device, Threads: pl.Threads}
 	if pl.made == nil {
 		pl.made = map[string]bool{}
@@ -47,7 +48,7 @@ func (pl Planner) plan(o Config) (engine.Plan, error) {
 	if err != nil {
 		return p, err
 	}
-	kv, err := KVType(o.Policy.KVDType, policy.DType)
+	kv, err := config.KVType(o.Policy.KVDType, policy.DType)
 	if err != nil {
 		return p, err
 	}
@@ -93,7 +94,7 @@ func (pl Planner) fits(m engine.Memory, limit int64) error {
 
 // Refuse is nil if c fits into limit bytes of the host's memory, and on the devices, and else an error that says what
 // would make it fit.
-func (pl Planner) Refuse(c Config, limit int64) (advice []string, err error) {
+func (pl Planner) Refuse(c config.Config, limit int64) (advice []string, err error) {
 	pl.made = map[string]bool{}
 	mem, err := pl.Memory(c)
 	if err != nil {
@@ -111,7 +112,7 @@ func (pl Planner) Refuse(c Config, limit int64) (advice []string, err error) {
 }
 
 // policy is the model that the flags name, trained as they say.
-func (pl Planner) policy(o *Config) (engine.PlanModel, error) {
+func (pl Planner) policy(o *config.Config) (engine.PlanModel, error) {
 	m := engine.PlanModel{Name: "policy"}
 	cfg, _, err := ReadShape(o.Policy.Model)
 	if err != nil {
@@ -145,14 +146,14 @@ func (pl Planner) policy(o *Config) (engine.PlanModel, error) {
 }
 
 // rolling is a model's place in the engine of a training run.
-func rolling(o *Config, cfg *model.Config, kv kernels.DType, usual int) *engine.PlanEngine {
+func rolling(o *config.Config, cfg *model.Config, kv kernels.DType, usual int) *engine.PlanEngine {
 	r := &o.Rollout
-	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: o.kvBytes(cfg, kv, usual), MaxContext: min(r.MaxContext, cfg.MaxPos),
+	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: kvBytes(o, cfg, kv, usual), MaxContext: min(r.MaxContext, cfg.MaxPos),
 		MaxSequences: max(1, min(r.Concurrency, r.BatchSize*r.N))}}
 }
 
 // pass is the largest micro-batch: sequences are not known before they are read, so that a page for every 128 ids is not full.
-func (pl Planner) pass(o *Config, cfg *model.Config, kv kernels.DType) *engine.PlanPass {
+func (pl Planner) pass(o *config.Config, cfg *model.Config, kv kernels.DType) *engine.PlanPass {
 	t := o.Optim.MicroBatchTokens
 	if pl.Verb == "train" {
 		longest := min(o.Rollout.MaxContext, cfg.MaxPos)

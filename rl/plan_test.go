@@ -11,6 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // What does not fit is refused before a weight is read, with the flags that would help.
@@ -33,7 +34,7 @@ func TestPlanOfRoles(t *testing.T) {
 	g := readE2E(t)
 	base := g.config(t)
 	base.Policy.RefModel, base.Search.Mode = "", "none"
-	memory := func(change func(c *Config)) engine.Memory {
+	memory := func(change func(c *config.Config)) engine.Memory {
 		c := base
 		change(&c)
 		require.NoError(t, c.Check())
@@ -41,32 +42,32 @@ func TestPlanOfRoles(t *testing.T) {
 		require.NoError(t, err)
 		return m
 	}
-	ppo := func(c *Config) { c.Algo.Algo, c.Algo.KLIn = "ppo", "" }
-	lora := func(c *Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "all-linear" }
+	ppo := func(c *config.Config) { c.Algo.Algo, c.Algo.KLIn = "ppo", "" }
+	lora := func(c *config.Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "all-linear" }
 	whole := memory(ppo)
 	weights := whole.Of("policy", "weights")
 	require.Equal(t, weights, whole.Of("reference", "weights"))
 	require.Equal(t, weights, whole.Of("critic", "weights"))
 	require.Equal(t, whole.Of("policy", "moments"), whole.Of("critic", "moments"))
 
-	head := memory(func(c *Config) { ppo(c); c.Critic.Train = "head" })
+	head := memory(func(c *config.Config) { ppo(c); c.Critic.Train = "head" })
 	require.Equal(t, 2*weights, head.Of("", "weights"), "policy, and what reference and critic share")
 	require.Zero(t, head.Of("critic", "moments"))
 	require.NotZero(t, head.Of("critic", "scoring"))
 
-	alone := memory(func(c *Config) { ppo(c); lora(c) })
+	alone := memory(func(c *config.Config) { ppo(c); lora(c) })
 	require.Equal(t, weights, alone.Of("", "weights"), "one base for all")
 	require.Equal(t, alone.Of("policy", "moments"), alone.Of("critic", "moments"))
 
-	average := memory(func(c *Config) { c.Policy.Reference = "ema:0.9" })
+	average := memory(func(c *config.Config) { c.Policy.Reference = "ema:0.9" })
 	require.NotZero(t, average.Of("reference", "average"))
 	require.Equal(t, 2*weights, average.Of("", "weights"))
-	small := memory(func(c *Config) { lora(c); c.Policy.Reference = "ema:0.9" })
+	small := memory(func(c *config.Config) { lora(c); c.Policy.Reference = "ema:0.9" })
 	require.Less(t, small.Of("reference", "average"), average.Of("reference", "average"))
 	require.Equal(t, weights, small.Of("", "weights"))
 
 	simulated := func(tokens int) int64 {
-		m := memory(func(c *Config) {
+		m := memory(func(c *config.Config) {
 			c.Search.Mode, c.Search.SimulationLLM, c.Search.SimMaxTokens = "simulate_sft", "same", tokens
 			c.Rollout.MaxContext, c.Rollout.Concurrency, c.Rollout.N = 1<<20, 64, 64
 		})
@@ -75,7 +76,7 @@ func TestPlanOfRoles(t *testing.T) {
 	require.NotZero(t, simulated(1))
 	require.Equal(t, simulated(600), simulated(0), "the default")
 
-	none := memory(func(c *Config) { c.Algo.KLCoef, c.Policy.Reference = 0, "none" })
+	none := memory(func(c *config.Config) { c.Algo.KLCoef, c.Policy.Reference = 0, "none" })
 	require.Equal(t, weights, none.Of("", "weights"))
 }
 
@@ -182,29 +183,29 @@ func TestPlanningErrorsAreSaid(t *testing.T) {
 	machineMemory = func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 1 << 40} }
 	defer func() { machineMemory = engine.MachineMemory }()
 	g := readE2E(t)
-	write := func(c *Config, name, text string) {
+	write := func(c *config.Config, name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(c.Policy.Model, name), []byte(text), 0o644))
 	}
-	for want, spoil := range map[string]func(c *Config){
-		"hidden_size is missing": func(c *Config) { // no model of ours
+	for want, spoil := range map[string]func(c *config.Config){
+		"hidden_size is missing": func(c *config.Config) { // no model of ours
 			write(c, "config.json", `{"model_type":"llama","vocab_size":0}`)
 		},
-		"adapter_config.json": func(c *Config) { // beside the weights, and damaged
+		"adapter_config.json": func(c *config.Config) { // beside the weights, and damaged
 			write(c, "adapter_config.json", `{"r":`)
 		},
-		"lora targets nothing match none": func(c *Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "nothing" },
-		"--kv-memory":                     func(c *Config) { c.Rollout.KVMemory = "much" },
-		"no/such/critic": func(c *Config) {
+		"lora targets nothing match none": func(c *config.Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "nothing" },
+		"--kv-memory":                     func(c *config.Config) { c.Rollout.KVMemory = "much" },
+		"no/such/critic": func(c *config.Config) {
 			c.Algo.Algo, c.Algo.KLCoef, c.Policy.RefModel, c.Critic.Model = "ppo", 0, "", "no/such/critic"
 		},
 	} {
 		c := g.config(t)
 		c.Search.Mode = "none"
 		spoil(&c)
-		err := c.checkMemory(ref.New())
+		err := checkMemory(&c, ref.New())
 		require.ErrorContains(t, err, want)
 	}
 	c := g.config(t)
 	c.Search.Mode = "none"
-	require.NoError(t, c.checkMemory(ref.New()))
+	require.NoError(t, checkMemory(&c, ref.New()))
 }

@@ -6,56 +6,57 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // saving is a flag that takes less memory, the mildest first.
 type saving struct {
 	flag  string
-	apply func(o *Config)
+	apply func(o *config.Config)
 }
 
-func (pl Planner) savings(c *Config) []saving {
+func (pl Planner) savings(c *config.Config) []saving {
 	tokens := func(n int) saving {
-		return saving{fmt.Sprintf("--micro-batch-tokens %d", n), func(o *Config) { o.Optim.MicroBatchTokens = min(o.Optim.MicroBatchTokens, n) }}
+		return saving{fmt.Sprintf("--micro-batch-tokens %d", n), func(o *config.Config) { o.Optim.MicroBatchTokens = min(o.Optim.MicroBatchTokens, n) }}
 	}
 	context := func(n int) saving {
-		return saving{fmt.Sprintf("--max-context %d", n), func(o *Config) { o.Rollout.MaxContext = min(cmp.Or(o.Rollout.MaxContext, n), n) }}
+		return saving{fmt.Sprintf("--max-context %d", n), func(o *config.Config) { o.Rollout.MaxContext = min(cmp.Or(o.Rollout.MaxContext, n), n) }}
 	}
 	if pl.Verb == "generate" || pl.Verb == "serve" {
-		return []saving{context(2048), context(512), {"--dtype q8", func(o *Config) { o.Policy.DType = "q8" }}}
+		return []saving{context(2048), context(512), {"--dtype q8", func(o *config.Config) { o.Policy.DType = "q8" }}}
 	}
 	memory := func(s string) saving {
-		return saving{"--kv-memory " + s, func(o *Config) {
+		return saving{"--kv-memory " + s, func(o *config.Config) {
 			n, _ := engine.ParseSize(s)
 			if had, _ := engine.ParseSize(o.Rollout.KVMemory); had == 0 || had > n {
 				o.Rollout.KVMemory = s
 			}
 		}}
 	}
-	list := []saving{tokens(2048), tokens(1024), tokens(512), {"--recompute", func(o *Config) { o.Optim.Recompute = true }},
-		{"--kv-dtype bf16", func(o *Config) { o.Policy.KVDType = "bf16" }}}
+	list := []saving{tokens(2048), tokens(1024), tokens(512), {"--recompute", func(o *config.Config) { o.Optim.Recompute = true }},
+		{"--kv-dtype bf16", func(o *config.Config) { o.Policy.KVDType = "bf16" }}}
 	if pl.Verb == "train" {
-		list = append(list, memory("512MiB"), saving{"--concurrency 32", func(o *Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 32) }},
-			saving{"--concurrency 8", func(o *Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }}, context(2048), context(1024))
+		list = append(list, memory("512MiB"), saving{"--concurrency 32", func(o *config.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 32) }},
+			saving{"--concurrency 8", func(o *config.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }}, context(2048), context(1024))
 		if c.Search.Simulates() {
-			list = append(list, saving{"--sim-dtype q8", func(o *Config) { o.Search.SimDType = "q8" }})
+			list = append(list, saving{"--sim-dtype q8", func(o *config.Config) { o.Search.SimDType = "q8" }})
 		}
-		list = append(list, saving{"--ref-dtype q8", func(o *Config) { o.Policy.RefDType = "q8" }},
-			saving{"--kl-coef 0", func(o *Config) { o.Algo.KLCoef, o.Policy.RefModel, o.Policy.Reference = 0, "", "" }})
-		if c.Algo.usesCritic() {
-			list = append(list, saving{"--critic-train head", func(o *Config) { o.Critic.Train = criticHead }})
+		list = append(list, saving{"--ref-dtype q8", func(o *config.Config) { o.Policy.RefDType = "q8" }},
+			saving{"--kl-coef 0", func(o *config.Config) { o.Algo.KLCoef, o.Policy.RefModel, o.Policy.Reference = 0, "", "" }})
+		if c.Algo.UsesCritic() {
+			list = append(list, saving{"--critic-train head", func(o *config.Config) { o.Critic.Train = config.CriticHead }})
 		}
 	}
-	lora := func(o *Config) bool { return o.Policy.Adapter != "" || o.Policy.LoRAR > 0 }
-	return append(list, saving{"--dtype bf16", func(o *Config) {
+	lora := func(o *config.Config) bool { return o.Policy.Adapter != "" || o.Policy.LoRAR > 0 }
+	return append(list, saving{"--dtype bf16", func(o *config.Config) {
 		if o.Policy.DType != "q8" {
 			o.Policy.DType = "bf16"
 		}
-	}}, saving{"--lora-r 16", func(o *Config) {
+	}}, saving{"--lora-r 16", func(o *config.Config) {
 		if !lora(o) {
 			o.Policy.LoRAR = 16
 		}
-	}}, saving{"--dtype q8", func(o *Config) {
+	}}, saving{"--dtype q8", func(o *config.Config) {
 		if lora(o) { // only a base that stays as it is
 			o.Policy.DType = "q8"
 		}
@@ -65,8 +66,8 @@ func (pl Planner) savings(c *Config) []saving {
 // advise lists what makes o fit: single flags, and if none does, the mildest together. Empty: nothing does.
 //
 // now is what o takes. A saving that o does not go together with has no plan and is no advice.
-func (pl Planner) advise(o Config, now engine.Memory, limit int64) (out []string) {
-	fits := func(o Config) bool {
+func (pl Planner) advise(o config.Config, now engine.Memory, limit int64) (out []string) {
+	fits := func(o config.Config) bool {
 		mem, err := pl.Memory(o)
 		return err == nil && pl.fits(mem, limit) == nil
 	}
@@ -103,7 +104,7 @@ func (pl Planner) advise(o Config, now engine.Memory, limit int64) (out []string
 }
 
 // leastOf drops what is not needed, the harshest last.
-func leastOf(used []saving, o Config, fits func(Config) bool) []saving {
+func leastOf(used []saving, o config.Config, fits func(config.Config) bool) []saving {
 	for i := 0; i < len(used); {
 		c := o
 		for j, s := range used {

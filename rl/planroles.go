@@ -7,6 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -14,7 +15,7 @@ import (
 type plannedRoles struct {
 	Planner
 	plan   *engine.Plan
-	o      *Config
+	o      *config.Config
 	policy engine.PlanModel
 	kv     kernels.DType
 	starts map[plannedStart]int // places in plan.Models
@@ -40,7 +41,7 @@ func (r *plannedRoles) add() error {
 			return err
 		}
 	}
-	if r.o.Algo.usesCritic() {
+	if r.o.Algo.UsesCritic() {
 		if err := r.critic(); err != nil {
 			return err
 		}
@@ -65,7 +66,7 @@ func (r *plannedRoles) add() error {
 		m, err = r.model("simulator", device, s.SimulationLLM, "--sim-dtype", s.SimDType)
 	}
 	if err == nil {
-		m.Engine = rolling(r.o, m.Config, r.kv, s.simulated())
+		m.Engine = rolling(r.o, m.Config, r.kv, simulatedLength(s))
 	}
 	return err
 }
@@ -106,7 +107,7 @@ func (r *plannedRoles) over(role, device, name string, t kernels.DType) (*engine
 // reference is what the KL term is measured from; an average of the policy has a copy of its own.
 func (r *plannedRoles) reference() error {
 	p := &r.o.Policy
-	_, average, err := p.emaDecay()
+	_, average, err := p.EMADecay()
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (r *plannedRoles) reference() error {
 			return err
 		}
 	}
-	if a := r.policy.LoRA; a != nil && p.RefModel == "" && p.Adapter != "" && p.Reference != refAdaptersOff { // a frozen copy of it
+	if a := r.policy.LoRA; a != nil && p.RefModel == "" && p.Adapter != "" && p.Reference != config.RefAdaptersOff { // a frozen copy of it
 		m.LoRA = &engine.PlanLoRA{R: a.R, Targets: a.Targets}
 	}
 	m.Score = r.pass(r.o, m.Config, r.kv)
@@ -155,10 +156,10 @@ func (r *plannedRoles) critic() error {
 		}
 	}
 	pass := r.pass(r.o, m.Config, r.kv)
-	switch a := r.policy.LoRA; c.learns(a != nil) {
-	case criticAll:
+	switch a := r.policy.LoRA; c.Learns(a != nil) {
+	case config.CriticAll:
 		m.Full, m.Train = true, pass
-	case criticHead:
+	case config.CriticHead:
 		m.Score = pass
 		if c.Model == "" {
 			if _, err := r.model("critic", "", "same", "", ""); err != nil {
@@ -205,7 +206,7 @@ func (r *plannedRoles) model(name, device, dir, flag, value string) (*engine.Pla
 
 // heldAs is the type of frozen weights: as the flag says, or else as a q8 folder is, or like others.
 func heldAs(flag, value string, cfg *model.Config, like kernels.DType) (kernels.DType, error) {
-	t, err := WeightType(flag, value)
+	t, err := config.WeightType(flag, value)
 	switch {
 	case err != nil:
 		return 0, err

@@ -3,6 +3,7 @@ package rl
 import (
 	"fmt"
 
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
@@ -15,7 +16,7 @@ type Questions struct {
 
 // LoadQuestions reads the files that c names and chooses from them: data sources, then answers that are too long, then what is held
 // out.
-func LoadQuestions(c DataConfig) (*Questions, error) {
+func LoadQuestions(c config.Data) (*Questions, error) {
 	set, err := data.LoadSet(c.Data)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
@@ -36,16 +37,16 @@ type Replay struct {
 
 // NewReplay reads file, an episodes.jsonl, and opens what c names. Without a plan every recorded step is one step of the replay, with the
 // mini-batches and learning rate that training gave it. Close it when done.
-func NewReplay(ctx context.Context, dev kernels.Device, c Config, file string, plan ReplayPlan) (_ *Replay, err error) {
+func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file string, plan ReplayPlan) (_ *Replay, err error) {
 	c.Search.Mode, c.Search.SimDType = "none", ""
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	r := &Replay{plan: plan, file: file}
-	if c.Algo.usesCritic() && len(plan.MiniBatches) > 0 {
+	if c.Algo.UsesCritic() && len(plan.MiniBatches) > 0 {
 		return nil, fmt.Errorf("replaying %s: a plan of mini-batches is the policy's alone, and --algo %s has a critic: leave mini_batches out", file, c.Algo.Algo)
 	}
-	if _, average, _ := c.Policy.emaDecay(); (average || c.Algo.KLTarget > 0) && len(plan.MiniBatches) > 0 {
+	if _, average, _ := c.Policy.EMADecay(); (average || c.Algo.KLTarget > 0) && len(plan.MiniBatches) > 0 {
 		return nil, fmt.Errorf("replaying %s: a plan of mini-batches measures the KL once, at sampling, so that "+
 			"--reference ema:DECAY and --kl-target have nothing to follow: leave them or mini_batches out", file)
 	}
@@ -66,7 +67,7 @@ func NewReplay(ctx context.Context, dev kernels.Device, c Config, file string, p
 	if err != nil {
 		return nil, err
 	}
-	o := r.Config.trainOptions(kv)
+	o := r.Config.TrainOptions(kv)
 	o.Longest, o.Sequences = r.largest()
 	if err := r.openUpdater(ctx, dev, o); err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (r *Replay) parts() (fingerprint.Parts, error) {
 }
 
 // read loads the episodes, takes the temperature of their sampling into c, and checks the plan.
-func (r *Replay) read(c *Config) error {
+func (r *Replay) read(c *config.Config) error {
 	f, err := os.Open(r.file)
 	if err != nil {
 		return fmt.Errorf("replaying: %w", err)
@@ -227,7 +228,7 @@ func (r *Replay) recorded(step int) (track.Metrics, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
-	s := newSampled(all, r.Config.Algo.resamples())
+	s := newSampled(all, r.Config.Algo.Resamples())
 	trajs := r.trajectories(s.groups)
 	var st UpdateStats
 	if len(trajs) > 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -42,15 +43,15 @@ func (g e2e) episodes(t *testing.T) string {
 }
 
 // config is the golden's settings as flags.
-func (g e2e) config(t *testing.T) Config {
+func (g e2e) config(t *testing.T) config.Config {
 	s := g.Variants["grpo"].Settings
-	return Config{
-		Policy:   PolicyConfig{Model: g.folder(t, "e2e_init.safetensors"), RefModel: g.folder(t, "e2e_ref.safetensors"), DType: "f32"},
-		Search:   SearchConfig{TopK: 5},
-		Rollout:  RolloutConfig{BatchSize: 2, N: 4, MaxResponse: 14, MaxStart: 10, MaxContext: 64, Temperature: 1, TopP: 1},
-		Algo:     AlgoConfig{Algo: s.Estimator, Reward: "f1", ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent, LossAgg: s.Agg},
-		Optim:    OptimConfig{LR: 1, Betas: g.AdamW.Betas, Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay, MaxGradNorm: s.Clip, LRSchedule: "constant", MicroBatchTokens: 64},
-		Schedule: ScheduleConfig{TotalSteps: 203, Seed: 1},
+	return config.Config{
+		Policy:   config.Policy{Model: g.folder(t, "e2e_init.safetensors"), RefModel: g.folder(t, "e2e_ref.safetensors"), DType: "f32"},
+		Search:   config.Search{TopK: 5},
+		Rollout:  config.Rollout{BatchSize: 2, N: 4, MaxResponse: 14, MaxStart: 10, MaxContext: 64, Temperature: 1, TopP: 1},
+		Algo:     config.Algo{Algo: s.Estimator, Reward: "f1", ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent, LossAgg: s.Agg},
+		Optim:    config.Optim{LR: 1, Betas: g.AdamW.Betas, Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay, MaxGradNorm: s.Clip, LRSchedule: "constant", MicroBatchTokens: 64},
+		Schedule: config.Schedule{TotalSteps: 203, Seed: 1},
 	}
 }
 
@@ -134,9 +135,9 @@ func (g e2e) requireDescribed(t *testing.T, mini int, m map[string]float64) {
 // A plan cannot follow a reference or a KL weight that moves.
 func TestPlanRefusesWhatMoves(t *testing.T) {
 	g := readE2E(t)
-	for _, change := range []func(*Config){
-		func(c *Config) { c.Policy.RefModel, c.Policy.Reference = "", "ema:0.9" },
-		func(c *Config) { c.Algo.KLTarget, c.Algo.KLHorizon = 0.1, 100 },
+	for _, change := range []func(*config.Config){
+		func(c *config.Config) { c.Policy.RefModel, c.Policy.Reference = "", "ema:0.9" },
+		func(c *config.Config) { c.Algo.KLTarget, c.Algo.KLHorizon = 0.1, 100 },
 	} {
 		c := g.config(t)
 		change(&c)

@@ -116,7 +116,7 @@ func (t *Trainer) rollouts(ctx context.Context, step int) (*sampled, error) {
 	var s *sampled
 	var all []*episode.Episode
 	var again []int // nil: every place
-	for attempt := range c.attempts() {
+	for attempt := range c.Attempts() {
 		if attempt > 0 && c.Algo.DynamicSampling {
 			for k, q := range t.draw(at, len(again)) {
 				questions[again[k]] = q
@@ -136,7 +136,7 @@ func (t *Trainer) rollouts(ctx context.Context, step int) (*sampled, error) {
 		for _, g := range rolled {
 			all = append(all, g...)
 		}
-		s = newSampled(all, c.Algo.resamples())
+		s = newSampled(all, c.Algo.Resamples())
 		again = nil
 		for i, g := range s.groups {
 			if g == nil {
@@ -162,14 +162,6 @@ func (t *Trainer) roll(ctx context.Context, questions []data.Question, only []in
 	c := &t.Config
 	return t.roller().Roll(ctx, questions, c.Rollout.N, only, c.Schedule.Seed, purposeTrain, step, c.Schedule.TotalSteps,
 		attempt, "")
-}
-
-// attempts is how often a group is rolled out at most.
-func (c *Config) attempts() int {
-	if c.Algo.DynamicSampling {
-		return cmp.Or(c.Algo.MaxGenBatches, defaultGenBatches)
-	}
-	return max(1, c.Rollout.MaxAttempts)
 }
 
 // place is how many questions were drawn before a step.

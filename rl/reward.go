@@ -2,38 +2,20 @@ package rl
 
 import (
 	"context"
-	"errors"
-	"time"
 
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 )
 
-// RewardConfig says how the reward that --reward names is computed.
-type RewardConfig struct {
-	FormatWeight float64       `name:"format-weight" help:"Share of the format in a reward format+NAME." default:"0.2"`
-	Workers      int           `name:"reward-workers" resume:"free" help:"How many of a reward program (exec:PROGRAM) run at once; changes speed, never a result." default:"1"`
-	Timeout      time.Duration `name:"reward-timeout" resume:"free" help:"Longest wait for one answer of a reward program." default:"1m"`
-}
-
-func (c RewardConfig) check() error {
-	switch {
-	case !(c.FormatWeight >= 0 && c.FormatWeight <= 1):
-		return errors.New("--format-weight must lie between 0 and 1")
-	case c.Workers < 0 || c.Timeout < 0:
-		return errors.New("--reward-workers and --reward-timeout must not be negative")
-	}
-	return nil
-}
-
-// Open looks a reward up by name and starts its program, if it is one; end ends it.
-func (c RewardConfig) Open(name string) (r reward.Reward, end func(), err error) {
+// OpenReward looks a reward up by name and starts its program, if it is one; end ends it.
+func OpenReward(c config.Reward, name string) (r reward.Reward, end func(), err error) {
 	end = func() {}
 	if r, err = reward.Lookup(name); err != nil {
 		return r, end, err
 	}
-	if r.FormatWeight > 0 && c != (RewardConfig{}) { // the zero configuration has the default
+	if r.FormatWeight > 0 && c != (config.Reward{}) { // the zero configuration has the default
 		r.FormatWeight = c.FormatWeight
 	}
 	if p, ok := r.Scorer.(*reward.Program); ok {

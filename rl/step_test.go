@@ -21,6 +21,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
@@ -110,7 +111,7 @@ func (s *script) Search(ctx context.Context, q search.Query) (search.Documents, 
 }
 
 // scripted is a trainer whose policy and engine are the script's.
-func scripted(t *testing.T, s *script, c Config, questions []data.Question) *Trainer {
+func scripted(t *testing.T, s *script, c config.Config, questions []data.Question) *Trainer {
 	dev := ref.New()
 	m, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 264, Hidden: 8, Inter: 8, Layers: 1, Heads: 1,
 		KVHeads: 1, HeadDim: 8, Eps: 1e-5, RopeTheta: 10000,
@@ -120,7 +121,7 @@ func scripted(t *testing.T, s *script, c Config, questions []data.Question) *Tra
 	tr, err := train.New(dev, m, nil, train.Options{KVType: kernels.F32})
 	require.NoError(t, err)
 	t.Cleanup(tr.Close)
-	est, loss, err := c.Algo.rule()
+	est, loss, err := c.Algo.Rule()
 	require.NoError(t, err)
 	f1, err := reward.Lookup("f1")
 	require.NoError(t, err)
@@ -144,9 +145,9 @@ func playSteps(t *testing.T, text string) string {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s := &script{tok: byteTokenizer(t), acts: map[string][]string{}, cancel: cancel}
-	c := Config{Algo: AlgoConfig{Algo: "grpo"}, Rollout: RolloutConfig{BatchSize: 2, N: 2, MaxAttempts: 2},
-		Optim: OptimConfig{LR: 1e-3},
-		Data:  DataConfig{NoShuffle: true}, Schedule: ScheduleConfig{TotalSteps: 1, Seed: 1}}
+	c := config.Config{Algo: config.Algo{Algo: "grpo"}, Rollout: config.Rollout{BatchSize: 2, N: 2, MaxAttempts: 2},
+		Optim: config.Optim{LR: 1e-3},
+		Data:  config.Data{NoShuffle: true}, Schedule: config.Schedule{TotalSteps: 1, Seed: 1}}
 	var questions []data.Question
 	resume := 0
 	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {

@@ -26,12 +26,12 @@ func (t *Trainer) stretched(st State) (notes []string) {
 			notes = append(notes, flag+": "+text)
 		}
 	}
-	remote := c.Search.has(func(mode string) bool { return mode == "remote" })
+	remote := c.Search.Has(func(mode string) bool { return mode == "remote" })
 	if !c.Search.Simulates() && !remote || c.Search.NoiseRate != nil {
 		return notes
 	}
 	tau := func(step, total int) float64 {
-		return c.Search.curriculum().Tau(search.Query{Step: step, TotalSteps: total, Success: st.Success})
+		return c.Search.NoiseCurriculum().Tau(search.Query{Step: step, TotalSteps: total, Success: st.Success})
 	}
 	same := tau(step, was) == tau(step, now) && tau(step+1, was) == tau(step+1, now)
 	if text := jump("the noise rate", tau(step, was), tau(step+1, now), step); text != "" && !same {

@@ -12,6 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
@@ -21,7 +22,7 @@ import (
 
 // Trainer is a reinforcement-learning run. New builds one from a Config; the demo and tests may fill one in themselves.
 type Trainer struct {
-	Config    Config
+	Config    config.Config
 	Engine    *engine.Engine
 	Policy    *Opened
 	Data      *Questions
@@ -214,7 +215,7 @@ func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []Trajectory) {
 		for _, e := range g {
 			tk := e.Tokens()
 			out = append(out, Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs, Group: i,
-				Reward: e.Reward + algo.Overlong(e.PolicyTokens(), t.Config.overlongLimit(), a.OverlongBuffer, a.OverlongFactor)})
+				Reward: e.Reward + algo.Overlong(e.PolicyTokens(), t.Config.OverlongLimit(), a.OverlongBuffer, a.OverlongFactor)})
 		}
 	}
 	return out

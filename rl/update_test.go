@@ -15,12 +15,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // updateRig is the golden's model with an updater of one rule, and the golden's trajectories with log-probs of its own.
-func updateRig(t *testing.T, dtype kernels.DType, c AlgoConfig) (*Updater, *model.Model, []Trajectory) {
+func updateRig(t *testing.T, dtype kernels.DType, c config.Algo) (*Updater, *model.Model, []Trajectory) {
 	g := readE2E(t)
 	dev := ref.New()
 	open := func(file string, trainable bool) *model.Model {
@@ -35,9 +36,9 @@ func updateRig(t *testing.T, dtype kernels.DType, c AlgoConfig) (*Updater, *mode
 	require.NoError(t, err)
 	t.Cleanup(tr.Close)
 	c.ClipLow, c.ClipHigh = 0.2, 0.2
-	est, loss, err := c.rule()
+	est, loss, err := c.Rule()
 	require.NoError(t, err)
-	u := &Updater{Trainer: tr, Estimator: est, Policy: loss, KLInReward: c.klIn() == klInReward, KLTarget: c.KLTarget, KLHorizon: c.KLHorizon}
+	u := &Updater{Trainer: tr, Estimator: est, Policy: loss, KLInReward: c.KLInReward(), KLTarget: c.KLTarget, KLHorizon: c.KLHorizon}
 	if c.KLCoef > 0 {
 		u.Reference, err = train.NewScorer(dev, open("e2e_ref.safetensors", false), nil, o)
 		require.NoError(t, err)
@@ -81,7 +82,7 @@ func rate(int) float64 { return 1e-3 }
 // What has no gradient is not walked back, counts in every divisor and metric, and changes no bit.
 func TestStillTrajectories(t *testing.T) {
 	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16} {
-		run := func(c AlgoConfig, walkAll bool, minis [][]int) (UpdateStats, [][]float32) {
+		run := func(c config.Algo, walkAll bool, minis [][]int) (UpdateStats, [][]float32) {
 			u, m, trajs := updateRig(t, dtype, c)
 			u.walkAll = walkAll
 			for i := range trajs {
@@ -95,7 +96,7 @@ func TestStillTrajectories(t *testing.T) {
 		}
 		for _, minis := range [][][]int{Minis(8, 0), Minis(8, 3)} {
 			for _, agg := range []string{"token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm", "seq-mean-token-sum-limit"} {
-				c := AlgoConfig{Algo: "grpo", LossAgg: agg}
+				c := config.Algo{Algo: "grpo", LossAgg: agg}
 				still, a := run(c, false, minis)
 				walked, b := run(c, true, minis)
 				require.Equal(t, b, a, "%v %s", dtype, agg)
@@ -105,18 +106,18 @@ func TestStillTrajectories(t *testing.T) {
 				require.Equal(t, walked, still, "every metric counts them")
 			}
 		}
-		for _, c := range []AlgoConfig{{Algo: "grpo", KLCoef: 0.1}, {Algo: "grpo", EntropyCoef: 0.1}} {
+		for _, c := range []config.Algo{{Algo: "grpo", KLCoef: 0.1}, {Algo: "grpo", EntropyCoef: 0.1}} {
 			st, _ := run(c, false, Minis(8, 0))
 			require.Zero(t, st.Still, "divergence and entropy pull at all of them")
 		}
-		st, _ := run(AlgoConfig{Algo: "grpo", KLCoef: 0.1, KLIn: klInReward}, false, Minis(8, 0))
+		st, _ := run(config.Algo{Algo: "grpo", KLCoef: 0.1, KLIn: config.KLReward}, false, Minis(8, 0))
 		require.Zero(t, st.Still, "their rewards are not equal any more")
 	}
 }
 
 // A mini-batch whose loss is not a number changes nothing, is counted and saved; the others are learned from.
 func TestSkippedMiniBatch(t *testing.T) {
-	u, m, trajs := updateRig(t, kernels.F32, AlgoConfig{Algo: "grpo"})
+	u, m, trajs := updateRig(t, kernels.F32, config.Algo{Algo: "grpo"})
 	at := len(trajs[1].Old) - 1
 	for !trajs[1].Mask[at] {
 		at--
@@ -164,7 +165,7 @@ func TestSkippedMiniBatch(t *testing.T) {
 
 // The divergence in the reward is what the formula says, the same in the loss is not in the reward, and the weight adapts.
 func TestDivergence(t *testing.T) {
-	c := AlgoConfig{Algo: "reinforce", KLCoef: 0.5, KLIn: klInReward, KLTarget: 0.001, KLHorizon: 100}
+	c := config.Algo{Algo: "reinforce", KLCoef: 0.5, KLIn: config.KLReward, KLTarget: 0.001, KLHorizon: 100}
 	u, _, trajs := updateRig(t, kernels.F32, c)
 	var mean float64
 	var want [][]float64
@@ -197,7 +198,7 @@ func TestDivergence(t *testing.T) {
 	require.InDelta(t, 0.5*(1+step*8/100), u.Policy.KLCoef, 1e-12)
 	require.Equal(t, 0.5, st.KLCoef)
 
-	c.KLIn, c.KLTarget = klInLoss, 0
+	c.KLIn, c.KLTarget = config.KLLoss, 0
 	u, _, trajs = updateRig(t, kernels.F32, c)
 	st, err = u.Update(trajs, Minis(len(trajs), 0), rate)
 	require.NoError(t, err)
@@ -210,7 +211,7 @@ func TestDivergence(t *testing.T) {
 
 // With a critic that knows nothing, PPO's advantages are whitened rewards and its targets the rewards; it learns them.
 func TestPPOUpdate(t *testing.T) {
-	u, m, trajs := updateRig(t, kernels.F32, AlgoConfig{Algo: "ppo"})
+	u, m, trajs := updateRig(t, kernels.F32, config.Algo{Algo: "ppo"})
 	body, err := m.Clone(model.Options{Trainable: true})
 	require.NoError(t, err)
 	defer body.Close()
@@ -251,8 +252,8 @@ func TestPPOUpdate(t *testing.T) {
 
 // The overlong penalty takes from what is learned from, not from the score that is reported.
 func TestOverlongPenalty(t *testing.T) {
-	tr := &Trainer{Config: Config{Rollout: RolloutConfig{MaxTurns: 1, MaxResponse: 10, MaxContext: 100}, Algo: AlgoConfig{OverlongBuffer: 8, OverlongFactor: 0.5}}}
-	require.Equal(t, 20, tr.Config.overlongLimit())
+	tr := &Trainer{Config: config.Config{Rollout: config.Rollout{MaxTurns: 1, MaxResponse: 10, MaxContext: 100}, Algo: config.Algo{OverlongBuffer: 8, OverlongFactor: 0.5}}}
+	require.Equal(t, 20, tr.Config.OverlongLimit())
 	e := func(n int) *episode.Episode {
 		turn := episode.Turn{IDs: make([]int32, n+3), Mask: make([]bool, n+3), Logprobs: make([]float32, n+3)}
 		for i := range n {

@@ -19,6 +19,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/track"
@@ -54,24 +55,18 @@ type Verification struct {
 	Difference *Mismatch `json:"difference"`
 }
 
-// Repeatable reports whether the searches of a mode can be repeated: those of this machine can; a server may answer
-// otherwise today.
-func (c *SearchConfig) Repeatable() bool {
-	return !c.has(func(mode string) bool { return mode == "google" || mode == "wiki" || mode == "remote" })
-}
-
 // Verify repeats a step of the run in the folder run, whose configuration is c, with all steps between the checkpoint
 // before it and it, and compares episodes, log-probs, rewards, metrics and, where the step was saved, weights. step 0
 // is the last one that was saved and whose predecessor was; if there is none, the last one whose predecessor was.
 // Nothing is written into run.
-func Verify(ctx context.Context, dev kernels.Device, c Config, run string, step int) (_ *Verification, err error) {
+func Verify(ctx context.Context, dev kernels.Device, c config.Config, run string, step int) (_ *Verification, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("verifying %s: %w", run, err)
 		}
 	}()
 	v := &verifier{dir: run, Verification: Verification{Run: run, Searches: "repeated", Checkpoints: []int{}}}
-	v.Path, v.SimPath = c.Search.paths(dev)
+	v.Path, v.SimPath = kernelPaths(&c.Search, dev)
 	if err := v.choose(step); err != nil {
 		return nil, err
 	}
@@ -231,7 +226,7 @@ func eachLine(path string, each func(n int, line []byte) error) error {
 
 // readAfter reads the first checkpoint from the step on: it knows how the step was computed. Without one, that before
 // it must do.
-func (v *verifier) readAfter(c *Config) (State, error) {
+func (v *verifier) readAfter(c *config.Config) (State, error) {
 	at := v.From
 	for _, s := range slices.Backward(track.Steps(v.dir)) {
 		if s >= v.Step {
@@ -282,8 +277,8 @@ func episodesOf(dir string, first, last int) (map[int][]recordedLine, error) {
 }
 
 // recordedSearches answer as the run's were answered.
-func (v *verifier) recordedSearches(c *Config) search.Searcher {
-	r := &search.Recorded{Curriculum: c.Search.curriculum(), NoiseRate: c.Search.NoiseRate}
+func (v *verifier) recordedSearches(c *config.Config) search.Searcher {
+	r := &search.Recorded{Curriculum: c.Search.NoiseCurriculum(), NoiseRate: c.Search.NoiseRate}
 	for _, lines := range v.took {
 		for _, e := range lines {
 			for k, t := range e.Turns {
@@ -300,7 +295,7 @@ func (v *verifier) recordedSearches(c *Config) search.Searcher {
 }
 
 // seedOf is the seed of an episode of training.
-func seedOf(c *Config, e *episode.Episode) uint64 {
+func seedOf(c *config.Config, e *episode.Episode) uint64 {
 	return engine.Stream(c.Schedule.Seed, purposeTrain, uint64(e.Step), uint64(e.Group), uint64(e.Attempt),
 		uint64(e.Rollout))
 }

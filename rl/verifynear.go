@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
@@ -127,11 +128,11 @@ func (v *verifier) logprobs(ctx context.Context, groups [][]*episode.Episode) er
 		return nil
 	}
 	c := &v.t.Config
-	dtype, err := WeightType("--dtype", c.Policy.DType)
+	dtype, err := config.WeightType("--dtype", c.Policy.DType)
 	if err != nil {
 		return err
 	}
-	kv, err := KVType(c.Policy.KVDType, dtype)
+	kv, err := config.KVType(c.Policy.KVDType, dtype)
 	if err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (v *verifier) logprobs(ctx context.Context, groups [][]*episode.Episode) er
 	}
 	return v.t.Engine.Do(ctx, func() error {
 		p := v.t.Policy
-		s, err := train.NewScorer(p.Model.Device, p.Model, p.Adapter, c.trainOptions(kv))
+		s, err := train.NewScorer(p.Model.Device, p.Model, p.Adapter, c.TrainOptions(kv))
 		if err != nil {
 			return err
 		}

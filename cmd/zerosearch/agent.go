@@ -8,6 +8,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
@@ -58,7 +59,7 @@ type agent struct {
 }
 
 // newAgent opens policy and search engine.
-func newAgent(w *world, c common, m modelFlags, sim simFlags, s rl.SearchConfig, l limitFlags) (_ *agent, err error) {
+func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l limitFlags) (_ *agent, err error) {
 	sampling, err := l.sampling(w)
 	if err != nil {
 		return nil, err
@@ -86,7 +87,7 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s rl.SearchConfig,
 		return nil, err
 	}
 	a.close = append(a.close, end)
-	engines, err := s.Open(w.ctx, func() (search.Generator, error) { return a.simulator(w.ctx, s) })
+	engines, err := rl.OpenSearch(w.ctx, &s, func() (search.Generator, error) { return a.simulator(w.ctx, s) })
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func contextOf(m modelFlags, p *rl.Opened) int {
 }
 
 // simulator makes the writer of documents. What it opens is closed with a.
-func (a *agent) simulator(ctx context.Context, c rl.SearchConfig) (g search.Generator, err error) {
+func (a *agent) simulator(ctx context.Context, c config.Search) (g search.Generator, err error) {
 	var p *rl.Opened
 	if err := a.eng.Do(ctx, func() (err error) { // the simulator's own device, if it has one, has no engine yet
 		p, err = a.openSimulator(ctx, c)
@@ -140,8 +141,8 @@ func (a *agent) simulator(ctx context.Context, c rl.SearchConfig) (g search.Gene
 
 // openSimulator opens what writes documents: the served model without its adapter ("same"), another adapter over the
 // same base, both over a copy of it on another device, or a model of its own.
-func (a *agent) openSimulator(ctx context.Context, c rl.SearchConfig) (*rl.Opened, error) {
-	dtype, err := rl.WeightType("--sim-dtype", c.SimDType)
+func (a *agent) openSimulator(ctx context.Context, c config.Search) (*rl.Opened, error) {
+	dtype, err := config.WeightType("--sim-dtype", c.SimDType)
 	if err != nil {
 		return nil, usageError{err}
 	}

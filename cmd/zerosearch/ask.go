@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
@@ -25,7 +25,7 @@ type askCmd struct {
 	Data     string   `name:"data" help:"Questions, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
 	Docs     []string `name:"docs" help:"What to search in: files or folders, as --corpus takes them; may be repeated." placeholder:"FILE|DIR"`
 
-	Search rl.SearchConfig `embed:""`
+	Search config.Search `embed:""`
 	limitFlags
 }
 

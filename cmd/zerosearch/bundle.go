@@ -16,16 +16,17 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/bundle"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // bundleCmd takes the flags of train: together with --config they are the recipe.
 type bundleCmd struct {
 	common
 	simFlags
-	Options   rl.Config `embed:""`
-	Output    string    `name:"output" short:"o" help:"The executable to make." placeholder:"FILE"`
-	WithModel bool      `name:"with-model" negatable:"without-model" default:"true" help:"Put the model folders in that the recipe names; without, they must lie where it trains."`
-	Program   string    `name:"program" help:"An executable of zerosearch to put it behind, as one built for another system (default: this one)." placeholder:"FILE"`
+	Options   config.Config `embed:""`
+	Output    string        `name:"output" short:"o" help:"The executable to make." placeholder:"FILE"`
+	WithModel bool          `name:"with-model" negatable:"without-model" default:"true" help:"Put the model folders in that the recipe names; without, they must lie where it trains."`
+	Program   string        `name:"program" help:"An executable of zerosearch to put it behind, as one built for another system (default: this one)." placeholder:"FILE"`
 }
 
 // bundleFlags are the verb's own: no part of the recipe.

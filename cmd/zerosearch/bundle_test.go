@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/bundle"
-	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
@@ -177,11 +177,11 @@ func TestPackAdapter(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "a"), 0o755))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "base", "additional_chat_templates"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "base", "additional_chat_templates", "tool_use.jinja"), nil, 0o644))
-	config := `{"peft_type":"LORA","base_model_name_or_path":"` + filepath.ToSlash(filepath.Join(dir, "base")) + `","r":2,"lora_alpha":4,"target_modules":["q_proj"]}`
-	for name, text := range map[string]string{"adapter_config.json": config, "adapter_model.safetensors": "", "optimizer.safetensors": ""} {
+	adapter := `{"peft_type":"LORA","base_model_name_or_path":"` + filepath.ToSlash(filepath.Join(dir, "base")) + `","r":2,"lora_alpha":4,"target_modules":["q_proj"]}`
+	for name, text := range map[string]string{"adapter_config.json": adapter, "adapter_model.safetensors": "", "optimizer.safetensors": ""} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "a", name), []byte(text), 0o644))
 	}
-	var c rl.Config
+	var c config.Config
 	c.Policy.Model, c.Policy.RefModel, c.Search.SimulationLLM, c.Search.Mode = filepath.Join(dir, "a"), filepath.Join(dir, "base"), filepath.Join(dir, "a"), "simulate_sft"
 	p := &packer{withModel: true, given: map[string]string{}}
 	require.NoError(t, p.collect(c))

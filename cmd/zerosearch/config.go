@@ -18,7 +18,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
-	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
@@ -37,7 +37,7 @@ type simFlags struct {
 }
 
 // check refuses a device of nobody.
-func (f simFlags) check(s *rl.SearchConfig) error {
+func (f simFlags) check(s *config.Search) error {
 	if f.SimDevice != "" && !s.Simulates() {
 		return usagef("--sim-device is of no use with --search-mode %s: no model in this process writes the results", s.Mode)
 	}
@@ -46,7 +46,7 @@ func (f simFlags) check(s *rl.SearchConfig) error {
 
 // open makes the device of the simulator in s, beside the one of c; it stays nil where they are the same. The caller
 // closes it by what is returned.
-func (f simFlags) open(w *world, c common, s *rl.SearchConfig) (closer func(), err error) {
+func (f simFlags) open(w *world, c common, s *config.Search) (closer func(), err error) {
 	if err := f.check(s); err != nil {
 		return nil, err
 	}

@@ -9,12 +9,13 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // logCost says what searching took, and what google would have asked for it.
-func logCost(w *world, s rl.SearchConfig, c search.Cost) {
+func logCost(w *world, s config.Search, c search.Cost) {
 	if c.Queries == 0 || s.Mode == "none" {
 		return
 	}

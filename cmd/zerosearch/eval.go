@@ -10,6 +10,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
@@ -29,9 +30,9 @@ type evalCmd struct {
 	Episodes  string   `name:"episodes" help:"Write every episode to this file, as training does." placeholder:"FILE"`
 	Output    string   `name:"output" short:"o" help:"text, md (a table like the paper's) or json." default:"text" enum:"text,md,json"`
 	bootstrapFlags
-	Compare bool            `name:"compare" help:"Compare two evaluations, the folders --out of which follow: A B, or A:METHOD B:METHOD."`
-	Runs    []string        `arg:"" optional:"" name:"run" help:"With --compare: the two evaluations." placeholder:"DIR"`
-	Search  rl.SearchConfig `embed:""`
+	Compare bool          `name:"compare" help:"Compare two evaluations, the folders --out of which follow: A B, or A:METHOD B:METHOD."`
+	Runs    []string      `arg:"" optional:"" name:"run" help:"With --compare: the two evaluations." placeholder:"DIR"`
+	Search  config.Search `embed:""`
 	limitFlags
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
+	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
@@ -91,7 +92,7 @@ func (c *evalCmd) fingerprint(w *world, a *agent, questions []data.Question) (fi
 	if err := modelContents(out, c.Model, c.Adapter, c.ChatTemplate); err != nil {
 		return nil, err
 	}
-	searched, err := c.Search.Fingerprint(a.engines)
+	searched, err := rl.SearchParts(&c.Search, a.engines)
 	out.Merge(searched)
 	return out, err
 }

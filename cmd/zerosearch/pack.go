@@ -10,6 +10,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/bundle"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/track"
 )
@@ -27,7 +28,7 @@ type packer struct {
 }
 
 // collect goes through the flags that name files.
-func (p *packer) collect(c rl.Config) error {
+func (p *packer) collect(c config.Config) error {
 	p.folders = map[string]string{}
 	for _, f := range []struct {
 		flag, value string
@@ -145,7 +146,7 @@ func (p *packer) reward(name string) (string, error) {
 }
 
 // policy takes the policy; an adapter becomes its base and --adapter.
-func (p *packer) policy(c rl.Config, name string) (string, error) {
+func (p *packer) policy(c config.Config, name string) (string, error) {
 	base, err := baseOf(name)
 	if err != nil || base == "" || !p.withModel {
 		return p.model("model", name)
@@ -162,7 +163,7 @@ func (p *packer) policy(c rl.Config, name string) (string, error) {
 }
 
 // simulator takes the simulator; an adapter must be one over the policy's base.
-func (p *packer) simulator(c rl.Config, name string) (string, error) {
+func (p *packer) simulator(c config.Config, name string) (string, error) {
 	if name == "same" || !c.Search.Simulates() {
 		return name, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // A step that trains an adapter forgets what was computed with the adapter, and nothing that the simulator has
@@ -23,17 +24,17 @@ func TestUpdateKeepsPagesOfTheBase(t *testing.T) {
 	dev, err := cpu.New(cpu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	run, err := rl.New(t.Context(), dev, rl.Config{
-		Policy: rl.PolicyConfig{Model: policy, DType: "f32", LoRAR: 4, LoRATargets: "all-linear"},
-		Data:   rl.DataConfig{Data: q},
-		Search: rl.SearchConfig{Mode: "simulate_sft", SimulationLLM: "same", SimMaxTokens: 4, TopK: 5,
+	run, err := rl.New(t.Context(), dev, config.Config{
+		Policy: config.Policy{Model: policy, DType: "f32", LoRAR: 4, LoRATargets: "all-linear"},
+		Data:   config.Data{Data: q},
+		Search: config.Search{Mode: "simulate_sft", SimulationLLM: "same", SimMaxTokens: 4, TopK: 5,
 			Curriculum: "constant"},
-		Rollout: rl.RolloutConfig{BatchSize: 4, N: 4, MaxTurns: 1, MaxResponse: 8, MaxObs: 100, MaxStart: 1000,
+		Rollout: config.Rollout{BatchSize: 4, N: 4, MaxTurns: 1, MaxResponse: 8, MaxObs: 100, MaxStart: 1000,
 			MaxContext: 1200, Concurrency: 16, Temperature: 1, TopP: 1},
-		Algo: rl.AlgoConfig{Algo: "grpo", Reward: "f1", ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LossAgg: "token-mean"},
-		Optim: rl.OptimConfig{LR: 1e-3, Betas: []float64{0.9, 0.999}, Eps: 1e-8, LRSchedule: "constant",
+		Algo: config.Algo{Algo: "grpo", Reward: "f1", ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LossAgg: "token-mean"},
+		Optim: config.Optim{LR: 1e-3, Betas: []float64{0.9, 0.999}, Eps: 1e-8, LRSchedule: "constant",
 			MicroBatchTokens: 512},
-		Schedule: rl.ScheduleConfig{TotalSteps: 2, Seed: 1},
+		Schedule: config.Schedule{TotalSteps: 2, Seed: 1},
 	})
 	require.NoError(t, err)
 	defer run.Close()

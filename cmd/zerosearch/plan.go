@@ -14,15 +14,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // planCmd takes the flags of the verb it plans for.
 type planCmd struct {
 	common
 	simFlags
-	Options rl.Config `embed:""`
-	For     string    `name:"for" help:"What is planned: train, sft, generate (ask, eval and score too) or serve." default:"train" enum:"train,sft,generate,serve"`
-	Memory  string    `name:"memory" help:"Memory it may take, as in 24GiB (default: what is available here)." placeholder:"SIZE"`
+	Options config.Config `embed:""`
+	For     string        `name:"for" help:"What is planned: train, sft, generate (ask, eval and score too) or serve." default:"train" enum:"train,sft,generate,serve"`
+	Memory  string        `name:"memory" help:"Memory it may take, as in 24GiB (default: what is available here)." placeholder:"SIZE"`
 }
 
 // trainPlan is what is printed.
@@ -86,7 +87,7 @@ func threadsOf(flag int) int {
 // showPlan prints the plan; one that does not fit is an error, which says what would.
 //
 // What is planned for a device that is not here has no limit on it.
-func showPlan(w *world, c common, sim simFlags, pl rl.Planner, o rl.Config, limit int64) error {
+func showPlan(w *world, c common, sim simFlags, pl rl.Planner, o config.Config, limit int64) error {
 	pl.Threads, pl.Limits = threadsOf(c.Threads), map[string]int64{}
 	place := func(name string) string {
 		device, available := devices.Place(name)
@@ -136,13 +137,13 @@ func showPlan(w *world, c common, sim simFlags, pl rl.Planner, o rl.Config, limi
 }
 
 // checkTypes refuses types of weights that there are not.
-func checkTypes(o rl.Config) error {
+func checkTypes(o config.Config) error {
 	for _, f := range [][2]string{{"--dtype", o.Policy.DType}, {"--ref-dtype", o.Policy.RefDType}, {"--sim-dtype", o.Search.SimDType}} {
-		if _, err := rl.WeightType(f[0], f[1]); err != nil {
+		if _, err := config.WeightType(f[0], f[1]); err != nil {
 			return err
 		}
 	}
-	if _, err := rl.KVType(o.Policy.KVDType, kernels.BF16); err != nil {
+	if _, err := config.KVType(o.Policy.KVDType, kernels.BF16); err != nil {
 		return err
 	}
 	if _, err := engine.ParseSize(o.Rollout.KVMemory); err != nil {
@@ -152,7 +153,7 @@ func checkTypes(o rl.Config) error {
 }
 
 // countRun reads the questions; nil without any.
-func countRun(pl rl.Planner, o rl.Config) (*runPlan, error) {
+func countRun(pl rl.Planner, o config.Config) (*runPlan, error) {
 	if pl.Verb != "train" || o.Data.Data == "" {
 		return nil, nil
 	}

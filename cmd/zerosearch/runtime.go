@@ -9,6 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // open makes the device that the flags ask for.
@@ -59,7 +60,7 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 	if f.Model == "" {
 		return nil, usagef("--model is missing: give a model folder")
 	}
-	dtype, err := rl.WeightType("--dtype", f.DType)
+	dtype, err := config.WeightType("--dtype", f.DType)
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/sft"
 	"github.com/zerosearch-go/zerosearch/rl/track"
@@ -91,11 +92,11 @@ func (c *sftCmd) Run(w *world) (err error) {
 		return err
 	}
 	dtype, _ := kernels.ParseDType(c.DType)
-	kv, err := rl.KVType(c.KVDType, dtype)
+	kv, err := config.KVType(c.KVDType, dtype)
 	if err != nil {
 		return usageError{err}
 	}
-	save, err := rl.SaveType(c.SaveDType, dtype)
+	save, err := config.SaveType(c.SaveDType, dtype)
 	if err != nil {
 		return usageError{err}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
@@ -16,9 +17,9 @@ type simulateCmd struct {
 	common
 	simFlags
 	modelFlags
-	Data   string          `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin." default:"-" placeholder:"FILE"`
-	Seed   uint64          `name:"seed" help:"Seed of sampling; what a request gets depends on its content, not on its line." default:"1"`
-	Search rl.SearchConfig `embed:""`
+	Data   string        `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin." default:"-" placeholder:"FILE"`
+	Seed   uint64        `name:"seed" help:"Seed of sampling; what a request gets depends on its content, not on its line." default:"1"`
+	Search config.Search `embed:""`
 }
 
 type simulateRequest struct {
@@ -59,7 +60,7 @@ func (c *simulateCmd) Run(w *world) error {
 			model.Close()
 		}
 	}()
-	engines, err := c.Search.Open(w.ctx, func() (g search.Generator, err error) {
+	engines, err := rl.OpenSearch(w.ctx, &c.Search, func() (g search.Generator, err error) {
 		on := c.common // the model is the simulator here
 		on.Device = cmp.Or(c.SimDevice, c.Device)
 		if model, err = c.serve(w, on); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/track"
@@ -18,10 +19,10 @@ import (
 type trainCmd struct {
 	common
 	simFlags
-	Options rl.Config `embed:""`
-	DryRun  bool      `name:"dry-run" help:"Print the plan and the memory it takes; load nothing."`
-	UI      string    `name:"ui" help:"Show the run live at this address: :7860 for this machine only, HOST:7860 for others too." placeholder:"[HOST]:PORT"`
-	Replay  string    `name:"replay" help:"Learn from the trajectories of an episodes.jsonl; nothing is rolled out." placeholder:"FILE"`
+	Options config.Config `embed:""`
+	DryRun  bool          `name:"dry-run" help:"Print the plan and the memory it takes; load nothing."`
+	UI      string        `name:"ui" help:"Show the run live at this address: :7860 for this machine only, HOST:7860 for others too." placeholder:"[HOST]:PORT"`
+	Replay  string        `name:"replay" help:"Learn from the trajectories of an episodes.jsonl; nothing is rolled out." placeholder:"FILE"`
 
 	// Names of ZeroSearch's scripts that mean nothing where everything is one process: taken, and said so.
 	IP      string `name:"ip" hidden:""`

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 type verifyCmd struct {
@@ -74,21 +75,21 @@ func madeBy(run string) string {
 
 // recordedConfig is the configuration of a run as its config.yaml has it. The environment, which may be another one
 // today, has no say.
-func recordedConfig(run string) (rl.Config, error) {
+func recordedConfig(run string) (config.Config, error) {
 	path := filepath.Join(run, "config.yaml")
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return rl.Config{}, fmt.Errorf("%w: give the --out of a train run", err)
+		return config.Config{}, fmt.Errorf("%w: give the --out of a train run", err)
 	}
 	if !bytes.HasPrefix(text, []byte(trainHeader)) {
-		return rl.Config{}, errors.New("its config.yaml is not of train: only rollouts and updates of train can be repeated")
+		return config.Config{}, errors.New("its config.yaml is not of train: only rollouts and updates of train can be repeated")
 	}
 	values := map[string]any{}
 	if err := yaml.Unmarshal(text, &values); err != nil {
-		return rl.Config{}, fmt.Errorf("config.yaml is damaged: %s", oneLine(yaml.FormatError(err, false, false)))
+		return config.Config{}, fmt.Errorf("config.yaml is damaged: %s", oneLine(yaml.FormatError(err, false, false)))
 	}
 	if values["replay"] != nil {
-		return rl.Config{}, errors.New("it is a replay: it rolled nothing out")
+		return config.Config{}, errors.New("it is a replay: it rolled nothing out")
 	}
 	parser, err := parserWith(io.Discard, io.Discard)
 	if err == nil {
@@ -99,7 +100,7 @@ func recordedConfig(run string) (rl.Config, error) {
 		flags, err = parser.Parse([]string{"train"})
 	}
 	if err != nil {
-		return rl.Config{}, fmt.Errorf("config.yaml: %w", err)
+		return config.Config{}, fmt.Errorf("config.yaml: %w", err)
 	}
 	return flags.Selected().Target.Addr().Interface().(*trainCmd).Options, nil
 }

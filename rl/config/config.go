@@ -1,4 +1,6 @@
-package rl
+// Package config is every option of a training run: its name, default and help, and the checks that refuse what cannot
+// work. It opens nothing and reads no file.
+package config
 
 import (
 	"errors"
@@ -15,19 +17,19 @@ import (
 // Config is every option of a training run, by its command-line name. The struct tags carry help and default for the command line
 // and for YAML; ZeroSearch's own script names are kept where there is one (arXiv 2505.04588).
 type Config struct {
-	Policy   PolicyConfig   `embed:"" yaml:",inline"`
-	Data     DataConfig     `embed:"" yaml:",inline"`
-	Search   SearchConfig   `embed:"" yaml:",inline"`
-	Rollout  RolloutConfig  `embed:"" yaml:",inline"`
-	Algo     AlgoConfig     `embed:"" yaml:",inline"`
-	Critic   CriticConfig   `embed:"" yaml:",inline"`
-	Reward   RewardConfig   `embed:"" yaml:",inline"`
-	Optim    OptimConfig    `embed:"" yaml:",inline"`
-	Schedule ScheduleConfig `embed:"" yaml:",inline"`
+	Policy   Policy   `embed:"" yaml:",inline"`
+	Data     Data     `embed:"" yaml:",inline"`
+	Search   Search   `embed:"" yaml:",inline"`
+	Rollout  Rollout  `embed:"" yaml:",inline"`
+	Algo     Algo     `embed:"" yaml:",inline"`
+	Critic   Critic   `embed:"" yaml:",inline"`
+	Reward   Reward   `embed:"" yaml:",inline"`
+	Optim    Optim    `embed:"" yaml:",inline"`
+	Schedule Schedule `embed:"" yaml:",inline"`
 }
 
-// PolicyConfig says which weights are trained and how they are held.
-type PolicyConfig struct {
+// Policy says which weights are trained and how they are held.
+type Policy struct {
 	Model        string  `name:"model" help:"Hugging Face folder of the policy, or a run directory (its last checkpoint)." placeholder:"DIR"`
 	Adapter      string  `name:"adapter" help:"peft folder to continue from." placeholder:"DIR"`
 	RefModel     string  `name:"ref-model" help:"Reference of the KL term (default: the starting weights)." placeholder:"DIR"`
@@ -42,8 +44,8 @@ type PolicyConfig struct {
 	Thinking     *bool   `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
 }
 
-// DataConfig names questions.
-type DataConfig struct {
+// Data names questions.
+type Data struct {
 	Data           string   `name:"data" help:"Questions: .jsonl, .json (gzipped or not) or .parquet with question and golden_answers; several files are separated by commas, with weights as in a.parquet:0.7,b.jsonl:0.3." placeholder:"FILE"`
 	Sources        []string `name:"sources" help:"Only questions of these data sources." placeholder:"NAME"`
 	MaxAnswerWords int      `name:"max-answer-words" help:"Leave out questions without an accepted answer of at most N words; 0: keep all." default:"0"`
@@ -55,8 +57,8 @@ type DataConfig struct {
 	NoShuffle      bool     `name:"no-shuffle" help:"Take the questions in file order."`
 }
 
-// RolloutConfig bounds an episode.
-type RolloutConfig struct {
+// Rollout bounds an episode.
+type Rollout struct {
 	BatchSize   int     `name:"train-batch-size" help:"Questions per step." default:"64"`
 	N           int     `name:"n" help:"Rollouts per question (the group)." default:"5"`
 	MaxTurns    int     `name:"max-turns" help:"Turns that may search; one final turn follows." default:"5"`
@@ -71,8 +73,8 @@ type RolloutConfig struct {
 	MaxAttempts int     `name:"max-attempts" help:"Rollouts of a group at most, the first included: again if a search failed in it, and with --drop-zero-variance if all its rewards are equal." default:"2"`
 }
 
-// OptimConfig is the optimiser.
-type OptimConfig struct {
+// Optim is the optimiser.
+type Optim struct {
 	LR               float64   `name:"lr" help:"Learning rate." default:"1e-6"`
 	Betas            []float64 `name:"betas" help:"AdamW's decay rates." default:"0.9,0.999"`
 	Eps              float64   `name:"eps" help:"AdamW's epsilon." default:"1e-8"`
@@ -84,8 +86,8 @@ type OptimConfig struct {
 	Recompute        bool      `name:"recompute" help:"Keep one activation per layer and recompute the rest: less memory, more time."`
 }
 
-// ScheduleConfig is the run itself.
-type ScheduleConfig struct {
+// Schedule is the run itself.
+type Schedule struct {
 	TotalSteps int    `name:"total-steps" resume:"free" help:"Updates of the run." default:"203"`
 	SaveEvery  int    `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"50"`
 	KeepLast   int    `name:"keep-last" resume:"free" help:"Keep so many checkpoints, the newest, and the best with --keep-best; 0: all." default:"0"`

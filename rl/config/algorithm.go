@@ -1,4 +1,4 @@
-package rl
+package config
 
 import (
 	"cmp"
@@ -11,8 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 )
 
-// AlgoConfig is the learning rule. What is left empty or 0 is as the algorithm's paper has it: see algorithms.
-type AlgoConfig struct {
+// Algo is the learning rule. What is left empty or 0 is as the algorithm's paper has it: see algorithms.
+type Algo struct {
 	Algo             string   `name:"algo" help:"grpo, dr_grpo, dapo, gspo, cispo, rloo, reinforce, reinforce++, reinforce++-baseline or ppo." default:"grpo"`
 	Reward           string   `name:"reward" help:"f1, em, sub_em, format, format+NAME (both, mixed) or exec:PROGRAM (docs/data.md); shuffled and constant are negative controls." default:"f1"`
 	MiniBatch        int      `name:"ppo-mini-batch-size" help:"Trajectories per optimiser step; 0: all of a step." default:"0"`
@@ -37,8 +37,8 @@ type AlgoConfig struct {
 	Lambda           *float64 `name:"lam" help:"Lambda of generalised advantage estimation, for ppo (default: 1)." placeholder:"L"`
 }
 
-// CriticConfig is the critic of --algo ppo.
-type CriticConfig struct {
+// Critic is the critic of --algo ppo.
+type Critic struct {
 	Model       string  `name:"critic-model" help:"Critic's starting weights, of the policy's tokenizer (default: the policy's), or a critic folder of a checkpoint." placeholder:"DIR"`
 	Train       string  `name:"critic-train" help:"What of the critic learns beside its value head: all, lora (an adapter as the policy's) or head (nothing else: it shares frozen weights). Default: all, with LoRA lora." placeholder:"WHAT"`
 	LR          float64 `name:"critic-lr" help:"Learning rate of the critic." default:"1e-5"`
@@ -70,40 +70,42 @@ var algorithms = map[string]algorithm{
 	"reinforce":            {estimator: algo.EstReinforce, surrogate: algo.Clip, discounts: true},
 	"reinforce++":          {estimator: algo.EstReinforcePP, surrogate: algo.Clip, discounts: true},
 	"reinforce++-baseline": {estimator: algo.EstReinforcePPGroups, surrogate: algo.Clip, groups: true},
-	"ppo":                  {estimator: algo.EstGAE, surrogate: algo.Clip, kl: klInReward, critic: true, discounts: true},
+	"ppo":                  {estimator: algo.EstGAE, surrogate: algo.Clip, kl: KLReward, critic: true, discounts: true},
 }
 
 // Where the divergence from the reference counts.
 const (
-	klInLoss   = "loss"
-	klInReward = "reward"
+	KLLoss   = "loss"
+	KLReward = "reward"
 )
 
 func algorithmNames() []string { return slices.Sorted(maps.Keys(algorithms)) }
 
-// resamples reports whether groups of equal rewards are not trained on: others take their places.
-func (c AlgoConfig) resamples() bool {
+// Resamples reports whether groups of equal rewards are not trained on: others take their places.
+func (c Algo) Resamples() bool {
 	return c.DropZeroVariance || c.DynamicSampling || algorithms[c.Algo].resample
 }
 
 // defaultGenBatches is what --max-gen-batches 0 stands for: what DAPO was published with in verl.
 const defaultGenBatches = 10
 
-// klIn is where the divergence counts.
-func (c AlgoConfig) klIn() string { return cmp.Or(c.KLIn, algorithms[c.Algo].kl, klInLoss) }
+// KLInReward reports whether the KL penalty is taken from the rewards instead of being added to the loss.
+func (c Algo) KLInReward() bool {
+	return cmp.Or(c.KLIn, algorithms[c.Algo].kl, KLLoss) == KLReward
+}
 
-// usesCritic reports whether values are predicted.
-func (c AlgoConfig) usesCritic() bool { return algorithms[c.Algo].critic }
+// UsesCritic reports whether values are predicted.
+func (c Algo) UsesCritic() bool { return algorithms[c.Algo].critic }
 
-// rule builds estimator and loss from the flags. The loss's KLCoef is the weight of the divergence wherever it counts.
-func (c AlgoConfig) rule() (algo.Estimator, algo.Policy, error) {
+// Rule builds estimator and loss from the flags. The loss's KLCoef is the weight of the divergence wherever it counts.
+func (c Algo) Rule() (algo.Estimator, algo.Policy, error) {
 	a := algorithms[c.Algo]
 	est, err := algo.Estimator{Name: a.estimator, Gamma: c.Gamma, Lambda: c.Lambda}.Validate()
 	if err != nil {
 		return est, algo.Policy{}, fmt.Errorf("--gamma, --lam: %w", err)
 	}
 	kl := algo.K3
-	if c.klIn() == klInReward {
+	if c.KLInReward() {
 		kl = algo.K1
 	}
 	p, err := algo.Policy{Surrogate: a.surrogate, ClipLow: cmp.Or(c.ClipLow, a.low, 0.2), ClipHigh: cmp.Or(c.ClipHigh, a.high, 0.2), DualClip: c.DualClip,
@@ -130,10 +132,10 @@ func (c *Config) checkAlgo() error {
 		{a.DynamicSampling && a.DropZeroVariance, "--dynamic-sampling draws new questions and --drop-zero-variance rolls the same ones out again: give one or the other"},
 		{a.MaxGenBatches < 0, "--max-gen-batches must not be negative"},
 		{r.N < 2 && a.DynamicSampling, "--dynamic-sampling with --n 1 drops everything: a group of one has no variance"},
-		{r.N < 2 && a.resamples(), "--drop-zero-variance with --n 1 drops everything: a group of one has no variance"},
+		{r.N < 2 && a.Resamples(), "--drop-zero-variance with --n 1 drops everything: a group of one has no variance"},
 		{a.ClipLow < 0 || a.ClipLow >= 1 || a.ClipHigh < 0, "--clip-low must lie in [0, 1) and --clip-high must not be negative"},
 		{a.KLCoef < 0, "--kl-coef must not be negative: a negative weight rewards drifting away"},
-		{a.KLIn != "" && a.KLIn != klInLoss && a.KLIn != klInReward, "--kl-in must be loss or reward"},
+		{a.KLIn != "" && a.KLIn != KLLoss && a.KLIn != KLReward, "--kl-in must be loss or reward"},
 		{(a.KLIn != "" || a.KLType != "" || a.KLTarget != 0) && a.KLCoef == 0, "--kl-in, --kl-type and --kl-target are of no use with --kl-coef 0: raise --kl-coef, or leave them out"},
 		{a.KLTarget < 0 || a.KLTarget > 0 && !(a.KLHorizon > 0), "--kl-target must not be negative, and --kl-horizon must be above 0"},
 		{a.MiniBatch < 0, "--ppo-mini-batch-size must not be negative"},
@@ -142,11 +144,11 @@ func (c *Config) checkAlgo() error {
 		{a.Reward == "shuffled" && r.BatchSize < 2, "--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer"},
 		{a.OverlongBuffer < 0 || a.OverlongLimit < 0 || a.OverlongFactor < 0, "--overlong-buffer, --overlong-limit and --overlong-penalty must not be negative"},
 		{a.OverlongBuffer == 0 && a.OverlongLimit > 0, "--overlong-limit is of no use without --overlong-buffer"},
-		{a.OverlongBuffer > c.overlongLimit(), fmt.Sprintf("--overlong-buffer %d is more than the limit of %d ids itself: every episode would be punished", a.OverlongBuffer, c.overlongLimit())},
+		{a.OverlongBuffer > c.OverlongLimit(), fmt.Sprintf("--overlong-buffer %d is more than the limit of %d ids itself: every episode would be punished", a.OverlongBuffer, c.OverlongLimit())},
 		{a.Gamma != nil && !rule.discounts, "--gamma is of no use with --algo " + a.Algo + ": it gives every id of an episode the same advantage"},
 		{a.Lambda != nil && !rule.critic, "--lam needs --algo ppo: without a critic there is nothing to estimate between"},
 		{!rule.critic && (v.Model != "" || v.Train != "" || v.WarmupSteps != 0 || v.WarmupRatio != 0), "--critic-* flags need --algo ppo: --algo " + a.Algo + " has no critic"},
-		{rule.critic && v.Train != "" && v.Train != criticAll && v.Train != criticLoRA && v.Train != criticHead, "--critic-train must be all, lora or head"},
+		{rule.critic && v.Train != "" && v.Train != CriticAll && v.Train != CriticLoRA && v.Train != CriticHead, "--critic-train must be all, lora or head"},
 		{v.LR < 0 || v.ValueClip < 0 || v.WarmupSteps < 0, "--critic-lr, --cliprange-value and --critic-warmup must not be negative"},
 		{v.WarmupSteps > 0 && v.WarmupSteps >= c.Schedule.TotalSteps, "--critic-warmup leaves the policy no step of --total-steps to learn in"},
 	} {
@@ -154,7 +156,7 @@ func (c *Config) checkAlgo() error {
 			return errors.New(p.say)
 		}
 	}
-	_, _, err := a.rule()
+	_, _, err := a.Rule()
 	return err
 }
 
@@ -182,10 +184,28 @@ func (c *Config) Unused(given func(flag string) bool) error {
 	return nil
 }
 
-// overlongLimit is the number of sampled ids at which the overlong penalty is whole.
-func (c *Config) overlongLimit() int { return cmp.Or(c.Algo.OverlongLimit, c.sampledLimit()) }
+// OverlongLimit is the number of sampled ids at which the overlong penalty is whole.
+func (c *Config) OverlongLimit() int { return cmp.Or(c.Algo.OverlongLimit, c.SampledLimit()) }
 
-// sampledLimit is the most ids that an episode can sample, and the constant of seq-mean-token-sum-limit and -norm.
-func (c *Config) sampledLimit() int {
+// SampledLimit is the most ids that an episode can sample, and the constant of seq-mean-token-sum-limit and -norm.
+func (c *Config) SampledLimit() int {
 	return min((c.Rollout.MaxTurns+1)*c.Rollout.MaxResponse, c.Rollout.MaxContext)
+}
+
+// Values of --critic-train.
+const (
+	CriticAll  = "all"
+	CriticLoRA = "lora"
+	CriticHead = "head"
+)
+
+// Learns is what of the critic learns.
+func (c Critic) Learns(lora bool) string {
+	switch {
+	case c.Train != "":
+		return c.Train
+	case lora:
+		return CriticLoRA
+	}
+	return CriticAll
 }

@@ -1,8 +1,10 @@
-package rl
+package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -11,8 +13,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// SearchConfig chooses the engine behind <search>, the curriculum of its noise, and prices for the report of what searching cost.
-type SearchConfig struct {
+// Search chooses the engine behind <search>, the curriculum of its noise, and prices for the report of what searching cost.
+type Search struct {
 	// Device is the simulator's; nil: the policy's. Whoever opened it closes it, after all that was opened on it.
 	Device kernels.Device `kong:"-" yaml:"-"`
 
@@ -49,7 +51,7 @@ type SearchConfig struct {
 var searchModes = []string{"simulate_prompt", "simulate_sft", "remote", "google", "wiki", "bm25", "replay", "none"}
 
 // Modes are the engines of the mode, with their weights.
-func (c *SearchConfig) Modes() ([]search.Share, error) {
+func (c *Search) Modes() ([]search.Share, error) {
 	parts, err := search.ParseMixture(c.Mode)
 	if err != nil {
 		return nil, fmt.Errorf("--search-mode: %w", err)
@@ -62,32 +64,32 @@ func (c *SearchConfig) Modes() ([]search.Share, error) {
 	return parts, nil
 }
 
-// has reports whether an engine for which f is true is part of the mode.
-func (c *SearchConfig) has(f func(mode string) bool) bool {
+// Has reports whether an engine for which f is true is part of the mode.
+func (c *Search) Has(f func(mode string) bool) bool {
 	parts, err := c.Modes()
 	return err == nil && slices.ContainsFunc(parts, func(p search.Share) bool { return f(p.Mode) })
 }
 
 // Simulates reports whether a model in this process writes documents.
-func (c *SearchConfig) Simulates() bool {
-	return c.has(func(mode string) bool { return strings.HasPrefix(mode, "simulate") })
+func (c *Search) Simulates() bool {
+	return c.Has(func(mode string) bool { return strings.HasPrefix(mode, "simulate") })
 }
 
-// on is the simulator's device, beside a policy on dev.
-func (c *SearchConfig) on(dev kernels.Device) kernels.Device {
+// On is the simulator's device, beside a policy on dev.
+func (c *Search) On(dev kernels.Device) kernels.Device {
 	if c.Device == nil {
 		return dev
 	}
 	return c.Device
 }
 
-// online reports whether answers are worth keeping.
-func (c *SearchConfig) online() bool {
-	return c.has(func(mode string) bool { return mode == "google" || mode == "wiki" })
+// Online reports whether answers are worth keeping.
+func (c *Search) Online() bool {
+	return c.Has(func(mode string) bool { return mode == "google" || mode == "wiki" })
 }
 
 // Label is what rows of an evaluation are marked with: simulated for every engine that is told the answers.
-func (c *SearchConfig) Label() string {
+func (c *Search) Label() string {
 	parts, err := c.Modes()
 	if err != nil {
 		return c.Mode
@@ -106,7 +108,7 @@ func (c *SearchConfig) Label() string {
 }
 
 // Check refuses what cannot be, before anything is opened.
-func (c *SearchConfig) Check() error {
+func (c *Search) Check() error {
 	parts, err := c.Modes()
 	if err != nil {
 		return err
@@ -127,7 +129,7 @@ func (c *SearchConfig) Check() error {
 		{is("bm25") && c.Corpus == "", "--search-mode bm25 needs --corpus PATH: a file of passages or documents, or a folder"},
 		{is("replay") && c.SearchEpisodes == "", "--search-mode replay needs --search-episodes FILE, the episodes.jsonl of a run"},
 		{is("remote") && c.RemoteURL == "", "--search-mode remote needs --remote-url http://HOST:PORT, several separated by commas"},
-		{is("google") && googleKey() == "", "--search-mode google needs an API key of serpapi.com: set the environment variable SERPAPI_API_KEY"},
+		{is("google") && GoogleKey() == "", "--search-mode google needs an API key of serpapi.com: set the environment variable SERPAPI_API_KEY"},
 		{c.RemotePrompt != "" && c.RemotePrompt != string(search.SFT) && c.RemotePrompt != string(search.Prompt), "--remote-prompt must be simulate_prompt or simulate_sft"},
 		{c.SimThinking != nil && !c.Simulates() && !is("remote"), "--sim-enable-thinking is of no use with --search-mode " + c.Mode + ": no model writes the results"},
 		{c.Tries < 0 || c.Timeout < 0 || c.InFlight < 0, "--search-tries, --search-timeout and --search-concurrency must not be negative"},
@@ -137,17 +139,27 @@ func (c *SearchConfig) Check() error {
 			return errors.New(p.say)
 		}
 	}
-	if err := c.curriculum().Validate(); err != nil {
+	if err := c.NoiseCurriculum().Validate(); err != nil {
 		return fmt.Errorf("--curriculum: %w", err)
 	}
 	return nil
 }
 
-func (c *SearchConfig) curriculum() search.Curriculum {
+// NoiseCurriculum is how the share of noisy documents rises during training.
+func (c *Search) NoiseCurriculum() search.Curriculum {
 	return search.Curriculum{Kind: search.CurriculumKind(c.Curriculum), Start: c.StartThreshold, End: c.EndThreshold, Goal: c.CurriculumGoal}
 }
 
 // Meter makes a meter with the prices.
-func (c *SearchConfig) Meter() *search.Meter {
+func (c *Search) Meter() *search.Meter {
 	return search.NewMeter(search.Prices{Google: c.GooglePrice, Hour: c.MachinePrice, Tokens: c.RemotePrice})
 }
+
+// Repeatable reports whether the searches of a mode can be repeated: those of this machine can; a server may answer
+// otherwise today.
+func (c *Search) Repeatable() bool {
+	return !c.Has(func(mode string) bool { return mode == "google" || mode == "wiki" || mode == "remote" })
+}
+
+// GoogleKey is SerpAPI's own variable, or that of ZeroSearch's scripts.
+func GoogleKey() string { return cmp.Or(os.Getenv("SERPAPI_API_KEY"), os.Getenv("SER_API_KEY")) }
