@@ -4,9 +4,11 @@ package kernels
 // on a GPU are bound by launches without it.
 type Recorder interface {
 	// Record calls f and keeps the operations that f queues instead of running them. The same operations have run once before,
-	// with the same shapes, so that the device has all the scratch that they need. f calls operations of Ops only: it
-	// allocates nothing, frees nothing, sets no batch, uploads and fetches nothing and does not wait. A panic of f passes through,
-	// after the device has dropped what was kept.
+	// with the same shapes, so that the device has all the scratch that they need. f calls operations of a forward pass only: it
+	// allocates nothing, frees nothing, sets no batch, copies no pages (KVCopy reads its lists on the host), uploads and fetches
+	// nothing and does not wait. A panic of f passes through, after the device has dropped what was kept.
+	//
+	// An error says that nothing was recorded, as where a driver is too old; the device goes on without.
 	Record(f func()) (Recording, error)
 }
 

@@ -148,7 +148,7 @@ var properties = []struct {
 	{"memory", testMemory}, {"weights", testWeights}, {"update", testUpdate}, {"cache", testCache}, {"empty", testEmpty},
 	{"lists", testLists}, {"tickets", testTickets}, {"threads", testThreads}, {"errors", testErrors}, {"batch", testBatch},
 	{"columns", testColumns}, {"transfers", testTransfers}, {"many", testMany}, {"segments", testManySegments},
-	{"vocabulary", testVocabulary}, {"draws", testDrawsOfMany}, {"far", testFar},
+	{"vocabulary", testVocabulary}, {"draws", testDrawsOfMany}, {"far", testFar}, {"record", testRecord},
 	{"formula/matmul", testMatMulFormula}, {"formula/attention", testAttentionFormula}, {"formula/logprob", testLogProbFormula},
 	{"chain/rows", testRowsAlone}, {"chain/dw", testDWChain}, {"chain/attention", testAttentionChunks}, {"chain/logprob", testLogProbIsSample},
 	{"chain/stale", testStaleSlots}, {"gradient", testGradients},

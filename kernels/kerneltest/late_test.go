@@ -328,6 +328,8 @@ func faultyDevice(fault string) kernels.Device {
 		return &late{Device: ref.New(), fault: fault}
 	case f.part == "threads":
 		return atHome{ref.New(), goroutine()}
+	case strings.HasPrefix(f.part, "record"):
+		return &recorder{Device: ref.New(), fault: fault}
 	case f.part == "errors":
 		return &queued{Device: ref.New(), fault: fault}
 	case f.small:

@@ -53,7 +53,7 @@ type GPU struct {
 	bad   int // the result of work that failed; it stays
 }
 
-// Machine is a computer with the fake driver. There is one at a time: New replaces it.
+// Machine is a computer with the fake driver.
 type Machine struct {
 	Version int // of CUDA: 1000*major + 10*minor
 	Init    int // the result of cuInit
@@ -99,18 +99,45 @@ type event struct {
 	captured bool // recorded while the stream was captured
 }
 
-var machine *Machine
+// machines are those that were made, the one that calls go to last: the library is one in a process. A test may make a second one while the first
+// has a GPU open; when the second has closed its GPUs, calls go to the first again.
+var (
+	machines   []*Machine
+	machinesMu sync.Mutex
+)
 
 // New is a machine with a driver of CUDA 13.0 and these GPUs.
 func New(gpus ...*GPU) *Machine {
 	for _, g := range gpus {
 		g.size, g.calls = map[uint64]int64{}, map[string]int{}
 	}
-	machine = &Machine{Version: 13000, GPUs: gpus, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
+	m := &Machine{Version: 13000, GPUs: gpus, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
 		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{},
 		funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, graphs: map[uintptr]*graph{},
 		execs: map[uintptr]*graph{}, opened: map[int]int{}}
-	return machine
+	m.install()
+	return m
+}
+
+// install lets calls go to m.
+func (m *Machine) install() {
+	machinesMu.Lock()
+	defer machinesMu.Unlock()
+	machines = append(slices.DeleteFunc(machines, func(x *Machine) bool { return x == m }), m)
+}
+
+// closed is called when a GPU was closed. m.mu is locked.
+func (m *Machine) closed() {
+	machinesMu.Lock()
+	defer machinesMu.Unlock()
+	for _, n := range m.opened {
+		if n > 0 {
+			return
+		}
+	}
+	if at := slices.Index(machines, m); len(machines) > 1 && at >= 0 {
+		machines = slices.Delete(machines, at, at+1)
+	}
 }
 
 // Library is what the driver's library is called.
@@ -139,6 +166,7 @@ func A100() *GPU { return &GPU{Name: "Fake A100", Major: 8, Memory: 1 << 30} }
 
 // Symbol finds a function, as dlsym does.
 func (m *Machine) Symbol(name string) (uintptr, error) {
+	m.install()
 	i := slices.IndexFunc(functions, func(f function) bool { return f.name == name })
 	if i < 0 {
 		return 0, fmt.Errorf("undefined symbol: %s", name)
@@ -187,7 +215,9 @@ func (m *Machine) Left() (what []string) {
 
 // enter counts a call and asks Fail. The caller unlocks m if the result is 0.
 func enter(name string) (m *Machine, r uintptr) {
-	m = machine
+	machinesMu.Lock()
+	m = machines[len(machines)-1]
+	machinesMu.Unlock()
 	m.mu.Lock()
 	m.Calls[name]++
 	x := 0

@@ -138,7 +138,11 @@ func cuDevicePrimaryCtxRetain(ctx *uintptr, dev uintptr) uintptr {
 }
 
 func cuDevicePrimaryCtxRelease(dev uintptr) uintptr {
-	return ask("DevicePrimaryCtxRelease", func(m *Machine) uintptr { m.opened[int(dev)]--; return 0 })
+	return ask("DevicePrimaryCtxRelease", func(m *Machine) uintptr {
+		m.opened[int(dev)]--
+		m.closed()
+		return 0
+	})
 }
 
 func cuMemGetInfo(free, total *uint64) uintptr {
