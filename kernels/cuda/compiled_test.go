@@ -14,7 +14,7 @@ import (
 // TestCompiled: every kernel of every module is told, with what the driver says of it.
 func TestCompiled(t *testing.T) {
 	m := fake.New(fake.A100())
-	d, err := openOn(m)
+	d, err := openOn(m, 0)
 	require.NoError(t, err)
 	all, err := d.Compiled()
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,20 +17,20 @@ import (
 // open is a device on a GPU of the fake driver. Its Close fails if something was not given back, or if a kernel failed.
 func open() (kernels.Device, error) {
 	m := fake.New(fake.A100())
-	d, err := openOn(m)
+	d, err := openOn(m, 0)
 	if err != nil {
 		return nil, err
 	}
 	return checked{d, m}, nil
 }
 
-// openOn opens a device on the first GPU of m.
-func openOn(m *fake.Machine) (*Device, error) {
-	g, err := m.Open(0)
+// openOn opens a device on GPU i of m.
+func openOn(m *fake.Machine, i int) (*Device, error) {
+	g, err := m.Open(i)
 	if err != nil {
 		return nil, err
 	}
-	return Open("cuda:0", g)
+	return Open(fmt.Sprint("cuda:", i), g)
 }
 
 type checked struct {

@@ -12,8 +12,23 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/kerneltest"
 )
 
-// TestConformance runs the suite through the driver's interface, where everything that is queued happens late.
-func TestConformance(t *testing.T) { kerneltest.Run(t, open, tolerances) }
+// TestConformance runs the suite through the driver's interface, where everything that is queued happens late. Each device
+// that the suite opens is on a GPU of its own, so that it can lose one.
+func TestConformance(t *testing.T) {
+	m, tol := fake.New(), tolerances
+	gpus := map[kernels.Device]*fake.GPU{}
+	tol.Break = func(d kernels.Device) { gpus[d].Lose() }
+	kerneltest.Run(t, func() (kernels.Device, error) {
+		g := m.Add(fake.A100())
+		d, err := openOn(m, len(gpus))
+		if err != nil {
+			return nil, err
+		}
+		gpus[d] = g
+		return d, nil
+	}, tol)
+	require.NoError(t, m.Check())
+}
 
 // TestFailedAllocations: whichever allocation fails when a device is opened and used, there is one error, and nothing is left behind.
 func TestFailedAllocations(t *testing.T) {
@@ -27,7 +42,7 @@ func TestFailedAllocations(t *testing.T) {
 			}
 			return 0
 		}
-		dev, err := openOn(m)
+		dev, err := openOn(m, 0)
 		require.NoError(t, err)
 		err = useMemory(dev)
 		require.Equal(t, failed, err != nil)

@@ -5,6 +5,7 @@ package driver
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -26,7 +27,7 @@ type GPU struct {
 	modules []uintptr
 	up      staging
 	down    staging
-	err     error // of a call that failed; it stays
+	err     atomic.Pointer[error] // of a call that failed, the first; it stays
 
 	// What a launch points to, at an address that stays.
 	extra [5]uintptr
@@ -135,12 +136,20 @@ func (g *GPU) once(fn uintptr, args []uintptr) status {
 	return status(uint32(r))
 }
 
-// note keeps the first error and returns it.
+// note keeps the first error and returns it. Events are waited for by any goroutine.
 func (g *GPU) note(err error) error {
-	if g.err == nil {
-		g.err = err
+	if err != nil {
+		g.err.CompareAndSwap(nil, &err)
 	}
-	return g.err
+	return g.failed()
+}
+
+// failed is the first error.
+func (g *GPU) failed() error {
+	if p := g.err.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // Copy queues a copy within the GPU.
@@ -149,7 +158,7 @@ func (g *GPU) Copy(dst, src gpu.Ptr, bytes int64) error {
 	if s != success {
 		g.note(g.t.check(s, "copying %d bytes", bytes))
 	}
-	return g.err
+	return g.failed()
 }
 
 // Zero queues a clearing.
@@ -158,7 +167,7 @@ func (g *GPU) Zero(dst gpu.Ptr, bytes int64) error {
 	if s != success {
 		g.note(g.t.check(s, "clearing %d bytes", bytes))
 	}
-	return g.err
+	return g.failed()
 }
 
 // dynamicShared is CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
@@ -207,7 +216,7 @@ func (g *GPU) Launch(f gpu.Func, n gpu.Grid, a *gpu.Args) error {
 	if s != success {
 		g.note(g.t.check(s, "launching %d x %d x %d blocks of %d threads", n.X, n.Y, n.Z, n.Threads))
 	}
-	return g.err
+	return g.failed()
 }
 
 // Sync waits for all that was queued.

@@ -25,8 +25,8 @@ func (g *GPU) Capture(f func()) (gpu.Graph, error) {
 	if !g.t.graphs() {
 		return nil, errors.New("NVIDIA's driver has not all functions of CUDA graphs: update it (470 or later)")
 	}
-	if g.err != nil {
-		return nil, g.err
+	if err := g.failed(); err != nil {
+		return nil, err
 	}
 	defer g.t.current(g.ctx)()
 	const threadLocal = 1
@@ -50,7 +50,9 @@ func (g *GPU) captured(f func()) (graph uintptr, err error) {
 	returned := false
 	defer func() {
 		s := call(g.t.StreamEndCapture, g.stream, uintptr(unsafe.Pointer(&graph)))
-		if err, g.err = g.err, nil; err == nil { // errors of f do not stay: what it queued has not run
+		err = g.failed()
+		g.err.Store(nil) // errors of f do not stay: what it queued has not run
+		if err == nil {
 			err = g.t.check(s, "ending to capture")
 		}
 		if graph != 0 && (err != nil || !returned) {
@@ -73,7 +75,7 @@ func (x *execGraph) Launch() error {
 	if s := g.hot(g.t.GraphLaunch, x.exec, g.stream); s != success {
 		g.note(g.t.check(s, "launching a graph"))
 	}
-	return g.err
+	return g.failed()
 }
 
 func (x *execGraph) Free() error {

@@ -76,7 +76,7 @@ func (x *piece) bytes(n int) []byte { return unsafe.Slice((*byte)(x.p), n) }
 // Upload copies src to pinned memory, and from there in the order of the stream.
 func (g *GPU) Upload(dst gpu.Ptr, src []byte) error {
 	defer g.t.current(g.ctx)()
-	for len(src) > 0 && g.err == nil {
+	for len(src) > 0 && g.failed() == nil {
 		n := min(len(src), pieceBytes)
 		x, err := g.up.take(g, maxPieces)
 		if err != nil {
@@ -89,7 +89,7 @@ func (g *GPU) Upload(dst gpu.Ptr, src []byte) error {
 		g.up.give(x)
 		dst, src = dst+gpu.Ptr(n), src[n:]
 	}
-	return g.err
+	return g.failed()
 }
 
 // Download queues a copy to pinned memory; the event's Wait brings it to dst. What is longer than a piece is there when it returns.
@@ -133,7 +133,7 @@ func (e *event) Wait() error {
 	defer e.g.t.current(e.g.ctx)()
 	defer e.g.down.give(e.x)
 	if err := e.g.t.check(call(e.g.t.EventSynchronize, e.x.event), "waiting for a result"); err != nil {
-		return err
+		return e.g.note(err)
 	}
 	copy(e.dst, e.x.bytes(len(e.dst)))
 	return nil

@@ -32,6 +32,7 @@ const (
 	InvalidHandle  = 400
 	NotFound       = 500
 	IllegalAddress = 700
+	LaunchFailed   = 719
 	invalidPTX     = 218
 	uninitialised  = 3
 )
@@ -50,10 +51,14 @@ type GPU struct {
 	mem   ptxsim.Memory
 	used  int64
 	size  map[uint64]int64
+	lost  bool
 	bad   int // the result of work that failed; it stays
 }
 
-// Machine is a computer with the fake driver.
+// Lose makes what the GPU does next fail, and all that comes after it, as if it had fallen off the bus.
+func (g *GPU) Lose() { g.lost = true }
+
+// Machine is a computer with the fake driver. There is one at a time: New replaces it.
 type Machine struct {
 	Version int // of CUDA: 1000*major + 10*minor
 	Init    int // the result of cuInit
@@ -99,45 +104,25 @@ type event struct {
 	captured bool // recorded while the stream was captured
 }
 
-// machines are those that were made, the one that calls go to last: the library is one in a process. A test may make a second one while the first
-// has a GPU open; when the second has closed its GPUs, calls go to the first again.
-var (
-	machines   []*Machine
-	machinesMu sync.Mutex
-)
+var machine *Machine
 
 // New is a machine with a driver of CUDA 13.0 and these GPUs.
 func New(gpus ...*GPU) *Machine {
-	for _, g := range gpus {
-		g.size, g.calls = map[uint64]int64{}, map[string]int{}
-	}
-	m := &Machine{Version: 13000, GPUs: gpus, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
+	machine = &Machine{Version: 13000, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
 		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{},
 		funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, graphs: map[uintptr]*graph{},
 		execs: map[uintptr]*graph{}, opened: map[int]int{}}
-	m.install()
-	return m
+	for _, g := range gpus {
+		machine.Add(g)
+	}
+	return machine
 }
 
-// install lets calls go to m.
-func (m *Machine) install() {
-	machinesMu.Lock()
-	defer machinesMu.Unlock()
-	machines = append(slices.DeleteFunc(machines, func(x *Machine) bool { return x == m }), m)
-}
-
-// closed is called when a GPU was closed. m.mu is locked.
-func (m *Machine) closed() {
-	machinesMu.Lock()
-	defer machinesMu.Unlock()
-	for _, n := range m.opened {
-		if n > 0 {
-			return
-		}
-	}
-	if at := slices.Index(machines, m); len(machines) > 1 && at >= 0 {
-		machines = slices.Delete(machines, at, at+1)
-	}
+// Add gives the machine another GPU.
+func (m *Machine) Add(g *GPU) *GPU {
+	g.size, g.calls = map[uint64]int64{}, map[string]int{}
+	m.GPUs = append(m.GPUs, g)
+	return g
 }
 
 // Library is what the driver's library is called.
@@ -166,7 +151,6 @@ func A100() *GPU { return &GPU{Name: "Fake A100", Major: 8, Memory: 1 << 30} }
 
 // Symbol finds a function, as dlsym does.
 func (m *Machine) Symbol(name string) (uintptr, error) {
-	m.install()
 	i := slices.IndexFunc(functions, func(f function) bool { return f.name == name })
 	if i < 0 {
 		return 0, fmt.Errorf("undefined symbol: %s", name)
@@ -215,9 +199,7 @@ func (m *Machine) Left() (what []string) {
 
 // enter counts a call and asks Fail. The caller unlocks m if the result is 0.
 func enter(name string) (m *Machine, r uintptr) {
-	machinesMu.Lock()
-	m = machines[len(machines)-1]
-	machinesMu.Unlock()
+	m = machine
 	m.mu.Lock()
 	m.Calls[name]++
 	x := 0
@@ -295,10 +277,13 @@ func (m *Machine) run(s *stream, at int) uintptr {
 		f := s.queue[0]
 		s.queue = s.queue[1:]
 		s.done++
-		if g.bad != 0 {
-			continue
+		switch {
+		case g.bad != 0:
+		case g.lost:
+			g.bad = LaunchFailed
+		default:
+			g.bad = f()
 		}
-		g.bad = f()
 	}
 	return uintptr(g.bad)
 }

@@ -140,7 +140,9 @@ func cuDevicePrimaryCtxRetain(ctx *uintptr, dev uintptr) uintptr {
 func cuDevicePrimaryCtxRelease(dev uintptr) uintptr {
 	return ask("DevicePrimaryCtxRelease", func(m *Machine) uintptr {
 		m.opened[int(dev)]--
-		m.closed()
+		if g := m.GPUs[dev]; g.bad != 0 && m.opened[int(dev)] == 0 { // nothing could be freed: the memory goes with the context
+			g.mem, g.used, g.size = ptxsim.Memory{}, 0, map[uint64]int64{}
+		}
 		return 0
 	})
 }
