@@ -130,7 +130,7 @@ func optimCases(models []string) (out []opCase) {
 		update := adamCase("update", updateBytes, func(d kernels.Device, x state) { kernels.Update(d, x.w, x.p, x.g, x.m, x.v, step) })
 		var sum kernels.Tensor
 		out = append(out, adam, update, prepared(func(b *bed) { sum = b.empty(kernels.F64, 1, 1) },
-			rowCase("sumsquares", of, m, n, 1, 2, func(b *bed, x []kernels.Tensor) { b.d.SumSquares(sum, x[0], false) })))
+			rowCase("sumsquares", of, m, n, 1, 2, func(b *bed, x []kernels.Tensor) { b.d.SumSquares(sum, x[0], nil, false) })))
 	})
 	return out
 }

@@ -109,6 +109,9 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 		if _, err := tr.Accumulate(batch, nll(s.Sequences*(s.Length-1))); err != nil {
 			return err
 		}
+		if err := d.Sync(); err != nil {
+			return err
+		}
 		mid := time.Now()
 		_, err := tr.Step(nil, nil, 1e-6) // takes the step with what has gathered
 		passes, optimizer = append(passes, mid.Sub(began).Seconds()), append(optimizer, time.Since(mid).Seconds())

@@ -377,10 +377,10 @@ func (x *PlanModel) passes(add func(string, string, int64)) error {
 		}
 		pages := s.p.pages()
 		bytes := c.WorkspaceBytes(s.p.Tokens, o) + c.RankBytes(s.p.Tokens, o)
-		outputs := t * (4*int64(c.Hidden) + 20)
+		outputs := t * (4*int64(c.Hidden) + 24)
 		if s.keep { // dk, dv
 			bytes += 2 * 4 * pages * kernels.PageSize * int64(c.KVHeads) * int64(c.HeadDim)
-			outputs += t * (8*int64(c.Hidden) + 8)
+			outputs += 8 * t * int64(c.Hidden)
 		}
 		add(s.what, detail, bytes)
 		add(s.what+" KV", fmt.Sprintf("%d pages, %v", pages, kv), pages*kvPage(c, kv))

@@ -175,8 +175,11 @@ type Ops interface {
 	// LogProb's, over the whole vocabulary, after temperature, before adjustments and truncation. CUDA: a block a row; top-k by radix selection.
 	Sample(ids Tensor, out LogProbs, logits Tensor, b Batch, first int)
 
-	// SumSquares: dst[1,1] (F64) = or += (add) sum x^2, in blocks of 4096 elements merged in order. CUDA: two-pass reduction.
-	SumSquares(dst, x Tensor, add bool)
+	// SumSquares: dst[1,1] (F64) = or += (add) sum x^2. The ranges of the dense tensor x are summed one after the other,
+	// each in blocks of 4096 elements merged in order, so that the sum of many parameters in one tensor is that of the
+	// parameters one by one. Elements outside the ranges are 0: a device may sum them too, and cut its blocks elsewhere.
+	// nil: one range, all of x, which need not be dense then. CUDA: two-pass reduction over all of x.
+	SumSquares(dst, x Tensor, ranges []Range, add bool)
 	// AdamW updates p, m, v from g: four dense tensors of one shape. CUDA: elementwise.
 	AdamW(p, g, m, v Tensor, s AdamWStep)
 	// Axpy: y += a*x, elementwise. CUDA: elementwise.

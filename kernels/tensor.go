@@ -28,6 +28,9 @@ func Mat(b Buffer, t DType, off, rows, cols int) Tensor {
 	return Tensor{Buf: b, Off: off, Rows: rows, Cols: cols, Stride: cols, Type: t}
 }
 
+// Range is elements [From, To) of a dense tensor in row-major order.
+type Range struct{ From, To int }
+
 // IsZero reports whether t is the zero Tensor, "none".
 func (t Tensor) IsZero() bool { return t.Buf == nil }
 

@@ -146,11 +146,11 @@ func (m *Model) KVSpec(pages int, t kernels.DType) kernels.KVSpec {
 	return kernels.KVSpec{Layers: m.Config.Layers, Pages: pages, KVHeads: m.Config.KVHeads, HeadDim: m.Config.HeadDim, Type: t}
 }
 
-// Clone copies the weights into a new model held as o says: a frozen copy is the reference of a KL term, or the simulator `same`.
+// Clone copies the weights on the device into a new model held as o says: a frozen copy is the reference of a KL term, or the simulator `same`.
 // A trainable model's masters are what is copied.
 func (m *Model) Clone(o Options) (*Model, error) { return m.CloneTo(m.Device, o) }
 
-// CloneTo is Clone onto another device: the weights pass through the host, rounded as Clone rounds them.
+// CloneTo is Clone onto another device: the weights pass through the host then, rounded as Clone rounds them.
 func (m *Model) CloneTo(dev kernels.Device, o Options) (*Model, error) {
 	if o.DType == 0 {
 		o.DType = m.DType
@@ -160,10 +160,27 @@ func (m *Model) CloneTo(dev kernels.Device, o Options) (*Model, error) {
 		return nil, fmt.Errorf("copying the model: %w", err)
 	}
 	c.Dir, c.NoToken = m.Dir, m.NoToken
-	if err := m.each(nil, func(p *Param, row0 int, rows []float32) error {
-		c.store(c.byName[p.Name], row0, bytesOf(rows), kernels.F32)
-		return nil
-	}); err != nil {
+	r := reader{m: m}
+	defer r.free()
+	for i, p := range m.params {
+		to := c.params[i]
+		if dev == m.Device {
+			err = r.chunks(p, nil, func(row0 int, rows kernels.Tensor) error {
+				c.set(to, row0, rows)
+				return nil
+			})
+		} else {
+			err = r.param(p, nil, func(_ *Param, row0 int, rows []float32) error {
+				c.store(to, row0, bytesOf(rows), kernels.F32)
+				return nil
+			})
+		}
+		if err != nil {
+			c.Close()
+			return nil, fmt.Errorf("copying the model: %s: %w", p.Name, err)
+		}
+	}
+	if err := dev.Sync(); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("copying the model: %w", err)
 	}

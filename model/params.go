@@ -31,15 +31,15 @@ func (p *Param) size() (rows, cols int) {
 	return p.Shape[0], p.Shape[1]
 }
 
-// bank holds the memory of a list of parameters: masters in one buffer, gradients in another, each weight its own.
+// bank holds the memory of a list of parameters: each weight, and in flat the masters and gradients of all of them, or
+// of a frozen model the vectors.
 type bank struct {
 	dev       kernels.Device
 	dtype     kernels.DType // of matrices
 	trainable bool
 	params    []*Param
 	byName    map[string]*Param
-	grads     kernels.Tensor // [1, all], padding included
-	bufs      []kernels.Buffer
+	flat      Flat
 	wide      []float32 // staging of store
 	stage     []uint64  // and of load
 }
@@ -56,26 +56,17 @@ func newBank(dev kernels.Device, dtype kernels.DType, trainable bool, params []*
 			b = nil
 		}
 	}()
-	masters, grads := newArena(), newArena()
 	for _, p := range params {
 		b.byName[p.Name] = p
-		n, k := p.size()
-		if trainable || len(p.Shape) == 1 {
-			masters.add(&p.Master, kernels.F32, n, k)
-		}
-		if trainable {
-			grads.add(&p.Grad, kernels.F32, n, k)
-		}
-	}
-	for _, a := range []*arena{masters, grads} {
-		buf, err := a.alloc(dev)
-		if err != nil {
-			return b, err
-		}
-		b.bufs = append(b.bufs, buf)
 	}
 	if trainable {
-		b.grads = kernels.Mat(b.bufs[1], kernels.F32, 0, 1, int(grads.bytes/4))
+		b.flat, err = NewFlat(dev, params)
+	} else {
+		b.flat.Params = slices.DeleteFunc(slices.Clone(params), func(p *Param) bool { return len(p.Shape) != 1 })
+		b.flat.Master, err = layFlat(dev, b.flat.Params, func(p *Param) *kernels.Tensor { return &p.Master })
+	}
+	if err != nil {
+		return b, err
 	}
 	return b, b.newWeights()
 }
@@ -113,8 +104,10 @@ func (b *bank) Bytes() int64 {
 			n += p.W.Bytes()
 		}
 	}
-	for _, buf := range b.bufs {
-		n += buf.Bytes()
+	for _, t := range []kernels.Tensor{b.flat.Master, b.flat.Grad} {
+		if !t.IsZero() {
+			n += t.Buf.Bytes()
+		}
 	}
 	return n
 }
@@ -124,12 +117,9 @@ func (b *bank) free() {
 		if p.W != nil {
 			p.W.Free()
 		}
-		p.W, p.Master, p.Grad = nil, kernels.Tensor{}, kernels.Tensor{}
+		p.W = nil
 	}
-	for _, buf := range b.bufs {
-		buf.Free()
-	}
-	b.bufs = nil
+	b.flat.Free()
 }
 
 // op is the type to which operands of a weight gradient are rounded.
@@ -144,16 +134,19 @@ func (b *bank) op() kernels.DType {
 func (b *bank) All() []*Param { return b.params }
 
 // trained lists the parameters that have gradients.
-func (b *bank) trained() []*Param {
+func (b *bank) trained() []*Param { return b.Trained().Params }
+
+// Trained is the parameters that have gradients, as an optimizer moves them; none if they are frozen.
+func (b *bank) Trained() Flat {
 	if !b.trainable {
-		return nil
+		return Flat{}
 	}
-	return b.params
+	return b.flat
 }
 
 func (b *bank) zeroGrads() {
 	if b.trainable {
-		b.dev.Zero(b.grads)
+		b.dev.Zero(b.flat.Grad)
 	}
 }
 

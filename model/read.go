@@ -6,19 +6,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// each brings every parameter to the host, in checkpoint order and in chunks of rows, with a's update merged in unless a is nil.
-// rows is valid during the call only.
-func (m *Model) each(a *Adapter, visit func(p *Param, row0 int, rows []float32) error) error {
-	r := reader{m: m}
-	defer r.free()
-	for _, p := range m.params {
-		if err := r.param(p, a, visit); err != nil {
-			return fmt.Errorf("%s: %w", p.Name, err)
-		}
-	}
-	return nil
-}
-
 // Read copies the parameter called name to the host, F32 and row-major, with a's update merged in unless a is nil.
 func (m *Model) Read(name string, a *Adapter) ([]float32, error) {
 	p := m.byName[name]
@@ -36,7 +23,7 @@ func (m *Model) Read(name string, a *Adapter) ([]float32, error) {
 }
 
 // Merge adds a's update to the weights themselves, W += scale B A, rounding to their type. a keeps its values and must not be
-// used on this model any more.
+// used on this model any more. Nothing passes through the host.
 func (m *Model) Merge(a *Adapter) error {
 	r := reader{m: m}
 	defer r.free()
@@ -44,17 +31,27 @@ func (m *Model) Merge(a *Adapter) error {
 		if a.pairOf(p) == nil {
 			continue
 		}
-		if err := r.param(p, a, func(p *Param, row0 int, rows []float32) error {
-			m.store(p, row0, bytesOf(rows), kernels.F32)
+		if err := r.chunks(p, a, func(row0 int, rows kernels.Tensor) error {
+			m.set(p, row0, rows)
 			return nil
 		}); err != nil {
 			return fmt.Errorf("merging the adapter into %s: %w", p.Name, err)
 		}
 	}
-	return nil
+	return m.Device.Sync()
 }
 
-// reader moves parameters to the host through one piece of scratch on the device.
+// set is store of rows that are on the device, F32.
+func (b *bank) set(p *Param, row0 int, rows kernels.Tensor) {
+	if p.W != nil {
+		b.dev.Pack(p.W, row0, rows)
+	}
+	if !p.Master.IsZero() {
+		b.dev.Copy(p.Master.RowRange(row0, rows.Rows), rows)
+	}
+}
+
+// reader widens parameters, and moves them to the host, through one piece of scratch on the device.
 type reader struct {
 	m       *Model
 	scratch kernels.Buffer
@@ -67,14 +64,28 @@ func (r *reader) free() {
 	}
 }
 
+// param gives the rows of p to visit on the host, where they are valid during the call only.
 func (r *reader) param(p *Param, a *Adapter, visit func(*Param, int, []float32) error) error {
+	return r.chunks(p, a, func(row0 int, rows kernels.Tensor) error {
+		if cap(r.host) < rows.Len() {
+			r.host = make([]float32, rows.Len())
+		}
+		host := r.host[:rows.Len()]
+		if err := kernels.Download(r.m.Device, host, rows); err != nil {
+			return err
+		}
+		return visit(p, row0, host)
+	})
+}
+
+// chunks gives the rows of p, F32, with a's update merged in unless a is nil, to visit in scratch memory of the device.
+func (r *reader) chunks(p *Param, a *Adapter, visit func(row0 int, rows kernels.Tensor) error) error {
 	n, k := p.size()
 	step := min(n, chunkRows(k))
-	if need := step * k; cap(r.host) < need {
-		r.host = make([]float32, need)
+	if need := int64(step*k) * 4; r.scratch == nil || r.scratch.Bytes() < need {
 		r.free()
 		var err error
-		if r.scratch, err = r.m.Device.Alloc(int64(need) * 4); err != nil {
+		if r.scratch, err = r.m.Device.Alloc(need); err != nil {
 			return err
 		}
 	}
@@ -84,14 +95,9 @@ func (r *reader) param(p *Param, a *Adapter, visit func(*Param, int, []float32) 
 	}
 	defer update.free()
 	for row := 0; row < n; row += step {
-		rows := min(step, n-row)
-		t := r.rows(p, row, rows)
+		t := r.rows(p, row, min(step, n-row))
 		update.add(t, row)
-		host := r.host[:rows*k]
-		if err := kernels.Download(r.m.Device, host, t); err != nil {
-			return err
-		}
-		if err := visit(p, row, host); err != nil {
+		if err := visit(row, t); err != nil {
 			return err
 		}
 	}
@@ -102,17 +108,23 @@ func (r *reader) param(p *Param, a *Adapter, visit func(*Param, int, []float32) 
 func (r *reader) rows(p *Param, row, n int) kernels.Tensor {
 	_, k := p.size()
 	t := kernels.Mat(r.scratch, kernels.F32, 0, n, k)
-	if p.Master.IsZero() {
-		r.m.Device.Unpack(t, p.W, row)
-	} else {
-		r.m.Device.Copy(t, p.Master.RowRange(row, n))
-	}
+	widenRows(r.m.Device, t, p, row)
 	return t
+}
+
+// widenRows writes rows of p from row on to dst, F32.
+func widenRows(d kernels.Device, dst kernels.Tensor, p *Param, row int) {
+	if p.Master.IsZero() {
+		d.Unpack(dst, p.W, row)
+	} else {
+		d.Copy(dst, p.Master.RowRange(row, dst.Rows))
+	}
 }
 
 // update is an adapter's change to one weight, as the operation that adds it: scale*B transposed [R, N], and A [R, K].
 type update struct {
 	dev   kernels.Device
+	buf   kernels.Buffer
 	bt, a kernels.Tensor
 }
 
@@ -123,41 +135,43 @@ func newUpdate(a *Adapter, p *Param) (u update, err error) {
 		return u, nil
 	}
 	n, k := p.size()
-	A, err := a.read(pr.A)
-	if err != nil {
-		return u, err
-	}
-	B, err := a.read(pr.B)
-	if err != nil {
-		return u, err
-	}
 	u.dev = a.dev
-	buf := newArena()
-	buf.add(&u.bt, kernels.F32, pr.r, n)
-	buf.add(&u.a, kernels.F32, pr.r, k)
-	if _, err := buf.alloc(u.dev); err != nil {
+	var b, one kernels.Tensor
+	lay := newArena()
+	lay.add(&u.bt, kernels.F32, pr.r, n)
+	lay.add(&u.a, kernels.F32, pr.r, k)
+	lay.add(&b, kernels.F32, n, pr.r)
+	lay.add(&one, kernels.F32, pr.r, pr.r)
+	if u.buf, err = lay.alloc(u.dev); err != nil {
 		return update{}, err
 	}
-	bt := make([]float32, len(B))
-	for i := range n {
-		for j := range pr.r {
-			bt[j*n+i] = pr.scale * B[i*pr.r+j]
-		}
+	w, err := u.dev.NewWeight(n, pr.r, kernels.F32)
+	if err != nil {
+		u.free()
+		return update{}, err
 	}
-	kernels.Upload(u.dev, u.bt, bt)
-	kernels.Upload(u.dev, u.a, A)
+	defer w.Free()
+	widenRows(u.dev, u.a, pr.A, 0)
+	widenRows(u.dev, b, pr.B, 0)
+	u.dev.Pack(w, 0, b)
+	identity := make([]float32, pr.r*pr.r)
+	for i := range pr.r {
+		identity[i*pr.r+i] = 1
+	}
+	kernels.Upload(u.dev, one, identity)
+	u.dev.MatMul(u.bt, one, w, kernels.Epilogue{Scale: pr.scale}) // the identity times B transposed, exact
 	return u, nil
 }
 
 // add adds rows [row, row+t.Rows) of the update to t.
 func (u update) add(t kernels.Tensor, row int) {
-	if !u.bt.IsZero() {
+	if u.buf != nil {
 		u.dev.MatMulDW(t, u.bt.ColRange(row, t.Rows), u.a, kernels.F32)
 	}
 }
 
 func (u update) free() {
-	if !u.bt.IsZero() {
-		u.bt.Buf.Free()
+	if u.buf != nil {
+		u.buf.Free()
 	}
 }

@@ -208,7 +208,7 @@ func newAdam(r *rig, params []*Param) *adam {
 // step returns the norm before clipping.
 func (o *adam) step(g *golden) float64 {
 	for i, p := range o.params {
-		o.r.d.SumSquares(o.sum, p.Grad, i > 0)
+		o.r.d.SumSquares(o.sum, p.Grad, nil, i > 0)
 	}
 	sum := make([]float64, 1)
 	require.NoError(o.r.t, kernels.Download(o.r.d, sum, o.sum))

@@ -30,9 +30,9 @@ func (t *Trainer) openReference(ctx context.Context, dev kernels.Device, o train
 // averaged makes a copy of what is trained that follows it: of the adapter where there is one, or else of the model.
 func (t *Trainer) averaged(dev kernels.Device, decay float64) (_ *Opened, err error) {
 	p := *t.Policy
-	from, to := p.Model.Params(), []*model.Param(nil)
+	from, to := p.Model.Trained(), []*model.Param(nil)
 	if p.Adapter != nil {
-		from = p.Adapter.Params()
+		from = p.Adapter.Trained()
 		if p.Adapter, err = model.NewAdapter(p.Model, p.Adapter.Config, false, 0); err != nil {
 			return nil, err
 		}

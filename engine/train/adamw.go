@@ -8,40 +8,44 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// optimizer is AdamW over a list of parameters: moments, clipping, the update, and their place in a checkpoint (checkpoint.go).
+// optimizer is AdamW over what is trained: moments, clipping, the update, and their place in a checkpoint
+// (checkpoint.go). All parameters get the same step, weight decay included, as torch does by default.
 type optimizer struct {
-	dev     kernels.Device
-	o       Options
-	params  []*model.Param
-	moments []moments // one per parameter
-	step    int       // optimiser steps taken
-	norm    kernels.Tensor
+	dev   kernels.Device
+	o     Options
+	flats []flat // one, and a critic's head has its own
+	step  int    // optimizer steps taken
+	norm  kernels.Tensor
 }
 
-type moments struct{ m, v kernels.Tensor }
+// flat is parameters with AdamW's moments, all of one layout.
+type flat struct {
+	model.Flat
+	m, v kernels.Tensor
+}
 
-func newOptimizer(dev kernels.Device, params []*model.Param, o Options) (_ optimizer, err error) {
-	t := optimizer{dev: dev, o: o, params: params}
+func newOptimizer(dev kernels.Device, o Options, trained ...model.Flat) (_ optimizer, err error) {
+	t := optimizer{dev: dev, o: o}
 	if t.norm, err = kernels.NewTensor(dev, kernels.F64, 1, 1); err != nil {
 		return t, err
 	}
-	for _, p := range params {
-		var mv moments
-		for _, dst := range []*kernels.Tensor{&mv.m, &mv.v} {
-			if *dst, err = kernels.NewTensor(dev, kernels.F32, p.Master.Rows, p.Master.Cols); err != nil {
-				t.moments = append(t.moments, mv)
-				t.free()
-				return t, fmt.Errorf("allocating AdamW's moments of %s: %w", p.Name, err)
-			}
+	for _, f := range trained {
+		x := flat{Flat: f}
+		if x.m, err = f.New(dev); err == nil {
+			x.v, err = f.New(dev)
 		}
-		t.moments = append(t.moments, mv)
+		t.flats = append(t.flats, x)
+		if err != nil {
+			t.free()
+			return t, fmt.Errorf("allocating AdamW's moments of %d parameters: %w", len(f.Params), err)
+		}
 	}
 	return t, nil
 }
 
 func (t *optimizer) free() {
-	for _, mv := range t.moments {
-		for _, x := range []kernels.Tensor{mv.m, mv.v} {
+	for _, f := range t.flats {
+		for _, x := range []kernels.Tensor{f.m, f.v} {
 			if !x.IsZero() {
 				x.Buf.Free()
 			}
@@ -50,7 +54,7 @@ func (t *optimizer) free() {
 	if !t.norm.IsZero() {
 		t.norm.Buf.Free()
 	}
-	t.moments, t.norm = nil, kernels.Tensor{}
+	t.flats, t.norm = nil, kernels.Tensor{}
 }
 
 // repack brings the weight that the matmuls use up to date with a master that was loaded; a step does it on its way.
@@ -60,20 +64,20 @@ func (t *optimizer) repack(p *model.Param) {
 	}
 }
 
-// Steps is the number of optimiser steps taken.
+// Steps is the number of optimizer steps taken.
 func (t *optimizer) Steps() int { return t.step }
 
 // ZeroGrad drops gathered gradients.
 func (t *optimizer) ZeroGrad() {
-	for _, p := range t.params {
-		t.dev.Zero(p.Grad)
+	for _, f := range t.flats {
+		t.dev.Zero(f.Grad)
 	}
 }
 
 // update clips to the global norm and steps. A gradient that is not finite is dropped.
 func (t *optimizer) update(st *Stats, lr float64) error {
-	for i, p := range t.params {
-		t.dev.SumSquares(t.norm, p.Grad, i > 0)
+	for i, f := range t.flats {
+		t.dev.SumSquares(t.norm, f.Grad, f.Ranges(), i > 0)
 	}
 	var sum [1]float64
 	if err := kernels.Download(t.dev, sum[:], t.norm); err != nil {
@@ -92,10 +96,28 @@ func (t *optimizer) update(st *Stats, lr float64) error {
 	t.step++
 	s := kernels.AdamWStep{LR: lr, Beta1: t.o.Beta1, Beta2: t.o.Beta2, Eps: t.o.Eps, WeightDecay: t.o.WeightDecay,
 		GradScale: float32(scale), Step: t.step}
-	for i, p := range t.params {
-		kernels.Update(t.dev, p.W, p.Master, p.Grad, t.moments[i].m, t.moments[i].v, s)
+	for i := range t.flats {
+		t.flats[i].move(t.dev, s)
 	}
 	return t.dev.Sync()
+}
+
+// move takes the step s: on a device that updates a weight in one pass over memory parameter by parameter, and else all
+// parameters at once, of which then the weights are packed.
+func (f *flat) move(dev kernels.Device, s kernels.AdamWStep) {
+	if _, ok := dev.(kernels.Updater); ok {
+		for i, p := range f.Params {
+			kernels.Update(dev, p.W, p.Master, p.Grad, f.Of(f.m, i), f.Of(f.v, i), s)
+		}
+		return
+	}
+	dev.AdamW(f.Master, f.Grad, f.m, f.v, s)
+	for _, p := range f.Params {
+		if p.W != nil {
+			dev.Pack(p.W, 0, p.Master)
+		}
+	}
+	dev.Zero(f.Grad)
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -18,16 +18,16 @@ type Average struct {
 	Decay float64
 
 	dev  kernels.Device
-	from []*model.Param   // what is trained
-	to   []*model.Param   // what the average is computed with
-	avg  []kernels.Tensor // F32, of from's shapes
-	tmp  kernels.Tensor   // [1, the largest]
+	from model.Flat     // what is trained
+	to   []*model.Param // what the average is computed with
+	avg  kernels.Tensor // of from's layout
+	tmp  kernels.Tensor // [1, as many elements as the largest parameter]
 }
 
 // NewAverage averages the trained parameters from into to, which are those of a copy, in the same order.
-func NewAverage(dev kernels.Device, from, to []*model.Param, decay float64) (_ *Average, err error) {
-	if len(from) != len(to) {
-		return nil, fmt.Errorf("averaging weights: %d parameters and a copy of %d", len(from), len(to))
+func NewAverage(dev kernels.Device, from model.Flat, to []*model.Param, decay float64) (_ *Average, err error) {
+	if len(from.Params) != len(to) {
+		return nil, fmt.Errorf("averaging weights: %d parameters and a copy of %d", len(from.Params), len(to))
 	}
 	a := &Average{Decay: decay, dev: dev, from: from, to: to}
 	defer func() {
@@ -37,44 +37,47 @@ func NewAverage(dev kernels.Device, from, to []*model.Param, decay float64) (_ *
 		}
 	}()
 	largest := 0
-	for i, p := range from {
-		if to[i].Name != p.Name || p.Master.IsZero() {
-			return nil, fmt.Errorf("%s is not trained, or its copy is %s", p.Name, to[i].Name)
+	for i, p := range from.Params {
+		if to[i].Name != p.Name {
+			return nil, fmt.Errorf("the copy of %s is %s", p.Name, to[i].Name)
 		}
-		t, err := kernels.NewTensor(dev, kernels.F32, p.Master.Rows, p.Master.Cols)
-		if err != nil {
-			return nil, err
-		}
-		a.avg = append(a.avg, t)
-		dev.Copy(t, p.Master)
-		a.publish(i)
-		largest = max(largest, t.Len())
+		largest = max(largest, p.Master.Len())
 	}
-	a.tmp, err = kernels.NewTensor(dev, kernels.F32, 1, largest)
-	return a, err
+	if a.avg, err = from.New(dev); err != nil {
+		return nil, err
+	}
+	if a.tmp, err = kernels.NewTensor(dev, kernels.F32, 1, largest); err != nil {
+		return nil, err
+	}
+	dev.Copy(a.avg, from.Master)
+	a.publish()
+	return a, nil
 }
 
 // Update moves the average a step towards what is trained.
 func (a *Average) Update() error {
-	for i, p := range a.from {
-		x := kernels.Mat(a.tmp.Buf, kernels.F32, 0, a.avg[i].Rows, a.avg[i].Cols)
+	for from := 0; from < a.avg.Cols; from += a.tmp.Cols {
+		n := min(a.tmp.Cols, a.avg.Cols-from)
+		x, avg := a.tmp.ColRange(0, n), a.avg.ColRange(from, n)
 		a.dev.Zero(x)
-		a.dev.Axpy(x, float32(a.Decay), a.avg[i])
-		a.dev.Axpy(x, float32(1-a.Decay), p.Master)
-		a.dev.Copy(a.avg[i], x)
-		a.publish(i)
+		a.dev.Axpy(x, float32(a.Decay), avg)
+		a.dev.Axpy(x, float32(1-a.Decay), a.from.Master.ColRange(from, n))
+		a.dev.Copy(avg, x)
 	}
+	a.publish()
 	return a.dev.Sync()
 }
 
-// publish brings the copy up to date with average i.
-func (a *Average) publish(i int) {
-	p := a.to[i]
-	if p.W != nil {
-		a.dev.Pack(p.W, 0, a.avg[i])
-	}
-	if !p.Master.IsZero() {
-		a.dev.Copy(p.Master, a.avg[i])
+// publish brings the copy up to date with the average.
+func (a *Average) publish() {
+	for i, p := range a.to {
+		avg := a.from.Of(a.avg, i)
+		if p.W != nil {
+			a.dev.Pack(p.W, 0, avg)
+		}
+		if !p.Master.IsZero() {
+			a.dev.Copy(p.Master, avg)
+		}
 	}
 }
 
@@ -90,25 +93,23 @@ func (a *Average) Load(ctx context.Context, dir string) error {
 	if _, err := readTensors(ctx, a.dev, filepath.Join(dir, averageFile), a.state()); err != nil {
 		return fmt.Errorf("restoring the averaged reference: %w", err)
 	}
-	for i := range a.to {
-		a.publish(i)
-	}
+	a.publish()
 	return a.dev.Sync()
 }
 
 func (a *Average) state() (out []stateEntry) {
-	for i, p := range a.from {
-		out = append(out, stateEntry{p.Name, p.Shape, a.avg[i]})
+	for i, p := range a.from.Params {
+		out = append(out, stateEntry{p.Name, p.Shape, a.from.Of(a.avg, i)})
 	}
 	return out
 }
 
 // Close frees the averages; the copy stays.
 func (a *Average) Close() {
-	for _, t := range append(a.avg, a.tmp) {
+	for _, t := range []*kernels.Tensor{&a.avg, &a.tmp} {
 		if !t.IsZero() {
 			t.Buf.Free()
+			*t = kernels.Tensor{}
 		}
 	}
-	a.avg, a.tmp = nil, kernels.Tensor{}
 }

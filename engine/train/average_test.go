@@ -49,7 +49,7 @@ func TestAverage(t *testing.T) {
 		require.NoError(t, err)
 	}
 	copied := clone()
-	avg, err := NewAverage(dev, m.Params(), copied.All(), 0.75)
+	avg, err := NewAverage(dev, m.Trained(), copied.All(), 0.75)
 	require.NoError(t, err)
 	defer avg.Close()
 	require.Equal(t, score(m), score(copied), "it begins as the policy")
@@ -67,7 +67,8 @@ func TestAverage(t *testing.T) {
 	}
 	expected := clone()
 	for i, p := range expected.All() {
-		x, err := kernels.NewTensor(dev, kernels.F32, avg.avg[i].Rows, avg.avg[i].Cols)
+		part := avg.from.Of(avg.avg, i)
+		x, err := kernels.NewTensor(dev, kernels.F32, part.Rows, part.Cols)
 		require.NoError(t, err)
 		kernels.Upload(dev, x, want[i])
 		if p.W != nil {
@@ -84,12 +85,12 @@ func TestAverage(t *testing.T) {
 
 	require.NoError(t, avg.Save(dir))
 	other := clone()
-	again, err := NewAverage(dev, m.Params(), other.All(), 0.75)
+	again, err := NewAverage(dev, m.Trained(), other.All(), 0.75)
 	require.NoError(t, err)
 	defer again.Close()
 	require.NoError(t, again.Load(t.Context(), dir))
 	require.Equal(t, got, score(other))
 	require.ErrorContains(t, again.Load(t.Context(), t.TempDir()), "restoring the averaged reference")
-	_, err = NewAverage(dev, m.Params(), m.All()[1:], 0.5)
+	_, err = NewAverage(dev, m.Trained(), m.All()[1:], 0.5)
 	require.ErrorContains(t, err, "a copy of")
 }

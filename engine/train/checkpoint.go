@@ -34,8 +34,10 @@ func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 	if err != nil || step < 0 {
 		return fmt.Errorf("restoring the optimiser: %s carries no step count: it was not written by this program", filepath.Join(dir, stateFile))
 	}
-	for _, p := range t.params {
-		t.repack(p)
+	for _, f := range t.flats {
+		for _, p := range f.Params {
+			t.repack(p)
+		}
 	}
 	t.step = step
 	return t.dev.Sync()
@@ -107,9 +109,11 @@ type stateEntry struct {
 
 func (t *optimizer) state() []stateEntry {
 	var out []stateEntry
-	for i, p := range t.params {
-		out = append(out, stateEntry{p.Name, p.Shape, p.Master},
-			stateEntry{"m." + p.Name, p.Shape, t.moments[i].m}, stateEntry{"v." + p.Name, p.Shape, t.moments[i].v})
+	for _, f := range t.flats {
+		for i, p := range f.Params {
+			out = append(out, stateEntry{p.Name, p.Shape, p.Master}, stateEntry{"m." + p.Name, p.Shape, f.Of(f.m, i)},
+				stateEntry{"v." + p.Name, p.Shape, f.Of(f.v, i)})
+		}
 	}
 	return out
 }

@@ -23,8 +23,9 @@ type ValueFunc func(seq int, value, dvalue []float32) error
 type Critic struct {
 	optimizer
 	pass passes
-	w, b *model.Param
-	body bool // learns too
+	head model.Flat
+	w, b *model.Param // of head
+	body bool         // learns too
 }
 
 // The head's names are those of transformers' LlamaForTokenClassification and its like.
@@ -36,8 +37,8 @@ const (
 // NewCritic makes a critic on m, or on m and adapter a.
 func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Critic, err error) {
 	o = o.withDefaults()
-	body := trainable(m, a)
-	c := &Critic{body: len(body) > 0}
+	body := trained(m, a)
+	c := &Critic{body: len(body.Params) > 0}
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -48,56 +49,39 @@ func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) 
 		return nil, fmt.Errorf("starting the critic: %w", err)
 	}
 	C := m.Config.Hidden
-	if c.w, err = newHead(dev, headWeight, []int{1, C}); err != nil {
-		return nil, err
+	c.w = &model.Param{Name: headWeight, Shape: []int{1, C}}
+	c.b = &model.Param{Name: headBias, Shape: []int{1}}
+	if c.head, err = model.NewFlat(dev, []*model.Param{c.w, c.b}); err == nil {
+		c.w.W, err = dev.NewWeight(1, C, kernels.F32)
 	}
-	if c.b, err = newHead(dev, headBias, []int{1}); err != nil {
-		return nil, err
-	}
-	if c.w.W, err = dev.NewWeight(1, C, kernels.F32); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("making the value head: %w", err)
 	}
-	params := []*model.Param{c.w, c.b}
-	for _, p := range body {
-		if a == nil && !m.Config.Tied && p.Grad == m.HeadGrad() {
-			continue // the output matrix: no value depends on it
-		}
-		params = append(params, p)
+	all := []model.Flat{c.head}
+	if c.body {
+		all = append(all, withoutHead(m, a, body))
 	}
-	c.optimizer, err = newOptimizer(dev, params, o)
+	c.optimizer, err = newOptimizer(dev, o, all...)
 	return c, err
 }
 
-// newHead makes a parameter of the head, zero.
-func newHead(dev kernels.Device, name string, shape []int) (*model.Param, error) {
-	p := &model.Param{Name: name, Shape: shape}
-	for _, t := range []*kernels.Tensor{&p.Master, &p.Grad} {
-		var err error
-		if *t, err = kernels.NewTensor(dev, kernels.F32, 1, shape[len(shape)-1]); err != nil {
-			return p, fmt.Errorf("making the value head: %w", err)
-		}
+// withoutHead is the body without the output matrix, its last parameter where it has one: no value depends on it.
+func withoutHead(m *model.Model, a *model.Adapter, body model.Flat) model.Flat {
+	last := len(body.Params) - 1
+	if a == nil && !m.Config.Tied && body.Params[last].Grad == m.HeadGrad() {
+		return body.First(last)
 	}
-	return p, nil
+	return body
 }
 
 // Close frees head, moments, workspace and pages; the model stays.
 func (c *Critic) Close() {
 	c.pass.close()
 	c.free()
-	for _, p := range []*model.Param{c.w, c.b} {
-		if p == nil {
-			continue
-		}
-		for _, t := range []*kernels.Tensor{&p.Master, &p.Grad} {
-			if !t.IsZero() {
-				t.Buf.Free()
-				*t = kernels.Tensor{}
-			}
-		}
-		if p.W != nil {
-			p.W.Free()
-			p.W = nil
-		}
+	c.head.Free()
+	if c.w != nil && c.w.W != nil {
+		c.w.W.Free()
+		c.w.W = nil
 	}
 }
 
@@ -137,10 +121,10 @@ func (c *Critic) Accumulate(seqs []Sequence, loss ValueFunc) (Stats, error) {
 				return err
 			}
 		}
-		if allZero(dv) {
-			return nil
+		if !allZero(dv) {
+			c.back(p, dv)
 		}
-		return c.back(p, dv)
+		return nil
 	})
 }
 
@@ -173,34 +157,33 @@ func (c *Critic) each(seqs []Sequence, do func(p *packed, v []float32) error) (S
 }
 
 // back adds the gradient of the values of p: dw += dv^T h, db += sum dv, and, where the body learns, dh = dv w and all below.
-func (c *Critic) back(p *packed, dv []float32) error {
+func (c *Critic) back(p *packed, dv []float32) {
 	o, n := c.pass.out, len(dv)
 	dy := o.dy.RowRange(0, n)
 	kernels.Upload(c.dev, dy, dv)
 	c.dev.MatMulDW(c.w.Grad, dy, o.h.RowRange(0, n), kernels.F32)
 	c.dev.BiasBackward(c.b.Grad, dy)
-	if !c.body {
-		return c.dev.Sync()
+	if c.body {
+		c.dev.MatMulDX(o.dh.RowRange(0, n), dy, c.w.W, false, 1)
+		c.pass.back(p)
 	}
-	c.dev.MatMulDX(o.dh.RowRange(0, n), dy, c.w.W, false, 1)
-	return c.pass.back(p)
 }
 
 // SaveHead writes value_head.safetensors into dir; the body is the model's or the adapter's to save.
 func (c *Critic) SaveHead(dir string) error {
-	return writeTensors(c.dev, filepath.Join(dir, headFile), c.head(), map[string]string{})
+	return writeTensors(c.dev, filepath.Join(dir, headFile), c.headState(), map[string]string{})
 }
 
 // LoadHead reads what SaveHead wrote; a folder that has no such file is an error that is fs.ErrNotExist.
 func (c *Critic) LoadHead(dir string) error {
-	if _, err := readTensors(context.Background(), c.dev, filepath.Join(dir, headFile), c.head()); err != nil {
+	if _, err := readTensors(context.Background(), c.dev, filepath.Join(dir, headFile), c.headState()); err != nil {
 		return fmt.Errorf("loading the value head: %w", err)
 	}
 	c.repack(c.w)
 	return c.dev.Sync()
 }
 
-// head lists the head's parameters in alphabetical order.
-func (c *Critic) head() []stateEntry {
+// headState lists the head's parameters in alphabetical order.
+func (c *Critic) headState() []stateEntry {
 	return []stateEntry{{c.b.Name, c.b.Shape, c.b.Master}, {c.w.Name, c.w.Shape, c.w.Master}}
 }

@@ -87,7 +87,7 @@ func TestValueGradientByDifferences(t *testing.T) {
 		"adapter": criticRig(t, dev, kernels.F32, true, true, false), "head": criticRig(t, dev, kernels.F32, true, false, true)} {
 		t.Run(name, func(t *testing.T) {
 			accumulate(t, c, seqs)
-			for _, p := range c.params {
+			for _, p := range c.trained() {
 				require.NotEqual(t, "lm_head.weight", p.Name, "no value depends on it")
 				grad, x := make([]float32, p.Grad.Len()), make([]float32, p.Master.Len())
 				require.NoError(t, kernels.Download(dev, grad, p.Grad))
@@ -168,6 +168,14 @@ func TestCriticLearns(t *testing.T) {
 	require.Equal(t, 8, c.Steps())
 }
 
+// trained lists the parameters of head and body.
+func (c *Critic) trained() (all []*model.Param) {
+	for _, f := range c.flats {
+		all = append(all, f.Params...)
+	}
+	return all
+}
+
 // Head, body and moments go through a checkpoint with their bits, and the number of threads changes none.
 func TestCriticResumesBitForBit(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
@@ -211,7 +219,7 @@ func TestCriticResumesBitForBit(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, a, b, "a head that was saved and loaded")
 		fresh.Close()
-		for _, p := range c.params {
+		for _, p := range c.trained() {
 			x := make([]float32, p.Master.Len())
 			require.NoError(t, kernels.Download(dev, x, p.Master))
 			out = append(out, x)

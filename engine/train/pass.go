@@ -26,12 +26,18 @@ type passes struct {
 
 // outputs are the device tensors of the trained rows: hidden states, targets and what LogProb fills.
 type outputs struct {
-	h, dh        kernels.Tensor // [T, C]
-	dhAll        kernels.Tensor // [T, C], gradient of every row's final hidden state
-	targets      kernels.Tensor // I32 [T, 1]
-	y, dy        kernels.Tensor // F32 [T, 1] log-probability, or a critic's value, and its gradient
-	entropy, lse kernels.Tensor // F32 [T, 1]
-	dentropy     kernels.Tensor
+	h, dh   kernels.Tensor // [T, C]
+	dhAll   kernels.Tensor // [T, C], gradient of every row's final hidden state
+	targets kernels.Tensor // I32 [T, 1]
+	lse     kernels.Tensor // F32 [T, 1]
+	// Of n rows, log-probabilities or a critic's values, and behind them n entropies: one download. So are their
+	// gradients: one upload.
+	y, dy kernels.Tensor // F32 [2 T, 1]
+}
+
+// halves are the first n rows of y or dy, and the n behind them.
+func halves(y kernels.Tensor, n int) (first, second kernels.Tensor) {
+	return y.RowRange(0, n), y.RowRange(n, n)
 }
 
 func (x *passes) close() {
@@ -46,7 +52,7 @@ func (x *passes) close() {
 }
 
 func (o *outputs) all() []*kernels.Tensor {
-	return []*kernels.Tensor{&o.h, &o.dh, &o.dhAll, &o.targets, &o.y, &o.dy, &o.entropy, &o.lse, &o.dentropy}
+	return []*kernels.Tensor{&o.h, &o.dh, &o.dhAll, &o.targets, &o.lse, &o.y, &o.dy}
 }
 
 func (o *outputs) free() {
@@ -112,20 +118,20 @@ func (x *passes) allocTokens(tokens int) (err error) {
 	}
 	out, C := &x.out, x.m.Config.Hidden
 	for _, t := range []struct {
-		dst      *kernels.Tensor
-		t        kernels.DType
-		cols     int
-		backward bool
+		dst        *kernels.Tensor
+		t          kernels.DType
+		rows, cols int
+		backward   bool
 	}{
-		{&out.h, kernels.F32, C, false}, {&out.dh, kernels.F32, C, true}, {&out.dhAll, kernels.F32, C, true},
-		{&out.targets, kernels.I32, 1, false},
-		{&out.y, kernels.F32, 1, false}, {&out.dy, kernels.F32, 1, false}, {&out.entropy, kernels.F32, 1, false},
-		{&out.lse, kernels.F32, 1, false}, {&out.dentropy, kernels.F32, 1, true},
+		{&out.h, kernels.F32, tokens, C, false}, {&out.dh, kernels.F32, tokens, C, true},
+		{&out.dhAll, kernels.F32, tokens, C, true}, {&out.targets, kernels.I32, tokens, 1, false},
+		{&out.lse, kernels.F32, tokens, 1, false},
+		{&out.y, kernels.F32, 2 * tokens, 1, false}, {&out.dy, kernels.F32, 2 * tokens, 1, false},
 	} {
 		if t.backward && !x.keep {
 			continue
 		}
-		if *t.dst, err = kernels.NewTensor(x.dev, t.t, tokens, t.cols); err != nil {
+		if *t.dst, err = kernels.NewTensor(x.dev, t.t, t.rows, t.cols); err != nil {
 			return fmt.Errorf("allocating the outputs of %d tokens: %w", tokens, err)
 		}
 	}
@@ -163,15 +169,14 @@ func (x *passes) forward(p *packed, invTemp float32) (logp, entropy []float32, e
 	o := x.out
 	kernels.Upload(x.dev, o.targets.RowRange(0, n), p.targets)
 	x.dev.LogProb(x.logProbs(n), h, x.m.Head(), o.targets.RowRange(0, n), invTemp)
-	logp, entropy = make([]float32, n), make([]float32, n)
-	if err := kernels.Download(x.dev, logp, o.y.RowRange(0, n)); err != nil {
-		return nil, nil, err
-	}
-	return logp, entropy, kernels.Download(x.dev, entropy, o.entropy.RowRange(0, n))
+	both := make([]float32, 2*n)
+	err = kernels.Download(x.dev, both, o.y.RowRange(0, 2*n))
+	return both[:n:n], both[n:], err
 }
 
 func (x *passes) logProbs(n int) kernels.LogProbs {
-	return kernels.LogProbs{Logp: x.out.y.RowRange(0, n), Entropy: x.out.entropy.RowRange(0, n), LSE: x.out.lse.RowRange(0, n)}
+	logp, entropy := halves(x.out.y, n)
+	return kernels.LogProbs{Logp: logp, Entropy: entropy, LSE: x.out.lse.RowRange(0, n)}
 }
 
 // learn adds the gradient of loss over p to the parameters.
@@ -181,7 +186,8 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 		return err
 	}
 	n := len(p.batch.Rows)
-	dlogp, dentropy := make([]float32, n), make([]float32, n)
+	both := make([]float32, 2*n)
+	dlogp, dentropy := both[:n:n], both[n:]
 	for _, s := range p.spans {
 		if err := checkFinite("log-probability", s.seq, logp[s.from:s.to]); err != nil {
 			return err
@@ -198,24 +204,26 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 		return fmt.Errorf("a sequence that was said to be still has a gradient")
 	}
 	o := x.out
-	kernels.Upload(x.dev, o.dy.RowRange(0, n), dlogp)
-	var dent kernels.Tensor
+	dy, dent := halves(o.dy, n)
 	if useEntropy {
-		dent = o.dentropy.RowRange(0, n)
-		kernels.Upload(x.dev, dent, dentropy)
+		kernels.Upload(x.dev, o.dy.RowRange(0, 2*n), both)
+	} else {
+		dent = kernels.Tensor{}
+		kernels.Upload(x.dev, dy, dlogp)
 	}
 	x.dev.LogProbBackward(o.dh.RowRange(0, n), x.headGrad(), o.h.RowRange(0, n), x.m.Head(), o.targets.RowRange(0, n),
-		x.logProbs(n), o.dy.RowRange(0, n), dent, invTemp)
-	return x.back(p)
+		x.logProbs(n), dy, dent, invTemp)
+	x.back(p)
+	return nil
 }
 
-// back walks back from the gradient of the predicting rows' hidden states, in out.dh.
-func (x *passes) back(p *packed) error {
+// back runs the backward pass from the gradient of the predicting rows' hidden states, in out.dh. It does not wait for the
+// device: what goes wrong there, the next download tells.
+func (x *passes) back(p *packed) {
 	o, T, n := x.out, len(p.batch.IDs), len(p.batch.Rows)
 	x.dev.Zero(o.dhAll.RowRange(0, T))
 	x.dev.ScatterAdd(o.dhAll.RowRange(0, T), o.dh.RowRange(0, n), x.ws.Batch().Rows())
 	x.m.Backward(x.ws, &p.batch, x.kv, o.dhAll.RowRange(0, T))
-	return x.dev.Sync()
 }
 
 func (x *passes) headGrad() kernels.Tensor {

@@ -91,13 +91,13 @@ type Trainer struct {
 // New makes a trainer for the trainable parameters of m, or of a if a is not nil.
 func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Trainer, err error) {
 	o = o.withDefaults()
-	params := trainable(m, a)
-	if len(params) == 0 {
+	all := trained(m, a)
+	if len(all.Params) == 0 {
 		return nil, fmt.Errorf("starting the trainer: no parameter is trainable: load the model as trainable or add an adapter")
 	}
 	t := &Trainer{pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType, keep: true, recompute: o.Recompute}}
 	if err = t.pass.start(o); err == nil {
-		t.optimizer, err = newOptimizer(dev, params, o)
+		t.optimizer, err = newOptimizer(dev, o, all)
 	}
 	if err != nil {
 		t.Close()
@@ -106,12 +106,12 @@ func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Tr
 	return t, nil
 }
 
-// trainable are the parameters of a, or without one of m.
-func trainable(m *model.Model, a *model.Adapter) []*model.Param {
+// trained is the trainable parameters of a, or without one of m.
+func trained(m *model.Model, a *model.Adapter) model.Flat {
 	if a != nil {
-		return a.Params()
+		return a.Trained()
 	}
-	return m.Params()
+	return m.Trained()
 }
 
 // Close frees moments, workspace and pages; the model stays.

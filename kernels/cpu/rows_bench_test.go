@@ -41,7 +41,7 @@ func BenchmarkRows(b *testing.B) {
 		})
 		sum := benchTensor(b, d, 1, 2)
 		sum.Type, sum.Cols, sum.Stride = kernels.F64, 1, 1
-		run("SumSquares", 4*8192*1024, func() { d.SumSquares(sum, p[1], false) })
+		run("SumSquares", 4*8192*1024, func() { d.SumSquares(sum, p[1], nil, false) })
 		benchSample(b, d, run)
 		benchKVWrite(b, d, run)
 		benchLogProb(b, d, l, threads)

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
@@ -90,16 +91,26 @@ func zero[E any](d *Device, t kernels.Tensor, x []E) {
 // squaresBlock is the number of elements that SumSquares takes at a time.
 const squaresBlock = 4096
 
-// SumSquares: dst = or += sum x^2 in F64, in blocks of 4096 elements in row-major order, merged in order.
-func (d *Device) SumSquares(dst, x kernels.Tensor, add bool) {
+// SumSquares: dst = or += sum x^2 in F64, range by range, each in blocks of 4096 elements in row-major order, merged
+// in order. The blocks of all ranges are computed at once.
+func (d *Device) SumSquares(dst, x kernels.Tensor, ranges []kernels.Range, add bool) {
 	shape("SumSquares", "dst", dst, 1, 1)
-	out, in, k := f64(dst), f32(x), d.rows()
-	n := x.Len()
-	blocks := (n + squaresBlock - 1) / squaresBlock
-	parts := elems[float64](d.scratch(slotRows, 8*blocks))
-	dense := x.Dense()
-	d.pool.Run(blocks, func(b int) {
-		lo, hi := b*squaresBlock, min((b+1)*squaresBlock, n)
+	out, in, k, dense := f64(dst), f32(x), d.rows(), x.Dense()
+	if ranges == nil {
+		ranges = []kernels.Range{{To: x.Len()}}
+	} else if !dense {
+		panic(fmt.Sprintf("cpu: SumSquares: ranges of x, which is %v", x))
+	}
+	first := make([]int, len(ranges)+1) // block of each range; behind the last: how many blocks
+	for i, r := range ranges {
+		first[i+1] = first[i] + (r.To-r.From+squaresBlock-1)/squaresBlock
+	}
+	parts := elems[float64](d.scratch(slotRows, 8*first[len(ranges)]))
+	d.pool.Run(len(parts), func(b int) {
+		i, _ := slices.BinarySearch(first, b+1) // the first range that begins behind b
+		r := ranges[i-1]
+		lo := r.From + (b-first[i-1])*squaresBlock
+		hi := min(lo+squaresBlock, r.To)
 		if dense {
 			parts[b] = k.sumSquares64(in[lo:hi])
 			return
@@ -110,14 +121,18 @@ func (d *Device) SumSquares(dst, x kernels.Tensor, add bool) {
 		}
 		parts[b] = k.sumSquares64(row)
 	})
-	sum := 0.0
-	for _, p := range parts {
-		sum += p
-	}
+	all := 0.0
 	if add {
-		sum += out[0]
+		all = out[0]
 	}
-	out[0] = sum
+	for i := range ranges {
+		sum := 0.0
+		for _, p := range parts[first[i]:first[i+1]] {
+			sum += p
+		}
+		all += sum
+	}
+	out[0] = all
 }
 
 // sumSquaresWith takes 32 lanes. add adds whole groups of 32 elements to them; squares of float32 are exact in float64.

@@ -28,8 +28,8 @@ func (d *Device) Axpy(y kernels.Tensor, a float32, x kernels.Tensor) {
 	d.launch("axpy", each(y.Rows, y.Cols), addr(addr(d.arg(), yp, y).Float(a), xp, x).Long(int64(x.Cols)))
 }
 
-// SumSquares sums blocks of 4096 elements, and then these.
-func (d *Device) SumSquares(dst, x kernels.Tensor, add bool) {
+// SumSquares sums blocks of 4096 elements, and then these. What lies between ranges is zero and summed, too.
+func (d *Device) SumSquares(dst, x kernels.Tensor, _ []kernels.Range, add bool) {
 	const op = "SumSquares"
 	to, from := d.tensor(op, "dst", dst, kernels.F64, 1, 1), d.f32(op, "x", x, -1, -1)
 	flat(&x)

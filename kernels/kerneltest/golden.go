@@ -118,7 +118,7 @@ func (run adamwRun) follow(t *testing.T, e *env) {
 			outs := execute(t, e.d, layouts[1], func(s *side) {
 				tp, tm, tv := s.vecOut("p", 1, size, p[i], bound{}), s.vecOut("m", 1, size, m[i], bound{}), s.vecOut("v", 1, size, v[i], bound{})
 				sum, tg := s.put("sum", kernels.F64, 1, 1, s.packed(), raw(squares), true, bound{}), s.vec("g", 1, size, g)
-				s.d.SumSquares(sum, tg, i > 0)
+				s.d.SumSquares(sum, tg, nil, i > 0)
 				s.d.AdamW(tp, tg, tm, tv, kernels.AdamWStep{LR: run.Hyper.LR, Beta1: run.Hyper.Betas[0], Beta2: run.Hyper.Betas[1], Eps: run.Hyper.Eps,
 					WeightDecay: run.Hyper.WeightDecay, GradScale: float32(step.ClipCoef), Step: n + 1})
 			})

@@ -459,8 +459,8 @@ func (d *faulty) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 	d.Device.Sample(ids, out, logits, own, 0)
 }
 
-func (d *faulty) SumSquares(dst, x kernels.Tensor, add bool) {
-	d.Device.SumSquares(dst, x, add && !d.is("scales the squares"))
+func (d *faulty) SumSquares(dst, x kernels.Tensor, ranges []kernels.Range, add bool) {
+	d.Device.SumSquares(dst, x, ranges, add && !d.is("scales the squares"))
 }
 
 func (d *faulty) Update(w kernels.Weight, p, g, m, v kernels.Tensor, s kernels.AdamWStep) {

@@ -158,7 +158,12 @@ func optimiserCases(tol Tolerances) (cases []testCase) {
 		for _, add := range []bool{false, true} {
 			cases = append(cases, testCase{fmt.Sprintf("squares/%s/add=%v", size, add), "dst = (dst +) sum of squares in F64", func(s *side) {
 				dst := s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0.25}), true, rel(squaresError(tol)))
-				s.d.SumSquares(dst, s.in("x", r, c, normal("x", n, 1)), add)
+				s.d.SumSquares(dst, s.in("x", r, c, normal("x", n, 1)), nil, add)
+			}}, testCase{fmt.Sprintf("squares of ranges/%s/add=%v", size, add), rangesRule, func(s *side) {
+				x := normal("x", n, 1)
+				clear(x[n/3 : n/2])
+				dst := s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0.25}), true, rel(squaresError(tol)))
+				s.d.SumSquares(dst, s.vec("x", r, c, x), []kernels.Range{{To: n / 3}, {From: n / 2, To: n}}, add)
 			}})
 		}
 		cases = append(cases,
@@ -182,6 +187,8 @@ func optimiserCases(tol Tolerances) (cases []testCase) {
 	}
 	return cases
 }
+
+const rangesRule = "SumSquares of ranges sums what is in them; what is not, is zero"
 
 // squaresError is for float64 sums in another order; ref is to be equal to itself.
 func squaresError(tol Tolerances) float64 {

@@ -83,7 +83,7 @@ func specialCases(tol Tolerances) (cases []testCase) {
 	add("squares", specialRule, func(s *side) {
 		x := normal("x", t*c, 1)
 		x[77] = inf
-		s.d.SumSquares(s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0}), true, bound{}), s.in("x", t, c, x), false)
+		s.d.SumSquares(s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0}), true, bound{}), s.in("x", t, c, x), nil, false)
 	})
 	add("sample", "logits of -Inf are never drawn and weigh nothing; NaN or +Inf makes the log-prob NaN and still draws an id of the vocabulary", func(s *side) {
 		x := normal("logits", 4*40, 1)

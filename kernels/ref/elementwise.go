@@ -1,6 +1,8 @@
 package ref
 
 import (
+	"slices"
+
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
 )
@@ -8,28 +10,50 @@ import (
 // sumBlock is the number of elements that SumSquares takes at a time.
 const sumBlock = 4096
 
-// SumSquares: dst = (dst +) sum x^2 in F64, in blocks of 4096 elements of x in row-major order, merged in order.
-func (d *device) SumSquares(dt, xt kernels.Tensor, add bool) {
+// SumSquares: dst = (dst +) sum x^2 in F64, range by range, each in blocks of 4096 elements of x in row-major order,
+// merged in order.
+func (d *device) SumSquares(dt, xt kernels.Tensor, ranges []kernels.Range, add bool) {
 	c := d.begin("SumSquares")
 	defer c.end()
 	x := c.f32("x", xt, -1, -1)
 	dst := view[float64](c, "dst", dt, kernels.F64, 1, 1)
 	c.apart("dst", dt, xt)
-	var sum, block float64
-	n := 0
-	for t := range x.rows {
-		for _, v := range x.row(t) {
-			block += float64(v) * float64(v)
-			if n++; n%sumBlock == 0 {
-				sum, block = sum+block, 0
-			}
-		}
+	if ranges == nil {
+		ranges = []kernels.Range{{To: x.rows * x.cols}}
+	} else if !xt.Dense() {
+		c.fail("ranges of x, which is %v", xt)
 	}
-	sum += block
+	var all []float32
+	for t := range x.rows {
+		all = append(all, x.row(t)...)
+	}
+	sum, next := 0.0, 0
 	if add {
-		sum += dst.data[0]
+		sum = dst.data[0]
+	}
+	for _, r := range ranges {
+		if r.From < next || r.To < r.From || r.To > len(all) {
+			c.fail("range [%d, %d) after element %d of %d", r.From, r.To, next, len(all))
+		}
+		if slices.ContainsFunc(all[next:r.From], func(v float32) bool { return v != 0 }) {
+			c.fail("x is not zero before element %d, where a range begins", r.From)
+		}
+		sum += sumSquares(all[r.From:r.To])
+		next = r.To
 	}
 	dst.data[0] = sum
+}
+
+// sumSquares adds up blocks, and then these.
+func sumSquares(x []float32) (sum float64) {
+	for block := range slices.Chunk(x, sumBlock) {
+		part := 0.0
+		for _, v := range block {
+			part += float64(v) * float64(v)
+		}
+		sum += part
+	}
+	return sum
 }
 
 // Axpy: y = fma(a, x, y).
