@@ -8,7 +8,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // RooflineOptions say what a roofline is drawn of. Of Options it takes the model, its types, and the threads of a CPU.
@@ -164,7 +164,7 @@ func shapeOf(dir, shape string) (f forwardShape, name string, err error) {
 	case (dir == "") == (shape == ""):
 		return f, "", errors.New("give a model folder or the name of a shape, one of the two")
 	case dir != "":
-		if f.c, dir, err = rl.ReadShape(dir); err == nil {
+		if f.c, dir, err = roles.ReadShape(dir); err == nil {
 			name = filepath.Base(filepath.Clean(dir))
 		}
 		return f, name, err

@@ -9,9 +9,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/sft"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -71,7 +71,7 @@ var Recipe = Sizes{LookUps: 2500, Policy: 800, Simulator: 1200}
 
 // Make trains policy and simulator from nothing and writes them as Hugging Face folders dir/policy and dir/simulator. say reports
 // each step.
-func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uint64, say func(stage string, step, steps int, m track.Metrics)) error {
+func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uint64, say func(stage string, step, steps int, m rundir.Metrics)) error {
 	vocabulary, err := Vocabulary()
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 	if err != nil {
 		return err
 	}
-	p := &rl.Opened{Dir: base, Model: m, Tokenizer: tok}
+	p := &roles.LoadedModel{Dir: base, Model: m, Tokenizer: tok}
 	defer p.Close()
 	if err := learnStage(ctx, dev, p, lookUps(s.LookUps), seed, say); err != nil {
 		return err
@@ -103,7 +103,7 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 		return err
 	}
 	for _, st := range []stage{weakPolicy(s.Policy), playEngine(s.Simulator)} {
-		q, err := rl.Open(ctx, dev, rl.OpenOptions{Model: base, DType: kernels.BF16, Trainable: true})
+		q, err := roles.Open(ctx, dev, roles.OpenOptions{Model: base, DType: kernels.BF16, Trainable: true})
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 const policyTemplate = "{% for m in messages %}{% if m['role'] == 'user' %}Question: {{ m['content'].split('Question: ')[-1] }}{% endif %}{% endfor %}"
 
 // learnStage fine-tunes p on freshly drawn examples.
-func learnStage(ctx context.Context, dev kernels.Device, p *rl.Opened, st stage, seed uint64, say func(string, int, int, track.Metrics)) error {
+func learnStage(ctx context.Context, dev kernels.Device, p *roles.LoadedModel, st stage, seed uint64, say func(string, int, int, rundir.Metrics)) error {
 	t, err := train.New(dev, p.Model, nil, train.Options{Beta2: 0.95, WeightDecay: 0.01, MaxGradNorm: 1, MicroBatchTokens: 8192})
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func learnStage(ctx context.Context, dev kernels.Device, p *rl.Opened, st stage,
 		return out
 	}
 	run := sft.Run{Model: p, Trainer: t, Source: source, Steps: st.steps, LR: st.lr, Schedule: schedule, Seed: seed,
-		OnStep: func(step int, m track.Metrics) { say(st.name, step, st.steps, m) }}
+		OnStep: func(step int, m rundir.Metrics) { say(st.name, step, st.steps, m) }}
 	if _, err := run.Do(ctx); err != nil {
 		return fmt.Errorf("making the demo's %s: %w", st.name, err)
 	}

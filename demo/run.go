@@ -19,7 +19,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // The models that Make made with Recipe and seed 1.
@@ -39,10 +39,10 @@ type Options struct {
 	SearchOff   bool     // training without a search engine: a negative control
 	FromScratch bool     // make the two models first instead of unpacking them
 
-	OnMake    func(stage string, step, steps int, m track.Metrics)
+	OnMake    func(stage string, step, steps int, m rundir.Metrics)
 	OnPhase   func(name string)                                       // before each measurement and before training
 	OnEpisode func(when string, e *episode.Episode)                   // the same question before and after
-	OnStep    func(step, steps int, m track.Metrics, curve []float64) // after each update
+	OnStep    func(step, steps int, m rundir.Metrics, curve []float64) // after each update
 	OnScore   func(name string, r rl.SourceReport)                    // as soon as it is known
 	configure func(c *config.Config)
 	held      int // held-out questions; 0: as many as Size says
@@ -82,7 +82,7 @@ type Result struct {
 func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	began := time.Now()
 	o.Steps = cmp.Or(o.Steps, o.Size().Steps)
-	folder, err := track.Open(o.Dir, false)
+	folder, err := rundir.Open(o.Dir, false)
 	if err != nil {
 		return nil, fmt.Errorf("starting the demo: %w", err)
 	}
@@ -136,7 +136,7 @@ func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 // train runs all steps and keeps the curve.
 func (o *Options) train(ctx context.Context, t *rl.Trainer, r *Result) error {
 	o.phase("training")
-	t.OnStep = func(step int, m track.Metrics, _ [][]*episode.Episode) {
+	t.OnStep = func(step int, m rundir.Metrics, _ [][]*episode.Episode) {
 		r.Curve = append(r.Curve, m["critic/score/mean"])
 		r.LogprobDiff = max(r.LogprobDiff, m["rollout/logprob_diff_max"])
 		if o.OnStep != nil {

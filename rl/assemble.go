@@ -1,7 +1,6 @@
 package rl
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -10,10 +9,12 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -47,7 +48,7 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 			t.Close()
 		}
 	}()
-	if t.Data, err = Await(ctx, func() (*Questions, error) { return LoadQuestions(c.Data) }); err != nil {
+	if t.Data, err = await.Call(ctx, func() (*Questions, error) { return LoadQuestions(c.Data) }); err != nil {
 		return err
 	}
 	var end func()
@@ -103,7 +104,7 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 	if err := t.openUpdater(ctx, dev, t.Config.TrainOptions(kv)); err != nil {
 		return err
 	}
-	var simulator *Opened
+	var simulator *roles.LoadedModel
 	if t.searches == nil && t.Config.Search.Simulates() {
 		if simulator, err = t.simulator(ctx, t.Config.Search.On(dev)); err != nil {
 			return err
@@ -130,7 +131,7 @@ func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kernels.D
 		return 0, err
 	}
 	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
-	if t.Policy, err = Open(ctx, dev, OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
+	if t.Policy, err = roles.Open(ctx, dev, roles.OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
 		ChatTemplate: c.Policy.ChatTemplate, Thinking: c.Policy.Thinking, FrozenBase: lora}); err != nil {
 		return 0, err
 	}
@@ -155,31 +156,8 @@ func newAdapter(m *model.Model, c config.Policy, seed uint64) (*model.Adapter, e
 // addModel puts m into an engine with pages for the episodes in flight.
 func (t *Trainer) addModel(e *engine.Engine, name string, m *model.Model, kv kernels.DType, usual int) error {
 	c := &t.Config
-	context, sequences, pages := kvPages(c, m.Config, kv, usual)
+	context, sequences, pages := roles.KvPages(c, m.Config, kv, usual)
 	return e.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context, MaxSequences: sequences})
-}
-
-// kvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for so many of the usual length (0: the longest)
-// as far as --kv-memory goes, but always for the longest.
-func kvPages(c *config.Config, m *model.Config, kv kernels.DType, usual int) (context, sequences, pages int) {
-	context = min(c.Rollout.MaxContext, m.MaxPos)
-	sequences = max(1, min(c.Rollout.Concurrency, c.Rollout.BatchSize*c.Rollout.N))
-	one, each := int64(context/kernels.PageSize+2), int64(min(context, cmp.Or(usual, context))/kernels.PageSize+2)
-	memory, _ := engine.ParseSize(c.Rollout.KVMemory) // checked
-	most := cmp.Or(memory, 2<<30) / (m.KVBytes(kv) * kernels.PageSize)
-	return context, sequences, int(max(one, min(int64(sequences)*each, most)))
-}
-
-// simulatedPrompt is about what a simulator's prompt has, in tokens; longer ones work, with fewer at once.
-const simulatedPrompt = 512
-
-// simulated is the usual length of what a simulator reads and writes.
-func simulatedLength(c *config.Search) int { return simulatedPrompt + cmp.Or(c.SimMaxTokens, 600) }
-
-// kvBytes is what a run of c keeps for the keys and values of a model whose sequences are usually so long.
-func kvBytes(c *config.Config, m *model.Config, kv kernels.DType, usual int) int64 {
-	_, _, pages := kvPages(c, m, kv, usual)
-	return int64(pages) * kernels.PageSize * m.KVBytes(kv)
 }
 
 // openUpdater makes optimiser, reference and loss.
@@ -207,7 +185,7 @@ func (t *Trainer) openUpdater(ctx context.Context, dev kernels.Device, o train.O
 }
 
 // startEngines makes the engine of dev, and the simulator's where that is on another device, with their models.
-func (t *Trainer) startEngines(dev kernels.Device, kv kernels.DType, simulator *Opened) error {
+func (t *Trainer) startEngines(dev kernels.Device, kv kernels.DType, simulator *roles.LoadedModel) error {
 	t.Engine = engine.New(dev, engine.Options{})
 	t.simulating = t.Engine
 	if err := t.addModel(t.Engine, policyName, t.Policy.Model, kv, 0); err != nil {
@@ -219,11 +197,11 @@ func (t *Trainer) startEngines(dev kernels.Device, kv kernels.DType, simulator *
 	if on := simulator.Model.Device; on != dev {
 		t.simulating = engine.New(on, engine.Options{})
 	}
-	return t.addModel(t.simulating, simulatorName, simulator.Model, kv, simulatedLength(&t.Config.Search))
+	return t.addModel(t.simulating, simulatorName, simulator.Model, kv, roles.SimulatedLength(&t.Config.Search))
 }
 
 // openRoller makes what episodes need: policy, searcher, prompts and limits.
-func (t *Trainer) openRoller(ctx context.Context, simulator *Opened) error {
+func (t *Trainer) openRoller(ctx context.Context, simulator *roles.LoadedModel) error {
 	c := &t.Config
 	if err := t.Policy.Template.Err(); err != nil {
 		return fmt.Errorf("opening the policy %s: %w", t.Policy.Dir, err)
@@ -235,18 +213,18 @@ func (t *Trainer) openRoller(ctx context.Context, simulator *Opened) error {
 	t.Meter = c.Search.Meter()
 	r := &c.Rollout
 	t.Roller = Roller{Prompter: Prompter{t.Policy.Tokenizer, t.Policy.Template, min(r.MaxStart, min(r.MaxContext, t.Policy.Model.Config.MaxPos)-1)}, Concurrency: r.Concurrency,
-		Runner: episode.Runner{Policy: Policy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
+		Runner: episode.Runner{Policy: roles.EnginePolicy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
 			Config: episode.Config{MaxTurns: r.MaxTurns, MaxResponse: r.MaxResponse, MaxObservation: r.MaxObs,
 				MaxContext: min(r.MaxContext, t.Policy.Model.Config.MaxPos), Sampling: episode.Sampling{Temperature: r.Temperature, TopP: topP(r.TopP)}}}}
 	if err := t.Roller.Runner.Config.Validate(); err != nil {
 		return err
 	}
-	_, err = Await(ctx, func() (struct{}, error) { return struct{}{}, t.Data.fit(&t.Roller, c.Data.FilterOverlong) })
+	_, err = await.Call(ctx, func() (struct{}, error) { return struct{}{}, t.Data.fit(&t.Roller, c.Data.FilterOverlong) })
 	return err
 }
 
 // openSearcher makes the engine behind <search>.
-func (t *Trainer) openSearcher(ctx context.Context, simulator *Opened) (search.Searcher, error) {
+func (t *Trainer) openSearcher(ctx context.Context, simulator *roles.LoadedModel) (search.Searcher, error) {
 	if t.searches != nil {
 		return t.searches, nil
 	}
@@ -254,18 +232,18 @@ func (t *Trainer) openSearcher(ctx context.Context, simulator *Opened) (search.S
 	if c.Cache == "" && t.Config.Schedule.Out != "" {
 		c.Cache = filepath.Join(t.Config.Schedule.Out, "search-cache")
 	}
-	e, err := OpenSearch(ctx, &c, func() (search.Generator, error) {
+	e, err := roles.OpenSearch(ctx, &c, func() (search.Generator, error) {
 		name := simulatorName
 		if simulator.Model == t.Policy.Model {
 			name = policyName
 		}
-		return Simulator(t.simulating, name, simulator, simulator.Adapter, c.SimThinking)
+		return roles.EngineSimulator(t.simulating, name, simulator, simulator.Adapter, c.SimThinking)
 	})
 	if err != nil {
 		return nil, err
 	}
 	t.Notes = append(t.Notes, e.Notes...)
-	t.from, err = SearchParts(&c, e)
+	t.from, err = roles.SearchParts(&c, e)
 	return e.Searcher, err
 }
 

@@ -2,7 +2,6 @@ package rl
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,80 +9,9 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/internal/disk"
-	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
-	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
-
-// State is trainer_state.json: what a run must know to go on, besides weights and moments. Everything random is keyed by seed
-// and step, and questions are drawn by step, so little has to be remembered.
-type State struct {
-	Step     int     `json:"step"`                  // steps done, skipped updates included
-	Total    int     `json:"total_steps,omitempty"` // steps that the run was to have; 0: not known
-	Skipped  int     `json:"skipped"`               // updates skipped because a loss or gradient was not finite
-	Seed     uint64  `json:"seed"`
-	Best     float64 `json:"best"`                // best held-out F1 yet
-	BestStep int     `json:"best_step,omitempty"` // the step that had it; 0: none was measured
-	HeldOut  string  `json:"held_out,omitempty"`  // digest of the questions that Best was measured on
-	KLCoef   float64 `json:"kl_coef,omitempty"`   // weight of the divergence, where it is adapted
-	Success  float64 `json:"success,omitempty"`   // smoothed success rate, where the curriculum follows it
-	// Path is the kernel path that computed the step: others give other bits.
-	Path string `json:"kernel_path,omitempty"`
-	// SimPath is the simulator's, where it has a device of its own.
-	SimPath string `json:"sim_kernel_path,omitempty"`
-	// Drawn is how many questions were drawn, where dynamic sampling draws more than a batch a step.
-	Drawn int `json:"drawn,omitempty"`
-	// Run is what the run came from: settings and contents.
-	Run fingerprint.Parts `json:"run,omitempty"`
-}
-
-const stateName = "trainer_state.json"
-
-// SaveCheckpoint writes the folder dir: the model (or adapter) as others load it, the optimiser with the F32 masters, the state, and what
-// more adds. It is there whole or not at all.
-func SaveCheckpoint(dir string, p *Opened, t *train.Trainer, st State, dtype kernels.DType, more ...func(dir string) error) error {
-	err := disk.ReplaceDir(dir, func(tmp string) error {
-		if p.Adapter != nil {
-			if err := p.Adapter.Save(tmp); err != nil {
-				return err
-			}
-		} else if err := p.Model.Save(tmp, model.SaveOptions{DType: dtype, Tokenizer: p.Dir}); err != nil {
-			return err
-		}
-		if err := t.SaveState(tmp); err != nil {
-			return err
-		}
-		for _, add := range more {
-			if err := add(tmp); err != nil {
-				return err
-			}
-		}
-		b, err := json.MarshalIndent(st, "", "  ")
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(tmp, stateName), append(b, '\n'), 0o644)
-	})
-	if err != nil {
-		return fmt.Errorf("saving %s: %w", dir, err)
-	}
-	return nil
-}
-
-// ReadState reads what SaveCheckpoint wrote.
-func ReadState(dir string) (State, error) {
-	var st State
-	b, err := os.ReadFile(filepath.Join(dir, stateName))
-	if err != nil {
-		return st, fmt.Errorf("resuming: %w: the folder is no checkpoint of a training run", err)
-	}
-	if err := json.Unmarshal(b, &st); err != nil || st.Step < 0 {
-		return st, fmt.Errorf("resuming: %s in %s is damaged: resume from an earlier checkpoint", stateName, dir)
-	}
-	return st, nil
-}
 
 // due reports whether a checkpoint of step is to be written, stop aside.
 func (t *Trainer) due(step int) bool {
@@ -109,35 +37,20 @@ func (t *Trainer) save(step int) error {
 // saveAs writes step's checkpoint; the device is the caller's.
 func (t *Trainer) saveAs(step int) error {
 	t.state.Seed, t.state.Total = t.Config.Schedule.Seed, t.Config.Schedule.TotalSteps
-	t.state.Path, t.state.SimPath = kernelPaths(&t.Config.Search, t.Policy.Model.Device)
+	t.state.Path, t.state.SimPath = roles.KernelPaths(&t.Config.Search, t.Policy.Model.Device)
 	u := &t.Updater
 	if u.KLTarget > 0 {
 		t.state.KLCoef = u.Policy.KLCoef
 	}
-	var more []func(string) error
+	parts := []func(string) error{
+		func(dir string) error { return t.Policy.Save(dir, t.SaveDType) }, u.Trainer.SaveState}
 	if u.Values != nil {
-		more = append(more, t.saveCritic)
+		parts = append(parts, t.saveCritic)
 	}
 	if u.Average != nil {
-		more = append(more, u.Average.Save)
+		parts = append(parts, u.Average.Save)
 	}
-	return SaveCheckpoint(t.Out.Checkpoint(step), t.Policy, u.Trainer, t.state, t.SaveDType, more...)
-}
-
-// pathOf names the implementation that a device runs.
-func pathOf(dev kernels.Device) string {
-	if d, ok := dev.(interface{ Path() string }); ok {
-		return d.Path()
-	}
-	return dev.Name()
-}
-
-// kernelPaths are those of the policy on dev, and of the simulator where that has a device of its own, or else "".
-func kernelPaths(c *config.Search, dev kernels.Device) (policy, simulator string) {
-	if c.Device != nil && c.Simulates() {
-		simulator = pathOf(c.Device)
-	}
-	return pathOf(dev), simulator
+	return rundir.SaveCheckpoint(t.Out.Checkpoint(step), t.state, parts...)
 }
 
 // restore reads back what saveAs wrote beside the state.
@@ -178,7 +91,7 @@ func (t *Trainer) tidy() error {
 	if s.KeepLast == 0 {
 		return nil
 	}
-	steps := track.Steps(t.Out.Dir)
+	steps := rundir.Steps(t.Out.Dir)
 	for _, old := range steps[:max(0, len(steps)-s.KeepLast)] {
 		if s.KeepBest && old == t.state.BestStep {
 			continue
@@ -192,7 +105,7 @@ func (t *Trainer) tidy() error {
 
 // unsaved adds to the error of a write what remains and how to go on.
 func (t *Trainer) unsaved(err error) error {
-	path, _, ok := track.Last(t.Out.Dir)
+	path, _, ok := rundir.Last(t.Out.Dir)
 	switch diverged := errors.Is(err, train.ErrDiverged); {
 	case diverged && ok:
 		return fmt.Errorf("%w: go on from %s with a lower --lr, --resume auto --force", err, path)

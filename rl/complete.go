@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // complete does what is missing of the steps that are done when a run goes on: a process may have been killed between
@@ -30,11 +30,11 @@ func (t *Trainer) lastEvaluation(ctx context.Context) error {
 	if _, measured := line["val/all/f1"]; measured {
 		return nil
 	}
-	m := track.Metrics{}
+	m := rundir.Metrics{}
 	if err := t.evaluate(ctx, step, m); err != nil {
 		return fmt.Errorf("the evaluation after step %d: %w", step, err)
 	}
-	cost := track.Metrics{}
+	cost := rundir.Metrics{}
 	addCost(cost, t.Meter.Take())
 	for k, v := range cost {
 		m[k] = v + line[k] // the step has cost something already

@@ -2,13 +2,13 @@ package rl
 
 import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // addCost puts what searching cost into a step's metrics. What depends on a clock, or on what a cache knew already, stands under timing_s
 // and perf: a repeated run has other values there.
-func addCost(m track.Metrics, by map[string]search.Cost) {
+func addCost(m rundir.Metrics, by map[string]search.Cost) {
 	if len(by) == 0 {
 		return
 	}
@@ -24,7 +24,7 @@ func addCost(m track.Metrics, by map[string]search.Cost) {
 }
 
 // StepCost is the cost of searching in a step, from its metrics.
-func StepCost(m track.Metrics) search.Cost {
+func StepCost(m rundir.Metrics) search.Cost {
 	return search.Cost{Queries: int64(m["cost/queries"]), Cached: int64(m["perf/search_cached"]), PromptTokens: int64(m["cost/prompt_tokens"]),
 		CompletionTokens: int64(m["cost/completion_tokens"]), Seconds: m["timing_s/search"], USD: m["perf/search_usd"], GoogleUSD: m["cost/google_usd"]}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // openCritic makes the critic: a value head over a model of its own, a copy of the policy's starting weights, or, where they stay frozen,
@@ -45,7 +46,7 @@ func (t *Trainer) openCritic(ctx context.Context, dev kernels.Device, o train.Op
 }
 
 // criticBody opens what is under the head, to learn as --critic-train says.
-func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what string) (b *Opened, err error) {
+func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what string) (b *roles.LoadedModel, err error) {
 	name, dtype := t.Config.Critic.Model, t.Policy.Model.DType
 	switch {
 	case what == config.CriticAll && dtype == kernels.Q8:
@@ -53,7 +54,7 @@ func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what strin
 	case what == config.CriticLoRA && t.Policy.Adapter == nil:
 		return nil, errors.New("--critic-train lora makes an adapter like the policy's: add --lora-r, or train all or head")
 	case name != "":
-		if b, err = Open(ctx, dev, OpenOptions{Model: name, DType: dtype, Trainable: what != config.CriticHead, FrozenBase: what == config.CriticLoRA}); err != nil {
+		if b, err = roles.Open(ctx, dev, roles.OpenOptions{Model: name, DType: dtype, Trainable: what != config.CriticHead, FrozenBase: what == config.CriticLoRA}); err != nil {
 			return nil, err
 		}
 		t.closers = append(t.closers, b.Close)
@@ -61,11 +62,11 @@ func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what strin
 		if what == config.CriticAll && b.Adapter != nil {
 			return nil, fmt.Errorf("%s is an adapter: use --critic-train lora or head", name)
 		}
-		if err := sameTokenizer(b, t.Policy); err != nil {
+		if err := roles.SameTokenizer(b, t.Policy); err != nil {
 			return nil, err
 		}
 	case what == config.CriticAll:
-		b = &Opened{Dir: t.Policy.Dir}
+		b = &roles.LoadedModel{Dir: t.Policy.Dir}
 		if b.Model, err = t.Policy.Model.Clone(model.Options{Trainable: true}); err != nil {
 			return nil, err
 		}
@@ -75,7 +76,7 @@ func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what strin
 		if err != nil {
 			return nil, err
 		}
-		b = &Opened{Dir: start.Dir, Model: start.Model}
+		b = &roles.LoadedModel{Dir: start.Dir, Model: start.Model}
 	}
 	if what == config.CriticLoRA && b.Adapter == nil {
 		b.Adapter, err = model.NewAdapter(b.Model, t.Policy.Adapter.Config, true, engine.Stream(t.Config.Schedule.Seed, purposeCritic))

@@ -15,7 +15,7 @@
 //	    │
 //	update ───── mini-batch by mini-batch: engine/train runs model forward, hands log-probs to algo.Policy.Loss, walks back, AdamW
 //	    │
-//	record ───── metrics.jsonl, episodes.jsonl, checkpoints/step-N (package track)
+//	record ───── metrics.jsonl, episodes.jsonl, checkpoints/step-N (package rundir)
 //
 // Trainer.Step is this picture in code.
 //

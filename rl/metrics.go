@@ -5,12 +5,12 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // metrics are a step's numbers, by verl's names where the quantity is the same.
-func (t *Trainer) metrics(s *sampled, st UpdateStats, step int) track.Metrics {
+func (t *Trainer) metrics(s *sampled, st UpdateStats, step int) rundir.Metrics {
 	m := updateMetrics(st)
 	m["actor/lr"] = t.lr(step)
 	if v := t.Updater.Values; v != nil {
@@ -36,8 +36,8 @@ func (t *Trainer) metrics(s *sampled, st UpdateStats, step int) track.Metrics {
 }
 
 // updateMetrics are those of what was learned; the policy's are left out where the critic learned alone.
-func updateMetrics(st UpdateStats) track.Metrics {
-	m := track.Metrics{"actor/mean_abs_advantage": st.MeanAdvantage, "perf/total_num_tokens": float64(st.Forwarded), "actor/skipped_updates": 0}
+func updateMetrics(st UpdateStats) rundir.Metrics {
+	m := rundir.Metrics{"actor/mean_abs_advantage": st.MeanAdvantage, "perf/total_num_tokens": float64(st.Forwarded), "actor/skipped_updates": 0}
 	for _, s := range st.Skips {
 		switch s.Of {
 		case "policy":
@@ -66,7 +66,7 @@ func updateMetrics(st UpdateStats) track.Metrics {
 }
 
 // episodeMetrics describe the episodes that count: see newSampled.
-func episodeMetrics(all []*episode.Episode) track.Metrics {
+func episodeMetrics(all []*episode.Episode) rundir.Metrics {
 	n := float64(max(1, len(all)))
 	var reward, length, turns, valid, searches, useful, simulated, asked, empty, tau, answered, f1, em float64
 	lo, hi := 0.0, 0.0
@@ -103,7 +103,7 @@ func episodeMetrics(all []*episode.Episode) track.Metrics {
 			}
 		}
 	}
-	m := track.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1, "reward/em": em,
+	m := rundir.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1, "reward/em": em,
 		"response_length/mean": length, "env/turns_per_episode": turns / n, "env/valid_action_rate": valid / max(1, turns),
 		"env/finish_rate": answered, "search/per_question": searches}
 	if asked > 0 {
@@ -121,7 +121,7 @@ func scores(e *episode.Episode) reward.Scores {
 }
 
 // evaluate measures the policy greedily on the held-out questions, every EvalEvery steps and at the end.
-func (t *Trainer) evaluate(ctx context.Context, step int, m track.Metrics) error {
+func (t *Trainer) evaluate(ctx context.Context, step int, m rundir.Metrics) error {
 	every := t.Config.Data.EvalEvery
 	if len(t.Data.Eval) == 0 || step != t.Config.Schedule.TotalSteps && (every <= 0 || step%every != 0) {
 		return nil

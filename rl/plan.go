@@ -13,7 +13,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // Planner says what memory a program takes, from its settings and the config.json files that they name, before anything is loaded.
@@ -114,12 +115,12 @@ func (pl Planner) Refuse(c config.Config, limit int64) (advice []string, err err
 // policy is the model that the flags name, trained as they say.
 func (pl Planner) policy(o *config.Config) (engine.PlanModel, error) {
 	m := engine.PlanModel{Name: "policy"}
-	cfg, _, err := ReadShape(o.Policy.Model)
+	cfg, _, err := roles.ReadShape(o.Policy.Model)
 	if err != nil {
 		return m, err
 	}
 	m.Config = cfg
-	if m.DType, err = heldAs("--dtype", o.Policy.DType, cfg, 0); err != nil {
+	if m.DType, err = roles.HeldAs("--dtype", o.Policy.DType, cfg, 0); err != nil {
 		return m, err
 	}
 	if used := pl.Verb == "generate" || pl.Verb == "serve"; cfg.Q8 && used {
@@ -127,7 +128,7 @@ func (pl Planner) policy(o *config.Config) (engine.PlanModel, error) {
 	} else if cfg.Q8 && m.DType != kernels.Q8 {
 		return m, fmt.Errorf("planning the memory of %s: its weights are q8: add --dtype q8 and --lora-r, or train the checkpoint that they were made from", o.Policy.Model)
 	}
-	dir, err := track.ModelDir(cmp.Or(o.Policy.Adapter, o.Policy.Model))
+	dir, err := rundir.ModelDir(cmp.Or(o.Policy.Adapter, o.Policy.Model))
 	if err != nil {
 		return m, err
 	}
@@ -148,7 +149,7 @@ func (pl Planner) policy(o *config.Config) (engine.PlanModel, error) {
 // rolling is a model's place in the engine of a training run.
 func rolling(o *config.Config, cfg *model.Config, kv kernels.DType, usual int) *engine.PlanEngine {
 	r := &o.Rollout
-	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: kvBytes(o, cfg, kv, usual), MaxContext: min(r.MaxContext, cfg.MaxPos),
+	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: roles.KvBytes(o, cfg, kv, usual), MaxContext: min(r.MaxContext, cfg.MaxPos),
 		MaxSequences: max(1, min(r.Concurrency, r.BatchSize*r.N))}}
 }
 
@@ -163,22 +164,4 @@ func (pl Planner) pass(o *config.Config, cfg *model.Config, kv kernels.DType) *e
 		}
 	}
 	return &engine.PlanPass{Tokens: t, Sequences: max(1, t/128), KVType: kv, Recompute: o.Optim.Recompute}
-}
-
-// ReadShape reads a model's sizes; an adapter's are its base's.
-func ReadShape(name string) (*model.Config, string, error) {
-	dir, err := track.ModelDir(name)
-	if err != nil {
-		return nil, "", err
-	}
-	base, _, err := AdapterBase(dir)
-	if err != nil {
-		return nil, "", err
-	}
-	if base == "" && isAdapter(dir) {
-		return nil, "", namesNoBase(dir)
-	}
-	dir = cmp.Or(base, dir)
-	cfg, err := model.ReadStored(dir)
-	return cfg, dir, err
 }

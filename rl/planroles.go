@@ -8,7 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // plannedRoles adds reference, critic and simulator to the plan of a training run, who share what they can: as New gives them out.
@@ -50,7 +51,7 @@ func (r *plannedRoles) add() error {
 	if !s.Simulates() {
 		return nil
 	}
-	t, err := heldAs("--sim-dtype", s.SimDType, r.policy.Config, r.policy.DType)
+	t, err := roles.HeldAs("--sim-dtype", s.SimDType, r.policy.Config, r.policy.DType)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (r *plannedRoles) add() error {
 		m, err = r.model("simulator", device, s.SimulationLLM, "--sim-dtype", s.SimDType)
 	}
 	if err == nil {
-		m.Engine = rolling(r.o, m.Config, r.kv, simulatedLength(s))
+		m.Engine = rolling(r.o, m.Config, r.kv, roles.SimulatedLength(s))
 	}
 	return err
 }
@@ -79,11 +80,11 @@ func (r *plannedRoles) over(role, device, name string, t kernels.DType) (*engine
 	}
 	made, known := r.made[name]
 	if !known {
-		_, base, err := ReadShape(r.o.Policy.Model)
+		_, base, err := roles.ReadShape(r.o.Policy.Model)
 		if err != nil {
 			return nil, err
 		}
-		if made, _, err = MadeFor(name, base); err != nil {
+		if made, _, err = roles.MadeFor(name, base); err != nil {
 			return nil, err
 		}
 		r.made[name] = made
@@ -91,7 +92,7 @@ func (r *plannedRoles) over(role, device, name string, t kernels.DType) (*engine
 	if !made {
 		return nil, nil
 	}
-	dir, err := track.ModelDir(name)
+	dir, err := rundir.ModelDir(name)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func (r *plannedRoles) reference() error {
 		return err
 	}
 	if average {
-		t, err := heldAs("--ref-dtype", p.RefDType, r.policy.Config, r.policy.DType)
+		t, err := roles.HeldAs("--ref-dtype", p.RefDType, r.policy.Config, r.policy.DType)
 		if err != nil {
 			return err
 		}
@@ -125,7 +126,7 @@ func (r *plannedRoles) reference() error {
 	}
 	var m *engine.PlanModel
 	if p.RefModel != "" {
-		t, err := heldAs("--ref-dtype", p.RefDType, r.policy.Config, r.policy.DType)
+		t, err := roles.HeldAs("--ref-dtype", p.RefDType, r.policy.Config, r.policy.DType)
 		if err != nil {
 			return err
 		}
@@ -151,7 +152,7 @@ func (r *plannedRoles) critic() error {
 	m := engine.PlanModel{Name: "critic", Config: r.policy.Config, DType: r.policy.DType, Saved: true}
 	if c.Model != "" {
 		var err error
-		if m.Config, _, err = ReadShape(c.Model); err != nil {
+		if m.Config, _, err = roles.ReadShape(c.Model); err != nil {
 			return fmt.Errorf("opening the critic: %w", err)
 		}
 	}
@@ -182,11 +183,11 @@ func (r *plannedRoles) model(name, device, dir, flag, value string) (*engine.Pla
 	cfg := r.policy.Config
 	if dir != "same" {
 		var err error
-		if cfg, _, err = ReadShape(dir); err != nil {
+		if cfg, _, err = roles.ReadShape(dir); err != nil {
 			return nil, fmt.Errorf("opening the %s: %w", name, err)
 		}
 	}
-	t, err := heldAs(flag, value, cfg, r.policy.DType)
+	t, err := roles.HeldAs(flag, value, cfg, r.policy.DType)
 	if err != nil {
 		return nil, err
 	}
@@ -202,18 +203,4 @@ func (r *plannedRoles) model(name, device, dir, flag, value string) (*engine.Pla
 	}
 	r.plan.Models = append(r.plan.Models, m)
 	return &r.plan.Models[len(r.plan.Models)-1], nil
-}
-
-// heldAs is the type of frozen weights: as the flag says, or else as a q8 folder is, or like others.
-func heldAs(flag, value string, cfg *model.Config, like kernels.DType) (kernels.DType, error) {
-	t, err := config.WeightType(flag, value)
-	switch {
-	case err != nil:
-		return 0, err
-	case t != 0:
-		return t, nil
-	case cfg.Q8:
-		return kernels.Q8, nil
-	}
-	return cmp.Or(like, kernels.BF16), nil
 }

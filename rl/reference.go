@@ -7,6 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // openReference opens what the KL term is measured from, and the average that keeps it up to date where it is one.
@@ -28,7 +29,7 @@ func (t *Trainer) openReference(ctx context.Context, dev kernels.Device, o train
 }
 
 // averaged makes a copy of what is trained that follows it: of the adapter where there is one, or else of the model.
-func (t *Trainer) averaged(dev kernels.Device, decay float64) (_ *Opened, err error) {
+func (t *Trainer) averaged(dev kernels.Device, decay float64) (_ *roles.LoadedModel, err error) {
 	p := *t.Policy
 	from, to := p.Model.Trained(), []*model.Param(nil)
 	if p.Adapter != nil {

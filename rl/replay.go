@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // ReplayPlan is the mapping `replay:` of a configuration: which trajectories make an optimiser step, in which order, at which learning rate.
@@ -72,7 +73,7 @@ func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file st
 	if err := r.openUpdater(ctx, dev, o); err != nil {
 		return nil, err
 	}
-	if r.from, err = Await(ctx, r.parts); err != nil {
+	if r.from, err = await.Call(ctx, r.parts); err != nil {
 		return nil, err
 	}
 	return r, r.resume(ctx)
@@ -218,7 +219,7 @@ func (r *Replay) saveStep(step int) error {
 }
 
 // recorded does the update of a recorded step as training did it.
-func (r *Replay) recorded(step int) (track.Metrics, error) {
+func (r *Replay) recorded(step int) (rundir.Metrics, error) {
 	var all []*episode.Episode
 	for _, e := range r.all {
 		if e.Step == step {
@@ -271,7 +272,7 @@ func (r *Replay) prepare() error {
 }
 
 // planned does one mini-batch of the plan.
-func (r *Replay) planned(step int) (track.Metrics, error) {
+func (r *Replay) planned(step int) (rundir.Metrics, error) {
 	lr := r.lr(step)
 	if len(r.plan.LR) > 0 {
 		lr = r.plan.LR[step-1]

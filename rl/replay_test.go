@@ -14,7 +14,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // episodes writes the golden's trajectories as another program would record them: what the update needs, and nothing else.
@@ -66,7 +66,7 @@ func TestReplayReproducesTheGolden(t *testing.T) {
 			r, err := NewReplay(t.Context(), dev, g.config(t), g.episodes(t), ReplayPlan{MiniBatches: g.Minis, LR: v.Settings.LR})
 			require.NoError(t, err)
 			defer r.Close()
-			r.Out, err = track.Create(t.TempDir(), 0, false)
+			r.Out, err = rundir.Create(t.TempDir(), 0, false)
 			require.NoError(t, err)
 			defer r.Out.Close()
 			last, err := r.Run(t.Context())

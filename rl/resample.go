@@ -9,7 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // sampled is what the rollouts of a step gave. A group is the rollouts of one question; it has a place in the batch.
@@ -82,7 +82,7 @@ func newSampled(all []*episode.Episode, resamples bool) *sampled {
 }
 
 // metrics say how many groups and episodes were kept. Shares are of the batch.
-func (s *sampled) metrics() track.Metrics {
+func (s *sampled) metrics() rundir.Metrics {
 	var dropped, same, failures float64
 	for i, g := range s.last {
 		v := judge(g)
@@ -101,7 +101,7 @@ func (s *sampled) metrics() track.Metrics {
 		final += len(g)
 	}
 	n := float64(max(1, len(s.last)))
-	return track.Metrics{"rollout/groups_dropped": dropped / n, "rollout/groups_failed": failures / n,
+	return rundir.Metrics{"rollout/groups_dropped": dropped / n, "rollout/groups_failed": failures / n,
 		"rollout/groups_equal": same / n,
 		"rollout/episodes":     float64(len(s.all)), "rollout/episodes_discarded": float64(len(s.all) - final)}
 }

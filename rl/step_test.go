@@ -25,8 +25,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -130,7 +131,7 @@ func scripted(t *testing.T, s *script, c config.Config, questions []data.Questio
 	eng := engine.New(dev, engine.Options{})
 	t.Cleanup(eng.Close)
 	require.NoError(t, eng.AddModel(policyName, m, engine.ModelOptions{}))
-	return &Trainer{Config: c, Engine: eng, Policy: &Opened{Model: m},
+	return &Trainer{Config: c, Engine: eng, Policy: &roles.LoadedModel{Model: m},
 		Data: &Questions{Train: data.Set{Questions: questions}}, Reward: f1, Schedule: schedule,
 		Updater: Updater{Trainer: tr, Estimator: est, Policy: loss},
 		Roller: Roller{Prompter: Prompter{Tokenizer: s.tok}, Concurrency: 1, Runner: episode.Runner{Policy: s, Searcher: s,
@@ -181,7 +182,7 @@ func playSteps(t *testing.T, text string) string {
 	}
 	tr := scripted(t, s, c, questions)
 	var err error
-	tr.Out, err = track.Create(t.TempDir(), 0, false)
+	tr.Out, err = rundir.Create(t.TempDir(), 0, false)
 	require.NoError(t, err)
 	defer tr.Out.Close()
 	var b strings.Builder
@@ -194,7 +195,7 @@ func playSteps(t *testing.T, text string) string {
 		if step == resume {
 			raw, err := json.Marshal(tr.state)
 			require.NoError(t, err)
-			tr.state = State{}
+			tr.state = rundir.State{}
 			require.NoError(t, json.Unmarshal(raw, &tr.state))
 		}
 		describeStep(t, &b, tr, step)

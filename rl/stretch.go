@@ -4,12 +4,13 @@ import (
 	"fmt"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
 // stretched says what jumps because a run goes on with another number of steps than it began with: learning rates and
 // the noise of searches that depend on the share of the run that is done.
-func (t *Trainer) stretched(st State) (notes []string) {
+func (t *Trainer) stretched(st rundir.State) (notes []string) {
 	c := &t.Config
 	was, now, step := st.Total, c.Schedule.TotalSteps, st.Step
 	if was == 0 || was == now || step >= now {

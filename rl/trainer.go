@@ -16,15 +16,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // Trainer is a reinforcement-learning run. New builds one from a Config; the demo and tests may fill one in themselves.
 type Trainer struct {
 	Config    config.Config
 	Engine    *engine.Engine
-	Policy    *Opened
+	Policy    *roles.LoadedModel
 	Data      *Questions
 	Roller    Roller
 	Meter     *search.Meter // of the searches in steps; nil: nothing is counted
@@ -32,16 +33,16 @@ type Trainer struct {
 	Reward    reward.Reward
 	Schedule  train.Schedule
 	SaveDType kernels.DType
-	Out       *track.Run // nil: nothing is written
-	From      int        // steps done before this process
-	Notes     []string   // what the user should know about how the run began
+	Out       *rundir.Run // nil: nothing is written
+	From      int         // steps done before this process
+	Notes     []string    // what the user should know about how the run began
 
-	OnStep func(step int, m track.Metrics, groups [][]*episode.Episode)
+	OnStep func(step int, m rundir.Metrics, groups [][]*episode.Episode)
 
-	state      State
-	simulating *engine.Engine    // of the simulator's device; the Engine where it is the policy's, or nil
-	starts     map[start]*Opened // frozen starting weights
-	critic     *Opened           // under the value head
+	state      rundir.State
+	simulating *engine.Engine               // of the simulator's device; the Engine where it is the policy's, or nil
+	starts     map[start]*roles.LoadedModel // frozen starting weights
+	critic     *roles.LoadedModel           // under the value head
 	criticRate train.Schedule
 	from       fingerprint.Parts // what the searches, or a replay's trajectories, came from
 	closers    []func()
@@ -61,10 +62,6 @@ func (t *Trainer) Sampled() (n int64) {
 	}
 	return n
 }
-
-// MostFruitless is the number of steps in a row, all of whose mini-batches were skipped, that end a run: it would go on
-// like that to its end.
-const MostFruitless = 3
 
 // The names of models in the engines.
 const (
@@ -87,7 +84,7 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 			}
 			return step - 1, err
 		}
-		if t.fruitless == MostFruitless {
+		if t.fruitless == train.MaxSkippedSteps {
 			return step, fmt.Errorf("step %d: for %d steps no mini-batch gave a finite loss and gradient "+
 				"(the run's folder skipped says why): the weights have diverged: go on from a checkpoint before step %d with a "+
 				"lower --lr (--resume DIR --force)", step, t.fruitless, step-t.fruitless+1)
@@ -222,7 +219,7 @@ func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []Trajectory) {
 }
 
 // record writes the step's lines.
-func (t *Trainer) record(step int, m track.Metrics, s *sampled) error {
+func (t *Trainer) record(step int, m rundir.Metrics, s *sampled) error {
 	if t.Out == nil {
 		return nil
 	}
@@ -246,7 +243,7 @@ func (t *Trainer) offending(step int, s *sampled, err error) error {
 	if t.Out == nil {
 		return err
 	}
-	if werr := t.record(step, track.Metrics{}, s); werr == nil {
+	if werr := t.record(step, rundir.Metrics{}, s); werr == nil {
 		err = fmt.Errorf("%w (the batch is in %s/episodes.jsonl, step %d)", err, t.Out.Dir, step)
 	}
 	return err

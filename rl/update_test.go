@@ -17,7 +17,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // updateRig is the golden's model with an updater of one rule, and the golden's trajectories with log-probs of its own.
@@ -139,7 +139,7 @@ func TestSkippedMiniBatch(t *testing.T) {
 	require.Equal(t, 1.0, updateMetrics(st)["actor/skipped_updates"])
 	require.False(t, math.IsNaN(st.PG) || math.IsNaN(st.GradNorm))
 
-	out, err := track.Create(t.TempDir(), 0, false)
+	out, err := rundir.Create(t.TempDir(), 0, false)
 	require.NoError(t, err)
 	defer out.Close()
 	require.NoError(t, (&Trainer{Out: out}).saveSkips(7, st.Skips))

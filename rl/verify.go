@@ -21,8 +21,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
@@ -66,7 +67,7 @@ func Verify(ctx context.Context, dev kernels.Device, c config.Config, run string
 		}
 	}()
 	v := &verifier{dir: run, Verification: Verification{Run: run, Searches: "repeated", Checkpoints: []int{}}}
-	v.Path, v.SimPath = kernelPaths(&c.Search, dev)
+	v.Path, v.SimPath = roles.KernelPaths(&c.Search, dev)
 	if err := v.choose(step); err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func Verify(ctx context.Context, dev kernels.Device, c config.Config, run string
 	if err := v.begin(ctx, after); err != nil {
 		return nil, err
 	}
-	if v.t.Out, err = track.Create(tmp, 0, false); err != nil {
+	if v.t.Out, err = rundir.Create(tmp, 0, false); err != nil {
 		return nil, err
 	}
 	defer v.t.Out.Close()
@@ -140,7 +141,7 @@ type recordedLine struct {
 
 // choose finds the step and the checkpoint before it.
 func (v *verifier) choose(step int) error {
-	saved := track.Steps(v.dir)
+	saved := rundir.Steps(v.dir)
 	before := func(s int) (from int) { // the last checkpoint before s
 		for _, c := range saved {
 			if c < s {
@@ -226,17 +227,17 @@ func eachLine(path string, each func(n int, line []byte) error) error {
 
 // readAfter reads the first checkpoint from the step on: it knows how the step was computed. Without one, that before
 // it must do.
-func (v *verifier) readAfter(c *config.Config) (State, error) {
+func (v *verifier) readAfter(c *config.Config) (rundir.State, error) {
 	at := v.From
-	for _, s := range slices.Backward(track.Steps(v.dir)) {
+	for _, s := range slices.Backward(rundir.Steps(v.dir)) {
 		if s >= v.Step {
 			at = s
 		}
 	}
 	if at == 0 {
-		return State{}, nil
+		return rundir.State{}, nil
 	}
-	st, err := ReadState(track.Checkpoint(v.dir, at))
+	st, err := rundir.ReadState(rundir.Checkpoint(v.dir, at))
 	if err != nil {
 		return st, err
 	}
@@ -301,7 +302,7 @@ func seedOf(c *config.Config, e *episode.Episode) uint64 {
 }
 
 // begin compares what the run came from with what is here, and goes to where the repetition begins.
-func (v *verifier) begin(ctx context.Context, after State) error {
+func (v *verifier) begin(ctx context.Context, after rundir.State) error {
 	now, err := v.t.fingerprint()
 	if err != nil {
 		return err
@@ -310,7 +311,7 @@ func (v *verifier) begin(ctx context.Context, after State) error {
 		if v.t.searches != nil {
 			was = searchless(was)
 		}
-		if changed, _ := changes(was, now); len(changed) > 0 {
+		if changed, _ := rundir.Changes(was, now); len(changed) > 0 {
 			return fmt.Errorf("what the run came from is not as it was: %s", fingerprint.Sentence(changed))
 		}
 	}
@@ -322,8 +323,8 @@ func (v *verifier) begin(ctx context.Context, after State) error {
 	if v.From == 0 {
 		return nil
 	}
-	dir := track.Checkpoint(v.dir, v.From)
-	if v.t.state, err = ReadState(dir); err != nil {
+	dir := rundir.Checkpoint(v.dir, v.From)
+	if v.t.state, err = rundir.ReadState(dir); err != nil {
 		return err
 	}
 	return v.t.restore(ctx, dir)
@@ -394,7 +395,7 @@ func (v *verifier) repeat(ctx context.Context, step int) error {
 	if v.Difference == nil {
 		err = v.compareMetrics(step)
 	}
-	if v.Difference == nil && err == nil && slices.Contains(track.Steps(v.dir), step) {
+	if v.Difference == nil && err == nil && slices.Contains(rundir.Steps(v.dir), step) {
 		err = v.compareCheckpoint(ctx, step)
 	}
 	return err

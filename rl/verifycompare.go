@@ -18,7 +18,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
@@ -340,7 +340,7 @@ func (v *verifier) compareMetrics(step int) error {
 
 // compareCheckpoint saves the step again, aside, and compares every tensor and what the state knows.
 func (v *verifier) compareCheckpoint(ctx context.Context, step int) error {
-	was, now := track.Checkpoint(v.dir, step), v.t.Out.Checkpoint(step)
+	was, now := rundir.Checkpoint(v.dir, step), v.t.Out.Checkpoint(step)
 	if dtype, ok := savedAs(was); ok {
 		v.t.SaveDType = dtype
 	}
@@ -459,11 +459,11 @@ func (v *verifier) compareTensors(step int, was, now string) error {
 
 // compareState compares what a resumed run would go on with.
 func (v *verifier) compareState(step int, was, now string) error {
-	a, err := ReadState(was)
+	a, err := rundir.ReadState(was)
 	if err != nil {
 		return err
 	}
-	b, err := ReadState(now)
+	b, err := rundir.ReadState(now)
 	if err != nil {
 		return err
 	}
@@ -476,7 +476,7 @@ func (v *verifier) compareState(step int, was, now string) error {
 		{"success", a.Success, b.Success}, {"kl_coef", a.KLCoef, b.KLCoef},
 	} {
 		if f.a != f.b && (v.Exact || f.name != "kl_coef" || !near(f.a, f.b, updateTolerance, 0)) {
-			v.Difference = &Mismatch{Step: step, File: "checkpoints/" + filepath.Base(was) + "/" + stateName, Field: f.name,
+			v.Difference = &Mismatch{Step: step, File: "checkpoints/" + filepath.Base(was) + "/" + rundir.StateName, Field: f.name,
 				Recorded: quoted(f.a), Again: quoted(f.b)}
 			return nil
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // start names a frozen copy of the starting weights.
@@ -19,13 +20,13 @@ type start struct {
 // starting is the policy's base as it was before training, on dev, held as dtype (0: as the policy is): what the
 // reference and the simulator `same` are. In full fine-tuning it is a frozen copy, one for each device and type; with
 // LoRA, on the policy's device and of its type it is the base itself, adapters off.
-func (t *Trainer) starting(dev kernels.Device, dtype kernels.DType) (*Opened, error) {
+func (t *Trainer) starting(dev kernels.Device, dtype kernels.DType) (*roles.LoadedModel, error) {
 	base := t.Policy.Model
 	at := start{dev, cmp.Or(dtype, base.DType)}
 	if p := t.starts[at]; p != nil {
 		return p, nil
 	}
-	s := t.Policy.withoutAdapter()
+	s := t.Policy.WithoutAdapter()
 	if t.Policy.Adapter == nil || at != (start{base.Device, base.DType}) {
 		var err error
 		if s, err = t.Policy.CopyTo(dev, at.dtype); err != nil {
@@ -34,14 +35,14 @@ func (t *Trainer) starting(dev kernels.Device, dtype kernels.DType) (*Opened, er
 		t.closers = append(t.closers, s.Close)
 	}
 	if t.starts == nil {
-		t.starts = map[start]*Opened{}
+		t.starts = map[start]*roles.LoadedModel{}
 	}
 	t.starts[at] = s
 	return s, nil
 }
 
 // frozenStart is starting with a frozen copy of the adapter that training began with, if it began with one.
-func (t *Trainer) frozenStart(dev kernels.Device, dtype kernels.DType) (*Opened, error) {
+func (t *Trainer) frozenStart(dev kernels.Device, dtype kernels.DType) (*roles.LoadedModel, error) {
 	base, err := t.starting(dev, dtype)
 	if err != nil || t.Policy.AdapterDir == "" {
 		return base, err
@@ -55,7 +56,7 @@ func (t *Trainer) frozenStart(dev kernels.Device, dtype kernels.DType) (*Opened,
 }
 
 // reference opens what the KL term is measured from.
-func (t *Trainer) reference(ctx context.Context, dev kernels.Device) (*Opened, error) {
+func (t *Trainer) reference(ctx context.Context, dev kernels.Device) (*roles.LoadedModel, error) {
 	c := &t.Config.Policy
 	dtype, err := config.WeightType("--ref-dtype", c.RefDType)
 	if err != nil {
@@ -71,7 +72,7 @@ func (t *Trainer) reference(ctx context.Context, dev kernels.Device) (*Opened, e
 	if err != nil {
 		return nil, fmt.Errorf("opening the reference: %w", err)
 	}
-	if err := sameTokenizer(ref, t.Policy); err != nil {
+	if err := roles.SameTokenizer(ref, t.Policy); err != nil {
 		return nil, fmt.Errorf("opening the reference: %w", err)
 	}
 	return ref, nil
@@ -79,7 +80,7 @@ func (t *Trainer) reference(ctx context.Context, dev kernels.Device) (*Opened, e
 
 // simulator opens what writes the documents: the starting weights, an adapter over the policy's base where both can share it, or a model
 // of its own.
-func (t *Trainer) simulator(ctx context.Context, dev kernels.Device) (*Opened, error) {
+func (t *Trainer) simulator(ctx context.Context, dev kernels.Device) (*roles.LoadedModel, error) {
 	c := &t.Config.Search
 	dtype, err := config.WeightType("--sim-dtype", c.SimDType)
 	if err != nil {
@@ -97,7 +98,7 @@ func (t *Trainer) simulator(ctx context.Context, dev kernels.Device) (*Opened, e
 
 // other opens the model of another role: over the policy's base if that is frozen and what name says is an adapter
 // that was made for it, else with weights of its own.
-func (t *Trainer) other(ctx context.Context, dev kernels.Device, name string, dtype kernels.DType) (*Opened, error) {
+func (t *Trainer) other(ctx context.Context, dev kernels.Device, name string, dtype kernels.DType) (*roles.LoadedModel, error) {
 	p, err := t.over(dev, name, dtype)
 	if err != nil {
 		return nil, err
@@ -107,7 +108,7 @@ func (t *Trainer) other(ctx context.Context, dev kernels.Device, name string, dt
 		t.Notes = append(t.Notes, p.Notes...)
 		return p, nil
 	}
-	p, err = Open(ctx, dev, OpenOptions{Model: name, DType: dtype, Like: t.Policy.Model.DType})
+	p, err = roles.Open(ctx, dev, roles.OpenOptions{Model: name, DType: dtype, Like: t.Policy.Model.DType})
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +119,13 @@ func (t *Trainer) other(ctx context.Context, dev kernels.Device, name string, dt
 
 // over is the adapter in name over the policy's base, or over a copy of it on another device; nil if there is no such
 // adapter, or the base is trained.
-func (t *Trainer) over(dev kernels.Device, name string, dtype kernels.DType) (*Opened, error) {
+func (t *Trainer) over(dev kernels.Device, name string, dtype kernels.DType) (*roles.LoadedModel, error) {
 	base := t.Policy
 	if base.Adapter == nil {
 		return nil, nil
 	}
 	if dev != base.Model.Device && (dtype == 0 || dtype == base.Model.DType) {
-		made, _, err := MadeFor(name, base.Dir)
+		made, _, err := roles.MadeFor(name, base.Dir)
 		if err != nil || !made {
 			return nil, err
 		}

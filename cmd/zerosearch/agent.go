@@ -10,6 +10,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -51,7 +52,7 @@ type agent struct {
 	*served
 	simulating *engine.Engine // of the simulator's own device; nil without one
 	roller     rl.Roller
-	engines    *rl.Engines
+	engines    *roles.SearchEngines
 	meter      *search.Meter
 	close      []func()
 	log        *progress
@@ -87,7 +88,7 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 		return nil, err
 	}
 	a.close = append(a.close, end)
-	engines, err := rl.OpenSearch(w.ctx, &s, func() (search.Generator, error) { return a.simulator(w.ctx, s) })
+	engines, err := roles.OpenSearch(w.ctx, &s, func() (search.Generator, error) { return a.simulator(w.ctx, s) })
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 	}
 	context := contextOf(m, a.model)
 	a.roller = rl.Roller{Prompter: rl.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
-		Runner: episode.Runner{Policy: rl.Policy(a.eng, served0, a.model), Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
+		Runner: episode.Runner{Policy: roles.EnginePolicy(a.eng, served0, a.model), Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
 			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs, MaxContext: context, Sampling: sampling}}}
 	if err := a.roller.Runner.Config.Validate(); err != nil {
 		return nil, usageError{err}
@@ -108,7 +109,7 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 }
 
 // contextOf is the longest episode.
-func contextOf(m modelFlags, p *rl.Opened) int {
+func contextOf(m modelFlags, p *roles.LoadedModel) int {
 	n := m.MaxContext
 	if n <= 0 {
 		n = 4096
@@ -118,7 +119,7 @@ func contextOf(m modelFlags, p *rl.Opened) int {
 
 // simulator makes the writer of documents. What it opens is closed with a.
 func (a *agent) simulator(ctx context.Context, c config.Search) (g search.Generator, err error) {
-	var p *rl.Opened
+	var p *roles.LoadedModel
 	if err := a.eng.Do(ctx, func() (err error) { // the simulator's own device, if it has one, has no engine yet
 		p, err = a.openSimulator(ctx, c)
 		return err
@@ -136,12 +137,12 @@ func (a *agent) simulator(ctx context.Context, c config.Search) (g search.Genera
 			return nil, err
 		}
 	}
-	return rl.Simulator(eng, name, p, p.Adapter, c.SimThinking)
+	return roles.EngineSimulator(eng, name, p, p.Adapter, c.SimThinking)
 }
 
 // openSimulator opens what writes documents: the served model without its adapter ("same"), another adapter over the
 // same base, both over a copy of it on another device, or a model of its own.
-func (a *agent) openSimulator(ctx context.Context, c config.Search) (*rl.Opened, error) {
+func (a *agent) openSimulator(ctx context.Context, c config.Search) (*roles.LoadedModel, error) {
 	dtype, err := config.WeightType("--sim-dtype", c.SimDType)
 	if err != nil {
 		return nil, usageError{err}
@@ -153,7 +154,7 @@ func (a *agent) openSimulator(ctx context.Context, c config.Search) (*rl.Opened,
 		on = c.Device
 		made := same
 		if !same && shares {
-			made, _, err = rl.MadeFor(llm, base.Dir)
+			made, _, err = roles.MadeFor(llm, base.Dir)
 		}
 		if err == nil && made && shares {
 			if base, err = base.CopyTo(on, 0); err == nil {
@@ -176,7 +177,7 @@ func (a *agent) openSimulator(ctx context.Context, c config.Search) (*rl.Opened,
 	if err == nil && p != nil {
 		a.close = append(a.close, p.Adapter.Close)
 	} else if err == nil {
-		if p, err = rl.Open(ctx, on, rl.OpenOptions{Model: llm, DType: dtype, Like: base.Model.DType}); err == nil {
+		if p, err = roles.Open(ctx, on, roles.OpenOptions{Model: llm, DType: dtype, Like: base.Model.DType}); err == nil {
 			a.close = append(a.close, p.Close)
 		}
 	}

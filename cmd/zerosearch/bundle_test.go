@@ -16,7 +16,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/bundle"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // recipeOf is a recipe that names a file of every kind, in a folder of its own, and the flags that train with it.
@@ -81,7 +81,7 @@ func TestBundle(t *testing.T) {
 		c.Stderr = &said
 		require.NoError(t, c.Start())
 		began := time.Now()
-		for done := 0; done < step; _, done, _ = track.Last(out) {
+		for done := 0; done < step; _, done, _ = rundir.Last(out) {
 			time.Sleep(time.Millisecond)
 			require.Less(t, time.Since(began), time.Minute, "step %d does not come", step)
 		}
@@ -93,7 +93,7 @@ func TestBundle(t *testing.T) {
 	said := stopAfter(2, syscall.SIGINT)
 	require.NotContains(t, said, "unpacking ", "what is there is used again")
 	require.True(t, strings.HasSuffix(said, "To go on:\n  ./mytrain\n"), said)
-	if _, done, _ := track.Last(out); done < 12 {
+	if _, done, _ := rundir.Last(out); done < 12 {
 		text, err := startBundle(bare).CombinedOutput()
 		require.NoError(t, err, string(text))
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // logCost says what searching took, and what google would have asked for it.
@@ -62,7 +62,7 @@ func costSoFar(dir string) (total search.Cost) {
 		return total // there are none
 	}
 	for line := range strings.Lines(string(text)) {
-		var m track.Metrics
+		var m rundir.Metrics
 		if json.Unmarshal([]byte(line), &m) == nil {
 			total = total.Add(rl.StepCost(m))
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/report"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 type demoCmd struct {
@@ -124,11 +124,11 @@ func (v *demoView) phase(name string) {
 	v.w.log.status("%s ...", name)
 }
 
-func (v *demoView) making(stage string, step, steps int, m track.Metrics) {
+func (v *demoView) making(stage string, step, steps int, m rundir.Metrics) {
 	v.w.log.status("making the models: %s %d/%d, loss %.3f, %.0f tokens/s", stage, step, steps, m["train/loss"], m["perf/throughput"])
 }
 
-func (v *demoView) step(step, steps int, m track.Metrics, curve []float64) {
+func (v *demoView) step(step, steps int, m rundir.Metrics, curve []float64) {
 	v.clock.step(step)
 	v.w.log.status("step %d/%d  reward %.2f  %s  tau %.2f  searches %.1f  %.0f tokens/s  ETA %s", step, steps, m["critic/score/mean"],
 		sparkline(curve, 40), m["search/tau"], m["search/per_question"], m["perf/throughput"], eta(v.began, step, steps))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl"
@@ -75,7 +76,7 @@ func (c *evalCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	questions, err := rl.Await(w.ctx, c.questions)
+	questions, err := await.Call(w.ctx, c.questions)
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func (c *evalCmd) Run(w *world) error {
 		return err
 	}
 	defer a.Close()
-	if note, err := rl.Await(w.ctx, func() (string, error) { return a.roller.Check(questions) }); err != nil {
+	if note, err := await.Call(w.ctx, func() (string, error) { return a.roller.Check(questions) }); err != nil {
 		return err
 	} else if note != "" {
 		w.log.line("note: %s", note)
@@ -103,7 +104,7 @@ func (c *evalCmd) Run(w *world) error {
 	c.Greedy = a.roller.Runner.Config.Sampling == (episode.Sampling{}) // as --temperature decided
 	var kept *evalFolder
 	if c.Out != "" {
-		now, err := rl.Await(w.ctx, func() (fingerprint.Parts, error) { return c.fingerprint(w, a, questions) })
+		now, err := await.Call(w.ctx, func() (fingerprint.Parts, error) { return c.fingerprint(w, a, questions) })
 		if err == nil {
 			kept, err = c.openFolder(w, now)
 		}

@@ -14,11 +14,11 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // evalFolder keeps an evaluation: config.yaml; settings.json, what its numbers depend on; episodes.jsonl (of a baseline: episodes-METHOD.jsonl)
@@ -38,7 +38,7 @@ var free = []string{"sources", "limit", "per-source", "method", "out", "episodes
 // checkFolder refuses an --out that cannot be, before anything is loaded.
 func (c *evalCmd) checkFolder() error {
 	f := evalFolder{dir: c.Out}
-	if _, _, run := track.Last(c.Out); run || exists(f.path("metrics.jsonl")) {
+	if _, _, run := rundir.Last(c.Out); run || exists(f.path("metrics.jsonl")) {
 		return f.unopened(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(c.Out, "eval")))
 	}
 	return nil
@@ -92,7 +92,7 @@ func (c *evalCmd) fingerprint(w *world, a *agent, questions []data.Question) (fi
 	if err := modelContents(out, c.Model, c.Adapter, c.ChatTemplate); err != nil {
 		return nil, err
 	}
-	searched, err := rl.SearchParts(&c.Search, a.engines)
+	searched, err := roles.SearchParts(&c.Search, a.engines)
 	out.Merge(searched)
 	return out, err
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // everything is a run that has all that a checkpoint must hold: critic, averaged reference, adapted weights, best-so-far.
@@ -51,7 +51,7 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 	r := rand.New(rand.NewPCG(12, 20))
 	killed, inWriting := 0, 0
 	for range kills {
-		_, done, _ := track.Last(broken)
+		_, done, _ := rundir.Last(broken)
 		if done == steps {
 			break // other programs held the first run up, and this one came to its end
 		}
@@ -61,7 +61,7 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 		require.NoError(t, c.Start())
 		// Some time after the checkpoint that the run begins with, or the next; never so far that it might end first. What metrics.jsonl
 		// says would not do: before the run cuts it back, it may be of the attempt before.
-		for target, now := min(done+r.IntN(2), steps-4), done; now < target; _, now, _ = track.Last(broken) {
+		for target, now := min(done+r.IntN(2), steps-4), done; now < target; _, now, _ = rundir.Last(broken) {
 			time.Sleep(time.Millisecond)
 			require.Less(t, time.Since(began), 10*time.Minute, "checkpoint %d does not come", target)
 		}
@@ -76,7 +76,7 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 			inWriting++
 		}
 	}
-	_, done, _ := track.Last(broken)
+	_, done, _ := rundir.Last(broken)
 	t.Logf("killed %d times, %d times while a checkpoint was written; %d steps were saved by then", killed, inWriting, done)
 	require.GreaterOrEqual(t, killed, kills/2)
 	require.NotZero(t, done, "no kill came after a step")
@@ -87,7 +87,7 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 	for _, dir := range []string{"checkpoints/step-12", "checkpoints/step-11"} {
 		sameTree(t, filepath.Join(whole, dir), filepath.Join(broken, dir))
 	}
-	require.Equal(t, track.Steps(whole), track.Steps(broken), "the same checkpoints are kept")
+	require.Equal(t, rundir.Steps(whole), rundir.Steps(broken), "the same checkpoints are kept")
 	require.Equal(t, metricsOf(t, whole), metricsOf(t, broken))
 	a, err := os.ReadFile(filepath.Join(whole, "episodes.jsonl"))
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func TestKeepLastAndBest(t *testing.T) {
 	if at < 5 {
 		want = append([]int{at}, want...)
 	}
-	require.Equal(t, want, track.Steps(out))
+	require.Equal(t, want, rundir.Steps(out))
 	if runtime.GOOS != "windows" {
 		to, err := os.Readlink(filepath.Join(out, "checkpoints/best"))
 		require.NoError(t, err)

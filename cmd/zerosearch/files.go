@@ -2,13 +2,13 @@ package main
 
 import (
 	"github.com/zerosearch-go/zerosearch/internal/disk"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // openRun takes the run directory of --out for this process, before long work, or says why it cannot be written. The
 // caller closes it.
-func (w *world) openRun(out, resume string) (*track.Folder, error) {
-	f, err := track.Open(out, resume != "")
+func (w *world) openRun(out, resume string) (*rundir.Folder, error) {
+	f, err := rundir.Open(out, resume != "")
 	if err == nil && f.Note != "" {
 		w.log.line("note: %s", f.Note)
 	}

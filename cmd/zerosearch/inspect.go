@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
@@ -80,7 +80,7 @@ func openAny(path string) (files []*safetensors.File, config json.RawMessage, er
 		f, err := safetensors.Open(path)
 		return []*safetensors.File{f}, nil, err
 	}
-	if path, err = track.ModelDir(path); err != nil {
+	if path, err = rundir.ModelDir(path); err != nil {
 		return nil, nil, err
 	}
 	for _, name := range []string{"config.json", "adapter_config.json"} {

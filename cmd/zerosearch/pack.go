@@ -9,10 +9,10 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/bundle"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // inBundle begins a path of a recipe that is in the bundle.
@@ -169,11 +169,11 @@ func (p *packer) simulator(c config.Config, name string) (string, error) {
 	}
 	shares := c.Policy.LoRAR > 0 || p.given["adapter"] != ""
 	if shares && p.withModel && (c.Search.SimDType == "" || c.Search.SimDType == c.Policy.DType) {
-		_, base, err := rl.ReadShape(c.Policy.Model)
+		_, base, err := roles.ReadShape(c.Policy.Model)
 		if err != nil {
 			return "", err
 		}
-		made, _, err := rl.MadeFor(name, base)
+		made, _, err := roles.MadeFor(name, base)
 		if err != nil {
 			return "", err
 		}
@@ -194,11 +194,11 @@ func (p *packer) whole(flag, name string) (string, error) {
 
 // baseOf is the folder of the base of an adapter's folder, or of that of a run; "" for other folders.
 func baseOf(name string) (string, error) {
-	dir, err := track.ModelDir(name)
+	dir, err := rundir.ModelDir(name)
 	if err != nil {
 		return "", err
 	}
-	base, _, err := rl.AdapterBase(dir)
+	base, _, err := roles.AdapterBase(dir)
 	return base, err
 }
 
@@ -208,7 +208,7 @@ func (p *packer) model(flag, name string) (string, error) {
 		p.missing = append(p.missing, "--"+flag+" "+name)
 		return name, nil
 	}
-	dir, err := track.ModelDir(name)
+	dir, err := rundir.ModelDir(name)
 	if err != nil {
 		return "", fmt.Errorf("%w: or leave the models out with --without-model", err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // paddedModel is a folder of random weights whose embedding has more rows than the tokenizer has tokens, and whose
@@ -94,7 +94,7 @@ func TestPaddedRowsAreNeverSampled(t *testing.T) {
 	dev, err := cpu.New(cpu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	p, err := rl.Open(t.Context(), dev, rl.OpenOptions{Model: dir})
+	p, err := roles.Open(t.Context(), dev, roles.OpenOptions{Model: dir})
 	require.NoError(t, err)
 	defer p.Close()
 	require.Equal(t, []int32{200, 266, 267, 268, 269, 270, 271}, p.Model.NoToken)

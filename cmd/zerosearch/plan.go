@@ -15,6 +15,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // planCmd takes the flags of the verb it plans for.
@@ -101,7 +102,7 @@ func showPlan(w *world, c common, sim simFlags, pl rl.Planner, o config.Config, 
 	if sim.SimDevice != "" {
 		pl.SimDevice = place(sim.SimDevice)
 	}
-	cfg, dir, err := rl.ReadShape(o.Policy.Model)
+	cfg, dir, err := roles.ReadShape(o.Policy.Model)
 	if err != nil {
 		return err
 	}

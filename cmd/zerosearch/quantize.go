@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 type quantizeCmd struct {
@@ -36,7 +36,7 @@ func (c *quantizeCmd) Run(w *world) error {
 	case c.Out == "":
 		return usagef("--out is missing: give a folder for the q8 model")
 	}
-	dir, err := track.ModelDir(c.Model)
+	dir, err := rundir.ModelDir(c.Model)
 	if err != nil {
 		return err
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
-	"github.com/zerosearch-go/zerosearch/rl"
-
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // notInConfig are flags that say how a command is run, not what it does: they are not part of a run's config.yaml.
@@ -70,7 +70,7 @@ func (w *world) settings(free ...string) fingerprint.Parts {
 	for _, group := range w.flags.Selected().AllFlags(true) {
 		for _, flag := range group {
 			v, ok := plain(w.flags, flag)
-			if ok && !slices.Contains(free, flag.Name) && !rl.Free(flag.Name, flag.Tag.Get("resume")) {
+			if ok && !slices.Contains(free, flag.Name) && !config.Free(flag.Name, flag.Tag.Get("resume")) {
 				out[flag.Name] = fmt.Sprint(v)
 			}
 		}
@@ -80,9 +80,9 @@ func (w *world) settings(free ...string) fingerprint.Parts {
 
 // modelContents adds what the folders and the file of --model, --adapter and --chat-template hold.
 func modelContents(p fingerprint.Parts, model, adapter, template string) error {
-	err := rl.ModelParts(p, "model", model)
+	err := roles.ModelParts(p, "model", model)
 	if err == nil && adapter != "" {
-		err = rl.AdapterParts(p, adapter)
+		err = roles.AdapterParts(p, adapter)
 	}
 	if err == nil && template != "" {
 		err = p.File("chat-template", template)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // A run that is killed between its last checkpoint and its end comes to its end: what is missing is written, nothing
@@ -19,7 +19,7 @@ func TestKilledAtTheEnd(t *testing.T) {
 	mustRun(t, "", args(whole)...)
 	out := filepath.Join(t.TempDir(), "run")
 	p := begin(t, args(out)...)
-	until(t, "the last checkpoint", func() bool { return exists(track.Checkpoint(out, 6)) })
+	until(t, "the last checkpoint", func() bool { return exists(rundir.Checkpoint(out, 6)) })
 	p.Process.Kill()
 	p.Wait()
 	os.Remove(filepath.Join(out, "report.html"))
@@ -27,11 +27,11 @@ func TestKilledAtTheEnd(t *testing.T) {
 		code, _, stderr := zs("", append(args(out), "--resume", "auto")...)
 		require.Zero(t, code, stderr)
 		require.Contains(t, stderr, "note: all 6 steps are done: raise --total-steps to go on\n")
-		require.Contains(t, stderr, "saved "+track.Checkpoint(out, 6)+"\n")
+		require.Contains(t, stderr, "saved "+rundir.Checkpoint(out, 6)+"\n")
 		require.FileExists(t, filepath.Join(out, "report.html"))
 		require.Equal(t, metricsOf(t, whole), metricsOf(t, out))
-		require.Equal(t, track.Steps(whole), track.Steps(out))
-		sameTree(t, track.Checkpoint(whole, 6), track.Checkpoint(out, 6))
+		require.Equal(t, rundir.Steps(whole), rundir.Steps(out))
+		sameTree(t, rundir.Checkpoint(whole, 6), rundir.Checkpoint(out, 6))
 		if runtime.GOOS != "windows" {
 			a, err := os.Readlink(filepath.Join(whole, "checkpoints/best"))
 			require.NoError(t, err)
@@ -54,13 +54,13 @@ func TestLastEvaluation(t *testing.T) {
 	mustRun(t, "", args(whole, "2")...)
 	mustRun(t, "", args(out, "4")...)
 	for _, step := range []int{3, 4} {
-		require.NoError(t, os.RemoveAll(track.Checkpoint(out, step)))
+		require.NoError(t, os.RemoveAll(rundir.Checkpoint(out, step)))
 	}
 	for range 2 {
 		mustRun(t, "", args(out, "2", "--resume", "auto")...)
 		require.Contains(t, metricsOf(t, out)[1], "val/all/f1")
 		require.Equal(t, metricsOf(t, whole), metricsOf(t, out))
-		sameTree(t, track.Checkpoint(whole, 2), track.Checkpoint(out, 2))
+		sameTree(t, rundir.Checkpoint(whole, 2), rundir.Checkpoint(out, 2))
 	}
 }
 
@@ -71,7 +71,7 @@ func TestForceReadsBeforeItRemoves(t *testing.T) {
 	mustRun(t, "", trainArgs(t, out, "--total-steps", "4")...)
 	first := metricsOf(t, out)
 	before := treeOf(t, filepath.Join(out, "checkpoints"))
-	optimizer := filepath.Join(track.Checkpoint(out, 2), "optimizer.safetensors")
+	optimizer := filepath.Join(rundir.Checkpoint(out, 2), "optimizer.safetensors")
 	sound, err := os.ReadFile(optimizer)
 	require.NoError(t, err)
 	again := func(from string) (int, string) {
@@ -80,14 +80,14 @@ func TestForceReadsBeforeItRemoves(t *testing.T) {
 	}
 	for _, damaged := range [][]byte{sound[:len(sound)/2], nil} {
 		require.NoError(t, os.WriteFile(optimizer, damaged, 0o644))
-		code, stderr := again(track.Checkpoint(out, 2))
+		code, stderr := again(rundir.Checkpoint(out, 2))
 		require.Equal(t, 1, code, stderr)
-		require.Equal(t, []int{1, 2, 3, 4}, track.Steps(out), stderr)
+		require.Equal(t, []int{1, 2, 3, 4}, rundir.Steps(out), stderr)
 		require.Equal(t, first, metricsOf(t, out))
 	}
 	require.NoError(t, os.WriteFile(optimizer, sound, 0o644))
 	require.Equal(t, before, treeOf(t, filepath.Join(out, "checkpoints")))
-	from := track.Checkpoint(out, 2)
+	from := rundir.Checkpoint(out, 2)
 	if runtime.GOOS != "windows" { // by another name it is the same
 		from = filepath.Join(out, "checkpoints", "best")
 		require.NoError(t, os.Symlink("step-2", from))
@@ -98,7 +98,7 @@ func TestForceReadsBeforeItRemoves(t *testing.T) {
 	code, stderr := again(from)
 	require.Zero(t, code, stderr)
 	require.Equal(t, first, metricsOf(t, out))
-	require.Equal(t, []int{1, 2, 3, 4}, track.Steps(out))
+	require.Equal(t, []int{1, 2, 3, 4}, rundir.Steps(out))
 }
 
 // Weights that diverged end a run with an error that says where to go back to, instead of going on without learning to
@@ -109,11 +109,11 @@ func TestDiverged(t *testing.T) {
 	require.Equal(t, 1, code, stderr)
 	require.Regexp(t, `error: step \d: for 3 steps no mini-batch gave a finite loss and gradient .*: go on from a `+
 		`checkpoint before step \d with a lower --lr`, stderr)
-	require.Empty(t, track.Steps(out))
+	require.Empty(t, rundir.Steps(out))
 
 	out = filepath.Join(t.TempDir(), "run")
 	code, _, stderr = zs("", trainArgs(t, out, "--lr", "1", "--weight-decay", "1e300", "--total-steps", "1")...)
 	require.Equal(t, 1, code, stderr)
 	require.Contains(t, stderr, "it has values that are NaN or infinite: training diverged: begin again with a lower --lr")
-	require.Empty(t, track.Steps(out))
+	require.Empty(t, rundir.Steps(out))
 }

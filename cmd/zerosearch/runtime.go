@@ -8,8 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // open makes the device that the flags ask for.
@@ -49,7 +49,7 @@ type modelFlags struct {
 type served struct {
 	dev   kernels.Device
 	eng   *engine.Engine
-	model *rl.Opened
+	model *roles.LoadedModel
 	notes func(list []string)
 }
 
@@ -83,7 +83,7 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 			s.Close()
 		}
 	}()
-	if s.model, err = rl.Open(w.ctx, s.dev, rl.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype, ChatTemplate: f.ChatTemplate,
+	if s.model, err = roles.Open(w.ctx, s.dev, roles.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype, ChatTemplate: f.ChatTemplate,
 		Thinking: f.Thinking}); err != nil {
 		return nil, err
 	}

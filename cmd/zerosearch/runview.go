@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/report"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 // runView shows a training run while it goes on.
@@ -68,7 +68,7 @@ func (v *runView) watch() (stop func()) {
 }
 
 // step shows a step's numbers.
-func (v *runView) step(step int, m track.Metrics, groups [][]*episode.Episode) {
+func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) {
 	v.clock.step(step)
 	v.rewards = append(v.rewards, m["critic/score/mean"])
 	v.skips += int(m["actor/skipped_updates"] + m["critic/skipped_updates"])

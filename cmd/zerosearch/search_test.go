@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // searchEngine is a server for scripts: google (SerpAPI's answers) or wiki (Search-R1's), or a fault.
@@ -146,7 +146,7 @@ func TestInterruptedWhileSearching(t *testing.T) {
 		require.Equal(t, 130, p.ProcessState.ExitCode(), p.stderr.String())
 		if !first {
 			require.Contains(t, p.stderr.String(), fmt.Sprintf("interrupted after step %d, which is saved", done))
-			require.Equal(t, []int{done}, track.Steps(out))
+			require.Equal(t, []int{done}, rundir.Steps(out))
 		} else {
 			require.Contains(t, p.stderr.String(), "interrupted before the first step was done. To begin again:")
 		}

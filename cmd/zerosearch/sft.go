@@ -9,14 +9,16 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/report"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/sft"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 type sftCmd struct {
@@ -117,7 +119,7 @@ func (c *sftCmd) Run(w *world) (err error) {
 	defer p.Close()
 	w.notes(p.Notes)
 	coder := sft.Coder{Tokenizer: p.Tokenizer, Template: p.Template, EOS: p.EOS(), MaxTokens: p.Model.Config.MaxPos, Vocab: p.Model.Config.Vocab}
-	rows, err := rl.Await(w.ctx, func() ([]sft.Example, error) { return coder.Load(c.Data) })
+	rows, err := await.Call(w.ctx, func() ([]sft.Example, error) { return coder.Load(c.Data) })
 	if err != nil {
 		return err
 	}
@@ -145,7 +147,7 @@ func (c *sftCmd) Run(w *world) (err error) {
 	r.Parts = w.settings("threads", "device")
 	r.Parts["verb"] = "sft"
 	r.Parts["data"] = fingerprint.Mark + coder.Digest
-	_, err = rl.Await(w.ctx, func() (struct{}, error) {
+	_, err = await.Call(w.ctx, func() (struct{}, error) {
 		return struct{}{}, modelContents(r.Parts, c.Model, c.Adapter, c.ChatTemplate)
 	})
 	if err != nil {
@@ -158,8 +160,8 @@ func (c *sftCmd) Run(w *world) (err error) {
 }
 
 // openModel loads what is trained: all weights, an adapter, or a new adapter.
-func (c *sftCmd) openModel(ctx context.Context, dev kernels.Device, dtype kernels.DType) (*rl.Opened, error) {
-	p, err := rl.Open(ctx, dev, rl.OpenOptions{Model: c.Model, Adapter: c.Adapter, DType: dtype, Trainable: true, ChatTemplate: c.ChatTemplate, Thinking: c.Thinking,
+func (c *sftCmd) openModel(ctx context.Context, dev kernels.Device, dtype kernels.DType) (*roles.LoadedModel, error) {
+	p, err := roles.Open(ctx, dev, roles.OpenOptions{Model: c.Model, Adapter: c.Adapter, DType: dtype, Trainable: true, ChatTemplate: c.ChatTemplate, Thinking: c.Thinking,
 		FrozenBase: c.LoRAR > 0})
 	if err != nil || c.LoRAR == 0 {
 		return p, err
@@ -186,18 +188,18 @@ const adapterStream = 3
 func (c *sftCmd) resume(w *world, r *sft.Run) error {
 	dir := c.Resume
 	if dir == "auto" {
-		if dir, _, _ = track.Last(c.Out); dir == "" {
+		if dir, _, _ = rundir.Last(c.Out); dir == "" {
 			return nil // nothing was saved yet: begin
 		}
 	}
 	if dir == "" {
 		return nil
 	}
-	st, err := rl.ReadState(dir)
+	st, err := rundir.ReadState(dir)
 	if err != nil {
 		return err
 	}
-	if err := rl.OnlyLast(c.Out, dir, st.Step); err != nil {
+	if err := rundir.OnlyLast(c.Out, dir, st.Step); err != nil {
 		return err
 	}
 	if st.Total != 0 && st.Total != r.Steps && st.Step < r.Steps {
@@ -218,7 +220,7 @@ func (c *sftCmd) resume(w *world, r *sft.Run) error {
 }
 
 // learn runs to the end or to the interrupt.
-func (c *sftCmd) learn(w *world, r *sft.Run, folder *track.Folder) (err error) {
+func (c *sftCmd) learn(w *world, r *sft.Run, folder *rundir.Folder) (err error) {
 	if r.Out, err = folder.Begin(r.From); err != nil {
 		return err
 	}
@@ -233,7 +235,7 @@ func (c *sftCmd) learn(w *world, r *sft.Run, folder *track.Folder) (err error) {
 	var losses []float64
 	clock := newStepClock(r.From, r.Steps)
 	w.finish(clock.finishing)
-	r.OnStep = func(step int, m track.Metrics) {
+	r.OnStep = func(step int, m rundir.Metrics) {
 		clock.step(step)
 		losses = append(losses, m["train/loss"])
 		w.log.status("step %d/%d  loss %.4f  grad norm %.3f  lr %.2g  %.0f tokens/s  ETA %s", step, r.Steps, m["train/loss"], m["train/grad_norm"],

@@ -18,7 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // child is the program in a process of its own, with what it printed.
@@ -110,7 +110,7 @@ func TestInterrupted(t *testing.T) {
 			log := p.stderr.String()
 			require.Equal(t, 130, p.ProcessState.ExitCode(), "%v %s", err, log)
 			require.Regexp(t, c.heard, log)
-			last, step, ok := track.Last(out)
+			last, step, ok := rundir.Last(out)
 			require.True(t, ok)
 			require.Equal(t, stepsOf(out), step, "the step under way is saved: %s", last)
 			_, command, ok := strings.Cut(log, "To go on:\n  zerosearch ")
@@ -133,7 +133,7 @@ func TestHangup(t *testing.T) {
 	}
 	p.Wait()
 	require.Equal(t, 130, p.ProcessState.ExitCode(), p.stderr.String())
-	require.Len(t, track.Steps(out), 1)
+	require.Len(t, rundir.Steps(out), 1)
 
 	out = filepath.Join(t.TempDir(), "ignored")
 	own := self(".", trainArgs(t, out, "--save-every", "0", "--total-steps", "30")...)
@@ -162,8 +162,8 @@ func TestSecondInterrupt(t *testing.T) {
 		p.Wait()
 		status, ok := p.ProcessState.Sys().(syscall.WaitStatus)
 		require.True(t, ok && status.Signaled() && status.Signal() == s, p.ProcessState.String())
-		require.Empty(t, track.Steps(out))
-		l, err := track.Open(out, true)
+		require.Empty(t, rundir.Steps(out))
+		l, err := rundir.Open(out, true)
 		require.NoError(t, err, "its lock is gone")
 		l.Close()
 	}
@@ -183,7 +183,7 @@ func TestReaderGoesAway(t *testing.T) {
 	read.Close()
 	require.NoError(t, c.Wait())
 	require.Equal(t, 30, stepsOf(out))
-	require.Equal(t, []int{30}, track.Steps(out))
+	require.Equal(t, []int{30}, rundir.Steps(out))
 
 	dir, err := taughtModel()
 	require.NoError(t, err)
@@ -252,7 +252,7 @@ func TestOneWriter(t *testing.T) {
 	require.NoError(t, os.WriteFile(rows, []byte(`{"prompt":"a","completion":"b"}`+"\n"), 0o644))
 	args := trainArgs(t, out, "--total-steps", "5000", "--save-every", "5")
 	p := begin(t, args...)
-	until(t, "a checkpoint", func() bool { return len(track.Steps(out)) > 0 })
+	until(t, "a checkpoint", func() bool { return len(rundir.Steps(out)) > 0 })
 	for _, second := range [][]string{
 		append(args, "--resume", "auto"), args, {"sft", "--model", dir, "--data", rows, "--out", out, "--resume", "auto"},
 		{"train", "--config", filepath.Join(out, "config.yaml"), "--replay", filepath.Join(out, "episodes.jsonl"),
@@ -269,7 +269,7 @@ func TestOneWriter(t *testing.T) {
 	mustRun(t, `{"text":"a"}`, "score", "--model", out, "--dtype", "f32")
 	require.NoError(t, p.Process.Kill())
 	p.Wait()
-	_, done, _ := track.Last(out)
+	_, done, _ := rundir.Last(out)
 	mustRun(t, "", append(args, "--resume", "auto", "--total-steps", fmt.Sprint(done+2))...)
 	for i, m := range metricsOf(t, out) {
 		require.EqualValues(t, i+1, m["step"])

@@ -12,6 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // simulating are flags of short simulated documents.
@@ -151,7 +152,7 @@ func TestVerifySimDevice(t *testing.T) {
 	mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "1", "--save-every", "1", "--n", "4", "--lora-r",
 		"2", "--sim-device",
 		"ref"}, simulating...)...)...)
-	st, err := rl.ReadState(filepath.Join(out, "checkpoints/step-1"))
+	st, err := rundir.ReadState(filepath.Join(out, "checkpoints/step-1"))
 	require.NoError(t, err)
 	require.Equal(t, "ref", st.SimPath)
 	on := "computed   on " + st.Path

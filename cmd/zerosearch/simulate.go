@@ -7,9 +7,9 @@ import (
 	"hash/fnv"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -60,13 +60,13 @@ func (c *simulateCmd) Run(w *world) error {
 			model.Close()
 		}
 	}()
-	engines, err := rl.OpenSearch(w.ctx, &c.Search, func() (g search.Generator, err error) {
+	engines, err := roles.OpenSearch(w.ctx, &c.Search, func() (g search.Generator, err error) {
 		on := c.common // the model is the simulator here
 		on.Device = cmp.Or(c.SimDevice, c.Device)
 		if model, err = c.serve(w, on); err != nil {
 			return nil, err
 		}
-		return rl.Simulator(model.eng, served0, model.model, model.model.Adapter, c.Search.SimThinking)
+		return roles.EngineSimulator(model.eng, served0, model.model, model.model.Adapter, c.Search.SimThinking)
 	})
 	if err != nil {
 		return err

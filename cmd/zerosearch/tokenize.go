@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -66,7 +66,7 @@ func (c *tokenizeCmd) load() (tok *tokenizer.Tokenizer, template func() (*tokeni
 	case path != "" && c.Model != "":
 		return nil, nil, usagef("--tokenizer and --model contradict each other: give one of them")
 	case path == "":
-		if path, err = track.ModelDir(c.Model); err != nil {
+		if path, err = rundir.ModelDir(c.Model); err != nil {
 			return nil, nil, err
 		}
 	}

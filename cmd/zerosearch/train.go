@@ -12,8 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/report"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 )
 
 type trainCmd struct {
@@ -111,7 +111,7 @@ func (c *trainCmd) check(w *world) error {
 }
 
 // train runs to the end or to the interrupt.
-func (c *trainCmd) train(w *world, dev kernels.Device, folder *track.Folder, page *report.Run) error {
+func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, page *report.Run) error {
 	t, err := rl.New(w.ctx, dev, c.Options)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (c *trainCmd) train(w *world, dev kernels.Device, folder *track.Folder, pag
 }
 
 // saveConfig writes the run's config.yaml.
-func (w *world) saveConfig(r *track.Run, extra ...yaml.MapItem) error {
+func (w *world) saveConfig(r *rundir.Run, extra ...yaml.MapItem) error {
 	text, err := w.resolved(extra...)
 	if err == nil {
 		err = r.Config(text)

@@ -120,6 +120,9 @@ func (t *Trainer) Close() {
 	t.free()
 }
 
+// MaxSkippedSteps is how many steps in a row may be skipped; then a run ends, because it would go on like that to its end.
+const MaxSkippedSteps = 3
+
 // Stats tells what a step did.
 type Stats struct {
 	GradNorm      float64 // global norm before clipping

@@ -2,8 +2,12 @@ package config
 
 import (
 	"cmp"
+	"fmt"
+	"reflect"
+	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
@@ -21,4 +25,45 @@ func (c *Config) Attempts() int {
 		return cmp.Or(c.Algo.MaxGenBatches, defaultGenBatches)
 	}
 	return max(1, c.Rollout.MaxAttempts)
+}
+
+// contentFlags are flags whose value is a path. What the path holds is compared by parts of their own, wherever it
+// lies.
+var contentFlags = map[string]bool{"model": true, "adapter": true, "ref-model": true, "critic-model": true,
+	"simulation-llm": true, "corpus": true,
+	"search-episodes": true, "remote-model": true, "chat-template": true, "data": true}
+
+// NamesContent reports whether the value of a flag is a path whose content is compared instead.
+func NamesContent(flag string) bool { return contentFlags[flag] }
+
+// Free reports whether the value of a flag is no setting to be compared: contents are compared instead, and secrets
+// are kept nowhere.
+func Free(flag, resume string) bool {
+	return resume == "free" || contentFlags[flag] || strings.Contains(flag, "api-key")
+}
+
+// Settings are the flags of c that are no contents, by name, those that are given.
+func Settings(c *Config) fingerprint.Parts {
+	out := fingerprint.Parts{}
+	all := reflect.ValueOf(c).Elem()
+	for i := range all.NumField() {
+		group := all.Field(i)
+		for k := range group.NumField() {
+			f := group.Type().Field(k)
+			name := f.Tag.Get("name")
+			if name == "" || Free(name, f.Tag.Get("resume")) {
+				continue
+			}
+			v := group.Field(k)
+			if v.Kind() == reflect.Pointer {
+				if v.IsNil() {
+					continue
+				}
+				out[name] = fmt.Sprint(v.Elem().Interface()) // given, if only as 0 or false
+			} else if !v.IsZero() {
+				out[name] = fmt.Sprint(v.Interface())
+			}
+		}
+	}
+	return out
 }

@@ -18,7 +18,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -137,11 +137,11 @@ func (r *Run) findTokenizer() {
 		return
 	}
 	var places []string
-	if dir, _, ok := track.Last(r.dir); ok {
+	if dir, _, ok := rundir.Last(r.dir); ok {
 		places = append(places, dir)
 	}
 	if model := r.option("model"); model != "" {
-		if dir, err := track.ModelDir(model); err == nil {
+		if dir, err := rundir.ModelDir(model); err == nil {
 			places = append(places, dir)
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // Config of a fine-tuning run.
@@ -42,7 +42,7 @@ func FromSlice(examples []Example, batch int, seed uint64, inOrder bool) Source 
 
 // Run is a fine-tuning run. Out may be nil: nothing is written then.
 type Run struct {
-	Model     *rl.Opened
+	Model     *roles.LoadedModel
 	Trainer   *train.Trainer
 	Source    Source
 	Steps     int // of the whole run
@@ -53,9 +53,9 @@ type Run struct {
 	SaveDType kernels.DType
 	Seed      uint64
 	Parts     fingerprint.Parts // what the run came from
-	Out       *track.Run
+	Out       *rundir.Run
 	Skipped   int // steps skipped because a gradient was not finite
-	OnStep    func(step int, m track.Metrics)
+	OnStep    func(step int, m rundir.Metrics)
 
 	fruitless int // steps skipped in a row
 }
@@ -66,7 +66,7 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 		if err := r.step(step); err != nil {
 			return step - 1, err
 		}
-		if r.fruitless == rl.MostFruitless {
+		if r.fruitless == train.MaxSkippedSteps {
 			return step, fmt.Errorf("training step %d: for %d steps the gradient was not finite, and nothing was learned: "+
 				"the weights have diverged: begin again, or go on from an earlier checkpoint (--model), with a lower --lr",
 				step, r.fruitless)
@@ -76,8 +76,9 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 			if err := r.Out.Sync(); err != nil {
 				return step, err
 			}
-			st := rl.State{Step: step, Total: r.Steps, Skipped: r.Skipped, Seed: r.Seed, Run: r.Parts}
-			if err := rl.SaveCheckpoint(r.Out.Checkpoint(step), r.Model, r.Trainer, st, r.SaveDType); err != nil {
+			st := rundir.State{Step: step, Total: r.Steps, Skipped: r.Skipped, Seed: r.Seed, Run: r.Parts}
+			if err := rundir.SaveCheckpoint(r.Out.Checkpoint(step), st,
+				func(dir string) error { return r.Model.Save(dir, r.SaveDType) }, r.Trainer.SaveState); err != nil {
 				return step, err
 			}
 		}
@@ -118,7 +119,7 @@ func (r *Run) step(step int) error {
 		return r.offending(examples, fmt.Errorf("training step %d: %w", step, bad))
 	}
 	seconds := time.Since(began).Seconds()
-	m := track.Metrics{"train/loss": nll / float64(max(1, trained)), "train/grad_norm": st.GradNorm, "train/lr": lr,
+	m := rundir.Metrics{"train/loss": nll / float64(max(1, trained)), "train/grad_norm": st.GradNorm, "train/lr": lr,
 		"train/tokens": float64(st.Tokens), "train/skipped": float64(r.Skipped), "timing_s/step": seconds,
 		"perf/throughput": float64(st.Tokens) / seconds}
 	if r.Out != nil {

@@ -15,10 +15,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/sft"
-	"github.com/zerosearch-go/zerosearch/rl/track"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -201,9 +201,9 @@ func fresh(t *testing.T, out string, from, steps int) *sft.Run {
 	require.NoError(t, err)
 	rows := []sft.Example{{IDs: []int32{1, 2, 3}, Mask: []bool{false, true, true}}, {IDs: []int32{4, 5, 6, 7}, Mask: []bool{false, false, false, true}},
 		{IDs: []int32{8, 9}, Mask: []bool{true, true}}}
-	r := &sft.Run{Model: &rl.Opened{Model: m}, Trainer: tr, Source: sft.FromSlice(rows, 3, 1, false), Steps: steps, From: from, LR: 1e-2, Schedule: schedule, SaveDType: kernels.F32, Seed: 1}
+	r := &sft.Run{Model: &roles.LoadedModel{Model: m}, Trainer: tr, Source: sft.FromSlice(rows, 3, 1, false), Steps: steps, From: from, LR: 1e-2, Schedule: schedule, SaveDType: kernels.F32, Seed: 1}
 	if out != "" {
-		r.Out, err = track.Create(out, from, from > 0)
+		r.Out, err = rundir.Create(out, from, from > 0)
 		require.NoError(t, err)
 		t.Cleanup(func() { r.Out.Close() })
 	}
@@ -214,7 +214,7 @@ func fresh(t *testing.T, out string, from, steps int) *sft.Run {
 func TestRun(t *testing.T) {
 	r := fresh(t, "", 0, 60)
 	var losses []float64
-	r.OnStep = func(step int, m track.Metrics) {
+	r.OnStep = func(step int, m rundir.Metrics) {
 		require.Equal(t, len(losses)+1, step)
 		losses = append(losses, m["train/loss"])
 		require.Equal(t, 1e-2, m["train/lr"])
@@ -235,7 +235,7 @@ func TestInterruptAndResume(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "broken")
 	r := fresh(t, dir, 0, 6)
 	ctx, cancel := context.WithCancel(context.Background())
-	r.OnStep = func(step int, _ track.Metrics) {
+	r.OnStep = func(step int, _ rundir.Metrics) {
 		if step == 4 {
 			cancel()
 		}
@@ -243,7 +243,7 @@ func TestInterruptAndResume(t *testing.T) {
 	last, err := r.Do(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 4, last)
-	path, step, ok := track.Last(dir)
+	path, step, ok := rundir.Last(dir)
 	require.True(t, ok)
 	require.Equal(t, 4, step)
 
@@ -253,9 +253,9 @@ func TestInterruptAndResume(t *testing.T) {
 	_, err = r.Do(context.Background())
 	require.NoError(t, err)
 	for _, name := range []string{"model.safetensors", "optimizer.safetensors", "trainer_state.json"} {
-		a, err := os.ReadFile(filepath.Join(track.Checkpoint(whole, 6), name))
+		a, err := os.ReadFile(filepath.Join(rundir.Checkpoint(whole, 6), name))
 		require.NoError(t, err)
-		b, err := os.ReadFile(filepath.Join(track.Checkpoint(dir, 6), name))
+		b, err := os.ReadFile(filepath.Join(rundir.Checkpoint(dir, 6), name))
 		require.NoError(t, err)
 		require.True(t, string(a) == string(b), name)
 	}

@@ -1,6 +1,7 @@
-package rl
+package roles
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +10,14 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// Opened is a model with what is needed to talk to it. Adapter, Tokenizer and Template are nil where there are none.
-type Opened struct {
+// LoadedModel is a model with what is needed to talk to it. Adapter, Tokenizer and Template are nil where there are none.
+type LoadedModel struct {
 	Dir        string // where the base weights are
 	AdapterDir string // where the adapter was loaded from, "" if it was not
 	Model      *model.Model
@@ -38,12 +40,12 @@ type OpenOptions struct {
 }
 
 // Open loads a model, unless ctx ends before. A folder that holds an adapter names its base in adapter_config.json.
-func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, err error) {
-	dir, err := track.ModelDir(o.Model)
+func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *LoadedModel, err error) {
+	dir, err := rundir.ModelDir(o.Model)
 	if err != nil {
 		return nil, err
 	}
-	p := &Opened{}
+	p := &LoadedModel{}
 	adapter := o.Adapter
 	base, note, err := AdapterBase(dir)
 	switch is := isAdapter(dir); {
@@ -58,7 +60,7 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 		adapter, dir = dir, base
 		p.note(note)
 	case adapter != "":
-		if adapter, err = track.ModelDir(adapter); err != nil {
+		if adapter, err = rundir.ModelDir(adapter); err != nil {
 			return nil, err
 		}
 		if p.Notes, err = mountedAsTold(adapter, dir); err != nil {
@@ -95,13 +97,14 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *Opened, er
 
 // CopyTo is a frozen copy of p without its adapter on dev, held as dtype (0: as p is), which speaks as p does. The
 // caller closes it.
-func (p *Opened) CopyTo(dev kernels.Device, dtype kernels.DType) (_ *Opened, err error) {
-	s := p.withoutAdapter()
+func (p *LoadedModel) CopyTo(dev kernels.Device, dtype kernels.DType) (_ *LoadedModel, err error) {
+	s := p.WithoutAdapter()
 	s.Model, err = p.Model.CloneTo(dev, model.Options{DType: dtype})
 	return s, err
 }
 
-func (p *Opened) withoutAdapter() *Opened {
+// WithoutAdapter is p with its adapter left out, over the same weights.
+func (p *LoadedModel) WithoutAdapter() *LoadedModel {
 	s := *p
 	s.Adapter, s.AdapterDir, s.Notes = nil, "", nil
 	return &s
@@ -123,7 +126,7 @@ func mountedAsTold(adapter, base string) ([]string, error) {
 }
 
 // thinking is the template with thinking switched on or off by the flag; as it is for nil.
-func (p *Opened) thinking(flag string, on *bool) (*tokenizer.Template, error) {
+func (p *LoadedModel) thinking(flag string, on *bool) (*tokenizer.Template, error) {
 	if on == nil {
 		return p.Template, nil
 	}
@@ -151,7 +154,7 @@ func (o OpenOptions) dtype(dir string) (kernels.DType, error) {
 }
 
 // openText loads tokenizer and template. A folder without tokenizer.json gives a model that speaks ids only.
-func (p *Opened) openText(template string) (err error) {
+func (p *LoadedModel) openText(template string) (err error) {
 	if _, err := os.Stat(filepath.Join(p.Dir, "tokenizer.json")); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -188,8 +191,8 @@ func openTemplate(t *tokenizer.Tokenizer, file string) (*tokenizer.Template, err
 	return tmpl, nil
 }
 
-// sameTokenizer refuses two models that do not read ids as the same text.
-func sameTokenizer(a, b *Opened) error {
+// SameTokenizer refuses two models that do not read ids as the same text.
+func SameTokenizer(a, b *LoadedModel) error {
 	if x, y := a.Model.Config.Vocab, b.Model.Config.Vocab; x != y {
 		return fmt.Errorf("%s has a vocabulary of %d ids, the policy of %d: they must share a tokenizer", a.Dir, x, y)
 	}
@@ -205,8 +208,17 @@ func sameTokenizer(a, b *Opened) error {
 	return nil
 }
 
+// Save writes into dir what a checkpoint holds of p, as others load it: the adapter, or the model with its weights held
+// as dtype.
+func (p *LoadedModel) Save(dir string, dtype kernels.DType) error {
+	if p.Adapter != nil {
+		return p.Adapter.Save(dir)
+	}
+	return p.Model.Save(dir, model.SaveOptions{DType: dtype, Tokenizer: p.Dir})
+}
+
 // EOS are the ids that end a generation.
-func (p *Opened) EOS() []int32 {
+func (p *LoadedModel) EOS() []int32 {
 	if p.Tokenizer != nil {
 		if ids := p.Tokenizer.EOSIDs(); len(ids) > 0 {
 			return ids
@@ -216,9 +228,41 @@ func (p *Opened) EOS() []int32 {
 }
 
 // Close frees adapter and weights.
-func (p *Opened) Close() {
+func (p *LoadedModel) Close() {
 	if p.Adapter != nil {
 		p.Adapter.Close()
 	}
 	p.Model.Close()
+}
+
+// ReadShape reads a model's sizes; an adapter's are its base's.
+func ReadShape(name string) (*model.Config, string, error) {
+	dir, err := rundir.ModelDir(name)
+	if err != nil {
+		return nil, "", err
+	}
+	base, _, err := AdapterBase(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	if base == "" && isAdapter(dir) {
+		return nil, "", namesNoBase(dir)
+	}
+	dir = cmp.Or(base, dir)
+	cfg, err := model.ReadStored(dir)
+	return cfg, dir, err
+}
+
+// HeldAs is the type of frozen weights: as the flag says, or else as a q8 folder is, or like others.
+func HeldAs(flag, value string, cfg *model.Config, like kernels.DType) (kernels.DType, error) {
+	t, err := config.WeightType(flag, value)
+	switch {
+	case err != nil:
+		return 0, err
+	case t != 0:
+		return t, nil
+	case cfg.Q8:
+		return kernels.Q8, nil
+	}
+	return cmp.Or(like, kernels.BF16), nil
 }

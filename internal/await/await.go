@@ -1,11 +1,12 @@
-package rl
+// Package await lets a caller leave when its context ends, though what it waits for has no context.
+package await
 
 import "context"
 
-// Await is what f returns, or ctx's error as soon as ctx ends. f goes on until it returns, so it must not touch what
+// Call is what f returns, or ctx's error as soon as ctx ends. f goes on until it returns, so it must not touch what
 // the caller frees then: it is for reading files and for work on the heap, not on a device. A panic of f is one of the
 // caller.
-func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+func Call[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		v     T
 		err   error

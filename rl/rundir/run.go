@@ -1,6 +1,6 @@
-// Package track keeps a run directory: config.yaml, metrics.jsonl, episodes.jsonl, events.out.tfevents.* and
+// Package rundir keeps a run directory: config.yaml, metrics.jsonl, episodes.jsonl, events.out.tfevents.* and
 // checkpoints/step-N.
-package track
+package rundir
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package rl
+package roles
 
 import (
 	"context"
@@ -24,13 +24,13 @@ type speaker struct {
 }
 
 // Policy makes a model of an engine the policy of episodes.
-func Policy(eng *engine.Engine, name string, p *Opened) episode.Policy {
+func EnginePolicy(eng *engine.Engine, name string, p *LoadedModel) episode.Policy {
 	return policy{speaker{eng: eng, name: name, adapter: p.Adapter, eos: p.EOS()}}
 }
 
 // Simulator makes a model of an engine the writer of simulated documents. adapter may be nil, for the base; thinking
 // switches its template's thinking on or off, nil leaves it.
-func Simulator(eng *engine.Engine, name string, p *Opened, adapter *model.Adapter, thinking *bool) (search.Generator, error) {
+func EngineSimulator(eng *engine.Engine, name string, p *LoadedModel, adapter *model.Adapter, thinking *bool) (search.Generator, error) {
 	if p.Tokenizer == nil {
 		return nil, fmt.Errorf("opening the simulator %s: it has no tokenizer.json, and documents are text", p.Dir)
 	}

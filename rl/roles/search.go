@@ -1,4 +1,4 @@
-package rl
+package roles
 
 import (
 	"cmp"
@@ -6,13 +6,14 @@ import (
 	"os"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Engines are what a SearchConfig opens.
-type Engines struct {
+// SearchEngines are what OpenSearch opens.
+type SearchEngines struct {
 	// Searcher is the engine, or a search.Mixture of several.
 	Searcher search.Searcher
 	// Notes tell the user what had to be left out.
@@ -23,7 +24,7 @@ type Engines struct {
 
 // OpenSearch makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated documents; it is called
 // once, if at all.
-func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.Generator, error)) (*Engines, error) {
+func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.Generator, error)) (*SearchEngines, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -31,7 +32,7 @@ func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.
 	if err != nil {
 		return nil, err
 	}
-	o := opener{Search: c, simulator: simulator, Engines: Engines{Parts: fingerprint.Parts{}}}
+	o := opener{Search: c, simulator: simulator, SearchEngines: SearchEngines{Parts: fingerprint.Parts{}}}
 	if c.Cache != "" && c.Online() {
 		if o.cache, err = search.OpenCache(c.Cache); err != nil {
 			return nil, err
@@ -46,7 +47,7 @@ func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.
 		}
 		engines, weights = append(engines, e), append(weights, p.Weight)
 	}
-	out := o.Engines
+	out := o.SearchEngines
 	if out.Searcher = engines[0]; len(engines) > 1 {
 		out.Searcher, err = search.NewMixture(engines, weights)
 	}
@@ -59,7 +60,7 @@ type opener struct {
 	simulator func() (search.Generator, error)
 	local     search.Generator
 	cache     *search.Cache
-	Engines
+	SearchEngines
 }
 
 func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, error) {
@@ -72,7 +73,7 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 		if err := o.Parts.File("search-episodes", o.SearchEpisodes); err != nil {
 			return nil, err
 		}
-		return Await(ctx, func() (search.Searcher, error) { return search.NewReplay(o.SearchEpisodes) })
+		return await.Call(ctx, func() (search.Searcher, error) { return search.NewReplay(o.SearchEpisodes) })
 	case "google":
 		g, err := search.NewGoogle(o.GoogleURL, config.GoogleKey(), o.TopK, calls(o.Search))
 		return &search.Online{Engine: g, Cache: o.cache, TopK: o.TopK}, err
@@ -102,7 +103,7 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 }
 
 func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
-	corpus, err := Await(ctx, func() (*search.Corpus, error) { return search.ReadCorpus(list(o.Search.Corpus)...) })
+	corpus, err := await.Call(ctx, func() (*search.Corpus, error) { return search.ReadCorpus(list(o.Search.Corpus)...) })
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
 		o.Notes = append(o.Notes, note)
 	}
 	o.Parts["corpus"] = fingerprint.Mark + corpus.Digest()
-	x, err := Await(ctx, func() (*search.BM25, error) { return search.NewBM25(corpus.Passages), nil })
+	x, err := await.Call(ctx, func() (*search.BM25, error) { return search.NewBM25(corpus.Passages), nil })
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package rl
+package roles
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // levels is how many folders, the adapter's and those above it, are searched for its base.
@@ -42,7 +42,7 @@ func AdapterBase(dir string) (base, note string, err error) {
 			note = fmt.Sprintf("adapter %s: its base %q is taken from the working directory; there is another one in %s",
 				dir, c.Base(), places[0])
 		}
-		base, err = track.ModelDir(named)
+		base, err = rundir.ModelDir(named)
 		return base, note, err
 	}
 	if len(places) == 0 {
@@ -50,7 +50,7 @@ func AdapterBase(dir string) (base, note string, err error) {
 			"from the working directory, nor in the folder of the adapter or one above it: correct it in "+
 			"adapter_config.json, or say --model BASE --adapter %s", dir, c.Base(), dir)
 	}
-	base, err = track.ModelDir(places[0])
+	base, err = rundir.ModelDir(places[0])
 	return base, fmt.Sprintf("adapter %s: its base %q is not there, %s is taken for it", dir, c.Base(), base), err
 }
 
@@ -98,7 +98,7 @@ func besideAdapter(dir, named string) (places []string, err error) {
 
 // isBase reports whether a model lies in path that the adapter in dir can be over: a whole one.
 func isBase(path, dir string) bool {
-	found, err := track.ModelDir(path)
+	found, err := rundir.ModelDir(path)
 	if err != nil || sameFile(found, dir) {
 		return false
 	}
@@ -117,7 +117,7 @@ func sameFile(a, b string) bool {
 // compared by its last part. An adapter that names no base is taken to be made for this one. note, if not "", is for
 // the user.
 func MadeFor(adapter, base string) (made bool, note string, err error) {
-	dir, err := track.ModelDir(adapter)
+	dir, err := rundir.ModelDir(adapter)
 	if err != nil {
 		return false, "", nil // who opens it says what is wrong
 	}
@@ -169,7 +169,7 @@ func sameModel(a, b string) (bool, error) {
 // Over is p with the adapter in dir instead of its own, over the same weights, which nobody trains. It is nil if the
 // adapter was made for another base or is to be held as another type (0: any): then what dir names is opened for
 // itself. The caller closes the adapter alone.
-func (p *Opened) Over(dir string, dtype kernels.DType) (*Opened, error) {
+func (p *LoadedModel) Over(dir string, dtype kernels.DType) (*LoadedModel, error) {
 	if dtype != 0 && dtype != p.Model.DType {
 		return nil, nil
 	}
@@ -180,7 +180,7 @@ func (p *Opened) Over(dir string, dtype kernels.DType) (*Opened, error) {
 	s := *p
 	s.Notes = nil
 	s.note(note)
-	if s.AdapterDir, err = track.ModelDir(dir); err != nil {
+	if s.AdapterDir, err = rundir.ModelDir(dir); err != nil {
 		return nil, err
 	}
 	if s.Adapter, err = model.LoadAdapter(p.Model, s.AdapterDir, false); err != nil {
@@ -190,7 +190,7 @@ func (p *Opened) Over(dir string, dtype kernels.DType) (*Opened, error) {
 }
 
 // note adds a note unless it is empty.
-func (p *Opened) note(text string) {
+func (p *LoadedModel) note(text string) {
 	if text != "" {
 		p.Notes = append(p.Notes, text)
 	}
