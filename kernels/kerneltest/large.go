@@ -88,7 +88,7 @@ func manyCases(tol Tolerances) (cases []testCase) {
 		s.d.Copy(half, x)
 		s.d.Copy(s.out("widened", t, c, bound{}), half)
 		s.d.Zero(s.inout("zero", t, c, normal("x", t*c, 1), bound{}))
-		s.d.SumSquares(s.put("squares", kernels.F64, 1, 1, s.packed(), nil, true, rel(squaresError(tol))), x, false)
+		s.d.SumSquares(s.put("squares", kernels.F64, 1, 1, s.packed(), nil, true, rel(squaresError(tol))), x, nil, false)
 	})
 	for _, kt := range types[:2] {
 		seqs, hd, b := []sequence{{manyRows + 4459, 1}, {3, 2}}, heads{2, 1, 2}, tol.attention(kt)
