@@ -6,8 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// packChunk bounds what is uploaded at once when a weight is loaded.
-const packChunk = 32 << 20
+// packChunk bounds what is uploaded at once when a weight is loaded. A variable for tests.
+var packChunk = 32 << 20
 
 // has panics unless w has rows [row0, row0+n).
 func (w *weight) has(op string, row0, n int) {

@@ -70,7 +70,7 @@ func (s *scored) free() {
 // TestReplay: a replay is one call of the driver, and one upload to set the batch; it leaves nothing behind.
 func TestReplay(t *testing.T) {
 	m := fake.New(fake.A100())
-	d, err := openOn(m)
+	d, err := openOn(m, 0)
 	require.NoError(t, err)
 	s := newScored(t, d, 4)
 	s.set([]int32{1, 2, 3})
@@ -104,7 +104,7 @@ func TestReplay(t *testing.T) {
 // TestLeftGraphs: a recording that nobody frees is noticed.
 func TestLeftGraphs(t *testing.T) {
 	m := fake.New(fake.A100())
-	d, err := openOn(m)
+	d, err := openOn(m, 0)
 	require.NoError(t, err)
 	_, err = d.Record(func() {})
 	require.NoError(t, err)
@@ -115,7 +115,7 @@ func TestLeftGraphs(t *testing.T) {
 // TestReplayOfAnotherLayout: a layout that a recording cannot be replayed over is a panic, and no kernel runs.
 func TestReplayOfAnotherLayout(t *testing.T) {
 	m := fake.New(fake.A100())
-	d, err := openOn(m)
+	d, err := openOn(m, 0)
 	require.NoError(t, err)
 	c, err := d.NewKV(kernels.KVSpec{Layers: 1, Pages: 8, KVHeads: 1, HeadDim: 16, Type: kernels.BF16})
 	require.NoError(t, err)
@@ -184,7 +184,7 @@ func TestReplayOfAnotherLayout(t *testing.T) {
 // TestNothingIsRecorded: what cannot be recorded is an error, or a panic of the caller's own mistake, and the device goes on.
 func TestNothingIsRecorded(t *testing.T) {
 	m := fake.New(fake.A100())
-	d, err := openOn(m)
+	d, err := openOn(m, 0)
 	require.NoError(t, err)
 	s := newScored(t, d, 4)
 	s.set([]int32{1, 2, 3})

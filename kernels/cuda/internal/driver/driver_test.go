@@ -85,6 +85,31 @@ func TestSourceIsReadAtOnce(t *testing.T) {
 	}
 }
 
+// TestPiecesAreUsedAgain: an upload longer than all pinned memory waits for pieces only when all of them are full, and overwrites none that is
+// still to be copied.
+func TestPiecesAreUsedAgain(t *testing.T) {
+	m := fake.New(fake.A100())
+	g := opened(t, m)
+	defer g.Close()
+	const piece, rounds = 16 << 20, 7
+	p, err := g.Alloc(piece)
+	require.NoError(t, err)
+	firsts, err := g.Alloc(16 * rounds)
+	require.NoError(t, err)
+	src := make([]byte, piece)
+	for i := range rounds {
+		copy(src, strings.Repeat(string(rune('a'+i)), 16))
+		require.NoError(t, g.Upload(p, src))
+		require.NoError(t, g.Copy(firsts+gpu.Ptr(16*i), p, 16))
+		require.Equal(t, max(0, i-3), m.Calls["EventSynchronize"])
+	}
+	require.Equal(t, 4, m.Calls["MemHostAlloc"])
+	require.Zero(t, m.Calls["StreamSynchronize"])
+	for i, x := range download(t, g, firsts, 16*rounds) {
+		require.Equal(t, byte('a'+i/16), x)
+	}
+}
+
 // TestTwoDownloads: results that are under way together do not share memory, and may be waited for in any order.
 func TestTwoDownloads(t *testing.T) {
 	g := opened(t, fake.New(fake.A100()))

@@ -18,6 +18,8 @@ type staging struct {
 	mu   sync.Mutex
 	idle []*piece // oldest first
 	all  []*piece
+
+	filling *piece // by uploads, one behind the other
 }
 
 // piece is pinned memory and the event of the last copy from or to it.
@@ -25,6 +27,7 @@ type piece struct {
 	p       unsafe.Pointer
 	event   uintptr
 	pending bool
+	filled  int // bytes of an upload's piece that copies read
 }
 
 // maxPieces bounds the pinned memory for uploads.
@@ -67,29 +70,44 @@ func (s *staging) close(g *GPU) {
 		call(g.t.EventDestroy, x.event)
 		call(g.t.MemFreeHost, uintptr(x.p))
 	}
-	s.all, s.idle = nil, nil
+	s.all, s.idle, s.filling = nil, nil, nil
 }
 
 // bytes are the first n bytes of x.
 func (x *piece) bytes(n int) []byte { return unsafe.Slice((*byte)(x.p), n) }
 
-// Upload copies src to pinned memory, and from there in the order of the stream.
+// Upload copies src to pinned memory, and from there in the order of the stream. Short copies share a piece; only where all pieces are full it
+// waits, for the oldest.
 func (g *GPU) Upload(dst gpu.Ptr, src []byte) error {
-	defer g.t.current(g.ctx)()
 	for len(src) > 0 && g.failed() == nil {
-		n := min(len(src), pieceBytes)
-		x, err := g.up.take(g, maxPieces)
-		if err != nil {
-			return g.note(err)
+		if g.up.filling == nil && g.note(g.fill()) != nil {
+			break
 		}
-		copy(x.bytes(n), src)
-		g.note(g.t.check(call(g.t.MemcpyHtoD, uintptr(dst), uintptr(x.p), uintptr(n), g.stream), "copying %d bytes to the GPU", n))
-		g.note(g.t.check(call(g.t.EventRecord, x.event, g.stream), "recording an event"))
-		x.pending = true
-		g.up.give(x)
+		x := g.up.filling
+		n := copy(x.bytes(pieceBytes)[x.filled:], src)
+		s := g.hot(g.t.MemcpyHtoD, uintptr(dst), uintptr(x.p)+uintptr(x.filled), uintptr(n), g.stream)
+		if s != success {
+			g.note(g.t.check(s, "copying %d bytes to the GPU", n))
+		}
+		if x.filled = (x.filled + n + 63) / 64 * 64; x.filled >= pieceBytes {
+			g.note(g.t.check(g.hot(g.t.EventRecord, x.event, g.stream), "recording an event"))
+			x.pending = true
+			g.up.filling = nil
+			g.up.give(x)
+		}
 		dst, src = dst+gpu.Ptr(n), src[n:]
 	}
 	return g.failed()
+}
+
+// fill takes the next piece for uploads.
+func (g *GPU) fill() error {
+	defer g.t.current(g.ctx)()
+	x, err := g.up.take(g, maxPieces)
+	if err == nil {
+		x.filled, g.up.filling = 0, x
+	}
+	return err
 }
 
 // Download queues a copy to pinned memory; the event's Wait brings it to dst. What is longer than a piece is there when it returns.

@@ -223,8 +223,10 @@ func cuMemFreeHost(p uintptr) uintptr {
 
 // host is n bytes of pinned memory; nil if p is none. The real driver takes other memory too, but copies from it wait.
 func (m *Machine) host(p, n uintptr) []byte {
-	if b := m.pinned[p]; uintptr(len(b)) >= n {
-		return b[:n]
+	for base, b := range m.pinned {
+		if p >= base && p-base+n <= uintptr(len(b)) {
+			return b[p-base:][:n]
+		}
 	}
 	return nil
 }
