@@ -73,7 +73,9 @@ func (d *Device) Pack(kw kernels.Weight, row0 int, rows kernels.Tensor) {
 func (d *Device) packF32(w *weight, row0 int, rows kernels.Tensor, p gpu.Ptr) {
 	if w.t == kernels.Q8 {
 		a := addr(d.arg().Ptr(w.p).Ptr(w.scales).Long(int64(w.ld)).Long(int64(row0)), p, rows)
-		d.launch("pack_q8", line(rows.Rows*ceil(ceil(w.k, num.Q8Group), 8), 256), a.Int(w.k))
+		groups := ceil(w.k, num.Q8Group)
+		warps := min(groups, 8)
+		d.launch("pack_q8", line(rows.Rows*ceil(groups, warps), 32*warps), a.Int(w.k))
 		return
 	}
 	to := w.p + gpu.Ptr(row0*w.ld*w.t.Size())

@@ -8,7 +8,13 @@ import (
 )
 
 // each is the grid of the kernels that work on neighbours of a row: see each in gpu.h.
-func each(rows, cols int) gpu.Grid { return line(rows*ceil(cols, 1024), 256) }
+func each(rows, cols int) gpu.Grid {
+	threads := 32
+	for threads < 256 && 4*threads < cols {
+		threads *= 2
+	}
+	return line(rows*ceil(cols, 4*threads), threads)
+}
 
 // flat sees dense tensors of one shape as one row.
 func flat(ts ...*kernels.Tensor) {

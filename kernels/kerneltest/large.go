@@ -59,14 +59,14 @@ func manyCases(tol Tolerances) (cases []testCase) {
 		s.d.SwiGLU(out(s, "y"), gate, up)
 		s.d.SwiGLUBackward(out(s, "dgate"), out(s, "dup"), in(s, "dy"), gate, up)
 	})
-	add("gather", "dst[b] = src[idx[b]]; dst[idx[b]] += src[b]", func(s *side) {
-		order := make([]int32, t)
+	add("gather", "dst[b] = src[idx[b]]; dst[idx[b]] += src[b], b ascending", func(s *side) {
+		order, few := make([]int32, t), below("few", t, 3) // a device may look for rows of one index in quadratic time
 		for i, j := range source("order").Perm(t) {
 			order[i] = int32(j)
+			few[i] = []int32{0, t / 2, t - 1}[few[i]]
 		}
-		idx := s.ints("idx", order)
-		s.d.Gather(out(s, "gathered"), in(s, "src"), idx)
-		s.d.ScatterAdd(inout(s, "dst", t), in(s, "src"), idx)
+		s.d.Gather(out(s, "gathered"), in(s, "src"), s.ints("order", order))
+		s.d.ScatterAdd(inout(s, "dst", t), in(s, "src"), s.ints("few", few))
 	})
 	add("logprob", "Logp = z[target] - LSE, and its backward", func(s *side) {
 		h, w, targets := in(s, "h"), s.weight(3, c, kernels.F32, normal("w", 3*c, 1)), s.ints("targets", below("targets", t, 3))

@@ -129,12 +129,13 @@ FN float blockSum(float x) {
 	return sum;
 }
 
-// Calls f(row, column) for the elements of a matrix of cols columns, a block of 256 threads for 1024 neighbours in a row. The grid has
-// rows * ceil(cols/1024) blocks. A dense matrix may be seen as one row.
+// Calls f(row, column) for the elements of a matrix of cols columns, a block for as many neighbours in a row as 4 times its
+// threads, a power of two of them. The grid has a block for each of these in every row. A dense matrix may be seen as one row.
 template <class F> FN void each(i64 cols, F f) {
-	int chunks = (int)((cols + 1023) / 1024), row = blockX() / chunks;
-	i64 c = (i64)(blockX() % chunks) * 1024 + tid();
-	UNROLL for (int i = 0; i < 4; i++, c += 256) {
+	int n = threads(), log = 33 - __builtin_clz(n); // of 4n
+	int chunks = (int)((cols + 4 * n - 1) >> log), row = blockX() / chunks;
+	i64 c = ((i64)(blockX() % chunks) << log) + tid();
+	UNROLL for (int i = 0; i < 4; i++, c += n) {
 		if (c < cols) f((i64)row, c);
 	}
 }

@@ -38,9 +38,10 @@ KERNEL(256) rows_of_q8(float *y, i64 ldy, const i8 *w, const u16 *scales, i64 ld
 }
 
 // Rows of a Q8 weight from F32: scale = f16(max|x| / 127), q = x/scale to nearest even, within 127, 0 where that is no number.
-// A warp a group of 32, 8 groups a block. Grid: rows * ceil(groups/8).
+// A warp a group of 32. Grid: rows * ceil(groups / warps of a block).
 KERNEL(256) pack_q8(i8 *w, u16 *scales, i64 ld, i64 row0, const float *x, i64 ldx, int k) {
-	int groups = (k + 31) / 32, per = (groups + 7) / 8, row = blockX() / per, g = blockX() % per * 8 + (tid() >> 5);
+	int warps = threads() / 32, groups = (k + 31) / 32, per = (groups + warps - 1) / warps;
+	int row = blockX() / per, g = blockX() % per * warps + (tid() >> 5);
 	if (g >= groups) return;
 	int c = 32 * g + (tid() & 31);
 	float v = c < k ? x[row * ldx + c] : 0;

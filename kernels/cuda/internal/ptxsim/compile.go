@@ -74,8 +74,11 @@ func (o *opcode) operand(s string) (int, error) {
 		return r, nil
 	}
 	switch {
-	case strings.HasPrefix(s, "%tid."), strings.HasPrefix(s, "%ntid."), strings.HasPrefix(s, "%ctaid."), strings.HasPrefix(s, "%nctaid."),
-		s == "%laneid", s == "%warpid":
+	case strings.HasPrefix(s, "%ctaid."):
+		r := o.p.row(s)
+		k.place[s[7]-'x'] = r
+		return r, nil
+	case strings.HasPrefix(s, "%tid."), strings.HasPrefix(s, "%ntid."), strings.HasPrefix(s, "%nctaid."), s == "%laneid", s == "%warpid":
 		r := o.p.row(s)
 		k.special[s] = r
 		return r, nil

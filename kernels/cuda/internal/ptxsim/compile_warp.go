@@ -1,7 +1,9 @@
 package ptxsim
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 	"strings"
 
@@ -167,12 +169,14 @@ func (o *opcode) loadMatrix(in *instruction) error {
 				l := 8*m + i
 				at[i] = w.bytes(l, shared, w.regs[r][l]+off, 16, false)
 			}
-			for l := range 32 {
+			d := &w.regs[row]
+			for l := range d {
 				i, j := l/4, l%4*2
 				if trans {
-					w.regs[row][l] = get(at[j][2*i:2*i+2]) | get(at[j+1][2*i:2*i+2])<<16
+					lo, hi := binary.LittleEndian.Uint16(at[j][2*i:]), binary.LittleEndian.Uint16(at[j+1][2*i:])
+					d[l] = uint64(lo) | uint64(hi)<<16
 				} else {
-					w.regs[row][l] = get(at[i][2*j : 2*j+4])
+					d[l] = uint64(binary.LittleEndian.Uint32(at[i][2*j:]))
 				}
 			}
 		}
@@ -215,6 +219,7 @@ func (o *opcode) mma(in *instruction) error {
 		needAll(mask)
 		var a [16][16]float32 // [m][k]
 		var b [8][16]float32  // [n][k]
+		finite := true        // b
 		for l := range 32 {
 			g, q := l/4, l%4*2
 			for i, reg := range r[1] {
@@ -224,21 +229,59 @@ func (o *opcode) mma(in *instruction) error {
 			}
 			for i, reg := range r[2] {
 				v := w.regs[reg][l]
+				finite = finite && v&0x7f80 != 0x7f80 && v&0x7f800000 != 0x7f800000
 				b[g][q+i*8], b[g][q+i*8+1] = num.F32FromBF16(uint16(v)), num.F32FromBF16(uint16(v>>16))
 			}
 		}
-		for l := range 32 {
-			for i := range 4 {
-				m, n := l/4+i/2*8, l%4*2+i%2
-				c := f32(w.regs[r[3][i]][l])
-				for k, x := range &a[m] {
-					c += float32(x * b[n][k])
-				}
-				w.regs[r[0][i]][l] = b32(c)
+		var c [16][8]float32
+		for i, reg := range r[3] {
+			for l, v := range &w.regs[reg] {
+				c[l/4+i/2*8][l%4*2+i%2] = f32(v)
+			}
+		}
+		for m := range c {
+			if !finite || !addsNothing(&a[m], &c[m]) {
+				addProducts(&c[m], &a[m], &b)
+			}
+		}
+		for i, reg := range r[0] {
+			d := &w.regs[reg]
+			for l := range d {
+				d[l] = b32(c[l/4+i/2*8][l%4*2+i%2])
 			}
 		}
 	}
 	return nil
+}
+
+// addsNothing reports whether c stays what it is when products of a with finite numbers are added: a is 0, and c is not -0.
+func addsNothing(a *[16]float32, c *[8]float32) bool {
+	for _, x := range a {
+		if x != 0 {
+			return false
+		}
+	}
+	for _, x := range c {
+		if math.Float32bits(x) == 1<<31 {
+			return false
+		}
+	}
+	return true
+}
+
+// addProducts adds to each c[n] the products of a and b[n], k ascending.
+func addProducts(c *[8]float32, a *[16]float32, b *[8][16]float32) {
+	for n := 0; n < 8; n += 4 { // four chains at a time: one would wait for itself
+		b0, b1, b2, b3 := &b[n], &b[n+1], &b[n+2], &b[n+3]
+		c0, c1, c2, c3 := c[n], c[n+1], c[n+2], c[n+3]
+		for k, x := range a {
+			c0 += float32(x * b0[k])
+			c1 += float32(x * b1[k])
+			c2 += float32(x * b2[k])
+			c3 += float32(x * b3[k])
+		}
+		c[n], c[n+1], c[n+2], c[n+3] = c0, c1, c2, c3
+	}
 }
 
 // mmaInt is mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32: D = A B + C of signed bytes, wrapping.
@@ -254,11 +297,14 @@ func (o *opcode) mmaInt(in *instruction) error {
 		needAll(mask)
 		var a [16][32]int32 // [m][k]
 		var b [8][32]int32  // [n][k]
+		var some [16]bool   // not all of the row of a is 0
 		for l := range 32 {
 			g, q := l/4, l%4*4
 			for i := range 4 {
 				for j, reg := range r[1] {
-					a[g+j%2*8][q+j/2*16+i] = int32(int8(w.regs[reg][l] >> (8 * i)))
+					x := int32(int8(w.regs[reg][l] >> (8 * i)))
+					a[g+j%2*8][q+j/2*16+i] = x
+					some[g+j%2*8] = some[g+j%2*8] || x != 0
 				}
 				for j, reg := range r[2] {
 					b[g][q+j*16+i] = int32(int8(w.regs[reg][l] >> (8 * i)))
@@ -270,6 +316,9 @@ func (o *opcode) mmaInt(in *instruction) error {
 			for i := range 4 {
 				m, n := l/4+i/2*8, l%4*2+i%2
 				d[i] = int32(w.regs[r[3][i]][l])
+				if !some[m] {
+					continue
+				}
 				for k, x := range &a[m] {
 					d[i] += x * b[n][k]
 				}

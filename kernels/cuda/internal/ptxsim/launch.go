@@ -50,7 +50,12 @@ func (k *Kernel) Run(m *Memory, g Grid, params []byte) error {
 	if g.X < 1 || g.Y < 1 || g.Z < 1 || g.Threads < 1 || g.Threads > 1024 || g.Y > 65535 || g.Z > 65535 || k.Shared+g.Dynamic > 232448 {
 		return fmt.Errorf("launching %s: no GPU runs the grid %+v with %d bytes of static shared memory", k.Name, g, k.Shared)
 	}
-	b := newBlock(k, m, g, params)
+	b := k.idle
+	if b == nil || b.grid.Threads != g.Threads {
+		b = newBlock(k, g.Threads)
+		k.idle = b
+	}
+	b.begin(m, g, params)
 	m.launch = m.writer + 1
 	for z := range g.Z {
 		for y := range g.Y {
@@ -112,16 +117,29 @@ type block struct {
 	at     [3]int
 }
 
-func newBlock(k *Kernel, m *Memory, g Grid, params []byte) *block {
-	b := &block{k: k, m: m, grid: g, params: params}
-	for i := 0; i < g.Threads; i += 32 {
+func newBlock(k *Kernel, threads int) *block {
+	b := &block{k: k}
+	for i := 0; i < threads; i += 32 {
 		w := &warp{b: b, first: i, regs: make([]row, len(k.regs))}
+		w.all = uint32(uint64(1)<<min(32, threads-i) - 1)
 		for _, c := range k.consts {
 			w.regs[c.reg].fill(c.value)
 		}
 		b.warps = append(b.warps, w)
 	}
 	return b
+}
+
+// begin makes b ready for the blocks of a launch.
+func (b *block) begin(m *Memory, g Grid, params []byte) {
+	b.m, b.grid, b.params = m, g, params
+	for _, w := range b.warps {
+		for name, r := range b.k.special {
+			for l := range 32 {
+				w.regs[r][l] = w.special(name, l)
+			}
+		}
+	}
 }
 
 // run runs the block at: every warp to a barrier or its end, again and again.
@@ -191,14 +209,12 @@ func (w *warp) thread(lane int) int32 { return int32(w.first + lane) }
 
 // begin makes the warp ready for a new block.
 func (w *warp) begin() {
-	n := min(32, w.b.grid.Threads-w.first)
-	w.all = uint32(uint64(1)<<n - 1)
 	w.lanes = w.all
 	w.front, w.open, w.sent = append(w.front[:0], group{mask: w.lanes}), nil, nil
 	w.epoch++
-	for name, r := range w.b.k.special {
-		for l := range 32 {
-			w.regs[r][l] = w.special(name, l)
+	for i, r := range w.b.k.place {
+		if r >= 0 {
+			w.regs[r].fill(uint64(w.b.at[i]))
 		}
 	}
 }
@@ -211,8 +227,6 @@ func (w *warp) special(name string, lane int) uint64 {
 		return uint64(w.first + lane)
 	case "%ntid.x":
 		return uint64(g.Threads)
-	case "%ctaid.x", "%ctaid.y", "%ctaid.z":
-		return uint64(w.b.at[name[7]-'x'])
 	case "%nctaid.x":
 		return uint64(g.X)
 	case "%nctaid.y":
@@ -226,7 +240,7 @@ func (w *warp) special(name string, lane int) uint64 {
 	case "%ntid.y", "%ntid.z":
 		return 1
 	}
-	return 0 // %tid.y, %tid.z
+	return 0 // %tid.y, %tid.z, and what begin sets
 }
 
 // release lets the warp go on behind a barrier.
@@ -247,8 +261,17 @@ func (w *warp) fault(err error) error {
 	return &Fault{w.b.k.Name, in.line, in.text, w.b.at, thread, err}
 }
 
-// run executes until all lanes have ended or wait at one barrier.
-func (w *warp) run() error {
+// run executes until all lanes have ended or wait at one barrier. What an instruction panics with is a fault.
+func (w *warp) run() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f, ok := p.(memoryFault)
+			if !ok {
+				panic(p)
+			}
+			w.lane, err = f.lane, f.err
+		}
+	}()
 	w.lane = -1
 	for w.lanes != 0 {
 		if !w.pick() {
@@ -259,9 +282,7 @@ func (w *warp) run() error {
 			}
 			return fmt.Errorf("lanes %032b wait here, others of the warp elsewhere or ended: all must come together", w.now.mask)
 		}
-		if err := w.step(); err != nil {
-			return err
-		}
+		w.step()
 	}
 	return nil
 }
@@ -291,7 +312,7 @@ func (w *warp) pick() bool {
 }
 
 // step runs the group now until it parts, meets another, ends or is held.
-func (w *warp) step() error {
+func (w *warp) step() {
 	next := math.MaxInt // where another group is
 	for _, g := range w.front {
 		if !g.held || g.pc >= w.now.pc {
@@ -305,28 +326,24 @@ func (w *warp) step() error {
 		switch in.kind {
 		case plain:
 			if mask != 0 {
-				if err := w.execute(in, mask); err != nil {
-					return err
-				}
+				in.run(w, mask)
 			}
 			w.now.pc++
 		case together, barrier:
 			if mask != w.lanes {
 				w.hold()
-				return nil
+				return
 			}
 			if in.kind == barrier {
 				w.front = append(w.front, group{w.now.pc, mask, true})
-				return nil
+				return
 			}
-			if err := w.execute(in, mask); err != nil {
-				return err
-			}
+			in.run(w, mask)
 			w.now.pc++
 		case branch:
 			if stay := w.now.mask &^ mask; stay != 0 && mask != 0 {
 				w.front = append(w.front, group{w.now.pc + 1, stay, false}, group{in.to, mask, false})
-				return nil
+				return
 			}
 			w.now.pc++
 			if mask != 0 {
@@ -337,11 +354,11 @@ func (w *warp) step() error {
 			if left := w.now.mask &^ mask; left != 0 {
 				w.front = append(w.front, group{w.now.pc + 1, left, false})
 			}
-			return nil
+			return
 		}
 		if w.now.pc >= next || w.now.pc < 0 {
 			w.front = append(w.front, w.now)
-			return nil
+			return
 		}
 	}
 }
@@ -371,21 +388,6 @@ func (w *warp) guard(in *instruction) uint32 {
 		}
 	}
 	return mask & w.now.mask
-}
-
-// execute runs one instruction; what it panics with is a fault.
-func (w *warp) execute(in *instruction, mask uint32) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			f, ok := p.(memoryFault)
-			if !ok {
-				panic(p)
-			}
-			w.lane, err = f.lane, f.err
-		}
-	}()
-	in.run(w, mask)
-	return nil
 }
 
 // memoryFault is thrown by instructions that touch memory.

@@ -2,6 +2,7 @@ package ptxsim
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/zerosearch-go/zerosearch/num"
 )
@@ -190,7 +191,12 @@ var loops = map[string]func(d, x, y, z *row){
 	},
 	"fma.rn.f32": func(d, x, y, z *row) {
 		for l := range d {
-			d[l] = b32(num.FMA32(f32(x[l]), f32(y[l]), f32(z[l])))
+			s := float64(f32(x[l]))*float64(f32(y[l])) + float64(f32(z[l])) // see num.FMA32
+			if math.Float64bits(s)&0x1fffffff != 0x10000000 && math.Abs(s) >= 0x1p-126 {
+				d[l] = b32(float32(s))
+			} else {
+				d[l] = b32(num.FMA32(f32(x[l]), f32(y[l]), f32(z[l])))
+			}
 		}
 	},
 }
@@ -251,10 +257,17 @@ func (o *opcode) quicken(in *instruction) {
 		r = append(r, r[0])
 	}
 	in.run = func(w *warp, mask uint32) {
-		if mask != math.MaxUint32 {
+		if mask == math.MaxUint32 {
+			loop(&w.regs[r[0]], &w.regs[r[1]], &w.regs[r[2]], &w.regs[r[3]])
+			return
+		}
+		if bits.OnesCount32(mask) < 8 {
 			slow(w, mask)
 			return
 		}
-		loop(&w.regs[r[0]], &w.regs[r[1]], &w.regs[r[2]], &w.regs[r[3]])
+		var all row
+		loop(&all, &w.regs[r[1]], &w.regs[r[2]], &w.regs[r[3]])
+		d := &w.regs[r[0]]
+		each(mask, func(l int) { d[l] = all[l] })
 	}
 }

@@ -22,7 +22,9 @@ type Kernel struct {
 	regs       map[string]int // name to row of the register file
 	consts     []constant     // rows that hold the same value in every lane
 	special    map[string]int // rows that a launch fills: %tid.x and its like
+	place      [3]int         // rows of %ctaid.x, y and z, which a block fills; -1: the kernel has none
 	code       []instruction
+	idle       *block // of the last launch, with the registers of as many threads
 }
 
 // Registers is the number of values that the text of k names: the driver's compiler needs fewer.
@@ -152,7 +154,7 @@ func (p *parser) entry(name string) error {
 	if p.k != nil {
 		return fmt.Errorf("a kernel within %s", p.k.Name)
 	}
-	p.k = &Kernel{Name: name, regs: map[string]int{}, special: map[string]int{}}
+	p.k = &Kernel{Name: name, regs: map[string]int{}, special: map[string]int{}, place: [3]int{-1, -1, -1}}
 	p.vars, p.labels, p.jumps, p.body, p.depth = map[string]uint64{}, map[string]int{}, nil, false, 0
 	for _, v := range p.globs {
 		if v.size == 0 {

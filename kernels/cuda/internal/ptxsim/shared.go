@@ -6,17 +6,19 @@ import "fmt"
 // that nothing has to be cleared between them.
 type sharedMem struct {
 	bytes []byte
-	past  []history
-	born  uint32 // epoch in which this block began
-	epoch uint32 // barriers of all blocks so far
+	words []history    // of words of 4 bytes that were touched as a whole only
+	parts [][4]history // of the bytes of the others
+	born  uint32       // epoch in which this block began
+	epoch uint32       // barriers of all blocks so far
 }
 
-// history is the last write of a byte and what has read it since.
+// history is the last write of a word or a byte, and what has read it since.
 type history struct {
 	wrote, read access
-	readByMany  bool // by several threads in read's epoch
-	pending     bool // a copy of cp.async has not arrived
-	atomic      bool // the last write was atomic: any thread's, of which several may follow each other with no barrier
+	pending     uint32 // if it is born: a copy of cp.async has not arrived
+	split       uint32 // of a word, if it is born: its bytes have histories of their own
+	readByMany  bool   // by several threads in read's epoch
+	atomic      bool   // the last write was atomic: any thread's, of which several may follow each other with no barrier
 }
 
 // access is one by a thread: when, in barriers of the block and of the warp.
@@ -27,16 +29,27 @@ type access struct {
 
 // begin makes size bytes of memory that nobody has written, for a new block.
 func (s *sharedMem) begin(size int) {
-	if len(s.bytes) < size {
-		s.bytes, s.past = make([]byte, size), make([]history, size)
+	if cap(s.bytes) < size {
+		n := (size + 3) / 4
+		s.bytes, s.words, s.parts = make([]byte, 4*n), make([]history, n), make([][4]history, n)
 	}
 	s.bytes = s.bytes[:size]
 	s.epoch++
 	s.born = s.epoch
-	for i := range s.bytes {
-		s.bytes[i] = 0xff
-		s.past[i].pending = false
+}
+
+// history is what is known of the byte at an offset, and how many bytes from there on it is about, for an access of n bytes. Longer
+// ones than a word are aligned to words.
+func (s *sharedMem) history(at, n int) (*history, int) {
+	h := &s.words[at/4]
+	if h.split != s.born {
+		if n >= 4 {
+			return h, 4
+		}
+		h.split = s.born
+		s.parts[at/4] = [4]history{*h, *h, *h, *h}
 	}
+	return &s.parts[at/4][at%4], 1
 }
 
 // orderedBefore reports whether a happened before what a thread does now: it is the thread's own, or a barrier lies between.
@@ -50,10 +63,11 @@ func (s *sharedMem) orderedBefore(a access, w *warp, thread int32) bool {
 // read checks a read of n bytes at off by lane and returns them.
 func (s *sharedMem) read(w *warp, lane, off, n int) ([]byte, error) {
 	thread := w.thread(lane)
-	for i := off; i < off+n; i++ {
-		h := &s.past[i]
+	for i, size := off, 0; i < off+n; i += size {
+		var h *history
+		h, size = s.history(i, n)
 		switch {
-		case h.pending:
+		case h.pending == s.born:
 			return nil, fmt.Errorf("shared byte %d: cp.async has not been waited for", i)
 		case h.wrote.epoch < s.born:
 			return nil, fmt.Errorf("shared byte %d was never written", i)
@@ -75,8 +89,9 @@ func (s *sharedMem) write(w *warp, lane, off, n int) ([]byte, error) {
 
 // atomic checks an atomic change of n bytes at off by lane and returns them.
 func (s *sharedMem) atomic(w *warp, lane, off, n int) ([]byte, error) {
-	for i := off; i < off+n; i++ {
-		if s.past[i].wrote.epoch < s.born {
+	for i, size := off, 0; i < off+n; i += size {
+		var h *history
+		if h, size = s.history(i, n); h.wrote.epoch < s.born {
 			return nil, fmt.Errorf("shared byte %d was never written", i)
 		}
 	}
@@ -85,10 +100,11 @@ func (s *sharedMem) atomic(w *warp, lane, off, n int) ([]byte, error) {
 
 func (s *sharedMem) change(w *warp, lane, off, n int, atomic bool) ([]byte, error) {
 	thread := w.thread(lane)
-	for i := off; i < off+n; i++ {
-		h := &s.past[i]
+	for i, size := off, 0; i < off+n; i += size {
+		var h *history
+		h, size = s.history(i, n)
 		switch {
-		case h.pending:
+		case h.pending == s.born:
 			return nil, fmt.Errorf("shared byte %d: written while cp.async is on its way to it", i)
 		case h.wrote.epoch == s.epoch && h.atomic && atomic:
 		case h.wrote.epoch == s.epoch && h.atomic:
@@ -122,8 +138,10 @@ func (s *sharedMem) start(w *warp, c copyAsync) error {
 	if _, err := s.write(w, c.lane, c.off, c.size); err != nil {
 		return err
 	}
-	for i := c.off; i < c.off+c.size; i++ {
-		s.past[i].pending = true
+	for i, size := c.off, 0; i < c.off+c.size; i += size {
+		var h *history
+		h, size = s.history(i, c.size)
+		h.pending = s.born
 	}
 	return nil
 }
@@ -131,8 +149,9 @@ func (s *sharedMem) start(w *warp, c copyAsync) error {
 // arrive does the copy: it counts as written now.
 func (s *sharedMem) arrive(w *warp, c copyAsync) {
 	clear(s.bytes[c.off+copy(s.bytes[c.off:c.off+c.size], c.src) : c.off+c.size])
-	for i := c.off; i < c.off+c.size; i++ {
-		s.past[i].pending = false
-		s.past[i].wrote, s.past[i].atomic = access{s.epoch, w.epoch, w.thread(c.lane)}, false
+	for i, size := c.off, 0; i < c.off+c.size; i += size {
+		var h *history
+		h, size = s.history(i, c.size)
+		h.pending, h.wrote, h.atomic = 0, access{s.epoch, w.epoch, w.thread(c.lane)}, false
 	}
 }
