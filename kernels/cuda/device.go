@@ -20,7 +20,8 @@ type Device struct {
 	modules []loaded
 	args    gpu.Args // of the launch that is being made
 	scratch [scratches]*scratch
-	err     error // the first that queued work had; it stays
+	library *library // nil: all products are made by our own kernels
+	err     error    // the first that queued work had; it stays
 
 	recording *recording // that is being made
 }
@@ -31,9 +32,13 @@ var (
 	_ kernels.OwnMemory   = (*Device)(nil)
 )
 
-// Open makes a device of g, which it closes with itself: New does it with a GPU of the driver.
+// Open makes a device of g, which it closes with itself: New does it with a GPU of the driver. Where g is a gpu.Multiplier, its library
+// makes the products of BF16 weights.
 func Open(name string, g gpu.GPU) (*Device, error) {
 	d := &Device{gpu: g, name: name, props: g.Props(), kernels: map[string]gpu.Func{}}
+	if m, ok := g.(gpu.Multiplier); ok {
+		d.library = &library{m, map[shape]*plan{}}
+	}
 	for _, m := range ptx.Modules() {
 		began := time.Now()
 		fs, err := g.Load(m.Text, m.Kernels)

@@ -66,7 +66,7 @@ func (d *Device) forward(op string, x *input, to []kernels.Product) {
 	case kernels.BF16:
 		a := x.half(d)
 		b := matrix{w.p, w.ld, o.cols, w.ld}
-		d.tiles(products, a, b, &o)
+		d.bf16(shape{opY, w.store.rows, w.k}, products, a, b, &o)
 	case kernels.F32:
 		d.tiles(products32, matrix{x.p, x.t.Stride, x.t.Rows, w.k}, matrix{w.p, w.ld, o.cols, w.k}, &o)
 	case kernels.Q8:

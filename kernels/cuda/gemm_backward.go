@@ -41,7 +41,7 @@ func (d *Device) back(op string, dxt, dyt kernels.Tensor, w *weight, add bool, s
 		b.p = p + gpu.Ptr(half)
 		d.launch("widen_q8", line(ceil(w.n*w.ld, 8*256), 256), d.arg().Ptr(b.p).Ptr(w.p).Ptr(w.scales).Long(int64(w.n*w.ld)))
 	}
-	d.tiles(backProducts, d.convert(p, dy, dyt), b, &o)
+	d.bf16(shape{opDX, w.n, w.k}, backProducts, d.convert(p, dy, dyt), b, &o)
 }
 
 // MatMulDW: dw goes on with dy^T x, operands rounded to op.
@@ -77,7 +77,7 @@ func (d *Device) outer(op string, dyt, xt kernels.Tensor, t kernels.DType, dws .
 		case t == kernels.F32:
 			d.tiles(outerProducts32, matrix{dy, part.Stride, part.Rows, part.Cols}, matrix{x.p, xt.Stride, xt.Rows, xt.Cols}, &o)
 		default:
-			d.tiles(outerProducts, d.convert(half, dy, part), x.half(d), &o)
+			d.bf16(shape{opDW, dw.Rows, xt.Cols}, outerProducts, d.convert(half, dy, part), x.half(d), &o)
 		}
 	}
 }

@@ -160,6 +160,7 @@ const (
 	forResults          // of operations that call a product
 	forHidden           // states, converted once for several products
 	forAttention        // converted operands of attention
+	forProduct          // what the library makes, aligned
 	scratches
 )
 

@@ -26,6 +26,7 @@ type weight struct {
 // store is the memory of a group of weights; who is freed last frees it.
 type store struct {
 	*buffer
+	rows  int // of all weights together
 	users int
 }
 
@@ -78,7 +79,7 @@ func (d *Device) NewWeights(k int, t kernels.DType, n ...int) ([]kernels.Weight,
 	if err != nil {
 		return nil, fmt.Errorf("a weight [%d, %d] of %v: %w", rows, k, t, err)
 	}
-	s := &store{buf, len(n)}
+	s := &store{buf, rows, len(n)}
 	var all []kernels.Weight
 	row := 0
 	for _, x := range n {

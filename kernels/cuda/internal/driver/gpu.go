@@ -188,7 +188,7 @@ func (g *GPU) Load(ptx string, names []string) ([]gpu.Func, error) {
 	s := call(g.t.ModuleLoadDataEx, uintptr(unsafe.Pointer(&module)), uintptr(unsafe.Pointer(&src[0])), 2, uintptr(unsafe.Pointer(&options)),
 		uintptr(unsafe.Pointer(&values)))
 	if err := g.t.check(s, "compiling"); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, text(&log[0]))
+		return nil, fmt.Errorf("%w\n%s", err, Text(&log[0]))
 	}
 	g.modules = append(g.modules, module)
 	var fs []gpu.Func

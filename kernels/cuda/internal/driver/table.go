@@ -4,13 +4,9 @@
 package driver
 
 import (
-	"cmp"
 	"fmt"
-	"reflect"
 	"strings"
 	"unsafe"
-
-	"github.com/ebitengine/purego"
 )
 
 // table are the functions of the driver that are used, by the names of their fields: cu and the name, with a suffix where
@@ -74,18 +70,8 @@ type table struct {
 // load finds all functions.
 func load(symbol func(name string) (uintptr, error)) (*table, error) {
 	t := &table{}
-	v := reflect.ValueOf(t).Elem()
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		name := cmp.Or(f.Tag.Get("name"), "cu"+f.Name+f.Tag.Get("suffix"))
-		p, err := symbol(name)
-		if err != nil || p == 0 {
-			if f.Tag.Get("optional") != "" {
-				continue
-			}
-			return nil, fmt.Errorf("it has no function %s: update NVIDIA's driver (460 or later)", name)
-		}
-		v.Field(i).SetUint(uint64(p))
+	if missing := Resolve(t, "cu", symbol); missing != "" {
+		return nil, fmt.Errorf("it has no function %s: update NVIDIA's driver (460 or later)", missing)
 	}
 	return t, nil
 }
@@ -93,10 +79,7 @@ func load(symbol func(name string) (uintptr, error)) (*table, error) {
 // call calls a function of the driver. Pointers are converted in the list of arguments: they stay valid during the call.
 //
 //go:uintptrescapes
-func call(fn uintptr, args ...uintptr) status {
-	r, _, _ := purego.SyscallN(fn, args...)
-	return status(uint32(r))
-}
+func call(fn uintptr, args ...uintptr) status { return status(uint32(Call(fn, args...))) }
 
 // status is a CUresult.
 type status uint32
@@ -171,19 +154,10 @@ func (t *table) check(s status, op string, args ...any) error {
 	e := &Error{Op: fmt.Sprintf(op, args...), Code: int(s), Name: "unknown", Text: "unknown", Remedy: remedies[s]}
 	var p *byte
 	if call(t.GetErrorName, uintptr(s), uintptr(unsafe.Pointer(&p))) == success && p != nil {
-		e.Name = text(p)
+		e.Name = Text(p)
 	}
 	if call(t.GetErrorString, uintptr(s), uintptr(unsafe.Pointer(&p))) == success && p != nil {
-		e.Text = strings.TrimSpace(text(p))
+		e.Text = strings.TrimSpace(Text(p))
 	}
 	return e
-}
-
-// text is the string at p, which ends with a zero byte.
-func text(p *byte) string {
-	n := 0
-	for *(*byte)(unsafe.Add(unsafe.Pointer(p), n)) != 0 {
-		n++
-	}
-	return string(unsafe.Slice(p, n))
 }

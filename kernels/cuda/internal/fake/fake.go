@@ -63,6 +63,7 @@ type Machine struct {
 	Version int // of CUDA: 1000*major + 10*minor
 	Init    int // the result of cuInit
 	GPUs    []*GPU
+	BLAS    BLAS
 
 	// Fail is asked before every call of the function with this name (without "cu" and suffix), the n-th of it from 1 on, and returns its
 	// result; 0: it does what it should.
@@ -111,7 +112,8 @@ func New(gpus ...*GPU) *Machine {
 	machine = &Machine{Version: 13000, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
 		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{},
 		funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, graphs: map[uintptr]*graph{},
-		execs: map[uintptr]*graph{}, opened: map[int]int{}}
+		execs: map[uintptr]*graph{}, opened: map[int]int{},
+		BLAS: newBLAS()}
 	for _, g := range gpus {
 		machine.Add(g)
 	}
@@ -151,26 +153,30 @@ func A100() *GPU { return &GPU{Name: "Fake A100", Major: 8, Memory: 1 << 30} }
 
 // Symbol finds a function, as dlsym does.
 func (m *Machine) Symbol(name string) (uintptr, error) {
+	return symbol(functions, name)
+}
+
+func symbol(functions []function, name string) (uintptr, error) {
 	i := slices.IndexFunc(functions, func(f function) bool { return f.name == name })
 	if i < 0 {
 		return 0, fmt.Errorf("undefined symbol: %s", name)
 	}
-	return callback(i), nil
+	return callback(functions[i]), nil
 }
 
 var (
-	callbacks   = map[int]uintptr{}
+	callbacks   = map[string]uintptr{}
 	callbacksMu sync.Mutex
 )
 
 // callback makes a function callable from C. There is room for 2000 in a process, and they are never freed: each is made once.
-func callback(i int) uintptr {
+func callback(f function) uintptr {
 	callbacksMu.Lock()
 	defer callbacksMu.Unlock()
-	if callbacks[i] == 0 {
-		callbacks[i] = purego.NewCallback(functions[i].call)
+	if callbacks[f.name] == 0 {
+		callbacks[f.name] = purego.NewCallback(f.call)
 	}
-	return callbacks[i]
+	return callbacks[f.name]
 }
 
 // Left lists what was not given back.
@@ -188,6 +194,7 @@ func (m *Machine) Left() (what []string) {
 			what = append(what, fmt.Sprintf("%d %s", n, name))
 		}
 	}
+	what = append(what, m.BLAS.left()...)
 	for i, n := range m.opened {
 		if n > 0 {
 			what = append(what, fmt.Sprintf("the context of GPU %d", i))

@@ -1,0 +1,164 @@
+//go:build !nogpu && (linux || windows)
+
+// Package cublaslt is NVIDIA's library of matrix products, cublasLt, which is loaded when it is first needed: nothing of CUDA is linked.
+package cublaslt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
+)
+
+// Variable is the environment variable that says where the library is: files or folders, separated as in PATH, or "off".
+const Variable = "ZEROSEARCH_CUBLAS"
+
+// Library is cublasLt, loaded.
+type Library struct {
+	Path                string
+	Major, Minor, Patch int
+	t                   *table
+}
+
+// Version is "13.10.0".
+func (l *Library) Version() string { return fmt.Sprintf("%d.%d.%d", l.Major, l.Minor, l.Patch) }
+
+// majors are the versions that this package is written for, the best first.
+var majors = []int{13, 12}
+
+var (
+	mu     sync.Mutex
+	loaded = map[int]func() (*Library, error){}
+)
+
+// Load looks for the library and loads it, once. cuda is the version of CUDA that the driver knows, 1000*major + 10*minor.
+func Load(cuda int) (*Library, error) {
+	mu.Lock()
+	f := loaded[cuda]
+	if f == nil {
+		f = sync.OnceValues(func() (*Library, error) { return find(cuda, here) })
+		loaded[cuda] = f
+	}
+	mu.Unlock()
+	return f()
+}
+
+// machine is where a library is looked for; tests have others.
+type machine struct {
+	env  func(name string) string
+	glob func(pattern string) (files []string, err error)
+	dir  func(path string) bool
+	open func(path string) (real string, symbol func(name string) (uintptr, error), err error)
+}
+
+var here = machine{os.Getenv, filepath.Glob, isDir, dlopen}
+
+func isDir(path string) bool {
+	s, err := os.Stat(path)
+	return err == nil && s.IsDir()
+}
+
+// errAbsent says that a library is not where the loader looks.
+var errAbsent = errors.New("not found")
+
+// find loads the first library that suits the driver.
+func find(cuda int, m machine) (*Library, error) {
+	if m.env(Variable) == "off" {
+		return nil, fmt.Errorf("switched off by %s=off", Variable)
+	}
+	if cuda/1000 < majors[len(majors)-1] {
+		return nil, fmt.Errorf("cuBLAS 12 needs a driver that knows CUDA 12 and this one knows %d.%d: update NVIDIA's driver (525 or later)",
+			cuda/1000, cuda%1000/10)
+	}
+	var why []error
+	for _, path := range m.candidates() {
+		real, symbol, err := m.open(path)
+		if err == nil {
+			var l *Library
+			if l, err = Open(real, cuda, symbol); err == nil {
+				return l, nil
+			}
+		}
+		if !errors.Is(err, errAbsent) {
+			why = append(why, err)
+		}
+	}
+	if len(why) > 0 {
+		return nil, errors.Join(why...)
+	}
+	if set := m.env(Variable); set != "" {
+		return nil, fmt.Errorf("there is no %s in %s, which %s names: correct it", fileName(majors[0]), set, Variable)
+	}
+	return nil, fmt.Errorf("%s is not found: install it by %s, or name its folder in %s", fileName(min(cuda/1000, majors[0])),
+		wheel(cuda), Variable)
+}
+
+// wheel is the command that installs a library for a driver.
+func wheel(cuda int) string {
+	if cuda < 13000 {
+		return "pip install nvidia-cublas-cu12"
+	}
+	return "pip install nvidia-cublas"
+}
+
+// candidates are the files to try, in order: what the environment variable names and nothing else, or else the loader's own
+// choice and the folders where NVIDIA's packages put the library.
+func (m machine) candidates() (files []string) {
+	for _, major := range majors {
+		name := fileName(major)
+		if set := m.env(Variable); set != "" {
+			for _, p := range filepath.SplitList(set) {
+				if m.dir(p) {
+					files = append(files, m.exist(filepath.Join(p, name))...)
+				} else if major == majors[0] {
+					files = append(files, p)
+				}
+			}
+			continue
+		}
+		files = append(files, byLoader(name)...)
+		for _, f := range folders(m.env) {
+			files = append(files, m.exist(filepath.Join(f, name))...)
+		}
+	}
+	return files
+}
+
+// exist are the files of a pattern.
+func (m machine) exist(pattern string) []string {
+	files, err := m.glob(pattern)
+	if err != nil { // a folder's name is no pattern
+		return nil
+	}
+	return files
+}
+
+// Open makes a library of functions that symbol finds, for a driver that knows this version of CUDA.
+func Open(path string, cuda int, symbol func(name string) (uintptr, error)) (*Library, error) {
+	l := &Library{Path: path, t: &table{}}
+	missing := driver.Resolve(l.t, "cublasLt", symbol)
+	if missing == "cublasLtGetProperty" {
+		return nil, fmt.Errorf("%s is not cublasLt: it has no function %s", path, missing)
+	}
+	for i, p := range []*int{&l.Major, &l.Minor, &l.Patch} {
+		var v int32
+		if s := l.t.call(l.t.GetProperty, uintptr(i), uintptr(unsafe.Pointer(&v))); s != success {
+			return nil, fmt.Errorf("%s: asking for the version: error %d", path, s)
+		}
+		*p = int(v)
+	}
+	switch {
+	case l.Major > majors[0] || l.Major < majors[len(majors)-1]:
+		return nil, fmt.Errorf("%s is cuBLAS %s, and 12 or 13 is needed: %s", path, l.Version(), wheel(cuda))
+	case l.Major > cuda/1000:
+		return nil, fmt.Errorf("%s is cuBLAS %s, and the driver knows CUDA %d.%d: update NVIDIA's driver (580 or later), or %s",
+			path, l.Version(), cuda/1000, cuda%1000/10, wheel(cuda))
+	case missing != "":
+		return nil, fmt.Errorf("%s, cuBLAS %s, has no function %s: install a newer one (%s)", path, l.Version(), missing, wheel(cuda))
+	}
+	return l, nil
+}

@@ -1,0 +1,300 @@
+//go:build !nogpu && (linux || windows)
+
+package cublaslt
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
+)
+
+// GPU is a GPU of the driver with a handle of the library. Descriptors are made once for each shape; the workspace has one address and
+// size for all products, so that they can be recorded and so that no choice of the library depends on free memory.
+type GPU struct {
+	*driver.GPU
+	lib       *Library
+	t         *table
+	handle    uintptr
+	descs     [2][2]uintptr // by the transpositions of A and B
+	pref      uintptr
+	layouts   map[layout]uintptr
+	workspace gpu.Ptr
+	bytes     int // of workspace
+
+	// What a call points to, at an address that stays.
+	args        [16]uintptr
+	alpha, beta float32
+	algorithm   gpu.Algorithm
+}
+
+var (
+	_ gpu.GPU        = (*GPU)(nil)
+	_ gpu.Multiplier = (*GPU)(nil)
+)
+
+// layout is what a matrix looks like in memory.
+type layout struct{ kind, rows, cols, ld int }
+
+// Alignment of all operands, in bytes.
+const Alignment = 16
+
+// workspaceBytes is what NVIDIA recommends: 32 MiB from Hopper on, else 4 MiB.
+func workspaceBytes(major int) int {
+	if major >= 9 {
+		return 32 << 20
+	}
+	return 4 << 20
+}
+
+// On makes a handle for g, which it closes with itself. g stays usable without it after an error.
+func (l *Library) On(g *driver.GPU) (*GPU, error) {
+	x := &GPU{GPU: g, lib: l, t: l.t, layouts: map[layout]uintptr{}, bytes: workspaceBytes(g.Props().Major)}
+	err := func() error {
+		defer g.Current()()
+		if err := l.t.check(l.t.call(l.t.Create, uintptr(unsafe.Pointer(&x.handle))), "opening cuBLAS"); err != nil {
+			return err
+		}
+		return x.describe()
+	}()
+	if err == nil {
+		x.workspace, err = g.Alloc(int64(x.bytes))
+	}
+	if err != nil {
+		x.release()
+		return nil, fmt.Errorf("%s, cuBLAS %s: %w", l.Path, l.Version(), err)
+	}
+	return x, nil
+}
+
+// describe makes what all products share.
+func (g *GPU) describe() (err error) {
+	for a := range g.descs {
+		for b := range g.descs[a] {
+			if g.descs[a][b], err = g.t.desc(int32(a), int32(b)); err != nil {
+				return err
+			}
+		}
+	}
+	g.pref, err = g.t.preference(uint64(g.bytes))
+	return err
+}
+
+// desc describes a product of BF16 matrices with sums in F32; 1 transposes.
+func (t *table) desc(transA, transB int32) (d uintptr, err error) {
+	if err := t.check(t.call(t.MatmulDescCreate, uintptr(unsafe.Pointer(&d)), computeF32, typeF32), "describing a product"); err != nil {
+		return 0, err
+	}
+	err = t.check(t.call(t.MatmulDescSetAttribute, d, descTransA, uintptr(unsafe.Pointer(&transA)), 4), "describing the transposition of A")
+	if err == nil {
+		err = t.check(t.call(t.MatmulDescSetAttribute, d, descTransB, uintptr(unsafe.Pointer(&transB)), 4), "describing the transposition of B")
+	}
+	return d, err
+}
+
+// preference limits what the library may choose: no split sums, this much workspace, operands aligned to Alignment.
+func (t *table) preference(workspace uint64) (p uintptr, err error) {
+	if err := t.check(t.call(t.MatmulPreferenceCreate, uintptr(unsafe.Pointer(&p))), "making preferences"); err != nil {
+		return 0, err
+	}
+	set := func(attribute int, s status) {
+		if err == nil {
+			err = t.check(s, "setting preference %d", attribute)
+		}
+	}
+	var reductions, align uint32 = 0, Alignment
+	set(prefWorkspace, t.call(t.MatmulPreferenceSetAttribute, p, prefWorkspace, uintptr(unsafe.Pointer(&workspace)), 8))
+	set(prefReductions, t.call(t.MatmulPreferenceSetAttribute, p, prefReductions, uintptr(unsafe.Pointer(&reductions)), 4))
+	for a := prefAlignA; a <= prefAlignD; a++ {
+		set(a, t.call(t.MatmulPreferenceSetAttribute, p, uintptr(a), uintptr(unsafe.Pointer(&align)), 4))
+	}
+	return p, err
+}
+
+// Library names the library.
+func (g *GPU) Library() string { return fmt.Sprintf("%s, cuBLAS %s", g.lib.Path, g.lib.Version()) }
+
+// Close releases the handle, and then g.
+func (g *GPU) Close() error {
+	if g.handle != 0 {
+		g.GPU.Sync()
+	}
+	g.release()
+	return g.GPU.Close()
+}
+
+func (g *GPU) release() {
+	if g.workspace != 0 {
+		g.Free(g.workspace)
+		g.workspace = 0
+	}
+	defer g.Current()()
+	for _, l := range g.layouts {
+		g.t.call(g.t.MatrixLayoutDestroy, l)
+	}
+	clear(g.layouts)
+	for a := range g.descs {
+		for b, d := range g.descs[a] {
+			if d != 0 {
+				g.t.call(g.t.MatmulDescDestroy, d)
+			}
+			g.descs[a][b] = 0
+		}
+	}
+	if g.pref != 0 {
+		g.t.call(g.t.MatmulPreferenceDestroy, g.pref)
+	}
+	if g.handle != 0 {
+		g.t.call(g.t.Destroy, g.handle)
+	}
+	g.pref, g.handle = 0, 0
+}
+
+// layout is the descriptor of a matrix, made when it is first asked for.
+func (g *GPU) layout(kind, rows, cols, ld int) (uintptr, error) {
+	key := layout{kind, rows, cols, ld}
+	if l, ok := g.layouts[key]; ok {
+		return l, nil
+	}
+	l, err := g.t.layout(key)
+	if err == nil {
+		g.layouts[key] = l
+	}
+	return l, err
+}
+
+func (t *table) layout(x layout) (l uintptr, err error) {
+	s := t.call(t.MatrixLayoutCreate, uintptr(unsafe.Pointer(&l)), uintptr(x.kind), uintptr(x.rows), uintptr(x.cols), uintptr(x.ld))
+	return l, t.check(s, "describing a matrix [%d, %d]", x.rows, x.cols)
+}
+
+// matrices are the descriptors of A, B and D.
+type matrices struct{ desc, a, b, d uintptr }
+
+func (g *GPU) matrices(m *gpu.Mul) (x matrices, err error) {
+	i, j := 0, 0
+	ar, ac, br, bc := m.M, m.K, m.K, m.N
+	if m.TransA {
+		i, ar, ac = 1, m.K, m.M
+	}
+	if m.TransB {
+		j, br, bc = 1, m.N, m.K
+	}
+	x.desc = g.descs[i][j]
+	if x.a, err = g.layout(typeBF16, ar, ac, m.LDA); err != nil {
+		return x, err
+	}
+	if x.b, err = g.layout(typeBF16, br, bc, m.LDB); err != nil {
+		return x, err
+	}
+	x.d, err = g.layout(typeF32, m.M, m.N, m.LDD)
+	return x, err
+}
+
+// result is a cublasLtMatmulHeuristicResult_t.
+type result struct {
+	algorithm gpu.Algorithm
+	workspace uint64
+	state     status
+	waves     float32
+	reserved  [4]int32
+}
+
+// mostAlgorithms is how many are asked for.
+const mostAlgorithms = 8
+
+// Algorithms asks the library's heuristic.
+func (g *GPU) Algorithms(m *gpu.Mul) (all []gpu.Algorithm, err error) {
+	defer g.Current()()
+	x, err := g.matrices(m)
+	if err != nil {
+		return nil, err
+	}
+	var found [mostAlgorithms]result
+	var n int32
+	s := g.t.call(g.t.MatmulAlgoGetHeuristic, g.handle, x.desc, x.a, x.b, x.d, x.d, g.pref, mostAlgorithms,
+		uintptr(unsafe.Pointer(&found)), uintptr(unsafe.Pointer(&n)))
+	if err := g.t.check(s, "choosing an algorithm for %v", m); err != nil {
+		return nil, err
+	}
+	for i := range found[:n] {
+		r := &found[i]
+		if r.state != success || r.workspace > uint64(g.bytes) {
+			continue
+		}
+		a := r.algorithm
+		if err := g.t.whole(&a); err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%w: cuBLAS has no algorithm for %v", gpu.ErrRefused, m)
+	}
+	return all, nil
+}
+
+// whole makes a sum over all k at once.
+func (t *table) whole(a *gpu.Algorithm) error {
+	var splits, written = int32(0), uintptr(0)
+	var scheme uint32
+	s := t.call(t.MatmulAlgoConfigGetAttribute, uintptr(unsafe.Pointer(a)), configSplits, uintptr(unsafe.Pointer(&splits)), 4,
+		uintptr(unsafe.Pointer(&written)))
+	if err := t.check(s, "reading the number of splits"); err != nil {
+		return err
+	}
+	s = t.call(t.MatmulAlgoConfigGetAttribute, uintptr(unsafe.Pointer(a)), configReduction, uintptr(unsafe.Pointer(&scheme)), 4,
+		uintptr(unsafe.Pointer(&written)))
+	if err := t.check(s, "reading the reduction scheme"); err != nil {
+		return err
+	}
+	if splits <= 1 && scheme == 0 {
+		return nil
+	}
+	splits, scheme = 1, 0
+	s = t.call(t.MatmulAlgoConfigSetAttribute, uintptr(unsafe.Pointer(a)), configSplits, uintptr(unsafe.Pointer(&splits)), 4)
+	if err := t.check(s, "setting the number of splits"); err != nil {
+		return err
+	}
+	s = t.call(t.MatmulAlgoConfigSetAttribute, uintptr(unsafe.Pointer(a)), configReduction, uintptr(unsafe.Pointer(&scheme)), 4)
+	return t.check(s, "setting the reduction scheme")
+}
+
+// Check asks the library, and whether the workspace is enough.
+func (g *GPU) Check(m *gpu.Mul, a *gpu.Algorithm) error {
+	defer g.Current()()
+	x, err := g.matrices(m)
+	if err != nil {
+		return err
+	}
+	var r result
+	s := g.t.call(g.t.MatmulAlgoCheck, g.handle, x.desc, x.a, x.b, x.d, x.d, uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(&r)))
+	if err := g.t.check(s, "checking an algorithm for %v", m); err != nil {
+		return err
+	}
+	if r.workspace > uint64(g.bytes) {
+		return fmt.Errorf("%w: %v needs %d bytes of workspace and there are %d", gpu.ErrRefused, m, r.workspace, g.bytes)
+	}
+	return nil
+}
+
+// Multiply queues m. The context is made current at every call: without one the library would take that of another GPU.
+func (g *GPU) Multiply(m *gpu.Mul, a *gpu.Algorithm) error {
+	defer g.Current()()
+	x, err := g.matrices(m)
+	if err != nil {
+		return err
+	}
+	g.alpha, g.beta, g.algorithm = m.Alpha, m.Beta, *a
+	g.args = [16]uintptr{g.handle, x.desc, uintptr(unsafe.Pointer(&g.alpha)), uintptr(m.A), x.a, uintptr(m.B), x.b,
+		uintptr(unsafe.Pointer(&g.beta)), uintptr(m.D), x.d, uintptr(m.D), x.d, uintptr(unsafe.Pointer(&g.algorithm)),
+		uintptr(g.workspace), uintptr(g.bytes), g.Stream()}
+	r, _, _ := purego.SyscallN(g.t.Matmul, g.args[:]...)
+	if s := status(uint32(r)); s != success {
+		return g.t.check(s, "multiplying %v", m)
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+package kerneltest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
+)
+
+// Products is the part of Run on products of BF16 operands, for a device that passes Run and makes them in a second way.
+func Products(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
+	e := &env{d: mustOpen(t, open), ref: ref.New(), tol: tol}
+	if tol.Tiles {
+		e.ref = ref.NewTiled()
+	}
+	for _, g := range groups {
+		if g.name != "matmul" && g.name != narrowGroup {
+			continue
+		}
+		for _, c := range g.cases(tol) {
+			if g.name == narrowGroup || strings.Contains(c.name, "/"+kernels.BF16.String()) && !strings.Contains(c.name, "+f32") {
+				t.Run(g.name+"/"+c.name, func(t *testing.T) { e.compare(t, g.name, c) })
+			}
+		}
+	}
+	mustClose(t, e.d)
+	mustClose(t, e.ref)
+}
