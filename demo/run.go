@@ -18,8 +18,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
+	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
 // The models that Make made with Recipe and seed 1.
@@ -40,10 +40,10 @@ type Options struct {
 	FromScratch bool     // make the two models first instead of unpacking them
 
 	OnMake    func(stage string, step, steps int, m rundir.Metrics)
-	OnPhase   func(name string)                                       // before each measurement and before training
-	OnEpisode func(when string, e *episode.Episode)                   // the same question before and after
+	OnPhase   func(name string)                                        // before each measurement and before training
+	OnEpisode func(when string, e *episode.Episode)                    // the same question before and after
 	OnStep    func(step, steps int, m rundir.Metrics, curve []float64) // after each update
-	OnScore   func(name string, r rl.SourceReport)                    // as soon as it is known
+	OnScore   func(name string, r rl.SourceReport)                     // as soon as it is known
 	configure func(c *config.Config)
 	held      int // held-out questions; 0: as many as Size says
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/track"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // The tests of this file run on GPUs that are simulated (package cudatest).
@@ -66,9 +66,9 @@ func TestTwoGPUs(t *testing.T) {
 	tr, err := rl.New(t.Context(), policy, c)
 	require.NoError(t, err)
 	opened := [2]int{on[0].calls, on[1].calls}
-	var got track.Metrics
+	var got rundir.Metrics
 	var lines []string
-	tr.OnStep = func(_ int, m track.Metrics, groups [][]*episode.Episode) {
+	tr.OnStep = func(_ int, m rundir.Metrics, groups [][]*episode.Episode) {
 		got = m
 		for _, e := range slices.Concat(groups...) {
 			line, err := e.Line()
