@@ -10,12 +10,13 @@ import (
 
 // batch is a plan as a device sees it: rows, and what is wanted of them.
 //
-// The rows that are wanted come in this order: those of draws, those of tops, those of scores.
+// The rows that are wanted come in this order: those of draws, those of padding, those of tops, those of scores.
 type batch struct {
 	model.Batch
 	draws  []draw
 	tops   []top
 	scores []scored // by temperature
+	likely bool     // logits are wanted on the host
 }
 
 // draw is a row whose next token is sampled, for item at of the plan, with so many of the most likely ones.
@@ -42,14 +43,18 @@ type top struct {
 func (b *batch) fill(p *plan) {
 	b.IDs, b.Pos, b.Slots, b.Segs, b.Adapters = b.IDs[:0], b.Pos[:0], b.Slots[:0], b.Segs[:0], b.Adapters[:0]
 	b.Rows, b.Draws = b.Rows[:0], b.Draws[:0]
-	b.draws, b.scores, b.tops = b.draws[:0], b.scores[:0], b.tops[:0]
+	b.draws, b.scores, b.tops, b.Fed, b.likely = b.draws[:0], b.scores[:0], b.tops[:0], b.Fed[:0], false
 	for at, it := range p.items {
 		q, pages, row := it.seq, it.seq.table.Pages(), len(b.IDs)
 		for pos := it.start; pos < it.start+it.n; pos++ {
 			b.Pos = append(b.Pos, int32(pos))
 			b.Slots = append(b.Slots, pages[pos/kernels.PageSize]*kernels.PageSize+int32(pos%kernels.PageSize))
 		}
-		b.IDs = append(b.IDs, q.ids[it.start:it.start+it.n]...)
+		if it.start < len(q.ids) {
+			b.IDs = append(b.IDs, q.ids[it.start:it.start+it.n]...)
+		} else { // it was sampled by the pass before
+			b.IDs, b.Fed = append(b.IDs, 0), append(b.Fed, kernels.Fed{Row: int32(row), From: q.drawn})
+		}
 		b.Segs = append(b.Segs, kernels.Segment{Row: row, Len: it.n, Start: it.start, Pages: pages[:pagesFor(it.start+it.n)]})
 		b.Adapters = append(b.Adapters, q.job.adapter)
 		switch {
@@ -57,13 +62,15 @@ func (b *batch) fill(p *plan) {
 			b.wantScores(it, row)
 		case it.ends:
 			b.draws = append(b.draws, draw{int32(row + it.n - 1), at, q.job.req.Top})
-			b.Draws = append(b.Draws, q.job.rule(len(q.ids)))
+			b.Draws = append(b.Draws, q.job.rule(it.start+it.n))
+			b.likely = b.likely || q.job.req.Top > 0
 		}
 	}
 	slices.SortStableFunc(b.scores, func(x, y scored) int { return cmp.Compare(x.job.invTemp, y.job.invTemp) })
 	for _, d := range b.draws {
 		b.Rows = append(b.Rows, d.row)
 	}
+	b.likely = b.likely || len(b.tops) > 0
 	for _, t := range b.tops {
 		b.Rows = append(b.Rows, t.row)
 		b.Draws = append(b.Draws, kernels.Sampling{Greedy: true, InvTemp: t.job.invTemp})
@@ -71,6 +78,20 @@ func (b *batch) fill(p *plan) {
 	for _, s := range b.scores {
 		b.Rows = append(b.Rows, s.row)
 	}
+}
+
+// decodes reports whether b samples the next token of every sequence from its last one, all with one adapter: passes that
+// are alike but for their numbers.
+func (b *batch) decodes() bool {
+	if b.likely || len(b.draws) != len(b.IDs) {
+		return false
+	}
+	for _, a := range b.Adapters[1:] {
+		if a != b.Adapters[0] {
+			return false
+		}
+	}
+	return true
 }
 
 // wantScores notes the rows of a scoring item that predict a wanted token.

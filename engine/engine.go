@@ -23,6 +23,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/zerosearch-go/zerosearch/engine/kvcache"
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -42,6 +43,7 @@ type Options struct {
 type Engine struct {
 	dev     kernels.Device
 	o       Options
+	lags    bool          // the device works while the host prepares the next pass
 	stopped chan struct{} // closed when the loop has ended
 
 	mu      sync.Mutex
@@ -53,8 +55,10 @@ type Engine struct {
 	closed  bool
 	stats   map[string]ModelStats
 
-	sched scheduler // the loop's own
-	lanes map[*lane]*runner
+	sched   scheduler // this and what follows are the loop's own
+	lanes   map[*lane]*runner
+	flights []*flight // passes whose results are on their way, one at most while another is prepared
+	settled time.Time // when results came last
 }
 
 // arrival is a request, or a task that wants the device for itself.
@@ -84,6 +88,7 @@ func New(dev kernels.Device, o Options) *Engine {
 	}
 	e := &Engine{dev: dev, o: o, stopped: make(chan struct{}), runners: map[string]*runner{},
 		stats: map[string]ModelStats{}, lanes: map[*lane]*runner{}}
+	_, e.lags = dev.(kernels.Asynchronous)
 	e.wake = sync.NewCond(&e.mu)
 	go e.loop()
 	return e
@@ -213,7 +218,7 @@ func (e *Engine) loop() {
 		}
 		if t != nil {
 			t.end(protect("the task", t.f))
-		} else if err := protect("a step of the engine", e.step); err != nil {
+		} else if err := protect(stepping, e.step); err != nil {
 			e.fail(err)
 		}
 	}
@@ -231,8 +236,10 @@ func (e *Engine) next() (*task, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for !e.closed {
-		e.takeIn()
-		if !e.sched.idle() {
+		if !e.interrupted() {
+			e.takeIn()
+		}
+		if !e.sched.idle() || len(e.flights) > 0 {
 			return nil, true
 		}
 		if len(e.inbox) > 0 { // a task, and what was before it is done
@@ -243,6 +250,11 @@ func (e *Engine) next() (*task, bool) {
 		e.wake.Wait()
 	}
 	return nil, false
+}
+
+// interrupted reports whether something has happened that must wait until no pass is under way. e.mu is held.
+func (e *Engine) interrupted() bool {
+	return len(e.flights) > 0 && len(e.cancels)+len(e.changes) > 0
 }
 
 // takeIn gives the scheduler all events, up to the first task: what comes behind that waits in the inbox.
@@ -270,23 +282,76 @@ func (e *Engine) takeIn() {
 	e.publish()
 }
 
-// step is one pass of one model: schedule, run, draw the consequences.
+// step is one pass of one model: schedule, lay out, run, collect. Where the device lags behind, what is collected is
+// the pass before.
 func (e *Engine) step() error {
-	p := e.sched.plan()
-	r := e.lanes[p.lane]
-	drawn, err := r.run(p)
-	if err != nil {
-		return fmt.Errorf("running %s: %w", r.name, err)
+	f := e.layOut()
+	if f == nil || f.alone() {
+		if err := e.collect(0); err != nil || f == nil {
+			return err
+		}
+		if f.plan.prune(); f.plan.tokens == 0 {
+			e.sched.done(f.plan, nil)
+			return nil
+		}
+		f.fill() // again: all ids are known now
 	}
-	out := r.outcomes(p, drawn)
-	e.sched.done(p, out)
-	r.count(p)
+	err := protect(stepping, f.run)
+	under := 0
+	if err == nil {
+		e.flights = append(e.flights, f)
+		if e.lags {
+			under = 1
+		}
+	}
+	if earlier := e.collect(under); earlier != nil {
+		return earlier
+	}
+	if err == nil && e.lags {
+		e.sched.sent(f.plan)
+		f.ahead()
+	}
+	return err
+}
+
+const stepping = "a step of the engine"
+
+// layOut is the next pass; nil if there is none before the pass under way is collected.
+func (e *Engine) layOut() *flight {
 	e.mu.Lock()
-	e.publish()
+	wait := e.interrupted()
 	e.mu.Unlock()
-	for i, it := range p.items {
-		if it.ends && (it.seq.scores || out[i].finish) {
-			it.seq.job.end(nil)
+	if wait {
+		return nil
+	}
+	p := e.sched.plan()
+	if p == nil {
+		return nil
+	}
+	return e.lanes[p.lane].layOut(p)
+}
+
+// collect waits for the passes under way but the last so many, and draws the consequences.
+func (e *Engine) collect(under int) error {
+	for len(e.flights) > under {
+		f := e.flights[0]
+		e.flights = slices.Delete(e.flights, 0, 1)
+		if err := f.wait(); err != nil {
+			return err
+		}
+		out := f.outcomes()
+		e.sched.done(f.plan, out)
+		if e.settled.After(f.since) {
+			f.since = e.settled
+		}
+		e.settled = f.count(out)
+		e.mu.Lock()
+		e.publish()
+		e.mu.Unlock()
+		for i, it := range f.plan.items {
+			if it.ends && !out[i].dropped && (it.seq.scores || out[i].finish) {
+				it.seq.job.end(nil)
+			}
 		}
 	}
 	return nil
@@ -294,6 +359,12 @@ func (e *Engine) step() error {
 
 // fail ends everything under way with err: what the device holds after a failure is unknown, so all books are started anew.
 func (e *Engine) fail(err error) {
+	for _, f := range e.flights {
+		if f.ticket != nil {
+			f.ticket.Wait() // until then the device may write into our memory
+		}
+	}
+	e.flights = e.flights[:0]
 	for _, r := range e.lanes {
 		r.reset()
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
+	"github.com/zerosearch-go/zerosearch/kernels/kerneltest"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -28,9 +30,14 @@ type setting struct {
 func (s setting) String() string { return fmt.Sprintf("%s-%v-kv-%v", s.device, s.dtype, s.kv) }
 
 var settings = []setting{{"ref", kernels.F32, kernels.F32}, {"ref", kernels.BF16, kernels.BF16}, {"ref", kernels.Q8, kernels.BF16},
-	{"cpu", kernels.F32, kernels.F32}, {"cpu", kernels.BF16, kernels.BF16}, {"cpu", kernels.F32, kernels.BF16}, {"cpu", kernels.Q8, kernels.BF16}}
+	{"cpu", kernels.F32, kernels.F32}, {"cpu", kernels.BF16, kernels.BF16}, {"cpu", kernels.F32, kernels.BF16}, {"cpu", kernels.Q8, kernels.BF16},
+	{"queued cpu", kernels.F32, kernels.F32}, {"queued cpu", kernels.BF16, kernels.BF16}}
 
+// open is a device by name. What is queued works as late as a GPU may, and records passes.
 func open(t testing.TB, name string, threads int) kernels.Device {
+	if inner, ok := strings.CutPrefix(name, "queued "); ok {
+		return kerneltest.Queue(open(t, inner, threads))
+	}
 	if name == "ref" {
 		return ref.New()
 	}
@@ -179,6 +186,11 @@ func TestParity(t *testing.T) {
 			one := newParity(t, s, 1)
 			got, _ := one.together(t, one.requests(), ModelOptions{})
 			equal(t, "one thread", want, got)
+			if inner, ok := strings.CutPrefix(s.device, "queued "); ok {
+				at := newParity(t, setting{inner, s.dtype, s.kv}, 2)
+				equal(t, "not queued", at.alone(t, at.requests()), want)
+				require.Positive(t, p.dev.(*kerneltest.Queued).Replays(), "the test is meant to replay recordings")
+			}
 		})
 	}
 }

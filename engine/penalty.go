@@ -99,6 +99,11 @@ func newAdjuster(p *Penalties, vocab int, eos, prompt []int32) *adjuster {
 	return a
 }
 
+// settled reports whether further ids change nothing.
+func (a *adjuster) settled() bool {
+	return !a.repeats() && a.Frequency == 0 && a.Presence == 0 && a.taken >= a.MinTokens
+}
+
 func (a *adjuster) repeats() bool { return a.Repetition != 0 && a.Repetition != 1 }
 
 // of is the adjustment of id, a new one the first time.

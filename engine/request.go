@@ -213,11 +213,17 @@ func (j *job) rule(pos int) kernels.Sampling {
 	return s
 }
 
+// goesOn reports whether the job needs a token after the one at position pos, as far as can be told before that is known, and whether how
+// it is drawn does not depend on that.
+func (j *job) goesOn(pos int) bool {
+	return pos+1-j.q.prompt < j.limit && (j.adjust == nil || j.adjust.settled())
+}
+
 // take adds a sampled token to a generating job and says whether it was the last.
 func (j *job) take(d drawn) outcome {
 	if d.id < 0 || int(d.id) >= j.r.m.Config.Vocab || math.IsNaN(float64(d.logp)) {
 		j.err = fmt.Errorf("the model gave no number (token %d with log-probability %v at position %d): its weights are damaged", d.id, d.logp, len(j.q.ids))
-		return outcome{0, true}
+		return outcome{finish: true}
 	}
 	j.ids, j.logprobs = append(j.ids, d.id), append(j.logprobs, d.logp)
 	if j.adjust != nil {
@@ -240,7 +246,7 @@ func (j *job) take(d drawn) outcome {
 	case len(j.ids) == j.limit:
 		j.finish = FinishContext
 	}
-	return outcome{d.id, j.finish != "" || j.err != nil}
+	return outcome{id: d.id, finish: j.finish != "" || j.err != nil}
 }
 
 // stops asks the caller's stop function; its panic is the error of this request only.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -74,7 +72,14 @@ var errRemoved = errors.New("the model was removed from the engine")
 // RemoveAdapter frees the pages that were computed with an adapter, whose owner may close it then. It works as
 // RemoveModel does, but for requests that come later: they are the caller's to prevent.
 func (e *Engine) RemoveAdapter(ctx context.Context, model string, a *model.Adapter) error {
-	return e.Change(ctx, model, a, func() error { return nil })
+	return e.Change(ctx, model, a, func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if r := e.runners[model]; r != nil && a != nil {
+			r.recs.drop(func(x *recorded) bool { return x.adapter == a.ID() })
+		}
+		return nil
+	})
 }
 
 // runner is a model with its memory: what the loop needs to run a plan.
@@ -86,13 +91,12 @@ type runner struct {
 	kv      kernels.KV
 	s       *sampler
 	lane    *lane
+	recs    recordings
 	jobs    map[*job]bool // under way
 	context int           // longest sequence
-	b       batch         // reused, as are drawn and ended
-	drawn   []drawn
-	ended   []outcome
+	flights [2]flight     // reused in turns
+	turn    int           // of flights
 	stats   ModelStats
-	since   time.Time
 }
 
 func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, eo Options) (_ *runner, err error) {
@@ -107,15 +111,19 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 			n.close()
 		}
 	}()
-	if n.kv, err = dev.NewKV(m.KVSpec(pages, o.KVType)); err != nil {
+	n.recs = newRecordings(dev, pages, n.lane.maxSeq, pagesFor(n.context))
+	if n.kv, err = dev.NewKV(m.KVSpec(pages+n.recs.padPages(), o.KVType)); err != nil {
 		return nil, fmt.Errorf("a cache of %d pages of %d tokens: %w: use fewer", pages, kernels.PageSize, err)
 	}
 	most := kernels.BatchSpec{Segments: n.lane.maxSeq, Pages: n.lane.maxSeq * pagesFor(n.context), Rows: o.MaxBatchTokens}
-	if n.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: n.context, Batch: most}); err != nil {
+	if n.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: n.recs.positions(n.context), Batch: most}); err != nil {
 		return nil, err
 	}
 	if n.s, err = newSampler(dev, m, o.MaxBatchTokens, n.lane.maxSeq, eo.LogitsBytes); err != nil {
 		return nil, err
+	}
+	for i := range n.flights {
+		n.flights[i] = flight{r: n, host: make([]byte, 8*o.MaxBatchTokens)}
 	}
 	n.stats = ModelStats{Name: name, Pages: pages, KVBytes: n.kv.Bytes(), WorkspaceBytes: n.ws.Bytes() + n.s.bytes, Context: n.context}
 	return n, nil
@@ -165,56 +173,15 @@ func (o *ModelOptions) fill(m *model.Model) (pages int, err error) {
 	return pages, nil
 }
 
-// run is one step on the device. Of the result, items that sample have their entry.
-func (r *runner) run(p *plan) ([]drawn, error) {
-	r.since = time.Now()
-	r.b.fill(p)
-	if len(p.dst) > 0 {
-		r.dev.KVCopy(r.kv, p.dst, p.src)
-	}
-	h := r.m.Forward(r.ws, &r.b.Batch, r.kv)
-	r.drawn = again(r.drawn, len(p.items))
-	out := r.drawn
-	r.s.gather(h, r.ws.Batch())
-	if err := r.s.draw(&r.b, out); err != nil {
-		return nil, err
-	}
-	if err := r.s.score(&r.b); err != nil {
-		return nil, err
-	}
-	if len(r.b.Rows) == 0 { // nothing was downloaded: wait here, so that an error belongs to its step
-		return out, r.dev.Sync()
-	}
-	return out, nil
-}
-
-// again is s with n zeros, in the same memory where it suffices.
-func again[T any](s []T, n int) []T {
-	s = slices.Grow(s[:0], n)[:n]
-	clear(s)
-	return s
-}
-
-// outcomes gives the jobs of p what was drawn for them and says what becomes of them.
-func (r *runner) outcomes(p *plan, drawn []drawn) []outcome {
-	r.ended = again(r.ended, len(p.items))
-	out := r.ended
-	for i, it := range p.items {
-		if it.ends && !it.seq.scores {
-			out[i] = it.seq.job.take(drawn[i])
-		}
-	}
-	return out
-}
-
 // reset forgets all sequences and pages.
 func (r *runner) reset() {
 	l := r.lane
 	fresh := newLane(l.name, l.cache.Total(), l.maxTokens, l.maxSeq)
-	l.cache, l.waiting, l.running = fresh.cache, nil, nil
+	l.cache, l.waiting, l.running, l.underway = fresh.cache, nil, nil, 0
 }
 
 func (r *runner) close() {
+	r.recs.drop(func(*recorded) bool { return true })
 	if r.s != nil {
 		r.s.close()
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -38,11 +37,11 @@ type sampler struct {
 	targets kernels.Tensor // I32 [T, 1]
 	logits  kernels.Tensor // [chunk, V]
 	lse     kernels.Tensor // [T, 1]
-	results kernels.Tensor // what goes to the host: two words a row
+	results kernels.Tensor // U8 [8*T, 1], what goes to the host: see flight.host
+	ids     kernels.Tensor // I32 [T, 1] of results: what was sampled
 
 	rows        kernels.Batch // of the pass under way
 	hostTargets []int32
-	hostResults []byte
 	hostLogits  []float32
 }
 
@@ -69,7 +68,8 @@ func newSampler(dev kernels.Device, m *model.Model, maxTokens, maxSeq int, logit
 		s.bufs = append(s.bufs, t.t.Buf)
 		s.bytes += t.t.Buf.Bytes()
 	}
-	s.hostTargets, s.hostResults = make([]int32, maxTokens), make([]byte, 8*maxTokens)
+	s.ids = s.result(kernels.I32, 0, maxTokens, 0, maxTokens)
+	s.hostTargets = make([]int32, maxTokens)
 	return s, nil
 }
 
@@ -88,98 +88,72 @@ func (s *sampler) gather(h kernels.Tensor, b kernels.Batch) {
 	}
 }
 
-// result is the first or the second word of n rows' results.
-func (s *sampler) result(t kernels.DType, word, n int) kernels.Tensor {
-	return kernels.Mat(s.results.Buf, t, word*n, n, 1)
+// result is the first or the second word of rows [at, at+n) of a pass that wants rows of them.
+func (s *sampler) result(t kernels.DType, word, rows, at, n int) kernels.Tensor {
+	return kernels.Mat(s.results.Buf, t, word*rows+at, n, 1)
 }
 
-// fetch queues the results of n rows. They lie in the host's memory, the first words and then the second ones, when the ticket's Wait
-// returns.
-func (s *sampler) fetch(n int) kernels.Ticket {
-	return kernels.Fetch(s.dev, s.hostResults[:8*n], s.results.RowRange(0, 8*n))
-}
-
-// word is the first or the second word of row i among n.
-func (s *sampler) word(word, n, i int) uint32 {
-	return binary.LittleEndian.Uint32(s.hostResults[4*(word*n+i):])
-}
-
-// draw samples the rows that b wants a token of.
+// draw samples the rows that b draws from, padding included: ids and log-probabilities become results.
 func (s *sampler) draw(b *batch, out []drawn) error {
-	n := len(b.draws)
-	if n == 0 {
-		return nil
-	}
-	ids, logp := s.result(kernels.I32, 0, n), s.result(kernels.F32, 1, n)
+	n := len(b.Draws) - len(b.tops)
 	for at := 0; at < n; at += s.logits.Rows {
 		k := min(s.logits.Rows, n-at)
 		logits := s.logits.RowRange(0, k)
 		s.dev.MatMul(logits, s.hidden.RowRange(at, k), s.m.Head(), kernels.Epilogue{})
-		s.dev.Sample(ids.RowRange(at, k), kernels.LogProbs{Logp: logp.RowRange(at, k), LSE: s.lse.RowRange(at, k)}, logits, s.rows, at)
-		for i, d := range b.draws[at : at+k] {
+		ids, logp := s.result(kernels.I32, 0, len(b.Rows), at, k), s.result(kernels.F32, 1, len(b.Rows), at, k)
+		s.dev.Sample(ids, kernels.LogProbs{Logp: logp, LSE: s.lse.RowRange(at, k)}, logits, s.rows, at)
+		for i := at; i < min(at+k, len(b.draws)); i++ {
+			d := b.draws[i]
 			if d.top == 0 {
 				continue
 			}
 			var err error
-			if out[d.at].top, err = s.likeliest(nil, logits.RowRange(i, 1), s.lse.RowRange(at+i, 1), d.top, b.Draws[at+i].InvTemp); err != nil {
+			out[d.at].top, err = s.likeliest(nil, logits.RowRange(i-at, 1), s.lse.RowRange(i, 1), d.top, b.Draws[i].InvTemp)
+			if err != nil {
 				return err
 			}
 		}
 	}
-	if err := s.fetch(n).Wait(); err != nil {
-		return err
-	}
-	for i, d := range b.draws {
-		out[d.at].id, out[d.at].logp = int32(s.word(0, n, i)), math.Float32frombits(s.word(1, n, i))
-	}
 	return nil
 }
 
-// score gives the jobs of b what they want: the most likely tokens, and log-probabilities.
+// score gives the jobs of b the most likely tokens that they want, and scores what b wants scored: log-probabilities and
+// entropies become results.
 func (s *sampler) score(b *batch) error {
-	at := len(b.draws)
+	at := len(b.Draws) - len(b.tops)
 	for _, t := range b.tops {
-		if err := s.top(at, t); err != nil {
+		if err := s.top(b, at, t); err != nil {
 			return err
 		}
 		at++
 	}
-	for rest := b.scores; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].job.invTemp == rest[0].job.invTemp {
-			n++
-		}
-		if err := s.scoreSame(at, rest[:n]); err != nil {
-			return err
-		}
-		at, rest = at+n, rest[n:]
+	if len(b.scores) == 0 {
+		return nil
 	}
-	return nil
-}
-
-// scoreSame scores rows of one temperature, the wanted ones from at on.
-func (s *sampler) scoreSame(at int, rows []scored) error {
-	n := len(rows)
-	for i, r := range rows {
+	for i, r := range b.scores {
 		s.hostTargets[i] = r.target
 	}
-	targets, logp, ent := s.targets.RowRange(0, n), s.result(kernels.F32, 0, n), s.result(kernels.F32, 1, n)
-	kernels.Upload(s.dev, targets, s.hostTargets[:n])
-	s.dev.LogProb(kernels.LogProbs{Logp: logp, Entropy: ent}, s.hidden.RowRange(at, n), s.m.Head(), targets, rows[0].job.invTemp)
-	if err := s.fetch(n).Wait(); err != nil {
-		return err
-	}
-	for i, r := range rows {
-		r.job.scores.Logprobs[r.at], r.job.scores.Entropy[r.at] = math.Float32frombits(s.word(0, n, i)), math.Float32frombits(s.word(1, n, i))
+	n := len(b.scores)
+	kernels.Upload(s.dev, s.targets.RowRange(0, n), s.hostTargets[:n])
+	for from := 0; from < n; { // rows of one temperature at a time
+		to, invTemp := from+1, b.scores[from].job.invTemp
+		for to < n && b.scores[to].job.invTemp == invTemp {
+			to++
+		}
+		k, rows := to-from, len(b.Rows)
+		out := kernels.LogProbs{Logp: s.result(kernels.F32, 0, rows, at, k), Entropy: s.result(kernels.F32, 1, rows, at, k)}
+		s.dev.LogProb(out, s.hidden.RowRange(at, k), s.m.Head(), s.targets.RowRange(from, k), invTemp)
+		at, from = at+k, to
 	}
 	return nil
 }
 
 // top finds the most likely tokens after the wanted row at.
-func (s *sampler) top(at int, t top) (err error) {
+func (s *sampler) top(b *batch, at int, t top) (err error) {
 	logits, lse := s.logits.RowRange(0, 1), s.lse.RowRange(0, 1)
 	s.dev.MatMul(logits, s.hidden.RowRange(at, 1), s.m.Head(), kernels.Epilogue{})
-	s.dev.Sample(s.result(kernels.I32, 0, 1), kernels.LogProbs{LSE: lse}, logits, s.rows, at)
+	ids := s.result(kernels.I32, 0, len(b.Rows), at, 1)
+	s.dev.Sample(ids, kernels.LogProbs{LSE: lse}, logits, s.rows, at)
 	t.job.scores.Top, err = s.likeliest(t.job.scores.Top[:0], logits, lse, t.job.topK, t.job.invTemp)
 	return err
 }

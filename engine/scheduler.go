@@ -9,8 +9,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// scheduler decides who runs when. It is a pure state machine: events go in (add, cancel, invalidate, done), plans come out, and it
-// knows no clock, goroutine or device. Between plan and done of one plan nothing else happens to it.
+// scheduler decides who runs when. It is a pure state machine: events go in (add, cancel, invalidate, sent, done), plans
+// come out, and it knows no clock, goroutine or device.
+//
+// In step with the device, plan and done of one plan follow each other. On a device that works while the host prepares
+// the next pass there is one plan more under way, whose sampled ids the host does not know yet:
+//
+//	plan n+1 (the device queues it) -- done n -- sent n+1 -- plan n+2 -- done n+1 -- ...
+//
+// Nothing but add happens while a plan is under way. Sequences that go on whatever was sampled (see sequence.drawing) are in
+// plan n+1 with an id that only the device knows. If done n then ends one of them, its item in plan n+1 counts for nothing: its
+// table is closed before the item is committed, so that no page ever says that it holds a token that was not computed.
+// What the pass writes for it lands behind everything that others read, as work of a device is in order.
 //
 // The rules, a step being one pass of one model:
 //   - Models with work take turns.
@@ -32,18 +42,21 @@ type lane struct {
 	cache             *kvcache.Cache
 	maxTokens, maxSeq int         // of one step
 	waiting, running  []*sequence // in order of arrival
-	step              plan        // reused
+	steps             [2]plan     // reused in turns
+	turn              int         // of steps
+	underway          int         // plans that are not done
 
 	preemptions int
 }
 
-// plan is one step of one model. It is valid until its lane's next one.
+// plan is one step of one model. It is valid until its lane's next but one.
 type plan struct {
 	lane      *lane
 	items     []item
 	dst, src  []int32     // pages to copy before anything is written
 	tokens    int         // rows of the pass
 	preempted []*sequence // sent back to wait, youngest first
+	sent      bool        // its tokens are committed
 }
 
 // item is the part of a sequence in a plan: tokens [start, start+n).
@@ -53,10 +66,12 @@ type item struct {
 	ends     bool // reaches the target: samples a token, or ends a score
 }
 
-// outcome is what happened to an item that ends: the sampled token, and whether that was the last.
+// outcome is what happened to an item that ends: the sampled token, and whether that was the last; or nothing, as its sequence
+// had ended already.
 type outcome struct {
-	id     int32
-	finish bool
+	id      int32
+	finish  bool
+	dropped bool
 }
 
 func newLane(name string, pages, maxTokens, maxSeq int) *lane {
@@ -113,21 +128,24 @@ func (s *scheduler) idle() bool {
 	return true
 }
 
-// plan is the next step; nil if there is nothing to do.
+// plan is the next step; nil if there is nothing to do before a plan under way is done.
 func (s *scheduler) plan() *plan {
 	for i := range s.lanes {
 		l := s.lanes[(s.next+i)%len(s.lanes)]
 		if len(l.waiting)+len(l.running) == 0 {
 			continue
 		}
-		s.next = (s.next + i + 1) % len(s.lanes)
-		return l.plan()
+		if p := l.plan(); p.tokens > 0 {
+			s.next = (s.next + i + 1) % len(s.lanes)
+			l.underway, l.turn = l.underway+1, 1-l.turn
+			return p
+		}
 	}
 	return nil
 }
 
 func (l *lane) plan() *plan {
-	p := &l.step
+	p := &l.steps[l.turn]
 	*p = plan{lane: l, items: p.items[:0], dst: p.dst[:0], src: p.src[:0], preempted: p.preempted[:0]}
 	spare := l.maxTokens // for prefills
 	for _, q := range l.running {
@@ -138,6 +156,9 @@ func (l *lane) plan() *plan {
 	for i := 0; i < len(l.running); i++ { // who is preempted is taken from the end
 		q := l.running[i]
 		n := min(q.left(), max(spare, 1))
+		if n == 0 { // its next token is on its way
+			continue
+		}
 		if q.left() > 1 {
 			if n = min(n, spare); n == 0 {
 				continue
@@ -151,7 +172,7 @@ func (l *lane) plan() *plan {
 	}
 	l.enter(p, spare)
 	slices.SortStableFunc(p.items, func(a, b item) int { return cmp.Compare(a.seq.key, b.seq.key) }) // an adapter's rows are neighbours
-	if p.tokens == 0 {
+	if p.tokens == 0 && l.underway == 0 {
 		panic(fmt.Sprintf("engine: nothing to run for %s with %d running, %d waiting, %d of %d pages available",
 			l.name, len(l.running), len(l.waiting), l.cache.Available(), l.cache.Total()))
 	}
@@ -192,7 +213,7 @@ func (l *lane) preempt(q *sequence) {
 func (l *lane) enter(p *plan, spare int) {
 	for i := 0; i < len(l.waiting) && spare > 0 && len(l.running) < l.maxSeq; {
 		q := l.waiting[i]
-		if l.awaits(q) {
+		if q.drawing || l.awaits(q) {
 			i++
 			continue
 		}
@@ -266,13 +287,28 @@ func (l *lane) admit(p *plan, q *sequence, spare int) (n int, ok bool) {
 	return 0, false
 }
 
-// done takes in that p has been run; out has an outcome for every item, of which only those that end count.
+// sent takes in that the device has p, while what p samples is not known yet.
+func (s *scheduler) sent(p *plan) {
+	for _, it := range p.items {
+		q := it.seq
+		p.lane.commit(it)
+		if q.scores && it.ends && !q.gone {
+			p.lane.leave(q)
+		}
+	}
+	p.sent = true
+}
+
+// done takes in that p has been run; out has an outcome for every item, of which only those that sample count.
 func (s *scheduler) done(p *plan, out []outcome) {
+	p.lane.underway--
 	for i, it := range p.items {
 		q := it.seq
-		q.table.Commit(q.ids[it.start : it.start+it.n])
-		if q.scores {
-			q.reuse = max(q.reuse, q.table.Len()) // these outputs are known
+		if q.gone {
+			continue
+		}
+		if !p.sent {
+			p.lane.commit(it)
 		}
 		if !it.ends {
 			continue
@@ -281,9 +317,36 @@ func (s *scheduler) done(p *plan, out []outcome) {
 			q.append(out[i].id)
 		}
 		if q.scores || out[i].finish {
-			p.lane.cancel(q)
+			p.lane.leave(q)
 		}
 	}
+}
+
+// prune takes out of p, before the device has it, what counts for nothing.
+func (p *plan) prune() {
+	p.items = slices.DeleteFunc(p.items, func(it item) bool { return it.seq.gone })
+	p.tokens = 0
+	for _, it := range p.items {
+		p.tokens += it.n
+	}
+}
+
+// commit records that the tokens of it are in the pages, or will be before anybody reads them.
+func (l *lane) commit(it item) {
+	q := it.seq
+	if q.gone {
+		return
+	}
+	q.table.Commit(q.ids[it.start : it.start+it.n])
+	if q.scores {
+		q.reuse = max(q.reuse, q.table.Len()) // these outputs are known
+	}
+}
+
+// leave is the end of q.
+func (l *lane) leave(q *sequence) {
+	q.gone = true
+	l.cancel(q)
 }
 
 // common is the length of the longest common prefix.

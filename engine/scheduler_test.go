@@ -173,7 +173,7 @@ func (w *world) step() {
 			}
 			written[at], slots[at] = true, stamp
 		}
-		out[i] = outcome{int32(slots[int(q.table.Pages()[(it.start+it.n-1)/size])*size+(it.start+it.n-1)%size] % 4), len(q.ids)+1 >= w.end[q]}
+		out[i] = outcome{id: int32(slots[int(q.table.Pages()[(it.start+it.n-1)/size])*size+(it.start+it.n-1)%size] % 4), finish: len(q.ids)+1 >= w.end[q]}
 		if it.ends && (q.scores || out[i].finish) {
 			delete(w.live, q)
 		}

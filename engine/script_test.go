@@ -141,7 +141,7 @@ func (x *script) step() {
 		lines[i] = fmt.Sprintf("  %s [%d,%d) pages %v", x.names[q], it.start, it.start+it.n, q.table.Pages())
 		if it.ends && !q.scores {
 			number := slices.Index([]byte("abcdefghijklmnopqrstuvwxyz"), x.names[q][0]) + 1
-			out[i] = outcome{int32(1000*number + len(q.ids)), len(q.ids)+1-q.prompt == x.max[q]}
+			out[i] = outcome{id: int32(1000*number + len(q.ids)), finish: len(q.ids)+1-q.prompt == x.max[q]}
 			lines[i] += fmt.Sprintf(" -> %d", out[i].id)
 		}
 		if it.ends && (q.scores || out[i].finish) {

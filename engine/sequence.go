@@ -18,6 +18,9 @@ type sequence struct {
 	ids     []int32 // all so far: the prompt, then what was sampled
 	prompt  int     // ids[:prompt] came with the request
 	target  int     // tokens to compute before the sequence samples, or ends when it only scores
+	drawing bool    // its next token is on its way from the device
+	drawn   int32   // with target > len(ids): which of the ids of the last pass the next token is
+	gone    bool    // it has ended: what a pass under way has of it counts for nothing
 	scores  bool    // needs the outputs of ids[reuse:target] and samples nothing
 	reuse   int     // at most so many tokens may be taken from the cache when it is admitted
 	cached  int     // tokens taken from the cache at the first admission
@@ -31,9 +34,19 @@ type sequence struct {
 // left is the number of tokens that must be computed before the sequence samples or ends.
 func (q *sequence) left() int { return q.target - q.table.Len() }
 
+// draws says that the device has a pass which samples q's next token, as number at of its ids. If q goes on whatever that
+// is, the next pass may compute it before the host knows it.
+func (q *sequence) draws(at int, goesOn bool) {
+	q.drawing, q.drawn = true, int32(at)
+	if goesOn {
+		q.target++
+	}
+}
+
 // append adds a sampled token, which is the next to be computed.
 func (q *sequence) append(id int32) {
 	q.ids = append(q.ids, id)
+	q.drawing = false
 	q.target = len(q.ids)
 	q.reuse = q.target - 1
 }

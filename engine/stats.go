@@ -19,6 +19,7 @@ type ModelStats struct {
 	IdlePages        int // kept for reuse only
 
 	Steps      int64         // passes
+	Replayed   int64         // of them, those that a recording of the device ran
 	Busy       time.Duration // spent in them
 	Prefilled  int64         // prompt tokens computed
 	Cached     int64         // prompt tokens found in the cache
@@ -62,15 +63,21 @@ func (e *Engine) publish() {
 	}
 }
 
-// count adds a step.
-func (r *runner) count(p *plan) {
-	s := &r.stats
+// count adds a step that has ended now. Its outcomes say what of it counts for nothing.
+func (f *flight) count(out []outcome) (now time.Time) {
+	s := &f.r.stats
 	s.Steps++
-	s.Busy += time.Since(r.since)
-	s.Sampled += int64(len(r.b.draws))
-	s.Scored += int64(len(r.b.scores))
-	for _, it := range p.items {
+	now = time.Now()
+	s.Busy += now.Sub(f.since)
+	s.Scored += int64(len(f.b.scores))
+	for i, it := range f.plan.items {
+		if out[i].dropped {
+			continue
+		}
 		q := it.seq
+		if it.ends && !q.scores {
+			s.Sampled++
+		}
 		again := min(max(q.reached-it.start, 0), it.n)
 		q.reached = max(q.reached, it.start+it.n)
 		prompt := max(min(q.prompt, it.start+it.n)-it.start-again, 0)
@@ -82,4 +89,5 @@ func (r *runner) count(p *plan) {
 			q.fresh = false
 		}
 	}
+	return now
 }

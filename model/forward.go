@@ -27,11 +27,25 @@ type pass struct {
 // Forward runs the batch: writes its keys and values to kv and returns the hidden states after the final norm, [T, C], a tensor of
 // ws that is valid until its next pass. Work is queued: errors of the device appear at the next Download or Sync.
 func (m *Model) Forward(ws *Workspace, b *Batch, kv kernels.KV) kernels.Tensor {
+	m.SetBatch(ws, b, kv)
+	return m.Compute(ws)
+}
+
+// SetBatch is the first half of Forward: it describes the batch to the device.
+func (m *Model) SetBatch(ws *Workspace, b *Batch, kv kernels.KV) {
 	p := m.pass(ws, b, kv)
-	if len(b.IDs) == 0 {
+	if len(b.IDs) > 0 {
+		m.Device.SetBatch(p.b, &b.Layout, kv, b.Sampled, b.Fed)
+	}
+}
+
+// Compute is the second half: operations on the batch that SetBatch has set, nothing else, so that a device can record them
+// (kernels.Recorder). What was recorded is valid until Workspace.Moved changes.
+func (m *Model) Compute(ws *Workspace) kernels.Tensor {
+	p := &ws.walk
+	if p.h.Rows == 0 {
 		return p.h
 	}
-	m.Device.SetBatch(p.b, &b.Layout, kv, b.Sampled, b.Fed)
 	m.Device.Embed(p.input(0), m.embed.W, p.b)
 	for l := range m.layers {
 		p.attention(l)

@@ -12,6 +12,8 @@ type ropeTable struct {
 	inv  []float32      // [D/2]
 	t    kernels.Tensor // F32 [rows, D]: cosines, then sines
 	rows int
+
+	moves int // how often t has moved
 }
 
 // invFreq is theta^(-2i/D), i < D/2, scaled as RopeScaling says. Checkpoints were trained with tables made in float32, so every
@@ -63,7 +65,7 @@ func (r *ropeTable) grow(dev kernels.Device, n int) error {
 	}
 	kernels.Upload(dev, t, host)
 	r.free()
-	r.t, r.rows = t, n
+	r.t, r.rows, r.moves = t, n, r.moves+1
 	return nil
 }
 

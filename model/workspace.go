@@ -33,6 +33,7 @@ type Workspace struct {
 	du     kernels.Tensor // [max, 3 R] of adapters: of as many projections share an input
 	runs   []run
 	walk   pass // the pass under way
+	moves  int  // of batch and u
 }
 
 // tensors are the views of a pass, T rows each.
@@ -248,6 +249,7 @@ func (w *Workspace) reserve(positions, slots, rank int) error {
 			g.t.Buf.Free()
 		}
 		*g.t = t
+		w.moves++
 	}
 	return nil
 }
@@ -277,6 +279,7 @@ func (w *Workspace) reserveBatch(s kernels.BatchSpec) error {
 		w.batch.Free()
 	}
 	w.batch = b
+	w.moves++
 	return nil
 }
 
@@ -286,6 +289,9 @@ func (w *Workspace) needBatch(s kernels.BatchSpec) {
 		panic(fmt.Sprintf("model: %v: say so in WorkspaceOptions to have this as an error before the pass", err))
 	}
 }
+
+// Moved changes when memory that passes of w use has moved: what was recorded before must not be replayed.
+func (w *Workspace) Moved() int { return w.moves + w.m.rope.moves }
 
 // Batch is the batch of the pass under way.
 func (w *Workspace) Batch() kernels.Batch { return w.batch }

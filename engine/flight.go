@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+// flight is a pass of a runner: laid out, queued on the device, and at last collected.
+type flight struct {
+	r     *runner
+	plan  *plan
+	b     batch
+	shape shape // of its recording, if it has one or gets one
+	since time.Time
+
+	ticket kernels.Ticket
+	host   []byte // results: two words of 4 bytes a row, the first words of all rows before the second ones
+	drawn  []drawn
+	ended  []outcome
+}
+
+// layOut makes p a flight. It is valid until the runner's next but one.
+func (r *runner) layOut(p *plan) *flight {
+	f := &r.flights[r.turn]
+	r.turn = 1 - r.turn
+	f.plan, f.since, f.ticket = p, time.Now(), nil
+	f.fill()
+	return f
+}
+
+// fill writes the layout, with the ids that are known now.
+func (f *flight) fill() {
+	f.b.fill(f.plan)
+	f.b.Sampled = f.r.s.ids
+	f.shape = f.r.recs.shape(&f.b)
+	if f.shape != (shape{}) {
+		f.r.recs.pad(&f.b, f.shape.rows)
+	}
+}
+
+// alone reports whether the host takes part in the pass, so that nothing may be under way beside it.
+func (f *flight) alone() bool { return f.b.likely || f.r.recs.wants(f.shape) }
+
+// run queues the pass.
+func (f *flight) run() error {
+	r := f.r
+	if len(f.plan.dst) > 0 {
+		r.dev.KVCopy(r.kv, f.plan.dst, f.plan.src)
+	}
+	f.drawn = again(f.drawn, len(f.plan.items))
+	if err := f.compute(); err != nil {
+		return fmt.Errorf("running %s: %w", r.name, err)
+	}
+	rows := max(len(f.b.Rows), 1) // a pass without results is waited for, too: its errors are its own
+	f.ticket = kernels.Fetch(r.dev, f.host[:8*rows], r.s.results.RowRange(0, 8*rows))
+	return nil
+}
+
+// compute queues the operations of the pass, one by one or as they were recorded.
+func (f *flight) compute() error {
+	r := f.r
+	if r.recs.wants(f.shape) {
+		if err := r.recs.record(r, f); err != nil {
+			return err
+		}
+	}
+	r.m.SetBatch(r.ws, &f.b.Batch, r.kv)
+	if rec := r.recs.find(f.shape, r.ws.Moved()); rec != nil {
+		rec.Replay()
+		r.stats.Replayed++
+		return nil
+	}
+	return r.compute(&f.b, f.drawn)
+}
+
+// compute is the forward pass over the batch that is set, and what is wanted of it.
+func (r *runner) compute(b *batch, drawn []drawn) error {
+	r.s.gather(r.m.Compute(r.ws), r.ws.Batch())
+	if err := r.s.draw(b, drawn); err != nil {
+		return err
+	}
+	return r.s.score(b)
+}
+
+// wait waits for the results and gives them to the items that sample and to the jobs that score.
+func (f *flight) wait() error {
+	t := f.ticket
+	if f.ticket = nil; t != nil {
+		if err := t.Wait(); err != nil {
+			return fmt.Errorf("running %s: %w", f.r.name, err)
+		}
+	}
+	for i, d := range f.b.draws {
+		f.drawn[d.at].id, f.drawn[d.at].logp = int32(f.word(0, i)), math.Float32frombits(f.word(1, i))
+	}
+	at := len(f.b.Rows) - len(f.b.scores)
+	for i, s := range f.b.scores {
+		s.job.scores.Logprobs[s.at] = math.Float32frombits(f.word(0, at+i))
+		s.job.scores.Entropy[s.at] = math.Float32frombits(f.word(1, at+i))
+	}
+	return nil
+}
+
+// word is the first or the second word of row i.
+func (f *flight) word(word, i int) uint32 {
+	return binary.LittleEndian.Uint32(f.host[4*(word*len(f.b.Rows)+i):])
+}
+
+// outcomes gives the jobs what was drawn for them and says what becomes of them. What was drawn for a sequence that had
+// ended before is dropped.
+func (f *flight) outcomes() []outcome {
+	f.ended = again(f.ended, len(f.plan.items))
+	for i, it := range f.plan.items {
+		switch {
+		case it.seq.scores:
+		case it.seq.gone:
+			f.ended[i].dropped = true
+		case it.ends:
+			f.ended[i] = it.seq.job.take(f.drawn[i])
+		}
+	}
+	return f.ended
+}
+
+// ahead notes for the sequences of f what is on its way for them. Those that go on may be in the next pass already.
+func (f *flight) ahead() {
+	for i, d := range f.b.draws {
+		if it := f.plan.items[d.at]; !it.seq.gone {
+			it.seq.draws(i, it.seq.job.goesOn(it.start+it.n))
+		}
+	}
+}
+
+// again is s with n zeros, in the same memory where it suffices.
+func again[T any](s []T, n int) []T {
+	s = slices.Grow(s[:0], n)[:n]
+	clear(s)
+	return s
+}
