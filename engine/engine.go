@@ -83,6 +83,13 @@ type change struct {
 
 // New starts an engine on dev, which from now on belongs to its loop: use it inside Do only. Models are added with AddModel.
 func New(dev kernels.Device, o Options) *Engine {
+	e := newEngine(dev, o)
+	go e.loop()
+	return e
+}
+
+// newEngine is an engine whose loop has not begun.
+func newEngine(dev kernels.Device, o Options) *Engine {
 	if o.LogitsBytes <= 0 {
 		o.LogitsBytes = 64 << 20
 	}
@@ -90,7 +97,6 @@ func New(dev kernels.Device, o Options) *Engine {
 		stats: map[string]ModelStats{}, lanes: map[*lane]*runner{}}
 	_, e.lags = dev.(kernels.Asynchronous)
 	e.wake = sync.NewCond(&e.mu)
-	go e.loop()
 	return e
 }
 
