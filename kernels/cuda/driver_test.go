@@ -16,6 +16,7 @@ import (
 // that the suite opens is on a GPU of its own, so that it can lose one.
 func TestConformance(t *testing.T) {
 	m, tol := fake.New(), tolerances
+	tol.Slow = true
 	gpus := map[kernels.Device]*fake.GPU{}
 	tol.Break = func(d kernels.Device) { gpus[d].Lose() }
 	kerneltest.Run(t, func() (kernels.Device, error) {

@@ -32,7 +32,8 @@ func testErrors(t *testing.T, e *env) {
 		case first == nil:
 			first = err
 		case !strings.Contains(err.Error(), first.Error()) && !strings.Contains(first.Error(), err.Error()):
-			t.Fatalf("%s of a broken device: %v, the first error was %v\nrule: the first error of queued work stays", what, err, first)
+			t.Fatalf("%s of a broken device: %v, the first error was %v\nrule: the first error of queued work stays", what, err,
+				first)
 		}
 	}
 	within(t, "Axpy, Fetch and Wait", func() {

@@ -11,7 +11,8 @@ import (
 // farVariable asks for testFar.
 const farVariable = "ZEROSEARCH_KERNELTEST_FAR"
 
-// testFar works on tensors and weights whose elements are more than 2^31 bytes, and more than 2^31 elements, from where their memory begins.
+// testFar works on tensors and weights whose elements are more than 2^31 bytes, and more than 2^31 elements, from where
+// their memory begins.
 func testFar(t *testing.T, e *env) {
 	if testing.Short() || os.Getenv(farVariable) == "" {
 		t.Skipf("takes 9 GB of the device's memory at a time: set %s=1 to run it", farVariable)
@@ -23,8 +24,8 @@ func testFar(t *testing.T, e *env) {
 
 const farRule = "places are counted in 64 bits, in bytes and in elements"
 
-// farTensors are tensors of three rows: at the beginning, behind 2^29 and behind 2^30 times 4 bytes, and one whose last row is behind
-// 2^31 elements.
+// farTensors are tensors of three rows: at the beginning, behind 2^29 and behind 2^30 times 4 bytes, and one whose last
+// row is behind 2^31 elements.
 func farTensors(t *testing.T, e *env) {
 	const rows, c, stride = 3, 6, 1<<30 + 3
 	const size = 2*stride + 64
@@ -59,7 +60,10 @@ func farTensors(t *testing.T, e *env) {
 	op := func(name string, body func(d kernels.Device, s *side, x, y kernels.Tensor)) {
 		t.Helper()
 		want := execute(t, e.ref, layouts[0], func(s *side) {
-			body(s.d, s, s.inout("x", rows, c, normal("x", rows*c, 1), bound{}), s.inout("y", rows, c, normal("y", rows*c, 1), bound{}))
+			near := func(name string) kernels.Tensor {
+				return s.inout(name, rows, c, normal(name, rows*c, 1), bound{})
+			}
+			body(s.d, s, near("x"), near("y"))
 		})
 		put(x, normal("x", rows*c, 1))
 		put(y, normal("y", rows*c, 1))
@@ -79,14 +83,18 @@ func farTensors(t *testing.T, e *env) {
 	op("RoPE", func(d kernels.Device, s *side, x, y kernels.Tensor) {
 		d.RoPE(y, 1, s.at([]int32{0, 3, 7}), s.in("table", 9, c, angles(9, c)), false)
 	})
-	op("Gather", func(d kernels.Device, s *side, x, y kernels.Tensor) { d.Gather(y, x, s.ints("idx", []int32{2, 2, 1})) })
+	op("Gather", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+		d.Gather(y, x, s.ints("idx", []int32{2, 2, 1}))
+	})
 	op("ScatterAdd", func(d kernels.Device, s *side, x, y kernels.Tensor) {
 		d.ScatterAdd(y, x, s.ints("idx", []int32{2, 0, 1}))
 	})
 	op("Embed", func(d kernels.Device, s *side, x, y kernels.Tensor) {
 		d.Embed(y, s.weight(4, c, kernels.F32, normal("w", 4*c, 1)), s.ids([]int32{3, 0, 2}))
 	})
-	op("EmbedBackward", func(d kernels.Device, s *side, x, y kernels.Tensor) { d.EmbedBackward(y, x, s.ids([]int32{2, 0, 2})) })
+	op("EmbedBackward", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+		d.EmbedBackward(y, x, s.ids([]int32{2, 0, 2}))
+	})
 	op("MatMul", func(d kernels.Device, s *side, x, y kernels.Tensor) {
 		d.MatMul(y, x, s.weight(c, c, kernels.F32, normal("w", c*c, 1)), kernels.Epilogue{})
 	})
@@ -103,7 +111,8 @@ func farTensors(t *testing.T, e *env) {
 	})
 	op("Sample", func(d kernels.Device, s *side, x, y kernels.Tensor) {
 		ids := s.put("ids", kernels.I32, rows, 1, s.packed(), nil, true, bound{})
-		d.Sample(ids, kernels.LogProbs{}, x, s.draws(slices.Repeat([]kernels.Sampling{{Greedy: true, InvTemp: 1}}, rows)), 0)
+		rules := slices.Repeat([]kernels.Sampling{{Greedy: true, InvTemp: 1}}, rows)
+		d.Sample(ids, kernels.LogProbs{}, x, s.draws(rules), 0)
 		d.Gather(y, x, ids.RowRange(0, rows))
 	})
 }
@@ -129,7 +138,8 @@ func farWeight(t *testing.T, e *env) {
 	nearValues(t, farRule, "the rows before", k, bound{}, make([]float64, 3*k), wide(outs[2].f32()))
 }
 
-// farCache is a cache whose keys alone are more than 2^31 elements: the first and the last page of both layers are written and read.
+// farCache is a cache whose keys alone are more than 2^31 elements: the first and the last page of both layers are written
+// and read.
 func farCache(t *testing.T, e *env) {
 	const pages, d = 1<<16 + 3, 1 << 9
 	kv, err := e.d.NewKV(kernels.KVSpec{Layers: 2, Pages: pages, KVHeads: 1, HeadDim: d, Type: kernels.BF16})
@@ -146,12 +156,17 @@ func farCache(t *testing.T, e *env) {
 		}
 		s.d.KVCopy(kv, []int32{last - 1}, []int32{last})
 		for layer := range 2 {
-			b := s.segments(kv, []kernels.Segment{{Row: 0, Len: 1, Pages: []int32{0}}, {Row: 1, Len: 1, Pages: []int32{last}}, {Row: 2, Len: 1, Pages: []int32{last - 1}}})
-			s.d.Attention(s.out("y", 3, d, bound{}), s.in("q", 3, d, normal("q", 3*d, 1)), kernels.Tensor{}, kv, layer, b, 0.1)
+			var segs []kernels.Segment
+			for i, page := range []int32{0, last, last - 1} {
+				segs = append(segs, kernels.Segment{Row: i, Len: 1, Pages: []int32{page}})
+			}
+			y, q := s.out("y", 3, d, bound{}), s.in("q", 3, d, normal("q", 3*d, 1))
+			s.d.Attention(y, q, kernels.Tensor{}, kv, layer, s.segments(kv, segs), 0.1)
 		}
 	})
 	for layer := range 2 {
 		x := v(layer)
-		nearValues(t, farRule, "values of a cache", d, rel(max(1e-6, e.tol.BF16)), wide(slices.Concat(x, x[d:])), wide(outs[layer].f32()))
+		want := wide(slices.Concat(x, x[d:]))
+		nearValues(t, farRule, "values of a cache", d, rel(max(1e-6, e.tol.BF16)), want, wide(outs[layer].f32()))
 	}
 }

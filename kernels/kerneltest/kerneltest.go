@@ -37,6 +37,8 @@ type Tolerances struct {
 	// Break makes the work that d, a device as Run's open returns it, does next fail after the call that queues it, as on a GPU that is
 	// lost. nil: d has no such work, all of it has ended when a call returns.
 	Break func(d kernels.Device)
+	// Slow says that the device is an interpreter: what takes longest runs for one type only.
+	Slow bool
 }
 
 // Exact is how far ref is from itself.

@@ -283,14 +283,16 @@ func (d small) Attention(y, q, lse kernels.Tensor, kv kernels.KV, layer int, b k
 	}
 }
 
-func (d small) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, kv kernels.KV, layer int, b kernels.Batch, scale float32) {
+func (d small) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, kv kernels.KV, layer int, b kernels.Batch,
+	scale float32) {
 	d.Device.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, layer, b, scale)
 	if hd := kv.Spec().HeadDim; d.fault == "has heads of 64 back" && hd > 64 {
 		d.Device.Zero(dk.ColRange(64, hd-64))
 	}
 }
 
-func (d small) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor, invTemp float32) {
+func (d small) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor,
+	invTemp float32) {
 	d.Device.LogProb(out, h, w, targets, invTemp)
 	if n, _ := w.Shape(); d.fault == "sums 128k words" && n > 1<<17 {
 		(&faulty{Device: d.Device}).edit(out.LSE, times(0.999))

@@ -79,7 +79,8 @@ func testLists(t *testing.T, e *env) {
 	for _, c := range []testCase{
 		{name: "embed", body: func(s *side) {
 			const n, v, c = 70, 40, 12
-			w, l := s.weight(v, c, kernels.BF16, normal("w", v*c, 1)), kernels.Layout{IDs: below("ids", n, v), Pos: below("pos", n, 30), Rows: below("rows", 9, n)}
+			w := s.weight(v, c, kernels.BF16, normal("w", v*c, 1))
+			l := kernels.Layout{IDs: below("ids", n, v), Pos: below("pos", n, 30), Rows: below("rows", 9, n)}
 			b, err := s.d.NewBatch(l.Spec())
 			if err != nil {
 				s.t.Fatalf("NewBatch: %v", err)
@@ -102,7 +103,8 @@ func testLists(t *testing.T, e *env) {
 			const n, v = 9, 257
 			rules := make([]kernels.Sampling, n)
 			for i := range rules {
-				rules[i] = kernels.Sampling{InvTemp: 1, TopP: 0.9, Stream: streamOf((float64(i) + 0.5) / n), Adjust: adjustments(v, 60, i)}
+				rules[i] = kernels.Sampling{InvTemp: 1, TopP: 0.9, Stream: streamOf((float64(i) + 0.5) / n)}
+				rules[i].Adjust = adjustments(v, 60, i)
 				if i%2 == 1 {
 					rules[i].Never = every(2, v)
 				}
@@ -122,7 +124,8 @@ func testLists(t *testing.T, e *env) {
 				})
 			}
 			want, got := run(e.d), run(&scribbler{e.d, map[kernels.Batch][]kernels.Sampling{}})
-			sameBits(t, "what a call is given on the host is read before the call returns (the lists of a Sampling: before Sample does)", want, got)
+			sameBits(t, "what a call is given on the host is read before the call returns (the lists of a Sampling: before "+
+				"Sample does)", want, got)
 		})
 	}
 }

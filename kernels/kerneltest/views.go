@@ -9,7 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-const batchRule = "a batch is the layout that was set last, with the ids that were fed, whatever room it has; Sample draws by draws [first, first+B)"
+const batchRule = "a batch is the layout that was set last, with the ids that were fed, whatever room it has; " +
+	"Sample draws by draws [first, first+B)"
 
 // testBatch sets one batch, which has room to spare, again and again, and reads it as tensors and in operations.
 func testBatch(t *testing.T, e *env) {
@@ -56,7 +57,8 @@ func testBatch(t *testing.T, e *env) {
 // setBatch sets b to a layout of n tokens and returns it, with the ids that were fed where that was asked for.
 func setBatch(s *side, b kernels.Batch, kv kernels.KV, n, v int, fed bool) *kernels.Layout {
 	name, slots := fmt.Sprint(n), kv.Spec().Pages*kernels.PageSize
-	l := kernels.Layout{IDs: below("ids"+name, n, v), Pos: below("pos"+name, n, 30), Segs: []kernels.Segment{{Len: n, Pages: []int32{3, 1, 7}}}}
+	l := kernels.Layout{IDs: below("ids"+name, n, v), Pos: below("pos"+name, n, 30)}
+	l.Segs = []kernels.Segment{{Len: n, Pages: []int32{3, 1, 7}}}
 	for _, i := range source("slots" + name).Perm(slots)[:n] {
 		l.Slots = append(l.Slots, int32(i))
 	}
@@ -64,7 +66,8 @@ func setBatch(s *side, b kernels.Batch, kv kernels.KV, n, v int, fed bool) *kern
 		l.Rows = below("rows"+name, n/2, n)
 	}
 	for i := range l.Rows {
-		l.Draws = append(l.Draws, kernels.Sampling{Greedy: true, InvTemp: 1, Adjust: []kernels.Adjustment{{ID: int32(v - 1 - i), Add: 50}}})
+		adjust := []kernels.Adjustment{{ID: int32(v - 1 - i), Add: 50}}
+		l.Draws = append(l.Draws, kernels.Sampling{Greedy: true, InvTemp: 1, Adjust: adjust})
 	}
 	given := new(kernels.Layout)
 	given.CopyFrom(&l)
@@ -74,7 +77,8 @@ func setBatch(s *side, b kernels.Batch, kv kernels.KV, n, v int, fed bool) *kern
 	}
 	given.IDs[0], given.IDs[n-1] = 0, 0 // do not count
 	l.IDs[0], l.IDs[n-1] = 17, int32(v-1)
-	s.d.SetBatch(b, given, kv, s.ints("sampled", []int32{int32(v - 1), 5, 17}), []kernels.Fed{{Row: int32(n - 1), From: 0}, {Row: 0, From: 2}})
+	sampled := s.ints("sampled", []int32{int32(v - 1), 5, 17})
+	s.d.SetBatch(b, given, kv, sampled, []kernels.Fed{{Row: int32(n - 1), From: 0}, {Row: 0, From: 2}})
 	return &l
 }
 
@@ -103,9 +107,11 @@ func testColumns(t *testing.T, e *env) {
 				}
 				want, got := execute(t, e.ref, layouts[0], body(false)), execute(t, e.d, layouts[2], body(true))
 				for i := range want {
-					near(t, "MatMuls into columns that follow each other writes those columns, each as the product with its weight", want[i], got[i])
+					near(t, "MatMuls into columns that follow each other writes those columns, each as the product with its weight",
+						want[i], got[i])
 				}
-				sameBits(t, "weights made together give the bits of weights made one by one", execute(t, e.d, layouts[2], body(false)), got)
+				alone := execute(t, e.d, layouts[2], body(false))
+				sameBits(t, "weights made together give the bits of weights made one by one", alone, got)
 			})
 		}
 	}
@@ -133,7 +139,10 @@ func columns(s *side, sh shape, wt kernels.DType, together bool, b bound) {
 	// One column before, between the second and the third, and behind stays as it was.
 	y := s.inout("y", sh.t, total+3, normal("y", sh.t*(total+3), 1), b)
 	x, dy := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1)), s.in("dy", sh.t, total, normal("dy", sh.t*total, 1))
-	to := []kernels.Product{{Y: y.ColRange(1, ns[0]), W: ws[0]}, {Y: y.ColRange(1+ns[0], ns[1]), W: ws[1]}, {Y: y.ColRange(2+ns[0]+ns[1], ns[2]), W: ws[2]}}
+	to := make([]kernels.Product, 3)
+	for i, at := range []int{1, 1 + ns[0], 2 + ns[0] + ns[1]} {
+		to[i] = kernels.Product{Y: y.ColRange(at, ns[i]), W: ws[i]}
+	}
 	to[1].Bias = s.vec("bias", 1, ns[1], normal("bias", ns[1], 1))
 	s.d.MatMuls(x, to)
 	from := 0

@@ -26,9 +26,7 @@ func Install(t testing.TB, gpus ...*GPU) *Machine {
 	m, restore := Use(gpus...)
 	t.Cleanup(func() {
 		restore()
-		if err := m.Check(); err != nil {
-			t.Error(err)
-		}
+		check(t, m)
 	})
 	return m
 }
