@@ -27,7 +27,8 @@ var update = flag.Bool("update", false, "write what was printed into the scripts
 // TestMain lets the test binary be the program itself, for tests that kill it, and keeps the user's environment out of the tests.
 func TestMain(m *testing.M) {
 	for _, e := range os.Environ() {
-		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && name != "ZEROSEARCH_CPU_PATH" && !slices.Contains([]string{"ZEROSEARCH_GOLDENS", "ZEROSEARCH_DATA", goldens.Require, mainEnv}, name) {
+		kept := []string{"ZEROSEARCH_CPU_PATH", "ZEROSEARCH_GOLDENS", "ZEROSEARCH_DATA", goldens.Require, mainEnv, simulatedGPU}
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && !slices.Contains(kept, name) {
 			os.Unsetenv(name)
 		}
 	}
@@ -45,6 +46,9 @@ func TestMain(m *testing.M) {
 }
 
 const mainEnv = "ZEROSEARCH_TEST_MAIN"
+
+// simulatedGPU asks for tests that take minutes on a GPU that is simulated.
+const simulatedGPU = "ZEROSEARCH_SIMULATED_GPU"
 
 // zs runs the program inside the test.
 func zs(stdin string, args ...string) (code int, stdout, stderr string) {

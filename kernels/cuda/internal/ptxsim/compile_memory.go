@@ -3,6 +3,7 @@ package ptxsim
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -54,7 +55,8 @@ func (o *opcode) loadParam(in *instruction) error {
 		in.run = func(w *warp, mask uint32) {
 			for i, r := range d {
 				v := get(w.b.params[at+i*n : at+i*n+n])
-				each(mask, func(l int) { w.regs[r][l] = v })
+				d := &w.regs[r]
+				each(mask, func(l int) { d[l] = v })
 			}
 		}
 		return nil
@@ -98,9 +100,14 @@ func (o *opcode) load(in *instruction) error {
 		return err
 	}
 	n, sign := sizeOf(o.typ()), o.typ()[0] == 's'
+	one := n == 4 && len(d) == 1
 	in.run = func(w *warp, mask uint32) {
 		each(mask, func(l int) {
 			b := w.bytes(l, sp, w.regs[r][l]+off, n*len(d), false)
+			if one {
+				w.regs[d[0]][l] = uint64(binary.LittleEndian.Uint32(b))
+				return
+			}
 			for i, row := range d {
 				v := get(b[i*n : i*n+n])
 				if sign {
@@ -128,9 +135,14 @@ func (o *opcode) store(in *instruction) error {
 		return err
 	}
 	n := sizeOf(o.typ())
+	one := n == 4 && len(s) == 1
 	in.run = func(w *warp, mask uint32) {
 		each(mask, func(l int) {
 			b := w.bytes(l, sp, w.regs[r][l]+off, n*len(s), true)
+			if one {
+				binary.LittleEndian.PutUint32(b, uint32(w.regs[s[0]][l]))
+				return
+			}
 			for i, row := range s {
 				put(b[i*n:i*n+n], w.regs[row][l])
 			}
@@ -179,27 +191,24 @@ func (o *opcode) atomicAdd(in *instruction) error {
 }
 
 // bytes are n bytes that lane touches; what is wrong with that ends the instruction.
-func (w *warp) bytes(lane int, sp space, addr uint64, n int, write bool) []byte {
-	b, err := w.find(lane, sp, addr, n, write)
+func (w *warp) bytes(lane int, sp space, addr uint64, n int, write bool) (b []byte) {
+	var err error
+	if sp == global || sp == generic && addr < sharedBase {
+		b, err = w.b.m.access(addr, n, write)
+	} else {
+		s, off := &w.b.shared, 0
+		switch off, err = s.offset(addr, n); {
+		case err != nil:
+		case write:
+			b, err = s.write(w, lane, off, n)
+		default:
+			b, err = s.read(w, lane, off, n)
+		}
+	}
 	if err != nil {
 		panic(memoryFault{lane, err})
 	}
 	return b
-}
-
-func (w *warp) find(lane int, sp space, addr uint64, n int, write bool) ([]byte, error) {
-	s := &w.b.shared
-	if sp == global || sp == generic && addr < sharedBase {
-		return w.b.m.access(addr, n, write)
-	}
-	off, err := s.offset(addr, n)
-	switch {
-	case err != nil:
-		return nil, err
-	case write:
-		return s.write(w, lane, off, n)
-	}
-	return s.read(w, lane, off, n)
 }
 
 // offset is the place of a shared address, generic or the 32 bits of one.
@@ -221,7 +230,7 @@ func (o *opcode) copyAsync(in *instruction) error {
 		return errUnknown
 	case o.has("commit_group"):
 		in.run = func(w *warp, mask uint32) {
-			w.sent, w.open = append(w.sent, w.open), nil
+			w.commit()
 		}
 		in.kind = together // so that the groups of all lanes are the same
 		return nil
@@ -237,18 +246,27 @@ func (o *opcode) copyAsync(in *instruction) error {
 		in.kind = together
 		in.run = func(w *warp, mask uint32) {
 			if all {
-				w.sent, w.open = append(w.sent, w.open), nil
+				w.commit()
 			}
 			for len(w.sent) > keep {
 				for _, c := range w.sent[0] {
 					w.b.shared.arrive(w, c)
 				}
-				w.sent = w.sent[1:]
+				w.spare = append(w.spare, w.sent[0][:0])
+				w.sent = slices.Delete(w.sent, 0, 1)
 			}
 		}
 		return nil
 	}
 	return o.copyStart(in)
+}
+
+// commit makes a group of the copies that were started since the last one.
+func (w *warp) commit() {
+	w.sent, w.open = append(w.sent, w.open), nil
+	if n := len(w.spare); n > 0 {
+		w.open, w.spare = w.spare[n-1], w.spare[:n-1]
+	}
 }
 
 // copyStart is cp.async.ca/cg.shared.global [dst], [src], size{, from}: from bytes are read, the rest is zero.

@@ -79,6 +79,12 @@ func (o *opcode) shuffle(in *instruction) error {
 	mode := o.parts[2]
 	in.run = func(w *warp, mask uint32) {
 		from := w.regs[s[0]]
+		if mode == "bfly" && mask == math.MaxUint32 && len(d) == 1 && isAll(&w.regs[s[2]], 31) { // the usual case
+			for l, b := range &w.regs[s[1]] {
+				w.regs[d[0]][l] = from[l^int(b&31)]
+			}
+			return
+		}
 		each(mask, func(l int) {
 			b, c := int(w.regs[s[1]][l]&31), w.regs[s[2]][l]
 			clamp, seg := int(c&31), int(c>>8&31)
@@ -112,6 +118,16 @@ func (o *opcode) shuffle(in *instruction) error {
 		})
 	}
 	return nil
+}
+
+// isAll reports whether all lanes have the value v.
+func isAll(r *row, v uint64) bool {
+	for _, x := range r {
+		if x != v {
+			return false
+		}
+	}
+	return true
 }
 
 // vote is vote.sync.ballot, any and all.

@@ -202,6 +202,7 @@ type warp struct {
 	lane  int   // that a fault concerns; -1: all
 	open  []copyAsync
 	sent  [][]copyAsync // groups of cp.async that were committed
+	spare [][]copyAsync // room of groups that have arrived
 }
 
 // thread is the number of lane's thread in the block.
@@ -210,7 +211,7 @@ func (w *warp) thread(lane int) int32 { return int32(w.first + lane) }
 // begin makes the warp ready for a new block.
 func (w *warp) begin() {
 	w.lanes = w.all
-	w.front, w.open, w.sent = append(w.front[:0], group{mask: w.lanes}), nil, nil
+	w.front, w.open, w.sent = append(w.front[:0], group{mask: w.lanes}), w.open[:0], w.sent[:0]
 	w.epoch++
 	for i, r := range w.b.k.place {
 		if r >= 0 {

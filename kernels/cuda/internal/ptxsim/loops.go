@@ -10,7 +10,8 @@ import (
 // loops are the most frequent instructions once more, for a whole warp and without a call for each lane: several times as fast.
 var loops = map[string]func(d, x, y, z *row){
 	"mov.b32": move32, "mov.u32": move32, "mov.s32": move32, "mov.f32": move32, "mov.b64": move64, "mov.u64": move64, "mov.f64": move64,
-	"cvta.to.global.u64": move64,
+	"cvta.to.global.u64": move64, "cvta.to.shared.u64": move64, "cvta.global.u64": move64, "cvta.shared.u64": move64,
+	"cvt.u32.u64": move32,
 
 	"add.s32": add32, "add.u32": add32, "add.s64": add64, "add.u64": add64,
 	"sub.s32": func(d, x, y, _ *row) {
@@ -162,6 +163,81 @@ var loops = map[string]func(d, x, y, z *row){
 	"setp.ne.b64": func(d, x, y, _ *row) {
 		for l := range d {
 			d[l] = b1(x[l] != y[l])
+		}
+	},
+	"and.b64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = x[l] & y[l]
+		}
+	},
+	"or.b64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = x[l] | y[l]
+		}
+	},
+	"not.b32": func(d, x, _, _ *row) {
+		for l := range d {
+			d[l] = uint64(^uint32(x[l]))
+		}
+	},
+	"shr.s64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(int64(x[l]) >> min(uint32(y[l]), 63))
+		}
+	},
+	"min.s32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(min(int32(x[l]), int32(y[l]))))
+		}
+	},
+	"min.u64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = min(x[l], y[l])
+		}
+	},
+	"max.u64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = max(x[l], y[l])
+		}
+	},
+	"setp.ge.u32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(uint32(x[l]) >= uint32(y[l]))
+		}
+	},
+	"setp.lt.u64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(x[l] < y[l])
+		}
+	},
+	"setp.gt.u64": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(x[l] > y[l])
+		}
+	},
+	"setp.eq.f32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(f32(x[l]) == f32(y[l]))
+		}
+	},
+	"setp.lt.f32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(f32(x[l]) < f32(y[l]))
+		}
+	},
+	"setp.gt.f32": func(d, x, y, _ *row) {
+		for l := range d {
+			d[l] = b1(f32(x[l]) > f32(y[l]))
+		}
+	},
+	"neg.f32": func(d, x, _, _ *row) {
+		for l := range d {
+			d[l] = uint64(uint32(x[l]) ^ 1<<31)
+		}
+	},
+	"cvt.rn.f32.s32": func(d, x, _, _ *row) {
+		for l := range d {
+			d[l] = b32(float32(int32(x[l])))
 		}
 	},
 	"selp.b32": select32, "selp.f32": select32,

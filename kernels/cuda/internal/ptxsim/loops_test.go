@@ -22,7 +22,7 @@ func TestLoops(t *testing.T) {
 	for name := range loops {
 		n := 3
 		switch name[:3] {
-		case "mov", "cvt":
+		case "mov", "cvt", "neg", "not":
 			n = 2
 		case "mad", "fma", "sel":
 			n = 4

@@ -99,31 +99,27 @@ func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	mine, touches := uint8(15), a.read
+	if n < 4 {
+		mine = (1<<n - 1) << (off % 4)
+	}
+	if write {
+		touches = a.wrote
+	}
 	for w := off / 4; w <= (off+n-1)/4; w++ {
-		mine := uint8(15)
-		if n < 4 {
-			mine = (1<<n - 1) << (off % 4)
-		}
-		if m.others(a.wrote[w], mine) || write && m.others(a.read[w], mine) {
+		if m.others(&a.wrote[w], mine) || write && m.others(&a.read[w], mine) {
 			return nil, fmt.Errorf("%d bytes at %#x were touched by another block of this launch: the order of blocks is not defined", n, addr)
 		}
-		if write {
-			m.touched(&a.wrote[w], mine)
-		} else {
-			m.touched(&a.read[w], mine)
+		t := &touches[w]
+		if t.block < m.launch {
+			t.bytes = 0
 		}
+		t.block, t.bytes = m.writer, t.bytes|mine
 	}
 	return a.bytes[off : off+n], nil
 }
 
 // others reports whether another block of this launch touched any of these bytes.
-func (m *Memory) others(t touch, bytes uint8) bool {
+func (m *Memory) others(t *touch, bytes uint8) bool {
 	return t.block >= m.launch && t.block != m.writer && t.bytes&bytes != 0
-}
-
-func (m *Memory) touched(t *touch, bytes uint8) {
-	if t.block < m.launch {
-		t.bytes = 0
-	}
-	t.block, t.bytes = m.writer, t.bytes|bytes
 }

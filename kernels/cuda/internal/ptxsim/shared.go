@@ -6,17 +6,18 @@ import "fmt"
 // that nothing has to be cleared between them.
 type sharedMem struct {
 	bytes []byte
-	words []history    // of words of 4 bytes that were touched as a whole only
-	parts [][4]history // of the bytes of the others
-	born  uint32       // epoch in which this block began
-	epoch uint32       // barriers of all blocks so far
+	quads []history // of 16 bytes that were touched as a whole only
+	words []history // of 4 bytes, likewise, where quads are split
+	parts []history // of one byte, where words are split
+	born  uint32    // epoch in which this block began
+	epoch uint32    // barriers of all blocks so far
 }
 
-// history is the last write of a word or a byte, and what has read it since.
+// history is the last write of some bytes, and what has read them since.
 type history struct {
 	wrote, read access
 	pending     uint32 // if it is born: a copy of cp.async has not arrived
-	split       uint32 // of a word, if it is born: its bytes have histories of their own
+	split       uint32 // if it is born: smaller pieces have histories of their own
 	readByMany  bool   // by several threads in read's epoch
 	atomic      bool   // the last write was atomic: any thread's, of which several may follow each other with no barrier
 }
@@ -30,26 +31,39 @@ type access struct {
 // begin makes size bytes of memory that nobody has written, for a new block.
 func (s *sharedMem) begin(size int) {
 	if cap(s.bytes) < size {
-		n := (size + 3) / 4
-		s.bytes, s.words, s.parts = make([]byte, 4*n), make([]history, n), make([][4]history, n)
+		n := (size + 15) / 16
+		s.bytes, s.quads = make([]byte, 16*n), make([]history, n)
+		s.words, s.parts = make([]history, 4*n), make([]history, 16*n)
 	}
 	s.bytes = s.bytes[:size]
 	s.epoch++
 	s.born = s.epoch
 }
 
-// history is what is known of the byte at an offset, and how many bytes from there on it is about, for an access of n bytes. Longer
-// ones than a word are aligned to words.
+// history is what is known of the byte at an offset, and how many bytes from there on it is about, for an aligned access of n bytes.
 func (s *sharedMem) history(at, n int) (*history, int) {
-	h := &s.words[at/4]
+	h := &s.quads[at/16]
 	if h.split != s.born {
+		if n >= 16 {
+			return h, 16
+		}
+		h.divide(s.born, s.words[at/16*4:][:4])
+	}
+	if h = &s.words[at/4]; h.split != s.born {
 		if n >= 4 {
 			return h, 4
 		}
-		h.split = s.born
-		s.parts[at/4] = [4]history{*h, *h, *h, *h}
+		h.divide(s.born, s.parts[at/4*4:][:4])
 	}
-	return &s.parts[at/4][at%4], 1
+	return &s.parts[at], 1
+}
+
+// divide gives each piece the history h.
+func (h *history) divide(born uint32, pieces []history) {
+	for i := range pieces {
+		pieces[i] = *h
+	}
+	h.split = born
 }
 
 // orderedBefore reports whether a happened before what a thread does now: it is the thread's own, or a barrier lies between.
