@@ -112,7 +112,7 @@ func farTensors(t *testing.T, e *env) {
 	op("Sample", func(d kernels.Device, s *side, x, y kernels.Tensor) {
 		ids := s.put("ids", kernels.I32, rows, 1, s.packed(), nil, true, bound{})
 		rules := slices.Repeat([]kernels.Sampling{{Greedy: true, InvTemp: 1}}, rows)
-		d.Sample(ids, kernels.LogProbs{}, x, s.draws(rules), 0)
+		d.Sample(ids, kernels.LogProbs{}, x.ColRange(0, rows), s.draws(rules), 0) // ids are rows, for Gather
 		d.Gather(y, x, ids.RowRange(0, rows))
 	})
 }

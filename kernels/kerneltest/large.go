@@ -19,6 +19,10 @@ func testMany(t *testing.T, e *env) { e.once(t, "many", manyCases(e.tol)) }
 func manyCases(tol Tolerances) (cases []testCase) {
 	const t, c = manyRows, 2
 	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
+	caches := types[:2]
+	if tol.Slow {
+		caches = types[1:2]
+	}
 	in := func(s *side, name string) kernels.Tensor { return s.in(name, t, c, normal(name, t*c, 1)) }
 	inout := func(s *side, name string, rows int) kernels.Tensor {
 		return s.inout(name, rows, c, normal(name, rows*c, 1), rel(tol.F32))
@@ -69,6 +73,37 @@ func manyCases(tol Tolerances) (cases []testCase) {
 		s.d.Gather(out(s, "gathered"), in(s, "src"), s.ints("order", order))
 		s.d.ScatterAdd(inout(s, "dst", t), in(s, "src"), s.ints("few", few))
 	})
+	if !tol.Slow {
+		cases = append(cases, manyLogits(tol)...)
+	}
+	add("elementwise", "Axpy, Copy, Zero and SumSquares on all rows", func(s *side) {
+		x := in(s, "x")
+		s.d.Axpy(inout(s, "y", t), 0.3, x)
+		half := s.put("half", kernels.BF16, t, c, s.layout, nil, true, bound{})
+		s.d.Copy(half, x)
+		s.d.Copy(s.out("widened", t, c, bound{}), half)
+		s.d.Zero(s.inout("zero", t, c, normal("x", t*c, 1), bound{}))
+		s.d.SumSquares(s.put("squares", kernels.F64, 1, 1, s.packed(), nil, true, rel(squaresError(tol))), x, nil, false)
+	})
+	for _, kt := range caches {
+		seqs, hd, b := []sequence{{manyRows + 4459, 1}, {3, 2}}, heads{2, 1, 2}, tol.attention(kt)
+		add("positions/"+kt.String(), attentionRule, func(s *side) {
+			a := newAttention(s, kt, hd, seqs)
+			y, lse := s.out("y", a.rows, hd.h*hd.d, rel(b)), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
+			s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
+		})
+		add("positions/backward/"+kt.String(), attentionBackwardRule, func(s *side) {
+			attentionBackward(s, kt, hd, seqs, rel(max(10*tol.F32, 3*b)))
+		})
+	}
+	return cases
+}
+
+// manyLogits are the operations on logits.
+func manyLogits(tol Tolerances) (cases []testCase) {
+	const t, c = manyRows, 2
+	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
+	in := func(s *side, name string) kernels.Tensor { return s.in(name, t, c, normal(name, t*c, 1)) }
 	add("logprob", "Logp = z[target] - LSE, and its backward", func(s *side) {
 		h, w := in(s, "h"), s.weight(3, c, kernels.F32, normal("w", 3*c, 1))
 		targets := s.ints("targets", below("targets", t, 3))
@@ -85,26 +120,6 @@ func manyCases(tol Tolerances) (cases []testCase) {
 		rules := slices.Repeat([]kernels.Sampling{{Greedy: true, InvTemp: 1}}, t)
 		s.d.Sample(ids, scores, in(s, "logits"), s.draws(rules), 0)
 	})
-	add("elementwise", "Axpy, Copy, Zero and SumSquares on all rows", func(s *side) {
-		x := in(s, "x")
-		s.d.Axpy(inout(s, "y", t), 0.3, x)
-		half := s.put("half", kernels.BF16, t, c, s.layout, nil, true, bound{})
-		s.d.Copy(half, x)
-		s.d.Copy(s.out("widened", t, c, bound{}), half)
-		s.d.Zero(s.inout("zero", t, c, normal("x", t*c, 1), bound{}))
-		s.d.SumSquares(s.put("squares", kernels.F64, 1, 1, s.packed(), nil, true, rel(squaresError(tol))), x, nil, false)
-	})
-	for _, kt := range types[:2] {
-		seqs, hd, b := []sequence{{manyRows + 4459, 1}, {3, 2}}, heads{2, 1, 2}, tol.attention(kt)
-		add("positions/"+kt.String(), attentionRule, func(s *side) {
-			a := newAttention(s, kt, hd, seqs)
-			y, lse := s.out("y", a.rows, hd.h*hd.d, rel(b)), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
-			s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
-		})
-		add("positions/backward/"+kt.String(), attentionBackwardRule, func(s *side) {
-			attentionBackward(s, kt, hd, seqs, rel(max(10*tol.F32, 3*b)))
-		})
-	}
 	return cases
 }
 
@@ -114,7 +129,7 @@ func testManySegments(t *testing.T, e *env) {
 	const n, pages, scale = manyRows, manyRows + 3, 0.5
 	caches := types[:2]
 	if e.tol.Slow {
-		caches = caches[:1]
+		caches = types[:1]
 	}
 	for _, kt := range caches {
 		t.Run(kt.String(), func(t *testing.T) {

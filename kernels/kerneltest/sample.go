@@ -1,9 +1,10 @@
 package kerneltest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 	"testing"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -131,7 +132,7 @@ func kept(logits []float32, r kernels.Sampling) []float64 {
 	for _, w := range words {
 		sum += w.p
 	}
-	sort.SliceStable(words, func(i, j int) bool { return words[i].p > words[j].p })
+	slices.SortStableFunc(words, func(a, b word) int { return cmp.Compare(b.p, a.p) })
 	cut := func(n int) {
 		words = words[:n]
 		sum = 0

@@ -107,8 +107,8 @@ KERNEL(256) rope(float *x, i64 ldx, const float *table, i64 ldt, const int *pos,
 // keys and values [pages, G, 32, D] at the slots of the rows = k and v [T, G*D]. Grid: each.
 template <class E> FN void kv_write(E *keys, E *values, const float *k, i64 ldk, const float *v, i64 ldv, const int *slots, int heads, int dim) {
 	each((i64)heads * dim, [&](i64 r, i64 c) {
-		i64 page = slots[r] / 32, place = slots[r] % 32, head = c / dim, e = c % dim;
-		i64 at = ((page * heads + head) * 32 + place) * dim + e;
+		int slot = slots[r], head = (int)c / dim, e = (int)c % dim;
+		i64 at = (((i64)(slot / 32) * heads + head) * 32 + slot % 32) * dim + e;
 		store(&keys[at], k[r * ldk + c]);
 		store(&values[at], v[r * ldv + c]);
 	});

@@ -299,8 +299,10 @@ func (o *opcode) copyStart(in *instruction) error {
 			if from >= 0 {
 				n = int(low(w.regs[from][l], 4))
 			}
-			err := fmt.Errorf("cp.async of %d bytes into %d", n, size)
-			if n <= size {
+			var err error
+			if n > size {
+				err = fmt.Errorf("cp.async of %d bytes into %d", n, size)
+			} else {
 				c.off, err = w.b.shared.offset(w.regs[d][l]+dOff, size)
 			}
 			if err == nil && n > 0 {

@@ -99,18 +99,21 @@ func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	mine, touches := uint8(15), a.read
+	mine := uint8(15)
 	if n < 4 {
 		mine = (1<<n - 1) << (off % 4)
 	}
+	from, to := off/4, (off+n+3)/4
+	wrote, read := a.wrote[from:to], a.read[from:to]
+	touched := read
 	if write {
-		touches = a.wrote
+		touched = wrote
 	}
-	for w := off / 4; w <= (off+n-1)/4; w++ {
-		if m.others(&a.wrote[w], mine) || write && m.others(&a.read[w], mine) {
+	for i := range touched {
+		if m.others(&wrote[i], mine) || write && m.others(&read[i], mine) {
 			return nil, fmt.Errorf("%d bytes at %#x were touched by another block of this launch: the order of blocks is not defined", n, addr)
 		}
-		t := &touches[w]
+		t := &touched[i]
 		if t.block < m.launch {
 			t.bytes = 0
 		}
