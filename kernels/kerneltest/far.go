@@ -138,8 +138,8 @@ func farWeight(t *testing.T, e *env) {
 	nearValues(t, farRule, "the rows before", k, bound{}, make([]float64, 3*k), wide(outs[2].f32()))
 }
 
-// farCache is a cache whose keys alone are more than 2^31 elements: the first and the last page of both layers are written
-// and read.
+// farCache is a cache whose keys alone are more than 2^31 elements: the first and the last page of both layers are
+// written and read.
 func farCache(t *testing.T, e *env) {
 	const pages, d = 1<<16 + 3, 1 << 9
 	kv, err := e.d.NewKV(kernels.KVSpec{Layers: 2, Pages: pages, KVHeads: 1, HeadDim: d, Type: kernels.BF16})

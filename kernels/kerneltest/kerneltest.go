@@ -1,6 +1,6 @@
-// Package kerneltest is the suite that every kernels.Device passes: each operation beside package ref and beside float64 formulas of
-// its own, the rules that rows are independent of their batch, finite differences for every backward, and canaries around
-// every tensor.
+// Package kerneltest is the suite that every kernels.Device passes: each operation beside package ref and beside
+// float64 formulas of its own, the rules that rows are independent of their batch, finite differences for every
+// backward, and canaries around every tensor.
 //
 //	func TestConformance(t *testing.T) {
 //		kerneltest.Run(t, func() (kernels.Device, error) { return cpu.New(2) }, kerneltest.CPU)
@@ -18,7 +18,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
-// Tolerances is how far a device may be from ref. Relative ones are shares of the largest element of the tensor compared.
+// Tolerances is how far a device may be from ref. Relative ones are shares of the largest element of the tensor
+// compared.
 type Tolerances struct {
 	// Chain is for matmuls, relative. 0: bit for bit as the chain, zeros of either sign being equal.
 	Chain float64
@@ -34,11 +35,11 @@ type Tolerances struct {
 	Draw float64
 	// BatchDependent lets results of a row depend on the rows beside it: for devices whose matmul is not pinned.
 	BatchDependent bool
-	// Break makes the work that d, a device as Run's open returns it, does next fail after the call that queues it, as on a GPU that is
-	// lost. nil: d has no such work, all of it has ended when a call returns.
+	// Break makes the work that d, a device as Run's open returns it, does next fail after the call that queues it, as
+	// on a GPU that is lost. nil: d has no such work, all of it has ended when a call returns.
 	Break func(d kernels.Device)
-	// Slow says that the device is an interpreter, which does the same in the same order every time: nothing runs twice to see that,
-	// and of what takes longest less does.
+	// Slow says that the device is an interpreter, which does the same in the same order every time: nothing runs twice
+	// to see that, and of what takes longest less does.
 	Slow bool
 }
 
@@ -68,8 +69,8 @@ type testCase struct {
 	body func(s *side)
 }
 
-// Run tests the device that open returns. Tensors, weights and caches are freed at the end of each case, so that a device may also
-// count them.
+// Run tests the device that open returns. Tensors, weights and caches are freed at the end of each case, so that a
+// device may also count them.
 func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 	e := &env{open: open, d: mustOpen(t, open), ref: ref.New(), tol: tol}
 	if tol.Tiles {
@@ -97,7 +98,8 @@ func Same(t *testing.T, open func() (kernels.Device, error), others ...func() (k
 	same(t, "devices of one kind give the same bits, whatever their number of threads", func(testCase) bool { return true }, open, others)
 }
 
-// Agree is Same for the instruction sets of a device. It leaves out sums of BF16 products that are denormal: some chips flush them.
+// Agree is Same for the instruction sets of a device. It leaves out sums of BF16 products that are denormal: some chips
+// flush them.
 func Agree(t *testing.T, open func() (kernels.Device, error), others ...func() (kernels.Device, error)) {
 	same(t, "every instruction set gives the same bits", func(c testCase) bool { return c.name != "denormals/bf16" }, open, others)
 }
@@ -174,7 +176,8 @@ func mustClose(t *testing.T, d kernels.Device) {
 	}
 }
 
-// answers keeps what ref said, by order of sums, group and case: several devices, or paths of one, are tested in a process.
+// answers keeps what ref said, by order of sums, group and case: several devices, or paths of one, are tested in a
+// process.
 var answers sync.Map
 
 // answer is what ref says to c.

@@ -123,8 +123,8 @@ func manyLogits(tol Tolerances) (cases []testCase) {
 	return cases
 }
 
-// testManySegments has more than 65,535 segments of one token, each in a page of its own, some of length 0 between them.
-// What a row attends to is its own key only, so that y is v.
+// testManySegments has more than 65,535 segments of one token, each in a page of its own, some of length 0 between
+// them. What a row attends to is its own key only, so that y is v.
 func testManySegments(t *testing.T, e *env) {
 	const n, pages, scale = manyRows, manyRows + 3, 0.5
 	caches := types[:2]

@@ -12,7 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
-// late is ref, but what a fault names is done when the next operation is called, with lists of the host as they are by then.
+// late is ref, but what a fault names is done when the next operation is called, with lists of the host as they are by
+// then.
 type late struct {
 	kernels.Device
 	fault   string

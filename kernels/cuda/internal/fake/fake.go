@@ -1,12 +1,12 @@
 //go:build !nogpu && linux
 
-// Package fake is NVIDIA's driver in Go, for tests: the functions of libcuda that package driver uses, called through the same C calling
-// convention, on GPUs that are simulated.
+// Package fake is NVIDIA's driver in Go, for tests: the functions of libcuda that package driver uses, called through
+// the same C calling convention, on GPUs that are simulated.
 //
-// It keeps the driver's rules where they can be broken: a call needs the right context on its thread; what is queued in a stream happens no
-// earlier than somebody waits for it, so that memory which is reused too early is noticed; the host cannot read the memory of a GPU; an
-// error of queued work appears later and stays; what must not be called while a stream is captured ends the capture. It counts what was
-// not given back and fails when it is asked to.
+// It keeps the driver's rules where they can be broken: a call needs the right context on its thread; what is queued in
+// a stream happens no earlier than somebody waits for it, so that memory which is reused too early is noticed; the host
+// cannot read the memory of a GPU; an error of queued work appears later and stays; what must not be called while a
+// stream is captured ends the capture. It counts what was not given back and fails when it is asked to.
 package fake
 
 import (
@@ -65,8 +65,8 @@ type Machine struct {
 	GPUs    []*GPU
 	BLAS    BLAS
 
-	// Fail is asked before every call of the function with this name (without "cu" and suffix), the n-th of it from 1 on, and returns its
-	// result; 0: it does what it should.
+	// Fail is asked before every call of the function with this name (without "cu" and suffix), the n-th of it from 1
+	// on, and returns its result; 0: it does what it should.
 	Fail func(function string, n int) int
 
 	Fault    error          // of the first kernel that failed
@@ -169,7 +169,8 @@ var (
 	callbacksMu sync.Mutex
 )
 
-// callback makes a function callable from C. There is room for 2000 in a process, and they are never freed: each is made once.
+// callback makes a function callable from C. There is room for 2000 in a process, and they are never freed: each is
+// made once.
 func callback(f function) uintptr {
 	callbacksMu.Lock()
 	defer callbacksMu.Unlock()

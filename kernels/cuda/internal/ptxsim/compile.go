@@ -92,7 +92,8 @@ func (o *opcode) operand(s string) (int, error) {
 	return r, nil
 }
 
-// number is the value of an immediate operand. Integers are as wide as a register: an instruction takes the low bytes that it needs.
+// number is the value of an immediate operand. Integers are as wide as a register: an instruction takes the low bytes
+// that it needs.
 func (o *opcode) number(s string) (uint64, error) {
 	if v, ok := o.p.vars[s]; ok {
 		return v, nil

@@ -179,7 +179,8 @@ func (o *opcode) convert(in *instruction) error {
 	return o.unary(in, func(x uint64) uint64 { return low(low(x, n), m) })
 }
 
-// readers give the value of a register of a type. 64-bit integers beyond 2^53 are rounded first: kernels do not convert such.
+// readers give the value of a register of a type. 64-bit integers beyond 2^53 are rounded first: kernels do not convert
+// such.
 var readers = map[string]func(uint64) float64{
 	"u8": func(x uint64) float64 { return float64(low(x, 1)) }, "s8": func(x uint64) float64 { return float64(int8(x)) },
 	"u16": func(x uint64) float64 { return float64(low(x, 2)) }, "s16": func(x uint64) float64 { return float64(int16(x)) },

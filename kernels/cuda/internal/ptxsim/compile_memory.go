@@ -151,7 +151,8 @@ func (o *opcode) store(in *instruction) error {
 	return nil
 }
 
-// atomicAdd is atom.shared.add.u32 d, [a], b: lanes one after the other, ascending. No result of a kernel may depend on that.
+// atomicAdd is atom.shared.add.u32 d, [a], b: lanes one after the other, ascending. No result of a kernel may depend on
+// that.
 func (o *opcode) atomicAdd(in *instruction) error {
 	if o.name != "atom.shared.add.u32" {
 		return errUnknown

@@ -222,7 +222,8 @@ func (o *opcode) fragments() (r [4][]int, err error) {
 	return r, nil
 }
 
-// mma is mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: D = A B + C, where products are exact and added one by one, k ascending.
+// mma is mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: D = A B + C, where products are exact and added one by
+// one, k ascending.
 func (o *opcode) mma(in *instruction) error {
 	if o.name != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" {
 		return errUnknown
@@ -270,7 +271,8 @@ func (o *opcode) mma(in *instruction) error {
 	return nil
 }
 
-// addsNothing reports whether c stays what it is when products of a with finite numbers are added: a is 0, and c is not -0.
+// addsNothing reports whether c stays what it is when products of a with finite numbers are added: a is 0, and c is not
+// -0.
 func addsNothing(a *[16]float32, c *[8]float32) bool {
 	for _, x := range a {
 		if x != 0 {

@@ -8,7 +8,8 @@ import (
 	"math/bits"
 )
 
-// Grid is how a kernel is launched: blocks in three dimensions, threads in a block in one, dynamic shared memory in bytes.
+// Grid is how a kernel is launched: blocks in three dimensions, threads in a block in one, dynamic shared memory in
+// bytes.
 type Grid struct {
 	X, Y, Z int
 	Threads int
@@ -32,8 +33,8 @@ func (f *Fault) Error() string {
 // Unwrap is the cause.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// Launch runs k to its end. args are the parameters: uint64 (addresses), int32, uint32, float32, float64, int64. Errors are *Fault, or say
-// what is wrong with the launch.
+// Launch runs k to its end. args are the parameters: uint64 (addresses), int32, uint32, float32, float64, int64. Errors
+// are *Fault, or say what is wrong with the launch.
 func (k *Kernel) Launch(m *Memory, g Grid, args ...any) (err error) {
 	params, err := k.pack(args)
 	if err != nil {

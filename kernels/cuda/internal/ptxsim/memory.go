@@ -89,8 +89,8 @@ func (m *Memory) find(addr uint64, n int) (*allocation, int, error) {
 	return nil, 0, fmt.Errorf("%d bytes at %#x are out of bounds: nothing is allocated there", n, addr)
 }
 
-// access is find for a thread of the running block: it refuses what another block of the same launch has written, or has read when this
-// one writes.
+// access is find for a thread of the running block: it refuses what another block of the same launch has written, or
+// has read when this one writes.
 func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 	if addr&uint64(n-1) != 0 { // n is a power of two
 		return nil, fmt.Errorf("%d bytes at %#x: misaligned", n, addr)

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// kernel wraps lines in a kernel named k with four 64-bit parameters, a block of shared memory and registers of all kinds.
+// kernel wraps lines in a kernel named k with four 64-bit parameters, a block of shared memory and registers of all
+// kinds.
 func kernel(t testing.TB, body string) *Kernel {
 	t.Helper()
 	m, err := Parse(`.version 7.1
@@ -125,7 +126,8 @@ func launch(t testing.TB, n int, body string) ([]int32, error) {
 	return ints(t, m, out, n), err
 }
 
-// TestDivergence: lanes that part run their own loops and branches, and come together for what the warp does as a whole.
+// TestDivergence: lanes that part run their own loops and branches, and come together for what the warp does as a
+// whole.
 func TestDivergence(t *testing.T) {
 	got, err := launch(t, 70, `
 	mov.b32 %r1, 0;
@@ -342,8 +344,8 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// matrixProduct copies 512 bytes of A and 256 of B to shared memory, in rows of 32 bytes, and multiplies them with op. The second of a lane's
-// four results starts from second.
+// matrixProduct copies 512 bytes of A and 256 of B to shared memory, in rows of 32 bytes, and multiplies them with op.
+// The second of a lane's four results starts from second.
 func matrixProduct(op, second string) string {
 	return `
 	mov.b64 %rd5, tile;

@@ -2,8 +2,8 @@ package ptxsim
 
 import "fmt"
 
-// sharedMem is the shared memory of the block that runs, with a history of every byte. Blocks follow each other in it; epochs count on, so
-// that nothing has to be cleared between them.
+// sharedMem is the shared memory of the block that runs, with a history of every byte. Blocks follow each other in it;
+// epochs count on, so that nothing has to be cleared between them.
 type sharedMem struct {
 	bytes []byte
 	quads []history // of 16 bytes that were touched as a whole only
@@ -40,7 +40,8 @@ func (s *sharedMem) begin(size int) {
 	s.born = s.epoch
 }
 
-// history is what is known of the byte at an offset, and how many bytes from there on it is about, for an aligned access of n bytes.
+// history is what is known of the byte at an offset, and how many bytes from there on it is about, for an aligned
+// access of n bytes.
 func (s *sharedMem) history(at, n int) (*history, int) {
 	h := &s.quads[at/16]
 	if h.split != s.born {
@@ -66,7 +67,8 @@ func (h *history) divide(born uint32, pieces []history) {
 	h.split = born
 }
 
-// orderedBefore reports whether a happened before what a thread does now: it is the thread's own, or a barrier lies between.
+// orderedBefore reports whether a happened before what a thread does now: it is the thread's own, or a barrier lies
+// between.
 func (s *sharedMem) orderedBefore(a access, w *warp, thread int32) bool {
 	if a.thread == thread || a.epoch < s.epoch {
 		return true
@@ -135,8 +137,8 @@ func (s *sharedMem) change(w *warp, lane, off, n int, atomic bool) ([]byte, erro
 	return s.bytes[off : off+n], nil
 }
 
-// allReadersBefore reports whether all that read a byte in h.read's epoch did so before now. Only the last of them is known: the others
-// were before a barrier of the block, or else it must be taken that they were not.
+// allReadersBefore reports whether all that read a byte in h.read's epoch did so before now. Only the last of them is
+// known: the others were before a barrier of the block, or else it must be taken that they were not.
 func (s *sharedMem) allReadersBefore(h *history, w *warp, thread int32) bool {
 	return h.read.epoch < s.epoch || h.read.thread/32 == thread/32 && h.read.warpEpoch < w.epoch
 }
