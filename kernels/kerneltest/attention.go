@@ -127,8 +127,7 @@ func newAttention(s *side, kt kernels.DType, hd heads, seqs []sequence) attentio
 	}
 	a.kv = s.cache(kernels.KVSpec{Layers: 2, Pages: pages, KVHeads: hd.g, HeadDim: hd.d, Type: kt})
 	free := source("pages").Perm(pages)
-	junk(s, a.kv, 0)
-	junk(s, a.kv, 1)
+	junk(s, a.kv)
 	for i, q := range seqs {
 		seg := kernels.Segment{Row: a.rows, Len: q.n, Start: q.start}
 		for range (q.start + q.n + kernels.PageSize - 1) / kernels.PageSize {
@@ -153,16 +152,22 @@ func write(s *side, kv kernels.KV, hd heads, seed string, pages []int32, from, t
 	s.d.KVWrite(kv, 1, s.in("k", to-from, w, k), s.in("v", to-from, w, v), s.slots(kv, slots))
 }
 
-// junk fills a layer with large numbers: what other sequences left there.
-func junk(s *side, kv kernels.KV, layer int) {
+// junk fills all layers and pages with large numbers: what other sequences left there.
+func junk(s *side, kv kernels.KV) {
 	spec := kv.Spec()
-	n, w := spec.Pages*kernels.PageSize, spec.KVHeads*spec.HeadDim
-	slots := make([]int32, n)
+	n, w := kernels.PageSize, spec.KVHeads*spec.HeadDim
+	slots, pages := make([]int32, n), make([]int32, spec.Pages)
 	for i := range slots {
 		slots[i] = int32(i)
 	}
+	for i := range pages {
+		pages[i] = int32(i)
+	}
 	x := normal("junk", n*w, 1000)
-	s.d.KVWrite(kv, layer, s.in("k", n, w, x), s.in("v", n, w, x), s.slots(kv, slots))
+	for layer := range spec.Layers {
+		s.d.KVWrite(kv, layer, s.in("k", n, w, x), s.in("v", n, w, x), s.slots(kv, slots))
+	}
+	s.d.KVCopy(kv, pages[1:], make([]int32, len(pages)-1))
 }
 
 func attentionBackward(s *side, kt kernels.DType, hd heads, seqs []sequence, b bound) {

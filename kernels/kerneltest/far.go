@@ -8,14 +8,14 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// farVariable asks for testFar.
-const farVariable = "ZEROSEARCH_KERNELTEST_FAR"
+// FarVariable asks for the tests of what lies beyond 2^31 bytes and elements.
+const FarVariable = "ZEROSEARCH_KERNELTEST_FAR"
 
 // testFar works on tensors and weights whose elements are more than 2^31 bytes, and more than 2^31 elements, from where
-// their memory begins.
+// their memory begins. Few of them are touched.
 func testFar(t *testing.T, e *env) {
-	if testing.Short() || os.Getenv(farVariable) == "" {
-		t.Skipf("takes 9 GB of the device's memory at a time: set %s=1 to run it", farVariable)
+	if testing.Short() || os.Getenv(FarVariable) == "" {
+		t.Skipf("takes 9 GB of the device's memory at a time: set %s=1 to run it", FarVariable)
 	}
 	t.Run("tensor", func(t *testing.T) { farTensors(t, e) })
 	t.Run("weight", func(t *testing.T) { farWeight(t, e) })

@@ -190,8 +190,9 @@ func vocabularyCases(tol Tolerances) (cases []testCase) {
 			logprobBackward(s, sh, wt, 0.6, true, wt == kernels.F32, tol)
 		})
 		add("embed/"+wt.String(), "y[t] = w[ids[t]], the last rows too", func(s *side) {
-			s.d.Embed(s.out("y", sh.t, sh.k, bound{}), w(s), s.ids(ends))
-			s.d.Unpack(s.out("rows", 70, sh.k, bound{}), w(s), sh.n-70)
+			w := w(s)
+			s.d.Embed(s.out("y", sh.t, sh.k, bound{}), w, s.ids(ends))
+			s.d.Unpack(s.out("rows", 70, sh.k, bound{}), w, sh.n-70)
 		})
 	}
 	add("sample", "the largest logit wins, its log-prob is that in the whole vocabulary", func(s *side) {
