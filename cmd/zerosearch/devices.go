@@ -37,6 +37,7 @@ type deviceInfo struct {
 	Memory    *engine.Machine `json:"memory,omitempty"`
 	Limits    *limits         `json:"limits,omitempty"`
 	Driver    *driverInfo     `json:"driver,omitempty"`
+	CUBLAS    *cublasInfo     `json:"cublas,omitempty"`
 	GPUs      []gpuInfo       `json:"gpus,omitempty"`
 }
 
@@ -57,6 +58,13 @@ type limits struct {
 type driverInfo struct {
 	Library string `json:"library"`
 	CUDA    string `json:"cuda"` // the newest version that it knows
+}
+
+// cublasInfo is NVIDIA's library of matrix products, or why it is not used.
+type cublasInfo struct {
+	Library string `json:"library,omitempty"`
+	Version string `json:"version,omitempty"`
+	Why     string `json:"why,omitempty"`
 }
 
 type gpuInfo struct {
@@ -131,6 +139,9 @@ func cudaInfo(l devices.Listing) deviceInfo {
 	if s := l.CUDA; s.Library != "" {
 		d.Driver = &driverInfo{s.Library, s.Version}
 	}
+	if c := l.CUBLAS; c != (cuda.CUBLAS{}) {
+		d.CUBLAS = &cublasInfo{c.Library, c.Version, c.Why}
+	}
 	for _, g := range l.CUDA.GPUs {
 		d.GPUs = append(d.GPUs, newGPUInfo(g, l.Usable(g)))
 	}
@@ -175,6 +186,13 @@ func (d deviceInfo) gpus(b *strings.Builder) {
 	b.WriteByte('\n')
 	if d.Driver != nil {
 		fmt.Fprintf(b, "        driver      %s, CUDA %s\n", d.Driver.Library, d.Driver.CUDA)
+	}
+	switch c := d.CUBLAS; {
+	case c == nil:
+	case c.Why == "":
+		fmt.Fprintf(b, "        cuBLAS      %s, %s\n", c.Library, c.Version)
+	default:
+		fmt.Fprintf(b, "        cuBLAS      not used, the program's own kernels multiply: %s\n", c.Why)
 	}
 	for _, g := range d.GPUs {
 		fmt.Fprintf(b, "        %-11s %s, compute capability %s, %d multiprocessors, memory %.1f GB", g.Name, g.Model,

@@ -21,6 +21,7 @@ type Device struct {
 	args    gpu.Args // of the launch that is being made
 	scratch [scratches]*scratch
 	library *library // nil: all products are made by our own kernels
+	missing string   // why there is no library
 	err     error    // the first that queued work had; it stays
 
 	recording *recording // that is being made

@@ -24,8 +24,10 @@ func newBench(t *testing.T) *bench {
 	d, err := open()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	return &bench{d.(checked), t, rand.New(rand.NewPCG(1, 2))}
+	return &bench{d.(checked), t, newRandom()}
 }
+
+func newRandom() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
 func (b *bench) random(n int) []float32 {
 	x := make([]float32, n)

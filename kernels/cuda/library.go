@@ -58,10 +58,10 @@ type ProductPlan struct {
 	Own     string // empty: by the library; else why the program's own kernels make it
 }
 
-// Products names the library that makes products of BF16 weights, or is "", and lists the shapes that were met so far.
-func (d *Device) Products() (library string, plans []ProductPlan) {
+// Products names the library that makes products of BF16 weights, or says why there is none, and lists the shapes that were met so far.
+func (d *Device) Products() (library, missing string, plans []ProductPlan) {
 	if d.library == nil {
-		return "", nil
+		return "", d.missing, nil
 	}
 	for s, p := range d.library.plans {
 		plans = append(plans, ProductPlan{s.op.String(), s.n, s.k, p.why})
@@ -69,7 +69,7 @@ func (d *Device) Products() (library string, plans []ProductPlan) {
 	slices.SortFunc(plans, func(a, b ProductPlan) int {
 		return slices.Compare([]int{int(a.Product[len(a.Product)-1]), a.N, a.K}, []int{int(b.Product[len(b.Product)-1]), b.N, b.K})
 	})
-	return d.library.Library(), plans
+	return d.library.Library(), "", plans
 }
 
 // plan is how products of shape s are made; nil: by our own kernels. It is made when the first one comes.
@@ -79,6 +79,10 @@ func (d *Device) plan(s shape) *plan {
 	}
 	p, ok := d.library.plans[s]
 	if !ok {
+		if d.recording != nil {
+			d.note(errScratch)
+			return nil
+		}
 		p = d.try(s)
 		d.library.plans[s] = p
 	}

@@ -5,7 +5,9 @@ package cuda
 import (
 	"fmt"
 
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/cublaslt"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
 // Probe looks for the driver and for GPUs.
@@ -29,7 +31,20 @@ func Probe() System {
 	return s
 }
 
-// New opens GPU number index.
+// FindCUBLAS looks for cuBLAS as New does.
+func FindCUBLAS() CUBLAS {
+	d, err := driver.Load()
+	if err != nil {
+		return CUBLAS{Why: err.Error()}
+	}
+	l, err := cublaslt.Load(d.Version)
+	if err != nil {
+		return CUBLAS{Why: err.Error()}
+	}
+	return CUBLAS{Library: l.Path, Version: l.Version()}
+}
+
+// New opens GPU number index. Products of BF16 weights are made by cuBLAS if there is one; Products says why not.
 func New(index int) (*Device, error) {
 	d, err := driver.Load()
 	if err != nil {
@@ -39,5 +54,24 @@ func New(index int) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Open(fmt.Sprintf("cuda:%d", index), g)
+	x, missing := withCUBLAS(g, func() (*cublaslt.Library, error) { return cublaslt.Load(d.Version) })
+	dev, err := Open(fmt.Sprintf("cuda:%d", index), x)
+	if err != nil {
+		return nil, err
+	}
+	dev.missing = missing
+	return dev, nil
+}
+
+// withCUBLAS is g with the library that load gives, or g and why it has none.
+func withCUBLAS(g *driver.GPU, load func() (*cublaslt.Library, error)) (x gpu.GPU, missing string) {
+	l, err := load()
+	if err != nil {
+		return g, err.Error()
+	}
+	with, err := l.On(g)
+	if err != nil {
+		return g, err.Error()
+	}
+	return with, ""
 }

@@ -9,5 +9,8 @@ const noBackend = "this build has no CUDA backend: use --device cpu, or a build 
 // Probe says that this build has no CUDA backend.
 func Probe() System { return System{Why: noBackend} }
 
+// FindCUBLAS says that this build has no CUDA backend.
+func FindCUBLAS() CUBLAS { return CUBLAS{Why: noBackend} }
+
 // New says that this build has no CUDA backend.
 func New(int) (*Device, error) { return nil, errors.New(noBackend) }

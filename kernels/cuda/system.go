@@ -11,6 +11,13 @@ type System struct {
 	Why     string // empty, or why there is nothing to use and what to do
 }
 
+// CUBLAS is NVIDIA's library of products, as it was found.
+type CUBLAS struct {
+	Library string // its file
+	Version string // "13.10.0"
+	Why     string // empty, or why the program's own kernels make all products, and what to do
+}
+
 // Info is one GPU.
 type Info struct {
 	Index        int

@@ -75,11 +75,12 @@ func parse(name string) (kind string, index int, err error) {
 // machine is where devices are opened; tests have others.
 type machine struct {
 	probe  func() cuda.System
+	cublas func() cuda.CUBLAS
 	gpu    func(index int) (kernels.Device, error)
 	proven bool // the device of a GPU has run on one: Auto may choose it
 }
 
-var here = machine{probe: cuda.Probe, proven: cuda.Proven,
+var here = machine{probe: cuda.Probe, cublas: cuda.FindCUBLAS, proven: cuda.Proven,
 	gpu: func(index int) (kernels.Device, error) {
 		d, err := cuda.New(index)
 		if err != nil {

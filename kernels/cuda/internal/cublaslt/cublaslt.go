@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -74,7 +75,7 @@ func find(cuda int, m machine) (*Library, error) {
 		return nil, fmt.Errorf("cuBLAS 12 needs a driver that knows CUDA 12 and this one knows %d.%d: update NVIDIA's driver (525 or later)",
 			cuda/1000, cuda%1000/10)
 	}
-	var why []error
+	var why []string
 	for _, path := range m.candidates() {
 		real, symbol, err := m.open(path)
 		if err == nil {
@@ -84,11 +85,11 @@ func find(cuda int, m machine) (*Library, error) {
 			}
 		}
 		if !errors.Is(err, errAbsent) {
-			why = append(why, err)
+			why = append(why, err.Error())
 		}
 	}
 	if len(why) > 0 {
-		return nil, errors.Join(why...)
+		return nil, errors.New(strings.Join(why, "; "))
 	}
 	if set := m.env(Variable); set != "" {
 		return nil, fmt.Errorf("there is no %s in %s, which %s names: correct it", fileName(majors[0]), set, Variable)

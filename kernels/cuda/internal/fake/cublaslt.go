@@ -17,13 +17,15 @@ type BLAS struct {
 	Fail func(function string, n int) int
 	// Splits lets algorithms split sums in two where a product has more than 100 columns, whatever was asked for.
 	Splits bool
-	// Algorithms is how many different orders of summation the heuristic knows: it chooses one by the number of columns.
-	Algorithms int
+	// Orders lets the algorithm for few columns sum in another order than that for many.
+	Orders bool
+	// OnlySplit leaves the heuristic with algorithms that split sums in two unless that is set otherwise.
+	OnlySplit bool
 	// Loses the last k of each sum.
 	Loses bool
 
 	Calls    map[string]int
-	Products []string // that were queued: the shape and the algorithm
+	Products []string // that were queued: "MxNxK by ALGORITHM in SPLITS"
 	Problem  string   // of the last call that was refused
 
 	objects map[uintptr]any
@@ -31,7 +33,7 @@ type BLAS struct {
 }
 
 func newBLAS() BLAS {
-	return BLAS{Major: 13, Minor: 10, Calls: map[string]int{}, objects: map[uintptr]any{}, next: 0x900000, Algorithms: 1}
+	return BLAS{Major: 13, Minor: 10, Calls: map[string]int{}, objects: map[uintptr]any{}, next: 0x900000}
 }
 
 // Results: cublasStatus_t.

@@ -58,15 +58,16 @@ func (b *BLAS) product(h, desc, la, lb, lc, ld uintptr) (p product, status uintp
 // aligned reports whether leading dimensions are those of an algorithm for operands aligned to 16 bytes.
 func (p product) aligned() bool { return p.lda%8 == 0 && p.ldb%8 == 0 && p.ldd%4 == 0 }
 
-// order is the number of the order of summation that the heuristic chooses.
-func (b *BLAS) order(p product) uint32 {
-	switch {
-	case b.Algorithms > 1 && p.n <= 16:
-		return 1
-	case b.Algorithms > 2 && p.n <= 64:
-		return 2
+// best is what the heuristic thinks of first: it depends on the number of columns.
+func (b *BLAS) best(p product) blasAlgorithm {
+	a := blasAlgorithm{magic: blasMagic, id: 66, splits: 1, workspace: 1 << 20}
+	if p.n <= 16 {
+		a.id = 68
+		if b.Orders {
+			a.order = 1
+		}
 	}
-	return 0
+	return a
 }
 
 func ltHeuristic(h, desc, la, lb, lc, ld, pref, want uintptr, results *blasResult, n *int32) uintptr {
@@ -85,8 +86,12 @@ func ltHeuristic(h, desc, la, lb, lc, ld, pref, want uintptr, results *blasResul
 			}
 		}
 		list := []blasResult{
-			{algorithm: blasAlgorithm{magic: blasMagic, id: 66, splits: 1, order: b.order(p), workspace: 1 << 20}},
-			{algorithm: blasAlgorithm{magic: blasMagic, id: 67, splits: 2, order: b.order(p)}}, // its splits are to be set to 1
+			{algorithm: blasAlgorithm{magic: blasMagic, id: 70, splits: 1, workspace: 1 << 40}}, // more than there is
+			{algorithm: b.best(p)},
+			{algorithm: blasAlgorithm{magic: blasMagic, id: 67, splits: 2}}, // its splits are to be set to 1
+		}
+		if b.OnlySplit {
+			list = list[2:]
 		}
 		if x.reductions&2 != 0 { // of the compute type: the best is one with split sums
 			list = append([]blasResult{{algorithm: blasAlgorithm{magic: blasMagic, id: 21, splits: 4, reduction: 2}}}, list...)
@@ -136,7 +141,7 @@ func ltMatmul(h, desc uintptr, alpha *float32, a, la, bb, lb uintptr, beta *floa
 		if b.Splits && p.n > 100 {
 			x.splits = 2
 		}
-		b.Products = append(b.Products, fmt.Sprintf("%dx%dx%d/%d", p.m, p.n, p.k, x.order))
+		b.Products = append(b.Products, fmt.Sprintf("%dx%dx%d by %d in %d", p.m, p.n, p.k, x.id, x.splits))
 		al, be, lose := *alpha, *beta, b.Loses
 		if r := m.inStream(stream, func(g *GPU) int { return m.result(p.run(g, x, al, be, uint64(a), uint64(bb), uint64(d), lose)) }); r != 0 {
 			return b.refuse(BLASExecutionFailed, "the stream: %d", r)
