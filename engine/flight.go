@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -54,7 +53,7 @@ func (f *flight) run() error {
 	}
 	f.drawn = again(f.drawn, len(f.plan.items))
 	if err := f.compute(); err != nil {
-		return fmt.Errorf("running %s: %w", r.name, err)
+		return &DeviceError{r.name, r.dev.Name(), err}
 	}
 	rows := max(len(f.b.Rows), 1) // a pass without results is waited for, too: its errors are its own
 	f.ticket = kernels.Fetch(r.dev, f.host[:8*rows], r.s.results.RowRange(0, 8*rows))
@@ -92,7 +91,7 @@ func (f *flight) wait() error {
 	t := f.ticket
 	if f.ticket = nil; t != nil {
 		if err := t.Wait(); err != nil {
-			return fmt.Errorf("running %s: %w", f.r.name, err)
+			return &DeviceError{f.r.name, f.r.dev.Name(), err}
 		}
 	}
 	for i, d := range f.b.draws {

@@ -109,8 +109,8 @@ func (t *Trainer) halted(step int, err error) error {
 	last := step - 1
 	if errors.As(err, &gone) && t.Out != nil && last >= 1 && t.state.Step == last {
 		if last > t.From && !t.due(last) {
-			if err := t.save(last); err != nil {
-				return err
+			if failed := t.save(last); failed != nil {
+				return fmt.Errorf("step %d: %w (step %d could not be saved: %v)", step, err, last, failed)
 			}
 		}
 		return fmt.Errorf("step %d: %w: step %d is saved: see that the engine answers, then go on with --resume auto", step, err, last)

@@ -113,8 +113,8 @@ func TestGPUFails(t *testing.T) {
 		want           string
 	}{
 		{"policy lost", "LaunchKernel", 0, 250, 719, "cuda:0: "},
-		{"simulator lost", "LaunchKernel", 1, 60, 719, "cuda:1: "},
-		{"a result of the policy", "EventSynchronize", 0, 45, 700, "cuda:0: "},
+		{"simulator lost", "LaunchKernel", 1, 60, 719, "the simulator at cuda:1: gave up after 1 try: "},
+		{"a result of the policy", "EventSynchronize", 0, 90, 700, "cuda:0: "},
 		{"no memory for the simulator", "MemAllocAsync", 1, 20, 2, "cuda:1: allocating"},
 		{"the simulator's GPU is another's", "StreamCreate", 1, 1, 46, "error: --sim-device: opening device cuda:1 (Fake A100): "},
 	} {

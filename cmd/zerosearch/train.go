@@ -105,7 +105,7 @@ func (c *trainCmd) check(w *world) error {
 		w.log.line("note: IP and PORT are not needed: the simulator (--simulation-llm) runs in this process")
 	}
 	if c.NumGPUs != "" {
-		w.log.line("note: NUM_GPUS_PER_NODE is not used: this build computes on the cpu")
+		w.log.line("note: NUM_GPUS_PER_NODE is not used: --device and --sim-device name the GPUs of policy and simulator")
 	}
 	return nil
 }

@@ -61,20 +61,24 @@ func (d *Device) Upload(dst kernels.Tensor, src []byte) {
 func (d *Device) Fetch(dst []byte, src kernels.Tensor) kernels.Ticket {
 	e, err := d.gpu.Download(dst, d.transfer("Fetch", src, len(dst)))
 	d.note(err)
-	return ticket{d.err, e}
+	return ticket{d.name, d.err, e}
 }
 
 // ticket is a result on its way, or the error that prevented it.
 type ticket struct {
-	err error
-	e   gpu.Event
+	device string
+	err    error
+	e      gpu.Event
 }
 
 func (t ticket) Wait() error {
 	if t.err != nil {
 		return t.err
 	}
-	return t.e.Wait()
+	if err := t.e.Wait(); err != nil {
+		return fmt.Errorf("%s: %w", t.device, err)
+	}
+	return nil
 }
 
 func (d *Device) transfer(op string, t kernels.Tensor, bytes int) gpu.Ptr {

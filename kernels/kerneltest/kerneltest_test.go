@@ -148,7 +148,7 @@ func TestFaulty(t *testing.T) {
 	if name == "" {
 		t.Skip("run by TestEveryFaultIsFound")
 	}
-	Run(t, func() (kernels.Device, error) { return faultyDevice(name), nil }, Tolerances{Break: breakQueued})
+	Run(t, func() (kernels.Device, error) { return faultyDevice(name), nil }, Tolerances{Break: breakFailing})
 }
 
 func TestFaultySame(t *testing.T) {

@@ -176,18 +176,18 @@ func (d atHome) Axpy(y kernels.Tensor, a float32, x kernels.Tensor) {
 	}
 }
 
-// queued is ref with work that fails when it is told to: the error comes late and stays, but for its fault.
-type queued struct {
+// failing is ref with work that fails when it is told to: the error comes late and stays, but for its fault.
+type failing struct {
 	kernels.Device
 	fault string
 	lost  error
 	shown int
 }
 
-// breakQueued is Tolerances.Break of such devices.
-func breakQueued(d kernels.Device) { d.(*queued).lost = errors.New("the GPU is lost") }
+// breakFailing is Tolerances.Break of such devices.
+func breakFailing(d kernels.Device) { d.(*failing).lost = errors.New("the GPU is lost") }
 
-func (d *queued) show() error {
+func (d *failing) show() error {
 	if d.lost == nil {
 		return nil
 	}
@@ -201,14 +201,14 @@ func (d *queued) show() error {
 	return d.lost
 }
 
-func (d *queued) Sync() error { return errors.Join(d.Device.Sync(), d.show()) }
+func (d *failing) Sync() error { return errors.Join(d.Device.Sync(), d.show()) }
 
-func (d *queued) Fetch(dst []byte, src kernels.Tensor) kernels.Ticket {
+func (d *failing) Fetch(dst []byte, src kernels.Tensor) kernels.Ticket {
 	t := d.Device.Fetch(dst, src)
 	return ticket(func() error { return errors.Join(t.Wait(), d.show()) })
 }
 
-func (d *queued) Zero(t kernels.Tensor) {
+func (d *failing) Zero(t kernels.Tensor) {
 	if d.lost != nil && d.fault == "panics when it is lost" {
 		panic(d.lost)
 	}
@@ -216,8 +216,8 @@ func (d *queued) Zero(t kernels.Tensor) {
 }
 
 func TestQueuedErrorsPass(t *testing.T) {
-	open := func() (kernels.Device, error) { return &queued{Device: ref.New()}, nil }
-	testErrors(t, &env{open: open, tol: Tolerances{Break: breakQueued}})
+	open := func() (kernels.Device, error) { return &failing{Device: ref.New()}, nil }
+	testErrors(t, &env{open: open, tol: Tolerances{Break: breakFailing}})
 }
 
 // small is ref that counts in too few bits.
@@ -334,7 +334,7 @@ func faultyDevice(fault string) kernels.Device {
 	case strings.HasPrefix(f.part, "record"):
 		return &recorder{Device: ref.New(), fault: fault}
 	case f.part == "errors":
-		return &queued{Device: ref.New(), fault: fault}
+		return &failing{Device: ref.New(), fault: fault}
 	case f.small:
 		return small{ref.New(), fault}
 	default:

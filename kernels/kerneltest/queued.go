@@ -20,12 +20,12 @@ type Queued struct{ queued }
 type queued struct {
 	inner kernels.Device
 
-	mu      sync.Mutex
-	queue   []queuedWork
-	err     error
-	tape    *tape          // being recorded
-	ran     map[string]int // operations with their shapes that have been called, with the pages of the longest sequence
-	replays int
+	mu        sync.Mutex
+	queue     []queuedWork
+	err       error
+	recording *queuedRecording // being recorded
+	ran       map[string]int   // operations with their shapes that have been called, with the pages of the longest sequence
+	replays   int
 }
 
 // queuedWork is a call that is yet to be made.
@@ -68,7 +68,7 @@ func (q *Queued) Recover() {
 // direct is for calls that take effect at once. They are not allowed while a recording is made. The caller unlocks q.mu.
 func (q *queued) direct(name string) {
 	q.mu.Lock()
-	if q.tape != nil {
+	if q.recording != nil {
 		q.mu.Unlock()
 		panic("kerneltest: " + name + " within Record: only operations can be recorded")
 	}
@@ -87,7 +87,7 @@ func (q *queued) op(name string, f func(), args ...any) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	shapes, pages := q.check(name, args)
-	if q.tape == nil {
+	if q.recording == nil {
 		q.ran[shapes] = max(q.ran[shapes], pages)
 		q.queue = append(q.queue, queuedWork{name: name, f: f})
 		return
@@ -95,8 +95,8 @@ func (q *queued) op(name string, f func(), args ...any) {
 	if most, ok := q.ran[shapes]; !ok || most < pages {
 		panic(fmt.Sprintf("kerneltest: %s is recorded for %d pages a sequence without having run before", shapes, pages))
 	}
-	q.tape.work = append(q.tape.work, queuedWork{name: name, f: f})
-	q.tape.uses(args)
+	q.recording.work = append(q.recording.work, queuedWork{name: name, f: f})
+	q.recording.uses(args)
 }
 
 // check panics where something in args was freed or is another device's. It returns name with the shapes of args, and the pages of the
@@ -188,8 +188,8 @@ func (t *queuedTicket) Wait() error {
 	return t.err
 }
 
-// tape is a recording.
-type tape struct {
+// queuedRecording is a recording.
+type queuedRecording struct {
 	q       *queued
 	work    []queuedWork
 	args    []any // checked at every replay
@@ -198,7 +198,7 @@ type tape struct {
 }
 
 // uses notes what the recording depends on.
-func (t *tape) uses(args []any) {
+func (t *queuedRecording) uses(args []any) {
 	for _, arg := range args {
 		if b, ok := arg.(*queuedBatch); ok && t.batches[b].IDs == nil {
 			var l kernels.Layout
@@ -212,12 +212,12 @@ func (t *tape) uses(args []any) {
 // Record calls f and keeps its operations.
 func (q *queued) Record(f func()) (kernels.Recording, error) {
 	q.direct("Record")
-	t := &tape{q: q, batches: map[*queuedBatch]kernels.Layout{}}
-	q.tape = t
+	t := &queuedRecording{q: q, batches: map[*queuedBatch]kernels.Layout{}}
+	q.recording = t
 	q.mu.Unlock()
 	defer func() {
 		q.mu.Lock()
-		q.tape = nil
+		q.recording = nil
 		q.mu.Unlock()
 	}()
 	f()
@@ -225,7 +225,7 @@ func (q *queued) Record(f func()) (kernels.Recording, error) {
 }
 
 // Replay queues the operations again.
-func (t *tape) Replay() {
+func (t *queuedRecording) Replay() {
 	q := t.q
 	q.direct("Replay")
 	defer q.mu.Unlock()
@@ -247,7 +247,7 @@ func (t *tape) Replay() {
 }
 
 // Free ends the recording.
-func (t *tape) Free() {
+func (t *queuedRecording) Free() {
 	t.q.direct("Free")
 	defer t.q.mu.Unlock()
 	if t.freed {

@@ -158,8 +158,9 @@ func (q *queued) Sample(ids tensor, out kernels.LogProbs, logits tensor, b kerne
 	}, ids, out.Logp, out.Entropy, out.LSE, logits, b)
 }
 
-func (q *queued) SumSquares(dst, x tensor, add bool) {
-	q.op("SumSquares", func() { q.inner.SumSquares(q.in(dst), q.in(x), add) }, dst, x)
+func (q *queued) SumSquares(dst, x tensor, ranges []kernels.Range, add bool) {
+	ranges = slices.Clone(ranges)
+	q.op("SumSquares", func() { q.inner.SumSquares(q.in(dst), q.in(x), ranges, add) }, dst, x)
 }
 
 func (q *queued) AdamW(p, g, m, v tensor, s kernels.AdamWStep) {

@@ -12,26 +12,26 @@ import (
 type recorder struct {
 	kernels.Device
 	fault string
-	now   *tape // that calls are kept on
+	now   *recordedCalls // that calls are kept on
 	set   func()
 }
 
-// tape is a recording.
-type tape struct {
+// recordedCalls is a recording.
+type recordedCalls struct {
 	d     *recorder
 	calls []func()
 	set   func() // sets the batch as it was when the calls were recorded
 }
 
 func (d *recorder) Record(f func()) (kernels.Recording, error) {
-	t := &tape{d: d, set: d.set}
+	t := &recordedCalls{d: d, set: d.set}
 	d.now = t
 	defer func() { d.now = nil }()
 	f()
 	return t, nil
 }
 
-func (t *tape) Replay() {
+func (t *recordedCalls) Replay() {
 	if t.d.fault == "replays the batch of its recording" && t.set != nil {
 		t.set()
 	}
@@ -42,7 +42,7 @@ func (t *tape) Replay() {
 	}
 }
 
-func (t *tape) Free() {}
+func (t *recordedCalls) Free() {}
 
 // do is f, now or when it is replayed.
 func (d *recorder) do(f func()) {

@@ -2,6 +2,7 @@ package roles
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -55,7 +56,8 @@ func (p policy) Generate(ctx context.Context, r episode.Request) (episode.Result
 
 type simulator struct{ speaker }
 
-// Generate writes documents.
+// Generate writes documents. A device that fails is an engine that cannot be used any more: without that, a run would go on with the
+// episodes that do not search.
 func (s simulator) Generate(ctx context.Context, messages []search.Message, o search.GenerateOptions) (search.Generation, error) {
 	chat := make([]tokenizer.Message, len(messages))
 	for i, m := range messages {
@@ -67,6 +69,10 @@ func (s simulator) Generate(ctx context.Context, messages []search.Message, o se
 	}
 	res, err := s.eng.Generate(ctx, engine.Request{Model: s.name, Adapter: s.adapter, Prompt: ids, MaxTokens: o.MaxTokens, EOS: s.eos,
 		Temperature: o.Temperature, Stream: o.Stream})
+	var lost *engine.DeviceError
+	if errors.As(err, &lost) {
+		err = &search.Unavailable{Engine: "the simulator", Host: lost.Device, Tries: 1, Err: err}
+	}
 	if err != nil {
 		return search.Generation{}, err
 	}
