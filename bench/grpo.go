@@ -16,9 +16,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/update"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -80,7 +80,7 @@ type grpoRun struct {
 	sim     *model.Model   // nil: there is nothing to simulate
 	tok     *tokenizer.Tokenizer
 	eng     *engine.Engine
-	updater rl.Updater
+	updater update.Updater
 	closers []func()
 	step    int
 	diff    float64 // largest LogprobDiff of the updates
@@ -237,7 +237,7 @@ func (r *grpoRun) once() error {
 	judged := time.Now()
 	referred := judged
 	err = r.eng.Change(r.ctx, "policy", r.adapter, func() error {
-		st, err := r.updater.Update(trajs, rl.Minis(len(trajs), r.t.MiniBatch), func(mini int) float64 {
+		st, err := r.updater.Update(trajs, update.MiniBatches(len(trajs), r.t.MiniBatch), func(mini int) float64 {
 			if mini == 0 {
 				referred = time.Now() // the reference comes before the first mini-batch
 			}
@@ -259,8 +259,8 @@ func (r *grpoRun) once() error {
 
 // rollOut runs all episodes at once. searching is the share of the episodes' time that they waited for the simulator: policy and
 // simulator work in turns on one device, so only shares can be told.
-func (r *grpoRun) rollOut() (trajs []rl.Trajectory, searching float64, err error) {
-	trajs = make([]rl.Trajectory, r.t.Questions*r.t.N)
+func (r *grpoRun) rollOut() (trajs []update.Trajectory, searching float64, err error) {
+	trajs = make([]update.Trajectory, r.t.Questions*r.t.N)
 	var mu sync.Mutex
 	var acted, searched time.Duration
 	g, ctx := errgroup.WithContext(r.ctx)
@@ -280,7 +280,7 @@ func (r *grpoRun) rollOut() (trajs []rl.Trajectory, searching float64, err error
 }
 
 // episode lets the policy speak in all its turns, with results between them.
-func (r *grpoRun) episode(ctx context.Context, t *rl.Trajectory, i int) (acted, searched time.Duration, err error) {
+func (r *grpoRun) episode(ctx context.Context, t *update.Trajectory, i int) (acted, searched time.Duration, err error) {
 	t.Group = i / r.t.N
 	t.IDs = r.text(uint64(t.Group), r.t.Prompt)
 	t.Prompt = len(t.IDs)
@@ -348,7 +348,7 @@ func (r *grpoRun) text(key uint64, n int) []int32 {
 
 // judge scores what the policy said against an answer, as training does, and then gives rewards that differ within each group, so that
 // there is something to learn from noise.
-func (r *grpoRun) judge(trajs []rl.Trajectory) {
+func (r *grpoRun) judge(trajs []update.Trajectory) {
 	for i := range trajs {
 		t := &trajs[i]
 		if r.tok != nil {

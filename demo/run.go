@@ -18,6 +18,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
@@ -43,7 +44,7 @@ type Options struct {
 	OnPhase   func(name string)                                        // before each measurement and before training
 	OnEpisode func(when string, e *episode.Episode)                    // the same question before and after
 	OnStep    func(step, steps int, m rundir.Metrics, curve []float64) // after each update
-	OnScore   func(name string, r rl.SourceReport)                     // as soon as it is known
+	OnScore   func(name string, r rollout.SourceReport)                // as soon as it is known
 	configure func(c *config.Config)
 	held      int // held-out questions; 0: as many as Size says
 }
@@ -262,7 +263,7 @@ func (x *exam) open() (err error) {
 }
 
 // simulated measures with the simulated engine at a fixed noise rate, and shows a two-hop episode.
-func (x *exam) simulated(ctx context.Context, when string) (rl.SourceReport, error) {
+func (x *exam) simulated(ctx context.Context, when string) (rollout.SourceReport, error) {
 	s := *x.simulator
 	noise := evalNoise
 	s.NoiseRate = &noise
@@ -284,15 +285,15 @@ func (x *exam) f1(ctx context.Context, name string, s search.Searcher) (float64,
 	return r.F1, err
 }
 
-func (x *exam) score(ctx context.Context, name string, s search.Searcher) (rl.SourceReport, []*episode.Episode, error) {
+func (x *exam) score(ctx context.Context, name string, s search.Searcher) (rollout.SourceReport, []*episode.Episode, error) {
 	x.o.phase(name)
 	roller := x.t.Roller
 	roller.Runner.Searcher = s
 	all, err := roller.Evaluate(ctx, x.questions, episode.Sampling{Temperature: 1}, x.o.Seed, 0)
 	if err != nil {
-		return rl.SourceReport{}, nil, err
+		return rollout.SourceReport{}, nil, err
 	}
-	reports := rl.Report(all, make([]string, len(all)))
+	reports := rollout.Report(all, make([]string, len(all)))
 	r := reports[len(reports)-1]
 	if x.o.OnScore != nil {
 		x.o.OnScore(name, r)

@@ -3,7 +3,6 @@ package rl
 import (
 	"context"
 	"fmt"
-	"math"
 	"path/filepath"
 	"strings"
 
@@ -14,7 +13,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/plan"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -40,7 +41,7 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	if err := checkMemory(&c, dev); err != nil {
+	if err := plan.Check(&c, dev, machineMemory); err != nil {
 		return err
 	}
 	defer func() {
@@ -48,11 +49,11 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 			t.Close()
 		}
 	}()
-	if t.Data, err = await.Call(ctx, func() (*Questions, error) { return LoadQuestions(c.Data) }); err != nil {
+	if t.Data, err = await.Call(ctx, func() (*rollout.Questions, error) { return rollout.LoadQuestions(c.Data) }); err != nil {
 		return err
 	}
 	var end func()
-	if t.Reward, end, err = OpenReward(c.Reward, c.Algo.Reward); err != nil {
+	if t.Reward, end, err = rollout.OpenReward(c.Reward, c.Algo.Reward); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, end)
@@ -64,31 +65,6 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 
 // machineMemory is what is there; tests have less.
 var machineMemory = engine.MachineMemory
-
-// checkMemory refuses, before anything is loaded, what the machine has no memory for, and what cannot be planned.
-func checkMemory(c *config.Config, dev kernels.Device) error {
-	pl := Planner{Verb: "train", Threads: 1, Device: dev.Name(), SimDevice: c.Search.On(dev).Name(), Limits: map[string]int64{}}
-	for _, d := range []kernels.Device{dev, c.Search.On(dev)} {
-		if d, ok := d.(interface{ Threads() int }); ok {
-			pl.Threads = max(pl.Threads, d.Threads())
-		}
-		if own, ok := d.(kernels.OwnMemory); ok {
-			_, available, err := own.Memory()
-			if err != nil {
-				return fmt.Errorf("asking device %s for its memory: %w", d.Name(), err)
-			}
-			pl.Limits[d.Name()] = available
-		}
-	}
-	limit := int64(math.MaxInt64)
-	if machine := machineMemory(); machine != nil {
-		limit = machine.Available
-	} else if len(pl.Limits) == 0 {
-		return nil
-	}
-	_, err := pl.Refuse(*c, limit)
-	return err
-}
 
 // openModels loads the policy and gives out the roles: one base serves as many of them as it can.
 //
@@ -150,7 +126,7 @@ func newAdapter(m *model.Model, c config.Policy, seed uint64) (*model.Adapter, e
 		alpha = 2 * float64(c.LoRAR)
 	}
 	return model.NewAdapter(m, model.AdapterConfig{R: c.LoRAR, Alpha: alpha, Targets: strings.Split(c.LoRATargets, ",")}, true,
-		engine.Stream(seed, purposeAdapter))
+		engine.Stream(seed, config.PurposeAdapter))
 }
 
 // addModel puts m into an engine with pages for the episodes in flight.
@@ -212,14 +188,15 @@ func (t *Trainer) openRoller(ctx context.Context, simulator *roles.LoadedModel) 
 	}
 	t.Meter = c.Search.Meter()
 	r := &c.Rollout
-	t.Roller = Roller{Prompter: Prompter{t.Policy.Tokenizer, t.Policy.Template, min(r.MaxStart, min(r.MaxContext, t.Policy.Model.Config.MaxPos)-1)}, Concurrency: r.Concurrency,
+	t.Roller = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: t.Policy.Tokenizer, Template: t.Policy.Template,
+		MaxTokens: min(r.MaxStart, min(r.MaxContext, t.Policy.Model.Config.MaxPos)-1)}, Concurrency: r.Concurrency,
 		Runner: episode.Runner{Policy: roles.EnginePolicy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
 			Config: episode.Config{MaxTurns: r.MaxTurns, MaxResponse: r.MaxResponse, MaxObservation: r.MaxObs,
 				MaxContext: min(r.MaxContext, t.Policy.Model.Config.MaxPos), Sampling: episode.Sampling{Temperature: r.Temperature, TopP: topP(r.TopP)}}}}
 	if err := t.Roller.Runner.Config.Validate(); err != nil {
 		return err
 	}
-	_, err = await.Call(ctx, func() (struct{}, error) { return struct{}{}, t.Data.fit(&t.Roller, c.Data.FilterOverlong) })
+	_, err = await.Call(ctx, func() (struct{}, error) { return struct{}{}, t.Data.Fit(&t.Roller, c.Data.FilterOverlong) })
 	return err
 }
 

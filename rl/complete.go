@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
@@ -35,7 +36,7 @@ func (t *Trainer) lastEvaluation(ctx context.Context) error {
 		return fmt.Errorf("the evaluation after step %d: %w", step, err)
 	}
 	cost := rundir.Metrics{}
-	addCost(cost, t.Meter.Take())
+	rollout.AddCost(cost, t.Meter.Take())
 	for k, v := range cost {
 		m[k] = v + line[k] // the step has cost something already
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/update"
 )
 
 // openCritic makes the critic: a value head over a model of its own, a copy of the policy's starting weights, or, where they stay frozen,
@@ -40,7 +41,7 @@ func (t *Trainer) openCritic(ctx context.Context, dev kernels.Device, o train.Op
 			return err // a plain model has no head yet
 		}
 	}
-	t.Updater.Values = &Values{Critic: critic, Clip: c.ValueClip}
+	t.Updater.Values = &update.Values{Critic: critic, Clip: c.ValueClip}
 	t.criticRate, err = train.NewSchedule(t.Config.Optim.LRSchedule, c.WarmupRatio, t.Config.Schedule.TotalSteps)
 	return err
 }
@@ -79,7 +80,7 @@ func (t *Trainer) criticBody(ctx context.Context, dev kernels.Device, what strin
 		b = &roles.LoadedModel{Dir: start.Dir, Model: start.Model}
 	}
 	if what == config.CriticLoRA && b.Adapter == nil {
-		b.Adapter, err = model.NewAdapter(b.Model, t.Policy.Adapter.Config, true, engine.Stream(t.Config.Schedule.Seed, purposeCritic))
+		b.Adapter, err = model.NewAdapter(b.Model, t.Policy.Adapter.Config, true, engine.Stream(t.Config.Schedule.Seed, config.PurposeCritic))
 		if err == nil && name == "" {
 			t.closers = append(t.closers, b.Adapter.Close)
 		}

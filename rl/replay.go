@@ -14,7 +14,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
+	"github.com/zerosearch-go/zerosearch/rl/update"
 )
 
 // ReplayPlan is the mapping `replay:` of a configuration: which trajectories make an optimiser step, in which order, at which learning rate.
@@ -31,8 +33,8 @@ type Replay struct {
 	plan ReplayPlan
 	file string
 	all  []*episode.Episode // in the order of the file
-	rows []row              // a row an episode: advantages and the reference's log-probs
-	traj []Trajectory
+	rows []update.Row       // a row an episode: advantages and the reference's log-probs
+	traj []update.Trajectory
 	step []int // steps recorded in the file, in order
 }
 
@@ -229,9 +231,9 @@ func (r *Replay) recorded(step int) (rundir.Metrics, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
-	s := newSampled(all, r.Config.Algo.Resamples())
-	trajs := r.trajectories(s.groups)
-	var st UpdateStats
+	s := rollout.NewSampled(all, r.Config.Algo.Resamples())
+	trajs := r.trajectories(s.Groups)
+	var st update.Stats
 	if len(trajs) > 0 {
 		err := recordedLogprobs(trajs)
 		if err == nil {
@@ -242,15 +244,15 @@ func (r *Replay) recorded(step int) (rundir.Metrics, error) {
 		}
 	}
 	r.state.Skipped += len(st.Skips)
-	return r.metrics(s, st, step), r.saveSkips(step, st.Skips)
+	return r.metrics(s, st, step), update.SaveSkips(r.runDir(), step, st.Skips)
 }
 
 // prepare computes advantages, over the episodes of each recorded step, and the reference's log-probs.
 func (r *Replay) prepare() error {
-	r.rows, r.traj = make([]row, len(r.all)), make([]Trajectory, len(r.all))
+	r.rows, r.traj = make([]update.Row, len(r.all)), make([]update.Trajectory, len(r.all))
 	for _, step := range r.step {
 		var at []int
-		var trajs []Trajectory
+		var trajs []update.Trajectory
 		for i, e := range r.all {
 			if e.Step == step {
 				at, trajs = append(at, i), append(trajs, r.trajectories([][]*episode.Episode{{e}})[0])
@@ -260,7 +262,7 @@ func (r *Replay) prepare() error {
 		if err := recordedLogprobs(trajs); err != nil {
 			return err
 		}
-		rows, err := r.Updater.rows(trajs)
+		rows, err := r.Updater.Prepare(trajs)
 		if err != nil {
 			return err
 		}
@@ -277,30 +279,30 @@ func (r *Replay) planned(step int) (rundir.Metrics, error) {
 	if len(r.plan.LR) > 0 {
 		lr = r.plan.LR[step-1]
 	}
-	var st UpdateStats
-	var rows []row
+	var st update.Stats
+	var rows []update.Row
 	for _, i := range r.plan.MiniBatches[step-1] {
 		rows = append(rows, r.rows[i])
 	}
-	r.Updater.describe(&st, rows)
-	if err := r.Updater.mini(&st, r.traj, r.rows, r.plan.MiniBatches[step-1], true, lr); err != nil {
+	r.Updater.Describe(&st, rows)
+	if err := r.Updater.OptimizerStep(&st, r.traj, r.rows, r.plan.MiniBatches[step-1], true, lr); err != nil {
 		return nil, err
 	}
 	r.state.Skipped += len(st.Skips)
-	if err := r.saveSkips(step, st.Skips); err != nil {
+	if err := update.SaveSkips(r.runDir(), step, st.Skips); err != nil {
 		return nil, err
 	}
 	var of []*episode.Episode
 	for _, i := range r.plan.MiniBatches[step-1] {
 		of = append(of, r.all[i])
 	}
-	m := r.metrics(&sampled{all: of, counted: of}, st, step)
+	m := r.metrics(&rollout.Sampled{All: of, Counted: of}, st, step)
 	m["actor/lr"] = lr
 	return m, nil
 }
 
 // recordedLogprobs checks that the log-probs of sampling are there: without them there is no ratio.
-func recordedLogprobs(trajs []Trajectory) error {
+func recordedLogprobs(trajs []update.Trajectory) error {
 	for i, t := range trajs {
 		if t.Old == nil {
 			return fmt.Errorf("trajectory %d carries no logprobs: record them when sampling", i)

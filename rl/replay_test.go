@@ -14,56 +14,20 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/internal/e2e"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
+	"github.com/zerosearch-go/zerosearch/rl/update"
 )
 
-// episodes writes the golden's trajectories as another program would record them: what the update needs, and nothing else.
-func (g e2e) episodes(t *testing.T) string {
-	var text strings.Builder
-	for i, p := range g.Prompts {
-		reward := 0.0
-		for _, r := range g.Rewards[i] {
-			reward += r
-		}
-		n := len(g.Completions[i])
-		logprobs := make([]any, n)
-		for k := range n {
-			if g.Mask[i][k] != 0 {
-				logprobs[k] = g.Variants["grpo"].OldLogp[i][k]
-			}
-		}
-		line, err := json.Marshal(map[string]any{"step": 1, "group": g.Index[i], "rollout": i % 4, "prompt_ids": p, "reward": reward, "temperature": 1,
-			"turns": []any{map[string]any{"ids": g.Completions[i], "mask": g.Mask[i][:n], "logprobs": logprobs}}})
-		require.NoError(t, err)
-		text.Write(append(line, '\n'))
-	}
-	file := filepath.Join(t.TempDir(), "episodes.jsonl")
-	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o644))
-	return file
-}
-
-// config is the golden's settings as flags.
-func (g e2e) config(t *testing.T) config.Config {
-	s := g.Variants["grpo"].Settings
-	return config.Config{
-		Policy:   config.Policy{Model: g.folder(t, "e2e_init.safetensors"), RefModel: g.folder(t, "e2e_ref.safetensors"), DType: "f32"},
-		Search:   config.Search{TopK: 5},
-		Rollout:  config.Rollout{BatchSize: 2, N: 4, MaxResponse: 14, MaxStart: 10, MaxContext: 64, Temperature: 1, TopP: 1},
-		Algo:     config.Algo{Algo: s.Estimator, Reward: "f1", ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent, LossAgg: s.Agg},
-		Optim:    config.Optim{LR: 1, Betas: g.AdamW.Betas, Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay, MaxGradNorm: s.Clip, LRSchedule: "constant", MicroBatchTokens: 64},
-		Schedule: config.Schedule{TotalSteps: 203, Seed: 1},
-	}
-}
-
 func TestReplayReproducesTheGolden(t *testing.T) {
-	g := readE2E(t)
+	g := e2e.Read(t)
 	v := g.Variants["grpo"]
 	fast, err := cpu.New(cpu.Options{})
 	require.NoError(t, err)
 	defer fast.Close()
 	for _, dev := range []kernels.Device{ref.New(), fast} {
 		t.Run(dev.Name(), func(t *testing.T) {
-			r, err := NewReplay(t.Context(), dev, g.config(t), g.episodes(t), ReplayPlan{MiniBatches: g.Minis, LR: v.Settings.LR})
+			r, err := NewReplay(t.Context(), dev, g.Settings(t), g.Episodes(t), ReplayPlan{MiniBatches: g.Minis, LR: v.Settings.LR})
 			require.NoError(t, err)
 			defer r.Close()
 			r.Out, err = rundir.Create(t.TempDir(), 0, false)
@@ -85,16 +49,16 @@ func TestReplayReproducesTheGolden(t *testing.T) {
 				require.InDelta(t, want.Entropy, m["actor/entropy"], 2e-5)
 				require.InEpsilon(t, want.GradNorm, m["actor/grad_norm"], 2e-5)
 				require.Equal(t, v.Settings.LR[k], m["actor/lr"])
-				g.requireDescribed(t, k, m)
+				requireDescribed(t, g, k, m)
 			}
-			requireAfter3(t, dev, r.Policy.Model)
+			e2e.RequireAfter3(t, dev, r.Policy.Model)
 		})
 	}
 }
 
 // requireDescribed compares what the trajectories of a mini-batch bring with the formulas: GRPO's advantage is (r - mean)/(std + 1e-6) over
 // the group, std with n-1 (arXiv 2402.03300), the same for every trained id of a trajectory.
-func (g e2e) requireDescribed(t *testing.T, mini int, m map[string]float64) {
+func requireDescribed(t *testing.T, g e2e.Golden, mini int, m map[string]float64) {
 	t.Helper()
 	reward := func(i int) (sum float64) {
 		for _, r := range g.Rewards[i] {
@@ -134,14 +98,14 @@ func (g e2e) requireDescribed(t *testing.T, mini int, m map[string]float64) {
 
 // A plan cannot follow a reference or a KL weight that moves.
 func TestPlanRefusesWhatMoves(t *testing.T) {
-	g := readE2E(t)
+	g := e2e.Read(t)
 	for _, change := range []func(*config.Config){
 		func(c *config.Config) { c.Policy.RefModel, c.Policy.Reference = "", "ema:0.9" },
 		func(c *config.Config) { c.Algo.KLTarget, c.Algo.KLHorizon = 0.1, 100 },
 	} {
-		c := g.config(t)
+		c := g.Settings(t)
 		change(&c)
-		_, err := NewReplay(t.Context(), ref.New(), c, g.episodes(t), ReplayPlan{MiniBatches: g.Minis})
+		_, err := NewReplay(t.Context(), ref.New(), c, g.Episodes(t), ReplayPlan{MiniBatches: g.Minis})
 		require.ErrorContains(t, err, "a plan of mini-batches measures the KL once")
 	}
 }
@@ -156,19 +120,19 @@ func TestMeanAdvantage(t *testing.T) {
 		{[][]float64{{0, 0, 6}, {0}}, 1},
 		{[][]float64{{0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1}}, 0.1},
 	} {
-		var st UpdateStats
-		var rows []row
+		var st update.Stats
+		var rows []update.Row
 		for _, a := range c.adv {
-			rows = append(rows, row{adv: a})
+			rows = append(rows, update.Row{Advantage: a})
 		}
-		(&Updater{}).describe(&st, rows)
+		(&update.Updater{}).Describe(&st, rows)
 		require.Equal(t, c.want, st.MeanAdvantage)
 	}
 }
 
 func TestReplayRefuses(t *testing.T) {
-	g := readE2E(t)
-	good := g.episodes(t)
+	g := e2e.Read(t)
+	good := g.Episodes(t)
 	write := func(change func(string) string) string {
 		text, err := os.ReadFile(good)
 		require.NoError(t, err)
@@ -193,7 +157,7 @@ func TestReplayRefuses(t *testing.T) {
 		{write(func(s string) string { return strings.Replace(s, `"mask":[1,`, `"mask":[`, 1) }), ReplayPlan{}, "must be as many"},
 		{"absent.jsonl", ReplayPlan{}, "no such file"},
 	} {
-		_, err := NewReplay(t.Context(), ref.New(), g.config(t), c.file, c.plan)
+		_, err := NewReplay(t.Context(), ref.New(), g.Settings(t), c.file, c.plan)
 		require.ErrorContains(t, err, c.want)
 	}
 	// Faults that show when the work begins.
@@ -203,7 +167,7 @@ func TestReplayRefuses(t *testing.T) {
 		{write(func(s string) string { return strings.Replace(s, `"logprobs"`, `"unrecorded"`, 1) }), "trajectory 0 carries no logprobs"},
 		{write(func(s string) string { return strings.Replace(s, `"prompt_ids":[4,`, `"prompt_ids":[64,`, 1) }), "outside the vocabulary"},
 	} {
-		r, err := NewReplay(t.Context(), ref.New(), g.config(t), c.file, ReplayPlan{})
+		r, err := NewReplay(t.Context(), ref.New(), g.Settings(t), c.file, ReplayPlan{})
 		require.NoError(t, err)
 		_, err = r.Run(t.Context())
 		r.Close()

@@ -26,12 +26,14 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/update"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-var update = flag.Bool("update", false, "rewrite what the scripts print")
+var rewrite = flag.Bool("update", false, "rewrite what the scripts print")
 
 const divider = "----\n"
 
@@ -49,7 +51,7 @@ func TestSteps(t *testing.T) {
 			require.NoError(t, err)
 			script, want, _ := strings.Cut(string(raw), divider)
 			got := playSteps(t, script)
-			if *update {
+			if *rewrite {
 				require.NoError(t, os.WriteFile(path, []byte(script+divider+got), 0o644))
 				return
 			}
@@ -132,9 +134,9 @@ func scripted(t *testing.T, s *script, c config.Config, questions []data.Questio
 	t.Cleanup(eng.Close)
 	require.NoError(t, eng.AddModel(policyName, m, engine.ModelOptions{}))
 	return &Trainer{Config: c, Engine: eng, Policy: &roles.LoadedModel{Model: m},
-		Data: &Questions{Train: data.Set{Questions: questions}}, Reward: f1, Schedule: schedule,
-		Updater: Updater{Trainer: tr, Estimator: est, Policy: loss},
-		Roller: Roller{Prompter: Prompter{Tokenizer: s.tok}, Concurrency: 1, Runner: episode.Runner{Policy: s, Searcher: s,
+		Data: &rollout.Questions{Train: data.Set{Questions: questions}}, Reward: f1, Schedule: schedule,
+		Updater: update.Updater{Trainer: tr, Estimator: est, Policy: loss},
+		Roller: rollout.Worker{Prompter: rollout.Prompter{Tokenizer: s.tok}, Concurrency: 1, Runner: episode.Runner{Policy: s, Searcher: s,
 			Tokenizer: episode.Text(s.tok),
 			Config: episode.Config{MaxTurns: 1, MaxResponse: 40, MaxContext: 200,
 				Sampling: episode.Sampling{Temperature: 1}}}}}

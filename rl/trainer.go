@@ -17,8 +17,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/update"
 )
 
 // Trainer is a reinforcement-learning run. New builds one from a Config; the demo and tests may fill one in themselves.
@@ -26,10 +28,10 @@ type Trainer struct {
 	Config    config.Config
 	Engine    *engine.Engine
 	Policy    *roles.LoadedModel
-	Data      *Questions
-	Roller    Roller
+	Data      *rollout.Questions
+	Roller    rollout.Worker
 	Meter     *search.Meter // of the searches in steps; nil: nothing is counted
-	Updater   Updater
+	Updater   update.Updater
 	Reward    reward.Reward
 	Schedule  train.Schedule
 	SaveDType kernels.DType
@@ -79,7 +81,7 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 	for step := t.From + 1; step <= total; step++ {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
 			err = t.halted(step, err)
-			if errors.Is(err, errImpatient) {
+			if errors.Is(err, rollout.ErrStopped) {
 				err = ctx.Err()
 			}
 			return step - 1, err
@@ -127,8 +129,8 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	}
 	rolled := time.Now()
 
-	trajs := t.trajectories(s.groups)
-	var st UpdateStats
+	trajs := t.trajectories(s.Groups)
+	var st update.Stats
 	if len(trajs) > 0 {
 		err = t.change(ctx, func() (err error) {
 			st, err = t.update(trajs, step)
@@ -137,7 +139,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 		if err != nil {
 			return t.offending(step, s, err)
 		}
-		noteAdvantages(s.groups, st.Advantages)
+		noteAdvantages(s.Groups, st.Advantages)
 	}
 	t.state.Step, t.state.Skipped = step, t.state.Skipped+len(st.Skips)
 	if len(st.Skips) > 0 && st.Steps == 0 && !st.CriticAlone {
@@ -145,13 +147,13 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	} else if st.Steps > 0 {
 		t.fruitless = 0
 	}
-	if err := t.saveSkips(step, st.Skips); err != nil {
+	if err := update.SaveSkips(t.runDir(), step, st.Skips); err != nil {
 		return err
 	}
 
-	t.state.Drawn = s.drawn
-	if search.CurriculumKind(t.Config.Search.Curriculum) == search.Adaptive && len(s.counted) > 0 {
-		t.state.Success = search.Smooth(t.state.Success, meanF1(s.counted))
+	t.state.Drawn = s.Drawn
+	if search.CurriculumKind(t.Config.Search.Curriculum) == search.Adaptive && len(s.Counted) > 0 {
+		t.state.Success = search.Smooth(t.state.Success, rollout.MeanF1(s.Counted))
 	}
 
 	m := t.metrics(s, st, step)
@@ -159,25 +161,25 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	if err := t.evaluate(ctx, step, m); err != nil {
 		return err
 	}
-	addCost(m, t.Meter.Take())
+	rollout.AddCost(m, t.Meter.Take())
 	m["timing_s/step"] = time.Since(began).Seconds()
 	m["perf/throughput"] = m["perf/total_num_tokens"] / m["timing_s/step"]
 	if err := t.record(step, m, s); err != nil {
 		return err
 	}
 	if t.OnStep != nil {
-		t.OnStep(step, m, s.groups)
+		t.OnStep(step, m, s.Groups)
 	}
 	return nil
 }
 
 // roller is the Roller as a step uses it: its searches are counted, and its curriculum knows the policy's success.
-func (t *Trainer) roller() *Roller {
+func (t *Trainer) roller() *rollout.Worker {
 	r := t.Roller
 	r.Runner.Searcher = t.Meter.Over(r.Runner.Searcher)
 	if t.stop != nil && !t.Config.Search.Repeatable() {
-		r.Runner.Searcher = patient{r.Runner.Searcher, t.Config.Search.Mode,
-			cmp.Or(t.Config.Search.Timeout, mostPatience), t.stop}
+		r.Runner.Searcher = rollout.LimitAfterStop(r.Runner.Searcher, t.Config.Search.Mode,
+			cmp.Or(t.Config.Search.Timeout, rollout.MaxWaitAfterStop), t.stop)
 	}
 	r.Success = t.state.Success
 	return &r
@@ -192,11 +194,11 @@ func (t *Trainer) change(ctx context.Context, f func() error) error {
 }
 
 // update learns from the trajectories of a step.
-func (t *Trainer) update(trajs []Trajectory, step int) (UpdateStats, error) {
+func (t *Trainer) update(trajs []update.Trajectory, step int) (update.Stats, error) {
 	if v := t.Updater.Values; v != nil {
 		v.LR, v.Alone = t.criticLR(step), step <= t.Config.Critic.WarmupSteps
 	}
-	return t.Updater.Update(trajs, Minis(len(trajs), t.Config.Algo.MiniBatch), func(int) float64 { return t.lr(step) })
+	return t.Updater.Update(trajs, update.MiniBatches(len(trajs), t.Config.Algo.MiniBatch), func(int) float64 { return t.lr(step) })
 }
 
 func (t *Trainer) criticLR(step int) float64 {
@@ -206,12 +208,12 @@ func (t *Trainer) criticLR(step int) float64 {
 func (t *Trainer) lr(step int) float64 { return t.Config.Optim.LR * t.Schedule.Multiplier(step) }
 
 // trajectories flattens groups for the update, in order. What is learned from is an episode's score, less the penalty for its length.
-func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []Trajectory) {
+func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []update.Trajectory) {
 	a := &t.Config.Algo
 	for i, g := range groups {
 		for _, e := range g {
 			tk := e.Tokens()
-			out = append(out, Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs, Group: i,
+			out = append(out, update.Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs, Group: i,
 				Reward: e.Reward + algo.Overlong(e.PolicyTokens(), t.Config.OverlongLimit(), a.OverlongBuffer, a.OverlongFactor)})
 		}
 	}
@@ -219,11 +221,11 @@ func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []Trajectory) {
 }
 
 // record writes the step's lines.
-func (t *Trainer) record(step int, m rundir.Metrics, s *sampled) error {
+func (t *Trainer) record(step int, m rundir.Metrics, s *rollout.Sampled) error {
 	if t.Out == nil {
 		return nil
 	}
-	for _, e := range s.all {
+	for _, e := range s.All {
 		line, err := e.Line()
 		if err != nil {
 			return err
@@ -235,11 +237,11 @@ func (t *Trainer) record(step int, m rundir.Metrics, s *sampled) error {
 	if err := t.Out.Metrics(step, m); err != nil {
 		return err
 	}
-	return t.distributions(step, s.counted)
+	return t.distributions(step, s.Counted)
 }
 
 // offending keeps the episodes of a step whose update failed.
-func (t *Trainer) offending(step int, s *sampled, err error) error {
+func (t *Trainer) offending(step int, s *rollout.Sampled, err error) error {
 	if t.Out == nil {
 		return err
 	}
@@ -247,4 +249,12 @@ func (t *Trainer) offending(step int, s *sampled, err error) error {
 		err = fmt.Errorf("%w (the batch is in %s/episodes.jsonl, step %d)", err, t.Out.Dir, step)
 	}
 	return err
+}
+
+// runDir is the run directory; "" if nothing is written.
+func (t *Trainer) runDir() string {
+	if t.Out == nil {
+		return ""
+	}
+	return t.Out.Dir
 }

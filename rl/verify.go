@@ -297,7 +297,7 @@ func (v *verifier) recordedSearches(c *config.Config) search.Searcher {
 
 // seedOf is the seed of an episode of training.
 func seedOf(c *config.Config, e *episode.Episode) uint64 {
-	return engine.Stream(c.Schedule.Seed, purposeTrain, uint64(e.Step), uint64(e.Group), uint64(e.Attempt),
+	return engine.Stream(c.Schedule.Seed, config.PurposeTrain, uint64(e.Step), uint64(e.Group), uint64(e.Attempt),
 		uint64(e.Rollout))
 }
 

@@ -7,10 +7,10 @@ import (
 	"sync"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -51,7 +51,7 @@ func (f limitFlags) sampling(w *world) (episode.Sampling, error) {
 type agent struct {
 	*served
 	simulating *engine.Engine // of the simulator's own device; nil without one
-	roller     rl.Roller
+	roller     rollout.Worker
 	engines    *roles.SearchEngines
 	meter      *search.Meter
 	close      []func()
@@ -99,7 +99,7 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 		return nil, fmt.Errorf("opening %s: %w", a.model.Dir, err)
 	}
 	context := contextOf(m, a.model)
-	a.roller = rl.Roller{Prompter: rl.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
+	a.roller = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
 		Runner: episode.Runner{Policy: roles.EnginePolicy(a.eng, served0, a.model), Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
 			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs, MaxContext: context, Sampling: sampling}}}
 	if err := a.roller.Runner.Config.Validate(); err != nil {

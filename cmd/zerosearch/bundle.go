@@ -15,8 +15,8 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/zerosearch-go/zerosearch/bundle"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 )
 
 // bundleCmd takes the flags of train: together with --config they are the recipe.
@@ -106,7 +106,7 @@ func (c *bundleCmd) check(w *world) error {
 	if _, err := os.Stat(filepath.Dir(c.Output)); err != nil {
 		return fmt.Errorf("making the bundle %s: %w", c.Output, err)
 	}
-	_, err := rl.LoadQuestions(c.Options.Data)
+	_, err := rollout.LoadQuestions(c.Options.Data)
 	return err
 }
 

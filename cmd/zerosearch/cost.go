@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
@@ -64,7 +64,7 @@ func costSoFar(dir string) (total search.Cost) {
 	for line := range strings.Lines(string(text)) {
 		var m rundir.Metrics
 		if json.Unmarshal([]byte(line), &m) == nil {
-			total = total.Add(rl.StepCost(m))
+			total = total.Add(rollout.StepCost(m))
 		}
 	}
 	return total

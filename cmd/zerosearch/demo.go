@@ -13,9 +13,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/demo"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/report"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
@@ -138,7 +138,7 @@ func (v *demoView) step(step, steps int, m rundir.Metrics, curve []float64) {
 	}
 }
 
-func (v *demoView) score(name string, r rl.SourceReport) {
+func (v *demoView) score(name string, r rollout.SourceReport) {
 	v.say("  %-22s F1 %.2f   searches %.1f   valid actions %.0f%%", name, r.F1, r.Searches, 100*r.ValidAction)
 }
 

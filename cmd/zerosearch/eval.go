@@ -10,11 +10,11 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -207,7 +207,7 @@ func (c *evalCmd) measure(w *world, a *agent, kept *evalFolder, methods []eval.M
 }
 
 // roll runs one episode a question and shows how it goes. What is done is kept at once.
-func (c *evalCmd) roll(w *world, r rl.Roller, kept *evalFolder, done []*episode.Episode, questions []data.Question) ([]*episode.Episode, error) {
+func (c *evalCmd) roll(w *world, r rollout.Worker, kept *evalFolder, done []*episode.Episode, questions []data.Question) ([]*episode.Episode, error) {
 	began, before := time.Now(), 0
 	for _, e := range done {
 		if e != nil {

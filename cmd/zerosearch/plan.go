@@ -13,9 +13,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/plan"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 )
 
 // planCmd takes the flags of the verb it plans for.
@@ -70,12 +71,12 @@ func (c *planCmd) Run(w *world) error {
 			return err
 		}
 	}
-	return showPlan(w, c.common, c.simFlags, rl.Planner{Verb: c.For, Active: linesAhead}, c.Options, limit)
+	return showPlan(w, c.common, c.simFlags, plan.Planner{Verb: c.For, Active: linesAhead}, c.Options, limit)
 }
 
 // plan is --dry-run: what a run will do and take, from config.json and the flags alone.
 func (c *trainCmd) plan(w *world) error {
-	return showPlan(w, c.common, c.simFlags, rl.Planner{Verb: "train"}, c.Options, 0)
+	return showPlan(w, c.common, c.simFlags, plan.Planner{Verb: "train"}, c.Options, 0)
 }
 
 func threadsOf(flag int) int {
@@ -88,7 +89,7 @@ func threadsOf(flag int) int {
 // showPlan prints the plan; one that does not fit is an error, which says what would.
 //
 // What is planned for a device that is not here has no limit on it.
-func showPlan(w *world, c common, sim simFlags, pl rl.Planner, o config.Config, limit int64) error {
+func showPlan(w *world, c common, sim simFlags, pl plan.Planner, o config.Config, limit int64) error {
 	pl.Threads, pl.Limits = threadsOf(c.Threads), map[string]int64{}
 	place := func(name string) string {
 		device, available := devices.Place(name)
@@ -154,11 +155,11 @@ func checkTypes(o config.Config) error {
 }
 
 // countRun reads the questions; nil without any.
-func countRun(pl rl.Planner, o config.Config) (*runPlan, error) {
+func countRun(pl plan.Planner, o config.Config) (*runPlan, error) {
 	if pl.Verb != "train" || o.Data.Data == "" {
 		return nil, nil
 	}
-	questions, err := rl.LoadQuestions(o.Data)
+	questions, err := rollout.LoadQuestions(o.Data)
 	if err != nil {
 		return nil, err
 	}

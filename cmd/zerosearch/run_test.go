@@ -167,7 +167,7 @@ func TestReplayFromTheCommandLine(t *testing.T) {
 			}
 		}
 	}
-	text, err := os.ReadFile("../../rl/testdata/e2e.json")
+	text, err := os.ReadFile("../../rl/internal/e2e/testdata/e2e.json")
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &g))
 	dir := t.TempDir()
@@ -175,7 +175,7 @@ func TestReplayFromTheCommandLine(t *testing.T) {
 	config, _ := json.Marshal(g.Config)
 	for _, name := range []string{"init", "ref"} {
 		require.NoError(t, os.CopyFS(filepath.Join(dir, name), os.DirFS(t.TempDir())))
-		weights, err := os.ReadFile("../../rl/testdata/e2e_" + name + ".safetensors")
+		weights, err := os.ReadFile("../../rl/internal/e2e/testdata/e2e_" + name + ".safetensors")
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "model.safetensors"), weights, 0o644))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "config.json"), config, 0o644))

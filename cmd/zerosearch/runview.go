@@ -9,6 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/report"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
@@ -72,7 +73,7 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 	v.clock.step(step)
 	v.rewards = append(v.rewards, m["critic/score/mean"])
 	v.skips += int(m["actor/skipped_updates"] + m["critic/skipped_updates"])
-	v.cost = v.cost.Add(rl.StepCost(m))
+	v.cost = v.cost.Add(rollout.StepCost(m))
 	curve := ""
 	if v.w.log.tty {
 		curve = v.w.log.paint(32, sparkline(v.rewards, 24)) + "  "

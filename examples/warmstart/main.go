@@ -16,9 +16,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
@@ -123,7 +123,7 @@ func (w *writer) env(r *row, text string) {
 
 // episode is a search that leads to the answer; one in three finds nothing of use at first and asks again in other words.
 func (w *writer) episode(it item) (r row, err error) {
-	prompt, err := rl.Prompter{Tokenizer: w.tok, Template: w.tmpl}.IDs(data.Question{Question: it.Question})
+	prompt, err := rollout.Prompter{Tokenizer: w.tok, Template: w.tmpl}.IDs(data.Question{Question: it.Question})
 	if err != nil {
 		return r, err
 	}

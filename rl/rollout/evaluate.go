@@ -1,9 +1,10 @@
-package rl
+package rollout
 
 import (
 	"context"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
@@ -11,12 +12,12 @@ import (
 )
 
 // Evaluate runs one episode a question, in order; the zero sampling is greedy. step is recorded, and keys what is drawn.
-func (r Roller) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
+func (r Worker) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
 	return r.EvaluateRest(ctx, questions, make([]*episode.Episode, len(questions)), sampling, seed, step)
 }
 
 // EvaluateRest is Evaluate for the questions i whose done[i] is nil: it goes on with an evaluation that was interrupted.
-func (r Roller) EvaluateRest(ctx context.Context, questions []data.Question, done []*episode.Episode, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
+func (r Worker) EvaluateRest(ctx context.Context, questions []data.Question, done []*episode.Episode, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
 	r.Runner.Config.Sampling = sampling
 	r.Success = 1 // an adaptive curriculum would make each evaluation another one: all see its end
 	rest := []int{}
@@ -25,7 +26,7 @@ func (r Roller) EvaluateRest(ctx context.Context, questions []data.Question, don
 			rest = append(rest, i)
 		}
 	}
-	groups, err := r.Roll(ctx, questions, 1, rest, seed, purposeEval, step, max(step, 1), 0, "")
+	groups, err := r.Roll(ctx, questions, 1, rest, seed, config.PurposeEval, step, max(step, 1), 0, "")
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func (r Roller) EvaluateRest(ctx context.Context, questions []data.Question, don
 }
 
 // baseline runs an episode of one turn with a prompt of the method's. What RAG retrieved is recorded as a turn of its own without ids.
-func (r *Roller) baseline(ctx context.Context, task episode.Task) (*episode.Episode, error) {
+func (r *Worker) baseline(ctx context.Context, task episode.Task) (*episode.Episode, error) {
 	runner := r.Runner
 	runner.Config.MaxTurns = 0
 	var documents string
@@ -45,7 +46,7 @@ func (r *Roller) baseline(ctx context.Context, task episode.Task) (*episode.Epis
 	if r.Method.Searches() {
 		t := episode.Turn{Action: episode.Search, Content: task.Question}
 		text, status, failure := t.Search(ctx, runner.Searcher, search.Query{Query: task.Question, Question: task.Question, GoldenAnswers: task.GoldenAnswers,
-			Step: task.Step, TotalSteps: task.TotalSteps, Quality: task.Quality, Stream: engine.Stream(task.Seed, purposeEval)})
+			Step: task.Step, TotalSteps: task.TotalSteps, Quality: task.Quality, Stream: engine.Stream(task.Seed, config.PurposeEval)})
 		documents, retrieved = text, []episode.Turn{t}
 		if status != "" {
 			return &episode.Episode{Step: task.Step, Group: task.Group, QuestionID: task.QuestionID, Question: task.Question, GoldenAnswers: task.GoldenAnswers,
@@ -64,7 +65,7 @@ func (r *Roller) baseline(ctx context.Context, task episode.Task) (*episode.Epis
 }
 
 // baselinePrompt shortens the documents, as it must, to the longest observation and to the room beside the response.
-func (r *Roller) baselinePrompt(task episode.Task, documents string) ([]int32, error) {
+func (r *Worker) baselinePrompt(task episode.Task, documents string) ([]int32, error) {
 	c := r.Runner.Config
 	p := r.Prompter
 	p.MaxTokens = max(c.MaxContext-c.MaxResponse, c.MaxContext/2)

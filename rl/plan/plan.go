@@ -1,4 +1,6 @@
-package rl
+// Package plan adds up the memory of a run over the roles that its models play, before anything is loaded, and says what
+// would make it fit.
+package plan
 
 import (
 	"cmp"

@@ -1,27 +1,12 @@
-package rl
+package rollout
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"runtime/debug"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/eval"
-	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
-)
-
-// Purposes that the seed of a run is split into.
-const (
-	purposeTrain = 1 + iota
-	purposeEval
-	purposeAdapter
-	purposeCritic
 )
 
 // Prompter turns a question into the ids that an episode begins with.
@@ -102,72 +87,4 @@ func (p Prompter) surelyFits(q data.Question) bool {
 		bytes = len(own)
 	}
 	return p.MaxTokens <= 0 || bytes+templateBytes <= p.MaxTokens
-}
-
-// Roller runs episodes, many at once. What they give depends on seeds only.
-type Roller struct {
-	Runner      episode.Runner
-	Prompter    Prompter
-	Concurrency int
-	Success     float64                // the policy's, for the adaptive curriculum
-	OnEpisode   func(*episode.Episode) // if not nil, called as each one ends, by several goroutines at once
-	Method      eval.Method            // "": the search agent; baselines are for evaluation
-}
-
-// Roll runs n episodes for each question, those whose index is in only (nil: all); attempt counts resamplings. purpose and step key
-// their randomness. The result has the episodes of question i at [i].
-func (r *Roller) Roll(ctx context.Context, questions []data.Question, n int, only []int, seed uint64, purpose, step, total, attempt int,
-	quality search.Quality) ([][]*episode.Episode, error) {
-	out := make([][]*episode.Episode, len(questions))
-	if only == nil {
-		for i := range questions {
-			only = append(only, i)
-		}
-	}
-	ctx, f := newFuse(ctx)
-	own := *r
-	r = &own
-	r.Runner.Searcher = f.over(r.Runner.Searcher)
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, r.Concurrency))
-	for _, i := range only {
-		q := questions[i]
-		var prompt []int32
-		if !r.Method.Baseline() {
-			var err error
-			if prompt, err = r.Prompter.IDs(q); err != nil {
-				g.Go(func() error { return err })
-				break
-			}
-		}
-		out[i] = make([]*episode.Episode, n)
-		for k := range n {
-			task := episode.Task{Step: step, TotalSteps: total, Group: i, Rollout: k, Attempt: attempt, QuestionID: q.ID, Question: q.Question,
-				GoldenAnswers: q.GoldenAnswers, PromptIDs: prompt, Quality: quality, Success: r.Success,
-				Seed: engine.Stream(seed, uint64(purpose), uint64(step), uint64(i), uint64(attempt), uint64(k))}
-			g.Go(func() (err error) {
-				out[i][k], err = r.run(ctx, task)
-				return err
-			})
-		}
-	}
-	return out, f.blown(g.Wait())
-}
-
-// run runs one episode. A panic becomes an error: in a goroutine of its own nobody else could catch it.
-func (r *Roller) run(ctx context.Context, task episode.Task) (e *episode.Episode, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("episode of question %s: %w", task.QuestionID, &engine.PanicError{Value: p, Stack: debug.Stack()})
-		}
-	}()
-	if r.Method.Baseline() {
-		e, err = r.baseline(ctx, task)
-	} else {
-		e, err = r.Runner.Run(ctx, task)
-	}
-	if err == nil && r.OnEpisode != nil {
-		r.OnEpisode(e)
-	}
-	return e, err
 }

@@ -1,4 +1,4 @@
-package rl
+package plan
 
 import (
 	"os"
@@ -9,30 +9,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/internal/e2e"
 )
-
-// What does not fit is refused before a weight is read, with the flags that would help.
-func TestNewRefusesWhatDoesNotFit(t *testing.T) {
-	g := readE2E(t)
-	c := g.config(t)
-	c.Policy.RefModel, c.Search.Mode, c.Optim.MicroBatchTokens, c.Rollout.BatchSize = "", "none", 1<<16, 1<<10
-	weights := filepath.Join(c.Policy.Model, "model.safetensors")
-	require.NoError(t, os.Truncate(weights, 10)) // nobody may find out
-	machineMemory = func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 160 << 20} }
-	defer func() { machineMemory = engine.MachineMemory }()
-	_, err := New(t.Context(), ref.New(), c)
-	require.ErrorContains(t, err, "planning the memory of "+c.Policy.Model+": it takes ")
-	require.ErrorContains(t, err, "there are 160.0 MiB")
-	require.ErrorContains(t, err, "it would fit with --micro-batch-tokens ")
-}
 
 // Every role counts, and who shares weights counts once.
 func TestPlanOfRoles(t *testing.T) {
-	g := readE2E(t)
-	base := g.config(t)
+	g := e2e.Read(t)
+	base := g.Settings(t)
 	base.Policy.RefModel, base.Search.Mode = "", "none"
 	memory := func(change func(c *config.Config)) engine.Memory {
 		c := base
@@ -82,8 +67,8 @@ func TestPlanOfRoles(t *testing.T) {
 
 // A simulator on another device has weights, keys and values of its own there, whatever it could share on the policy's.
 func TestPlanOfDevices(t *testing.T) {
-	g := readE2E(t)
-	base := g.config(t)
+	g := e2e.Read(t)
+	base := g.Settings(t)
 	base.Policy.RefModel, base.Search.Mode, base.Search.SimulationLLM = "", "simulate_sft", "same"
 	memory := func(pl Planner, lora int, kl float64) engine.Memory {
 		c := base
@@ -116,35 +101,15 @@ func TestPlanOfDevices(t *testing.T) {
 	require.ErrorContains(t, err, "of cuda:1's memory and there are")
 }
 
-// own is a device with memory of its own.
-type own struct {
-	kernels.Device
-	available int64
-}
-
-func (own) Name() string                    { return "own" }
-func (o own) Memory() (int64, int64, error) { return 1 << 40, o.available, nil }
-
-// New asks a device for the memory that it has.
-func TestNewRefusesWhatDoesNotFitOnTheDevice(t *testing.T) {
-	g := readE2E(t)
-	c := g.config(t)
-	c.Policy.RefModel, c.Search.Mode = "", "none"
-	require.NoError(t, os.Truncate(filepath.Join(c.Policy.Model, "model.safetensors"), 10)) // nobody may find out
-	_, err := New(t.Context(), own{ref.New(), 1 << 10}, c)
-	require.ErrorContains(t, err, "planning the memory of "+c.Policy.Model+": it takes ")
-	require.ErrorContains(t, err, " of own's memory and there are ")
-}
-
 // What is advised does fit, alone or as the flags that are named together; below what anything takes nothing is advised.
 func TestAdviceFits(t *testing.T) {
-	g := readE2E(t)
+	g := e2e.Read(t)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type": "llama", "vocab_size": 128256, "hidden_size": 3072,
 		"intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 128,
 		"max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 500000, "tie_word_embeddings": true}`), 0o666))
 	for _, lora := range []int{0, 8} {
-		c := g.config(t)
+		c := g.Settings(t)
 		c.Policy.Model, c.Policy.RefModel = dir, ""
 		c.Policy.LoRAR, c.Policy.LoRATargets, c.Rollout.Concurrency, c.Rollout.N, c.Optim.MicroBatchTokens = lora, "all-linear", 512, 64, 4096
 		pl := Planner{Verb: "train", Threads: 1}
@@ -180,9 +145,8 @@ func TestAdviceFits(t *testing.T) {
 
 // A run that cannot be planned does not begin: what planning says is said.
 func TestPlanningErrorsAreSaid(t *testing.T) {
-	machineMemory = func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 1 << 40} }
-	defer func() { machineMemory = engine.MachineMemory }()
-	g := readE2E(t)
+	machine := func() *engine.Machine { return &engine.Machine{Total: 1 << 40, Available: 1 << 40} }
+	g := e2e.Read(t)
 	write := func(c *config.Config, name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(c.Policy.Model, name), []byte(text), 0o644))
 	}
@@ -199,13 +163,13 @@ func TestPlanningErrorsAreSaid(t *testing.T) {
 			c.Algo.Algo, c.Algo.KLCoef, c.Policy.RefModel, c.Critic.Model = "ppo", 0, "", "no/such/critic"
 		},
 	} {
-		c := g.config(t)
+		c := g.Settings(t)
 		c.Search.Mode = "none"
 		spoil(&c)
-		err := checkMemory(&c, ref.New())
+		err := Check(&c, ref.New(), machine)
 		require.ErrorContains(t, err, want)
 	}
-	c := g.config(t)
+	c := g.Settings(t)
 	c.Search.Mode = "none"
-	require.NoError(t, checkMemory(&c, ref.New()))
+	require.NoError(t, Check(&c, ref.New(), machine))
 }

@@ -1,4 +1,4 @@
-package rl
+package rollout
 
 import (
 	"context"
@@ -25,8 +25,8 @@ func OpenReward(c config.Reward, name string) (r reward.Reward, end func(), err 
 	return r, end, err
 }
 
-// score gives every episode of question i its reward; under a shuffled reward against the answers of another question.
-func score(ctx context.Context, groups [][]*episode.Episode, questions []data.Question, rw reward.Reward, seed uint64) error {
+// Score gives every episode of question i its reward; under a shuffled reward against the answers of another question.
+func Score(ctx context.Context, groups [][]*episode.Episode, questions []data.Question, rw reward.Reward, seed uint64) error {
 	golds := make([][]string, len(questions))
 	for i, q := range questions {
 		golds[i] = q.GoldenAnswers

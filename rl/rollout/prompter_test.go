@@ -1,4 +1,4 @@
-package rl
+package rollout
 
 import (
 	"encoding/json"

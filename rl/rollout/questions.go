@@ -1,4 +1,4 @@
-package rl
+package rollout
 
 import (
 	"fmt"
@@ -42,8 +42,8 @@ func LoadQuestions(c config.Data) (*Questions, error) {
 	return q, err
 }
 
-// fit drops the questions whose prompts are too long, where that is wanted, and refuses prompts that cannot be used.
-func (q *Questions) fit(r *Roller, drop bool) error {
+// Fit drops the questions whose prompts are too long, where that is wanted, and refuses prompts that cannot be used.
+func (q *Questions) Fit(r *Worker, drop bool) error {
 	if p := r.Prompter; drop {
 		dropped, err := q.Train.Keep("--filter-overlong-prompts", p.fits)
 		if err != nil {

@@ -1,4 +1,4 @@
-package rl
+package update
 
 import (
 	"bytes"
@@ -32,12 +32,12 @@ type SkipRow struct {
 	Return     numbers `json:"returns,omitempty"`
 }
 
-func newSkip(of string, why error, mini []int, trajs []Trajectory, rows []row) Skip {
+func newSkip(of string, why error, mini []int, trajs []Trajectory, rows []Row) Skip {
 	s := Skip{Of: of, Why: why.Error()}
 	for _, i := range mini {
 		t, r := &trajs[i], &rows[i]
 		line := SkipRow{Trajectory: i, Group: t.Group, Reward: number(t.Reward), IDs: t.IDs, Mask: make([]int, len(t.Mask)),
-			Old: toNumbers(r.old), Ref: toNumbers(r.ref), Advantage: toNumbers(r.adv), Value: toNumbers(r.value), Return: toNumbers(r.ret)}
+			Old: toNumbers(r.old), Ref: toNumbers(r.ref), Advantage: toNumbers(r.Advantage), Value: toNumbers(r.value), Return: toNumbers(r.ret)}
 		for k, on := range t.Mask {
 			if on {
 				line.Mask[k] = 1
@@ -68,9 +68,9 @@ func (n number) MarshalJSON() ([]byte, error) {
 	return json.Marshal(float64(n))
 }
 
-// saveSkips writes the skipped mini-batches of a step to skipped/step-N.jsonl of the run: a line that says why, then a line a trajectory.
-func (t *Trainer) saveSkips(step int, skips []Skip) error {
-	if len(skips) == 0 || t.Out == nil {
+// SaveSkips writes the skipped mini-batches of a step to skipped/step-N.jsonl of the run directory out: a line that says why, then a line a trajectory.
+func SaveSkips(out string, step int, skips []Skip) error {
+	if len(skips) == 0 || out == "" {
 		return nil
 	}
 	var text bytes.Buffer
@@ -85,7 +85,7 @@ func (t *Trainer) saveSkips(step int, skips []Skip) error {
 			}
 		}
 	}
-	dir := filepath.Join(t.Out.Dir, "skipped")
+	dir := filepath.Join(out, "skipped")
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
 		err = disk.WriteFile(filepath.Join(dir, fmt.Sprintf("step-%d.jsonl", step)), text.Bytes())

@@ -1,4 +1,4 @@
-package rl
+package update
 
 import (
 	"encoding/json"
@@ -16,16 +16,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/internal/e2e"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
 // updateRig is the golden's model with an updater of one rule, and the golden's trajectories with log-probs of its own.
 func updateRig(t *testing.T, dtype kernels.DType, c config.Algo) (*Updater, *model.Model, []Trajectory) {
-	g := readE2E(t)
+	g := e2e.Read(t)
 	dev := ref.New()
 	open := func(file string, trainable bool) *model.Model {
-		m, err := model.Load(dev, g.folder(t, file), model.Options{DType: dtype, Trainable: trainable})
+		m, err := model.Load(dev, g.Folder(t, file), model.Options{DType: dtype, Trainable: trainable})
 		require.NoError(t, err)
 		t.Cleanup(m.Close)
 		return m
@@ -82,9 +82,9 @@ func rate(int) float64 { return 1e-3 }
 // What has no gradient is not walked back, counts in every divisor and metric, and changes no bit.
 func TestStillTrajectories(t *testing.T) {
 	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16} {
-		run := func(c config.Algo, walkAll bool, minis [][]int) (UpdateStats, [][]float32) {
+		run := func(c config.Algo, walkAll bool, minis [][]int) (Stats, [][]float32) {
 			u, m, trajs := updateRig(t, dtype, c)
-			u.walkAll = walkAll
+			u.backwardAll = walkAll
 			for i := range trajs {
 				if trajs[i].Group == 1 {
 					trajs[i].Reward = 0.5 // all equal
@@ -94,24 +94,24 @@ func TestStillTrajectories(t *testing.T) {
 			require.NoError(t, err)
 			return st, weightsOf(t, m)
 		}
-		for _, minis := range [][][]int{Minis(8, 0), Minis(8, 3)} {
+		for _, minis := range [][][]int{MiniBatches(8, 0), MiniBatches(8, 3)} {
 			for _, agg := range []string{"token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm", "seq-mean-token-sum-limit"} {
 				c := config.Algo{Algo: "grpo", LossAgg: agg}
 				still, a := run(c, false, minis)
 				walked, b := run(c, true, minis)
 				require.Equal(t, b, a, "%v %s", dtype, agg)
-				require.Equal(t, 4, still.Still)
-				require.Zero(t, walked.Still)
-				still.Still = 0
+				require.Equal(t, 4, still.ZeroAdvantage)
+				require.Zero(t, walked.ZeroAdvantage)
+				still.ZeroAdvantage = 0
 				require.Equal(t, walked, still, "every metric counts them")
 			}
 		}
 		for _, c := range []config.Algo{{Algo: "grpo", KLCoef: 0.1}, {Algo: "grpo", EntropyCoef: 0.1}} {
-			st, _ := run(c, false, Minis(8, 0))
-			require.Zero(t, st.Still, "divergence and entropy pull at all of them")
+			st, _ := run(c, false, MiniBatches(8, 0))
+			require.Zero(t, st.ZeroAdvantage, "divergence and entropy pull at all of them")
 		}
-		st, _ := run(config.Algo{Algo: "grpo", KLCoef: 0.1, KLIn: config.KLReward}, false, Minis(8, 0))
-		require.Zero(t, st.Still, "their rewards are not equal any more")
+		st, _ := run(config.Algo{Algo: "grpo", KLCoef: 0.1, KLIn: config.KLReward}, false, MiniBatches(8, 0))
+		require.Zero(t, st.ZeroAdvantage, "their rewards are not equal any more")
 	}
 }
 
@@ -131,18 +131,18 @@ func TestSkippedMiniBatch(t *testing.T) {
 	require.Len(t, st.Skips, 1)
 	require.False(t, math.IsNaN(st.PG) || math.IsNaN(st.GradNorm), "metrics are of what was learned")
 
-	st, err = u.Update(trajs, Minis(8, 2), rate)
+	st, err = u.Update(trajs, MiniBatches(8, 2), rate)
 	require.NoError(t, err)
 	require.Equal(t, 3, st.Steps)
 	require.Len(t, st.Skips, 1)
 	require.NotEqual(t, before, weightsOf(t, m))
-	require.Equal(t, 1.0, updateMetrics(st)["actor/skipped_updates"])
+	require.Equal(t, 1.0, st.Metrics()["actor/skipped_updates"])
 	require.False(t, math.IsNaN(st.PG) || math.IsNaN(st.GradNorm))
 
 	out, err := rundir.Create(t.TempDir(), 0, false)
 	require.NoError(t, err)
 	defer out.Close()
-	require.NoError(t, (&Trainer{Out: out}).saveSkips(7, st.Skips))
+	require.NoError(t, SaveSkips(out.Dir, 7, st.Skips))
 	text, err := os.ReadFile(filepath.Join(out.Dir, "skipped/step-7.jsonl"))
 	require.NoError(t, err)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
@@ -183,7 +183,7 @@ func TestDivergence(t *testing.T) {
 		mean += sum / float64(len(old)) / float64(len(trajs))
 		want = append(want, adv)
 	}
-	st, err := u.Update(trajs, Minis(len(trajs), 0), rate)
+	st, err := u.Update(trajs, MiniBatches(len(trajs), 0), rate)
 	require.NoError(t, err)
 	for i := range want {
 		require.InDeltaSlice(t, want[i], st.Advantages[i], 1e-6)
@@ -200,7 +200,7 @@ func TestDivergence(t *testing.T) {
 
 	c.KLIn, c.KLTarget = config.KLLoss, 0
 	u, _, trajs = updateRig(t, kernels.F32, c)
-	st, err = u.Update(trajs, Minis(len(trajs), 0), rate)
+	st, err = u.Update(trajs, MiniBatches(len(trajs), 0), rate)
 	require.NoError(t, err)
 	for i, tj := range trajs {
 		require.Equal(t, tj.Reward, st.Advantages[i][0])
@@ -222,7 +222,7 @@ func TestPPOUpdate(t *testing.T) {
 	before := weightsOf(t, m)
 	var loss []float64
 	for range 6 {
-		st, err := u.Update(trajs, Minis(len(trajs), 4), rate)
+		st, err := u.Update(trajs, MiniBatches(len(trajs), 4), rate)
 		require.NoError(t, err)
 		require.True(t, st.CriticAlone)
 		loss = append(loss, st.Value.Loss)
@@ -231,7 +231,7 @@ func TestPPOUpdate(t *testing.T) {
 	require.Less(t, loss[5], loss[0]/2)
 
 	u.Values.Alone = false
-	st, err := u.Update(trajs, Minis(len(trajs), 4), rate)
+	st, err := u.Update(trajs, MiniBatches(len(trajs), 4), rate)
 	require.NoError(t, err)
 	require.NotEqual(t, before, weightsOf(t, m))
 	require.InDelta(t, 0, st.Advantage.Mean, 1e-9)
@@ -239,30 +239,13 @@ func TestPPOUpdate(t *testing.T) {
 	for _, tj := range trajs {
 		require.LessOrEqual(t, st.Value.Return.Min, tj.Reward)
 	}
-	rows, err := u.rows(trajs)
+	rows, err := u.Prepare(trajs)
 	require.NoError(t, err)
 	for i, tj := range trajs {
 		for _, r := range rows[i].ret {
 			require.InDelta(t, tj.Reward, r, 1e-6, "gamma and lambda are 1: the target is the reward, over observations too")
 		}
 		adv, _ := algo.GAE(append(make([]float64, len(rows[i].value)-1), tj.Reward), rows[i].value, rows[i].mask, 1, 1)
-		require.Len(t, rows[i].adv, len(adv))
-	}
-}
-
-// The overlong penalty takes from what is learned from, not from the score that is reported.
-func TestOverlongPenalty(t *testing.T) {
-	tr := &Trainer{Config: config.Config{Rollout: config.Rollout{MaxTurns: 1, MaxResponse: 10, MaxContext: 100}, Algo: config.Algo{OverlongBuffer: 8, OverlongFactor: 0.5}}}
-	require.Equal(t, 20, tr.Config.OverlongLimit())
-	e := func(n int) *episode.Episode {
-		turn := episode.Turn{IDs: make([]int32, n+3), Mask: make([]bool, n+3), Logprobs: make([]float32, n+3)}
-		for i := range n {
-			turn.Mask[i] = true
-		}
-		return &episode.Episode{PromptIDs: []int32{1}, Turns: []episode.Turn{turn}, Reward: 1}
-	}
-	for n, want := range map[int]float64{5: 1, 12: 1, 16: 0.75, 20: 0.5} {
-		got := tr.trajectories([][]*episode.Episode{{e(n)}})
-		require.Equal(t, want, got[0].Reward, n)
+		require.Len(t, rows[i].Advantage, len(adv))
 	}
 }

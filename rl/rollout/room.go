@@ -1,4 +1,4 @@
-package rl
+package rollout
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 // Check finds a question whose prompt cannot be used, before hours of work meet it. note is for the user, where prompts
 // leave less room in the context than a turn may take; where none of them leaves room for an answer, that is an error.
-func (r *Roller) Check(questions []data.Question) (note string, err error) {
+func (r *Worker) Check(questions []data.Question) (note string, err error) {
 	c, p := &r.Runner.Config, r.Prompter
 	// Prompts up to usual leave room for a whole turn; beyond last no answer fits.
 	usual, last := c.MaxContext-c.MaxResponse, c.MaxContext-len(r.Runner.Tokenizer.Encode("<answer></answer>"))

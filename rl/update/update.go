@@ -1,4 +1,6 @@
-package rl
+// Package update is the learning half of a step: from trajectories with rewards to optimizer steps. The five steps of
+// an update are log-probs of the reference, values of the critic, advantages, loss and gradient of each mini-batch, AdamW.
+package update
 
 import (
 	"fmt"
@@ -24,25 +26,25 @@ func (t *Trajectory) sequence() train.Sequence {
 	return train.Sequence{IDs: t.IDs, Mask: t.Mask, Prefix: uint64(t.Group) + 1, Shared: t.Prompt}
 }
 
-// Updater turns trajectories into optimiser steps.
+// Updater turns trajectories into optimizer steps.
 type Updater struct {
 	Trainer   *train.Trainer
-	Reference *train.Scorer  // nil: no divergence is measured
+	Reference *train.Scorer  // nil: there is no KL term
 	Average   *train.Average // nil: the reference stays as it is
 	Values    *Values        // nil: no critic
 	Estimator algo.Estimator
-	Policy    algo.Policy // its KLCoef is the weight of the divergence wherever it counts
+	Policy    algo.Policy // its KLCoef is the weight of the KL wherever it counts
 	Epochs    int         // times over the mini-batches; 0: 1
 	Norm      float64     // constant of algo.SeqMeanTokenSumLimit and -Norm; 0: the longest response of a mini-batch
 
-	KLInReward          bool    // the divergence is taken from the rewards instead of being added to the loss
+	KLInReward          bool    // the KL is taken from the rewards instead of being added to the loss
 	KLTarget, KLHorizon float64 // of algo.AdaptiveKL; target 0: the weight is fixed
 
-	walkAll bool // walk back through what has no gradient, too: for a test
+	backwardAll bool // run the backward pass of trajectories without a gradient, too: for a test
 }
 
-// UpdateStats sums up an update.
-type UpdateStats struct {
+// Stats sums up an update.
+type Stats struct {
 	algo.Terms            // means over the mini-batches that were learned from
 	GradNorm      float64 // mean over them, before clipping
 	LogprobDiff   float64 // largest |log p(trainer) - log p(sampler)| of the first mini-batch: 0 where one forward pass serves both
@@ -55,30 +57,30 @@ type UpdateStats struct {
 	Advantage, Rewards Spread // of trained ids; of trajectories, with what was taken from them
 	CriticAlone        bool   // the policy did not learn
 
-	Still  int     // trajectories whose advantage was 0 and that were not walked back
-	KLMean float64 // mean over trajectories of the mean estimate of the divergence from the reference, at sampling
-	KLCoef float64 // its weight in this update
-	Skips  []Skip  // mini-batches, of the policy and of the critic, that gave no finite loss or gradient
-	Value  ValueStats
+	ZeroAdvantage int     // trajectories whose advantages are all 0: they need no backward pass
+	KLMean        float64 // mean over trajectories of the mean KL estimate from the reference, at sampling
+	KLCoef        float64 // its weight in this update
+	Skips         []Skip  // mini-batches, of the policy and of the critic, that gave no finite loss or gradient
+	Value         ValueStats
 }
 
-// row is what a trajectory brings to the loss: values at its trained ids only.
-type row struct {
-	old, ref, adv []float64 // ref: nil where the loss has no divergence
-	value, ret    []float64 // the critic's prediction and its target; nil without a critic
-	mask          []bool    // all true
-	kl, reward    float64   // mean estimate; all rewards together
+// Row is what a trajectory brings to the loss: values at its trained ids only.
+type Row struct {
+	old, ref, Advantage []float64 // ref: nil where the loss has no KL term
+	value, ret          []float64 // the critic's prediction and its target; nil without a critic
+	mask                []bool    // all true
+	kl, reward          float64   // mean estimate; all rewards together
 }
 
 // Update computes advantages over all trajectories, then takes one optimiser step for each mini-batch: a list of indices into trajs, in
 // order. lr is the learning rate of every step by its position in minis.
-func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (UpdateStats, error) {
-	var st UpdateStats
-	rows, err := u.rows(trajs)
+func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (Stats, error) {
+	var st Stats
+	rows, err := u.Prepare(trajs)
 	if err != nil {
 		return st, err
 	}
-	u.describe(&st, rows)
+	u.Describe(&st, rows)
 	if u.Values != nil {
 		if err := u.Values.update(&st, trajs, rows, minis, max(1, u.Epochs)); err != nil {
 			return st, err
@@ -89,7 +91,7 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	}
 	for epoch := range max(1, u.Epochs) {
 		for k, mini := range minis {
-			if err := u.mini(&st, trajs, rows, mini, epoch == 0 && k == 0, lr(k)); err != nil {
+			if err := u.OptimizerStep(&st, trajs, rows, mini, epoch == 0 && k == 0, lr(k)); err != nil {
 				return st, err
 			}
 		}
@@ -111,26 +113,26 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	return st, nil
 }
 
-// describe sums up what the trajectories of an update bring to it.
-func (u *Updater) describe(st *UpdateStats, rows []row) {
+// Describe sums up what the trajectories of an update bring to it.
+func (u *Updater) Describe(st *Stats, rows []Row) {
 	st.KLCoef = u.Policy.KLCoef
 	var rewards, advantages []float64
 	for _, r := range rows {
-		st.Advantages = append(st.Advantages, r.adv)
+		st.Advantages = append(st.Advantages, r.Advantage)
 		mean := 0.0
-		for k, a := range r.adv {
+		for k, a := range r.Advantage {
 			mean += (math.Abs(a) - mean) / float64(k+1) // exact where all are the same
 		}
 		st.MeanAdvantage += mean / float64(len(rows))
 		st.KLMean += r.kl / float64(len(rows))
-		rewards, advantages = append(rewards, r.reward), append(advantages, r.adv...)
+		rewards, advantages = append(rewards, r.reward), append(advantages, r.Advantage...)
 	}
 	st.Rewards, st.Advantage = spreadOf(rewards), spreadOf(advantages)
 }
 
-// rows asks reference and critic in one packed pass each, and computes advantages.
-func (u *Updater) rows(trajs []Trajectory) (rows []row, err error) {
-	rows = make([]row, len(trajs))
+// Prepare asks reference and critic in one packed pass each, and computes advantages: a Row for each trajectory.
+func (u *Updater) Prepare(trajs []Trajectory) (rows []Row, err error) {
+	rows = make([]Row, len(trajs))
 	batch := make([]algo.Trajectory, len(trajs))
 	seqs := make([]train.Sequence, len(trajs))
 	for i := range trajs {
@@ -149,7 +151,7 @@ func (u *Updater) rows(trajs []Trajectory) (rows []row, err error) {
 			return nil, fmt.Errorf("scoring with the reference: %w", err)
 		}
 		for i := range rows {
-			u.diverge(&rows[i], &batch[i], widen(ref[i]))
+			u.applyKL(&rows[i], &batch[i], widen(ref[i]))
 		}
 	}
 	if u.Values != nil {
@@ -164,7 +166,7 @@ func (u *Updater) rows(trajs []Trajectory) (rows []row, err error) {
 	}
 	adv, ret := u.Estimator.Compute(batch)
 	for i := range rows {
-		rows[i].adv = gather(adv[i], batch[i].Mask)
+		rows[i].Advantage = gather(adv[i], batch[i].Mask)
 		if ret != nil {
 			rows[i].ret = gather(ret[i], batch[i].Mask)
 		}
@@ -172,8 +174,9 @@ func (u *Updater) rows(trajs []Trajectory) (rows []row, err error) {
 	return rows, nil
 }
 
-// diverge measures a trajectory's divergence from the reference and puts it where it counts.
-func (u *Updater) diverge(r *row, t *algo.Trajectory, ref []float64) {
+// applyKL estimates the KL of a trajectory from the reference, token by token, and puts it where it counts: into the
+// loss or into the rewards.
+func (u *Updater) applyKL(r *Row, t *algo.Trajectory, ref []float64) {
 	penalty := make([]float64, len(ref))
 	r.kl = u.Policy.KL.InReward(u.Policy.KLCoef, r.old, ref, r.mask, penalty)
 	if u.KLInReward {
@@ -186,8 +189,9 @@ func (u *Updater) diverge(r *row, t *algo.Trajectory, ref []float64) {
 	}
 }
 
-// mini takes one optimiser step.
-func (u *Updater) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []int, first bool, lr float64) error {
+// OptimizerStep takes one optimizer step over the trajectories whose indices are in mini, and adds to st. first: it is
+// the first of the update, which measures how far the log-probs of rollout and trainer differ.
+func (u *Updater) OptimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini []int, first bool, lr float64) error {
 	policy := u.Policy
 	if u.KLInReward {
 		policy.KLCoef = 0
@@ -198,7 +202,7 @@ func (u *Updater) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []i
 	for k, i := range mini {
 		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
 		seqs[k] = trajs[i].sequence()
-		if rows[i].still(policy) && !u.walkAll {
+		if rows[i].zeroAdvantage(policy) && !u.backwardAll {
 			seqs[k].Still = true
 			still++
 		}
@@ -214,7 +218,7 @@ func (u *Updater) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []i
 		if n != len(r.old) {
 			return fmt.Errorf("trajectory %d has %d trained ids and %d recorded log-probs", mini[seq], n, len(r.old))
 		}
-		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.adv, Entropy: widen(entropy),
+		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.Advantage, Entropy: widen(entropy),
 			DLogp: make([]float64, n), DEntropy: make([]float64, n)}
 		share := policy.Loss(ar, counts)
 		if math.IsNaN(share.Loss) || math.IsInf(share.Loss, 0) {
@@ -232,7 +236,7 @@ func (u *Updater) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []i
 	}
 	st.Forwarded += ts.Tokens
 	st.Trained += ts.TrainedTokens
-	st.Still += still
+	st.ZeroAdvantage += still
 	if first {
 		st.LogprobDiff = diff
 	}
@@ -246,12 +250,13 @@ func (u *Updater) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []i
 	return nil
 }
 
-// still reports that the loss has no gradient at a trajectory: every advantage is 0, and nothing else pulls.
-func (r row) still(p algo.Policy) bool {
+// zeroAdvantage reports that the loss has no gradient at a trajectory: every advantage is 0, and there is neither a KL
+// term nor an entropy bonus.
+func (r Row) zeroAdvantage(p algo.Policy) bool {
 	if r.ref != nil && p.KLCoef != 0 || p.EntropyCoef != 0 {
 		return false
 	}
-	for _, a := range r.adv {
+	for _, a := range r.Advantage {
 		if a != 0 {
 			return false
 		}
@@ -302,8 +307,8 @@ func widen(x []float32) []float64 {
 	return out
 }
 
-// Minis splits n trajectories, in order, into mini-batches of size; 0 or more than n: one. A smaller rest is a mini-batch of its own.
-func Minis(n, size int) [][]int {
+// MiniBatches splits n trajectories, in order, into mini-batches of size; 0 or more than n: one. A smaller rest is a mini-batch of its own.
+func MiniBatches(n, size int) [][]int {
 	if size <= 0 || size > n {
 		size = n
 	}

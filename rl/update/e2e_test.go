@@ -1,10 +1,7 @@
-package rl
+package update
 
 import (
-	"encoding/json"
 	"math"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,72 +11,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/safetensors"
+	"github.com/zerosearch-go/zerosearch/rl/internal/e2e"
 )
-
-// e2e is the golden of a whole GRPO update in float64: rewards, advantages, three mini-batches, KL against a reference, clipping, AdamW.
-type e2e struct {
-	Config json.RawMessage `json:"model_config"`
-	AdamW  struct {
-		Betas []float64
-		Eps   float64
-		Decay float64 `json:"weight_decay"`
-	}
-	Minis       [][]int `json:"mini_batches"`
-	Prompts     [][]int32
-	Completions [][]int32
-	Mask        [][]int
-	Index       []int
-	Rewards     [][]float64
-	Variants    map[string]struct {
-		Settings struct {
-			Estimator   string
-			Agg         string
-			Low, High   float64
-			KLCoef      float64 `json:"kl_coef"`
-			KLInReward  float64 `json:"kl_in_reward"`
-			NormStd     bool    `json:"norm_std"`
-			Loss        string
-			Ent         float64
-			LR          []float64
-			Clip        float64
-			Temperature float64
-		}
-		OldLogp    [][]float64 `json:"old_logp"`
-		Advantages [][]float64
-		Steps      []struct {
-			PGLoss   float64 `json:"pg_loss"`
-			KLLoss   float64 `json:"kl_loss"`
-			Entropy  float64
-			GradNorm float64 `json:"grad_norm_before_clip"`
-			Metrics  map[string]float64
-		}
-		Change map[string]float64 `json:"weights_after_3_steps"` // L2 norms, by parameter
-	}
-}
-
-// readE2E reads the golden, a part of the whole set (see testdata/README.md).
-func readE2E(t *testing.T) (g e2e) {
-	data, err := os.ReadFile("testdata/e2e.json")
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(data, &g))
-	return g
-}
-
-// folder makes a model folder of one of the golden's weights.
-func (g e2e) folder(t *testing.T, file string) string {
-	dir := t.TempDir()
-	weights, err := os.ReadFile(filepath.Join("testdata", file))
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), weights, 0o644))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), withType(t, g.Config), 0o644))
-	return dir
-}
 
 // Whole updates in float64 by verl's advantages and losses and torch's optimiser: GRPO with a KL term, Dr. GRPO, GSPO at another
 // temperature, RLOO with the divergence in the reward.
 func TestEndToEnd(t *testing.T) {
-	g := readE2E(t)
+	g := e2e.Read(t)
 	for name, v := range g.Variants {
 		t.Run(name, func(t *testing.T) {
 			s := v.Settings
@@ -97,7 +35,7 @@ func TestEndToEnd(t *testing.T) {
 			require.NoError(t, err)
 			dev := ref.New()
 			open := func(file string, trainable bool) *model.Model {
-				m, err := model.Load(dev, g.folder(t, file), model.Options{DType: kernels.F32, Trainable: trainable})
+				m, err := model.Load(dev, g.Folder(t, file), model.Options{DType: kernels.F32, Trainable: trainable})
 				require.NoError(t, err)
 				t.Cleanup(m.Close)
 				return m
@@ -114,16 +52,16 @@ func TestEndToEnd(t *testing.T) {
 				require.NoError(t, err)
 				defer u.Reference.Close()
 			}
-			trajs := g.trajectories(v.OldLogp)
-			rows, err := u.rows(trajs)
+			trajs := trajectories(g, v.OldLogp)
+			rows, err := u.Prepare(trajs)
 			require.NoError(t, err)
 			for i, r := range rows {
-				require.InDeltaSlice(t, gather(v.Advantages[i], trajs[i].Mask[trajs[i].Prompt:]), r.adv, 2e-6)
+				require.InDeltaSlice(t, gather(v.Advantages[i], trajs[i].Mask[trajs[i].Prompt:]), r.Advantage, 2e-6)
 			}
 			start := weightsOf(t, policy)
 			for k, mini := range g.Minis {
-				var st UpdateStats
-				require.NoError(t, u.mini(&st, trajs, rows, mini, k == 0, s.LR[k]))
+				var st Stats
+				require.NoError(t, u.OptimizerStep(&st, trajs, rows, mini, k == 0, s.LR[k]))
 				want := v.Steps[k]
 				require.InDelta(t, want.PGLoss, st.PG, 2e-5, "policy loss of mini-batch %d", k)
 				require.InDelta(t, want.KLLoss, st.KL, 2e-5, "kl loss of mini-batch %d", k)
@@ -144,14 +82,14 @@ func TestEndToEnd(t *testing.T) {
 				require.InEpsilon(t, v.Change[p], math.Sqrt(sum), 2e-3, "change of %s", p)
 			}
 			if name == "grpo" {
-				requireAfter3(t, dev, policy)
+				e2e.RequireAfter3(t, dev, policy)
 			}
 		})
 	}
 }
 
 // trajectories are the golden's, sampled with the log-probs old.
-func (g e2e) trajectories(old [][]float64) (out []Trajectory) {
+func trajectories(g e2e.Golden, old [][]float64) (out []Trajectory) {
 	for i, p := range g.Prompts {
 		tj := Trajectory{IDs: append(append([]int32(nil), p...), g.Completions[i]...), Prompt: len(p), Group: g.Index[i]}
 		tj.Mask, tj.Old = make([]bool, len(tj.IDs)), make([]float32, len(tj.IDs))
@@ -165,31 +103,4 @@ func (g e2e) trajectories(old [][]float64) (out []Trajectory) {
 		out = append(out, tj)
 	}
 	return out
-}
-
-// requireAfter3 compares a model with the golden's weights after three steps.
-func requireAfter3(t *testing.T, dev kernels.Device, m *model.Model) {
-	after, err := safetensors.Open("testdata/e2e_after3.safetensors")
-	require.NoError(t, err)
-	defer after.Close()
-	for _, p := range m.Params() {
-		x, ok := after.Tensor(p.Name)
-		require.True(t, ok, p.Name)
-		want := make([]float32, x.Elements())
-		require.NoError(t, x.Float32(want))
-		got := make([]float32, len(want))
-		require.NoError(t, kernels.Download(dev, got, p.Master))
-		for i := range want {
-			require.InDelta(t, want[i], got[i], 3e-6, "%s[%d] after three steps", p.Name, i)
-		}
-	}
-}
-
-func withType(t *testing.T, config json.RawMessage) []byte {
-	var m map[string]any
-	require.NoError(t, json.Unmarshal(config, &m))
-	m["model_type"], m["architectures"] = "llama", []string{"LlamaForCausalLM"}
-	b, err := json.Marshal(m)
-	require.NoError(t, err)
-	return b
 }

@@ -1,4 +1,4 @@
-package rl
+package rollout
 
 import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
@@ -6,9 +6,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// addCost puts what searching cost into a step's metrics. What depends on a clock, or on what a cache knew already, stands under timing_s
+// AddCost puts what searching cost into a step's metrics. What depends on a clock, or on what a cache knew already, stands under timing_s
 // and perf: a repeated run has other values there.
-func addCost(m rundir.Metrics, by map[string]search.Cost) {
+func AddCost(m rundir.Metrics, by map[string]search.Cost) {
 	if len(by) == 0 {
 		return
 	}
@@ -29,8 +29,8 @@ func StepCost(m rundir.Metrics) search.Cost {
 		CompletionTokens: int64(m["cost/completion_tokens"]), Seconds: m["timing_s/search"], USD: m["perf/search_usd"], GoogleUSD: m["cost/google_usd"]}
 }
 
-// meanF1 is how well episodes answered, whatever they were rewarded for.
-func meanF1(all []*episode.Episode) (mean float64) {
+// MeanF1 is how well episodes answered, whatever they were rewarded for.
+func MeanF1(all []*episode.Episode) (mean float64) {
 	for _, e := range all {
 		mean += scores(e).F1 / float64(len(all))
 	}

@@ -1,4 +1,4 @@
-package rl
+package update
 
 import (
 	"math"
@@ -43,13 +43,13 @@ func spreadOf(x []float64) (s Spread) {
 }
 
 // update takes one optimiser step for each mini-batch and epoch.
-func (v *Values) update(st *UpdateStats, trajs []Trajectory, rows []row, minis [][]int, epochs int) error {
+func (v *Values) update(st *Stats, trajs []Trajectory, rows []Row, minis [][]int, epochs int) error {
 	s, began := &st.Value, time.Now()
 	defer func() { s.Seconds = time.Since(began).Seconds() }()
 	s.describe(rows)
 	for range epochs {
 		for _, mini := range minis {
-			if err := v.mini(st, trajs, rows, mini); err != nil {
+			if err := v.optimizerStep(st, trajs, rows, mini); err != nil {
 				return err
 			}
 		}
@@ -62,7 +62,7 @@ func (v *Values) update(st *UpdateStats, trajs []Trajectory, rows []row, minis [
 	return nil
 }
 
-func (s *ValueStats) describe(rows []row) {
+func (s *ValueStats) describe(rows []Row) {
 	var value, ret, miss []float64
 	for _, r := range rows {
 		value, ret = append(value, r.value...), append(ret, r.ret...)
@@ -84,7 +84,7 @@ func variance(x []float64) float64 {
 	return sum / float64(max(1, len(x)-1))
 }
 
-func (v *Values) mini(st *UpdateStats, trajs []Trajectory, rows []row, mini []int) error {
+func (v *Values) optimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini []int) error {
 	var counts algo.Counts
 	seqs := make([]train.Sequence, len(mini))
 	for k, i := range mini {

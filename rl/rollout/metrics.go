@@ -1,0 +1,63 @@
+package rollout
+
+import (
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// EpisodeMetrics describe the episodes that count: see newSampled.
+func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
+	n := float64(max(1, len(all)))
+	var reward, length, turns, valid, searches, useful, simulated, asked, empty, tau, answered, f1, em float64
+	lo, hi := 0.0, 0.0
+	for i, e := range all {
+		reward += e.Reward / n
+		s := scores(e)
+		f1, em = f1+s.F1/n, em+s.EM/n
+		if i == 0 || e.Reward < lo {
+			lo = e.Reward
+		}
+		if i == 0 || e.Reward > hi {
+			hi = e.Reward
+		}
+		length += float64(e.PolicyTokens()) / n
+		turns += float64(len(e.Turns))
+		valid += float64(e.ValidActions())
+		searches += float64(e.Searches()) / n
+		if e.Status == episode.Answered {
+			answered += 1 / n
+		}
+		for _, t := range e.Turns {
+			if t.Observation != "" && t.Action == episode.Search {
+				asked++
+				if len(t.Documents) == 0 {
+					empty++
+				}
+			}
+			if t.Quality != "" {
+				simulated++
+				tau += t.Tau
+				if t.Quality == string(search.Useful) {
+					useful++
+				}
+			}
+		}
+	}
+	m := rundir.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1, "reward/em": em,
+		"response_length/mean": length, "env/turns_per_episode": turns / n, "env/valid_action_rate": valid / max(1, turns),
+		"env/finish_rate": answered, "search/per_question": searches}
+	if asked > 0 {
+		m["search/empty_rate"] = empty / asked
+	}
+	if simulated > 0 {
+		m["search/tau"], m["search/useful_rate"] = tau/simulated, useful/simulated
+	}
+	return m
+}
+
+func scores(e *episode.Episode) reward.Scores {
+	answer, answered := e.Answer()
+	return reward.Score(answer, answered, e.GoldenAnswers)
+}
