@@ -278,16 +278,16 @@ func TestLoadRefuses(t *testing.T) {
 func TestNotFinite(t *testing.T) {
 	g := newDraw(1, "bits")
 	for range 2000 {
-		words := make([]uint64, 1+g.next()%5)
+		words := make([]uint64, 1+g.Next()%5)
 		for i := range words {
-			words[i] = g.next() & 0xbfff_bfff_bfff_bfff // without the highest place of an exponent: finite
+			words[i] = g.Next() & 0xbfff_bfff_bfff_bfff // without the highest place of an exponent: finite
 		}
 		for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16, kernels.F16} {
 			size := dtype.Size()
 			chunk := bytesOf(words)
-			chunk = chunk[:len(chunk)-int(g.next()%uint64(8/size))*size]
+			chunk = chunk[:len(chunk)-int(g.Next()%uint64(8/size))*size]
 			require.Equal(t, -1, notFinite(words, chunk, dtype))
-			at := int(g.next() % uint64(len(chunk)/size))
+			at := int(g.Next() % uint64(len(chunk)/size))
 			bad := map[kernels.DType][]byte{kernels.F32: {1, 0, 0x80, 0x7f}, kernels.BF16: {0x80, 0xff}, kernels.F16: {0, 0x7c}}[dtype]
 			was := string(chunk[at*size:][:size])
 			copy(chunk[at*size:], bad)

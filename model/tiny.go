@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // initStd is the standard deviation of fresh weights; matrices that write to the residual stream get 1/sqrt(2L) of it, so that the
@@ -64,34 +65,24 @@ func (b *bank) fill(p *Param, n, k int, row func([]float32)) {
 }
 
 // draw is a stream of random numbers that uses exact integer arithmetic only, so that it is the same everywhere.
-type draw struct{ state uint64 }
+type draw struct{ num.SplitMix }
 
 // newDraw starts the stream of a seed and a parameter's name.
 func newDraw(seed uint64, name string) *draw {
 	h := fnv.New64a()
 	h.Write([]byte(name))
-	d := &draw{seed}
-	d.state = d.next() ^ h.Sum64()
-	return d
-}
-
-// next is SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
-func (d *draw) next() uint64 {
-	d.state += 0x9e3779b97f4a7c15
-	z := d.state
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
+	first := num.SplitMix(seed)
+	return &draw{num.SplitMix(first.Next() ^ h.Sum64())}
 }
 
 // uniform is in [0, 1), a multiple of 2^-53.
-func (d *draw) uniform() float64 { return float64(d.next()>>11) / (1 << 53) }
+func (d *draw) uniform() float64 { return float64(d.Next()>>11) / (1 << 53) }
 
 // normal is the sum of twelve uniforms of 16 bits, less its mean: variance 1, a normal distribution cut at six deviations.
 func (d *draw) normal() float64 {
 	sum := int64(0)
 	for range 3 {
-		x := d.next()
+		x := d.Next()
 		sum += int64(x&0xffff + x>>16&0xffff + x>>32&0xffff + x>>48)
 	}
 	return (float64(sum) - 12*65535/2.0) / 65536

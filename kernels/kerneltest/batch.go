@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // batch is one of just the size of l. Lists that l leaves out are zeros.
@@ -31,23 +32,5 @@ func (s *side) draws(rules []kernels.Sampling) kernels.Batch {
 	return s.batch(kernels.Layout{Draws: rules}, nil)
 }
 
-// streamOf is a stream whose first random number is u, a multiple of 2^-53: the generator of num is a bijection, which this undoes.
-func streamOf(u float64) uint64 {
-	const gamma, m1, m2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-	z := uint64(u*(1<<53)) << 11
-	z ^= z>>31 ^ z>>62
-	z *= inverse(m2)
-	z ^= z>>27 ^ z>>54
-	z *= inverse(m1)
-	z ^= z>>30 ^ z>>60
-	return z - gamma
-}
-
-// inverse of an odd number modulo 2^64, by Newton's iteration.
-func inverse(x uint64) uint64 {
-	y := x
-	for range 6 {
-		y *= 2 - x*y
-	}
-	return y
-}
+// streamOf is a stream whose first random number is u, a multiple of 2^-53.
+func streamOf(u float64) uint64 { return num.Unmix(uint64(u*(1<<53))<<11) - num.Gamma }

@@ -1,6 +1,10 @@
 package data
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/num"
+)
 
 // Sampler says which questions a training step uses. It has no state: any step can be asked for at any time, so a resumed run
 // sees what the uninterrupted one would have seen. Every question comes once an epoch; a batch may cross from one epoch into the next.
@@ -67,7 +71,7 @@ func (s Sampler) mixed(start, n int) []int {
 		epoch := drawn / s.Parts[p].N
 		order := orders[[2]int{p, epoch}]
 		if order == nil {
-			part := Sampler{N: s.Parts[p].N, Seed: mix(s.Seed + uint64(p) + 1), InOrder: s.InOrder}
+			part := Sampler{N: s.Parts[p].N, Seed: num.Mix(s.Seed + uint64(p) + 1), InOrder: s.InOrder}
 			order = part.Epoch(epoch)
 			orders[[2]int{p, epoch}] = order
 		}
@@ -98,7 +102,7 @@ func turns(parts []Part) []int {
 	return out
 }
 
-// Epoch gives the order of all questions in an epoch, counted from 0: Fisher and Yates' shuffle, drawn by splitmix64.
+// Epoch gives the order of all questions in an epoch, counted from 0: Fisher and Yates' shuffle, drawn by SplitMix64.
 func (s Sampler) Epoch(epoch int) []int {
 	order := make([]int, s.N)
 	for i := range order {
@@ -107,18 +111,10 @@ func (s Sampler) Epoch(epoch int) []int {
 	if s.InOrder {
 		return order
 	}
-	state := mix(s.Seed) ^ mix(uint64(epoch)+0x6a09e667f3bcc909)
+	state := num.SplitMix(num.Mix(s.Seed) ^ num.Mix(uint64(epoch)+0x6a09e667f3bcc909))
 	for i := s.N - 1; i > 0; i-- {
-		state += 0x9e3779b97f4a7c15
-		j := int(mix(state) % uint64(i+1)) // the bias of the remainder is below N/2^64
+		j := int(state.Next() % uint64(i+1)) // the bias of the remainder is below N/2^64
 		order[i], order[j] = order[j], order[i]
 	}
 	return order
-}
-
-// mix is splitmix64's output function.
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }

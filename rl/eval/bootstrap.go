@@ -3,6 +3,8 @@ package eval
 import (
 	"math/bits"
 	"slices"
+
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // Interval is a confidence interval, low end first.
@@ -65,10 +67,9 @@ func (b Bootstrap) draws(strata [][][3]float64) [][3][]float64 {
 
 // resample is the sum over a stratum, drawn again; what is drawn depends on the seed, the stratum's place and the number of the draw.
 func (b Bootstrap) resample(s [][3]float64, stratum, r int) (sum [3]float64) {
-	state := mix(mix(b.Seed) ^ mix(uint64(stratum)+1<<32) ^ uint64(r))
+	state := num.SplitMix(num.Mix(num.Mix(b.Seed) ^ num.Mix(uint64(stratum)+1<<32) ^ uint64(r)))
 	for range s {
-		state += 0x9e3779b97f4a7c15
-		i, _ := bits.Mul64(mix(state), uint64(len(s)))
+		i, _ := bits.Mul64(state.Next(), uint64(len(s)))
 		for k := range 3 {
 			sum[k] += s[i][k]
 		}
@@ -88,11 +89,4 @@ func quantile(sorted []float64, q float64) float64 {
 	i := min(int(at), len(sorted)-1)
 	j := min(i+1, len(sorted)-1)
 	return sorted[i] + (at-float64(i))*(sorted[j]-sorted[i])
-}
-
-// mix is splitmix64's output function.
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }

@@ -1,5 +1,7 @@
 package reward
 
+import "github.com/zerosearch-go/zerosearch/num"
+
 // Others gives every question the golds of another one, for the reward "shuffled": the first along Derange's cycle that has no word in
 // common with its own, none (nothing can be won) where there is no such question. A shared answer must not pass: where rewards are rare,
 // group normalisation and AdamW make full steps of the few there are, and one right answer in a hundred is enough to learn from.
@@ -27,19 +29,15 @@ func shareWords(a, b []string) bool {
 }
 
 // Derange returns a permutation p of 0..n-1 without a fixed point (n >= 2), the same for the same n and seed. It is one
-// cycle through all of them (Sattolo 1986), drawn by splitmix64.
+// cycle through all of them (Sattolo 1986), drawn by SplitMix64.
 func Derange(n int, seed uint64) []int {
 	p := make([]int, n)
 	for i := range p {
 		p[i] = i
 	}
+	random := num.SplitMix(seed)
 	for i := n - 1; i > 0; i-- {
-		seed += 0x9e3779b97f4a7c15
-		z := seed
-		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		z ^= z >> 31
-		j := int(z % uint64(i)) // the bias of the remainder is below n/2^64
+		j := int(random.Next() % uint64(i)) // the bias of the remainder is below n/2^64
 		p[i], p[j] = p[j], p[i]
 	}
 	return p

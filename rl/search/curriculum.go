@@ -3,6 +3,8 @@ package search
 import (
 	"fmt"
 	"math"
+
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // Curriculum is the probability of noisy documents, tau, in the course of a training run.
@@ -96,10 +98,5 @@ func Decide(draw, tau float64) Quality {
 	return Noisy
 }
 
-// mix is splitmix64: every bit of the input changes about half of the output's.
-func mix(z uint64) uint64 {
-	z += 0x9e3779b97f4a7c15
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
+// mix is the first output of SplitMix64 with this seed.
+func mix(seed uint64) uint64 { return num.Mix(seed + num.Gamma) }
