@@ -51,6 +51,8 @@ func TestTwoGPUs(t *testing.T) {
 	require.NoError(t, err)
 
 	var on [2]threads
+	runtime.LockOSThread() // what is opened is opened by this thread
+	defer runtime.UnlockOSThread()
 	gpus := []*cudatest.GPU{cudatest.A100(), cudatest.A100()}
 	for i, g := range gpus {
 		g.Fail = on[i].note
@@ -61,8 +63,6 @@ func TestTwoGPUs(t *testing.T) {
 	c.Search.Device, err = devices.Open("cuda:1", devices.Options{})
 	require.NoError(t, err)
 
-	runtime.LockOSThread() // what is opened is opened by this thread
-	defer runtime.UnlockOSThread()
 	tr, err := rl.New(t.Context(), policy, c)
 	require.NoError(t, err)
 	opened := [2]int{on[0].calls, on[1].calls}
