@@ -28,15 +28,19 @@ var listings = []struct {
 		NoCUDA: "no driver: install it"},
 		"cuda  not available: no driver: install it\n" + refText + "auto  cpu\n"},
 	{"old driver", devices.Listing{Auto: devices.Choice{Name: "cpu"}, NoCUDA: "too old: update it",
-		CUDA: cuda.System{Library: "/usr/lib/libcuda.so.1", Version: "11.0", Why: "too old: update it"}},
+		CUDA:   cuda.System{Library: "/usr/lib/libcuda.so.1", Version: "11.0", Why: "too old: update it"},
+		CUBLAS: cuda.CUBLAS{Why: "not found: install it"}},
 		"cuda  not available: too old: update it\n" +
-			"        driver      /usr/lib/libcuda.so.1, CUDA 11.0\n" + refText + "auto  cpu\n"},
+			"        driver      /usr/lib/libcuda.so.1, CUDA 11.0\n" +
+			"        cuBLAS      not used, the program's own kernels multiply: not found: install it\n" + refText + "auto  cpu\n"},
 	{"two GPUs", devices.Listing{Auto: devices.Choice{Name: "cuda:1"},
+		CUBLAS: cuda.CUBLAS{Library: "/usr/lib/libcublasLt.so.13", Version: "13.10.0"},
 		CUDA: cuda.System{Library: "libcuda.so.1", Version: "13.0", GPUs: []cuda.Info{
 			{Name: "Tesla T4", UUID: "GPU-b", Major: 7, Minor: 5, SMs: 40, Memory: 16e9, Free: -1, Why: tooOld},
 			{Index: 1, Name: "NVIDIA H200", UUID: "GPU-a", Major: 9, SMs: 132, Memory: 150e9, Free: 149.5e9}}}},
 		"cuda  runs here\n" +
 			"        driver      libcuda.so.1, CUDA 13.0\n" +
+			"        cuBLAS      /usr/lib/libcublasLt.so.13, 13.10.0\n" +
 			"        cuda:0      Tesla T4, compute capability 7.5, 40 multiprocessors, memory 16.0 GB\n" +
 			"                    GPU-b\n" +
 			"                    not usable: " + tooOld + "\n" +
@@ -70,7 +74,8 @@ func TestListDevicesJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out.Bytes(), &got))
 	require.Equal(t, "cuda:1", got.Auto)
 	require.Len(t, got.Devices, 3)
-	require.JSONEq(t, `{"name":"cuda","available":true,"driver":{"library":"libcuda.so.1","cuda":"13.0"},"gpus":[
+	require.JSONEq(t, `{"name":"cuda","available":true,"driver":{"library":"libcuda.so.1","cuda":"13.0"},
+		"cublas":{"library":"/usr/lib/libcublasLt.so.13","version":"13.10.0"},"gpus":[
 		{"name":"cuda:0","available":false,"why":"`+tooOld+`","model":"Tesla T4","uuid":"GPU-b","compute_capability":"7.5",
 			"multiprocessors":40,"memory":{"total_bytes":16000000000}},
 		{"name":"cuda:1","available":true,"model":"NVIDIA H200","uuid":"GPU-a","compute_capability":"9.0",

@@ -1,5 +1,6 @@
 // Package cuda is the device of an NVIDIA GPU: kernels of its own, compiled beforehand to PTX, which the driver compiles for the GPU at
-// hand. It needs a GPU of compute capability 8.0 or later and NVIDIA's driver; no toolkit and no C compiler.
+// hand. It needs a GPU of compute capability 8.0 or later and NVIDIA's driver; no toolkit and no C compiler. Where NVIDIA's cuBLAS is found,
+// it makes the products of BF16 weights.
 package cuda
 
 import (

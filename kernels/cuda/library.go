@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -24,15 +25,15 @@ const (
 
 func (o productOp) String() string { return [...]string{"y", "dx", "dw"}[o] }
 
-// shape is that of a weight [N, K], all weights of a group together. Products of a part of its rows have the algorithm of the whole,
-// and so the same bits.
+// shape is that of a weight [N, K], all weights of a group together. Products of a part of its rows have the
+// algorithm of the whole, and so the same bits.
 type shape struct {
 	op   productOp
 	n, k int
 }
 
-// rowLimits divide products of weights by their number of rows x: up to 16, up to 64, and more. Each class may have an algorithm of its own
-// if that gives the same bits as that of the last one.
+// rowLimits divide products of weights by their number of rows x: up to 16, up to 64, and more. Each class may have
+// an algorithm of its own if that gives the same bits as that of the last one.
 var rowLimits = [...]int{16, 64, 512}
 
 // plan is how products of a shape are made.
@@ -58,7 +59,8 @@ type ProductPlan struct {
 	Own     string // empty: by the library; else why the program's own kernels make it
 }
 
-// Products names the library that makes products of BF16 weights, or says why there is none, and lists the shapes that were met so far.
+// Products names the library that makes products of BF16 weights, or says why there is none, and lists the shapes
+// that were met so far.
 func (d *Device) Products() (library, missing string, plans []ProductPlan) {
 	if d.library == nil {
 		return "", d.missing, nil
@@ -67,7 +69,7 @@ func (d *Device) Products() (library, missing string, plans []ProductPlan) {
 		plans = append(plans, ProductPlan{s.op.String(), s.n, s.k, p.why})
 	}
 	slices.SortFunc(plans, func(a, b ProductPlan) int {
-		return slices.Compare([]int{int(a.Product[len(a.Product)-1]), a.N, a.K}, []int{int(b.Product[len(b.Product)-1]), b.N, b.K})
+		return cmp.Or(cmp.Compare(a.Product, b.Product), cmp.Compare(a.N, b.N), cmp.Compare(a.K, b.K))
 	})
 	return d.library.Library(), "", plans
 }
@@ -92,8 +94,8 @@ func (d *Device) plan(s shape) *plan {
 	return p
 }
 
-// bf16 makes a product of matrices in BF16, of which our own kernel would be one of from: a times b transposed (y), a times b (dx), or
-// a transposed times b (dw), as gemm.cu has it.
+// bf16 makes a product of matrices in BF16, of which our own kernel would be one of from: a times b transposed (y), a
+// times b (dx), or a transposed times b (dw), as gemm.cu has it.
 func (d *Device) bf16(s shape, from []tile, a, b matrix, o *target) {
 	if o.rows == 0 || o.cols == 0 {
 		return
@@ -142,7 +144,8 @@ func (d *Device) putBiases(o *target) {
 	for i := range o.n {
 		p, cols := &o.pieces[i], o.pieces[i].end-o.begin(i)
 		if p.bias != 0 || !o.add {
-			d.launch("put_bias", line(o.rows*ceil(cols, 256), 256), d.arg().Ptr(p.y).Ptr(p.bias).Long(int64(p.ld)).Int(cols).Int(add))
+			a := d.arg().Ptr(p.y).Ptr(p.bias).Long(int64(p.ld)).Int(cols).Int(add)
+			d.launch("put_bias", line(o.rows*ceil(cols, 256), 256), a)
 		}
 		p.bias = 0
 	}
@@ -165,7 +168,8 @@ func (o *target) joined(i int) (part target, n int) {
 
 // mul is a product as BLAS has it: its matrices are ours transposed.
 func mul(op productOp, a, b matrix, o *target) gpu.Mul {
-	m := gpu.Mul{M: o.cols, N: o.rows, A: b.p, LDA: b.ld, B: a.p, LDB: a.ld, D: o.pieces[0].y, LDD: o.pieces[0].ld, Alpha: o.scale}
+	y := o.pieces[0]
+	m := gpu.Mul{M: o.cols, N: o.rows, A: b.p, LDA: b.ld, B: a.p, LDB: a.ld, D: y.y, LDD: y.ld, Alpha: o.scale}
 	if o.add {
 		m.Beta = 1
 	}
@@ -222,5 +226,6 @@ func (d *Device) byLibrary(p *plan, op productOp, a, b matrix, o *target) bool {
 
 // copyF32 copies rows of F32 whose first elements are so many elements apart.
 func (d *Device) copyF32(to gpu.Ptr, toLD int, from gpu.Ptr, fromLD, rows, cols int) {
-	d.launch("copy_f32_f32", each(rows, cols), d.arg().Ptr(to).Long(int64(toLD)).Ptr(from).Long(int64(fromLD)).Long(int64(cols)))
+	a := d.arg().Ptr(to).Long(int64(toLD)).Ptr(from).Long(int64(fromLD)).Long(int64(cols))
+	d.launch("copy_f32_f32", each(rows, cols), a)
 }

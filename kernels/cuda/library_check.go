@@ -11,10 +11,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// Before the library makes products of a shape, it is tried on random numbers. An algorithm for many rows is chosen once; row 0 of y must
-// have the same bits with any number of rows below it and in a product with a part of the weight's rows; and the numbers must be those of
-// our own kernel, but for rounding. Smaller numbers of rows get an algorithm of their own where that gives the same bits. A shape that
-// fails is left to our own kernels.
+// Before the library makes products of a shape, it is tried on random numbers. An algorithm for many rows is chosen
+// once; row 0 of y must have the same bits with any number of rows below it and in a product with a part of the
+// weight's rows; and the numbers must be those of our own kernel, but for rounding. Smaller numbers of rows get an
+// algorithm of their own where that gives the same bits. A shape that fails is left to our own kernels.
 
 // checkRows are the numbers of rows that are compared. A variable for tests.
 var checkRows = []int{1, 16, 64, 320, 1024, 8192}
@@ -238,8 +238,8 @@ func (t *trial) library(algorithm *gpu.Algorithm, a, b matrix, o *target, rows i
 	})
 }
 
-// invariant compares row 0 of products with different numbers of rows, and with the second half of the weight's rows. want is row 0, or
-// nil: any.
+// invariant compares row 0 of products with different numbers of rows, and with the second half of the weight's rows.
+// want is row 0, or nil: any.
 func (t *trial) invariant(algorithm *gpu.Algorithm, counts []int, want []float32) ([]float32, error) {
 	for _, rows := range counts {
 		a, b, o := t.operands(rows, t.n)
@@ -268,7 +268,8 @@ func (t *trial) invariant(algorithm *gpu.Algorithm, counts []int, want []float32
 		return nil, err
 	}
 	if i := differ(want[half:], got); i >= 0 {
-		return nil, fmt.Errorf("in a part of the weight column %d of row 0 has other bits: %v, %v", half+i, got[i], want[half+i])
+		return nil, fmt.Errorf("in a part of the weight column %d of row 0 has other bits: %v, %v", half+i, got[i],
+			want[half+i])
 	}
 	return want, nil
 }

@@ -70,7 +70,8 @@ func libraryProducts(t *testing.T, m *fake.Machine) (d *Device, all []float32, e
 		kernels.Upload(d, x, b.random(rows*cols))
 		return x
 	}
-	x, y, dy, dx, dw := tensor(libT, libK), tensor(libT, libN), tensor(libT, libN), tensor(libT, libK), tensor(libN, libK)
+	x, y, dx := tensor(libT, libK), tensor(libT, libN), tensor(libT, libK)
+	dy, dw := tensor(libT, libN), tensor(libN, libK)
 	bias := tensor(1, libN)
 	w, err := d.NewWeight(libN, libK, kernels.BF16)
 	require.NoError(t, err)
@@ -92,8 +93,8 @@ func libraryProducts(t *testing.T, m *fake.Machine) (d *Device, all []float32, e
 	return d, all, err
 }
 
-// TestLibraryRefused: whatever the library does not do, does wrong or does differently with more rows, the program's own kernels do, with
-// the reason kept, and nothing is left behind.
+// TestLibraryRefused: whatever the library does not do, does wrong or does differently with more rows, the program's
+// own kernels do, with the reason kept, and nothing is left behind.
 func TestLibraryRefused(t *testing.T) {
 	checking(t, 1, 16, 120)
 	own := fake.New(fake.A100())
@@ -118,6 +119,7 @@ func TestLibraryRefused(t *testing.T) {
 		}
 	}
 	all := []string{"y", "dx", "dw"}
+	const blas = "libcublasLt.fake, cuBLAS 13.10.0"
 	for _, c := range []struct {
 		name string
 		set  func(m *fake.Machine)
@@ -125,15 +127,20 @@ func TestLibraryRefused(t *testing.T) {
 		why  string
 	}{
 		{"no function", func(m *fake.Machine) { m.BLAS.Without = "MatmulAlgoCheck" }, nil,
-			"libcublasLt.fake, cuBLAS 13.10.0, has no function cublasLtMatmulAlgoCheck: install a newer one (pip install nvidia-cublas)"},
-		{"no cublasLt", func(m *fake.Machine) { m.BLAS.Without = "GetProperty" }, nil, "libcublasLt.fake is not cublasLt: it has no function"},
+			blas + ", has no function cublasLtMatmulAlgoCheck: install a newer one (pip install nvidia-cublas)"},
+		{"no cublasLt", func(m *fake.Machine) { m.BLAS.Without = "GetProperty" }, nil,
+			"libcublasLt.fake is not cublasLt: it has no function"},
 		{"older driver", func(m *fake.Machine) { m.Version = 12040 }, nil,
-			"cuBLAS 13.10.0, and the driver knows CUDA 12.4: update NVIDIA's driver (580 or later), or pip install nvidia-cublas-cu12"},
-		{"no handle", fail("Create", 1, fake.BLASNotInitialised), nil, "opening cuBLAS: cuBLAS error 1 (CUBLAS_STATUS_FAKE): cuBLAS does not work with"},
-		{"no description", fail("MatmulDescSetAttribute", 3, fake.BLASInvalidValue), nil, "describing the transposition of A"},
+			"cuBLAS 13.10.0, and the driver knows CUDA 12.4: update NVIDIA's driver (580 or later), or " +
+				"pip install nvidia-cublas-cu12"},
+		{"no handle", fail("Create", 1, fake.BLASNotInitialised), nil,
+			"opening cuBLAS: cuBLAS error 1 (CUBLAS_STATUS_FAKE): cuBLAS does not work with"},
+		{"no description", fail("MatmulDescSetAttribute", 3, fake.BLASInvalidValue), nil,
+			"describing the transposition of A"},
 		{"no preferences", fail("MatmulPreferenceSetAttribute", 2, fake.BLASInvalidValue), nil, "setting preference 3"},
 		{"no layout", fail("MatrixLayoutCreate", 1, 3), all, "describing a matrix"},
-		{"no algorithm", fail("MatmulAlgoGetHeuristic", 1, fake.BLASNotSupported), all, "choosing an algorithm for A^T B, [40, 24] x [24, 512]"},
+		{"no algorithm", fail("MatmulAlgoGetHeuristic", 1, fake.BLASNotSupported), all,
+			"choosing an algorithm for A^T B, [40, 24] x [24, 512]"},
 		{"no such algorithm", fail("MatmulAlgoCheck", 1, fake.BLASNotSupported), all, "checking an algorithm"},
 		{"splits stay", func(m *fake.Machine) {
 			m.BLAS.OnlySplit = true
@@ -178,7 +185,8 @@ func TestLibraryRefused(t *testing.T) {
 	}
 }
 
-// TestLibraryRefusesLater: what the library refuses after its check is made by our own kernel, once and with the bias once.
+// TestLibraryRefusesLater: what the library refuses after its check is made by our own kernel, once and with the bias
+// once.
 func TestLibraryRefusesLater(t *testing.T) {
 	checking(t, 1, 16)
 	own := fake.New(fake.A100())
@@ -197,7 +205,8 @@ func TestLibraryRefusesLater(t *testing.T) {
 		}
 	}
 	require.NotZero(t, at)
-	for status, wants := range map[int]string{fake.BLASNotSupported: "", fake.BLASExecutionFailed: "cuda:0: multiplying A^T B, [40, 24] x [24, 7]: cuBLAS error 13"} {
+	for status, wants := range map[int]string{fake.BLASNotSupported: "",
+		fake.BLASExecutionFailed: "cuda:0: multiplying A^T B, [40, 24] x [24, 7]: cuBLAS error 13"} {
 		m := fake.New(fake.A100())
 		m.BLAS.Fail = func(f string, n int) int {
 			if f == "Matmul" && n == at {
@@ -219,7 +228,8 @@ func TestLibraryRefusesLater(t *testing.T) {
 	}
 }
 
-// TestLibraryAlgorithms: few rows have an algorithm of their own where it gives the bits of that for many; a split sum is never asked for.
+// TestLibraryAlgorithms: few rows have an algorithm of their own where it gives the bits of that for many; a split
+// sum is never asked for.
 func TestLibraryAlgorithms(t *testing.T) {
 	checking(t, 1, 16, 20)
 	for _, c := range []struct {
@@ -245,8 +255,8 @@ func TestLibraryAlgorithms(t *testing.T) {
 	}
 }
 
-// TestLibraryRecorded: after the first time a product asks nothing of the driver that a graph cannot repeat, and a recording of it gives
-// the same bits.
+// TestLibraryRecorded: after the first time a product asks nothing of the driver that a graph cannot repeat, and a
+// recording of it gives the same bits.
 func TestLibraryRecorded(t *testing.T) {
 	checking(t, 1, 16)
 	m := fake.New(fake.A100())
@@ -269,7 +279,8 @@ func TestLibraryRecorded(t *testing.T) {
 		values.Buf.Free()
 	}
 	run := func() {
-		d.MatMuls(x, []kernels.Product{{Y: y.ColRange(0, 9), W: ws[0], Epilogue: kernels.Epilogue{Bias: bias}}, {Y: y.ColRange(9, 21), W: ws[1]}})
+		d.MatMuls(x, []kernels.Product{
+			{Y: y.ColRange(0, 9), W: ws[0], Epilogue: kernels.Epilogue{Bias: bias}}, {Y: y.ColRange(9, 21), W: ws[1]}})
 	}
 	read := func() []float32 {
 		got := make([]float32, all.Len())
@@ -278,10 +289,14 @@ func TestLibraryRecorded(t *testing.T) {
 	}
 	run()
 	want := read()
-	calls := fmt.Sprint(m.Calls["MemAllocAsync"], m.Calls["MemFreeAsync"], m.Calls["StreamSynchronize"], m.Calls["MemcpyDtoH"], m.BLAS.Calls["MatrixLayoutCreate"])
+	calls := func() string {
+		return fmt.Sprint(m.Calls["MemAllocAsync"], m.Calls["MemFreeAsync"], m.Calls["StreamSynchronize"],
+			m.Calls["MemcpyDtoH"], m.BLAS.Calls["MatrixLayoutCreate"])
+	}
+	before := calls()
 	d.Zero(y)
 	run()
-	require.Equal(t, calls, fmt.Sprint(m.Calls["MemAllocAsync"], m.Calls["MemFreeAsync"], m.Calls["StreamSynchronize"], m.Calls["MemcpyDtoH"], m.BLAS.Calls["MatrixLayoutCreate"]))
+	require.Equal(t, before, calls())
 	require.Equal(t, want, read())
 	r, err := d.Record(run)
 	require.NoError(t, err)
@@ -302,7 +317,8 @@ func TestLibraryRecorded(t *testing.T) {
 	require.NoError(t, m.Check())
 }
 
-// TestLibraryParts: a part of a weight's rows, as the vocabulary is taken in, and one weight of a group have the bits of the whole.
+// TestLibraryParts: a part of a weight's rows, as the vocabulary is taken in, and one weight of a group have the bits
+// of the whole.
 func TestLibraryParts(t *testing.T) {
 	checking(t, 1, 16)
 	m := fake.New(fake.A100())

@@ -8,7 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
-// Products is the part of Run on products of BF16 operands, for a device that passes Run and makes them in a second way.
+// Products is the part of Run on products of BF16 operands, for a device that passes Run and makes them in a second
+// way.
 func Products(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 	e := &env{d: mustOpen(t, open), ref: ref.New(), tol: tol}
 	if tol.Tiles {
@@ -19,7 +20,8 @@ func Products(t *testing.T, open func() (kernels.Device, error), tol Tolerances)
 			continue
 		}
 		for _, c := range g.cases(tol) {
-			if g.name == narrowGroup || strings.Contains(c.name, "/"+kernels.BF16.String()) && !strings.Contains(c.name, "+f32") {
+			bf16 := strings.Contains(c.name, "/"+kernels.BF16.String()) && !strings.Contains(c.name, "+f32")
+			if g.name == narrowGroup || bf16 {
 				t.Run(g.name+"/"+c.name, func(t *testing.T) { e.compare(t, g.name, c) })
 			}
 		}

@@ -1,6 +1,7 @@
 //go:build !nogpu && (linux || windows)
 
-// Package cublaslt is NVIDIA's library of matrix products, cublasLt, which is loaded when it is first needed: nothing of CUDA is linked.
+// Package cublaslt is NVIDIA's library of matrix products, cublasLt, which is loaded when it is first needed: nothing
+// of CUDA is linked.
 package cublaslt
 
 import (
@@ -15,7 +16,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
 )
 
-// Variable is the environment variable that says where the library is: files or folders, separated as in PATH, or "off".
+// Variable is the environment variable that says where the library is: files or folders, separated as in PATH, or
+// "off".
 const Variable = "ZEROSEARCH_CUBLAS"
 
 // Library is cublasLt, loaded.
@@ -36,7 +38,8 @@ var (
 	loaded = map[int]func() (*Library, error){}
 )
 
-// Load looks for the library and loads it, once. cuda is the version of CUDA that the driver knows, 1000*major + 10*minor.
+// Load looks for the library and loads it, once. cuda is the version of CUDA that the driver knows, 1000*major +
+// 10*minor.
 func Load(cuda int) (*Library, error) {
 	mu.Lock()
 	f := loaded[cuda]
@@ -72,8 +75,8 @@ func find(cuda int, m machine) (*Library, error) {
 		return nil, fmt.Errorf("switched off by %s=off", Variable)
 	}
 	if cuda/1000 < majors[len(majors)-1] {
-		return nil, fmt.Errorf("cuBLAS 12 needs a driver that knows CUDA 12 and this one knows %d.%d: update NVIDIA's driver (525 or later)",
-			cuda/1000, cuda%1000/10)
+		return nil, fmt.Errorf("cuBLAS 12 needs a driver that knows CUDA 12 and this one knows %d.%d: "+
+			"update NVIDIA's driver (525 or later)", cuda/1000, cuda%1000/10)
 	}
 	var why []string
 	for _, path := range m.candidates() {
@@ -94,8 +97,8 @@ func find(cuda int, m machine) (*Library, error) {
 	if set := m.env(Variable); set != "" {
 		return nil, fmt.Errorf("there is no %s in %s, which %s names: correct it", fileName(majors[0]), set, Variable)
 	}
-	return nil, fmt.Errorf("%s is not found: install it by %s, or name its folder in %s", fileName(min(cuda/1000, majors[0])),
-		wheel(cuda), Variable)
+	return nil, fmt.Errorf("%s is not found: install it by %s, or name its folder in %s",
+		fileName(min(cuda/1000, majors[0])), wheel(cuda), Variable)
 }
 
 // wheel is the command that installs a library for a driver.
@@ -106,8 +109,8 @@ func wheel(cuda int) string {
 	return "pip install nvidia-cublas"
 }
 
-// candidates are the files to try, in order: what the environment variable names and nothing else, or else the loader's own
-// choice and the folders where NVIDIA's packages put the library.
+// candidates are the files to try, in order: what the environment variable names and nothing else, or else the
+// loader's own choice and the folders where NVIDIA's packages put the library.
 func (m machine) candidates() (files []string) {
 	for _, major := range majors {
 		name := fileName(major)
@@ -156,10 +159,11 @@ func Open(path string, cuda int, symbol func(name string) (uintptr, error)) (*Li
 	case l.Major > majors[0] || l.Major < majors[len(majors)-1]:
 		return nil, fmt.Errorf("%s is cuBLAS %s, and 12 or 13 is needed: %s", path, l.Version(), wheel(cuda))
 	case l.Major > cuda/1000:
-		return nil, fmt.Errorf("%s is cuBLAS %s, and the driver knows CUDA %d.%d: update NVIDIA's driver (580 or later), or %s",
-			path, l.Version(), cuda/1000, cuda%1000/10, wheel(cuda))
+		return nil, fmt.Errorf("%s is cuBLAS %s, and the driver knows CUDA %d.%d: "+
+			"update NVIDIA's driver (580 or later), or %s", path, l.Version(), cuda/1000, cuda%1000/10, wheel(cuda))
 	case missing != "":
-		return nil, fmt.Errorf("%s, cuBLAS %s, has no function %s: install a newer one (%s)", path, l.Version(), missing, wheel(cuda))
+		return nil, fmt.Errorf("%s, cuBLAS %s, has no function %s: install a newer one (%s)", path, l.Version(), missing,
+			wheel(cuda))
 	}
 	return l, nil
 }

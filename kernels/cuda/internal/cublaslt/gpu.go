@@ -12,8 +12,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// GPU is a GPU of the driver with a handle of the library. Descriptors are made once for each shape; the workspace has one address and
-// size for all products, so that they can be recorded and so that no choice of the library depends on free memory.
+// GPU is a GPU of the driver with a handle of the library. Descriptors are made once for each shape; the workspace
+// has one address and size for all products, so that they can be recorded and so that no choice of the library
+// depends on free memory.
 type GPU struct {
 	*driver.GPU
 	lib       *Library
@@ -85,14 +86,16 @@ func (g *GPU) describe() (err error) {
 
 // desc describes a product of BF16 matrices with sums in F32; 1 transposes.
 func (t *table) desc(transA, transB int32) (d uintptr, err error) {
-	if err := t.check(t.call(t.MatmulDescCreate, uintptr(unsafe.Pointer(&d)), computeF32, typeF32), "describing a product"); err != nil {
+	s := t.call(t.MatmulDescCreate, uintptr(unsafe.Pointer(&d)), computeF32, typeF32)
+	if err := t.check(s, "describing a product"); err != nil {
 		return 0, err
 	}
-	err = t.check(t.call(t.MatmulDescSetAttribute, d, descTransA, uintptr(unsafe.Pointer(&transA)), 4), "describing the transposition of A")
-	if err == nil {
-		err = t.check(t.call(t.MatmulDescSetAttribute, d, descTransB, uintptr(unsafe.Pointer(&transB)), 4), "describing the transposition of B")
+	s = t.call(t.MatmulDescSetAttribute, d, descTransA, uintptr(unsafe.Pointer(&transA)), 4)
+	if err := t.check(s, "describing the transposition of A"); err != nil {
+		return d, err
 	}
-	return d, err
+	s = t.call(t.MatmulDescSetAttribute, d, descTransB, uintptr(unsafe.Pointer(&transB)), 4)
+	return d, t.check(s, "describing the transposition of B")
 }
 
 // preference limits what the library may choose: no split sums, this much workspace, operands aligned to Alignment.
@@ -100,16 +103,17 @@ func (t *table) preference(workspace uint64) (p uintptr, err error) {
 	if err := t.check(t.call(t.MatmulPreferenceCreate, uintptr(unsafe.Pointer(&p))), "making preferences"); err != nil {
 		return 0, err
 	}
-	set := func(attribute int, s status) {
+	note := func(attribute int, s status) {
 		if err == nil {
 			err = t.check(s, "setting preference %d", attribute)
 		}
 	}
+	set := t.MatmulPreferenceSetAttribute
 	var reductions, align uint32 = 0, Alignment
-	set(prefWorkspace, t.call(t.MatmulPreferenceSetAttribute, p, prefWorkspace, uintptr(unsafe.Pointer(&workspace)), 8))
-	set(prefReductions, t.call(t.MatmulPreferenceSetAttribute, p, prefReductions, uintptr(unsafe.Pointer(&reductions)), 4))
+	note(prefWorkspace, t.call(set, p, prefWorkspace, uintptr(unsafe.Pointer(&workspace)), 8))
+	note(prefReductions, t.call(set, p, prefReductions, uintptr(unsafe.Pointer(&reductions)), 4))
 	for a := prefAlignA; a <= prefAlignD; a++ {
-		set(a, t.call(t.MatmulPreferenceSetAttribute, p, uintptr(a), uintptr(unsafe.Pointer(&align)), 4))
+		note(a, t.call(set, p, uintptr(a), uintptr(unsafe.Pointer(&align)), 4))
 	}
 	return p, err
 }
@@ -167,7 +171,8 @@ func (g *GPU) layout(kind, rows, cols, ld int) (uintptr, error) {
 }
 
 func (t *table) layout(x layout) (l uintptr, err error) {
-	s := t.call(t.MatrixLayoutCreate, uintptr(unsafe.Pointer(&l)), uintptr(x.kind), uintptr(x.rows), uintptr(x.cols), uintptr(x.ld))
+	s := t.call(t.MatrixLayoutCreate, uintptr(unsafe.Pointer(&l)), uintptr(x.kind), uintptr(x.rows), uintptr(x.cols),
+		uintptr(x.ld))
 	return l, t.check(s, "describing a matrix [%d, %d]", x.rows, x.cols)
 }
 
@@ -239,14 +244,16 @@ func (g *GPU) Algorithms(m *gpu.Mul) (all []gpu.Algorithm, err error) {
 
 // whole makes a sum over all k at once.
 func (t *table) whole(a *gpu.Algorithm) error {
-	var splits, written = int32(0), uintptr(0)
+	var splits int32
 	var scheme uint32
-	s := t.call(t.MatmulAlgoConfigGetAttribute, uintptr(unsafe.Pointer(a)), configSplits, uintptr(unsafe.Pointer(&splits)), 4,
+	var written uintptr
+	get, set := t.MatmulAlgoConfigGetAttribute, t.MatmulAlgoConfigSetAttribute
+	s := t.call(get, uintptr(unsafe.Pointer(a)), configSplits, uintptr(unsafe.Pointer(&splits)), 4,
 		uintptr(unsafe.Pointer(&written)))
 	if err := t.check(s, "reading the number of splits"); err != nil {
 		return err
 	}
-	s = t.call(t.MatmulAlgoConfigGetAttribute, uintptr(unsafe.Pointer(a)), configReduction, uintptr(unsafe.Pointer(&scheme)), 4,
+	s = t.call(get, uintptr(unsafe.Pointer(a)), configReduction, uintptr(unsafe.Pointer(&scheme)), 4,
 		uintptr(unsafe.Pointer(&written)))
 	if err := t.check(s, "reading the reduction scheme"); err != nil {
 		return err
@@ -255,11 +262,11 @@ func (t *table) whole(a *gpu.Algorithm) error {
 		return nil
 	}
 	splits, scheme = 1, 0
-	s = t.call(t.MatmulAlgoConfigSetAttribute, uintptr(unsafe.Pointer(a)), configSplits, uintptr(unsafe.Pointer(&splits)), 4)
+	s = t.call(set, uintptr(unsafe.Pointer(a)), configSplits, uintptr(unsafe.Pointer(&splits)), 4)
 	if err := t.check(s, "setting the number of splits"); err != nil {
 		return err
 	}
-	s = t.call(t.MatmulAlgoConfigSetAttribute, uintptr(unsafe.Pointer(a)), configReduction, uintptr(unsafe.Pointer(&scheme)), 4)
+	s = t.call(set, uintptr(unsafe.Pointer(a)), configReduction, uintptr(unsafe.Pointer(&scheme)), 4)
 	return t.check(s, "setting the reduction scheme")
 }
 
@@ -271,12 +278,14 @@ func (g *GPU) Check(m *gpu.Mul, a *gpu.Algorithm) error {
 		return err
 	}
 	var r result
-	s := g.t.call(g.t.MatmulAlgoCheck, g.handle, x.desc, x.a, x.b, x.d, x.d, uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(&r)))
+	s := g.t.call(g.t.MatmulAlgoCheck, g.handle, x.desc, x.a, x.b, x.d, x.d, uintptr(unsafe.Pointer(a)),
+		uintptr(unsafe.Pointer(&r)))
 	if err := g.t.check(s, "checking an algorithm for %v", m); err != nil {
 		return err
 	}
 	if r.workspace > uint64(g.bytes) {
-		return fmt.Errorf("%w: %v needs %d bytes of workspace and there are %d", gpu.ErrRefused, m, r.workspace, g.bytes)
+		return fmt.Errorf("%w: %v needs %d bytes of workspace, and there are %d", gpu.ErrRefused, m, r.workspace,
+			g.bytes)
 	}
 	return nil
 }

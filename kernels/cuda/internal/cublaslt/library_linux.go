@@ -20,7 +20,8 @@ func byLoader(name string) []string { return []string{name} }
 // folders are patterns of folders that may have the library: the toolkit's, those of Python's packages and of ollama.
 func folders(env func(string) string) (all []string) {
 	all = append(all, "/usr/local/cuda/lib64", "/usr/local/cuda-*/lib64", "/opt/cuda/lib64")
-	for _, root := range []string{env("VIRTUAL_ENV"), env("CONDA_PREFIX"), filepath.Join(env("HOME"), ".local"), "/usr/local", "/usr", "/opt/conda"} {
+	user := filepath.Join(env("HOME"), ".local")
+	for _, root := range []string{env("VIRTUAL_ENV"), env("CONDA_PREFIX"), user, "/usr/local", "/usr", "/opt/conda"} {
 		if !filepath.IsAbs(root) {
 			continue
 		}
@@ -29,7 +30,10 @@ func folders(env func(string) string) (all []string) {
 			all = append(all, filepath.Join(python, "cu13", "lib"), filepath.Join(python, "cublas", "lib"))
 		}
 	}
-	return append(all, "/usr/local/lib/ollama/cuda_v*", "/usr/lib/ollama/cuda_v*", "/usr/local/lib/ollama", "/usr/lib/ollama")
+	for _, ollama := range []string{"/usr/local/lib/ollama", "/usr/lib/ollama"} {
+		all = append(all, filepath.Join(ollama, "cuda_v*"), ollama)
+	}
+	return all
 }
 
 // dlopen loads a library; real is where it was found.

@@ -14,7 +14,8 @@ func fileName(major int) string { return fmt.Sprintf("cublasLt64_%d.dll", major)
 // byLoader is nothing: the folders of PATH are looked through, and the current folder is not.
 func byLoader(string) []string { return nil }
 
-// folders are patterns of folders that may have the library: those of PATH, the toolkit's, those of Python's packages and of ollama.
+// folders are patterns of folders that may have the library: those of PATH, the toolkit's, those of Python's packages
+// and of ollama.
 func folders(env func(string) string) (all []string) {
 	for _, dir := range filepath.SplitList(env("PATH")) {
 		if filepath.IsAbs(dir) {
@@ -24,17 +25,19 @@ func folders(env func(string) string) (all []string) {
 	if cuda := env("CUDA_PATH"); cuda != "" {
 		all = append(all, filepath.Join(cuda, "bin"), filepath.Join(cuda, "bin", "x64"))
 	}
-	for _, python := range []string{env("VIRTUAL_ENV"), env("CONDA_PREFIX"), filepath.Join(env("LOCALAPPDATA"), "Programs", "Python", "Python3*"),
+	programs := filepath.Join(env("LOCALAPPDATA"), "Programs")
+	for _, python := range []string{env("VIRTUAL_ENV"), env("CONDA_PREFIX"), filepath.Join(programs, "Python", "Python3*"),
 		filepath.Join(env("APPDATA"), "Python", "Python3*")} {
 		if !filepath.IsAbs(python) {
 			continue
 		}
-		for _, packages := range []string{filepath.Join(python, "Lib", "site-packages"), filepath.Join(python, "site-packages")} {
-			nvidia := filepath.Join(packages, "nvidia")
-			all = append(all, filepath.Join(nvidia, "cu13", "bin", "x86_64"), filepath.Join(nvidia, "cu13", "bin"), filepath.Join(nvidia, "cublas", "bin"))
+		for _, packages := range []string{filepath.Join("Lib", "site-packages"), "site-packages"} {
+			nvidia := filepath.Join(python, packages, "nvidia")
+			cu13 := filepath.Join(nvidia, "cu13", "bin")
+			all = append(all, filepath.Join(cu13, "x86_64"), cu13, filepath.Join(nvidia, "cublas", "bin"))
 		}
 	}
-	return append(all, filepath.Join(env("LOCALAPPDATA"), "Programs", "Ollama", "lib", "ollama", "cuda_v*"))
+	return append(all, filepath.Join(programs, "Ollama", "lib", "ollama", "cuda_v*"))
 }
 
 // dlopen loads a library with those beside it.

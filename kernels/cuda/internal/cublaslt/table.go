@@ -68,11 +68,15 @@ const (
 
 // remedies say what to do.
 var remedies = map[status]string{
-	notInitialised: "cuBLAS does not work with this driver or GPU: update NVIDIA's driver, or install the cuBLAS of an older CUDA",
-	allocFailed:    "the GPU or the host has not enough free memory for cuBLAS",
-	archMismatch:   "this cuBLAS does not know this GPU: install a newer one",
+	notInitialised: "cuBLAS does not work with this driver or GPU: " +
+		"update NVIDIA's driver, or install the cuBLAS of an older CUDA",
+	allocFailed:  "the GPU or the host has not enough free memory for cuBLAS",
+	archMismatch: "this cuBLAS does not know this GPU: install a newer one",
 }
 
+// call calls a function. Pointers are converted in the list of arguments: they stay valid during the call.
+//
+//go:uintptrescapes
 func (t *table) call(fn uintptr, args ...uintptr) status {
 	return status(uint32(driver.Call(fn, args...)))
 }

@@ -12,8 +12,8 @@ import (
 
 // What package driver shares with bindings of NVIDIA's other libraries.
 
-// Call calls a C function and returns its result. Pointers are converted in the list of arguments: they stay valid during
-// the call.
+// Call calls a C function and returns its result. Pointers are converted in the list of arguments: they stay valid
+// during the call.
 //
 //go:uintptrescapes
 func Call(fn uintptr, args ...uintptr) uintptr {
@@ -21,9 +21,9 @@ func Call(fn uintptr, args ...uintptr) uintptr {
 	return r
 }
 
-// Resolve sets each field of the struct that table points to to the address of a function: the one that its tag "name" says, or prefix,
-// the field's name and its tag "suffix". It returns the name of the first function that is missing, or "". Fields with a tag "optional"
-// stay 0 where there is none.
+// Resolve sets each field of the struct that table points to to the address of a function: the one that its tag
+// "name" says, or prefix, the field's name and its tag "suffix". It returns the name of the first function that is
+// missing, or "". Fields with a tag "optional" stay 0 where there is none.
 func Resolve(table any, prefix string, symbol func(name string) (uintptr, error)) (missing string) {
 	v := reflect.ValueOf(table).Elem()
 	for i := range v.NumField() {

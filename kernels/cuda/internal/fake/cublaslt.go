@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// BLAS is cublasLt in Go, behind the same functions as NVIDIA's. As there, setting an attribute checks its size only; whether all
-// values fit together is found out by the heuristic, by AlgoCheck and by the product.
+// BLAS is cublasLt in Go, behind the same functions as NVIDIA's. As there, setting an attribute checks its size only;
+// whether all values fit together is found out by the heuristic, by AlgoCheck and by the product.
 type BLAS struct {
 	Major, Minor, Patch int
 	Without             string // a function that it does not have, without "cublasLt"
@@ -137,14 +137,16 @@ func (b *BLAS) keep(x any) uintptr {
 }
 
 var blasFunctions = []function{
-	{"cublasLtGetProperty", ltGetProperty}, {"cublasLtGetStatusName", ltGetStatusName}, {"cublasLtGetStatusString", ltGetStatusString},
+	{"cublasLtGetProperty", ltGetProperty}, {"cublasLtGetStatusName", ltGetStatusName},
+	{"cublasLtGetStatusString", ltGetStatusString},
 	{"cublasLtCreate", ltCreate}, {"cublasLtDestroy", ltDestroy},
 	{"cublasLtMatmulDescCreate", ltDescCreate}, {"cublasLtMatmulDescSetAttribute", ltDescSet},
 	{"cublasLtMatmulDescDestroy", ltDescDestroy}, {"cublasLtMatrixLayoutCreate", ltLayoutCreate},
 	{"cublasLtMatrixLayoutDestroy", ltLayoutDestroy}, {"cublasLtMatmulPreferenceCreate", ltPreferenceCreate},
 	{"cublasLtMatmulPreferenceSetAttribute", ltPreferenceSet}, {"cublasLtMatmulPreferenceDestroy", ltPreferenceDestroy},
 	{"cublasLtMatmulAlgoGetHeuristic", ltHeuristic}, {"cublasLtMatmulAlgoConfigGetAttribute", ltConfigGet},
-	{"cublasLtMatmulAlgoConfigSetAttribute", ltConfigSet}, {"cublasLtMatmulAlgoCheck", ltCheck}, {"cublasLtMatmul", ltMatmul},
+	{"cublasLtMatmulAlgoConfigSetAttribute", ltConfigSet}, {"cublasLtMatmulAlgoCheck", ltCheck},
+	{"cublasLtMatmul", ltMatmul},
 }
 
 func ltGetProperty(which uintptr, v *int32) uintptr {

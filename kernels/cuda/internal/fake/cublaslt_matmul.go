@@ -23,16 +23,17 @@ const (
 
 // product puts descriptors together as the library does.
 func (b *BLAS) product(h, desc, la, lb, lc, ld uintptr) (p product, status uintptr) {
-	d, a, bb, c, o := object[blasDesc](b, desc), object[blasLayout](b, la), object[blasLayout](b, lb), object[blasLayout](b, lc),
-		object[blasLayout](b, ld)
+	d, a, bb := object[blasDesc](b, desc), object[blasLayout](b, la), object[blasLayout](b, lb)
+	c, o := object[blasLayout](b, lc), object[blasLayout](b, ld)
 	if object[blasHandle](b, h) == nil {
 		return p, b.refuse(BLASNotInitialised, "no handle")
 	}
 	if d == nil || a == nil || bb == nil || c == nil || o == nil {
 		return p, b.refuse(BLASInvalidValue, "a descriptor is missing")
 	}
-	if d.compute != blasCompute32 || d.scale != blasF32 || a.kind != blasBF16 || bb.kind != blasBF16 || o.kind != blasF32 {
-		return p, b.refuse(BLASNotSupported, "compute type %d, scale %d, of %d x %d to %d", d.compute, d.scale, a.kind, bb.kind, o.kind)
+	types := [5]uint32{uint32(d.compute), uint32(d.scale), a.kind, bb.kind, o.kind}
+	if types != [5]uint32{blasCompute32, blasF32, blasBF16, blasBF16, blasF32} {
+		return p, b.refuse(BLASNotSupported, "types of computing, scales, A, B and D: %d", types)
 	}
 	if uint32(d.transA) > 1 || uint32(d.transB) > 1 || *c != *o {
 		return p, b.refuse(BLASInvalidValue, "transpositions %d and %d, C %v, D %v", d.transA, d.transB, *c, *o)
@@ -94,7 +95,8 @@ func ltHeuristic(h, desc, la, lb, lc, ld, pref, want uintptr, results *blasResul
 			list = list[2:]
 		}
 		if x.reductions&2 != 0 { // of the compute type: the best is one with split sums
-			list = append([]blasResult{{algorithm: blasAlgorithm{magic: blasMagic, id: 21, splits: 4, reduction: 2}}}, list...)
+			split := blasAlgorithm{magic: blasMagic, id: 21, splits: 4, reduction: 2}
+			list = append([]blasResult{{algorithm: split}}, list...)
 		}
 		out := unsafe.Slice(results, want)
 		*n = int32(copy(out, list))
@@ -118,8 +120,8 @@ func ltCheck(h, desc, la, lb, lc, ld uintptr, a *blasAlgorithm, r *blasResult) u
 	})
 }
 
-func ltMatmul(h, desc uintptr, alpha *float32, a, la, bb, lb uintptr, beta *float32, c, lc, d, ld uintptr, algo *blasAlgorithm,
-	workspace, bytes, stream uintptr) uintptr {
+func ltMatmul(h, desc uintptr, alpha *float32, a, la, bb, lb uintptr, beta *float32, c, lc, d, ld uintptr,
+	algo *blasAlgorithm, workspace, bytes, stream uintptr) uintptr {
 	return blas("Matmul", func(m *Machine, b *BLAS) uintptr {
 		p, status := b.product(h, desc, la, lb, lc, ld)
 		if status != 0 {
@@ -129,7 +131,8 @@ func ltMatmul(h, desc uintptr, alpha *float32, a, la, bb, lb uintptr, beta *floa
 		switch {
 		case m.gpu() != g:
 			return b.refuse(BLASExecutionFailed, "the context of another GPU, or none, is current")
-		case alpha == nil || beta == nil || algo == nil || algo.magic != blasMagic || c != d || uint64(bytes) < algo.workspace:
+		case alpha == nil || beta == nil || algo == nil || algo.magic != blasMagic || c != d,
+			uint64(bytes) < algo.workspace:
 			return b.refuse(BLASInvalidValue, "an argument is missing, or %d bytes of workspace are not enough", bytes)
 		case a%16 != 0 || bb%16 != 0 || d%16 != 0 || workspace%16 != 0 || !p.aligned():
 			return b.refuse(BLASNotSupported, "operands are not aligned to 16 bytes: %#x, %#x, %#x, %+v", a, bb, d, p)
@@ -143,7 +146,10 @@ func ltMatmul(h, desc uintptr, alpha *float32, a, la, bb, lb uintptr, beta *floa
 		}
 		b.Products = append(b.Products, fmt.Sprintf("%dx%dx%d by %d in %d", p.m, p.n, p.k, x.id, x.splits))
 		al, be, lose := *alpha, *beta, b.Loses
-		if r := m.inStream(stream, func(g *GPU) int { return m.result(p.run(g, x, al, be, uint64(a), uint64(bb), uint64(d), lose)) }); r != 0 {
+		r := m.inStream(stream, func(g *GPU) int {
+			return m.result(p.run(g, x, al, be, uint64(a), uint64(bb), uint64(d), lose))
+		})
+		if r != 0 {
 			return b.refuse(BLASExecutionFailed, "the stream: %d", r)
 		}
 		return 0
@@ -212,8 +218,8 @@ func (a blasAlgorithm) sum(x, y []float32) (sum float32) {
 	return sum
 }
 
-// gather copies n vectors of k elements out of a BF16 matrix, in which the elements of a vector follow each other (inner) or lie a
-// column apart.
+// gather copies n vectors of k elements out of a BF16 matrix, in which the elements of a vector follow each other
+// (inner) or lie a column apart.
 func gather(from []byte, n, k, ld int, inner bool) []float32 {
 	to := make([]float32, n*k)
 	for i := range n {

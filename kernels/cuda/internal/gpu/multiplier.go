@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Mul is a product D = Alpha op(A) op(B) + Beta D of column-major matrices, as BLAS defines it: op(A) [M, K] and op(B) [K, N] of
-// BF16, D [M, N] of F32. LDA, LDB and LDD are the elements from one column to the next. Sums are F32.
+// Mul is a product D = Alpha op(A) op(B) + Beta D of column-major matrices, as BLAS defines it: op(A) [M, K] and
+// op(B) [K, N] of BF16, D [M, N] of F32. LDA, LDB and LDD are the elements from one column to the next. Sums are F32.
 type Mul struct {
 	TransA, TransB bool
 	M, N, K        int
@@ -32,12 +32,13 @@ type Algorithm [8]uint64
 type Multiplier interface {
 	// Library names the library and its version.
 	Library() string
-	// Algorithms are those that the library estimates to be the fastest for m, the best first. None of them splits a sum over k.
+	// Algorithms are those that the library estimates to be the fastest for m, the best first. None of them splits a
+	// sum over k.
 	Algorithms(m *Mul) ([]Algorithm, error)
 	// Check says why a cannot make m; nil: it can.
 	Check(m *Mul, a *Algorithm) error
-	// Multiply queues m by a. It allocates nothing on the GPU and does not wait. If the error is ErrRefused, nothing was queued and the
-	// GPU goes on.
+	// Multiply queues m by a. It allocates nothing on the GPU and does not wait. If the error is ErrRefused, nothing
+	// was queued and the GPU goes on.
 	Multiply(m *Mul, a *Algorithm) error
 }
 
