@@ -44,14 +44,26 @@ type world struct {
 	end     map[*sequence]int // length at which a sequence stops
 	steps   int
 	missed  map[*lane]int // turns that went by while a lane had work
+
+	lags     bool                // plans are done when the next one is under way
+	underway *plan               // with outcomes
+	outcomes []outcome           // of underway
+	next     map[*sequence]int32 // ids that the device has drawn and the scheduler does not know
 }
 
 // TestScheduler: random arrivals, lengths, memory sizes, budgets, cancellations and updates. Everybody reads its own prefix,
 // no step exceeds its budget, nobody starves, all ends, and no page is lost.
-func TestScheduler(t *testing.T) { rapid.Check(t, randomScheduler) }
+func TestScheduler(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) { randomScheduler(rt, false) })
+}
 
-func randomScheduler(rt *rapid.T) {
-	w := &world{rt: rt, slots: map[*lane][]uint64{}, version: map[*lane]map[kvcache.Key]uint64{}, live: map[*sequence]*lane{},
+// TestSchedulerLags is TestScheduler for a device whose results are known when its next plan is under way.
+func TestSchedulerLags(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) { randomScheduler(rt, true) })
+}
+
+func randomScheduler(rt *rapid.T, lags bool) {
+	w := &world{rt: rt, lags: lags, next: map[*sequence]int32{}, slots: map[*lane][]uint64{}, version: map[*lane]map[kvcache.Key]uint64{}, live: map[*sequence]*lane{},
 		end: map[*sequence]int{}, missed: map[*lane]int{}}
 	for range rapid.IntRange(1, 3).Draw(rt, "models") {
 		pages := rapid.IntRange(1, 10).Draw(rt, "pages")
@@ -65,12 +77,14 @@ func randomScheduler(rt *rapid.T) {
 		"add2": func(rt *rapid.T) { w.arrive(rt, heads) },
 		"step": func(rt *rapid.T) { w.step() },
 		"cancel": func(rt *rapid.T) {
+			w.settle()
 			for q, l := range w.oldest() {
 				l.cancel(q)
 				delete(w.live, q)
 			}
 		},
 		"invalidate": func(rt *rapid.T) {
+			w.settle()
 			l := rapid.SampledFrom(w.s.lanes).Draw(rt, "lane")
 			key, all := kvcache.Key(rapid.IntRange(0, 1).Draw(rt, "key")), rapid.Bool().Draw(rt, "all")
 			l.invalidate(key, all)
@@ -85,7 +99,7 @@ func randomScheduler(rt *rapid.T) {
 	for q := range w.live {
 		bound += 4 * (w.end[q] + 1)
 	}
-	for !w.s.idle() {
+	for !w.s.idle() || w.underway != nil {
 		if w.step(); w.steps > bound {
 			rt.Fatalf("not done after %d steps", bound)
 		}
@@ -130,7 +144,13 @@ func (w *world) arrive(rt *rapid.T, heads [][]int32) {
 
 func (w *world) stamps(l *lane, q *sequence, n int) []uint64 {
 	h, out := Stream(uint64(q.key), w.version[l][q.key]), make([]uint64, n)
-	for i, id := range q.ids[:n] {
+	for i := range n {
+		id, drawn := w.next[q]
+		if i < len(q.ids) {
+			id = q.ids[i]
+		} else if i > len(q.ids) || !drawn {
+			w.rt.Fatalf("sequence %d has %d tokens, and is to compute one at position %d", q.arrival, len(q.ids), i)
+		}
 		h = Stream(h, uint64(id))
 		out[i] = h
 	}
@@ -148,6 +168,7 @@ func (w *world) check(l *lane, q *sequence, n int) {
 func (w *world) step() {
 	p := w.s.plan()
 	if p == nil {
+		w.settle()
 		return
 	}
 	w.steps++
@@ -173,10 +194,9 @@ func (w *world) step() {
 			}
 			written[at], slots[at] = true, stamp
 		}
-		out[i] = outcome{id: int32(slots[int(q.table.Pages()[(it.start+it.n-1)/size])*size+(it.start+it.n-1)%size] % 4), finish: len(q.ids)+1 >= w.end[q]}
-		if it.ends && (q.scores || out[i].finish) {
-			delete(w.live, q)
-		}
+		last := it.start + it.n
+		out[i].id = int32(slots[int(q.table.Pages()[(last-1)/size])*size+(last-1)%size] % 4)
+		out[i].finish = last+1 >= w.end[q] || w.lags && !q.scores && it.ends && out[i].id == 3
 	}
 	inOrder := func(a, b *sequence) int { return cmp.Compare(a.arrival, b.arrival) }
 	if !slices.IsSortedFunc(p.lane.waiting, inOrder) || !slices.IsSortedFunc(p.lane.running, inOrder) {
@@ -184,6 +204,32 @@ func (w *world) step() {
 	}
 	if tokens != p.tokens || tokens > p.lane.maxTokens || len(p.lane.running) > min(p.lane.maxSeq, p.lane.maxTokens) {
 		w.rt.Fatalf("%d tokens, said to be %d, of %d sequences in a step of %d, %d", tokens, p.tokens, len(p.lane.running), p.lane.maxTokens, p.lane.maxSeq)
+	}
+	w.settle()
+	if w.underway, w.outcomes = p, out; !w.lags {
+		w.settle()
+		return
+	}
+	w.s.sent(p)
+	for i, it := range p.items {
+		if it.ends && !it.seq.scores && !it.seq.gone {
+			w.next[it.seq] = out[i].id
+			it.seq.draws(i, it.start+it.n+1 < w.end[it.seq]) // ids that end a sequence by themselves are not foreseen
+		}
+	}
+}
+
+// settle does the plan under way.
+func (w *world) settle() {
+	p, out := w.underway, w.outcomes
+	if w.underway = nil; p == nil {
+		return
+	}
+	for i, it := range p.items {
+		if it.ends && !(it.seq.gone && !it.seq.scores) && (it.seq.scores || out[i].finish) {
+			delete(w.live, it.seq)
+		}
+		delete(w.next, it.seq)
 	}
 	w.s.done(p, out)
 	for _, q := range p.lane.running {

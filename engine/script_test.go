@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the sc
 //	add LANE NAME IDS max=M [key=K]      a sequence that generates M tokens; IDS such as 1..40,7
 //	score LANE NAME IDS from=F           a sequence whose tokens F.. are scored
 //	step | run                           one step; steps until all is idle
+//	lag                                  from now on a step plans before it takes in what the step before sampled
 //	cancel NAME | invalidate LANE [K]
 //	cache LANE                           the tree of pages: held by how many, idle in order of eviction
 func TestScripts(t *testing.T) {
@@ -52,6 +53,10 @@ type script struct {
 	lane  map[*sequence]*lane
 	max   map[*sequence]int
 	out   strings.Builder
+
+	lags     bool
+	underway *plan
+	outcomes []outcome
 }
 
 func runScript(t *testing.T, text string) string {
@@ -100,10 +105,12 @@ func (x *script) command(f []string) {
 		}
 		x.seqs[f[2]], x.names[q], x.lane[q], x.max[q] = q, f[2], x.lanes[f[1]], opt["max"]
 		x.s.add(x.lanes[f[1]], q)
+	case "lag":
+		x.lags = true
 	case "step":
 		x.step()
 	case "run":
-		for n := 0; !x.s.idle(); n++ {
+		for n := 0; !x.s.idle() || x.underway != nil; n++ {
 			require.Less(x.t, n, 1000, "the script does not end")
 			x.step()
 		}
@@ -126,6 +133,7 @@ func (x *script) step() {
 	p := x.s.plan()
 	if p == nil {
 		fmt.Fprintln(&x.out, "nothing to do")
+		x.settle()
 		return
 	}
 	fmt.Fprintf(&x.out, "%s: %d tokens\n", p.lane.name, p.tokens)
@@ -139,9 +147,10 @@ func (x *script) step() {
 	for i, it := range p.items {
 		q := it.seq
 		lines[i] = fmt.Sprintf("  %s [%d,%d) pages %v", x.names[q], it.start, it.start+it.n, q.table.Pages())
+		length := it.start + it.n
 		if it.ends && !q.scores {
 			number := slices.Index([]byte("abcdefghijklmnopqrstuvwxyz"), x.names[q][0]) + 1
-			out[i] = outcome{id: int32(1000*number + len(q.ids)), finish: len(q.ids)+1-q.prompt == x.max[q]}
+			out[i] = outcome{id: int32(1000*number + length), finish: length+1-q.prompt == x.max[q]}
 			lines[i] += fmt.Sprintf(" -> %d", out[i].id)
 		}
 		if it.ends && (q.scores || out[i].finish) {
@@ -149,6 +158,34 @@ func (x *script) step() {
 		}
 	}
 	fmt.Fprintln(&x.out, strings.Join(lines, "\n"))
+	x.settle()
+	if x.underway, x.outcomes = p, out; !x.lags {
+		x.settle()
+		return
+	}
+	x.s.sent(p)
+	for i, it := range p.items {
+		if it.ends && !it.seq.scores && !it.seq.gone {
+			it.seq.draws(i, true)
+		}
+	}
+}
+
+// settle takes in what the plan under way has sampled.
+func (x *script) settle() {
+	p, out := x.underway, x.outcomes
+	if x.underway = nil; p == nil {
+		return
+	}
+	for i, it := range p.items {
+		switch gone := it.seq.gone && !it.seq.scores; {
+		case !x.lags:
+		case gone:
+			fmt.Fprintf(&x.out, "  then: %s had left: dropped\n", x.names[it.seq])
+		case it.ends && !it.seq.scores:
+			fmt.Fprintf(&x.out, "  then: %s has %d\n", x.names[it.seq], out[i].id)
+		}
+	}
 	x.s.done(p, out)
 }
 
