@@ -80,8 +80,8 @@ func (b *batch) fill(p *plan) {
 	}
 }
 
-// decodes reports whether b samples the next token of every sequence from its last one, all with one adapter: passes that
-// are alike but for their numbers.
+// decodes reports whether b samples the next token of every sequence from its last one, all with one adapter: passes
+// that are alike but for their numbers.
 func (b *batch) decodes() bool {
 	if b.likely || len(b.draws) != len(b.IDs) {
 		return false

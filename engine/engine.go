@@ -1,5 +1,5 @@
-// Package engine runs models for many callers at once: it batches whatever is pending, keeps keys and values between requests, and
-// gives every caller the bits it would get if it were alone.
+// Package engine runs models for many callers at once: it batches whatever is pending, keeps keys and values between
+// requests, and gives every caller the bits it would get if it were alone.
 //
 //	e := engine.New(dev, engine.Options{})
 //	defer e.Close()
@@ -10,9 +10,14 @@
 // each episode as straight-line code and start hundreds. To save or load, which need the device too, use Do; to
 // train, Change, which forgets what was computed with the old weights.
 //
-// What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache; a step of
-// it becomes a batch of segments (batch.go), one forward pass, and draws (sampler.go) keyed by the request's stream
-// and the position (rng.go).
+// What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache. A step of it
+// is laid out as a batch of segments (batch.go) and runs as one forward pass with the draws behind it (flight.go,
+// sampler.go), keyed by the request's stream and the position (rng.go).
+//
+// On a device that is kernels.Asynchronous the loop is one step ahead: while the results of a step are on their way it
+// plans and queues the next one for the sequences that go on, whose sampled ids are fed on the device. What a step
+// computed for a sequence that had ended is dropped. Decode passes of a kernels.Recorder are replayed from recordings
+// (recordings.go). No result depends on either.
 package engine
 
 import (
@@ -35,7 +40,8 @@ var ErrClosed = errors.New("the engine is closed")
 
 // Options are those of an engine as a whole.
 type Options struct {
-	// LogitsBytes bounds the memory for logits of a model: rows that sample are taken in chunks of so many bytes. 0: 64 MiB.
+	// LogitsBytes bounds the memory for logits of a model: rows that sample are taken in chunks of so many bytes. 0:
+	// 64 MiB.
 	LogitsBytes int64
 }
 
@@ -81,7 +87,8 @@ type change struct {
 	all bool
 }
 
-// New starts an engine on dev, which from now on belongs to its loop: use it inside Do only. Models are added with AddModel.
+// New starts an engine on dev, which from now on belongs to its loop: use it inside Do only. Models are added with
+// AddModel.
 func New(dev kernels.Device, o Options) *Engine {
 	e := newEngine(dev, o)
 	go e.loop()
@@ -100,8 +107,8 @@ func newEngine(dev kernels.Device, o Options) *Engine {
 	return e
 }
 
-// Close ends the loop, fails what is pending with ErrClosed and frees what the engine allocated; models, adapters and the device stay
-// their owners'. Not inside Do.
+// Close ends the loop, fails what is pending with ErrClosed and frees what the engine allocated; models, adapters and
+// the device stay their owners'. Not inside Do.
 func (e *Engine) Close() {
 	e.mu.Lock()
 	e.closed = true
@@ -140,12 +147,12 @@ func (e *Engine) Change(ctx context.Context, model string, a *model.Adapter, f f
 	})
 }
 
-// Invalidate says that the weights of a model have changed: nothing computed with the old ones is used again. Sequences under way
-// go on with the new ones. It may be called from anywhere; a name that is not there is ignored.
+// Invalidate says that the weights of a model have changed: nothing computed with the old ones is used again.
+// Sequences under way go on with the new ones. It may be called from anywhere; a name that is not there is ignored.
 func (e *Engine) Invalidate(model string) { e.invalidate(model, nil, true) }
 
-// InvalidateAdapter is Invalidate for one adapter of a model, or its base if a is nil (adapters' pages then stay, so use it only where
-// the base did not change for them).
+// InvalidateAdapter is Invalidate for one adapter of a model, or its base if a is nil (adapters' pages then stay, so
+// use it only where the base did not change for them).
 func (e *Engine) InvalidateAdapter(model string, a *model.Adapter) { e.invalidate(model, a, false) }
 
 func (e *Engine) invalidate(name string, a *model.Adapter, all bool) {
@@ -198,7 +205,8 @@ func (e *Engine) cancel(j *job) {
 	e.wake.Signal()
 }
 
-// loop is the goroutine that owns the device: events in, a step or a task, again. It sleeps when there is nothing to do.
+// loop is the goroutine that owns the device: events in, a step or a task, again. It sleeps when there is nothing to
+// do.
 func (e *Engine) loop() {
 	if _, bound := e.dev.(kernels.ThreadBound); bound {
 		runtime.LockOSThread() // to the end: the thread ends with the loop
@@ -237,7 +245,8 @@ func (t *task) end(err error) {
 	close(t.done)
 }
 
-// next takes in what has happened and waits until there is something to do: a task, or a step (nil). false: the engine is closed.
+// next takes in what has happened and waits until there is something to do: a task, or a step (nil). false: the
+// engine is closed.
 func (e *Engine) next() (*task, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -363,7 +372,8 @@ func (e *Engine) collect(under int) error {
 	return nil
 }
 
-// fail ends everything under way with err: what the device holds after a failure is unknown, so all books are started anew.
+// fail ends everything under way with err: what the device holds after a failure is unknown, so all books are started
+// anew.
 func (e *Engine) fail(err error) {
 	for _, f := range e.flights {
 		if f.ticket != nil {
@@ -402,7 +412,8 @@ func (e *Engine) release() {
 	}
 }
 
-// PanicError is a panic, of a device or of a caller's function, that the engine caught. Its text is one line; Stack says where.
+// PanicError is a panic, of a device or of a caller's function, that the engine caught. Its text is one line; Stack
+// says where.
 type PanicError struct {
 	Value any
 	Stack []byte

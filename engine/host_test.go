@@ -112,8 +112,8 @@ func (d idle) Zero(kernels.Tensor)                                              
 func (d idle) Sample(kernels.Tensor, kernels.LogProbs, kernels.Tensor, kernels.Batch, int)          {}
 func (d idle) Attention(y, q, lse kernels.Tensor, kv kernels.KV, l int, b kernels.Batch, s float32) {}
 
-// decoding is an engine in the middle of generation, without its loop: n sequences of context tokens on a model of Qwen2.5-1.5B's shape, on
-// a device that computes nothing. The function it returns makes one pass.
+// decoding is an engine in the middle of generation, without its loop: n sequences of context tokens on a model of
+// Qwen2.5-1.5B's shape, on a device that computes nothing. The function it returns makes one pass.
 func decoding(t testing.TB, dev kernels.Device, n, context int) (*runner, func()) {
 	c := &model.Config{Arch: "qwen2", Vocab: 151936, Hidden: 1536, Inter: 8960, Layers: 28, Heads: 12, KVHeads: 2, HeadDim: 128, MaxPos: 32768,
 		Eps: 1e-6, RopeTheta: 1e6, QKVBias: true, Tied: true}
@@ -160,8 +160,8 @@ func TestHostPassAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkHostPass is the time of a decode pass on the host, for a model of 28 layers whose device takes no time: where every operation is
-// called, and where passes are replayed while results come later.
+// BenchmarkHostPass is the time of a decode pass on the host, for a model of 28 layers whose device takes no time:
+// where every operation is called, and where passes are replayed while results come later.
 func BenchmarkHostPass(b *testing.B) {
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {
 		for _, n := range []int{64, 256} {

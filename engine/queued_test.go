@@ -46,7 +46,8 @@ func (p *pair) engine(t testing.TB, o [2]ModelOptions) *Engine {
 	return e
 }
 
-// episode is two turns of one model: what the first gave is the beginning of the second's prompt. It can be asked of either pair.
+// episode is two turns of one model: what the first gave is the beginning of the second's prompt. It can be asked of
+// either pair.
 type episode struct {
 	model, adapter int
 	head, tail     []int32
@@ -90,15 +91,16 @@ func (x *episode) run(ctx context.Context, e *Engine, p *pair, disturbed bool) (
 		ids = slices.Concat(ids, out.results[turn].IDs, x.tail)
 	}
 	if x.score {
-		out.scores, err = e.Score(ctx, names[x.model], a, ids, ScoreOptions{From: len(x.head), InvTemp: InvTemp(x.r.Temperature), TopK: x.r.Top})
+		o := ScoreOptions{From: len(x.head), InvTemp: InvTemp(x.r.Temperature), TopK: x.r.Top}
+		out.scores, err = e.Score(ctx, names[x.model], a, ids, o)
 	}
 	return out, err
 }
 
 func drawEpisode(rt *rapid.T, heads [][]int32) *episode {
 	pick := func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, name) }
-	x := &episode{model: pick("model", 2), head: heads[pick("head", len(heads))], tail: prompt(pick("tail", 40), uint64(pick("seed", 3))), stop: -1,
-		score: pick("score", 3) == 0}
+	x := &episode{model: pick("model", 2), head: heads[pick("head", len(heads))], stop: -1, score: pick("score", 3) == 0}
+	x.tail = prompt(pick("tail", 40), uint64(pick("seed", 3)))
 	if x.model == 0 {
 		x.adapter = pick("adapter", 2)
 	}
@@ -115,7 +117,9 @@ func drawEpisode(rt *rapid.T, heads [][]int32) *episode {
 	case 0:
 		x.stop = int32(pick("stop", 16))
 	case 1:
-		x.r.EOS = []int32{int32(pick("eos", 90)), int32(pick("eos", 90)), int32(pick("eos", 90)), int32(pick("eos", 90))}
+		for range 4 {
+			x.r.EOS = append(x.r.EOS, int32(pick("eos", 90)))
+		}
 	}
 	switch pick("penalty", 8) {
 	case 0:
@@ -136,9 +140,10 @@ func drawEpisode(rt *rapid.T, heads [][]int32) *episode {
 	return x
 }
 
-// TestLate: whatever two models are asked on a device whose results come as late as they may, with recorded passes, stop functions, penalties,
-// callers that give up, weights that change and little memory, every request gets the bits that it gets on a plain device, nothing is counted that was dropped,
-// and no page is lost or holds a token that nobody drew.
+// TestLate: whatever two models are asked on a device whose results come as late as they may, with recorded passes,
+// stop functions, penalties, callers that give up, weights that change and little memory, every request gets the bits
+// that it gets on a plain device, nothing is counted that was dropped, and no page is lost or holds a token that
+// nobody drew.
 func TestLate(t *testing.T) {
 	checks := flag.Lookup("rapid.checks").Value
 	defer checks.Set(checks.String())
@@ -154,14 +159,23 @@ func TestLate(t *testing.T) {
 		}
 		var o [2]ModelOptions
 		for i := range o {
-			o[i] = ModelOptions{MaxContext: 256, KVPages: rapid.SampledFrom([]int{8, 12, 100}).Draw(rt, "pages"),
-				MaxBatchTokens: rapid.SampledFrom([]int{5, 30, 200}).Draw(rt, "tokens"), MaxSequences: rapid.SampledFrom([]int{2, 5, 40}).Draw(rt, "sequences")}
+			o[i] = ModelOptions{MaxContext: 256,
+				KVPages:        rapid.SampledFrom([]int{8, 12, 100}).Draw(rt, "pages"),
+				MaxBatchTokens: rapid.SampledFrom([]int{5, 30, 200}).Draw(rt, "tokens"),
+				MaxSequences:   rapid.SampledFrom([]int{2, 5, 40}).Draw(rt, "sequences")}
 		}
 		changes := rapid.IntRange(0, 3).Draw(rt, "changes")
 		e := late.engine(t, o)
 		defer e.Close()
 		got, errs := make([]turns, len(all)), make([]error, len(all))
 		var wg sync.WaitGroup
+		held := make(chan bool)
+		wg.Go(func() { // the first turns begin together
+			if err := e.Do(t.Context(), func() error { close(held); return arrived(e, len(all)) }); err != nil {
+				rt.Errorf("%d episodes: %v", len(all), err)
+			}
+		})
+		<-held
 		for i, x := range all {
 			wg.Go(func() { got[i], errs[i] = x.run(t.Context(), e, late, true) })
 		}
@@ -182,8 +196,10 @@ func TestLate(t *testing.T) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			if cancelled = cancelled || errs[i] != nil; errs[i] != nil && (x.cancel == 0 || !errors.Is(errs[i], context.Canceled)) {
-				rt.Fatalf("episode %d: %v", i, errs[i])
+			if errs[i] != nil {
+				if cancelled = true; x.cancel == 0 || !errors.Is(errs[i], context.Canceled) {
+					rt.Fatalf("episode %d: %v", i, errs[i])
+				}
 			}
 			for turn, w := range want.results {
 				g := got[i].results[turn]
@@ -191,13 +207,15 @@ func TestLate(t *testing.T) {
 				if sampled += n; errs[i] == nil {
 					decoded += n - 1
 				}
-				if n > len(w.IDs) || errs[i] == nil && n < len(w.IDs) || !slices.Equal(g.IDs, w.IDs[:n]) || !slices.Equal(g.Logprobs, w.Logprobs[:n]) {
+				if n > len(w.IDs) || errs[i] == nil && n < len(w.IDs) || !slices.Equal(g.IDs, w.IDs[:n]) ||
+					!slices.Equal(g.Logprobs, w.Logprobs[:n]) {
 					rt.Fatalf("episode %d, turn %d:\n%v %v, not\n%v %v", i, turn, g.IDs, g.Logprobs, w.IDs, w.Logprobs)
 				}
 			}
-			if g := got[i].scores; errs[i] == nil && (!slices.Equal(g.Logprobs, want.scores.Logprobs) || !slices.Equal(g.Entropy, want.scores.Entropy) ||
-				!slices.Equal(g.Top, want.scores.Top)) {
-				rt.Fatalf("episode %d: scores %v, not %v", i, g, want.scores)
+			g, w := got[i].scores, want.scores
+			if errs[i] == nil && (!slices.Equal(g.Logprobs, w.Logprobs) || !slices.Equal(g.Entropy, w.Entropy) ||
+				!slices.Equal(g.Top, w.Top)) {
+				rt.Fatalf("episode %d: scores %v, not %v", i, g, w)
 			}
 		}
 		var s ModelStats
@@ -205,13 +223,14 @@ func TestLate(t *testing.T) {
 			s.Sampled, s.Decoded = s.Sampled+m.Sampled, s.Decoded+m.Decoded
 		}
 		if s.Sampled != int64(sampled) || !cancelled && s.Decoded != int64(decoded) {
-			rt.Fatalf("%d tokens sampled and %d decoded; the statistics have %d and %d", sampled, decoded, s.Sampled, s.Decoded)
+			rt.Fatalf("%d tokens sampled, %d decoded; the statistics have %d and %d", sampled, decoded, s.Sampled, s.Decoded)
 		}
 	})
 	require.Positive(t, late.dev.(*kerneltest.Queued).Replays(), "the test is meant to replay recordings")
 }
 
-// TestLateFailures: an error that comes late ends all requests under way, and Close ends; what had ended before keeps its result.
+// TestLateFailures: an error that comes late ends all requests under way, and Close ends; what had ended before keeps
+// its result.
 func TestLateFailures(t *testing.T) {
 	d := &faulty{Device: ref.New()}
 	q := kerneltest.Queue(d)
@@ -222,7 +241,8 @@ func TestLateFailures(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range errs {
 			wg.Go(func() {
-				out[i], errs[i] = e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(30+i, 1), MaxTokens: 8, EOS: []int32{}})
+				r := Request{Model: "m", Prompt: prompt(30+i, 1), MaxTokens: 8, EOS: []int32{}}
+				out[i], errs[i] = e.Generate(t.Context(), r)
 			})
 		}
 		wg.Wait()
@@ -232,7 +252,7 @@ func TestLateFailures(t *testing.T) {
 	for _, fail := range []struct {
 		on   func(bool)
 		what string
-	}{{func(x bool) { d.panics.Store(x) }, "the chip is on fire"}, {func(x bool) { d.fails.Store(x) }, errLost.Error()}} {
+	}{{d.panics.Store, "the chip is on fire"}, {d.fails.Store, errLost.Error()}} {
 		errs, want := ask()
 		require.Equal(t, [6]error{}, errs)
 		fail.on(true)
@@ -252,7 +272,8 @@ func TestLateFailures(t *testing.T) {
 			require.Equal(t, want[i].IDs, got[i].IDs)
 		}
 	}
-	_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(3, 1), MaxTokens: 9, Stop: func([]int32) bool { panic("not so") }})
+	_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(3, 1), MaxTokens: 9,
+		Stop: func([]int32) bool { panic("not so") }})
 	require.ErrorContains(t, err, "not so")
 	d.nan.Store(true)
 	_, err = e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(3, 1), MaxTokens: 9, EOS: []int32{}})
@@ -283,8 +304,8 @@ func TestLateClose(t *testing.T) {
 		started := make(chan struct{}, 100)
 		for i := range 8 {
 			wg.Go(func() {
-				_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(20+i, 1), MaxTokens: 500, EOS: []int32{}, Stream: uint64(i),
-					OnToken: func(Token) {
+				_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(20+i, 1), MaxTokens: 500, EOS: []int32{},
+					Stream: uint64(i), OnToken: func(Token) {
 						select {
 						case started <- struct{}{}:
 						default:

@@ -10,11 +10,12 @@ import (
 // mostRecordings bounds what is kept recorded for a model. A recording of a GPU takes some megabytes.
 const mostRecordings = 32
 
-// recordings are the decode passes of a runner that its device has recorded (kernels.Recorder), one for each shape. A pass
-// is padded to a shape with rows of sequences that are nobody's: they write to and read from pages beside those of the cache. No
-// row depends on the rows beside it, so padding changes no result.
+// recordings are the decode passes of a runner that its device has recorded (kernels.Recorder), one for each shape. A
+// pass is padded to a shape with rows of sequences that are nobody's: they write to and read from pages beside those
+// of the cache. No row depends on the rows beside it, so padding changes no result.
 //
-// A shape is run one by one the first time and recorded the second time. Recordings stay valid when weights change in place.
+// A shape is run one by one the first time and recorded the second time. Recordings stay valid when weights change in
+// place.
 type recordings struct {
 	dev     kernels.Recorder // nil: none
 	maxRows int
@@ -119,8 +120,9 @@ func (r *recordings) wants(s shape) bool {
 	return s != shape{} && r.dev != nil && r.seen[s] && r.at(s) < 0
 }
 
-// record makes a recording of f's shape. The operations run once beforehand, over padding only, and those of the recording are
-// kept for the longest sequences that the shape allows. Nothing else may be under way: the results are overwritten.
+// record makes a recording of f's shape. The operations run once beforehand, over padding only, and those of the
+// recording are kept for the longest sequences that the shape allows. Nothing else may be under way: the results are
+// overwritten.
 func (r *recordings) record(n *runner, f *flight) error {
 	s := f.shape
 	r.b.fill(&plan{})

@@ -19,10 +19,11 @@ type Request struct {
 	Prompt    []int32        // all ids so far. What an earlier request has computed of them is found in the cache: a turn is cheap
 	MaxTokens int            // at most so many new tokens, at least 1
 
-	// Stop ends the request when it is true of the ids generated so far, the last one just sampled; it stays in the result. It is
-	// called on the engine's own goroutine: be quick, keep nothing of ids, call no Generate.
+	// Stop ends the request when it is true of the ids generated so far, the last one just sampled; it stays in the
+	// result. It is called on the engine's own goroutine: be quick, keep nothing of ids, call no Generate.
 	Stop func(ids []int32) bool
-	// EOS ends the request as soon as one of these ids is sampled; it stays in the result. nil: the model's own; empty: none.
+	// EOS ends the request as soon as one of these ids is sampled; it stays in the result. nil: the model's own;
+	// empty: none.
 	EOS []int32
 
 	Temperature float64 // 0: greedy
@@ -38,7 +39,8 @@ type Request struct {
 	Top int
 }
 
-// Token is a sampled token, with its log-probability as in Result and, if Request.Top asks for them, the most likely ones in its place.
+// Token is a sampled token, with its log-probability as in Result and, if Request.Top asks for them, the most likely
+// ones in its place.
 type Token struct {
 	TokenLogprob
 	Top []TokenLogprob
@@ -55,15 +57,16 @@ const (
 // Result is a continuation.
 type Result struct {
 	IDs []int32
-	// Logprobs are ln p of each id over the whole vocabulary, after temperature, before penalties and truncation: what Score gives, bit for bit.
+	// Logprobs are ln p of each id over the whole vocabulary, after temperature, before penalties and truncation:
+	// what Score gives, bit for bit.
 	Logprobs []float32
 	Finish   string
 
 	PrefilledTokens, CachedTokens int // of the prompt: computed; found in the cache
 }
 
-// Generate continues a prompt. It may be called from many goroutines; what it returns depends on the request alone. A request that
-// cannot be met is an error and concerns nobody else.
+// Generate continues a prompt. It may be called from many goroutines; what it returns depends on the request alone. A
+// request that cannot be met is an error and concerns nobody else.
 func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 	j, err := e.generation(r)
 	if err != nil {
@@ -109,7 +112,8 @@ func (e *Engine) generation(r Request) (*job, error) {
 	return j, nil
 }
 
-// job is a request under way. The loop writes it; its caller reads it once done is closed, and before that only what mu guards.
+// job is a request under way. The loop writes it; its caller reads it once done is closed, and before that only what
+// mu guards.
 type job struct {
 	r       *runner
 	q       *sequence
@@ -213,8 +217,8 @@ func (j *job) rule(pos int) kernels.Sampling {
 	return s
 }
 
-// goesOn reports whether the job needs a token after the one at position pos, as far as can be told before that is known, and whether how
-// it is drawn does not depend on that.
+// goesOn reports whether the job needs a token after the one at position pos, as far as can be told before that is
+// known, and whether how it is drawn does not depend on that.
 func (j *job) goesOn(pos int) bool {
 	return pos+1-j.q.prompt < j.limit && (j.adjust == nil || j.adjust.settled())
 }

@@ -13,8 +13,9 @@ import (
 type ModelOptions struct {
 	KVType kernels.DType // of keys and values, F32 or BF16. 0: F32 for a model in F32, else BF16
 
-	// KVPages is the size of the cache in pages of kernels.PageSize tokens. 0: KVBytes' worth; if that is 0 too, what MaxSequences
-	// sequences of MaxContext tokens need; if that is left to its default, what 16 need, but no more than 1 GiB and at least one.
+	// KVPages is the size of the cache in pages of kernels.PageSize tokens. 0: KVBytes' worth; if that is 0 too, what
+	// MaxSequences sequences of MaxContext tokens need; if that is left to its default, what 16 need, but no more
+	// than 1 GiB and at least one.
 	KVPages int
 	KVBytes int64
 
@@ -23,7 +24,8 @@ type ModelOptions struct {
 	MaxBatchTokens int // tokens in one step, which bounds the workspace. 0: 512
 }
 
-// AddModel makes room for m under a name. The model remains the caller's; it must not be closed before the engine. Not inside Do.
+// AddModel makes room for m under a name. The model remains the caller's; it must not be closed before the engine.
+// Not inside Do.
 func (e *Engine) AddModel(name string, m *model.Model, o ModelOptions) error {
 	return e.Do(context.Background(), func() error {
 		e.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// InvTemp is 1/temperature as every part of the program rounds it, so that a trainer scores with what was sampled with. Temperature
-// 0, greedy, is scored at temperature 1.
+// InvTemp is 1/temperature as every part of the program rounds it, so that a trainer scores with what was sampled
+// with. Temperature 0, greedy, is scored at temperature 1.
 func InvTemp(temperature float64) float32 {
 	if temperature == 0 {
 		return 1
@@ -18,8 +18,8 @@ func InvTemp(temperature float64) float32 {
 	return float32(1 / temperature)
 }
 
-// drawn is a sampled token: its id and its log-probability after temperature, before truncation; and the most likely tokens in its
-// place, if they are wanted.
+// drawn is a sampled token: its id and its log-probability after temperature, before truncation; and the most likely
+// tokens in its place, if they are wanted.
 type drawn struct {
 	id   int32
 	logp float32
@@ -108,8 +108,8 @@ func (s *sampler) draw(b *batch, out []drawn) error {
 				continue
 			}
 			var err error
-			out[d.at].top, err = s.likeliest(nil, logits.RowRange(i-at, 1), s.lse.RowRange(i, 1), d.top, b.Draws[i].InvTemp)
-			if err != nil {
+			row, lse := logits.RowRange(i-at, 1), s.lse.RowRange(i, 1)
+			if out[d.at].top, err = s.likeliest(nil, row, lse, d.top, b.Draws[i].InvTemp); err != nil {
 				return err
 			}
 		}
@@ -117,8 +117,8 @@ func (s *sampler) draw(b *batch, out []drawn) error {
 	return nil
 }
 
-// score gives the jobs of b the most likely tokens that they want, and scores what b wants scored: log-probabilities and
-// entropies become results.
+// score gives the jobs of b the most likely tokens that they want, and scores what b wants scored: log-probabilities
+// and entropies become results.
 func (s *sampler) score(b *batch) error {
 	at := len(b.Draws) - len(b.tops)
 	for _, t := range b.tops {
@@ -141,7 +141,8 @@ func (s *sampler) score(b *batch) error {
 			to++
 		}
 		k, rows := to-from, len(b.Rows)
-		out := kernels.LogProbs{Logp: s.result(kernels.F32, 0, rows, at, k), Entropy: s.result(kernels.F32, 1, rows, at, k)}
+		logp, entropy := s.result(kernels.F32, 0, rows, at, k), s.result(kernels.F32, 1, rows, at, k)
+		out := kernels.LogProbs{Logp: logp, Entropy: entropy}
 		s.dev.LogProb(out, s.hidden.RowRange(at, k), s.m.Head(), s.targets.RowRange(from, k), invTemp)
 		at, from = at+k, to
 	}
@@ -158,7 +159,8 @@ func (s *sampler) top(b *batch, at int, t top) (err error) {
 	return err
 }
 
-// likeliest puts the k most likely tokens of a row into best, the lowest id first where they are equal. Ids without a token are none.
+// likeliest puts the k most likely tokens of a row into best, the lowest id first where they are equal. Ids without a
+// token are none.
 func (s *sampler) likeliest(best []TokenLogprob, logits, lse kernels.Tensor, k int, invTemp float32) ([]TokenLogprob, error) {
 	if s.hostLogits == nil {
 		s.hostLogits = make([]float32, s.logits.Cols)

@@ -9,27 +9,31 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// scheduler decides who runs when. It is a pure state machine: events go in (add, cancel, invalidate, sent, done), plans
-// come out, and it knows no clock, goroutine or device.
+// scheduler decides who runs when. It is a pure state machine: events go in (add, cancel, invalidate, sent, done),
+// plans come out, and it knows no clock, goroutine or device.
 //
 // In step with the device, plan and done of one plan follow each other. On a device that works while the host prepares
 // the next pass there is one plan more under way, whose sampled ids the host does not know yet:
 //
 //	plan n+1 (the device queues it) -- done n -- sent n+1 -- plan n+2 -- done n+1 -- ...
 //
-// Nothing but add happens while a plan is under way. Sequences that go on whatever was sampled (see sequence.drawing) are in
-// plan n+1 with an id that only the device knows. If done n then ends one of them, its item in plan n+1 counts for nothing: its
-// table is closed before the item is committed, so that no page ever says that it holds a token that was not computed.
-// What the pass writes for it lands behind everything that others read, as work of a device is in order.
+// Nothing but add happens while a plan is under way. Sequences that go on whatever was sampled (see sequence.drawing)
+// are in plan n+1 with an id that only the device knows. If done n then ends one of them, its item in plan n+1 counts
+// for nothing: its table is closed before the item is committed, so that no page ever says that it holds a token that
+// was not computed. What the pass writes for it lands behind everything that others read, as work of a device is in
+// order.
 //
 // The rules, a step being one pass of one model:
 //   - Models with work take turns.
-//   - Every running sequence that needs one token more gets it; the rest of the token budget goes to prefills, oldest first, in chunks.
-//   - Pages are given oldest first. Who finds none sends the youngest running sequence back to wait; its pages stay in the cache until
-//     they are really needed, and what was lost is computed again, to the same bits. The oldest always gets its pages: no deadlock.
-//   - Waiting sequences enter in order of arrival when there are pages for all they know and one page more for everybody running.
-//   - A sequence whose next page or more is being prefilled by another waits for it instead of computing the same: a group's
-//     prompt, or a common instruction, is computed once.
+//   - Every running sequence that needs one token more gets it; the rest of the token budget goes to prefills, oldest
+//     first, in chunks.
+//   - Pages are given oldest first. Who finds none sends the youngest running sequence back to wait; its pages stay
+//     in the cache until they are really needed, and what was lost is computed again, to the same bits. The oldest
+//     always gets its pages: no deadlock.
+//   - Waiting sequences enter in order of arrival when there are pages for all they know and one page more for
+//     everybody running.
+//   - A sequence whose next page or more is being prefilled by another waits for it instead of computing the same: a
+//     group's prompt, or a common instruction, is computed once.
 type scheduler struct {
 	lanes    []*lane
 	next     int // whose turn it is
@@ -66,8 +70,8 @@ type item struct {
 	ends     bool // reaches the target: samples a token, or ends a score
 }
 
-// outcome is what happened to an item that ends: the sampled token, and whether that was the last; or nothing, as its sequence
-// had ended already.
+// outcome is what happened to an item that ends: the sampled token, and whether that was the last; or nothing, as its
+// sequence had ended already.
 type outcome struct {
 	id      int32
 	finish  bool
@@ -104,7 +108,8 @@ func (l *lane) cancel(q *sequence) {
 	}
 }
 
-// invalidate forgets what was computed under key, or under all keys: the weights have changed. Sequences under way begin again.
+// invalidate forgets what was computed under key, or under all keys: the weights have changed. Sequences under way
+// begin again.
 func (l *lane) invalidate(key kvcache.Key, all bool) {
 	for i := len(l.running) - 1; i >= 0; i-- {
 		if q := l.running[i]; all || q.key == key {
@@ -256,7 +261,8 @@ func (l *lane) awaits(q *sequence) bool {
 	return false
 }
 
-// fits reports whether there are pages for all that q knows, after what the running ones know, and a page more for each of them.
+// fits reports whether there are pages for all that q knows, after what the running ones know, and a page more for
+// each of them.
 func (l *lane) fits(q *sequence) bool {
 	have, idle := l.cache.Peek(q.key, q.ids, q.reuse)
 	need := pagesFor(q.target) - have/kernels.PageSize + idle

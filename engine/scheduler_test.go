@@ -33,8 +33,9 @@ func TestPreemptedScoreKeepsItsOutputs(t *testing.T) {
 	require.True(t, s.idle())
 }
 
-// world runs plans on an imaginary device, whose slots hold a hash of all that a key or value depends on: the weights and the ids up
-// to its position. Whatever the scheduler does, every token must find what it would find if its sequence were alone.
+// world runs plans on an imaginary device, whose slots hold a hash of all that a key or value depends on: the weights
+// and the ids up to its position. Whatever the scheduler does, every token must find what it would find if its
+// sequence were alone.
 type world struct {
 	rt      *rapid.T
 	s       scheduler
@@ -51,8 +52,8 @@ type world struct {
 	next     map[*sequence]int32 // ids that the device has drawn and the scheduler does not know
 }
 
-// TestScheduler: random arrivals, lengths, memory sizes, budgets, cancellations and updates. Everybody reads its own prefix,
-// no step exceeds its budget, nobody starves, all ends, and no page is lost.
+// TestScheduler: random arrivals, lengths, memory sizes, budgets, cancellations and updates. Everybody reads its own
+// prefix, no step exceeds its budget, nobody starves, all ends, and no page is lost.
 func TestScheduler(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { randomScheduler(rt, false) })
 }
@@ -63,7 +64,8 @@ func TestSchedulerLags(t *testing.T) {
 }
 
 func randomScheduler(rt *rapid.T, lags bool) {
-	w := &world{rt: rt, lags: lags, next: map[*sequence]int32{}, slots: map[*lane][]uint64{}, version: map[*lane]map[kvcache.Key]uint64{}, live: map[*sequence]*lane{},
+	w := &world{rt: rt, lags: lags, next: map[*sequence]int32{},
+		slots: map[*lane][]uint64{}, version: map[*lane]map[kvcache.Key]uint64{}, live: map[*sequence]*lane{},
 		end: map[*sequence]int{}, missed: map[*lane]int{}}
 	for range rapid.IntRange(1, 3).Draw(rt, "models") {
 		pages := rapid.IntRange(1, 10).Draw(rt, "pages")

@@ -30,8 +30,8 @@ type Scores struct {
 	CachedTokens int
 }
 
-// Score gives the log-probabilities of ids, in one pass with whatever else is pending. They are the bits that Generate returned when
-// it sampled these ids, and that training gets.
+// Score gives the log-probabilities of ids, in one pass with whatever else is pending. They are the bits that
+// Generate returned when it sampled these ids, and that training gets.
 func (e *Engine) Score(ctx context.Context, model string, a *model.Adapter, ids []int32, o ScoreOptions) (Scores, error) {
 	j, err := e.scoring(model, a, ids, o)
 	if err != nil {

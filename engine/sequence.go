@@ -7,8 +7,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// sequence is one request as the scheduler sees it: ids whose keys and values must get into the cache, and then either a token more
-// (generating), or an end (scoring).
+// sequence is one request as the scheduler sees it: ids whose keys and values must get into the cache, and then
+// either a token more (generating), or an end (scoring).
 //
 //	waiting --admit--> running: prefill in chunks --> decode --> gone
 //	   ^------preempt------'
@@ -34,8 +34,8 @@ type sequence struct {
 // left is the number of tokens that must be computed before the sequence samples or ends.
 func (q *sequence) left() int { return q.target - q.table.Len() }
 
-// draws says that the device has a pass which samples q's next token, as number at of its ids. If q goes on whatever that
-// is, the next pass may compute it before the host knows it.
+// draws says that the device has a pass which samples q's next token, as number at of its ids. If q goes on whatever
+// that is, the next pass may compute it before the host knows it.
 func (q *sequence) draws(at int, goesOn bool) {
 	q.drawing, q.drawn = true, int32(at)
 	if goesOn {

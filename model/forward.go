@@ -24,8 +24,9 @@ type pass struct {
 	grads    []kernels.Tensor
 }
 
-// Forward runs the batch: writes its keys and values to kv and returns the hidden states after the final norm, [T, C], a tensor of
-// ws that is valid until its next pass. Work is queued: errors of the device appear at the next Download or Sync.
+// Forward runs the batch: writes its keys and values to kv and returns the hidden states after the final norm, [T,
+// C], a tensor of ws that is valid until its next pass. Work is queued: errors of the device appear at the next
+// Download or Sync.
 func (m *Model) Forward(ws *Workspace, b *Batch, kv kernels.KV) kernels.Tensor {
 	m.SetBatch(ws, b, kv)
 	return m.Compute(ws)
@@ -39,8 +40,8 @@ func (m *Model) SetBatch(ws *Workspace, b *Batch, kv kernels.KV) {
 	}
 }
 
-// Compute is the second half: operations on the batch that SetBatch has set, nothing else, so that a device can record them
-// (kernels.Recorder). What was recorded is valid until Workspace.Moved changes.
+// Compute is the second half: operations on the batch that SetBatch has set, nothing else, so that a device can
+// record them (kernels.Recorder). What was recorded is valid until Workspace.Moved changes.
 func (m *Model) Compute(ws *Workspace) kernels.Tensor {
 	p := &ws.walk
 	if p.h.Rows == 0 {
@@ -136,7 +137,8 @@ func (p *pass) linears(x kernels.Tensor, l int, all ...to) { p.multiply(x, l, fa
 // linear is y += x W^T + b, and what the adapters add.
 func (p *pass) linear(y, x kernels.Tensor, l int, j proj) { p.multiply(x, l, true, []to{{y, j}}) }
 
-// multiply is linears or, to add, linear. Where all rows use one adapter the device adds its part as it goes; the bits are the same.
+// multiply is linears or, to add, linear. Where all rows use one adapter the device adds its part as it goes; the
+// bits are the same.
 func (p *pass) multiply(x kernels.Tensor, l int, add bool, all []to) {
 	p.products = p.products[:0]
 	for _, t := range all {

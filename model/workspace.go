@@ -6,8 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// WorkspaceOptions say what a workspace is for. The counts make room in advance, so that a lack of memory is an error of
-// NewWorkspace; where a pass needs more than was said, room is made then, and a lack of memory panics.
+// WorkspaceOptions say what a workspace is for. The counts make room in advance, so that a lack of memory is an error
+// of NewWorkspace; where a pass needs more than was said, room is made then, and a lack of memory panics.
 type WorkspaceOptions struct {
 	Keep      bool                 // for Backward: keep activations
 	Recompute func(layer int) bool // with Keep: layers that keep their input only and are computed again in Backward; nil: none

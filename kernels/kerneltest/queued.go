@@ -2,19 +2,21 @@ package kerneltest
 
 import (
 	"fmt"
-	"runtime/debug"
+	"runtime"
 	"slices"
 	"sync"
+	"unsafe"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// Queued is a device that works as late as a GPU may: it computes with another device, but not before somebody waits for the
-// result, and only as far as that is needed. It is kernels.Asynchronous and a kernels.Recorder, and panics where a caller
-// breaks the contract of these interfaces or uses something that was freed. Results are those of the device behind it.
+// Queued is a device that works as late as a GPU may: it computes with another device, but not before somebody waits
+// for the result, and only as far as that is needed. It is kernels.Asynchronous and a kernels.Recorder, and panics
+// where a caller breaks the contract of these interfaces or uses something that was freed. Results are those of the
+// device behind it.
 //
-// What may be read on the host only after Wait holds canaries until then. An operation that panics when its turn comes is an error of
-// queued work: it appears at the next Wait or Sync, and stays until Recover.
+// What may be read on the host only after Wait holds canaries until then. An operation that panics when its turn
+// comes is an error of queued work: it appears at the next Wait or Sync, and stays until Recover.
 type Queued struct{ queued }
 
 type queued struct {
@@ -26,6 +28,7 @@ type queued struct {
 	recording *queuedRecording // being recorded
 	ran       map[string]int   // operations with their shapes that have been called, with the pages of the longest sequence
 	replays   int
+	fetches   []*queuedTicket // whose memory is the device's
 }
 
 // queuedWork is a call that is yet to be made.
@@ -65,7 +68,8 @@ func (q *Queued) Recover() {
 	q.err = nil
 }
 
-// direct is for calls that take effect at once. They are not allowed while a recording is made. The caller unlocks q.mu.
+// direct is for calls that take effect at once. They are not allowed while a recording is made. The caller unlocks
+// q.mu.
 func (q *queued) direct(name string) {
 	q.mu.Lock()
 	if q.recording != nil {
@@ -99,8 +103,8 @@ func (q *queued) op(name string, f func(), args ...any) {
 	q.recording.uses(args)
 }
 
-// check panics where something in args was freed or is another device's. It returns name with the shapes of args, and the pages of the
-// longest sequence in them.
+// check panics where something in args was freed or is another device's. It returns name with the shapes of args, and
+// the pages of the longest sequence in them.
 func (q *queued) check(name string, args []any) (shapes string, pages int) {
 	text := []byte(name)
 	for _, arg := range args {
@@ -157,7 +161,8 @@ func (q *queued) run(t *queuedTicket) {
 func (q *queued) protect(w queuedWork) {
 	defer func() {
 		if x := recover(); x != nil && q.err == nil {
-			q.err = fmt.Errorf("queued %s: panic: %v\n%s", w.name, x, debug.Stack())
+			q.err = fmt.Errorf("queued %s: panic: %v", w.name, x)
+
 		}
 	}()
 	w.f()
@@ -175,9 +180,21 @@ type queuedTicket struct {
 	q            *queued
 	done, waited bool
 	err          error
+	dst          []byte
 }
 
+// overlaps reports whether two pieces of the host's memory share a byte.
+func overlaps(a, b []byte) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return false
+	}
+	from, other := uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&b[0]))
+	return from < other+uintptr(len(b)) && other < from+uintptr(len(a))
+}
+
+// Wait lets other goroutines run before, as the Wait for a GPU does.
 func (t *queuedTicket) Wait() error {
+	runtime.Gosched()
 	t.q.direct("Wait")
 	defer t.q.mu.Unlock()
 	if t.waited {
@@ -185,6 +202,7 @@ func (t *queuedTicket) Wait() error {
 	}
 	t.waited = true
 	t.q.run(t)
+	t.q.fetches = slices.DeleteFunc(t.q.fetches, func(x *queuedTicket) bool { return x == t })
 	return t.err
 }
 
@@ -235,11 +253,14 @@ func (t *queuedRecording) Replay() {
 	q.check("Replay", t.args)
 	for b, then := range t.batches {
 		now := &b.layout
-		same := slices.EqualFunc(now.Segs, then.Segs, func(a, b kernels.Segment) bool { return a.Row == b.Row && a.Len == b.Len })
-		if !same || len(now.IDs) != len(then.IDs) || len(now.Rows) != len(then.Rows) || len(now.Draws) != len(then.Draws) ||
-			longest(now) > longest(&then) {
-			panic(fmt.Sprintf("kerneltest: Replay over %+v with %d draws and %d pages a sequence, recorded over %+v with %d and %d",
-				now.Spec(), len(now.Draws), longest(now), then.Spec(), len(then.Draws), longest(&then)))
+		same := slices.EqualFunc(now.Segs, then.Segs, func(a, b kernels.Segment) bool {
+			return a.Row == b.Row && a.Len == b.Len
+		})
+		if !same || len(now.IDs) != len(then.IDs) || len(now.Rows) != len(then.Rows) ||
+			len(now.Draws) != len(then.Draws) || longest(now) > longest(&then) {
+			panic(fmt.Sprintf("kerneltest: Replay over %d tokens of %d segments, %d rows, %d draws and %d pages a sequence, "+
+				"recorded over %d, %d, %d, %d and %d", len(now.IDs), len(now.Segs), len(now.Rows), len(now.Draws),
+				longest(now), len(then.IDs), len(then.Segs), len(then.Rows), len(then.Draws), longest(&then)))
 		}
 	}
 	q.queue = append(q.queue, t.work...)

@@ -6,7 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// queuedOwner is the life of something that a Queued device has given out. It is freed behind the work that was queued before.
+// queuedOwner is the life of something that a Queued device has given out. It is freed behind the work that was
+// queued before.
 type queuedOwner struct {
 	q     *queued
 	free  func()
@@ -212,10 +213,16 @@ func (q *queued) Fetch(dst []byte, src kernels.Tensor) kernels.Ticket {
 	q.direct("Fetch")
 	defer q.mu.Unlock()
 	q.check("Fetch", []any{src})
+	for _, t := range q.fetches {
+		if overlaps(t.dst, dst) {
+			panic("kerneltest: Fetch into memory that another Fetch has until its Wait")
+		}
+	}
 	for i := range dst {
 		dst[i] = canary[i%len(canary)]
 	}
-	t := &queuedTicket{q: q}
+	t := &queuedTicket{q: q, dst: dst}
+	q.fetches = append(q.fetches, t)
 	q.queue = append(q.queue, queuedWork{name: "Fetch", ticket: t, f: func() {
 		if err := q.inner.Fetch(dst, q.in(src)).Wait(); err != nil {
 			q.note(err)

@@ -6,7 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// The operations of a Queued device: each is that of the device behind it, later. Lists are copied when they are called.
+// The operations of a Queued device: each is that of the device behind it, later. Lists are copied when they are
+// called.
 
 type (
 	tensor = kernels.Tensor

@@ -91,7 +91,7 @@ func TestQueuedContract(t *testing.T) {
 			r.set(3)
 			r.Record(r.attend)
 		},
-		"4 pages a sequence, recorded over": func(r *queuedRig) {
+		"4 pages a sequence, recorded": func(r *queuedRig) {
 			rec := recorded(r)
 			r.set(4)
 			rec.Replay()
@@ -116,6 +116,11 @@ func TestQueuedContract(t *testing.T) {
 			ticket.Wait()
 			ticket.Wait()
 		},
+		"another Fetch has until its Wait": func(r *queuedRig) {
+			host := make([]float32, 20)
+			kernels.Fetch(r, host[:16], r.y)
+			kernels.Fetch(r, host[4:], r.y)
+		},
 		"SetBatch: segment 0": func(r *queuedRig) { r.set(0) },
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -134,7 +139,8 @@ func TestQueuedContract(t *testing.T) {
 	require.Equal(t, 3, r.Replays())
 }
 
-// TestQueuedIsLate: what is fetched is not there before Wait, what comes after a fetch is not done by its Wait, and an error stays.
+// TestQueuedIsLate: what is fetched is not there before Wait, what comes after a fetch is not done by its Wait, and
+// an error stays.
 func TestQueuedIsLate(t *testing.T) {
 	r := newQueuedRig(t)
 	kernels.Upload(r, r.q, []float32{15: 7})
