@@ -244,7 +244,10 @@ func testAttentionFormula(t *testing.T, e *env) {
 
 // testAttentionChunks feeds one sequence whole, in chunks, token by token, in other pages, and beside other sequences.
 func testAttentionChunks(t *testing.T, e *env) {
-	const n = 530
+	n := 530
+	if e.tol.Slow {
+		n = 300
+	}
 	hd := heads{3, 1, 8}
 	for _, kt := range []kernels.DType{kernels.F32, kernels.BF16} {
 		// run writes and attends chunk by chunk, as a rollout does; other is a neighbour that goes along in the same calls.
@@ -283,7 +286,8 @@ func testAttentionChunks(t *testing.T, e *env) {
 			}
 			whole := run("one", false)
 			sameBits(t, "it does not matter in which pages a sequence lies", whole, run("two", false))
-			sameBits(t, "prefill in chunks gives the bits of prefill at once", whole, run("one", false, 1, 32, 33, 100, 255, 256, 300, 511, 513))
+			sameBits(t, "prefill in chunks gives the bits of prefill at once", whole,
+				run("one", false, 1, 32, 33, 100, 255, 256, 257, n-19, n-17))
 			sameBits(t, "a sequence gives the same bits beside another", whole, run("one", true, 7, 290))
 			var each []int
 			for i := 1; i < n; i++ {

@@ -38,13 +38,13 @@ type Tolerances struct {
 	// Break makes the work that d, a device as Run's open returns it, does next fail after the call that queues it, as
 	// on a GPU that is lost. nil: d has no such work, all of it has ended when a call returns.
 	Break func(d kernels.Device)
-	// Slow says that the device is an interpreter, which does the same in the same order every time: nothing runs twice
+	// Slow says that the device is an interpreter or plain Go, which does the same in the same order every time: nothing runs twice
 	// to see that, and of what takes longest less does.
 	Slow bool
 }
 
 // Exact is how far ref is from itself.
-var Exact = Tolerances{}
+var Exact = Tolerances{Slow: true}
 
 // CPU suits a device that follows the chains and computes the rest in F32 with a few roundings.
 var CPU = Tolerances{F32: 3e-6, BF16: 8e-3, LogProb: 2e-5, Draw: 1e-5}

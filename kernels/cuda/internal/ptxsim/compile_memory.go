@@ -102,12 +102,22 @@ func (o *opcode) load(in *instruction) error {
 	n, sign := sizeOf(o.typ()), o.typ()[0] == 's'
 	one := n == 4 && len(d) == 1
 	in.run = func(w *warp, mask uint32) {
+		if one {
+			x, d, m := &w.regs[r], &w.regs[d[0]], w.b.m
+			each(mask, func(l int) {
+				var b []byte
+				if sp == global {
+					b = m.word(x[l]+off, false)
+				}
+				if b == nil {
+					b = w.bytes(l, sp, x[l]+off, 4, false)
+				}
+				d[l] = uint64(binary.LittleEndian.Uint32(b))
+			})
+			return
+		}
 		each(mask, func(l int) {
 			b := w.bytes(l, sp, w.regs[r][l]+off, n*len(d), false)
-			if one {
-				w.regs[d[0]][l] = uint64(binary.LittleEndian.Uint32(b))
-				return
-			}
 			for i, row := range d {
 				v := get(b[i*n : i*n+n])
 				if sign {
@@ -137,12 +147,22 @@ func (o *opcode) store(in *instruction) error {
 	n := sizeOf(o.typ())
 	one := n == 4 && len(s) == 1
 	in.run = func(w *warp, mask uint32) {
+		if one {
+			x, s, m := &w.regs[r], &w.regs[s[0]], w.b.m
+			each(mask, func(l int) {
+				var b []byte
+				if sp == global {
+					b = m.word(x[l]+off, true)
+				}
+				if b == nil {
+					b = w.bytes(l, sp, x[l]+off, 4, true)
+				}
+				binary.LittleEndian.PutUint32(b, uint32(s[l]))
+			})
+			return
+		}
 		each(mask, func(l int) {
 			b := w.bytes(l, sp, w.regs[r][l]+off, n*len(s), true)
-			if one {
-				binary.LittleEndian.PutUint32(b, uint32(w.regs[s[0]][l]))
-				return
-			}
 			for i, row := range s {
 				put(b[i*n:i*n+n], w.regs[row][l])
 			}

@@ -99,16 +99,6 @@ func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n == 4 { // the usual case, where all is well
-		w, r := &a.wrote[off/4], &a.read[off/4]
-		if free(m, w) && (!write || free(m, r)) {
-			if write {
-				r = w
-			}
-			r.block, r.bytes = m.writer, 15
-			return a.bytes[off : off+4], nil
-		}
-	}
 	mine := uint8(15)
 	if n < 4 {
 		mine = (1<<n - 1) << (off % 4)
@@ -132,8 +122,23 @@ func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 	return a.bytes[off : off+n], nil
 }
 
-// free reports whether no other block of this launch touched any byte of a word.
-func free(m *Memory, t *touch) bool { return t.block < m.launch || t.block == m.writer }
+// word is access for 4 bytes in the allocation that was found last, where nobody else was; nil: access must look closer.
+func (m *Memory) word(addr uint64, write bool) []byte {
+	a := m.last
+	if a == nil || addr < a.base || addr-a.base+4 > uint64(len(a.bytes)) || addr&3 != 0 {
+		return nil
+	}
+	off := int(addr - a.base)
+	w, r := &a.wrote[off/4], &a.read[off/4]
+	if w.block >= m.launch && w.block != m.writer || write && r.block >= m.launch && r.block != m.writer {
+		return nil
+	}
+	if write {
+		r = w
+	}
+	r.block, r.bytes = m.writer, 15
+	return a.bytes[off : off+4]
+}
 
 // others reports whether another block of this launch touched any of these bytes.
 func (m *Memory) others(t *touch, bytes uint8) bool {
