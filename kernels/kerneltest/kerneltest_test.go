@@ -132,7 +132,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 			if f.part == "same" {
 				run = "^TestFaultySame$/^swiglu$"
 			}
-			cmd := exec.Command(self, "-test.run="+run)
+			cmd := exec.Command(self, "-test.failfast", "-test.run="+run)
 			cmd.Env = append(os.Environ(), faultVariable+"="+name)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
