@@ -30,7 +30,8 @@ type allocation struct {
 	read, wrote []touch
 }
 
-// touch is the last block that read or wrote a word, and which of its bytes the blocks of this launch did, a bit each.
+// touch is the last block that read or wrote a word, and which of its bytes, a bit each: in the low half it itself, in the
+// high half the blocks before it in this launch.
 type touch struct {
 	block uint32
 	bytes uint8
@@ -105,19 +106,15 @@ func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 	}
 	from, to := off/4, (off+n+3)/4
 	wrote, read := a.wrote[from:to], a.read[from:to]
-	touched := read
+	mark := read
 	if write {
-		touched = wrote
+		mark = wrote
 	}
-	for i := range touched {
+	for i := range mark {
 		if m.others(&wrote[i], mine) || write && m.others(&read[i], mine) {
 			return nil, fmt.Errorf("%d bytes at %#x were touched by another block of this launch: the order of blocks is not defined", n, addr)
 		}
-		t := &touched[i]
-		if t.block < m.launch {
-			t.bytes = 0
-		}
-		t.block, t.bytes = m.writer, t.bytes|mine
+		m.touched(&mark[i], mine)
 	}
 	return a.bytes[off : off+n], nil
 }
@@ -130,17 +127,28 @@ func (m *Memory) word(addr uint64, write bool) []byte {
 	}
 	off := int(addr - a.base)
 	w, r := &a.wrote[off/4], &a.read[off/4]
-	if w.block >= m.launch && w.block != m.writer || write && r.block >= m.launch && r.block != m.writer {
+	if m.others(w, 15) || write && m.others(r, 15) {
 		return nil
 	}
 	if write {
 		r = w
 	}
-	r.block, r.bytes = m.writer, 15
+	m.touched(r, 15)
 	return a.bytes[off : off+4]
 }
 
 // others reports whether another block of this launch touched any of these bytes.
 func (m *Memory) others(t *touch, bytes uint8) bool {
-	return t.block >= m.launch && t.block != m.writer && t.bytes&bytes != 0
+	return t.block >= m.launch && (t.bytes>>4&bytes != 0 || t.block != m.writer && t.bytes&bytes != 0)
+}
+
+// touched says that the running block touches these bytes.
+func (m *Memory) touched(t *touch, bytes uint8) {
+	switch {
+	case t.block < m.launch:
+		t.bytes = 0
+	case t.block != m.writer:
+		t.bytes = (t.bytes | t.bytes>>4) << 4
+	}
+	t.block, t.bytes = m.writer, t.bytes|bytes
 }

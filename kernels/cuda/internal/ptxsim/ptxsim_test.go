@@ -284,6 +284,13 @@ func TestFaults(t *testing.T) {
 	k := kernel(t, "mov.u32 %r1, %ctaid.x;\nst.global.b32 [%rd0], %r1;")
 	require.ErrorContains(t, k.Launch(m, Grid{2, 1, 1, 1, 0}, out, uint64(0), uint64(0), uint64(0)), "another block of this launch")
 	require.NoError(t, k.Launch(m, Grid{1, 1, 1, 1, 0}, out, uint64(0), uint64(0), uint64(0)), "two launches may")
+	// Two blocks that read a word, of which the second writes it; and two that each read and write a byte of a word.
+	last := "mov.u32 %r1, %ctaid.x;\nsetp.eq.u32 %p0, %r1, 1;\nld.global.b32 %r2, [%rd0];\n@%p0 st.global.b32 [%rd0], %r1;"
+	err := kernel(t, last).Launch(m, Grid{2, 1, 1, 1, 0}, out, uint64(0), uint64(0), uint64(0))
+	require.ErrorContains(t, err, "another block of this launch")
+	own := "mov.u32 %r1, %ctaid.x;\ncvt.u64.u32 %rd5, %r1;\nadd.s64 %rd5, %rd5, %rd0;\nld.global.b8 %r2, [%rd5];\n" +
+		"st.global.b8 [%rd5], %r1;"
+	require.NoError(t, kernel(t, own).Launch(m, Grid{2, 1, 1, 1, 0}, out, uint64(0), uint64(0), uint64(0)))
 	require.NoError(t, m.Free(out))
 	require.ErrorContains(t, k.Launch(m, Grid{1, 1, 1, 1, 0}, out, uint64(0), uint64(0), uint64(0)), "out of bounds")
 	require.Error(t, m.Free(out))
