@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/internal/disk"
@@ -106,13 +107,17 @@ func (t *Trainer) tidy() error {
 // unsaved adds to the error of a write what remains and how to go on.
 func (t *Trainer) unsaved(err error) error {
 	path, _, ok := rundir.Last(t.Out.Dir)
+	remedy := ""
+	if system := syscall.Errno(0); errors.As(err, &system) { // and not the device that the weights are on
+		remedy = "make room and "
+	}
 	switch diverged := errors.Is(err, train.ErrDiverged); {
 	case diverged && ok:
 		return fmt.Errorf("%w: go on from %s with a lower --lr, --resume auto --force", err, path)
 	case diverged:
 		return fmt.Errorf("%w: begin again with a lower --lr", err)
 	case ok:
-		return fmt.Errorf("%w: %s is whole: make room and go on from it with --resume auto", err, path)
+		return fmt.Errorf("%w: %s is whole: %sgo on from it with --resume auto", err, path, remedy)
 	}
-	return fmt.Errorf("%w: nothing was saved yet: make room and begin again", err)
+	return fmt.Errorf("%w: nothing was saved yet: %sbegin again", err, remedy)
 }

@@ -135,6 +135,7 @@ func TestGPUFails(t *testing.T) {
 			last := stderr[strings.LastIndex(strings.TrimSpace(stderr), "\n")+1:]
 			require.True(t, strings.HasPrefix(last, "error: "), stderr)
 			require.Contains(t, last, c.want)
+			require.NotContains(t, last, "make room")
 		})
 	}
 }
