@@ -54,6 +54,7 @@ func bits(j *job) error {
 			}
 		}
 	}
+	j.sayLibrary(d)
 	if j.values["differences"] = float64(differing); differing > 0 {
 		return fmt.Errorf("%d products have other bits in other batches: rollout/logprob_diff_max will not be 0", differing)
 	}

@@ -31,6 +31,7 @@ var checks = []check{
 	// The cache would hide how long the driver compiles, and what it would do for a new GPU.
 	{"jit", "the driver compiles every kernel: time, registers, spills", 90 * time.Second, []string{"CUDA_CACHE_DISABLE=1"}, jit},
 	{"conformance", "every operation beside the reference", 180 * time.Second, nil, conformance},
+	{"own", "the same of products by the program's own kernels, without cuBLAS", 120 * time.Second, withoutLibrary, ownProducts},
 	{"bits", "a row of a product has the same bits in every batch", 90 * time.Second, nil, bits},
 	{"parity", "log-probs, logits and gradients of a model beside the CPU's", 120 * time.Second, nil, parity},
 	{"grpo", "log-probs recorded while sampling are those of training, bit for bit", 90 * time.Second, nil, grpo},
@@ -40,9 +41,13 @@ var checks = []check{
 	{"graphs", "a recorded pass that is replayed gives the bits of the pass", 30 * time.Second, nil, graphs},
 	{"bandwidth", "copies within the GPU's memory", 30 * time.Second, nil, bandwidth},
 	{"products", "products of the sizes of Qwen2.5-3B", 120 * time.Second, nil, products},
+	{"products-own", "the same without cuBLAS", 120 * time.Second, withoutLibrary, products},
 	{"decode", "decode of Qwen2.5-3B's shape against the memory's bandwidth", 240 * time.Second, nil, decode},
 	{"step", "a step of GRPO of the largest shape that fits", 300 * time.Second, nil, step},
 }
+
+// withoutLibrary leaves all products to the program's own kernels.
+var withoutLibrary = []string{"ZEROSEARCH_CUBLAS=off"}
 
 // choose are the checks whose names match.
 func choose(pattern string) (out []check, err error) {

@@ -18,13 +18,27 @@ import (
 // quickCases are those of the suite that take seconds where the GPU is simulated.
 const quickCases = "embed|norm|rope|swiglu|gather|optimiser|special|narrow|memory|weights|cache|empty|golden|gradient"
 
-// conformance is the suite that every device passes in go test, run by the package testing here: the suite takes a *testing.T, with
-// subtests, and testing.RunTests is what gives one outside of go test. What testing prints is read instead of being shown.
+// conformance is the suite that every device passes in go test, run by the package testing here: the suite takes a *testing.T,
+// with subtests, and testing.RunTests is what gives one outside of go test. What testing prints is read instead of being shown.
 func conformance(j *job) error {
-	cases := j.flags.Cases
+	cases := "."
 	if j.flags.Quick {
-		cases = cmp.Or(cases, "^("+quickCases+")$")
+		cases = "^(" + quickCases + ")$"
 	}
+	return j.suite(cmp.Or(j.flags.Cases, cases))
+}
+
+// ownProducts is the part of the suite that has products in it.
+func ownProducts(j *job) error {
+	cases := "^(matmul|narrow|weights|update|chain|formula|gradient)$"
+	if j.flags.Quick {
+		cases = "^(narrow|weights|update|gradient)$"
+	}
+	return j.suite(cmp.Or(j.flags.Cases, cases))
+}
+
+// suite runs the cases of the suite whose names match.
+func (j *job) suite(cases string) error {
 	if flag.Lookup("test.v") == nil {
 		testing.Init()
 	}

@@ -42,8 +42,31 @@ func discovery(j *job) error {
 		return err
 	}
 	j.say("%s has %.1f GB, of which %.1f GB are available", d.Name(), float64(total)/1e9, float64(available)/1e9)
+	j.sayLibrary(d)
 	j.values["memory_bytes"], j.values["available_bytes"] = float64(total), float64(available)
 	return nil
+}
+
+// sayLibrary says who makes the products, and which of them the library does not.
+func (j *job) sayLibrary(dev kernels.Device) {
+	d, ok := dev.(*cuda.Device)
+	if !ok {
+		return
+	}
+	library, plans := d.Products()
+	if library == "" {
+		j.say("products: by the program's own kernels (cuBLAS was not found, or is switched off by ZEROSEARCH_CUBLAS=off)")
+		return
+	}
+	own := 0
+	for _, p := range plans {
+		if p.Own != "" {
+			own++
+			j.say("%s of [%d, %d]: by the program's own kernels: %s", p.Product, p.N, p.K, p.Own)
+		}
+	}
+	j.say("products: by %s, %d shapes; %d by the program's own kernels", library, len(plans)-own, own)
+	j.values["shapes"], j.values["shapes_by_own_kernels"] = float64(len(plans)), float64(own)
 }
 
 // jit says what the driver made of the kernels. A kernel of the products and of attention that spills loses most of its speed.
