@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,7 +74,9 @@ func (r *report) end(stdout, stderr io.Writer) int {
 		}
 	}
 	fmt.Fprintf(stdout, "\n%d passed, %d failed, %d skipped, %.0f s\n", count[passed], count[failed], count[skipped], seconds)
-	fmt.Fprint(stdout, hints)
+	if slices.ContainsFunc(r.Checks, func(x result) bool { return x.Name == "conformance" }) {
+		fmt.Fprint(stdout, hints)
+	}
 	if len(bad) == 0 {
 		return exitPassed
 	}
