@@ -42,7 +42,11 @@ func discovery(j *job) error {
 		return err
 	}
 	j.say("%s has %.1f GB, of which %.1f GB are available", d.Name(), float64(total)/1e9, float64(available)/1e9)
-	j.sayLibrary(d)
+	if c := cuda.FindCUBLAS(); c.Why != "" {
+		j.say("cuBLAS cannot be used: %s; the program's own kernels make all products", c.Why)
+	} else {
+		j.say("cuBLAS %s, %s", c.Version, c.Library)
+	}
 	j.values["memory_bytes"], j.values["available_bytes"] = float64(total), float64(available)
 	return nil
 }
@@ -53,9 +57,9 @@ func (j *job) sayLibrary(dev kernels.Device) {
 	if !ok {
 		return
 	}
-	library, plans := d.Products()
+	library, why, plans := d.Products()
 	if library == "" {
-		j.say("products: by the program's own kernels (cuBLAS was not found, or is switched off by ZEROSEARCH_CUBLAS=off)")
+		j.say("products: all by the program's own kernels: %s", why)
 		return
 	}
 	own := 0
