@@ -91,6 +91,8 @@ fast() {
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 device=${ZEROSEARCH_DEVICE:-cuda}
 failed=
+# Where the driver keeps compiled kernels between processes; its own place in the home folder may not be writable.
+export CUDA_CACHE_PATH=${CUDA_CACHE_PATH:-${TMPDIR:-/tmp}/first-hour-gpu-cache}
 case $1 in
 build) build "$2" ;;
 right | fast)

@@ -8,8 +8,6 @@ import (
 	"runtime"
 	"syscall"
 	"time"
-
-	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
 // signals sends interrupts to this process while the GPU works. Libraries of CUDA have been seen to replace the handlers of Go's
@@ -68,7 +66,7 @@ func signals(j *job) error {
 		return err
 	}
 	j.say("a wrong access of the host's memory is still an error that Go sees")
-	return d.(kernels.Device).Sync()
+	return d.Sync()
 }
 
 // dereference reads through a pointer that is nil and takes the panic.
