@@ -39,7 +39,7 @@ var (
 func Open(name string, g gpu.GPU) (*Device, error) {
 	d := &Device{gpu: g, name: name, props: g.Props(), kernels: map[string]gpu.Func{}}
 	if m, ok := g.(gpu.Multiplier); ok {
-		d.library = &library{m, map[shape]*plan{}}
+		d.library = &library{Multiplier: m, plans: map[shape]*plan{}}
 	}
 	for _, m := range ptx.Modules() {
 		began := time.Now()

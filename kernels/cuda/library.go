@@ -11,7 +11,8 @@ import (
 // library is the GPU's library of products of BF16 matrices, cuBLAS, and how it makes those of each shape.
 type library struct {
 	gpu.Multiplier
-	plans map[shape]*plan
+	plans   map[shape]*plan
+	choices *choices // of earlier processes; nil: none are kept
 }
 
 // productOp is what a product is for.

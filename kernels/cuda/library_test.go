@@ -4,6 +4,8 @@ package cuda
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,9 +34,15 @@ func withLibrary(m *fake.Machine) (*Device, error) {
 	dev, err := Open("cuda:0", x)
 	if err == nil {
 		dev.missing = missing
+		if keepIn != "" {
+			dev.keepChoices(keepIn)
+		}
 	}
 	return dev, err
 }
+
+// keepIn is the file in which devices keep the library's choices; "": in none.
+var keepIn string
 
 // checking compares at these numbers of rows.
 func checking(t testing.TB, rows ...int) {
@@ -253,6 +261,38 @@ func TestLibraryAlgorithms(t *testing.T) {
 			require.NoError(t, d.Close())
 		})
 	}
+}
+
+// TestLibraryChoices: what was chosen once is chosen in the next process too, though the library would choose
+// something else; another version of the library has choices of its own, and what is no algorithm is not used.
+func TestLibraryChoices(t *testing.T) {
+	checking(t, 1, 16)
+	keepIn = filepath.Join(t.TempDir(), "cache", "cublas.json")
+	t.Cleanup(func() { keepIn = "" })
+	made := func(set func(b *fake.BLAS)) string {
+		m := fake.New(fake.A100())
+		set(&m.BLAS)
+		d, _, err := libraryProducts(t, m)
+		require.NoError(t, err)
+		require.NoError(t, d.Close())
+		for _, p := range m.BLAS.Products {
+			if shape, by, _ := strings.Cut(p, " "); shape == fmt.Sprintf("%dx%dx%d", libN, libT, libK) {
+				return by
+			}
+		}
+		return ""
+	}
+	split := func(b *fake.BLAS) { b.OnlySplit = true }
+	require.Equal(t, "by 68 in 1", made(func(*fake.BLAS) {}))
+	require.Equal(t, "by 68 in 1", made(split))
+	require.Equal(t, "by 67 in 1", made(func(b *fake.BLAS) { b.Minor, b.OnlySplit = 11, true }))
+	text, err := os.ReadFile(keepIn)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"cuBLAS 13.10.0 on Fake A100, 8.0, 4 multiprocessors"`)
+	require.NoError(t, os.WriteFile(keepIn, []byte(strings.ReplaceAll(string(text), "[", "[0,")), 0o600))
+	require.Equal(t, "by 67 in 1", made(split))
+	require.NoError(t, os.WriteFile(keepIn, []byte("[]"), 0o600))
+	require.Equal(t, "by 68 in 1", made(func(*fake.BLAS) {}))
 }
 
 // TestLibraryRecorded: after the first time a product asks nothing of the driver that a graph cannot repeat, and a

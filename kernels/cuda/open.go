@@ -4,6 +4,8 @@ package cuda
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/cublaslt"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
@@ -60,6 +62,9 @@ func New(index int) (*Device, error) {
 		return nil, err
 	}
 	dev.missing = missing
+	if cache, err := os.UserCacheDir(); err == nil {
+		dev.keepChoices(filepath.Join(cache, "zerosearch", "cublas.json"))
+	}
 	return dev, nil
 }
 

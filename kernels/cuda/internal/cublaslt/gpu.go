@@ -118,8 +118,11 @@ func (t *table) preference(workspace uint64) (p uintptr, err error) {
 	return p, err
 }
 
-// Library names the library.
-func (g *GPU) Library() string { return fmt.Sprintf("%s, cuBLAS %s", g.lib.Path, g.lib.Version()) }
+// Library names the library's file and its version.
+func (g *GPU) Library() string { return g.lib.Path + ", " + g.Version() }
+
+// Version is "cuBLAS 13.10.0".
+func (g *GPU) Version() string { return "cuBLAS " + g.lib.Version() }
 
 // Close releases the handle, and then g.
 func (g *GPU) Close() error {

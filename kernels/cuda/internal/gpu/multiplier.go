@@ -30,8 +30,9 @@ type Algorithm [8]uint64
 
 // Multiplier is what a GPU implements that has a library of products (cuBLAS).
 type Multiplier interface {
-	// Library names the library and its version.
+	// Library names the library's file and its version; Version is "cuBLAS 13.10.0".
 	Library() string
+	Version() string
 	// Algorithms are those that the library estimates to be the fastest for m, the best first. None of them splits a
 	// sum over k.
 	Algorithms(m *Mul) ([]Algorithm, error)
