@@ -33,6 +33,7 @@ type Info struct {
 const oldest = 11020
 
 var theDriver = sync.OnceValues(func() (*Driver, error) {
+	defer keepSignals()()
 	path, symbol, err := library()
 	if err != nil {
 		return nil, err
@@ -72,6 +73,7 @@ func Open(path string, symbol func(name string) (uintptr, error)) (*Driver, erro
 		return nil, fmt.Errorf("%s: NVIDIA's driver knows CUDA %d.%d, and %d.%d is needed: update it (460 or later)",
 			path, version/1000, version%1000/10, oldest/1000, oldest%1000/10)
 	}
+	defer keepSignals()()
 	if err := t.check(call(t.Init, 0), "initialising the driver"); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -69,6 +69,7 @@ const (
 )
 
 func (g *GPU) open() error {
+	defer keepSignals()()
 	t := g.t
 	var ctx uintptr
 	if err := t.check(call(t.DevicePrimaryCtxRetain, uintptr(unsafe.Pointer(&ctx)), uintptr(g.dev)), "opening it"); err != nil {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
@@ -72,6 +73,11 @@ type Machine struct {
 	Fault    error          // of the first kernel that failed
 	Calls    map[string]int // of each function, named as Fail names it
 	Launches map[string]int // of each kernel
+
+	// Handlers are signals for which a function installs a handler of its own, without SA_ONSTACK, as NVIDIA's
+	// driver has been seen to do.
+	Handlers  map[string]syscall.Signal
+	Installed int // how many were
 
 	mu      sync.Mutex
 	ready   bool

@@ -56,6 +56,7 @@ func ask(name string, f func(m *Machine) uintptr) uintptr {
 func cuInit(flags uintptr) uintptr {
 	return ask("Init", func(m *Machine) uintptr {
 		m.ready = m.Init == 0
+		m.install("Init")
 		return uintptr(m.Init)
 	})
 }
@@ -132,6 +133,7 @@ func cuMemPoolGetAttribute(pool, attribute uintptr, v *uint64) uintptr {
 func cuDevicePrimaryCtxRetain(ctx *uintptr, dev uintptr) uintptr {
 	return ask("DevicePrimaryCtxRetain", func(m *Machine) uintptr {
 		m.opened[int(dev)]++
+		m.install("DevicePrimaryCtxRetain")
 		*ctx = 1 + dev
 		return 0
 	})
