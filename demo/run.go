@@ -91,22 +91,18 @@ func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	if err := o.prepare(ctx, dev); err != nil {
 		return nil, fmt.Errorf("preparing the demo in %s: %w", o.Dir, err)
 	}
-	t, err := rl.New(ctx, dev, o.config())
+	t, err := rl.New(ctx, dev, o.config(), rl.WithFolder(folder))
 	if err != nil {
 		return nil, err
 	}
 	defer t.Close()
-	if t.Out, err = folder.Begin(0); err != nil {
-		return nil, err
-	}
-	defer t.Out.Close()
 	r := &Result{Steps: o.Steps, RunDirectory: o.Dir}
-	x := exam{t: t, o: &o, simulator: t.Roller.Runner.Searcher.(*search.Simulated)}
+	x := exam{t: t, o: &o, simulator: t.Worker.Runner.Searcher.(*search.Simulated)}
 	if err := x.open(); err != nil {
 		return nil, err
 	}
 	if o.SearchOff {
-		t.Roller.Runner.Searcher = search.None{}
+		t.Worker.Runner.Searcher = search.None{}
 	}
 	before, err := x.simulated(ctx, "before")
 	if err != nil {
@@ -287,9 +283,9 @@ func (x *exam) f1(ctx context.Context, name string, s search.Searcher) (float64,
 
 func (x *exam) score(ctx context.Context, name string, s search.Searcher) (rollout.SourceReport, []*episode.Episode, error) {
 	x.o.phase(name)
-	roller := x.t.Roller
-	roller.Runner.Searcher = s
-	all, err := roller.Evaluate(ctx, x.questions, episode.Sampling{Temperature: 1}, x.o.Seed, 0)
+	worker := x.t.Worker
+	worker.Runner.Searcher = s
+	all, err := worker.Evaluate(ctx, x.questions, episode.Sampling{Temperature: 1}, x.o.Seed, 0)
 	if err != nil {
 		return rollout.SourceReport{}, nil, err
 	}

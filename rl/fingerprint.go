@@ -48,6 +48,13 @@ func (t *Trainer) fingerprint() (fingerprint.Parts, error) {
 	if t.Data != nil {
 		out["data"] = fingerprint.Mark + t.Data.Train.Digest()
 	}
+	if t.environment != nil {
+		out["environment"] = "of a program"
+	}
+	if t.scorer != nil {
+		out["reward"] = "of a program"
+		return out, nil
+	}
 	return out, rewardParts(out, c.Algo.Reward)
 }
 

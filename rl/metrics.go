@@ -41,7 +41,7 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m rundir.Metrics) erro
 	if len(t.Data.Eval) == 0 || step != t.Config.Schedule.TotalSteps && (every <= 0 || step%every != 0) {
 		return nil
 	}
-	all, err := t.roller().Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
+	all, err := t.worker().Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
 	if err == nil {
 		err = ctx.Err() // episodes that were cut short are no measurement
 	}

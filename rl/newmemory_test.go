@@ -25,7 +25,7 @@ func TestNewRefusesWhatDoesNotFit(t *testing.T) {
 	_, err := New(t.Context(), ref.New(), c)
 	require.ErrorContains(t, err, "planning the memory of "+c.Policy.Model+": it takes ")
 	require.ErrorContains(t, err, "there are 160.0 MiB")
-	require.ErrorContains(t, err, "it would fit with --micro-batch-tokens ")
+	require.ErrorContains(t, err, "it would fit with Optim.MicroBatchTokens ")
 }
 
 // own is a device with memory of its own.

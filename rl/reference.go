@@ -2,22 +2,24 @@ package rl
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/model"
-	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
 // openReference opens what the KL term is measured from, and the average that keeps it up to date where it is one.
 func (t *Trainer) openReference(ctx context.Context, dev kernels.Device, o train.Options) error {
-	ref, err := t.reference(ctx, dev)
+	ref, err := t.models.Open(ctx, t.cast.Reference)
 	if err != nil {
 		return err
 	}
-	if decay, average, _ := t.Config.Policy.EMADecay(); average {
-		if ref, err = t.averaged(dev, decay); err != nil {
+	if err := roles.SameTokenizer(ref, t.Policy); err != nil {
+		return fmt.Errorf("opening the reference: %w", err)
+	}
+	if t.cast.Reference.Averaged {
+		if err := t.follow(dev, ref); err != nil {
 			return err
 		}
 	}
@@ -28,31 +30,18 @@ func (t *Trainer) openReference(ctx context.Context, dev kernels.Device, o train
 	return nil
 }
 
-// averaged makes a copy of what is trained that follows it: of the adapter where there is one, or else of the model.
-func (t *Trainer) averaged(dev kernels.Device, decay float64) (_ *roles.LoadedModel, err error) {
-	p := *t.Policy
-	from, to := p.Model.Trained(), []*model.Param(nil)
-	if p.Adapter != nil {
-		from = p.Adapter.Trained()
-		if p.Adapter, err = model.NewAdapter(p.Model, p.Adapter.Config, false, 0); err != nil {
-			return nil, err
-		}
-		t.closers = append(t.closers, p.Adapter.Close)
-		to = p.Adapter.All()
-	} else {
-		dtype, err := config.WeightType("--ref-dtype", t.Config.Policy.RefDType)
-		if err != nil {
-			return nil, err
-		}
-		if p.Model, err = p.Model.Clone(model.Options{DType: dtype}); err != nil {
-			return nil, err
-		}
-		t.closers = append(t.closers, p.Model.Close)
-		to = p.Model.All()
+// follow makes ref an average of what is trained: of the adapter where there is one, or else of the model.
+func (t *Trainer) follow(dev kernels.Device, ref *roles.LoadedModel) (err error) {
+	decay, _, err := t.Config.Policy.EMADecay()
+	if err != nil {
+		return err
 	}
-	t.Updater.Average, err = train.NewAverage(dev, from, to, decay)
-	if err == nil {
+	from, to := t.Policy.Model.Trained(), ref.Model.All()
+	if t.Policy.Adapter != nil {
+		from, to = t.Policy.Adapter.Trained(), ref.Adapter.All()
+	}
+	if t.Updater.Average, err = train.NewAverage(dev, from, to, decay); err == nil {
 		t.closers = append(t.closers, t.Updater.Average.Close)
 	}
-	return &p, err
+	return err
 }

@@ -19,7 +19,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/update"
 )
 
-// ReplayPlan is the mapping `replay:` of a configuration: which trajectories make an optimiser step, in which order, at which learning rate.
+// ReplayPlan is the mapping `replay:` of a configuration: which trajectories make an optimiser step, in which order, at
+// which learning rate.
 type ReplayPlan struct {
 	// MiniBatches lists trajectories by their place in the file, from 0. Every mini-batch is one step of the replay.
 	MiniBatches [][]int `yaml:"mini_batches,omitempty"`
@@ -27,7 +28,8 @@ type ReplayPlan struct {
 	LR []float64 `yaml:"lr,omitempty"`
 }
 
-// Replay learns from recorded trajectories: the updates of a run without its rollouts. It needs no tokenizer and no search engine.
+// Replay learns from recorded trajectories: the updates of a run without its rollouts. It needs no tokenizer and no
+// search engine.
 type Replay struct {
 	Trainer
 	plan ReplayPlan
@@ -38,14 +40,19 @@ type Replay struct {
 	step []int // steps recorded in the file, in order
 }
 
-// NewReplay reads file, an episodes.jsonl, and opens what c names. Without a plan every recorded step is one step of the replay, with the
-// mini-batches and learning rate that training gave it. Close it when done.
-func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file string, plan ReplayPlan) (_ *Replay, err error) {
+// NewReplay reads file, an episodes.jsonl, and opens what c names. Without a plan every recorded step is one step of
+// the replay, with the mini-batches and learning rate that training gave it. Close it when done.
+func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file string, plan ReplayPlan,
+	options ...Option) (_ *Replay, err error) {
+	defer func() { err = config.Error(err) }()
 	c.Search.Mode, c.Search.SimDType = "none", ""
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	r := &Replay{plan: plan, file: file}
+	for _, o := range options {
+		o(&r.Trainer)
+	}
 	if c.Algo.UsesCritic() && len(plan.MiniBatches) > 0 {
 		return nil, fmt.Errorf("replaying %s: a plan of mini-batches is the policy's alone, and --algo %s has a critic: leave mini_batches out", file, c.Algo.Algo)
 	}
@@ -57,6 +64,9 @@ func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file st
 		return nil, err
 	}
 	r.Config = c
+	if err := r.lockFolder(); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			r.Close()
@@ -64,6 +74,9 @@ func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file st
 		}
 	}()
 	if r.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
+		return nil, err
+	}
+	if err := r.resolve(ctx, dev, &c); err != nil {
 		return nil, err
 	}
 	kv, err := r.openPolicy(ctx, dev)
@@ -75,10 +88,14 @@ func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file st
 	if err := r.openUpdater(ctx, dev, o); err != nil {
 		return nil, err
 	}
+	r.Notes = append(r.Notes, r.models.Notes...)
 	if r.from, err = await.Call(ctx, r.parts); err != nil {
 		return nil, err
 	}
-	return r, r.resume(ctx)
+	if err := r.resume(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.beginRun()
 }
 
 // largest is the ids of the longest episode, and the most episodes that are learned from, or scored, together.
@@ -173,6 +190,7 @@ func (r *Replay) Steps() int {
 
 // Run does all updates, or stops after the one under way when ctx ends. last is the last step done; it is saved.
 func (r *Replay) Run(ctx context.Context) (last int, err error) {
+	defer func() { err = config.Error(err) }()
 	update := r.recorded
 	if len(r.plan.MiniBatches) > 0 {
 		update = r.planned
@@ -193,7 +211,12 @@ func (r *Replay) Run(ctx context.Context) (last int, err error) {
 		last = step
 		m["timing_s/update_actor"], m["timing_s/step"] = time.Since(began).Seconds(), time.Since(began).Seconds()
 		m["perf/throughput"] = m["perf/total_num_tokens"] / m["timing_s/step"]
-		if err := r.Out.Metrics(step, m); err != nil {
+		if r.Out != nil {
+			if err := r.Out.Metrics(step, m); err != nil {
+				return last, err
+			}
+		}
+		if err := r.track(step, m); err != nil {
 			return last, err
 		}
 		if r.OnStep != nil {
@@ -213,6 +236,9 @@ func (r *Replay) Run(ctx context.Context) (last int, err error) {
 }
 
 func (r *Replay) saveStep(step int) error {
+	if r.Out == nil {
+		return nil
+	}
 	if err := r.Out.Sync(); err != nil {
 		return fmt.Errorf("saving the logs: %w", err)
 	}

@@ -56,8 +56,8 @@ func TestReplayReproducesTheGolden(t *testing.T) {
 	}
 }
 
-// requireDescribed compares what the trajectories of a mini-batch bring with the formulas: GRPO's advantage is (r - mean)/(std + 1e-6) over
-// the group, std with n-1 (arXiv 2402.03300), the same for every trained id of a trajectory.
+// requireDescribed compares what the trajectories of a mini-batch bring with the formulas: GRPO's advantage is (r -
+// mean)/(std + 1e-6) over the group, std with n-1 (arXiv 2402.03300), the same for every trained id of a trajectory.
 func requireDescribed(t *testing.T, g e2e.Golden, mini int, m map[string]float64) {
 	t.Helper()
 	reward := func(i int) (sum float64) {
@@ -110,7 +110,8 @@ func TestPlanRefusesWhatMoves(t *testing.T) {
 	}
 }
 
-// The mean |advantage| is that of all trained ids, not of the first: with a critic, or a KL in the rewards, they differ.
+// The mean |advantage| is that of all trained ids, not of the first: with a critic, or a KL in the rewards, they
+// differ.
 func TestMeanAdvantage(t *testing.T) {
 	for _, c := range []struct {
 		adv  [][]float64

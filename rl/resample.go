@@ -64,7 +64,7 @@ func (t *Trainer) roll(ctx context.Context, questions []data.Question, only []in
 		return t.recorded(ctx, questions, only, step, attempt)
 	}
 	c := &t.Config
-	return t.roller().Roll(ctx, questions, c.Rollout.N, only, c.Schedule.Seed, config.PurposeTrain, step, c.Schedule.TotalSteps,
+	return t.worker().Roll(ctx, questions, c.Rollout.N, only, c.Schedule.Seed, config.PurposeTrain, step, c.Schedule.TotalSteps,
 		attempt, "")
 }
 

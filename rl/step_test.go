@@ -136,7 +136,7 @@ func scripted(t *testing.T, s *script, c config.Config, questions []data.Questio
 	return &Trainer{Config: c, Engine: eng, Policy: &roles.LoadedModel{Model: m},
 		Data: &rollout.Questions{Train: data.Set{Questions: questions}}, Reward: f1, Schedule: schedule,
 		Updater: update.Updater{Trainer: tr, Estimator: est, Policy: loss},
-		Roller: rollout.Worker{Prompter: rollout.Prompter{Tokenizer: s.tok}, Concurrency: 1, Runner: episode.Runner{Policy: s, Searcher: s,
+		Worker: rollout.Worker{Prompter: rollout.Prompter{Tokenizer: s.tok}, Concurrency: 1, Runner: episode.Runner{Policy: s, Searcher: s,
 			Tokenizer: episode.Text(s.tok),
 			Config: episode.Config{MaxTurns: 1, MaxResponse: 40, MaxContext: 200,
 				Sampling: episode.Sampling{Temperature: 1}}}}}

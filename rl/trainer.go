@@ -29,7 +29,7 @@ type Trainer struct {
 	Engine    *engine.Engine
 	Policy    *roles.LoadedModel
 	Data      *rollout.Questions
-	Roller    rollout.Worker
+	Worker    rollout.Worker
 	Meter     *search.Meter // of the searches in steps; nil: nothing is counted
 	Updater   update.Updater
 	Reward    reward.Reward
@@ -42,17 +42,24 @@ type Trainer struct {
 	OnStep func(step int, m rundir.Metrics, groups [][]*episode.Episode)
 
 	state      rundir.State
-	simulating *engine.Engine               // of the simulator's device; the Engine where it is the policy's, or nil
-	starts     map[start]*roles.LoadedModel // frozen starting weights
-	critic     *roles.LoadedModel           // under the value head
+	simulating *engine.Engine     // of the simulator's device; the Engine where it is the policy's, or nil
+	cast       *roles.Cast        // who plays which role
+	models     roles.Opener       // of the roles beside the policy
+	critic     *roles.LoadedModel // under the value head
 	criticRate train.Schedule
 	from       fingerprint.Parts // what the searches, or a replay's trajectories, came from
 	closers    []func()
 	fruitless  int             // steps in a row in which every mini-batch was skipped
 	stop       context.Context // ends when the run is told to stop; nil: never
 
-	// Of a verification: searches that give recorded documents; episodes that are not sampled again.
-	searches search.Searcher
+	// Of options.
+	scorer      reward.Scorer       // nil: the one that Algo.Reward names
+	searches    search.Searcher     // nil: the engine that Search.Mode names; of a verification: recorded documents
+	environment episode.Environment // nil: a search engine
+	trackers    []Tracker
+	folder      *rundir.Folder // of Out
+
+	// Of a verification: episodes that are not sampled again.
 	recorded func(ctx context.Context, questions []data.Question, only []int, step, attempt int) ([][]*episode.Episode, error)
 }
 
@@ -71,8 +78,10 @@ const (
 	simulatorName = "simulator"
 )
 
-// Run does all steps that are not done, or stops after the one under way when ctx ends. last is the last step done; it is saved.
+// Run does all steps that are not done, or stops after the one under way when ctx ends. last is the last step done; it
+// is saved.
 func (t *Trainer) Run(ctx context.Context) (last int, err error) {
+	defer func() { err = config.Error(err) }()
 	if err := t.complete(ctx); err != nil {
 		return t.From, err
 	}
@@ -104,8 +113,8 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 	return total, nil
 }
 
-// halted is the error of a run that ends in the middle of a step. If that is because the search engine is gone while nothing was learned in
-// the step yet, the step before is saved, so that no work is lost.
+// halted is the error of a run that ends in the middle of a step. If that is because the search engine is gone while
+// nothing was learned in the step yet, the step before is saved, so that no work is lost.
 func (t *Trainer) halted(step int, err error) error {
 	var gone *search.Unavailable
 	last := step - 1
@@ -137,7 +146,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 			return err
 		})
 		if err != nil {
-			return t.offending(step, s, err)
+			return t.dumpFailedBatch(step, s, err)
 		}
 		noteAdvantages(s.Groups, st.Advantages)
 	}
@@ -167,15 +176,18 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	if err := t.record(step, m, s); err != nil {
 		return err
 	}
+	if err := t.track(step, m); err != nil {
+		return err
+	}
 	if t.OnStep != nil {
 		t.OnStep(step, m, s.Groups)
 	}
 	return nil
 }
 
-// roller is the Roller as a step uses it: its searches are counted, and its curriculum knows the policy's success.
-func (t *Trainer) roller() *rollout.Worker {
-	r := t.Roller
+// worker is the Worker as a step uses it: its searches are counted, and its curriculum knows the policy's success.
+func (t *Trainer) worker() *rollout.Worker {
+	r := t.Worker
 	r.Runner.Searcher = t.Meter.Over(r.Runner.Searcher)
 	if t.stop != nil && !t.Config.Search.Repeatable() {
 		r.Runner.Searcher = rollout.LimitAfterStop(r.Runner.Searcher, t.Config.Search.Mode,
@@ -207,7 +219,8 @@ func (t *Trainer) criticLR(step int) float64 {
 
 func (t *Trainer) lr(step int) float64 { return t.Config.Optim.LR * t.Schedule.Multiplier(step) }
 
-// trajectories flattens groups for the update, in order. What is learned from is an episode's score, less the penalty for its length.
+// trajectories flattens groups for the update, in order. What is learned from is an episode's score, less the penalty
+// for its length.
 func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []update.Trajectory) {
 	a := &t.Config.Algo
 	for i, g := range groups {
@@ -240,8 +253,8 @@ func (t *Trainer) record(step int, m rundir.Metrics, s *rollout.Sampled) error {
 	return t.distributions(step, s.Counted)
 }
 
-// offending keeps the episodes of a step whose update failed.
-func (t *Trainer) offending(step int, s *rollout.Sampled, err error) error {
+// dumpFailedBatch keeps the episodes of a step whose update failed.
+func (t *Trainer) dumpFailedBatch(step int, s *rollout.Sampled, err error) error {
 	if t.Out == nil {
 		return err
 	}

@@ -23,7 +23,8 @@ func noteAdvantages(groups [][]*episode.Episode, advantages [][]float64) {
 // textEvery is how many steps lie between the episodes that TensorBoard is given to read.
 const textEvery = 10
 
-// distributions shows what means hide: histograms of a step's episodes, and now and then the best and the worst of them.
+// distributions shows what means hide: histograms of a step's episodes, and now and then the best and the worst of
+// them.
 func (t *Trainer) distributions(step int, all []*episode.Episode) error {
 	var rewards, lengths, advantages []float64
 	var best, worst *episode.Episode

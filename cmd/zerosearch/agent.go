@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/internal/await"
+	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
@@ -51,7 +53,7 @@ func (f limitFlags) sampling(w *world) (episode.Sampling, error) {
 type agent struct {
 	*served
 	simulating *engine.Engine // of the simulator's own device; nil without one
-	roller     rollout.Worker
+	worker     rollout.Worker
 	engines    *roles.SearchEngines
 	meter      *search.Meter
 	close      []func()
@@ -71,6 +73,9 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 	if err := sim.check(&s); err != nil {
 		return nil, err
 	}
+	if _, err := config.WeightType("--sim-dtype", s.SimDType); err != nil {
+		return nil, usageError{err}
+	}
 	a := &agent{log: w.log}
 	if a.served, err = m.serve(w, c); err != nil {
 		return nil, err
@@ -88,7 +93,7 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 		return nil, err
 	}
 	a.close = append(a.close, end)
-	engines, err := roles.OpenSearch(w.ctx, &s, func() (search.Generator, error) { return a.simulator(w.ctx, s) })
+	engines, err := roles.OpenSearch(w.ctx, &s, func() (search.Generator, error) { return a.simulator(w.ctx, m, s) })
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +104,10 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 		return nil, fmt.Errorf("opening %s: %w", a.model.Dir, err)
 	}
 	context := contextOf(m, a.model)
-	a.roller = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
+	a.worker = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
 		Runner: episode.Runner{Policy: roles.EnginePolicy(a.eng, served0, a.model), Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
 			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs, MaxContext: context, Sampling: sampling}}}
-	if err := a.roller.Runner.Config.Validate(); err != nil {
+	if err := a.worker.Runner.Config.Validate(); err != nil {
 		return nil, usageError{err}
 	}
 	return a, nil
@@ -118,17 +123,17 @@ func contextOf(m modelFlags, p *roles.LoadedModel) int {
 }
 
 // simulator makes the writer of documents. What it opens is closed with a.
-func (a *agent) simulator(ctx context.Context, c config.Search) (g search.Generator, err error) {
+func (a *agent) simulator(ctx context.Context, m modelFlags, s config.Search) (g search.Generator, err error) {
 	var p *roles.LoadedModel
 	if err := a.eng.Do(ctx, func() (err error) { // the simulator's own device, if it has one, has no engine yet
-		p, err = a.openSimulator(ctx, c)
+		p, err = a.openSimulator(ctx, m, s)
 		return err
 	}); err != nil {
 		return nil, err
 	}
 	eng, name := a.eng, served0
-	if c.Device != nil {
-		a.simulating = engine.New(c.Device, engine.Options{})
+	if s.Device != nil {
+		a.simulating = engine.New(s.Device, engine.Options{})
 		eng = a.simulating
 	}
 	if p.Model != a.model.Model {
@@ -137,55 +142,27 @@ func (a *agent) simulator(ctx context.Context, c config.Search) (g search.Genera
 			return nil, err
 		}
 	}
-	return roles.EngineSimulator(eng, name, p, p.Adapter, c.SimThinking)
+	return roles.EngineSimulator(eng, name, p, p.Adapter, s.SimThinking)
 }
 
-// openSimulator opens what writes documents: the served model without its adapter ("same"), another adapter over the
-// same base, both over a copy of it on another device, or a model of its own.
-func (a *agent) openSimulator(ctx context.Context, c config.Search) (*roles.LoadedModel, error) {
-	dtype, err := config.WeightType("--sim-dtype", c.SimDType)
+// openSimulator opens what writes documents, as the one rule of roles has it.
+func (a *agent) openSimulator(ctx context.Context, m modelFlags, s config.Search) (*roles.LoadedModel, error) {
+	r := roles.Resolver{DType: a.model.Model.DType, Device: a.dev.Name()}
+	o := &roles.Opener{Policy: a.model, Devices: map[string]kernels.Device{}}
+	if s.Device != nil {
+		r.SimDevice = s.Device.Name()
+		o.Devices[r.SimDevice] = s.Device
+	}
+	a.close = append(a.close, o.Close)
+	cast, err := await.Call(ctx, func() (*roles.Cast, error) {
+		return r.Resolve(&config.Config{Policy: config.Policy{Model: m.Model, Adapter: m.Adapter}, Search: s})
+	})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
-	base, on := a.model, a.dev
-	llm, same := c.SimulationLLM, c.SimulationLLM == "same" || c.SimulationLLM == ""
-	shares := dtype == 0 || dtype == base.Model.DType
-	if c.Device != nil {
-		on = c.Device
-		made := same
-		if !same && shares {
-			made, _, err = roles.MadeFor(llm, base.Dir)
-		}
-		if err == nil && made && shares {
-			if base, err = base.CopyTo(on, 0); err == nil {
-				a.close = append(a.close, base.Close)
-			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("opening the simulator: %w", err)
-		}
-	}
-	if same && shares {
-		p := *base
-		p.Adapter = nil
-		return &p, nil
-	}
-	if same {
-		llm = base.Dir
-	}
-	p, err := base.Over(llm, dtype)
-	if err == nil && p != nil {
-		a.close = append(a.close, p.Adapter.Close)
-	} else if err == nil {
-		if p, err = roles.Open(ctx, on, roles.OpenOptions{Model: llm, DType: dtype, Like: base.Model.DType}); err == nil {
-			a.close = append(a.close, p.Close)
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening the simulator: %w", err)
-	}
-	a.notes(p.Notes)
-	return p, nil
+	p, err := o.Open(ctx, cast.Simulator)
+	a.notes(o.Notes)
+	return p, err
 }
 
 // sampled is how many ids were drawn, the simulator's included.

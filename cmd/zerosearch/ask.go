@@ -109,7 +109,7 @@ func (c *askCmd) ask(ctx context.Context, a *agent, question string, onTurn func
 	if strings.TrimSpace(question) == "" {
 		return askAnswer{}, fmt.Errorf("the request has no question")
 	}
-	r := a.roller
+	r := a.worker
 	if onTurn != nil {
 		r.Runner.OnTurn = func(_ episode.Task, n int, t episode.Turn) { onTurn(n+1, turnOf(t)) }
 	}
@@ -226,7 +226,7 @@ func (c *askCmd) session(w *world, a *agent) error {
 			if w.ctx.Err() != nil {
 				return err
 			}
-			w.log.line("error: %s", oneLine(err.Error()))
+			w.log.line("error: %s", errorLine(err))
 		}
 	}
 }

@@ -32,7 +32,7 @@ type bundleCmd struct {
 // bundleFlags are the verb's own: no part of the recipe.
 var bundleFlags = []string{"output", "with-model", "program"}
 
-// recipeName is the recipe in a bundle: a config.yaml in which paths begin with inBundle.
+// recipeName is the recipe in a bundle: a config.yaml in which paths begin with bundle.InBundle.
 const recipeName = "recipe.yaml"
 
 // bundleResult is what --json prints.
@@ -53,16 +53,16 @@ func (c *bundleCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	p := &packer{withModel: c.WithModel, given: map[string]string{}}
-	if err := p.collect(c.Options); err != nil {
+	p := &bundle.Packer{WithModel: c.WithModel}
+	if err := p.Collect(c.Options); err != nil {
 		return fmt.Errorf("making the bundle: %w", err)
 	}
-	recipe, err := c.recipe(w, p.given)
+	recipe, err := c.recipe(w, p.Places)
 	if err != nil {
 		return err
 	}
-	p.sources = append([]bundle.Source{{Name: recipeName, Data: recipe}}, p.sources...)
-	done, err := bundle.Write(w.ctx, c.Output, program, m, p.sources)
+	p.Sources = append([]bundle.Source{{Name: recipeName, Data: recipe}}, p.Sources...)
+	done, err := bundle.Write(w.ctx, c.Output, program, m, p.Sources)
 	if err != nil {
 		return fmt.Errorf("making the bundle %s: %w", c.Output, err)
 	}
@@ -70,7 +70,7 @@ func (c *bundleCmd) Run(w *world) error {
 	if err != nil {
 		return fmt.Errorf("making the bundle: %w", err)
 	}
-	r := bundleResult{File: c.Output, Bytes: st.Size(), Manifest: *done, Missing: p.missing}
+	r := bundleResult{File: c.Output, Bytes: st.Size(), Manifest: *done, Missing: p.Missing}
 	b, err := bundle.Open(c.Output)
 	if err != nil {
 		return fmt.Errorf("making the bundle %s: %w", c.Output, err)

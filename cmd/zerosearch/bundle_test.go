@@ -112,7 +112,7 @@ func TestBundle(t *testing.T) {
 	config, err := os.ReadFile(filepath.Join(out, "config.yaml"))
 	require.NoError(t, err)
 	require.Contains(t, string(config), "model: "+strings.TrimPrefix(entries[1], bare+"/")+"/models/policy\n")
-	require.NotContains(t, string(config), inBundle)
+	require.NotContains(t, string(config), bundle.InBundle)
 
 	c := startBundle(bare)
 	text, err := c.CombinedOutput()
@@ -148,28 +148,6 @@ func TestBundle(t *testing.T) {
 	require.Len(t, b.Files, len(a.Files)-4, "all but the model's")
 }
 
-// A reward program goes in with the files that it is given.
-func TestPackReward(t *testing.T) {
-	t.Chdir(t.TempDir())
-	require.NoError(t, os.Mkdir("bin", 0o755))
-	require.NoError(t, os.WriteFile("bin/judge", nil, 0o755))
-	require.NoError(t, os.WriteFile("rules.txt", nil, 0o644))
-	for reward, want := range map[string]string{
-		"f1":                          "f1",
-		"exec:./bin/judge":            "exec:bundle:programs/judge",
-		"format+exec:bin/judge -v":    "format+exec:bundle:programs/judge -v",
-		"exec:bin/judge rules.txt no": "exec:bundle:programs/judge bundle:programs/rules.txt no",
-		"exec:rules.txt":              "exec:rules.txt", // of the system's PATH
-		"exec:/bin/sh rules.txt bin":  "exec:/bin/sh bundle:programs/rules.txt bin",
-	} {
-		got, err := (&packer{}).reward(reward)
-		require.NoError(t, err)
-		require.Equal(t, want, got)
-	}
-	_, err := (&packer{}).reward("exec:bin/absent")
-	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
 // An adapter is taken apart into its base and itself; models that are named twice are taken once.
 func TestPackAdapter(t *testing.T) {
 	dir := t.TempDir()
@@ -183,11 +161,11 @@ func TestPackAdapter(t *testing.T) {
 	}
 	var c config.Config
 	c.Policy.Model, c.Policy.RefModel, c.Search.SimulationLLM, c.Search.Mode = filepath.Join(dir, "a"), filepath.Join(dir, "base"), filepath.Join(dir, "a"), "simulate_sft"
-	p := &packer{withModel: true, given: map[string]string{}}
-	require.NoError(t, p.collect(c))
-	require.Equal(t, map[string]string{"model": "bundle:models/base", "adapter": "bundle:models/a", "ref-model": "bundle:models/base", "simulation-llm": "bundle:models/a"}, p.given)
+	p := &bundle.Packer{WithModel: true}
+	require.NoError(t, p.Collect(c))
+	require.Equal(t, map[string]string{"model": "bundle:models/base", "adapter": "bundle:models/a", "ref-model": "bundle:models/base", "simulation-llm": "bundle:models/a"}, p.Places)
 	var names []string
-	for _, s := range p.sources {
+	for _, s := range p.Sources {
 		names = append(names, s.Name)
 	}
 	require.ElementsMatch(t, []string{"models/a/adapter_config.json", "models/a/adapter_model.safetensors", "models/base/config.json", "models/base/model.safetensors",
@@ -250,25 +228,4 @@ func TestBundleBad(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(bare, "runs/bundle-"+b.ID, "data/2/q.jsonl"), []byte(questions()), 0o644))
 	dir := "runs/bundle-" + b.ID
 	refused(1, "error: unpacking the bundle: data/2/q.jsonl in "+dir+" is not what the bundle holds: remove "+dir+", and it is unpacked again\n")
-}
-
-// A bundle takes the files that a corpus has behind links, as bm25 reads them.
-func TestPackLinks(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "real/sub"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "real/sub/a.txt"), []byte("A"), 0o644))
-	for at, to := range map[string]string{"corpus": "real", "real/b.txt": "sub/a.txt", "real/sub/up": ".."} {
-		if err := os.Symlink(to, filepath.Join(dir, at)); err != nil {
-			t.Skipf("this system makes no links here: %v", err)
-		}
-	}
-	p := &packer{}
-	at, err := p.corpus(filepath.Join(dir, "corpus"))
-	require.NoError(t, err)
-	require.Equal(t, "bundle:corpus/corpus", at)
-	var names []string
-	for _, s := range p.sources {
-		names = append(names, s.Name)
-	}
-	require.Equal(t, []string{"corpus/corpus/b.txt", "corpus/corpus/sub/a.txt"}, names)
 }

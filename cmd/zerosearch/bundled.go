@@ -126,7 +126,7 @@ func (b *bundled) parse(dir string) (*kong.Context, error) {
 	values := map[string]any{}
 	for k, v := range b.recipe {
 		if s, ok := v.(string); ok && dir != "" {
-			v = strings.ReplaceAll(s, inBundle, filepath.ToSlash(dir)+"/")
+			v = strings.ReplaceAll(s, bundle.InBundle, filepath.ToSlash(dir)+"/")
 		}
 		values[k] = v
 	}
@@ -135,7 +135,7 @@ func (b *bundled) parse(dir string) (*kong.Context, error) {
 	}
 	flags, err := parser.Parse(append([]string{"train", "--resume=auto"}, b.args...))
 	if err != nil {
-		err = usagef("%s: see %s", oneLine(err.Error()), b.command("--help"))
+		err = usagef("%s: see %s", errorLine(err), b.command("--help"))
 	}
 	return flags, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
@@ -53,17 +55,6 @@ func (f bootstrapFlags) options(seed uint64) (eval.Bootstrap, error) {
 	return eval.Bootstrap{Resamples: f.Bootstrap, Level: f.Confidence, Seed: seed}, nil
 }
 
-// evaluation is the result of eval.
-type evaluation struct {
-	Model      string      `json:"model"`
-	SearchMode string      `json:"search_mode"`
-	Engine     string      `json:"engine"` // simulated, bm25 ...: rows of different engines are not comparable
-	Sources    []eval.Row  `json:"sources"`
-	Seconds    float64     `json:"seconds"` // of this process: an evaluation that goes on counts from there
-	Tokens     int64       `json:"tokens"`  // ids sampled, the simulator's included
-	Cost       search.Cost `json:"cost"`    // of searching
-}
-
 func (c *evalCmd) Run(w *world) error {
 	boot, err := c.options(c.Seed)
 	if err != nil {
@@ -87,7 +78,7 @@ func (c *evalCmd) Run(w *world) error {
 			return fmt.Errorf("opening the evaluation %s: %w", c.Out, err)
 		}
 		defer release()
-		if err := c.checkFolder(); err != nil {
+		if err := eval.CheckFolder(c.Out); err != nil {
 			return err
 		}
 	}
@@ -96,23 +87,26 @@ func (c *evalCmd) Run(w *world) error {
 		return err
 	}
 	defer a.Close()
-	if note, err := await.Call(w.ctx, func() (string, error) { return a.roller.Check(questions) }); err != nil {
+	if note, err := await.Call(w.ctx, func() (string, error) { return a.worker.Check(questions) }); err != nil {
 		return err
 	} else if note != "" {
 		w.log.line("note: %s", note)
 	}
-	c.Greedy = a.roller.Runner.Config.Sampling == (episode.Sampling{}) // as --temperature decided
-	var kept *evalFolder
+	c.Greedy = a.worker.Runner.Config.Sampling == (episode.Sampling{}) // as --temperature decided
+	var kept *eval.Folder
 	if c.Out != "" {
 		now, err := await.Call(w.ctx, func() (fingerprint.Parts, error) { return c.fingerprint(w, a, questions) })
 		if err == nil {
-			kept, err = c.openFolder(w, now)
+			var text []byte
+			if text, err = w.resolved(); err == nil {
+				kept, err = eval.OpenFolder(c.Out, now, text)
+			}
 		}
 		if err != nil {
 			return err
 		}
 	}
-	out := &evaluation{Model: c.Model, SearchMode: c.Search.Mode, Engine: c.Search.Label()}
+	out := &eval.Evaluation{Model: c.Model, SearchMode: c.Search.Mode, Engine: c.Search.Label()}
 	began := time.Now()
 	results, err := c.measure(w, a, kept, methods, questions)
 	if err != nil {
@@ -124,11 +118,11 @@ func (c *evalCmd) Run(w *world) error {
 	out.Seconds, out.Cost = time.Since(began).Seconds(), search.Sum(a.meter.Take())
 	out.Tokens = a.sampled()
 	if kept != nil {
-		if err := kept.finish(out, boot, results); err != nil {
+		if err := kept.Finish(out, boot, results); err != nil {
 			return err
 		}
 	}
-	if err := out.print(w, c.Output, c.JSON, boot); err != nil {
+	if err := printEvaluation(w, out, c.Output, c.JSON, boot); err != nil {
 		return err
 	}
 	logCost(w, c.Search, out.Cost)
@@ -179,13 +173,13 @@ func (c *evalCmd) questions() ([]data.Question, error) {
 }
 
 // measure runs the methods one after the other, each on all questions that are not done yet.
-func (c *evalCmd) measure(w *world, a *agent, kept *evalFolder, methods []eval.Method, questions []data.Question) (results [][]eval.Result, err error) {
+func (c *evalCmd) measure(w *world, a *agent, kept *eval.Folder, methods []eval.Method, questions []data.Question) (results [][]eval.Result, err error) {
 	for _, m := range methods {
-		r := a.roller
+		r := a.worker
 		r.Method = m
 		done := make([]*episode.Episode, len(questions))
 		if kept != nil {
-			if done, err = kept.begin(m, questions); err != nil {
+			if done, err = kept.Begin(m, questions); err != nil {
 				return nil, err
 			}
 		}
@@ -194,7 +188,7 @@ func (c *evalCmd) measure(w *world, a *agent, kept *evalFolder, methods []eval.M
 			return nil, err
 		}
 		if kept != nil {
-			if err := kept.end(m, all); err != nil {
+			if err := kept.End(m, all); err != nil {
 				return nil, err
 			}
 		}
@@ -207,7 +201,7 @@ func (c *evalCmd) measure(w *world, a *agent, kept *evalFolder, methods []eval.M
 }
 
 // roll runs one episode a question and shows how it goes. What is done is kept at once.
-func (c *evalCmd) roll(w *world, r rollout.Worker, kept *evalFolder, done []*episode.Episode, questions []data.Question) ([]*episode.Episode, error) {
+func (c *evalCmd) roll(w *world, r rollout.Worker, kept *eval.Folder, done []*episode.Episode, questions []data.Question) ([]*episode.Episode, error) {
 	began, before := time.Now(), 0
 	for _, e := range done {
 		if e != nil {
@@ -223,7 +217,7 @@ func (c *evalCmd) roll(w *world, r rollout.Worker, kept *evalFolder, done []*epi
 		n := before
 		for e := range ended {
 			if kept != nil && failed == nil {
-				if failed = kept.append(e); failed != nil {
+				if failed = kept.Append(e); failed != nil {
 					stop(failed)
 				}
 			}
@@ -245,7 +239,7 @@ func (c *evalCmd) roll(w *world, r rollout.Worker, kept *evalFolder, done []*epi
 	case failed != nil:
 		return nil, failed
 	case w.ctx.Err() != nil && kept != nil:
-		return nil, kept.interrupted(w)
+		return nil, interruptedEvaluation(w, kept)
 	case w.ctx.Err() != nil:
 		return nil, context.Canceled
 	}
@@ -287,7 +281,7 @@ func (c *evalCmd) keep(all []*episode.Episode) error {
 	if c.Episodes == "" {
 		return nil
 	}
-	text, err := lines(all)
+	text, err := eval.Lines(all)
 	if err == nil {
 		err = disk.WriteFile(c.Episodes, text)
 	}
@@ -297,27 +291,14 @@ func (c *evalCmd) keep(all []*episode.Episode) error {
 	return nil
 }
 
-// lines are episodes as they stand in a file.
-func lines(all []*episode.Episode) ([]byte, error) {
-	var text []byte
-	for _, e := range all {
-		line, err := e.Line()
-		if err != nil {
-			return nil, err
-		}
-		text = append(text, line...)
-	}
-	return text, nil
-}
-
-// print shows the result in the form that was asked for.
-func (e *evaluation) print(w *world, form string, asJSON bool, boot eval.Bootstrap) error {
+// printEvaluation shows the result in the form that was asked for.
+func printEvaluation(w *world, e *eval.Evaluation, form string, asJSON bool, boot eval.Bootstrap) error {
 	if asJSON || form == "json" {
 		return writeJSON(w, e)
 	}
 	var b bytes.Buffer
 	if form == "md" {
-		e.markdown(&b, boot)
+		e.Markdown(&b, boot)
 	} else {
 		eval.Details(e.Sources).Text(&b)
 	}
@@ -325,27 +306,31 @@ func (e *evaluation) print(w *world, form string, asJSON bool, boot eval.Bootstr
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	if form == "text" && strings.Contains(e.Engine, "simulated") {
-		w.log.line("note: %s", simulatedNote)
+		w.log.line("note: %s", eval.SimulatedNote)
 	}
 	return nil
 }
 
-const simulatedNote = "a simulated engine was told the answers: compare these rows with simulated rows only"
+// free are flags that change no episode, or whose contents are compared.
+var free = []string{"sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence", "compare",
+	"threads", "concurrency", "device", "sim-device"}
 
-// markdown writes a table like the paper's for each score, then everything that was counted.
-func (e *evaluation) markdown(b *bytes.Buffer, boot eval.Bootstrap) {
-	fmt.Fprintf(b, "Model: %s. Search: %s.", e.Model, e.SearchMode)
-	if boot.Resamples > 0 {
-		fmt.Fprintf(b, " Intervals: %g%%, bootstrap of %d resamples.", 100*boot.Level, boot.Resamples)
+// fingerprint is what the episodes come from: settings, the model and its adapter, the questions, what is searched.
+func (c *evalCmd) fingerprint(w *world, a *agent, questions []data.Question) (fingerprint.Parts, error) {
+	out := w.settings(free...)
+	out["data"] = fingerprint.Mark + (&data.Set{Questions: questions}).Digest()
+	if err := modelContents(out, c.Model, c.Adapter, c.ChatTemplate); err != nil {
+		return nil, err
 	}
-	if strings.Contains(e.Engine, "simulated") {
-		b.WriteString(" Note: " + simulatedNote + ".")
-	}
-	b.WriteByte('\n')
-	for _, s := range eval.Scores() {
-		fmt.Fprintf(b, "\n%s, %%:\n\n", s.Title())
-		eval.PaperTable(e.Sources, s).Markdown(b)
-	}
-	b.WriteString("\nEverything counted:\n\n")
-	eval.Details(e.Sources).Markdown(b)
+	searched, err := roles.SearchParts(&c.Search, a.engines)
+	out.Merge(searched)
+	return out, err
+}
+
+// interruptedEvaluation says how to go on.
+func interruptedEvaluation(w *world, f *eval.Folder) error {
+	f.Close()
+	w.log.line("interrupted: %d of %d episodes are done and kept. To go on:", f.Done, f.Want)
+	w.log.line("  zerosearch eval --config %s", shellWord(filepath.Join(f.Dir, "config.yaml")))
+	return errInterrupted
 }

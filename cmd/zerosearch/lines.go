@@ -96,7 +96,7 @@ func drain(ctx context.Context, out io.Writer, queue <-chan chan reply) (bad int
 		}
 		if r.err != nil {
 			bad++
-			r.ans = map[string]string{"error": oneLine(r.err.Error())}
+			r.ans = map[string]string{"error": errorLine(r.err)}
 		}
 		if err := enc.Encode(r.ans); err != nil {
 			return bad, fmt.Errorf("writing the answer of line %d: %w", r.n, err)

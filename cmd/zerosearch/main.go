@@ -21,6 +21,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -172,7 +173,7 @@ func (w *world) report(err error) int {
 		w.log.line("interrupted")
 		return exitInterrupted
 	}
-	w.log.line("error: %s%s", oneLine(err.Error()), advice(err))
+	w.log.line("error: %s%s", errorLine(err), advice(err))
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
@@ -222,6 +223,9 @@ func unexpected(r any) error {
 	}
 	return fmt.Errorf("an unforeseen state: %v: this is a fault of zerosearch: please report it with the command and the version (%s): %s", r, version(), at)
 }
+
+// errorLine is an error of the library as a user of the command reads it: on one line, with flags where it names fields.
+func errorLine(err error) string { return oneLine(config.InFlags(err.Error())) }
 
 // oneLine joins the lines of a message: the last line of stderr is the error, whole.
 func oneLine(s string) string {

@@ -48,15 +48,11 @@ func (c *trainCmd) replay(w *world) error {
 		return err
 	}
 	defer dev.Close()
-	r, err := rl.NewReplay(w.ctx, dev, *o, c.Replay, part.ReplayPlan)
+	r, err := rl.NewReplay(w.ctx, dev, *o, c.Replay, part.ReplayPlan, rl.WithFolder(folder))
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	if r.Out, err = folder.Begin(r.From); err != nil {
-		return err
-	}
-	defer r.Out.Close()
 	if err := w.saveConfig(r.Out, yaml.MapItem{Key: "replay", Value: replaySection{c.Replay, part.ReplayPlan}}); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/eval"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
@@ -99,7 +100,7 @@ func TestSimDevice(t *testing.T) {
 
 	data := filepath.Join(dir, "questions.jsonl")
 	require.NoError(t, os.WriteFile(data, []byte(questions()), 0o644))
-	measured := func(flags ...string) (got evaluation) {
+	measured := func(flags ...string) (got eval.Evaluation) {
 		args := append([]string{"eval", "--model", model, "--dtype", "f32", "--data", data, "--max-turns", "1",
 			"--max-response-length", "8",
 			"--json", "--no-greedy"}, simulating...)

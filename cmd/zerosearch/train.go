@@ -112,17 +112,13 @@ func (c *trainCmd) check(w *world) error {
 
 // train runs to the end or to the interrupt.
 func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, page *report.Run) error {
-	t, err := rl.New(w.ctx, dev, c.Options)
+	t, err := rl.New(w.ctx, dev, c.Options, rl.WithFolder(folder))
 	if err != nil {
 		return err
 	}
 	defer t.Close()
 	w.notes(append(t.Data.Notes, t.Notes...))
 	s := c.Options.Schedule
-	if t.Out, err = folder.Begin(t.From); err != nil {
-		return err
-	}
-	defer t.Out.Close()
 	if err := w.saveConfig(t.Out); err != nil {
 		return err
 	}

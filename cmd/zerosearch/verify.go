@@ -15,6 +15,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/verify"
 )
 
 type verifyCmd struct {
@@ -106,7 +107,7 @@ func recordedConfig(run string) (config.Config, error) {
 }
 
 // verified says what was repeated and compared.
-func verified(v *rl.Verification) string {
+func verified(v *verify.Verification) string {
 	var b strings.Builder
 	from := "the start"
 	if v.From > 0 {

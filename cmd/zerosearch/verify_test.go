@@ -16,11 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
-	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/verify"
 )
 
 // verified3 is what verify says of step 3 of a run.
-func verified3(t *testing.T, run string) (code int, v rl.Verification, stderr string) {
+func verified3(t *testing.T, run string) (code int, v verify.Verification, stderr string) {
 	code, stdout, stderr := zs("", "verify", run, "--step", "3", "--json")
 	if stdout != "" {
 		require.NoError(t, json.Unmarshal([]byte(stdout), &v), stdout)

@@ -47,7 +47,8 @@ type Critic struct {
 	ValueClip   float64 `name:"cliprange-value" help:"Values are clipped to this distance from those at sampling; 0: off." default:"0.5"`
 }
 
-// algorithm is what an --algo name stands for: how rewards become advantages, the loss that uses them, and the settings of its paper.
+// algorithm is what an --algo name stands for: how rewards become advantages, the loss that uses them, and the settings
+// of its paper.
 type algorithm struct {
 	estimator algo.EstimatorName
 	surrogate algo.Surrogate
@@ -73,7 +74,7 @@ var algorithms = map[string]algorithm{
 	"ppo":                  {estimator: algo.EstGAE, surrogate: algo.Clip, kl: KLReward, critic: true, discounts: true},
 }
 
-// Where the divergence from the reference counts.
+// Where the KL from the reference counts.
 const (
 	KLLoss   = "loss"
 	KLReward = "reward"
@@ -97,7 +98,7 @@ func (c Algo) KLInReward() bool {
 // UsesCritic reports whether values are predicted.
 func (c Algo) UsesCritic() bool { return algorithms[c.Algo].critic }
 
-// Rule builds estimator and loss from the flags. The loss's KLCoef is the weight of the divergence wherever it counts.
+// Rule builds estimator and loss from the flags. The loss's KLCoef is the weight of the KL wherever it counts.
 func (c Algo) Rule() (algo.Estimator, algo.Policy, error) {
 	a := algorithms[c.Algo]
 	est, err := algo.Estimator{Name: a.estimator, Gamma: c.Gamma, Lambda: c.Lambda}.Validate()
@@ -149,6 +150,7 @@ func (c *Config) checkAlgo() error {
 		{a.Lambda != nil && !rule.critic, "--lam needs --algo ppo: without a critic there is nothing to estimate between"},
 		{!rule.critic && (v.Model != "" || v.Train != "" || v.WarmupSteps != 0 || v.WarmupRatio != 0), "--critic-* flags need --algo ppo: --algo " + a.Algo + " has no critic"},
 		{rule.critic && v.Train != "" && v.Train != CriticAll && v.Train != CriticLoRA && v.Train != CriticHead, "--critic-train must be all, lora or head"},
+		{rule.critic && !(v.LR > 0), "--critic-lr must be above 0: with 0 the critic learns nothing"},
 		{v.LR < 0 || v.ValueClip < 0 || v.WarmupSteps < 0, "--critic-lr, --cliprange-value and --critic-warmup must not be negative"},
 		{v.WarmupSteps > 0 && v.WarmupSteps >= c.Schedule.TotalSteps, "--critic-warmup leaves the policy no step of --total-steps to learn in"},
 	} {
@@ -160,7 +162,8 @@ func (c *Config) checkAlgo() error {
 	return err
 }
 
-// Unused refuses flags that were given and mean nothing beside the others; given says which were. Check cannot: they have defaults.
+// Unused refuses flags that were given and mean nothing beside the others; given says which were. Check cannot: they
+// have defaults.
 func (c *Config) Unused(given func(flag string) bool) error {
 	a := &c.Algo
 	rule := algorithms[a.Algo]

@@ -14,8 +14,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 )
 
-// Config is every option of a training run, by its command-line name. The struct tags carry help and default for the command line
-// and for YAML; ZeroSearch's own script names are kept where there is one (arXiv 2505.04588).
+// Config is every option of a training run, by its command-line name. The struct tags carry help and default for the
+// command line and for YAML; ZeroSearch's own script names are kept where there is one (arXiv 2505.04588).
 type Config struct {
 	Policy   Policy   `embed:"" yaml:",inline"`
 	Data     Data     `embed:"" yaml:",inline"`
@@ -99,8 +99,10 @@ type Schedule struct {
 	Seed       uint64 `name:"seed" help:"Seed of everything that is drawn." default:"1"`
 }
 
-// Check refuses values that cannot work together, naming the flags.
-func (c *Config) Check() error {
+// Check refuses values that cannot work, alone or together. Its errors name fields; InFlags names the flags of them.
+func (c *Config) Check() error { return Error(c.check()) }
+
+func (c *Config) check() error {
 	if err := c.finite(); err != nil {
 		return err
 	}
@@ -113,6 +115,7 @@ func (c *Config) Check() error {
 		{r.BatchSize < 1, "--train-batch-size must be at least 1"},
 		{r.N < 1, "--n must be at least 1"},
 		{r.MaxTurns < 0, "--max-turns must not be negative"},
+		{r.MaxTurns == 0 && c.Search.Mode != "none", "--max-turns must be at least 1: with 0 no turn may search (--search-mode none)"},
 		{r.MaxResponse < 1, "--max-response-length must be at least 1"},
 		{r.MaxContext < 2 || r.MaxStart < 1, "--max-context must be at least 2 and --max-start-length at least 1"},
 		{r.MaxObs < 0, "--max-obs-length must not be negative"},
@@ -121,7 +124,7 @@ func (c *Config) Check() error {
 		{c.Data.EvalSplit < 0, "--eval-split must not be negative"},
 		{c.Data.EvalSplit > 0 && c.Data.EvalData != "", "--eval-split and --eval-data contradict each other: give one or the other"},
 		{c.Data.MaxAnswerWords < 0, "--max-answer-words must not be negative"},
-		{!(c.Optim.LR >= 0), "--lr must not be negative"},
+		{!(c.Optim.LR > 0), "--lr must be above 0: with 0 nothing is learned"},
 		{len(c.Optim.Betas) != 2 || !beta(c.Optim.Betas), "--betas takes two values from 0 up to, but not, 1, as in 0.9,0.999"},
 		{!(c.Optim.Eps > 0), "--eps must be above 0"},
 		{!(c.Optim.WeightDecay >= 0) || !(c.Optim.MaxGradNorm >= 0), "--weight-decay and --max-grad-norm must not be negative"},

@@ -13,7 +13,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Search chooses the engine behind <search>, the curriculum of its noise, and prices for the report of what searching cost.
+// Search chooses the engine behind <search>, the curriculum of its noise, and prices for the report of what searching
+// cost.
 type Search struct {
 	// Device is the simulator's; nil: the policy's. Whoever opened it closes it, after all that was opened on it.
 	Device kernels.Device `kong:"-" yaml:"-"`

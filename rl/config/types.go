@@ -7,8 +7,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// WeightType reads a flag that says how the weights of a model that is only run are held: f32, bf16 or q8. "" is 0, which is up to the
-// model's folder (see OpenOptions).
+// WeightType reads a flag that says how the weights of a model that is only run are held: f32, bf16 or q8. "" is 0,
+// which is up to the model's folder (see OpenOptions).
 func WeightType(flag, value string) (kernels.DType, error) {
 	if value == "" {
 		return 0, nil

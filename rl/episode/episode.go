@@ -1,6 +1,7 @@
-// Package episode runs one attempt of a policy at a question: it thinks, searches, reads and answers, turn by turn, token in and
-// token out. Ids that were sampled are kept as they are, what the environment adds is encoded once and never trained on, and actions are read
-// from the policy's own tokens only, so that no document and no question can act.
+// Package episode runs one attempt of a policy at a question: it thinks, searches, reads and answers, turn by turn,
+// token in and token out. Ids that were sampled are kept as they are, what the environment adds is encoded once and
+// never trained on, and actions are read from the policy's own tokens only, so that no document and no question can
+// act.
 package episode
 
 // Status says how an episode ended.
@@ -19,8 +20,8 @@ const (
 	Cancelled Status = "cancelled"
 )
 
-// Trained says whether an episode that ended so is trained on. A failed search and an interruption are errors of ours: the whole group
-// is dropped.
+// Trained says whether an episode that ended so is trained on. A failed search and an interruption are errors of ours:
+// the whole group is dropped.
 func (s Status) Trained() bool { return s == Answered || s == OutOfTurns || s == ContextFull }
 
 // Action is what a turn of the policy came to.
@@ -41,8 +42,8 @@ type Turn struct {
 	IDs []int32
 	// Mask is true for the policy's own ids, the ones trained on.
 	Mask []bool
-	// Logprobs has one natural logarithm per id, over the whole vocabulary, after temperature, before any truncation; 0 where
-	// Mask is false. nil in a record that does not carry them.
+	// Logprobs has one natural logarithm per id, over the whole vocabulary, after temperature, before any truncation; 0
+	// where Mask is false. nil in a record that does not carry them.
 	Logprobs []float32
 	// Text is the policy's part as text; Observation is what was appended, before truncation to tokens. Prefill is
 	// what the prompt held of the turn already, in the first turn under a chat template that begins the policy's
@@ -60,8 +61,8 @@ type Turn struct {
 
 // Episode is a whole attempt, with everything that is needed to replay its update.
 type Episode struct {
-	// Step is the training step, Group the position of the question in its batch, Rollout that of the episode in its group; Attempt
-	// counts resamplings.
+	// Step is the training step, Group the position of the question in its batch, Rollout that of the episode in its
+	// group; Attempt counts resamplings.
 	Step, Group, Rollout, Attempt int
 	// QuestionID, Question and GoldenAnswers come from the data.
 	QuestionID    string

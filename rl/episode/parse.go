@@ -5,10 +5,11 @@ import (
 	"unicode"
 )
 
-// Parse finds the action in the text of one turn of the policy: the first complete pair <search>...</search> or <answer>...</answer>
-// in the order of generation, that is, the pair whose closing tag comes first. Stray closing tags are ignored, tags inside <think> count.
-// end is the length of the text up to and including the closing tag; characters after it are not part of the turn's meaning. Content is
-// stripped of Unicode white space. Without a pair the action is Invalid and end is len(text).
+// Parse finds the action in the text of one turn of the policy: the first complete pair <search>...</search> or
+// <answer>...</answer> in the order of generation, that is, the pair whose closing tag comes first. Stray closing tags
+// are ignored, tags inside <think> count. end is the length of the text up to and including the closing tag; characters
+// after it are not part of the turn's meaning. Content is stripped of Unicode white space. Without a pair the action is
+// Invalid and end is len(text).
 func Parse(text string) (action Action, content string, end int) {
 	action, end = Invalid, len(text)
 	for _, a := range []Action{Search, Answer} {
@@ -39,6 +40,7 @@ const longestClose = len("</search>")
 // scanner watches the ids of one turn for the id that completes an action. It looks at each id once.
 type scanner struct {
 	tok  Tokenizer
+	env  Environment
 	seen int
 	text []byte
 }
@@ -61,10 +63,9 @@ func (s *scanner) stop(ids []int32) bool {
 func (s *scanner) add(id int32) bool {
 	from := max(0, len(s.text)-longestClose+1)
 	s.text = append(s.text, s.tok.Bytes(id)...)
-	fresh := string(s.text[from:])
-	if !strings.Contains(fresh, "</search>") && !strings.Contains(fresh, "</answer>") {
+	if e, ok := s.env.(interface{ mayEnd(fresh string) bool }); ok && !e.mayEnd(string(s.text[from:])) {
 		return false
 	}
-	action, _, _ := Parse(string(s.text))
+	action, _, _ := s.env.Parse(string(s.text))
 	return action != Invalid
 }

@@ -47,8 +47,8 @@ type Result struct {
 	Finish string
 }
 
-// Policy is the model that is being trained or used. Generate is called by many goroutines at once, and its result must depend on the
-// request alone.
+// Policy is the model that is being trained or used. Generate is called by many goroutines at once, and its result must
+// depend on the request alone.
 type Policy interface {
 	Generate(ctx context.Context, r Request) (Result, error)
 }
@@ -57,8 +57,8 @@ type Policy interface {
 type Config struct {
 	// MaxTurns is the number of turns that may search; one final turn follows, whose search is not carried out.
 	MaxTurns int
-	// MaxResponse bounds the policy's ids in a turn, MaxObservation the ids of an observation (documents are shortened; 0 is no
-	// bound), MaxContext prompt and all turns together.
+	// MaxResponse bounds the policy's ids in a turn, MaxObservation the ids of an observation (documents are shortened;
+	// 0 is no bound), MaxContext prompt and all turns together.
 	MaxResponse, MaxObservation, MaxContext int
 	// Sampling of the policy.
 	Sampling
@@ -81,7 +81,8 @@ func (c Config) Validate() error {
 type Task struct {
 	// Step of TotalSteps sets the searcher's curriculum; the other numbers are recorded (see Episode).
 	Step, TotalSteps, Group, Rollout, Attempt int
-	// QuestionID, Question, GoldenAnswers come from the data; without golden answers simulated engines use a prompt that has none.
+	// QuestionID, Question, GoldenAnswers come from the data; without golden answers simulated engines use a prompt
+	// that has none.
 	QuestionID    string
 	Question      string
 	GoldenAnswers []string
@@ -103,15 +104,18 @@ type Runner struct {
 	Policy    Policy
 	Searcher  search.Searcher
 	Tokenizer Tokenizer
+	// Environment is what the policy acts in; nil: Searching with Searcher.
+	Environment Environment
 	// Config holds the limits.
 	Config Config
 	// OnTurn, if not nil, is called with each finished turn; concurrently for concurrent episodes.
 	OnTurn func(task Task, number int, t Turn)
 }
 
-// Run lets the policy take its turns until one of the ends that Status names. The error is the policy's: then the run as a whole is
-// in trouble. A failed search and a done context are no errors but ends of the episode.
+// Run lets the policy take its turns until one of the ends that Status names. The error is the policy's: then the run
+// as a whole is in trouble. A failed search and a done context are no errors but ends of the episode.
 func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
+	env := r.environment()
 	e := &Episode{Step: task.Step, Group: task.Group, Rollout: task.Rollout, Attempt: task.Attempt, QuestionID: task.QuestionID, Question: task.Question,
 		GoldenAnswers: task.GoldenAnswers, PromptIDs: task.PromptIDs, Temperature: r.Config.Temperature}
 	ids := slices.Clone(task.PromptIDs)
@@ -121,7 +125,7 @@ func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 			e.Status = ContextFull
 			break
 		}
-		turn, full, err := r.act(ctx, task, number, ids, room)
+		turn, full, err := r.act(ctx, env, task, number, ids, room)
 		if err != nil {
 			if ctx.Err() != nil {
 				e.Status = Cancelled
@@ -141,7 +145,7 @@ func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 		case number >= r.Config.MaxTurns:
 			e.Status = OutOfTurns
 		default:
-			e.Status, e.Err = r.respond(ctx, task, number, &turn, room)
+			e.Status, e.Err = r.respond(ctx, env, task, number, &turn, room)
 		}
 		ids = append(ids, turn.IDs...)
 		e.Turns = append(e.Turns, turn)
@@ -153,9 +157,10 @@ func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 }
 
 // act lets the policy generate one turn and reads its action; full says that the policy's own context ended it.
-func (r *Runner) act(ctx context.Context, task Task, number int, ids []int32, room int) (turn Turn, full bool, err error) {
+func (r *Runner) act(ctx context.Context, env Environment, task Task, number int, ids []int32, room int) (turn Turn, full bool,
+	err error) {
 	limit := min(r.Config.MaxResponse, room)
-	watch := scanner{tok: r.Tokenizer}
+	watch := scanner{tok: r.Tokenizer, env: env}
 	res, err := r.Policy.Generate(ctx, Request{Context: ids, MaxTokens: limit, Stop: watch.stop, Sampling: r.Config.Sampling,
 		Stream: stream(task.Seed, purposePolicy, number), Handle: task.Handle})
 	if err != nil {
@@ -164,8 +169,9 @@ func (r *Runner) act(ctx context.Context, task Task, number int, ids []int32, ro
 	if len(res.IDs) > limit || len(res.Logprobs) != len(res.IDs) {
 		return Turn{}, false, fmt.Errorf("the policy returned %d ids and %d log-probs where at most %d were asked for", len(res.IDs), len(res.Logprobs), limit)
 	}
-	// The stop function may not have been asked (a policy elsewhere): the turn ends with the id that completes its action all the same.
-	again := scanner{tok: r.Tokenizer}
+	// The stop function may not have been asked (a policy elsewhere): the turn ends with the id that completes its
+	// action all the same.
+	again := scanner{tok: r.Tokenizer, env: env}
 	n := 0
 	for n < len(res.IDs) {
 		n++
@@ -176,37 +182,40 @@ func (r *Runner) act(ctx context.Context, task Task, number int, ids []int32, ro
 	turn.Logprobs = make([]float32, 0, n) // recorded, also when there are none
 	turn.own(res.IDs[:n], res.Logprobs[:n])
 	turn.Text = decode(r.Tokenizer, turn.IDs)
-	turn.Action, turn.Content, _ = Parse(turn.Text)
+	turn.Action, turn.Content, _ = env.Parse(turn.Text)
+	if !env.Trained(&turn) {
+		clear(turn.Mask)
+		clear(turn.Logprobs)
+	}
 	return turn, res.Finish == FinishContext && turn.Action == Invalid, nil
 }
 
-// respond carries out the turn's action and appends the observation; the status is "" while the episode goes on.
-func (r *Runner) respond(ctx context.Context, task Task, number int, turn *Turn, room int) (Status, string) {
-	turn.Observation = invalidAction
-	var ids []int32
-	if turn.Action == Search {
-		q := search.Query{Query: turn.Content, Question: task.Question, GoldenAnswers: task.GoldenAnswers, Step: task.Step,
-			TotalSteps: task.TotalSteps, Success: task.Success, Quality: task.Quality, Stream: SearchStream(task.Seed, number)}
-		documents, status, failure := turn.Search(ctx, r.Searcher, q)
-		if status != "" {
-			turn.Observation = ""
-			return status, failure
-		}
-		turn.Observation = Observation(documents)
-		ids = observationIDs(r.Tokenizer, documents, r.Config.MaxObservation)
-	} else {
-		ids = r.Tokenizer.Encode(invalidAction)
+// respond carries out the turn's action and appends what the environment replies; the status is "" while the episode
+// goes on.
+func (r *Runner) respond(ctx context.Context, env Environment, task Task, number int, turn *Turn, room int) (Status, string) {
+	reply, status, failure := env.Respond(ctx, task, number, turn)
+	if status != "" {
+		return status, failure
 	}
+	ids := reply.ids(r.Tokenizer, r.Config.MaxObservation)
 	if len(ids) >= room { // no room for a single id of the next turn
-		turn.Observation = ""
 		return ContextFull, ""
 	}
+	turn.Observation = reply.String()
 	turn.observe(ids)
 	return "", ""
 }
 
-// Search asks the searcher and records in t what came of it; documents are what the policy is shown. status is "" unless the search
-// failed or was interrupted.
+// environment is what the policy acts in.
+func (r *Runner) environment() Environment {
+	if r.Environment != nil {
+		return r.Environment
+	}
+	return Searching{r.Searcher}
+}
+
+// Search asks the searcher and records in t what came of it; documents are what the policy is shown. status is ""
+// unless the search failed or was interrupted.
 func (t *Turn) Search(ctx context.Context, s search.Searcher, q search.Query) (documents string, status Status, failure string) {
 	d, err := s.Search(ctx, q)
 	if ctx.Err() != nil {

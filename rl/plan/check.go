@@ -1,17 +1,19 @@
 package plan
 
 import (
+	"context"
 	"fmt"
 	"math"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // Check refuses, before anything is loaded, what the devices and the machine have no memory for, and what cannot be
-// planned. machine says what memory there is, as engine.MachineMemory does.
-func Check(c *config.Config, dev kernels.Device, machine func() *engine.Machine) error {
+// planned, unless ctx ends before. machine says what memory there is, as engine.MachineMemory does.
+func Check(ctx context.Context, c *config.Config, dev kernels.Device, machine func() *engine.Machine) error {
 	pl := Planner{Verb: "train", Threads: 1, Device: dev.Name(), SimDevice: c.Search.On(dev).Name(), Limits: map[string]int64{}}
 	for _, d := range []kernels.Device{dev, c.Search.On(dev)} {
 		if d, ok := d.(interface{ Threads() int }); ok {
@@ -31,6 +33,6 @@ func Check(c *config.Config, dev kernels.Device, machine func() *engine.Machine)
 	} else if len(pl.Limits) == 0 {
 		return nil
 	}
-	_, err := pl.Refuse(*c, limit)
+	_, err := await.Call(ctx, func() ([]string, error) { return pl.Refuse(*c, limit) }) // it may compare models by content
 	return err
 }

@@ -1,12 +1,9 @@
-// Package plan adds up the memory of a run over the roles that its models play, before anything is loaded, and says what
-// would make it fit.
+// Package plan adds up the memory of a run over the roles that its models play, before anything is loaded, and says
+// what would make it fit.
 package plan
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -16,10 +13,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
-	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// Planner says what memory a program takes, from its settings and the config.json files that they name, before anything is loaded.
+// Planner says what memory a program takes, from its settings and the config.json files that they name, before anything
+// is loaded.
 type Planner struct {
 	Verb    string // train, sft, generate or serve
 	Threads int    // of the cpu
@@ -30,7 +27,7 @@ type Planner struct {
 	Limits map[string]int64
 	Active int // generate: requests that are worked on at once
 
-	made map[string]bool // adapters, and whether they were made for the policy's base: contents are compared once
+	resolver *roles.Resolver // of one configuration and its changes: adapters are compared once
 }
 
 // Memory adds up what the verb takes with o.
@@ -44,14 +41,18 @@ func (pl Planner) Memory(o config.Config) (engine.Memory, error) {
 
 func (pl Planner) plan(o config.Config) (engine.Plan, error) {
 	p := engine.Plan{Device: pl.Device, Threads: pl.Threads}
-	if pl.made == nil {
-		pl.made = map[string]bool{}
+	if pl.Verb != "train" { // a policy is alone then
+		o.Search.Mode, o.Algo.Algo, o.Algo.KLCoef = "none", "grpo", 0
 	}
-	policy, err := pl.policy(&o)
+	r := pl.resolver
+	if r == nil {
+		r = pl.newResolver()
+	}
+	cast, err := r.Resolve(&o)
 	if err != nil {
 		return p, err
 	}
-	kv, err := config.KVType(o.Policy.KVDType, policy.DType)
+	kv, err := config.KVType(o.Policy.KVDType, cast.Policy.DType)
 	if err != nil {
 		return p, err
 	}
@@ -59,27 +60,27 @@ func (pl Planner) plan(o config.Config) (engine.Plan, error) {
 	if err != nil {
 		return p, fmt.Errorf("--kv-memory: %w", err)
 	}
+	policy := modelOf(&cast.Policy)
 	switch pl.Verb {
 	case "sft":
-		policy.Saved = true
-		policy.Train = pl.pass(&o, policy.Config, kv)
+		policy.Saved, policy.Train = true, pl.pass(&o, policy.Config, kv)
 	case "train":
 		policy.Saved = true
 		policy.Engine, policy.Train = rolling(&o, policy.Config, kv, 0), pl.pass(&o, policy.Config, kv)
 	default:
-		policy.Full, policy.Engine = false, &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: o.Rollout.MaxContext}}
+		policy.Engine = &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: o.Rollout.MaxContext}}
 		if pl.Verb == "generate" {
 			policy.Engine.Active = pl.Active
 		}
-		if policy.LoRA != nil {
-			policy.LoRA.Trained = false
-		}
 	}
 	p.Models = append(p.Models, policy)
-	if pl.Verb == "train" {
-		err = (&plannedRoles{pl, &p, &o, policy, kv, map[plannedStart]int{}}).add()
-	}
-	return p, err
+	(&plannedRoles{pl, &p, &o, kv, map[roles.Weights]int{}}).add(cast)
+	return p, nil
+}
+
+// newResolver finds out who plays which role on the planned devices.
+func (pl Planner) newResolver() *roles.Resolver {
+	return &roles.Resolver{Trains: pl.Verb == "train" || pl.Verb == "sft", Device: pl.Device, SimDevice: pl.SimDevice}
 }
 
 // fits is nil if m fits into limit bytes of the host's memory, and on the devices.
@@ -96,9 +97,10 @@ func (pl Planner) fits(m engine.Memory, limit int64) error {
 }
 
 // Refuse is nil if c fits into limit bytes of the host's memory, and on the devices, and else an error that says what
-// would make it fit.
+// would make it fit; advice are its flags.
 func (pl Planner) Refuse(c config.Config, limit int64) (advice []string, err error) {
-	pl.made = map[string]bool{}
+	defer func() { err = config.Error(err) }()
+	pl.resolver = pl.newResolver()
 	mem, err := pl.Memory(c)
 	if err != nil {
 		return nil, err
@@ -114,40 +116,6 @@ func (pl Planner) Refuse(c config.Config, limit int64) (advice []string, err err
 	return advice, fmt.Errorf("planning the memory of %s: %w: %s", c.Policy.Model, err, text)
 }
 
-// policy is the model that the flags name, trained as they say.
-func (pl Planner) policy(o *config.Config) (engine.PlanModel, error) {
-	m := engine.PlanModel{Name: "policy"}
-	cfg, _, err := roles.ReadShape(o.Policy.Model)
-	if err != nil {
-		return m, err
-	}
-	m.Config = cfg
-	if m.DType, err = roles.HeldAs("--dtype", o.Policy.DType, cfg, 0); err != nil {
-		return m, err
-	}
-	if used := pl.Verb == "generate" || pl.Verb == "serve"; cfg.Q8 && used {
-		m.DType = kernels.Q8 // these verbs have no other default
-	} else if cfg.Q8 && m.DType != kernels.Q8 {
-		return m, fmt.Errorf("planning the memory of %s: its weights are q8: add --dtype q8 and --lora-r, or train the checkpoint that they were made from", o.Policy.Model)
-	}
-	dir, err := rundir.ModelDir(cmp.Or(o.Policy.Adapter, o.Policy.Model))
-	if err != nil {
-		return m, err
-	}
-	a, err := model.ReadAdapterConfig(dir)
-	switch {
-	case err != nil && (o.Policy.Adapter != "" || !errors.Is(err, fs.ErrNotExist)):
-		return m, err
-	case err == nil:
-		m.LoRA = &engine.PlanLoRA{R: a.R, Targets: a.Targets, Trained: true}
-	case o.Policy.LoRAR > 0:
-		m.LoRA = &engine.PlanLoRA{R: o.Policy.LoRAR, Targets: strings.Split(o.Policy.LoRATargets, ","), Trained: true}
-	default:
-		m.Full = true
-	}
-	return m, nil
-}
-
 // rolling is a model's place in the engine of a training run.
 func rolling(o *config.Config, cfg *model.Config, kv kernels.DType, usual int) *engine.PlanEngine {
 	r := &o.Rollout
@@ -155,7 +123,8 @@ func rolling(o *config.Config, cfg *model.Config, kv kernels.DType, usual int) *
 		MaxSequences: max(1, min(r.Concurrency, r.BatchSize*r.N))}}
 }
 
-// pass is the largest micro-batch: sequences are not known before they are read, so that a page for every 128 ids is not full.
+// pass is the largest micro-batch: sequences are not known before they are read, so that a page for every 128 ids is
+// not full.
 func (pl Planner) pass(o *config.Config, cfg *model.Config, kv kernels.DType) *engine.PlanPass {
 	t := o.Optim.MicroBatchTokens
 	if pl.Verb == "train" {

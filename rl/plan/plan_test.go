@@ -54,7 +54,7 @@ func TestPlanOfRoles(t *testing.T) {
 	simulated := func(tokens int) int64 {
 		m := memory(func(c *config.Config) {
 			c.Search.Mode, c.Search.SimulationLLM, c.Search.SimMaxTokens = "simulate_sft", "same", tokens
-			c.Rollout.MaxContext, c.Rollout.Concurrency, c.Rollout.N = 1<<20, 64, 64
+			c.Rollout.MaxContext, c.Rollout.Concurrency, c.Rollout.N, c.Rollout.MaxTurns = 1<<20, 64, 64, 1
 		})
 		return m.Of("simulator", "KV pages") + m.Of("starting weights", "KV pages")
 	}
@@ -101,7 +101,8 @@ func TestPlanOfDevices(t *testing.T) {
 	require.ErrorContains(t, err, "of cuda:1's memory and there are")
 }
 
-// What is advised does fit, alone or as the flags that are named together; below what anything takes nothing is advised.
+// What is advised does fit, alone or as the flags that are named together; below what anything takes nothing is
+// advised.
 func TestAdviceFits(t *testing.T) {
 	g := e2e.Read(t)
 	dir := t.TempDir()
@@ -158,7 +159,7 @@ func TestPlanningErrorsAreSaid(t *testing.T) {
 			write(c, "adapter_config.json", `{"r":`)
 		},
 		"lora targets nothing match none": func(c *config.Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "nothing" },
-		"--kv-memory":                     func(c *config.Config) { c.Rollout.KVMemory = "much" },
+		"Rollout.KVMemory":                func(c *config.Config) { c.Rollout.KVMemory = "much" },
 		"no/such/critic": func(c *config.Config) {
 			c.Algo.Algo, c.Algo.KLCoef, c.Policy.RefModel, c.Critic.Model = "ppo", 0, "", "no/such/critic"
 		},
@@ -166,10 +167,10 @@ func TestPlanningErrorsAreSaid(t *testing.T) {
 		c := g.Settings(t)
 		c.Search.Mode = "none"
 		spoil(&c)
-		err := Check(&c, ref.New(), machine)
+		err := Check(t.Context(), &c, ref.New(), machine)
 		require.ErrorContains(t, err, want)
 	}
 	c := g.Settings(t)
 	c.Search.Mode = "none"
-	require.NoError(t, Check(&c, ref.New(), machine))
+	require.NoError(t, Check(t.Context(), &c, ref.New(), machine))
 }

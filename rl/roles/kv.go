@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
-// KvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for so many of the usual length (0: the longest)
-// as far as --kv-memory goes, but always for the longest.
+// KvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for so many of the usual
+// length (0: the longest) as far as --kv-memory goes, but always for the longest.
 func KvPages(c *config.Config, m *model.Config, kv kernels.DType, usual int) (context, sequences, pages int) {
 	context = min(c.Rollout.MaxContext, m.MaxPos)
 	sequences = max(1, min(c.Rollout.Concurrency, c.Rollout.BatchSize*c.Rollout.N))

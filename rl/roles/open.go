@@ -16,7 +16,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// LoadedModel is a model with what is needed to talk to it. Adapter, Tokenizer and Template are nil where there are none.
+// LoadedModel is a model with what is needed to talk to it. Adapter, Tokenizer and Template are nil where there are
+// none.
 type LoadedModel struct {
 	Dir        string // where the base weights are
 	AdapterDir string // where the adapter was loaded from, "" if it was not
@@ -41,6 +42,7 @@ type OpenOptions struct {
 
 // Open loads a model, unless ctx ends before. A folder that holds an adapter names its base in adapter_config.json.
 func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *LoadedModel, err error) {
+	defer func() { err = config.Error(err) }()
 	dir, err := rundir.ModelDir(o.Model)
 	if err != nil {
 		return nil, err

@@ -22,8 +22,8 @@ type SearchEngines struct {
 	Parts fingerprint.Parts
 }
 
-// OpenSearch makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated documents; it is called
-// once, if at all.
+// OpenSearch makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated
+// documents; it is called once, if at all.
 func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.Generator, error)) (*SearchEngines, error) {
 	if err := c.Check(); err != nil {
 		return nil, err

@@ -7,8 +7,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// circuitBreaker ends all episodes under way as soon as one of them finds that the search engine is gone: the others would
-// only find the same, each after all its tries.
+// circuitBreaker ends all episodes under way as soon as one of them finds that the search engine is gone: the others
+// would only find the same, each after all its tries.
 type circuitBreaker struct {
 	search.Searcher
 	ctx    context.Context

@@ -6,8 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// AddCost puts what searching cost into a step's metrics. What depends on a clock, or on what a cache knew already, stands under timing_s
-// and perf: a repeated run has other values there.
+// AddCost puts what searching cost into a step's metrics. What depends on a clock, or on what a cache knew already,
+// stands under timing_s and perf: a repeated run has other values there.
 func AddCost(m rundir.Metrics, by map[string]search.Cost) {
 	if len(by) == 0 {
 		return

@@ -11,12 +11,14 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Evaluate runs one episode a question, in order; the zero sampling is greedy. step is recorded, and keys what is drawn.
+// Evaluate runs one episode a question, in order; the zero sampling is greedy. step is recorded, and keys what is
+// drawn.
 func (r Worker) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
 	return r.EvaluateRest(ctx, questions, make([]*episode.Episode, len(questions)), sampling, seed, step)
 }
 
-// EvaluateRest is Evaluate for the questions i whose done[i] is nil: it goes on with an evaluation that was interrupted.
+// EvaluateRest is Evaluate for the questions i whose done[i] is nil: it goes on with an evaluation that was
+// interrupted.
 func (r Worker) EvaluateRest(ctx context.Context, questions []data.Question, done []*episode.Episode, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
 	r.Runner.Config.Sampling = sampling
 	r.Success = 1 // an adaptive curriculum would make each evaluation another one: all see its end
@@ -37,7 +39,8 @@ func (r Worker) EvaluateRest(ctx context.Context, questions []data.Question, don
 	return all, nil
 }
 
-// baseline runs an episode of one turn with a prompt of the method's. What RAG retrieved is recorded as a turn of its own without ids.
+// baseline runs an episode of one turn with a prompt of the method's. What RAG retrieved is recorded as a turn of its
+// own without ids.
 func (r *Worker) baseline(ctx context.Context, task episode.Task) (*episode.Episode, error) {
 	runner := r.Runner
 	runner.Config.MaxTurns = 0

@@ -14,13 +14,15 @@ type Prompter struct {
 	Tokenizer *tokenizer.Tokenizer
 	Template  *tokenizer.Template
 	MaxTokens int // longer prompts are an error; 0: no limit
+	// Message is what the user says for a question; nil: ZeroSearch's prompt.
+	Message func(question string) string
 }
 
-// IDs renders ZeroSearch's policy prompt for q, or the row's own prompt column: messages, or text that is taken as it is, special tokens in
-// it included, as a text prompt of sft is.
+// IDs renders ZeroSearch's policy prompt for q, or the row's own prompt column: messages, or text that is taken as it
+// is, special tokens in it included, as a text prompt of sft is.
 func (p Prompter) IDs(q data.Question) ([]int32, error) {
 	if ownPrompt(q) == nil {
-		return p.encode(q.ID, user(episode.Prompt(q.Question)))
+		return p.encode(q.ID, user(p.message(q.Question)))
 	}
 	row := data.Row{N: q.Row, Columns: q.Columns}
 	var text string
@@ -37,6 +39,14 @@ func (p Prompter) IDs(q data.Question) ([]int32, error) {
 		}
 	}
 	return p.encode(q.ID, own)
+}
+
+// message is what the user says for a question.
+func (p Prompter) message(question string) string {
+	if p.Message != nil {
+		return p.Message(question)
+	}
+	return episode.Prompt(question)
 }
 
 func user(text string) []tokenizer.Message { return []tokenizer.Message{{Role: "user", Content: text}} }
@@ -82,7 +92,7 @@ func (p Prompter) fits(q data.Question) bool {
 
 // surelyFits knows without encoding anything: no text has more tokens than bytes.
 func (p Prompter) surelyFits(q data.Question) bool {
-	bytes := len(episode.Prompt("")) + len(q.Question)
+	bytes := len(p.message("")) + len(q.Question)
 	if own := ownPrompt(q); own != nil {
 		bytes = len(own)
 	}

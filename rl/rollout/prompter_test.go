@@ -12,8 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// A row's own prompt is text with its special tokens, as the text prompts of sft are, or messages, whose contents may come in parts and
-// whose special tokens are the template's alone.
+// A row's own prompt is text with its special tokens, as the text prompts of sft are, or messages, whose contents may
+// come in parts and whose special tokens are the template's alone.
 func TestOwnPrompt(t *testing.T) {
 	raw, err := tokenizer.Train(func(func(string) bool) {}, 258, []string{"<|user|>", "<|end|>"})
 	require.NoError(t, err)

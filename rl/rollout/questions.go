@@ -14,8 +14,8 @@ type Questions struct {
 	Notes []string // what was left out, for the user
 }
 
-// LoadQuestions reads the files that c names and chooses from them: data sources, then answers that are too long, then what is held
-// out.
+// LoadQuestions reads the files that c names and chooses from them: data sources, then answers that are too long, then
+// what is held out.
 func LoadQuestions(c config.Data) (*Questions, error) {
 	set, err := data.LoadSet(c.Data)
 	if err != nil {

@@ -8,15 +8,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// MaxWaitAfterStop is how long a search on a server may take at most once the run was told to stop: a server that answers
-// does so well before, and one that does not would hold the run for all its tries.
+// MaxWaitAfterStop is how long a search on a server may take at most once the run was told to stop: a server that
+// answers does so well before, and one that does not would hold the run for all its tries.
 const MaxWaitAfterStop = 30 * time.Second
 
 // ErrStopped is the error of a search that had no answer soon after the run was told to stop.
 var ErrStopped = errors.New("no answer soon after the interrupt")
 
-// LimitAfterStop makes the searches of s, an engine called name, end within limit, without further tries, from the moment
-// on when stop ends.
+// LimitAfterStop makes the searches of s, an engine called name, end within limit, without further tries, from the
+// moment on when stop ends.
 func LimitAfterStop(s search.Searcher, name string, limit time.Duration, stop context.Context) search.Searcher {
 	return limited{s, name, limit, stop}
 }

@@ -1,5 +1,5 @@
-// Package rollout is the acting half of a step: it deals questions to episodes, runs many at once, gives them rewards and
-// sorts out which groups can be trained on.
+// Package rollout is the acting half of a step: it deals questions to episodes, runs many at once, gives them rewards
+// and sorts out which groups can be trained on.
 package rollout
 
 import (
@@ -26,8 +26,8 @@ type Worker struct {
 	Method      eval.Method            // "": the search agent; baselines are for evaluation
 }
 
-// Roll runs n episodes for each question, those whose index is in only (nil: all); attempt counts resamplings. purpose and step key
-// their randomness. The result has the episodes of question i at [i].
+// Roll runs n episodes for each question, those whose index is in only (nil: all); attempt counts resamplings. purpose
+// and step key their randomness. The result has the episodes of question i at [i].
 func (r *Worker) Roll(ctx context.Context, questions []data.Question, n int, only []int, seed uint64, purpose, step, total, attempt int,
 	quality search.Quality) ([][]*episode.Episode, error) {
 	out := make([][]*episode.Episode, len(questions))

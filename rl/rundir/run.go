@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 // Folder is a run directory that no other process writes to while it is open.
@@ -28,6 +29,7 @@ type Folder struct {
 // is refused unless resume is meant, and so is one that another process writes to; the system gives the lock back when
 // a process ends, however it ends.
 func Open(dir string, resume bool) (_ *Folder, err error) {
+	defer func() { err = config.Error(err) }()
 	if dir == "" {
 		return nil, errors.New("opening the run directory: no name given: say --out DIR")
 	}

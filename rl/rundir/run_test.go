@@ -93,7 +93,7 @@ func TestAppendsAreNotBuffered(t *testing.T) {
 
 func TestCreateRefuses(t *testing.T) {
 	_, err := Create("", 0, false)
-	require.ErrorContains(t, err, "say --out DIR")
+	require.ErrorContains(t, err, "say Schedule.Out DIR")
 
 	dir := t.TempDir()
 	r := begin(t, dir, 0, false)
@@ -102,7 +102,7 @@ func TestCreateRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "opening the run directory: this process is writing to "+dir+" already")
 	require.NoError(t, r.Close())
 	_, err = Create(dir, 0, false)
-	require.ErrorContains(t, err, "already holds a run: add --resume auto")
+	require.ErrorContains(t, err, "already holds a run: add Schedule.Resume auto")
 	begin(t, dir, 0, true)
 
 	saved := t.TempDir()

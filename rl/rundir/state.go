@@ -24,7 +24,7 @@ type State struct {
 	Best     float64 `json:"best"`                // best held-out F1 yet
 	BestStep int     `json:"best_step,omitempty"` // the step that had it; 0: none was measured
 	HeldOut  string  `json:"held_out,omitempty"`  // digest of the questions that Best was measured on
-	KLCoef   float64 `json:"kl_coef,omitempty"`   // weight of the divergence, where it is adapted
+	KLCoef   float64 `json:"kl_coef,omitempty"`   // weight of the KL, where it is adapted
 	Success  float64 `json:"success,omitempty"`   // smoothed success rate, where the curriculum follows it
 	// Path is the kernel path that computed the step: others give other bits.
 	Path string `json:"kernel_path,omitempty"`

@@ -116,7 +116,7 @@ func (r *Run) step(step int) error {
 		r.Skipped++
 	}
 	if bad := new(train.NonFiniteError); errors.As(st.Skipped, &bad) { // the weights are no numbers any more, and stay so
-		return r.offending(examples, fmt.Errorf("training step %d: %w", step, bad))
+		return r.dumpFailedBatch(examples, fmt.Errorf("training step %d: %w", step, bad))
 	}
 	seconds := time.Since(began).Seconds()
 	m := rundir.Metrics{"train/loss": nll / float64(max(1, trained)), "train/grad_norm": st.GradNorm, "train/lr": lr,
@@ -133,8 +133,8 @@ func (r *Run) step(step int) error {
 	return nil
 }
 
-// offending keeps a batch that gave something other than numbers.
-func (r *Run) offending(examples []Example, err error) error {
+// dumpFailedBatch keeps a batch that gave something other than numbers.
+func (r *Run) dumpFailedBatch(examples []Example, err error) error {
 	if r.Out == nil {
 		return err
 	}

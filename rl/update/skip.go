@@ -11,7 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
 
-// Skip is a mini-batch that was not learned from because its loss or gradient was not finite, with all that is needed to see why.
+// Skip is a mini-batch that was not learned from because its loss or gradient was not finite, with all that is needed
+// to see why.
 type Skip struct {
 	Of   string    `json:"update"` // policy or critic
 	Why  string    `json:"why"`
@@ -68,7 +69,8 @@ func (n number) MarshalJSON() ([]byte, error) {
 	return json.Marshal(float64(n))
 }
 
-// SaveSkips writes the skipped mini-batches of a step to skipped/step-N.jsonl of the run directory out: a line that says why, then a line a trajectory.
+// SaveSkips writes the skipped mini-batches of a step to skipped/step-N.jsonl of the run directory out: a line that
+// says why, then a line a trajectory.
 func SaveSkips(out string, step int, skips []Skip) error {
 	if len(skips) == 0 || out == "" {
 		return nil

@@ -1,5 +1,6 @@
 // Package update is the learning half of a step: from trajectories with rewards to optimizer steps. The five steps of
-// an update are log-probs of the reference, values of the critic, advantages, loss and gradient of each mini-batch, AdamW.
+// an update are log-probs of the reference, values of the critic, advantages, loss and gradient of each mini-batch,
+// AdamW.
 package update
 
 import (
@@ -16,7 +17,8 @@ type Trajectory struct {
 	Prompt int     // ids of the prompt
 	Mask   []bool  // a value an id: true where the policy sampled it and is trained on it
 	Old    []float32
-	// Old[i] is the log-probability with which IDs[i] was sampled, full vocabulary, after temperature; read where Mask is true.
+	// Old[i] is the log-probability with which IDs[i] was sampled, full vocabulary, after temperature; read where Mask
+	// is true.
 	Group  int // position of the question in the batch
 	Reward float64
 }
@@ -72,8 +74,8 @@ type Row struct {
 	kl, reward          float64   // mean estimate; all rewards together
 }
 
-// Update computes advantages over all trajectories, then takes one optimiser step for each mini-batch: a list of indices into trajs, in
-// order. lr is the learning rate of every step by its position in minis.
+// Update computes advantages over all trajectories, then takes one optimiser step for each mini-batch: a list of
+// indices into trajs, in order. lr is the learning rate of every step by its position in minis.
 func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (Stats, error) {
 	var st Stats
 	rows, err := u.Prepare(trajs)
@@ -307,7 +309,8 @@ func widen(x []float32) []float64 {
 	return out
 }
 
-// MiniBatches splits n trajectories, in order, into mini-batches of size; 0 or more than n: one. A smaller rest is a mini-batch of its own.
+// MiniBatches splits n trajectories, in order, into mini-batches of size; 0 or more than n: one. A smaller rest is a
+// mini-batch of its own.
 func MiniBatches(n, size int) [][]int {
 	if size <= 0 || size > n {
 		size = n

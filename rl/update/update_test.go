@@ -79,7 +79,7 @@ func weightsOf(t *testing.T, m *model.Model) (out [][]float32) {
 
 func rate(int) float64 { return 1e-3 }
 
-// What has no gradient is not walked back, counts in every divisor and metric, and changes no bit.
+// What has no gradient has no backward pass, counts in every divisor and metric, and changes no bit.
 func TestStillTrajectories(t *testing.T) {
 	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16} {
 		run := func(c config.Algo, walkAll bool, minis [][]int) (Stats, [][]float32) {
@@ -163,7 +163,8 @@ func TestSkippedMiniBatch(t *testing.T) {
 	require.Len(t, row.Advantages, len(row.Old))
 }
 
-// The divergence in the reward is what the formula says, the same in the loss is not in the reward, and the weight adapts.
+// The divergence in the reward is what the formula says, the same in the loss is not in the reward, and the weight
+// adapts.
 func TestDivergence(t *testing.T) {
 	c := config.Algo{Algo: "reinforce", KLCoef: 0.5, KLIn: config.KLReward, KLTarget: 0.001, KLHorizon: 100}
 	u, _, trajs := updateRig(t, kernels.F32, c)

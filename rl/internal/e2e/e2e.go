@@ -144,6 +144,7 @@ func (g Golden) Settings(t *testing.T) config.Config {
 		Rollout:  config.Rollout{BatchSize: 2, N: 4, MaxResponse: 14, MaxStart: 10, MaxContext: 64, Temperature: 1, TopP: 1},
 		Algo:     config.Algo{Algo: s.Estimator, Reward: "f1", ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent, LossAgg: s.Agg},
 		Optim:    config.Optim{LR: 1, Betas: g.AdamW.Betas, Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay, MaxGradNorm: s.Clip, LRSchedule: "constant", MicroBatchTokens: 64},
+		Critic:   config.Critic{LR: 1e-5},
 		Schedule: config.Schedule{TotalSteps: 203, Seed: 1},
 	}
 }

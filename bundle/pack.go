@@ -1,4 +1,4 @@
-package main
+package bundle
 
 import (
 	"fmt"
@@ -8,28 +8,27 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/zerosearch-go/zerosearch/bundle"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// inBundle begins a path of a recipe that is in the bundle.
-const inBundle = "bundle:"
+// InBundle begins a path of a recipe that is in the bundle.
+const InBundle = "bundle:"
 
-// packer collects the files that a recipe names.
-type packer struct {
-	withModel bool
-	sources   []bundle.Source
-	given     map[string]string // by flag: its value with places in the bundle
-	missing   []string
+// Packer collects the files that a recipe names.
+type Packer struct {
+	WithModel bool              // take the model folders, too
+	Sources   []Source          // what was found
+	Places    map[string]string // by flag: its value with places in the bundle
+	Missing   []string          // what the recipe names and is not taken
 	folders   map[string]string // of models: where they are in the bundle
 }
 
-// collect goes through the flags that name files.
-func (p *packer) collect(c config.Config) error {
-	p.folders = map[string]string{}
+// Collect goes through the flags that name files.
+func (p *Packer) Collect(c config.Config) error {
+	p.folders, p.Places = map[string]string{}, map[string]string{}
 	for _, f := range []struct {
 		flag, value string
 		pack        func(value string) (string, error)
@@ -53,15 +52,15 @@ func (p *packer) collect(c config.Config) error {
 		if err != nil {
 			return fmt.Errorf("--%s: %w", f.flag, err)
 		}
-		p.given[f.flag] = place
+		p.Places[f.flag] = place
 	}
 	return nil
 }
 
 // place finds a name in folder that is not taken.
-func (p *packer) place(folder, name string) string {
+func (p *Packer) place(folder, name string) string {
 	taken := func(at string) bool {
-		return slices.ContainsFunc(p.sources, func(s bundle.Source) bool { return s.Name == at || strings.HasPrefix(s.Name, at+"/") })
+		return slices.ContainsFunc(p.Sources, func(s Source) bool { return s.Name == at || strings.HasPrefix(s.Name, at+"/") })
 	}
 	at := path.Join(folder, name)
 	for n := 2; taken(at); n++ {
@@ -71,7 +70,7 @@ func (p *packer) place(folder, name string) string {
 }
 
 // file takes one file; its name stays, because rows without a data source are called after it.
-func (p *packer) file(folder, name string) (string, error) {
+func (p *Packer) file(folder, name string) (string, error) {
 	st, err := os.Stat(name)
 	if err != nil {
 		return "", err
@@ -79,22 +78,22 @@ func (p *packer) file(folder, name string) (string, error) {
 	if !st.Mode().IsRegular() {
 		return "", fmt.Errorf("%s is no file", name)
 	}
-	for _, s := range p.sources { // twice the same
+	for _, s := range p.Sources { // twice the same
 		if s.Path == name {
-			return inBundle + s.Name, nil
+			return InBundle + s.Name, nil
 		}
 	}
 	at := p.place(folder, filepath.Base(name))
-	p.sources = append(p.sources, bundle.Source{Name: at, Path: name})
-	return inBundle + at, nil
+	p.Sources = append(p.Sources, Source{Name: at, Path: name})
+	return InBundle + at, nil
 }
 
-func (p *packer) data(list string) (string, error) {
+func (p *Packer) data(list string) (string, error) {
 	return data.Rename(list, func(file string) (string, error) { return p.file("data", file) })
 }
 
 // corpus takes files, and folders with all that is not hidden.
-func (p *packer) corpus(list string) (string, error) {
+func (p *Packer) corpus(list string) (string, error) {
 	var out []string
 	for name := range strings.SplitSeq(list, ",") {
 		name = strings.TrimSpace(name)
@@ -112,20 +111,20 @@ func (p *packer) corpus(list string) (string, error) {
 				return err
 			}
 			rel, err := filepath.Rel(name, file)
-			p.sources = append(p.sources, bundle.Source{Name: path.Join(at, filepath.ToSlash(rel)), Path: file})
+			p.Sources = append(p.Sources, Source{Name: path.Join(at, filepath.ToSlash(rel)), Path: file})
 			return err
 		})
 		if err != nil {
 			return "", err
 		}
-		out = append(out, inBundle+at)
+		out = append(out, InBundle+at)
 	}
 	return strings.Join(out, ","), nil
 }
 
-// reward takes what exec:PROGRAM ARGUMENTS names and is a file here. What the system finds elsewhere, such as an interpreter, must be found
-// there too.
-func (p *packer) reward(name string) (string, error) {
+// reward takes what exec:PROGRAM ARGUMENTS names and is a file here. What the system finds elsewhere, such as an
+// interpreter, must be found there too.
+func (p *Packer) reward(name string) (string, error) {
 	before, command, is := strings.Cut(name, "exec:")
 	words := strings.Fields(command)
 	if !is || len(words) == 0 {
@@ -135,7 +134,7 @@ func (p *packer) reward(name string) (string, error) {
 		st, err := os.Stat(word)
 		switch local := !filepath.IsAbs(word) && (i > 0 || strings.ContainsAny(word, `/\`)); {
 		case i == 0 && !local:
-			p.missing = append(p.missing, "the reward program "+word)
+			p.Missing = append(p.Missing, "the reward program "+word)
 		case i == 0 || local && err == nil && st.Mode().IsRegular():
 			if words[i], err = p.file("programs", word); err != nil {
 				return "", err
@@ -146,9 +145,9 @@ func (p *packer) reward(name string) (string, error) {
 }
 
 // policy takes the policy; an adapter becomes its base and --adapter.
-func (p *packer) policy(c config.Config, name string) (string, error) {
+func (p *Packer) policy(c config.Config, name string) (string, error) {
 	base, err := baseOf(name)
-	if err != nil || base == "" || !p.withModel {
+	if err != nil || base == "" || !p.WithModel {
 		return p.model("model", name)
 	}
 	if c.Policy.Adapter != "" {
@@ -158,17 +157,17 @@ func (p *packer) policy(c config.Config, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p.given["adapter"] = at
+	p.Places["adapter"] = at
 	return p.model("model", base)
 }
 
 // simulator takes the simulator; an adapter must be one over the policy's base.
-func (p *packer) simulator(c config.Config, name string) (string, error) {
+func (p *Packer) simulator(c config.Config, name string) (string, error) {
 	if name == "same" || !c.Search.Simulates() {
 		return name, nil
 	}
-	shares := c.Policy.LoRAR > 0 || p.given["adapter"] != ""
-	if shares && p.withModel && (c.Search.SimDType == "" || c.Search.SimDType == c.Policy.DType) {
+	shares := c.Policy.LoRAR > 0 || p.Places["adapter"] != ""
+	if shares && p.WithModel && (c.Search.SimDType == "" || c.Search.SimDType == c.Policy.DType) {
 		_, base, err := roles.ReadShape(c.Policy.Model)
 		if err != nil {
 			return "", err
@@ -185,8 +184,8 @@ func (p *packer) simulator(c config.Config, name string) (string, error) {
 }
 
 // whole takes a folder that is no adapter.
-func (p *packer) whole(flag, name string) (string, error) {
-	if base, err := baseOf(name); err == nil && base != "" && p.withModel {
+func (p *Packer) whole(flag, name string) (string, error) {
+	if base, err := baseOf(name); err == nil && base != "" && p.WithModel {
 		return "", fmt.Errorf("%s is an adapter over %s, and a bundle takes adapters of the policy only: give a whole model, or leave the models out with --without-model", name, base)
 	}
 	return p.model(flag, name)
@@ -202,10 +201,11 @@ func baseOf(name string) (string, error) {
 	return base, err
 }
 
-// model takes what opens a model from its folder: weights, configurations, tokenizer and template, and its licence; no optimiser.
-func (p *packer) model(flag, name string) (string, error) {
-	if !p.withModel {
-		p.missing = append(p.missing, "--"+flag+" "+name)
+// model takes what opens a model from its folder: weights, configurations, tokenizer and template, and its licence; no
+// optimiser.
+func (p *Packer) model(flag, name string) (string, error) {
+	if !p.WithModel {
+		p.Missing = append(p.Missing, "--"+flag+" "+name)
 		return name, nil
 	}
 	dir, err := rundir.ModelDir(name)
@@ -237,12 +237,12 @@ func (p *packer) model(flag, name string) (string, error) {
 	for _, name := range names {
 		if file := filepath.Join(dir, filepath.FromSlash(name)); ofModel(path.Base(name)) {
 			if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() {
-				p.sources = append(p.sources, bundle.Source{Name: path.Join(at, name), Path: file})
+				p.Sources = append(p.Sources, Source{Name: path.Join(at, name), Path: file})
 			}
 		}
 	}
-	p.folders[dir] = inBundle + at
-	return inBundle + at, nil
+	p.folders[dir] = InBundle + at
+	return InBundle + at, nil
 }
 
 func ofModel(name string) bool {

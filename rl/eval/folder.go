@@ -1,4 +1,4 @@
-package main
+package eval
 
 import (
 	"bufio"
@@ -16,41 +16,37 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
-	"github.com/zerosearch-go/zerosearch/rl/eval"
-	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// evalFolder keeps an evaluation: config.yaml; settings.json, what its numbers depend on; episodes.jsonl (of a baseline: episodes-METHOD.jsonl)
-// in the order of the questions, and while it runs the same name with .partial, an episode as soon as it ends; at the end eval.json,
-// results.jsonl (a line a question and method) and table.md.
-type evalFolder struct {
-	dir  string
+// Folder is where an evaluation is kept: config.yaml; settings.json, what its numbers depend on; episodes.jsonl (of a
+// baseline: episodes-METHOD.jsonl) in the order of the questions, and while it runs the same name with .partial, an
+// episode as soon as it ends; at the end eval.json, results.jsonl (a line a question and method) and table.md.
+type Folder struct {
+	Dir string
+	// Done of Want episodes are kept of the method that runs.
+	Done, Want int
+
 	part *os.File
-	done int // episodes kept of the method that runs
-	want int
 }
 
-// free are flags that change no episode, or whose contents are compared.
-var free = []string{"sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence", "compare",
-	"threads", "concurrency", "device", "sim-device"}
-
-// checkFolder refuses an --out that cannot be, before anything is loaded.
-func (c *evalCmd) checkFolder() error {
-	f := evalFolder{dir: c.Out}
-	if _, _, run := rundir.Last(c.Out); run || exists(f.path("metrics.jsonl")) {
-		return f.unopened(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(c.Out, "eval")))
+// CheckFolder refuses a folder that cannot keep an evaluation, before anything is loaded.
+func CheckFolder(dir string) error {
+	f := Folder{Dir: dir}
+	if _, _, run := rundir.Last(dir); run || exists(f.path("metrics.jsonl")) {
+		return f.unopened(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(dir, "eval")))
 	}
 	return nil
 }
 
-func (f *evalFolder) unopened(err error) error {
-	return fmt.Errorf("opening the evaluation %s: %w", f.dir, err)
+func (f *Folder) unopened(err error) error {
+	return fmt.Errorf("opening the evaluation %s: %w", f.Dir, err)
 }
 
-// openFolder makes --out, or goes on with what is there if it came from the same contents and settings as now.
-func (c *evalCmd) openFolder(w *world, now fingerprint.Parts) (*evalFolder, error) {
-	f := &evalFolder{dir: c.Out}
+// OpenFolder makes dir, or goes on with what is there if it came from the same contents and settings as now. config is
+// the text of its config.yaml.
+func OpenFolder(dir string, now fingerprint.Parts, config []byte) (*Folder, error) {
+	f := &Folder{Dir: dir}
 	text, err := os.ReadFile(f.path("settings.json"))
 	switch was := (fingerprint.Parts{}); {
 	case err == nil:
@@ -66,16 +62,14 @@ func (c *evalCmd) openFolder(w *world, now fingerprint.Parts) (*evalFolder, erro
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, f.unopened(err)
 	}
-	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, f.unopened(err)
 	}
 	if text, err = json.MarshalIndent(now, "", "  "); err == nil {
 		err = disk.WriteFile(f.path("settings.json"), append(text, '\n'))
 	}
 	if err == nil {
-		if text, err = w.resolved(); err == nil {
-			err = disk.WriteFile(f.path("config.yaml"), text)
-		}
+		err = disk.WriteFile(f.path("config.yaml"), config)
 	}
 	if err != nil {
 		return nil, f.unopened(err)
@@ -83,19 +77,7 @@ func (c *evalCmd) openFolder(w *world, now fingerprint.Parts) (*evalFolder, erro
 	return f, nil
 }
 
-func (f *evalFolder) path(name string) string { return filepath.Join(f.dir, name) }
-
-// fingerprint is what the episodes come from: settings, the model and its adapter, the questions, what is searched.
-func (c *evalCmd) fingerprint(w *world, a *agent, questions []data.Question) (fingerprint.Parts, error) {
-	out := w.settings(free...)
-	out["data"] = fingerprint.Mark + (&data.Set{Questions: questions}).Digest()
-	if err := modelContents(out, c.Model, c.Adapter, c.ChatTemplate); err != nil {
-		return nil, err
-	}
-	searched, err := roles.SearchParts(&c.Search, a.engines)
-	out.Merge(searched)
-	return out, err
-}
+func (f *Folder) path(name string) string { return filepath.Join(f.Dir, name) }
 
 // differences lists what was otherwise.
 func differences(was, now fingerprint.Parts) (out []string) {
@@ -110,17 +92,17 @@ func differences(was, now fingerprint.Parts) (out []string) {
 }
 
 // episodes is the file of a method.
-func (f *evalFolder) episodes(m eval.Method) string {
-	if m == eval.Agent {
+func (f *Folder) episodes(m Method) string {
+	if m == Agent {
 		return f.path("episodes.jsonl")
 	}
 	return f.path("episodes-" + string(m) + ".jsonl")
 }
 
-// begin gives the episodes of a method that are there, nil where there is none, and opens the file for the others.
-func (f *evalFolder) begin(m eval.Method, questions []data.Question) ([]*episode.Episode, error) {
+// Begin gives the episodes of a method that are there, nil where there is none, and opens the file for the others.
+func (f *Folder) Begin(m Method, questions []data.Question) ([]*episode.Episode, error) {
 	done := make([]*episode.Episode, len(questions))
-	f.done, f.want = 0, len(questions)
+	f.Done, f.Want = 0, len(questions)
 	for _, name := range []string{f.episodes(m), f.episodes(m) + ".partial"} {
 		err := wholeLines(name, func(line []byte) error {
 			e := new(episode.Episode)
@@ -131,7 +113,7 @@ func (f *evalFolder) begin(m eval.Method, questions []data.Question) ([]*episode
 				return fmt.Errorf("an episode of question %s does not belong here", e.QuestionID)
 			}
 			if done[e.Group] == nil {
-				f.done++
+				f.Done++
 			}
 			done[e.Group] = e
 			return nil
@@ -140,12 +122,12 @@ func (f *evalFolder) begin(m eval.Method, questions []data.Question) ([]*episode
 			return nil, fmt.Errorf("going on with %s: %w: remove the file to begin again", name, err)
 		}
 	}
-	if f.done == f.want {
+	if f.Done == f.Want {
 		return done, nil
 	}
 	var err error
 	if f.part, err = os.OpenFile(f.episodes(m)+".partial", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
-		return nil, fmt.Errorf("opening the evaluation %s: %w", f.dir, err)
+		return nil, fmt.Errorf("opening the evaluation %s: %w", f.Dir, err)
 	}
 	return done, nil
 }
@@ -179,32 +161,33 @@ func wholeLines(name string, each func(line []byte) error) error {
 	}
 }
 
-// append keeps an episode that has ended. One whose search failed is not kept: it is tried again when the evaluation goes on.
-func (f *evalFolder) append(e *episode.Episode) error {
+// Append keeps an episode that has ended. One whose search failed is not kept: it is tried again when the evaluation
+// goes on.
+func (f *Folder) Append(e *episode.Episode) error {
 	if e.Status == episode.SearchFailed {
 		return nil
 	}
 	line, err := e.Line()
 	if err == nil {
 		if _, err = f.part.Write(line); err == nil {
-			f.done++
+			f.Done++
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("keeping the episodes in %s: %w", f.dir, err)
+		return fmt.Errorf("keeping the episodes in %s: %w", f.Dir, err)
 	}
 	return nil
 }
 
-// end puts the episodes of a method in order, once all of them are there.
-func (f *evalFolder) end(m eval.Method, all []*episode.Episode) error {
+// End puts the episodes of a method in order, once all of them are there.
+func (f *Folder) End(m Method, all []*episode.Episode) error {
 	var err error
 	if f.part != nil {
 		err, f.part = f.part.Close(), nil
 	}
-	if err == nil && f.done == f.want {
+	if err == nil && f.Done == f.Want {
 		var text []byte
-		if text, err = lines(all); err == nil {
+		if text, err = Lines(all); err == nil {
 			err = disk.WriteFile(f.episodes(m), text)
 		}
 		if err == nil {
@@ -215,13 +198,13 @@ func (f *evalFolder) end(m eval.Method, all []*episode.Episode) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("keeping the episodes in %s: %w", f.dir, err)
+		return fmt.Errorf("keeping the episodes in %s: %w", f.Dir, err)
 	}
 	return nil
 }
 
-// finish writes the result.
-func (f *evalFolder) finish(out *evaluation, boot eval.Bootstrap, results [][]eval.Result) error {
+// Finish writes the result.
+func (f *Folder) Finish(out *Evaluation, boot Bootstrap, results [][]Result) error {
 	var object, rows, table bytes.Buffer
 	err := encode(&object, out)
 	for _, rs := range results {
@@ -229,7 +212,7 @@ func (f *evalFolder) finish(out *evaluation, boot eval.Bootstrap, results [][]ev
 			err = errors.Join(err, encode(&rows, r))
 		}
 	}
-	out.markdown(&table, boot)
+	out.Markdown(&table, boot)
 	for name, text := range map[string]*bytes.Buffer{"eval.json": &object, "results.jsonl": &rows, "table.md": &table} {
 		err = errors.Join(err, disk.WriteFile(f.path(name), text.Bytes()))
 	}
@@ -245,10 +228,14 @@ func encode(b *bytes.Buffer, v any) error {
 	return enc.Encode(v)
 }
 
-// interrupted says how to go on.
-func (f *evalFolder) interrupted(w *world) error {
-	f.part.Close()
-	w.log.line("interrupted: %d of %d episodes are done and kept. To go on:", f.done, f.want)
-	w.log.line("  zerosearch eval --config %s", shellWord(f.path("config.yaml")))
-	return errInterrupted
+// Close ends the writing of episodes; what is there is gone on with.
+func (f *Folder) Close() {
+	if f.part != nil {
+		f.part.Close()
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

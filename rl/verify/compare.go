@@ -1,16 +1,14 @@
-package rl
+package verify
 
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -57,14 +55,14 @@ func (m *Mismatch) String() string {
 	return s + fmt.Sprintf(": recorded %s, recomputed %s", m.Recorded, m.Again)
 }
 
-// compareEpisodes finds the first difference of a step's episodes.
-func (v *verifier) compareEpisodes(was, now []recordedLine) {
+// CompareEpisodes finds the first difference of a step's episodes.
+func (v *Comparer) CompareEpisodes(was, now []Line) {
 	type key struct{ attempt, group, rollout int }
-	of := func(e recordedLine) key { return key{e.Attempt, e.Group, e.Rollout} }
-	recorded := map[key]recordedLine{}
+	of := func(e Line) key { return key{e.Attempt, e.Group, e.Rollout} }
+	recorded := map[key]Line{}
 	for _, e := range was {
 		if _, twice := recorded[of(e)]; twice {
-			v.Difference = mismatchOf(e.Episode, "episode", "two", "one")
+			v.Difference = MismatchOf(e.Episode, "episode", "two", "one")
 			return
 		}
 		recorded[of(e)] = e
@@ -72,11 +70,11 @@ func (v *verifier) compareEpisodes(was, now []recordedLine) {
 	for _, e := range now {
 		w, ok := recorded[of(e)]
 		if !ok {
-			v.Difference = mismatchOf(e.Episode, "episode", "none", "one")
+			v.Difference = MismatchOf(e.Episode, "episode", "none", "one")
 			return
 		}
 		delete(recorded, of(e))
-		if v.Difference = v.compareEpisode(w, e); v.Difference != nil {
+		if v.Difference = v.CompareEpisode(w, e); v.Difference != nil {
 			return
 		}
 		v.Episodes++
@@ -85,23 +83,24 @@ func (v *verifier) compareEpisodes(was, now []recordedLine) {
 	}
 	for _, e := range was {
 		if _, left := recorded[of(e)]; left {
-			v.Difference = mismatchOf(e.Episode, "episode", "one", "none")
+			v.Difference = MismatchOf(e.Episode, "episode", "one", "none")
 			return
 		}
 	}
 	v.compareOrder(was, now)
 }
 
-func mismatchOf(e *episode.Episode, field, was, now string) *Mismatch {
+// MismatchOf is a difference in a field of an episode.
+func MismatchOf(e *episode.Episode, field, was, now string) *Mismatch {
 	return &Mismatch{Step: e.Step, Question: e.QuestionID, Group: &e.Group, Attempt: &e.Attempt, Rollout: &e.Rollout,
 		Field: field, Recorded: was, Again: now}
 }
 
-// compareEpisode compares field by field, causes before consequences, and at last the lines themselves.
-func (v *verifier) compareEpisode(was, now recordedLine) *Mismatch {
+// CompareEpisode compares field by field, causes before consequences, and at last the lines themselves.
+func (v *Comparer) CompareEpisode(was, now Line) *Mismatch {
 	turn := 0
 	differ := func(field string, at int, a, b any) *Mismatch {
-		m := mismatchOf(now.Episode, field, quoted(a), quoted(b))
+		m := MismatchOf(now.Episode, field, quoted(a), quoted(b))
 		if turn > 0 {
 			m.Turn = &turn
 		}
@@ -146,13 +145,13 @@ func (v *verifier) compareEpisode(was, now recordedLine) *Mismatch {
 		return differ("reward", -1, was.Reward, now.Reward)
 	}
 	same := func(a, b float32) bool {
-		return a == b || !v.Exact && near(float64(a), float64(b), updateTolerance, 0.2)
+		return a == b || !v.Exact && Near(float64(a), float64(b), updateTolerance, 0.2)
 	}
 	if !slices.EqualFunc(was.Advantages, now.Advantages, same) {
 		at := firstOther(was.Advantages, now.Advantages)
 		return differ("advantage", at, item(was.Advantages, at), item(now.Advantages, at))
 	}
-	if v.Exact && !bytes.Equal(was.text, now.text) { // digits beyond a number's precision, a key that nobody reads
+	if v.Exact && !bytes.Equal(was.Text, now.Text) { // digits beyond a number's precision, a key that nobody reads
 		return compareText(was, now)
 	}
 	return nil
@@ -160,12 +159,12 @@ func (v *verifier) compareEpisode(was, now recordedLine) *Mismatch {
 
 // compareText names where the texts of two equal episodes differ: at a value that is written in another way, or at a
 // key.
-func compareText(was, now recordedLine) *Mismatch {
-	m := mismatchOf(now.Episode, "line", "", "")
-	path, x, y := otherValue(parsed(was.text), parsed(now.text))
+func compareText(was, now Line) *Mismatch {
+	m := MismatchOf(now.Episode, "line", "", "")
+	path, x, y := otherValue(parsed(was.Text), parsed(now.Text))
 	if path == nil { // in blanks, or the order of keys
-		at := firstOther(was.text, now.text)
-		m.Position, m.Recorded, m.Again = &at, quoted(around(was.text, at)), quoted(around(now.text, at))
+		at := firstOther(was.Text, now.Text)
+		m.Position, m.Recorded, m.Again = &at, quoted(around(was.Text, at)), quoted(around(now.Text, at))
 		return m
 	}
 	if len(path) > 2 && path[0] == "turns" {
@@ -304,13 +303,14 @@ func quoted(x any) string {
 	return string(b)
 }
 
-// compareMetrics compares the lines of a step. What a clock, a cache or an evaluation had a hand in is left out.
-func (v *verifier) compareMetrics(step int) error {
-	was, err := metricsOf(v.dir, step)
+// CompareMetrics compares the lines of a step in the metrics of the run and of its repetition, in the folder again.
+// What a clock, a cache or an evaluation had a hand in is left out.
+func (v *Comparer) CompareMetrics(step int, again string) error {
+	was, err := metricsOf(v.Run, step)
 	if err != nil {
 		return err
 	}
-	now, err := metricsOf(v.t.Out.Dir, step)
+	now, err := metricsOf(again, step)
 	if err != nil {
 		return err
 	}
@@ -338,16 +338,9 @@ func (v *verifier) compareMetrics(step int) error {
 	return nil
 }
 
-// compareCheckpoint saves the step again, aside, and compares every tensor and what the state knows.
-func (v *verifier) compareCheckpoint(ctx context.Context, step int) error {
-	was, now := rundir.Checkpoint(v.dir, step), v.t.Out.Checkpoint(step)
-	if dtype, ok := savedAs(was); ok {
-		v.t.SaveDType = dtype
-	}
-	if err := v.t.Engine.Do(ctx, func() error { return v.t.saveAs(step) }); err != nil {
-		return err
-	}
-	defer os.RemoveAll(now)
+// CompareCheckpoint compares every tensor of two checkpoints of a step, and what the state knows. counted: it is a step
+// that was repeated.
+func (v *Comparer) CompareCheckpoint(step int, was, now string, counted bool) error {
 	files, err := tensorFiles(was)
 	if err != nil {
 		return err
@@ -367,7 +360,7 @@ func (v *verifier) compareCheckpoint(ctx context.Context, step int) error {
 			return err
 		}
 	}
-	if step > v.From {
+	if counted {
 		v.Checkpoints = append(v.Checkpoints, step)
 	}
 	if err := v.compareModel(step, was, now); err != nil || v.Difference != nil {
@@ -377,7 +370,7 @@ func (v *verifier) compareCheckpoint(ctx context.Context, step int) error {
 }
 
 // compareModel compares what belongs to a model beside its weights: configuration, tokenizer, chat template.
-func (v *verifier) compareModel(step int, was, now string) error {
+func (v *Comparer) compareModel(step int, was, now string) error {
 	const flag = "checkpoint"
 	a, b := fingerprint.Parts{}, fingerprint.Parts{}
 	if err := errors.Join(a.Model(flag, was), b.Model(flag, now)); err != nil {
@@ -406,7 +399,7 @@ func tensorFiles(dir string) (out []string, err error) {
 }
 
 // compareTensors compares two files of the same tensors.
-func (v *verifier) compareTensors(step int, was, now string) error {
+func (v *Comparer) compareTensors(step int, was, now string) error {
 	a, err := safetensors.Open(was)
 	if err != nil {
 		return err
@@ -417,7 +410,7 @@ func (v *verifier) compareTensors(step int, was, now string) error {
 		return err
 	}
 	defer b.Close()
-	rel, _ := filepath.Rel(v.dir, was)
+	rel, _ := filepath.Rel(v.Run, was)
 	differ := func(tensor string, at int, x, y string) {
 		v.Difference = &Mismatch{Step: step, File: filepath.ToSlash(rel), Field: tensor, Recorded: x, Again: y}
 		if at >= 0 {
@@ -448,7 +441,7 @@ func (v *verifier) compareTensors(step int, was, now string) error {
 			return err
 		}
 		for i := range was {
-			if math.Float32bits(was[i]) != math.Float32bits(now[i]) && (v.Exact || !v.nearWeight(step, was[i], now[i])) {
+			if math.Float32bits(was[i]) != math.Float32bits(now[i]) && (v.Exact || !v.NearWeight(step, was[i], now[i])) {
 				differ(name, i, fmt.Sprint(was[i]), fmt.Sprint(now[i]))
 				return nil
 			}
@@ -458,7 +451,7 @@ func (v *verifier) compareTensors(step int, was, now string) error {
 }
 
 // compareState compares what a resumed run would go on with.
-func (v *verifier) compareState(step int, was, now string) error {
+func (v *Comparer) compareState(step int, was, now string) error {
 	a, err := rundir.ReadState(was)
 	if err != nil {
 		return err
@@ -475,7 +468,7 @@ func (v *verifier) compareState(step int, was, now string) error {
 		{"skipped", float64(a.Skipped), float64(b.Skipped)}, {"drawn", float64(a.Drawn), float64(b.Drawn)},
 		{"success", a.Success, b.Success}, {"kl_coef", a.KLCoef, b.KLCoef},
 	} {
-		if f.a != f.b && (v.Exact || f.name != "kl_coef" || !near(f.a, f.b, updateTolerance, 0)) {
+		if f.a != f.b && (v.Exact || f.name != "kl_coef" || !Near(f.a, f.b, updateTolerance, 0)) {
 			v.Difference = &Mismatch{Step: step, File: "checkpoints/" + filepath.Base(was) + "/" + rundir.StateName, Field: f.name,
 				Recorded: quoted(f.a), Again: quoted(f.b)}
 			return nil

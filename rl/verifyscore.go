@@ -6,46 +6,18 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/verify"
 )
 
-// Tolerances between kernel paths that sum in another order, each of the size of what is compared. A log-prob may
-// differ by so much of 1 + |log-prob|, what the update computes by so much of itself + 0.2, and a weight by
-// weightSteps learning rates an optimizer step, for AdamW moves a weight whose gradient is nearly 0 either way by
-// about one, and by a rounding to bf16.
-const (
-	logprobTolerance = 0.02
-	updateTolerance  = 0.05
-	weightSteps      = 4
-)
-
-func near(a, b, tolerance, floor float64) bool {
-	return a == b || math.Abs(a-b) <= tolerance*(floor+max(math.Abs(a), math.Abs(b)))
-}
-
-// nearMetric compares numbers that are not of the same kernel path. Those of the episodes themselves must be the same.
-func nearMetric(name, a, b string) bool {
-	if name == "rollout/logprob_diff_max" {
-		return true // it is what log-probs are compared for
-	}
-	x, err := strconv.ParseFloat(a, 64)
-	y, err2 := strconv.ParseFloat(b, 64)
-	return err == nil && err2 == nil && (strings.HasPrefix(name, "actor/") || strings.HasPrefix(name, "critic/")) &&
-		near(x, y, updateTolerance, 0.2)
-}
-
-// moment reports whether a tensor is one of AdamW's moments: gradients near 0 differ by more than themselves between
-// kernel paths.
-func moment(name string) bool { return strings.HasPrefix(name, "m.") || strings.HasPrefix(name, "v.") }
-
-func (v *verifier) nearWeight(step int, a, b float32) bool {
+// nearTo says whether two weights are as verify.Near as another kernel path leaves them after the steps of the
+// repetition.
+func (v *verifier) nearTo(step int, a, b float32) bool {
 	lr := v.t.lr(step)
 	if v.t.Updater.Values != nil {
 		lr = max(lr, v.t.criticLR(step))
@@ -55,7 +27,7 @@ func (v *verifier) nearWeight(step int, a, b float32) bool {
 		trajs := v.t.Config.Rollout.BatchSize * v.t.Config.Rollout.N
 		steps *= float64((trajs + size - 1) / size)
 	}
-	return math.Abs(float64(a)-float64(b)) <= weightSteps*lr*max(1, steps)+math.Abs(float64(a))/128
+	return math.Abs(float64(a)-float64(b)) <= verify.WeightSteps*lr*max(1, steps)+math.Abs(float64(a))/128
 }
 
 // score gives the recorded episodes of an attempt instead of sampling them: on another kernel path a probability may
@@ -66,14 +38,14 @@ func (v *verifier) score(ctx context.Context, questions []data.Question, only []
 	out := make([][]*episode.Episode, len(questions))
 	for _, l := range v.took[step] {
 		e := new(episode.Episode)
-		if err := json.Unmarshal(l.text, e); err != nil {
+		if err := json.Unmarshal(l.Text, e); err != nil {
 			return nil, err
 		}
 		if e.Attempt != attempt {
 			continue
 		}
 		if e.Group < 0 || e.Group >= len(questions) || only != nil && !slices.Contains(only, e.Group) {
-			return nil, fmt.Errorf("%s", mismatchOf(e, "episode", "one", "none"))
+			return nil, fmt.Errorf("%s", verify.MismatchOf(e, "episode", "one", "none"))
 		}
 		e.Reward, e.Advantages = 0, nil
 		if err := v.asked(ctx, e, questions[e.Group]); err != nil {
@@ -92,7 +64,7 @@ func (v *verifier) score(ctx context.Context, questions []data.Question, only []
 
 // asked compares the question of an episode, its prompt, and its documents where they can be found again.
 func (v *verifier) asked(ctx context.Context, e *episode.Episode, q data.Question) error {
-	prompt, err := v.t.Roller.Prompter.IDs(q)
+	prompt, err := v.t.Worker.Prompter.IDs(q)
 	if err != nil {
 		return err
 	}
@@ -104,7 +76,7 @@ func (v *verifier) asked(ctx context.Context, e *episode.Episode, q data.Questio
 		if t.Action != episode.Search || t.Documents == nil || v.Searches == "repeated" && v.t.Config.Search.Simulates() {
 			continue // not searched, or by a model: another kernel path may write other documents
 		}
-		d, err := v.t.roller().Runner.Searcher.Search(ctx, search.Query{Query: t.Content, Question: q.Question,
+		d, err := v.t.worker().Runner.Searcher.Search(ctx, search.Query{Query: t.Content, Question: q.Question,
 			GoldenAnswers: q.GoldenAnswers, Step: e.Step,
 			TotalSteps: v.t.Config.Schedule.TotalSteps, Success: v.t.state.Success,
 			Stream: episode.SearchStream(seedOf(&v.t.Config, e), k)})
@@ -117,7 +89,7 @@ func (v *verifier) asked(ctx context.Context, e *episode.Episode, q data.Questio
 		}
 	}
 	if v.Difference == nil {
-		v.Difference = v.compareEpisode(recordedLine{nil, e}, recordedLine{nil, &now})
+		v.Difference = v.CompareEpisode(verify.Line{Episode: e}, verify.Line{Episode: &now})
 	}
 	return nil
 }
@@ -169,7 +141,7 @@ func (v *verifier) logprobs(ctx context.Context, groups [][]*episode.Episode) er
 				t := &e.Turns[turn]
 				if len(t.Logprobs) != len(t.IDs) {
 					turn++
-					v.Difference = mismatchOf(e, "logprobs", "none", "some")
+					v.Difference = verify.MismatchOf(e, "logprobs", "none", "some")
 					v.Difference.Turn = &turn
 					return nil
 				}
@@ -177,8 +149,8 @@ func (v *verifier) logprobs(ctx context.Context, groups [][]*episode.Episode) er
 					if !own {
 						continue
 					}
-					if !near(float64(t.Logprobs[at]), float64(now[i][k]), logprobTolerance, 1) {
-						v.Difference = mismatchOf(e, "logprobs", fmt.Sprint(t.Logprobs[at]), fmt.Sprint(now[i][k]))
+					if !verify.Near(float64(t.Logprobs[at]), float64(now[i][k]), verify.LogprobTolerance, 1) {
+						v.Difference = verify.MismatchOf(e, "logprobs", fmt.Sprint(t.Logprobs[at]), fmt.Sprint(now[i][k]))
 						turn++
 						v.Difference.Turn, v.Difference.Position = &turn, &at
 						return nil

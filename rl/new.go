@@ -14,34 +14,51 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/plan"
+	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// New opens everything that c names and assembles a run on dev, unless ctx ends before. Close it when done; dev stays the caller's.
-func New(ctx context.Context, dev kernels.Device, c config.Config) (_ *Trainer, err error) {
+// New opens everything that c names and assembles a run on dev, unless ctx ends before. It takes the run directory that
+// Schedule.Out names for itself, and goes on with the run there where Schedule.Resume says so. Close the trainer when
+// done; dev stays the caller's.
+func New(ctx context.Context, dev kernels.Device, c Config, options ...Option) (_ *Trainer, err error) {
 	t := &Trainer{Config: c}
+	for _, o := range options {
+		o(t)
+	}
+	defer func() {
+		if err != nil {
+			t.Close()
+			err = config.Error(err)
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if _, err := t.check(); err != nil {
+		return nil, err
+	}
+	if err := t.lockFolder(); err != nil {
+		return nil, err
+	}
 	if err := t.open(ctx, dev); err != nil {
 		return nil, err
 	}
 	if err := t.resume(ctx); err != nil {
-		t.Close()
 		return nil, err
 	}
-	return t, nil
+	return t, t.beginRun()
 }
 
 // open opens everything that the configuration names, at its start.
 func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
-	c := t.Config
-	if t.searches != nil {
-		c.Search.Mode, c.Search.SimDType = "none", "" // no key and no server is needed
-	}
-	if err := c.Check(); err != nil {
+	c, err := t.check()
+	if err != nil {
 		return err
 	}
-	if err := plan.Check(&c, dev, machineMemory); err != nil {
+	if err := plan.Check(ctx, &c, dev, machineMemory); err != nil {
 		return err
 	}
 	defer func() {
@@ -49,6 +66,9 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 			t.Close()
 		}
 	}()
+	if err := t.resolve(ctx, dev, &c); err != nil {
+		return err
+	}
 	if t.Data, err = await.Call(ctx, func() (*rollout.Questions, error) { return rollout.LoadQuestions(c.Data) }); err != nil {
 		return err
 	}
@@ -57,6 +77,9 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 		return err
 	}
 	t.closers = append(t.closers, end)
+	if t.scorer != nil {
+		t.Reward = reward.Reward{Name: "of the program", Scorer: t.scorer}
+	}
 	if t.Schedule, err = train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return err
 	}
@@ -81,31 +104,36 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 		return err
 	}
 	var simulator *roles.LoadedModel
-	if t.searches == nil && t.Config.Search.Simulates() {
-		if simulator, err = t.simulator(ctx, t.Config.Search.On(dev)); err != nil {
+	if t.cast.Simulator != nil {
+		if simulator, err = t.models.Open(ctx, t.cast.Simulator); err != nil {
 			return err
 		}
 	}
+	t.Notes = append(t.Notes, t.models.Notes...)
 	if err := t.startEngines(dev, kv, simulator); err != nil {
 		return err
 	}
-	return t.openRoller(ctx, simulator)
+	return t.openWorker(ctx, simulator)
 }
 
 // openPolicy loads what is trained: all weights, an adapter, or a new adapter. It returns the type of keys and values.
-func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kernels.DType, error) {
+func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kv kernels.DType, err error) {
 	c := &t.Config
 	dtype, err := config.WeightType("--dtype", c.Policy.DType)
 	if err != nil {
 		return 0, err
 	}
-	kv, err := config.KVType(c.Policy.KVDType, dtype)
-	if err != nil {
+	if kv, err = config.KVType(c.Policy.KVDType, dtype); err != nil {
 		return 0, err
 	}
 	if t.SaveDType, err = config.SaveType(c.Schedule.SaveDType, dtype); err != nil {
 		return 0, err
 	}
+	defer func() {
+		if err == nil {
+			t.openRoles(dev)
+		}
+	}()
 	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
 	if t.Policy, err = roles.Open(ctx, dev, roles.OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
 		ChatTemplate: c.Policy.ChatTemplate, Thinking: c.Policy.Thinking, FrozenBase: lora}); err != nil {
@@ -117,6 +145,30 @@ func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kernels.D
 		t.Policy.Adapter, err = newAdapter(t.Policy.Model, c.Policy, c.Schedule.Seed)
 	}
 	return kv, err
+}
+
+// apart names the simulator's device, which may be another one of the same name.
+func apart(c *config.Config, dev kernels.Device) string {
+	on := c.Search.On(dev)
+	if on != dev && on.Name() == dev.Name() {
+		return on.Name() + " of the simulator"
+	}
+	return on.Name()
+}
+
+// resolve finds out who plays which role; it may compare models by content.
+func (t *Trainer) resolve(ctx context.Context, dev kernels.Device, c *config.Config) (err error) {
+	r := roles.Resolver{Trains: true, Device: dev.Name(), SimDevice: apart(c, dev)}
+	t.cast, err = await.Call(ctx, func() (*roles.Cast, error) { return r.Resolve(c) })
+	return err
+}
+
+// openRoles makes the opener of the other roles, once the policy is open.
+func (t *Trainer) openRoles(dev kernels.Device) {
+	c := &t.Config
+	t.models = roles.Opener{Policy: t.Policy, Devices: map[string]kernels.Device{apart(c, dev): c.Search.On(dev)},
+		Stream: engine.Stream(c.Schedule.Seed, config.PurposeCritic)}
+	t.closers = append(t.closers, t.models.Close)
 }
 
 // newAdapter makes the adapter that --lora-r asks for.
@@ -176,8 +228,8 @@ func (t *Trainer) startEngines(dev kernels.Device, kv kernels.DType, simulator *
 	return t.addModel(t.simulating, simulatorName, simulator.Model, kv, roles.SimulatedLength(&t.Config.Search))
 }
 
-// openRoller makes what episodes need: policy, searcher, prompts and limits.
-func (t *Trainer) openRoller(ctx context.Context, simulator *roles.LoadedModel) error {
+// openWorker makes what episodes need: policy, searcher, prompts and limits.
+func (t *Trainer) openWorker(ctx context.Context, simulator *roles.LoadedModel) error {
 	c := &t.Config
 	if err := t.Policy.Template.Err(); err != nil {
 		return fmt.Errorf("opening the policy %s: %w", t.Policy.Dir, err)
@@ -188,20 +240,26 @@ func (t *Trainer) openRoller(ctx context.Context, simulator *roles.LoadedModel) 
 	}
 	t.Meter = c.Search.Meter()
 	r := &c.Rollout
-	t.Roller = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: t.Policy.Tokenizer, Template: t.Policy.Template,
+	t.Worker = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: t.Policy.Tokenizer, Template: t.Policy.Template,
 		MaxTokens: min(r.MaxStart, min(r.MaxContext, t.Policy.Model.Config.MaxPos)-1)}, Concurrency: r.Concurrency,
 		Runner: episode.Runner{Policy: roles.EnginePolicy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
 			Config: episode.Config{MaxTurns: r.MaxTurns, MaxResponse: r.MaxResponse, MaxObservation: r.MaxObs,
 				MaxContext: min(r.MaxContext, t.Policy.Model.Config.MaxPos), Sampling: episode.Sampling{Temperature: r.Temperature, TopP: topP(r.TopP)}}}}
-	if err := t.Roller.Runner.Config.Validate(); err != nil {
+	if t.environment != nil {
+		t.Worker.Runner.Environment, t.Worker.Prompter.Message = t.environment, t.environment.Prompt
+	}
+	if err := t.Worker.Runner.Config.Validate(); err != nil {
 		return err
 	}
-	_, err = await.Call(ctx, func() (struct{}, error) { return struct{}{}, t.Data.Fit(&t.Roller, c.Data.FilterOverlong) })
+	_, err = await.Call(ctx, func() (struct{}, error) { return struct{}{}, t.Data.Fit(&t.Worker, c.Data.FilterOverlong) })
 	return err
 }
 
 // openSearcher makes the engine behind <search>.
 func (t *Trainer) openSearcher(ctx context.Context, simulator *roles.LoadedModel) (search.Searcher, error) {
+	if t.environment != nil {
+		return search.None{}, nil
+	}
 	if t.searches != nil {
 		return t.searches, nil
 	}

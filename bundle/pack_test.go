@@ -1,0 +1,52 @@
+package bundle
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A reward program goes in with the files that it is given.
+func TestPackReward(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.Mkdir("bin", 0o755))
+	require.NoError(t, os.WriteFile("bin/judge", nil, 0o755))
+	require.NoError(t, os.WriteFile("rules.txt", nil, 0o644))
+	for reward, want := range map[string]string{
+		"f1":                          "f1",
+		"exec:./bin/judge":            "exec:bundle:programs/judge",
+		"format+exec:bin/judge -v":    "format+exec:bundle:programs/judge -v",
+		"exec:bin/judge rules.txt no": "exec:bundle:programs/judge bundle:programs/rules.txt no",
+		"exec:rules.txt":              "exec:rules.txt", // of the system's PATH
+		"exec:/bin/sh rules.txt bin":  "exec:/bin/sh bundle:programs/rules.txt bin",
+	} {
+		got, err := (&Packer{}).reward(reward)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	_, err := (&Packer{}).reward("exec:bin/absent")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// A bundle takes the files that a corpus has behind links, as bm25 reads them.
+func TestPackLinks(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "real/sub"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "real/sub/a.txt"), []byte("A"), 0o644))
+	for at, to := range map[string]string{"corpus": "real", "real/b.txt": "sub/a.txt", "real/sub/up": ".."} {
+		if err := os.Symlink(to, filepath.Join(dir, at)); err != nil {
+			t.Skipf("this system makes no links here: %v", err)
+		}
+	}
+	p := &Packer{}
+	at, err := p.corpus(filepath.Join(dir, "corpus"))
+	require.NoError(t, err)
+	require.Equal(t, "bundle:corpus/corpus", at)
+	var names []string
+	for _, s := range p.Sources {
+		names = append(names, s.Name)
+	}
+	require.Equal(t, []string{"corpus/corpus/b.txt", "corpus/corpus/sub/a.txt"}, names)
+}

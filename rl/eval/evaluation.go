@@ -1,0 +1,55 @@
+package eval
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// Evaluation is the result of eval.
+type Evaluation struct {
+	Model      string      `json:"model"`
+	SearchMode string      `json:"search_mode"`
+	Engine     string      `json:"engine"` // simulated, bm25 ...: rows of different engines are not comparable
+	Sources    []Row       `json:"sources"`
+	Seconds    float64     `json:"seconds"` // of this process: an evaluation that goes on counts from there
+	Tokens     int64       `json:"tokens"`  // ids sampled, the simulator's included
+	Cost       search.Cost `json:"cost"`    // of searching
+}
+
+// Lines are episodes as they stand in a file.
+func Lines(all []*episode.Episode) ([]byte, error) {
+	var text []byte
+	for _, e := range all {
+		line, err := e.Line()
+		if err != nil {
+			return nil, err
+		}
+		text = append(text, line...)
+	}
+	return text, nil
+}
+
+// SimulatedNote says what rows of a simulated engine may be compared with.
+const SimulatedNote = "a simulated engine was told the answers: compare these rows with simulated rows only"
+
+// Markdown writes a table like the paper's for each score, then everything that was counted.
+func (e *Evaluation) Markdown(b *bytes.Buffer, boot Bootstrap) {
+	fmt.Fprintf(b, "Model: %s. Search: %s.", e.Model, e.SearchMode)
+	if boot.Resamples > 0 {
+		fmt.Fprintf(b, " Intervals: %g%%, bootstrap of %d resamples.", 100*boot.Level, boot.Resamples)
+	}
+	if strings.Contains(e.Engine, "simulated") {
+		b.WriteString(" Note: " + SimulatedNote + ".")
+	}
+	b.WriteByte('\n')
+	for _, s := range Scores() {
+		fmt.Fprintf(b, "\n%s, %%:\n\n", s.Title())
+		PaperTable(e.Sources, s).Markdown(b)
+	}
+	b.WriteString("\nEverything counted:\n\n")
+	Details(e.Sources).Markdown(b)
+}
