@@ -33,6 +33,9 @@ func TestCUDA(t *testing.T) {
 		}
 		r, err := e.Generate(context.Background(), Request{Model: "m", Prompt: prompt, MaxTokens: 8, EOS: []int32{}})
 		require.NoError(t, err)
+		if _, records := d.(kernels.Recorder); records {
+			require.Positive(t, e.Stats().Models[0].Replayed, "passes are replayed")
+		}
 		e.Close()
 		return r
 	}

@@ -20,22 +20,26 @@ func TestGoldens(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, dirs)
 	for _, file := range dirs {
-		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { golden(t, filepath.Dir(file), filepath.Dir(file), "") })
+		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { golden(t, "cpu", filepath.Dir(file), filepath.Dir(file), "") })
 	}
 	t.Run("lora", func(t *testing.T) {
-		golden(t, "../model/testdata/models/llama", "../model/testdata/lora/llama-r4", "../model/testdata/lora/llama-r4")
+		golden(t, "cpu", "../model/testdata/models/llama", "../model/testdata/lora/llama-r4", "../model/testdata/lora/llama-r4")
+	})
+	t.Run("queued", func(t *testing.T) { // the device that is as late as it may be
+		golden(t, "queued cpu", "../model/testdata/models/llama", "../model/testdata/lora/llama-r4", "../model/testdata/lora/llama-r4")
+		golden(t, "queued cpu", "../model/testdata/models/small-qwen3", "../model/testdata/models/small-qwen3", "")
 	})
 	t.Run("whole set", func(t *testing.T) {
 		files, err := filepath.Glob(filepath.Join(goldens.Path(t, "models"), "*", "golden.json"))
 		require.NoError(t, err)
 		for _, file := range files {
-			t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { golden(t, filepath.Dir(file), filepath.Dir(file), "") })
+			t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { golden(t, "cpu", filepath.Dir(file), filepath.Dir(file), "") })
 		}
 	})
 }
 
-func golden(t *testing.T, checkpoint, values, adapter string) {
-	dev := open(t, "cpu", 2)
+func golden(t *testing.T, device, checkpoint, values, adapter string) {
+	dev := open(t, device, 2)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
 	m, err := model.Load(dev, checkpoint, model.Options{DType: kernels.F32})
 	require.NoError(t, err)
