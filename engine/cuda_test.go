@@ -16,8 +16,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// TestCUDA: a model generates on the CUDA device, whose GPU is simulated, what it generates on the CPU: the same ids, log-probs within the
-// rounding of another order of sums.
+// TestCUDA: a model generates on the CUDA device, whose GPU is simulated, what it generates on the CPU: the same ids,
+// log-probs within the rounding of another order of sums.
 func TestCUDA(t *testing.T) {
 	c := &model.Config{Arch: "qwen2", Vocab: 300, Hidden: 64, Inter: 128, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16, MaxPos: 256, Eps: 1e-6,
 		RopeTheta: 1e4, QKVBias: true, Tied: true}
@@ -55,8 +55,8 @@ func TestCUDA(t *testing.T) {
 	}
 }
 
-// TestCUDAReplays: a decode pass, of dozens of launches when they are made one by one, is one launch of a graph when it is replayed, beside one
-// upload and the kernel that feeds it the id drawn before.
+// TestCUDAReplays: a decode pass, of dozens of launches when they are made one by one, is one launch of a graph when it
+// is replayed, beside one upload and the kernel that feeds it the id drawn before.
 func TestCUDAReplays(t *testing.T) {
 	c := &model.Config{Arch: "qwen2", Vocab: 60, Hidden: 32, Inter: 32, Layers: 3, Heads: 2, KVHeads: 1, HeadDim: 16, MaxPos: 64, Eps: 1e-6,
 		RopeTheta: 1e4, QKVBias: true, Tied: true}

@@ -18,7 +18,8 @@ const (
 //	decodes[S][2]    of each segment of one row: the row, and the number of its first part
 //	parts[1+..][2]   {number of parts, 0}, and then the parts: each a partition of one of these segments: index in decodes, number of the partition
 //
-// tiles and decodes depend on the lengths of segments only, which a recording may rely on. The parts depend on where segments begin.
+// tiles and decodes depend on the lengths of segments only, which a recording may rely on. The parts depend on where
+// segments begin.
 type work struct {
 	tiles, decodes, parts int
 	mostParts             int // as many parts as there can be if every segment of one row is as long as the pages of the longest segment

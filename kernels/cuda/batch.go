@@ -7,13 +7,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// batch is a Layout in one piece of the GPU's memory, words of 4 bytes, each list at a place that depends on the spec only, so that
-// a recording finds the lists of the layout that was set last:
+// batch is a Layout in one piece of the GPU's memory, words of 4 bytes, each list at a place that depends on the spec
+// only, so that a recording finds the lists of the layout that was set last:
 //
 //	ids[T] positions[T] slots[T] fed[T][2] rows[R] segments[S][4] work of attention, draws[R][drawWords] pages[P]
 //
-// A segment is {row, length, start, first entry in pages}. An entry of fed is {row, element of the tensor of ids}. The lists that draws
-// point to are as long as a caller wants and have memory of their own, which may move.
+// A segment is {row, length, start, first entry in pages}. An entry of fed is {row, element of the tensor of ids}. The
+// lists that draws point to are as long as a caller wants and have memory of their own, which may move.
 type batch struct {
 	kernels.Layout // on the host: how many there are, and how long
 	spec           kernels.BatchSpec
@@ -108,8 +108,8 @@ func (b *batch) Free() {
 	}
 }
 
-// write notes that n words from at on are to be transferred, and returns them. Calls have ascending places. Lists with a short gap between
-// them are transferred together.
+// write notes that n words from at on are to be transferred, and returns them. Calls have ascending places. Lists with
+// a short gap between them are transferred together.
 func (b *batch) write(at, n int) []uint32 {
 	const gap = 8192
 	if n == 0 {

@@ -69,7 +69,8 @@ func sameList(x, y []int32) bool {
 	return len(x) == len(y) && unsafe.SliceData(x) == unsafe.SliceData(y)
 }
 
-// growLists makes room for lists as long as words, and as much again. Work that is queued reads the old ones until it has ended.
+// growLists makes room for lists as long as words, and as much again. Work that is queued reads the old ones until it
+// has ended.
 func (b *batch) growLists(d *Device) {
 	buf, err := d.alloc(8 * int64(len(b.words)))
 	if err != nil {

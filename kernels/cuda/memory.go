@@ -147,8 +147,8 @@ func (d *Device) maybe(op, what string, t kernels.Tensor, rows, cols int) gpu.Pt
 	return d.vector(op, what, t, rows, cols)
 }
 
-// scratch is memory for the time of one operation. What it holds for one purpose is not disturbed by the others. It stays where it is while
-// recordings use it, also when a larger piece has taken its place.
+// scratch is memory for the time of one operation. What it holds for one purpose is not disturbed by the others. It
+// stays where it is while recordings use it, also when a larger piece has taken its place.
 type scratch struct {
 	p        gpu.Ptr
 	bytes    int64

@@ -15,8 +15,8 @@ var (
 // Asynchronous says that work is queued.
 func (d *Device) Asynchronous() {}
 
-// Record makes a CUDA graph of what f launches. All that a launch depends on is either an address that stays (of tensors, of a batch, of
-// scratch memory), or fixed by the contract of Replay, or read on the GPU.
+// Record makes a CUDA graph of what f launches. All that a launch depends on is either an address that stays (of
+// tensors, of a batch, of scratch memory), or fixed by the contract of Replay, or read on the GPU.
 func (d *Device) Record(f func()) (kernels.Recording, error) {
 	d.outside("Record")
 	if d.err != nil {

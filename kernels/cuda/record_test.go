@@ -181,7 +181,8 @@ func TestReplayOfAnotherLayout(t *testing.T) {
 	require.NoError(t, m.Check())
 }
 
-// TestNothingIsRecorded: what cannot be recorded is an error, or a panic of the caller's own mistake, and the device goes on.
+// TestNothingIsRecorded: what cannot be recorded is an error, or a panic of the caller's own mistake, and the device
+// goes on.
 func TestNothingIsRecorded(t *testing.T) {
 	m := fake.New(fake.A100())
 	d, err := openOn(m, 0)

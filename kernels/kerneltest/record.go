@@ -113,7 +113,8 @@ const (
 
 var decodeHeads = heads{4, 2, 16}
 
-// decodePass is one layer of a model with embedding and output, and a batch of decode steps, one of them of three tokens.
+// decodePass is one layer of a model with embedding and output, and a batch of decode steps, one of them of three
+// tokens.
 type decodePass struct {
 	s     *side
 	kv    kernels.KV
@@ -195,8 +196,9 @@ func (p *decodePass) other(rows int) {
 	p.s.d.Sample(ids, kernels.LogProbs{}, y, p.s.draws(slices.Repeat([]kernels.Sampling{{InvTemp: 1, Never: []int32{3}}}, rows)), 0)
 }
 
-// decodePasses runs passes over all layouts after each other without waiting, and returns the ids and log-probs of each. In every other pass
-// the rows are fed the ids of the pass before. With others, all but the first are replays, and work on so many rows goes on between them.
+// decodePasses runs passes over all layouts after each other without waiting, and returns the ids and log-probs of
+// each. In every other pass the rows are fed the ids of the pass before. With others, all but the first are replays,
+// and work on so many rows goes on between them.
 func decodePasses(t *testing.T, d kernels.Device, wt, cache kernels.DType, others int) (results [][]byte) {
 	execute(t, d, layouts[2], func(s *side) {
 		p := newDecodePass(s, wt, cache)
@@ -245,7 +247,8 @@ func decodePasses(t *testing.T, d kernels.Device, wt, cache kernels.DType, other
 	return results
 }
 
-// decodeLayout is the i-th batch: the same lengths, other starts, pages, ids, wanted rows and draws. The first has one of the longest sequences.
+// decodeLayout is the i-th batch: the same lengths, other starts, pages, ids, wanted rows and draws. The first has one
+// of the longest sequences.
 func decodeLayout(i int) kernels.Layout {
 	starts := [decodeLayouts][]int{{40, 255, 97, 319, 0}, {319, 3, 250, 64, 256}, {0, 0, 0, 0, 0}, {319, 319, 317, 319, 319}, {12, 31, 254, 32, 255},
 		{256, 255, 29, 0, 300}}[i]

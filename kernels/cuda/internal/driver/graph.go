@@ -19,8 +19,8 @@ func (t *table) graphs() bool {
 	return true
 }
 
-// Capture puts the stream into capture mode for the time of f. The mode is that of this thread: other threads may wait for events and open
-// other GPUs meanwhile.
+// Capture puts the stream into capture mode for the time of f. The mode is that of this thread: other threads may wait
+// for events and open other GPUs meanwhile.
 func (g *GPU) Capture(f func()) (gpu.Graph, error) {
 	if !g.t.graphs() {
 		return nil, errors.New("NVIDIA's driver has not all functions of CUDA graphs: update it (470 or later)")

@@ -49,7 +49,8 @@ func TestCapture(t *testing.T) {
 	require.Empty(t, m.Left())
 }
 
-// TestCaptureRules: what a captured stream does not allow is the error of Capture, nothing is left of it, and the GPU goes on.
+// TestCaptureRules: what a captured stream does not allow is the error of Capture, nothing is left of it, and the GPU
+// goes on.
 func TestCaptureRules(t *testing.T) {
 	m := fake.New(fake.A100())
 	g := opened(t, m)

@@ -7,7 +7,8 @@ import (
 	"unsafe"
 )
 
-// action is a signal handler as the kernel keeps it: struct sigaction of rt_sigaction(2). Only its first word, the handler, is looked at.
+// action is a signal handler as the kernel keeps it: struct sigaction of rt_sigaction(2). Only its first word, the
+// handler, is looked at.
 type action [4]uint64
 
 const (
@@ -22,9 +23,10 @@ func signalAction(signal int, set *action) (was action, ok bool) {
 	return was, e == 0
 }
 
-// keepSignals notes all signal handlers; the function that it returns puts back those that were replaced since. NVIDIA's driver installs
-// handlers without SA_ONSTACK when it is loaded or opened. They would run on the small stack of a goroutine, where the first Ctrl-C is a
-// crash. Left alone are the signals that the C library uses between its threads, and handlers that Go has installed meanwhile.
+// keepSignals notes all signal handlers; the function that it returns puts back those that were replaced since.
+// NVIDIA's driver installs handlers without SA_ONSTACK when it is loaded or opened. They would run on the small stack
+// of a goroutine, where the first Ctrl-C is a crash. Left alone are the signals that the C library uses between its
+// threads, and handlers that Go has installed meanwhile.
 func keepSignals() (restore func()) {
 	var were [lastSignal + 1]action
 	for s := 1; s <= lastSignal; s++ {

@@ -14,7 +14,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
 )
 
-// TestSignals: handlers that the driver installs when it is loaded and when a GPU is opened are gone afterwards, and Ctrl-C reaches the program.
+// TestSignals: handlers that the driver installs when it is loaded and when a GPU is opened are gone afterwards, and
+// Ctrl-C reaches the program.
 func TestSignals(t *testing.T) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, os.Interrupt)

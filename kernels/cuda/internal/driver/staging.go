@@ -12,8 +12,8 @@ import (
 // pieceBytes is the size of a piece of pinned memory: long copies go through pieces.
 const pieceBytes = 16 << 20
 
-// staging is pinned memory between the host's and the GPU's: only from there copies run beside other work. Its pieces are used again when
-// their copies have ended.
+// staging is pinned memory between the host's and the GPU's: only from there copies run beside other work. Its pieces
+// are used again when their copies have ended.
 type staging struct {
 	mu   sync.Mutex
 	idle []*piece // oldest first
@@ -33,7 +33,8 @@ type piece struct {
 // maxPieces bounds the pinned memory for uploads.
 const maxPieces = 4
 
-// take is a piece whose copies have ended: a new one while there are fewer than most (0: any number), else the oldest that is idle.
+// take is a piece whose copies have ended: a new one while there are fewer than most (0: any number), else the oldest
+// that is idle.
 func (s *staging) take(g *GPU, most int) (*piece, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,8 +77,8 @@ func (s *staging) close(g *GPU) {
 // bytes are the first n bytes of x.
 func (x *piece) bytes(n int) []byte { return unsafe.Slice((*byte)(x.p), n) }
 
-// Upload copies src to pinned memory, and from there in the order of the stream. Short copies share a piece; only where all pieces are full it
-// waits, for the oldest.
+// Upload copies src to pinned memory, and from there in the order of the stream. Short copies share a piece; only where
+// all pieces are full it waits, for the oldest.
 func (g *GPU) Upload(dst gpu.Ptr, src []byte) error {
 	for len(src) > 0 && g.failed() == nil {
 		if g.up.filling == nil && g.note(g.fill()) != nil {
@@ -110,7 +111,8 @@ func (g *GPU) fill() error {
 	return err
 }
 
-// Download queues a copy to pinned memory; the event's Wait brings it to dst. What is longer than a piece is there when it returns.
+// Download queues a copy to pinned memory; the event's Wait brings it to dst. What is longer than a piece is there when
+// it returns.
 func (g *GPU) Download(dst []byte, src gpu.Ptr) (gpu.Event, error) {
 	defer g.t.current(g.ctx)()
 	for len(dst) > pieceBytes {

@@ -52,9 +52,10 @@ func (c *capture) forbid(result uintptr) uintptr {
 	return result
 }
 
-// unsafeInCapture are functions that a graph would not repeat and that may wait for the GPU. A thread that captures must not call them
-// unless its mode is relaxed, nor any thread while one captures in the global mode. cuMemAllocAsync is not among them: in a captured stream it
-// gives memory of the graph, which this driver does not have. Nor is cuEventSynchronize, which looks at its event first.
+// unsafeInCapture are functions that a graph would not repeat and that may wait for the GPU. A thread that captures
+// must not call them unless its mode is relaxed, nor any thread while one captures in the global mode. cuMemAllocAsync
+// is not among them: in a captured stream it gives memory of the graph, which this driver does not have. Nor is
+// cuEventSynchronize, which looks at its event first.
 var unsafeInCapture = map[string]bool{
 	"MemHostAlloc": true, "MemFreeHost": true, "ModuleLoadDataEx": true, "ModuleUnload": true,
 }
