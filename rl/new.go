@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
@@ -69,7 +68,9 @@ func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
 	if err := t.resolve(ctx, dev, &c); err != nil {
 		return err
 	}
-	if t.Data, err = await.Call(ctx, func() (*rollout.Questions, error) { return rollout.LoadQuestions(c.Data) }); err != nil {
+	if t.Data, err = await.Call(ctx, func() (*rollout.Questions, error) {
+		return rollout.LoadQuestions(c.Data)
+	}); err != nil {
 		return err
 	}
 	var end func()
@@ -129,22 +130,13 @@ func (t *Trainer) openPolicy(ctx context.Context, dev kernels.Device) (kv kernel
 	if t.SaveDType, err = config.SaveType(c.Schedule.SaveDType, dtype); err != nil {
 		return 0, err
 	}
-	defer func() {
-		if err == nil {
-			t.openRoles(dev)
-		}
-	}()
-	lora := c.Policy.LoRAR > 0 || c.Policy.Adapter != ""
-	if t.Policy, err = roles.Open(ctx, dev, roles.OpenOptions{Model: c.Policy.Model, Adapter: c.Policy.Adapter, DType: dtype, Trainable: true,
-		ChatTemplate: c.Policy.ChatTemplate, Thinking: c.Policy.Thinking, FrozenBase: lora}); err != nil {
+	if t.Policy, err = roles.OpenTrained(ctx, dev, &c.Policy, dtype, c.Schedule.Seed); err != nil {
 		return 0, err
 	}
 	t.closers = append(t.closers, t.Policy.Close)
 	t.Notes = append(t.Notes, t.Policy.Notes...)
-	if lora && t.Policy.Adapter == nil {
-		t.Policy.Adapter, err = newAdapter(t.Policy.Model, c.Policy, c.Schedule.Seed)
-	}
-	return kv, err
+	t.openRoles(dev)
+	return kv, nil
 }
 
 // apart names the simulator's device, which may be another one of the same name.
@@ -171,21 +163,12 @@ func (t *Trainer) openRoles(dev kernels.Device) {
 	t.closers = append(t.closers, t.models.Close)
 }
 
-// newAdapter makes the adapter that --lora-r asks for.
-func newAdapter(m *model.Model, c config.Policy, seed uint64) (*model.Adapter, error) {
-	alpha := c.LoRAAlpha
-	if alpha == 0 {
-		alpha = 2 * float64(c.LoRAR)
-	}
-	return model.NewAdapter(m, model.AdapterConfig{R: c.LoRAR, Alpha: alpha, Targets: strings.Split(c.LoRATargets, ",")}, true,
-		engine.Stream(seed, config.PurposeAdapter))
-}
-
 // addModel puts m into an engine with pages for the episodes in flight.
 func (t *Trainer) addModel(e *engine.Engine, name string, m *model.Model, kv kernels.DType, usual int) error {
 	c := &t.Config
 	context, sequences, pages := roles.KvPages(c, m.Config, kv, usual)
-	return e.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context, MaxSequences: sequences})
+	return e.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context,
+		MaxSequences: sequences})
 }
 
 // openUpdater makes optimiser, reference and loss.
@@ -242,9 +225,11 @@ func (t *Trainer) openWorker(ctx context.Context, simulator *roles.LoadedModel) 
 	r := &c.Rollout
 	t.Worker = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: t.Policy.Tokenizer, Template: t.Policy.Template,
 		MaxTokens: min(r.MaxStart, min(r.MaxContext, t.Policy.Model.Config.MaxPos)-1)}, Concurrency: r.Concurrency,
-		Runner: episode.Runner{Policy: roles.EnginePolicy(t.Engine, policyName, t.Policy), Searcher: searcher, Tokenizer: episode.Text(t.Policy.Tokenizer),
+		Runner: episode.Runner{Policy: roles.EnginePolicy(t.Engine, policyName, t.Policy), Searcher: searcher,
+			Tokenizer: episode.Text(t.Policy.Tokenizer),
 			Config: episode.Config{MaxTurns: r.MaxTurns, MaxResponse: r.MaxResponse, MaxObservation: r.MaxObs,
-				MaxContext: min(r.MaxContext, t.Policy.Model.Config.MaxPos), Sampling: episode.Sampling{Temperature: r.Temperature, TopP: topP(r.TopP)}}}}
+				MaxContext: min(r.MaxContext, t.Policy.Model.Config.MaxPos),
+				Sampling:   episode.Sampling{Temperature: r.Temperature, TopP: topP(r.TopP)}}}}
 	if t.environment != nil {
 		t.Worker.Runner.Environment, t.Worker.Prompter.Message = t.environment, t.environment.Prompt
 	}

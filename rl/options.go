@@ -93,7 +93,8 @@ func (t *Trainer) beginRun() (err error) {
 		return err
 	}
 	t.closers = append(t.closers, func() { t.Out.Close() })
-	if err := t.Out.Config(append([]byte("# zerosearch train, by a program that uses the library\n"), t.Config.YAML()...)); err != nil {
+	text := append([]byte("# zerosearch train, by a program that uses the library\n"), t.Config.YAML()...)
+	if err := t.Out.Config(text); err != nil {
 		return fmt.Errorf("writing the run's config.yaml: %w", err)
 	}
 	return nil

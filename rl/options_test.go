@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/zerosearch-go/zerosearch/kernels/ref"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
@@ -21,7 +21,8 @@ func tinyRun(t *testing.T) Config {
 	c := Defaults()
 	c.Policy.Model, c.Policy.DType = "../demo/models/policy", "bf16"
 	c.Data.Data = filepath.Join(t.TempDir(), "q.jsonl")
-	require.NoError(t, os.WriteFile(c.Data.Data, []byte(`{"question":"who made the bell of Arel?","golden_answers":["Orin"]}`+"\n"), 0o644))
+	question := `{"question":"who made the bell of Arel?","golden_answers":["Orin"]}` + "\n"
+	require.NoError(t, os.WriteFile(c.Data.Data, []byte(question), 0o644))
 	c.Search.Mode, c.Algo.KLCoef, c.Rollout.BatchSize, c.Rollout.N, c.Schedule.TotalSteps = "none", 0, 1, 2, 1
 	c.Rollout.MaxTurns, c.Rollout.MaxResponse, c.Rollout.MaxContext, c.Rollout.MaxStart = 1, 8, 96, 64
 	return c
@@ -53,9 +54,12 @@ func TestOptions(t *testing.T) {
 	seen := tracked{}
 	var asked int
 	own := reward.Func(func(reward.Attempt) float64 { asked++; return float64(asked) })
-	tr, err := New(t.Context(), ref.New(), c, WithReward(own), WithSearcher(found("Orin")), WithTracker(seen))
+	dev, err := cpu.New(cpu.Options{})
 	require.NoError(t, err)
-	_, err = New(t.Context(), ref.New(), c, WithSearcher(found("")))
+	defer dev.Close()
+	tr, err := New(t.Context(), dev, c, WithReward(own), WithSearcher(found("Orin")), WithTracker(seen))
+	require.NoError(t, err)
+	_, err = New(t.Context(), dev, c, WithSearcher(found("")))
 	require.ErrorContains(t, err, "this process is writing to")
 	last, err := tr.Run(t.Context())
 	require.EqualError(t, err, "step 2: tracking step 2: no room")
@@ -68,13 +72,14 @@ func TestOptions(t *testing.T) {
 	require.True(t, strings.HasPrefix(string(text), "# zerosearch train, "))
 	require.Contains(t, string(text), "\nsearch-mode: \"google\"\n")
 	require.Contains(t, string(text), "\nbetas: [0.9,0.999]\n")
-	_, err = New(t.Context(), ref.New(), c, WithSearcher(found("")))
-	require.ErrorContains(t, err, "already holds a run: add Schedule.Resume auto to go on with it, or choose another Schedule.Out")
+	_, err = New(t.Context(), dev, c, WithSearcher(found("")))
+	require.ErrorContains(t, err, "already holds a run: add Schedule.Resume auto to go on with it, or choose another "+
+		"Schedule.Out")
 
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	c.Schedule.Out = filepath.Join(t.TempDir(), "never")
-	_, err = New(gone, ref.New(), c, WithSearcher(found("")))
+	_, err = New(gone, dev, c, WithSearcher(found("")))
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoDirExists(t, c.Schedule.Out, "nothing is done for a context that has ended")
 }

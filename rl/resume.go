@@ -38,7 +38,7 @@ func (t *Trainer) resume(ctx context.Context) (err error) {
 			return fmt.Errorf("%w, or remove what is later there with --force", err)
 		}
 	}
-	t.Notes = append(append(t.Notes, notes...), t.stretched(st)...)
+	t.Notes = append(append(t.Notes, notes...), t.scheduleChanges(st)...)
 	t.compareBest(&st)
 	t.state, t.From = st, st.Step
 	return t.restore(ctx, dir)

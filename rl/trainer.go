@@ -41,16 +41,16 @@ type Trainer struct {
 
 	OnStep func(step int, m rundir.Metrics, groups [][]*episode.Episode)
 
-	state      rundir.State
-	simulating *engine.Engine     // of the simulator's device; the Engine where it is the policy's, or nil
-	cast       *roles.Cast        // who plays which role
-	models     roles.Opener       // of the roles beside the policy
-	critic     *roles.LoadedModel // under the value head
-	criticRate train.Schedule
-	from       fingerprint.Parts // what the searches, or a replay's trajectories, came from
-	closers    []func()
-	fruitless  int             // steps in a row in which every mini-batch was skipped
-	stop       context.Context // ends when the run is told to stop; nil: never
+	state        rundir.State
+	simulating   *engine.Engine     // of the simulator's device; the Engine where it is the policy's, or nil
+	cast         *roles.Cast        // who plays which role
+	models       roles.Opener       // of the roles beside the policy
+	critic       *roles.LoadedModel // under the value head
+	criticRate   train.Schedule
+	from         fingerprint.Parts // what the searches, or a replay's trajectories, came from
+	closers      []func()
+	skippedSteps int             // steps in a row in which every mini-batch was skipped
+	stop         context.Context // ends when the run is told to stop; nil: never
 
 	// Of options.
 	scorer      reward.Scorer       // nil: the one that Algo.Reward names
@@ -95,10 +95,10 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 			}
 			return step - 1, err
 		}
-		if t.fruitless == train.MaxSkippedSteps {
+		if t.skippedSteps == train.MaxSkippedSteps {
 			return step, fmt.Errorf("step %d: for %d steps no mini-batch gave a finite loss and gradient "+
 				"(the run's folder skipped says why): the weights have diverged: go on from a checkpoint before step %d with a "+
-				"lower --lr (--resume DIR --force)", step, t.fruitless, step-t.fruitless+1)
+				"lower --lr (--resume DIR --force)", step, t.skippedSteps, step-t.skippedSteps+1)
 		}
 		stop := ctx.Err() != nil
 		if stop || t.due(step) {
@@ -152,9 +152,9 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	}
 	t.state.Step, t.state.Skipped = step, t.state.Skipped+len(st.Skips)
 	if len(st.Skips) > 0 && st.Steps == 0 && !st.CriticAlone {
-		t.fruitless++
+		t.skippedSteps++
 	} else if st.Steps > 0 {
-		t.fruitless = 0
+		t.skippedSteps = 0
 	}
 	if err := update.SaveSkips(t.runDir(), step, st.Skips); err != nil {
 		return err

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/report"
@@ -161,28 +158,14 @@ func (c *sftCmd) Run(w *world) (err error) {
 
 // openModel loads what is trained: all weights, an adapter, or a new adapter.
 func (c *sftCmd) openModel(ctx context.Context, dev kernels.Device, dtype kernels.DType) (*roles.LoadedModel, error) {
-	p, err := roles.Open(ctx, dev, roles.OpenOptions{Model: c.Model, Adapter: c.Adapter, DType: dtype, Trainable: true, ChatTemplate: c.ChatTemplate, Thinking: c.Thinking,
-		FrozenBase: c.LoRAR > 0})
-	if err != nil || c.LoRAR == 0 {
-		return p, err
-	}
-	if p.Adapter != nil {
+	p, err := roles.OpenTrained(ctx, dev, &config.Policy{Model: c.Model, Adapter: c.Adapter, ChatTemplate: c.ChatTemplate,
+		Thinking: c.Thinking, LoRAR: c.LoRAR, LoRAAlpha: c.LoRAAlpha, LoRATargets: c.LoRATargets}, dtype, c.Seed)
+	if err == nil && c.LoRAR > 0 && p.AdapterDir != "" {
 		p.Close()
 		return nil, fmt.Errorf("opening %s: it is an adapter already, and --lora-r would begin another: leave --lora-r out", c.Model)
 	}
-	a := model.AdapterConfig{R: c.LoRAR, Alpha: c.LoRAAlpha, Targets: strings.Split(c.LoRATargets, ",")}
-	if a.Alpha == 0 {
-		a.Alpha = 2 * float64(c.LoRAR)
-	}
-	if p.Adapter, err = model.NewAdapter(p.Model, a, true, engine.Stream(c.Seed, adapterStream)); err != nil {
-		p.Close()
-		return nil, err
-	}
-	return p, nil
+	return p, err
 }
-
-// adapterStream keys the draw of a new adapter.
-const adapterStream = 3
 
 // resume restores weights, moments and step.
 func (c *sftCmd) resume(w *world, r *sft.Run) error {
@@ -204,7 +187,7 @@ func (c *sftCmd) resume(w *world, r *sft.Run) error {
 	}
 	if st.Total != 0 && st.Total != r.Steps && st.Step < r.Steps {
 		was, _ := train.NewSchedule(c.LRSchedule, c.WarmupRatio, st.Total) // checked
-		if text := rl.Stretched("the learning rate", was, r.Schedule, r.LR, st.Step); text != "" {
+		if text := rl.ScheduleChange("the learning rate", was, r.Schedule, r.LR, st.Step); text != "" {
 			w.log.line("note: the run was to have %d steps, now %d: %s", st.Total, r.Steps, text)
 		}
 	}

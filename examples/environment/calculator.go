@@ -38,7 +38,8 @@ func (calculator) Parse(text string) (action episode.Action, content string, end
 }
 
 // Respond calculates.
-func (calculator) Respond(_ context.Context, _ episode.Task, _ int, t *episode.Turn) (episode.Reply, episode.Status, string) {
+func (calculator) Respond(_ context.Context, _ episode.Task, _ int, t *episode.Turn) (episode.Reply, episode.Status,
+	string) {
 	if t.Action != calculate {
 		return episode.Reply{Open: "\nWrite <calculate></calculate> or <answer></answer>.\n"}, "", ""
 	}

@@ -39,8 +39,8 @@ func (s *script) Generate(_ context.Context, r episode.Request) (out episode.Res
 	return out, nil
 }
 
-// An episode with the calculator: a turn ends with the token that completes an action, the action is answered, an answer
-// ends the episode, and neither what the calculator says nor a turn without an action is trained on.
+// An episode with the calculator: a turn ends with the token that completes an action, the action is answered, an
+// answer ends the episode, and neither what the calculator says nor a turn without an action is trained on.
 func TestEpisode(t *testing.T) {
 	p := &script{"hm", "I see <calculate>17 * 3</calculate> which", "<calculate>a + 1</calculate>", "<answer> 51 </answer>..."}
 	r := episode.Runner{Policy: p, Tokenizer: letters{}, Environment: calculator{},

@@ -1,5 +1,5 @@
-// Command reward trains a policy with a reward that is a function of this program: an answer is worth its F1, and a search
-// costs a twentieth.
+// Command reward trains a policy with a reward that is a function of this program: an answer is worth its F1, and a
+// search costs a twentieth.
 //
 //	go run ./examples/reward --model DIR --data questions.jsonl --steps 20
 package main
@@ -54,7 +54,8 @@ type printer struct{ out io.Writer }
 
 // Track prints a line a step.
 func (p printer) Track(step int, m rundir.Metrics) error {
-	_, err := fmt.Fprintf(p.out, "step %d: reward %.3f, searches %.2f\n", step, m["critic/score/mean"], m["search/per_question"])
+	_, err := fmt.Fprintf(p.out, "step %d: reward %.3f, searches %.2f\n", step, m["critic/score/mean"],
+		m["search/per_question"])
 	return err
 }
 

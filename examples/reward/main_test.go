@@ -29,7 +29,8 @@ func TestTrain(t *testing.T) {
 	defer dev.Close()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "q.jsonl")
-	require.NoError(t, os.WriteFile(data, []byte(`{"id":"q","question":"who made the bell of Arel?","golden_answers":["Orin"]}`+"\n"), 0o644))
+	question := `{"id":"q","question":"who made the bell of Arel?","golden_answers":["Orin"]}` + "\n"
+	require.NoError(t, os.WriteFile(data, []byte(question), 0o644))
 	c := rl.Defaults()
 	c.Policy.Model, c.Data.Data, c.Schedule.Out = "../../demo/models/policy", data, filepath.Join(dir, "run")
 	c.Search.Mode, c.Rollout.BatchSize, c.Rollout.N, c.Schedule.TotalSteps = "none", 1, 2, 2

@@ -115,7 +115,7 @@ func (c *Config) check() error {
 		{r.BatchSize < 1, "--train-batch-size must be at least 1"},
 		{r.N < 1, "--n must be at least 1"},
 		{r.MaxTurns < 0, "--max-turns must not be negative"},
-		{r.MaxTurns == 0 && c.Search.Mode != "none", "--max-turns must be at least 1: with 0 no turn may search (--search-mode none)"},
+		{r.MaxTurns == 0 && c.Search.Mode != "none", "--max-turns must be at least 1: with 0 no turn may search: raise it, or use --search-mode none"},
 		{r.MaxResponse < 1, "--max-response-length must be at least 1"},
 		{r.MaxContext < 2 || r.MaxStart < 1, "--max-context must be at least 2 and --max-start-length at least 1"},
 		{r.MaxObs < 0, "--max-obs-length must not be negative"},

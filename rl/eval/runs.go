@@ -92,7 +92,8 @@ func CompareRuns(a, b Compared, boot Bootstrap) (out Comparison, err error) {
 	told := func(x Compared) bool { return strings.Contains(x.Engine, "simulated") }
 	switch {
 	case told(out.A) != told(out.B):
-		out.Note = fmt.Sprintf("A searched with %s, B with %s: a simulated engine is told the answers, so the difference is not one of the models alone", out.A.Engine, out.B.Engine)
+		out.Note = fmt.Sprintf("A searched with %s, B with %s: a simulated engine is told the answers, so the difference is "+
+			"not one of the models alone", out.A.Engine, out.B.Engine)
 	case out.A.Engine != out.B.Engine && out.A.Method.Searches() && out.B.Method.Searches():
 		out.Note = fmt.Sprintf("A searched with %s, B with %s: the difference is not one of the models alone", out.A.Engine, out.B.Engine)
 	}

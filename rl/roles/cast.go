@@ -145,7 +145,8 @@ func (r *Resolver) policy(c *config.Config) (*Role, string, error) {
 // start is the role of the weights that the policy began with, without its adapter: the base itself where that stays as
 // it is, or else a frozen copy.
 func (r *Resolver) start(name, device string, dtype kernels.DType, p *Role) *Role {
-	out := &Role{Name: name, Config: p.Config, Weights: Weights{Source: Start, Device: device, DType: cmp.Or(dtype, p.DType)}}
+	out := &Role{Name: name, Config: p.Config,
+		Weights: Weights{Source: Start, Device: device, DType: cmp.Or(dtype, p.DType)}}
 	if !p.Trained && device == "" && out.DType == p.DType {
 		out.Source = OfPolicy
 	}
@@ -195,7 +196,8 @@ func (r *Resolver) other(c *config.Config, name, dir, device, flag, value string
 	if t, err = HeldAs(flag, value, cfg, p.DType); err != nil {
 		return nil, err
 	}
-	return &Role{Name: name, Config: cfg, Weights: Weights{Source: Own, Role: name, Dir: dir, Device: device, DType: t}}, nil
+	return &Role{Name: name, Config: cfg,
+		Weights: Weights{Source: Own, Role: name, Dir: dir, Device: device, DType: t}}, nil
 }
 
 // reference is what the KL term is measured from.

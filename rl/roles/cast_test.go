@@ -56,27 +56,35 @@ func TestResolve(t *testing.T) {
 		{"an average of all weights", false, func(c *config.Config, _ *Resolver) {
 			c.Policy.Reference, c.Search.Mode = "ema:0.9", "none"
 		}, want{reference: Weights{Source: Copy, Role: "reference", DType: kernels.BF16}, critic: none, simulator: none}},
-		{"an average of an adapter", false, func(c *config.Config, _ *Resolver) { c.Policy.LoRAR, c.Policy.Reference = 4, "ema:0.9" },
-			want{base, none, base, [3]string{"new"}}},
+		{"an average of an adapter", false, func(c *config.Config, _ *Resolver) {
+			c.Policy.LoRAR, c.Policy.Reference = 4, "ema:0.9"
+		}, want{base, none, base, [3]string{"new"}}},
 		{"no KL", false, func(c *config.Config, _ *Resolver) { c.Algo.KLCoef = 0 },
 			want{reference: none, critic: none, simulator: start("", kernels.BF16)}},
-		{"another model as the reference", false, func(c *config.Config, _ *Resolver) { c.Policy.RefModel, c.Policy.RefDType = at("other"), "q8" },
-			want{reference: own("reference", "other", kernels.Q8), critic: none, simulator: start("", kernels.BF16)}},
-		{"a simulator over the base", false, func(c *config.Config, _ *Resolver) { c.Policy.LoRAR, c.Search.SimulationLLM = 4, at("b") },
-			want{base, none, base, [3]string{2: at("b")}}},
-		{"a simulator over a base that is trained", false, func(c *config.Config, _ *Resolver) { c.Search.SimulationLLM = at("b") },
-			want{reference: start("", kernels.BF16), critic: none, simulator: own("simulator", "b", kernels.BF16)}},
-		{"a simulator over another base", false, func(c *config.Config, _ *Resolver) { c.Policy.LoRAR, c.Search.SimulationLLM = 4, at("c") },
-			want{reference: base, critic: none, simulator: own("simulator", "c", kernels.BF16)}},
-		{"a simulator of fewer bits", false, func(c *config.Config, _ *Resolver) { c.Policy.LoRAR, c.Search.SimDType = 4, "q8" },
-			want{reference: base, critic: none, simulator: start("", kernels.Q8)}},
+		{"another model as the reference", false, func(c *config.Config, _ *Resolver) {
+			c.Policy.RefModel, c.Policy.RefDType = at("other"), "q8"
+		}, want{reference: own("reference", "other", kernels.Q8), critic: none, simulator: start("", kernels.BF16)}},
+		{"a simulator over the base", false, func(c *config.Config, _ *Resolver) {
+			c.Policy.LoRAR, c.Search.SimulationLLM = 4, at("b")
+		}, want{base, none, base, [3]string{2: at("b")}}},
+		{"a simulator over a base that is trained", false, func(c *config.Config, _ *Resolver) {
+			c.Search.SimulationLLM = at("b")
+		}, want{reference: start("", kernels.BF16), critic: none, simulator: own("simulator", "b", kernels.BF16)}},
+		{"a simulator over another base", false, func(c *config.Config, _ *Resolver) {
+			c.Policy.LoRAR, c.Search.SimulationLLM = 4, at("c")
+		}, want{reference: base, critic: none, simulator: own("simulator", "c", kernels.BF16)}},
+		{"a simulator of fewer bits", false, func(c *config.Config, _ *Resolver) {
+			c.Policy.LoRAR, c.Search.SimDType = 4, "q8"
+		}, want{reference: base, critic: none, simulator: start("", kernels.Q8)}},
 		{"a simulator on another device", false, func(c *config.Config, r *Resolver) {
 			c.Policy.LoRAR, c.Search.SimulationLLM, r.SimDevice = 4, at("b"), "cuda:1"
 		}, want{base, none, start("cuda:1", kernels.BF16), [3]string{2: at("b")}}},
 		{"PPO", false, func(c *config.Config, _ *Resolver) { c.Algo.Algo = "ppo" },
-			want{start("", kernels.BF16), Weights{Source: Copy, Role: "critic", DType: kernels.BF16}, start("", kernels.BF16), [3]string{}}},
-		{"a critic's head alone", false, func(c *config.Config, _ *Resolver) { c.Algo.Algo, c.Critic.Train = "ppo", "head" },
-			want{start("", kernels.BF16), start("", kernels.BF16), start("", kernels.BF16), [3]string{}}},
+			want{start("", kernels.BF16), Weights{Source: Copy, Role: "critic", DType: kernels.BF16}, start("", kernels.BF16),
+				[3]string{}}},
+		{"a critic's head alone", false, func(c *config.Config, _ *Resolver) {
+			c.Algo.Algo, c.Critic.Train = "ppo", "head"
+		}, want{start("", kernels.BF16), start("", kernels.BF16), start("", kernels.BF16), [3]string{}}},
 		{"a critic's adapter", false, func(c *config.Config, _ *Resolver) { c.Algo.Algo, c.Policy.LoRAR = "ppo", 4 },
 			want{base, base, base, [3]string{1: "new"}}},
 		{"a policy that is only run", true, func(c *config.Config, _ *Resolver) { c.Algo.Algo = "ppo" },

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
@@ -95,6 +97,26 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *LoadedMode
 		}
 	}
 	return p, err
+}
+
+// OpenTrained loads what p names to be trained, its weights held as dtype: all weights, an adapter, or a new adapter, which
+// seed draws.
+func OpenTrained(ctx context.Context, dev kernels.Device, p *config.Policy, dtype kernels.DType, seed uint64) (*LoadedModel,
+	error) {
+	m, err := Open(ctx, dev, OpenOptions{Model: p.Model, Adapter: p.Adapter, DType: dtype, Trainable: true,
+		ChatTemplate: p.ChatTemplate, Thinking: p.Thinking, FrozenBase: p.LoRAR > 0 || p.Adapter != ""})
+	if err != nil || p.LoRAR == 0 || m.Adapter != nil {
+		return m, err
+	}
+	a := model.AdapterConfig{R: p.LoRAR, Alpha: p.LoRAAlpha, Targets: strings.Split(p.LoRATargets, ",")}
+	if a.Alpha == 0 {
+		a.Alpha = 2 * float64(p.LoRAR)
+	}
+	if m.Adapter, err = model.NewAdapter(m.Model, a, true, engine.Stream(seed, config.PurposeAdapter)); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // CopyTo is a frozen copy of p without its adapter on dev, held as dtype (0: as p is), which speaks as p does. The

@@ -57,7 +57,7 @@ type Run struct {
 	Skipped   int // steps skipped because a gradient was not finite
 	OnStep    func(step int, m rundir.Metrics)
 
-	fruitless int // steps skipped in a row
+	skippedSteps int // steps skipped in a row
 }
 
 // Do runs to the end, or until ctx is done; then, and only then, saved says that a checkpoint of the last step exists and err is ctx's.
@@ -66,10 +66,10 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 		if err := r.step(step); err != nil {
 			return step - 1, err
 		}
-		if r.fruitless == train.MaxSkippedSteps {
+		if r.skippedSteps == train.MaxSkippedSteps {
 			return step, fmt.Errorf("training step %d: for %d steps the gradient was not finite, and nothing was learned: "+
 				"the weights have diverged: begin again, or go on from an earlier checkpoint (--model), with a lower --lr",
-				step, r.fruitless)
+				step, r.skippedSteps)
 		}
 		stop := ctx.Err() != nil
 		if r.Out != nil && (step == r.Steps || stop || r.SaveEvery > 0 && step%r.SaveEvery == 0) {
@@ -110,8 +110,8 @@ func (r *Run) step(step int) error {
 	if err != nil {
 		return err
 	}
-	if r.fruitless++; st.Skipped == nil {
-		r.fruitless = 0
+	if r.skippedSteps++; st.Skipped == nil {
+		r.skippedSteps = 0
 	} else {
 		r.Skipped++
 	}

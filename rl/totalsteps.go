@@ -8,9 +8,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// stretched says what jumps because a run goes on with another number of steps than it began with: learning rates and
-// the noise of searches that depend on the share of the run that is done.
-func (t *Trainer) stretched(st rundir.State) (notes []string) {
+// scheduleChanges says what jumps because a run goes on with another number of steps than it began with: learning
+// rates and the noise of searches that depend on the share of the run that is done.
+func (t *Trainer) scheduleChanges(st rundir.State) (notes []string) {
 	c := &t.Config
 	was, now, step := st.Total, c.Schedule.TotalSteps, st.Step
 	if was == 0 || was == now || step >= now {
@@ -18,12 +18,12 @@ func (t *Trainer) stretched(st rundir.State) (notes []string) {
 	}
 	flag := fmt.Sprintf("--total-steps was %d, is %d", was, now)
 	old, _ := train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, was) // checked
-	if text := Stretched("the learning rate", old, t.Schedule, c.Optim.LR, step); text != "" {
+	if text := ScheduleChange("the learning rate", old, t.Schedule, c.Optim.LR, step); text != "" {
 		notes = append(notes, flag+": "+text)
 	}
 	if t.Updater.Values != nil {
 		old, _ = train.NewSchedule(c.Optim.LRSchedule, c.Critic.WarmupRatio, was)
-		if text := Stretched("the critic's learning rate", old, t.criticRate, c.Critic.LR, step); text != "" {
+		if text := ScheduleChange("the critic's learning rate", old, t.criticRate, c.Critic.LR, step); text != "" {
 			notes = append(notes, flag+": "+text)
 		}
 	}
@@ -41,9 +41,9 @@ func (t *Trainer) stretched(st rundir.State) (notes []string) {
 	return notes
 }
 
-// Stretched says how a learning rate, lr times the schedule, jumps where a run goes on after step by the schedule now
-// instead of was; "" if the two agree there.
-func Stretched(what string, was, now train.Schedule, lr float64, step int) string {
+// ScheduleChange says how a learning rate, lr times the schedule, jumps where a run goes on after step by the
+// schedule now instead of was; "" if the two agree there.
+func ScheduleChange(what string, was, now train.Schedule, lr float64, step int) string {
 	if was.Multiplier(step) == now.Multiplier(step) && was.Multiplier(step+1) == now.Multiplier(step+1) {
 		return ""
 	}
