@@ -59,7 +59,7 @@ func Model(ctx context.Context, o Options, t ModelTests) (*Report, error) {
 	if len(t.Batch) == 0 {
 		t.Batch = []int{1}
 	}
-	t.Depth = (t.Depth + kernels.PageSize - 1) / kernels.PageSize * kernels.PageSize
+	t.Depth = kernels.PagesFor(t.Depth) * kernels.PageSize
 	if err := positive("tokens and sequences", t.Prompt, t.Gen, t.Batch); err != nil {
 		return nil, err
 	}

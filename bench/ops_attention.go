@@ -51,7 +51,7 @@ func attentionCases(models []string) (out []opCase) {
 func sequences(batch, start, n int) (segs []kernels.Segment, pages int) {
 	for i := range batch {
 		s := kernels.Segment{Row: i * n, Len: n, Start: start}
-		for range (start + n + kernels.PageSize - 1) / kernels.PageSize {
+		for range kernels.PagesFor(start + n) {
 			s.Pages = append(s.Pages, int32(pages))
 			pages++
 		}

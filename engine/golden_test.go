@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/engine/kvcache"
 	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -119,7 +120,7 @@ func near(t *testing.T, f *safetensors.Set, name string, e *Engine, a *model.Ada
 	}
 }
 
-func equalIDs(a, b []int32) bool { return len(a) == len(b) && common(a, b) == len(a) }
+func equalIDs(a, b []int32) bool { return len(a) == len(b) && kvcache.Common(a, b) == len(a) }
 
 func ints(t *testing.T, f *safetensors.Set, name string) ([]int32, bool) {
 	x, ok := f.Tensor(name)

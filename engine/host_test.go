@@ -120,7 +120,7 @@ func decoding(t testing.TB, dev kernels.Device, n, context int) (*runner, func()
 	m, err := model.New(dev, c, model.Options{DType: kernels.BF16})
 	require.NoError(t, err)
 	const steps = 4000 // at most
-	r, err := newRunner(dev, "m", m, ModelOptions{KVPages: n * pagesFor(context+steps), MaxContext: context + steps, MaxSequences: n, MaxBatchTokens: 8192},
+	r, err := newRunner(dev, "m", m, ModelOptions{KVPages: n * kernels.PagesFor(context+steps), MaxContext: context + steps, MaxSequences: n, MaxBatchTokens: 8192},
 		Options{LogitsBytes: 1 << 30})
 	require.NoError(t, err)
 	t.Cleanup(r.close)

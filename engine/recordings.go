@@ -47,7 +47,7 @@ func newRecordings(dev kernels.Device, pages, maxRows, reach int) recordings {
 		return r
 	}
 	r.seen = map[shape]bool{}
-	for i := range pagesFor(maxRows) {
+	for i := range kernels.PagesFor(maxRows) {
 		r.pads = append(r.pads, slices.Repeat([]int32{int32(pages + i)}, reach))
 	}
 	return r

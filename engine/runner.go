@@ -113,11 +113,11 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 			n.close()
 		}
 	}()
-	n.recs = newRecordings(dev, pages, n.lane.maxSeq, pagesFor(n.context))
+	n.recs = newRecordings(dev, pages, n.lane.maxSeq, kernels.PagesFor(n.context))
 	if n.kv, err = dev.NewKV(m.KVSpec(pages+n.recs.padPages(), o.KVType)); err != nil {
 		return nil, fmt.Errorf("a cache of %d pages of %d tokens: %w: use fewer", pages, kernels.PageSize, err)
 	}
-	most := kernels.BatchSpec{Segments: n.lane.maxSeq, Pages: n.lane.maxSeq * pagesFor(n.context), Rows: o.MaxBatchTokens}
+	most := kernels.BatchSpec{Segments: n.lane.maxSeq, Pages: n.lane.maxSeq * kernels.PagesFor(n.context), Rows: o.MaxBatchTokens}
 	if n.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: n.recs.positions(n.context), Batch: most}); err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (o *ModelOptions) fill(m *model.Model) (pages int, err error) {
 	if o.MaxBatchTokens == 0 {
 		o.MaxBatchTokens = 512
 	}
-	page, one := int64(kernels.PageSize)*m.Config.KVBytes(o.KVType), pagesFor(o.MaxContext)
+	page, one := int64(kernels.PageSize)*m.Config.KVBytes(o.KVType), kernels.PagesFor(o.MaxContext)
 	switch {
 	case o.KVPages > 0:
 		pages = o.KVPages

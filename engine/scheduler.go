@@ -87,15 +87,12 @@ func (s *scheduler) remove(l *lane) {
 	s.lanes, s.next = slices.DeleteFunc(s.lanes, func(x *lane) bool { return x == l }), 0
 }
 
-// add lets q wait at l. A sequence that could never fit into l's pages is refused by the caller (see lane.capacity).
+// add lets q wait at l. A sequence that could never fit into l's pages is refused by the caller.
 func (s *scheduler) add(l *lane, q *sequence) {
 	s.arrivals++
 	q.arrival = s.arrivals
 	l.waiting = append(l.waiting, q)
 }
-
-// capacity is the number of tokens that one sequence can have when it is alone.
-func (l *lane) capacity() int { return l.cache.Total() * kernels.PageSize }
 
 // cancel takes q out, wherever it is.
 func (l *lane) cancel(q *sequence) {
@@ -247,7 +244,7 @@ func (l *lane) awaits(q *sequence) bool {
 		if r.key != q.key || r.left() <= 1 {
 			continue
 		}
-		shared := common(r.ids[:r.target], q.ids[:q.reuse])
+		shared := kvcache.Common(r.ids[:r.target], q.ids[:q.reuse])
 		if shared < kernels.PageSize {
 			continue
 		}
@@ -265,9 +262,9 @@ func (l *lane) awaits(q *sequence) bool {
 // each of them.
 func (l *lane) fits(q *sequence) bool {
 	have, idle := l.cache.Peek(q.key, q.ids, q.reuse)
-	need := pagesFor(q.target) - have/kernels.PageSize + idle
+	need := kernels.PagesFor(q.target) - have/kernels.PageSize + idle
 	for _, r := range l.running {
-		need += pagesFor(r.target) + 1 - len(r.table.Pages())
+		need += kernels.PagesFor(r.target) + 1 - len(r.table.Pages())
 	}
 	return need <= l.cache.Available()
 }
@@ -353,15 +350,4 @@ func (l *lane) commit(it item) {
 func (l *lane) leave(q *sequence) {
 	q.gone = true
 	l.cancel(q)
-}
-
-// common is the length of the longest common prefix.
-func common(a, b []int32) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return i
-		}
-	}
-	return n
 }

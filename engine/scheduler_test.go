@@ -133,9 +133,10 @@ func (w *world) oldest() map[*sequence]*lane {
 func (w *world) arrive(rt *rapid.T, heads [][]int32) {
 	l := rapid.SampledFrom(w.s.lanes).Draw(rt, "lane")
 	ids := append(append([]int32{}, rapid.SampledFrom(heads).Draw(rt, "head")...), rapid.SliceOfN(rapid.Int32Range(0, 3), 1, 20).Draw(rt, "tail")...)
-	ids = ids[:min(len(ids), l.capacity())]
+	capacity := l.cache.Total() * kernels.PageSize // tokens of one sequence that is alone
+	ids = ids[:min(len(ids), capacity)]
 	q := &sequence{ids: ids, prompt: len(ids), target: len(ids), reuse: len(ids) - 1, key: kvcache.Key(rapid.IntRange(0, 1).Draw(rt, "key"))}
-	w.end[q] = min(len(ids)+rapid.IntRange(1, 70).Draw(rt, "max"), l.capacity()+1)
+	w.end[q] = min(len(ids)+rapid.IntRange(1, 70).Draw(rt, "max"), capacity+1)
 	if len(ids) > 1 && rapid.IntRange(0, 3).Draw(rt, "score") == 0 {
 		q.scores, q.target, w.end[q] = true, len(ids)-1, len(ids)
 		q.reuse = rapid.IntRange(0, q.target-1).Draw(rt, "from")

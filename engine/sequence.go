@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/engine/kvcache"
-	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
 // sequence is one request as the scheduler sees it: ids whose keys and values must get into the cache, and then
@@ -50,9 +49,6 @@ func (q *sequence) append(id int32) {
 	q.target = len(q.ids)
 	q.reuse = q.target - 1
 }
-
-// pagesFor is the number of pages that hold n tokens.
-func pagesFor(n int) int { return (n + kernels.PageSize - 1) / kernels.PageSize }
 
 // insert puts q into list, which is in order of arrival.
 func insert(list []*sequence, q *sequence) []*sequence {

@@ -75,6 +75,9 @@ type Weight interface {
 // PageSize is the number of tokens (P) in a KV page of every device. Slot s of a cache is place s%PageSize of page s/PageSize.
 const PageSize = 32
 
+// PagesFor is the number of pages that hold so many tokens.
+func PagesFor(tokens int) int { return (tokens + PageSize - 1) / PageSize }
+
 // KVSpec describes a cache: every page holds PageSize tokens of all layers, keys and values.
 type KVSpec struct {
 	Layers, Pages    int

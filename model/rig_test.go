@@ -72,7 +72,7 @@ func pack(seqs [][]int32, a []*Adapter) *Batch {
 	page := int32(0)
 	for _, ids := range seqs {
 		s := kernels.Segment{Row: len(b.IDs), Len: len(ids)}
-		for range (len(ids) + kernels.PageSize - 1) / kernels.PageSize {
+		for range kernels.PagesFor(len(ids)) {
 			s.Pages = append(s.Pages, page)
 			page++
 		}
@@ -164,7 +164,7 @@ func (r *rig) zeroGrads() {
 
 // greedy continues a prompt token by token through the cache.
 func (r *rig) greedy(prompt []int32, n int) (out []int32) {
-	pages := make([]int32, (len(prompt)+n+kernels.PageSize-1)/kernels.PageSize)
+	pages := make([]int32, kernels.PagesFor(len(prompt)+n))
 	for i := range pages {
 		pages[i] = int32(len(pages) - 1 - i) // not in order, to see that they are looked up
 	}

@@ -161,7 +161,7 @@ func (c *Cache) best(n *node, ids []int32) (child *node, shared int) {
 		return nil, 0
 	}
 	for _, k := range n.kids[ids[0]] {
-		s := common(k.ids, ids)
+		s := Common(k.ids, ids)
 		if s > shared || s == shared && !child.takeable(shared) && k.takeable(s) {
 			child, shared = k, s
 		}
@@ -174,8 +174,8 @@ func (n *node) takeable(shared int) bool {
 	return n.queued && shared == len(n.ids) && shared < pageSize
 }
 
-// common is the length of the longest common prefix of a and b.
-func common(a, b []int32) int {
+// Common is the length of the longest common prefix of a and b.
+func Common(a, b []int32) int {
 	n := min(len(a), len(b))
 	for i := range n {
 		if a[i] != b[i] {

@@ -115,7 +115,7 @@ func (t *Table) Commit(ids []int32) {
 func (t *Table) merge(i int) {
 	n := t.nodes[i]
 	for _, twin := range n.parent.kids[n.ids[0]] {
-		if twin == n || common(twin.ids, n.ids) < pageSize {
+		if twin == n || Common(twin.ids, n.ids) < pageSize {
 			continue
 		}
 		t.c.Swaps++

@@ -48,8 +48,6 @@ type packed struct {
 	still   bool // nothing to walk back
 }
 
-func pagesOf(tokens int) int { return (tokens + kernels.PageSize - 1) / kernels.PageSize }
-
 // sharedLen is how many of s's first ids are computed once for its group: whole pages, and at least the last id before the first
 // trained one stays with the continuation, so that every row predicts for one sequence only.
 func (s Sequence) sharedLen() int {
@@ -112,7 +110,7 @@ func pack(seqs []Sequence, still bool, maxTokens int) []*packed {
 func (p *packed) add(ids []int32, start int, prefix []int32) kernels.Segment {
 	seg := kernels.Segment{Row: len(p.batch.IDs), Len: len(ids), Start: start}
 	seg.Pages = append(seg.Pages, prefix...)
-	for range pagesOf(start+len(ids)) - len(prefix) {
+	for range kernels.PagesFor(start+len(ids)) - len(prefix) {
 		seg.Pages = append(seg.Pages, int32(p.pages))
 		p.pages++
 	}

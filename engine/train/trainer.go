@@ -46,7 +46,7 @@ func (o *Options) most() size {
 	n := min(o.Sequences, tokens)
 	pages := (tokens + n*(kernels.PageSize-1)) / kernels.PageSize // each rounds up
 	// Every sequence has a segment and may have one for its prompt; it lists its own pages and those of the prompt.
-	b := kernels.BatchSpec{Tokens: tokens, Segments: 2 * n, Pages: n*pagesOf(o.Longest) + pages, Rows: tokens}
+	b := kernels.BatchSpec{Tokens: tokens, Segments: 2 * n, Pages: n*kernels.PagesFor(o.Longest) + pages, Rows: tokens}
 	return size{b, o.Longest, pages}
 }
 
