@@ -143,17 +143,16 @@ func (d *Device) putBiases(o *target) {
 		add = 1
 	}
 	for i := range o.n {
-		p, cols := &o.pieces[i], o.pieces[i].end-o.begin(i)
+		p, cols := o.pieces[i], o.pieces[i].end-o.begin(i)
 		if p.bias != 0 || !o.add {
 			a := d.arg().Ptr(p.y).Ptr(p.bias).Long(int64(p.ld)).Int(cols).Int(add)
 			d.launch("put_bias", line(o.rows*ceil(cols, 256), 256), a)
 		}
-		p.bias = 0
 	}
 	o.add = true
 }
 
-// joined is the product of the n pieces from i on that are neighbours in memory, as one piece. None of them has a bias.
+// joined is the product of the n pieces from i on that are neighbours in memory, as one piece without its biases.
 func (o *target) joined(i int) (part target, n int) {
 	first, from := o.pieces[i], o.begin(i)
 	for n = 1; i+n < o.n; n++ {
