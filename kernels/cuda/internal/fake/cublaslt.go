@@ -85,12 +85,12 @@ type (
 
 // blasAlgorithm is what cublasLtMatmulAlgo_t's 64 bytes hold here.
 type blasAlgorithm struct {
-	magic             uint64
-	id                int32
-	splits            int32
-	reduction, order  uint32
-	workspace, unused uint64
-	rest              [3]uint64
+	magic            uint64
+	id               int32
+	splits           int32
+	reduction, order uint32
+	workspace        uint64
+	_                [4]uint64
 }
 
 const blasMagic = 0x60D0A160
@@ -100,8 +100,8 @@ type blasResult struct {
 	algorithm blasAlgorithm
 	workspace uint64
 	state     int32
-	waves     float32
-	reserved  [4]int32
+	_         float32  // waves
+	_         [4]int32 // reserved
 }
 
 // blas counts a call, asks Fail, and does f.

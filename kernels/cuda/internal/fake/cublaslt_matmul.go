@@ -170,15 +170,15 @@ func (p product) run(g *GPU, algo blasAlgorithm, alpha, beta float32, a, b, d ui
 	}
 	ab, err := g.mem.Bytes(a, 2*span(ar, ac, p.lda))
 	if err != nil {
-		return fmt.Errorf("A: %w", err)
+		return fmt.Errorf("matrix A: %w", err)
 	}
 	bb, err := g.mem.Bytes(b, 2*span(br, bc, p.ldb))
 	if err != nil {
-		return fmt.Errorf("B: %w", err)
+		return fmt.Errorf("matrix B: %w", err)
 	}
 	db, err := g.mem.Bytes(d, 4*span(p.m, p.n, p.ldd))
 	if err != nil {
-		return fmt.Errorf("D: %w", err)
+		return fmt.Errorf("matrix D: %w", err)
 	}
 	// Rows of op(A) and columns of op(B) as they are summed.
 	rows, cols := gather(ab, p.m, p.k, p.lda, p.transA), gather(bb, p.n, p.k, p.ldb, !p.transB)
