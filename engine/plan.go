@@ -12,8 +12,8 @@ import (
 
 // Plan is what a program is going to do with its models. Memory says what that takes, from configurations alone: ask before loading.
 //
-// What is added up is anonymous memory at its peak: every buffer that model, engine and engine/train allocate, with caches full, by the
-// sizes that they compute themselves or the layout of package kernels/cpu, the largest; and what the Go program itself needs.
+// What is added up is memory at its peak: every buffer that model, engine and engine/train allocate, with caches full, in the sizes
+// that the device says (kernels.SizesOf), the host's or its own; and what the Go program itself needs.
 type Plan struct {
 	Models  []PlanModel
 	Device  string // of the models that name none, as kernels.Device.Name has it; "": cpu
@@ -136,10 +136,15 @@ func (p Plan) Memory() (Memory, error) {
 		if err := x.check(); err != nil {
 			return m, fmt.Errorf("planning the memory of %s: %w", x.Name, err)
 		}
-		for _, part := range []func(add func(what, detail string, bytes int64)) error{x.weights, x.engine, x.passes} {
-			if err := part(func(what, detail string, bytes int64) {
+		device := p.deviceOf(x)
+		for _, part := range []func(s kernels.Sizes, add func(what, detail string, bytes int64)) error{x.weights, x.engine, x.passes} {
+			if err := part(p.sizes(device), func(what, detail string, bytes int64) {
 				if bytes > 0 {
-					m.Lines = append(m.Lines, MemoryLine{x.Name, what, detail, ownMemory(p.deviceOf(x)), bytes})
+					l := MemoryLine{x.Name, what, detail, ownMemory(device), bytes}
+					if what == saving {
+						l.Device = ""
+					}
+					m.Lines = append(m.Lines, l)
 				}
 			}); err != nil {
 				return m, fmt.Errorf("planning the memory of %s: %w", x.Name, err)
@@ -152,7 +157,10 @@ func (p Plan) Memory() (Memory, error) {
 			name += " " + device
 		}
 		if n := p.scratch(device); n > 0 {
-			detail := fmt.Sprintf("%d threads", p.threads(device))
+			detail := ""
+			if device == "cpu" {
+				detail = fmt.Sprintf("%d threads", p.threads(device))
+			}
 			m.Lines = append(m.Lines, MemoryLine{name, "scratch", detail, ownMemory(device), n})
 		}
 	}
@@ -208,15 +216,21 @@ func (x *PlanModel) check() error {
 	if a := x.LoRA; a != nil && (a.R < 1 || a.R > maxPlanned>>8) {
 		return fmt.Errorf("an adapter of rank %d", a.R)
 	}
+	if x.DType != kernels.F32 && x.DType != kernels.BF16 && x.DType != kernels.Q8 {
+		return fmt.Errorf("weights in %v", x.DType)
+	}
 	return nil
 }
 
+// saving is what a checkpoint brings to the host.
+const saving = "saving"
+
 // weights is what lies in memory whatever is done: the matrices in their type, and of what is trained F32 masters, gradients and AdamW's
 // two moments.
-func (x *PlanModel) weights(add func(string, string, int64)) error {
+func (x *PlanModel) weights(s kernels.Sizes, add func(string, string, int64)) error {
 	c := x.Config
 	if !x.Shared {
-		add("weights", x.DType.String(), c.WeightBytes(x.DType))
+		add("weights", x.DType.String(), c.WeightBytesOn(s, x.DType))
 	}
 	n, err := x.positions()
 	if err != nil {
@@ -233,14 +247,14 @@ func (x *PlanModel) weights(add func(string, string, int64)) error {
 	if x.Full {
 		train(c.Parameters(), "f32")
 		if x.Saved {
-			add("saving", "the largest matrix", 4*int64(c.Hidden)*int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim)))
+			add(saving, "the largest matrix", 4*int64(c.Hidden)*int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim)))
 		}
 	}
 	if x.Averaged && x.LoRA == nil {
 		add("average", "f32", 4*c.Parameters()+4*int64(c.Hidden)*int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim)))
 	}
 	if a := x.LoRA; a != nil {
-		n, packed, err := a.sizes(c, x.DType)
+		n, packed, err := a.sizes(s, c, x.DType)
 		if err != nil {
 			return err
 		}
@@ -251,21 +265,25 @@ func (x *PlanModel) weights(add func(string, string, int64)) error {
 		if a.Trained {
 			train(n, fmt.Sprintf("f32, rank %d", a.R))
 			if x.Saved {
-				add("saving", "the adapter", 4*n)
+				add(saving, "the adapter", 4*n)
 			}
 		}
 	}
 	return nil
 }
 
-// sizes is the adapter's parameters, and its bytes as operands: panels of 32 rows, BF16, in blocks of 32 columns, or F32 as the
-// model is.
-func (a *PlanLoRA) sizes(c *model.Config, t kernels.DType) (params, bytes int64, err error) {
-	hd, gd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	bytesOf, block := int64(2), 32
-	if t == kernels.F32 {
-		bytesOf, block = 4, 1
+// lowType is the type of an adapter's matrices over weights of a type.
+func lowType(t kernels.DType) kernels.DType {
+	if t == kernels.Q8 {
+		return kernels.BF16
 	}
+	return t
+}
+
+// sizes is the adapter's parameters, and its bytes as operands.
+func (a *PlanLoRA) sizes(s kernels.Sizes, c *model.Config, t kernels.DType) (params, bytes int64, err error) {
+	hd, gd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	t = lowType(t)
 	for _, p := range []struct {
 		name    string
 		out, in int
@@ -275,7 +293,7 @@ func (a *PlanLoRA) sizes(c *model.Config, t kernels.DType) (params, bytes int64,
 			continue
 		}
 		params += int64(a.R) * int64(p.out+p.in)
-		bytes += bytesOf * (roundUp(a.R, 32)*roundUp(p.in, block) + roundUp(p.out, 32)*roundUp(a.R, block))
+		bytes += s.Weight(a.R, p.in, t) + s.Weight(p.out, a.R, t)
 	}
 	if params == 0 {
 		return 0, 0, fmt.Errorf("lora targets %s match none of the projections", strings.Join(a.Targets, ","))
@@ -289,8 +307,6 @@ func (a *PlanLoRA) targets(name string) bool {
 	})
 }
 
-func roundUp(n, to int) int64 { return int64((n + to - 1) / to * to) }
-
 // rank is the adapter's, 0 without one.
 func (x *PlanModel) rank() int {
 	if x.LoRA == nil {
@@ -299,20 +315,30 @@ func (x *PlanModel) rank() int {
 	return x.LoRA.R
 }
 
-// kvPage is the bytes of a page: keys in pairs of elements, values in panels of 32 (package kernels/cpu).
-func kvPage(c *model.Config, t kernels.DType) int64 {
-	keys, values := roundUp(c.HeadDim, 1), roundUp(c.HeadDim, 32)
-	if t == kernels.BF16 {
-		keys = roundUp(c.HeadDim, 2)
+// options are the engine's, with defaults in place of zeros.
+func (x *PlanModel) options() (o ModelOptions, pages int, err error) {
+	o = x.Engine.ModelOptions
+	pages, err = o.fill(&model.Model{Config: x.Config, DType: x.DType})
+	return o, pages, err
+}
+
+// logitRows is how many rows of logits the engine has room for.
+func (x *PlanModel) logitRows(o ModelOptions) int {
+	logits := x.Engine.LogitsBytes
+	if logits <= 0 {
+		logits = defaultLogitsBytes
 	}
-	return (keys + values) * kernels.PageSize * int64(t.Size()) * int64(c.Layers) * int64(c.KVHeads)
+	active := min(o.MaxSequences, o.MaxBatchTokens)
+	if x.Engine.Active > 0 {
+		active = min(active, x.Engine.Active)
+	}
+	return int(min(max(logits/(4*int64(x.Config.Vocab)), 1), int64(active)))
 }
 
 // positions is the length of the rotary table that all uses share.
 func (x *PlanModel) positions() (n int, err error) {
 	if x.Engine != nil {
-		o := x.Engine.ModelOptions
-		pages, err := o.fill(&model.Model{Config: x.Config, DType: x.DType})
+		o, pages, err := x.options()
 		if err != nil {
 			return 0, err
 		}
@@ -330,61 +356,49 @@ func (x *PlanModel) positions() (n int, err error) {
 }
 
 // engine is what AddModel allocates.
-func (x *PlanModel) engine(add func(string, string, int64)) error {
+func (x *PlanModel) engine(s kernels.Sizes, add func(string, string, int64)) error {
 	if x.Engine == nil {
 		return nil
 	}
-	o, c := x.Engine.ModelOptions, x.Config
-	pages, err := o.fill(&model.Model{Config: c, DType: x.DType})
+	c := x.Config
+	o, pages, err := x.options()
 	if err != nil {
 		return err
 	}
-	logits := x.Engine.LogitsBytes
-	if logits <= 0 {
-		logits = defaultLogitsBytes
-	}
-	active := min(o.MaxSequences, o.MaxBatchTokens)
-	if x.Engine.Active > 0 {
-		active = min(active, x.Engine.Active)
-	}
-	t := int64(o.MaxBatchTokens)
-	chunk := min(max(logits/(4*int64(c.Vocab)), 1), int64(active))
-	w := model.WorkspaceOptions{Rank: x.rank()}
-	add("KV pages", fmt.Sprintf("%d of %d tokens, %v", pages, kernels.PageSize, o.KVType), int64(pages)*kvPage(c, o.KVType))
-	add("workspace", fmt.Sprintf("%d tokens a pass", t), c.WorkspaceBytes(int(t), w)+c.RankBytes(int(t), w)+t*(4*int64(c.Hidden)+28))
-	add("logits", fmt.Sprintf("chunks of %d", chunk), 4*chunk*int64(c.Vocab))
+	t, chunk, w := o.MaxBatchTokens, x.logitRows(o), model.WorkspaceOptions{Rank: x.rank()}
+	add("KV pages", fmt.Sprintf("%d of %d tokens, %v", pages, kernels.PageSize, o.KVType), s.KV(c.KVSpec(pages, o.KVType)))
+	bytes := c.WorkspaceBytes(s, x.DType, t, w) + c.RankBytes(t, w) + s.Batch(engineBatch(o, pages), false)
+	add("workspace", fmt.Sprintf("%d tokens a pass", t), bytes+int64(t)*(4*int64(c.Hidden)+16))
+	add("logits", fmt.Sprintf("chunks of %d", chunk), 4*int64(chunk)*int64(c.Vocab))
 	return nil
 }
 
 // passes is what Trainer and Scorer allocate for a micro-batch.
-func (x *PlanModel) passes(add func(string, string, int64)) error {
-	for _, s := range []struct {
+func (x *PlanModel) passes(s kernels.Sizes, add func(string, string, int64)) error {
+	for _, u := range []struct {
 		p    *PlanPass
 		keep bool
 		what string
 	}{{x.Train, true, "activations"}, {x.Score, false, "scoring"}} {
-		if s.p == nil {
+		if u.p == nil {
 			continue
 		}
-		c, t, kv := x.Config, int64(s.p.Tokens), s.p.KVType
-		if kv == 0 {
-			kv = kernels.BF16
-		}
-		o, detail := model.WorkspaceOptions{Keep: s.keep, Rank: x.rank()}, fmt.Sprintf("%d tokens", t)
-		if s.keep && s.p.Recompute {
+		c, t, kv := x.Config, int64(u.p.Tokens), u.p.kvType()
+		o, detail := model.WorkspaceOptions{Keep: u.keep, Rank: x.rank()}, fmt.Sprintf("%d tokens", t)
+		if u.keep && u.p.Recompute {
 			o.Recompute = func(int) bool { return true }
 			detail += ", recomputed"
 		}
-		pages := s.p.pages()
-		bytes := c.WorkspaceBytes(s.p.Tokens, o) + c.RankBytes(s.p.Tokens, o)
+		pages := u.p.pages()
+		bytes := c.WorkspaceBytes(s, x.DType, u.p.Tokens, o) + c.RankBytes(u.p.Tokens, o) + s.Batch(u.p.batch(), u.keep)
 		outputs := t * (4*int64(c.Hidden) + 24)
-		if s.keep { // dk, dv
+		if u.keep { // dk, dv
 			bytes += 2 * 4 * pages * kernels.PageSize * int64(c.KVHeads) * int64(c.HeadDim)
 			outputs += 8 * t * int64(c.Hidden)
 		}
-		add(s.what, detail, bytes)
-		add(s.what+" KV", fmt.Sprintf("%d pages, %v", pages, kv), pages*kvPage(c, kv))
-		add(s.what+" outputs", "", outputs)
+		add(u.what, detail, bytes)
+		add(u.what+" KV", fmt.Sprintf("%d pages, %v", pages, kv), s.KV(c.KVSpec(int(pages), kv)))
+		add(u.what+" outputs", "", outputs)
 	}
 	return nil
 }
@@ -393,6 +407,14 @@ func (p *PlanPass) pages() int64 {
 	n := max(p.Sequences, 1)
 	return int64(p.Tokens/kernels.PageSize + n)
 }
+
+// batch is the size of the largest micro-batch: every sequence may have a segment of its own for its prompt.
+func (p *PlanPass) batch() kernels.BatchSpec {
+	n := max(p.Sequences, 1)
+	return kernels.BatchSpec{Tokens: p.Tokens, Segments: 2 * n, Pages: n*kernels.PagesFor(p.longest()) + int(p.pages()), Rows: p.Tokens}
+}
+
+func (p *PlanPass) kvType() kernels.DType { return cmp.Or(p.KVType, kernels.BF16) }
 
 func (p *PlanPass) longest() int {
 	if p.Longest == 0 {

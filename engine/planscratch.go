@@ -2,18 +2,6 @@ package engine
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// The scratch of package kernels/cpu, which the operations of all models share: packed operands and panels, logits of the losses,
-// pieces of attention. It is bounded there; these are the bounds.
-const (
-	packedBytes = 16 << 20 // packed rows of a product
-	madeBytes   = 1 << 20  // panels made for a product, a thread; two panels at least
-	lossRows    = 1024
-	lossCols    = 1024 // with so many rows; up to 16 times that with fewer
-	backRows    = 64   // a block of attention's backward ...
-	backKeys    = 256  // ... and keys
-	sharing     = 3    // projections that share an input
-)
-
 // The heap of the program: the runtime, staging of loads, what requests hold; and a tokenizer's tables, for every token. Measured.
 const (
 	programBytes = 10 << 20
@@ -31,53 +19,51 @@ func (p Plan) program() int64 {
 	return programBytes + tokenBytes*int64(vocab)
 }
 
-// scratch is the sum of the largest of each kind on a device, and a quarter as it grows in steps.
+// scratch is what a device holds for the work of all models on it.
 func (p Plan) scratch(device string) int64 {
-	threads := int64(p.threads(device))
-	var packed, made, loss, attention, adapters int64
+	var all []kernels.Work
 	for i := range p.Models {
-		x := &p.Models[i]
-		c := x.Config
-		if p.deviceOf(x) != device {
-			continue
+		if x := &p.Models[i]; p.deviceOf(x) == device {
+			all = x.work(all)
 		}
-		size := int64(2)
-		if x.DType == kernels.F32 {
-			size = 4
-		}
-		wide := int64(max(c.Hidden, c.Inter, c.Heads*c.HeadDim))
-		rows := func(t int64) {
-			packed = max(packed, min(packedBytes, size*t*wide))
-			adapters = max(adapters, 4*sharing*int64(x.rank())*max(t, 2*wide)) // u, or gradients and A turned
-		}
-		if x.Engine != nil {
-			o := x.Engine.ModelOptions
-			if o.MaxBatchTokens == 0 {
-				o.MaxBatchTokens = defaultBatchTokens
-			}
-			rows(int64(o.MaxBatchTokens))
-		}
-		for _, s := range []*PlanPass{x.Train, x.Score} {
-			if s == nil {
-				continue
-			}
-			t := int64(s.Tokens)
-			rows(t)
-			n := min(t, lossRows)
-			loss = max(loss, 4*n*min(max(lossRows*lossCols/n, lossCols), 16*lossCols, roundUp(c.Vocab, lossCols)))
-			if s == x.Train {
-				made = max(made, madeBytes, 2*32*size*max(wide, t))
-				attention = max(attention, backward(c.HeadDim, int64(s.longest()), size))
-			}
-		}
-		attention = max(attention, int64(128*c.HeadDim*8+64<<10))
 	}
-	return (packed + adapters + loss + threads*(made+attention)) * 5 / 4
+	return p.sizes(device).Scratch(all)
 }
 
-// backward is a thread's scratch of attention's backward over n tokens: keys and values of a head turned round, their gradients, and
-// the blocks.
-func backward(dim int, n, size int64) int64 {
-	d := roundUp(dim, 32)
-	return roundUp(int(n), kernels.PageSize)*d*(2*size+8) + backRows*(6*size*d+4*d+backKeys*(8+size)) + 4*backKeys*backRows
+// sizes are those of a device.
+func (p Plan) sizes(device string) kernels.Sizes { return kernels.SizesOf(device, p.threads(device)) }
+
+// work adds what the model's uses do to all.
+func (x *PlanModel) work(all []kernels.Work) []kernels.Work {
+	c := x.Config
+	w := kernels.Work{Type: x.DType, Products: c.Products(), Head: kernels.Shape{N: c.Vocab, K: c.Hidden}, Heads: c.Heads,
+		Rank: x.rank(), Low: lowType(x.DType)}
+	if !x.Shared {
+		all = append(all, kernels.Work{Type: x.DType, Head: w.Head, Packed: c.PackedAtOnce()})
+	}
+	if x.Engine != nil {
+		if o, pages, err := x.options(); err == nil {
+			w := w
+			w.KV = c.KVSpec(pages, o.KVType)
+			w.Rows, w.Segments, w.Longest = o.MaxBatchTokens, min(o.MaxSequences, o.MaxBatchTokens), min(o.MaxContext, pages*kernels.PageSize)
+			w.Sampled = x.logitRows(o)
+			all = append(all, w)
+		}
+	}
+	for _, p := range []*PlanPass{x.Train, x.Score} {
+		if p == nil {
+			continue
+		}
+		w := w
+		w.KV = c.KVSpec(int(p.pages()), p.kvType())
+		w.Rows, w.Segments, w.Longest, w.Scored = p.Tokens, 2*max(p.Sequences, 1), p.longest(), p.Tokens
+		if p == x.Train {
+			w.Backward, w.Weights = true, x.Full
+			if x.Full {
+				w.Squares = int(c.Parameters())
+			}
+		}
+		all = append(all, w)
+	}
+	return all
 }

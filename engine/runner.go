@@ -117,8 +117,8 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	if n.kv, err = dev.NewKV(m.KVSpec(pages+n.recs.padPages(), o.KVType)); err != nil {
 		return nil, fmt.Errorf("a cache of %d pages of %d tokens: %w: use fewer", pages, kernels.PageSize, err)
 	}
-	most := kernels.BatchSpec{Segments: n.lane.maxSeq, Pages: n.lane.maxSeq * kernels.PagesFor(n.context), Rows: o.MaxBatchTokens}
-	if n.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: n.recs.positions(n.context), Batch: most}); err != nil {
+	if n.ws, err = m.NewWorkspace(o.MaxBatchTokens, model.WorkspaceOptions{Positions: n.recs.positions(n.context),
+		Batch: engineBatch(o, pages)}); err != nil {
 		return nil, err
 	}
 	if n.s, err = newSampler(dev, m, o.MaxBatchTokens, n.lane.maxSeq, eo.LogitsBytes); err != nil {
@@ -129,6 +129,13 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	}
 	n.stats = ModelStats{Name: name, Pages: pages, KVBytes: n.kv.Bytes(), WorkspaceBytes: n.ws.Bytes() + n.s.bytes, Context: n.context}
 	return n, nil
+}
+
+// engineBatch is the size of the largest pass, of filled options.
+func engineBatch(o ModelOptions, pages int) kernels.BatchSpec {
+	n := min(o.MaxSequences, o.MaxBatchTokens)
+	longest := kernels.PagesFor(min(o.MaxContext, pages*kernels.PageSize))
+	return kernels.BatchSpec{Tokens: o.MaxBatchTokens, Segments: n, Pages: n * longest, Rows: o.MaxBatchTokens}
 }
 
 // defaultKVBytes bounds a cache whose size nobody has chosen.

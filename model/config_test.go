@@ -52,11 +52,17 @@ func TestStatsOfSmolLM2(t *testing.T) {
 	require.EqualValues(t, 2*matrices+4*61*576, c.WeightBytes(kernels.BF16))
 	require.EqualValues(t, 4*c.Parameters(), c.WeightBytes(kernels.F32))
 	require.EqualValues(t, matrices/32*34+4*61*576, c.WeightBytes(kernels.Q8))
+	require.Equal(t, c.WeightBytes(kernels.Q8), c.WeightBytesOn(kernels.SizesOf("ref", 1), kernels.Q8))
+	require.Equal(t, [][]kernels.Shape{{{N: 576, K: 576}, {N: 192, K: 576}, {N: 192, K: 576}}, {{N: 576, K: 576}},
+		{{N: 1536, K: 576}, {N: 1536, K: 576}}, {{N: 576, K: 1536}}}, c.Products())
 	require.EqualValues(t, 2*30*192*2, c.KVBytes(kernels.BF16))
 	require.EqualValues(t, 2*(matrices-49152*576), c.FLOPs(-1, false))
 	require.EqualValues(t, 2*matrices+30*4*576*100, c.FLOPs(99, true))
-	keep := float64(c.WorkspaceBytes(1000, WorkspaceOptions{Keep: true})) / 1000
-	lean := float64(c.WorkspaceBytes(1000, WorkspaceOptions{Keep: true, Recompute: func(int) bool { return true }})) / 1000
+	workspace := func(o WorkspaceOptions) float64 {
+		return float64(c.WorkspaceBytes(kernels.SizesOf("ref", 1), kernels.BF16, 1000, o)) / 1000
+	}
+	keep := workspace(WorkspaceOptions{Keep: true})
+	lean := workspace(WorkspaceOptions{Keep: true, Recompute: func(int) bool { return true }})
 	require.InDelta(t, 0.68e6, keep, 0.03e6, "bytes a token that training keeps")
 	require.InDelta(t, 0.13e6, lean, 0.02e6, "bytes a token when every layer is computed again")
 }

@@ -49,6 +49,7 @@ type Model struct {
 	embed, norm, head *Param // head is nil when tied
 	layers            []layer
 	rope              ropeTable
+	sizes             kernels.Sizes // of a model that is only planned
 }
 
 // fill chooses the type of matrices, if that was left open, and refuses what c's checkpoint cannot be.
@@ -114,7 +115,7 @@ func (m *Model) OnlyTokens(has func(id int32) bool) error {
 // operand is the type of what only products read. A model that is planned only has no device yet.
 func (m *Model) operand() kernels.DType {
 	if m.Device == nil {
-		return kernels.F32
+		return m.sizes.Operand(m.DType)
 	}
 	return m.Device.Operand(m.DType)
 }
@@ -142,9 +143,7 @@ func (m *Model) headParam() *Param {
 }
 
 // KVSpec describes a cache for this model.
-func (m *Model) KVSpec(pages int, t kernels.DType) kernels.KVSpec {
-	return kernels.KVSpec{Layers: m.Config.Layers, Pages: pages, KVHeads: m.Config.KVHeads, HeadDim: m.Config.HeadDim, Type: t}
-}
+func (m *Model) KVSpec(pages int, t kernels.DType) kernels.KVSpec { return m.Config.KVSpec(pages, t) }
 
 // Clone copies the weights on the device into a new model held as o says: a frozen copy is the reference of a KL term, or the simulator `same`.
 // A trainable model's masters are what is copied.

@@ -37,6 +37,44 @@ func (c *Config) WeightBytes(t kernels.DType) int64 {
 	return n
 }
 
+// WeightBytesOn is WeightBytes in the layout of a device.
+func (c *Config) WeightBytesOn(s kernels.Sizes, t kernels.DType) int64 {
+	var n int64
+	c.eachShape(func(_ string, shape []int) {
+		if len(shape) == 1 {
+			n += 4 * int64(shape[0])
+		} else {
+			n += s.Weight(shape[0], shape[1], t)
+		}
+	})
+	return n
+}
+
+// Products are the shapes of a layer's matrices, those that share an input together.
+func (c *Config) Products() (all [][]kernels.Shape) {
+	last := ""
+	for _, p := range projs {
+		s, input := kernels.Shape{N: p.out(c), K: p.in(c)}, inputOf(p.name+".weight")
+		if n := len(all); input == last {
+			all[n-1] = append(all[n-1], s)
+		} else {
+			all = append(all, []kernels.Shape{s})
+		}
+		last = input
+	}
+	return all
+}
+
+// PackedAtOnce is the most elements that a load packs with one call.
+func (c *Config) PackedAtOnce() (n int) {
+	c.eachShape(func(_ string, shape []int) {
+		if len(shape) == 2 {
+			n = max(n, min(shape[0], chunkRows(shape[1]))*shape[1])
+		}
+	})
+	return n
+}
+
 // TrainBytes is what full fine-tuning adds to WeightBytes: F32 masters, gradients and AdamW's two moments.
 func (c *Config) TrainBytes() int64 { return 16 * c.Parameters() }
 
@@ -45,9 +83,15 @@ func (c *Config) KVBytes(t kernels.DType) int64 {
 	return 2 * int64(c.Layers) * int64(dimGD(c)) * int64(t.Size())
 }
 
-// WorkspaceBytes is what NewWorkspace takes for maxTokens tokens, without what grows with slots, positions and rank.
-func (c *Config) WorkspaceBytes(maxTokens int, o WorkspaceOptions) int64 {
-	w := &Workspace{m: &Model{Config: c}, max: maxTokens, o: o}
+// KVSpec describes a cache for such a model.
+func (c *Config) KVSpec(pages int, t kernels.DType) kernels.KVSpec {
+	return kernels.KVSpec{Layers: c.Layers, Pages: pages, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Type: t}
+}
+
+// WorkspaceBytes is what NewWorkspace of a model of type t takes on a device for maxTokens tokens, without what grows with
+// slots, positions, rank and batch.
+func (c *Config) WorkspaceBytes(s kernels.Sizes, t kernels.DType, maxTokens int, o WorkspaceOptions) int64 {
+	w := &Workspace{m: &Model{Config: c, DType: t, sizes: s}, max: maxTokens, o: o}
 	a := newArena()
 	w.lay(a)
 	return a.bytes

@@ -7,7 +7,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -177,20 +176,7 @@ func (p *trainPlan) print(w *world) error {
 	if r := p.Run; r != nil {
 		fmt.Fprintf(w.out, "%d questions; %d steps, %d episodes, %d optimiser steps; at most %d sampled ids a step\n", r.Questions, r.Steps, r.Episodes, r.Optimiser, r.PolicyIDs)
 	}
-	tw := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', 0)
-	last := ""
-	for _, l := range append(p.Memory, engine.MemoryLine{Model: "together", Bytes: p.Total}) {
-		name, detail := l.Model, l.Detail
-		if l.Device != "" {
-			detail = strings.TrimPrefix(detail+", on "+l.Device, ", ")
-		}
-		if name == last {
-			name = ""
-		}
-		last = l.Model
-		fmt.Fprintf(tw, "  %s\t%s\t%9.1f MiB\t%s\n", name, l.What, float64(l.Bytes)/(1<<20), detail)
-	}
-	if err := tw.Flush(); err != nil {
+	if err := p.table(w); err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}
 	if m := p.Machine; m != nil {
@@ -200,4 +186,50 @@ func (p *trainPlan) print(w *world) error {
 		fmt.Fprintf(w.out, "%s has %.2f GiB available\n", device, float64(p.Limits[device])/(1<<30))
 	}
 	return nil
+}
+
+// table prints the lines: the host's memory in one column, and that of each device with memory of its own in another.
+func (p *trainPlan) table(w *world) error {
+	mem := engine.Memory{Lines: p.Memory}
+	places := []string{""}
+	for _, l := range p.Memory {
+		if !slices.Contains(places, l.Device) {
+			places = append(places, l.Device)
+		}
+	}
+	tw := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', 0)
+	row := func(name, what, detail string, bytes func(place string) int64) {
+		fmt.Fprintf(tw, "  %s\t%s\t", name, what)
+		for _, place := range places {
+			text := ""
+			if n := bytes(place); n > 0 || len(places) == 1 {
+				text = fmt.Sprintf("%9.1f MiB", float64(n)/(1<<20))
+			}
+			fmt.Fprintf(tw, "%13s\t", text)
+		}
+		fmt.Fprintln(tw, detail)
+	}
+	if len(places) > 1 {
+		fmt.Fprintf(tw, "  \t\t%13s\t", "host")
+		for _, place := range places[1:] {
+			fmt.Fprintf(tw, "%13s\t", place)
+		}
+		fmt.Fprintln(tw)
+	}
+	last := ""
+	for _, l := range p.Memory {
+		name := l.Model
+		if name == last {
+			name = ""
+		}
+		last = l.Model
+		row(name, l.What, l.Detail, func(place string) int64 {
+			if place != l.Device {
+				return 0
+			}
+			return l.Bytes
+		})
+	}
+	row("together", "", "", mem.On)
+	return tw.Flush()
 }

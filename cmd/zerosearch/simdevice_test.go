@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -140,11 +141,21 @@ func TestPlanOfSimDevice(t *testing.T) {
 	require.Equal(t, plan("--device", "cpu"), plan("--sim-device", "cpu"))
 	two := plan("--sim-device", "ref")
 	require.Equal(t, 2, strings.Count(two, " weights "), two)
-	require.NotContains(t, two, ", on ")
+	header := regexp.MustCompile(`(?m)^ +host +cuda:99 *$`)
+	require.NotRegexp(t, header, two)
 	gpu := plan("--sim-device", "cuda:99") // as for another machine
-	require.Regexp(t, `simulator +weights .* bf16, on cuda:99\n`, gpu)
-	require.Regexp(t, `policy +weights .* bf16\n`, gpu)
-	require.Contains(t, plan("--for", "generate", "--device", "cuda:99"), ", on cuda:99")
+	columns := header.FindString(gpu)
+	require.NotEmpty(t, columns, gpu)
+	column := func(row string) string { // the one that a row's bytes are in
+		line := regexp.MustCompile(`(?m)^ *` + row + `.*$`).FindString(gpu)
+		end := strings.Index(line, " MiB") + len(" MiB")
+		require.Greater(t, end, len(" MiB"), gpu)
+		words := strings.Fields(columns[:end])
+		return words[len(words)-1]
+	}
+	require.Equal(t, "host", column("policy +weights"), gpu)
+	require.Equal(t, "cuda:99", column("simulator +weights"), gpu)
+	require.Regexp(t, header, plan("--for", "generate", "--device", "cuda:99"))
 }
 
 // A run is verified on the devices that it ran on, and on others within tolerances: never told to be wrong.

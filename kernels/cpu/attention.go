@@ -37,11 +37,15 @@ func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, kb
 	if b.over(op, x); q.Rows > 0 && len(b.Segs) == 0 {
 		panic(fmt.Sprintf("cpu: %s: the batch has no segments", op))
 	}
+	a := d.attention(x, q.Cols/dim)
+	a.rowKernels, a.layer, a.scale, a.q, a.stride = d.rows(), layer, scale, f32(q), q.Stride
+	return a, b
+}
+
+// attention is what depends on the cache and on the number of heads only.
+func (d *Device) attention(x *kv, heads int) attend {
 	k := d.attn(x.spec)
-	return attend{
-		rowKernels: d.rows(), x: x, k: k, layer: layer, scale: scale, heads: q.Cols / dim / g,
-		lda: roundUp(dim, 2) * k.size, width: x.panels() * panelCols, q: f32(q), stride: q.Stride,
-	}, b
+	return attend{x: x, k: k, heads: heads / x.spec.KVHeads, lda: roundUp(x.spec.HeadDim, 2) * k.size, width: x.panels() * panelCols}
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }

@@ -32,15 +32,27 @@ func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 	if s.Layers < 0 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 && s.Type != kernels.BF16 {
 		return nil, fmt.Errorf("cpu: a cache of %d layers, %d pages, %d heads of %d, type %v: impossible", s.Layers, s.Pages, s.KVHeads, s.HeadDim, s.Type)
 	}
-	x := &kv{spec: s, nonFinite: make([]atomic.Bool, s.Pages)}
-	x.steps = chainSteps(s.Type, pageSize)
-	x.keys = chainSteps(s.Type, s.HeadDim) * panelCols
-	x.words = x.keys + x.panels()*x.steps*panelCols
+	x := layKV(s)
+	x.nonFinite = make([]atomic.Bool, s.Pages)
 	var err error
-	if x.buf, err = newBuffer(4 * int64(s.Layers) * int64(s.Pages) * int64(s.KVHeads) * int64(x.words)); err != nil {
+	if x.buf, err = newBuffer(x.size()); err != nil {
 		return nil, fmt.Errorf("a cache of %d layers, %d pages: %w", s.Layers, s.Pages, err)
 	}
 	return x, nil
+}
+
+// layKV is a cache without memory.
+func layKV(s kernels.KVSpec) *kv {
+	x := &kv{spec: s}
+	x.steps = chainSteps(s.Type, pageSize)
+	x.keys = chainSteps(s.Type, s.HeadDim) * panelCols
+	x.words = x.keys + x.panels()*x.steps*panelCols
+	return x
+}
+
+// size is the bytes that the pages of x take.
+func (x *kv) size() int64 {
+	return 4 * int64(x.spec.Layers) * int64(x.spec.Pages) * int64(x.spec.KVHeads) * int64(x.words)
 }
 
 // chainSteps is the number of steps of a chain of length n: pairs in BF16.

@@ -23,12 +23,15 @@ type batch struct {
 // attnHeads are the shapes that the jobs of attention depend on; zero: no plan is made.
 type attnHeads struct{ heads, kvHeads, width int }
 
+// batchBytes is the size of a batch.
+func batchBytes(s kernels.BatchSpec) int64 { return 4 * int64(3*s.Tokens+s.Rows) }
+
 // NewBatch makes room for what a pass is about.
 func (d *Device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 	if s.Tokens < 0 || s.Segments < 0 || s.Pages < 0 || s.Rows < 0 {
 		panic(fmt.Sprintf("cpu: NewBatch: %+v", s))
 	}
-	buf, err := newBuffer(4 * int64(3*s.Tokens+s.Rows))
+	buf, err := newBuffer(batchBytes(s))
 	if err != nil {
 		return nil, fmt.Errorf("a batch of %d tokens: %w", s.Tokens, err)
 	}

@@ -37,13 +37,7 @@ func (l *low) after(x *tile, t, panel int, run func(*tile)) {
 
 // packLows packs the rows of every U that belong to the chunk.
 func (d *Device) packLows(c *chunk) {
-	words, lows := 0, 0
-	for i := range c.rhs {
-		if l := c.rhs[i].low; l != nil {
-			l.stride = l.steps*l.kernels.format.words()*c.kernels.mr + l.kernels.format.beyond(c.kernels.mr)
-			words, lows = words+l.stride*c.nt, lows+1
-		}
-	}
+	words, lows := c.layLows()
 	if lows == 0 {
 		return
 	}
@@ -60,6 +54,17 @@ func (d *Device) packLows(c *chunk) {
 			}
 		}
 	})
+}
+
+// layLows is the words that the packed rows of every U take, and how many there are.
+func (c *chunk) layLows() (words, lows int) {
+	for i := range c.rhs {
+		if l := c.rhs[i].low; l != nil {
+			l.stride = l.steps*l.kernels.format.words()*c.kernels.mr + l.kernels.format.beyond(c.kernels.mr)
+			words, lows = words+l.stride*c.nt, lows+1
+		}
+	}
+	return words, lows
 }
 
 // lows collects the adapters of a product of the rows of x, all of one type.

@@ -148,6 +148,9 @@ func (k *gemmKernels) steps(n int) int {
 	return (n + 1) / 2
 }
 
+// readyBytes is room for a panel as run takes it: microkernels read two steps past the end.
+func (k *gemmKernels) readyBytes(steps int) int { return (steps + 2) * k.panelBytes }
+
 // panelFormat is that of B: weights are never held widened.
 func (k *gemmKernels) panelFormat() format {
 	if k.format == single {
@@ -159,15 +162,12 @@ func (k *gemmKernels) panelFormat() format {
 // multiply computes p in chunks of rows and of panels, so that packed A, panels that have to be made and chains that wait fit a bounded
 // scratch.
 func (d *Device) multiply(p *product) {
-	k := p.kernels
 	if p.m == 0 {
 		return
 	}
-	c := chunk{product: p, stride: p.steps*k.format.words()*k.mr + k.format.beyond(k.mr)}
-	rows := max(d.gemm.bounds.rows/c.stride, 1) * k.mr
-	for c.row0 = 0; c.row0 < p.m; c.row0 += rows {
-		c.rows = min(rows, p.m-c.row0)
-		c.nt = (c.rows + k.mr - 1) / k.mr
+	c := chunk{product: p}
+	for c.row0 = 0; c.row0 < p.m; c.row0 += c.rows {
+		c.takeRows(&d.gemm.bounds)
 		c.a = elems[uint32](d.scratch(slotA, 4*c.stride*c.nt))
 		if p.steps > 0 { // a chain of nothing has nothing to pack
 			d.each(c.nt, p.steps*c.rows, func(t int) { p.packA(c.a[t*c.stride:], c.at(t), c.at(t+1)-c.at(t)) })
@@ -180,22 +180,40 @@ func (d *Device) multiply(p *product) {
 	}
 }
 
-// panels multiplies the rows of c with all panels of its right-hand sides.
-func (d *Device) panels(c *chunk) {
-	k, np, wait, made := c.kernels, 0, false, false
+// takeRows makes the rows from row0 on those of c, as many as fit.
+func (c *chunk) takeRows(b *bounds) {
+	k := c.kernels
+	c.stride = c.steps*k.format.words()*k.mr + k.format.beyond(k.mr)
+	c.rows = min(max(b.rows/c.stride, 1)*k.mr, c.m-c.row0)
+	c.nt = (c.rows + k.mr - 1) / k.mr
+}
+
+// layPanels says how many panels the right-hand sides of c have, and how many of them c takes at a time on so many threads: as
+// many as fit. made: they have to be made, of panelWords each; chains: words for chains that wait, 0 where none do.
+func (c *chunk) layPanels(b *bounds, threads int) (all, panels int, made bool, chains int) {
+	wait := false
 	for i := range c.rhs {
 		s := &c.rhs[i]
-		np, wait, made = np+s.panels(), wait || s.finishes(), made || s.panel == nil
+		all, wait, made = all+s.panels(), wait || s.finishes(), made || s.panel == nil
 	}
-	panels := np
+	panels = all
 	if made {
 		c.panelWords = madeWords(c.steps)
-		panels = min(np, max(d.gemm.bounds.made/c.panelWords, 1)*d.pool.threads)
+		panels = min(all, max(b.made/c.panelWords, 1)*threads)
 	}
-	c.piece, c.chains = d.gemm.bounds.pieceOf(c.product, wait), nil
-	if wait && c.piece < c.steps {
-		panels = min(panels, max(d.gemm.bounds.rows/(c.nt*k.mr*panelCols), 1))
-		c.chains = elems[float32](d.scratch(slotChains, 4*panels*c.nt*k.mr*panelCols))
+	if c.piece = b.pieceOf(c.product, wait); wait && c.piece < c.steps {
+		tile := c.nt * c.kernels.mr * panelCols
+		panels = min(panels, max(b.rows/tile, 1))
+		chains = panels * tile
+	}
+	return all, panels, made, chains
+}
+
+// panels multiplies the rows of c with all panels of its right-hand sides.
+func (d *Device) panels(c *chunk) {
+	np, panels, made, chains := c.layPanels(&d.gemm.bounds, d.pool.threads)
+	if c.chains = nil; chains > 0 {
+		c.chains = elems[float32](d.scratch(slotChains, 4*chains))
 	}
 	for c.panel0 = 0; c.panel0 < np; c.panel0 += panels {
 		c.np = min(panels, np-c.panel0)
@@ -281,7 +299,7 @@ func (d *Device) each(n, work int, f func(task int)) {
 func (d *Device) runTiles(c *chunk) {
 	rowGroups, colGroups := d.grid(c)
 	if c.kernels.panel != nil {
-		c.readyBytes = (c.steps + 2) * c.kernels.panelBytes // microkernels read two steps past the end
+		c.readyBytes = c.kernels.readyBytes(c.steps)
 		c.ready = d.scratch(slotPanels, c.readyBytes*d.pool.threads)
 	}
 	d.pool.RunWorker(rowGroups*colGroups, func(w, task int) {

@@ -120,12 +120,17 @@ const (
 	lossCols = lossChunk
 )
 
+// logitBlock is how many rows and columns of [rows, v] logits exist at a time.
+func logitBlock(all, v int) (rows, cols int) {
+	rows = min(lossRows, all)
+	cols = min(roundUp(v, lossCols), max(1, lossRows*lossCols/max(rows, 1)/lossCols)*lossCols)
+	return rows, min(cols, 16*lossCols)
+}
+
 // logitBlocks calls f with logits [rows, cols] of rows [r0, r0+rows) of h and columns [n0, n0+cols) of w: columns ascending within a
 // block of rows, blocks ascending. MatMul makes the logits. cols is a multiple of 1024 but at the end; few rows take more columns.
 func (d *Device) logitBlocks(h kernels.Tensor, w *weight, f func(r0, n0 int, logits kernels.Tensor)) {
-	rows := min(lossRows, h.Rows)
-	cols := min(roundUp(w.n, lossCols), max(1, lossRows*lossCols/max(rows, 1)/lossCols)*lossCols)
-	cols = min(cols, 16*lossCols)
+	rows, cols := logitBlock(h.Rows, w.n)
 	z := &buffer{mem: d.scratch(slotLoss, 4*rows*cols)}
 	for r0 := 0; r0 < h.Rows; r0 += rows {
 		hr := h.RowRange(r0, min(rows, h.Rows-r0))

@@ -47,8 +47,8 @@ func (w *weight) panel(p int) []uint32 {
 	return elems[uint32](w.buf.mem)[p*size:][:size:size]
 }
 
-// NewWeight makes room for a weight [n, k], zeroed.
-func (d *Device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
+// newWeight is a weight without memory.
+func newWeight(n, k int, t kernels.DType) (*weight, error) {
 	w := &weight{n: n, k: k, t: t}
 	switch {
 	case n < 0 || k < 0:
@@ -62,8 +62,19 @@ func (d *Device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 	default:
 		return nil, fmt.Errorf("cpu: weight of type %v: use f32, bf16 or q8", t)
 	}
-	var err error
-	if w.buf, err = d.slabs.alloc(int64(w.panels()) * int64(w.steps) * int64(w.stepBytes())); err != nil {
+	return w, nil
+}
+
+// size is the bytes that w takes.
+func (w *weight) size() int64 { return int64(w.panels()) * int64(w.steps) * int64(w.stepBytes()) }
+
+// NewWeight makes room for a weight [n, k], zeroed.
+func (d *Device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
+	w, err := newWeight(n, k, t)
+	if err != nil {
+		return nil, err
+	}
+	if w.buf, err = d.slabs.alloc(w.size()); err != nil {
 		return nil, fmt.Errorf("%v: %w", w, err)
 	}
 	return w, nil

@@ -21,7 +21,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 	if a.rows == 0 {
 		return
 	}
-	g.delta = d.need(forPartials, int64(4*a.rows*a.heads))
+	g.delta = d.need(forPartials, deltaBytes(a.rows, a.heads))
 	if w := a.tileWidth(); w > 0 && w <= backwardWidest {
 		d.backwardTiles(&a, &g, w)
 		return
@@ -30,6 +30,9 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 		Int(a.rows).Int(a.heads).Int(s.HeadDim))
 	d.backwardPlain(&a, &g)
 }
+
+// deltaBytes is room for the sum of dy*y of each row and head.
+func deltaBytes(rows, heads int) int64 { return 4 * int64(rows) * int64(heads) }
 
 // gradients are the addresses and row lengths of the tensors of AttentionBackward.
 type gradients struct {
@@ -68,6 +71,9 @@ type used struct {
 	index []int32 // of each page of the cache: its place in the list, and 1 more
 }
 
+// usesBytes is room for the list of pages and the uses.
+func usesBytes(s kernels.BatchSpec) int64 { return 4 * int64(4*s.Pages+2) }
+
 // pageUses are the addresses of the list of pages and of the uses.
 func (d *Device) pageUses(b *batch) (list, uses gpu.Ptr) {
 	u := &b.used
@@ -76,7 +82,7 @@ func (d *Device) pageUses(b *batch) (list, uses gpu.Ptr) {
 	}
 	if u.buf == nil {
 		var err error
-		if u.buf, err = d.alloc(4 * int64(4*b.spec.Pages+2)); err != nil {
+		if u.buf, err = d.alloc(usesBytes(b.spec)); err != nil {
 			d.note(err)
 			return 0, 0
 		}

@@ -13,8 +13,7 @@ const backwardWidest = 128
 // backwardTiles rounds q and dy to BF16 first: each is read once for every page.
 func (d *Device) backwardTiles(a *attend, g *gradients, width int) {
 	s, w := a.kv.spec, a.b.work
-	size := int64(2 * a.rows * a.q.Cols)
-	size = (size + 255) / 256 * 256
+	size := operandBytes(a.rows, a.q.Cols)
 	q := d.need(forAttention, 2*size)
 	dy := q + gpu.Ptr(size)
 	d.launch("attention_operands", line(ceil(a.rows*a.heads, 4), 128), d.arg().Ptr(g.delta).Ptr(q).Ptr(dy).Ptr(a.qp).Long(int64(a.q.Stride)).
@@ -30,3 +29,6 @@ func (d *Device) backwardTiles(a *attend, g *gradients, width int) {
 	d.launch("attention_dkv_"+name, gpu.Grid{X: a.b.used.pages, Y: s.KVHeads, Z: 1, Threads: 128, Dynamic: (2*64+2*kernels.PageSize)*row + 2*64*4},
 		operands(d.arg().Ptr(g.dk).Long(g.ldDk).Ptr(g.dv).Long(g.ldDv)).Ptr(a.b.segs()).Ptr(list).Ptr(uses))
 }
+
+// operandBytes is room for q, or dy, rounded to BF16.
+func operandBytes(rows, cols int) int64 { return aligned(2 * int64(rows) * int64(cols)) }

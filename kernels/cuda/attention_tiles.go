@@ -49,7 +49,7 @@ func (d *Device) attentionTiles(a *attend, out output, width int) {
 	if w.parts == 0 {
 		return
 	}
-	part := d.need(forPartials, 4*int64(w.mostParts)*int64(h)*int64(s.HeadDim+2))
+	part := d.need(forPartials, partsBytes(w.mostParts, h, s.HeadDim))
 	parts := w.parts
 	if d.recording != nil { // later layouts may have more
 		parts = w.mostParts
@@ -61,3 +61,6 @@ func (d *Device) attentionTiles(a *attend, out output, width int) {
 	d.launch("attention_merge", line(w.decodes*h, 128), d.arg().Ptr(out.p).Long(out.ld).Ptr(out.lse).Long(out.ldl).
 		Ptr(part).Ptr(a.b.decodes()).Ptr(a.b.segOf()).Ptr(a.b.segs()).Int(h).Int(s.HeadDim))
 }
+
+// partsBytes is room for what so many partitions of keys give: of each head maximum, sum and output.
+func partsBytes(parts, heads, dim int) int64 { return 4 * int64(parts) * int64(heads) * int64(dim+2) }

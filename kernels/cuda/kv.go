@@ -19,7 +19,7 @@ func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 		fail("NewKV", "%+v", s)
 	}
 	x := &kv{spec: s}
-	buf, err := d.alloc(2 * int64(s.Layers) * x.layerBytes())
+	buf, err := d.alloc(x.size())
 	if err != nil {
 		return nil, fmt.Errorf("%d pages of keys and values: %w", s.Pages, err)
 	}
@@ -34,6 +34,9 @@ func (x *kv) pageBytes() int64 {
 	return int64(x.spec.KVHeads * kernels.PageSize * x.spec.HeadDim * x.spec.Type.Size())
 }
 func (x *kv) layerBytes() int64 { return int64(x.spec.Pages) * x.pageBytes() }
+
+// size is that of all of it.
+func (x *kv) size() int64 { return 2 * int64(x.spec.Layers) * x.layerBytes() }
 
 // keys and values are where those of a layer begin.
 func (x *kv) keys(layer int) gpu.Ptr   { return x.p + gpu.Ptr(int64(layer)*x.layerBytes()) }

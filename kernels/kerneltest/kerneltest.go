@@ -150,7 +150,7 @@ var properties = []struct {
 	name string
 	test func(t *testing.T, e *env)
 }{
-	{"memory", testMemory}, {"weights", testWeights}, {"update", testUpdate}, {"cache", testCache}, {"empty", testEmpty},
+	{"memory", testMemory}, {"sizes", testSizes}, {"weights", testWeights}, {"update", testUpdate}, {"cache", testCache}, {"empty", testEmpty},
 	{"lists", testLists}, {"tickets", testTickets}, {"threads", testThreads}, {"errors", testErrors}, {"batch", testBatch},
 	{"columns", testColumns}, {"transfers", testTransfers}, {"many", testMany}, {"segments", testManySegments},
 	{"vocabulary", testVocabulary}, {"draws", testDrawsOfMany}, {"far", testFar}, {"record", testRecord},

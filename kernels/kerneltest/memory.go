@@ -55,6 +55,47 @@ func testMemory(t *testing.T, e *env) {
 	}
 }
 
+// testSizes compares what a plan takes for weights, caches and batches with what they have.
+func testSizes(t *testing.T, e *env) {
+	s := kernels.SizesOf(e.d.Name(), 1)
+	same := func(what string, want, got int64) {
+		if t.Helper(); want != got {
+			t.Fatalf("%s has %d bytes, and SizesOf says %d\nrule: SizesOf tells the sizes of what a device of this name makes", what, want, got)
+		}
+	}
+	for _, wt := range types {
+		for _, k := range []int{1, 31, 33, 64, 200} {
+			w, err := e.d.NewWeight(k+3, k, wt)
+			if err != nil {
+				t.Fatalf("NewWeight: %v", err)
+			}
+			same(fmt.Sprintf("%v[%d, %d]", wt, k+3, k), w.Bytes(), s.Weight(k+3, k, wt))
+			w.Free()
+		}
+		if s.Operand(wt) != e.d.Operand(wt) && e.d.Name() != "ref" { // which there is with other operands, too
+			t.Fatalf("Operand(%v) is %v, and SizesOf says %v", wt, e.d.Operand(wt), s.Operand(wt))
+		}
+	}
+	for _, kvt := range []kernels.DType{kernels.F32, kernels.BF16} {
+		for _, dim := range []int{8, 40, 64} {
+			spec := kernels.KVSpec{Layers: 2, Pages: 3, KVHeads: 2, HeadDim: dim, Type: kvt}
+			kv, err := e.d.NewKV(spec)
+			if err != nil {
+				t.Fatalf("NewKV: %v", err)
+			}
+			same(fmt.Sprintf("a cache %+v", spec), kv.Bytes(), s.KV(spec))
+			kv.Free()
+		}
+	}
+	spec := kernels.BatchSpec{Tokens: 70, Segments: 5, Pages: 9, Rows: 11}
+	b, err := e.d.NewBatch(spec)
+	if err != nil {
+		t.Fatalf("NewBatch: %v", err)
+	}
+	same(fmt.Sprintf("a batch %+v", spec), b.Bytes(), s.Batch(spec, false))
+	b.Free()
+}
+
 // testWeights packs by rows and from every source type, and unpacks any range.
 func testWeights(t *testing.T, e *env) {
 	for _, wt := range types {

@@ -23,7 +23,7 @@ func (d *device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 
 func (x *kv) Spec() kernels.KVSpec { return x.spec }
 
-func (x *kv) Bytes() int64 { return 2 * int64(len(x.k)) * int64(x.spec.Type.Size()) }
+func (x *kv) Bytes() int64 { return kernels.DenseKVBytes(x.spec) }
 
 func (x *kv) Free() {
 	x.d.disown(x, &x.owned)

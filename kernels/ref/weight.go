@@ -37,12 +37,7 @@ func (d *device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 func (w *weight) Shape() (n, k int)   { return w.n, w.k }
 func (w *weight) Type() kernels.DType { return w.t }
 
-func (w *weight) Bytes() int64 {
-	if w.t == kernels.Q8 {
-		return int64(w.n) * int64(w.k+2*((w.k+groupSize-1)/groupSize))
-	}
-	return int64(w.n) * int64(w.k) * int64(w.t.Size())
-}
+func (w *weight) Bytes() int64 { return kernels.DenseWeightBytes(w.n, w.k, w.t) }
 
 func (w *weight) Free() {
 	w.d.disown(w, &w.owned)

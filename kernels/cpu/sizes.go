@@ -1,0 +1,187 @@
+package cpu
+
+import (
+	"runtime"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+func init() {
+	kernels.RegisterSizes("cpu", func(threads int) kernels.Sizes { return newSizes(threads) })
+}
+
+// sizes are those of a Device with so many threads on the path that Paths has in use: a device without workers and memory.
+type sizes struct{ d *Device }
+
+func newSizes(threads int) sizes {
+	if threads < 1 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	d := &Device{isa: isaNamed(Paths.Used()), pool: &pool{threads: min(threads, maxThreads)}}
+	d.gemm.init(d)
+	d.tiled = attnTiles(d.isa)
+	return sizes{d}
+}
+
+func (s sizes) Weight(n, k int, t kernels.DType) int64 {
+	w, err := newWeight(n, k, t)
+	if err != nil {
+		panic(err)
+	}
+	return w.size()
+}
+
+func (s sizes) KV(spec kernels.KVSpec) int64               { return layKV(spec).size() }
+func (s sizes) Batch(spec kernels.BatchSpec, _ bool) int64 { return batchBytes(spec) }
+func (s sizes) Operand(t kernels.DType) kernels.DType      { return s.d.Operand(t) }
+
+// Scratch is the sum over the slots, each of which has grown to its largest need and a quarter more.
+func (s sizes) Scratch(all []kernels.Work) (n int64) {
+	var need scratchNeeds
+	for i := range all {
+		need.work(s.d, &all[i])
+	}
+	for _, bytes := range need {
+		n += int64(bytes + bytes/4)
+	}
+	return n
+}
+
+// scratchNeeds are the most bytes that were asked of each slot.
+type scratchNeeds [slots]int
+
+func (n *scratchNeeds) add(slot, bytes int) { n[slot] = max(n[slot], bytes) }
+
+func (n *scratchNeeds) work(d *Device, w *kernels.Work) {
+	for _, group := range w.Products {
+		n.forward(d, w, w.Rows, group)
+		if w.Backward {
+			n.backward(d, w, w.Rows, group)
+		}
+	}
+	if w.Rows > 0 && w.Heads > 0 {
+		n.attention(d, w)
+	}
+	n.losses(d, w)
+	if w.Backward { // sums of columns, of norms and biases: a row for each block of rows
+		n.add(slotRows, 4*((w.Rows+sumRows-1)/sumRows)*max(w.Head.K, w.Heads*w.KV.HeadDim))
+	}
+	n.add(slotRows, 8*((w.Squares+squaresBlock-1)/squaresBlock))
+}
+
+// forward is MatMuls of weights that share an input, and of their adapters.
+func (n *scratchNeeds) forward(d *Device, w *kernels.Work, rows int, group []kernels.Shape) {
+	k := d.gemm.forward(w.Type, rows)
+	p := &product{m: rows, steps: k.steps(group[0].K), kernels: k}
+	low := d.gemm.of(w.Low)
+	for _, s := range group {
+		r := rhs{n: s.N, panel: noPanel, epilogue: kernels.Epilogue{Add: true}}
+		if w.Rank > 0 {
+			down := rhs{n: w.Rank, panel: noPanel, epilogue: kernels.Epilogue{Scale: 2}}
+			p.before = append(p.before, down)
+			r.low = lowOf(low, w.Rank)
+		}
+		p.rhs = append(p.rhs, r)
+	}
+	if w.Rank > 0 && low != k { // a product of its own
+		n.product(d, &product{m: rows, steps: low.steps(group[0].K), kernels: low, rhs: p.before})
+		p.before = nil
+	}
+	n.product(d, p)
+}
+
+// backward is MatMulDXLow and MatMulDWs.
+func (n *scratchNeeds) backward(d *Device, w *kernels.Work, rows int, group []kernels.Shape) {
+	k, op := d.gemm.of(w.Type), w.Type
+	if w.Type == kernels.Q8 {
+		k, op = &d.gemm.bf16, kernels.BF16
+	}
+	for _, s := range group {
+		p := &product{m: rows, steps: k.steps(s.N), kernels: k, rhs: []rhs{{n: s.K, epilogue: kernels.Epilogue{Add: true}}}}
+		if w.Rank > 0 {
+			low := d.gemm.of(w.Low)
+			p.before = []rhs{{n: w.Rank, epilogue: kernels.Epilogue{Scale: 2}}}
+			p.rhs[0].low = lowOf(low, w.Rank)
+			made := (s.K + panelCols - 1) / panelCols * madeWords(low.steps(w.Rank))
+			n.add(slotLowB, 4*made)
+			n.outer(d, w.Low, rows, s.N, w.Rank) // dB, transposed
+			n.add(slotLow, 4*w.Rank*max(s.N, len(group)*s.K))
+			n.outer(d, w.Low, rows, len(group)*w.Rank, s.K)
+		}
+		n.product(d, p)
+		if w.Weights {
+			n.outer(d, op, rows, s.N, s.K)
+		}
+	}
+}
+
+// outer is MatMulDW of a dw [n, k].
+func (n *scratchNeeds) outer(d *Device, op kernels.DType, rows, rowsDW, colsDW int) {
+	k := d.gemm.of(op)
+	steps := k.steps(min(rows, d.gemm.bounds.dw))
+	for _, s := range [2]kernels.Shape{{N: rowsDW, K: colsDW}, {N: colsDW, K: rowsDW}} {
+		n.product(d, &product{m: s.N, steps: steps, kernels: k, chain: true, rhs: []rhs{{n: s.K}}})
+	}
+}
+
+func noPanel(int) []uint32 { return nil }
+
+func lowOf(k *gemmKernels, r int) *low { return &low{kernels: k, r: r, steps: k.steps(r)} }
+
+// product is multiply of p: of its first rows, which are the most.
+func (n *scratchNeeds) product(d *Device, p *product) {
+	if p.m == 0 {
+		return
+	}
+	c := chunk{product: p}
+	c.takeRows(&d.gemm.bounds)
+	n.add(slotA, 4*c.stride*c.nt)
+	for _, side := range [][]rhs{p.before, p.rhs} {
+		if c.rhs = side; len(side) == 0 {
+			continue
+		}
+		_, panels, made, chains := c.layPanels(&d.gemm.bounds, d.pool.threads)
+		n.add(slotChains, 4*chains)
+		if made {
+			n.add(slotB, 4*c.panelWords*panels)
+		}
+		words, _ := c.layLows()
+		n.add(slotLow, 4*words)
+	}
+	if p.kernels.panel != nil {
+		n.add(slotPanels, p.kernels.readyBytes(c.steps)*d.pool.threads)
+	}
+}
+
+// losses is LogProb and its backward: a block of logits, and the products that make and use it.
+func (n *scratchNeeds) losses(d *Device, w *kernels.Work) {
+	if w.Sampled > 0 {
+		n.forward(d, &kernels.Work{Type: w.Type}, w.Sampled, []kernels.Shape{w.Head})
+	}
+	if w.Scored == 0 {
+		return
+	}
+	rows, cols := logitBlock(w.Scored, w.Head.N)
+	n.add(slotLoss, 4*rows*cols)
+	part := []kernels.Shape{{N: min(cols, w.Head.N), K: w.Head.K}}
+	n.forward(d, &kernels.Work{Type: w.Type}, rows, part)
+	if w.Backward {
+		n.backward(d, &kernels.Work{Type: w.Type, Weights: w.Weights}, rows, part)
+	}
+}
+
+// attention is a worker's pieces, forward and backward; and partitions that are computed apart, where there are few rows.
+func (n *scratchNeeds) attention(d *Device, w *kernels.Work) {
+	a := d.attention(layKV(w.KV), w.Heads)
+	threads := d.pool.threads
+	bytes := a.scratch() * threads
+	if threads > 1 {
+		jobs := min(4*threads-1, w.Segments*w.KV.KVHeads)
+		bytes += 4 * jobs * (w.Longest/partition + 1) * a.maxJob() * (2 + a.width)
+	}
+	n.add(slotAttn, bytes)
+	if w.Backward {
+		b := attnBack{attend: a, gemm: d.gemm.attention(w.KV.Type)}
+		n.add(slotAttn, threads*b.carve(nil, (w.Longest+pageSize-1)/pageSize))
+	}
+}
