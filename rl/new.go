@@ -166,7 +166,7 @@ func (t *Trainer) openRoles(dev kernels.Device) {
 // addModel puts m into an engine with pages for the episodes in flight.
 func (t *Trainer) addModel(e *engine.Engine, name string, m *model.Model, kv kernels.DType, usual int) error {
 	c := &t.Config
-	context, sequences, pages := roles.KvPages(c, m.Config, kv, usual)
+	context, sequences, pages := roles.KVPages(c, m.Config, kv, usual)
 	return e.AddModel(name, m, engine.ModelOptions{KVType: kv, KVPages: pages, MaxContext: context,
 		MaxSequences: sequences})
 }

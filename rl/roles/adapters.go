@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
-	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
@@ -164,29 +163,6 @@ func sameModel(a, b string) (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-// Over is p with the adapter in dir instead of its own, over the same weights, which nobody trains. It is nil if the
-// adapter was made for another base or is to be held as another type (0: any): then what dir names is opened for
-// itself. The caller closes the adapter alone.
-func (p *LoadedModel) Over(dir string, dtype kernels.DType) (*LoadedModel, error) {
-	if dtype != 0 && dtype != p.Model.DType {
-		return nil, nil
-	}
-	made, note, err := MadeFor(dir, p.Dir)
-	if err != nil || !made {
-		return nil, err
-	}
-	s := *p
-	s.Notes = nil
-	s.note(note)
-	if s.AdapterDir, err = rundir.ModelDir(dir); err != nil {
-		return nil, err
-	}
-	if s.Adapter, err = model.LoadAdapter(p.Model, s.AdapterDir, false); err != nil {
-		return nil, err
-	}
-	return &s, nil
 }
 
 // note adds a note unless it is empty.

@@ -9,9 +9,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
-// KvPages sizes the cache of a model: its longest sequence, sequences at once, and pages for so many of the usual
+// KVPages sizes the cache of a model: its longest sequence, sequences at once, and pages for so many of the usual
 // length (0: the longest) as far as --kv-memory goes, but always for the longest.
-func KvPages(c *config.Config, m *model.Config, kv kernels.DType, usual int) (context, sequences, pages int) {
+func KVPages(c *config.Config, m *model.Config, kv kernels.DType, usual int) (context, sequences, pages int) {
 	context = min(c.Rollout.MaxContext, m.MaxPos)
 	sequences = max(1, min(c.Rollout.Concurrency, c.Rollout.BatchSize*c.Rollout.N))
 	one, each := int64(context/kernels.PageSize+2), int64(min(context, cmp.Or(usual, context))/kernels.PageSize+2)
@@ -26,9 +26,9 @@ const simulatedPrompt = 512
 // simulated is the usual length of what a simulator reads and writes.
 func SimulatedLength(c *config.Search) int { return simulatedPrompt + cmp.Or(c.SimMaxTokens, 600) }
 
-// KvBytes is what a run of c keeps for the keys and values of a model whose sequences are usually so long.
-func KvBytes(c *config.Config, m *model.Config, kv kernels.DType, usual int) int64 {
-	_, _, pages := KvPages(c, m, kv, usual)
+// KVBytes is what a run of c keeps for the keys and values of a model whose sequences are usually so long.
+func KVBytes(c *config.Config, m *model.Config, kv kernels.DType, usual int) int64 {
+	_, _, pages := KVPages(c, m, kv, usual)
 	return int64(pages) * kernels.PageSize * m.KVBytes(kv)
 }
 
