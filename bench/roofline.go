@@ -311,6 +311,9 @@ func (r *roofline) memory() error {
 		policy.Full = true
 	}
 	plan := engine.Plan{Models: []engine.PlanModel{policy}, Threads: r.On.threads}
+	if r.o.GPU != "" {
+		plan.Device = "cuda:0"
+	}
 	if !t.NoReference {
 		plan.Models = append(plan.Models, engine.PlanModel{Name: "reference", Config: r.policy.c, DType: r.policy.t,
 			Shared: t.LoRAR > 0, Score: pass})
@@ -325,9 +328,10 @@ func (r *roofline) memory() error {
 	}
 	for _, l := range all.Lines {
 		if l.Model == "device" && r.o.GPU != "" {
-			l.Detail = "as on a CPU"
+			l.Detail = ""
 		}
-		if l.Model != "program" {
+		if l.Model != "program" && (r.o.GPU == "" || l.Device != "") {
+			l.Device = ""
 			r.Memory.Lines = append(r.Memory.Lines, l)
 		}
 	}

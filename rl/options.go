@@ -59,6 +59,11 @@ func (t *Trainer) track(step int, m rundir.Metrics) error {
 	return nil
 }
 
+// WithZeros takes zeros in the configuration as meant, as the command line does: see config.Config.CheckGiven.
+func WithZeros() Option {
+	return func(t *Trainer) { t.zeros = true }
+}
+
 // WithFolder writes to a run directory that the caller has opened already, and closes after the run, instead of opening
 // the one that Schedule.Out names.
 func WithFolder(f *rundir.Folder) Option {
@@ -107,7 +112,11 @@ func (t *Trainer) check() (Config, error) {
 	if t.searches != nil || t.environment != nil {
 		c.Search.Mode, c.Search.SimDType = "none", "" // no key and no server is needed
 	}
-	err := c.Check()
+	check := c.Check
+	if t.zeros {
+		check = c.CheckGiven
+	}
+	err := check()
 	if err == nil && t.environment != nil && c.Rollout.MaxTurns < 1 {
 		err = errors.New("Rollout.MaxTurns must be at least 1: with 0 the environment never answers")
 	}

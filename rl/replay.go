@@ -46,7 +46,7 @@ func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file st
 	options ...Option) (_ *Replay, err error) {
 	defer func() { err = config.Error(err) }()
 	c.Search.Mode, c.Search.SimDType = "none", ""
-	if err := c.Check(); err != nil {
+	if err := c.CheckGiven(); err != nil {
 		return nil, err
 	}
 	r := &Replay{plan: plan, file: file}

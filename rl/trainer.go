@@ -57,6 +57,7 @@ type Trainer struct {
 	searches    search.Searcher     // nil: the engine that Search.Mode names; of a verification: recorded documents
 	environment episode.Environment // nil: a search engine
 	trackers    []Tracker
+	zeros       bool           // zeros in the configuration are meant
 	folder      *rundir.Folder // of Out
 
 	// Of a verification: episodes that are not sampled again.

@@ -61,7 +61,7 @@ func (c *planCmd) Run(w *world) error {
 		return usagef("--memory: %w", err)
 	}
 	if c.For == "train" && c.Options.Data.Data != "" {
-		if err := c.Options.Check(); err != nil {
+		if err := c.Options.CheckGiven(); err != nil {
 			return usageError{err}
 		}
 	}

@@ -25,7 +25,7 @@ func (c *trainCmd) replay(w *world) error {
 	case c.DryRun:
 		return usagef("--dry-run and --replay contradict each other: a replay has no plan to show")
 	}
-	if err := o.Check(); err != nil {
+	if err := o.CheckGiven(); err != nil {
 		return usageError{err}
 	}
 	var part replaySection

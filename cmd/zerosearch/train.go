@@ -92,7 +92,7 @@ func (c *trainCmd) check(w *world) error {
 	case o.Policy.RefModel != "" && o.Algo.KLCoef == 0:
 		return usagef("--ref-model is of no use with --kl-coef 0: raise --kl-coef or leave --ref-model out")
 	}
-	if err := o.Check(); err != nil {
+	if err := o.CheckGiven(); err != nil {
 		return usageError{err}
 	}
 	if err := o.Unused(w.given); err != nil {
@@ -112,7 +112,7 @@ func (c *trainCmd) check(w *world) error {
 
 // train runs to the end or to the interrupt.
 func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, page *report.Run) error {
-	t, err := rl.New(w.ctx, dev, c.Options, rl.WithFolder(folder))
+	t, err := rl.New(w.ctx, dev, c.Options, rl.WithFolder(folder), rl.WithZeros())
 	if err != nil {
 		return err
 	}

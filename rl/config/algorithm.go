@@ -150,7 +150,6 @@ func (c *Config) checkAlgo() error {
 		{a.Lambda != nil && !rule.critic, "--lam needs --algo ppo: without a critic there is nothing to estimate between"},
 		{!rule.critic && (v.Model != "" || v.Train != "" || v.WarmupSteps != 0 || v.WarmupRatio != 0), "--critic-* flags need --algo ppo: --algo " + a.Algo + " has no critic"},
 		{rule.critic && v.Train != "" && v.Train != CriticAll && v.Train != CriticLoRA && v.Train != CriticHead, "--critic-train must be all, lora or head"},
-		{rule.critic && !(v.LR > 0), "--critic-lr must be above 0: with 0 the critic learns nothing"},
 		{v.LR < 0 || v.ValueClip < 0 || v.WarmupSteps < 0, "--critic-lr, --cliprange-value and --critic-warmup must not be negative"},
 		{v.WarmupSteps > 0 && v.WarmupSteps >= c.Schedule.TotalSteps, "--critic-warmup leaves the policy no step of --total-steps to learn in"},
 	} {

@@ -99,8 +99,31 @@ type Schedule struct {
 	Seed       uint64 `name:"seed" help:"Seed of everything that is drawn." default:"1"`
 }
 
-// Check refuses values that cannot work, alone or together. Its errors name fields; InFlags names the flags of them.
-func (c *Config) Check() error { return Error(c.check()) }
+// Check refuses values that cannot work, alone or together, and zeros that a program may have forgotten to set. Its errors name
+// fields; InFlags names the flags of them.
+func (c *Config) Check() error {
+	if err := c.zeros(); err != nil {
+		return Error(err)
+	}
+	return c.CheckGiven()
+}
+
+// CheckGiven is Check where every value was given on purpose, as on a command line: a learning rate of 0 measures without
+// learning, and with 0 turns the policy answers at once.
+func (c *Config) CheckGiven() error { return Error(c.check()) }
+
+func (c *Config) zeros() error {
+	critic := c.Algo.UsesCritic()
+	switch {
+	case c.Rollout.MaxTurns == 0 && c.Search.Mode != "none":
+		return errors.New("--max-turns must be at least 1: with 0 no turn may search: raise it, or use --search-mode none")
+	case c.Optim.LR == 0:
+		return errors.New("--lr must be above 0: with 0 nothing is learned")
+	case critic && c.Critic.LR == 0:
+		return errors.New("--critic-lr must be above 0: with 0 the critic learns nothing")
+	}
+	return nil
+}
 
 func (c *Config) check() error {
 	if err := c.finite(); err != nil {
@@ -115,7 +138,6 @@ func (c *Config) check() error {
 		{r.BatchSize < 1, "--train-batch-size must be at least 1"},
 		{r.N < 1, "--n must be at least 1"},
 		{r.MaxTurns < 0, "--max-turns must not be negative"},
-		{r.MaxTurns == 0 && c.Search.Mode != "none", "--max-turns must be at least 1: with 0 no turn may search: raise it, or use --search-mode none"},
 		{r.MaxResponse < 1, "--max-response-length must be at least 1"},
 		{r.MaxContext < 2 || r.MaxStart < 1, "--max-context must be at least 2 and --max-start-length at least 1"},
 		{r.MaxObs < 0, "--max-obs-length must not be negative"},
@@ -124,7 +146,7 @@ func (c *Config) check() error {
 		{c.Data.EvalSplit < 0, "--eval-split must not be negative"},
 		{c.Data.EvalSplit > 0 && c.Data.EvalData != "", "--eval-split and --eval-data contradict each other: give one or the other"},
 		{c.Data.MaxAnswerWords < 0, "--max-answer-words must not be negative"},
-		{!(c.Optim.LR > 0), "--lr must be above 0: with 0 nothing is learned"},
+		{!(c.Optim.LR >= 0), "--lr must not be negative"},
 		{len(c.Optim.Betas) != 2 || !beta(c.Optim.Betas), "--betas takes two values from 0 up to, but not, 1, as in 0.9,0.999"},
 		{!(c.Optim.Eps > 0), "--eps must be above 0"},
 		{!(c.Optim.WeightDecay >= 0) || !(c.Optim.MaxGradNorm >= 0), "--weight-decay and --max-grad-norm must not be negative"},

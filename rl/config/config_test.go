@@ -57,6 +57,10 @@ func TestZeroValuesAreRefused(t *testing.T) {
 	c := Defaults()
 	c.Policy.Model, c.Search.Mode, c.Rollout.MaxTurns = "m", "none", 0
 	require.NoError(t, c.Check(), "without a search engine no turn has to search")
+	c.Search.Mode, c.Optim.LR = "simulate_prompt", 0
+	require.NoError(t, c.CheckGiven(), "a user who gives zeros means them")
+	c.Optim.LR = -1
+	require.ErrorContains(t, c.CheckGiven(), "Optim.LR must not be negative")
 }
 
 // Texts name options as the reader knows them, and there and back nothing is lost.
