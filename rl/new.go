@@ -182,6 +182,7 @@ func (t *Trainer) openUpdater(ctx context.Context, dev kernels.Device, o train.O
 		return err
 	}
 	t.closers = append(t.closers, u.Trainer.Close)
+	u.ImportanceCap = c.Algo.ImportanceCap()
 	u.Epochs, u.KLInReward = max(1, c.Algo.Epochs), c.Algo.KLInReward()
 	u.KLTarget, u.KLHorizon, u.Norm = c.Algo.KLTarget, c.Algo.KLHorizon, float64(c.SampledLimit())
 	if c.Algo.KLCoef > 0 {

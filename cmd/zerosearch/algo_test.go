@@ -15,7 +15,7 @@ func TestEveryAlgorithm(t *testing.T) {
 	require.NoError(t, err)
 	before, err := os.ReadFile(filepath.Join(start, "model.safetensors"))
 	require.NoError(t, err)
-	for _, name := range []string{"grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce", "reinforce++", "reinforce++-baseline", "ppo"} {
+	for _, name := range []string{"grpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "rloo", "opo", "gpg", "reinforce", "reinforce++", "reinforce++-baseline", "ppo"} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
 			mustRun(t, "", trainArgs(t, out, "--algo", name, "--total-steps", "2", "--n", "4", "--save-every", "0", "--ppo-mini-batch-size", "4")...)

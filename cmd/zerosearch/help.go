@@ -36,8 +36,8 @@ var flagGroups = []flagGroup{
 		"search-tries search-timeout search-concurrency search-episodes google-price machine-price remote-price"},
 	{"algorithm", "Algorithm:", "algo reward format-weight reward-workers reward-timeout ppo-mini-batch-size " +
 		"ppo-epochs clip-low clip-high dual-clip loss-agg-mode kl-coef kl-in kl-type kl-target kl-horizon " +
-		"no-reference entropy-coef gamma lam cliprange-value critic-warmup overlong-buffer overlong-penalty " +
-		"overlong-limit"},
+		"no-reference entropy-coef rollout-is rollout-is-threshold gamma lam cliprange-value critic-warmup " +
+		"overlong-buffer overlong-penalty overlong-limit"},
 	{"optimizer", "Optimizer:", "lr lr-schedule warmup-ratio weight-decay betas eps max-grad-norm batch-size epochs " +
 		"steps critic-lr critic-lr-warmup-ratio micro-batch-tokens recompute"},
 	{"measure", "Measurement:", "method bootstrap confidence compare gpu data-sheet cpu context sequences " +

@@ -103,7 +103,7 @@ func (c *Critic) Values(seqs []Sequence) ([][]float32, error) {
 // Step accumulates the gradients of loss over seqs and takes one AdamW step at learning rate lr.
 func (c *Critic) Step(seqs []Sequence, loss ValueFunc, lr float64) (Stats, error) {
 	st, err := c.Accumulate(seqs, loss)
-	if err = c.finish(&st, err, lr); err != nil {
+	if err = c.Finish(&st, err, lr); err != nil {
 		err = fmt.Errorf("the critic's %w", err)
 	}
 	return st, err

@@ -135,11 +135,12 @@ type Stats struct {
 // Step accumulates the gradients of loss over seqs and takes one AdamW step at learning rate lr.
 func (t *Trainer) Step(seqs []Sequence, loss LossFunc, lr float64) (Stats, error) {
 	st, err := t.Accumulate(seqs, loss)
-	return st, t.finish(&st, err, lr)
+	return st, t.Finish(&st, err, lr)
 }
 
-// finish takes the step whose gradients have been gathered, if err is nil; a loss that is not finite gives no step and no error.
-func (t *optimizer) finish(st *Stats, err error, lr float64) error {
+// Finish takes the optimizer step over the gradients that Accumulate has gathered, with its statistics and its error. A
+// loss that is not finite gives no step and no error: st says that it was skipped.
+func (t *optimizer) Finish(st *Stats, err error, lr float64) error {
 	var bad *NonFiniteError
 	switch {
 	case errors.As(err, &bad):

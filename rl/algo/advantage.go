@@ -2,18 +2,6 @@ package algo
 
 import "math"
 
-// Scale says what a group-relative advantage is divided by.
-type Scale string
-
-const (
-	// ScaleGroup divides by the group's standard deviation (GRPO).
-	ScaleGroup Scale = "group"
-	// ScaleBatch divides by the standard deviation of all scores of the batch.
-	ScaleBatch Scale = "batch"
-	// ScaleNone divides by nothing (Dr. GRPO, arXiv 2503.20783, section 3.2).
-	ScaleNone Scale = "none"
-)
-
 // groups lists the rows of each group, in order of first appearance; rows of a group need not be adjacent.
 func groups(group []int) [][]int {
 	at := map[int]int{}
@@ -51,39 +39,34 @@ func meanStd(x []float64, rows []int) (mean, std float64) {
 //
 //	A_i = (R_i - mean)/(std + eps)
 //
-// with mean and std (divisor k-1) over the row's group, or the std that scale names. A group of one has no baseline: its
-// advantage is R/(1 + eps), or R unscaled. Equal scores give exact zeros.
-func GRPO(score []float64, group []int, scale Scale, eps float64) []float64 {
+// with mean and std (divisor k-1) over the row's group. A group of one has no baseline: its advantage is R/(1 + eps).
+// Equal scores give exact zeros.
+func GRPO(score []float64, group []int, eps float64) []float64 {
+	return groupRelative(score, group, func(std float64) float64 { return std + eps })
+}
+
+// GroupBaseline is R_i minus its group's mean; a group of one keeps R. It is the advantage of Dr. GRPO (arXiv
+// 2503.20783, section 3.2) and the first step of REINFORCE++-baseline (arXiv 2501.03262v6).
+func GroupBaseline(score []float64, group []int) []float64 {
+	return groupRelative(score, group, func(float64) float64 { return 1 })
+}
+
+// groupRelative is R_i minus its group's mean, over the divisor for the standard deviation of the group; a group of one
+// has mean 0 and standard deviation 1.
+func groupRelative(score []float64, group []int, divisor func(std float64) float64) []float64 {
 	out := make([]float64, len(score))
-	all := make([]int, len(score))
-	for i := range all {
-		all[i] = i
-	}
-	batchStd := 0.0
-	if scale == ScaleBatch && len(all) > 0 {
-		_, batchStd = meanStd(score, all)
-	}
 	for _, rows := range groups(group) {
 		mean, std := meanStd(score, rows)
 		if len(rows) == 1 {
 			mean, std = 0, 1
 		}
-		d := 1.0
-		switch scale {
-		case ScaleGroup:
-			d = std + eps
-		case ScaleBatch:
-			d = batchStd + eps
-		}
+		d := divisor(std)
 		for _, i := range rows {
 			out[i] = (score[i] - mean) / d
 		}
 	}
 	return out
 }
-
-// GroupBaseline is R_i minus its group's mean, the first step of REINFORCE++-baseline (arXiv 2501.03262v6); a group of one keeps R.
-func GroupBaseline(score []float64, group []int) []float64 { return GRPO(score, group, ScaleNone, 0) }
 
 // RLOO is the leave-one-out advantage (arXiv 2402.14740): R_i minus the mean of the others of its group; a group of one keeps R.
 func RLOO(score []float64, group []int) []float64 {
@@ -122,9 +105,9 @@ func OPO(score []float64, tokens, group []int) []float64 {
 	return out
 }
 
-// GPG is (B/m) (R_i - group mean)/norm with m the number of rows with a score other than 0 (arXiv 2504.02546): groups
+// GPG is (B/m) (R_i - group mean) with m the number of rows with a score other than 0 (arXiv 2504.02546): groups
 // without signal do not dilute the others.
-func GPG(score []float64, group []int, norm float64) []float64 {
+func GPG(score []float64, group []int) []float64 {
 	m := 0
 	for _, r := range score {
 		if r != 0 {
@@ -133,33 +116,7 @@ func GPG(score []float64, group []int, norm float64) []float64 {
 	}
 	out := GroupBaseline(score, group)
 	for i := range out {
-		out[i] *= float64(len(score)) / float64(max(m, 1)) / norm
-	}
-	return out
-}
-
-// PassK rewards only the best row of a group, by its lead over the second: A = (R_1 - R_2)/(std + eps), or unscaled when scale is
-// ScaleNone (pass@k optimisation, arXiv 2503.19595). Ties go to the first row; a group of one gets 0.
-func PassK(score []float64, group []int, scale Scale, eps float64) []float64 {
-	out := make([]float64, len(score))
-	for _, rows := range groups(group) {
-		if len(rows) < 2 {
-			continue
-		}
-		best, second := rows[0], -1
-		for _, i := range rows[1:] {
-			switch {
-			case score[i] > score[best]:
-				best, second = i, best
-			case second < 0 || score[i] > score[second]:
-				second = i
-			}
-		}
-		d := 1.0
-		if _, std := meanStd(score, rows); scale != ScaleNone {
-			d = std + eps
-		}
-		out[best] = (score[best] - score[second]) / d
+		out[i] *= float64(len(score)) / float64(max(m, 1))
 	}
 	return out
 }

@@ -17,8 +17,6 @@ type Trajectory struct {
 	TokenReward []float64
 	// Value is the critic's prediction a token, for GAE only.
 	Value []float64
-	// Baseline is the greedy answer's reward, for ReMax only.
-	Baseline float64
 }
 
 // score is the sum of all rewards of a trajectory.
@@ -51,12 +49,10 @@ type EstimatorName string
 const (
 	EstGRPO              EstimatorName = "grpo"
 	EstDrGRPO            EstimatorName = "dr_grpo"
-	EstPassK             EstimatorName = "grpo_passk"
 	EstRLOO              EstimatorName = "rloo"
 	EstReinforce         EstimatorName = "reinforce"
 	EstReinforcePP       EstimatorName = "reinforce++"
 	EstReinforcePPGroups EstimatorName = "reinforce++-baseline"
-	EstReMax             EstimatorName = "remax"
 	EstOPO               EstimatorName = "opo"
 	EstGPG               EstimatorName = "gpg"
 	EstGAE               EstimatorName = "gae"
@@ -68,12 +64,8 @@ type Estimator struct {
 	Name EstimatorName
 	// Epsilon is added to a standard deviation; 0 is 1e-6.
 	Epsilon float64
-	// Scale is GRPO's divisor; "" is ScaleGroup (EstDrGRPO: ScaleNone).
-	Scale Scale
 	// Gamma discounts a policy token, Lambda is GAE's; nil is 1.
 	Gamma, Lambda *float64
-	// Norm is GPG's divisor; 0 is 1.
-	Norm float64
 }
 
 // Validate fills in the defaults and says what is wrong with the rest.
@@ -84,15 +76,6 @@ func (e Estimator) Validate() (Estimator, error) {
 	if e.Epsilon == 0 {
 		e.Epsilon = 1e-6
 	}
-	if e.Scale == "" {
-		e.Scale = ScaleGroup
-	}
-	if e.Name == EstDrGRPO {
-		e.Scale = ScaleNone
-	}
-	if e.Norm == 0 {
-		e.Norm = 1
-	}
 	one := 1.0
 	var sane error
 	for _, f := range []**float64{&e.Gamma, &e.Lambda} {
@@ -102,8 +85,8 @@ func (e Estimator) Validate() (Estimator, error) {
 			sane = errors.New("advantage: gamma and lambda must lie in [0, 1]")
 		}
 	}
-	return e, errors.Join(oneOf("advantage estimator", e.Name, EstGRPO, EstDrGRPO, EstPassK, EstRLOO, EstReinforce, EstReinforcePP,
-		EstReinforcePPGroups, EstReMax, EstOPO, EstGPG, EstGAE), oneOf("advantage scale", e.Scale, ScaleGroup, ScaleBatch, ScaleNone), sane)
+	return e, errors.Join(oneOf("advantage estimator", e.Name, EstGRPO, EstDrGRPO, EstRLOO, EstReinforce, EstReinforcePP,
+		EstReinforcePPGroups, EstOPO, EstGPG, EstGAE), sane)
 }
 
 // Compute gives the advantages of every token of every trajectory, [B][T], and for GAE the critic's targets (else nil).
@@ -117,7 +100,7 @@ func (e Estimator) Compute(batch []Trajectory) (advantages, returns [][]float64)
 	case EstGAE:
 		advantages, returns = e.gae(batch)
 		Whiten(advantages, masks)
-	case EstReinforce, EstReinforcePP, EstReMax:
+	case EstReinforce, EstReinforcePP:
 		advantages = e.rewardToGo(batch)
 		if e.Name == EstReinforcePP { // global advantage normalisation, arXiv 2501.03262
 			Whiten(advantages, masks)
@@ -143,18 +126,16 @@ func (e Estimator) outcome(batch []Trajectory) []float64 {
 		}
 	}
 	switch e.Name {
-	case EstGRPO, EstDrGRPO:
-		return GRPO(score, group, e.Scale, e.Epsilon)
-	case EstPassK:
-		return PassK(score, group, e.Scale, e.Epsilon)
+	case EstGRPO:
+		return GRPO(score, group, e.Epsilon)
 	case EstRLOO:
 		return RLOO(score, group)
-	case EstReinforcePPGroups:
+	case EstDrGRPO, EstReinforcePPGroups:
 		return GroupBaseline(score, group)
 	case EstOPO:
 		return OPO(score, tokens, group)
 	case EstGPG:
-		return GPG(score, group, e.Norm)
+		return GPG(score, group)
 	}
 	panic(fmt.Sprintf("algo: advantage estimator %q: call Validate first", string(e.Name)))
 }
@@ -162,18 +143,7 @@ func (e Estimator) outcome(batch []Trajectory) []float64 {
 func (e Estimator) rewardToGo(batch []Trajectory) [][]float64 {
 	out := make([][]float64, len(batch))
 	for i := range batch {
-		gamma := *e.Gamma
-		if e.Name == EstReMax { // R minus the greedy answer's reward, arXiv 2310.10505
-			gamma = 1
-		}
-		out[i] = Returns(batch[i].rewards(), batch[i].Mask, gamma)
-		if e.Name == EstReMax {
-			for t, on := range batch[i].Mask {
-				if on {
-					out[i][t] -= batch[i].Baseline
-				}
-			}
-		}
+		out[i] = Returns(batch[i].rewards(), batch[i].Mask, *e.Gamma)
 	}
 	return out
 }

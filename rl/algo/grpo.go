@@ -7,7 +7,7 @@ import "math"
 //	l = max(-A r, -A clip(r, 1-low, 1+high)), r = exp(clamp(diff, -20, 20))
 //	l = min(l, -A c) where A < 0 and dual clip is on (arXiv 1912.09729)
 //
-// low != high is DAPO's clip-higher (arXiv 2503.14476, eq. 10). RatioCap replaces r by min(r, cap) in the first term.
+// low != high is DAPO's clip-higher (arXiv 2503.14476, eq. 10).
 // dl/dlogp = -A r where the unclipped branch is taken, else 0.
 func (p Policy) clip(a, diff float64) token {
 	r := math.Exp(clamp(diff, -diffLimit, diffLimit))
@@ -20,11 +20,7 @@ func (p Policy) clip(a, diff float64) token {
 
 // clipRatio is the surrogate for a given ratio; live says that the ratio still depends on logp.
 func (p Policy) clipRatio(a, r float64, live bool) token {
-	first := r
-	if p.RatioCap > 0 && r > p.RatioCap {
-		first, live = p.RatioCap, false
-	}
-	t := token{loss: -a * first}
+	t := token{loss: -a * r}
 	if live {
 		t.grad = t.loss
 	}

@@ -145,7 +145,9 @@ func TestOverlong(t *testing.T) {
 	})
 }
 
-func TestCorrection(t *testing.T) {
+// Weights of the token level; verl and TRL also have levels of a sequence, lower bounds and rejection, which are not
+// here.
+func TestTruncatedWeights(t *testing.T) {
 	type row struct {
 		Old    [][]float64 `json:"old_logp"`
 		Sample [][]float64 `json:"rollout_logp"`
@@ -164,38 +166,36 @@ func TestCorrection(t *testing.T) {
 		}
 	}
 	both(t, func(t *testing.T, dir string) {
+		seen := map[string]int{}
 		for _, r := range readLines[row](t, dir, "rollout_correction.jsonl") {
-			mask := bools(r.Mask)
-			weights := func(c algo.Correction) [][]float64 {
+			weights := func(limit float64) [][]float64 {
 				w := like(r.Old)
 				for i := range w {
-					c.Weights(r.Old[i], r.Sample[i], mask[i], w[i])
+					algo.TruncatedWeights(r.Old[i], r.Sample[i], limit, w[i])
 				}
 				return w
 			}
 			for _, v := range r.Verl {
-				w := weights(algo.Correction{Sequence: v.Level == "sequence", Max: v.Threshold})
-				if v.Normalize {
-					algo.NormalizeWeights(w, mask, v.Level == "sequence")
+				if v.Level == "token" && !v.Normalize {
+					nearAll(t, v.Weights, weights(v.Threshold), r.Mask, false, "verl", v.Threshold)
+					seen["verl"]++
 				}
-				nearAll(t, v.Weights, w, r.Mask, true, v.Level, v.Threshold, v.Normalize)
 			}
 			for _, v := range r.TRL {
-				c := algo.Correction{Sequence: v.Mode[0] == 's', Min: v.Min, Max: v.Max, Drop: v.Mode == "token_mask" || v.Mode == "sequence_mask"}
+				if v.Mode != "token_truncate" || v.Min > 0 {
+					continue
+				}
 				var want [][]float64
 				require.NoError(t, json.Unmarshal(v.Ratio, &want))
 				for i := range want {
-					for len(want[i]) < len(mask[i]) { // one column in sequence modes
-						want[i] = append(want[i], want[i][0])
-					}
-					for j := range want[i] { // no lower bound on d there
-						if want[i][j] > 0 {
-							want[i][j] = max(want[i][j], math.Exp(-20))
-						}
+					for j := range want[i] { // the difference has no lower bound there
+						want[i][j] = max(want[i][j], math.Exp(-20))
 					}
 				}
-				nearAll(t, want, weights(c), r.Mask, true, v.Mode, v.Min, v.Max)
+				nearAll(t, want, weights(v.Max), r.Mask, false, "trl", v.Max)
+				seen["trl"]++
 			}
 		}
+		require.Len(t, seen, 2, "both libraries: %v", seen)
 	})
 }

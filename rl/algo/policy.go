@@ -33,17 +33,11 @@ type Policy struct {
 	ClipLow, ClipHigh float64
 	// DualClip c > 1 bounds the loss of tokens with negative advantage to -A c (arXiv 1912.09729); 0 is off, verl has 3.
 	DualClip float64
-	// RatioCap bounds the ratio in the unclipped branch too (two-sided clipping, INTELLECT-2, arXiv 2505.07291); 0 is off.
-	RatioCap float64
-	// TauPos and TauNeg are SAPO's temperatures; 0 is 1 and 1.05.
-	TauPos, TauNeg float64
 	// Aggregation of all terms; "" is TokenMean, for GSPO SeqMeanTokenMean.
 	Aggregation Aggregation
 	// KL estimate against the reference and its coefficient; rows without Ref have no such term.
 	KL     KL
 	KLCoef float64
-	// KLRatio multiplies the estimate by the ratio, which makes its gradient unbiased off policy (DeepSeek-V3.2, arXiv 2512.02556).
-	KLRatio bool
 	// EntropyCoef rewards entropy; rows without Entropy have no such term.
 	EntropyCoef float64
 }
@@ -62,20 +56,12 @@ func (p Policy) Validate() (Policy, error) {
 	if p.KL == "" {
 		p.KL = K3
 	}
-	if p.TauPos == 0 {
-		p.TauPos = 1
-	}
-	if p.TauNeg == 0 {
-		p.TauNeg = 1.05
-	}
 	var sane error
 	switch {
 	case !(p.ClipLow >= 0) || !(p.ClipHigh >= 0):
 		sane = errors.New("clip range: a bound is negative: give both as distances from 1, such as 0.2 and 0.28")
 	case p.DualClip != 0 && !(p.DualClip > 1):
 		sane = errors.New("dual clip: must be above 1, or 0 for off")
-	case p.TauPos < 0 || p.TauNeg < 0 || p.RatioCap < 0:
-		sane = errors.New("policy loss: a temperature or ratio cap is negative: leave it 0 for the default")
 	}
 	return p, errors.Join(
 		oneOf("policy loss", p.Surrogate, Clip, GSPO, CISPO, SAPO, Reinforce),
@@ -165,9 +151,6 @@ func (p Policy) Loss(row Row, c Counts) Terms {
 		r := math.Exp(clamp(diff, -diffLimit, diffLimit))
 		if row.Ref != nil {
 			kl, g := p.KL.At(row.New[t], row.Ref[t])
-			if p.KLRatio {
-				kl, g = kl*r, g*r+kl*r
-			}
 			sum.KL += w * kl
 			row.DLogp[t] += w * p.KLCoef * g
 		}
@@ -217,7 +200,7 @@ func (p Policy) surrogate(a, logp, diff, meanDiff float64) token {
 	case CISPO:
 		return p.cispo(a, logp, diff)
 	case SAPO:
-		return p.sapo(a, diff)
+		return sapo(a, diff)
 	case Reinforce:
 		return reinforce(a, logp)
 	}

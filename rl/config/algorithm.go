@@ -13,7 +13,7 @@ import (
 
 // Algo is the learning rule. What is left empty or 0 is as the algorithm's paper has it: see algorithms.
 type Algo struct {
-	Algo             string   `name:"algo" help:"grpo, dr_grpo, dapo, gspo, cispo, rloo, reinforce, reinforce++, reinforce++-baseline or ppo." default:"grpo"`
+	Algo             string   `name:"algo" help:"grpo, dr_grpo, dapo, gspo, cispo, sapo, rloo, opo, gpg, reinforce, reinforce++, reinforce++-baseline or ppo." default:"grpo"`
 	Reward           string   `name:"reward" help:"f1, em, sub_em, format, format+NAME (both, mixed) or exec:PROGRAM (docs/data.md); shuffled and constant are negative controls." default:"f1"`
 	MiniBatch        int      `name:"ppo-mini-batch-size" help:"Trajectories per optimiser step; 0: all of a step." default:"0"`
 	Epochs           int      `name:"ppo-epochs" help:"Times over the trajectories of a step." default:"1"`
@@ -25,6 +25,8 @@ type Algo struct {
 	KLType           string   `name:"kl-type" help:"Estimate of the divergence: k1, k2, k3 or abs (default: k3 in the loss, k1 in the reward)." placeholder:"NAME"`
 	KLTarget         float64  `name:"kl-target" help:"Adapt the weight of the divergence to reach this much of it; 0: a fixed weight." default:"0"`
 	KLHorizon        float64  `name:"kl-horizon" help:"Trajectories over which the weight is adapted." default:"10000"`
+	RolloutIS        string   `name:"rollout-is" help:"Truncated importance sampling where the log-probs of rollout and trainer differ: token or off." default:"token"`
+	RolloutISCap     float64  `name:"rollout-is-threshold" help:"Upper bound of its weights." default:"2"`
 	EntropyCoef      float64  `name:"entropy-coef" help:"Weight of the entropy bonus." default:"0"`
 	LossAgg          string   `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean, seq-mean-token-sum-limit or seq-mean-token-sum-norm (verl's Dr. GRPO) (default: token-mean; gspo seq-mean-token-mean, dr_grpo seq-mean-token-sum-limit)." placeholder:"MODE"`
 	DropZeroVariance bool     `name:"drop-zero-variance" help:"Roll the same question out again where all rewards of its group are equal, at most --max-attempts times in all; then drop the group. On with dapo."`
@@ -61,13 +63,19 @@ type algorithm struct {
 	discounts bool // gamma counts
 }
 
+// clips reports whether the loss has a clip range.
+func (a algorithm) clips() bool { return a.surrogate != algo.SAPO && a.surrogate != algo.Reinforce }
+
 var algorithms = map[string]algorithm{
 	"grpo":                 {estimator: algo.EstGRPO, surrogate: algo.Clip, groups: true},
 	"dr_grpo":              {estimator: algo.EstDrGRPO, surrogate: algo.Clip, agg: algo.SeqMeanTokenSumLimit, groups: true},
 	"dapo":                 {estimator: algo.EstGRPO, surrogate: algo.Clip, high: 0.28, groups: true, resample: true},
 	"gspo":                 {estimator: algo.EstGRPO, surrogate: algo.GSPO, low: 3e-4, high: 4e-4, agg: algo.SeqMeanTokenMean, groups: true},
 	"cispo":                {estimator: algo.EstGRPO, surrogate: algo.CISPO, low: 1, groups: true},
+	"sapo":                 {estimator: algo.EstGRPO, surrogate: algo.SAPO, agg: algo.SeqMeanTokenMean, groups: true},
 	"rloo":                 {estimator: algo.EstRLOO, surrogate: algo.Clip, groups: true},
+	"opo":                  {estimator: algo.EstOPO, surrogate: algo.Clip, groups: true},
+	"gpg":                  {estimator: algo.EstGPG, surrogate: algo.Reinforce, groups: true},
 	"reinforce":            {estimator: algo.EstReinforce, surrogate: algo.Clip, discounts: true},
 	"reinforce++":          {estimator: algo.EstReinforcePP, surrogate: algo.Clip, discounts: true},
 	"reinforce++-baseline": {estimator: algo.EstReinforcePPGroups, surrogate: algo.Clip, groups: true},
@@ -97,6 +105,20 @@ func (c Algo) KLInReward() bool {
 
 // UsesCritic reports whether values are predicted.
 func (c Algo) UsesCritic() bool { return algorithms[c.Algo].critic }
+
+// Values of --rollout-is.
+const (
+	RolloutISToken = "token"
+	RolloutISOff   = "off"
+)
+
+// ImportanceCap bounds the weights of truncated importance sampling between rollout and trainer; 0: it is off.
+func (c Algo) ImportanceCap() float64 {
+	if c.RolloutIS == RolloutISOff {
+		return 0
+	}
+	return cmp.Or(c.RolloutISCap, 2)
+}
 
 // Rule builds estimator and loss from the flags. The loss's KLCoef is the weight of the KL wherever it counts.
 func (c Algo) Rule() (algo.Estimator, algo.Policy, error) {
@@ -141,6 +163,8 @@ func (c *Config) checkAlgo() error {
 		{a.KLTarget < 0 || a.KLTarget > 0 && !(a.KLHorizon > 0), "--kl-target must not be negative, and --kl-horizon must be above 0"},
 		{a.MiniBatch < 0, "--ppo-mini-batch-size must not be negative"},
 		{a.Epochs < 0, "--ppo-epochs must not be negative"},
+		{a.RolloutIS != "" && a.RolloutIS != RolloutISToken && a.RolloutIS != RolloutISOff, "--rollout-is must be token or off"},
+		{a.RolloutISCap != 0 && !(a.RolloutISCap >= 1), "--rollout-is-threshold must be 1 or more: it bounds weights that are 1 where rollout and trainer agree"},
 		{a.EntropyCoef < 0 || a.DualClip < 0, "--entropy-coef and --dual-clip must not be negative"},
 		{a.Reward == "shuffled" && r.BatchSize < 2, "--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer"},
 		{a.OverlongBuffer < 0 || a.OverlongLimit < 0 || a.OverlongFactor < 0, "--overlong-buffer, --overlong-limit and --overlong-penalty must not be negative"},
@@ -173,6 +197,9 @@ func (c *Config) Unused(given func(flag string) bool) error {
 		{"critic-lr", "needs --algo ppo: --algo " + a.Algo + " has no critic", !rule.critic},
 		{"cliprange-value", "needs --algo ppo: --algo " + a.Algo + " has no critic", !rule.critic},
 		{"dual-clip", "is of no use with --algo " + a.Algo + ": its loss has no such bound", rule.surrogate != algo.Clip},
+		{"rollout-is-threshold", "is of no use with --rollout-is off", a.RolloutIS == RolloutISOff},
+		{"clip-low", "is of no use with --algo " + a.Algo + ": its loss clips nothing", !rule.clips()},
+		{"clip-high", "is of no use with --algo " + a.Algo + ": its loss clips nothing", !rule.clips()},
 		{"kl-horizon", "is of no use without --kl-target", a.KLTarget == 0},
 		{"overlong-penalty", "is of no use without --overlong-buffer", a.OverlongBuffer == 0},
 		{"max-gen-batches", "is of no use without --dynamic-sampling", !a.DynamicSampling},

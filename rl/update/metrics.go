@@ -29,6 +29,9 @@ func (st Stats) Metrics() rundir.Metrics {
 	if !st.CriticAlone {
 		m["actor/pg_loss"], m["actor/kl_loss"], m["actor/entropy"], m["actor/pg_clipfrac"], m["actor/ppo_kl"] = st.PG, st.KL, st.Entropy, st.ClipFrac, st.K1
 		m["actor/grad_norm"], m["actor/trained_tokens"], m["actor/still_trajectories"] = st.GradNorm, float64(st.Trained), float64(st.ZeroAdvantage)
+		if i := st.Importance; i != nil {
+			m["rollout_corr/rollout_is_mean"], m["rollout_corr/rollout_is_ratio_fraction_high"] = i.Mean, i.Truncated
+		}
 		m["actor/pg_clipfrac_lower"], m["rollout/logprob_diff_max"] = st.ClipFracLower, st.LogprobDiff
 	}
 	return m

@@ -39,6 +39,9 @@ type Updater struct {
 	Epochs    int         // times over the mini-batches; 0: 1
 	Norm      float64     // constant of algo.SeqMeanTokenSumLimit and -Norm; 0: the longest response of a mini-batch
 
+	// ImportanceCap bounds the weights of truncated importance sampling between rollout and trainer; 0: none are applied.
+	ImportanceCap float64
+
 	KLInReward          bool    // the KL is taken from the rewards instead of being added to the loss
 	KLTarget, KLHorizon float64 // of algo.AdaptiveKL; target 0: the weight is fixed
 
@@ -58,6 +61,8 @@ type Stats struct {
 	// Advantages[i] has a value for each trained id of trajectory i.
 	Advantage, Rewards Spread // of trained ids; of trajectories, with what was taken from them
 	CriticAlone        bool   // the policy did not learn
+	// Importance describes the weights of truncated importance sampling; nil where rollout and trainer agree.
+	Importance *ImportanceStats
 
 	ZeroAdvantage int     // trajectories whose advantages are all 0: they need no backward pass
 	KLMean        float64 // mean over trajectories of the mean KL estimate from the reference, at sampling
@@ -71,7 +76,10 @@ type Row struct {
 	old, ref, Advantage []float64 // ref: nil where the loss has no KL term
 	value, ret          []float64 // the critic's prediction and its target; nil without a critic
 	mask                []bool    // all true
-	kl, reward          float64   // mean estimate; all rewards together
+	// trainer are the trainer's log-probs under the weights that sampled, weight those of importance sampling: nil where
+	// they equal old, or are not known.
+	trainer, weight []float64
+	kl, reward      float64 // mean estimate; all rewards together
 }
 
 // Update computes advantages over all trajectories, then takes one optimiser step for each mini-batch: a list of
@@ -93,11 +101,17 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	}
 	for epoch := range max(1, u.Epochs) {
 		for k, mini := range minis {
-			if err := u.OptimizerStep(&st, trajs, rows, mini, epoch == 0 && k == 0, lr(k)); err != nil {
+			var later [][]int
+			first := epoch == 0 && k == 0
+			if first {
+				later = minis[1:]
+			}
+			if err := u.step(&st, trajs, rows, mini, later, first, lr(k)); err != nil {
 				return st, err
 			}
 		}
 	}
+	st.Importance = importanceOf(rows, u.ImportanceCap)
 	if n := float64(st.Steps); n > 0 {
 		t := &st.Terms
 		for _, x := range []*float64{&t.Loss, &t.PG, &t.KL, &t.Entropy, &t.ClipFrac, &t.ClipFracLower, &t.Ratio, &t.K1, &t.K2, &t.K3, &st.GradNorm} {
@@ -192,8 +206,19 @@ func (u *Updater) applyKL(r *Row, t *algo.Trajectory, ref []float64) {
 }
 
 // OptimizerStep takes one optimizer step over the trajectories whose indices are in mini, and adds to st. first: it is
-// the first of the update, which measures how far the log-probs of rollout and trainer differ.
+// the first of the update, which measures how far the log-probs of rollout and trainer differ. The ratio is that of the
+// weights being trained over those that sampled; importance sampling is Update's.
 func (u *Updater) OptimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini []int, first bool, lr float64) error {
+	plain := *u
+	plain.ImportanceCap = 0
+	return plain.step(st, trajs, rows, mini, nil, first, lr)
+}
+
+// step is OptimizerStep with importance sampling. later are the mini-batches that follow the first of an update: if
+// rollout and trainer differ in the first, the trainer's log-probs of the later ones are computed before the weights
+// change.
+func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, later [][]int, first bool,
+	lr float64) error {
 	policy := u.Policy
 	if u.KLInReward {
 		policy.KLCoef = 0
@@ -214,26 +239,35 @@ func (u *Updater) OptimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini 
 	}
 	var terms algo.Terms
 	diff := 0.0
-	ts, err := u.Trainer.Step(seqs, func(seq int, logp, entropy, dlogp, dentropy []float32) error {
-		r := rows[mini[seq]]
+	ts, err := u.Trainer.Accumulate(seqs, func(seq int, logp, entropy, dlogp, dentropy []float32) error {
+		r := &rows[mini[seq]]
 		n := len(logp)
 		if n != len(r.old) {
 			return fmt.Errorf("trajectory %d has %d trained ids and %d recorded log-probs", mini[seq], n, len(r.old))
 		}
 		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.Advantage, Entropy: widen(entropy),
 			DLogp: make([]float64, n), DEntropy: make([]float64, n)}
+		if first && u.ImportanceCap > 0 {
+			r.correct(ar.New, u.ImportanceCap)
+		}
+		if r.weight != nil {
+			ar.Old, ar.Weight = r.trainer, r.weight
+		}
 		share := policy.Loss(ar, counts)
 		if math.IsNaN(share.Loss) || math.IsInf(share.Loss, 0) {
 			return &train.NonFiniteError{What: "loss", Seq: seq, Token: -1, Value: share.Loss}
 		}
 		terms.Add(share)
 		for i := range logp {
-			diff = max(diff, math.Abs(ar.New[i]-ar.Old[i]))
+			diff = max(diff, math.Abs(ar.New[i]-r.old[i]))
 			dlogp[i], dentropy[i] = float32(ar.DLogp[i]), float32(ar.DEntropy[i])
 		}
 		return nil
-	}, lr)
-	if err != nil {
+	})
+	if err == nil && first && diff > 0 && u.ImportanceCap > 0 {
+		err = u.correctLater(trajs, rows, later)
+	}
+	if err = u.Trainer.Finish(&ts, err, lr); err != nil {
 		return err
 	}
 	st.Forwarded += ts.Tokens

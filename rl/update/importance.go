@@ -1,0 +1,69 @@
+package update
+
+import (
+	"slices"
+
+	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/rl/algo"
+)
+
+// ImportanceStats describe the weights of truncated importance sampling between rollout and trainer, over the trained
+// tokens of an update.
+type ImportanceStats struct {
+	Mean      float64 // of the weights, after truncation
+	Truncated float64 // share of tokens whose weight is the cap
+}
+
+// correct sets the weights of a trajectory from the trainer's log-probs under the weights that sampled it. Where they
+// equal the recorded ones nothing is set, so that no bit of the loss changes.
+func (r *Row) correct(trainer []float64, limit float64) {
+	if slices.Equal(trainer, r.old) {
+		return
+	}
+	r.trainer, r.weight = trainer, make([]float64, len(trainer))
+	algo.TruncatedWeights(trainer, r.old, limit, r.weight)
+}
+
+// correctLater computes the trainer's log-probs of the mini-batches that follow the first of an update, while the
+// weights are still those that sampled. It is a forward pass without gradients.
+func (u *Updater) correctLater(trajs []Trajectory, rows []Row, minis [][]int) error {
+	var at []int
+	for _, mini := range minis {
+		at = append(at, mini...)
+	}
+	seqs := make([]train.Sequence, len(at))
+	for k, i := range at {
+		seqs[k] = trajs[i].sequence()
+		seqs[k].Still = true
+	}
+	_, err := u.Trainer.Accumulate(seqs, func(seq int, logp, _, _, _ []float32) error {
+		rows[at[seq]].correct(widen(logp), u.ImportanceCap)
+		return nil
+	})
+	return err
+}
+
+// importanceOf describes the weights of rows; nil where none was set.
+func importanceOf(rows []Row, limit float64) *ImportanceStats {
+	var s ImportanceStats
+	n, corrected := 0.0, false
+	for _, r := range rows {
+		corrected = corrected || r.weight != nil
+		for k := range r.old {
+			w := 1.0
+			if r.weight != nil {
+				w = r.weight[k]
+			}
+			if w == limit {
+				s.Truncated++
+			}
+			s.Mean += w
+			n++
+		}
+	}
+	if !corrected {
+		return nil
+	}
+	s.Mean, s.Truncated = s.Mean/n, s.Truncated/n
+	return &s
+}
