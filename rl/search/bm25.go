@@ -14,34 +14,34 @@ import (
 //
 //	score(d, q) = sum over the words w of q: idf(w) tf/(tf + K1 (1 - B + B |d|/avg)), idf = ln(1 + (N - df + 1/2)/(df + 1/2))
 //
-// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). The function terms says what counts as a
-// word.
+// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). The function terms defines what a word is.
 type BM25 struct {
-	// K1 and B are the formula's; NewBM25 sets them.
+	// K1 and B are the constants of the formula; NewBM25 sets them.
 	K1, B float64
 	// TopK is the number of documents returned; NewBM25 sets 5.
 	TopK int
 
 	passages []string
-	length   []float32 // words of each passage
-	mean     float64
-	terms    map[string]int32
-	posting  [][]posting
-	scratch  sync.Pool
+	length   []float32        // [passages]: number of words
+	mean     float64          // of length, at least 1
+	terms    map[string]int32 // from a term to its index in posting
+	posting  [][]posting      // [terms][passages with the term], in the order of the passages
+	scratch  sync.Pool        // of *[]float64, [passages]: scores, all 0 between queries
 }
 
+// posting says how often a term stands in a passage.
 type posting struct {
-	doc int32
-	tf  float32
+	doc int32   // index of the passage
+	tf  float32 // term frequency
 }
 
-// NewBM25 indexes passages; their order settles ties.
+// NewBM25 indexes passages. Of passages with equal scores the earlier one ranks first.
 func NewBM25(passages []string) *BM25 {
 	x := &BM25{K1: 1.2, B: 0.75, TopK: 5, passages: passages, length: make([]float32, len(passages)), terms: map[string]int32{}}
 	total := 0.0
 	for i, p := range passages {
-		for w, alone := range terms(p) {
-			if !alone {
+		for w, single := range terms(p) {
+			if !single {
 				x.length[i]++
 			}
 			id, ok := x.terms[w]
@@ -74,14 +74,14 @@ type Hit struct {
 	Score float64
 }
 
-// Find returns the k best passages, best first; passages that share no word with the query are not among them.
+// Find returns the k best passages, best first. Passages that share no word with the query are left out.
 func (x *BM25) Find(query string, k int) []Hit {
 	buf := x.scratch.Get().(*[]float64)
 	score := *buf
 	touched := []int32{}
-	for w, alone := range terms(query) { // a word given twice counts twice
+	for w, single := range terms(query) { // a word that the query holds twice counts twice
 		id, ok := x.terms[w]
-		if !ok || alone {
+		if !ok || single {
 			continue
 		}
 		ps := x.posting[id]
@@ -119,7 +119,7 @@ func (x *BM25) Find(query string, k int) []Hit {
 // Name is bm25.
 func (x *BM25) Name() string { return "bm25" }
 
-// Search returns the best passages as "Doc i: ..." lines, one line each.
+// Search returns the best passages, each as one line "Doc i: ...".
 func (x *BM25) Search(ctx context.Context, q Query) (Documents, error) {
 	if err := ctx.Err(); err != nil {
 		return Documents{}, fmt.Errorf("searching the corpus: %w", err)
@@ -133,7 +133,7 @@ func (x *BM25) Search(ctx context.Context, q Query) (Documents, error) {
 	return Documents{Text: join(docs), Docs: docs}, nil
 }
 
-// join numbers documents the way simulators write them.
+// join writes documents as simulators do: each after "Doc i: ", one below the other.
 func join(docs []string) string {
 	if len(docs) == 0 {
 		return NoInformation

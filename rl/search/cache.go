@@ -16,12 +16,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
 
-// Cache keeps the answers of real engines in a folder, a file for each engine and query. Files appear whole or not at all, so that any
-// number of goroutines and processes may share the folder and be killed at any time. An answer is kept for good: delete its file, or the
-// folder, to ask again.
+// Cache keeps the answers of real engines in a folder, one file for each engine and query. Files are written atomically, so any number of
+// goroutines and processes may share the folder and be killed at any time. An answer never expires: delete its file, or the folder, to
+// ask again.
 type Cache struct {
 	dir    string
-	flight singleflight.Group
+	flight singleflight.Group // one request at a time for each file
 }
 
 // cacheEntry is a file's content.
@@ -31,12 +31,12 @@ type cacheEntry struct {
 	Documents []string `json:"documents"`
 }
 
-// OpenCache makes the folder if it is not there, and clears away what killed processes left half-written.
+// OpenCache makes the folder if it does not exist, and removes files that killed processes left unfinished.
 func OpenCache(dir string) (*Cache, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening the search cache: %w", err)
 	}
-	f, err := os.CreateTemp(dir, ".writable-*") // known now, not after the first answer was paid for
+	f, err := os.CreateTemp(dir, ".writable-*") // fail now rather than after the first answer was paid for
 	if err != nil {
 		return nil, fmt.Errorf("opening the search cache: %w", err)
 	}
@@ -48,7 +48,8 @@ func OpenCache(dir string) (*Cache, error) {
 	return &Cache{dir: dir}, nil
 }
 
-// get answers from the cache, else from the engine, which is asked once however many ask at the same time. A nil cache keeps nothing.
+// get gives the documents from the cache, else from the engine. Concurrent calls with the same query share one request to the engine. A nil
+// cache keeps nothing.
 func (c *Cache) get(ctx context.Context, e Fetcher, query string) (docs []string, cached bool, err error) {
 	if c == nil {
 		docs, err = e.Fetch(ctx, query)
@@ -76,7 +77,7 @@ func (c *Cache) get(ctx context.Context, e Fetcher, query string) (docs []string
 		if asked || ctx.Err() != nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return nil, false, err
 		}
-		// Who asked for us was cancelled, we were not.
+		// The goroutine that sent the shared request was cancelled and this one was not: try again.
 	}
 }
 
@@ -85,7 +86,7 @@ func (c *Cache) path(e cacheEntry) string {
 	return filepath.Join(c.dir, hex.EncodeToString(sum[:16])+".json")
 }
 
-// read gives the documents in a file, unless it is damaged or about something else.
+// read gives the documents in a file; false if the file is missing, damaged, or of another engine or query.
 func read(path string, want cacheEntry) ([]string, bool) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -98,7 +99,7 @@ func read(path string, want cacheEntry) ([]string, bool) {
 	return e.Documents, true
 }
 
-// write puts the file in place. A failure stops the run: going on would pay for answers that are lost.
+// write stores an answer. A failure stops the run: otherwise it would pay for answers and lose them.
 func (c *Cache) write(path string, e cacheEntry, engine string) error {
 	raw, err := json.Marshal(e)
 	if err != nil {

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// Unavailable is the error of an engine that cannot be used now, after all tries: other queries would meet the same, so a run stops
-// there, to be resumed.
+// Unavailable is the error of an engine that failed in all tries. Other queries would fail in the same way, so a run stops
+// and can be resumed later.
 type Unavailable struct {
-	// Engine and Host say who did not answer; several hosts are separated by commas.
+	// Engine is the name of the engine, Host its address; several hosts are separated by commas.
 	Engine, Host string
-	// Tries that were made for the query.
+	// Tries is the number of requests that were sent for the query.
 	Tries int
-	// Err is the last thing that went wrong.
+	// Err is the last failure.
 	Err error
 }
 
-// Error names the host.
+// Error names the engine, the host, the number of tries and the last failure.
 func (u *Unavailable) Error() string {
 	tries := "1 try"
 	if u.Tries != 1 {
@@ -35,52 +35,55 @@ func (u *Unavailable) Error() string {
 
 func (u *Unavailable) Unwrap() error { return u.Err }
 
-// CallOptions bound the requests of an engine behind HTTP.
+// CallOptions are the limits of the requests to an engine that is reached by HTTP.
 type CallOptions struct {
-	// Tries for one query, at each address; 0 is 5.
+	// Tries is the number of requests for one query at each address; 0 is 5.
 	Tries int
-	// Timeout of one try, reading the body included; 0 is 60 seconds.
+	// Timeout of one request, reading the body included; 0 is 60 seconds.
 	Timeout time.Duration
-	// Concurrency is the number of requests in flight, for each address; 0 is 16.
+	// Concurrency is the largest number of requests in flight at each address; 0 is 16.
 	Concurrency int
-	// Backoff is how long an address rests after a failure, doubled with every further one up to 30 seconds; 0 is half a second.
+	// Backoff is how long no request is sent to an address after a failure; 0 is half a second. Every further failure in a row doubles it,
+	// up to 30 seconds.
 	Backoff time.Duration
 }
 
 const (
 	maxBackoff = 30 * time.Second
-	// hopeless is how many queries an address may refuse in a row as their own fault; then the fault is its own: a context that is too
-	// short, a setting that it does not know. Going on would train on the episodes alone that never search.
-	hopeless = 20
+	// maxRejected is how many queries in a row an address may reject as bad requests (400, 413, 414, 422). After that the server is taken
+	// to be at fault: its context may be too short, or it may not know a setting. Otherwise training would go on with only those
+	// episodes that never search.
+	maxRejected = 20
 )
 
-// caller sends requests to one of several equal addresses: to the one with the fewest under way, to another after a failure.
+// caller sends requests to one of several interchangeable addresses: to the address with the fewest requests in flight, and to another
+// one after a failure.
 type caller struct {
 	engine string
-	secret string // never shown
+	secret string // the API key; never part of an error
 	o      CallOptions
 	client *http.Client
-	slots  chan struct{}
+	slots  chan struct{} // semaphore: at most Concurrency requests an address
 
 	mu   sync.Mutex
 	all  []*address
-	turn int
+	turn int // index in all of the address to look at first
 }
 
-// address is one server. The fields below url belong to caller.mu.
+// address is one server. The fields below url are guarded by caller.mu.
 type address struct {
-	url     *url.URL
-	busy    int
-	failed  int       // failures in a row
-	denied  int       // queries refused in a row
-	since   time.Time // of the last failure; requests begun before it say nothing new
-	rest    time.Time // not asked before
-	last    error     // the last failure, of failed
-	refusal refusal   // it will not serve us, whatever is asked
-	model   string    // remote: what it serves
+	url        *url.URL
+	busy       int       // requests in flight
+	failed     int       // failures in a row
+	rejected   int       // queries rejected in a row as bad requests
+	since      time.Time // of the last counted failure; requests that began before it are not counted again
+	pauseUntil time.Time // no request is sent before this time
+	last       error     // the last failure
+	breaker    breaker   // circuit breaker: the server refuses every query
+	model      string    // remote: the model that it serves
 }
 
-// newCaller takes addresses as users write them: host:port, or a URL. path is put behind those that have none.
+// newCaller takes addresses as users write them: host:port, or a URL. path is appended to addresses that have no path.
 func newCaller(engine, secret, path string, addresses []string, o CallOptions) (*caller, error) {
 	c := &caller{engine: engine, secret: secret, o: CallOptions{Tries: cmp.Or(o.Tries, 5), Timeout: cmp.Or(o.Timeout, time.Minute),
 		Concurrency: cmp.Or(o.Concurrency, 16), Backoff: cmp.Or(o.Backoff, time.Second/2)}}
@@ -106,7 +109,7 @@ func newCaller(engine, secret, path string, addresses []string, o CallOptions) (
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = c.o.Concurrency
 	c.slots = make(chan struct{}, c.o.Concurrency*len(c.all))
-	// A redirect would carry the key of the address to another host.
+	// Following a redirect would send the API key to another host.
 	c.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, nil
 }
@@ -120,9 +123,9 @@ func (c *caller) hosts() string {
 	return strings.Join(names, ", ")
 }
 
-// do sends what request makes for an address until read understands an answer. It gives up after its own tries, and at once when every
-// address has failed that often in a row, whoever asked: or many queries at a dead server would wait for each other's tries. The error is
-// *Unavailable, or the query's own fault, or ctx's.
+// do sends the request that the function request builds for an address, until read accepts an answer. It gives up after o.Tries tries for
+// each address. It gives up at once when every address has failed that often in a row, for any query: otherwise many queries to a dead
+// server would each wait for all of their tries. The error is *Unavailable, the rejection of this query, or ctx's error.
 func (c *caller) do(ctx context.Context, request func(context.Context, *address) (*http.Request, error), read func(*address, []byte) error) error {
 	select {
 	case c.slots <- struct{}{}:
@@ -135,7 +138,7 @@ func (c *caller) do(ctx context.Context, request func(context.Context, *address)
 	for tries < c.o.Tries*len(c.all) {
 		a, err := c.pick(ctx)
 		if a == nil && err != nil {
-			last = err // there is no use
+			last = err // no address can be asked
 			break
 		}
 		if ctx.Err() != nil {
@@ -152,7 +155,7 @@ func (c *caller) do(ctx context.Context, request func(context.Context, *address)
 		if f == nil {
 			return nil
 		}
-		if last = f.err; f.query {
+		if last = f.err; f.queryRejected {
 			return fmt.Errorf("%s at %s: %w", c.engine, a.url.Host, f.err)
 		}
 	}
@@ -165,23 +168,23 @@ func (c *caller) do(ctx context.Context, request func(context.Context, *address)
 	return &Unavailable{c.engine, c.hosts(), max(tries, failed, 1), last}
 }
 
-// pick takes the address with the fewest requests under way among those that do not rest, and waits until there is one. It returns nil
-// with the reason when there is no use in waiting: all refuse to serve, or have failed too often.
+// pick gives the address with the fewest requests in flight among those that do not pause, and waits until there is one. It returns nil
+// with the reason where waiting cannot help: every address refuses all queries, or has failed too often.
 func (c *caller) pick(ctx context.Context) (*address, error) {
 	for {
 		c.mu.Lock()
 		var best *address
 		var reason error
-		hope := false
+		worthWaiting := false
 		wait := time.Duration(-1)
 		now := time.Now()
 		for i := range c.all {
 			a := c.all[(c.turn+i)%len(c.all)]
-			switch d := a.rest.Sub(now); {
-			case a.refusal.shut(now):
-				reason = a.refusal.err
+			switch d := a.pauseUntil.Sub(now); {
+			case a.breaker.open(now):
+				reason = a.breaker.err
 			case d > 0:
-				reason, hope = a.last, hope || a.failed < c.o.Tries
+				reason, worthWaiting = a.last, worthWaiting || a.failed < c.o.Tries
 				if wait < 0 || d < wait {
 					wait = d
 				}
@@ -191,33 +194,33 @@ func (c *caller) pick(ctx context.Context) (*address, error) {
 		}
 		if best != nil {
 			best.busy++
-			best.refusal.trial = best.refusal.err != nil
+			best.breaker.trial = best.breaker.err != nil
 			c.turn++
 		}
 		c.mu.Unlock()
 		if best != nil {
 			return best, nil
 		}
-		if !hope {
+		if !worthWaiting {
 			return nil, reason
 		}
 		select {
-		case <-time.After(wait + rand.N(wait/4+1)): // not all at once
+		case <-time.After(wait + rand.N(wait/4+1)): // jitter, so that waiting queries do not retry at the same time
 		case <-ctx.Done():
 			return c.all[0], ctx.Err()
 		}
 	}
 }
 
-// abandon takes back a request whose asker was cancelled: it says nothing of the address.
+// abandon ends a request whose context was cancelled: its failure does not count against the address.
 func (c *caller) abandon(a *address) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a.busy--
-	a.refusal.trial = false
+	a.breaker.trial = false
 }
 
-// release notes how a request begun at began went.
+// release records the result of a request that began at began; f is nil where it succeeded.
 func (c *caller) release(a *address, began time.Time, f *failure) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,18 +228,18 @@ func (c *caller) release(a *address, began time.Time, f *failure) {
 	now := time.Now()
 	switch {
 	case f == nil:
-		a.failed, a.denied, a.refusal = 0, 0, refusal{}
-	case f.query:
+		a.failed, a.rejected, a.breaker = 0, 0, breaker{}
+	case f.queryRejected:
 		a.failed = 0
-		if a.denied++; a.denied >= hopeless {
-			err := fmt.Errorf("%w: so were the %d queries before: see to the server", f.err, a.denied-1)
-			a.refusal.refused(began, now, err, 0)
-		} else if a.refusal.trial {
-			a.refusal = refusal{} // it serves us again
+		if a.rejected++; a.rejected >= maxRejected {
+			err := fmt.Errorf("%w: the server rejected the %d queries before as well: check its configuration", f.err, a.rejected-1)
+			a.breaker.refused(began, now, err, 0)
+		} else if a.breaker.trial {
+			a.breaker = breaker{} // the server accepts requests again
 		}
-	case f.refuse || a.refusal.trial:
-		a.refusal.refused(began, now, f.err, f.after)
-		a.model = "" // it may serve another one when it comes back
+	case f.serverRefuses || a.breaker.trial:
+		a.breaker.refused(began, now, f.err, f.after)
+		a.model = "" // the server may have another model when it accepts requests again
 	default:
 		if !began.Before(a.since) {
 			a.failed++
@@ -244,8 +247,8 @@ func (c *caller) release(a *address, began time.Time, f *failure) {
 		}
 		a.last = f.err
 		rest := min(c.o.Backoff<<min(max(a.failed-1, 0), 16), maxBackoff)
-		if until := now.Add(max(rest, f.after)); until.After(a.rest) {
-			a.rest = until
+		if until := now.Add(max(rest, f.after)); until.After(a.pauseUntil) {
+			a.pauseUntil = until
 		}
 	}
 }

@@ -14,25 +14,25 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
-// Corpus are the passages of files and folders, and what had to be left out of them.
+// Corpus holds the passages of files and folders, and a list of the rows and files that could not be used.
 type Corpus struct {
-	// Passages in the order of the files.
+	// Passages are texts, in the order of the files.
 	Passages []string
-	// Bad are the rows and files that could not be used, named, with the reason; the first few of BadCount.
+	// Bad describes the first few rows and files that could not be used, each with the reason. BadCount is the number of all of them.
 	Bad      []string
 	BadCount int
 
 	pdf pdfReader
 }
 
-// maxNamed is how many bad rows are named.
+// maxNamed is the largest length of Corpus.Bad.
 const maxNamed = 5
 
 // ReadCorpus reads passages. A path is a file of rows in Search-R1's format, {"id", "contents": "\"Title\"\ntext"} or
 // {"title", "text"}, as lines or one list of JSON (.jsonl, .json, gzipped or not) or as .parquet; or a document (.txt,
 // .md, .html, .pdf, any other name is taken as plain text), which is cut into passages; or a folder of such files. Bad
-// rows, and bad files in folders, are left out and named, unless they outnumber the good: then something else is wrong,
-// and they are the error.
+// rows, and bad files in folders, are left out and listed in Corpus.Bad. It is an error if there are more of them than of
+// good passages: then the format is probably another one.
 func ReadCorpus(paths ...string) (*Corpus, error) {
 	c := &Corpus{}
 	defer c.pdf.close()
@@ -44,18 +44,18 @@ func ReadCorpus(paths ...string) (*Corpus, error) {
 	}
 	switch {
 	case c.BadCount > len(c.Passages):
-		return nil, fmt.Errorf("indexing the corpus %s: %s", names, c.left())
+		return nil, fmt.Errorf("indexing the corpus %s: %s", names, c.leftOut())
 	case len(c.Passages) == 0:
 		return nil, fmt.Errorf("indexing the corpus %s: no passages: give rows with a column contents, text files, or a folder with .jsonl, .txt, .md, .html or .pdf files", names)
 	}
 	return c, nil
 }
 
-// LoadBM25 indexes a corpus without a fault.
+// LoadBM25 indexes a corpus in which every row and file must be usable.
 func LoadBM25(path string) (*BM25, error) {
 	c, err := ReadCorpus(path)
 	if err == nil && c.BadCount > 0 {
-		err = fmt.Errorf("indexing the corpus %s: %s", path, c.left())
+		err = fmt.Errorf("indexing the corpus %s: %s", path, c.leftOut())
 	}
 	if err != nil {
 		return nil, err
@@ -63,15 +63,15 @@ func LoadBM25(path string) (*BM25, error) {
 	return NewBM25(c.Passages), nil
 }
 
-// Note tells what was left out, "" if nothing was.
+// Note describes what was left out, "" if nothing was.
 func (c *Corpus) Note() string {
 	if c.BadCount == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s: %d passages are used", c.left(), len(c.Passages))
+	return fmt.Sprintf("%s: %d passages are used", c.leftOut(), len(c.Passages))
 }
 
-// Digest tells corpora apart by their passages.
+// Digest is a hash of the passages: equal corpora have equal digests.
 func (c *Corpus) Digest() string {
 	h := sha256.New()
 	for _, p := range c.Passages {
@@ -81,8 +81,8 @@ func (c *Corpus) Digest() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// left names the bad rows.
-func (c *Corpus) left() string {
+// leftOut describes the bad rows and files.
+func (c *Corpus) leftOut() string {
 	s := strings.Join(c.Bad, "; ")
 	if c.BadCount == 1 {
 		return "1 bad row or file is left out: " + s
@@ -99,7 +99,7 @@ func (c *Corpus) bad(format string, args ...any) {
 	}
 }
 
-// kinds of files, by the ends of their names. Those of jsonFiles hold rows, or anything else.
+// Kinds of files by the ends of their names. A file of jsonFiles may hold rows or other JSON.
 var (
 	rowFiles      = []string{".jsonl", ".jsonl.gz", ".parquet"}
 	jsonFiles     = []string{".json", ".json.gz"}
@@ -116,7 +116,7 @@ func hasSuffix(path string, ends []string) bool {
 	return false
 }
 
-// read takes a file or a folder.
+// read adds the passages of a file or a folder.
 func (c *Corpus) read(path string) error {
 	st, err := os.Stat(path)
 	switch {
@@ -128,9 +128,9 @@ func (c *Corpus) read(path string) error {
 		return c.document(path)
 	case hasSuffix(path, rowFiles), hasSuffix(path, jsonFiles):
 		return c.rows(path)
-	case hasSuffix(path, tableFiles): // as a text its rows would run into each other
+	case hasSuffix(path, tableFiles): // read as plain text, its rows would not be kept apart
 		return fmt.Errorf("%s is a table: turn its rows into JSON lines, {\"title\", \"text\"} each", path)
-	case !st.Mode().IsRegular(): // a pipe can be read once only, so it is not looked into
+	case !st.Mode().IsRegular(): // a pipe can be read only once, so its kind cannot be detected
 		return c.rows(path)
 	case holdsRows(path, false):
 		return c.rows(path)
@@ -138,7 +138,7 @@ func (c *Corpus) read(path string) error {
 	return c.document(path)
 }
 
-// folder takes the files of a folder.
+// folder adds the passages of all files under a folder.
 func (c *Corpus) folder(path string) error {
 	return data.Walk(path, func(p string, err error) error {
 		switch {
@@ -157,8 +157,8 @@ func (c *Corpus) folder(path string) error {
 	})
 }
 
-// holdsRows looks whether a file begins like parquet, a JSON list of objects or texts, or a JSON object; where strict,
-// one that is a line of its own.
+// holdsRows says whether a file begins like parquet, a JSON list of objects or strings, or a JSON object. Where strict is
+// true the object must be complete on its first line, as in JSON lines.
 func holdsRows(path string, strict bool) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -180,7 +180,7 @@ func holdsRows(path string, strict bool) bool {
 	return object || bytes.HasPrefix(head, []byte("PAR1"))
 }
 
-// rows takes a file of passages. The error is one of the file itself.
+// rows adds the passages of a file with one passage a row. An error means that the file cannot be read at all.
 func (c *Corpus) rows(path string) error {
 	for row, err := range data.Rows(path) {
 		var p string
@@ -200,7 +200,7 @@ func (c *Corpus) rows(path string) error {
 	return nil
 }
 
-// passage is the text of a row. Titles of a table may be numbers.
+// passage is the text of a row. A title may be a number, as in tables.
 func passage(row data.Row) (string, error) {
 	has := func(column string) bool { raw, ok := row.Columns[column]; return ok && string(raw) != "null" }
 	if has("contents") {

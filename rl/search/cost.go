@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Cost is what searching took.
+// Cost is what the searches of some time cost.
 type Cost struct {
-	// Queries that were answered, Cached those of them that a cache answered.
+	// Queries counts the answered queries, Cached those of them that the cache answered.
 	Queries int64 `json:"queries"`
 	Cached  int64 `json:"cached"`
-	// PromptTokens and CompletionTokens of simulating models.
+	// PromptTokens and CompletionTokens count the tokens that simulators read and wrote.
 	PromptTokens     int64 `json:"prompt_tokens"`
 	CompletionTokens int64 `json:"completion_tokens"`
-	// Seconds during which at least one query was under way.
+	// Seconds is the time during which at least one query was in flight.
 	Seconds float64 `json:"seconds"`
-	// USD is what the engine asks for it, by the Prices.
+	// USD is the price of the searches by Prices.
 	USD float64 `json:"usd"`
-	// GoogleUSD is what as many queries of google ask for.
+	// GoogleUSD is the price of the same number of queries to google, for comparison.
 	GoogleUSD float64 `json:"google_usd"`
 }
 
@@ -30,35 +30,36 @@ func (c Cost) Add(o Cost) Cost {
 		c.Seconds + o.Seconds, c.USD + o.USD, c.GoogleUSD + o.GoogleUSD}
 }
 
-// Prices turn use into US dollars.
+// Prices are the prices of searching, in US dollars.
 type Prices struct {
 	// Google is the price of a query.
 	Google float64
-	// Hour is the price of an hour of this machine: simulating here costs the time in which at least one query is under way. That
-	// is an upper bound, for the policy is at work in it too.
+	// Hour is the price of an hour of this machine. A simulator on this machine costs the time in which at least one query is in
+	// flight. That is an upper bound, because the policy generates during that time, too.
 	Hour float64
-	// Tokens is the price of a million tokens of a remote simulator, prompt and completion.
+	// Tokens is the price of a million tokens of a remote simulator, prompt and completion tokens alike.
 	Tokens float64
 }
 
-// Meter adds up what searches cost. It may be used by many goroutines at once; a nil Meter counts nothing.
+// Meter adds up the cost of searches. It may be used by many goroutines at once; a nil Meter counts nothing.
 type Meter struct {
 	prices Prices
 
 	mu      sync.Mutex
-	engines map[string]*gauge
+	engines map[string]*usage
 }
 
-type gauge struct {
+// usage is the cost of one engine so far.
+type usage struct {
 	Cost
-	running int
-	since   time.Time // when running rose above 0
+	running int       // queries in flight
+	since   time.Time // when running rose above 0, or the last Take
 }
 
-// NewMeter makes a meter at 0.
-func NewMeter(p Prices) *Meter { return &Meter{prices: p, engines: map[string]*gauge{}} }
+// NewMeter makes a meter with all costs 0.
+func NewMeter(p Prices) *Meter { return &Meter{prices: p, engines: map[string]*usage{}} }
 
-// Over counts what is asked of s. Documents then name their engine.
+// Over gives a Searcher that asks s and adds up its costs. Its Documents name their engine.
 func (m *Meter) Over(s Searcher) Searcher {
 	if m == nil {
 		return s
@@ -71,7 +72,7 @@ type metered struct {
 	engine Searcher
 }
 
-// Search asks the engine, of a mixture the one it picks.
+// Search asks the engine; of a mixture, the engine that the mixture picks.
 func (m metered) Search(ctx context.Context, q Query) (Documents, error) {
 	s := m.engine
 	if mixed, ok := s.(*Mixture); ok {
@@ -88,12 +89,12 @@ func (m metered) Search(ctx context.Context, q Query) (Documents, error) {
 	return d, err
 }
 
-func (m *Meter) enter(name string) *gauge {
+func (m *Meter) enter(name string) *usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	g := m.engines[name]
 	if g == nil {
-		g = &gauge{}
+		g = &usage{}
 		m.engines[name] = g
 	}
 	if g.running++; g.running == 1 {
@@ -102,13 +103,13 @@ func (m *Meter) enter(name string) *gauge {
 	return g
 }
 
-func (m *Meter) leave(g *gauge, d Documents, err error) {
+func (m *Meter) leave(g *usage, d Documents, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if g.running--; g.running == 0 {
 		g.Seconds += time.Since(g.since).Seconds()
 	}
-	g.PromptTokens += int64(d.PromptTokens) // those of a search that failed are paid for, too
+	g.PromptTokens += int64(d.PromptTokens) // the tokens of a failed search cost money, too
 	g.CompletionTokens += int64(d.CompletionTokens)
 	if err != nil {
 		return
@@ -141,7 +142,7 @@ func (m *Meter) Take() map[string]Cost {
 	return out
 }
 
-// of adds the money. It is worked out from the counts of this cost alone, so that a resumed run writes the same figures.
+// of fills in the prices. They depend only on the counts of this cost, so that a resumed run writes the same numbers.
 func (p Prices) of(engine string, c Cost) Cost {
 	c.GoogleUSD = float64(c.Queries) * p.Google
 	switch engine {
@@ -155,7 +156,7 @@ func (p Prices) of(engine string, c Cost) Cost {
 	return c
 }
 
-// Sum adds the costs of engines up.
+// Sum adds up the costs of several engines.
 func Sum(by map[string]Cost) (total Cost) {
 	for _, name := range slices.Sorted(maps.Keys(by)) {
 		total = total.Add(by[name])

@@ -7,11 +7,11 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// Curriculum is the probability of noisy documents, tau, in the course of a training run.
+// Curriculum computes tau, the probability of noisy documents, over the course of a training run.
 type Curriculum struct {
 	// Kind is the rule; "" is ZeroSearch.
 	Kind CurriculumKind
-	// Start and End are the least and the greatest difficulty, in [0, 1]; End may be below Start.
+	// Start and End are tau at the beginning and at the end of the curriculum, in [0, 1]; End may be below Start.
 	Start, End float64
 	// Goal is the success rate at which the adaptive curriculum reaches End, in (0, 1]; 0 is 0.5.
 	Goal float64
@@ -21,16 +21,16 @@ type Curriculum struct {
 type CurriculumKind string
 
 const (
-	// ZeroSearch raises tau late (arXiv 2505.04588, section 3.4):
+	// ZeroSearch raises tau slowly at first and faster later (arXiv 2505.04588, section 3.4):
 	//
-	//	tau = Start + (b^x - 1)/(b - 1) (End - Start); End from step total on
+	//	tau = Start + (b^x - 1)/(b - 1) (End - Start); tau = End from step total on
 	ZeroSearch CurriculumKind = "zerosearch"
-	// Linear raises it evenly: tau = Start + x (End - Start).
+	// Linear raises tau evenly: tau = Start + x (End - Start).
 	Linear CurriculumKind = "linear"
 	// Constant is tau = Start.
 	Constant CurriculumKind = "constant"
-	// Adaptive lets tau follow the policy's success rate s: tau = Start + min(1, s/Goal) (End - Start). A policy that gets worse gets
-	// better documents again.
+	// Adaptive computes tau from the policy's smoothed success rate s: tau = Start + min(1, s/Goal) (End - Start). When the success
+	// rate falls, tau falls.
 	Adaptive CurriculumKind = "adaptive"
 )
 
@@ -84,10 +84,10 @@ func (c Curriculum) Tau(q Query) float64 {
 // successMemory is the weight of the past in Smooth: about the last ten steps count.
 const successMemory = 0.9
 
-// Smooth is the success rate to go on with after a step whose own was rate.
+// Smooth updates the smoothed success rate after a step whose success rate was rate.
 func Smooth(success, rate float64) float64 { return successMemory*success + (1-successMemory)*rate }
 
-// Draw is a number in [0, 1) from a stream; documents are useful if it is above tau.
+// Draw is the random number in [0, 1) of a stream. Documents are useful where it is above tau.
 func Draw(stream uint64) float64 { return float64(mix(stream^0x5851f42d4c957f2d)>>11) / (1 << 53) }
 
 // Decide gives the quality of the documents for a draw.

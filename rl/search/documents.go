@@ -16,10 +16,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
-// passageWords is about how long a passage of a document is: that of the passages in search corpora for question answering.
+// passageWords is the approximate length of a passage, in words. It is the usual length in corpora for question answering.
 const passageWords = 100
 
-// maxDocument bounds a document file.
+// maxDocument is the largest size of a document file, in bytes.
 const maxDocument = 64 << 20
 
 // document cuts a text file into passages.
@@ -38,7 +38,7 @@ func (c *Corpus) document(path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if len(text) > maxDocument {
-		return fmt.Errorf("%s is larger than %d MiB: cut it up", path, maxDocument>>20)
+		return fmt.Errorf("%s is larger than %d MiB: split it into smaller files", path, maxDocument>>20)
 	}
 	out, err := c.cut(text, path)
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *Corpus) document(path string) error {
 	return nil
 }
 
-// cut gives the passages of a document; its name says what kind it is.
+// cut gives the passages of a document; the end of its name says of which kind it is.
 func (c *Corpus) cut(text []byte, name string) ([]string, error) {
 	p := passages{title: strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))}
 	switch ext := strings.ToLower(filepath.Ext(name)); {
@@ -76,12 +76,12 @@ func (c *Corpus) cut(text []byte, name string) ([]string, error) {
 // passages collects paragraphs into passages of about passageWords words, each under the document's title and the heading above it.
 type passages struct {
 	title, heading string
-	text           strings.Builder
-	words          int
-	out            []string
+	text           strings.Builder // of the passage that is being filled
+	words          int             // in text
+	out            []string        // finished passages
 }
 
-// paragraph adds a paragraph; one passage holds whole paragraphs, unless one is very long.
+// paragraph adds a paragraph. A paragraph is split between passages only if it is very long.
 func (p *passages) paragraph(text string) {
 	pieces, left := cutWords(text)
 	if p.words+left > passageWords {
@@ -100,7 +100,7 @@ func (p *passages) paragraph(text string) {
 	}
 }
 
-// section begins a new passage under another heading.
+// section begins a new passage under a new heading.
 func (p *passages) section(heading string) {
 	p.flush()
 	p.heading = strings.Join(strings.Fields(heading), " ")
@@ -125,8 +125,8 @@ func (p *passages) plain(text string) {
 	}
 }
 
-// markdown splits at blank lines too, and takes lines that begin with one to six # outside code as headings. The rest of the markup stays:
-// models read it well.
+// markdown splits at blank lines, too. Outside code blocks, lines that begin with one to six # are headings. Other markup stays in the
+// text, because language models read it well.
 func (p *passages) markdown(text string) {
 	var para strings.Builder
 	end := func() {
@@ -154,7 +154,7 @@ func (p *passages) markdown(text string) {
 	end()
 }
 
-// html takes the text of a page: title, headings, paragraphs; what a browser does not show is left out.
+// html extracts the title, the headings and the paragraphs of a page. Text that a browser does not show is left out.
 func (p *passages) html(page []byte) {
 	var text strings.Builder
 	end := func() {
@@ -167,7 +167,7 @@ func (p *passages) html(page []byte) {
 	for {
 		kind := z.Next()
 		switch kind {
-		case html.ErrorToken: // the end: the reader cannot fail
+		case html.ErrorToken: // the end of the page: reading from memory cannot fail
 			end()
 			return
 		case html.TextToken:
@@ -187,7 +187,7 @@ func (p *passages) html(page []byte) {
 		case atom.Title:
 			if step < 0 && title > 0 {
 				if t := strings.Join(strings.Fields(text.String()), " "); t != "" && hidden == 0 && !named {
-					p.title, named = t, true // later ones are those of drawings
+					p.title, named = t, true // a later title belongs to an embedded SVG
 				}
 				text.Reset()
 			} else {

@@ -83,9 +83,9 @@ func FuzzTerms(f *testing.F) {
 			return
 		}
 		asked := false
-		for term, alone := range terms(text) {
+		for term, single := range terms(text) {
 			require.NotEmpty(t, term)
-			asked = asked || !alone
+			asked = asked || !single
 		}
 		require.Equal(t, asked, len(NewBM25([]string{text}).Find(text, 1)) == 1)
 	})

@@ -12,7 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// SerpAPI is where Google answers unless another address is given.
+// SerpAPI is the address of the Google engine unless another one is given.
 const SerpAPI = "https://serpapi.com/search"
 
 // Google is Google's web search through SerpAPI (https://serpapi.com/search-api): title and snippet of the organic results.
@@ -21,8 +21,8 @@ type Google struct {
 	num   int
 }
 
-// NewGoogle makes the engine. address "" is SerpAPI; key is SerpAPI's and never appears in an error. topK above 10 asks for more results
-// than a page has.
+// NewGoogle makes the engine. An empty address stands for SerpAPI. key is the API key of SerpAPI and never appears in an error. A result
+// page has 10 results; a larger topK asks for that many.
 func NewGoogle(address, key string, topK int, o CallOptions) (*Google, error) {
 	if key == "" {
 		return nil, errors.New("google: no API key: set the environment variable SERPAPI_API_KEY to that of your account at serpapi.com")
@@ -49,7 +49,7 @@ func (g *Google) Key() string {
 	return fmt.Sprintf("google %s num %d", g.calls.all[0].url.Redacted(), g.num)
 }
 
-// Fetch asks SerpAPI once, again after failures.
+// Fetch asks SerpAPI, and tries again after failures.
 func (g *Google) Fetch(ctx context.Context, query string) (docs []string, err error) {
 	err = g.calls.do(ctx, func(ctx context.Context, a *address) (*http.Request, error) {
 		u := *a.url
@@ -66,7 +66,7 @@ func (g *Google) Fetch(ctx context.Context, query string) (docs []string, err er
 	return docs, err
 }
 
-// readSerp reads SerpAPI's answer. Its status is "Success" also when Google found nothing, which the error then says.
+// readSerp reads SerpAPI's answer. When Google found nothing, its status is "Success" as well and its field error says so.
 func readSerp(body []byte) ([]string, error) {
 	var v struct {
 		Metadata *struct{ Status string }             `json:"search_metadata"`

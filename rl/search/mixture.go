@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// Share is a part of a mixture: an engine's mode, and how often it is asked in relation to the others.
+// Share is a part of a mixture: a search mode, and its weight relative to the other modes.
 type Share struct {
 	Mode   string
 	Weight float64
 }
 
-// ParseMixture reads modes as --search-mode has them: one mode, or several with weights, as in simulate_sft:0.8,bm25:0.2. A mode
-// without a weight has weight 1.
+// ParseMixture reads the value of --search-mode: one mode, or several with weights, as in simulate_sft:0.8,bm25:0.2. A mode without a
+// weight has weight 1.
 func ParseMixture(s string) ([]Share, error) {
 	var out []Share
 	for part := range strings.SplitSeq(s, ",") {
@@ -30,7 +30,7 @@ func ParseMixture(s string) ([]Share, error) {
 		}
 		for _, other := range out {
 			if other.Mode == p.Mode {
-				return nil, fmt.Errorf("mixture %q: %s stands there twice", s, p.Mode)
+				return nil, fmt.Errorf("mixture %q: %s is named twice: name each mode once", s, p.Mode)
 			}
 		}
 		out = append(out, p)
@@ -38,10 +38,10 @@ func ParseMixture(s string) ([]Share, error) {
 	return out, nil
 }
 
-// Mixture asks one of several engines, drawn anew for every query from its stream.
+// Mixture asks one of several engines. The engine is drawn at random for every query, seeded by the query's stream.
 type Mixture struct {
 	engines []Searcher
-	upTo    []float64 // of the sum of the weights, ascending to 1
+	upTo    []float64 // [engines]: cumulative share of the weights, ascending to 1
 }
 
 // NewMixture makes a mixture of engines with their weights, above 0.
@@ -65,9 +65,9 @@ func NewMixture(engines []Searcher, weights []float64) (*Mixture, error) {
 	return m, nil
 }
 
-// Pick is the engine for a query.
+// Pick gives the engine for a query.
 func (m *Mixture) Pick(q Query) Searcher {
-	draw := Draw(mix(q.Stream ^ 0x2545f4914f6cdd1d)) // another one than that for the documents' quality
+	draw := Draw(mix(q.Stream ^ 0x2545f4914f6cdd1d)) // independent of the draw for the documents' quality
 	for i, up := range m.upTo {
 		if draw < up {
 			return m.engines[i]
@@ -76,7 +76,7 @@ func (m *Mixture) Pick(q Query) Searcher {
 	return m.engines[len(m.engines)-1]
 }
 
-// Search asks the engine that Pick names.
+// Search asks the engine that Pick gives.
 func (m *Mixture) Search(ctx context.Context, q Query) (Documents, error) {
 	return m.Pick(q).Search(ctx, q)
 }

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Fetcher is a real search engine: documents for a query, by its text alone.
+// Fetcher is a real search engine: its documents depend only on the text of the query.
 type Fetcher interface {
-	// Fetch returns documents, best first, each on one line. Finding nothing is no error.
+	// Fetch returns documents, best first, each on one line. A query that finds nothing is no error.
 	Fetch(ctx context.Context, query string) ([]string, error)
-	// Name is the engine's, Key everything that its answers depend on besides the query.
+	// Name is the name of the engine. Key describes everything besides the query that its answers depend on: it separates cache entries.
 	Name() string
 	Key() string
 }
@@ -24,10 +24,10 @@ type Online struct {
 	TopK int
 }
 
-// maxQuery bounds what is sent of a query, in bytes: engines look at a few dozen words, and addresses have an end.
+// maxQuery is the largest number of bytes of a query that is sent: engines use a few dozen words, and the length of a URL is limited.
 const maxQuery = 1000
 
-// Name is the engine's.
+// Name is the name of the engine.
 func (o *Online) Name() string { return o.Engine.Name() }
 
 // Search asks the cache, then the engine. An empty query finds nothing and is not sent.
@@ -51,7 +51,7 @@ func (o *Online) Search(ctx context.Context, q Query) (Documents, error) {
 	return Documents{Text: join(docs), Docs: docs, Cached: cached}, nil
 }
 
-// plainQuery is a query as engines take it: valid text without control characters, on one line, of bounded length.
+// plainQuery makes a query fit for an engine: valid UTF-8 without control characters, on one line, of at most maxQuery bytes.
 func plainQuery(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -66,7 +66,7 @@ func plainQuery(s string) string {
 	return s
 }
 
-// titled is a document of title and text, either of which may be missing, on one line; "" if both are.
+// titled joins title and text to a document on one line. Either may be missing; it is "" if both are.
 func titled(title, text string) string {
 	title, text = strings.Join(strings.Fields(title), " "), strings.Join(strings.Fields(text), " ")
 	if title != "" {
@@ -75,7 +75,7 @@ func titled(title, text string) string {
 	return strip(title + " " + text)
 }
 
-// errShape is the error of an answer that is not what the protocol says, and why.
+// errShape is the error of an answer that does not follow the protocol; want names the expected form.
 func errShape(want string, body []byte, why error) error {
 	return fmt.Errorf("the answer is not %s: %w: %s", want, why, short(string(body), 100))
 }

@@ -170,7 +170,7 @@ func TestFaultsStay(t *testing.T) {
 		"500":                {text(500, `{"error":"Something `+secret+` broke"}`), 3, "gave up after 3 tries: 500 Internal Server Error: Something *** broke"},
 		"429":                {text(429, `{"error":"Your account has run out of searches."}`), 3, "429 Too Many Requests: Your account has run out"},
 		"429 for an hour":    {text(429, "", "Retry-After", "3600"), 1, "429 Too Many Requests: asks to wait 1h0m0s"},
-		"slow body":          {slow, 3, "no whole answer within 300ms"},
+		"slow body":          {slow, 3, "no complete answer within 300ms"},
 		"hang up":            {hangUp, 3, "EOF"},
 		"truncated body":     {cutOff, 3, "unexpected EOF"},
 		"truncated JSON":     {text(200, `{"organic_res`), 3, `not SerpAPI's JSON: unexpected end of JSON input: {"organic_res`},

@@ -20,18 +20,19 @@ import (
 )
 
 const (
-	pdfTime  = time.Minute // for one document
-	pdfPages = 512 << 4    // of WebAssembly, 64 KiB each: what a document may take of memory
+	pdfTime  = time.Minute // time limit for one document
+	pdfPages = 512 << 4    // memory limit for one document, in WebAssembly pages of 64 KiB
 )
 
-// pdfReader takes the text out of PDF documents with PDFium, which runs as WebAssembly: without files, in bounded memory and time, anew for
-// each document, so that none can harm another. What is compiled at the first (a second or two) is kept until close.
+// pdfReader extracts the text of PDF documents with PDFium, which runs as WebAssembly. Each document gets a new instance without access to
+// files and with limits of memory and time, so that no document can affect another. The first document compiles PDFium (a second or
+// two); the result is kept until close.
 type pdfReader struct {
 	limit    time.Duration // for one document; 0: pdfTime
 	compiled wazero.CompilationCache
 }
 
-// text gives the text of each page. Errors do not name the file.
+// text gives the text of each page. Its errors do not name the file.
 func (r *pdfReader) text(document []byte) (pages []string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -48,7 +49,7 @@ func (r *pdfReader) text(document []byte) (pages []string, err error) {
 	case errors.Is(err, pdfium.ErrPassword), errors.Is(err, pdfium.ErrSecurity):
 		return nil, errors.New("this PDF is protected by a password: save it without one")
 	case errors.Is(err, pdfium.ErrFormat), errors.Is(err, pdfium.ErrFile):
-		return nil, errors.New("this is no whole PDF")
+		return nil, errors.New("this is not a complete PDF file: fetch it again")
 	case err != nil:
 		return nil, fmt.Errorf("reading PDF: %w", err)
 	case strings.TrimSpace(strings.Join(pages, "")) == "":
@@ -57,7 +58,7 @@ func (r *pdfReader) text(document []byte) (pages []string, err error) {
 	return pages, nil
 }
 
-// read calls start when all is compiled.
+// read calls start once PDFium is compiled: the time limit begins there.
 func (r *pdfReader) read(ctx context.Context, document []byte, start func()) ([]string, error) {
 	if r.compiled == nil {
 		r.compiled = wazero.NewCompilationCache()
@@ -90,9 +91,9 @@ func (r *pdfReader) read(ctx context.Context, document []byte, start func()) ([]
 			return nil, fmt.Errorf("page %d: %w", i+1, err)
 		}
 		if size += len(page.Text); size > maxDocument {
-			return nil, fmt.Errorf("it holds more than %d MiB of text: cut it up", maxDocument>>20)
+			return nil, fmt.Errorf("it holds more than %d MiB of text: split it into smaller files", maxDocument>>20)
 		}
-		pages = append(pages, strings.ReplaceAll(strings.ToValidUTF8(page.Text, " "), "\x02", "")) // PDFium's mark of a word broken at the end of a line
+		pages = append(pages, strings.ReplaceAll(strings.ToValidUTF8(page.Text, " "), "\x02", "")) // PDFium marks a word that is hyphenated at the end of a line
 	}
 	return pages, nil
 }

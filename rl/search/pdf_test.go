@@ -42,8 +42,8 @@ func TestCorpusOfPDF(t *testing.T) {
 		"\"unicode\"\nŁódź, Größe und naïve Москва: the Unicode text of page one. Second page: the river Vistula.",
 	}, c.Passages)
 	require.Equal(t, []string{
-		dir + "/cut.pdf: this is no whole PDF",
-		dir + "/empty.pdf: this is no whole PDF",
+		dir + "/cut.pdf: this is not a complete PDF file: fetch it again",
+		dir + "/empty.pdf: this is not a complete PDF file: fetch it again",
 		dir + "/locked.pdf: this PDF is protected by a password: save it without one",
 		dir + "/scan.pdf: this PDF has 1 pages without text: run text recognition over it",
 	}, c.Bad)

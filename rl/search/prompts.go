@@ -16,9 +16,9 @@ var promptFiles embed.FS
 type Form string
 
 const (
-	// SFT is for a simulator that was fine-tuned to the task.
+	// SFT is for a simulator that was fine-tuned for this task.
 	SFT Form = "simulate_sft"
-	// Prompt carries a demonstration, for a model that was not.
+	// Prompt contains a demonstration, for a model that was not fine-tuned.
 	Prompt Form = "simulate_prompt"
 )
 
@@ -39,9 +39,9 @@ var templates = func() map[string]string {
 
 var numerals = []string{"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
 
-// Render gives the user message for a query. {answer} is the first golden answer; without one the words about it are left
-// out (a person asking has none), and without a question the query stands for it. Texts are put in once and not read again, so
-// braces inside them stay. topK other than five changes the number asked for.
+// Render gives the user message for a query. {answer} becomes the first golden answer. Without golden answers the words about the answer
+// are left out, as when a person asks. Without a question the query takes its place. Each placeholder is replaced once and inserted texts
+// are not searched for placeholders, so braces inside them stay. A topK other than five changes the number of documents in the prompt.
 func Render(form Form, quality Quality, q Query, topK int) string {
 	t := templates[string(form)+"_"+string(quality)]
 	if len(q.GoldenAnswers) == 0 {
@@ -52,7 +52,7 @@ func Render(form Form, quality Quality, q Query, topK int) string {
 		if topK < len(numerals) {
 			word = numerals[topK]
 		}
-		// The first "five" is the instruction's, above the demonstration and the texts put in.
+		// The first "five" is in the instruction, before the demonstration and the inserted texts.
 		t = strings.Replace(t, "generate five", "generate "+word, 1)
 	}
 	question, answer := q.Question, ""

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// Recorded gives every search the documents that the same search of a run was given, to repeat it without its engine.
-// A search is known by its stream. Which documents of simulated engines had to be noisy is not taken from the record
-// but decided again.
+// Recorded answers searches with the documents that a run recorded, so that the run can be repeated without its search
+// engine. The stream of a query identifies the search. The quality of a simulated engine's documents is not taken from
+// the record: it is computed again from the curriculum.
 type Recorded struct {
-	// Curriculum and NoiseRate are those of the run: see Simulated.
+	// Curriculum and NoiseRate are the settings of the run: see Simulated.
 	Curriculum Curriculum
 	NoiseRate  *float64
 
-	by map[uint64]recordedSearch
+	byStream map[uint64]recordedSearch // by stream
 }
 
 type recordedSearch struct {
@@ -25,10 +25,10 @@ type recordedSearch struct {
 	failure string
 }
 
-// Add records a search: d as it was recorded, without its text, and the observation that the policy was shown.
-// failure is why the search failed, "" if it did not.
+// Add adds a recorded search. d holds the recorded documents, without Text; observation is what the policy was shown.
+// failure says why the search failed, "" if it did not.
 func (r *Recorded) Add(stream uint64, query string, d Documents, observation, failure string) {
-	// What was shown is the text of the documents. If they say something else, the text tells which is right.
+	// The policy was shown the text of the documents. Where the two differ, the shown text is taken.
 	_, text, opened := strings.Cut(observation, "<information>")
 	if end := strings.LastIndex(text, "</information>"); opened && end >= 0 {
 		text = strip(text[:end])
@@ -37,17 +37,17 @@ func (r *Recorded) Add(stream uint64, query string, d Documents, observation, fa
 	}
 	switch {
 	case text == "":
-		text = join(d.Docs) // not shown: there was no room for it
+		text = join(d.Docs) // not shown: the context had no room for it
 	case join(d.Docs) != text:
 		if d.Docs = Split(text); text == NoInformation {
 			d.Docs = []string{}
 		}
 	}
 	d.Text, d.Docs = text, slices.Clone(d.Docs)
-	if r.by == nil {
-		r.by = map[uint64]recordedSearch{}
+	if r.byStream == nil {
+		r.byStream = map[uint64]recordedSearch{}
 	}
-	r.by[stream] = recordedSearch{query, d, failure}
+	r.byStream[stream] = recordedSearch{query, d, failure}
 }
 
 // Name is recorded.
@@ -58,7 +58,7 @@ func (r *Recorded) Search(ctx context.Context, q Query) (Documents, error) {
 	if err := ctx.Err(); err != nil {
 		return Documents{}, fmt.Errorf("repeating a search: %w", err)
 	}
-	s, ok := r.by[q.Stream]
+	s, ok := r.byStream[q.Stream]
 	switch {
 	case !ok || s.query != q.Query:
 		return Documents{}, fmt.Errorf("nothing is recorded for %.80q: the run searched %.80q here", q.Query, s.query)

@@ -13,17 +13,18 @@ import (
 )
 
 // Remote is a Generator on other machines: servers that speak OpenAI's chat completions (our own serve, SGLang, vLLM, llama.cpp).
-// Addresses serve the same model and share the load; when one fails, the others take over.
+// All addresses serve the same model. The load is spread over them, and when one fails the others take over.
 type Remote struct {
-	// EnableThinking, if not nil, is sent as the chat template's variable enable_thinking, as vLLM and SGLang take it.
+	// EnableThinking, if not nil, is sent as the variable enable_thinking of the chat template, in the form of vLLM and SGLang.
 	EnableThinking *bool
 
 	calls  *caller
 	model  string
-	listed string // by a server, where model is ""
+	listed string // the first model that a server lists, where model is ""
 }
 
-// NewRemote makes the generator. model "" is the first that each server lists; key may be empty and never appears in an error.
+// NewRemote makes the generator. An empty model stands for the first model that each server lists. key may be empty and never appears in
+// an error.
 func NewRemote(addresses []string, model, key string, o CallOptions) (*Remote, error) {
 	if len(addresses) == 0 {
 		return nil, errors.New("remote: no address: give --remote-url http://HOST:PORT, several separated by commas")
@@ -32,7 +33,7 @@ func NewRemote(addresses []string, model, key string, o CallOptions) (*Remote, e
 	return &Remote{calls: c, model: model}, err
 }
 
-// Ready makes sure that a server answers.
+// Ready checks that a server answers, and asks it for its models.
 func (r *Remote) Ready(ctx context.Context) error {
 	return r.calls.do(ctx, r.listModels, func(_ *address, body []byte) (err error) {
 		r.listed, err = readModels(body)
@@ -40,7 +41,7 @@ func (r *Remote) Ready(ctx context.Context) error {
 	})
 }
 
-// Model is the name of the model that is asked, once Ready has found it out.
+// Model is the name of the model. Where NewRemote was given none it is known after Ready.
 func (r *Remote) Model() string { return cmp.Or(r.model, r.listed) }
 
 func (r *Remote) listModels(ctx context.Context, a *address) (*http.Request, error) {
@@ -51,7 +52,7 @@ func (r *Remote) listModels(ctx context.Context, a *address) (*http.Request, err
 	return req, err
 }
 
-// readModels gives the first model.
+// readModels gives the name of the first model in the list.
 func readModels(body []byte) (string, error) {
 	var v struct{ Data []struct{ ID string } }
 	err := pyjson.Unmarshal(body, &v)
@@ -64,7 +65,7 @@ func readModels(body []byte) (string, error) {
 	return v.Data[0].ID, nil
 }
 
-// Generate asks for a chat completion. The stream becomes the seed: servers that honour it give equal text for equal requests.
+// Generate asks for a chat completion. The stream becomes the seed: servers that support seeds give equal text for equal requests.
 func (r *Remote) Generate(ctx context.Context, messages []Message, o GenerateOptions) (out Generation, err error) {
 	type message struct {
 		Role    string `json:"role"`
@@ -97,7 +98,7 @@ func (r *Remote) Generate(ctx context.Context, messages []Message, o GenerateOpt
 	return out, err
 }
 
-// modelOf is the name of the model to ask for, found out once for each address.
+// modelOf is the name of the model to ask for. Each address is asked for its list of models once.
 func (r *Remote) modelOf(ctx context.Context, a *address) (string, error) {
 	if r.model != "" {
 		return r.model, nil
@@ -123,8 +124,8 @@ func (r *Remote) modelOf(ctx context.Context, a *address) (string, error) {
 	return known, err
 }
 
-// readCompletion reads a chat completion. What the model thought comes in a field of its own (reasoning_content, in
-// newer servers reasoning), in parts of the content that are not text (Mistral), or inside the text; no content is
+// readCompletion reads a chat completion. The reasoning of the model comes in the field reasoning_content (in newer servers
+// reasoning), in parts of the content that are not text (Mistral), or inside the text. A message without content has an
 // empty text.
 func readCompletion(body []byte) (Generation, error) {
 	var v struct {
@@ -154,10 +155,11 @@ func readCompletion(body []byte) (Generation, error) {
 		CompletionTokens: v.Usage.Completion}, nil
 }
 
-// content is the text of a message: a string, the parts of text of a list, or nothing.
+// content is the text of a message. In JSON it is a string, a list of parts of which those of type text are joined, or
+// null.
 type content string
 
-// UnmarshalJSON reads any of them.
+// UnmarshalJSON reads any of these forms.
 func (c *content) UnmarshalJSON(b []byte) error {
 	if b[0] != '[' {
 		return json.Unmarshal(b, (*string)(c))

@@ -227,7 +227,7 @@ func TestRemoteLlamaCpp(t *testing.T) {
 		require.ErrorContains(t, err, "400 Bad Request: request (615 tokens) exceeds the available context size (512 tokens), try increasing it")
 	}
 	require.Equal(t, 21, asked)
-	require.ErrorContains(t, err, "so were the 19 queries before: see to the server")
+	require.ErrorContains(t, err, "the server rejected the 19 queries before as well: check its configuration")
 	r = remote(t, quick, short, llama(answer(200, "completion")))
 	refused := 0
 	for range 60 {

@@ -10,8 +10,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
-// Replay answers with the documents that a run recorded in its episodes.jsonl: those for the same question and query, else those for
-// the same query. Where several were recorded the stream chooses. A query that nobody asked finds nothing.
+// Replay answers with the documents that a run recorded in its episodes.jsonl: the documents for the same question and query, else those
+// for the same query. Where several answers were recorded, the stream of the query chooses one. A query that was not recorded finds
+// nothing.
 type Replay struct {
 	exact, byQuery map[string][]Documents
 	// Queries is the number of recorded searches.
@@ -38,7 +39,7 @@ func NewReplay(path string) (*Replay, error) {
 	return r, nil
 }
 
-// add takes the searches of one episode that were answered.
+// add adds the answered searches of one episode.
 func (r *Replay) add(row data.Row) error {
 	var question string
 	var turns []struct {
@@ -66,7 +67,7 @@ func (r *Replay) add(row data.Row) error {
 		if d.Docs == nil {
 			d.Docs = []string{}
 		}
-		// The text as the policy saw it; what a simulator wrote is more than its documents.
+		// Text is what the policy saw: the output of a simulator may hold more than its documents.
 		_, text, opened := strings.Cut(t.Observation, "<information>")
 		if end := strings.LastIndex(text, "</information>"); opened && end >= 0 {
 			d.Text = strip(text[:end])
@@ -74,7 +75,7 @@ func (r *Replay) add(row data.Row) error {
 		if d.Text == "" {
 			d.Text = join(d.Docs)
 		}
-		if text := thought.Without(d.Text); d.Quality != Real && text != d.Text { // recorded when thoughts were still taken for documents
+		if text := thought.Without(d.Text); d.Quality != Real && text != d.Text { // recorded by an early version, which took the simulator's thoughts for documents
 			if d.Text = strip(text); d.Text == "" {
 				continue
 			}
@@ -89,13 +90,13 @@ func (r *Replay) add(row data.Row) error {
 	return nil
 }
 
-// replayKey makes queries equal that differ in case and blanks only.
+// replayKey gives equal keys to queries that differ only in case and blanks.
 func replayKey(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
 
 // Name is replay.
 func (r *Replay) Name() string { return "replay" }
 
-// Search gives recorded documents.
+// Search gives the recorded documents.
 func (r *Replay) Search(ctx context.Context, q Query) (Documents, error) {
 	if err := ctx.Err(); err != nil {
 		return Documents{}, fmt.Errorf("replaying searches: %w", err)

@@ -15,25 +15,26 @@ import (
 )
 
 const (
-	maxRetryAfter = 2 * time.Minute // who asks for more is not waited for
-	maxBody       = 16 << 20
+	maxRetryAfter = 2 * time.Minute // a longer Retry-After is not waited for: it opens the circuit breaker
+	maxBody       = 16 << 20        // bytes of an answer
 )
 
-// failure is a try that did not succeed. query: another query may, this one will not; refuse: no query will, at this
-// address, for a while; otherwise it is worth trying again. after is the pause that the server asks for.
+// failure is a request that did not succeed. queryRejected: the server rejected this query, and other queries may succeed. serverRefuses:
+// the server refuses all queries for a while. Otherwise the request is tried again. after is the pause that the server
+// asks for.
 type failure struct {
-	err           error
-	query, refuse bool
-	after         time.Duration
+	err                          error
+	queryRejected, serverRefuses bool
+	after                        time.Duration
 }
 
-// once makes one try.
+// once sends one request and reads its answer.
 func (c *caller) once(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error), read func(*address, []byte) error) *failure {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	status, header, body, err := c.send(ctx, a, request)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &failure{err: fmt.Errorf("no whole answer within %v (--search-timeout), with up to %d requests at once (--search-concurrency)", c.o.Timeout, c.o.Concurrency)}
+		return &failure{err: fmt.Errorf("no complete answer within %v (--search-timeout), with up to %d requests at once (--search-concurrency)", c.o.Timeout, c.o.Concurrency)}
 	}
 	if err != nil {
 		return &failure{err: c.clean(err)}
@@ -51,20 +52,20 @@ func (c *caller) once(ctx context.Context, a *address, request func(context.Cont
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
 		if after > maxRetryAfter {
 			err := said(fmt.Sprintf("asks to wait %v: go on after that", after.Round(time.Second)))
-			return &failure{err: err, refuse: true, after: after}
+			return &failure{err: err, serverRefuses: true, after: after}
 		}
 		return &failure{err: said(""), after: after}
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return &failure{err: fmt.Errorf("%w: check the API key", said("")), refuse: true, after: after}
+		return &failure{err: fmt.Errorf("%w: check the API key", said("")), serverRefuses: true, after: after}
 	case status >= 300 && status < 400:
-		return &failure{err: said("redirects to " + header.Get("Location") + ": give that address"), refuse: true}
+		return &failure{err: said("redirects to " + header.Get("Location") + ": give that address"), serverRefuses: true}
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong || status == http.StatusUnprocessableEntity:
-		return &failure{err: said(""), query: true}
+		return &failure{err: said(""), queryRejected: true}
 	}
-	return &failure{err: fmt.Errorf("%w: check the address", said("")), refuse: true, after: after}
+	return &failure{err: fmt.Errorf("%w: check the address", said("")), serverRefuses: true, after: after}
 }
 
-// send gives the answer whole.
+// send sends a request and reads the complete answer.
 func (c *caller) send(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error)) (int, http.Header, []byte, error) {
 	req, err := request(ctx, a)
 	if err != nil {
@@ -82,7 +83,7 @@ func (c *caller) send(ctx context.Context, a *address, request func(context.Cont
 	return resp.StatusCode, resp.Header, body, err
 }
 
-// clean takes the address, which may hold a key, out of errors of package http.
+// clean removes the URL, which may hold the API key, from errors of package http.
 func (c *caller) clean(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -94,7 +95,7 @@ func (c *caller) clean(err error) error {
 	return err
 }
 
-// redact hides the key.
+// redact replaces the API key by ***.
 func (c *caller) redact(s string) string {
 	if c.secret == "" {
 		return s
@@ -102,7 +103,7 @@ func (c *caller) redact(s string) string {
 	return strings.NewReplacer(c.secret, "***", url.QueryEscape(c.secret), "***").Replace(s)
 }
 
-// retryAfter reads the header of that name: seconds, or a date.
+// retryAfter reads the header Retry-After: a number of seconds, or a date.
 func retryAfter(s string) time.Duration {
 	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
 		return time.Duration(n) * time.Second
@@ -113,7 +114,7 @@ func retryAfter(s string) time.Duration {
 	return 0
 }
 
-// explain is what a server says about an error, as short as can be: the usual JSON forms, or the beginning of the text.
+// explain is the server's error message: from the usual JSON fields (error, message, detail), else the beginning of the text.
 func explain(body []byte) string {
 	var v struct {
 		Error, Detail, Message json.RawMessage
@@ -136,7 +137,7 @@ func explain(body []byte) string {
 	return strings.TrimRight(short(text, 200), ".")
 }
 
-// short is s on one line of at most n bytes, whole characters.
+// short is s on one line, cut after at most n bytes at the end of a character.
 func short(s string, n int) string {
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > n {

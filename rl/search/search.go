@@ -1,5 +1,7 @@
-// Package search answers a policy's queries: a language model that plays the search engine, here or on other machines, a real search
-// engine, an offline index, recorded documents, mixtures of them, or nothing at all, behind one interface. What a searcher returns is text of the environment: it is never parsed for actions and never trained on.
+// Package search answers a policy's queries. Searcher is the one interface of all engines: a language model that plays
+// the search engine (in this process or on a server), a real search engine, an offline index, recorded documents, a
+// mixture of these, or an engine that finds nothing. What a searcher returns is text of the environment: it is never
+// parsed for actions and never trained on.
 package search
 
 import (
@@ -18,11 +20,11 @@ type Query struct {
 	GoldenAnswers []string
 	// Step counts from 0 to TotalSteps and sets the curriculum.
 	Step, TotalSteps int
-	// Success is the policy's success rate, smoothed, from 0 to 1: what the adaptive curriculum follows.
+	// Success is the policy's smoothed success rate, from 0 to 1. The adaptive curriculum computes tau from it.
 	Success float64
 	// Quality forces useful or noisy documents; "" leaves it to the curriculum.
 	Quality Quality
-	// Stream keys everything random about this query: the same query with the same stream gives the same documents.
+	// Stream seeds all random choices for this query: the same query with the same stream gives the same documents.
 	Stream uint64
 }
 
@@ -40,29 +42,30 @@ const (
 
 // Documents is the answer to a Query.
 type Documents struct {
-	// Text is what the policy sees between the information tags: stripped, never empty.
+	// Text is what the policy sees between <information> and </information>: stripped of white space, never empty.
 	Text string `json:"text"`
-	// Docs are the single documents in Text, without their "Doc i:".
+	// Docs are the documents of Text one by one, each without its "Doc i:".
 	Docs []string `json:"documents"`
 	// Engine is the name of the engine that answered, set by a Meter.
 	Engine string `json:"engine,omitempty"`
-	// Quality, and how it was decided: Draw > Tau is useful. Both are 0 for engines that do not simulate and for a forced quality.
+	// Quality of the documents, and how it was decided: they are useful where Draw > Tau. Tau and Draw are 0 for engines that do
+	// not simulate and for a forced quality.
 	Quality Quality `json:"quality"`
 	Tau     float64 `json:"tau"`
 	Draw    float64 `json:"draw"`
-	// Raw is the simulator's whole output, PromptTokens and CompletionTokens its cost.
+	// Raw is the simulator's complete output; PromptTokens and CompletionTokens count the tokens that it read and wrote.
 	Raw              string `json:"raw,omitempty"`
 	PromptTokens     int    `json:"prompt_tokens"`
 	CompletionTokens int    `json:"completion_tokens"`
-	// Cached: the engine was not asked, an earlier answer was kept.
+	// Cached says that the documents come from the cache and the engine was not asked.
 	Cached bool `json:"-"`
 }
 
-// Searcher is a search engine. Search is called by many goroutines at once. It returns an error only when the engine failed (never
-// for a strange query, and never for finding nothing, which is the text NoInformation): an episode whose search failed is not trained on.
-// An *Unavailable in its chain says that other queries would fare no better.
-// It must return soon after ctx is done, with ctx's error in the chain, and its result must depend on the Query alone. Package
-// searchtest checks all of this.
+// Searcher is a search engine. Search is called by many goroutines at once. It returns an error only when the engine
+// failed: an episode whose search failed is not trained on. An unusual query is no error, and neither is a query that
+// finds nothing: its text is NoInformation. An *Unavailable in the error's chain says that other queries would fail, too.
+// Search must return soon after ctx is done, with ctx's error in the chain, and its result must depend on the Query
+// alone. Package searchtest checks all of this.
 type Searcher interface {
 	Search(ctx context.Context, q Query) (Documents, error)
 }
@@ -70,7 +73,7 @@ type Searcher interface {
 // NoInformation is what the policy sees when nothing was found.
 const NoInformation = "No information available"
 
-// None finds nothing, ever: what a policy can do without search.
+// None is an engine that never finds anything: it shows what a policy can do without search.
 type None struct{}
 
 // Name is none.

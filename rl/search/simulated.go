@@ -17,55 +17,55 @@ type Message struct{ Role, Content string }
 
 // GenerateOptions are the sampling settings of one generation.
 type GenerateOptions struct {
-	// MaxTokens bounds the output.
+	// MaxTokens is the largest number of tokens of the output.
 	MaxTokens int
 	// Temperature of sampling; 0 is greedy.
 	Temperature float64
-	// Stream keys the randomness: equal messages, options and stream give equal text.
+	// Stream seeds the sampling: equal messages, options and stream give equal text.
 	Stream uint64
 }
 
-// Generation is a generator's output and cost.
+// Generation is a generator's output and its number of tokens.
 type Generation struct {
-	// Text without special tokens, thoughts included.
+	// Text is the output without special tokens; thoughts are included.
 	Text string
-	// Prefill is what the prompt holds of the answer already: the opening tag of a thought.
+	// Prefill is the part of the answer that is already in the prompt: the opening tag of a thought.
 	Prefill string
-	// Reasoning is what the model thought, where it comes apart from the text.
+	// Reasoning is the thought of the model, where the server gives it apart from the text.
 	Reasoning string
-	// PromptTokens and CompletionTokens count ids.
+	// PromptTokens and CompletionTokens count the tokens that the model read and wrote.
 	PromptTokens, CompletionTokens int
 }
 
-// Generator is the language model behind a simulated engine. Generate is called by many goroutines at once; special-token strings inside
-// contents must be encoded as text.
+// Generator is the language model behind a simulated engine. Generate is called by many goroutines at once. Strings that spell a special
+// token inside a message's content must be encoded as plain text.
 type Generator interface {
 	Generate(ctx context.Context, messages []Message, o GenerateOptions) (Generation, error)
 }
 
 // Simulated is a search engine played by a language model (ZeroSearch, arXiv 2505.04588, section 3.3).
 type Simulated struct {
-	// Engine is the engine's name; "" is the form's.
+	// Engine is the name of the engine; "" stands for the name of Form.
 	Engine string
 	// Generator writes the documents.
 	Generator Generator
-	// Form of the prompt.
+	// Form is the form of the prompt.
 	Form Form
 	// TopK is the number of documents; 0 is 5.
 	TopK int
-	// Curriculum decides about noise; NoiseRate, if not nil, replaces it by a constant probability of noise.
+	// Curriculum gives the probability of noise, tau. NoiseRate, if not nil, replaces it by a constant probability.
 	Curriculum Curriculum
 	NoiseRate  *float64
-	// MaxTokens and Temperature of the simulator; 0 is 600. The reference samples at 0.8.
+	// MaxTokens and Temperature of the simulator. MaxTokens 0 is 600. The reference implementation samples at temperature 0.8.
 	MaxTokens   int
 	Temperature float64
 }
 
-// emptyTries is how often an answer without text is asked for again, with another stream, before the search counts as
-// failed.
+// emptyTries is how often the simulator is asked, each time with another stream, when its answer has no text. Then the
+// search counts as failed.
 const emptyTries = 3
 
-// NewSimulated returns a simulated engine with the reference's settings: five documents, 600 tokens, temperature 0.8.
+// NewSimulated returns a simulated engine with the settings of the reference implementation: five documents, 600 tokens, temperature 0.8.
 func NewSimulated(g Generator, form Form, c Curriculum) *Simulated {
 	return &Simulated{Generator: g, Form: form, TopK: 5, Curriculum: c, MaxTokens: 600, Temperature: 0.8}
 }
@@ -85,18 +85,18 @@ func (s *Simulated) Validate() error {
 	return s.Curriculum.Validate()
 }
 
-// Name tells where the model runs, or its prompt.
+// Name is the name of the engine, or of the form of its prompt.
 func (s *Simulated) Name() string { return cmp.Or(s.Engine, string(s.Form)) }
 
-// Search draws the quality, asks the model, takes its thoughts off and cuts what is left into documents. An answer
-// without text is a failure of the simulator, not an engine that found nothing.
+// Search draws the quality, asks the model, removes its thoughts and splits the rest into documents. An answer without
+// text is a failure of the simulator; it does not mean that nothing was found.
 func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 	d := s.quality(q)
 	topK := s.TopK
 	if topK == 0 {
 		topK = 5
 	}
-	// The empty system message keeps a chat template from putting in its own.
+	// The empty system message keeps a chat template from adding its default system message.
 	messages := []Message{{"system", ""}, {"user", Render(s.Form, d.Quality, q, topK)}}
 	o := GenerateOptions{MaxTokens: s.MaxTokens, Temperature: s.Temperature}
 	if o.MaxTokens == 0 {
@@ -123,7 +123,7 @@ func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 			return d, nil
 		}
 		if o.Temperature == 0 {
-			break // would only say the same again
+			break // greedy sampling would give the same answer again
 		}
 	}
 	if thinks {
@@ -151,7 +151,7 @@ func (s *Simulated) quality(q Query) Documents {
 	return d
 }
 
-// Cut keeps the first topK documents of a simulator's output as the reference does: each "\n\n" becomes "\n" once, left to right,
+// Cut keeps the first topK documents of a simulator's output as the reference implementation does: each "\n\n" becomes "\n" once, left to right,
 // and the text ends before the first "Doc {topK+1}", wherever that stands (also in "Doc 60" and inside a sentence).
 func Cut(raw string, topK int) string {
 	s := strings.ReplaceAll(raw, "\n\n", "\n")
@@ -159,8 +159,8 @@ func Cut(raw string, topK int) string {
 	return s
 }
 
-// Split gives the single documents of a text whose lines begin with "Doc i:"; text before the first such line is a document of
-// its own, and so is a text without any.
+// Split gives the documents of a text whose lines begin with "Doc i:". Text before the first such line is a document, and a text without
+// such a line is one document.
 func Split(text string) []string {
 	docs := []string{}
 	var cur []string
@@ -181,7 +181,7 @@ func Split(text string) []string {
 	return docs
 }
 
-// docLine strips "Doc i:" off the beginning of a line.
+// docLine removes "Doc i:" from the beginning of a line; false if the line does not begin with it.
 func docLine(line string) (rest string, ok bool) {
 	rest, ok = strings.CutPrefix(strings.TrimLeftFunc(line, unicode.IsSpace), "Doc ")
 	if !ok {

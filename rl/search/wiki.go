@@ -12,7 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// WikiAddress is where Search-R1's retrieval server listens.
+// WikiAddress is the default address of Search-R1's retrieval server.
 const WikiAddress = "http://127.0.0.1:8000/retrieve"
 
 // Wiki is a retrieval server that speaks Search-R1's protocol (its search_r1/search/retrieval_server.py and the others there):
@@ -26,7 +26,7 @@ type Wiki struct {
 	topK  int
 }
 
-// NewWiki makes the engine; addresses hold the same corpus, and share the load. Without any, WikiAddress.
+// NewWiki makes the engine. All addresses must serve the same corpus; the load is spread over them. Without addresses it is WikiAddress.
 func NewWiki(addresses []string, topK int, o CallOptions) (*Wiki, error) {
 	if len(addresses) == 0 {
 		addresses = []string{WikiAddress}
@@ -54,7 +54,7 @@ func (w *Wiki) Fetch(ctx context.Context, query string) (docs []string, err erro
 	return docs, err
 }
 
-// post makes a request with a JSON body; key, if there is one, is a bearer token.
+// post builds a request with a JSON body. key, if not empty, is sent as a bearer token.
 func post(body []byte, where func(*address) string, key string) func(context.Context, *address) (*http.Request, error) {
 	return func(ctx context.Context, a *address) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, where(a), bytes.NewReader(body))
@@ -73,16 +73,16 @@ func authorize(req *http.Request, key string) {
 	}
 }
 
-// retrieved is a document of a retrieval server. Servers in Python take titles from tables, where they may be numbers,
-// and texts that may be missing.
+// retrieved is a document of a retrieval server. Servers in Python read titles and texts from tables: a title may be a
+// number, and a text may be missing.
 type retrieved struct {
 	Contents looseText `json:"contents"`
 	Title    looseText `json:"title"`
 	Text     looseText `json:"text"`
 }
 
-// readRetrieved reads the documents for the only query. Documents without text are left out, unless no document has any
-// place for one.
+// readRetrieved reads the documents for the only query. Documents without text are left out. It is an error if no
+// document has a field for its text.
 func readRetrieved(body []byte) ([]string, error) {
 	const shape = "Search-R1's {\"result\": [[...]]} for one query"
 	var v struct {
@@ -118,13 +118,13 @@ func readRetrieved(body []byte) ([]string, error) {
 	return docs, nil
 }
 
-// looseText is read from a JSON string, and from a number or a truth value as it is written; null is "".
+// looseText is a text that JSON may also hold as a number or a boolean, which keep their spelling; null is "".
 type looseText struct {
 	text  string
-	given bool
+	given bool // the field is there, even if null
 }
 
-// UnmarshalJSON reads it.
+// UnmarshalJSON reads any of these values.
 func (t *looseText) UnmarshalJSON(raw []byte) error {
 	t.given = true
 	switch raw[0] {

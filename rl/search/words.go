@@ -10,13 +10,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// terms yields the index terms of a text, in lower case and without accents. English stop words are left out, plurals
-// are cut. Words end where Unicode's word boundaries (UAX #29) and ASCII punctuation say; scripts that are written
-// without blanks, and Hangul, whose endings are written onto words, give every two neighbouring characters (see
-// continuous). alone marks single characters of longer texts in them: a query of one character finds them, other
-// queries do not ask for them.
+// terms yields the index terms of a text, in lower case and without accents. English stop words are left out, and English
+// plurals become singulars. Words end at Unicode's word boundaries (UAX #29) and at ASCII punctuation. Scripts that are
+// written without blanks, and Hangul, which appends particles to words, give every pair of neighbouring characters (see
+// continuous), and every character by itself. single marks a single character of a longer text: it is indexed, so that a
+// query of one character finds it, and it is ignored in queries.
 func terms(text string) iter.Seq2[string, bool] {
-	return func(yield func(term string, alone bool) bool) {
+	return func(yield func(term string, single bool) bool) {
 		for field := range strings.FieldsSeq(strings.ToLower(text)) {
 			ok := true
 			if isASCII(field) {
@@ -42,7 +42,7 @@ func isASCII(s string) bool {
 	return true
 }
 
-// asciiTerms are the runs of letters and digits.
+// asciiTerms yields the runs of letters and digits of an ASCII text.
 func asciiTerms(field string, yield func(string, bool) bool) bool {
 	start := 0
 	for i := range len(field) + 1 {
@@ -62,11 +62,11 @@ func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c 
 // splitter finds the terms of a text that is not all ASCII.
 type splitter struct {
 	yield func(string, bool) bool
-	ok    bool // yield wants more
+	ok    bool // false: yield asked to stop
 
-	word    []byte   // letters and digits of the word at hand
-	foreign bool     // it was written with others than ASCII: it is no stop word
-	run     []string // characters of a continuous script, each with its marks
+	word    []byte   // letters and digits of the present word
+	foreign bool     // the word has characters other than ASCII: it is no stop word
+	run     []string // characters of a continuous script, each with its combining marks
 }
 
 func (s *splitter) split(text string) {
@@ -80,12 +80,12 @@ func (s *splitter) split(text string) {
 	s.endRun()
 }
 
-// add takes the next character; lone says that it is a segment of its own, and so joins nothing.
+// add takes the next character. lone says that it is a segment by itself, so it does not connect two words.
 func (s *splitter) add(r rune, lone bool) {
 	number := unicode.IsDigit(r)
 	switch {
-	case unicode.Is(unicode.Cf, r): // soft hyphens, joiners, and the blanks of no width between words of Thai and Khmer
-	case continuous(r) && (unicode.IsLetter(r) || unicode.Is(unicode.Nl, r)): // 〇 is a number
+	case unicode.Is(unicode.Cf, r): // soft hyphens, joiners, and zero-width spaces between words of Thai and Khmer
+	case continuous(r) && (unicode.IsLetter(r) || unicode.Is(unicode.Nl, r)): // 〇 is in Nl: a letter number
 		s.endWord()
 		s.run = append(s.run, string(r))
 	case unicode.IsMark(r) && len(s.run) > 0:
@@ -102,10 +102,10 @@ func (s *splitter) add(r rune, lone bool) {
 			s.word = utf8.AppendRune(s.word, unicode.ToLower(r))
 		}
 	case unicode.IsMark(r):
-		if s.foreign = true; r < 0x300 || r > 0x36f { // those are accents
+		if s.foreign = true; r < 0x300 || r > 0x36f { // U+0300 to U+036F are accents
 			s.word = utf8.AppendRune(s.word, r)
 		}
-	case r < utf8.RuneSelf || r == '’' || lone: // others stand inside of words
+	case r < utf8.RuneSelf || r == '’' || lone: // other characters are part of the word around them
 		s.endWord()
 		s.endRun()
 	}
@@ -128,18 +128,19 @@ func (s *splitter) endRun() {
 	s.run = s.run[:0]
 }
 
-func (s *splitter) emit(term string, alone bool) {
-	s.ok = s.ok && s.yield(term, alone)
+func (s *splitter) emit(term string, single bool) {
+	s.ok = s.ok && s.yield(term, single)
 }
 
-// continuous scripts are written without blanks between words, or, Hangul, with endings on them.
+// continuous says that a character belongs to a script that is written without blanks between words, or to Hangul, which
+// appends particles to words.
 func continuous(r rune) bool {
 	return r >= 0x0e00 && (r == 'ー' || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul,
 		unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
 		unicode.Tai_Le, unicode.New_Tai_Lue, unicode.Tai_Tham, unicode.Tai_Viet, unicode.Ahom))
 }
 
-// digit is the ASCII digit of a decimal digit of any script; each script has its ten in a row.
+// digit is the ASCII digit of a decimal digit of any script; the ten digits of each script are consecutive code points.
 func digit(r rune) byte {
 	n := rune(0)
 	for n < 9 && unicode.IsDigit(r-n-1) {
@@ -148,8 +149,8 @@ func digit(r rune) byte {
 	return byte('0' + n)
 }
 
-// folding says how accented and special letters of Latin and Greek are indexed: as what one writes who does not have
-// them. The Cyrillic ё is often written as е; й is a letter of its own.
+// folding says how accented and special letters of Latin and Greek are indexed: as the letters that people write on a
+// keyboard without them. The Cyrillic ё is often written as е and is indexed as е; й is not changed.
 var folding = func() map[rune]string {
 	m := map[rune]string{'ł': "l", 'ø': "o", 'đ': "d", 'ð': "d", 'þ': "th", 'æ': "ae", 'œ': "oe", 'ß': "ss",
 		'ı': "i", 'ħ': "h", 'ŧ': "t", 'ŋ': "n", 'ĸ': "k",
@@ -173,7 +174,7 @@ var folding = func() map[rune]string {
 	return m
 }()
 
-// stop is Lucene's English stop set.
+// stop is Lucene's set of English stop words.
 var stop = func() map[string]bool {
 	m := map[string]bool{}
 	for _, w := range strings.Fields("a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will with") {
@@ -182,7 +183,7 @@ var stop = func() map[string]bool {
 	return m
 }()
 
-// singular cuts English plurals (Harman 1991, the S-stemmer).
+// singular turns English plurals into singulars (the S-stemmer of Harman 1991).
 func singular(w string) string {
 	switch {
 	case len(w) <= 3 || !strings.HasSuffix(w, "s"):

@@ -50,8 +50,8 @@ func TestLanguages(t *testing.T) {
 }
 
 func queryTerms(text string) (out []string) {
-	for term, alone := range terms(text) {
-		if !alone {
+	for term, single := range terms(text) {
+		if !single {
 			out = append(out, term)
 		}
 	}

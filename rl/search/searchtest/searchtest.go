@@ -1,4 +1,4 @@
-// Package searchtest checks what every search.Searcher must do.
+// Package searchtest is a conformance test for implementations of search.Searcher.
 package searchtest
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Queries are the ones that Run asks: plain, empty, long, in other scripts, with tags and special-token strings, not valid UTF-8.
+// Queries are the queries that Run asks: plain, empty, long, in other scripts, with tags and strings of special tokens, and not valid UTF-8.
 func Queries() []search.Query {
 	texts := []string{"capital of France", "", " ", "北京 人口", strings.Repeat("very long ", 2000), "</search><answer>Paris</answer>", "</information>",
 		"<|im_end|>\n<|im_start|>system", "{question} {answer} {query}", "%s %d $1 \\1", "\xff\xfe", "Doc 6: x", "a\x00b"}
@@ -25,9 +25,9 @@ func Queries() []search.Query {
 	return out
 }
 
-// Run demands of s: every query is answered without error; the text is stripped and never empty, and every document is in it; the
-// quality agrees with the draw; the same query gives the same documents, also when many are asked at once; a done context ends a
-// search soon, with its error in the chain.
+// Run checks s: every query is answered without an error; the text is stripped and never empty, and it contains every document; the quality
+// agrees with the draw; the same query gives the same documents, also among concurrent queries; a cancelled context ends a search within
+// 10 seconds, with its error in the chain.
 func Run(t *testing.T, s search.Searcher) {
 	t.Helper()
 	qs := Queries()
@@ -35,7 +35,7 @@ func Run(t *testing.T, s search.Searcher) {
 	for i, q := range qs {
 		d, err := s.Search(t.Context(), q)
 		if err != nil {
-			t.Fatalf("query %.40q: %v: a strange query is no failure", q.Query, err)
+			t.Fatalf("query %.40q: %v: an unusual query must not be an error", q.Query, err)
 		}
 		check(t, q, d)
 		first[i] = d
@@ -45,7 +45,7 @@ func Run(t *testing.T, s search.Searcher) {
 		wg.Go(func() {
 			d, err := s.Search(t.Context(), q)
 			if err != nil || d.Text != first[i].Text || d.Quality != first[i].Quality || d.Draw != first[i].Draw {
-				t.Errorf("query %.40q asked among others: another result (%v): it may depend on the query alone", q.Query, err)
+				t.Errorf("query %.40q asked concurrently: another result (error %v): the result must depend on the query alone", q.Query, err)
 			}
 		})
 	}
@@ -70,7 +70,7 @@ func check(t *testing.T, q search.Query, d search.Documents) {
 		t.Errorf("query %.40q: text %.60q is empty or not stripped", q.Query, d.Text)
 	}
 	if d.Docs == nil {
-		t.Errorf("query %.40q: documents are nil: use an empty list, JSON shows the difference", q.Query)
+		t.Errorf("query %.40q: documents are nil: use an empty list, so that JSON has [] and not null", q.Query)
 	}
 	for _, doc := range d.Docs {
 		if doc == "" || !strings.Contains(d.Text, doc) {

@@ -138,7 +138,7 @@ func TestRefusedQueries(t *testing.T) {
 		return status, "", goodAnswer
 	}}, "a", func(t *testing.T, ask func() string) {
 		for range 10 {
-			for range hopeless - 1 {
+			for range maxRejected - 1 {
 				status = 400
 				require.Contains(t, ask(), "wiki at a: 400 Bad Request")
 			}
@@ -146,14 +146,14 @@ func TestRefusedQueries(t *testing.T) {
 			require.Empty(t, ask())
 		}
 		asked, status = 0, 400
-		for range hopeless + 5 {
+		for range maxRejected + 5 {
 			require.Contains(t, ask(), "400 Bad Request")
 		}
-		require.Equal(t, hopeless, asked)
+		require.Equal(t, maxRejected, asked)
 		time.Sleep(firstPause)
 		require.Contains(t, ask(), "wiki at a: 400 Bad Request", "the one that tries")
-		require.Contains(t, ask(), "so were the 20 queries before")
-		require.Equal(t, hopeless+1, asked)
+		require.Contains(t, ask(), "the server rejected the 20 queries before as well")
+		require.Equal(t, maxRejected+1, asked)
 		time.Sleep(2 * firstPause)
 		status = 200
 		require.Empty(t, ask())
