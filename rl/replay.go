@@ -88,6 +88,7 @@ func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file st
 	if err := r.openUpdater(ctx, dev, o); err != nil {
 		return nil, err
 	}
+	r.Updater.ImportanceCap = 0 // the ratio is that to the recorded log-probs, which may be another policy's
 	r.Notes = append(r.Notes, r.models.Notes...)
 	if r.from, err = await.Call(ctx, r.parts); err != nil {
 		return nil, err
