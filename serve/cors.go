@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// CheckOrigin refuses what a browser never sends as its origin. "*" is every origin, "null" that of a page without one.
+// CheckOrigin returns an error for a string that a browser never sends in the header Origin. "*" stands for all origins, "null" is
+// what browsers send for pages without an origin.
 func CheckOrigin(origin string) error {
 	if origin == "*" || origin == "null" {
 		return nil
@@ -22,8 +23,9 @@ func CheckOrigin(origin string) error {
 	return nil
 }
 
-// cors lets pages of other origins read answers, and answers a browser that asks whether it may (a preflight, which has
-// no key): true. Without Options.AllowOrigins it does nothing, and browsers keep such pages from reading.
+// cors sets the headers that let pages of other origins read responses. If the request is a preflight (a browser's question before the
+// request, without a key), cors answers it and returns true. Without Options.AllowOrigins it does nothing, and browsers do not let such
+// pages read responses.
 func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	if len(s.o.AllowOrigins) == 0 {
 		return false
@@ -45,12 +47,12 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if allowed == "" {
 		s.fail(w, &apiError{Status: http.StatusForbidden, Type: "invalid_request_error", Code: "origin_not_allowed",
-			Message: fmt.Sprintf("pages of %.200s may not use this server: it allows some with --allow-origin", origin)})
+			Message: fmt.Sprintf("pages of %.200s may not use this server: start it with --allow-origin to allow them", origin)})
 		return true
 	}
 	h.Add("Vary", "Access-Control-Request-Headers")
 	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-	if asked := r.Header.Values("Access-Control-Request-Headers"); len(asked) > 0 { // OpenAI's clients have a dozen of their own
+	if asked := r.Header.Values("Access-Control-Request-Headers"); len(asked) > 0 { // OpenAI's clients send a dozen headers
 		h.Set("Access-Control-Allow-Headers", strings.Join(asked, ", "))
 	}
 	h.Set("Access-Control-Max-Age", "86400")

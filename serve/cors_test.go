@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A browser asks before it sends, without a key, and reads answers and errors alike.
+// Preflights need no key. Pages of allowed origins can read responses and errors.
 func TestCORS(t *testing.T) {
 	const page, other = "http://localhost:3000", "https://evil.example"
 	r := newRig(t, Options{APIKey: "sesame", AllowOrigins: []string{page, "https://App.example"}})

@@ -15,7 +15,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// A server for clients of OpenAI's API in a program of one's own. The model is the simulator of the demo.
+// This program embeds a server for clients of OpenAI's API. The model is the demo's simulator.
 func ExampleNew() {
 	dev, dir := ref.New(), "../demo/models/simulator"
 	m, err := model.Load(dev, dir, model.Options{DType: kernels.F32})

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What cannot be answered is refused in OpenAI's form, with what to do; a good request beside it gets what it always gets.
+// Bad requests get an error in OpenAI's form that says what to do. A good request at the same time gets its usual answer.
 func TestBadRequests(t *testing.T) {
 	r := newRig(t, Options{MaxBody: 1 << 20, MaxSequences: 8})
 	good := object{"prompt": "Whales", "max_tokens": 8, "seed": 1, "n": 2}
@@ -43,7 +43,7 @@ func TestBadRequests(t *testing.T) {
 		{"POST", chatPath, `{"messages":"x"}`, 400, "messages", "must be a list of messages, not \"x\""},
 		{"POST", chatPath, `{"messages":[3]}`, 400, "messages[0]", "must be a message, not 3"},
 		{"POST", chatPath, `{"messages":[{"content":"x"}]}`, 400, "messages[0].role", "no role"},
-		{"POST", chatPath, `{"messages":[{"role":"user","content":{"a":1}}]}`, 400, "messages[0].content", "a text or a list of parts, not an object"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":{"a":1}}]}`, 400, "messages[0].content", "a string or a list of parts, not an object"},
 		{"POST", chatPath, `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, 400, "messages[0].content[0]", "\"image_url\" is not supported: only text"},
 		{"POST", chatPath, chat(`,"model":"gpt"`), 404, "model", "use tiny"},
 		{"POST", chatPath, chat(`,"max_tokens":0`), 400, "max_tokens", "1 at least"},
@@ -53,28 +53,28 @@ func TestBadRequests(t *testing.T) {
 		{"POST", chatPath, chat(`,"temperature":1e-9`), 400, "temperature", "0 (greedy)"},
 		{"POST", chatPath, chat(`,"top_p":0`), 400, "top_p", "above 0"},
 		{"POST", chatPath, chat(`,"n":0`), 400, "n", "at least 1"},
-		{"POST", chatPath, chat(`,"n":9`), 400, "n", "takes 8 at once"},
-		{"POST", chatPath, chat(`,"n":9000000000000000000`), 400, "n", "takes 8 at once"},
+		{"POST", chatPath, chat(`,"n":9`), 400, "n", "runs at most 8 at once"},
+		{"POST", chatPath, chat(`,"n":9000000000000000000`), 400, "n", "runs at most 8 at once"},
 		{"POST", chatPath, chat(`,"stop":""`), 400, "stop", "empty"},
-		{"POST", chatPath, chat(`,"stop":[1]`), 400, "stop", "a text or a list of texts"},
+		{"POST", chatPath, chat(`,"stop":[1]`), 400, "stop", "a string or a list of strings"},
 		{"POST", chatPath, chat(`,"top_logprobs":2`), 400, "top_logprobs", "logprobs: true"},
-		{"POST", chatPath, chat(`,"logprobs":true,"top_logprobs":21`), 400, "top_logprobs", "at most 20"},
+		{"POST", chatPath, chat(`,"logprobs":true,"top_logprobs":21`), 400, "top_logprobs", "between 0 and 20"},
 		{"POST", chatPath, chat(`,"tools":[{}]`), 400, "tools", "not supported"},
 		{"POST", chatPath, chat(`,"response_format":{"type":"json_object"}`), 400, "response_format", "not supported, except as"},
 		{"POST", chatPath, chat(`,"stream_options":{}`), 400, "stream_options", "stream: true"},
-		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + long + `"}]}`, 400, "messages", "the context of model tiny 512"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + long + `"}]}`, 400, "messages", "the context of model tiny, 512 tokens"},
 		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + strings.Repeat("x", 2<<20) + `"}]}`, 413, "", "longer than 1048576 bytes"},
 		{"POST", textPath, "{}", 400, "prompt", "missing"},
 		{"POST", textPath, `{"prompt":""}`, 400, "prompt", "empty"},
 		{"POST", textPath, `{"prompt":[]}`, 400, "prompt", "empty"},
 		{"POST", textPath, `{"prompt":[[]]}`, 400, "prompt", "empty"},
-		{"POST", textPath, `{"prompt":["a",1]}`, 400, "prompt", "must be a text, a list"},
+		{"POST", textPath, `{"prompt":["a",1]}`, 400, "prompt", "must be a string, a list"},
 		{"POST", textPath, `{"prompt":[1,-1]}`, 400, "prompt", "outside the model's vocabulary"},
 		{"POST", textPath, `{"prompt":[1,49152]}`, 400, "prompt", "outside the model's vocabulary"},
-		{"POST", textPath, `{"prompt":[1,4915200000000]}`, 400, "prompt", "must be a text, a list"},
-		{"POST", textPath, `{"prompt":"` + long + `"}`, 400, "prompt", "the context of model tiny 512"},
+		{"POST", textPath, `{"prompt":[1,4915200000000]}`, 400, "prompt", "must be a string, a list"},
+		{"POST", textPath, `{"prompt":"` + long + `"}`, 400, "prompt", "the context of model tiny, 512 tokens"},
 		{"POST", textPath, text(`,"max_tokens":0`), 400, "max_tokens", "1 at least"},
-		{"POST", textPath, text(`,"logprobs":-1`), 400, "logprobs", "at most 20"},
+		{"POST", textPath, text(`,"logprobs":-1`), 400, "logprobs", "between 0 and 20"},
 		{"POST", textPath, text(`,"echo":true`), 400, "echo", "not supported"},
 		{"GET", chatPath, "", 405, "", "takes POST, not GET"},
 		{"POST", "/v1/embeddings", "{}", 404, "", "no /v1/embeddings here"},
@@ -89,10 +89,10 @@ func TestBadRequests(t *testing.T) {
 		require.NotEmpty(t, e.Error.Type)
 	}
 	require.Equal(t, want, r.post(textPath, good).Choices)
-	require.Zero(t, r.s.flying.Load())
+	require.Zero(t, r.s.inFlight.Load())
 }
 
-// A panic is the answer 500 of its request and nobody else's.
+// A panic gives status 500 to its own request only.
 func TestPanicIsAnAnswer(t *testing.T) {
 	r := newRig(t, Options{})
 	broken := r.m
@@ -101,7 +101,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	r.s.models = append(r.s.models, &broken)
 	status, _, text := r.do(t.Context(), "POST", textPath, []byte(`{"model":"broken","prompt":"x"}`))
 	require.Equal(t, 500, status)
-	require.Contains(t, string(text), "unforeseen")
+	require.Contains(t, string(text), "internal error")
 	require.NotContains(t, string(text), "goroutine")
 	r.post(textPath, object{"prompt": "x"})
 }
@@ -124,7 +124,7 @@ func TestAPIKey(t *testing.T) {
 	require.JSONEq(t, `{"status":"ok"}`, string(text))
 }
 
-// endless is a request that is under way until its context ends.
+// endless starts a request that runs until its context ends.
 func (r *rig) endless(ctx context.Context, n int) *bufio.Reader {
 	q, err := http.NewRequestWithContext(ctx, "POST", r.url+textPath, bytes.NewReader(marshal(r.t,
 		object{"prompt": "Whales", "n": n, "max_tokens": 450, "stream": true, "logprobs": 2, "seed": 1})))
@@ -139,9 +139,9 @@ func (r *rig) endless(ctx context.Context, n int) *bufio.Reader {
 	return b
 }
 
-// Beyond the limit a request is told to come back; a client that leaves makes room at once, and its pages are free.
+// Beyond the limit a request gets 429. A client that disconnects frees its place and its pages at once.
 func TestQueueIsBounded(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // on one, the engine ends before a client is heard
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // with one thread the engine finishes before it notices the client
 	r := newRig(t, Options{MaxSequences: 4})
 	want := r.post(textPath, object{"prompt": "The sea", "seed": 9, "max_tokens": 20}).Choices
 	ctx, leave := context.WithCancel(t.Context())
@@ -156,7 +156,7 @@ func TestQueueIsBounded(t *testing.T) {
 	leave()
 	r.quiet()
 	rounds := 1
-	for ; r.s.metrics.cut.Load() == 0 && rounds < 20; rounds++ { // on a busy machine the engine may end before it is heard
+	for ; r.s.metrics.cut.Load() == 0 && rounds < 20; rounds++ { // on a busy machine the engine may finish before it notices the client
 		ctx, leave := context.WithCancel(t.Context())
 		r.endless(ctx, 3)
 		leave()
@@ -170,7 +170,7 @@ func TestQueueIsBounded(t *testing.T) {
 	require.Contains(t, string(text), `zerosearch_http_requests_total{path="/v1/completions",status="429"} 1`+"\n")
 }
 
-// raw speaks HTTP by hand.
+// raw sends text over a new TCP connection.
 func (r *rig) raw(text string) net.Conn {
 	c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	require.NoError(r.t, err)
@@ -181,7 +181,7 @@ func (r *rig) raw(text string) net.Conn {
 	return c
 }
 
-// A body that does not come, and a reader that does not read, are let go.
+// A client that does not send its body, or does not read the response, is disconnected.
 func TestSlowClients(t *testing.T) {
 	r := newServer(t, Options{ReadTimeout: 200 * time.Millisecond, WriteTimeout: 200 * time.Millisecond})
 	h := httptest.NewUnstartedServer(r.s)
@@ -199,16 +199,16 @@ func TestSlowClients(t *testing.T) {
 	body := marshal(t, object{"prompt": "Whales", "n": 16, "max_tokens": 450, "stream": true, "logprobs": 20})
 	c = r.raw(fmt.Sprintf("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 	require.NoError(t, c.(*net.TCPConn).SetReadBuffer(4096))
-	require.Eventually(t, func() bool { return r.s.flying.Load() == 16 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.s.inFlight.Load() == 16 }, 10*time.Second, time.Millisecond)
 	r.quiet()
 	require.Positive(t, r.s.metrics.cut.Load(), "it was cut off, not finished")
 
-	// A request that takes longer than the reading may is not cut off.
+	// ReadTimeout does not limit the time to answer.
 	slow := r.post(textPath, object{"prompt": "Whales", "n": 16, "max_tokens": 400, "seed": 1})
 	require.Len(t, slow.Choices, 16)
 }
 
-// narrow has connections with small buffers, so that a client that does not read is felt.
+// narrow is a listener whose connections have small buffers, so that writes to a client that does not read block.
 type narrow struct{ net.Listener }
 
 func (n narrow) Accept() (net.Conn, error) {
@@ -219,7 +219,7 @@ func (n narrow) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// listen starts Serve on a listener of its own and returns how to stop it and what it returns.
+// listen starts Serve on a new listener. It returns a function that stops it, and the channel of its error.
 func (r *rig) listen() (stop context.CancelFunc, ended chan error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(r.t, err)
@@ -231,7 +231,7 @@ func (r *rig) listen() (stop context.CancelFunc, ended chan error) {
 	return stop, ended
 }
 
-// Stopping, the server takes nothing new and finishes what is under way.
+// A stopping server refuses new requests and finishes those in flight.
 func TestDrain(t *testing.T) {
 	r := newServer(t, Options{})
 	stop, ended := r.listen()
@@ -240,7 +240,7 @@ func TestDrain(t *testing.T) {
 	require.Eventually(t, r.s.draining.Load, time.Second, time.Millisecond)
 	_, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	require.Error(t, err)
-	w := httptest.NewRecorder() // a connection that is still open
+	w := httptest.NewRecorder() // stands for a connection that is still open
 	r.s.ServeHTTP(w, httptest.NewRequest("POST", textPath, strings.NewReader(`{"prompt":"x"}`)))
 	require.Equal(t, 503, w.Code)
 	require.NotEmpty(t, w.Header().Get("Retry-After"))
@@ -254,7 +254,7 @@ func TestDrain(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-// What does not finish in time is cut off, and the client is told.
+// Requests that do not finish within DrainTimeout are cancelled, and the client gets an error.
 func TestDrainEnds(t *testing.T) {
 	r := newServer(t, Options{DrainTimeout: 50 * time.Millisecond, MaxSequences: 64})
 	stop, ended := r.listen()
@@ -266,7 +266,7 @@ func TestDrainEnds(t *testing.T) {
 	r.quiet()
 }
 
-// Many requests at once give what they give one by one.
+// Concurrent requests get the same answers as sequential ones.
 func TestCrowd(t *testing.T) {
 	r := newRig(t, Options{})
 	ask := func(i int) object {

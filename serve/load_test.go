@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Two hundred clients stream for a while (ZEROSEARCH_LOAD, a duration; 2s): nothing fails but for 429, what they get is what they would
-// get alone, some leave in the middle, memory stays, and at the end all goroutines and pages are back.
+// Two hundred clients stream for the duration ZEROSEARCH_LOAD (2s by default). Some disconnect in the middle. Only 429 may fail a
+// request, each answer is what the client would get alone, memory does not grow, and no goroutine or page is leaked.
 func TestLoad(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // on one, requests come one by one
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // with one thread, requests arrive one by one
 	const clients = 200
 	lasts := 2 * time.Second
 	if v := os.Getenv("ZEROSEARCH_LOAD"); v != "" {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// residentBytes is the memory of this process; 0 where the system does not say.
+// residentBytes is the resident memory of this process; 0 if it is unknown.
 func residentBytes() int64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	if f := bytes.Fields(b); err == nil && len(f) > 1 {

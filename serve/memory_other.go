@@ -2,5 +2,5 @@
 
 package serve
 
-// residentBytes is the memory of this process; 0 where the system does not say.
+// residentBytes is the resident memory of this process; 0 if it is unknown.
 func residentBytes() int64 { return 0 }

@@ -8,8 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// readMessages brings the messages of OpenAI's API into the form that chat templates know: contents are text, what is
-// null is not there, arguments of tool calls are objects.
+// readMessages converts the messages of OpenAI's API to the form that chat templates expect: contents are strings, members
+// that are null are left out, arguments of tool calls are objects.
 func readMessages(raw json.RawMessage, tmpl *tokenizer.Template) ([]tokenizer.Message, error) {
 	all, ok := elements(raw)
 	if len(raw) > 0 && !ok {
@@ -25,7 +25,7 @@ func readMessages(raw json.RawMessage, tmpl *tokenizer.Template) ([]tokenizer.Me
 		if err != nil {
 			return nil, err
 		}
-		// The older name stands in templates that do not know the newer one.
+		// Templates that do not know the role developer get its older name, system.
 		if role := m.get("role"); string(role) == `"developer"` && tmpl != nil && !tmpl.Mentions("developer") {
 			m.set("role", json.RawMessage(`"system"`))
 		}
@@ -36,7 +36,7 @@ func readMessages(raw json.RawMessage, tmpl *tokenizer.Template) ([]tokenizer.Me
 	return out, nil
 }
 
-// fields are the members of a message.
+// fields are the members of a message, in order.
 type fields []member
 
 func (f fields) get(key string) json.RawMessage {
@@ -67,7 +67,7 @@ func (f *fields) drop(key string) {
 	}
 }
 
-// readMessage is one message, its members in their order.
+// readMessage reads one message and keeps the order of its members.
 func readMessage(param string, raw json.RawMessage) (*fields, error) {
 	all, ok := members(raw)
 	if !ok {
@@ -90,13 +90,13 @@ func readMessage(param string, raw json.RawMessage) (*fields, error) {
 		return nil, value{param + ".role", f.get("role")}.wrong("the name of a role")
 	}
 	for _, key := range []string{"name", "tool_call_id", "reasoning", "reasoning_content", "refusal"} {
-		if x := f.get(key); x != nil && kind(x) != "text" {
-			return nil, value{param + "." + key, x}.wrong("a text")
+		if x := f.get(key); x != nil && kind(x) != "string" {
+			return nil, value{param + "." + key, x}.wrong("a string")
 		}
 	}
 	for _, key := range []string{"audio", "function_call"} {
 		if f.get(key) != nil {
-			return nil, (&parameter{name: param + "." + key, nothing: anything, say: "null"}).unsupported()
+			return nil, (&parameter{name: param + "." + key, noEffect: anything, say: "null"}).unsupported()
 		}
 	}
 	if err := f.readToolCalls(param); err != nil {
@@ -105,13 +105,13 @@ func readMessage(param string, raw json.RawMessage) (*fields, error) {
 	if err := f.readContent(param, content); err != nil {
 		return nil, err
 	}
-	if x := f.get("reasoning"); x != nil && f.get("reasoning_content") == nil { // vLLM's name; templates know the other
+	if x := f.get("reasoning"); x != nil && f.get("reasoning_content") == nil { // vLLM's clients send reasoning, templates read reasoning_content
 		f.set("reasoning_content", x)
 	}
 	return f, nil
 }
 
-// readContent makes one text of the content. An assistant's that is not there is empty, as that of a call is.
+// readContent joins the content into one string. An assistant's content may be missing, as in tool calls: it is then empty.
 func (f *fields) readContent(param string, given json.RawMessage) error {
 	role, _ := unquote(f.get("role"))
 	text := ""
@@ -123,7 +123,7 @@ func (f *fields) readContent(param string, given json.RawMessage) error {
 			return e
 		}
 	case "null":
-	case "text":
+	case "string":
 		text, _ = unquote(given)
 	case "list":
 		parts, _ := elements(given)
@@ -136,7 +136,7 @@ func (f *fields) readContent(param string, given json.RawMessage) error {
 		}
 		text = strings.Join(texts, "\n") // as vLLM does
 	default:
-		return value{param + ".content", given}.wrong("a text or a list of parts")
+		return value{param + ".content", given}.wrong("a string or a list of parts")
 	}
 	if refusal, ok := unquote(f.get("refusal")); ok && text == "" {
 		text = refusal
@@ -147,20 +147,20 @@ func (f *fields) readContent(param string, given json.RawMessage) error {
 	return err
 }
 
-// readPart is the text of a part.
+// readPart returns the text of one content part.
 func readPart(param string, raw json.RawMessage) (string, error) {
 	if s, ok := unquote(raw); ok {
 		return s, nil
 	}
 	all, ok := members(raw)
 	if !ok {
-		return "", value{param, raw}.wrong("a part of a content")
+		return "", value{param, raw}.wrong("a content part")
 	}
 	f := fields(all)
 	key, typ := "text", "text"
 	if t := f.get("type"); t != nil {
 		if typ, ok = unquote(t); !ok {
-			return "", value{param + ".type", t}.wrong("a text")
+			return "", value{param + ".type", t}.wrong("a string")
 		}
 	}
 	switch typ {
@@ -179,8 +179,8 @@ func readPart(param string, raw json.RawMessage) (string, error) {
 	return s, nil
 }
 
-// readToolCalls makes objects of the arguments of calls, which OpenAI's API has as text, and drops an empty list of
-// calls.
+// readToolCalls parses the arguments of tool calls, which are JSON strings in OpenAI's API, into objects. An empty list of
+// calls is removed.
 func (f *fields) readToolCalls(param string) error {
 	raw := f.get("tool_calls")
 	if raw == nil {
@@ -214,7 +214,7 @@ func (f *fields) readToolCalls(param string) error {
 			arguments = json.RawMessage("{}")
 		}
 		if _, ok := members(arguments); !ok || !json.Valid(arguments) {
-			return bad(param+".arguments", "%s.arguments is not the text of a JSON object", param)
+			return bad(param+".arguments", "%s.arguments is not a JSON object, nor a string that holds one", param)
 		}
 		called.set("arguments", arguments)
 		call.set("function", toObject(called))

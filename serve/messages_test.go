@@ -9,7 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// prompted is the rendered prompt of a chat, as the ids of the answer's request say.
+// prompted is the rendered prompt of a chat, decoded from the response's prompt_token_ids.
 func (r *rig) prompted(q object) string {
 	if _, ok := q["max_tokens"]; !ok {
 		q["max_tokens"] = 1
@@ -26,7 +26,7 @@ func (r *rig) prompted(q object) string {
 	return r.m.Tokenizer.Decode(a.Choices[0].IDs, false)
 }
 
-// Messages that clients of OpenAI's send, and the prompt that SmolLM2's template makes of them.
+// Messages as OpenAI's clients send them, and the prompts that SmolLM2's template renders.
 func TestMessages(t *testing.T) {
 	r := newRig(t, Options{})
 	const system, user, assistant, end = "<|im_start|>system\nS<|im_end|>\n", "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>\n"
@@ -61,23 +61,23 @@ func TestMessages(t *testing.T) {
 		`{"role":"user","contents":"a"}`:              "messages[0] has no content",
 		`{"role":"user","Content":"a"}`:               "messages[0] has no content",
 		`{"role":"tool","tool_call_id":"c"}`:          "messages[0] has no content",
-		`{"role":"user","content":5}`:                 "messages[0].content must be a text or a list of parts, not 5",
+		`{"role":"user","content":5}`:                 "messages[0].content must be a string or a list of parts, not 5",
 		`{"role":"user","content":{"text":"a"}}`:      "not an object",
-		`{"role":"user","content":[5]}`:               "messages[0].content[0] must be a part of a content",
+		`{"role":"user","content":[5]}`:               "messages[0].content[0] must be a content part",
 		`{"role":"user","content":[{"type":"text"}]}`: "messages[0].content[0] has no text",
 		`{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]}`: `content of type "image_url" is not supported`,
 		`{"role":"user","content":[{"type":"input_audio","input_audio":{}}]}`:                                 `content of type "input_audio" is not supported`,
 		`{"role":"user","content":[{"type":"file","file":{}}]}`:                                               `content of type "file" is not supported`,
 		`{"role":"user","content":"a","content":"b"}`:                                                         `"content" is given twice`,
-		`{"role":"user","content":"a","name":5}`:                                                              "messages[0].name must be a text",
+		`{"role":"user","content":"a","name":5}`:                                                              "messages[0].name must be a string",
 		`{"role":"assistant","content":null,"audio":{"id":"x"}}`:                                              "messages[0].audio is not supported",
 		`{"role":"assistant","content":null,"function_call":{"name":"f"}}`:                                    "messages[0].function_call is not supported",
 		`{"role":"assistant","tool_calls":5}`:                                                                 "messages[0].tool_calls must be a list of calls",
 		`{"role":"assistant","tool_calls":[5]}`:                                                               "messages[0].tool_calls[0].function is missing",
 		`{"role":"assistant","tool_calls":[{"function":{"arguments":"{}"}}]}`:                                 "tool_calls[0].function has no name",
-		`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{"}}]}`:                       "arguments is not the text of a JSON object",
-		`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"5"}}]}`:                       "arguments is not the text of a JSON object",
-		`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{} x"}}]}`:                    "arguments is not the text of a JSON object",
+		`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{"}}]}`:                       "arguments is not a JSON object",
+		`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"5"}}]}`:                       "arguments is not a JSON object",
+		`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{} x"}}]}`:                    "arguments is not a JSON object",
 	} {
 		status, _, text := r.do(t.Context(), "POST", chatPath, []byte(`{"messages":[`+messages+`],"max_tokens":1}`))
 		require.Equal(t, 400, status, messages)
@@ -88,7 +88,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// A template sees what a call says as an object, with its keys in their order, and the roles that it knows as they are.
+// A template sees a tool call's arguments as an object with its keys in order. Roles that it knows are not renamed.
 func TestMessagesInTemplates(t *testing.T) {
 	r := newRig(t, Options{})
 	for template, want := range map[string]string{
@@ -107,7 +107,8 @@ func TestMessagesInTemplates(t *testing.T) {
 	}
 }
 
-// Variables reach the template; a chat that is not to be answered has no opening; a last message that goes on stays open.
+// chat_template_kwargs reach the template; add_generation_prompt false adds no assistant turn; continue_final_message leaves the last
+// message open.
 func TestPromptsOfChats(t *testing.T) {
 	r := newRig(t, Options{})
 	q := func(extra object) object {
@@ -138,7 +139,7 @@ func TestPromptsOfChats(t *testing.T) {
 	status, _, text := r.do(t.Context(), "POST", chatPath, marshal(t, q(object{"continue_final_message": true})))
 	require.Equal(t, 400, status)
 	require.Contains(t, string(text), "last message")
-	r.s.models[0].Template = nil // a base model: contents one after the other
+	r.s.models[0].Template = nil // a base model: the contents are joined
 	require.Equal(t, "Where? The sea ", r.prompted(q(object{"continue_final_message": true})))
 	require.Equal(t, r.m.Tokenizer.Decode(append(r.m.Tokenizer.Encode("Where?", tokenizer.EncodeOptions{}), r.m.Tokenizer.Encode(" The sea ", tokenizer.EncodeOptions{})...), false),
 		r.prompted(q(nil)), "as before")

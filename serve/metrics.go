@@ -17,16 +17,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 )
 
-// metrics are the server's counters since its start. The engine has its own.
+// metrics are the server's counters since its start. engine.Stats has the engine's.
 type metrics struct {
 	mu       sync.Mutex
 	requests map[route]int64
-	seconds  map[string]*histogram // of whole requests, by path
+	seconds  map[string]*histogram // duration of requests, by path
 	first    histogram             // seconds to the first token of a choice
 	rejected atomic.Int64
-	cut      atomic.Int64 // choices that did not finish
-	prompt   atomic.Int64 // tokens
-	sampled  atomic.Int64
+	cut      atomic.Int64 // choices that were cancelled or failed
+	prompt   atomic.Int64 // prompt tokens
+	sampled  atomic.Int64 // generated tokens
 }
 
 type route struct {
@@ -36,7 +36,8 @@ type route struct {
 
 func (m *metrics) init() { m.requests, m.seconds = map[route]int64{}, map[string]*histogram{} }
 
-// request counts one that was answered, or whose client went away (499, as nginx counts). Unknown paths are one.
+// request counts a request and its duration. Status 0 means that the client disconnected: it is counted as 499, as nginx does.
+// All unknown paths are counted as "other".
 func (m *metrics) request(path string, known map[string]string, status int, d time.Duration) {
 	if _, ok := known[path]; !ok {
 		path = "other"
@@ -52,7 +53,7 @@ func (m *metrics) request(path string, known map[string]string, status int, d ti
 	h.observe(d)
 }
 
-// count adds a choice that has ended.
+// count adds the tokens of a finished choice.
 func (s *Server) count(c *call, p piece) {
 	if p.choice%c.choices == 0 {
 		s.metrics.prompt.Add(int64(len(c.prompts[p.choice/c.choices])))
@@ -60,14 +61,14 @@ func (s *Server) count(c *call, p piece) {
 	s.metrics.sampled.Add(int64(len(p.result.IDs)))
 }
 
-// cutOff adds a choice that ended early, after n tokens.
+// cutOff counts a choice that was cancelled or failed after n tokens.
 func (m *metrics) cutOff(n int) {
 	m.cut.Add(1)
 	m.sampled.Add(int64(n))
 }
 
-// typical is the median time of a chat or completion, for Retry-After: between 1 and 60 seconds.
-func (m *metrics) typical() time.Duration {
+// typicalDuration is the median duration of a chat or completion request, between 1 and 60 seconds. Retry-After uses it.
+func (m *metrics) typicalDuration() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d := time.Second
@@ -79,13 +80,13 @@ func (m *metrics) typical() time.Duration {
 	return min(d, time.Minute)
 }
 
-// bounds of the histograms, seconds.
+// bounds are the upper bounds of the histograms' buckets, in seconds.
 var bounds = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
 
 type histogram struct {
 	mu     sync.Mutex
-	counts [16]int64 // by bounds, the last one above all
-	sum    float64
+	counts [16]int64 // one a bucket; the last one counts durations above all bounds
+	sum    float64   // seconds
 	n      int64
 }
 
@@ -98,7 +99,7 @@ func (h *histogram) observe(d time.Duration) {
 	h.n++
 }
 
-// median is the bound below which half of them lie.
+// median is the smallest bound that at least half of the durations do not exceed; 0 if there is none.
 func (h *histogram) median() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -119,7 +120,7 @@ func (t *text) family(name, kind, help string) {
 	fmt.Fprintf(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
-// sample writes one value; labels are names and values in turn.
+// sample writes one value; labels are pairs of a name and a value.
 func (t *text) sample(name string, v float64, labels ...string) {
 	t.WriteString(name)
 	for i := 0; i+1 < len(labels); i += 2 {
@@ -170,7 +171,7 @@ func (s *Server) writeMetrics(w http.ResponseWriter, _ *http.Request) {
 	}) {
 		t.sample("zerosearch_http_requests_total", float64(m.requests[r]), "path", r.path, "status", strconv.Itoa(r.status))
 	}
-	t.family("zerosearch_http_request_seconds", "histogram", "Time of whole requests.")
+	t.family("zerosearch_http_request_seconds", "histogram", "Duration of requests.")
 	for _, path := range slices.Sorted(maps.Keys(m.seconds)) {
 		t.histogram("zerosearch_http_request_seconds", m.seconds[path], "path", path)
 	}
@@ -181,12 +182,12 @@ func (s *Server) writeMetrics(w http.ResponseWriter, _ *http.Request) {
 	t.one("zerosearch_cut_off_total", "counter", "Choices that were cancelled or failed.", float64(m.cut.Load()))
 	t.one("zerosearch_prompt_tokens_total", "counter", "Prompt tokens of finished choices, each prompt once.", float64(m.prompt.Load()))
 	t.one("zerosearch_completion_tokens_total", "counter", "Tokens sampled for clients.", float64(m.sampled.Load()))
-	t.one("zerosearch_sequences_in_flight", "gauge", "Sequences running or waiting.", float64(s.flying.Load()))
-	t.one("zerosearch_sequences_limit", "gauge", "Sequences in flight at most.", float64(s.o.MaxSequences))
+	t.one("zerosearch_sequences_in_flight", "gauge", "Sequences running or waiting.", float64(s.inFlight.Load()))
+	t.one("zerosearch_sequences_limit", "gauge", "Maximum number of sequences in flight.", float64(s.o.MaxSequences))
 	t.engine(s.eng.Stats())
 	t.one("go_goroutines", "gauge", "Goroutines.", float64(runtime.NumGoroutine()))
 	if rss := residentBytes(); rss > 0 {
-		t.one("process_resident_memory_bytes", "gauge", "Memory in use, files that are mapped included.", float64(rss))
+		t.one("process_resident_memory_bytes", "gauge", "Resident memory, including mapped files.", float64(rss))
 	}
 	t.one("process_start_time_seconds", "gauge", "Start of the server, seconds since 1970.", float64(s.began.UnixMilli())/1e3)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -194,7 +195,7 @@ func (s *Server) writeMetrics(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(t.Bytes())
 }
 
-// engine writes what the engine counts, by model.
+// engine writes the engine's counters, by model.
 func (t *text) engine(st engine.Stats) {
 	for _, f := range []struct {
 		name, kind, help string
@@ -202,21 +203,21 @@ func (t *text) engine(st engine.Stats) {
 	}{
 		{"waiting", "gauge", "Sequences waiting in the engine.", func(m *engine.ModelStats) float64 { return float64(m.Waiting) }},
 		{"running", "gauge", "Sequences running in the engine.", func(m *engine.ModelStats) float64 { return float64(m.Running) }},
-		{"kv_pages", "gauge", "Pages of keys and values.", func(m *engine.ModelStats) float64 { return float64(m.Pages) }},
-		{"kv_pages_free", "gauge", "Pages that hold nothing.", func(m *engine.ModelStats) float64 { return float64(m.FreePages) }},
-		{"kv_pages_idle", "gauge", "Pages kept for reuse only.", func(m *engine.ModelStats) float64 { return float64(m.IdlePages) }},
-		{"kv_bytes", "gauge", "Memory of keys and values.", func(m *engine.ModelStats) float64 { return float64(m.KVBytes) }},
-		{"workspace_bytes", "gauge", "Memory of passes.", func(m *engine.ModelStats) float64 { return float64(m.WorkspaceBytes) }},
-		{"steps_total", "counter", "Passes.", func(m *engine.ModelStats) float64 { return float64(m.Steps) }},
-		{"busy_seconds_total", "counter", "Time in passes.", func(m *engine.ModelStats) float64 { return m.Busy.Seconds() }},
+		{"kv_pages", "gauge", "Pages of the KV cache.", func(m *engine.ModelStats) float64 { return float64(m.Pages) }},
+		{"kv_pages_free", "gauge", "Free pages.", func(m *engine.ModelStats) float64 { return float64(m.FreePages) }},
+		{"kv_pages_idle", "gauge", "Pages that no sequence uses, kept for prefix reuse.", func(m *engine.ModelStats) float64 { return float64(m.IdlePages) }},
+		{"kv_bytes", "gauge", "Memory of the KV cache.", func(m *engine.ModelStats) float64 { return float64(m.KVBytes) }},
+		{"workspace_bytes", "gauge", "Memory of the workspace for forward passes.", func(m *engine.ModelStats) float64 { return float64(m.WorkspaceBytes) }},
+		{"steps_total", "counter", "Forward passes.", func(m *engine.ModelStats) float64 { return float64(m.Steps) }},
+		{"busy_seconds_total", "counter", "Time spent in forward passes.", func(m *engine.ModelStats) float64 { return m.Busy.Seconds() }},
 		{"prefilled_tokens_total", "counter", "Prompt tokens computed.", func(m *engine.ModelStats) float64 { return float64(m.Prefilled) }},
-		{"cached_tokens_total", "counter", "Prompt tokens found in the cache.", func(m *engine.ModelStats) float64 { return float64(m.Cached) }},
+		{"cached_tokens_total", "counter", "Prompt tokens found in the prefix cache.", func(m *engine.ModelStats) float64 { return float64(m.Cached) }},
 		{"decoded_tokens_total", "counter", "Sampled tokens computed.", func(m *engine.ModelStats) float64 { return float64(m.Decoded) }},
-		{"recomputed_tokens_total", "counter", "Tokens computed again after their pages were given up.", func(m *engine.ModelStats) float64 { return float64(m.Recomputed) }},
-		{"sampled_tokens_total", "counter", "Tokens drawn.", func(m *engine.ModelStats) float64 { return float64(m.Sampled) }},
+		{"recomputed_tokens_total", "counter", "Tokens computed again after their pages were evicted.", func(m *engine.ModelStats) float64 { return float64(m.Recomputed) }},
+		{"sampled_tokens_total", "counter", "Tokens sampled.", func(m *engine.ModelStats) float64 { return float64(m.Sampled) }},
 		{"scored_tokens_total", "counter", "Tokens scored.", func(m *engine.ModelStats) float64 { return float64(m.Scored) }},
-		{"preemptions_total", "counter", "Sequences sent back to wait.", func(m *engine.ModelStats) float64 { return float64(m.Preemptions) }},
-		{"evictions_total", "counter", "Pages given up.", func(m *engine.ModelStats) float64 { return float64(m.Evictions) }},
+		{"preemptions_total", "counter", "Sequences preempted: moved from running to waiting.", func(m *engine.ModelStats) float64 { return float64(m.Preemptions) }},
+		{"evictions_total", "counter", "Pages evicted.", func(m *engine.ModelStats) float64 { return float64(m.Evictions) }},
 		{"page_copies_total", "counter", "Pages copied.", func(m *engine.ModelStats) float64 { return float64(m.Copies) }},
 	} {
 		name := "zerosearch_engine_" + f.name

@@ -15,7 +15,7 @@ var (
 	helpLine   = regexp.MustCompile(`^# (HELP|TYPE) ([a-z_]+) (.+)$`)
 )
 
-// Every line is Prometheus' text format, every sample has its type before it, buckets rise to the count.
+// Every line is in Prometheus' text format, every sample has its type before it, and bucket counts rise up to the total.
 func TestMetrics(t *testing.T) {
 	r := newRig(t, Options{})
 	r.post(textPath, object{"prompt": "Whales", "max_tokens": 7, "n": 2, "seed": 1})
@@ -86,7 +86,7 @@ func TestHistogram(t *testing.T) {
 	require.Equal(t, "x{a=\"q\\\"\\\\\\n\"} 1\n", out.String())
 }
 
-// A turn that goes on with what was said finds it in the cache: the counters say so.
+// The counters show that the second turn of a conversation finds the first one in the prefix cache.
 func TestNextTurnIsCached(t *testing.T) {
 	r := newRig(t, Options{})
 	messages := []object{{"role": "user", "content": strings.Repeat("whale ", 100)}}

@@ -11,9 +11,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 )
 
-// The wire types of OpenAI's API, as its reference and its Python package have them.
+// The types of this file are the JSON objects of OpenAI's API, as in its reference and its Python package.
 
-// apiError is an error as clients see it.
+// apiError is an error as clients receive it.
 type apiError struct {
 	Status  int    `json:"-"`
 	Message string `json:"message"`
@@ -24,7 +24,7 @@ type apiError struct {
 
 func (e *apiError) Error() string { return e.Message }
 
-// MarshalJSON writes what is not known as null, as OpenAI does.
+// MarshalJSON writes an empty param or code as null, as OpenAI does.
 func (e *apiError) MarshalJSON() ([]byte, error) {
 	null := func(s string) any {
 		if s == "" {
@@ -40,7 +40,7 @@ func (e *apiError) MarshalJSON() ([]byte, error) {
 	}{e.Message, e.Type, null(e.Param), null(e.Code)})
 }
 
-// bad is the error of a parameter.
+// bad is the error (status 400) of a parameter.
 func bad(param, format string, args ...any) *apiError {
 	e := &apiError{Status: 400, Type: "invalid_request_error", Param: param, Message: fmt.Sprintf(format, args...)}
 	if param != "" {
@@ -49,7 +49,7 @@ func bad(param, format string, args ...any) *apiError {
 	return e
 }
 
-// apiError gives any error its form.
+// apiError converts any error to OpenAI's form.
 func (s *Server) apiError(err error) *apiError {
 	var e *apiError
 	switch {
@@ -62,7 +62,7 @@ func (s *Server) apiError(err error) *apiError {
 	return &apiError{Status: http.StatusInternalServerError, Type: "server_error", Message: err.Error()}
 }
 
-// answer is a whole response, or a chunk of a stream.
+// answer is a complete response, or a chunk of a stream.
 type answer struct {
 	ID      string   `json:"id"`
 	Object  string   `json:"object"`
@@ -72,7 +72,7 @@ type answer struct {
 	Usage   *usage   `json:"usage,omitempty"`
 }
 
-// choice is one continuation. Message, Delta and Text exclude each other.
+// choice is one generated answer. Exactly one of Message, Delta and Text is set.
 type choice struct {
 	Index     int      `json:"index"`
 	Message   *message `json:"message,omitempty"`
@@ -80,7 +80,7 @@ type choice struct {
 	Text      *string  `json:"text,omitempty"`
 	Logprobs  any      `json:"logprobs"`
 	Finish    *string  `json:"finish_reason"`
-	Stop      any      `json:"stop_reason,omitempty"` // vLLM's: the stop text or stop id that ended it
+	Stop      any      `json:"stop_reason,omitempty"` // as in vLLM: the stop string or stop token id that ended the answer
 	IDs       *[]int32 `json:"token_ids,omitempty"`
 	PromptIDs *[]int32 `json:"prompt_token_ids,omitempty"`
 }
@@ -121,10 +121,10 @@ type chatLogprob struct {
 type tokenLogprob struct {
 	Token   string  `json:"token"`
 	Logprob float32 `json:"logprob"`
-	Bytes   []int   `json:"bytes"` // what the token adds to the text; it may be part of a character
+	Bytes   []int   `json:"bytes"` // UTF-8; a token may hold only a part of a character
 }
 
-// textLogprobs is a completion choice's log-probabilities, a value a token.
+// textLogprobs is a completion choice's log-probabilities; each slice has one element a token.
 type textLogprobs struct {
 	Tokens  []string             `json:"tokens"`
 	Values  []float32            `json:"token_logprobs"`
@@ -132,7 +132,7 @@ type textLogprobs struct {
 	Offsets []int                `json:"text_offset"`
 }
 
-// modelCard describes a model.
+// modelCard describes a model in /v1/models.
 type modelCard struct {
 	ID      string `json:"id"`
 	Object  string `json:"object"`
@@ -162,12 +162,12 @@ func (s *Server) getModel(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, http.StatusOK, s.card(m))
 }
 
-// encode writes JSON with one newline and leaves <, > and & as they are.
+// encode writes v as JSON and a newline, without escaping <, > and &.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil { // a value that JSON does not have, such as NaN
+	if err := enc.Encode(v); err != nil { // a value that JSON cannot express, such as NaN
 		panic(fmt.Sprintf("serve: %v", err))
 	}
 	return b.Bytes()

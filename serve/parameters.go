@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// query is what a request asks for, with the defaults of what it does not say.
+// query holds the parameters of a request, with defaults for those that are not given.
 type query struct {
 	model    string
 	messages json.RawMessage // chat
@@ -31,12 +31,12 @@ type query struct {
 	returnIDs   bool
 	stream      bool
 	usage       bool
-	streamGiven bool // stream_options
+	streamGiven bool // stream_options is given
 
 	generation    *bool // nil: not given
 	continueFinal bool
 	vars          map[string]any
-	noSpecial     bool // text without the special tokens that the tokenizer adds
+	noSpecial     bool // the tokenizer does not add its special tokens
 	requestID     string
 }
 
@@ -62,17 +62,17 @@ func (e endpoint) path() string {
 
 // parameter is a row of the table of all parameters: those of OpenAI's API and those that vLLM's server adds.
 //
-// A parameter with read is done. Another one is taken with the values that ask for nothing, and refused by name with
-// any other. Null is always the same as not given.
+// A parameter with read is supported. One without is accepted only with values that have no effect; any other value is an error.
+// Null is always the same as not given.
 type parameter struct {
-	name    string
-	in      endpoint
-	read    func(q *query, v value) error
-	nothing func(raw json.RawMessage) bool // nil: every value asks for something
-	say     string                         // of a done one: what it does; of another: the values that are taken
+	name     string
+	in       endpoint
+	read     func(q *query, v value) error
+	noEffect func(raw json.RawMessage) bool // reports whether the value may be ignored; nil: no value may
+	say      string                         // supported: what it does; not supported: the accepted values, or what to use instead
 }
 
-// What asks for nothing.
+// The functions for noEffect follow.
 func anything(json.RawMessage) bool { return true }
 
 func oneOf(values ...string) func(json.RawMessage) bool {
@@ -92,16 +92,16 @@ func empty(raw json.RawMessage) bool {
 	return ok && len(all) == 0 || string(raw) == `""`
 }
 
-// only are the members of an object that do nothing: all of these names with these values.
-func only(nothing map[string]string) func(json.RawMessage) bool {
+// onlyMembers accepts an object whose members all have the values in accepted.
+func onlyMembers(accepted map[string]string) func(json.RawMessage) bool {
 	return func(raw json.RawMessage) bool {
 		all, ok := members(raw)
-		return ok && !slices.ContainsFunc(all, func(m member) bool { return string(m.raw) != nothing[m.key] })
+		return ok && !slices.ContainsFunc(all, func(m member) bool { return string(m.raw) != accepted[m.key] })
 	}
 }
 
-// within reads a number that ok accepts.
-func within(to func(q *query) *float64, ok func(x float64) bool, say string) func(*query, value) error {
+// number reads a number that ok accepts; say completes "it must".
+func number(to func(q *query) *float64, ok func(x float64) bool, say string) func(*query, value) error {
 	return func(q *query, v value) error {
 		x := to(q)
 		if err := v.number(x); err != nil {
@@ -114,8 +114,8 @@ func within(to func(q *query) *float64, ok func(x float64) bool, say string) fun
 	}
 }
 
-// whole reads an integer from least to most.
-func whole(to func(q *query) *int64, least, most int64, say string) func(*query, value) error {
+// integerFrom reads an integer from least to most; say is the error otherwise.
+func integerFrom(to func(q *query) *int64, least, most int64, say string) func(*query, value) error {
 	return func(q *query, v value) error {
 		n := to(q)
 		if err := v.int(n); err != nil {
@@ -146,89 +146,89 @@ func between(least, most float64) func(float64) bool {
 	return func(x float64) bool { return x >= least && x <= most }
 }
 
-// parameters is the table. docs/serve.md holds it, made by a test.
+// parameters is the table. A test writes it into docs/serve.md.
 var parameters = []parameter{
 	{name: "model", in: inBoth, say: "one of the names of /v1/models; the first by default",
 		read: func(q *query, v value) error { return v.text(&q.model) }},
 	{name: "messages", in: inChat, say: "the conversation",
 		read: func(q *query, v value) error { q.messages = v.raw; return nil }},
-	{name: "prompt", in: inText, say: "a text, a list of texts, a list of token ids or a list of such lists",
+	{name: "prompt", in: inText, say: "a string, a list of strings, a list of token ids or a list of such lists",
 		read: func(q *query, v value) error { q.prompt = v.raw; return nil }},
 
 	// Length and end.
-	{name: "max_completion_tokens", in: inChat, say: "the longest answer; the rest of the context by default",
+	{name: "max_completion_tokens", in: inChat, say: "the maximum number of tokens of the answer; by default the rest of the context",
 		read: func(q *query, v value) error {
 			q.maxCompletion = new(int64)
-			return whole(func(q *query) *int64 { return q.maxCompletion }, 1, math.MaxInt64, "ask for 1 at least")(q, v)
+			return integerFrom(func(q *query) *int64 { return q.maxCompletion }, 1, math.MaxInt64, "ask for 1 at least")(q, v)
 		}},
-	{name: "max_tokens", in: inBoth, say: "the same under its older name; 16 by default on /v1/completions, as OpenAI's",
+	{name: "max_tokens", in: inBoth, say: "the older name of `max_completion_tokens`; on /v1/completions 16 by default, as in OpenAI's API",
 		read: func(q *query, v value) error {
 			q.maxTokens = new(int64)
-			return whole(func(q *query) *int64 { return q.maxTokens }, 1, math.MaxInt64, "ask for 1 at least")(q, v)
+			return integerFrom(func(q *query) *int64 { return q.maxTokens }, 1, math.MaxInt64, "ask for 1 at least")(q, v)
 		}},
-	{name: "min_tokens", in: inBoth, say: "before so many tokens no end-of-sequence id, no stop id and no stop text ends the answer",
-		read: whole(func(q *query) *int64 { return &q.minTokens }, 0, math.MaxInt64, "it must not be negative")},
-	{name: "stop", in: inBoth, say: fmt.Sprintf("a text or up to %d texts that end the answer before them", maxStops),
+	{name: "min_tokens", in: inBoth, say: "the minimum number of tokens: before it no end-of-sequence token, stop token or stop string ends the answer",
+		read: integerFrom(func(q *query) *int64 { return &q.minTokens }, 0, math.MaxInt64, "it must not be negative")},
+	{name: "stop", in: inBoth, say: fmt.Sprintf("a string or up to %d strings: the answer ends before the first that is generated", maxStops),
 		read: func(q *query, v value) error {
 			if err := v.texts(&q.stop); err != nil {
 				return err
 			}
 			switch {
 			case len(q.stop) > maxStops:
-				return bad(v.name, "there are %d stop texts: send %d at most", len(q.stop), maxStops)
+				return bad(v.name, "there are %d stop strings: send at most %d", len(q.stop), maxStops)
 			case slices.Contains(q.stop, ""):
-				return bad(v.name, "a stop text is empty")
+				return bad(v.name, "a stop string is empty")
 			}
 			return nil
 		}},
-	{name: "stop_token_ids", in: inBoth, say: "ids that end the answer, as an end-of-sequence id does",
+	{name: "stop_token_ids", in: inBoth, say: "token ids that end the answer, like an end-of-sequence token",
 		read: func(q *query, v value) error { return v.ids(&q.stopIDs) }},
-	{name: "ignore_eos", in: inBoth, say: "the model's end-of-sequence ids do not end the answer",
+	{name: "ignore_eos", in: inBoth, say: "the model's end-of-sequence tokens do not end the answer",
 		read: boolean(func(q *query) *bool { return &q.ignoreEOS })},
-	{name: "include_stop_str_in_output", in: inBoth, say: "what ended the answer, a text or an id, belongs to its text",
+	{name: "include_stop_str_in_output", in: inBoth, say: "the answer's text includes the stop string or token that ended it",
 		read: boolean(func(q *query) *bool { return &q.includeStop })},
-	{name: "skip_special_tokens", in: inBoth, say: "special tokens leave no text; true by default",
+	{name: "skip_special_tokens", in: inBoth, say: "leave special tokens out of the text; true by default",
 		read: inverse(func(q *query) *bool { return &q.keepSpecial })},
-	{name: "n", in: inBoth, say: "answers to each prompt; each counts as a sequence",
-		read: whole(func(q *query) *int64 { return &q.n }, 1, math.MaxInt64, "it must be at least 1")},
-	{name: "best_of", in: inBoth, say: "1, or as many as `n`: more is not supported",
-		read: whole(func(q *query) *int64 { return &q.bestOf }, 1, math.MaxInt64, "it must be at least 1")},
+	{name: "n", in: inBoth, say: "number of answers to each prompt; each counts as a sequence",
+		read: integerFrom(func(q *query) *int64 { return &q.n }, 1, math.MaxInt64, "it must be at least 1")},
+	{name: "best_of", in: inBoth, say: "1, or equal to `n`: other values are not supported",
+		read: integerFrom(func(q *query) *int64 { return &q.bestOf }, 1, math.MaxInt64, "it must be at least 1")},
 
 	// Sampling.
 	{name: "temperature", in: inBoth, say: "0 is greedy; 1 by default",
-		read: within(func(q *query) *float64 { return &q.temperature },
+		read: number(func(q *query) *float64 { return &q.temperature },
 			func(x float64) bool { return x == 0 || x >= 1e-6 && x <= 100 }, "be 0 (greedy) or lie between 1e-6 and 100")},
-	{name: "top_p", in: inBoth, say: "the most probable tokens that have so much probability together; 1: all",
-		read: within(func(q *query) *float64 { return &q.topP },
+	{name: "top_p", in: inBoth, say: "nucleus sampling: the smallest set of most probable tokens whose probabilities sum to at least `top_p`; 1: all",
+		read: number(func(q *query) *float64 { return &q.topP },
 			func(x float64) bool { return x > 0 && x <= 1 }, "be above 0 and at most 1")},
-	{name: "top_k", in: inBoth, say: "so many of the most probable tokens; 0 or -1: all",
-		read: whole(func(q *query) *int64 { return &q.topK }, -1, math.MaxInt32,
+	{name: "top_k", in: inBoth, say: "number of most probable tokens to sample from; 0 or -1: all",
+		read: integerFrom(func(q *query) *int64 { return &q.topK }, -1, math.MaxInt32,
 			"it must be positive, or 0 or -1 to switch it off")},
-	{name: "min_p", in: inBoth, say: "tokens with at least so large a share of the largest probability; 0: all",
-		read: within(func(q *query) *float64 { return &q.minP }, between(0, 1), "lie between 0 and 1")},
+	{name: "min_p", in: inBoth, say: "only tokens with at least `min_p` times the largest probability; 0: all",
+		read: number(func(q *query) *float64 { return &q.minP }, between(0, 1), "lie between 0 and 1")},
 	{name: "seed", in: inBoth, say: "the same request with the same seed has the same answer; random by default",
 		read: func(q *query, v value) error {
 			q.seed = new(int64)
 			return v.int(q.seed)
 		}},
-	{name: "logit_bias", in: inBoth, say: "from -100 to 100 for ids, written as text: added to their logits",
+	{name: "logit_bias", in: inBoth, say: "an object from token ids (as strings) to numbers from -100 to 100, which are added to their logits",
 		read: readLogitBias},
-	{name: "presence_penalty", in: inBoth, say: "from -2 to 2: taken off the logit of every generated token",
-		read: within(func(q *query) *float64 { return &q.presence }, between(-2, 2), "lie between -2 and 2")},
-	{name: "frequency_penalty", in: inBoth, say: "from -2 to 2: taken off for every time that the token was generated",
-		read: within(func(q *query) *float64 { return &q.frequency }, between(-2, 2), "lie between -2 and 2")},
+	{name: "presence_penalty", in: inBoth, say: "from -2 to 2: subtracted once from the logit of every token in the answer so far",
+		read: number(func(q *query) *float64 { return &q.presence }, between(-2, 2), "lie between -2 and 2")},
+	{name: "frequency_penalty", in: inBoth, say: "from -2 to 2: subtracted from a token's logit for each time that it is in the answer so far",
+		read: number(func(q *query) *float64 { return &q.frequency }, between(-2, 2), "lie between -2 and 2")},
 	{name: "repetition_penalty", in: inBoth,
-		say:  "divides positive logits of tokens of the prompt and the answer, multiplies negative ones; 1: off",
-		read: within(func(q *query) *float64 { return &q.repetition }, between(1e-6, 1e6), "lie between 1e-6 and 1e6; 1 is off")},
+		say:  "divides positive logits of tokens that are in the prompt or the answer, and multiplies negative ones; 1: off",
+		read: number(func(q *query) *float64 { return &q.repetition }, between(1e-6, 1e6), "lie between 1e-6 and 1e6; 1 is off")},
 
 	// The prompt.
 	{name: "add_generation_prompt", in: inChat,
-		say: "end the prompt with the opening of the assistant's turn; true by default",
+		say: "end the prompt with the start of an assistant message; true by default",
 		read: func(q *query, v value) error {
 			q.generation = new(bool)
 			return v.bool(q.generation)
 		}},
-	{name: "continue_final_message", in: inChat, say: "the answer goes on with the last message, which stays open",
+	{name: "continue_final_message", in: inChat, say: "the answer continues the last message, which the template does not close",
 		read: boolean(func(q *query) *bool { return &q.continueFinal })},
 	{name: "chat_template_kwargs", in: inChat, say: "variables of the chat template, such as enable_thinking",
 		read: readVars},
@@ -238,45 +238,45 @@ var parameters = []parameter{
 
 	// The answer.
 	{name: "stream", in: inBoth, say: "server-sent events", read: boolean(func(q *query) *bool { return &q.stream })},
-	{name: "stream_options", in: inBoth, say: "`include_usage`: a last event with the counts of tokens",
+	{name: "stream_options", in: inBoth, say: "`include_usage`: the last event has the numbers of tokens",
 		read: readStreamOptions},
 	{name: "logprobs", in: inChat, say: "the log-probability of every token of the answer",
 		read: boolean(func(q *query) *bool { return &q.logprobs })},
 	{name: "top_logprobs", in: inChat,
-		say:  fmt.Sprintf("with `logprobs`: up to %d of the most probable tokens in the place of each", maxTopLogprobs),
+		say:  fmt.Sprintf("with `logprobs`: also the most probable tokens at each position, up to %d", maxTopLogprobs),
 		read: readTop},
 	{name: "logprobs", in: inText,
-		say: fmt.Sprintf("log-probabilities, with up to %d of the most probable tokens in the place of each", maxTopLogprobs),
+		say: fmt.Sprintf("log-probabilities, and the most probable tokens at each position, up to %d", maxTopLogprobs),
 		read: func(q *query, v value) error {
 			q.logprobs = true
 			return readTop(q, v)
 		}},
-	{name: "return_token_ids", in: inBoth, say: "the ids of the prompt and of the answer beside its text",
+	{name: "return_token_ids", in: inBoth, say: "the response also has the token ids of the prompt and the answer",
 		read: boolean(func(q *query) *bool { return &q.returnIDs })},
-	{name: "request_id", in: inBoth, say: "the end of the answer's `id`",
+	{name: "request_id", in: inBoth, say: "becomes the end of the response's `id`",
 		read: func(q *query, v value) error { return v.text(&q.requestID) }},
 
-	// What has no effect on an answer of this server.
-	{name: "user", in: inBoth, nothing: anything, say: "any"},
-	{name: "safety_identifier", in: inChat, nothing: anything, say: "any"},
-	{name: "metadata", in: inChat, nothing: anything, say: "any"},
-	{name: "session_id", in: inBoth, nothing: anything, say: "any"},
-	{name: "prompt_cache_key", in: inChat, nothing: anything, say: "any"},
-	{name: "prompt_cache_retention", in: inChat, nothing: anything, say: "any"},
-	{name: "truncation_side", in: inBoth, nothing: anything, say: "any"},
-	{name: "parallel_tool_calls", in: inChat, nothing: oneOf("true", "false"), say: "true or false"},
-	{name: "service_tier", in: inChat, nothing: oneOf(`"auto"`, `"default"`), say: "auto, default"},
+	// These have no effect on this server.
+	{name: "user", in: inBoth, noEffect: anything, say: "any"},
+	{name: "safety_identifier", in: inChat, noEffect: anything, say: "any"},
+	{name: "metadata", in: inChat, noEffect: anything, say: "any"},
+	{name: "session_id", in: inBoth, noEffect: anything, say: "any"},
+	{name: "prompt_cache_key", in: inChat, noEffect: anything, say: "any"},
+	{name: "prompt_cache_retention", in: inChat, noEffect: anything, say: "any"},
+	{name: "truncation_side", in: inBoth, noEffect: anything, say: "any"},
+	{name: "parallel_tool_calls", in: inChat, noEffect: oneOf("true", "false"), say: "true or false"},
+	{name: "service_tier", in: inChat, noEffect: oneOf(`"auto"`, `"default"`), say: "auto, default"},
 
-	// OpenAI's, refused unless they ask for nothing.
-	{name: "tools", in: inChat, nothing: empty, say: "an empty list"},
-	{name: "tool_choice", in: inChat, nothing: oneOf(`"none"`, `"auto"`), say: "none, auto"},
-	{name: "functions", in: inChat, nothing: empty, say: "an empty list"},
-	{name: "function_call", in: inChat, nothing: oneOf(`"none"`, `"auto"`), say: "none, auto"},
-	{name: "response_format", in: inBoth, nothing: only(map[string]string{"type": `"text"`}),
+	// OpenAI's parameters that are not supported.
+	{name: "tools", in: inChat, noEffect: empty, say: "an empty list"},
+	{name: "tool_choice", in: inChat, noEffect: oneOf(`"none"`, `"auto"`), say: "none, auto"},
+	{name: "functions", in: inChat, noEffect: empty, say: "an empty list"},
+	{name: "function_call", in: inChat, noEffect: oneOf(`"none"`, `"auto"`), say: "none, auto"},
+	{name: "response_format", in: inBoth, noEffect: onlyMembers(map[string]string{"type": `"text"`}),
 		say: "`{\"type\": \"text\"}`"},
 	{name: "reasoning_effort", in: inChat, say: "use chat_template_kwargs"},
-	{name: "verbosity", in: inChat, nothing: oneOf(`"medium"`), say: "medium"},
-	{name: "modalities", in: inChat, nothing: func(raw json.RawMessage) bool {
+	{name: "verbosity", in: inChat, noEffect: oneOf(`"medium"`), say: "medium"},
+	{name: "modalities", in: inChat, noEffect: func(raw json.RawMessage) bool {
 		all, ok := elements(raw)
 		return ok && len(all) == 1 && string(all[0]) == `"text"`
 	}, say: "`[\"text\"]`"},
@@ -285,28 +285,28 @@ var parameters = []parameter{
 	{name: "web_search_options", in: inChat},
 	{name: "moderation", in: inChat},
 	{name: "prompt_cache_options", in: inChat},
-	{name: "store", in: inChat, nothing: oneOf("false"), say: "false"},
-	{name: "echo", in: inBoth, nothing: oneOf("false"), say: "false"},
-	{name: "suffix", in: inText, nothing: empty, say: "an empty text"},
+	{name: "store", in: inChat, noEffect: oneOf("false"), say: "false"},
+	{name: "echo", in: inBoth, noEffect: oneOf("false"), say: "false"},
+	{name: "suffix", in: inText, noEffect: empty, say: "an empty string"},
 
-	// vLLM's, refused unless they ask for nothing.
-	{name: "use_beam_search", in: inBoth, nothing: oneOf("false"), say: "false"},
-	{name: "length_penalty", in: inBoth, nothing: oneOf("1"), say: "1"},
-	{name: "early_stopping", in: inBoth, nothing: oneOf("false"), say: "false"},
-	{name: "watermarking", in: inBoth, nothing: oneOf("false"), say: "false"},
-	{name: "spaces_between_special_tokens", in: inBoth, nothing: oneOf("true"), say: "true"},
+	// vLLM's parameters that are not supported.
+	{name: "use_beam_search", in: inBoth, noEffect: oneOf("false"), say: "false"},
+	{name: "length_penalty", in: inBoth, noEffect: oneOf("1"), say: "1"},
+	{name: "early_stopping", in: inBoth, noEffect: oneOf("false"), say: "false"},
+	{name: "watermarking", in: inBoth, noEffect: oneOf("false"), say: "false"},
+	{name: "spaces_between_special_tokens", in: inBoth, noEffect: oneOf("true"), say: "true"},
 	{name: "truncate_prompt_tokens", in: inBoth},
 	{name: "allowed_token_ids", in: inBoth},
-	{name: "bad_words", in: inBoth, nothing: empty, say: "an empty list"},
-	{name: "logits_processors", in: inBoth, nothing: empty, say: "an empty list"},
+	{name: "bad_words", in: inBoth, noEffect: empty, say: "an empty list"},
+	{name: "logits_processors", in: inBoth, noEffect: empty, say: "an empty list"},
 	{name: "prompt_logprobs", in: inBoth},
 	{name: "logprob_token_ids", in: inBoth},
 	{name: "prompt_embeds", in: inText},
-	{name: "add_special_tokens", in: inChat, nothing: oneOf("false"), say: "false"},
-	{name: "documents", in: inChat, nothing: empty, say: "an empty list"},
+	{name: "add_special_tokens", in: inChat, noEffect: oneOf("false"), say: "false"},
+	{name: "documents", in: inChat, noEffect: empty, say: "an empty list"},
 	{name: "chat_template", in: inChat, say: "use the server's --chat-template"},
-	{name: "media_io_kwargs", in: inChat, nothing: empty, say: "an empty object"},
-	{name: "mm_processor_kwargs", in: inChat, nothing: empty, say: "an empty object"},
+	{name: "media_io_kwargs", in: inChat, noEffect: empty, say: "an empty object"},
+	{name: "mm_processor_kwargs", in: inChat, noEffect: empty, say: "an empty object"},
 	{name: "structured_outputs", in: inBoth},
 	{name: "guided_json", in: inBoth},
 	{name: "guided_regex", in: inBoth},
@@ -315,28 +315,28 @@ var parameters = []parameter{
 	{name: "guided_decoding_backend", in: inBoth},
 	{name: "guided_whitespace_pattern", in: inBoth},
 	{name: "structural_tag", in: inBoth},
-	{name: "priority", in: inBoth, nothing: oneOf("0"), say: "0"},
-	{name: "include_reasoning", in: inChat, nothing: oneOf("true"), say: "true"},
-	{name: "thinking_token_budget", in: inBoth, nothing: oneOf("-1"), say: "-1"},
-	{name: "return_tokens_as_token_ids", in: inBoth, nothing: oneOf("false"), say: "false"},
-	{name: "return_prompt_text", in: inChat, nothing: oneOf("false"), say: "false"},
-	{name: "return_token_offsets", in: inBoth, nothing: oneOf("false"), say: "false"},
-	{name: "return_mm_kwargs", in: inBoth, nothing: oneOf("true", "false"), say: "true or false"},
-	{name: "routed_experts_prompt_start", in: inBoth, nothing: oneOf("0"), say: "0"},
+	{name: "priority", in: inBoth, noEffect: oneOf("0"), say: "0"},
+	{name: "include_reasoning", in: inChat, noEffect: oneOf("true"), say: "true"},
+	{name: "thinking_token_budget", in: inBoth, noEffect: oneOf("-1"), say: "-1"},
+	{name: "return_tokens_as_token_ids", in: inBoth, noEffect: oneOf("false"), say: "false"},
+	{name: "return_prompt_text", in: inChat, noEffect: oneOf("false"), say: "false"},
+	{name: "return_token_offsets", in: inBoth, noEffect: oneOf("false"), say: "false"},
+	{name: "return_mm_kwargs", in: inBoth, noEffect: oneOf("true", "false"), say: "true or false"},
+	{name: "routed_experts_prompt_start", in: inBoth, noEffect: oneOf("0"), say: "0"},
 	{name: "cache_salt", in: inBoth},
-	{name: "kv_transfer_params", in: inBoth, nothing: empty, say: "an empty object"},
-	{name: "ec_transfer_params", in: inBoth, nothing: empty, say: "an empty object"},
-	{name: "vllm_xargs", in: inBoth, nothing: empty, say: "an empty object"},
+	{name: "kv_transfer_params", in: inBoth, noEffect: empty, say: "an empty object"},
+	{name: "ec_transfer_params", in: inBoth, noEffect: empty, say: "an empty object"},
+	{name: "vllm_xargs", in: inBoth, noEffect: empty, say: "an empty object"},
 	{name: "repetition_detection", in: inBoth},
-	{name: "stream_interval", in: inBoth, nothing: oneOf("1"), say: "1"},
+	{name: "stream_interval", in: inBoth, noEffect: oneOf("1"), say: "1"},
 }
 
-// IsParameter reports whether a request may have a parameter of this name that does something.
+// IsParameter reports whether name is a supported parameter of any endpoint.
 func IsParameter(name string) bool {
 	return slices.ContainsFunc(parameters, func(p parameter) bool { return p.name == name && p.read != nil })
 }
 
-// findParameter is the row of a name at an endpoint; nil if there is none.
+// findParameter is the row of a name for an endpoint; nil if there is none.
 func findParameter(name string, in endpoint) *parameter {
 	i := slices.IndexFunc(parameters, func(p parameter) bool { return p.name == name && p.in&in != 0 })
 	if i < 0 {
@@ -345,7 +345,7 @@ func findParameter(name string, in endpoint) *parameter {
 	return &parameters[i]
 }
 
-// parse reads the body of a request to an endpoint.
+// parse reads and checks the body of a request to an endpoint.
 func parse(body []byte, in endpoint) (*query, error) {
 	all, err := document(body)
 	if err != nil {
@@ -360,7 +360,7 @@ func parse(body []byte, in endpoint) (*query, error) {
 		case string(m.raw) == "null":
 		case p.read != nil:
 			err = p.read(q, value{m.key, m.raw})
-		case p.nothing == nil || !p.nothing(m.raw):
+		case p.noEffect == nil || !p.noEffect(m.raw):
 			err = p.unsupported()
 		}
 		if err != nil {
@@ -370,11 +370,11 @@ func parse(body []byte, in endpoint) (*query, error) {
 	return q, q.check()
 }
 
-// unsupported is the error of a parameter that is not done.
+// unsupported is the error of a parameter that is not supported.
 func (p *parameter) unsupported() *apiError {
 	e := bad(p.name, "%s is not supported", p.name)
 	switch e.Code = "unsupported_parameter"; {
-	case p.nothing != nil:
+	case p.noEffect != nil:
 		e.Message += ", except as " + strings.ReplaceAll(p.say, "`", "")
 	case p.say != "":
 		e.Message += ": " + p.say
@@ -382,7 +382,7 @@ func (p *parameter) unsupported() *apiError {
 	return e
 }
 
-// unknown is the error of a name that nobody knows, or only the other endpoint.
+// unknown is the error of a name that is not in the table, or only for the other endpoint.
 func unknown(name string, in endpoint) *apiError {
 	e := bad(name, "unknown parameter %q", name)
 	e.Code = "unknown_parameter"
@@ -394,16 +394,16 @@ func unknown(name string, in endpoint) *apiError {
 	return e
 }
 
-// elsewhere are names that other servers and libraries have for parameters of the table.
-var elsewhere = map[string]string{
+// otherNames maps names of other servers and libraries to ours.
+var otherNames = map[string]string{
 	"repeat_penalty": "repetition_penalty", "n_predict": "max_tokens", "num_predict": "max_tokens",
 	"max_new_tokens": "max_tokens", "max_length": "max_tokens", "min_length": "min_tokens", "min_new_tokens": "min_tokens",
 	"stop_strings": "stop", "num_return_sequences": "n", "enable_thinking": "chat_template_kwargs"}
 
-// nearest is the name of the endpoint that is meant: another server's word for it, or the one that takes the fewest
-// edits, if they are few for its length; "" if there is none.
+// nearest guesses which parameter of the endpoint is meant: the one that has this name elsewhere, or the one with the smallest
+// edit distance, if that is at most a third of its length plus 1; "" if there is none.
 func nearest(name string, in endpoint) (best string) {
-	if best = elsewhere[name]; findParameter(best, in) != nil {
+	if best = otherNames[name]; findParameter(best, in) != nil {
 		return best
 	}
 	best = ""
@@ -416,7 +416,7 @@ func nearest(name string, in endpoint) (best string) {
 	return best
 }
 
-// edits is Levenshtein's distance of two names.
+// edits is the Levenshtein distance of two names.
 func edits(a, b string) int {
 	if len(a) > 64 {
 		return len(a)

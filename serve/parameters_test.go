@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the table of docs/serve.md")
 
-// endpoints by the names that the recorded lists have.
+// endpoints by their names in the recorded lists.
 var endpoints = map[string]endpoint{"chat": inChat, "text": inText}
 
 func recorded(t testing.TB) (all map[string]map[string][]string) {
@@ -33,7 +33,7 @@ func recorded(t testing.TB) (all map[string]map[string][]string) {
 	return all
 }
 
-// Every parameter of OpenAI's API and of vLLM's server has a verdict at its endpoint, exactly one, and the table has no others.
+// The table has exactly one row for every parameter and endpoint of OpenAI's API and of vLLM's server, and no others.
 func TestEveryParameterHasAVerdict(t *testing.T) {
 	known := map[string]bool{}
 	for of, lists := range recorded(t) {
@@ -59,7 +59,7 @@ func TestEveryParameterHasAVerdict(t *testing.T) {
 	}
 }
 
-// What is not done is refused by name with every value but those that ask for nothing, and null is the same as not given.
+// An unsupported parameter is refused by name, except for null and values without effect.
 func TestUnsupportedParameters(t *testing.T) {
 	r := newRig(t, Options{})
 	body := func(in endpoint, extra string) string {
@@ -84,7 +84,7 @@ func TestUnsupportedParameters(t *testing.T) {
 			for _, raw := range []string{"true", "false", "0", "1", "1.0", "0.7", "-1", `"none"`, `"auto"`, `"default"`, `"medium"`, `"required"`, `"x"`, `""`, "[]", "{}",
 				`["text"]`, `["text","audio"]`, `{"type":"text"}`, `{"type":"json_object"}`, `{"type":"text","x":1}`, `[{"type":"function"}]`} {
 				e, err := parse([]byte(body(in, fmt.Sprintf(`,%q:%s`, p.name, raw))), in)
-				if p.nothing != nil && p.nothing(json.RawMessage(raw)) {
+				if p.noEffect != nil && p.noEffect(json.RawMessage(raw)) {
 					taken++
 					require.NoError(t, err)
 					require.NotNil(t, e)
@@ -109,7 +109,7 @@ func TestUnsupportedParameters(t *testing.T) {
 	}
 }
 
-// A name that nobody knows is refused with the nearest one.
+// The error for an unknown name suggests the nearest one.
 func TestUnknownParameters(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"max_tokenz":3}`:                      `unknown parameter "max_tokenz": did you mean max_tokens?`,
@@ -145,7 +145,7 @@ func TestUnknownParameters(t *testing.T) {
 	require.EqualError(t, err, `unknown parameter "xyzzyplugh"`)
 }
 
-// Numbers are those of JSON, keys are given once, and what has the wrong type is named.
+// Numbers follow JSON, a key given twice is an error, and errors name the parameter of the wrong type.
 func TestValues(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"max_tokens":12.0}`: "", `{"max_tokens":1.2e1}`: "", `{"seed":42.0}`: "", `{"seed":-9223372036854775808}`: "", `{"seed":9223372036854775807}`: "",
@@ -165,17 +165,17 @@ func TestValues(t *testing.T) {
 		`{"logit_bias":[1]}`: "logit_bias must be an object of numbers", `{"logit_bias":{"a":1}}`: `has the key "a": keys are token ids`, `{"logit_bias":{"5":101}}`: "between -100 and 100",
 		`{"logit_bias":{"5":"1"}}`: "logit_bias of id 5 is", `{"logit_bias":{"5":1,"5":2}}`: `"5" is given twice`, `{"logit_bias":{"5":1,"05":2}}`: "id 5 twice",
 		`{"logit_bias":{"99999999999":1}}`: "keys are token ids", `{"logit_bias":{"5":null}}`: "id 5 is null",
-		`{"stop":["a",null]}`: "stop must be a text or a list of texts", `{"stop":5}`: "a text or a list of texts", `{"stop":["a",""]}`: "a stop text is empty",
+		`{"stop":["a",null]}`: "stop must be a string or a list of strings", `{"stop":5}`: "a string or a list of strings", `{"stop":["a",""]}`: "a stop string is empty",
 		`{"stop_token_ids":[1.5]}`: "a list of token ids", `{"stop_token_ids":7}`: "a list of token ids", `{"stop_token_ids":[99999999999]}`: "a list of token ids",
-		`{"min_tokens":-1}`: "must not be negative", `{"chat_template_kwargs":[]}`: "must be an object", `{"chat_template_kwargs":{"messages":[]}}`: "messages is a parameter of its own",
-		`{"chat_template_kwargs":{"tokenize":false}}`: "chat_template_kwargs.tokenize is not supported", `{"model":5}`: "model must be a text",
+		`{"min_tokens":-1}`: "must not be negative", `{"chat_template_kwargs":[]}`: "must be an object", `{"chat_template_kwargs":{"messages":[]}}`: "messages is a request parameter",
+		`{"chat_template_kwargs":{"tokenize":false}}`: "chat_template_kwargs.tokenize is not supported", `{"model":5}`: "model must be a string",
 		`{"seed":1,"seed":1}`: `the key "seed" is given twice`, `{"metadata":{"a":1,"a":2}}`: `"a" is given twice`, `{"metadata":[[{"b":{"a":1,"a":2}}]]}`: `"a" is given twice`,
-		`{"max_tokens":5,"max_completion_tokens":6}`: "send one of them", `{"continue_final_message":true,"add_generation_prompt":true}`: "set one of them",
+		`{"max_tokens":5,"max_completion_tokens":6}`: "send only one of them", `{"continue_final_message":true,"add_generation_prompt":true}`: "set only one of them",
 		`{"stream_options":{"include_usage":true}}`: "needs stream: true", `{"stream":true,"stream_options":{"continuous_usage_stats":true}}`: "is not supported",
 		`{"top_logprobs":3}`: "needs logprobs: true", `{"best_of":3,"n":2}`: "best_of is not supported", `{"logprobs":3}`: "logprobs must be true or false",
 	} {
 		if strings.Contains(body, "9007199254740993.0") {
-			want = "seed must be an integer" // its neighbours are the same number
+			want = "seed must be an integer" // float64 cannot tell it from its neighbours
 		}
 		_, err := parse([]byte(body), inChat)
 		if want == "" {
@@ -189,7 +189,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// OpenAI's form of an error has all four members, null where there is nothing to say.
+// OpenAI's errors have all four members; unknown ones are null.
 func TestErrorForm(t *testing.T) {
 	r := newRig(t, Options{})
 	_, _, text := r.do(t.Context(), "POST", chatPath, []byte(`{"max_tokenz":3}`))
@@ -198,7 +198,7 @@ func TestErrorForm(t *testing.T) {
 	require.JSONEq(t, `{"error":{"message":"the request is not a JSON object","type":"invalid_request_error","param":null,"code":null}}`, string(text))
 }
 
-// docs/serve.md has the table as it is.
+// docs/serve.md has the table of parameters.
 func TestTableOfParameters(t *testing.T) {
 	const file, begin, end = "../docs/serve.md", "<!-- parameters: made by `go test ./serve -run TableOfParameters -update` -->\n", "<!-- end of parameters -->"
 	page, err := os.ReadFile(file)
@@ -224,16 +224,16 @@ func table() string {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.name, at[p.in], p.say)
 		}
 	}
-	b.WriteString("\nNot done, and taken only as it asks for nothing:\n\n| parameter | endpoint | taken as |\n|---|---|---|\n")
+	b.WriteString("\nNot supported, and accepted only with values that have no effect:\n\n| parameter | endpoint | accepted values |\n|---|---|---|\n")
 	for _, p := range parameters {
-		if p.read == nil && p.nothing != nil {
+		if p.read == nil && p.noEffect != nil {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.name, at[p.in], p.say)
 		}
 	}
 	b.WriteString("\nRefused by name:")
 	sep := " "
 	for _, p := range parameters {
-		if p.read == nil && p.nothing == nil {
+		if p.read == nil && p.noEffect == nil {
 			fmt.Fprintf(&b, "%s`%s`", sep, p.name)
 			if sep = ", "; p.say != "" {
 				fmt.Fprintf(&b, " (%s)", p.say)

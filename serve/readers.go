@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// readLogitBias reads an object of numbers from -100 to 100 whose keys are ids.
+// readLogitBias reads an object of numbers from -100 to 100 whose keys are token ids.
 func readLogitBias(q *query, v value) error {
 	all, ok := members(v.raw)
 	if !ok {
@@ -31,13 +31,14 @@ func readLogitBias(q *query, v value) error {
 	return nil
 }
 
-// readTop reads how many of the most likely tokens are wanted.
+// readTop reads how many of the most probable tokens to return at each position.
 func readTop(q *query, v value) error {
-	return whole(func(q *query) *int64 { return &q.top }, 0, maxTopLogprobs,
-		fmt.Sprintf("from 0 to at most %d of the most likely tokens", maxTopLogprobs))(q, v)
+	return integerFrom(func(q *query) *int64 { return &q.top }, 0, maxTopLogprobs,
+		fmt.Sprintf("it must be between 0 and %d", maxTopLogprobs))(q, v)
 }
 
-// templateParameters are variables of a template that a request gives by other names.
+// templateParameters are names that chat_template_kwargs must not have: arguments of transformers' apply_chat_template. The value is
+// the request parameter to use instead, "" if there is none.
 var templateParameters = map[string]string{
 	"messages": "messages", "add_generation_prompt": "add_generation_prompt", "continue_final_message": "continue_final_message",
 	"tools": "", "documents": "", "chat_template": "", "tokenize": "", "return_dict": "", "return_tensors": "", "padding": "",
@@ -54,7 +55,7 @@ func readVars(q *query, v value) error {
 		param := v.name + "." + m.key
 		switch name, taken := templateParameters[m.key]; {
 		case taken && name != "":
-			return bad(param, "%s is a parameter of its own: take it out of %s", m.key, v.name)
+			return bad(param, "%s is a request parameter: give it outside %s", m.key, v.name)
 		case taken:
 			e := bad(param, "%s is not supported", param)
 			e.Code = "unsupported_parameter"
@@ -65,7 +66,7 @@ func readVars(q *query, v value) error {
 	return nil
 }
 
-// readStreamOptions reads what a stream adds.
+// readStreamOptions reads stream_options.
 func readStreamOptions(q *query, v value) error {
 	all, ok := members(v.raw)
 	if !ok {
@@ -85,7 +86,7 @@ func readStreamOptions(q *query, v value) error {
 			q.usage = on
 		case "include_obfuscation", "continuous_usage_stats":
 			if on {
-				return (&parameter{name: x.name, nothing: oneOf("false"), say: "false"}).unsupported()
+				return (&parameter{name: x.name, noEffect: oneOf("false"), say: "false"}).unsupported()
 			}
 		default:
 			e := bad(x.name, "unknown parameter %q", x.name)
@@ -96,7 +97,7 @@ func readStreamOptions(q *query, v value) error {
 	return nil
 }
 
-// check refuses what contradicts itself.
+// check refuses parameters that contradict each other.
 func (q *query) check() error {
 	switch {
 	case q.streamGiven && !q.stream:
@@ -104,19 +105,19 @@ func (q *query) check() error {
 	case q.top > 0 && !q.logprobs:
 		return bad("top_logprobs", "top_logprobs needs logprobs: true")
 	case q.bestOf != 1 && q.bestOf != q.n:
-		return (&parameter{name: "best_of", nothing: anything, say: "1 or as many as n"}).unsupported()
+		return (&parameter{name: "best_of", noEffect: anything, say: "1 or as many as n"}).unsupported()
 	case q.maxTokens != nil && q.maxCompletion != nil && *q.maxTokens != *q.maxCompletion:
-		return bad("max_tokens", "max_tokens is %d and max_completion_tokens, its newer name, %d: send one of them",
+		return bad("max_tokens", "max_tokens is %d and max_completion_tokens, its newer name, %d: send only one of them",
 			*q.maxTokens, *q.maxCompletion)
 	case q.continueFinal && q.generation != nil && *q.generation:
-		return bad("continue_final_message", "continue_final_message goes on with the last message and "+
-			"add_generation_prompt opens another: set one of them")
+		return bad("continue_final_message", "continue_final_message continues the last message and "+
+			"add_generation_prompt starts a new one: set only one of them")
 	}
 	return nil
 }
 
-// most is the longest answer that was asked for; 0: none was.
-func (q *query) most() int64 {
+// maxAsked is the maximum number of tokens that the request gives; 0: none.
+func (q *query) maxAsked() int64 {
 	switch {
 	case q.maxCompletion != nil:
 		return *q.maxCompletion
@@ -126,7 +127,7 @@ func (q *query) most() int64 {
 	return 0
 }
 
-// readPrompts reads a text, a list of texts, a list of ids, or a list of lists of ids.
+// readPrompts reads a string, a list of strings, a list of token ids, or a list of lists of token ids.
 func (m *Model) readPrompts(raw json.RawMessage) (texts []string, ids [][]int32, err error) {
 	v := value{"prompt", raw}
 	if len(raw) == 0 {
@@ -136,7 +137,7 @@ func (m *Model) readPrompts(raw json.RawMessage) (texts []string, ids [][]int32,
 	}
 	if v.texts(&texts) == nil && len(texts) > 0 {
 		if m.Tokenizer == nil {
-			return nil, nil, bad("prompt", "model %s has no tokenizer, so text cannot be read: send ids", m.ID)
+			return nil, nil, bad("prompt", "model %s has no tokenizer, so it cannot read text: send token ids", m.ID)
 		}
 		return texts, nil, nil
 	}
@@ -149,12 +150,12 @@ func (m *Model) readPrompts(raw json.RawMessage) (texts []string, ids [][]int32,
 		ids, ok = append(ids, one), ok && isIDs
 	}
 	if !ok {
-		return nil, nil, v.wrong("a text, a list of texts, a list of token ids or a list of such lists")
+		return nil, nil, v.wrong("a string, a list of strings, a list of token ids or a list of such lists")
 	}
 	return nil, ids, nil
 }
 
-// checkIDs refuses ids that the model does not have.
+// checkIDs refuses ids outside the model's vocabulary.
 func (m *Model) checkIDs(param string, ids []int32) error {
 	for _, id := range ids {
 		if id < 0 || int(id) >= m.Config.Vocab {

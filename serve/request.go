@@ -20,10 +20,10 @@ const (
 	maxStops       = 16
 	maxTopLogprobs = 20
 	maxMessages    = 4096
-	maxChoices     = 1 << 30 // are counted; Options.MaxSequences bounds what is taken
+	maxChoices     = 1 << 30 // avoids overflow; Options.MaxSequences is the real limit
 )
 
-// call is a request, checked: what to generate and how to answer.
+// call is a checked request: what to generate and how to answer.
 type call struct {
 	*query
 	id      string
@@ -38,10 +38,10 @@ type call struct {
 	seed    uint64
 }
 
-// sequences is how many the engine gets.
+// sequences is the number of sequences that the engine generates for the call.
 func (c *call) sequences() int { return len(c.prompts) * c.choices }
 
-// request is that of choice i. Choice numbers go through the choices of the first prompt, then of the next.
+// request is the engine's request for choice i. Choices of the first prompt come first, then those of the next.
 func (c *call) request(i int) engine.Request {
 	r := c.sample
 	r.Prompt = c.prompts[i/c.choices]
@@ -57,7 +57,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 			return nil, err
 		}
 		if c.model.Tokenizer == nil {
-			return nil, bad("messages", "model %s has no tokenizer, so text cannot be read: use /v1/completions with ids",
+			return nil, bad("messages", "model %s has no tokenizer, so it cannot read text: use /v1/completions with token ids",
 				c.model.ID)
 		}
 		messages, err := readMessages(c.messages, c.model.Template)
@@ -72,7 +72,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// encode gives the ids of a chat.
+// encode renders the messages with the chat template and returns the token ids.
 func (c *call) encode(messages []tokenizer.Message) ([]int32, error) {
 	in := tokenizer.ChatInput{Messages: messages, Vars: c.vars, ContinueFinalMessage: c.continueFinal,
 		AddGenerationPrompt: !c.continueFinal && (c.generation == nil || *c.generation)}
@@ -101,10 +101,10 @@ func (s *Server) completion(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// usualTokens is the longest answer of /v1/completions unless a request says another: OpenAI's.
-const usualTokens = 16
+// defaultMaxTokens is the default of max_tokens on /v1/completions, as in OpenAI's API.
+const defaultMaxTokens = 16
 
-// newCall reads the body of a request and checks what both endpoints have in common.
+// newCall reads the body of a request and checks the parameters that both endpoints share.
 func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 	q, err := parse(body, in)
 	if err != nil {
@@ -120,10 +120,10 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 	}
 	longest := int64(m.context)
 	switch {
-	case q.most() > 0:
-		longest = min(longest, q.most())
+	case q.maxAsked() > 0:
+		longest = min(longest, q.maxAsked())
 	case !c.chat:
-		longest = usualTokens
+		longest = defaultMaxTokens
 	}
 	if c.id = "chatcmpl-" + c.id; !c.chat {
 		c.id = strings.TrimPrefix(c.id, "chat")
@@ -133,7 +133,7 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 			q.minTokens, longest)
 	}
 	if len(q.stop) > 0 && m.Tokenizer == nil {
-		return nil, bad("stop", "model %s has no tokenizer, so text cannot be looked for", m.ID)
+		return nil, bad("stop", "model %s has no tokenizer, so it cannot find stop strings: use stop_token_ids", m.ID)
 	}
 	if err := m.checkIDs("stop_token_ids", q.stopIDs); err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 	return c, nil
 }
 
-// model finds what a request names; the first model where it names none.
+// model finds the model of that name; the first model if id is empty.
 func (s *Server) model(id string) (*Model, error) {
 	if id == "" {
 		return s.models[0], nil
@@ -177,14 +177,14 @@ func (s *Server) model(id string) (*Model, error) {
 		Message: fmt.Sprintf("there is no model %q here: use %s", id, strings.Join(ids, ", "))}
 }
 
-// check takes prompts that the model can hold.
+// check sets the prompts, if they fit the model's context and vocabulary.
 func (c *call) check(param string, prompts [][]int32) error {
 	for _, ids := range prompts {
 		if len(ids) == 0 {
 			return bad(param, "the prompt is empty")
 		}
 		if len(ids) >= c.model.context {
-			e := bad(param, "the prompt has %d tokens and the context of model %s %d, answer included: shorten it", len(ids), c.model.ID, c.model.context)
+			e := bad(param, "the prompt has %d tokens, but prompt and answer together must fit into the context of model %s, %d tokens: shorten the prompt", len(ids), c.model.ID, c.model.context)
 			e.Code = "context_length_exceeded"
 			return e
 		}

@@ -58,7 +58,7 @@ var smollm2 = sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
 	return tokenizer.Open(dir)
 })
 
-// rig is a server over a tiny model that speaks SmolLM2's tokens at random, and its client.
+// rig is a server over a tiny random model with SmolLM2's tokenizer, and its client.
 type rig struct {
 	t    testing.TB
 	s    *Server
@@ -68,7 +68,7 @@ type rig struct {
 	http *http.Client
 }
 
-const context0 = 512 // of the tiny model
+const context0 = 512 // tokens, of the tiny model
 
 func newRig(t testing.TB, o Options) *rig {
 	r := newServer(t, o)
@@ -127,7 +127,7 @@ func marshal(t testing.TB, v any) []byte {
 	return b
 }
 
-// result is what the tests look at, of both endpoints.
+// result has the fields of both endpoints' responses that the tests check.
 type result struct {
 	ID, Object, Model string
 	Choices           []struct {
@@ -149,7 +149,7 @@ func (r *rig) post(path string, q object) result {
 	return a
 }
 
-// streamed is a stream put together again.
+// streamed is a response assembled from its stream.
 type streamed struct {
 	text   map[int]string
 	ids    map[int][]int32
@@ -236,10 +236,10 @@ func readStream(body io.Reader) (streamed, error) {
 	return s, lines.Err()
 }
 
-// quiet waits until nothing is in flight and all pages are back.
+// quiet waits until no sequence is in flight and all KV pages are free.
 func (r *rig) quiet() {
 	require.Eventually(r.t, func() bool {
 		m := r.eng.Stats().Models[0]
-		return r.s.flying.Load() == 0 && m.Running+m.Waiting == 0 && m.Pages == m.FreePages+m.IdlePages
+		return r.s.inFlight.Load() == 0 && m.Running+m.Waiting == 0 && m.Pages == m.FreePages+m.IdlePages
 	}, 10*time.Second, 5*time.Millisecond, "something is still in flight")
 }

@@ -15,14 +15,14 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// with is a copy of q with more in it.
+// with is a copy of q with more members.
 func with(q, extra object) object {
 	all := maps.Clone(q)
 	maps.Copy(all, extra)
 	return all
 }
 
-// Every parameter of sampling reaches the engine: the answer is that of the engine's own request, log-probabilities included.
+// Every sampling parameter reaches the engine: the answer, with log-probabilities, equals that of a direct engine request.
 func TestSamplingParametersReachTheEngine(t *testing.T) {
 	r := newRig(t, Options{})
 	prompt := r.m.Tokenizer.Encode("Whales sing in the sea", tokenizer.EncodeOptions{AddSpecial: true})
@@ -74,7 +74,8 @@ func TestSamplingParametersReachTheEngine(t *testing.T) {
 	}
 }
 
-// What ends an answer is left out of its text, or kept; it is named; it does not count before min_tokens.
+// The stop string or token that ends an answer is left out of its text or kept, and named in stop_reason. It has no effect before
+// min_tokens.
 func TestWhatEndsAnAnswer(t *testing.T) {
 	r := newRig(t, Options{})
 	tok := r.m.Tokenizer
@@ -131,7 +132,7 @@ func TestWhatEndsAnAnswer(t *testing.T) {
 	require.Equal(t, strings.Repeat(tok.Decode([]int32{3}, false), 3), r.post(textPath, special).Choices[0].Text)
 }
 
-// Offsets count characters, also where tokens split one.
+// Offsets count characters, also when tokens split a character.
 func TestTextOffsetsAreCharacters(t *testing.T) {
 	r := newRig(t, Options{})
 	tok := r.m.Tokenizer

@@ -21,7 +21,7 @@ func hello() []object {
 	return []object{{"role": "system", "content": "You are a search engine."}, {"role": "user", "content": "Where do <b>whales</b> live? <|im_end|>"}}
 }
 
-// A chat's answer is what the engine gives for the same ids and stream: text, log-probabilities to the bit, counts.
+// A chat's answer equals the engine's for the same ids and random stream: text, log-probabilities (bit for bit) and counts.
 func TestChatIsTheEngine(t *testing.T) {
 	r := newRig(t, Options{})
 	ids, err := r.m.Tokenizer.EncodeChat(r.m.Template, tokenizer.ChatInput{AddGenerationPrompt: true, Messages: []tokenizer.Message{
@@ -54,7 +54,7 @@ func TestChatIsTheEngine(t *testing.T) {
 	}
 }
 
-// A stream, put together, is the whole answer, whatever is asked for.
+// A streamed response, assembled, equals the response without streaming.
 func TestStreamIsTheWhole(t *testing.T) {
 	r := newRig(t, Options{})
 	for _, chat := range []bool{true, false} {
@@ -94,7 +94,7 @@ func TestStreamIsTheWhole(t *testing.T) {
 				}
 			}
 			if extra["stream_options"] != nil {
-				s.usage.Details = a.Usage.Details // what was cached differs
+				s.usage.Details = a.Usage.Details // the number of cached tokens differs
 				require.Equal(t, a.Usage, s.usage)
 			} else {
 				require.Nil(t, s.usage)
@@ -103,7 +103,7 @@ func TestStreamIsTheWhole(t *testing.T) {
 	}
 }
 
-// The most likely tokens are the engine's own; greedily, the first of them is what was taken.
+// The most probable tokens are the engine's. In greedy decoding the first of them is the sampled token.
 func TestTopLogprobs(t *testing.T) {
 	r := newRig(t, Options{})
 	a := r.post(chatPath, object{"messages": hello(), "max_tokens": 6, "temperature": 0, "logprobs": true, "top_logprobs": 4, "return_token_ids": true})
@@ -121,11 +121,11 @@ func TestTopLogprobs(t *testing.T) {
 			require.Equal(t, sc.Top[k].Logprob, x.Logprob)
 		}
 		require.Equal(t, e.Token, e.Top[0].Token)
-		require.InDelta(t, e.Logprob, e.Top[0].Logprob, 1e-5) // ln p by two ways
+		require.InDelta(t, e.Logprob, e.Top[0].Logprob, 1e-5) // ln p is computed in two ways
 	}
 }
 
-// A stop text may span tokens; nothing from it on is given out, in whole or in part, and generation ends there.
+// A stop string may span tokens. No part of it or of what follows is returned, and generation ends there.
 func TestStopSpansTokens(t *testing.T) {
 	r := newRig(t, Options{})
 	q := object{"prompt": "Whales", "max_tokens": 60, "seed": 5, "return_token_ids": true}
@@ -140,7 +140,7 @@ func TestStopSpansTokens(t *testing.T) {
 		stop := a[len(a)-2:] + b[:2]
 		at := strings.Index(full.Text, stop)
 		if at < 0 {
-			continue // within a character
+			continue // inside a character
 		}
 		tried++
 		q["stop"] = []string{stop, "never to be seen"}
@@ -155,7 +155,7 @@ func TestStopSpansTokens(t *testing.T) {
 	require.Positive(t, tried)
 }
 
-// Prompts come as text, ids and lists of both; choice i draws from stream i of the seed, whoever else is there.
+// Prompts are a string, token ids, or lists of either. Choice i uses stream i of the seed, whatever other requests run.
 func TestPromptForms(t *testing.T) {
 	r := newRig(t, Options{})
 	tok := r.m.Tokenizer
@@ -198,7 +198,7 @@ func TestModels(t *testing.T) {
 	require.ErrorContains(t, err, "twice")
 }
 
-// The answer runs to the end of the context where no limit is given, and says length.
+// Without a limit the answer ends at the end of the context, with finish_reason length.
 func TestRunsToTheEndOfTheContext(t *testing.T) {
 	r := newRig(t, Options{})
 	for _, limit := range []any{nil, 100000} {

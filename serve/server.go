@@ -21,33 +21,33 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// DefaultAddress is where ZeroSearch's scripts look for the simulator: on this machine only.
+// DefaultAddress is where ZeroSearch's scripts expect the simulator. It accepts connections from this machine only.
 const DefaultAddress = "127.0.0.1:6001"
 
-// Model is what clients get under one name: a model of the engine, with or without an adapter.
+// Model is a model that clients can name: a model of the engine, with or without an adapter.
 type Model struct {
-	ID        string         // as clients name it
+	ID        string         // the name that clients use
 	Engine    string         // as given to Engine.AddModel
 	Adapter   *model.Adapter // nil: none
 	Config    *model.Config
-	Tokenizer *tokenizer.Tokenizer // nil: prompts are ids and answers have ids only
-	Template  *tokenizer.Template  // nil: the contents of a chat one after the other
-	EOS       []int32              // ids that end a generation
+	Tokenizer *tokenizer.Tokenizer // nil: prompts and answers are token ids
+	Template  *tokenizer.Template  // nil: the contents of the messages are joined
+	EOS       []int32              // end-of-sequence token ids
 
-	context int // longest sequence, from the engine
+	context int // the engine's limit on tokens of prompt and answer together
 }
 
-// Options bound what clients may take. The zero value of a field means what its comment says.
+// Options are limits for clients. The comment of a field says what its zero value means.
 type Options struct {
-	APIKey       string        // "": none is asked for
-	AllowOrigins []string      // of pages whose scripts may read answers (CORS), "*" for all; none by default. See CheckOrigin
-	MaxSequences int           // in flight, running or waiting: more are answered with 429. 0: 512
-	MaxBody      int64         // bytes of a request. 0: 4 MiB
+	APIKey       string        // "": no key is needed
+	AllowOrigins []string      // CORS: origins of the pages that may read responses, "*" for all; none by default. See CheckOrigin
+	MaxSequences int           // running and waiting together; beyond it requests get status 429. 0: 512
+	MaxBody      int64         // bytes of a request body. 0: 4 MiB
 	ReadTimeout  time.Duration // for a request's header, and again for its body. 0: 30 s
-	WriteTimeout time.Duration // for a client to take what is written. 0: 30 s
-	DrainTimeout time.Duration // for what is under way when the server stops. 0: 30 s
+	WriteTimeout time.Duration // for a client to read each write. 0: 30 s
+	DrainTimeout time.Duration // for requests in flight when the server stops. 0: 30 s
 
-	Log func(format string, args ...any) // a line; nil: nothing is logged
+	Log func(format string, args ...any) // logs one line; nil: nothing is logged
 }
 
 func (o Options) withDefaults() Options {
@@ -74,14 +74,14 @@ type Server struct {
 	models   []*Model
 	o        Options
 	mux      *http.ServeMux
-	paths    map[string]string // path -> method
+	paths    map[string]string // path -> HTTP method
 	began    time.Time
-	flying   atomic.Int64 // sequences
+	inFlight atomic.Int64 // sequences
 	draining atomic.Bool
 	metrics  metrics
 }
 
-// New makes a server. The first model answers requests that name none. The engine stays the caller's, and must outlive Serve.
+// New makes a server. The first model answers requests that name no model. The caller closes the engine, after Serve has returned.
 func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 	s := &Server{eng: e, o: o.withDefaults(), mux: http.NewServeMux(), paths: map[string]string{}, began: time.Now()}
 	if len(models) == 0 {
@@ -94,7 +94,7 @@ func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 		}
 		s.o.AllowOrigins[i] = strings.ToLower(origin)
 	}
-	if err := e.Do(context.Background(), func() error { return nil }); err != nil { // the statistics then know models just added
+	if err := e.Do(context.Background(), func() error { return nil }); err != nil { // waits until Stats includes models that were just added
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	for _, m := range models {
@@ -135,8 +135,8 @@ func (s *Server) find(id string) *Model {
 	return nil
 }
 
-// Serve answers on l until ctx ends. Then nothing new is taken, what is under way gets DrainTimeout to finish, and what is left is
-// cancelled. The listener is closed.
+// Serve answers requests on l until ctx ends. Then it refuses new requests, waits up to DrainTimeout for those in flight, cancels the
+// rest and closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -150,8 +150,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
-	if n := s.flying.Load(); n > 0 {
-		s.o.Log("stopping: %d sequences are under way and get %v to finish", n, s.o.DrainTimeout)
+	if n := s.inFlight.Load(); n > 0 {
+		s.o.Log("stopping: %d sequences are in flight and have %v to finish", n, s.o.DrainTimeout)
 	}
 	wait, stop := context.WithTimeout(base, s.o.DrainTimeout)
 	defer stop()
@@ -159,22 +159,22 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if err == nil {
 		return nil
 	}
-	cancel() // ends what is left, whose handlers then return
+	cancel() // cancels the remaining requests; their handlers then return
 	last, stopLast := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer stopLast()
 	if h.Shutdown(last) != nil {
-		_ = h.Close() // clients that do not read
+		_ = h.Close() // disconnects clients that do not read
 	}
 	return fmt.Errorf("stopping the server: requests were cut off after %v: raise the drain timeout to let them finish", s.o.DrainTimeout)
 }
 
-// ServeHTTP makes a Server a handler that other servers can mount.
+// ServeHTTP handles one request, so that a Server can be mounted in another server.
 func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	w := &response{ResponseWriter: out, began: time.Now()}
 	defer func() {
 		if p := recover(); p != nil {
-			s.o.Log("a request failed: unforeseen: %v", p)
-			s.fail(w, &apiError{Status: 500, Type: "server_error", Message: "an unforeseen state: please report it"})
+			s.o.Log("a request failed: internal error: %v", p)
+			s.fail(w, &apiError{Status: 500, Type: "server_error", Message: "internal error: please report it"})
 		}
 		s.metrics.request(r.URL.Path, s.paths, w.status, time.Since(w.began))
 	}()
@@ -189,20 +189,20 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// allowed compares the key in a time that says nothing about it.
+// allowed checks the API key in constant time.
 func (s *Server) allowed(r *http.Request) bool {
 	if s.o.APIKey == "" {
 		return true
 	}
 	scheme, key, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
-	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "bearer") { // RFC 9110: schemes have no case
+	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "bearer") { // RFC 9110: the scheme is case-insensitive
 		key = ""
 	}
 	want, got := sha256.Sum256([]byte(s.o.APIKey)), sha256.Sum256([]byte(key))
 	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
 }
 
-// response remembers what was sent.
+// response records the status that was sent; 0: nothing yet.
 type response struct {
 	http.ResponseWriter
 	status int
@@ -223,34 +223,35 @@ func (w *response) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap gives http.ResponseController the underlying writer.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// enter makes room for n sequences; false: the queue is full.
-func (s *Server) enter(n int) bool {
+// reserve counts n more sequences as in flight, or returns false if that exceeds MaxSequences.
+func (s *Server) reserve(n int) bool {
 	for {
-		now := s.flying.Load()
+		now := s.inFlight.Load()
 		if now+int64(n) > int64(s.o.MaxSequences) {
 			s.metrics.rejected.Add(1)
 			return false
 		}
-		if s.flying.CompareAndSwap(now, now+int64(n)) {
+		if s.inFlight.CompareAndSwap(now, now+int64(n)) {
 			return true
 		}
 	}
 }
 
-func (s *Server) leave(n int) { s.flying.Add(int64(-n)) }
+// release undoes reserve.
+func (s *Server) release(n int) { s.inFlight.Add(int64(-n)) }
 
-// body reads a request whole, within its bounds.
+// body reads the request body, within MaxBody and ReadTimeout.
 func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Now().Add(s.o.ReadTimeout)) // a writer without deadlines is a test's
+	_ = c.SetReadDeadline(time.Now().Add(s.o.ReadTimeout)) // only test recorders do not support deadlines
 	data, err := io.ReadAll(io.LimitReader(r.Body, s.o.MaxBody+1))
 	var timeout net.Error
 	switch {
 	case int64(len(data)) > s.o.MaxBody:
-		_, _ = io.CopyN(io.Discard, r.Body, 8*s.o.MaxBody) // many clients read the answer only after they have sent all
+		_, _ = io.CopyN(io.Discard, r.Body, 8*s.o.MaxBody) // many clients read the response only after they have sent the whole body
 		w.Header().Set("Connection", "close")
 		return nil, &apiError{Status: 413, Type: "invalid_request_error", Message: fmt.Sprintf("the request is longer than %d bytes", s.o.MaxBody)}
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -259,18 +260,18 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	case err != nil:
 		return nil, &apiError{Status: 400, Type: "invalid_request_error", Message: "the request could not be read: " + err.Error()}
 	}
-	_ = c.SetReadDeadline(time.Time{}) // or else it would end the request later; after an error it ends the connection
+	_ = c.SetReadDeadline(time.Time{}) // so that it does not end the request later; after an error it stays and ends the connection
 	return data, nil
 }
 
-// fail answers with err, in OpenAI's form, unless something was answered already.
+// fail answers with err in OpenAI's form, unless the response has begun.
 func (s *Server) fail(w http.ResponseWriter, err error) {
 	if r, ok := w.(*response); ok && r.status != 0 {
 		return
 	}
 	e := s.apiError(err)
 	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(s.metrics.typical().Seconds()))))
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(s.metrics.typicalDuration().Seconds()))))
 	}
 	s.reply(w, e.Status, map[string]*apiError{"error": e})
 }
@@ -280,7 +281,7 @@ func (s *Server) reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.o.WriteTimeout))
 	w.WriteHeader(status)
-	_, _ = w.Write(encode(v)) // an error: the client is gone
+	_, _ = w.Write(encode(v)) // an error means that the client disconnected
 }
 
 func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {

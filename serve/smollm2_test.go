@@ -46,7 +46,7 @@ func newSmolLM2(t *testing.T) *rig {
 	return r
 }
 
-// What a real model answers under the parameters that no number shows.
+// Answers of a real model under parameters whose effect is visible only in the text.
 func TestSmolLM2(t *testing.T) {
 	r := newSmolLM2(t)
 	question := object{"role": "user", "content": "Name the capital of France."}

@@ -11,18 +11,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 )
 
-// piece is news of a choice. The last one has a finish reason and the result.
+// piece is newly generated output of one choice. The last piece of a choice has a finish reason and the engine's result.
 type piece struct {
 	choice int
 	text   string
 	tokens []entry
-	ids    []int32 // new, with return_token_ids
+	ids    []int32 // token ids, with return_token_ids
 	finish string
-	stop   any // the stop text or the stop id that ended it, or nil
+	stop   any // the stop string or stop token id that ended it, or nil
 	result engine.Result
 }
 
-// serve answers a request that parse understands.
+// serve reads a request with parse, reserves its sequences and answers it.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(body []byte) (*call, error)) {
 	if s.draining.Load() {
 		s.fail(w, engine.ErrClosed)
@@ -42,26 +42,26 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(body [
 	c.began = began
 	n := c.sequences()
 	if n > s.o.MaxSequences {
-		s.fail(w, bad("n", "the request asks for %d sequences, this server takes %d at once: ask for fewer", n, s.o.MaxSequences))
+		s.fail(w, bad("n", "the request needs %d sequences, this server runs at most %d at once: send fewer prompts or a smaller n", n, s.o.MaxSequences))
 		return
 	}
-	if !s.enter(n) {
+	if !s.reserve(n) {
 		s.fail(w, &apiError{Status: 429, Type: "rate_limit_error", Code: "rate_limit_exceeded", Message: "the server is busy: try again later"})
 		return
 	}
-	defer s.leave(n)
+	defer s.release(n)
 	if c.stream {
 		err = s.stream(w, r, c)
 	} else {
-		err = s.whole(w, r, c)
+		err = s.respond(w, r, c)
 	}
 	if err != nil {
 		s.fail(w, err)
 	}
 }
 
-// run generates all choices and calls each with their pieces, on this goroutine: those of a choice in order. idle is called when no
-// piece is ready. When run returns nothing of the call is left in the engine.
+// run generates all choices and calls each with their pieces, on this goroutine. The pieces of a choice come in order. run calls idle
+// when no piece is ready. When run returns, the engine has no sequence of the call left.
 func (s *Server) run(ctx context.Context, c *call, each func(piece) error, idle func() error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	pieces := make(chan piece, 64)
@@ -72,11 +72,11 @@ func (s *Server) run(ctx context.Context, c *call, each func(piece) error, idle 
 		choices.Go(func() {
 			defer func() {
 				if p := recover(); p != nil {
-					cancel(fmt.Errorf("an unforeseen state: %v", p))
+					cancel(fmt.Errorf("internal error: %v", p))
 				}
 			}()
 			if err := s.generate(ctx, c, i, pieces); err != nil {
-				cancel(err) // one choice without answer: the request has none
+				cancel(err) // if one choice fails, the request fails
 			}
 		})
 	}
@@ -105,7 +105,7 @@ func (s *Server) run(ctx context.Context, c *call, each func(piece) error, idle 
 	return nil
 }
 
-// generate runs choice i.
+// generate generates choice i and sends its pieces to out.
 func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece) error {
 	r := c.request(i)
 	r.Stop = c.output.Stopper()
@@ -126,7 +126,7 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 			s.metrics.first.observe(time.Since(c.began))
 			first = false
 		}
-		if !c.follows() {
+		if !c.needsTokens() {
 			return
 		}
 		p := piece{}
@@ -146,7 +146,7 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 	if res.Finish == engine.FinishStop {
 		last.finish = "stop"
 	}
-	if !c.follows() {
+	if !c.needsTokens() {
 		for n, id := range res.IDs {
 			text, tokens := t.add(entry{id: id, logp: res.Logprobs[n]})
 			last.text += text
@@ -166,12 +166,12 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 	return nil
 }
 
-// follows reports whether tokens are wanted before the generation ends, or more of them than its result has.
-func (c *call) follows() bool { return c.stream || c.logprobs && c.top > 0 }
+// needsTokens reports whether tokens are handled one by one: to stream them, or for top log-probabilities, which the result lacks.
+func (c *call) needsTokens() bool { return c.stream || c.logprobs && c.top > 0 }
 
-// whole answers when all is there.
-func (s *Server) whole(w http.ResponseWriter, r *http.Request, c *call) error {
-	f := newFormer(c)
+// respond answers when all choices have finished.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, c *call) error {
+	f := newResponseBuilder(c)
 	err := s.run(r.Context(), c, func(p piece) error {
 		f.add(p)
 		return nil
@@ -179,13 +179,13 @@ func (s *Server) whole(w http.ResponseWriter, r *http.Request, c *call) error {
 	if err != nil {
 		return err
 	}
-	s.reply(w, http.StatusOK, f.whole())
+	s.reply(w, http.StatusOK, f.response())
 	return nil
 }
 
-// stream answers with server-sent events. Pieces that are ready together are sent together.
+// stream answers with server-sent events. It flushes only when no further piece is ready.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) error {
-	f, ctl := newFormer(c), http.NewResponseController(w)
+	f, ctl := newResponseBuilder(c), http.NewResponseController(w)
 	begun, dirty := false, false
 	event := func(v []byte) error {
 		if !begun {
@@ -196,7 +196,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) error {
 			w.WriteHeader(http.StatusOK)
 			begun = true
 		}
-		_ = ctl.SetWriteDeadline(time.Now().Add(s.o.WriteTimeout)) // a client that does not read is let go
+		_ = ctl.SetWriteDeadline(time.Now().Add(s.o.WriteTimeout)) // disconnects a client that does not read
 		dirty = true
 		_, err := fmt.Fprintf(w, "data: %s\n\n", v)
 		return err
@@ -226,8 +226,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) error {
 		return nil // the stream ends without [DONE]
 	}
 	if c.usage {
-		if err := event(trimNewline(encode(f.last()))); err != nil {
-			return nil // the client is gone
+		if err := event(trimNewline(encode(f.usageChunk()))); err != nil {
+			return nil // the client disconnected
 		}
 	}
 	if event([]byte("[DONE]")) == nil {

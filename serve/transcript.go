@@ -9,18 +9,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// Output says how the tokens of a continuation become its text, and which texts end it.
+// Output says how the tokens of an answer become its text, and which tokens and strings end it.
 type Output struct {
 	Tokenizer   *tokenizer.Tokenizer // nil: there is no text
-	EOS         []int32              // ids that end the continuation
-	Stop        []string             // texts that end it
-	MinTokens   int                  // a stop text does not count if it ends within the text of so many tokens
-	IncludeStop bool                 // what ends the continuation belongs to its text
-	KeepSpecial bool                 // special tokens have text
+	EOS         []int32              // token ids that end the answer
+	Stop        []string             // strings that end it
+	MinTokens   int                  // a stop string that ends within the text of the first MinTokens tokens is ignored
+	IncludeStop bool                 // the text includes the stop string or EOS token
+	KeepSpecial bool                 // the text includes special tokens
 }
 
-// Stopper is the engine's stop function, nil if there is no stop text. It sees every id once, in order, and keeps no
-// more text than a stop text has.
+// Stopper is the function for engine.Request.Stop; nil if there is no stop string. It must be called after each token. It keeps no
+// more text than the longest stop string.
 func (o Output) Stopper() func(ids []int32) bool {
 	if len(o.Stop) == 0 || o.Tokenizer == nil {
 		return nil
@@ -33,7 +33,8 @@ func (o Output) Stopper() func(ids []int32) bool {
 	}
 }
 
-// Stream gives the text of a continuation as it comes: add that of the next token, end the rest.
+// Stream returns two functions that decode an answer token by token: add takes the next token and returns the text that is final, end
+// returns the rest.
 func (o Output) Stream() (add func(id int32) string, end func() string) {
 	t := newTranscript(o)
 	add = func(id int32) string {
@@ -46,7 +47,7 @@ func (o Output) Stream() (add func(id int32) string, end func() string) {
 	}
 }
 
-// Text is that of a whole continuation.
+// Text is the text of a complete answer.
 func (o Output) Text(ids []int32) string {
 	add, end := o.Stream()
 	var all strings.Builder
@@ -57,29 +58,28 @@ func (o Output) Text(ids []int32) string {
 	return all.String()
 }
 
-// transcript turns the ids of one continuation into the text that a client gets, as they come: whole characters,
-// nothing from a stop text on, and nothing that may yet turn out to be the beginning of one. Joined, the pieces are the
-// same however they were cut.
+// transcript decodes the tokens of one answer, one at a time, into the text that a client gets. It returns complete characters only,
+// nothing from a stop string on, and it holds back text that may be the beginning of a stop string.
 type transcript struct {
 	Output
 	dec *tokenizer.Decoder // nil: there is no text
 
-	held       string  // decoded, not given out: it may become a stop text
-	given      int     // bytes given out
+	pending    string  // decoded, not returned yet: it may become a stop string
+	returned   int     // bytes returned
 	decoded    int     // bytes decoded
-	characters int     // decoded
-	tokens     int     // taken
-	floor      int     // bytes of the first MinTokens tokens
-	entries    []entry // of tokens whose text is not given out yet
-	stopped    bool    // a stop text was found: reason
+	characters int     // characters decoded
+	tokens     int     // tokens added
+	minBytes   int     // bytes of the first MinTokens tokens
+	entries    []entry // tokens whose text is not returned yet
+	stopped    bool    // the stop string reason was found
 	reason     string
 }
 
-// entry is a token with its log-probability, and the most likely tokens in its place.
+// entry is a token with its log-probability and the most probable tokens at its position.
 type entry struct {
 	id     int32
-	at     int // where its text begins, in bytes
-	offset int // the same in characters
+	at     int // byte offset of its text
+	offset int // character offset of its text
 	logp   float32
 	top    []engine.TokenLogprob
 }
@@ -92,7 +92,7 @@ func newTranscript(o Output) *transcript {
 	return t
 }
 
-// add takes the next token; what it returns is final.
+// add decodes the next token and returns the text and tokens that are now final.
 func (t *transcript) add(e entry) (text string, tokens []entry) {
 	if t.stopped || !t.IncludeStop && slices.Contains(t.EOS, e.id) {
 		return "", nil
@@ -107,7 +107,7 @@ func (t *transcript) add(e entry) (text string, tokens []entry) {
 	return text, t.take(false)
 }
 
-// end returns the rest.
+// end returns the pending text and tokens.
 func (t *transcript) end() (text string, tokens []entry) {
 	if t.stopped {
 		return "", nil
@@ -116,41 +116,41 @@ func (t *transcript) end() (text string, tokens []entry) {
 		text = t.push(t.dec.Flush())
 	}
 	if !t.stopped {
-		text += t.held
-		t.given += len(t.held)
-		t.held = ""
+		text += t.pending
+		t.returned += len(t.pending)
+		t.pending = ""
 	}
 	return text, t.take(!t.stopped)
 }
 
-// push appends decoded text and returns what is certain of it.
+// push appends decoded text and returns the part that is final.
 func (t *transcript) push(piece string) string {
 	t.decoded += len(piece)
 	t.characters += utf8.RuneCountInString(piece)
 	if t.tokens <= t.MinTokens {
-		t.floor = t.decoded
+		t.minBytes = t.decoded
 	}
-	t.held += piece
-	n := len(t.held)
-	if from, to, i := firstStop(t.held, t.Stop, t.floor-t.given); i >= 0 {
+	t.pending += piece
+	n := len(t.pending)
+	if from, to, i := firstStop(t.pending, t.Stop, t.minBytes-t.returned); i >= 0 {
 		if t.stopped, t.reason, n = true, t.Stop[i], from; t.IncludeStop {
 			n = to
 		}
 	} else {
-		n -= beginning(t.held, t.Stop)
+		n -= partialStop(t.pending, t.Stop)
 	}
-	out := t.held[:n]
-	t.given += n
-	if t.held = t.held[n:]; t.stopped {
-		t.held = ""
+	out := t.pending[:n]
+	t.returned += n
+	if t.pending = t.pending[n:]; t.stopped {
+		t.pending = ""
 	}
 	return out
 }
 
-// take removes the entries whose text has begun to be given out, or all.
+// take removes and returns the entries whose text has begun to be returned, or all entries.
 func (t *transcript) take(all bool) []entry {
 	n := 0
-	for n < len(t.entries) && (all || t.entries[n].at < t.given) {
+	for n < len(t.entries) && (all || t.entries[n].at < t.returned) {
 		n++
 	}
 	out := t.entries[:n:n]
@@ -158,8 +158,8 @@ func (t *transcript) take(all bool) []entry {
 	return out
 }
 
-// firstStop finds the stop text that ends first in text, behind byte after: where it begins and ends, and which it is,
-// or -1. The one that ends first is the one found whatever pieces the text comes in.
+// firstStop finds the stop string that ends first in text, after byte after. It returns its begin and end (bytes) and its index in
+// stops, or -1. Choosing the one that ends first makes the result independent of how the text is split into tokens.
 func firstStop(text string, stops []string, after int) (from, to, which int) {
 	which = -1
 	for i, s := range stops {
@@ -175,8 +175,8 @@ func firstStop(text string, stops []string, after int) (from, to, which int) {
 	return from, to, which
 }
 
-// beginning is the length of the longest end of text that is the beginning of one of stops.
-func beginning(text string, stops []string) int {
+// partialStop is the length in bytes of the longest suffix of text that is a proper prefix of a stop string.
+func partialStop(text string, stops []string) int {
 	most := 0
 	for _, s := range stops {
 		for n := min(len(text), len(s)-1); n > most; n-- {

@@ -11,7 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// However tokens cut a text, what is given out is the text before the first stop text, and never more than is certain.
+// However a text is split into tokens, the transcript returns the text before the first stop string, and never text that may still be
+// part of one.
 func TestTranscript(t *testing.T) {
 	tok, err := smollm2()
 	require.NoError(t, err)
@@ -72,19 +73,19 @@ func TestTranscript(t *testing.T) {
 	})
 }
 
-// least is the length of the text in which no stop text may end.
+// least is the length in bytes of the text in which a stop string must not end.
 func least(tok *tokenizer.Tokenizer, o Output, ids []int32) int {
 	d, n := tok.NewDecoder(!o.KeepSpecial), 0
 	for _, id := range ids[:min(o.MinTokens, len(ids))] {
 		n += len(d.Add(id))
 	}
-	if o.MinTokens >= len(ids) { // what is left of a cut character belongs to them too
+	if o.MinTokens >= len(ids) { // includes the rest of a character that was cut
 		n += len(d.Flush())
 	}
 	return n
 }
 
-// scanStop finds the first stop text by adding one byte after the other, the slow way.
+// scanStop finds the first stop string byte by byte: slow and simple.
 func scanStop(text string, stops []string, after int) (from, to int) {
 	for n := after + 1; n <= len(text); n++ {
 		for _, s := range stops {
@@ -104,7 +105,7 @@ func longest(stops []string) int {
 	return n
 }
 
-// An end-of-sequence id leaves nothing; a model without a tokenizer has entries only.
+// An end-of-sequence token adds no text. Without a tokenizer there are entries but no text.
 func TestTranscriptEdges(t *testing.T) {
 	tok, err := smollm2()
 	require.NoError(t, err)
@@ -120,6 +121,6 @@ func TestTranscriptEdges(t *testing.T) {
 	text, tokens = tr.add(entry{id: 5})
 	require.Empty(t, text)
 	require.Equal(t, []entry{{id: 5}}, tokens)
-	require.Equal(t, 2, beginning("abcab", []string{"abx", "b"}))
-	require.Equal(t, 0, beginning("abc", []string{"abc"}), "the whole is no beginning")
+	require.Equal(t, 2, partialStop("abcab", []string{"abx", "b"}))
+	require.Equal(t, 0, partialStop("abc", []string{"abc"}), "a complete stop string is not a partial one")
 }

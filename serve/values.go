@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// member is a key of a JSON object with its value as it was written.
+// member is a key of a JSON object with its unparsed value.
 type member struct {
 	key string
 	raw json.RawMessage
 }
 
-// members are those of an object, in order; false if raw is none. It is valid JSON.
+// members are the members of an object, in order; false if raw, which must be valid JSON, is not an object.
 func members(raw json.RawMessage) ([]member, bool) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -35,26 +35,26 @@ func members(raw json.RawMessage) ([]member, bool) {
 	return all, true
 }
 
-// toObject writes members in their order.
+// toObject writes an object with these members, in order.
 func toObject(all []member) json.RawMessage {
 	out := []byte{'{'}
 	for i, m := range all {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		key, _ := json.Marshal(m.key) // of a text it never fails
+		key, _ := json.Marshal(m.key) // never fails for a string
 		out = append(append(append(out, key...), ':'), m.raw...)
 	}
 	return append(out, '}')
 }
 
-// elements are those of a list; false if raw is none.
+// elements are the elements of a list; false if raw is not a list.
 func elements(raw json.RawMessage) ([]json.RawMessage, bool) {
 	var all []json.RawMessage
 	return all, kind(raw) == "list" && json.Unmarshal(raw, &all) == nil
 }
 
-// kind names a JSON value by its first byte.
+// kind is the type of a JSON value, from its first byte.
 func kind(raw json.RawMessage) string {
 	if len(raw) == 0 {
 		return "nothing"
@@ -65,7 +65,7 @@ func kind(raw json.RawMessage) string {
 	case '[':
 		return "list"
 	case '"':
-		return "text"
+		return "string"
 	case 't', 'f':
 		return "boolean"
 	case 'n':
@@ -74,7 +74,7 @@ func kind(raw json.RawMessage) string {
 	return "number"
 }
 
-// integer reads a whole number, 12.0 and 1.2e1 too. What floating point cannot tell from its neighbours is none.
+// integer reads an integer, also one written as 12.0 or 1.2e1; then only below 2^53, where float64 is exact.
 func integer(raw json.RawMessage) (int64, bool) {
 	if kind(raw) != "number" {
 		return 0, false
@@ -89,31 +89,31 @@ func integer(raw json.RawMessage) (int64, bool) {
 	return int64(x), true
 }
 
-// unquote reads a text.
+// unquote reads a string.
 func unquote(raw json.RawMessage) (s string, ok bool) {
-	return s, kind(raw) == "text" && json.Unmarshal(raw, &s) == nil
+	return s, kind(raw) == "string" && json.Unmarshal(raw, &s) == nil
 }
 
-// value is what a request gives a parameter.
+// value is the value of a parameter in a request.
 type value struct {
 	name string
 	raw  json.RawMessage
 }
 
-// wrong is the error of a value of another kind than wanted.
+// wrong is the error of a value that has the wrong type.
 func (v value) wrong(want string) *apiError {
 	e := bad(v.name, "%s must be %s, not %s", v.name, want, v.shown())
 	e.Code = "invalid_type"
 	return e
 }
 
-// shown is the value for an error's text.
+// shown is the value as error messages show it; only its type if it is long.
 func (v value) shown() string {
 	if len(v.raw) <= 40 && kind(v.raw) != "object" && kind(v.raw) != "list" {
 		return string(v.raw)
 	}
 	return map[string]string{
-		"object": "an object", "list": "a list", "text": "a long text", "number": "a long number"}[kind(v.raw)]
+		"object": "an object", "list": "a list", "string": "a long string", "number": "a long number"}[kind(v.raw)]
 }
 
 func (v value) bool(to *bool) error {
@@ -143,12 +143,12 @@ func (v value) number(to *float64) error {
 func (v value) text(to *string) error {
 	s, ok := unquote(v.raw)
 	if *to = s; !ok {
-		return v.wrong("a text")
+		return v.wrong("a string")
 	}
 	return nil
 }
 
-// texts reads a text or a list of texts.
+// texts reads a string or a list of strings.
 func (v value) texts(to *[]string) error {
 	if s, ok := unquote(v.raw); ok {
 		*to = []string{s}
@@ -161,7 +161,7 @@ func (v value) texts(to *[]string) error {
 		*to, ok = append(*to, s), ok && isText
 	}
 	if !ok {
-		return v.wrong("a text or a list of texts")
+		return v.wrong("a string or a list of strings")
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func (v value) ids(to *[]int32) error {
 	return nil
 }
 
-// tokenIDs reads a list of ids. Whether a model has them is asked later.
+// tokenIDs reads a list of token ids. It does not check them against a vocabulary.
 func tokenIDs(raw json.RawMessage) ([]int32, bool) {
 	all, ok := elements(raw)
 	ids := make([]int32, len(all))
@@ -187,7 +187,7 @@ func tokenIDs(raw json.RawMessage) ([]int32, bool) {
 	return ids, ok
 }
 
-// document checks that body is one JSON object without a key given twice anywhere, and returns its members.
+// document checks that body is one JSON object in which no object, at any depth, has a key twice. It returns its members.
 func document(body []byte) ([]member, error) {
 	if !utf8.Valid(body) {
 		return nil, bad("", "the request is not valid UTF-8")
@@ -197,7 +197,7 @@ func document(body []byte) ([]member, error) {
 		return nil, bad("", "the request is not a JSON object")
 	}
 	var whole json.RawMessage
-	if err := json.Unmarshal(body, &whole); err != nil { // its depth is bounded, too
+	if err := json.Unmarshal(body, &whole); err != nil { // also limits the depth
 		return nil, bad("", "the request is not valid JSON: %v", err)
 	}
 	all, _ := members(whole)
@@ -211,14 +211,14 @@ func document(body []byte) ([]member, error) {
 			}
 		}
 		if twice != "" {
-			return nil, bad(m.key, "the key %q is given twice: a request says everything once", twice)
+			return nil, bad(m.key, "the key %q is given twice: give it once", twice)
 		}
 		seen[m.key] = true
 	}
 	return all, nil
 }
 
-// repeated is the first key that is twice in an object of the next value, or "". An empty key may be.
+// repeated is the first key that an object in the next value has twice, or "". An empty key may repeat.
 func repeated(d *json.Decoder) string {
 	t, err := d.Token()
 	if err != nil {

@@ -6,26 +6,29 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 )
 
-// former gives the pieces of a call the form of its endpoint, whole or in chunks.
-type former struct {
+// responseBuilder turns the pieces of a call into its endpoint's response or, when streaming, into chunks.
+type responseBuilder struct {
 	c       *call
-	choices []formed
+	choices []builtChoice
 }
 
-type formed struct {
+// builtChoice is the part of a choice that has been generated so far.
+type builtChoice struct {
 	text   string
 	tokens []entry
 	ids    []int32
 	finish string
 	stop   any
 	result engine.Result
-	begun  bool // a chunk was made
+	begun  bool // its first chunk was made
 }
 
-func newFormer(c *call) *former { return &former{c: c, choices: make([]formed, c.sequences())} }
+func newResponseBuilder(c *call) *responseBuilder {
+	return &responseBuilder{c: c, choices: make([]builtChoice, c.sequences())}
+}
 
-// add gathers a piece.
-func (f *former) add(p piece) {
+// add appends a piece to its choice.
+func (f *responseBuilder) add(p piece) {
 	x := &f.choices[p.choice]
 	x.text += p.text
 	x.tokens = append(x.tokens, p.tokens...)
@@ -35,12 +38,12 @@ func (f *former) add(p piece) {
 	}
 }
 
-func (f *former) answer(object string, choices []choice) answer {
+func (f *responseBuilder) answer(object string, choices []choice) answer {
 	return answer{ID: f.c.id, Object: object, Created: f.c.created, Model: f.c.model.ID, Choices: choices}
 }
 
-// whole is the response of a call that has ended.
-func (f *former) whole() answer {
+// response is the complete response, once all choices have finished.
+func (f *responseBuilder) response() answer {
 	a := f.answer("text_completion", nil)
 	if f.c.chat {
 		a.Object = "chat.completion"
@@ -58,12 +61,12 @@ func (f *former) whole() answer {
 		}
 		a.Choices = append(a.Choices, ch)
 	}
-	a.Usage = f.used()
+	a.Usage = f.usage()
 	return a
 }
 
-// chunks are the events that a piece of a stream is worth.
-func (f *former) chunks(p piece) []answer {
+// chunks returns the stream's events for a piece.
+func (f *responseBuilder) chunks(p piece) []answer {
 	x := &f.choices[p.choice]
 	var out []answer
 	add := func(ch choice) {
@@ -107,18 +110,18 @@ func (f *former) chunks(p piece) []answer {
 	return out
 }
 
-// last is the event with the usage of a stream.
-func (f *former) last() answer {
+// usageChunk is the last event of a stream with include_usage.
+func (f *responseBuilder) usageChunk() answer {
 	a := f.answer("text_completion", []choice{})
 	if f.c.chat {
 		a.Object = "chat.completion.chunk"
 	}
-	a.Usage = f.used()
+	a.Usage = f.usage()
 	return a
 }
 
-// used counts tokens: a prompt once, whatever its choices.
-func (f *former) used() *usage {
+// usage counts tokens. A prompt counts once, however many choices it has.
+func (f *responseBuilder) usage() *usage {
 	var u usage
 	for i := range f.choices {
 		x := &f.choices[i]
@@ -132,8 +135,8 @@ func (f *former) used() *usage {
 	return &u
 }
 
-// logprobs is what a choice says of its tokens; nil if nobody asked.
-func (f *former) logprobs(tokens []entry) any {
+// logprobs is the value of a choice's field logprobs; nil if the request did not ask for it.
+func (f *responseBuilder) logprobs(tokens []entry) any {
 	if !f.c.logprobs {
 		return nil
 	}
@@ -156,7 +159,7 @@ func (f *former) logprobs(tokens []entry) any {
 			top := map[string]float32{}
 			for _, t := range e.top {
 				x := f.token(t.ID, t.Logprob)
-				if old, ok := top[x.Token]; !ok || x.Logprob > old { // parts of characters look alike
+				if old, ok := top[x.Token]; !ok || x.Logprob > old { // incomplete UTF-8 sequences have the same text
 					top[x.Token] = x.Logprob
 				}
 			}
@@ -166,8 +169,8 @@ func (f *former) logprobs(tokens []entry) any {
 	return out
 }
 
-// token spells an id. JSON has no infinity: OpenAI's stand-in is -9999.
-func (f *former) token(id int32, logp float32) tokenLogprob {
+// token gives the text and bytes of an id. JSON has no infinity: like OpenAI, it writes -9999 instead.
+func (f *responseBuilder) token(id int32, logp float32) tokenLogprob {
 	t := tokenLogprob{Logprob: max(logp, -9999), Bytes: []int{}}
 	if tok := f.c.model.Tokenizer; tok != nil {
 		b := tok.Bytes(id)
@@ -175,7 +178,7 @@ func (f *former) token(id int32, logp float32) tokenLogprob {
 			t.Bytes = append(t.Bytes, int(x))
 		}
 		if t.Token = string(b); !utf8.Valid(b) {
-			t.Token = string([]rune(t.Token)) // U+FFFD for what is not whole
+			t.Token = string([]rune(t.Token)) // U+FFFD for an incomplete UTF-8 sequence
 		}
 	}
 	return t
