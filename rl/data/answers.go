@@ -11,13 +11,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// answerSplit stands between the aliases of one string in DeepResearcher's files.
+// answerSplit separates the accepted answers within one string in DeepResearcher's files.
 const answerSplit = "<|answer_split|>"
 
-// Answers are accepted answers, read as the column golden_answers is.
+// Answers are accepted answers, read from JSON in the forms that the column golden_answers may have.
 type Answers []string
 
-// UnmarshalJSON reads a list or a single answer; null is none.
+// UnmarshalJSON reads a list of answers or a single answer; null gives no answers.
 func (a *Answers) UnmarshalJSON(raw []byte) (err error) {
 	*a, err = answers("golden_answers", raw)
 	return err
@@ -53,7 +53,8 @@ func goldenAnswers(row Row) ([]string, error) {
 	return answers("reward_model.ground_truth", truth)
 }
 
-// objectText is the object that a string holds as text, as tables keep nested columns; anything else stays as it is.
+// objectText parses a string that holds a JSON object as text, as tables may store nested columns. Any other value is
+// returned unchanged.
 func objectText(raw json.RawMessage) json.RawMessage {
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
@@ -64,8 +65,8 @@ func objectText(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// answers reads a list of answers or a single one. Numbers and truth values count as their text; empty answers are
-// dropped: nothing can be said to match them.
+// answers reads a list of answers or a single answer. Numbers and booleans become their text. Empty answers are dropped,
+// because no answer of a policy can match them.
 func answers(column string, raw json.RawMessage) ([]string, error) {
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
@@ -98,9 +99,9 @@ func answers(column string, raw json.RawMessage) ([]string, error) {
 	return out, nil
 }
 
-// listText finds a list that is written as text, as tables without lists keep one: JSON (PopQA's possible_answers), or
-// a list, a tuple or a set as Python prints it. A text that begins and ends like one and cannot be read is an error: as
-// one answer nobody could give it.
+// listText reads a list that is written as text, as in tables that cannot hold lists: JSON (PopQA's possible_answers), or
+// a list, a tuple or a set as Python prints it. ok is false if the text is no list. A text that looks like a list and
+// cannot be read is an error: as a single answer, no policy could match it.
 func listText(s string) (list json.RawMessage, ok bool, err error) {
 	s = strings.TrimSpace(s)
 	var items []json.RawMessage
@@ -118,8 +119,8 @@ func listText(s string) (list json.RawMessage, ok bool, err error) {
 	return nil, false, nil
 }
 
-// looksLikeList is true of texts that begin with a quoted text in brackets, and end with such a bracket or, cut off,
-// have none.
+// looksLikeList says whether a text begins with a bracket and a quotation mark, and either ends with the closing bracket
+// or, cut off, has no closing bracket at all.
 func looksLikeList(s string) bool {
 	for _, brackets := range []string{"[]", "{}"} {
 		inside, opened := strings.CutPrefix(s, brackets[:1])
@@ -132,7 +133,7 @@ func looksLikeList(s string) bool {
 	return strings.HasPrefix(s, "array([")
 }
 
-// short is the beginning of a text, in quotes.
+// short gives the first 60 characters of a text, in quotes.
 func short(s string) string {
 	if r := []rune(s); len(r) > 60 {
 		return fmt.Sprintf("%q...", string(r[:60]))

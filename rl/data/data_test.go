@@ -127,7 +127,7 @@ func TestErrors(t *testing.T) {
 		good + `{"question":"q"`:                                              "row 2: unexpected end of JSON input",
 		string(gz([]byte(strings.Repeat(good, 50)))[:40]):                     "row 1: unexpected EOF",
 		"\x1f\x8bnot really gzip":                                             "damaged",
-		"PAR1" + strings.Repeat("\x00", 40):                                   "no sound parquet file",
+		"PAR1" + strings.Repeat("\x00", 40):                                   "damaged or not a parquet file",
 	} {
 		p := file(t, "q.jsonl", []byte(content))
 		_, err := data.Load(p)

@@ -9,27 +9,28 @@ import (
 	"strings"
 )
 
-// Question is one row of a question-answering set.
+// Question is one row of a question-answering data set.
 type Question struct {
-	// ID is the column id, else extra_info.index, else "row-N".
+	// ID comes from the column id, else from extra_info.index; else it is "row-N".
 	ID string
 	// Question is the question itself, without any instruction around it.
 	Question string
-	// GoldenAnswers are the accepted answers, at least one, none empty.
+	// GoldenAnswers are the accepted answers: at least one, and none of them is empty.
 	GoldenAnswers []string
-	// DataSource names the set the row came from; "" if the file does not say.
+	// DataSource is the name of the data set of the row, as in verl. ParseQuestion leaves it "" without a column data_source; Load then
+	// takes the name of the file.
 	DataSource string
-	// File is the file it came from, Row the row there, from 1.
+	// File is the file that holds the question, Row the number of the row in it, from 1.
 	File string
 	Row  int
-	// Columns holds all columns of the row as they were, to be echoed.
+	// Columns holds all columns of the row as JSON, unchanged.
 	Columns map[string]json.RawMessage
 }
 
-// Load reads all questions of a file (see Rows for the formats). Every row needs a question, from the column question
-// or else from the user message of the column prompt, and golden_answers or verl's reward_model.ground_truth (its
-// target, or itself: a list or one answer; either may be written as text). The first bad row fails the whole file, an
-// empty file fails as well.
+// Load reads all questions of a file (see Rows for the formats). Every row needs a question: from the column question, else
+// from the last user message of the column prompt. It also needs accepted answers: from golden_answers, else from verl's
+// reward_model.ground_truth.target, else from reward_model.ground_truth. They are a list or one answer, and either may be
+// written as text. A bad row is an error for the file, and so is a file without rows.
 func Load(path string) ([]Question, error) {
 	var out []Question
 	for row, err := range Rows(path) {
@@ -52,7 +53,7 @@ func Load(path string) ([]Question, error) {
 	return out, nil
 }
 
-// sourceName is a file's name without folders and format endings.
+// sourceName is the name of a file without its folder and without the endings of its format.
 func sourceName(path string) string {
 	name := filepath.Base(path)
 	for _, ext := range []string{".gz", ".jsonl", ".json", ".parquet"} {
@@ -61,7 +62,7 @@ func sourceName(path string) string {
 	return name
 }
 
-// ParseQuestion reads a question from a row; errors do not name file and row.
+// ParseQuestion reads a question from a row. Its errors do not name the file and the row.
 func ParseQuestion(row Row) (Question, error) {
 	q := Question{Row: row.N, Columns: row.Columns}
 	var err error
@@ -106,7 +107,7 @@ func questionText(row Row) (string, error) {
 	}
 	for _, m := range slices.Backward(chat) {
 		if m.Role == "user" {
-			// A prompt that carries the whole instruction ends with "Question: ...".
+			// A prompt that contains ZeroSearch's instruction ends with "Question: ...".
 			if i := strings.LastIndex(m.Content, "Question: "); i >= 0 {
 				return strings.TrimSpace(m.Content[i+len("Question: "):]), nil
 			}

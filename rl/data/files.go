@@ -9,26 +9,26 @@ import (
 	"strings"
 )
 
-// shares is what the weights of a mixture are rounded to: every run of so many questions holds the files in exactly these numbers.
-const shares = 1000
+// shareTotal is the sum of the shares of a mixture. Every shareTotal questions in a row hold exactly Part.Share questions of each file.
+const shareTotal = 1000
 
-// Set is the questions of one or more files.
+// Set holds the questions of one or more files.
 type Set struct {
-	// Questions, file by file, in the order of the rows.
+	// Questions are ordered by file and, within a file, by row.
 	Questions []Question
-	// Parts are the files of a mixture, nil where no weights were given: then every question is drawn as often as any other.
+	// Parts are the files of a mixture. It is nil where no weights were given; then every question is drawn equally often.
 	Parts []Part
 }
 
-// Part is a file of a mixture: the next N questions of the set, drawn Share times in a thousand.
+// Part is a file of a mixture: the next N questions of the set. Of every thousand questions drawn, Share come from this file.
 type Part struct {
 	File     string
 	N, Share int
 }
 
-// LoadSet reads the files of a list, separated by commas: "a.parquet,b.jsonl", one after the other, or "a.parquet:0.7,b.jsonl:0.3", a
-// mixture, in which a weight says how often questions are drawn from a file, whatever its size. A file whose name holds a comma
-// or ends like a weight stands alone.
+// LoadSet reads a list of files, separated by commas. "a.parquet,b.jsonl" gives the questions of one file after the other.
+// "a.parquet:0.7,b.jsonl:0.3" is a mixture, in which a weight says how often questions are drawn from a file, regardless of its size. A
+// file whose name contains a comma, or ends like a weight, can only be given alone.
 func LoadSet(list string) (*Set, error) {
 	files, weights, err := parseFiles(list)
 	if err != nil {
@@ -48,7 +48,7 @@ func LoadSet(list string) (*Set, error) {
 	return s, nil
 }
 
-// LoadFiles is LoadSet where nothing is drawn: weights are refused.
+// LoadFiles is LoadSet for uses that take every question once: a list with weights is an error.
 func LoadFiles(list string) ([]Question, error) {
 	s, err := LoadSet(list)
 	if err == nil && s.Parts != nil {
@@ -60,7 +60,7 @@ func LoadFiles(list string) ([]Question, error) {
 	return s.Questions, nil
 }
 
-// Rename gives a list with to(name) in place of every file's name; weights stay.
+// Rename gives the list with each file name replaced by to(name). Weights are not changed.
 func Rename(list string, to func(file string) (string, error)) (string, error) {
 	if _, err := os.Stat(list); err == nil {
 		return to(list)
@@ -81,7 +81,7 @@ func Rename(list string, to func(file string) (string, error)) (string, error) {
 	return strings.Join(out, ","), nil
 }
 
-// parseFiles takes a list apart; weights are thousandths, nil if there are none.
+// parseFiles reads a list of files. weights are in thousandths of all, nil if the list has none.
 func parseFiles(list string) (files []string, weights []int, err error) {
 	if _, err := os.Stat(list); err == nil {
 		return []string{list}, nil, nil
@@ -113,7 +113,7 @@ func parseFiles(list string) (files []string, weights []int, err error) {
 	return files, weights, err
 }
 
-// parseFile takes FILE or FILE:WEIGHT apart; without a weight it is 0.
+// parseFile reads FILE or FILE:WEIGHT; weight is 0 if there is none.
 func parseFile(item string) (file string, weight float64, err error) {
 	i := strings.LastIndexByte(item, ':')
 	if _, err := os.Stat(item); err == nil || i < 0 {
@@ -121,7 +121,7 @@ func parseFile(item string) (file string, weight float64, err error) {
 	}
 	weight, err = strconv.ParseFloat(item[i+1:], 64)
 	if err != nil {
-		return item, 0, nil // a colon of the name
+		return item, 0, nil // the colon is part of the name
 	}
 	if !(weight > 0) || math.IsInf(weight, 0) {
 		return "", 0, fmt.Errorf("%s: a weight must be a number above 0", item)
@@ -129,16 +129,16 @@ func parseFile(item string) (file string, weight float64, err error) {
 	return item[:i], weight, nil
 }
 
-// thousandths rounds weights to whole shares by the largest remainder; none may vanish.
+// thousandths rounds weights to shares of shareTotal by the method of the largest remainder. A share that rounds to 0 is an error.
 func thousandths(files []string, weights []float64) ([]int, error) {
 	sum := 0.0
 	for _, w := range weights {
 		sum += w
 	}
-	out, order, left := make([]int, len(weights)), make([]int, len(weights)), shares
+	out, order, left := make([]int, len(weights)), make([]int, len(weights)), shareTotal
 	rest := make([]float64, len(weights))
 	for i, w := range weights {
-		exact := w / sum * shares
+		exact := w / sum * shareTotal
 		out[i], order[i] = int(exact), i
 		rest[i] = exact - float64(out[i])
 		left -= out[i]

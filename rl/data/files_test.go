@@ -104,12 +104,12 @@ func TestSplit(t *testing.T) {
 			s.Questions = append(s.Questions, data.Question{Question: fmt.Sprintf("Who is %d?", i), Row: i})
 			twin.Questions = append([]data.Question{{Question: fmt.Sprintf("who  is %d", i), Row: i}}, twin.Questions...)
 		}
-		hold := float64(rapid.IntRange(1, n-1).Draw(t, "hold"))
-		held, err := s.Split(hold)
+		holdOut := float64(rapid.IntRange(1, n-1).Draw(t, "hold"))
+		held, err := s.Split(holdOut)
 		require.NoError(t, err)
-		require.Len(t, held, int(hold))
-		require.Len(t, s.Questions, n-int(hold))
-		other, err := twin.Split(hold / float64(n))
+		require.Len(t, held, int(holdOut))
+		require.Len(t, s.Questions, n-int(holdOut))
+		other, err := twin.Split(holdOut / float64(n))
 		require.NoError(t, err)
 		rows := func(qs []data.Question) (out []int) {
 			for _, q := range qs {

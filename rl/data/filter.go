@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Keep drops the questions that ok refuses and returns how many those were. why names the filter in the error that says that nothing
-// is left of the set, or of a file of a mixture.
+// Keep drops the questions for which ok is false and returns their number. It is an error if no question of the set, or of a file of a
+// mixture, is left; why names the filter in that error.
 func (s *Set) Keep(why string, ok func(Question) bool) (dropped int, err error) {
 	before := len(s.Questions)
 	kept := s.Questions[:0:0]
@@ -22,13 +22,13 @@ func (s *Set) Keep(why string, ok func(Question) bool) (dropped int, err error) 
 		}
 	}
 	if len(kept) == 0 {
-		return before, fmt.Errorf("choosing questions: none of %d is left after %s: choose less strictly", before, why)
+		return before, fmt.Errorf("choosing questions: none of %d is left after %s: use a less strict filter", before, why)
 	}
 	s.Questions = kept
 	return before - len(kept), s.recount(why)
 }
 
-// recount finds the new sizes of a mixture's parts.
+// recount computes the sizes of a mixture's parts after questions were dropped.
 func (s *Set) recount(why string) error {
 	for i := range s.Parts {
 		s.Parts[i].N = 0
@@ -38,7 +38,7 @@ func (s *Set) recount(why string) error {
 			}
 		}
 		if s.Parts[i].N == 0 {
-			return fmt.Errorf("choosing questions: none of %s is left after %s: choose less strictly, or leave the file out", s.Parts[i].File, why)
+			return fmt.Errorf("choosing questions: none of %s is left after %s: use a less strict filter, or leave the file out", s.Parts[i].File, why)
 		}
 	}
 	return nil
@@ -49,24 +49,24 @@ func (s *Set) FromSources(names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	var there []string
+	var known []string
 	for _, q := range s.Questions {
-		if !slices.Contains(there, q.DataSource) {
-			there = append(there, q.DataSource)
+		if !slices.Contains(known, q.DataSource) {
+			known = append(known, q.DataSource)
 		}
 	}
 	for _, n := range names {
-		if !slices.Contains(there, n) {
-			slices.Sort(there)
-			return fmt.Errorf("choosing questions: no data source is called %q: there are %s", n, strings.Join(there, ", "))
+		if !slices.Contains(known, n) {
+			slices.Sort(known)
+			return fmt.Errorf("choosing questions: no data source is called %q: there are %s", n, strings.Join(known, ", "))
 		}
 	}
 	_, err := s.Keep("--sources", func(q Question) bool { return slices.Contains(names, q.DataSource) })
 	return err
 }
 
-// ShortAnswers keeps the questions with an accepted answer of at most words words, and returns how many were dropped: a long answer
-// cannot be hit by exact match, and hardly by F1.
+// ShortAnswers keeps the questions with an accepted answer of at most words words, and returns how many questions were dropped. A policy
+// hardly ever matches a long answer exactly, and seldom reaches a high F1 with it.
 func (s *Set) ShortAnswers(words int) (dropped int, err error) {
 	if words <= 0 {
 		return 0, nil
@@ -76,16 +76,16 @@ func (s *Set) ShortAnswers(words int) (dropped int, err error) {
 	})
 }
 
-// Split takes held-out questions away: hold of them, or below 1 that share of all. Which ones depends on the text of the questions
-// alone, not on seed, order or the other files, and rows that ask the same go to the same side, so that runs stay comparable and
-// nothing that is held out was trained on.
-func (s *Set) Split(hold float64) (held []Question, err error) {
-	n := int(hold)
-	if hold < 1 {
-		n = int(math.Round(hold * float64(len(s.Questions))))
+// Split removes held-out questions from the set and returns them. holdOut is their number or, below 1, their share of all questions. Which
+// questions are held out depends only on their texts, not on the seed or on the order. Rows with the same question are either all held
+// out or all kept. So runs stay comparable, and no held-out question is trained on.
+func (s *Set) Split(holdOut float64) (held []Question, err error) {
+	n := int(holdOut)
+	if holdOut < 1 {
+		n = int(math.Round(holdOut * float64(len(s.Questions))))
 	}
-	if !(hold > 0) || n < 1 || n >= len(s.Questions) {
-		return nil, fmt.Errorf("splitting %d questions: %v of them cannot be held out: give a number of questions, or a share between 0 and 1", len(s.Questions), hold)
+	if !(holdOut > 0) || n < 1 || n >= len(s.Questions) {
+		return nil, fmt.Errorf("splitting %d questions: %v of them cannot be held out: give a number of questions, or a share between 0 and 1", len(s.Questions), holdOut)
 	}
 	keys := make([]uint64, len(s.Questions))
 	for i, q := range s.Questions {
@@ -107,7 +107,7 @@ func (s *Set) Split(hold float64) (held []Question, err error) {
 	return held, s.recount("the held-out questions were taken")
 }
 
-// key hashes a question's words, so that case, spacing and the final question mark do not count.
+// key is a hash of the words of a question. Case, white space and the final question mark make no difference.
 func key(question string) uint64 {
 	words := strings.Fields(strings.ToLower(strings.TrimRight(question, "? ")))
 	h := sha256.Sum256([]byte(strings.Join(words, " ")))
@@ -129,8 +129,8 @@ func PerSource(questions []Question, n int) []Question {
 	return out
 }
 
-// Digest is a short name for what a run would draw: questions, answers, own prompts, their order and the weights. Resuming with other
-// data is found by it.
+// Digest is a hash of everything that a run draws from: questions, answers, the column prompt, their order and the weights. It detects
+// that a run is resumed with other data.
 func (s *Set) Digest() string {
 	h := sha256.New()
 	for _, q := range s.Questions {

@@ -12,7 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// maxLine bounds one row of JSON, so that a file that is no rows at all fails instead of filling memory.
+// maxLine is the largest size of one row of JSON, in bytes, so that a file of another format gives an error and does not fill the memory.
 const maxLine = 64 << 20
 
 // Lines yields the rows of JSON lines, or of one JSON list of objects, in any form that Text reads. Blank lines are
@@ -24,7 +24,7 @@ func Lines(name string, r io.Reader) iter.Seq2[Row, error] {
 			yield(Row{}, fmt.Errorf("reading %s: %w", name, err))
 			return
 		}
-		first, n, err := start(br)
+		first, n, err := firstByte(br)
 		if err == io.EOF {
 			return
 		}
@@ -32,9 +32,9 @@ func Lines(name string, r io.Reader) iter.Seq2[Row, error] {
 			yield(Row{N: n}, fmt.Errorf("reading %s: row %d: %w", name, n, err))
 			return
 		}
-		rows, must := eachLine(br), "each line must be one JSON object"
+		rows, requirement := eachLine(br), "each line must be one JSON object"
 		if first == '[' {
-			rows, must, n = elements(br), "each element of the list must be one JSON object", 1
+			rows, requirement, n = elements(br), "each element of the list must be one JSON object", 1
 		}
 		for raw, err := range rows {
 			if err != nil {
@@ -44,7 +44,7 @@ func Lines(name string, r io.Reader) iter.Seq2[Row, error] {
 			if len(raw) > 0 {
 				row, err := parseRow(n, raw)
 				if err != nil {
-					err = fmt.Errorf("reading %s: row %d: %w: %s", name, n, err, must)
+					err = fmt.Errorf("reading %s: row %d: %w: %s", name, n, err, requirement)
 				}
 				if !yield(row, err) {
 					return
@@ -55,8 +55,8 @@ func Lines(name string, r io.Reader) iter.Seq2[Row, error] {
 	}
 }
 
-// start gives the first byte that is not blank, which stays to be read, and the number of its line.
-func start(br *bufio.Reader) (first byte, line int, err error) {
+// firstByte gives the first byte that is no white space, without reading it, and the number of its line.
+func firstByte(br *bufio.Reader) (first byte, line int, err error) {
 	for line = 1; ; {
 		c, err := br.ReadByte()
 		switch {
@@ -72,7 +72,7 @@ func start(br *bufio.Reader) (first byte, line int, err error) {
 
 var errTooLong = fmt.Errorf("longer than %d MiB: is this JSON lines?", maxLine>>20)
 
-// eachLine yields lines without the blanks around them, empty ones too.
+// eachLine yields all lines, empty lines included, without the white space around them.
 func eachLine(br *bufio.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for {
@@ -102,7 +102,7 @@ func readLine(br *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// elements yields the elements of a JSON list one by one, as they are written.
+// elements yields the raw JSON of the elements of a list, one by one.
 func elements(br *bufio.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		br.Discard(1) // [
@@ -125,7 +125,7 @@ func elements(br *bufio.Reader) iter.Seq2[[]byte, error] {
 				break
 			}
 		}
-		if _, _, err := start(br); err == nil {
+		if _, _, err := firstByte(br); err == nil {
 			yield(nil, errors.New("something follows the list: a file is one JSON list, or lines of a JSON object each"))
 		} else if err != io.EOF {
 			yield(nil, err)
@@ -133,7 +133,7 @@ func elements(br *bufio.Reader) iter.Seq2[[]byte, error] {
 	}
 }
 
-// element reads up to the comma or bracket that ends an element.
+// element reads an element up to the comma or bracket that ends it; end is that byte.
 func element(br *bufio.Reader) (raw []byte, end byte, err error) {
 	depth, text := 0, false
 	for {
@@ -163,7 +163,7 @@ func element(br *bufio.Reader) (raw []byte, end byte, err error) {
 	}
 }
 
-// parseRow reads one object. Numbers that only Python writes are null, as they are in parquet files.
+// parseRow reads one object. NaN and Infinity, which Python writes, become null, as in parquet files.
 func parseRow(n int, raw []byte) (Row, error) {
 	row := Row{N: n}
 	if !utf8.Valid(raw) {

@@ -11,19 +11,19 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// jsonable turns a cell into what JSON has, by its column: dates and times become text (2020-01-31,
-// 2020-01-31T12:00:00), bytes that are text become text. What JSON does not have (NaN, infinities, bytes that are no
-// text) becomes null: most of it stands in columns that nobody reads, and where one is read null is missing. column is
-// nil where it is not known.
-func jsonable(v any, column parquet.Node) any {
+// jsonValue converts a parquet cell into a value that package json can write. Dates and times become text (2020-01-31,
+// 2020-01-31T12:00:00), and so do bytes that are valid UTF-8. Values that JSON cannot hold (NaN, infinities, other bytes)
+// become null: most of them are in columns that are not read, and in a column that is read null counts as missing. column
+// is the cell's schema, nil where it is not known.
+func jsonValue(v any, column parquet.Node) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for k := range v {
-			v[k] = jsonable(v[k], field(column, k))
+			v[k] = jsonValue(v[k], field(column, k))
 		}
 	case []any:
 		for i := range v {
-			v[i] = jsonable(v[i], inList(column))
+			v[i] = jsonValue(v[i], listElement(column))
 		}
 	case string:
 		if !utf8.ValidString(v) {
@@ -35,10 +35,10 @@ func jsonable(v any, column parquet.Node) any {
 		return intCell(int64(v), logicalType(column))
 	case int64:
 		return intCell(v, logicalType(column))
-	case deprecated.Int96: // nanoseconds of the day, and the day since 4713 BC
+	case deprecated.Int96: // v[0] and v[1]: nanoseconds of the day; v[2]: Julian day
 		const day1970 = 2440588
 		nanos := int64(v[1])<<32 | int64(v[0])
-		return moment(time.Unix((int64(v[2])-day1970)*24*3600, nanos), false)
+		return timeText(time.Unix((int64(v[2])-day1970)*24*3600, nanos), false)
 	case float64:
 		return finite(v)
 	case float32:
@@ -63,7 +63,7 @@ func intCell(v int64, logical format.LogicalTypeValue) any {
 	case *format.TimestampType:
 		unit := t.Unit.Value.Duration()
 		perSecond := int64(time.Second / unit)
-		return moment(time.Unix(v/perSecond, v%perSecond*int64(unit)), t.IsAdjustedToUTC)
+		return timeText(time.Unix(v/perSecond, v%perSecond*int64(unit)), t.IsAdjustedToUTC)
 	case *format.TimeType:
 		return time.Unix(0, v*int64(t.Unit.Value.Duration())).UTC().Format("15:04:05.999999999")
 	case *format.IntType:
@@ -74,8 +74,8 @@ func intCell(v int64, logical format.LogicalTypeValue) any {
 	return v
 }
 
-// moment is a time as text, with a Z where it is one of UTC and not of some place.
-func moment(t time.Time, utc bool) string {
+// timeText is a time as text, with a Z if it is in UTC and without one if it is a local time.
+func timeText(t time.Time, utc bool) string {
 	text := t.UTC().Format("2006-01-02T15:04:05.999999999")
 	if utc {
 		text += "Z"
@@ -101,7 +101,7 @@ func logicalType(column parquet.Node) format.LogicalTypeValue {
 	return column.Type().LogicalType().Value
 }
 
-// field is a column of a group, inList what a list holds: its group of one repeated group of one.
+// field is the schema of a group's column, nil if it is not known.
 func field(column parquet.Node, name string) parquet.Node {
 	if column == nil || column.Leaf() {
 		return nil
@@ -114,7 +114,8 @@ func field(column parquet.Node, name string) parquet.Node {
 	return nil
 }
 
-func inList(column parquet.Node) parquet.Node {
+// listElement is the schema of a list's elements. In parquet a list is a group of one repeated group of one column.
+func listElement(column parquet.Node) parquet.Node {
 	for range 2 {
 		if column == nil || column.Leaf() || len(column.Fields()) != 1 {
 			return nil

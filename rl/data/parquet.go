@@ -21,10 +21,10 @@ func parquetRows(name string, f *os.File) iter.Seq2[Row, error] {
 		}
 		r, err := openParquet(f, st.Size())
 		if err != nil {
-			yield(Row{}, fmt.Errorf("reading %s: %w: the file is no sound parquet file", name, err))
+			yield(Row{}, fmt.Errorf("reading %s: %w: the file is damaged or not a parquet file", name, err))
 			return
 		}
-		if r.file.NumRows() == 0 { // which the library takes for damage where there is an empty row group
+		if r.file.NumRows() == 0 { // the library reports an empty row group as damage
 			return
 		}
 		for n := 1; ; {
@@ -55,10 +55,10 @@ type parquetReader struct {
 	rows *parquet.GenericReader[any]
 }
 
-// openParquet and next turn the library's panics over damaged files into errors.
+// openParquet and next turn the panics of the parquet library, which damaged files can cause, into errors.
 func openParquet(f io.ReaderAt, size int64) (r *parquetReader, err error) {
-	defer recovered(&err)
-	pf, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)) // all rows are read in order
+	defer panicToError(&err)
+	pf, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)) // both indices are not needed: all rows are read in order
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func openParquet(f io.ReaderAt, size int64) (r *parquetReader, err error) {
 }
 
 func (r *parquetReader) next() (rows []any, err error) {
-	defer recovered(&err)
+	defer panicToError(&err)
 	rows = make([]any, 128)
 	n, err := r.rows.Read(rows)
 	if n == 0 && err == nil {
@@ -75,7 +75,7 @@ func (r *parquetReader) next() (rows []any, err error) {
 	return rows[:n], err
 }
 
-func recovered(err *error) {
+func panicToError(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%v", p)
 	}
@@ -91,7 +91,7 @@ func toRow(n int, v any, schema parquet.Node) (Row, error) {
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
-		if err := e.Encode(jsonable(cell, field(schema, name))); err != nil {
+		if err := e.Encode(jsonValue(cell, field(schema, name))); err != nil {
 			return Row{N: n}, fmt.Errorf("column %s: %w", name, err)
 		}
 		row.Columns[name] = bytes.TrimSuffix(b.Bytes(), []byte("\n"))

@@ -7,7 +7,7 @@ import (
 )
 
 // pythonList reads a list, a tuple or a set of texts and numbers as Python prints it: ['a', "b's", 3, None]. None is
-// left out. A single text in round brackets is no tuple.
+// left out. A single element in round brackets without a comma is no tuple.
 func pythonList(s string) (items []string, ok bool) {
 	closing := map[byte]byte{'[': ']', '(': ')', '{': '}'}
 	if s == "" || closing[s[0]] == 0 {
@@ -46,7 +46,7 @@ func pythonList(s string) (items []string, ok bool) {
 	return items, rest == string(end) && (end != ')' || commas > 0)
 }
 
-// pythonString takes a string literal off the front of s.
+// pythonString reads a Python string literal at the beginning of s; rest is the text after it.
 func pythonString(s string) (text, rest string, ok bool) {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -64,8 +64,8 @@ func pythonString(s string) (text, rest string, ok bool) {
 	return "", "", false
 }
 
-// pythonEscape reads what stands behind a backslash, n bytes; Python keeps the backslash of those that it does not
-// know.
+// pythonEscape reads the n bytes of an escape sequence after its backslash. Like Python it keeps the backslash of an
+// unknown escape sequence.
 func pythonEscape(s string) (text string, n int) {
 	if digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[s[0]]; digits > 0 && len(s) > digits {
 		if v, err := strconv.ParseUint(s[1:1+digits], 16, 32); err == nil && utf8.ValidRune(rune(v)) {

@@ -1,5 +1,5 @@
 // Package data reads questions and other training rows from .jsonl, .jsonl.gz and .parquet files and orders them
-// deterministically. Whatever is wrong with a row is one line that names the file and the row.
+// deterministically. Every error about a row is one line that names the file and the row.
 package data
 
 import (
@@ -17,15 +17,15 @@ import (
 
 // Row is one record of a file.
 type Row struct {
-	// N counts rows from 1; in JSON lines it is the line number, in a JSON list the place.
+	// N counts rows from 1; in JSON lines it is the line number, in a JSON list the number of the element.
 	N int
-	// Columns holds every column as JSON.
+	// Columns holds the raw JSON of every column, by name.
 	Columns map[string]json.RawMessage
 }
 
-// Rows yields the rows of a file in order: parquet by its name or first bytes, else JSON (see Lines); "-" is standard
-// input. A row that cannot be read yields a Row with its number and an error that names it; JSON goes on after it,
-// unless the file itself fails.
+// Rows yields the rows of a file in order. The file's name or its first bytes say that it is parquet; every other file is
+// JSON (see Lines). "-" is standard input. A row that cannot be read yields a Row with its number, and an error that names
+// it. The following rows of a JSON file are still read, unless reading the file itself fails.
 func Rows(path string) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		if path == "-" {
@@ -51,7 +51,7 @@ func Rows(path string) iter.Seq2[Row, error] {
 // Names lists a row's columns in alphabetical order.
 func (r Row) Names() []string { return slices.Sorted(maps.Keys(r.Columns)) }
 
-// Get decodes a column into v; false when the column is absent or null.
+// Get decodes a column into v. It returns false if the column is missing or null.
 func (r Row) Get(column string, v any) (bool, error) {
 	raw, ok := r.Columns[column]
 	if !ok || string(raw) == "null" {
@@ -60,7 +60,7 @@ func (r Row) Get(column string, v any) (bool, error) {
 	if err := pyjson.Unmarshal(raw, v); err != nil {
 		return false, fmt.Errorf("column %s: %w", column, err)
 	}
-	if ids, is := v.(*[]int32); is { // of null, package json makes 0
+	if ids, is := v.(*[]int32); is { // package json reads null as 0
 		var each []*int32
 		if json.Unmarshal(raw, &each) == nil && slices.Contains(each, nil) {
 			at := slices.Index(each, nil)
@@ -70,7 +70,7 @@ func (r Row) Get(column string, v any) (bool, error) {
 	return true, nil
 }
 
-// Text is the text of a column that holds a string, a number or a truth value; "" where it is absent or null.
+// Text is the text of a column that holds a string, a number or a boolean; "" if the column is missing or null.
 func (r Row) Text(column string) (string, error) {
 	s, err := scalar(r.Columns[column])
 	if err != nil {
@@ -79,7 +79,7 @@ func (r Row) Text(column string) (string, error) {
 	return s, nil
 }
 
-// scalar is the text of a JSON string, number or truth value; null is empty.
+// scalar is the text of a JSON string, number or boolean; null gives "".
 func scalar(raw json.RawMessage) (string, error) {
 	raw = json.RawMessage(strings.TrimSpace(string(raw)))
 	switch {

@@ -6,21 +6,21 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// Sampler says which questions a training step uses. It has no state: any step can be asked for at any time, so a resumed run
-// sees what the uninterrupted one would have seen. Every question comes once an epoch; a batch may cross from one epoch into the next.
-// In a mixture each file has epochs of its own.
+// Sampler says which questions a training step uses. It has no state: the questions of any step can be computed at any time, so a resumed
+// run gets the same questions as an uninterrupted one. Every question is drawn once in each epoch, and a batch may contain the end of one
+// epoch and the beginning of the next. In a mixture the epochs of each file are counted separately.
 type Sampler struct {
-	// N is the number of questions, Batch the number a step.
+	// N is the number of questions, Batch the number of questions in a step.
 	N, Batch int
-	// Seed keys the order of every epoch.
+	// Seed is the random seed of the order of every epoch.
 	Seed uint64
-	// InOrder keeps the file's order.
+	// InOrder keeps the order of the questions instead of shuffling them.
 	InOrder bool
-	// Parts are the files of a mixture; nil: the questions are one set.
+	// Parts are the files of a mixture, nil if the questions are not a mixture.
 	Parts []Part
 }
 
-// Step gives the Batch questions (0..N-1) of a step, counted from 0.
+// Step gives the questions of a step as indices, [Batch], each in 0..N-1. Steps count from 0.
 func (s Sampler) Step(step int) []int {
 	if s.Batch <= 0 || step < 0 {
 		panic(fmt.Sprintf("data: step %d of a sampler of %d questions a step", step, s.Batch))
@@ -28,7 +28,8 @@ func (s Sampler) Step(step int) []int {
 	return s.Draw(step*s.Batch, s.Batch)
 }
 
-// Draw gives the n questions (0..N-1) that follow the first first ones: steps of any sizes, one after the other, take what one sequence holds.
+// Draw gives n questions of the sequence that the sampler defines, from position first on, as indices, [n], each in 0..N-1. So steps of
+// different sizes can draw from one sequence, one after the other.
 func (s Sampler) Draw(first, n int) []int {
 	if s.N <= 0 || first < 0 || n < 0 {
 		panic(fmt.Sprintf("data: %d questions of %d from %d on", n, s.N, first))
@@ -47,27 +48,27 @@ func (s Sampler) Draw(first, n int) []int {
 	return out
 }
 
-// mixed is Draw from a mixture: the files take turns in a fixed pattern, spread as evenly as their shares allow, so that a
-// batch holds them close to their weights.
+// mixed is Draw for a mixture. The files alternate in a fixed pattern, as evenly as their shares allow, so that the numbers of questions of
+// each file in a batch are close to the weights.
 func (s Sampler) mixed(start, n int) []int {
-	pattern := turns(s.Parts)
-	rank := make([]int, len(pattern)) // how often the part had its turn in the pattern before
-	count := make([]int, len(s.Parts))
+	pattern := mixturePattern(s.Parts)
+	rank := make([]int, len(pattern))  // [pattern]: how often the same part occurs earlier in the pattern
+	count := make([]int, len(s.Parts)) // [parts]: how often each part occurs in the pattern
 	for i, p := range pattern {
 		rank[i] = count[p]
 		count[p]++
 	}
-	first := make([]int, len(s.Parts)) // of each part's questions
+	first := make([]int, len(s.Parts)) // [parts]: index of each part's first question
 	for p := 1; p < len(s.Parts); p++ {
 		first[p] = first[p-1] + s.Parts[p-1].N
 	}
-	orders := map[[2]int][]int{}
+	orders := map[[2]int][]int{} // by part and epoch
 	out := make([]int, n)
 	for i := range out {
 		slot := start + i
 		at := slot % len(pattern)
 		p := pattern[at]
-		drawn := slot/len(pattern)*count[p] + rank[at] // from this part, before this slot
+		drawn := slot/len(pattern)*count[p] + rank[at] // number of questions drawn from this part before this slot
 		epoch := drawn / s.Parts[p].N
 		order := orders[[2]int{p, epoch}]
 		if order == nil {
@@ -80,9 +81,9 @@ func (s Sampler) mixed(start, n int) []int {
 	return out
 }
 
-// turns is the pattern: whoever is furthest behind its share goes next, the first of equals. It is as long as the sum of the shares and
-// holds each part exactly Share times.
-func turns(parts []Part) []int {
+// mixturePattern gives the index of a part for each position. The next part is always the one that is furthest below its share; of equal
+// ones it is the first. The pattern is as long as the sum of the shares and contains each part exactly Share times.
+func mixturePattern(parts []Part) []int {
 	total := 0
 	for _, p := range parts {
 		total += p.Share
@@ -102,7 +103,7 @@ func turns(parts []Part) []int {
 	return out
 }
 
-// Epoch gives the order of all questions in an epoch, counted from 0: Fisher and Yates' shuffle, drawn by SplitMix64.
+// Epoch gives the order of all questions in an epoch as indices, [N]. Epochs count from 0. It is a Fisher-Yates shuffle by SplitMix64.
 func (s Sampler) Epoch(epoch int) []int {
 	order := make([]int, s.N)
 	for i := range order {

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// Text reads a text as UTF-8 without a byte order mark, whether it is gzipped or not, in UTF-8 or, as some editors and
-// shells of Windows write it, in UTF-16: with a mark, or without one where it begins like JSON.
+// Text gives a reader that converts a text to UTF-8 without a byte order mark. The input may be gzipped. It is UTF-8 or, as
+// some Windows editors and shells write it, UTF-16. UTF-16 without a byte order mark is recognised only if the text begins
+// like JSON.
 func Text(r io.Reader) (*bufio.Reader, error) {
 	br := bufio.NewReaderSize(r, 1<<16)
 	if head, _ := br.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
@@ -24,7 +25,7 @@ func Text(r io.Reader) (*bufio.Reader, error) {
 		}
 		br = bufio.NewReaderSize(z, 1<<16)
 	}
-	head, _ := br.Peek(2) // not more: a person may be typing
+	head, _ := br.Peek(2) // not more: standard input may be a terminal, where only these bytes are typed so far
 	if len(head) < 2 {
 		return br, nil
 	}
@@ -51,7 +52,7 @@ func Text(r io.Reader) (*bufio.Reader, error) {
 	return bufio.NewReaderSize(transform.NewReader(br, unicode.UTF16(order, mark).NewDecoder()), 1<<16), nil
 }
 
-// ReadText gives a file as Text reads it.
+// ReadText reads a file by Text.
 func ReadText(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

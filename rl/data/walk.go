@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Walk calls each for every file under a folder, in alphabetical order. Names that begin with a dot are left out. Links
-// are followed, except one to a folder that it lies in, which would have no end. What cannot be read is given to each
-// with its error; Walk ends with the first error that each returns.
+// Walk calls each for every file under a folder, in alphabetical order. Names that begin with a dot are left out. Symbolic
+// links are followed, except a link to one of the folders that contain it, which would never end. For a file or folder
+// that cannot be read, each is called with the error. Walk stops at the first error that each returns, and returns it.
 func Walk(folder string, each func(file string, err error) error) error {
 	st, err := os.Stat(folder)
 	if err != nil {
@@ -19,7 +19,7 @@ func Walk(folder string, each func(file string, err error) error) error {
 	return walk(folder, []os.FileInfo{st}, each)
 }
 
-// walk knows the folders above, this one last.
+// walk is Walk for a subfolder; above are the folders that contain its files, this one last.
 func walk(folder string, above []os.FileInfo, each func(file string, err error) error) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {

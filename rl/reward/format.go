@@ -2,10 +2,10 @@ package reward
 
 import "strings"
 
-// Format is 1 for an attempt of the form that the prompt asks for, else 0: every turn thinks inside <think> tags and
-// then does one thing, the last one answers, all before it search, and nothing stands between or inside the tags that
-// does not belong there. A thought that the prompt has begun is the turn's. (Search-R1's structure reward, arXiv
-// 2505.15117, looks for the same.)
+// Format is 1 for an attempt in the format that the prompt asks for, else 0. Every turn must be a <think> element followed by
+// one action: <search> in all turns but the last, and <answer> in the last. No other text may stand between the elements,
+// and no tag inside them. An opening <think> that the prompt already contains counts as part of the turn. (Search-R1's
+// structure reward, arXiv 2505.15117, checks the same.)
 func Format(a Attempt) float64 {
 	for i, t := range a.Turns {
 		action := "search"
@@ -22,7 +22,8 @@ func Format(a Attempt) float64 {
 	return 1
 }
 
-// wellFormed is true of a thought followed by the action; what the last token holds behind its closing tag is ignored.
+// wellFormed says whether text is a thought followed by the action. Text after the closing tag of the action is ignored: the
+// last token may contain some.
 func wellFormed(text, action string) bool {
 	thought, rest, ok := element(text, "think")
 	if !ok || thought == "" {
@@ -32,7 +33,7 @@ func wellFormed(text, action string) bool {
 	return ok && content != ""
 }
 
-// element cuts one element off the front of text.
+// element reads one element at the beginning of text; rest is the text after it.
 func element(text, tag string) (content, rest string, ok bool) {
 	text, ok = strings.CutPrefix(strings.TrimSpace(text), "<"+tag+">")
 	if !ok {

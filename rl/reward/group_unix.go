@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// ownGroup keeps an interrupt typed at the terminal away from the program: training finishes its step first, and needs it.
+// ownGroup starts the program in a new process group. Ctrl-C in the terminal then does not reach it: training finishes its step first, and
+// needs the program for that.
 func ownGroup(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // killGroup ends the program and its children.

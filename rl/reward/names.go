@@ -9,23 +9,23 @@ import (
 	"strings"
 )
 
-// Attempt is what a reward sees of an episode.
+// Attempt is the part of an episode that a reward can depend on.
 type Attempt struct {
 	QuestionID    string   `json:"question_id"`
 	Question      string   `json:"question"`
 	GoldenAnswers []string `json:"golden_answers"`
 	DataSource    string   `json:"data_source"`
-	// Answer is the policy's, nil if it gave none; Status says how the episode ended.
+	// Answer is the answer of the policy, nil if it gave none. Status says how the episode ended.
 	Answer *string `json:"answer"`
 	Status string  `json:"status"`
 	Turns  []Turn  `json:"turns"`
-	// Columns is the question's row as it stands in the data.
+	// Columns is the question's row in the data, unchanged.
 	Columns map[string]json.RawMessage `json:"columns"`
 }
 
-// Turn is one turn of the policy: its own text, its action (search, answer or invalid), and what a search gave.
-// Prefill is what the prompt held of the turn already: "<think>\n" in the first turn under a chat template that
-// begins the policy's thought.
+// Turn is one turn of the policy: its text, its action (search, answer or invalid), and the query and documents of a search.
+// Prefill is the part of the turn that is already in the prompt: "<think>\n" in the first turn if the chat template opens
+// the thought.
 type Turn struct {
 	Prefill   string   `json:"prefill,omitempty"`
 	Text      string   `json:"text"`
@@ -34,14 +34,14 @@ type Turn struct {
 	Documents []string `json:"documents,omitempty"`
 }
 
-// Scorer gives rewards. A Go program trains with a reward of its own by setting the Scorer of a trainer's Reward.
+// Scorer computes rewards. A Go program trains with its own reward by setting the Scorer of a trainer's Reward.
 type Scorer interface {
-	// Score gives a finite reward for each attempt, in order. It must depend on the attempts alone, or runs cannot be repeated. An error
-	// ends the run.
+	// Score gives a finite reward for each attempt, in order. It must depend on the attempts alone, otherwise a run cannot be repeated. An
+	// error ends the run.
 	Score(ctx context.Context, attempts []Attempt) ([]float64, error)
 }
 
-// Func is a Scorer that looks at one attempt at a time.
+// Func is a Scorer that computes the reward of one attempt at a time.
 type Func func(a Attempt) float64
 
 // Score calls f for each attempt.
@@ -53,7 +53,7 @@ func (f Func) Score(ctx context.Context, attempts []Attempt) ([]float64, error) 
 	return out, ctx.Err()
 }
 
-// outcome makes a reward of a measure of answers; no answer is worth nothing.
+// outcome turns a measure of answers into a reward; an attempt without an answer gets 0.
 func outcome(f func(answer string, golds []string) float64) Func {
 	return func(a Attempt) float64 {
 		if a.Answer == nil {
@@ -63,19 +63,19 @@ func outcome(f func(answer string, golds []string) float64) Func {
 	}
 }
 
-// DefaultFormatWeight is the share of the format in a reward format+NAME.
+// DefaultFormatWeight is the default weight of the format in a reward format+NAME.
 const DefaultFormatWeight = 0.2
 
 // Reward is a named reward.
 type Reward struct {
-	// Name is the one given to Lookup.
+	// Name is the name that was given to Lookup.
 	Name string
-	// Shuffled says that the caller must score against the golds of another question, found by Others: a negative control
-	// whose mean must not rise in training.
+	// Shuffled says that the caller must score against the golden answers of another question, which Others chooses. It is a negative
+	// control: its mean must not rise in training.
 	Shuffled bool
-	// FormatWeight w mixes the format in: (1-w) score + w format. 0: the score alone.
+	// FormatWeight is w in reward = (1-w) score + w format. 0: the reward is the score.
 	FormatWeight float64
-	// Scorer gives the score; a *Program must be started and closed.
+	// Scorer computes the score. A *Program must be closed after use.
 	Scorer Scorer
 }
 
@@ -110,7 +110,7 @@ var table = []Reward{
 	{Name: "sub_em", Scorer: outcome(SubEM)},
 	{Name: "format", Scorer: Func(Format)},
 	{Name: "shuffled", Shuffled: true, Scorer: outcome(F1)},
-	// The same reward for every episode: all advantages are zero, nothing may be learned.
+	// The same reward for every episode: all advantages are zero, so the policy must not learn anything. It is a negative control.
 	{Name: "constant", Scorer: Func(func(Attempt) float64 { return 1 })},
 }
 
@@ -123,8 +123,8 @@ func Names() []string {
 	return append(names, formatPrefix+"NAME", execPrefix+"PROGRAM")
 }
 
-// Lookup finds a reward by name; the error lists the names there are. "format+NAME" mixes the format into another reward;
-// "exec:PROGRAM ARGUMENTS" asks a program (see Program), which is not started yet.
+// Lookup finds a reward by name; the error lists the known names. "format+NAME" mixes the format into another reward.
+// "exec:PROGRAM ARGUMENTS" is a reward program (see Program); Lookup does not start it.
 func Lookup(name string) (Reward, error) {
 	if inner, ok := strings.CutPrefix(name, formatPrefix); ok && inner != "format" && !strings.HasPrefix(inner, formatPrefix) {
 		r, err := Lookup(inner)

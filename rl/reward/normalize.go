@@ -6,8 +6,8 @@ import (
 )
 
 // Normalize lower-cases, deletes the 32 ASCII punctuation characters, replaces the words a, an and the by a space and joins
-// what is left with single spaces. The rules are those of the SQuAD script as Python runs it: full Unicode case mapping, word
-// boundaries and white space by Unicode (a regular expression of Go has ASCII word boundaries only).
+// the remaining words with single spaces. The rules are those of the SQuAD script under Python: full Unicode case mapping, and Unicode's
+// word boundaries and white space (Go's regular expressions have ASCII word boundaries only).
 func Normalize(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < 0x80 && asciiPunct[r] {
@@ -26,7 +26,7 @@ var asciiPunct = func() (t [128]bool) {
 }()
 
 // dropArticles replaces each whole word a, an or the by one space. A word is a maximal run of letters and numbers: boundaries
-// lie only at the ends of such runs, and underscores are gone already.
+// lie only at the ends of such runs, and Normalize has deleted underscores before.
 func dropArticles(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
@@ -58,10 +58,10 @@ func dropArticles(s string) string {
 
 func isArticle(word string) bool { return word == "a" || word == "an" || word == "the" }
 
-// isSpace is Unicode white space and the four information separators, which Python's split counts as space too.
+// isSpace says whether r is Unicode white space or one of the four information separators, which Python's split counts as space, too.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || 0x1c <= r && r <= 0x1f }
 
-// lower is Unicode's full lower-casing without a language: rune by rune, except that İ becomes two code points and a capital
+// lower is Unicode's full lower-casing, independent of the language: rune by rune, except that İ becomes two code points and a capital
 // sigma at the end of a word becomes the final form (SpecialCasing.txt, Final_Sigma).
 func lower(s string) string {
 	if !strings.ContainsAny(s, "İΣ") {
@@ -82,7 +82,8 @@ func lower(s string) string {
 	return b.String()
 }
 
-// finalSigma: a cased letter before position i, none after it, case-ignorable characters between skipped.
+// finalSigma says whether the sigma at position i ends a word: a cased letter precedes it and none follows it. Case-ignorable characters
+// in between are skipped.
 func finalSigma(rs []rune, i int) bool {
 	before := i - 1
 	for before >= 0 && caseIgnorable(rs[before]) {

@@ -12,29 +12,29 @@ import (
 	"time"
 )
 
-// Program is a Scorer outside this process: a program that runs as long as the training does and speaks JSON lines. It reads an Attempt
-// with its running number a line,
+// Program is a Scorer in another process: a program that runs as long as the training does, and reads and writes JSON lines. It reads one
+// Attempt with its running number in each line,
 //
 //	{"n":1,"question_id":"...","question":"...","golden_answers":["..."],"data_source":"nq","answer":"..." or null,"status":"answered",
 //	 "turns":[{"text":"...","action":"search","query":"...","documents":["..."]}, ...],"columns":{...}}
 //
-// and writes one line for each, in order: {"reward": 0.5}, or {"n": 1, "reward": 0.5}, and then the number is checked. It must flush its
-// output after each line, and ends when its input does. What it writes to standard error is passed on.
+// and writes one line for each, in the same order: {"reward": 0.5} or {"n": 1, "reward": 0.5}. If n is given it must be the number of the
+// attempt. The program must flush its output after each line, and exit when its input ends. Its standard error is passed on.
 type Program struct {
 	// Command is the program and its arguments.
 	Command []string
-	// Workers is how many of it run at once (default 1). Attempt i of a call goes to worker i modulo Workers, so results do not depend
-	// on their speed.
+	// Workers is the number of processes of the program (default 1). Attempt i of a call goes to worker i modulo Workers, so the results do
+	// not depend on the speed of the workers.
 	Workers int
-	// Timeout bounds the wait for one line of output (default a minute).
+	// Timeout is the longest wait for one line of output (default one minute).
 	Timeout time.Duration
-	// Stderr takes what the program says (default os.Stderr).
+	// Stderr receives the standard error of the program (default os.Stderr).
 	Stderr io.Writer
 
 	workers []*worker
 }
 
-// Start starts the workers; a program that cannot be started fails here. Score does it where it was not done.
+// Start starts the workers. A program that cannot be started is reported here. Score calls Start if it was not called before.
 func (p *Program) Start() error {
 	if p.workers != nil {
 		return nil
@@ -60,8 +60,8 @@ func (p *Program) Start() error {
 
 func (p *Program) name() string { return strings.Join(p.Command, " ") }
 
-// Score asks the program about each attempt. One that dies, hangs or does not speak the protocol ends the call with an error that names
-// it and the line, and is ended itself.
+// Score asks the program for the reward of each attempt. If a worker dies, hangs or breaks the protocol, all workers are ended, and the
+// error names the program and the line.
 func (p *Program) Score(ctx context.Context, attempts []Attempt) ([]float64, error) {
 	if err := p.Start(); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (p *Program) Score(ctx context.Context, attempts []Attempt) ([]float64, err
 	return out, nil
 }
 
-// Close ends the workers: first their input, and after a moment themselves.
+// Close ends the input of the workers, and kills those that have not exited after a second.
 func (p *Program) Close() error {
 	p.end(time.Second)
 	return nil
@@ -109,7 +109,7 @@ func (p *Program) end(patience time.Duration) {
 	p.workers = nil
 }
 
-// lockedWriter lets several workers write whole pieces.
+// lockedWriter keeps concurrent writes of several workers apart.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer
@@ -121,7 +121,7 @@ func (l *lockedWriter) Write(b []byte) (int, error) {
 	return l.w.Write(b)
 }
 
-// tail passes on what is written and remembers the end of it.
+// tail passes on everything that is written and keeps the last tailBytes bytes for errors.
 type tail struct {
 	mu   sync.Mutex
 	w    io.Writer
@@ -139,13 +139,13 @@ func (t *tail) Write(b []byte) (int, error) {
 	return t.w.Write(b)
 }
 
-// words is the last line that says something, as the end of an error; "" if there is none.
-func (t *tail) words() string {
+// lastLine is the last line that is not blank, as the end of an error message; "" if there is none.
+func (t *tail) lastLine() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := bytes.Split(bytes.TrimSpace(t.last), []byte("\n"))
 	if last := string(bytes.TrimSpace(lines[len(lines)-1])); last != "" {
-		return fmt.Sprintf(" (it said last: %s)", last)
+		return fmt.Sprintf(" (its last line on standard error: %s)", last)
 	}
 	return ""
 }

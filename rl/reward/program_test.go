@@ -123,9 +123,9 @@ func TestProgram(t *testing.T) {
 func TestProgramFails(t *testing.T) {
 	four := []reward.Attempt{attempt("a"), attempt("b"), attempt("c"), attempt("d")}
 	for how, want := range map[string]string{
-		"dies":      "it ended with exit status 3 before its answer to line 3 (it said last: ZeroDivisionError: division by zero)",
+		"dies":      "it ended with exit status 3 before its answer to line 3 (its last line on standard error: ZeroDivisionError: division by zero)",
 		"leaves":    "it ended before its answer to line 3",
-		"hangs":     "no answer to line 3 for 300ms (it said last: thinking): let it flush",
+		"hangs":     "no answer to line 3 for 300ms (its last line on standard error: thinking): make it flush",
 		"rubbish":   `its answer to line 3, "Score: 7/10", holds no reward`,
 		"nan":       `its answer to line 3, "{\"reward\": NaN}", holds no reward`,
 		"miscounts": "is that of line 2",

@@ -1,13 +1,12 @@
-// Package reward scores an answer against the accepted ones: token F1, exact match and containment after SQuAD's text
-// normalisation (Rajpurkar et al. 2016, arXiv 1606.05250, official script 1.1), each under its own name; it turns them into rewards, by
-// name, by a Go function or by a program of the user's. A score looks at the answer that the policy itself gave; extracting it is the
-// business of rl/episode.
+// Package reward scores an answer against the accepted answers ("golds"): token F1, exact match and containment after SQuAD's text
+// normalisation (Rajpurkar et al. 2016, arXiv 1606.05250, official script 1.1). A reward is one of these scores, chosen by name, a Go
+// function, or a program of the user. Package rl/episode extracts the answer from the policy's own tokens.
 package reward
 
 import "strings"
 
-// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0. A text of which
-// normalisation leaves nothing ("A", ")") is compared by its bare words instead; a blank gold is never matched.
+// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0. A text that is
+// empty after normalisation ("A", ")") is compared by its bare words instead (see canonical); a blank gold matches nothing.
 func EM(answer string, golds []string) float64 {
 	a := canonical(answer)
 	for _, g := range golds {
@@ -18,9 +17,9 @@ func EM(answer string, golds []string) float64 {
 	return 0
 }
 
-// SubEM is containment: 1 if one of the normalised golds is a substring of the normalised answer, else 0. It goes by
-// characters ("one" is in "stone"), but a gold of which normalisation leaves nothing must be there as whole words, and
-// a blank one is in nothing. Papers that call this "EM" report higher numbers than EM.
+// SubEM is containment: 1 if one of the normalised golds is a substring of the normalised answer, else 0. It compares
+// characters ("one" is in "stone"). A gold that is empty after normalisation must be contained as complete words, and a
+// blank gold is contained in nothing. Papers that call this measure "EM" report higher numbers than EM.
 func SubEM(answer string, golds []string) float64 {
 	a := Normalize(answer)
 	for _, g := range golds {
@@ -57,12 +56,12 @@ func tokenF1(a, g []string) float64 {
 	if same == 0 {
 		return 0
 	}
-	// Precision and recall first, as the script does, so that the last bit agrees with it.
+	// The script computes precision and recall first; doing the same gives the same bits.
 	precision, recall := float64(same)/float64(len(a)), float64(same)/float64(len(g))
 	return 2 * precision * recall / (precision + recall)
 }
 
-// Scores are the three measures of one answer, reported side by side whatever the reward is.
+// Scores are the three measures of one answer. They are always reported together, whichever of them is the reward.
 type Scores struct {
 	EM    float64 `json:"em"`
 	F1    float64 `json:"f1"`

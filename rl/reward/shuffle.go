@@ -2,9 +2,10 @@ package reward
 
 import "github.com/zerosearch-go/zerosearch/num"
 
-// Others gives every question the golds of another one, for the reward "shuffled": the first along Derange's cycle that has no word in
-// common with its own, none (nothing can be won) where there is no such question. A shared answer must not pass: where rewards are rare,
-// group normalisation and AdamW make full steps of the few there are, and one right answer in a hundred is enough to learn from.
+// Others gives every question the golds of another question, for the reward "shuffled". It takes the first question along Derange's cycle
+// whose golds have no word in common with its own. If there is none the golds are empty and every reward is 0. Golds that share a word
+// must not be used: where rewards are rare, group normalisation and AdamW turn each of them into a full optimizer step, and one right
+// answer in a hundred is enough for the policy to learn. golds and the result have the shape [questions][answers].
 func Others(golds [][]string, seed uint64) [][]string {
 	next := Derange(len(golds), seed)
 	out := make([][]string, len(golds))
@@ -28,8 +29,8 @@ func shareWords(a, b []string) bool {
 	return false
 }
 
-// Derange returns a permutation p of 0..n-1 without a fixed point (n >= 2), the same for the same n and seed. It is one
-// cycle through all of them (Sattolo 1986), drawn by SplitMix64.
+// Derange returns a permutation p of 0..n-1 without a fixed point (n >= 2), the same for the same n and seed. It is a
+// single cycle through all elements (Sattolo 1986), drawn by SplitMix64.
 func Derange(n int, seed uint64) []int {
 	p := make([]int, n)
 	for i := range p {

@@ -13,32 +13,32 @@ import (
 	"time"
 )
 
-// maxAnswer bounds a line of a reward program.
+// maxAnswer is the largest length of a line that a reward program may print, in bytes.
 const maxAnswer = 1 << 20
 
-// worker is one running reward program.
+// worker is one running process of a reward program.
 type worker struct {
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	lines chan []byte   // its output; closed at its end
-	bad   error         // why the output was left before its end; read it after lines is closed
-	ended chan struct{} // closed when the process is gone
-	exit  error         // how it ended; read it after ended is closed
-	said  *tail
-	n     int // attempts sent so far
-	once  sync.Once
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	lines   chan []byte   // the lines of its output; closed when the output ends
+	readErr error         // why reading the output stopped before its end; read it after lines is closed
+	ended   chan struct{} // closed when the process has exited
+	exit    error         // its exit status; read it after ended is closed
+	stderr  *tail         // its standard error
+	n       int           // attempts sent so far
+	once    sync.Once
 }
 
 func startWorker(command []string, stderr io.Writer) (*worker, error) {
-	w := &worker{cmd: exec.Command(command[0], command[1:]...), lines: make(chan []byte, 64), ended: make(chan struct{}), said: &tail{w: stderr}}
-	w.cmd.Stderr = w.said
-	w.cmd.WaitDelay = time.Second // for children of it that hold its output open
+	w := &worker{cmd: exec.Command(command[0], command[1:]...), lines: make(chan []byte, 64), ended: make(chan struct{}), stderr: &tail{w: stderr}}
+	w.cmd.Stderr = w.stderr
+	w.cmd.WaitDelay = time.Second // do not wait longer for child processes that keep its output open
 	ownGroup(w.cmd)
 	var err error
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	out, pw := io.Pipe() // not StdoutPipe: Wait may then run beside the reader
+	out, pw := io.Pipe() // not StdoutPipe, which must be read to its end before Wait is called
 	w.cmd.Stdout = pw
 	if err := w.cmd.Start(); err != nil {
 		return nil, err
@@ -52,14 +52,14 @@ func startWorker(command []string, stderr io.Writer) (*worker, error) {
 	return w, nil
 }
 
-// read hands the lines over. What nobody takes stays in the pipes.
+// read sends the lines of the output to w.lines. It reads no further than the receiver does.
 func (w *worker) read(out *io.PipeReader) {
 	defer close(w.lines)
 	r := bufio.NewReaderSize(out, maxAnswer)
 	for {
 		line, err := r.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			w.bad = errTooLong
+			w.readErr = errTooLong
 			out.CloseWithError(errTooLong)
 			return
 		}
@@ -69,7 +69,7 @@ func (w *worker) read(out *io.PipeReader) {
 		select {
 		case w.lines <- bytes.Clone(line):
 		case <-w.ended:
-			select { // an answer may still be wanted
+			select { // the answer may still be received
 			case w.lines <- bytes.Clone(line):
 			case <-time.After(time.Second):
 				return
@@ -104,7 +104,7 @@ func (w *worker) exchange(ctx context.Context, attempts []Attempt, timeout time.
 			return nil, fmt.Errorf("line %d cannot be written as JSON: %w", first+i, err)
 		}
 	}
-	go w.in.Write(text.Bytes()) // a program that does not read is found by its silence
+	go w.in.Write(text.Bytes()) // if the program does not read, its answer is missing and the timeout ends the exchange
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	out := make([]float64, 0, len(attempts))
@@ -114,7 +114,7 @@ func (w *worker) exchange(ctx context.Context, attempts []Attempt, timeout time.
 		case <-ctx.Done():
 			return out, ctx.Err()
 		case <-timer.C:
-			return out, fmt.Errorf("no answer to line %d for %v%s: let it flush its output after each line, or raise --reward-timeout", first+i, timeout, w.said.words())
+			return out, fmt.Errorf("no answer to line %d for %v%s: make it flush its output after each line, or raise --reward-timeout", first+i, timeout, w.stderr.lastLine())
 		case line, ok := <-w.lines:
 			if !ok {
 				return out, w.gone(first + i)
@@ -122,7 +122,7 @@ func (w *worker) exchange(ctx context.Context, attempts []Attempt, timeout time.
 			r, err := parseAnswer(line, first+i)
 			if err != nil {
 				return out, fmt.Errorf("its answer to line %d, %s, %w%s: it must print {\"reward\": NUMBER} for each line it reads, and nothing else",
-					first+i, quoted(line), err, w.said.words())
+					first+i, quoted(line), err, w.stderr.lastLine())
 			}
 			out = append(out, r)
 		}
@@ -130,20 +130,20 @@ func (w *worker) exchange(ctx context.Context, attempts []Attempt, timeout time.
 	return out, nil
 }
 
-// gone says how a program ended that should not have.
+// gone is the error of a program that ended too early.
 func (w *worker) gone(line int) error {
-	if w.bad != nil {
-		return fmt.Errorf("its answer to line %d is %w: it must print {\"reward\": NUMBER} for each line it reads, and nothing else", line, w.bad)
+	if w.readErr != nil {
+		return fmt.Errorf("its answer to line %d is %w: it must print {\"reward\": NUMBER} for each line it reads, and nothing else", line, w.readErr)
 	}
 	<-w.ended
 	how := "it ended"
 	if w.exit != nil {
 		how = fmt.Sprintf("it ended with %v", w.exit)
 	}
-	return fmt.Errorf("%s before its answer to line %d%s: run it by hand on one line of input", how, line, w.said.words())
+	return fmt.Errorf("%s before its answer to line %d%s: run it by hand on one line of input", how, line, w.stderr.lastLine())
 }
 
-// parseAnswer reads {"reward": x}; n is checked where it is given.
+// parseAnswer reads {"reward": x}. If the line has an n, it must be n.
 func parseAnswer(line []byte, n int) (float64, error) {
 	var a struct {
 		N      *int     `json:"n"`
@@ -158,7 +158,7 @@ func parseAnswer(line []byte, n int) (float64, error) {
 	return *a.Reward, nil
 }
 
-// quoted is the beginning of a line, for an error.
+// quoted is the beginning of a line in quotes, for an error.
 func quoted(line []byte) string {
 	line = bytes.TrimSpace(line)
 	if len(line) > 80 {
@@ -167,11 +167,11 @@ func quoted(line []byte) string {
 	return fmt.Sprintf("%q", line)
 }
 
-// close ends the program's input and, where that is not enough, the program and its children.
+// close ends the program's input. If the program has not exited after patience, it and its child processes are killed.
 func (w *worker) close(patience time.Duration) {
 	w.once.Do(func() {
 		w.in.Close()
-		go func() { // let it write what it still wants to
+		go func() { // discard the remaining output, so that the program is not blocked
 			for range w.lines {
 			}
 		}()
