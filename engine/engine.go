@@ -43,6 +43,9 @@ type Options struct {
 	// LogitsBytes bounds the memory for logits of a model: rows that sample are taken in chunks of so many bytes. 0:
 	// 64 MiB.
 	LogitsBytes int64
+	// Note is told what no request reports and the caller should know, such as why a model's passes are not recorded. It
+	// is called between passes and must not call the engine; nil: nobody is told.
+	Note func(text string)
 }
 
 // Engine runs the models of one device.

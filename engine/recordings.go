@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -137,7 +138,12 @@ func (r *recordings) record(n *runner, f *flight) error {
 	rec, err := r.dev.Record(func() { n.compute(&r.b, nil) })
 	if err != nil {
 		r.drop(func(*recorded) bool { return true })
-		r.dev = nil // it goes on without recordings
+		r.dev = nil // it goes on without recordings: the same results, slower
+		n.stats.Unrecorded = err.Error()
+		if n.note != nil {
+			n.note(fmt.Sprintf("%s: recording a pass on %s failed: %v: its passes are queued one operation at a time, "+
+				"with the same results, slower", n.name, n.m.Device.Name(), err))
+		}
 		return nil
 	}
 	if len(r.all) == mostRecordings {

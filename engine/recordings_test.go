@@ -1,9 +1,14 @@
 package engine
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/kerneltest"
+	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
 func TestShapes(t *testing.T) {
@@ -40,4 +45,44 @@ func TestRecordings(t *testing.T) {
 	require.Nil(t, r.find(first, 1), "memory has moved")
 	require.Equal(t, 4, freed)
 	require.Empty(t, r.all)
+}
+
+// unrecordable is a device whose recordings fail.
+type unrecordable struct{ *kerneltest.Queued }
+
+func (unrecordable) Record(func()) (kernels.Recording, error) {
+	return nil, errors.New("CUDA graph of 70 nodes: out of memory")
+}
+
+// TestRecordFails: a device that cannot record a pass still computes it, with the same results, and the reason is in
+// the statistics and told once.
+func TestRecordFails(t *testing.T) {
+	generate := func(dev kernels.Device, o Options) (ids []int32, s ModelStats) {
+		m := tiny(t, dev, kernels.F32, 1)
+		defer m.Close()
+		e := New(dev, o)
+		defer e.Close()
+		require.NoError(t, e.AddModel("m", m, ModelOptions{KVPages: 60}))
+		r, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(30, 1), MaxTokens: 12, EOS: []int32{}})
+		require.NoError(t, err)
+		return r.IDs, e.Stats().Models[0]
+	}
+	good := kerneltest.Queue(ref.New())
+	defer good.Close()
+	want, recorded := generate(good, Options{})
+	require.Positive(t, recorded.Replayed)
+	require.Empty(t, recorded.Unrecorded)
+
+	bad := unrecordable{kerneltest.Queue(ref.New())}
+	defer bad.Close()
+	var notes []string
+	ids, s := generate(bad, Options{Note: func(text string) { notes = append(notes, text) }})
+	require.Equal(t, want, ids)
+	require.Zero(t, s.Replayed)
+	require.Equal(t, "CUDA graph of 70 nodes: out of memory", s.Unrecorded)
+	require.Len(t, notes, 1)
+	require.Contains(t, notes[0], "m: recording a pass on ")
+	require.Contains(t, notes[0], " failed: CUDA graph of 70 nodes: out of memory: ")
+	ids, _ = generate(bad, Options{})
+	require.Equal(t, want, ids, "nobody is told")
 }

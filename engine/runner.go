@@ -99,6 +99,7 @@ type runner struct {
 	flights [2]flight     // reused in turns
 	turn    int           // of flights
 	stats   ModelStats
+	note    func(text string) // Options.Note; nil: nobody is told
 }
 
 func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, eo Options) (_ *runner, err error) {
@@ -106,7 +107,7 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	if err != nil {
 		return nil, err
 	}
-	n := &runner{name: name, m: m, dev: dev, jobs: map[*job]bool{}, context: min(o.MaxContext, pages*kernels.PageSize),
+	n := &runner{name: name, m: m, dev: dev, jobs: map[*job]bool{}, note: eo.Note, context: min(o.MaxContext, pages*kernels.PageSize),
 		lane: newLane(name, pages, o.MaxBatchTokens, o.MaxSequences)}
 	defer func() {
 		if err != nil {

@@ -20,6 +20,7 @@ type ModelStats struct {
 
 	Steps      int64         // passes
 	Replayed   int64         // of them, those that a recording of the device ran
+	Unrecorded string        // why no pass is recorded any more: what the device answered; "" where nothing went wrong
 	Busy       time.Duration // spent in them
 	Prefilled  int64         // prompt tokens computed
 	Cached     int64         // prompt tokens found in the cache

@@ -198,7 +198,7 @@ func (t *Trainer) openUpdater(ctx context.Context, dev kernels.Device, o train.O
 
 // startEngines makes the engine of dev, and the simulator's where that is on another device, with their models.
 func (t *Trainer) startEngines(dev kernels.Device, kv kernels.DType, simulator *roles.LoadedModel) error {
-	t.Engine = engine.New(dev, engine.Options{})
+	t.Engine = engine.New(dev, engine.Options{Note: t.note})
 	t.simulating = t.Engine
 	if err := t.addModel(t.Engine, policyName, t.Policy.Model, kv, 0); err != nil {
 		return err
@@ -207,9 +207,16 @@ func (t *Trainer) startEngines(dev kernels.Device, kv kernels.DType, simulator *
 		return nil
 	}
 	if on := simulator.Model.Device; on != dev {
-		t.simulating = engine.New(on, engine.Options{})
+		t.simulating = engine.New(on, engine.Options{Note: t.note})
 	}
 	return t.addModel(t.simulating, simulatorName, simulator.Model, kv, roles.SimulatedLength(&t.Config.Search))
+}
+
+// note passes on what is worth knowing while the run is under way.
+func (t *Trainer) note(text string) {
+	if t.OnNote != nil {
+		t.OnNote(text)
+	}
 }
 
 // openWorker makes what episodes need: policy, searcher, prompts and limits.

@@ -40,6 +40,9 @@ type Trainer struct {
 	Notes     []string    // what the user should know about how the run began
 
 	OnStep func(step int, m rundir.Metrics, groups [][]*episode.Episode)
+	// OnNote is told what is worth knowing while a run is under way, such as why a GPU's passes are not recorded; it may be
+	// called from another goroutine. nil: nobody is told.
+	OnNote func(text string)
 
 	state        rundir.State
 	simulating   *engine.Engine     // of the simulator's device; the Engine where it is the policy's, or nil

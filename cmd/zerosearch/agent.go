@@ -133,7 +133,7 @@ func (a *agent) simulator(ctx context.Context, m modelFlags, s config.Search) (g
 	}
 	eng, name := a.eng, served0
 	if s.Device != nil {
-		a.simulating = engine.New(s.Device, engine.Options{})
+		a.simulating = engine.New(s.Device, engine.Options{Note: func(text string) { a.notes([]string{text}) }})
 		eng = a.simulating
 	}
 	if p.Model != a.model.Model {

@@ -88,7 +88,7 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 		return nil, err
 	}
 	w.notes(s.model.Notes)
-	s.eng = engine.New(s.dev, engine.Options{})
+	s.eng = engine.New(s.dev, engine.Options{Note: w.note})
 	return s, s.eng.AddModel(served0, s.model.Model, engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: f.MaxContext})
 }
 
@@ -114,6 +114,9 @@ func needTokenizer(s *served) error {
 }
 
 func joinArgs(words []string) string { return strings.Join(words, " ") }
+
+// note tells the user one thing.
+func (w *world) note(text string) { w.notes([]string{text}) }
 
 // notes tells the user what was found out about what is open.
 func (w *world) notes(list []string) {

@@ -127,6 +127,7 @@ func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, pa
 	}
 	view := newRunView(w, t, s.TotalSteps, page)
 	t.OnStep = view.step
+	t.OnNote = w.note
 	stop := view.watch()
 	last, err := t.Run(w.ctx)
 	stop()
