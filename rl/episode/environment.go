@@ -7,28 +7,30 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Environment is what a policy acts in: what it is asked, which texts are actions, what answers an action, and which of
-// its tokens are trained on. Searching is the one of ZeroSearch. The methods are called by many goroutines at once, and
-// what they give must depend on their arguments alone, or a run cannot be repeated.
+// Environment is the environment of a policy, in the sense of reinforcement learning. It defines the prompt, which texts are
+// actions, the response to an action, and which of the policy's tokens are trained on. Searching is ZeroSearch's
+// environment. The methods are called by many goroutines at once, and their results must depend on their arguments alone,
+// otherwise a run cannot be repeated.
 type Environment interface {
-	// Prompt is the user message that puts a question to the policy.
+	// Prompt is the user message that asks the policy a question.
 	Prompt(question string) string
-	// Parse finds the first complete action in what the policy has said in a turn. end is the length of text up to and
-	// including the action. The turn ends with the token that completes an action, and an action Answer ends the
-	// episode, content being the answer. Without an action it gives Invalid, "" and len(text).
+	// Parse finds the first complete action in text, the policy's text of one turn so far. end is the length of text up
+	// to and including the action. A turn ends with the token that completes an action. The action Answer ends the
+	// episode; its content is the answer. Without a complete action Parse gives Invalid, "" and len(text).
 	Parse(text string) (action Action, content string, end int)
-	// Respond carries out the action of turn t, the number-th from 0, which may be Invalid, and gives what the policy
-	// reads next. It may record in t what it did. A status other than "" ends the episode; failure says why then.
+	// Respond carries out the action of turn t and gives the text that the policy reads next. number is the index of the
+	// turn, from 0; the action may be Invalid. Respond may record in t what it did. A status other than "" ends the
+	// episode; failure then says why.
 	Respond(ctx context.Context, task Task, number int, t *Turn) (reply Reply, status Status, failure string)
 	// Trained says whether the tokens that the policy sampled in turn t are trained on.
 	Trained(t *Turn) bool
 }
 
-// Reply is what an environment lets the policy read after a turn. Its tokens are never trained on. Where it is longer
-// than Config.MaxObservation, Body is shortened, the text around it never.
+// Reply is the text that the policy reads after a turn. Its tokens are never trained on. If it has more than
+// Config.MaxObservation tokens, Body is shortened; Open and Close are kept.
 type Reply struct{ Open, Body, Close string }
 
-// String is the whole text.
+// String is the complete text.
 func (r Reply) String() string { return r.Open + strip(r.Body) + r.Close }
 
 // ids encodes a reply of at most limit ids (0: no limit).
@@ -40,8 +42,7 @@ func (r Reply) ids(tok Tokenizer, limit int) []int32 {
 	text := strip(r.Body)
 	body := tok.Encode(text)
 	for keep := len(body); keep > 0; {
-		// Encoding the shortened text may take more ids than were kept of it, so this may go round again, but always
-		// down.
+		// Encoding the shortened text may give more ids than were kept, so the loop may run again; keep falls each time.
 		keep -= max(1, len(ids)-limit)
 		r.Body = head(tok, body, keep)
 		if ids = tok.Encode(r.String()); len(ids) <= limit {
@@ -62,7 +63,7 @@ func (Searching) Prompt(question string) string { return Prompt(question) }
 // Parse finds the first complete pair of tags.
 func (Searching) Parse(text string) (action Action, content string, end int) { return Parse(text) }
 
-// Respond asks the search engine, or says that there was no action.
+// Respond asks the search engine. For an invalid turn it gives the message about invalid actions.
 func (s Searching) Respond(ctx context.Context, task Task, number int, t *Turn) (Reply, Status, string) {
 	if t.Action != Search {
 		return Reply{Open: invalidAction}, "", ""
@@ -76,7 +77,7 @@ func (s Searching) Respond(ctx context.Context, task Task, number int, t *Turn) 
 // Trained is true: every turn of a search agent is trained on.
 func (Searching) Trained(*Turn) bool { return true }
 
-// mayEnd says without parsing whether an action can end in the last bytes of a turn, fresh.
+// mayEnd says whether an action can end in the newest bytes of a turn. It is a quick test that saves most calls of Parse.
 func (Searching) mayEnd(fresh string) bool {
 	return strings.Contains(fresh, "</search>") || strings.Contains(fresh, "</answer>")
 }

@@ -1,30 +1,30 @@
-// Package episode runs one attempt of a policy at a question: it thinks, searches, reads and answers, turn by turn,
-// token in and token out. Ids that were sampled are kept as they are, what the environment adds is encoded once and
-// never trained on, and actions are read from the policy's own tokens only, so that no document and no question can
-// act.
+// Package episode runs episodes. An episode (also called trajectory or rollout) is one attempt of a policy to answer a
+// question over several turns, in which it thinks, searches, reads and answers. Sampled ids are kept as they are and never
+// encoded again. The environment's text is encoded once and never trained on. Actions are read only from the policy's own
+// tokens, so that no text in a document or question can become an action.
 package episode
 
 // Status says how an episode ended.
 type Status string
 
 const (
-	// Answered: the policy gave an answer.
+	// Answered means that the policy gave an answer.
 	Answered Status = "answered"
-	// OutOfTurns: the last turn ended without an answer.
+	// OutOfTurns means that the last turn ended without an answer.
 	OutOfTurns Status = "out_of_turns"
-	// ContextFull: the context had no room for the rest of a turn or for its observation.
+	// ContextFull means that the context had no room for the rest of a turn or for its observation.
 	ContextFull Status = "context_full"
-	// SearchFailed: the search engine failed. The policy did nothing wrong.
+	// SearchFailed means that the search engine failed, which is no fault of the policy.
 	SearchFailed Status = "search_failed"
-	// Cancelled: the run was interrupted.
+	// Cancelled means that the run was interrupted.
 	Cancelled Status = "cancelled"
 )
 
-// Trained says whether an episode that ended so is trained on. A failed search and an interruption are errors of ours:
-// the whole group is dropped.
+// Trained says whether an episode with this status is trained on. A failed search and an interruption say nothing about
+// the policy: the whole group of the episode is dropped.
 func (s Status) Trained() bool { return s == Answered || s == OutOfTurns || s == ContextFull }
 
-// Action is what a turn of the policy came to.
+// Action is the action of a turn.
 type Action string
 
 const (
@@ -36,33 +36,35 @@ const (
 	Invalid Action = "invalid"
 )
 
-// Turn is what the policy generated in one go, followed by what the environment appended to it.
+// Turn is the policy's response to its context, followed by the observation that the environment appended. IDs, Mask and
+// Logprobs have the same length: the number of ids of both.
 type Turn struct {
-	// IDs are the policy's ids, then the observation's.
+	// IDs are the ids that the policy sampled, then those of the observation.
 	IDs []int32
-	// Mask is true for the policy's own ids, the ones trained on.
+	// Mask is true for the ids that the policy sampled. These ids are trained on.
 	Mask []bool
-	// Logprobs has one natural logarithm per id, over the whole vocabulary, after temperature, before any truncation; 0
-	// where Mask is false. nil in a record that does not carry them.
+	// Logprobs are the log-probabilities (natural logarithm) of the ids when they were sampled: over the full vocabulary,
+	// after temperature, before top-p, min-p and top-k. They are 0 where Mask is false, and nil in a record without them.
 	Logprobs []float32
-	// Text is the policy's part as text; Observation is what was appended, before truncation to tokens. Prefill is
-	// what the prompt held of the turn already, in the first turn under a chat template that begins the policy's
-	// thought.
+	// Text is the policy's part as text. Observation is the text of the observation before it was shortened. Prefill is
+	// the part of the turn that is already in the prompt: the opening tag of a thought, in the first turn, if the chat
+	// template opens the thought.
 	Text, Observation, Prefill string
-	// Action, and for Search the query, for Answer the answer.
+	// Action is the action of the turn. Content is the query of a Search, the answer of an Answer, and "" otherwise.
 	Action  Action
 	Content string
-	// Documents to Draw are set for a turn that searched; Engine where engines are told apart.
+	// Documents, Quality, Tau and Draw are set for a turn that searched (see search.Documents). Engine is set if the
+	// run records which engine answered.
 	Documents []string
 	Engine    string
 	Quality   string
 	Tau, Draw float64
 }
 
-// Episode is a whole attempt, with everything that is needed to replay its update.
+// Episode is one attempt at a question, with everything that is needed to repeat its part of a training step.
 type Episode struct {
-	// Step is the training step, Group the position of the question in its batch, Rollout that of the episode in its
-	// group; Attempt counts resamplings.
+	// Step is the training step, Group the index of the question in its batch, Rollout the index of the episode in its
+	// group. Attempt counts how often the question was sampled again.
 	Step, Group, Rollout, Attempt int
 	// QuestionID, Question and GoldenAnswers come from the data.
 	QuestionID    string
@@ -70,23 +72,24 @@ type Episode struct {
 	GoldenAnswers []string
 	// PromptIDs are the ids before the first turn.
 	PromptIDs []int32
-	// Temperature of the policy's sampling; logits are divided by it in training too.
+	// Temperature is the temperature of the policy's sampling. The logits are divided by it in training, too.
 	Temperature float64
-	// Status says how it ended, Err why a search failed.
+	// Status says how the episode ended, Err why a search failed.
 	Status Status
 	Err    string
-	// Reward is set by who scores the episode.
+	// Reward is set by the code that scores the episode.
 	Reward float64
-	// Advantages has a value per sampled id, in order; nil if the episode was not trained on. Set by who trains on it.
+	// Advantages has one value for each sampled id, [PolicyTokens], in order; nil if the episode was not trained on. It
+	// is set by the code that trains on the episode.
 	Advantages []float32
-	// Turns in order.
+	// Turns are the turns in order.
 	Turns []Turn
 }
 
-// Whole is the turn as a reader sees it: what the prompt began, and the policy's own text.
+// Whole is Prefill and Text joined: the complete text of the turn.
 func (t *Turn) Whole() string { return t.Prefill + t.Text }
 
-// Answer is the content of the policy's answer; false if it gave none.
+// Answer is the policy's answer; false if it gave none.
 func (e *Episode) Answer() (string, bool) {
 	if n := len(e.Turns); n > 0 && e.Turns[n-1].Action == Answer {
 		return e.Turns[n-1].Content, true

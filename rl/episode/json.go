@@ -15,46 +15,46 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// lineEpisode is an episode as it stands in episodes.jsonl; the order of the fields is the order in the file.
+// lineEpisode is an episode in the form of episodes.jsonl. The order of the fields is the order in the file.
 type lineEpisode struct {
-	Step          int        `json:"step"`
-	Group         int        `json:"group"`
-	QuestionID    string     `json:"question_id"`
-	Rollout       int        `json:"rollout"`
-	Attempt       int        `json:"attempt"`
-	Status        Status     `json:"status"`
-	Error         string     `json:"error,omitempty"`
-	Question      string     `json:"question"`
-	GoldenAnswers []string   `json:"golden_answers"`
-	PromptIDs     idList     `json:"prompt_ids"`
-	Reward        float64    `json:"reward"`
-	Advantage     perID      `json:"advantage,omitempty"`
-	Answer        *string    `json:"answer"`
-	Temperature   float64    `json:"temperature"`
-	Turns         []lineTurn `json:"turns"`
+	Step          int           `json:"step"`
+	Group         int           `json:"group"`
+	QuestionID    string        `json:"question_id"`
+	Rollout       int           `json:"rollout"`
+	Attempt       int           `json:"attempt"`
+	Status        Status        `json:"status"`
+	Error         string        `json:"error,omitempty"`
+	Question      string        `json:"question"`
+	GoldenAnswers []string      `json:"golden_answers"`
+	PromptIDs     idList        `json:"prompt_ids"`
+	Reward        float64       `json:"reward"`
+	Advantage     advantageList `json:"advantage,omitempty"`
+	Answer        *string       `json:"answer"`
+	Temperature   float64       `json:"temperature"`
+	Turns         []lineTurn    `json:"turns"`
 }
 
-// lineTurn is a turn there; what belongs to a search is left out of other turns.
+// lineTurn is a turn in the form of episodes.jsonl. The fields of a search are left out of other turns.
 type lineTurn struct {
-	IDs         idList    `json:"ids"`
-	Mask        bits      `json:"mask"`
-	Logprobs    nullables `json:"logprobs"`
-	Prefill     string    `json:"prefill,omitempty"`
-	Text        string    `json:"text"`
-	Action      Action    `json:"action"`
-	Query       *string   `json:"query,omitempty"`
-	Documents   *[]string `json:"documents,omitempty"`
-	Engine      string    `json:"engine,omitempty"`
-	Quality     *string   `json:"quality,omitempty"`
-	Tau         *float64  `json:"tau,omitempty"`
-	Draw        *float64  `json:"draw,omitempty"`
-	Observation string    `json:"observation,omitempty"`
+	IDs         idList      `json:"ids"`
+	Mask        maskList    `json:"mask"`
+	Logprobs    logprobList `json:"logprobs"`
+	Prefill     string      `json:"prefill,omitempty"`
+	Text        string      `json:"text"`
+	Action      Action      `json:"action"`
+	Query       *string     `json:"query,omitempty"`
+	Documents   *[]string   `json:"documents,omitempty"`
+	Engine      string      `json:"engine,omitempty"`
+	Quality     *string     `json:"quality,omitempty"`
+	Tau         *float64    `json:"tau,omitempty"`
+	Draw        *float64    `json:"draw,omitempty"`
+	Observation string      `json:"observation,omitempty"`
 }
 
 // idList are token ids.
 type idList []int32
 
-// UnmarshalJSON reads ids; of null among them package json would make id 0.
+// UnmarshalJSON reads ids. A null is an error, because package json would read it as id 0.
 func (l *idList) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, (*[]int32)(l)); err != nil {
 		return err
@@ -62,18 +62,19 @@ func (l *idList) UnmarshalJSON(raw []byte) error {
 	return noNull(raw)
 }
 
+// noNull is an error if a list of numbers contains null.
 func noNull(list []byte) error {
 	if len(list) > 0 && list[0] == '[' && bytes.Contains(list, []byte("null")) {
-		return errors.New("null stands where a number is expected")
+		return errors.New("null where a number is expected")
 	}
 	return nil
 }
 
-// bits are a mask, written as 0 and 1.
-type bits []bool
+// maskList is a mask, written as a list of 0 and 1.
+type maskList []bool
 
 // MarshalJSON writes [1,0,...].
-func (b bits) MarshalJSON() ([]byte, error) {
+func (b maskList) MarshalJSON() ([]byte, error) {
 	out := append(make([]byte, 0, 2*len(b)+2), '[')
 	for i, v := range b {
 		if i > 0 {
@@ -89,12 +90,12 @@ func (b bits) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads [1,0,...].
-func (b *bits) UnmarshalJSON(raw []byte) error {
-	var v []uint16 // of bytes JSON would make a base64 string
+func (b *maskList) UnmarshalJSON(raw []byte) error {
+	var v []uint16 // not bytes, which package json reads from a base64 string
 	if err := errors.Join(json.Unmarshal(raw, &v), noNull(raw)); err != nil {
 		return err
 	}
-	*b = make(bits, len(v))
+	*b = make(maskList, len(v))
 	for i, x := range v {
 		if x > 1 {
 			return fmt.Errorf("mask: %d: must be 0 or 1", x)
@@ -104,11 +105,11 @@ func (b *bits) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// nullables are log-probs; NaN stands for null, a nil slice for none recorded.
-type nullables []float32
+// logprobList are log-probs. NaN stands for null. A nil slice means that no log-probs were recorded.
+type logprobList []float32
 
 // MarshalJSON writes the shortest decimals that read back as the same float32.
-func (n nullables) MarshalJSON() ([]byte, error) {
+func (n logprobList) MarshalJSON() ([]byte, error) {
 	if n == nil {
 		return []byte("null"), nil
 	}
@@ -130,13 +131,13 @@ func (n nullables) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads numbers and nulls.
-func (n *nullables) UnmarshalJSON(raw []byte) error {
+func (n *logprobList) UnmarshalJSON(raw []byte) error {
 	var v []*float32
 	if err := json.Unmarshal(raw, &v); err != nil {
 		return err
 	}
 	if *n = nil; v != nil {
-		*n = make(nullables, len(v))
+		*n = make(logprobList, len(v))
 	}
 	for i, x := range v {
 		if (*n)[i] = float32(math.NaN()); x != nil {
@@ -146,24 +147,25 @@ func (n *nullables) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// perID are values of the sampled ids; most algorithms give all of an episode the same, which is written as one number.
-type perID []float32
+// advantageList has one value for each sampled id. Most algorithms give all ids of an episode the same value, which is written as one
+// number.
+type advantageList []float32
 
 // MarshalJSON writes the shortest decimals that read back as the same float32.
-func (p perID) MarshalJSON() ([]byte, error) {
+func (p advantageList) MarshalJSON() ([]byte, error) {
 	for _, v := range p {
 		if v != v || math.IsInf(float64(v), 0) {
 			return nil, errors.New("an advantage is not a number")
 		}
 		if v != p[0] {
-			return nullables(p).MarshalJSON()
+			return logprobList(p).MarshalJSON()
 		}
 	}
 	return strconv.AppendFloat(nil, float64(p[0]), 'g', -1, 32), nil
 }
 
 // UnmarshalJSON reads one number, or one for each id.
-func (p *perID) UnmarshalJSON(raw []byte) error {
+func (p *advantageList) UnmarshalJSON(raw []byte) error {
 	if len(raw) > 0 && raw[0] == '[' {
 		return json.Unmarshal(raw, (*[]float32)(p))
 	}
@@ -171,11 +173,11 @@ func (p *perID) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, &v); err != nil || v == nil {
 		return err
 	}
-	*p = perID{*v}
+	*p = advantageList{*v}
 	return nil
 }
 
-// MarshalJSON writes the episode as one object of episodes.jsonl: compact, keys always in the same order.
+// MarshalJSON writes the episode as one object of episodes.jsonl: without blanks, with the keys always in the same order.
 func (e *Episode) MarshalJSON() ([]byte, error) {
 	l := lineEpisode{Step: e.Step, Group: e.Group, QuestionID: e.QuestionID, Rollout: e.Rollout, Attempt: e.Attempt, Status: e.Status, Error: e.Err,
 		Question: e.Question, GoldenAnswers: notNil(e.GoldenAnswers), PromptIDs: notNil(e.PromptIDs), Reward: e.Reward, Advantage: e.Advantages, Temperature: e.Temperature,
@@ -191,7 +193,7 @@ func (e *Episode) MarshalJSON() ([]byte, error) {
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // tags stay readable
+	enc.SetEscapeHTML(false) // < and > in tags stay readable
 	err := enc.Encode(l)
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
@@ -208,7 +210,7 @@ func (e *Episode) Line() ([]byte, error) {
 func (t *Turn) line() (lineTurn, error) {
 	l := lineTurn{IDs: notNil(t.IDs), Mask: t.Mask, Prefill: t.Prefill, Text: t.Text, Action: t.Action, Observation: t.Observation}
 	if t.Logprobs != nil {
-		l.Logprobs = make(nullables, len(t.Logprobs))
+		l.Logprobs = make(logprobList, len(t.Logprobs))
 		for i, v := range t.Logprobs {
 			if l.Logprobs[i] = v; !t.Mask[i] {
 				l.Logprobs[i] = float32(math.NaN())
@@ -234,7 +236,8 @@ func notNil[T any](s []T) []T {
 	return s
 }
 
-// UnmarshalJSON reads an object of episodes.jsonl and checks that its lengths agree, so that whatever it accepts can be trained on.
+// UnmarshalJSON reads an object of episodes.jsonl. It checks that the lengths agree, so that every episode that it accepts can be trained
+// on.
 func (e *Episode) UnmarshalJSON(raw []byte) error {
 	var l lineEpisode
 	if err := json.Unmarshal(raw, &l); err != nil {
@@ -265,7 +268,7 @@ func (e *Episode) UnmarshalJSON(raw []byte) error {
 func (t *Turn) fill(l *lineTurn, answer *string) error {
 	*t = Turn{IDs: l.IDs, Mask: l.Mask, Logprobs: l.Logprobs, Prefill: l.Prefill, Text: l.Text, Action: l.Action, Engine: l.Engine, Observation: l.Observation}
 	if len(t.Mask) != len(t.IDs) || t.Logprobs != nil && len(t.Logprobs) != len(t.IDs) {
-		return fmt.Errorf("%d ids, %d mask, %d logprobs: must be as many", len(t.IDs), len(t.Mask), len(t.Logprobs))
+		return fmt.Errorf("%d ids, %d mask, %d logprobs: the numbers must be equal", len(t.IDs), len(t.Mask), len(t.Logprobs))
 	}
 	if i := negative(t.IDs); i >= 0 {
 		return fmt.Errorf("id %d is %d: must not be negative", i, t.IDs[i])
@@ -274,7 +277,7 @@ func (t *Turn) fill(l *lineTurn, answer *string) error {
 		if t.Mask[i] && v != v {
 			return fmt.Errorf("logprob %d: must be a number where mask is 1", i)
 		}
-		if !t.Mask[i] { // null, or what another program knows of ids that are not trained on
+		if !t.Mask[i] { // null, or a log-prob that another program recorded for an id that is not trained on
 			t.Logprobs[i] = 0
 		}
 	}
@@ -299,6 +302,7 @@ func (t *Turn) fill(l *lineTurn, answer *string) error {
 	return nil
 }
 
+// negative is the index of the first negative id, -1 if there is none.
 func negative(ids []int32) int {
 	for i, id := range ids {
 		if id < 0 {
@@ -308,7 +312,7 @@ func negative(ids []int32) int {
 	return -1
 }
 
-// Read yields the episodes of an episodes.jsonl; name appears in errors. It ends with the first bad line.
+// Read yields the episodes of an episodes.jsonl; name appears in errors. It stops at the first bad line.
 func Read(name string, r io.Reader) iter.Seq2[*Episode, error] {
 	return func(yield func(*Episode, error) bool) {
 		br := bufio.NewReaderSize(r, 1<<16)

@@ -112,8 +112,8 @@ func TestReadErrors(t *testing.T) {
 		`"logprobs":[-1e-09]`:    {`"logprobs":[1e99]`, "the number 1e99 where a number of 32 bits is expected"},
 		`"ids":[9]`:              {`"ids":[-9]`, "must not be negative"},
 		`[5,6]`:                  {`[5,-6]`, "prompt_ids"},
-		`"prompt_ids":[5,6]`:     {`"prompt_ids":[5,null]`, "null stands where a number is expected"},
-		`"mask":[1,0],"logprobs`: {`"mask":[1,null],"logprobs`, "null stands where a number is expected"},
+		`"prompt_ids":[5,6]`:     {`"prompt_ids":[5,null]`, "null where a number is expected"},
+		`"mask":[1,0],"logprobs`: {`"mask":[1,null],"logprobs`, "null where a number is expected"},
 		`"answer":"x"`:           {`"advantage":[1,2,3],"answer":"x"`, "3 values for 2 sampled ids"},
 		`"turns":[`:              {`"turns":7,"x":[`, `"turns": a number where a list is expected`},
 	} {

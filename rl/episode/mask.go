@@ -1,18 +1,18 @@
 package episode
 
-// Tokens is an episode as one row of ids for training.
+// Tokens is an episode as one sequence of ids for training. IDs, Mask and Logprobs have the same length: the number of all ids.
 type Tokens struct {
-	// IDs are the prompt's and all turns'.
+	// IDs are the ids of the prompt and of all turns.
 	IDs []int32
-	// Mask is true where the policy sampled the id; false in the prompt and in observations.
+	// Mask is true for ids that the policy sampled, and false in the prompt and in observations.
 	Mask []bool
-	// Logprobs of sampling, 0 where Mask is false; nil if a turn has none recorded.
+	// Logprobs are the log-probs at the time of sampling, 0 where Mask is false; nil if a turn has none recorded.
 	Logprobs []float32
 	// Prompt is the number of ids before the first turn.
 	Prompt int
 }
 
-// Tokens joins prompt and turns. Nothing is encoded again.
+// Tokens joins the ids of the prompt and of the turns. Nothing is encoded again.
 func (e *Episode) Tokens() Tokens {
 	n := len(e.PromptIDs)
 	recorded := true
@@ -47,8 +47,8 @@ func (e *Episode) PolicyTokens() (n int) {
 	return n
 }
 
-// own appends sampled ids to a turn.
-func (t *Turn) own(ids []int32, logprobs []float32) {
+// appendSampled appends ids that the policy sampled, with their log-probs, to a turn.
+func (t *Turn) appendSampled(ids []int32, logprobs []float32) {
 	t.IDs = append(t.IDs, ids...)
 	t.Logprobs = append(t.Logprobs, logprobs...)
 	for range ids {
@@ -56,8 +56,8 @@ func (t *Turn) own(ids []int32, logprobs []float32) {
 	}
 }
 
-// observe appends the environment's ids to a turn.
-func (t *Turn) observe(ids []int32) {
+// appendObservation appends ids of the environment to a turn.
+func (t *Turn) appendObservation(ids []int32) {
 	t.IDs = append(t.IDs, ids...)
 	t.Mask = append(t.Mask, make([]bool, len(ids))...)
 	t.Logprobs = append(t.Logprobs, make([]float32, len(ids))...)

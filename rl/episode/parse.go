@@ -6,9 +6,9 @@ import (
 )
 
 // Parse finds the action in the text of one turn of the policy: the first complete pair <search>...</search> or
-// <answer>...</answer> in the order of generation, that is, the pair whose closing tag comes first. Stray closing tags
-// are ignored, tags inside <think> count. end is the length of the text up to and including the closing tag; characters
-// after it are not part of the turn's meaning. Content is stripped of Unicode white space. Without a pair the action is
+// <answer>...</answer> in the order of generation, that is, the pair whose closing tag comes first. Closing tags
+// without an opening tag are ignored. Tags inside <think> count. end is the length of the text up to and including the closing tag; characters
+// after it are ignored. Content is stripped of Unicode white space. Without a pair the action is
 // Invalid and end is len(text).
 func Parse(text string) (action Action, content string, end int) {
 	action, end = Invalid, len(text)
@@ -41,13 +41,13 @@ const longestClose = len("</search>")
 type scanner struct {
 	tok  Tokenizer
 	env  Environment
-	seen int
-	text []byte
+	seen int    // number of ids in text
+	text []byte // of the turn so far
 }
 
 // stop takes all ids of the turn so far and says whether they hold a complete pair of tags.
 func (s *scanner) stop(ids []int32) bool {
-	if len(ids) < s.seen { // the turn was started over
+	if len(ids) < s.seen { // the engine restarted the turn
 		s.seen, s.text = 0, s.text[:0]
 	}
 	for _, id := range ids[s.seen:] {

@@ -13,7 +13,7 @@ var (
 	invalidAction string
 )
 
-// Prompt is the user message that puts a question to the policy. A question mark is added to a question without one.
+// Prompt is the user message that asks the policy a question. A question without a question mark at its end gets one.
 func Prompt(question string) string {
 	if !strings.HasSuffix(question, "?") {
 		question += "?"
@@ -21,7 +21,7 @@ func Prompt(question string) string {
 	return strings.Replace(policyPrompt, "{question}", question, 1)
 }
 
-// InvalidAction is what the environment says after a turn without an action, in the policy's voice.
+// InvalidAction is the environment's reply to a turn without an action. It is written in the first person, as if the policy had written it.
 func InvalidAction() string { return invalidAction }
 
 const (
@@ -29,9 +29,9 @@ const (
 	closeInformation = "</information>\n\n"
 )
 
-// Observation wraps what a search returned for the policy to read. Documents are shown as they are, tags and all:
-// actions are read from the policy's own tokens only, so escaping would protect nothing and show the policy other text
-// than its engine wrote.
+// Observation puts the documents of a search between <information> and </information>. Tags inside documents are not
+// escaped: actions are read only from the policy's own tokens, so such tags are harmless, and escaping would change the
+// text of the documents.
 func Observation(documents string) string {
 	return Reply{Open: openInformation, Body: documents, Close: closeInformation}.String()
 }

@@ -13,37 +13,37 @@ import (
 type Sampling struct {
 	// Temperature divides the logits; 0 is greedy.
 	Temperature float64
-	// TopP, MinP and TopK truncate the distribution; 0 is off.
+	// TopP, MinP and TopK truncate the distribution; 0 turns them off.
 	TopP, MinP float64
 	TopK       int
 }
 
 // Request asks a policy to continue a context.
 type Request struct {
-	// Context holds all ids so far; the policy must not keep or change it.
+	// Context holds all ids of the episode so far. The policy must not keep or change it.
 	Context []int32
-	// MaxTokens bounds the new ids, at least 1.
+	// MaxTokens is the largest number of new ids, at least 1.
 	MaxTokens int
-	// Stop is called after each new id with the ids of this turn; the turn ends with the id for which it is true.
+	// Stop is called after each new id, with all new ids of this turn. The turn ends with the id for which it returns true.
 	Stop func(ids []int32) bool
-	// Sampling settings.
+	// Sampling holds the sampling settings.
 	Sampling
-	// Stream keys the randomness of this turn.
+	// Stream is the random seed of this turn.
 	Stream uint64
-	// Handle is the task's, for a policy that keeps state from turn to turn.
+	// Handle is Task.Handle, for a policy that keeps state between the turns of an episode.
 	Handle any
 }
 
-// FinishContext is the Result.Finish of a policy whose own context is full.
+// FinishContext is the Result.Finish of a policy whose context is full.
 const FinishContext = "context"
 
-// Result is a continuation.
+// Result is the policy's continuation of a context.
 type Result struct {
-	// IDs are the new ids, ended by the one that Stop accepted, by an end-of-sequence id (kept), or by a limit.
+	// IDs are the new ids. They end with the id for which Stop returned true, with an end-of-sequence id (which is kept), or at a limit.
 	IDs []int32
-	// Logprobs has one value per id, over the whole vocabulary, after temperature, before truncation.
+	// Logprobs has one log-prob for each id, [IDs]: over the full vocabulary, after temperature, before truncation.
 	Logprobs []float32
-	// Finish says why it ended; only FinishContext has a meaning here.
+	// Finish says why the generation ended. This package only looks for FinishContext.
 	Finish string
 }
 
@@ -55,12 +55,13 @@ type Policy interface {
 
 // Config are the limits of an episode.
 type Config struct {
-	// MaxTurns is the number of turns that may search; one final turn follows, whose search is not carried out.
+	// MaxTurns is the number of turns that may search. One final turn follows, in which a search is not carried out.
 	MaxTurns int
-	// MaxResponse bounds the policy's ids in a turn, MaxObservation the ids of an observation (documents are shortened;
-	// 0 is no bound), MaxContext prompt and all turns together.
+	// MaxResponse is the largest number of ids that the policy may sample in a turn. MaxObservation is the largest number
+	// of ids of an observation, whose documents are shortened if necessary; 0 is no limit. MaxContext is the largest
+	// number of ids of the prompt and all turns together.
 	MaxResponse, MaxObservation, MaxContext int
-	// Sampling of the policy.
+	// Sampling holds the policy's sampling settings.
 	Sampling
 }
 
@@ -79,18 +80,18 @@ func (c Config) Validate() error {
 
 // Task is one episode to be run.
 type Task struct {
-	// Step of TotalSteps sets the searcher's curriculum; the other numbers are recorded (see Episode).
+	// Step and TotalSteps determine tau in the searcher's curriculum. The other numbers are recorded (see Episode).
 	Step, TotalSteps, Group, Rollout, Attempt int
-	// QuestionID, Question, GoldenAnswers come from the data; without golden answers simulated engines use a prompt
-	// that has none.
+	// QuestionID, Question and GoldenAnswers come from the data. Without golden answers simulated engines use a prompt
+	// that does not mention an answer.
 	QuestionID    string
 	Question      string
 	GoldenAnswers []string
 	// PromptIDs are the ids before the first turn: Prompt(Question) through the model's chat template.
 	PromptIDs []int32
-	// Seed keys everything random in the episode: a hash of the run's seed, step, group, attempt and rollout.
+	// Seed is the random seed of the whole episode: a hash of the run's seed, step, group, attempt and rollout.
 	Seed uint64
-	// Success is the policy's success rate, which the adaptive curriculum follows.
+	// Success is the policy's smoothed success rate, from which the adaptive curriculum computes tau.
 	Success float64
 	// Quality forces the documents' quality; "" leaves it to the searcher.
 	Quality search.Quality
@@ -100,20 +101,21 @@ type Task struct {
 
 // Runner runs episodes. Run may be called by many goroutines at once.
 type Runner struct {
-	// Policy acts, Searcher answers its queries, Tokenizer stands between ids and text.
+	// Policy generates the turns, Searcher answers its queries, Tokenizer converts between ids and text.
 	Policy    Policy
 	Searcher  search.Searcher
 	Tokenizer Tokenizer
-	// Environment is what the policy acts in; nil: Searching with Searcher.
+	// Environment is the environment of the policy; nil stands for Searching with Searcher.
 	Environment Environment
 	// Config holds the limits.
 	Config Config
-	// OnTurn, if not nil, is called with each finished turn; concurrently for concurrent episodes.
+	// OnTurn, if not nil, is called with each finished turn. Concurrent episodes call it concurrently.
 	OnTurn func(task Task, number int, t Turn)
 }
 
-// Run lets the policy take its turns until one of the ends that Status names. The error is the policy's: then the run
-// as a whole is in trouble. A failed search and a done context are no errors but ends of the episode.
+// Run runs an episode, turn by turn, until it ends in one of the ways that Status lists. It returns an error only if the
+// policy fails, which means that the run cannot go on. A failed search and a cancelled context are no errors: the episode
+// ends with status SearchFailed or Cancelled.
 func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 	env := r.environment()
 	e := &Episode{Step: task.Step, Group: task.Group, Rollout: task.Rollout, Attempt: task.Attempt, QuestionID: task.QuestionID, Question: task.Question,
@@ -156,7 +158,8 @@ func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 	return e, nil
 }
 
-// act lets the policy generate one turn and reads its action; full says that the policy's own context ended it.
+// act lets the policy generate one turn and parses its action. room is the number of ids that fit into the context. full
+// says that the turn ended because the policy's context was full.
 func (r *Runner) act(ctx context.Context, env Environment, task Task, number int, ids []int32, room int) (turn Turn, full bool,
 	err error) {
 	limit := min(r.Config.MaxResponse, room)
@@ -169,8 +172,7 @@ func (r *Runner) act(ctx context.Context, env Environment, task Task, number int
 	if len(res.IDs) > limit || len(res.Logprobs) != len(res.IDs) {
 		return Turn{}, false, fmt.Errorf("the policy returned %d ids and %d log-probs where at most %d were asked for", len(res.IDs), len(res.Logprobs), limit)
 	}
-	// The stop function may not have been asked (a policy elsewhere): the turn ends with the id that completes its
-	// action all the same.
+	// A policy on a server may not have called Stop: cut the turn after the id that completes its action.
 	again := scanner{tok: r.Tokenizer, env: env}
 	n := 0
 	for n < len(res.IDs) {
@@ -179,8 +181,8 @@ func (r *Runner) act(ctx context.Context, env Environment, task Task, number int
 			break
 		}
 	}
-	turn.Logprobs = make([]float32, 0, n) // recorded, also when there are none
-	turn.own(res.IDs[:n], res.Logprobs[:n])
+	turn.Logprobs = make([]float32, 0, n) // not nil, so that empty log-probs are recorded, too
+	turn.appendSampled(res.IDs[:n], res.Logprobs[:n])
 	turn.Text = decode(r.Tokenizer, turn.IDs)
 	turn.Action, turn.Content, _ = env.Parse(turn.Text)
 	if !env.Trained(&turn) {
@@ -190,23 +192,23 @@ func (r *Runner) act(ctx context.Context, env Environment, task Task, number int
 	return turn, res.Finish == FinishContext && turn.Action == Invalid, nil
 }
 
-// respond carries out the turn's action and appends what the environment replies; the status is "" while the episode
-// goes on.
+// respond carries out the turn's action and appends the environment's reply to the turn. The status is "" if the episode
+// continues; otherwise failure says why it ended.
 func (r *Runner) respond(ctx context.Context, env Environment, task Task, number int, turn *Turn, room int) (Status, string) {
 	reply, status, failure := env.Respond(ctx, task, number, turn)
 	if status != "" {
 		return status, failure
 	}
 	ids := reply.ids(r.Tokenizer, r.Config.MaxObservation)
-	if len(ids) >= room { // no room for a single id of the next turn
+	if len(ids) >= room { // the next turn would have no room for a single id
 		return ContextFull, ""
 	}
 	turn.Observation = reply.String()
-	turn.observe(ids)
+	turn.appendObservation(ids)
 	return "", ""
 }
 
-// environment is what the policy acts in.
+// environment is the environment of the policy.
 func (r *Runner) environment() Environment {
 	if r.Environment != nil {
 		return r.Environment
@@ -214,7 +216,7 @@ func (r *Runner) environment() Environment {
 	return Searching{r.Searcher}
 }
 
-// Search asks the searcher and records in t what came of it; documents are what the policy is shown. status is ""
+// Search asks the searcher and records its documents in t. documents is the text to show to the policy. status is ""
 // unless the search failed or was interrupted.
 func (t *Turn) Search(ctx context.Context, s search.Searcher, q search.Query) (documents string, status Status, failure string) {
 	d, err := s.Search(ctx, q)

@@ -8,23 +8,26 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// Tokenizer is what an episode needs of one. It is used by many goroutines at once.
+// Tokenizer is the part of a tokenizer that an episode needs. It is used by many goroutines at once.
 type Tokenizer interface {
-	// Encode gives the ids of text from the environment; strings of special tokens in it must stay text.
+	// Encode gives the ids of a text of the environment. Strings that spell special tokens must be encoded as plain text.
 	Encode(text string) []int32
-	// Bytes gives the bytes that an id adds to a text, nil for special ids: they are no part of what the policy says,
-	// unless they are tags of its thoughts and actions.
+	// Bytes gives the bytes that an id adds to a text. It gives nil for special tokens, which are not part of the text,
+	// unless they are tags of thoughts or actions.
 	Bytes(id int32) []byte
 }
 
-// Text makes a model's tokenizer a Tokenizer.
-func Text(t *tokenizer.Tokenizer) Tokenizer { return plain{t} }
+// Text makes a Tokenizer from the tokenizer of a model.
+func Text(t *tokenizer.Tokenizer) Tokenizer { return modelTokenizer{t} }
 
-type plain struct{ t *tokenizer.Tokenizer }
+// modelTokenizer is the Tokenizer of Text.
+type modelTokenizer struct{ t *tokenizer.Tokenizer }
 
-func (p plain) Encode(text string) []int32 { return p.t.Encode(text, tokenizer.EncodeOptions{}) }
+func (p modelTokenizer) Encode(text string) []int32 {
+	return p.t.Encode(text, tokenizer.EncodeOptions{})
+}
 
-func (p plain) Bytes(id int32) []byte {
+func (p modelTokenizer) Bytes(id int32) []byte {
 	if p.t.Special(id) {
 		if token, _ := p.t.Token(id); !isTag(token) {
 			return nil
@@ -33,7 +36,7 @@ func (p plain) Bytes(id int32) []byte {
 	return p.t.Bytes(id)
 }
 
-// isTag says whether a token is a tag that turns are read by: some tokenizers have them as special tokens.
+// isTag says whether a token is a tag of an action or a thought. Some tokenizers have such tags as special tokens.
 func isTag(token string) bool {
 	switch token {
 	case "<search>", "</search>", "<answer>", "</answer>":
@@ -42,14 +45,14 @@ func isTag(token string) bool {
 	return thought.Tag(token)
 }
 
-// Prefill is what a prompt holds of the model's turn already: the opening tag of a thought with the blanks behind it,
-// where the template begins one; else "".
+// Prefill is the part of the model's turn that a prompt already contains: the opening tag of a thought and the white space
+// after it, if the chat template opens a thought; else "".
 func Prefill(tok Tokenizer, prompt []int32) string {
-	const tagTokens = 32 // more than a tag and the blanks behind it have
+	const tagTokens = 32 // more tokens than a tag and the white space after it have
 	return thought.Opened(decode(tok, prompt[max(0, len(prompt)-tagTokens):]))
 }
 
-// decode gives the text of ids; bytes that are no character become U+FFFD.
+// decode gives the text of ids; invalid UTF-8 becomes U+FFFD.
 func decode(tok Tokenizer, ids []int32) string {
 	var b []byte
 	for _, id := range ids {
@@ -58,7 +61,7 @@ func decode(tok Tokenizer, ids []int32) string {
 	return strings.ToValidUTF8(string(b), "\ufffd")
 }
 
-// head gives the text of as many ids as stand for whole characters of at most limit ids.
+// head gives the text of the first limit ids, without a last character that is cut in two.
 func head(tok Tokenizer, ids []int32, limit int) string {
 	var b []byte
 	for _, id := range ids[:min(max(limit, 0), len(ids))] {
@@ -73,7 +76,7 @@ func head(tok Tokenizer, ids []int32, limit int) string {
 	return string(b)
 }
 
-// Shorten cuts text to as many whole characters as at most limit ids stand for.
+// Shorten cuts text to its first limit ids, without a last character that is cut in two.
 func Shorten(tok Tokenizer, text string, limit int) string {
 	ids := tok.Encode(text)
 	if len(ids) <= limit {

@@ -6,24 +6,25 @@ import (
 	"unicode"
 )
 
-// LineKind says whose a line of a transcript is.
+// LineKind says where a line of a transcript comes from.
 type LineKind int
 
 // The kinds of lines.
 const (
 	Asked  LineKind = iota // the question
-	Said                   // by the policy
-	Shown                  // to the policy: a document, or what else the environment said
-	Judged                 // how it ended, what it earned, the answer wanted
+	Said                   // text of the policy
+	Shown                  // text of the environment: a document, or another observation
+	Judged                 // the outcome: status, reward and golden answers
 )
 
-// TranscriptLine is a line of an episode for people.
+// TranscriptLine is one line of a readable transcript.
 type TranscriptLine struct {
 	Kind LineKind
 	Text string
 }
 
-// Transcript tells the episode in lines. Control characters, which a document may carry to play with a terminal, are gone.
+// Transcript gives the episode as readable lines. Control characters are removed, because a document could use them to control the
+// terminal.
 func (e *Episode) Transcript() (out []TranscriptLine) {
 	add := func(kind LineKind, text string) {
 		for line := range strings.Lines(strings.TrimSpace(text)) {
@@ -50,7 +51,7 @@ func (e *Episode) Transcript() (out []TranscriptLine) {
 	return out
 }
 
-// printable keeps what shows.
+// printable removes control characters, and turns tabs into blanks.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
