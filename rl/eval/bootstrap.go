@@ -7,21 +7,22 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// Interval is a confidence interval, low end first.
+// Interval is a confidence interval: its lower and its upper end.
 type Interval [2]float64
 
-// Bootstrap asks for percentile intervals (Efron and Tibshirani 1993, chapter 13): questions are drawn again with replacement, within
-// each data source, and the interval lies between the quantiles of the means that result.
+// Bootstrap holds the settings of bootstrap percentile intervals (Efron and Tibshirani 1993, chapter 13). Each resample draws questions with
+// replacement within each data source. The interval lies between two quantiles of the means of the resamples.
 type Bootstrap struct {
-	// Resamples is their number; 0: no intervals.
+	// Resamples is the number of resamples; 0: no intervals.
 	Resamples int
-	// Level is the share of the distribution inside the interval, as in 0.95.
+	// Level is the confidence level, for example 0.95.
 	Level float64
-	// Seed keys the draws.
+	// Seed is the random seed of the resamples.
 	Seed uint64
 }
 
-// means gives the intervals of three scores for each stratum, for the average of the strata if there are several, and for all.
+// means gives the intervals of the three scores, [rows][3]: a row for each stratum (data source), then, if there are several, a row for the
+// average of the strata, and a row for all questions. strata has the shape [strata][questions][3 scores].
 func (b Bootstrap) means(strata [][][3]float64) [][3]Interval {
 	if b.Resamples <= 0 {
 		return nil
@@ -33,7 +34,7 @@ func (b Bootstrap) means(strata [][][3]float64) [][3]Interval {
 	return out
 }
 
-// draws gives the resampled means of three scores for each stratum, for the average of the strata if there are several, and for all.
+// draws gives the resampled means of the three scores, [rows][3][Resamples], with the rows of means.
 func (b Bootstrap) draws(strata [][][3]float64) [][3][]float64 {
 	rows := len(strata) + 1
 	if len(strata) > 1 {
@@ -65,7 +66,8 @@ func (b Bootstrap) draws(strata [][][3]float64) [][3][]float64 {
 	return out
 }
 
-// resample is the sum over a stratum, drawn again; what is drawn depends on the seed, the stratum's place and the number of the draw.
+// resample draws a stratum's questions once with replacement and sums up their scores. The draws depend on the seed, the index of the stratum
+// and r, the index of the resample.
 func (b Bootstrap) resample(s [][3]float64, stratum, r int) (sum [3]float64) {
 	state := num.SplitMix(num.Mix(num.Mix(b.Seed) ^ num.Mix(uint64(stratum)+1<<32) ^ uint64(r)))
 	for range s {
@@ -77,13 +79,13 @@ func (b Bootstrap) resample(s [][3]float64, stratum, r int) (sum [3]float64) {
 	return sum
 }
 
-// interval lies between the quantiles of what was drawn; it sorts it.
+// interval is the percentile interval of resampled means, [Resamples], which it sorts.
 func (b Bootstrap) interval(draws []float64) Interval {
 	slices.Sort(draws)
 	return Interval{quantile(draws, (1-b.Level)/2), quantile(draws, (1+b.Level)/2)}
 }
 
-// quantile interpolates linearly between the two nearest of sorted values (definition 7 of Hyndman and Fan 1996, numpy's default).
+// quantile interpolates linearly between the two nearest sorted values (definition 7 of Hyndman and Fan 1996, numpy's default).
 func quantile(sorted []float64, q float64) float64 {
 	at := q * float64(len(sorted)-1)
 	i := min(int(at), len(sorted)-1)

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Difference compares two evaluations, B minus A, on the questions of a data source.
+// Difference compares two evaluations, A and B, on the N questions of a data source.
 type Difference struct {
 	Source string `json:"source"`
 	N      int    `json:"n"`
@@ -14,17 +14,17 @@ type Difference struct {
 	SubEM  Paired `json:"sub_em"`
 }
 
-// Paired is the difference of one score over the same questions.
+// Paired compares the means of one score over the same questions.
 type Paired struct {
 	A    float64 `json:"a"`
 	B    float64 `json:"b"`
 	Diff float64 `json:"diff"` // B - A
-	// CI is the paired bootstrap's interval of Diff; PBootstrap twice the smaller share of resampled differences on one side of 0, nil
-	// without resamples.
+	// CI is the paired bootstrap's confidence interval of Diff. PBootstrap is the bootstrap p-value: twice the smaller share of resampled
+	// differences on one side of 0. Both are nil without resamples.
 	CI         *Interval `json:"ci,omitempty"`
 	PBootstrap *float64  `json:"p_bootstrap,omitempty"`
-	// Wins counts questions that B does better, Losses worse. P is the exact two-sided sign test of the two; of scores that are 0 or 1
-	// that is McNemar's exact test. 1 where nothing differs.
+	// Wins counts the questions on which B is better, Losses those on which it is worse. P is the p-value of the exact two-sided sign test
+	// of the two, 1 if no question differs. For scores that are 0 or 1 this is McNemar's exact test.
 	Wins   int     `json:"wins"`
 	Losses int     `json:"losses"`
 	P      float64 `json:"p"`
@@ -37,12 +37,12 @@ func Compare(a, b []Result, boot Bootstrap) ([]Difference, error) {
 		return nil, err
 	}
 	strata := bySource(pairs[0])
-	position := map[string][]int{} // of each source's questions in pairs
+	position := map[string][]int{} // of each source: the indices of its questions in pairs
 	for i, r := range pairs[0] {
 		position[r.Source] = append(position[r.Source], i)
 	}
 	var out []Difference
-	var deltas [][][3]float64
+	var deltas [][][3]float64 // [sources][questions][3 scores], B - A
 	for _, s := range strata {
 		d := Difference{Source: s[0].Source}
 		var delta [][3]float64
@@ -76,10 +76,10 @@ func Compare(a, b []Result, boot Bootstrap) ([]Difference, error) {
 	return out, nil
 }
 
-// scores are the three of them, to go through.
+// scores are pointers to the three scores, in the order of Scores.
 func (d *Difference) scores() [3]*Paired { return [3]*Paired{&d.EM, &d.F1, &d.SubEM} }
 
-// add counts one pair and returns its differences.
+// add adds the scores of one question to the sums and returns their differences, B - A.
 func (d *Difference) add(a, b Result) (delta [3]float64) {
 	d.N++
 	x, y := [3]float64{a.EM, a.F1, a.SubEM}, [3]float64{b.EM, b.F1, b.SubEM}
@@ -95,7 +95,7 @@ func (d *Difference) add(a, b Result) (delta [3]float64) {
 	return delta
 }
 
-// finish turns sums into means.
+// finish turns the sums into means and computes the differences and the sign tests.
 func (d *Difference) finish() {
 	for _, p := range d.scores() {
 		p.A, p.B = p.A/float64(d.N), p.B/float64(d.N)
@@ -103,14 +103,15 @@ func (d *Difference) finish() {
 	}
 }
 
-// differences fills in what the paired bootstrap says: questions are drawn again, and with each its difference.
+// differences fills in the results of the paired bootstrap, which resamples the questions' differences. deltas has the shape
+// [sources][questions][3 scores].
 func (b Bootstrap) differences(out []Difference, deltas [][][3]float64) {
 	if b.Resamples <= 0 {
 		return
 	}
 	for i, draws := range b.draws(deltas) {
 		for k, p := range out[i].scores() {
-			below, above := 1, 1 // counting the sample itself, so that p is never 0
+			below, above := 1, 1 // from 1: the sample itself counts, so that p is never 0
 			for _, d := range draws[k] {
 				if d <= 0 {
 					below++
@@ -126,7 +127,8 @@ func (b Bootstrap) differences(out []Difference, deltas [][][3]float64) {
 	}
 }
 
-// pair brings b into the order of a. A question that is asked twice in a source is paired by its turn.
+// pair gives the results of both in the order of a. If a source contains a question twice, the first result of a is paired with the first
+// of b, and so on.
 func pair(a, b []Result) (out [2][]Result, err error) {
 	type key struct{ source, id, question string }
 	at := map[key][]Result{}
@@ -147,7 +149,7 @@ func pair(a, b []Result) (out [2][]Result, err error) {
 	return out, nil
 }
 
-// signTest is the exact two-sided binomial test of wins against losses under equal chances: twice the tail, at most 1.
+// signTest is the exact two-sided sign test: twice the smaller tail of the binomial distribution with probability 1/2, at most 1.
 func signTest(wins, losses int) float64 {
 	n, k := wins+losses, min(wins, losses)
 	if n == 0 || wins == losses {
@@ -155,7 +157,7 @@ func signTest(wins, losses int) float64 {
 	}
 	tail := 0.0
 	if n <= 1000 {
-		term := math.Ldexp(1, -n) // C(n, 0)/2^n, and from there to C(n, i)/2^n
+		term := math.Ldexp(1, -n) // C(n, i)/2^n, at first for i = 0
 		for i := range k + 1 {
 			tail += term
 			term = term * float64(n-i) / float64(i+1)

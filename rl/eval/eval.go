@@ -1,6 +1,6 @@
-// Package eval says how good a policy is: three scores a question, by data source and overall, with bootstrap confidence intervals;
-// baselines to stand beside it; a table like the papers'; and the paired comparison of two evaluations. It computes from episodes that
-// were run elsewhere.
+// Package eval evaluates a policy. It computes three scores for each question and averages them by data source and over all questions, with
+// bootstrap confidence intervals. It defines baseline methods, writes tables in the form of the papers, and compares two evaluations
+// question by question. It does not run episodes: it scores finished ones.
 package eval
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 )
 
-// Result is what came of one question.
+// Result is the result of one question.
 type Result struct {
 	Method   Method `json:"method"`
 	Source   string `json:"source"`
 	ID       string `json:"question_id"`
 	Question string `json:"question"`
-	// Answer is nil where none was given.
+	// Answer is nil if there was no answer.
 	Answer *string `json:"answer"`
 	reward.Scores
 	Status   episode.Status `json:"status"`
@@ -26,10 +26,10 @@ type Result struct {
 	Searches int            `json:"searches"`
 }
 
-// Grade scores an episode of a method on a question of a data source.
+// Grade scores the episode of one question. source is the question's data source.
 func Grade(m Method, e *episode.Episode, source string) Result {
 	r := Result{Method: m, Source: source, ID: e.QuestionID, Question: e.Question, Status: e.Status, Turns: len(e.Turns), Valid: e.ValidActions(), Searches: e.Searches()}
-	if m == RAG { // its retrieval is nothing that the policy did
+	if m == RAG { // the first turn is the retrieval, which is no action of the policy
 		r.Turns, r.Valid = r.Turns-1, r.Valid-1
 	}
 	answer, ok := m.answer(e)
@@ -40,7 +40,7 @@ func Grade(m Method, e *episode.Episode, source string) Result {
 	return r
 }
 
-// Row is a line of a report: a method on a data source, on the mean of the sources ("average") or on all questions ("all").
+// Row is a row of a report: the means of a method on a data source, averaged over the sources ("average"), or over all questions ("all").
 type Row struct {
 	Method      Method  `json:"method,omitempty"`
 	Source      string  `json:"source"`
@@ -51,28 +51,28 @@ type Row struct {
 	Searches    float64 `json:"searches_per_question"`
 	Finish      float64 `json:"finish_rate"`
 	N           int     `json:"n"`
-	// Engine labels what answered the searches: simulated (it was told the answers), another engine's name, or none. Tau is the share of
-	// noisy documents of a simulated one.
+	// Engine is the search engine: simulated (its prompt contained the answers), the name of another engine, or none. Tau is the share of
+	// noisy documents of a simulated engine.
 	Engine string   `json:"engine,omitempty"`
 	Tau    *float64 `json:"tau,omitempty"`
-	// Failed counts episodes whose search engine failed; they count as wrong.
+	// Failed counts the episodes whose search engine failed. They count as wrong answers.
 	Failed int `json:"search_failed,omitempty"`
-	// Confidence intervals, nil where none were asked for.
+	// EMCI, F1CI and SubEMCI are confidence intervals, nil if no intervals were computed.
 	EMCI    *Interval `json:"em_ci,omitempty"`
 	F1CI    *Interval `json:"f1_ci,omitempty"`
 	SubEMCI *Interval `json:"sub_em_ci,omitempty"`
 }
 
-// Names of the rows that are no data source.
+// Values of Row.Source that are not a data source.
 const (
-	// Average is the mean over the data sources, each counting the same, as papers report it.
+	// Average is the mean over the data sources with equal weights, as papers report it.
 	Average = "average"
 	// All is the mean over all questions.
 	All = "all"
 )
 
-// Report sums up the results of one method: a row a data source, those of the paper first and in its order, then, of several, their
-// average, then all questions. Intervals come from b.
+// Report summarises the results of one method. It has a row for each data source, those of the paper first and in its order; then, if there
+// are several, a row with their average; then a row with all questions. b computes the confidence intervals.
 func Report(results []Result, b Bootstrap) []Row {
 	strata := bySource(results)
 	var rows []Row
@@ -95,7 +95,7 @@ func Report(results []Result, b Bootstrap) []Row {
 	return rows
 }
 
-// bySource groups results, in the order of the report.
+// bySource groups results by data source, in the order of the report.
 func bySource(results []Result) [][]Result {
 	by := map[string][]Result{}
 	for _, r := range results {
@@ -143,8 +143,8 @@ func average(rows []Row) Row {
 	return out
 }
 
-// paper are the data sets of the paper in the order of its table, with the names they go by.
-var paper = []struct {
+// paperDataSets are the data sets of ZeroSearch's paper in the order of its table, each with the names that files use for it.
+var paperDataSets = []struct {
 	title string
 	names []string
 }{
@@ -153,11 +153,11 @@ var paper = []struct {
 	{"Bamboogle", []string{"bamboogle"}},
 }
 
-// paperSet finds a data source's place in the paper's table; -1 if it has none. Names are compared without case and without a prefix
-// such as searchR1_.
+// paperSet is the index of a data source in paperDataSets, -1 if it is not one of them. Names are compared without regard to case and
+// without the prefix searchR1_.
 func paperSet(source string) int {
 	name := strings.TrimPrefix(strings.ToLower(source), "searchr1_")
-	for i, p := range paper {
+	for i, p := range paperDataSets {
 		if slices.Contains(p.names, name) {
 			return i
 		}
@@ -165,10 +165,10 @@ func paperSet(source string) int {
 	return -1
 }
 
-// Title is the name of a data source in tables.
+// Title is the name of a data source in a table.
 func Title(source string) string {
 	if i := paperSet(source); i >= 0 {
-		return paper[i].title
+		return paperDataSets[i].title
 	}
 	if source == Average {
 		return "Avg."
@@ -176,7 +176,7 @@ func Title(source string) string {
 	return source
 }
 
-// SortSources orders data sources as the paper's table does, others after them by name.
+// SortSources sorts data sources: those of the paper's table first, in its order, then the others by name.
 func SortSources(names []string) {
 	slices.SortFunc(names, func(a, b string) int {
 		i, j := paperSet(a), paperSet(b)
@@ -184,7 +184,7 @@ func SortSources(names []string) {
 			return i - j
 		}
 		if (i >= 0) != (j >= 0) {
-			return j - i // -1 sorts last
+			return j - i // sources that are not in the paper come last
 		}
 		return strings.Compare(a, b)
 	})

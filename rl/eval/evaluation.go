@@ -9,18 +9,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Evaluation is the result of eval.
+// Evaluation is the result of the command eval.
 type Evaluation struct {
 	Model      string      `json:"model"`
 	SearchMode string      `json:"search_mode"`
-	Engine     string      `json:"engine"` // simulated, bm25 ...: rows of different engines are not comparable
+	Engine     string      `json:"engine"` // simulated, bm25 and others: rows of different engines are not comparable
 	Sources    []Row       `json:"sources"`
-	Seconds    float64     `json:"seconds"` // of this process: an evaluation that goes on counts from there
-	Tokens     int64       `json:"tokens"`  // ids sampled, the simulator's included
-	Cost       search.Cost `json:"cost"`    // of searching
+	Seconds    float64     `json:"seconds"` // of this process; earlier, interrupted processes are not included
+	Tokens     int64       `json:"tokens"`  // sampled tokens, of the policy and the simulator
+	Cost       search.Cost `json:"cost"`    // cost of the searches
 }
 
-// Lines are episodes as they stand in a file.
+// Lines writes episodes in the form of episodes.jsonl.
 func Lines(all []*episode.Episode) ([]byte, error) {
 	var text []byte
 	for _, e := range all {
@@ -33,10 +33,10 @@ func Lines(all []*episode.Episode) ([]byte, error) {
 	return text, nil
 }
 
-// SimulatedNote says what rows of a simulated engine may be compared with.
+// SimulatedNote says with which rows the rows of a simulated engine may be compared.
 const SimulatedNote = "a simulated engine was told the answers: compare these rows with simulated rows only"
 
-// Markdown writes a table like the paper's for each score, then everything that was counted.
+// Markdown writes a table like the paper's for each score, then a table of all counts and rates.
 func (e *Evaluation) Markdown(b *bytes.Buffer, boot Bootstrap) {
 	fmt.Fprintf(b, "Model: %s. Search: %s.", e.Model, e.SearchMode)
 	if boot.Resamples > 0 {

@@ -19,51 +19,57 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// Folder is where an evaluation is kept: config.yaml; settings.json, what its numbers depend on; episodes.jsonl (of a
-// baseline: episodes-METHOD.jsonl) in the order of the questions, and while it runs the same name with .partial, an
-// episode as soon as it ends; at the end eval.json, results.jsonl (a line a question and method) and table.md.
+// Folder is the output folder of an evaluation. It holds these files:
+//
+//	config.yaml                 the configuration
+//	settings.json               the fingerprint of everything that the results depend on
+//	episodes.jsonl              the agent's episodes in the order of the questions (of a baseline: episodes-METHOD.jsonl)
+//	episodes.jsonl.partial      the episodes that have ended so far, while the evaluation runs
+//	eval.json                   the result, as of eval --json; written at the end
+//	results.jsonl               one line for each question and method; written at the end
+//	table.md                    tables; written at the end
 type Folder struct {
 	Dir string
-	// Done of Want episodes are kept of the method that runs.
+	// Done is the number of finished episodes of the present method, Want the number of its questions.
 	Done, Want int
 
 	part *os.File
 }
 
-// CheckFolder refuses a folder that cannot keep an evaluation, before anything is loaded.
+// CheckFolder is an error if the folder holds a training run. It is meant to be called before a model is loaded.
 func CheckFolder(dir string) error {
 	f := Folder{Dir: dir}
 	if _, _, run := rundir.Last(dir); run || exists(f.path("metrics.jsonl")) {
-		return f.unopened(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(dir, "eval")))
+		return f.openError(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(dir, "eval")))
 	}
 	return nil
 }
 
-func (f *Folder) unopened(err error) error {
+func (f *Folder) openError(err error) error {
 	return fmt.Errorf("opening the evaluation %s: %w", f.Dir, err)
 }
 
-// OpenFolder makes dir, or goes on with what is there if it came from the same contents and settings as now. config is
-// the text of its config.yaml.
+// OpenFolder creates dir, or continues an evaluation that is in it. It is an error if that evaluation has another
+// fingerprint than now. config is the text of config.yaml.
 func OpenFolder(dir string, now fingerprint.Parts, config []byte) (*Folder, error) {
 	f := &Folder{Dir: dir}
 	text, err := os.ReadFile(f.path("settings.json"))
 	switch was := (fingerprint.Parts{}); {
 	case err == nil:
 		if err := json.Unmarshal(text, &was); err != nil {
-			return nil, f.unopened(errors.New("settings.json is damaged: choose another --out"))
+			return nil, f.openError(errors.New("settings.json is damaged: choose another --out"))
 		}
 		if _, earlier := was["checkpoint"]; earlier {
-			return nil, f.unopened(errors.New("an earlier version made it, which did not keep what the weights were: choose another --out"))
+			return nil, f.openError(errors.New("an earlier version made it, which did not record the fingerprint of the weights: choose another --out"))
 		}
 		if diff := differences(was, now); len(diff) > 0 {
-			return nil, f.unopened(fmt.Errorf("it was made with other settings (%s): choose another --out", strings.Join(diff, "; ")))
+			return nil, f.openError(fmt.Errorf("it was made with other settings (%s): choose another --out", strings.Join(diff, "; ")))
 		}
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, f.unopened(err)
+		return nil, f.openError(err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, f.unopened(err)
+		return nil, f.openError(err)
 	}
 	if text, err = json.MarshalIndent(now, "", "  "); err == nil {
 		err = disk.WriteFile(f.path("settings.json"), append(text, '\n'))
@@ -72,14 +78,14 @@ func OpenFolder(dir string, now fingerprint.Parts, config []byte) (*Folder, erro
 		err = disk.WriteFile(f.path("config.yaml"), config)
 	}
 	if err != nil {
-		return nil, f.unopened(err)
+		return nil, f.openError(err)
 	}
 	return f, nil
 }
 
 func (f *Folder) path(name string) string { return filepath.Join(f.Dir, name) }
 
-// differences lists what was otherwise.
+// differences lists the parts in which two fingerprints differ.
 func differences(was, now fingerprint.Parts) (out []string) {
 	for _, d := range fingerprint.Compare(was, now) {
 		if d.Part == "data" {
@@ -91,7 +97,7 @@ func differences(was, now fingerprint.Parts) (out []string) {
 	return out
 }
 
-// episodes is the file of a method.
+// episodes is the path of a method's file of episodes.
 func (f *Folder) episodes(m Method) string {
 	if m == Agent {
 		return f.path("episodes.jsonl")
@@ -99,12 +105,13 @@ func (f *Folder) episodes(m Method) string {
 	return f.path("episodes-" + string(m) + ".jsonl")
 }
 
-// Begin gives the episodes of a method that are there, nil where there is none, and opens the file for the others.
+// Begin gives the finished episodes of a method, [questions], nil for a question without one, and opens the file for the
+// remaining episodes.
 func (f *Folder) Begin(m Method, questions []data.Question) ([]*episode.Episode, error) {
 	done := make([]*episode.Episode, len(questions))
 	f.Done, f.Want = 0, len(questions)
 	for _, name := range []string{f.episodes(m), f.episodes(m) + ".partial"} {
-		err := wholeLines(name, func(line []byte) error {
+		err := completeLines(name, func(line []byte) error {
 			e := new(episode.Episode)
 			if err := json.Unmarshal(line, e); err != nil {
 				return err
@@ -132,8 +139,9 @@ func (f *Folder) Begin(m Method, questions []data.Question) ([]*episode.Episode,
 	return done, nil
 }
 
-// wholeLines reads the lines of a file that may not be there, and cuts off a last one that was not finished.
-func wholeLines(name string, each func(line []byte) error) error {
+// completeLines calls each for every line of a file, if the file exists. It cuts off a last line without a line break, which
+// an interrupted process left.
+func completeLines(name string, each func(line []byte) error) error {
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -161,8 +169,8 @@ func wholeLines(name string, each func(line []byte) error) error {
 	}
 }
 
-// Append keeps an episode that has ended. One whose search failed is not kept: it is tried again when the evaluation
-// goes on.
+// Append writes a finished episode to the file. An episode whose search failed is not written, so it is run again when the
+// evaluation is continued.
 func (f *Folder) Append(e *episode.Episode) error {
 	if e.Status == episode.SearchFailed {
 		return nil
@@ -179,7 +187,7 @@ func (f *Folder) Append(e *episode.Episode) error {
 	return nil
 }
 
-// End puts the episodes of a method in order, once all of them are there.
+// End writes the episodes of a method in the order of the questions, if all of them are finished.
 func (f *Folder) End(m Method, all []*episode.Episode) error {
 	var err error
 	if f.part != nil {
@@ -203,7 +211,7 @@ func (f *Folder) End(m Method, all []*episode.Episode) error {
 	return nil
 }
 
-// Finish writes the result.
+// Finish writes the results: eval.json, results.jsonl and table.md.
 func (f *Folder) Finish(out *Evaluation, boot Bootstrap, results [][]Result) error {
 	var object, rows, table bytes.Buffer
 	err := encode(&object, out)
@@ -228,7 +236,7 @@ func encode(b *bytes.Buffer, v any) error {
 	return enc.Encode(v)
 }
 
-// Close ends the writing of episodes; what is there is gone on with.
+// Close closes the file of episodes. A later evaluation continues with the episodes in it.
 func (f *Folder) Close() {
 	if f.part != nil {
 		f.part.Close()

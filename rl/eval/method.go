@@ -9,13 +9,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
-// Method is a way to answer a question: the search agent, or a baseline that does it in one turn.
+// Method is a way to answer a question: the search agent, or a baseline that answers in one turn.
 type Method string
 
 const (
 	// Agent thinks and searches over several turns, as in training.
 	Agent Method = "agent"
-	// Direct answers at once, from what the weights know.
+	// Direct answers at once, without search, from the knowledge in the weights.
 	Direct Method = "direct"
 	// CoT reasons step by step first (Wei et al. 2022, arXiv 2201.11903).
 	CoT Method = "cot"
@@ -23,10 +23,10 @@ const (
 	RAG Method = "rag"
 )
 
-// Methods lists all of them, baselines first, as tables do.
+// Methods lists all methods in the order of tables: baselines first.
 func Methods() []Method { return []Method{Direct, CoT, RAG, Agent} }
 
-// ParseMethods reads names of methods, in the order of tables, each once; "all" is all of them.
+// ParseMethods gives the methods with these names, without duplicates, in the order of tables; "all" stands for all methods.
 func ParseMethods(names []string) ([]Method, error) {
 	if slices.Contains(names, "all") {
 		return Methods(), nil
@@ -50,13 +50,13 @@ func (m Method) Title() string {
 	return map[Method]string{Direct: "Direct answer", CoT: "Chain of thought", RAG: "RAG (one retrieval)", Agent: "Search agent"}[m]
 }
 
-// Baseline is false of the agent, whose name may be left out.
+// Baseline says whether a method is a baseline. The agent is none, and neither is "", which stands for the agent.
 func (m Method) Baseline() bool { return m != Agent && m != "" }
 
 // Searches says whether a method asks the search engine.
 func (m Method) Searches() bool { return m == Agent || m == RAG }
 
-// Prompt is a baseline's user message; documents are RAG's.
+// Prompt is the user message of a method; documents is used by RAG only.
 func (m Method) Prompt(question, documents string) string {
 	switch m {
 	case Direct:
@@ -70,9 +70,9 @@ func (m Method) Prompt(question, documents string) string {
 	return episode.Prompt(question)
 }
 
-// answer is what an episode answered. The agent answers between tags or not at all. A baseline may do without them:
-// then direct answers and RAG are taken at their first line, a chain of thought at its last. What a reasoning model
-// thinks before is no answer.
+// answer is the answer of an episode. The agent must put its answer between tags. A baseline may leave the tags out: then
+// the answer is the first line of the text, or the last line for a chain of thought. The thoughts of a reasoning model are
+// removed first.
 func (m Method) answer(e *episode.Episode) (string, bool) {
 	answer, ok := e.Answer()
 	if ok || m == Agent || len(e.Turns) == 0 || !e.Status.Trained() {
@@ -97,7 +97,7 @@ func (m Method) answer(e *episode.Episode) (string, bool) {
 	return lines[0], true
 }
 
-// Prefix names a baseline in front of its progress.
+// Prefix is put before the progress lines of a baseline; it is "" for the agent.
 func (m Method) Prefix() string {
 	if m.Baseline() {
 		return string(m) + ": "

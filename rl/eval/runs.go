@@ -9,7 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// Comparison is the result of eval --compare.
+// Comparison is the result of the command eval --compare.
 type Comparison struct {
 	A           Compared     `json:"a"`
 	B           Compared     `json:"b"`
@@ -17,19 +17,19 @@ type Comparison struct {
 	Differences []Difference `json:"differences"`
 }
 
-// Compared is one side of it.
+// Compared is one of the two evaluations of a comparison.
 type Compared struct {
 	Run    string `json:"run"`
 	Model  string `json:"model"`
 	Method Method `json:"method"`
 	Engine string `json:"engine"`
 
-	name    string // as it was asked for
+	name    string // as the user wrote it
 	results []Result
 }
 
-// ReadRun reads a folder that eval --out made, or one method of it: DIR:METHOD. Without one it is the agent, or the
-// only method there.
+// ReadRun reads one method of a folder that eval --out wrote: DIR or DIR:METHOD. Without METHOD it is the only method of
+// the folder, or else the agent.
 func ReadRun(run string) (Compared, error) {
 	dir, method := run, ""
 	if i := strings.LastIndexByte(run, ':'); i >= 0 && !exists(run) {
@@ -67,7 +67,7 @@ func ReadRun(run string) (Compared, error) {
 	if out.Engine == "" {
 		return fail("it has no method %q: it has %s", method, strings.Join(methods, ", "))
 	}
-	err = wholeLines(filepath.Join(dir, "results.jsonl"), func(line []byte) error {
+	err = completeLines(filepath.Join(dir, "results.jsonl"), func(line []byte) error {
 		var r Result
 		if err := pyjson.Unmarshal(line, &r); err != nil {
 			return err
@@ -89,9 +89,9 @@ func CompareRuns(a, b Compared, boot Bootstrap) (out Comparison, err error) {
 	if out.Differences, err = Compare(out.A.results, out.B.results, boot); err != nil {
 		return out, fmt.Errorf("comparing %s with %s: %w", out.A.name, out.B.name, err)
 	}
-	told := func(x Compared) bool { return strings.Contains(x.Engine, "simulated") }
+	isSimulated := func(x Compared) bool { return strings.Contains(x.Engine, "simulated") }
 	switch {
-	case told(out.A) != told(out.B):
+	case isSimulated(out.A) != isSimulated(out.B):
 		out.Note = fmt.Sprintf("A searched with %s, B with %s: a simulated engine is told the answers, so the difference is "+
 			"not one of the models alone", out.A.Engine, out.B.Engine)
 	case out.A.Engine != out.B.Engine && out.A.Method.Searches() && out.B.Method.Searches():

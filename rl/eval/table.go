@@ -12,10 +12,10 @@ import (
 type Grid struct {
 	Head []string
 	Rows [][]string
-	Left int // columns that begin at the left; numbers end at the right
+	Left int // number of columns, from the first, that are aligned to the left; the others are aligned to the right
 }
 
-// Text writes the grid for a terminal.
+// Text writes the grid as plain text for a terminal.
 func (g Grid) Text(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, r := range append([][]string{g.Head}, g.Rows...) {
@@ -51,22 +51,22 @@ func (g Grid) Markdown(w io.Writer) error {
 // Score names one of the three scores.
 type Score string
 
-// The three scores, the one that ZeroSearch's paper calls EM last.
+// The three scores. ScoreSubEM is the score that ZeroSearch's paper calls EM.
 const (
 	ScoreEM    Score = "em"
 	ScoreF1    Score = "f1"
 	ScoreSubEM Score = "sub_em"
 )
 
-// Scores lists them in the order of tables.
+// Scores lists the three scores in the order of tables.
 func Scores() []Score { return []Score{ScoreEM, ScoreF1, ScoreSubEM} }
 
-// Title is the name in tables.
+// Title is the name of a score in tables.
 func (s Score) Title() string {
 	return map[Score]string{ScoreEM: "EM (strict)", ScoreF1: "F1", ScoreSubEM: "sub-EM (containment; \"EM\" in ZeroSearch's paper)"}[s]
 }
 
-// Of gives the score of a row and its interval.
+// Of gives the value of the score in a row, and its confidence interval.
 func (s Score) Of(r Row) (float64, *Interval) {
 	switch s {
 	case ScoreEM:
@@ -77,7 +77,8 @@ func (s Score) Of(r Row) (float64, *Interval) {
 	return r.SubEM, r.SubEMCI
 }
 
-// PaperTable lays rows of several methods out as papers do: a line a method, a column a data source, the average last, in percent.
+// PaperTable arranges the rows of several methods as papers do: one line for each method, one column for each data source, the average in the
+// last column. Values are in percent.
 func PaperTable(rows []Row, s Score) Grid {
 	var sources []string
 	averaged := false
@@ -119,7 +120,7 @@ func PaperTable(rows []Row, s Score) Grid {
 	return g
 }
 
-// Label says which engine answered a row's searches.
+// Label is the name of a row's search engine, with tau for a simulated one.
 func (r Row) Label() string {
 	if r.Tau != nil {
 		return fmt.Sprintf("%s tau=%g", r.Engine, *r.Tau)
@@ -127,7 +128,7 @@ func (r Row) Label() string {
 	return r.Engine
 }
 
-// percent is a share with its interval, in percent.
+// percent writes a share and its confidence interval in percent.
 func percent(x float64, ci *Interval) string {
 	if ci == nil {
 		return fmt.Sprintf("%.1f", 100*x)
@@ -135,7 +136,7 @@ func percent(x float64, ci *Interval) string {
 	return fmt.Sprintf("%.1f [%.1f, %.1f]", 100*x, 100*ci[0], 100*ci[1])
 }
 
-// Details is a line a row with everything that was counted.
+// Details is a table with all counts and rates, one line for each row.
 func Details(rows []Row) Grid {
 	g := Grid{Head: []string{"data source", "engine", "n", "em", "f1", "sub_em", "valid actions", "searches", "finished"}, Left: 2}
 	methods := slices.ContainsFunc(rows, func(r Row) bool { return r.Method != rows[0].Method })
@@ -160,24 +161,24 @@ func Details(rows []Row) Grid {
 	return g
 }
 
-// CompareTable is a line a data source and score.
+// CompareTable is a table of differences, one line for each data source and score.
 func CompareTable(ds []Difference) Grid {
 	g := Grid{Head: []string{"data source", "score", "n", "A", "B", "B-A", "interval", "p (bootstrap)", "B better", "A better", "p (sign, McNemar)"}, Left: 2}
 	for _, d := range ds {
 		for i, p := range d.scores() {
 			ci, pb := "", ""
 			if p.CI != nil {
-				ci, pb = fmt.Sprintf("%+.3f to %+.3f", p.CI[0], p.CI[1]), chance(*p.PBootstrap)
+				ci, pb = fmt.Sprintf("%+.3f to %+.3f", p.CI[0], p.CI[1]), pValue(*p.PBootstrap)
 			}
 			g.Rows = append(g.Rows, []string{d.Source, string(Scores()[i]), fmt.Sprint(d.N), fmt.Sprintf("%.3f", p.A), fmt.Sprintf("%.3f", p.B), fmt.Sprintf("%+.3f", p.Diff),
-				ci, pb, fmt.Sprint(p.Wins), fmt.Sprint(p.Losses), chance(p.P)})
+				ci, pb, fmt.Sprint(p.Wins), fmt.Sprint(p.Losses), pValue(p.P)})
 		}
 	}
 	return g
 }
 
-// chance is a p-value.
-func chance(p float64) string {
+// pValue writes a p-value with four digits.
+func pValue(p float64) string {
 	if p < 0.00005 {
 		return "<0.0001"
 	}

@@ -10,17 +10,17 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// tally counts what the user should know of the conversations.
+// tally counts messages of the assistant that are trained on differently than a user may expect.
 type tally struct {
-	answers   int // messages of the assistant that could be trained on
-	rewritten int // of them, those that the template writes otherwise than they were generated
-	prefilled int // of them, those that do not begin with what the generation prompt begins
-	thoughts  int // of them, those whose thought the template leaves out
-	prefill   string
-	why       error // of one of rewritten
+	answers   int    // all messages of the assistant that could be trained on
+	rewritten int    // those that the template renders differently than they were generated
+	prefilled int    // those that do not begin with the text that the generation prompt adds
+	thoughts  int    // those whose thought the template leaves out
+	prefill   string // the text that the generation prompt adds, of one of prefilled
+	why       error  // the reason for one of rewritten
 }
 
-// Notes says what of the conversations is trained on otherwise than one might think.
+// Notes gives a line for each kind of messages that are trained on differently than a user may expect.
 func (t *tally) Notes() (out []string) {
 	note := func(n int, format string, args ...any) {
 		if n > 0 {
@@ -33,15 +33,15 @@ func (t *tally) Notes() (out []string) {
 	return out
 }
 
-// turn is a message of the assistant in the text of a conversation: what the model generates, from byte start to byte
-// end.
+// turn is a message of the assistant in the text of a conversation: the text that the model generates, from byte start up
+// to byte end.
 type turn struct{ start, end int }
 
-// chat is the conversation up to the last message of the assistant, as the template writes it, with the assistant's
-// messages from index from on trained on. The text of a special token becomes that token in what is trained on, as
-// TRL has it; in the other messages it is text, as everywhere. A message can be told apart if it stands in the text
-// as it was generated: behind its own generation prompt, up to the end of its turn. One that the template writes
-// otherwise when later ones come (Qwen3 drops the thoughts of earlier turns) is context.
+// chat renders the conversation up to the last message of the assistant with the chat template. The assistant's messages
+// from index from on are trained on. In these messages the text of a special token becomes that token, as in TRL; in all
+// other messages it stays plain text, as in every prompt. A message is trained on only if the rendered text contains it as
+// it was generated: after its generation prompt, up to the end of its turn. A message that the template renders
+// differently once later messages follow (Qwen3 drops the thoughts of earlier turns) is context.
 func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 	last := len(in.Messages) - 1
 	for last >= from && in.Messages[last].Role != "assistant" {
@@ -62,7 +62,7 @@ func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 			continue
 		}
 		c.answers++
-		t, cause := c.find(in, i, whole.Text)
+		t, cause := c.locate(in, i, whole.Text)
 		if cause == nil && t.start < done {
 			cause = errRewritten
 		}
@@ -85,8 +85,8 @@ func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 
 var errRewritten = errors.New("the chat template rewrites earlier messages when later ones come")
 
-// find looks for message i in the text of the whole conversation.
-func (c *Coder) find(in tokenizer.ChatInput, i int, whole string) (t turn, err error) {
+// locate finds message i in whole, the text of the complete conversation.
+func (c *Coder) locate(in tokenizer.ChatInput, i int, whole string) (t turn, err error) {
 	message := in.Messages[i]
 	render := func(messages []tokenizer.Message, open bool) (string, error) {
 		in := in
@@ -97,14 +97,14 @@ func (c *Coder) find(in tokenizer.ChatInput, i int, whole string) (t turn, err e
 	if err != nil {
 		return t, fmt.Errorf("nothing can be generated before it: %w", err)
 	}
-	then, err := render(in.Messages[:i+1], false) // as the conversation was when the message ended it
+	then, err := render(in.Messages[:i+1], false) // the conversation up to this message
 	if err != nil {
 		return t, err
 	}
 	t.start = len(prompt)
 	added := ""
 	if !strings.HasPrefix(then, prompt) {
-		const content = "\uE000" // no template and no message begins with it
+		const content = "\uE000" // a character of Unicode's private use area, which no template or message begins with
 		other, err := render(append(in.Messages[:i:i], tokenizer.Message{Role: message.Role, Content: content}), false)
 		if err != nil {
 			return t, err
@@ -133,7 +133,7 @@ func (c *Coder) find(in tokenizer.ChatInput, i int, whole string) (t turn, err e
 	return t, nil
 }
 
-// tail is the end of a text.
+// tail is the end of a text, at most 30 bytes.
 func tail(text string) string {
 	const most = 30
 	if len(text) > most {
@@ -142,7 +142,7 @@ func tail(text string) string {
 	return text
 }
 
-// dropsThought says whether a message has a thought that is not in its text.
+// dropsThought says whether a message has a thought that is not in its rendered text.
 func dropsThought(m tokenizer.Message, text string) bool {
 	thought, _, ends := strings.Cut(m.Content, "</think>")
 	if !ends {
@@ -154,10 +154,9 @@ func dropsThought(m tokenizer.Message, text string) bool {
 	return !strings.Contains(text, strings.TrimSpace(thought))
 }
 
-// turnEnd is where the model's turn ends in text, which begins with what it generates and ends with what the template
-// puts behind it: after the first end-of-sequence token of those special tokens that end the text, blanks between
-// them; without one after the last of them. A template that ends turns with no special token leaves all of the text
-// to the model.
+// turnEnd is the end of the model's turn in text, as a byte offset. text begins with the message that the model generates
+// and ends with the special tokens that the template appends, possibly with white space between them. The turn ends after
+// the first of these tokens that is an end-of-sequence token or, if none is, after the last of them. If the template appends no special token the turn is the complete text.
 func (c *Coder) turnEnd(text string) int {
 	end, found := len(text), false
 	for rest := text; ; {
@@ -174,7 +173,7 @@ func (c *Coder) turnEnd(text string) int {
 	}
 }
 
-// specialTokens are the texts of all special tokens, the longest first.
+// specialTokens are the texts of all special tokens, [special tokens], the longest first.
 func (c *Coder) specialTokens() []string {
 	if c.specials == nil {
 		for id := range int32(c.Tokenizer.VocabSize()) {

@@ -1,5 +1,5 @@
-// Package sft is supervised fine-tuning: the warm start of a policy, or the making of a simulator. The loss is the mean negative
-// log-probability of the trained ids of a whole batch.
+// Package sft is supervised fine-tuning (SFT). It gives a policy a warm start, or makes a simulator. The loss is the mean negative
+// log-probability (in nats) over all trained ids of the batch.
 package sft
 
 import (
@@ -16,32 +16,32 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// Example is one text to learn: Mask[i] says that IDs[i] is trained on.
+// Example is one training sequence. IDs and Mask have the same length; Mask[i] says that IDs[i] is trained on.
 type Example struct {
 	IDs  []int32
 	Mask []bool
 }
 
-// Coder turns rows into examples. Tokenizer and Template may be nil where the rows hold ids.
+// Coder encodes rows as examples. Tokenizer and Template may be nil if all rows hold ids.
 type Coder struct {
 	Tokenizer *tokenizer.Tokenizer
 	Template  *tokenizer.Template
-	EOS       []int32
-	MaxTokens int       // longer examples are an error; 0: no limit
-	Vocab     int       // ids from here on are an error; 0: no limit
-	Now       time.Time // the date that some templates print; zero: the clock
+	EOS       []int32   // end-of-sequence ids
+	MaxTokens int       // largest number of ids of an example; a longer example is an error; 0: no limit
+	Vocab     int       // size of the vocabulary; a larger id is an error; 0: no limit
+	Now       time.Time // the date that some templates print; zero: the present time
 
-	// Digest tells the rows that Load has read apart from others.
+	// Digest is a hash of the rows that Load has read.
 	Digest string
 
-	specials []string // texts of special tokens, the longest first
+	specials []string // texts of all special tokens, the longest first
 	tally
 }
 
-// Load reads all rows of a file (see data.Rows for the formats).
+// Load reads and encodes all rows of a file (see data.Rows for the formats).
 func (c *Coder) Load(path string) ([]Example, error) {
 	if c.Now.IsZero() {
-		c.Now = time.Now() // one date for all renderings
+		c.Now = time.Now() // the same date for all rows
 	}
 	rows := sha256.New()
 	var out []Example
@@ -65,15 +65,15 @@ func (c *Coder) Load(path string) ([]Example, error) {
 	return out, nil
 }
 
-// Encode makes an example of a row, in the formats of TRL and one of ids:
+// Encode makes an example from a row. The formats are those of TRL, and one that holds ids:
 //
-//	{"ids", "mask"}           as they are
+//	{"ids", "mask"}           the example itself
 //	{"prompt", "completion"}  two texts: the completion and an end-of-sequence id are trained on; or two lists of
 //	                          messages, as below: the completion's messages of the assistant are trained on
-//	{"messages"}              a conversation, through the chat template: every message of the assistant is trained on,
-//	                          up to and with the token that ends its turn
+//	{"messages"}              a conversation, rendered by the chat template: every message of the assistant is trained
+//	                          on, including the token that ends its turn
 //
-// Beside messages, "tools" and "chat_template_kwargs" are given to the template.
+// In rows with messages, the columns "tools" and "chat_template_kwargs" are passed to the template.
 func (c *Coder) Encode(row data.Row) (Example, error) {
 	e, err := c.encode(row)
 	switch {
@@ -147,7 +147,7 @@ func idsAndMask(row data.Row) (e Example, err error) {
 	return e, nil
 }
 
-// completion trains on a text behind another.
+// completion encodes a prompt and its completion, both texts; the completion is trained on.
 func (c *Coder) completion(row data.Row) (e Example, err error) {
 	var prompt, text string
 	if _, err = row.Get("prompt", &prompt); err == nil {
@@ -170,8 +170,8 @@ func (c *Coder) completion(row data.Row) (e Example, err error) {
 	return e, nil
 }
 
-// conversation trains on the assistant's messages in a column of messages, behind those of another column, which may
-// be none.
+// conversation encodes the messages of column, after those of the column before, if that is not "". The assistant's messages
+// of column are trained on.
 func (c *Coder) conversation(row data.Row, before, column string) (e Example, err error) {
 	var prompt, said []tokenizer.Message
 	in := tokenizer.ChatInput{Now: c.Now}
@@ -208,7 +208,7 @@ func (c *Coder) conversation(row data.Row, before, column string) (e Example, er
 	return c.chat(in, len(prompt))
 }
 
-// tools reads the column of that name: a list, or, as data sets with one type a column have it, the JSON text of one.
+// tools reads the column tools: a list, or the JSON text of a list, as in data sets where a column can hold only one type.
 func tools(row data.Row, list *[]json.RawMessage) error {
 	if raw := row.Columns["tools"]; !bytes.HasPrefix(bytes.TrimSpace(raw), []byte(`"`)) {
 		_, err := row.Get("tools", list)
@@ -224,10 +224,10 @@ func tools(row data.Row, list *[]json.RawMessage) error {
 	return nil
 }
 
-// join encodes a text of n bytes whose turns are trained on; encode gives the ids of a part of it. All is encoded as
-// one text, as long as the ids of the text up to the beginning or end of a turn begin the ids of more of it. Where a
-// token would cross that border, what follows is encoded by itself: a model that is given the text before it goes on
-// from there, too.
+// join encodes a text of n bytes in which turns are trained on; encode(i, j) gives the ids of bytes i to j. The text is
+// encoded as a whole wherever the ids of a part up to a turn's beginning or end are a prefix of the ids of a longer part.
+// Where a token would cross such a border, the text after it is encoded separately: in generation, too, the model
+// continues from the ids of the text before the border.
 func join(n int, turns []turn, encode func(i, j int) []int32) (e Example) {
 	done := 0
 	add := func(to int, learn bool) {
@@ -250,6 +250,7 @@ func join(n int, turns []turn, encode func(i, j int) []int32) (e Example) {
 	return e
 }
 
+// add appends ids; learn says whether they are trained on.
 func (e *Example) add(ids []int32, learn bool) {
 	e.IDs = append(e.IDs, ids...)
 	for range ids {

@@ -17,7 +17,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// Config of a fine-tuning run.
+// Config holds the settings of a fine-tuning run.
 type Config struct {
 	Steps     int `name:"steps" resume:"free" help:"Optimiser steps; 0: as --epochs says." default:"0"`
 	Epochs    int `name:"epochs" resume:"free" help:"Times over the data." default:"1"`
@@ -25,10 +25,11 @@ type Config struct {
 	SaveEvery int `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"0"`
 }
 
-// Source gives the examples of a step, counted from 0. It has no state, so that a resumed run sees what an uninterrupted one sees.
+// Source gives the examples of a step, counted from 0. It has no state, so that a resumed run gets the same examples as an uninterrupted
+// one.
 type Source func(step int) []Example
 
-// FromSlice goes through examples in a seeded order, or in theirs.
+// FromSlice is a Source of batches of examples, shuffled anew in each epoch by seed, or in the order of the slice.
 func FromSlice(examples []Example, batch int, seed uint64, inOrder bool) Source {
 	s := data.Sampler{N: len(examples), Batch: batch, Seed: seed, InOrder: inOrder}
 	return func(step int) []Example {
@@ -40,7 +41,7 @@ func FromSlice(examples []Example, batch int, seed uint64, inOrder bool) Source 
 	}
 }
 
-// Run is a fine-tuning run. Out may be nil: nothing is written then.
+// Run is a fine-tuning run. If Out is nil nothing is written.
 type Run struct {
 	Model     *roles.LoadedModel
 	Trainer   *train.Trainer
@@ -52,7 +53,7 @@ type Run struct {
 	SaveEvery int
 	SaveDType kernels.DType
 	Seed      uint64
-	Parts     fingerprint.Parts // what the run came from
+	Parts     fingerprint.Parts // fingerprint of the data, model and settings of the run
 	Out       *rundir.Run
 	Skipped   int // steps skipped because a gradient was not finite
 	OnStep    func(step int, m rundir.Metrics)
@@ -60,7 +61,8 @@ type Run struct {
 	skippedSteps int // steps skipped in a row
 }
 
-// Do runs to the end, or until ctx is done; then, and only then, saved says that a checkpoint of the last step exists and err is ctx's.
+// Do trains to the end, or until ctx is done. In the latter case it finishes the present step, saves a checkpoint of it if Out is not nil,
+// and returns ctx's error. last is the last finished step.
 func (r *Run) Do(ctx context.Context) (last int, err error) {
 	for step := r.From + 1; step <= r.Steps; step++ {
 		if err := r.step(step); err != nil {
@@ -115,7 +117,7 @@ func (r *Run) step(step int) error {
 	} else {
 		r.Skipped++
 	}
-	if bad := new(train.NonFiniteError); errors.As(st.Skipped, &bad) { // the weights are no numbers any more, and stay so
+	if bad := new(train.NonFiniteError); errors.As(st.Skipped, &bad) { // the weights are not finite, and training cannot change that
 		return r.dumpFailedBatch(examples, fmt.Errorf("training step %d: %w", step, bad))
 	}
 	seconds := time.Since(began).Seconds()
@@ -133,7 +135,8 @@ func (r *Run) step(step int) error {
 	return nil
 }
 
-// dumpFailedBatch keeps a batch that gave something other than numbers.
+// dumpFailedBatch writes the batch that gave a non-finite value to offending.jsonl in the run directory, and adds the file's path to the
+// error.
 func (r *Run) dumpFailedBatch(examples []Example, err error) error {
 	if r.Out == nil {
 		return err
@@ -162,7 +165,7 @@ func (r *Run) dumpFailedBatch(examples []Example, err error) error {
 	return fmt.Errorf("%w (the batch is in %s, sequence 0 first)", err, path)
 }
 
-// StepsFor is the number of steps of c over n examples.
+// StepsFor is the number of optimizer steps of a run over n examples.
 func (c Config) StepsFor(n int) (int, error) {
 	switch {
 	case c.BatchSize < 1:
