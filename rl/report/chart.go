@@ -8,18 +8,19 @@ import (
 	"strings"
 )
 
-// panel says what is drawn together.
+// panel describes a chart of one or more metrics.
 type panel struct {
 	title  string
-	hint   string // what a reader should look for
-	share  bool   // values from 0 to 1: the axis begins at 0 and ends at 1 at most
+	hint   string // explanation under the title
+	share  bool   // the values lie in [0, 1]: the axis begins at 0 and ends at 1 or below
 	series []line
 }
 
+// line is a metric of a panel and its label.
 type line struct{ metric, label string }
 
-// panels are the curves of the page, in its order; a panel none of whose metrics a run has is left out. What no panel names gets a small
-// chart of its own further down.
+// panels are the charts of the page, in order. A panel is left out if a run has none of its metrics. Every metric that is in no panel gets a
+// small chart further down the page.
 var panels = []panel{
 	{"Reward", "mean of a step's episodes", true, []line{{"critic/score/mean", "reward"}, {"reward/f1", "F1"}, {"reward/em", "EM"}}},
 	{"Held-out questions", "greedy, never trained on", true, []line{{"val/all/f1", "F1"}, {"val/all/em", "EM"}, {"val/all/sub_em", "contained"}}},
@@ -39,16 +40,16 @@ var panels = []panel{
 	{"Tokens a second", "", false, []line{{"perf/throughput", "tokens/s"}}},
 }
 
-// Size of a chart in its own units, and of the margins around its plot.
+// Size of a chart and of the margins around its plot, in units of the SVG's view box.
 const (
 	chartWidth, chartHeight            = 420.0, 190.0
 	marginLeft, marginRight, marginTop = 46.0, 10.0, 10.0
 	marginBottom                       = 24.0
-	mostPoints                         = 400
-	smoothFrom                         = 30 // points from which on a smoothed curve is drawn over the raw one
+	maxPoints                          = 400
+	smoothFrom                         = 30 // least number of points for which a smoothed curve is added
 )
 
-// chart is a drawing.
+// chart is a chart, in the form that the page's template needs.
 type chart struct {
 	Title, Hint    string
 	Lines          []curve
@@ -57,32 +58,34 @@ type chart struct {
 	Width, Height  float64
 	Left, Right    float64
 	Top, Bottom    float64
-	Points, Labels string // JSON for the pointer: [[step, value or null ...] ...], [label ...]; x of a step follows from First and Last
-	First, Last    int
-	Low, High      float64
+	Points, Labels string  // JSON for the values shown at the mouse pointer: [points][step, then a value or null for each line], [lines]
+	First, Last    int     // steps at the left and right end
+	Low, High      float64 // values at the lower and upper end
 	metrics        []string
 }
 
+// curve is one line of a chart.
 type curve struct {
-	Label, Now string // the latest value
-	N          int    // which colour
-	Raw        string // SVG path
-	Smoothed   string
-	Dots       [][2]string // instead of a path where points are few
+	Label, Now string      // name, and latest value
+	N          int         // number of its colour, from 1
+	Raw        string      // SVG path
+	Smoothed   string      // SVG path of the smoothed curve, "" for none
+	Dots       [][2]string // coordinates of dots, if there are few points
 }
 
+// tick is a mark on an axis: its coordinate and its label.
 type tick struct {
 	At    string
 	Label string
 }
 
-// draw makes the chart of a panel; false if the run has none of its metrics.
+// draw makes the chart of a panel. ok is false if the run has none of its metrics.
 func draw(p panel, rows []row) (c chart, ok bool) {
 	c = chart{Title: p.title, Hint: p.hint, Width: chartWidth, Height: chartHeight, Left: marginLeft, Right: chartWidth - marginRight, Top: marginTop,
 		Bottom: chartHeight - marginBottom}
 	var have []line
 	for _, l := range p.series {
-		if c.metrics = append(c.metrics, l.metric); some(rows, l.metric) && !repeats(rows, l.metric, have) {
+		if c.metrics = append(c.metrics, l.metric); hasMetric(rows, l.metric) && !repeats(rows, l.metric, have) {
 			have = append(have, l)
 		}
 	}
@@ -105,7 +108,7 @@ func draw(p panel, rows []row) (c chart, ok bool) {
 		labels = append(labels, l.label)
 		cv := curve{Label: l.label, Now: number(latest(rows, l.metric)), N: k + 1}
 		cv.Raw, cv.Dots = c.path(points, k+1)
-		if len(points) >= smoothFrom && restless(points, k+1) {
+		if len(points) >= smoothFrom && fluctuates(points, k+1) {
 			cv.Smoothed, _ = c.path(smooth(points, k+1), k+1)
 		}
 		c.Lines = append(c.Lines, cv)
@@ -114,8 +117,8 @@ func draw(p panel, rows []row) (c chart, ok bool) {
 	return c, true
 }
 
-// some says whether any row has the metric.
-func some(rows []row, metric string) bool {
+// hasMetric says whether any row has the metric.
+func hasMetric(rows []row, metric string) bool {
 	for _, r := range rows {
 		if _, ok := r.values[metric]; ok {
 			return true
@@ -124,7 +127,7 @@ func some(rows []row, metric string) bool {
 	return false
 }
 
-// repeats says whether a metric is the same as one that is drawn already, as F1 is where it is the reward.
+// repeats says whether a metric equals, in all rows, one of the lines already drawn, as F1 does if it is the reward.
 func repeats(rows []row, metric string, drawn []line) bool {
 	for _, l := range drawn {
 		same := true
@@ -140,6 +143,7 @@ func repeats(rows []row, metric string, drawn []line) bool {
 	return false
 }
 
+// latest is the last value of a metric, NaN if there is none.
 func latest(rows []row, metric string) float64 {
 	for i := len(rows) - 1; i >= 0; i-- {
 		if v, ok := rows[i].values[metric]; ok {
@@ -149,7 +153,8 @@ func latest(rows []row, metric string) float64 {
 	return math.NaN()
 }
 
-// sample gives points [step, value ...], NaN where a row has no value; neighbours are averaged where there are too many for a screen.
+// sample gives the points of a chart, [points][1 + lines]: a step, then a value for each line, NaN if there is none. If there are more than
+// maxPoints rows, neighbouring rows are averaged.
 func sample(rows []row, series []line) (points [][]float64) {
 	var kept []row
 	for _, r := range rows {
@@ -160,7 +165,7 @@ func sample(rows []row, series []line) (points [][]float64) {
 			}
 		}
 	}
-	n := min(len(kept), mostPoints)
+	n := min(len(kept), maxPoints)
 	for i := range n {
 		part := kept[i*len(kept)/n : (i+1)*len(kept)/n]
 		p := make([]float64, 1+len(series))
@@ -179,7 +184,7 @@ func sample(rows []row, series []line) (points [][]float64) {
 	return points
 }
 
-// bounds are the ends of the value axis. Values that differ by rounding only count as equal.
+// bounds are the ends of the value axis. Values that differ only by rounding errors count as equal. points has the shape of sample.
 func bounds(points [][]float64, share bool) (lo, hi float64) {
 	lo, hi = math.Inf(1), math.Inf(-1)
 	for _, p := range points {
@@ -189,7 +194,7 @@ func bounds(points [][]float64, share bool) (lo, hi float64) {
 			}
 		}
 	}
-	if most := max(math.Abs(lo), math.Abs(hi)); lo > hi || most < 1/mostValue {
+	if most := max(math.Abs(lo), math.Abs(hi)); lo > hi || most < 1/maxValue {
 		return 0, 1
 	} else if hi-lo < 1e-9*most {
 		lo = hi
@@ -207,12 +212,12 @@ func bounds(points [][]float64, share bool) (lo, hi float64) {
 	return math.Floor(lo/step+1e-9) * step, math.Ceil(hi/step-1e-9) * step
 }
 
-// mostValue bounds what is drawn: sums and differences of smaller values are finite.
-const mostValue = 1e300
+// maxValue is the largest absolute value that is drawn: sums and differences of such values are finite.
+const maxValue = 1e300
 
-func drawable(v float64) bool { return math.Abs(v) < mostValue } // not NaN
+func drawable(v float64) bool { return math.Abs(v) < maxValue } // false for NaN, too
 
-// tickStep is a round number that goes about n times into hi-lo.
+// tickStep is a round number, of about (hi-lo)/n.
 func tickStep(lo, hi float64, n int) float64 {
 	raw := (hi - lo) / float64(n)
 	unit := math.Pow(10, math.Floor(math.Log10(raw)))
@@ -224,7 +229,7 @@ func tickStep(lo, hi float64, n int) float64 {
 	return 10 * unit
 }
 
-// ticks are about n round numbers between lo and hi: 2n at most, whatever the rounding of the bounds.
+// ticks are about n round numbers from lo to hi, and never more than 2n.
 func ticks(lo, hi float64, n int) (out []float64) {
 	if !(hi > lo) {
 		return []float64{lo}
@@ -250,7 +255,7 @@ func (c *chart) x(step float64) float64 {
 
 func (c *chart) y(v float64) float64 { return c.Bottom - (c.Bottom-c.Top)*(v-c.Low)/(c.High-c.Low) }
 
-// path draws column k; a column with gaps, or of few points, has dots as well.
+// path gives the SVG path of column k of points. A column with at most 25 points also gets dots.
 func (c *chart) path(points [][]float64, k int) (path string, dots [][2]string) {
 	var s strings.Builder
 	n := 0
@@ -274,8 +279,8 @@ func (c *chart) path(points [][]float64, k int) (path string, dots [][2]string) 
 	return s.String(), dots
 }
 
-// restless says whether column k turns so often that a smoothed curve helps the eye; a schedule does not.
-func restless(points [][]float64, k int) bool {
+// fluctuates says whether column k changes direction so often that a smoothed curve is useful. A schedule does not.
+func fluctuates(points [][]float64, k int) bool {
 	turns, before, last := 0, 0.0, math.NaN()
 	for _, p := range points {
 		d := p[k] - last
@@ -290,7 +295,7 @@ func restless(points [][]float64, k int) bool {
 	return turns > len(points)/5
 }
 
-// smooth is an exponential average of column k, begun without a bias.
+// smooth is an exponential moving average of column k with bias correction, as points in which the other columns are 0.
 func smooth(points [][]float64, k int) [][]float64 {
 	keep := 1 - 2/(1+max(5, float64(len(points))/12))
 	var sum, weight float64
@@ -309,7 +314,7 @@ func smooth(points [][]float64, k int) [][]float64 {
 
 func coordinate(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
 
-// number is a value for people.
+// number writes a value with about three digits.
 func number(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v):
@@ -326,7 +331,7 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 2, 64)
 }
 
-// trim takes trailing zeros off a decimal fraction.
+// trim removes trailing zeros from a decimal fraction.
 func trim(s string) string {
 	if strings.Contains(s, ".") {
 		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
@@ -337,7 +342,7 @@ func trim(s string) string {
 	return s
 }
 
-// asJSON is v for the page's script; what is not a number is null.
+// asJSON writes v as JSON for the page's script. NaN and infinities become null.
 func asJSON(v any) string {
 	if points, ok := v.([][]float64); ok {
 		nulled := make([][]*float64, len(points))

@@ -9,17 +9,17 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 )
 
-// shown is how many of the best and of the worst episodes of a step the page has.
+// shown is the number of best and of worst episodes of a step on the page.
 const shown = 4
 
-// stepEpisodes are the best and the worst episodes of one step, a question once in each.
+// stepEpisodes holds the best and the worst episodes of one step. Each list has at most one episode for each question.
 type stepEpisodes struct {
 	step        int
 	count       int
 	best, worst []candidate
 }
 
-// candidate is a line of episodes.jsonl with what it is chosen by.
+// candidate is a line of episodes.jsonl with the values by which it is ranked.
 type candidate struct {
 	Step     int     `json:"step"`
 	Question string  `json:"question_id"`
@@ -31,7 +31,7 @@ type candidate struct {
 	line  []byte
 }
 
-// readEpisode keeps a line if it is among the best or the worst of the first or of the latest step.
+// readEpisode keeps a line if its episode is among the best or the worst of the first or the latest step.
 func (r *Run) readEpisode(line []byte) {
 	c := candidate{order: r.count}
 	if json.Unmarshal(line, &c) != nil {
@@ -56,7 +56,8 @@ func (s *stepEpisodes) add(c candidate, line []byte) {
 	s.worst = place(s.worst, c, line, -1)
 }
 
-// place puts c into a list that is sorted by reward, falling for sign 1 and rising for -1; where rewards are equal more turns tell more.
+// place inserts c into a list of at most shown episodes. The list is sorted by reward: falling for sign 1, rising for sign -1. Of equal
+// rewards the episode with more turns comes first.
 func place(list []candidate, c candidate, line []byte, sign int) []candidate {
 	order := func(a, b candidate) int {
 		return cmp.Or(sign*cmp.Compare(b.Reward, a.Reward), cmp.Compare(len(b.Turns), len(a.Turns)), cmp.Compare(a.order, b.order))
@@ -68,13 +69,13 @@ func place(list []candidate, c candidate, line []byte, sign int) []candidate {
 		list = slices.Delete(list, i, i+1)
 	}
 	if at, _ := slices.BinarySearchFunc(list, c, order); at < shown {
-		c.line = bytes.Clone(line) // the reader's buffer moves on
+		c.line = bytes.Clone(line) // the reader reuses its buffer
 		list = slices.Insert(list, at, c)
 	}
 	return list[:min(len(list), shown)]
 }
 
-// pick gives up to n episodes of each kind; none is in both lists.
+// pick gives up to n of the best and of the worst episodes. No episode is in both lists.
 func (s *stepEpisodes) pick(n int) (best, worst []candidate) {
 	n = min(n, (s.count+1)/2)
 	best = s.best[:min(n, len(s.best))]

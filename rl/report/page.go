@@ -31,11 +31,11 @@ var pageJS string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
-// page is everything that the template shows.
+// page holds the values of the page's template.
 type page struct {
-	CSS     template.CSS // ours, not a run's
+	CSS     template.CSS // part of this program, not text of a run
 	JS      template.JS
-	Policy  string // Content-Security-Policy
+	Policy  string // the page's Content-Security-Policy
 	Live    bool
 	Version int
 
@@ -45,7 +45,7 @@ type page struct {
 	Notes         []string
 	Charts, More  []chart
 	Evals         []table
-	Moments       []moment
+	StepViews     []stepView
 	Config        string
 }
 
@@ -53,15 +53,15 @@ type fact struct{ Name, Value string }
 
 type tile struct{ Label, Value, Note string }
 
-// table is scores by data source.
+// table is a table of scores, one row for each data source.
 type table struct {
 	Title, Note string
 	Columns     []string
 	Rows        [][]string
 }
 
-// moment is a step whose episodes are shown.
-type moment struct {
+// stepView is a step whose episodes are shown on the page.
+type stepView struct {
 	Title string
 	Lists []episodeList
 }
@@ -71,9 +71,9 @@ type episodeList struct {
 	Episodes []episodeView
 }
 
-// episodeView is an episode on the page.
+// episodeView holds the values of an episode on the page.
 type episodeView struct {
-	Key          string // names it from one refresh of the page to the next
+	Key          string // identifies the episode when the page is refreshed
 	Question     string
 	Gold         []string
 	Answer       string
@@ -81,18 +81,18 @@ type episodeView struct {
 	Status       string
 	Reward       string
 	Good         bool
-	Advantage    string // "" if it was not trained on; a range where tokens differ
+	Advantage    string // "" if it was not trained on; a range if it differs between tokens
 	Up           bool
 	Prompt       string
 	PromptTokens int
-	Trained      int // tokens
+	Trained      int // number of trained tokens
 	Searches     int
-	Noisy        int // searches that were answered with noise
+	Noisy        int // searches with noisy documents
 	Spans        []span
-	Cut          bool // by tokens
+	Cut          bool // Spans are single tokens
 }
 
-// render makes the page of the run as it is now, and says of which version. A live page asks its server for news.
+// render makes the page from the present files of the run, and gives their version. A live page asks its server regularly for a new version.
 func (r *Run) render(live bool) (text []byte, version int, err error) {
 	if version, err = r.refresh(); err != nil {
 		return nil, version, err
@@ -115,10 +115,10 @@ func hash(text string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Name is the file that Write makes.
+// Name is the name of the file that Write writes.
 const Name = "report.html"
 
-// Write makes report.html in the run directory, whole or not at all, and returns its path.
+// Write writes report.html in the run directory atomically, and returns its path.
 func (r *Run) Write() (path string, err error) {
 	text, _, err := r.render(false)
 	if err != nil {
@@ -131,7 +131,7 @@ func (r *Run) Write() (path string, err error) {
 	return path, nil
 }
 
-// page collects what is shown.
+// page collects the values of the page.
 func (r *Run) page() *page {
 	p := &page{Config: r.configText}
 	abs, err := filepath.Abs(r.dir)
@@ -152,11 +152,11 @@ func (r *Run) page() *page {
 	}
 	p.Charts, p.More = r.charts()
 	p.Evals = r.tables()
-	p.Moments = r.moments()
+	p.StepViews = r.stepViews()
 	return p
 }
 
-// charts are the panels, and a small chart for every metric that no panel has.
+// charts gives the charts of the panels, and a small chart for every metric that is in no panel.
 func (r *Run) charts() (charts, more []chart) {
 	named := map[string]bool{}
 	for _, panel := range panels {
@@ -183,7 +183,7 @@ func (r *Run) charts() (charts, more []chart) {
 	return charts, more
 }
 
-// tiles are the summary.
+// tiles are the figures of the summary at the top of the page.
 func (r *Run) tiles() (out []tile) {
 	n := len(r.rows)
 	if n == 0 {
@@ -223,7 +223,7 @@ func (r *Run) tiles() (out []tile) {
 	return append(out, r.costTiles()...)
 }
 
-// ends are the means of the first and of the last tenth of a metric, and a note that says so; "" where there is nothing.
+// ends gives the means of the first and the last tenth of a metric's values, and a note that says so. The note is "" if there are no values.
 func ends(rows []row, metric string) (from, to float64, note string) {
 	var all []float64
 	for _, r := range rows {
@@ -260,11 +260,11 @@ func duration(seconds float64) string {
 	return d.Round(time.Second).String()
 }
 
-// moments are the first and the latest step that have episodes.
-func (r *Run) moments() (out []moment) {
+// stepViews gives the latest and the first step that have episodes.
+func (r *Run) stepViews() (out []stepView) {
 	add := func(title string, s *stepEpisodes, n int) {
 		best, worst := s.pick(n)
-		m := moment{Title: fmt.Sprintf("%s: step %d, %d episodes", title, s.step, s.count)}
+		m := stepView{Title: fmt.Sprintf("%s: step %d, %d episodes", title, s.step, s.count)}
 		for _, l := range []struct {
 			title string
 			list  []candidate

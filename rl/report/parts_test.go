@@ -178,7 +178,7 @@ func TestDrawManySteps(t *testing.T) {
 	c, ok := draw(panel{series: []line{{"x", "x"}, {"rare", "rare"}, {"none", "none"}}}, rows)
 	require.True(t, ok)
 	require.Len(t, c.Lines, 2)
-	require.Equal(t, mostPoints, strings.Count(c.Lines[0].Raw, "M")+strings.Count(c.Lines[0].Raw, "L"))
+	require.Equal(t, maxPoints, strings.Count(c.Lines[0].Raw, "M")+strings.Count(c.Lines[0].Raw, "L"))
 	require.NotEmpty(t, c.Lines[0].Smoothed)
 	require.Equal(t, 10001, c.Last)
 	require.NotContains(t, c.Lines[0].Raw+c.Points, "NaN")

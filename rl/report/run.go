@@ -1,9 +1,9 @@
-// Package report turns a run directory into one page that needs nothing else: report.html, and the same page live over HTTP. It is made of
-// config.yaml, metrics.jsonl, episodes.jsonl and eval*.json alone, so that it works on any run, while it goes on or long after; the
-// tokenizer of a checkpoint, where there is one, cuts episodes into their tokens.
+// Package report makes a self-contained page from a run directory: the file report.html, or the same page over HTTP while the run is going
+// on. It reads only config.yaml, metrics.jsonl, episodes.jsonl and eval*.json, so it works for finished and unfinished runs. If a checkpoint
+// has a tokenizer, the page shows episodes token by token.
 //
-// Whatever episodes hold is hostile until escaped: the page is made by html/template, its scripts are named by their hashes in a
-// Content-Security-Policy, and nothing in it is loaded from anywhere.
+// The texts of episodes may be hostile. So html/template escapes all of them, a Content-Security-Policy allows only the page's own script by
+// its hash, and the page loads nothing from other addresses.
 package report
 
 import (
@@ -22,33 +22,33 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// Run is a run directory as far as it has been read. It may be used by several goroutines at once.
+// Run is a run directory and everything that was read from it so far. It may be used by several goroutines at once.
 type Run struct {
 	dir string
 
 	mu         sync.Mutex
-	configText string         // config.yaml, secrets taken out
+	configText string         // config.yaml, with secrets hidden
 	config     map[string]any // its values
 	metrics    tail
 	rows       []row
 	episodes   tail
-	count      int // episodes read
-	first      *stepEpisodes
-	last       *stepEpisodes
-	damaged    int // lines that could not be read
+	count      int           // episodes read
+	first      *stepEpisodes // of the first step, nil before there is one
+	last       *stepEpisodes // of the latest step
+	damaged    int           // lines that could not be read
 	evals      []evaluation
 	tok        *tokenizer.Tokenizer
-	tokTried   string // where tok was looked for last
-	version    int    // counts changes
+	tokTried   string // the folders that were last searched for a tokenizer
+	version    int    // number of changes
 }
 
 // row is a line of metrics.jsonl.
 type row struct {
 	step   int
-	values map[string]float64
+	values map[string]float64 // by name of the metric; null is left out
 }
 
-// Open reads what is in dir so far. A folder without metrics is an error.
+// Open reads a run directory. It is an error if it has neither metrics nor episodes.
 func Open(dir string) (*Run, error) {
 	r := watch(dir)
 	if _, err := r.refresh(); err != nil {
@@ -67,7 +67,7 @@ func watch(dir string) *Run {
 	return &Run{dir: dir, metrics: tail{path: filepath.Join(dir, "metrics.jsonl")}, episodes: tail{path: filepath.Join(dir, "episodes.jsonl")}}
 }
 
-// refresh reads on. The number changes with what has been read.
+// refresh reads what was added to the files since the last call. version changes if the page changes.
 func (r *Run) refresh() (version int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,7 +84,7 @@ func (r *Run) refresh() (version int, err error) {
 	return r.version, nil
 }
 
-// secret are names of options whose values do not belong on a page.
+// secret matches lines of config.yaml whose values must not be shown on a page.
 var secret = regexp.MustCompile(`(?mi)^([ \t]*[\w-]*(?:key|secret|password|token)[ \t]*:[ \t]*)\S.*$`)
 
 func (r *Run) readConfig() error {
@@ -101,14 +101,14 @@ func (r *Run) readConfig() error {
 	}
 	values := map[string]any{}
 	if err := yaml.Unmarshal([]byte(hidden), &values); err != nil {
-		values = nil // shown as it is
+		values = nil // the page shows the text only
 	}
 	r.configText, r.config = hidden, values
 	r.version++
 	return nil
 }
 
-// option is a value of the configuration as text, "" where it has none.
+// option is the value of an option in config.yaml as text, "" if it is not set.
 func (r *Run) option(name string) string {
 	if v, ok := r.config[name]; ok && v != nil {
 		return fmt.Sprint(v)
@@ -124,14 +124,15 @@ func (r *Run) readRow(line []byte) {
 	}
 	m := row{int(*values["step"]), map[string]float64{}}
 	for name, v := range values {
-		if v != nil && name != "step" { // null: it was not finite
+		if v != nil && name != "step" { // null stands for a value that was not finite
 			m.values[name] = *v
 		}
 	}
 	r.rows = append(r.rows, m)
 }
 
-// findTokenizer looks for the policy's tokenizer: in the last checkpoint, else where the run began. Without one the page shows text only.
+// findTokenizer looks for the policy's tokenizer in the last checkpoint, and then in the model that the run started from. Without a tokenizer
+// the page shows text and no tokens.
 func (r *Run) findTokenizer() {
 	if r.tok != nil {
 		return
@@ -158,7 +159,7 @@ func (r *Run) findTokenizer() {
 	}
 }
 
-// evaluation is a file that `eval --json` printed: scores by data source.
+// evaluation is the output of `eval --json` in a file: scores by data source.
 type evaluation struct {
 	File    string           `json:"-"`
 	Model   string           `json:"model"`
@@ -167,7 +168,7 @@ type evaluation struct {
 	Sources []map[string]any `json:"sources"`
 }
 
-// readEvals reads eval*.json of the run directory; files of another shape are passed over.
+// readEvals reads eval*.json of the run directory; files in another format are ignored.
 func (r *Run) readEvals() {
 	r.evals = nil
 	entries, err := os.ReadDir(r.dir)

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// Listen opens the address of a live page, [HOST]:PORT; without a host only this machine can reach it.
+// Listen opens the address of a live page, [HOST]:PORT. Without a host only this machine can reach it.
 func Listen(address string) (net.Listener, error) {
 	if _, err := strconv.Atoi(address); err == nil {
 		address = ":" + address
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no address: give :PORT or HOST:PORT", address)
+		return nil, fmt.Errorf("%q is not an address: give :PORT or HOST:PORT", address)
 	}
 	if host == "" {
 		host = "127.0.0.1"
@@ -32,20 +32,20 @@ func Listen(address string) (net.Listener, error) {
 
 // Live serves the page of a run at / while the run goes on.
 type Live struct {
-	// OnlyHere: requests to other names than this machine's are refused, so that no page of the web can have its own name point here
-	// and read along.
+	// OnlyHere refuses requests whose Host header is not a name of this machine (DNS rebinding): otherwise a web site could let its own
+	// name resolve to this machine and read the page.
 	OnlyHere bool
 
 	run   *Run
 	mu    sync.Mutex
-	asked time.Time // when somebody asked last
-	sent  int       // the newest version that was sent
+	asked time.Time // time of the last request
+	sent  int       // the newest version that was sent to a browser
 }
 
 // NewLive makes a handler for r.
 func NewLive(r *Run) *Live { return &Live{run: r} }
 
-// ServeHTTP answers with the page as it is now. A request with since=VERSION is answered 204 while nothing has changed.
+// ServeHTTP answers with the present page. A request with since=VERSION is answered by status 204 if that is still the present version.
 func (l *Live) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	switch {
 	case l.OnlyHere && !local(q.Host):
@@ -56,7 +56,7 @@ func (l *Live) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		return
 	case q.Method != http.MethodGet && q.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "there is only a page to read", http.StatusMethodNotAllowed)
+		http.Error(w, "this server only has a page to read: use GET", http.StatusMethodNotAllowed)
 		return
 	}
 	h := w.Header()
@@ -83,16 +83,17 @@ func (l *Live) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
+// note records that a request was answered with this version.
 func (l *Live) note(version int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asked, l.sent = time.Now(), max(l.sent, version)
 }
 
-// watched is how long after a request somebody is taken to be looking: pages ask more often.
+// watched is how long after its last request a page counts as open. An open page asks more often than that.
 const watched = 3 * time.Second
 
-// Settle waits until who is looking has seen the end of the run, for a few seconds at most.
+// Settle waits until an open page has the last version of the run, for at most a few seconds.
 func (l *Live) Settle() {
 	version, err := l.run.refresh()
 	for end := time.Now().Add(watched); err == nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -105,7 +106,7 @@ func (l *Live) Settle() {
 	}
 }
 
-// local says whether a request was made to a name of this machine.
+// local says whether a Host header is a name of this machine.
 func local(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h

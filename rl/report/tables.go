@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// costTiles say what searching cost, where the run has measured it.
+// costTiles give the cost of searching, if the run recorded it.
 func (r *Run) costTiles() (out []tile) {
 	queries := sum(r.rows, "cost/queries")
 	if queries == 0 {
@@ -23,7 +23,7 @@ func (r *Run) costTiles() (out []tile) {
 		out = append(out, tile{"Tokens of the simulator", number(tokens), number(sum(r.rows, "cost/completion_tokens")) + " of them written"})
 	}
 	usd, google := sum(r.rows, "perf/search_usd"), sum(r.rows, "cost/google_usd")
-	value, note := "not priced", "google: $"+number(google) // nobody said what an hour of this machine costs
+	value, note := "not priced", "google: $"+number(google) // the run has no price of an hour of this machine
 	if usd > 0 {
 		value = "$" + number(usd)
 		if usd < 0.001 {
@@ -42,7 +42,7 @@ func (r *Run) costTiles() (out []tile) {
 // evalColumns are the columns of eval tables, in this order; other numbers follow.
 var evalColumns = []string{"method", "source", "engine", "tau", "n", "em", "f1", "sub_em", "searches_per_question", "valid_action_rate", "finish_rate"}
 
-// tables are the scores on held-out questions while training, and the eval reports that lie in the run directory.
+// tables gives the scores on held-out questions during training, and those of the files eval*.json in the run directory.
 func (r *Run) tables() (out []table) {
 	if t, ok := r.validation(); ok {
 		out = append(out, t)
@@ -81,7 +81,7 @@ func isNumber(v any) bool {
 	return ok
 }
 
-// cell is a value of a row with its confidence interval, which stands under the name with _ci behind it.
+// cell is a value of a row with its confidence interval, which has the name of the value followed by _ci.
 func cell(row map[string]any, name string) string {
 	switch v := row[name].(type) {
 	case string:
@@ -95,7 +95,7 @@ func cell(row map[string]any, name string) string {
 	return ""
 }
 
-// columnOrder is where a column stands.
+// columnOrder is the position of a column in a table.
 func columnOrder(column string) int {
 	if i := slices.Index(evalColumns, column); i >= 0 {
 		return i
@@ -103,7 +103,7 @@ func columnOrder(column string) int {
 	return len(evalColumns)
 }
 
-// validation is val/SOURCE/SCORE of metrics.jsonl: the first time, the best, the last.
+// validation is a table of the metrics val/SOURCE/SCORE: their first, last and best values.
 func (r *Run) validation() (table, bool) {
 	type history struct{ first, best, last float64 }
 	found := map[string]map[string]*history{} // by source and score

@@ -13,8 +13,9 @@ type tail struct {
 	at   int64 // bytes read
 }
 
-// read gives every whole line that has come since the last call to each; a line that is still being written waits. A file that has become
-// shorter, as a resumed run cuts it, is read again from the start, after reset. A file that is not there has no lines.
+// read calls each for every complete line that was added since the last call. A line without a line break is read by a later call. If the
+// file has become shorter, because a resumed run has cut it, reset is called and the file is read again from the start. A file that does
+// not exist has no lines.
 func (t *tail) read(each func(line []byte), reset func()) error {
 	f, err := os.Open(t.path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -55,7 +56,7 @@ func (t *tail) read(each func(line []byte), reset func()) error {
 			return nil
 		case err != nil:
 			return err
-		case have == len(buf): // a line longer than this
+		case have == len(buf): // the line is longer than the buffer
 			buf = append(buf, make([]byte, len(buf))...)
 		}
 	}

@@ -7,11 +7,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// span is a piece of an episode on the page: a token of the policy, or a stretch that the policy did not write.
+// span is a part of an episode on the page: a token of the policy, or a text of the environment.
 type span struct {
 	Text  string
-	Class string // of its look
-	// Where Token is true: the id, ln p when it was sampled, and its advantage if the episode was trained on.
+	Class string // CSS class
+	// Token says that the policy sampled it. Then ID is its id, Logprob its log-probability (natural logarithm) when it was sampled, and
+	// Advantage its advantage if the episode was trained on.
 	Token        bool
 	ID           int32
 	Logprob      float32
@@ -21,10 +22,10 @@ type span struct {
 	Parts        []part
 }
 
-// part is a stretch of a token's text that lies within one tag or its content.
+// part is a part of a token's text that lies within one tag or within the content of one element.
 type part struct{ Text, Class string }
 
-// spans cuts an episode. With a tokenizer every sampled token is a span of its own; without one a turn's text is one span.
+// spans splits an episode into spans. With a tokenizer every sampled token is one span; without one the text of a turn is one span.
 func spans(e *episode.Episode, tok *tokenizer.Tokenizer) []span {
 	if tok == nil {
 		return texts(e)
@@ -64,7 +65,7 @@ func spans(e *episode.Episode, tok *tokenizer.Tokenizer) []span {
 	return out
 }
 
-// texts are the spans of an episode that nobody can cut into tokens.
+// texts are the spans of an episode without a tokenizer.
 func texts(e *episode.Episode) (out []span) {
 	for i := range e.Turns {
 		t := &e.Turns[i]
@@ -78,7 +79,7 @@ func texts(e *episode.Episode) (out []span) {
 	return out
 }
 
-// surprise sorts log-probs into looks: the policy had another token in mind from s1, more so up to s4.
+// surprise is the CSS class of a log-prob: "" for a likely token, s1 to s4 for less and less likely ones.
 func surprise(logprob float32) string {
 	for _, s := range []struct {
 		above float32
@@ -91,11 +92,11 @@ func surprise(logprob float32) string {
 	return "s4"
 }
 
-// A tag of the policy, and the looks of tags and of what stands in them.
+// tag matches a tag of a thought, an action or an observation.
 var tag = regexp.MustCompile(`</?(think|search|answer|information)>`)
 
-// colour splits the tokens of a turn where tags begin and end. Only the policy's own text is looked at: a tag in a
-// document is text. Where the prompt has begun a thought, the turn begins inside it.
+// colour splits the tokens of a turn where tags begin and end, and sets the CSS classes of the parts. It only looks at the
+// policy's own text: a tag in a document is text. If the prompt opens a thought, the turn begins inside it.
 func colour(turn []span, prefill string) {
 	var text string
 	for _, s := range turn {

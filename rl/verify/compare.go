@@ -20,8 +20,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// Mismatch is where a repetition differs from what a run recorded. Fields that say where are nil or "" where they do
-// not apply.
+// Mismatch is a difference between a run's record and its repetition. Fields that do not apply are nil or "".
 type Mismatch struct {
 	Step     int    `json:"step"`
 	Question string `json:"question,omitempty"` // its id
@@ -30,13 +29,13 @@ type Mismatch struct {
 	Rollout  *int   `json:"rollout,omitempty"`
 	Turn     *int   `json:"turn,omitempty"`     // from 1
 	File     string `json:"file,omitempty"`     // of a checkpoint
-	Field    string `json:"field"`              // of an episode, as in episodes.jsonl; a metric; a tensor
-	Position *int   `json:"position,omitempty"` // in the field, from 0
+	Field    string `json:"field"`              // key of an episode, as in episodes.jsonl; a metric; a tensor
+	Position *int   `json:"position,omitempty"` // index in the field, from 0
 	Recorded string `json:"recorded"`
 	Again    string `json:"recomputed"`
 }
 
-// String is one line for the user.
+// String describes the difference in one line for the user.
 func (m *Mismatch) String() string {
 	s := fmt.Sprintf("step %d, ", m.Step)
 	if m.Group != nil {
@@ -55,7 +54,7 @@ func (m *Mismatch) String() string {
 	return s + fmt.Sprintf(": recorded %s, recomputed %s", m.Recorded, m.Again)
 }
 
-// CompareEpisodes finds the first difference of a step's episodes.
+// CompareEpisodes finds the first difference between a step's recorded episodes, was, and the repeated ones, now.
 func (v *Comparer) CompareEpisodes(was, now []Line) {
 	type key struct{ attempt, group, rollout int }
 	of := func(e Line) key { return key{e.Attempt, e.Group, e.Rollout} }
@@ -96,7 +95,7 @@ func MismatchOf(e *episode.Episode, field, was, now string) *Mismatch {
 		Field: field, Recorded: was, Again: now}
 }
 
-// CompareEpisode compares field by field, causes before consequences, and at last the lines themselves.
+// CompareEpisode compares two episodes field by field. Fields that others depend on come first, and the text of the lines comes last.
 func (v *Comparer) CompareEpisode(was, now Line) *Mismatch {
 	turn := 0
 	differ := func(field string, at int, a, b any) *Mismatch {
@@ -151,18 +150,17 @@ func (v *Comparer) CompareEpisode(was, now Line) *Mismatch {
 		at := firstOther(was.Advantages, now.Advantages)
 		return differ("advantage", at, item(was.Advantages, at), item(now.Advantages, at))
 	}
-	if v.Exact && !bytes.Equal(was.Text, now.Text) { // digits beyond a number's precision, a key that nobody reads
+	if v.Exact && !bytes.Equal(was.Text, now.Text) { // a number with more digits than its type holds, or an unknown key
 		return compareText(was, now)
 	}
 	return nil
 }
 
-// compareText names where the texts of two equal episodes differ: at a value that is written in another way, or at a
-// key.
+// compareText finds where the lines of two equal episodes differ: in the spelling of a value, or in a key.
 func compareText(was, now Line) *Mismatch {
 	m := MismatchOf(now.Episode, "line", "", "")
 	path, x, y := otherValue(parsed(was.Text), parsed(now.Text))
-	if path == nil { // in blanks, or the order of keys
+	if path == nil { // the lines differ in blanks, or in the order of keys
 		at := firstOther(was.Text, now.Text)
 		m.Position, m.Recorded, m.Again = &at, quoted(around(was.Text, at)), quoted(around(now.Text, at))
 		return m
@@ -182,15 +180,15 @@ func compareText(was, now Line) *Mismatch {
 	return m
 }
 
-// parsed reads JSON with its numbers as they are written.
+// parsed reads JSON and keeps the spelling of its numbers.
 func parsed(text []byte) (v any) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	_ = d.Decode(&v) // it was read before
+	_ = d.Decode(&v) // cannot fail: the line was decoded before
 	return v
 }
 
-// otherValue finds the first value that differs, by keys and indices.
+// otherValue finds the first value that differs. path is the list of keys and indices that leads to it.
 func otherValue(a, b any) (path []string, x, y any) {
 	inside := func(step string, a, b any) bool {
 		if path, x, y = otherValue(a, b); path != nil || x != nil || y != nil {
@@ -227,7 +225,7 @@ func otherValue(a, b any) (path []string, x, y any) {
 // compareTurn compares a turn's fields.
 func compareTurn(was, now *episode.Turn, differ func(field string, at int, a, b any) *Mismatch) *Mismatch {
 	if at := firstOther(was.IDs, now.IDs); at >= 0 {
-		// Other documents show in the ids of their observation too, and are what a reader wants to know.
+		// If the first different id is in the observation and the documents differ, the documents are the cause: report them.
 		if doc := firstOther(was.Documents, now.Documents); doc >= 0 && at < len(was.Mask) && !was.Mask[at] {
 			return differ("documents", doc, item(was.Documents, doc), item(now.Documents, doc))
 		}
@@ -265,7 +263,7 @@ func compareTurn(was, now *episode.Turn, differ func(field string, at int, a, b 
 	return nil
 }
 
-// firstOther is where two lists differ first, -1 if they do not.
+// firstOther is the first index at which two lists differ, -1 if they are equal.
 func firstOther[T comparable](a, b []T) int {
 	for i := range max(len(a), len(b)) {
 		if i >= len(a) || i >= len(b) || a[i] != b[i] {
@@ -275,7 +273,7 @@ func firstOther[T comparable](a, b []T) int {
 	return -1
 }
 
-// item is an element, or what says that there is none.
+// item is an element of a list, nil if the list is too short.
 func item[T any](list []T, at int) any {
 	if at < len(list) {
 		return list[at]
@@ -283,12 +281,12 @@ func item[T any](list []T, at int) any {
 	return nil
 }
 
-// around is what stands at a place of a text.
+// around is the text from 20 bytes before to 20 bytes after an offset.
 func around(text []byte, at int) string {
 	return string(text[max(0, min(at, len(text))-20):min(len(text), at+20)])
 }
 
-// quoted writes a value as JSON does, and not too much of it.
+// quoted writes a value as JSON, cut after 200 bytes.
 func quoted(x any) string {
 	if x == nil {
 		return "none"
@@ -303,8 +301,8 @@ func quoted(x any) string {
 	return string(b)
 }
 
-// CompareMetrics compares the lines of a step in the metrics of the run and of its repetition, in the folder again.
-// What a clock, a cache or an evaluation had a hand in is left out.
+// CompareMetrics compares a step's metrics of the run with those of its repetition, which are in the folder again. Metrics
+// that depend on time, on a cache or on an evaluation are left out.
 func (v *Comparer) CompareMetrics(step int, again string) error {
 	was, err := metricsOf(v.Run, step)
 	if err != nil {
@@ -314,7 +312,7 @@ func (v *Comparer) CompareMetrics(step int, again string) error {
 	if err != nil {
 		return err
 	}
-	evaluated := false // searches of an evaluation are in the step's costs
+	evaluated := false // the costs of such a step include the searches of an evaluation
 	for k := range was {
 		evaluated = evaluated || strings.HasPrefix(k, "val/")
 	}
@@ -338,8 +336,8 @@ func (v *Comparer) CompareMetrics(step int, again string) error {
 	return nil
 }
 
-// CompareCheckpoint compares every tensor of two checkpoints of a step, and what the state knows. counted: it is a step
-// that was repeated.
+// CompareCheckpoint compares all tensors, the model's other files and the training state of two checkpoints of a step.
+// counted says that the step was repeated, so that it is listed in Checkpoints.
 func (v *Comparer) CompareCheckpoint(step int, was, now string, counted bool) error {
 	files, err := tensorFiles(was)
 	if err != nil {
@@ -369,7 +367,7 @@ func (v *Comparer) CompareCheckpoint(step int, was, now string, counted bool) er
 	return v.compareState(step, was, now)
 }
 
-// compareModel compares what belongs to a model beside its weights: configuration, tokenizer, chat template.
+// compareModel compares the parts of a model besides its weights: configuration, tokenizer and chat template.
 func (v *Comparer) compareModel(step int, was, now string) error {
 	const flag = "checkpoint"
 	a, b := fingerprint.Parts{}, fingerprint.Parts{}
@@ -377,7 +375,7 @@ func (v *Comparer) compareModel(step int, was, now string) error {
 		return err
 	}
 	for _, d := range fingerprint.Compare(a, b) {
-		if _, part, _ := strings.Cut(d.Part, "."); part != fingerprint.Weights { // compared by themselves
+		if _, part, _ := strings.Cut(d.Part, "."); part != fingerprint.Weights { // compareTensors compares the weights
 			v.Difference = &Mismatch{Step: step, File: "checkpoints/" + filepath.Base(was), Field: part,
 				Recorded: cmp.Or(d.Was, "none"),
 				Again:    cmp.Or(d.Now, "none")}
@@ -387,7 +385,7 @@ func (v *Comparer) compareModel(step int, was, now string) error {
 	return nil
 }
 
-// tensorFiles lists the safetensors of a checkpoint, the critic's included.
+// tensorFiles lists the .safetensors files of a checkpoint, those of the critic included.
 func tensorFiles(dir string) (out []string, err error) {
 	return out, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".safetensors") {
@@ -398,7 +396,7 @@ func tensorFiles(dir string) (out []string, err error) {
 	})
 }
 
-// compareTensors compares two files of the same tensors.
+// compareTensors compares the tensors of two files: names, types, shapes and values.
 func (v *Comparer) compareTensors(step int, was, now string) error {
 	a, err := safetensors.Open(was)
 	if err != nil {
@@ -430,7 +428,7 @@ func (v *Comparer) compareTensors(step int, was, now string) error {
 		case x.DType != y.DType || !slices.Equal(x.Shape, y.Shape):
 			differ(name, -1, fmt.Sprint(x.DType, x.Shape), fmt.Sprint(y.DType, y.Shape))
 			return nil
-		case bytes.Equal(x.Bytes(), y.Bytes()), !v.Exact && moment(name):
+		case bytes.Equal(x.Bytes(), y.Bytes()), !v.Exact && isMoment(name):
 			continue
 		}
 		was, now := make([]float32, x.Elements()), make([]float32, x.Elements())
@@ -450,7 +448,7 @@ func (v *Comparer) compareTensors(step int, was, now string) error {
 	return nil
 }
 
-// compareState compares what a resumed run would go on with.
+// compareState compares the state from which a resumed run continues.
 func (v *Comparer) compareState(step int, was, now string) error {
 	a, err := rundir.ReadState(was)
 	if err != nil {

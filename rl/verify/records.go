@@ -17,13 +17,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// Line is a line of episodes.jsonl.
+// Line is a line of episodes.jsonl and the episode in it.
 type Line struct {
 	Text []byte
 	*episode.Episode
 }
 
-// RecordedSteps are those in metrics.jsonl.
+// RecordedSteps are the steps in metrics.jsonl, in ascending order.
 func RecordedSteps(dir string) (steps []int, err error) {
 	err = eachLine(filepath.Join(dir, "metrics.jsonl"), func(n int, line []byte) error {
 		var at struct{ Step int }
@@ -37,7 +37,7 @@ func RecordedSteps(dir string) (steps []int, err error) {
 	return steps, err
 }
 
-// metricsOf reads the line of a step as it is written.
+// metricsOf reads the metrics of a step, each as the text in metrics.jsonl.
 func metricsOf(dir string, step int) (map[string]string, error) {
 	out := map[string]string{}
 	return out, eachLine(filepath.Join(dir, "metrics.jsonl"), func(n int, line []byte) error {
@@ -57,7 +57,7 @@ func metricsOf(dir string, step int) (map[string]string, error) {
 	})
 }
 
-// eachLine reads the whole lines of a file.
+// eachLine calls each for every complete line of a file; n counts from 1.
 func eachLine(path string, each func(n int, line []byte) error) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -68,7 +68,7 @@ func eachLine(path string, each func(n int, line []byte) error) error {
 	for n := 1; ; n++ {
 		line, err := r.ReadBytes('\n')
 		if err == io.EOF {
-			return nil // a last line without an end was never finished
+			return nil // a last line without a line break is incomplete
 		}
 		if err == nil {
 			err = each(n, line)
@@ -79,7 +79,7 @@ func eachLine(path string, each func(n int, line []byte) error) error {
 	}
 }
 
-// EpisodesOf reads the episodes of some steps.
+// EpisodesOf reads the episodes of the steps from first to last, by step.
 func EpisodesOf(dir string, first, last int) (map[int][]Line, error) {
 	out := map[int][]Line{}
 	return out, eachLine(filepath.Join(dir, "episodes.jsonl"), func(n int, line []byte) error {
@@ -108,12 +108,13 @@ func SameBits(a, b, dtype string) bool {
 	return dtype == kernels.BF16.String() && !differs(a) && !differs(b)
 }
 
-// SavedAs is the type of the weights in a checkpoint: --save-dtype may change from one resume to the next.
+// SavedAs is the data type of the weights in a checkpoint. It may differ between checkpoints, because --save-dtype may be
+// changed when a run is resumed.
 func SavedAs(dir string) (kernels.DType, bool) {
 	for _, name := range []string{"model.safetensors", "adapter_model.safetensors"} {
 		f, err := safetensors.Open(filepath.Join(dir, name))
 		if err != nil {
-			continue // of the other kind, or compareTensors says what is wrong
+			continue // the checkpoint is of the other kind; if the file is damaged, compareTensors reports it
 		}
 		defer f.Close()
 		for _, n := range f.Names() {
