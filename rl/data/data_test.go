@@ -77,7 +77,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A list written as text is that list, as JSON or as Python prints it; other texts in brackets are answers.
+// A list that is written as text, in JSON or as Python prints it, is read as a list. Other texts in brackets are single answers.
 func TestAnswersAsText(t *testing.T) {
 	for _, c := range []struct {
 		in   string
@@ -93,7 +93,7 @@ func TestAnswersAsText(t *testing.T) {
 	}
 }
 
-// Each mistake is one line with file, row, what is wrong, and what is there.
+// Each mistake gives a one-line error with the file, the row, the mistake, and the columns of the row.
 func TestErrors(t *testing.T) {
 	good := `{"question":"q","golden_answers":["a"]}` + "\n"
 	for content, want := range map[string]string{
@@ -148,7 +148,7 @@ func TestVerlPromptHoldsTheQuestion(t *testing.T) {
 	require.Equal(t, "bare question", qs[1].Question)
 }
 
-// One bad line does not end the stream of rows: verbs answer it with an error and go on.
+// A bad line does not end the sequence of rows: commands that read JSON lines answer it with an error and continue.
 func TestRowsGoOn(t *testing.T) {
 	var ns []int
 	bad := 0
@@ -216,7 +216,7 @@ func TestParquet(t *testing.T) {
 	}
 }
 
-// Types that JSON does not have are the text that one would write, or null; a golden answer may be a date.
+// Values of types that JSON does not have become text or null. A golden answer may be a date.
 func TestParquetTypes(t *testing.T) {
 	type row struct {
 		Question string   `parquet:"question"`
@@ -300,7 +300,7 @@ func TestSharedSets(t *testing.T) {
 		if strings.EqualFold(nq[i].Question, r1[i].Question) && slices.Equal(nq[i].GoldenAnswers, r1[i].GoldenAnswers) && nq[i].ID == r1[i].ID {
 			same++
 		}
-		// Two columns of the parquet file say the same thing; both ways of reading must agree.
+		// Two columns of the parquet file hold the same answers; reading either must give the same result.
 		delete(r1[i].Columns, "golden_answers")
 		q, err := data.ParseQuestion(data.Row{N: i + 1, Columns: r1[i].Columns})
 		require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// inFolder makes files of n questions each, named after them, in a fresh working folder.
+// inFolder makes a new working folder with a file of n questions for each name.
 func inFolder(t *testing.T, files map[string]int) {
 	t.Chdir(t.TempDir())
 	for name, n := range files {
@@ -95,7 +95,8 @@ func TestKeep(t *testing.T) {
 	require.Len(t, data.PerSource(s.Questions, 0), 3)
 }
 
-// What is held out is decided by the questions' texts: rows that ask the same stay together, and neither order nor company changes a side.
+// The texts of the questions decide which ones are held out: equal questions stay together, and neither the order nor the other questions
+// make a difference.
 func TestSplit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 60).Draw(t, "n")
@@ -142,7 +143,8 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// A mixture draws each file in exact shares, a batch is close to them, and every question of a file comes once in that file's epoch.
+// A mixture draws from each file by its exact share, each batch is close to the shares, and every question of a file is drawn once in each
+// epoch of that file.
 func TestMixture(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s data.Sampler
@@ -187,7 +189,7 @@ func TestMixture(t *testing.T) {
 	require.Equal(t, []int{8, 3, 4}, s.Draw(3, 3), "any stretch of the same sequence")
 }
 
-// The real sets: ZeroSearch's and Search-R1's parquet beside JSON lines, mixed and split.
+// Real data sets: parquet files of ZeroSearch and Search-R1 with JSON lines, mixed and split.
 func TestSharedMixture(t *testing.T) {
 	s, err := data.LoadSet(goldens.Data(t, "parquet/search-r1_nq_search_test.parquet") + ":0.7," + goldens.Data(t, "qa/hotpotqa.dev500.jsonl.gz") + ":0.3")
 	require.NoError(t, err)

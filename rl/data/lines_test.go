@@ -18,7 +18,7 @@ func utf16(t *testing.T, order unicode.Endianness, bom unicode.BOMPolicy, text s
 	return out
 }
 
-// The same rows in every form that files come in.
+// The same rows in every file format.
 func TestFormsOfRows(t *testing.T) {
 	a, b := `{"question":"wo liegt Łódź [\"]?","golden_answers":["a]","é"]}`,
 		`{"question":"q","golden_answers":"b","n":{"x":[1,{}]}}`
@@ -83,7 +83,7 @@ func TestRowsOfPython(t *testing.T) {
 	}
 }
 
-// A bad element of a list does not end it.
+// After a bad element of a list, the following elements are still read.
 func TestListGoesOn(t *testing.T) {
 	var got []string
 	for row, err := range data.Lines("x", strings.NewReader(`[{"a":1},{bad},7,{"a":2}]`)) {
@@ -92,7 +92,7 @@ func TestListGoesOn(t *testing.T) {
 	require.Equal(t, []string{"1 true", "2 false", "3 false", "4 true"}, got)
 }
 
-// Package json reads null as 0 where a number stands.
+// A null in a list of numbers is an error, although package json reads it as 0.
 func TestNoNullAmongIDs(t *testing.T) {
 	for row, err := range data.Lines("x", strings.NewReader(`{"ids":[1,null,3],"more":[1.0]}`)) {
 		require.NoError(t, err)

@@ -42,7 +42,7 @@ func TestActions(t *testing.T) {
 		require.Equal(t, c.Action, action, c.Text)
 		require.Equal(t, c.Content, content, c.Text)
 		require.Equal(t, c.Kept, c.Text[:end])
-		// Through a policy that says it id by id, in long pieces or bytes, the turn ends with the id that completes the pair.
+		// For a policy that generates the text in long tokens or in bytes, the turn ends with the id that completes the pair of tags.
 		for _, byBytes := range []bool{false, true} {
 			tok := newToy()
 			r := episode.Runner{Policy: &policy{toy: tok, lines: []string{c.Text}, bytes: byBytes}, Searcher: search.None{}, Tokenizer: tok,
@@ -174,8 +174,8 @@ func TestParseAgainstTheRule(t *testing.T) {
 	})
 }
 
-// Whatever is said: a policy that never asks Stop gives the same episode as one that does; the ids are the policy's, untouched; each
-// request's context is the prompt and everything so far; limits hold; mask, ids and log-probs agree in length.
+// Properties for all texts: a policy that never calls Stop gives the same episode as one that does; the policy's ids are unchanged; the
+// context of each request is the prompt and all turns so far; no limit is exceeded; mask, ids and log-probs have the same length.
 func TestRunProperties(t *testing.T) {
 	part := rapid.SampledFrom([]string{"<search>", "</search>", "<answer>", "</answer>", "a", " the ", "Paris", "é", "</search>\n", "<think>", "{eos}"})
 	say := rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(part, 0, 9).Draw(t, "say"), "") })
@@ -226,7 +226,7 @@ func TestRunProperties(t *testing.T) {
 	})
 }
 
-// Engines that start a turn over (a preempted sequence) ask Stop from the first id again.
+// An engine that restarts a turn (of a preempted sequence) calls Stop from the first id again.
 func TestStopStartsOver(t *testing.T) {
 	tok := newToy()
 	asked := false
@@ -257,7 +257,7 @@ func (g generate) Generate(_ context.Context, r episode.Request) (episode.Result
 	return g(r), nil
 }
 
-// Whatever the limit, an observation is whole characters between whole tags, as long as the tags themselves fit.
+// For any limit that the tags fit into, an observation consists of complete characters between complete tags.
 func TestObservationLimit(t *testing.T) {
 	tok := newToy()
 	for limit := 1; limit < 60; limit++ {
@@ -275,7 +275,7 @@ func TestObservationLimit(t *testing.T) {
 	}
 }
 
-// The adapter for real tokenizers: special tokens in documents stay text, special ids say nothing.
+// The adapter for real tokenizers: special tokens in documents stay text, and special ids give no text.
 func TestRealTokenizer(t *testing.T) {
 	real, err := tokenizer.Open("../../tokenizer/testdata/smollm2")
 	require.NoError(t, err)
@@ -291,7 +291,7 @@ func TestRealTokenizer(t *testing.T) {
 	require.Equal(t, episode.Observation("北京 é 🎤"), text)
 }
 
-// Tags that a tokenizer has as special tokens are read all the same, and stay text in documents.
+// Tags that are special tokens of a tokenizer are parsed, too, and stay text in documents.
 func TestSpecialTags(t *testing.T) {
 	raw, err := tokenizer.Train(func(func(string) bool) {}, 262, []string{"<|end|>", "<think>", "</think>", "<search>", "</search>", "<answer>"})
 	require.NoError(t, err)

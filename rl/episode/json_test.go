@@ -11,7 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 )
 
-// roundTrip writes an episode, reads it back, and demands the same tokens and the same bytes when written again.
+// roundTrip writes an episode, reads it, and checks that the tokens are the same, and the bytes when it is written again.
 func roundTrip(t require.TestingT, e *episode.Episode) {
 	line, err := e.Line()
 	require.NoError(t, err)

@@ -19,8 +19,8 @@ var update = flag.Bool("update", false, "rewrite what the scripts print")
 
 const divider = "----\n"
 
-// Each file of testdata/*.txt is one episode: a comment with its story, limits, what the policy will say and the engine will answer, a
-// divider, and the whole reaction: every turn with its ids' masks, the observation, the end, the scores.
+// Each file of testdata/*.txt is one episode: a comment, the limits, the texts of the policy and the answers of the search engine, a divider,
+// and the complete result: every turn with the masks of its ids, the observations, the status and the scores.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// play runs a script and prints the reaction.
+// play runs a script and prints the result.
 func play(t *testing.T, script string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,7 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// toy is a tokenizer of the 256 bytes, some longer pieces that do not respect the borders of tags, and an end-of-sequence id.
+// toy is a tokenizer with the 256 bytes, some longer tokens that cross the borders of tags, and an end-of-sequence id.
 type toy struct{ pieces []string }
 
 const eos = 256
@@ -50,13 +50,13 @@ func (t toy) text(ids []int32) string {
 	return b.String()
 }
 
-// policy says its lines, one a turn, as an engine would: id by id, asking Stop after each. "{eos}" is the end-of-sequence id.
+// policy generates one of its lines in each turn, as an engine would: id by id, calling Stop after each. "{eos}" is the end-of-sequence id.
 type policy struct {
 	toy
 	lines    []string
 	turn     int
-	deaf     bool // never asks Stop
-	bytes    bool // says everything byte by byte
+	deaf     bool // never calls Stop
+	bytes    bool // generates every text byte by byte
 	err      error
 	requests []episode.Request
 }
@@ -101,7 +101,7 @@ func (p *policy) Generate(ctx context.Context, r episode.Request) (res episode.R
 	return res, nil
 }
 
-// engine answers with its texts, one a query; "fail: x" is an error, "cancel" cancels the run.
+// engine answers each query with its next text; "fail: x" is an error, "cancel" cancels the run.
 type engine struct {
 	texts   []string
 	cancel  func()

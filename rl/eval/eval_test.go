@@ -49,13 +49,13 @@ func results(source string, scores ...float64) (out []Result) {
 	return out
 }
 
-// Values of scipy and numpy; what is drawn at random agrees within its Monte Carlo error, a few hundredths of the standard error.
+// Values by scipy and numpy. Bootstrap intervals agree within their Monte Carlo error, a few hundredths of the standard error.
 func TestAgainstSciPy(t *testing.T) {
 	g := load(t)
 	for _, c := range g.Bootstrap {
 		rows := Report(results("s", c.X...), Bootstrap{Resamples: 40000, Level: c.Level, Seed: 3})
 		tolerance := 0.05 * c.Stderr
-		if rows[0].EM == rows[0].F1 { // of zeros and ones: means come in steps
+		if rows[0].EM == rows[0].F1 { // scores are 0 or 1, so the means are multiples of 1/n
 			tolerance += 1 / float64(len(c.X))
 		}
 		require.InDelta(t, c.Low, rows[0].F1CI[0], tolerance)
@@ -79,7 +79,7 @@ func TestAgainstSciPy(t *testing.T) {
 	}
 }
 
-// An interval of 95% holds the truth about 95% of the time.
+// A 95% interval contains the true mean in about 95% of samples.
 func TestCoverage(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	hit := 0
@@ -117,7 +117,7 @@ func TestReport(t *testing.T) {
 	require.Equal(t, []Row{{Source: All}}, Report(nil, Bootstrap{Resamples: 0}))
 }
 
-// Whatever the scores: intervals hold the mean, lie within the scores' range, and are the same for the same seed.
+// For all scores: intervals contain the mean, lie within the scores' range, and are the same for the same seed.
 func TestIntervals(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.Float64Range(0, 1)
@@ -177,7 +177,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// The agent must use its tags; a baseline may do without them.
+// The agent must put its answer between tags; a baseline may leave them out.
 func TestAnswers(t *testing.T) {
 	for _, c := range []struct {
 		text                   string

@@ -16,7 +16,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 )
 
-// seen writes spans as text: [class: of a token's part], {of the environment}.
+// seen writes spans as text: [class:part of a token], {text of the environment}.
 func seen(spans []span) string {
 	var s strings.Builder
 	class := ""
@@ -37,7 +37,7 @@ func seen(spans []span) string {
 	return s.String()
 }
 
-// Tags are coloured where the policy wrote them, and nowhere else.
+// Only tags that the policy wrote are coloured.
 func TestSpans(t *testing.T) {
 	tok := openLetters()
 	e := play(1, "q", 1, "<answer>no</answer>", "é")
@@ -92,9 +92,9 @@ func TestPick(t *testing.T) {
 	require.Empty(t, worst, "no episode is both")
 	for i, q := range []string{"a", "b", "c", "d", "e", "f"} {
 		add(7, q, float64(i), 1)
-		add(7, q, float64(i)/2, 1) // a question once in each list
+		add(7, q, float64(i)/2, 1) // each list has one episode of the question
 	}
-	add(7, "f", 5, 3) // more turns tell more
+	add(7, "f", 5, 3) // of equal rewards, more turns come first
 	best, worst = r.last.pick(4)
 	name := func(list []candidate) (out []string) {
 		for _, c := range list {
@@ -111,7 +111,7 @@ func TestPick(t *testing.T) {
 	require.Equal(t, 15, r.count)
 }
 
-// A file is read as it grows, whole lines only, and from the start again where a resumed run has cut it.
+// A growing file is read line by line, complete lines only, and from the start again when a resumed run has cut it.
 func TestTail(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	var got []string
@@ -165,7 +165,7 @@ func TestAxis(t *testing.T) {
 	}
 }
 
-// A curve of many steps is drawn with as many points as a screen has, and loses neither end.
+// A curve of many steps is drawn with at most maxPoints points, and keeps both ends.
 func TestDrawManySteps(t *testing.T) {
 	var rows []row
 	for i := 1; i <= 10001; i++ {
@@ -218,7 +218,7 @@ func TestHandler(t *testing.T) {
 	require.Equal(t, 200, get("GET", "/", "box.lan:7860").Code)
 }
 
-// The end of a run is waited for as long as somebody is looking who has not seen it.
+// Settle waits as long as an open page does not have the end of the run.
 func TestSettle(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "metrics.jsonl", metrics(2))
@@ -255,7 +255,7 @@ func TestListen(t *testing.T) {
 	require.NoError(t, n.Close())
 }
 
-// TestAxesEnd: an axis has a few ticks, whatever the values: equal but for rounding, tiny, huge, not finite.
+// TestAxesEnd: an axis has a few ticks for any values: equal except for rounding errors, tiny, huge, not finite.
 func TestAxesEnd(t *testing.T) {
 	odd := []float64{0, 1, -1, 33.333333333333336, 1e-320, 1e-300, 1e300, math.MaxFloat64, -math.MaxFloat64, 1e17,
 		math.NaN(), math.Inf(1), math.Inf(-1)}

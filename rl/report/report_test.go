@@ -24,7 +24,7 @@ func put(t testing.TB, dir, name, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// letters is a tokenizer.json of the 256 bytes.
+// letters is a tokenizer.json whose tokens are the 256 bytes.
 var letters = sync.OnceValue(func() string {
 	text, err := tokenizer.Train(func(func(string) bool) {}, 256, nil)
 	if err != nil {
@@ -51,7 +51,7 @@ var openLetters = sync.OnceValue(func() *tokenizer.Tokenizer {
 
 func encode(text string) []int32 { return openLetters().Encode(text, tokenizer.EncodeOptions{}) }
 
-// turn is a turn whose tokens are bytes: what was said, and what came back.
+// turn is a turn whose tokens are bytes: the policy's text, and the observation.
 func turn(said, observed string, action episode.Action) episode.Turn {
 	u := episode.Turn{Text: said, Observation: observed, Action: action, IDs: encode(said + observed)}
 	for i := range u.IDs {
@@ -60,7 +60,7 @@ func turn(said, observed string, action episode.Action) episode.Turn {
 	return u
 }
 
-// play is an episode of one search and one answer.
+// play is an episode with one search and one answer.
 func play(step int, question string, reward float64, document, answer string) *episode.Episode {
 	search := turn("<think>é?</think><search>q</search>", "\n\n<information>"+document+"</information>\n\n", episode.Search)
 	search.Content, search.Documents, search.Quality, search.Tau = "q", []string{document}, "noisy", 0.5
@@ -93,7 +93,7 @@ func metrics(steps int) string {
 	return text.String()
 }
 
-// page renders what lies in dir.
+// page renders the page of the run directory dir.
 func render(t testing.TB, dir string) string {
 	t.Helper()
 	r, err := Open(dir)
@@ -128,7 +128,7 @@ func TestReport(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// What searching cost is said as far as it is known.
+// The page shows the cost of searching as far as the run recorded it.
 func TestCost(t *testing.T) {
 	for _, c := range []struct{ row, want string }{
 		{`{"step":1,"x":1}`, ""},
@@ -148,7 +148,7 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// A page is one file: it asks nobody for anything.
+// A page is one file and loads nothing from any address.
 func TestNothingIsLoaded(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "metrics.jsonl", metrics(3))
@@ -161,7 +161,7 @@ func TestNothingIsLoaded(t *testing.T) {
 	}
 }
 
-// Everything that comes from a model, a document, a question, a file name or a metric is text, wherever it stands.
+// Text from a model, a document, a question, a file name or a metric is escaped everywhere on the page.
 func TestHostileEpisodes(t *testing.T) {
 	for _, evil := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`, `</div></details></section><script>alert(1)</script>`,
 		`{{.Config}}`, `--><script>alert(1)</script><!--`, "\x00<script\x00>", `</style><script>alert(1)</script>`, `javascript:alert(1)`, "</search><script>x</script>"} {
@@ -185,7 +185,7 @@ func TestHostileEpisodes(t *testing.T) {
 				return render(t, dir)
 			}
 			page, same := write(dir, evil, e), write(harmless, "x", fine)
-			// No element and no attribute is there that a harmless run does not have.
+			// The page has no element and no attribute that the page of a harmless run does not have.
 			require.Equal(t, kinds(same), kinds(page), evil)
 		}
 	}
@@ -194,7 +194,7 @@ func TestHostileEpisodes(t *testing.T) {
 var element = regexp.MustCompile(`<(/?[a-z0-9]+)((?:\s+[a-z-]+(?:="[^"<>]*")?)*)\s*/?>`)
 var attribute = regexp.MustCompile(`\s([a-z-]+)=`)
 
-// kinds lists the kinds of elements of a page and the names of their attributes, the two texts of our own left out.
+// kinds lists the kinds of elements of a page and the names of their attributes, except those of the page's own style and script.
 func kinds(page string) map[string]bool {
 	page = strings.NewReplacer(pageJS, "", pageCSS, "").Replace(page)
 	out := map[string]bool{}

@@ -83,7 +83,7 @@ func TestFormat(t *testing.T) {
 		}
 		require.Equal(t, c.want, reward.Format(a), "%q", c.texts)
 	}
-	begun := func(texts ...string) (a reward.Attempt) { // by a template that opens the first thought
+	begun := func(texts ...string) (a reward.Attempt) { // under a chat template that opens the first thought
 		for _, text := range texts {
 			a.Turns = append(a.Turns, reward.Turn{Text: text})
 		}
@@ -101,7 +101,7 @@ func TestFormat(t *testing.T) {
 	require.Equal(t, []float64{1, 0}, score(t, "format", attempt("x", "y"), bare))
 }
 
-// A Go function is a reward like any other; what it gives is checked.
+// A Go function can be a reward, and its values are checked.
 func TestScorer(t *testing.T) {
 	r := reward.Reward{Name: "mine", Scorer: reward.Func(func(a reward.Attempt) float64 { return float64(len(*a.Answer)) })}
 	out, err := r.Score(context.Background(), []reward.Attempt{attempt("four"), attempt("")})

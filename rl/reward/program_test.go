@@ -16,7 +16,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 )
 
-// TestMain lets the test binary be the reward program itself: its first argument says how it behaves.
+// TestMain lets the test binary act as the reward program: its first argument says how it behaves.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "as-program" {
 		program(os.Args[2])
@@ -96,7 +96,7 @@ func start(t *testing.T, how string, workers int) (*reward.Program, *bytes.Buffe
 	return p, said
 }
 
-// N workers of any speed give what one gives, in order, over several calls.
+// N workers of different speeds give the same rewards as one worker, in order, over several calls.
 func TestProgram(t *testing.T) {
 	for _, workers := range []int{0, 1, 3} {
 		p, _ := start(t, "uneven", workers)
@@ -119,7 +119,8 @@ func TestProgram(t *testing.T) {
 	require.Equal(t, []float64{0}, got)
 }
 
-// Whatever goes wrong is one error, in bounded time, that names the program and the line and passes on what it said.
+// Every failure of the program gives one error within a limited time. The error names the program and the line, and has the last line of
+// its standard error.
 func TestProgramFails(t *testing.T) {
 	four := []reward.Attempt{attempt("a"), attempt("b"), attempt("c"), attempt("d")}
 	for how, want := range map[string]string{
@@ -138,7 +139,7 @@ func TestProgramFails(t *testing.T) {
 			began := time.Now()
 			_, err := p.Score(context.Background(), four)
 			if how == "bannered" && err != nil && strings.Contains(err.Error(), "before it was asked") {
-				return // it was faster than the first question
+				return // the program printed its line before the first attempt was sent
 			}
 			require.ErrorContains(t, err, want)
 			require.ErrorContains(t, err, "as-program "+how)
@@ -151,7 +152,7 @@ func TestProgramFails(t *testing.T) {
 	}
 }
 
-// An answer too many is noticed at the next call at the latest.
+// A surplus answer is an error at the next call at the latest.
 func TestProgramAnswersTwice(t *testing.T) {
 	p, _ := start(t, "chatty", 1)
 	three := []reward.Attempt{attempt("a"), attempt("b"), attempt("c")}
@@ -171,7 +172,7 @@ func TestProgramCannotStart(t *testing.T) {
 	require.ErrorContains(t, err, "give an executable file")
 }
 
-// A program that does not end with its input is ended, and an interrupted call returns at once.
+// A program that does not exit when its input ends is killed, and an interrupted call returns at once.
 func TestProgramIsEnded(t *testing.T) {
 	p, _ := start(t, "clings", 2)
 	began := time.Now()

@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// testdata/scorer.jsonl: scores of the reference's own functions (Apache-2.0 project, run, not copied), golds from NQ-open (CC BY-SA 3.0).
+// testdata/scorer.jsonl: scores by the functions of the reference implementation (an Apache-2.0 project; its code was run, not copied), golds from NQ-open (CC BY-SA 3.0).
 func TestGolden(t *testing.T) {
 	raw, err := os.ReadFile("testdata/scorer.jsonl")
 	require.NoError(t, err)
@@ -44,8 +44,8 @@ func TestGolden(t *testing.T) {
 	require.Equal(t, 23, nothing)
 }
 
-// Golds of which SQuAD's normalisation leaves nothing: the reference's em and sub_em are 1 for any answer that is left
-// empty too, sub_em for any answer at all, and its f1 is never above 0. A right answer scores 1 and a wrong one 0.
+// Golds that are empty after SQuAD's normalisation. With the reference implementation em is 1 for any answer that is also
+// empty after it, sub_em is 1 for any answer, and f1 is always 0. Here a right answer scores 1 and a wrong one 0.
 func TestNothingLeft(t *testing.T) {
 	right, wrong := reward.Scores{EM: 1, F1: 1, SubEM: 1}, reward.Scores{}
 	for _, c := range []struct {
@@ -67,7 +67,7 @@ func TestNothingLeft(t *testing.T) {
 		{"The The", "the the", right}, {"The The", "The Beatles", wrong},
 		{"the", "the the the", reward.Scores{F1: 0.5, SubEM: 1}},
 		{"", "", wrong}, {" ", "x", wrong}, {"\x1c\u00a0", " ", wrong},
-		{"The New World", "The", wrong}, {"he", "the", wrong}, // an answer left empty, a gold that is not
+		{"The New World", "The", wrong}, {"he", "the", wrong}, // the answer is empty after normalisation, the gold is not
 	} {
 		require.Equal(t, c.want, reward.Score(c.answer, true, []string{c.gold}), "gold %q, answer %q", c.gold, c.answer)
 	}
@@ -76,7 +76,7 @@ func TestNothingLeft(t *testing.T) {
 	require.Equal(t, []float64{1, 0}, score(t, "f1", attempt(")", ")"), attempt("zebra", ")")))
 }
 
-// Cases beyond the golden file, from Unicode's SpecialCasing and white space tables.
+// Further cases, from Unicode's SpecialCasing and white space tables.
 func TestNormalize(t *testing.T) {
 	for in, want := range map[string]string{
 		"ΑΣ. Σ Σ’Α ΑΣ’ Α’Σ":     "ας σ σ’α ας’ α’ς",
@@ -109,7 +109,7 @@ func TestDerange(t *testing.T) {
 	require.NotEqual(t, reward.Derange(20, 1), reward.Derange(20, 2))
 }
 
-// Under "shuffled" nobody is scored against an answer that has a word of their own.
+// Under "shuffled" no question is scored against an answer that shares a word with its own answers.
 func TestOthers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		word := rapid.SampledFrom([]string{"Rome", "the Tiber", "blue whale", "whale", "Blue", "42"})
@@ -129,7 +129,7 @@ func TestOthers(t *testing.T) {
 	require.Equal(t, [][]string{{"b"}, {"x"}, {"b"}}, reward.Others([][]string{{"x"}, {"b"}, {"x"}}, 1))
 }
 
-// What must hold for any texts: scores lie in [0, 1], exact match implies containment and full F1, F1 is symmetric,
+// Properties for all texts: scores lie in [0, 1], exact match implies containment and full F1, F1 is symmetric,
 // another alias never hurts, every text that is not blank matches itself, and a blank one matches nothing.
 func TestProperties(t *testing.T) {
 	word := rapid.SampledFrom([]string{"a", "the", "Paris", "paris.", "ΟΔΟΣ", "İ", "x²", "", "Éa",
@@ -160,7 +160,7 @@ func FuzzNormalize(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if len(s) > 100 {
-			return // no other ways through the code, and the fuzzer shortens what it keeps byte by byte
+			return // longer texts reach no other code, and the fuzzer minimises its inputs byte by byte
 		}
 		n := reward.Normalize(s)
 		require.True(t, utf8.ValidString(n))

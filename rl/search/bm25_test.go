@@ -126,7 +126,7 @@ func TestLoadBM25(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// On the shared corpus: fast, and it finds the passage that holds the answer for most of the SQuAD questions.
+// On the shared corpus the index is fast, and finds the passage with the answer for most SQuAD questions.
 func TestBM25SharedCorpus(t *testing.T) {
 	path := goldens.Data(t, "contexts/corpus.jsonl.gz")
 	t0 := time.Now()

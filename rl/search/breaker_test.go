@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeServers answers requests without a network, by host, so that time is that of the test.
+// fakeServers is an http.RoundTripper that answers requests by host without a network, so that the test can use fake time.
 type fakeServers map[string]func() (status int, header, body string)
 
 func (f fakeServers) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -28,8 +28,8 @@ func (f fakeServers) RoundTrip(r *http.Request) (*http.Response, error) {
 
 const goodAnswer = `{"result":[[{"contents":"x"}]]}`
 
-// in runs a test in a bubble of fake time, with an engine of the named hosts; ask gives the error of a query, "" if it
-// was answered.
+// in runs a test with the fake time of testing/synctest and an engine with the named hosts. ask sends a query and gives its
+// error, "" if it was answered.
 func in(t *testing.T, servers fakeServers, hosts string, test func(t *testing.T, ask func() string)) {
 	synctest.Test(t, func(t *testing.T) {
 		w, err := NewWiki(strings.Split(hosts, ","), 1, CallOptions{Tries: 2})
@@ -52,7 +52,7 @@ func seconds(of ...int) (out []time.Duration) {
 	return out
 }
 
-// An address that refuses is asked again after a pause, by one query, and the pause doubles until it serves.
+// An address that refuses gets one trial query after a pause, and the pause doubles with every refusal until a query is answered.
 func TestRefusalPasses(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
@@ -94,7 +94,7 @@ func TestRefusalPasses(t *testing.T) {
 	}
 }
 
-// While one query tries an address again, others do not.
+// While the trial query is in flight, no other query is sent to the address.
 func TestRefusalOneTrial(t *testing.T) {
 	asked := 0
 	synctest.Test(t, func(t *testing.T) {
@@ -129,8 +129,8 @@ func TestRefusalOneTrial(t *testing.T) {
 	})
 }
 
-// One odd query is its own fault, however often it comes between others; twenty in a row shut an address for a while,
-// not for good.
+// A rejected query between accepted ones does not count against the address. Twenty rejected queries in a row open its
+// circuit breaker for a while.
 func TestRefusedQueries(t *testing.T) {
 	asked, status := 0, 400
 	in(t, fakeServers{"a": func() (int, string, string) {
@@ -168,7 +168,7 @@ func TestRefusedQueries(t *testing.T) {
 	})
 }
 
-// With several addresses the others go on, and one that comes back takes its share again.
+// While one of several addresses refuses, the others answer; when it accepts requests again, it gets its share of them.
 func TestRefusalAmongOthers(t *testing.T) {
 	asked, status := map[string]int{}, 403
 	in(t, fakeServers{
@@ -188,7 +188,7 @@ func TestRefusalAmongOthers(t *testing.T) {
 	})
 }
 
-// A remote server that was shut may come back with another model.
+// A remote server whose circuit breaker was open may have another model afterwards.
 func TestRefusalForgetsTheModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		model, want := "old", ""

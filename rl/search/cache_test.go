@@ -87,7 +87,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// However many ask at once, the engine is asked once; one who is cancelled does not spoil it for the others.
+// Concurrent equal queries send one request to the engine. If one of them is cancelled, the others still get an answer.
 func TestCacheConcurrent(t *testing.T) {
 	e := &counted{key: "a", wait: 20 * time.Millisecond}
 	o := cached(t, t.TempDir(), e)
@@ -126,7 +126,7 @@ func TestCacheConcurrent(t *testing.T) {
 	require.EqualValues(t, 4, e.asked.Load())
 }
 
-// Failures are not kept, and a cache that cannot be written stops the run instead of losing what was paid for.
+// Failures are not cached. If the cache cannot be written, the run stops instead of losing answers that were paid for.
 func TestCacheFailures(t *testing.T) {
 	e := &counted{key: "a", fail: func() error { return errors.New("no luck") }}
 	dir := filepath.Join(t.TempDir(), "cache")
@@ -154,7 +154,7 @@ func TestCacheFailures(t *testing.T) {
 	require.FileExists(t, fresh, "another process may be writing it")
 }
 
-// Processes that share a folder and are killed while they write leave nothing but whole answers.
+// Processes that share a folder and are killed while they write leave only complete answers.
 func TestCacheKilled(t *testing.T) {
 	if dir := os.Getenv("SEARCH_TEST_CACHE"); dir != "" {
 		o := cached(t, dir, &counted{key: "a"})

@@ -59,7 +59,7 @@ func TestReadCorpus(t *testing.T) {
 	require.Equal(t, []string{"\"notes\"\nno name to go by", "a row"}, one.Passages)
 }
 
-// Bad rows and files are counted, named and left out, as long as they are the fewer.
+// Bad rows and files are counted, listed and left out, as long as there are fewer of them than of good passages.
 func TestCorpusBadRows(t *testing.T) {
 	good := strings.Repeat(`{"contents":"x"}`+"\n", 9)
 	rows := good + `{"contents":` + "\n" + good + `{"contents":[3]}` + "\n" + `{"body":"x"}`
@@ -91,7 +91,7 @@ func TestCorpusBadRows(t *testing.T) {
 	require.ErrorContains(t, err, "no passages: give")
 }
 
-// A corpus is read in every form that rows come in, and a text that only begins like one stays a text.
+// A corpus is read in every format of rows, and a text that only begins like rows is read as text.
 func TestCorpusForms(t *testing.T) {
 	rows := []string{`{"title":"Lima","text":"Lima is the capital of Peru."}`, `{"title":1984,"text":"A novel."}`,
 		`{"contents":"\"Rome\"\nA city."}`, `{"title":null,"text":"x"}`}
@@ -136,8 +136,8 @@ func TestCorpusForms(t *testing.T) {
 	require.ErrorContains(t, err, "row 1: unexpected end of JSON input")
 }
 
-// Documents of scripts without blanks are cut too, at the ends of sentences, or somewhere where they have none; nothing
-// is added or lost.
+// Documents in scripts without blanks are split, too: at the ends of sentences, or at any character if there are none.
+// Nothing is added or lost.
 func TestCorpusWithoutBlanks(t *testing.T) {
 	sentence := "巴黎是法国的首都，也是法国最大的城市。」"
 	for name, c := range map[string]struct {
@@ -167,7 +167,7 @@ func TestCorpusWithoutBlanks(t *testing.T) {
 	require.Len(t, got.Passages, 1, "150 words, as they are between blanks")
 }
 
-// Links lead to files and folders, also one that is the corpus itself, and never round in a circle.
+// Links to files and folders are followed, also if the corpus itself is a link. A cycle of links ends.
 func TestCorpusLinks(t *testing.T) {
 	dir := folder(t, map[string]string{"real/a.txt": "A", "real/sub/b.txt": "B", "other/c.txt": "C"})
 	link := func(to, at string) {

@@ -7,11 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// longest is the length of texts that are tried: longer ones take no other ways through the code, and the fuzzer
-// shortens what it keeps byte by byte, in time that grows with the square.
+// longest is the largest length of a fuzzed text, in bytes. Longer texts reach no other code, and the fuzzer minimises its
+// inputs byte by byte, in quadratic time.
 const longest = 100
 
-// documented checks what must hold of the passages of any document: each is text under a title.
+// documented checks a property of all documents: every passage is a text under a title.
 func documented(t *testing.T, name string, text []byte) {
 	out, err := (&Corpus{}).cut(text, name)
 	if err != nil {
@@ -74,7 +74,7 @@ func FuzzCutWords(f *testing.F) {
 	})
 }
 
-// FuzzTerms: no term is empty, and a text finds itself by whatever terms it has.
+// FuzzTerms: no term is empty, and a query that equals a text finds it.
 func FuzzTerms(f *testing.F) {
 	f.Add("Łódź 東京都 ﬁ ก่")
 	f.Add("a\u0301\u200b\xff")
@@ -91,7 +91,7 @@ func FuzzTerms(f *testing.F) {
 	})
 }
 
-// FuzzBM25: whatever is asked, an answer is no error and no empty text, and hits score above 0.
+// FuzzBM25: no query gives an error or an empty text, and all hits have scores above 0.
 func FuzzBM25(f *testing.F) {
 	f.Add("capital of France", "Paris is the capital\xff")
 	f.Add("", "")
@@ -109,7 +109,7 @@ func FuzzBM25(f *testing.F) {
 	})
 }
 
-// FuzzRetrieved: whatever a retrieval server answers, documents are texts on one line.
+// FuzzRetrieved: for any answer of a retrieval server, every document is a text on one line.
 func FuzzRetrieved(f *testing.F) {
 	f.Add([]byte(`{"result":[[{"document":{"title":1984,"text":"a"},"score":NaN}]]}`))
 	f.Add([]byte(`{"result":[[{"contents":"\"T\"\na"},null]]}`))

@@ -69,7 +69,7 @@ func TestOnlineObeysTheContract(t *testing.T) {
 	searchtest.Run(t, &search.Online{Engine: w, Cache: cache})
 }
 
-// What Search-R1's client sends, and what its servers return: with scores, and without.
+// The requests of Search-R1's client and the answers of its servers, with scores and without.
 func TestWiki(t *testing.T) {
 	plain := `{"result":[[{"id":"1","contents":"\"Rome\"\nRome is old."},{"title":"Oslo","text":"Oslo is north."},{"contents":""}]]}`
 	s := serve(t, file(t, "search-r1.json"), text(200, plain), text(200, `{"result":[[]]}`))
@@ -89,7 +89,7 @@ func TestWiki(t *testing.T) {
 	require.Equal(t, map[string]any{"queries": []any{"what?"}, "topk": 3.0, "return_scores": true}, sent)
 }
 
-// What servers in Python answer, and their own clients read: a table's numbers, NaN, and rows without text.
+// Answers of servers in Python that Python clients can read: numbers from a table, NaN, and rows without text.
 func TestOddAnswers(t *testing.T) {
 	for _, c := range []struct {
 		documents string
@@ -133,7 +133,7 @@ func TestOddAnswers(t *testing.T) {
 	require.Equal(t, []string{`"1984"`}, docs)
 }
 
-// Every fault is tried again, and the answer that follows is taken.
+// After every kind of fault the request is sent again, and the answer of the next try is used.
 func TestFaultsPass(t *testing.T) {
 	good := file(t, "serpapi/results.json")
 	for name, fault := range map[string]step{
@@ -160,7 +160,7 @@ func TestFaultsPass(t *testing.T) {
 	}
 }
 
-// A fault that stays ends after a bounded number of tries with an error that names the host and never the key.
+// A permanent fault ends after a limited number of tries, with an error that names the host and never contains the key.
 func TestFaultsStay(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault step
@@ -208,7 +208,7 @@ func TestFaultsStay(t *testing.T) {
 	require.NotContains(t, err.Error(), "api_key")
 }
 
-// A query that a server cannot take is not the server's end: other queries go on.
+// A query that a server rejects does not affect other queries.
 func TestQuerysOwnFault(t *testing.T) {
 	s := serve(t, text(400, `{"error":{"message":"too long"}}`), file(t, "serpapi/results.json"))
 	o := google(t, s, quick)
@@ -220,7 +220,7 @@ func TestQuerysOwnFault(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Retry-After holds back every query, not only the one that was told.
+// Retry-After delays all queries to the server, not only the query that was answered with it.
 func TestRetryAfter(t *testing.T) {
 	s := serve(t, text(429, "", "Retry-After", "1"), file(t, "serpapi/results.json"))
 	o := google(t, s, quick)
@@ -239,7 +239,7 @@ func TestRetryAfter(t *testing.T) {
 	require.Greater(t, <-done, 900*time.Millisecond)
 }
 
-// A done context ends waiting of every kind at once, with its error in the chain.
+// A cancelled context ends every kind of waiting at once, with its error in the chain.
 func TestOnlineCancelled(t *testing.T) {
 	for name, fault := range map[string]step{"waiting to try again": text(500, ""), "waiting for the body": slow} {
 		s := serve(t, fault)
@@ -252,7 +252,7 @@ func TestOnlineCancelled(t *testing.T) {
 	}
 }
 
-// Many queries at a server that dies learn it together, as soon as one alone would; and when it is back, they are answered again.
+// When a server stops answering, many concurrent queries fail as soon as a single one would. When it answers again, so do they.
 func TestManyQueriesAtADeadServer(t *testing.T) {
 	var dead atomic.Bool
 	good, bad := file(t, "serpapi/results.json"), text(503, "")

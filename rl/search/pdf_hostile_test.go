@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A hostile or broken document gives one error, and the next is read.
+// A hostile or damaged document gives one error, and the next document is read.
 func TestHostilePDF(t *testing.T) {
 	r := &pdfReader{}
 	defer r.close()

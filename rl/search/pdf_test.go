@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// PDF documents are documents among others; those that cannot be read are counted and named.
+// PDF documents may stand among other documents. Those that cannot be read are counted and listed.
 func TestCorpusOfPDF(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name string, data []byte) {
@@ -48,7 +48,7 @@ func TestCorpusOfPDF(t *testing.T) {
 		dir + "/scan.pdf: this PDF has 1 pages without text: run text recognition over it",
 	}, c.Bad)
 
-	// One that takes too long is ended wherever it is, and the next is read.
+	// Reading a document that takes too long is stopped, and the next document is read.
 	text := strings.Repeat("(a) Tj 1 1 Td ", 2<<20)
 	slow := fmt.Sprintf("%%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"+
 		"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>endobj\n"+

@@ -11,8 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Recall at 5 on the shared English corpus: for how many questions one of five passages contains an answer. What the
-// index does for other languages must not take anything from it.
+// Recall at 5 on the shared English corpus: for how many questions one of five passages contains an answer. The
+// rules for other languages must not lower it.
 func TestBM25Recall(t *testing.T) {
 	x, err := search.LoadBM25(goldens.Data(t, "contexts/corpus.jsonl.gz"))
 	require.NoError(t, err)

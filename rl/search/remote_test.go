@@ -19,7 +19,7 @@ import (
 
 const completion = `{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Doc 1: x\nDoc 2: y"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}`
 
-// chat is a server of OpenAI's API that answers every completion with step.
+// chat is a server of OpenAI's API that answers every chat completion with step.
 func chat(t *testing.T, answer step) *server {
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/models" {
@@ -84,7 +84,7 @@ func TestRemote(t *testing.T) {
 	require.ErrorContains(t, err, "--remote-url")
 }
 
-// What is text of an answer and what was thought, in the forms of vLLM, SGLang, OpenRouter and Mistral.
+// The text of an answer and its reasoning, in the formats of vLLM, SGLang, OpenRouter and Mistral.
 func TestRemoteAnswers(t *testing.T) {
 	for message, want := range map[string]search.Generation{
 		`{"content":"a"}`:                         {Text: "a"},
@@ -105,8 +105,8 @@ func TestRemoteAnswers(t *testing.T) {
 	require.ErrorContains(t, err, "not a chat completion of OpenAI's API")
 }
 
-// Thinking is switched as vLLM and SGLang take it, and not mentioned to servers that may not know it unless it is
-// asked for.
+// EnableThinking is sent in the form of vLLM and SGLang. If it is nil nothing is sent, because other servers may not know
+// the field.
 func TestRemoteThinking(t *testing.T) {
 	off := false
 	for body, thinking := range map[string]*bool{`"chat_template_kwargs":{"enable_thinking":false}`: &off, "": nil} {
@@ -121,7 +121,7 @@ func TestRemoteThinking(t *testing.T) {
 	}
 }
 
-// Servers share the load; when some fail, in whatever way, the others answer everything.
+// The load is spread over all servers; when some fail in any way, the others answer all queries.
 func TestRemoteFailsOver(t *testing.T) {
 	good := text(200, completion)
 	a, b := chat(t, good), chat(t, good)
@@ -218,7 +218,7 @@ func TestRemoteLlamaCpp(t *testing.T) {
 	require.ErrorAs(t, err, &gone)
 	require.ErrorContains(t, err, "401 Unauthorized: Invalid API Key: check the API key")
 
-	// A context that is too short is a query's fault, until no query fits.
+	// A query that is too long for the context is rejected by itself, until 20 queries in a row are rejected.
 	short := llama(answer(400, "context"))
 	r = remote(t, quick, short)
 	asked := 0

@@ -13,17 +13,17 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// quick are options that make failures soon.
+// quick are options with short waits, so that tests of failures are fast.
 var quick = search.CallOptions{Tries: 3, Timeout: 300 * time.Millisecond, Backoff: time.Millisecond}
 
-// server answers with the steps in turn, the last one again and again, and remembers the requests.
+// server answers with one step after the other, repeats the last one, and records the requests.
 type server struct {
 	*httptest.Server
 	mu   sync.Mutex
 	seen []string // method, path with query, body
 }
 
-// step is one answer.
+// step writes one answer.
 type step func(w http.ResponseWriter, r *http.Request)
 
 func serve(t *testing.T, steps ...step) *server {
@@ -74,7 +74,7 @@ func slow(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// cutOff promises more than it sends.
+// cutOff sends less than its Content-Length.
 func cutOff(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
 	io.WriteString(w, `{"search_metadata": {"status": "Succ`)

@@ -56,7 +56,7 @@ func TestPromptsByteForByte(t *testing.T) {
 	require.Equal(t, 40, n)
 }
 
-// Without a gold answer no prompt speaks of one; the number of documents is the one asked for; the demonstration keeps its five.
+// Without a golden answer no prompt mentions one. The prompt asks for topK documents; its demonstration still has five.
 func TestPromptForms(t *testing.T) {
 	q := search.Query{Question: "who?", Query: "five words"}
 	for _, form := range []search.Form{search.SFT, search.Prompt} {
@@ -106,7 +106,7 @@ func TestCurriculum(t *testing.T) {
 	require.Error(t, search.Curriculum{End: 1.1}.Validate())
 }
 
-// The draw is uniform and does not follow the stream's order.
+// The draws of consecutive streams are uniform and independent.
 func TestDraw(t *testing.T) {
 	const n = 20000
 	mean, up := 0.0, 0
@@ -210,7 +210,7 @@ func TestSimulatedRequest(t *testing.T) {
 	require.NotEqual(t, before, opts.Stream)
 }
 
-// The noise rate is what it says, and the curriculum's ends are its thresholds.
+// The measured noise rate equals the configured one, and the curriculum begins and ends with its thresholds.
 func TestSimulatedNoise(t *testing.T) {
 	for _, rate := range []float64{0, 0.25, 1} {
 		byRate := search.NewSimulated(fixed("Doc 1: x"), search.SFT, search.Curriculum{Start: 1, End: 1})
@@ -233,7 +233,7 @@ func TestSimulatedNoise(t *testing.T) {
 	}
 }
 
-// Empty output is asked for again with other streams; a greedy model is not asked twice; a failure is an error, not a document.
+// After an empty output the simulator is asked again with another stream, but a greedy one is not. A failure is an error, not a document.
 func TestSimulatedEmptyAndFailing(t *testing.T) {
 	streams := map[uint64]bool{}
 	calls := 0
@@ -267,7 +267,7 @@ func TestSimulatedEmptyAndFailing(t *testing.T) {
 	require.ErrorContains(t, err, `simulating search results for "q"`)
 }
 
-// What the model thinks is no document, wherever it stands; a model that only thinks has failed.
+// The thoughts of a model are no documents, wherever they stand. An output that is only a thought is a failure.
 func TestSimulatedThoughts(t *testing.T) {
 	const docs = "Doc 1: Paris is in France.\n\nDoc 2: Lyon is a city."
 	for name, g := range map[string]search.Generation{
@@ -311,7 +311,7 @@ func TestSimulatedThoughts(t *testing.T) {
 	}
 }
 
-// A generator that does not look at the context must not make a cancelled search look like a success.
+// If the generator ignores the context, a cancelled search must still be an error.
 func TestSimulatedCancelledWhileGenerating(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := search.NewSimulated(deaf(func() { cancel() }), search.SFT, search.Curriculum{})
@@ -349,7 +349,7 @@ func must(d search.Documents, err error) search.Documents {
 	return d
 }
 
-// Whatever a simulator writes, the cut ends before the marker, never grows, and the documents are parts of the text.
+// For any output of a simulator, the cut text ends before the marker and is not longer, and the documents are parts of it.
 func TestCutProperties(t *testing.T) {
 	part := rapid.SampledFrom([]string{"Doc 1:", "Doc 2:", "Doc 3:", "Doc 6", "\n", " ", "a", "</information>", "é"})
 	rapid.Check(t, func(t *rapid.T) {

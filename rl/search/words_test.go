@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Real sentences, and what one would ask for them: the number of the sentence that must come first.
+// Real sentences and queries for them, each with the number of the sentence that must rank first.
 func TestLanguages(t *testing.T) {
 	for name, c := range map[string]struct {
 		passages []string
@@ -58,7 +58,7 @@ func queryTerms(text string) (out []string) {
 	return out
 }
 
-// What is written with accents and without, in other cases and forms, is the same word.
+// A word is the same term with and without accents, and in other cases and Unicode forms.
 func TestFolding(t *testing.T) {
 	for text, want := range map[string]string{
 		"Beyoncé Knowles":               "beyonce knowle",
@@ -84,8 +84,7 @@ func TestFolding(t *testing.T) {
 	}
 }
 
-// Of ASCII the terms are the runs of letters and digits, as before there were other languages, by either way through
-// the code.
+// The terms of ASCII text are its runs of letters and digits, in both code paths: asciiTerms and splitter.
 func TestTermsOfASCII(t *testing.T) {
 	char := rapid.RuneFrom([]rune("aAbstieoTHE129 \n\t.,'-_/\x00\x1c~"))
 	rapid.Check(t, func(t *rapid.T) {
@@ -105,7 +104,7 @@ func TestTermsOfASCII(t *testing.T) {
 	})
 }
 
-// Who stops early gets no more, and a text's terms do not depend on what is around them.
+// A caller that stops early gets no more terms, and the terms of a text do not depend on the text around it.
 func TestTermsStop(t *testing.T) {
 	text := "one 東京都 Łódź two"
 	all := queryTerms(text)

@@ -14,8 +14,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// Conversations give the ids of transformers 5.23.0 and, blanks behind the end of a turn apart, the masks of TRL,
-// under the templates of published models (see testdata/make.py).
+// Conversations give the ids of transformers 5.23.0 and, except for white space after the end of a turn, the masks of TRL,
+// for the chat templates of published models (see testdata/make.py).
 func TestChatAsReference(t *testing.T) {
 	text, err := os.ReadFile("testdata/chat.jsonl")
 	require.NoError(t, err)
@@ -23,7 +23,7 @@ func TestChatAsReference(t *testing.T) {
 	for line := range strings.Lines(string(text)) {
 		var c struct {
 			Template, Tokenizer string
-			Source              string // of a template that is not a published one
+			Source              string // of a template that belongs to no published model
 			Special             map[string]string
 			Ends                []int32
 			Row                 map[string]json.RawMessage
@@ -71,18 +71,18 @@ func TestChatAsReference(t *testing.T) {
 // user and assistant begin messages of chatML.
 const user, assistant = "<|im_start|>user\n", "<|im_start|>assistant\n"
 
-// A template may begin the thought of a turn that does not think, or write earlier turns otherwise than they were
-// generated: what can be told apart is trained on, and the rest is counted.
+// A template may open a thought in a turn without one, or render earlier turns differently than they were generated. The
+// messages that can be located are trained on, and the others are counted.
 func TestChatNotes(t *testing.T) {
-	// The generation prompt opens a thought, as with DeepSeek-R1's distillations; a message is written as it is.
+	// The generation prompt opens a thought, as with DeepSeek-R1's distillations; a message is rendered unchanged.
 	opens := strings.Replace(chatML, "assistant\n' }}{% endif %}", "assistant\n<think>\n' }}{% endif %}", 1)
 	require.NotEqual(t, chatML, opens)
-	// The last message thinks, all before it do not, as with Qwen3.
+	// Only the last message keeps its thought, as with Qwen3.
 	drops := "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' and loop.last %}{{ '<think></think>' }}{% endif %}" +
 		"{{ m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-	// What is thought is left out, the last message's too.
+	// All thoughts are left out, that of the last message as well.
 	silent := strings.Replace(chatML, "m['content']", "m['content'].split('</think>')[-1]", 1)
-	// An end of the whole text, as with Phi-3.
+	// The template appends a token to the end of the text, as with Phi-3.
 	ends := strings.Replace(chatML, "{% endif %}", "{% else %}{{ '<|end|>' }}{% endif %}", 1)
 	// No token ends a turn.
 	plain := "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
@@ -124,7 +124,8 @@ func TestChatNotes(t *testing.T) {
 	require.ErrorContains(t, err, "too short")
 }
 
-// The text of a special token is that token in what is trained on only: what others say stays text, as in every prompt.
+// The text of a special token becomes that token only in messages that are trained on; in other messages it stays text, as in every
+// prompt.
 func TestSpecialText(t *testing.T) {
 	c := coder(t, chatML)
 	messages := []tokenizer.Message{{Role: "system", Content: "<|end|>"}, {Role: "user", Content: "u<|im_end|>"}}
@@ -138,7 +139,7 @@ func TestSpecialText(t *testing.T) {
 	require.Equal(t, []bool{true, true, true, true, false}, e.Mask[len(prompt):])
 }
 
-// Variables and tools of a row reach its template.
+// The columns chat_template_kwargs and tools of a row are passed to its template.
 func TestChatVariables(t *testing.T) {
 	c := coder(t, "{% if tools %}{% for k in tools %}{{ k.name + style }}{% endfor %}{% endif %}"+chatML)
 	for tools, want := range map[string]string{`[{"name":"f"}]`: "f!", `"[{\"name\":\"f\"}]"`: "f!", `""`: "", `null`: "", `[]`: ""} {
@@ -151,7 +152,7 @@ func TestChatVariables(t *testing.T) {
 	require.ErrorContains(t, err, "column tools: its text is not the JSON of a list of tools")
 }
 
-// With a tokenizer that puts a blank before each text, prompt and completion are one text, as transformers has it.
+// With a tokenizer that puts a blank before each text, prompt and completion are encoded as one text, as in transformers.
 func TestCompletionSentencePiece(t *testing.T) {
 	tok, err := tokenizer.Open(goldens.Data(t, "tokenizers/llama2/tokenizer.model"))
 	require.NoError(t, err)

@@ -19,9 +19,9 @@ import (
 
 // Config holds the settings of a fine-tuning run.
 type Config struct {
-	Steps     int `name:"steps" resume:"free" help:"Optimiser steps; 0: as --epochs says." default:"0"`
-	Epochs    int `name:"epochs" resume:"free" help:"Times over the data." default:"1"`
-	BatchSize int `name:"batch-size" help:"Examples per step." default:"8"`
+	Steps     int `name:"steps" resume:"free" help:"Number of optimizer steps; 0: --epochs decides." default:"0"`
+	Epochs    int `name:"epochs" resume:"free" help:"Number of epochs (passes over the data)." default:"1"`
+	BatchSize int `name:"batch-size" help:"Number of examples in an optimizer step." default:"8"`
 	SaveEvery int `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"0"`
 }
 

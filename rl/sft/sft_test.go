@@ -47,7 +47,7 @@ func row(t testing.TB, text string) data.Row {
 	return r
 }
 
-// learned writes an example as text, what is trained on in [].
+// learned writes an example as text, with the trained parts in [].
 func learned(c *sft.Coder, e sft.Example) string {
 	var s strings.Builder
 	for i, id := range e.IDs {
@@ -162,7 +162,7 @@ func TestStepsFor(t *testing.T) {
 	require.ErrorContains(t, err, "--steps or --epochs")
 }
 
-// An epoch sees every example once, in an order that only the seed decides, step by step without a state.
+// An epoch has every example once, in an order that depends only on the seed; each step is computed without a state.
 func TestFromSlice(t *testing.T) {
 	var all []sft.Example
 	for i := range 10 {
@@ -186,7 +186,7 @@ func TestFromSlice(t *testing.T) {
 	require.Equal(t, order(a, 0, 4)[15:], order(sft.FromSlice(all, 5, 1, false), 3, 4), "a resumed run sees the same")
 }
 
-// fresh is a run over a tiny model, as new.
+// fresh is a new run with a tiny model.
 func fresh(t *testing.T, out string, from, steps int) *sft.Run {
 	dev := ref.New()
 	t.Cleanup(func() { dev.Close() })
@@ -210,7 +210,7 @@ func fresh(t *testing.T, out string, from, steps int) *sft.Run {
 	return r
 }
 
-// The loss is the mean over the trained tokens of the whole batch: near ln V for a model that knows nothing, whatever the lengths; and it falls.
+// The loss is the mean over the trained tokens of the whole batch: near ln V for an untrained model, whatever the lengths of the examples; and it falls.
 func TestRun(t *testing.T) {
 	r := fresh(t, "", 0, 60)
 	var losses []float64
@@ -226,7 +226,7 @@ func TestRun(t *testing.T) {
 	require.Less(t, losses[59], 0.5)
 }
 
-// An interrupted run is saved after the step under way, and ends, resumed, with the bytes of one that never was.
+// An interrupted run finishes its step and saves it. When it is resumed, it ends with the same bytes as an uninterrupted run.
 func TestInterruptAndResume(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	_, err := fresh(t, whole, 0, 6).Do(context.Background())
