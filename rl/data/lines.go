@@ -109,7 +109,7 @@ func elements(br *bufio.Reader) iter.Seq2[[]byte, error] {
 		for first := true; ; first = false {
 			raw, end, err := element(br)
 			if raw = bytes.TrimSpace(raw); err == nil && len(raw) == 0 && !(first && end == ']') {
-				err = errors.New("the list has no element between two commas, or behind the last one")
+				err = errors.New("the list has no element between two commas, or after the last comma")
 			}
 			if err == io.EOF {
 				err = errors.New("the list is cut off: its closing ] is missing")

@@ -22,22 +22,22 @@ type line struct{ metric, label string }
 // panels are the charts of the page, in order. A panel is left out if a run has none of its metrics. Every metric that is in no panel gets a
 // small chart further down the page.
 var panels = []panel{
-	{"Reward", "mean of a step's episodes", true, []line{{"critic/score/mean", "reward"}, {"reward/f1", "F1"}, {"reward/em", "EM"}}},
+	{"Reward", "mean over the episodes of a step", true, []line{{"critic/score/mean", "reward"}, {"reward/f1", "F1"}, {"reward/em", "EM"}}},
 	{"Held-out questions", "greedy, never trained on", true, []line{{"val/all/f1", "F1"}, {"val/all/em", "EM"}, {"val/all/sub_em", "contained"}}},
-	{"Noise of the search engine", "the curriculum's tau, and what came of it", true, []line{{"search/tau", "tau"}, {"search/useful_rate", "useful results"}}},
-	{"Valid actions", "turns with a whole pair of tags; episodes with an answer", true, []line{{"env/valid_action_rate", "valid turns"}, {"env/finish_rate", "answered"}}},
-	{"Searches", "of an episode", false, []line{{"search/per_question", "searches"}, {"env/turns_per_episode", "turns"}}},
-	{"Response length", "tokens that the policy wrote", false, []line{{"response_length/mean", "tokens"}}},
-	{"Entropy", "nats a token; near 0, nothing new is tried", false, []line{{"actor/entropy", "entropy"}}},
-	{"KL", "distance from the reference, and from the sampler within a step", false, []line{{"actor/kl_loss", "reference"}, {"actor/ppo_kl", "sampler"}}},
+	{"Noise of the search engine", "the curriculum's tau, and the measured share of useful results", true, []line{{"search/tau", "tau"}, {"search/useful_rate", "useful results"}}},
+	{"Valid actions", "share of turns with a complete pair of tags, and of episodes with an answer", true, []line{{"env/valid_action_rate", "valid turns"}, {"env/finish_rate", "answered"}}},
+	{"Searches", "per episode", false, []line{{"search/per_question", "searches"}, {"env/turns_per_episode", "turns"}}},
+	{"Response length", "tokens that the policy sampled, per episode", false, []line{{"response_length/mean", "tokens"}}},
+	{"Entropy", "nats per token; near 0 the policy hardly explores", false, []line{{"actor/entropy", "entropy"}}},
+	{"KL", "between the policy and the reference, and between the policy and the sampler within a step", false, []line{{"actor/kl_loss", "reference"}, {"actor/ppo_kl", "sampler"}}},
 	{"Gradient norm", "before clipping", false, []line{{"actor/grad_norm", "norm"}}},
 	{"Policy loss", "", false, []line{{"actor/pg_loss", "loss"}}},
-	{"Clipped tokens", "share whose ratio left the clipping range", false, []line{{"actor/pg_clipfrac", "share"}}},
+	{"Clipped tokens", "share of tokens whose importance ratio is outside the clipping range", false, []line{{"actor/pg_clipfrac", "share"}}},
 	{"Loss", "mean over trained tokens, in nats", false, []line{{"train/loss", "loss"}}},
 	{"Gradient norm", "before clipping", false, []line{{"train/grad_norm", "norm"}}},
 	{"Learning rate", "", false, []line{{"actor/lr", "policy"}, {"train/lr", "rate"}}},
-	{"Seconds a step", "", false, []line{{"timing_s/step", "whole step"}, {"timing_s/gen", "rollouts"}, {"timing_s/update_actor", "update"}}},
-	{"Tokens a second", "", false, []line{{"perf/throughput", "tokens/s"}}},
+	{"Seconds per step", "", false, []line{{"timing_s/step", "whole step"}, {"timing_s/gen", "rollouts"}, {"timing_s/update_actor", "update"}}},
+	{"Tokens per second", "", false, []line{{"perf/throughput", "tokens/s"}}},
 }
 
 // Size of a chart and of the margins around its plot, in units of the SVG's view box.

@@ -187,7 +187,7 @@ func (r *Run) charts() (charts, more []chart) {
 func (r *Run) tiles() (out []tile) {
 	n := len(r.rows)
 	if n == 0 {
-		return []tile{{"Steps", "0", "nothing is finished yet"}}
+		return []tile{{"Steps", "0", "no step is finished yet"}}
 	}
 	add := func(label, value, note string) { out = append(out, tile{label, value, note}) }
 	of := ""

@@ -2,7 +2,7 @@
 (() => {
   const tip = document.getElementById("tip");
 
-  // show puts the tip beside the pointer, inside the window.
+  // show places the tooltip beside the mouse pointer, inside the window.
   function show(event, text) {
     tip.textContent = text;
     tip.hidden = false;
@@ -13,7 +13,7 @@
 
   const digits = v => v === null ? "–" : Math.abs(v) >= 1e-3 && Math.abs(v) < 1e6 || v === 0 ? String(+v.toPrecision(4)) : v.toExponential(2);
 
-  // curve tells the values of the step that is nearest to the pointer.
+  // curve gives the values of the step that is nearest to the mouse pointer.
   function curve(svg, event) {
     const points = JSON.parse(svg.dataset.points), labels = JSON.parse(svg.dataset.labels);
     const [left, right, top, bottom] = JSON.parse(svg.dataset.box), [first, last, low, high] = JSON.parse(svg.dataset.range);
@@ -28,11 +28,11 @@
     show(event, "step " + p[0] + "\n" + labels.map((l, i) => l + "  " + digits(p[i + 1])).join("\n"));
   }
 
-  // token tells what is known of one.
+  // token gives the id, the probability and the advantage of a token.
   function token(t, event) {
     const d = t.dataset, lines = [JSON.stringify(t.textContent) + "  id " + d.i];
     if (d.l !== undefined) lines.push("log-prob " + digits(+d.l) + "  (p = " + digits(Math.exp(+d.l)) + ")");
-    lines.push(d.a !== undefined ? "advantage " + digits(+d.a) : "not trained on: its group was dropped, or taught nothing");
+    lines.push(d.a !== undefined ? "advantage " + digits(+d.a) : "not trained on: its group was dropped, or is a zero-variance group (equal rewards)");
     show(event, lines.join("\n"));
   }
 
@@ -47,7 +47,7 @@
   });
   document.addEventListener("pointerleave", () => { tip.hidden = true; });
 
-  // A live page asks for news, and puts in place the sections that have changed; what was unfolded stays so.
+  // A live page asks for a new version and replaces the sections that have changed; unfolded parts stay unfolded.
   const root = document.documentElement;
   if (root.dataset.live === undefined) return;
   const sections = doc => new Map([...doc.querySelectorAll("section[id]")].map(s => [s.id, s]));

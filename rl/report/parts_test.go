@@ -203,7 +203,7 @@ func TestHandler(t *testing.T) {
 	}
 	w := get("GET", "/", "127.0.0.1:7860")
 	require.Equal(t, 200, w.Code)
-	require.Contains(t, w.Body.String(), "nothing is finished yet")
+	require.Contains(t, w.Body.String(), "no step is finished yet")
 	require.Contains(t, w.Body.String(), `data-live="1"`)
 	require.Equal(t, http.StatusNoContent, get("GET", "/?since=1", "localhost:7860").Code, "no news")
 	put(t, dir, "metrics.jsonl", metrics(2))

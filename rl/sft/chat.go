@@ -27,7 +27,7 @@ func (t *tally) Notes() (out []string) {
 			out = append(out, fmt.Sprintf("%d of %d messages of the assistant are ", n, t.answers)+fmt.Sprintf(format, args...))
 		}
 	}
-	note(t.rewritten, "context only, not trained on: %v: to train on them, give each a row of its own that ends with it", t.why)
+	note(t.rewritten, "context only, not trained on: %v: to train on them, write a separate row for each that ends with it", t.why)
 	note(t.prefilled, "trained on without %q, which the chat template's generation prompt adds and they do not begin with", t.prefill)
 	note(t.thoughts, "trained on without their thought: the chat template leaves it out")
 	return out
