@@ -1,9 +1,10 @@
-// Package bundle puts files behind an executable, and takes them out again: one file that brings what it works on. The layout is
+// Package bundle appends files to an executable and extracts them again, so that one file holds a program and its data. The layout is
 //
 //	program | mark | zip archive, its comment of a fixed length last
 //
-// so the system runs it as the program, zip tools list it, and the program finds out by a look at its last bytes whether it carries
-// something. The archive's manifest.json names every file with its SHA-256. The same program and files give the same bytes.
+// The operating system runs the file as the program, and zip tools can list it. The program reads the last bytes of its own file to
+// find out whether it is a bundle. manifest.json in the archive lists every file with its SHA-256. The same program and files give the
+// same bytes.
 package bundle
 
 import (
@@ -27,15 +28,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// ErrNone says that a file is no bundle.
-var ErrNone = errors.New("it is no bundle")
+// ErrNone says that a file is not a bundle.
+var ErrNone = errors.New("it is not a bundle")
 
-// ErrDamaged says that a file began as a bundle and is none any more, or that what is in it is not what was put in.
+// ErrDamaged says that a bundle is truncated or that a file in it does not match its SHA-256.
 var ErrDamaged = errors.New("the bundle is damaged or was cut off: copy it again")
 
-// Source is a file to put in: at Path, or Data itself where Path is "".
+// Source is a file to put into a bundle: the file at Path, or Data if Path is "".
 type Source struct {
-	Name string // in the bundle, with slashes
+	Name string // path in the bundle, with slashes
 	Path string
 	Data []byte
 }
@@ -45,13 +46,13 @@ type File struct {
 	Name   string `json:"name"`
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
-	Run    bool   `json:"run,omitempty"` // it is a program
+	Run    bool   `json:"run,omitempty"` // it is executable
 }
 
-// Manifest is what a bundle says of itself.
+// Manifest describes a bundle.
 type Manifest struct {
-	Version  string `json:"version"`  // of the program that made it
-	Platform string `json:"platform"` // that it runs on, as linux/amd64
+	Version  string `json:"version"`  // version of the program that made the bundle
+	Platform string `json:"platform"` // such as linux/amd64
 	Files    []File `json:"files"`
 }
 
@@ -65,15 +66,15 @@ func (m *Manifest) Size() (n int64) {
 
 const manifestName = "manifest.json"
 
-// mark begins what is behind the program; it is put together here so that no program holds it as a constant.
+// mark stands between the program and the archive. It is assembled at run time, so that the program itself does not contain it.
 func mark() []byte {
 	return []byte(strings.ToUpper("zerosearch") + "\x00" + strings.ToUpper("bundle") + "\x00\x01\n")
 }
 
-// comment ends the file. Its length is fixed.
+// comment is the archive's comment, the last bytes of the file. program is the size of the executable in bytes. Its length is fixed.
 func comment(program int64) string { return fmt.Sprintf("zerosearch bundle, program %20d\n", program) }
 
-// tail is the program's size as the end of f says; ErrNone where there is no such end.
+// tail reads the executable's size from the comment at the end of f; ErrNone if f does not end with one.
 func tail(f io.ReaderAt, size int64) (program int64, err error) {
 	end := make([]byte, len(comment(0)))
 	if size < int64(len(end)) {
@@ -95,8 +96,8 @@ func tail(f io.ReaderAt, size int64) (program int64, err error) {
 	return program, nil
 }
 
-// Write makes the bundle name of the program in the file program, without what that file may carry already, and of sources. It is there
-// whole or not at all, as when ctx ends before; a file of that name is replaced.
+// Write writes the bundle name from the executable in the file program and from sources. If program is a bundle, only its executable is
+// used. The write is atomic: if it fails or ctx ends, an existing file of that name stays as it was.
 func Write(ctx context.Context, name, program string, m Manifest, sources []Source) (*Manifest, error) {
 	from, err := os.Open(program)
 	if err != nil {
@@ -130,7 +131,7 @@ func Write(ctx context.Context, name, program string, m Manifest, sources []Sour
 	return &m, nil
 }
 
-// writer ends with ctx.
+// writer fails when ctx has ended.
 type writer struct {
 	ctx context.Context
 	w   io.Writer
@@ -143,7 +144,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	return w.w.Write(p)
 }
 
-// archive writes the zip archive, and what it holds into m.
+// archive writes the zip archive and adds its files to m.
 func archive(w io.Writer, program int64, m *Manifest, sources []Source) error {
 	z := zip.NewWriter(w)
 	z.SetOffset(program + int64(len(mark())))
@@ -152,7 +153,7 @@ func archive(w io.Writer, program int64, m *Manifest, sources []Source) error {
 	}
 	for _, s := range sources {
 		if slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == s.Name }) {
-			return fmt.Errorf("%s comes twice", s.Name)
+			return fmt.Errorf("%s is given twice", s.Name)
 		}
 		f, err := put(z, s)
 		if err != nil {
@@ -170,7 +171,7 @@ func archive(w io.Writer, program int64, m *Manifest, sources []Source) error {
 	return z.Close()
 }
 
-// packed are the ends of names whose files deflate does not make smaller.
+// packed are the extensions of files that are stored uncompressed, because deflate hardly makes them smaller.
 var packed = []string{".safetensors", ".gz", ".parquet", ".zip", ".zst"}
 
 func put(z *zip.Writer, s Source) (File, error) {
@@ -202,17 +203,17 @@ func put(z *zip.Writer, s Source) (File, error) {
 	return f, err
 }
 
-// Bundle is one that is open for reading.
+// Bundle is a bundle that is open for reading.
 type Bundle struct {
 	Manifest
-	// ID tells bundles apart by what is in them.
+	// ID is derived from the contents: 8 hexadecimal digits.
 	ID      string
 	file    io.Closer
 	program int64
 	zip     *zip.Reader
 }
 
-// Open opens the bundle name. ErrNone says that it is none; a look at its last bytes is enough for that.
+// Open opens the bundle name. If the file is not a bundle, Open returns ErrNone after reading only its last bytes.
 func Open(name string) (*Bundle, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -230,7 +231,7 @@ func Open(name string) (*Bundle, error) {
 	return nil, err
 }
 
-// read takes a bundle of size bytes.
+// read reads a bundle of size bytes.
 func read(f io.ReaderAt, size int64) (b *Bundle, err error) {
 	b = &Bundle{}
 	if b.program, err = tail(f, size); err != nil {
@@ -259,12 +260,12 @@ func read(f io.ReaderAt, size int64) (b *Bundle, err error) {
 // Close closes the file.
 func (b *Bundle) Close() error { return b.file.Close() }
 
-// Program is the size of the executable in front.
+// Program is the size of the executable in bytes.
 func (b *Bundle) Program() int64 { return b.program }
 
 func (b *Bundle) damaged(err error) error { return fmt.Errorf("%w: %w", err, ErrDamaged) }
 
-// Read gives a file, checked.
+// Read returns the content of a file after checking its SHA-256.
 func (b *Bundle) Read(name string) ([]byte, error) {
 	for _, f := range b.Files {
 		if f.Name != name {
@@ -275,14 +276,14 @@ func (b *Bundle) Read(name string) ([]byte, error) {
 			return nil, err
 		}
 		if h := sha256.Sum256(data); hex.EncodeToString(h[:]) != f.SHA256 {
-			return nil, b.damaged(fmt.Errorf("%s is not what was put in", name))
+			return nil, b.damaged(fmt.Errorf("%s does not match its SHA-256", name))
 		}
 		return data, nil
 	}
 	return nil, b.damaged(fmt.Errorf("no %s", name))
 }
 
-// maxText bounds what is read into memory.
+// maxText limits the bytes of a file that are read into memory.
 const maxText = 64 << 20
 
 func (b *Bundle) read(name string) ([]byte, error) {
@@ -298,7 +299,7 @@ func (b *Bundle) read(name string) ([]byte, error) {
 	return data, nil
 }
 
-// CutOff reports whether name began as a bundle: a program with the mark behind it. It reads the file up to there.
+// CutOff reports whether the file name contains the mark, as a truncated bundle does. It reads the file up to the mark.
 func CutOff(name string) bool {
 	f, err := os.Open(name)
 	if err != nil {
@@ -307,7 +308,7 @@ func CutOff(name string) bool {
 	defer f.Close()
 	m := mark()
 	buf := make([]byte, 1<<16)
-	kept := 0 // bytes of the end before, in which the mark may have begun
+	kept := 0 // bytes kept from the previous read, in which the mark may begin
 	for {
 		n, err := f.Read(buf[kept:])
 		if bytes.Contains(buf[:kept+n], m) {
@@ -321,5 +322,5 @@ func CutOff(name string) bool {
 	}
 }
 
-// missing is true of errors that say that there is no such file.
+// missing reports whether err says that a file does not exist.
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

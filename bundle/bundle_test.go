@@ -15,7 +15,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/bundle"
 )
 
-// made is a bundle of a little program and three files, and the folder it is in.
+// made writes a bundle of a small program and three files, and returns its folder.
 func made(t testing.TB) (dir, name string) {
 	dir = t.TempDir()
 	name = filepath.Join(dir, "made")
@@ -63,14 +63,14 @@ func TestRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1)
 
-	r, err := zip.OpenReader(name) // other zip tools too
+	r, err := zip.OpenReader(name) // other zip tools can read it
 	require.NoError(t, err)
 	defer r.Close()
 	require.Len(t, r.File, 4)
 	require.Equal(t, zip.Store, r.File[1].Method, "weights are stored as they are")
 }
 
-// The same program and files are the same bytes, and a bundle of a bundle has one payload.
+// The same program and files give the same bytes, and a bundle made from a bundle has one archive.
 func TestSameBytes(t *testing.T) {
 	dir, name := made(t)
 	other := filepath.Join(dir, "other")
@@ -87,13 +87,13 @@ func TestSameBytes(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoFileExists(t, filepath.Join(dir, "never"))
 	_, err = bundle.Write(t.Context(), other, name, bundle.Manifest{}, []bundle.Source{{Name: "a"}, {Name: "a"}})
-	require.ErrorContains(t, err, "a comes twice")
+	require.ErrorContains(t, err, "a is given twice")
 	entries, err := filepath.Glob(filepath.Join(dir, ".*"))
 	require.NoError(t, err)
 	require.Empty(t, entries, "no half of a bundle stays")
 }
 
-// A bundle that was cut off anywhere is found out; so is a program that never was one.
+// A bundle truncated at any byte is detected, and a program without an archive is not a bundle.
 func TestCutOff(t *testing.T) {
 	dir, name := made(t)
 	whole, err := os.ReadFile(name)
@@ -108,12 +108,12 @@ func TestCutOff(t *testing.T) {
 	require.False(t, bundle.CutOff(filepath.Join(dir, "program")))
 	_, err = bundle.Open(filepath.Join(dir, "program"))
 	require.ErrorIs(t, err, bundle.ErrNone)
-	big := append(bytes.Repeat([]byte{7}, 1<<16-5), whole[800:]...) // the mark over the edge of what is read at once
+	big := append(bytes.Repeat([]byte{7}, 1<<16-5), whole[800:]...) // the mark crosses the border of two reads
 	require.NoError(t, os.WriteFile(cut, big[:len(big)-1], 0o755))
 	require.True(t, bundle.CutOff(cut))
 }
 
-// A byte changed anywhere behind the program is noticed, and then nothing is unpacked.
+// A changed byte anywhere after the program is detected, and then nothing is unpacked.
 func TestDamaged(t *testing.T) {
 	dir, name := made(t)
 	whole, err := os.ReadFile(name)
@@ -134,12 +134,12 @@ func TestDamaged(t *testing.T) {
 			require.NoDirExists(t, out)
 			continue
 		}
-		os.RemoveAll(out) // a date, an attribute: nothing that is used
+		os.RemoveAll(out) // the byte belongs to a date or an attribute, which is not used
 	}
 	require.Greater(t, noticed, 100, "a third of 300 bytes of weights was changed, and more")
 }
 
-// Files that were unpacked and are others now are not used, and not written over.
+// Unpacked files that were changed are neither used nor overwritten.
 func TestUnpackedAndChanged(t *testing.T) {
 	dir, name := made(t)
 	b, err := bundle.Open(name)
@@ -149,12 +149,12 @@ func TestUnpackedAndChanged(t *testing.T) {
 	require.NoError(t, b.Unpack(context.Background(), out))
 	require.NoError(t, os.WriteFile(filepath.Join(out, "recipe.yaml"), []byte("a: c\n\n"), 0o644))
 	err = b.Unpack(context.Background(), out)
-	require.EqualError(t, err, "recipe.yaml in "+out+" is not what the bundle holds: remove "+out+", and it is unpacked again")
+	require.EqualError(t, err, "recipe.yaml in "+out+" differs from the file in the bundle: remove "+out+", and it is unpacked again")
 	require.NoError(t, os.Remove(filepath.Join(out, "recipe.yaml")))
 	err = b.Unpack(context.Background(), out)
-	require.ErrorContains(t, err, "is not what the bundle holds")
+	require.ErrorContains(t, err, "differs from the file in the bundle")
 
-	old, young := out+".unpacking-1", out+".unpacking-2" // of processes that were killed, or still write
+	old, young := out+".unpacking-1", out+".unpacking-2" // of a killed process, and of one that is still writing
 	for _, half := range []string{old, young} {
 		require.NoError(t, os.MkdirAll(half, 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(half, "f"), nil, 0o644))
@@ -176,7 +176,7 @@ func TestUnpackedAndChanged(t *testing.T) {
 	require.Empty(t, halves)
 }
 
-// A bundle whose files would lie outside of the folder is refused, and nothing is written.
+// A bundle with paths outside the folder is refused, and nothing is written.
 func TestUnpackStaysInside(t *testing.T) {
 	dir, name := made(t)
 	whole, err := os.ReadFile(name)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// small is a bundle in memory, as short as can be: the fuzzer shortens what it finds byte by byte.
+// small is a bundle in memory, as short as possible, because the fuzzer minimizes its inputs byte by byte.
 func small(t testing.TB) []byte {
 	var b bytes.Buffer
 	b.WriteString("program")
@@ -23,8 +23,7 @@ func small(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// opened checks what must hold of whatever opens as a bundle: its files lie inside of the folder, and what is copied is
-// what was put in.
+// opened checks a bundle that was opened without an error: its files lie inside the folder, and copied files match their SHA-256.
 func opened(t *testing.T, data []byte) {
 	b, err := read(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
@@ -51,8 +50,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-// FuzzOpen reads what somebody else may have put behind a program: a bundle in which patch stands instead of cut bytes
-// at a place.
+// FuzzOpen opens a bundle in which patch replaces cut bytes at a position.
 func FuzzOpen(f *testing.F) {
 	whole := small(f)
 	f.Add(uint16(0), uint16(0), []byte{})
@@ -66,7 +64,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzManifest puts a manifest and a file of any names into a sound archive.
+// FuzzManifest opens a valid archive with a fuzzed manifest and file name.
 func FuzzManifest(f *testing.F) {
 	f.Add("a", []byte(`{"files":[{"name":"a","bytes":1,"sha256":""}]}`))
 	f.Add("../a", []byte(`{"files":[{"name":"../a"}]}`))

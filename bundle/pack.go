@@ -14,19 +14,19 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// InBundle begins a path of a recipe that is in the bundle.
+// InBundle is the prefix of paths in a recipe that refer to files of the bundle.
 const InBundle = "bundle:"
 
 // Packer collects the files that a recipe names.
 type Packer struct {
-	WithModel bool              // take the model folders, too
-	Sources   []Source          // what was found
-	Places    map[string]string // by flag: its value with places in the bundle
-	Missing   []string          // what the recipe names and is not taken
-	folders   map[string]string // of models: where they are in the bundle
+	WithModel bool              // include the model folders
+	Sources   []Source          // the collected files
+	Places    map[string]string // flag -> its value with paths in the bundle
+	Missing   []string          // what the recipe needs but the bundle does not contain
+	folders   map[string]string // model folder -> its path in the bundle
 }
 
-// Collect goes through the flags that name files.
+// Collect collects the files of all flags that name files.
 func (p *Packer) Collect(c config.Config) error {
 	p.folders, p.Places = map[string]string{}, map[string]string{}
 	for _, f := range []struct {
@@ -41,8 +41,8 @@ func (p *Packer) Collect(c config.Config) error {
 		{"reward", c.Algo.Reward, p.reward},
 		{"adapter", c.Policy.Adapter, func(v string) (string, error) { return p.model("adapter", v) }},
 		{"model", c.Policy.Model, func(v string) (string, error) { return p.policy(c, v) }},
-		{"ref-model", c.Policy.RefModel, func(v string) (string, error) { return p.whole("ref-model", v) }},
-		{"critic-model", c.Critic.Model, func(v string) (string, error) { return p.whole("critic-model", v) }},
+		{"ref-model", c.Policy.RefModel, func(v string) (string, error) { return p.fullModel("ref-model", v) }},
+		{"critic-model", c.Critic.Model, func(v string) (string, error) { return p.fullModel("critic-model", v) }},
 		{"simulation-llm", c.Search.SimulationLLM, func(v string) (string, error) { return p.simulator(c, v) }},
 	} {
 		if f.value == "" {
@@ -57,7 +57,7 @@ func (p *Packer) Collect(c config.Config) error {
 	return nil
 }
 
-// place finds a name in folder that is not taken.
+// place returns an unused path in the bundle's folder.
 func (p *Packer) place(folder, name string) string {
 	taken := func(at string) bool {
 		return slices.ContainsFunc(p.Sources, func(s Source) bool { return s.Name == at || strings.HasPrefix(s.Name, at+"/") })
@@ -69,16 +69,16 @@ func (p *Packer) place(folder, name string) string {
 	return at
 }
 
-// file takes one file; its name stays, because rows without a data source are called after it.
+// file adds one file. It keeps its name, because rows without a data source get the file's name as their source.
 func (p *Packer) file(folder, name string) (string, error) {
 	st, err := os.Stat(name)
 	if err != nil {
 		return "", err
 	}
 	if !st.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is no file", name)
+		return "", fmt.Errorf("%s is not a regular file", name)
 	}
-	for _, s := range p.Sources { // twice the same
+	for _, s := range p.Sources { // added already
 		if s.Path == name {
 			return InBundle + s.Name, nil
 		}
@@ -92,7 +92,7 @@ func (p *Packer) data(list string) (string, error) {
 	return data.Rename(list, func(file string) (string, error) { return p.file("data", file) })
 }
 
-// corpus takes files, and folders with all that is not hidden.
+// corpus adds files, and all files in folders that are not hidden.
 func (p *Packer) corpus(list string) (string, error) {
 	var out []string
 	for name := range strings.SplitSeq(list, ",") {
@@ -122,8 +122,8 @@ func (p *Packer) corpus(list string) (string, error) {
 	return strings.Join(out, ","), nil
 }
 
-// reward takes what exec:PROGRAM ARGUMENTS names and is a file here. What the system finds elsewhere, such as an
-// interpreter, must be found there too.
+// reward adds the program and arguments of exec:PROGRAM ARGUMENTS that are files with a relative path. A program in PATH, such as an
+// interpreter, is not added: the other machine must have it.
 func (p *Packer) reward(name string) (string, error) {
 	before, command, is := strings.Cut(name, "exec:")
 	words := strings.Fields(command)
@@ -144,7 +144,7 @@ func (p *Packer) reward(name string) (string, error) {
 	return before + "exec:" + strings.Join(words, " "), nil
 }
 
-// policy takes the policy; an adapter becomes its base and --adapter.
+// policy adds the policy. If it is an adapter, its base becomes --model and the adapter --adapter.
 func (p *Packer) policy(c config.Config, name string) (string, error) {
 	base, err := baseOf(name)
 	if err != nil || base == "" || !p.WithModel {
@@ -161,7 +161,7 @@ func (p *Packer) policy(c config.Config, name string) (string, error) {
 	return p.model("model", base)
 }
 
-// simulator takes the simulator; an adapter must be one over the policy's base.
+// simulator adds the simulator. If it is an adapter, its base must be the policy's.
 func (p *Packer) simulator(c config.Config, name string) (string, error) {
 	if name == "same" || !c.Search.Simulates() {
 		return name, nil
@@ -180,18 +180,18 @@ func (p *Packer) simulator(c config.Config, name string) (string, error) {
 			return p.model("simulation-llm", name)
 		}
 	}
-	return p.whole("simulation-llm", name)
+	return p.fullModel("simulation-llm", name)
 }
 
-// whole takes a folder that is no adapter.
-func (p *Packer) whole(flag, name string) (string, error) {
+// fullModel adds a model folder that is not an adapter.
+func (p *Packer) fullModel(flag, name string) (string, error) {
 	if base, err := baseOf(name); err == nil && base != "" && p.WithModel {
-		return "", fmt.Errorf("%s is an adapter over %s, and a bundle takes adapters of the policy only: give a whole model, or leave the models out with --without-model", name, base)
+		return "", fmt.Errorf("%s is an adapter over %s, but a bundle can contain adapters of the policy only: give a full model, or leave the models out with --without-model", name, base)
 	}
 	return p.model(flag, name)
 }
 
-// baseOf is the folder of the base of an adapter's folder, or of that of a run; "" for other folders.
+// baseOf is the folder of an adapter's base model; name is an adapter folder, or a run whose checkpoint is an adapter. "" for others.
 func baseOf(name string) (string, error) {
 	dir, err := rundir.ModelDir(name)
 	if err != nil {
@@ -201,8 +201,8 @@ func baseOf(name string) (string, error) {
 	return base, err
 }
 
-// model takes what opens a model from its folder: weights, configurations, tokenizer and template, and its licence; no
-// optimiser.
+// model adds the files of a model folder that are needed to load it: weights, configuration, tokenizer, chat template and licence, but
+// not the optimizer state.
 func (p *Packer) model(flag, name string) (string, error) {
 	if !p.WithModel {
 		p.Missing = append(p.Missing, "--"+flag+" "+name)
@@ -245,6 +245,7 @@ func (p *Packer) model(flag, name string) (string, error) {
 	return InBundle + at, nil
 }
 
+// ofModel reports whether a file of this name belongs to a model.
 func ofModel(name string) bool {
 	switch {
 	case name == "optimizer.safetensors", name == "trainer_state.json", strings.HasPrefix(name, "."):

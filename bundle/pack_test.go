@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A reward program goes in with the files that it is given.
+// A reward program is included with the files among its arguments.
 func TestPackReward(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.Mkdir("bin", 0o755))
@@ -19,7 +19,7 @@ func TestPackReward(t *testing.T) {
 		"exec:./bin/judge":            "exec:bundle:programs/judge",
 		"format+exec:bin/judge -v":    "format+exec:bundle:programs/judge -v",
 		"exec:bin/judge rules.txt no": "exec:bundle:programs/judge bundle:programs/rules.txt no",
-		"exec:rules.txt":              "exec:rules.txt", // of the system's PATH
+		"exec:rules.txt":              "exec:rules.txt", // found in PATH
 		"exec:/bin/sh rules.txt bin":  "exec:/bin/sh bundle:programs/rules.txt bin",
 	} {
 		got, err := (&Packer{}).reward(reward)
@@ -30,7 +30,7 @@ func TestPackReward(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// A bundle takes the files that a corpus has behind links, as bm25 reads them.
+// A bundle includes corpus files behind symbolic links, because bm25 reads them.
 func TestPackLinks(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "real/sub"), 0o755))

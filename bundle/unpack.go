@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Unpack writes the files into the folder dir, which is there whole or not at all. One that is there already is used if its files
-// are those of the bundle, by their hashes; else it is an error.
+// Unpack writes the files into the new folder dir, atomically. If dir exists already, its files must have the bundle's hashes; otherwise
+// Unpack returns an error and changes nothing.
 func (b *Bundle) Unpack(ctx context.Context, dir string) error {
 	clearStale(dir)
 	if _, err := os.Stat(dir); !missing(err) {
@@ -36,7 +36,7 @@ func (b *Bundle) Unpack(ctx context.Context, dir string) error {
 		return err
 	}
 	if err := os.Rename(tmp, dir); err != nil {
-		if _, there := os.Stat(dir); there == nil { // another process was first
+		if _, there := os.Stat(dir); there == nil { // another process unpacked it first
 			return b.verify(ctx, dir)
 		}
 		return err
@@ -44,13 +44,13 @@ func (b *Bundle) Unpack(ctx context.Context, dir string) error {
 	return nil
 }
 
-// unpacking is in the name of a folder that is being written.
+// unpacking is part of the name of a folder that is being written.
 const unpacking = ".unpacking-"
 
-// clearStale removes what killed processes left of dir: folders in which nothing was written for a while.
+// clearStale removes unfinished folders of killed processes: those in which nothing was written for ten minutes.
 func clearStale(dir string) {
-	halves, _ := filepath.Glob(dir + unpacking + "*")
-	for _, h := range halves {
+	unfinished, _ := filepath.Glob(dir + unpacking + "*")
+	for _, h := range unfinished {
 		var last time.Time
 		filepath.WalkDir(h, func(p string, d os.DirEntry, err error) error {
 			if err == nil {
@@ -82,7 +82,7 @@ func (b *Bundle) extract(ctx context.Context, f File, to string) error {
 	return errors.Join(b.copy(ctx, f, w), w.Close())
 }
 
-// copy writes a file's content to w; an error says that it is not what was put in, if nothing else is wrong.
+// copy writes a file's content to w. It returns an error if size or SHA-256 do not match the manifest.
 func (b *Bundle) copy(ctx context.Context, f File, w io.Writer) error {
 	from, err := b.zip.Open(f.Name)
 	if err != nil {
@@ -96,12 +96,12 @@ func (b *Bundle) copy(ctx context.Context, f File, w io.Writer) error {
 	case in.err != nil && ctx.Err() == nil:
 		err = b.damaged(fmt.Errorf("%s: %w", f.Name, in.err))
 	case err == nil && (n != f.Bytes || hex.EncodeToString(h.Sum(nil)) != f.SHA256):
-		err = b.damaged(fmt.Errorf("%s is not what was put in", f.Name))
+		err = b.damaged(fmt.Errorf("%s does not match its SHA-256", f.Name))
 	}
 	return err
 }
 
-// reader ends with ctx, and remembers an error of its own so that it is not taken for one of writing.
+// reader fails when ctx has ended. It keeps its error, so that the caller can tell read errors from write errors.
 type reader struct {
 	ctx context.Context
 	r   io.Reader
@@ -128,7 +128,7 @@ func (b *Bundle) verify(ctx context.Context, dir string) error {
 			return err
 		}
 		if !same {
-			return fmt.Errorf("%s in %s is not what the bundle holds: remove %s, and it is unpacked again", f.Name, dir, dir)
+			return fmt.Errorf("%s in %s differs from the file in the bundle: remove %s, and it is unpacked again", f.Name, dir, dir)
 		}
 	}
 	return nil

@@ -227,5 +227,5 @@ func TestBundleBad(t *testing.T) {
 	require.Contains(t, string(text), "12 steps, 72 episodes")
 	require.NoError(t, os.WriteFile(filepath.Join(bare, "runs/bundle-"+b.ID, "data/2/q.jsonl"), []byte(questions()), 0o644))
 	dir := "runs/bundle-" + b.ID
-	refused(1, "error: unpacking the bundle: data/2/q.jsonl in "+dir+" is not what the bundle holds: remove "+dir+", and it is unpacked again\n")
+	refused(1, "error: unpacking the bundle: data/2/q.jsonl in "+dir+" differs from the file in the bundle: remove "+dir+", and it is unpacked again\n")
 }
