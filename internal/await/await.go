@@ -1,11 +1,10 @@
-// Package await lets a caller leave when its context ends, though what it waits for has no context.
+// Package await waits for a function that takes no context, until a context ends.
 package await
 
 import "context"
 
-// Call is what f returns, or ctx's error as soon as ctx ends. f goes on until it returns, so it must not touch what
-// the caller frees then: it is for reading files and for work on the heap, not on a device. A panic of f is one of the
-// caller.
+// Call returns the results of f, or ctx's error as soon as ctx ends. In that case f keeps running until it returns, so it must not use
+// what the caller frees: f may read files and use the heap, but not a device. If f panics, Call panics.
 func Call[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		v     T

@@ -22,7 +22,7 @@ func TestCall(t *testing.T) {
 	defer close(hold)
 	_, err = Call(ctx, func() (int, error) {
 		cancel()
-		<-hold // it never ends
+		<-hold // f never returns
 		return 0, nil
 	})
 	require.ErrorIs(t, err, context.Canceled)

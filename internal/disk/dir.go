@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// point is called with the name of each moment between two changes on the disk. A test ends the process there.
+// point is called between any two changes on the disk, with a name. Tests kill the process there.
 var point = func(string) {}
 
-// ReplaceDir makes the folder final by letting fill write a folder beside it, flushing every file of it and renaming
-// it. Whatever happens when, final is there whole: the old one or the new one. Where the system cannot exchange two
-// folders in one step, and the process is killed between two renamings, the old one comes back with Recover.
+// ReplaceDir replaces the folder final atomically: fill writes a new folder beside it, every file is synced, and the new folder is
+// renamed to final. After a crash at any time, final is either the old folder or the new one. If the system cannot exchange two folders
+// in one step and the process is killed between two renames, final is missing until Recover restores the old folder.
 func ReplaceDir(final string, fill func(dir string) error) (err error) {
 	parent, base := filepath.Split(filepath.Clean(final))
 	aside := filepath.Join(parent, writing+base)
@@ -43,10 +43,10 @@ func ReplaceDir(final string, fill func(dir string) error) (err error) {
 	}
 	point("placed")
 	syncDir(filepath.Dir(aside))
-	return os.RemoveAll(aside) // holds what was replaced, if anything
+	return os.RemoveAll(aside) // the replaced folder, if there was one
 }
 
-// place gives the folder aside the name final. What had that name has aside's afterwards, or is gone.
+// place renames the folder aside to final. An existing folder final is then named aside, or removed.
 func place(aside, final string) error {
 	if _, err := os.Lstat(final); errors.Is(err, fs.ErrNotExist) {
 		return os.Rename(aside, final)
@@ -70,12 +70,12 @@ func place(aside, final string) error {
 	return os.RemoveAll(old)
 }
 
-// beside is a name in the folder of path.
+// beside adds prefix to the last element of path.
 func beside(path, prefix string) string {
 	return filepath.Join(filepath.Dir(path), prefix+filepath.Base(path))
 }
 
-// RemoveDir takes the name of the folder dir away before its files, so that no half of it is ever found.
+// RemoveDir renames the folder dir before it removes its files, so that dir never has only a part of them.
 func RemoveDir(dir string) error {
 	aside := beside(filepath.Clean(dir), removing)
 	if err := os.RemoveAll(aside); err != nil {
@@ -88,7 +88,7 @@ func RemoveDir(dir string) error {
 	return os.RemoveAll(aside)
 }
 
-// Link makes link a symbolic link to target, in one step. Where the system has no such links nothing happens.
+// Link makes link a symbolic link to target, atomically. On systems without symbolic links it does nothing.
 func Link(target, link string) error {
 	aside := beside(link, writing)
 	os.Remove(aside)
@@ -101,12 +101,12 @@ func Link(target, link string) error {
 	return os.Rename(aside, link)
 }
 
-// staleFile is the age from which a half-written file belongs to no process any more: a reader of a folder writes its
-// report there without holding the lock.
+// staleFile is the age at which Recover removes an unfinished file. Younger ones may belong to a running process that writes without the
+// lock, such as one that writes a report into the folder of a run.
 const staleFile = time.Hour
 
-// Recover clears away what killed processes left in the folder parent, and brings back a folder that was being
-// replaced. The caller holds the lock of the folder. A parent that is not there is fine.
+// Recover removes unfinished files and folders of killed processes from the folder parent, and restores a folder whose replacement was
+// interrupted. The caller holds the lock of parent. If parent does not exist, Recover does nothing.
 func Recover(parent string) error {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, fs.ErrNotExist) {

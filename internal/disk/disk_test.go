@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets the test binary be a process that is killed at a point, or one that holds a lock until it is killed.
+// TestMain lets tests run this binary as a process that kills itself at a point, or that holds a lock until it is killed.
 func TestMain(m *testing.M) {
 	dir := os.Getenv("DISK_TEST_DIR")
 	if dir == "" {
@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// child is the test binary doing something to dir.
+// child starts the test binary as a child process that works on dir.
 func child(dir string, env ...string) *exec.Cmd {
 	c := exec.Command(os.Args[0])
 	c.Env = append(append(os.Environ(), "DISK_TEST_DIR="+dir), env...)
@@ -76,7 +76,7 @@ func fillWith(dir, text string) error {
 	return err
 }
 
-// textOf is what all files of dir hold; they must agree.
+// textOf is the content of every file of dir; they must be equal.
 func textOf(t *testing.T, dir string) (text string) {
 	t.Helper()
 	for i, p := range parts {
@@ -97,13 +97,13 @@ func names(t *testing.T, dir string) (out []string) {
 	return out
 }
 
-// A folder that is replaced is there whole, the old one or the new one, wherever the process is killed; where the
-// system exchanges folders, at every moment, and elsewhere after Recover.
+// If the process is killed at any point of ReplaceDir, the folder is completely the old or the new one: at once if the system can
+// exchange folders, otherwise after Recover.
 func TestReplaceDirKilled(t *testing.T) {
 	for _, c := range []struct {
 		point string
 		plain bool
-		was   string // "": there was none
+		was   string // "": it did not exist
 		want  string // "": none
 	}{
 		{"empty", false, "old", "old"}, {"filled", false, "old", "old"}, {"flushed", false, "old", "old"},
@@ -139,7 +139,7 @@ func TestReplaceDirKilled(t *testing.T) {
 	}
 }
 
-// A folder that could not be filled or put in place leaves the old one as it was, and nothing beside it.
+// If ReplaceDir fails, the old folder is unchanged and no temporary folder is left.
 func TestReplaceDirFails(t *testing.T) {
 	parent := t.TempDir()
 	final := filepath.Join(parent, "step-1")
@@ -160,7 +160,7 @@ func TestRemoveDirKilled(t *testing.T) {
 	require.Empty(t, names(t, parent))
 }
 
-// Recover leaves alone what is not ours, and files that another process may be writing now.
+// Recover does not touch other names, nor files that another process may still be writing.
 func TestRecoverLeavesOthers(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{".git", "step-1", ".writing-step-2"} {
@@ -176,7 +176,7 @@ func TestRecoverLeavesOthers(t *testing.T) {
 	require.NoError(t, Recover(filepath.Join(dir, "none")))
 }
 
-// A file is replaced whole or not at all.
+// A file is replaced atomically.
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.yaml")
@@ -199,7 +199,7 @@ func TestWrite(t *testing.T) {
 	require.Equal(t, []string{"config.yaml", "sub"}, names(t, dir))
 
 	if runtime.GOOS == "windows" {
-		return // no symbolic links without rights, no devices
+		return // symbolic links need privileges, and there are no devices
 	}
 	link := filepath.Join(dir, "link")
 	require.NoError(t, os.Symlink("config.yaml", link))
@@ -218,7 +218,7 @@ func TestWrite(t *testing.T) {
 	require.NotZero(t, st.Mode()&os.ModeDevice, "a device stays one")
 }
 
-// A folder has one writer. The error names it, and the lock goes when the process is killed.
+// A folder has one writer. The error names it, and the lock is released when the process is killed.
 func TestLockNamesTheHolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	c := child(dir, "DISK_TEST_DO=lock")
@@ -256,7 +256,7 @@ func TestLockNamesTheHolder(t *testing.T) {
 	require.DirExists(t, dir, "another process made it")
 }
 
-// Many take the lock of one folder, which is made and removed all the time: one at a time has it.
+// Many processes take the lock of a folder that is created and removed repeatedly. Only one at a time holds it.
 func TestLockOneAtATime(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	inside, got := make(chan struct{}, 1), make(chan int)
@@ -287,7 +287,7 @@ func TestLockOneAtATime(t *testing.T) {
 	require.NotZero(t, total)
 }
 
-// A folder that was made for the lock goes with it if it is empty.
+// Unlock removes a folder that LockDir created, if it is empty.
 func TestUnlockRemovesWhatItMade(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	l, err := LockDir(dir)
@@ -301,7 +301,7 @@ func TestUnlockRemovesWhatItMade(t *testing.T) {
 	require.Equal(t, []string{"x"}, names(t, dir))
 }
 
-// Without locks the work goes on, and the user is told what that means.
+// On a file system without locks LockDir succeeds with a note for the user.
 func TestNoLocks(t *testing.T) {
 	was := lock
 	defer func() { lock = was }()

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exchange swaps two paths in one step. File systems that cannot give errors.ErrUnsupported.
+// exchange swaps two paths in one step. If the file system cannot do that, the error is errors.ErrUnsupported.
 var exchange = func(a, b string) error {
 	err := unix.RenamexNp(a, b, unix.RENAME_SWAP)
 	switch {

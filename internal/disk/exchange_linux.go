@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exchange swaps two paths in one step. File systems that cannot give errors.ErrUnsupported.
+// exchange swaps two paths in one step. If the file system cannot do that, the error is errors.ErrUnsupported.
 var exchange = func(a, b string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 	switch {

@@ -4,5 +4,5 @@ package disk
 
 import "errors"
 
-// exchange swaps two paths in one step, which this system cannot.
+// exchange would swap two paths in one step. This system cannot do that.
 var exchange = func(a, b string) error { return errors.ErrUnsupported }

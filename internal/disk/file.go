@@ -1,4 +1,4 @@
-// Package disk writes files and folders whole or not at all, and lets one process at a time write to a folder.
+// Package disk writes files and folders atomically, and locks folders so that only one process at a time writes to them.
 package disk
 
 import (
@@ -10,15 +10,14 @@ import (
 	"path/filepath"
 )
 
-// Names of what is not in place yet, or not any more. A process that is killed leaves them behind; Recover clears them
-// away.
+// Prefixes of temporary names. A process that is killed leaves such files and folders behind; Recover removes them.
 const (
 	writing  = ".writing-"  // being written
-	replaced = ".replaced-" // the folder before this one, until this one is in place
+	replaced = ".replaced-" // the old folder, until the new one has its name
 	removing = ".removing-" // being removed
 )
 
-// WriteFile makes path a file that holds data. It is there whole or not at all: see Write.
+// WriteFile writes data to the file path atomically: see Write.
 func WriteFile(path string, data []byte) error {
 	return Write(path, 0o666, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -26,10 +25,9 @@ func WriteFile(path string, data []byte) error {
 	})
 }
 
-// Write makes path a file of what fill writes: fill gets a file beside it, which is flushed to the disk and then
-// renamed. A reader sees the old file or the new one, whatever happens when. mode is that of a new file, less the
-// umask. A symbolic link is followed; what is no file, as /dev/stdout, is written to directly. Errors of the file
-// system carry path.
+// Write replaces the file path atomically with what fill writes: fill writes to a temporary file beside it, which is synced and then
+// renamed. A reader sees either the old file or the new one. mode is the mode of a new file, before the umask. A symbolic link is
+// followed. If path is not a regular file, such as /dev/stdout, fill writes to it directly. Errors of the file system contain path.
 func Write(path string, mode fs.FileMode, fill func(io.Writer) error) error {
 	final, direct := target(path)
 	temp := final
@@ -61,7 +59,7 @@ func Write(path string, mode fs.FileMode, fill func(io.Writer) error) error {
 	return nil
 }
 
-// target is where path leads to, and whether that is there and no file.
+// target resolves symbolic links. direct reports that path exists and is neither a regular file nor a folder.
 func target(path string) (final string, direct bool) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -76,14 +74,14 @@ func target(path string) (final string, direct bool) {
 	return path, false
 }
 
-// Same reports whether two paths lead to one file or folder.
+// Same reports whether two paths are the same file or folder.
 func Same(a, b string) bool {
 	x, err := os.Stat(a)
 	y, err2 := os.Stat(b)
 	return err == nil && err2 == nil && os.SameFile(x, y)
 }
 
-// first is the first error that is one.
+// first is the first error that is not nil.
 func first(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -93,7 +91,7 @@ func first(errs ...error) error {
 	return nil
 }
 
-// at gives errors of the file system the path that the caller knows, instead of that of the file beside it.
+// at replaces the temporary path in errors of the file system with the path that the caller knows.
 func at(path string, err error) error {
 	var p *fs.PathError
 	var l *os.LinkError
@@ -108,8 +106,7 @@ func at(path string, err error) error {
 	return err
 }
 
-// syncDir makes the renaming of a folder's entries durable. Some systems cannot: the files themselves are flushed all
-// the same.
+// syncDir makes renames in a folder durable. Some systems cannot do that; the error is ignored, because the files themselves are synced.
 func syncDir(dir string) {
 	if f, err := os.Open(dir); err == nil {
 		f.Sync()

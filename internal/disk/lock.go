@@ -9,16 +9,15 @@ import (
 	"time"
 )
 
-// LockName is the file in a folder that its writer holds a lock on. It is there while the folder is written to, and
-// after a kill.
+// LockName is the lock file of a folder. It exists while a process writes to the folder, and after that process was killed.
 const LockName = ".lock"
 
-// Lock is held by the process that writes to a folder. The system gives it back when the process ends, however it ends.
+// Lock is held by the process that writes to a folder. The operating system releases it when the process ends, even if it is killed.
 type Lock struct {
 	dir  string
 	f    *os.File
-	made bool // the folder was made for this lock
-	// Note is for the user where the file system has no locks, so that nobody is kept out; "" elsewhere.
+	made bool // LockDir created the folder
+	// Note tells the user that the file system has no locks, so that other writers are not detected; "" if it has.
 	Note string
 }
 
@@ -29,7 +28,7 @@ type Holder struct {
 	Since time.Time `json:"since"`
 }
 
-// Busy is the error of a folder that is being written to already.
+// Busy is the error of a folder that is locked already.
 type Busy struct {
 	Dir string
 	Holder
@@ -51,11 +50,10 @@ func (b *Busy) Error() string {
 	return fmt.Sprintf("another process is writing to %s%s: wait until it ends, or choose another folder", b.Dir, who)
 }
 
-// errNoLocks says that the file system has none.
+// errNoLocks says that the file system has no locks.
 var errNoLocks = errors.New("the file system has no locks")
 
-// LockDir makes dir if it is not there and takes its lock. A folder that is being written to gives a Busy error at
-// once.
+// LockDir creates dir if it does not exist and takes its lock. If another process holds the lock, LockDir returns a Busy error at once.
 func LockDir(dir string) (*Lock, error) {
 	l := &Lock{dir: dir}
 	if _, err := os.Stat(dir); os.IsNotExist(err) {
@@ -68,7 +66,7 @@ func LockDir(dir string) (*Lock, error) {
 		path := filepath.Join(dir, LockName)
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 		if os.IsNotExist(err) {
-			continue // the process before made the folder, and removed it again
+			continue // the previous holder removed the folder between MkdirAll and OpenFile
 		}
 		if err != nil {
 			return nil, err
@@ -84,7 +82,7 @@ func LockDir(dir string) (*Lock, error) {
 			}
 			return nil, fmt.Errorf("locking %s: %w", dir, err)
 		}
-		// The process before may have removed the file between opening and locking: then this is the lock of nothing.
+		// The previous holder may have removed the file between opening and locking. Then the lock is worthless: try again.
 		mine, err := f.Stat()
 		now, err2 := os.Stat(path)
 		if err == nil && err2 == nil && os.SameFile(mine, now) {
@@ -106,7 +104,7 @@ func LockDir(dir string) (*Lock, error) {
 	return l, nil
 }
 
-// holder reads who holds a lock. It may have been taken a moment ago.
+// holder reads the holder of a lock. It retries, because the holder writes the file just after taking the lock.
 func holder(path string) (h Holder) {
 	for range 20 {
 		if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &h) == nil {
@@ -117,7 +115,7 @@ func holder(path string) (h Holder) {
 	return Holder{}
 }
 
-// Unlock gives the lock back, and removes the folder if it was made for the lock and holds nothing. A nil lock is fine.
+// Unlock releases the lock, and removes the folder if LockDir created it and it is empty. A nil lock is allowed.
 func (l *Lock) Unlock() {
 	if l == nil || l.f == nil {
 		return
@@ -125,6 +123,6 @@ func (l *Lock) Unlock() {
 	release(l.f, filepath.Join(l.dir, LockName))
 	l.f = nil
 	if l.made {
-		os.Remove(l.dir) // not where something lies in it
+		os.Remove(l.dir) // fails if it is not empty
 	}
 }

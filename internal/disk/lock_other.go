@@ -9,7 +9,7 @@ import (
 
 var errBusy = errors.New("held by another process")
 
-// lock takes the lock of an open file, which this system has no call for.
+// lock fails: this system has no call for locks.
 var lock = func(f *os.File) error { return errNoLocks }
 
 func release(f *os.File, path string) {

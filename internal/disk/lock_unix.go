@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errBusy is that of a lock which another process, or another file of this one, holds.
+// errBusy says that another process, or another open file of this process, holds the lock.
 var errBusy error = unix.EWOULDBLOCK
 
-// lock takes the lock of an open file, which ends with the process: flock(2), which Linux also does over NFS.
+// lock locks an open file with flock(2) until it is closed or the process ends. Linux supports it over NFS too.
 var lock = func(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -27,8 +27,7 @@ var lock = func(f *os.File) error {
 	}
 }
 
-// release removes the file while it is locked, so that nobody can hold a lock on what is about to vanish without seeing
-// it.
+// release removes the file while it is locked. A process that locks the removed file detects that in LockDir.
 func release(f *os.File, path string) {
 	os.Remove(path)
 	f.Close()

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// errBusy is that of a lock which another process, or another file of this one, holds.
+// errBusy says that another process, or another open file of this process, holds the lock.
 var errBusy error = windows.ERROR_LOCK_VIOLATION
 
-// lock takes the lock of an open file, which ends with the process. It covers a byte far behind the text, so that
-// others can read that.
+// lock locks a byte of an open file until it is closed or the process ends. The byte is far beyond the text, so that others can read the
+// text.
 var lock = func(f *os.File) error {
 	at := &windows.Overlapped{OffsetHigh: 1 << 30}
 	const now = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
@@ -22,8 +22,7 @@ var lock = func(f *os.File) error {
 	return err
 }
 
-// release removes the file after closing it, because an open one cannot be; where another process has it open by then,
-// it stays.
+// release removes the file after closing it, because Windows cannot remove an open file. If another process has it open, it stays.
 func release(f *os.File, path string) {
 	f.Close()
 	os.Remove(path)

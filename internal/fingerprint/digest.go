@@ -12,21 +12,21 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// blockBytes is what one goroutine hashes at a time. A file's digest is that of its size and its blocks' digests.
+// blockBytes is the size of a block, which one goroutine hashes. A file's digest is computed from its size and its blocks' digests.
 const blockBytes = 8 << 20
 
-// digest collects what a part holds.
+// digest computes the digest of a part.
 type digest struct{ hash.Hash }
 
 func newDigest() digest { return digest{sha256.New()} }
 
-// text adds a text behind its length, so that no two lists of texts are the same bytes.
+// text adds the length of s and s, so that different lists of texts never give the same bytes.
 func (d digest) text(s string) {
 	fmt.Fprintf(d, "%d ", len(s))
 	io.WriteString(d, s)
 }
 
-// sum is the digest as it is kept: 128 bits of it.
+// sum is Mark and the first 128 bits of the digest, in hexadecimal.
 func (d digest) sum() string { return Mark + hex.EncodeToString(d.Sum(nil)[:16]) }
 
 // file adds every byte of the file at path.
@@ -40,7 +40,7 @@ func (d digest) file(path string) error {
 	if err != nil {
 		return err
 	}
-	if !st.Mode().IsRegular() { // a pipe gives its bytes once: what is read from it cannot be compared
+	if !st.Mode().IsRegular() { // a pipe can be read only once
 		return fmt.Errorf("%s is not a regular file", path)
 	}
 	blocks, err := blocks(f, st.Size())

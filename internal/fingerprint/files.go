@@ -19,7 +19,7 @@ const (
 	Adapter   = "adapter"
 )
 
-// File adds what the file at path holds; its name does not count.
+// File adds the digest of the file at path. Its name does not matter.
 func (p Parts) File(part, path string) error { return p.files(part, path) }
 
 func (p Parts) files(part string, paths ...string) error {
@@ -34,7 +34,7 @@ func (p Parts) files(part string, paths ...string) error {
 }
 
 // Model adds the parts of the Hugging Face folder dir: FLAG.weights, FLAG.configuration, FLAG.tokenizer and FLAG.chat
-// template, those that are there.
+// template, if their files exist.
 func (p Parts) Model(flag, dir string) error {
 	weights, err := weightFiles(dir)
 	if err != nil {
@@ -53,8 +53,7 @@ func (p Parts) Model(flag, dir string) error {
 	return p.text(flag, dir)
 }
 
-// Adapter adds what the peft folder dir holds. Where its base lies does not count: the base is a model with parts of
-// its own.
+// Adapter adds the digest of the peft folder dir, without the path of the base model, which has separate parts.
 func (p Parts) Adapter(part, dir string) error {
 	h := newDigest()
 	config, _, err := object(filepath.Join(dir, "adapter_config.json"), "base_model_name_or_path")
@@ -69,7 +68,7 @@ func (p Parts) Adapter(part, dir string) error {
 	return nil
 }
 
-// weightFiles are the files that hold a model's weights: one, or an index and those that it names.
+// weightFiles are the files of a model's weights: model.safetensors, or the index and its shards.
 func weightFiles(dir string) ([]string, error) {
 	if one := existing(dir, "model.safetensors"); one != nil {
 		return one, nil
@@ -96,7 +95,7 @@ func weightFiles(dir string) ([]string, error) {
 	return append(index, slices.Compact(shards)...), nil
 }
 
-// text adds tokenizer and chat template. tokenizer_config.json holds both.
+// text adds tokenizer and chat template. tokenizer_config.json contributes to both.
 func (p Parts) text(flag, dir string) error {
 	tok, chat := newDigest(), newDigest()
 	hasTok, hasChat := false, false
@@ -144,8 +143,8 @@ func (p Parts) text(flag, dir string) error {
 	return nil
 }
 
-// object reads a file of one JSON object and takes a key out of it. What is left has its keys in order; a file that
-// Go does not read as JSON stays as it is.
+// object reads a file that holds a JSON object. It returns the value of key, and the object without key and with sorted keys. If the file
+// is not valid JSON for Go, rest is the file's content.
 func object(path, key string) (rest, value []byte, err error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -161,7 +160,7 @@ func object(path, key string) (rest, value []byte, err error) {
 	return rest, value, err
 }
 
-// existing are those of the files in dir that are there.
+// existing are the paths of those names that are regular files in dir.
 func existing(dir string, names ...string) (out []string) {
 	for _, n := range names {
 		path := filepath.Join(dir, n)

@@ -1,8 +1,8 @@
-// Package fingerprint says what a result came from, part by part, so that whatever is reused (a checkpoint at resume,
-// an evaluation, a replay) is compared with what is there now, and the part that differs is named. Contents are
-// compared by a digest of every byte: a digest of sampled blocks would not notice a single changed weight, and one
-// that is remembered by path, size and time can be wrong. SHA-256 over blocks hashes 1.8 GB/s on one core with SHA
-// instructions, and the blocks of a file are hashed in parallel, so that a model is hashed faster than it is loaded.
+// Package fingerprint records the inputs of a result, part by part. Before a result is reused (a checkpoint at resume, an evaluation, a
+// replay), its inputs are compared with the current ones, and the parts that differ are named. The digest of a content covers every
+// byte: a digest of sampled blocks would miss a single changed weight, and a digest cached by path, size and time can be wrong. SHA-256
+// hashes 1.8 GB/s on one core with SHA instructions, and the blocks of a file are hashed in parallel, so hashing a model takes less time
+// than loading it.
 package fingerprint
 
 import (
@@ -13,15 +13,14 @@ import (
 	"strings"
 )
 
-// Parts are what something came from: for every part the text of a setting or the digest of a content (see Mark). A
-// part is named after the flag that gives it, as in lr or corpus; of what has several parts, as in model.weights, the
-// model's own name follows a dot.
+// Parts are the inputs of a result. The key is the flag that gives the part, such as lr or corpus; if a flag gives several parts, a dot
+// and the part follow, as in model.weights. The value is the text of a setting, or the digest of a content (see Mark).
 type Parts map[string]string
 
-// Mark begins the digest of a content, and no setting.
+// Mark is the prefix of digests. No setting begins with it.
 const Mark = "sha256/8MiB:"
 
-// Content adds the digest of texts; the division into texts counts.
+// Content adds the digest of texts. It also depends on how the content is divided into texts.
 func (p Parts) Content(part string, texts ...string) {
 	h := newDigest()
 	for _, t := range texts {
@@ -33,12 +32,12 @@ func (p Parts) Content(part string, texts ...string) {
 // Merge adds the parts of q.
 func (p Parts) Merge(q Parts) { maps.Copy(p, q) }
 
-// Difference is a part that is not as it was; Was or Now is "" where the part was not, or is not, there.
+// Difference is a part that changed. Was or Now is "" if the part did not, or does not, exist.
 type Difference struct {
 	Part, Was, Now string
 }
 
-// Compare lists the parts that differ, in the order of their names.
+// Compare lists the parts that differ, sorted by name.
 func Compare(was, now Parts) (out []Difference) {
 	all := maps.Clone(was)
 	if all == nil {
@@ -55,12 +54,12 @@ func Compare(was, now Parts) (out []Difference) {
 	return out
 }
 
-// IsContent reports whether what the part holds differs, not a setting.
+// IsContent reports whether the part is a content, not a setting.
 func (d Difference) IsContent() bool {
 	return strings.HasPrefix(d.Was, Mark) || strings.HasPrefix(d.Now, Mark)
 }
 
-// String says what differs, for the user.
+// String describes the difference for the user.
 func (d Difference) String() string {
 	flag, of, divided := strings.Cut(d.Part, ".")
 	switch {
@@ -80,7 +79,7 @@ func (d Difference) String() string {
 	return fmt.Sprintf("--%s holds something else", flag)
 }
 
-// Sentence joins differences.
+// Sentence joins the descriptions of differences.
 func Sentence(all []Difference) string {
 	var out []string
 	for _, d := range all {

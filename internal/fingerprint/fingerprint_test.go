@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// modelFolder writes a folder with every file that counts.
+// modelFolder writes a folder with every file that a fingerprint covers.
 func modelFolder(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -38,7 +38,7 @@ func partsOf(t *testing.T, dir string) Parts {
 	return p
 }
 
-// Every file that a result depends on changes its own part and no other; the rest changes none.
+// A change of a file changes exactly the part that it belongs to. Other files change no part.
 func TestEachFileIsItsPart(t *testing.T) {
 	for _, c := range []struct{ file, text, want string }{
 		{"model.safetensors", "Weights", "the weights of --model are others"},
@@ -65,7 +65,7 @@ func TestEachFileIsItsPart(t *testing.T) {
 	}
 }
 
-// A folder is told apart by what it holds, wherever it lies, and so are the shards of a model.
+// Digests depend on the content of a folder or of shards, not on their path.
 func TestFoldersMoveAndShardsCount(t *testing.T) {
 	dir := modelFolder(t)
 	was := partsOf(t, dir)
@@ -84,8 +84,7 @@ func TestFoldersMoveAndShardsCount(t *testing.T) {
 	require.ErrorContains(t, Parts{}.Model("model", moved), "m-2.safetensors")
 }
 
-// One flipped bit anywhere in a file of several blocks is noticed, at the borders of blocks and between them, and so
-// is a longer file of the same blocks.
+// A flipped bit at any place in a file of several blocks changes the digest, and so does appending to the file.
 func TestEveryBitCounts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weights")
 	body := bytes.Repeat([]byte{7}, 2*blockBytes+100)
@@ -108,7 +107,7 @@ func TestEveryBitCounts(t *testing.T) {
 	require.NotContains(t, seen, sum())
 }
 
-// What users read about a difference, for settings and contents that came, went and changed.
+// The descriptions of settings and contents that were added, removed and changed.
 func TestDifferences(t *testing.T) {
 	was := Parts{"lr": "0.1", "n": "4", "same": "1"}
 	was.Content("data", "a", "b")

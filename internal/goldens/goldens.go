@@ -1,5 +1,5 @@
-// Package goldens finds reference values for tests: the small set that is committed under a package's testdata, and the
-// whole set where it lies beside the checkout.
+// Package goldens finds reference values for tests: the small set in a package's testdata, which is committed, and the full set in a
+// folder beside the checkout.
 package goldens
 
 import (
@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Root is the folder of the whole golden set: $ZEROSEARCH_GOLDENS, or shared/goldens beside the checkout; "" if neither
+// Root is the folder of the full golden set: $ZEROSEARCH_GOLDENS, or shared/goldens beside the checkout; "" if neither
 // exists.
 func Root() string { return find("ZEROSEARCH_GOLDENS", "goldens") }
 
@@ -18,11 +18,11 @@ func Root() string { return find("ZEROSEARCH_GOLDENS", "goldens") }
 func DataRoot() string { return find("ZEROSEARCH_DATA", "data") }
 
 // Require is the environment variable that turns a skip for lack of reference values into a failure: .ci/run sets it
-// where the whole sets lie beside the checkout, so that none is left out unseen.
+// where the full sets exist, so that no test is skipped unnoticed.
 const Require = "ZEROSEARCH_REQUIRE_GOLDENS"
 
-// Local returns the folder rel of testdata where it holds the file name, and that of the whole golden set otherwise, as
-// Path does. testdata may be another package's.
+// Local returns the folder rel of testdata if it contains the file name, and the folder rel of the full golden set otherwise (see Path).
+// testdata may belong to another package.
 func Local(t testing.TB, testdata, rel, name string) string {
 	t.Helper()
 	local := filepath.Join(testdata, filepath.FromSlash(rel))
@@ -32,13 +32,13 @@ func Local(t testing.TB, testdata, rel, name string) string {
 	return Path(t, rel)
 }
 
-// Path returns the file or folder rel of the whole golden set, and skips the test, saying why, where the set is absent.
+// Path returns the path of rel in the full golden set. If the set is absent, the test is skipped with a reason.
 func Path(t testing.TB, rel string) string {
 	t.Helper()
 	return need(t, Root(), rel, "ZEROSEARCH_GOLDENS")
 }
 
-// Data returns the file or folder rel of the shared data sets, and skips the test, saying why, where they are absent.
+// Data returns the path of rel in the shared data sets. If they are absent, the test is skipped with a reason.
 func Data(t testing.TB, rel string) string {
 	t.Helper()
 	return need(t, DataRoot(), rel, "ZEROSEARCH_DATA")
@@ -47,7 +47,7 @@ func Data(t testing.TB, rel string) string {
 func need(t testing.TB, root, rel, env string) string {
 	t.Helper()
 	if root == "" {
-		skip(t, "%s: the whole reference set is not here; set %s to its folder", rel, env)
+		skip(t, "%s: the full reference set was not found; set %s to its folder", rel, env)
 	}
 	p := filepath.Join(root, filepath.FromSlash(rel))
 	if _, err := os.Stat(p); err != nil {

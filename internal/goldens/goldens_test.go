@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// outcome is a test that notes how it ended.
+// outcome is a testing.TB that records whether it was skipped or failed.
 type outcome struct {
 	testing.TB
 	skipped, failed string
@@ -21,7 +21,7 @@ func (o *outcome) Skipf(format string, args ...any) { o.skipped = fmt.Sprintf(fo
 
 func (o *outcome) Fatalf(format string, args ...any) { o.failed = fmt.Sprintf(format, args...) }
 
-// What is not there is skipped with a reason, or fails where reference values are required.
+// A test without reference values is skipped with a reason, or fails if they are required.
 func TestRequire(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("ZEROSEARCH_GOLDENS", dir)
@@ -38,7 +38,7 @@ func TestRequire(t *testing.T) {
 	}
 }
 
-// A committed folder comes before the whole set.
+// A committed folder is preferred to the full set.
 func TestLocal(t *testing.T) {
 	dir, whole := t.TempDir(), t.TempDir()
 	t.Setenv("ZEROSEARCH_GOLDENS", whole)

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Unmarshal decodes the one JSON value that fills data, numbers that only Python reads as null. What is wrong is said in the words of
-// the file, not of Go.
+// Unmarshal decodes data, which must be one JSON value. NaN and infinities are read as null. Errors name JSON types, not Go types: see
+// Explain.
 func Unmarshal(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(Standard(data)))
 	if err := d.Decode(v); err == io.EOF {

@@ -11,8 +11,7 @@ import (
 	"strings"
 )
 
-// Explain gives an error of encoding/json for people who know the file and not this program: no types of Go. Other
-// errors stay as they are.
+// Explain rewrites an error of encoding/json for users: it names JSON types instead of Go types. Other errors are returned unchanged.
 func Explain(err error) error {
 	var kind *json.UnmarshalTypeError
 	switch {
@@ -41,7 +40,7 @@ func Explain(err error) error {
 	return fmt.Errorf("%s%s where %s is expected", where, found, expected(kind.Type, digits))
 }
 
-// expected is what a Go type is read from; digits are those of a number that it cannot hold.
+// expected is the JSON value that a Go type is decoded from. digits is the number that does not fit the type; "" if there is none.
 func expected(t reflect.Type, digits string) string {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -1,5 +1,5 @@
-// Package pyjson reads JSON as Python's json module writes it: NaN, Infinity and -Infinity may stand where a number may.
-// encoding/json refuses them, as the standard does.
+// Package pyjson reads JSON as Python's json module writes it, with the numbers NaN, Infinity and -Infinity. They are not standard JSON,
+// and encoding/json refuses them.
 package pyjson
 
 import (
@@ -11,13 +11,13 @@ import (
 // NonFinite is one NaN, Infinity or -Infinity of a text.
 type NonFinite struct {
 	Path       string // the keys that lead to it, joined by dots: "rope_parameters.factor"
-	Value      string // as it is written
-	Start, End int    // its place in the text
+	Value      string // NaN, Infinity or -Infinity
+	Start, End int    // byte offsets in the text
 }
 
 var literals = []string{"NaN", "Infinity", "-Infinity"}
 
-// Find lists the numbers of data that only Python reads, in their order. Text inside of strings is none.
+// Find lists NaN, Infinity and -Infinity in data, in order. It ignores strings.
 func Find(data []byte) (found []NonFinite) {
 	if !bytes.Contains(data, []byte("NaN")) && !bytes.Contains(data, []byte("Infinity")) {
 		return nil
@@ -49,7 +49,7 @@ func Find(data []byte) (found []NonFinite) {
 	return found
 }
 
-// Standard is data as standard JSON: null stands where Python alone reads a number. Text that has none is returned as it is.
+// Standard converts data to standard JSON: null replaces NaN, Infinity and -Infinity. Without any, it returns data itself.
 func Standard(data []byte) []byte {
 	found := Find(data)
 	if len(found) == 0 {
@@ -64,7 +64,7 @@ func Standard(data []byte) []byte {
 	return append(out, data[done:]...)
 }
 
-// stringEnd is the place after the string that begins at i.
+// stringEnd is the offset after the string that begins at i.
 func stringEnd(data []byte, i int) int {
 	for i++; i < len(data); i++ {
 		switch data[i] {
@@ -79,11 +79,11 @@ func stringEnd(data []byte, i int) int {
 
 func unquote(text []byte) string {
 	var s string
-	_ = json.Unmarshal(text, &s) // a damaged string is met again when the text is decoded
+	_ = json.Unmarshal(text, &s) // an invalid string gives an error when the text is decoded
 	return s
 }
 
-// literalAt is the literal that begins at i, "" if none does. It must be a whole token.
+// literalAt is the literal that begins at i, "" if there is none. Delimiters must surround it.
 func literalAt(data []byte, i int) string {
 	for _, v := range literals {
 		if bytes.HasPrefix(data[i:], []byte(v)) && delimits(data, i-1) && delimits(data, i+len(v)) {

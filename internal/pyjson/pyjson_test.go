@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The texts are json.dumps of Python 3.12, and what json.loads reads of others.
+// The texts are outputs of json.dumps of Python 3.12, and other texts that json.loads accepts.
 func TestStandard(t *testing.T) {
 	for in, want := range map[string]string{
 		`{"a": NaN, "b": {"c": [1, -Infinity, {"d": Infinity}]}, "e": "NaN, Infinity"}`: `{"a": null, "b": {"c": [1, null, {"d": null}]}, "e": "NaN, Infinity"}`,
@@ -37,7 +37,7 @@ func TestFindNamesThePlace(t *testing.T) {
 	require.Nil(t, Find([]byte(`{"a": 1}`)))
 }
 
-// FuzzStandard: valid JSON stays as it is, and what becomes valid has a null for every number that was found.
+// FuzzStandard: valid JSON is unchanged. Text that becomes valid has one null for each number that was found.
 func FuzzStandard(f *testing.F) {
 	for _, s := range []string{`{"a": NaN}`, `[Infinity, -Infinity]`, `{"a": "NaN"}`, `"\\`, `{"a\u0062": {"b": [NaN]}}`} {
 		f.Add([]byte(s))
