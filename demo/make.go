@@ -21,16 +21,16 @@ func Shape(vocab int) *model.Config {
 		RopeTheta: 10000, Tied: true, MaxPos: 1024, EOS: []int32{0}}
 }
 
-// stage is a part of the recipe.
+// stage is one fine-tuning stage of the recipe.
 type stage struct {
 	name   string
-	tokens int // ids a step
-	steps  int
+	tokens int // minimum tokens of a step
+	steps  int // optimizer steps
 	lr     float64
-	draw   func(w *Writer, progress float64) Example
+	draw   func(w *Writer, progress float64) Example // progress rises from 0 to 1
 }
 
-// lookUps makes copying form: lists said twice, then facts and questions, ever more of them at once.
+// lookUps teaches the model to copy: repeated lists first, then facts with questions, with a rising number of facts.
 func lookUps(steps int) stage {
 	return stage{"look-ups", 2048, steps, 2e-3, func(w *Writer, progress float64) Example {
 		switch {
@@ -43,7 +43,7 @@ func lookUps(steps int) stage {
 	}}
 }
 
-// weakPolicy is a mixture of good and poor behaviour, with look-ups so that copying stays.
+// weakPolicy teaches a mixture of good and bad behaviour, and look-ups so that the model does not forget how to copy.
 func weakPolicy(steps int) stage {
 	return stage{"policy", 4096, steps, 1e-3, func(w *Writer, _ float64) Example {
 		if w.chance(0.3) {
@@ -53,24 +53,24 @@ func weakPolicy(steps int) stage {
 	}}
 }
 
-// playEngine is the simulator: ZeroSearch's prompt, and documents.
-func playEngine(steps int) stage {
+// simulatorStage teaches the simulator to answer ZeroSearch's prompt with documents.
+func simulatorStage(steps int) stage {
 	return stage{"simulator", 4096, steps, 1e-3, func(w *Writer, _ float64) Example {
 		prompt, output := w.Simulation()
 		return Example{{prompt, false}, {output + tags[0], true}}
 	}}
 }
 
-// Sizes of the recipe, in optimiser steps.
+// Sizes are the numbers of optimizer steps of the recipe's stages.
 type Sizes struct{ LookUps, Policy, Simulator int }
 
-// Recipe is what makes the embedded models: about 13 million tokens in all. That names tell facts apart is learned suddenly, after 1,000 and 1,200
-// steps of look-ups in two makes, and not within 1,500 in a third (loss 0.06 instead of 0.001; its policy gains 0.2 on the real index instead of 0.5). The
-// embedded ones had 1,500.
+// Recipe makes the embedded models, with about 13 million tokens in total. The model learns suddenly to tell facts apart by their names: after 1,000 and
+// 1,200 steps of look-ups in two attempts, and not within 1,500 in a third (loss 0.06 instead of 0.001; its policy gains 0.2 on the real index instead of
+// 0.5). The embedded models had 1,500 steps.
 var Recipe = Sizes{LookUps: 2500, Policy: 800, Simulator: 1200}
 
-// Make trains policy and simulator from nothing and writes them as Hugging Face folders dir/policy and dir/simulator. say reports
-// each step.
+// Make trains policy and simulator from random weights and writes them as Hugging Face folders dir/policy and dir/simulator. It calls
+// say after each step.
 func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uint64, say func(stage string, step, steps int, m rundir.Metrics)) error {
 	vocabulary, err := Vocabulary()
 	if err != nil {
@@ -93,7 +93,7 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 	}
 	p := &roles.LoadedModel{Dir: base, Model: m, Tokenizer: tok}
 	defer p.Close()
-	if err := learnStage(ctx, dev, p, lookUps(s.LookUps), seed, say); err != nil {
+	if err := trainStage(ctx, dev, p, lookUps(s.LookUps), seed, say); err != nil {
 		return err
 	}
 	save := func(name string) error {
@@ -102,12 +102,12 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 	if err := save("base"); err != nil {
 		return err
 	}
-	for _, st := range []stage{weakPolicy(s.Policy), playEngine(s.Simulator)} {
+	for _, st := range []stage{weakPolicy(s.Policy), simulatorStage(s.Simulator)} {
 		q, err := roles.Open(ctx, dev, roles.OpenOptions{Model: base, DType: kernels.BF16, Trainable: true})
 		if err != nil {
 			return err
 		}
-		if err = learnStage(ctx, dev, q, st, seed, say); err == nil {
+		if err = trainStage(ctx, dev, q, st, seed, say); err == nil {
 			err = q.Model.Save(filepath.Join(dir, st.name), model.SaveOptions{DType: kernels.BF16, Tokenizer: base})
 		}
 		q.Close()
@@ -121,11 +121,11 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 	return os.RemoveAll(base)
 }
 
-// policyTemplate makes the demo's prompt of ZeroSearch's, which ends with the question: the policy is too small to read instructions.
+// policyTemplate reduces ZeroSearch's prompt to the question at its end: the policy is too small to follow instructions.
 const policyTemplate = "{% for m in messages %}{% if m['role'] == 'user' %}Question: {{ m['content'].split('Question: ')[-1] }}{% endif %}{% endfor %}"
 
-// learnStage fine-tunes p on freshly drawn examples.
-func learnStage(ctx context.Context, dev kernels.Device, p *roles.LoadedModel, st stage, seed uint64, say func(string, int, int, rundir.Metrics)) error {
+// trainStage fine-tunes p on freshly drawn examples.
+func trainStage(ctx context.Context, dev kernels.Device, p *roles.LoadedModel, st stage, seed uint64, say func(string, int, int, rundir.Metrics)) error {
 	t, err := train.New(dev, p.Model, nil, train.Options{Beta2: 0.95, WeightDecay: 0.01, MaxGradNorm: 1, MicroBatchTokens: 8192})
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func learnStage(ctx context.Context, dev kernels.Device, p *roles.LoadedModel, s
 	return ctx.Err()
 }
 
-// encode turns an example into ids, a part at a time, as an episode does with what it reads and what it says.
+// encode turns an example into ids. Like an episode, it encodes trained and untrained text separately.
 func encode(tok *tokenizer.Tokenizer, e Example) (out sft.Example) {
 	for i := 0; i < len(e); {
 		text, learn := "", e[i].Learn

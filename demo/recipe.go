@@ -9,10 +9,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// The data that the embedded models are made from. Nothing is stored: every example is drawn from a fresh little world, so that no
-// fact can be remembered and the only way to answer is to look.
+// This file generates the data that the embedded models are trained on. Every example has new random facts, so the model cannot
+// memorize them and must find the answer in its context.
 
-// Part of an example: text, and whether it is learned.
+// Part is a part of an example. Learn says whether the loss includes its tokens.
 type Part struct {
 	Text  string
 	Learn bool
@@ -21,10 +21,10 @@ type Part struct {
 // Example is one training text.
 type Example []Part
 
-// docsPerResult is the number of documents in a result of the demo (--topk).
+// docsPerResult is the number of documents in a search result of the demo (--topk).
 const docsPerResult = 3
 
-// Prompt is the policy's whole prompt: the demo's models read no instruction.
+// Prompt is the policy's prompt. It has no instructions: the demo's models are too small to follow them.
 func Prompt(question string) string { return "Question: " + question + "\n" }
 
 // Writer draws examples.
@@ -33,7 +33,7 @@ type Writer struct {
 	names namer
 }
 
-// NewWriter draws from seed.
+// NewWriter makes a Writer with a seed.
 func NewWriter(seed uint64) *Writer {
 	rng := rand.New(rand.NewPCG(seed, 0x726563697065))
 	return &Writer{rng: rng, names: namer{rng, anyNames}}
@@ -49,7 +49,8 @@ func (w *Writer) fact(r int, x string) Fact {
 	return Fact{R: r, X: x, Y: w.names.entity(Relations[r].To)}
 }
 
-// Repeat is a list of names and words, said twice: the second time is predictable from the first. It is what makes copying form.
+// Repeat is a list of names and words, given twice. Only the second copy is trained: it is predictable from the first, so the model
+// learns to copy.
 func (w *Writer) Repeat() Example {
 	var words []string
 	for range 6 + w.rng.IntN(24) {
@@ -63,9 +64,8 @@ func (w *Writer) Repeat() Example {
 	return Example{{text, false}, {text + "\n", true}}
 }
 
-// LookUp is a few facts and a question about each; learned is what the policy says when it has found them: the fact, then the answer.
-// Saying the fact first makes the look-up an induction (what followed these words before?), which small models learn; from the question
-// straight to the answer they hardly do.
+// LookUp is a list of facts and a question about each. The trained text is the fact, then the answer. Repeating the fact first makes
+// the look-up an induction (which token followed these words before?), which small models learn. They hardly learn to answer directly.
 func (w *Writer) LookUp(facts int) Example {
 	var known []Fact
 	var lines []string
@@ -96,8 +96,8 @@ func (w *Writer) LookUp(facts int) Example {
 	return e
 }
 
-// pool is who a look-up's facts are about: as few that nearly every name stands in several facts, on either side, as around an
-// entity of a real index, or so many that hardly any name comes twice. A name that is drawn twice does no harm.
+// pool draws the entities of a look-up's facts. Either there are so few that nearly every name is in several facts, as subject and as
+// object, like the neighbours of an entity in a real index; or there are so many that hardly any name is used twice. Duplicates are fine.
 func (w *Writer) pool(facts int) map[Kind][]string {
 	n := 1 + (facts+1)/2
 	if w.chance(0.4) {
@@ -133,8 +133,8 @@ func (w *Writer) question() Question {
 	}
 }
 
-// Result writes the documents of a search: about others, about x, and among them f itself if useful. Every other result is one that
-// a real index gives: nearly all of it names x, often as the answer to something else.
+// Result writes the documents of a search for f: about other entities and about f.X, and one that states f if useful. Half of the
+// results resemble those of a real index: nearly all documents name f.X, often as the object of another fact.
 func (w *Writer) Result(f Fact, useful bool) []string {
 	others := []float64{0.25, 0.25, 0.1}
 	if w.chance(0.5) {
@@ -150,7 +150,7 @@ func (w *Writer) Result(f Fact, useful bool) []string {
 	return lines
 }
 
-// noise is what the noisy simulator finds: others, so that who reads can tell.
+// noise writes the documents of a noisy simulator. They are about other entities, so that a reader can tell that they are noise.
 func (w *Writer) noise(f Fact) []string {
 	lines := make([]string, docsPerResult)
 	for i := range lines {
@@ -163,8 +163,8 @@ func (w *Writer) noise(f Fact) []string {
 	return lines
 }
 
-// besides draws a fact that a search for f may find instead: with probabilities p the same of somebody else, something else about x, or
-// something that x is the answer to; otherwise anything.
+// besides draws a fact that a search for f may find instead of f. p are the probabilities of three kinds: the same relation of another
+// entity, another relation of f.X, and a fact whose object is f.X. Otherwise it is any fact.
 func (w *Writer) besides(f Fact, p []float64) Fact {
 	u := w.rng.Float64()
 	switch {
@@ -180,13 +180,13 @@ func (w *Writer) besides(f Fact, p []float64) Fact {
 	return w.fact(w.rng.IntN(len(Relations)), "")
 }
 
-// Simulation is an example for the simulator: ZeroSearch's own prompt (simulate_sft), and documents. The simulator knows the question's
-// answer; the facts on the way there it invents.
+// Simulation is an example for the simulator: ZeroSearch's prompt (simulate_sft) and the documents. The prompt contains the question's
+// final answer. The simulator invents intermediate facts.
 func (w *Writer) Simulation() (prompt, output string) {
 	q := w.question()
 	k := w.rng.IntN(len(q.Chain))
 	f := q.Chain[k]
-	switch w.rng.IntN(10) { // what a policy may ask instead
+	switch w.rng.IntN(10) { // queries of a weak policy
 	case 0: // another relation of the same entity
 		f = w.fact(w.otherRelation(f.R), f.X)
 	case 1: // somebody else
@@ -205,19 +205,19 @@ func (w *Writer) Simulation() (prompt, output string) {
 	return prompt, documents(lines) + "\n"
 }
 
-// Behaviour is how a drawn trajectory goes about a question.
+// Behaviour is how a generated trajectory answers a question.
 type Behaviour int
 
 // Behaviours of the weak policy.
 const (
-	Good         Behaviour = iota // searches for what is needed, again after noise, and copies what it finds
-	AnswerAtOnce                  // says a name
-	SearchElse                    // searches something else and copies from that
-	CopyWrong                     // searches well and copies another name
-	GiveUp                        // stops after the first hop, or takes what noise offers
+	Good         Behaviour = iota // searches for the needed fact, again after a noisy result, and copies the answer
+	AnswerAtOnce                  // answers with a random name without a search
+	SearchElse                    // searches for another relation of the entity and copies a name from the result
+	CopyWrong                     // searches for the needed fact but copies another name
+	GiveUp                        // answers after the first hop, or with a name from a noisy result
 )
 
-// shares is how often each behaviour is seen by the weak policy.
+// shares are the fractions of the behaviours in the weak policy's training data.
 var shares = []float64{Good: 0.30, AnswerAtOnce: 0.25, SearchElse: 0.18, CopyWrong: 0.15, GiveUp: 0.12}
 
 func (w *Writer) behaviour() Behaviour {
@@ -230,13 +230,13 @@ func (w *Writer) behaviour() Behaviour {
 	return Good
 }
 
-// conclusion is what the policy thinks when it has found a fact.
+// conclusion is the policy's thought after it has found a fact.
 func conclusion(f Fact) string { return "<think> " + capital(f.Sentence()) + " </think>\n" }
 
-// Observation is how a result stands in the policy's context.
+// Observation is a search result as the policy's context contains it.
 func Observation(docs string) string { return "\n\n<information>" + docs + "</information>\n\n" }
 
-// Trajectory is an episode of the weak policy: only its own words are learned.
+// Trajectory is an episode of the weak policy. Only the policy's text is trained, not the observations.
 func (w *Writer) Trajectory(b Behaviour) Example {
 	q := w.question()
 	e := Example{{Prompt(q.Text), false}}
@@ -265,7 +265,7 @@ func (w *Writer) Trajectory(b Behaviour) Example {
 				break
 			}
 			say("<think> Not found. </think>\n")
-			if hop+1 == len(q.Chain) && w.chance(0.1) { // the last word of a long search
+			if hop+1 == len(q.Chain) && w.chance(0.1) { // some end an unsuccessful search with a guess
 				answer(w.anyName(lines, ""))
 				return e
 			}
@@ -288,7 +288,7 @@ func (w *Writer) Trajectory(b Behaviour) Example {
 	return e
 }
 
-// found says whether the last result of e states f.
+// found reports whether the last result in e states f.
 func (w *Writer) found(e Example, f Fact) bool {
 	return strings.Contains(e[len(e)-1].Text, capital(f.Sentence()))
 }
@@ -304,7 +304,7 @@ func (w *Writer) otherRelation(r int) int {
 	return others[w.rng.IntN(len(others))]
 }
 
-// anyName takes a name out of documents, other than not; where there is none it invents one.
+// anyName draws a name other than not from documents; if they have none, it draws a random name.
 func (w *Writer) anyName(lines []string, not string) string {
 	var names []string
 	for _, l := range lines {

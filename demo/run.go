@@ -23,36 +23,37 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// The models that Make made with Recipe and seed 1.
+// embedded has the models that Make writes with Recipe and seed 1.
 //
 //go:embed models
 var embedded embed.FS
 
 // Options of a run of the demo.
 type Options struct {
-	Dir         string // run directory, new
+	Dir         string // run directory, must be new
 	Seed        uint64
-	Steps       int      // updates; 0: as many as Size says
-	Small       bool     // for a device that is slow: see Size
+	Steps       int      // training steps; 0: as in Size
+	Small       bool     // the small demo, for slow devices: see Size
 	Algo        string   // "": grpo
 	Reward      string   // "": f1; shuffled and constant are negative controls
 	NoiseRate   *float64 // nil: the curriculum 0 to 0.5; 1 is a negative control
-	SearchOff   bool     // training without a search engine: a negative control
-	FromScratch bool     // make the two models first instead of unpacking them
+	SearchOff   bool     // train without a search engine: a negative control
+	FromScratch bool     // train the two models first instead of unpacking them
 
 	OnMake    func(stage string, step, steps int, m rundir.Metrics)
 	OnPhase   func(name string)                                        // before each measurement and before training
 	OnEpisode func(when string, e *episode.Episode)                    // the same question before and after
-	OnStep    func(step, steps int, m rundir.Metrics, curve []float64) // after each update
-	OnScore   func(name string, r rollout.SourceReport)                // as soon as it is known
+	OnStep    func(step, steps int, m rundir.Metrics, curve []float64) // after each training step
+	OnScore   func(name string, r rollout.SourceReport)                // after each measurement
 	configure func(c *config.Config)
-	held      int // held-out questions; 0: as many as Size says
+	held      int // number of held-out questions; 0: as in Size
 }
 
-// Size of a demo: updates, questions of an update, rollouts of a question, and held-out questions that are measured.
+// Size is the size of a demo: training steps, questions a step, rollouts a question, and held-out questions of a measurement.
 type Size struct{ Steps, Questions, Rollouts, Held int }
 
-// Size is the usual one, half a minute to a minute and a half by vector instructions, or the small one: two minutes in plain Go.
+// Size returns the full size, which takes 30 to 90 seconds with vector instructions, or the small one, which takes two minutes in plain
+// Go.
 func (o *Options) Size() Size {
 	if o.Small {
 		return Size{8, 8, 4, 20}
@@ -60,16 +61,16 @@ func (o *Options) Size() Size {
 	return Size{30, 16, 8, 100}
 }
 
-// evalNoise is the share of noisy results that held-out questions meet.
+// evalNoise is the fraction of noisy search results when held-out questions are measured.
 const evalNoise = 0.25
 
-// Result is what the demo found out. All F1 are of the policy as it samples (temperature 1), on questions about a held-out world:
-// its facts are in no text that a model was trained on, its names in none that reinforcement met.
+// Result has the measurements of a demo. All F1 are measured at temperature 1 on questions about a held-out world. Its facts are in no
+// text that a model was trained on, and its names do not occur in reinforcement learning.
 type Result struct {
 	Before       float64   `json:"f1_before"`      // simulated engine, a quarter of the results noisy
 	After        float64   `json:"f1_after"`       // the same after training
-	NoSearch     float64   `json:"f1_no_search"`   // after, with search switched off
-	IndexBefore  float64   `json:"f1_bm25_before"` // on a real index of the held-out world
+	NoSearch     float64   `json:"f1_no_search"`   // after training, with search switched off
+	IndexBefore  float64   `json:"f1_bm25_before"` // before training, with a BM25 index of the held-out world
 	Index        float64   `json:"f1_bm25"`        // the same after training
 	ValidBefore  float64   `json:"valid_action_rate_before"`
 	Seconds      float64   `json:"seconds"`
@@ -79,7 +80,7 @@ type Result struct {
 	RunDirectory string    `json:"run"`
 }
 
-// Run plays the demo.
+// Run runs the demo.
 func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	began := time.Now()
 	o.Steps = cmp.Or(o.Steps, o.Size().Steps)
@@ -97,7 +98,7 @@ func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	}
 	defer t.Close()
 	r := &Result{Steps: o.Steps, RunDirectory: o.Dir}
-	x := exam{t: t, o: &o, simulator: t.Worker.Runner.Searcher.(*search.Simulated)}
+	x := evaluation{t: t, o: &o, simulator: t.Worker.Runner.Searcher.(*search.Simulated)}
 	if err := x.open(); err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	return r, nil
 }
 
-// train runs all steps and keeps the curve.
+// train runs all steps and records the mean rewards in r.Curve.
 func (o *Options) train(ctx context.Context, t *rl.Trainer, r *Result) error {
 	o.phase("training")
 	t.OnStep = func(step int, m rundir.Metrics, _ [][]*episode.Episode) {
@@ -150,7 +151,7 @@ func (o *Options) phase(name string) {
 	}
 }
 
-// config is the run: everything not named is rl's default.
+// config is the configuration of the run. Fields that are not set have rl's defaults.
 func (o *Options) config() config.Config {
 	path := func(name string) string { return filepath.Join(o.Dir, name) }
 	size := o.Size()
@@ -238,8 +239,8 @@ func jsonLine(v any) string {
 	return string(b) + "\n"
 }
 
-// exam measures the policy on the held-out questions.
-type exam struct {
+// evaluation measures the policy on the held-out questions.
+type evaluation struct {
 	t         *rl.Trainer
 	o         *Options
 	simulator *search.Simulated
@@ -247,7 +248,7 @@ type exam struct {
 	index     *search.BM25
 }
 
-func (x *exam) open() (err error) {
+func (x *evaluation) open() (err error) {
 	if x.questions, err = data.Load(filepath.Join(x.o.Dir, "heldout.jsonl")); err != nil {
 		return err
 	}
@@ -259,7 +260,7 @@ func (x *exam) open() (err error) {
 }
 
 // simulated measures with the simulated engine at a fixed noise rate, and shows a two-hop episode.
-func (x *exam) simulated(ctx context.Context, when string) (rollout.SourceReport, error) {
+func (x *evaluation) simulated(ctx context.Context, when string) (rollout.SourceReport, error) {
 	s := *x.simulator
 	noise := evalNoise
 	s.NoiseRate = &noise
@@ -276,12 +277,12 @@ func (x *exam) simulated(ctx context.Context, when string) (rollout.SourceReport
 	return r, nil
 }
 
-func (x *exam) f1(ctx context.Context, name string, s search.Searcher) (float64, error) {
+func (x *evaluation) f1(ctx context.Context, name string, s search.Searcher) (float64, error) {
 	r, _, err := x.score(ctx, name, s)
 	return r.F1, err
 }
 
-func (x *exam) score(ctx context.Context, name string, s search.Searcher) (rollout.SourceReport, []*episode.Episode, error) {
+func (x *evaluation) score(ctx context.Context, name string, s search.Searcher) (rollout.SourceReport, []*episode.Episode, error) {
 	x.o.phase(name)
 	worker := x.t.Worker
 	worker.Runner.Searcher = s

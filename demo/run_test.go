@@ -11,7 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
-// short runs two small steps and returns what they leave behind.
+// short runs two small steps and returns the files that they write.
 func short(t *testing.T, threads int, change func(c *config.Config)) (*Result, map[string][]byte) {
 	dev, err := cpu.New(cpu.Options{Threads: threads})
 	require.NoError(t, err)
@@ -33,8 +33,8 @@ func short(t *testing.T, threads int, change func(c *config.Config)) (*Result, m
 	return r, files
 }
 
-// The sampler's log-probs are the trainer's, bit for bit, and a run is the same bytes whatever the number of threads and however many
-// episodes are in flight.
+// The sampler's log-probs equal the trainer's bit for bit. A run writes the same bytes for any number of threads and of episodes in
+// flight.
 func TestRunIsExact(t *testing.T) {
 	for _, dtype := range []string{"bf16", "f32"} {
 		r, want := short(t, 1, func(c *config.Config) { c.Policy.DType = dtype })
@@ -50,7 +50,7 @@ func TestRunIsExact(t *testing.T) {
 	}
 }
 
-// A directory that holds a run is not written over.
+// A directory that holds a run is not overwritten.
 func TestRunRefusesAnOldRun(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte("{\"step\":1}\n"), 0o644))

@@ -10,14 +10,14 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// tags are single tokens of the demo's vocabulary; <eos> is id 0.
+// tags are single tokens of the demo's vocabulary. Their ids are their indices; <eos> is id 0.
 var tags = []string{"<eos>", "<think>", "</think>", "<search>", "</search>", "<information>", "</information>", "<answer>", "</answer>"}
 
-// vocabularySize is room for tags, bytes, syllables and the words of the world.
+// vocabularySize is enough for tags, bytes, syllables and the words of the world.
 const vocabularySize = 900
 
-// Vocabulary makes the demo's tokenizer.json, learned from the world's own words, in which every syllable of a name is one token.
-// Tags are text to the policy, so they are no special tokens, which decoding would leave out.
+// Vocabulary trains the demo's tokenizer and returns its tokenizer.json. Every name is one token. Tags are not special tokens, because
+// decoding would leave those out of the policy's text.
 func Vocabulary() ([]byte, error) {
 	b, err := tokenizer.Train(corpusText(), vocabularySize, tags)
 	if err != nil {
@@ -37,7 +37,7 @@ func Vocabulary() ([]byte, error) {
 	return json.Marshal(rest)
 }
 
-// corpusText is the text whose words the vocabulary should know: syllables above all, then sentences without their names.
+// corpusText is the text that the tokenizer is trained on: every name many times, then sentences without names.
 func corpusText() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		const often = 5000
@@ -68,7 +68,7 @@ func corpusText() iter.Seq[string] {
 	}
 }
 
-// withoutNames leaves out the words of text that are names.
+// withoutNames removes names from text.
 func withoutNames(text string) string {
 	var b strings.Builder
 	for word := range strings.SplitAfterSeq(text, " ") {

@@ -14,7 +14,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// tokens are those of a tokenizer.json. Their order is that of counts, which other words of the recipe's texts change.
+// tokens are the tokens of a tokenizer.json. Their order depends on counts, so any change of the recipe's texts changes it.
 func tokens(t *testing.T, file []byte) []string {
 	var f struct {
 		Model struct{ Vocab map[string]int }
@@ -23,7 +23,7 @@ func tokens(t *testing.T, file []byte) []string {
 	return slices.Collect(maps.Keys(f.Model.Vocab))
 }
 
-// The vocabulary spells everything, keeps tags whole, and takes one token for a name.
+// The vocabulary can encode any text, and has one token for each tag and each name.
 func TestVocabulary(t *testing.T) {
 	data, err := Vocabulary()
 	require.NoError(t, err)

@@ -1,5 +1,5 @@
-// Package demo is the whole idea in miniature: an invented world that no model can know, a policy of about a million
-// parameters that must learn to search it, and a simulator of the same size that plays the search engine.
+// Package demo is a small, complete example of ZeroSearch: an invented world whose facts no model can know, a policy of about a million
+// parameters that must learn to search for them, and a simulator of the same size that stands in for the search engine.
 package demo
 
 import (
@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// The names of the world: every pair of a first and a second half. Each is one token, so that copying
-// one is a single step: a model of this size learns it in 1,500 steps; with names of two tokens it had not after 2,500.
+// The names of the world are all pairs of a first and a second half. Each name is one token, so that copying it is a single step. A model
+// of this size learns that in 1,500 steps; with names of two tokens it had not learned it after 2,500.
 var (
 	firsts  = strings.Fields("Bal Dor Fen Gar Hal Kel Lor Mar Nor Per Ros Sel Tar Vel Wen Zar Bron Thal")
 	seconds = strings.Fields("bane dith gosh hund kela lory mane nith posh rund sela tory vane with zosh mora drin wick")
 	nouns   = []string{"bell", "lamp", "ship", "clock", "sword", "harp"}
 )
 
-// Kind is what an entity is.
+// Kind is the kind of an entity.
 type Kind uint8
 
 // Kinds of entities.
@@ -26,15 +26,15 @@ const (
 	Thing
 )
 
-// Relation is one thing to know about an entity: its answer is always the name of a person or a place.
+// Relation is a relation between an entity {x} and a person or place {y}, the answer.
 type Relation struct {
-	Word     string // as a thought names it: "the birthplace of Velmora"
-	Verb     string // as a query names it, with a word that documents have: "Velmora born"
-	Of, To   Kind
+	Word     string // its name in thoughts: "the birthplace of Velmora"
+	Verb     string // its name in queries, a word that documents contain: "Velmora born"
+	Of, To   Kind   // kinds of {x} and {y}
 	Question string // one-hop question about {x}
-	Outer    string // the same about a description {d} of a person, for two-hop questions; "" where {x} is no person
-	Desc     string // describes the answer, "the maker of {x}"; "" where the answer is no person
-	Says     string // how documents state it
+	Outer    string // the question about a description {d} of a person, for two-hop questions; "" if {x} is not a person
+	Desc     string // a description of the answer, "the maker of {x}"; "" if the answer is not a person
+	Says     string // the sentence in documents
 }
 
 // Relations of the world.
@@ -52,19 +52,19 @@ type Fact struct {
 	X, Y string
 }
 
-// Sentence is how a document states the fact.
+// Sentence is the sentence that states the fact in documents.
 func (f Fact) Sentence() string {
 	return strings.NewReplacer("{x}", f.X, "{y}", f.Y).Replace(Relations[f.R].Says)
 }
 
-// Query asks an engine for the fact.
+// Query is a search query for the fact.
 func (f Fact) Query() string { return f.X + " " + Relations[f.R].Verb }
 
-// names is a set of names.
+// names is a set of names: it reports whether it contains firsts[first]+seconds[second].
 type names func(first, second int) bool
 
-// anyNames are those that the embedded models are made with, in facts that are invented anew for every text. Reinforcement happens in a
-// world of trainNames; the measurements in one of heldNames, which reinforcement never meets.
+// The embedded models are trained on anyNames, with new random facts in every text. Reinforcement learning uses a world of trainNames,
+// the measurements one of heldNames.
 func anyNames(int, int) bool            { return true }
 func heldNames(first, second int) bool  { return (first+second)%4 == 3 }
 func trainNames(first, second int) bool { return !heldNames(first, second) }
@@ -91,13 +91,13 @@ func (n namer) entity(k Kind) string {
 	return s
 }
 
-// World is a closed set of entities with all their facts.
+// World is a fixed set of entities with all their facts.
 type World struct {
 	Facts []Fact
-	of    map[string][]int // facts about an entity
+	of    map[string][]int // entity -> indices in Facts
 }
 
-// NewWorld invents people, places and things, n of each, from seed. A held world shares no name with one that is not.
+// NewWorld draws n people, n places and n things. A held-out world (held) and a training world share no name.
 func NewWorld(n int, held bool, seed uint64) *World {
 	names := namer{rand.New(rand.NewPCG(seed, 0x776f726c64)), trainNames}
 	if held {
@@ -146,8 +146,8 @@ func ask2(inner, outer Fact) Question {
 	return Question{strings.ReplaceAll(Relations[outer.R].Outer, "{d}", d), []Fact{inner, outer}}
 }
 
-// Questions lists every one-hop question of the world, then every two-hop one about two relations: from "Who taught the teacher of X?" the
-// simulator cannot tell which of the two a query is after, and gives the answer away too early.
+// Questions lists every one-hop question of the world, then every two-hop question with two different relations. Given "Who taught the
+// teacher of X?", the simulator cannot tell which of the two hops a query is for, and would return the final answer too early.
 func (w *World) Questions() []Question {
 	var one, two []Question
 	for _, f := range w.Facts {
@@ -164,7 +164,7 @@ func (w *World) Questions() []Question {
 	return append(one, two...)
 }
 
-// Corpus is the world as a document collection: a passage a fact.
+// Corpus is the world's document collection: one passage for each fact.
 func (w *World) Corpus() []string {
 	out := make([]string, len(w.Facts))
 	for i, f := range w.Facts {
@@ -180,7 +180,7 @@ func capital(s string) string {
 	return s
 }
 
-// documents are the lines of a search result.
+// documents formats the lines as a search result.
 func documents(lines []string) string {
 	var b strings.Builder
 	for i, l := range lines {

@@ -41,10 +41,10 @@ func TestWorld(t *testing.T) {
 	}
 }
 
-// bare is the name in an entity.
+// bare is the name without "the" and noun.
 func bare(entity string) string { return entity[strings.LastIndex(entity, " ")+1:] }
 
-// What the weak policy is taught are episodes as the engine would record them: the tags parse, the observations are the environment's.
+// The weak policy's training texts equal recorded episodes: the tags parse, and the observations are the environment's.
 func TestTrajectoriesAreEpisodes(t *testing.T) {
 	w := NewWriter(7)
 	counts := map[episode.Action]int{}
@@ -74,7 +74,7 @@ func TestTrajectoriesAreEpisodes(t *testing.T) {
 	require.Greater(t, counts[episode.Search], 200)
 }
 
-// The simulator is taught ZeroSearch's prompt, and to name the answer in useful documents about the last hop only when it is given.
+// The simulator is trained on ZeroSearch's prompt. It names the answer only in useful documents about the last hop.
 func TestSimulations(t *testing.T) {
 	w := NewWriter(9)
 	useful, named, leaked := 0, 0, 0
