@@ -10,26 +10,26 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// addedToken is an entry of tokenizer.json's added_tokens: text that is one token wherever it stands.
+// addedToken is an entry of tokenizer.json's added_tokens: a string that is always encoded as one token.
 type addedToken struct {
 	ID         int    `json:"id"`
 	Content    string `json:"content"`
-	SingleWord bool   `json:"single_word"` // only between characters that are not part of a word
-	Lstrip     bool   `json:"lstrip"`      // takes the white space before it along
-	Rstrip     bool   `json:"rstrip"`      // takes the white space behind it along
-	Normalized bool   `json:"normalized"`  // is looked for in normalised text
-	Special    bool   `json:"special"`     // control token: left out by a decoding that skips them
+	SingleWord bool   `json:"single_word"` // matches only if no word character is next to it
+	Lstrip     bool   `json:"lstrip"`      // the match includes white space before it
+	Rstrip     bool   `json:"rstrip"`      // the match includes white space after it
+	Normalized bool   `json:"normalized"`  // is searched in normalised text
+	Special    bool   `json:"special"`     // special token: decoding can leave it out
 }
 
-// matcher finds added tokens in text: at the leftmost place, the longest one. It is a tree of their bytes.
+// matcher finds added tokens in text: the leftmost match, and of several at one position the longest. It is a trie of bytes.
 type matcher struct {
 	nodes []trieNode
 	first [256]bool // bytes with which a token begins
 }
 
-// trieNode is a byte behind its parent's; node 0 is the root. Siblings form a list.
+// trieNode is a node of the trie for one byte. Node 0 is the root. Siblings form a linked list.
 type trieNode struct {
-	token          *addedToken // that ends here
+	token          *addedToken // the token that ends here; nil: none
 	child, sibling int32       // 0: none
 	char           byte
 }
@@ -67,7 +67,7 @@ func (m *matcher) step(at int32, c byte) int32 {
 	return at
 }
 
-// find returns the first match at or behind i, and its place; nil where there is none.
+// find returns the first match at or after i, and its bytes [start, end); nil if there is none.
 func (m *matcher) find(b []byte, i int) (token *addedToken, start, end int) {
 	for ; i < len(b); i++ {
 		if !m.first[b[i]] {
@@ -89,11 +89,11 @@ func (m *matcher) find(b []byte, i int) (token *addedToken, start, end int) {
 	return nil, 0, 0
 }
 
-// cut calls plain with the text between added tokens and its marks, and added with each of the tokens. Tokens flagged
-// special are plain text unless parseSpecial, and where said marks all of their bytes.
+// cut calls plain with the text between added tokens and its marks, and added with each of the tokens. Special tokens
+// are plain text if parseSpecial is false, or if said marks all of their bytes.
 func (m *matcher) cut(b []byte, parseSpecial bool, said string, plain func([]byte, string), added func(*addedToken)) {
 	marks := func(i, j int) string { return said[min(i, len(said)):min(j, len(said))] }
-	done := 0 // what lies before is dealt with
+	done := 0 // text before it has been passed on
 	for from := 0; m != nil; {
 		token, start, end := m.find(b, from)
 		if token == nil {
@@ -104,7 +104,7 @@ func (m *matcher) cut(b []byte, parseSpecial bool, said string, plain func([]byt
 			token.SingleWord && !standsAlone(b, start, end) {
 			continue
 		}
-		start = max(start, done) // the token before may have taken its white space along
+		start = max(start, done) // the previous match may include the white space
 		if token.Lstrip {
 			for start > done {
 				w := lastWidth(b, start)
@@ -128,7 +128,7 @@ func (m *matcher) cut(b []byte, parseSpecial bool, said string, plain func([]byt
 	}
 }
 
-// standsAlone says whether no word character touches b[start:end].
+// standsAlone reports whether no word character is next to b[start:end].
 func standsAlone(b []byte, start, end int) bool {
 	if start > 0 {
 		if c, _ := classAt(b, start-lastWidth(b, start)); c&classWord != 0 {
@@ -143,20 +143,20 @@ func standsAlone(b []byte, start, end int) bool {
 	return true
 }
 
-// addedTokens are the tokens that were added to a model's vocabulary, one list after the other: those of
-// tokenizer.json, then those that only the files beside it name.
+// addedTokens are the tokens added to a model's vocabulary: first those of tokenizer.json, then those that are only in
+// the files beside it.
 type addedTokens struct {
-	base     int // entries of the model's own vocabulary
+	base     int // number of tokens in the model's vocabulary
 	ids      map[string]int32
 	byID     map[int32]addedToken
 	special  map[string]bool  // contents that are, or were once added as, special tokens
-	rewrites map[int32]string // how the normalizer spells a token, where that is not its content
-	bytes    int
-	file     []addedToken // as tokenizer.json lists them
-	padding  string       // tokenizer.json's own padding token
+	rewrites map[int32]string // normalised content of a token, if it differs from the content
+	bytes    int              // total length of the contents
+	file     []addedToken     // as tokenizer.json lists them
+	padding  string           // tokenizer.json's own padding token
 }
 
-// maxAdded bounds the length of an added token: text is compared with them at every place.
+// maxAdded is the maximum length of an added token in bytes. It limits the time of a search, which compares at every position.
 const maxAdded = 4096
 
 func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
@@ -177,9 +177,8 @@ func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
 	return t.addTokens(t.added.file)
 }
 
-// addTokens adds tokens as Hugging Face's tokenizers do, whatever ids the files give them: one that the vocabulary or
-// an earlier list has keeps its id and takes the new switches; the others get the next ids behind the vocabulary and
-// the tokens added before.
+// addTokens adds tokens as Hugging Face's tokenizers do, ignoring the ids in the files. A token that exists already keeps
+// its id and gets the new options. The others get the next ids after the vocabulary and the tokens added before.
 func (t *Tokenizer) addTokens(tokens []addedToken) error {
 	a, v := &t.added, t.model.vocab
 	if a.ids == nil {
@@ -191,7 +190,7 @@ func (t *Tokenizer) addTokens(tokens []addedToken) error {
 		next = max(next, id+1)
 	}
 	for _, n := range tokens {
-		n.ID = 0 // the file's, which says nothing here
+		n.ID = 0 // the file's id is ignored
 		if n.Content == "" {
 			continue
 		}
@@ -214,7 +213,7 @@ func (t *Tokenizer) addTokens(tokens []addedToken) error {
 			a.rewrites[id] = text
 		}
 		if !known || text != n.Content {
-			if err := v.put(int(id), []byte(text)); err != nil { // decoding prints it as it was found in the text
+			if err := v.put(int(id), []byte(text)); err != nil { // decoding prints the normalised text
 				return err
 			}
 		}
@@ -233,7 +232,7 @@ func (t *Tokenizer) addTokens(tokens []addedToken) error {
 	return nil
 }
 
-// matchers are those of the tokens looked for in raw and in normalised text.
+// matchers returns the matcher for raw text and the one for normalised text.
 func (a *addedTokens) matchers() (raw, normalized *matcher) {
 	var contents [2][]string
 	var found [2][]*addedToken

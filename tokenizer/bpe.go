@@ -187,8 +187,8 @@ func (m *bpe) merge(st *state, out []int32, piece []byte) []int32 {
 	return append(out, ids...)
 }
 
-// symbols appends the ids that merging starts from. An unknown character waits for the next known one, so that unknown ones can
-// become one; bytes of a fallback go before it, as they do in the reference.
+// symbols appends the ids that merging starts from. The unknown token is appended only when the next known character follows, so that a run
+// of unknown characters can become one token. As in the reference, bytes of a byte fallback are placed before a waiting unknown token.
 func (m *bpe) symbols(ids []int32, piece []byte) []int32 {
 	waiting := false
 	flush := func() {
@@ -240,7 +240,7 @@ func (m *bpe) symbols(ids []int32, piece []byte) []int32 {
 	return ids
 }
 
-// fallback says whether every byte of a character has a token of its own.
+// fallback reports whether every byte of a character has a byte token.
 func (m *bpe) fallback(char []byte) bool {
 	if !m.byteFallback {
 		return false

@@ -14,31 +14,30 @@ import (
 
 // A Template renders conversations as the text that a chat model was trained on. It is safe for concurrent use.
 type Template struct {
-	named   map[string]*jinja.Template // "default", "tool_use" and the like; where there is one only, "default"
+	named   map[string]*jinja.Template // by name: "default", "tool_use" and others
 	broken  map[string]error           // templates that cannot be parsed
-	special map[string]jinja.Value
-	source  string // of all of them
+	special map[string]jinja.Value     // variables: special tokens, and those set by With
+	source  string                     // text of all templates
 }
 
-// ChatInput is what a template is given.
+// ChatInput is the input of a template.
 type ChatInput struct {
 	Messages            []Message
 	Tools               []json.RawMessage // function descriptions; the order of keys is kept
-	AddGenerationPrompt bool              // end with the opening of the assistant's turn
-	Vars                map[string]any    // more variables: enable_thinking, date_string ... as encoding/json writes them
-	Now                 time.Time         // the date that some templates print; zero: the clock
+	AddGenerationPrompt bool              // end with the start of an assistant message
+	Vars                map[string]any    // more variables, such as enable_thinking; any values that encoding/json can encode
+	Now                 time.Time         // the date that some templates print; zero: the current time
 
-	// ContinueFinalMessage ends the text with the content of the last message, for the model to go on with.
-	// AddGenerationPrompt, which opens another, excludes it.
+	// ContinueFinalMessage ends the text with the content of the last message, so that the model continues it.
+	// It excludes AddGenerationPrompt.
 	ContinueFinalMessage bool
 }
 
-// Mentions reports whether a word, such as the name of a role, stands in the template.
+// Mentions reports whether the template's text contains word, such as the name of a role.
 func (c *Template) Mentions(word string) bool { return strings.Contains(c.source, word) }
 
-// ParseTemplate reads a chat template (Jinja). An error names the line and the construct that is not supported. Tokens
-// that the template asks for by name (bos_token) are undefined unless Vars has them: Tokenizer.ParseTemplate knows
-// them.
+// ParseTemplate parses a chat template (Jinja). An error names the line and the construct that is not supported. Token
+// variables such as bos_token are undefined unless Vars sets them; Tokenizer.ParseTemplate sets them.
 func ParseTemplate(text string) (*Template, error) {
 	c := newTemplate()
 	c.parse(defaultTemplate, text)
@@ -61,8 +60,8 @@ func (c *Template) parse(name, text string) {
 	c.source += text
 }
 
-// With is the template with a variable set, as Hugging Face's libraries set enable_thinking; a ChatInput's own
-// variables go before it. The error says that the template does not look at the variable.
+// With returns a copy of the template with a variable set, such as enable_thinking. A ChatInput's Vars override it. If the
+// template does not use the variable, With returns an error.
 func (c *Template) With(name string, v any) (*Template, error) {
 	if !c.Mentions(name) {
 		return nil, fmt.Errorf("the chat template does not use %s", name)
@@ -77,30 +76,30 @@ func (c *Template) With(name string, v any) (*Template, error) {
 	return &out, nil
 }
 
-// ParseTemplate is the function ParseTemplate for a template that is to be used with this tokenizer: it knows bos_token
-// and the others of tokenizer_config.json.
+// ParseTemplate parses a chat template for this tokenizer: bos_token and the other tokens of tokenizer_config.json are
+// set.
 func (t *Tokenizer) ParseTemplate(text string) (*Template, error) {
 	c, err := ParseTemplate(text)
 	if err != nil {
 		return nil, err
 	}
-	t.tellTokens(c)
+	t.setTokens(c)
 	return c, nil
 }
 
-func (t *Tokenizer) tellTokens(c *Template) {
+func (t *Tokenizer) setTokens(c *Template) {
 	for name, token := range t.chat.special {
 		c.special[name] = token
 	}
 }
 
-// ErrNoTemplate is Chat's error for a model that was never meant to chat.
+// ErrNoTemplate is Chat's error for a model without a chat template, such as a base model.
 var ErrNoTemplate = errors.New("the tokenizer comes without a chat template: give one with --chat-template FILE")
 
 // Chat returns the model's own chat template, or templates: chat_template.jinja and
-// additional_chat_templates/NAME.jinja beside the tokenizer, or chat_template in tokenizer_config.json. Of several,
-// conversations with tools take the one named tool_use and the others the one named default. The only error is
-// ErrNoTemplate. A template that cannot be read is an error where it is used; Err tells before.
+// additional_chat_templates/NAME.jinja beside the tokenizer, or chat_template in tokenizer_config.json. If there are several,
+// conversations with tools use tool_use and others use default. The only error is ErrNoTemplate. A template that cannot be
+// parsed gives an error when it is used; Err returns it earlier.
 func (t *Tokenizer) Chat() (*Template, error) {
 	main, ok := t.chat.named[defaultTemplate]
 	if t.chat.bad == nil && (len(t.chat.named) == 0 || ok && main == "" && len(t.chat.named) == 1) {
@@ -113,11 +112,11 @@ func (t *Tokenizer) Chat() (*Template, error) {
 	if t.chat.bad != nil {
 		c.broken[defaultTemplate] = fmt.Errorf("%w: "+otherTemplate, t.chat.bad)
 	}
-	t.tellTokens(c)
+	t.setTokens(c)
 	return c, nil
 }
 
-// Err says why the template cannot be used for conversations without tools; nil where it can, and for no template.
+// Err is the error that the template gives for conversations without tools; nil if it works or if c is nil.
 func (c *Template) Err() error {
 	if c == nil {
 		return nil
@@ -143,21 +142,21 @@ func (c *Template) pick(tools bool) (*jinja.Template, error) {
 		"give one with --chat-template FILE", names, name)
 }
 
-// Render returns the text of a conversation. Templates refuse some conversations; the error then has the template's
-// reason. EncodeChat gives its ids.
+// Render returns the text of a conversation. If the template refuses the conversation, the error has its reason. EncodeChat
+// returns token ids instead.
 func (c *Template) Render(in ChatInput) (string, error) {
 	m, err := c.RenderMarked(in)
 	return m.Text, err
 }
 
-// Marked is the text of a conversation that knows which of its bytes come from the conversation (messages, tools,
-// variables) and which from the template.
+// Marked is the rendered text of a conversation. A mark on each byte says whether it comes from the conversation (messages,
+// tools, variables) or from the template.
 type Marked struct {
 	Text string
-	said string // 1 for a byte of Text that comes from the conversation, else 0; "" where none does
+	said string // for each byte of Text 1 if it comes from the conversation, else 0; "" if none does
 }
 
-// Slice is the part of the text from byte i to byte j.
+// Slice is the part [i, j) of the text, in bytes.
 func (m Marked) Slice(i, j int) Marked {
 	if m.said == "" {
 		return Marked{Text: m.Text[i:j]}
@@ -165,8 +164,8 @@ func (m Marked) Slice(i, j int) Marked {
 	return Marked{m.Text[i:j], m.said[i:j]}
 }
 
-// Trust is m with the bytes i to j as if the template had written them: special tokens in what a model is to learn to
-// write.
+// Trust is m with bytes [i, j) marked as written by the template, so that special tokens in text that a model is trained to
+// write are encoded as such.
 func (m Marked) Trust(i, j int) Marked {
 	if m.said != "" {
 		m.said = m.said[:i] + strings.Repeat("\x00", j-i) + m.said[j:]
@@ -174,9 +173,9 @@ func (m Marked) Trust(i, j int) Marked {
 	return m
 }
 
-// EncodeMarked returns the ids of a rendered conversation. The string of a special token becomes that token where the
-// template wrote any part of it; where all of it comes from the conversation, it is text. The text of the template and
-// of the messages is cut and merged as one.
+// EncodeMarked returns the ids of a rendered conversation. The string of a special token is encoded as that token if the
+// template wrote any part of it; if all of it comes from the conversation, it is encoded as text. Pre-tokenization and merges
+// do not stop at borders between template and messages.
 func (t *Tokenizer) EncodeMarked(m Marked) []int32 {
 	st := t.acquire()
 	defer t.release(st)
@@ -184,9 +183,8 @@ func (t *Tokenizer) EncodeMarked(m Marked) []int32 {
 	return t.encode(st, make([]int32, 0, len(m.Text)/3+8), st.text, true, m.said)
 }
 
-// EncodeChat returns the ids of a conversation: through the template, as EncodeMarked says, or, without a template (a
-// base model), the contents of the messages one after the other. The string of a special token inside a message does
-// not become that token.
+// EncodeChat returns the ids of a conversation: rendered by the template and encoded by EncodeMarked or, without a template (a
+// base model), the joined contents of the messages. The string of a special token inside a message is encoded as text.
 func (t *Tokenizer) EncodeChat(c *Template, in ChatInput) (ids []int32, err error) {
 	defer func() {
 		switch p := recover().(type) {
@@ -216,7 +214,7 @@ func (t *Tokenizer) EncodeChat(c *Template, in ChatInput) (ids []int32, err erro
 	return ids, nil
 }
 
-// RenderMarked is Render with marks on what comes from the conversation.
+// RenderMarked is Render with marks on the bytes that come from the conversation.
 func (c *Template) RenderMarked(in ChatInput) (Marked, error) {
 	vars := map[string]jinja.Value{"add_generation_prompt": in.AddGenerationPrompt, "tools": nil, "documents": nil}
 	for name, token := range c.special {
@@ -258,7 +256,7 @@ func (c *Template) RenderMarked(in ChatInput) (Marked, error) {
 		if err != nil {
 			return Marked{}, fmt.Errorf("rendering chat template: variable %s: %w", name, err)
 		}
-		if !strings.HasSuffix(name, "_token") { // bos_token and the like name tokens on purpose
+		if !strings.HasSuffix(name, "_token") { // bos_token and similar variables are special tokens
 			value = jinja.Taint(value)
 		}
 		vars[name] = value

@@ -12,11 +12,11 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// chatSource is where a model's chat templates come from: their texts by name, and the tokens that they may name.
+// chatSource has the texts of a model's chat templates by name, and the special tokens that they may use.
 type chatSource struct {
 	named   map[string]string
 	special map[string]string // bos_token ... -> text
-	bad     error             // why the templates of the folder cannot be read
+	bad     error             // the error of reading the folder's templates
 }
 
 const (
@@ -24,9 +24,10 @@ const (
 	toolTemplate    = "tool_use" // for conversations with tools
 )
 
-// load finds the templates of the folder dir: chat_template.jinja and additional_chat_templates/NAME.jinja; without any
-// such file chat_template in tokenizer_config.json, which is a text, a list of names and texts or an object; without
-// that the older chat_template.json. What is wrong with them is an error of Chat, as text can be read without them.
+// load reads the templates of the folder dir from the first of these that exists: chat_template.jinja and
+// additional_chat_templates/NAME.jinja; chat_template in tokenizer_config.json, which is a string, a list of names and
+// templates, or an object; the older chat_template.json. Errors are kept until a template is used, because text can be
+// encoded without one.
 func (s *chatSource) load(dir string, config json.RawMessage) {
 	s.named, s.bad = readTemplates(dir, config)
 }
@@ -73,7 +74,7 @@ func readTemplates(dir string, config json.RawMessage) (map[string]string, error
 	return named, nil
 }
 
-// templatesOf reads a chat_template.
+// templatesOf reads the value of chat_template.
 func templatesOf(raw json.RawMessage) (map[string]string, error) {
 	named := map[string]string{}
 	switch kind := kindOf(raw); kind {

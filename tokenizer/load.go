@@ -8,7 +8,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// sections are the parts of a tokenizer.json, unread.
+// sections are the unparsed parts of a tokenizer.json.
 type sections struct {
 	added, normalizer, preTokenizer, postProcessor, decoder, padding json.RawMessage
 	model                                                            modelSections
@@ -26,7 +26,7 @@ type modelSections struct {
 	vocab, merges           []byte
 }
 
-// Parse reads the text of a tokenizer.json, as Train makes it or a program embeds it. Nothing names its BOS and EOS.
+// Parse parses the text of a tokenizer.json. The tokenizer has no BOS and EOS, which are in other files.
 func Parse(text []byte) (*Tokenizer, error) {
 	t, err := parse(text)
 	if err != nil {
@@ -117,7 +117,7 @@ func readSections(text []byte) (*sections, error) {
 	return s, err
 }
 
-// read takes the model's settings and finds its two lists.
+// read parses the model's settings and finds the lists vocab and merges.
 func (m *modelSections) read(sc *scanner) error {
 	settings := []byte{'{'}
 	err := sc.object(func(key []byte) error {
@@ -148,7 +148,7 @@ func (m *modelSections) read(sc *scanner) error {
 	return pyjson.Unmarshal(append(settings, '}'), m)
 }
 
-// check refuses what would change the ids.
+// check refuses unsupported settings that would change the ids.
 func (m *modelSections) check() error {
 	switch {
 	case m.Type != nil && *m.Type != "BPE":
@@ -179,7 +179,7 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 		}
 		entries++
 		if largest = max(largest, id); largest > 1<<20+16*len(m.vocab) {
-			return fmt.Errorf("token id %d is out of all proportion", id)
+			return fmt.Errorf("token id %d is too large for the size of the vocabulary", id)
 		}
 		return v.add(id, token)
 	})
@@ -199,7 +199,7 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 	return nil
 }
 
-// finish derives what encoding and decoding look up.
+// finish builds the tables for encoding and decoding.
 func (t *Tokenizer) finish() {
 	if t.stated == 0 {
 		t.stated = t.VocabSize()
@@ -220,7 +220,7 @@ func (t *Tokenizer) finish() {
 	}
 	t.plain = &vocab{arena: make([]byte, 1, len(v.arena)), spans: make([]span, len(v.spans))}
 	t.byteToken = make([]bool, len(v.spans))
-	whole := true // no token has U+2581 behind something else
+	whole := true // no token has U+2581 after another character
 	for id := range v.spans {
 		b := v.bytes(int32(id))
 		if b == nil {

@@ -1,8 +1,7 @@
 package tokenizer
 
-// longMerge merges pieces of any length in O(n log n): a text without spaces, or a character-level model's whole text, is one piece.
-// Symbols form a linked list; a heap holds the possible merges, and those that an earlier merge made impossible are recognised when
-// they come up.
+// longMerge merges long pieces in O(n log n): a text without spaces, or the complete text for a character-level model, is one piece. Symbols
+// form a linked list, and a heap holds the possible merges. Merges that became impossible are skipped when they are popped.
 type longMerge struct {
 	next       []uint64 // as in state: merge of the symbol at i with the one to its right
 	prev, succ []int32
@@ -18,7 +17,7 @@ func (a heapMerge) before(b heapMerge) bool {
 	return a.merge < b.merge || a.merge == b.merge && a.at < b.at
 }
 
-// merge appends what ids merge into. It overwrites ids.
+// merge appends the merged ids to out. It overwrites ids.
 func (l *longMerge) merge(pairs *pairTable, out, ids []int32) []int32 {
 	n := len(ids)
 	l.next, l.prev, l.succ, l.heap = resize(l.next, n), resize(l.prev, n), resize(l.succ, n), l.heap[:0]
@@ -38,7 +37,7 @@ func (l *longMerge) merge(pairs *pairTable, out, ids []int32) []int32 {
 		top := l.pop()
 		at := top.at
 		if l.next[at] != top.merge {
-			continue // its pair is gone
+			continue // one of its symbols was merged already
 		}
 		right := l.succ[at]
 		ids[at] = int32(uint32(top.merge))
@@ -60,7 +59,7 @@ func (l *longMerge) merge(pairs *pairTable, out, ids []int32) []int32 {
 	return out
 }
 
-// update records what the symbol at merges into now.
+// update records the merge of the symbol at with the one to its right.
 func (l *longMerge) update(at int32, merge uint64) {
 	l.next[at] = merge
 	if merge == noMerge {

@@ -10,15 +10,15 @@ import (
 	"github.com/dlclark/regexp2"
 )
 
-// A finder of a Split step calls found with every match in text, in order. Every pattern that is not a scanner of
-// split.go is run by regexp2: slower, and exact.
+// A finder of a Split step calls found with every match in text, in order. Patterns without a scanner in split.go use
+// regexp2, which is slower and gives the same matches.
 type finder func(text []byte, found func(start, end int)) error
 
-// PatternError is what Encode panics with where the pre-tokenizer's pattern takes out of all proportion long on a text.
-// Such a pattern comes from a broken or hostile tokenizer.json, and any other result would be wrong.
+// PatternError is the panic of Encode if the pre-tokenizer's pattern exceeds its time limit on a text, as patterns of a
+// broken or hostile tokenizer.json may do. There is no correct result in that case.
 type PatternError struct {
 	Pattern string
-	Bytes   int // of the text
+	Bytes   int // length of the text
 }
 
 func (e *PatternError) Error() string {
@@ -26,12 +26,12 @@ func (e *PatternError) Error() string {
 		"use another tokenizer.json or shorter text", e.Bytes, e.Pattern)
 }
 
-// The time that a pattern has for a text: patternTime for a match, that and patternPerByte for all, a hundred times
-// what those in use take.
+// Time limits of a pattern: patternTime for a match, and patternTime + patternPerByte for each byte of the text for all
+// matches: a hundred times what published patterns need.
 var (
 	patternTime    = 10 * time.Second
 	patternPerByte = 20 * time.Microsecond
-	probeTime      = 2 * time.Second // for a match in the short texts that a new pattern is tried on
+	probeTime      = 2 * time.Second // for a match in the short texts that test a new pattern
 )
 
 // newFinder makes the finder of a regular expression.
@@ -63,7 +63,7 @@ func newFinder(pattern string) (finder, error) {
 	return func(text []byte, found func(start, end int)) error { return findAll(re, pattern, text, found) }, nil
 }
 
-// compile makes a regular expression of Oniguruma one of regexp2.
+// compile converts a regular expression of Oniguruma to one of regexp2.
 func compile(pattern string) (*regexp2.Regexp, error) {
 	if len(pattern) > maxPattern {
 		return nil, fmt.Errorf("the pre_tokenizer's pattern has %d bytes, more than %d", len(pattern), maxPattern)
@@ -84,16 +84,16 @@ const maxPattern = 1 << 16
 func findAll(re *regexp2.Regexp, pattern string, text []byte, found func(start, end int)) error {
 	deadline := time.Now().Add(re.MatchTimeout + time.Duration(len(text))*patternPerByte)
 	m, err := re.FindStringMatch(string(text))
-	at, runes := 0, 0 // bytes and characters before the last place
+	at, runes := 0, 0 // bytes and characters before the last position
 	place := func(rune int) int {
 		for ; runes < rune; runes++ {
 			at += width(text[at])
 		}
 		return at
 	}
-	last := -1 // the end of the match before
+	last := -1 // the end of the previous match
 	for ; m != nil && err == nil; m, err = re.FindNextMatch(m) {
-		if m.Length > 0 || m.Index != last { // Oniguruma's iterator leaves out an empty match that follows another
+		if m.Length > 0 || m.Index != last { // Oniguruma's iterator skips an empty match just after another match
 			start := place(m.Index)
 			found(start, place(m.Index+m.Length))
 		}
@@ -121,7 +121,7 @@ func width(c byte) int {
 	return 4
 }
 
-// findText is the finder of a text.
+// findText is the finder of a fixed string.
 func findText(sep string) finder {
 	return func(text []byte, found func(start, end int)) error {
 		for at := 0; ; {
@@ -135,14 +135,14 @@ func findText(sep string) finder {
 	}
 }
 
-// stretch is a part of a text between or in matches.
+// stretch is a match, or the text between two matches.
 type stretch struct {
 	start, end int
 	match      bool
 }
 
-// stretches cuts text by the matches of f, and drops or joins the parts as behavior says (the names of tokenizer.json).
-// invert exchanges matches and what lies between them.
+// stretches splits text at the matches of f, and removes or joins the parts as behavior says (a value of tokenizer.json).
+// invert exchanges matches and the text between them.
 func stretches(text []byte, f finder, behavior string, invert bool) ([]stretch, error) {
 	var all []stretch
 	done := 0
@@ -163,7 +163,7 @@ func stretches(text []byte, f finder, behavior string, invert bool) ([]stretch, 
 		slices.Reverse(all)
 	}
 	var out []stretch
-	before := false // the part before is a match
+	before := false // the previous part is a match
 	for _, s := range all {
 		last := len(out) - 1
 		switch {
@@ -185,5 +185,5 @@ func stretches(text []byte, f finder, behavior string, invert bool) ([]stretch, 
 	return slices.DeleteFunc(out, func(s stretch) bool { return s.start == s.end }), nil
 }
 
-// behaviors are what a Split step may do with its matches.
+// behaviors are the values of behavior in a Split step.
 var behaviors = []string{"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"}

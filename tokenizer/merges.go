@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// mergeLoader enters a file's merges, most of the time it takes to open a tokenizer. Three look-ups a merge go to tables larger than
-// the caches, so merges are taken in blocks: the slots of a whole block are touched one after the other, which lets the processor
-// wait for many at once, before the first is used.
+// mergeLoader loads a file's merges, which takes most of the time to open a tokenizer. Each merge needs three look-ups in tables larger than
+// the caches. So merges are loaded in blocks: all slots of a block are touched before the first is used, so that the processor waits for many
+// cache misses at once.
 type mergeLoader struct {
 	m     *bpe
 	text  []byte // of the block's merges: what each of them makes
 	block []pendingMerge
 	rank  int
-	guess int32 // lists are often in the order of the ids they make
+	guess int32 // the likely next id: lists are often in the order of the resulting ids
 	touch uint64
 }
 
@@ -49,7 +49,7 @@ func (m *bpe) loadMerges(raw []byte) error {
 	return l.flush()
 }
 
-// read appends a merge's two tokens to the text.
+// read appends the two tokens of a merge to the text.
 func (l *mergeLoader) read(sc *scanner, p *pendingMerge, scratch *[]byte) error {
 	if sc.peek() == '[' {
 		parts := 0
@@ -96,7 +96,7 @@ func (l *mergeLoader) token(s []byte) error {
 	return nil
 }
 
-// flush enters the block.
+// flush adds the merges of the block.
 func (l *mergeLoader) flush() error {
 	v, pairs := l.m.vocab, &l.m.pairs
 	for i := range l.block {
@@ -124,7 +124,7 @@ func (l *mergeLoader) flush() error {
 	return nil
 }
 
-// makes returns the id of a merge's result: often the same as the last one's, or the next.
+// makes returns the id of a merge's result. It tries the last result's id and the next one first.
 func (l *mergeLoader) makes(b []byte) int32 {
 	v := l.m.vocab
 	for range 2 {

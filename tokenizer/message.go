@@ -10,7 +10,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer/internal/jinja"
 )
 
-// Message is one turn. A Message read from JSON keeps every key, known here or not, and the order of keys.
+// Message is one message of a conversation. A Message read from JSON keeps all keys, also unknown ones, and their order.
 type Message struct {
 	Role             string
 	Content          string
@@ -19,24 +19,24 @@ type Message struct {
 	ToolCalls        []ToolCall
 	ToolCallID       string
 
-	raw  json.RawMessage // as read: what the template sees while the fields are as read, too
+	raw  json.RawMessage // the JSON that was read; the template gets it as long as the fields are unchanged
 	read string
 }
 
-// fields is the text of the fields, to notice a change.
+// fields is a string of the fields, to detect changes.
 func (m *Message) fields() string {
 	return fmt.Sprintf("%q %q %q %q %q %q", m.Role, m.Content, m.ReasoningContent, m.Name, m.ToolCallID, m.ToolCalls)
 }
 
-// ToolCall is a call that an assistant's message makes.
+// ToolCall is a tool call of an assistant's message.
 type ToolCall struct {
 	ID        string
 	Name      string
 	Arguments json.RawMessage // a JSON object; the order of keys is kept
 }
 
-// UnmarshalJSON reads a message in the form of OpenAI's API and of Hugging Face's templates. Content that is no string
-// (null, a list of parts) is left to the template.
+// UnmarshalJSON reads a message in the form of OpenAI's API and of Hugging Face's templates. Content that is not a string
+// (null, a list of parts) is passed to the template as it is.
 func (m *Message) UnmarshalJSON(b []byte) error {
 	var w struct {
 		Role             string          `json:"role"`
@@ -73,7 +73,7 @@ func (m *Message) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// MarshalJSON writes what was read; the fields that are set where the message was not read or has been changed since.
+// MarshalJSON writes the JSON that was read. If the message was not read from JSON, or was changed, it writes the fields.
 func (m Message) MarshalJSON() ([]byte, error) {
 	if m.raw != nil && m.read == m.fields() {
 		return m.raw, nil
@@ -104,7 +104,7 @@ func (m Message) MarshalJSON() ([]byte, error) {
 	}{m.Role, m.Content, m.ReasoningContent, m.Name, calls, m.ToolCallID})
 }
 
-// text is the content, where it comes in parts those of type text joined by line breaks, as serve and vLLM do.
+// text is the content. Parts of type text are joined by line breaks, as in serve and vLLM.
 func (m *Message) text() (string, error) {
 	var w struct{ Content json.RawMessage }
 	if m.Content != "" || m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &w) != nil ||
@@ -125,12 +125,12 @@ func (m *Message) text() (string, error) {
 	return strings.Join(texts, "\n"), nil
 }
 
-// JoinParts makes one text of a content that comes in parts, and an empty one of null, as OpenAI's API writes the content of a message
-// that calls a tool: most templates expect a text. Other keys of the message are kept.
+// JoinParts joins a content of parts into one string, and replaces null (the content of tool calls in OpenAI's API) by an empty string: most
+// templates expect a string. Other keys of the message are kept.
 func (m *Message) JoinParts() error {
 	var all map[string]json.RawMessage
 	if m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &all) != nil {
-		return nil // Content is the text
+		return nil // the content is a string already
 	}
 	switch content := all["content"]; {
 	case len(content) == 0 || content[0] == '"':
@@ -154,7 +154,7 @@ func (m *Message) JoinParts() error {
 	return nil
 }
 
-// value is the message as a template sees it. Keys whose value is null are left out, as Hugging Face's libraries do.
+// value is the message as a value for templates. Keys whose value is null are left out, as Hugging Face's libraries do.
 func (m Message) value() (jinja.Value, error) {
 	text, err := m.MarshalJSON()
 	if err != nil {

@@ -76,12 +76,12 @@ func properties(r rune) norm.Properties {
 	return norm.NFC.PropertiesString(string(r))
 }
 
-// normalizedMarks carries the marks of text over to its normalised form of n bytes: a change of marks lies where the
-// text before it ends once normalised.
+// normalizedMarks maps the marks of text to its normalised form of n bytes: a change of marks at a position is moved to the
+// length of the normalised text before it.
 func normalizedMarks(normalize normalizer, text, said string, n int) string {
-	const context = 64 // what is normalised again before a place, as characters there may join
+	const context = 64 // bytes before a position that are normalised again, because characters may combine
 	marks := make([]byte, 0, n)
-	at, from := 0, 0 // places in text and in its normalised form
+	at, from := 0, 0 // positions in text and in its normalised form
 	for at < len(text) {
 		end := at + 1
 		for end < len(text) && said[end] == said[at] {
@@ -120,7 +120,7 @@ func replace(old, replacement string) normalizer {
 	return func(s string) string { return strings.ReplaceAll(s, old, replacement) }
 }
 
-// chain applies several normalizers in order; nil where there are none.
+// chain applies several normalizers in order; nil if there are none.
 func chain(list []normalizer) normalizer {
 	switch len(list) {
 	case 0:

@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// onigToRegexp2 writes a regular expression of Oniguruma, which tokenizer.json files are written for, as one of
-// regexp2. Classes that the two understand differently (\s, \w, \d, ^, $, the dot, letters without regard to case) are
-// spelled out. What is not known to mean the same in both is an error.
+// onigToRegexp2 converts a regular expression of Oniguruma, the engine of Hugging Face's tokenizers, to one of regexp2.
+// Constructs that differ between the two (\s, \w, \d, ^, $, the dot, case-insensitive letters) are written as explicit
+// classes. Constructs that are not known to have the same meaning in both are errors.
 func onigToRegexp2(pattern string) (string, error) {
 	if !utf8.ValidString(pattern) {
 		return "", fmt.Errorf("text that is not UTF-8")
@@ -34,7 +34,7 @@ const (
 	maxRepeat    = 1000
 )
 
-// groupName is what a group with a name begins with.
+// groupName matches the start of a named group.
 var groupName = regexp.MustCompile(`^\?<[\p{L}_][\p{L}\p{N}_]*>`)
 
 const maxGroupName = 100
@@ -43,7 +43,7 @@ type onigParser struct {
 	src   []rune
 	i     int
 	out   strings.Builder
-	fold  bool // letters match without regard to case
+	fold  bool // case-insensitive
 	depth int
 }
 
@@ -92,7 +92,7 @@ func (p *onigParser) alternatives() error {
 	return nil
 }
 
-// atom reads what can be repeated. It returns the letter that it is, if it is one.
+// atom reads one item that a quantifier can follow. If it is a letter, atom returns the letter.
 func (p *onigParser) atom() (rune, error) {
 	c := p.src[p.i]
 	p.i++
@@ -140,13 +140,13 @@ func (p *onigParser) group() error {
 	}
 	if name := groupName.FindString(string(p.src[p.i:min(len(p.src), p.i+maxGroupName)])); name != "" {
 		p.take(name)
-		p.out.WriteString("(?:") // nothing asks what it captured
+		p.out.WriteString("(?:") // captures are not used
 		return p.inside()
 	}
 	if p.peek("?") {
 		return fmt.Errorf("a group that begins with (%s", string(p.src[p.i:min(len(p.src), p.i+3)]))
 	}
-	p.out.WriteString("(?:") // nothing asks what it captured
+	p.out.WriteString("(?:") // captures are not used
 	return p.inside()
 }
 
@@ -161,7 +161,7 @@ func (p *onigParser) inside() error {
 	return nil
 }
 
-// repeats reads the quantifiers behind what was written from start.
+// repeats reads the quantifiers after the item that was written from start.
 func (p *onigParser) repeats(start int) error {
 	for n := 0; p.i < len(p.src); n++ {
 		what := ""
@@ -258,8 +258,7 @@ func plainRune(c rune) string {
 	return fmt.Sprintf(`\u%04X`, c)
 }
 
-// folded are the characters that are the same as c without regard to case. Those that equal several characters are an
-// error.
+// folded are the characters equal to c if case is ignored. A character that equals a sequence of several is an error.
 func folded(c rune) ([]rune, error) {
 	switch {
 	case c == 0xDF, c == 0x149, c == 0x1F0, c == 0x390, c == 0x3B0, c == 0x587, c == 0x130,
@@ -273,7 +272,7 @@ func folded(c rune) ([]rune, error) {
 	return all, nil
 }
 
-// foldsWith says whether one character equals the two together.
+// foldsWith reports whether some single character equals the sequence a, b if case is ignored.
 func foldsWith(a, b rune) bool {
 	switch strings.ToLower(string([]rune{a, b})) {
 	case "ss", "ff", "fi", "fl", "st":
@@ -388,7 +387,7 @@ func (p *onigParser) hex(kind rune) (rune, error) {
 	return rune(v), nil
 }
 
-// property reads {Name} or {^Name} of \p.
+// property reads {Name} or {^Name} after \p.
 func (p *onigParser) property(not bool) (string, error) {
 	if !p.take("{") {
 		return "", fmt.Errorf(`\p without braces`)
@@ -436,7 +435,7 @@ func propertyName(name string) string {
 		"decimalnumber": "Nd", "letternumber": "Nl", "othernumber": "No", "spaceseparator": "Zs"}[plain(name)]
 }
 
-// caseless says whether a category holds with every character all that equal it without regard to case.
+// caseless reports whether a category contains, with every character, all that equal it if case is ignored.
 func caseless(name string) bool { return name == "L" || name == "P" || name == "Z" || name == "Nd" }
 
 // The ranges of \w and \W, outside of brackets and in them.
@@ -464,9 +463,9 @@ func ranges(is func(rune) bool, in bool) string {
 	return b.String()
 }
 
-// wordInClass says what \w holds in brackets.
+// wordInClass reports whether \w in brackets contains r.
 func wordInClass(r rune) bool { return classes[r]&classWord != 0 && r != 0x200C && r != 0x200D }
 
-// wordAlone says what it holds outside of them and what \b sees: Oniguruma looks characters below U+0100 up in another
-// table there.
+// wordAlone reports whether \w outside of brackets, and \b, treat r as a word character: there Oniguruma uses another table
+// for characters below U+0100.
 func wordAlone(r rune) bool { return wordInClass(r) || r < 0x100 && classes[r]&classNumber != 0 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// maxFolded bounds the characters that a range without regard to case may hold.
+// maxFolded is the maximum number of characters in a case-insensitive range.
 const maxFolded = 4096
 
 // class reads a bracketed class behind its bracket.

@@ -16,13 +16,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// maxFile bounds a file as it is in memory, so that a small archive cannot fill it.
+// maxFile is the maximum uncompressed size of a file, so that a small compressed file cannot exhaust the memory.
 const maxFile = 512 << 20
 
 // Open reads a tokenizer. path is a Hugging Face model folder or a file: tokenizer.json, the same with .gz, or a
 // sentencepiece tokenizer.model of BPE type. The folder of the file may hold tokenizer_config.json,
-// generation_config.json and config.json (ids of BOS and EOS) and a chat template; all are optional. The truncation and
-// padding that a tokenizer.json may ask for are not applied. The error says which file was the matter and why.
+// generation_config.json and config.json (ids of BOS and EOS) and a chat template; all are optional. Settings for truncation and
+// padding in tokenizer.json are ignored. Errors name the file and the reason.
 func Open(path string) (*Tokenizer, error) {
 	file, err := locate(path)
 	if err != nil {
@@ -60,7 +60,7 @@ func locate(path string) (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("opening tokenizer: %s holds neither tokenizer.json nor tokenizer.model: name a folder or file that does", path)
+	return "", fmt.Errorf("opening tokenizer: %s holds neither tokenizer.json nor tokenizer.model: give a folder that does, or such a file", path)
 }
 
 func exists(file string) bool {
@@ -68,7 +68,7 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// readFile reads a whole file, unpacked if its name ends in .gz.
+// readFile reads a file, and uncompresses it if its name ends in .gz.
 func readFile(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -98,8 +98,7 @@ func readFile(file string) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// configure takes from the files beside the tokenizer the tokens that they add, the ids of BOS and EOS and the chat
-// template.
+// configure reads the files beside the tokenizer: additional tokens, the ids of BOS and EOS, and the chat template.
 func (t *Tokenizer) configure(dir string) error {
 	c, err := readTokenizerConfig(dir, t.added.file, t.added.padding)
 	if err != nil {
@@ -170,15 +169,14 @@ func union(a, b []int32) []int32 {
 	return a
 }
 
-// member is a key of a JSON object and its value, unread.
+// member is a key of a JSON object with its unparsed value.
 type member struct {
 	key string
 	raw json.RawMessage
 }
 
-// readObject reads an optional file that holds a JSON object, in the order of its keys; of a key that comes twice the
-// last value counts. Numbers may be NaN and infinities, as Python writes them. A file that does not exist has no
-// members.
+// readObject reads an optional file that holds a JSON object, in the order of its keys. If a key is repeated, the last value
+// is used. Numbers may be NaN and infinities, as Python writes them. A file that does not exist has no members.
 func readObject(file string) ([]member, error) {
 	text, err := readFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -217,7 +215,7 @@ func (s *scanner) members() (list []member, err error) {
 	return list, err
 }
 
-// kindOf names the kind of a JSON value.
+// kindOf is the type of a JSON value, for error messages.
 func kindOf(raw []byte) string {
 	switch raw = bytes.TrimSpace(raw); {
 	case len(raw) == 0 || raw[0] == 'n':

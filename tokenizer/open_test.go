@@ -61,7 +61,7 @@ func TestRefusedFiles(t *testing.T) {
 	for what, edit := range map[string][2]string{
 		"cut":                      {`"merges"`, "\x00"},
 		"outside":                  {`"b": 1`, `"b": -1`},
-		"proportion":               {`"b": 1`, `"b": 16000000`},
+		"too large for the size of the vocabulary":               {`"b": 1`, `"b": 16000000`},
 		"not in the vocabulary":    {`"a b"`, `"a c"`},
 		"two tokens":               {`"a b"`, `"a b c"`},
 		"expected a value":         {`"merges": ["a b", "Ġ ab"]`, `"merges": `},

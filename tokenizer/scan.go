@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// scanner walks JSON in place. A tokenizer.json is a few small objects around two huge lists; walking those without building a
-// tree is what keeps start-up short. It checks the syntax of what it visits; skip only finds the end of a value.
+// scanner reads JSON in place. A tokenizer.json has two huge lists and otherwise small objects; reading the lists without building a tree
+// keeps start-up short. It checks the syntax of the values that it reads; raw only finds the end of a value.
 type scanner struct {
 	b []byte
 	i int
@@ -86,7 +86,7 @@ func (s *scanner) object(member func(key []byte) error) error {
 	})
 }
 
-// str reads a string. Without escapes the result lies in the input; otherwise it is appended to buf.
+// str reads a string. Without escapes the result is a slice of the input; otherwise it is appended to buf.
 func (s *scanner) str(buf []byte) ([]byte, error) {
 	if err := s.expect('"'); err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (s *scanner) integer() (int, error) {
 	return n, nil
 }
 
-// raw returns the bytes of the next value, whatever it is, having checked only its brackets and quotes.
+// raw returns the bytes of the next value of any type. It checks only brackets and quotes.
 func (s *scanner) raw() ([]byte, error) {
 	s.peek()
 	start, depth := s.i, 0
@@ -235,7 +235,7 @@ func (s *scanner) raw() ([]byte, error) {
 
 func closes(c byte) bool { return c == '"' || c == '}' || c == ']' }
 
-// skipString moves behind the string that starts at s.i, eight bytes a step.
+// skipString moves to the end of the string that starts at s.i, eight bytes a step.
 func (s *scanner) skipString() error {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	b, i := s.b, s.i+1

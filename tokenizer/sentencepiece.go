@@ -164,7 +164,7 @@ func parseSentencepiece(data []byte) (*Tokenizer, error) {
 	var added []addedToken
 	for id, p := range sp.pieces {
 		switch p.kind {
-		case pieceUnknown, pieceControl, pieceUserDefined: // never the result of merging
+		case pieceUnknown, pieceControl, pieceUserDefined: // never the result of a merge
 			added = append(added, addedToken{Content: string(p.text), Special: p.kind != pieceUserDefined})
 			if err := v.put(id, p.text); err != nil {
 				return nil, err
@@ -196,8 +196,8 @@ func parseSentencepiece(data []byte) (*Tokenizer, error) {
 	return t, nil
 }
 
-// pairsByScore lists every way in which a piece is made of two others; sentencepiece joins the pair whose result scores highest;
-// of equal scores the earlier piece, as conversions to tokenizer.json have it.
+// pairsByScore lists all pairs of pieces whose concatenation is a piece. sentencepiece merges the pair whose result has the highest score; if
+// scores are equal, the earlier piece, as in conversions to tokenizer.json.
 func pairsByScore(v *vocab, pieces []spPiece) pairTable {
 	type pair struct{ left, right, id int32 }
 	var pairs []pair
@@ -227,5 +227,5 @@ func pairsByScore(v *vocab, pieces []spPiece) pairTable {
 	return t
 }
 
-// mergeable says whether a piece takes part in merges: byte pieces stand for themselves.
+// mergeable reports whether a piece takes part in merges. Byte pieces and unused ones do not.
 func mergeable(p spPiece) bool { return p.kind != pieceByte && p.kind != pieceUnused }

@@ -64,8 +64,8 @@ func contraction(b []byte, fold byte) int {
 	return 0
 }
 
-// spaces is \s+(?!\S)|\s+ on the run of white space [i, end): all of it before the end of the text, all but the last character before
-// something else, a single character as it is.
+// spaces matches \s+(?!\S)|\s+ in the run of white space [i, end): all of it at the end of the text; otherwise all but its last character;
+// a single character completely.
 func spaces(b []byte, i, end int) int {
 	if end == len(b) {
 		return end
@@ -125,7 +125,7 @@ func splitCl100k(digits int, letters uint8) split {
 	}
 }
 
-// splitDigits is the Digits step: numbers apart from the rest, each on its own (individual) or whole runs.
+// splitDigits is the Digits step: it separates digits from other text, each digit (individual) or each run of digits.
 func splitDigits(individual bool) split {
 	return func(b []byte, i int) int {
 		c, n := classAt(b, i)
@@ -136,7 +136,7 @@ func splitDigits(individual bool) split {
 	}
 }
 
-// qwenPattern is what tokenizers trained here use, too.
+// qwenPattern is the pattern of Qwen2, which Train uses too.
 const qwenPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
 // patterns maps the regular expressions found in published tokenizer.json files to their scanners.

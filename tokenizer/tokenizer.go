@@ -12,17 +12,17 @@ type Tokenizer struct {
 	model      bpe
 	normalize  normalizer // nil: text stays as it is
 	steps      []step
-	raw        *matcher // added tokens looked for in the text as given
-	normalized *matcher // added tokens looked for behind the normalizer
+	raw        *matcher // added tokens that are searched in the original text
+	normalized *matcher // added tokens that are searched in the normalised text
 	template   template
 
 	added     addedTokens
-	special   []bool // by id: left out by a decoding that skips special tokens
+	special   []bool // by id: decoding can leave the token out
 	decoding  decoding
 	plain     *vocab // character-level models: the text of each token, U+2581 as space and <0xXX> as byte
 	byteToken []bool // by id: a byte-fallback token
 
-	stated   int // VocabSize before the files beside the tokenizer added to it
+	stated   int // VocabSize of tokenizer.json alone, without tokens of the files beside it
 	bos, eos []int32
 	chat     chatSource
 
@@ -30,7 +30,7 @@ type Tokenizer struct {
 	spare []*state
 }
 
-// EncodeOptions says what an encoding does with special tokens.
+// EncodeOptions are options for special tokens in Encode.
 type EncodeOptions struct {
 	AddSpecial   bool // put the tokens around the text that the model expects (tokenizer.json's post-processor; often BOS, often nothing)
 	ParseSpecial bool // the strings of special tokens in the text become their ids; otherwise they are text. Added tokens that are
@@ -38,7 +38,7 @@ type EncodeOptions struct {
 }
 
 // Encode returns the ids of text. Bytes that are not valid UTF-8 are taken as U+FFFD, by the rule that Decoder follows.
-// It panics with a *PatternError where tokenizer.json has a regular expression that takes out of all proportion long.
+// It panics with a *PatternError if a regular expression of tokenizer.json exceeds its time limit.
 func (t *Tokenizer) Encode(text string, opt EncodeOptions) []int32 {
 	st := t.acquire()
 	defer t.release(st)
@@ -54,10 +54,10 @@ func (t *Tokenizer) Encode(text string, opt EncodeOptions) []int32 {
 	return out
 }
 
-// encode finds the added tokens, and between them normalises, splits and merges. said marks text in which no special
-// token is looked for (see Marked).
+// encode finds the added tokens, and between them normalises, splits and merges. Special tokens are not
+// searched in text that said marks (see Marked).
 func (t *Tokenizer) encode(st *state, out []int32, text []byte, parseSpecial bool, said string) []int32 {
-	first := true // nothing stands before
+	first := true // no text before
 	pieces := func(part []byte, _ string) {
 		out = t.split(st, out, part, t.steps, first)
 		first = false
@@ -85,7 +85,7 @@ func (t *Tokenizer) encode(st *state, out []int32, text []byte, parseSpecial boo
 	return out
 }
 
-// split applies the pre-tokenizers in order, each to every piece of the one before, and merges the last one's pieces.
+// split applies the pre-tokenizers in order, each to all pieces of the previous one, and merges within the final pieces.
 func (t *Tokenizer) split(st *state, out []int32, text []byte, steps []step, first bool) []int32 {
 	if len(text) == 0 {
 		return out
@@ -178,9 +178,9 @@ func (t *Tokenizer) release(st *state) {
 // VocabSize is one more than the largest id, added tokens included. A model's embedding may have more rows.
 func (t *Tokenizer) VocabSize() int { return len(t.model.vocab.spans) }
 
-// Rows is how many rows the embedding of the tokenizer's model must have: as many as VocabSize, less special tokens at
-// the end that only the files beside tokenizer.json name. Models are published whose padding token is such a one
-// without a row; nothing but its own text gives its id.
+// Rows is the minimum number of rows of the model's embedding: VocabSize without special tokens at the end that are only in
+// the files beside tokenizer.json. Some published models have such a padding token without a row; only its own text is
+// encoded as its id.
 func (t *Tokenizer) Rows() int {
 	n := t.VocabSize()
 	for n > t.stated && t.Special(int32(n-1)) {
@@ -233,7 +233,7 @@ func (t *Tokenizer) bytes(id int32) []byte {
 	return t.model.vocab.bytes(id)
 }
 
-// Special says whether an id is a control token, which decoding can skip.
+// Special reports whether an id is a special token, which decoding can leave out.
 func (t *Tokenizer) Special(id int32) bool {
 	return uint32(id) < uint32(len(t.special)) && t.special[id]
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// tokenizerConfig is what the files beside a tokenizer say about its tokens: tokenizer_config.json, and where that has
-// no added_tokens_decoder the older special_tokens_map.json and added_tokens.json. The rules are those of transformers
-// 5: additions says which tokens its TokenizersBackend adds to those of tokenizer.json.
+// tokenizerConfig has the tokens in the files beside a tokenizer: tokenizer_config.json and, if it has no
+// added_tokens_decoder, the older special_tokens_map.json and added_tokens.json. The rules are those of transformers 5:
+// additions lists the tokens that its TokenizersBackend adds to those of tokenizer.json.
 type tokenizerConfig struct {
 	named        []namedToken
 	extra        []tokenSpec       // special tokens without a role
-	decoder      map[int]tokenSpec // by the ids that the files give, which only order them
+	decoder      map[int]tokenSpec // by the ids in the files, which only give the order
 	byText       map[string]tokenSpec
 	chatTemplate json.RawMessage
 }
@@ -31,23 +31,23 @@ type namedToken struct {
 	token tokenSpec
 }
 
-// tokenSpec is a token as a file writes it.
+// tokenSpec is a token as written in a file.
 type tokenSpec struct {
 	addedToken
-	text       bool // its text alone
+	text       bool // written as a string, not as an object
 	typed      bool // an object marked with "__type"
-	normalized bool // the file says whether it is looked for in normalised text; otherwise it is unless special
+	normalized bool // the file has "normalized"; the default is true for tokens that are not special
 }
 
 // standardNames are the roles that every tokenizer may have, in the order in which their tokens are added.
 var standardNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
 
-// same says whether two tokens are written alike.
+// same reports whether two tokens are written identically.
 func (s tokenSpec) same(other tokenSpec) bool {
 	return s.addedToken == other.addedToken && s.text == other.text
 }
 
-// additions lists the tokens to add to those that are there, in order.
+// additions lists the tokens to add to the existing ones, in order.
 func (c *tokenizerConfig) additions(there map[string]int32) []addedToken {
 	roles, listed := map[string]bool{}, map[string]bool{}
 	for _, n := range c.named {
@@ -91,7 +91,7 @@ func readTokenizerConfig(dir string, file []addedToken, padding string) (*tokeni
 		values.set(extra, values.values[additional])
 		values.drop(additional)
 	}
-	own := newArguments(nil) // tokens with a role of this model's own
+	own := newArguments(nil) // tokens with roles that only this model has
 	for _, key := range slices.Clone(values.keys) {
 		if ownRole(key) && kindOf(values.get(key)) == "text" {
 			own.set(key, values.get(key))
@@ -114,7 +114,7 @@ func readTokenizerConfig(dir string, file []addedToken, padding string) (*tokeni
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	late := values.has(additional) && !values.has(extra) // too late for readLegacy to know of them
+	late := values.has(additional) && !values.has(extra) // readLegacy does not know these tokens yet
 	if late {
 		values.set(extra, values.values[additional])
 	}
@@ -145,12 +145,12 @@ func readTokenizerConfig(dir string, file []addedToken, padding string) (*tokeni
 	return c, nil
 }
 
-// list enters a token that a file gives an id.
+// list adds a token with the id in the file.
 func (c *tokenizerConfig) list(id int, token tokenSpec) {
 	c.decoder[id], c.byText[token.Content] = token, token
 }
 
-// ownRole says whether a key names a token with a role that is not one of the standard ones, such as image_token.
+// ownRole reports whether a key is a token's role that is not a standard one, such as image_token.
 func ownRole(key string) bool {
 	return strings.HasSuffix(key, "_token") && !slices.Contains(standardNames, key)
 }
@@ -178,7 +178,7 @@ func (a *arguments) set(key string, raw json.RawMessage) {
 
 func (a *arguments) has(key string) bool { _, ok := a.values[key]; return ok }
 
-// get is the value of a key; nil where it is not there or null.
+// get is the value of a key; nil if it is missing or null.
 func (a *arguments) get(key string) json.RawMessage {
 	if raw := a.values[key]; kindOf(raw) != "null" {
 		return raw
@@ -191,7 +191,7 @@ func (a *arguments) drop(key string) {
 	a.keys = slices.DeleteFunc(a.keys, func(k string) bool { return k == key })
 }
 
-// moveObject moves the entries of a key's value to the arguments to, where it is an object.
+// moveObject moves the entries of a key's value to to, if the value is an object.
 func (a *arguments) moveObject(key string, to *arguments) error {
 	if kindOf(a.get(key)) != "an object" {
 		return nil
@@ -207,7 +207,7 @@ func (a *arguments) moveObject(key string, to *arguments) error {
 	return nil
 }
 
-// truthy says whether Python takes a value for true.
+// truthy reports whether a value is true in Python.
 func truthy(raw json.RawMessage) bool {
 	switch s := strings.Join(strings.Fields(string(raw)), ""); s {
 	case "", "null", "false", "0", `""`, "[]", "{}":
@@ -216,7 +216,7 @@ func truthy(raw json.RawMessage) bool {
 	return true
 }
 
-// readSpecialTokensMap takes the older file's entries. Whatever a token written as an object says there, it is special.
+// readSpecialTokensMap reads the older file. Tokens written as objects are special there, whatever their field "special" is.
 func (a *arguments) readSpecialTokensMap(path string) error {
 	list, err := readObject(path)
 	if err != nil {
@@ -252,7 +252,7 @@ func (a *arguments) readSpecialTokensMap(path string) error {
 	return nil
 }
 
-// specialToken is a token written as an object, made special.
+// specialToken sets "special" in a token written as an object.
 func specialToken(raw json.RawMessage) (json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	if err := pyjson.Unmarshal(raw, &fields); err != nil {
@@ -263,8 +263,8 @@ func specialToken(raw json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
-// readToken reads a token: its text alone, which makes a special one, or an object with its switches. One that does not
-// say whether it is special is so if special, and not if it is marked as written by transformers ("__type").
+// readToken reads a token: a string, which is a special token, or an object with options. If the object does not have
+// "special", the default is special, or false if transformers wrote the object ("__type").
 func readToken(raw json.RawMessage, special bool) (token tokenSpec, err error) {
 	switch kind := kindOf(raw); kind {
 	case "text":
@@ -371,7 +371,7 @@ func (c *tokenizerConfig) readTokens(values, own *arguments, extra string) error
 	return nil
 }
 
-// setNamed gives a role its token; a role that has one keeps its place.
+// setNamed sets the token of a role; a role that has one already keeps its position.
 func (c *tokenizerConfig) setNamed(name string, raw json.RawMessage) error {
 	token, err := readToken(raw, true)
 	if err != nil {
@@ -387,8 +387,8 @@ func (c *tokenizerConfig) setNamed(name string, raw json.RawMessage) error {
 	return nil
 }
 
-// readLegacy reads added_tokens.json: texts and ids. Those that have a role are special, and those listed as extra
-// tokens if extra.
+// readLegacy reads added_tokens.json, an object from texts to ids. Tokens with a role are special; with extra, those listed
+// as extra tokens are special too.
 func (c *tokenizerConfig) readLegacy(path string, extra bool) error {
 	list, err := readObject(path)
 	if err != nil {

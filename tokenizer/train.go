@@ -11,9 +11,9 @@ import (
 	"slices"
 )
 
-// Train makes a byte-level BPE tokenizer.json of up to vocabSize tokens from texts: the special tokens first, the 256 bytes, then the
-// pairs that are most frequent, again and again (Sennrich et al. 2016). Text is split as Qwen's models do. The same texts give the same
-// file, and the same merges as Hugging Face's BpeTrainer.
+// Train trains a byte-level BPE tokenizer of up to vocabSize tokens on texts and returns its tokenizer.json. The tokens are the special
+// tokens, the 256 bytes, and merges of the most frequent pair, repeatedly (Sennrich et al. 2016). Text is split with Qwen2's pattern. The same
+// texts give the same file, and the same merges as Hugging Face's BpeTrainer.
 func Train(texts iter.Seq[string], vocabSize int, specials []string) ([]byte, error) {
 	if least := 256 + len(specials); vocabSize < least || vocabSize > maxID {
 		return nil, fmt.Errorf("training a tokenizer: a vocabulary of %d is outside %d..%d", vocabSize, least, maxID)
@@ -55,14 +55,14 @@ type trainWord struct {
 	count int
 }
 
-// candidate is a pair to merge, as frequent as it was when it was queued, and the words that have it.
+// candidate is a pair to merge, with its count when it was queued and the words that contain it.
 type candidate struct {
 	pair
 	count int
 	words []int32
 }
 
-// token returns the id of a token, a new one if need be.
+// token returns the id of a token, and adds the token if it is new.
 func (t *trainer) token(s string) int32 {
 	id, ok := t.ids[s]
 	if !ok {
@@ -124,11 +124,11 @@ func (t *trainer) enqueue(found map[pair][]int32) {
 	}
 }
 
-// merge makes tokens of pairs until there are size of them.
+// merge merges pairs until there are size tokens.
 func (t *trainer) merge(size int) {
 	for len(t.tokens) < size && len(t.queue) > 0 {
 		top := heap.Pop(&t.queue).(candidate)
-		if n := t.counts[top.pair]; n != top.count { // merges since have taken some
+		if n := t.counts[top.pair]; n != top.count { // later merges have reduced the count
 			if top.count = n; n > 0 {
 				heap.Push(&t.queue, top)
 			}
@@ -151,7 +151,7 @@ func (t *trainer) merge(size int) {
 	}
 }
 
-// join makes id of every p in the word, from the left, and reports the pairs that come and go.
+// join replaces every p in the word by id, from the left, and calls changed for each added (+) and removed (-) pair.
 func (w *trainWord) join(p pair, id int32, changed func(p pair, change int)) {
 	for i := 0; i+1 < len(w.ids); i++ {
 		if w.ids[i] != p.left || w.ids[i+1] != p.right {
@@ -170,7 +170,7 @@ func (w *trainWord) join(p pair, id int32, changed func(p pair, change int)) {
 	}
 }
 
-// candidates is a heap: the most frequent pair first, of equally frequent ones the smallest.
+// candidates is a heap: the most frequent pair first; if counts are equal, the smallest pair.
 type candidates []candidate
 
 func (c candidates) Len() int { return len(c) }

@@ -12,16 +12,16 @@ type vocab struct {
 	arena     []byte
 	spans     []span         // by id
 	slots     []vocabSlot    // open addressing by bytes
-	raw       map[int32]bool // byte-level: tokens with characters outside the alphabet, kept as they are written
+	raw       map[int32]bool // byte-level: tokens with characters outside the alphabet, stored as written
 	rawIDs    map[string]int32
 	byteLevel bool
 	count     int
 }
 
-// A span is a token's place in the arena; end is 0 for ids that have no token.
+// A span is a token's byte range in the arena; end is 0 for ids without a token.
 type span struct{ start, end uint32 }
 
-// A vocabSlot holds what a look-up needs: for most tokens, which are short, nothing else is read.
+// A vocabSlot is a slot of the hash table. For tokens of up to 8 bytes, a look-up reads nothing else.
 type vocabSlot struct {
 	word uint64 // the token's bytes if it has up to 8, else its hash
 	span
@@ -43,7 +43,7 @@ func newVocab(byteLevel bool, n, size int) *vocab {
 	}
 }
 
-// add enters a token of the model, as tokenizer.json writes it, so that find knows it.
+// add adds a token of the model, as written in tokenizer.json, so that find finds it.
 func (v *vocab) add(id int, token []byte) error {
 	if err := v.put(id, token); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (v *vocab) add(id int, token []byte) error {
 	return nil
 }
 
-// put enters a token that find does not know, such as an added one.
+// put adds a token that find does not find, such as an added token.
 func (v *vocab) put(id int, token []byte) error {
 	if id < 0 || id > maxID {
 		return fmt.Errorf("token id %d is outside 0..%d", id, maxID)
@@ -86,19 +86,19 @@ func (v *vocab) put(id int, token []byte) error {
 	return nil
 }
 
-// insert enters a token in the table.
+// insert inserts a token into the hash table.
 func (v *vocab) insert(b []byte, id int32) {
 	key := keyOf(b)
 	mask := uint64(len(v.slots) - 1)
 	for p := key.hash & mask; ; p = (p + 1) & mask {
-		if s := &v.slots[p]; s.id == 0 || v.is(s, key.word, b) { // free, or the same token again: the last one counts
+		if s := &v.slots[p]; s.id == 0 || v.is(s, key.word, b) { // free, or the same token again: the last one wins
 			*s = vocabSlot{key.word, v.spans[id], id + 1}
 			return
 		}
 	}
 }
 
-// is says whether a taken slot holds the token b.
+// is reports whether a used slot holds the token b.
 func (v *vocab) is(s *vocabSlot, word uint64, b []byte) bool {
 	return s.word == word && int(s.end-s.start) == len(b) && (len(b) <= 8 || string(v.arena[s.start:s.end]) == string(b))
 }
@@ -129,7 +129,7 @@ func (v *vocab) findKey(key tokenKey, b []byte) int32 {
 	}
 }
 
-// bytes returns the token's bytes (which may be none), nil where the id has no token.
+// bytes returns the token's bytes (possibly empty); nil if the id has no token.
 func (v *vocab) bytes(id int32) []byte {
 	if uint32(id) >= uint32(len(v.spans)) {
 		return nil
@@ -141,10 +141,10 @@ func (v *vocab) bytes(id int32) []byte {
 	return v.arena[s.start:s.end:s.end]
 }
 
-// A tokenKey is where a token's slot is looked for, and the word that the slot keeps.
+// A tokenKey is a token's hash, and the word that its slot stores.
 type tokenKey struct{ hash, word uint64 }
 
-// keyOf mixes eight bytes a step by the halves of a 128-bit product.
+// keyOf hashes eight bytes a step: it combines the two halves of a 128-bit product.
 func keyOf(b []byte) tokenKey {
 	var word uint64
 	const k0, k1 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
