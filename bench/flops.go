@@ -5,15 +5,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// work is what one kernel does in a pass, all its calls together.
+// work is the work of all calls of one kernel in a pass.
 type work struct {
 	kernel string
-	calls  float64 // launches, where a projection of several matrices is one product
+	calls  float64 // launches; a projection of several matrices is one product
 	cost
-	// stored are those of its bytes that are weights, or keys and values of a cache: a pass has to read them from memory, while
-	// activations may still lie in a cache of the processor.
+	// stored are the bytes of weights and of the KV cache. A pass has to read them from memory, while activations may be in the processor's
+	// caches.
 	stored float64
-	matrix bool // products and attention, which the FLOPs of a model count
+	matrix bool // a matrix product or attention: counts in the model's FLOPs
 }
 
 // span is a forward pass over tokens [start, start+n) of each of batch sequences, the output matrix applied to logits rows of each.
@@ -21,17 +21,17 @@ type span struct{ batch, start, n, logits int }
 
 func (s span) rows() float64 { return float64(s.batch * s.n) }
 
-// forwardShape is a model and how its passes are computed.
+// forwardShape is a model with the settings of its passes.
 type forwardShape struct {
 	c     *model.Config
 	t, kv kernels.DType
 	rank  int  // of an adapter on all projections; 0: none
 	score bool // the rows of the output matrix are scored against targets, not sampled
-	// tokens bounds a pass: the weights are read once for so many. 0: one pass.
+	// tokens is the maximum of a pass: the weights are read once for each pass. 0: all tokens in one pass.
 	tokens int
 }
 
-// passes is how often the weights are read for a span.
+// passes is the number of times that the weights are read for a span.
 func (f forwardShape) passes(s span) float64 {
 	if f.tokens < 1 {
 		return 1
@@ -39,7 +39,7 @@ func (f forwardShape) passes(s span) float64 {
 	return float64((s.batch*s.n + f.tokens - 1) / f.tokens)
 }
 
-// operand is the size of an element that only products read: Device.Operand.
+// operand is the size in bytes of an element that only products read: see Device.Operand.
 func (f forwardShape) operand() float64 {
 	if f.t == kernels.BF16 {
 		return 2
@@ -47,12 +47,12 @@ func (f forwardShape) operand() float64 {
 	return 4
 }
 
-// linear is a product of the layers: one matrix, or several that share their input, as one.
+// linear is a matrix product of a layer; several matrices with the same input are one product.
 type linear struct {
 	name string
 	n, k int
 	bias bool
-	add  bool // to the residual stream
+	add  bool // the result is added to the residual stream
 }
 
 func linears(c *model.Config) []linear {
@@ -61,12 +61,12 @@ func linears(c *model.Config) []linear {
 		{"gate_up", 2 * c.Inter, c.Hidden, c.MLPBias, false}, {"down", c.Hidden, c.Inter, c.MLPBias, true}}
 }
 
-// vector is an elementwise kernel, or one over rows, in F32.
+// vector is an elementwise or row-wise kernel in F32; flops and bytes are per element.
 func vector(name string, calls, elements, flops, bytes float64) work {
 	return work{kernel: name, calls: calls, cost: cost{flops * elements, kernels.F32, bytes * elements}}
 }
 
-// times is w done n times.
+// times is the work of n repetitions of w.
 func (w work) times(n float64) work {
 	w.calls, w.flops, w.bytes, w.stored = n*w.calls, n*w.flops, n*w.bytes, n*w.stored
 	return w
@@ -107,7 +107,7 @@ func (f forwardShape) forward(s span) []work {
 	return append(out, f.output(s)...)
 }
 
-// product is a product of one layer over rows, in so many passes.
+// product is the product l of one layer over rows, in several passes.
 func (f forwardShape) product(l linear, rows, passes float64) work {
 	w := work{kernel: l.name, calls: passes, cost: productCost(rows, l.k, l.n, f.t, f.operand()), matrix: true}
 	w.bytes += (passes - 1) * weightBytes(l.n, l.k, f.t)
@@ -121,7 +121,7 @@ func (f forwardShape) product(l linear, rows, passes float64) work {
 	return w
 }
 
-// output is what is done with the rows that the output matrix is applied to.
+// output lists the kernels for the rows that the output matrix is applied to.
 func (f forwardShape) output(s span) []work {
 	c, rows := f.c, float64(s.batch*s.logits)
 	if rows == 0 {
@@ -141,7 +141,7 @@ func (f forwardShape) output(s span) []work {
 }
 
 // train lists the kernels of forward and backward of s, whose gradients are added up; with recompute the layers' forward is done twice.
-// Without it, what their backward makes again are norms and gated activations.
+// Without it, the backward pass recomputes only norms and gated activations.
 func (f forwardShape) train(s span, recompute bool) []work {
 	f.score = true
 	c, rows, passes := f.c, s.rows(), f.passes(s)
@@ -162,7 +162,7 @@ func (f forwardShape) train(s span, recompute bool) []work {
 	for _, l := range linears(c) {
 		dx := work{kernel: "dx of " + l.name, calls: passes, matrix: true, cost: productCost(rows, l.n, l.k, f.t, 4)}
 		if dx.bytes += (passes - 1) * weightBytes(l.n, l.k, f.t); f.t == kernels.Q8 {
-			dx.typ = kernels.BF16 // through a q8 weight the gradient goes as bf16
+			dx.typ = kernels.BF16 // the gradient's product with a q8 weight is computed in bf16
 		}
 		out = append(out, dx.times(layers))
 		if full {
@@ -198,7 +198,7 @@ func (f forwardShape) optimizer() []work {
 	return []work{vector("sumsquares", 1, n, 2, 4), vector("update", 1, n, 15, updateBytes)}
 }
 
-// merge adds up the works of one name, in the order of their first.
+// merge adds up the works of each kernel name, in the order of first occurrence.
 func merge(all []work) (out []work) {
 	at := map[string]int{}
 	for _, w := range all {
@@ -213,7 +213,7 @@ func merge(all []work) (out []work) {
 	return out
 }
 
-// least is what of all must be done at least: the products' arithmetic, and reading what is stored.
+// least is the minimal cost of all: the arithmetic of the products, and reading weights and KV cache.
 func least(t kernels.DType, all []work) cost {
 	sum := cost{typ: t}
 	for _, w := range all {
@@ -230,7 +230,7 @@ func passCost(c *model.Config, t, kv kernels.DType, batch, start, n, logits int)
 	return least(t, forwardShape{c: c, t: t, kv: kv}.forward(span{batch, start, n, logits}))
 }
 
-// attentionFLOPs are those of one query over n keys, all layers.
+// attentionFLOPs are the operations of one query over n keys in all layers.
 func attentionFLOPs(c *model.Config, n int) int64 {
 	return 4 * int64(n) * int64(c.Layers) * int64(c.Heads*c.HeadDim)
 }

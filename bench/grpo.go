@@ -22,35 +22,34 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// GRPOTest is what GRPO measures: a whole step, every response running to its full length, so that any two programs and any two
-// machines do the same amount of work.
+// GRPOTest is a GRPO step to measure. Every response has its full length, so that all programs and machines do the same amount of work.
 type GRPOTest struct {
 	Questions, N int  // N rollouts of each question
 	Response     int  // new tokens in each turn
-	Turns        int  // between two turns the simulator, the starting weights, writes a result
+	Turns        int  // between two turns the simulator (the starting weights) generates a search result
 	Prompt       int  // tokens of a question's prompt
-	Observation  int  // tokens of a result
-	Given        bool // the results are there already, as a search engine's: nobody writes them
-	MiniBatch    int  // trajectories in an optimiser step; 0: all
+	Observation  int  // tokens of a search result
+	Given        bool // the search results are given, as from a search engine: no simulator runs
+	MiniBatch    int  // trajectories in an optimizer step; 0: all
 	LoRAR        int  // rank of the adapter that is trained; 0: all weights
 	NoReference  bool // no KL term
 	Recompute    bool
 	MicroBatch   int           // tokens; 0: 4096
-	SimDType     kernels.DType // of the simulator's weights; 0: as the policy's
-	Peers        []StepPeer    // measured beside ours, in so many alternating pairs
-	Pairs        int           // 0: 1
-	NoWarmup     bool          // the first step counts: for models whose steps take minutes
+	SimDType     kernels.DType // of the simulator's weights; 0: the policy's
+	Peers        []StepPeer    // programs to measure in alternation with ours
+	Pairs        int           // alternating pairs of measurements; 0: 1
+	NoWarmup     bool          // the first step is measured too: for models whose steps take minutes
 }
 
-// GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the update. What was measured is
-// returned beside the error of a peer.
+// GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the update. If a peer fails,
+// GRPO returns the measured rows and the error.
 func GRPO(ctx context.Context, o Options, t GRPOTest) (*Report, error) {
 	o = o.withDefaults()
 	if err := positive("questions, rollouts, turns or tokens", []int{t.Questions, t.N, t.Response, t.Turns, t.Prompt, t.Observation}); err != nil {
 		return nil, err
 	}
 	if t.N < 2 {
-		return nil, errors.New("a group of one has nothing to compare: use --n 2 or more")
+		return nil, errors.New("a group of one rollout has no baseline: use --n 2 or more")
 	}
 	var peers error
 	rep, err := o.eachDevice(func(d kernels.Device, _ *Limits) ([]Row, error) {
@@ -77,7 +76,7 @@ type grpoRun struct {
 	policy  *model.Model
 	adapter *model.Adapter // nil: all weights are trained
 	start   *model.Model   // reference, and simulator if it is of the same type: a frozen copy, or the base itself
-	sim     *model.Model   // nil: there is nothing to simulate
+	sim     *model.Model   // nil: no simulator
 	tok     *tokenizer.Tokenizer
 	eng     *engine.Engine
 	updater update.Updater
@@ -128,7 +127,7 @@ func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_
 	return r, r.openEngine(d)
 }
 
-// openSimulator chooses who writes the results: the starting weights, in the type that was asked for.
+// openSimulator opens the simulator: the starting weights in SimDType.
 func (r *grpoRun) openSimulator() (err error) {
 	switch t := cmp.Or(r.t.SimDType, r.policy.DType); {
 	case !r.t.simulates():
@@ -164,7 +163,7 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 	return nil
 }
 
-// openEngine makes room for all episodes at once, of the policy and of the simulator if that has weights of its own.
+// openEngine makes an engine with room for all episodes at once, for the policy and, if it has separate weights, for the simulator.
 func (r *grpoRun) openEngine(d kernels.Device) error {
 	r.eng = engine.New(d, engine.Options{})
 	kv := r.o.kvType()
@@ -175,7 +174,7 @@ func (r *grpoRun) openEngine(d kernels.Device) error {
 	return r.eng.AddModel("simulator", r.sim, r.t.room(kv, r.t.Prompt+r.t.Observation))
 }
 
-// costs are the least that each phase of a step has to do.
+// costs are the minimal costs of each phase of a step.
 func (r *grpoRun) costs() []cost {
 	shape := func(m *model.Model) forwardShape { return forwardShape{c: m.Config, t: m.DType, kv: r.o.kvType()} }
 	sim := r.sim
@@ -224,7 +223,7 @@ func (r *grpoRun) measure() (row Row, err error) {
 	return row, nil
 }
 
-// once is a step.
+// once runs one step.
 func (r *grpoRun) once() error {
 	r.step++
 	began := time.Now()
@@ -257,8 +256,8 @@ func (r *grpoRun) once() error {
 	return nil
 }
 
-// rollOut runs all episodes at once. searching is the share of the episodes' time that they waited for the simulator: policy and
-// simulator work in turns on one device, so only shares can be told.
+// rollOut runs all episodes at once. searching is the fraction of the episodes' time that they waited for the simulator. Policy and
+// simulator alternate on one device, so only fractions can be measured.
 func (r *grpoRun) rollOut() (trajs []update.Trajectory, searching float64, err error) {
 	trajs = make([]update.Trajectory, r.t.Questions*r.t.N)
 	var mu sync.Mutex
@@ -279,7 +278,7 @@ func (r *grpoRun) rollOut() (trajs []update.Trajectory, searching float64, err e
 	return trajs, searched.Seconds() / max(1e-9, (acted+searched).Seconds()), nil
 }
 
-// episode lets the policy speak in all its turns, with results between them.
+// episode generates all turns of the policy, with search results between them.
 func (r *grpoRun) episode(ctx context.Context, t *update.Trajectory, i int) (acted, searched time.Duration, err error) {
 	t.Group = i / r.t.N
 	t.IDs = r.text(uint64(t.Group), r.t.Prompt)
@@ -307,7 +306,7 @@ func (r *grpoRun) episode(ctx context.Context, t *update.Trajectory, i int) (act
 			searched += time.Since(began)
 		}
 		began := time.Now()
-		res, err := r.speak(ctx, "policy", r.adapter, t.IDs, r.t.Response, i, turn)
+		res, err := r.generate(ctx, "policy", r.adapter, t.IDs, r.t.Response, i, turn)
 		if err != nil {
 			return acted, searched, err
 		}
@@ -317,7 +316,7 @@ func (r *grpoRun) episode(ctx context.Context, t *update.Trajectory, i int) (act
 	return acted, searched, nil
 }
 
-// result is what an episode reads before a turn.
+// result is the search result before a turn.
 func (r *grpoRun) result(ctx context.Context, i, turn int) ([]int32, error) {
 	query := uint64(1000 + i)
 	if r.t.Given {
@@ -325,19 +324,19 @@ func (r *grpoRun) result(ctx context.Context, i, turn int) ([]int32, error) {
 	}
 	name := "simulator"
 	if r.sim == r.policy {
-		name = "policy" // the base, adapters off
+		name = "policy" // the base without adapters
 	}
-	res, err := r.speak(ctx, name, nil, r.text(query, r.t.Prompt), r.t.Observation, i, turn)
+	res, err := r.generate(ctx, name, nil, r.text(query, r.t.Prompt), r.t.Observation, i, turn)
 	return res.IDs, err
 }
 
-// speak generates exactly n tokens.
-func (r *grpoRun) speak(ctx context.Context, name string, a *model.Adapter, prompt []int32, n, i, turn int) (engine.Result, error) {
+// generate generates exactly n tokens.
+func (r *grpoRun) generate(ctx context.Context, name string, a *model.Adapter, prompt []int32, n, i, turn int) (engine.Result, error) {
 	return r.eng.Generate(ctx, engine.Request{Model: name, Adapter: a, Prompt: prompt, MaxTokens: n, EOS: []int32{}, Temperature: 1,
 		Stream: engine.Stream(r.o.Seed, uint64(r.step), uint64(i), uint64(turn))})
 }
 
-// text is a text of n ids that is new in every step.
+// text returns n ids that differ in every step.
 func (r *grpoRun) text(key uint64, n int) []int32 {
 	out := make([]int32, n)
 	for k := range out {
@@ -346,8 +345,8 @@ func (r *grpoRun) text(key uint64, n int) []int32 {
 	return out
 }
 
-// judge scores what the policy said against an answer, as training does, and then gives rewards that differ within each group, so that
-// there is something to learn from noise.
+// judge scores the episodes against an answer, as training does, and then replaces the rewards by values that differ within each group, so
+// that no group has zero variance.
 func (r *grpoRun) judge(trajs []update.Trajectory) {
 	for i := range trajs {
 		t := &trajs[i]

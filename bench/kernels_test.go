@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every operation of the table runs on small shapes, on the processor and on the plain device.
+// Every operation of the table runs on small shapes, on the CPU device and on the reference device.
 func TestKernelsSmoke(t *testing.T) {
 	prefillLengths, decodeLength = []int{40}, 70
 	for _, device := range []string{"cpu", "ref"} {

@@ -5,8 +5,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 )
 
-// Limits are what the machine can do at most with some number of threads: the best that was measured during a run, since a neighbour on
-// the same host can only make it look slower. Zero: not known (plain Go paths).
+// Limits are the machine's maximum rates with a number of threads: the best values measured during a run, because other load on the same
+// host can only reduce them. Zero: not known (plain Go paths).
 type Limits struct {
 	F32  float64 `json:"f32_flops"`  // fused multiply-adds, two operations each, per second
 	BF16 float64 `json:"bf16_flops"` // pairs of bf16
@@ -14,7 +14,7 @@ type Limits struct {
 	Read float64 `json:"read_bytes"` // bytes per second from memory
 }
 
-// measureLimits asks the device, and keeps what was seen before where that was more.
+// measureLimits measures the limits and keeps earlier values that were higher.
 func (l *Limits) measure(d kernels.Device) error {
 	c, ok := d.(*cpu.Device)
 	if !ok {
@@ -39,15 +39,15 @@ func (l Limits) peak(t kernels.DType) float64 {
 	return l.F32
 }
 
-// cost is what a piece of work needs at least: arithmetic of a type, and bytes moved between memory and the processor.
+// cost is the minimal cost of some work: operations of a type, and bytes moved between memory and the processor.
 type cost struct {
 	flops float64
 	typ   kernels.DType
 	bytes float64
 }
 
-// bound says which limit is nearer (Williams, Waterman & Patterson, Roofline, CACM 52-4): true if it is arithmetic. Without limits the
-// machine is taken for one of 10 operations a byte.
+// bound reports whether the work is bound by arithmetic, not by memory (Williams, Waterman & Patterson, Roofline, CACM 52-4). Without
+// limits it assumes a machine with 10 operations a byte.
 func (c cost) bound(l Limits) bool {
 	peak, read := l.peak(c.typ), l.Read
 	if peak == 0 || read == 0 {
@@ -56,7 +56,7 @@ func (c cost) bound(l Limits) bool {
 	return c.flops/peak >= c.bytes/read
 }
 
-// seconds is the least time that the work can take; 0 if the limits are not known.
+// seconds is the minimal time of the work; 0 if the limits are not known.
 func (c cost) seconds(l Limits) float64 {
 	if l.peak(c.typ) == 0 || l.Read == 0 {
 		return 0

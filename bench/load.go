@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// The machine's other work, from Linux' /proc; elsewhere it is not known and reported as zero.
+// This file measures the load of other processes from Linux' /proc. On other systems it is unknown and reported as zero.
 
 // ticks is the unit of times in /proc/stat and /proc/PID/stat: USER_HZ, 100 on every Linux that Go supports.
 const ticks = 100
 
-// busyMachine is how many seconds all processors have worked since boot, time stolen by the host included.
+// busyMachine is the busy time of all processors since boot, in seconds, including time stolen by the host.
 func busyMachine(stat string) float64 {
 	line, _, _ := strings.Cut(stat, "\n")
 	sum := 0.0
@@ -30,7 +30,7 @@ func busyMachine(stat string) float64 {
 	return sum / ticks
 }
 
-// busyProcess is how many seconds a process has computed, with or without the children that it has waited for.
+// busyProcess is the processor time of a process in seconds, with or without the children that it has waited for.
 func busyProcess(stat string, children bool) float64 {
 	// pid (name) state ...: the name may hold anything, so count from its closing bracket.
 	i := strings.LastIndexByte(stat, ')')
@@ -50,9 +50,9 @@ func busyProcess(stat string, children bool) float64 {
 	return sum / ticks
 }
 
-// watch measures the load that others put on the machine.
+// watch measures the load of other processes.
 type watch struct {
-	pids  []int // processes that are ours besides this one
+	pids  []int // other processes that count as ours
 	since time.Time
 	busy  float64
 	own   float64
@@ -79,8 +79,8 @@ func (w *watch) read() (busy, own float64) {
 	return busyMachine(string(stat)), own
 }
 
-// foreign is how many cores others kept busy on average since the watch began; unknown if that was too short ago, as a few ticks of
-// the clock say nothing.
+// foreign is the average number of cores that other processes kept busy since the watch began; unknown if the time is too short for the
+// clock's resolution.
 func (w *watch) foreign() float64 {
 	d := time.Since(w.since).Seconds()
 	if d < 0.2 {
@@ -90,16 +90,17 @@ func (w *watch) foreign() float64 {
 	return max(0, (busy-w.busy-(own-w.own))/d)
 }
 
-// unknown is the load of a row that was measured too quickly; it takes that of the whole run.
+// unknown is the load of a row whose measurement was too short; the row then gets the load of the whole run.
 const unknown = -1
 
-// memory watches how much of it this process holds.
+// memory measures the peak memory of this process.
 type memory struct {
 	end  chan struct{}
 	most chan int64
 }
 
-// watchMemory begins; the kernel keeps the high-water mark of resident memory, where it lets us start that anew, and none of anonymous.
+// watchMemory starts the measurement. The kernel keeps a high-water mark of resident memory, which may be resettable, but none of anonymous
+// memory.
 func watchMemory() *memory {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	m := &memory{make(chan struct{}), make(chan int64)}
@@ -119,7 +120,7 @@ func watchMemory() *memory {
 	return m
 }
 
-// stop gives the most bytes of resident and of anonymous memory since watchMemory; 0 if that is not known.
+// stop returns the peak of resident and of anonymous memory since watchMemory, in bytes; 0 if it is not known.
 func (m *memory) stop() (resident, anonymous int64) {
 	close(m.end)
 	status, _ := os.ReadFile("/proc/self/status")

@@ -24,12 +24,12 @@ type ModelTests struct {
 	Batch  []int // sequences at once; none: 1
 	Depth  int   // tokens already in the context of Gen's sequences, rounded up to whole pages
 	UBatch int   // tokens in one pass; 0: 512
-	// Requests of mixed lengths, from half of Gen's to one and a half, of which as many as the largest of Batch run at once (mixed128@b64):
-	// what is lost to tg128@b64, all of whose sequences begin and end together, is the price of batching continuously. 0: none.
+	// Requests is the number of requests with mixed lengths, from 0.5 to 1.5 times Gen's; max(Batch) of them run at once (mixed128@b64). The
+	// difference to tg128@b64, whose sequences all begin and end together, is the overhead of continuous batching. 0: none.
 	Requests int
 }
 
-// openModel loads the model or makes it from its shape; name is for the tables.
+// openModel loads the model, or makes random weights of a shape; name is the model's name in tables.
 func (o Options) openModel(d kernels.Device, trainable bool) (m *model.Model, name string, err error) {
 	mo := model.Options{DType: o.DType, Trainable: trainable}
 	switch {
@@ -139,7 +139,7 @@ func (r *modelRun) all() error {
 			if err := r.generate(n, b); err != nil {
 				return err
 			}
-			if r.t.Requests > 0 && b == slices.Max(r.t.Batch) { // as many run at once as the engine takes
+			if r.t.Requests > 0 && b == slices.Max(r.t.Batch) { // the engine runs at most max(Batch) at once
 				if err := r.mixed(n, b); err != nil {
 					return err
 				}
@@ -149,7 +149,7 @@ func (r *modelRun) all() error {
 	return nil
 }
 
-// prompt is the time until the first token of a prompt that the cache does not know.
+// prompt measures the time to the first token of a prompt that is not in the prefix cache.
 func (r *modelRun) prompt(n int) error {
 	row := Row{Op: fmt.Sprintf("pp%d", n), Shape: Shape{"prompt": n, "gen": 0, "batch": 1}, work: float64(n),
 		cost: passCost(r.m.Config, r.m.DType, r.kv, 1, 0, n, 1)}
@@ -159,7 +159,7 @@ func (r *modelRun) prompt(n int) error {
 	})
 }
 
-// generate is the time of n new tokens in each of batch sequences.
+// generate measures the time of n new tokens in each of batch sequences.
 func (r *modelRun) generate(n, batch int) error {
 	name := fmt.Sprintf("tg%d", n)
 	if batch > 1 {
@@ -186,7 +186,7 @@ func (r *modelRun) generate(n, batch int) error {
 	return r.add(row, func() error { return r.each(prompts, n) })
 }
 
-// mixed is the time of all requests of mixed lengths; the engine is told of all of them in the beginning.
+// mixed measures the time of all requests of mixed lengths, which are sent to the engine at once.
 func (r *modelRun) mixed(n, batch int) error {
 	lengths, all := make([]int, r.t.Requests), 0
 	for i := range lengths {
@@ -212,7 +212,7 @@ func (r *modelRun) together(batch, n int) error {
 	return r.each(many(batch, func() []int32 { return r.ids(1) }), n)
 }
 
-// each continues all prompts at once by n tokens; all but the last token of a prompt must be known already.
+// each continues all prompts at once by n tokens; all but the last token of a prompt must be in the prefix cache.
 func (r *modelRun) each(prompts [][]int32, n int) error {
 	var g errgroup.Group
 	for _, p := range prompts {

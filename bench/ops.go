@@ -10,12 +10,12 @@ import (
 // opCase is an operation on one shape: what Kernels measures.
 type opCase struct {
 	op    string
-	of    string // whose shape it is
+	of    string // the model that the shape is taken from
 	shape Shape
 	dtype kernels.DType
 	cost  cost
-	// make allocates operands and returns the call. Calls are numbered, so that a case can take its operands from several copies that together
-	// do not fit into the caches: what a model does, whose layers follow each other.
+	// make allocates operands and returns the call. Calls are numbered, so that a case can rotate through several copies of its operands that
+	// together exceed the caches, as the layers of a model do.
 	make func(b *bed) (call func(i int))
 }
 
@@ -33,15 +33,15 @@ func opCases(models []string) (out []opCase) {
 	return out
 }
 
-// cacheBytes is what operands must exceed together to come from memory: thrice the last level of this project's usual machines.
+// cacheBytes is the size that operands must exceed to be read from memory: three times the last-level cache of this project's usual machines.
 const cacheBytes = 96 << 20
 
-// copies is how many sets of operands of so many bytes do not fit into the caches, within reason.
+// copies is the number of sets of operands, of bytes each, that exceeds the caches; at most 64.
 func copies(bytes float64) int {
 	return max(1, min(64, int(cacheBytes/max(bytes, 1))+1))
 }
 
-// bed is where a case gets its operands; close frees them all. A lack of memory ends the case, as an error of bed.
+// bed allocates the operands of a case; close frees them all. If memory runs out, it panics with a bedError, which ends the case.
 type bed struct {
 	d       kernels.Device
 	buffers []interface{ Free() }
@@ -81,7 +81,7 @@ func (b *bed) empty(t kernels.DType, rows, cols int) kernels.Tensor {
 
 const noiseRow = 1 << 16
 
-// fill writes noise in [-1, 1), the same everywhere: a block that repeats, since the speed of most operations does not depend on it.
+// fill writes pseudo-random numbers in [-1, 1): a block that repeats, because the speed of most operations does not depend on the values.
 func (b *bed) fill(t kernels.Tensor) {
 	if b.noise == nil {
 		b.noise = make([]float32, noiseRow)
@@ -98,8 +98,8 @@ func (b *bed) fill(t kernels.Tensor) {
 	}
 }
 
-// logitSpread is about the deviation of a trained model's logits. It decides how fast they are reduced: wider ones have exponentials that
-// are denormals, which take a hundred times as long, flat ones have a nucleus of most of the vocabulary.
+// logitSpread is about the standard deviation of a trained model's logits. It affects the speed: with a larger one exponentials are
+// denormals, which take a hundred times as long; with a smaller one the nucleus of top-p is most of the vocabulary.
 const logitSpread = 3
 
 // normal is a matrix of normally distributed numbers.
@@ -150,14 +150,14 @@ func (b *bed) packRows(w kernels.Weight, row0, n int, src kernels.Tensor) {
 	b.d.PackHost(w, row0, host, kernels.F32)
 }
 
-// batch is one of just the size of l.
+// batch makes a batch with exactly the size of l.
 func (b *bed) batch(l kernels.Layout, kv kernels.KV) kernels.Batch {
 	x, err := kernels.BatchOf(b.d, l, kv)
 	b.keep(x, err)
 	return x
 }
 
-// many makes n of something.
+// many calls f n times and returns the results.
 func many[T any](n int, f func() T) []T {
 	out := make([]T, n)
 	for i := range out {

@@ -7,7 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// What attention is measured on: prompts of 2048 and 4096 tokens, and decode of 16 sequences that are 2048 tokens long.
+// Attention is measured on prompts of 2048 and 4096 tokens, and on decode of 16 sequences of 2048 tokens.
 var (
 	prefillLengths = []int{512, 2048, 4096}
 	decodeBatch    = 16
@@ -47,7 +47,7 @@ func attentionCases(models []string) (out []opCase) {
 	return out
 }
 
-// sequences lays out batch sequences of length start+n on pages of their own; their last n tokens are queries.
+// sequences lays out batch sequences of length start+n, each on separate pages; their last n tokens are queries.
 func sequences(batch, start, n int) (segs []kernels.Segment, pages int) {
 	for i := range batch {
 		s := kernels.Segment{Row: i * n, Len: n, Start: start}

@@ -49,7 +49,7 @@ func lossCases(models []string) (out []opCase) {
 	return out
 }
 
-// lossInput is what scoring needs; lp is filled.
+// lossInput are the operands of scoring; lp holds computed log-probs.
 type lossInput struct {
 	h, targets kernels.Tensor
 	w          kernels.Weight
@@ -69,7 +69,7 @@ func (b *bed) logProbs(m int) kernels.LogProbs {
 	return kernels.LogProbs{Logp: b.empty(kernels.F32, m, 1), Entropy: b.empty(kernels.F32, m, 1), LSE: b.empty(kernels.F32, m, 1)}
 }
 
-// sampleRules are the ways to draw.
+// sampleRules are the sampling settings that are measured.
 var sampleRules = []struct {
 	name string
 	rule kernels.Sampling

@@ -2,7 +2,7 @@ package bench
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// Rows of x that matmuls are measured with: decode of 1 and 4 sequences, rollouts, prompts.
+// Matmuls are measured with these numbers of rows of x: decode of 1 and 4 sequences, rollouts, prompts.
 var matmulRows = []int{1, 4, 16, 64, 256, 512}
 
 // backwardRows is the number of tokens of a backward product.
@@ -33,7 +33,7 @@ func matmulCases(models []string) (out []opCase) {
 	return out
 }
 
-// weights are as many copies of w as do not fit into the caches, or one where arithmetic is what counts.
+// weights makes enough copies of w to exceed the caches, or one copy if the product is bound by arithmetic.
 func (b *bed) weights(w matrix, m int, t kernels.DType) []kernels.Weight {
 	n := 1
 	if m <= 64 {
@@ -52,7 +52,7 @@ func matmul(w matrix, m int, t kernels.DType) opCase {
 func matmulDX(w matrix, t kernels.DType) opCase {
 	m, op := backwardRows, t
 	if t == kernels.Q8 {
-		op = kernels.BF16 // through a q8 weight the gradient goes as bf16
+		op = kernels.BF16 // the gradient's product with a q8 weight is computed in bf16
 	}
 	c := gemmCost(m, w.k, w.n, t)
 	c.typ = op

@@ -57,7 +57,7 @@ func normCases(models []string) (out []opCase) {
 	return out
 }
 
-// prepared runs first before a case is made.
+// prepared makes a case that runs first before its operands are made.
 func prepared(first func(b *bed), c opCase) opCase {
 	next := c.make
 	c.make = func(b *bed) func(int) {
@@ -137,7 +137,7 @@ func gatherCases(models []string) (out []opCase) {
 	return out
 }
 
-// moveCases: what only moves numbers, and packing a weight after an optimiser step.
+// moveCases: operations that only move numbers, and packing a weight after an optimizer step.
 func moveCases(models []string) (out []opCase) {
 	widths(models, hidden, func(of string, c *model.Config, n int) {
 		m := c.Inter

@@ -15,7 +15,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// PeerOptions say whom to measure beside us, and on what.
+// PeerOptions choose the peers and tests.
 type PeerOptions struct {
 	Options
 	Python string       // interpreter with torch; "": not measured
@@ -25,7 +25,8 @@ type PeerOptions struct {
 	Shapes []TrainShape // of training
 }
 
-// PeerRow compares one test. Ratios are ours to theirs, above 1 where we are faster; every ratio is of two runs that followed each other.
+// PeerRow is the comparison of one test. Ratios are our speed divided by theirs, above 1 if we are faster. Each ratio is of two consecutive
+// runs.
 type PeerRow struct {
 	Test     string  `json:"test"`
 	Peer     string  `json:"peer"`
@@ -37,23 +38,23 @@ type PeerRow struct {
 	Ratio    float64 `json:"ratio"`  // median of the pairs' ratios
 	RatioMin float64 `json:"ratio_min"`
 	RatioMax float64 `json:"ratio_max"`
-	Pairs    int     `json:"pairs"`         // that count: the quiet ones, where there are at least three
-	Foreign  float64 `json:"foreign_cores"` // of the most disturbed pair that counts
+	Pairs    int     `json:"pairs"`         // number of pairs used: the undisturbed ones, if there are at least three
+	Foreign  float64 `json:"foreign_cores"` // of the most disturbed pair that is used
 }
 
-// contest is a test that two sides do in turns; each side returns how much it did a second.
+// contest is a test that ours and a peer run alternately; each returns its speed.
 type contest struct {
 	name, peer, dtype, unit string
 	ours, theirs            func(ctx context.Context) (float64, error)
-	warm                    bool         // both sides need no warm-up, and a sample takes too long to be repeated where it was disturbed
+	warm                    bool         // both need no warm-up, and a sample takes too long to be repeated if it was disturbed
 	live                    func() []int // the peer's processes that stay alive; nil: none
 }
 
-// tries is how often a disturbed pair is measured; the least disturbed counts.
+// tries is the maximum number of measurements of a disturbed pair; the least disturbed one is used.
 const tries = 3
 
-// Peers measures everything that there is a peer for, in pairs: ours, theirs; theirs, ours; and so on. Rows that are done are returned
-// beside an error.
+// Peers measures all tests of the available peers, in pairs: ours, theirs; theirs, ours; and so on. With an error it also returns the
+// finished rows.
 func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 	o.Options = o.withDefaults()
 	if o.Pairs == 0 {
@@ -64,9 +65,9 @@ func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 		return nil, fmt.Errorf("reading --only: %w", err)
 	}
 	if o.Python == "" && o.Llama == "" {
-		return nil, errors.New("there is nobody to compare with: give --python FILE (torch) or --llama DIR (llama.cpp)")
+		return nil, errors.New("there is no peer to compare with: give --python FILE (torch) or --llama DIR (llama.cpp)")
 	}
-	var names []string // of what only left out
+	var names []string // tests that only excludes
 	for _, threads := range o.Threads {
 		for _, family := range []func(context.Context, PeerOptions, int, func(contest) error) error{matmulPeers, modelPeers, llamaPeers} {
 			err := family(ctx, o, threads, func(c contest) error {
@@ -117,10 +118,10 @@ func (c contest) run(ctx context.Context, o PeerOptions) (PeerRow, error) {
 	return row, nil
 }
 
-// pair is one run of each side.
+// pair is one run of ours and one of the peer.
 type pair struct{ ours, theirs, foreign float64 }
 
-// sum fills in the medians.
+// sum computes the medians.
 func (row *PeerRow) sum(pairs []pair) {
 	loud := func(p pair) bool { return p.foreign > disturbed }
 	if quiet := slices.DeleteFunc(slices.Clone(pairs), loud); len(quiet) >= 3 {
@@ -138,7 +139,7 @@ func (row *PeerRow) sum(pairs []pair) {
 	row.RatioMin, row.RatioMax = slices.Min(ratios), slices.Max(ratios)
 }
 
-// pair measures both sides once, again if others disturbed it.
+// pair measures ours and the peer once, and again if other processes disturbed it.
 func (c contest) pair(ctx context.Context, peerFirst bool) (best pair, err error) {
 	best.foreign = math.Inf(1)
 	for range tries {

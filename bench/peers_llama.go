@@ -14,16 +14,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// llamaTests are what llama.cpp is compared in: prompts, and decoding of one and of several sequences.
+// llamaTests are the tests against llama.cpp: prompts, and decoding of one and of several sequences.
 var llamaTests = struct{ prompt, gen, batch []int }{[]int{512, 4096}, []int{128}, []int{8, 16, 64}}
 
-// llamaFiles are the files of a build's folder by our type.
+// llamaFiles are the model files in the folder of a llama.cpp build, by our type.
 var llamaFiles = []struct {
 	t    kernels.DType
 	file string
 }{{kernels.BF16, "model-bf16.gguf"}, {kernels.Q8, "model-q8_0.gguf"}}
 
-// llamaPeers compares prompts and generation with llama.cpp. A process of theirs runs for every sample; its own warm-up does not count.
+// llamaPeers compares prompts and generation with llama.cpp. A new llama.cpp process runs for every sample; its warm-up is not measured.
 func llamaPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
 	if o.Llama == "" {
 		return nil
@@ -105,7 +105,7 @@ func llamaModel(ctx context.Context, o PeerOptions, file string, threads int, ru
 	return nil
 }
 
-// runLlama gives what one of llama.cpp's programs prints.
+// runLlama returns the output of one of llama.cpp's programs.
 func runLlama(ctx context.Context, args []string) ([]byte, error) {
 	out, err := exec.CommandContext(ctx, args[0], args[1:]...).Output()
 	var ended *exec.ExitError
@@ -119,7 +119,7 @@ func runLlama(ctx context.Context, args []string) ([]byte, error) {
 	return out, nil
 }
 
-// ourModel opens the model in an engine of its own.
+// ourModel opens the model in a new engine.
 func ourModel(ctx context.Context, o PeerOptions, t ModelTests, threads int) (*modelRun, func(), error) {
 	d, m, closeModel, err := o.openAlone(threads, false)
 	if err != nil {

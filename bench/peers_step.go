@@ -13,12 +13,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 )
 
-// StepPeer is somebody else's program for the steps that GRPO measures. It warms itself up, takes as many steps as it likes and prints a
-// JSON object a line for each, with step_s, the seconds, and, to show that it did the same work, new_tokens; other lines are ignored. The
-// last step counts.
+// StepPeer is another program that runs the steps that GRPO measures. It warms up, runs any number of steps and prints one line with a JSON
+// object for each: step_s are the seconds, new_tokens (optional) shows that it did the same work. Other lines are ignored. The last step is
+// used.
 type StepPeer struct{ Name, Command string }
 
-// beside measures r's steps and those of every peer in turns; r is warm.
+// beside measures r's steps alternately with those of every peer. r has been warmed up.
 func (r *grpoRun) beside(d kernels.Device, row *Row) error {
 	for _, p := range r.t.Peers {
 		c := contest{name: row.Op, peer: p.Name, dtype: row.DType, unit: "t/s", warm: true,
@@ -42,7 +42,7 @@ func (r *grpoRun) beside(d kernels.Device, row *Row) error {
 	return nil
 }
 
-// step runs the program and returns the seconds of its last step, of so many sampled tokens.
+// step runs the program and returns the seconds of its last step, which must have that many sampled tokens.
 func (p StepPeer) step(ctx context.Context, tokens float64) (float64, error) {
 	cmd := exec.CommandContext(ctx, "sh", "-c", p.Command)
 	cmd.Env = torchEnv()
@@ -72,7 +72,7 @@ func (p StepPeer) step(ctx context.Context, tokens float64) (float64, error) {
 	return last.Seconds, nil
 }
 
-// torchEnv is the environment of a process that runs PyTorch: without these settings of memory a third of its time goes to page faults.
+// torchEnv is the environment of a process that runs PyTorch. Without these memory settings a third of its time is spent in page faults.
 func torchEnv() []string {
 	return append(os.Environ(), "HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false", "TRANSFORMERS_VERBOSITY=error",
 		"GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=34359738368:glibc.malloc.top_pad=268435456")

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The sides take turns, who begins changes, and the ratio is the median of the pairs' ratios, not the ratio of the medians.
+// Ours and theirs alternate, the first of a pair alternates too, and the ratio is the median of the pairs' ratios, not the ratio of medians.
 func TestContestAlternates(t *testing.T) {
 	var order string
 	speed := map[byte][]float64{'A': {0, 10, 20, 60}, 'B': {0, 10, 10, 10}}
@@ -40,7 +40,7 @@ func TestContestAlternates(t *testing.T) {
 	require.Error(t, WritePeers(&b, "csv", nil))
 }
 
-// Where three pairs are quiet the disturbed ones do not count; where fewer are, all do, and the row says so.
+// If at least three pairs are undisturbed, only those are used; otherwise all are used and the row is marked.
 func TestQuietPairsCount(t *testing.T) {
 	var row PeerRow
 	row.sum([]pair{{1, 1, 0}, {9, 1, 0.9}, {2, 1, 0.05}, {3, 1, 0}})
@@ -50,7 +50,7 @@ func TestQuietPairsCount(t *testing.T) {
 	require.Equal(t, PeerRow{Ours: 2, Theirs: 1, Ratio: 2, RatioMin: 1, RatioMax: 9, Pairs: 3, Foreign: 0.9}, row)
 }
 
-// A crash that is known says how to be rid of it.
+// The error of a known crash says how to avoid it.
 func TestLlamaCrashes(t *testing.T) {
 	_, err := runLlama(context.Background(), []string{"sh", "-c", "kill -SEGV $$"})
 	require.ErrorContains(t, err, "running sh: signal: segmentation fault")
@@ -65,14 +65,14 @@ func TestContestFails(t *testing.T) {
 	_, err := c.run(context.Background(), PeerOptions{Options: Options{}.withDefaults(), Pairs: 3})
 	require.EqualError(t, err, "x, p: no such program")
 	_, err = Peers(context.Background(), PeerOptions{})
-	require.ErrorContains(t, err, "nobody to compare with")
+	require.ErrorContains(t, err, "no peer to compare with")
 	_, err = startServer(context.Background(), "/no/python", 1)
 	require.ErrorContains(t, err, "give --python an interpreter with torch")
 	_, err = startServer(context.Background(), "true", 1)
 	require.ErrorContains(t, err, "ended without an answer")
 }
 
-// A peer's program says how long its steps took; what it did must be the same work, and its last step counts.
+// A peer prints the time of its steps. It must have done the same work, and its last step is used.
 func TestStepPeer(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no sh")
@@ -107,7 +107,7 @@ func TestStepPeer(t *testing.T) {
 	require.ErrorContains(t, err, "is not NAME=COMMAND")
 }
 
-// A filter that leaves nothing says what there would have been.
+// The error of a filter without matches lists the tests.
 func TestNoPeerMatches(t *testing.T) {
 	llama := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(llama, "model-q8_0.gguf"), nil, 0o600))

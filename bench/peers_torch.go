@@ -28,7 +28,7 @@ type server struct {
 	version string
 }
 
-// request is what peers/server.py understands.
+// request is a request to peers/server.py.
 type request struct {
 	Do        string  `json:"do"`
 	DType     string  `json:"dtype,omitempty"`
@@ -68,7 +68,7 @@ func startServer(ctx context.Context, python string, threads int) (*server, erro
 
 func (s *server) pid() int { return s.cmd.Process.Pid }
 
-// ask sends a request and returns the seconds that the answer says.
+// ask sends a request and returns the seconds in the answer.
 func (s *server) ask(r request) (float64, error) {
 	line, err := json.Marshal(r)
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *server) ask(r request) (float64, error) {
 	return a.Seconds, nil
 }
 
-// reply is a line of peers/server.py.
+// reply is a line of peers/server.py's output.
 type reply struct {
 	Version, Error string
 	Seconds        float64
@@ -131,7 +131,7 @@ type modelWork struct {
 var scoreShape = TrainShape{Sequences: 8, Length: 512}
 
 // modelWorks are steps of training, on f32 weights with fused AdamW on their side, and log-probabilities. PyTorch computes in bf16 and in f32,
-// whatever ours is: where a processor has no products of bf16, f32 is the quicker one.
+// whatever ours is: on CPUs without bf16 instructions f32 is faster.
 func modelWorks(shapes []TrainShape) (works []modelWork) {
 	for _, s := range shapes {
 		works = append(works, modelWork{"train", "bf16", "PyTorch, bf16 autocast", s, ourTraining}, modelWork{"train", "f32", "PyTorch, f32", s, ourTraining})
@@ -230,7 +230,7 @@ func ourScoring(o PeerOptions, threads int, s TrainShape) (rate func(context.Con
 	}, func() { sc.Close(); closeModel() }, nil
 }
 
-// openAlone opens the model on a device of its own.
+// openAlone opens the model on a new device.
 func (o PeerOptions) openAlone(threads int, trainable bool) (kernels.Device, *model.Model, func(), error) {
 	d, _, _, err := o.open(threads)
 	if err != nil {

@@ -7,18 +7,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 )
 
-// Processor is what a roofline is drawn for.
+// Processor is the processor of a roofline.
 type Processor struct {
 	Name    string              `json:"name"`
-	Memory  int64               `json:"memory_bytes"` // that a program can allocate; 0: not known
+	Memory  int64               `json:"memory_bytes"` // bytes that a program can allocate; 0: not known
 	Limits  Limits              `json:"limits"`
-	Source  string              `json:"limits_from"` // where Limits come from
+	Source  string              `json:"limits_from"` // the source of Limits
 	Sheet   Limits              `json:"data_sheet"`  // zero for a CPU
 	Reached map[phaseKind]reach `json:"expected_shares"`
 	threads int
 }
 
-// reach is the share of the limits that good kernels are expected to reach: of the memory's bandwidth, and of the arithmetic.
+// reach has the fractions of memory bandwidth and of arithmetic that good kernels are expected to reach.
 type reach struct {
 	Memory     float64 `json:"memory"`
 	Arithmetic float64 `json:"arithmetic"`
@@ -27,10 +27,10 @@ type reach struct {
 // gpuReach is an assumption, not a measurement: kernels of a backward pass reach less than those of a forward pass.
 var gpuReach = map[phaseKind]reach{prefilling: {0.75, 0.60}, decoding: {0.75, 0.60}, scoring: {0.75, 0.55}, updating: {0.75, 0.45}}
 
-// cpuReach is the limit itself.
+// cpuReach is 1: the measured limits themselves.
 var cpuReach = map[phaseKind]reach{prefilling: {1, 1}, decoding: {1, 1}, scoring: {1, 1}, updating: {1, 1}}
 
-// in is l as far as it is reached.
+// in is l multiplied by the fractions.
 func (r reach) in(l Limits) Limits {
 	return Limits{F32: l.F32 * r.Arithmetic, BF16: l.BF16 * r.Arithmetic, Q8: l.Q8 * r.Arithmetic, Read: l.Read * r.Memory}
 }
@@ -43,8 +43,8 @@ type gpu struct {
 	measured   Limits // zero: not measured
 }
 
-// gpus are the SXM boards. The data sheets give rates of tensor cores with 2:4 sparsity from the H100 on; the dense rate, half of it, is
-// what counts here. Products of q8 weights widen them to BF16 in the tile, so their limit is that of BF16.
+// gpus are the SXM boards. The data sheets give rates of tensor cores with 2:4 sparsity from the H100 on; this table has
+// the dense rate, half of it. Products with q8 weights convert them to BF16 in the tile, so their limit is that of BF16.
 var gpus = []gpu{
 	// NVIDIA A100 Tensor Core GPU data sheet (A100 80GB SXM): 2,039 GB/s, 312 TFLOPS BF16, 19.5 TFLOPS FP32, 80 GB.
 	{"a100", "NVIDIA A100 80GB SXM", 79.1, Limits{F32: 19.5e12, BF16: 312e12, Q8: 312e12, Read: 2.039e12}, Limits{}},
@@ -56,10 +56,10 @@ var gpus = []gpu{
 		Limits{F32: 67e12, BF16: 790e12, Q8: 790e12, Read: 4.3e12}},
 }
 
-// gpuProcessor finds a GPU by its short name; sheet takes the data sheet's numbers, not what was measured.
+// gpuProcessor finds a GPU by its short name; with sheet the limits are the data sheet's, not the measured ones.
 func gpuProcessor(name string, sheet bool) (Processor, error) {
 	var names []string
-	var was gpu // the one that was measured
+	var was gpu // the GPU that was measured
 	for _, g := range gpus {
 		names = append(names, g.name)
 		if g.measured.Read > 0 {

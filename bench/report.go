@@ -15,18 +15,18 @@ import (
 	"time"
 )
 
-// Report is a list of rows and where they come from.
+// Report is a list of rows with a description of machine and run.
 type Report struct {
 	Date    time.Time
 	CPU     string
 	Cores   int
 	Go      string
-	Command string         // how to measure it again; may be empty
+	Command string         // the command that repeats the measurement; may be empty
 	Limits  map[int]Limits // by number of threads
 	Rows    []Row
 }
 
-// NewReport describes this machine. Limits are those of the runs that gave the rows.
+// NewReport makes a report of rows measured on this machine.
 func NewReport(rows []Row, limits map[int]Limits) *Report {
 	return &Report{Date: time.Now().UTC(), CPU: cpuName(), Cores: runtime.NumCPU(), Go: runtime.Version(), Limits: limits, Rows: rows}
 }
@@ -34,11 +34,11 @@ func NewReport(rows []Row, limits map[int]Limits) *Report {
 // disturbed is the foreign load, in cores, above which a row is marked.
 const disturbed = 0.1
 
-// Formats are the values of -o.
+// Formats are the formats of Write: the values of -o.
 var Formats = []string{"md", "json", "csv", "bench"}
 
-// Write prints r as format: md, a table as llama-bench prints it; json, an array of rows; csv; bench, lines as `go test -bench` prints
-// them, one a repetition, for benchstat.
+// Write prints r in a format: md, a table like llama-bench's; json, an array of rows; csv; bench, lines like those of `go test -bench`, one
+// for each repetition, for benchstat.
 func Write(w io.Writer, format string, r *Report) error {
 	b := bufio.NewWriter(w)
 	var err error
@@ -69,7 +69,7 @@ func Write(w io.Writer, format string, r *Report) error {
 	return nil
 }
 
-// dims orders the numbers of a shape.
+// dims is the order in which the numbers of a shape are printed.
 var dims = []string{"m", "k", "n", "prompt", "gen", "batch", "depth", "sequences", "length", "rank", "questions", "rollouts", "turns", "observation"}
 
 // String is "m=512 k=576 n=1536".
@@ -173,7 +173,7 @@ func writeTable(w io.Writer, rows [][]string) {
 
 func numeric(s string) bool { return s != "" && s[0] >= '0' && s[0] <= '9' }
 
-// short is x with three or four significant digits and no exponent.
+// short formats x with three or four significant digits and no exponent.
 func short(x float64) string {
 	switch {
 	case x == 0:
@@ -237,7 +237,7 @@ func writeBench(w io.Writer, r *Report) {
 	}
 }
 
-// benchName makes s fit for a benchmark's name, which has no blanks and begins with a capital after "Benchmark".
+// benchName converts s to a benchmark's name, which has no spaces and begins with a capital letter after "Benchmark".
 func benchName(s string) string {
 	s = strings.Map(func(c rune) rune {
 		if c == ' ' || c == '/' {
@@ -248,14 +248,14 @@ func benchName(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// cpuName is the processor as the system calls it.
+// cpuName is the system's name of the processor.
 func cpuName() string {
 	data, _ := os.ReadFile("/proc/cpuinfo")
 	return modelName(string(data))
 }
 
-// modelName reads /proc/cpuinfo. Virtual machines hide what kind of processor they run on behind a short name, so family and model go with
-// it: rates differ by a factor of two within one name.
+// modelName reads /proc/cpuinfo. In virtual machines different processors have the same short name, with rates that differ by a factor of two, so family and model are
+// added.
 func modelName(cpuinfo string) string {
 	fields := map[string]string{}
 	for line := range strings.Lines(cpuinfo) {

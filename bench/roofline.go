@@ -11,32 +11,32 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
-// RooflineOptions say what a roofline is drawn of. Of Options it takes the model, its types, and the threads of a CPU.
+// RooflineOptions are the inputs of a roofline. From Options it uses the model, its types, and the threads of a CPU.
 type RooflineOptions struct {
 	Options
 	GPU   string // a100, h100 or h200; "": this CPU, whose limits are measured
-	Sheet bool   // the GPU's data sheet, not measurements
+	Sheet bool   // use the limits of the GPU's data sheet instead of measured ones
 
-	SimModel, SimShape string // of the simulator; neither: the policy's starting weights
-	Context            int    // tokens that a sequence has in decode; the length of sequences in the other passes
-	Sequences          []int  // that are decoded at once
+	SimModel, SimShape string // the simulator; both empty: the policy's starting weights
+	Context            int    // in decode, tokens in the cache of a sequence; in other passes, the length of a sequence
+	Sequences          []int  // numbers of sequences that are decoded at once
 	Step               GRPOTest
 }
 
-// Roofline says how fast a processor can be at most at what a model does (Williams, Waterman & Patterson, CACM 52-4): computed, not
-// measured. The time of a host that is too slow to keep a GPU busy is not in it.
+// Roofline is the computed maximum speed of a model's passes and training steps on a processor (Williams, Waterman & Patterson, CACM 52-4).
+// It does not include time during which a GPU waits for the host.
 type Roofline struct {
 	Policy    RooflineModel  `json:"policy"`
-	Simulator *RooflineModel `json:"simulator,omitempty"` // nil: nobody writes documents
+	Simulator *RooflineModel `json:"simulator,omitempty"` // nil: no simulator
 	On        Processor      `json:"processor"`
 	Passes    []RooflinePass `json:"passes"`
 	Step      RooflineStep   `json:"step"`
-	Memory    engine.Memory  `json:"memory"` // on the processor, of a run of such steps
+	Memory    engine.Memory  `json:"memory"` // planned memory of a run, on the processor
 	Fits      bool           `json:"fits"`
-	Why       string         `json:"why,omitempty"` // it does not fit
+	Why       string         `json:"why,omitempty"` // why the run does not fit into memory
 }
 
-// RooflineModel is what a model weighs.
+// RooflineModel has the sizes of a model.
 type RooflineModel struct {
 	Name       string `json:"name"`
 	DType      string `json:"dtype"`
@@ -45,15 +45,15 @@ type RooflineModel struct {
 	KV         int64  `json:"kv_bytes_per_token"`
 }
 
-// RooflineTime is work and the time that it takes.
+// RooflineTime is some work and its time.
 type RooflineTime struct {
 	Bytes float64 `json:"bytes"`
 	FLOPs float64 `json:"flops"`
-	// Least is the time at the limits, Seconds that at the share of them which kernels are expected to reach.
+	// Least is the time at the processor's limits, Seconds the time at the fraction of them that good kernels are expected to reach.
 	Least   float64 `json:"least_seconds"`
 	Seconds float64 `json:"seconds"`
-	// Overlapped is Seconds if activations cost nothing, and while some kernels wait for memory others could compute: what counts is
-	// only reading weights, keys and values, and the products. One pass after the other never gets there.
+	// Overlapped is Seconds for an ideal overlap of memory and arithmetic, without activations: only reading weights, keys and values,
+	// and the products count. Sequential kernels cannot reach it.
 	Overlapped float64 `json:"overlapped_seconds"`
 }
 
@@ -66,14 +66,14 @@ type RooflinePass struct {
 	Name      string           `json:"name"`
 	Model     string           `json:"model"`
 	Sequences int              `json:"sequences"`
-	Tokens    int              `json:"tokens"` // of each in this pass; the others are in the cache
+	Tokens    int              `json:"tokens"` // tokens of each sequence in this pass; the others are in the cache
 	Context   int              `json:"context"`
 	Kernels   []RooflineKernel `json:"kernels"`
 	RooflineTime
 	Rate float64 `json:"tokens_per_second"` // at Seconds
 }
 
-// RooflineKernel is a kernel of a pass, all its calls together.
+// RooflineKernel has the totals of all calls of one kernel in a pass.
 type RooflineKernel struct {
 	Kernel    string  `json:"kernel"`
 	Calls     float64 `json:"calls"`
@@ -89,10 +89,10 @@ type RooflineStep struct {
 	Turns       int             `json:"turns"`
 	Response    int             `json:"response_tokens"`
 	Observation int             `json:"observation_tokens"`
-	Tokens      int             `json:"tokens"` // that are trained on, documents included
+	Tokens      int             `json:"tokens"` // tokens of the update's sequences, including documents
 	Phases      []RooflinePhase `json:"phases"`
 	RooflineTime
-	// Old is what scoring the policy's own tokens again would add, where log-probs recorded while sampling are not those of training.
+	// Old is the time to compute the log-probs of sampled tokens again, which programs need whose sampler and trainer do not agree.
 	Old float64 `json:"old_logprobs_seconds"`
 }
 
@@ -102,7 +102,7 @@ type RooflinePhase struct {
 	RooflineTime
 }
 
-// MakeRoofline computes it.
+// MakeRoofline computes a roofline.
 func MakeRoofline(o RooflineOptions) (*Roofline, error) {
 	o.Options = o.withDefaults()
 	t := &o.Step
@@ -131,8 +131,8 @@ func MakeRoofline(o RooflineOptions) (*Roofline, error) {
 	}
 	r.policy.t, r.policy.kv, r.policy.rank = o.DType, o.kvType(), t.LoRAR
 	r.sim.t, r.sim.kv = cmp.Or(t.SimDType, o.DType), o.kvType()
-	if r.Policy = r.policy.weighs(name); t.simulates() {
-		s := r.sim.weighs(simName)
+	if r.Policy = r.policy.sizes(name); t.simulates() {
+		s := r.sim.sizes(simName)
 		r.Simulator = &s
 	}
 	if n := max(o.Context, t.longest()); n > r.policy.c.MaxPos {
@@ -158,7 +158,7 @@ type roofline struct {
 	policy, sim forwardShape
 }
 
-// shapeOf reads a model's sizes; nothing else of it.
+// shapeOf reads a model's configuration, not its weights.
 func shapeOf(dir, shape string) (f forwardShape, name string, err error) {
 	switch {
 	case (dir == "") == (shape == ""):
@@ -173,7 +173,7 @@ func shapeOf(dir, shape string) (f forwardShape, name string, err error) {
 	return forwardShape{c: &s.Config}, s.Name, err
 }
 
-// time is that of work in a phase.
+// time computes the time of the work of a phase.
 func (r *roofline) time(k phaseKind, t kernels.DType, all []work) (sum RooflineTime) {
 	for _, w := range all {
 		sum = sum.add(r.kernel(k, w).RooflineTime)
@@ -192,15 +192,15 @@ func (r *roofline) kernel(k phaseKind, w work) RooflineKernel {
 	return out
 }
 
-// weighs describes the model.
-func (f forwardShape) weighs(name string) RooflineModel {
+// sizes computes the model's sizes.
+func (f forwardShape) sizes(name string) RooflineModel {
 	return RooflineModel{name, f.t.String(), f.c.Parameters(), f.c.WeightBytes(f.t), f.c.KVBytes(f.kv)}
 }
 
 // same reports whether the simulator has the policy's starting weights.
 func (r *roofline) same() bool { return r.sim.c == r.policy.c && r.sim.t == r.policy.t }
 
-// passes are decode for each number of sequences, and prefill, log-probs and training of a micro-batch.
+// passes are decode passes for each number of sequences, and prefill, log-probs and training of a micro-batch.
 func (r *roofline) passes() {
 	add := func(name, of string, k phaseKind, f forwardShape, s span, all []work) {
 		p := RooflinePass{Name: name, Model: of, Sequences: s.batch, Tokens: s.n, Context: s.start + s.n, RooflineTime: r.time(k, f.t, all)}
@@ -229,7 +229,7 @@ func (r *roofline) passes() {
 	add("training", r.Policy.Name, updating, f, s, f.train(s, r.o.Step.Recompute))
 }
 
-// step adds up the phases of a step by their names.
+// step adds up the phases of a step by name.
 func (r *roofline) step() {
 	t := &r.o.Step
 	r.Step = RooflineStep{Questions: t.Questions, N: t.N, Turns: t.Turns, Response: t.Response, Observation: t.Observation,
@@ -294,7 +294,7 @@ func (f forwardShape) scores(spans []span) []work {
 	return merge(all)
 }
 
-// memory plans what lies on the processor at once: the program's own heap is the host's.
+// memory plans the memory on the processor, without the program's heap.
 func (r *roofline) memory() error {
 	t, kv := &r.o.Step, r.o.kvType()
 	room := func(length int) *engine.PlanEngine {

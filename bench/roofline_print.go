@@ -67,7 +67,7 @@ func (m *RooflineModel) print(w io.Writer, role string) {
 		float64(m.Parameters)/1e9, float64(m.Weights)/1e9, m.DType, float64(m.KV)/(1<<10))
 }
 
-// seconds is a time in the unit that suits it.
+// seconds formats a time with a suitable unit.
 func seconds(x float64) string {
 	switch {
 	case x < 1e-6:
@@ -108,7 +108,7 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// printSummary is a line a pass.
+// printSummary prints one line for each pass.
 func (r *Roofline) printSummary(w io.Writer) {
 	fmt.Fprintln(w)
 	table := [][]string{{"pass", "of", "sequences", "context", "least", "expected", "tokens/s", "overlapped", "tokens/s overlapped"}}

@@ -6,7 +6,7 @@ type Shape map[string]int
 // Row is one measurement.
 type Row struct {
 	Op      string  `json:"op"`              // the operation, or the test's name: pp512, tg128@b8, train4x512, grpo8x5
-	Of      string  `json:"model,omitempty"` // the model, or whose shape it is
+	Of      string  `json:"model,omitempty"` // the model, or the model that the shape is taken from
 	Shape   Shape   `json:"shape"`
 	DType   string  `json:"dtype"`
 	Path    string  `json:"path"` // the device's implementation
@@ -15,33 +15,33 @@ type Row struct {
 	StdDev  float64 `json:"stddev"`
 	Median  float64 `json:"median"`
 	Unit    string  `json:"unit"`  // GFLOP/s, GB/s, t/s or s
-	Limit   float64 `json:"limit"` // of this machine, in the same unit; 0: not known
-	Share   float64 `json:"share"` // of the limit that the median reached
+	Limit   float64 `json:"limit"` // this machine's maximum in the same unit; 0: not known
+	Share   float64 `json:"share"` // median / limit
 	Reps    int     `json:"reps"`
 
 	Seconds float64 `json:"seconds"` // median of one call, pass or step
 	GFLOPS  float64 `json:"gflops,omitempty"`
 	GBS     float64 `json:"gbs,omitempty"`
-	Foreign float64 `json:"foreign_cores"` // cores that others kept busy meanwhile
+	Foreign float64 `json:"foreign_cores"` // cores that other processes kept busy
 
-	TFLOP   float64 `json:"tflop,omitempty"`                    // arithmetic of one step: train and grpo
-	Floor   float64 `json:"floor_seconds,omitempty"`            // of one step at this machine's limits
-	Useful  float64 `json:"useful_tokens_per_second,omitempty"` // that the policy sampled: grpo
-	PeakRSS int64   `json:"peak_rss_bytes,omitempty"`           // train and grpo; with pages of files
+	TFLOP   float64 `json:"tflop,omitempty"`                    // operations of one step, 1e12: train and grpo
+	Floor   float64 `json:"floor_seconds,omitempty"`            // minimal time of one step at this machine's limits
+	Useful  float64 `json:"useful_tokens_per_second,omitempty"` // tokens sampled by the policy: grpo
+	PeakRSS int64   `json:"peak_rss_bytes,omitempty"`           // train and grpo; includes mapped files
 	// PeakAnonymous is what `zerosearch plan` predicts.
 	PeakAnonymous int64 `json:"peak_anonymous_bytes,omitempty"`
 	// LogprobDiff is the largest difference, in all steps, between the log-probs that were recorded while sampling and those
 	// of the training forward pass: grpo. nil: it was not measured.
 	LogprobDiff *float64           `json:"logprob_diff_max,omitempty"`
 	Split       map[string]float64 `json:"split,omitempty"` // seconds of a step's parts
-	Peers       []PeerRow          `json:"peers,omitempty"` // grpo: others' programs, measured in turns with ours
+	Peers       []PeerRow          `json:"peers,omitempty"` // grpo: other programs, measured in alternation with ours
 
-	samples []float64 // seconds
+	samples []float64 // seconds of each repetition
 	cost    cost      // of one call, for the limit
-	phases  []cost    // where a call has parts that cannot overlap: their costs, which cost sums up
+	phases  []cost    // costs of parts that cannot overlap; cost is their sum
 	work    float64   // units of Unit in one call, if it is t/s; 0: the unit is a rate of the cost, or seconds
 	fixed   string    // "s": the value is the time itself
-	sampled float64   // by the policy in one step
+	sampled float64   // tokens sampled by the policy in one step
 }
 
 // finish computes everything that follows from samples, cost and limits.
@@ -96,7 +96,7 @@ func (r *Row) least(l Limits) float64 {
 	return sum
 }
 
-// inPhases sets what a call has to do one after the other.
+// inPhases sets the costs of parts that cannot overlap.
 func (r *Row) inPhases(phases ...cost) {
 	r.phases = phases
 	r.cost = cost{typ: phases[0].typ}

@@ -15,18 +15,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
 )
 
-// Options of all measurements.
+// Options are options of all measurements.
 type Options struct {
 	Device  string // as devices.Open takes it; "": the cpu
-	Threads []int  // measured one after the other; none: all usable cores
+	Threads []int  // numbers of threads to measure with; empty: all usable cores
 	Reps    int    // timed repetitions; 0: 5
 	Say     func(format string, args ...any)
 
 	// Kernels only.
 	Op     string        // regular expression for the operation; "": all
-	Shapes []string      // models whose shapes are taken, or products MxKxN; none: those of the table marked Micro
+	Shapes []string      // names of models with these shapes, or products MxKxN; empty: the models marked Micro
 	DTypes []string      // f32, bf16, q8; none: all
-	Least  time.Duration // least time of a repetition; 0: 40 ms
+	Least  time.Duration // minimal time of a repetition; 0: 40 ms
 
 	// Models only.
 	Model  string // folder; or
@@ -55,7 +55,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// open makes the device for a number of threads and says how many they are and which path it runs.
+// open opens the device with a number of threads and returns that number and the kernel path.
 func (o Options) open(threads int) (d kernels.Device, n int, path string, err error) {
 	if d, err = devices.Open(cmp.Or(o.Device, devices.CPU), devices.Options{Threads: threads}); err != nil {
 		return nil, 0, "", err
@@ -77,7 +77,7 @@ func Kernels(ctx context.Context, o Options) (*Report, error) {
 		var rows []Row
 		last := time.Now()
 		for i, c := range cases {
-			if time.Since(last) > 10*time.Second { // the machine changes: see it at its best
+			if time.Since(last) > 10*time.Second { // the machine's load changes: keep the best limits
 				if err := l.measure(d); err != nil {
 					return rows, err
 				}
@@ -94,7 +94,7 @@ func Kernels(ctx context.Context, o Options) (*Report, error) {
 	})
 }
 
-// eachDevice measures with every number of threads; f's rows are finished with the limits seen before, meanwhile and after.
+// eachDevice measures with every number of threads. f's rows get the best limits measured before, during and after f.
 func (o Options) eachDevice(f func(d kernels.Device, l *Limits) ([]Row, error)) (*Report, error) {
 	limits := map[int]Limits{}
 	var all []Row

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// stats are the usual three of a list of samples; the deviation is that of a sample (n-1), as llama-bench prints it.
+// stats are statistics of a list of samples; the standard deviation divides by n-1, as in llama-bench.
 func stats(x []float64) (mean, stddev, median float64) {
 	if len(x) == 0 {
 		return 0, 0, 0
@@ -25,7 +25,7 @@ func stats(x []float64) (mean, stddev, median float64) {
 	return mean, math.Sqrt(stddev), median
 }
 
-// timed calls f reps times after so many to warm up and returns the seconds that each took.
+// timed calls f several times to warm up, then reps times, and returns the seconds of each of these calls.
 func timed(ctx context.Context, warm, reps int, f func() error) ([]float64, error) {
 	var out []float64
 	for i := range warm + reps {
@@ -43,8 +43,8 @@ func timed(ctx context.Context, warm, reps int, f func() error) ([]float64, erro
 	return out, nil
 }
 
-// looped measures a quick function: each of reps samples is the time of one call, averaged over as many as fit into least. sync waits
-// until what f began has ended, on devices that queue their work.
+// looped measures a fast function: each of reps samples is the average time of a call over as many calls as fit into least. sync waits
+// for the work that f queued on the device.
 func looped(ctx context.Context, reps int, least time.Duration, f func(i int), sync func() error) ([]float64, error) {
 	f(0)
 	if err := sync(); err != nil {
@@ -59,7 +59,7 @@ func looped(ctx context.Context, reps int, least time.Duration, f func(i int), s
 		n = max(1, int(least/one))
 	}
 	i := 2
-	for range n / 4 { // the caches and the clock settle
+	for range n / 4 { // warm caches, and let the clock frequency settle
 		f(i)
 		i++
 	}

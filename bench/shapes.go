@@ -55,7 +55,7 @@ func LookupShape(name string) (*model.Config, error) {
 	return &s.Config, nil
 }
 
-// findShape is LookupShape with the name as the table has it.
+// findShape is LookupShape that also returns the table's name.
 func findShape(name string) (NamedShape, error) {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "")) }
 	var names []string
@@ -68,7 +68,7 @@ func findShape(name string) (NamedShape, error) {
 	return NamedShape{}, fmt.Errorf("no shape is called %q: use one of %s", name, strings.Join(names, ", "))
 }
 
-// matrix is the shape [N, K] of a weight and what it is in which model.
+// matrix is the shape [N, K] of a weight, with its model and role.
 type matrix struct {
 	n, k int
 	of   string

@@ -5,7 +5,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// phase is a part of a GRPO step that follows the one before it.
+// phase is a part of a GRPO step. Phases run one after the other.
 type phase struct {
 	name  string
 	kind  phaseKind
@@ -13,18 +13,18 @@ type phase struct {
 	spans []span
 }
 
-// phaseKind says what a phase does with its spans.
+// phaseKind is the kind of a phase.
 type phaseKind string
 
 const (
 	prefilling phaseKind = "prefill"
-	decoding   phaseKind = "decode"    // a span a token
+	decoding   phaseKind = "decode"    // one span for each token
 	scoring    phaseKind = "log-probs" // of the reference
 	updating   phaseKind = "training"  // forward, backward and the optimizer step
 )
 
-// phases are what a step does: prompts once a group, the turns, the results between them, the reference, the update. The shared prompts
-// count once; only what the policy said is scored.
+// phases lists the phases of a step: the prompts, once a group; the turns; the search results between them; the reference; the update.
+// Shared prompts count once. Only tokens of the policy are scored.
 func (t *GRPOTest) phases() (out []phase) {
 	q, all := t.Questions, t.Questions*t.N
 	add := func(name string, kind phaseKind, sim bool, spans ...span) {
@@ -59,10 +59,10 @@ func (t *GRPOTest) phases() (out []phase) {
 	return out
 }
 
-// simulates reports whether results have to be written.
+// simulates reports whether a simulator generates search results.
 func (t *GRPOTest) simulates() bool { return t.Turns > 1 && !t.Given }
 
-// longest is the length of an episode.
+// longest is the length of an episode in tokens.
 func (t *GRPOTest) longest() int { return t.Prompt + t.Turns*t.Response + (t.Turns-1)*t.Observation }
 
 // room is the engine's for all episodes at once, length tokens each.
@@ -72,7 +72,7 @@ func (t *GRPOTest) room(kv kernels.DType, length int) engine.ModelOptions {
 		KVPages: (length/kernels.PageSize + 2) * n}
 }
 
-// costs are the least that each phase has to do.
+// costs are the minimal costs of each phase.
 func (t *GRPOTest) costs(policy, sim forwardShape) (out []cost) {
 	for _, p := range t.phases() {
 		f := policy
@@ -96,7 +96,7 @@ func (t *GRPOTest) costs(policy, sim forwardShape) (out []cost) {
 	return out
 }
 
-// kvType is what keys and values are held in.
+// kvType is the type of the KV cache.
 func (o Options) kvType() kernels.DType {
 	switch {
 	case o.KVType != 0:

@@ -14,12 +14,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// TrainTests are what Train measures: whole optimiser steps, forward, backward, norm and AdamW.
+// TrainTests are the training steps that Train measures: forward, backward, gradient norm and AdamW.
 type TrainTests struct {
 	Shapes           []TrainShape
 	LoRAR            int // rank of an adapter on all linear layers over the frozen model; 0: all weights
 	Recompute        bool
-	MicroBatchTokens int // 0: a whole step at once
+	MicroBatchTokens int // 0: the whole step is one micro-batch
 }
 
 // TrainShape is a batch of a step.
@@ -79,7 +79,7 @@ func newLoRA(m *model.Model, rank int, seed uint64) (*model.Adapter, error) {
 	return model.NewAdapter(m, model.AdapterConfig{R: rank, Alpha: 2 * float64(rank)}, true, seed)
 }
 
-// trainStep measures one shape with a trainer of its own.
+// trainStep measures one shape with a new trainer.
 func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m *model.Model, a *model.Adapter, s TrainShape) (Row, error) {
 	row := Row{Op: fmt.Sprintf("train%dx%d", s.Sequences, s.Length), Shape: Shape{"sequences": s.Sequences, "length": s.Length, "prompt": s.Length, "gen": 0, "batch": s.Sequences},
 		work: float64(s.Sequences * s.Length), cost: trainCost(m.Config, m.DType, s.Sequences, s.Length, t.LoRAR), Split: map[string]float64{}}
@@ -113,7 +113,7 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 			return err
 		}
 		mid := time.Now()
-		_, err := tr.Step(nil, nil, 1e-6) // takes the step with what has gathered
+		_, err := tr.Step(nil, nil, 1e-6) // makes the optimizer step with the accumulated gradient
 		passes, optimizer = append(passes, mid.Sub(began).Seconds()), append(optimizer, time.Since(mid).Seconds())
 		return err
 	})
