@@ -105,6 +105,21 @@ func (l *Layout) checkSegments(kv KVSpec) error {
 	return nil
 }
 
+// Largest is the largest id and the largest position, -1 where there are none. A negative id is an error.
+func (l *Layout) Largest() (id, pos int32, err error) {
+	id, pos = -1, -1
+	for i, x := range l.IDs {
+		if x < 0 {
+			return id, pos, fmt.Errorf("id %d in row %d", x, i)
+		}
+		id = max(id, x)
+	}
+	for _, x := range l.Pos {
+		pos = max(pos, x)
+	}
+	return id, pos, nil
+}
+
 // CopyFrom makes l a copy of other that shares nothing with it, page tables included. Memory that l has is used again.
 func (l *Layout) CopyFrom(other *Layout) {
 	l.IDs = append(l.IDs[:0], other.IDs...)

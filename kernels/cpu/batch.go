@@ -61,16 +61,11 @@ func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids
 			b.Layout.IDs[f.Row] = from[int(f.From)*ids.Stride]
 		}
 	}
-	b.lastID, b.lastPos, b.pages = -1, -1, spec.Pages
-	for i, id := range b.Layout.IDs {
-		if id < 0 {
-			panic(fmt.Sprintf("cpu: SetBatch: id %d in row %d", id, i))
-		}
-		b.lastID = max(b.lastID, id)
+	var err error
+	if b.lastID, b.lastPos, err = b.Largest(); err != nil {
+		panic("cpu: SetBatch: " + err.Error())
 	}
-	for _, p := range b.Layout.Pos {
-		b.lastPos = max(b.lastPos, p)
-	}
+	b.pages = spec.Pages
 	b.forwardHeads, b.groups = attnHeads{}, nil
 }
 

@@ -353,12 +353,39 @@ func (c *chunk) usePanel(g *gemmState, worker, i int) {
 func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	w := &g.workers[worker]
 	b, panel := c.rhsAt(i)
+	steps := min(c.piece, c.steps-s)
+	x := c.set(w, b, panel, t, t0, t1, s, steps)
+	n, low := b.n-panel*panelCols, b.low
+	if s+steps < c.steps {
+		low = nil
+	}
+	if c.chains == nil { // the chains wait in C between their pieces
+		if s > 0 {
+			x.mode |= modeChain
+		}
+		b.edgeTile(w, n, func() { low.after(x, t, panel, c.kernels.run[x.mr]) })
+		return
+	}
+	y, ldc, mode, chains := x.c, x.ldc, x.mode, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
+	x.c, x.ldc, x.mode = chains, 4*panelCols, 0
+	if s > 0 {
+		x.mode = modeChain
+	}
+	c.kernels.run[x.mr](x)
+	if s+steps == c.steps {
+		x.c, x.ldc, x.mode = y, ldc, mode
+		b.edgeTile(w, n, func() { low.after(x, t, panel, func(x *tile) { g.finish(x, chains) }) })
+	}
+}
+
+// set makes w's tile steps [s, s+steps) of tile t of a panel of b: where its operands, its C and its epilogue are.
+func (c *chunk) set(w *gemmWorker, b *rhs, panel, t, t0, t1, s, steps int) *tile {
 	row, mr, col := c.at(t), c.at(t+1)-c.at(t), panel*panelCols
-	f, steps := c.kernels.format, min(c.piece, c.steps-s)
+	f := c.kernels.format
 	from := 4 * s * f.panelWords()
 	x := &w.tile
-	// Field by field: a literal would be stored on the stack and copied by wider loads, each of which waits until those stores, and all of
-	// the tile of C before them, have reached the cache. That took a fifth of the time of q8.
+	// Field by field: a literal would be stored on the stack and copied by wider loads, each of which waits until those
+	// stores, and all of the tile of C before them, have reached the cache. That took a fifth of the time of q8.
 	x.steps, x.mr, x.mode, x.scale, x.ldc = steps, mr, 0, 1, 4*b.ldc
 	x.a, x.b = unsafe.Pointer(&c.a[t*c.stride+s*f.words()*mr]), unsafe.Add(w.b, from)
 	x.c, x.bias, x.stage = unsafe.Pointer(&b.c[row*b.ldc+col]), unsafe.Pointer(&noBias), unsafe.Pointer(&w.stage)
@@ -367,28 +394,7 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 		x.mode |= modeChain
 	}
 	b.finishing(w, col)
-	n := b.n - col
-	low := b.low
-	if s+steps < c.steps {
-		low = nil
-	}
-	if c.chains == nil {
-		if s > 0 {
-			x.mode |= modeChain
-		}
-		b.edgeTile(w, n, func() { low.after(x, t, panel, c.kernels.run[mr]) })
-		return
-	}
-	y, ldc, mode, chains := x.c, x.ldc, x.mode, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
-	x.c, x.ldc, x.mode = chains, 4*panelCols, 0
-	if s > 0 {
-		x.mode = modeChain
-	}
-	c.kernels.run[mr](x)
-	if s+steps == c.steps {
-		x.c, x.ldc, x.mode = y, ldc, mode
-		b.edgeTile(w, n, func() { low.after(x, t, panel, func(x *tile) { g.finish(x, chains) }) })
-	}
+	return x
 }
 
 // lookAhead sets what x fetches: of the panel that follows in memory the one in use, at b, and the next tile of C. Tiles [t0, t1) use a

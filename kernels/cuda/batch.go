@@ -71,13 +71,11 @@ func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids
 		fail(op, "%v", err)
 	}
 	b.CopyFrom(l)
-	b.pages, b.lastID, b.lastPos, b.fed, b.used.known = spec.Pages, -1, -1, len(fed) > 0, false
-	for i, id := range l.IDs {
-		if id < 0 {
-			fail(op, "id %d in row %d", id, i)
-		}
-		b.lastID, b.lastPos = max(b.lastID, id), max(b.lastPos, l.Pos[i])
+	var err error
+	if b.lastID, b.lastPos, err = l.Largest(); err != nil {
+		fail(op, "%v", err)
 	}
+	b.pages, b.fed, b.used.known = spec.Pages, len(fed) > 0, false
 	var from gpu.Ptr
 	if len(fed) > 0 {
 		from = d.tensor(op, "ids", ids, kernels.I32, -1, 1)
