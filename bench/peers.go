@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -173,19 +172,10 @@ func (c contest) pair(ctx context.Context, peerFirst bool) (best pair, err error
 
 // WritePeers prints a comparison as md or json.
 func WritePeers(w io.Writer, format string, rows []PeerRow) error {
-	if format == "json" {
-		if rows == nil {
-			rows = []PeerRow{}
-		}
-		e := json.NewEncoder(w)
-		e.SetIndent("", " ")
-		return e.Encode(rows)
-	}
-	if format != "md" {
-		return fmt.Errorf("writing the comparison: it can be printed as md or json, not %q", format)
-	}
-	fmt.Fprintf(w, "%s, %s\n\n", cpuName(), time.Now().UTC().Format(time.RFC3339))
-	return writePeers(w, rows)
+	return writeAs(w, "the comparison", format, view{"md", func(w io.Writer) error {
+		fmt.Fprintf(w, "%s, %s\n\n", cpuName(), time.Now().UTC().Format(time.RFC3339))
+		return writePeers(w, rows)
+	}}, asJSON(append([]PeerRow{}, rows...)))
 }
 
 func writePeers(w io.Writer, rows []PeerRow) error {

@@ -37,36 +37,50 @@ const disturbed = 0.1
 // Formats are the formats of Write: the values of -o.
 var Formats = []string{"md", "json", "csv", "bench"}
 
-// Write prints r in a format: md, a table like llama-bench's; json, an array of rows; csv; bench, lines like those of `go test -bench`, one
-// for each repetition, for benchstat.
+// Write prints r as format: md, a table as llama-bench prints it; json, an array of rows; csv; bench, lines as
+// `go test -bench` prints them, one a repetition, for benchstat.
 func Write(w io.Writer, format string, r *Report) error {
-	b := bufio.NewWriter(w)
-	var err error
-	switch format {
-	case "json":
-		e := json.NewEncoder(b)
+	return writeAs(w, "the results", format,
+		view{"md", func(w io.Writer) error { writeMarkdown(w, r); return nil }},
+		asJSON(append([]Row{}, r.Rows...)),
+		view{"csv", func(w io.Writer) error { return writeCSV(w, r) }},
+		view{"bench", func(w io.Writer) error { writeBench(w, r); return nil }})
+}
+
+// view is a format and what prints in it.
+type view struct {
+	format string
+	print  func(w io.Writer) error
+}
+
+// asJSON prints x as indented JSON.
+func asJSON(x any) view {
+	return view{"json", func(w io.Writer) error {
+		e := json.NewEncoder(w)
 		e.SetIndent("", " ")
-		rows := r.Rows
-		if rows == nil {
-			rows = []Row{}
+		return e.Encode(x)
+	}}
+}
+
+// writeAs prints what by the view of format.
+func writeAs(w io.Writer, what, format string, views ...view) error {
+	var names []string
+	for _, v := range views {
+		if v.format != format {
+			names = append(names, v.format)
+			continue
 		}
-		err = e.Encode(rows)
-	case "csv":
-		err = writeCSV(b, r)
-	case "bench":
-		writeBench(b, r)
-	case "md":
-		writeMarkdown(b, r)
-	default:
-		return fmt.Errorf("unknown format %q: use one of %s", format, strings.Join(Formats, ", "))
+		b := bufio.NewWriter(w)
+		err := v.print(b)
+		if err == nil {
+			err = b.Flush()
+		}
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", what, err)
+		}
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("writing the results: %w", err)
-	}
-	if err := b.Flush(); err != nil {
-		return fmt.Errorf("writing the results: %w", err)
-	}
-	return nil
+	return fmt.Errorf("writing %s: unknown format %q: use one of %s", what, format, strings.Join(names, ", "))
 }
 
 // dims is the order in which the numbers of a shape are printed.

@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -10,25 +8,8 @@ import (
 
 // WriteRoofline prints r as tables (md), or as one object (json).
 func WriteRoofline(w io.Writer, format string, r *Roofline) error {
-	b := bufio.NewWriter(w)
-	var err error
-	switch format {
-	case "json":
-		e := json.NewEncoder(b)
-		e.SetIndent("", " ")
-		err = e.Encode(r)
-	case "md":
-		r.print(b)
-	default:
-		return fmt.Errorf("unknown format %q: use md or json", format)
-	}
-	if err == nil {
-		err = b.Flush()
-	}
-	if err != nil {
-		return fmt.Errorf("writing the roofline: %w", err)
-	}
-	return nil
+	return writeAs(w, "the roofline", format,
+		view{"md", func(w io.Writer) error { r.print(w); return nil }}, asJSON(r))
 }
 
 func (r *Roofline) print(w io.Writer) {

@@ -191,7 +191,7 @@ func TestRooflineOfThisMachine(t *testing.T) {
 			require.NotEmpty(t, b.String())
 			require.Equal(t, format == "json", json.Valid(b.Bytes()))
 		}
-		require.ErrorContains(t, WriteRoofline(&bytes.Buffer{}, "csv", r), "use md or json")
+		require.ErrorContains(t, WriteRoofline(&bytes.Buffer{}, "csv", r), "use one of md, json")
 	}
 	for want, change := range map[string]func(o *RooflineOptions){
 		"one of the two":          func(o *RooflineOptions) { o.Model = "x" },
