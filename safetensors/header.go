@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 )
 
 // maxHeader is the largest header that the format allows, in bytes.
@@ -66,11 +68,12 @@ func parseHeader(text []byte) (header, error) {
 	if !utf8.Valid(text) {
 		return h, errors.New("the header is not valid UTF-8: not a safetensors file, or a damaged one")
 	}
-	s := &scanner{text: text}
+	s := &jsonscan.Scanner{Text: text, Of: "the header"}
 	seen := map[string]bool{}
-	err := s.object(func(name string) error {
+	err := s.Object(func(key []byte) error {
+		name := string(key)
 		if seen[name] {
-			return s.errorf("%s stands there twice", quote(name))
+			return s.Errorf("%s stands there twice", quote(name))
 		}
 		seen[name] = true
 		if name == metadataKey {
@@ -84,57 +87,59 @@ func parseHeader(text []byte) (header, error) {
 		return nil
 	})
 	if err == nil {
-		err = s.end()
+		err = s.End()
 	}
 	return h, err
 }
 
-func (h *header) readMetadata(s *scanner) error {
-	if s.literal("null") {
+func (h *header) readMetadata(s *jsonscan.Scanner) error {
+	if s.Literal("null") {
 		return nil
 	}
 	h.metadata = map[string]string{}
-	return s.object(func(key string) error {
+	return s.Object(func(raw []byte) error {
+		key := string(raw)
 		if _, twice := h.metadata[key]; twice {
-			return s.errorf("%s stands in %s twice", quote(key), metadataKey)
+			return s.Errorf("%s stands in %s twice", quote(key), metadataKey)
 		}
-		value, err := s.str()
+		value, err := s.Str(nil)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", metadataKey, quote(key), err)
 		}
-		h.metadata[key] = value
+		h.metadata[key] = string(value)
 		return nil
 	})
 }
 
 // readEntry reads {"dtype":...,"shape":[...],"data_offsets":[begin,end]}, in any order; other fields are skipped.
-func readEntry(s *scanner, name string) (entry, error) {
+func readEntry(s *jsonscan.Scanner, name string) (entry, error) {
 	e := entry{name: name, shape: []int{}}
 	seen := map[string]bool{}
-	err := s.object(func(field string) (err error) {
+	err := s.Object(func(key []byte) (err error) {
+		field := string(key)
 		if seen[field] {
-			return s.errorf("%s stands there twice", quote(field))
+			return s.Errorf("%s stands there twice", quote(field))
 		}
 		seen[field] = true
 		switch field {
 		case "dtype":
-			var d string
-			if d, err = s.str(); err == nil && DType(d).Bits() == 0 {
-				err = fmt.Errorf("unknown dtype %s", quote(d))
+			var d []byte
+			if d, err = s.Str(nil); err == nil && DType(d).Bits() == 0 {
+				err = fmt.Errorf("unknown dtype %s", quote(string(d)))
 			}
 			e.dtype = DType(d)
 		case "shape":
-			e.shape, err = s.uints()
+			e.shape, err = uints(s)
 		case "data_offsets":
 			var o []int
-			if o, err = s.uints(); err == nil && len(o) != 2 {
+			if o, err = uints(s); err == nil && len(o) != 2 {
 				err = fmt.Errorf("data_offsets has %d numbers, not 2", len(o))
 			}
 			if err == nil {
 				e.begin, e.end = o[0], o[1]
 			}
 		default:
-			err = s.skip(1)
+			err = s.Skip(1)
 		}
 		return err
 	})
@@ -149,10 +154,11 @@ func readEntry(s *scanner, name string) (entry, error) {
 	return e, err
 }
 
-func (s *scanner) uints() ([]int, error) {
+// uints reads an array of integers of 0 or more.
+func uints(s *jsonscan.Scanner) ([]int, error) {
 	list := []int{}
-	err := s.array(func() error {
-		n, err := s.uint()
+	err := s.Array(func() error {
+		n, err := s.Uint()
 		list = append(list, n)
 		return err
 	})

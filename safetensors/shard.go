@@ -150,6 +150,8 @@ func removeOthers(fs fileSystem, dir, base string, names []string) error {
 	return nil
 }
 
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
 // isShard recognises -00001-of-00003.safetensors.
 func isShard(rest string) bool {
 	pattern := "-#####-of-#####.safetensors"

@@ -175,7 +175,7 @@ func TestBadTokenFiles(t *testing.T) {
 			`{"added_tokens_decoder": {"7": "<x>"}}`:          "token 7: it is text",
 			`{"added_tokens_decoder": {"7": {"content": 3}}}`: "token 7:",
 			`[]`:   "expected '{'",
-			`{} x`: "something behind the end",
+			`{} x`: "expected the end, found",
 		},
 		"added_tokens.json":       {`{"<x>": "7"}`: `"<x>" has the id "7"`},
 		"special_tokens_map.json": {`{"pad_token": 1}`: "pad_token: it is a number"},

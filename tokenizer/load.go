@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
@@ -89,12 +90,12 @@ func parse(text []byte) (*Tokenizer, error) {
 // readSections finds the parts of the file.
 func readSections(text []byte) (*sections, error) {
 	s := &sections{}
-	sc := &scanner{b: text}
-	err := sc.object(func(key []byte) error {
+	sc := &jsonscan.Scanner{Text: text}
+	err := sc.Object(func(key []byte) error {
 		if string(key) == "model" {
 			return s.model.read(sc)
 		}
-		raw, err := sc.raw()
+		raw, err := sc.Raw()
 		switch string(key) {
 		case "added_tokens":
 			s.added = raw
@@ -111,18 +112,18 @@ func readSections(text []byte) (*sections, error) {
 		}
 		return err
 	})
-	if err == nil && (sc.peek() != 0 || sc.i < len(text)) {
-		err = sc.fail("something behind the end")
+	if err == nil {
+		err = sc.End()
 	}
 	return s, err
 }
 
 // read parses the model's settings and finds the lists vocab and merges.
-func (m *modelSections) read(sc *scanner) error {
+func (m *modelSections) read(sc *jsonscan.Scanner) error {
 	settings := []byte{'{'}
-	err := sc.object(func(key []byte) error {
+	err := sc.Object(func(key []byte) error {
 		name := string(key)
-		raw, err := sc.raw()
+		raw, err := sc.Raw()
 		switch {
 		case err != nil:
 			return err
@@ -170,10 +171,10 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 		return err
 	}
 	v := newVocab(byteLevel, bytes.Count(m.vocab, []byte{':'}), len(m.vocab))
-	sc := &scanner{b: m.vocab}
+	sc := &jsonscan.Scanner{Text: m.vocab}
 	entries, largest := 0, 0
-	err := sc.object(func(token []byte) error {
-		id, err := sc.integer()
+	err := sc.Object(func(token []byte) error {
+		id, err := sc.Int()
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 )
 
 // mergeLoader loads a file's merges, which takes most of the time to open a tokenizer. Each merge needs three look-ups in tables larger than
@@ -29,9 +31,9 @@ const mergeBlock = 64
 func (m *bpe) loadMerges(raw []byte) error {
 	m.pairs = newPairTable(countMerges(raw))
 	l := &mergeLoader{m: m}
-	sc := &scanner{b: raw}
+	sc := &jsonscan.Scanner{Text: raw}
 	var scratch []byte
-	err := sc.array(func() error {
+	err := sc.Array(func() error {
 		p := pendingMerge{start: len(l.text)}
 		if err := l.read(sc, &p, &scratch); err != nil {
 			return fmt.Errorf("merge %d: %w", l.rank+len(l.block), err)
@@ -50,14 +52,14 @@ func (m *bpe) loadMerges(raw []byte) error {
 }
 
 // read appends the two tokens of a merge to the text.
-func (l *mergeLoader) read(sc *scanner, p *pendingMerge, scratch *[]byte) error {
-	if sc.peek() == '[' {
+func (l *mergeLoader) read(sc *jsonscan.Scanner, p *pendingMerge, scratch *[]byte) error {
+	if sc.Peek() == '[' {
 		parts := 0
-		err := sc.array(func() error {
+		err := sc.Array(func() error {
 			if parts++; parts == 2 {
 				p.cut = len(l.text)
 			}
-			s, err := sc.str((*scratch)[:0])
+			s, err := sc.Str((*scratch)[:0])
 			if err != nil {
 				return err
 			}
@@ -68,7 +70,7 @@ func (l *mergeLoader) read(sc *scanner, p *pendingMerge, scratch *[]byte) error 
 		}
 		return err
 	}
-	text, err := sc.str((*scratch)[:0])
+	text, err := sc.Str((*scratch)[:0])
 	if err != nil {
 		return err
 	}

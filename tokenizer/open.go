@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
@@ -185,10 +186,10 @@ func readObject(file string) ([]member, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scanner{b: text}
-	list, err := s.members()
-	if err == nil && s.peek() != 0 {
-		err = s.fail("something behind the end")
+	s := &jsonscan.Scanner{Text: text}
+	list, err := readMembers(s)
+	if err == nil {
+		err = s.End()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
@@ -197,13 +198,14 @@ func readObject(file string) ([]member, error) {
 }
 
 // membersOf reads a JSON object.
-func membersOf(raw []byte) ([]member, error) { return (&scanner{b: raw}).members() }
+func membersOf(raw []byte) ([]member, error) { return readMembers(&jsonscan.Scanner{Text: raw}) }
 
-func (s *scanner) members() (list []member, err error) {
+// readMembers reads an object; of equal keys the last value counts.
+func readMembers(s *jsonscan.Scanner) (list []member, err error) {
 	at := map[string]int{}
-	err = s.object(func(key []byte) error {
+	err = s.Object(func(key []byte) error {
 		name := string(key)
-		raw, err := s.raw()
+		raw, err := s.Raw()
 		if i, ok := at[name]; ok {
 			list[i].raw = raw
 		} else {
