@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -126,15 +127,10 @@ func (f *fields) readContent(param string, given json.RawMessage) error {
 	case "string":
 		text, _ = unquote(given)
 	case "list":
-		parts, _ := elements(given)
-		texts := make([]string, len(parts))
-		for i, p := range parts {
-			var err error
-			if texts[i], err = readPart(fmt.Sprintf("%s.content[%d]", param, i), p); err != nil {
-				return err
-			}
+		var err error
+		if text, err = tokenizer.JoinParts(given); err != nil {
+			return partError(param+".content", err)
 		}
-		text = strings.Join(texts, "\n") // as vLLM does
 	default:
 		return value{param + ".content", given}.wrong("a string or a list of parts")
 	}
@@ -147,36 +143,18 @@ func (f *fields) readContent(param string, given json.RawMessage) error {
 	return err
 }
 
-// readPart returns the text of one content part.
-func readPart(param string, raw json.RawMessage) (string, error) {
-	if s, ok := unquote(raw); ok {
-		return s, nil
+// partError is the answer to a content part that cannot be read.
+func partError(param string, err error) error {
+	var p *tokenizer.PartError
+	if !errors.As(err, &p) {
+		return bad(param, "%s: %v", param, err)
 	}
-	all, ok := members(raw)
-	if !ok {
-		return "", value{param, raw}.wrong("a content part")
-	}
-	f := fields(all)
-	key, typ := "text", "text"
-	if t := f.get("type"); t != nil {
-		if typ, ok = unquote(t); !ok {
-			return "", value{param + ".type", t}.wrong("a string")
-		}
-	}
-	switch typ {
-	case "text":
-	case "refusal":
-		key = typ
-	default:
-		e := bad(param, "content of type %q is not supported: only text is", typ)
+	param = fmt.Sprintf("%s[%d]", param, p.Part)
+	e := bad(param, "%s: %s", param, p.Why)
+	if p.Unsupported {
 		e.Code = "unsupported_value"
-		return "", e
 	}
-	s, ok := unquote(f.get(key))
-	if !ok {
-		return "", bad(param, "%s has no %s", param, key)
-	}
-	return s, nil
+	return e
 }
 
 // readToolCalls parses the arguments of tool calls, which are JSON strings in OpenAI's API, into objects. An empty list of

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/tokenizer/internal/jinja"
@@ -111,18 +110,7 @@ func (m *Message) text() (string, error) {
 		len(w.Content) == 0 || w.Content[0] != '[' {
 		return m.Content, nil
 	}
-	var parts []struct{ Type, Text string }
-	if err := pyjson.Unmarshal(w.Content, &parts); err != nil {
-		return "", errors.New("its content is neither text nor a list of parts")
-	}
-	var texts []string
-	for _, p := range parts {
-		if p.Type != "text" {
-			return "", fmt.Errorf("content of type %q is not supported: only text is", p.Type)
-		}
-		texts = append(texts, p.Text)
-	}
-	return strings.Join(texts, "\n"), nil
+	return JoinParts(w.Content)
 }
 
 // JoinParts joins a content of parts into one string, and replaces null (the content of tool calls in OpenAI's API) by an empty string: most

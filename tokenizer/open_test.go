@@ -83,7 +83,7 @@ func TestRefusedFiles(t *testing.T) {
 		"decoder \"WordPiece\"":    {`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "WordPiece"}`},
 		"post_processor":           {`"post_processor": null`, `"post_processor": {"type": "BertProcessing"}`},
 		"unknown token":            {`"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>"}}]}`},
-		"expected the end, found":           {`"Ġ ab"]}}`, `"Ġ ab"]}} x`},
+		"expected the end, found":  {`"Ġ ab"]}}`, `"Ġ ab"]}} x`},
 		"control character":        {`"Ġab": 4`, "\"Ġ\nab\": 4"},
 		"escape":                   {`"Ġab": 4`, `"\ud800": 4`},
 		"deeply":                   {`"normalizer": null`, `"normalizer": ` + strings.Repeat("[", 300) + strings.Repeat("]", 300)},
