@@ -1,13 +1,12 @@
 package safetensors
 
 import (
-	"crypto/rand"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-	"syscall"
+
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
 
 // fileSystem is what a Writer asks of the disk; tests let each step of it fail. Errors leave out the path.
@@ -32,7 +31,7 @@ func (osFS) Create(path string, size int64) (tempFile, string, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, "", errors.New("something that is not a file has this name")
 	}
-	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp-"+rand.Text()[:8])
+	temp := disk.Temporary(path)
 	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666) // the umask decides, as for every file
 	if err != nil {
 		return nil, "", bare(err)
@@ -49,20 +48,7 @@ func (osFS) Rename(from, to string) error { return bare(os.Rename(from, to)) }
 
 func (osFS) Remove(path string) error { return bare(os.Remove(path)) }
 
-func (osFS) SyncDir(path string) error {
-	if runtime.GOOS == "windows" { // which has no such call
-		return nil
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return bare(err)
-	}
-	defer d.Close()
-	if err := d.Sync(); !errors.Is(err, syscall.EINVAL) { // from file systems that sync no folders
-		return bare(err)
-	}
-	return nil
-}
+func (osFS) SyncDir(path string) error { return bare(disk.SyncDir(filepath.Dir(path))) }
 
 // osFile is a file whose errors leave out the path.
 type osFile struct{ f *os.File }

@@ -319,3 +319,15 @@ func TestNoLocks(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EIO)
 	require.Contains(t, err.Error(), "locking "+dir)
 }
+
+// What a killed process leaves of a file that Temporary named is cleared away.
+func TestTemporary(t *testing.T) {
+	dir := t.TempDir()
+	path := Temporary(filepath.Join(dir, "model.safetensors"))
+	require.NotEqual(t, path, Temporary(filepath.Join(dir, "model.safetensors")))
+	require.NoError(t, os.WriteFile(path, nil, 0o644))
+	old := time.Now().Add(-2 * staleFile)
+	require.NoError(t, os.Chtimes(path, old, old))
+	require.NoError(t, Recover(dir))
+	require.Empty(t, names(t, dir))
+}

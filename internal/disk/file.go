@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 )
 
 // Prefixes of temporary names. A process that is killed leaves such files and folders behind; Recover removes them.
@@ -33,7 +35,7 @@ func Write(path string, mode fs.FileMode, fill func(io.Writer) error) error {
 	temp := final
 	flags := os.O_WRONLY
 	if !direct {
-		temp = filepath.Join(filepath.Dir(final), writing+filepath.Base(final)+"-"+rand.Text()[:8])
+		temp = Temporary(final)
 		flags |= os.O_CREATE | os.O_EXCL
 	}
 	f, err := os.OpenFile(temp, flags, mode)
@@ -106,10 +108,25 @@ func at(path string, err error) error {
 	return err
 }
 
-// syncDir makes renames in a folder durable. Some systems cannot do that; the error is ignored, because the files themselves are synced.
-func syncDir(dir string) {
-	if f, err := os.Open(dir); err == nil {
-		f.Sync()
-		f.Close()
+// Temporary is a new name beside path for what is renamed to path once it is whole. Recover clears such a file away.
+func Temporary(path string) string { return beside(path, writing) + "-" + rand.Text()[:8] }
+
+// SyncDir makes the renaming of a folder's entries durable, where the system can: Windows has no such call, and some
+// file systems refuse it.
+func SyncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
 	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
 }
+
+// syncDir is SyncDir where the files themselves are flushed all the same, so that an error loses nothing.
+func syncDir(dir string) { _ = SyncDir(dir) }
