@@ -83,7 +83,7 @@ func commandsIn(line string) (calls [][]string) {
 	names := []string{"zerosearch", "./cmd/zerosearch", "$here/zerosearch"}
 	for _, words := range shellWords(line) {
 		i := slices.IndexFunc(words, func(w string) bool { return slices.Contains(names, w) })
-		if i < 0 || i+1 == len(words) || i > 0 && words[i-1] == "-x" {
+		if i < 0 || i+1 == len(words) || i > 0 && (words[i-1] == "-x" || words[i-1] == "test") { // test -x FILE, go test FOLDER
 			continue
 		}
 		var args []string

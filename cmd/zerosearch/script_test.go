@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -111,6 +112,7 @@ var changing = []struct {
 	{regexp.MustCompile(`(, )\S+ go1\.\S+`), `${1}VERSION`},
 	{regexp.MustCompile(`events\.out\.tfevents\.\S+`), "events.out.tfevents.T"},
 	{regexp.MustCompile(`this machine has .*`), "this machine has ..."},
+	{regexp.MustCompile(`computed   on \w+`), "computed   on PATH"},
 }
 
 func (s *script) show(mark byte, text string) string {
@@ -212,6 +214,16 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 			return "", err
 		}
 		return "", os.WriteFile(a[0], []byte(strings.ReplaceAll(string(b), a[1], a[2])), 0o644)
+	},
+	// curl -s URL -d BODY: the answer's body.
+	"curl": func(a []string, _ string) (string, error) {
+		r, err := http.Post(a[1], "application/json", strings.NewReader(a[3]))
+		if err != nil {
+			return "", err
+		}
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		return string(b), err
 	},
 	"cat": func(a []string, _ string) (string, error) {
 		b, err := os.ReadFile(a[0])
