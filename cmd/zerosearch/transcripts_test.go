@@ -140,9 +140,11 @@ func withGaps(block, whole []string) (out []string) {
 	return append(out, whole[at:]...)
 }
 
-// index is the place of a line in lines from a place on, or -1.
+// index is the place of a line in lines from a place on, or -1. It is the same line with other numbers, too.
 func index(lines []string, line string, from int) int {
-	i := slices.Index(lines[from:], line)
+	numbers := regexp.MustCompile("[0-9.]+")
+	form := func(line string) string { return numbers.ReplaceAllString(line, "0") }
+	i := slices.IndexFunc(lines[from:], func(l string) bool { return form(l) == form(line) })
 	if i < 0 {
 		return -1
 	}
@@ -157,6 +159,7 @@ func TestGapsOfTranscripts(t *testing.T) {
 		{"a ... c", "a x c", "a ... c"},
 		{"a ... c", "a x c d", "a ... c d"},
 		{"a ... c", "a x d", "a x d"},
+		{"a1 ... c=2.5", "a2 x c=3", "a2 ... c=3"},
 		{"... c", "a x c", "... c"},
 		{"a ...", "a x c", "a ..."},
 		{"a ... c d ... f", "a b c d e f", "a ... c d ... f"},
