@@ -22,6 +22,38 @@ func TestReadingNamesFiles(t *testing.T) {
 	}
 }
 
+// The tour of README.md shows folders that exist: names stand before blanks and what is said of them, twice a line at most, those of a
+// folder's own folders behind two blanks. So do the files of the reading order.
+func TestTourNamesFolders(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	_, tour, _ := strings.Cut(string(text), "## A tour\n\n```\n")
+	tour, order, ok := strings.Cut(tour, "```\n")
+	require.True(t, ok)
+	parent, columns := "", regexp.MustCompile(" {2,}")
+	for line := range strings.Lines(tour) {
+		inside := strings.HasPrefix(line, "  ")
+		for i, part := range columns.Split(strings.TrimSpace(line), -1) {
+			if i%2 > 0 {
+				continue
+			}
+			for _, name := range strings.Fields(part) {
+				if !inside && i == 0 {
+					parent = name
+				} else if inside {
+					name = filepath.Join(parent, name)
+				}
+				require.DirExists(t, name, line)
+			}
+		}
+	}
+	files := regexp.MustCompile("`([a-z0-9_/]+\\.go)`").FindAllStringSubmatch(order, -1)
+	require.Greater(t, len(files), 5)
+	for _, f := range files {
+		require.FileExists(t, f[1])
+	}
+}
+
 // Links between the pages of docs lead somewhere.
 func TestLinksOfDocs(t *testing.T) {
 	pages, err := filepath.Glob("docs/*.md")

@@ -197,7 +197,7 @@ func (l *commandLine) parse(args []string) error {
 var otherPrograms = []string{"gpus", "quick", "no-cache-prompt"}
 
 // checkSpan looks at a text between backquotes in a sentence: a command, with the name of the program or without, or a flag.
-// A command may leave out arguments and the value of its last flag, and N or K may stand for a number.
+// A command may leave out arguments and the value of its last flag, N or K may stand for a number, and VERB for a verb.
 func (l *commandLine) checkSpan(span string) error {
 	commands := shellWords(span)
 	if len(commands) == 0 {
@@ -216,8 +216,8 @@ func (l *commandLine) checkSpan(span string) error {
 		words = append([]string{"zerosearch"}, words...)
 	}
 	for i, w := range words {
-		if w == "N" || w == "K" {
-			words[i] = "1"
+		if stands, ok := map[string]string{"N": "1", "K": "1", "VERB": "train"}[w]; ok {
+			words[i] = stands
 		}
 	}
 	for _, args := range commandsIn(strings.Join(words, " ")) {
