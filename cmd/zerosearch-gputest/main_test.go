@@ -242,3 +242,25 @@ func TestUsage(t *testing.T) {
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stderr, "give --json a file that can be written")
 }
+
+// Every check that scripts/first-hour-gpu.sh and docs/gpu.md name exists: a name that matches nothing would be left out unseen.
+func TestNamesOfChecksInScripts(t *testing.T) {
+	var known []string
+	for _, c := range checks {
+		known = append(known, c.name)
+	}
+	for file, pattern := range map[string]string{
+		"../../scripts/first-hour-gpu.sh": `(?m)^\s*(?:checks \w+|.* --run) '([^']*)'`,
+		"../../docs/gpu.md":               `--run '([^']*)'`,
+	} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		lists := regexp.MustCompile(pattern).FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, lists, file)
+		for _, list := range lists {
+			for _, name := range strings.Split(strings.Trim(list[1], "^()$"), "|") {
+				require.Contains(t, known, name, file)
+			}
+		}
+	}
+}
