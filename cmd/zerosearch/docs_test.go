@@ -80,10 +80,11 @@ func codeOf(ext, text string) (lines, spans []string) {
 
 // commandsIn returns the arguments of each call of zerosearch in a shell line. What stands for others (train ... --out DIR) is left out.
 func commandsIn(line string) (calls [][]string) {
-	names := []string{"zerosearch", "./cmd/zerosearch", "$here/zerosearch"}
+	names := []string{"zerosearch", "./cmd/zerosearch", "$here/zerosearch", "$zs"}
 	for _, words := range shellWords(line) {
 		i := slices.IndexFunc(words, func(w string) bool { return slices.Contains(names, w) })
-		if i < 0 || i+1 == len(words) || i > 0 && (words[i-1] == "-x" || words[i-1] == "test") { // test -x FILE, go test FOLDER
+		notRun := []string{"-x", "-o", "test"} // test -x FILE, go build -o FILE, go test FOLDER
+		if i < 0 || i+1 == len(words) || i > 0 && slices.Contains(notRun, words[i-1]) {
 			continue
 		}
 		var args []string
