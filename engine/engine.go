@@ -11,7 +11,7 @@
 // train, Change, which forgets what was computed with the old weights.
 //
 // What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache. A step of it
-// is laid out as a batch of segments (batch.go) and runs as one forward pass with the draws behind it (flight.go,
+// is laid out as a batch of segments (batch.go) and runs as one forward pass with the draws behind it (queuedpass.go,
 // sampler.go), keyed by the request's stream and the position (rng.go).
 //
 // On a device that is kernels.Asynchronous the loop is one step ahead: while the results of a step are on their way it
@@ -66,8 +66,8 @@ type Engine struct {
 
 	sched   scheduler // this and what follows are the loop's own
 	lanes   map[*lane]*runner
-	flights []*flight // passes whose results are on their way, one at most while another is prepared
-	settled time.Time // when results came last
+	queued  []*queuedPass // passes whose results are on their way, one at most while another is prepared
+	settled time.Time     // when results came last
 }
 
 // arrival is a request, or a task that wants the device for itself.
@@ -257,7 +257,7 @@ func (e *Engine) next() (*task, bool) {
 		if !e.interrupted() {
 			e.takeIn()
 		}
-		if !e.sched.idle() || len(e.flights) > 0 {
+		if !e.sched.idle() || len(e.queued) > 0 {
 			return nil, true
 		}
 		if len(e.inbox) > 0 { // a task, and what was before it is done
@@ -272,7 +272,7 @@ func (e *Engine) next() (*task, bool) {
 
 // interrupted reports whether something has happened that must wait until no pass is under way. e.mu is held.
 func (e *Engine) interrupted() bool {
-	return len(e.flights) > 0 && len(e.cancels)+len(e.changes) > 0
+	return len(e.queued) > 0 && len(e.cancels)+len(e.changes) > 0
 }
 
 // takeIn gives the scheduler all events, up to the first task: what comes behind that waits in the inbox.
@@ -317,7 +317,7 @@ func (e *Engine) step() error {
 	err := protect(stepping, f.run)
 	under := 0
 	if err == nil {
-		e.flights = append(e.flights, f)
+		e.queued = append(e.queued, f)
 		if e.lags {
 			under = 1
 		}
@@ -335,7 +335,7 @@ func (e *Engine) step() error {
 const stepping = "a step of the engine"
 
 // layOut is the next pass; nil if there is none before the pass under way is collected.
-func (e *Engine) layOut() *flight {
+func (e *Engine) layOut() *queuedPass {
 	e.mu.Lock()
 	wait := e.interrupted()
 	e.mu.Unlock()
@@ -351,9 +351,9 @@ func (e *Engine) layOut() *flight {
 
 // collect waits for the passes under way but the last so many, and draws the consequences.
 func (e *Engine) collect(under int) error {
-	for len(e.flights) > under {
-		f := e.flights[0]
-		e.flights = slices.Delete(e.flights, 0, 1)
+	for len(e.queued) > under {
+		f := e.queued[0]
+		e.queued = slices.Delete(e.queued, 0, 1)
 		if err := f.wait(); err != nil {
 			return err
 		}
@@ -378,12 +378,12 @@ func (e *Engine) collect(under int) error {
 // fail ends everything under way with err: what the device holds after a failure is unknown, so all books are started
 // anew.
 func (e *Engine) fail(err error) {
-	for _, f := range e.flights {
+	for _, f := range e.queued {
 		if f.ticket != nil {
 			f.ticket.Wait() // until then the device may write into our memory
 		}
 	}
-	e.flights = e.flights[:0]
+	e.queued = e.queued[:0]
 	for _, r := range e.lanes {
 		r.reset()
 	}

@@ -124,7 +124,7 @@ func (r *recordings) wants(s shape) bool {
 // record makes a recording of f's shape. The operations run once beforehand, over padding only, and those of the
 // recording are kept for the longest sequences that the shape allows. Nothing else may be under way: the results are
 // overwritten.
-func (r *recordings) record(n *runner, f *flight) error {
+func (r *recordings) record(n *runner, f *queuedPass) error {
 	s := f.shape
 	r.b.fill(&plan{})
 	for i := range s.rows {

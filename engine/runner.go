@@ -96,8 +96,8 @@ type runner struct {
 	recs    recordings
 	jobs    map[*job]bool // under way
 	context int           // longest sequence
-	flights [2]flight     // reused in turns
-	turn    int           // of flights
+	queued  [2]queuedPass // reused in turns
+	turn    int           // of queued
 	stats   ModelStats
 	note    func(text string) // Options.Note; nil: nobody is told
 }
@@ -125,8 +125,8 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	if n.s, err = newSampler(dev, m, o.MaxBatchTokens, n.lane.maxSeq, eo.LogitsBytes); err != nil {
 		return nil, err
 	}
-	for i := range n.flights {
-		n.flights[i] = flight{r: n, host: make([]byte, 8*o.MaxBatchTokens)}
+	for i := range n.queued {
+		n.queued[i] = queuedPass{r: n, host: make([]byte, 8*o.MaxBatchTokens)}
 	}
 	n.stats = ModelStats{Name: name, Pages: pages, KVBytes: n.kv.Bytes(), WorkspaceBytes: n.ws.Bytes() + n.s.bytes, Context: n.context}
 	return n, nil

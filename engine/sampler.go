@@ -37,7 +37,7 @@ type sampler struct {
 	targets kernels.Tensor // I32 [T, 1]
 	logits  kernels.Tensor // [chunk, V]
 	lse     kernels.Tensor // [T, 1]
-	results kernels.Tensor // U8 [8*T, 1], what goes to the host: see flight.host
+	results kernels.Tensor // U8 [8*T, 1], what goes to the host: see queuedPass.host
 	ids     kernels.Tensor // I32 [T, 1] of results: what was sampled
 
 	rows        kernels.Batch // of the pass under way

@@ -65,7 +65,7 @@ func (e *Engine) publish() {
 }
 
 // count adds a step that has ended now. Its outcomes say what of it counts for nothing.
-func (f *flight) count(out []outcome) (now time.Time) {
+func (f *queuedPass) count(out []outcome) (now time.Time) {
 	s := &f.r.stats
 	s.Steps++
 	now = time.Now()

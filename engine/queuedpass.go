@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// flight is a pass of a runner: laid out, queued on the device, and at last collected.
-type flight struct {
+// queuedPass is a pass of a runner: laid out, queued on the device, and at last collected.
+type queuedPass struct {
 	r     *runner
 	plan  *plan
 	b     batch
@@ -23,9 +23,9 @@ type flight struct {
 	ended  []outcome
 }
 
-// layOut makes p a flight. It is valid until the runner's next but one.
-func (r *runner) layOut(p *plan) *flight {
-	f := &r.flights[r.turn]
+// layOut makes p a queuedPass. It is valid until the runner's next but one.
+func (r *runner) layOut(p *plan) *queuedPass {
+	f := &r.queued[r.turn]
 	r.turn = 1 - r.turn
 	f.plan, f.since, f.ticket = p, time.Now(), nil
 	f.fill()
@@ -33,7 +33,7 @@ func (r *runner) layOut(p *plan) *flight {
 }
 
 // fill writes the layout, with the ids that are known now.
-func (f *flight) fill() {
+func (f *queuedPass) fill() {
 	f.b.fill(f.plan)
 	f.b.Sampled = f.r.s.ids
 	f.shape = f.r.recs.shape(&f.b)
@@ -43,10 +43,10 @@ func (f *flight) fill() {
 }
 
 // alone reports whether the host takes part in the pass, so that nothing may be under way beside it.
-func (f *flight) alone() bool { return f.b.likely || f.r.recs.wants(f.shape) }
+func (f *queuedPass) alone() bool { return f.b.likely || f.r.recs.wants(f.shape) }
 
 // run queues the pass.
-func (f *flight) run() error {
+func (f *queuedPass) run() error {
 	r := f.r
 	if len(f.plan.dst) > 0 {
 		r.dev.KVCopy(r.kv, f.plan.dst, f.plan.src)
@@ -61,7 +61,7 @@ func (f *flight) run() error {
 }
 
 // compute queues the operations of the pass, one by one or as they were recorded.
-func (f *flight) compute() error {
+func (f *queuedPass) compute() error {
 	r := f.r
 	if r.recs.wants(f.shape) {
 		if err := r.recs.record(r, f); err != nil {
@@ -87,7 +87,7 @@ func (r *runner) compute(b *batch, drawn []drawn) error {
 }
 
 // wait waits for the results and gives them to the items that sample and to the jobs that score.
-func (f *flight) wait() error {
+func (f *queuedPass) wait() error {
 	t := f.ticket
 	if f.ticket = nil; t != nil {
 		if err := t.Wait(); err != nil {
@@ -106,13 +106,13 @@ func (f *flight) wait() error {
 }
 
 // word is the first or the second word of row i.
-func (f *flight) word(word, i int) uint32 {
+func (f *queuedPass) word(word, i int) uint32 {
 	return binary.LittleEndian.Uint32(f.host[4*(word*len(f.b.Rows)+i):])
 }
 
 // outcomes gives the jobs what was drawn for them and says what becomes of them. What was drawn for a sequence that had
 // ended before is dropped.
-func (f *flight) outcomes() []outcome {
+func (f *queuedPass) outcomes() []outcome {
 	f.ended = again(f.ended, len(f.plan.items))
 	for i, it := range f.plan.items {
 		switch {
@@ -127,7 +127,7 @@ func (f *flight) outcomes() []outcome {
 }
 
 // ahead notes for the sequences of f what is on its way for them. Those that go on may be in the next pass already.
-func (f *flight) ahead() {
+func (f *queuedPass) ahead() {
 	for i, d := range f.b.draws {
 		if it := f.plan.items[d.at]; !it.seq.gone {
 			it.seq.draws(i, it.seq.job.goesOn(it.start+it.n))
