@@ -22,8 +22,8 @@ func TestReadingNamesFiles(t *testing.T) {
 	}
 }
 
-// The tour of README.md shows folders that exist: names stand before blanks and what is said of them, twice a line at most, those of a
-// folder's own folders behind two blanks. So do the files of the reading order.
+// The tour of README.md shows folders that exist: names stand before blanks and what is said of them, twice a line at
+// most, those of a folder's own folders behind two blanks. So do the files of the reading order.
 func TestTourNamesFolders(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)

@@ -82,7 +82,8 @@ func TestExportedNamesHaveDocs(t *testing.T) {
 }
 
 // wellKnown methods implement interfaces whose documentation is theirs.
-var wellKnown = map[string]bool{"Error": true, "String": true, "Unwrap": true, "Is": true, "Len": true, "Less": true, "Swap": true, "Write": true, "Read": true}
+var wellKnown = map[string]bool{"Error": true, "String": true, "Unwrap": true, "Is": true, "Len": true, "Less": true,
+	"Swap": true, "Write": true, "Read": true}
 
 func exportedReceiver(d *ast.FuncDecl) bool {
 	if d.Recv == nil {
@@ -97,4 +98,24 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 	}
 	id, ok := t.(*ast.Ident)
 	return ok && id.IsExported()
+}
+
+// Lines have at most 120 columns, a tab being four. Exceptions are lines with string literals or struct tags, and
+// indented lines of comments (tables and formulas).
+func TestLinesAreShort(t *testing.T) {
+	eachGoFile(t, func(path string, src []byte) {
+		for i, line := range strings.Split(string(src), "\n") {
+			columns := 0
+			for _, r := range line {
+				if columns++; r == '\t' {
+					columns = (columns + 3) / 4 * 4
+				}
+			}
+			code := strings.TrimLeft(line, "\t")
+			apart := strings.HasPrefix(code, "//\t") || strings.HasPrefix(code, "//  ")
+			if columns > 120 && !apart && !strings.ContainsAny(line, "\"`") && !strings.HasPrefix(code, `\|`) {
+				t.Errorf("%s:%d has %d columns: break it", path, i+1, columns)
+			}
+		}
+	})
 }

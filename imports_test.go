@@ -15,9 +15,9 @@ import (
 
 const module = "github.com/zerosearch-go/zerosearch"
 
-// mayImport says who may import whom directly, tests included: imports point down only. A folder's subfolders follow its
-// line unless they have their own. All may import the packages of internal at the root, which import nothing of ours. No
-// room of rl imports rl. Do not add an exception to make a test pass.
+// mayImport says who may import whom directly, tests included: imports point down only. A folder's subfolders follow
+// its line unless they have their own. All may import the packages of internal at the root, which import nothing of
+// ours. No room of rl imports rl. Do not add an exception to make a test pass.
 var mayImport = map[string][]string{
 	"internal":    {},
 	"":            {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "demo"},
@@ -41,7 +41,8 @@ var mayImport = map[string][]string{
 	"rl/rollout": {"rl/config", "rl/rundir", "rl/data", "rl/episode", "rl/eval", "rl/reward", "rl/search", "engine",
 		"tokenizer"},
 	"rl/update": {"rl/config", "rl/rundir", "rl/algo", "engine", "model", "kernels", "rl/internal"},
-	"rl/roles": {"rl/config", "rl/rundir", "rl/search", "rl/episode", "rl/data", "rl/thought", "engine", "model", "kernels",
+	"rl/roles": {"rl/config", "rl/rundir", "rl/search", "rl/episode", "rl/data", "rl/thought", "engine", "model",
+		"kernels",
 		"tokenizer"},
 	"rl/sft":    {"rl/roles", "rl/rundir", "rl/data", "engine", "model", "kernels", "tokenizer"},
 	"rl/verify": {"rl/episode", "rl/rundir", "kernels", "safetensors"},
@@ -52,7 +53,8 @@ var mayImport = map[string][]string{
 	"bench":     {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
 	"serve":     {"engine", "model", "kernels", "tokenizer", "num"},
 	"examples":  {"rl", "engine", "model", "kernels", "tokenizer", "safetensors"},
-	"cmd":       {"demo", "bench", "serve", "bundle", "rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
+	"cmd": {"demo", "bench", "serve", "bundle", "rl", "engine", "model", "kernels", "tokenizer", "safetensors",
+		"num"},
 }
 
 func rule(dir string) (string, []string) {
@@ -71,7 +73,8 @@ func TestImportsPointDown(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), "_") || strings.HasPrefix(d.Name(), ".") && path != ".") {
+		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), "_") ||
+			strings.HasPrefix(d.Name(), ".") && path != ".") {
 			return filepath.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(path, ".go") {
@@ -91,7 +94,8 @@ func TestImportsPointDown(t *testing.T) {
 			}
 			to = strings.TrimPrefix(to, "/")
 			own := to == dir || room != "" && (to == room || strings.HasPrefix(to, room+"/"))
-			ok := own || strings.HasPrefix(to, "internal/") || slices.ContainsFunc(allowed, func(a string) bool { return to == a || strings.HasPrefix(to, a+"/") })
+			ok := own || strings.HasPrefix(to, "internal/") ||
+				slices.ContainsFunc(allowed, func(a string) bool { return to == a || strings.HasPrefix(to, a+"/") })
 			ok = ok && !(to == "rl" && strings.HasPrefix(dir, "rl/"))
 			require.True(t, ok, "%s imports %s: room %q may import only %v", path, to, room, allowed)
 		}

@@ -10,13 +10,14 @@ type work struct {
 	kernel string
 	calls  float64 // launches; a projection of several matrices is one product
 	cost
-	// stored are the bytes of weights and of the KV cache. A pass has to read them from memory, while activations may be in the processor's
-	// caches.
+	// stored are the bytes of weights and of the KV cache. A pass has to read them from memory, while activations may
+	// be in the processor's caches.
 	stored float64
 	matrix bool // a matrix product or attention: counts in the model's FLOPs
 }
 
-// span is a forward pass over tokens [start, start+n) of each of batch sequences, the output matrix applied to logits rows of each.
+// span is a forward pass over tokens [start, start+n) of each of batch sequences, the output matrix applied to logits
+// rows of each.
 type span struct{ batch, start, n, logits int }
 
 func (s span) rows() float64 { return float64(s.batch * s.n) }
@@ -91,7 +92,8 @@ func (f forwardShape) forward(s span) []work {
 				w.bytes += w.stored
 				out = append(out, w)
 			}
-			a := work{kernel: "attention", calls: layers * passes, cost: attentionCost(c, f.kv, s), stored: s.cached(c, f.kv), matrix: true}
+			a := work{kernel: "attention", calls: layers * passes, cost: attentionCost(c, f.kv, s),
+				stored: s.cached(c, f.kv), matrix: true}
 			a.flops, a.bytes, a.stored = layers*a.flops, layers*a.bytes, layers*a.stored
 			out = append(out, vector("rope", 2*layers*passes, rows*(hd+gd), 3*layers, 8*layers),
 				vector("kv_write", layers*passes, rows*2*gd, 0, layers*float64(4+f.kv.Size())), a)
@@ -100,8 +102,9 @@ func (f forwardShape) forward(s span) []work {
 		}
 	}
 	if f.rank > 0 { // a product with A and one with B of each projection: inputs and outputs are read, outputs written
-		w := work{kernel: "adapter", calls: 14 * layers * passes, matrix: true, cost: cost{2 * rows * float64(adapterParameters(c, f.rank)), f.t,
-			6 * rows * float64(adapterParameters(c, 1))}}
+		w := work{kernel: "adapter", calls: 14 * layers * passes, matrix: true,
+			cost: cost{2 * rows * float64(adapterParameters(c, f.rank)), f.t,
+				6 * rows * float64(adapterParameters(c, 1))}}
 		out = append(out, w)
 	}
 	return append(out, f.output(s)...)
@@ -140,8 +143,8 @@ func (f forwardShape) output(s span) []work {
 	return []work{w, vector("sample", passes, rows*float64(c.Vocab), 0, 4)}
 }
 
-// train lists the kernels of forward and backward of s, whose gradients are added up; with recompute the layers' forward is done twice.
-// Without it, the backward pass recomputes only norms and gated activations.
+// train lists the kernels of forward and backward of s, whose gradients are added up; with recompute the layers'
+// forward is done twice. Without it, the backward pass recomputes only norms and gated activations.
 func (f forwardShape) train(s span, recompute bool) []work {
 	f.score = true
 	c, rows, passes := f.c, s.rows(), f.passes(s)
@@ -156,7 +159,8 @@ func (f forwardShape) train(s span, recompute bool) []work {
 	}
 	full := f.rank == 0
 	if n := float64(s.batch * s.logits); n > 0 {
-		w := work{kernel: "logprob_backward", calls: passes, matrix: true, cost: logprobBackwardCost(n, c.Hidden, c.Vocab, f.t, full)}
+		w := work{kernel: "logprob_backward", calls: passes, matrix: true,
+			cost: logprobBackwardCost(n, c.Hidden, c.Vocab, f.t, full)}
 		out = append(out, w)
 	}
 	for _, l := range linears(c) {
@@ -178,7 +182,8 @@ func (f forwardShape) train(s span, recompute bool) []work {
 	out = append(out, a.times(layers))
 	if f.rank > 0 {
 		out = append(out, work{kernel: "adapter_backward", calls: 28 * layers * passes, matrix: true,
-			cost: cost{4 * rows * float64(adapterParameters(c, f.rank)), f.t, 12 * rows * float64(adapterParameters(c, 1))}})
+			cost: cost{4 * rows * float64(adapterParameters(c, f.rank)), f.t,
+				12 * rows * float64(adapterParameters(c, 1))}})
 	}
 	out = append(out, vector("rope", 2*layers*passes, rows*(hd+gd), 3*layers, 8*layers),
 		vector("swiglu_backward", layers*passes, rows*float64(c.Inter), 20*layers, 20*layers),
@@ -189,7 +194,8 @@ func (f forwardShape) train(s span, recompute bool) []work {
 	return merge(out)
 }
 
-// optimizer is a step of AdamW over the trained parameters: the gradient's norm; moments, masters, the packed weight, a cleared gradient.
+// optimizer is a step of AdamW over the trained parameters: the gradient's norm; moments, masters, the packed weight, a
+// cleared gradient.
 func (f forwardShape) optimizer() []work {
 	n := float64(f.c.Parameters())
 	if f.rank > 0 {
@@ -224,8 +230,9 @@ func least(t kernels.DType, all []work) cost {
 	return sum
 }
 
-// passCost is a forward pass over tokens [start, start+n) of each of batch sequences, the output matrix applied to logits rows of
-// each. The weights are read once, but for an embedding that is only looked up; keys and values of all positions are read once.
+// passCost is a forward pass over tokens [start, start+n) of each of batch sequences, the output matrix applied to
+// logits rows of each. The weights are read once, but for an embedding that is only looked up; keys and values of all
+// positions are read once.
 func passCost(c *model.Config, t, kv kernels.DType, batch, start, n, logits int) cost {
 	return least(t, forwardShape{c: c, t: t, kv: kv}.forward(span{batch, start, n, logits}))
 }
@@ -235,9 +242,10 @@ func attentionFLOPs(c *model.Config, n int) int64 {
 	return 4 * int64(n) * int64(c.Layers) * int64(c.Heads*c.HeadDim)
 }
 
-// trainCost is a step on batch sequences of n tokens, all of them in the loss: 6 operations a weight and token (forward 2, backward 4),
-// with a frozen base 4, and thrice the causal half of attention; recomputed activations do not count. It is the same count that
-// "model FLOPs utilisation" uses (Chowdhery et al., arXiv 2204.02311), lower by the other half of attention. rank is the adapter's.
+// trainCost is a step on batch sequences of n tokens, all of them in the loss: 6 operations a weight and token (forward
+// 2, backward 4), with a frozen base 4, and thrice the causal half of attention; recomputed activations do not count.
+// It is the same count that "model FLOPs utilisation" uses (Chowdhery et al., arXiv 2204.02311), lower by the other
+// half of attention. rank is the adapter's.
 func trainCost(c *model.Config, t kernels.DType, batch, n, rank int) cost {
 	forward := passCost(c, t, kernels.BF16, batch, 0, n, n)
 	tokens := float64(batch * n)

@@ -22,7 +22,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// GRPOTest is a GRPO step to measure. Every response has its full length, so that all programs and machines do the same amount of work.
+// GRPOTest is a GRPO step to measure. Every response has its full length, so that all programs and machines do the same
+// amount of work.
 type GRPOTest struct {
 	Questions, N int  // N rollouts of each question
 	Response     int  // new tokens in each turn
@@ -41,11 +42,12 @@ type GRPOTest struct {
 	NoWarmup     bool          // the first step is measured too: for models whose steps take minutes
 }
 
-// GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the update. If a peer fails,
-// GRPO returns the measured rows and the error.
+// GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the
+// update. If a peer fails, GRPO returns the measured rows and the error.
 func GRPO(ctx context.Context, o Options, t GRPOTest) (*Report, error) {
 	o = o.withDefaults()
-	if err := positive("questions, rollouts, turns or tokens", []int{t.Questions, t.N, t.Response, t.Turns, t.Prompt, t.Observation}); err != nil {
+	if err := positive("questions, rollouts, turns or tokens",
+		[]int{t.Questions, t.N, t.Response, t.Turns, t.Prompt, t.Observation}); err != nil {
 		return nil, err
 	}
 	if t.N < 2 {
@@ -98,7 +100,8 @@ func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_
 	}
 	r.closers = append(r.closers, r.policy.Close)
 	if r.t.longest() > r.policy.Config.MaxPos {
-		return nil, fmt.Errorf("an episode has %d tokens, the model at most %d: use shorter responses or fewer turns", r.t.longest(), r.policy.Config.MaxPos)
+		return nil, fmt.Errorf("an episode has %d tokens, the model at most %d: use shorter responses or fewer turns",
+			r.t.longest(), r.policy.Config.MaxPos)
 	}
 	if r.start = r.policy; t.LoRAR > 0 {
 		if r.adapter, err = newLoRA(r.policy, t.LoRAR, o.Seed); err != nil {
@@ -149,7 +152,8 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 	if u.Policy, err = (algo.Policy{ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, KLCoef: 0.001}).Validate(); err != nil {
 		return err
 	}
-	o := train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: r.t.MicroBatch, KVType: r.o.kvType(), Recompute: r.t.Recompute}
+	o := train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: r.t.MicroBatch, KVType: r.o.kvType(),
+		Recompute: r.t.Recompute}
 	if u.Trainer, err = train.New(d, r.policy, r.adapter, o); err != nil {
 		return err
 	}
@@ -163,7 +167,8 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 	return nil
 }
 
-// openEngine makes an engine with room for all episodes at once, for the policy and, if it has separate weights, for the simulator.
+// openEngine makes an engine with room for all episodes at once, for the policy and, if it has separate weights, for
+// the simulator.
 func (r *grpoRun) openEngine(d kernels.Device) error {
 	r.eng = engine.New(d, engine.Options{})
 	kv := r.o.kvType()
@@ -197,8 +202,10 @@ func (r *grpoRun) close() {
 // measure runs the steps.
 func (r *grpoRun) measure() (row Row, err error) {
 	t := r.t
-	row = Row{Op: fmt.Sprintf("grpo%dx%d", t.Questions, t.N), Of: r.name, DType: r.o.DType.String(), fixed: "s", Split: map[string]float64{},
-		Shape: Shape{"prompt": t.Prompt, "gen": t.Response, "batch": t.Questions * t.N, "questions": t.Questions, "rollouts": t.N, "turns": t.Turns}}
+	row = Row{Op: fmt.Sprintf("grpo%dx%d", t.Questions, t.N), Of: r.name, DType: r.o.DType.String(), fixed: "s",
+		Split: map[string]float64{},
+		Shape: Shape{"prompt": t.Prompt, "gen": t.Response, "batch": t.Questions * t.N, "questions": t.Questions,
+			"rollouts": t.N, "turns": t.Turns}}
 	if t.Turns > 1 {
 		row.Shape["observation"] = t.Observation
 	}
@@ -249,15 +256,16 @@ func (r *grpoRun) once() error {
 		return err
 	}
 	acting := rolled.Sub(began).Seconds()
-	for name, s := range map[string]float64{"rollouts": acting * (1 - searching), "search": acting * searching, "reward": judged.Sub(rolled).Seconds(),
+	for name, s := range map[string]float64{"rollouts": acting * (1 - searching), "search": acting * searching,
+		"reward":    judged.Sub(rolled).Seconds(),
 		"reference": referred.Sub(judged).Seconds(), "update": time.Since(referred).Seconds()} {
 		r.parts[name] = append(r.parts[name], s)
 	}
 	return nil
 }
 
-// rollOut runs all episodes at once. searching is the fraction of the episodes' time that they waited for the simulator. Policy and
-// simulator alternate on one device, so only fractions can be measured.
+// rollOut runs all episodes at once. searching is the fraction of the episodes' time that they waited for the
+// simulator. Policy and simulator alternate on one device, so only fractions can be measured.
 func (r *grpoRun) rollOut() (trajs []update.Trajectory, searching float64, err error) {
 	trajs = make([]update.Trajectory, r.t.Questions*r.t.N)
 	var mu sync.Mutex
@@ -331,9 +339,11 @@ func (r *grpoRun) result(ctx context.Context, i, turn int) ([]int32, error) {
 }
 
 // generate generates exactly n tokens.
-func (r *grpoRun) generate(ctx context.Context, name string, a *model.Adapter, prompt []int32, n, i, turn int) (engine.Result, error) {
-	return r.eng.Generate(ctx, engine.Request{Model: name, Adapter: a, Prompt: prompt, MaxTokens: n, EOS: []int32{}, Temperature: 1,
-		Stream: engine.Stream(r.o.Seed, uint64(r.step), uint64(i), uint64(turn))})
+func (r *grpoRun) generate(ctx context.Context, name string, a *model.Adapter, prompt []int32, n, i,
+	turn int) (engine.Result, error) {
+	return r.eng.Generate(ctx, engine.Request{Model: name, Adapter: a, Prompt: prompt, MaxTokens: n, EOS: []int32{},
+		Temperature: 1,
+		Stream:      engine.Stream(r.o.Seed, uint64(r.step), uint64(i), uint64(turn))})
 }
 
 // text returns n ids that differ in every step.
@@ -345,8 +355,8 @@ func (r *grpoRun) text(key uint64, n int) []int32 {
 	return out
 }
 
-// judge scores the episodes against an answer, as training does, and then replaces the rewards by values that differ within each group, so
-// that no group has zero variance.
+// judge scores the episodes against an answer, as training does, and then replaces the rewards by values that differ
+// within each group, so that no group has zero variance.
 func (r *grpoRun) judge(trajs []update.Trajectory) {
 	for i := range trajs {
 		t := &trajs[i]

@@ -14,7 +14,8 @@ import (
 func TestKernelsSmoke(t *testing.T) {
 	prefillLengths, decodeLength = []int{40}, 70
 	for _, device := range []string{"cpu", "ref"} {
-		o := Options{Device: device, Shapes: []string{"tiny", "3x33x65"}, Reps: 1, Least: time.Microsecond, Threads: []int{2}}
+		o := Options{Device: device, Shapes: []string{"tiny", "3x33x65"}, Reps: 1, Least: time.Microsecond,
+			Threads: []int{2}}
 		if device == "ref" {
 			o.Op = "^(matmul|rmsnorm|sample)$"
 		}
@@ -34,7 +35,8 @@ func TestKernelsSmoke(t *testing.T) {
 		require.NoError(t, Write(&b, "json", rep))
 		var rows []map[string]any
 		require.NoError(t, json.Unmarshal(b.Bytes(), &rows))
-		for _, key := range []string{"op", "shape", "dtype", "path", "threads", "mean", "stddev", "median", "unit", "limit", "share", "reps"} {
+		for _, key := range []string{"op", "shape", "dtype", "path", "threads", "mean", "stddev", "median", "unit",
+			"limit", "share", "reps"} {
 			require.Contains(t, rows[0], key)
 		}
 	}

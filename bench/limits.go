@@ -5,8 +5,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 )
 
-// Limits are the machine's maximum rates with a number of threads: the best values measured during a run, because other load on the same
-// host can only reduce them. Zero: not known (plain Go paths).
+// Limits are the machine's maximum rates with a number of threads: the best values measured during a run, because other
+// load on the same host can only reduce them. Zero: not known (plain Go paths).
 type Limits struct {
 	F32  float64 `json:"f32_flops"`  // fused multiply-adds, two operations each, per second
 	BF16 float64 `json:"bf16_flops"` // pairs of bf16
@@ -46,8 +46,8 @@ type cost struct {
 	bytes float64
 }
 
-// bound reports whether the work is bound by arithmetic, not by memory (Williams, Waterman & Patterson, Roofline, CACM 52-4). Without
-// limits it assumes a machine with 10 operations a byte.
+// bound reports whether the work is bound by arithmetic, not by memory (Williams, Waterman & Patterson, Roofline, CACM
+// 52-4). Without limits it assumes a machine with 10 operations a byte.
 func (c cost) bound(l Limits) bool {
 	peak, read := l.peak(c.typ), l.Read
 	if peak == 0 || read == 0 {

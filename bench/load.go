@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// This file measures the load of other processes from Linux' /proc. On other systems it is unknown and reported as zero.
+// This file measures the load of other processes from Linux' /proc. On other systems it is unknown and reported as
+// zero.
 
 // ticks is the unit of times in /proc/stat and /proc/PID/stat: USER_HZ, 100 on every Linux that Go supports.
 const ticks = 100
@@ -79,8 +80,8 @@ func (w *watch) read() (busy, own float64) {
 	return busyMachine(string(stat)), own
 }
 
-// foreign is the average number of cores that other processes kept busy since the watch began; unknown if the time is too short for the
-// clock's resolution.
+// foreign is the average number of cores that other processes kept busy since the watch began; unknown if the time is
+// too short for the clock's resolution.
 func (w *watch) foreign() float64 {
 	d := time.Since(w.since).Seconds()
 	if d < 0.2 {
@@ -99,8 +100,8 @@ type memory struct {
 	most chan int64
 }
 
-// watchMemory starts the measurement. The kernel keeps a high-water mark of resident memory, which may be resettable, but none of anonymous
-// memory.
+// watchMemory starts the measurement. The kernel keeps a high-water mark of resident memory, which may be resettable,
+// but none of anonymous memory.
 func watchMemory() *memory {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	m := &memory{make(chan struct{}), make(chan int64)}

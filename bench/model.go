@@ -15,17 +15,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// ModelTests are what Model measures, through the engine, as llama-bench and llama-batched-bench define it: a prompt of so many tokens
-// (pp512); so many new tokens one after the other, starting from a context of Depth tokens, in one sequence (tg128) or in several
-// at once (tg128@b8).
+// ModelTests are what Model measures, through the engine, as llama-bench and llama-batched-bench define it: a prompt of
+// so many tokens (pp512); so many new tokens one after the other, starting from a context of Depth tokens, in one
+// sequence (tg128) or in several at once (tg128@b8).
 type ModelTests struct {
 	Prompt []int // tokens
 	Gen    []int // new tokens
 	Batch  []int // sequences at once; none: 1
 	Depth  int   // tokens already in the context of Gen's sequences, rounded up to whole pages
 	UBatch int   // tokens in one pass; 0: 512
-	// Requests is the number of requests with mixed lengths, from 0.5 to 1.5 times Gen's; max(Batch) of them run at once (mixed128@b64). The
-	// difference to tg128@b64, whose sequences all begin and end together, is the overhead of continuous batching. 0: none.
+	// Requests is the number of requests with mixed lengths, from 0.5 to 1.5 times Gen's; max(Batch) of them run at
+	// once (mixed128@b64). The difference to tg128@b64, whose sequences all begin and end together, is the overhead of
+	// continuous batching. 0: none.
 	Requests int
 }
 
@@ -114,11 +115,13 @@ func newModelRun(ctx context.Context, o Options, t ModelTests, d kernels.Device,
 		sequences = max(sequences, b)
 	}
 	if longest > m.Config.MaxPos {
-		return nil, fmt.Errorf("the longest test has %d tokens, the model at most %d: use smaller -p, -n or -d", longest, m.Config.MaxPos)
+		return nil, fmt.Errorf("the longest test has %d tokens, the model at most %d: use smaller -p, -n or -d",
+			longest, m.Config.MaxPos)
 	}
 	r.eng = engine.New(d, engine.Options{})
 	pages := (longest/kernels.PageSize + 2) * sequences
-	err := r.eng.AddModel(engineName, m, engine.ModelOptions{KVType: r.kv, KVPages: pages, MaxContext: longest, MaxSequences: sequences,
+	err := r.eng.AddModel(engineName, m, engine.ModelOptions{KVType: r.kv, KVPages: pages, MaxContext: longest,
+		MaxSequences:   sequences,
 		MaxBatchTokens: max(t.UBatch, 512, sequences)})
 	if err != nil {
 		r.eng.Close()
@@ -193,7 +196,8 @@ func (r *modelRun) mixed(n, batch int) error {
 		lengths[i] = max(1, n/2+r.rng.IntN(n+1))
 		all += lengths[i]
 	}
-	row := Row{Op: fmt.Sprintf("mixed%d@b%d", n, batch), Shape: Shape{"prompt": 0, "gen": n, "batch": batch, "requests": r.t.Requests}, work: float64(all)}
+	row := Row{Op: fmt.Sprintf("mixed%d@b%d", n, batch), Shape: Shape{"prompt": 0, "gen": n, "batch": batch,
+		"requests": r.t.Requests}, work: float64(all)}
 	return r.add(row, func() error {
 		var g errgroup.Group
 		for _, n := range lengths {
@@ -219,7 +223,8 @@ func (r *modelRun) each(prompts [][]int32, n int) error {
 		g.Go(func() error {
 			res, err := r.request(p, n)
 			if err == nil && (len(res.IDs) != n || res.CachedTokens != len(p)-1) {
-				err = fmt.Errorf("generated %d of %d tokens, found %d of %d in the cache", len(res.IDs), n, res.CachedTokens, len(p)-1)
+				err = fmt.Errorf("generated %d of %d tokens, found %d of %d in the cache", len(res.IDs), n,
+					res.CachedTokens, len(p)-1)
 			}
 			return err
 		})
@@ -229,7 +234,8 @@ func (r *modelRun) each(prompts [][]int32, n int) error {
 
 // request generates exactly n tokens.
 func (r *modelRun) request(prompt []int32, n int) (engine.Result, error) {
-	return r.eng.Generate(r.ctx, engine.Request{Model: engineName, Prompt: prompt, MaxTokens: n, EOS: []int32{}, Temperature: 1, Stream: 1})
+	return r.eng.Generate(r.ctx, engine.Request{Model: engineName, Prompt: prompt, MaxTokens: n, EOS: []int32{},
+		Temperature: 1, Stream: 1})
 }
 
 func (r *modelRun) ids(n int) []int32 {

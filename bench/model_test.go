@@ -15,7 +15,8 @@ func tinyOptions() Options {
 }
 
 func TestModelSmoke(t *testing.T) {
-	rep, err := Model(context.Background(), tinyOptions(), ModelTests{Prompt: []int{40}, Gen: []int{3}, Batch: []int{1, 4}, Depth: 20, Requests: 9})
+	rep, err := Model(context.Background(), tinyOptions(), ModelTests{Prompt: []int{40}, Gen: []int{3},
+		Batch: []int{1, 4}, Depth: 20, Requests: 9})
 	require.NoError(t, err)
 	var names []string
 	for _, r := range rep.Rows {
@@ -25,7 +26,8 @@ func TestModelSmoke(t *testing.T) {
 		require.Equal(t, 2, r.Reps)
 		require.Equal(t, "tiny", r.Of)
 	}
-	require.Equal(t, []string{"pp40", "tg3@d32", "tg3@b4@d32", "mixed3@b4"}, names, "a depth is whole pages, many requests run in the largest batch")
+	require.Equal(t, []string{"pp40", "tg3@d32", "tg3@b4@d32", "mixed3@b4"}, names,
+		"a depth is whole pages, many requests run in the largest batch")
 	require.Equal(t, Shape{"prompt": 0, "gen": 3, "batch": 4, "depth": 32}, rep.Rows[2].Shape)
 }
 
@@ -36,7 +38,8 @@ func TestTrainSmoke(t *testing.T) {
 		r := rep.Rows[0]
 		require.Equal(t, map[int]string{0: "train2x32", 4: "train2x32@r4"}[rank], r.Op)
 		require.Positive(t, r.Mean)
-		require.InDelta(t, r.Seconds, r.Split["forward+backward"]+r.Split["optimizer"], 0.2*r.Seconds+1e-3, "the parts make up the step")
+		require.InDelta(t, r.Seconds, r.Split["forward+backward"]+r.Split["optimizer"], 0.2*r.Seconds+1e-3,
+			"the parts make up the step")
 	}
 }
 
@@ -45,7 +48,8 @@ func TestGRPOSmoke(t *testing.T) {
 		{Questions: 2, N: 2, Response: 5, Turns: 2, Prompt: 20, Observation: 6},
 		{Questions: 2, N: 3, Response: 5, Turns: 2, Prompt: 20, Observation: 6, LoRAR: 2},
 		{Questions: 1, N: 2, Response: 5, Turns: 1, Prompt: 20, Observation: 6, NoReference: true},
-		{Questions: 1, N: 2, Response: 5, Turns: 2, Prompt: 20, Observation: 6, LoRAR: 2, SimDType: kernels.Q8, NoWarmup: true},
+		{Questions: 1, N: 2, Response: 5, Turns: 2, Prompt: 20, Observation: 6, LoRAR: 2, SimDType: kernels.Q8,
+			NoWarmup: true},
 		{Questions: 1, N: 2, Response: 5, Turns: 3, Prompt: 20, Observation: 40, Given: true},
 	} {
 		rep, err := GRPO(context.Background(), tinyOptions(), test)
@@ -89,20 +93,30 @@ func TestModelRefusals(t *testing.T) {
 			_, err := Model(ctx, o, ModelTests{Prompt: []int{1}})
 			return err
 		},
-		"give -p or -n":     func() error { _, err := Model(ctx, tinyOptions(), ModelTests{}); return err },
-		"the model at most": func() error { _, err := Model(ctx, tinyOptions(), ModelTests{Prompt: []int{9999}}); return err },
-		"not a number of":   func() error { _, err := Model(ctx, tinyOptions(), ModelTests{Gen: []int{0}}); return err },
-		"give --shapes":     func() error { _, err := Train(ctx, tinyOptions(), TrainTests{}); return err },
+		"give -p or -n": func() error { _, err := Model(ctx, tinyOptions(), ModelTests{}); return err },
+		"the model at most": func() error {
+			_, err := Model(ctx, tinyOptions(),
+				ModelTests{Prompt: []int{9999}})
+			return err
+		},
+		"not a number of": func() error {
+			_, err := Model(ctx, tinyOptions(),
+				ModelTests{Gen: []int{0}})
+			return err
+		},
+		"give --shapes": func() error { _, err := Train(ctx, tinyOptions(), TrainTests{}); return err },
 		"longer than": func() error {
 			_, err := Train(ctx, tinyOptions(), TrainTests{Shapes: []TrainShape{{1, 4000}}})
 			return err
 		},
 		"--n 2 or more": func() error {
-			_, err := GRPO(ctx, tinyOptions(), GRPOTest{Questions: 1, N: 1, Response: 1, Turns: 1, Prompt: 1, Observation: 1})
+			_, err := GRPO(ctx, tinyOptions(), GRPOTest{Questions: 1, N: 1, Response: 1, Turns: 1, Prompt: 1,
+				Observation: 1})
 			return err
 		},
 		"an episode has": func() error {
-			_, err := GRPO(ctx, tinyOptions(), GRPOTest{Questions: 1, N: 2, Response: 900, Turns: 1, Prompt: 1, Observation: 1})
+			_, err := GRPO(ctx, tinyOptions(), GRPOTest{Questions: 1, N: 2, Response: 900, Turns: 1, Prompt: 1,
+				Observation: 1})
 			return err
 		},
 		`"tpu" is not a device`: func() error {

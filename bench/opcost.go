@@ -5,8 +5,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// The costs of single operations, as they are measured and as the roofline adds them up. Numbers of rows are float64: those of a whole
-// step exceed what int can multiply on small machines.
+// The costs of single operations, as they are measured and as the roofline adds them up. Numbers of rows are float64:
+// those of a whole step exceed what int can multiply on small machines.
 
 // weightBytes is the size of a weight [n, k] in bytes, without the padding of a device's layout.
 func weightBytes(n, k int, t kernels.DType) float64 {
@@ -36,7 +36,8 @@ func logprobCost(m float64, k, n int, t kernels.DType) cost {
 	return c
 }
 
-// logprobBackwardCost counts recomputing the logits and the two backward products; a frozen output matrix has only one of them.
+// logprobBackwardCost counts recomputing the logits and the two backward products; a frozen output matrix has only one
+// of them.
 func logprobBackwardCost(m float64, k, n int, t kernels.DType, dw bool) cost {
 	c := logprobCost(m, k, n, t)
 	if !dw {

@@ -14,8 +14,8 @@ type opCase struct {
 	shape Shape
 	dtype kernels.DType
 	cost  cost
-	// make allocates operands and returns the call. Calls are numbered, so that a case can rotate through several copies of its operands that
-	// together exceed the caches, as the layers of a model do.
+	// make allocates operands and returns the call. Calls are numbered, so that a case can rotate through several
+	// copies of its operands that together exceed the caches, as the layers of a model do.
 	make func(b *bed) (call func(i int))
 }
 
@@ -23,7 +23,8 @@ type opCase struct {
 type opFamily func(models []string) []opCase
 
 // families is the table of all operations of kernels.Ops, in its order.
-var families = []opFamily{embedCases, normCases, matmulCases, ropeCases, cacheCases, attentionCases, gatedCases, gatherCases, lossCases, sampleCases, optimCases, moveCases}
+var families = []opFamily{embedCases, normCases, matmulCases, ropeCases, cacheCases, attentionCases, gatedCases,
+	gatherCases, lossCases, sampleCases, optimCases, moveCases}
 
 // opCases are all cases of the models' shapes.
 func opCases(models []string) (out []opCase) {
@@ -33,7 +34,8 @@ func opCases(models []string) (out []opCase) {
 	return out
 }
 
-// cacheBytes is the size that operands must exceed to be read from memory: three times the last-level cache of this project's usual machines.
+// cacheBytes is the size that operands must exceed to be read from memory: three times the last-level cache of this
+// project's usual machines.
 const cacheBytes = 96 << 20
 
 // copies is the number of sets of operands, of bytes each, that exceeds the caches; at most 64.
@@ -41,7 +43,8 @@ func copies(bytes float64) int {
 	return max(1, min(64, int(cacheBytes/max(bytes, 1))+1))
 }
 
-// bed allocates the operands of a case; close frees them all. If memory runs out, it panics with a bedError, which ends the case.
+// bed allocates the operands of a case; close frees them all. If memory runs out, it panics with a bedError, which ends
+// the case.
 type bed struct {
 	d       kernels.Device
 	buffers []interface{ Free() }
@@ -81,7 +84,8 @@ func (b *bed) empty(t kernels.DType, rows, cols int) kernels.Tensor {
 
 const noiseRow = 1 << 16
 
-// fill writes pseudo-random numbers in [-1, 1): a block that repeats, because the speed of most operations does not depend on the values.
+// fill writes pseudo-random numbers in [-1, 1): a block that repeats, because the speed of most operations does not
+// depend on the values.
 func (b *bed) fill(t kernels.Tensor) {
 	if b.noise == nil {
 		b.noise = make([]float32, noiseRow)
@@ -98,8 +102,9 @@ func (b *bed) fill(t kernels.Tensor) {
 	}
 }
 
-// logitSpread is about the standard deviation of a trained model's logits. It affects the speed: with a larger one exponentials are
-// denormals, which take a hundred times as long; with a smaller one the nucleus of top-p is most of the vocabulary.
+// logitSpread is about the standard deviation of a trained model's logits. It affects the speed: with a larger one
+// exponentials are denormals, which take a hundred times as long; with a smaller one the nucleus of top-p is most of
+// the vocabulary.
 const logitSpread = 3
 
 // normal is a matrix of normally distributed numbers.
@@ -144,7 +149,8 @@ func (b *bed) weight(n, k int, t kernels.DType) kernels.Weight {
 
 func (b *bed) packRows(w kernels.Weight, row0, n int, src kernels.Tensor) {
 	host := make([]byte, 4*n*src.Cols)
-	if err := kernels.Download(b.d, host, kernels.Tensor{Buf: src.Buf, Off: 4 * src.Off, Rows: 1, Cols: len(host), Stride: len(host), Type: kernels.U8}); err != nil {
+	if err := kernels.Download(b.d, host, kernels.Tensor{Buf: src.Buf, Off: 4 * src.Off, Rows: 1, Cols: len(host),
+		Stride: len(host), Type: kernels.U8}); err != nil {
 		panic(bedError{err})
 	}
 	b.d.PackHost(w, row0, host, kernels.F32)

@@ -40,7 +40,8 @@ func attentionCases(models []string) (out []opCase) {
 			for _, n := range prefillLengths {
 				out = append(out, attention("attention_prefill", of, c, t, 1, 0, n))
 			}
-			out = append(out, attention("attention_decode", of, c, t, 1, decodeLength-1, 1), attention("attention_decode", of, c, t, decodeBatch, decodeLength-1, 1))
+			out = append(out, attention("attention_decode", of, c, t, 1, decodeLength-1, 1),
+				attention("attention_decode", of, c, t, decodeBatch, decodeLength-1, 1))
 			out = append(out, attentionBackward(of, c, t, 1, 2048), attentionBackward(of, c, t, 8, 256))
 		}
 	})
@@ -99,16 +100,18 @@ func attention(op, of string, c *model.Config, t kernels.DType, batch, start, n 
 func attentionBackward(of string, c *model.Config, t kernels.DType, batch, n int) opCase {
 	hd, rows, gd := c.Heads*c.HeadDim, batch*n, c.KVHeads*c.HeadDim
 	w := attentionBackwardCost(c, t, span{batch: batch, n: n})
-	return opCase{"attention_backward", of, Shape{"m": rows, "k": n, "n": hd, "batch": batch}, t, w, func(b *bed) func(int) {
-		segs, pages := sequences(batch, 0, n)
-		kv := b.cache(c, 1, pages, t)
-		q, y, dy, dq := b.f32(rows, hd), b.empty(kernels.F32, rows, hd), b.f32(rows, hd), b.empty(kernels.F32, rows, hd)
-		lse, all := b.empty(kernels.F32, rows, c.Heads), b.batch(kernels.Layout{Segs: segs}, kv)
-		dk, dv := b.empty(kernels.F32, pages*kernels.PageSize, gd), b.empty(kernels.F32, pages*kernels.PageSize, gd)
-		scale := float32(1 / math.Sqrt(float64(c.HeadDim)))
-		b.d.Attention(y, q, lse, kv, 0, all, scale)
-		return func(int) { b.d.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, 0, all, scale) }
-	}}
+	return opCase{"attention_backward", of, Shape{"m": rows, "k": n, "n": hd, "batch": batch}, t, w,
+		func(b *bed) func(int) {
+			segs, pages := sequences(batch, 0, n)
+			kv := b.cache(c, 1, pages, t)
+			q, y, dy, dq := b.f32(rows, hd), b.empty(kernels.F32, rows, hd), b.f32(rows, hd),
+				b.empty(kernels.F32, rows, hd)
+			lse, all := b.empty(kernels.F32, rows, c.Heads), b.batch(kernels.Layout{Segs: segs}, kv)
+			dk, dv := b.empty(kernels.F32, pages*kernels.PageSize, gd), b.empty(kernels.F32, pages*kernels.PageSize, gd)
+			scale := float32(1 / math.Sqrt(float64(c.HeadDim)))
+			b.d.Attention(y, q, lse, kv, 0, all, scale)
+			return func(int) { b.d.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, 0, all, scale) }
+		}}
 }
 
 // cacheCases: writing the keys and values of m tokens, and copying pages of m tokens.
@@ -118,23 +121,25 @@ func cacheCases(models []string) (out []opCase) {
 		gd := c.KVHeads * c.HeadDim
 		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
 			bytes := 2 * float64(m*gd*(4+t.Size()))
-			out = append(out, opCase{"kv_write", of, Shape{"m": m, "k": 1, "n": gd}, t, cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
-				layers := copies(bytes)
-				kv := b.cache(c, layers, m/kernels.PageSize, t)
-				k, v, slots := b.f32(m, gd), b.f32(m, gd), b.batch(kernels.Layout{Slots: numbers(0, m, 1, m)}, kv)
-				return func(i int) { b.d.KVWrite(kv, i%layers, k, v, slots) }
-			}})
+			out = append(out, opCase{"kv_write", of, Shape{"m": m, "k": 1, "n": gd}, t, cost{0, kernels.F32, bytes},
+				func(b *bed) func(int) {
+					layers := copies(bytes)
+					kv := b.cache(c, layers, m/kernels.PageSize, t)
+					k, v, slots := b.f32(m, gd), b.f32(m, gd), b.batch(kernels.Layout{Slots: numbers(0, m, 1, m)}, kv)
+					return func(i int) { b.d.KVWrite(kv, i%layers, k, v, slots) }
+				}})
 		}
 		move := 2 * 2 * float64(m*gd*kernels.BF16.Size())
-		out = append(out, opCase{"kv_copy", of, Shape{"m": m, "k": 1, "n": gd}, kernels.BF16, cost{0, kernels.F32, move * float64(c.Layers)}, func(b *bed) func(int) {
-			pages := m / kernels.PageSize
-			kv := b.cache(c, c.Layers, 2*pages, kernels.BF16)
-			dst, src := make([]int32, pages), make([]int32, pages)
-			for i := range dst {
-				src[i], dst[i] = int32(i), int32(pages+i)
-			}
-			return func(int) { b.d.KVCopy(kv, dst, src) }
-		}})
+		out = append(out, opCase{"kv_copy", of, Shape{"m": m, "k": 1, "n": gd}, kernels.BF16,
+			cost{0, kernels.F32, move * float64(c.Layers)}, func(b *bed) func(int) {
+				pages := m / kernels.PageSize
+				kv := b.cache(c, c.Layers, 2*pages, kernels.BF16)
+				dst, src := make([]int32, pages), make([]int32, pages)
+				for i := range dst {
+					src[i], dst[i] = int32(i), int32(pages+i)
+				}
+				return func(int) { b.d.KVCopy(kv, dst, src) }
+			}})
 	})
 	return out
 }

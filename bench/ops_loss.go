@@ -66,7 +66,8 @@ func newLoss(b *bed, c *model.Config, t kernels.DType) lossInput {
 }
 
 func (b *bed) logProbs(m int) kernels.LogProbs {
-	return kernels.LogProbs{Logp: b.empty(kernels.F32, m, 1), Entropy: b.empty(kernels.F32, m, 1), LSE: b.empty(kernels.F32, m, 1)}
+	return kernels.LogProbs{Logp: b.empty(kernels.F32, m, 1), Entropy: b.empty(kernels.F32, m, 1),
+		LSE: b.empty(kernels.F32, m, 1)}
 }
 
 // sampleRules are the sampling settings that are measured.
@@ -92,45 +93,55 @@ func sampleCases(models []string) (out []opCase) {
 		for _, m := range []int{1, 16} {
 			bytes := 4 * float64(m) * float64(n)
 			for _, s := range sampleRules {
-				out = append(out, opCase{s.name, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32, cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
-					logits := many(copies(bytes), func() kernels.Tensor { return b.normal(m, n, logitSpread) })
-					ids, lp, rules := b.empty(kernels.I32, m, 1), b.logProbs(m), make([]kernels.Sampling, m)
-					for i := range rules {
-						rules[i] = s.rule
-					}
-					all := b.batch(kernels.Layout{Draws: rules}, nil)
-					return func(i int) { b.d.Sample(ids, lp, logits[i%len(logits)], all, 0) }
-				}})
+				out = append(out, opCase{s.name, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32,
+					cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
+						logits := many(copies(bytes), func() kernels.Tensor { return b.normal(m, n, logitSpread) })
+						ids, lp, rules := b.empty(kernels.I32, m, 1), b.logProbs(m), make([]kernels.Sampling, m)
+						for i := range rules {
+							rules[i] = s.rule
+						}
+						all := b.batch(kernels.Layout{Draws: rules}, nil)
+						return func(i int) { b.d.Sample(ids, lp, logits[i%len(logits)], all, 0) }
+					}})
 			}
 		}
 	})
 	return out
 }
 
-// optimCases: a step of AdamW, alone and with the weight packed and the gradient cleared in the same pass, and the gradient's norm, on a
-// weight [m, n].
+// optimCases: a step of AdamW, alone and with the weight packed and the gradient cleared in the same pass, and the
+// gradient's norm, on a weight [m, n].
 func optimCases(models []string) (out []opCase) {
 	widths(models, hidden, func(of string, c *model.Config, n int) {
 		m := c.Inter
 		elements := float64(m) * float64(n)
-		step := kernels.AdamWStep{LR: 1e-6, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, GradScale: 1, Step: 100}
+		step := kernels.AdamWStep{LR: 1e-6, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, GradScale: 1,
+			Step: 100}
 		type state struct { // the second moment is never negative: begin with zero
 			w          kernels.Weight
 			p, g, m, v kernels.Tensor
 		}
 		adamCase := func(op string, bytes float64, run func(d kernels.Device, x state)) opCase {
-			return opCase{op, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32, cost{15 * elements, kernels.F32, bytes * elements}, func(b *bed) func(int) {
-				sets := many(copies(16*elements), func() state {
-					return state{b.weight(m, n, kernels.BF16), b.f32(m, n), b.f32(m, n), b.f32(m, n), b.empty(kernels.F32, m, n)}
-				})
-				return func(i int) { run(b.d, sets[i%len(sets)]) }
-			}}
+			return opCase{op, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32,
+				cost{15 * elements, kernels.F32, bytes * elements}, func(b *bed) func(int) {
+					sets := many(copies(16*elements), func() state {
+						return state{b.weight(m, n, kernels.BF16), b.f32(m, n), b.f32(m, n), b.f32(m, n),
+							b.empty(kernels.F32, m, n)}
+					})
+					return func(i int) { run(b.d, sets[i%len(sets)]) }
+				}}
 		}
 		adam := adamCase("adamw", 7*4, func(d kernels.Device, x state) { d.AdamW(x.p, x.g, x.m, x.v, step) })
-		update := adamCase("update", updateBytes, func(d kernels.Device, x state) { kernels.Update(d, x.w, x.p, x.g, x.m, x.v, step) })
+		update := adamCase("update", updateBytes, func(d kernels.Device,
+			x state) {
+			kernels.Update(d, x.w, x.p, x.g, x.m, x.v, step)
+		})
 		var sum kernels.Tensor
 		out = append(out, adam, update, prepared(func(b *bed) { sum = b.empty(kernels.F64, 1, 1) },
-			rowCase("sumsquares", of, m, n, 1, 2, func(b *bed, x []kernels.Tensor) { b.d.SumSquares(sum, x[0], nil, false) })))
+			rowCase("sumsquares", of, m, n, 1, 2, func(b *bed,
+				x []kernels.Tensor) {
+				b.d.SumSquares(sum, x[0], nil, false)
+			})))
 	})
 	return out
 }

@@ -23,7 +23,8 @@ func matmulCases(models []string) (out []opCase) {
 	}
 	for _, w := range matrices(models) {
 		m, n := backwardRows, w.n
-		out = append(out, opCase{"bias_backward", w.of, Shape{"m": m, "k": 1, "n": n}, kernels.F32, cost{float64(m) * float64(n), kernels.F32, 4 * float64(m) * float64(n)},
+		out = append(out, opCase{"bias_backward", w.of, Shape{"m": m, "k": 1, "n": n}, kernels.F32,
+			cost{float64(m) * float64(n), kernels.F32, 4 * float64(m) * float64(n)},
 			func(b *bed) func(int) {
 				db := b.empty(kernels.F32, 1, n)
 				dy := many(copies(4*float64(m)*float64(n)), func() kernels.Tensor { return b.f32(m, n) })
@@ -43,10 +44,11 @@ func (b *bed) weights(w matrix, m int, t kernels.DType) []kernels.Weight {
 }
 
 func matmul(w matrix, m int, t kernels.DType) opCase {
-	return opCase{"matmul", w.of, Shape{"m": m, "k": w.k, "n": w.n}, t, gemmCost(m, w.k, w.n, t), func(b *bed) func(int) {
-		ws, x, y := b.weights(w, m, t), b.f32(m, w.k), b.empty(kernels.F32, m, w.n)
-		return func(i int) { b.d.MatMul(y, x, ws[i%len(ws)], kernels.Epilogue{}) }
-	}}
+	return opCase{"matmul", w.of, Shape{"m": m, "k": w.k, "n": w.n}, t, gemmCost(m, w.k, w.n, t),
+		func(b *bed) func(int) {
+			ws, x, y := b.weights(w, m, t), b.f32(m, w.k), b.empty(kernels.F32, m, w.n)
+			return func(i int) { b.d.MatMul(y, x, ws[i%len(ws)], kernels.Epilogue{}) }
+		}}
 }
 
 func matmulDX(w matrix, t kernels.DType) opCase {

@@ -49,7 +49,8 @@ func normCases(models []string) (out []opCase) {
 			b.d.RMSNorm(b.empty(kernels.F32, rowsM, n), b.f32(rowsM, n), w, 1e-5, rstd)
 		}
 		out = append(out,
-			prepared(prepare, rowCase("rmsnorm", of, rowsM, n, 2, 4, func(b *bed, x []kernels.Tensor) { b.d.RMSNorm(x[0], x[1], w, 1e-5, kernels.Tensor{}) })),
+			prepared(prepare, rowCase("rmsnorm", of, rowsM, n, 2, 4,
+				func(b *bed, x []kernels.Tensor) { b.d.RMSNorm(x[0], x[1], w, 1e-5, kernels.Tensor{}) })),
 			prepared(prepare, rowCase("rmsnorm_backward", of, rowsM, n, 3, 10, func(b *bed, x []kernels.Tensor) {
 				b.d.RMSNormBackward(x[0], dw, x[1], x[2], w, rstd, false)
 			})))
@@ -72,7 +73,8 @@ func ropeCases(models []string) (out []opCase) {
 	eachAttention(models, func(of string, c *model.Config) {
 		var at kernels.Batch
 		var table kernels.Tensor
-		rc := rowCase("rope", of, rowsM, c.Heads*c.HeadDim, 1, 3, func(b *bed, x []kernels.Tensor) { b.d.RoPE(x[0], c.Heads, at, table, false) })
+		rc := rowCase("rope", of, rowsM, c.Heads*c.HeadDim, 1, 3,
+			func(b *bed, x []kernels.Tensor) { b.d.RoPE(x[0], c.Heads, at, table, false) })
 		rc.cost.bytes *= 2 // read and written
 		out = append(out, prepared(func(b *bed) {
 			at, table = b.batch(kernels.Layout{Pos: numbers(0, rowsM, 1, rowsM)}, nil), b.f32(rowsM, c.HeadDim)
@@ -86,7 +88,10 @@ func gatedCases(models []string) (out []opCase) {
 	widths(models, func(c *model.Config) int { return c.Inter }, func(of string, _ *model.Config, n int) {
 		out = append(out,
 			rowCase("swiglu", of, rowsM, n, 3, 14, func(b *bed, x []kernels.Tensor) { b.d.SwiGLU(x[0], x[1], x[2]) }),
-			rowCase("swiglu_backward", of, rowsM, n, 5, 20, func(b *bed, x []kernels.Tensor) { b.d.SwiGLUBackward(x[0], x[1], x[2], x[3], x[4]) }))
+			rowCase("swiglu_backward", of, rowsM, n, 5, 20, func(b *bed,
+				x []kernels.Tensor) {
+				b.d.SwiGLUBackward(x[0], x[1], x[2], x[3], x[4])
+			}))
 	})
 	return out
 }
@@ -97,21 +102,24 @@ func embedCases(models []string) (out []opCase) {
 		elements := float64(rowsM) * float64(n)
 		v := min(c.Vocab, 1<<15) // more rows would only take longer to make
 		for _, t := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
-			out = append(out, opCase{"embed", of, Shape{"m": rowsM, "k": v, "n": n}, t, cost{0, kernels.F32, 4*elements + weightBytes(rowsM, n, t)}, func(b *bed) func(int) {
-				w, y := b.weight(v, n, t), b.empty(kernels.F32, rowsM, n)
-				ids := b.everyRow(v)
-				return func(i int) { b.d.Embed(y, w, ids[i%len(ids)]) }
-			}})
+			out = append(out, opCase{"embed", of, Shape{"m": rowsM, "k": v, "n": n}, t,
+				cost{0, kernels.F32, 4*elements + weightBytes(rowsM, n, t)}, func(b *bed) func(int) {
+					w, y := b.weight(v, n, t), b.empty(kernels.F32, rowsM, n)
+					ids := b.everyRow(v)
+					return func(i int) { b.d.Embed(y, w, ids[i%len(ids)]) }
+				}})
 		}
-		out = append(out, opCase{"embed_backward", of, Shape{"m": rowsM, "k": v, "n": n}, kernels.F32, cost{elements, kernels.F32, 12 * elements}, func(b *bed) func(int) {
-			dw, dy, ids := b.empty(kernels.F32, v, n), b.f32(rowsM, n), b.everyRow(v)
-			return func(i int) { b.d.EmbedBackward(dw, dy, ids[i%len(ids)]) }
-		}})
+		out = append(out, opCase{"embed_backward", of, Shape{"m": rowsM, "k": v, "n": n}, kernels.F32,
+			cost{elements, kernels.F32, 12 * elements}, func(b *bed) func(int) {
+				dw, dy, ids := b.empty(kernels.F32, v, n), b.f32(rowsM, n), b.everyRow(v)
+				return func(i int) { b.d.EmbedBackward(dw, dy, ids[i%len(ids)]) }
+			}})
 	})
 	return out
 }
 
-// everyRow are columns of rowsM ids that together name every row of [v] once, scattered, so that no row is still in a cache.
+// everyRow are columns of rowsM ids that together name every row of [v] once, scattered, so that no row is still in a
+// cache.
 func (b *bed) everyRow(v int) []kernels.Batch {
 	var out []kernels.Batch
 	for at := 0; at == 0 || at+rowsM <= v; at += rowsM {
@@ -125,11 +133,12 @@ func gatherCases(models []string) (out []opCase) {
 	widths(models, hidden, func(of string, _ *model.Config, n int) {
 		elements := float64(rowsM) * float64(n)
 		mk := func(op string, tensors float64, call func(b *bed, big, small, idx kernels.Tensor)) {
-			out = append(out, opCase{op, of, Shape{"m": rowsM, "k": 3 * rowsM, "n": n}, kernels.F32, cost{0, kernels.F32, 4 * tensors * elements}, func(b *bed) func(int) {
-				big := many(copies(12*elements), func() kernels.Tensor { return b.f32(3*rowsM, n) })
-				small, idx := b.f32(rowsM, n), b.ints(0, rowsM, 3, 3*rowsM)
-				return func(i int) { call(b, big[i%len(big)], small, idx) }
-			}})
+			out = append(out, opCase{op, of, Shape{"m": rowsM, "k": 3 * rowsM, "n": n}, kernels.F32,
+				cost{0, kernels.F32, 4 * tensors * elements}, func(b *bed) func(int) {
+					big := many(copies(12*elements), func() kernels.Tensor { return b.f32(3*rowsM, n) })
+					small, idx := b.f32(rowsM, n), b.ints(0, rowsM, 3, 3*rowsM)
+					return func(i int) { call(b, big[i%len(big)], small, idx) }
+				}})
 		}
 		mk("gather", 2, func(b *bed, big, small, idx kernels.Tensor) { b.d.Gather(small, big, idx) })
 		mk("scatter_add", 3, func(b *bed, big, small, idx kernels.Tensor) { b.d.ScatterAdd(big, small, idx) })
@@ -145,18 +154,21 @@ func moveCases(models []string) (out []opCase) {
 		axpy := rowCase("axpy", of, m, n, 2, 2, func(b *bed, x []kernels.Tensor) { b.d.Axpy(x[0], 0.5, x[1]) })
 		axpy.cost.bytes = 12 * elements
 		zero := rowCase("zero", of, m, n, 1, 0, func(b *bed, x []kernels.Tensor) { b.d.Zero(x[0]) })
-		out = append(out, axpy, rowCase("copy", of, m, n, 2, 0, func(b *bed, x []kernels.Tensor) { b.d.Copy(x[0], x[1]) }), zero)
-		out = append(out, opCase{"copy_bf16", of, Shape{"m": m, "k": 1, "n": n}, kernels.BF16, cost{0, kernels.F32, 6 * elements}, func(b *bed) func(int) {
-			src := many(copies(6*elements), func() kernels.Tensor { return b.f32(m, n) })
-			dst := many(len(src), func() kernels.Tensor { return b.empty(kernels.BF16, m, n) })
-			return func(i int) { b.d.Copy(dst[i%len(src)], src[i%len(src)]) }
-		}})
-		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
-			out = append(out, opCase{"pack", of, Shape{"m": m, "k": 1, "n": n}, t, cost{0, kernels.F32, 4*elements + weightBytes(m, n, t)}, func(b *bed) func(int) {
+		out = append(out, axpy, rowCase("copy", of, m, n, 2, 0,
+			func(b *bed, x []kernels.Tensor) { b.d.Copy(x[0], x[1]) }), zero)
+		out = append(out, opCase{"copy_bf16", of, Shape{"m": m, "k": 1, "n": n}, kernels.BF16,
+			cost{0, kernels.F32, 6 * elements}, func(b *bed) func(int) {
 				src := many(copies(6*elements), func() kernels.Tensor { return b.f32(m, n) })
-				dst := many(len(src), func() kernels.Weight { return b.weight(m, n, t) })
-				return func(i int) { b.d.Pack(dst[i%len(src)], 0, src[i%len(src)]) }
+				dst := many(len(src), func() kernels.Tensor { return b.empty(kernels.BF16, m, n) })
+				return func(i int) { b.d.Copy(dst[i%len(src)], src[i%len(src)]) }
 			}})
+		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
+			out = append(out, opCase{"pack", of, Shape{"m": m, "k": 1, "n": n}, t,
+				cost{0, kernels.F32, 4*elements + weightBytes(m, n, t)}, func(b *bed) func(int) {
+					src := many(copies(6*elements), func() kernels.Tensor { return b.f32(m, n) })
+					dst := many(len(src), func() kernels.Weight { return b.weight(m, n, t) })
+					return func(i int) { b.d.Pack(dst[i%len(src)], 0, src[i%len(src)]) }
+				}})
 		}
 	})
 	return out

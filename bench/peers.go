@@ -17,15 +17,17 @@ import (
 // PeerOptions choose the peers and tests.
 type PeerOptions struct {
 	Options
-	Python string       // interpreter with torch; "": not measured
-	Llama  string       // folder of a llama.cpp build: bin/llama-bench, model-bf16.gguf, model-q8_0.gguf of the same model; "": not measured
+	Python string // interpreter with torch; "": not measured
+	// folder of a llama.cpp build: bin/llama-bench, model-bf16.gguf, model-q8_0.gguf of the same model; "": not
+	// measured
+	Llama  string
 	Only   string       // regular expression for tests' names
 	Pairs  int          // alternating pairs of each test; 0: 11
 	Shapes []TrainShape // of training
 }
 
-// PeerRow is the comparison of one test. Ratios are our speed divided by theirs, above 1 if we are faster. Each ratio is of two consecutive
-// runs.
+// PeerRow is the comparison of one test. Ratios are our speed divided by theirs, above 1 if we are faster. Each ratio
+// is of two consecutive runs.
 type PeerRow struct {
 	Test     string  `json:"test"`
 	Peer     string  `json:"peer"`
@@ -45,15 +47,16 @@ type PeerRow struct {
 type contest struct {
 	name, peer, dtype, unit string
 	ours, theirs            func(ctx context.Context) (float64, error)
-	warm                    bool         // both need no warm-up, and a sample takes too long to be repeated if it was disturbed
-	live                    func() []int // the peer's processes that stay alive; nil: none
+	// both need no warm-up, and a sample takes too long to be repeated if it was disturbed
+	warm bool
+	live func() []int // the peer's processes that stay alive; nil: none
 }
 
 // tries is the maximum number of measurements of a disturbed pair; the least disturbed one is used.
 const tries = 3
 
-// Peers measures all tests of the available peers, in pairs: ours, theirs; theirs, ours; and so on. With an error it also returns the
-// finished rows.
+// Peers measures all tests of the available peers, in pairs: ours, theirs; theirs, ours; and so on. With an error it
+// also returns the finished rows.
 func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 	o.Options = o.withDefaults()
 	if o.Pairs == 0 {
@@ -64,11 +67,13 @@ func Peers(ctx context.Context, o PeerOptions) (rows []PeerRow, err error) {
 		return nil, fmt.Errorf("reading --only: %w", err)
 	}
 	if o.Python == "" && o.Llama == "" {
-		return nil, errors.New("there is no peer to compare with: give --python FILE (torch) or --llama DIR (llama.cpp)")
+		return nil,
+			errors.New("there is no peer to compare with: give --python FILE (torch) or --llama DIR (llama.cpp)")
 	}
 	var names []string // tests that only excludes
 	for _, threads := range o.Threads {
-		for _, family := range []func(context.Context, PeerOptions, int, func(contest) error) error{matmulPeers, modelPeers, llamaPeers} {
+		for _, family := range []func(context.Context, PeerOptions, int, func(contest) error) error{matmulPeers,
+			modelPeers, llamaPeers} {
 			err := family(ctx, o, threads, func(c contest) error {
 				name := c.name + " " + c.dtype + " " + c.peer
 				if !only.MatchString(name) {
@@ -185,16 +190,18 @@ func writePeers(w io.Writer, rows []PeerRow) error {
 		if r.Foreign > disturbed {
 			ratio += fmt.Sprintf(" ! %.1f", r.Foreign)
 		}
-		table = append(table, []string{r.Test, r.DType, fmt.Sprint(r.Threads), short(r.Ours), short(r.Theirs), r.Unit, ratio,
+		table = append(table, []string{r.Test, r.DType, fmt.Sprint(r.Threads), short(r.Ours), short(r.Theirs), r.Unit,
+			ratio,
 			fmt.Sprintf("%.2f - %.2f", r.RatioMin, r.RatioMax), fmt.Sprint(r.Pairs), r.Peer})
 	}
 	writeTable(w, table)
-	_, err := fmt.Fprintf(w, "\nratio: ours to theirs, median of the pairs' ratios; ! n: others kept up to n cores busy during a pair\n")
+	_, err := fmt.Fprintf(w,
+		"\nratio: ours to theirs, median of the pairs' ratios; ! n: others kept up to n cores busy during a pair\n")
 	return err
 }
 
-// matmulPeers compares linear layers with oneDNN, its weights packed once, called through torch. Its activations are bf16 already, ours
-// are converted within the time.
+// matmulPeers compares linear layers with oneDNN, its weights packed once, called through torch. Its activations are
+// bf16 already, ours are converted within the time.
 func matmulPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
 	if o.Python == "" {
 		return nil
@@ -228,7 +235,8 @@ func matmulPeer(d kernels.Device, s *server, w matrix, m int, t kernels.DType, r
 	var call func(int)
 	gflop := c.cost.flops / 1e9
 	const least = 100 * time.Millisecond
-	return run(contest{name: fmt.Sprintf("matmul %dx%dx%d", m, w.k, w.n), peer: s.version + " oneDNN", dtype: t.String(), unit: "GFLOP/s", live: func() []int { return []int{s.pid()} },
+	return run(contest{name: fmt.Sprintf("matmul %dx%dx%d", m, w.k, w.n), peer: s.version + " oneDNN",
+		dtype: t.String(), unit: "GFLOP/s", live: func() []int { return []int{s.pid()} },
 		ours: func(ctx context.Context) (float64, error) {
 			if call == nil {
 				call = c.make(b)

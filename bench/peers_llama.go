@@ -23,7 +23,8 @@ var llamaFiles = []struct {
 	file string
 }{{kernels.BF16, "model-bf16.gguf"}, {kernels.Q8, "model-q8_0.gguf"}}
 
-// llamaPeers compares prompts and generation with llama.cpp. A new llama.cpp process runs for every sample; its warm-up is not measured.
+// llamaPeers compares prompts and generation with llama.cpp. A new llama.cpp process runs for every sample; its warm-up
+// is not measured.
 func llamaPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
 	if o.Llama == "" {
 		return nil
@@ -55,7 +56,8 @@ func llamaModel(ctx context.Context, o PeerOptions, file string, threads int, ru
 		}
 	}()
 	all := ModelTests{Prompt: llamaTests.prompt, Gen: llamaTests.gen, Batch: llamaTests.batch}
-	test := func(name string, unit func(r *modelRun) error, work int, argv func() ([]string, func([]byte) (float64, error))) error {
+	test := func(name string, unit func(r *modelRun) error, work int,
+		argv func() ([]string, func([]byte) (float64, error))) error {
 		return run(contest{name: name, peer: "llama.cpp", dtype: o.DType.String(), unit: "t/s",
 			ours: func(ctx context.Context) (_ float64, err error) {
 				if r == nil {
@@ -79,24 +81,30 @@ func llamaModel(ctx context.Context, o PeerOptions, file string, threads int, ru
 	t := strconv.Itoa(threads)
 	single := func(p, n int) func() ([]string, func([]byte) (float64, error)) {
 		return func() ([]string, func([]byte) (float64, error)) {
-			return []string{bin("llama-bench"), "-m", file, "-t", t, "-p", strconv.Itoa(p), "-n", strconv.Itoa(n), "-r", "1", "-o", "json"}, parseLlamaBench
+			return []string{bin("llama-bench"), "-m", file, "-t", t, "-p", strconv.Itoa(p), "-n", strconv.Itoa(n), "-r",
+				"1", "-o", "json"}, parseLlamaBench
 		}
 	}
 	for _, n := range all.Prompt {
-		err := test(fmt.Sprintf("pp%d", n), func(r *modelRun) error { _, err := r.request(r.ids(n), 1); return err }, n, single(n, 0))
+		err := test(fmt.Sprintf("pp%d", n), func(r *modelRun) error { _, err := r.request(r.ids(n), 1); return err }, n,
+			single(n, 0))
 		if err != nil {
 			return err
 		}
 	}
 	for _, n := range all.Gen {
-		if err := test(fmt.Sprintf("tg%d", n), func(r *modelRun) error { return r.together(1, n) }, n, single(0, n)); err != nil {
+		if err := test(fmt.Sprintf("tg%d", n), func(r *modelRun) error { return r.together(1, n) }, n,
+			single(0, n)); err != nil {
 			return err
 		}
 		for _, b := range all.Batch {
-			err := test(fmt.Sprintf("tg%d@b%d", n, b), func(r *modelRun) error { return r.together(b, n) }, n*b, func() ([]string, func([]byte) (float64, error)) {
-				return []string{bin("llama-batched-bench"), "-m", file, "-t", t, "-tb", t, "-c", strconv.Itoa(b * (n + 16)), "-b", "2048", "-ub", "512",
-					"-npp", "1", "-ntg", strconv.Itoa(n), "-npl", strconv.Itoa(b), "--output-format", "jsonl"}, parseBatchedBench
-			})
+			err := test(fmt.Sprintf("tg%d@b%d", n, b), func(r *modelRun) error { return r.together(b, n) }, n*b,
+				func() ([]string, func([]byte) (float64, error)) {
+					return []string{bin("llama-batched-bench"), "-m", file, "-t", t, "-tb", t, "-c",
+							strconv.Itoa(b * (n + 16)), "-b", "2048", "-ub", "512",
+							"-npp", "1", "-ntg", strconv.Itoa(n), "-npl", strconv.Itoa(b), "--output-format", "jsonl"},
+						parseBatchedBench
+				})
 			if err != nil {
 				return err
 			}
@@ -112,7 +120,8 @@ func runLlama(ctx context.Context, args []string) ([]byte, error) {
 	switch {
 	case errors.As(err, &ended) && ended.String() == "signal: segmentation fault":
 		// In GCC 12 _tile_loadconfig reads eight bytes of the 64, and the stores to the others are left out as dead.
-		return nil, fmt.Errorf("running %s: %w: where the CPU has AMX a build by GCC 12 ends so with q8_0: build it with CXXFLAGS=\"-fno-dse -fno-tree-dse\"", args[0], err)
+		return nil, fmt.Errorf("running %s: %w: where the CPU has AMX a build by GCC 12 ends so with q8_0: build it "+
+			"with CXXFLAGS=\"-fno-dse -fno-tree-dse\"", args[0], err)
 	case err != nil:
 		return nil, fmt.Errorf("running %s: %w", args[0], err)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 )
 
-// StepPeer is another program that runs the steps that GRPO measures. It warms up, runs any number of steps and prints one line with a JSON
-// object for each: step_s are the seconds, new_tokens (optional) shows that it did the same work. Other lines are ignored. The last step is
-// used.
+// StepPeer is another program that runs the steps that GRPO measures. It warms up, runs any number of steps and prints
+// one line with a JSON object for each: step_s are the seconds, new_tokens (optional) shows that it did the same work.
+// Other lines are ignored. The last step is used.
 type StepPeer struct{ Name, Command string }
 
 // beside measures r's steps alternately with those of every peer. r has been warmed up.
@@ -65,14 +65,17 @@ func (p StepPeer) step(ctx context.Context, tokens float64) (float64, error) {
 	}
 	switch {
 	case !(last.Seconds > 0):
-		return 0, fmt.Errorf("running %q: no line of its output is a JSON object with step_s, the seconds of a step", p.Command)
+		return 0, fmt.Errorf("running %q: no line of its output is a JSON object with step_s, the seconds of a step",
+			p.Command)
 	case last.Tokens > 0 && last.Tokens != tokens:
-		return 0, fmt.Errorf("running %q: its step has %v new tokens, ours %v: give both the same work", p.Command, last.Tokens, tokens)
+		return 0, fmt.Errorf("running %q: its step has %v new tokens, ours %v: give both the same work", p.Command,
+			last.Tokens, tokens)
 	}
 	return last.Seconds, nil
 }
 
-// torchEnv is the environment of a process that runs PyTorch. Without these memory settings a third of its time is spent in page faults.
+// torchEnv is the environment of a process that runs PyTorch. Without these memory settings a third of its time is
+// spent in page faults.
 func torchEnv() []string {
 	return append(os.Environ(), "HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false", "TRANSFORMERS_VERBOSITY=error",
 		"GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=34359738368:glibc.malloc.top_pad=268435456")

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ours and theirs alternate, the first of a pair alternates too, and the ratio is the median of the pairs' ratios, not the ratio of medians.
+// Ours and theirs alternate, the first of a pair alternates too, and the ratio is the median of the pairs' ratios, not
+// the ratio of medians.
 func TestContestAlternates(t *testing.T) {
 	var order string
 	speed := map[byte][]float64{'A': {0, 10, 20, 60}, 'B': {0, 10, 10, 10}}
@@ -78,14 +79,16 @@ func TestStepPeer(t *testing.T) {
 		t.Skip("there is no sh")
 	}
 	peer := func(command string) (*Report, error) {
-		return GRPO(context.Background(), tinyOptions(), GRPOTest{Questions: 1, N: 2, Response: 5, Turns: 1, Prompt: 20, Observation: 6, NoReference: true,
+		return GRPO(context.Background(), tinyOptions(), GRPOTest{Questions: 1, N: 2, Response: 5, Turns: 1, Prompt: 20,
+			Observation: 6, NoReference: true,
 			Peers: []StepPeer{{"P", command}}, Pairs: 2})
 	}
 	rep, err := peer(`echo hello; echo '{"step": 0, "step_s": 900}'; echo '{"step": 1, "step_s": 4, "new_tokens": 10}'`)
 	require.NoError(t, err)
 	require.Len(t, rep.Rows[0].Peers, 1)
 	x := rep.Rows[0].Peers[0]
-	require.Equal(t, []any{"grpo1x2", "P", "t/s", 2, 1, 2.5}, []any{x.Test, x.Peer, x.Unit, x.Pairs, x.Threads, x.Theirs}, "10 tokens in 4 seconds")
+	require.Equal(t, []any{"grpo1x2", "P", "t/s", 2, 1, 2.5},
+		[]any{x.Test, x.Peer, x.Unit, x.Pairs, x.Threads, x.Theirs}, "10 tokens in 4 seconds")
 	require.InEpsilon(t, x.Ours/x.Theirs, x.Ratio, 0.5)
 	var b bytes.Buffer
 	require.NoError(t, Write(&b, "md", rep))
@@ -113,5 +116,6 @@ func TestNoPeerMatches(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(llama, "model-q8_0.gguf"), nil, 0o600))
 	o := PeerOptions{Options: Options{Threads: []int{1}}, Llama: llama, Only: "^nothing$"}
 	_, err := Peers(context.Background(), o)
-	require.ErrorContains(t, err, `--only "^nothing$" matches none of the tests: pp512 q8 llama.cpp, pp4096 q8 llama.cpp`)
+	require.ErrorContains(t, err,
+		`--only "^nothing$" matches none of the tests: pp512 q8 llama.cpp, pp4096 q8 llama.cpp`)
 }

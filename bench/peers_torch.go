@@ -119,24 +119,28 @@ func (s *server) close() {
 	_ = s.cmd.Wait()
 }
 
-// modelWork is work of transformers' model that is compared with PyTorch: eager attention on its side, which is the quicker one here.
+// modelWork is work of transformers' model that is compared with PyTorch: eager attention on its side, which is the
+// quicker one here.
 type modelWork struct {
 	do, dtype, peer string // do and dtype are what server.py calls them
 	shape           TrainShape
 	// open prepares ours and returns a function that takes the tokens per second once.
-	open func(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(), err error)
+	open func(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(),
+		err error)
 }
 
 // scoreShape is the batch whose log-probabilities are computed.
 var scoreShape = TrainShape{Sequences: 8, Length: 512}
 
-// modelWorks are steps of training, on f32 weights with fused AdamW on their side, and log-probabilities. PyTorch computes in bf16 and in f32,
-// whatever ours is: on CPUs without bf16 instructions f32 is faster.
+// modelWorks are steps of training, on f32 weights with fused AdamW on their side, and log-probabilities. PyTorch
+// computes in bf16 and in f32, whatever ours is: on CPUs without bf16 instructions f32 is faster.
 func modelWorks(shapes []TrainShape) (works []modelWork) {
 	for _, s := range shapes {
-		works = append(works, modelWork{"train", "bf16", "PyTorch, bf16 autocast", s, ourTraining}, modelWork{"train", "f32", "PyTorch, f32", s, ourTraining})
+		works = append(works, modelWork{"train", "bf16", "PyTorch, bf16 autocast", s, ourTraining},
+			modelWork{"train", "f32", "PyTorch, f32", s, ourTraining})
 	}
-	return append(works, modelWork{"score", "bf16", "PyTorch, bf16", scoreShape, ourScoring}, modelWork{"score", "f32", "PyTorch, f32", scoreShape, ourScoring})
+	return append(works, modelWork{"score", "bf16", "PyTorch, bf16", scoreShape, ourScoring},
+		modelWork{"score", "f32", "PyTorch, f32", scoreShape, ourScoring})
 }
 
 // modelPeers compares with PyTorch on the model.
@@ -153,7 +157,8 @@ func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contes
 	for _, w := range modelWorks(o.Shapes) {
 		var ours func(context.Context) (float64, error)
 		var done func()
-		c := contest{name: fmt.Sprintf("%s%dx%d", w.do, w.shape.Sequences, w.shape.Length), peer: w.peer, dtype: o.DType.String(), unit: "t/s",
+		c := contest{name: fmt.Sprintf("%s%dx%d", w.do, w.shape.Sequences, w.shape.Length), peer: w.peer,
+			dtype: o.DType.String(), unit: "t/s",
 			ours: func(ctx context.Context) (_ float64, err error) {
 				if ours == nil {
 					if ours, done, err = w.open(o, threads, w.shape); err != nil {
@@ -168,7 +173,8 @@ func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contes
 						return 0, err
 					}
 				}
-				sec, err := s.ask(request{Do: w.do, DType: w.dtype, Model: o.Model, Sequences: w.shape.Sequences, Length: w.shape.Length})
+				sec, err := s.ask(request{Do: w.do, DType: w.dtype, Model: o.Model, Sequences: w.shape.Sequences,
+					Length: w.shape.Length})
 				return float64(w.shape.Sequences*w.shape.Length) / sec, err
 			}}
 		c.live = func() []int {
@@ -189,12 +195,14 @@ func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contes
 }
 
 // ourTraining takes steps of a trainer.
-func ourTraining(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(), err error) {
+func ourTraining(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(),
+	err error) {
 	d, m, closeModel, err := o.openAlone(threads, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	tr, err := train.New(d, m, nil, train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: s.Sequences * s.Length, KVType: kernels.BF16})
+	tr, err := train.New(d, m, nil, train.Options{MaxGradNorm: 1, WeightDecay: 0.01,
+		MicroBatchTokens: s.Sequences * s.Length, KVType: kernels.BF16})
 	if err != nil {
 		closeModel()
 		return nil, nil, err
@@ -209,13 +217,16 @@ func ourTraining(o PeerOptions, threads int, s TrainShape) (rate func(context.Co
 	}, func() { tr.Close(); closeModel() }, nil
 }
 
-// ourScoring computes log-probabilities and entropies as a reference model's are, half the batch at a time as the peer does.
-func ourScoring(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(), err error) {
+// ourScoring computes log-probabilities and entropies as a reference model's are, half the batch at a time as the peer
+// does.
+func ourScoring(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(),
+	err error) {
 	d, m, closeModel, err := o.openAlone(threads, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	sc, err := train.NewScorer(d, m, nil, train.Options{MicroBatchTokens: s.Sequences * s.Length / 2, KVType: kernels.BF16})
+	sc, err := train.NewScorer(d, m, nil, train.Options{MicroBatchTokens: s.Sequences * s.Length / 2,
+		KVType: kernels.BF16})
 	if err != nil {
 		closeModel()
 		return nil, nil, err

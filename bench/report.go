@@ -28,7 +28,8 @@ type Report struct {
 
 // NewReport makes a report of rows measured on this machine.
 func NewReport(rows []Row, limits map[int]Limits) *Report {
-	return &Report{Date: time.Now().UTC(), CPU: cpuName(), Cores: runtime.NumCPU(), Go: runtime.Version(), Limits: limits, Rows: rows}
+	return &Report{Date: time.Now().UTC(), CPU: cpuName(), Cores: runtime.NumCPU(), Go: runtime.Version(),
+		Limits: limits, Rows: rows}
 }
 
 // disturbed is the foreign load, in cores, above which a row is marked.
@@ -84,7 +85,8 @@ func writeAs(w io.Writer, what, format string, views ...view) error {
 }
 
 // dims is the order in which the numbers of a shape are printed.
-var dims = []string{"m", "k", "n", "prompt", "gen", "batch", "depth", "sequences", "length", "rank", "questions", "rollouts", "turns", "observation"}
+var dims = []string{"m", "k", "n", "prompt", "gen", "batch", "depth", "sequences", "length", "rank", "questions",
+	"rollouts", "turns", "observation"}
 
 // String is "m=512 k=576 n=1536".
 func (s Shape) String() string {
@@ -105,10 +107,13 @@ func writeMarkdown(w io.Writer, r *Report) {
 	fmt.Fprintln(w)
 	for _, t := range slices.Sorted(maps.Keys(r.Limits)) {
 		if l := r.Limits[t]; l.Read > 0 {
-			fmt.Fprintf(w, "limits, %d thread(s): f32 %.0f GFLOP/s, bf16 %.0f GFLOP/s, q8 %.0f GOP/s, read %.1f GB/s\n\n", t, l.F32/1e9, l.BF16/1e9, l.Q8/1e9, l.Read/1e9)
+			fmt.Fprintf(w,
+				"limits, %d thread(s): f32 %.0f GFLOP/s, bf16 %.0f GFLOP/s, q8 %.0f GOP/s, read %.1f GB/s\n\n", t,
+				l.F32/1e9, l.BF16/1e9, l.Q8/1e9, l.Read/1e9)
 		}
 	}
-	table := [][]string{{"test", "of", "shape", "dtype", "path", "threads", "result", "unit", "limit", "share", "GFLOP/s", "GB/s"}}
+	table := [][]string{{"test", "of", "shape", "dtype", "path", "threads", "result", "unit", "limit", "share",
+		"GFLOP/s", "GB/s"}}
 	for _, x := range r.Rows {
 		result := fmt.Sprintf("%s ± %s", short(x.Mean), short(x.StdDev))
 		if x.Foreign > disturbed {
@@ -118,12 +123,14 @@ func writeMarkdown(w io.Writer, r *Report) {
 		if x.Limit > 0 {
 			limit, share = short(x.Limit), fmt.Sprintf("%.0f%%", 100*x.Share)
 		}
-		table = append(table, []string{x.Op, x.Of, x.Shape.String(), x.DType, x.Path, strconv.Itoa(x.Threads), result, x.Unit, limit, share, short(x.GFLOPS), short(x.GBS)})
+		table = append(table, []string{x.Op, x.Of, x.Shape.String(), x.DType, x.Path, strconv.Itoa(x.Threads), result,
+			x.Unit, limit, share, short(x.GFLOPS), short(x.GBS)})
 	}
 	writeTable(w, table)
 	for _, x := range r.Rows {
 		if x.PeakRSS > 0 {
-			fmt.Fprintf(w, "\n%s, %d thread(s): peak %.0f MiB of anonymous memory, %s TFLOP, floor %s s (%.0f%%)", x.Op, x.Threads, float64(x.PeakAnonymous)/(1<<20), short(x.TFLOP), short(x.Floor), 100*x.Share)
+			fmt.Fprintf(w, "\n%s, %d thread(s): peak %.0f MiB of anonymous memory, %s TFLOP, floor %s s (%.0f%%)", x.Op,
+				x.Threads, float64(x.PeakAnonymous)/(1<<20), short(x.TFLOP), short(x.Floor), 100*x.Share)
 			if x.Useful > 0 {
 				fmt.Fprintf(w, ", %s useful tokens/s", short(x.Useful))
 			}
@@ -138,7 +145,8 @@ func writeMarkdown(w io.Writer, r *Report) {
 		}
 	}
 	if slices.ContainsFunc(r.Rows, func(x Row) bool { return x.Foreign > disturbed }) {
-		fmt.Fprintf(w, "\n! n: others kept n cores busy meanwhile, which slows the limits down as well: measure again on a quiet machine.\n")
+		fmt.Fprintf(w, "\n! n: others kept n cores busy meanwhile, which slows the limits down as well: measure "+
+			"again on a quiet machine.\n")
 	}
 }
 
@@ -204,14 +212,17 @@ func short(x float64) string {
 
 func writeCSV(w io.Writer, r *Report) error {
 	c := csv.NewWriter(w)
-	head := []string{"op", "model", "shape", "dtype", "path", "threads", "mean", "stddev", "median", "unit", "limit", "share", "reps", "seconds", "gflops", "gbs", "foreign_cores", "peak_rss_bytes"}
+	head := []string{"op", "model", "shape", "dtype", "path", "threads", "mean", "stddev", "median", "unit", "limit",
+		"share", "reps", "seconds", "gflops", "gbs", "foreign_cores", "peak_rss_bytes"}
 	if err := c.Write(head); err != nil {
 		return err
 	}
 	num := func(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
 	for _, x := range r.Rows {
-		if err := c.Write([]string{x.Op, x.Of, x.Shape.String(), x.DType, x.Path, strconv.Itoa(x.Threads), num(x.Mean), num(x.StdDev), num(x.Median), x.Unit,
-			num(x.Limit), num(x.Share), strconv.Itoa(x.Reps), num(x.Seconds), num(x.GFLOPS), num(x.GBS), num(x.Foreign), strconv.FormatInt(x.PeakRSS, 10)}); err != nil {
+		if err := c.Write([]string{x.Op, x.Of, x.Shape.String(), x.DType, x.Path, strconv.Itoa(x.Threads), num(x.Mean),
+			num(x.StdDev), num(x.Median), x.Unit,
+			num(x.Limit), num(x.Share), strconv.Itoa(x.Reps), num(x.Seconds), num(x.GFLOPS), num(x.GBS), num(x.Foreign),
+			strconv.FormatInt(x.PeakRSS, 10)}); err != nil {
 			return err
 		}
 	}
@@ -220,7 +231,8 @@ func writeCSV(w io.Writer, r *Report) error {
 }
 
 func writeBench(w io.Writer, r *Report) {
-	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: github.com/zerosearch-go/zerosearch/bench\ncpu: %s\n", runtime.GOOS, runtime.GOARCH, r.CPU)
+	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: github.com/zerosearch-go/zerosearch/bench\ncpu: %s\n", runtime.GOOS,
+		runtime.GOARCH, r.CPU)
 	for _, x := range r.Rows {
 		name := "Benchmark" + benchName(x.Op)
 		if x.Of != "" {
@@ -268,8 +280,8 @@ func cpuName() string {
 	return modelName(string(data))
 }
 
-// modelName reads /proc/cpuinfo. In virtual machines different processors have the same short name, with rates that differ by a factor of two, so family and model are
-// added.
+// modelName reads /proc/cpuinfo. In virtual machines different processors have the same short name, with rates that
+// differ by a factor of two, so family and model are added.
 func modelName(cpuinfo string) string {
 	fields := map[string]string{}
 	for line := range strings.Lines(cpuinfo) {

@@ -19,11 +19,14 @@ import (
 func sampleReport() *Report {
 	l := Limits{F32: 100e9, BF16: 200e9, Q8: 400e9, Read: 10e9}
 	rows := []Row{
-		{Op: "matmul", Of: "smollm2-135m.gate", Shape: Shape{"m": 512, "k": 576, "n": 1536}, DType: "bf16", samples: []float64{0.01, 0.02, 0.04},
-			cost: cost{1e9, kernels.BF16, 1e6}},
-		{Op: "tg128@b8", Of: "m", Shape: Shape{"prompt": 0, "gen": 128, "batch": 8}, DType: "q8", samples: []float64{1, 3}, work: 1024,
+		{Op: "matmul", Of: "smollm2-135m.gate", Shape: Shape{"m": 512, "k": 576, "n": 1536}, DType: "bf16",
+			samples: []float64{0.01, 0.02, 0.04},
+			cost:    cost{1e9, kernels.BF16, 1e6}},
+		{Op: "tg128@b8", Of: "m", Shape: Shape{"prompt": 0, "gen": 128, "batch": 8}, DType: "q8",
+			samples: []float64{1, 3}, work: 1024,
 			cost: cost{1e9, kernels.Q8, 5e9}, Foreign: 0.5},
-		{Op: "grpo8x5", Shape: Shape{"batch": 40}, DType: "f32", samples: []float64{8}, fixed: "s", PeakRSS: 4e9, PeakAnonymous: 3 << 30, sampled: 320,
+		{Op: "grpo8x5", Shape: Shape{"batch": 40}, DType: "f32", samples: []float64{8}, fixed: "s", PeakRSS: 4e9,
+			PeakAnonymous: 3 << 30, sampled: 320,
 			Split: map[string]float64{"update": 5, "rollouts": 3}},
 	}
 	rows[2].inPhases(cost{100e9, kernels.F32, 0}, cost{0, kernels.F32, 10e9})
@@ -31,7 +34,8 @@ func sampleReport() *Report {
 		rows[i].Path, rows[i].Threads = "avx512", 2
 		rows[i].finish(l)
 	}
-	return &Report{Date: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), CPU: "Some CPU", Cores: 2, Go: "go1.26", Limits: map[int]Limits{2: l}, Rows: rows}
+	return &Report{Date: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), CPU: "Some CPU", Cores: 2, Go: "go1.26",
+		Limits: map[int]Limits{2: l}, Rows: rows}
 }
 
 func TestRowArithmetic(t *testing.T) {
@@ -73,15 +77,18 @@ func TestFormats(t *testing.T) {
 	md := print("md")
 	require.Contains(t, md, "Some CPU, 2 cores, go1.26, 2026-01-02T03:04:05Z")
 	require.Contains(t, md, "limits, 2 thread(s): f32 100 GFLOP/s, bf16 200 GFLOP/s, q8 400 GOP/s, read 10.0 GB/s")
-	require.Contains(t, md, "| matmul   | smollm2-135m.gate | m=512 k=576 n=1536       | bf16  | avx512 |       2 |       58.33 ± 38.19 | GFLOP/s | 200.0 |   25% |")
+	require.Contains(t, md, "| matmul   | smollm2-135m.gate | m=512 k=576 n=1536       | bf16  | avx512 |       2 |  "+
+		"     58.33 ± 38.19 | GFLOP/s | 200.0 |   25% |")
 	require.Contains(t, md, "682.7 ± 482.7 ! 0.5")
-	require.Contains(t, md, "grpo8x5, 2 thread(s): peak 3072 MiB of anonymous memory, 0.1 TFLOP, floor 2.00 s (25%), 40.00 useful tokens/s, rollouts 3.00 s, update 5.00 s")
+	require.Contains(t, md, "grpo8x5, 2 thread(s): peak 3072 MiB of anonymous memory, 0.1 TFLOP, floor 2.00 s (25%), "+
+		"40.00 useful tokens/s, rollouts 3.00 s, update 5.00 s")
 
 	var rows []map[string]any
 	require.NoError(t, json.Unmarshal([]byte(print("json")), &rows))
 	require.Len(t, rows, 3)
 	require.Equal(t, map[string]any{"m": 512.0, "k": 576.0, "n": 1536.0}, rows[0]["shape"])
-	for _, key := range []string{"op", "shape", "dtype", "path", "threads", "mean", "stddev", "median", "unit", "limit", "share", "reps"} {
+	for _, key := range []string{"op", "shape", "dtype", "path", "threads", "mean", "stddev", "median", "unit", "limit",
+		"share", "reps"} {
 		require.Contains(t, rows[0], key, "the contract's key")
 	}
 	require.Equal(t, 4e9, rows[2]["peak_rss_bytes"])
@@ -93,13 +100,15 @@ func TestFormats(t *testing.T) {
 	require.Equal(t, "shape", table[0][2])
 	require.Equal(t, "m=512 k=576 n=1536", table[1][2])
 
-	require.ErrorContains(t, Write(&bytes.Buffer{}, "xml", sampleReport()), `unknown format "xml": use one of md, json, csv, bench`)
+	require.ErrorContains(t, Write(&bytes.Buffer{}, "xml", sampleReport()),
+		`unknown format "xml": use one of md, json, csv, bench`)
 	var empty bytes.Buffer
 	require.NoError(t, Write(&empty, "json", &Report{}))
 	require.Equal(t, "[]\n", empty.String())
 }
 
-// The lines follow the format that golang.org/x/perf documents: name, iterations, value unit pairs; key: value before them.
+// The lines follow the format that golang.org/x/perf documents: name, iterations, value unit pairs; key: value before
+// them.
 func TestBenchFormat(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, Write(&b, "bench", sampleReport()))
@@ -114,7 +123,8 @@ func TestBenchFormat(t *testing.T) {
 		}
 	}
 	require.Equal(t, 6, n, "a line a repetition")
-	require.Contains(t, b.String(), "BenchmarkMatmul/Smollm2-135m.gate/m=512/k=576/n=1536/bf16/avx512-2\t1\t10000000 ns/op\t100.0000 GFLOP/s\t0.1000 GB/s\t50.00 %limit\n")
+	require.Contains(t, b.String(), "BenchmarkMatmul/Smollm2-135m.gate/m=512/k=576/n=1536/bf16/avx512-2\t1\t10000000 "+
+		"ns/op\t100.0000 GFLOP/s\t0.1000 GB/s\t50.00 %limit\n")
 }
 
 func TestStats(t *testing.T) {
@@ -139,7 +149,8 @@ func TestProcParsers(t *testing.T) {
 	require.Zero(t, busyProcess("1 (x) R", true))
 	require.Equal(t, int64(12<<10), statusBytes([]byte("Name:\tx\nVmHWM:\t      12 kB\n"), "VmHWM:"))
 	require.Zero(t, statusBytes([]byte("VmHWM:\n"), "VmHWM:"))
-	require.Equal(t, "AMD EPYC (family 25, model 17)", modelName("processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t: 18\n"))
+	require.Equal(t, "AMD EPYC (family 25, model 17)", modelName(
+		"processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t: 18\n"))
 	require.NotEmpty(t, modelName(""))
 }
 
@@ -161,8 +172,9 @@ func TestParseShapes(t *testing.T) {
 
 // The shapes are those of the published checkpoints: their parameters are known.
 func TestShapes(t *testing.T) {
-	known := map[string]int64{"smollm2-135m": 134515008, "smollm2-360m": 361821120, "qwen2.5-0.5b": 494032768, "qwen2.5-1.5b": 1543714304,
-		"qwen2.5-3b": 3085938688, "qwen3-0.6b": 596049920, "llama3.2-1b": 1235814400, "llama3.2-3b": 3212749824}
+	known := map[string]int64{"smollm2-135m": 134515008, "smollm2-360m": 361821120, "qwen2.5-0.5b": 494032768,
+		"qwen2.5-1.5b": 1543714304,
+		"qwen2.5-3b":   3085938688, "qwen3-0.6b": 596049920, "llama3.2-1b": 1235814400, "llama3.2-3b": 3212749824}
 	for _, s := range Shapes {
 		require.NoError(t, s.Config.Check(), s.Name)
 		if n, ok := known[s.Name]; ok {
@@ -178,18 +190,21 @@ func TestShapes(t *testing.T) {
 	require.Equal(t, 30, again.Layers, "a copy is handed out")
 }
 
-// 0.860 GFLOP a token at 4x512 and 0.833 at 8x256: 6N + 6LDS with N = 134.5 million, as in the notes on the Python peers.
+// 0.860 GFLOP a token at 4x512 and 0.833 at 8x256: 6N + 6LDS with N = 134.5 million, as in the notes on the Python
+// peers.
 func TestTrainCost(t *testing.T) {
 	c, _ := LookupShape("smollm2-135m")
 	require.InEpsilon(t, 0.860e9, trainCost(c, kernels.BF16, 4, 512, 0).flops/2048, 0.001)
 	require.InEpsilon(t, 0.833e9, trainCost(c, kernels.BF16, 8, 256, 0).flops/2048, 0.001)
-	require.InEpsilon(t, 0.591e9+6*4884480, trainCost(c, kernels.BF16, 4, 512, 16).flops/2048, 0.002, "4N, attention and the adapter")
+	require.InEpsilon(t, 0.591e9+6*4884480, trainCost(c, kernels.BF16, 4, 512, 16).flops/2048, 0.002,
+		"4N, attention and the adapter")
 	require.EqualValues(t, 4884480, adapterParameters(c, 16), "what peft counts for r=16 on all linear layers")
 }
 
 // The cost of a pass is that of its tokens one by one.
 func TestPassCost(t *testing.T) {
-	c := &model.Config{Arch: "llama", Vocab: 100, Hidden: 8, Inter: 16, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 4, Tied: true}
+	c := &model.Config{Arch: "llama", Vocab: 100, Hidden: 8, Inter: 16, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 4,
+		Tied: true}
 	want := 0.0
 	for p := 3; p < 10; p++ {
 		want += float64(c.FLOPs(p, true))
@@ -200,7 +215,8 @@ func TestPassCost(t *testing.T) {
 	noLogits := passCost(c, kernels.F32, kernels.F32, 2, 3, 7, 0)
 	require.InDelta(t, got.bytes-4*800, noLogits.bytes, 1e-6, "a tied output matrix that is not used is not read")
 	c.Tied = false
-	require.InDelta(t, float64(c.WeightBytes(kernels.F32))-4*800+2*10*float64(c.KVBytes(kernels.F32)), passCost(c, kernels.F32, kernels.F32, 2, 3, 7, 7).bytes, 1e-6)
+	require.InDelta(t, float64(c.WeightBytes(kernels.F32))-4*800+2*10*float64(c.KVBytes(kernels.F32)),
+		passCost(c, kernels.F32, kernels.F32, 2, 3, 7, 7).bytes, 1e-6)
 }
 
 func TestPeerParsers(t *testing.T) {

@@ -23,8 +23,8 @@ type RooflineOptions struct {
 	Step               GRPOTest
 }
 
-// Roofline is the computed maximum speed of a model's passes and training steps on a processor (Williams, Waterman & Patterson, CACM 52-4).
-// It does not include time during which a GPU waits for the host.
+// Roofline is the computed maximum speed of a model's passes and training steps on a processor (Williams, Waterman &
+// Patterson, CACM 52-4). It does not include time during which a GPU waits for the host.
 type Roofline struct {
 	Policy    RooflineModel  `json:"policy"`
 	Simulator *RooflineModel `json:"simulator,omitempty"` // nil: no simulator
@@ -49,16 +49,18 @@ type RooflineModel struct {
 type RooflineTime struct {
 	Bytes float64 `json:"bytes"`
 	FLOPs float64 `json:"flops"`
-	// Least is the time at the processor's limits, Seconds the time at the fraction of them that good kernels are expected to reach.
+	// Least is the time at the processor's limits, Seconds the time at the fraction of them that good kernels are
+	// expected to reach.
 	Least   float64 `json:"least_seconds"`
 	Seconds float64 `json:"seconds"`
-	// Overlapped is Seconds for an ideal overlap of memory and arithmetic, without activations: only reading weights, keys and values,
-	// and the products count. Sequential kernels cannot reach it.
+	// Overlapped is Seconds for an ideal overlap of memory and arithmetic, without activations: only reading weights,
+	// keys and values, and the products count. Sequential kernels cannot reach it.
 	Overlapped float64 `json:"overlapped_seconds"`
 }
 
 func (t RooflineTime) add(u RooflineTime) RooflineTime {
-	return RooflineTime{t.Bytes + u.Bytes, t.FLOPs + u.FLOPs, t.Least + u.Least, t.Seconds + u.Seconds, t.Overlapped + u.Overlapped}
+	return RooflineTime{t.Bytes + u.Bytes, t.FLOPs + u.FLOPs, t.Least + u.Least, t.Seconds + u.Seconds,
+		t.Overlapped + u.Overlapped}
 }
 
 // RooflinePass is a pass of a model, kernel by kernel.
@@ -92,7 +94,8 @@ type RooflineStep struct {
 	Tokens      int             `json:"tokens"` // tokens of the update's sequences, including documents
 	Phases      []RooflinePhase `json:"phases"`
 	RooflineTime
-	// Old is the time to compute the log-probs of sampled tokens again, which programs need whose sampler and trainer do not agree.
+	// Old is the time to compute the log-probs of sampled tokens again, which programs need whose sampler and trainer
+	// do not agree.
 	Old float64 `json:"old_logprobs_seconds"`
 }
 
@@ -112,11 +115,13 @@ func MakeRoofline(o RooflineOptions) (*Roofline, error) {
 		return nil, err
 	}
 	if t.Questions*t.N > 1<<20 || t.MiniBatch < 0 || t.LoRAR < 0 {
-		return nil, fmt.Errorf("a step of %d episodes in mini-batches of %d, an adapter of rank %d: use fewer episodes, and nothing below 0",
+		return nil, fmt.Errorf("a step of %d episodes in mini-batches of %d, an adapter of rank %d: use fewer "+
+			"episodes, and nothing below 0",
 			t.Questions*t.N, t.MiniBatch, t.LoRAR)
 	}
 	if o.DType == kernels.Q8 && t.LoRAR == 0 {
-		return nil, errors.New("weights in q8 are not trained: give the rank of an adapter, or hold only the simulator in q8")
+		return nil,
+			errors.New("weights in q8 are not trained: give the rank of an adapter, or hold only the simulator in q8")
 	}
 	r := &roofline{o: o}
 	var err error
@@ -136,7 +141,8 @@ func MakeRoofline(o RooflineOptions) (*Roofline, error) {
 		r.Simulator = &s
 	}
 	if n := max(o.Context, t.longest()); n > r.policy.c.MaxPos {
-		return nil, fmt.Errorf("sequences have up to %d tokens, the model at most %d: use a smaller context, shorter responses or fewer turns",
+		return nil, fmt.Errorf("sequences have up to %d tokens, the model at most %d: use a smaller context, shorter "+
+			"responses or fewer turns",
 			n, r.policy.c.MaxPos)
 	}
 	if o.GPU == "" {
@@ -185,7 +191,8 @@ func (r *roofline) time(k phaseKind, t kernels.DType, all []work) (sum RooflineT
 func (r *roofline) kernel(k phaseKind, w work) RooflineKernel {
 	l := r.On.Reached[k].in(r.On.Limits)
 	out := RooflineKernel{Kernel: w.kernel, Calls: w.calls, Intensity: w.flops / max(w.bytes, 1), Bound: "memory"}
-	out.RooflineTime = RooflineTime{Bytes: w.bytes, FLOPs: w.flops, Least: w.seconds(r.On.Limits), Seconds: w.seconds(l)}
+	out.RooflineTime = RooflineTime{Bytes: w.bytes, FLOPs: w.flops, Least: w.seconds(r.On.Limits),
+		Seconds: w.seconds(l)}
 	if w.bound(l) {
 		out.Bound = "arithmetic"
 	}
@@ -203,7 +210,8 @@ func (r *roofline) same() bool { return r.sim.c == r.policy.c && r.sim.t == r.po
 // passes are decode passes for each number of sequences, and prefill, log-probs and training of a micro-batch.
 func (r *roofline) passes() {
 	add := func(name, of string, k phaseKind, f forwardShape, s span, all []work) {
-		p := RooflinePass{Name: name, Model: of, Sequences: s.batch, Tokens: s.n, Context: s.start + s.n, RooflineTime: r.time(k, f.t, all)}
+		p := RooflinePass{Name: name, Model: of, Sequences: s.batch, Tokens: s.n, Context: s.start + s.n,
+			RooflineTime: r.time(k, f.t, all)}
 		for _, w := range all {
 			p.Kernels = append(p.Kernels, r.kernel(k, w))
 		}
@@ -232,8 +240,9 @@ func (r *roofline) passes() {
 // step adds up the phases of a step by name.
 func (r *roofline) step() {
 	t := &r.o.Step
-	r.Step = RooflineStep{Questions: t.Questions, N: t.N, Turns: t.Turns, Response: t.Response, Observation: t.Observation,
-		Tokens: t.Questions*t.Prompt + t.Questions*t.N*(t.longest()-t.Prompt)}
+	r.Step = RooflineStep{Questions: t.Questions, N: t.N, Turns: t.Turns, Response: t.Response,
+		Observation: t.Observation,
+		Tokens:      t.Questions*t.Prompt + t.Questions*t.N*(t.longest()-t.Prompt)}
 	add := func(name string, x RooflineTime) {
 		r.Step.RooflineTime = r.Step.add(x)
 		for i := range r.Step.Phases {
@@ -303,8 +312,10 @@ func (r *roofline) memory() error {
 		return &engine.PlanEngine{ModelOptions: o}
 	}
 	n := max(t.MicroBatch, t.longest())
-	pass := &engine.PlanPass{Tokens: n, Sequences: n / t.longest(), Longest: t.longest(), KVType: kv, Recompute: t.Recompute}
-	policy := engine.PlanModel{Name: "policy", Config: r.policy.c, DType: r.policy.t, Engine: room(t.longest()), Train: pass}
+	pass := &engine.PlanPass{Tokens: n, Sequences: n / t.longest(), Longest: t.longest(), KVType: kv,
+		Recompute: t.Recompute}
+	policy := engine.PlanModel{Name: "policy", Config: r.policy.c, DType: r.policy.t, Engine: room(t.longest()),
+		Train: pass}
 	if t.LoRAR > 0 {
 		policy.LoRA = &engine.PlanLoRA{R: t.LoRAR, Trained: true}
 	} else {

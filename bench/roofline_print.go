@@ -70,7 +70,8 @@ func (p *RooflinePass) print(w io.Writer) {
 	}
 	table := [][]string{{"kernel", "calls", "MB", "GFLOP", "FLOP/byte", "bound by", "least", "expected", "share"}}
 	row := func(name string, calls string, t RooflineTime, bound string) {
-		table = append(table, []string{name, calls, short(t.Bytes / 1e6), short(t.FLOPs / 1e9), short(t.FLOPs / t.Bytes), bound,
+		table = append(table, []string{name, calls, short(t.Bytes / 1e6), short(t.FLOPs / 1e9),
+			short(t.FLOPs / t.Bytes), bound,
 			seconds(t.Least), seconds(t.Seconds), fmt.Sprintf("%.0f%%", 100*t.Seconds/p.Seconds)})
 	}
 	calls := 0.0
@@ -92,9 +93,11 @@ func plural(n int, what string) string {
 // printSummary prints one line for each pass.
 func (r *Roofline) printSummary(w io.Writer) {
 	fmt.Fprintln(w)
-	table := [][]string{{"pass", "of", "sequences", "context", "least", "expected", "tokens/s", "overlapped", "tokens/s overlapped"}}
+	table := [][]string{{"pass", "of", "sequences", "context", "least", "expected", "tokens/s", "overlapped",
+		"tokens/s overlapped"}}
 	for _, p := range r.Passes {
-		table = append(table, []string{p.Name, p.Model, strconv.Itoa(p.Sequences), strconv.Itoa(p.Context), seconds(p.Least), seconds(p.Seconds),
+		table = append(table, []string{p.Name, p.Model, strconv.Itoa(p.Sequences), strconv.Itoa(p.Context),
+			seconds(p.Least), seconds(p.Seconds),
 			short(p.Rate), seconds(p.Overlapped), short(p.Rate * p.Seconds / p.Overlapped)})
 	}
 	writeTable(w, table)
@@ -102,7 +105,8 @@ func (r *Roofline) printSummary(w io.Writer) {
 
 func (r *Roofline) printStep(w io.Writer) {
 	s := &r.Step
-	fmt.Fprintf(w, "\nA step of %d x %d episodes, %d turns of %d tokens, %d tokens of documents between two: %d tokens are trained on.\n\n",
+	fmt.Fprintf(w, "\nA step of %d x %d episodes, %d turns of %d tokens, %d tokens of documents between two: %d "+
+		"tokens are trained on.\n\n",
 		s.Questions, s.N, s.Turns, s.Response, s.Observation, s.Tokens)
 	table := [][]string{{"phase", "TB", "TFLOP", "least", "expected", "overlapped"}}
 	row := func(name string, t RooflineTime) {
@@ -114,7 +118,8 @@ func (r *Roofline) printStep(w io.Writer) {
 	}
 	row("together", s.RooflineTime)
 	writeTable(w, table)
-	fmt.Fprintf(w, "\nWhere log-probs recorded while sampling are not those of training, scoring the policy's own tokens again adds %s.\n",
+	fmt.Fprintf(w, "\nWhere log-probs recorded while sampling are not those of training, scoring the policy's own "+
+		"tokens again adds %s.\n",
 		seconds(s.Old))
 }
 

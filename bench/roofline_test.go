@@ -11,10 +11,12 @@ import (
 )
 
 // rooflineStep is the step that the roofline is drawn of where nothing else is said.
-var rooflineStep = GRPOTest{Questions: 64, N: 5, Turns: 4, Response: 150, Prompt: 250, Observation: 750, Recompute: true}
+var rooflineStep = GRPOTest{Questions: 64, N: 5, Turns: 4, Response: 150, Prompt: 250, Observation: 750,
+	Recompute: true}
 
 func roofOf(t *testing.T, shape string, change func(o *RooflineOptions)) *Roofline {
-	o := RooflineOptions{Options: Options{Shape: shape}, GPU: "h200", Context: 1500, Sequences: []int{1, 64, 256, 320}, Step: rooflineStep}
+	o := RooflineOptions{Options: Options{Shape: shape}, GPU: "h200", Context: 1500, Sequences: []int{1, 64, 256, 320},
+		Step: rooflineStep}
 	if change != nil {
 		change(&o)
 	}
@@ -23,8 +25,9 @@ func roofOf(t *testing.T, shape string, change func(o *RooflineOptions)) *Roofli
 	return r
 }
 
-// Tokens a second of decode at a context of 1,500, where reading weights, keys and values overlaps with all products, at 75% of 4.3 TB/s
-// and 60% of 790 TFLOP/s: values of a separate calculation, which also counts that logits are written and read, 1.6% at most.
+// Tokens a second of decode at a context of 1,500, where reading weights, keys and values overlaps with all products,
+// at 75% of 4.3 TB/s and 60% of 790 TFLOP/s: values of a separate calculation, which also counts that logits are
+// written and read, 1.6% at most.
 func TestRooflineDecode(t *testing.T) {
 	for shape, want := range map[string][4]float64{
 		"qwen2.5-3b": {518, 21087, 40003, 42548}, "llama-3.2-3b": {489, 11794, 16275, 16698},
@@ -36,16 +39,18 @@ func TestRooflineDecode(t *testing.T) {
 			require.Equal(t, "decode", p.Name)
 			require.Equal(t, n, p.Sequences)
 			require.InEpsilon(t, want[i], float64(n)/p.Overlapped, 0.02, "%s, %d sequences", shape, n)
-			// One kernel after the other: products of 256 rows are bound by arithmetic while attention is bound by memory.
+			// One kernel after the other: products of 256 rows are bound by arithmetic while attention is bound by
+			// memory.
 			require.Greater(t, p.Seconds, p.Overlapped)
 			require.InEpsilon(t, float64(n)/p.Seconds, p.Rate, 1e-12)
 		}
 	}
 }
 
-// The seconds of a step of Qwen2.5-3B with a simulator of the same shape. A separate calculation has 5.0 for decode and 12.5 for the
-// simulator. For prefill it has 8.9 with half of attention's products; for log-probs 14.6 and for training 71.4 where each episode has its
-// prompt for itself (992,000 tokens, not 928,000) and the output matrix meets all tokens, not only the 192,000 that the policy sampled.
+// The seconds of a step of Qwen2.5-3B with a simulator of the same shape. A separate calculation has 5.0 for decode and
+// 12.5 for the simulator. For prefill it has 8.9 with half of attention's products; for log-probs 14.6 and for training
+// 71.4 where each episode has its prompt for itself (992,000 tokens, not 928,000) and the output matrix meets all
+// tokens, not only the 192,000 that the policy sampled.
 func TestRooflineStep(t *testing.T) {
 	r := roofOf(t, "qwen2.5-3b", nil)
 	got := map[string]RooflineTime{}
@@ -91,7 +96,8 @@ func TestRooflineKernels(t *testing.T) {
 	}
 	d := r.Passes[1] // 64 sequences
 	k := find(d, "gate_up")
-	require.EqualValues(t, 36*(2*22016*2048+64*(2*2048+4*22016)), k.Bytes, "weights and operands in bf16, results in f32")
+	require.EqualValues(t, 36*(2*22016*2048+64*(2*2048+4*22016)), k.Bytes,
+		"weights and operands in bf16, results in f32")
 	require.EqualValues(t, 36*2*64*22016*2048, k.FLOPs)
 	require.EqualValues(t, 36, k.Calls)
 	require.Equal(t, "memory", k.Bound)
@@ -137,7 +143,8 @@ func TestRooflineChoices(t *testing.T) {
 	q8 := roofOf(t, "qwen2.5-3b", func(o *RooflineOptions) { o.Step.SimDType = kernels.Q8 })
 	require.Len(t, q8.Passes, len(base.Passes)+4, "decode of the simulator too")
 	require.Less(t, q8.Passes[4].Seconds, 0.6*base.Passes[0].Seconds)
-	require.Less(t, q8.Memory.Of("simulator", ""), base.Memory.Of("reference", "weights")+base.Memory.Of("simulator", ""))
+	require.Less(t, q8.Memory.Of("simulator", ""), base.Memory.Of("reference", "weights")+base.Memory.Of("simulator",
+		""))
 	require.Equal(t, base.Simulator.Parameters, q8.Simulator.Parameters)
 	lora := roofOf(t, "qwen2.5-3b", func(o *RooflineOptions) { o.Step.LoRAR = 16 })
 	require.Less(t, phase(lora, "training"), phase(base, "training"))

@@ -30,8 +30,8 @@ type Row struct {
 	PeakRSS int64   `json:"peak_rss_bytes,omitempty"`           // train and grpo; includes mapped files
 	// PeakAnonymous is what `zerosearch plan` predicts.
 	PeakAnonymous int64 `json:"peak_anonymous_bytes,omitempty"`
-	// LogprobDiff is the largest difference, in all steps, between the log-probs that were recorded while sampling and those
-	// of the training forward pass: grpo. nil: it was not measured.
+	// LogprobDiff is the largest difference, in all steps, between the log-probs that were recorded while sampling and
+	// those of the training forward pass: grpo. nil: it was not measured.
 	LogprobDiff *float64           `json:"logprob_diff_max,omitempty"`
 	Split       map[string]float64 `json:"split,omitempty"` // seconds of a step's parts
 	Peers       []PeerRow          `json:"peers,omitempty"` // grpo: other programs, measured in alternation with ours

@@ -66,7 +66,8 @@ func (o Options) open(threads int) (d kernels.Device, n int, path string, err er
 	return d, 1, d.Name(), nil
 }
 
-// Kernels measures operations of kernels.Ops, each on several shapes of real models, and returns a row a case and thread count.
+// Kernels measures operations of kernels.Ops, each on several shapes of real models, and returns a row a case and
+// thread count.
 func Kernels(ctx context.Context, o Options) (*Report, error) {
 	o = o.withDefaults()
 	cases, err := o.choose()
@@ -164,7 +165,8 @@ func (o Options) choose() ([]opCase, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("no operation matches --op %q and --dtype %s: the operations are %s", o.Op, strings.Join(o.DTypes, ","), strings.Join(opNames(), ", "))
+		return nil, fmt.Errorf("no operation matches --op %q and --dtype %s: the operations are %s", o.Op,
+			strings.Join(o.DTypes, ","), strings.Join(opNames(), ", "))
 	}
 	return out, nil
 }

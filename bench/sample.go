@@ -43,8 +43,8 @@ func timed(ctx context.Context, warm, reps int, f func() error) ([]float64, erro
 	return out, nil
 }
 
-// looped measures a fast function: each of reps samples is the average time of a call over as many calls as fit into least. sync waits
-// for the work that f queued on the device.
+// looped measures a fast function: each of reps samples is the average time of a call over as many calls as fit into
+// least. sync waits for the work that f queued on the device.
 func looped(ctx context.Context, reps int, least time.Duration, f func(i int), sync func() error) ([]float64, error) {
 	f(0)
 	if err := sync(); err != nil {

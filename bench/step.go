@@ -23,8 +23,8 @@ const (
 	updating   phaseKind = "training"  // forward, backward and the optimizer step
 )
 
-// phases lists the phases of a step: the prompts, once a group; the turns; the search results between them; the reference; the update.
-// Shared prompts count once. Only tokens of the policy are scored.
+// phases lists the phases of a step: the prompts, once a group; the turns; the search results between them; the
+// reference; the update. Shared prompts count once. Only tokens of the policy are scored.
 func (t *GRPOTest) phases() (out []phase) {
 	q, all := t.Questions, t.Questions*t.N
 	add := func(name string, kind phaseKind, sim bool, spans ...span) {

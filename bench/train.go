@@ -58,7 +58,8 @@ func Train(ctx context.Context, o Options, t TrainTests) (*Report, error) {
 		var rows []Row
 		for _, s := range t.Shapes {
 			if s.Length > m.Config.MaxPos {
-				return nil, fmt.Errorf("sequences of %d tokens are longer than the model's %d", s.Length, m.Config.MaxPos)
+				return nil, fmt.Errorf("sequences of %d tokens are longer than the model's %d", s.Length,
+					m.Config.MaxPos)
 			}
 			row, err := trainStep(ctx, o, t, d, m, a, s)
 			if err != nil {
@@ -80,9 +81,12 @@ func newLoRA(m *model.Model, rank int, seed uint64) (*model.Adapter, error) {
 }
 
 // trainStep measures one shape with a new trainer.
-func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m *model.Model, a *model.Adapter, s TrainShape) (Row, error) {
-	row := Row{Op: fmt.Sprintf("train%dx%d", s.Sequences, s.Length), Shape: Shape{"sequences": s.Sequences, "length": s.Length, "prompt": s.Length, "gen": 0, "batch": s.Sequences},
-		work: float64(s.Sequences * s.Length), cost: trainCost(m.Config, m.DType, s.Sequences, s.Length, t.LoRAR), Split: map[string]float64{}}
+func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m *model.Model, a *model.Adapter,
+	s TrainShape) (Row, error) {
+	row := Row{Op: fmt.Sprintf("train%dx%d", s.Sequences, s.Length),
+		Shape: Shape{"sequences": s.Sequences, "length": s.Length, "prompt": s.Length, "gen": 0, "batch": s.Sequences},
+		work:  float64(s.Sequences * s.Length), cost: trainCost(m.Config, m.DType, s.Sequences, s.Length, t.LoRAR),
+		Split: map[string]float64{}}
 	if t.LoRAR > 0 {
 		row.Op += fmt.Sprintf("@r%d", t.LoRAR)
 		row.Shape["rank"] = t.LoRAR
@@ -96,7 +100,8 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 	if kv == 0 && m.DType == kernels.F32 {
 		kv = kernels.F32
 	}
-	tr, err := train.New(d, m, a, train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: micro, KVType: kv, Recompute: t.Recompute})
+	tr, err := train.New(d, m, a, train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: micro, KVType: kv,
+		Recompute: t.Recompute})
 	if err != nil {
 		return row, err
 	}

@@ -1,10 +1,11 @@
-// Package bundle appends files to an executable and extracts them again, so that one file holds a program and its data. The layout is
+// Package bundle appends files to an executable and extracts them again, so that one file holds a program and its data.
+// The layout is
 //
 //	program | mark | zip archive, its comment of a fixed length last
 //
-// The operating system runs the file as the program, and zip tools can list it. The program reads the last bytes of its own file to
-// find out whether it is a bundle. manifest.json in the archive lists every file with its SHA-256. The same program and files give the
-// same bytes.
+// The operating system runs the file as the program, and zip tools can list it. The program reads the last bytes of its
+// own file to find out whether it is a bundle. manifest.json in the archive lists every file with its SHA-256. The same
+// program and files give the same bytes.
 package bundle
 
 import (
@@ -66,12 +67,14 @@ func (m *Manifest) Size() (n int64) {
 
 const manifestName = "manifest.json"
 
-// mark stands between the program and the archive. It is assembled at run time, so that the program itself does not contain it.
+// mark stands between the program and the archive. It is assembled at run time, so that the program itself does not
+// contain it.
 func mark() []byte {
 	return []byte(strings.ToUpper("zerosearch") + "\x00" + strings.ToUpper("bundle") + "\x00\x01\n")
 }
 
-// comment is the archive's comment, the last bytes of the file. program is the size of the executable in bytes. Its length is fixed.
+// comment is the archive's comment, the last bytes of the file. program is the size of the executable in bytes. Its
+// length is fixed.
 func comment(program int64) string { return fmt.Sprintf("zerosearch bundle, program %20d\n", program) }
 
 // tail reads the executable's size from the comment at the end of f; ErrNone if f does not end with one.
@@ -83,7 +86,8 @@ func tail(f io.ReaderAt, size int64) (program int64, err error) {
 	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
 		return 0, err
 	}
-	if _, err := fmt.Sscanf(string(end), "zerosearch bundle, program %d\n", &program); err != nil || string(end) != comment(program) {
+	if _, err := fmt.Sscanf(string(end), "zerosearch bundle, program %d\n", &program); err != nil ||
+		string(end) != comment(program) {
 		return 0, ErrNone
 	}
 	at := make([]byte, len(mark()))
@@ -96,8 +100,8 @@ func tail(f io.ReaderAt, size int64) (program int64, err error) {
 	return program, nil
 }
 
-// Write writes the bundle name from the executable in the file program and from sources. If program is a bundle, only its executable is
-// used. The write is atomic: if it fails or ctx ends, an existing file of that name stays as it was.
+// Write writes the bundle name from the executable in the file program and from sources. If program is a bundle, only
+// its executable is used. The write is atomic: if it fails or ctx ends, an existing file of that name stays as it was.
 func Write(ctx context.Context, name, program string, m Manifest, sources []Source) (*Manifest, error) {
 	from, err := os.Open(program)
 	if err != nil {

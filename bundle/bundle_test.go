@@ -22,7 +22,8 @@ func made(t testing.TB) (dir, name string) {
 	program, tool := filepath.Join(dir, "program"), filepath.Join(dir, "tool")
 	require.NoError(t, os.WriteFile(program, []byte(strings.Repeat("program ", 100)), 0o755))
 	require.NoError(t, os.WriteFile(tool, []byte("#!/bin/sh\n"), 0o755))
-	m, err := bundle.Write(t.Context(), name, program, bundle.Manifest{Version: "v1", Platform: "here/now"}, sources(tool))
+	m, err := bundle.Write(t.Context(), name, program, bundle.Manifest{Version: "v1", Platform: "here/now"},
+		sources(tool))
 	require.NoError(t, err)
 	require.Len(t, m.Files, 3)
 	require.EqualValues(t, 300+6+10, m.Size())
@@ -30,7 +31,8 @@ func made(t testing.TB) (dir, name string) {
 }
 
 func sources(tool string) []bundle.Source {
-	return []bundle.Source{{Name: "recipe.yaml", Data: []byte("a: b\n\n")}, {Name: "m/model.safetensors", Data: bytes.Repeat([]byte("abc"), 100)}, {Name: "bin/tool", Path: tool}}
+	return []bundle.Source{{Name: "recipe.yaml", Data: []byte("a: b\n\n")},
+		{Name: "m/model.safetensors", Data: bytes.Repeat([]byte("abc"), 100)}, {Name: "bin/tool", Path: tool}}
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -74,7 +76,8 @@ func TestRoundTrip(t *testing.T) {
 func TestSameBytes(t *testing.T) {
 	dir, name := made(t)
 	other := filepath.Join(dir, "other")
-	_, err := bundle.Write(t.Context(), other, name, bundle.Manifest{Version: "v1", Platform: "here/now"}, sources(filepath.Join(dir, "tool")))
+	_, err := bundle.Write(t.Context(), other, name, bundle.Manifest{Version: "v1", Platform: "here/now"},
+		sources(filepath.Join(dir, "tool")))
 	require.NoError(t, err)
 	a, err := os.ReadFile(name)
 	require.NoError(t, err)
@@ -149,7 +152,8 @@ func TestUnpackedAndChanged(t *testing.T) {
 	require.NoError(t, b.Unpack(context.Background(), out))
 	require.NoError(t, os.WriteFile(filepath.Join(out, "recipe.yaml"), []byte("a: c\n\n"), 0o644))
 	err = b.Unpack(context.Background(), out)
-	require.EqualError(t, err, "recipe.yaml in "+out+" differs from the file in the bundle: remove "+out+", and it is unpacked again")
+	require.EqualError(t, err,
+		"recipe.yaml in "+out+" differs from the file in the bundle: remove "+out+", and it is unpacked again")
 	require.NoError(t, os.Remove(filepath.Join(out, "recipe.yaml")))
 	err = b.Unpack(context.Background(), out)
 	require.ErrorContains(t, err, "differs from the file in the bundle")

@@ -23,7 +23,8 @@ func small(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// opened checks a bundle that was opened without an error: its files lie inside the folder, and copied files match their SHA-256.
+// opened checks a bundle that was opened without an error: its files lie inside the folder, and copied files match
+// their SHA-256.
 func opened(t *testing.T, data []byte) {
 	b, err := read(bytes.NewReader(data), int64(len(data)))
 	if err != nil {

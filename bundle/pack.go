@@ -60,7 +60,10 @@ func (p *Packer) Collect(c config.Config) error {
 // place returns an unused path in the bundle's folder.
 func (p *Packer) place(folder, name string) string {
 	taken := func(at string) bool {
-		return slices.ContainsFunc(p.Sources, func(s Source) bool { return s.Name == at || strings.HasPrefix(s.Name, at+"/") })
+		return slices.ContainsFunc(p.Sources, func(s Source) bool {
+			return s.Name == at ||
+				strings.HasPrefix(s.Name, at+"/")
+		})
 	}
 	at := path.Join(folder, name)
 	for n := 2; taken(at); n++ {
@@ -122,8 +125,8 @@ func (p *Packer) corpus(list string) (string, error) {
 	return strings.Join(out, ","), nil
 }
 
-// reward adds the program and arguments of exec:PROGRAM ARGUMENTS that are files with a relative path. A program in PATH, such as an
-// interpreter, is not added: the other machine must have it.
+// reward adds the program and arguments of exec:PROGRAM ARGUMENTS that are files with a relative path. A program in
+// PATH, such as an interpreter, is not added: the other machine must have it.
 func (p *Packer) reward(name string) (string, error) {
 	before, command, is := strings.Cut(name, "exec:")
 	words := strings.Fields(command)
@@ -186,12 +189,14 @@ func (p *Packer) simulator(c config.Config, name string) (string, error) {
 // fullModel adds a model folder that is not an adapter.
 func (p *Packer) fullModel(flag, name string) (string, error) {
 	if base, err := baseOf(name); err == nil && base != "" && p.WithModel {
-		return "", fmt.Errorf("%s is an adapter over %s, but a bundle can contain adapters of the policy only: give a full model, or leave the models out with --without-model", name, base)
+		return "", fmt.Errorf("%s is an adapter over %s, but a bundle can contain adapters of the policy only: give "+
+			"a full model, or leave the models out with --without-model", name, base)
 	}
 	return p.model(flag, name)
 }
 
-// baseOf is the folder of an adapter's base model; name is an adapter folder, or a run whose checkpoint is an adapter. "" for others.
+// baseOf is the folder of an adapter's base model; name is an adapter folder, or a run whose checkpoint is an adapter.
+// "" for others.
 func baseOf(name string) (string, error) {
 	dir, err := rundir.ModelDir(name)
 	if err != nil {
@@ -201,8 +206,8 @@ func baseOf(name string) (string, error) {
 	return base, err
 }
 
-// model adds the files of a model folder that are needed to load it: weights, configuration, tokenizer, chat template and licence, but
-// not the optimizer state.
+// model adds the files of a model folder that are needed to load it: weights, configuration, tokenizer, chat template
+// and licence, but not the optimizer state.
 func (p *Packer) model(flag, name string) (string, error) {
 	if !p.WithModel {
 		p.Missing = append(p.Missing, "--"+flag+" "+name)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Unpack writes the files into the new folder dir, atomically. If dir exists already, its files must have the bundle's hashes; otherwise
-// Unpack returns an error and changes nothing.
+// Unpack writes the files into the new folder dir, atomically. If dir exists already, its files must have the bundle's
+// hashes; otherwise Unpack returns an error and changes nothing.
 func (b *Bundle) Unpack(ctx context.Context, dir string) error {
 	clearStale(dir)
 	if _, err := os.Stat(dir); !missing(err) {
@@ -128,7 +128,8 @@ func (b *Bundle) verify(ctx context.Context, dir string) error {
 			return err
 		}
 		if !same {
-			return fmt.Errorf("%s in %s differs from the file in the bundle: remove %s, and it is unpacked again", f.Name, dir, dir)
+			return fmt.Errorf("%s in %s differs from the file in the bundle: remove %s, and it is unpacked again",
+				f.Name, dir, dir)
 		}
 	}
 	return nil

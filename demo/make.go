@@ -17,7 +17,8 @@ import (
 
 // Shape is the demo's model: a Llama of about a million parameters.
 func Shape(vocab int) *model.Config {
-	return &model.Config{Arch: "llama", Vocab: vocab, Hidden: 128, Inter: 384, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 32, Eps: 1e-5,
+	return &model.Config{Arch: "llama", Vocab: vocab, Hidden: 128, Inter: 384, Layers: 4, Heads: 4, KVHeads: 4,
+		HeadDim: 32, Eps: 1e-5,
 		RopeTheta: 10000, Tied: true, MaxPos: 1024, EOS: []int32{0}}
 }
 
@@ -64,14 +65,15 @@ func simulatorStage(steps int) stage {
 // Sizes are the numbers of optimizer steps of the recipe's stages.
 type Sizes struct{ LookUps, Policy, Simulator int }
 
-// Recipe makes the embedded models, with about 13 million tokens in total. The model learns suddenly to tell facts apart by their names: after 1,000 and
-// 1,200 steps of look-ups in two attempts, and not within 1,500 in a third (loss 0.06 instead of 0.001; its policy gains 0.2 on the real index instead of
-// 0.5). The embedded models had 1,500 steps.
+// Recipe makes the embedded models, with about 13 million tokens in total. The model learns suddenly to tell facts
+// apart by their names: after 1,000 and 1,200 steps of look-ups in two attempts, and not within 1,500 in a third (loss
+// 0.06 instead of 0.001; its policy gains 0.2 on the real index instead of 0.5). The embedded models had 1,500 steps.
 var Recipe = Sizes{LookUps: 2500, Policy: 800, Simulator: 1200}
 
-// Make trains policy and simulator from random weights and writes them as Hugging Face folders dir/policy and dir/simulator. It calls
-// say after each step.
-func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uint64, say func(stage string, step, steps int, m rundir.Metrics)) error {
+// Make trains policy and simulator from random weights and writes them as Hugging Face folders dir/policy and
+// dir/simulator. It calls say after each step.
+func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uint64,
+	say func(stage string, step, steps int, m rundir.Metrics)) error {
 	vocabulary, err := Vocabulary()
 	if err != nil {
 		return err
@@ -115,18 +117,23 @@ func Make(ctx context.Context, dev kernels.Device, dir string, s Sizes, seed uin
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "policy", "chat_template.jinja"), []byte(policyTemplate), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "policy", "chat_template.jinja"), []byte(policyTemplate),
+		0o644); err != nil {
 		return err
 	}
 	return os.RemoveAll(base)
 }
 
-// policyTemplate reduces ZeroSearch's prompt to the question at its end: the policy is too small to follow instructions.
-const policyTemplate = "{% for m in messages %}{% if m['role'] == 'user' %}Question: {{ m['content'].split('Question: ')[-1] }}{% endif %}{% endfor %}"
+// policyTemplate reduces ZeroSearch's prompt to the question at its end: the policy is too small to follow
+// instructions.
+const policyTemplate = "{% for m in messages %}{% if m['role'] == 'user' %}Question: {{ " +
+	"m['content'].split('Question: ')[-1] }}{% endif %}{% endfor %}"
 
 // trainStage fine-tunes p on freshly drawn examples.
-func trainStage(ctx context.Context, dev kernels.Device, p *roles.LoadedModel, st stage, seed uint64, say func(string, int, int, rundir.Metrics)) error {
-	t, err := train.New(dev, p.Model, nil, train.Options{Beta2: 0.95, WeightDecay: 0.01, MaxGradNorm: 1, MicroBatchTokens: 8192})
+func trainStage(ctx context.Context, dev kernels.Device, p *roles.LoadedModel, st stage, seed uint64,
+	say func(string, int, int, rundir.Metrics)) error {
+	t, err := train.New(dev, p.Model, nil, train.Options{Beta2: 0.95, WeightDecay: 0.01, MaxGradNorm: 1,
+		MicroBatchTokens: 8192})
 	if err != nil {
 		return err
 	}

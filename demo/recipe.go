@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// This file generates the data that the embedded models are trained on. Every example has new random facts, so the model cannot
-// memorize them and must find the answer in its context.
+// This file generates the data that the embedded models are trained on. Every example has new random facts, so the
+// model cannot memorize them and must find the answer in its context.
 
 // Part is a part of an example. Learn says whether the loss includes its tokens.
 type Part struct {
@@ -49,29 +49,32 @@ func (w *Writer) fact(r int, x string) Fact {
 	return Fact{R: r, X: x, Y: w.names.entity(Relations[r].To)}
 }
 
-// Repeat is a list of names and words, given twice. Only the second copy is trained: it is predictable from the first, so the model
-// learns to copy.
+// Repeat is a list of names and words, given twice. Only the second copy is trained: it is predictable from the first,
+// so the model learns to copy.
 func (w *Writer) Repeat() Example {
 	var words []string
 	for range 6 + w.rng.IntN(24) {
 		if w.chance(0.7) {
 			words = append(words, w.names.name())
 		} else {
-			words = append(words, []string{"was", "in", "by", "the", "of", "maker", "born", "taught", "bell", "lamp"}[w.rng.IntN(10)])
+			words = append(words, []string{"was", "in", "by", "the", "of", "maker", "born", "taught", "bell",
+				"lamp"}[w.rng.IntN(10)])
 		}
 	}
 	text := " " + strings.Join(words, " ")
 	return Example{{text, false}, {text + "\n", true}}
 }
 
-// LookUp is a list of facts and a question about each. The trained text is the fact, then the answer. Repeating the fact first makes
-// the look-up an induction (which token followed these words before?), which small models learn. They hardly learn to answer directly.
+// LookUp is a list of facts and a question about each. The trained text is the fact, then the answer. Repeating the
+// fact first makes the look-up an induction (which token followed these words before?), which small models learn. They
+// hardly learn to answer directly.
 func (w *Writer) LookUp(facts int) Example {
 	var known []Fact
 	var lines []string
 	pool := w.pool(facts)
 	seen := map[string]bool{}
-	only := -1 // often all facts are of one relation, and names alone tell them apart; a small pool may not have as many
+	// often all facts are of one relation, and names alone tell them apart; a small pool may not have as many
+	only := -1
 	if w.chance(0.4) {
 		only = w.rng.IntN(len(Relations))
 	}
@@ -91,13 +94,15 @@ func (w *Writer) LookUp(facts int) Example {
 	e := Example{{documents(lines) + "\n", false}}
 	for _, i := range w.rng.Perm(facts) {
 		f := known[i]
-		e = append(e, Part{Prompt(ask1(f).Text), false}, Part{conclusion(f) + "<answer> " + f.Y + " </answer>", true}, Part{"\n", false})
+		e = append(e, Part{Prompt(ask1(f).Text), false}, Part{conclusion(f) + "<answer> " + f.Y + " </answer>", true},
+			Part{"\n", false})
 	}
 	return e
 }
 
-// pool draws the entities of a look-up's facts. Either there are so few that nearly every name is in several facts, as subject and as
-// object, like the neighbours of an entity in a real index; or there are so many that hardly any name is used twice. Duplicates are fine.
+// pool draws the entities of a look-up's facts. Either there are so few that nearly every name is in several facts, as
+// subject and as object, like the neighbours of an entity in a real index; or there are so many that hardly any name is
+// used twice. Duplicates are fine.
 func (w *Writer) pool(facts int) map[Kind][]string {
 	n := 1 + (facts+1)/2
 	if w.chance(0.4) {
@@ -133,8 +138,9 @@ func (w *Writer) question() Question {
 	}
 }
 
-// Result writes the documents of a search for f: about other entities and about f.X, and one that states f if useful. Half of the
-// results resemble those of a real index: nearly all documents name f.X, often as the object of another fact.
+// Result writes the documents of a search for f: about other entities and about f.X, and one that states f if useful.
+// Half of the results resemble those of a real index: nearly all documents name f.X, often as the object of another
+// fact.
 func (w *Writer) Result(f Fact, useful bool) []string {
 	others := []float64{0.25, 0.25, 0.1}
 	if w.chance(0.5) {
@@ -150,7 +156,8 @@ func (w *Writer) Result(f Fact, useful bool) []string {
 	return lines
 }
 
-// noise writes the documents of a noisy simulator. They are about other entities, so that a reader can tell that they are noise.
+// noise writes the documents of a noisy simulator. They are about other entities, so that a reader can tell that they
+// are noise.
 func (w *Writer) noise(f Fact) []string {
 	lines := make([]string, docsPerResult)
 	for i := range lines {
@@ -163,8 +170,8 @@ func (w *Writer) noise(f Fact) []string {
 	return lines
 }
 
-// besides draws a fact that a search for f may find instead of f. p are the probabilities of three kinds: the same relation of another
-// entity, another relation of f.X, and a fact whose object is f.X. Otherwise it is any fact.
+// besides draws a fact that a search for f may find instead of f. p are the probabilities of three kinds: the same
+// relation of another entity, another relation of f.X, and a fact whose object is f.X. Otherwise it is any fact.
 func (w *Writer) besides(f Fact, p []float64) Fact {
 	u := w.rng.Float64()
 	switch {
@@ -180,8 +187,8 @@ func (w *Writer) besides(f Fact, p []float64) Fact {
 	return w.fact(w.rng.IntN(len(Relations)), "")
 }
 
-// Simulation is an example for the simulator: ZeroSearch's prompt (simulate_sft) and the documents. The prompt contains the question's
-// final answer. The simulator invents intermediate facts.
+// Simulation is an example for the simulator: ZeroSearch's prompt (simulate_sft) and the documents. The prompt contains
+// the question's final answer. The simulator invents intermediate facts.
 func (w *Writer) Simulation() (prompt, output string) {
 	q := w.question()
 	k := w.rng.IntN(len(q.Chain))
@@ -197,7 +204,8 @@ func (w *Writer) Simulation() (prompt, output string) {
 	if useful {
 		quality = search.Useful
 	}
-	prompt = search.Render(search.SFT, quality, search.Query{Question: q.Text, GoldenAnswers: []string{q.Answer()}, Query: f.Query()}, docsPerResult)
+	prompt = search.Render(search.SFT, quality, search.Query{Question: q.Text, GoldenAnswers: []string{q.Answer()},
+		Query: f.Query()}, docsPerResult)
 	lines := w.noise(f)
 	if useful {
 		lines = w.Result(f, true)
@@ -255,7 +263,8 @@ func (w *Writer) Trajectory(b Behaviour) Example {
 				asked = w.fact(w.otherRelation(f.R), f.X)
 			}
 			lines := w.Result(asked, found)
-			say("<think> I need the %s of %s. </think>\n<search> %s </search>", Relations[asked.R].Word, asked.X, asked.Query())
+			say("<think> I need the %s of %s. </think>\n<search> %s </search>", Relations[asked.R].Word, asked.X,
+				asked.Query())
 			e = append(e, Part{Observation(documents(lines)), false})
 			if b == SearchElse || b == GiveUp && !found {
 				answer(w.anyName(lines, ""))
@@ -308,7 +317,10 @@ func (w *Writer) otherRelation(r int) int {
 func (w *Writer) anyName(lines []string, not string) string {
 	var names []string
 	for _, l := range lines {
-		for _, word := range strings.FieldsFunc(l, func(r rune) bool { return r == ' ' || r == '.' || r == '\n' || r == '<' || r == '>' }) {
+		for _, word := range strings.FieldsFunc(l, func(r rune) bool {
+			return r == ' ' || r == '.' || r == '\n' ||
+				r == '<' || r == '>'
+		}) {
 			if isName(word) && word != not {
 				names = append(names, word)
 			}

@@ -49,11 +49,12 @@ type Options struct {
 	held      int // number of held-out questions; 0: as in Size
 }
 
-// Size is the size of a demo: training steps, questions a step, rollouts a question, and held-out questions of a measurement.
+// Size is the size of a demo: training steps, questions a step, rollouts a question, and held-out questions of a
+// measurement.
 type Size struct{ Steps, Questions, Rollouts, Held int }
 
-// Size returns the full size, which takes 30 to 90 seconds with vector instructions, or the small one, which takes two minutes in plain
-// Go.
+// Size returns the full size, which takes 30 to 90 seconds with vector instructions, or the small one, which takes two
+// minutes in plain Go.
 func (o *Options) Size() Size {
 	if o.Small {
 		return Size{8, 8, 4, 20}
@@ -64,8 +65,8 @@ func (o *Options) Size() Size {
 // evalNoise is the fraction of noisy search results when held-out questions are measured.
 const evalNoise = 0.25
 
-// Result has the measurements of a demo. All F1 are measured at temperature 1 on questions about a held-out world. Its facts are in no
-// text that a model was trained on, and its names do not occur in reinforcement learning.
+// Result has the measurements of a demo. All F1 are measured at temperature 1 on questions about a held-out world. Its
+// facts are in no text that a model was trained on, and its names do not occur in reinforcement learning.
 type Result struct {
 	Before       float64   `json:"f1_before"`      // simulated engine, a quarter of the results noisy
 	After        float64   `json:"f1_after"`       // the same after training
@@ -156,12 +157,15 @@ func (o *Options) config() config.Config {
 	path := func(name string) string { return filepath.Join(o.Dir, name) }
 	size := o.Size()
 	c := config.Config{
-		Policy:  config.Policy{Model: path("models/policy"), DType: "bf16"},
-		Data:    config.Data{Data: path("questions.jsonl")},
-		Search:  config.Search{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5, NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.5, SimMaxTokens: 96},
-		Rollout: config.Rollout{BatchSize: size.Questions, N: size.Rollouts, MaxTurns: 4, MaxResponse: 64, MaxStart: 64, MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
-		Algo:    config.Algo{Algo: cmp.Or(o.Algo, "grpo"), Reward: cmp.Or(o.Reward, "f1")},
-		Optim: config.Optim{LR: 2e-4, Betas: []float64{0.9, 0.99}, Eps: 1e-8, MaxGradNorm: 1, LRSchedule: "constant", WarmupRatio: 0.05,
+		Policy: config.Policy{Model: path("models/policy"), DType: "bf16"},
+		Data:   config.Data{Data: path("questions.jsonl")},
+		Search: config.Search{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5,
+			NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.5, SimMaxTokens: 96},
+		Rollout: config.Rollout{BatchSize: size.Questions, N: size.Rollouts, MaxTurns: 4, MaxResponse: 64, MaxStart: 64,
+			MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
+		Algo: config.Algo{Algo: cmp.Or(o.Algo, "grpo"), Reward: cmp.Or(o.Reward, "f1")},
+		Optim: config.Optim{LR: 2e-4, Betas: []float64{0.9, 0.99}, Eps: 1e-8, MaxGradNorm: 1, LRSchedule: "constant",
+			WarmupRatio:      0.05,
 			MicroBatchTokens: 8192},
 		Schedule: config.Schedule{TotalSteps: o.Steps, Out: o.Dir, Seed: o.Seed},
 	}
@@ -192,7 +196,8 @@ func (o *Options) prepare(ctx context.Context, dev kernels.Device) error {
 	if err := writeQuestions(filepath.Join(o.Dir, "questions.jsonl"), train.Questions(), 0, o.Seed); err != nil {
 		return err
 	}
-	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held.Questions(), cmp.Or(o.held, o.Size().Held), o.Seed); err != nil {
+	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held.Questions(), cmp.Or(o.held, o.Size().Held),
+		o.Seed); err != nil {
 		return err
 	}
 	var lines []string
@@ -225,8 +230,9 @@ func writeQuestions(path string, questions []Question, limit int, seed uint64) e
 	var b strings.Builder
 	for _, i := range order {
 		q := questions[i]
-		b.WriteString(jsonLine(map[string]any{"id": fmt.Sprintf("q%d", i), "question": q.Text, "golden_answers": []string{q.Answer()},
-			"data_source": []string{"one-hop", "two-hop"}[len(q.Chain)-1]}))
+		b.WriteString(jsonLine(map[string]any{"id": fmt.Sprintf("q%d", i), "question": q.Text,
+			"golden_answers": []string{q.Answer()},
+			"data_source":    []string{"one-hop", "two-hop"}[len(q.Chain)-1]}))
 	}
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
@@ -282,7 +288,8 @@ func (x *evaluation) f1(ctx context.Context, name string, s search.Searcher) (fl
 	return r.F1, err
 }
 
-func (x *evaluation) score(ctx context.Context, name string, s search.Searcher) (rollout.SourceReport, []*episode.Episode, error) {
+func (x *evaluation) score(ctx context.Context, name string, s search.Searcher) (rollout.SourceReport,
+	[]*episode.Episode, error) {
 	x.o.phase(name)
 	worker := x.t.Worker
 	worker.Runner.Searcher = s

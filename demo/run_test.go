@@ -26,15 +26,16 @@ func short(t *testing.T, threads int, change func(c *config.Config)) (*Result, m
 	r, err := Run(t.Context(), dev, o)
 	require.NoError(t, err)
 	files := map[string][]byte{}
-	for _, name := range []string{"episodes.jsonl", "checkpoints/step-2/model.safetensors", "checkpoints/step-2/optimizer.safetensors"} {
+	for _, name := range []string{"episodes.jsonl", "checkpoints/step-2/model.safetensors",
+		"checkpoints/step-2/optimizer.safetensors"} {
 		files[name], err = os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
 	}
 	return r, files
 }
 
-// The sampler's log-probs equal the trainer's bit for bit. A run writes the same bytes for any number of threads and of episodes in
-// flight.
+// The sampler's log-probs equal the trainer's bit for bit. A run writes the same bytes for any number of threads and of
+// episodes in flight.
 func TestRunIsExact(t *testing.T) {
 	for _, dtype := range []string{"bf16", "f32"} {
 		r, want := short(t, 1, func(c *config.Config) { c.Policy.DType = dtype })

@@ -11,13 +11,14 @@ import (
 )
 
 // tags are single tokens of the demo's vocabulary. Their ids are their indices; <eos> is id 0.
-var tags = []string{"<eos>", "<think>", "</think>", "<search>", "</search>", "<information>", "</information>", "<answer>", "</answer>"}
+var tags = []string{"<eos>", "<think>", "</think>", "<search>", "</search>", "<information>", "</information>",
+	"<answer>", "</answer>"}
 
 // vocabularySize is enough for tags, bytes, syllables and the words of the world.
 const vocabularySize = 900
 
-// Vocabulary trains the demo's tokenizer and returns its tokenizer.json. Every name is one token. Tags are not special tokens, because
-// decoding would leave those out of the policy's text.
+// Vocabulary trains the demo's tokenizer and returns its tokenizer.json. Every name is one token. Tags are not special
+// tokens, because decoding would leave those out of the policy's text.
 func Vocabulary() ([]byte, error) {
 	b, err := tokenizer.Train(corpusText(), vocabularySize, tags)
 	if err != nil {
@@ -49,7 +50,8 @@ func corpusText() iter.Seq[string] {
 			}
 		}
 		w := NewWriter(1)
-		strip := strings.NewReplacer("<think>", "\n", "</think>", "\n", "<search>", "\n", "</search>", "\n", "<information>", "\n",
+		strip := strings.NewReplacer("<think>", "\n", "</think>", "\n", "<search>", "\n", "</search>", "\n",
+			"<information>", "\n",
 			"</information>", "\n", "<answer>", "\n", "</answer>", "\n")
 		for range 300 {
 			for b := range shares {

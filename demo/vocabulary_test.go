@@ -14,7 +14,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// tokens are the tokens of a tokenizer.json. Their order depends on counts, so any change of the recipe's texts changes it.
+// tokens are the tokens of a tokenizer.json. Their order depends on counts, so any change of the recipe's texts changes
+// it.
 func tokens(t *testing.T, file []byte) []string {
 	var f struct {
 		Model struct{ Vocab map[string]int }
@@ -29,7 +30,8 @@ func TestVocabulary(t *testing.T) {
 	require.NoError(t, err)
 	embeddedFile, err := embedded.ReadFile("models/policy/tokenizer.json")
 	require.NoError(t, err)
-	require.ElementsMatch(t, tokens(t, embeddedFile), tokens(t, data), "the recipe makes the tokens of the embedded models")
+	require.ElementsMatch(t, tokens(t, embeddedFile), tokens(t, data),
+		"the recipe makes the tokens of the embedded models")
 	path := filepath.Join(t.TempDir(), "tokenizer.json")
 	require.NoError(t, os.WriteFile(path, data, 0o644))
 	tok, err := tokenizer.Open(path)
@@ -42,7 +44,8 @@ func TestVocabulary(t *testing.T) {
 	for i, tag := range tags {
 		require.Equal(t, []int32{int32(i)}, tok.Encode(tag, tokenizer.EncodeOptions{ParseSpecial: true}))
 	}
-	texts := []string{"Grüße, 東京!", search.Render(search.SFT, search.Noisy, search.Query{Query: "a", Question: "b", GoldenAnswers: []string{"c"}}, 3)}
+	texts := []string{"Grüße, 東京!", search.Render(search.SFT, search.Noisy,
+		search.Query{Query: "a", Question: "b", GoldenAnswers: []string{"c"}}, 3)}
 	w := NewWriter(3)
 	for b := range shares {
 		for _, p := range w.Trajectory(Behaviour(b)) {

@@ -1,5 +1,6 @@
-// Package demo is a small, complete example of ZeroSearch: an invented world whose facts no model can know, a policy of about a million
-// parameters that must learn to search for them, and a simulator of the same size that stands in for the search engine.
+// Package demo is a small, complete example of ZeroSearch: an invented world whose facts no model can know, a policy of
+// about a million parameters that must learn to search for them, and a simulator of the same size that stands in for
+// the search engine.
 package demo
 
 import (
@@ -8,12 +9,14 @@ import (
 	"strings"
 )
 
-// The names of the world are all pairs of a first and a second half. Each name is one token, so that copying it is a single step. A model
-// of this size learns that in 1,500 steps; with names of two tokens it had not learned it after 2,500.
+// The names of the world are all pairs of a first and a second half. Each name is one token, so that copying it is a
+// single step. A model of this size learns that in 1,500 steps; with names of two tokens it had not learned it after
+// 2,500.
 var (
 	firsts  = strings.Fields("Bal Dor Fen Gar Hal Kel Lor Mar Nor Per Ros Sel Tar Vel Wen Zar Bron Thal")
-	seconds = strings.Fields("bane dith gosh hund kela lory mane nith posh rund sela tory vane with zosh mora drin wick")
-	nouns   = []string{"bell", "lamp", "ship", "clock", "sword", "harp"}
+	seconds = strings.Fields(
+		"bane dith gosh hund kela lory mane nith posh rund sela tory vane with zosh mora drin wick")
+	nouns = []string{"bell", "lamp", "ship", "clock", "sword", "harp"}
 )
 
 // Kind is the kind of an entity.
@@ -32,18 +35,23 @@ type Relation struct {
 	Verb     string // its name in queries, a word that documents contain: "Velmora born"
 	Of, To   Kind   // kinds of {x} and {y}
 	Question string // one-hop question about {x}
-	Outer    string // the question about a description {d} of a person, for two-hop questions; "" if {x} is not a person
-	Desc     string // a description of the answer, "the maker of {x}"; "" if the answer is not a person
-	Says     string // the sentence in documents
+	// the question about a description {d} of a person, for two-hop questions; "" if {x} is not a person
+	Outer string
+	Desc  string // a description of the answer, "the maker of {x}"; "" if the answer is not a person
+	Says  string // the sentence in documents
 }
 
 // Relations of the world.
 var Relations = []Relation{
-	{Word: "birthplace", Verb: "born", Of: Person, To: Place, Question: "Where was {x} born?", Outer: "Where was {d} born?", Says: "{x} was born in {y}."},
-	{Word: "teacher", Verb: "taught", Of: Person, To: Person, Question: "Who taught {x}?", Outer: "Who taught {d}?", Desc: "the teacher of {x}",
+	{Word: "birthplace", Verb: "born", Of: Person, To: Place, Question: "Where was {x} born?",
+		Outer: "Where was {d} born?", Says: "{x} was born in {y}."},
+	{Word: "teacher", Verb: "taught", Of: Person, To: Person, Question: "Who taught {x}?", Outer: "Who taught {d}?",
+		Desc: "the teacher of {x}",
 		Says: "{x} was taught by {y}."},
-	{Word: "maker", Verb: "made", Of: Thing, To: Person, Question: "Who made {x}?", Desc: "the maker of {x}", Says: "{x} was made by {y}."},
-	{Word: "owner", Verb: "owned", Of: Thing, To: Person, Question: "Who owns {x}?", Desc: "the owner of {x}", Says: "{x} is owned by {y}."},
+	{Word: "maker", Verb: "made", Of: Thing, To: Person, Question: "Who made {x}?", Desc: "the maker of {x}",
+		Says: "{x} was made by {y}."},
+	{Word: "owner", Verb: "owned", Of: Thing, To: Person, Question: "Who owns {x}?", Desc: "the owner of {x}",
+		Says: "{x} is owned by {y}."},
 }
 
 // Fact says that Relations[R] of X is Y.
@@ -63,8 +71,8 @@ func (f Fact) Query() string { return f.X + " " + Relations[f.R].Verb }
 // names is a set of names: it reports whether it contains firsts[first]+seconds[second].
 type names func(first, second int) bool
 
-// The embedded models are trained on anyNames, with new random facts in every text. Reinforcement learning uses a world of trainNames,
-// the measurements one of heldNames.
+// The embedded models are trained on anyNames, with new random facts in every text. Reinforcement learning uses a world
+// of trainNames, the measurements one of heldNames.
 func anyNames(int, int) bool            { return true }
 func heldNames(first, second int) bool  { return (first+second)%4 == 3 }
 func trainNames(first, second int) bool { return !heldNames(first, second) }
@@ -146,8 +154,9 @@ func ask2(inner, outer Fact) Question {
 	return Question{strings.ReplaceAll(Relations[outer.R].Outer, "{d}", d), []Fact{inner, outer}}
 }
 
-// Questions lists every one-hop question of the world, then every two-hop question with two different relations. Given "Who taught the
-// teacher of X?", the simulator cannot tell which of the two hops a query is for, and would return the final answer too early.
+// Questions lists every one-hop question of the world, then every two-hop question with two different relations. Given
+// "Who taught the teacher of X?", the simulator cannot tell which of the two hops a query is for, and would return the
+// final answer too early.
 func (w *World) Questions() []Question {
 	var one, two []Question
 	for _, f := range w.Facts {

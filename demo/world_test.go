@@ -110,7 +110,8 @@ func TestLookUps(t *testing.T) {
 		for i := 2; i < len(e); i += 3 {
 			require.True(t, e[i].Learn)
 			require.Contains(t, e[0].Text, between(e[i].Text, "<think> ", " </think>"))
-			require.Contains(t, between(e[i].Text, "<think> ", " </think>"), between(e[i].Text, "<answer> ", " </answer>"))
+			require.Contains(t, between(e[i].Text, "<think> ", " </think>"),
+				between(e[i].Text, "<answer> ", " </answer>"))
 		}
 	}
 }

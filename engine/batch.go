@@ -55,7 +55,8 @@ func (b *batch) fill(p *plan) {
 		} else { // it was sampled by the pass before
 			b.IDs, b.Fed = append(b.IDs, 0), append(b.Fed, kernels.Fed{Row: int32(row), From: q.drawn})
 		}
-		b.Segs = append(b.Segs, kernels.Segment{Row: row, Len: it.n, Start: it.start, Pages: pages[:kernels.PagesFor(it.start+it.n)]})
+		b.Segs = append(b.Segs, kernels.Segment{Row: row, Len: it.n, Start: it.start,
+			Pages: pages[:kernels.PagesFor(it.start+it.n)]})
 		b.Adapters = append(b.Adapters, q.job.adapter)
 		switch {
 		case q.scores:

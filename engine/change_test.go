@@ -37,8 +37,10 @@ func TestForeignAdapter(t *testing.T) {
 	dev := ref.New()
 	m := tiny(t, dev, kernels.F32, 1)
 	same := tiny(t, dev, kernels.F32, 2)
-	wide, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 97, Hidden: 48, Inter: 48, Layers: 3, Heads: 4,
-		KVHeads: 2, HeadDim: 8, MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, Tied: true}, model.Options{DType: kernels.F32}, 1)
+	wide, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 97, Hidden: 48, Inter: 48, Layers: 3,
+		Heads:   4,
+		KVHeads: 2, HeadDim: 8, MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, Tied: true}, model.Options{DType: kernels.F32},
+		1)
 	require.NoError(t, err)
 	t.Cleanup(wide.Close)
 	own, closed := adapter(t, m, 1), adapter(t, m, 2)

@@ -19,14 +19,16 @@ import (
 // TestCUDA: a model generates on the CUDA device, whose GPU is simulated, what it generates on the CPU: the same ids,
 // log-probs within the rounding of another order of sums.
 func TestCUDA(t *testing.T) {
-	c := &model.Config{Arch: "qwen2", Vocab: 300, Hidden: 64, Inter: 128, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16, MaxPos: 256, Eps: 1e-6,
+	c := &model.Config{Arch: "qwen2", Vocab: 300, Hidden: 64, Inter: 128, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16,
+		MaxPos: 256, Eps: 1e-6,
 		RopeTheta: 1e4, QKVBias: true, Tied: true}
 	generate := func(d kernels.Device, dt kernels.DType) Result {
 		m, err := model.NewRandom(d, c, model.Options{DType: dt}, 7)
 		require.NoError(t, err)
 		defer m.Close()
 		e := New(d, Options{})
-		require.NoError(t, e.AddModel("m", m, ModelOptions{KVPages: 16, MaxContext: 128, MaxSequences: 4, MaxBatchTokens: 64}))
+		require.NoError(t,
+			e.AddModel("m", m, ModelOptions{KVPages: 16, MaxContext: 128, MaxSequences: 4, MaxBatchTokens: 64}))
 		prompt := make([]int32, 40)
 		for i := range prompt {
 			prompt[i] = int32(i*i%299 + 1)
@@ -58,7 +60,8 @@ func TestCUDA(t *testing.T) {
 // TestCUDAReplays: a decode pass, of dozens of launches when they are made one by one, is one launch of a graph when it
 // is replayed, beside one upload and the kernel that feeds it the id drawn before.
 func TestCUDAReplays(t *testing.T) {
-	c := &model.Config{Arch: "qwen2", Vocab: 60, Hidden: 32, Inter: 32, Layers: 3, Heads: 2, KVHeads: 1, HeadDim: 16, MaxPos: 64, Eps: 1e-6,
+	c := &model.Config{Arch: "qwen2", Vocab: 60, Hidden: 32, Inter: 32, Layers: 3, Heads: 2, KVHeads: 1, HeadDim: 16,
+		MaxPos: 64, Eps: 1e-6,
 		RopeTheta: 1e4, QKVBias: true, Tied: true}
 	type calls struct{ kernels, graphs, uploads, waits int }
 	machine := cudatest.Install(t, cudatest.A100())
@@ -69,8 +72,10 @@ func TestCUDAReplays(t *testing.T) {
 	count := func(d kernels.Device, tokens int) (n calls, ids []int32) {
 		before := maps.Clone(machine.Calls)
 		e := New(d, Options{})
-		require.NoError(t, e.AddModel("m", m, ModelOptions{KVPages: 4, MaxContext: 64, MaxSequences: 2, MaxBatchTokens: 16}))
-		r, err := e.Generate(context.Background(), Request{Model: "m", Prompt: []int32{1, 2, 3}, MaxTokens: tokens, EOS: []int32{}})
+		require.NoError(t,
+			e.AddModel("m", m, ModelOptions{KVPages: 4, MaxContext: 64, MaxSequences: 2, MaxBatchTokens: 16}))
+		r, err := e.Generate(context.Background(), Request{Model: "m", Prompt: []int32{1, 2, 3}, MaxTokens: tokens,
+			EOS: []int32{}})
 		require.NoError(t, err)
 		e.Close()
 		made := func(function string) int { return machine.Calls[function] - before[function] }
@@ -81,7 +86,8 @@ func TestCUDAReplays(t *testing.T) {
 		few, _ := count(d, 8)
 		many, ids := count(d, 16)
 		passes := func(a, b int) int { return (b - a) / 8 }
-		return calls{passes(few.kernels, many.kernels), passes(few.graphs, many.graphs), passes(few.uploads, many.uploads),
+		return calls{passes(few.kernels, many.kernels), passes(few.graphs, many.graphs),
+			passes(few.uploads, many.uploads),
 			passes(few.waits, many.waits)}, ids
 	}
 	type plain struct{ kernels.Device } // hides that it is a Recorder and Asynchronous

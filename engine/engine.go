@@ -10,9 +10,9 @@
 // each episode as straight-line code and start hundreds. To save or load, which need the device too, use Do; to
 // train, Change, which forgets what was computed with the old weights.
 //
-// What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache. A step of it
-// is laid out as a batch of segments (batch.go) and runs as one forward pass with the draws behind it (queuedpass.go,
-// sampler.go), keyed by the request's stream and the position (rng.go).
+// What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache. A step of
+// it is laid out as a batch of segments (batch.go) and runs as one forward pass with the draws behind it
+// (queuedpass.go, sampler.go), keyed by the request's stream and the position (rng.go).
 //
 // On a device that is kernels.Asynchronous the loop is one step ahead: while the results of a step are on their way it
 // plans and queues the next one for the sequences that go on, whose sampled ids are fed on the device. What a step
@@ -43,8 +43,8 @@ type Options struct {
 	// LogitsBytes bounds the memory for logits of a model: rows that sample are taken in chunks of so many bytes. 0:
 	// 64 MiB.
 	LogitsBytes int64
-	// Note is told what no request reports and the caller should know, such as why a model's passes are not recorded. It
-	// is called between passes and must not call the engine; nil: nobody is told.
+	// Note is told what no request reports and the caller should know, such as why a model's passes are not recorded.
+	// It is called between passes and must not call the engine; nil: nobody is told.
 	Note func(text string)
 }
 

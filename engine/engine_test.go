@@ -19,7 +19,8 @@ import (
 
 // tiny is a small model with fresh weights.
 func tiny(t testing.TB, dev kernels.Device, dtype kernels.DType, seed uint64) *model.Model {
-	m, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 97, Hidden: 32, Inter: 48, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
+	m, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 97, Hidden: 32, Inter: 48, Layers: 2, Heads: 4,
+		KVHeads: 2, HeadDim: 8,
 		MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, Tied: true, EOS: []int32{96}}, model.Options{DType: dtype}, seed)
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
@@ -58,7 +59,8 @@ func prompt(n int, seed uint64) []int32 {
 func TestGenerate(t *testing.T) {
 	e, _ := start(t, ModelOptions{})
 	var seen []int32
-	r := Request{Model: "m", Prompt: prompt(40, 1), MaxTokens: 20, Temperature: 1, EOS: []int32{}, Stream: 5, OnToken: func(t Token) { seen = append(seen, t.ID) }}
+	r := Request{Model: "m", Prompt: prompt(40, 1), MaxTokens: 20, Temperature: 1, EOS: []int32{}, Stream: 5,
+		OnToken: func(t Token) { seen = append(seen, t.ID) }}
 	res, err := e.Generate(t.Context(), r)
 	require.NoError(t, err)
 	require.Len(t, res.IDs, 20)
@@ -83,7 +85,8 @@ func TestTurnPrefillsOnlyWhatIsNew(t *testing.T) {
 	ids := prompt(50, 1)
 	for turn := range 4 {
 		before := e.Stats().Models[0]
-		res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: ids, MaxTokens: 30, Temperature: 1, EOS: []int32{}, Stream: uint64(turn)})
+		res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: ids, MaxTokens: 30, Temperature: 1,
+			EOS: []int32{}, Stream: uint64(turn)})
 		require.NoError(t, err)
 		after := e.Stats().Models[0]
 		if turn > 0 { // the last sampled token of the turn before, and 17 tokens of documents
@@ -162,8 +165,8 @@ func TestBadRequests(t *testing.T) {
 	require.ErrorContains(t, e.AddModel("m", nil, ModelOptions{}), "there is one of this name")
 }
 
-// The most likely tokens beside each sampled one are what scoring the text so far gives, and so is its log-probability, bit for bit,
-// also where logits are taken a row at a time.
+// The most likely tokens beside each sampled one are what scoring the text so far gives, and so is its log-probability,
+// bit for bit, also where logits are taken a row at a time.
 func TestTop(t *testing.T) {
 	dev := ref.New()
 	m := tiny(t, dev, kernels.F32, 1)
@@ -174,12 +177,14 @@ func TestTop(t *testing.T) {
 	for i := range 4 {
 		wait.Go(func() {
 			var seen []Token
-			r := Request{Model: "m", Prompt: prompt(20+i, uint64(i)), MaxTokens: 12, Temperature: 0.7, TopP: 0.9, EOS: []int32{}, Top: i, OnToken: func(t Token) { seen = append(seen, t) }}
+			r := Request{Model: "m", Prompt: prompt(20+i, uint64(i)), MaxTokens: 12, Temperature: 0.7, TopP: 0.9,
+				EOS: []int32{}, Top: i, OnToken: func(t Token) { seen = append(seen, t) }}
 			res, err := e.Generate(t.Context(), r)
 			assert.NoError(t, err)
 			text := r.Prompt
 			for n, x := range seen {
-				s, err := e.Score(t.Context(), "m", nil, text, ScoreOptions{From: len(text), TopK: i, InvTemp: InvTemp(r.Temperature)})
+				s, err := e.Score(t.Context(), "m", nil, text,
+					ScoreOptions{From: len(text), TopK: i, InvTemp: InvTemp(r.Temperature)})
 				assert.NoError(t, err)
 				assert.Equal(t, s.Top, x.Top)
 				assert.Equal(t, TokenLogprob{res.IDs[n], res.Logprobs[n]}, x.TokenLogprob)
@@ -234,11 +239,12 @@ func TestCancel(t *testing.T) {
 	e, _ := start(t, ModelOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0
-	res, err := e.Generate(ctx, Request{Model: "m", Prompt: prompt(40, 1), MaxTokens: 500, Temperature: 1, EOS: []int32{}, OnToken: func(Token) {
-		if n++; n == 5 {
-			cancel()
-		}
-	}})
+	res, err := e.Generate(ctx, Request{Model: "m", Prompt: prompt(40, 1), MaxTokens: 500, Temperature: 1,
+		EOS: []int32{}, OnToken: func(Token) {
+			if n++; n == 5 {
+				cancel()
+			}
+		}})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, FinishCancelled, res.Finish)
 	require.GreaterOrEqual(t, len(res.IDs), 5)
@@ -270,7 +276,8 @@ func TestDoHasTheDeviceToItself(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(9, uint64(i)), MaxTokens: 9, EOS: []int32{}, Stop: func([]int32) bool { return inside }})
+			_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(9, uint64(i)), MaxTokens: 9,
+				EOS: []int32{}, Stop: func([]int32) bool { return inside }})
 			require.NoError(t, err)
 		})
 	}
@@ -304,7 +311,8 @@ func expect(err, want error) error {
 func TestInvalidate(t *testing.T) {
 	e, _ := start(t, ModelOptions{})
 	r := Request{Model: "m", Prompt: prompt(50, 1), MaxTokens: 3}
-	for want, change := range map[int]func(){49: func() {}, 0: func() { e.Invalidate("m") }, -1: func() { e.InvalidateAdapter("m", nil) }} {
+	for want, change := range map[int]func(){49: func() {}, 0: func() { e.Invalidate("m") },
+		-1: func() { e.InvalidateAdapter("m", nil) }} {
 		_, err := e.Generate(t.Context(), r)
 		require.NoError(t, err)
 		change()
@@ -341,7 +349,8 @@ func TestClose(t *testing.T) {
 	started := make(chan bool)
 	go func() {
 		var once sync.Once
-		_, err := e.Generate(context.Background(), Request{Model: "m", Prompt: prompt(9, 1), MaxTokens: 500, EOS: []int32{},
+		_, err := e.Generate(context.Background(), Request{Model: "m", Prompt: prompt(9, 1), MaxTokens: 500,
+			EOS:  []int32{},
 			Stop: func([]int32) bool { once.Do(func() { close(started) }); return false }})
 		errs <- err
 	}()
@@ -366,8 +375,10 @@ func TestOnlyTokens(t *testing.T) {
 	require.NoError(t, m.OnlyTokens(func(id int32) bool { return !slices.Contains(bad, id) }))
 	require.NotEmpty(t, m.NoToken)
 	rules := map[string]Request{"greedy": r}
-	for name, change := range map[string]func(r *Request){"plain": func(*Request) {}, "top-k": func(r *Request) { r.TopK = 5 },
-		"top-p": func(r *Request) { r.TopP = 0.9 }, "min-p": func(r *Request) { r.MinP = 0.01 }, "hot": func(r *Request) { r.Temperature = 50 }} {
+	for name, change := range map[string]func(r *Request){"plain": func(*Request) {},
+		"top-k": func(r *Request) { r.TopK = 5 },
+		"top-p": func(r *Request) { r.TopP = 0.9 }, "min-p": func(r *Request) { r.MinP = 0.01 },
+		"hot": func(r *Request) { r.Temperature = 50 }} {
 		s := r
 		s.Temperature = 1
 		change(&s)

@@ -13,7 +13,8 @@ import (
 // Requests that are generated together give what each of them gives alone. The model has random weights.
 func ExampleEngine_Generate() {
 	dev := ref.New()
-	m, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 50, Hidden: 16, Inter: 24, Layers: 2, Heads: 2, KVHeads: 1,
+	m, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 50, Hidden: 16, Inter: 24, Layers: 2, Heads: 2,
+		KVHeads: 1,
 		HeadDim: 8, Eps: 1e-5, RopeTheta: 10000, Tied: true, MaxPos: 128}, model.Options{DType: kernels.F32}, 1)
 	if err != nil {
 		fmt.Println(err)
@@ -46,7 +47,8 @@ func ExampleEngine_Generate() {
 		}()
 	}
 	r := <-together
-	fmt.Println(len(r.IDs), "tokens,", r.Finish, "- the same:", fmt.Sprint(alone.IDs, alone.Logprobs) == fmt.Sprint(r.IDs, r.Logprobs))
+	fmt.Println(len(r.IDs), "tokens,", r.Finish, "- the same:",
+		fmt.Sprint(alone.IDs, alone.Logprobs) == fmt.Sprint(r.IDs, r.Logprobs))
 	// Output:
 	// 5 tokens, length - the same: true
 }

@@ -42,7 +42,8 @@ type lost struct{}
 
 func (lost) Wait() error { return errLost }
 
-func (d *faulty) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor, invTemp float32) {
+func (d *faulty) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor,
+	invTemp float32) {
 	d.Device.LogProb(out, h, w, targets, invTemp)
 	d.spoil(out.Logp)
 }
@@ -72,7 +73,8 @@ func TestDeviceFailures(t *testing.T) {
 		errs = make([]error, 2*n)
 		for i := range n {
 			wg.Go(func() {
-				_, errs[i] = e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(30+i, 1), MaxTokens: 8, EOS: []int32{}})
+				_, errs[i] = e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(30+i, 1), MaxTokens: 8,
+					EOS: []int32{}})
 			})
 			wg.Go(func() { _, errs[n+i] = e.Score(t.Context(), "m", nil, prompt(40+i, 2), ScoreOptions{}) })
 		}
@@ -119,7 +121,8 @@ func TestDeviceFailures(t *testing.T) {
 func TestGoexit(t *testing.T) {
 	e, _ := start(t, ModelOptions{})
 	require.ErrorIs(t, e.Do(t.Context(), func() error { runtime.Goexit(); return nil }), errExit)
-	_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(3, 1), MaxTokens: 3, Stop: func([]int32) bool { runtime.Goexit(); return true }})
+	_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(3, 1), MaxTokens: 3,
+		Stop: func([]int32) bool { runtime.Goexit(); return true }})
 	require.ErrorIs(t, err, errExit)
 	_, err = e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(3, 1), MaxTokens: 3})
 	require.NoError(t, err)
@@ -201,7 +204,8 @@ func (d *small) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 	return d.Device.NewKV(s)
 }
 
-// TestManyEpisodes: hundreds of goroutines take turns with two models in little memory, some give up, weights change in between.
+// TestManyEpisodes: hundreds of goroutines take turns with two models in little memory, some give up, weights change in
+// between.
 func TestManyEpisodes(t *testing.T) {
 	dev := ref.New()
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
@@ -213,12 +217,14 @@ func TestManyEpisodes(t *testing.T) {
 	episode := func(ctx context.Context, n int) ([]int32, error) {
 		ids := prompt(40, uint64(n%8))
 		for turn := range uint64(2) {
-			res, err := e.Generate(ctx, Request{Model: "policy", Prompt: ids, MaxTokens: 4, Temperature: 1, EOS: []int32{}, Stream: Stream(1, uint64(n), turn)})
+			res, err := e.Generate(ctx, Request{Model: "policy", Prompt: ids, MaxTokens: 4, Temperature: 1,
+				EOS: []int32{}, Stream: Stream(1, uint64(n), turn)})
 			if err != nil {
 				return nil, err
 			}
 			ids = append(ids, res.IDs...)
-			docs, err := e.Generate(ctx, Request{Model: "simulator", Prompt: append(prompt(50, 99), res.IDs...), MaxTokens: 5, Temperature: 1, EOS: []int32{}, Stream: Stream(2, uint64(n), turn)})
+			docs, err := e.Generate(ctx, Request{Model: "simulator", Prompt: append(prompt(50, 99), res.IDs...),
+				MaxTokens: 5, Temperature: 1, EOS: []int32{}, Stream: Stream(2, uint64(n), turn)})
 			if err != nil {
 				return nil, err
 			}

@@ -14,27 +14,34 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// TestGoldens: what transformers computed for tiny checkpoints comes out of the engine, all requests of a model at once: greedy text
-// to the id, log-probabilities and entropies within 1e-4 (model/testdata/README.md says how they were made).
+// TestGoldens: what transformers computed for tiny checkpoints comes out of the engine, all requests of a model at
+// once: greedy text to the id, log-probabilities and entropies within 1e-4 (model/testdata/README.md says how they were
+// made).
 func TestGoldens(t *testing.T) {
 	dirs, err := filepath.Glob("../model/testdata/models/*/golden.json")
 	require.NoError(t, err)
 	require.NotEmpty(t, dirs)
 	for _, file := range dirs {
-		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { golden(t, "cpu", filepath.Dir(file), filepath.Dir(file), "") })
+		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
+			golden(t, "cpu", filepath.Dir(file), filepath.Dir(file), "")
+		})
 	}
 	t.Run("lora", func(t *testing.T) {
-		golden(t, "cpu", "../model/testdata/models/llama", "../model/testdata/lora/llama-r4", "../model/testdata/lora/llama-r4")
+		golden(t, "cpu", "../model/testdata/models/llama", "../model/testdata/lora/llama-r4",
+			"../model/testdata/lora/llama-r4")
 	})
 	t.Run("queued", func(t *testing.T) { // the device that is as late as it may be
-		golden(t, "queued cpu", "../model/testdata/models/llama", "../model/testdata/lora/llama-r4", "../model/testdata/lora/llama-r4")
+		golden(t, "queued cpu", "../model/testdata/models/llama", "../model/testdata/lora/llama-r4",
+			"../model/testdata/lora/llama-r4")
 		golden(t, "queued cpu", "../model/testdata/models/small-qwen3", "../model/testdata/models/small-qwen3", "")
 	})
 	t.Run("whole set", func(t *testing.T) {
 		files, err := filepath.Glob(filepath.Join(goldens.Path(t, "models"), "*", "golden.json"))
 		require.NoError(t, err)
 		for _, file := range files {
-			t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { golden(t, "cpu", filepath.Dir(file), filepath.Dir(file), "") })
+			t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
+				golden(t, "cpu", filepath.Dir(file), filepath.Dir(file), "")
+			})
 		}
 	})
 }
@@ -69,7 +76,8 @@ func golden(t *testing.T, device, checkpoint, values, adapter string) {
 		texts++
 		ids, _ := ints(t, f, name+".prompt")
 		wg.Go(func() {
-			res, err := e.Generate(t.Context(), Request{Model: "m", Adapter: a, Prompt: ids, MaxTokens: len(want), EOS: []int32{}})
+			res, err := e.Generate(t.Context(), Request{Model: "m", Adapter: a, Prompt: ids, MaxTokens: len(want),
+				EOS: []int32{}})
 			if err != nil {
 				t.Error(err)
 			}

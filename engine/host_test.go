@@ -115,12 +115,14 @@ func (d idle) Attention(y, q, lse kernels.Tensor, kv kernels.KV, l int, b kernel
 // decoding is an engine in the middle of generation, without its loop: n sequences of context tokens on a model of
 // Qwen2.5-1.5B's shape, on a device that computes nothing. The function it returns makes one pass.
 func decoding(t testing.TB, dev kernels.Device, n, context int) (*runner, func()) {
-	c := &model.Config{Arch: "qwen2", Vocab: 151936, Hidden: 1536, Inter: 8960, Layers: 28, Heads: 12, KVHeads: 2, HeadDim: 128, MaxPos: 32768,
+	c := &model.Config{Arch: "qwen2", Vocab: 151936, Hidden: 1536, Inter: 8960, Layers: 28, Heads: 12, KVHeads: 2,
+		HeadDim: 128, MaxPos: 32768,
 		Eps: 1e-6, RopeTheta: 1e6, QKVBias: true, Tied: true}
 	m, err := model.New(dev, c, model.Options{DType: kernels.BF16})
 	require.NoError(t, err)
 	const steps = 4000 // at most
-	r, err := newRunner(dev, "m", m, ModelOptions{KVPages: n * kernels.PagesFor(context+steps), MaxContext: context + steps, MaxSequences: n, MaxBatchTokens: 8192},
+	r, err := newRunner(dev, "m", m, ModelOptions{KVPages: n * kernels.PagesFor(context+steps),
+		MaxContext: context + steps, MaxSequences: n, MaxBatchTokens: 8192},
 		Options{LogitsBytes: 1 << 30})
 	require.NoError(t, err)
 	t.Cleanup(r.close)
@@ -131,9 +133,11 @@ func decoding(t testing.TB, dev kernels.Device, n, context int) (*runner, func()
 		for k := range req.Prompt {
 			req.Prompt[k] = int32((i + k*k) % 1000)
 		}
-		q := &sequence{ids: append(make([]int32, 0, context+steps), req.Prompt...), prompt: context, target: context, reuse: context - 1, fresh: true}
-		q.job = &job{r: r, q: q, req: &req, eos: []int32{}, invTemp: 1, limit: steps, done: make(chan struct{}), more: make(chan struct{}, 1),
-			ids: make([]int32, 0, steps), logprobs: make([]float32, 0, steps)}
+		q := &sequence{ids: append(make([]int32, 0, context+steps), req.Prompt...), prompt: context, target: context,
+			reuse: context - 1, fresh: true}
+		q.job = &job{r: r, q: q, req: &req, eos: []int32{}, invTemp: 1, limit: steps, done: make(chan struct{}),
+			more: make(chan struct{}, 1),
+			ids:  make([]int32, 0, steps), logprobs: make([]float32, 0, steps)}
 		e.sched.add(r.lane, q)
 	}
 	pass := func() { require.NoError(t, e.step()) }

@@ -17,7 +17,8 @@ func TestMachineMemory(t *testing.T) {
 	const (
 		meminfo = "/proc/meminfo MemTotal: 67108864 kB;MemFree: 1048576 kB;MemAvailable: 41943040 kB;" +
 			"Buffers: 1048576 kB;Cached: 2097152 kB\n"
-		v2 = meminfo + "/proc/self/mountinfo 30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+		v2 = meminfo +
+			"/proc/self/mountinfo 30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 		v1 = meminfo + "/proc/self/mountinfo 31 23 0:28 / /sys/fs/cgroup ro - tmpfs tmpfs ro;" +
 			"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct;" +
 			"35 31 0:32 / /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory;" +
@@ -31,7 +32,8 @@ func TestMachineMemory(t *testing.T) {
 		{"no groups", meminfo, 64, 40},
 		{"an old kernel", strings.Replace(meminfo, "MemAvailable", "Other", 1), 64, 4},
 		{"no limit", v2 + "/proc/self/cgroup 0::/a\na/memory.max max\na/memory.current 30G", 64, 40},
-		{"its own", v2 + "/proc/self/cgroup 0::/a/b\na/b/memory.max 16G\na/b/memory.current 1G\na/memory.max max", 16, 15},
+		{"its own", v2 + "/proc/self/cgroup 0::/a/b\na/b/memory.max 16G\na/b/memory.current 1G\na/memory.max max", 16,
+			15},
 		{"one above", v2 + "/proc/self/cgroup 0::/a/b/c\na/b/c/memory.max 16G\na/b/c/memory.current 1G\n" +
 			"a/memory.max 8G\na/memory.current 5G", 8, 3},
 		{"a larger one above that others have filled", v2 + "/proc/self/cgroup 0::/a/b\na/b/memory.max 8G\n" +
@@ -42,7 +44,8 @@ func TestMachineMemory(t *testing.T) {
 		{"more than the machine has", v2 + "/proc/self/cgroup 0::/a\na/memory.max 128G\na/memory.current 60G", 64, 40},
 		{"used up", v2 + "/proc/self/cgroup 0::/a\na/memory.max 4G\na/memory.current 5G", 4, 0},
 		{"a container with a name space", v2 + "/proc/self/cgroup 0::/\nmemory.max 4G\nmemory.current 1G", 4, 3},
-		{"a container without", strings.Replace(v2, " / ", " /docker/12ab ", 1) + "/proc/self/cgroup 0::/docker/12ab\n" +
+		{"a container without", strings.Replace(v2, " / ", " /docker/12ab ", 1) +
+			"/proc/self/cgroup 0::/docker/12ab\n" +
 			"memory.max 4G\nmemory.current 1G", 4, 3},
 		{"outside of what is mounted", v2 + "/proc/self/cgroup 0::/../other\nmemory.max 4G\nmemory.current 1G", 4, 3},
 		{"no mountinfo", meminfo + "/proc/self/cgroup 0::/a\na/memory.max 4G", 4, 4},

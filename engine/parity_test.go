@@ -18,9 +18,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Parity: what a request gets, ids and log-probabilities, is the same to the last bit whether it runs alone or among others, in one
-// go or in chunks, on shared pages or its own, undisturbed or preempted; the log-probabilities recorded while sampling are those
-// of Score and those of the trainer's forward pass.
+// Parity: what a request gets, ids and log-probabilities, is the same to the last bit whether it runs alone or among
+// others, in one go or in chunks, on shared pages or its own, undisturbed or preempted; the log-probabilities recorded
+// while sampling are those of Score and those of the trainer's forward pass.
 
 type setting struct {
 	device    string
@@ -29,8 +29,10 @@ type setting struct {
 
 func (s setting) String() string { return fmt.Sprintf("%s-%v-kv-%v", s.device, s.dtype, s.kv) }
 
-var settings = []setting{{"ref", kernels.F32, kernels.F32}, {"ref", kernels.BF16, kernels.BF16}, {"ref", kernels.Q8, kernels.BF16},
-	{"cpu", kernels.F32, kernels.F32}, {"cpu", kernels.BF16, kernels.BF16}, {"cpu", kernels.F32, kernels.BF16}, {"cpu", kernels.Q8, kernels.BF16},
+var settings = []setting{{"ref", kernels.F32, kernels.F32}, {"ref", kernels.BF16, kernels.BF16},
+	{"ref", kernels.Q8, kernels.BF16},
+	{"cpu", kernels.F32, kernels.F32}, {"cpu", kernels.BF16, kernels.BF16}, {"cpu", kernels.F32, kernels.BF16},
+	{"cpu", kernels.Q8, kernels.BF16},
 	{"queued cpu", kernels.F32, kernels.F32}, {"queued cpu", kernels.BF16, kernels.BF16}}
 
 // open is a device by name. What is queued works as late as a GPU may, and records passes.
@@ -74,13 +76,16 @@ func (p *parity) engine(t *testing.T, o ModelOptions) *Engine {
 	return e
 }
 
-// requests are three groups of rollouts that share a prompt, two of which share a head, and some loners, in all ways of sampling.
+// requests are three groups of rollouts that share a prompt, two of which share a head, and some loners, in all ways of
+// sampling.
 func (p *parity) requests() (rs []Request) {
 	head := prompt(45, 1)
-	prompts := [][]int32{append(head[:45:45], prompt(30, 2)...), append(head[:45:45], prompt(19, 3)...), prompt(64, 4), prompt(3, 5), prompt(1, 6), prompt(140, 7)}
+	prompts := [][]int32{append(head[:45:45], prompt(30, 2)...), append(head[:45:45], prompt(19, 3)...), prompt(64, 4),
+		prompt(3, 5), prompt(1, 6), prompt(140, 7)}
 	for i, ids := range prompts {
 		for j := range []int{3, 3, 2, 1, 1, 1}[i] {
-			r := Request{Model: "m", Adapter: p.adapters[(i+j/2)%3], Prompt: ids, MaxTokens: 5 + (i*7+j*11)%23, Temperature: 1, EOS: []int32{},
+			r := Request{Model: "m", Adapter: p.adapters[(i+j/2)%3], Prompt: ids, MaxTokens: 5 + (i*7+j*11)%23,
+				Temperature: 1, EOS: []int32{},
 				Stream: Stream(uint64(i), uint64(j))}
 			switch (i + j) % 4 {
 			case 1:
@@ -105,8 +110,9 @@ func generate(t *testing.T, e *Engine, r Request) Result {
 // growing are requests that fit together when they begin and no more when they go on.
 func (p *parity) growing() (rs []Request) {
 	for i := range 3 {
-		rs = append(rs, Request{Model: "m", Adapter: p.adapters[i%2], Prompt: prompt(60, uint64(i)), MaxTokens: 38 + i, Temperature: 1,
-			EOS: []int32{}, Stream: Stream(9, uint64(i))})
+		rs = append(rs, Request{Model: "m", Adapter: p.adapters[i%2], Prompt: prompt(60, uint64(i)), MaxTokens: 38 + i,
+			Temperature: 1,
+			EOS:         []int32{}, Stream: Stream(9, uint64(i))})
 	}
 	return rs
 }
@@ -205,7 +211,8 @@ func (p *parity) batches(t *testing.T, want []Result) {
 		"little memory":           {KVPages: 8},
 		"little memory, 5 tokens": {KVPages: 6, MaxBatchTokens: 5},
 	} {
-		if p.device == "ref" && (o.MaxBatchTokens == 1 || o.MaxSequences > 0) || raceDetector && o.MaxBatchTokens != 7 && what != "all at once" {
+		if p.device == "ref" && (o.MaxBatchTokens == 1 || o.MaxSequences > 0) || raceDetector &&
+			o.MaxBatchTokens != 7 && what != "all at once" {
 			continue // slow, and no other code
 		}
 		got, stats := p.together(t, p.requests(), o)
@@ -222,7 +229,8 @@ func (p *parity) batches(t *testing.T, want []Result) {
 
 	e := p.engine(t, ModelOptions{})
 	defer e.Close()
-	for turn, r := range p.requests() { // one after the other, in two turns each: the second decodes behind what the first left
+	// one after the other, in two turns each: the second decodes behind what the first left
+	for turn, r := range p.requests() {
 		half := r
 		half.MaxTokens = (r.MaxTokens + 1) / 2
 		a := generate(t, e, half)
@@ -242,7 +250,8 @@ func (p *parity) scores(t *testing.T, want []Result) {
 		for _, from := range []int{1, len(r.Prompt)} {
 			wg.Go(func() {
 				ids := append(r.Prompt[:len(r.Prompt):len(r.Prompt)], want[i].IDs...)
-				s, err := e.Score(t.Context(), "m", r.Adapter, ids, ScoreOptions{From: from, InvTemp: InvTemp(r.Temperature)})
+				s, err := e.Score(t.Context(), "m", r.Adapter, ids,
+					ScoreOptions{From: from, InvTemp: InvTemp(r.Temperature)})
 				if err != nil {
 					t.Error(err)
 					return

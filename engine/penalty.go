@@ -29,14 +29,16 @@ func (p *Penalties) check(vocab int, never, eos []int32) error {
 	finite := func(x float64) bool { return math.Abs(x) <= math.MaxFloat32 } // not of NaN
 	for _, id := range slices.Sorted(maps.Keys(p.LogitBias)) {
 		if id < 0 || int(id) >= vocab || !finite(p.LogitBias[id]) {
-			return fmt.Errorf("a bias of %v for id %d: give finite numbers and ids from 0 to %d", p.LogitBias[id], id, vocab-1)
+			return fmt.Errorf("a bias of %v for id %d: give finite numbers and ids from 0 to %d", p.LogitBias[id], id,
+				vocab-1)
 		}
 	}
 	switch {
 	case !(p.Repetition >= 0 && finite(p.Repetition)) || p.Repetition > 0 && float32(p.Repetition) == 0:
 		return fmt.Errorf("a repetition penalty of %v: it must be above 0; 1 is off", p.Repetition)
 	case !finite(p.Frequency) || !finite(p.Presence):
-		return fmt.Errorf("a frequency penalty of %v, a presence penalty of %v: give finite numbers", p.Frequency, p.Presence)
+		return fmt.Errorf("a frequency penalty of %v, a presence penalty of %v: give finite numbers", p.Frequency,
+			p.Presence)
 	case p.MinTokens < 0:
 		return fmt.Errorf("at least %d tokens: ask for 0 or more", p.MinTokens)
 	case p.MinTokens > 0 && covers(slices.Concat(eos, never), vocab):

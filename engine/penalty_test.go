@@ -17,8 +17,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// TestPenaltiesAreTransformers: greedy text under bias, repetition, frequency and presence penalties and a least length is what
-// transformers writes (testdata/penalties.py), all requests at once.
+// TestPenaltiesAreTransformers: greedy text under bias, repetition, frequency and presence penalties and a least length
+// is what transformers writes (testdata/penalties.py), all requests at once.
 func TestPenaltiesAreTransformers(t *testing.T) {
 	dev := open(t, "cpu", 2)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
@@ -41,7 +41,8 @@ func TestPenaltiesAreTransformers(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, c := range cases {
 		wg.Go(func() {
-			res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: c.Prompt, MaxTokens: 24, EOS: append([]int32{}, c.EOS...),
+			res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: c.Prompt, MaxTokens: 24,
+				EOS:       append([]int32{}, c.EOS...),
 				Penalties: Penalties{c.Bias, c.Repetition, c.Frequency, c.Presence, c.MinTokens}})
 			if err != nil || !equalIDs(c.IDs, res.IDs) {
 				t.Errorf("%v: %+v gives %v", err, c, res.IDs)
@@ -81,7 +82,8 @@ func (d *recorder) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kerne
 	}
 }
 
-// penalised is the formula, written for this test: CTRL's repetition penalty over prompt and text, OpenAI's two over the text.
+// penalised is the formula, written for this test: CTRL's repetition penalty over prompt and text, OpenAI's two over
+// the text.
 func penalised(logits []float32, p Penalties, prompt, text, eos []int32) []float64 {
 	z := make([]float64, len(logits))
 	count, known := map[int32]float64{}, map[int32]bool{}
@@ -114,13 +116,14 @@ func penalised(logits []float32, p Penalties, prompt, text, eos []int32) []float
 	return z
 }
 
-// TestPenaltiesAreTheFormula: every token, sampled or greedy, is drawn from the logits that the formulas give, and what is reported of it is
-// its log-probability without penalties: what Score gives, bit for bit.
+// TestPenaltiesAreTheFormula: every token, sampled or greedy, is drawn from the logits that the formulas give, and what
+// is reported of it is its log-probability without penalties: what Score gives, bit for bit.
 func TestPenaltiesAreTheFormula(t *testing.T) {
 	ids := append(prompt(20, 1), prompt(9, 1)...)
 	eos := []int32{3, 96, 40, 41, 42, 43, 44}
 	for i, p := range []Penalties{
-		{Repetition: 1.5}, {Repetition: 0.6}, {Frequency: 0.7}, {Presence: 1.1}, {Frequency: -0.4, Presence: -0.2}, {MinTokens: 17}, {MinTokens: 60},
+		{Repetition: 1.5}, {Repetition: 0.6}, {Frequency: 0.7}, {Presence: 1.1}, {Frequency: -0.4, Presence: -0.2},
+		{MinTokens: 17}, {MinTokens: 60},
 		{LogitBias: map[int32]float64{5: 2, 40: 4, 41: -100, 96: 1}}, {LogitBias: map[int32]float64{7: 100}},
 		{map[int32]float64{1: 3, 40: 3.5}, 1.2, 0.3, 0.2, 12}, {map[int32]float64{1: 3, 3: 3.5}, 1, 0.3, -0.2, 5},
 	} {
@@ -131,20 +134,23 @@ func TestPenaltiesAreTheFormula(t *testing.T) {
 				e := New(dev, Options{})
 				defer e.Close()
 				require.NoError(t, e.AddModel("m", m, ModelOptions{}))
-				res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: ids, MaxTokens: 30, Temperature: temperature, EOS: eos,
+				res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: ids, MaxTokens: 30,
+					Temperature: temperature, EOS: eos,
 					Stream: uint64(i), Penalties: p})
 				require.NoError(t, err)
 				require.Equal(t, dev.ids, res.IDs)
 				require.GreaterOrEqual(t, len(res.IDs), min(p.MinTokens, 30))
 				for n, id := range res.IDs {
 					z := penalised(dev.logits[n], p, ids, res.IDs[:n], eos)
-					checkDrawn(t, z, 1/max(temperature, 1e-9), temperature == 0, num.Uniform(dev.rules[n].Stream, int(dev.rules[n].Pos)), int(id))
+					checkDrawn(t, z, 1/max(temperature, 1e-9), temperature == 0,
+						num.Uniform(dev.rules[n].Stream, int(dev.rules[n].Pos)), int(id))
 				}
 				if temperature == 0 {
 					temperature = 1
 				}
-				s, err := e.Score(t.Context(), "m", nil, append(ids[:len(ids):len(ids)], res.IDs...), ScoreOptions{From: len(ids),
-					InvTemp: InvTemp(temperature)})
+				s, err := e.Score(t.Context(), "m", nil, append(ids[:len(ids):len(ids)], res.IDs...),
+					ScoreOptions{From: len(ids),
+						InvTemp: InvTemp(temperature)})
 				require.NoError(t, err)
 				require.Equal(t, s.Logprobs, res.Logprobs)
 			})
@@ -152,7 +158,8 @@ func TestPenaltiesAreTheFormula(t *testing.T) {
 	}
 }
 
-// checkDrawn fails unless id is the largest, or the first whose cumulated probability exceeds u, give or take a rounding.
+// checkDrawn fails unless id is the largest, or the first whose cumulated probability exceeds u, give or take a
+// rounding.
 func checkDrawn(t *testing.T, z []float64, invTemp float64, greedy bool, u float64, id int) {
 	t.Helper()
 	most, sum := math.Inf(-1), 0.0
@@ -199,8 +206,10 @@ func TestPenaltiesThatAskForNothing(t *testing.T) {
 func TestPenaltiesAlone(t *testing.T) {
 	var rs []Request
 	for i := range 9 {
-		rs = append(rs, Request{Model: "m", Prompt: prompt(30+i, uint64(i%4)), MaxTokens: 40, Temperature: float64(i % 3), EOS: []int32{9}, Stream: uint64(i),
-			Penalties: Penalties{map[int32]float64{int32(i): 2}, 1 + float64(i%2)/3, 0.1 * float64(i%4), 0.2, 7 * i % 13}})
+		rs = append(rs, Request{Model: "m", Prompt: prompt(30+i, uint64(i%4)), MaxTokens: 40,
+			Temperature: float64(i % 3), EOS: []int32{9}, Stream: uint64(i),
+			Penalties: Penalties{map[int32]float64{int32(i): 2}, 1 + float64(i%2)/3, 0.1 * float64(i%4), 0.2,
+				7 * i % 13}})
 	}
 	run := func(o ModelOptions, together bool) []Result {
 		e, _ := start(t, o)
@@ -256,7 +265,8 @@ func TestBadPenalties(t *testing.T) {
 		"at least -1 tokens":            {MinTokens: -1},
 		"every token of the model ends": {MinTokens: 1},
 	} {
-		_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(5, 1), MaxTokens: 3, EOS: all, Penalties: p})
+		_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(5, 1), MaxTokens: 3, EOS: all,
+			Penalties: p})
 		require.ErrorContains(t, err, want)
 	}
 }

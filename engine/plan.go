@@ -10,15 +10,17 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Plan is what a program is going to do with its models. Memory says what that takes, from configurations alone: ask before loading.
+// Plan is what a program is going to do with its models. Memory says what that takes, from configurations alone: ask
+// before loading.
 //
-// What is added up is memory at its peak: every buffer that model, engine and engine/train allocate, with caches full, in the sizes
-// that the device says (kernels.SizesOf), the host's or its own; and what the Go program itself needs.
+// What is added up is memory at its peak: every buffer that model, engine and engine/train allocate, with caches full,
+// in the sizes that the device says (kernels.SizesOf), the host's or its own; and what the Go program itself needs.
 type Plan struct {
 	Models  []PlanModel
 	Device  string // of the models that name none, as kernels.Device.Name has it; "": cpu
 	Threads int    // of the cpu; 0: 1
-	Program int64  // the program beside its models: code's heap, tokenizers, text, bytes. 0: an allowance for one tokenizer
+	// the program beside its models: code's heap, tokenizers, text, bytes. 0: an allowance for one tokenizer
+	Program int64
 }
 
 // PlanModel is a model and its uses.
@@ -64,8 +66,9 @@ type PlanPass struct {
 
 // MemoryLine is one use of memory.
 type MemoryLine struct {
-	Model  string `json:"model"`
-	What   string `json:"what"` // the same words for every model: weights, masters, gradients, moments, adapter, KV pages, workspace, ...
+	Model string `json:"model"`
+	// the same words for every model: weights, masters, gradients, moments, adapter, KV pages, workspace, ...
+	What   string `json:"what"`
 	Detail string `json:"detail,omitempty"`
 	Device string `json:"device,omitempty"` // the device whose own memory it is; "": the host's
 	Bytes  int64  `json:"bytes"`
@@ -97,7 +100,8 @@ func (m Memory) On(device string) (n int64) {
 	return n
 }
 
-// Fits is nil if m is within limit bytes of the host's memory, and else an error of one line that names what is largest.
+// Fits is nil if m is within limit bytes of the host's memory, and else an error of one line that names what is
+// largest.
 func (m Memory) Fits(limit int64) error { return m.FitsOn("", limit) }
 
 // FitsOn is Fits for the memory of a device.
@@ -137,7 +141,8 @@ func (p Plan) Memory() (Memory, error) {
 			return m, fmt.Errorf("planning the memory of %s: %w", x.Name, err)
 		}
 		device := p.deviceOf(x)
-		for _, part := range []func(s kernels.Sizes, add func(what, detail string, bytes int64)) error{x.weights, x.engine, x.passes} {
+		for _, part := range []func(s kernels.Sizes, add func(what, detail string, bytes int64)) error{x.weights,
+			x.engine, x.passes} {
 			if err := part(p.sizes(device), func(what, detail string, bytes int64) {
 				if bytes > 0 {
 					l := MemoryLine{x.Name, what, detail, ownMemory(device), bytes}
@@ -209,8 +214,10 @@ func (x *PlanModel) check() error {
 		return fmt.Errorf("weights in q8, or under a trained adapter, are not trained")
 	}
 	for _, s := range []*PlanPass{x.Train, x.Score} {
-		if s != nil && (s.Tokens < 1 || s.Tokens > maxPlanned || s.Sequences < 0 || s.Sequences > s.Tokens || s.Longest < 0) {
-			return fmt.Errorf("a micro-batch of %d tokens in %d sequences, the longest %d", s.Tokens, s.Sequences, s.Longest)
+		if s != nil && (s.Tokens < 1 || s.Tokens > maxPlanned || s.Sequences < 0 || s.Sequences > s.Tokens ||
+			s.Longest < 0) {
+			return fmt.Errorf("a micro-batch of %d tokens in %d sequences, the longest %d", s.Tokens, s.Sequences,
+				s.Longest)
 		}
 	}
 	if a := x.LoRA; a != nil && (a.R < 1 || a.R > maxPlanned>>8) {
@@ -225,8 +232,8 @@ func (x *PlanModel) check() error {
 // saving is what a checkpoint brings to the host.
 const saving = "saving"
 
-// weights is what lies in memory whatever is done: the matrices in their type, and of what is trained F32 masters, gradients and AdamW's
-// two moments.
+// weights is what lies in memory whatever is done: the matrices in their type, and of what is trained F32 masters,
+// gradients and AdamW's two moments.
 func (x *PlanModel) weights(s kernels.Sizes, add func(string, string, int64)) error {
 	c := x.Config
 	if !x.Shared {
@@ -366,7 +373,8 @@ func (x *PlanModel) engine(s kernels.Sizes, add func(string, string, int64)) err
 		return err
 	}
 	t, chunk, w := o.MaxBatchTokens, x.logitRows(o), model.WorkspaceOptions{Rank: x.rank()}
-	add("KV pages", fmt.Sprintf("%d of %d tokens, %v", pages, kernels.PageSize, o.KVType), s.KV(c.KVSpec(pages, o.KVType)))
+	add("KV pages", fmt.Sprintf("%d of %d tokens, %v", pages, kernels.PageSize, o.KVType),
+		s.KV(c.KVSpec(pages, o.KVType)))
 	bytes := c.WorkspaceBytes(s, x.DType, t, w) + c.RankBytes(t, w) + s.Batch(engineBatch(o, pages), false)
 	add("workspace", fmt.Sprintf("%d tokens a pass", t), bytes+int64(t)*(4*int64(c.Hidden)+16))
 	add("logits", fmt.Sprintf("chunks of %d", chunk), 4*int64(chunk)*int64(c.Vocab))
@@ -411,7 +419,8 @@ func (p *PlanPass) pages() int64 {
 // batch is the size of the largest micro-batch: every sequence may have a segment of its own for its prompt.
 func (p *PlanPass) batch() kernels.BatchSpec {
 	n := max(p.Sequences, 1)
-	return kernels.BatchSpec{Tokens: p.Tokens, Segments: 2 * n, Pages: n*kernels.PagesFor(p.longest()) + int(p.pages()), Rows: p.Tokens}
+	return kernels.BatchSpec{Tokens: p.Tokens, Segments: 2 * n, Pages: n*kernels.PagesFor(p.longest()) + int(p.pages()),
+		Rows: p.Tokens}
 }
 
 func (p *PlanPass) kvType() kernels.DType { return cmp.Or(p.KVType, kernels.BF16) }

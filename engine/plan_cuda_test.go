@@ -39,9 +39,11 @@ func (u *usage) Sync() error {
 	return u.Device.Sync()
 }
 
-// A plan for a GPU is what a run has allocated there at its peak, within a few per cent: generation, and a step of training.
+// A plan for a GPU is what a run has allocated there at its peak, within a few per cent: generation, and a step of
+// training.
 func TestPlanOfCUDA(t *testing.T) {
-	c := &model.Config{Arch: "qwen2", Vocab: 300, Hidden: 64, Inter: 128, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16, MaxPos: 256, Eps: 1e-6,
+	c := &model.Config{Arch: "qwen2", Vocab: 300, Hidden: 64, Inter: 128, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16,
+		MaxPos: 256, Eps: 1e-6,
 		RopeTheta: 1e4, QKVBias: true, Tied: true}
 	dir := t.TempDir()
 	m, err := model.NewRandom(ref.New(), c, model.Options{DType: kernels.BF16}, 7)

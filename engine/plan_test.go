@@ -61,13 +61,17 @@ func (c *counting) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 // planShapes have what moves the sums: untied, biases, qk norm, odd sizes.
 func planShapes() map[string]*model.Config {
 	return map[string]*model.Config{
-		"llama": {Arch: "llama", Vocab: 512, Hidden: 64, Inter: 96, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, Tied: true},
-		"qwen2": {Arch: "qwen2", Vocab: 544, Hidden: 96, Inter: 160, Layers: 2, Heads: 6, KVHeads: 3, HeadDim: 32, MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, QKVBias: true},
-		"qwen3": {Arch: "qwen3", Vocab: 512, Hidden: 64, Inter: 128, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 64, MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, QKNorm: true, Tied: true},
+		"llama": {Arch: "llama", Vocab: 512, Hidden: 64, Inter: 96, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16,
+			MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, Tied: true},
+		"qwen2": {Arch: "qwen2", Vocab: 544, Hidden: 96, Inter: 160, Layers: 2, Heads: 6, KVHeads: 3, HeadDim: 32,
+			MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, QKVBias: true},
+		"qwen3": {Arch: "qwen3", Vocab: 512, Hidden: 64, Inter: 128, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 64,
+			MaxPos: 600, Eps: 1e-5, RopeTheta: 1e4, QKNorm: true, Tied: true},
 	}
 }
 
-// What is planned for a model, its place in the engine, its trainer and its scorer is what they allocate, within 0.5% (alignment).
+// What is planned for a model, its place in the engine, its trainer and its scorer is what they allocate, within 0.5%
+// (alignment).
 func TestPlanIsWhatIsAllocated(t *testing.T) {
 	for arch, c := range planShapes() {
 		for _, v := range []struct {
@@ -77,36 +81,42 @@ func TestPlanIsWhatIsAllocated(t *testing.T) {
 			lora      int
 			recompute bool
 		}{
-			{"frozen", kernels.BF16, false, 0, false}, {"q8", kernels.Q8, false, 0, false}, {"full", kernels.BF16, true, 0, false},
-			{"full f32 recomputed", kernels.F32, true, 0, true}, {"lora", kernels.BF16, false, 6, false}, {"lora on q8", kernels.Q8, false, 33, true},
+			{"frozen", kernels.BF16, false, 0, false}, {"q8", kernels.Q8, false, 0, false},
+			{"full", kernels.BF16, true, 0, false},
+			{"full f32 recomputed", kernels.F32, true, 0, true}, {"lora", kernels.BF16, false, 6, false},
+			{"lora on q8", kernels.Q8, false, 33, true},
 		} {
 			t.Run(arch+" "+v.name, func(t *testing.T) {
 				inner, err := cpu.New(cpu.Options{})
 				require.NoError(t, err)
 				dev := &counting{Device: inner, batches: map[int]int64{}}
-				p := PlanModel{Name: "m", Config: c, DType: v.dtype, Full: v.full, Engine: &PlanEngine{ModelOptions: ModelOptions{KVPages: 9, MaxBatchTokens: 64, MaxSequences: 5}}}
+				p := PlanModel{Name: "m", Config: c, DType: v.dtype, Full: v.full,
+					Engine: &PlanEngine{ModelOptions: ModelOptions{KVPages: 9, MaxBatchTokens: 64, MaxSequences: 5}}}
 				m, err := model.NewRandom(dev, c, model.Options{DType: v.dtype, Trainable: v.full}, 1)
 				require.NoError(t, err)
 				var a *model.Adapter
 				if v.lora > 0 {
 					p.LoRA = &PlanLoRA{R: v.lora, Targets: []string{"q_proj", "down_proj"}, Trained: true}
-					a, err = model.NewAdapter(m, model.AdapterConfig{R: v.lora, Alpha: 1, Targets: p.LoRA.Targets}, true, 1)
+					a, err = model.NewAdapter(m, model.AdapterConfig{R: v.lora, Alpha: 1, Targets: p.LoRA.Targets},
+						true, 1)
 					require.NoError(t, err)
 				}
 				e := New(dev, Options{LogitsBytes: 4 * 512 * 4})
 				p.Engine.LogitsBytes = 4 * 512 * 4
 				require.NoError(t, e.AddModel("m", m, p.Engine.ModelOptions))
 				ids := make([]int32, 70)
-				_, err = e.Generate(t.Context(), Request{Model: "m", Adapter: a, Prompt: ids, MaxTokens: 3, EOS: []int32{}})
+				_, err = e.Generate(t.Context(), Request{Model: "m", Adapter: a, Prompt: ids, MaxTokens: 3,
+					EOS: []int32{}})
 				require.NoError(t, err)
 				if v.full || a != nil {
 					p.Train = &PlanPass{Tokens: 140, Sequences: 2, Longest: 70, Recompute: v.recompute}
 					tr, err := train.New(dev, m, a, train.Options{Recompute: v.recompute})
 					require.NoError(t, err)
-					_, err = tr.Step([]train.Sequence{{IDs: ids, Mask: all(70)}, {IDs: ids, Mask: all(70)}}, func(_ int, _, _, dlogp, _ []float32) error {
-						dlogp[0] = 1
-						return nil
-					}, 1e-3)
+					_, err = tr.Step([]train.Sequence{{IDs: ids, Mask: all(70)}, {IDs: ids, Mask: all(70)}},
+						func(_ int, _, _, dlogp, _ []float32) error {
+							dlogp[0] = 1
+							return nil
+						}, 1e-3)
 					require.NoError(t, err)
 					defer tr.Close()
 				}
@@ -143,7 +153,8 @@ func all(n int) []bool {
 func TestPlanProperties(t *testing.T) {
 	c := planShapes()["llama"]
 	base := func() PlanModel {
-		return PlanModel{Name: "policy", Config: c, DType: kernels.BF16, Full: true, Engine: &PlanEngine{}, Train: &PlanPass{Tokens: 256}, Score: &PlanPass{Tokens: 256}}
+		return PlanModel{Name: "policy", Config: c, DType: kernels.BF16, Full: true, Engine: &PlanEngine{},
+			Train: &PlanPass{Tokens: 256}, Score: &PlanPass{Tokens: 256}}
 	}
 	total := func(m PlanModel) int64 {
 		mem, err := Plan{Models: []PlanModel{m}, Threads: 2}.Memory()
@@ -156,10 +167,13 @@ func TestPlanProperties(t *testing.T) {
 	}
 	x := total(base())
 	for what, f := range map[string]func(*PlanModel){
-		"tokens": func(m *PlanModel) { m.Train.Tokens *= 2 }, "sequences": func(m *PlanModel) { m.Train.Sequences = 64 },
-		"pages": func(m *PlanModel) { m.Engine.KVPages = 5000 }, "f32": func(m *PlanModel) { m.DType = kernels.F32 },
-		"kv": func(m *PlanModel) { m.Score.KVType = kernels.F32 }, "batch": func(m *PlanModel) { m.Engine.MaxBatchTokens = 1024 },
-		"saved": func(m *PlanModel) { m.Saved = true },
+		"tokens":    func(m *PlanModel) { m.Train.Tokens *= 2 },
+		"sequences": func(m *PlanModel) { m.Train.Sequences = 64 },
+		"pages":     func(m *PlanModel) { m.Engine.KVPages = 5000 },
+		"f32":       func(m *PlanModel) { m.DType = kernels.F32 },
+		"kv":        func(m *PlanModel) { m.Score.KVType = kernels.F32 },
+		"batch":     func(m *PlanModel) { m.Engine.MaxBatchTokens = 1024 },
+		"saved":     func(m *PlanModel) { m.Saved = true },
 	} {
 		m := base()
 		f(&m)
@@ -167,18 +181,23 @@ func TestPlanProperties(t *testing.T) {
 	}
 	for what, f := range map[string]func(*PlanModel){
 		"recompute": func(m *PlanModel) { m.Train.Recompute = true }, "shared": func(m *PlanModel) { m.Shared = true },
-		"lora": func(m *PlanModel) { m.Full, m.LoRA = false, &PlanLoRA{R: 4, Trained: true} }, "active": func(m *PlanModel) { m.Engine.Active = 4 },
+		"lora":      func(m *PlanModel) { m.Full, m.LoRA = false, &PlanLoRA{R: 4, Trained: true} },
+		"active":    func(m *PlanModel) { m.Engine.Active = 4 },
 		"no scorer": func(m *PlanModel) { m.Score = nil },
 	} {
 		m := base()
 		f(&m)
 		require.Less(t, total(m), x, what)
 	}
-	mem := Memory{Lines: []MemoryLine{{"policy", "weights", "", "", 1 << 30}, {"policy", "moments", "", "", 3 << 30}}, Total: 4 << 30}
+	mem := Memory{Lines: []MemoryLine{{"policy", "weights", "", "", 1 << 30}, {"policy", "moments", "", "", 3 << 30}},
+		Total: 4 << 30}
 	require.NoError(t, mem.Fits(4<<30))
-	require.EqualError(t, mem.Fits(2<<30), "it takes 4.00 GiB of memory and there are 2.00 GiB (policy moments 3.00 GiB, policy weights 1.00 GiB)")
-	big := &model.Config{Arch: "llama", Vocab: 1 << 22, Hidden: 1 << 17, Inter: 1 << 20, Layers: 1 << 11, Heads: 1 << 11, KVHeads: 1 << 11, HeadDim: 1 << 11, MaxPos: 1 << 28, Eps: 1e-5, RopeTheta: 1e4}
-	require.Greater(t, total(PlanModel{Name: "big", Config: big, DType: kernels.F32, Full: true}), int64(math.MaxInt64>>20), "no overflow")
+	require.EqualError(t, mem.Fits(2<<30),
+		"it takes 4.00 GiB of memory and there are 2.00 GiB (policy moments 3.00 GiB, policy weights 1.00 GiB)")
+	big := &model.Config{Arch: "llama", Vocab: 1 << 22, Hidden: 1 << 17, Inter: 1 << 20, Layers: 1 << 11,
+		Heads: 1 << 11, KVHeads: 1 << 11, HeadDim: 1 << 11, MaxPos: 1 << 28, Eps: 1e-5, RopeTheta: 1e4}
+	require.Greater(t, total(PlanModel{Name: "big", Config: big, DType: kernels.F32, Full: true}),
+		int64(math.MaxInt64>>20), "no overflow")
 	for _, bad := range []PlanModel{
 		{Name: "x"}, {Name: "x", Config: &model.Config{}}, {Name: "x", Config: c, DType: kernels.Q8, Full: true},
 		{Name: "x", Config: c, Train: &PlanPass{}}, {Name: "x", Config: c, Score: &PlanPass{Tokens: 5, Sequences: 6}},
@@ -195,8 +214,9 @@ func TestPlanProperties(t *testing.T) {
 func TestPlanOfDevices(t *testing.T) {
 	run := &PlanEngine{ModelOptions: ModelOptions{KVType: kernels.F32}}
 	plan := func(simulator string) Memory {
-		m, err := Plan{Threads: 2, Models: []PlanModel{{Name: "policy", Config: planShape, DType: kernels.F32, Engine: run},
-			{Name: "simulator", Device: simulator, Config: planShape, DType: kernels.F32, Engine: run}}}.Memory()
+		m, err := Plan{Threads: 2,
+			Models: []PlanModel{{Name: "policy", Config: planShape, DType: kernels.F32, Engine: run},
+				{Name: "simulator", Device: simulator, Config: planShape, DType: kernels.F32, Engine: run}}}.Memory()
 		require.NoError(t, err)
 		return m
 	}
@@ -220,7 +240,8 @@ func TestPlanOfDevices(t *testing.T) {
 }
 
 // planShape is SmolLM2-135M with fewer layers and tokens: what is measured where there is no checkpoint of the whole.
-var planShape = &model.Config{Arch: "llama", Vocab: 8192, Hidden: 576, Inter: 1536, Layers: 4, Heads: 9, KVHeads: 3, HeadDim: 64, MaxPos: 8192, Eps: 1e-5, RopeTheta: 1e5, Tied: true}
+var planShape = &model.Config{Arch: "llama", Vocab: 8192, Hidden: 576, Inter: 1536, Layers: 4, Heads: 9, KVHeads: 3,
+	HeadDim: 64, MaxPos: 8192, Eps: 1e-5, RopeTheta: 1e5, Tied: true}
 
 // planModel is what is measured: the model in dir, or random weights.
 func planModel(t *testing.T, dev kernels.Device, dir string, o model.Options) *model.Model {
@@ -242,7 +263,8 @@ var planRuns = map[string]struct {
 }{
 	"generate": {
 		func(c *model.Config) PlanModel {
-			return PlanModel{Name: "m", Config: c, DType: kernels.BF16, Engine: &PlanEngine{ModelOptions: ModelOptions{KVPages: 512}, Active: 32}}
+			return PlanModel{Name: "m", Config: c, DType: kernels.BF16,
+				Engine: &PlanEngine{ModelOptions: ModelOptions{KVPages: 512}, Active: 32}}
 		},
 		func(t *testing.T, dev kernels.Device, dir string, sample func()) {
 			planGenerate(t, dev, dir, kernels.BF16, sample)
@@ -250,7 +272,8 @@ var planRuns = map[string]struct {
 	},
 	"generate q8": {
 		func(c *model.Config) PlanModel {
-			return PlanModel{Name: "m", Config: c, DType: kernels.Q8, Engine: &PlanEngine{ModelOptions: ModelOptions{KVPages: 512}, Active: 32}}
+			return PlanModel{Name: "m", Config: c, DType: kernels.Q8,
+				Engine: &PlanEngine{ModelOptions: ModelOptions{KVPages: 512}, Active: 32}}
 		},
 		func(t *testing.T, dev kernels.Device, dir string, sample func()) {
 			planGenerate(t, dev, dir, kernels.Q8, sample)
@@ -258,7 +281,8 @@ var planRuns = map[string]struct {
 	},
 	"train 4x512": {
 		func(c *model.Config) PlanModel {
-			return PlanModel{Name: "m", Config: c, DType: kernels.BF16, Full: true, Train: &PlanPass{Tokens: 2048, Sequences: 4, Longest: 512}}
+			return PlanModel{Name: "m", Config: c, DType: kernels.BF16, Full: true,
+				Train: &PlanPass{Tokens: 2048, Sequences: 4, Longest: 512}}
 		},
 		func(t *testing.T, dev kernels.Device, dir string, sample func()) {
 			planTrain(t, dev, dir, true, 0, false, sample)
@@ -266,7 +290,8 @@ var planRuns = map[string]struct {
 	},
 	"train 4x512 recomputed": {
 		func(c *model.Config) PlanModel {
-			return PlanModel{Name: "m", Config: c, DType: kernels.BF16, Full: true, Train: &PlanPass{Tokens: 2048, Sequences: 4, Longest: 512, Recompute: true}}
+			return PlanModel{Name: "m", Config: c, DType: kernels.BF16, Full: true,
+				Train: &PlanPass{Tokens: 2048, Sequences: 4, Longest: 512, Recompute: true}}
 		},
 		func(t *testing.T, dev kernels.Device, dir string, sample func()) {
 			planTrain(t, dev, dir, true, 0, true, sample)
@@ -274,7 +299,8 @@ var planRuns = map[string]struct {
 	},
 	"lora 4x512": {
 		func(c *model.Config) PlanModel {
-			return PlanModel{Name: "m", Config: c, DType: kernels.BF16, LoRA: &PlanLoRA{R: 16, Trained: true}, Train: &PlanPass{Tokens: 2048, Sequences: 4, Longest: 512}}
+			return PlanModel{Name: "m", Config: c, DType: kernels.BF16, LoRA: &PlanLoRA{R: 16, Trained: true},
+				Train: &PlanPass{Tokens: 2048, Sequences: 4, Longest: 512}}
 		},
 		func(t *testing.T, dev kernels.Device, dir string, sample func()) {
 			planTrain(t, dev, dir, false, 16, false, sample)
@@ -289,7 +315,8 @@ func planGenerate(t *testing.T, dev kernels.Device, dir string, dtype kernels.DT
 	var wg sync.WaitGroup
 	for i := range 40 {
 		wg.Go(func() {
-			_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(420, uint64(i)), MaxTokens: 4, EOS: []int32{}})
+			_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(420, uint64(i)), MaxTokens: 4,
+				EOS: []int32{}})
 			if err != nil {
 				t.Error(err)
 			}
@@ -336,8 +363,8 @@ func planTrain(t *testing.T, dev kernels.Device, dir string, full bool, rank int
 	m.Close()
 }
 
-// The plan and the peak of a process's anonymous memory agree within 5%: of a small model, or of SmolLM2-135M-Instruct in the folder
-// ZEROSEARCH_SMOLLM2. Each run is a process of its own.
+// The plan and the peak of a process's anonymous memory agree within 5%: of a small model, or of SmolLM2-135M-Instruct
+// in the folder ZEROSEARCH_SMOLLM2. Each run is a process of its own.
 func TestPlanPeak(t *testing.T) {
 	if anonymous() == 0 || raceDetector {
 		t.Skip("this system does not say how much memory is anonymous, or the race detector takes its own")
@@ -364,7 +391,8 @@ func TestPlanPeak(t *testing.T) {
 			// No tokenizer and no text are in a test: only the runtime and the staging of the load.
 			mem, err := Plan{Models: []PlanModel{r.plan(c)}, Threads: 2, Program: 16 << 20}.Memory()
 			require.NoError(t, err)
-			// The collector of a busy machine is late, which makes a peak higher, never lower: the lowest of three counts.
+			// The collector of a busy machine is late, which makes a peak higher, never lower: the lowest of three
+			// counts.
 			peak := int64(math.MaxInt64)
 			within := func() float64 { return 0.05*float64(peak) + 12<<20 } // the heap's own ups and downs
 			for try := 0; try < 3 && float64(peak-mem.Total) > within(); try++ {
@@ -379,7 +407,8 @@ func TestPlanPeak(t *testing.T) {
 				require.NoError(t, err)
 				peak = min(peak, now)
 			}
-			t.Logf("planned %.1f MiB, peak %.1f MiB: %+.1f%%", float64(mem.Total)/(1<<20), float64(peak)/(1<<20), 100*(float64(mem.Total)/float64(peak)-1))
+			t.Logf("planned %.1f MiB, peak %.1f MiB: %+.1f%%", float64(mem.Total)/(1<<20), float64(peak)/(1<<20),
+				100*(float64(mem.Total)/float64(peak)-1))
 			for _, l := range mem.Lines {
 				t.Logf("  %-8s %-20s %8.1f MiB  %s", l.Model, l.What, float64(l.Bytes)/(1<<20), l.Detail)
 			}

@@ -2,7 +2,8 @@ package engine
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// The heap of the program: the runtime, staging of loads, what requests hold; and a tokenizer's tables, for every token. Measured.
+// The heap of the program: the runtime, staging of loads, what requests hold; and a tokenizer's tables, for every
+// token. Measured.
 const (
 	programBytes = 10 << 20
 	tokenBytes   = 128
@@ -36,8 +37,9 @@ func (p Plan) sizes(device string) kernels.Sizes { return kernels.SizesOf(device
 // work adds what the model's uses do to all.
 func (x *PlanModel) work(all []kernels.Work) []kernels.Work {
 	c := x.Config
-	w := kernels.Work{Type: x.DType, Products: c.Products(), Head: kernels.Shape{N: c.Vocab, K: c.Hidden}, Heads: c.Heads,
-		Rank: x.rank(), Low: lowType(x.DType)}
+	w := kernels.Work{Type: x.DType, Products: c.Products(), Head: kernels.Shape{N: c.Vocab, K: c.Hidden},
+		Heads: c.Heads,
+		Rank:  x.rank(), Low: lowType(x.DType)}
 	if !x.Shared {
 		all = append(all, kernels.Work{Type: x.DType, Head: w.Head, Packed: c.PackedAtOnce()})
 	}
@@ -45,7 +47,8 @@ func (x *PlanModel) work(all []kernels.Work) []kernels.Work {
 		if o, pages, err := x.options(); err == nil {
 			w := w
 			w.KV = c.KVSpec(pages, o.KVType)
-			w.Rows, w.Segments, w.Longest = o.MaxBatchTokens, min(o.MaxSequences, o.MaxBatchTokens), min(o.MaxContext, pages*kernels.PageSize)
+			w.Rows, w.Segments, w.Longest = o.MaxBatchTokens, min(o.MaxSequences, o.MaxBatchTokens),
+				min(o.MaxContext, pages*kernels.PageSize)
 			w.Sampled = x.logitRows(o)
 			all = append(all, w)
 		}

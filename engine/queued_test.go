@@ -99,7 +99,8 @@ func (x *episode) run(ctx context.Context, e *Engine, p *pair, disturbed bool) (
 
 func drawEpisode(rt *rapid.T, heads [][]int32) *episode {
 	pick := func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, name) }
-	x := &episode{model: pick("model", 2), head: heads[pick("head", len(heads))], stop: -1, score: pick("score", 3) == 0}
+	x := &episode{model: pick("model", 2), head: heads[pick("head", len(heads))], stop: -1,
+		score: pick("score", 3) == 0}
 	x.tail = prompt(pick("tail", 40), uint64(pick("seed", 3)))
 	if x.model == 0 {
 		x.adapter = pick("adapter", 2)
@@ -223,7 +224,8 @@ func TestLate(t *testing.T) {
 			s.Sampled, s.Decoded = s.Sampled+m.Sampled, s.Decoded+m.Decoded
 		}
 		if s.Sampled != int64(sampled) || !cancelled && s.Decoded != int64(decoded) {
-			rt.Fatalf("%d tokens sampled, %d decoded; the statistics have %d and %d", sampled, decoded, s.Sampled, s.Decoded)
+			rt.Fatalf("%d tokens sampled, %d decoded; the statistics have %d and %d", sampled, decoded, s.Sampled,
+				s.Decoded)
 		}
 	})
 	require.Positive(t, late.dev.(*kerneltest.Queued).Replays(), "the test is meant to replay recordings")
@@ -304,7 +306,8 @@ func TestLateClose(t *testing.T) {
 		started := make(chan struct{}, 100)
 		for i := range 8 {
 			wg.Go(func() {
-				_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(20+i, 1), MaxTokens: 500, EOS: []int32{},
+				_, err := e.Generate(t.Context(), Request{Model: "m", Prompt: prompt(20+i, 1), MaxTokens: 500,
+					EOS:    []int32{},
 					Stream: uint64(i), OnToken: func(Token) {
 						select {
 						case started <- struct{}{}:

@@ -12,7 +12,8 @@ import (
 )
 
 func TestShapes(t *testing.T) {
-	for n, want := range map[int]int{1: 1, 2: 2, 3: 4, 17: 32, 32: 32, 33: 64, 65: 96, 96: 96, 97: 128, 256: 256, 257: 288} {
+	for n, want := range map[int]int{1: 1, 2: 2, 3: 4, 17: 32, 32: 32, 33: 64, 65: 96, 96: 96, 97: 128, 256: 256,
+		257: 288} {
 		require.Equal(t, want, rowBucket(n), n)
 	}
 }
@@ -25,7 +26,8 @@ type counted struct {
 
 func (c counted) Free() { *c.freed++ }
 
-// TestRecordings: what was used last stays longest; recordings go with their adapter, and all of them when memory moves.
+// TestRecordings: what was used last stays longest; recordings go with their adapter, and all of them when memory
+// moves.
 func TestRecordings(t *testing.T) {
 	r, freed := newRecordings(idleGPU{}, 10, 64, 4), 0
 	require.Equal(t, 2, r.padPages())

@@ -14,10 +14,11 @@ import (
 // Request asks for a continuation. Sampling truncates in the order top-k, top-p, min-p, on the distribution after
 // penalties and temperature; ids without a token (model.Model.NoToken) are left out before.
 type Request struct {
-	Model     string         // as given to AddModel
-	Adapter   *model.Adapter // an adapter of this model; nil: none
-	Prompt    []int32        // all ids so far. What an earlier request has computed of them is found in the cache: a turn is cheap
-	MaxTokens int            // at most so many new tokens, at least 1
+	Model   string         // as given to AddModel
+	Adapter *model.Adapter // an adapter of this model; nil: none
+	// all ids so far. What an earlier request has computed of them is found in the cache: a turn is cheap
+	Prompt    []int32
+	MaxTokens int // at most so many new tokens, at least 1
 
 	// Stop ends the request when it is true of the ids generated so far, the last one just sampled; it stays in the
 	// result. It is called on the engine's own goroutine: be quick, keep nothing of ids, call no Generate.
@@ -48,10 +49,11 @@ type Token struct {
 
 // Finish reasons.
 const (
-	FinishStop      = "stop"      // an end-of-sequence id, or Stop
-	FinishLength    = "length"    // MaxTokens
-	FinishContext   = "context"   // the longest sequence that the model, or its cache, can hold
-	FinishCancelled = "cancelled" // an error, such as the end of the context; what there was so far is returned beside the error
+	FinishStop    = "stop"    // an end-of-sequence id, or Stop
+	FinishLength  = "length"  // MaxTokens
+	FinishContext = "context" // the longest sequence that the model, or its cache, can hold
+	// an error, such as the end of the context; what there was so far is returned beside the error
+	FinishCancelled = "cancelled"
 )
 
 // Result is a continuation.
@@ -73,7 +75,8 @@ func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 		return Result{}, fmt.Errorf("generating with %s: %w", r.Model, err)
 	}
 	err = e.await(ctx, j)
-	res := Result{IDs: j.ids, Logprobs: j.logprobs, Finish: j.finish, CachedTokens: j.q.cached, PrefilledTokens: len(r.Prompt) - j.q.cached}
+	res := Result{IDs: j.ids, Logprobs: j.logprobs, Finish: j.finish, CachedTokens: j.q.cached,
+		PrefilledTokens: len(r.Prompt) - j.q.cached}
 	if err != nil {
 		return res, fmt.Errorf("generating with %s: %w", r.Model, err)
 	}
@@ -92,13 +95,16 @@ func (e *Engine) generation(r Request) (*job, error) {
 	case r.MaxTokens < 1:
 		return nil, fmt.Errorf("max tokens is %d: ask for 1 at least", r.MaxTokens)
 	case room < 1:
-		return nil, fmt.Errorf("the prompt has %d tokens, the context %d: shorten it, or give the engine a longer context", len(r.Prompt), j.r.context)
+		return nil,
+			fmt.Errorf("the prompt has %d tokens, the context %d: shorten it, or give the engine a longer context",
+				len(r.Prompt), j.r.context)
 	case bad(r.Temperature, math.MaxFloat32) || r.Temperature > 0 && r.Temperature < 1e-6:
 		return nil, fmt.Errorf("temperature %v: use 0 (greedy) or a number from 1e-6 on", r.Temperature)
 	case r.Top < 0:
 		return nil, fmt.Errorf("the %d most likely tokens: ask for 0 or more", r.Top)
 	case bad(r.TopP, 1) || bad(r.MinP, 1) || r.TopK < 0:
-		return nil, fmt.Errorf("top-p %v, min-p %v, top-k %d: the first two are in [0, 1], the last is not negative", r.TopP, r.MinP, r.TopK)
+		return nil, fmt.Errorf("top-p %v, min-p %v, top-k %d: the first two are in [0, 1], the last is not negative",
+			r.TopP, r.MinP, r.TopK)
 	}
 	if j.eos = r.EOS; r.EOS == nil {
 		j.eos = j.r.m.Config.EOS
@@ -154,12 +160,15 @@ func (e *Engine) newJob(name string, a *model.Adapter, ids []int32) (*job, error
 		return nil, fmt.Errorf("the prompt is empty: there must be one token at least")
 	}
 	if len(ids) > r.context {
-		return nil, fmt.Errorf("the prompt has %d tokens, the context %d: shorten it, or give the engine a longer context", len(ids), r.context)
+		return nil,
+			fmt.Errorf("the prompt has %d tokens, the context %d: shorten it, or give the engine a longer context",
+				len(ids), r.context)
 	}
 	if err := r.m.Config.CheckIDs(ids); err != nil {
 		return nil, err
 	}
-	q := &sequence{key: keyOf(a), ids: slices.Clone(ids), prompt: len(ids), target: len(ids), reuse: len(ids) - 1, fresh: true}
+	q := &sequence{key: keyOf(a), ids: slices.Clone(ids), prompt: len(ids), target: len(ids), reuse: len(ids) - 1,
+		fresh: true}
 	q.job = &job{r: r, q: q, adapter: a, done: make(chan struct{}), more: make(chan struct{}, 1)}
 	return q.job, nil
 }
@@ -209,7 +218,8 @@ func (j *job) emit() {
 // rule says how the token at position pos is drawn.
 func (j *job) rule(pos int) kernels.Sampling {
 	r := j.req
-	s := kernels.Sampling{Greedy: r.Temperature == 0, InvTemp: j.invTemp, TopK: r.TopK, TopP: float32(r.TopP), MinP: float32(r.MinP),
+	s := kernels.Sampling{Greedy: r.Temperature == 0, InvTemp: j.invTemp, TopK: r.TopK, TopP: float32(r.TopP),
+		MinP:   float32(r.MinP),
 		Stream: r.Stream, Pos: int32(pos), Never: j.r.m.NoToken}
 	if j.adjust != nil {
 		s.Adjust = j.adjust.list
@@ -226,7 +236,9 @@ func (j *job) goesOn(pos int) bool {
 // take adds a sampled token to a generating job and says whether it was the last.
 func (j *job) take(d drawn) outcome {
 	if d.id < 0 || int(d.id) >= j.r.m.Config.Vocab || math.IsNaN(float64(d.logp)) {
-		j.err = fmt.Errorf("the model gave no number (token %d with log-probability %v at position %d): its weights are damaged", d.id, d.logp, len(j.q.ids))
+		j.err = fmt.Errorf(
+			"the model gave no number (token %d with log-probability %v at position %d): its weights are damaged", d.id,
+			d.logp, len(j.q.ids))
 		return outcome{finish: true}
 	}
 	j.ids, j.logprobs = append(j.ids, d.id), append(j.logprobs, d.logp)

@@ -19,7 +19,9 @@ type ModelOptions struct {
 	KVPages int
 	KVBytes int64
 
-	MaxContext     int // longest sequence, prompt and generated. 0: the model's own limit, but at most 4096; never more than the pages hold
+	// longest sequence, prompt and generated. 0: the model's own limit, but at most 4096; never more than the pages
+	// hold
+	MaxContext     int
 	MaxSequences   int // sequences in one step. 0: 256
 	MaxBatchTokens int // tokens in one step, which bounds the workspace. 0: 512
 }
@@ -107,8 +109,9 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	if err != nil {
 		return nil, err
 	}
-	n := &runner{name: name, m: m, dev: dev, jobs: map[*job]bool{}, note: eo.Note, context: min(o.MaxContext, pages*kernels.PageSize),
-		lane: newLane(name, pages, o.MaxBatchTokens, o.MaxSequences)}
+	n := &runner{name: name, m: m, dev: dev, jobs: map[*job]bool{}, note: eo.Note,
+		context: min(o.MaxContext, pages*kernels.PageSize),
+		lane:    newLane(name, pages, o.MaxBatchTokens, o.MaxSequences)}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -128,7 +131,8 @@ func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, 
 	for i := range n.queued {
 		n.queued[i] = queuedPass{r: n, host: make([]byte, 8*o.MaxBatchTokens)}
 	}
-	n.stats = ModelStats{Name: name, Pages: pages, KVBytes: n.kv.Bytes(), WorkspaceBytes: n.ws.Bytes() + n.s.bytes, Context: n.context}
+	n.stats = ModelStats{Name: name, Pages: pages, KVBytes: n.kv.Bytes(), WorkspaceBytes: n.ws.Bytes() + n.s.bytes,
+		Context: n.context}
 	return n, nil
 }
 

@@ -60,7 +60,8 @@ func newSampler(dev kernels.Device, m *model.Model, maxTokens, maxSeq int, logit
 		rows, cols int
 	}{
 		{&s.hidden, kernels.F32, maxTokens, m.Config.Hidden}, {&s.targets, kernels.I32, maxTokens, 1},
-		{&s.logits, kernels.F32, chunk, m.Config.Vocab}, {&s.lse, kernels.F32, maxTokens, 1}, {&s.results, kernels.U8, 8 * maxTokens, 1},
+		{&s.logits, kernels.F32, chunk, m.Config.Vocab}, {&s.lse, kernels.F32, maxTokens, 1},
+		{&s.results, kernels.U8, 8 * maxTokens, 1},
 	} {
 		if *t.t, err = kernels.NewTensor(dev, t.typ, t.rows, t.cols); err != nil {
 			return s, err
@@ -161,7 +162,8 @@ func (s *sampler) top(b *batch, at int, t top) (err error) {
 
 // likeliest puts the k most likely tokens of a row into best, the lowest id first where they are equal. Ids without a
 // token are none.
-func (s *sampler) likeliest(best []TokenLogprob, logits, lse kernels.Tensor, k int, invTemp float32) ([]TokenLogprob, error) {
+func (s *sampler) likeliest(best []TokenLogprob, logits, lse kernels.Tensor, k int, invTemp float32) ([]TokenLogprob,
+	error) {
 	if s.hostLogits == nil {
 		s.hostLogits = make([]float32, s.logits.Cols)
 	}

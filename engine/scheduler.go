@@ -173,7 +173,8 @@ func (l *lane) plan() *plan {
 		p.give(q, n)
 	}
 	l.enter(p, spare)
-	slices.SortStableFunc(p.items, func(a, b item) int { return cmp.Compare(a.seq.key, b.seq.key) }) // an adapter's rows are neighbours
+	// an adapter's rows are neighbours
+	slices.SortStableFunc(p.items, func(a, b item) int { return cmp.Compare(a.seq.key, b.seq.key) })
 	if p.tokens == 0 && l.underway == 0 {
 		panic(fmt.Sprintf("engine: nothing to run for %s with %d running, %d waiting, %d of %d pages available",
 			l.name, len(l.running), len(l.waiting), l.cache.Available(), l.cache.Total()))
@@ -192,7 +193,8 @@ func (l *lane) room(p *plan, q *sequence, n int) bool {
 	for !q.table.Grow(n) {
 		victim := l.running[len(l.running)-1]
 		if victim == q && len(l.running) == 1 {
-			panic(fmt.Sprintf("engine: %d pages of %s do not hold a sequence of %d tokens that is alone", l.cache.Total(), l.name, q.target))
+			panic(fmt.Sprintf("engine: %d pages of %s do not hold a sequence of %d tokens that is alone",
+				l.cache.Total(), l.name, q.target))
 		}
 		l.preempt(victim)
 		l.preemptions++
@@ -226,7 +228,8 @@ func (l *lane) enter(p *plan, spare int) {
 		n, ok := l.admit(p, q, spare)
 		if !ok {
 			if alone {
-				panic(fmt.Sprintf("engine: %d pages of %s do not hold the first of %d tokens", l.cache.Total(), l.name, q.target))
+				panic(fmt.Sprintf("engine: %d pages of %s do not hold the first of %d tokens", l.cache.Total(), l.name,
+					q.target))
 			}
 			return
 		}

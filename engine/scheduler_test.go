@@ -69,7 +69,8 @@ func randomScheduler(rt *rapid.T, lags bool) {
 		end: map[*sequence]int{}, missed: map[*lane]int{}}
 	for range rapid.IntRange(1, 3).Draw(rt, "models") {
 		pages := rapid.IntRange(1, 10).Draw(rt, "pages")
-		l := newLane("m", pages, rapid.SampledFrom([]int{1, 3, 16, 64, 200}).Draw(rt, "batch"), rapid.IntRange(1, 6).Draw(rt, "seqs"))
+		l := newLane("m", pages, rapid.SampledFrom([]int{1, 3, 16, 64, 200}).Draw(rt, "batch"),
+			rapid.IntRange(1, 6).Draw(rt, "seqs"))
 		w.s.lanes = append(w.s.lanes, l)
 		w.slots[l], w.version[l] = make([]uint64, pages*kernels.PageSize), map[kvcache.Key]uint64{}
 	}
@@ -132,10 +133,12 @@ func (w *world) oldest() map[*sequence]*lane {
 
 func (w *world) arrive(rt *rapid.T, heads [][]int32) {
 	l := rapid.SampledFrom(w.s.lanes).Draw(rt, "lane")
-	ids := append(append([]int32{}, rapid.SampledFrom(heads).Draw(rt, "head")...), rapid.SliceOfN(rapid.Int32Range(0, 3), 1, 20).Draw(rt, "tail")...)
+	ids := append(append([]int32{}, rapid.SampledFrom(heads).Draw(rt, "head")...),
+		rapid.SliceOfN(rapid.Int32Range(0, 3), 1, 20).Draw(rt, "tail")...)
 	capacity := l.cache.Total() * kernels.PageSize // tokens of one sequence that is alone
 	ids = ids[:min(len(ids), capacity)]
-	q := &sequence{ids: ids, prompt: len(ids), target: len(ids), reuse: len(ids) - 1, key: kvcache.Key(rapid.IntRange(0, 1).Draw(rt, "key"))}
+	q := &sequence{ids: ids, prompt: len(ids), target: len(ids), reuse: len(ids) - 1,
+		key: kvcache.Key(rapid.IntRange(0, 1).Draw(rt, "key"))}
 	w.end[q] = min(len(ids)+rapid.IntRange(1, 70).Draw(rt, "max"), capacity+1)
 	if len(ids) > 1 && rapid.IntRange(0, 3).Draw(rt, "score") == 0 {
 		q.scores, q.target, w.end[q] = true, len(ids)-1, len(ids)
@@ -162,7 +165,8 @@ func (w *world) stamps(l *lane, q *sequence, n int) []uint64 {
 
 func (w *world) check(l *lane, q *sequence, n int) {
 	for p, want := range w.stamps(l, q, n) {
-		if at := int(q.table.Pages()[p/kernels.PageSize])*kernels.PageSize + p%kernels.PageSize; w.slots[l][at] != want {
+		if at := int(q.table.Pages()[p/kernels.PageSize])*kernels.PageSize +
+			p%kernels.PageSize; w.slots[l][at] != want {
 			w.rt.Fatalf("sequence %d reads something else at position %d", q.arrival, p)
 		}
 	}
@@ -206,7 +210,8 @@ func (w *world) step() {
 		w.rt.Fatalf("the queue is out of order")
 	}
 	if tokens != p.tokens || tokens > p.lane.maxTokens || len(p.lane.running) > min(p.lane.maxSeq, p.lane.maxTokens) {
-		w.rt.Fatalf("%d tokens, said to be %d, of %d sequences in a step of %d, %d", tokens, p.tokens, len(p.lane.running), p.lane.maxTokens, p.lane.maxSeq)
+		w.rt.Fatalf("%d tokens, said to be %d, of %d sequences in a step of %d, %d", tokens, p.tokens,
+			len(p.lane.running), p.lane.maxTokens, p.lane.maxSeq)
 	}
 	w.settle()
 	if w.underway, w.outcomes = p, out; !w.lags {

@@ -10,7 +10,8 @@ import (
 
 // ScoreOptions say what is wanted of a text. The zero value: everything after the first token, at temperature 1.
 type ScoreOptions struct {
-	From    int     // score tokens From..; what is before may come from the cache. 0: 1, as the first token is not predicted
+	// score tokens From..; what is before may come from the cache. 0: 1, as the first token is not predicted
+	From    int
 	InvTemp float32 // 1/temperature. 0: 1
 	TopK    int     // so many of the most likely tokens after the last one
 }
@@ -32,7 +33,8 @@ type Scores struct {
 
 // Score gives the log-probabilities of ids, in one pass with whatever else is pending. They are the bits that
 // Generate returned when it sampled these ids, and that training gets.
-func (e *Engine) Score(ctx context.Context, model string, a *model.Adapter, ids []int32, o ScoreOptions) (Scores, error) {
+func (e *Engine) Score(ctx context.Context, model string, a *model.Adapter, ids []int32, o ScoreOptions) (Scores,
+	error) {
 	j, err := e.scoring(model, a, ids, o)
 	if err != nil {
 		return Scores{}, fmt.Errorf("scoring with %s: %w", model, err)
@@ -44,7 +46,8 @@ func (e *Engine) Score(ctx context.Context, model string, a *model.Adapter, ids 
 		return Scores{}, fmt.Errorf("scoring with %s: %w", model, err)
 	}
 	if at := j.noNumber(); at >= 0 {
-		return Scores{}, fmt.Errorf("scoring with %s: the model gave no number at position %d: its weights are damaged", model, at)
+		return Scores{}, fmt.Errorf("scoring with %s: the model gave no number at position %d: its weights are damaged",
+			model, at)
 	}
 	j.scores.CachedTokens = j.q.cached
 	return j.scores, nil
@@ -71,7 +74,8 @@ func (e *Engine) scoring(name string, a *model.Adapter, ids []int32, o ScoreOpti
 		return nil, err
 	}
 	if o.From < 0 || o.From > len(ids) || o.TopK < 0 || !(o.InvTemp >= 0 && o.InvTemp <= math.MaxFloat32) {
-		return nil, fmt.Errorf("from %d of %d tokens, top-k %d, 1/temperature %v: out of range", o.From, len(ids), o.TopK, o.InvTemp)
+		return nil, fmt.Errorf("from %d of %d tokens, top-k %d, 1/temperature %v: out of range", o.From, len(ids),
+			o.TopK, o.InvTemp)
 	}
 	if j.invTemp = o.InvTemp; o.InvTemp == 0 {
 		j.invTemp = 1

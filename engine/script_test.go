@@ -17,8 +17,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the scheduler does now")
 
-// TestScripts runs the scheduler by hand. A script is a list of commands, each followed by the scheduler's whole reaction between
-// ---- and an empty line; lines with # tell the story. Sampled ids are made up: 1000 times the sequence's number plus the position.
+// TestScripts runs the scheduler by hand. A script is a list of commands, each followed by the scheduler's whole
+// reaction between ---- and an empty line; lines with # tell the story. Sampled ids are made up: 1000 times the
+// sequence's number plus the position.
 //
 //	lane NAME pages=P batch=B seqs=S     a model with P pages, steps of at most B tokens and S sequences
 //	add LANE NAME IDS max=M [key=K]      a sequence that generates M tokens; IDS such as 1..40,7

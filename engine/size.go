@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// ParseSize reads a number of bytes as people write it: 24GiB, 24G (the same), 24GB (powers of ten), 512M or plain bytes; "" is 0.
+// ParseSize reads a number of bytes as people write it: 24GiB, 24G (the same), 24GB (powers of ten), 512M or plain
+// bytes; "" is 0.
 func ParseSize(s string) (int64, error) {
 	if s == "" {
 		return 0, nil

@@ -7,7 +7,8 @@ import (
 )
 
 func TestParseSize(t *testing.T) {
-	for s, want := range map[string]int64{"": 0, "1": 1, "17 B": 17, "2k": 2048, "3 MiB": 3 << 20, "24G": 24 << 30, "24GiB": 24 << 30, "24GB": 24e9, "1.5T": 3 << 39} {
+	for s, want := range map[string]int64{"": 0, "1": 1, "17 B": 17, "2k": 2048, "3 MiB": 3 << 20, "24G": 24 << 30,
+		"24GiB": 24 << 30, "24GB": 24e9, "1.5T": 3 << 39} {
 		got, err := ParseSize(s)
 		require.NoError(t, err, s)
 		require.Equal(t, want, got, s)

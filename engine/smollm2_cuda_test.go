@@ -18,10 +18,12 @@ import (
 )
 
 // TestSmolLM2OnCUDA: SmolLM2-135M in BF16 writes on a GPU that is simulated the 8 tokens that it writes on the CPU. Its
-// log-probs are as far from those in F32 as the CPU's are, which rounds to BF16 in the same places but sums in another order.
+// log-probs are as far from those in F32 as the CPU's are, which rounds to BF16 in the same places but sums in another
+// order.
 func TestSmolLM2OnCUDA(t *testing.T) {
 	if os.Getenv("ZEROSEARCH_SIMULATED_GPU") == "" {
-		t.Skip("it takes a minute or two: set ZEROSEARCH_SIMULATED_GPU=1, and ZEROSEARCH_SMOLLM2 to a folder with SmolLM2-135M-Instruct")
+		t.Skip("it takes a minute or two: set ZEROSEARCH_SIMULATED_GPU=1, and ZEROSEARCH_SMOLLM2 to a folder with " +
+			"SmolLM2-135M-Instruct")
 	}
 	o := ModelOptions{KVPages: 4, MaxContext: 64, MaxSequences: 1, MaxBatchTokens: 16}
 	host := smollm2(t, kernels.BF16, o)
@@ -42,12 +44,14 @@ func TestSmolLM2OnCUDA(t *testing.T) {
 	loaded := time.Now()
 	got, err := e.Generate(t.Context(), request)
 	require.NoError(t, err)
-	t.Logf("loaded in %.0f s, 16 tokens read and 8 written in %.0f s", loaded.Sub(start).Seconds(), time.Since(loaded).Seconds())
+	t.Logf("loaded in %.0f s, 16 tokens read and 8 written in %.0f s", loaded.Sub(start).Seconds(),
+		time.Since(loaded).Seconds())
 	e.Close()
 	m.Close()
 	require.NoError(t, d.Close())
 	require.Equal(t, want.IDs, got.IDs)
-	exact, err := smollm2(t, kernels.F32, o).Score(t.Context(), "m", nil, slices.Concat(request.Prompt, want.IDs), ScoreOptions{})
+	exact, err := smollm2(t, kernels.F32, o).Score(t.Context(), "m", nil, slices.Concat(request.Prompt, want.IDs),
+		ScoreOptions{})
 	require.NoError(t, err)
 	var cpu, gpu float64
 	for i, x := range exact.Logprobs[len(request.Prompt)-1:] {

@@ -51,7 +51,8 @@ func TestSmolLM2(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, c := range g.Chats {
 		wg.Go(func() {
-			res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: c.IDs, MaxTokens: len(c.GreedyIDs), EOS: []int32{}})
+			res, err := e.Generate(t.Context(), Request{Model: "m", Prompt: c.IDs, MaxTokens: len(c.GreedyIDs),
+				EOS: []int32{}})
 			if err != nil || !equalIDs(c.GreedyIDs, res.IDs) {
 				t.Errorf("%v: greedy text is %v, not %v", err, res.IDs, c.GreedyIDs)
 				return
@@ -76,8 +77,8 @@ func TestSmolLM2(t *testing.T) {
 	wg.Wait()
 }
 
-// TestSmolLM2Penalties: greedy answers to "Name the capital of France." as transformers 5.23.0 writes them in f32 with repetition_penalty,
-// min_new_tokens and sequence_bias.
+// TestSmolLM2Penalties: greedy answers to "Name the capital of France." as transformers 5.23.0 writes them in f32 with
+// repetition_penalty, min_new_tokens and sequence_bias.
 func TestSmolLM2Penalties(t *testing.T) {
 	e := smollm2(t, kernels.F32, ModelOptions{KVPages: 64})
 	text, err := os.ReadFile("testdata/penalties_smollm2.json")
@@ -109,7 +110,8 @@ func BenchmarkDecode(b *testing.B) {
 		var wg sync.WaitGroup
 		for i := range uint64(64) {
 			wg.Go(func() {
-				_, err := e.Generate(b.Context(), Request{Model: "m", Prompt: prompt(64, 1), MaxTokens: 32, Temperature: 1, EOS: []int32{}, Stream: i})
+				_, err := e.Generate(b.Context(), Request{Model: "m", Prompt: prompt(64, 1), MaxTokens: 32,
+					Temperature: 1, EOS: []int32{}, Stream: i})
 				if err != nil {
 					b.Error(err)
 				}

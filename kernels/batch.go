@@ -7,22 +7,24 @@ type Layout struct {
 	IDs   []int32 // [T] tokens, each below the vocabulary
 	Pos   []int32 // [T] positions within the sequence
 	Slots []int32 // [T] slots of the cache, where keys and values go
-	// Segs are the sequences that the rows belong to: every row is in exactly one. They may be left out where there is no attention.
+	// Segs are the sequences that the rows belong to: every row is in exactly one. They may be left out where there is
+	// no attention.
 	Segs []Segment
 	// Rows lists the rows whose outputs are wanted, in any order.
 	Rows []int32
-	// Draws say how the next id of Rows[i] is drawn, for the first len(Draws) of them. Lists within a Sampling must stay as they are until the
-	// draw.
+	// Draws say how the next id of Rows[i] is drawn, for the first len(Draws) of them. Lists within a Sampling must
+	// stay as they are until the draw.
 	Draws []Sampling
 
 	pages []int32 // of CopyFrom
 }
 
-// BatchSpec is the most that a batch can hold: tokens, segments, entries of all page tables together, and rows that are wanted.
+// BatchSpec is the most that a batch can hold: tokens, segments, entries of all page tables together, and rows that are
+// wanted.
 type BatchSpec struct{ Tokens, Segments, Pages, Rows int }
 
-// Batch is a Layout on a device: it is set once a pass, with one validation and one transfer, and every operation of the pass reads it.
-// Its memory stays where it is, so that a recorded pass can be replayed over another layout.
+// Batch is a Layout on a device: it is set once a pass, with one validation and one transfer, and every operation of
+// the pass reads it. Its memory stays where it is, so that a recorded pass can be replayed over another layout.
 type Batch interface {
 	Spec() BatchSpec
 	// Tokens is T of the layout that was set last.
@@ -36,19 +38,22 @@ type Batch interface {
 	Free()
 }
 
-// Check returns what is wrong with l for a batch of size s: lengths that disagree, and segments that overlap, leave rows out or reach
-// beyond their pages. A cache with kv's number of pages bounds pages and slots; 0 pages: none is used, and slots may be left out.
+// Check returns what is wrong with l for a batch of size s: lengths that disagree, and segments that overlap, leave
+// rows out or reach beyond their pages. A cache with kv's number of pages bounds pages and slots; 0 pages: none is
+// used, and slots may be left out.
 func (l *Layout) Check(s BatchSpec, kv KVSpec) error {
 	t := len(l.IDs)
 	if len(l.Pos) != t || len(l.Slots) != t && kv.Pages > 0 || len(l.Draws) > len(l.Rows) {
-		return fmt.Errorf("%d ids, %d positions, %d slots, %d draws of %d rows", t, len(l.Pos), len(l.Slots), len(l.Draws), len(l.Rows))
+		return fmt.Errorf("%d ids, %d positions, %d slots, %d draws of %d rows", t, len(l.Pos), len(l.Slots),
+			len(l.Draws), len(l.Rows))
 	}
 	pages := 0
 	for i := range l.Segs {
 		pages += len(l.Segs[i].Pages)
 	}
 	if t > s.Tokens || len(l.Segs) > s.Segments || pages > s.Pages || len(l.Rows) > s.Rows {
-		return fmt.Errorf("%d tokens, %d segments, %d pages and %d rows do not fit into %+v", t, len(l.Segs), pages, len(l.Rows), s)
+		return fmt.Errorf("%d tokens, %d segments, %d pages and %d rows do not fit into %+v", t, len(l.Segs), pages,
+			len(l.Rows), s)
 	}
 	for i, p := range l.Pos {
 		if p < 0 {
@@ -77,7 +82,8 @@ func (l *Layout) checkSegments(kv KVSpec) error {
 	for i := range l.Segs {
 		s := &l.Segs[i]
 		if s.Row < 0 || s.Len < 0 || s.Start < 0 || s.Row+s.Len > len(l.IDs) || s.Start+s.Len > len(s.Pages)*PageSize {
-			return fmt.Errorf("segment %d is row %d, length %d, start %d, %d pages of %d rows", i, s.Row, s.Len, s.Start, len(s.Pages), len(l.IDs))
+			return fmt.Errorf("segment %d is row %d, length %d, start %d, %d pages of %d rows", i, s.Row, s.Len,
+				s.Start, len(s.Pages), len(l.IDs))
 		}
 		for _, p := range s.Pages {
 			if p < 0 || int(p) >= kv.Pages {
@@ -154,8 +160,8 @@ func (s BatchSpec) Covers(t BatchSpec) bool {
 	return s.Tokens >= t.Tokens && s.Segments >= t.Segments && s.Pages >= t.Pages && s.Rows >= t.Rows
 }
 
-// BatchOf is a batch of just the size of l, set to it. Lists that l leaves out are zeros: it serves single operations, which look at some of
-// them only.
+// BatchOf is a batch of just the size of l, set to it. Lists that l leaves out are zeros: it serves single operations,
+// which look at some of them only.
 func BatchOf(d Device, l Layout, kv KV) (Batch, error) {
 	t := max(len(l.IDs), len(l.Pos), len(l.Slots))
 	for _, s := range l.Segs {
@@ -182,6 +188,7 @@ type Fed struct{ Row, From int32 }
 
 // Ticket is a result that comes later.
 type Ticket interface {
-	// Wait returns when the result is there, with the first error of the work that was queued before it. It may be called once.
+	// Wait returns when the result is there, with the first error of the work that was queued before it. It may be
+	// called once.
 	Wait() error
 }

@@ -6,7 +6,8 @@ type Updater interface {
 	Update(w Weight, p, g, m, v Tensor, s AdamWStep)
 }
 
-// Update is all that a step does to a parameter [N, K]: AdamW moves its master p, w (unless nil) is packed from it, its gradient g is cleared.
+// Update is all that a step does to a parameter [N, K]: AdamW moves its master p, w (unless nil) is packed from it, its
+// gradient g is cleared.
 func Update(d Device, w Weight, p, g, m, v Tensor, s AdamWStep) {
 	if u, ok := d.(Updater); ok && w != nil {
 		u.Update(w, p, g, m, v, s)
@@ -21,8 +22,8 @@ func Update(d Device, w Weight, p, g, m, v Tensor, s AdamWStep) {
 
 // Grouper is a Device that may hold weights which share their input as one matrix.
 type Grouper interface {
-	// NewWeights makes room for weights [n, K], one for each n. MatMuls over all of them in this order, into columns that follow each
-	// other, may then be one product. Each is freed by itself.
+	// NewWeights makes room for weights [n, K], one for each n. MatMuls over all of them in this order, into columns
+	// that follow each other, may then be one product. Each is freed by itself.
 	NewWeights(k int, t DType, n ...int) ([]Weight, error)
 }
 

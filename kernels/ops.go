@@ -1,6 +1,6 @@
-// Package kernels says what a chip has to do for a transformer to run and to learn: a Device and its operations, in the order in
-// which the forward pass calls them, each with its backward. There is no tape and no graph. Package ref is the specification in
-// plain Go, cpu and cuda are fast, kerneltest is the suite that all of them pass.
+// Package kernels says what a chip has to do for a transformer to run and to learn: a Device and its operations, in the
+// order in which the forward pass calls them, each with its backward. There is no tape and no graph. Package ref is the
+// specification in plain Go, cpu and cuda are fast, kerneltest is the suite that all of them pass.
 //
 // Letters used for shapes in every room of this house:
 //
@@ -11,33 +11,36 @@
 //	N  outputs of a matmul  K  inputs    R  rank of a LoRA adapter
 //	P  tokens in a KV page               S  slots of a KV cache
 //
-// Numbers. Activations and gradients are F32, but for operands of products that a device wants in BF16 (Device.Operand). A matmul rounds its operands to the type of its weight (F32: none; BF16: to
-// nearest, ties to even; Q8: activations to 8 bits a group of 32 in k), accumulates in F32. One chain: every output element
-// is one chain of fused multiply-adds over k, ascending, starting from zero (or from the old value where an operation "adds by
-// chain"), so it depends on its own row and column only: not on the batch, on chunking or on the number of threads. For BF16 the
-// chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals. Where a processor multiplies tiles (AMX), BF16
-// matmuls take k by 32, each time one chain over the even and one over the odd k, from zero, whose sum is added: num.DotTiles. It
-// depends on as little as the chain does. So do the products of attention there, if D is a multiple of 32.
+// Numbers. Activations and gradients are F32, but for operands of products that a device wants in BF16
+// (Device.Operand). A matmul rounds its operands to the type of its weight (F32: none; BF16: to nearest, ties to even;
+// Q8: activations to 8 bits a group of 32 in k), accumulates in F32. One chain: every output element is one chain of
+// fused multiply-adds over k, ascending, starting from zero (or from the old value where an operation "adds by chain"),
+// so it depends on its own row and column only: not on the batch, on chunking or on the number of threads. For BF16 the
+// chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals. Where a processor
+// multiplies tiles (AMX), BF16 matmuls take k by 32, each time one chain over the even and one over the odd k, from
+// zero, whose sum is added: num.DotTiles. It depends on as little as the chain does. So do the products of attention
+// there, if D is a multiple of 32.
 package kernels
 
-// Epilogue is what MatMul does to the finished chain c before it stores y = Scale*c + Bias (+ y if Add), rounding each step.
-// Scale 0 means 1. Bias is F32 [1, N] or none.
+// Epilogue is what MatMul does to the finished chain c before it stores y = Scale*c + Bias (+ y if Add), rounding each
+// step. Scale 0 means 1. Bias is F32 [1, N] or none.
 type Epilogue struct {
 	Bias  Tensor
 	Add   bool
 	Scale float32
 }
 
-// LowRank is what an adapter (LoRA, arXiv 2106.09685) adds to a product: U = Scale x A^T, y += U B^T; to its backward: U = Scale dy B,
-// dx += U A. A [R, K] and B [N, R] are of one type, F32 or BF16, which need not be the weight's; all in one call are of one type. U, F32
-// [T, R], is an output too. Scale 0 means 1.
+// LowRank is what an adapter (LoRA, arXiv 2106.09685) adds to a product: U = Scale x A^T, y += U B^T; to its backward:
+// U = Scale dy B, dx += U A. A [R, K] and B [N, R] are of one type, F32 or BF16, which need not be the weight's; all in
+// one call are of one type. U, F32 [T, R], is an output too. Scale 0 means 1.
 type LowRank struct {
 	A, B  Weight
 	U     Tensor
 	Scale float32
 }
 
-// Product is y = x w^T with an epilogue, and then what an adapter adds unless Low.A is nil: one of several that share x.
+// Product is y = x w^T with an epilogue, and then what an adapter adds unless Low.A is nil: one of several that share
+// x.
 type Product struct {
 	Y Tensor
 	W Weight
@@ -51,8 +54,8 @@ type Product struct {
 type LogProbs struct{ Logp, Entropy, LSE Tensor }
 
 // Sampling says how the next id of one row is drawn. Truncations apply in the order Never, top-k, top-p, min-p on the
-// tempered distribution, each on what the one before left, renormalised, ties to the lower id; the drawn id is the first whose cumulated
-// probability, in ascending id order and renormalised, exceeds num.Uniform(Stream, Pos).
+// tempered distribution, each on what the one before left, renormalised, ties to the lower id; the drawn id is the
+// first whose cumulated probability, in ascending id order and renormalised, exceeds num.Uniform(Stream, Pos).
 type Sampling struct {
 	Greedy  bool    // the largest logit, the lowest id on ties; InvTemp then only scales the log-prob
 	InvTemp float32 // 1/temperature
@@ -103,54 +106,63 @@ type AdamWStep struct {
 }
 
 // Ops are the operations, in the order in which a forward pass calls them. "=" in a comment overwrites, "+=" adds.
-// Tensors are F32 unless said; y of RMSNorm and SwiGLU and x of a product of BF16 operands may be BF16, if Device.Operand says so; outputs do not overlap inputs unless said.
+// Tensors are F32 unless said; y of RMSNorm and SwiGLU and x of a product of BF16 operands may be BF16, if
+// Device.Operand says so; outputs do not overlap inputs unless said.
 type Ops interface {
 	// Embed: y[T,C] = the rows of w[V,C] that b's ids name, widened. CUDA: a gather kernel, a warp a row.
 	Embed(y Tensor, w Weight, b Batch)
-	// EmbedBackward: dw[V,C] += dy[T,C] at the rows that b's ids name, tokens ascending. CUDA: a block a column range, serial over tokens.
+	// EmbedBackward: dw[V,C] += dy[T,C] at the rows that b's ids name, tokens ascending. CUDA: a block a column range,
+	// serial over tokens.
 	EmbedBackward(dw, dy Tensor, b Batch)
 
-	// RMSNorm: y[T,C] = x * rstd * w[1,C], rstd[T,1] = 1/sqrt(mean(x^2) + eps), kept unless none (arXiv 1910.07467). With w[1,D] of a
-	// divisor of C every head of D elements has a norm of its own, and rstd is [T, C/D]. CUDA: a block a row, fixed-tree sum.
+	// RMSNorm: y[T,C] = x * rstd * w[1,C], rstd[T,1] = 1/sqrt(mean(x^2) + eps), kept unless none (arXiv 1910.07467).
+	// With w[1,D] of a divisor of C every head of D elements has a norm of its own, and rstd is [T, C/D]. CUDA: a block
+	// a row, fixed-tree sum.
 	RMSNorm(y, x, w Tensor, eps float32, rstd Tensor)
-	// RMSNormBackward: dx[T,C] = or += (add) rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw[1,C] += sum_t dy*x*rstd unless none, in blocks of
-	// 64 norms merged in order. CUDA: two kernels, rows for dx, column strips for dw.
+	// RMSNormBackward: dx[T,C] = or += (add) rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw[1,C] += sum_t dy*x*rstd unless
+	// none, in blocks of 64 norms merged in order. CUDA: two kernels, rows for dx, column strips for dw.
 	RMSNormBackward(dx, dw, dy, x, w, rstd Tensor, add bool)
 
-	// MatMul: y[T,N] = x[T,K] w[N,K]^T with epilogue e. CUDA: cublasLt, bf16 operands after a cast kernel, F32 accumulation.
+	// MatMul: y[T,N] = x[T,K] w[N,K]^T with epilogue e. CUDA: cublasLt, bf16 operands after a cast kernel, F32
+	// accumulation.
 	MatMul(y, x Tensor, w Weight, e Epilogue)
-	// MatMuls is MatMul of one x with several weights of one type, each followed by the two of its adapter, the bits included; a device may
-	// do all of them at once. CUDA: one by one.
+	// MatMuls is MatMul of one x with several weights of one type, each followed by the two of its adapter, the bits
+	// included; a device may do all of them at once. CUDA: one by one.
 	MatMuls(x Tensor, to []Product)
-	// MatMulDX: dx[T,K] = or += (add) scale * dy[T,N] w[N,K]; the chain runs over n. scale 0 means 1. CUDA: cublasLt, no transpose.
+	// MatMulDX: dx[T,K] = or += (add) scale * dy[T,N] w[N,K]; the chain runs over n. scale 0 means 1. CUDA: cublasLt,
+	// no transpose.
 	MatMulDX(dx, dy Tensor, w Weight, add bool, scale float32)
 	// MatMulDXLow is MatMulDX of w, scale 1, followed by the two of its adapter, the bits included. CUDA: one by one.
 	MatMulDXLow(dx, dy Tensor, w Weight, add bool, low LowRank)
-	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16; BF16 pairs are tokens
-	// 2i, 2i+1 of this call, tiles its tokens 32i to 32i+31). CUDA: cublasLt with beta 1.
+	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16;
+	// BF16 pairs are tokens 2i, 2i+1 of this call, tiles its tokens 32i to 32i+31). CUDA: cublasLt with beta 1.
 	MatMulDW(dw, dy, x Tensor, op DType)
-	// MatMulDWs is MatMulDW of several dw[N,K] that share x, the bits included; their dy stand side by side: dy[T, sum of N]. CUDA: one by one.
+	// MatMulDWs is MatMulDW of several dw[N,K] that share x, the bits included; their dy stand side by side: dy[T, sum
+	// of N]. CUDA: one by one.
 	MatMulDWs(dw []Tensor, dy, x Tensor, op DType)
 	// BiasBackward: db[1,N] += sum_t dy[T,N], in blocks of 64 rows merged in order. CUDA: column strips.
 	BiasBackward(db, dy Tensor)
 
-	// RoPE rotates x[T, heads*D] in place, or back (inverse: the backward), by b's positions: pair (i, i+D/2) of a head by the
-	// angle whose cosine and sine are table[pos, i] and table[pos, D/2+i] (arXiv 2104.09864, rotate-half form). CUDA: elementwise.
+	// RoPE rotates x[T, heads*D] in place, or back (inverse: the backward), by b's positions: pair (i, i+D/2) of a head
+	// by the angle whose cosine and sine are table[pos, i] and table[pos, D/2+i] (arXiv 2104.09864, rotate-half form).
+	// CUDA: elementwise.
 	RoPE(x Tensor, heads int, b Batch, table Tensor, inverse bool)
 
 	// KVWrite stores k and v [T, G*D], rounded to the cache's type, in b's slots of layer. CUDA: a scatter kernel.
 	KVWrite(kv KV, layer int, k, v Tensor, b Batch)
-	// KVCopy copies whole pages, all layers: copy on write. No page is both source and destination. CUDA: one kernel over (page, layer).
+	// KVCopy copies whole pages, all layers: copy on write. No page is both source and destination. CUDA: one kernel
+	// over (page, layer).
 	KVCopy(kv KV, dst, src []int32)
-	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each of b's segments, causal; slots behind a row take no part, whatever
-	// they hold; query head h reads kv head h*G/H. Keys are
-	// walked in partitions of 256 at absolute positions, each giving (max, sum, output), merged ascending, so that chunking changes no
-	// bit. lse[T,H] = max + ln(sum), kept unless none. q, and the probabilities before they meet v, are rounded to the cache's type.
+	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each of b's segments, causal; slots behind a row
+	// take no part, whatever they hold; query head h reads kv head h*G/H. Keys are walked in partitions of 256 at
+	// absolute positions, each giving (max, sum, output), merged ascending, so that chunking changes no bit. lse[T,H] =
+	// max + ln(sum), kept unless none. q, and the probabilities before they meet v, are rounded to the cache's type.
 	// CUDA: flash kernel a (segment, head, 64 rows); decode: split-KV by the same partitions.
 	Attention(y, q, lse Tensor, kv KV, layer int, b Batch, scale float32)
-	// AttentionBackward: dq[T,H*D] =; dk and dv [S, G*D], one row a slot of the cache, += . delta = sum(dy*y) is recomputed, probabilities come
-	// from lse. What several segments add to one slot is added in the order of the segments, query heads ascending, rows ascending.
-	// CUDA: a block a (page group, kv head), looping over segments in order.
+	// AttentionBackward: dq[T,H*D] =; dk and dv [S, G*D], one row a slot of the cache, += . delta = sum(dy*y) is
+	// recomputed, probabilities come from lse. What several segments add to one slot is added in the order of the
+	// segments, query heads ascending, rows ascending. CUDA: a block a (page group, kv head), looping over segments in
+	// order.
 	AttentionBackward(dq, dk, dv, dy, y, q, lse Tensor, kv KV, layer int, b Batch, scale float32)
 
 	// SwiGLU: y[T,F] = gate*sigmoid(gate)*up (arXiv 2002.05202). CUDA: elementwise.
@@ -160,25 +172,27 @@ type Ops interface {
 
 	// Gather: dst[B,C] = src rows idx[B,1] (I32). CUDA: a warp a row.
 	Gather(dst, src, idx Tensor)
-	// ScatterAdd: dst rows idx[B,1] += src[B,C], rows ascending. CUDA: idx is distinct in every use of ours; a warp a row.
+	// ScatterAdd: dst rows idx[B,1] += src[B,C], rows ascending. CUDA: idx is distinct in every use of ours; a warp a
+	// row.
 	ScatterAdd(dst, src, idx Tensor)
 
-	// LogProb scores targets[T,1] (I32) given final hidden states h[T,C] and the output matrix w[V,C], in chunks: logits [T,V] never
-	// exist. The reduction over v has the fixed order of Sample, so both give the same bits. CUDA: matmul of 1k rows x vocabulary
-	// chunk into scratch, online reduction.
+	// LogProb scores targets[T,1] (I32) given final hidden states h[T,C] and the output matrix w[V,C], in chunks:
+	// logits [T,V] never exist. The reduction over v has the fixed order of Sample, so both give the same bits. CUDA:
+	// matmul of 1k rows x vocabulary chunk into scratch, online reduction.
 	LogProb(out LogProbs, h Tensor, w Weight, targets Tensor, invTemp float32)
-	// LogProbBackward: dh[T,C] = and dw[V,C] += (unless none, adding by chain, operands rounded to w's type, F32 for Q8) for
-	// dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), recomputed in chunks. dentropy may be none.
-	// CUDA: the same chunks as LogProb.
+	// LogProbBackward: dh[T,C] = and dw[V,C] += (unless none, adding by chain, operands rounded to w's type, F32 for
+	// Q8) for dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), recomputed in chunks.
+	// dentropy may be none. CUDA: the same chunks as LogProb.
 	LogProbBackward(dh, dw, h Tensor, w Weight, targets Tensor, lp LogProbs, dlogp, dentropy Tensor, invTemp float32)
-	// Sample draws ids[B,1] (I32) from logits[B,V] (kept as they are, adjustments too) by b's draws [first, first+B) and scores them: out as
-	// LogProb's, over the whole vocabulary, after temperature, before adjustments and truncation. CUDA: a block a row; top-k by radix selection.
+	// Sample draws ids[B,1] (I32) from logits[B,V] (kept as they are, adjustments too) by b's draws [first, first+B)
+	// and scores them: out as LogProb's, over the whole vocabulary, after temperature, before adjustments and
+	// truncation. CUDA: a block a row; top-k by radix selection.
 	Sample(ids Tensor, out LogProbs, logits Tensor, b Batch, first int)
 
-	// SumSquares: dst[1,1] (F64) = or += (add) sum x^2. The ranges of the dense tensor x are summed one after the other,
-	// each in blocks of 4096 elements merged in order, so that the sum of many parameters in one tensor is that of the
-	// parameters one by one. Elements outside the ranges are 0: a device may sum them too, and cut its blocks elsewhere.
-	// nil: one range, all of x, which need not be dense then. CUDA: two-pass reduction over all of x.
+	// SumSquares: dst[1,1] (F64) = or += (add) sum x^2. The ranges of the dense tensor x are summed one after the
+	// other, each in blocks of 4096 elements merged in order, so that the sum of many parameters in one tensor is that
+	// of the parameters one by one. Elements outside the ranges are 0: a device may sum them too, and cut its blocks
+	// elsewhere. nil: one range, all of x, which need not be dense then. CUDA: two-pass reduction over all of x.
 	SumSquares(dst, x Tensor, ranges []Range, add bool)
 	// AdamW updates p, m, v from g: four dense tensors of one shape. CUDA: elementwise.
 	AdamW(p, g, m, v Tensor, s AdamWStep)

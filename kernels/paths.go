@@ -14,8 +14,8 @@ type Path struct {
 	Missing string
 }
 
-// Paths lists the implementations of one kind of device, best first. A device takes the one in use when it is made; devices that
-// exist already keep theirs. The zero value is of no use: see NewPaths. Safe for concurrent use.
+// Paths lists the implementations of one kind of device, best first. A device takes the one in use when it is made;
+// devices that exist already keep theirs. The zero value is of no use: see NewPaths. Safe for concurrent use.
 type Paths struct {
 	mu   sync.Mutex
 	list []Path
@@ -23,8 +23,8 @@ type Paths struct {
 }
 
 // NewPaths takes the first path of list that runs here, or the one that the environment variable env names. A name that
-// is unknown or does not run here is an error, so that nobody measures or tests another path than the one asked for; the
-// Paths returned beside it use the best.
+// is unknown or does not run here is an error, so that nobody measures or tests another path than the one asked for;
+// the Paths returned beside it use the best.
 func NewPaths(env string, list ...Path) (*Paths, error) {
 	p := &Paths{list: list, used: -1}
 	for i, x := range list {

@@ -37,6 +37,7 @@ func TestPathsFromEnvironment(t *testing.T) {
 	require.Equal(t, "plain", p.Used())
 	t.Setenv("ZEROSEARCH_TEST_PATH", "best")
 	p, err = NewPaths("ZEROSEARCH_TEST_PATH", threePaths...)
-	require.EqualError(t, err, `environment variable ZEROSEARCH_TEST_PATH: path "best" needs a better machine: use one of good, plain`)
+	require.EqualError(t, err,
+		`environment variable ZEROSEARCH_TEST_PATH: path "best" needs a better machine: use one of good, plain`)
 	require.Equal(t, "good", p.Used())
 }

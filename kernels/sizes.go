@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Sizes says what memory things take on a kind of device, whether one is open here, elsewhere or nowhere: plans are made
-// of it. All sizes are bytes.
+// Sizes says what memory things take on a kind of device, whether one is open here, elsewhere or nowhere: plans are
+// made of it. All sizes are bytes.
 type Sizes interface {
 	// Weight is the size of a weight [n, k] held as t.
 	Weight(n, k int, t DType) int64
@@ -24,8 +24,8 @@ type Sizes interface {
 // Shape is that of a weight.
 type Shape struct{ N, K int }
 
-// Work is passes of one model, as far as a device's scratch memory depends on them: the most of each. What is 0 does not
-// happen.
+// Work is passes of one model, as far as a device's scratch memory depends on them: the most of each. What is 0 does
+// not happen.
 type Work struct {
 	Type     DType     // of the matrices
 	Products [][]Shape // of a layer; those that share an input, together
@@ -62,8 +62,8 @@ func RegisterSizes(kind string, of func(threads int) Sizes) {
 	registered.kinds[kind] = of
 }
 
-// SizesOf is the sizes on the device of this name, which computes with so many threads if it is a CPU. Where no package of
-// the program knows the kind of device, weights and caches are planned as dense rows, and no scratch.
+// SizesOf is the sizes on the device of this name, which computes with so many threads if it is a CPU. Where no package
+// of the program knows the kind of device, weights and caches are planned as dense rows, and no scratch.
 func SizesOf(device string, threads int) Sizes {
 	kind, _, _ := strings.Cut(device, ":")
 	registered.Lock()

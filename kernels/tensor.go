@@ -13,9 +13,9 @@ type Buffer interface {
 	Free()
 }
 
-// Tensor is a strided matrix in a Buffer: what operations take. Element (r, c) is element Off + r*Stride + c of the buffer,
-// counted in elements of Type. A vector of n elements is [1, n] or [n, 1] with Stride 1, as the operation says. The zero Tensor
-// means "none" where an operation allows it.
+// Tensor is a strided matrix in a Buffer: what operations take. Element (r, c) is element Off + r*Stride + c of the
+// buffer, counted in elements of Type. A vector of n elements is [1, n] or [n, 1] with Stride 1, as the operation says.
+// The zero Tensor means "none" where an operation allows it.
 type Tensor struct {
 	Buf                Buffer
 	Off                int
@@ -91,7 +91,8 @@ func Upload[E Elem](d Device, dst Tensor, src []E) {
 	}
 }
 
-// Download waits for the work queued before it and copies the dense tensor src into dst. An error is that of any of this work.
+// Download waits for the work queued before it and copies the dense tensor src into dst. An error is that of any of
+// this work.
 func Download[E Elem](d Device, dst []E, src Tensor) error {
 	checkHost(src, len(dst), int(unsafe.Sizeof(*new(E))))
 	if len(dst) == 0 {

@@ -32,7 +32,8 @@ func TestRanges(t *testing.T) {
 
 		r := rapid.IntRange(0, rows).Draw(t, "r")
 		n := rapid.IntRange(0, rows-r).Draw(t, "n")
-		require.Equal(t, append([]int(nil), all[r*cols:(r+n)*cols]...), append([]int(nil), elements(x.RowRange(r, n))...))
+		require.Equal(t, append([]int(nil), all[r*cols:(r+n)*cols]...),
+			append([]int(nil), elements(x.RowRange(r, n))...))
 
 		c := rapid.IntRange(0, cols).Draw(t, "c")
 		m := rapid.IntRange(0, cols-c).Draw(t, "m")
@@ -58,7 +59,8 @@ func TestReshape(t *testing.T) {
 	require.Equal(t, elements(x), elements(x.Reshape(8, 3)))
 	require.Equal(t, elements(x), elements(x.Reshape(1, 24)))
 	require.PanicsWithValue(t, "kernels: reshape f32[4, 6] to [5, 5]", func() { x.Reshape(5, 5) })
-	require.PanicsWithValue(t, "kernels: reshape f32[4, 2] stride 6 to [8, 1]", func() { x.ColRange(1, 2).Reshape(8, 1) })
+	require.PanicsWithValue(t, "kernels: reshape f32[4, 2] stride 6 to [8, 1]",
+		func() { x.ColRange(1, 2).Reshape(8, 1) })
 	require.NotPanics(t, func() { x.RowRange(2, 1).ColRange(1, 4).Reshape(2, 2) }, "one row has no gaps")
 	require.Equal(t, "none", kernels.Tensor{}.String())
 	require.True(t, kernels.Tensor{}.IsZero())
@@ -81,13 +83,17 @@ func TestHostCopies(t *testing.T) {
 	require.NoError(t, kernels.Download(d, ids, x))
 	require.Equal(t, id(6), ids[5])
 
-	require.PanicsWithValue(t, "kernels: host slice of 5 elements of 4 bytes for i32[2, 3]", func() { kernels.Upload(d, x, make([]int32, 5)) })
-	require.PanicsWithValue(t, "kernels: host slice of 6 elements of 8 bytes for i32[2, 3]", func() { kernels.Upload(d, x, make([]float64, 6)) })
-	require.PanicsWithValue(t, "kernels: host slice of 4 elements of 4 bytes for i32[2, 2] stride 3", func() { kernels.Upload(d, x.ColRange(0, 2), make([]int32, 4)) })
+	require.PanicsWithValue(t, "kernels: host slice of 5 elements of 4 bytes for i32[2, 3]",
+		func() { kernels.Upload(d, x, make([]int32, 5)) })
+	require.PanicsWithValue(t, "kernels: host slice of 6 elements of 8 bytes for i32[2, 3]",
+		func() { kernels.Upload(d, x, make([]float64, 6)) })
+	require.PanicsWithValue(t, "kernels: host slice of 4 elements of 4 bytes for i32[2, 2] stride 3",
+		func() { kernels.Upload(d, x.ColRange(0, 2), make([]int32, 4)) })
 }
 
 func TestDTypes(t *testing.T) {
-	for dt, size := range map[kernels.DType]int{kernels.F32: 4, kernels.BF16: 2, kernels.F64: 8, kernels.I32: 4, kernels.U8: 1, kernels.F16: 2, kernels.Q8: 0} {
+	for dt, size := range map[kernels.DType]int{kernels.F32: 4, kernels.BF16: 2, kernels.F64: 8, kernels.I32: 4,
+		kernels.U8: 1, kernels.F16: 2, kernels.Q8: 0} {
 		require.Equal(t, size, dt.Size(), "%v", dt)
 		back, err := kernels.ParseDType(dt.String())
 		require.NoError(t, err)

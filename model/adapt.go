@@ -29,7 +29,8 @@ func (p *pass) down(x kernels.Tensor, l int, j proj) {
 	}
 }
 
-// du is where the gradients of u of projections that share x are for r's rows, side by side in one tensor [n, sum of R].
+// du is where the gradients of u of projections that share x are for r's rows, side by side in one tensor [n, sum of
+// R].
 func (p *pass) du(l int, r run, all []to) kernels.Tensor {
 	cols := 0
 	for _, t := range all {
@@ -46,8 +47,8 @@ func (p *pass) duOf(l int, r run, all []to, i int) kernels.Tensor {
 	return du.ColRange(before.Cols, r.a.pairs[l][all[i].j].r)
 }
 
-// adaptersBack follows the gradient of all[i], dy, into the adapters, u = scale x A^T: du = scale dy B and dx += du A, unless MatMulDXLow
-// did both, and dB += dy^T u.
+// adaptersBack follows the gradient of all[i], dy, into the adapters, u = scale x A^T: du = scale dy B and dx += du A,
+// unless MatMulDXLow did both, and dB += dy^T u.
 func (p *pass) adaptersBack(dx kernels.Tensor, l int, all []to, i int) {
 	t := all[i]
 	for _, r := range p.runs {

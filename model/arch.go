@@ -7,8 +7,8 @@ import "strings"
 //	x += O(attention(RoPE(Q(n)), RoPE(K(n)), V(n)))   with n = RMSNorm(x)
 //	x += Down(silu(Gate(n)) * Up(n))                  with n = RMSNorm(x)
 //
-// To add an architecture whose block is this one: a row here, a golden case made by transformers in model/testdata, and a refusal in
-// configjson.go for every option of its configuration class that this block does not have.
+// To add an architecture whose block is this one: a row here, a golden case made by transformers in model/testdata, and
+// a refusal in configjson.go for every option of its configuration class that this block does not have.
 type arch struct {
 	name  string // model_type in config.json
 	class string // its class in "architectures"
@@ -25,7 +25,8 @@ type arch struct {
 	windowIf bool // a window counts only with use_sliding_window
 }
 
-// archs are the architectures that run here, with the defaults of their transformers classes for keys that a file leaves out.
+// archs are the architectures that run here, with the defaults of their transformers classes for keys that a file
+// leaves out.
 var archs = []arch{
 	{name: "llama", class: "LlamaForCausalLM", maxPos: 2048, attentionBias: true, mlpBias: true, kvHeads: true},
 	{name: "mistral", class: "MistralForCausalLM", maxPos: 131072, window: 4096},

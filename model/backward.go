@@ -2,9 +2,9 @@ package model
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// Backward goes the way of Forward back: dh [T, C] is the gradient of its result, and what follows from it is added to Grad of the
-// model's parameters if it is trainable, and of the batch's adapters where they are. It follows a Forward of the same batch on
-// a workspace with Keep, whose activations it uses up; kv still holds the batch's keys and values.
+// Backward goes the way of Forward back: dh [T, C] is the gradient of its result, and what follows from it is added to
+// Grad of the model's parameters if it is trainable, and of the batch's adapters where they are. It follows a Forward
+// of the same batch on a workspace with Keep, whose activations it uses up; kv still holds the batch's keys and values.
 func (m *Model) Backward(ws *Workspace, b *Batch, kv kernels.KV, dh kernels.Tensor) {
 	if !ws.o.Keep {
 		panic("model: Backward needs a workspace that keeps activations")
@@ -91,8 +91,8 @@ func pagesUsed(segs []kernels.Segment) (n int) {
 	return n
 }
 
-// qkNormBack takes the gradients of normalised queries and keys, in dq and k, to those of the projections' outputs. The gradient
-// of attention's output and the keys' scratch are free by now and take them.
+// qkNormBack takes the gradients of normalised queries and keys, in dq and k, to those of the projections' outputs. The
+// gradient of attention's output and the keys' scratch are free by now and take them.
 func (p *pass) qkNormBack(l int) (dq, dk kernels.Tensor) {
 	ly, a, d := &p.m.layers[l], &p.acts[l], p.d
 	d.RMSNorm(p.kn, a.kp, ly.kNorm.Master, p.m.eps(), p.rstdK)
@@ -106,7 +106,8 @@ func (p *pass) norm(x kernels.Tensor, w *Param) {
 	p.d.RMSNorm(p.n, x, w.Master, p.m.eps(), p.rstd)
 }
 
-// linearsBack is the mirror of linears: with dy in all, dx = the sum of dy W unless dx is none, and gradients of what is trained.
+// linearsBack is the mirror of linears: with dy in all, dx = the sum of dy W unless dx is none, and gradients of what
+// is trained.
 func (p *pass) linearsBack(dx, x kernels.Tensor, l int, all ...to) {
 	for i, t := range all {
 		lin, add := &p.m.layers[l].lin[t.j], i > 0

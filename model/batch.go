@@ -6,10 +6,11 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// Batch is what one pass goes over: T tokens of some sequences, described by segments that follow each other without gaps.
+// Batch is what one pass goes over: T tokens of some sequences, described by segments that follow each other without
+// gaps.
 //
-// For training, every token that a segment attends to is a row of the same batch, or its share of the gradient is lost. Segments
-// that share a prompt's pages may follow it in one batch.
+// For training, every token that a segment attends to is a row of the same batch, or its share of the gradient is lost.
+// Segments that share a prompt's pages may follow it in one batch.
 type Batch struct {
 	// Layout's ids are checked against the vocabulary by the caller (Config.CheckIDs); its slots are distinct.
 	kernels.Layout
@@ -25,8 +26,10 @@ type Batch struct {
 func (b *Batch) check(m *Model, max int) {
 	t := len(b.IDs)
 	if len(b.Pos) != t || len(b.Slots) != t || t > max || b.Adapters != nil && len(b.Adapters) != len(b.Segs) {
-		panic(fmt.Sprintf("model: batch of %d ids, %d positions, %d slots, %d segments, %d adapters in a workspace of %d tokens",
-			t, len(b.Pos), len(b.Slots), len(b.Segs), len(b.Adapters), max))
+		panic(
+			fmt.Sprintf(
+				"model: batch of %d ids, %d positions, %d slots, %d segments, %d adapters in a workspace of %d tokens",
+				t, len(b.Pos), len(b.Slots), len(b.Segs), len(b.Adapters), max))
 	}
 	for i, a := range b.Adapters {
 		if a != nil && a.m != m {
@@ -36,7 +39,8 @@ func (b *Batch) check(m *Model, max int) {
 	row := 0
 	for i, s := range b.Segs {
 		if s.Row != row || s.Len < 0 {
-			panic(fmt.Sprintf("model: segment %d has rows [%d, %d+%d), expected to begin at %d", i, s.Row, s.Row, s.Len, row))
+			panic(fmt.Sprintf("model: segment %d has rows [%d, %d+%d), expected to begin at %d", i, s.Row, s.Row, s.Len,
+				row))
 		}
 		row += s.Len
 	}

@@ -37,14 +37,15 @@ type Config struct {
 	Raw []byte
 }
 
-// RopeScaling is the frequency scaling of Llama 3.1: wavelengths above OriginalMaxPos/LowFreq are stretched by Factor, those below
-// OriginalMaxPos/HighFreq stay, those between are interpolated.
+// RopeScaling is the frequency scaling of Llama 3.1: wavelengths above OriginalMaxPos/LowFreq are stretched by Factor,
+// those below OriginalMaxPos/HighFreq stay, those between are interpolated.
 type RopeScaling struct {
 	Factor, LowFreq, HighFreq float64
 	OriginalMaxPos            int
 }
 
-// Limits beyond which a config.json is taken for damaged or hostile: some ten times the largest model of these families.
+// Limits beyond which a config.json is taken for damaged or hostile: some ten times the largest model of these
+// families.
 const (
 	maxVocab, maxHidden, maxInter = 1 << 22, 1 << 17, 1 << 20
 	maxLayers, maxHeads           = 1 << 11, 1 << 11
@@ -52,13 +53,14 @@ const (
 	maxConfigBytes                = 16 << 20
 )
 
-// ReadConfig reads dir/config.json, and the end-of-sequence ids of dir/generation_config.json if there is one. What this program
-// cannot compute faithfully is refused by name.
+// ReadConfig reads dir/config.json, and the end-of-sequence ids of dir/generation_config.json if there is one. What
+// this program cannot compute faithfully is refused by name.
 func ReadConfig(dir string) (*Config, error) {
 	path := filepath.Join(dir, "config.json")
 	data, err := readSmall(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("reading the model in %s: there is no config.json: give a Hugging Face model folder", dir)
+		return nil, fmt.Errorf("reading the model in %s: there is no config.json: give a Hugging Face model folder",
+			dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the model's configuration: %w", err)
@@ -103,13 +105,15 @@ func (c *Config) Check() error {
 		key       string
 		value, to int
 	}{
-		{"vocab_size", c.Vocab, maxVocab}, {"hidden_size", c.Hidden, maxHidden}, {"intermediate_size", c.Inter, maxInter},
+		{"vocab_size", c.Vocab, maxVocab}, {"hidden_size", c.Hidden, maxHidden},
+		{"intermediate_size", c.Inter, maxInter},
 		{"num_hidden_layers", c.Layers, maxLayers}, {"num_attention_heads", c.Heads, maxHeads},
 		{"num_key_value_heads", c.KVHeads, maxHeads}, {"head_dim", c.HeadDim, maxHeadDim},
 		{"max_position_embeddings", c.MaxPos, maxPositions},
 	} {
 		if s.value < 1 || s.value > s.to {
-			return fmt.Errorf("%s is %d, which is not between 1 and %d: the file is damaged or not for this program", s.key, s.value, s.to)
+			return fmt.Errorf("%s is %d, which is not between 1 and %d: the file is damaged or not for this program",
+				s.key, s.value, s.to)
 		}
 	}
 	if c.Heads%c.KVHeads != 0 {
@@ -132,11 +136,14 @@ func (c *Config) Check() error {
 	return c.checkArch()
 }
 
-// checkArch reports a Config made in Go whose flags do not go with its architecture: its config.json would say something else.
+// checkArch reports a Config made in Go whose flags do not go with its architecture: its config.json would say
+// something else.
 func (c *Config) checkArch() error {
 	a := archOf(c.Arch)
-	if c.QKNorm != a.qkNorm || c.QKVBias != (a.qkvBias || c.OBias) || c.OBias && !a.attentionBias || c.MLPBias && !a.mlpBias {
-		return fmt.Errorf("biases (query, key, value %v; output %v; mlp %v) or qk norm %v do not go with architecture %q",
+	if c.QKNorm != a.qkNorm || c.QKVBias != (a.qkvBias || c.OBias) || c.OBias && !a.attentionBias || c.MLPBias &&
+		!a.mlpBias {
+		return fmt.Errorf(
+			"biases (query, key, value %v; output %v; mlp %v) or qk norm %v do not go with architecture %q",
 			c.QKVBias, c.OBias, c.MLPBias, c.QKNorm, c.Arch)
 	}
 	return nil
@@ -148,7 +155,8 @@ func (s *RopeScaling) check() error {
 	case !in(s.Factor, 1, 1e6):
 		return fmt.Errorf("rope scaling llama3: factor %v is not between 1 and 1e6", s.Factor)
 	case !in(s.LowFreq, 1e-3, 1e6) || !in(s.HighFreq, 1e-3, 1e6) || s.HighFreq <= s.LowFreq:
-		return fmt.Errorf("rope scaling llama3: low_freq_factor %v and high_freq_factor %v must be positive and rising", s.LowFreq, s.HighFreq)
+		return fmt.Errorf("rope scaling llama3: low_freq_factor %v and high_freq_factor %v must be positive and rising",
+			s.LowFreq, s.HighFreq)
 	case s.OriginalMaxPos < 1 || s.OriginalMaxPos > maxPositions:
 		return fmt.Errorf("rope scaling llama3: original_max_position_embeddings is %d", s.OriginalMaxPos)
 	}
@@ -159,16 +167,19 @@ func (s *RopeScaling) check() error {
 func (c *Config) CheckIDs(ids []int32) error {
 	for i, id := range ids {
 		if id < 0 || int(id) >= c.Vocab {
-			return fmt.Errorf("token id %d at place %d is outside the model's vocabulary of %d: tokenizer and model do not belong together", id, i, c.Vocab)
+			return fmt.Errorf("token id %d at place %d is outside the model's vocabulary of %d: tokenizer and model "+
+				"do not belong together", id, i, c.Vocab)
 		}
 	}
 	return nil
 }
 
-// CheckVocab reports a tokenizer that knows n ids when the embedding has fewer rows. More rows than ids are usual (padding).
+// CheckVocab reports a tokenizer that knows n ids when the embedding has fewer rows. More rows than ids are usual
+// (padding).
 func (c *Config) CheckVocab(n int) error {
 	if n > c.Vocab {
-		return fmt.Errorf("the tokenizer has %d ids but the model embeds %d: tokenizer and model do not belong together", n, c.Vocab)
+		return fmt.Errorf(
+			"the tokenizer has %d ids but the model embeds %d: tokenizer and model do not belong together", n, c.Vocab)
 	}
 	return nil
 }

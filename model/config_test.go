@@ -40,7 +40,8 @@ func TestParseConfig(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, smol, string(c.Raw))
 	c.Raw = nil
-	require.Equal(t, &Config{Arch: "llama", Vocab: 49152, Hidden: 576, Inter: 1536, Layers: 30, Heads: 9, KVHeads: 3, HeadDim: 64, MaxPos: 8192,
+	require.Equal(t, &Config{Arch: "llama", Vocab: 49152, Hidden: 576, Inter: 1536, Layers: 30, Heads: 9, KVHeads: 3,
+		HeadDim: 64, MaxPos: 8192,
 		Eps: 1e-5, RopeTheta: 100000, Tied: true, BOS: []int32{1}, EOS: []int32{2}, DType: "bfloat16"}, c)
 }
 
@@ -92,7 +93,8 @@ func TestConfigDefaults(t *testing.T) {
 	require.False(t, parse(map[string]any{"tie_word_embeddings": nil}).Tied)
 	require.Equal(t, "llama", parse(map[string]any{"architectures": nil}).Arch)
 
-	q := parse(arch("Qwen2ForCausalLM", map[string]any{"attention_bias": true, "sliding_window": 4096, "use_sliding_window": false}))
+	q := parse(arch("Qwen2ForCausalLM", map[string]any{"attention_bias": true, "sliding_window": 4096,
+		"use_sliding_window": false}))
 	require.True(t, q.QKVBias && !q.OBias && !q.MLPBias && !q.QKNorm)
 	q = parse(arch("Qwen3ForCausalLM", map[string]any{"attention_bias": true, "mlp_bias": true}))
 	require.True(t, q.QKVBias && q.OBias && !q.MLPBias && q.QKNorm)
@@ -100,7 +102,8 @@ func TestConfigDefaults(t *testing.T) {
 	require.True(t, l.QKVBias && l.OBias && l.MLPBias)
 	require.Equal(t, "mistral", parse(arch("MistralForCausalLM", map[string]any{"sliding_window": null})).Arch)
 
-	scaling := map[string]any{"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+	scaling := map[string]any{"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+		"original_max_position_embeddings": 8192}
 	want := &RopeScaling{8, 1, 4, 8192}
 	for _, key := range []string{"rope_type", "type"} {
 		old := maps.Clone(scaling)
@@ -177,16 +180,23 @@ func TestConfigRefuses(t *testing.T) {
 		changes map[string]any
 		says    string
 	}{
-		{"architecture", map[string]any{"architectures": []string{"GemmaForCausalLM"}}, `"GemmaForCausalLM" is not supported: use a checkpoint of LlamaForCausalLM`},
-		{"not a language model", map[string]any{"architectures": []string{"LlamaForSequenceClassification"}}, "LlamaForSequenceClassification"},
+		{"architecture", map[string]any{"architectures": []string{"GemmaForCausalLM"}},
+			`"GemmaForCausalLM" is not supported: use a checkpoint of LlamaForCausalLM`},
+		{"not a language model", map[string]any{"architectures": []string{"LlamaForSequenceClassification"}},
+			"LlamaForSequenceClassification"},
 		{"model_type", map[string]any{"architectures": nil, "model_type": "gpt2"}, `"gpt2"`},
 		{"activation", map[string]any{"hidden_act": "gelu"}, `"gelu" (hidden_act)`},
 		{"quantised", map[string]any{"quantization_config": map[string]any{"bits": 4}}, "quantization_config"},
-		{"quantised in larger groups", map[string]any{"quantization_config": map[string]any{"quant_method": "zerosearch-q8", "bits": 8, "group_size": 64}}, "quantization_config"},
+		{"quantised in larger groups",
+			map[string]any{"quantization_config": map[string]any{"quant_method": "zerosearch-q8", "bits": 8,
+				"group_size": 64}}, "quantization_config"},
 		{"yarn", map[string]any{"rope_scaling": map[string]any{"type": "yarn", "factor": 4}}, `rope type "yarn"`},
-		{"linear", map[string]any{"rope_parameters": map[string]any{"rope_type": "linear", "factor": 4}}, `rope type "linear"`},
+		{"linear", map[string]any{"rope_parameters": map[string]any{"rope_type": "linear", "factor": 4}},
+			`rope type "linear"`},
 		{"llama3 without factor", map[string]any{"rope_scaling": map[string]any{"type": "llama3"}}, "needs factor"},
-		{"llama3 upside down", map[string]any{"rope_scaling": map[string]any{"type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1}}, "rising"},
+		{"llama3 upside down",
+			map[string]any{"rope_scaling": map[string]any{"type": "llama3", "factor": 8, "low_freq_factor": 4,
+				"high_freq_factor": 1}}, "rising"},
 		{"partial rotation", map[string]any{"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"},
 		{"window", map[string]any{"model_type": nil, "architectures": []string{"MistralForCausalLM"},
 			"sliding_window": 1024}, "sliding window of 1024"},
@@ -194,7 +204,8 @@ func TestConfigRefuses(t *testing.T) {
 			"sliding window of 4096"},
 		{"window switched on", map[string]any{"model_type": nil, "architectures": []string{"Qwen2ForCausalLM"},
 			"use_sliding_window": true, "sliding_window": 32}, "sliding window of 32"},
-		{"layer types", map[string]any{"layer_types": []string{"full_attention", "sliding_attention"}}, `layer 1 has attention type "sliding_attention"`},
+		{"layer types", map[string]any{"layer_types": []string{"full_attention", "sliding_attention"}},
+			`layer 1 has attention type "sliding_attention"`},
 		{"class against model_type", map[string]any{"model_type": "mistral"},
 			`architectures says LlamaForCausalLM and model_type "mistral"`},
 		{"window of all layers", map[string]any{"model_type": "qwen3", "architectures": nil, "use_sliding_window": true,
@@ -255,7 +266,8 @@ func TestReadConfig(t *testing.T) {
 	c, err := ReadConfig(dir)
 	require.NoError(t, err)
 	require.Equal(t, []int32{2}, c.EOS)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(`{"eos_token_id": [2, 0]}`), 0o666))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(`{"eos_token_id": [2, 0]}`),
+		0o666))
 	c, err = ReadConfig(dir)
 	require.NoError(t, err)
 	require.Equal(t, []int32{2, 0}, c.EOS)
@@ -317,7 +329,9 @@ func FuzzConfig(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(text)
 	}
-	f.Add([]byte(`{"model_type":"llama","rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4}}`))
+	f.Add(
+		[]byte(
+			`{"model_type":"llama","rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := ParseConfig(text)
 		if err != nil {

@@ -122,7 +122,8 @@ func TestConfigCases(t *testing.T) {
 			seqs := [][]int32{head.IDs}
 			for i, got := range r.score(r.forward(seqs, nil), seqs, 1).logp {
 				if math.Abs(float64(got)-c.LogProbs[i]) > 1e-4 {
-					t.Errorf("case %d, %s: log-prob %d is %v, transformers computes %v: %s", n, what, i, got, c.LogProbs[i], c.Config)
+					t.Errorf("case %d, %s: log-prob %d is %v, transformers computes %v: %s", n, what, i, got,
+						c.LogProbs[i], c.Config)
 					break
 				}
 			}

@@ -60,7 +60,8 @@ type ropeFile struct {
 	*judged
 }
 
-// ParseConfig reads a config.json. Missing sizes are errors; other missing keys get the default of the architecture's class.
+// ParseConfig reads a config.json. Missing sizes are errors; other missing keys get the default of the architecture's
+// class.
 func ParseConfig(data []byte) (*Config, error) {
 	j, err := judge("config.json", data)
 	if err != nil {
@@ -124,8 +125,9 @@ func (f *configFile) arch() (*arch, error) {
 		switch {
 		case !slices.Contains(f.Architectures, a.class):
 		case f.ModelType != "" && f.ModelType != a.name:
-			return nil, fmt.Errorf("architectures says %s and model_type %q: transformers goes by model_type and would build "+
-				"another model: correct the one that is wrong", a.class, f.ModelType)
+			return nil,
+				fmt.Errorf("architectures says %s and model_type %q: transformers goes by model_type and would build "+
+					"another model: correct the one that is wrong", a.class, f.ModelType)
 		default:
 			return a, nil
 		}
@@ -146,15 +148,17 @@ func (f *configFile) arch() (*arch, error) {
 func (f *configFile) refuse() error {
 	for _, key := range []string{"hidden_act", "rms_norm_eps", "max_position_embeddings"} {
 		if f.null(key) {
-			return fmt.Errorf("%s is null, which stands for no value in transformers either: set it, or leave it out for the "+
-				"default", key)
+			return fmt.Errorf(
+				"%s is null, which stands for no value in transformers either: set it, or leave it out for the "+
+					"default", key)
 		}
 	}
 	if act := or(f.Act, "silu"); act != "silu" && act != "swish" {
 		return fmt.Errorf("activation %q (hidden_act) is not supported: only silu is", act)
 	}
 	if f.set("quantization_config") && !isQ8(f.Quant) {
-		return errors.New("quantised weights (quantization_config) of this kind are not supported: use the f32, f16 or bf16 checkpoint it was made from")
+		return errors.New("quantised weights (quantization_config) of this kind are not supported: use the f32, f16 " +
+			"or bf16 checkpoint it was made from")
 	}
 	return nil
 }
@@ -182,7 +186,8 @@ func (f *configFile) windows(c *Config, a *arch) error {
 	}
 	switch {
 	case f.set("layer_types") && len(f.Types) != c.Layers:
-		return fmt.Errorf("layer_types has %d entries, but there are %d layers (num_hidden_layers)", len(f.Types), c.Layers)
+		return fmt.Errorf("layer_types has %d entries, but there are %d layers (num_hidden_layers)", len(f.Types),
+			c.Layers)
 	case !slides || window >= c.MaxPos:
 		return nil
 	case window < 1:
@@ -206,7 +211,8 @@ func (f *configFile) sizes(c *Config, a *arch) error {
 		src *int
 		dst *int
 	}{
-		{"vocab_size", f.Vocab, &c.Vocab}, {"hidden_size", f.Hidden, &c.Hidden}, {"intermediate_size", f.Inter, &c.Inter},
+		{"vocab_size", f.Vocab, &c.Vocab}, {"hidden_size", f.Hidden, &c.Hidden},
+		{"intermediate_size", f.Inter, &c.Inter},
 		{"num_hidden_layers", f.Layers, &c.Layers}, {"num_attention_heads", f.Heads, &c.Heads},
 	} {
 		if s.src == nil {
@@ -218,14 +224,16 @@ func (f *configFile) sizes(c *Config, a *arch) error {
 		return errors.New("num_key_value_heads is missing")
 	}
 	if f.has("head_dim") && f.HeadDim == nil && a.headDim != 0 {
-		return fmt.Errorf("head_dim is null: set it to the number that the weights have, or leave it out for %d", a.headDim)
+		return fmt.Errorf("head_dim is null: set it to the number that the weights have, or leave it out for %d",
+			a.headDim)
 	}
 	c.KVHeads = or(f.KVHeads, c.Heads)
 	c.MaxPos = or(f.MaxPos, a.maxPos)
 	c.HeadDim = or(f.HeadDim, a.headDim)
 	if c.HeadDim == 0 && c.Heads > 0 {
 		if c.Hidden%c.Heads != 0 {
-			return fmt.Errorf("hidden_size %d is not a multiple of num_attention_heads %d and there is no head_dim", c.Hidden, c.Heads)
+			return fmt.Errorf("hidden_size %d is not a multiple of num_attention_heads %d and there is no head_dim",
+				c.Hidden, c.Heads)
 		}
 		c.HeadDim = c.Hidden / c.Heads
 	}
@@ -247,8 +255,9 @@ func (f *configFile) rope(c *Config) error {
 		return err
 	}
 	if p.null("rope_theta") || !p.has("rope_theta") && f.null("rope_theta") {
-		return errors.New("rope_theta is null, which stands for no value in transformers either: set it, or leave it out " +
-			"for the default")
+		return errors.New(
+			"rope_theta is null, which stands for no value in transformers either: set it, or leave it out " +
+				"for the default")
 	}
 	if part := or(p.Partial, or(f.Partial, 1)); part != 1 {
 		return fmt.Errorf("partial_rotary_factor %v is not supported: only whole heads are rotated", part)
@@ -268,8 +277,9 @@ func (f *configFile) rope(c *Config) error {
 		c.RopeScaling = &RopeScaling{*p.Factor, *p.LowFreq, *p.HighFreq, int(orig)}
 		return nil
 	default:
-		return fmt.Errorf("rope type %q is not supported (default and llama3 are): for contexts within the original length, "+
-			"remove %s from config.json", kind, name)
+		return fmt.Errorf(
+			"rope type %q is not supported (default and llama3 are): for contexts within the original length, "+
+				"remove %s from config.json", kind, name)
 	}
 }
 
@@ -285,7 +295,8 @@ func (f *configFile) ropeIn(name string) (*ropeFile, error) {
 	p := &ropeFile{judged: j}
 	for key, value := range j.values {
 		if value[0] == '{' {
-			return nil, fmt.Errorf("%s has an object of its own for %q: only one for all layers is supported", name, key)
+			return nil, fmt.Errorf("%s has an object of its own for %q: only one for all layers is supported", name,
+				key)
 		}
 	}
 	for _, key := range j.unknown {

@@ -70,7 +70,8 @@ func (m *Model) pass(ws *Workspace, b *Batch, kv kernels.KV) *pass {
 	}
 	ws.needBatch(b.Layout.Spec())
 	p := &ws.walk
-	*p = pass{tensors: &ws.cut, m: m, ws: ws, d: m.Device, kv: kv, b: ws.batch, runs: ws.runs, products: p.products[:0], grads: p.grads[:0]}
+	*p = pass{tensors: &ws.cut, m: m, ws: ws, d: m.Device, kv: kv, b: ws.batch, runs: ws.runs, products: p.products[:0],
+		grads: p.grads[:0]}
 	return p
 }
 

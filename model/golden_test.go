@@ -150,7 +150,8 @@ func meanLoss(w [][]float32) [][]float32 {
 }
 
 // The cases of goldens/models, some of which travel with the repository, and small ones of the others.
-var modelCases = []string{"llama", "llama-tied", "llama3-rope", "qwen2", "qwen3", "mistral", "sharded", "bf16", "f16", "odd",
+var modelCases = []string{"llama", "llama-tied", "llama3-rope", "qwen2", "qwen3", "mistral", "sharded", "bf16", "f16",
+	"odd",
 	"small-llama-tied", "small-llama3-rope", "small-qwen2", "small-qwen3", "small-mistral", "small-f16"}
 
 func TestGoldenForward(t *testing.T) {
@@ -174,7 +175,8 @@ func TestGoldenForward(t *testing.T) {
 					s := r.score(h, [][]int32{ids}, 1)
 					near(t, pre+"logp", slices.Concat([]float32{0}, s.logp), g.f32(pre+"logp"), 1e-4)
 					near(t, pre+"entropy", s.entropy, g.f32(pre + "entropy")[:len(ids)-1], 1e-4)
-					near(t, pre+"logp_t07", slices.Concat([]float32{0}, r.score(h, [][]int32{ids}, 1/0.7).logp), g.f32(pre+"logp_t07"), 1e-4)
+					near(t, pre+"logp_t07", slices.Concat([]float32{0}, r.score(h, [][]int32{ids}, 1/0.7).logp),
+						g.f32(pre+"logp_t07"), 1e-4)
 				}
 				// Packed with others, no bit changes.
 				require.Equal(t, slices.Concat(alone...), r.logits(r.forward(seqs, nil)), "packed and alone")
@@ -340,7 +342,8 @@ func near(t testing.TB, what string, got, want []float32, tol float64) {
 	require.Len(t, got, len(want), what)
 	for i := range got {
 		if d := math.Abs(float64(got[i]) - float64(want[i])); !(d <= tol) {
-			require.Failf(t, "too far", "%s[%d] = %v, want %v: off by %.3g, allowed %.3g", what, i, got[i], want[i], d, tol)
+			require.Failf(t, "too far", "%s[%d] = %v, want %v: off by %.3g, allowed %.3g", what, i, got[i], want[i], d,
+				tol)
 		}
 	}
 }

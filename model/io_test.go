@@ -33,7 +33,8 @@ func smallChunks(t *testing.T) {
 	t.Cleanup(func() { chunkElements = was })
 }
 
-// What was loaded is what the file has; saved and loaded again, no bit has changed, in one file or many, frozen or trainable.
+// What was loaded is what the file has; saved and loaded again, no bit has changed, in one file or many, frozen or
+// trainable.
 func TestSaveLoad(t *testing.T) {
 	smallChunks(t)
 	for _, name := range modelCases {
@@ -52,7 +53,8 @@ func TestSaveLoad(t *testing.T) {
 					require.NoError(t, x.Float32(raw))
 					require.Equal(t, raw, v, n)
 				}
-				for _, o := range []Options{{DType: kernels.F32}, {DType: kernels.F32, Trainable: true}, {DType: kernels.BF16, Trainable: true}} {
+				for _, o := range []Options{{DType: kernels.F32}, {DType: kernels.F32, Trainable: true},
+					{DType: kernels.BF16, Trainable: true}} {
 					m := load(t, dev, dir, o)
 					out := t.TempDir()
 					require.NoError(t, m.Save(out, SaveOptions{DType: kernels.F32, MaxShardBytes: 40 << 10}))
@@ -74,7 +76,8 @@ func TestSavedFiles(t *testing.T) {
 	eachDevice(t, func(t *testing.T, dev kernels.Device) {
 		src, out := t.TempDir(), t.TempDir()
 		require.NoError(t, os.CopyFS(src, os.DirFS(caseDir(t, "sharded"))))
-		passengers := []string{"added_tokens.json", "additional_chat_templates/tool_use.jinja", "chat_template.jinja", "chat_template.json",
+		passengers := []string{"added_tokens.json", "additional_chat_templates/tool_use.jinja", "chat_template.jinja",
+			"chat_template.json",
 			"special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"}
 		require.NoError(t, os.Mkdir(filepath.Join(src, "additional_chat_templates"), 0o777))
 		for _, name := range append(passengers, "additional_chat_templates/notes.txt", "README.md") {
@@ -225,20 +228,32 @@ func TestLoadRefuses(t *testing.T) {
 		tensors func(map[string]*tensor)
 		says    string
 	}{
-		"missing":    {nil, func(m map[string]*tensor) { delete(m, down) }, "missing from the checkpoint: " + down},
-		"extra":      {nil, func(m map[string]*tensor) { m["x.bias"] = &tensor{safetensors.F32, []int{1}, []float32{1}} }, "no use for: x.bias"},
-		"extra bias": {func(c map[string]any) { c["mlp_bias"] = false }, nil, "no use for: model.layers.0.mlp.down_proj.bias, model.layers.0.mlp.gate_proj.bias, model.layers.0.mlp.up_proj.bias and 3 more"},
+		"missing": {nil, func(m map[string]*tensor) { delete(m, down) }, "missing from the checkpoint: " + down},
+		"extra": {nil,
+			func(m map[string]*tensor) { m["x.bias"] = &tensor{safetensors.F32, []int{1}, []float32{1}} },
+			"no use for: x.bias"},
+		"extra bias": {func(c map[string]any) { c["mlp_bias"] = false }, nil,
+			"no use for: model.layers.0.mlp.down_proj.bias, model.layers.0.mlp.gate_proj.bias, " +
+				"model.layers.0.mlp.up_proj.bias and 3 more"},
 		"shape": {nil, func(m map[string]*tensor) { m[down].shape = []int{52, 40} },
 			"tensor " + down + " has shape [52 40], config.json calls for [40 52]"},
 		"vocabulary": {func(c map[string]any) { c["vocab_size"] = 132 }, nil,
-			"tensor model.embed_tokens.weight has shape [131 40], config.json calls for [132 40]: vocab_size is 132 and hidden_size 40, so vocabulary and embedding disagree"},
-		"head": {nil, func(m map[string]*tensor) { delete(m, headName) }, "tensor lm_head.weight is missing though tie_word_embeddings is false"},
+			"tensor model.embed_tokens.weight has shape [131 40], config.json calls for [132 40]: vocab_size is 132 " +
+				"and hidden_size 40, so vocabulary and embedding disagree"},
+		"head": {nil, func(m map[string]*tensor) { delete(m, headName) },
+			"tensor lm_head.weight is missing though tie_word_embeddings is false"},
 		"type": {nil, func(m map[string]*tensor) { m[down].dtype = safetensors.F64 }, down + " has type F64"},
 		"nan": {nil, func(m map[string]*tensor) { m[down].v[52*3+7] = float32(math.NaN()) },
 			"tensor " + down + " has a value that is NaN or infinite at row 3, column 7"},
-		"inf bf16": {nil, func(m map[string]*tensor) { m[down].dtype, m[down].v[5] = safetensors.BF16, float32(math.Inf(-1)) }, "row 0, column 5"},
-		"nan f16":  {nil, func(m map[string]*tensor) { m[down].dtype, m[down].v[52*40-1] = safetensors.F16, float32(math.NaN()) }, "row 39, column 51"},
-		"layers":   {func(c map[string]any) { c["num_hidden_layers"] = 9 }, nil, "and 109 more"},
+		"inf bf16": {nil, func(m map[string]*tensor) {
+			m[down].dtype, m[down].v[5] = safetensors.BF16,
+				float32(math.Inf(-1))
+		}, "row 0, column 5"},
+		"nan f16": {nil, func(m map[string]*tensor) {
+			m[down].dtype, m[down].v[52*40-1] = safetensors.F16,
+				float32(math.NaN())
+		}, "row 39, column 51"},
+		"layers": {func(c map[string]any) { c["num_hidden_layers"] = 9 }, nil, "and 109 more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := checkpoint(t, c.config, c.tensors)
@@ -253,9 +268,15 @@ func TestLoadRefuses(t *testing.T) {
 		"old frequencies": func(m map[string]*tensor) {
 			m["model.layers.0.self_attn.rotary_emb.inv_freq"] = &tensor{safetensors.F32, []int{1}, []float32{1}}
 		},
-		"largest f16":      func(m map[string]*tensor) { m[down].dtype, m[down].v[5] = safetensors.F16, 65504 },
-		"largest bf16":     func(m map[string]*tensor) { m[down].dtype, m[down].v[6] = safetensors.BF16, -3.3895314e38 },
-		"smallest and -0.": func(m map[string]*tensor) { m[down].v[5], m[down].v[6] = 1e-45, float32(math.Copysign(0, -1)) },
+		"largest f16": func(m map[string]*tensor) { m[down].dtype, m[down].v[5] = safetensors.F16, 65504 },
+		"largest bf16": func(m map[string]*tensor) {
+			m[down].dtype, m[down].v[6] = safetensors.BF16,
+				-3.3895314e38
+		},
+		"smallest and -0.": func(m map[string]*tensor) {
+			m[down].v[5], m[down].v[6] = 1e-45,
+				float32(math.Copysign(0, -1))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := checkpoint(t, nil, f)
@@ -288,7 +309,8 @@ func TestNotFinite(t *testing.T) {
 			chunk = chunk[:len(chunk)-int(g.Next()%uint64(8/size))*size]
 			require.Equal(t, -1, notFinite(words, chunk, dtype))
 			at := int(g.Next() % uint64(len(chunk)/size))
-			bad := map[kernels.DType][]byte{kernels.F32: {1, 0, 0x80, 0x7f}, kernels.BF16: {0x80, 0xff}, kernels.F16: {0, 0x7c}}[dtype]
+			bad := map[kernels.DType][]byte{kernels.F32: {1, 0, 0x80, 0x7f}, kernels.BF16: {0x80, 0xff},
+				kernels.F16: {0, 0x7c}}[dtype]
 			was := string(chunk[at*size:][:size])
 			copy(chunk[at*size:], bad)
 			require.Equal(t, at, notFinite(words, chunk, dtype), "%v", dtype)
@@ -300,7 +322,8 @@ func TestNotFinite(t *testing.T) {
 // Fresh weights: the same on every machine, of the right spread, and loss near ln V before anything is learned.
 func TestNewRandom(t *testing.T) {
 	eachDevice(t, func(t *testing.T, dev kernels.Device) {
-		c := &Config{Arch: "llama", Vocab: 300, Hidden: 64, Inter: 96, Layers: 8, Heads: 4, KVHeads: 2, HeadDim: 16, MaxPos: 64, Eps: 1e-5, RopeTheta: 1e4, Tied: true}
+		c := &Config{Arch: "llama", Vocab: 300, Hidden: 64, Inter: 96, Layers: 8, Heads: 4, KVHeads: 2, HeadDim: 16,
+			MaxPos: 64, Eps: 1e-5, RopeTheta: 1e4, Tied: true}
 		m, err := NewRandom(dev, c, Options{DType: kernels.F32}, 42)
 		require.NoError(t, err)
 		t.Cleanup(m.Close)

@@ -13,8 +13,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16, or what Quantize
-// made of them. Tensors are streamed into the device's layout; the checkpoint never lies in memory as a whole.
+// Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16,
+// or what Quantize made of them. Tensors are streamed into the device's layout; the checkpoint never lies in memory as
+// a whole.
 func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 	return LoadContext(context.Background(), dev, dir, o)
 }
@@ -52,7 +53,8 @@ func LoadContext(ctx context.Context, dev kernels.Device, dir string, o Options)
 	return m, nil
 }
 
-// checkTensors compares the names, shapes and types of a checkpoint with what its configuration calls for, before memory is taken.
+// checkTensors compares the names, shapes and types of a checkpoint with what its configuration calls for, before
+// memory is taken.
 func checkTensors(c *Config, set *source) error {
 	var missing, wrong []string
 	known := map[string]bool{}
@@ -71,7 +73,8 @@ func checkTensors(c *Config, set *source) error {
 	c.eachShape(func(name string, shape []int) {
 		if c.Q8 && len(shape) == 2 {
 			for _, s := range q8Specs(name, shape) {
-				check(s.Name, s.Shape, fmt.Sprintf("%s in a q8 folder", s.DType), func(t *safetensors.Tensor) bool { return t.DType == s.DType })
+				check(s.Name, s.Shape, fmt.Sprintf("%s in a q8 folder", s.DType),
+					func(t *safetensors.Tensor) bool { return t.DType == s.DType })
 			}
 			return
 		}
@@ -94,9 +97,12 @@ func checkTensors(c *Config, set *source) error {
 			"embedding, set it to true in config.json",
 			headName)
 	case len(missing) > 0:
-		return fmt.Errorf("missing from the checkpoint: %s: the download is incomplete, or config.json is of another model", some(missing))
+		return fmt.Errorf(
+			"missing from the checkpoint: %s: the download is incomplete, or config.json is of another model",
+			some(missing))
 	case len(extra) > 0:
-		return fmt.Errorf("the checkpoint has tensors that a %s of this config.json has no use for: %s", c.Arch, some(extra))
+		return fmt.Errorf("the checkpoint has tensors that a %s of this config.json has no use for: %s", c.Arch,
+			some(extra))
 	}
 	return nil
 }
@@ -104,7 +110,8 @@ func checkTensors(c *Config, set *source) error {
 func shapeError(name string, got, want []int) string {
 	hint := ""
 	if name == embedName || name == headName {
-		hint = fmt.Sprintf(": vocab_size is %d and hidden_size %d, so vocabulary and embedding disagree", want[0], want[1])
+		hint = fmt.Sprintf(": vocab_size is %d and hidden_size %d, so vocabulary and embedding disagree", want[0],
+			want[1])
 	}
 	return fmt.Sprintf("tensor %s has shape %v, config.json calls for %v%s", name, got, want, hint)
 }
@@ -138,9 +145,10 @@ func (b *bank) load(p *Param, t *safetensors.Tensor) error {
 	})
 }
 
-// eachChunk visits t in pieces of whole rows, a vector being one row. Each piece is copied to stage first, so that a page that cannot be
-// read is met here, where it becomes an error, and its values are checked.
-func eachChunk(t *safetensors.Tensor, stage *[]uint64, visit func(row0 int, rows []byte, src kernels.DType) error) error {
+// eachChunk visits t in pieces of whole rows, a vector being one row. Each piece is copied to stage first, so that a
+// page that cannot be read is met here, where it becomes an error, and its values are checked.
+func eachChunk(t *safetensors.Tensor, stage *[]uint64, visit func(row0 int, rows []byte,
+	src kernels.DType) error) error {
 	src := dtypeOf(t)
 	k := t.Shape[len(t.Shape)-1]
 	n := t.Elements() / max(k, 1)
@@ -154,7 +162,9 @@ func eachChunk(t *safetensors.Tensor, stage *[]uint64, visit func(row0 int, rows
 			chunk := bytesOf(*stage)[:min(step, n-r)*row]
 			copy(chunk, data[r*row:])
 			if bad := notFinite((*stage)[:(len(chunk)+7)/8], chunk, src); bad >= 0 {
-				return fmt.Errorf("tensor %s has a value that is NaN or infinite at row %d, column %d: the checkpoint is damaged", t.Name, r+bad/k, bad%k)
+				return fmt.Errorf(
+					"tensor %s has a value that is NaN or infinite at row %d, column %d: the checkpoint is damaged",
+					t.Name, r+bad/k, bad%k)
 			}
 			if err := visit(r, chunk, src); err != nil {
 				return err
@@ -164,8 +174,9 @@ func eachChunk(t *safetensors.Tensor, stage *[]uint64, visit func(row0 int, rows
 	})
 }
 
-// notFinite finds the first element of chunk, which lies in words, whose exponent is all ones; -1 if there is none. It tests
-// eight bytes at a time: adding one to the exponent's lowest place carries into the sign's only where every place is set.
+// notFinite finds the first element of chunk, which lies in words, whose exponent is all ones; -1 if there is none. It
+// tests eight bytes at a time: adding one to the exponent's lowest place carries into the sign's only where every place
+// is set.
 func notFinite(words []uint64, chunk []byte, t kernels.DType) int {
 	var exp, one, sign uint64
 	switch t {

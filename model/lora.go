@@ -43,8 +43,8 @@ const (
 	adapterPrefix     = "base_model.model."
 )
 
-// NewAdapter makes a fresh adapter for m as peft does: A uniform within 1/sqrt(K), B zero, so that at first it changes nothing.
-// The same seed gives the same values on every machine.
+// NewAdapter makes a fresh adapter for m as peft does: A uniform within 1/sqrt(K), B zero, so that at first it changes
+// nothing. The same seed gives the same values on every machine.
 func NewAdapter(m *Model, c AdapterConfig, trainable bool, seed uint64) (*Adapter, error) {
 	a, err := newAdapter(m, c, trainable)
 	if err != nil {
@@ -66,21 +66,23 @@ func NewAdapter(m *Model, c AdapterConfig, trainable bool, seed uint64) (*Adapte
 	return a, nil
 }
 
-// LoadAdapter reads a folder as peft writes it: adapter_config.json and adapter_model.safetensors. What changes the computation in
-// a way that is not supported (DoRA, other adapters, trained embeddings) is refused by name.
+// LoadAdapter reads a folder as peft writes it: adapter_config.json and adapter_model.safetensors. What changes the
+// computation in a way that is not supported (DoRA, other adapters, trained embeddings) is refused by name.
 func LoadAdapter(m *Model, dir string, trainable bool) (*Adapter, error) {
 	c, err := ReadAdapterConfig(dir)
 	if err != nil {
 		return nil, err
 	}
 	if trainable && c.dropout != 0 {
-		return nil, fmt.Errorf("%s: lora_dropout is %v: training with dropout is not supported, set it to 0", dir, c.dropout)
+		return nil, fmt.Errorf("%s: lora_dropout is %v: training with dropout is not supported, set it to 0", dir,
+			c.dropout)
 	}
 	f, err := safetensors.OpenDir(filepath.Join(dir, adapterFile))
 	if err != nil {
 		if _, bin := os.Stat(filepath.Join(dir, "adapter_model.bin")); bin == nil && errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("loading the adapter %s: it has adapter_model.bin, which holds Python objects and is not "+
-				"read, and no %s: save it again with peft, which writes the latter", dir, adapterFile)
+			return nil,
+				fmt.Errorf("loading the adapter %s: it has adapter_model.bin, which holds Python objects and is not "+
+					"read, and no %s: save it again with peft, which writes the latter", dir, adapterFile)
 		}
 		return nil, err
 	}
@@ -108,11 +110,13 @@ func (a *Adapter) loadAll(f *safetensors.Set) error {
 		}
 		for _, p := range a.params {
 			if prefix, ok := strings.CutSuffix(name, p.Name); ok {
-				return fmt.Errorf("the names of its tensors begin with %q (%s): take that out of them, so that they begin with "+
-					"%s", prefix, t, adapterPrefix)
+				return fmt.Errorf(
+					"the names of its tensors begin with %q (%s): take that out of them, so that they begin with "+
+						"%s", prefix, t, adapterPrefix)
 			}
 			if strings.HasSuffix(p.Name, "."+name) {
-				return fmt.Errorf("the names of its tensors do not begin with %s (%s): add what is missing (%s)", adapterPrefix,
+				return fmt.Errorf("the names of its tensors do not begin with %s (%s): add what is missing (%s)",
+					adapterPrefix,
 					t, p.Name)
 			}
 		}
@@ -162,8 +166,10 @@ func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 			n, k := m.layers[l].lin[j].W.size()
 			scale := c.scale(r, alpha)
 			if scale == 0 || !finite(float64(scale)) {
-				return nil, fmt.Errorf("lora_alpha or alpha_pattern gives %s alpha %v, which scales its update by %v: leave the "+
-					"module out, or correct it", module, alpha, scale)
+				return nil,
+					fmt.Errorf(
+						"lora_alpha or alpha_pattern gives %s alpha %v, which scales its update by %v: leave the "+
+							"module out, or correct it", module, alpha, scale)
 			}
 			p := &pair{r: r, scale: scale,
 				A: &Param{Name: adapterPrefix + module + ".lora_A.weight", Shape: []int{r, k}},
@@ -174,7 +180,8 @@ func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 		}
 	}
 	if len(params) == 0 {
-		return nil, fmt.Errorf("target_modules %s match none of this model's projections (%s)", c.targetText(), strings.Join(projNames(), ", "))
+		return nil, fmt.Errorf("target_modules %s match none of this model's projections (%s)", c.targetText(),
+			strings.Join(projNames(), ", "))
 	}
 	dtype := m.DType
 	if dtype == kernels.Q8 {
@@ -226,12 +233,13 @@ func (a *Adapter) Close() {
 	}
 }
 
-// Save writes the adapter into dir as peft does, F32, for PeftModel.from_pretrained: the masters of a trainable adapter; of a frozen
-// one the values as they are computed with, rounded to its type.
+// Save writes the adapter into dir as peft does, F32, for PeftModel.from_pretrained: the masters of a trainable
+// adapter; of a frozen one the values as they are computed with, rounded to its type.
 func (a *Adapter) Save(dir string) error {
 	var specs []safetensors.Spec
 	values := map[string][]float32{}
-	for _, p := range slices.SortedFunc(slices.Values(a.params), func(x, y *Param) int { return cmp.Compare(x.Name, y.Name) }) {
+	for _, p := range slices.SortedFunc(slices.Values(a.params),
+		func(x, y *Param) int { return cmp.Compare(x.Name, y.Name) }) {
 		v, err := a.read(p)
 		if err != nil {
 			return fmt.Errorf("saving the adapter: %w", err)

@@ -53,12 +53,14 @@ func TestAdapterSaveLoad(t *testing.T) {
 	}
 }
 
-// A fresh adapter: A uniform within 1/sqrt(K), B zero, so that it changes nothing; saved, it says what it was made with.
+// A fresh adapter: A uniform within 1/sqrt(K), B zero, so that it changes nothing; saved, it says what it was made
+// with.
 func TestNewAdapter(t *testing.T) {
 	eachDevice(t, func(t *testing.T, dev kernels.Device) {
 		m := random(t, dev, tinyConfigs()["llama"], Options{DType: kernels.F32}, 1)
 		c := AdapterConfig{R: 5, Alpha: 10, RSLoRA: true, Targets: []string{"q_proj", "layers.1.mlp.down_proj"},
-			RankPattern: []Pattern{{"layers.1.self_attn.q_proj", 2}}, AlphaPattern: []Pattern{{"q_proj", 4}, {"down_proj", 3}}}
+			RankPattern:  []Pattern{{"layers.1.self_attn.q_proj", 2}},
+			AlphaPattern: []Pattern{{"q_proj", 4}, {"down_proj", 3}}}
 		a, err := NewAdapter(m, c, true, 7)
 		require.NoError(t, err)
 		defer a.Close()
@@ -110,7 +112,8 @@ func TestNewAdapter(t *testing.T) {
 
 // adapterText is an adapter_config.json with keys changed, nil removing one.
 func adapterText(t testing.TB, changes map[string]any) []byte {
-	m := map[string]any{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": []string{"q_proj"}, "bias": "none",
+	m := map[string]any{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": []string{"q_proj"},
+		"bias":     "none",
 		"use_dora": false, "modules_to_save": nil, "layer_replication": []int{}}
 	maps.Copy(m, changes)
 	text, err := json.Marshal(m)
@@ -137,18 +140,23 @@ func TestAdapterConfig(t *testing.T) {
 	}
 	require.Len(t, modules(nil), 12)
 	require.Len(t, modules(map[string]any{"target_modules": "all-linear"}), 84)
-	require.Equal(t, []string{"1.q_proj r4 a8", "11.q_proj r4 a8"}, modules(map[string]any{"layers_to_transform": []int{1, 11}}))
+	require.Equal(t, []string{"1.q_proj r4 a8", "11.q_proj r4 a8"},
+		modules(map[string]any{"layers_to_transform": []int{1, 11}}))
 	require.Equal(t, []string{"1.q_proj r4 a8"}, modules(map[string]any{"layers_to_transform": 1}))
-	require.Equal(t, []string{"3.o_proj r4 a8"}, modules(map[string]any{"target_modules": []string{"model.layers.3.self_attn.o_proj"}}))
+	require.Equal(t, []string{"3.o_proj r4 a8"},
+		modules(map[string]any{"target_modules": []string{"model.layers.3.self_attn.o_proj"}}))
 	// A module that is named in full is adapted whatever layers_to_transform says, as in peft.
 	require.Equal(t, []string{"1.q_proj r4 a8", "3.o_proj r4 a8"},
 		modules(map[string]any{"target_modules": []string{"q_proj", "model.layers.3.self_attn.o_proj"},
 			"layers_to_transform": 1}))
 	require.Len(t, modules(map[string]any{"target_modules": "All-Linear"}), 84)
-	require.Equal(t, []string{"1.v_proj r4 a8", "2.v_proj r4 a8"}, modules(map[string]any{"target_modules": `.*layers\.[12]\..*v_proj`}))
+	require.Equal(t, []string{"1.v_proj r4 a8", "2.v_proj r4 a8"},
+		modules(map[string]any{"target_modules": `.*layers\.[12]\..*v_proj`}))
 	require.Len(t, modules(map[string]any{"exclude_modules": []string{"3.self_attn.q_proj"}}), 11)
-	require.Equal(t, []string{"1.q_proj r4 a16", "2.q_proj r2 a8"}, modules(map[string]any{"layers_to_transform": []int{1, 2},
-		"rank_pattern": json.RawMessage(`{"layers.2.self_attn.q_proj": 2, "2.self_attn.q_proj": 3}`), "alpha_pattern": map[string]any{"1.self_attn.q_proj": 16}}))
+	require.Equal(t, []string{"1.q_proj r4 a16", "2.q_proj r2 a8"},
+		modules(map[string]any{"layers_to_transform": []int{1, 2},
+			"rank_pattern":  json.RawMessage(`{"layers.2.self_attn.q_proj": 2, "2.self_attn.q_proj": 3}`),
+			"alpha_pattern": map[string]any{"1.self_attn.q_proj": 16}}))
 	// The first key that matches counts, in the order of the file; a key matches at a dot only.
 	require.Equal(t, []string{"2.q_proj r3 a8"}, modules(map[string]any{"layers_to_transform": 2,
 		"rank_pattern": json.RawMessage(`{"proj": 9, "z.*": 8, ".*q_proj": 3, "q_proj": 2}`)}))
@@ -200,16 +208,21 @@ func TestLoadAdapterRefuses(t *testing.T) {
 			return err
 		}
 		require.NoError(t, try(true, nil))
-		require.ErrorContains(t, try(false, map[string]any{"r": 2}), "has shape [3 32], the model and the rank call for [2 32]")
+		require.ErrorContains(t, try(false, map[string]any{"r": 2}),
+			"has shape [3 32], the model and the rank call for [2 32]")
 		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj"}}),
 			"does not belong to an adapter of this model with target_modules [q_proj]")
-		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj", "v_proj", "o_proj"}}), "o_proj.lora_A.weight is missing")
+		require.ErrorContains(t, try(false, map[string]any{"target_modules": []string{"q_proj", "v_proj", "o_proj"}}),
+			"o_proj.lora_A.weight is missing")
 		require.NoError(t, try(false, map[string]any{"lora_dropout": 0.1}))
 		require.ErrorContains(t, try(true, map[string]any{"lora_dropout": 0.1}), "training with dropout")
-		require.ErrorContains(t, try(false, map[string]any{"rank_pattern": map[string]any{"q_proj": 1.5}}), "the rank 1.5")
-		for _, alpha := range []any{0, 1e-60, 1e300} { // to the operations a scale of 0 is none, and a scale is a float32
+		require.ErrorContains(t, try(false, map[string]any{"rank_pattern": map[string]any{"q_proj": 1.5}}),
+			"the rank 1.5")
+		// to the operations a scale of 0 is none, and a scale is a float32
+		for _, alpha := range []any{0, 1e-60, 1e300} {
 			require.ErrorContains(t, try(false, map[string]any{"lora_alpha": alpha}), "q_proj alpha ")
-			require.ErrorContains(t, try(false, map[string]any{"alpha_pattern": map[string]any{"v_proj": alpha}}), "v_proj alpha ")
+			require.ErrorContains(t, try(false, map[string]any{"alpha_pattern": map[string]any{"v_proj": alpha}}),
+				"v_proj alpha ")
 		}
 		_, err := LoadAdapter(m, t.TempDir(), false)
 		require.ErrorContains(t, err, "adapter_config.json")
@@ -228,7 +241,8 @@ func TestLoadAdapterRefuses(t *testing.T) {
 // FuzzAdapterConfig: whatever is read is refused or can be asked about every module and written back.
 func FuzzAdapterConfig(f *testing.F) {
 	f.Add(adapterText(f, nil))
-	f.Add(adapterText(f, map[string]any{"target_modules": ".*", "rank_pattern": map[string]any{"q_.*": 3}, "layers_to_transform": 1}))
+	f.Add(adapterText(f, map[string]any{"target_modules": ".*", "rank_pattern": map[string]any{"q_.*": 3},
+		"layers_to_transform": 1}))
 	for _, name := range []string{"llama-r4", "bf16-qv-rslora"} {
 		text, err := os.ReadFile(filepath.Join("testdata", "lora", name, adapterConfigFile))
 		require.NoError(f, err)

@@ -21,8 +21,8 @@ type AdapterConfig struct {
 	RSLoRA  bool     // scale = Alpha/sqrt(R)
 	Targets []string // projections by name ("q_proj", or a module's whole name); "all-linear" or none: all seven
 
-	// RankPattern and AlphaPattern override R and Alpha for the modules that a key matches, the first key counting. A key is a
-	// regular expression for the end of a module's name that begins at a dot.
+	// RankPattern and AlphaPattern override R and Alpha for the modules that a key matches, the first key counting. A
+	// key is a regular expression for the end of a module's name that begins at a dot.
 	RankPattern, AlphaPattern []Pattern
 
 	pattern, exclude string   // target_modules or exclude_modules as a regular expression
@@ -83,9 +83,10 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 			"merge_and_unload, or train one of LORA", t)
 	}
 	if len(j.unknown) > 0 {
-		return c, fmt.Errorf("%s is set, which this program does not know: a newer peft has written it, and it may change "+
-			"the numbers: "+
-			"merge the adapter with that peft, or save it without the key", j.unknown[0])
+		return c,
+			fmt.Errorf("%s is set, which this program does not know: a newer peft has written it, and it may change "+
+				"the numbers: "+
+				"merge the adapter with that peft, or save it without the key", j.unknown[0])
 	}
 	var f adapterJSON
 	if err := j.decode(adapterConfigFile, &f); err != nil {
@@ -162,7 +163,8 @@ func (c *AdapterConfig) matcher() (func(module string) bool, error) {
 	return func(module string) bool {
 		var layer int
 		_, err := fmt.Sscanf(module, "model.layers.%d.", &layer)
-		inLayers := len(c.layers) == 0 || err == nil && slices.Contains(c.layers, layer) || slices.Contains(c.Targets, module)
+		inLayers := len(c.layers) == 0 || err == nil && slices.Contains(c.layers, layer) ||
+			slices.Contains(c.Targets, module)
 		return want(module) && !not(module) && inLayers
 	}, nil
 }
@@ -172,7 +174,8 @@ func (c *AdapterConfig) knownTargets() error {
 	for _, t := range c.Targets {
 		last := t[strings.LastIndexByte(t, '.')+1:]
 		if t != "all-linear" && !slices.Contains(projNames(), last) {
-			return fmt.Errorf("target module %q is not supported: adapters go on %s, or all-linear", t, strings.Join(projNames(), ", "))
+			return fmt.Errorf("target module %q is not supported: adapters go on %s, or all-linear", t,
+				strings.Join(projNames(), ", "))
 		}
 	}
 	return nil
@@ -183,12 +186,16 @@ func moduleSet(names []string, pattern string) (func(string) bool, error) {
 	if pattern != "" {
 		re, err := regexp.Compile("^(?:" + pattern + ")$")
 		if err != nil {
-			return nil, fmt.Errorf("the pattern %q of modules is not supported: %w: list the modules by name", pattern, err)
+			return nil, fmt.Errorf("the pattern %q of modules is not supported: %w: list the modules by name", pattern,
+				err)
 		}
 		return re.MatchString, nil
 	}
 	return func(module string) bool {
-		return slices.ContainsFunc(names, func(n string) bool { return module == n || strings.HasSuffix(module, "."+n) })
+		return slices.ContainsFunc(names, func(n string) bool {
+			return module == n ||
+				strings.HasSuffix(module, "."+n)
+		})
 	}, nil
 }
 
@@ -315,8 +322,10 @@ func (c *AdapterConfig) JSON() []byte {
 		targets = projNames()
 	}
 	text, err := json.MarshalIndent(map[string]any{
-		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": c.base, "r": c.R, "lora_alpha": c.Alpha,
-		"use_rslora": c.RSLoRA, "lora_dropout": 0.0, "bias": "none", "target_modules": targets, "rank_pattern": object(c.RankPattern),
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": c.base, "r": c.R,
+		"lora_alpha": c.Alpha,
+		"use_rslora": c.RSLoRA, "lora_dropout": 0.0, "bias": "none", "target_modules": targets,
+		"rank_pattern":  object(c.RankPattern),
 		"alpha_pattern": object(c.AlphaPattern), "inference_mode": true, "fan_in_fan_out": false, "use_dora": false,
 		"modules_to_save": nil, "init_lora_weights": true,
 	}, "", "  ")

@@ -1,9 +1,10 @@
-// Package model says what a Llama, a Mistral, a Qwen2 and a Qwen3 is: one block, with a table row for each architecture's
-// differences; weights by their checkpoint names; the forward pass and its mirror, the backward; LoRA adapters; load and save.
+// Package model says what a Llama, a Mistral, a Qwen2 and a Qwen3 is: one block, with a table row for each
+// architecture's differences; weights by their checkpoint names; the forward pass and its mirror, the backward; LoRA
+// adapters; load and save.
 //
-// A pass goes over a [Batch] of segments, each a run of tokens of one sequence, and nothing is padded. Keys and values always go
-// through a KV cache, so that prefill, decode and training are one piece of code. Forward ends with the hidden states after the final norm;
-// logits are made from them and [Model.Head] by the device's operations, in chunks.
+// A pass goes over a [Batch] of segments, each a run of tokens of one sequence, and nothing is padded. Keys and values
+// always go through a KV cache, so that prefill, decode and training are one piece of code. Forward ends with the
+// hidden states after the final norm; logits are made from them and [Model.Head] by the device's operations, in chunks.
 //
 //	dev := ref.New()
 //	m, err := model.Load(dev, "models/SmolLM2-135M-Instruct", model.Options{DType: kernels.BF16})
@@ -23,8 +24,9 @@ import (
 
 // Options say how a model's weights are held.
 type Options struct {
-	DType     kernels.DType // of matrices: F32, BF16 or Q8; norms and biases are F32 always. 0: Q8 for a checkpoint in Q8, else BF16
-	Trainable bool          // every parameter gets an F32 master and a gradient; not with Q8
+	// of matrices: F32, BF16 or Q8; norms and biases are F32 always. 0: Q8 for a checkpoint in Q8, else BF16
+	DType     kernels.DType
+	Trainable bool // every parameter gets an F32 master and a gradient; not with Q8
 }
 
 // Model is a decoder on a device. Treat its fields as read-only.
@@ -60,7 +62,8 @@ func (o *Options) fill(c *Config) error {
 	case o.DType == 0:
 		o.DType = kernels.BF16
 	case c.Q8 && o.DType != kernels.Q8:
-		return fmt.Errorf("its weights are q8 and cannot be held as %v: hold them as q8 (dtype q8), or take the checkpoint that they were made from", o.DType)
+		return fmt.Errorf("its weights are q8 and cannot be held as %v: hold them as q8 (dtype q8), or take the "+
+			"checkpoint that they were made from", o.DType)
 	}
 	return nil
 }
@@ -107,7 +110,9 @@ func (m *Model) OnlyTokens(has func(id int32) bool) error {
 		}
 	}
 	if len(m.NoToken) == m.Config.Vocab {
-		return fmt.Errorf("the tokenizer has no token for any of the model's %d ids: tokenizer and model do not belong together", m.Config.Vocab)
+		return fmt.Errorf(
+			"the tokenizer has no token for any of the model's %d ids: tokenizer and model do not belong together",
+			m.Config.Vocab)
 	}
 	return nil
 }
@@ -145,8 +150,8 @@ func (m *Model) headParam() *Param {
 // KVSpec describes a cache for this model.
 func (m *Model) KVSpec(pages int, t kernels.DType) kernels.KVSpec { return m.Config.KVSpec(pages, t) }
 
-// Clone copies the weights on the device into a new model held as o says: a frozen copy is the reference of a KL term, or the simulator `same`.
-// A trainable model's masters are what is copied.
+// Clone copies the weights on the device into a new model held as o says: a frozen copy is the reference of a KL term,
+// or the simulator `same`. A trainable model's masters are what is copied.
 func (m *Model) Clone(o Options) (*Model, error) { return m.CloneTo(m.Device, o) }
 
 // CloneTo is Clone onto another device: the weights pass through the host then, rounded as Clone rounds them.

@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
-// TestNarrowOperands: on a device that wants operands of products in BF16 a BF16 model gives the same bits, forward and backward, with an
-// adapter and without.
+// TestNarrowOperands: on a device that wants operands of products in BF16 a BF16 model gives the same bits, forward and
+// backward, with an adapter and without.
 func TestNarrowOperands(t *testing.T) {
 	for name, c := range tinyConfigs() {
 		for _, adapted := range []bool{false, true} {

@@ -16,8 +16,8 @@ type Param struct {
 
 	// W is a matrix as the operations use it, nil for vectors. After Master changes, Repack brings W up to date.
 	W kernels.Weight
-	// Master is F32 [N, K]: what the optimiser moves; none for the matrices of a frozen model. A vector is F32 [1, n] in every
-	// model and is used as it is.
+	// Master is F32 [N, K]: what the optimiser moves; none for the matrices of a frozen model. A vector is F32 [1, n]
+	// in every model and is used as it is.
 	Master kernels.Tensor
 	// Grad is F32 of Master's shape, what Backward adds to; none in a frozen model.
 	Grad kernels.Tensor
@@ -47,9 +47,11 @@ type bank struct {
 // newBank allocates params, which have their names and shapes; everything is zero.
 func newBank(dev kernels.Device, dtype kernels.DType, trainable bool, params []*Param) (b *bank, err error) {
 	if trainable && dtype == kernels.Q8 {
-		return nil, fmt.Errorf("q8 weights cannot be trained: use bf16 or f32, or train an adapter on the frozen q8 model")
+		return nil,
+			fmt.Errorf("q8 weights cannot be trained: use bf16 or f32, or train an adapter on the frozen q8 model")
 	}
-	b = &bank{dev: dev, dtype: dtype, trainable: trainable, params: params, byName: make(map[string]*Param, len(params))}
+	b = &bank{dev: dev, dtype: dtype, trainable: trainable, params: params,
+		byName: make(map[string]*Param, len(params))}
 	defer func() {
 		if err != nil {
 			b.free()

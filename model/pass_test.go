@@ -14,7 +14,8 @@ import (
 
 // tinyConfigs are shapes that between them have every feature of the table.
 func tinyConfigs() map[string]*Config {
-	base := Config{Vocab: 37, Hidden: 20, Inter: 28, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 6, MaxPos: 64, Eps: 1e-5, RopeTheta: 1e4}
+	base := Config{Vocab: 37, Hidden: 20, Inter: 28, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 6, MaxPos: 64, Eps: 1e-5,
+		RopeTheta: 1e4}
 	with := func(f func(*Config)) *Config {
 		c := base
 		f(&c)
@@ -77,7 +78,8 @@ func freshAdapter(t testing.TB, m *Model, c AdapterConfig, trainable bool, seed 
 	return a
 }
 
-// The gradient of every parameter against finite differences of the loss, along the gradient itself and along a random direction.
+// The gradient of every parameter against finite differences of the loss, along the gradient itself and along a random
+// direction.
 func TestFiniteDifferences(t *testing.T) {
 	for name, c := range tinyConfigs() {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +125,8 @@ func (r *rig) differences(p *Param, seqs [][]int32, w [][]float32) {
 	h := 4e-3
 	got := (4*d(h/2) - d(h)) / 3 // Richardson: the error is of fourth order
 	loss(0)
-	require.InDelta(r.t, want, got, 2e-3*max(gnorm, 1), "%s: gradient %v, finite difference %v, norm %v", p.Name, want, got, gnorm)
+	require.InDelta(r.t, want, got, 2e-3*max(gnorm, 1), "%s: gradient %v, finite difference %v, norm %v", p.Name, want,
+		got, gnorm)
 }
 
 // Layers that are computed again give the gradients of layers that were kept, bit for bit.
@@ -170,7 +173,8 @@ func TestRecompute(t *testing.T) {
 	}
 }
 
-// However a sequence is cut into passes, alone or among others, with Keep or without, its hidden states are the same bits.
+// However a sequence is cut into passes, alone or among others, with Keep or without, its hidden states are the same
+// bits.
 func TestChunkingChangesNothing(t *testing.T) {
 	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
 		t.Run(dtype.String(), func(t *testing.T) {
@@ -189,9 +193,11 @@ func TestChunkingChangesNothing(t *testing.T) {
 						b, rows := &Batch{}, []int(nil)
 						for i, s := range full.Segs {
 							n := rapid.IntRange(0, lens[i]-done[i]).Draw(rt, "n")
-							b.Segs = append(b.Segs, kernels.Segment{Row: len(b.IDs), Len: n, Start: done[i], Pages: s.Pages})
+							b.Segs = append(b.Segs, kernels.Segment{Row: len(b.IDs), Len: n, Start: done[i],
+								Pages: s.Pages})
 							for k := s.Row + done[i]; k < s.Row+done[i]+n; k++ {
-								b.IDs, b.Pos, b.Slots = append(b.IDs, full.IDs[k]), append(b.Pos, full.Pos[k]), append(b.Slots, full.Slots[k])
+								b.IDs, b.Pos, b.Slots = append(b.IDs, full.IDs[k]), append(b.Pos, full.Pos[k]),
+									append(b.Slots, full.Slots[k])
 								rows = append(rows, k)
 							}
 							done[i] += n
@@ -218,7 +224,8 @@ func sub(a, b []int) []int {
 	return out
 }
 
-// In a batch where every segment has another adapter, each is computed as in a batch of its own; gradients go to their own adapter.
+// In a batch where every segment has another adapter, each is computed as in a batch of its own; gradients go to their
+// own adapter.
 func TestAdaptersInOneBatch(t *testing.T) {
 	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
 		t.Run(dtype.String(), func(t *testing.T) {
@@ -226,7 +233,8 @@ func TestAdaptersInOneBatch(t *testing.T) {
 				c := tinyConfigs()["llama"]
 				m := random(t, dev, c, Options{DType: dtype}, 3)
 				a := freshAdapter(t, m, AdapterConfig{R: 3, Alpha: 5, RSLoRA: true}, true, 1)
-				b := freshAdapter(t, m, AdapterConfig{R: 2, Alpha: 5, Targets: []string{"v_proj", "down_proj"}}, true, 2)
+				b := freshAdapter(t, m, AdapterConfig{R: 2, Alpha: 5, Targets: []string{"v_proj", "down_proj"}}, true,
+					2)
 				frozen := freshAdapter(t, m, AdapterConfig{R: 4, Alpha: 5}, false, 3)
 				r := newRig(t, m, 256, WorkspaceOptions{Keep: true})
 				seqs, w := randomIDs(c, 5, 4, 9, 1, 6, 30)
@@ -295,8 +303,8 @@ func TestFrozenBase(t *testing.T) {
 	})
 }
 
-// Rollouts that share the pages of their prompt, which is in the batch once with the sum of their gradients, teach the same as whole
-// copies.
+// Rollouts that share the pages of their prompt, which is in the batch once with the sum of their gradients, teach the
+// same as whole copies.
 func TestSharedPrompt(t *testing.T) {
 	for name, c := range tinyConfigs() {
 		t.Run(name, func(t *testing.T) {
@@ -307,7 +315,8 @@ func TestSharedPrompt(t *testing.T) {
 				seqs, w := randomIDs(c, 5, prompt+tail, prompt+tail, prompt+tail)
 				for i := range n {
 					copy(seqs[i][:prompt], seqs[0])
-					clear(w[i][:prompt+1]) // only tails are trained, and their first token by the prompt's last row: left out here
+					// only tails are trained, and their first token by the prompt's last row: left out here
+					clear(w[i][:prompt+1])
 				}
 				r.train(seqs, w)
 				var want [][]float32
@@ -334,15 +343,19 @@ func (r *rig) trainShared(seqs [][]int32, w [][]float32, prompt int) {
 		b.Segs = append(b.Segs, kernels.Segment{Row: len(b.IDs), Len: len(ids) - prompt, Start: prompt, Pages: pages})
 		for p := prompt; p < len(ids); p++ {
 			if p > prompt {
-				rows, targets, dlogp = append(rows, int32(len(b.IDs)-1)), append(targets, ids[p]), append(dlogp, w[i][p])
+				rows, targets, dlogp = append(rows, int32(len(b.IDs)-1)), append(targets, ids[p]),
+					append(dlogp, w[i][p])
 			}
-			b.IDs, b.Pos, b.Slots = append(b.IDs, ids[p]), append(b.Pos, int32(p)), append(b.Slots, pages[1]*kernels.PageSize+int32(p-prompt))
+			b.IDs, b.Pos, b.Slots = append(b.IDs, ids[p]), append(b.Pos, int32(p)),
+				append(b.Slots, pages[1]*kernels.PageSize+int32(p-prompt))
 		}
 	}
 	h := r.m.Forward(r.ws, b, r.kv)
 	n := len(rows)
-	hs, dhs, dh := r.tensor(kernels.F32, n, h.Cols), r.tensor(kernels.F32, n, h.Cols), r.tensor(kernels.F32, h.Rows, h.Cols)
-	out := kernels.LogProbs{Logp: r.tensor(kernels.F32, n, 1), Entropy: r.tensor(kernels.F32, n, 1), LSE: r.tensor(kernels.F32, n, 1)}
+	hs, dhs, dh := r.tensor(kernels.F32, n, h.Cols), r.tensor(kernels.F32, n, h.Cols),
+		r.tensor(kernels.F32, h.Rows, h.Cols)
+	out := kernels.LogProbs{Logp: r.tensor(kernels.F32, n, 1), Entropy: r.tensor(kernels.F32, n, 1),
+		LSE: r.tensor(kernels.F32, n, 1)}
 	at, ids := r.ids(rows), r.ids(targets)
 	r.d.Gather(hs, h, at)
 	r.d.LogProb(out, hs, r.m.Head(), ids, 1)
@@ -360,11 +373,16 @@ func TestMisuse(t *testing.T) {
 		seg := func(row, n int) []kernels.Segment { return []kernels.Segment{{Row: row, Len: n, Pages: []int32{0}}} }
 		ids := func(n int) []int32 { return make([]int32, n) }
 		for what, b := range map[string]*Batch{
-			"9 ids":                     {Layout: kernels.Layout{IDs: ids(9), Pos: ids(9), Slots: ids(9), Segs: seg(0, 9)}},
-			"2 ids, 1 positions":        {Layout: kernels.Layout{IDs: ids(2), Pos: ids(1), Slots: ids(2), Segs: seg(0, 2)}},
-			"segments cover 1 rows":     {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(0, 1)}},
-			"expected to begin at 0":    {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(1, 1)}},
-			"1 segments, 2 adapters in": {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2), Segs: seg(0, 2)}, Adapters: make([]*Adapter, 2)},
+			"9 ids": {Layout: kernels.Layout{IDs: ids(9), Pos: ids(9), Slots: ids(9),
+				Segs: seg(0, 9)}},
+			"2 ids, 1 positions": {Layout: kernels.Layout{IDs: ids(2), Pos: ids(1), Slots: ids(2),
+				Segs: seg(0, 2)}},
+			"segments cover 1 rows": {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2),
+				Segs: seg(0, 1)}},
+			"expected to begin at 0": {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2),
+				Segs: seg(1, 1)}},
+			"1 segments, 2 adapters in": {Layout: kernels.Layout{IDs: ids(2), Pos: ids(2), Slots: ids(2),
+				Segs: seg(0, 2)}, Adapters: make([]*Adapter, 2)},
 		} {
 			panicWith(t, what, func() { m.Forward(r.ws, b, r.kv) })
 		}

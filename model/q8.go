@@ -17,7 +17,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// A q8 folder is a model folder whose matrices are quantised, in safetensors (docs/q8-format.md): of a matrix [N, K] called x,
+// A q8 folder is a model folder whose matrices are quantised, in safetensors (docs/q8-format.md): of a matrix [N, K]
+// called x,
 //
 //	x        I8  [N, K]            the elements, each in [-127, 127]
 //	x_scale  F16 [N, ceil(K/32)]   what the elements of a group of 32 along K are multiplied with
@@ -63,7 +64,9 @@ func (b *bank) loadQ8(p *Param, elements, scales *safetensors.Tensor) error {
 				part := bytesOf(words)[:count*tail]
 				copy(part, s[r*tail:])
 				if bad := notFinite(words[:(len(part)+7)/8], part, kernels.F16); bad >= 0 {
-					return fmt.Errorf("tensor %s has a value that is NaN or infinite at row %d: the checkpoint is damaged", scales.Name, r+bad*2/tail)
+					return fmt.Errorf(
+						"tensor %s has a value that is NaN or infinite at row %d: the checkpoint is damaged",
+						scales.Name, r+bad*2/tail)
 				}
 				for i := range count {
 					row := rows[i*(k+tail):][:k+tail]
@@ -79,12 +82,14 @@ func (b *bank) loadQ8(p *Param, elements, scales *safetensors.Tensor) error {
 
 // QuantizeOptions are those of Quantize.
 type QuantizeOptions struct {
-	MaxShardBytes int64                            // a file's data at most; 0: one file
-	Progress      func(name string, share float64) // if not nil: the tensor that comes next, and how much of the work is behind
+	MaxShardBytes int64 // a file's data at most; 0: one file
+	// if not nil: the tensor that comes next, and how much of the work is behind
+	Progress func(name string, share float64)
 }
 
-// Quantize makes the q8 folder out of the model folder dir: what Load gives as Q8 of the one is bit for bit what it gives of the
-// other. Tensors are streamed, a piece in memory at a time. After an error, the end of ctx among them, out holds no model.
+// Quantize makes the q8 folder out of the model folder dir: what Load gives as Q8 of the one is bit for bit what it
+// gives of the other. Tensors are streamed, a piece in memory at a time. After an error, the end of ctx among them, out
+// holds no model.
 func Quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
 	if err := quantize(ctx, dir, out, o); err != nil {
 		return fmt.Errorf("quantising %s: %w", dir, err)
@@ -120,7 +125,8 @@ func quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
 		}
 		specs = append(specs, safetensors.Spec{Name: name, DType: t.DType, Shape: shape})
 	})
-	if err := safetensors.WriteSharded(out, "model", o.MaxShardBytes, specs, map[string]string{"format": quantMethod}, q.write); err != nil {
+	if err := safetensors.WriteSharded(out, "model", o.MaxShardBytes, specs, map[string]string{"format": quantMethod},
+		q.write); err != nil {
 		return err
 	}
 	if err := copyPassengers(out, dir); err != nil {

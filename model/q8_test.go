@@ -12,7 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// A quantised folder is, bit for bit, what quantising on load gives: in one file or many, from every source type, on every device.
+// A quantised folder is, bit for bit, what quantising on load gives: in one file or many, from every source type, on
+// every device.
 func TestQuantize(t *testing.T) {
 	smallChunks(t)
 	for _, name := range modelCases {
@@ -37,18 +38,22 @@ func TestQuantizedFiles(t *testing.T) {
 	require.NoError(t, os.CopyFS(dir, os.DirFS(caseDir(t, "llama"))))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte("{}"), 0o666))
 	var shares []float64
-	require.NoError(t, Quantize(t.Context(), dir, out, QuantizeOptions{Progress: func(_ string, share float64) { shares = append(shares, share) }}))
+	require.NoError(t,
+		Quantize(t.Context(), dir, out,
+			QuantizeOptions{Progress: func(_ string, share float64) { shares = append(shares, share) }}))
 	require.IsNonDecreasing(t, shares)
 	require.Zero(t, shares[0])
 	require.FileExists(t, filepath.Join(out, "tokenizer.json"))
 
 	var was, is map[string]any
-	for path, to := range map[string]*map[string]any{filepath.Join(dir, "config.json"): &was, filepath.Join(out, "config.json"): &is} {
+	for path, to := range map[string]*map[string]any{filepath.Join(dir, "config.json"): &was,
+		filepath.Join(out, "config.json"): &is} {
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		require.NoError(t, json.Unmarshal(text, to))
 	}
-	require.Equal(t, map[string]any{"quant_method": "zerosearch-q8", "bits": 8.0, "group_size": 32.0}, is["quantization_config"])
+	require.Equal(t, map[string]any{"quant_method": "zerosearch-q8", "bits": 8.0, "group_size": 32.0},
+		is["quantization_config"])
 	delete(is, "quantization_config")
 	require.Equal(t, was, is, "nothing else changes")
 
@@ -78,7 +83,8 @@ func TestQuantizedFiles(t *testing.T) {
 		require.NoError(t, s.Float32(scale))
 		for i := range want {
 			d := scale[i/k*s.Shape[1]+i%k/32]
-			require.InDelta(t, want[i], float32(q[i])*d, float64(d)*0.5*1.02, "%s[%d]", name, i) // the scale is rounded too: 127.5 of it at most
+			// the scale is rounded too: 127.5 of it at most
+			require.InDelta(t, want[i], float32(q[i])*d, float64(d)*0.5*1.02, "%s[%d]", name, i)
 		}
 	}
 }
@@ -99,9 +105,12 @@ func TestQ8Refused(t *testing.T) {
 	require.ErrorContains(t, err, "cannot be held as bf16")
 	require.ErrorContains(t, m.Save(t.TempDir(), SaveOptions{}), "its weights are q8: copy the folder "+out)
 	require.ErrorContains(t, Quantize(t.Context(), out, t.TempDir(), QuantizeOptions{}), "its weights are q8 already")
-	require.ErrorContains(t, Quantize(t.Context(), dir, out, QuantizeOptions{}), "holds a model already: choose another folder")
-	require.ErrorContains(t, Quantize(t.Context(), dir, dir, QuantizeOptions{}), "holds a model already: choose another folder")
-	require.ErrorContains(t, Quantize(t.Context(), t.TempDir(), t.TempDir(), QuantizeOptions{}), "there is no config.json")
+	require.ErrorContains(t, Quantize(t.Context(), dir, out, QuantizeOptions{}),
+		"holds a model already: choose another folder")
+	require.ErrorContains(t, Quantize(t.Context(), dir, dir, QuantizeOptions{}),
+		"holds a model already: choose another folder")
+	require.ErrorContains(t, Quantize(t.Context(), t.TempDir(), t.TempDir(), QuantizeOptions{}),
+		"there is no config.json")
 
 	// An end of ctx leaves no model, and nothing half written.
 	ctx, cancel := context.WithCancel(t.Context())

@@ -22,8 +22,8 @@ func (m *Model) Read(name string, a *Adapter) ([]float32, error) {
 	return out, err
 }
 
-// Merge adds a's update to the weights themselves, W += scale B A, rounding to their type. a keeps its values and must not be
-// used on this model any more. Nothing passes through the host.
+// Merge adds a's update to the weights themselves, W += scale B A, rounding to their type. a keeps its values and must
+// not be used on this model any more. Nothing passes through the host.
 func (m *Model) Merge(a *Adapter) error {
 	r := reader{m: m}
 	defer r.free()

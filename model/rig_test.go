@@ -125,7 +125,8 @@ func (r *rig) score(h kernels.Tensor, seqs [][]int32, invTemp float32) (s scores
 		return s
 	}
 	s.rows, s.targets, s.hs = r.ids(rows), r.ids(targets), r.tensor(kernels.F32, n, h.Cols)
-	s.out = kernels.LogProbs{Logp: r.tensor(kernels.F32, n, 1), Entropy: r.tensor(kernels.F32, n, 1), LSE: r.tensor(kernels.F32, n, 1)}
+	s.out = kernels.LogProbs{Logp: r.tensor(kernels.F32, n, 1), Entropy: r.tensor(kernels.F32, n, 1),
+		LSE: r.tensor(kernels.F32, n, 1)}
 	r.d.Gather(s.hs, h, s.rows)
 	r.d.LogProb(s.out, s.hs, r.m.Head(), s.targets, invTemp)
 	s.logp, s.entropy = r.host(s.out.Logp), r.host(s.out.Entropy)
@@ -149,7 +150,8 @@ func (r *rig) loss(seqs [][]int32, w [][]float32) (loss float64, h kernels.Tenso
 func (r *rig) train(seqs [][]int32, w [][]float32) float64 {
 	loss, h, s, dlogp := r.loss(seqs, w)
 	dhs, dh := r.tensor(kernels.F32, s.hs.Rows, h.Cols), r.tensor(kernels.F32, h.Rows, h.Cols)
-	r.d.LogProbBackward(dhs, r.m.HeadGrad(), s.hs, r.m.Head(), s.targets, s.out, r.floats(dlogp, len(dlogp)), kernels.Tensor{}, 1)
+	r.d.LogProbBackward(dhs, r.m.HeadGrad(), s.hs, r.m.Head(), s.targets, s.out, r.floats(dlogp, len(dlogp)),
+		kernels.Tensor{}, 1)
 	r.d.ScatterAdd(dh, dhs, s.rows)
 	r.m.Backward(r.ws, r.batch, r.kv, dh)
 	return loss
@@ -171,7 +173,9 @@ func (r *rig) greedy(prompt []int32, n int) (out []int32) {
 	next, start := prompt, 0
 	z, id := r.tensor(kernels.F32, 1, r.m.Config.Vocab), r.tensor(kernels.I32, 1, 1)
 	for range n {
-		b := &Batch{Layout: kernels.Layout{IDs: next, Rows: []int32{int32(len(next) - 1)}, Draws: []kernels.Sampling{{Greedy: true, InvTemp: 1}}, Segs: []kernels.Segment{{Len: len(next), Start: start, Pages: pages}}}}
+		b := &Batch{Layout: kernels.Layout{IDs: next, Rows: []int32{int32(len(next) - 1)},
+			Draws: []kernels.Sampling{{Greedy: true, InvTemp: 1}},
+			Segs:  []kernels.Segment{{Len: len(next), Start: start, Pages: pages}}}}
 		for i := range next {
 			p := start + i
 			b.Pos = append(b.Pos, int32(p))
@@ -215,8 +219,10 @@ func (o *adam) step(g *golden) float64 {
 	norm := math.Sqrt(sum[0])
 	o.t++
 	for i, p := range o.params {
-		o.r.d.AdamW(p.Master, p.Grad, o.m[i], o.v[i], kernels.AdamWStep{LR: g.Adam.LR, Beta1: g.Adam.Betas[0], Beta2: g.Adam.Betas[1],
-			Eps: g.Adam.Eps, WeightDecay: g.Adam.Decay, GradScale: float32(min(1, g.Adam.Clip/(norm+1e-6))), Step: o.t})
+		o.r.d.AdamW(p.Master, p.Grad, o.m[i], o.v[i], kernels.AdamWStep{LR: g.Adam.LR, Beta1: g.Adam.Betas[0],
+			Beta2: g.Adam.Betas[1],
+			Eps:   g.Adam.Eps, WeightDecay: g.Adam.Decay, GradScale: float32(min(1, g.Adam.Clip/(norm+1e-6))),
+			Step: o.t})
 		o.r.m.Repack(p)
 	}
 	return norm

@@ -16,8 +16,9 @@ type ropeTable struct {
 	moves int // how often t has moved
 }
 
-// invFreq is theta^(-2i/D), i < D/2, scaled as RopeScaling says. Checkpoints were trained with tables made in float32, so every
-// step rounds as it does in transformers; the conversions also keep Go from fusing a multiplication and an addition.
+// invFreq is theta^(-2i/D), i < D/2, scaled as RopeScaling says. Checkpoints were trained with tables made in float32,
+// so every step rounds as it does in transformers; the conversions also keep Go from fusing a multiplication and an
+// addition.
 func invFreq(c *Config) []float32 {
 	inv := make([]float32, c.HeadDim/2)
 	for i := range inv {

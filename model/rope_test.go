@@ -10,8 +10,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// Frequencies and tables of real models' settings, as transformers makes them. A frequency's last bit is pow's, so it is followed
-// to the angle: position times one unit in the last place.
+// Frequencies and tables of real models' settings, as transformers makes them. A frequency's last bit is pow's, so it
+// is followed to the angle: position times one unit in the last place.
 func TestRopeTable(t *testing.T) {
 	text, err := os.ReadFile("testdata/rope.json")
 	require.NoError(t, err)
@@ -29,7 +29,8 @@ func TestRopeTable(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &file))
 	for _, c := range file.Cases {
 		t.Run(c.Name, func(t *testing.T) {
-			cfg, err := ParseConfig(edited(t, map[string]any{"head_dim": c.HeadDim, "rope_theta": c.Theta, "rope_scaling": c.Rope}))
+			cfg, err := ParseConfig(edited(t, map[string]any{"head_dim": c.HeadDim, "rope_theta": c.Theta,
+				"rope_scaling": c.Rope}))
 			require.NoError(t, err)
 			inv := invFreq(cfg)
 			require.Len(t, inv, len(c.InvFreq))

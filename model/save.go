@@ -21,23 +21,26 @@ import (
 type SaveOptions struct {
 	DType         kernels.DType // F32 or BF16 (the default)
 	MaxShardBytes int64         // a file's data at most; 0: one file
-	Tokenizer     string        // folder whose tokenizer and generation files are copied too; "": the folder it was loaded from
-	Merge         *Adapter      // merged into the weights that are written; the model itself stays as it is
+	// folder whose tokenizer and generation files are copied too; "": the folder it was loaded from
+	Tokenizer string
+	Merge     *Adapter // merged into the weights that are written; the model itself stays as it is
 }
 
 // passengers are the files that make a folder of weights a usable model for other programs.
-var passengers = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+var passengers = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+	"vocab.json",
 	"merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json", "generation_config.json"}
 
 // templates is a folder of passengers: chat templates by name.
 const templates = "additional_chat_templates"
 
-// Save writes the model as a Hugging Face folder that transformers and llama.cpp load. A trainable model's masters are what is
-// written. config.json is the one that was read, with its dtype set right.
+// Save writes the model as a Hugging Face folder that transformers and llama.cpp load. A trainable model's masters are
+// what is written. config.json is the one that was read, with its dtype set right.
 func (m *Model) Save(dir string, o SaveOptions) error {
 	target := safetensors.BF16
 	if m.Config.Q8 {
-		return fmt.Errorf("saving the model: its weights are q8: copy the folder %s, or save what they were made from", m.Dir)
+		return fmt.Errorf("saving the model: its weights are q8: copy the folder %s, or save what they were made from",
+			m.Dir)
 	}
 	switch o.DType {
 	case 0, kernels.BF16:
@@ -55,15 +58,17 @@ func (m *Model) Save(dir string, o SaveOptions) error {
 	}
 	r := reader{m: m}
 	defer r.free()
-	err := safetensors.WriteSharded(dir, "model", o.MaxShardBytes, specs, map[string]string{"format": "pt"}, func(name string, w io.Writer) error {
-		return r.param(m.byName[name], o.Merge, func(_ *Param, _ int, rows []float32) error {
-			return safetensors.EncodeFloat32(w, target, rows)
+	err := safetensors.WriteSharded(dir, "model", o.MaxShardBytes, specs, map[string]string{"format": "pt"},
+		func(name string, w io.Writer) error {
+			return r.param(m.byName[name], o.Merge, func(_ *Param, _ int, rows []float32) error {
+				return safetensors.EncodeFloat32(w, target, rows)
+			})
 		})
-	})
 	if err != nil {
 		return fmt.Errorf("saving the model: %w", err)
 	}
-	text, err := setKey(m.Config.JSON(), map[safetensors.DType]string{safetensors.F32: `"float32"`, safetensors.BF16: `"bfloat16"`}[target], "torch_dtype", "dtype")
+	text, err := setKey(m.Config.JSON(), map[safetensors.DType]string{safetensors.F32: `"float32"`,
+		safetensors.BF16: `"bfloat16"`}[target], "torch_dtype", "dtype")
 	if err != nil {
 		return fmt.Errorf("saving the model's config.json: %w", err)
 	}
@@ -122,7 +127,8 @@ func (c *Config) JSON() []byte {
 		"intermediate_size": c.Inter, "num_hidden_layers": c.Layers, "num_attention_heads": c.Heads,
 		"num_key_value_heads": c.KVHeads, "head_dim": c.HeadDim, "max_position_embeddings": c.MaxPos,
 		"rms_norm_eps": json.Number(strconv.FormatFloat(float64(c.Eps), 'g', -1, 32)), "rope_theta": c.RopeTheta,
-		"tie_word_embeddings": c.Tied, "hidden_act": "silu", "torch_dtype": "float32", "initializer_range": initStd, "use_cache": true,
+		"tie_word_embeddings": c.Tied, "hidden_act": "silu", "torch_dtype": "float32", "initializer_range": initStd,
+		"use_cache":    true,
 		"rope_scaling": nil, "bos_token_id": ids(c.BOS), "eos_token_id": ids(c.EOS),
 	}
 	if a.attentionBias {
@@ -159,10 +165,12 @@ func ids(list []int32) any {
 	return list
 }
 
-// setKey changes the value of keys at the top of a config.json to value, which is JSON, or adds the first, and leaves the rest as it is.
+// setKey changes the value of keys at the top of a config.json to value, which is JSON, or adds the first, and leaves
+// the rest as it is.
 func setKey(text []byte, value string, keys ...string) ([]byte, error) {
 	plain := slices.Clone(text)
-	for _, n := range pyjson.Find(text) { // numbers that encoding/json cannot read stay in the text, and places stay what they are
+	// numbers that encoding/json cannot read stay in the text, and places stay what they are
+	for _, n := range pyjson.Find(text) {
 		copy(plain[n.Start:n.End], "0                "[:n.End-n.Start])
 	}
 	d := json.NewDecoder(bytes.NewReader(plain))

@@ -14,8 +14,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 )
 
-// The real SmolLM2-135M-Instruct, whose folder $ZEROSEARCH_SMOLLM2 names, in float32 arithmetic on its bf16 weights: log-probs, residual
-// norms, the last logits, greedy text. In bf16 arithmetic greedy text agrees up to where the margin is small.
+// The real SmolLM2-135M-Instruct, whose folder $ZEROSEARCH_SMOLLM2 names, in float32 arithmetic on its bf16 weights:
+// log-probs, residual norms, the last logits, greedy text. In bf16 arithmetic greedy text agrees up to where the margin
+// is small.
 func TestSmolLM2(t *testing.T) {
 	dir := os.Getenv("ZEROSEARCH_SMOLLM2")
 	if dir == "" {

@@ -78,8 +78,9 @@ func (s *source) settleTied(c *Config, dir string) error {
 		return err
 	}
 	c.Tied = false
-	c.note("%s: it ties embedding and output matrix (tie_word_embeddings), but %s and %s are both in the checkpoint and "+
-		"differ: they are not tied, as in transformers 5", filepath.Join(dir, "config.json"), embedName, headName)
+	c.note(
+		"%s: it ties embedding and output matrix (tie_word_embeddings), but %s and %s are both in the checkpoint and "+
+			"differ: they are not tied, as in transformers 5", filepath.Join(dir, "config.json"), embedName, headName)
 	if c.Raw, err = setKey(c.Raw, "false", "tie_word_embeddings"); err != nil {
 		return fmt.Errorf("config.json: %w", err)
 	}

@@ -131,8 +131,9 @@ func TestForeignCheckpoints(t *testing.T) {
 			return strings.Replace(n, "model.layers.1",
 				"module.model.layers.1", 1)
 		}), `"module."`},
-		"value head": {add("v_head.summary.weight", "v_head.summary.bias"), "v_head.summary.bias is a value head, which " +
-			"TRL"},
+		"value head": {add("v_head.summary.weight", "v_head.summary.bias"),
+			"v_head.summary.bias is a value head, which " +
+				"TRL"},
 		"TRL": {func(m map[string]*tensor) {
 			rename(func(n string) string { return "pretrained_model." + n })(m)
 			add("v_head.summary.weight")(m)
@@ -149,7 +150,8 @@ func TestForeignCheckpoints(t *testing.T) {
 			_, err := Load(ref.New(), dir, Options{DType: kernels.F32})
 			require.ErrorContains(t, err, c.says)
 			require.NotContains(t, err.Error(), "download")
-			require.ErrorContains(t, Quantize(t.Context(), dir, filepath.Join(t.TempDir(), "q8"), QuantizeOptions{}), c.says)
+			require.ErrorContains(t, Quantize(t.Context(), dir, filepath.Join(t.TempDir(), "q8"), QuantizeOptions{}),
+				c.says)
 		})
 	}
 }

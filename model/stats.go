@@ -20,8 +20,8 @@ func (c *Config) eachShape(visit func(name string, shape []int)) {
 	slots(c, &Model{layers: make([]layer, c.Layers)}, func(name string, shape []int, _ **Param) { visit(name, shape) })
 }
 
-// WeightBytes is what the weights occupy held as t, without the padding of a device's layout: matrices in t (Q8: 8 bits and an f16
-// scale for every 32), norms and biases F32.
+// WeightBytes is what the weights occupy held as t, without the padding of a device's layout: matrices in t (Q8: 8 bits
+// and an f16 scale for every 32), norms and biases F32.
 func (c *Config) WeightBytes(t kernels.DType) int64 {
 	var n int64
 	c.eachShape(func(_ string, shape []int) {
@@ -88,8 +88,8 @@ func (c *Config) KVSpec(pages int, t kernels.DType) kernels.KVSpec {
 	return kernels.KVSpec{Layers: c.Layers, Pages: pages, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Type: t}
 }
 
-// WorkspaceBytes is what NewWorkspace of a model of type t takes on a device for maxTokens tokens, without what grows with
-// slots, positions, rank and batch.
+// WorkspaceBytes is what NewWorkspace of a model of type t takes on a device for maxTokens tokens, without what grows
+// with slots, positions, rank and batch.
 func (c *Config) WorkspaceBytes(s kernels.Sizes, t kernels.DType, maxTokens int, o WorkspaceOptions) int64 {
 	w := &Workspace{m: &Model{Config: c, DType: t, sizes: s}, max: maxTokens, o: o}
 	a := newArena()
@@ -107,9 +107,9 @@ func (c *Config) RankBytes(maxTokens int, o WorkspaceOptions) int64 {
 	return 4 * int64(n) * int64(maxTokens) * int64(o.Rank)
 }
 
-// FLOPs is the arithmetic of one token at position pos, forward: 2 a weight that it is multiplied with, and attention over
-// pos+1 keys. logits says whether the output matrix is applied to it. Training costs three times that (the backward is two
-// forwards), with a frozen base about twice.
+// FLOPs is the arithmetic of one token at position pos, forward: 2 a weight that it is multiplied with, and attention
+// over pos+1 keys. logits says whether the output matrix is applied to it. Training costs three times that (the
+// backward is two forwards), with a frozen base about twice.
 func (c *Config) FLOPs(pos int, logits bool) int64 {
 	var n int64
 	for _, p := range projs {

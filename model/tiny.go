@@ -10,8 +10,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// initStd is the standard deviation of fresh weights; matrices that write to the residual stream get 1/sqrt(2L) of it, so that the
-// stream does not grow with depth (GPT-2, Radford et al. 2019).
+// initStd is the standard deviation of fresh weights; matrices that write to the residual stream get 1/sqrt(2L) of it,
+// so that the stream does not grow with depth (GPT-2, Radford et al. 2019).
 const initStd = 0.02
 
 // New makes a model of shape c whose weights are all zero: to measure what surrounds the arithmetic, and its memory.
@@ -23,8 +23,8 @@ func New(dev kernels.Device, c *Config, o Options) (*Model, error) {
 	return m, nil
 }
 
-// NewRandom makes a model of shape c with fresh weights: normal, norms one, biases zero. The same seed gives the same weights on every
-// machine.
+// NewRandom makes a model of shape c with fresh weights: normal, norms one, biases zero. The same seed gives the same
+// weights on every machine.
 func NewRandom(dev kernels.Device, c *Config, o Options, seed uint64) (*Model, error) {
 	m, err := New(dev, c, o)
 	if err != nil {
@@ -33,7 +33,8 @@ func NewRandom(dev kernels.Device, c *Config, o Options, seed uint64) (*Model, e
 	for _, p := range m.params {
 		n, k := p.size()
 		std := initStd
-		if strings.HasSuffix(p.Name, projs[projO].name+".weight") || strings.HasSuffix(p.Name, projs[projDown].name+".weight") {
+		if strings.HasSuffix(p.Name, projs[projO].name+".weight") ||
+			strings.HasSuffix(p.Name, projs[projDown].name+".weight") {
 			std /= math.Sqrt(float64(2 * c.Layers))
 		}
 		g := newDraw(seed, p.Name)
@@ -78,7 +79,8 @@ func newDraw(seed uint64, name string) *draw {
 // uniform is in [0, 1), a multiple of 2^-53.
 func (d *draw) uniform() float64 { return float64(d.Next()>>11) / (1 << 53) }
 
-// normal is the sum of twelve uniforms of 16 bits, less its mean: variance 1, a normal distribution cut at six deviations.
+// normal is the sum of twelve uniforms of 16 bits, less its mean: variance 1, a normal distribution cut at six
+// deviations.
 func (d *draw) normal() float64 {
 	sum := int64(0)
 	for range 3 {

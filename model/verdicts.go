@@ -179,7 +179,8 @@ func judge(file string, data []byte) (*judged, error) {
 		j.values[key] = value
 		v, known := verdicts[file][key]
 		if v.refuses(value) {
-			return nil, fmt.Errorf("%s is %s, which is not supported: %s: %s", key, shortened(value), v.why, instead[file])
+			return nil, fmt.Errorf("%s is %s, which is not supported: %s: %s", key, shortened(value), v.why,
+				instead[file])
 		}
 		if !known && !slices.Contains(unset, value) {
 			j.unknown = append(j.unknown, key)

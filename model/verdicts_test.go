@@ -48,12 +48,15 @@ func TestInitLoRAWeights(t *testing.T) {
 	}
 	inits["null"] = "same"
 	for value, does := range inits {
-		_, err := ParseAdapterConfig([]byte(`{"peft_type":"LORA","r":4,"lora_alpha":8,"target_modules":["q_proj"],"init_lora_weights":` + value + `}`))
+		_, err := ParseAdapterConfig(
+			[]byte(`{"peft_type":"LORA","r":4,"lora_alpha":8,"target_modules":["q_proj"],"init_lora_weights":` + value +
+				`}`))
 		if does == "same" {
 			require.NoError(t, err, value)
 		} else {
-			require.ErrorContains(t, err, "init_lora_weights is "+value+", which is not supported: peft changes the base "+
-				"weights")
+			require.ErrorContains(t, err,
+				"init_lora_weights is "+value+", which is not supported: peft changes the base "+
+					"weights")
 		}
 	}
 }
@@ -116,7 +119,8 @@ func TestConfigsWithNonFiniteNumbers(t *testing.T) {
 		}
 		_, err := parse(`"rope_scaling": {"rope_type": "default", "beta_fast": ` + value + `}`)
 		require.NoError(t, err)
-		for _, key := range []string{"rms_norm_eps", "rope_theta", "hidden_size", "sliding_window", "partial_rotary_factor"} {
+		for _, key := range []string{"rms_norm_eps", "rope_theta", "hidden_size", "sliding_window",
+			"partial_rotary_factor"} {
 			_, err := parse(`"` + key + `": ` + value)
 			require.ErrorContains(t, err, key+" is ")
 			require.ErrorContains(t, err, "finite number")

@@ -56,8 +56,8 @@ func dimGD(c *Config) int             { return c.KVHeads * c.HeadDim }
 func always(*Config) bool             { return true }
 func moduleName(l int, p proj) string { return fmt.Sprintf("model.layers.%d.%s", l, projs[p].name) }
 
-// inputOf names what a checkpoint's matrix is multiplied with: query, key and value of a layer have one input, gate and up another; every
-// other matrix has its own.
+// inputOf names what a checkpoint's matrix is multiplied with: query, key and value of a layer have one input, gate and
+// up another; every other matrix has its own.
 func inputOf(name string) string {
 	module, ok := strings.CutSuffix(name, ".weight")
 	if !ok {
@@ -89,8 +89,8 @@ type layer struct {
 	lin               [numProjs]linear
 }
 
-// slots walks through the tensors of a checkpoint of shape c in their fixed order: embedding, layers, final norm, output matrix.
-// place says where a tensor belongs in m. Loading, saving and training all use this one list.
+// slots walks through the tensors of a checkpoint of shape c in their fixed order: embedding, layers, final norm,
+// output matrix. place says where a tensor belongs in m. Loading, saving and training all use this one list.
 func slots(c *Config, m *Model, visit func(name string, shape []int, place **Param)) {
 	visit(embedName, []int{c.Vocab, c.Hidden}, &m.embed)
 	for l := range m.layers {

@@ -9,12 +9,13 @@ import (
 // WorkspaceOptions say what a workspace is for. The counts make room in advance, so that a lack of memory is an error
 // of NewWorkspace; where a pass needs more than was said, room is made then, and a lack of memory panics.
 type WorkspaceOptions struct {
-	Keep      bool                 // for Backward: keep activations
-	Recompute func(layer int) bool // with Keep: layers that keep their input only and are computed again in Backward; nil: none
-	Positions int                  // positions 0..Positions-1 will occur
-	Slots     int                  // with Keep: slots of the training KV cache
-	Rank      int                  // largest rank of an adapter
-	Batch     kernels.BatchSpec    // of the passes; Tokens need not be said
+	Keep bool // for Backward: keep activations
+	// with Keep: layers that keep their input only and are computed again in Backward; nil: none
+	Recompute func(layer int) bool
+	Positions int               // positions 0..Positions-1 will occur
+	Slots     int               // with Keep: slots of the training KV cache
+	Rank      int               // largest rank of an adapter
+	Batch     kernels.BatchSpec // of the passes; Tokens need not be said
 }
 
 // Workspace is the memory of a pass: scratch, and with Keep the activations that Backward needs. One pass at a time.
@@ -237,7 +238,8 @@ func (w *Workspace) reserve(positions, slots, rank int) error {
 	for _, g := range []struct {
 		t          *kernels.Tensor
 		rows, cols int
-	}{{&w.dk, back * slots, gd}, {&w.dv, back * slots, gd}, {&w.u, w.max * w.lows(), rank}, {&w.du, back * w.max, rank * sharing}} {
+	}{{&w.dk, back * slots, gd}, {&w.dv, back * slots, gd}, {&w.u, w.max * w.lows(), rank},
+		{&w.du, back * w.max, rank * sharing}} {
 		if g.rows <= g.t.Rows && g.cols <= g.t.Cols || g.rows*g.cols == 0 {
 			continue
 		}

@@ -57,24 +57,29 @@ func foreign(known map[string]bool, missing, extra []string) error {
 		return fmt.Errorf("it holds the tensors of an adapter beside those of its base (%s): merge them first (peft's "+
 			"merge_and_unload), or save the adapter alone (peft's save_pretrained)", extra[lora])
 	case renamed > 0:
-		return fmt.Errorf("the names of %d tensors have %s in them, which is put there by %s (%s): save the model that is "+
-			"inside, or take it out of the names", renamed, strings.Join(parts, " and "), strings.Join(by, " and "), example)
+		return fmt.Errorf(
+			"the names of %d tensors have %s in them, which is put there by %s (%s): save the model that is "+
+				"inside, or take it out of the names", renamed, strings.Join(parts, " and "), strings.Join(by, " and "),
+			example)
 	}
 	for _, name := range extra {
 		if isForeign(name) {
-			return fmt.Errorf("%s is %s, which a causal language model does not have: save the language model without it",
+			return fmt.Errorf(
+				"%s is %s, which a causal language model does not have: save the language model without it",
 				name, foreignHeads[firstPart(name)])
 		}
 	}
 	for _, name := range extra {
 		if slices.Contains(missing, "model."+name) {
-			return fmt.Errorf("the names of its tensors have no \"model.\" before them (%s): it was saved without the head "+
-				"of a causal language model: save the whole one, of the class that config.json names", name)
+			return fmt.Errorf(
+				"the names of its tensors have no \"model.\" before them (%s): it was saved without the head "+
+					"of a causal language model: save the whole one, of the class that config.json names", name)
 		}
 		for _, m := range missing {
 			if prefix, ok := strings.CutSuffix(name, "."+m); ok {
-				return fmt.Errorf("the names of its tensors begin with %q (%s): it is a part of another model: save the "+
-					"language model alone, or take the beginning out of the names", prefix+".", name)
+				return fmt.Errorf(
+					"the names of its tensors begin with %q (%s): it is a part of another model: save the "+
+						"language model alone, or take the beginning out of the names", prefix+".", name)
 			}
 		}
 	}
@@ -133,9 +138,10 @@ func adapterTensors(f *safetensors.Set) (map[string]string, error) {
 		tensors[plain] = t
 	}
 	if len(names) > 1 {
-		return nil, fmt.Errorf("its tensors are of several adapters (%s): save the one alone (peft's save_pretrained with "+
-			"selected_adapters)",
-			strings.Join(quoted(names), ", "))
+		return nil,
+			fmt.Errorf("its tensors are of several adapters (%s): save the one alone (peft's save_pretrained with "+
+				"selected_adapters)",
+				strings.Join(quoted(names), ", "))
 	}
 	return tensors, nil
 }

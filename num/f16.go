@@ -17,7 +17,8 @@ func F16FromF32(x float32) uint16 {
 	case a >= overflow:
 		return sign | 0x7c00
 	case a < minNormal:
-		// The float32s in [0.5, 1) lie 2^-24 apart, as binary16's subnormals do: adding 0.5 makes the processor round there.
+		// The float32s in [0.5, 1) lie 2^-24 apart, as binary16's subnormals do: adding 0.5 makes the processor round
+		// there.
 		return sign | uint16(math.Float32bits(math.Float32frombits(a)+0.5)-math.Float32bits(0.5))
 	}
 	a -= rebias
@@ -30,7 +31,8 @@ func F32FromF16(h uint16) float32 {
 	if a >= 0x7c00 {
 		return math.Float32frombits(sign | 0x7f800000 | a&0x3ff<<13)
 	}
-	// With the mantissas aligned only the exponent bias is wrong, also for subnormals; a power of two corrects it exactly.
+	// With the mantissas aligned only the exponent bias is wrong, also for subnormals; a power of two corrects it
+	// exactly.
 	return math.Float32frombits(sign|a<<13) * 0x1p112
 }
 

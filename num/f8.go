@@ -22,7 +22,8 @@ func table(value func(uint8) float32, nan ...uint8) (t [256]float32) {
 	return t
 }
 
-// f8 widens a byte of a sign, an exponent with the given bias and a mantissa of so many bits, in which all values are finite.
+// f8 widens a byte of a sign, an exponent with the given bias and a mantissa of so many bits, in which all values are
+// finite.
 func f8(b uint8, mantissa, bias int) float32 {
 	aligned := uint32(b&0x80)<<24 | uint32(b&0x7f)<<(23-mantissa)
 	return math.Float32frombits(aligned) * float32(math.Ldexp(1, 127-bias)) // exact, as in F32FromF16
@@ -34,10 +35,12 @@ func F32FromE4M3(b uint8) float32 { return e4m3[b] }
 // F32FromE5M2 returns the value of the 8-bit float b: 5 exponent bits with bias 15.
 func F32FromE5M2(b uint8) float32 { return e5m2[b] }
 
-// F32FromE4M3FNUZ returns the value of the 8-bit float b: as E4M3, but with bias 8, 0x80 the only NaN and no negative zero.
+// F32FromE4M3FNUZ returns the value of the 8-bit float b: as E4M3, but with bias 8, 0x80 the only NaN and no negative
+// zero.
 func F32FromE4M3FNUZ(b uint8) float32 { return e4m3fnuz[b] }
 
-// F32FromE5M2FNUZ returns the value of the 8-bit float b: as E5M2, but with bias 16, 0x80 the only NaN and no infinities.
+// F32FromE5M2FNUZ returns the value of the 8-bit float b: as E5M2, but with bias 16, 0x80 the only NaN and no
+// infinities.
 func F32FromE5M2FNUZ(b uint8) float32 { return e5m2fnuz[b] }
 
 // F32FromE8M0 returns 2^(b-127), the scale b of an MX block; 0xff is NaN.

@@ -21,7 +21,8 @@ func exactFMA(a, b, c float32) float32 {
 func checkFMA(t require.TestingT, a, b, c float32) {
 	got := FMA32(a, b, c)
 	if want := float64(a)*float64(b) + float64(c); math.IsNaN(want) || math.IsInf(want, 0) {
-		require.True(t, float64(got) == want || got != got && math.IsNaN(want), "fma(%v, %v, %v) = %v, want %v", a, b, c, got, want)
+		require.True(t, float64(got) == want || got != got &&
+			math.IsNaN(want), "fma(%v, %v, %v) = %v, want %v", a, b, c, got, want)
 		return
 	}
 	want := exactFMA(a, b, c)
@@ -33,7 +34,8 @@ func checkFMA(t require.TestingT, a, b, c float32) {
 
 func TestFMA32(t *testing.T) {
 	inf := float32(math.Inf(1))
-	for _, x := range [][3]float32{{0, 1, 2}, {inf, 0, 1}, {inf, 1, 1}, {inf, 1, -inf}, {math.MaxFloat32, 2, -math.MaxFloat32}, {1, 1, -1}} {
+	for _, x := range [][3]float32{{0, 1, 2}, {inf, 0, 1}, {inf, 1, 1}, {inf, 1, -inf},
+		{math.MaxFloat32, 2, -math.MaxFloat32}, {1, 1, -1}} {
 		checkFMA(t, x[0], x[1], x[2])
 	}
 	rapid.Check(t, func(r *rapid.T) {
@@ -42,8 +44,9 @@ func TestFMA32(t *testing.T) {
 	})
 }
 
-// TestFMA32Midpoints builds sums that lie next to the midpoint of two float32, in the normal range and among denormals: where
-// rounding to float64 first goes wrong. How often it would have is counted, so that the test cannot lose its subject.
+// TestFMA32Midpoints builds sums that lie next to the midpoint of two float32, in the normal range and among denormals:
+// where rounding to float64 first goes wrong. How often it would have is counted, so that the test cannot lose its
+// subject.
 func TestFMA32Midpoints(t *testing.T) {
 	r, twice := rand.New(rand.NewPCG(1, 2)), 0
 	for range 20000 {
@@ -52,7 +55,8 @@ func TestFMA32Midpoints(t *testing.T) {
 			scale = 0x1p-126
 		}
 		c := float32(scale * (1 + float64(r.IntN(1<<23))/(1<<23)))
-		half := float64(math.Nextafter32(c, inf32)-c) / 2 // a*b is this half, give or take far less than float64 resolves
+		// a*b is this half, give or take far less than float64 resolves
+		half := float64(math.Nextafter32(c, inf32)-c) / 2
 		a := float32(1 + float64(r.IntN(8))/8)
 		b := float32(half / float64(a))
 		if r.IntN(2) == 0 {

@@ -109,8 +109,8 @@ func TestRoundTripAll16(t *testing.T) {
 	}
 }
 
-// nearest rounds x to the float with so many mantissa bits, smallest subnormal 2^minExp and infinity from 2^maxExp on, by
-// exact float64 arithmetic and none of the tricks under test.
+// nearest rounds x to the float with so many mantissa bits, smallest subnormal 2^minExp and infinity from 2^maxExp on,
+// by exact float64 arithmetic and none of the tricks under test.
 func nearest(x float32, mantissa, minExp, maxExp int) float32 {
 	if x == 0 || math.IsInf(float64(x), 0) {
 		return x
@@ -131,7 +131,8 @@ func TestNarrowNearestEven(t *testing.T) {
 		case 1: // a tie of bf16 or one beside it
 			b = b&0xffff0000 | uint32(0x8000+rapid.IntRange(-1, 1).Draw(t, "off"))
 		case 2: // a tie of f16, exponents where f16 is finite or just not
-			b = b&0x807fe000 | uint32(rapid.IntRange(127-27, 127+17).Draw(t, "exp"))<<23 | uint32(0x1000+rapid.IntRange(-1, 1).Draw(t, "off"))
+			b = b&0x807fe000 | uint32(rapid.IntRange(127-27, 127+17).Draw(t, "exp"))<<23 | uint32(
+				0x1000+rapid.IntRange(-1, 1).Draw(t, "off"))
 		case 3: // subnormal f16
 			b = b&0x807fffff | uint32(rapid.IntRange(127-26, 127-13).Draw(t, "exp"))<<23
 		}
@@ -176,7 +177,8 @@ func TestFNUZ(t *testing.T) {
 		}
 	}
 	require.Equal(t, []float32{240, -240}, []float32{F32FromE4M3FNUZ(0x7f), F32FromE4M3FNUZ(0xff)})
-	require.Equal(t, []float32{32768, 40960, 49152, 57344}, []float32{F32FromE5M2FNUZ(0x7c), F32FromE5M2FNUZ(0x7d), F32FromE5M2FNUZ(0x7e), F32FromE5M2FNUZ(0x7f)})
+	require.Equal(t, []float32{32768, 40960, 49152, 57344}, []float32{F32FromE5M2FNUZ(0x7c), F32FromE5M2FNUZ(0x7d),
+		F32FromE5M2FNUZ(0x7e), F32FromE5M2FNUZ(0x7f)})
 }
 
 func TestSlices(t *testing.T) {
@@ -221,8 +223,10 @@ func TestSlices(t *testing.T) {
 func TestSlicesPanic(t *testing.T) {
 	f, h, b := make([]float32, 3), make([]uint16, 2), make([]uint8, 2)
 	for name, call := range map[string]func(){
-		"BF16Slice": func() { BF16Slice(h, f) }, "WidenBF16": func() { WidenBF16(f, h) }, "F16Slice": func() { F16Slice(h, f) },
-		"WidenF16": func() { WidenF16(f, h) }, "WidenE4M3": func() { WidenE4M3(f, b) }, "WidenE5M2": func() { WidenE5M2(f, b) },
+		"BF16Slice": func() { BF16Slice(h, f) }, "WidenBF16": func() { WidenBF16(f, h) },
+		"F16Slice": func() { F16Slice(h, f) },
+		"WidenF16": func() { WidenF16(f, h) }, "WidenE4M3": func() { WidenE4M3(f, b) },
+		"WidenE5M2": func() { WidenE5M2(f, b) },
 		"WidenE8M0": func() { WidenE8M0(f, b) }, "WidenE4M3FNUZ": func() { WidenE4M3FNUZ(f, b) },
 		"WidenE5M2FNUZ": func() { WidenE5M2FNUZ(f, b) }, "RoundBF16Slice": func() { RoundBF16Slice(f, f[:2]) },
 	} {
@@ -246,7 +250,8 @@ func BenchmarkSlices(b *testing.B) {
 		q[i] = uint8(i)
 	}
 	for name, call := range map[string]func(){
-		"BF16Slice": func() { BF16Slice(h, f) }, "WidenBF16": func() { WidenBF16(f, h) }, "F16Slice": func() { F16Slice(h, f) },
+		"BF16Slice": func() { BF16Slice(h, f) }, "WidenBF16": func() { WidenBF16(f, h) },
+		"F16Slice": func() { F16Slice(h, f) },
 		"WidenF16": func() { WidenF16(f, h) }, "WidenE4M3": func() { WidenE4M3(f, q) },
 	} {
 		b.Run(name, func(b *testing.B) {

@@ -5,8 +5,8 @@ import "math"
 // Q8Group is the number of neighbours in a row that share a scale.
 const Q8Group = 32
 
-// QuantizeQ8 rounds a group x, at most Q8Group values, to 8 bits: element i is then about q[i] * scale, scale being an F16. All steps
-// are float32, RNE is rounding to nearest with ties to even:
+// QuantizeQ8 rounds a group x, at most Q8Group values, to 8 bits: element i is then about q[i] * scale, scale being an
+// F16. All steps are float32, RNE is rounding to nearest with ties to even:
 //
 //	scale = f16(max|x| / 127)
 //	q     = clamp(RNE(x / scale), -127, 127), 0 where that is no number

@@ -1,12 +1,12 @@
 package num
 
-// Randomness. A caller names a stream by an opaque number, made by Stream from whatever identifies a draw (seed, purpose,
-// step, slot, attempt, rollout, turn); whoever draws adds the position of the token in its sequence. Nothing else is random,
-// so that neither concurrency nor batching nor preemption changes what is drawn, and a device can draw without asking the
-// host.
+// Randomness. A caller names a stream by an opaque number, made by Stream from whatever identifies a draw (seed,
+// purpose, step, slot, attempt, rollout, turn); whoever draws adds the position of the token in its sequence. Nothing
+// else is random, so that neither concurrency nor batching nor preemption changes what is drawn, and a device can draw
+// without asking the host.
 //
-// The generator is SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014), which can
-// jump to any output: output i of seed s is Mix(s + (i+1)*Gamma).
+// The generator is SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014), which
+// can jump to any output: output i of seed s is Mix(s + (i+1)*Gamma).
 
 // Gamma is what SplitMix64 adds to its state at every output.
 const Gamma = 0x9E3779B97F4A7C15

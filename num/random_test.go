@@ -10,7 +10,8 @@ import (
 // The outputs for seed 1234567 that SplitMix64's public implementations print.
 func TestUniformIsSplitMix64(t *testing.T) {
 	s := SplitMix(1234567)
-	for i, want := range []uint64{6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821} {
+	for i, want := range []uint64{6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
+		16408922859458223821} {
 		require.Equal(t, float64(want>>11)/(1<<53), Uniform(1234567, i))
 		require.Equal(t, want, s.Next())
 		require.Equal(t, want, Mix(Unmix(want)))

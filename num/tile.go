@@ -5,8 +5,8 @@ import "math"
 // TileDot is the number of products that an AMX tile adds to an element at a time.
 const TileDot = 32
 
-// DotTiles returns c + sum_i a[i]*b[i] in the order of TDPBF16PS (Intel SDM volume 2) on tiles of 32 k, the last one padded with zeros.
-// a and b hold BF16 numbers. For each tile:
+// DotTiles returns c + sum_i a[i]*b[i] in the order of TDPBF16PS (Intel SDM volume 2) on tiles of 32 k, the last one
+// padded with zeros. a and b hold BF16 numbers. For each tile:
 //
 //	even = fma(a[i], b[i], even), i = 0, 2 ... 30, and odd = fma(a[i], b[i], odd), i = 1, 3 ... 31, both from +0
 //	c = c + (even + odd)

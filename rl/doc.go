@@ -37,9 +37,11 @@
 //
 // # Words
 //
-//   - Policy: the model that learns. Simulator: the model that writes search results. Reference: the model that the KL is
+//   - Policy: the model that learns. Simulator: the model that writes search results. Reference: the model that the KL
+//     is
 //     measured from.
-//   - Episode or trajectory: one attempt at a question. Turn: what the policy says in one go, and what it gets to read for it.
+//   - Episode or trajectory: one attempt at a question. Turn: what the policy says in one go, and what it gets to read
+//     for it.
 //   - Group: the N episodes of one question. Rollout: the running of episodes.
 //   - tau: the probability that a search returns noise; it rises during training (the curriculum).
 //   - Observation: text of the environment inside an episode. It is never trained on.

@@ -244,7 +244,10 @@ func (t *Trainer) openWorker(ctx context.Context, simulator *roles.LoadedModel) 
 	if err := t.Worker.Runner.Config.Validate(); err != nil {
 		return err
 	}
-	_, err = await.Call(ctx, func() (struct{}, error) { return struct{}{}, t.Data.Fit(&t.Worker, c.Data.FilterOverlong) })
+	_, err = await.Call(ctx, func() (struct{}, error) {
+		return struct{}{},
+			t.Data.Fit(&t.Worker, c.Data.FilterOverlong)
+	})
 	return err
 }
 

@@ -11,7 +11,8 @@ import (
 
 // The overlong penalty takes from what is learned from, not from the score that is reported.
 func TestOverlongPenalty(t *testing.T) {
-	tr := &Trainer{Config: config.Config{Rollout: config.Rollout{MaxTurns: 1, MaxResponse: 10, MaxContext: 100}, Algo: config.Algo{OverlongBuffer: 8, OverlongFactor: 0.5}}}
+	tr := &Trainer{Config: config.Config{Rollout: config.Rollout{MaxTurns: 1, MaxResponse: 10, MaxContext: 100},
+		Algo: config.Algo{OverlongBuffer: 8, OverlongFactor: 0.5}}}
 	require.Equal(t, 20, tr.Config.OverlongLimit())
 	e := func(n int) *episode.Episode {
 		turn := episode.Turn{IDs: make([]int32, n+3), Mask: make([]bool, n+3), Logprobs: make([]float32, n+3)}

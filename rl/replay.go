@@ -54,7 +54,8 @@ func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file st
 		o(&r.Trainer)
 	}
 	if c.Algo.UsesCritic() && len(plan.MiniBatches) > 0 {
-		return nil, fmt.Errorf("replaying %s: a plan of mini-batches is the policy's alone, and --algo %s has a critic: leave mini_batches out", file, c.Algo.Algo)
+		return nil, fmt.Errorf("replaying %s: a plan of mini-batches is the policy's alone, and --algo %s has a "+
+			"critic: leave mini_batches out", file, c.Algo.Algo)
 	}
 	if _, average, _ := c.Policy.EMADecay(); (average || c.Algo.KLTarget > 0) && len(plan.MiniBatches) > 0 {
 		return nil, fmt.Errorf("replaying %s: a plan of mini-batches measures the KL once, at sampling, so that "+
@@ -137,7 +138,8 @@ func (r *Replay) read(c *config.Config) error {
 			e.Status = episode.Answered
 		}
 		if t := e.Temperature; t > 0 && temperature > 0 && t != temperature {
-			return fmt.Errorf("replaying %s: episodes sampled at temperatures %v and %v: replay them apart", r.file, temperature, t)
+			return fmt.Errorf("replaying %s: episodes sampled at temperatures %v and %v: replay them apart", r.file,
+				temperature, t)
 		} else if t > 0 {
 			temperature = t
 		}
@@ -171,7 +173,8 @@ func (p ReplayPlan) check(n int) error {
 		}
 	}
 	if len(p.LR) > 0 && len(p.LR) != len(p.MiniBatches) {
-		return fmt.Errorf("the plan has %d learning rates for %d mini-batches: give one each", len(p.LR), len(p.MiniBatches))
+		return fmt.Errorf("the plan has %d learning rates for %d mini-batches: give one each", len(p.LR),
+			len(p.MiniBatches))
 	}
 	for _, lr := range p.LR {
 		if !(lr >= 0) || math.IsInf(lr, 0) {

@@ -27,7 +27,8 @@ func TestReplayReproducesTheGolden(t *testing.T) {
 	defer fast.Close()
 	for _, dev := range []kernels.Device{ref.New(), fast} {
 		t.Run(dev.Name(), func(t *testing.T) {
-			r, err := NewReplay(t.Context(), dev, g.Settings(t), g.Episodes(t), ReplayPlan{MiniBatches: g.Minis, LR: v.Settings.LR})
+			r, err := NewReplay(t.Context(), dev, g.Settings(t), g.Episodes(t),
+				ReplayPlan{MiniBatches: g.Minis, LR: v.Settings.LR})
 			require.NoError(t, err)
 			defer r.Close()
 			r.Out, err = rundir.Create(t.TempDir(), 0, false)
@@ -149,13 +150,16 @@ func TestReplayRefuses(t *testing.T) {
 		{good, ReplayPlan{MiniBatches: [][]int{{0}, {}}}, "mini-batch 1 of the plan is empty"},
 		{good, ReplayPlan{MiniBatches: [][]int{{8}}}, "names trajectory 8: the file has 0 to 7"},
 		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{1, 2}}, "2 learning rates for 1 mini-batches"},
-		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{math.Inf(1)}}, "a learning rate of the plan is +Inf"},
+		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{math.Inf(1)}},
+			"a learning rate of the plan is +Inf"},
 		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{math.NaN()}}, "a learning rate of the plan is NaN"},
 		{good, ReplayPlan{MiniBatches: [][]int{{0}}, LR: []float64{-1}}, "a learning rate of the plan is -1"},
 		{write(func(string) string { return "\n" }), ReplayPlan{}, "no episodes"},
 		{write(func(s string) string { return s + "{" }), ReplayPlan{}, "line 9"},
-		{write(func(s string) string { return strings.Replace(s, `"temperature":1`, `"temperature":0.5`, 1) }), ReplayPlan{}, "temperatures 0.5 and 1"},
-		{write(func(s string) string { return strings.Replace(s, `"mask":[1,`, `"mask":[`, 1) }), ReplayPlan{}, "must be as many"},
+		{write(func(s string) string { return strings.Replace(s, `"temperature":1`, `"temperature":0.5`, 1) }),
+			ReplayPlan{}, "temperatures 0.5 and 1"},
+		{write(func(s string) string { return strings.Replace(s, `"mask":[1,`, `"mask":[`, 1) }), ReplayPlan{},
+			"the numbers must be equal"},
 		{"absent.jsonl", ReplayPlan{}, "no such file"},
 	} {
 		_, err := NewReplay(t.Context(), ref.New(), g.Settings(t), c.file, c.plan)
@@ -165,8 +169,10 @@ func TestReplayRefuses(t *testing.T) {
 	for _, c := range []struct {
 		file, want string
 	}{
-		{write(func(s string) string { return strings.Replace(s, `"logprobs"`, `"unrecorded"`, 1) }), "trajectory 0 carries no logprobs"},
-		{write(func(s string) string { return strings.Replace(s, `"prompt_ids":[4,`, `"prompt_ids":[64,`, 1) }), "outside the vocabulary"},
+		{write(func(s string) string { return strings.Replace(s, `"logprobs"`, `"unrecorded"`, 1) }),
+			"trajectory 0 carries no logprobs"},
+		{write(func(s string) string { return strings.Replace(s, `"prompt_ids":[4,`, `"prompt_ids":[64,`, 1) }),
+			"outside the vocabulary"},
 	} {
 		r, err := NewReplay(t.Context(), ref.New(), g.Settings(t), c.file, ReplayPlan{})
 		require.NoError(t, err)

@@ -32,7 +32,8 @@ func (t *Trainer) rollouts(ctx context.Context, step int) (*rollout.Sampled, err
 			err = ctx.Err() // it cut episodes short
 		}
 		if err == nil {
-			err = rollout.Score(ctx, rolled, questions, t.Reward, engine.Stream(c.Schedule.Seed, config.PurposeTrain, uint64(step)))
+			err = rollout.Score(ctx, rolled, questions, t.Reward,
+				engine.Stream(c.Schedule.Seed, config.PurposeTrain, uint64(step)))
 		}
 		if err != nil {
 			return nil, err
@@ -64,7 +65,8 @@ func (t *Trainer) roll(ctx context.Context, questions []data.Question, only []in
 		return t.recorded(ctx, questions, only, step, attempt)
 	}
 	c := &t.Config
-	return t.worker().Roll(ctx, questions, c.Rollout.N, only, c.Schedule.Seed, config.PurposeTrain, step, c.Schedule.TotalSteps,
+	return t.worker().Roll(ctx, questions, c.Rollout.N, only, c.Schedule.Seed, config.PurposeTrain, step,
+		c.Schedule.TotalSteps,
 		attempt, "")
 }
 

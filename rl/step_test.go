@@ -136,10 +136,11 @@ func scripted(t *testing.T, s *script, c config.Config, questions []data.Questio
 	return &Trainer{Config: c, Engine: eng, Policy: &roles.LoadedModel{Model: m},
 		Data: &rollout.Questions{Train: data.Set{Questions: questions}}, Reward: f1, Schedule: schedule,
 		Updater: update.Updater{Trainer: tr, Estimator: est, Policy: loss},
-		Worker: rollout.Worker{Prompter: rollout.Prompter{Tokenizer: s.tok}, Concurrency: 1, Runner: episode.Runner{Policy: s, Searcher: s,
-			Tokenizer: episode.Text(s.tok),
-			Config: episode.Config{MaxTurns: 1, MaxResponse: 40, MaxContext: 200,
-				Sampling: episode.Sampling{Temperature: 1}}}}}
+		Worker: rollout.Worker{Prompter: rollout.Prompter{Tokenizer: s.tok}, Concurrency: 1,
+			Runner: episode.Runner{Policy: s, Searcher: s,
+				Tokenizer: episode.Text(s.tok),
+				Config: episode.Config{MaxTurns: 1, MaxResponse: 40, MaxContext: 200,
+					Sampling: episode.Sampling{Temperature: 1}}}}}
 }
 
 // playSteps runs a script and prints the reaction.
@@ -240,7 +241,8 @@ func describeStep(t *testing.T, b *strings.Builder, tr *Trainer, step int) {
 			}
 		}
 	}
-	fmt.Fprintf(b, "  state: success %.4g, questions drawn %d, done %d\n", tr.state.Success, tr.state.Drawn, tr.state.Step)
+	fmt.Fprintf(b, "  state: success %.4g, questions drawn %d, done %d\n", tr.state.Success, tr.state.Drawn,
+		tr.state.Step)
 }
 
 // byteTokenizer has a token a byte, and none besides.

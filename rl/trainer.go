@@ -40,8 +40,8 @@ type Trainer struct {
 	Notes     []string    // what the user should know about how the run began
 
 	OnStep func(step int, m rundir.Metrics, groups [][]*episode.Episode)
-	// OnNote is told what is worth knowing while a run is under way, such as why a GPU's passes are not recorded; it may be
-	// called from another goroutine. nil: nobody is told.
+	// OnNote is told what is worth knowing while a run is under way, such as why a GPU's passes are not recorded; it
+	// may be called from another goroutine. nil: nobody is told.
 	OnNote func(text string)
 
 	state        rundir.State
@@ -64,7 +64,8 @@ type Trainer struct {
 	folder      *rundir.Folder // of Out
 
 	// Of a verification: episodes that are not sampled again.
-	recorded func(ctx context.Context, questions []data.Question, only []int, step, attempt int) ([][]*episode.Episode, error)
+	recorded func(ctx context.Context, questions []data.Question, only []int, step, attempt int) ([][]*episode.Episode,
+		error)
 }
 
 // Sampled is how many ids were drawn, the simulator's included.
@@ -101,7 +102,8 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 		}
 		if t.skippedSteps == train.MaxSkippedSteps {
 			return step, fmt.Errorf("step %d: for %d steps no mini-batch gave a finite loss and gradient "+
-				"(the run's folder skipped says why): the weights have diverged: go on from a checkpoint before step %d with a "+
+				"(the run's folder skipped says why): the weights have diverged: go on from a checkpoint before step "+
+				"%d with a "+
 				"lower --lr (--resume DIR --force)", step, t.skippedSteps, step-t.skippedSteps+1)
 		}
 		stop := ctx.Err() != nil
@@ -128,7 +130,8 @@ func (t *Trainer) halted(step int, err error) error {
 				return fmt.Errorf("step %d: %w (step %d could not be saved: %v)", step, err, last, failed)
 			}
 		}
-		return fmt.Errorf("step %d: %w: step %d is saved: see that the engine answers, then go on with --resume auto", step, err, last)
+		return fmt.Errorf("step %d: %w: step %d is saved: see that the engine answers, then go on with --resume auto",
+			step, err, last)
 	}
 	return fmt.Errorf("step %d: %w", step, err)
 }
@@ -170,7 +173,8 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	}
 
 	m := t.metrics(s, st, step)
-	m["timing_s/gen"], m["timing_s/update_actor"] = rolled.Sub(began).Seconds(), time.Since(rolled).Seconds()-st.Value.Seconds
+	m["timing_s/gen"], m["timing_s/update_actor"] = rolled.Sub(began).Seconds(),
+		time.Since(rolled).Seconds()-st.Value.Seconds
 	if err := t.evaluate(ctx, step, m); err != nil {
 		return err
 	}
@@ -214,7 +218,8 @@ func (t *Trainer) update(trajs []update.Trajectory, step int) (update.Stats, err
 	if v := t.Updater.Values; v != nil {
 		v.LR, v.Alone = t.criticLR(step), step <= t.Config.Critic.WarmupSteps
 	}
-	return t.Updater.Update(trajs, update.MiniBatches(len(trajs), t.Config.Algo.MiniBatch), func(int) float64 { return t.lr(step) })
+	return t.Updater.Update(trajs, update.MiniBatches(len(trajs), t.Config.Algo.MiniBatch),
+		func(int) float64 { return t.lr(step) })
 }
 
 func (t *Trainer) criticLR(step int) float64 {
@@ -230,8 +235,10 @@ func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []update.Trajec
 	for i, g := range groups {
 		for _, e := range g {
 			tk := e.Tokens()
-			out = append(out, update.Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs, Group: i,
-				Reward: e.Reward + algo.Overlong(e.PolicyTokens(), t.Config.OverlongLimit(), a.OverlongBuffer, a.OverlongFactor)})
+			out = append(out, update.Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs,
+				Group: i,
+				Reward: e.Reward + algo.Overlong(e.PolicyTokens(), t.Config.OverlongLimit(), a.OverlongBuffer,
+					a.OverlongFactor)})
 		}
 	}
 	return out

@@ -25,13 +25,15 @@ import (
 // before it and it, and compares episodes, log-probs, rewards, metrics and, where the step was saved, weights. step 0
 // is the last one that was saved and whose predecessor was; if there is none, the last one whose predecessor was.
 // Nothing is written into run.
-func Verify(ctx context.Context, dev kernels.Device, c config.Config, run string, step int) (_ *verify.Verification, err error) {
+func Verify(ctx context.Context, dev kernels.Device, c config.Config, run string, step int) (_ *verify.Verification,
+	err error) {
 	defer func() {
 		if err != nil {
 			err = config.Error(fmt.Errorf("verifying %s: %w", run, err))
 		}
 	}()
-	v := &verifier{Comparer: verify.Comparer{Verification: verify.Verification{Run: run, Searches: "repeated", Checkpoints: []int{}}}}
+	v := &verifier{Comparer: verify.Comparer{Verification: verify.Verification{Run: run, Searches: "repeated",
+		Checkpoints: []int{}}}}
 	v.NearWeight = v.nearTo
 	v.Path, v.SimPath = roles.KernelPaths(&c.Search, dev)
 	if err := v.choose(step); err != nil {
@@ -42,7 +44,8 @@ func Verify(ctx context.Context, dev kernels.Device, c config.Config, run string
 		return nil, err
 	}
 	v.Exact = verify.SameBits(v.Path, v.RecordedPath, c.Policy.DType) && (v.SimPath == "" && v.RecordedSimPath == "" ||
-		verify.SameBits(cmp.Or(v.SimPath, v.Path), cmp.Or(v.RecordedSimPath, v.RecordedPath), cmp.Or(c.Search.SimDType, c.Policy.DType)))
+		verify.SameBits(cmp.Or(v.SimPath, v.Path), cmp.Or(v.RecordedSimPath, v.RecordedPath),
+			cmp.Or(c.Search.SimDType, c.Policy.DType)))
 	if err := v.readEpisodes(); err != nil {
 		return nil, err
 	}
@@ -208,8 +211,9 @@ func (v *verifier) begin(ctx context.Context, after rundir.State) error {
 func searchless(p fingerprint.Parts) fingerprint.Parts {
 	out := fingerprint.Parts{}
 	for k, v := range p {
-		if k != "remote-model" && k != "corpus" && k != "search-episodes" && k != "simulation-llm" && !strings.HasPrefix(k,
-			"simulation-llm.") {
+		if k != "remote-model" && k != "corpus" && k != "search-episodes" && k != "simulation-llm" &&
+			!strings.HasPrefix(k,
+				"simulation-llm.") {
 			out[k] = v
 		}
 	}

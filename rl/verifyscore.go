@@ -55,8 +55,9 @@ func (v *verifier) score(ctx context.Context, questions []data.Question, only []
 	}
 	for i, g := range out {
 		if n := v.t.Config.Rollout.N; len(g) != n && (only == nil || slices.Contains(only, i)) {
-			return nil, fmt.Errorf("episodes.jsonl has %d episodes of attempt %d of group %d of step %d: the run rolled %d out",
-				len(g), attempt, i, step, n)
+			return nil,
+				fmt.Errorf("episodes.jsonl has %d episodes of attempt %d of group %d of step %d: the run rolled %d out",
+					len(g), attempt, i, step, n)
 		}
 	}
 	return out, v.logprobs(ctx, out)
@@ -73,7 +74,8 @@ func (v *verifier) asked(ctx context.Context, e *episode.Episode, q data.Questio
 	now.Turns = slices.Clone(e.Turns)
 	for k := range now.Turns {
 		t := &now.Turns[k]
-		if t.Action != episode.Search || t.Documents == nil || v.Searches == "repeated" && v.t.Config.Search.Simulates() {
+		if t.Action != episode.Search || t.Documents == nil || v.Searches == "repeated" &&
+			v.t.Config.Search.Simulates() {
 			continue // not searched, or by a model: another kernel path may write other documents
 		}
 		d, err := v.t.worker().Runner.Searcher.Search(ctx, search.Query{Query: t.Content, Question: q.Question,
@@ -150,7 +152,8 @@ func (v *verifier) logprobs(ctx context.Context, groups [][]*episode.Episode) er
 						continue
 					}
 					if !verify.Near(float64(t.Logprobs[at]), float64(now[i][k]), verify.LogprobTolerance, 1) {
-						v.Difference = verify.MismatchOf(e, "logprobs", fmt.Sprint(t.Logprobs[at]), fmt.Sprint(now[i][k]))
+						v.Difference = verify.MismatchOf(e, "logprobs", fmt.Sprint(t.Logprobs[at]),
+							fmt.Sprint(now[i][k]))
 						turn++
 						v.Difference.Turn, v.Difference.Position = &turn, &at
 						return nil

@@ -8,8 +8,8 @@ import (
 // DType is the type of a tensor's elements, spelled as in the header.
 type DType string
 
-// The types of the format. F8_E4M3 has no infinities; FNUZ types have neither infinities nor a negative zero; F8_E8M0 are powers
-// of two; F4 is E2M1. C64 is two float32. Elements of F4 and F6 share bytes.
+// The types of the format. F8_E4M3 has no infinities; FNUZ types have neither infinities nor a negative zero; F8_E8M0
+// are powers of two; F4 is E2M1. C64 is two float32. Elements of F4 and F6 share bytes.
 const (
 	Bool       DType = "BOOL"
 	F4         DType = "F4"
@@ -46,8 +46,8 @@ var bitsOf = map[DType]int{
 // Bits is the size of one element in bits, 0 for a type that the format does not know.
 func (d DType) Bits() int { return bitsOf[d] }
 
-// byteSize returns the number of bytes that a tensor occupies. As in the reference library the sizes are multiplied from left to
-// right, so that a 0 saves only what follows it from overflow.
+// byteSize returns the number of bytes that a tensor occupies. As in the reference library the sizes are multiplied
+// from left to right, so that a 0 saves only what follows it from overflow.
 func byteSize(d DType, shape []int) (uint64, error) {
 	n := uint64(1)
 	for _, s := range append(shape[:len(shape):len(shape)], d.Bits()) {

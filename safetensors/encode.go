@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// EncodeFloat32 writes src to w as elements of type d, one of F32, F64, BF16 and F16, rounded to nearest even where narrower. It
-// may be called for one piece of a tensor after the other.
+// EncodeFloat32 writes src to w as elements of type d, one of F32, F64, BF16 and F16, rounded to nearest even where
+// narrower. It may be called for one piece of a tensor after the other.
 func EncodeFloat32(w io.Writer, d DType, src []float32) error {
 	put := fromFloat32[d]
 	if put == nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzHeader reads any bytes as a file. What is accepted must cover the file, must be the JSON that the standard library reads as
-// well, and must survive being written and read again.
+// FuzzHeader reads any bytes as a file. What is accepted must cover the file, must be the JSON that the standard
+// library reads as well, and must survive being written and read again.
 func FuzzHeader(f *testing.F) {
 	for _, c := range readHeaderCases(f, "testdata/headers.jsonl") {
 		f.Add(c.Base64)

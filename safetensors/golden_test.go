@@ -142,7 +142,8 @@ func TestGoodRewritten(t *testing.T) {
 			require.NoError(t, w.Close())
 			got, err := os.ReadFile(out)
 			require.NoError(t, err)
-			if strings.HasPrefix(filepath.Base(path), "metadata.") { // the library orders these keys at random, we sort them
+			// the library orders these keys at random, we sort them
+			if strings.HasPrefix(filepath.Base(path), "metadata.") {
 				require.Len(t, got, len(want))
 				continue
 			}

@@ -36,7 +36,8 @@ type header struct {
 func readHeader(r io.ReaderAt, size int64) (header, error) {
 	var first [8]byte
 	if size < 8 {
-		return header{}, fmt.Errorf("%d bytes are too few for a safetensors file: the download was probably cut off", size)
+		return header{}, fmt.Errorf("%d bytes are too few for a safetensors file: the download was probably cut off",
+			size)
 	}
 	if _, err := r.ReadAt(first[:], 0); err != nil {
 		return header{}, fmt.Errorf("reading the header: %w", bare(err))
@@ -46,7 +47,8 @@ func readHeader(r io.ReaderAt, size int64) (header, error) {
 	case string(first[:]) == "version ":
 		return header{}, errors.New("this is a Git LFS pointer, not the tensors: fetch the real file with git lfs pull")
 	case n > maxHeader:
-		return header{}, fmt.Errorf("the header would have %d bytes, at most %d are allowed: not a safetensors file", n, maxHeader)
+		return header{}, fmt.Errorf("the header would have %d bytes, at most %d are allowed: not a safetensors file", n,
+			maxHeader)
 	case int64(n) > size-8:
 		return header{}, fmt.Errorf("the header needs %d bytes, the file has %d: it was cut off", n+8, size)
 	}
@@ -174,14 +176,16 @@ func (e *entry) check() error {
 	case e.end < e.begin:
 		return fmt.Errorf("data_offsets [%d %d] run backwards", e.begin, e.end)
 	case size != uint64(e.end-e.begin):
-		return fmt.Errorf("shape %v of %s needs %d bytes, data_offsets [%d %d] hold %d", e.shape, e.dtype, size, e.begin, e.end, e.end-e.begin)
+		return fmt.Errorf("shape %v of %s needs %d bytes, data_offsets [%d %d] hold %d", e.shape, e.dtype, size,
+			e.begin, e.end, e.end-e.begin)
 	}
 	return nil
 }
 
 // checkCover sorts the tensors by place and demands that they cover data bytes exactly.
 func (h *header) checkCover(data int64) error {
-	slices.SortStableFunc(h.entries, func(a, b entry) int { return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end)) })
+	slices.SortStableFunc(h.entries,
+		func(a, b entry) int { return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end)) })
 	at := 0
 	for _, e := range h.entries {
 		if e.begin != at {
@@ -189,13 +193,15 @@ func (h *header) checkCover(data int64) error {
 			if e.begin < at {
 				fault = "overlaps another tensor"
 			}
-			return fmt.Errorf("tensor %s: data_offsets [%d %d]: %s: byte %d was to be next", quote(e.name), e.begin, e.end, fault, at)
+			return fmt.Errorf("tensor %s: data_offsets [%d %d]: %s: byte %d was to be next", quote(e.name), e.begin,
+				e.end, fault, at)
 		}
 		at = e.end
 	}
 	switch {
 	case int64(at) > data:
-		return fmt.Errorf("%d of %d bytes of data are missing: the file was cut off, fetch it again", int64(at)-data, at)
+		return fmt.Errorf("%d of %d bytes of data are missing: the file was cut off, fetch it again", int64(at)-data,
+			at)
 	case int64(at) < data:
 		return fmt.Errorf("%d bytes follow the last tensor: the file is damaged", data-int64(at))
 	}

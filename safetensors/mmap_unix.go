@@ -24,7 +24,8 @@ func mapFile(f *os.File, size int) (data []byte, mapped bool, err error) {
 
 func unmap(data []byte) error { return unix.Munmap(data) }
 
-// release drops the pages that hold part of a mapping. Those at its ends may hold neighbours too, which are then read again.
+// release drops the pages that hold part of a mapping. Those at its ends may hold neighbours too, which are then read
+// again.
 func release(mapping, part []byte) {
 	offset := int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(mapping))))
 	page := os.Getpagesize()

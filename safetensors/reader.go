@@ -79,7 +79,8 @@ func FromBytes(name string, data []byte) (*File, error) {
 }
 
 func newFile(path string, h header, data []byte, mapped bool) *File {
-	f := &File{path: path, metadata: h.metadata, data: data, mapped: mapped, byName: make(map[string]*Tensor, len(h.entries))}
+	f := &File{path: path, metadata: h.metadata, data: data, mapped: mapped,
+		byName: make(map[string]*Tensor, len(h.entries))}
 	list := make([]Tensor, len(h.entries))
 	for i, e := range h.entries {
 		begin, end := int(h.start)+e.begin, int(h.start)+e.end
@@ -111,8 +112,8 @@ func (f *File) Tensor(name string) (*Tensor, bool) {
 // Metadata returns a copy of the header's free strings, such as "format": "pt"; nil where the header has none.
 func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 
-// Close unmaps the file. Every view of its tensors dies with it: touching one afterwards ends the program. Tensors themselves
-// notice and return errors. Closing twice is no error.
+// Close unmaps the file. Every view of its tensors dies with it: touching one afterwards ends the program. Tensors
+// themselves notice and return errors. Closing twice is no error.
 func (f *File) Close() error {
 	data := f.data
 	f.data = nil

@@ -43,7 +43,8 @@ func TestOpenTouchesHeaderOnly(t *testing.T) {
 	var h strings.Builder
 	const tensors, elements = 300, 7 << 20 // 300 * 7 Mi * 4 bytes
 	for i := range tensors {
-		fmt.Fprintf(&h, `,"layer.%d":{"dtype":"F32","shape":[%d],"data_offsets":[%d,%d]}`, i, elements, 4*elements*i, 4*elements*(i+1))
+		fmt.Fprintf(&h, `,"layer.%d":{"dtype":"F32","shape":[%d],"data_offsets":[%d,%d]}`, i, elements, 4*elements*i,
+			4*elements*(i+1))
 	}
 	file := fileOf("{"+h.String()[1:]+"}   ", "")
 	require.NoError(t, os.WriteFile(path, file, 0o666))
@@ -72,7 +73,8 @@ func TestUnaligned(t *testing.T) {
 		d   DType
 		put func(b []byte, x float32) []byte
 	}
-	for _, c := range []typ{{F32, fromFloat32[F32]}, {F64, fromFloat32[F64]}, {BF16, fromFloat32[BF16]}, {F16, fromFloat32[F16]}} {
+	for _, c := range []typ{{F32, fromFloat32[F32]}, {F64, fromFloat32[F64]}, {BF16, fromFloat32[BF16]},
+		{F16, fromFloat32[F16]}} {
 		for skew := range 9 {
 			for _, n := range []int{0, 1, 5, 511, 512, 513, 1030} {
 				data := make([]byte, skew)
@@ -80,8 +82,10 @@ func TestUnaligned(t *testing.T) {
 					data = c.put(data, values[i%len(values)])
 				}
 				size := n * c.d.Bits() / 8
-				f := must(t, fmt.Sprintf(`{"s":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]},"x":{"dtype":"%s","shape":[%d],"data_offsets":[%d,%d]}}`,
-					skew, skew, c.d, n, skew, skew+size), string(data))
+				f := must(t,
+					fmt.Sprintf(
+						`{"s":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]},"x":{"dtype":"%s","shape":[%d],"data_offsets":[%d,%d]}}`,
+						skew, skew, c.d, n, skew, skew+size), string(data))
 				got := make([]float32, n)
 				require.NoError(t, tensorOf(t, f, "x").Float32(got))
 				for i, x := range got {
@@ -100,7 +104,9 @@ func TestUnaligned(t *testing.T) {
 }
 
 func TestViews(t *testing.T) {
-	f := must(t, `{"b":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]},"f":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, "\x80\x3f\x00\x40\x00\x00\x40\x40")
+	f := must(t,
+		`{"b":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]},"f":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`,
+		"\x80\x3f\x00\x40\x00\x00\x40\x40")
 	_, ok := tensorOf(t, f, "b").Float32View()
 	require.False(t, ok)
 	_, ok = tensorOf(t, f, "f").Uint16View()
@@ -129,14 +135,19 @@ func TestViews(t *testing.T) {
 }
 
 func TestConversionErrors(t *testing.T) {
-	f := must(t, `{"i":{"dtype":"I32","shape":[2],"data_offsets":[0,8]},"f":{"dtype":"F32","shape":[2,2],"data_offsets":[8,24]},`+
-		`"q":{"dtype":"F4","shape":[4],"data_offsets":[24,26]},"s":{"dtype":"F32","shape":[],"data_offsets":[26,30]},`+
-		`"e":{"dtype":"F32","shape":[0,3],"data_offsets":[30,30]}}`, strings.Repeat("\x00", 30))
-	i, x, q, s, e := tensorOf(t, f, "i"), tensorOf(t, f, "f"), tensorOf(t, f, "q"), tensorOf(t, f, "s"), tensorOf(t, f, "e")
-	require.EqualError(t, i.Float32(make([]float32, 2)), `safetensors: memory: tensor "i": I32 cannot be converted to float32`)
+	f := must(t,
+		`{"i":{"dtype":"I32","shape":[2],"data_offsets":[0,8]},"f":{"dtype":"F32","shape":[2,2],"data_offsets":[8,24]},`+
+			`"q":{"dtype":"F4","shape":[4],"data_offsets":[24,26]},"s":{"dtype":"F32","shape":[],"data_offsets":[26,30]},`+
+			`"e":{"dtype":"F32","shape":[0,3],"data_offsets":[30,30]}}`, strings.Repeat("\x00", 30))
+	i, x, q, s, e := tensorOf(t, f, "i"), tensorOf(t, f, "f"), tensorOf(t, f, "q"), tensorOf(t, f, "s"),
+		tensorOf(t, f, "e")
+	require.EqualError(t, i.Float32(make([]float32, 2)),
+		`safetensors: memory: tensor "i": I32 cannot be converted to float32`)
 	require.EqualError(t, x.Int32(make([]int32, 4)), `safetensors: memory: tensor "f": F32 is not a type of integers`)
-	require.EqualError(t, x.Float32(make([]float32, 3)), `safetensors: memory: tensor "f": 4 elements of shape [2 2] do not fit a destination of 3`)
-	require.EqualError(t, i.Int64(make([]int64, 3)), `safetensors: memory: tensor "i": 2 elements of shape [2] do not fit a destination of 3`)
+	require.EqualError(t, x.Float32(make([]float32, 3)),
+		`safetensors: memory: tensor "f": 4 elements of shape [2 2] do not fit a destination of 3`)
+	require.EqualError(t, i.Int64(make([]int64, 3)),
+		`safetensors: memory: tensor "i": 2 elements of shape [2] do not fit a destination of 3`)
 	require.Equal(t, 4, q.Elements())
 	require.ErrorContains(t, q.Float32(make([]float32, 4)), "F4 cannot be converted")
 	for _, bad := range [][2]int{{-1, 1}, {0, 3}, {3, 0}, {1, math.MaxInt}, {0, -1}} {
@@ -181,10 +192,14 @@ func TestOpenErrors(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "absent"): "no such file", // the system's own words
 		dir:                          "not a regular file",
-		write("lfs", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")):        "git lfs pull",
-		write("pickle", []byte("PK\x03\x04\x00\x00\x08\x08\x00\x00")):                                      "not a safetensors file",
-		write("cut", fileOf(`{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}`, "12345")):           "7 of 12 bytes of data are missing: the file was cut off",
-		write("long", fileOf(`{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}`, "12345678901234")): "2 bytes follow the last tensor",
+		write("lfs",
+			[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")): "git lfs pull",
+		write("pickle",
+			[]byte("PK\x03\x04\x00\x00\x08\x08\x00\x00")): "not a safetensors file",
+		write("cut", fileOf(`{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}`,
+			"12345")): "7 of 12 bytes of data are missing: the file was cut off",
+		write("long", fileOf(`{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}`,
+			"12345678901234")): "2 bytes follow the last tensor",
 	} {
 		_, err := Open(path)
 		requireOneLine(t, err, "safetensors: open "+path+": ")
@@ -198,25 +213,38 @@ func TestHeaderErrors(t *testing.T) {
 	long := fileOf("{}", "")
 	long[0]++
 	for want, file := range map[string][]byte{
-		"the header needs 11 bytes, the file has 10: it was cut off":                      long,
-		"the header would have 100000001 bytes, at most 100000000 are allowed":            binary.LittleEndian.AppendUint64(nil, maxHeader+1),
-		"the header needs 100000008 bytes, the file has 8":                                binary.LittleEndian.AppendUint64(nil, maxHeader),
-		`tensor "x": data_offsets [12 0] run backwards`:                                   one(`{"dtype":"U8","shape":[12],"data_offsets":[12,0]}`),
-		`tensor "x": shape [3 2] of F32 needs 24 bytes, data_offsets [0 12] hold 12`:      one(`{"dtype":"F32","shape":[3,2],"data_offsets":[0,12]}`),
-		`tensor "x": data_offsets [4 12]: leaves a hole before it: byte 0 was to be next`: one(`{"dtype":"U8","shape":[8],"data_offsets":[4,12]}`),
-		`tensor "x": unknown dtype "F31"`:                                                 one(`{"dtype":"F31","shape":[3],"data_offsets":[0,12]}`),
-		`tensor "x": byte 47 of the header: the number is too large`:                      one(`{"dtype":"U8","shape":[18446744073709551628],"data_offsets":[0,12]}`), // 2^64 + 12
-		`tensor "x": shape is missing`:                                                    one(`{"dtype":"F32","data_offsets":[0,12]}`),
-		`tensor "x": byte 27 of the header: "dtype" stands there twice`:                   one(`{"dtype":"U8","dtype":"U8","shape":[12],"data_offsets":[0,12]}`),
-		`tensor "x": byte 31 of the header: a number starts with 0`:                       one(`{"dtype":"U8","shape":[012],"data_offsets":[0,12]}`),
-		`tensor "x": byte 29 of the header: expected an integer of 0 or more, found '.'`:  one(`{"dtype":"U8","shape":[1.0],"data_offsets":[0,12]}`),
+		"the header needs 11 bytes, the file has 10: it was cut off": long,
+		"the header would have 100000001 bytes, at most 100000000 are allowed": binary.LittleEndian.AppendUint64(nil,
+			maxHeader+1),
+		"the header needs 100000008 bytes, the file has 8": binary.LittleEndian.AppendUint64(nil,
+			maxHeader),
+		`tensor "x": data_offsets [12 0] run backwards`: one(
+			`{"dtype":"U8","shape":[12],"data_offsets":[12,0]}`),
+		`tensor "x": shape [3 2] of F32 needs 24 bytes, data_offsets [0 12] hold 12`: one(
+			`{"dtype":"F32","shape":[3,2],"data_offsets":[0,12]}`),
+		`tensor "x": data_offsets [4 12]: leaves a hole before it: byte 0 was to be next`: one(
+			`{"dtype":"U8","shape":[8],"data_offsets":[4,12]}`),
+		`tensor "x": unknown dtype "F31"`: one(
+			`{"dtype":"F31","shape":[3],"data_offsets":[0,12]}`),
+		// 2^64 + 12
+		`tensor "x": byte 47 of the header: the number is too large`: one(
+			`{"dtype":"U8","shape":[18446744073709551628],"data_offsets":[0,12]}`),
+		`tensor "x": shape is missing`: one(
+			`{"dtype":"F32","data_offsets":[0,12]}`),
+		`tensor "x": byte 27 of the header: "dtype" stands there twice`: one(
+			`{"dtype":"U8","dtype":"U8","shape":[12],"data_offsets":[0,12]}`),
+		`tensor "x": byte 31 of the header: a number starts with 0`: one(
+			`{"dtype":"U8","shape":[012],"data_offsets":[0,12]}`),
+		`tensor "x": byte 29 of the header: expected an integer of 0 or more, found '.'`: one(
+			`{"dtype":"U8","shape":[1.0],"data_offsets":[0,12]}`),
 		"levels of nesting": one(strings.Repeat(`{"a":`, 102)),
 	} {
 		_, err := FromBytes("f", file)
 		require.ErrorContains(t, err, want)
 	}
 	// An empty tensor lies before the one that starts at the same place, wherever the header mentions it.
-	f := must(t, `{"z":{"dtype":"U8","shape":[2],"data_offsets":[1,3]},"e":{"dtype":"U8","shape":[0],"data_offsets":[1,1]},"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}`, "123")
+	f := must(t,
+		`{"z":{"dtype":"U8","shape":[2],"data_offsets":[1,3]},"e":{"dtype":"U8","shape":[0],"data_offsets":[1,1]},"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}`, "123")
 	require.Equal(t, []string{"a", "e", "z"}, f.Names())
 }
 
@@ -241,6 +269,7 @@ func TestHostileHeaders(t *testing.T) {
 		_, err := FromBytes("x", fileOf(header, ""))
 		t.Run(name, func(t *testing.T) { requireOneLine(t, err, "safetensors: x: ") })
 	}
-	f := must(t, `{"x":{"extra":[{"a":[1,-2.5e+7,0.1,"\u00e9\n"],"b":{}},null,true,false],"dtype":"U8","shape":[],"data_offsets":[0,1]}}`, "a")
+	f := must(t,
+		`{"x":{"extra":[{"a":[1,-2.5e+7,0.1,"\u00e9\n"],"b":{}},null,true,false],"dtype":"U8","shape":[],"data_offsets":[0,1]}}`, "a")
 	require.Equal(t, []byte("a"), tensorOf(t, f, "x").Bytes())
 }

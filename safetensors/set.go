@@ -24,8 +24,9 @@ type Set struct {
 	byName map[string]*Tensor
 }
 
-// OpenDir opens the model in a folder: model.safetensors, or else the shards that model.safetensors.index.json lists. path may
-// also name one .safetensors file. A missing shard or tensor is an error that names it. The caller closes the set.
+// OpenDir opens the model in a folder: model.safetensors, or else the shards that model.safetensors.index.json lists.
+// path may also name one .safetensors file. A missing shard or tensor is an error that names it. The caller closes the
+// set.
 func OpenDir(path string) (*Set, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -46,13 +47,15 @@ func OpenDir(path string) (*Set, error) {
 		return openSet(shards, home)
 	}
 	hint := ""
-	for _, other := range [...]string{"pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.safetensors"} {
+	for _, other := range [...]string{"pytorch_model.bin", "pytorch_model.bin.index.json",
+		"adapter_model.safetensors"} {
 		if exists(filepath.Join(path, other)) {
 			hint = " (it has " + other + ", which is something else)"
 			break
 		}
 	}
-	return nil, fmt.Errorf("safetensors: open %s: the folder has neither %s nor %s%s", path, SingleFile, IndexFile, hint)
+	return nil, fmt.Errorf("safetensors: open %s: the folder has neither %s nor %s%s", path, SingleFile, IndexFile,
+		hint)
 }
 
 func exists(path string) bool {
@@ -90,13 +93,14 @@ func readIndex(path string) (shards []string, home map[string]string, err error)
 	shards = slices.Compact(slices.Sorted(maps.Values(home)))
 	missing := slices.DeleteFunc(slices.Clone(shards), exists)
 	if len(missing) > 0 {
-		return nil, nil, fmt.Errorf("%d of %d shards are missing, first %s: fetch the model again", len(missing), len(shards), filepath.Base(missing[0]))
+		return nil, nil, fmt.Errorf("%d of %d shards are missing, first %s: fetch the model again", len(missing),
+			len(shards), filepath.Base(missing[0]))
 	}
 	return shards, home, nil
 }
 
-// openSet opens files as one set. home, where given, decides which file a tensor is taken from; tensors that it does not mention
-// are there as well, if only one file has them.
+// openSet opens files as one set. home, where given, decides which file a tensor is taken from; tensors that it does
+// not mention are there as well, if only one file has them.
 func openSet(paths []string, home map[string]string) (_ *Set, err error) {
 	s := &Set{byName: map[string]*Tensor{}}
 	defer func() {
@@ -123,7 +127,8 @@ func openSet(paths []string, home map[string]string) (_ *Set, err error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(home)) {
 		if s.byName[name] == nil {
-			return nil, fmt.Errorf("safetensors: %s: tensor %s is not there, though the index says so", home[name], quote(name))
+			return nil, fmt.Errorf("safetensors: %s: tensor %s is not there, though the index says so", home[name],
+				quote(name))
 		}
 	}
 	return s, nil
@@ -132,7 +137,8 @@ func openSet(paths []string, home map[string]string) (_ *Set, err error) {
 // Files returns the set's files, sorted by path.
 func (s *Set) Files() []*File { return slices.Clone(s.files) }
 
-// Names returns the names of all tensors, file by file in the order of their data: the order in which reading is fastest.
+// Names returns the names of all tensors, file by file in the order of their data: the order in which reading is
+// fastest.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
 // Tensor returns the tensor called name and whether there is one.

@@ -13,22 +13,25 @@ import (
 )
 
 // WriteSharded writes tensors into dir as base.safetensors, or, where their data exceeds maxBytes, as
-// base-00001-of-0000N.safetensors and so on with base.safetensors.index.json. No shard's data exceeds maxBytes, except where one
-// tensor alone does; 0 means no limit. base is "model" for a model that [OpenDir] and Hugging Face's libraries are to find.
+// base-00001-of-0000N.safetensors and so on with base.safetensors.index.json. No shard's data exceeds maxBytes, except
+// where one tensor alone does; 0 means no limit. base is "model" for a model that [OpenDir] and Hugging Face's
+// libraries are to find.
 //
-// fill writes the bytes of one tensor ([EncodeFloat32] helps) and is called once for each, in the given order but for a shard's
-// larger element sizes first. metadata is written to every file. dir is created if need be.
+// fill writes the bytes of one tensor ([EncodeFloat32] helps) and is called once for each, in the given order but for a
+// shard's larger element sizes first. metadata is written to every file. dir is created if need be.
 //
 // All files are complete and on disk before the first gets its name, and the index comes last, so an error before that
 // leaves dir as it was. An earlier model of the same base is replaced: files of it that the new one lacks are removed.
-func WriteSharded(dir, base string, maxBytes int64, specs []Spec, metadata map[string]string, fill func(name string, w io.Writer) error) error {
+func WriteSharded(dir, base string, maxBytes int64, specs []Spec, metadata map[string]string,
+	fill func(name string, w io.Writer) error) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("safetensors: write %s: %w", dir, bare(err))
 	}
 	return writeSharded(osFS{}, dir, base, maxBytes, specs, metadata, fill)
 }
 
-func writeSharded(fs fileSystem, dir, base string, maxBytes int64, specs []Spec, metadata map[string]string, fill func(string, io.Writer) error) error {
+func writeSharded(fs fileSystem, dir, base string, maxBytes int64, specs []Spec, metadata map[string]string,
+	fill func(string, io.Writer) error) error {
 	shards, err := split(specs, maxBytes)
 	if err != nil {
 		return fmt.Errorf("safetensors: write %s: %w", filepath.Join(dir, base), err)

@@ -84,12 +84,14 @@ func TestIndexText(t *testing.T) {
 // Files of other models and other programs stay.
 func TestShardedRemovesOnlyItsOwn(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"config.json", "model-2.safetensors", "models.safetensors", "adapter_model.safetensors", "model-0000x-of-00002.safetensors",
+	for _, name := range []string{"config.json", "model-2.safetensors", "models.safetensors",
+		"adapter_model.safetensors", "model-0000x-of-00002.safetensors",
 		"model.safetensors.bak", "model-00001-of-00009.safetensors", "model.safetensors.index.json"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o666))
 	}
 	require.NoError(t, WriteSharded(dir, "model", 0, nil, nil, nil))
-	onlyFile(t, dir, "config.json", "model-2.safetensors", "models.safetensors", "adapter_model.safetensors", "model-0000x-of-00002.safetensors",
+	onlyFile(t, dir, "config.json", "model-2.safetensors", "models.safetensors", "adapter_model.safetensors",
+		"model-0000x-of-00002.safetensors",
 		"model.safetensors.bak", "model.safetensors")
 }
 
@@ -99,7 +101,8 @@ func TestShardedFaults(t *testing.T) {
 	data := map[string][]byte{"a": []byte("12345678"), "b": []byte("abcdefgh")}
 	for n := 1; ; n++ {
 		dir := t.TempDir()
-		require.NoError(t, WriteSharded(dir, "model", 0, []Spec{{"old", U8, nil}}, nil, fillFrom(map[string][]byte{"old": {7}})))
+		require.NoError(t, WriteSharded(dir, "model", 0, []Spec{{"old", U8, nil}}, nil,
+			fillFrom(map[string][]byte{"old": {7}})))
 		left := n
 		err := writeSharded(faultyFS{left: &left}, dir, "model", 8, specs, nil, fillFrom(data))
 		entries, readErr := os.ReadDir(dir)
@@ -126,7 +129,8 @@ func TestShardedFaults(t *testing.T) {
 func TestShardedErrors(t *testing.T) {
 	dir := t.TempDir()
 	twice := []Spec{{"a", U8, []int{8}}, {"a", U8, []int{8}}}
-	require.EqualError(t, WriteSharded(dir, "model", 8, twice, nil, nil), "safetensors: write "+filepath.Join(dir, "model")+`: tensor "a": announced twice`)
+	require.EqualError(t, WriteSharded(dir, "model", 8, twice, nil, nil),
+		"safetensors: write "+filepath.Join(dir, "model")+`: tensor "a": announced twice`)
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o666))
 	requireOneLine(t, WriteSharded(file, "model", 8, nil, nil, nil), "safetensors: write "+file+": ")
@@ -138,7 +142,8 @@ func shards(t *testing.T, change func(weightMap map[string]any)) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	specs := []Spec{{"a", U8, []int{8}}, {"b", U8, []int{8}}}
-	require.NoError(t, WriteSharded(dir, "model", 8, specs, map[string]string{"format": "pt"}, fillFrom(map[string][]byte{"a": make([]byte, 8), "b": make([]byte, 8)})))
+	require.NoError(t, WriteSharded(dir, "model", 8, specs, map[string]string{"format": "pt"},
+		fillFrom(map[string][]byte{"a": make([]byte, 8), "b": make([]byte, 8)})))
 	path := filepath.Join(dir, IndexFile)
 	var index map[string]any
 	readJSON(t, path, &index)
@@ -152,13 +157,27 @@ func shards(t *testing.T, change func(weightMap map[string]any)) (dir string) {
 func TestOpenDirErrors(t *testing.T) {
 	const first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 	for want, change := range map[string]func(m map[string]any){
-		"1 of 3 shards are missing, first model-00003.safetensors: fetch the model again": func(m map[string]any) { m["c"] = "model-00003.safetensors" },
-		`tensor "c" is not there, though the index says so`:                               func(m map[string]any) { m["c"] = first },
-		`tensor "a" is not there, though the index says so`:                               func(m map[string]any) { m["a"] = second },
-		`tensor "c": shard "../../etc/passwd" is not a file of this folder`:               func(m map[string]any) { m["c"] = "../../etc/passwd" },
-		`tensor "c": shard "/etc/passwd" is not a file of this folder`:                    func(m map[string]any) { m["c"] = "/etc/passwd" },
-		`not a valid index: "weight_map": a number where a string is expected`:            func(m map[string]any) { m["c"] = 1 },
-		"not a valid index: weight_map is missing or empty":                               func(m map[string]any) { clear(m) },
+		"1 of 3 shards are missing, first model-00003.safetensors: fetch the model again": func(m map[string]any) {
+			m["c"] = "model-00003.safetensors"
+		},
+		`tensor "c" is not there, though the index says so`: func(m map[string]any) {
+			m["c"] = first
+		},
+		`tensor "a" is not there, though the index says so`: func(m map[string]any) {
+			m["a"] = second
+		},
+		`tensor "c": shard "../../etc/passwd" is not a file of this folder`: func(m map[string]any) {
+			m["c"] = "../../etc/passwd"
+		},
+		`tensor "c": shard "/etc/passwd" is not a file of this folder`: func(m map[string]any) {
+			m["c"] = "/etc/passwd"
+		},
+		`not a valid index: "weight_map": a number where a string is expected`: func(m map[string]any) {
+			m["c"] = 1
+		},
+		"not a valid index: weight_map is missing or empty": func(m map[string]any) {
+			clear(m)
+		},
 	} {
 		_, err := OpenDir(shards(t, change))
 		requireOneLine(t, err, "safetensors: ")
@@ -166,7 +185,8 @@ func TestOpenDirErrors(t *testing.T) {
 	}
 	dir := t.TempDir()
 	_, err := OpenDir(dir)
-	require.EqualError(t, err, "safetensors: open "+dir+": the folder has neither model.safetensors nor model.safetensors.index.json")
+	require.EqualError(t, err,
+		"safetensors: open "+dir+": the folder has neither model.safetensors nor model.safetensors.index.json")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "pytorch_model.bin"), nil, 0o666))
 	_, err = OpenDir(dir)
 	require.ErrorContains(t, err, "(it has pytorch_model.bin, which is something else)")
@@ -174,11 +194,13 @@ func TestOpenDirErrors(t *testing.T) {
 	requireOneLine(t, err, "safetensors: open "+filepath.Join(dir, "absent")+": ")
 }
 
-// The index decides where two shards have a tensor; without a word from it that is an error. Unlisted tensors are there.
+// The index decides where two shards have a tensor; without a word from it that is an error. Unlisted tensors are
+// there.
 func TestIndexDecides(t *testing.T) {
 	overwrite := func(dir string, value byte) {
 		specs := []Spec{{"b", U8, []int{8}}, {"a", U8, []int{8}}}
-		w, err := Create(filepath.Join(dir, "model-00002-of-00002.safetensors"), specs, map[string]string{"format": "np", "more": "x"})
+		w, err := Create(filepath.Join(dir, "model-00002-of-00002.safetensors"), specs,
+			map[string]string{"format": "np", "more": "x"})
 		require.NoError(t, err)
 		require.NoError(t, w.Write("a", []byte{value, 0, 0, 0, 0, 0, 0, 0}))
 		require.NoError(t, w.Write("b", make([]byte, 8)))

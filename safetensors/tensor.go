@@ -26,8 +26,9 @@ func (t *Tensor) Elements() int {
 	return len(t.data) * 8 / t.DType.Bits()
 }
 
-// Bytes returns the stored bytes as a view of the mapped file: valid until the file is closed, not to be written to. It is nil
-// after that. Another program that cuts the file short meanwhile makes touching the view fatal: see [Tensor.View].
+// Bytes returns the stored bytes as a view of the mapped file: valid until the file is closed, not to be written to. It
+// is nil after that. Another program that cuts the file short meanwhile makes touching the view fatal: see
+// [Tensor.View].
 func (t *Tensor) Bytes() []byte {
 	if t.file.data == nil {
 		return nil
@@ -35,8 +36,8 @@ func (t *Tensor) Bytes() []byte {
 	return t.data
 }
 
-// View calls f with the tensor's bytes and returns its error. A page that cannot be read while f runs (the file was cut short,
-// the disk failed) becomes an error too, as long as it is f's own goroutine that touches it.
+// View calls f with the tensor's bytes and returns its error. A page that cannot be read while f runs (the file was cut
+// short, the disk failed) becomes an error too, as long as it is f's own goroutine that touches it.
 func (t *Tensor) View(f func(data []byte) error) (err error) {
 	if t.file.data == nil {
 		return t.errorf("the file is closed")
@@ -54,8 +55,8 @@ func (t *Tensor) View(f func(data []byte) error) (err error) {
 	return f(t.data)
 }
 
-// Float32View returns the elements of an F32 tensor without copying them, or false where that cannot be: another type, data that
-// is not aligned to 4 bytes, a big-endian machine, a closed file. What Bytes says of its view holds here too.
+// Float32View returns the elements of an F32 tensor without copying them, or false where that cannot be: another type,
+// data that is not aligned to 4 bytes, a big-endian machine, a closed file. What Bytes says of its view holds here too.
 func (t *Tensor) Float32View() ([]float32, bool) {
 	if t.DType != F32 {
 		return nil, false
@@ -71,11 +72,12 @@ func (t *Tensor) Uint16View() ([]uint16, bool) {
 	return view[uint16](t.Bytes())
 }
 
-// Float32 converts all elements into dst [Elements()], exactly except for F64, which is rounded to nearest. Every floating-point
-// type works but F4 and F6; integers do not.
+// Float32 converts all elements into dst [Elements()], exactly except for F64, which is rounded to nearest. Every
+// floating-point type works but F4 and F6; integers do not.
 func (t *Tensor) Float32(dst []float32) error { return t.floats(dst, 0, t.Elements()) }
 
-// Float32Rows converts rows row0 to row0+rows of a tensor, counted along its first dimension, into dst: Float32 piece by piece.
+// Float32Rows converts rows row0 to row0+rows of a tensor, counted along its first dimension, into dst: Float32 piece
+// by piece.
 func (t *Tensor) Float32Rows(dst []float32, row0, rows int) error {
 	if len(t.Shape) == 0 || row0 < 0 || rows < 0 || row0 > t.Shape[0] || rows > t.Shape[0]-row0 {
 		return t.errorf("shape %v has no %d rows from row %d on", t.Shape, rows, row0)
@@ -175,8 +177,9 @@ var integerAt = map[DType]func(b []byte, i int) int64{
 	I64:  func(b []byte, i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) },
 }
 
-// Release tells the system that the tensor's pages are not needed for now, so that a checkpoint that is converted tensor by
-// tensor never occupies memory as a whole. It is a hint: the bytes stay valid and are read again when touched.
+// Release tells the system that the tensor's pages are not needed for now, so that a checkpoint that is converted
+// tensor by tensor never occupies memory as a whole. It is a hint: the bytes stay valid and are read again when
+// touched.
 func (t *Tensor) Release() {
 	if t.file.data != nil && t.file.mapped && len(t.data) > 0 {
 		release(t.file.data, t.data)
@@ -201,8 +204,8 @@ func view[T uint16 | uint32 | uint64 | float32](b []byte) ([]T, bool) {
 	return unsafe.Slice((*T)(p), uintptr(len(b))/size), true
 }
 
-// pieces calls f with the elements of b, at being the number of the first: all at once where a view is possible, otherwise copied
-// into a buffer piece by piece.
+// pieces calls f with the elements of b, at being the number of the first: all at once where a view is possible,
+// otherwise copied into a buffer piece by piece.
 func pieces[T uint16 | uint32 | uint64](b []byte, f func(at int, part []T)) {
 	if v, ok := view[T](b); ok {
 		f(0, v)

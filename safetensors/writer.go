@@ -25,9 +25,10 @@ type Spec struct {
 
 // Writer writes one file, a tensor at a time, holding none of them in memory.
 //
-// The bytes go to a hidden file beside path that replaces path in Close, when every announced tensor is there and on disk.
-// Until then, and after any error or Abort, path is what it was and nothing is left beside it. The first error stays: every later
-// call returns it. The room on disk is claimed at once where the system can do that, so a full disk shows in Create.
+// The bytes go to a hidden file beside path that replaces path in Close, when every announced tensor is there and on
+// disk. Until then, and after any error or Abort, path is what it was and nothing is left beside it. The first error
+// stays: every later call returns it. The room on disk is claimed at once where the system can do that, so a full disk
+// shows in Create.
 //
 //	w, err := safetensors.Create(path, specs, map[string]string{"format": "pt"})
 //	...
@@ -54,9 +55,9 @@ type place struct {
 	written    bool
 }
 
-// Create begins a file of exactly the given tensors. They are laid out by falling element size and otherwise in the given order,
-// which keeps all data aligned, and may be written in any order. metadata becomes the header's free strings; Hugging Face's
-// libraries expect "format": "pt" there. It is nil for none.
+// Create begins a file of exactly the given tensors. They are laid out by falling element size and otherwise in the
+// given order, which keeps all data aligned, and may be written in any order. metadata becomes the header's free
+// strings; Hugging Face's libraries expect "format": "pt" there. It is nil for none.
 func Create(path string, specs []Spec, metadata map[string]string) (*Writer, error) {
 	return create(osFS{}, path, specs, metadata)
 }
@@ -185,7 +186,8 @@ func (w *Writer) WriteFloat32(name string, src []float32) error {
 	})
 }
 
-// WriteFunc writes the tensor called name from what fill writes, in pieces of any size, exactly as many bytes as announced.
+// WriteFunc writes the tensor called name from what fill writes, in pieces of any size, exactly as many bytes as
+// announced.
 func (w *Writer) WriteFunc(name string, fill func(to io.Writer) error) error {
 	if w.err != nil {
 		return w.err

@@ -18,7 +18,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-var allTypes = []DType{Bool, F4, F6E2M3, F6E3M2, U8, I8, F8E5M2, F8E4M3, F8E8M0, F8E4M3FNUZ, F8E5M2FNUZ, I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64}
+var allTypes = []DType{Bool, F4, F6E2M3, F6E3M2, U8, I8, F8E5M2, F8E4M3, F8E8M0, F8E4M3FNUZ, F8E5M2FNUZ, I16, U16, F16,
+	BF16, I32, U32, F32, C64, F64, I64, U64}
 
 func TestDTypeBits(t *testing.T) {
 	require.Len(t, bitsOf, len(allTypes))
@@ -31,8 +32,10 @@ func TestDTypeBits(t *testing.T) {
 // drawSpecs draws tensors with distinct names and sizes that end at bytes.
 func drawSpecs(t *rapid.T) []Spec {
 	var specs []Spec
-	for _, name := range rapid.SliceOfNDistinct(rapid.String().Filter(func(s string) bool { return s != metadataKey }), 0, 6, rapid.ID[string]).Draw(t, "names") {
-		s := Spec{Name: name, DType: rapid.SampledFrom(allTypes).Draw(t, "dtype"), Shape: rapid.SliceOfN(rapid.IntRange(0, 5), 0, 3).Draw(t, "shape")}
+	for _, name := range rapid.SliceOfNDistinct(rapid.String().Filter(func(s string) bool { return s != metadataKey }),
+		0, 6, rapid.ID[string]).Draw(t, "names") {
+		s := Spec{Name: name, DType: rapid.SampledFrom(allTypes).Draw(t, "dtype"),
+			Shape: rapid.SliceOfN(rapid.IntRange(0, 5), 0, 3).Draw(t, "shape")}
 		if s.DType.Bits() < 8 {
 			s.Shape = append(s.Shape, 4)
 		}
@@ -113,7 +116,8 @@ func TestWriteFloat32(t *testing.T) {
 		src[i] = float32(i)/7 - 500
 	}
 	src[0], src[1] = float32(math.Inf(-1)), float32(math.NaN())
-	specs := []Spec{{"bf16", BF16, []int{100, 100}}, {"f16", F16, []int{10_000}}, {"f32", F32, []int{10_000}}, {"f64", F64, []int{10_000}}}
+	specs := []Spec{{"bf16", BF16, []int{100, 100}}, {"f16", F16, []int{10_000}}, {"f32", F32, []int{10_000}},
+		{"f64", F64, []int{10_000}}}
 	w, err := Create(path, specs, nil)
 	require.NoError(t, err)
 	for _, s := range specs {
@@ -129,7 +133,8 @@ func TestWriteFloat32(t *testing.T) {
 		require.NoError(t, tensorOf(t, f, name).Float32(got))
 		require.True(t, got[0] == src[0] && got[1] != got[1])
 		for i := 2; i < len(src); i++ {
-			require.LessOrEqual(t, math.Abs(float64(got[i]-src[i])), tolerance*math.Abs(float64(src[i])), "%s[%d]", name, i)
+			require.LessOrEqual(t, math.Abs(float64(got[i]-src[i])), tolerance*math.Abs(float64(src[i])), "%s[%d]",
+				name, i)
 		}
 	}
 	require.ErrorContains(t, EncodeFloat32(io.Discard, I32, src), "float32 cannot be converted to I32")
@@ -148,9 +153,11 @@ func TestCreateErrors(t *testing.T) {
 	}
 	if strconv.IntSize == 64 {
 		quarter := math.MaxInt/4 + 1 // 2^61
-		cases[`tensor "a": shape [2305843009213693952 8] of U8 overflows 64 bits`] = []Spec{{"a", U8, []int{quarter, 8}}}
+		cases[`tensor "a": shape [2305843009213693952 8] of U8 overflows 64 bits`] = []Spec{
+			{"a", U8, []int{quarter, 8}}}
 		cases[`tensor "a": shape [2305843009213693952] of U16 overflows 64 bits`] = []Spec{{"a", U16, []int{quarter}}}
-		cases[`tensor "d": the file grows beyond 2^63 bytes`] = []Spec{{"a", U8, []int{quarter - 1}}, {"b", U8, []int{quarter - 1}}, {"c", U8, []int{quarter - 1}}, {"d", U8, []int{quarter - 1}}}
+		cases[`tensor "d": the file grows beyond 2^63 bytes`] = []Spec{{"a", U8, []int{quarter - 1}},
+			{"b", U8, []int{quarter - 1}}, {"c", U8, []int{quarter - 1}}, {"d", U8, []int{quarter - 1}}}
 	}
 	for want, specs := range cases {
 		_, err := Create(path, specs, nil)
@@ -176,12 +183,24 @@ func TestWriteErrors(t *testing.T) {
 		misuse func(w *Writer) error
 	}{
 		{`tensor "c": written but never announced`, func(w *Writer) error { return w.Write("c", nil) }},
-		{`tensor "a": written twice`, func(w *Writer) error { _ = w.Write("a", make([]byte, 8)); return w.Write("a", make([]byte, 8)) }},
-		{`tensor "a": only 7 of 8 announced bytes were written`, func(w *Writer) error { return w.Write("a", make([]byte, 7)) }},
-		{`tensor "a": more than the 8 announced bytes were written`, func(w *Writer) error { return w.Write("a", make([]byte, 9)) }},
-		{`tensor "a": no more weights`, func(w *Writer) error { return w.WriteFunc("a", func(io.Writer) error { return sentinel }) }},
-		{`tensor "b": announced but never written`, func(w *Writer) error { _ = w.Write("a", make([]byte, 8)); return w.Close() }},
-		{`tensor "a": float32 cannot be converted to U8`, func(w *Writer) error { return w.WriteFloat32("a", make([]float32, 8)) }},
+		{`tensor "a": written twice`, func(w *Writer) error {
+			_ = w.Write("a", make([]byte, 8))
+			return w.Write("a", make([]byte, 8))
+		}},
+		{`tensor "a": only 7 of 8 announced bytes were written`,
+			func(w *Writer) error { return w.Write("a", make([]byte, 7)) }},
+		{`tensor "a": more than the 8 announced bytes were written`,
+			func(w *Writer) error { return w.Write("a", make([]byte, 9)) }},
+		{`tensor "a": no more weights`, func(w *Writer) error {
+			return w.WriteFunc("a", func(io.Writer) error { return sentinel })
+		}},
+		{`tensor "b": announced but never written`, func(w *Writer) error {
+			_ = w.Write("a", make([]byte, 8))
+			return w.Close()
+		}},
+		{`tensor "a": float32 cannot be converted to U8`, func(w *Writer) error {
+			return w.WriteFloat32("a", make([]float32, 8))
+		}},
 		{`tensor "c": written but never announced`, func(w *Writer) error { return w.WriteFloat32("c", nil) }},
 	} {
 		w, err := Create(path, []Spec{{"a", U8, []int{8}}, {"b", U8, nil}}, nil)
@@ -264,8 +283,8 @@ func (f faultyFile) Sync() error { return errors.Join(f.fs.step(), f.tempFile.Sy
 
 func (f faultyFile) Close() error { return errors.Join(f.fs.step(), f.tempFile.Close()) }
 
-// Whichever step of writing fails, the error says so, the old file is untouched (or the new one complete, when only the folder
-// could not be synced) and nothing lies beside it.
+// Whichever step of writing fails, the error says so, the old file is untouched (or the new one complete, when only the
+// folder could not be synced) and nothing lies beside it.
 func TestWriteFaults(t *testing.T) {
 	old := fileOf("{}", "")
 	specs := []Spec{{"a", U8, []int{8}}, {"b", F32, []int{2}}}
@@ -292,7 +311,8 @@ func TestWriteFaults(t *testing.T) {
 		onlyFile(t, dir, "x.safetensors")
 		if left > 0 {
 			require.NoError(t, err)
-			require.Equal(t, 9, n, "create, header, two tensors, sync, close, rename, sync of the folder, and once without a fault")
+			require.Equal(t, 9, n,
+				"create, header, two tensors, sync, close, rename, sync of the folder, and once without a fault")
 			return
 		}
 		require.ErrorIs(t, err, enospc, "step %d", n)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// CheckOrigin returns an error for a string that a browser never sends in the header Origin. "*" stands for all origins, "null" is
-// what browsers send for pages without an origin.
+// CheckOrigin returns an error for a string that a browser never sends in the header Origin. "*" stands for all
+// origins, "null" is what browsers send for pages without an origin.
 func CheckOrigin(origin string) error {
 	if origin == "*" || origin == "null" {
 		return nil
@@ -23,9 +23,9 @@ func CheckOrigin(origin string) error {
 	return nil
 }
 
-// cors sets the headers that let pages of other origins read responses. If the request is a preflight (a browser's question before the
-// request, without a key), cors answers it and returns true. Without Options.AllowOrigins it does nothing, and browsers do not let such
-// pages read responses.
+// cors sets the headers that let pages of other origins read responses. If the request is a preflight (a browser's
+// question before the request, without a key), cors answers it and returns true. Without Options.AllowOrigins it does
+// nothing, and browsers do not let such pages read responses.
 func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	if len(s.o.AllowOrigins) == 0 {
 		return false
@@ -47,12 +47,14 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if allowed == "" {
 		s.fail(w, &apiError{Status: http.StatusForbidden, Type: "invalid_request_error", Code: "origin_not_allowed",
-			Message: fmt.Sprintf("pages of %.200s may not use this server: start it with --allow-origin to allow them", origin)})
+			Message: fmt.Sprintf("pages of %.200s may not use this server: start it with --allow-origin to allow them",
+				origin)})
 		return true
 	}
 	h.Add("Vary", "Access-Control-Request-Headers")
 	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-	if asked := r.Header.Values("Access-Control-Request-Headers"); len(asked) > 0 { // OpenAI's clients send a dozen headers
+	// OpenAI's clients send a dozen headers
+	if asked := r.Header.Values("Access-Control-Request-Headers"); len(asked) > 0 {
 		h.Set("Access-Control-Allow-Headers", strings.Join(asked, ", "))
 	}
 	h.Set("Access-Control-Max-Age", "86400")

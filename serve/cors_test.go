@@ -10,7 +10,8 @@ import (
 func TestCORS(t *testing.T) {
 	const page, other = "http://localhost:3000", "https://evil.example"
 	r := newRig(t, Options{APIKey: "sesame", AllowOrigins: []string{page, "https://App.example"}})
-	preflight := []string{"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,x-stainless-os"}
+	preflight := []string{"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers",
+		"authorization,content-type,x-stainless-os"}
 	status, h, body := r.do(t.Context(), "OPTIONS", chatPath, nil, append(preflight, "Origin", page)...)
 	require.Equal(t, 204, status)
 	require.Empty(t, body)
@@ -25,7 +26,8 @@ func TestCORS(t *testing.T) {
 	require.Empty(t, h.Get("Access-Control-Allow-Origin"))
 
 	for _, key := range []string{"Bearer sesame", "Bearer wrong"} {
-		status, h, _ = r.do(t.Context(), "GET", "/v1/models", nil, "Origin", "https://app.example", "Authorization", key)
+		status, h, _ = r.do(t.Context(), "GET", "/v1/models", nil, "Origin", "https://app.example", "Authorization",
+			key)
 		require.Equal(t, map[bool]int{true: 200, false: 401}[key == "Bearer sesame"], status)
 		require.Equal(t, "https://app.example", h.Get("Access-Control-Allow-Origin"))
 		require.Equal(t, "Origin", h.Get("Vary"))
@@ -51,7 +53,8 @@ func TestCORS(t *testing.T) {
 	require.Equal(t, 405, status)
 	require.Empty(t, h.Get("Access-Control-Allow-Origin"))
 	require.Empty(t, h.Get("Vary"))
-	for _, bad := range []string{"localhost:3000", "http://a/", "http://a/b", "http://", "", "*.example", "http://*.a", "http://u@a", "http://a?b", "http://a#b"} {
+	for _, bad := range []string{"localhost:3000", "http://a/", "http://a/b", "http://", "", "*.example", "http://*.a",
+		"http://u@a", "http://a?b", "http://a#b"} {
 		_, err := New(r.eng, []Model{r.m}, Options{AllowOrigins: []string{bad}})
 		require.ErrorContains(t, err, "is no origin", bad)
 	}

@@ -35,7 +35,8 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	s, err := serve.New(e, []serve.Model{{ID: "simulator", Engine: "m", Config: m.Config, Tokenizer: tok, EOS: tok.EOSIDs()}},
+	s, err := serve.New(e,
+		[]serve.Model{{ID: "simulator", Engine: "m", Config: m.Config, Tokenizer: tok, EOS: tok.EOSIDs()}},
 		serve.Options{})
 	if err != nil {
 		fmt.Println(err)

@@ -20,7 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Bad requests get an error in OpenAI's form that says what to do. A good request at the same time gets its usual answer.
+// Bad requests get an error in OpenAI's form that says what to do. A good request at the same time gets its usual
+// answer.
 func TestBadRequests(t *testing.T) {
 	r := newRig(t, Options{MaxBody: 1 << 20, MaxSequences: 8})
 	good := object{"prompt": "Whales", "max_tokens": 8, "seed": 1, "n": 2}
@@ -43,8 +44,10 @@ func TestBadRequests(t *testing.T) {
 		{"POST", chatPath, `{"messages":"x"}`, 400, "messages", "must be a list of messages, not \"x\""},
 		{"POST", chatPath, `{"messages":[3]}`, 400, "messages[0]", "must be a message, not 3"},
 		{"POST", chatPath, `{"messages":[{"content":"x"}]}`, 400, "messages[0].role", "no role"},
-		{"POST", chatPath, `{"messages":[{"role":"user","content":{"a":1}}]}`, 400, "messages[0].content", "a string or a list of parts, not an object"},
-		{"POST", chatPath, `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, 400, "messages[0].content[0]", "\"image_url\" is not supported: only text"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":{"a":1}}]}`, 400, "messages[0].content",
+			"a string or a list of parts, not an object"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, 400,
+			"messages[0].content[0]", "\"image_url\" is not supported: only text"},
 		{"POST", chatPath, chat(`,"model":"gpt"`), 404, "model", "use tiny"},
 		{"POST", chatPath, chat(`,"max_tokens":0`), 400, "max_tokens", "1 at least"},
 		{"POST", chatPath, chat(`,"max_completion_tokens":-5`), 400, "max_completion_tokens", "1 at least"},
@@ -60,10 +63,13 @@ func TestBadRequests(t *testing.T) {
 		{"POST", chatPath, chat(`,"top_logprobs":2`), 400, "top_logprobs", "logprobs: true"},
 		{"POST", chatPath, chat(`,"logprobs":true,"top_logprobs":21`), 400, "top_logprobs", "between 0 and 20"},
 		{"POST", chatPath, chat(`,"tools":[{}]`), 400, "tools", "not supported"},
-		{"POST", chatPath, chat(`,"response_format":{"type":"json_object"}`), 400, "response_format", "not supported, except as"},
+		{"POST", chatPath, chat(`,"response_format":{"type":"json_object"}`), 400, "response_format",
+			"not supported, except as"},
 		{"POST", chatPath, chat(`,"stream_options":{}`), 400, "stream_options", "stream: true"},
-		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + long + `"}]}`, 400, "messages", "the context of model tiny, 512 tokens"},
-		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + strings.Repeat("x", 2<<20) + `"}]}`, 413, "", "longer than 1048576 bytes"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + long + `"}]}`, 400, "messages",
+			"the context of model tiny, 512 tokens"},
+		{"POST", chatPath, `{"messages":[{"role":"user","content":"` + strings.Repeat("x", 2<<20) + `"}]}`, 413, "",
+			"longer than 1048576 bytes"},
 		{"POST", textPath, "{}", 400, "prompt", "missing"},
 		{"POST", textPath, `{"prompt":""}`, 400, "prompt", "empty"},
 		{"POST", textPath, `{"prompt":[]}`, 400, "prompt", "empty"},
@@ -109,7 +115,8 @@ func TestPanicIsAnAnswer(t *testing.T) {
 func TestAPIKey(t *testing.T) {
 	r := newRig(t, Options{APIKey: "sesame"})
 	for header, want := range map[string]int{"": 401, "Bearer open": 401, "Bearer sesam": 401, "Bearer sesame": 200,
-		"bearer sesame": 200, "BEARER  sesame ": 200, "Basic sesame": 401, "sesame": 401, "Bearer": 401, "Bearer SESAME": 401} {
+		"bearer sesame": 200, "BEARER  sesame ": 200, "Basic sesame": 401, "sesame": 401, "Bearer": 401,
+		"Bearer SESAME": 401} {
 		status, h, text := r.do(t.Context(), "GET", "/v1/models", nil, "Authorization", header)
 		require.Equal(t, want, status)
 		if want == 401 {
@@ -141,7 +148,8 @@ func (r *rig) endless(ctx context.Context, n int) *bufio.Reader {
 
 // Beyond the limit a request gets 429. A client that disconnects frees its place and its pages at once.
 func TestQueueIsBounded(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // with one thread the engine finishes before it notices the client
+	// with one thread the engine finishes before it notices the client
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
 	r := newRig(t, Options{MaxSequences: 4})
 	want := r.post(textPath, object{"prompt": "The sea", "seed": 9, "max_tokens": 20}).Choices
 	ctx, leave := context.WithCancel(t.Context())
@@ -152,11 +160,13 @@ func TestQueueIsBounded(t *testing.T) {
 	after, err := strconv.Atoi(h.Get("Retry-After"))
 	require.NoError(t, err)
 	require.True(t, after >= 1 && after <= 60)
-	require.Equal(t, want, r.post(textPath, object{"prompt": "The sea", "seed": 9, "max_tokens": 20}).Choices, "beside the others")
+	require.Equal(t, want, r.post(textPath, object{"prompt": "The sea", "seed": 9, "max_tokens": 20}).Choices,
+		"beside the others")
 	leave()
 	r.quiet()
 	rounds := 1
-	for ; r.s.metrics.cut.Load() == 0 && rounds < 20; rounds++ { // on a busy machine the engine may finish before it notices the client
+	// on a busy machine the engine may finish before it notices the client
+	for ; r.s.metrics.cut.Load() == 0 && rounds < 20; rounds++ {
 		ctx, leave := context.WithCancel(t.Context())
 		r.endless(ctx, 3)
 		leave()
@@ -270,7 +280,8 @@ func TestDrainEnds(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	r := newRig(t, Options{})
 	ask := func(i int) object {
-		return object{"messages": []object{{"role": "user", "content": fmt.Sprintf("question %d", i%10)}}, "seed": i, "max_tokens": 5 + i%17, "stop": []string{"the", "a "}}
+		return object{"messages": []object{{"role": "user", "content": fmt.Sprintf("question %d", i%10)}}, "seed": i,
+			"max_tokens": 5 + i%17, "stop": []string{"the", "a "}}
 	}
 	want := make([]streamed, 40)
 	for i := range want {

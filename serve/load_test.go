@@ -16,10 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Two hundred clients stream for the duration ZEROSEARCH_LOAD (2s by default). Some disconnect in the middle. Only 429 may fail a
-// request, each answer is what the client would get alone, memory does not grow, and no goroutine or page is leaked.
+// Two hundred clients stream for the duration ZEROSEARCH_LOAD (2s by default). Some disconnect in the middle. Only 429
+// may fail a request, each answer is what the client would get alone, memory does not grow, and no goroutine or page is
+// leaked.
 func TestLoad(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // with one thread, requests arrive one by one
+	// with one thread, requests arrive one by one
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
 	const clients = 200
 	lasts := 2 * time.Second
 	if v := os.Getenv("ZEROSEARCH_LOAD"); v != "" {
@@ -32,7 +34,9 @@ func TestLoad(t *testing.T) {
 	stop, ended := r.listen()
 	r.http.Transport = &http.Transport{MaxIdleConnsPerHost: clients}
 	ask := func(i int) object {
-		return object{"messages": []object{{"role": "user", "content": fmt.Sprintf("What do whales sing, verse %d?", i)}}, "seed": i, "max_tokens": 8 + 3*i, "stop": "qq"}
+		return object{
+			"messages": []object{{"role": "user", "content": fmt.Sprintf("What do whales sing, verse %d?", i)}},
+			"seed":     i, "max_tokens": 8 + 3*i, "stop": "qq"}
 	}
 	for i := range want {
 		want[i] = r.stream(chatPath, ask(i))
@@ -77,8 +81,10 @@ func TestLoad(t *testing.T) {
 					switch {
 					case mine.Err() != nil:
 						left.Add(1)
-					case err != nil || resp.StatusCode != 200 || !got.done || got.text[0] != want[i].text[0] || got.finish[0] != want[i].finish[0]:
-						t.Errorf("client %d: status %d, %v: %q, alone %q", c, resp.StatusCode, err, got.text[0], want[i].text[0])
+					case err != nil || resp.StatusCode != 200 || !got.done || got.text[0] != want[i].text[0] ||
+						got.finish[0] != want[i].finish[0]:
+						t.Errorf("client %d: status %d, %v: %q, alone %q", c, resp.StatusCode, err, got.text[0],
+							want[i].text[0])
 						wrong.Add(1)
 					default:
 						answered.Add(1)
@@ -102,7 +108,8 @@ func TestLoad(t *testing.T) {
 	}
 	wg.Wait()
 	r.quiet()
-	t.Logf("%d answered, %d told to come back, %d left; %d MiB, later %d MiB; %d tokens sampled", answered.Load(), busy.Load(), left.Load(), early>>20, late>>20, r.s.metrics.sampled.Load())
+	t.Logf("%d answered, %d told to come back, %d left; %d MiB, later %d MiB; %d tokens sampled", answered.Load(),
+		busy.Load(), left.Load(), early>>20, late>>20, r.s.metrics.sampled.Load())
 	require.Zero(t, wrong.Load())
 	require.Positive(t, answered.Load())
 	require.Positive(t, busy.Load(), "the queue was never full: the test is too small")

@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// readMessages converts the messages of OpenAI's API to the form that chat templates expect: contents are strings, members
-// that are null are left out, arguments of tool calls are objects.
+// readMessages converts the messages of OpenAI's API to the form that chat templates expect: contents are strings,
+// members that are null are left out, arguments of tool calls are objects.
 func readMessages(raw json.RawMessage, tmpl *tokenizer.Template) ([]tokenizer.Message, error) {
 	all, ok := elements(raw)
 	if len(raw) > 0 && !ok {
@@ -106,13 +106,15 @@ func readMessage(param string, raw json.RawMessage) (*fields, error) {
 	if err := f.readContent(param, content); err != nil {
 		return nil, err
 	}
-	if x := f.get("reasoning"); x != nil && f.get("reasoning_content") == nil { // vLLM's clients send reasoning, templates read reasoning_content
+	// vLLM's clients send reasoning, templates read reasoning_content
+	if x := f.get("reasoning"); x != nil && f.get("reasoning_content") == nil {
 		f.set("reasoning_content", x)
 	}
 	return f, nil
 }
 
-// readContent joins the content into one string. An assistant's content may be missing, as in tool calls: it is then empty.
+// readContent joins the content into one string. An assistant's content may be missing, as in tool calls: it is then
+// empty.
 func (f *fields) readContent(param string, given json.RawMessage) error {
 	role, _ := unquote(f.get("role"))
 	text := ""
@@ -157,8 +159,8 @@ func partError(param string, err error) error {
 	return e
 }
 
-// readToolCalls parses the arguments of tool calls, which are JSON strings in OpenAI's API, into objects. An empty list of
-// calls is removed.
+// readToolCalls parses the arguments of tool calls, which are JSON strings in OpenAI's API, into objects. An empty list
+// of calls is removed.
 func (f *fields) readToolCalls(param string) error {
 	raw := f.get("tool_calls")
 	if raw == nil {

@@ -29,7 +29,8 @@ func (r *rig) prompted(q object) string {
 // Messages as OpenAI's clients send them, and the prompts that SmolLM2's template renders.
 func TestMessages(t *testing.T) {
 	r := newRig(t, Options{})
-	const system, user, assistant, end = "<|im_start|>system\nS<|im_end|>\n", "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>\n"
+	const system, user, assistant, end = "<|im_start|>system\nS<|im_end|>\n", "<|im_start|>user\n",
+		"<|im_start|>assistant\n", "<|im_end|>\n"
 	for messages, want := range map[string]string{
 		`{"role":"user","content":"a"}`: user + "a" + end,
 		`{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}`: user + "a\nb" + end,
@@ -38,33 +39,38 @@ func TestMessages(t *testing.T) {
 		`{"role":"user","content":null}`:                                                    user + end,
 		`{"role":"user","content":"a","name":"Ann"}`:                                        user + "a" + end,
 		`{"content":"<|im_end|>","role":"user"}`:                                            user + "<|im_end|>" + end,
-		`{"role":"developer","content":"a"}`:                                                "<|im_start|>system\na" + end,
+		`{"role":"developer","content":"a"}`: "<|im_start|>system\na" +
+			end,
 		`{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}`: assistant + end,
 		`{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":""}}]}`:                  assistant + end,
 		`{"role":"assistant","content":"a","tool_calls":null,"function_call":null,"audio":null,"refusal":null,"annotations":[]}`:   assistant + "a" + end,
 		`{"role":"assistant","content":"a","tool_calls":[]}`:                                                                       assistant + "a" + end,
-		`{"role":"assistant"}`:                                                          assistant + end,
-		`{"role":"assistant","content":null,"refusal":"No."}`:                           assistant + "No." + end,
-		`{"role":"assistant","content":[{"type":"refusal","refusal":"No."}]}`:           assistant + "No." + end,
-		`{"role":"tool","tool_call_id":"c","content":"Paris"}`:                          "<|im_start|>tool\nParis" + end,
-		`{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"Paris"}]}`: "<|im_start|>tool\nParis" + end,
+		`{"role":"assistant"}`:                                                assistant + end,
+		`{"role":"assistant","content":null,"refusal":"No."}`:                 assistant + "No." + end,
+		`{"role":"assistant","content":[{"type":"refusal","refusal":"No."}]}`: assistant + "No." + end,
+		`{"role":"tool","tool_call_id":"c","content":"Paris"}`: "<|im_start|>tool\nParis" +
+			end,
+		`{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"Paris"}]}`: "<|im_start|>tool\nParis" +
+			end,
 	} {
-		q := object{"messages": []json.RawMessage{json.RawMessage(`{"role":"system","content":"S"}`), json.RawMessage(messages)}}
+		q := object{"messages": []json.RawMessage{json.RawMessage(`{"role":"system","content":"S"}`),
+			json.RawMessage(messages)}}
 		require.Equal(t, system+want+assistant, r.prompted(q), messages)
 	}
 	for messages, want := range map[string]string{
-		`5`:                                           "messages[0] must be a message, not 5",
-		`{}`:                                          "messages[0] has no role",
-		`{"role":null,"content":"a"}`:                 "messages[0] has no role",
-		`{"role":5,"content":"a"}`:                    "messages[0].role must be the name of a role, not 5",
-		`{"role":"user"}`:                             "messages[0] has no content",
-		`{"role":"user","contents":"a"}`:              "messages[0] has no content",
-		`{"role":"user","Content":"a"}`:               "messages[0] has no content",
-		`{"role":"tool","tool_call_id":"c"}`:          "messages[0] has no content",
-		`{"role":"user","content":5}`:                 "messages[0].content must be a string or a list of parts, not 5",
-		`{"role":"user","content":{"text":"a"}}`:      "not an object",
-		`{"role":"user","content":[5]}`:               "messages[0].content[0]: it is neither a string nor an object with a type",
-		`{"role":"user","content":[{"type":"text"}]}`: "messages[0].content[0]: it has no text",
+		`5`:                                      "messages[0] must be a message, not 5",
+		`{}`:                                     "messages[0] has no role",
+		`{"role":null,"content":"a"}`:            "messages[0] has no role",
+		`{"role":5,"content":"a"}`:               "messages[0].role must be the name of a role, not 5",
+		`{"role":"user"}`:                        "messages[0] has no content",
+		`{"role":"user","contents":"a"}`:         "messages[0] has no content",
+		`{"role":"user","Content":"a"}`:          "messages[0] has no content",
+		`{"role":"tool","tool_call_id":"c"}`:     "messages[0] has no content",
+		`{"role":"user","content":5}`:            "messages[0].content must be a string or a list of parts, not 5",
+		`{"role":"user","content":{"text":"a"}}`: "not an object",
+		`{"role":"user","content":[5]}`: "messages[0].content[0]: it is neither a string nor an object " +
+			"with a type",
+		`{"role":"user","content":[{"type":"text"}]}`:                                                         "messages[0].content[0]: it has no text",
 		`{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]}`: `content of type "image_url" is not supported`,
 		`{"role":"user","content":[{"type":"input_audio","input_audio":{}}]}`:                                 `content of type "input_audio" is not supported`,
 		`{"role":"user","content":[{"type":"file","file":{}}]}`:                                               `content of type "file" is not supported`,
@@ -101,18 +107,20 @@ func TestMessagesInTemplates(t *testing.T) {
 		require.NoError(t, err)
 		r.s.models[0].Template = tmpl
 		got := r.prompted(object{"messages": []json.RawMessage{json.RawMessage(`{"role":"developer","content":"d"}`),
-			json.RawMessage(`{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"z\":1,\"a\":\"é\"}"}}],"reasoning":"r","audio":null}`),
+			json.RawMessage(
+				`{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"z\":1,\"a\":\"é\"}"}}],"reasoning":"r","audio":null}`),
 			json.RawMessage(`{"role":"user","content":"q","name":"Ann"}`)}})
 		require.Equal(t, want, got)
 	}
 }
 
-// chat_template_kwargs reach the template; add_generation_prompt false adds no assistant turn; continue_final_message leaves the last
-// message open.
+// chat_template_kwargs reach the template; add_generation_prompt false adds no assistant turn; continue_final_message
+// leaves the last message open.
 func TestPromptsOfChats(t *testing.T) {
 	r := newRig(t, Options{})
 	q := func(extra object) object {
-		all := object{"messages": []object{{"role": "user", "content": "Where?"}, {"role": "assistant", "content": " The sea "}}}
+		all := object{"messages": []object{{"role": "user", "content": "Where?"},
+			{"role": "assistant", "content": " The sea "}}}
 		for k, v := range extra {
 			all[k] = v
 		}
@@ -126,12 +134,15 @@ func TestPromptsOfChats(t *testing.T) {
 	require.Equal(t, closed, open+"<|im_end|>\n")
 	require.Equal(t, open, r.prompted(q(object{"continue_final_message": true, "add_generation_prompt": false})))
 
-	tmpl, err := r.m.Tokenizer.ParseTemplate(`{%- for m in messages %}[{{ m.content | trim }}]{% endfor %}{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}{{ who }}`)
+	tmpl, err := r.m.Tokenizer.ParseTemplate(
+		`{%- for m in messages %}[{{ m.content | trim }}]{% endfor %}{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}{{ who }}`)
 	require.NoError(t, err)
 	r.s.models[0].Template = tmpl
 	require.Equal(t, "[Where?][The sea]", r.prompted(q(nil)))
-	require.Equal(t, "[Where?][The sea]<think></think>me", r.prompted(q(object{"chat_template_kwargs": object{"enable_thinking": false, "who": "me"}})))
-	require.Equal(t, "[Where?][The sea", r.prompted(q(object{"continue_final_message": true, "chat_template_kwargs": object{"enable_thinking": false}})))
+	require.Equal(t, "[Where?][The sea]<think></think>me", r.prompted(
+		q(object{"chat_template_kwargs": object{"enable_thinking": false, "who": "me"}})))
+	require.Equal(t, "[Where?][The sea",
+		r.prompted(q(object{"continue_final_message": true, "chat_template_kwargs": object{"enable_thinking": false}})))
 
 	tmpl, err = r.m.Tokenizer.ParseTemplate(`{{ messages[0].content }}`)
 	require.NoError(t, err)
@@ -141,6 +152,8 @@ func TestPromptsOfChats(t *testing.T) {
 	require.Contains(t, string(text), "last message")
 	r.s.models[0].Template = nil // a base model: the contents are joined
 	require.Equal(t, "Where? The sea ", r.prompted(q(object{"continue_final_message": true})))
-	require.Equal(t, r.m.Tokenizer.Decode(append(r.m.Tokenizer.Encode("Where?", tokenizer.EncodeOptions{}), r.m.Tokenizer.Encode(" The sea ", tokenizer.EncodeOptions{})...), false),
+	require.Equal(t,
+		r.m.Tokenizer.Decode(append(r.m.Tokenizer.Encode("Where?", tokenizer.EncodeOptions{}),
+			r.m.Tokenizer.Encode(" The sea ", tokenizer.EncodeOptions{})...), false),
 		r.prompted(q(nil)), "as before")
 }

@@ -36,8 +36,8 @@ type route struct {
 
 func (m *metrics) init() { m.requests, m.seconds = map[route]int64{}, map[string]*histogram{} }
 
-// request counts a request and its duration. Status 0 means that the client disconnected: it is counted as 499, as nginx does.
-// All unknown paths are counted as "other".
+// request counts a request and its duration. Status 0 means that the client disconnected: it is counted as 499, as
+// nginx does. All unknown paths are counted as "other".
 func (m *metrics) request(path string, known map[string]string, status int, d time.Duration) {
 	if _, ok := known[path]; !ok {
 		path = "other"
@@ -67,7 +67,8 @@ func (m *metrics) cutOff(n int) {
 	m.sampled.Add(int64(n))
 }
 
-// typicalDuration is the median duration of a chat or completion request, between 1 and 60 seconds. Retry-After uses it.
+// typicalDuration is the median duration of a chat or completion request, between 1 and 60 seconds. Retry-After uses
+// it.
 func (m *metrics) typicalDuration() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -169,18 +170,22 @@ func (s *Server) writeMetrics(w http.ResponseWriter, _ *http.Request) {
 	for _, r := range slices.SortedFunc(maps.Keys(m.requests), func(a, b route) int {
 		return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.status, b.status))
 	}) {
-		t.sample("zerosearch_http_requests_total", float64(m.requests[r]), "path", r.path, "status", strconv.Itoa(r.status))
+		t.sample("zerosearch_http_requests_total", float64(m.requests[r]), "path", r.path, "status",
+			strconv.Itoa(r.status))
 	}
 	t.family("zerosearch_http_request_seconds", "histogram", "Duration of requests.")
 	for _, path := range slices.Sorted(maps.Keys(m.seconds)) {
 		t.histogram("zerosearch_http_request_seconds", m.seconds[path], "path", path)
 	}
 	m.mu.Unlock()
-	t.family("zerosearch_time_to_first_token_seconds", "histogram", "From a request's arrival to the first token of a choice.")
+	t.family("zerosearch_time_to_first_token_seconds", "histogram",
+		"From a request's arrival to the first token of a choice.")
 	t.histogram("zerosearch_time_to_first_token_seconds", &m.first)
-	t.one("zerosearch_rejected_total", "counter", "Requests refused because the queue was full.", float64(m.rejected.Load()))
+	t.one("zerosearch_rejected_total", "counter", "Requests refused because the queue was full.",
+		float64(m.rejected.Load()))
 	t.one("zerosearch_cut_off_total", "counter", "Choices that were cancelled or failed.", float64(m.cut.Load()))
-	t.one("zerosearch_prompt_tokens_total", "counter", "Prompt tokens of finished choices, each prompt once.", float64(m.prompt.Load()))
+	t.one("zerosearch_prompt_tokens_total", "counter", "Prompt tokens of finished choices, each prompt once.",
+		float64(m.prompt.Load()))
 	t.one("zerosearch_completion_tokens_total", "counter", "Tokens sampled for clients.", float64(m.sampled.Load()))
 	t.one("zerosearch_sequences_in_flight", "gauge", "Sequences running or waiting.", float64(s.inFlight.Load()))
 	t.one("zerosearch_sequences_limit", "gauge", "Maximum number of sequences in flight.", float64(s.o.MaxSequences))
@@ -189,7 +194,8 @@ func (s *Server) writeMetrics(w http.ResponseWriter, _ *http.Request) {
 	if rss := residentBytes(); rss > 0 {
 		t.one("process_resident_memory_bytes", "gauge", "Resident memory, including mapped files.", float64(rss))
 	}
-	t.one("process_start_time_seconds", "gauge", "Start of the server, seconds since 1970.", float64(s.began.UnixMilli())/1e3)
+	t.one("process_start_time_seconds", "gauge", "Start of the server, seconds since 1970.",
+		float64(s.began.UnixMilli())/1e3)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(t.Bytes())
@@ -201,24 +207,42 @@ func (t *text) engine(st engine.Stats) {
 		name, kind, help string
 		value            func(m *engine.ModelStats) float64
 	}{
-		{"waiting", "gauge", "Sequences waiting in the engine.", func(m *engine.ModelStats) float64 { return float64(m.Waiting) }},
-		{"running", "gauge", "Sequences running in the engine.", func(m *engine.ModelStats) float64 { return float64(m.Running) }},
+		{"waiting", "gauge", "Sequences waiting in the engine.",
+			func(m *engine.ModelStats) float64 { return float64(m.Waiting) }},
+		{"running", "gauge", "Sequences running in the engine.",
+			func(m *engine.ModelStats) float64 { return float64(m.Running) }},
 		{"kv_pages", "gauge", "Pages of the KV cache.", func(m *engine.ModelStats) float64 { return float64(m.Pages) }},
 		{"kv_pages_free", "gauge", "Free pages.", func(m *engine.ModelStats) float64 { return float64(m.FreePages) }},
-		{"kv_pages_idle", "gauge", "Pages that no sequence uses, kept for prefix reuse.", func(m *engine.ModelStats) float64 { return float64(m.IdlePages) }},
-		{"kv_bytes", "gauge", "Memory of the KV cache.", func(m *engine.ModelStats) float64 { return float64(m.KVBytes) }},
-		{"workspace_bytes", "gauge", "Memory of the workspace for forward passes.", func(m *engine.ModelStats) float64 { return float64(m.WorkspaceBytes) }},
+		{"kv_pages_idle", "gauge", "Pages that no sequence uses, kept for prefix reuse.",
+			func(m *engine.ModelStats) float64 { return float64(m.IdlePages) }},
+		{"kv_bytes", "gauge", "Memory of the KV cache.", func(m *engine.ModelStats) float64 {
+			return float64(m.KVBytes)
+		}},
+		{"workspace_bytes", "gauge", "Memory of the workspace for forward passes.",
+			func(m *engine.ModelStats) float64 { return float64(m.WorkspaceBytes) }},
 		{"steps_total", "counter", "Forward passes.", func(m *engine.ModelStats) float64 { return float64(m.Steps) }},
-		{"busy_seconds_total", "counter", "Time spent in forward passes.", func(m *engine.ModelStats) float64 { return m.Busy.Seconds() }},
-		{"prefilled_tokens_total", "counter", "Prompt tokens computed.", func(m *engine.ModelStats) float64 { return float64(m.Prefilled) }},
-		{"cached_tokens_total", "counter", "Prompt tokens found in the prefix cache.", func(m *engine.ModelStats) float64 { return float64(m.Cached) }},
-		{"decoded_tokens_total", "counter", "Sampled tokens computed.", func(m *engine.ModelStats) float64 { return float64(m.Decoded) }},
-		{"recomputed_tokens_total", "counter", "Tokens computed again after their pages were evicted.", func(m *engine.ModelStats) float64 { return float64(m.Recomputed) }},
-		{"sampled_tokens_total", "counter", "Tokens sampled.", func(m *engine.ModelStats) float64 { return float64(m.Sampled) }},
-		{"scored_tokens_total", "counter", "Tokens scored.", func(m *engine.ModelStats) float64 { return float64(m.Scored) }},
-		{"preemptions_total", "counter", "Sequences preempted: moved from running to waiting.", func(m *engine.ModelStats) float64 { return float64(m.Preemptions) }},
-		{"evictions_total", "counter", "Pages evicted.", func(m *engine.ModelStats) float64 { return float64(m.Evictions) }},
-		{"page_copies_total", "counter", "Pages copied.", func(m *engine.ModelStats) float64 { return float64(m.Copies) }},
+		{"busy_seconds_total", "counter", "Time spent in forward passes.",
+			func(m *engine.ModelStats) float64 { return m.Busy.Seconds() }},
+		{"prefilled_tokens_total", "counter", "Prompt tokens computed.",
+			func(m *engine.ModelStats) float64 { return float64(m.Prefilled) }},
+		{"cached_tokens_total", "counter", "Prompt tokens found in the prefix cache.",
+			func(m *engine.ModelStats) float64 { return float64(m.Cached) }},
+		{"decoded_tokens_total", "counter", "Sampled tokens computed.",
+			func(m *engine.ModelStats) float64 { return float64(m.Decoded) }},
+		{"recomputed_tokens_total", "counter", "Tokens computed again after their pages were evicted.",
+			func(m *engine.ModelStats) float64 { return float64(m.Recomputed) }},
+		{"sampled_tokens_total", "counter", "Tokens sampled.",
+			func(m *engine.ModelStats) float64 { return float64(m.Sampled) }},
+		{"scored_tokens_total", "counter", "Tokens scored.",
+			func(m *engine.ModelStats) float64 { return float64(m.Scored) }},
+		{"preemptions_total", "counter", "Sequences preempted: moved from running to waiting.",
+			func(m *engine.ModelStats) float64 { return float64(m.Preemptions) }},
+		{"evictions_total", "counter", "Pages evicted.", func(m *engine.ModelStats) float64 {
+			return float64(m.Evictions)
+		}},
+		{"page_copies_total", "counter", "Pages copied.", func(m *engine.ModelStats) float64 {
+			return float64(m.Copies)
+		}},
 	} {
 		name := "zerosearch_engine_" + f.name
 		t.family(name, f.kind, f.help)

@@ -11,11 +11,13 @@ import (
 )
 
 var (
-	sampleLine = regexp.MustCompile(`^([a-z_]+)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? (-?[0-9.e+-]+|\+Inf)$`)
-	helpLine   = regexp.MustCompile(`^# (HELP|TYPE) ([a-z_]+) (.+)$`)
+	sampleLine = regexp.MustCompile(
+		`^([a-z_]+)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? (-?[0-9.e+-]+|\+Inf)$`)
+	helpLine = regexp.MustCompile(`^# (HELP|TYPE) ([a-z_]+) (.+)$`)
 )
 
-// Every line is in Prometheus' text format, every sample has its type before it, and bucket counts rise up to the total.
+// Every line is in Prometheus' text format, every sample has its type before it, and bucket counts rise up to the
+// total.
 func TestMetrics(t *testing.T) {
 	r := newRig(t, Options{})
 	r.post(textPath, object{"prompt": "Whales", "max_tokens": 7, "n": 2, "seed": 1})

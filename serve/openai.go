@@ -74,13 +74,14 @@ type answer struct {
 
 // choice is one generated answer. Exactly one of Message, Delta and Text is set.
 type choice struct {
-	Index     int      `json:"index"`
-	Message   *message `json:"message,omitempty"`
-	Delta     *delta   `json:"delta,omitempty"`
-	Text      *string  `json:"text,omitempty"`
-	Logprobs  any      `json:"logprobs"`
-	Finish    *string  `json:"finish_reason"`
-	Stop      any      `json:"stop_reason,omitempty"` // as in vLLM: the stop string or stop token id that ended the answer
+	Index    int      `json:"index"`
+	Message  *message `json:"message,omitempty"`
+	Delta    *delta   `json:"delta,omitempty"`
+	Text     *string  `json:"text,omitempty"`
+	Logprobs any      `json:"logprobs"`
+	Finish   *string  `json:"finish_reason"`
+	// as in vLLM: the stop string or stop token id that ended the answer
+	Stop      any      `json:"stop_reason,omitempty"`
 	IDs       *[]int32 `json:"token_ids,omitempty"`
 	PromptIDs *[]int32 `json:"prompt_token_ids,omitempty"`
 }

@@ -62,14 +62,15 @@ func (e endpoint) path() string {
 
 // parameter is a row of the table of all parameters: those of OpenAI's API and those that vLLM's server adds.
 //
-// A parameter with read is supported. One without is accepted only with values that have no effect; any other value is an error.
-// Null is always the same as not given.
+// A parameter with read is supported. One without is accepted only with values that have no effect; any other value is
+// an error. Null is always the same as not given.
 type parameter struct {
 	name     string
 	in       endpoint
 	read     func(q *query, v value) error
 	noEffect func(raw json.RawMessage) bool // reports whether the value may be ignored; nil: no value may
-	say      string                         // supported: what it does; not supported: the accepted values, or what to use instead
+	// supported: what it does; not supported: the accepted values, or what to use instead
+	say string
 }
 
 // The functions for noEffect follow.
@@ -156,19 +157,26 @@ var parameters = []parameter{
 		read: func(q *query, v value) error { q.prompt = v.raw; return nil }},
 
 	// Length and end.
-	{name: "max_completion_tokens", in: inChat, say: "the maximum number of tokens of the answer; by default the rest of the context",
+	{name: "max_completion_tokens", in: inChat,
+		say: "the maximum number of tokens of the answer; by default the rest of the context",
 		read: func(q *query, v value) error {
 			q.maxCompletion = new(int64)
-			return integerFrom(func(q *query) *int64 { return q.maxCompletion }, 1, math.MaxInt64, "ask for 1 at least")(q, v)
+			return integerFrom(func(q *query) *int64 { return q.maxCompletion }, 1, math.MaxInt64,
+				"ask for 1 at least")(q, v)
 		}},
-	{name: "max_tokens", in: inBoth, say: "the older name of `max_completion_tokens`; on /v1/completions 16 by default, as in OpenAI's API",
+	{name: "max_tokens", in: inBoth,
+		say: "the older name of `max_completion_tokens`; on /v1/completions 16 by default, as in OpenAI's API",
 		read: func(q *query, v value) error {
 			q.maxTokens = new(int64)
-			return integerFrom(func(q *query) *int64 { return q.maxTokens }, 1, math.MaxInt64, "ask for 1 at least")(q, v)
+			return integerFrom(func(q *query) *int64 { return q.maxTokens }, 1, math.MaxInt64, "ask for 1 at least")(q,
+				v)
 		}},
-	{name: "min_tokens", in: inBoth, say: "the minimum number of tokens: before it no end-of-sequence token, stop token or stop string ends the answer",
+	{name: "min_tokens", in: inBoth,
+		say: "the minimum number of tokens: before it no end-of-sequence token, stop token or stop string ends the " +
+			"answer",
 		read: integerFrom(func(q *query) *int64 { return &q.minTokens }, 0, math.MaxInt64, "it must not be negative")},
-	{name: "stop", in: inBoth, say: fmt.Sprintf("a string or up to %d strings: the answer ends before the first that is generated", maxStops),
+	{name: "stop", in: inBoth,
+		say: fmt.Sprintf("a string or up to %d strings: the answer ends before the first that is generated", maxStops),
 		read: func(q *query, v value) error {
 			if err := v.texts(&q.stop); err != nil {
 				return err
@@ -185,7 +193,8 @@ var parameters = []parameter{
 		read: func(q *query, v value) error { return v.ids(&q.stopIDs) }},
 	{name: "ignore_eos", in: inBoth, say: "the model's end-of-sequence tokens do not end the answer",
 		read: boolean(func(q *query) *bool { return &q.ignoreEOS })},
-	{name: "include_stop_str_in_output", in: inBoth, say: "the answer's text includes the stop string or token that ended it",
+	{name: "include_stop_str_in_output", in: inBoth,
+		say:  "the answer's text includes the stop string or token that ended it",
 		read: boolean(func(q *query) *bool { return &q.includeStop })},
 	{name: "skip_special_tokens", in: inBoth, say: "leave special tokens out of the text; true by default",
 		read: inverse(func(q *query) *bool { return &q.keepSpecial })},
@@ -197,8 +206,11 @@ var parameters = []parameter{
 	// Sampling.
 	{name: "temperature", in: inBoth, say: "0 is greedy; 1 by default",
 		read: number(func(q *query) *float64 { return &q.temperature },
-			func(x float64) bool { return x == 0 || x >= 1e-6 && x <= 100 }, "be 0 (greedy) or lie between 1e-6 and 100")},
-	{name: "top_p", in: inBoth, say: "nucleus sampling: the smallest set of most probable tokens whose probabilities sum to at least `top_p`; 1: all",
+			func(x float64) bool { return x == 0 || x >= 1e-6 && x <= 100 },
+			"be 0 (greedy) or lie between 1e-6 and 100")},
+	{name: "top_p", in: inBoth,
+		say: "nucleus sampling: the smallest set of most probable tokens whose probabilities sum to at least " +
+			"`top_p`; 1: all",
 		read: number(func(q *query) *float64 { return &q.topP },
 			func(x float64) bool { return x > 0 && x <= 1 }, "be above 0 and at most 1")},
 	{name: "top_k", in: inBoth, say: "number of most probable tokens to sample from; 0 or -1: all",
@@ -211,15 +223,20 @@ var parameters = []parameter{
 			q.seed = new(int64)
 			return v.int(q.seed)
 		}},
-	{name: "logit_bias", in: inBoth, say: "an object from token ids (as strings) to numbers from -100 to 100, which are added to their logits",
+	{name: "logit_bias", in: inBoth,
+		say:  "an object from token ids (as strings) to numbers from -100 to 100, which are added to their logits",
 		read: readLogitBias},
-	{name: "presence_penalty", in: inBoth, say: "from -2 to 2: subtracted once from the logit of every token in the answer so far",
+	{name: "presence_penalty", in: inBoth,
+		say:  "from -2 to 2: subtracted once from the logit of every token in the answer so far",
 		read: number(func(q *query) *float64 { return &q.presence }, between(-2, 2), "lie between -2 and 2")},
-	{name: "frequency_penalty", in: inBoth, say: "from -2 to 2: subtracted from a token's logit for each time that it is in the answer so far",
+	{name: "frequency_penalty", in: inBoth,
+		say:  "from -2 to 2: subtracted from a token's logit for each time that it is in the answer so far",
 		read: number(func(q *query) *float64 { return &q.frequency }, between(-2, 2), "lie between -2 and 2")},
 	{name: "repetition_penalty", in: inBoth,
-		say:  "divides positive logits of tokens that are in the prompt or the answer, and multiplies negative ones; 1: off",
-		read: number(func(q *query) *float64 { return &q.repetition }, between(1e-6, 1e6), "lie between 1e-6 and 1e6; 1 is off")},
+		say: "divides positive logits of tokens that are in the prompt or the answer, and multiplies negative ones; " +
+			"1: off",
+		read: number(func(q *query) *float64 { return &q.repetition }, between(1e-6, 1e6),
+			"lie between 1e-6 and 1e6; 1 is off")},
 
 	// The prompt.
 	{name: "add_generation_prompt", in: inChat,
@@ -228,7 +245,8 @@ var parameters = []parameter{
 			q.generation = new(bool)
 			return v.bool(q.generation)
 		}},
-	{name: "continue_final_message", in: inChat, say: "the answer continues the last message, which the template does not close",
+	{name: "continue_final_message", in: inChat,
+		say:  "the answer continues the last message, which the template does not close",
 		read: boolean(func(q *query) *bool { return &q.continueFinal })},
 	{name: "chat_template_kwargs", in: inChat, say: "variables of the chat template, such as enable_thinking",
 		read: readVars},
@@ -397,11 +415,12 @@ func unknown(name string, in endpoint) *apiError {
 // otherNames maps names of other servers and libraries to ours.
 var otherNames = map[string]string{
 	"repeat_penalty": "repetition_penalty", "n_predict": "max_tokens", "num_predict": "max_tokens",
-	"max_new_tokens": "max_tokens", "max_length": "max_tokens", "min_length": "min_tokens", "min_new_tokens": "min_tokens",
-	"stop_strings": "stop", "num_return_sequences": "n", "enable_thinking": "chat_template_kwargs"}
+	"max_new_tokens": "max_tokens", "max_length": "max_tokens", "min_length": "min_tokens",
+	"min_new_tokens": "min_tokens",
+	"stop_strings":   "stop", "num_return_sequences": "n", "enable_thinking": "chat_template_kwargs"}
 
-// nearest guesses which parameter of the endpoint is meant: the one that has this name elsewhere, or the one with the smallest
-// edit distance, if that is at most a third of its length plus 1; "" if there is none.
+// nearest guesses which parameter of the endpoint is meant: the one that has this name elsewhere, or the one with the
+// smallest edit distance, if that is at most a third of its length plus 1; "" if there is none.
 func nearest(name string, in endpoint) (best string) {
 	if best = otherNames[name]; findParameter(best, in) != nil {
 		return best

@@ -75,14 +75,17 @@ func TestUnsupportedParameters(t *testing.T) {
 				continue
 			}
 			if p.name != "messages" && p.name != "prompt" && p.name != "max_tokens" {
-				status, _, text := r.do(t.Context(), "POST", in.path(), []byte(body(in, fmt.Sprintf(`,%q:null`, p.name))))
+				status, _, text := r.do(t.Context(), "POST", in.path(),
+					[]byte(body(in, fmt.Sprintf(`,%q:null`, p.name))))
 				require.Equal(t, 200, status, "%s: %s", p.name, text)
 			}
 			if p.read != nil {
 				continue
 			}
-			for _, raw := range []string{"true", "false", "0", "1", "1.0", "0.7", "-1", `"none"`, `"auto"`, `"default"`, `"medium"`, `"required"`, `"x"`, `""`, "[]", "{}",
-				`["text"]`, `["text","audio"]`, `{"type":"text"}`, `{"type":"json_object"}`, `{"type":"text","x":1}`, `[{"type":"function"}]`} {
+			for _, raw := range []string{"true", "false", "0", "1", "1.0", "0.7", "-1", `"none"`, `"auto"`, `"default"`,
+				`"medium"`, `"required"`, `"x"`, `""`, "[]", "{}",
+				`["text"]`, `["text","audio"]`, `{"type":"text"}`, `{"type":"json_object"}`, `{"type":"text","x":1}`,
+				`[{"type":"function"}]`} {
 				e, err := parse([]byte(body(in, fmt.Sprintf(`,%q:%s`, p.name, raw))), in)
 				if p.noEffect != nil && p.noEffect(json.RawMessage(raw)) {
 					taken++
@@ -101,9 +104,12 @@ func TestUnsupportedParameters(t *testing.T) {
 	}
 	require.Greater(t, taken, 100)
 	require.Greater(t, refused, 1000)
-	for _, asks := range []string{`"tools":[{"type":"function","function":{"name":"f"}}]`, `"tool_choice":"required"`, `"response_format":{"type":"json_object"}`,
-		`"echo":true`, `"store":true`, `"priority":1`, `"reasoning_effort":"low"`, `"best_of":2`, `"use_beam_search":true`, `"prompt_logprobs":0`,
-		`"allowed_token_ids":[1]`, `"service_tier":"flex"`, `"include_reasoning":false`, `"length_penalty":1.5`, `"guided_json":{}`, `"chat_template":"x"`} {
+	for _, asks := range []string{`"tools":[{"type":"function","function":{"name":"f"}}]`, `"tool_choice":"required"`,
+		`"response_format":{"type":"json_object"}`,
+		`"echo":true`, `"store":true`, `"priority":1`, `"reasoning_effort":"low"`, `"best_of":2`,
+		`"use_beam_search":true`, `"prompt_logprobs":0`,
+		`"allowed_token_ids":[1]`, `"service_tier":"flex"`, `"include_reasoning":false`, `"length_penalty":1.5`,
+		`"guided_json":{}`, `"chat_template":"x"`} {
 		_, err := parse([]byte(body(inChat, ","+asks)), inChat)
 		require.ErrorContains(t, err, "is not supported", asks)
 	}
@@ -140,7 +146,8 @@ func TestUnknownParameters(t *testing.T) {
 		require.NotContains(t, want, "xyzzyplugh\": did")
 	}
 	_, err := parse([]byte(`{"max_completion_tokens":1}`), inText)
-	require.ErrorContains(t, err, "max_completion_tokens is a parameter of /v1/chat/completions, not of /v1/completions")
+	require.ErrorContains(t, err,
+		"max_completion_tokens is a parameter of /v1/chat/completions, not of /v1/completions")
 	_, err = parse([]byte(`{"xyzzyplugh":1}`), inText)
 	require.EqualError(t, err, `unknown parameter "xyzzyplugh"`)
 }
@@ -148,31 +155,59 @@ func TestUnknownParameters(t *testing.T) {
 // Numbers follow JSON, a key given twice is an error, and errors name the parameter of the wrong type.
 func TestValues(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"max_tokens":12.0}`: "", `{"max_tokens":1.2e1}`: "", `{"seed":42.0}`: "", `{"seed":-9223372036854775808}`: "", `{"seed":9223372036854775807}`: "",
-		`{"seed":-0}`: "", `{"top_k":-1}`: "", `{"top_k":-1.0}`: "", `{"n":1E0}`: "", `{"temperature":1}`: "", `{"temperature":0.0}`: "", `{"temperature":-0.0}`: "",
-		`{"logit_bias":{}}`: "", `{"logit_bias":{"5":-100,"7":1e1}}`: "", `{"stop":[]}`: "", `{"stop":null}`: "", `{"stop_token_ids":[1,2.0]}`: "",
-		`{"max_tokens":null,"max_completion_tokens":5}`: "", `{"max_tokens":5,"max_completion_tokens":5}`: "", `{"stream":true,"stream_options":{"include_usage":null}}`: "",
-		`{"metadata":{"a":"b"},"user":"u"}`: "", `{"max_tokens":10,"min_tokens":10}`: "", `{"best_of":3,"n":3}`: "", `{"logprobs":true,"top_logprobs":20}`: "",
+		`{"max_tokens":12.0}`: "", `{"max_tokens":1.2e1}`: "", `{"seed":42.0}`: "", `{"seed":-9223372036854775808}`: "",
+		`{"seed":9223372036854775807}`: "",
+		`{"seed":-0}`:                  "", `{"top_k":-1}`: "", `{"top_k":-1.0}`: "", `{"n":1E0}`: "",
+		`{"temperature":1}`:   "",
+		`{"temperature":0.0}`: "", `{"temperature":-0.0}`: "",
+		`{"logit_bias":{}}`: "", `{"logit_bias":{"5":-100,"7":1e1}}`: "", `{"stop":[]}`: "", `{"stop":null}`: "",
+		`{"stop_token_ids":[1,2.0]}`:                    "",
+		`{"max_tokens":null,"max_completion_tokens":5}`: "", `{"max_tokens":5,"max_completion_tokens":5}`: "",
+		`{"stream":true,"stream_options":{"include_usage":null}}`: "",
+		`{"metadata":{"a":"b"},"user":"u"}`:                       "", `{"max_tokens":10,"min_tokens":10}`: "",
+		`{"best_of":3,"n":3}`:                 "",
+		`{"logprobs":true,"top_logprobs":20}`: "",
 
-		`{"max_tokens":12.5}`: "max_tokens must be an integer, not 12.5", `{"seed":42.5}`: "seed must be an integer, not 42.5",
-		`{"max_tokens":"12"}`: `max_tokens must be an integer, not "12"`, `{"max_tokens":true}`: "an integer, not true", `{"max_tokens":[1]}`: "not a list",
-		`{"seed":1e300}`: "seed must be an integer", `{"seed":9223372036854775808}`: "seed must be an integer", `{"max_tokens":1e30}`: "an integer",
-		`{"seed":` + strings.Repeat("9", 99) + `}`: "seed must be an integer, not a long number", `{"seed":9007199254740993.0}`: "",
-		`{"temperature":1e400}`: "temperature must be a number, not 1e400", `{"temperature":"hot"}`: `must be a number, not "hot"`, `{"temperature":{}}`: "not an object",
-		`{"temperature":101}`: "temperature is 101: it must be 0 (greedy) or lie", `{"top_p":1.1}`: "above 0 and at most 1", `{"min_p":-0.1}`: "between 0 and 1",
-		`{"top_k":-2}`: "top_k is -2", `{"n":0}`: "n is 0: it must be at least 1", `{"stream":1}`: "stream must be true or false, not 1", `{"stream":"true"}`: "true or false",
-		`{"presence_penalty":2.1}`: "lie between -2 and 2", `{"frequency_penalty":-3}`: "lie between -2 and 2", `{"repetition_penalty":0}`: "1 is off",
-		`{"logit_bias":[1]}`: "logit_bias must be an object of numbers", `{"logit_bias":{"a":1}}`: `has the key "a": keys are token ids`, `{"logit_bias":{"5":101}}`: "between -100 and 100",
-		`{"logit_bias":{"5":"1"}}`: "logit_bias of id 5 is", `{"logit_bias":{"5":1,"5":2}}`: `"5" is given twice`, `{"logit_bias":{"5":1,"05":2}}`: "id 5 twice",
+		`{"max_tokens":12.5}`: "max_tokens must be an integer, not 12.5",
+		`{"seed":42.5}`:       "seed must be an integer, not 42.5",
+		`{"max_tokens":"12"}`: `max_tokens must be an integer, not "12"`, `{"max_tokens":true}`: "an integer, not true",
+		`{"max_tokens":[1]}`: "not a list",
+		`{"seed":1e300}`:     "seed must be an integer", `{"seed":9223372036854775808}`: "seed must be an integer",
+		`{"max_tokens":1e30}`:                      "an integer",
+		`{"seed":` + strings.Repeat("9", 99) + `}`: "seed must be an integer, not a long number",
+		`{"seed":9007199254740993.0}`:              "",
+		`{"temperature":1e400}`:                    "temperature must be a number, not 1e400",
+		`{"temperature":"hot"}`:                    `must be a number, not "hot"`,
+		`{"temperature":{}}`:                       "not an object",
+		`{"temperature":101}`:                      "temperature is 101: it must be 0 (greedy) or lie",
+		`{"top_p":1.1}`:                            "above 0 and at most 1", `{"min_p":-0.1}`: "between 0 and 1",
+		`{"top_k":-2}`: "top_k is -2", `{"n":0}`: "n is 0: it must be at least 1",
+		`{"stream":1}`: "stream must be true or false, not 1", `{"stream":"true"}`: "true or false",
+		`{"presence_penalty":2.1}`: "lie between -2 and 2", `{"frequency_penalty":-3}`: "lie between -2 and 2",
+		`{"repetition_penalty":0}`: "1 is off",
+		`{"logit_bias":[1]}`:       "logit_bias must be an object of numbers",
+		`{"logit_bias":{"a":1}}`:   `has the key "a": keys are token ids`,
+		`{"logit_bias":{"5":101}}`: "between -100 and 100",
+		`{"logit_bias":{"5":"1"}}`: "logit_bias of id 5 is", `{"logit_bias":{"5":1,"5":2}}`: `"5" is given twice`,
+		`{"logit_bias":{"5":1,"05":2}}`:    "id 5 twice",
 		`{"logit_bias":{"99999999999":1}}`: "keys are token ids", `{"logit_bias":{"5":null}}`: "id 5 is null",
-		`{"stop":["a",null]}`: "stop must be a string or a list of strings", `{"stop":5}`: "a string or a list of strings", `{"stop":["a",""]}`: "a stop string is empty",
-		`{"stop_token_ids":[1.5]}`: "a list of token ids", `{"stop_token_ids":7}`: "a list of token ids", `{"stop_token_ids":[99999999999]}`: "a list of token ids",
-		`{"min_tokens":-1}`: "must not be negative", `{"chat_template_kwargs":[]}`: "must be an object", `{"chat_template_kwargs":{"messages":[]}}`: "messages is a request parameter",
-		`{"chat_template_kwargs":{"tokenize":false}}`: "chat_template_kwargs.tokenize is not supported", `{"model":5}`: "model must be a string",
-		`{"seed":1,"seed":1}`: `the key "seed" is given twice`, `{"metadata":{"a":1,"a":2}}`: `"a" is given twice`, `{"metadata":[[{"b":{"a":1,"a":2}}]]}`: `"a" is given twice`,
-		`{"max_tokens":5,"max_completion_tokens":6}`: "send only one of them", `{"continue_final_message":true,"add_generation_prompt":true}`: "set only one of them",
-		`{"stream_options":{"include_usage":true}}`: "needs stream: true", `{"stream":true,"stream_options":{"continuous_usage_stats":true}}`: "is not supported",
-		`{"top_logprobs":3}`: "needs logprobs: true", `{"best_of":3,"n":2}`: "best_of is not supported", `{"logprobs":3}`: "logprobs must be true or false",
+		`{"stop":["a",null]}`: "stop must be a string or a list of strings",
+		`{"stop":5}`:          "a string or a list of strings", `{"stop":["a",""]}`: "a stop string is empty",
+		`{"stop_token_ids":[1.5]}`: "a list of token ids", `{"stop_token_ids":7}`: "a list of token ids",
+		`{"stop_token_ids":[99999999999]}`: "a list of token ids",
+		`{"min_tokens":-1}`:                "must not be negative", `{"chat_template_kwargs":[]}`: "must be an object",
+		`{"chat_template_kwargs":{"messages":[]}}`:    "messages is a request parameter",
+		`{"chat_template_kwargs":{"tokenize":false}}`: "chat_template_kwargs.tokenize is not supported",
+		`{"model":5}`:         "model must be a string",
+		`{"seed":1,"seed":1}`: `the key "seed" is given twice`, `{"metadata":{"a":1,"a":2}}`: `"a" is given twice`,
+		`{"metadata":[[{"b":{"a":1,"a":2}}]]}`:                             `"a" is given twice`,
+		`{"max_tokens":5,"max_completion_tokens":6}`:                       "send only one of them",
+		`{"continue_final_message":true,"add_generation_prompt":true}`:     "set only one of them",
+		`{"stream_options":{"include_usage":true}}`:                        "needs stream: true",
+		`{"stream":true,"stream_options":{"continuous_usage_stats":true}}`: "is not supported",
+		`{"top_logprobs":3}`:                                               "needs logprobs: true",
+		`{"best_of":3,"n":2}`:                                              "best_of is not supported",
+		`{"logprobs":3}`:                                                   "logprobs must be true or false",
 	} {
 		if strings.Contains(body, "9007199254740993.0") {
 			want = "seed must be an integer" // float64 cannot tell it from its neighbours
@@ -193,14 +228,17 @@ func TestValues(t *testing.T) {
 func TestErrorForm(t *testing.T) {
 	r := newRig(t, Options{})
 	_, _, text := r.do(t.Context(), "POST", chatPath, []byte(`{"max_tokenz":3}`))
-	require.JSONEq(t, `{"error":{"message":"unknown parameter \"max_tokenz\": did you mean max_tokens?","type":"invalid_request_error","param":"max_tokenz","code":"unknown_parameter"}}`, string(text))
+	require.JSONEq(t,
+		`{"error":{"message":"unknown parameter \"max_tokenz\": did you mean max_tokens?","type":"invalid_request_error","param":"max_tokenz","code":"unknown_parameter"}}`, string(text))
 	_, _, text = r.do(t.Context(), "POST", chatPath, []byte(`[]`))
-	require.JSONEq(t, `{"error":{"message":"the request is not a JSON object","type":"invalid_request_error","param":null,"code":null}}`, string(text))
+	require.JSONEq(t,
+		`{"error":{"message":"the request is not a JSON object","type":"invalid_request_error","param":null,"code":null}}`, string(text))
 }
 
 // docs/serve.md has the table of parameters.
 func TestTableOfParameters(t *testing.T) {
-	const file, begin, end = "../docs/serve.md", "<!-- parameters: made by `go test ./serve -run TableOfParameters -update` -->\n", "<!-- end of parameters -->"
+	const file, begin, end = "../docs/serve.md",
+		"<!-- parameters: made by `go test ./serve -run TableOfParameters -update` -->\n", "<!-- end of parameters -->"
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
 	before, rest, ok := strings.Cut(string(page), begin)
@@ -224,7 +262,8 @@ func table() string {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.name, at[p.in], p.say)
 		}
 	}
-	b.WriteString("\nNot supported, and accepted only with values that have no effect:\n\n| parameter | endpoint | accepted values |\n|---|---|---|\n")
+	b.WriteString("\nNot supported, and accepted only with values that have no effect:\n\n| parameter | endpoint | " +
+		"accepted values |\n|---|---|---|\n")
 	for _, p := range parameters {
 		if p.read == nil && p.noEffect != nil {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.name, at[p.in], p.say)

@@ -37,12 +37,15 @@ func readTop(q *query, v value) error {
 		fmt.Sprintf("it must be between 0 and %d", maxTopLogprobs))(q, v)
 }
 
-// templateParameters are names that chat_template_kwargs must not have: arguments of transformers' apply_chat_template. The value is
-// the request parameter to use instead, "" if there is none.
+// templateParameters are names that chat_template_kwargs must not have: arguments of transformers' apply_chat_template.
+// The value is the request parameter to use instead, "" if there is none.
 var templateParameters = map[string]string{
-	"messages": "messages", "add_generation_prompt": "add_generation_prompt", "continue_final_message": "continue_final_message",
-	"tools": "", "documents": "", "chat_template": "", "tokenize": "", "return_dict": "", "return_tensors": "", "padding": "",
-	"truncation": "", "max_length": ""}
+	"messages": "messages", "add_generation_prompt": "add_generation_prompt",
+	"continue_final_message": "continue_final_message",
+	"tools":                  "", "documents": "", "chat_template": "", "tokenize": "", "return_dict": "",
+	"return_tensors": "",
+	"padding":        "",
+	"truncation":     "", "max_length": ""}
 
 // readVars reads variables of the chat template.
 func readVars(q *query, v value) error {
@@ -107,7 +110,8 @@ func (q *query) check() error {
 	case q.bestOf != 1 && q.bestOf != q.n:
 		return (&parameter{name: "best_of", noEffect: anything, say: "1 or as many as n"}).unsupported()
 	case q.maxTokens != nil && q.maxCompletion != nil && *q.maxTokens != *q.maxCompletion:
-		return bad("max_tokens", "max_tokens is %d and max_completion_tokens, its newer name, %d: send only one of them",
+		return bad("max_tokens",
+			"max_tokens is %d and max_completion_tokens, its newer name, %d: send only one of them",
 			*q.maxTokens, *q.maxCompletion)
 	case q.continueFinal && q.generation != nil && *q.generation:
 		return bad("continue_final_message", "continue_final_message continues the last message and "+

@@ -57,8 +57,9 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 			return nil, err
 		}
 		if c.model.Tokenizer == nil {
-			return nil, bad("messages", "model %s has no tokenizer, so it cannot read text: use /v1/completions with token ids",
-				c.model.ID)
+			return nil,
+				bad("messages", "model %s has no tokenizer, so it cannot read text: use /v1/completions with token ids",
+					c.model.ID)
 		}
 		messages, err := readMessages(c.messages, c.model.Template)
 		if err != nil {
@@ -184,7 +185,8 @@ func (c *call) check(param string, prompts [][]int32) error {
 			return bad(param, "the prompt is empty")
 		}
 		if len(ids) >= c.model.context {
-			e := bad(param, "the prompt has %d tokens, but prompt and answer together must fit into the context of model %s, %d tokens: shorten the prompt", len(ids), c.model.ID, c.model.context)
+			e := bad(param, "the prompt has %d tokens, but prompt and answer together must fit into the context of "+
+				"model %s, %d tokens: shorten the prompt", len(ids), c.model.ID, c.model.context)
 			e.Code = "context_length_exceeded"
 			return e
 		}

@@ -154,7 +154,8 @@ func (f *responseBuilder) logprobs(tokens []entry) any {
 	out := &textLogprobs{Tokens: []string{}, Values: []float32{}, Offsets: []int{}}
 	for _, e := range tokens {
 		t := f.token(e.id, e.logp)
-		out.Tokens, out.Values, out.Offsets = append(out.Tokens, t.Token), append(out.Values, t.Logprob), append(out.Offsets, e.offset)
+		out.Tokens, out.Values, out.Offsets = append(out.Tokens, t.Token), append(out.Values, t.Logprob),
+			append(out.Offsets, e.offset)
 		if f.c.top > 0 {
 			top := map[string]float32{}
 			for _, t := range e.top {

@@ -86,7 +86,8 @@ func newServer(t testing.TB, o Options) *rig {
 	require.NoError(t, err)
 	dev, err := cpu.New(cpu.Options{})
 	require.NoError(t, err)
-	m, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 49152, Hidden: 32, Inter: 48, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
+	m, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 49152, Hidden: 32, Inter: 48, Layers: 2,
+		Heads: 4, KVHeads: 2, HeadDim: 8,
 		MaxPos: context0, Eps: 1e-5, RopeTheta: 1e4, Tied: true}, model.Options{DType: kernels.BF16}, 1)
 	require.NoError(t, err)
 	e := engine.New(dev, engine.Options{})
@@ -98,7 +99,8 @@ func newServer(t testing.TB, o Options) *rig {
 		m.Close()
 		require.NoError(t, dev.Close())
 	})
-	r := &rig{t: t, eng: e, m: Model{ID: "tiny", Engine: "m", Config: m.Config, Tokenizer: tok, Template: tmpl, EOS: tok.EOSIDs()}}
+	r := &rig{t: t, eng: e, m: Model{ID: "tiny", Engine: "m", Config: m.Config, Tokenizer: tok, Template: tmpl,
+		EOS: tok.EOSIDs()}}
 	r.s, err = New(e, []Model{r.m}, o)
 	require.NoError(t, err)
 	return r
@@ -175,7 +177,8 @@ func (r *rig) stream(path string, q object) streamed {
 }
 
 func readStream(body io.Reader) (streamed, error) {
-	s := streamed{map[int]string{}, map[int][]int32{}, map[int]string{}, map[int][]chatLogprob{}, map[int]*textLogprobs{}, nil, 0, false}
+	s := streamed{map[int]string{}, map[int][]int32{}, map[int]string{}, map[int][]chatLogprob{},
+		map[int]*textLogprobs{}, nil, 0, false}
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {

@@ -22,11 +22,13 @@ func with(q, extra object) object {
 	return all
 }
 
-// Every sampling parameter reaches the engine: the answer, with log-probabilities, equals that of a direct engine request.
+// Every sampling parameter reaches the engine: the answer, with log-probabilities, equals that of a direct engine
+// request.
 func TestSamplingParametersReachTheEngine(t *testing.T) {
 	r := newRig(t, Options{})
 	prompt := r.m.Tokenizer.Encode("Whales sing in the sea", tokenizer.EncodeOptions{AddSpecial: true})
-	base := engine.Request{Model: "m", Prompt: prompt, MaxTokens: 24, Temperature: 1, EOS: r.m.EOS, Stream: engine.Stream(7, 0)}
+	base := engine.Request{Model: "m", Prompt: prompt, MaxTokens: 24, Temperature: 1, EOS: r.m.EOS,
+		Stream: engine.Stream(7, 0)}
 	plain, err := r.eng.Generate(t.Context(), base)
 	require.NoError(t, err)
 	id := plain.IDs[4]
@@ -39,13 +41,17 @@ func TestSamplingParametersReachTheEngine(t *testing.T) {
 		{object{"top_k": 3}, func(e *engine.Request) { e.TopK = 3 }},
 		{object{"top_p": 0.4}, func(e *engine.Request) { e.TopP = 0.4 }},
 		{object{"min_p": 0.9}, func(e *engine.Request) { e.MinP = 0.9 }},
-		{object{"presence_penalty": 1.5, "temperature": 0.1}, func(e *engine.Request) { e.Presence, e.Temperature = 1.5, 0.1 }},
-		{object{"frequency_penalty": -2, "temperature": 0.1}, func(e *engine.Request) { e.Frequency, e.Temperature = -2, 0.1 }},
+		{object{"presence_penalty": 1.5, "temperature": 0.1},
+			func(e *engine.Request) { e.Presence, e.Temperature = 1.5, 0.1 }},
+		{object{"frequency_penalty": -2, "temperature": 0.1},
+			func(e *engine.Request) { e.Frequency, e.Temperature = -2, 0.1 }},
 		{object{"repetition_penalty": 0.01}, func(e *engine.Request) { e.Repetition = 0.01 }},
-		{object{"logit_bias": object{fmt.Sprint(id): -100}}, func(e *engine.Request) { e.LogitBias = map[int32]float64{id: -100} }},
+		{object{"logit_bias": object{fmt.Sprint(id): -100}},
+			func(e *engine.Request) { e.LogitBias = map[int32]float64{id: -100} }},
 		{object{"logit_bias": object{"77": 30}}, func(e *engine.Request) { e.LogitBias = map[int32]float64{77: 30} }},
 		{object{"stop_token_ids": []int32{id}}, func(e *engine.Request) { e.EOS = append([]int32{id}, r.m.EOS...) }},
-		{object{"stop_token_ids": []int32{id}, "min_tokens": 20}, func(e *engine.Request) { e.EOS, e.MinTokens = append([]int32{id}, r.m.EOS...), 20 }},
+		{object{"stop_token_ids": []int32{id}, "min_tokens": 20},
+			func(e *engine.Request) { e.EOS, e.MinTokens = append([]int32{id}, r.m.EOS...), 20 }},
 		{object{"stop_token_ids": []int32{id}, "ignore_eos": true}, func(e *engine.Request) { e.EOS = []int32{id} }},
 		{object{"seed": 8.0}, func(e *engine.Request) { e.Stream = engine.Stream(8, 0) }},
 		{object{"max_tokens": 5.0}, func(e *engine.Request) { e.MaxTokens = 5 }},
@@ -54,7 +60,8 @@ func TestSamplingParametersReachTheEngine(t *testing.T) {
 		c.to(&want)
 		res, err := r.eng.Generate(t.Context(), want)
 		require.NoError(t, err)
-		a := r.post(textPath, with(object{"prompt": prompt, "max_tokens": 24, "seed": 7, "logprobs": 0, "return_token_ids": true}, c.q))
+		a := r.post(textPath,
+			with(object{"prompt": prompt, "max_tokens": 24, "seed": 7, "logprobs": 0, "return_token_ids": true}, c.q))
 		require.Equal(t, res.IDs, a.Choices[0].IDs, "%v", c.q)
 		var lp textLogprobs
 		require.NoError(t, json.Unmarshal(a.Choices[0].Logprobs, &lp))
@@ -66,16 +73,18 @@ func TestSamplingParametersReachTheEngine(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, different, 12, "they do nothing")
-	for name, q := range map[string]object{"stop_token_ids has id 49152": {"stop_token_ids": []int{49152}}, "stop_token_ids has id -1": {"stop_token_ids": []int{-1}},
-		"logit_bias has id 49152": {"logit_bias": object{"49152": 1}}, "longest answer, 16 tokens": {"min_tokens": 17}, "longest answer, 3 tokens": {"min_tokens": 4, "max_tokens": 3}} {
+	for name, q := range map[string]object{"stop_token_ids has id 49152": {"stop_token_ids": []int{49152}},
+		"stop_token_ids has id -1": {"stop_token_ids": []int{-1}},
+		"logit_bias has id 49152":  {"logit_bias": object{"49152": 1}}, "longest answer, 16 tokens": {"min_tokens": 17},
+		"longest answer, 3 tokens": {"min_tokens": 4, "max_tokens": 3}} {
 		status, _, text := r.do(t.Context(), "POST", textPath, marshal(t, with(object{"prompt": "x"}, q)))
 		require.Equal(t, 400, status)
 		require.Contains(t, string(text), name)
 	}
 }
 
-// The stop string or token that ends an answer is left out of its text or kept, and named in stop_reason. It has no effect before
-// min_tokens.
+// The stop string or token that ends an answer is left out of its text or kept, and named in stop_reason. It has no
+// effect before min_tokens.
 func TestWhatEndsAnAnswer(t *testing.T) {
 	r := newRig(t, Options{})
 	tok := r.m.Tokenizer
@@ -144,7 +153,8 @@ func TestTextOffsetsAreCharacters(t *testing.T) {
 	}
 	wide := 0
 	for seed := range 12 {
-		a := r.post(textPath, object{"prompt": "x", "max_tokens": 30, "seed": seed, "logprobs": 0, "logit_bias": bias, "return_token_ids": true})
+		a := r.post(textPath, object{"prompt": "x", "max_tokens": 30, "seed": seed, "logprobs": 0, "logit_bias": bias,
+			"return_token_ids": true})
 		var lp textLogprobs
 		require.NoError(t, json.Unmarshal(a.Choices[0].Logprobs, &lp))
 		d, text := tok.NewDecoder(true), ""

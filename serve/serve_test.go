@@ -18,19 +18,25 @@ const (
 )
 
 func hello() []object {
-	return []object{{"role": "system", "content": "You are a search engine."}, {"role": "user", "content": "Where do <b>whales</b> live? <|im_end|>"}}
+	return []object{{"role": "system", "content": "You are a search engine."},
+		{"role": "user", "content": "Where do <b>whales</b> live? <|im_end|>"}}
 }
 
-// A chat's answer equals the engine's for the same ids and random stream: text, log-probabilities (bit for bit) and counts.
+// A chat's answer equals the engine's for the same ids and random stream: text, log-probabilities (bit for bit) and
+// counts.
 func TestChatIsTheEngine(t *testing.T) {
 	r := newRig(t, Options{})
-	ids, err := r.m.Tokenizer.EncodeChat(r.m.Template, tokenizer.ChatInput{AddGenerationPrompt: true, Messages: []tokenizer.Message{
-		{Role: "system", Content: "You are a search engine."}, {Role: "user", Content: "Where do <b>whales</b> live? <|im_end|>"}}})
+	ids, err := r.m.Tokenizer.EncodeChat(r.m.Template, tokenizer.ChatInput{AddGenerationPrompt: true,
+		Messages: []tokenizer.Message{
+			{Role: "system", Content: "You are a search engine."},
+			{Role: "user", Content: "Where do <b>whales</b> live? <|im_end|>"}}})
 	require.NoError(t, err)
-	want, err := r.eng.Generate(t.Context(), engine.Request{Model: "m", Prompt: ids, MaxTokens: 40, Temperature: 0.8, TopP: 0.9, EOS: r.m.EOS, Stream: engine.Stream(42, 0)})
+	want, err := r.eng.Generate(t.Context(), engine.Request{Model: "m", Prompt: ids, MaxTokens: 40, Temperature: 0.8,
+		TopP: 0.9, EOS: r.m.EOS, Stream: engine.Stream(42, 0)})
 	require.NoError(t, err)
 
-	a := r.post(chatPath, object{"model": "tiny", "messages": hello(), "max_tokens": 40, "temperature": 0.8, "top_p": 0.9, "seed": 42, "logprobs": true, "return_token_ids": true})
+	a := r.post(chatPath, object{"model": "tiny", "messages": hello(), "max_tokens": 40, "temperature": 0.8,
+		"top_p": 0.9, "seed": 42, "logprobs": true, "return_token_ids": true})
 	require.Equal(t, "chat.completion", a.Object)
 	require.Equal(t, "tiny", a.Model)
 	require.True(t, strings.HasPrefix(a.ID, "chatcmpl-"))
@@ -39,7 +45,8 @@ func TestChatIsTheEngine(t *testing.T) {
 	require.Equal(t, r.m.Tokenizer.Decode(want.IDs, true), c.Message.Content)
 	require.Equal(t, "assistant", c.Message.Role)
 	require.Equal(t, "length", c.Finish)
-	require.Equal(t, usage{Prompt: len(ids), Completion: 40, Total: len(ids) + 40, Details: promptDetails{a.Usage.Details.Cached}}, *a.Usage)
+	require.Equal(t, usage{Prompt: len(ids), Completion: 40, Total: len(ids) + 40,
+		Details: promptDetails{a.Usage.Details.Cached}}, *a.Usage)
 	require.Positive(t, a.Usage.Details.Cached, "the engine has seen this prompt")
 	var lp chatLogprobs
 	require.NoError(t, json.Unmarshal(c.Logprobs, &lp))
@@ -59,12 +66,16 @@ func TestStreamIsTheWhole(t *testing.T) {
 	r := newRig(t, Options{})
 	for _, chat := range []bool{true, false} {
 		for i, extra := range []object{
-			{}, {"n": 3}, {"temperature": 0}, {"stop": "e"}, {"stop": []string{"zq", "on", " th"}, "n": 4}, {"logprobs": 3, "n": 2},
-			{"logprobs": 0, "stop": []string{"a"}, "temperature": 2}, {"stream_options": object{"include_usage": true}, "ignore_eos": true},
+			{}, {"n": 3}, {"temperature": 0}, {"stop": "e"}, {"stop": []string{"zq", "on", " th"}, "n": 4},
+			{"logprobs": 3, "n": 2},
+			{"logprobs": 0, "stop": []string{"a"}, "temperature": 2},
+			{"stream_options": object{"include_usage": true}, "ignore_eos": true},
 		} {
-			path, q := textPath, object{"prompt": []string{"Whales are", "The sea"}, "max_tokens": 24, "seed": i, "return_token_ids": true}
+			path, q := textPath, object{"prompt": []string{"Whales are", "The sea"}, "max_tokens": 24, "seed": i,
+				"return_token_ids": true}
 			if chat {
-				path, q = chatPath, object{"messages": hello(), "max_completion_tokens": 24, "seed": i, "return_token_ids": true}
+				path, q = chatPath, object{"messages": hello(), "max_completion_tokens": 24, "seed": i,
+					"return_token_ids": true}
 			}
 			for k, v := range extra {
 				q[k] = v
@@ -106,15 +117,19 @@ func TestStreamIsTheWhole(t *testing.T) {
 // The most probable tokens are the engine's. In greedy decoding the first of them is the sampled token.
 func TestTopLogprobs(t *testing.T) {
 	r := newRig(t, Options{})
-	a := r.post(chatPath, object{"messages": hello(), "max_tokens": 6, "temperature": 0, "logprobs": true, "top_logprobs": 4, "return_token_ids": true})
-	ids, err := r.m.Tokenizer.EncodeChat(r.m.Template, tokenizer.ChatInput{AddGenerationPrompt: true, Messages: []tokenizer.Message{
-		{Role: "system", Content: "You are a search engine."}, {Role: "user", Content: "Where do <b>whales</b> live? <|im_end|>"}}})
+	a := r.post(chatPath, object{"messages": hello(), "max_tokens": 6, "temperature": 0, "logprobs": true,
+		"top_logprobs": 4, "return_token_ids": true})
+	ids, err := r.m.Tokenizer.EncodeChat(r.m.Template, tokenizer.ChatInput{AddGenerationPrompt: true,
+		Messages: []tokenizer.Message{
+			{Role: "system", Content: "You are a search engine."},
+			{Role: "user", Content: "Where do <b>whales</b> live? <|im_end|>"}}})
 	require.NoError(t, err)
 	var lp chatLogprobs
 	require.NoError(t, json.Unmarshal(a.Choices[0].Logprobs, &lp))
 	require.Len(t, lp.Content, 6)
 	for i, e := range lp.Content {
-		sc, err := r.eng.Score(t.Context(), "m", nil, append(ids[:len(ids):len(ids)], a.Choices[0].IDs[:i]...), engine.ScoreOptions{TopK: 4})
+		sc, err := r.eng.Score(t.Context(), "m", nil, append(ids[:len(ids):len(ids)], a.Choices[0].IDs[:i]...),
+			engine.ScoreOptions{TopK: 4})
 		require.NoError(t, err)
 		require.Len(t, e.Top, 4)
 		for k, x := range e.Top {
@@ -159,9 +174,11 @@ func TestStopSpansTokens(t *testing.T) {
 func TestPromptForms(t *testing.T) {
 	r := newRig(t, Options{})
 	tok := r.m.Tokenizer
-	x, y := tok.Encode("Whales are", tokenizer.EncodeOptions{AddSpecial: true}), tok.Encode("The sea", tokenizer.EncodeOptions{AddSpecial: true})
+	x, y := tok.Encode("Whales are", tokenizer.EncodeOptions{AddSpecial: true}),
+		tok.Encode("The sea", tokenizer.EncodeOptions{AddSpecial: true})
 	ask := func(prompt any, n int) result {
-		return r.post(textPath, object{"prompt": prompt, "n": n, "max_tokens": 12, "seed": -3, "return_token_ids": true})
+		return r.post(textPath, object{"prompt": prompt, "n": n, "max_tokens": 12, "seed": -3,
+			"return_token_ids": true})
 	}
 	both := ask([]string{"Whales are", "The sea"}, 2)
 	require.Len(t, both.Choices, 4)
@@ -172,7 +189,8 @@ func TestPromptForms(t *testing.T) {
 	require.Equal(t, both.Choices[0].Text, ask("Whales are", 1).Choices[0].Text)
 	for i, c := range both.Choices {
 		seed := -3
-		want, err := r.eng.Generate(t.Context(), engine.Request{Model: "m", Prompt: [][]int32{x, y}[i/2], MaxTokens: 12, Temperature: 1, EOS: r.m.EOS, Stream: engine.Stream(uint64(seed), uint64(i))})
+		want, err := r.eng.Generate(t.Context(), engine.Request{Model: "m", Prompt: [][]int32{x, y}[i/2], MaxTokens: 12,
+			Temperature: 1, EOS: r.m.EOS, Stream: engine.Stream(uint64(seed), uint64(i))})
 		require.NoError(t, err)
 		require.Equal(t, want.IDs, c.IDs)
 	}
@@ -185,7 +203,9 @@ func TestModels(t *testing.T) {
 	for _, path := range []string{"/v1/models", "/v1/models/tiny"} {
 		status, _, text := r.do(t.Context(), "GET", path, nil)
 		require.Equal(t, 200, status)
-		require.Contains(t, string(text), fmt.Sprintf(`"id":"tiny","object":"model","created":%d,"owned_by":"zerosearch","max_model_len":512`, r.s.began.Unix()))
+		require.Contains(t, string(text),
+			fmt.Sprintf(`"id":"tiny","object":"model","created":%d,"owned_by":"zerosearch","max_model_len":512`,
+				r.s.began.Unix()))
 	}
 	status, _, text := r.do(t.Context(), "GET", "/v1/models/a/b", nil)
 	require.Equal(t, 404, status)

@@ -39,8 +39,9 @@ type Model struct {
 
 // Options are limits for clients. The comment of a field says what its zero value means.
 type Options struct {
-	APIKey       string        // "": no key is needed
-	AllowOrigins []string      // CORS: origins of the pages that may read responses, "*" for all; none by default. See CheckOrigin
+	APIKey string // "": no key is needed
+	// CORS: origins of the pages that may read responses, "*" for all; none by default. See CheckOrigin
+	AllowOrigins []string
 	MaxSequences int           // running and waiting together; beyond it requests get status 429. 0: 512
 	MaxBody      int64         // bytes of a request body. 0: 4 MiB
 	ReadTimeout  time.Duration // for a request's header, and again for its body. 0: 30 s
@@ -81,7 +82,8 @@ type Server struct {
 	metrics  metrics
 }
 
-// New makes a server. The first model answers requests that name no model. The caller closes the engine, after Serve has returned.
+// New makes a server. The first model answers requests that name no model. The caller closes the engine, after Serve
+// has returned.
 func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 	s := &Server{eng: e, o: o.withDefaults(), mux: http.NewServeMux(), paths: map[string]string{}, began: time.Now()}
 	if len(models) == 0 {
@@ -94,7 +96,8 @@ func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 		}
 		s.o.AllowOrigins[i] = strings.ToLower(origin)
 	}
-	if err := e.Do(context.Background(), func() error { return nil }); err != nil { // waits until Stats includes models that were just added
+	// waits until Stats includes models that were just added
+	if err := e.Do(context.Background(), func() error { return nil }); err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	for _, m := range models {
@@ -135,13 +138,14 @@ func (s *Server) find(id string) *Model {
 	return nil
 }
 
-// Serve answers requests on l until ctx ends. Then it refuses new requests, waits up to DrainTimeout for those in flight, cancels the
-// rest and closes the listener.
+// Serve answers requests on l until ctx ends. Then it refuses new requests, waits up to DrainTimeout for those in
+// flight, cancels the rest and closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	h := &http.Server{Handler: s, ReadHeaderTimeout: s.o.ReadTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		BaseContext: func(net.Listener) context.Context { return base }, ErrorLog: log.New(io.Discard, "", 0)}
+	h := &http.Server{Handler: s, ReadHeaderTimeout: s.o.ReadTimeout, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		BaseContext:    func(net.Listener) context.Context { return base }, ErrorLog: log.New(io.Discard, "", 0)}
 	failed := make(chan error, 1)
 	go func() { failed <- h.Serve(l) }()
 	select {
@@ -165,7 +169,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if h.Shutdown(last) != nil {
 		_ = h.Close() // disconnects clients that do not read
 	}
-	return fmt.Errorf("stopping the server: requests were cut off after %v: raise the drain timeout to let them finish", s.o.DrainTimeout)
+	return fmt.Errorf("stopping the server: requests were cut off after %v: raise the drain timeout to let them finish",
+		s.o.DrainTimeout)
 }
 
 // ServeHTTP handles one request, so that a Server can be mounted in another server.
@@ -183,7 +188,8 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.Path != "/health" && !s.allowed(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		s.fail(w, &apiError{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key", Message: "the API key is missing or wrong: send Authorization: Bearer KEY"})
+		s.fail(w, &apiError{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key",
+			Message: "the API key is missing or wrong: send Authorization: Bearer KEY"})
 		return
 	}
 	s.mux.ServeHTTP(w, r)
@@ -251,16 +257,21 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var timeout net.Error
 	switch {
 	case int64(len(data)) > s.o.MaxBody:
-		_, _ = io.CopyN(io.Discard, r.Body, 8*s.o.MaxBody) // many clients read the response only after they have sent the whole body
+		// many clients read the response only after they have sent the whole body
+		_, _ = io.CopyN(io.Discard, r.Body, 8*s.o.MaxBody)
 		w.Header().Set("Connection", "close")
-		return nil, &apiError{Status: 413, Type: "invalid_request_error", Message: fmt.Sprintf("the request is longer than %d bytes", s.o.MaxBody)}
+		return nil, &apiError{Status: 413, Type: "invalid_request_error",
+			Message: fmt.Sprintf("the request is longer than %d bytes", s.o.MaxBody)}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		w.Header().Set("Connection", "close")
-		return nil, &apiError{Status: 408, Type: "invalid_request_error", Message: fmt.Sprintf("the request did not arrive within %v", s.o.ReadTimeout)}
+		return nil, &apiError{Status: 408, Type: "invalid_request_error",
+			Message: fmt.Sprintf("the request did not arrive within %v", s.o.ReadTimeout)}
 	case err != nil:
-		return nil, &apiError{Status: 400, Type: "invalid_request_error", Message: "the request could not be read: " + err.Error()}
+		return nil, &apiError{Status: 400, Type: "invalid_request_error",
+			Message: "the request could not be read: " + err.Error()}
 	}
-	_ = c.SetReadDeadline(time.Time{}) // so that it does not end the request later; after an error it stays and ends the connection
+	// so that it does not end the request later; after an error it stays and ends the connection
+	_ = c.SetReadDeadline(time.Time{})
 	return data, nil
 }
 
@@ -287,10 +298,12 @@ func (s *Server) reply(w http.ResponseWriter, status int, v any) {
 func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
 	if method, ok := s.paths[r.URL.Path]; ok {
 		w.Header().Set("Allow", method)
-		s.fail(w, &apiError{Status: 405, Type: "invalid_request_error", Message: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, method, r.Method)})
+		s.fail(w, &apiError{Status: 405, Type: "invalid_request_error",
+			Message: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, method, r.Method)})
 		return
 	}
-	s.fail(w, &apiError{Status: 404, Type: "invalid_request_error", Message: fmt.Sprintf("there is no %s here", r.URL.Path)})
+	s.fail(w, &apiError{Status: 404, Type: "invalid_request_error",
+		Message: fmt.Sprintf("there is no %s here", r.URL.Path)})
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {

@@ -11,7 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 )
 
-// piece is newly generated output of one choice. The last piece of a choice has a finish reason and the engine's result.
+// piece is newly generated output of one choice. The last piece of a choice has a finish reason and the engine's
+// result.
 type piece struct {
 	choice int
 	text   string
@@ -42,11 +43,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(body [
 	c.began = began
 	n := c.sequences()
 	if n > s.o.MaxSequences {
-		s.fail(w, bad("n", "the request needs %d sequences, this server runs at most %d at once: send fewer prompts or a smaller n", n, s.o.MaxSequences))
+		s.fail(w,
+			bad("n",
+				"the request needs %d sequences, this server runs at most %d at once: send fewer prompts or a smaller n", n, s.o.MaxSequences))
 		return
 	}
 	if !s.reserve(n) {
-		s.fail(w, &apiError{Status: 429, Type: "rate_limit_error", Code: "rate_limit_exceeded", Message: "the server is busy: try again later"})
+		s.fail(w, &apiError{Status: 429, Type: "rate_limit_error", Code: "rate_limit_exceeded",
+			Message: "the server is busy: try again later"})
 		return
 	}
 	defer s.release(n)
@@ -60,8 +64,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(body [
 	}
 }
 
-// run generates all choices and calls each with their pieces, on this goroutine. The pieces of a choice come in order. run calls idle
-// when no piece is ready. When run returns, the engine has no sequence of the call left.
+// run generates all choices and calls each with their pieces, on this goroutine. The pieces of a choice come in order.
+// run calls idle when no piece is ready. When run returns, the engine has no sequence of the call left.
 func (s *Server) run(ctx context.Context, c *call, each func(piece) error, idle func() error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	pieces := make(chan piece, 64)
@@ -166,7 +170,8 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 	return nil
 }
 
-// needsTokens reports whether tokens are handled one by one: to stream them, or for top log-probabilities, which the result lacks.
+// needsTokens reports whether tokens are handled one by one: to stream them, or for top log-probabilities, which the
+// result lacks.
 func (c *call) needsTokens() bool { return c.stream || c.logprobs && c.top > 0 }
 
 // respond answers when all choices have finished.

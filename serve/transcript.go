@@ -19,8 +19,8 @@ type Output struct {
 	KeepSpecial bool                 // the text includes special tokens
 }
 
-// Stopper is the function for engine.Request.Stop; nil if there is no stop string. It must be called after each token. It keeps no
-// more text than the longest stop string.
+// Stopper is the function for engine.Request.Stop; nil if there is no stop string. It must be called after each token.
+// It keeps no more text than the longest stop string.
 func (o Output) Stopper() func(ids []int32) bool {
 	if len(o.Stop) == 0 || o.Tokenizer == nil {
 		return nil
@@ -33,8 +33,8 @@ func (o Output) Stopper() func(ids []int32) bool {
 	}
 }
 
-// Stream returns two functions that decode an answer token by token: add takes the next token and returns the text that is final, end
-// returns the rest.
+// Stream returns two functions that decode an answer token by token: add takes the next token and returns the text that
+// is final, end returns the rest.
 func (o Output) Stream() (add func(id int32) string, end func() string) {
 	t := newTranscript(o)
 	add = func(id int32) string {
@@ -58,8 +58,8 @@ func (o Output) Text(ids []int32) string {
 	return all.String()
 }
 
-// transcript decodes the tokens of one answer, one at a time, into the text that a client gets. It returns complete characters only,
-// nothing from a stop string on, and it holds back text that may be the beginning of a stop string.
+// transcript decodes the tokens of one answer, one at a time, into the text that a client gets. It returns complete
+// characters only, nothing from a stop string on, and it holds back text that may be the beginning of a stop string.
 type transcript struct {
 	Output
 	dec *tokenizer.Decoder // nil: there is no text
@@ -158,8 +158,9 @@ func (t *transcript) take(all bool) []entry {
 	return out
 }
 
-// firstStop finds the stop string that ends first in text, after byte after. It returns its begin and end (bytes) and its index in
-// stops, or -1. Choosing the one that ends first makes the result independent of how the text is split into tokens.
+// firstStop finds the stop string that ends first in text, after byte after. It returns its begin and end (bytes) and
+// its index in stops, or -1. Choosing the one that ends first makes the result independent of how the text is split
+// into tokens.
 func firstStop(text string, stops []string, after int) (from, to, which int) {
 	which = -1
 	for i, s := range stops {

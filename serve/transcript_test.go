@@ -11,20 +11,22 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// However a text is split into tokens, the transcript returns the text before the first stop string, and never text that may still be
-// part of one.
+// However a text is split into tokens, the transcript returns the text before the first stop string, and never text
+// that may still be part of one.
 func TestTranscript(t *testing.T) {
 	tok, err := smollm2()
 	require.NoError(t, err)
 	rapid.Check(t, func(t *rapid.T) {
-		ids := rapid.SliceOfN(rapid.Int32Range(0, 300), 1, 40).Draw(t, "ids") // characters, parts of characters, special tokens
+		// characters, parts of characters, special tokens
+		ids := rapid.SliceOfN(rapid.Int32Range(0, 300), 1, 40).Draw(t, "ids")
 		full := tok.Decode(ids, true)
 		stops := rapid.SliceOfN(rapid.StringMatching(`[a-e]{1,3}`), 0, 3).Draw(t, "stops")
 		if len(full) > 4 && rapid.Bool().Draw(t, "inside") {
 			at := rapid.IntRange(0, len(full)-3).Draw(t, "at")
 			stops = append(stops, strings.ToValidUTF8(full[at:at+3], "x"))
 		}
-		o := Output{Tokenizer: tok, Stop: stops, MinTokens: rapid.IntRange(0, 9).Draw(t, "min"), IncludeStop: rapid.Bool().Draw(t, "include"),
+		o := Output{Tokenizer: tok, Stop: stops, MinTokens: rapid.IntRange(0, 9).Draw(t, "min"),
+			IncludeStop: rapid.Bool().Draw(t, "include"),
 			KeepSpecial: rapid.Bool().Draw(t, "special")}
 		full = tok.Decode(ids, !o.KeepSpecial)
 		tr, stop := newTranscript(o), o.Stopper()

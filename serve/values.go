@@ -187,7 +187,8 @@ func tokenIDs(raw json.RawMessage) ([]int32, bool) {
 	return ids, ok
 }
 
-// document checks that body is one JSON object in which no object, at any depth, has a key twice. It returns its members.
+// document checks that body is one JSON object in which no object, at any depth, has a key twice. It returns its
+// members.
 func document(body []byte) ([]member, error) {
 	if !utf8.Valid(body) {
 		return nil, bad("", "the request is not valid UTF-8")

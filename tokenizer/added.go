@@ -21,7 +21,8 @@ type addedToken struct {
 	Special    bool   `json:"special"`     // special token: decoding can leave it out
 }
 
-// matcher finds added tokens in text: the leftmost match, and of several at one position the longest. It is a trie of bytes.
+// matcher finds added tokens in text: the leftmost match, and of several at one position the longest. It is a trie of
+// bytes.
 type matcher struct {
 	nodes []trieNode
 	first [256]bool // bytes with which a token begins
@@ -156,7 +157,8 @@ type addedTokens struct {
 	padding  string           // tokenizer.json's own padding token
 }
 
-// maxAdded is the maximum length of an added token in bytes. It limits the time of a search, which compares at every position.
+// maxAdded is the maximum length of an added token in bytes. It limits the time of a search, which compares at every
+// position.
 const maxAdded = 4096
 
 func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
@@ -177,8 +179,8 @@ func (t *Tokenizer) loadAdded(raw, padding json.RawMessage) error {
 	return t.addTokens(t.added.file)
 }
 
-// addTokens adds tokens as Hugging Face's tokenizers do, ignoring the ids in the files. A token that exists already keeps
-// its id and gets the new options. The others get the next ids after the vocabulary and the tokens added before.
+// addTokens adds tokens as Hugging Face's tokenizers do, ignoring the ids in the files. A token that exists already
+// keeps its id and gets the new options. The others get the next ids after the vocabulary and the tokens added before.
 func (t *Tokenizer) addTokens(tokens []addedToken) error {
 	a, v := &t.added, t.model.vocab
 	if a.ids == nil {

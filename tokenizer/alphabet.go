@@ -2,8 +2,9 @@ package tokenizer
 
 import "unicode/utf8"
 
-// Byte-level vocabularies spell every byte as one printable character: bytes that are printable in Latin-1 as themselves, the other
-// 68, in ascending order, as U+0100 and following (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners").
+// Byte-level vocabularies spell every byte as one printable character: bytes that are printable in Latin-1 as
+// themselves, the other 68, in ascending order, as U+0100 and following (Radford et al. 2019, "Language Models are
+// Unsupervised Multitask Learners").
 var (
 	byteRune [256]rune  // byte -> character
 	runeByte [324]int16 // character -> byte, -1 for characters outside the alphabet
@@ -24,7 +25,8 @@ func init() {
 	}
 }
 
-// fromAlphabet appends the bytes that s spells; ok is false, and dst unchanged, where s has a character outside the alphabet.
+// fromAlphabet appends the bytes that s spells; ok is false, and dst unchanged, where s has a character outside the
+// alphabet.
 func fromAlphabet(dst, s []byte) (out []byte, ok bool) {
 	out = dst
 	for i := 0; i < len(s); {

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// bpe turns pieces into ids: it starts from single bytes (or characters) and joins, again and again, the adjacent pair that comes
-// first in the list of merges, the leftmost of equal pairs (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with
-// Subword Units").
+// bpe turns pieces into ids: it starts from single bytes (or characters) and joins, again and again, the adjacent pair
+// that comes first in the list of merges, the leftmost of equal pairs (Sennrich et al. 2016, "Neural Machine
+// Translation of Rare Words with Subword Units").
 type bpe struct {
 	vocab        *vocab
 	pairs        pairTable
@@ -94,7 +94,8 @@ type state struct {
 	long  longMerge
 }
 
-// A cached piece: up to 15 bytes with the length in the last one, and up to 4 ids of 24 bits with their number above the first.
+// A cached piece: up to 15 bytes with the length in the last one, and up to 4 ids of 24 bits with their number above
+// the first.
 type cached struct {
 	lo, hi uint64
 	ids    [4]uint32
@@ -187,8 +188,9 @@ func (m *bpe) merge(st *state, out []int32, piece []byte) []int32 {
 	return append(out, ids...)
 }
 
-// symbols appends the ids that merging starts from. The unknown token is appended only when the next known character follows, so that a run
-// of unknown characters can become one token. As in the reference, bytes of a byte fallback are placed before a waiting unknown token.
+// symbols appends the ids that merging starts from. The unknown token is appended only when the next known character
+// follows, so that a run of unknown characters can become one token. As in the reference, bytes of a byte fallback are
+// placed before a waiting unknown token.
 func (m *bpe) symbols(ids []int32, piece []byte) []int32 {
 	waiting := false
 	flush := func() {

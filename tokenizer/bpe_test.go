@@ -34,7 +34,8 @@ func TestMergeIsItsDefinition(t *testing.T) {
 	m := &tok.model
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.SampledFrom([]string{"a", "aa", " ", "th", "he", "ing", "é", "日", "\n", "0", "e", "\xff"})
-		text := strings.Join(rapid.SliceOfN(unit, 1, rapid.SampledFrom([]int{4, 40, 200}).Draw(t, "most")).Draw(t, "units"), "")
+		text := strings.Join(rapid.SliceOfN(unit, 1, rapid.SampledFrom([]int{4, 40, 200}).Draw(t, "most")).Draw(t,
+			"units"), "")
 		piece := pad(nil, text)
 		want := mergeSlowly(&m.pairs, m.symbols(nil, piece))
 		st := &state{cache: make([]cached, 1<<cacheBits)}

@@ -25,8 +25,9 @@ type ChatInput struct {
 	Messages            []Message
 	Tools               []json.RawMessage // function descriptions; the order of keys is kept
 	AddGenerationPrompt bool              // end with the start of an assistant message
-	Vars                map[string]any    // more variables, such as enable_thinking; any values that encoding/json can encode
-	Now                 time.Time         // the date that some templates print; zero: the current time
+	// more variables, such as enable_thinking; any values that encoding/json can encode
+	Vars map[string]any
+	Now  time.Time // the date that some templates print; zero: the current time
 
 	// ContinueFinalMessage ends the text with the content of the last message, so that the model continues it.
 	// It excludes AddGenerationPrompt.
@@ -60,8 +61,8 @@ func (c *Template) parse(name, text string) {
 	c.source += text
 }
 
-// With returns a copy of the template with a variable set, such as enable_thinking. A ChatInput's Vars override it. If the
-// template does not use the variable, With returns an error.
+// With returns a copy of the template with a variable set, such as enable_thinking. A ChatInput's Vars override it. If
+// the template does not use the variable, With returns an error.
 func (c *Template) With(name string, v any) (*Template, error) {
 	if !c.Mentions(name) {
 		return nil, fmt.Errorf("the chat template does not use %s", name)
@@ -97,9 +98,9 @@ func (t *Tokenizer) setTokens(c *Template) {
 var ErrNoTemplate = errors.New("the tokenizer comes without a chat template: give one with --chat-template FILE")
 
 // Chat returns the model's own chat template, or templates: chat_template.jinja and
-// additional_chat_templates/NAME.jinja beside the tokenizer, or chat_template in tokenizer_config.json. If there are several,
-// conversations with tools use tool_use and others use default. The only error is ErrNoTemplate. A template that cannot be
-// parsed gives an error when it is used; Err returns it earlier.
+// additional_chat_templates/NAME.jinja beside the tokenizer, or chat_template in tokenizer_config.json. If there are
+// several, conversations with tools use tool_use and others use default. The only error is ErrNoTemplate. A template
+// that cannot be parsed gives an error when it is used; Err returns it earlier.
 func (t *Tokenizer) Chat() (*Template, error) {
 	main, ok := t.chat.named[defaultTemplate]
 	if t.chat.bad == nil && (len(t.chat.named) == 0 || ok && main == "" && len(t.chat.named) == 1) {
@@ -142,15 +143,15 @@ func (c *Template) pick(tools bool) (*jinja.Template, error) {
 		"give one with --chat-template FILE", names, name)
 }
 
-// Render returns the text of a conversation. If the template refuses the conversation, the error has its reason. EncodeChat
-// returns token ids instead.
+// Render returns the text of a conversation. If the template refuses the conversation, the error has its reason.
+// EncodeChat returns token ids instead.
 func (c *Template) Render(in ChatInput) (string, error) {
 	m, err := c.RenderMarked(in)
 	return m.Text, err
 }
 
-// Marked is the rendered text of a conversation. A mark on each byte says whether it comes from the conversation (messages,
-// tools, variables) or from the template.
+// Marked is the rendered text of a conversation. A mark on each byte says whether it comes from the conversation
+// (messages, tools, variables) or from the template.
 type Marked struct {
 	Text string
 	said string // for each byte of Text 1 if it comes from the conversation, else 0; "" if none does
@@ -164,8 +165,8 @@ func (m Marked) Slice(i, j int) Marked {
 	return Marked{m.Text[i:j], m.said[i:j]}
 }
 
-// Trust is m with bytes [i, j) marked as written by the template, so that special tokens in text that a model is trained to
-// write are encoded as such.
+// Trust is m with bytes [i, j) marked as written by the template, so that special tokens in text that a model is
+// trained to write are encoded as such.
 func (m Marked) Trust(i, j int) Marked {
 	if m.said != "" {
 		m.said = m.said[:i] + strings.Repeat("\x00", j-i) + m.said[j:]
@@ -173,9 +174,9 @@ func (m Marked) Trust(i, j int) Marked {
 	return m
 }
 
-// EncodeMarked returns the ids of a rendered conversation. The string of a special token is encoded as that token if the
-// template wrote any part of it; if all of it comes from the conversation, it is encoded as text. Pre-tokenization and merges
-// do not stop at borders between template and messages.
+// EncodeMarked returns the ids of a rendered conversation. The string of a special token is encoded as that token if
+// the template wrote any part of it; if all of it comes from the conversation, it is encoded as text. Pre-tokenization
+// and merges do not stop at borders between template and messages.
 func (t *Tokenizer) EncodeMarked(m Marked) []int32 {
 	st := t.acquire()
 	defer t.release(st)
@@ -183,8 +184,9 @@ func (t *Tokenizer) EncodeMarked(m Marked) []int32 {
 	return t.encode(st, make([]int32, 0, len(m.Text)/3+8), st.text, true, m.said)
 }
 
-// EncodeChat returns the ids of a conversation: rendered by the template and encoded by EncodeMarked or, without a template (a
-// base model), the joined contents of the messages. The string of a special token inside a message is encoded as text.
+// EncodeChat returns the ids of a conversation: rendered by the template and encoded by EncodeMarked or, without a
+// template (a base model), the joined contents of the messages. The string of a special token inside a message is
+// encoded as text.
 func (t *Tokenizer) EncodeChat(c *Template, in ChatInput) (ids []int32, err error) {
 	defer func() {
 		switch p := recover().(type) {

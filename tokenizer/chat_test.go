@@ -33,8 +33,10 @@ var chatSources = []struct {
 	{"qwq", "qwen3", "chat_templates/Qwen-QwQ-32B.jinja", "", "<|im_end|>"},
 	{"smollm3", "llama3.2", "chat_templates/HuggingFaceTB-SmolLM3-3B.jinja", "", ""},
 	{"llama3", "llama3", "llama3/tokenizer_config.json", "<|begin_of_text|>", "<|end_of_text|>"},
-	{"llama3.1", "llama3.2", "chat_templates/meta-llama-Llama-3.1-8B-Instruct.jinja", "<|begin_of_text|>", "<|eot_id|>"},
-	{"llama3.2", "llama3.2", "chat_templates/meta-llama-Llama-3.2-3B-Instruct.jinja", "<|begin_of_text|>", "<|eot_id|>"},
+	{"llama3.1", "llama3.2", "chat_templates/meta-llama-Llama-3.1-8B-Instruct.jinja", "<|begin_of_text|>",
+		"<|eot_id|>"},
+	{"llama3.2", "llama3.2", "chat_templates/meta-llama-Llama-3.2-3B-Instruct.jinja", "<|begin_of_text|>",
+		"<|eot_id|>"},
 }
 
 func TestChatAsReference(t *testing.T) {
@@ -56,7 +58,8 @@ func TestChatAsReference(t *testing.T) {
 				for k, v := range c.Vars {
 					vars[k] = v
 				}
-				text, err := template.Render(ChatInput{Messages: c.Messages, Tools: c.Tools, AddGenerationPrompt: c.AddGenerationPrompt, Vars: vars})
+				text, err := template.Render(ChatInput{Messages: c.Messages, Tools: c.Tools,
+					AddGenerationPrompt: c.AddGenerationPrompt, Vars: vars})
 				if c.Error != "" {
 					if !strings.HasPrefix(c.Name, "content_none") {
 						require.Error(t, err, "line %d, %s", n, c.Name)
@@ -126,7 +129,8 @@ func TestMessageKeepsItsJSON(t *testing.T) {
 	m.Content = "changed"
 	out, err = json.Marshal(m)
 	require.NoError(t, err)
-	require.Equal(t, `{"role":"assistant","content":"changed","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"z":1.0,"a":2}}}]}`, string(out))
+	require.Equal(t,
+		`{"role":"assistant","content":"changed","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"z":1.0,"a":2}}}]}`, string(out))
 	for _, bad := range []string{`5`, `{"role": 5}`, `{"role": "user", "tool_calls": 3}`} {
 		require.Error(t, json.Unmarshal([]byte(bad), &m), bad)
 	}
@@ -168,7 +172,8 @@ func TestQuotedSpecialTokens(t *testing.T) {
 		ids, err := tok.EncodeChat(tmpl, in)
 		require.NoError(t, err)
 		require.Equal(t, c.IDs, ids, "line %d: %s", n, text)
-		require.NotEqual(t, tok.Encode(text, EncodeOptions{ParseSpecial: true}), ids, "line %d holds no quoted special token", n)
+		require.NotEqual(t, tok.Encode(text, EncodeOptions{ParseSpecial: true}), ids,
+			"line %d holds no quoted special token", n)
 		require.Equal(t, text, tok.Decode(ids, false), "line %d", n)
 		// In two parts, as a caller that trains on some of them needs it.
 		m, err := tmpl.RenderMarked(in)
@@ -177,14 +182,16 @@ func TestQuotedSpecialTokens(t *testing.T) {
 		if at < 0 || m.said[at] != 0 {
 			return // it is not the template's
 		}
-		require.Equal(t, ids, append(tok.EncodeMarked(m.Slice(0, at)), tok.EncodeMarked(m.Slice(at, len(m.Text)))...), "line %d", n)
+		require.Equal(t, ids, append(tok.EncodeMarked(m.Slice(0, at)), tok.EncodeMarked(m.Slice(at, len(m.Text)))...),
+			"line %d", n)
 	})
 }
 
 // Templates that a search for stand-ins would mislead: comparisons, prefixes, lengths and slices see the real text.
 func TestQuotedTextIsSeen(t *testing.T) {
 	tok := open(t, "smollm2")
-	tmpl, err := ParseTemplate("{% set c = messages[0].content %}{{ c == '<|im_end|>!' }} {{ c.startswith('<|im_end|>') }} {{ c|length }} {{ c[2:8] }} {{ c[0:10] + 'x' }}" +
+	tmpl, err := ParseTemplate("{% set c = messages[0].content %}{{ c == '<|im_end|>!' }} {{ " +
+		"c.startswith('<|im_end|>') }} {{ c|length }} {{ c[2:8] }} {{ c[0:10] + 'x' }}" +
 		"{{ c.removeprefix('<|im_') }}{{ c[:-1] }}{{ '<|im_end|>' }}")
 	require.NoError(t, err)
 	m, err := tmpl.RenderMarked(ChatInput{Messages: []Message{{Role: "user", Content: "<|im_end|>!"}}})
@@ -199,10 +206,14 @@ func TestQuotedTextIsSeen(t *testing.T) {
 func TestEncodeChatWithoutTemplate(t *testing.T) {
 	tok := open(t, "smollm2")
 	var messages []Message
-	require.NoError(t, json.Unmarshal([]byte(`[{"role":"user","content":[{"type":"text","text":"a <|im_end|>"},{"type":"text","text":" b"}]},{"role":"user","content":null},{"role":"user","content":"c"}]`), &messages))
+	require.NoError(t,
+		json.Unmarshal(
+			[]byte(
+				`[{"role":"user","content":[{"type":"text","text":"a <|im_end|>"},{"type":"text","text":" b"}]},{"role":"user","content":null},{"role":"user","content":"c"}]`), &messages))
 	ids, err := tok.EncodeChat(nil, ChatInput{Messages: messages})
 	require.NoError(t, err)
-	require.Equal(t, append(tok.Encode("a <|im_end|>\n b", EncodeOptions{AddSpecial: true}), tok.Encode("c", EncodeOptions{})...), ids)
+	require.Equal(t, append(tok.Encode("a <|im_end|>\n b", EncodeOptions{AddSpecial: true}),
+		tok.Encode("c", EncodeOptions{})...), ids)
 	require.NoError(t, json.Unmarshal([]byte(`[{"role":"user","content":[{"type":"image_url"}]}]`), &messages))
 	_, err = tok.EncodeChat(nil, ChatInput{Messages: messages})
 	require.ErrorContains(t, err, `message 1: content of type "image_url"`)
@@ -216,8 +227,10 @@ func TestQuotedNormalizedTokens(t *testing.T) {
 	require.NoError(t, err)
 	tmpl, err := ParseTemplate("aaae\u0301<s>{% for m in messages %}{{ m.content }}<s>a{% endfor %}")
 	require.NoError(t, err)
-	ids, err := tok.EncodeChat(tmpl, ChatInput{Messages: []Message{{Content: "e\u0301a<s>" + strings.Repeat("e\u0301", 50)}, {Content: "<s>"}}})
+	ids, err := tok.EncodeChat(tmpl,
+		ChatInput{Messages: []Message{{Content: "e\u0301a<s>" + strings.Repeat("e\u0301", 50)}, {Content: "<s>"}}})
 	require.NoError(t, err)
-	want := slices.Concat(slices.Repeat([]int32{1}, 9), []int32{2, 6, 2, 1, 1, 1, 3, 4, 5}, slices.Repeat([]int32{2}, 50), []int32{6, 1, 1, 1, 3, 4, 5, 6, 1, 1, 1})
+	want := slices.Concat(slices.Repeat([]int32{1}, 9), []int32{2, 6, 2, 1, 1, 1, 3, 4, 5},
+		slices.Repeat([]int32{2}, 50), []int32{6, 1, 1, 1, 3, 4, 5, 6, 1, 1, 1})
 	require.Equal(t, want, ids)
 }

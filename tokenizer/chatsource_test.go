@@ -133,7 +133,10 @@ func TestWhichTemplate(t *testing.T) {
 
 // tools: [] counts as tools, as it does in transformers.
 func TestNoToolsAreTools(t *testing.T) {
-	tok, err := Open(folder(t, map[string]string{"tokenizer_config.json": `{"chat_template": {"default": "D", "tool_use": "T{{ tools }}"}}`}))
+	tok, err := Open(
+		folder(t,
+			map[string]string{
+				"tokenizer_config.json": `{"chat_template": {"default": "D", "tool_use": "T{{ tools }}"}}`}))
 	require.NoError(t, err)
 	tmpl, err := tok.Chat()
 	require.NoError(t, err)
@@ -144,10 +147,13 @@ func TestNoToolsAreTools(t *testing.T) {
 
 // Tokens with a role are variables of the template, whichever file names them.
 func TestTemplateKnowsTokens(t *testing.T) {
-	tok, err := Open(folder(t, map[string]string{"tokenizer_config.json": `{"bos_token": "<s>", "image_token": "<i>", "model_max_length": Infinity}`,
-		"special_tokens_map.json": `{"pad_token": {"content": "<p>"}, "eos_token": "<s>"}`,
-		"generation_config.json":  `{"eos_token_id": [1, 5], "temperature": NaN}`,
-		"chat_template.jinja":     `{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ image_token }}{{ unk_token is defined }}`}))
+	tok, err := Open(
+		folder(t,
+			map[string]string{
+				"tokenizer_config.json":   `{"bos_token": "<s>", "image_token": "<i>", "model_max_length": Infinity}`,
+				"special_tokens_map.json": `{"pad_token": {"content": "<p>"}, "eos_token": "<s>"}`,
+				"generation_config.json":  `{"eos_token_id": [1, 5], "temperature": NaN}`,
+				"chat_template.jinja":     `{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ image_token }}{{ unk_token is defined }}`}))
 	require.NoError(t, err)
 	tmpl, err := tok.Chat()
 	require.NoError(t, err)
@@ -165,9 +171,11 @@ func TestTemplateKnowsTokens(t *testing.T) {
 func TestBadTokenFiles(t *testing.T) {
 	for file, cases := range map[string]map[string]string{
 		"tokenizer_config.json": {
-			`{"bos_token": 5}`:                                "bos_token: it is a number, where a token's text is expected",
-			`{"bos_token": {"text": "x"}}`:                    `bos_token: {"text": "x"} is no token`,
-			`{"additional_special_tokens": "<x>"}`:            "extra_special_tokens is text, where a list or an object is expected",
+			`{"bos_token": 5}`: "bos_token: it is a number, where a token's text is " +
+				"expected",
+			`{"bos_token": {"text": "x"}}`: `bos_token: {"text": "x"} is no token`,
+			`{"additional_special_tokens": "<x>"}`: "extra_special_tokens is text, where a list or an " +
+				"object is expected",
 			`{"additional_special_tokens": [5]}`:              "extra_special_tokens, entry 1: it is a number",
 			`{"extra_special_tokens": {"x": []}}`:             "x: it is a list",
 			`{"added_tokens_decoder": []}`:                    "added_tokens_decoder: it is a list",
@@ -179,7 +187,8 @@ func TestBadTokenFiles(t *testing.T) {
 		},
 		"added_tokens.json":       {`{"<x>": "7"}`: `"<x>" has the id "7"`},
 		"special_tokens_map.json": {`{"pad_token": 1}`: "pad_token: it is a number"},
-		"generation_config.json":  {`{"eos_token_id": "x"}`: `eos_token_id is "x": a token id or a list of them is expected`},
+		"generation_config.json": {
+			`{"eos_token_id": "x"}`: `eos_token_id is "x": a token id or a list of them is expected`},
 	} {
 		for text, want := range cases {
 			_, err := Open(folder(t, map[string]string{file: text}))
@@ -193,9 +202,11 @@ func TestBadTokenFiles(t *testing.T) {
 // Whatever the files beside a tokenizer hold ends in a tokenizer that works, or in an error.
 func FuzzTokenFiles(f *testing.F) {
 	eachLine(f, "testdata/folders.jsonl", func(_ int, c folderCase) {
-		f.Add(string(c.Files["tokenizer_config.json"]), string(c.Files["special_tokens_map.json"]), string(c.Files["added_tokens.json"]))
+		f.Add(string(c.Files["tokenizer_config.json"]), string(c.Files["special_tokens_map.json"]),
+			string(c.Files["added_tokens.json"]))
 	})
-	f.Add(`{"chat_template": [{"name": "default", "template": "{{ bos_token }}"}], "bos_token": NaN}`, `[]`, `{"<x>": 1e9}`)
+	f.Add(`{"chat_template": [{"name": "default", "template": "{{ bos_token }}"}], "bos_token": NaN}`, `[]`,
+		`{"<x>": 1e9}`)
 	dir := folder(f, nil)
 	f.Fuzz(func(t *testing.T, config, special, added string) {
 		for name, text := range map[string]string{"tokenizer_config.json": config, "special_tokens_map.json": special,

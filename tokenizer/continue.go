@@ -53,7 +53,8 @@ func cutOpen(m Marked, content string) (Marked, error) {
 	end := strings.TrimSpace(openEnd)
 	at := strings.LastIndex(m.Text, end)
 	if at < 0 || !strings.Contains(m.Text, strings.TrimSpace(content)) {
-		return Marked{}, fmt.Errorf("continuing the last message: the chat template leaves it out, or changes what it says")
+		return Marked{},
+			fmt.Errorf("continuing the last message: the chat template leaves it out, or changes what it says")
 	}
 	if !strings.HasPrefix(m.Text[at:], openEnd) {
 		at = len(strings.TrimRightFunc(m.Text[:at], unicode.IsSpace))

@@ -9,13 +9,16 @@ import (
 
 // TestContinueFinalMessage: what transformers 5.23.0 renders with continue_final_message=True.
 func TestContinueFinalMessage(t *testing.T) {
-	const smol = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\n"
+	const smol = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging " +
+		"Face<|im_end|>\n<|im_start|>user\n"
 	tok := open(t, "smollm2")
 	chat, err := tok.Chat()
 	require.NoError(t, err)
-	trim, err := ParseTemplate("{% for m in messages %}<|h|>{{ m.role }}<|e|>{{ m['content'] | trim }}<|eot|>{% endfor %}")
+	trim, err := ParseTemplate(
+		"{% for m in messages %}<|h|>{{ m.role }}<|e|>{{ m['content'] | trim }}<|eot|>{% endfor %}")
 	require.NoError(t, err)
-	parts, err := ParseTemplate("{% for m in messages %}[{% for p in m['content'] %}{{ p.text }}{% endfor %}]{% endfor %}")
+	parts, err := ParseTemplate(
+		"{% for m in messages %}[{% for p in m['content'] %}{{ p.text }}{% endfor %}]{% endfor %}")
 	require.NoError(t, err)
 	first, err := ParseTemplate("{{ messages[0].content }}")
 	require.NoError(t, err)
@@ -25,13 +28,19 @@ func TestContinueFinalMessage(t *testing.T) {
 		tmpl           *Template
 		messages, want string
 	}{
-		{chat, `[{"role":"user","content":"Q"},{"role":"assistant","content":"The city of"}]`, smol + "Q<|im_end|>\n<|im_start|>assistant\nThe city of"},
-		{chat, `[{"role":"user","content":"Q"},{"role":"assistant","content":" two\nlines \n"}]`, smol + "Q<|im_end|>\n<|im_start|>assistant\n two\nlines \n"},
-		{chat, `[{"role":"user","content":"The city of"},{"role":"assistant","content":"x The city of"}]`, smol + "The city of<|im_end|>\n<|im_start|>assistant\nx The city of"},
+		{chat, `[{"role":"user","content":"Q"},{"role":"assistant","content":"The city of"}]`,
+			smol + "Q<|im_end|>\n<|im_start|>assistant\nThe city of"},
+		{chat, `[{"role":"user","content":"Q"},{"role":"assistant","content":" two\nlines \n"}]`,
+			smol + "Q<|im_end|>\n<|im_start|>assistant\n two\nlines \n"},
+		{chat, `[{"role":"user","content":"The city of"},{"role":"assistant","content":"x The city of"}]`,
+			smol + "The city of<|im_end|>\n<|im_start|>assistant\nx The city of"},
 		{chat, `[{"role":"user","content":"Where"}]`, smol + "Where"},
-		{chat, `[{"role":"user","content":"a"},{"role":"assistant","content":""}]`, smol + "a<|im_end|>\n<|im_start|>assistant\n"},
-		{trim, `[{"role":"user","content":"Q"},{"role":"assistant","content":" two\nlines \n"}]`, "<|h|>user<|e|>Q<|eot|><|h|>assistant<|e|>two\nlines"},
-		{trim, `[{"role":"user","content":"a"},{"role":"assistant","content":""}]`, "<|h|>user<|e|>a<|eot|><|h|>assistant<|e|>"},
+		{chat, `[{"role":"user","content":"a"},{"role":"assistant","content":""}]`,
+			smol + "a<|im_end|>\n<|im_start|>assistant\n"},
+		{trim, `[{"role":"user","content":"Q"},{"role":"assistant","content":" two\nlines \n"}]`,
+			"<|h|>user<|e|>Q<|eot|><|h|>assistant<|e|>two\nlines"},
+		{trim, `[{"role":"user","content":"a"},{"role":"assistant","content":""}]`,
+			"<|h|>user<|e|>a<|eot|><|h|>assistant<|e|>"},
 		{parts, `[{"role":"user","content":[{"type":"text","text":"a "},{"type":"text","text":"b  "}]}]`, "[a b  "},
 		{first, `[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}]`, "error: leaves it out"},
 		{upper, `[{"role":"user","content":"Q"},{"role":"assistant","content":"abc"}]`, "error: changes what it says"},

@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// A Decoder turns ids into text one by one. What it returns is always whole characters; bytes that may become a character wait for
-// the next id or for Flush. A maximal sequence of bytes that is the beginning of no character becomes one U+FFFD.
+// A Decoder turns ids into text one by one. What it returns is always whole characters; bytes that may become a
+// character wait for the next id or for Flush. A maximal sequence of bytes that is the beginning of no character
+// becomes one U+FFFD.
 type Decoder struct {
 	t           *Tokenizer
 	skipSpecial bool
@@ -16,7 +17,8 @@ type Decoder struct {
 	pending     []byte // an unfinished character, or an unfinished run of byte tokens
 }
 
-// NewDecoder returns a Decoder. With skipSpecial, tokens flagged special leave no text. The Decoder is for one goroutine.
+// NewDecoder returns a Decoder. With skipSpecial, tokens flagged special leave no text. The Decoder is for one
+// goroutine.
 func (t *Tokenizer) NewDecoder(skipSpecial bool) *Decoder {
 	return &Decoder{t: t, skipSpecial: skipSpecial}
 }
@@ -147,9 +149,9 @@ func validPrefix(b []byte) int {
 	return len(b)
 }
 
-// invalidPrefix measures the sequence at the start of b, which is no character: the longest that begins one, at least a byte. complete
-// is false where b ends within it, so that more bytes could make it a character. (The rule of Unicode, section 3.9, "substitution of
-// maximal subparts", and of Rust; Go's own conversions replace every byte.)
+// invalidPrefix measures the sequence at the start of b, which is no character: the longest that begins one, at least a
+// byte. complete is false where b ends within it, so that more bytes could make it a character. (The rule of Unicode,
+// section 3.9, "substitution of maximal subparts", and of Rust; Go's own conversions replace every byte.)
 func invalidPrefix(b []byte) (n int, complete bool) {
 	low, high, need := byte(0x80), byte(0xBF), 0
 	switch c := b[0]; {

@@ -30,7 +30,9 @@ func TestInvalidBytes(t *testing.T) {
 // x/text's decoder follows the same rule.
 func TestInvalidBytesAsXText(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b := rapid.SliceOf(rapid.OneOf(rapid.Byte(), rapid.SampledFrom([]byte("\xE0\xA0\x80\xED\x9F\xF0\x90\xF4\x8F\xC2\xEF\xBF\xBD")))).Draw(t, "bytes")
+		b := rapid.SliceOf(
+			rapid.OneOf(rapid.Byte(),
+				rapid.SampledFrom([]byte("\xE0\xA0\x80\xED\x9F\xF0\x90\xF4\x8F\xC2\xEF\xBF\xBD")))).Draw(t, "bytes")
 		want, err := unicode.UTF8.NewDecoder().Bytes(b)
 		require.NoError(t, err)
 		require.Equal(t, string(want), validText(string(b)))
@@ -67,7 +69,11 @@ func TestDecoderStartsAgainAfterFlush(t *testing.T) {
 
 // The composition for long runs of combining characters is the same as x/text's where that one applies.
 func TestNFC(t *testing.T) {
-	char := rapid.OneOf(rapid.SampledFrom([]rune("aeoAqſ각가각がガ\u3099\u0301\u0308\u0323\u0327\u0f71\u0f72\u0f73\u0344\u0958\u1e9bक़\u093c\u0b47\u0b56")), rapid.Rune())
+	char := rapid.OneOf(
+		rapid.SampledFrom(
+			[]rune(
+				"aeoAqſ각가각がガ\u3099\u0301\u0308\u0323\u0327\u0f71\u0f72\u0f73\u0344\u0958\u1e9bक़\u093c\u0b47\u0b56")),
+		rapid.Rune())
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.StringOfN(char, 0, 12, -1).Draw(t, "text")
 		require.Equal(t, norm.NFC.String(s), composeLong(s), "%+q", s)

@@ -33,8 +33,9 @@ func (c *folderCase) write(t testing.TB) string {
 	for i, m := range merges {
 		vocab[m[0]+m[1]] = 256 + i
 	}
-	file := map[string]any{"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false}, "decoder": map[string]any{"type": "ByteLevel"},
-		"model": map[string]any{"type": "BPE", "vocab": vocab, "merges": merges}}
+	file := map[string]any{"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false},
+		"decoder": map[string]any{"type": "ByteLevel"},
+		"model":   map[string]any{"type": "BPE", "vocab": vocab, "merges": merges}}
 	for k, v := range c.Tokenizer {
 		file[k] = v
 	}

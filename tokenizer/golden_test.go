@@ -141,7 +141,8 @@ func TestTinyDecode(t *testing.T) {
 
 // llama.cpp's own vectors: encoding without special tokens, one line of ids a text.
 func TestEncodeAsLlamaCpp(t *testing.T) {
-	for file, name := range map[string]string{"llama-bpe": "llama3", "qwen2": "qwen2.5", "gpt-2": "gpt2", "llama-spm": "llama2"} {
+	for file, name := range map[string]string{"llama-bpe": "llama3", "qwen2": "qwen2.5", "gpt-2": "gpt2",
+		"llama-spm": "llama2"} {
 		t.Run(file, func(t *testing.T) {
 			tok := open(t, name)
 			base := "goldens/llama.cpp-vocab/ggml-vocab-" + file + ".gguf"

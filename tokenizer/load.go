@@ -188,7 +188,8 @@ func (t *Tokenizer) loadModel(m *modelSections, byteLevel bool) error {
 		return fmt.Errorf("vocab: %w", err)
 	}
 	t.added.base = entries
-	t.model = bpe{vocab: v, byteFallback: m.ByteFallback, fuseUnknown: m.FuseUnk, ignoreMerges: m.IgnoreMerges, unknown: -1}
+	t.model = bpe{vocab: v, byteFallback: m.ByteFallback, fuseUnknown: m.FuseUnk, ignoreMerges: m.IgnoreMerges,
+		unknown: -1}
 	if m.UnkToken != nil {
 		if id, ok := t.ID(*m.UnkToken); ok {
 			t.model.unknown = id

@@ -1,7 +1,8 @@
 package tokenizer
 
-// longMerge merges long pieces in O(n log n): a text without spaces, or the complete text for a character-level model, is one piece. Symbols
-// form a linked list, and a heap holds the possible merges. Merges that became impossible are skipped when they are popped.
+// longMerge merges long pieces in O(n log n): a text without spaces, or the complete text for a character-level model,
+// is one piece. Symbols form a linked list, and a heap holds the possible merges. Merges that became impossible are
+// skipped when they are popped.
 type longMerge struct {
 	next       []uint64 // as in state: merge of the symbol at i with the one to its right
 	prev, succ []int32

@@ -18,7 +18,8 @@ import (
 // opened keeps the tokenizers that tests share.
 var opened = map[string]*Tokenizer{}
 
-// open returns a reference tokenizer: smollm2 from testdata, the others from the shared data, derived where a README says how.
+// open returns a reference tokenizer: smollm2 from testdata, the others from the shared data, derived where a README
+// says how.
 func open(t testing.TB, name string) *Tokenizer {
 	t.Helper()
 	if tok := opened[name]; tok != nil {

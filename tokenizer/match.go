@@ -141,8 +141,8 @@ type stretch struct {
 	match      bool
 }
 
-// stretches splits text at the matches of f, and removes or joins the parts as behavior says (a value of tokenizer.json).
-// invert exchanges matches and the text between them.
+// stretches splits text at the matches of f, and removes or joins the parts as behavior says (a value of
+// tokenizer.json). invert exchanges matches and the text between them.
 func stretches(text []byte, f finder, behavior string, invert bool) ([]stretch, error) {
 	var all []stretch
 	done := 0

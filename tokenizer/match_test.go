@@ -120,8 +120,10 @@ func TestUnsupportedPatterns(t *testing.T) {
 	} {
 		text, err := json.Marshal(pattern)
 		require.NoError(t, err)
-		_, err = Parse([]byte(`{"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":` + string(text) + `},"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]},` +
-			`"decoder":{"type":"ByteLevel"},"model":{"vocab":{"a":0},"merges":[]}}`))
+		_, err = Parse(
+			[]byte(`{"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":` +
+				string(text) + `},"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]},` +
+				`"decoder":{"type":"ByteLevel"},"model":{"vocab":{"a":0},"merges":[]}}`))
 		if pattern == "\xff" {
 			_, err = newFinder(pattern)
 		}
@@ -153,8 +155,10 @@ func TestSlowPattern(t *testing.T) {
 // A pattern that is taken is one that regexp2 reads, and it cuts text without losing any.
 func FuzzPattern(f *testing.F) {
 	loadClasses()
-	// Parts of the patterns of real tokenizers: the fuzzer shortens what it keeps byte by byte, so whole ones would take all its time.
-	for _, pattern := range []string{`\s+(?!\S)|\s+`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `(?i:'s|'t|'re)|\p{N}{1,3}`, ` ?[^\s\p{L}]+[\r\n]*`,
+	// Parts of the patterns of real tokenizers: the fuzzer shortens what it keeps byte by byte, so whole ones would
+	// take all its time.
+	for _, pattern := range []string{`\s+(?!\S)|\s+`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `(?i:'s|'t|'re)|\p{N}{1,3}`,
+		` ?[^\s\p{L}]+[\r\n]*`,
 		`[一-龥]+|(a)?`, `\d(?=(?:\d{3})+\b)`} {
 		f.Add(pattern, "a b2-aé日 \n's")
 	}

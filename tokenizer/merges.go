@@ -7,9 +7,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 )
 
-// mergeLoader loads a file's merges, which takes most of the time to open a tokenizer. Each merge needs three look-ups in tables larger than
-// the caches. So merges are loaded in blocks: all slots of a block are touched before the first is used, so that the processor waits for many
-// cache misses at once.
+// mergeLoader loads a file's merges, which takes most of the time to open a tokenizer. Each merge needs three look-ups
+// in tables larger than the caches. So merges are loaded in blocks: all slots of a block are touched before the first
+// is used, so that the processor waits for many cache misses at once.
 type mergeLoader struct {
 	m     *bpe
 	text  []byte // of the block's merges: what each of them makes
@@ -111,7 +111,8 @@ func (l *mergeLoader) flush() error {
 		left, right := v.findKey(p.left, l.text[p.start:p.cut]), v.findKey(p.right, l.text[p.cut:p.end])
 		made := l.makes(l.text[p.start:p.end])
 		if left < 0 || right < 0 || made < 0 {
-			return fmt.Errorf("merge %d: %q + %q or what they make is not in the vocabulary", l.rank+i, l.text[p.start:p.cut], l.text[p.cut:p.end])
+			return fmt.Errorf("merge %d: %q + %q or what they make is not in the vocabulary", l.rank+i,
+				l.text[p.start:p.cut], l.text[p.cut:p.end])
 		}
 		found[i] = pairSlot{pairKey(left, right), uint64(l.rank+i)<<32 | uint64(uint32(made))}
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer/internal/jinja"
 )
 
-// Message is one message of a conversation. A Message read from JSON keeps all keys, also unknown ones, and their order.
+// Message is one message of a conversation. A Message read from JSON keeps all keys, also unknown ones, and their
+// order.
 type Message struct {
 	Role             string
 	Content          string
@@ -34,8 +35,8 @@ type ToolCall struct {
 	Arguments json.RawMessage // a JSON object; the order of keys is kept
 }
 
-// UnmarshalJSON reads a message in the form of OpenAI's API and of Hugging Face's templates. Content that is not a string
-// (null, a list of parts) is passed to the template as it is.
+// UnmarshalJSON reads a message in the form of OpenAI's API and of Hugging Face's templates. Content that is not a
+// string (null, a list of parts) is passed to the template as it is.
 func (m *Message) UnmarshalJSON(b []byte) error {
 	var w struct {
 		Role             string          `json:"role"`
@@ -60,7 +61,8 @@ func (m *Message) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("reading a message: %w", err)
 		}
 	}
-	for from, to := range map[*string]*string{w.ReasoningContent: &m.ReasoningContent, w.Name: &m.Name, w.ToolCallID: &m.ToolCallID} {
+	for from, to := range map[*string]*string{w.ReasoningContent: &m.ReasoningContent, w.Name: &m.Name,
+		w.ToolCallID: &m.ToolCallID} {
 		if from != nil {
 			*to = *from
 		}
@@ -72,7 +74,8 @@ func (m *Message) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the JSON that was read. If the message was not read from JSON, or was changed, it writes the fields.
+// MarshalJSON writes the JSON that was read. If the message was not read from JSON, or was changed, it writes the
+// fields.
 func (m Message) MarshalJSON() ([]byte, error) {
 	if m.raw != nil && m.read == m.fields() {
 		return m.raw, nil
@@ -113,8 +116,8 @@ func (m *Message) text() (string, error) {
 	return JoinParts(w.Content)
 }
 
-// JoinParts joins a content of parts into one string, and replaces null (the content of tool calls in OpenAI's API) by an empty string: most
-// templates expect a string. Other keys of the message are kept.
+// JoinParts joins a content of parts into one string, and replaces null (the content of tool calls in OpenAI's API) by
+// an empty string: most templates expect a string. Other keys of the message are kept.
 func (m *Message) JoinParts() error {
 	var all map[string]json.RawMessage
 	if m.raw == nil || m.read != m.fields() || json.Unmarshal(m.raw, &all) != nil {

@@ -76,8 +76,8 @@ func properties(r rune) norm.Properties {
 	return norm.NFC.PropertiesString(string(r))
 }
 
-// normalizedMarks maps the marks of text to its normalised form of n bytes: a change of marks at a position is moved to the
-// length of the normalised text before it.
+// normalizedMarks maps the marks of text to its normalised form of n bytes: a change of marks at a position is moved to
+// the length of the normalised text before it.
 func normalizedMarks(normalize normalizer, text, said string, n int) string {
 	const context = 64 // bytes before a position that are normalised again, because characters may combine
 	marks := make([]byte, 0, n)

@@ -466,6 +466,6 @@ func ranges(is func(rune) bool, in bool) string {
 // wordInClass reports whether \w in brackets contains r.
 func wordInClass(r rune) bool { return classes[r]&classWord != 0 && r != 0x200C && r != 0x200D }
 
-// wordAlone reports whether \w outside of brackets, and \b, treat r as a word character: there Oniguruma uses another table
-// for characters below U+0100.
+// wordAlone reports whether \w outside of brackets, and \b, treat r as a word character: there Oniguruma uses another
+// table for characters below U+0100.
 func wordAlone(r rune) bool { return wordInClass(r) || r < 0x100 && classes[r]&classNumber != 0 }

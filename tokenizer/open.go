@@ -22,8 +22,8 @@ const maxFile = 512 << 20
 
 // Open reads a tokenizer. path is a Hugging Face model folder or a file: tokenizer.json, the same with .gz, or a
 // sentencepiece tokenizer.model of BPE type. The folder of the file may hold tokenizer_config.json,
-// generation_config.json and config.json (ids of BOS and EOS) and a chat template; all are optional. Settings for truncation and
-// padding in tokenizer.json are ignored. Errors name the file and the reason.
+// generation_config.json and config.json (ids of BOS and EOS) and a chat template; all are optional. Settings for
+// truncation and padding in tokenizer.json are ignored. Errors name the file and the reason.
 func Open(path string) (*Tokenizer, error) {
 	file, err := locate(path)
 	if err != nil {
@@ -61,7 +61,8 @@ func locate(path string) (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("opening tokenizer: %s holds neither tokenizer.json nor tokenizer.model: give a folder that does, or such a file", path)
+	return "", fmt.Errorf("opening tokenizer: %s holds neither tokenizer.json nor tokenizer.model: give a folder "+
+		"that does, or such a file", path)
 }
 
 func exists(file string) bool {
@@ -176,8 +177,8 @@ type member struct {
 	raw json.RawMessage
 }
 
-// readObject reads an optional file that holds a JSON object, in the order of its keys. If a key is repeated, the last value
-// is used. Numbers may be NaN and infinities, as Python writes them. A file that does not exist has no members.
+// readObject reads an optional file that holds a JSON object, in the order of its keys. If a key is repeated, the last
+// value is used. Numbers may be NaN and infinities, as Python writes them. A file that does not exist has no members.
 func readObject(file string) ([]member, error) {
 	text, err := readFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -27,13 +27,16 @@ func TestSmall(t *testing.T) {
 	for name, text := range map[string]string{
 		"merges as strings": small,
 		"merges as pairs":   strings.Replace(small, `["a b", "Ġ ab"]`, `[["a", "b"], ["\u0120", "ab"]]`, 1),
-		"merges first":      strings.Replace(small, `"vocab": {"a": 0, "b": 1, "Ġ": 2, "ab": 3, "Ġab": 4}, "merges": ["a b", "Ġ ab"]`, `"merges": ["a b", "Ġ ab"], "vocab": {"a": 0, "b": 1, "Ġ": 2, "ab": 3, "Ġab": 4}`, 1),
+		"merges first": strings.Replace(small,
+			`"vocab": {"a": 0, "b": 1, "Ġ": 2, "ab": 3, "Ġab": 4}, "merges": ["a b", "Ġ ab"]`,
+			`"merges": ["a b", "Ġ ab"], "vocab": {"a": 0, "b": 1, "Ġ": 2, "ab": 3, "Ġab": 4}`, 1),
 	} {
 		tok, err := parse([]byte(text))
 		require.NoError(t, err, name)
 		require.Equal(t, []int32{3, 4, 5, 0, 0}, tok.Encode("ab ab<s>aa", EncodeOptions{ParseSpecial: true}), name)
 		require.Equal(t, 6, tok.VocabSize())
-		require.Equal(t, []int32{4}, tok.Encode(" cabc", EncodeOptions{})[:1], "characters without a token vanish") // c is unknown
+		// c is unknown
+		require.Equal(t, []int32{4}, tok.Encode(" cabc", EncodeOptions{})[:1], "characters without a token vanish")
 	}
 }
 
@@ -50,7 +53,8 @@ func TestTablesGrow(t *testing.T) {
 		merges += fmt.Sprintf(", %q", s+" y")
 		add(s + "y")
 	}
-	text := fmt.Sprintf(`{"pre_tokenizer": {"type": "ByteLevel", "use_regex": false, "add_prefix_space": false}, "model": {"vocab": {%s}, "merges": [%s]}}`, vocab, merges)
+	text := fmt.Sprintf(
+		`{"pre_tokenizer": {"type": "ByteLevel", "use_regex": false, "add_prefix_space": false}, "model": {"vocab": {%s}, "merges": [%s]}}`, vocab, merges)
 	tok, err := Parse([]byte(text))
 	require.NoError(t, err)
 	require.Equal(t, []int32{int32(ids - 1)}, tok.Encode("x"+strings.Repeat("y", 599), EncodeOptions{}))
@@ -58,37 +62,50 @@ func TestTablesGrow(t *testing.T) {
 
 func TestRefusedFiles(t *testing.T) {
 	for what, edit := range map[string][2]string{
-		"cut":                      {`"merges"`, "\x00"},
-		"outside":                  {`"b": 1`, `"b": -1`},
-		"too large for the size of the vocabulary":               {`"b": 1`, `"b": 16000000`},
-		"not in the vocabulary":    {`"a b"`, `"a c"`},
-		"two tokens":               {`"a b"`, `"a b c"`},
-		"expected a value":         {`"merges": ["a b", "Ġ ab"]`, `"merges": `},
-		"parts":                    {`["a b", "Ġ ab"]`, `[["a","b","a"]]`},
-		"WordPiece":                {`"type": "BPE"`, `"type": "WordPiece"`},
-		"dropout":                  {`"type": "BPE"`, `"type": "BPE", "dropout": 0.1`},
-		"end_of_word_suffix":       {`"type": "BPE"`, `"type": "BPE", "end_of_word_suffix": "</w>"`},
-		"continuing_subword":       {`"type": "BPE"`, `"type": "BPE", "continuing_subword_prefix": "##"`},
+		"cut":     {`"merges"`, "\x00"},
+		"outside": {`"b": 1`, `"b": -1`},
+		"too large for the size of the vocabulary": {`"b": 1`, `"b": 16000000`},
+		"not in the vocabulary":                    {`"a b"`, `"a c"`},
+		"two tokens":                               {`"a b"`, `"a b c"`},
+		"expected a value":                         {`"merges": ["a b", "Ġ ab"]`, `"merges": `},
+		"parts":                                    {`["a b", "Ġ ab"]`, `[["a","b","a"]]`},
+		"WordPiece":                                {`"type": "BPE"`, `"type": "WordPiece"`},
+		"dropout":                                  {`"type": "BPE"`, `"type": "BPE", "dropout": 0.1`},
+		"end_of_word_suffix":                       {`"type": "BPE"`, `"type": "BPE", "end_of_word_suffix": "</w>"`},
+		"continuing_subword": {`"type": "BPE"`,
+			`"type": "BPE", "continuing_subword_prefix": "##"`},
 		"normalizer \"Lowercase\"": {`"normalizer": null`, `"normalizer": {"type": "Lowercase"}`},
-		"more than 4 normalizers":  {`"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": [` + strings.Repeat(`{"type": "NFC"},`, 4) + `{"type": "NFC"}]}`},
-		"normalizer \"Replace\"":   {`"normalizer": null`, `"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaa"}`},
-		"normalizer \"Prepend\"":   {`"normalizer": null`, `"normalizer": {"type": "Prepend", "prepend": "` + strings.Repeat("a", 65) + `"}`},
-		"more than 16 pre_token":   {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Sequence", "pretokenizers": [` + strings.Repeat(`{"type": "Digits"},`, 16) + `{"type": "Digits"}]}`},
-		"that add text":            {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Sequence", "pretokenizers": [` + strings.Repeat(`{"type": "Metaspace"},`, 4) + `{"type": "Metaspace"}]}`},
-		"pattern":                  {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Split", "pattern": {"Regex": "["}, "behavior": "Isolated", "invert": false}`},
-		"no pattern":               {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Split", "pattern": {"String": ""}, "behavior": "Isolated"}`},
-		"the behavior \"Other\"":   {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Split", "pattern": {"String": "a"}, "behavior": "Other"}`},
-		"\"Whitespace\"":           {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Whitespace"}`},
-		"does not fit":             {`{"type": "ByteLevel", "add_prefix_space": false}`, `null`},
-		"decoder \"WordPiece\"":    {`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "WordPiece"}`},
-		"post_processor":           {`"post_processor": null`, `"post_processor": {"type": "BertProcessing"}`},
-		"unknown token":            {`"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>"}}]}`},
-		"expected the end, found":  {`"Ġ ab"]}}`, `"Ġ ab"]}} x`},
-		"control character":        {`"Ġab": 4`, "\"Ġ\nab\": 4"},
-		"escape":                   {`"Ġab": 4`, `"\ud800": 4`},
-		"deeply":                   {`"normalizer": null`, `"normalizer": ` + strings.Repeat("[", 300) + strings.Repeat("]", 300)},
-		"4096":                     {`"<s>"`, `"` + strings.Repeat("x", 5000) + `"`},
-		"missing":                  {`"merges": ["a b", "Ġ ab"]`, `"other": 1`},
+		"more than 4 normalizers": {`"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": [` +
+			strings.Repeat(`{"type": "NFC"},`, 4) + `{"type": "NFC"}]}`},
+		"normalizer \"Replace\"": {`"normalizer": null`,
+			`"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaa"}`},
+		"normalizer \"Prepend\"": {`"normalizer": null`, `"normalizer": {"type": "Prepend", "prepend": "` +
+			strings.Repeat("a", 65) + `"}`},
+		"more than 16 pre_token": {`{"type": "ByteLevel", "add_prefix_space": false}`,
+			`{"type": "Sequence", "pretokenizers": [` + strings.Repeat(`{"type": "Digits"},`, 16) +
+				`{"type": "Digits"}]}`},
+		"that add text": {`{"type": "ByteLevel", "add_prefix_space": false}`,
+			`{"type": "Sequence", "pretokenizers": [` + strings.Repeat(`{"type": "Metaspace"},`, 4) +
+				`{"type": "Metaspace"}]}`},
+		"pattern": {`{"type": "ByteLevel", "add_prefix_space": false}`,
+			`{"type": "Split", "pattern": {"Regex": "["}, "behavior": "Isolated", "invert": false}`},
+		"no pattern": {`{"type": "ByteLevel", "add_prefix_space": false}`,
+			`{"type": "Split", "pattern": {"String": ""}, "behavior": "Isolated"}`},
+		"the behavior \"Other\"": {`{"type": "ByteLevel", "add_prefix_space": false}`,
+			`{"type": "Split", "pattern": {"String": "a"}, "behavior": "Other"}`},
+		"\"Whitespace\"":        {`{"type": "ByteLevel", "add_prefix_space": false}`, `{"type": "Whitespace"}`},
+		"does not fit":          {`{"type": "ByteLevel", "add_prefix_space": false}`, `null`},
+		"decoder \"WordPiece\"": {`"decoder": {"type": "ByteLevel"}`, `"decoder": {"type": "WordPiece"}`},
+		"post_processor":        {`"post_processor": null`, `"post_processor": {"type": "BertProcessing"}`},
+		"unknown token": {`"post_processor": null`,
+			`"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>"}}]}`},
+		"expected the end, found": {`"Ġ ab"]}}`, `"Ġ ab"]}} x`},
+		"control character":       {`"Ġab": 4`, "\"Ġ\nab\": 4"},
+		"escape":                  {`"Ġab": 4`, `"\ud800": 4`},
+		"deeply": {`"normalizer": null`, `"normalizer": ` + strings.Repeat("[", 300) +
+			strings.Repeat("]", 300)},
+		"4096":    {`"<s>"`, `"` + strings.Repeat("x", 5000) + `"`},
+		"missing": {`"merges": ["a b", "Ġ ab"]`, `"other": 1`},
 	} {
 		text := strings.Replace(small, edit[0], edit[1], 1)
 		require.NotEqual(t, small, text, what)
@@ -122,7 +139,8 @@ func TestOpenFindsFiles(t *testing.T) {
 		return file
 	}
 	write("tokenizer.json.gz", packed.String())
-	write("tokenizer_config.json", `{"eos_token": {"content": "<s>"}, "bos_token": null, "chat_template": [{"name": "default", "template": "D{{ eos_token }}"}, {"name": "tool_use", "template": "T"}]}`)
+	write("tokenizer_config.json",
+		`{"eos_token": {"content": "<s>"}, "bos_token": null, "chat_template": [{"name": "default", "template": "D{{ eos_token }}"}, {"name": "tool_use", "template": "T"}]}`)
 	write("generation_config.json", `{"eos_token_id": [1, 5], "bos_token_id": 3}`)
 	write("config.json", `{"eos_token_id": 0, "bos_token_id": null}`)
 	for _, path := range []string{dir, filepath.Join(dir, "tokenizer.json.gz")} {
@@ -211,7 +229,8 @@ func TestSmallSentencepiece(t *testing.T) {
 	for i := range smallModel() {
 		_, _ = parseSentencepiece(smallModel()[:i])
 	}
-	unigram := bytes.Replace(smallModel(), spField(2, spMessage(spField(3, 2))), spField(2, spMessage(spField(3, 1))), 1)
+	unigram := bytes.Replace(smallModel(), spField(2, spMessage(spField(3, 2))), spField(2, spMessage(spField(3, 1))),
+		1)
 	_, err = parseSentencepiece(unigram)
 	require.ErrorContains(t, err, "only 2 (BPE)")
 	rules := append(smallModel(), spField(3, spMessage(spField(2, "rules")))...)
@@ -243,11 +262,15 @@ func exercise(t *testing.T, tok *Tokenizer) {
 
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte(small))
-	f.Add([]byte(`{"added_tokens":[{"id":1,"content":"<s>","normalized":true,"lstrip":true}],"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},` +
-		`"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Strip","content":" ","start":1}]},` +
-		`"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[1]}}},` +
-		`"model":{"unk_token":"<u>","fuse_unk":true,"byte_fallback":true,"vocab":{"<u>":0,"▁":2,"a":3,"▁a":4,"<0x41>":5},"merges":[["▁","a"]]}}`))
-	f.Add([]byte(`{"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":true}]},"model":{"vocab":{"a":0},"merges":[]}}`))
+	f.Add(
+		[]byte(
+			`{"added_tokens":[{"id":1,"content":"<s>","normalized":true,"lstrip":true}],"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},` +
+				`"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Strip","content":" ","start":1}]},` +
+				`"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[1]}}},` +
+				`"model":{"unk_token":"<u>","fuse_unk":true,"byte_fallback":true,"vocab":{"<u>":0,"▁":2,"a":3,"▁a":4,"<0x41>":5},"merges":[["▁","a"]]}}`))
+	f.Add(
+		[]byte(
+			`{"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":true}]},"model":{"vocab":{"a":0},"merges":[]}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if tok, err := parse(text); err == nil {
 			exercise(t, tok)
@@ -290,11 +313,18 @@ func TestSentencepieceIsItsConversion(t *testing.T) {
 		}
 	}
 	file := map[string]any{
-		"added_tokens": []any{map[string]any{"id": 0, "content": "<unk>", "special": true}, map[string]any{"id": 1, "content": "<s>", "special": true}, map[string]any{"id": 2, "content": "</s>", "special": true}},
-		"normalizer":   map[string]any{"type": "Sequence", "normalizers": []any{map[string]any{"type": "Prepend", "prepend": "▁"}, map[string]any{"type": "Replace", "pattern": map[string]any{"String": " "}, "content": "▁"}}},
-		"decoder": map[string]any{"type": "Sequence", "decoders": []any{map[string]any{"type": "Replace", "pattern": map[string]any{"String": "▁"}, "content": " "}, map[string]any{"type": "ByteFallback"},
+		"added_tokens": []any{map[string]any{"id": 0, "content": "<unk>", "special": true},
+			map[string]any{"id": 1, "content": "<s>", "special": true},
+			map[string]any{"id": 2, "content": "</s>", "special": true}},
+		"normalizer": map[string]any{"type": "Sequence", "normalizers": []any{
+			map[string]any{"type": "Prepend", "prepend": "▁"},
+			map[string]any{"type": "Replace", "pattern": map[string]any{"String": " "}, "content": "▁"}}},
+		"decoder": map[string]any{"type": "Sequence", "decoders": []any{
+			map[string]any{"type": "Replace", "pattern": map[string]any{"String": "▁"}, "content": " "},
+			map[string]any{"type": "ByteFallback"},
 			map[string]any{"type": "Fuse"}, map[string]any{"type": "Strip", "content": " ", "start": 1, "stop": 0}}},
-		"model": map[string]any{"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, "vocab": vocab, "merges": merges},
+		"model": map[string]any{"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
+			"vocab": vocab, "merges": merges},
 	}
 	text, err := json.Marshal(file)
 	require.NoError(t, err)

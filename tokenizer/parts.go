@@ -24,8 +24,9 @@ func (e *PartError) Error() string {
 	return fmt.Sprintf("part %d of its content: %s", e.Part, e.Why)
 }
 
-// JoinParts makes one text of raw, a list of content parts as OpenAI's API has them: the texts of parts of type text and
-// refusal, joined by line breaks as vLLM does. A part may also be a string. Errors about a part are of type *PartError.
+// JoinParts makes one text of raw, a list of content parts as OpenAI's API has them: the texts of parts of type text
+// and refusal, joined by line breaks as vLLM does. A part may also be a string. Errors about a part are of type
+// *PartError.
 func JoinParts(raw json.RawMessage) (string, error) {
 	var parts []json.RawMessage
 	if err := pyjson.Unmarshal(raw, &parts); err != nil {
@@ -63,7 +64,8 @@ func partText(raw json.RawMessage) (string, *PartError) {
 		}
 	}
 	if kind != "text" && kind != "refusal" {
-		return "", &PartError{Unsupported: true, Why: fmt.Sprintf("content of type %q is not supported: only text is", kind)}
+		return "",
+			&PartError{Unsupported: true, Why: fmt.Sprintf("content of type %q is not supported: only text is", kind)}
 	}
 	s, ok := text(part[kind])
 	if !ok {

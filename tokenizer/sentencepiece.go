@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// A sentencepiece model file is one protocol-buffer message (sentencepiece_model.proto). The reader takes what BPE models such as
-// Llama 2's need: pieces with scores and types, and the normaliser's switches.
+// A sentencepiece model file is one protocol-buffer message (sentencepiece_model.proto). The reader takes what BPE
+// models such as Llama 2's need: pieces with scores and types, and the normaliser's switches.
 
 // Types of pieces.
 const (
@@ -39,8 +39,8 @@ type spModel struct {
 
 var errProto = errors.New("damaged sentencepiece model")
 
-// fields calls f with each field of a message: v is the value of a varint or the bits of a fixed-size one, b the bytes of a
-// length-delimited one.
+// fields calls f with each field of a message: v is the value of a varint or the bits of a fixed-size one, b the bytes
+// of a length-delimited one.
 func fields(msg []byte, f func(number, v uint64, b []byte) error) error {
 	for len(msg) > 0 {
 		tag, n := binary.Uvarint(msg)
@@ -142,7 +142,8 @@ func readSentencepiece(data []byte) (*spModel, error) {
 	case m.modelType != 2:
 		return nil, fmt.Errorf("sentencepiece model type %d is not supported, only 2 (BPE)", m.modelType)
 	case m.charsmap > 0 || m.removeSpaces || !m.escapeSpaces:
-		return nil, errors.New("sentencepiece normalisation rules are not supported: convert the model to tokenizer.json")
+		return nil,
+			errors.New("sentencepiece normalisation rules are not supported: convert the model to tokenizer.json")
 	}
 	return m, nil
 }
@@ -196,8 +197,8 @@ func parseSentencepiece(data []byte) (*Tokenizer, error) {
 	return t, nil
 }
 
-// pairsByScore lists all pairs of pieces whose concatenation is a piece. sentencepiece merges the pair whose result has the highest score; if
-// scores are equal, the earlier piece, as in conversions to tokenizer.json.
+// pairsByScore lists all pairs of pieces whose concatenation is a piece. sentencepiece merges the pair whose result has
+// the highest score; if scores are equal, the earlier piece, as in conversions to tokenizer.json.
 func pairsByScore(v *vocab, pieces []spPiece) pairTable {
 	type pair struct{ left, right, id int32 }
 	var pairs []pair
@@ -206,7 +207,8 @@ func pairsByScore(v *vocab, pieces []spPiece) pairTable {
 			continue
 		}
 		for cut := 1; cut < len(p.text); cut++ {
-			if left, right := v.find(p.text[:cut]), v.find(p.text[cut:]); left >= 0 && right >= 0 && mergeable(pieces[left]) && mergeable(pieces[right]) {
+			if left, right := v.find(p.text[:cut]), v.find(p.text[cut:]); left >= 0 && right >= 0 &&
+				mergeable(pieces[left]) && mergeable(pieces[right]) {
 				pairs = append(pairs, pair{left, right, int32(id)})
 			}
 		}

@@ -1,7 +1,8 @@
 package tokenizer
 
-// A split cuts text into the pieces within which merges happen. It returns the end of the piece that starts at i < len(b), in valid
-// UTF-8. Every split here is a published regular expression written as a scanner; split_test.go compares them with a regexp engine.
+// A split cuts text into the pieces within which merges happen. It returns the end of the piece that starts at i <
+// len(b), in valid UTF-8. Every split here is a published regular expression written as a scanner; split_test.go
+// compares them with a regexp engine.
 type split func(b []byte, i int) int
 
 // run returns the end of the run of characters from i that have (want = true) or lack one of the classes in mask.
@@ -40,7 +41,8 @@ func splitGPT2(b []byte, i int) int {
 	return spaces(b, i, run(b, i, classSpace, true))
 }
 
-// contraction returns the length of a contraction's letters at the start of b, which follow an apostrophe. fold = 0x20 ignores case.
+// contraction returns the length of a contraction's letters at the start of b, which follow an apostrophe. fold = 0x20
+// ignores case.
 func contraction(b []byte, fold byte) int {
 	if len(b) == 0 {
 		return 0
@@ -64,8 +66,8 @@ func contraction(b []byte, fold byte) int {
 	return 0
 }
 
-// spaces matches \s+(?!\S)|\s+ in the run of white space [i, end): all of it at the end of the text; otherwise all but its last character;
-// a single character completely.
+// spaces matches \s+(?!\S)|\s+ in the run of white space [i, end): all of it at the end of the text; otherwise all but
+// its last character; a single character completely.
 func spaces(b []byte, i, end int) int {
 	if end == len(b) {
 		return end

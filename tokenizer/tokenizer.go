@@ -32,8 +32,10 @@ type Tokenizer struct {
 
 // EncodeOptions are options for special tokens in Encode.
 type EncodeOptions struct {
-	AddSpecial   bool // put the tokens around the text that the model expects (tokenizer.json's post-processor; often BOS, often nothing)
-	ParseSpecial bool // the strings of special tokens in the text become their ids; otherwise they are text. Added tokens that are
+	// put the tokens around the text that the model expects (tokenizer.json's post-processor; often BOS, often nothing)
+	AddSpecial bool
+	// the strings of special tokens in the text become their ids; otherwise they are text. Added tokens that are
+	ParseSpecial bool
 	// not flagged special (Qwen's <think>) are found in both cases.
 }
 
@@ -85,7 +87,8 @@ func (t *Tokenizer) encode(st *state, out []int32, text []byte, parseSpecial boo
 	return out
 }
 
-// split applies the pre-tokenizers in order, each to all pieces of the previous one, and merges within the final pieces.
+// split applies the pre-tokenizers in order, each to all pieces of the previous one, and merges within the final
+// pieces.
 func (t *Tokenizer) split(st *state, out []int32, text []byte, steps []step, first bool) []int32 {
 	if len(text) == 0 {
 		return out
@@ -178,9 +181,9 @@ func (t *Tokenizer) release(st *state) {
 // VocabSize is one more than the largest id, added tokens included. A model's embedding may have more rows.
 func (t *Tokenizer) VocabSize() int { return len(t.model.vocab.spans) }
 
-// Rows is the minimum number of rows of the model's embedding: VocabSize without special tokens at the end that are only in
-// the files beside tokenizer.json. Some published models have such a padding token without a row; only its own text is
-// encoded as its id.
+// Rows is the minimum number of rows of the model's embedding: VocabSize without special tokens at the end that are
+// only in the files beside tokenizer.json. Some published models have such a padding token without a row; only its own
+// text is encoded as its id.
 func (t *Tokenizer) Rows() int {
 	n := t.VocabSize()
 	for n > t.stated && t.Special(int32(n-1)) {

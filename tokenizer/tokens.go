@@ -216,7 +216,8 @@ func truthy(raw json.RawMessage) bool {
 	return true
 }
 
-// readSpecialTokensMap reads the older file. Tokens written as objects are special there, whatever their field "special" is.
+// readSpecialTokensMap reads the older file. Tokens written as objects are special there, whatever their field
+// "special" is.
 func (a *arguments) readSpecialTokensMap(path string) error {
 	list, err := readObject(path)
 	if err != nil {
@@ -387,8 +388,8 @@ func (c *tokenizerConfig) setNamed(name string, raw json.RawMessage) error {
 	return nil
 }
 
-// readLegacy reads added_tokens.json, an object from texts to ids. Tokens with a role are special; with extra, those listed
-// as extra tokens are special too.
+// readLegacy reads added_tokens.json, an object from texts to ids. Tokens with a role are special; with extra, those
+// listed as extra tokens are special too.
 func (c *tokenizerConfig) readLegacy(path string, extra bool) error {
 	list, err := readObject(path)
 	if err != nil {

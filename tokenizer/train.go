@@ -11,9 +11,9 @@ import (
 	"slices"
 )
 
-// Train trains a byte-level BPE tokenizer of up to vocabSize tokens on texts and returns its tokenizer.json. The tokens are the special
-// tokens, the 256 bytes, and merges of the most frequent pair, repeatedly (Sennrich et al. 2016). Text is split with Qwen2's pattern. The same
-// texts give the same file, and the same merges as Hugging Face's BpeTrainer.
+// Train trains a byte-level BPE tokenizer of up to vocabSize tokens on texts and returns its tokenizer.json. The tokens
+// are the special tokens, the 256 bytes, and merges of the most frequent pair, repeatedly (Sennrich et al. 2016). Text
+// is split with Qwen2's pattern. The same texts give the same file, and the same merges as Hugging Face's BpeTrainer.
 func Train(texts iter.Seq[string], vocabSize int, specials []string) ([]byte, error) {
 	if least := 256 + len(specials); vocabSize < least || vocabSize > maxID {
 		return nil, fmt.Errorf("training a tokenizer: a vocabulary of %d is outside %d..%d", vocabSize, least, maxID)
@@ -189,11 +189,14 @@ func (c *candidates) Pop() any {
 
 // file writes tokenizer.json.
 func (t *trainer) file(specials []string) ([]byte, error) {
-	byteLevel := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false}
-	cut := map[string]any{"type": "Split", "pattern": map[string]string{"Regex": qwenPattern}, "behavior": "Isolated", "invert": false}
+	byteLevel := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false,
+		"use_regex": false}
+	cut := map[string]any{"type": "Split", "pattern": map[string]string{"Regex": qwenPattern}, "behavior": "Isolated",
+		"invert": false}
 	added := []map[string]any{}
 	for id, s := range specials {
-		added = append(added, map[string]any{"id": id, "content": s, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
+		added = append(added, map[string]any{"id": id, "content": s, "single_word": false, "lstrip": false,
+			"rstrip": false, "normalized": false, "special": true})
 	}
 	if t.merges == nil {
 		t.merges = [][2]string{}
@@ -203,8 +206,10 @@ func (t *trainer) file(specials []string) ([]byte, error) {
 		"pre_tokenizer":  map[string]any{"type": "Sequence", "pretokenizers": []any{cut, byteLevel}},
 		"post_processor": nil,
 		"decoder":        byteLevel,
-		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
-			"fuse_unk": false, "byte_fallback": false, "ignore_merges": false, "vocab": vocabulary(t.tokens), "merges": t.merges},
+		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil,
+			"end_of_word_suffix": nil,
+			"fuse_unk":           false, "byte_fallback": false, "ignore_merges": false, "vocab": vocabulary(t.tokens),
+			"merges": t.merges},
 	}, "", " ")
 	return append(out, '\n'), err
 }

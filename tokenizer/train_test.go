@@ -49,7 +49,8 @@ func TestTrainRefuses(t *testing.T) {
 	for _, c := range []struct {
 		size     int
 		specials []string
-	}{{255, nil}, {256, []string{"<s>"}}, {300, []string{"<s>", "<s>"}}, {300, []string{""}}, {300, []string{"a"}}, {1 << 30, nil}} {
+	}{{255, nil}, {256, []string{"<s>"}}, {300, []string{"<s>", "<s>"}}, {300, []string{""}}, {300, []string{"a"}},
+		{1 << 30, nil}} {
 		_, err := Train(none, c.size, c.specials)
 		require.Error(t, err, "%v", c)
 	}

@@ -16,8 +16,8 @@ const (
 	classWord                // \w as Unicode defines it: letters, marks, decimal digits, letter numbers, connectors
 )
 
-// classes holds the classes of every code point; loadClasses fills it once. A flat table costs 1.1 MB of address space, of which
-// only the pages of scripts that occur are touched, and a look-up is one load.
+// classes holds the classes of every code point; loadClasses fills it once. A flat table costs 1.1 MB of address space,
+// of which only the pages of scripts that occur are touched, and a look-up is one load.
 var classes [unicode.MaxRune + 1]uint8
 
 var loadClasses = sync.OnceFunc(func() {
@@ -37,7 +37,8 @@ var loadClasses = sync.OnceFunc(func() {
 	mark(unicode.N, classNumber)
 	mark(unicode.M, classMark|classWord)
 	mark(unicode.White_Space, classSpace)
-	for _, t := range []*unicode.RangeTable{unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control} {
+	for _, t := range []*unicode.RangeTable{unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic,
+		unicode.Join_Control} {
 		mark(t, classWord)
 	}
 	classes['\r'] |= classNewline

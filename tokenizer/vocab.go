@@ -28,7 +28,8 @@ type vocabSlot struct {
 	id int32 // counted from 1; 0 is a free slot
 }
 
-// maxID bounds ids: the cache of encoded pieces packs them into 24 bits, and one hostile id must not allocate gigabytes.
+// maxID bounds ids: the cache of encoded pieces packs them into 24 bits, and one hostile id must not allocate
+// gigabytes.
 const maxID = 1<<24 - 1
 
 // newVocab makes room for about n tokens, written in size bytes.
@@ -100,7 +101,8 @@ func (v *vocab) insert(b []byte, id int32) {
 
 // is reports whether a used slot holds the token b.
 func (v *vocab) is(s *vocabSlot, word uint64, b []byte) bool {
-	return s.word == word && int(s.end-s.start) == len(b) && (len(b) <= 8 || string(v.arena[s.start:s.end]) == string(b))
+	return s.word == word && int(s.end-s.start) == len(b) &&
+		(len(b) <= 8 || string(v.arena[s.start:s.end]) == string(b))
 }
 
 func (v *vocab) grow() {
@@ -158,7 +160,8 @@ func keyOf(b []byte) tokenKey {
 	case len(b) == 8:
 		word = binary.LittleEndian.Uint64(b)
 	case len(b) >= 4:
-		word = uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[len(b)-4:]))<<(8*uint(len(b)-4))
+		word = uint64(binary.LittleEndian.Uint32(b)) | uint64(
+			binary.LittleEndian.Uint32(b[len(b)-4:]))<<(8*uint(len(b)-4))
 	default:
 		for i, c := range b {
 			word |= uint64(c) << (8 * i)

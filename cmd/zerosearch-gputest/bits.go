@@ -7,8 +7,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// bits compares row 0 of products of 1 to 8192 rows: rollouts, log-probs and training run the same tokens in batches of different
-// sizes, and their log-probs are equal only if each row is.
+// bits compares row 0 of products of 1 to 8192 rows: rollouts, log-probs and training run the same tokens in batches of
+// different sizes, and their log-probs are equal only if each row is.
 func bits(j *job) error {
 	d, err := j.open()
 	if err != nil {
@@ -30,7 +30,8 @@ func bits(j *job) error {
 		for _, w := range []struct {
 			name string
 			n, k int
-		}{{"q", hd, c.Hidden}, {"k", gd, c.Hidden}, {"gate", c.Inter, c.Hidden}, {"down", c.Hidden, c.Inter}, {"head", c.Vocab, c.Hidden}} {
+		}{{"q", hd, c.Hidden}, {"k", gd, c.Hidden}, {"gate", c.Inter, c.Hidden}, {"down", c.Hidden, c.Inter},
+			{"head", c.Vocab, c.Hidden}} {
 			for _, t := range []kernels.DType{kernels.BF16, kernels.Q8} {
 				if t == kernels.Q8 && shape == "qwen2.5-7b" {
 					continue // the sizes of the others say enough
@@ -44,7 +45,8 @@ func bits(j *job) error {
 					return fmt.Errorf("%s of %s in %v: %w", w.name, shape, t, err)
 				}
 				for _, b := range bad {
-					j.say("%s of %s in %v, [%d, %d]: row 0 of %d rows differs from row 0 of %d rows in %d of %d values", w.name, shape, t,
+					j.say("%s of %s in %v, [%d, %d]: row 0 of %d rows differs from row 0 of %d rows in %d of %d values",
+						w.name, shape, t,
 						w.n, w.k, b.rows, rows[0], b.values, w.n)
 				}
 				differing += len(bad)
@@ -56,7 +58,8 @@ func bits(j *job) error {
 	}
 	j.sayLibrary(d)
 	if j.values["differences"] = float64(differing); differing > 0 {
-		return fmt.Errorf("%d products have other bits in other batches: rollout/logprob_diff_max will not be 0", differing)
+		return fmt.Errorf("%d products have other bits in other batches: rollout/logprob_diff_max will not be 0",
+			differing)
 	}
 	return nil
 }
@@ -78,7 +81,8 @@ func rowBits(d kernels.Device, m []int, n, k int, t kernels.DType) (bad []rowDif
 	var want []float32
 	for _, rows := range m {
 		d.Zero(y)
-		d.MatMul(kernels.Mat(y.Buf, kernels.F32, 0, rows, n), kernels.Mat(x.Buf, kernels.F32, 0, rows, k), w, kernels.Epilogue{})
+		d.MatMul(kernels.Mat(y.Buf, kernels.F32, 0, rows, n), kernels.Mat(x.Buf, kernels.F32, 0, rows, k), w,
+			kernels.Epilogue{})
 		got := make([]float32, n)
 		if err := kernels.Download(d, got, kernels.Mat(y.Buf, kernels.F32, 0, 1, n)); err != nil {
 			return nil, err

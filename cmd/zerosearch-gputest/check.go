@@ -30,9 +30,11 @@ var checks = []check{
 	// It compiles every kernel for the processes that follow, which take them from the driver's cache.
 	{discoveryName, "driver, GPUs and libraries", 120 * time.Second, nil, discovery},
 	// The cache would hide how long the driver compiles, and what it would do for a new GPU.
-	{"jit", "the driver compiles every kernel: time, registers, spills", 150 * time.Second, []string{"CUDA_CACHE_DISABLE=1"}, jit},
+	{"jit", "the driver compiles every kernel: time, registers, spills", 150 * time.Second,
+		[]string{"CUDA_CACHE_DISABLE=1"}, jit},
 	{"conformance", "every operation beside the reference", 180 * time.Second, nil, conformance},
-	{"own", "the same of products by the program's own kernels, without cuBLAS", 120 * time.Second, withoutLibrary, ownProducts},
+	{"own", "the same of products by the program's own kernels, without cuBLAS", 120 * time.Second, withoutLibrary,
+		ownProducts},
 	{"bits", "a row of a product has the same bits in every batch", 90 * time.Second, nil, bits},
 	{"parity", "log-probs, logits and gradients of a model beside the CPU's", 120 * time.Second, nil, parity},
 	{"grpo", "log-probs recorded while sampling are those of training, bit for bit", 90 * time.Second, nil, grpo},

@@ -18,8 +18,9 @@ import (
 // quickCases are those of the suite that take seconds where the GPU is simulated.
 const quickCases = "embed|norm|rope|swiglu|gather|optimiser|special|narrow|memory|weights|cache|empty|golden|gradient"
 
-// conformance is the suite that every device passes in go test, run by the package testing here: the suite takes a *testing.T,
-// with subtests, and testing.RunTests is what gives one outside of go test. What testing prints is read instead of being shown.
+// conformance is the suite that every device passes in go test, run by the package testing here: the suite takes a
+// *testing.T, with subtests, and testing.RunTests is what gives one outside of go test. What testing prints is read
+// instead of being shown.
 func conformance(j *job) error {
 	cases := "."
 	if j.flags.Quick {
@@ -45,7 +46,8 @@ func (j *job) suite(cases string) error {
 	defer restored("test.v", "true")()
 	defer restored("test.run", "^conformance$/"+cases)()
 	open := func() (kernels.Device, error) { return j.open() }
-	suite := []testing.InternalTest{{Name: "conformance", F: func(t *testing.T) { kerneltest.Run(t, open, kerneltest.CUDA) }}}
+	suite := []testing.InternalTest{
+		{Name: "conformance", F: func(t *testing.T) { kerneltest.Run(t, open, kerneltest.CUDA) }}}
 	p := outcomes{j: j}
 	ok := false
 	if err := printed(func() { ok = testing.RunTests(matches, suite) }, p.read); err != nil {

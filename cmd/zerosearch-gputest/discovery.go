@@ -26,7 +26,8 @@ func discovery(j *job) error {
 		if g.Why != "" {
 			why = ": " + g.Why
 		}
-		j.say("cuda:%d %s, compute capability %d.%d, %d multiprocessors, %.1f GB, %s%s", g.Index, g.Name, g.Major, g.Minor, g.SMs,
+		j.say("cuda:%d %s, compute capability %d.%d, %d multiprocessors, %.1f GB, %s%s", g.Index, g.Name, g.Major,
+			g.Minor, g.SMs,
 			float64(g.Memory)/1e9, g.UUID, why)
 	}
 	if l.NoCUDA != "" {
@@ -73,7 +74,8 @@ func (j *job) sayLibrary(dev kernels.Device) {
 	j.values["shapes"], j.values["shapes_by_own_kernels"] = float64(len(plans)), float64(own)
 }
 
-// jit says what the driver made of the kernels. A kernel of the products and of attention that spills loses most of its speed.
+// jit says what the driver made of the kernels. A kernel of the products and of attention that spills loses most of its
+// speed.
 func jit(j *job) error {
 	dev, err := j.open()
 	if err != nil {
@@ -99,14 +101,16 @@ func jit(j *job) error {
 			}
 			local = max(local, k.Local)
 			if k.Local > 0 {
-				j.say("%s: %s has %d bytes of local memory a thread (%d registers)", m.Name, k.Name, k.Local, k.Registers)
+				j.say("%s: %s has %d bytes of local memory a thread (%d registers)", m.Name, k.Name, k.Local,
+					k.Registers)
 			}
 			if k.Local > 0 && hot(m.Name) {
 				spilling = append(spilling, k.Name)
 			}
 		}
 		all += m.Took.Seconds()
-		j.say("%-30s %6.2f s  %2d kernels for %d.%d, at most %3d registers (%s), %d bytes of local memory", m.Name, m.Took.Seconds(),
+		j.say("%-30s %6.2f s  %2d kernels for %d.%d, at most %3d registers (%s), %d bytes of local memory", m.Name,
+			m.Took.Seconds(),
 			len(m.Kernels), most.Capability/10, most.Capability%10, most.Registers, most.Name, local)
 		for _, k := range m.Kernels {
 			j.values[k.Name+" registers"], j.values[k.Name+" local"] = float64(k.Registers), float64(k.Local)

@@ -79,7 +79,8 @@ func graphs(j *job) error {
 		if err := d.Sync(); err != nil {
 			return err
 		}
-		j.say("%d operations %s: %.0f us, of which the host %.0f us", 5*layers, what, time.Since(began).Seconds()/20*1e6,
+		j.say("%d operations %s: %.0f us, of which the host %.0f us", 5*layers, what,
+			time.Since(began).Seconds()/20*1e6,
 			host.Seconds()/20*1e6)
 		j.values[what+" seconds"] = time.Since(began).Seconds() / 20
 	}

@@ -1,12 +1,12 @@
-// Command zerosearch-gputest finds out whether the CUDA backend works on the NVIDIA GPU of this machine, and how fast it is. It
-// needs the driver and nothing else: no Go, no CUDA toolkit, no models, no network.
+// Command zerosearch-gputest finds out whether the CUDA backend works on the NVIDIA GPU of this machine, and how fast
+// it is. It needs the driver and nothing else: no Go, no CUDA toolkit, no models, no network.
 //
 //	zerosearch-gputest                        everything, about a quarter of an hour
 //	zerosearch-gputest --list                 what is checked
 //	zerosearch-gputest --run 'jit|bits' --json report.json
 //
-// Every check runs in a process of its own, which is stopped when its time is over: a kernel that fails makes a GPU useless to
-// its process, and a call that never returns cannot be left in any other way.
+// Every check runs in a process of its own, which is stopped when its time is over: a kernel that fails makes a GPU
+// useless to its process, and a call that never returns cannot be left in any other way.
 package main
 
 import (
@@ -70,8 +70,10 @@ func run(args []string, stdout, stderr io.Writer, do perform) (code int) {
 	var f flags
 	parser, err := kong.New(&f, kong.Name("zerosearch-gputest"), kong.Writers(stdout, stderr),
 		kong.Description("Find out whether the CUDA backend works on the GPU of this machine, and how fast it is.\n\n"+
-			"Exit status 0: every check passed or had a reason to be skipped. 1: a check failed, or there is no GPU. 2: wrong usage."),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}), kong.Exit(func(c int) { panic(exitPanic(c)) }))
+			"Exit status 0: every check passed or had a reason to be skipped. 1: a check failed, or there is no GPU. "+
+			"2: wrong usage."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
+		kong.Exit(func(c int) { panic(exitPanic(c)) }))
 	if err != nil {
 		return fail(exitFailed, "building the command line: %v", err)
 	}
@@ -83,7 +85,8 @@ func run(args []string, stdout, stderr io.Writer, do perform) (code int) {
 		return exitPassed
 	}
 	if err := devices.Check(f.Device); err != nil || !strings.HasPrefix(f.Device, devices.CUDA) {
-		return fail(exitUsage, "--device %q: this command tests NVIDIA GPUs: use cuda, or cuda:N with the number of a GPU", f.Device)
+		return fail(exitUsage,
+			"--device %q: this command tests NVIDIA GPUs: use cuda, or cuda:N with the number of a GPU", f.Device)
 	}
 	if f.Check != "" {
 		return child(f, stdout, stderr)

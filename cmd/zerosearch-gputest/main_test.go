@@ -83,9 +83,11 @@ func TestQuick(t *testing.T) {
 	if _, ok := any(opened(t)).(kernels.Recorder); ok {
 		graphs = passed
 	}
-	require.Equal(t, map[string]string{"discovery": passed, "jit": passed, "conformance": passed, "bits": passed, "parity": passed,
-		"grpo": passed, "leaks": passed, "faults": passed, "signals": passed, "graphs": graphs, "own": passed, "bandwidth": skipped,
-		"products": skipped, "products-own": skipped, "decode": skipped, "step": skipped}, got)
+	require.Equal(t, map[string]string{"discovery": passed, "jit": passed, "conformance": passed, "bits": passed,
+		"parity": passed,
+		"grpo":   passed, "leaks": passed, "faults": passed, "signals": passed, "graphs": graphs, "own": passed,
+		"bandwidth": skipped,
+		"products":  skipped, "products-own": skipped, "decode": skipped, "step": skipped}, got)
 	require.Contains(t, stdout, "cuda:0 Fake A100, compute capability 8.0, 4 multiprocessors, 1.1 GB, GPU-00000000-")
 	require.Contains(t, stdout, "PASS norm ")
 	require.Contains(t, stdout, "compute-sanitizer")
@@ -169,7 +171,8 @@ func (idle) MatMul(kernels.Tensor, kernels.Tensor, kernels.Weight, kernels.Epilo
 func TestProcesses(t *testing.T) {
 	t.Setenv(mainEnv, "simulated")
 	start := func(name string, limit time.Duration) (r result, lines []string) {
-		r = inProcess(t.Context(), check{name: name, limit: limit, env: []string{"A_LIBRARY=1"}}, flags{Device: "cuda", Quick: true},
+		r = inProcess(t.Context(), check{name: name, limit: limit, env: []string{"A_LIBRARY=1"}},
+			flags{Device: "cuda", Quick: true},
 			func(l string) { lines = append(lines, l) })
 		require.Equal(t, name, r.Name)
 		return r, lines
@@ -211,7 +214,8 @@ func TestWithoutGPU(t *testing.T) {
 	t.Setenv(mainEnv, "none")
 	code, stdout, stderr := gputestBy(inProcess)
 	require.Equal(t, exitFailed, code)
-	require.Regexp(t, regexp.MustCompile(`^discovery: driver, GPUs and libraries\n +FAIL  discovery, [\d.]+ s: \S.*\n$`), stdout)
+	require.Regexp(t,
+		regexp.MustCompile(`^discovery: driver, GPUs and libraries\n +FAIL  discovery, [\d.]+ s: \S.*\n$`), stdout)
 	require.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
 	require.True(t, strings.HasPrefix(stderr, "error: looking for a GPU: "), stderr)
 }
@@ -238,12 +242,14 @@ func TestUsage(t *testing.T) {
 		require.Contains(t, stdout+stderr, c.want)
 	}
 	cudatest.Install(t, cudatest.A100())
-	code, _, stderr := gputest("--quick", "--run", "bandwidth", "--json", filepath.Join(t.TempDir(), "no", "report.json"))
+	code, _, stderr := gputest("--quick", "--run", "bandwidth", "--json",
+		filepath.Join(t.TempDir(), "no", "report.json"))
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stderr, "give --json a file that can be written")
 }
 
-// Every check that scripts/first-hour-gpu.sh and docs/gpu.md name exists: a name that matches nothing would be left out unseen.
+// Every check that scripts/first-hour-gpu.sh and docs/gpu.md name exists: a name that matches nothing would be left out
+// unseen.
 func TestNamesOfChecksInScripts(t *testing.T) {
 	var known []string
 	for _, c := range checks {

@@ -13,8 +13,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// leaks uses the GPU in the same way several times: a model, an engine that generates, a trainer that takes a step. What the device
-// itself keeps (scratch) has its size after the first time; from then on the memory that is available stays the same.
+// leaks uses the GPU in the same way several times: a model, an engine that generates, a trainer that takes a step.
+// What the device itself keeps (scratch) has its size after the first time; from then on the memory that is available
+// stays the same.
 func leaks(j *job) error {
 	shape, rounds := "qwen2.5-0.5b", 5
 	if j.flags.Quick {
@@ -52,7 +53,8 @@ func (j *job) givesBack(d kernels.Device, rounds int, use func() error) error {
 			before = now
 		case now < before:
 			j.values["lost_bytes"] = float64(before - now)
-			return fmt.Errorf("%d bytes are not given back in %d rounds: memory is lost, or another program took it meanwhile",
+			return fmt.Errorf(
+				"%d bytes are not given back in %d rounds: memory is lost, or another program took it meanwhile",
 				before-now, round)
 		}
 	}
@@ -69,7 +71,8 @@ func use(ctx context.Context, d kernels.Device, c *model.Config) error {
 	e := engine.New(d, engine.Options{})
 	err = e.AddModel("m", m, engine.ModelOptions{KVPages: 16, MaxContext: 128, MaxSequences: 4, MaxBatchTokens: 64})
 	if err == nil {
-		_, err = e.Generate(ctx, engine.Request{Model: "m", Prompt: ids(20, c.Vocab, 9), MaxTokens: 5, EOS: []int32{}, Temperature: 1})
+		_, err = e.Generate(ctx, engine.Request{Model: "m", Prompt: ids(20, c.Vocab, 9), MaxTokens: 5, EOS: []int32{},
+			Temperature: 1})
 	}
 	e.Close()
 	if err != nil {
@@ -93,7 +96,8 @@ func use(ctx context.Context, d kernels.Device, c *model.Config) error {
 	return err
 }
 
-// faults asks for more memory than there is, in the two ways in which a run meets that. Nothing is taken from other programs.
+// faults asks for more memory than there is, in the two ways in which a run meets that. Nothing is taken from other
+// programs.
 func faults(j *job) error {
 	d, err := j.open()
 	if err != nil {

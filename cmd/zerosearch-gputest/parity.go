@@ -19,8 +19,8 @@ type computed struct {
 	grads    [][]float32
 }
 
-// parity computes with one model on the CPU and on the GPU. In F32 only the order of sums differs; in BF16 operands are rounded on
-// the way, and a difference in the last bit of one becomes one of BF16's steps in the next layer.
+// parity computes with one model on the CPU and on the GPU. In F32 only the order of sums differs; in BF16 operands are
+// rounded on the way, and a difference in the last bit of one becomes one of BF16's steps in the next layer.
 func parity(j *job) error {
 	c, err := bench.LookupShape("qwen2.5-3b")
 	if err != nil {
@@ -30,7 +30,8 @@ func parity(j *job) error {
 	shape.Layers, shape.Vocab = 4, 16384
 	lengths := []int{300, 40, 65}
 	if j.flags.Quick {
-		shape.Layers, shape.Vocab, shape.Hidden, shape.Inter, shape.Heads, shape.KVHeads, shape.HeadDim = 2, 300, 64, 96, 4, 2, 16
+		shape.Layers, shape.Vocab, shape.Hidden, shape.Inter, shape.Heads, shape.KVHeads, shape.HeadDim = 2, 300, 64,
+			96, 4, 2, 16
 		lengths = []int{40, 7}
 	}
 	host, err := cpu.New(cpu.Options{})
@@ -68,7 +69,8 @@ func parity(j *job) error {
 				grad, name = far, want.names[i]
 			}
 		}
-		j.say("%v: log-probs differ by at most %.2g (%.2g allowed), logits by %.2g of the largest (%.2g), gradients by %.2g of the "+
+		j.say("%v: log-probs differ by at most %.2g (%.2g allowed), logits by %.2g of the largest (%.2g), gradients "+
+			"by %.2g of the "+
 			"largest of a tensor (%.2g): %s", t.dtype, lp, t.logprobs, logits, t.logits, grad, t.largest, name)
 		for what, x := range map[string]float64{"logprobs": lp, "logits": logits, "gradients": grad} {
 			j.values[fmt.Sprintf("%v %s", t.dtype, what)] = x
@@ -169,7 +171,8 @@ func logits(d kernels.Device, m *model.Model, ids []int32) ([]float32, error) {
 		return nil, r.err
 	}
 	h := m.Forward(ws, &model.Batch{Layout: l}, kv)
-	last := kernels.Tensor{Buf: h.Buf, Off: h.Off + (n-rows)*h.Stride, Rows: rows, Cols: h.Cols, Stride: h.Stride, Type: h.Type}
+	last := kernels.Tensor{Buf: h.Buf, Off: h.Off + (n-rows)*h.Stride, Rows: rows, Cols: h.Cols, Stride: h.Stride,
+		Type: h.Type}
 	d.MatMul(y, last, m.Head(), kernels.Epilogue{})
 	out := make([]float32, y.Len())
 	return out, kernels.Download(d, out, y)

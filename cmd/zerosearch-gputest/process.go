@@ -110,7 +110,8 @@ func watch(ctx context.Context, limit time.Duration, c check, f flags, say func(
 	return nil, err
 }
 
-// tail keeps the beginning and the end of what is written to it: the reason of a crash comes first, a long trace follows.
+// tail keeps the beginning and the end of what is written to it: the reason of a crash comes first, a long trace
+// follows.
 type tail struct{ head, end bytes.Buffer }
 
 const tailBytes = 16 << 10

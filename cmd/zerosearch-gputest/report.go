@@ -25,7 +25,8 @@ type report struct {
 }
 
 func newReport(f flags) *report {
-	return &report{Version: version(), Time: time.Now().UTC().Format(time.RFC3339), OS: runtime.GOOS, Arch: runtime.GOARCH,
+	return &report{Version: version(), Time: time.Now().UTC().Format(time.RFC3339), OS: runtime.GOOS,
+		Arch: runtime.GOARCH,
 		CPUs: runtime.NumCPU(), Device: f.Device, Quick: f.Quick, Passed: true}
 }
 
@@ -73,14 +74,16 @@ func (r *report) end(stdout, stderr io.Writer) int {
 			bad = append(bad, x.Name)
 		}
 	}
-	fmt.Fprintf(stdout, "\n%d passed, %d failed, %d skipped, %.0f s\n", count[passed], count[failed], count[skipped], seconds)
+	fmt.Fprintf(stdout, "\n%d passed, %d failed, %d skipped, %.0f s\n", count[passed], count[failed], count[skipped],
+		seconds)
 	if slices.ContainsFunc(r.Checks, func(x result) bool { return x.Name == "conformance" }) {
 		fmt.Fprint(stdout, hints)
 	}
 	if len(bad) == 0 {
 		return exitPassed
 	}
-	fmt.Fprintf(stderr, "error: testing %s: failed: %s: please report what is printed above, or the file of --json\n", r.Device,
+	fmt.Fprintf(stderr, "error: testing %s: failed: %s: please report what is printed above, or the file of --json\n",
+		r.Device,
 		strings.Join(bad, ", "))
 	return exitFailed
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// signals sends interrupts to this process while the GPU works. Libraries of CUDA have been seen to replace the handlers of Go's
-// runtime: an interrupt would then end the program in the middle of a step, or not be seen at all.
+// signals sends interrupts to this process while the GPU works. Libraries of CUDA have been seen to replace the
+// handlers of Go's runtime: an interrupt would then end the program in the middle of a step, or not be seen at all.
 func signals(j *job) error {
 	if runtime.GOOS == "windows" {
 		return skip("Windows has no such signals")

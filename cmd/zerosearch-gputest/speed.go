@@ -85,7 +85,8 @@ func products(j *job) error {
 	return nil
 }
 
-// wanted is the share of the memory's bandwidth that decode should reach where many sequences share the reading of the weights.
+// wanted is the share of the memory's bandwidth that decode should reach where many sequences share the reading of the
+// weights.
 const wanted = 0.6
 
 // decode generates with random weights. Each pass reads all weights, and the keys and values of every sequence.
@@ -120,7 +121,8 @@ func decode(j *job) error {
 	if len(batch) == 0 {
 		return skip(fmt.Sprintf("%.1f GB of the GPU are available", float64(available)/1e9))
 	}
-	r, err := bench.Model(j.ctx, bench.Options{Device: j.flags.Device, Shape: "qwen2.5-3b", DType: kernels.BF16, Reps: 3, Seed: 1},
+	r, err := bench.Model(j.ctx, bench.Options{Device: j.flags.Device, Shape: "qwen2.5-3b", DType: kernels.BF16,
+		Reps: 3, Seed: 1},
 		bench.ModelTests{Gen: []int{tokens}, Batch: batch, Depth: depth, Prompt: []int{1024}, UBatch: 4096})
 	if err != nil {
 		return err
@@ -128,14 +130,16 @@ func decode(j *job) error {
 	slow := ""
 	for _, x := range r.Rows {
 		share := x.GBS * 1e9 / rate
-		j.say("%-16s %9.1f tokens/s  %8.2f ms a token  %4.0f%% of the bandwidth", x.Op, x.Median, 1e3*float64(x.Shape["batch"])/x.Median, 100*share)
+		j.say("%-16s %9.1f tokens/s  %8.2f ms a token  %4.0f%% of the bandwidth", x.Op, x.Median,
+			1e3*float64(x.Shape["batch"])/x.Median, 100*share)
 		j.values[x.Op] = x.Median
 		if x.Shape["gen"] > 0 && x.Shape["batch"] >= 64 && share < wanted {
 			slow += fmt.Sprintf(", %d sequences %.0f%%", x.Shape["batch"], 100*share)
 		}
 	}
 	if slow != "" {
-		return fmt.Errorf("decode reaches less than %.0f%% of the bandwidth of copies, %.0f GB/s%s", 100*wanted, rate/1e9, slow)
+		return fmt.Errorf("decode reaches less than %.0f%% of the bandwidth of copies, %.0f GB/s%s", 100*wanted,
+			rate/1e9, slow)
 	}
 	return nil
 }

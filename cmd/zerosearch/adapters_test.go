@@ -50,12 +50,14 @@ func TestAdaptersOfAnotherBase(t *testing.T) {
 	require.Equal(t, 2, strings.Count(plan(adapter), "weights"), plan(adapter))
 	require.Equal(t, 1, strings.Count(plan(over), "weights"), plan(over))
 	reference := func(name string) string {
-		return mustRun(t, "", trainArgs(t, filepath.Join(dir, "plan"), "--kl-coef", "0.1", "--ref-model", name, "--lora-r", "2",
+		return mustRun(t, "", trainArgs(t, filepath.Join(dir, "plan"), "--kl-coef", "0.1", "--ref-model", name,
+			"--lora-r", "2",
 			"--dry-run")...)
 	}
 	require.Equal(t, 2, strings.Count(reference(adapter), "weights"), reference(adapter))
 	require.Equal(t, 1, strings.Count(reference(over), "weights"), reference(over))
-	require.InDelta(t, kl("kl-over", "--ref-model", over, "--lora-r", "2"), kl("kl-over-whole", "--ref-model", over), 1e-6)
+	require.InDelta(t, kl("kl-over", "--ref-model", over, "--lora-r", "2"), kl("kl-over-whole", "--ref-model", over),
+		1e-6)
 }
 
 // A checkpoint of LoRA is used from another working directory than it was trained in, and after it was moved together
@@ -107,8 +109,9 @@ func TestNotesOnCheckpoints(t *testing.T) {
 	config := filepath.Join(dir, "config.json")
 	text, err := os.ReadFile(config)
 	require.NoError(t, err)
-	odd := strings.Replace(string(text), "{", `{"attention_dropout": NaN, "odd_key": [Infinity], "rope_parameters": {"factor": 2},`+
-		` "original_max_position_embeddings": null,`, 1)
+	odd := strings.Replace(string(text), "{",
+		`{"attention_dropout": NaN, "odd_key": [Infinity], "rope_parameters": {"factor": 2},`+
+			` "original_max_position_embeddings": null,`, 1)
 	odd = strings.Replace(odd, `"rope_scaling": null`, `"rope_scaling": {"type": "default"}`, 1)
 	require.NoError(t, os.WriteFile(config, []byte(odd), 0o644))
 	notes := []string{"note: " + config + ": it has both rope_scaling and rope_parameters",

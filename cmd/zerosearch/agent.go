@@ -34,7 +34,8 @@ func (f limitFlags) sampling(w *world) (episode.Sampling, error) {
 	if w.given("temperature") || !f.Greedy {
 		switch {
 		case w.given("greedy") && f.Greedy && f.Temperature > 0:
-			return episode.Sampling{}, usagef("--greedy and --temperature %v contradict each other: give one or the other", f.Temperature)
+			return episode.Sampling{},
+				usagef("--greedy and --temperature %v contradict each other: give one or the other", f.Temperature)
 		case !(f.Temperature >= 0):
 			return episode.Sampling{}, usagef("--temperature must not be negative")
 		case !(f.TopP > 0 && f.TopP <= 1):
@@ -104,9 +105,12 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 		return nil, fmt.Errorf("opening %s: %w", a.model.Dir, err)
 	}
 	context := contextOf(m, a.model)
-	a.worker = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template, MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
-		Runner: episode.Runner{Policy: roles.EnginePolicy(a.eng, served0, a.model), Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
-			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs, MaxContext: context, Sampling: sampling}}}
+	a.worker = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template,
+		MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
+		Runner: episode.Runner{Policy: roles.EnginePolicy(a.eng, served0, a.model),
+			Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
+			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs,
+				MaxContext: context, Sampling: sampling}}}
 	if err := a.worker.Runner.Config.Validate(); err != nil {
 		return nil, usageError{err}
 	}

@@ -15,10 +15,12 @@ func TestEveryAlgorithm(t *testing.T) {
 	require.NoError(t, err)
 	before, err := os.ReadFile(filepath.Join(start, "model.safetensors"))
 	require.NoError(t, err)
-	for _, name := range []string{"grpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "rloo", "opo", "gpg", "reinforce", "reinforce++", "reinforce++-baseline", "ppo"} {
+	for _, name := range []string{"grpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "rloo", "opo", "gpg", "reinforce",
+		"reinforce++", "reinforce++-baseline", "ppo"} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
-			mustRun(t, "", trainArgs(t, out, "--algo", name, "--total-steps", "2", "--n", "4", "--save-every", "0", "--ppo-mini-batch-size", "4")...)
+			mustRun(t, "", trainArgs(t, out, "--algo", name, "--total-steps", "2", "--n", "4", "--save-every", "0",
+				"--ppo-mini-batch-size", "4")...)
 			after, err := os.ReadFile(filepath.Join(out, "checkpoints/step-2/model.safetensors"))
 			require.NoError(t, err)
 			require.NotEqual(t, string(before), string(after))
@@ -30,7 +32,8 @@ func TestEveryAlgorithm(t *testing.T) {
 	}
 }
 
-// PPO: critic and policy learn, nothing depends on threads, a run resumed is the run itself, whatever of the critic is trained.
+// PPO: critic and policy learn, nothing depends on threads, a run resumed is the run itself, whatever of the critic is
+// trained.
 func TestPPO(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"all":  {"--kl-target", "0.01", "--kl-horizon", "50", "--critic-warmup", "1", "--ppo-epochs", "2"},
@@ -41,7 +44,9 @@ func TestPPO(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			args := func(out string, more ...string) []string {
-				return trainArgs(t, filepath.Join(dir, out), append(append([]string{"--algo", "ppo", "--total-steps", "3", "--ppo-mini-batch-size", "4", "--critic-lr", "1e-2"}, flags...), more...)...)
+				return trainArgs(t, filepath.Join(dir, out),
+					append(append([]string{"--algo", "ppo", "--total-steps", "3", "--ppo-mini-batch-size", "4",
+						"--critic-lr", "1e-2"}, flags...), more...)...)
 			}
 			mustRun(t, "", args("whole", "--threads", "1")...)
 			mustRun(t, "", args("parts", "--threads", "2")...)
@@ -52,8 +57,10 @@ func TestPPO(t *testing.T) {
 			require.Equal(t, metricsOf(t, filepath.Join(dir, "whole")), metricsOf(t, filepath.Join(dir, "parts")))
 			require.FileExists(t, filepath.Join(dir, "whole/checkpoints/step-3/critic/value_head.safetensors"))
 			for i, m := range metricsOf(t, filepath.Join(dir, "whole")) {
-				for _, key := range []string{"critic/vf_loss", "critic/vf_clipfrac", "critic/vpred_mean", "critic/grad_norm", "critic/lr", "critic/values/mean",
-					"critic/returns/mean", "critic/advantages/mean", "critic/vf_explained_var", "critic/rewards/mean", "actor/lr"} {
+				for _, key := range []string{"critic/vf_loss", "critic/vf_clipfrac", "critic/vpred_mean",
+					"critic/grad_norm", "critic/lr", "critic/values/mean",
+					"critic/returns/mean", "critic/advantages/mean", "critic/vf_explained_var", "critic/rewards/mean",
+					"actor/lr"} {
 					require.Contains(t, m, key)
 				}
 				if i == 0 {
@@ -105,7 +112,8 @@ func TestCriticModel(t *testing.T) {
 	require.NoError(t, tinyModel(other, 3, true))
 	text, err := os.ReadFile(filepath.Join(other, "tokenizer.json"))
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(other, "tokenizer.json"), []byte(strings.Replace(string(text), "/information", "/document", 1)), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(other, "tokenizer.json"),
+		[]byte(strings.Replace(string(text), "/information", "/document", 1)), 0o644))
 	code, _, stderr := zs("", trainArgs(t, filepath.Join(dir, "c"), append(ppo, "--critic-model", other)...)...)
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "opening the critic: ")
@@ -115,16 +123,21 @@ func TestCriticModel(t *testing.T) {
 	require.Contains(t, stderr, "add --lora-r")
 }
 
-// What the KL term is measured from: at the first step the divergence is 0 if the reference is the policy's start, and only then.
+// What the KL term is measured from: at the first step the divergence is 0 if the reference is the policy's start, and
+// only then.
 func TestReferences(t *testing.T) {
 	dir := t.TempDir()
-	mustRun(t, "", trainArgs(t, filepath.Join(dir, "adapter"), "--total-steps", "3", "--lora-r", "2", "--lr", "3e-2", "--save-every", "0")...)
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "adapter"), "--total-steps", "3", "--lora-r", "2", "--lr", "3e-2",
+		"--save-every", "0")...)
 	adapter := filepath.Join(dir, "adapter/checkpoints/step-3")
 	other := filepath.Join(dir, "other")
 	require.NoError(t, tinyModel(other, 3, true))
 	divergence := func(name string, flags ...string) []float64 {
 		out := filepath.Join(dir, name)
-		mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "3", "--n", "4", "--kl-coef", "0.1", "--entropy-coef", "0.01", "--lr", "1e-2", "--save-every", "0"}, flags...)...)...)
+		mustRun(t, "",
+			trainArgs(t, out,
+				append([]string{"--total-steps", "3", "--n", "4", "--kl-coef", "0.1", "--entropy-coef", "0.01", "--lr",
+					"1e-2", "--save-every", "0"}, flags...)...)...)
 		var kl []float64
 		for _, m := range metricsOf(t, out) {
 			kl = append(kl, m["actor/kl_loss"].(float64))
@@ -156,31 +169,40 @@ func TestReferences(t *testing.T) {
 // The simulator as an adapter over the policy's base, as that base with adapters off, and as a checkpoint of its own.
 func TestSimulators(t *testing.T) {
 	dir := t.TempDir()
-	mustRun(t, "", trainArgs(t, filepath.Join(dir, "adapter"), "--total-steps", "2", "--lora-r", "2", "--lr", "3e-2", "--save-every", "0")...)
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "adapter"), "--total-steps", "2", "--lora-r", "2", "--lr", "3e-2",
+		"--save-every", "0")...)
 	adapter := filepath.Join(dir, "adapter/checkpoints/step-2")
 	own, err := taughtModel()
 	require.NoError(t, err)
 	documents := func(name string, flags ...string) string {
 		out := filepath.Join(dir, name)
-		mustRun(t, "", trainArgs(t, out, append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--search-mode", "simulate_sft", "--simulation-max-tokens", "8", "--simulation-temperature", "0.01"}, flags...)...)...)
+		mustRun(t, "",
+			trainArgs(t, out,
+				append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--search-mode", "simulate_sft",
+					"--simulation-max-tokens", "8", "--simulation-temperature", "0.01"}, flags...)...)...)
 		text, err := os.ReadFile(filepath.Join(out, "episodes.jsonl"))
 		require.NoError(t, err)
 		return string(text)
 	}
 	same := documents("same", "--adapter", adapter)
-	require.Equal(t, same, documents("own", "--adapter", adapter, "--simulation-llm", own), "adapters off is the base itself")
+	require.Equal(t, same, documents("own", "--adapter", adapter, "--simulation-llm", own),
+		"adapters off is the base itself")
 	require.NotEqual(t, same, documents("shared", "--adapter", adapter, "--simulation-llm", adapter))
-	require.Equal(t, documents("whole", "--simulation-llm", own), documents("copy"), "and in full fine-tuning the starting weights")
+	require.Equal(t, documents("whole", "--simulation-llm", own), documents("copy"),
+		"and in full fine-tuning the starting weights")
 }
 
 // The updates of a run with a critic, an averaged reference and an overlong penalty, from its episodes alone.
 func TestReplayOfPPO(t *testing.T) {
 	dir := t.TempDir()
-	flags := []string{"--algo", "ppo", "--total-steps", "3", "--n", "4", "--critic-lr", "1e-2", "--reference", "ema:0.9", "--kl-target", "0.01", "--overlong-buffer", "12", "--overlong-limit", "14",
+	flags := []string{"--algo", "ppo", "--total-steps", "3", "--n", "4", "--critic-lr", "1e-2", "--reference",
+		"ema:0.9", "--kl-target", "0.01", "--overlong-buffer", "12", "--overlong-limit", "14",
 		"--ppo-mini-batch-size", "4", "--critic-warmup", "1"}
 	mustRun(t, "", trainArgs(t, filepath.Join(dir, "run"), flags...)...)
-	mustRun(t, "", trainArgs(t, filepath.Join(dir, "again"), append(flags, "--replay", filepath.Join(dir, "run/episodes.jsonl"))...)...)
-	for _, name := range []string{"model.safetensors", "optimizer.safetensors", "reference.safetensors", "critic/optimizer.safetensors", "critic/value_head.safetensors"} {
+	mustRun(t, "", trainArgs(t, filepath.Join(dir, "again"),
+		append(flags, "--replay", filepath.Join(dir, "run/episodes.jsonl"))...)...)
+	for _, name := range []string{"model.safetensors", "optimizer.safetensors", "reference.safetensors",
+		"critic/optimizer.safetensors", "critic/value_head.safetensors"} {
 		a, err := os.ReadFile(filepath.Join(dir, "run/checkpoints/step-3", name))
 		require.NoError(t, err)
 		b, err := os.ReadFile(filepath.Join(dir, "again/checkpoints/step-3", name))
@@ -188,5 +210,6 @@ func TestReplayOfPPO(t *testing.T) {
 		require.True(t, string(a) == string(b), "%s differs", name)
 	}
 	first := metricsOf(t, filepath.Join(dir, "run"))[0]
-	require.Less(t, first["critic/rewards/mean"], first["critic/score/mean"], "the penalty is in what is learned from, not in the score")
+	require.Less(t, first["critic/rewards/mean"], first["critic/score/mean"],
+		"the penalty is in what is learned from, not in the score")
 }

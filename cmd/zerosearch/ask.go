@@ -46,8 +46,9 @@ type askTurn struct {
 	Documents []string `json:"documents"`
 }
 
-// citation is a document that holds the answer: the words of the answer, in order, occur in it after the scorer's normalisation
-// (case, punctuation and articles do not count). It shows where the answer can be checked, not that the model took it from there.
+// citation is a document that holds the answer: the words of the answer, in order, occur in it after the scorer's
+// normalisation (case, punctuation and articles do not count). It shows where the answer can be checked, not that the
+// model took it from there.
 type citation struct {
 	Turn     int    `json:"turn"`     // from 1
 	Document int    `json:"document"` // from 1, as numbered in the turn
@@ -99,7 +100,8 @@ func (c *askCmd) chooseEngine(w *world) error {
 		c.Search.NoiseRate = new(float64)
 	}
 	if strings.Contains(c.Search.Label(), "simulated") {
-		w.log.line("note: documents are made up by a model (--search-mode %s): give --corpus or --docs for real ones", c.Search.Mode)
+		w.log.line("note: documents are made up by a model (--search-mode %s): give --corpus or --docs for real ones",
+			c.Search.Mode)
 	}
 	return nil
 }

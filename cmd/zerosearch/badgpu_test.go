@@ -12,8 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/cudatest"
 )
 
-// TestUnusableGPUs: what is wrong with a machine is one line that says what to do, in the list of devices and where a GPU is asked for;
-// auto computes on the CPU.
+// TestUnusableGPUs: what is wrong with a machine is one line that says what to do, in the list of devices and where a
+// GPU is asked for; auto computes on the CPU.
 func TestUnusableGPUs(t *testing.T) {
 	model, err := taughtModel()
 	require.NoError(t, err)
@@ -23,7 +23,8 @@ func TestUnusableGPUs(t *testing.T) {
 		set  func(*cudatest.Machine)
 		want string
 	}{
-		{"old driver", func(m *cudatest.Machine) { m.Version = 11000 }, "NVIDIA's driver knows CUDA 11.0, and 11.2 is needed: update it"},
+		{"old driver", func(m *cudatest.Machine) { m.Version = 11000 },
+			"NVIDIA's driver knows CUDA 11.0, and 11.2 is needed: update it"},
 		{"stub", init(34), "libcuda is the toolkit's stub, not the driver: take its folder"},
 		{"no GPU", init(100), "no GPU is visible: look at CUDA_VISIBLE_DEVICES"},
 		{"container", init(803), "libcuda and the kernel module have different versions: restart the machine"},
@@ -73,7 +74,8 @@ func TestBusyGPUs(t *testing.T) {
 		code, _, stderr := zs(`{"ids":[1,2,3]}`, score...)
 		require.Equal(t, exitFailed, code)
 		require.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
-		require.Contains(t, stderr, "the GPU is used exclusively by another process: stop it, or choose another GPU with --device cuda:N")
+		require.Contains(t, stderr,
+			"the GPU is used exclusively by another process: stop it, or choose another GPU with --device cuda:N")
 	})
 	t.Run("shared", func(t *testing.T) { // by two programs at once
 		cudatest.Install(t, cudatest.A100())

@@ -124,7 +124,8 @@ func (c *benchModelCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	t := bench.ModelTests{Prompt: some(c.Prompt), Gen: some(c.Gen), Batch: c.Batch, Depth: c.Depth, UBatch: c.UBatch, Requests: c.Requests}
+	t := bench.ModelTests{Prompt: some(c.Prompt), Gen: some(c.Gen), Batch: c.Batch, Depth: c.Depth, UBatch: c.UBatch,
+		Requests: c.Requests}
 	r, err := c.profile(func() (*bench.Report, error) { return bench.Model(w.ctx, o, t) })
 	return c.print(w, r, err)
 }
@@ -199,7 +200,8 @@ func (c *benchGRPOCmd) Run(w *world) error {
 		}
 	}
 	t := bench.GRPOTest{Questions: c.Questions, N: c.N, Response: c.MaxResponse, Turns: c.Turns, Prompt: c.Prompt,
-		Observation: c.Observation, Given: c.Given, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference, Recompute: c.Recompute, MicroBatch: c.MicroBatch,
+		Observation: c.Observation, Given: c.Given, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference,
+		Recompute: c.Recompute, MicroBatch: c.MicroBatch,
 		SimDType: sim, NoWarmup: c.NoWarmup, Pairs: c.Pairs}
 	if t.Peers, err = bench.ParsePeers(c.Peer); err != nil {
 		return usagef("--peer: %w", err)

@@ -127,7 +127,8 @@ func (c *bundleCmd) program() (string, bundle.Manifest, error) {
 	}
 	own, ok := debug.ReadBuildInfo()
 	if err != nil || ok && info.Main.Path != own.Main.Path {
-		return "", m, fmt.Errorf("making the bundle: --program %s is no executable of zerosearch: build one with go build ./cmd/zerosearch, GOOS and GOARCH set", c.Program)
+		return "", m, fmt.Errorf("making the bundle: --program %s is no executable of zerosearch: build one with go "+
+			"build ./cmd/zerosearch, GOOS and GOARCH set", c.Program)
 	}
 	set := map[string]string{}
 	for _, s := range info.Settings {

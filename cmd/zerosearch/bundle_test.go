@@ -28,8 +28,10 @@ func recipeOf(t *testing.T) (dir string, flags []string) {
 	rows := strings.SplitAfter(questions(), "\n")
 	for name, text := range map[string]string{
 		"more/q.jsonl": strings.Join(rows[:2], ""), "q.jsonl": strings.Join(rows[2:], ""), "held.jsonl": questions(),
-		"docs/a.md": "# a\n\na is Ax\n", "docs/deep/b.txt": "b is Bx\n", "docs/.hidden.txt": "no\n", "rows.jsonl": `{"contents":"c is Cx"}` + "\n",
-		"policy/optimizer.safetensors": "not taken", "half.sh": "#!/bin/sh\nwhile read -r line; do case $line in *'\"search\"'*) echo '{\"reward\": 0.5}';; *) echo '{\"reward\": 0}';; esac; done\n",
+		"docs/a.md": "# a\n\na is Ax\n", "docs/deep/b.txt": "b is Bx\n", "docs/.hidden.txt": "no\n",
+		"rows.jsonl":                   `{"contents":"c is Cx"}` + "\n",
+		"policy/optimizer.safetensors": "not taken", "half.sh": "#!/bin/sh\nwhile read -r line; do case $line in " +
+			"*'\"search\"'*) echo '{\"reward\": 0.5}';; *) echo '{\"reward\": 0}';; esac; done\n",
 	} {
 		name = filepath.Join(dir, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
@@ -42,7 +44,8 @@ n: 3, max-turns: 1, max-response-length: 8, lr: 1e-3, dtype: f32, save-every: 1}
 	return dir, []string{"--config", "recipe.yaml", "--topk", "2"}
 }
 
-// madeBundle makes a bundle of recipeOf in an empty folder, and removes everything that it was made of but what a run left there.
+// madeBundle makes a bundle of recipeOf in an empty folder, and removes everything that it was made of but what a run
+// left there.
 func madeBundle(t *testing.T) (bare, whole string) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the reward is a shell script")
@@ -51,7 +54,8 @@ func madeBundle(t *testing.T) (bare, whole string) {
 	bare = t.TempDir()
 	text, err := self(from, append([]string{"train"}, flags...)...).CombinedOutput()
 	require.NoError(t, err, string(text))
-	text, err = self(from, append([]string{"bundle", "-o", filepath.Join(bare, "mytrain")}, flags...)...).CombinedOutput()
+	text, err = self(from, append([]string{"bundle", "-o", filepath.Join(bare, "mytrain")},
+		flags...)...).CombinedOutput()
 	require.NoError(t, err, string(text))
 	require.Contains(t, string(text), "  corpus/docs/deep/b.txt")
 	require.Contains(t, string(text), "  programs/half.sh")
@@ -71,7 +75,8 @@ func startBundle(bare string, args ...string) *exec.Cmd {
 	return c
 }
 
-// A bundle alone in a folder trains, is killed, is interrupted, goes on each time, and ends with the weights of the recipe's run.
+// A bundle alone in a folder trains, is killed, is interrupted, goes on each time, and ends with the weights of the
+// recipe's run.
 func TestBundle(t *testing.T) {
 	bare, whole := madeBundle(t)
 	out := filepath.Join(bare, "runs/a")
@@ -97,7 +102,8 @@ func TestBundle(t *testing.T) {
 		text, err := startBundle(bare).CombinedOutput()
 		require.NoError(t, err, string(text))
 	}
-	for _, name := range []string{"checkpoints/step-12/model.safetensors", "checkpoints/step-12/optimizer.safetensors", "episodes.jsonl"} {
+	for _, name := range []string{"checkpoints/step-12/model.safetensors", "checkpoints/step-12/optimizer.safetensors",
+		"episodes.jsonl"} {
 		a, err := os.ReadFile(filepath.Join(whole, name))
 		require.NoError(t, err)
 		b, err := os.ReadFile(filepath.Join(out, name))
@@ -135,7 +141,8 @@ func TestBundle(t *testing.T) {
 	require.Contains(t, string(text), "  total-steps: 12\n")
 
 	// A bundle makes bundles, and each carries one payload.
-	text, err = startBundle(bare, "bundle", "--config", "runs/b/config.yaml", "--program", "mytrain", "--without-model", "-o", "again").CombinedOutput()
+	text, err = startBundle(bare, "bundle", "--config", "runs/b/config.yaml", "--program", "mytrain", "--without-model",
+		"-o", "again").CombinedOutput()
 	require.NoError(t, err, string(text))
 	require.Contains(t, string(text), "note: --model runs/bundle-")
 	a, err := bundle.Open(filepath.Join(bare, "mytrain"))
@@ -154,22 +161,29 @@ func TestPackAdapter(t *testing.T) {
 	require.NoError(t, tinyModel(filepath.Join(dir, "base"), 7, true))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "a"), 0o755))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "base", "additional_chat_templates"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "base", "additional_chat_templates", "tool_use.jinja"), nil, 0o644))
-	adapter := `{"peft_type":"LORA","base_model_name_or_path":"` + filepath.ToSlash(filepath.Join(dir, "base")) + `","r":2,"lora_alpha":4,"target_modules":["q_proj"]}`
-	for name, text := range map[string]string{"adapter_config.json": adapter, "adapter_model.safetensors": "", "optimizer.safetensors": ""} {
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "base", "additional_chat_templates", "tool_use.jinja"), nil,
+		0o644))
+	adapter := `{"peft_type":"LORA","base_model_name_or_path":"` + filepath.ToSlash(filepath.Join(dir, "base")) +
+		`","r":2,"lora_alpha":4,"target_modules":["q_proj"]}`
+	for name, text := range map[string]string{"adapter_config.json": adapter, "adapter_model.safetensors": "",
+		"optimizer.safetensors": ""} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "a", name), []byte(text), 0o644))
 	}
 	var c config.Config
-	c.Policy.Model, c.Policy.RefModel, c.Search.SimulationLLM, c.Search.Mode = filepath.Join(dir, "a"), filepath.Join(dir, "base"), filepath.Join(dir, "a"), "simulate_sft"
+	c.Policy.Model, c.Policy.RefModel, c.Search.SimulationLLM, c.Search.Mode = filepath.Join(dir, "a"),
+		filepath.Join(dir, "base"), filepath.Join(dir, "a"), "simulate_sft"
 	p := &bundle.Packer{WithModel: true}
 	require.NoError(t, p.Collect(c))
-	require.Equal(t, map[string]string{"model": "bundle:models/base", "adapter": "bundle:models/a", "ref-model": "bundle:models/base", "simulation-llm": "bundle:models/a"}, p.Places)
+	require.Equal(t, map[string]string{"model": "bundle:models/base", "adapter": "bundle:models/a",
+		"ref-model": "bundle:models/base", "simulation-llm": "bundle:models/a"}, p.Places)
 	var names []string
 	for _, s := range p.Sources {
 		names = append(names, s.Name)
 	}
-	require.ElementsMatch(t, []string{"models/a/adapter_config.json", "models/a/adapter_model.safetensors", "models/base/config.json", "models/base/model.safetensors",
-		"models/base/tokenizer.json", "models/base/tokenizer_config.json", "models/base/additional_chat_templates/tool_use.jinja"}, names)
+	require.ElementsMatch(t, []string{"models/a/adapter_config.json", "models/a/adapter_model.safetensors",
+		"models/base/config.json", "models/base/model.safetensors",
+		"models/base/tokenizer.json", "models/base/tokenizer_config.json",
+		"models/base/additional_chat_templates/tool_use.jinja"}, names)
 }
 
 // What a bundle is told wrong, and what is wrong with a bundle, is one line.
@@ -187,7 +201,9 @@ func TestBundleBad(t *testing.T) {
 		require.NoDirExists(t, filepath.Join(bare, "runs/a"))
 	}
 	refused(2, "error: unknown flag --nonsense: see ./mytrain --help\n", "--nonsense")
-	refused(2, "error: this bundle has its recipe: leave --config out and give flags, or use ./mytrain train --config FILE\n", "--config", "x.yaml")
+	refused(2,
+		"error: this bundle has its recipe: leave --config out and give flags, or use ./mytrain train --config FILE\n",
+		"--config", "x.yaml")
 
 	b, err := bundle.Open(name)
 	require.NoError(t, err)
@@ -217,7 +233,8 @@ func TestBundleBad(t *testing.T) {
 		limited.Path, limited.Args = "/bin/sh", []string{"sh", "-c", "ulimit -f 100; exec ./mytrain"}
 		text, err := limited.CombinedOutput()
 		require.Error(t, err, string(text))
-		require.Regexp(t, "^error: unpacking the bundle: write .*/models/policy/model.safetensors: file too large: make room, or choose another place\n$", unpacking.ReplaceAllString(string(text), ""))
+		require.Regexp(t, "^error: unpacking the bundle: write .*/models/policy/model.safetensors: file too large: "+
+			"make room, or choose another place\n$", unpacking.ReplaceAllString(string(text), ""))
 		left, err := filepath.Glob(filepath.Join(bare, "runs/*"))
 		require.NoError(t, err)
 		require.Empty(t, left, "nothing is left of it")
@@ -225,7 +242,9 @@ func TestBundleBad(t *testing.T) {
 	text, err := startBundle(bare, "--dry-run").CombinedOutput()
 	require.NoError(t, err, string(text))
 	require.Contains(t, string(text), "12 steps, 72 episodes")
-	require.NoError(t, os.WriteFile(filepath.Join(bare, "runs/bundle-"+b.ID, "data/2/q.jsonl"), []byte(questions()), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(bare, "runs/bundle-"+b.ID, "data/2/q.jsonl"), []byte(questions()),
+		0o644))
 	dir := "runs/bundle-" + b.ID
-	refused(1, "error: unpacking the bundle: data/2/q.jsonl in "+dir+" differs from the file in the bundle: remove "+dir+", and it is unpacked again\n")
+	refused(1,
+		"error: unpacking the bundle: data/2/q.jsonl in "+dir+" differs from the file in the bundle: remove "+dir+", and it is unpacked again\n")
 }

@@ -84,8 +84,12 @@ func (b *bundled) run(w *world) error {
 	if asksHelp(b.args) {
 		return b.help()
 	}
-	if slices.ContainsFunc(b.args, func(a string) bool { return a == "--config" || strings.HasPrefix(a, "--config=") }) {
-		return usagef("this bundle has its recipe: leave --config out and give flags, or use %s", b.command("train", "--config", "FILE"))
+	if slices.ContainsFunc(b.args, func(a string) bool {
+		return a == "--config" ||
+			strings.HasPrefix(a, "--config=")
+	}) {
+		return usagef("this bundle has its recipe: leave --config out and give flags, or use %s",
+			b.command("train", "--config", "FILE"))
 	}
 	flags, err := b.parse("") // to know --out, and before any work that the flags are right
 	if err != nil {
@@ -146,11 +150,14 @@ func (b *bundled) help() error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.stdout, "A bundle: zerosearch %s for %s, with a recipe and what it needs. It trains where nothing else is.\n\n", b.Version, b.Platform)
+	fmt.Fprintf(b.stdout,
+		"A bundle: zerosearch %s for %s, with a recipe and what it needs. It trains where nothing else is.\n\n",
+		b.Version, b.Platform)
 	tw := tabwriter.NewWriter(b.stdout, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
 		{b.command(), "train, or go on where it was stopped"},
-		{b.command("--total-steps", "5", "--out", "other"), "flags of train win over the recipe: " + b.command("train", "--help")},
+		{b.command("--total-steps", "5", "--out", "other"), "flags of train win over the recipe: " +
+			b.command("train", "--help")},
 		{b.command("--dry-run"), "the plan, and the memory it takes"},
 		{b.command("eval", "--help"), "every verb of zerosearch is here: ask, eval, report ..."},
 	} {

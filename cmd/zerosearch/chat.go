@@ -7,8 +7,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-// chat is the part of a request that a chat template renders. Every key of the request that is not a field of it is a variable of the
-// template (enable_thinking, date_string ...), and so is every key of "vars"; the order of their own keys is kept.
+// chat is the part of a request that a chat template renders. Every key of the request that is not a field of it is a
+// variable of the template (enable_thinking, date_string ...), and so is every key of "vars"; the order of their own
+// keys is kept.
 type chat struct {
 	Messages   []tokenizer.Message `json:"messages"`
 	Tools      []json.RawMessage   `json:"tools"`
@@ -18,7 +19,8 @@ type chat struct {
 }
 
 // requestFields are keys that are no variables.
-var requestFields = map[string]bool{"text": true, "add_special": true, "parse_special": true, "ids": true, "skip_special": true, "messages": true,
+var requestFields = map[string]bool{"text": true, "add_special": true, "parse_special": true, "ids": true,
+	"skip_special": true, "messages": true,
 	"tools": true, "add_generation_prompt": true, "continue_final_message": true, "vars": true}
 
 // readVars takes the variables out of the request b.
@@ -47,8 +49,8 @@ func (c *chat) readVars(b []byte) error {
 	return nil
 }
 
-// input is what the chat template is given. generation says whether an assistant's turn is opened where the request does
-// not say.
+// input is what the chat template is given. generation says whether an assistant's turn is opened where the request
+// does not say.
 func (c *chat) input(generation bool) (tokenizer.ChatInput, error) {
 	in := tokenizer.ChatInput{Messages: c.Messages, Tools: c.Tools, Vars: c.Vars,
 		AddGenerationPrompt: generation && !c.Continue, ContinueFinalMessage: c.Continue}

@@ -9,7 +9,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// completeVerb is what the completion scripts call: the words behind the program's name follow, the last one unfinished.
+// completeVerb is what the completion scripts call: the words behind the program's name follow, the last one
+// unfinished.
 const completeVerb = "__complete"
 
 //go:embed completion
@@ -51,15 +52,18 @@ const (
 	completeDirs  = ":dirs"
 )
 
-// flagValues are the words that flags take where the parser does not check them. A flag has those that stand in its help.
+// flagValues are the words that flags take where the parser does not check them. A flag has those that stand in its
+// help.
 var flagValues = map[string]string{
 	"algo":       "grpo dr_grpo dapo gspo cispo sapo rloo opo gpg reinforce reinforce++ reinforce++-baseline ppo",
 	"curriculum": "zerosearch linear constant adaptive", "critic-train": "all lora head",
 	"dtype": "f32 bf16 q8", "kv-dtype": "f32 bf16", "ref-dtype": "f32 bf16 q8", "sim-dtype": "f32 bf16 q8",
 	"kl-in": "loss reward", "kl-type": "k1 k2 k3 abs",
-	"loss-agg-mode": "token-mean seq-mean-token-sum seq-mean-token-mean seq-mean-token-sum-limit seq-mean-token-sum-norm",
-	"lora-targets":  "all-linear", "lr-schedule": "constant linear cosine", "method": "agent direct cot rag all",
-	"rollout-is": "token off", "reference": "frozen adapters-off none", "remote-prompt": "simulate_prompt simulate_sft", "resume": "auto",
+	"loss-agg-mode": "token-mean seq-mean-token-sum seq-mean-token-mean seq-mean-token-sum-limit " +
+		"seq-mean-token-sum-norm",
+	"lora-targets": "all-linear", "lr-schedule": "constant linear cosine", "method": "agent direct cot rag all",
+	"rollout-is": "token off", "reference": "frozen adapters-off none", "remote-prompt": "simulate_prompt simulate_sft",
+	"resume":         "auto",
 	"reward":         "f1 em sub_em format shuffled constant",
 	"search-mode":    "simulate_prompt simulate_sft remote google wiki bm25 replay none",
 	"simulation-llm": "same",
@@ -79,7 +83,8 @@ func complete(out io.Writer, program *kong.Node, words []string) {
 	}
 }
 
-// candidates are the words that can follow those before and begin with current, and what the shell is to complete besides.
+// candidates are the words that can follow those before and begin with current, and what the shell is to complete
+// besides.
 func candidates(program *kong.Node, before []string, current string) (found []candidate, rest string) {
 	verb, value := walk(program, before)
 	prefix := ""

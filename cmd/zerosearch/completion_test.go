@@ -29,7 +29,8 @@ func TestComplete(t *testing.T) {
 		{"train --algo r", "rloo reinforce reinforce++ reinforce++-baseline"},
 		{"train --algo=gs", "--algo=gspo"},
 		{"train --algo = gs", "gspo"},
-		{"train --algo =", "grpo dr_grpo dapo gspo cispo sapo rloo opo gpg reinforce reinforce++ reinforce++-baseline ppo"},
+		{"train --algo =",
+			"grpo dr_grpo dapo gspo cispo sapo rloo opo gpg reinforce reinforce++ reinforce++-baseline ppo"},
 		{"train --model m --data", "--data"},
 		{"train --model --data q --search-mode si", "simulate_prompt simulate_sft"}, // --data is the model's name here
 		{"train --device c", "cpu cuda"},

@@ -39,7 +39,8 @@ type simFlags struct {
 // check refuses a device of nobody.
 func (f simFlags) check(s *config.Search) error {
 	if f.SimDevice != "" && !s.Simulates() {
-		return usagef("--sim-device is of no use with --search-mode %s: no model in this process writes the results", s.Mode)
+		return usagef("--sim-device is of no use with --search-mode %s: no model in this process writes the results",
+			s.Mode)
 	}
 	return nil
 }
@@ -62,7 +63,8 @@ func (f simFlags) open(w *world, c common, s *config.Search) (closer func(), err
 	return func() { dev.Close() }, nil
 }
 
-// readConfig finds --config in args and makes the parser take values from that file: below the environment and the flags.
+// readConfig finds --config in args and makes the parser take values from that file: below the environment and the
+// flags.
 func readConfig(parser *kong.Kong, args []string) (*yamlFlags, error) {
 	path := os.Getenv("ZEROSEARCH_CONFIG")
 	for i, a := range args {
@@ -81,7 +83,8 @@ func readConfig(parser *kong.Kong, args []string) (*yamlFlags, error) {
 		return nil, fmt.Errorf("reading --config: %w", err)
 	}
 	if err := yaml.Unmarshal(text, &values); err != nil {
-		return nil, fmt.Errorf("reading --config %s: not valid YAML: %s", path, strings.ReplaceAll(yaml.FormatError(err, false, false), "\n", " "))
+		return nil, fmt.Errorf("reading --config %s: not valid YAML: %s", path,
+			strings.ReplaceAll(yaml.FormatError(err, false, false), "\n", " "))
 	}
 	file := &yamlFlags{path: path, values: values}
 	return file, kong.Resolvers(file).Apply(parser)
@@ -139,8 +142,8 @@ func whole(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// yamlFlags gives kong the values of a YAML file. Keys are flag names, with - or _. Keys with a mapping as value belong to the verb
-// itself (see replay) and are no flags.
+// yamlFlags gives kong the values of a YAML file. Keys are flag names, with - or _. Keys with a mapping as value belong
+// to the verb itself (see replay) and are no flags.
 type yamlFlags struct {
 	path   string
 	values map[string]any
@@ -203,7 +206,8 @@ func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 		}
 		// A folder that was renamed, or is named from another working directory, goes on where it is, not where it was.
 		if own, out := y.own(), fmt.Sprint(v); flag.Name == "out" && own != "" && !disk.Same(own, out) {
-			y.note = fmt.Sprintf("going on in %s, where %s lies, not in %s as it says there: --out names another folder",
+			y.note = fmt.Sprintf(
+				"going on in %s, where %s lies, not in %s as it says there: --out names another folder",
 				own, y.path, out)
 			return own, nil
 		}
@@ -240,9 +244,12 @@ func scriptNames(args []string) []string {
 	if len(args) == 0 || args[0] != "train" {
 		return args
 	}
-	flags := map[string]string{"MODEL_PATH": "--model", "DATA_PATH": "--data", "TOTAL_STEPS": "--total-steps", "SEARCH_MODE": "--search-mode",
-		"SIMULATION_LLM": "--simulation-llm", "START_THRESHOLD": "--start-threshold", "END_THRESHOLD": "--end-threshold",
-		"SEARCH_ENGINE": "--search-engine", "MAX_TURNS": "--max-turns", "TOPK": "--topk", "IP": "--ip", "PORT": "--port",
+	flags := map[string]string{"MODEL_PATH": "--model", "DATA_PATH": "--data", "TOTAL_STEPS": "--total-steps",
+		"SEARCH_MODE":    "--search-mode",
+		"SIMULATION_LLM": "--simulation-llm", "START_THRESHOLD": "--start-threshold",
+		"END_THRESHOLD": "--end-threshold",
+		"SEARCH_ENGINE": "--search-engine", "MAX_TURNS": "--max-turns", "TOPK": "--topk", "IP": "--ip",
+		"PORT":              "--port",
 		"NUM_GPUS_PER_NODE": "--num-gpus-per-node"}
 	out := []string{"train"}
 	given := map[string]string{}
@@ -255,7 +262,11 @@ func scriptNames(args []string) []string {
 		}
 		out = append(out, args[i])
 	}
-	if given["IP"] != "" && slices.ContainsFunc(out, func(a string) bool { return a == "remote" || strings.HasPrefix(a, "--search-mode=remote") }) {
+	if given["IP"] != "" &&
+		slices.ContainsFunc(out, func(a string) bool {
+			return a == "remote" ||
+				strings.HasPrefix(a, "--search-mode=remote")
+		}) {
 		var urls []string
 		for host := range strings.SplitSeq(given["IP"], ",") {
 			urls = append(urls, "http://"+strings.TrimSpace(host)+":"+cmp.Or(given["PORT"], "6001"))

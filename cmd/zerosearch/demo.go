@@ -44,14 +44,18 @@ func (c *demoCmd) Run(w *world) error {
 		return err
 	}
 	defer dev.Close()
-	o := demo.Options{Dir: out, Seed: c.Seed, Steps: c.Steps, Small: c.small(dev), Algo: c.Algo, Reward: c.Reward, NoiseRate: c.NoiseRate,
+	o := demo.Options{Dir: out, Seed: c.Seed, Steps: c.Steps, Small: c.small(dev), Algo: c.Algo, Reward: c.Reward,
+		NoiseRate: c.NoiseRate,
 		SearchOff: c.SearchOff, FromScratch: c.FromScratch}
 	v := demoView{w: w, quiet: c.JSON, started: time.Now(), size: o.Size(), steps: cmp.Or(c.Steps, o.Size().Steps)}
 	v.say("%s", w.log.paint(1, "zerosearch demo"))
-	v.say("An invented world of people, places and things: nothing that a model could know without searching. A policy of 1 M")
-	v.say("parameters is trained to search it; a second model of 1 M parameters plays the search engine and grows noisier.")
+	v.say("An invented world of people, places and things: nothing that a model could know without searching. A " +
+		"policy of 1 M")
+	v.say("parameters is trained to search it; a second model of 1 M parameters plays the search engine and grows " +
+		"noisier.")
 	if o.Small && c.Small == nil {
-		v.say("This device computes in plain Go: a small demo, %d questions measured (--no-small runs all of it: some twenty minutes).", o.Size().Held)
+		v.say("This device computes in plain Go: a small demo, %d questions measured (--no-small runs all of it: "+
+			"some twenty minutes).", o.Size().Held)
 	}
 	o.OnMake, o.OnPhase, o.OnEpisode, o.OnStep, o.OnScore = v.making, v.phase, v.episode, v.step, v.score
 	r, err := demo.Run(w.ctx, dev, o)
@@ -117,7 +121,8 @@ func (v *demoView) phase(name string) {
 	if name == "training" {
 		v.began, v.clock = time.Now(), newStepClock(0, v.steps)
 		v.w.finish(v.clock.finishing)
-		v.say("\nTraining with GRPO, %d questions x %d rollouts a step, on questions about another world:", v.size.Questions, v.size.Rollouts)
+		v.say("\nTraining with GRPO, %d questions x %d rollouts a step, on questions about another world:",
+			v.size.Questions, v.size.Rollouts)
 		return
 	}
 	v.w.finishing.Store(nil)
@@ -125,13 +130,16 @@ func (v *demoView) phase(name string) {
 }
 
 func (v *demoView) making(stage string, step, steps int, m rundir.Metrics) {
-	v.w.log.status("making the models: %s %d/%d, loss %.3f, %.0f tokens/s", stage, step, steps, m["train/loss"], m["perf/throughput"])
+	v.w.log.status("making the models: %s %d/%d, loss %.3f, %.0f tokens/s", stage, step, steps, m["train/loss"],
+		m["perf/throughput"])
 }
 
 func (v *demoView) step(step, steps int, m rundir.Metrics, curve []float64) {
 	v.clock.step(step)
-	v.w.log.status("step %d/%d  reward %.2f  %s  tau %.2f  searches %.1f  %.0f tokens/s  ETA %s", step, steps, m["critic/score/mean"],
-		sparkline(curve, 40), m["search/tau"], m["search/per_question"], m["perf/throughput"], eta(v.began, step, steps))
+	v.w.log.status("step %d/%d  reward %.2f  %s  tau %.2f  searches %.1f  %.0f tokens/s  ETA %s", step, steps,
+		m["critic/score/mean"],
+		sparkline(curve, 40), m["search/tau"], m["search/per_question"], m["perf/throughput"],
+		eta(v.began, step, steps))
 	if step == steps {
 		v.say("%s", asciigraph.Plot(curve, asciigraph.Height(8), asciigraph.Width(60), asciigraph.LowerBound(0),
 			asciigraph.Caption("mean reward (F1) of a step, under a rising share of noisy documents")))
@@ -163,10 +171,15 @@ func (v *demoView) episode(when string, e *episode.Episode) {
 func (v *demoView) result(r *demo.Result) {
 	v.say("\nF1 on %d questions about a held-out world, sampled at temperature 1:", v.size.Held)
 	v.say("                                     before   after")
-	v.say("  simulated engine, 25%% noise          %.2f    %s", r.Before, v.w.log.paint(1, fmt.Sprintf("%.2f", r.After)))
-	v.say("  a real index (BM25) of that world    %.2f    %s", r.IndexBefore, v.w.log.paint(1, fmt.Sprintf("%.2f", r.Index)))
+	v.say("  simulated engine, 25%% noise          %.2f    %s", r.Before,
+		v.w.log.paint(1, fmt.Sprintf("%.2f", r.After)))
+	v.say("  a real index (BM25) of that world    %.2f    %s", r.IndexBefore,
+		v.w.log.paint(1, fmt.Sprintf("%.2f", r.Index)))
 	v.say("  search switched off                          %.2f", r.NoSearch)
-	v.say("%d steps, %.0f seconds. Log-probs of rollout and trainer differ by at most %g.", r.Steps, r.Seconds, r.LogprobDiff)
-	v.say("\nThe run is in %s, its curves and episodes in %s/%s. Ask it something:", r.RunDirectory, r.RunDirectory, report.Name)
-	v.say("  zerosearch ask --model %s --corpus %s/corpus.jsonl --topk 3 \"Where was ... born?\"", r.RunDirectory, r.RunDirectory)
+	v.say("%d steps, %.0f seconds. Log-probs of rollout and trainer differ by at most %g.", r.Steps, r.Seconds,
+		r.LogprobDiff)
+	v.say("\nThe run is in %s, its curves and episodes in %s/%s. Ask it something:", r.RunDirectory, r.RunDirectory,
+		report.Name)
+	v.say("  zerosearch ask --model %s --corpus %s/corpus.jsonl --topk 3 \"Where was ... born?\"", r.RunDirectory,
+		r.RunDirectory)
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/cudatest"
 )
 
-// TestDemoOnCUDA: the small demo, of one step, runs to its end on a GPU that is simulated. Rollout and trainer have the same
-// log-probs there, bit for bit, and what is measured is close to what the CPU measures: another order of sums draws another
-// id now and then.
+// TestDemoOnCUDA: the small demo, of one step, runs to its end on a GPU that is simulated. Rollout and trainer have the
+// same log-probs there, bit for bit, and what is measured is close to what the CPU measures: another order of sums
+// draws another id now and then.
 func TestDemoOnCUDA(t *testing.T) {
 	if os.Getenv(simulatedGPU) == "" {
 		t.Skip("it takes some minutes: set " + simulatedGPU + "=1")

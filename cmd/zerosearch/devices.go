@@ -150,7 +150,8 @@ func cudaInfo(l devices.Listing) deviceInfo {
 
 func newGPUInfo(g cuda.Info, usable bool) gpuInfo {
 	i := gpuInfo{Name: fmt.Sprintf("%s:%d", devices.CUDA, g.Index), Available: usable, Why: g.Why, Model: g.Name,
-		UUID: g.UUID, Capability: fmt.Sprintf("%d.%d", g.Major, g.Minor), SMs: g.SMs, Memory: &gpuMemory{Total: g.Memory}}
+		UUID: g.UUID, Capability: fmt.Sprintf("%d.%d", g.Major, g.Minor), SMs: g.SMs,
+		Memory: &gpuMemory{Total: g.Memory}}
 	if g.Free >= 0 {
 		i.Memory.Available = &g.Free
 	}

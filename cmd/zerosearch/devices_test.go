@@ -32,7 +32,8 @@ var listings = []struct {
 		CUBLAS: cuda.CUBLAS{Why: "not found: install it"}},
 		"cuda  not available: too old: update it\n" +
 			"        driver      /usr/lib/libcuda.so.1, CUDA 11.0\n" +
-			"        cuBLAS      not used, the program's own kernels multiply: not found: install it\n" + refText + "auto  cpu\n"},
+			"        cuBLAS      not used, the program's own kernels multiply: not found: install it\n" + refText +
+			"auto  cpu\n"},
 	{"two GPUs", devices.Listing{Auto: devices.Choice{Name: "cuda:1"},
 		CUBLAS: cuda.CUBLAS{Library: "/usr/lib/libcublasLt.so.13", Version: "13.10.0"},
 		CUDA: cuda.System{Library: "libcuda.so.1", Version: "13.0", GPUs: []cuda.Info{
@@ -66,7 +67,8 @@ func TestListDevices(t *testing.T) {
 
 func TestListDevicesJSON(t *testing.T) {
 	var out bytes.Buffer
-	require.NoError(t, listDevices(&world{out: &out}, deviceInfo{Name: "cpu", Available: true}, listings[2].Listing, true))
+	require.NoError(t, listDevices(&world{out: &out}, deviceInfo{Name: "cpu", Available: true}, listings[2].Listing,
+		true))
 	var got struct {
 		Auto    string
 		Devices []json.RawMessage

@@ -14,11 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCommandsOfDocs parses every command line of zerosearch in the documentation, the recipes and the shell scripts, without running it:
-// no page shows a verb or a flag that does not exist.
+// TestCommandsOfDocs parses every command line of zerosearch in the documentation, the recipes and the shell scripts,
+// without running it: no page shows a verb or a flag that does not exist.
 func TestCommandsOfDocs(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"README.md", "CONTRIBUTING.md", "docs/*.md", "recipes/*.yaml", "scripts/*.sh", "examples/*/*.sh"} {
+	for _, pattern := range []string{"README.md", "CONTRIBUTING.md", "docs/*.md", "recipes/*.yaml", "scripts/*.sh",
+		"examples/*/*.sh"} {
 		found, err := filepath.Glob(filepath.Join("../..", pattern))
 		require.NoError(t, err)
 		files = append(files, found...)
@@ -31,7 +32,8 @@ func TestCommandsOfDocs(t *testing.T) {
 		for _, text := range code {
 			for _, args := range commandsIn(text) {
 				commands++
-				if err := line.parse(args); err != nil && !strings.Contains(err.Error(), `"$`) { // no value is wrong that a variable holds
+				// no value is wrong that a variable holds
+				if err := line.parse(args); err != nil && !strings.Contains(err.Error(), `"$`) {
 					t.Errorf("%s: zerosearch %s: %v", file, strings.Join(args, " "), err)
 				}
 			}
@@ -45,9 +47,9 @@ func TestCommandsOfDocs(t *testing.T) {
 	require.Greater(t, commands, 60, "the commands of README.md and docs were not found")
 }
 
-// codeOf returns the lines of code in a file, continued lines joined, and, of Markdown, the texts between single backquotes.
-// In Markdown code is what stands in a fenced block or behind four blanks, in a comment of YAML a line that begins with zerosearch, in a
-// shell script every line.
+// codeOf returns the lines of code in a file, continued lines joined, and, of Markdown, the texts between single
+// backquotes. In Markdown code is what stands in a fenced block or behind four blanks, in a comment of YAML a line that
+// begins with zerosearch, in a shell script every line.
 func codeOf(ext, text string) (lines, spans []string) {
 	text = regexp.MustCompile(`\\\n[ #]*`).ReplaceAllString(text, " ")
 	var prose strings.Builder
@@ -78,7 +80,8 @@ func codeOf(ext, text string) (lines, spans []string) {
 	return lines, spans
 }
 
-// commandsIn returns the arguments of each call of zerosearch in a shell line. What stands for others (train ... --out DIR) is left out.
+// commandsIn returns the arguments of each call of zerosearch in a shell line. What stands for others (train ... --out
+// DIR) is left out.
 func commandsIn(line string) (calls [][]string) {
 	names := []string{"zerosearch", "./cmd/zerosearch", "$here/zerosearch", "$zs"}
 	for _, words := range shellWords(line) {
@@ -98,8 +101,8 @@ func commandsIn(line string) (calls [][]string) {
 	return calls
 }
 
-// shellWords splits a line into commands, and these into words, as a shell does: quotes, comments, pipes and lists of commands.
-// A redirection and the file behind it are left out.
+// shellWords splits a line into commands, and these into words, as a shell does: quotes, comments, pipes and lists of
+// commands. A redirection and the file behind it are left out.
 func shellWords(line string) (commands [][]string) {
 	var words []string
 	var word strings.Builder
@@ -197,8 +200,9 @@ func (l *commandLine) parse(args []string) error {
 // otherPrograms are flags that the documentation names of other programs: docker, zerosearch-gputest, llama-server.
 var otherPrograms = []string{"gpus", "quick", "no-cache-prompt"}
 
-// checkSpan looks at a text between backquotes in a sentence: a command, with the name of the program or without, or a flag.
-// A command may leave out arguments and the value of its last flag, N or K may stand for a number, and VERB for a verb.
+// checkSpan looks at a text between backquotes in a sentence: a command, with the name of the program or without, or a
+// flag. A command may leave out arguments and the value of its last flag, N or K may stand for a number, and VERB for a
+// verb.
 func (l *commandLine) checkSpan(span string) error {
 	commands := shellWords(span)
 	if len(commands) == 0 {

@@ -18,8 +18,9 @@ import (
 // stopped draws, the updates can be replayed, and a step can be verified.
 func TestDynamicSampling(t *testing.T) {
 	args := func(out string, more ...string) []string {
-		return trainArgs(t, out, append([]string{"--algo", "dapo", "--dynamic-sampling", "--max-gen-batches", "4", "--n",
-			"2", "--kl-coef", "0"}, more...)...)
+		return trainArgs(t, out,
+			append([]string{"--algo", "dapo", "--dynamic-sampling", "--max-gen-batches", "4", "--n",
+				"2", "--kl-coef", "0"}, more...)...)
 	}
 	whole, broken := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "broken")
 	mustRun(t, "", args(whole)...)
@@ -46,7 +47,8 @@ func TestDynamicSampling(t *testing.T) {
 		drawn[e.ID] = true
 		if e.Attempt > 0 {
 			replaced++
-			require.NotEqual(t, e.ID, asked[[3]int{e.Step, e.Group, e.Attempt - 1}], "a new question, not the same one again")
+			require.NotEqual(t, e.ID, asked[[3]int{e.Step, e.Group, e.Attempt - 1}],
+				"a new question, not the same one again")
 		}
 	}
 	require.Positive(t, replaced)
@@ -57,7 +59,8 @@ func TestDynamicSampling(t *testing.T) {
 	again := filepath.Join(t.TempDir(), "again")
 	mustRun(t, "", "train", "--replay", filepath.Join(whole, "episodes.jsonl"), "--out", again, "--model", model,
 		"--algo", "dapo", "--dynamic-sampling",
-		"--n", "2", "--kl-coef", "0", "--lr", "1e-3", "--dtype", "f32", "--max-turns", "1", "--max-response-length", "8")
+		"--n", "2", "--kl-coef", "0", "--lr", "1e-3", "--dtype", "f32", "--max-turns", "1", "--max-response-length",
+		"8")
 	a, err := os.ReadFile(filepath.Join(whole, "checkpoints/step-5/model.safetensors"))
 	require.NoError(t, err)
 	b, err := os.ReadFile(filepath.Join(again, "checkpoints/step-5/model.safetensors"))

@@ -137,7 +137,8 @@ func (c *evalCmd) check(w *world) ([]eval.Method, error) {
 	case c.Limit < 0 || c.PerSource < 0:
 		return nil, usagef("--limit and --per-source must not be negative")
 	case w.given("start-threshold") || w.given("end-threshold") || w.given("curriculum"):
-		return nil, usagef("there is no curriculum outside training: say how noisy a simulated engine is with --noise-rate")
+		return nil,
+			usagef("there is no curriculum outside training: say how noisy a simulated engine is with --noise-rate")
 	case c.JSON && w.given("output") && c.Output != "json":
 		return nil, usagef("--json and --output %s contradict each other: give one or the other", c.Output)
 	}
@@ -173,7 +174,8 @@ func (c *evalCmd) questions() ([]data.Question, error) {
 }
 
 // measure runs the methods one after the other, each on all questions that are not done yet.
-func (c *evalCmd) measure(w *world, a *agent, kept *eval.Folder, methods []eval.Method, questions []data.Question) (results [][]eval.Result, err error) {
+func (c *evalCmd) measure(w *world, a *agent, kept *eval.Folder, methods []eval.Method,
+	questions []data.Question) (results [][]eval.Result, err error) {
 	for _, m := range methods {
 		r := a.worker
 		r.Method = m
@@ -201,7 +203,8 @@ func (c *evalCmd) measure(w *world, a *agent, kept *eval.Folder, methods []eval.
 }
 
 // roll runs one episode a question and shows how it goes. What is done is kept at once.
-func (c *evalCmd) roll(w *world, r rollout.Worker, kept *eval.Folder, done []*episode.Episode, questions []data.Question) ([]*episode.Episode, error) {
+func (c *evalCmd) roll(w *world, r rollout.Worker, kept *eval.Folder, done []*episode.Episode,
+	questions []data.Question) ([]*episode.Episode, error) {
 	began, before := time.Now(), 0
 	for _, e := range done {
 		if e != nil {
@@ -222,7 +225,8 @@ func (c *evalCmd) roll(w *world, r rollout.Worker, kept *eval.Folder, done []*ep
 				}
 			}
 			n++
-			w.log.status("%s%d/%d questions  ETA %s", r.Method.Prefix(), n, len(questions), eta(began, n-before, len(questions)-before))
+			w.log.status("%s%d/%d questions  ETA %s", r.Method.Prefix(), n, len(questions),
+				eta(began, n-before, len(questions)-before))
 		}
 		written <- failed
 	}()
@@ -257,7 +261,8 @@ func grade(w *world, m eval.Method, all []*episode.Episode, questions []data.Que
 		}
 	}
 	if failed > 0 {
-		w.log.line("note: the search engine failed %d of %d episodes, which count as wrong (%s)", failed, len(all), oneLine(why))
+		w.log.line("note: the search engine failed %d of %d episodes, which count as wrong (%s)", failed, len(all),
+			oneLine(why))
 	}
 	return out
 }
@@ -312,7 +317,8 @@ func printEvaluation(w *world, e *eval.Evaluation, form string, asJSON bool, boo
 }
 
 // free are flags that change no episode, or whose contents are compared.
-var free = []string{"sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence", "compare",
+var free = []string{"sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence",
+	"compare",
 	"threads", "concurrency", "device", "sim-device"}
 
 // fingerprint is what the episodes come from: settings, the model and its adapter, the questions, what is searched.

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An evaluation that is interrupted or killed goes on where it was: what is done is not done again, and the result is that of one that
-// never stopped.
+// An evaluation that is interrupted or killed goes on where it was: what is done is not done again, and the result is
+// that of one that never stopped.
 func TestEvaluationGoesOn(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no interrupts to send on windows")
@@ -27,12 +27,14 @@ func TestEvaluationGoesOn(t *testing.T) {
 	var rows strings.Builder
 	for i := range many {
 		q := string(rune('a' + i%4))
-		fmt.Fprintf(&rows, `{"id":"q%d","question":"what is %s?","golden_answers":["%s"],"prompt":"Q %s\n"}`+"\n", i, q, answerTo(q), q)
+		fmt.Fprintf(&rows, `{"id":"q%d","question":"what is %s?","golden_answers":["%s"],"prompt":"Q %s\n"}`+"\n", i, q,
+			answerTo(q), q)
 	}
 	questions := filepath.Join(dir, "q.jsonl")
 	require.NoError(t, os.WriteFile(questions, []byte(rows.String()), 0o644))
 	args := func(out string) []string {
-		return []string{"eval", "--model", model, "--data", questions, "--search-mode", "none", "--max-turns", "2", "--max-response-length", "12", "--dtype", "f32",
+		return []string{"eval", "--model", model, "--data", questions, "--search-mode", "none", "--max-turns", "2",
+			"--max-response-length", "12", "--dtype", "f32",
 			"--no-greedy", "--concurrency", "2", "--bootstrap", "20", "--out", out}
 	}
 	whole, broken := filepath.Join(dir, "whole"), filepath.Join(dir, "broken")
@@ -43,8 +45,8 @@ func TestEvaluationGoesOn(t *testing.T) {
 		text, _ := os.ReadFile(partial)
 		return bytes.Count(text, []byte("\n"))
 	}
-	// stopped runs until 20 more episodes are kept and sends the signal; false if the evaluation ended before, as it may
-	// on a busy machine.
+	// stopped runs until 20 more episodes are kept and sends the signal; false if the evaluation ended before, as it
+	// may on a busy machine.
 	stopped := func(signal syscall.Signal) bool {
 		before := kept()
 		c := self(".", args(broken)...)
@@ -63,7 +65,8 @@ func TestEvaluationGoesOn(t *testing.T) {
 		require.Less(t, kept(), many)
 		if signal == syscall.SIGINT {
 			require.Equal(t, 130, c.ProcessState.ExitCode(), stderr.String())
-			require.Contains(t, stderr.String(), fmt.Sprintf("interrupted: %d of %d episodes are done and kept", kept(), many))
+			require.Contains(t, stderr.String(), fmt.Sprintf("interrupted: %d of %d episodes are done and kept", kept(),
+				many))
 			require.Contains(t, stderr.String(), "zerosearch eval --config "+filepath.Join(broken, "config.yaml"))
 		}
 		return true

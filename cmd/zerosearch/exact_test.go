@@ -17,13 +17,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// everything is a run that has all that a checkpoint must hold: critic, averaged reference, adapted weights, best-so-far.
+// everything is a run that has all that a checkpoint must hold: critic, averaged reference, adapted weights,
+// best-so-far.
 func everything(t *testing.T, out string, more ...string) []string {
 	held := filepath.Join(t.TempDir(), "held.jsonl")
 	require.NoError(t, os.WriteFile(held, []byte(questions()), 0o644))
-	return trainArgs(t, out, append([]string{"--algo", "ppo", "--total-steps", "12", "--n", "4", "--train-batch-size", "4", "--ppo-mini-batch-size", "8",
-		"--critic-lr", "1e-2", "--reference", "ema:0.9", "--kl-target", "0.01", "--kl-horizon", "200", "--eval-data", held, "--eval-every", "2",
-		"--keep-best", "--keep-last", "2"}, more...)...)
+	return trainArgs(t, out,
+		append([]string{"--algo", "ppo", "--total-steps", "12", "--n", "4", "--train-batch-size", "4",
+			"--ppo-mini-batch-size", "8",
+			"--critic-lr", "1e-2", "--reference", "ema:0.9", "--kl-target", "0.01", "--kl-horizon", "200",
+			"--eval-data",
+			held, "--eval-every", "2",
+			"--keep-best", "--keep-last", "2"}, more...)...)
 }
 
 // A run of 12 steps killed at 20 random moments, and resumed each time, ends with the bytes of one that never was.
@@ -37,7 +42,8 @@ func TestKilledAnywhereDemo(t *testing.T) {
 		t.Skip("takes minutes: set ZEROSEARCH_LONG=1")
 	}
 	killedAnywhere(t, func(out string) []string {
-		return everything(t, out, "--model", "../../demo/models/policy", "--simulation-llm", "../../demo/models/simulator", "--search-mode", "simulate_sft",
+		return everything(t, out, "--model", "../../demo/models/policy", "--simulation-llm",
+			"../../demo/models/simulator", "--search-mode", "simulate_sft",
 			"--simulation-max-tokens", "40", "--max-response-length", "40", "--dtype", "bf16")
 	})
 }
@@ -59,8 +65,8 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 		var stderr strings.Builder
 		c.Stderr = &stderr
 		require.NoError(t, c.Start())
-		// Some time after the checkpoint that the run begins with, or the next; never so far that it might end first. What metrics.jsonl
-		// says would not do: before the run cuts it back, it may be of the attempt before.
+		// Some time after the checkpoint that the run begins with, or the next; never so far that it might end first.
+		// What metrics.jsonl says would not do: before the run cuts it back, it may be of the attempt before.
 		for target, now := min(done+r.IntN(2), steps-4), done; now < target; _, now, _ = rundir.Last(broken) {
 			time.Sleep(time.Millisecond)
 			require.Less(t, time.Since(began), 10*time.Minute, "checkpoint %d does not come", target)
@@ -77,7 +83,8 @@ func killedAnywhere(t *testing.T, args func(out string) []string) {
 		}
 	}
 	_, done, _ := rundir.Last(broken)
-	t.Logf("killed %d times, %d times while a checkpoint was written; %d steps were saved by then", killed, inWriting, done)
+	t.Logf("killed %d times, %d times while a checkpoint was written; %d steps were saved by then", killed, inWriting,
+		done)
 	require.GreaterOrEqual(t, killed, kills/2)
 	require.NotZero(t, done, "no kill came after a step")
 	if done < steps {
@@ -138,12 +145,14 @@ func TestResumeSaysWhatChanged(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other.jsonl")
 	require.NoError(t, os.WriteFile(other, []byte(strings.Replace(questions(), "what is c?", "who is c?", 1)), 0o644))
 	again := func(more ...string) (int, string) {
-		code, _, stderr := zs("", trainArgs(t, out, append([]string{"--resume", "auto", "--total-steps", "3"}, more...)...)...)
+		code, _, stderr := zs("",
+			trainArgs(t, out, append([]string{"--resume", "auto", "--total-steps", "3"}, more...)...)...)
 		return code, stderr
 	}
 	code, stderr := again("--data", other, "--lr", "2e-3", "--noise-rate", "0.5")
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "not as it was: --data holds something else; --lr was 0.001, is 0.002; --noise-rate is 0.5, was not given: take it back, or add --force to go on with it")
+	require.Contains(t, stderr, "not as it was: --data holds something else; --lr was 0.001, is 0.002; --noise-rate "+
+		"is 0.5, was not given: take it back, or add --force to go on with it")
 	code, stderr = again("--seed", "5")
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "--seed was 1, is 5")
@@ -164,8 +173,9 @@ func TestResumeSaysWhatChanged(t *testing.T) {
 	require.Contains(t, stderr, "--data holds something else")
 }
 
-// A full disk at a checkpoint is one clear error; what was saved before is whole, and the run goes on from it to the same bytes. The
-// disk's end is a limit on the size of files here, which every user may set, and a small file system of its own where that is allowed.
+// A full disk at a checkpoint is one clear error; what was saved before is whole, and the run goes on from it to the
+// same bytes. The disk's end is a limit on the size of files here, which every user may set, and a small file system of
+// its own where that is allowed.
 func TestDiskFull(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("uses ulimit and unshare of Linux")
@@ -186,7 +196,8 @@ func TestDiskFull(t *testing.T) {
 		text, err := limited.CombinedOutput()
 		require.Error(t, err, string(text))
 		fullDisk(t, string(text), "file too large", filepath.Join(out, "checkpoints/step-2"))
-		require.Equal(t, before, treeOf(t, filepath.Join(out, "checkpoints")), "what was saved is as it was, and nothing lies beside it")
+		require.Equal(t, before, treeOf(t, filepath.Join(out, "checkpoints")),
+			"what was saved is as it was, and nothing lies beside it")
 		mustRun(t, "", trainArgs(t, out, "--total-steps", "3", "--resume", "auto")...)
 		sameRun(t, whole, out, "step-3")
 	})
@@ -201,13 +212,15 @@ func TestDiskFull(t *testing.T) {
 		}
 		quote := func(args []string) string { return "'" + strings.Join(args, "' '") + "'" }
 		// Two checkpoints fit, the third does not; then the first makes room.
-		script := fmt.Sprintf("mount -t tmpfs -o size=%d none %s && %s && (%s; test $? = 1) && ls -A %[2]s/run/checkpoints && rm -r %[2]s/run/checkpoints/step-1 && %[4]s && cp -r %[2]s/run %[5]s",
+		script := fmt.Sprintf("mount -t tmpfs -o size=%d none %s && %s && (%s; test $? = 1) && ls -A "+
+			"%[2]s/run/checkpoints && rm -r %[2]s/run/checkpoints/step-1 && %[4]s && cp -r %[2]s/run %[5]s",
 			size*5/2, mount, quote(args("2")), quote(args("3")), filepath.Join(t.TempDir(), "copy"))
 		copied := strings.Fields(script)[len(strings.Fields(script))-1]
 		c := exec.Command("unshare", "-rm", "/bin/sh", "-c", script)
 		c.Env = append(os.Environ(), mainEnv+"=1")
 		text, err := c.CombinedOutput()
-		if strings.Contains(string(text), "unshare:") || strings.Contains(string(text), "mount:") || c.ProcessState == nil {
+		if strings.Contains(string(text), "unshare:") || strings.Contains(string(text), "mount:") ||
+			c.ProcessState == nil {
 			t.Skipf("no file system may be mounted here: %v %s", err, text)
 		}
 		require.NoError(t, err, string(text))

@@ -124,8 +124,12 @@ func TestReplacedSourcesAreNamed(t *testing.T) {
 			return s.flip(t,
 				"simulator/model.safetensors")
 		}},
-		{"train", "the weights of --ref-model are others", func() func() { return s.flip(t, "reference/model.safetensors") }},
-		{"train", "--data holds something else", func() func() { return s.swap(t, "q.jsonl", "what is a", "who is a") }},
+		{"train", "the weights of --ref-model are others", func() func() {
+			return s.flip(t, "reference/model.safetensors")
+		}},
+		{"train", "--data holds something else", func() func() {
+			return s.swap(t, "q.jsonl", "what is a", "who is a")
+		}},
 		{"eval", "the questions were others", func() func() { return s.swap(t, "q.jsonl", "what is a", "who is a") }},
 		{"replay", "--replay holds something else", func() func() { return s.swap(t, "episodes.jsonl", "0.", "0.0") }},
 	} {
@@ -147,10 +151,12 @@ func TestSimulatorOverThePolicysBase(t *testing.T) {
 	s := newSources(t)
 	s.swap(t, "adapter1/adapter_config.json", s.path("model")+`"`, `owner/model"`)
 	args := func(more ...string) []string {
-		return append([]string{"train", "--model", s.path("model"), "--lora-r", "2", "--data", s.path("q.jsonl"), "--out",
+		return append([]string{"train", "--model", s.path("model"), "--lora-r", "2", "--data", s.path("q.jsonl"),
+			"--out",
 			s.path("run"),
 			"--simulation-llm", s.path("adapter1"), "--search-mode", "simulate_sft", "--simulation-max-tokens", "4",
-			"--train-batch-size", "2", "--n", "2", "--max-turns", "1", "--max-response-length", "6", "--dtype", "f32"}, more...)
+			"--train-batch-size", "2", "--n", "2", "--max-turns", "1", "--max-response-length", "6", "--dtype", "f32"},
+			more...)
 	}
 	mustRun(t, "", args("--total-steps", "1")...)
 	s.flip(t, "adapter1/adapter_model.safetensors")
@@ -170,7 +176,8 @@ func TestReplacedRewardProgramIsNamed(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	mustRun(t, "", trainArgs(t, out, "--total-steps", "1", "--reward", "exec:"+program)...)
 	write("0.5")
-	code, _, stderr := zs("", trainArgs(t, out, "--total-steps", "2", "--reward", "exec:"+program, "--resume", "auto")...)
+	code, _, stderr := zs("", trainArgs(t, out, "--total-steps", "2", "--reward", "exec:"+program, "--resume",
+		"auto")...)
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "the reward.sh of --reward is another one")
 }
@@ -196,8 +203,9 @@ func TestSampledEvaluationStaysOne(t *testing.T) {
 func TestBestScoreOfOtherQuestions(t *testing.T) {
 	out, held := filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "held.jsonl")
 	args := func(answer string, more ...string) []string {
-		require.NoError(t, os.WriteFile(held, []byte(`{"question":"q","golden_answers":["`+answer+`"],"prompt":"Q a\n"}`),
-			0o644))
+		require.NoError(t,
+			os.WriteFile(held, []byte(`{"question":"q","golden_answers":["`+answer+`"],"prompt":"Q a\n"}`),
+				0o644))
 		return trainArgs(t, out, append([]string{"--eval-data", held, "--eval-every", "1", "--keep-best"}, more...)...)
 	}
 	mustRun(t, "", args("Ax", "--total-steps", "1")...)

@@ -56,7 +56,8 @@ func (r *generateRequest) UnmarshalJSON(b []byte) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if !requestFields[key] && key != "prompt" && serve.IsParameter(key) {
-			return fmt.Errorf("a line of generate has no %q: what all lines share is given by flags (see generate --help)", key)
+			return fmt.Errorf(
+				"a line of generate has no %q: what all lines share is given by flags (see generate --help)", key)
 		}
 	}
 	return r.readVars(b)
@@ -115,7 +116,8 @@ func (c *generateCmd) Run(w *world) error {
 			return fmt.Errorf("--stop: %w", err)
 		}
 	}
-	if n := int32(s.model.Model.Config.Vocab); slices.ContainsFunc(c.StopIDs, func(id int32) bool { return id < 0 || id >= n }) {
+	if n := int32(s.model.Model.Config.Vocab); slices.ContainsFunc(c.StopIDs,
+		func(id int32) bool { return id < 0 || id >= n }) {
 		return fmt.Errorf("--stop-token-ids %v: the model has ids from 0 to %d", c.StopIDs, n-1)
 	}
 	if c.Prompt != "" {
@@ -184,7 +186,8 @@ func (s *served) encode(ids []int32, text *string, c *chat) ([]int32, error) {
 	return tok.EncodeChat(s.model.Template, in)
 }
 
-func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64, show func(engine.Token)) (generateAnswer, error) {
+func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64,
+	show func(engine.Token)) (generateAnswer, error) {
 	o := c.output(s)
 	r := engine.Request{Model: served0, Adapter: s.model.Adapter, Prompt: ids, MaxTokens: c.MaxTokens,
 		Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, MinP: c.MinP,

@@ -83,7 +83,8 @@ func (g golden) sftRows(steps int) (file string, batch int) {
 	return file, batch
 }
 
-// adamw runs sft on the golden's rows and compares losses and gradient norms with torch's; it returns the last checkpoint.
+// adamw runs sft on the golden's rows and compares losses and gradient norms with torch's; it returns the last
+// checkpoint.
 func (g golden) adamw(dir string, flags ...string) string {
 	var scalars struct {
 		Scalars struct {
@@ -100,8 +101,11 @@ func (g golden) adamw(dir string, flags ...string) string {
 	require.NotEmpty(g.t, want)
 	rows, batch := g.sftRows(len(want))
 	out := filepath.Join(g.t.TempDir(), "run")
-	mustRun(g.t, "", append([]string{"sft", "--data", rows, "--out", out, "--steps", fmt.Sprint(len(want)), "--batch-size", fmt.Sprint(batch),
-		"--no-shuffle", "--dtype", "f32", "--lr", "1e-3", "--betas", "0.9,0.95", "--eps", "1e-8", "--weight-decay", "0.1", "--max-grad-norm", "1"}, flags...)...)
+	mustRun(g.t, "",
+		append([]string{"sft", "--data", rows, "--out", out, "--steps", fmt.Sprint(len(want)), "--batch-size",
+			fmt.Sprint(batch),
+			"--no-shuffle", "--dtype", "f32", "--lr", "1e-3", "--betas", "0.9,0.95", "--eps", "1e-8", "--weight-decay",
+			"0.1", "--max-grad-norm", "1"}, flags...)...)
 	f, err := os.Open(filepath.Join(out, "metrics.jsonl"))
 	require.NoError(g.t, err)
 	defer f.Close()
@@ -144,7 +148,8 @@ func (g golden) final(file string) (compared int) {
 	return compared
 }
 
-// The loss, the gradient norm and the weights of every step of torch's AdamW, with clipping and weight decay, from the command line.
+// The loss, the gradient norm and the weights of every step of torch's AdamW, with clipping and weight decay, from the
+// command line.
 func TestSFTReproducesTorch(t *testing.T) {
 	weights := 0
 	eachModel(t, "models", func(t *testing.T, dir string) {
@@ -162,7 +167,8 @@ func TestSFTReproducesPeft(t *testing.T) {
 		require.NoError(t, json.Unmarshal(text, &about))
 		g := openGolden(t, dir)
 		base := filepath.Join(filepath.Dir(filepath.Dir(dir)), "models", about.Base)
-		require.NotZero(t, g.final(filepath.Join(g.adamw(dir, "--model", base, "--adapter", dir), "adapter_model.safetensors")))
+		require.NotZero(t,
+			g.final(filepath.Join(g.adamw(dir, "--model", base, "--adapter", dir), "adapter_model.safetensors")))
 	})
 }
 
@@ -181,7 +187,8 @@ func TestModelsFromTheCommandLine(t *testing.T) {
 			want = append(want, g.floats(fmt.Sprintf("seq%d.logp", i)))
 		}
 		require.NotEmpty(t, want)
-		lines := strings.Split(strings.TrimSpace(mustRun(t, stdin.String(), "score", "--model", dir, "--dtype", "f32")), "\n")
+		lines := strings.Split(strings.TrimSpace(mustRun(t, stdin.String(), "score", "--model", dir, "--dtype", "f32")),
+			"\n")
 		require.Len(t, lines, len(want))
 		for i, line := range lines {
 			var got scoreAnswer
@@ -199,7 +206,8 @@ func TestModelsFromTheCommandLine(t *testing.T) {
 			line, _ := json.Marshal(map[string][]int32{"ids": g.ints(fmt.Sprintf("gen%d.prompt", i))})
 			ids := g.ints(fmt.Sprintf("gen%d.ids", i))
 			var got generateAnswer
-			out := mustRun(t, string(line), "generate", "--model", dir, "--dtype", "f32", "--temperature", "0", "--ignore-eos", "--max-tokens", fmt.Sprint(len(ids)))
+			out := mustRun(t, string(line), "generate", "--model", dir, "--dtype", "f32", "--temperature", "0",
+				"--ignore-eos", "--max-tokens", fmt.Sprint(len(ids)))
 			require.NoError(t, json.Unmarshal([]byte(out), &got))
 			require.Equal(t, ids, got.IDs)
 		}

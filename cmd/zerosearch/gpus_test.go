@@ -25,7 +25,8 @@ import (
 
 // twoRoles are flags of a short run, one of whose rollouts searches.
 func twoRoles(more ...string) []string {
-	flags := append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--train-batch-size", "1", "--seed", "8"}, simulating...)
+	flags := append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--train-batch-size", "1", "--seed",
+		"8"}, simulating...)
 	return append(flags, more...)
 }
 
@@ -42,8 +43,8 @@ func (x *threads) note(string, int) int {
 	return 0
 }
 
-// TestTwoGPUs: the policy on one GPU and the simulator on another give the run of the CPU. Each GPU belongs to the thread of its
-// engine's loop from the moment when that has begun.
+// TestTwoGPUs: the policy on one GPU and the simulator on another give the run of the CPU. Each GPU belongs to the
+// thread of its engine's loop from the moment when that has begun.
 func TestTwoGPUs(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "cpu")
 	mustRun(t, "", trainArgs(t, out, twoRoles()...)...)
@@ -117,12 +118,14 @@ func TestGPUFails(t *testing.T) {
 		{"simulator lost", "LaunchKernel", 1, 60, 719, "the simulator at cuda:1: gave up after 1 try: "},
 		{"a result of the policy", "EventSynchronize", 0, 90, 700, "cuda:0: "},
 		{"no memory for the simulator", "MemAllocAsync", 1, 20, 2, "cuda:1: allocating"},
-		{"the simulator's GPU is another's", "StreamCreate", 1, 1, 46, "error: --sim-device: opening device cuda:1 (Fake A100): "},
+		{"the simulator's GPU is another's", "StreamCreate", 1, 1, 46,
+			"error: --sim-device: opening device cuda:1 (Fake A100): "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			gpus := []*cudatest.GPU{cudatest.A100(), cudatest.A100()}
 			gpus[c.gpu].Fail = func(function string, n int) int {
-				if function == c.function && n >= c.at { // from then on: a launch that fails while a pass is recorded ends nothing
+				// from then on: a launch that fails while a pass is recorded ends nothing
+				if function == c.function && n >= c.at {
 					return c.code
 				}
 				return 0

@@ -19,8 +19,9 @@ type flagGroup struct {
 
 // flagGroups say under which heading a flag stands. The flags that matter most (verbHelp) stand before all of them.
 var flagGroups = []flagGroup{
-	{"model", "Model:", "model shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
-		"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
+	{"model", "Model:",
+		"model shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
+			"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
 	{"data", "Data:", "data sources docs prompt shapes limit per-source max-answer-words filter-overlong-prompts " +
 		"no-shuffle eval-data eval-split eval-every eval-limit"},
 	{"rollout", "Rollout and sampling:", "train-batch-size questions n turns max-turns max-tokens min-tokens " +
@@ -87,7 +88,8 @@ var verbHelps = map[string]verbHelp{
 	"plan": {"model for memory dtype lora-r train-batch-size n max-context micro-batch-tokens kv-memory", []string{
 		"plan --model DIR", "plan --model DIR --lora-r 16 --memory 24GiB", "plan --model DIR --for serve"}},
 	"bundle": {"config output with-model program model data simulation-llm search-mode total-steps out", []string{
-		"bundle --config recipes/demo.yaml -o mytrain", "bundle --config run.yaml --program zerosearch-arm64 -o mytrain"}},
+		"bundle --config recipes/demo.yaml -o mytrain",
+		"bundle --config run.yaml --program zerosearch-arm64 -o mytrain"}},
 	"bench kernels": {"", []string{"bench kernels --op matmul --dtype bf16"}},
 	"bench model":   {"", []string{"bench model --model DIR -p 512 -n 128 -b 1,8,64 -t 1,2"}},
 	"bench train":   {"", []string{"bench train --shape smollm2-135m --shapes 4x512,8x256"}},

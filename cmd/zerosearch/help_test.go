@@ -20,7 +20,8 @@ func TestHelpTables(t *testing.T) {
 			flags[f.Name], own[f.Name] = true, true
 			group, _ := placeOf(f.Name, nil)
 			if len(verb.Flags) >= manyFlags && !f.Hidden {
-				require.NotEqual(t, "other", group.Key, "--%s of %s has no heading: add it to flagGroups", f.Name, verb.Path())
+				require.NotEqual(t, "other", group.Key, "--%s of %s has no heading: add it to flagGroups", f.Name,
+					verb.Path())
 			}
 		}
 		for _, name := range strings.Fields(verbHelps[verb.Path()].first) {

@@ -66,7 +66,8 @@ func (c *inspectCmd) Run(w *world) error {
 		fmt.Fprintf(tw, "%s\t%s\t%v\t%d\t%s\n", t.Name, t.DType, t.Shape, t.Bytes, t.File)
 	}
 	tw.Flush()
-	fmt.Fprintf(w.out, "%d tensors, %.2f M parameters, %.1f MB\n", len(out.Tensors), float64(out.Parameters)/1e6, float64(out.Bytes)/1e6)
+	fmt.Fprintf(w.out, "%d tensors, %.2f M parameters, %.1f MB\n", len(out.Tensors), float64(out.Parameters)/1e6,
+		float64(out.Bytes)/1e6)
 	return nil
 }
 

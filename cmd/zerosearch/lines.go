@@ -39,10 +39,12 @@ type reply struct {
 	err error
 }
 
-// eachLine answers JSON-lines requests, several at once: one answer a line, in the order of the lines, each as soon as it and all before
-// it are known. begin takes the requests in order and returns the work, which runs beside that of other lines. A bad line is
-// answered with its error and the rest goes on; the error returned says at the end that there was one.
-func eachLine[Req, Ans any](w *world, in io.Reader, begin func(n int, r Req) func(ctx context.Context) (Ans, error)) error {
+// eachLine answers JSON-lines requests, several at once: one answer a line, in the order of the lines, each as soon as
+// it and all before it are known. begin takes the requests in order and returns the work, which runs beside that of
+// other lines. A bad line is answered with its error and the rest goes on; the error returned says at the end that
+// there was one.
+func eachLine[Req, Ans any](w *world, in io.Reader, begin func(n int, r Req) func(ctx context.Context) (Ans,
+	error)) error {
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
 	queue := make(chan chan reply, linesAhead)

@@ -13,14 +13,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// TestResumeAfterLostGPU: a run whose GPU is lost in the middle ends with one error and leaves nothing on the GPU; resumed on
-// another, it ends with the bytes of a run that was never disturbed.
+// TestResumeAfterLostGPU: a run whose GPU is lost in the middle ends with one error and leaves nothing on the GPU;
+// resumed on another, it ends with the bytes of a run that was never disturbed.
 func TestResumeAfterLostGPU(t *testing.T) {
 	run := func(g *cudatest.GPU, out string, more ...string) (code int, stderr string) {
 		m, restore := cudatest.Use(g)
 		defer restore()
-		code, _, stderr = zs("", trainArgs(t, out, append(more, "--total-steps", "2", "--train-batch-size", "1", "--n", "2",
-			"--device", "cuda")...)...)
+		code, _, stderr = zs("",
+			trainArgs(t, out, append(more, "--total-steps", "2", "--train-batch-size", "1", "--n", "2",
+				"--device", "cuda")...)...)
 		require.NoError(t, m.Check())
 		return code, stderr
 	}

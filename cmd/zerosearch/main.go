@@ -115,7 +115,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return exitUsage
 }
 
-// newParser reads the verbs' tags and the environment. Help and version leave the parser by a panic that run takes for an exit.
+// newParser reads the verbs' tags and the environment. Help and version leave the parser by a panic that run takes for
+// an exit.
 func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
 	return parserWith(stdout, stderr, kong.DefaultEnvars("ZEROSEARCH"))
 }
@@ -123,7 +124,8 @@ func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
 func parserWith(stdout, stderr io.Writer, more ...kong.Option) (*kong.Kong, error) {
 	return kong.New(new(verbs), append(more, kong.Name("zerosearch"),
 		kong.Description("Train a language model to search, without a search engine and without Python.\n\n"+
-			"Every flag --some-name has an environment variable ZEROSEARCH_SOME_NAME and a key some-name in the YAML of --config; the "+
+			"Every flag --some-name has an environment variable ZEROSEARCH_SOME_NAME and a key some-name in the YAML "+
+			"of --config; the "+
 			"command line wins over the environment, and that over the file."),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.NamedMapper("device", kong.MapperFunc(device)),
@@ -221,10 +223,12 @@ func unexpected(r any) error {
 	if os.Getenv("GOTRACEBACK") != "" {
 		at = string(stack)
 	}
-	return fmt.Errorf("an unforeseen state: %v: this is a fault of zerosearch: please report it with the command and the version (%s): %s", r, version(), at)
+	return fmt.Errorf("an unforeseen state: %v: this is a fault of zerosearch: please report it with the command and "+
+		"the version (%s): %s", r, version(), at)
 }
 
-// errorLine is an error of the library as a user of the command reads it: on one line, with flags where it names fields.
+// errorLine is an error of the library as a user of the command reads it: on one line, with flags where it names
+// fields.
 func errorLine(err error) string { return oneLine(config.InFlags(err.Error())) }
 
 // oneLine joins the lines of a message: the last line of stderr is the error, whole.

@@ -70,7 +70,8 @@ func TestPaddedRowsAreNeverSampled(t *testing.T) {
 	}
 
 	out := filepath.Join(t.TempDir(), "run")
-	mustRun(t, "", trainArgs(t, out, "--model", dir, "--n", "8", "--max-response-length", "40", "--total-steps", "2")...)
+	mustRun(t, "", trainArgs(t, out, "--model", dir, "--n", "8", "--max-response-length", "40", "--total-steps",
+		"2")...)
 	episodes, err := os.ReadFile(filepath.Join(out, "episodes.jsonl"))
 	require.NoError(t, err)
 	for line := range bytes.Lines(episodes) {

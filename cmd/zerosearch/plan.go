@@ -139,7 +139,8 @@ func showPlan(w *world, c common, sim simFlags, pl plan.Planner, o config.Config
 
 // checkTypes refuses types of weights that there are not.
 func checkTypes(o config.Config) error {
-	for _, f := range [][2]string{{"--dtype", o.Policy.DType}, {"--ref-dtype", o.Policy.RefDType}, {"--sim-dtype", o.Search.SimDType}} {
+	for _, f := range [][2]string{{"--dtype", o.Policy.DType}, {"--ref-dtype", o.Policy.RefDType},
+		{"--sim-dtype", o.Search.SimDType}} {
 		if _, err := config.WeightType(f[0], f[1]); err != nil {
 			return err
 		}
@@ -168,19 +169,22 @@ func countRun(pl plan.Planner, o config.Config) (*runPlan, error) {
 	if m := o.Algo.MiniBatch; m > 0 {
 		minis = (perStep + m - 1) / m
 	}
-	return &runPlan{len(questions.Train.Questions), o.Schedule.TotalSteps, o.Schedule.TotalSteps * perStep, perStep * (r.MaxTurns + 1) * r.MaxResponse, o.Schedule.TotalSteps * minis}, nil
+	return &runPlan{len(questions.Train.Questions), o.Schedule.TotalSteps, o.Schedule.TotalSteps * perStep,
+		perStep * (r.MaxTurns + 1) * r.MaxResponse, o.Schedule.TotalSteps * minis}, nil
 }
 
 func (p *trainPlan) print(w *world) error {
 	fmt.Fprintf(w.out, "%s: %s, %.1f M parameters\n", p.Model, p.Arch, float64(p.Parameters)/1e6)
 	if r := p.Run; r != nil {
-		fmt.Fprintf(w.out, "%d questions; %d steps, %d episodes, %d optimiser steps; at most %d sampled ids a step\n", r.Questions, r.Steps, r.Episodes, r.Optimiser, r.PolicyIDs)
+		fmt.Fprintf(w.out, "%d questions; %d steps, %d episodes, %d optimiser steps; at most %d sampled ids a step\n",
+			r.Questions, r.Steps, r.Episodes, r.Optimiser, r.PolicyIDs)
 	}
 	if err := p.table(w); err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}
 	if m := p.Machine; m != nil {
-		fmt.Fprintf(w.out, "this machine has %.2f GiB, %.2f GiB of them available\n", float64(m.Total)/(1<<30), float64(m.Available)/(1<<30))
+		fmt.Fprintf(w.out, "this machine has %.2f GiB, %.2f GiB of them available\n", float64(m.Total)/(1<<30),
+			float64(m.Available)/(1<<30))
 	}
 	for _, device := range slices.Sorted(maps.Keys(p.Limits)) {
 		fmt.Fprintf(w.out, "%s has %.2f GiB available\n", device, float64(p.Limits[device])/(1<<30))

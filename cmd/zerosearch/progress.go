@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// progress writes to the terminal of the user: whole lines, and one line that is redrawn while work goes on. Away from a terminal
-// the redrawn line is printed every few seconds instead.
+// progress writes to the terminal of the user: whole lines, and one line that is redrawn while work goes on. Away from
+// a terminal the redrawn line is printed every few seconds instead.
 type progress struct {
 	mu     sync.Mutex
 	w      io.Writer
@@ -124,7 +124,8 @@ func eta(start time.Time, n, total int) string {
 // shellWord quotes s for a command that the user may paste.
 func shellWord(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("/._-+=:,@%", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+		return !strings.ContainsRune("/._-+=:,@%", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') &&
+			(r < 'a' || r > 'z')
 	}) {
 		return s
 	}

@@ -52,9 +52,10 @@ func (c *quantizeCmd) Run(w *world) error {
 	}
 	defer release()
 	began := time.Now()
-	err = model.Quantize(w.ctx, dir, c.Out, model.QuantizeOptions{MaxShardBytes: shardBytes, Progress: func(name string, share float64) {
-		w.log.status("%3.0f%%  %s", 100*share, name)
-	}})
+	err = model.Quantize(w.ctx, dir, c.Out, model.QuantizeOptions{MaxShardBytes: shardBytes,
+		Progress: func(name string, share float64) {
+			w.log.status("%3.0f%%  %s", 100*share, name)
+		}})
 	w.log.done()
 	if err != nil {
 		return err
@@ -63,7 +64,8 @@ func (c *quantizeCmd) Run(w *world) error {
 	if c.JSON {
 		return writeJSON(w, q)
 	}
-	w.log.line("%s: %.1f MB of q8 out of %.1f MB in %s", c.Out, float64(q.Bytes)/1e6, float64(q.From)/1e6, time.Since(began).Round(time.Second))
+	w.log.line("%s: %.1f MB of q8 out of %.1f MB in %s", c.Out, float64(q.Bytes)/1e6, float64(q.From)/1e6,
+		time.Since(began).Round(time.Second))
 	return nil
 }
 

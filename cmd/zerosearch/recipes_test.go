@@ -54,7 +54,8 @@ func TestRecipes(t *testing.T) {
 			text, err := os.ReadFile(file)
 			require.NoError(t, err)
 			code, stdout, stderr := zs("", "train", "--config", file, "--model", folder(t, string(text), "model"),
-				"--simulation-llm", folder(t, string(text), "simulation-llm"), "--data", data, "--train-batch-size", "1", "--dry-run")
+				"--simulation-llm", folder(t, string(text), "simulation-llm"), "--data", data, "--train-batch-size",
+				"1", "--dry-run")
 			require.Contains(t, stdout, "optimiser steps", stderr)
 			if code != 0 {
 				require.Contains(t, stderr, "planning the memory of", "only memory may be missing")

@@ -53,7 +53,8 @@ func (c *trainCmd) replay(w *world) error {
 		return err
 	}
 	defer r.Close()
-	if err := w.saveConfig(r.Out, yaml.MapItem{Key: "replay", Value: replaySection{c.Replay, part.ReplayPlan}}); err != nil {
+	if err := w.saveConfig(r.Out, yaml.MapItem{Key: "replay",
+		Value: replaySection{c.Replay, part.ReplayPlan}}); err != nil {
 		return err
 	}
 	if r.From >= r.Steps() {

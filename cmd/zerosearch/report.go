@@ -88,7 +88,8 @@ func (p *progress) showEpisode(step int, e *episode.Episode) {
 		if len(text) > 200 {
 			text = append(text[:197], []rune("...")...)
 		}
-		code := map[episode.LineKind]int{episode.Asked: 1, episode.Said: 36, episode.Shown: 2, episode.Judged: 33}[l.Kind]
+		code := map[episode.LineKind]int{episode.Asked: 1, episode.Said: 36, episode.Shown: 2,
+			episode.Judged: 33}[l.Kind]
 		if l.Kind == episode.Judged && e.Reward > 0 {
 			code = 32
 		}

@@ -31,7 +31,8 @@ func TestPortInUse(t *testing.T) {
 // The page is there while the run goes on, follows it, and goes with it.
 func TestLivePage(t *testing.T) {
 	dir := t.TempDir()
-	c := self(dir, trainArgs(t, filepath.Join(dir, "run"), "--ui", ":0", "--total-steps", "100000", "--save-every", "0")...)
+	c := self(dir, trainArgs(t, filepath.Join(dir, "run"), "--ui", ":0", "--total-steps", "100000", "--save-every",
+		"0")...)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	require.NoError(t, err)
 	defer log.Close()

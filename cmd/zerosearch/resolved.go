@@ -15,7 +15,8 @@ import (
 )
 
 // notInConfig are flags that say how a command is run, not what it does: they are not part of a run's config.yaml.
-var notInConfig = map[string]bool{"help": true, "version": true, "config": true, "json": true, "verbose": true, "dry-run": true, "resume": true, "replay": true, "ui": true}
+var notInConfig = map[string]bool{"help": true, "version": true, "config": true, "json": true, "verbose": true,
+	"dry-run": true, "resume": true, "replay": true, "ui": true}
 
 // given says whether a flag of this name was set on the command line itself, not in the environment or --config.
 func (w *world) given(name string) bool {

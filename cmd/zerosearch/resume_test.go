@@ -114,6 +114,7 @@ func TestDiverged(t *testing.T) {
 	out = filepath.Join(t.TempDir(), "run")
 	code, _, stderr = zs("", trainArgs(t, out, "--lr", "1", "--weight-decay", "1e300", "--total-steps", "1")...)
 	require.Equal(t, 1, code, stderr)
-	require.Contains(t, stderr, "it has values that are NaN or infinite: training diverged: begin again with a lower --lr")
+	require.Contains(t, stderr,
+		"it has values that are NaN or infinite: training diverged: begin again with a lower --lr")
 	require.Empty(t, rundir.Steps(out))
 }

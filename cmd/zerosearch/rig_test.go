@@ -24,10 +24,12 @@ import (
 
 var update = flag.Bool("update", false, "write what was printed into the scripts")
 
-// TestMain lets the test binary be the program itself, for tests that kill it, and keeps the user's environment out of the tests.
+// TestMain lets the test binary be the program itself, for tests that kill it, and keeps the user's environment out of
+// the tests.
 func TestMain(m *testing.M) {
 	for _, e := range os.Environ() {
-		kept := []string{"ZEROSEARCH_CPU_PATH", "ZEROSEARCH_GOLDENS", "ZEROSEARCH_DATA", goldens.Require, mainEnv, simulatedGPU}
+		kept := []string{"ZEROSEARCH_CPU_PATH", "ZEROSEARCH_GOLDENS", "ZEROSEARCH_DATA", goldens.Require, mainEnv,
+			simulatedGPU}
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && !slices.Contains(kept, name) {
 			os.Unsetenv(name)
 		}
@@ -66,10 +68,12 @@ func mustRun(t testing.TB, stdin string, args ...string) (stdout string) {
 }
 
 // tags are tokens of the tiny tokenizer, so that a model of a few thousand weights can learn to write them.
-var tags = []string{"<think>", "</think>", "<search>", "</search>", "<answer>", "</answer>", "<information>", "</information>"}
+var tags = []string{"<think>", "</think>", "<search>", "</search>", "<answer>", "</answer>", "<information>",
+	"</information>"}
 
 // chatML is its chat template.
-const chatML = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}" +
+const chatML = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' " +
+	"}}{% endfor %}" +
 	"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
 // tinyTokenizer is the text of a tokenizer.json: bytes, three special tokens, and tags.
@@ -86,12 +90,16 @@ func tinyTokenizer() []byte {
 	}
 	var added []map[string]any
 	for i, s := range append([]string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, tags...) {
-		added = append(added, map[string]any{"id": 256 + i, "content": s, "special": i < 3, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false})
+		added = append(added, map[string]any{"id": 256 + i, "content": s, "special": i < 3, "single_word": false,
+			"lstrip": false, "rstrip": false, "normalized": false})
 	}
-	text, err := json.Marshal(map[string]any{"version": "1.0", "added_tokens": added, "normalizer": nil, "post_processor": nil,
-		"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-		"decoder":       map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-		"model":         map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": false}})
+	text, err := json.Marshal(map[string]any{"version": "1.0", "added_tokens": added, "normalizer": nil,
+		"post_processor": nil,
+		"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+			"use_regex": true},
+		"decoder": map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
+			"use_regex": true},
+		"model": map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": false}})
 	if err != nil {
 		panic(err)
 	}
@@ -105,7 +113,8 @@ func tinyModel(dir string, seed uint64, text bool) error {
 		return err
 	}
 	defer dev.Close()
-	c := &model.Config{Arch: "llama", Vocab: 272, Hidden: 48, Inter: 96, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 12, Eps: 1e-5, RopeTheta: 10000,
+	c := &model.Config{Arch: "llama", Vocab: 272, Hidden: 48, Inter: 96, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 12,
+		Eps: 1e-5, RopeTheta: 10000,
 		Tied: true, MaxPos: 2048, EOS: []int32{258}}
 	m, err := model.NewRandom(dev, c, model.Options{DType: kernels.F32}, seed)
 	if err != nil {
@@ -142,14 +151,17 @@ func taughtModel() (string, error) {
 // questions are those the taught model knows; each row carries its own short prompt.
 func questions() (text string) {
 	for i, q := range []string{"a", "b", "c", "d"} {
-		text += fmt.Sprintf(`{"id":"q%d","question":"what is %s?","golden_answers":["%s"],"prompt":"Q %s\n","data_source":"%s"}`+"\n", i, q, answerTo(q), q, []string{"even", "odd"}[i%2])
+		text += fmt.Sprintf(
+			`{"id":"q%d","question":"what is %s?","golden_answers":["%s"],"prompt":"Q %s\n","data_source":"%s"}`+"\n",
+			i, q, answerTo(q), q, []string{"even", "odd"}[i%2])
 	}
 	return text
 }
 
 func answerTo(q string) string { return strings.ToUpper(q) + "x" }
 
-// shortPrompt is a chat template that leaves the question alone of ZeroSearch's prompt, so that tests of a few tokens are possible.
+// shortPrompt is a chat template that leaves the question alone of ZeroSearch's prompt, so that tests of a few tokens
+// are possible.
 const shortPrompt = "{{ messages[-1]['content'].split('Question: ')[-1] }}"
 
 // asked is an episode with a search in a folder of the script ask.txt.
@@ -157,7 +169,8 @@ func asked(tok *tokenizer.Tokenizer) (row struct {
 	IDs  []int32 `json:"ids"`
 	Mask []int   `json:"mask"`
 }) {
-	for i, part := range []string{"a?\n", "<think>t</think><search>letter</search>", "\n\n<information>Doc 1: \"x\" Nothing. The letter a is Ax.</information>\n\n", "<answer>Ax</answer>"} {
+	for i, part := range []string{"a?\n", "<think>t</think><search>letter</search>",
+		"\n\n<information>Doc 1: \"x\" Nothing. The letter a is Ax.</information>\n\n", "<answer>Ax</answer>"} {
 		for _, id := range tok.Encode(part, tokenizer.EncodeOptions{}) {
 			row.IDs, row.Mask = append(row.IDs, id), append(row.Mask, i%2)
 		}
@@ -192,7 +205,8 @@ func teach(dir string) error {
 	if err := os.WriteFile(rows, []byte(text.String()), 0o644); err != nil {
 		return err
 	}
-	code, _, log := zs("", "sft", "--model", start, "--data", rows, "--out", filepath.Join(dir, "run"), "--steps", "80", "--batch-size", "20", "--lr", "1e-2",
+	code, _, log := zs("", "sft", "--model", start, "--data", rows, "--out", filepath.Join(dir, "run"), "--steps", "80",
+		"--batch-size", "20", "--lr", "1e-2",
 		"--dtype", "f32", "--device", "cpu")
 	if code != 0 {
 		return fmt.Errorf("teaching the tiny model: %s", log)

@@ -53,10 +53,13 @@ func (c *benchRooflineCmd) Run(w *world) error {
 	if c.SimModel != "" && c.SimShape != "" {
 		return usagef("--simulation-llm and --sim-shape are both given: choose one")
 	}
-	o := bench.RooflineOptions{Options: base, GPU: c.GPU, Sheet: c.Sheet, SimModel: c.SimModel, SimShape: c.SimShape, Context: c.Context,
-		Sequences: c.Sequences, Step: bench.GRPOTest{Questions: c.Questions, N: c.N, Turns: c.Turns, Response: c.MaxResponse, Prompt: c.Prompt,
-			Observation: c.Observation, Given: c.Given, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference,
-			Recompute: c.Recompute, MicroBatch: c.MicroBatch}}
+	o := bench.RooflineOptions{Options: base, GPU: c.GPU, Sheet: c.Sheet, SimModel: c.SimModel, SimShape: c.SimShape,
+		Context:   c.Context,
+		Sequences: c.Sequences, Step: bench.GRPOTest{Questions: c.Questions, N: c.N, Turns: c.Turns,
+			Response: c.MaxResponse, Prompt: c.Prompt,
+			Observation: c.Observation, Given: c.Given, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR,
+			NoReference: c.NoReference,
+			Recompute:   c.Recompute, MicroBatch: c.MicroBatch}}
 	if c.SimDType != "" {
 		if o.Step.SimDType, err = kernels.ParseDType(c.SimDType); err != nil {
 			return usageError{err}

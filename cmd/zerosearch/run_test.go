@@ -33,15 +33,18 @@ func trainArgs(t *testing.T, out string, more ...string) []string {
 	require.NoError(t, os.WriteFile(q, []byte(questions()), 0o644))
 	corpus := filepath.Join(t.TempDir(), "corpus.jsonl")
 	require.NoError(t, os.WriteFile(corpus, []byte(`{"contents":"a is Ax"}`), 0o644))
-	return append([]string{"train", "--model", model, "--data", q, "--out", out, "--total-steps", "5", "--train-batch-size", "2", "--n", "3", "--max-turns", "1",
-		"--max-response-length", "8", "--search-mode", "bm25", "--corpus", corpus, "--lr", "1e-3", "--dtype", "f32", "--save-every", "1"}, more...)
+	return append([]string{"train", "--model", model, "--data", q, "--out", out, "--total-steps", "5",
+		"--train-batch-size", "2", "--n", "3", "--max-turns", "1",
+		"--max-response-length", "8", "--search-mode", "bm25", "--corpus", corpus, "--lr", "1e-3", "--dtype", "f32",
+		"--save-every", "1"}, more...)
 }
 
-// sameRun requires that two run directories hold the same last checkpoint and the same episodes, byte for byte, and the same metrics,
-// timings apart.
+// sameRun requires that two run directories hold the same last checkpoint and the same episodes, byte for byte, and the
+// same metrics, timings apart.
 func sameRun(t *testing.T, a, b string, step string) {
 	t.Helper()
-	for _, name := range []string{"episodes.jsonl", step + "/model.safetensors", step + "/optimizer.safetensors", step + "/trainer_state.json", step + "/config.json"} {
+	for _, name := range []string{"episodes.jsonl", step + "/model.safetensors", step + "/optimizer.safetensors",
+		step + "/trainer_state.json", step + "/config.json"} {
 		if strings.HasPrefix(name, "step") {
 			name = "checkpoints/" + name
 		}
@@ -71,7 +74,8 @@ func metricsOf(t *testing.T, dir string) (out []map[string]any) {
 	return out
 }
 
-// A run that is killed while it writes a checkpoint, again and again, and resumed each time, ends with the bits of one that never was.
+// A run that is killed while it writes a checkpoint, again and again, and resumed each time, ends with the bits of one
+// that never was.
 func TestKilledWhileSaving(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	mustRun(t, "", trainArgs(t, whole)...)
@@ -89,7 +93,8 @@ func TestKilledWhileSaving(t *testing.T) {
 	require.Empty(t, left, "what a killed attempt left behind is cleared away")
 }
 
-// killSaving kills the run broken while it saves step 1, then step 2, and so on until it ends; it returns how often it came in time.
+// killSaving kills the run broken while it saves step 1, then step 2, and so on until it ends; it returns how often it
+// came in time.
 func killSaving(t *testing.T, broken string) (hit int) {
 	args := trainArgs(t, broken, "--resume", "auto")
 	for step := 1; ; step++ {
@@ -127,15 +132,17 @@ func killAtWriting(c *exec.Cmd, writing string, after time.Duration, ended chan 
 	}
 }
 
-// Nothing a run writes depends on threads, on how many episodes are in flight, or on the number of rollouts computed together; and what
-// was sampled is what is trained on, exactly, at both types.
+// Nothing a run writes depends on threads, on how many episodes are in flight, or on the number of rollouts computed
+// together; and what was sampled is what is trained on, exactly, at both types.
 func TestSameBits(t *testing.T) {
 	for _, dtype := range []string{"f32", "bf16"} {
 		a, b := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
-		same := []string{"--save-every", "0", "--total-steps", "2", "--dtype", dtype, "--n", "4", "--lora-r", "2", "--search-mode", "simulate_sft", "--simulation-max-tokens", "4"}
+		same := []string{"--save-every", "0", "--total-steps", "2", "--dtype", dtype, "--n", "4", "--lora-r", "2",
+			"--search-mode", "simulate_sft", "--simulation-max-tokens", "4"}
 		mustRun(t, "", trainArgs(t, a, append(same, "--threads", "2")...)...)
 		mustRun(t, "", trainArgs(t, b, append(same, "--threads", "1", "--concurrency", "2")...)...)
-		for _, name := range []string{"episodes.jsonl", "checkpoints/step-2/adapter_model.safetensors", "checkpoints/step-2/optimizer.safetensors"} {
+		for _, name := range []string{"episodes.jsonl", "checkpoints/step-2/adapter_model.safetensors",
+			"checkpoints/step-2/optimizer.safetensors"} {
 			x, err := os.ReadFile(filepath.Join(a, name))
 			require.NoError(t, err)
 			y, err := os.ReadFile(filepath.Join(b, name))
@@ -187,16 +194,22 @@ func TestReplayFromTheCommandLine(t *testing.T) {
 			reward += r
 		}
 		n := len(g.Completions[i])
-		line, err := json.Marshal(map[string]any{"step": 1, "group": g.Index[i], "prompt_ids": p, "reward": reward, "temperature": 1, "status": "answered",
-			"turns": []any{map[string]any{"ids": g.Completions[i], "mask": g.Mask[i][:n], "logprobs": g.Variants["grpo"].OldLogp[i][:n]}}})
+		line, err := json.Marshal(map[string]any{"step": 1, "group": g.Index[i], "prompt_ids": p, "reward": reward,
+			"temperature": 1, "status": "answered",
+			"turns": []any{map[string]any{"ids": g.Completions[i], "mask": g.Mask[i][:n],
+				"logprobs": g.Variants["grpo"].OldLogp[i][:n]}}})
 		require.NoError(t, err)
 		lines.WriteString(string(line) + "\n")
 	}
-	episodes, yaml, out := filepath.Join(dir, "episodes.jsonl"), filepath.Join(dir, "run.yaml"), filepath.Join(dir, "out")
+	episodes, yaml, out := filepath.Join(dir, "episodes.jsonl"), filepath.Join(dir, "run.yaml"),
+		filepath.Join(dir, "out")
 	require.NoError(t, os.WriteFile(episodes, []byte(lines.String()), 0o644))
-	require.NoError(t, os.WriteFile(yaml, []byte("clip-high: 0.28\nkl_coef: 0.04\nentropy-coef: 0.001\nmax-grad-norm: 0.5\nbetas: [0.9, 0.999]\n"+
-		"replay: {mini_batches: [[0,1,2,3],[4,5,6,7],[0,1,2,3]], lr: [3.0e-4, 3.0e-4, 1.5e-4]}\n"), 0o644))
-	mustRun(t, "", "train", "--config", yaml, "--replay", episodes, "--model", filepath.Join(dir, "init"), "--ref-model", filepath.Join(dir, "ref"), "--dtype", "f32", "--out", out)
+	require.NoError(t,
+		os.WriteFile(yaml,
+			[]byte("clip-high: 0.28\nkl_coef: 0.04\nentropy-coef: 0.001\nmax-grad-norm: 0.5\nbetas: [0.9, 0.999]\n"+
+				"replay: {mini_batches: [[0,1,2,3],[4,5,6,7],[0,1,2,3]], lr: [3.0e-4, 3.0e-4, 1.5e-4]}\n"), 0o644))
+	mustRun(t, "", "train", "--config", yaml, "--replay", episodes, "--model", filepath.Join(dir, "init"),
+		"--ref-model", filepath.Join(dir, "ref"), "--dtype", "f32", "--out", out)
 	steps := g.Variants["grpo"].Steps
 	got := metricsOf(t, out)
 	require.Len(t, got, len(steps))
@@ -208,7 +221,8 @@ func TestReplayFromTheCommandLine(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(saved), "mini_batches")
 	again := filepath.Join(dir, "again")
-	mustRun(t, "", "train", "--config", filepath.Join(out, "config.yaml"), "--out", again) // the saved configuration is the whole command
+	// the saved configuration is the whole command
+	mustRun(t, "", "train", "--config", filepath.Join(out, "config.yaml"), "--out", again)
 	sameRunWeights(t, out, again)
 }
 

@@ -83,13 +83,16 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 			s.Close()
 		}
 	}()
-	if s.model, err = roles.Open(w.ctx, s.dev, roles.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype, ChatTemplate: f.ChatTemplate,
-		Thinking: f.Thinking}); err != nil {
+	if s.model, err = roles.Open(w.ctx, s.dev, roles.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype,
+		ChatTemplate: f.ChatTemplate,
+		Thinking:     f.Thinking}); err != nil {
 		return nil, err
 	}
 	w.notes(s.model.Notes)
 	s.eng = engine.New(s.dev, engine.Options{Note: w.note})
-	return s, s.eng.AddModel(served0, s.model.Model, engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: f.MaxContext})
+	return s,
+		s.eng.AddModel(served0, s.model.Model, engine.ModelOptions{KVType: kv, KVBytes: memory,
+			MaxContext: f.MaxContext})
 }
 
 // Close gives everything back.

@@ -30,7 +30,8 @@ type runView struct {
 }
 
 func newRunView(w *world, t *rl.Trainer, total int, page *report.Run) *runView {
-	v := &runView{w: w, t: t, total: total, page: page, began: time.Now(), shown: time.Now(), clock: newStepClock(t.From, total)}
+	v := &runView{w: w, t: t, total: total, page: page, began: time.Now(), shown: time.Now(),
+		clock: newStepClock(t.From, total)}
 	if t.From < total {
 		w.finish(v.clock.finishing)
 	}
@@ -82,13 +83,17 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 	if share := m["rollout/groups_dropped"]; share > 0 {
 		dropped = fmt.Sprintf("groups dropped %.0f%%  ", 100*share)
 	}
-	line := fmt.Sprintf("step %d/%d  reward %.3f  %sf1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %s%.0f tokens/s  ETA %s  ", step, v.total,
-		m["critic/score/mean"], curve, m["reward/f1"], m["search/tau"], m["search/per_question"], 100*m["env/valid_action_rate"], dropped,
+	line := fmt.Sprintf(
+		"step %d/%d  reward %.3f  %sf1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %s%.0f tokens/s  ETA %s  ", step,
+		v.total,
+		m["critic/score/mean"], curve, m["reward/f1"], m["search/tau"], m["search/per_question"],
+		100*m["env/valid_action_rate"], dropped,
 		m["perf/throughput"], eta(v.began, step-v.t.From, v.total-v.t.From))
 	v.last.Store(line)
 	v.w.log.status("%s", strings.TrimRight(line, " "))
 	if f1, ok := m["val/all/f1"]; ok {
-		v.w.log.line("step %d: held-out questions: f1 %.3f  em %.3f  sub_em %.3f", step, f1, m["val/all/em"], m["val/all/sub_em"])
+		v.w.log.line("step %d: held-out questions: f1 %.3f  em %.3f  sub_em %.3f", step, f1, m["val/all/em"],
+			m["val/all/sub_em"])
 	}
 	if n := len(groups); n > 0 && len(groups[step%n]) > 0 && time.Since(v.shown) >= episodePeriod {
 		v.shown = time.Now()
@@ -107,13 +112,15 @@ func (v *runView) end(asJSON bool, last int) error {
 	v.w.log.done()
 	checkpoint := v.t.Out.Checkpoint(last)
 	if n := len(v.rewards); n > 0 {
-		v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)), v.rewards[0], v.rewards[n-1], last,
+		v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)),
+			v.rewards[0], v.rewards[n-1], last,
 			time.Since(v.began).Round(time.Second))
 	}
 	v.w.skipped(v.skips)
 	logCost(v.w, v.t.Config.Search, v.cost)
 	if asJSON {
-		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint, "reward": orEmpty(v.rewards), "cost": v.cost,
+		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint,
+			"reward": orEmpty(v.rewards), "cost": v.cost,
 			"seconds": time.Since(v.began).Seconds()})
 	}
 	v.w.log.line("saved %s", checkpoint)
@@ -123,6 +130,7 @@ func (v *runView) end(asJSON bool, last int) error {
 // skipped says that updates were not made.
 func (w *world) skipped(n int) {
 	if n > 0 {
-		w.log.line("note: updates skipped, because a loss or gradient was not finite: %d: lower --lr, or use --dtype f32", n)
+		w.log.line(
+			"note: updates skipped, because a loss or gradient was not finite: %d: lower --lr, or use --dtype f32", n)
 	}
 }

@@ -15,10 +15,11 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// TestScripts runs testdata/script/*.txt: a behaviour a script, as the user sees it. A command stands behind $, its standard input
-// behind <; then follow what it printed on standard output (>) and standard error (!), and its exit code (=) unless it is 0.
-// Go test -update writes the last three. Commands are zerosearch and those of helpers; words are separated by blanks, '...' keeps
-// blanks, NAME=VALUE before a command sets the environment. Everything happens in an empty folder, shown as $WORK.
+// TestScripts runs testdata/script/*.txt: a behaviour a script, as the user sees it. A command stands behind $, its
+// standard input behind <; then follow what it printed on standard output (>) and standard error (!), and its exit code
+// (=) unless it is 0. Go test -update writes the last three. Commands are zerosearch and those of helpers; words are
+// separated by blanks, '...' keeps blanks, NAME=VALUE before a command sets the environment. Everything happens in an
+// empty folder, shown as $WORK.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txt")
 	require.NoError(t, err)
@@ -181,9 +182,18 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 		return "", os.CopyFS(a[0], os.DirFS(dir))
 	},
 	// short-prompt FILE: a chat template of the question alone.
-	"short-prompt": func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(shortPrompt), 0o644) },
-	"questions":    func(a []string, _ string) (string, error) { return "", os.WriteFile(a[0], []byte(questions()), 0o644) },
-	"write":        func(a []string, stdin string) (string, error) { return "", os.WriteFile(a[0], []byte(stdin), 0o644) },
+	"short-prompt": func(a []string, _ string) (string, error) {
+		return "",
+			os.WriteFile(a[0], []byte(shortPrompt), 0o644)
+	},
+	"questions": func(a []string, _ string) (string, error) {
+		return "",
+			os.WriteFile(a[0], []byte(questions()), 0o644)
+	},
+	"write": func(a []string, stdin string) (string, error) {
+		return "",
+			os.WriteFile(a[0], []byte(stdin), 0o644)
+	},
 	// windows FILE: as an editor of Windows saves it, with a byte order mark and carriage returns. utf16 FILE: as its
 	// shell does.
 	"windows": func(a []string, _ string) (string, error) {
@@ -308,6 +318,7 @@ func TestHelp(t *testing.T) {
 		}
 		want, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.Equal(t, string(want), out, "the help of %s has changed: go test ./cmd/zerosearch -run TestHelp -update", name)
+		require.Equal(t, string(want), out,
+			"the help of %s has changed: go test ./cmd/zerosearch -run TestHelp -update", name)
 	}
 }

@@ -28,13 +28,16 @@ func searchEngine(kind string) http.HandlerFunc {
 				w.WriteHeader(401)
 				fmt.Fprint(w, `{"error": "Invalid API key."}`)
 			} else {
-				fmt.Fprintf(w, `{"search_metadata": {"status": "Success"}, "organic_results": [{"position": 1, "title": "On %[1]s", "snippet": "%[1]s is %[2]sx"}, {"position": 2, "title": "Other"}]}`,
+				fmt.Fprintf(w,
+					`{"search_metadata": {"status": "Success"}, "organic_results": [{"position": 1, "title": "On %[1]s", "snippet": "%[1]s is %[2]sx"}, {"position": 2, "title": "Other"}]}`,
 					q.Get("q"), strings.ToUpper(q.Get("q")))
 			}
 		case "wiki":
 			var v struct{ Queries []string }
 			json.NewDecoder(r.Body).Decode(&v)
-			fmt.Fprintf(w, `{"result": [[{"document": {"id": "1", "contents": "\"%[1]s\"\n%[1]s is %[2]sx"}, "score": 0.9}]]}`, v.Queries[0], strings.ToUpper(v.Queries[0]))
+			fmt.Fprintf(w,
+				`{"result": [[{"document": {"id": "1", "contents": "\"%[1]s\"\n%[1]s is %[2]sx"}, "score": 0.9}]]}`,
+				v.Queries[0], strings.ToUpper(v.Queries[0]))
 		case "busy":
 			w.WriteHeader(429)
 			fmt.Fprint(w, `{"error": "Your account has run out of searches."}`)
@@ -81,13 +84,14 @@ func newMortal(t *testing.T, kind string) *mortal {
 	return m
 }
 
-// A run whose engine dies in the middle of a step ends with an error that names the host, saves the step before, and goes on to the bits
-// of a run that was never disturbed, asking no query twice that was answered.
+// A run whose engine dies in the middle of a step ends with an error that names the host, saves the step before, and
+// goes on to the bits of a run that was never disturbed, asking no query twice that was answered.
 func TestEngineGone(t *testing.T) {
 	wiki := newMortal(t, "wiki")
 	wiki.left.Store(1 << 40)
 	// One query at a time: another one under way would be given up, answered or not, when the engine is found dead.
-	args := func(out string, more ...string) []string { // the corpus in trainArgs is another file each time, and of no use here
+	// the corpus in trainArgs is another file each time, and of no use here
+	args := func(out string, more ...string) []string {
 		return trainArgs(t, out, append([]string{"--search-mode", "wiki", "--wiki-url", wiki.URL, "--save-every", "100",
 			"--search-tries", "2", "--concurrency", "1"}, more...)...)
 	}
@@ -100,7 +104,8 @@ func TestEngineGone(t *testing.T) {
 	wiki.left.Store(asked - 1)
 	code, _, stderr := zs("", args(out)...)
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "wiki at "+strings.TrimPrefix(wiki.URL, "http://")+": gave up after 2 tries: 503 Service Unavailable")
+	require.Contains(t, stderr, "wiki at "+strings.TrimPrefix(wiki.URL,
+		"http://")+": gave up after 2 tries: 503 Service Unavailable")
 	require.Contains(t, stderr, "is saved")
 	require.Contains(t, stderr, "--resume auto")
 	checkpoints, err := os.ReadDir(filepath.Join(out, "checkpoints"))
@@ -159,7 +164,8 @@ func TestKeyStaysSecret(t *testing.T) {
 	google.left.Store(2)
 	t.Setenv("SERPAPI_API_KEY", "s3cret")
 	out := filepath.Join(t.TempDir(), "run")
-	code, stdout, stderr := zs("", trainArgs(t, out, "--search-mode", "google", "--google-url", google.URL, "--search-tries", "1")...)
+	code, stdout, stderr := zs("", trainArgs(t, out, "--search-mode", "google", "--google-url", google.URL,
+		"--search-tries", "1")...)
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "google at")
 	require.NotContains(t, stdout+stderr, "s3cret")
@@ -179,8 +185,10 @@ func TestKeyStaysSecret(t *testing.T) {
 // The adaptive curriculum follows the policy, and its state is part of the checkpoint.
 func TestAdaptiveCurriculumResumed(t *testing.T) {
 	args := func(out string, more ...string) []string {
-		return trainArgs(t, out, append([]string{"--search-mode", "simulate_sft,bm25", "--simulation-max-tokens", "4", "--curriculum", "adaptive",
-			"--start-threshold", "0.1", "--end-threshold", "0.9"}, more...)...)
+		return trainArgs(t, out,
+			append([]string{"--search-mode", "simulate_sft,bm25", "--simulation-max-tokens", "4", "--curriculum",
+				"adaptive",
+				"--start-threshold", "0.1", "--end-threshold", "0.9"}, more...)...)
 	}
 	whole, broken := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "broken")
 	mustRun(t, "", args(whole)...)
@@ -221,7 +229,8 @@ func TestAdaptiveCurriculumResumed(t *testing.T) {
 func TestReplayedSearches(t *testing.T) {
 	whole, again := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "again")
 	mustRun(t, "", trainArgs(t, whole)...)
-	mustRun(t, "", trainArgs(t, again, "--search-mode", "replay", "--search-episodes", filepath.Join(whole, "episodes.jsonl"))...)
+	mustRun(t, "", trainArgs(t, again, "--search-mode", "replay", "--search-episodes",
+		filepath.Join(whole, "episodes.jsonl"))...)
 	for _, name := range []string{"model.safetensors", "optimizer.safetensors"} {
 		x, err := os.ReadFile(filepath.Join(whole, "checkpoints/step-5", name))
 		require.NoError(t, err)

@@ -38,7 +38,8 @@ func (c *serveCmd) Run(w *world) error {
 			return usagef("--allow-origin: %w", err)
 		}
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port))) // before the model is loaded: a port in use is known at once
+	// before the model is loaded: a port in use is known at once
+	l, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
 	if err != nil {
 		return fmt.Errorf("opening the server's port: %w: choose another with --port", err)
 	}
@@ -48,7 +49,8 @@ func (c *serveCmd) Run(w *world) error {
 		return err
 	}
 	defer s.Close()
-	server, err := serve.New(s.eng, c.models(s), serve.Options{APIKey: c.APIKey, AllowOrigins: c.AllowOrigin, MaxSequences: c.MaxQueue, MaxBody: c.MaxBody, DrainTimeout: c.DrainTimeout, Log: w.log.line})
+	server, err := serve.New(s.eng, c.models(s), serve.Options{APIKey: c.APIKey, AllowOrigins: c.AllowOrigin,
+		MaxSequences: c.MaxQueue, MaxBody: c.MaxBody, DrainTimeout: c.DrainTimeout, Log: w.log.line})
 	if err != nil {
 		return err
 	}
@@ -79,8 +81,9 @@ func (c *serveCmd) names(s *served) []string {
 // models is the model under each of its names.
 func (c *serveCmd) models(s *served) (all []serve.Model) {
 	for _, name := range c.names(s) {
-		all = append(all, serve.Model{ID: name, Engine: served0, Adapter: s.model.Adapter, Config: s.model.Model.Config, Tokenizer: s.model.Tokenizer,
-			Template: s.model.Template, EOS: s.model.EOS()})
+		all = append(all, serve.Model{ID: name, Engine: served0, Adapter: s.model.Adapter, Config: s.model.Model.Config,
+			Tokenizer: s.model.Tokenizer,
+			Template:  s.model.Template, EOS: s.model.EOS()})
 	}
 	return all
 }

@@ -62,15 +62,21 @@ func (c *sftCmd) check(w *world) error {
 		{c.Data == "", "--data is missing: give a file of rows"},
 		{c.Out == "", "--out is missing: give a folder for the run"},
 		{c.LoRAR < 0, "--lora-r must not be negative"},
-		{c.LoRAR > 0 && c.Adapter != "", "--adapter and --lora-r contradict each other: --adapter goes on with an adapter, --lora-r begins a new one"},
-		{c.LoRAR == 0 && (w.given("lora-alpha") || w.given("lora-targets")), "--lora-alpha and --lora-targets need --lora-r"},
-		{!lora && c.DType == "q8", "--dtype q8: q8 weights cannot be trained: use bf16 or f32, or train an adapter with --lora-r"},
+		{c.LoRAR > 0 &&
+			c.Adapter != "", "--adapter and --lora-r contradict each other: --adapter goes on with an adapter, " +
+			"--lora-r begins a new one"},
+		{c.LoRAR == 0 && (w.given("lora-alpha") || w.given("lora-targets")),
+			"--lora-alpha and --lora-targets need --lora-r"},
+		{!lora &&
+			c.DType == "q8",
+			"--dtype q8: q8 weights cannot be trained: use bf16 or f32, or train an adapter with --lora-r"},
 		{w.given("steps") && w.given("epochs"), "--steps and --epochs contradict each other: give one or the other"},
 		{c.Rows.Steps < 0 || c.Rows.Epochs < 0, "--steps and --epochs must not be negative"},
 		{c.Rows.BatchSize < 1, "--batch-size must be at least 1"},
 		{c.Rows.SaveEvery < 0, "--save-every must not be negative"},
 		{!(c.LR >= 0), "--lr must not be negative"},
-		{len(c.Betas) != 2 || !unit(c.Betas[0]) || !unit(c.Betas[1]), "--betas takes two values from 0 up to, but not, 1, as in 0.9,0.95"},
+		{len(c.Betas) != 2 || !unit(c.Betas[0]) || !unit(c.Betas[1]),
+			"--betas takes two values from 0 up to, but not, 1, as in 0.9,0.95"},
 		{!(c.Eps > 0), "--eps must be above 0"},
 		{!(c.WeightDecay >= 0), "--weight-decay must not be negative"},
 		{!(c.MaxGradNorm >= 0), "--max-grad-norm must not be negative"},
@@ -115,7 +121,8 @@ func (c *sftCmd) Run(w *world) (err error) {
 	}
 	defer p.Close()
 	w.notes(p.Notes)
-	coder := sft.Coder{Tokenizer: p.Tokenizer, Template: p.Template, EOS: p.EOS(), MaxTokens: p.Model.Config.MaxPos, Vocab: p.Model.Config.Vocab}
+	coder := sft.Coder{Tokenizer: p.Tokenizer, Template: p.Template, EOS: p.EOS(), MaxTokens: p.Model.Config.MaxPos,
+		Vocab: p.Model.Config.Vocab}
 	rows, err := await.Call(w.ctx, func() ([]sft.Example, error) { return coder.Load(c.Data) })
 	if err != nil {
 		return err
@@ -123,7 +130,8 @@ func (c *sftCmd) Run(w *world) (err error) {
 	for _, note := range coder.Notes() {
 		w.log.line("note: %s", note)
 	}
-	o := train.Options{Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay, MaxGradNorm: c.MaxGradNorm,
+	o := train.Options{Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay,
+		MaxGradNorm:      c.MaxGradNorm,
 		MicroBatchTokens: c.MicroBatchTokens, KVType: kv, Recompute: c.Recompute, Sequences: c.Rows.BatchSize}
 	for _, r := range rows {
 		o.Longest = max(o.Longest, len(r.IDs))
@@ -133,7 +141,8 @@ func (c *sftCmd) Run(w *world) (err error) {
 		return err
 	}
 	defer t.Close()
-	r := &sft.Run{Model: p, Trainer: t, Source: sft.FromSlice(rows, c.Rows.BatchSize, c.Seed, c.NoShuffle), LR: c.LR, SaveEvery: c.Rows.SaveEvery,
+	r := &sft.Run{Model: p, Trainer: t, Source: sft.FromSlice(rows, c.Rows.BatchSize, c.Seed, c.NoShuffle), LR: c.LR,
+		SaveEvery: c.Rows.SaveEvery,
 		SaveDType: save, Seed: c.Seed}
 	if r.Steps, err = c.Rows.StepsFor(len(rows)); err != nil {
 		return usageError{err}
@@ -158,11 +167,14 @@ func (c *sftCmd) Run(w *world) (err error) {
 
 // openModel loads what is trained: all weights, an adapter, or a new adapter.
 func (c *sftCmd) openModel(ctx context.Context, dev kernels.Device, dtype kernels.DType) (*roles.LoadedModel, error) {
-	p, err := roles.OpenTrained(ctx, dev, &config.Policy{Model: c.Model, Adapter: c.Adapter, ChatTemplate: c.ChatTemplate,
-		Thinking: c.Thinking, LoRAR: c.LoRAR, LoRAAlpha: c.LoRAAlpha, LoRATargets: c.LoRATargets}, dtype, c.Seed)
+	p, err := roles.OpenTrained(ctx, dev, &config.Policy{Model: c.Model, Adapter: c.Adapter,
+		ChatTemplate: c.ChatTemplate,
+		Thinking:     c.Thinking, LoRAR: c.LoRAR, LoRAAlpha: c.LoRAAlpha, LoRATargets: c.LoRATargets}, dtype, c.Seed)
 	if err == nil && c.LoRAR > 0 && p.AdapterDir != "" {
 		p.Close()
-		return nil, fmt.Errorf("opening %s: it is an adapter already, and --lora-r would begin another: leave --lora-r out", c.Model)
+		return nil,
+			fmt.Errorf("opening %s: it is an adapter already, and --lora-r would begin another: leave --lora-r out",
+				c.Model)
 	}
 	return p, err
 }
@@ -221,7 +233,8 @@ func (c *sftCmd) learn(w *world, r *sft.Run, folder *rundir.Folder) (err error) 
 	r.OnStep = func(step int, m rundir.Metrics) {
 		clock.step(step)
 		losses = append(losses, m["train/loss"])
-		w.log.status("step %d/%d  loss %.4f  grad norm %.3f  lr %.2g  %.0f tokens/s  ETA %s", step, r.Steps, m["train/loss"], m["train/grad_norm"],
+		w.log.status("step %d/%d  loss %.4f  grad norm %.3f  lr %.2g  %.0f tokens/s  ETA %s", step, r.Steps,
+			m["train/loss"], m["train/grad_norm"],
 			m["train/lr"], m["perf/throughput"], eta(began, step-r.From, r.Steps-r.From))
 	}
 	last, err := r.Do(w.ctx)
@@ -234,12 +247,14 @@ func (c *sftCmd) learn(w *world, r *sft.Run, folder *rundir.Folder) (err error) 
 		return err
 	}
 	if n := len(losses); n > 0 {
-		w.log.line("loss %s  %.4f -> %.4f in %d steps, %s", w.log.paint(32, sparkline(losses, 60)), losses[0], losses[n-1], last,
+		w.log.line("loss %s  %.4f -> %.4f in %d steps, %s", w.log.paint(32, sparkline(losses, 60)), losses[0],
+			losses[n-1], last,
 			time.Since(began).Round(time.Second))
 	}
 	w.skipped(r.Skipped)
 	if c.JSON {
-		return writeJSON(w, map[string]any{"steps": last, "out": c.Out, "checkpoint": r.Out.Checkpoint(last), "loss": orEmpty(losses), "seconds": time.Since(began).Seconds()})
+		return writeJSON(w, map[string]any{"steps": last, "out": c.Out, "checkpoint": r.Out.Checkpoint(last),
+			"loss": orEmpty(losses), "seconds": time.Since(began).Seconds()})
 	}
 	w.log.line("saved %s", r.Out.Checkpoint(last))
 	return nil

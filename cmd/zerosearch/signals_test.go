@@ -90,8 +90,10 @@ func TestInterrupted(t *testing.T) {
 		signal syscall.Signal
 		heard  string
 	}{
-		{syscall.SIGINT, `interrupted: finishing step \d+, about \d+ s, then saving it; press Ctrl-C again to stop at once`},
-		{syscall.SIGTERM, `told to stop: finishing step \d+, about \d+ s, then saving it; a second SIGTERM stops at once`},
+		{syscall.SIGINT,
+			`interrupted: finishing step \d+, about \d+ s, then saving it; press Ctrl-C again to stop at once`},
+		{syscall.SIGTERM,
+			`told to stop: finishing step \d+, about \d+ s, then saving it; a second SIGTERM stops at once`},
 		{syscall.SIGHUP, `the terminal is gone: finishing step \d+, about \d+ s, then saving it`},
 	} {
 		t.Run(c.signal.String(), func(t *testing.T) {
@@ -157,7 +159,8 @@ func TestSecondInterrupt(t *testing.T) {
 		until(t, "the beginning", func() bool { return exists(filepath.Join(out, "config.yaml")) })
 		time.Sleep(50 * time.Millisecond)
 		require.NoError(t, p.Process.Signal(s))
-		until(t, "an answer", func() bool { return strings.Contains(p.stderr.String(), "finishing step 1, then saving it") })
+		until(t, "an answer",
+			func() bool { return strings.Contains(p.stderr.String(), "finishing step 1, then saving it") })
 		require.NoError(t, p.Process.Signal(s))
 		p.Wait()
 		status, ok := p.ProcessState.Sys().(syscall.WaitStatus)
@@ -254,7 +257,8 @@ func TestOneWriter(t *testing.T) {
 	p := begin(t, args...)
 	until(t, "a checkpoint", func() bool { return len(rundir.Steps(out)) > 0 })
 	for _, second := range [][]string{
-		append(args, "--resume", "auto"), args, {"sft", "--model", dir, "--data", rows, "--out", out, "--resume", "auto"},
+		append(args, "--resume", "auto"), args, {"sft", "--model", dir, "--data", rows, "--out", out, "--resume",
+			"auto"},
 		{"train", "--config", filepath.Join(out, "config.yaml"), "--replay", filepath.Join(out, "episodes.jsonl"),
 			"--resume", "auto"},
 		{"eval", "--model", dir, "--data", q, "--search-mode", "none", "--out", out},

@@ -53,9 +53,10 @@ func TestSimulatorOnItsOwnDevice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
-			mustRun(t, "", trainArgs(t, out, append(append([]string{"--total-steps", "2", "--save-every", "1", "--n", "4"},
-				simulating...),
-				flags...)...)...)
+			mustRun(t, "",
+				trainArgs(t, out, append(append([]string{"--total-steps", "2", "--save-every", "1", "--n", "4"},
+					simulating...),
+					flags...)...)...)
 			c, err := recordedConfig(out)
 			require.NoError(t, err)
 			policy, err := cpu.New(cpu.Options{Threads: 1})
@@ -82,7 +83,8 @@ func TestSimDevice(t *testing.T) {
 	require.NoError(t, err)
 	episodes := func(policy, simulator string) string {
 		out := filepath.Join(dir, policy+"-"+simulator)
-		flags := append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--lora-r", "2", "--device", policy},
+		flags := append([]string{"--total-steps", "1", "--save-every", "0", "--n", "4", "--lora-r", "2", "--device",
+			policy},
 			simulating...)
 		if simulator != "" {
 			flags = append(flags, "--sim-device", simulator)
@@ -132,8 +134,9 @@ func TestPlanOfSimDevice(t *testing.T) {
 	model, err := taughtModel()
 	require.NoError(t, err)
 	plan := func(flags ...string) string {
-		text := mustRun(t, "", append([]string{"plan", "--model", model, "--lora-r", "2", "--search-mode", "simulate_sft"},
-			flags...)...)
+		text := mustRun(t, "",
+			append([]string{"plan", "--model", model, "--lora-r", "2", "--search-mode", "simulate_sft"},
+				flags...)...)
 		text, _, _ = strings.Cut(text, "this machine has") // what is available changes from call to call
 		return text
 	}
@@ -181,7 +184,8 @@ func TestSimDeviceRefused(t *testing.T) {
 	for want, args := range map[string][]string{
 		"error: --sim-device is of no use with --search-mode none": trainArgs(t, out, "--search-mode", "none",
 			"--sim-device", "ref"),
-		"error: --sim-device is of no use with --search-mode bm25": {"eval", "--model", model, "--data", trainArgs(t, "")[4],
+		"error: --sim-device is of no use with --search-mode bm25": {"eval", "--model", model, "--data",
+			trainArgs(t, "")[4],
 			"--search-mode", "bm25",
 			"--corpus", letters(t), "--sim-device", "ref"},
 		`error: --sim-device: "gpu" is not a device`: {"plan", "--model", model, "--sim-device", "gpu"},

@@ -102,7 +102,8 @@ func (r simulateRequest) answer(ctx context.Context, s search.Searcher, stream u
 	case quality != "" && quality != search.Useful && quality != search.Noisy:
 		return simulateAnswer{}, fmt.Errorf("quality is %q: say useful or noisy, or leave it out", r.Quality)
 	}
-	d, err := s.Search(ctx, search.Query{Query: r.Query, Question: r.Question, GoldenAnswers: r.GoldenAnswers, Quality: quality, Stream: stream})
+	d, err := s.Search(ctx, search.Query{Query: r.Query, Question: r.Question, GoldenAnswers: r.GoldenAnswers,
+		Quality: quality, Stream: stream})
 	if err != nil {
 		return simulateAnswer{}, err
 	}

@@ -88,11 +88,13 @@ func (c *tokenizeCmd) load() (tok *tokenizer.Tokenizer, template func() (*tokeni
 	return tok, func() (*tokenizer.Template, error) { return tmpl, nil }, nil
 }
 
-func (r tokenizeRequest) answer(tok *tokenizer.Tokenizer, template func() (*tokenizer.Template, error)) (tokenizeAnswer, error) {
+func (r tokenizeRequest) answer(tok *tokenizer.Tokenizer, template func() (*tokenizer.Template, error)) (tokenizeAnswer,
+	error) {
 	yes := func(p *bool) bool { return p == nil || *p }
 	switch {
 	case r.Text != nil:
-		ids := tok.Encode(*r.Text, tokenizer.EncodeOptions{AddSpecial: yes(r.AddSpecial), ParseSpecial: yes(r.ParseSpecial)})
+		ids := tok.Encode(*r.Text, tokenizer.EncodeOptions{AddSpecial: yes(r.AddSpecial),
+			ParseSpecial: yes(r.ParseSpecial)})
 		return tokenizeAnswer{orEmpty(ids), *r.Text}, nil
 	case r.Messages != nil:
 		tmpl, err := template()

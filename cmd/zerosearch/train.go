@@ -78,9 +78,11 @@ func (c *trainCmd) check(w *world) error {
 	case o.Data.EvalEvery > 0 && o.Data.EvalData == "" && o.Data.EvalSplit == 0:
 		return usagef("--eval-every needs --eval-data FILE or --eval-split N")
 	case o.Policy.Adapter != "" && o.Policy.LoRAR > 0:
-		return usagef("--adapter and --lora-r contradict each other: --adapter goes on with an adapter, --lora-r begins a new one")
+		return usagef(
+			"--adapter and --lora-r contradict each other: --adapter goes on with an adapter, --lora-r begins a new one")
 	case o.Search.NoiseRate != nil && (w.given("start-threshold") || w.given("end-threshold")):
-		return usagef("--noise-rate and the curriculum's --start-threshold and --end-threshold contradict each other: give one or the other")
+		return usagef("--noise-rate and the curriculum's --start-threshold and --end-threshold contradict each " +
+			"other: give one or the other")
 	case o.Search.NoiseRate != nil && w.given("curriculum"):
 		return usagef("--noise-rate and --curriculum contradict each other: give one or the other")
 	case o.Search.Curriculum == string(search.Constant) && w.given("end-threshold"):
@@ -105,7 +107,8 @@ func (c *trainCmd) check(w *world) error {
 		w.log.line("note: IP and PORT are not needed: the simulator (--simulation-llm) runs in this process")
 	}
 	if c.NumGPUs != "" {
-		w.log.line("note: NUM_GPUS_PER_NODE is not used: --device and --sim-device name the GPUs of policy and simulator")
+		w.log.line(
+			"note: NUM_GPUS_PER_NODE is not used: --device and --sim-device name the GPUs of policy and simulator")
 	}
 	return nil
 }

@@ -22,9 +22,9 @@ func pagesWithTranscripts(t *testing.T) []string {
 // transcriptBlock is a fenced block behind the comment that names its part of a script.
 var transcriptBlock = regexp.MustCompile("(?m)(^<!-- transcript: (\\S+) -->\n+```\\w*\n)((?:.*\n)*?)(```\n)")
 
-// TestTranscripts compares the transcripts in the documentation with the scripts. In a script, a line "# transcript: NAME" begins a part,
-// which an empty line or another such line ends. A page shows it in a fenced block behind the line <!-- transcript: NAME -->, where a line
-// "..." stands for any number of lines. Go test -update writes the blocks.
+// TestTranscripts compares the transcripts in the documentation with the scripts. In a script, a line "# transcript:
+// NAME" begins a part, which an empty line or another such line ends. A page shows it in a fenced block behind the line
+// <!-- transcript: NAME -->, where a line "..." stands for any number of lines. Go test -update writes the blocks.
 func TestTranscripts(t *testing.T) {
 	parts := transcriptParts(t)
 	shown := map[string]bool{}
@@ -43,7 +43,8 @@ func TestTranscripts(t *testing.T) {
 			shown[m[2]] = true
 			want := strings.Join(withGaps(strings.Split(strings.TrimSuffix(m[3], "\n"), "\n"), part), "\n") + "\n"
 			if !*update {
-				assert.Equal(t, want, m[3], "%s: the script of %s prints something else: go test ./cmd/zerosearch -run TestTranscripts -update",
+				assert.Equal(t, want, m[3],
+					"%s: the script of %s prints something else: go test ./cmd/zerosearch -run TestTranscripts -update",
 					page, m[2])
 			}
 			return m[1] + want + m[4]
@@ -84,8 +85,8 @@ func transcriptParts(t *testing.T) map[string][]string {
 	return parts
 }
 
-// asShown is a part of a script as it looks on a terminal: a file that is written is shown by cat, standard input stands behind the command
-// up to END. Comments and exit codes are left out.
+// asShown is a part of a script as it looks on a terminal: a file that is written is shown by cat, standard input
+// stands behind the command up to END. Comments and exit codes are left out.
 func asShown(part []string) (out []string) {
 	unmarked := func(line string) string { return strings.TrimPrefix(line[1:], " ") }
 	for i := 0; i < len(part); i++ {
@@ -112,8 +113,8 @@ func asShown(part []string) (out []string) {
 	return out
 }
 
-// withGaps is a transcript with the gaps (...) of the block that shows it. A gap lasts from the line before it to the line behind it; where one
-// of these is no longer printed, there is no gap.
+// withGaps is a transcript with the gaps (...) of the block that shows it. A gap lasts from the line before it to the
+// line behind it; where one of these is no longer printed, there is no gap.
 func withGaps(block, whole []string) (out []string) {
 	if !slices.Contains(block, "...") {
 		return whole
@@ -170,8 +171,8 @@ func TestGapsOfTranscripts(t *testing.T) {
 	}
 }
 
-// A block that shows what zerosearch printed is compared with a script, or the paragraph before or behind it says on which machine it was
-// "recorded on", when, and with which version.
+// A block that shows what zerosearch printed is compared with a script, or the paragraph before or behind it says on
+// which machine it was "recorded on", when, and with which version.
 func TestTranscriptsAreComparedOrRecorded(t *testing.T) {
 	for _, page := range pagesWithTranscripts(t) {
 		text, err := os.ReadFile(page)
@@ -182,7 +183,8 @@ func TestTranscriptsAreComparedOrRecorded(t *testing.T) {
 				continue
 			}
 			around := strings.Join(paragraphs[max(0, i-1):min(len(paragraphs), i+2)], "\n")
-			if !strings.Contains(around, "<!-- transcript: ") && !strings.Contains(strings.ToLower(around), "recorded on ") {
+			if !strings.Contains(around, "<!-- transcript: ") &&
+				!strings.Contains(strings.ToLower(around), "recorded on ") {
 				t.Errorf("%s: nothing says what makes this transcript:\n%s", page, p)
 			}
 		}
@@ -220,7 +222,8 @@ func printed(paragraph string) bool {
 		switch line = strings.TrimSpace(line); {
 		case strings.HasPrefix(line, "$ ") && strings.Contains(line, "zerosearch"):
 			prompts++
-		case line != "" && !strings.HasPrefix(line, "$ ") && !strings.HasPrefix(line, "```") && !strings.HasPrefix(line, "<!--"):
+		case line != "" && !strings.HasPrefix(line, "$ ") && !strings.HasPrefix(line, "```") &&
+			!strings.HasPrefix(line, "<!--"):
 			outputs++
 		}
 	}

@@ -83,7 +83,8 @@ func recordedConfig(run string) (config.Config, error) {
 		return config.Config{}, fmt.Errorf("%w: give the --out of a train run", err)
 	}
 	if !bytes.HasPrefix(text, []byte(trainHeader)) {
-		return config.Config{}, errors.New("its config.yaml is not of train: only rollouts and updates of train can be repeated")
+		return config.Config{},
+			errors.New("its config.yaml is not of train: only rollouts and updates of train can be repeated")
 	}
 	values := map[string]any{}
 	if err := yaml.Unmarshal(text, &values); err != nil {

@@ -33,9 +33,10 @@ func verified3(t *testing.T, run string) (code int, v verify.Verification, stder
 func TestVerifyRepeatsRuns(t *testing.T) {
 	sim := []string{"--search-mode", "simulate_sft", "--simulation-max-tokens", "4"}
 	for name, args := range map[string][]string{
-		"all weights":      nil,
-		"bf16 and lora":    append([]string{"--dtype", "bf16", "--lora-r", "2"}, sim...),
-		"dynamic sampling": {"--algo", "dapo", "--dynamic-sampling", "--max-gen-batches", "3", "--n", "2", "--kl-coef", "0"},
+		"all weights":   nil,
+		"bf16 and lora": append([]string{"--dtype", "bf16", "--lora-r", "2"}, sim...),
+		"dynamic sampling": {"--algo", "dapo", "--dynamic-sampling", "--max-gen-batches", "3", "--n", "2", "--kl-coef",
+			"0"},
 		"mixture": {"--search-mode", "simulate_sft,bm25", "--simulation-max-tokens", "4", "--curriculum", "adaptive",
 			"--end-threshold", "0.9",
 			"--kl-target", "0.01"},

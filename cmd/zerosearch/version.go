@@ -54,8 +54,8 @@ func versionOf(v string, info *debug.BuildInfo) string {
 	return v + " " + info.GoVersion
 }
 
-// commitOf is the commit that a program was built from; "" where the build does not know it. Changes that are not committed
-// are shown by -dirty.
+// commitOf is the commit that a program was built from; "" where the build does not know it. Changes that are not
+// committed are shown by -dirty.
 func commitOf(info *debug.BuildInfo) string {
 	set := map[string]string{}
 	for _, s := range info.Settings {

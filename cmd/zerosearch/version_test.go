@@ -17,8 +17,10 @@ func TestVersion(t *testing.T) {
 		return b
 	}
 	const commit = "0123456789abcdef0123456789abcdef01234567"
-	require.Equal(t, "0.1.0+0123456789ab go1.26", versionOf("0.1.0", info("(devel)", "vcs.revision", commit, "vcs.modified", "false")))
-	require.Equal(t, "0.1.0+0123456789ab-dirty go1.26", versionOf("0.1.0", info("", "vcs.revision", commit, "vcs.modified", "true")))
+	require.Equal(t, "0.1.0+0123456789ab go1.26", versionOf("0.1.0",
+		info("(devel)", "vcs.revision", commit, "vcs.modified", "false")))
+	require.Equal(t, "0.1.0+0123456789ab-dirty go1.26", versionOf("0.1.0",
+		info("", "vcs.revision", commit, "vcs.modified", "true")))
 	require.Equal(t, "0.1.0+0123456789ab go1.26", versionOf("0.1.0", info("v0.1.1-0.20261129100000-0123456789ab")))
 	require.Equal(t, "0.1.0 go1.26", versionOf("0.1.0", info("v0.1.0")))
 	require.Equal(t, "0.1.0 go1.26", versionOf("0.1.0", info("(devel)")))

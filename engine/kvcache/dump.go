@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// String draws the tree, a line a page: number, ids, how many tables hold it; then the idle pages in the order in which they would
-// be evicted, and how many are free.
+// String draws the tree, a line a page: number, ids, how many tables hold it; then the idle pages in the order in which
+// they would be evicted, and how many are free.
 func (c *Cache) String() string {
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(c.roots)) {
@@ -28,7 +28,8 @@ func (c *Cache) String() string {
 func (c *Cache) dump(b *strings.Builder, n *node, indent string) {
 	for _, first := range slices.Sorted(maps.Keys(n.kids)) {
 		for _, k := range n.kids[first] {
-			fmt.Fprintf(b, "%spage %d: %d ids %d..%d, held by %d\n", indent, k.page, len(k.ids), k.ids[0], k.ids[len(k.ids)-1],
+			fmt.Fprintf(b, "%spage %d: %d ids %d..%d, held by %d\n", indent, k.page, len(k.ids), k.ids[0],
+				k.ids[len(k.ids)-1],
 				c.pool.Refs(k.page)-1)
 			c.dump(b, k, indent+"  ")
 		}

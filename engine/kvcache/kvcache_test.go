@@ -138,7 +138,8 @@ func TestOldestIdleGoesFirst(t *testing.T) {
 	require.Equal(t, 4, c.Evictions)
 }
 
-// TestEveryTableSeesItsOwnPrefix drives a small cache at random and keeps, beside it, what a device would hold in every slot.
+// TestEveryTableSeesItsOwnPrefix drives a small cache at random and keeps, beside it, what a device would hold in every
+// slot.
 func TestEveryTableSeesItsOwnPrefix(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { randomCache(rt) })
 }
@@ -194,11 +195,13 @@ func randomCache(rt *rapid.T) {
 			var cp Copy
 			var copied bool
 			s.tab, cp, copied = c.Open(s.key, s.ids, limit, rapid.Bool().Draw(rt, "copying"))
-			if s.tab.Len() > want || s.tab.Len() < want-want%pageSize || s.tab.Len() > limit || c.Idle() < before-idle-1 {
+			if s.tab.Len() > want || s.tab.Len() < want-want%pageSize || s.tab.Len() > limit ||
+				c.Idle() < before-idle-1 {
 				rt.Fatalf("opened %d of %d tokens, limit %d", s.tab.Len(), want, limit)
 			}
 			if copied {
-				copy(slots[int(cp.Dst)*pageSize:int(cp.Dst+1)*pageSize], slots[int(cp.Src)*pageSize:int(cp.Src+1)*pageSize])
+				copy(slots[int(cp.Dst)*pageSize:int(cp.Dst+1)*pageSize],
+					slots[int(cp.Src)*pageSize:int(cp.Src+1)*pageSize])
 			}
 			check(s)
 			s.ids = s.ids[:s.tab.Len()]

@@ -1,10 +1,12 @@
-// Package kvcache keeps the books of one model's KV cache: which page holds which tokens, who uses it, what may be shared and what
-// goes first when memory is short. It touches no device: it says which page to write, which to copy, and the engine does it.
+// Package kvcache keeps the books of one model's KV cache: which page holds which tokens, who uses it, what may be
+// shared and what goes first when memory is short. It touches no device: it says which page to write, which to copy,
+// and the engine does it.
 package kvcache
 
 import "fmt"
 
-// Pool counts the users of every page. A page with no user is free. Pages are numbered 0..Total-1 as in kernels.Segment.
+// Pool counts the users of every page. A page with no user is free. Pages are numbered 0..Total-1 as in
+// kernels.Segment.
 type Pool struct {
 	refs []int32
 	free []int32 // a stack: what was freed last is used first, its lines may still be in a processor's cache

@@ -9,16 +9,17 @@ import (
 
 const pageSize = kernels.PageSize
 
-// Key names the weights that wrote a page, apart from their version: 0 is the base model, other values its adapters. Pages are
-// shared only under one key, and Invalidate starts a new version of it.
+// Key names the weights that wrote a page, apart from their version: 0 is the base model, other values its adapters.
+// Pages are shared only under one key, and Invalidate starts a new version of it.
 type Key uint64
 
-// Cache is a tree of pages: a path from a key's root spells the ids of a sequence, a page of ids a node; only the last node of a path
-// may be partly filled. Whoever asks for a sequence gets the longest path that agrees with it, and ids are compared, not only
-// hashed, so two prompts are never taken for each other.
+// Cache is a tree of pages: a path from a key's root spells the ids of a sequence, a page of ids a node; only the last
+// node of a path may be partly filled. Whoever asks for a sequence gets the longest path that agrees with it, and ids
+// are compared, not only hashed, so two prompts are never taken for each other.
 //
-// A node that no Table holds is idle: it stays for those who come later and is evicted, oldest first, when a page is needed. As
-// a table that holds a node holds all nodes above it, and lets the deepest go first, the oldest idle node never has children.
+// A node that no Table holds is idle: it stays for those who come later and is evicted, oldest first, when a page is
+// needed. As a table that holds a node holds all nodes above it, and lets the deepest go first, the oldest idle node
+// never has children.
 type Cache struct {
 	pool  *Pool
 	roots map[Key]*node
@@ -58,7 +59,8 @@ func (c *Cache) Idle() int { return c.idle.n }
 // Available is the number of pages that a table could get now.
 func (c *Cache) Available() int { return c.pool.Free() + c.idle.n }
 
-// Invalidate forgets what was written under key: its weights have changed. Pages that tables still hold are freed when they close.
+// Invalidate forgets what was written under key: its weights have changed. Pages that tables still hold are freed when
+// they close.
 func (c *Cache) Invalidate(key Key) {
 	if root := c.roots[key]; root != nil {
 		delete(c.roots, key)
@@ -68,7 +70,8 @@ func (c *Cache) Invalidate(key Key) {
 
 // InvalidateAll forgets everything.
 func (c *Cache) InvalidateAll() {
-	for _, key := range slices.Sorted(maps.Keys(c.roots)) { // in order, so that the numbers of free pages do not depend on chance
+	// in order, so that the numbers of free pages do not depend on chance
+	for _, key := range slices.Sorted(maps.Keys(c.roots)) {
 		c.kill(c.roots[key])
 	}
 	clear(c.roots)
@@ -154,8 +157,8 @@ func (c *Cache) root(key Key) *node {
 	return r
 }
 
-// best is the child of n that shares most with ids, and how many ids that is. Among equals it prefers one that can be taken
-// over without a copy.
+// best is the child of n that shares most with ids, and how many ids that is. Among equals it prefers one that can be
+// taken over without a copy.
 func (c *Cache) best(n *node, ids []int32) (child *node, shared int) {
 	if len(ids) == 0 {
 		return nil, 0

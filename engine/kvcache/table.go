@@ -12,13 +12,15 @@ type Table struct {
 	src   *node // source of the pending copy, kept from eviction until it is done
 }
 
-// Copy says that page Src must be copied to page Dst before anything is written: the sequence shares only the head of Src.
+// Copy says that page Src must be copied to page Dst before anything is written: the sequence shares only the head of
+// Src.
 type Copy struct{ Dst, Src int32 }
 
-// Open makes the table of a sequence that begins with ids, on the pages that already hold its first tokens under key: at most limit
-// of them (a caller that needs the output of position limit must compute it). Full pages are shared. A last page that agrees only
-// in part, or that somebody still writes, is copied if copying is allowed and a page can be had: copied reports that cp must be done
-// before the next write. A partly filled page that nobody uses is simply continued.
+// Open makes the table of a sequence that begins with ids, on the pages that already hold its first tokens under key:
+// at most limit of them (a caller that needs the output of position limit must compute it). Full pages are shared. A
+// last page that agrees only in part, or that somebody still writes, is copied if copying is allowed and a page can be
+// had: copied reports that cp must be done before the next write. A partly filled page that nobody uses is simply
+// continued.
 func (c *Cache) Open(key Key, ids []int32, limit int, copying bool) (t *Table, cp Copy, copied bool) {
 	t = &Table{c: c, root: c.root(key)}
 	t.root.tables++
@@ -71,8 +73,8 @@ func (c *Cache) Peek(key Key, ids []int32, limit int) (tokens, idle int) {
 	return tokens, idle
 }
 
-// Grow makes room for n more tokens. It evicts idle pages if it must; false, and nothing is changed but evictions, if every page is
-// held.
+// Grow makes room for n more tokens. It evicts idle pages if it must; false, and nothing is changed but evictions, if
+// every page is held.
 func (t *Table) Grow(n int) bool {
 	had := len(t.nodes)
 	for len(t.nodes)*pageSize < t.n+n {
@@ -88,9 +90,9 @@ func (t *Table) Grow(n int) bool {
 	return true
 }
 
-// Commit records that the keys and values of ids, the next tokens of the sequence, are written, and the pending copy is done: from now
-// on others may share them. A page that is full and that another sequence has filled with the same tokens is given up for
-// the other's.
+// Commit records that the keys and values of ids, the next tokens of the sequence, are written, and the pending copy is
+// done: from now on others may share them. A page that is full and that another sequence has filled with the same
+// tokens is given up for the other's.
 func (t *Table) Commit(ids []int32) {
 	if t.n+len(ids) > len(t.nodes)*pageSize {
 		panic(fmt.Sprintf("kvcache: %d tokens written behind %d in %d pages", len(ids), t.n, len(t.nodes)))

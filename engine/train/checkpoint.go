@@ -17,14 +17,16 @@ var ErrDiverged = errors.New("it has values that are NaN or infinite: training d
 
 const stateFile = "optimizer.safetensors"
 
-// SaveState writes optimizer.safetensors into dir: for every parameter P its F32 master "P", and AdamW's moments "m.P" and "v.P".
-// The number of steps taken is in the metadata.
+// SaveState writes optimizer.safetensors into dir: for every parameter P its F32 master "P", and AdamW's moments "m.P"
+// and "v.P". The number of steps taken is in the metadata.
 func (t *optimizer) SaveState(dir string) error {
-	return writeTensors(t.dev, filepath.Join(dir, stateFile), t.state(), map[string]string{"step": strconv.Itoa(t.step)})
+	return writeTensors(t.dev, filepath.Join(dir, stateFile), t.state(),
+		map[string]string{"step": strconv.Itoa(t.step)})
 }
 
-// LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the bits that an
-// uninterrupted run would have given. Where ctx ends before, its error is returned, and the weights are partly restored.
+// LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the
+// bits that an uninterrupted run would have given. Where ctx ends before, its error is returned, and the weights are
+// partly restored.
 func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 	meta, err := readTensors(ctx, t.dev, filepath.Join(dir, stateFile), t.state())
 	if err != nil {
@@ -32,7 +34,8 @@ func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 	}
 	step, err := strconv.Atoi(meta["step"])
 	if err != nil || step < 0 {
-		return fmt.Errorf("restoring the optimiser: %s carries no step count: it was not written by this program", filepath.Join(dir, stateFile))
+		return fmt.Errorf("restoring the optimiser: %s carries no step count: it was not written by this program",
+			filepath.Join(dir, stateFile))
 	}
 	for _, f := range t.flats {
 		for _, p := range f.Params {
@@ -75,7 +78,8 @@ func writeTensors(dev kernels.Device, path string, list []stateEntry, meta map[s
 }
 
 // readTensors fills the tensors of list from the file path and returns its metadata.
-func readTensors(ctx context.Context, dev kernels.Device, path string, list []stateEntry) (meta map[string]string, err error) {
+func readTensors(ctx context.Context, dev kernels.Device, path string, list []stateEntry) (meta map[string]string,
+	err error) {
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return nil, err
@@ -87,7 +91,8 @@ func readTensors(ctx context.Context, dev kernels.Device, path string, list []st
 		}
 		src, ok := f.Tensor(e.name)
 		if !ok {
-			return nil, fmt.Errorf("%s has no tensor %q: it is of another model or of other trained parameters", path, e.name)
+			return nil, fmt.Errorf("%s has no tensor %q: it is of another model or of other trained parameters", path,
+				e.name)
 		}
 		host := make([]float32, e.t.Len())
 		if src.Elements() != len(host) {

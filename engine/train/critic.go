@@ -9,17 +9,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// ValueFunc is the part of a critic's loss that one sequence contributes: it reads the values predicted at the sequence's trained ids, in
-// order, and writes the derivative of the batch's loss with respect to each. It is called as a LossFunc is.
+// ValueFunc is the part of a critic's loss that one sequence contributes: it reads the values predicted at the
+// sequence's trained ids, in order, and writes the derivative of the batch's loss with respect to each. It is called as
+// a LossFunc is.
 type ValueFunc func(seq int, value, dvalue []float32) error
 
-// Critic predicts what an episode will be worth, at every trained id before it is drawn. It is a linear head over the hidden state, after
-// the final norm, from which the id's log-probability would come:
+// Critic predicts what an episode will be worth, at every trained id before it is drawn. It is a linear head over the
+// hidden state, after the final norm, from which the id's log-probability would come:
 //
 //	V_i = w . h[i-1] + b,  w F32 [1, C]
 //
-// A new head is zero, so that a new critic says 0 everywhere. The body learns as well if the model is trainable, or else its adapter is;
-// over a frozen body the head learns alone.
+// A new head is zero, so that a new critic says 0 everywhere. The body learns as well if the model is trainable, or
+// else its adapter is; over a frozen body the head learns alone.
 type Critic struct {
 	optimizer
 	pass passes
@@ -156,7 +157,8 @@ func (c *Critic) each(seqs []Sequence, do func(p *packed, v []float32) error) (S
 	return st, nil
 }
 
-// back adds the gradient of the values of p: dw += dv^T h, db += sum dv, and, where the body learns, dh = dv w and all below.
+// back adds the gradient of the values of p: dw += dv^T h, db += sum dv, and, where the body learns, dh = dv w and all
+// below.
 func (c *Critic) back(p *packed, dv []float32) {
 	o, n := c.pass.out, len(dv)
 	dy := o.dy.RowRange(0, n)

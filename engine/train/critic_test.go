@@ -75,16 +75,18 @@ func accumulate(t *testing.T, c *Critic, seqs []Sequence) {
 	require.NoError(t, err)
 }
 
-// The gradient of the values, by head, by all weights and by an adapter, against central differences of the largest and of other
-// elements of every parameter.
+// The gradient of the values, by head, by all weights and by an adapter, against central differences of the largest and
+// of other elements of every parameter.
 func TestValueGradientByDifferences(t *testing.T) {
 	dev, err := cpu.New(cpu.Options{Threads: 1})
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
 	r := rand.New(rand.NewPCG(1, 2))
 	seqs := append(group(r, 1, 2, 40), group(r, 2, 1, 3)...)
-	for name, c := range map[string]*Critic{"all": criticRig(t, dev, kernels.F32, true, false, false), "untied": criticRig(t, dev, kernels.F32, false, false, false),
-		"adapter": criticRig(t, dev, kernels.F32, true, true, false), "head": criticRig(t, dev, kernels.F32, true, false, true)} {
+	for name, c := range map[string]*Critic{"all": criticRig(t, dev, kernels.F32, true, false, false),
+		"untied":  criticRig(t, dev, kernels.F32, false, false, false),
+		"adapter": criticRig(t, dev, kernels.F32, true, true, false),
+		"head":    criticRig(t, dev, kernels.F32, true, false, true)} {
 		t.Run(name, func(t *testing.T) {
 			accumulate(t, c, seqs)
 			for _, p := range c.trained() {
@@ -119,7 +121,8 @@ func TestValueGradientByDifferences(t *testing.T) {
 	}
 }
 
-// Values do not depend on what else is in the batch, a new critic says 0, and a step moves values towards their targets.
+// Values do not depend on what else is in the batch, a new critic says 0, and a step moves values towards their
+// targets.
 func TestCriticLearns(t *testing.T) {
 	dev := ref.New()
 	m, err := model.NewRandom(dev, tiny(), model.Options{DType: kernels.BF16, Trainable: true}, 7)

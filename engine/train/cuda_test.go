@@ -11,11 +11,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// TestStepFails: wherever memory runs out in a step of training, a launch fails, or the GPU is lost, there is one error, and
-// nothing is left on the GPU.
+// TestStepFails: wherever memory runs out in a step of training, a launch fails, or the GPU is lost, there is one
+// error, and nothing is left on the GPU.
 func TestStepFails(t *testing.T) {
-	c := &model.Config{Arch: "llama", Vocab: 40, Hidden: 16, Inter: 16, Layers: 1, Heads: 2, KVHeads: 1, HeadDim: 8, MaxPos: 64,
-		Eps: 1e-6, RopeTheta: 1e4, Tied: true}
+	c := &model.Config{Arch: "llama", Vocab: 40, Hidden: 16, Inter: 16, Layers: 1, Heads: 2, KVHeads: 1, HeadDim: 8,
+		MaxPos: 64,
+		Eps:    1e-6, RopeTheta: 1e4, Tied: true}
 	step := func(d *cuda.Device) error {
 		m, err := model.NewRandom(d, c, model.Options{DType: kernels.BF16, Trainable: true}, 7)
 		if err != nil {

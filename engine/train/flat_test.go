@@ -71,8 +71,8 @@ func matrices(all []*model.Param) (n int) {
 	return n
 }
 
-// An optimizer step on a device that is no Updater is one sum of squares, one AdamW, one Zero, and a Pack a matrix; its norm is
-// its one download. The number of layers changes nothing but the packing. A critic's head is a second piece.
+// An optimizer step on a device that is no Updater is one sum of squares, one AdamW, one Zero, and a Pack a matrix; its
+// norm is its one download. The number of layers changes nothing but the packing. A critic's head is a second piece.
 func TestOptimizerStepIsFlat(t *testing.T) {
 	for _, layers := range []int{1, 5} {
 		dev := &counted{Device: ref.New()}
@@ -87,7 +87,8 @@ func TestOptimizerStepIsFlat(t *testing.T) {
 		dev.reset()
 		_, err = tr.Step(nil, nil, 1e-3)
 		require.NoError(t, err)
-		want := counted{Device: dev.Device, fetches: 1, syncs: 1, squares: 1, steps: 1, zeros: 1, packs: matrices(m.Params())}
+		want := counted{Device: dev.Device, fetches: 1, syncs: 1, squares: 1, steps: 1, zeros: 1,
+			packs: matrices(m.Params())}
 		require.Equal(t, want, *dev)
 
 		critic, err := NewCritic(dev, m, nil, Options{})
@@ -146,13 +147,14 @@ func TestMicroBatchIsOneDownload(t *testing.T) {
 			require.Greater(t, st.MicroBatches, 1)
 			require.Equal(t, st.MicroBatches, dev.fetches, what)
 			require.Zero(t, dev.syncs, what)
-			require.LessOrEqual(t, dev.uploads, 3*st.MicroBatches, "%s: targets, gradients, the table of rotations", what)
+			require.LessOrEqual(t, dev.uploads, 3*st.MicroBatches, "%s: targets, gradients, the table of rotations",
+				what)
 		}
 	}
 }
 
-// An average is moved and computed with where it lies: nothing is downloaded, and the number of sums does not depend on that of
-// the parameters.
+// An average is moved and computed with where it lies: nothing is downloaded, and the number of sums does not depend on
+// that of the parameters.
 func TestAverageStaysOnTheDevice(t *testing.T) {
 	sums := map[int]int{}
 	for _, layers := range []int{1, 5} {
@@ -177,8 +179,8 @@ func TestAverageStaysOnTheDevice(t *testing.T) {
 	require.Equal(t, sums[1], sums[5])
 }
 
-// One step for all parameters has the bits of a step for each of them, and so has the norm; so has a device that updates a weight
-// in one pass over memory.
+// One step for all parameters has the bits of a step for each of them, and so has the norm; so has a device that
+// updates a weight in one pass over memory.
 func TestFlatStepHasTheBitsOfSteps(t *testing.T) {
 	fast, err := cpu.New(cpu.Options{Threads: 2})
 	require.NoError(t, err)
@@ -236,8 +238,9 @@ func TestFlatStepHasTheBitsOfSteps(t *testing.T) {
 		require.NoError(t, kernels.Download(fast, sum[:], tr.norm))
 		norm := math.Sqrt(sum[0])
 		for i, p := range m.Params() {
-			fast.AdamW(p.Master, p.Grad, moments[i][0], moments[i][1], kernels.AdamWStep{LR: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8,
-				WeightDecay: 0.1, GradScale: float32(min(1, 1/(norm+1e-6))), Step: step})
+			fast.AdamW(p.Master, p.Grad, moments[i][0], moments[i][1],
+				kernels.AdamWStep{LR: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8,
+					WeightDecay: 0.1, GradScale: float32(min(1, 1/(norm+1e-6))), Step: step})
 			m.Repack(p)
 			fast.Zero(p.Grad)
 		}

@@ -70,7 +70,8 @@ func TestAllMemoryIsAllocatedAtTheStart(t *testing.T) {
 		}
 		steps = append(steps, append(shared, sequence(longest), sequence(1)))
 	}
-	for _, o := range []Options{{MicroBatchTokens: 100}, {MicroBatchTokens: 400}, {MicroBatchTokens: 400, Recompute: true},
+	for _, o := range []Options{{MicroBatchTokens: 100}, {MicroBatchTokens: 400},
+		{MicroBatchTokens: 400, Recompute: true},
 		{MicroBatchTokens: 1 << 20}} {
 		for _, lora := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d,%v,%v", o.MicroBatchTokens, o.Recompute, lora), func(t *testing.T) {

@@ -18,9 +18,9 @@ type Sequence struct {
 	// that differ under one key are not shared. Prefix 0: nothing is shared.
 	Prefix uint64
 	Shared int
-	// Still says that the loss has no gradient here, such as a policy's where the advantage is 0: the sequence is forwarded for its
-	// numbers and never walked back. Such sequences are packed apart, after the others, whose gradient has the bits that it would have
-	// if they were walked back as well.
+	// Still says that the loss has no gradient here, such as a policy's where the advantage is 0: the sequence is
+	// forwarded for its numbers and never walked back. Such sequences are packed apart, after the others, whose
+	// gradient has the bits that it would have if they were walked back as well.
 	Still bool
 }
 
@@ -38,8 +38,8 @@ func (s Sequence) Trained() int {
 // span is where one sequence's trained tokens lie in the targets of a packed batch.
 type span struct{ seq, from, to int }
 
-// packed is a micro-batch: sequences laid end to end, nothing padded, every segment on KV pages of its own but for the pages
-// of a shared prefix, which the continuations list too.
+// packed is a micro-batch: sequences laid end to end, nothing padded, every segment on KV pages of its own but for the
+// pages of a shared prefix, which the continuations list too.
 type packed struct {
 	batch   model.Batch
 	pages   int     // KV pages in use
@@ -48,8 +48,8 @@ type packed struct {
 	still   bool // nothing to walk back
 }
 
-// sharedLen is how many of s's first ids are computed once for its group: whole pages, and at least the last id before the first
-// trained one stays with the continuation, so that every row predicts for one sequence only.
+// sharedLen is how many of s's first ids are computed once for its group: whole pages, and at least the last id before
+// the first trained one stays with the continuation, so that every row predicts for one sequence only.
 func (s Sequence) sharedLen() int {
 	if s.Prefix == 0 {
 		return 0
@@ -72,8 +72,8 @@ func packs(seqs []Sequence, maxTokens int) []*packed {
 	return append(pack(seqs, false, maxTokens), pack(seqs, true, maxTokens)...)
 }
 
-// pack splits those of seqs that are still or not, in order, into micro-batches of at most maxTokens computed tokens each (one sequence
-// may exceed it alone).
+// pack splits those of seqs that are still or not, in order, into micro-batches of at most maxTokens computed tokens
+// each (one sequence may exceed it alone).
 func pack(seqs []Sequence, still bool, maxTokens int) []*packed {
 	var out []*packed
 	var p *packed
@@ -118,7 +118,8 @@ func (p *packed) add(ids []int32, start int, prefix []int32) kernels.Segment {
 		pos := start + i
 		p.batch.IDs = append(p.batch.IDs, id)
 		p.batch.Pos = append(p.batch.Pos, int32(pos))
-		p.batch.Slots = append(p.batch.Slots, seg.Pages[pos/kernels.PageSize]*kernels.PageSize+int32(pos%kernels.PageSize))
+		p.batch.Slots = append(p.batch.Slots, seg.Pages[pos/kernels.PageSize]*kernels.PageSize+int32(
+			pos%kernels.PageSize))
 	}
 	p.batch.Segs = append(p.batch.Segs, seg)
 	return seg
@@ -145,11 +146,14 @@ func check(seqs []Sequence, vocab, maxPos int) error {
 			return fmt.Errorf("sequence %d has %d ids and a mask of %d", i, len(s.IDs), len(s.Mask))
 		}
 		if maxPos > 0 && len(s.IDs) > maxPos {
-			return fmt.Errorf("sequence %d has %d ids, more than the %d positions of the model: shorten it or filter it out", i, len(s.IDs), maxPos)
+			return fmt.Errorf(
+				"sequence %d has %d ids, more than the %d positions of the model: shorten it or filter it out", i,
+				len(s.IDs), maxPos)
 		}
 		for _, id := range s.IDs {
 			if id < 0 || int(id) >= vocab {
-				return fmt.Errorf("sequence %d: id %d is outside the vocabulary of %d: is it another tokenizer's?", i, id, vocab)
+				return fmt.Errorf("sequence %d: id %d is outside the vocabulary of %d: is it another tokenizer's?", i,
+					id, vocab)
 			}
 		}
 	}

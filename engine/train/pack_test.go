@@ -13,15 +13,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// Every trained id of every sequence is predicted exactly once, by the row that holds the id before it, and every position of every
-// sequence can be reached through its segment's pages, though different prompts have one key.
+// Every trained id of every sequence is predicted exactly once, by the row that holds the id before it, and every
+// position of every sequence can be reached through its segment's pages, though different prompts have one key.
 func TestPack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		prompt := rapid.SliceOfN(rapid.Int32Range(0, 9), 1, 100).Draw(t, "prompt")
 		var seqs []Sequence
 		for g := range rapid.IntRange(1, 3).Draw(t, "groups") {
 			for range rapid.IntRange(1, 4).Draw(t, "n") {
-				ids := append(append([]int32{int32(g)}, prompt...), rapid.SliceOfN(rapid.Int32Range(10, 99), 1, 80).Draw(t, "ids")...)
+				ids := append(append([]int32{int32(g)}, prompt...),
+					rapid.SliceOfN(rapid.Int32Range(10, 99), 1, 80).Draw(t, "ids")...)
 				mask := make([]bool, len(ids))
 				for i := len(prompt) + 1; i < len(ids); i++ {
 					mask[i] = rapid.Bool().Draw(t, "mask")
@@ -119,7 +120,8 @@ func checkSchedules(t *testing.T, file string) {
 			if k >= c.Total && strings.Contains(name, "cosine") {
 				break // past the end the libraries' cosines come back up; a run never gets there
 			}
-			require.InDelta(t, want, s.Multiplier(k+1), 1e-12, "%s, total %d, ratio %v, step %d", c.Schedule, c.Total, c.Ratio, k)
+			require.InDelta(t, want, s.Multiplier(k+1), 1e-12, "%s, total %d, ratio %v, step %d", c.Schedule, c.Total,
+				c.Ratio, k)
 		}
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// passes runs packed micro-batches through a model: forward, log-probabilities, and back. It owns the workspace and the KV pages,
-// which are made at once for the largest micro-batch that Options tell, and else grow to the largest one seen.
+// passes runs packed micro-batches through a model: forward, log-probabilities, and back. It owns the workspace and the
+// KV pages, which are made at once for the largest micro-batch that Options tell, and else grow to the largest one
+// seen.
 type passes struct {
 	dev       kernels.Device
 	m         *model.Model
@@ -192,7 +193,8 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 		if err := checkFinite("log-probability", s.seq, logp[s.from:s.to]); err != nil {
 			return err
 		}
-		if err := loss(s.seq, logp[s.from:s.to], entropy[s.from:s.to], dlogp[s.from:s.to], dentropy[s.from:s.to]); err != nil {
+		if err := loss(s.seq, logp[s.from:s.to], entropy[s.from:s.to], dlogp[s.from:s.to],
+			dentropy[s.from:s.to]); err != nil {
 			return err
 		}
 	}
@@ -217,8 +219,8 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 	return nil
 }
 
-// back runs the backward pass from the gradient of the predicting rows' hidden states, in out.dh. It does not wait for the
-// device: what goes wrong there, the next download tells.
+// back runs the backward pass from the gradient of the predicting rows' hidden states, in out.dh. It does not wait for
+// the device: what goes wrong there, the next download tells.
 func (x *passes) back(p *packed) {
 	o, T, n := x.out, len(p.batch.IDs), len(p.batch.Rows)
 	x.dev.Zero(o.dhAll.RowRange(0, T))
@@ -245,7 +247,9 @@ func (e *NonFiniteError) Error() string {
 	if e.Token < 0 {
 		of = fmt.Sprintf("sequence %d", e.Seq)
 	}
-	return fmt.Sprintf("the %s of %s is %v: weights or inputs have overflowed: lower the learning rate or use --dtype f32", e.What, of, e.Value)
+	return fmt.Sprintf(
+		"the %s of %s is %v: weights or inputs have overflowed: lower the learning rate or use --dtype f32", e.What, of,
+		e.Value)
 }
 
 func checkFinite(what string, seq int, x []float32) error {

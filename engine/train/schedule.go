@@ -10,8 +10,8 @@ type Schedule struct {
 	Name   string // constant, linear or cosine: what happens after the warm-up
 	Warmup int    // steps over which the multiplier rises linearly to 1
 	Total  int    // steps of the run
-	// ZeroFirst makes the first warm-up step use multiplier 0, as the schedulers of transformers and verl do. Ours counts from 1:
-	// step k of w warm-up steps runs at k/w, and no update is lost.
+	// ZeroFirst makes the first warm-up step use multiplier 0, as the schedulers of transformers and verl do. Ours
+	// counts from 1: step k of w warm-up steps runs at k/w, and no update is lost.
 	ZeroFirst bool
 	MinRatio  float64 // cosine: the multiplier at the end
 }

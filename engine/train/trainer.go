@@ -1,7 +1,8 @@
-// Package train moves weights: it runs packed sequences through the model's forward pass, hands log-probabilities to a loss as
-// plain slices, walks back, clips and takes AdamW steps; and it writes checkpoints that survive a power cut.
+// Package train moves weights: it runs packed sequences through the model's forward pass, hands log-probabilities to a
+// loss as plain slices, walks back, clips and takes AdamW steps; and it writes checkpoints that survive a power cut.
 //
-// It knows nothing of text, search or rewards: supervised fine-tuning and every policy-gradient algorithm are a LossFunc.
+// It knows nothing of text, search or rewards: supervised fine-tuning and every policy-gradient algorithm are a
+// LossFunc.
 package train
 
 import (
@@ -12,10 +13,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// LossFunc is the part of a loss that one sequence contributes. It reads the log-probabilities and entropies (nats) of the
-// sequence's trained ids, in order, under the current weights and writes the derivative of the batch's loss with respect to each. It
-// is called once for every sequence of a step, in order, those that are Still last, with index seq into the step's sequences. dentropy
-// may be left zero. A NonFiniteError makes the step be skipped.
+// LossFunc is the part of a loss that one sequence contributes. It reads the log-probabilities and entropies (nats) of
+// the sequence's trained ids, in order, under the current weights and writes the derivative of the batch's loss with
+// respect to each. It is called once for every sequence of a step, in order, those that are Still last, with index seq
+// into the step's sequences. dentropy may be left zero. A NonFiniteError makes the step be skipped.
 type LossFunc func(seq int, logp, entropy, dlogp, dentropy []float32) error
 
 // Options of a Trainer. The zero value of a field means what its comment says.
@@ -81,8 +82,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Trainer trains the parameters of one model, or of one adapter over a frozen model. It is used by one goroutine, the one that
-// may use the device.
+// Trainer trains the parameters of one model, or of one adapter over a frozen model. It is used by one goroutine, the
+// one that may use the device.
 type Trainer struct {
 	optimizer
 	pass passes // workspace and KV pages
@@ -93,7 +94,8 @@ func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Tr
 	o = o.withDefaults()
 	all := trained(m, a)
 	if len(all.Params) == 0 {
-		return nil, fmt.Errorf("starting the trainer: no parameter is trainable: load the model as trainable or add an adapter")
+		return nil,
+			fmt.Errorf("starting the trainer: no parameter is trainable: load the model as trainable or add an adapter")
 	}
 	t := &Trainer{pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType, keep: true, recompute: o.Recompute}}
 	if err = t.pass.start(o); err == nil {
@@ -120,7 +122,8 @@ func (t *Trainer) Close() {
 	t.free()
 }
 
-// MaxSkippedSteps is how many steps in a row may be skipped; then a run ends, because it would go on like that to its end.
+// MaxSkippedSteps is how many steps in a row may be skipped; then a run ends, because it would go on like that to its
+// end.
 const MaxSkippedSteps = 3
 
 // Stats tells what a step did.
@@ -129,7 +132,8 @@ type Stats struct {
 	Tokens        int     // ids forwarded, shared prefixes once
 	TrainedTokens int     // ids that entered the loss
 	MicroBatches  int
-	Skipped       error // why nothing was learned: the loss or its gradient was not finite; weights and moments are as before
+	// why nothing was learned: the loss or its gradient was not finite; weights and moments are as before
+	Skipped error
 }
 
 // Step accumulates the gradients of loss over seqs and takes one AdamW step at learning rate lr.

@@ -75,7 +75,8 @@ func TestAdamWGoldens(t *testing.T) {
 			require.NoError(t, err)
 			defer f.Close()
 			dev, m := load(t, dir, kernels.F32)
-			tr, err := New(dev, m, nil, Options{Beta1: g.Settings.Betas[0], Beta2: g.Settings.Betas[1], Eps: g.Settings.Eps,
+			tr, err := New(dev, m, nil, Options{Beta1: g.Settings.Betas[0], Beta2: g.Settings.Betas[1],
+				Eps:         g.Settings.Eps,
 				WeightDecay: g.Settings.Decay, MaxGradNorm: g.Settings.Clip, KVType: kernels.F32, MicroBatchTokens: 64})
 			require.NoError(t, err)
 			defer tr.Close()
@@ -132,7 +133,8 @@ func checkFinal(t *testing.T, f *safetensors.File, m *model.Model) {
 }
 
 func tiny() *model.Config {
-	return &model.Config{Arch: "qwen3", Vocab: 61, Hidden: 32, Inter: 48, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16, Eps: 1e-6,
+	return &model.Config{Arch: "qwen3", Vocab: 61, Hidden: 32, Inter: 48, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16,
+		Eps:       1e-6,
 		RopeTheta: 1e4, Tied: true, QKNorm: true, MaxPos: 512}
 }
 

@@ -43,7 +43,8 @@ func generate(ctx context.Context, dev kernels.Device, dir, text string, out io.
 		return err
 	}
 	ids := m.Tokenizer.Encode(text, tokenizer.EncodeOptions{AddSpecial: true})
-	r, err := e.Generate(ctx, engine.Request{Model: "model", Adapter: m.Adapter, Prompt: ids, MaxTokens: 40, EOS: m.EOS()})
+	r, err := e.Generate(ctx, engine.Request{Model: "model", Adapter: m.Adapter, Prompt: ids, MaxTokens: 24,
+		EOS: m.EOS()})
 	if err != nil {
 		return err
 	}

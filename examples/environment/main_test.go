@@ -42,7 +42,8 @@ func (s *script) Generate(_ context.Context, r episode.Request) (out episode.Res
 // An episode with the calculator: a turn ends with the token that completes an action, the action is answered, an
 // answer ends the episode, and neither what the calculator says nor a turn without an action is trained on.
 func TestEpisode(t *testing.T) {
-	p := &script{"hm", "I see <calculate>17 * 3</calculate> which", "<calculate>a + 1</calculate>", "<answer> 51 </answer>..."}
+	p := &script{"hm", "I see <calculate>17 * 3</calculate> which", "<calculate>a + 1</calculate>",
+		"<answer> 51 </answer>..."}
 	r := episode.Runner{Policy: p, Tokenizer: letters{}, Environment: calculator{},
 		Config: episode.Config{MaxTurns: 5, MaxResponse: 100, MaxContext: 1000}}
 	e, err := r.Run(t.Context(), episode.Task{Question: "17 times 3", PromptIDs: letters{}.Encode("17 times 3?")})
@@ -55,9 +56,12 @@ func TestEpisode(t *testing.T) {
 			trained.WriteByte(byte(id))
 		}
 	}
-	require.Equal(t, "17 times 3?hm\nWrite <calculate></calculate> or <answer></answer>.\nI see <calculate>17 * 3</calculate>"+
-		"\n<result>51</result>\n<calculate>a + 1</calculate>\n<result>only whole numbers</result>\n<answer> 51 </answer>", all.String())
-	require.Equal(t, "I see <calculate>17 * 3</calculate><calculate>a + 1</calculate><answer> 51 </answer>", trained.String())
+	require.Equal(t,
+		"17 times 3?hm\nWrite <calculate></calculate> or <answer></answer>.\nI see <calculate>17 * 3</calculate>"+
+			"\n<result>51</result>\n<calculate>a + 1</calculate>\n<result>only whole numbers</result>\n<answer> 51 "+
+			"</answer>", all.String())
+	require.Equal(t, "I see <calculate>17 * 3</calculate><calculate>a + 1</calculate><answer> 51 </answer>",
+		trained.String())
 	answer, ok := e.Answer()
 	require.True(t, ok)
 	require.Equal(t, "51", answer)
@@ -109,7 +113,8 @@ func TestTrain(t *testing.T) {
 	require.Equal(t, 1, last)
 	lines, err := os.ReadFile(filepath.Join(dir, "run", "episodes.jsonl"))
 	require.NoError(t, err)
-	require.Contains(t, string(lines), "Write <calculate></calculate> or <answer></answer>.", "what the environment replied")
+	require.Contains(t, string(lines), "Write <calculate></calculate> or <answer></answer>.",
+		"what the environment replied")
 
 	c.Rollout.MaxTurns = 0
 	_, err = rl.New(t.Context(), dev, c, rl.WithEnvironment(calculator{}))

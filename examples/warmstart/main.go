@@ -1,10 +1,11 @@
-// Command warmstart makes rows for `zerosearch sft` out of questions with passages, so that a small model learns to play both parts
-// before reinforcement learning begins: the policy that searches, and the search engine that answers.
+// Command warmstart makes rows for `zerosearch sft` out of questions with passages, so that a small model learns to
+// play both parts before reinforcement learning begins: the policy that searches, and the search engine that answers.
 //
 //	go run ./examples/warmstart --model DIR --data contexts.jsonl.gz --out rows.jsonl
 //
-// Input rows are {"question", "golden_answers", "supporting": [{"title", "text"}...], "distractors": [...]}. Output rows are {"ids", "mask"}:
-// token by token what an episode of training looks like, the policy's own tokens marked to be learned.
+// Input rows are {"question", "golden_answers", "supporting": [{"title", "text"}...], "distractors": [...]}. Output
+// rows are {"ids", "mask"}: token by token what an episode of training looks like, the policy's own tokens marked to be
+// learned.
 package main
 
 import (
@@ -121,7 +122,8 @@ func (w *writer) env(r *row, text string) {
 	r.add(w.tok.Encode(text, tokenizer.EncodeOptions{}), false)
 }
 
-// episode is a search that leads to the answer; one in three finds nothing of use at first and asks again in other words.
+// episode is a search that leads to the answer; one in three finds nothing of use at first and asks again in other
+// words.
 func (w *writer) episode(it item) (r row, err error) {
 	prompt, err := rollout.Prompter{Tokenizer: w.tok, Template: w.tmpl}.IDs(data.Question{Question: it.Question})
 	if err != nil {
@@ -152,7 +154,8 @@ func (w *writer) documents(it item) (r row, err error) {
 	}
 	q := search.Query{Query: it.query(), Question: it.Question, GoldenAnswers: it.GoldenAnswers}
 	prompt, err := w.tok.EncodeChat(w.tmpl, tokenizer.ChatInput{AddGenerationPrompt: true,
-		Messages: []tokenizer.Message{{Role: "system"}, {Role: "user", Content: search.Render(w.form, quality, q, w.topK)}}})
+		Messages: []tokenizer.Message{{Role: "system"}, {Role: "user",
+			Content: search.Render(w.form, quality, q, w.topK)}}})
 	if err != nil {
 		return r, err
 	}

@@ -102,9 +102,12 @@ func (w *writer) other(it item) string {
 func (it item) query() string { return keywords(it.Question) }
 
 // little words say nothing to a search engine.
-var little = map[string]bool{"a": true, "an": true, "the": true, "of": true, "in": true, "on": true, "at": true, "to": true, "for": true, "by": true, "and": true, "or": true,
-	"is": true, "are": true, "was": true, "were": true, "be": true, "did": true, "do": true, "does": true, "what": true, "which": true, "who": true, "whose": true, "when": true,
-	"where": true, "how": true, "many": true, "much": true, "that": true, "this": true, "it": true, "has": true, "have": true, "had": true, "with": true, "from": true, "as": true}
+var little = map[string]bool{"a": true, "an": true, "the": true, "of": true, "in": true, "on": true, "at": true,
+	"to": true, "for": true, "by": true, "and": true, "or": true,
+	"is": true, "are": true, "was": true, "were": true, "be": true, "did": true, "do": true, "does": true, "what": true,
+	"which": true, "who": true, "whose": true, "when": true,
+	"where": true, "how": true, "many": true, "much": true, "that": true, "this": true, "it": true, "has": true,
+	"have": true, "had": true, "with": true, "from": true, "as": true}
 
 func keywords(question string) string {
 	var out []string

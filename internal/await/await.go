@@ -3,8 +3,8 @@ package await
 
 import "context"
 
-// Call returns the results of f, or ctx's error as soon as ctx ends. In that case f keeps running until it returns, so it must not use
-// what the caller frees: f may read files and use the heap, but not a device. If f panics, Call panics.
+// Call returns the results of f, or ctx's error as soon as ctx ends. In that case f keeps running until it returns, so
+// it must not use what the caller frees: f may read files and use the heap, but not a device. If f panics, Call panics.
 func Call[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		v     T

@@ -12,9 +12,10 @@ import (
 // point is called between any two changes on the disk, with a name. Tests kill the process there.
 var point = func(string) {}
 
-// ReplaceDir replaces the folder final atomically: fill writes a new folder beside it, every file is synced, and the new folder is
-// renamed to final. After a crash at any time, final is either the old folder or the new one. If the system cannot exchange two folders
-// in one step and the process is killed between two renames, final is missing until Recover restores the old folder.
+// ReplaceDir replaces the folder final atomically: fill writes a new folder beside it, every file is synced, and the
+// new folder is renamed to final. After a crash at any time, final is either the old folder or the new one. If the
+// system cannot exchange two folders in one step and the process is killed between two renames, final is missing until
+// Recover restores the old folder.
 func ReplaceDir(final string, fill func(dir string) error) (err error) {
 	parent, base := filepath.Split(filepath.Clean(final))
 	aside := filepath.Join(parent, writing+base)
@@ -101,12 +102,12 @@ func Link(target, link string) error {
 	return os.Rename(aside, link)
 }
 
-// staleFile is the age at which Recover removes an unfinished file. Younger ones may belong to a running process that writes without the
-// lock, such as one that writes a report into the folder of a run.
+// staleFile is the age at which Recover removes an unfinished file. Younger ones may belong to a running process that
+// writes without the lock, such as one that writes a report into the folder of a run.
 const staleFile = time.Hour
 
-// Recover removes unfinished files and folders of killed processes from the folder parent, and restores a folder whose replacement was
-// interrupted. The caller holds the lock of parent. If parent does not exist, Recover does nothing.
+// Recover removes unfinished files and folders of killed processes from the folder parent, and restores a folder whose
+// replacement was interrupted. The caller holds the lock of parent. If parent does not exist, Recover does nothing.
 func Recover(parent string) error {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, fs.ErrNotExist) {

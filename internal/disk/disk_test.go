@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets tests run this binary as a process that kills itself at a point, or that holds a lock until it is killed.
+// TestMain lets tests run this binary as a process that kills itself at a point, or that holds a lock until it is
+// killed.
 func TestMain(m *testing.M) {
 	dir := os.Getenv("DISK_TEST_DIR")
 	if dir == "" {
@@ -97,8 +98,8 @@ func names(t *testing.T, dir string) (out []string) {
 	return out
 }
 
-// If the process is killed at any point of ReplaceDir, the folder is completely the old or the new one: at once if the system can
-// exchange folders, otherwise after Recover.
+// If the process is killed at any point of ReplaceDir, the folder is completely the old or the new one: at once if the
+// system can exchange folders, otherwise after Recover.
 func TestReplaceDirKilled(t *testing.T) {
 	for _, c := range []struct {
 		point string

@@ -1,4 +1,5 @@
-// Package disk writes files and folders atomically, and locks folders so that only one process at a time writes to them.
+// Package disk writes files and folders atomically, and locks folders so that only one process at a time writes to
+// them.
 package disk
 
 import (
@@ -27,9 +28,10 @@ func WriteFile(path string, data []byte) error {
 	})
 }
 
-// Write replaces the file path atomically with what fill writes: fill writes to a temporary file beside it, which is synced and then
-// renamed. A reader sees either the old file or the new one. mode is the mode of a new file, before the umask. A symbolic link is
-// followed. If path is not a regular file, such as /dev/stdout, fill writes to it directly. Errors of the file system contain path.
+// Write replaces the file path atomically with what fill writes: fill writes to a temporary file beside it, which is
+// synced and then renamed. A reader sees either the old file or the new one. mode is the mode of a new file, before the
+// umask. A symbolic link is followed. If path is not a regular file, such as /dev/stdout, fill writes to it directly.
+// Errors of the file system contain path.
 func Write(path string, mode fs.FileMode, fill func(io.Writer) error) error {
 	final, direct := target(path)
 	temp := final

@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// LockName is the lock file of a folder. It exists while a process writes to the folder, and after that process was killed.
+// LockName is the lock file of a folder. It exists while a process writes to the folder, and after that process was
+// killed.
 const LockName = ".lock"
 
-// Lock is held by the process that writes to a folder. The operating system releases it when the process ends, even if it is killed.
+// Lock is held by the process that writes to a folder. The operating system releases it when the process ends, even if
+// it is killed.
 type Lock struct {
 	dir  string
 	f    *os.File
@@ -53,7 +55,8 @@ func (b *Busy) Error() string {
 // errNoLocks says that the file system has no locks.
 var errNoLocks = errors.New("the file system has no locks")
 
-// LockDir creates dir if it does not exist and takes its lock. If another process holds the lock, LockDir returns a Busy error at once.
+// LockDir creates dir if it does not exist and takes its lock. If another process holds the lock, LockDir returns a
+// Busy error at once.
 func LockDir(dir string) (*Lock, error) {
 	l := &Lock{dir: dir}
 	if _, err := os.Stat(dir); os.IsNotExist(err) {
@@ -74,7 +77,8 @@ func LockDir(dir string) (*Lock, error) {
 		l.f = f
 		switch err := lock(f); {
 		case errors.Is(err, errNoLocks):
-			l.Note = dir + " lies on a file system without locks: a second process that writes there would not be noticed"
+			l.Note = dir +
+				" lies on a file system without locks: a second process that writes there would not be noticed"
 		case err != nil:
 			defer f.Close()
 			if errors.Is(err, errBusy) {
@@ -82,7 +86,8 @@ func LockDir(dir string) (*Lock, error) {
 			}
 			return nil, fmt.Errorf("locking %s: %w", dir, err)
 		}
-		// The previous holder may have removed the file between opening and locking. Then the lock is worthless: try again.
+		// The previous holder may have removed the file between opening and locking. Then the lock is worthless: try
+		// again.
 		mine, err := f.Stat()
 		now, err2 := os.Stat(path)
 		if err == nil && err2 == nil && os.SameFile(mine, now) {

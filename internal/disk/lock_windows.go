@@ -10,8 +10,8 @@ import (
 // errBusy says that another process, or another open file of this process, holds the lock.
 var errBusy error = windows.ERROR_LOCK_VIOLATION
 
-// lock locks a byte of an open file until it is closed or the process ends. The byte is far beyond the text, so that others can read the
-// text.
+// lock locks a byte of an open file until it is closed or the process ends. The byte is far beyond the text, so that
+// others can read the text.
 var lock = func(f *os.File) error {
 	at := &windows.Overlapped{OffsetHigh: 1 << 30}
 	const now = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
@@ -22,7 +22,8 @@ var lock = func(f *os.File) error {
 	return err
 }
 
-// release removes the file after closing it, because Windows cannot remove an open file. If another process has it open, it stays.
+// release removes the file after closing it, because Windows cannot remove an open file. If another process has it
+// open, it stays.
 func release(f *os.File, path string) {
 	f.Close()
 	os.Remove(path)

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// blockBytes is the size of a block, which one goroutine hashes. A file's digest is computed from its size and its blocks' digests.
+// blockBytes is the size of a block, which one goroutine hashes. A file's digest is computed from its size and its
+// blocks' digests.
 const blockBytes = 8 << 20
 
 // digest computes the digest of a part.

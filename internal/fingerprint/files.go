@@ -143,8 +143,8 @@ func (p Parts) text(flag, dir string) error {
 	return nil
 }
 
-// object reads a file that holds a JSON object. It returns the value of key, and the object without key and with sorted keys. If the file
-// is not valid JSON for Go, rest is the file's content.
+// object reads a file that holds a JSON object. It returns the value of key, and the object without key and with sorted
+// keys. If the file is not valid JSON for Go, rest is the file's content.
 func object(path, key string) (rest, value []byte, err error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {

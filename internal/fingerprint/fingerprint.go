@@ -1,8 +1,8 @@
-// Package fingerprint records the inputs of a result, part by part. Before a result is reused (a checkpoint at resume, an evaluation, a
-// replay), its inputs are compared with the current ones, and the parts that differ are named. The digest of a content covers every
-// byte: a digest of sampled blocks would miss a single changed weight, and a digest cached by path, size and time can be wrong. SHA-256
-// hashes 1.8 GB/s on one core with SHA instructions, and the blocks of a file are hashed in parallel, so hashing a model takes less time
-// than loading it.
+// Package fingerprint records the inputs of a result, part by part. Before a result is reused (a checkpoint at resume,
+// an evaluation, a replay), its inputs are compared with the current ones, and the parts that differ are named. The
+// digest of a content covers every byte: a digest of sampled blocks would miss a single changed weight, and a digest
+// cached by path, size and time can be wrong. SHA-256 hashes 1.8 GB/s on one core with SHA instructions, and the blocks
+// of a file are hashed in parallel, so hashing a model takes less time than loading it.
 package fingerprint
 
 import (
@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// Parts are the inputs of a result. The key is the flag that gives the part, such as lr or corpus; if a flag gives several parts, a dot
-// and the part follow, as in model.weights. The value is the text of a setting, or the digest of a content (see Mark).
+// Parts are the inputs of a result. The key is the flag that gives the part, such as lr or corpus; if a flag gives
+// several parts, a dot and the part follow, as in model.weights. The value is the text of a setting, or the digest of a
+// content (see Mark).
 type Parts map[string]string
 
 // Mark is the prefix of digests. No setting begins with it.

@@ -13,7 +13,8 @@ import (
 func modelFolder(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"config.json": `{"model_type":"llama"}`, "generation_config.json": `{"eos_token_id":2}`, "model.safetensors": "weights",
+		"config.json": `{"model_type":"llama"}`, "generation_config.json": `{"eos_token_id":2}`,
+		"model.safetensors":     "weights",
 		"optimizer.safetensors": "moments", "tokenizer.json": `{"model":{}}`, "special_tokens_map.json": "{}",
 		"tokenizer_config.json":                    `{"eos_token":"</s>","chat_template":"{{ a }}"}`,
 		"chat_template.jinja":                      "{{ b }}",
@@ -47,8 +48,10 @@ func TestEachFileIsItsPart(t *testing.T) {
 		{"tokenizer.json", `{"model":{"a":1}}`, "the tokenizer of --model is another one"},
 		{"special_tokens_map.json", `{"a":1}`, "the tokenizer of --model is another one"},
 		{"added_tokens.json", `{"a":1}`, "the tokenizer of --model is another one"},
-		{"tokenizer_config.json", `{"eos_token":"x","chat_template":"{{ a }}"}`, "the tokenizer of --model is another one"},
-		{"tokenizer_config.json", `{"eos_token":"</s>","chat_template":"{{ x }}"}`, "the chat template of --model is another one"},
+		{"tokenizer_config.json", `{"eos_token":"x","chat_template":"{{ a }}"}`,
+			"the tokenizer of --model is another one"},
+		{"tokenizer_config.json", `{"eos_token":"</s>","chat_template":"{{ x }}"}`,
+			"the chat template of --model is another one"},
 		{"chat_template.jinja", "{{ x }}", "the chat template of --model is another one"},
 		{"additional_chat_templates/tool_use.jinja", "{{ x }}", "the chat template of --model is another one"},
 		{"additional_chat_templates/default.jinja", "{{ c }}", "the chat template of --model is another one"},
@@ -74,7 +77,8 @@ func TestFoldersMoveAndShardsCount(t *testing.T) {
 	require.Empty(t, Compare(was, partsOf(t, moved)))
 
 	require.NoError(t, os.Remove(filepath.Join(moved, "model.safetensors")))
-	write(t, filepath.Join(moved, "model.safetensors.index.json"), `{"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors","c":"m-1.safetensors"}}`)
+	write(t, filepath.Join(moved, "model.safetensors.index.json"),
+		`{"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors","c":"m-1.safetensors"}}`)
 	write(t, filepath.Join(moved, "m-1.safetensors"), "1")
 	write(t, filepath.Join(moved, "m-2.safetensors"), "2")
 	sharded := partsOf(t, moved)
@@ -115,8 +119,9 @@ func TestDifferences(t *testing.T) {
 	now := Parts{"lr": "0.2", "topk": "3", "same": "1"}
 	now.Content("data", "ab", "")
 	now.Content("model.weights", "y")
-	require.Equal(t, "--data holds something else; --lr was 0.1, is 0.2; --model has no adapter any more; --model had no weights; "+
-		"--n was 4, is not given; --topk is 3, was not given", Sentence(Compare(was, now)))
+	require.Equal(t,
+		"--data holds something else; --lr was 0.1, is 0.2; --model has no adapter any more; --model had no weights; "+
+			"--n was 4, is not given; --topk is 3, was not given", Sentence(Compare(was, now)))
 	require.Empty(t, Compare(nil, Parts{}))
 	require.ErrorContains(t, Parts{}.File("w", t.TempDir()), "is not a regular file")
 }

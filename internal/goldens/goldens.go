@@ -1,5 +1,5 @@
-// Package goldens finds reference values for tests: the small set in a package's testdata, which is committed, and the full set in a
-// folder beside the checkout.
+// Package goldens finds reference values for tests: the small set in a package's testdata, which is committed, and the
+// full set in a folder beside the checkout.
 package goldens
 
 import (
@@ -21,8 +21,8 @@ func DataRoot() string { return find("ZEROSEARCH_DATA", "data") }
 // where the full sets exist, so that no test is skipped unnoticed.
 const Require = "ZEROSEARCH_REQUIRE_GOLDENS"
 
-// Local returns the folder rel of testdata if it contains the file name, and the folder rel of the full golden set otherwise (see Path).
-// testdata may belong to another package.
+// Local returns the folder rel of testdata if it contains the file name, and the folder rel of the full golden set
+// otherwise (see Path). testdata may belong to another package.
 func Local(t testing.TB, testdata, rel, name string) string {
 	t.Helper()
 	local := filepath.Join(testdata, filepath.FromSlash(rel))

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Unmarshal decodes data, which must be one JSON value. NaN and infinities are read as null. Errors name JSON types, not Go types: see
-// Explain.
+// Unmarshal decodes data, which must be one JSON value. NaN and infinities are read as null. Errors name JSON types,
+// not Go types: see Explain.
 func Unmarshal(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(Standard(data)))
 	if err := d.Decode(v); err == io.EOF {

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// Explain rewrites an error of encoding/json for users: it names JSON types instead of Go types. Other errors are returned unchanged.
+// Explain rewrites an error of encoding/json for users: it names JSON types instead of Go types. Other errors are
+// returned unchanged.
 func Explain(err error) error {
 	var kind *json.UnmarshalTypeError
 	switch {
@@ -40,7 +41,8 @@ func Explain(err error) error {
 	return fmt.Errorf("%s%s where %s is expected", where, found, expected(kind.Type, digits))
 }
 
-// expected is the JSON value that a Go type is decoded from. digits is the number that does not fit the type; "" if there is none.
+// expected is the JSON value that a Go type is decoded from. digits is the number that does not fit the type; "" if
+// there is none.
 func expected(t reflect.Type, digits string) string {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()

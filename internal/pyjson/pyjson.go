@@ -1,5 +1,5 @@
-// Package pyjson reads JSON as Python's json module writes it, with the numbers NaN, Infinity and -Infinity. They are not standard JSON,
-// and encoding/json refuses them.
+// Package pyjson reads JSON as Python's json module writes it, with the numbers NaN, Infinity and -Infinity. They are
+// not standard JSON, and encoding/json refuses them.
 package pyjson
 
 import (
@@ -49,7 +49,8 @@ func Find(data []byte) (found []NonFinite) {
 	return found
 }
 
-// Standard converts data to standard JSON: null replaces NaN, Infinity and -Infinity. Without any, it returns data itself.
+// Standard converts data to standard JSON: null replaces NaN, Infinity and -Infinity. Without any, it returns data
+// itself.
 func Standard(data []byte) []byte {
 	found := Find(data)
 	if len(found) == 0 {

@@ -22,7 +22,8 @@ func TestStandard(t *testing.T) {
 		require.Equal(t, want, string(got))
 		require.True(t, json.Valid(got), in)
 	}
-	for _, in := range []string{`{"a": NaNs}`, `{"a": +Infinity}`, `{"a": -NaN}`, `{"a": nan}`, `{"a": NaN`, `{"a": "NaN`} {
+	for _, in := range []string{`{"a": NaNs}`, `{"a": +Infinity}`, `{"a": -NaN}`, `{"a": nan}`, `{"a": NaN`,
+		`{"a": "NaN`} {
 		require.False(t, json.Valid(Standard([]byte(in))), "Python refuses %s", in)
 	}
 }
@@ -39,7 +40,8 @@ func TestFindNamesThePlace(t *testing.T) {
 
 // FuzzStandard: valid JSON is unchanged. Text that becomes valid has one null for each number that was found.
 func FuzzStandard(f *testing.F) {
-	for _, s := range []string{`{"a": NaN}`, `[Infinity, -Infinity]`, `{"a": "NaN"}`, `"\\`, `{"a\u0062": {"b": [NaN]}}`} {
+	for _, s := range []string{`{"a": NaN}`, `[Infinity, -Infinity]`, `{"a": "NaN"}`, `"\\`,
+		`{"a\u0062": {"b": [NaN]}}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

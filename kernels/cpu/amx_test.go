@@ -13,7 +13,8 @@ import (
 )
 
 // special are BF16 numbers at the borders of what tiles treat specially.
-var special = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0x1p-126, -0x1p-126, 0x1p-127, -0x1p-133, 0x1p-63, 0x1p-64, -0x1p-63, 0x1.fep127, -0x1.fep127,
+var special = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0x1p-126, -0x1p-126, 0x1p-127, -0x1p-133, 0x1p-63,
+	0x1p-64, -0x1p-63, 0x1.fep127, -0x1.fep127,
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 0x1p-75, 0x1p-50, 256, 257, 1.0078125}
 
 // bf16Numbers draws BF16: ordinary ones, any bits, special ones, or few bits so that ties of rounding are frequent.
@@ -63,7 +64,8 @@ func TestTileArithmetic(t *testing.T) {
 				pb[s*panelCols+j] = pair(b[j*k+2*s], b[j*k+2*s+1])
 			}
 		}
-		x := tile{steps: k / 2, a: unsafe.Pointer(&pa[0]), b: unsafe.Pointer(&pb[0]), c: unsafe.Pointer(&y[0]), ldc: 4 * panelCols, mode: modeChain, mr: mr}
+		x := tile{steps: k / 2, a: unsafe.Pointer(&pa[0]), b: unsafe.Pointer(&pb[0]), c: unsafe.Pointer(&y[0]),
+			ldc: 4 * panelCols, mode: modeChain, mr: mr}
 		tileAMX(&x)
 		want := make([]float32, len(c))
 		for i := range mr {

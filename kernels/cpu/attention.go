@@ -13,8 +13,9 @@ const (
 	partitionPages = partition / pageSize
 )
 
-// attend is what forward and backward share: the checked arguments of one call. The query heads of a kv head are stacked: row r of
-// a segment and kv head g is head g*heads + r%heads of token r/heads, so that a key that is loaded serves all of them.
+// attend is what forward and backward share: the checked arguments of one call. The query heads of a kv head are
+// stacked: row r of a segment and kv head g is head g*heads + r%heads of token r/heads, so that a key that is loaded
+// serves all of them.
 type attend struct {
 	*rowKernels
 	x      *kv
@@ -28,7 +29,8 @@ type attend struct {
 	stride int
 }
 
-func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) (attend, *batch) {
+func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) (attend,
+	*batch) {
 	x, b := ownKV(op, c, layer), sameRows(op, kb, q.Rows)
 	dim, g := x.spec.HeadDim, x.spec.KVHeads
 	if q.Cols%dim != 0 || q.Cols/dim%g != 0 {
@@ -45,7 +47,8 @@ func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, kb
 // attention is what depends on the cache and on the number of heads only.
 func (d *Device) attention(x *kv, heads int) attend {
 	k := d.attn(x.spec)
-	return attend{x: x, k: k, heads: heads / x.spec.KVHeads, lda: roundUp(x.spec.HeadDim, 2) * k.size, width: x.panels() * panelCols}
+	return attend{x: x, k: k, heads: heads / x.spec.KVHeads, lda: roundUp(x.spec.HeadDim, 2) * k.size,
+		width: x.panels() * panelCols}
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
@@ -55,7 +58,8 @@ type attnJob struct {
 	seg    *kernels.Segment
 	g      int
 	r0, r1 int
-	parts  []float32 // where the jobs' partitions are computed apart: [partitions][r1-r0][2+width] of (max, sum, output)
+	// where the jobs' partitions are computed apart: [partitions][r1-r0][2+width] of (max, sum, output)
+	parts []float32
 }
 
 // position of the last query among stacked rows [.., r).
@@ -160,7 +164,8 @@ func (a *attend) apart(d *Device, p *attnPlan, mem []byte, size int) {
 	})
 }
 
-// jobRows is about how many stacked rows a job has: enough to make the gathering of values cheap, few enough to stay in the cache.
+// jobRows is about how many stacked rows a job has: enough to make the gathering of values cheap, few enough to stay in
+// the cache.
 const jobRows = 128
 
 // jobs cuts the segments, those with many keys first.
@@ -181,7 +186,8 @@ func (a *attend) jobs(jobs []attnJob, segs []kernels.Segment) []attnJob {
 // partSize is the number of floats of a partition of a job.
 func (a *attend) partSize(j *attnJob) int { return (j.r1 - j.r0) * (2 + a.width) }
 
-// split returns the number of floats that all partitions of all jobs take if the jobs alone would leave threads idle, else 0.
+// split returns the number of floats that all partitions of all jobs take if the jobs alone would leave threads idle,
+// else 0.
 func (a *attend) split(jobs []attnJob, threads int) int {
 	if threads == 1 || len(jobs) >= 4*threads {
 		return 0
@@ -260,7 +266,8 @@ func (a *attend) block(mem []byte, j *attnJob) *attnBlock {
 	b.carve(mem)
 	dim := a.x.spec.HeadDim
 	for r := j.r0; r < j.r1; r++ {
-		a.k.row(a.rowKernels, ptr(b.q[(r-j.r0)*a.lda:]), a.x.spec.Type, a.lda/a.k.size, a.row(a.q, a.stride, j, r)[:dim])
+		a.k.row(a.rowKernels, ptr(b.q[(r-j.r0)*a.lda:]), a.x.spec.Type, a.lda/a.k.size,
+			a.row(a.q, a.stride, j, r)[:dim])
 	}
 	return b
 }
@@ -308,8 +315,8 @@ func (b *attnBlock) pages(p int, j *attnJob, f func(i int, k, v []uint32)) {
 	}
 }
 
-// ragged reports whether a value that some of the rows [lo, hi) must not see is infinite or NaN, so that its probability of 0 would
-// not keep it out.
+// ragged reports whether a value that some of the rows [lo, hi) must not see is infinite or NaN, so that its
+// probability of 0 would not keep it out.
 func (b *attnBlock) ragged(p, lo, hi int) bool {
 	from := max(p*partition, b.last(b.job, lo+1)+1) / pageSize
 	to := min((p+1)*partition-1, b.last(b.job, hi)+1) / pageSize // the key after the last may be its partner in a pair
@@ -327,11 +334,13 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	n := min(partition, b.last(j, hi)+1-k0) // keys that the last row sees
 	pages := (n + pageSize - 1) / pageSize
 	y := &b.tile // field by field: see chunk.run
-	y.rows, y.a, y.lda, y.b, y.off, y.n, y.steps = rows, ptr(b.q[(lo-j.r0)*b.lda:]), b.lda, &b.keys[0], 0, pages, chainSteps(t, b.x.spec.HeadDim)
+	y.rows, y.a, y.lda, y.b, y.off, y.n, y.steps = rows, ptr(b.q[(lo-j.r0)*b.lda:]), b.lda, &b.keys[0], 0, pages,
+		chainSteps(t, b.x.spec.HeadDim)
 	y.c, y.ldc, y.ahead, y.aheadOff = ptr(b.s), 4*partition, &b.nextKeys[0], 0
 	b.k.scores[rows](y)
 	x := &b.soft
-	x.rows, x.s, x.lds, x.p, x.ldp, x.n, x.scale = rows, ptr(b.s), 4*partition, ptr(b.p), partition*b.k.size, roundUp(n, b.together()), b.scale
+	x.rows, x.s, x.lds, x.p, x.ldp, x.n, x.scale = rows, ptr(b.s), 4*partition, ptr(b.p), partition*b.k.size,
+		roundUp(n, b.together()), b.scale
 	for i, at, head := 0, b.last(j, lo+1)+1-k0, lo%b.heads; i < rows; i++ {
 		x.sees[i] = min(partition, at)
 		if head++; head == b.heads {
@@ -340,7 +349,8 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	}
 	x.run(b.k, &b.nextKeys)
 	to, ldo := b.outputs(p, lo-j.r0)
-	y.a, y.lda, y.b, y.steps, y.last, y.ldc, y.ahead = x.p, x.ldp, &b.values[0], b.x.steps, chainSteps(t, n-(pages-1)*pageSize), ldo, &b.nextValues[0]
+	y.a, y.lda, y.b, y.steps, y.last, y.ldc, y.ahead = x.p, x.ldp, &b.values[0], b.x.steps,
+		chainSteps(t, n-(pages-1)*pageSize), ldo, &b.nextValues[0]
 	for c := 0; c < b.width; c += panelCols {
 		y.off, y.c = 4*c*b.x.steps, unsafe.Add(to, 4*c)
 		y.aheadOff = y.off
@@ -386,7 +396,8 @@ func (a *attend) together() int {
 	return 1
 }
 
-// outputs is where those of partition p go, from row r, and the bytes from row to row: to what is merged only if earlier ones are there.
+// outputs is where those of partition p go, from row r, and the bytes from row to row: to what is merged only if
+// earlier ones are there.
 func (b *attnBlock) outputs(p, r int) (unsafe.Pointer, int) {
 	switch {
 	case b.job.parts != nil:
@@ -397,7 +408,8 @@ func (b *attnBlock) outputs(p, r int) (unsafe.Pointer, int) {
 	return ptr(b.part), 4 * b.width
 }
 
-// keep merges what partition p gave with what earlier ones gave, or stores it. Outputs that need no merging are in their place.
+// keep merges what partition p gave with what earlier ones gave, or stores it. Outputs that need no merging are in
+// their place.
 func (b *attnBlock) keep(p, r, rows int) {
 	x := &b.soft
 	switch {
@@ -419,7 +431,8 @@ func (b *attnBlock) results(p, r int) []float32 {
 	return b.job.parts[p*b.partSize(b.job)+r*(2+b.width):]
 }
 
-// fold merges (m, l, o) of rows from r with (m', l', o'), rows of o' ld bytes apart: M = max(m, m'), L = l exp(m-M) + l' exp(m'-M), O likewise.
+// fold merges (m, l, o) of rows from r with (m', l', o'), rows of o' ld bytes apart: M = max(m, m'), L = l exp(m-M) +
+// l' exp(m'-M), O likewise.
 func (b *attnBlock) fold(r, rows int, m, l *[maxAttnTile]float32, part unsafe.Pointer, ld int) {
 	f := b.factors[:2*rows] // of old and new
 	for i := range rows {
@@ -431,7 +444,8 @@ func (b *attnBlock) fold(r, rows int, m, l *[maxAttnTile]float32, part unsafe.Po
 	for i := range rows {
 		b.l[r+i] = float32(b.l[r+i]*f[2*i]) + float32(l[i]*f[2*i+1])
 	}
-	b.merged = attnFold{rows: rows, cols: b.width, o: ptr(b.o[r*b.width:]), part: part, ldo: 4 * b.width, ldpart: ld, factors: &f[0]}
+	b.merged = attnFold{rows: rows, cols: b.width, o: ptr(b.o[r*b.width:]), part: part, ldo: 4 * b.width, ldpart: ld,
+		factors: &f[0]}
 	b.merged.run(b.k)
 }
 
@@ -468,7 +482,8 @@ func (b *attnBlock) finish(out attnOut) {
 		}
 		b.k.divide(b.row(out.y, out.ldy, j, r)[:dim], b.o[i*b.width:][:dim], b.l[i])
 		if out.lse != nil {
-			out.lse[(j.seg.Row+r/b.heads)*out.ldlse+j.g*b.heads+r%b.heads] = float32(float64(b.m[i]) + ln(float64(b.l[i])))
+			out.lse[(j.seg.Row+r/b.heads)*out.ldlse+j.g*b.heads+r%b.heads] = float32(float64(b.m[i]) +
+				ln(float64(b.l[i])))
 		}
 	}
 }

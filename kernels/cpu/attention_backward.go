@@ -11,11 +11,12 @@ import (
 //	p = exp(scale*q.k - lse), ds = scale*p*(dy.v - delta), delta = dy.y
 //	dv_j += sum_r p*dy_r     dk_j += sum_r ds*q_r     dq_r = sum_j ds*k_j
 //
-// All five products are chains, over d, d, r, r and j, whose operands are rounded to the cache's type; those of dk and dv go on from
-// what is there: segments in order, query heads ascending, rows ascending. By tiles (num.DotTiles) each chain takes 32 at a time, rows of a head
-// counted from the segment's first. A task is a kv head of the segments that share pages,
-// directly or through others, so nobody else writes its slots.
-func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) {
+// All five products are chains, over d, d, r, r and j, whose operands are rounded to the cache's type; those of dk and
+// dv go on from what is there: segments in order, query heads ascending, rows ascending. By tiles (num.DotTiles) each
+// chain takes 32 at a time, rows of a head counted from the segment's first. A task is a kv head of the segments that
+// share pages, directly or through others, so nobody else writes its slots.
+func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch,
+	scale float32) {
 	const op = "AttentionBackward"
 	a, of := d.attend(op, q, c, layer, kb, scale)
 	g, dim := a.x.spec.KVHeads, a.x.spec.HeadDim
@@ -27,7 +28,8 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 	shape(op, "dk", dk, slots, g*dim)
 	shape(op, "dv", dv, slots, g*dim)
 	b := attnBack{
-		attend: a, gemm: d.gemm.attention(a.x.spec.Type), dq: f32(dq), dk: f32(dk), dv: f32(dv), dy: f32(dy), y: f32(y), lse: f32(lse),
+		attend: a, gemm: d.gemm.attention(a.x.spec.Type), dq: f32(dq), dk: f32(dk), dv: f32(dv), dy: f32(dy), y: f32(y),
+		lse: f32(lse),
 		ldq: dq.Stride, ldk: dk.Stride, ldv: dv.Stride, lddy: dy.Stride, ldy: y.Stride, ldlse: lse.Stride,
 	}
 	if of.groups == nil {
@@ -189,7 +191,8 @@ func (b *attnBack) blockRows() int {
 	return backRows
 }
 
-// tileCount is the number of tileCount of A in D rows, tileWords the room of one; packers may write 64 bytes past its end.
+// tileCount is the number of tileCount of A in D rows, tileWords the room of one; packers may write 64 bytes past its
+// end.
 func (b *attnBack) tileCount() int { return (b.x.spec.HeadDim + b.gemm.mr - 1) / b.gemm.mr }
 func (b *attnBack) tileWords() int {
 	return b.gemm.steps(backRows)*b.gemm.format.words()*b.gemm.mr + 16
@@ -256,8 +259,8 @@ func transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	}
 }
 
-// transposePage makes keys and values of a page with their chains over the other index. A key that is infinite or NaN becomes 0: if a query
-// sees it, its probabilities are NaN already; if none does, the zeros of ds must keep it out.
+// transposePage makes keys and values of a page with their chains over the other index. A key that is infinite or NaN
+// becomes 0: if a query sees it, its probabilities are NaN already; if none does, the zeros of ds must keep it out.
 func transposePage(t kernels.DType, keys, values, k, v []uint32, dim, steps int) {
 	clear(keys) // the columns beyond D
 	if t == kernels.F32 {
@@ -295,8 +298,8 @@ func finite(u, exponent uint32) uint32 {
 	return u
 }
 
-// block is rows [lo, hi) of query head h with all keys that they see: the pages of which all rows see something together, those
-// behind one by one, with the rows that see them.
+// block is rows [lo, hi) of query head h with all keys that they see: the pages of which all rows see something
+// together, those behind one by one, with the rows that see them.
 func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 	rows, dim := hi-lo, b.x.spec.HeadDim
 	b.rows(s, h, lo, rows)
@@ -321,8 +324,9 @@ func (b *attnBack) part(s *kernels.Segment, pages []int, h, lo, k0, from, rows i
 	b.scores(pages, from, rows)
 	x := &b.prob
 	*x = attnProbs{
-		rows: rows - from, n: len(pages) * pageSize, s: ptr(b.s[from*backKeys:]), dp: ptr(b.dp[from*backKeys:]), ld: 4 * backKeys,
-		a: unsafe.Add(b.ds, from*b.ldds), lda: b.ldds, scale: b.scale, delta: &b.delta[from],
+		rows: rows - from, n: len(pages) * pageSize, s: ptr(b.s[from*backKeys:]), dp: ptr(b.dp[from*backKeys:]),
+		ld: 4 * backKeys,
+		a:  unsafe.Add(b.ds, from*b.ldds), lda: b.ldds, scale: b.scale, delta: &b.delta[from],
 	}
 	for i := range x.rows {
 		x.sees[i] = max(0, min(x.n, s.Start+lo+from+i+1-k0))
@@ -332,9 +336,9 @@ func (b *attnBack) part(s *kernels.Segment, pages []int, h, lo, k0, from, rows i
 	b.gradients(pages, from, rows, k0 > 0)
 }
 
-// attnProbs is rows of scores that become probabilities, and of dy.v that become ds: see probs. What a row does not see becomes zero in both. ds
-// rounded to elements of A is in a, which is dp where those are float32. There is room for multiples of 64 elements. Assembly reads it by
-// the names of its fields.
+// attnProbs is rows of scores that become probabilities, and of dy.v that become ds: see probs. What a row does not see
+// becomes zero in both. ds rounded to elements of A is in a, which is dp where those are float32. There is room for
+// multiples of 64 elements. Assembly reads it by the names of its fields.
 type attnProbs struct {
 	rows, n int
 	s, dp   unsafe.Pointer // float32, ld bytes from row to row
@@ -355,7 +359,8 @@ func (t *attnProbs) run(k *attnKernels, r *rowKernels, kt kernels.DType) {
 	}
 	delta := unsafe.Slice(t.delta, t.rows)
 	for i := range t.rows {
-		s, dp := unsafe.Slice((*float32)(unsafe.Add(t.s, i*t.ld)), t.n), unsafe.Slice((*float32)(unsafe.Add(t.dp, i*t.ld)), t.n)
+		s, dp := unsafe.Slice((*float32)(unsafe.Add(t.s, i*t.ld)), t.n),
+			unsafe.Slice((*float32)(unsafe.Add(t.dp, i*t.ld)), t.n)
 		sees := t.sees[i]
 		k.probs(s[:sees], dp[:sees], t.scale, t.lse[i], delta[i])
 		clear(s[sees:])
@@ -393,11 +398,13 @@ func (b *attnBack) transposeRows(s *kernels.Segment, h, lo, rows int) {
 func (b *attnBack) scores(pages []int, from, rows int) {
 	for i, p := range pages {
 		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
-		b.cached[i], b.transposedV[i], b.transposed[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
+		b.cached[i], b.transposedV[i], b.transposed[i] = ptr(k), ptr(b.values[p*b.x.keys:]),
+			ptr(b.keys[p*b.x.valueWords():])
 	}
 	t := attnTile{
-		rows: rows - from, a: ptr(b.qa[from*b.lda:]), lda: b.lda, b: &b.cached[0], n: len(pages), steps: chainSteps(b.x.spec.Type, b.x.spec.HeadDim),
-		c: ptr(b.s[from*backKeys:]), ldc: 4 * backKeys, ahead: &b.cached[0],
+		rows: rows - from, a: ptr(b.qa[from*b.lda:]), lda: b.lda, b: &b.cached[0], n: len(pages),
+		steps: chainSteps(b.x.spec.Type, b.x.spec.HeadDim),
+		c:     ptr(b.s[from*backKeys:]), ldc: 4 * backKeys, ahead: &b.cached[0],
 	}
 	t.run(b.k.mr, &b.k.scores)
 	t.a, t.b, t.c = ptr(b.dya[from*b.lda:]), &b.transposedV[0], ptr(b.dp[from*backKeys:])
@@ -412,7 +419,8 @@ func (b *attnBack) gradients(pages []int, from, rows int, chain bool) {
 		b.overRows(b.dkT[p*size:][:size], b.qt, b.dp[i*pageSize:], from, rows)
 	}
 	t := attnTile{
-		rows: rows - from, a: unsafe.Add(b.ds, from*b.ldds), lda: b.ldds, b: &b.transposed[0], n: len(pages), steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+		rows: rows - from, a: unsafe.Add(b.ds, from*b.ldds), lda: b.ldds, b: &b.transposed[0], n: len(pages),
+		steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
 		ahead: &b.transposed[0],
 	}
 	if chain {
@@ -424,14 +432,16 @@ func (b *attnBack) gradients(pages []int, from, rows int, chain bool) {
 	}
 }
 
-// overRows: acc [D][32 keys] += A^T x over rows [from, rows) of x [rows][32 keys], backKeys elements from row to row. from is even.
+// overRows: acc [D][32 keys] += A^T x over rows [from, rows) of x [rows][32 keys], backKeys elements from row to row.
+// from is even.
 func (b *attnBack) overRows(acc []float32, a []uint32, x []float32, from, rows int) {
 	b.gemm.columns(b.gemm.panelFormat(), b.panel, panelCols, x[from*backKeys:], backKeys, panelCols, rows-from)
 	nt, dim := b.tileCount(), b.x.spec.HeadDim
 	skip := b.gemm.steps(from) * b.gemm.format.words()
 	t := &b.tile
 	*t = tile{
-		steps: b.gemm.steps(rows - from), b: ptr(b.panel), ldc: 4 * pageSize, bias: ptr(noBias[:]), scale: 1, mode: modeChain,
+		steps: b.gemm.steps(rows - from), b: ptr(b.panel), ldc: 4 * pageSize, bias: ptr(noBias[:]), scale: 1,
+		mode:  modeChain,
 		ahead: uintptr(ptr(b.panel)), nextC: uintptr(ptr(acc)),
 	}
 	for i := range nt {

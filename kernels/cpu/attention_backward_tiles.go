@@ -6,11 +6,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// tileRows is the number of query rows of a block by tiles: whole chunks of maxAttnTile, so many that gradients are worth the way to the
-// cache and back.
+// tileRows is the number of query rows of a block by tiles: whole chunks of maxAttnTile, so many that gradients are
+// worth the way to the cache and back.
 const tileRows = 128
 
-// attnBackTiles is what a block of attnBack by tiles needs besides. Probabilities and ds exist as BF16 only, in chunks of maxAttnTile rows.
+// attnBackTiles is what a block of attnBack by tiles needs besides. Probabilities and ds exist as BF16 only, in chunks
+// of maxAttnTile rows.
 type attnBackTiles struct {
 	panelP, panelDS []uint32 // [pages][chunks][16 pairs of rows][32 keys]
 	grads           [backPages]unsafe.Pointer
@@ -19,7 +20,8 @@ type attnBackTiles struct {
 	over            attnOver
 }
 
-// attnPairs is two rows of scores that become probabilities and ds: see probs. Assembly reads it by the names of its fields.
+// attnPairs is two rows of scores that become probabilities and ds: see probs. Assembly reads it by the names of its
+// fields.
 type attnPairs struct {
 	s, dp unsafe.Pointer // scores and dy.v of two rows, float32, ld bytes apart
 	ld    int
@@ -33,7 +35,8 @@ type attnPairs struct {
 	scale, lse, lse1, delta, delta1 float32
 }
 
-// attnOver is C += A^T B for pages: C [dim][32 keys], A dim/32 tiles of blocks of 16 pairs of rows, B panels of as many blocks.
+// attnOver is C += A^T B for pages: C [dim][32 keys], A dim/32 tiles of blocks of 16 pairs of rows, B panels of as many
+// blocks.
 type attnOver struct {
 	c      *unsafe.Pointer // of n pages
 	n      int
@@ -78,7 +81,8 @@ func (b *attnBack) blockTiles(s *kernels.Segment, local []int, h, lo, hi int) {
 func (b *attnBack) partTiles(s *kernels.Segment, pages []int, h, lo, k0, rows int) {
 	for i, p := range pages {
 		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
-		b.cached[i], b.transposedV[i], b.transposed[i] = ptr(k), ptr(b.values[p*b.x.keys:]), ptr(b.keys[p*b.x.valueWords():])
+		b.cached[i], b.transposedV[i], b.transposed[i] = ptr(k), ptr(b.values[p*b.x.keys:]),
+			ptr(b.keys[p*b.x.valueWords():])
 	}
 	chunks := (rows + maxAttnTile - 1) / maxAttnTile
 	seen := func(c int) int { // pages that chunk c sees
@@ -106,7 +110,8 @@ func (b *attnBack) partTiles(s *kernels.Segment, pages []int, h, lo, k0, rows in
 func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 	t := &b.product
 	*t = attnTile{
-		rows: to - from, a: ptr(b.qa[from*b.lda:]), lda: b.lda, b: &b.cached[0], n: n, steps: chainSteps(kernels.BF16, b.x.spec.HeadDim), c: ptr(b.s), ldc: 4 * backKeys,
+		rows: to - from, a: ptr(b.qa[from*b.lda:]), lda: b.lda, b: &b.cached[0], n: n,
+		steps: chainSteps(kernels.BF16, b.x.spec.HeadDim), c: ptr(b.s), ldc: 4 * backKeys,
 		ahead: &b.cached[0],
 	}
 	b.k.scores[t.rows](t)
@@ -121,15 +126,18 @@ func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 		x.p, x.ds, x.a = ptr(b.panelP[i/2*panelCols:]), ptr(b.panelDS[i/2*panelCols:]), ptr(b.dsa[i*x.lda:])
 		x.sees, x.sees1 = 0, 0
 		if i < to {
-			x.sees, x.lse, x.delta = min(n*pageSize, max(0, s.Start+lo+i+1-k0)), b.lse[(s.Row+lo+i)*b.ldlse+h], b.delta[i]
+			x.sees, x.lse, x.delta = min(n*pageSize, max(0, s.Start+lo+i+1-k0)), b.lse[(s.Row+lo+i)*b.ldlse+h],
+				b.delta[i]
 		}
 		if i+1 < to {
-			x.sees1, x.lse1, x.delta1 = min(n*pageSize, max(0, s.Start+lo+i+2-k0)), b.lse[(s.Row+lo+i+1)*b.ldlse+h], b.delta[i+1]
+			x.sees1, x.lse1, x.delta1 = min(n*pageSize, max(0, s.Start+lo+i+2-k0)), b.lse[(s.Row+lo+i+1)*b.ldlse+h],
+				b.delta[i+1]
 		}
 		b.k.pairs(x)
 	}
 	*t = attnTile{
-		rows: to - from, a: ptr(b.dsa[from*x.lda:]), lda: x.lda, b: &b.transposed[0], n: n, steps: b.x.steps, last: b.x.steps, ldc: 4 * b.width,
+		rows: to - from, a: ptr(b.dsa[from*x.lda:]), lda: x.lda, b: &b.transposed[0], n: n, steps: b.x.steps,
+		last: b.x.steps, ldc: 4 * b.width,
 		ahead: &b.transposed[0],
 	}
 	if k0 > 0 {
@@ -151,7 +159,8 @@ func (b *attnBack) overRowsTiles(pages []int, i, from, to int) {
 		}
 		b.over = attnOver{
 			c: &b.grads[0], n: len(pages), a: ptr([][]uint32{b.dyt, b.qt}[x][from*block:]), lda: 4 * b.tileWordsOf(),
-			b: ptr([][]uint32{b.panelP, b.panelDS}[x][at:]), page: 4 * panelCols * tileRows / 2, dim: b.x.spec.HeadDim, blocks: to - from,
+			b: ptr([][]uint32{b.panelP, b.panelDS}[x][at:]), page: 4 * panelCols * tileRows / 2, dim: b.x.spec.HeadDim,
+			blocks: to - from,
 		}
 		b.k.over(&b.over)
 	}

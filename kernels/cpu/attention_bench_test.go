@@ -19,7 +19,8 @@ var benchHeads = []struct {
 	h, g, d int
 }{{"SmolLM2-135M", 9, 3, 64}, {"Llama-3.2-1B", 32, 8, 64}, {"Qwen2.5-3B", 16, 2, 128}}
 
-// bestTime is the shortest time of a run of f in seconds: on one thread of processor time, since others may use the machine meanwhile.
+// bestTime is the shortest time of a run of f in seconds: on one thread of processor time, since others may use the
+// machine meanwhile.
 func bestTime(b *testing.B, threads int, f func(i int)) float64 {
 	now := processorTime
 	if threads > 1 {
@@ -55,7 +56,8 @@ type attnBench struct {
 	layers         int
 }
 
-// newAttnBench is n sequences whose last length tokens of total are queries; layers are as many as do not fit the cache.
+// newAttnBench is n sequences whose last length tokens of total are queries; layers are as many as do not fit the
+// cache.
 func newAttnBench(b *testing.B, d *Device, t kernels.DType, h, g, dim, n, length, total int, backward bool) *attnBench {
 	a := &attnBench{d: d, scale: 0.125, layers: 1}
 	per := (total + kernels.PageSize - 1) / kernels.PageSize
@@ -83,7 +85,8 @@ func newAttnBench(b *testing.B, d *Device, t kernels.DType, h, g, dim, n, length
 	}
 	a.bytes = float64(n*total*g*dim*2) * float64(t.Size())
 	a.batch = benchBatch(b, d, kernels.Layout{Segs: a.segs}, a.kv)
-	a.q, a.y, a.lse = benchTensor(b, d, n*length, h*dim), benchTensor(b, d, n*length, h*dim), benchTensor(b, d, n*length, h)
+	a.q, a.y, a.lse = benchTensor(b, d, n*length, h*dim), benchTensor(b, d, n*length, h*dim),
+		benchTensor(b, d, n*length, h)
 	if backward {
 		a.dq, a.dy = benchTensor(b, d, n*length, h*dim), benchTensor(b, d, n*length, h*dim)
 		a.dk, a.dv = benchTensor(b, d, slots, g*dim), benchTensor(b, d, slots, g*dim)

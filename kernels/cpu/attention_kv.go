@@ -10,8 +10,8 @@ import (
 
 const pageSize = kernels.PageSize
 
-// kv is a cache of pages. A head of a page is two operands of matmuls, in words of 4 bytes, in the panels of package cpu, so that
-// the cache is never packed again:
+// kv is a cache of pages. A head of a page is two operands of matmuls, in words of 4 bytes, in the panels of package
+// cpu, so that the cache is never packed again:
 //
 //	keys    F32 [D][32 keys]            BF16 [D/2][32 keys][2]              q k^T: the chain runs over d
 //	values  F32 [D/32][32 keys][32 d]   BF16 [D/32][16 pairs][32 d][2 keys] p v:   the chain runs over keys
@@ -29,8 +29,10 @@ type kv struct {
 
 // NewKV makes room for a cache.
 func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
-	if s.Layers < 0 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 && s.Type != kernels.BF16 {
-		return nil, fmt.Errorf("cpu: a cache of %d layers, %d pages, %d heads of %d, type %v: impossible", s.Layers, s.Pages, s.KVHeads, s.HeadDim, s.Type)
+	if s.Layers < 0 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 &&
+		s.Type != kernels.BF16 {
+		return nil, fmt.Errorf("cpu: a cache of %d layers, %d pages, %d heads of %d, type %v: impossible", s.Layers,
+			s.Pages, s.KVHeads, s.HeadDim, s.Type)
 	}
 	x := layKV(s)
 	x.nonFinite = make([]atomic.Bool, s.Pages)
@@ -92,8 +94,8 @@ func ownKV(op string, c kernels.KV, layer int) *kv {
 	return x
 }
 
-// KVWrite stores k and v in slots. Every task writes the keys or the values of a head, tokens ascending, so that of several tokens
-// with one slot the last stays.
+// KVWrite stores k and v in slots. Every task writes the keys or the values of a head, tokens ascending, so that of
+// several tokens with one slot the last stays.
 func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernels.Batch) {
 	const op = "KVWrite"
 	x, b := ownKV(op, c, layer), sameRows(op, kb, k.Rows)
@@ -105,7 +107,8 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernel
 	if k.Rows == 0 {
 		return
 	}
-	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.attention(x.spec.Type), transpose: kvTransposer(d.isa, x.spec.Type), layer: layer, at: at}
+	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.attention(x.spec.Type),
+		transpose: kvTransposer(d.isa, x.spec.Type), layer: layer, at: at}
 	const missed = 8 // every second word of a key is in a line of its own: that is what takes the time
 	d.each(2*x.spec.KVHeads, missed*k.Rows*k.Cols, func(task int) {
 		row := make([]uint16, roundUp(dim, 2)) // of BF16, zero past the end
@@ -136,7 +139,8 @@ func (w *kvWriter) run(t, most int) int {
 	return n
 }
 
-// check marks the page of token t if x is not finite. Elements whose squares overflow may be marked too: it costs time only.
+// check marks the page of token t if x is not finite. Elements whose squares overflow may be marked too: it costs time
+// only.
 func (w *kvWriter) check(t int, x []float32) {
 	if s := w.sumSquares(x); s-s != 0 {
 		w.nonFinite[w.at[t]/pageSize].Store(true)
@@ -180,7 +184,8 @@ func (w *kvWriter) values(g int, v []float32, ld int, half []uint16) {
 			w.putValue(values, place, v[t*ld:][:dim], half)
 		} else {
 			for c := 0; c < dim; c += panelCols {
-				w.gemm.columns(pairs, values[c*w.steps+place/2*panelCols:], panelCols, v[t*ld+c:], ld, min(panelCols, dim-c), n)
+				w.gemm.columns(pairs, values[c*w.steps+place/2*panelCols:], panelCols, v[t*ld+c:], ld,
+					min(panelCols, dim-c), n)
 			}
 		}
 		t += n

@@ -44,7 +44,8 @@ func attnBatch() (segs []kernels.Segment, pages int) {
 // attnPlainTiles is attention by tiles in plain Go.
 var attnPlainTiles = func() *attnKernels {
 	k := attnPlainBF16
-	k.amx, k.mr, k.scores, k.values = true, maxAttnTile, plainTiles(scoresWith(stepsTiles)), plainTiles(valuesWith(stepsTiles))
+	k.amx, k.mr, k.scores, k.values = true, maxAttnTile, plainTiles(scoresWith(stepsTiles)),
+		plainTiles(valuesWith(stepsTiles))
 	k.softmax = plainSoftmaxTiles
 	k.columns, k.pairs, k.over = plainColumns, plainPairs, plainOver
 	return &k
@@ -67,8 +68,8 @@ func stepsTiles(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
 	return 8 * steps
 }
 
-// plainSoftmaxTiles makes p = 2^y, y = s*scale - m in base 2, as 2^floor(y) times a polynomial of degree 5 of y - floor(y), whose largest
-// relative error is 1.4e-7: beside products by tiles, exp is what takes the time.
+// plainSoftmaxTiles makes p = 2^y, y = s*scale - m in base 2, as 2^floor(y) times a polynomial of degree 5 of y -
+// floor(y), whose largest relative error is 1.4e-7: beside products by tiles, exp is what takes the time.
 func plainSoftmaxTiles(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
 	y := unsafe.Slice((*float32)(p), n)
 	for i, x := range s {
@@ -125,7 +126,8 @@ func plainOver(t *attnOver) {
 	for p, c := range unsafe.Slice(t.c, t.n) {
 		for i := range t.dim {
 			for k := range x {
-				x[k] = half(t.a, i/maxAttnTile*t.lda/2+(k/num.TileDot*maxAttnTile+i%maxAttnTile)*num.TileDot+k%num.TileDot)
+				x[k] = half(t.a,
+					i/maxAttnTile*t.lda/2+(k/num.TileDot*maxAttnTile+i%maxAttnTile)*num.TileDot+k%num.TileDot)
 			}
 			for j := range pageSize {
 				for k := range w {
@@ -186,7 +188,8 @@ func (c attnCase) run(t *testing.T, path string, threads int, tiled bool) [][]fl
 
 var attnNames = []string{"y", "lse", "dq", "dk", "dv"}
 
-// TestAttentionPaths: every path and every number of threads gives the bits of plain Go on one thread, that with tiles those of tiles.
+// TestAttentionPaths: every path and every number of threads gives the bits of plain Go on one thread, that with tiles
+// those of tiles.
 func TestAttentionPaths(t *testing.T) {
 	segs, pages := attnBatch()
 	for _, x := range [][3]int{{2, 1, 8}, {3, 3, 16}, {4, 2, 64}, {6, 2, 80}, {7, 1, 33}, {2, 1, 128}} {
@@ -207,7 +210,8 @@ func TestAttentionPaths(t *testing.T) {
 							continue // that is the chain
 						}
 						for i, got := range c.run(t, p.Name, threads, false) {
-							sameFloats(t, fmt.Sprintf("%s of %s, %d threads", attnNames[i], p.Name, threads), want[i], got)
+							sameFloats(t, fmt.Sprintf("%s of %s, %d threads", attnNames[i], p.Name, threads), want[i],
+								got)
 						}
 					}
 				}

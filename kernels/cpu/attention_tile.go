@@ -12,17 +12,17 @@ const maxAttnTile = 32
 
 // attnKernels are the inner loops of attention on one path and one type of cache. The plain ones document the others.
 //
-// Their matmuls differ from those of linear layers in the left operand A: rows as they lie in memory, because softmax makes and uses
-// rows. The right operand is panels as everywhere, the chains are the same.
+// Their matmuls differ from those of linear layers in the left operand A: rows as they lie in memory, because softmax
+// makes and uses rows. The right operand is panels as everywhere, the chains are the same.
 type attnKernels struct {
 	mr     int  // rows of a tile at most
 	amx    bool // the chains are those of num.DotTiles; values come in whole pages
 	size   int  // bytes of an element of A: 2 if bf16 is multiplied as such; else 4, rounded to BF16 where the cache is
 	scores [maxAttnTile + 1]func(*attnTile)
 	values [maxAttnTile + 1]func(*attnTile)
-	// softmax makes p = exp(scale*s - m), m the largest scale*s, of the scores s, rounded to A's elements, with zeros in p[len(s):n],
-	// and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32 elements in s and p. What is at ahead
-	// may be fetched meanwhile.
+	// softmax makes p = exp(scale*s - m), m the largest scale*s, of the scores s, rounded to A's elements, with zeros
+	// in p[len(s):n], and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32
+	// elements in s and p. What is at ahead may be fetched meanwhile.
 	softmax     func(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
 	softmaxRows func(*attnSoftmax)                // softmax for all rows of a tile; nil: row by row
 	narrow      func(dst []uint16, src []float32) // to BF16; denormals may become 0. nil: that of rows
@@ -62,8 +62,8 @@ type attnTile struct {
 	aheadOff int
 }
 
-// attnSoftmax is rows of scores that become probabilities, each with an m and a sum of its own: see attnKernels. Scores are scaled in place.
-// There is room for multiples of 64 elements. Assembly reads it by the names of its fields.
+// attnSoftmax is rows of scores that become probabilities, each with an m and a sum of its own: see attnKernels. Scores
+// are scaled in place. There is room for multiples of 64 elements. Assembly reads it by the names of its fields.
 type attnSoftmax struct {
 	rows  int
 	s     unsafe.Pointer // float32, lds bytes from row to row
@@ -88,7 +88,8 @@ func (t *attnSoftmax) run(k *attnKernels, ahead *[partitionPages]unsafe.Pointer)
 	}
 }
 
-// attnFold is rows of outputs that merge with those of one more partition: o = o*old + part*new. Assembly reads it by the names of its fields.
+// attnFold is rows of outputs that merge with those of one more partition: o = o*old + part*new. Assembly reads it by
+// the names of its fields.
 type attnFold struct {
 	rows, cols int
 	o, part    unsafe.Pointer // float32 of rows, ldo and ldpart bytes from row to row

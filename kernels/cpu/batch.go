@@ -6,8 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// batch is a layout whose ids, positions, slots and wanted rows lie one after the other in a buffer, and what all layers of a pass derive
-// from it in the same way: the jobs of attention, forward and backward.
+// batch is a layout whose ids, positions, slots and wanted rows lie one after the other in a buffer, and what all
+// layers of a pass derive from it in the same way: the jobs of attention, forward and backward.
 type batch struct {
 	kernels.Layout
 	spec         kernels.BatchSpec

@@ -10,8 +10,9 @@ import (
 
 const madvHugePage = 14 // Linux: x/sys names it on that system only
 
-// mapMemory maps zeroed anonymous pages; large ones ask for huge pages, which spare the TLB when weights stream through.
-// Linux aligns a mapping to them when its length is a multiple of their size; the last page that is not whole stays small.
+// mapMemory maps zeroed anonymous pages; large ones ask for huge pages, which spare the TLB when weights stream
+// through. Linux aligns a mapping to them when its length is a multiple of their size; the last page that is not whole
+// stays small.
 func mapMemory(n int) ([]byte, func() error, error) {
 	mapped := n
 	if n >= hugePage {

@@ -36,7 +36,8 @@ func TestBytes(t *testing.T) {
 	}
 	list := slices.Sorted(maps.Keys(code))
 	require.Greater(t, len(list), 100)
-	text := strings.Join(list, "\n") + "\n" // the order of operands is that of GNU as, names of registers and addresses are not
+	// the order of operands is that of GNU as, names of registers and addresses are not
+	text := strings.Join(list, "\n") + "\n"
 	text = regexp.MustCompile(`\b(TMM\d|Z\d|R\d)`).ReplaceAllString(text, "%$1")
 	text = regexp.MustCompile(`\b([ABCD]X|[SD]I)\b`).ReplaceAllString(text, "%r$1")
 	text = regexp.MustCompile(`\)\((.*)\*1\)`).ReplaceAllString(text, ",$1,1)")

@@ -38,7 +38,8 @@ func TestConformance(t *testing.T) {
 	kerneltest.Run(t, open(cpu.Paths.Used(), 2), tolerances(cpu.Paths.Used()))
 }
 
-// TestOneResult: every case of the suite gives the same bits on every number of threads, and on every path that follows the chain.
+// TestOneResult: every case of the suite gives the same bits on every number of threads, and on every path that follows
+// the chain.
 func TestOneResult(t *testing.T) {
 	var devices []func() (kernels.Device, error)
 	for _, p := range cpu.Paths.List() {

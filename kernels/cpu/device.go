@@ -1,7 +1,8 @@
 // Package cpu is the kernels.Device of the processor: packed weights, a pool of spinning workers, generated assembly.
 //
-// Every operation runs to its end before the call returns, so Sync has nothing to wait for. Results do not depend on the number
-// of threads, and those of the paths that follow the chain of package kernels agree bit for bit (denormals apart).
+// Every operation runs to its end before the call returns, so Sync has nothing to wait for. Results do not depend on
+// the number of threads, and those of the paths that follow the chain of package kernels agree bit for bit (denormals
+// apart).
 package cpu
 
 import (
@@ -36,7 +37,8 @@ func New(o Options) (*Device, error) {
 		return nil, fmt.Errorf("choose the cpu's instructions: %w", pathsErr)
 	}
 	if o.Threads < 0 || o.Threads > maxThreads {
-		return nil, fmt.Errorf("make a cpu device: %d threads: use 1 to %d, or 0 for one a processor", o.Threads, maxThreads)
+		return nil, fmt.Errorf("make a cpu device: %d threads: use 1 to %d, or 0 for one a processor", o.Threads,
+			maxThreads)
 	}
 	if o.Threads == 0 {
 		o.Threads = min(runtime.GOMAXPROCS(0), maxThreads)
@@ -87,7 +89,8 @@ func (d *Device) Close() error {
 	return nil
 }
 
-// slots name the pieces of scratch that operations keep between calls. An operation that calls another must not share its slot.
+// slots name the pieces of scratch that operations keep between calls. An operation that calls another must not share
+// its slot.
 const (
 	slotA      = iota // matmul: packed rows
 	slotB             // matmul: panels made from tensors (dW) or from other panels (dX), a piece a worker

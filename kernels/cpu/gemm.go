@@ -26,7 +26,8 @@ func asBytes(x []float32) []byte {
 //	MatMulDX   dx [T, K]     dy                      blocks of the weight's panels, transposed    N
 //	MatMulDW   dw [N, K]     dy, transposed          x, in panels                                 T, continuing from dw
 //
-// A step is one k (F32), or a pair of k (BF16), odd first. Who computes a tile, when and beside which rows changes no bit.
+// A step is one k (F32), or a pair of k (BF16), odd first. Who computes a tile, when and beside which rows changes no
+// bit.
 //
 // The calls, from the outside in:
 //
@@ -147,5 +148,6 @@ func (d *Device) toDX(dx, dy kernels.Tensor, w *weight, e kernels.Epilogue) *pro
 
 // transposed is the right-hand side of a transposed weight.
 func (d *Device) transposed(dx kernels.Tensor, w *weight, e kernels.Epilogue) rhs {
-	return rhs{n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: e, makePanel: func(dst []uint32, p int) { d.gemm.transpose(dst, w, p) }}
+	return rhs{n: w.k, c: f32(dx), ldc: dx.Stride, epilogue: e,
+		makePanel: func(dst []uint32, p int) { d.gemm.transpose(dst, w, p) }}
 }

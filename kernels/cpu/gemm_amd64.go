@@ -27,7 +27,8 @@ type columns16 struct {
 	mask     int // a bit for each column that exists
 }
 
-// choose sets the kernels of a path, whose instructions include those of the paths before it; what a path lacks stays plain Go.
+// choose sets the kernels of a path, whose instructions include those of the paths before it; what a path lacks stays
+// plain Go.
 func (g *gemmState) choose(i isa) {
 	if i == avx2 {
 		g.f32.set(6, single, tileF32avx2s)
@@ -40,7 +41,8 @@ func (g *gemmState) choose(i isa) {
 		g.bf16.set(13, pairsWide, tileBF16avx512s)
 		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, transposeWide), columnsWideAVX512
 		g.q8.set(6, q8Words, tileQ8avx512s)
-		g.packBlock, g.packQ8, g.finish, g.transpose = packBlockAVX512, packQ8AVX512, finishAVX512, transposePanelAVX512(q8BlockAVX512)
+		g.packBlock, g.packQ8, g.finish, g.transpose = packBlockAVX512, packQ8AVX512, finishAVX512,
+			transposePanelAVX512(q8BlockAVX512)
 	}
 	if i >= avx512vnni {
 		g.q8.set(7, q8Bytes, tileQ8avx512vnnis)
@@ -56,13 +58,15 @@ func (g *gemmState) choose(i isa) {
 	}
 	if i == amx {
 		g.pairs = g.bf16
-		g.bf16 = gemmKernels{mr: maxTile, format: amxPairs, rows: rowsTiles, columns: columnsTiles, share: 4, ahead: 2 * fetchAhead}
+		g.bf16 = gemmKernels{mr: maxTile, format: amxPairs, rows: rowsTiles, columns: columnsTiles, share: 4,
+			ahead: 2 * fetchAhead}
 		for mr := range g.bf16.run {
 			g.bf16.run[mr] = tileBF16AMX
 		}
 		g.q8Many = g.q8
 		g.q8Many.set(13, q8Tiles, tileQ8amxs)
-		g.q8Many.rows, g.q8Many.panel, g.q8Many.panelBytes, g.q8Many.share = q8RowsTiles, q8PanelAMX, q8Block+2*panelCols, 1
+		g.q8Many.rows, g.q8Many.panel, g.q8Many.panelBytes, g.q8Many.share = q8RowsTiles, q8PanelAMX,
+			q8Block+2*panelCols, 1
 	}
 }
 
@@ -109,7 +113,8 @@ func q8Rows(f format, dst []uint32, src []float32, ld, mr, k int) {
 	if whole > 0 {
 		p := f.q8Place(mr, k)
 		for i := range mr {
-			quantiseAVX512(&quantiser{&src[i*ld], &dst[8*i], &dst[p.scale+i], &dst[p.minus+i], 4 * p.stride, 4 * p.step, whole})
+			quantiseAVX512(&quantiser{&src[i*ld], &dst[8*i], &dst[p.scale+i], &dst[p.minus+i], 4 * p.stride, 4 * p.step,
+				whole})
 		}
 	}
 	q8PackA(f, dst, src, ld, mr, whole, k)

@@ -4,8 +4,8 @@ package cpu
 
 import "unsafe"
 
-// tileBF16AMX is the microkernel of BF16 by tiles. Of each block of 32 k, TDPBF16PS makes one chain of the even and one of the odd k,
-// both from zero, and adds their sum to c (Intel SDM volume 2); it neither reads nor makes denormals.
+// tileBF16AMX is the microkernel of BF16 by tiles. Of each block of 32 k, TDPBF16PS makes one chain of the even and one
+// of the odd k, both from zero, and adds their sum to c (Intel SDM volume 2); it neither reads nor makes denormals.
 func tileBF16AMX(t *tile) {
 	if t.mode&modeEpilogue == 0 {
 		tileAMX(t)
@@ -43,9 +43,11 @@ func columnsTiles(f format, dst []uint32, stride int, src []float32, ld, width, 
 		return
 	}
 	whole, size := t/block, stride*tileSteps
-	for c := (width - 1) / 16 * 16; c >= 0; c -= 16 { // descending: the rows of 16 columns reach into the block that follows
+	// descending: the rows of 16 columns reach into the block that follows
+	for c := (width - 1) / 16 * 16; c >= 0; c -= 16 {
 		n := min(16, width-c)
-		a := columns16{src: unsafe.Pointer(&src[c]), dst: unsafe.Pointer(&dst[c*tileSteps]), ld: 4 * ld, stride: 4 * size, steps: whole, mask: 1<<n - 1}
+		a := columns16{src: unsafe.Pointer(&src[c]), dst: unsafe.Pointer(&dst[c*tileSteps]), ld: 4 * ld,
+			stride: 4 * size, steps: whole, mask: 1<<n - 1}
 		if whole > 0 {
 			tileColumns(&a)
 		}

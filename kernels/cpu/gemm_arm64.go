@@ -2,8 +2,8 @@
 
 package cpu
 
-// choose sets the kernels of a path; what it lacks stays plain Go. BFMLALT and BFMLALB are the two halves of a step of BF16, each
-// rounded once, as the chain wants them; BFDOT and BFMMLA round otherwise.
+// choose sets the kernels of a path; what it lacks stays plain Go. BFMLALT and BFMLALB are the two halves of a step of
+// BF16, each rounded once, as the chain wants them; BFDOT and BFMMLA round otherwise.
 func (g *gemmState) choose(i isa) {
 	if i != neon && i != neonbf16 {
 		return

@@ -39,13 +39,14 @@ func benchBatch(b *testing.B, d *Device, l kernels.Layout, kv kernels.KV) kernel
 	return x
 }
 
-// BenchmarkMatMul: shapes M x K x N, forward and both backward products, with the share of the limit: of the multiplication rate, or for
-// few rows of the time to read the weights if that is more.
+// BenchmarkMatMul: shapes M x K x N, forward and both backward products, with the share of the limit: of the
+// multiplication rate, or for few rows of the time to read the weights if that is more.
 func BenchmarkMatMul(b *testing.B) {
 	for _, threads := range []int{1, 2} {
 		d, l := benchDevice(b, threads)
 		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
-			for _, s := range [][3]int{{1024, 1024, 1024}, {256, 576, 1536}, {512, 2048, 8192}, {512, 8192, 2048}, {64, 2048, 8192}, {16, 2048, 8192}, {4, 2048, 8192}, {1, 2048, 8192}, {1, 576, 1536}} {
+			for _, s := range [][3]int{{1024, 1024, 1024}, {256, 576, 1536}, {512, 2048, 8192}, {512, 8192, 2048},
+				{64, 2048, 8192}, {16, 2048, 8192}, {4, 2048, 8192}, {1, 2048, 8192}, {1, 576, 1536}} {
 				benchProducts(b, d, l, typ, s[0], s[1], s[2])
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// MatMulDW: dw += dy^T x, the chain over t going on from dw. A narrow dw, that of an adapter's B, is computed transposed: its few columns would
-// leave most of a panel empty, and the same chains come of dw^T = x^T dy.
+// MatMulDW: dw += dy^T x, the chain over t going on from dw. A narrow dw, that of an adapter's B, is computed
+// transposed: its few columns would leave most of a panel empty, and the same chains come of dw^T = x^T dy.
 func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 	checkDW(dw.Rows, dw.Cols, dy, x, op)
 	n, k := dw.Rows, dw.Cols

@@ -25,8 +25,8 @@ func tileF32(t *tile) {
 	}
 }
 
-// tileBF16 is the microkernel of BF16 in plain Go. The product of two bf16 is exact in F32, so the rounded sum is a fused
-// multiply-add; the conversion keeps the compiler from changing that where the product under- or overflows.
+// tileBF16 is the microkernel of BF16 in plain Go. The product of two bf16 is exact in F32, so the rounded sum is a
+// fused multiply-add; the conversion keeps the compiler from changing that where the product under- or overflows.
 func tileBF16(t *tile) {
 	for i := range t.mr {
 		c := t.begin(i)

@@ -7,8 +7,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// low is what an adapter adds to the C of a right-hand side: C += U B, with U [m, r] narrow and made of the same A before. A tile is added to when it is
-// finished, from the cache: a product of its own would read and write all of C again, which takes longer than the arithmetic.
+// low is what an adapter adds to the C of a right-hand side: C += U B, with U [m, r] narrow and made of the same A
+// before. A tile is added to when it is finished, from the cache: a product of its own would read and write all of C
+// again, which takes longer than the arithmetic.
 type low struct {
 	kernels   *gemmKernels // with tiles at least as tall as those of the product
 	steps     int
@@ -85,7 +86,8 @@ func (ls *lows) add(s *rhs, l kernels.LowRank, y kernels.Tensor, back bool) {
 	if back {
 		in, out = out, in
 	}
-	if a.t != b.t || a.t == kernels.Q8 || a.n != b.k || in != ls.x.Cols || out != y.Cols || len(ls.down) > 0 && a.t != ls.t {
+	if a.t != b.t || a.t == kernels.Q8 || a.n != b.k || in != ls.x.Cols || out != y.Cols || len(ls.down) > 0 &&
+		a.t != ls.t {
 		panic(fmt.Sprintf("cpu: LowRank: %v and %v, from %v to %v", a, b, ls.x, y))
 	}
 	shape("LowRank", "u", l.U, ls.x.Rows, a.n)

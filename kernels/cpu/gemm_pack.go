@@ -9,11 +9,12 @@ import (
 type format uint8
 
 const (
-	single    format = iota // [width] F32
-	pairs                   // [width][2] BF16: k even in the lower half of a word
-	amxPairs                // [16 steps][width][16][2] BF16: pairs, the rows of AMX tiles
-	pairsWide               // [2][width] F32 that were rounded to BF16, k odd first: for machines without products of BF16
-	q8Bytes                 // a group of Q8: see q8PackA
+	single   format = iota // [width] F32
+	pairs                  // [width][2] BF16: k even in the lower half of a word
+	amxPairs               // [16 steps][width][16][2] BF16: pairs, the rows of AMX tiles
+	// [2][width] F32 that were rounded to BF16, k odd first: for machines without products of BF16
+	pairsWide
+	q8Bytes // a group of Q8: see q8PackA
 	q8Words
 	q8Tiles // the same for AMX tiles
 )
@@ -78,7 +79,8 @@ func rowPacker(f format) func(dst []uint32, src []float32, ld, mr, k int) {
 	return func(dst []uint32, src []float32, ld, mr, k int) { packRows(f, dst, src, ld, mr, 0, k) }
 }
 
-// packColumns packs t rows of width elements, ld apart: the chain runs over the rows. Columns [width, stride) become zero.
+// packColumns packs t rows of width elements, ld apart: the chain runs over the rows. Columns [width, stride) become
+// zero.
 func packColumns(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
 	if f == single {
 		for s := range t {

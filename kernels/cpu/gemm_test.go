@@ -86,7 +86,8 @@ func tensor(t *testing.T, d *Device, rows, cols int, x []float32) host {
 	b, err := d.Alloc(int64(4 * (2*before + rows*stride)))
 	require.NoError(t, err)
 	t.Cleanup(b.Free)
-	h := host{kernels.Tensor{Buf: b, Off: before, Rows: rows, Cols: cols, Stride: stride, Type: kernels.F32}, t, elems[float32](b.(*buffer).mem)}
+	h := host{kernels.Tensor{Buf: b, Off: before, Rows: rows, Cols: cols, Stride: stride, Type: kernels.F32}, t,
+		elems[float32](b.(*buffer).mem)}
 	for i := range h.mem {
 		h.mem[i] = canary
 	}
@@ -120,12 +121,14 @@ func same(t *testing.T, want, got []float32, what string, args ...any) {
 	require.Len(t, got, len(want))
 	for i := range want {
 		if math.Float32bits(want[i]) != math.Float32bits(got[i]) && !(want[i] != want[i] && got[i] != got[i]) {
-			require.FailNow(t, fmt.Sprintf(what, args...), "element %d: want %v (%08x), got %v (%08x)", i, want[i], bits(want[i]), got[i], bits(got[i]))
+			require.FailNow(t, fmt.Sprintf(what, args...), "element %d: want %v (%08x), got %v (%08x)", i, want[i],
+				bits(want[i]), got[i], bits(got[i]))
 		}
 	}
 }
 
-var oddShapes = [][3]int{{1, 1, 1}, {1, 33, 31}, {3, 32, 64}, {2, 97, 2}, {5, 64, 1}, {13, 31, 37}, {14, 16, 96}, {17, 70, 66}, {29, 131, 127}, {43, 64, 70}}
+var oddShapes = [][3]int{{1, 1, 1}, {1, 33, 31}, {3, 32, 64}, {2, 97, 2}, {5, 64, 1}, {13, 31, 37}, {14, 16, 96},
+	{17, 70, 66}, {29, 131, 127}, {43, 64, 70}}
 
 func TestProducts(t *testing.T) {
 	onPath(t, func(t *testing.T, d *Device) {
@@ -172,7 +175,8 @@ func TestNoRowsNoColumns(t *testing.T) {
 
 func testProduct(t *testing.T, d *Device, typ kernels.DType, m, n, k int) {
 	r := rand.New(rand.NewPCG(uint64(m), uint64(n*k)))
-	x, w, y, g := fill(r, make([]float32, m*k)), fill(r, make([]float32, n*k)), fill(r, make([]float32, m*n)), fill(r, make([]float32, m*n))
+	x, w, y, g := fill(r, make([]float32, m*k)), fill(r, make([]float32, n*k)), fill(r, make([]float32, m*n)),
+		fill(r, make([]float32, m*n))
 	dx, bias := fill(r, make([]float32, m*k)), fill(r, make([]float32, n))
 	name := fmt.Sprintf("%v %dx%dx%d", typ, m, n, k)
 	hw, err := d.NewWeight(n, k, typ)
@@ -208,7 +212,8 @@ func testProduct(t *testing.T, d *Device, typ kernels.DType, m, n, k int) {
 	wantDW := make([]float32, n*k)
 	for i := range n {
 		for j := range k {
-			wantDW[i*k+j] = d.chainOn(typ, w[i*k+j], m, func(q int) float32 { return g[q*n+i] }, func(q int) float32 { return x[q*k+j] })
+			wantDW[i*k+j] = d.chainOn(typ, w[i*k+j], m, func(q int) float32 { return g[q*n+i] },
+				func(q int) float32 { return x[q*k+j] })
 		}
 	}
 	hdw := tensor(t, d, n, k, w)

@@ -33,15 +33,16 @@ const (
 const (
 	maxTile   = 48 // rows
 	tileSteps = 16 // steps that an AMX tile holds
-	// fetchAhead is how far ahead, in bytes, a tile alone fetches its panel (Xeon, one row of BF16 widened to F32, share of what memory
-	// gives: 0.78 at 1 KiB, 0.86 at 2, 0.93 at 4, 0.91 at 8, 0.83 at 16).
+	// fetchAhead is how far ahead, in bytes, a tile alone fetches its panel (Xeon, one row of BF16 widened to F32,
+	// share of what memory gives: 0.78 at 1 KiB, 0.86 at 2, 0.93 at 4, 0.91 at 8, 0.83 at 16).
 	fetchAhead = 4096
-	// fewRows is up to how many rows AMD's processors look far enough ahead by themselves; asking for more slows them down (Zen 4: 22 GB/s
-	// instead of 32 for one row, 29 instead of 20 for six). Intel's want to be asked: one row of F32 reads 1.05, of Q8 1.1, of BF16 1.3
-	// times as fast.
+	// fewRows is up to how many rows AMD's processors look far enough ahead by themselves; asking for more slows them
+	// down (Zen 4: 22 GB/s instead of 32 for one row, 29 instead of 20 for six). Intel's want to be asked: one row of
+	// F32 reads 1.05, of Q8 1.1, of BF16 1.3 times as fast.
 	fewRows = 2
-	// q8ManyRows is from how many rows on Q8 takes gemmState.q8Many. By AMX tiles, to which panels are widened first, 512 rows are 1.5 to
-	// 1.65 times as fast as by VNNI, 64 rows 1.03 to 1.3 times, 32 rows 0.86 to 0.98 times (Xeon; k and n from 576 to 8192).
+	// q8ManyRows is from how many rows on Q8 takes gemmState.q8Many. By AMX tiles, to which panels are widened first,
+	// 512 rows are 1.5 to 1.65 times as fast as by VNNI, 64 rows 1.03 to 1.3 times, 32 rows 0.86 to 0.98 times (Xeon; k
+	// and n from 576 to 8192).
 	q8ManyRows = 48
 )
 
@@ -52,13 +53,16 @@ type gemmKernels struct {
 	run    [maxTile + 1]func(*tile) // by rows; they leave the tile as it is
 	// rows packs mr rows of a matrix, k columns, as a tile of A.
 	rows func(dst []uint32, src []float32, ld, mr, k int)
-	// columns packs t rows of a matrix, transposed: its columns become the rows of a tile of A (stride mr), or a panel (32).
+	// columns packs t rows of a matrix, transposed: its columns become the rows of a tile of A (stride mr), or a panel
+	// (32).
 	columns func(f format, dst []uint32, stride int, src []float32, ld, width, t int)
-	// panel makes of so many steps of a panel of a weight what run takes as B, panelBytes a step; nil: they are the same.
+	// panel makes of so many steps of a panel of a weight what run takes as B, panelBytes a step; nil: they are the
+	// same.
 	panel      func(dst, src unsafe.Pointer, steps int)
 	panelBytes int
-	// share is the number of tiles of a group from which on they share the fetching of the panel that follows. Fewer are too short for
-	// that: the first one fetches what is ahead bytes further, unless it has at most alone rows and the processor itself looks far enough.
+	// share is the number of tiles of a group from which on they share the fetching of the panel that follows. Fewer
+	// are too short for that: the first one fetches what is ahead bytes further, unless it has at most alone rows and
+	// the processor itself looks far enough.
 	share, alone, ahead int
 }
 
@@ -95,7 +99,8 @@ func (g *gemmState) init(d *Device) {
 	g.packBlock = func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
 	g.packQ8 = func(*weight, int, []float32) int { return 0 }
 	for f, k := range map[format]*gemmKernels{single: &g.f32, pairsWide: &g.bf16, q8Words: &g.q8} {
-		*k = gemmKernels{mr: genericTile, format: f, rows: rowPacker(f), columns: packColumns, share: 2, alone: fewRows, ahead: fetchAhead}
+		*k = gemmKernels{mr: genericTile, format: f, rows: rowPacker(f), columns: packColumns, share: 2, alone: fewRows,
+			ahead: fetchAhead}
 	}
 	for i := range genericTile + 1 {
 		g.f32.run[i], g.bf16.run[i], g.q8.run[i] = tileF32, tileBF16, tileQ8
@@ -159,8 +164,8 @@ func (k *gemmKernels) panelFormat() format {
 	return pairs
 }
 
-// multiply computes p in chunks of rows and of panels, so that packed A, panels that have to be made and chains that wait fit a bounded
-// scratch.
+// multiply computes p in chunks of rows and of panels, so that packed A, panels that have to be made and chains that
+// wait fit a bounded scratch.
 func (d *Device) multiply(p *product) {
 	if p.m == 0 {
 		return
@@ -188,8 +193,9 @@ func (c *chunk) takeRows(b *bounds) {
 	c.nt = (c.rows + k.mr - 1) / k.mr
 }
 
-// layPanels says how many panels the right-hand sides of c have, and how many of them c takes at a time on so many threads: as
-// many as fit. made: they have to be made, of panelWords each; chains: words for chains that wait, 0 where none do.
+// layPanels says how many panels the right-hand sides of c have, and how many of them c takes at a time on so many
+// threads: as many as fit. made: they have to be made, of panelWords each; chains: words for chains that wait, 0 where
+// none do.
 func (c *chunk) layPanels(b *bounds, threads int) (all, panels int, made bool, chains int) {
 	wait := false
 	for i := range c.rhs {
@@ -228,7 +234,8 @@ func (d *Device) panels(c *chunk) {
 	}
 }
 
-// madeWords is room for a panel that is made: packers may write 64 bytes past the end, and transposed blocks are of up to 32 steps.
+// madeWords is room for a panel that is made: packers may write 64 bytes past the end, and transposed blocks are of up
+// to 32 steps.
 func madeWords(steps int) int { return (steps+31)/32*32*panelCols + 16 }
 
 // bounds of the scratch, in words. Tests make them small.
@@ -242,8 +249,9 @@ type bounds struct {
 
 var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, piece: 1024, dw: 1024}
 
-// pieceOf is the number of steps after which p's chains pause, so that the packed rows of a group and a panel stay in the cache however
-// long the chains are: all of them, or equal multiples of a tile's. finishes: more becomes of the chains than being stored.
+// pieceOf is the number of steps after which p's chains pause, so that the packed rows of a group and a panel stay in
+// the cache however long the chains are: all of them, or equal multiples of a tile's. finishes: more becomes of the
+// chains than being stored.
 func (b *bounds) pieceOf(p *product, finishes bool) int {
 	limit := max(b.piece/p.kernels.format.words(), 1)
 	if p.kernels.format >= q8Bytes || p.steps <= limit || p.chain && finishes {
@@ -295,7 +303,8 @@ func (d *Device) each(n, work int, f func(task int)) {
 	d.pool.Run(n, f)
 }
 
-// runTiles computes the runTiles of a chunk. A task is a group of rows, small enough to stay in the cache, times a group of panels.
+// runTiles computes the runTiles of a chunk. A task is a group of rows, small enough to stay in the cache, times a
+// group of panels.
 func (d *Device) runTiles(c *chunk) {
 	rowGroups, colGroups := d.grid(c)
 	if c.kernels.panel != nil {
@@ -397,8 +406,8 @@ func (c *chunk) set(w *gemmWorker, b *rhs, panel, t, t0, t1, s, steps int) *tile
 	return x
 }
 
-// lookAhead sets what x fetches: of the panel that follows in memory the one in use, at b, and the next tile of C. Tiles [t0, t1) use a
-// panel one after the other.
+// lookAhead sets what x fetches: of the panel that follows in memory the one in use, at b, and the next tile of C.
+// Tiles [t0, t1) use a panel one after the other.
 func (c *chunk) lookAhead(x *tile, b uintptr, t, t0, t1, row int) {
 	k, n := c.kernels, t1-t0
 	step := 4 * k.format.panelWords()

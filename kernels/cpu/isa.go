@@ -20,7 +20,8 @@ const (
 	amx                   // and tiles for the products of BF16 and, where rows are many, of Q8
 )
 
-var isaNames = [...]string{generic: "generic", neon: "neon", neonbf16: "neonbf16", avx2: "avx2", avx512: "avx512", avx512vnni: "avx512vnni", avx512bf16: "avx512bf16", amx: "amx"}
+var isaNames = [...]string{generic: "generic", neon: "neon", neonbf16: "neonbf16", avx2: "avx2", avx512: "avx512",
+	avx512vnni: "avx512vnni", avx512bf16: "avx512bf16", amx: "amx"}
 
 // String is the name of the path.
 func (i isa) String() string { return isaNames[i] }
@@ -34,6 +35,6 @@ func isaNamed(name string) isa {
 	panic(fmt.Sprintf("cpu: no path %q", name))
 }
 
-// Paths are the implementations of this package: amx, avx512bf16, avx512vnni, avx512, avx2 or neonbf16, neon, then generic. The environment variable
-// ZEROSEARCH_CPU_PATH chooses one; -tags noasm leaves generic.
+// Paths are the implementations of this package: amx, avx512bf16, avx512vnni, avx512, avx2 or neonbf16, neon, then
+// generic. The environment variable ZEROSEARCH_CPU_PATH chooses one; -tags noasm leaves generic.
 var Paths, pathsErr = kernels.NewPaths("ZEROSEARCH_CPU_PATH", isaPaths()...)

@@ -6,12 +6,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// lossChunk is the number of columns of the vocabulary that are reduced together. Every reduction over the vocabulary, LogProb's as
-// Sample's, takes chunks from column 0 and merges them ascending, so that the same logits give the same bits.
+// lossChunk is the number of columns of the vocabulary that are reduced together. Every reduction over the vocabulary,
+// LogProb's as Sample's, takes chunks from column 0 and merges them ascending, so that the same logits give the same
+// bits.
 const lossChunk = 1024
 
-// scan is a softmax over the columns seen so far: m = max z, sum = sum exp(z-m), dot = sum (z-m) exp(z-m), z = logits*invTemp. Shifted
-// by m, the entropy ln(sum) - dot/sum loses nothing where logits are large.
+// scan is a softmax over the columns seen so far: m = max z, sum = sum exp(z-m), dot = sum (z-m) exp(z-m), z =
+// logits*invTemp. Shifted by m, the entropy ln(sum) - dot/sum loses nothing where logits are large.
 type scan struct{ m, sum, dot float64 }
 
 // lossPart is the scan of one chunk, and its largest logit as it came.
@@ -43,7 +44,8 @@ func hasNaN(x []float32) bool {
 	return false
 }
 
-// scanExp returns the sums of e and d*e by 16 lanes, d = max(z - most, -104), e = exp(d). Below that e is 0, of -Inf too.
+// scanExp returns the sums of e and d*e by 16 lanes, d = max(z - most, -104), e = exp(d). Below that e is 0, of -Inf
+// too.
 func scanExp(logits []float32, most, invTemp float32) (sum, dot float32) {
 	var a, b lanes16
 	for i, z := range logits {
@@ -98,7 +100,8 @@ func (s *scan) logp(z float32) float32 { return float32(float64(z) - s.m - ln(s.
 type scores struct{ logp, entropy, lse []float32 }
 
 func scoresOf(op string, o kernels.LogProbs, rows int) scores {
-	return scores{optional(op, "Logp", o.Logp, rows, 1), optional(op, "Entropy", o.Entropy, rows, 1), optional(op, "LSE", o.LSE, rows, 1)}
+	return scores{optional(op, "Logp", o.Logp, rows, 1), optional(op, "Entropy", o.Entropy, rows, 1),
+		optional(op, "LSE", o.LSE, rows, 1)}
 }
 
 // store writes row t, whose id has z.
@@ -127,8 +130,9 @@ func logitBlock(all, v int) (rows, cols int) {
 	return rows, min(cols, 16*lossCols)
 }
 
-// logitBlocks calls f with logits [rows, cols] of rows [r0, r0+rows) of h and columns [n0, n0+cols) of w: columns ascending within a
-// block of rows, blocks ascending. MatMul makes the logits. cols is a multiple of 1024 but at the end; few rows take more columns.
+// logitBlocks calls f with logits [rows, cols] of rows [r0, r0+rows) of h and columns [n0, n0+cols) of w: columns
+// ascending within a block of rows, blocks ascending. MatMul makes the logits. cols is a multiple of 1024 but at the
+// end; few rows take more columns.
 func (d *Device) logitBlocks(h kernels.Tensor, w *weight, f func(r0, n0 int, logits kernels.Tensor)) {
 	rows, cols := logitBlock(h.Rows, w.n)
 	z := &buffer{mem: d.scratch(slotLoss, 4*rows*cols)}
@@ -152,7 +156,8 @@ func (w *weight) rows(n0, n int) *weight {
 }
 
 // LogProb scores targets given h and the output matrix.
-func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weight, targets kernels.Tensor, invTemp float32) {
+func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weight, targets kernels.Tensor,
+	invTemp float32) {
 	const op = "LogProb"
 	w, k := own(op, kw), d.rows()
 	shape(op, "h", h, h.Rows, w.k)
@@ -178,7 +183,8 @@ func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weig
 	}
 }
 
-// logitGradient is a row of LogProbBackward: dz = invTemp * (dlogp*([v=target] - p) - dentropy*p*(ln p + entropy)), without the target.
+// logitGradient is a row of LogProbBackward: dz = invTemp * (dlogp*([v=target] - p) - dentropy*p*(ln p + entropy)),
+// without the target.
 type logitGradient struct{ invTemp, lse, dlogp, dentropy, entropy float32 }
 
 // gradient makes dz of logits z, in place if dz is z.
@@ -193,7 +199,8 @@ func gradient(dz, z []float32, g *logitGradient) {
 }
 
 // LogProbBackward recomputes the logits block by block, turns them into dz, and multiplies: dh = dz w, dw += dz^T h.
-func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, targets kernels.Tensor, lp kernels.LogProbs, dlogp, dentropy kernels.Tensor, invTemp float32) {
+func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, targets kernels.Tensor,
+	lp kernels.LogProbs, dlogp, dentropy kernels.Tensor, invTemp float32) {
 	const op = "LogProbBackward"
 	w, k := own(op, kw), d.rows()
 	shape(op, "h", h, h.Rows, w.k)

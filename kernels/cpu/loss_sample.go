@@ -57,7 +57,8 @@ func (w *draw) merge() {
 	w.all.end()
 }
 
-// change draws after Adjust and Never. They are applied to the row itself and undone, and only the chunks that they touch are scanned again.
+// change draws after Adjust and Never. They are applied to the row itself and undone, and only the chunks that they
+// touch are scanned again.
 func (w *draw) change() (id int) {
 	if len(w.Adjust)+len(w.Never) == 0 {
 		return w.id()
@@ -177,8 +178,8 @@ type candidate struct {
 	id   int32
 }
 
-// truncated draws from what top-k, top-p and min-p leave. In the order of falling z, then rising id, each of them keeps a prefix, and so
-// do all together.
+// truncated draws from what top-k, top-p and min-p leave. In the order of falling z, then rising id, each of them keeps
+// a prefix, and so do all together.
 func (w *draw) truncated() int {
 	var kept []candidate
 	total := w.all.sum
@@ -216,7 +217,8 @@ func mass(c []candidate) (sum float64) {
 // nucleus reports whether top-p is on.
 func (w *draw) nucleus() bool { return w.TopP > 0 && w.TopP < 1 }
 
-// Ids with weight fall into buckets by z: bucket i has those whose z is i/16 to (i+1)/16 below the largest, the last one all below.
+// Ids with weight fall into buckets by z: bucket i has those whose z is i/16 to (i+1)/16 below the largest, the last
+// one all below.
 const (
 	buckets       = 512
 	bucketsPerNat = 16
@@ -246,7 +248,8 @@ func (w *draw) histogram() *histogram {
 	return &h
 }
 
-// reach is the first bucket at which those up to it together reach need by this measure, with room for another rounding, or the last one.
+// reach is the first bucket at which those up to it together reach need by this measure, with room for another
+// rounding, or the last one.
 func (h *histogram) reach(need float64, measure func(bucket) float64) int {
 	sum := 0.0
 	for i, b := range h {
@@ -288,7 +291,8 @@ func (w *draw) weigh(f func(id int, d, e []float32)) {
 	}
 }
 
-// prefix are those of c, in its order, that are the first in the order of before at which the weights reach need; all if they do not.
+// prefix are those of c, in its order, that are the first in the order of before at which the weights reach need; all
+// if they do not.
 func prefix(c []candidate, need float64, weight func(candidate) float64) []candidate {
 	order := slices.Clone(c)
 	if n := nth(order, need, weight); n < len(c)-1 {
@@ -301,8 +305,8 @@ func prefix(c []candidate, need float64, weight func(candidate) float64) []candi
 // before is the order of the truncations.
 func (x candidate) before(y candidate) bool { return x.z > y.z || x.z == y.z && x.id < y.id }
 
-// nth reorders c and returns the place of the first candidate, in the order of before, at which the weights of those up to it reach
-// need; those before it lie before it. If all together do not, it is the last one.
+// nth reorders c and returns the place of the first candidate, in the order of before, at which the weights of those up
+// to it reach need; those before it lie before it. If all together do not, it is the last one.
 func nth(c []candidate, need float64, weight func(candidate) float64) int {
 	lo, hi := 0, len(c)
 	for hi-lo > 1 {

@@ -20,12 +20,14 @@ func TestNth(t *testing.T) {
 		n := rapid.IntRange(1, 60).Draw(t, "n")
 		c := make([]candidate, n)
 		for i := range c {
-			c[i] = candidate{float32(rapid.IntRange(0, 9).Draw(t, "z")), float32(rapid.IntRange(1, 5).Draw(t, "e")), int32(i)}
+			c[i] = candidate{float32(rapid.IntRange(0, 9).Draw(t, "z")), float32(rapid.IntRange(1, 5).Draw(t, "e")),
+				int32(i)}
 		}
 		total := mass(c)
 		need := rapid.Float64Range(0, total+3).Draw(t, "need")
 		sorted := slices.Clone(c)
-		slices.SortFunc(sorted, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.id, b.id)) })
+		slices.SortFunc(sorted,
+			func(a, b candidate) int { return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.id, b.id)) })
 		want, sum := n-1, 0.0
 		for i, x := range sorted {
 			if sum += float64(x.e); sum >= need {
@@ -101,8 +103,10 @@ func TestSampleChunks(t *testing.T) {
 			copy(f32(logits)[i*v:], row)
 		}
 		for _, s := range []kernels.Sampling{
-			{InvTemp: 1}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 3}, {InvTemp: 1, TopK: 50}, {InvTemp: 0.7, TopK: 4999}, {InvTemp: 1, TopK: 9999}, {InvTemp: 1, TopP: 0.2},
-			{InvTemp: 1, TopP: 0.95}, {InvTemp: 1, MinP: 0.05}, {InvTemp: 1, MinP: 1e-9}, {InvTemp: 1.3, TopK: 700, TopP: 0.9}, {InvTemp: 1, TopK: 5, TopP: 0.9, MinP: 0.1},
+			{InvTemp: 1}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 3}, {InvTemp: 1, TopK: 50},
+			{InvTemp: 0.7, TopK: 4999}, {InvTemp: 1, TopK: 9999}, {InvTemp: 1, TopP: 0.2},
+			{InvTemp: 1, TopP: 0.95}, {InvTemp: 1, MinP: 0.05}, {InvTemp: 1, MinP: 1e-9},
+			{InvTemp: 1.3, TopK: 700, TopP: 0.9}, {InvTemp: 1, TopK: 5, TopP: 0.9, MinP: 0.1},
 		} {
 			t.Run(fmt.Sprintf("%v/%+v", spread, s), func(t *testing.T) {
 				p := keptOf(row, s)

@@ -12,8 +12,8 @@ import (
 // panelCols is the number of columns of y, rows of a weight, in a panel.
 const panelCols = 32
 
-// weight is a matrix [n, k] in panels of 32 rows, the last one padded with zeros. A panel is a sequence of steps, in the order in
-// which a chain consumes k, each of 32 columns:
+// weight is a matrix [n, k] in panels of 32 rows, the last one padded with zeros. A panel is a sequence of steps, in
+// the order in which a chain consumes k, each of 32 columns:
 //
 //	F32   [n/32][k]   [32]     a step is one k
 //	BF16  [n/32][k/2] [32][2]  a step is two k; k is padded with zeros to a multiple of 32, so that blocks of 32 x 32 are whole
@@ -177,7 +177,8 @@ func packRow(w *weight, panel []uint32, r int, src rowSource, from int) {
 	switch src.t {
 	case kernels.F32:
 		for s := from; s < whole; s++ {
-			panel[s*panelCols+col] = uint32(num.BF16FromF32(float(src.u32(2*s)))) | uint32(num.BF16FromF32(float(src.u32(2*s+1))))<<16
+			panel[s*panelCols+col] = uint32(num.BF16FromF32(float(src.u32(2*s)))) | uint32(
+				num.BF16FromF32(float(src.u32(2*s+1))))<<16
 		}
 	case kernels.BF16:
 		for s := from; s < whole; s++ {

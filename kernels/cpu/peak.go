@@ -5,10 +5,11 @@ import (
 	"unsafe"
 )
 
-// Limits are what this machine can do at most with a device's path and threads, measured. Operations per second count a multiplication
-// and an addition as two.
+// Limits are what this machine can do at most with a device's path and threads, measured. Operations per second count a
+// multiplication and an addition as two.
 type Limits struct {
-	F32, BF16, Q8 float64 // operations a second; BF16 and Q8 are those of F32 where the path has no products of their own
+	// operations a second; BF16 and Q8 are those of F32 where the path has no products of their own
+	F32, BF16, Q8 float64
 	Read          float64 // bytes a second from memory
 }
 

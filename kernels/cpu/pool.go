@@ -12,13 +12,13 @@ import (
 
 const (
 	maxThreads = 1024
-	// spinFor is how long a worker without work keeps its processor: longer than the gaps between the operations of a step,
-	// far shorter than anything a person or a timer notices.
+	// spinFor is how long a worker without work keeps its processor: longer than the gaps between the operations of a
+	// step, far shorter than anything a person or a timer notices.
 	spinFor = 60 * time.Microsecond
 	// spinPolls is how often a worker looks for work before it lets other goroutines run: about a microsecond.
 	spinPolls = 32
-	// yieldEvery is how often a worker that always finds work lets other goroutines run: operations may follow each other so
-	// closely that it never waits, and the scheduler would step in after 10 ms only.
+	// yieldEvery is how often a worker that always finds work lets other goroutines run: operations may follow each
+	// other so closely that it never waits, and the scheduler would step in after 10 ms only.
 	yieldEvery = 200 * time.Microsecond
 )
 
@@ -89,8 +89,8 @@ func (p *pool) Run(n int, f func(task int)) {
 	p.RunWorker(n, func(_, task int) { f(task) })
 }
 
-// RunWorker is Run for tasks that need scratch of their own: worker is in [0, threads) and no two tasks with the same worker run at
-// the same time. Which worker runs a task changes from call to call: results must not depend on it.
+// RunWorker is Run for tasks that need scratch of their own: worker is in [0, threads) and no two tasks with the same
+// worker run at the same time. Which worker runs a task changes from call to call: results must not depend on it.
 func (p *pool) RunWorker(n int, f func(worker, task int)) {
 	if p.threads == 1 || n <= 1 {
 		for i := range n {

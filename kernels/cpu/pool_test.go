@@ -38,7 +38,8 @@ func TestPoolParks(t *testing.T) {
 	p := newPool(4)
 	defer p.close()
 	p.Run(8, func(int) {})
-	require.Eventually(t, func() bool { return p.parked.Load() == 3 }, 5*time.Second, time.Millisecond, "idle workers keep their processors")
+	require.Eventually(t, func() bool { return p.parked.Load() == 3 }, 5*time.Second, time.Millisecond,
+		"idle workers keep their processors")
 	var sum atomic.Int64
 	p.Run(100, func(i int) { sum.Add(int64(i)) })
 	require.EqualValues(t, 4950, sum.Load())

@@ -13,8 +13,8 @@ import (
 //
 // A group is 32 consecutive k of one row: k in [32g, 32g+32), the last one padded with zeros.
 //
-// Weights. Each group of a row is rounded by num.QuantizeQ8 to q of 8 bits and a scale d, an F16; w ~ q * d is what Unpack and Embed
-// return.
+// Weights. Each group of a row is rounded by num.QuantizeQ8 to q of 8 bits and a scale d, an F16; w ~ q * d is what
+// Unpack and Embed return.
 //
 // Activations. For each group of a row of x, with a = max|x|:
 //
@@ -30,8 +30,8 @@ import (
 //
 // MatMulDX takes w as bf16(q * d), the product rounded to F32 and then to BF16, and goes on as if w were a BF16 weight.
 //
-// A block holds a group of a panel: 32 scales (F16), then 8 times 32 columns x 4 k of bytes q + 128, so that the products of unsigned
-// by signed bytes that processors have apply; 128*sum(qx) is subtracted.
+// A block holds a group of a panel: 32 scales (F16), then 8 times 32 columns x 4 k of bytes q + 128, so that the
+// products of unsigned by signed bytes that processors have apply; 128*sum(qx) is subtracted.
 const (
 	q8Group = num.Q8Group
 	q8Block = 2*panelCols + panelCols*q8Group
@@ -123,7 +123,8 @@ func q8Widen(dst *[16 * panelCols]uint32, block []byte) {
 	}
 }
 
-// q8Scales returns the scale of a group of activations and what to multiply them with; inverse 0: all are quantised to 0.
+// q8Scales returns the scale of a group of activations and what to multiply them with; inverse 0: all are quantised to
+// 0.
 func q8Scales(x []float32) (scale, inverse float32) {
 	most := uint32(0)
 	for _, v := range x {
@@ -139,12 +140,12 @@ func q8Scales(x []float32) (scale, inverse float32) {
 	}
 }
 
-// q8Place is where a tile of A of Q8 holds what: the words from its start to the first group's scales of the rows and to their
-// -128*sum(q), and from group to group of the q, which are at the start, and of the others.
+// q8Place is where a tile of A of Q8 holds what: the words from its start to the first group's scales of the rows and
+// to their -128*sum(q), and from group to group of the q, which are at the start, and of the others.
 type q8Place struct{ scale, minus, stride, step int }
 
-// q8Place is the place of things in a tile of mr rows: group by group, or for AMX tiles, whose rows of q are not to cross lines of the
-// cache, the q of all groups, then all scales, then the rest.
+// q8Place is the place of things in a tile of mr rows: group by group, or for AMX tiles, whose rows of q are not to
+// cross lines of the cache, the q of all groups, then all scales, then the rest.
 func (f format) q8Place(mr, k int) q8Place {
 	size, all := f.words()*mr, (k+q8Group-1)/q8Group*mr
 	if f == q8Tiles {
@@ -153,8 +154,9 @@ func (f format) q8Place(mr, k int) q8Place {
 	return q8Place{size - 2*mr, size - mr, size, size}
 }
 
-// q8PackA packs elements [32*from, k) of mr rows, ld apart, as a tile of A. A step is a group: the q of mr rows, their scales, and
-// -128*sum(q). The q are bytes in order, or, for machines that multiply words, words: of each four k the pairs 0 2 and 1 3.
+// q8PackA packs elements [32*from, k) of mr rows, ld apart, as a tile of A. A step is a group: the q of mr rows, their
+// scales, and -128*sum(q). The q are bytes in order, or, for machines that multiply words, words: of each four k the
+// pairs 0 2 and 1 3.
 func q8PackA(f format, dst []uint32, src []float32, ld, mr, from, k int) {
 	place := f.q8Place(mr, k)
 	for i := range mr {
@@ -203,7 +205,8 @@ func tileQ8(t *tile) {
 				sum := minus
 				for k := 0; k < q8Group; k += 4 {
 					w := block[q8At(j, k):][:4]
-					sum += int32(q[k])*int32(w[0]) + int32(q[k+1])*int32(w[2]) + int32(q[k+2])*int32(w[1]) + int32(q[k+3])*int32(w[3])
+					sum += int32(q[k])*int32(w[0]) + int32(q[k+1])*int32(w[2]) + int32(q[k+2])*int32(w[1]) +
+						int32(q[k+3])*int32(w[3])
 				}
 				c[j] = num.FMA32(float32(sum)*scale, q8Scale(block, j), c[j])
 			}

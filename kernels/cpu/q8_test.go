@@ -37,7 +37,8 @@ func TestQ8ManyRows(t *testing.T) {
 			if rapid.Bool().Draw(r, "in pieces") {
 				d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.TileDot}
 			}
-			e := kernels.Epilogue{Add: rapid.Bool().Draw(r, "add"), Scale: rapid.SampledFrom([]float32{0, -0.3}).Draw(r, "scale")}
+			e := kernels.Epilogue{Add: rapid.Bool().Draw(r, "add"),
+				Scale: rapid.SampledFrom([]float32{0, -0.3}).Draw(r, "scale")}
 			random := rand.New(rand.NewPCG(uint64(m), uint64(n*k)))
 			x, y := tensor(t, d, m, k, fill(random, make([]float32, m*k))), fill(random, make([]float32, m*n))
 			if bias := tensor(t, d, 1, n, fill(random, make([]float32, n))); rapid.Bool().Draw(r, "bias") {
@@ -60,7 +61,8 @@ func TestQ8ManyRows(t *testing.T) {
 
 func testQ8(t *testing.T, d *Device, m, n, k int) {
 	r := rand.New(rand.NewPCG(uint64(m), uint64(n*k)))
-	x, w, y, g := fill(r, make([]float32, m*k)), fill(r, make([]float32, n*k)), fill(r, make([]float32, m*n)), fill(r, make([]float32, m*n))
+	x, w, y, g := fill(r, make([]float32, m*k)), fill(r, make([]float32, n*k)), fill(r, make([]float32, m*n)),
+		fill(r, make([]float32, m*n))
 	if k > 33 { // a group of zeros, of tiny numbers, of NaN
 		clear(x[:32])
 		if m > 2 {
@@ -88,7 +90,8 @@ func testQ8(t *testing.T, d *Device, m, n, k int) {
 			}
 			wd[j*groups+g] = num.RoundF16(most / 127)
 			for i, v := range group(deq, j, g) {
-				require.LessOrEqual(t, math.Abs(float64(v-group(w, j, g)[i])), float64(wd[j*groups+g])*0.5001, "%s weight %d group %d", name, j, g)
+				require.LessOrEqual(t, math.Abs(float64(v-group(w, j, g)[i])), float64(wd[j*groups+g])*0.5001,
+					"%s weight %d group %d", name, j, g)
 			}
 		}
 	}
@@ -101,7 +104,8 @@ func testQ8(t *testing.T, d *Device, m, n, k int) {
 				sum := int32(0)
 				for q, v := range group(x, i, g) {
 					if d := wd[j*groups+g]; inverse != 0 && d != 0 {
-						sum += int32(math.RoundToEven(float64(v*inverse))) * int32(math.Round(float64(group(deq, j, g)[q]/d)))
+						sum += int32(math.RoundToEven(float64(v*inverse))) * int32(
+							math.Round(float64(group(deq, j, g)[q]/d)))
 					}
 				}
 				c = num.FMA32(float32(sum)*scale, wd[j*groups+g], c)
@@ -121,7 +125,8 @@ func testQ8(t *testing.T, d *Device, m, n, k int) {
 	wantDX := make([]float32, m*k)
 	for i := range m {
 		for j := range k {
-			wantDX[i*k+j] = d.chainOn(kernels.BF16, 0, n, func(q int) float32 { return g[i*n+q] }, func(q int) float32 { return deq[q*k+j] })
+			wantDX[i*k+j] = d.chainOn(kernels.BF16, 0, n, func(q int) float32 { return g[i*n+q] },
+				func(q int) float32 { return deq[q*k+j] })
 		}
 	}
 	hdx := tensor(t, d, m, k, nil)

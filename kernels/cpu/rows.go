@@ -8,8 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// rowKernels are the inner loops of the row operations on one path. Slices of one call have the same length, any length. The
-// plain ones, named in rowsPlain, are their documentation; the others give the same bits.
+// rowKernels are the inner loops of the row operations on one path. Slices of one call have the same length, any
+// length. The plain ones, named in rowsPlain, are their documentation; the others give the same bits.
 type rowKernels struct {
 	sumSquares   func(x []float32) float32
 	dot          func(x, y []float32) float32
@@ -36,10 +36,12 @@ type rowKernels struct {
 }
 
 var rowsPlain = rowKernels{
-	sumSquares: sumSquares, dot: dot, scaleRow: scaleRow, normDot: normDot, normBack: normBack, normBackAdd: normBackAdd, normWeight: normWeight,
+	sumSquares: sumSquares, dot: dot, scaleRow: scaleRow, normDot: normDot, normBack: normBack,
+	normBackAdd: normBackAdd, normWeight: normWeight,
 	rotate: rotate, rotateBack: rotateBack, swiglu: swiglu, swigluBack: swigluBack,
-	add: add, axpy: axpy, narrow: num.BF16Slice, widen: num.WidenBF16, round: num.RoundBF16Slice, sumSquares64: func(x []float32) float64 { return sumSquaresWith(addSquares, x) },
-	adamw: adamwRow, maximum: maximum, exps: exps, scanExp: scanExp, gradient: gradient,
+	add: add, axpy: axpy, narrow: num.BF16Slice, widen: num.WidenBF16, round: num.RoundBF16Slice,
+	sumSquares64: func(x []float32) float64 { return sumSquaresWith(addSquares, x) },
+	adamw:        adamwRow, maximum: maximum, exps: exps, scanExp: scanExp, gradient: gradient,
 }
 
 // rows returns the loops of the device's path.
@@ -54,8 +56,9 @@ func (d *Device) forRows(rows, cols int, f func(r0, r1 int)) {
 	d.pool.Run((rows+per-1)/per, func(task int) { f(task*per, min((task+1)*per, rows)) })
 }
 
-// forPieces calls f for pieces of the rows of tensors of one shape: of their whole where all are dense, of each row otherwise. A
-// piece is n elements at element at[i] of tensor i. Pieces start at multiples of 64 elements of a dense tensor.
+// forPieces calls f for pieces of the rows of tensors of one shape: of their whole where all are dense, of each row
+// otherwise. A piece is n elements at element at[i] of tensor i. Pieces start at multiples of 64 elements of a dense
+// tensor.
 func (d *Device) forPieces(f func(at []int, n int), ts ...kernels.Tensor) {
 	rows, cols, dense := ts[0].Rows, ts[0].Cols, true
 	for _, t := range ts {
@@ -152,7 +155,8 @@ func (d *Device) RMSNorm(y, x, w kernels.Tensor, eps float32, rstd kernels.Tenso
 	})
 }
 
-// RMSNormBackward: dx = or += rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw += sum_t dy*x*rstd, in blocks of 64 norms merged in order.
+// RMSNormBackward: dx = or += rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw += sum_t dy*x*rstd, in blocks of 64 norms merged
+// in order.
 func (d *Device) RMSNormBackward(dx, dw, dy, x, w, rstd kernels.Tensor, add bool) {
 	const op = "RMSNormBackward"
 	heads, n := norms(op, x, w)

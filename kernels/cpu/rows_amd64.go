@@ -22,9 +22,11 @@ var rowsWide = rowKernels{
 	normDot: normDotAVX512, normBack: normBackAVX512, normBackAdd: normBackAddAVX512, normWeight: normWeightAVX512,
 	rotate: rotateAVX512, rotateBack: rotateBackAVX512, swiglu: swigluAVX512, swigluBack: swigluBackAVX512,
 	add: addAVX512, axpy: axpyAVX512,
-	narrow: byBlocks(narrowAVX512, num.BF16Slice), widen: byBlocks(widenAVX512, num.WidenBF16), round: byBlocks(roundAVX512, num.RoundBF16Slice),
+	narrow: byBlocks(narrowAVX512, num.BF16Slice), widen: byBlocks(widenAVX512, num.WidenBF16),
+	round:        byBlocks(roundAVX512, num.RoundBF16Slice),
 	sumSquares64: func(x []float32) float64 { return sumSquaresWith(addSquaresAVX512, x) },
-	adamw:        adamwAVX512, maximum: maximumAVX512, exps: expsAVX512, scanExp: scanExpAVX512, gradient: gradientAVX512,
+	adamw:        adamwAVX512, maximum: maximumAVX512, exps: expsAVX512, scanExp: scanExpAVX512,
+	gradient: gradientAVX512,
 }
 
 var rowsNarrow = rowKernels{
@@ -32,7 +34,8 @@ var rowsNarrow = rowKernels{
 	normDot: normDotAVX2, normBack: normBackAVX2, normBackAdd: normBackAddAVX2, normWeight: normWeightAVX2,
 	rotate: rotateAVX2, rotateBack: rotateBackAVX2, swiglu: swigluAVX2, swigluBack: swigluBackAVX2,
 	add: addAVX2, axpy: axpyAVX2,
-	narrow: byBlocks(narrowAVX2, num.BF16Slice), widen: byBlocks(widenAVX2, num.WidenBF16), round: byBlocks(roundAVX2, num.RoundBF16Slice),
+	narrow: byBlocks(narrowAVX2, num.BF16Slice), widen: byBlocks(widenAVX2, num.WidenBF16),
+	round:        byBlocks(roundAVX2, num.RoundBF16Slice),
 	sumSquares64: func(x []float32) float64 { return sumSquaresWith(addSquaresAVX2, x) },
 	adamw:        adamwAVX2, maximum: maximumAVX2, exps: expsAVX2, scanExp: scanExpAVX2, gradient: gradientAVX2,
 }
@@ -89,23 +92,29 @@ var (
 	}()
 	attnBF16 = attnKernels{
 		mr: 14, size: 2, scores: scoresBF16avx512bf16s, values: valuesBF16avx512bf16s,
-		softmaxRows: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsHalves, transpose: transposeAVX512, transposePage: transposePageBF16,
+		softmaxRows: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512,
+		foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsHalves,
+		transpose: transposeAVX512, transposePage: transposePageBF16,
 	}
 	attnF32AVX512 = attnKernels{
 		mr: 14, size: 4, scores: scoresF32avx512s, values: valuesF32avx512s,
-		softmaxRows: softmaxF32AVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsWords, transpose: transposeAVX512,
+		softmaxRows: softmaxF32AVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512,
+		probs: probsAVX512, probsRows: probsWords, transpose: transposeAVX512,
 	}
 	attnWideAVX512 = attnKernels{
 		mr: 13, size: 4, scores: scoresBF16avx512s, values: valuesBF16avx512s,
-		softmaxRows: softmaxWideAVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsRounded, transpose: transposeAVX512, transposePage: transposePageBF16,
+		softmaxRows: softmaxWideAVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512,
+		probs: probsAVX512, probsRows: probsRounded, transpose: transposeAVX512, transposePage: transposePageBF16,
 	}
 	attnF32AVX2 = attnKernels{
 		mr: 6, size: 4, scores: scoresF32avx2s, values: valuesF32avx2s,
-		softmaxRows: softmaxF32AVX2, fold: fold2AVX2, foldRows: foldRowsAVX2, divide: divideAVX2, probs: probsAVX2, transpose: transpose,
+		softmaxRows: softmaxF32AVX2, fold: fold2AVX2, foldRows: foldRowsAVX2, divide: divideAVX2, probs: probsAVX2,
+		transpose: transpose,
 	}
 	attnWideAVX2 = attnKernels{
 		mr: 6, size: 4, scores: scoresBF16avx2s, values: valuesBF16avx2s,
-		softmaxRows: softmaxWideAVX2, fold: fold2AVX2, foldRows: foldRowsAVX2, divide: divideAVX2, probs: probsAVX2, transpose: transpose,
+		softmaxRows: softmaxWideAVX2, fold: fold2AVX2, foldRows: foldRowsAVX2, divide: divideAVX2, probs: probsAVX2,
+		transpose: transpose,
 	}
 )
 
@@ -128,7 +137,8 @@ func transposeAVX512(dst []float32, ldd int, src []float32, lds, rows, cols int)
 	}
 }
 
-// transposePageBF16 is transposePage without infinities, for whole panels: blocks of 32 x 32 that are weights' to transposeBF16.
+// transposePageBF16 is transposePage without infinities, for whole panels: blocks of 32 x 32 that are weights' to
+// transposeBF16.
 func transposePageBF16(keys, values, k, v []uint32, dim int) {
 	transposeBF16(ptr(keys), ptr(k), 4*16*panelCols, dim/panelCols)
 	transposeBF16(ptr(values), ptr(v), 4*16*panelCols, dim/panelCols)

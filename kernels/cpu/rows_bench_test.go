@@ -22,7 +22,8 @@ func BenchmarkRows(b *testing.B) {
 			})
 		}
 		const rows, c, ff, heads = 2048, 576, 1536, 9
-		x, y, z, w, r := benchTensor(b, d, rows, c), benchTensor(b, d, rows, c), benchTensor(b, d, rows, c), benchTensor(b, d, 1, c), benchTensor(b, d, rows, 1)
+		x, y, z, w, r := benchTensor(b, d, rows, c), benchTensor(b, d, rows, c), benchTensor(b, d, rows, c),
+			benchTensor(b, d, 1, c), benchTensor(b, d, rows, 1)
 		dw := benchTensor(b, d, 1, c)
 		n := 4 * rows * c
 		run("RMSNorm", 2*n, func() { d.RMSNorm(y, x, w, 1e-5, r) })
@@ -34,10 +35,12 @@ func BenchmarkRows(b *testing.B) {
 		g, u, v := benchTensor(b, d, rows, ff), benchTensor(b, d, rows, ff), benchTensor(b, d, rows, ff)
 		run("SwiGLU", 3*4*rows*ff, func() { d.SwiGLU(v, g, u) })
 		run("SwiGLUBackward", 5*4*rows*ff, func() { d.SwiGLUBackward(g, u, v, g, u) })
-		p := []kernels.Tensor{benchTensor(b, d, 8192, 1024), benchTensor(b, d, 8192, 1024), benchTensor(b, d, 8192, 1024), benchTensor(b, d, 8192, 1024)}
+		p := []kernels.Tensor{benchTensor(b, d, 8192, 1024), benchTensor(b, d, 8192, 1024),
+			benchTensor(b, d, 8192, 1024), benchTensor(b, d, 8192, 1024)}
 		d.Zero(p[3])
 		run("AdamW", 7*4*8192*1024, func() {
-			d.AdamW(p[0], p[1], p[2], p[3], kernels.AdamWStep{LR: 1e-6, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, GradScale: 1, Step: 3})
+			d.AdamW(p[0], p[1], p[2], p[3], kernels.AdamWStep{LR: 1e-6, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8,
+				GradScale: 1, Step: 3})
 		})
 		sum := benchTensor(b, d, 1, 2)
 		sum.Type, sum.Cols, sum.Stride = kernels.F64, 1, 1
@@ -59,20 +62,24 @@ func benchSample(b *testing.B, d *Device, run func(name string, bytes int, f fun
 		for _, x := range []struct {
 			name string
 			s    kernels.Sampling
-		}{{"greedy", kernels.Sampling{Greedy: true, InvTemp: 1}}, {"plain", kernels.Sampling{InvTemp: 1, Stream: 7}}, {"top-k 50 top-p 0.9", kernels.Sampling{InvTemp: 1, Stream: 7, TopK: 50, TopP: 0.9}}, {"top-p 0.9", kernels.Sampling{InvTemp: 1, Stream: 7, TopP: 0.9}}} {
+		}{{"greedy", kernels.Sampling{Greedy: true, InvTemp: 1}}, {"plain", kernels.Sampling{InvTemp: 1, Stream: 7}},
+			{"top-k 50 top-p 0.9", kernels.Sampling{InvTemp: 1, Stream: 7, TopK: 50, TopP: 0.9}},
+			{"top-p 0.9", kernels.Sampling{InvTemp: 1, Stream: 7, TopP: 0.9}}} {
 			rules := make([]kernels.Sampling, n)
 			for i := range rules {
 				rules[i] = x.s
 			}
 			all := benchBatch(b, d, kernels.Layout{Draws: rules}, nil)
-			run(fmt.Sprintf("Sample%d/%s", n, x.name), 4*n*v, func() { d.Sample(ids, kernels.LogProbs{Logp: logp}, logits, all, 0) })
+			run(fmt.Sprintf("Sample%d/%s", n, x.name), 4*n*v,
+				func() { d.Sample(ids, kernels.LogProbs{Logp: logp}, logits, all, 0) })
 		}
 	}
 }
 
 func benchKVWrite(b *testing.B, d *Device, run func(name string, bytes int, f func())) {
 	const g, dim, n = 8, 64, 2048
-	kv, err := d.NewKV(kernels.KVSpec{Layers: 1, Pages: n / kernels.PageSize, KVHeads: g, HeadDim: dim, Type: kernels.BF16})
+	kv, err := d.NewKV(kernels.KVSpec{Layers: 1, Pages: n / kernels.PageSize, KVHeads: g, HeadDim: dim,
+		Type: kernels.BF16})
 	require.NoError(b, err)
 	b.Cleanup(kv.Free)
 	k, at := benchTensor(b, d, n, g*dim), benchBatch(b, d, kernels.Layout{Slots: upTo(n)}, kv)
@@ -99,6 +106,7 @@ func benchLogProb(b *testing.B, d *Device, l Limits, threads int) {
 		})
 	}
 	run("LogProb", 1, func() { d.LogProb(lp, h, w, target, 1) })
-	run("LogProbBackward", 2, func() { d.LogProbBackward(dh, kernels.Tensor{}, h, w, target, lp, dlogp, kernels.Tensor{}, 1) })
+	run("LogProbBackward", 2,
+		func() { d.LogProbBackward(dh, kernels.Tensor{}, h, w, target, lp, dlogp, kernels.Tensor{}, 1) })
 	run("LogProbBackwardDW", 3, func() { d.LogProbBackward(dh, master, h, w, target, lp, dlogp, kernels.Tensor{}, 1) })
 }

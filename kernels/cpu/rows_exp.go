@@ -6,11 +6,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// Everything in this file has one result on every path, bit for bit: the assembly does the same operations in the same order. A
-// product that is added to something is written float32(a*b) + c, which forbids the compiler to fuse it on the chips where it would.
+// Everything in this file has one result on every path, bit for bit: the assembly does the same operations in the same
+// order. A product that is added to something is written float32(a*b) + c, which forbids the compiler to fuse it on the
+// chips where it would.
 
-// The exponential function: x = n ln 2 + r with |r| <= ln(2)/2, e^x = 2^n e^r, where e^r is 1 + r + a polynomial of degree 6 whose
-// largest relative error (Remez) is 2^-28. The whole is off by less than 0.9 units in the last place, denormal results included.
+// The exponential function: x = n ln 2 + r with |r| <= ln(2)/2, e^x = 2^n e^r, where e^r is 1 + r + a polynomial of
+// degree 6 whose largest relative error (Remez) is 2^-28. The whole is off by less than 0.9 units in the last place,
+// denormal results included.
 const (
 	expLeast  = -104.0 // e^x rounds to 0
 	expMost   = 89.0   // e^x rounds to +Inf
@@ -41,7 +43,8 @@ func exp(x float32) float32 {
 	for _, c := range [...]float32{expC5, expC4, expC3, expC2, 1, 1} {
 		p = num.FMA32(p, r, c)
 	}
-	// In two steps, because 2^n may be out of range where p*2^n is not. The first is exact. A NaN stays one whatever i is.
+	// In two steps, because 2^n may be out of range where p*2^n is not. The first is exact. A NaN stays one whatever i
+	// is.
 	i := int32(bits(t) - expBiased)
 	h := i >> 1
 	return p * float(uint32(h+127)<<23) * float(uint32(i-h+127)<<23)
@@ -57,8 +60,8 @@ func exps(y, x []float32) {
 // sigmoid is 1/(1+e^-x).
 func sigmoid(x float32) float32 { return 1 / (1 + exp(-x)) }
 
-// ln is the natural logarithm of x > 0 in float64, the same on every machine (math.Log is not): ln(2^k m) = k ln 2 + 2 artanh s with
-// s = (m-1)/(m+1), |s| <= 0.172, whose series is cut where a term is below 2^-53.
+// ln is the natural logarithm of x > 0 in float64, the same on every machine (math.Log is not): ln(2^k m) = k ln 2 + 2
+// artanh s with s = (m-1)/(m+1), |s| <= 0.172, whose series is cut where a term is below 2^-53.
 func ln(x float64) float64 {
 	if !(x > 0) || x > math.MaxFloat64 {
 		return math.Log(x)
@@ -70,14 +73,16 @@ func ln(x float64) float64 {
 	s := (m - 1) / (m + 1)
 	q := float64(s * s)
 	sum := 0.0
-	for _, c := range [...]float64{1. / 21, 1. / 19, 1. / 17, 1. / 15, 1. / 13, 1. / 11, 1. / 9, 1. / 7, 1. / 5, 1. / 3, 1} {
+	for _, c := range [...]float64{1. / 21, 1. / 19, 1. / 17, 1. / 15, 1. / 13, 1. / 11, 1. / 9, 1. / 7, 1. / 5, 1. / 3,
+		1} {
 		sum = float64(sum*q) + c
 	}
 	return float64(float64(k)*math.Ln2) + float64(2*s*sum)
 }
 
-// A sum over a row is taken by lanes: element j goes to lane j mod n, ascending, and then the upper half of the lanes is added to the
-// lower half until one is left. 64 lanes where only memory limits, 16 where something else is computed meanwhile.
+// A sum over a row is taken by lanes: element j goes to lane j mod n, ascending, and then the upper half of the lanes
+// is added to the lower half until one is left. 64 lanes where only memory limits, 16 where something else is computed
+// meanwhile.
 type (
 	lanes64 [64]float32
 	lanes16 [16]float32

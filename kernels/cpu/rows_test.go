@@ -39,7 +39,8 @@ func (p padded) in() []float32 { return p.all[20 : len(p.all)-20] }
 
 // numbers are n normal ones and, if odd is set, special ones among them.
 func numbers(r *rand.Rand, n int, odd bool) []float32 {
-	special := []float32{0, negZero(), 1e-40, -1e-42, 1e38, -3e38, 88.5, -90, -104, 1000, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+	special := []float32{0, negZero(), 1e-40, -1e-42, 1e38, -3e38, 88.5, -90, -104, 1000, float32(math.Inf(1)),
+		float32(math.Inf(-1)), float32(math.NaN())}
 	x := make([]float32, n)
 	for i := range x {
 		x[i] = float32(r.NormFloat64() * 3)
@@ -57,12 +58,14 @@ func sameFloats(t *testing.T, name string, want, got []float32) {
 	t.Helper()
 	for i := range want {
 		if bits(want[i]) != bits(got[i]) && (want[i] == want[i] || got[i] == got[i]) {
-			require.Failf(t, name, "element %d of %d is %v (%#08x), want %v (%#08x)", i, len(want), got[i], bits(got[i]), want[i], bits(want[i]))
+			require.Failf(t, name, "element %d of %d is %v (%#08x), want %v (%#08x)", i, len(want), got[i],
+				bits(got[i]), want[i], bits(want[i]))
 		}
 	}
 }
 
-// rowCase runs one kernel on slices of n elements, of which it may write all, and on four numbers; it returns numbers that it computed.
+// rowCase runs one kernel on slices of n elements, of which it may write all, and on four numbers; it returns numbers
+// that it computed.
 type rowCase struct {
 	name   string
 	slices int
@@ -70,7 +73,9 @@ type rowCase struct {
 }
 
 var rowCases = []rowCase{
-	{"sumSquares", 1, func(k *rowKernels, x [][]float32, _ []float32) []float32 { return []float32{k.sumSquares(x[0])} }},
+	{"sumSquares", 1, func(k *rowKernels, x [][]float32, _ []float32) []float32 {
+		return []float32{k.sumSquares(x[0])}
+	}},
 	{"dot", 2, func(k *rowKernels, x [][]float32, _ []float32) []float32 { return []float32{k.dot(x[0], x[1])} }},
 	{"scaleRow", 3, func(k *rowKernels, x [][]float32, a []float32) []float32 {
 		k.scaleRow(x[0], x[1], x[2], a[0])
@@ -163,7 +168,8 @@ func TestRowKernels(t *testing.T) {
 				name := fmt.Sprintf("%s of %d", c.name, n)
 				sameFloats(t, name, c.run(&rowsPlain, inner(want), a), c.run(rowsOf(i), inner(got), a))
 				for s := range want {
-					sameFloats(t, fmt.Sprintf("%s, slice %d with 20 canaries on each side", name, s), want[s].all, got[s].all)
+					sameFloats(t, fmt.Sprintf("%s, slice %d with 20 canaries on each side", name, s), want[s].all,
+						got[s].all)
 				}
 			}
 		}

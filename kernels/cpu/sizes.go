@@ -10,7 +10,8 @@ func init() {
 	kernels.RegisterSizes("cpu", func(threads int) kernels.Sizes { return newSizes(threads) })
 }
 
-// sizes are those of a Device with so many threads on the path that Paths has in use: a device without workers and memory.
+// sizes are those of a Device with so many threads on the path that Paths has in use: a device without workers and
+// memory.
 type sizes struct{ d *Device }
 
 func newSizes(threads int) sizes {
@@ -97,7 +98,8 @@ func (n *scratchNeeds) backward(d *Device, w *kernels.Work, rows int, group []ke
 		k, op = &d.gemm.bf16, kernels.BF16
 	}
 	for _, s := range group {
-		p := &product{m: rows, steps: k.steps(s.N), kernels: k, rhs: []rhs{{n: s.K, epilogue: kernels.Epilogue{Add: true}}}}
+		p := &product{m: rows, steps: k.steps(s.N), kernels: k,
+			rhs: []rhs{{n: s.K, epilogue: kernels.Epilogue{Add: true}}}}
 		if w.Rank > 0 {
 			low := d.gemm.of(w.Low)
 			p.before = []rhs{{n: w.Rank, epilogue: kernels.Epilogue{Scale: 2}}}
@@ -170,7 +172,8 @@ func (n *scratchNeeds) losses(d *Device, w *kernels.Work) {
 	}
 }
 
-// attention is a worker's pieces, forward and backward; and partitions that are computed apart, where there are few rows.
+// attention is a worker's pieces, forward and backward; and partitions that are computed apart, where there are few
+// rows.
 func (n *scratchNeeds) attention(d *Device, w *kernels.Work) {
 	a := d.attention(layKV(w.KV), w.Heads)
 	threads := d.pool.threads

@@ -9,11 +9,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// What is planned for a device's scratch is what it has taken after the work, exactly: of products of every type, forward and
-// backward, with and without adapters, and of losses, norms, sums of squares and attention's backward.
+// What is planned for a device's scratch is what it has taken after the work, exactly: of products of every type,
+// forward and backward, with and without adapters, and of losses, norms, sums of squares and attention's backward.
 func TestScratchIsPlanned(t *testing.T) {
 	const rows, heads, kvHeads, dim, hidden, inter, vocab, rank = 300, 4, 2, 32, 128, 3000, 2100, 6
-	groups := [][]kernels.Shape{{{N: heads * dim, K: hidden}, {N: kvHeads * dim, K: hidden}, {N: kvHeads * dim, K: hidden}},
+	groups := [][]kernels.Shape{{{N: heads * dim, K: hidden}, {N: kvHeads * dim, K: hidden},
+		{N: kvHeads * dim, K: hidden}},
 		{{N: inter, K: hidden}, {N: inter, K: hidden}}, {{N: hidden, K: inter}}}
 	for _, wt := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
 		for _, threads := range []int{1, 3} {
@@ -30,9 +31,11 @@ func TestScratchIsPlanned(t *testing.T) {
 						low = kernels.BF16
 					}
 					kvt := low
-					w := kernels.Work{Type: wt, Products: groups, Head: kernels.Shape{N: vocab, K: hidden}, Heads: heads, Rank: r, Low: low,
-						KV: kernels.KVSpec{Layers: 1, Pages: 10, KVHeads: kvHeads, HeadDim: dim, Type: kvt}, Rows: rows, Segments: 1,
-						Longest: rows, Scored: rows, Backward: true, Weights: r == 0, Squares: 100_000}
+					w := kernels.Work{Type: wt, Products: groups, Head: kernels.Shape{N: vocab, K: hidden},
+						Heads: heads, Rank: r, Low: low,
+						KV: kernels.KVSpec{Layers: 1, Pages: 10, KVHeads: kvHeads, HeadDim: dim, Type: kvt}, Rows: rows,
+						Segments: 1,
+						Longest:  rows, Scored: rows, Backward: true, Weights: r == 0, Squares: 100_000}
 					do(t, d, &w)
 					got := int64(0)
 					for _, b := range d.arena {
@@ -74,9 +77,11 @@ func do(t *testing.T, d *Device, w *kernels.Work) {
 		var to []kernels.Product
 		x, sum := f32(w.Rows, group[0].K), 0
 		for _, s := range group {
-			p := kernels.Product{Y: f32(w.Rows, s.N), W: weight(s.N, s.K, w.Type), Epilogue: kernels.Epilogue{Add: true}}
+			p := kernels.Product{Y: f32(w.Rows, s.N), W: weight(s.N, s.K, w.Type),
+				Epilogue: kernels.Epilogue{Add: true}}
 			if w.Rank > 0 {
-				p.Low = kernels.LowRank{A: weight(w.Rank, s.K, w.Low), B: weight(s.N, w.Rank, w.Low), U: f32(w.Rows, w.Rank), Scale: 2}
+				p.Low = kernels.LowRank{A: weight(w.Rank, s.K, w.Low), B: weight(s.N, w.Rank, w.Low),
+					U: f32(w.Rows, w.Rank), Scale: 2}
 			}
 			to, sum = append(to, p), sum+s.N
 		}
@@ -96,7 +101,8 @@ func do(t *testing.T, d *Device, w *kernels.Work) {
 			d.MatMulDWs(dA, f32(w.Rows, w.Rank*len(group)), x, w.Low)
 		}
 	}
-	h, head, one, targets := f32(w.Rows, w.Head.K), weight(w.Head.N, w.Head.K, w.Type), f32(w.Rows, 1), tensor(kernels.I32, w.Rows, 1)
+	h, head, one, targets := f32(w.Rows, w.Head.K), weight(w.Head.N, w.Head.K, w.Type), f32(w.Rows, 1),
+		tensor(kernels.I32, w.Rows, 1)
 	all := kernels.LogProbs{Logp: one, Entropy: one, LSE: one}
 	d.LogProb(all, h, head, targets, 1)
 	var dw kernels.Tensor

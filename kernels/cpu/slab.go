@@ -2,9 +2,10 @@ package cpu
 
 import "sync"
 
-// slabs hand out memory for weights. A matrix of a small model is smaller than a huge page, and on pages of 4 KiB it streams at little
-// more than half the speed of memory: nearly every page costs a walk through the tables (9 instead of 16 GB/s on a virtual Xeon). Side by
-// side in a slab they share huge pages. A slab goes back to the system when all that was cut from it has been freed.
+// slabs hand out memory for weights. A matrix of a small model is smaller than a huge page, and on pages of 4 KiB it
+// streams at little more than half the speed of memory: nearly every page costs a walk through the tables (9 instead of
+// 16 GB/s on a virtual Xeon). Side by side in a slab they share huge pages. A slab goes back to the system when all
+// that was cut from it has been freed.
 type slabs struct {
 	mu      sync.Mutex
 	current *slab

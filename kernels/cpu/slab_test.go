@@ -6,7 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Weights are cut from slabs side by side, zeroed and apart from each other; a slab is given back with the last of them, not before.
+// Weights are cut from slabs side by side, zeroed and apart from each other; a slab is given back with the last of
+// them, not before.
 func TestSlabs(t *testing.T) {
 	var s slabs
 	var all []*buffer
@@ -28,7 +29,8 @@ func TestSlabs(t *testing.T) {
 	first := mine[0]
 	require.NotEqual(t, first, s.current, "the first slab is full")
 	for i, b := range all {
-		require.Equal(t, mine[i] == first, first.mem.mem != nil && mine[i] == first, "alive while any of its weights is")
+		require.Equal(t, mine[i] == first, first.mem.mem != nil &&
+			mine[i] == first, "alive while any of its weights is")
 		b.Free()
 		b.Free()
 	}

@@ -6,17 +6,20 @@ import (
 )
 
 // AttentionBackward is three kernels: delta, then dq by rows, then dk and dv by pages.
-func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) {
+func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch,
+	scale float32) {
 	const op = "AttentionBackward"
 	d.outside(op)
 	a := d.attend(op, q, c, layer, kb, scale)
 	s := a.kv.spec
 	slots, width := s.Pages*kernels.PageSize, s.KVHeads*s.HeadDim
 	g := gradients{
-		dy: d.f32(op, "dy", dy, a.rows, q.Cols), ldDy: int64(dy.Stride), y: d.f32(op, "y", y, a.rows, q.Cols), ldY: int64(y.Stride),
+		dy: d.f32(op, "dy", dy, a.rows, q.Cols), ldDy: int64(dy.Stride), y: d.f32(op, "y", y, a.rows, q.Cols),
+		ldY: int64(y.Stride),
 		lse: d.f32(op, "lse", lse, a.rows, a.heads), ldL: int64(lse.Stride),
 		dq: d.f32(op, "dq", dq, a.rows, q.Cols), ldDq: int64(dq.Stride),
-		dk: d.f32(op, "dk", dk, slots, width), ldDk: int64(dk.Stride), dv: d.f32(op, "dv", dv, slots, width), ldDv: int64(dv.Stride),
+		dk: d.f32(op, "dk", dk, slots, width), ldDk: int64(dk.Stride), dv: d.f32(op, "dv", dv, slots, width),
+		ldDv: int64(dv.Stride),
 	}
 	if a.rows == 0 {
 		return
@@ -26,8 +29,9 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 		d.backwardTiles(&a, &g, w)
 		return
 	}
-	d.launch("attention_delta", line(ceil(a.rows*a.heads, 4), 128), d.arg().Ptr(g.delta).Ptr(g.dy).Long(g.ldDy).Ptr(g.y).Long(g.ldY).
-		Int(a.rows).Int(a.heads).Int(s.HeadDim))
+	d.launch("attention_delta", line(ceil(a.rows*a.heads, 4), 128),
+		d.arg().Ptr(g.delta).Ptr(g.dy).Long(g.ldDy).Ptr(g.y).Long(g.ldY).
+			Int(a.rows).Int(a.heads).Int(s.HeadDim))
 	d.backwardPlain(&a, &g)
 }
 
@@ -43,13 +47,15 @@ type gradients struct {
 // rows adds what both kernels read.
 func (g *gradients) rows(x *gpu.Args, a *attend) *gpu.Args {
 	return x.Ptr(g.dy).Long(g.ldDy).Ptr(a.qp).Long(int64(a.q.Stride)).Ptr(g.lse).Long(g.ldL).Ptr(g.delta).
-		Int(a.heads).Int(a.kv.spec.KVHeads).Int(a.kv.spec.HeadDim).Float(a.scale).Ptr(a.kv.keys(a.layer)).Ptr(a.kv.values(a.layer))
+		Int(a.heads).Int(a.kv.spec.KVHeads).Int(a.kv.spec.HeadDim).Float(a.scale).Ptr(a.kv.keys(a.layer)).Ptr(
+		a.kv.values(a.layer))
 }
 
 func (d *Device) backwardPlain(a *attend, g *gradients) {
 	s := a.kv.spec
 	grid := gpu.Grid{X: ceil(a.rows*a.heads, 4), Y: ceil(s.HeadDim, 128), Z: 1, Threads: 128}
-	d.launch("attention_dq"+a.suffix(), grid, g.rows(d.arg().Ptr(g.dq).Long(g.ldDq), a).Ptr(a.b.segOf()).Ptr(a.b.segs()).Ptr(a.b.pageTable()).Int(a.rows))
+	d.launch("attention_dq"+a.suffix(), grid, g.rows(d.arg().Ptr(g.dq).Long(g.ldDq),
+		a).Ptr(a.b.segOf()).Ptr(a.b.segs()).Ptr(a.b.pageTable()).Int(a.rows))
 
 	list, uses := d.pageUses(a.b)
 	// keys, values, then 8 rows of q and dy and their probabilities and gradients of scores: see the kernel.
@@ -58,11 +64,13 @@ func (d *Device) backwardPlain(a *attend, g *gradients) {
 		fail("AttentionBackward", "heads of %d do not fit into %d bytes of shared memory", s.HeadDim, d.props.Shared)
 	}
 	grid = gpu.Grid{X: a.b.used.pages, Y: s.KVHeads, Z: ceil(s.HeadDim, 128), Threads: 256, Dynamic: shared}
-	d.launch("attention_dkv"+a.suffix(), grid, g.rows(d.arg().Ptr(g.dk).Long(g.ldDk).Ptr(g.dv).Long(g.ldDv), a).Ptr(a.b.segs()).Ptr(list).Ptr(uses))
+	d.launch("attention_dkv"+a.suffix(), grid, g.rows(d.arg().Ptr(g.dk).Long(g.ldDk).Ptr(g.dv).Long(g.ldDv),
+		a).Ptr(a.b.segs()).Ptr(list).Ptr(uses))
 }
 
-// used says which segments use which page of a batch: what gradients of keys and values are summed over. It is made when the first backward
-// asks for it, on the GPU as {page, first use} of each page that is used, and then the uses, {segment, number of the page in it}.
+// used says which segments use which page of a batch: what gradients of keys and values are summed over. It is made
+// when the first backward asks for it, on the GPU as {page, first use} of each page that is used, and then the uses,
+// {segment, number of the page in it}.
 type used struct {
 	buf   *buffer
 	known bool // made for the layout at hand

@@ -125,7 +125,8 @@ func pagesUpTo(n int) (pages []int32) {
 	return pages
 }
 
-// Segments of one row and longer ones have kernels of their own, which must agree where tiles and partitions begin and end.
+// Segments of one row and longer ones have kernels of their own, which must agree where tiles and partitions begin and
+// end.
 func TestDecodeHasTheBitsOfPrefill(t *testing.T) {
 	for _, c := range []struct {
 		heads, kvHeads, dim int

@@ -7,7 +7,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// tileWidths are the head sizes that there are kernels on tensor cores for: a head takes the next one, with zeros behind it.
+// tileWidths are the head sizes that there are kernels on tensor cores for: a head takes the next one, with zeros
+// behind it.
 var tileWidths = []int{16, 64, 96, 128, 256}
 
 // tileWidth is that of the cache's heads; 0: none.
@@ -23,7 +24,8 @@ func (a *attend) tileWidth() int {
 	return 0
 }
 
-// tileShared is the shared memory of a block with so many rows of queries, and how many columns of the output it makes: see the kernel.
+// tileShared is the shared memory of a block with so many rows of queries, and how many columns of the output it makes:
+// see the kernel.
 func tileShared(width, queries int) (bytes, columns int) {
 	row := func(n int) int { return 2*n + 16 }
 	columns = min(width, 128)
@@ -34,12 +36,14 @@ func tileShared(width, queries int) (bytes, columns int) {
 	return queries*row(width) + stages*64*(row(width)+row(columns)) + 16, columns
 }
 
-// attentionTiles launches prefill over the tiles of longer segments, decode over the partitions of segments of one row, and their merge.
+// attentionTiles launches prefill over the tiles of longer segments, decode over the partitions of segments of one row,
+// and their merge.
 func (d *Device) attentionTiles(a *attend, out output, width int) {
 	s, w := a.kv.spec, a.b.work
 	name, h := strconv.Itoa(width), a.heads
 	lists := func(x *gpu.Args) *gpu.Args {
-		return x.Ptr(a.b.segOf()).Ptr(a.b.segs()).Ptr(a.b.pageTable()).Int(h).Int(s.KVHeads).Int(s.HeadDim).Float(a.scale)
+		return x.Ptr(a.b.segOf()).Ptr(a.b.segs()).Ptr(a.b.pageTable()).Int(h).Int(s.KVHeads).Int(s.HeadDim).Float(
+			a.scale)
 	}
 	shared, columns := tileShared(width, tileRows)
 	halves := ceil(s.HeadDim, columns)

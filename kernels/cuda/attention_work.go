@@ -22,7 +22,8 @@ const (
 // segments begin.
 type work struct {
 	tiles, decodes, parts int
-	mostParts             int // as many parts as there can be if every segment of one row is as long as the pages of the longest segment
+	// as many parts as there can be if every segment of one row is as long as the pages of the longest segment
+	mostParts int
 }
 
 // How many tiles and parts there can be at most: all but one of each segment are whole.

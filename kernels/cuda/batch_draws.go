@@ -31,7 +31,8 @@ func (b *batch) layDraws(d *Device, draws []kernels.Sampling) {
 		}
 		at[11] = uint32(len(b.words))
 		for _, a := range draws[i].Adjust {
-			b.words = append(b.words, uint32(a.ID), math.Float32bits(a.Add), math.Float32bits(a.Scale), math.Float32bits(a.Sub))
+			b.words = append(b.words, uint32(a.ID), math.Float32bits(a.Add), math.Float32bits(a.Scale),
+				math.Float32bits(a.Sub))
 		}
 	}
 	if len(b.words) == 0 {

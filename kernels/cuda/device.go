@@ -1,6 +1,6 @@
-// Package cuda is the device of an NVIDIA GPU: kernels of its own, compiled beforehand to PTX, which the driver compiles for the GPU at
-// hand. It needs a GPU of compute capability 8.0 or later and NVIDIA's driver; no toolkit and no C compiler. Where NVIDIA's cuBLAS is found,
-// it makes the products of BF16 weights.
+// Package cuda is the device of an NVIDIA GPU: kernels of its own, compiled beforehand to PTX, which the driver
+// compiles for the GPU at hand. It needs a GPU of compute capability 8.0 or later and NVIDIA's driver; no toolkit and
+// no C compiler. Where NVIDIA's cuBLAS is found, it makes the products of BF16 weights.
 package cuda
 
 import (
@@ -34,8 +34,8 @@ var (
 	_ kernels.OwnMemory   = (*Device)(nil)
 )
 
-// Open makes a device of g, which it closes with itself: New does it with a GPU of the driver. Where g is a gpu.Multiplier, its library
-// makes the products of BF16 weights.
+// Open makes a device of g, which it closes with itself: New does it with a GPU of the driver. Where g is a
+// gpu.Multiplier, its library makes the products of BF16 weights.
 func Open(name string, g gpu.GPU) (*Device, error) {
 	d := &Device{gpu: g, name: name, props: g.Props(), kernels: map[string]gpu.Func{}}
 	if m, ok := g.(gpu.Multiplier); ok {

@@ -12,8 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/kerneltest"
 )
 
-// TestConformance runs the suite through the driver's interface, where everything that is queued happens late. Each device
-// that the suite opens is on a GPU of its own, so that it can lose one.
+// TestConformance runs the suite through the driver's interface, where everything that is queued happens late. Each
+// device that the suite opens is on a GPU of its own, so that it can lose one.
 func TestConformance(t *testing.T) {
 	m, tol := fake.New(), tolerances
 	tol.Slow = true
@@ -31,7 +31,8 @@ func TestConformance(t *testing.T) {
 	require.NoError(t, m.Check())
 }
 
-// TestFailedAllocations: whichever allocation fails when a device is opened and used, there is one error, and nothing is left behind.
+// TestFailedAllocations: whichever allocation fails when a device is opened and used, there is one error, and nothing
+// is left behind.
 func TestFailedAllocations(t *testing.T) {
 	for n := 1; ; n++ {
 		m := fake.New(fake.A100())

@@ -35,7 +35,8 @@ func (d *Device) SumSquares(dst, x kernels.Tensor, _ []kernels.Range, add bool) 
 	flat(&x)
 	blocks := ceil(x.Len(), 4096)
 	part := d.need(forPartials, int64(8*max(blocks, 1)))
-	d.launch("sum_squares", line(blocks, 256), addr(d.arg().Ptr(part), from, x).Long(int64(x.Cols)).Long(int64(x.Len())))
+	d.launch("sum_squares", line(blocks, 256), addr(d.arg().Ptr(part), from,
+		x).Long(int64(x.Cols)).Long(int64(x.Len())))
 	d.launch("sum_parts", line(1, 256), d.arg().Ptr(to).Ptr(part).Int(blocks).Int(toInt(add)))
 }
 
@@ -54,6 +55,7 @@ func (d *Device) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
 	}
 	a.Long(int64(p.Len())).Float(s.GradScale).Float(float32(1 - s.LR*s.WeightDecay))
 	a.Float(float32(s.Beta1)).Float(float32(1 - s.Beta1)).Float(float32(s.Beta2)).Float(float32(1 - s.Beta2))
-	a.Float(float32(s.LR / (1 - math.Pow(s.Beta1, float64(s.Step))))).Float(float32(math.Sqrt(1 - math.Pow(s.Beta2, float64(s.Step)))))
+	a.Float(float32(s.LR / (1 - math.Pow(s.Beta1, float64(s.Step))))).Float(
+		float32(math.Sqrt(1 - math.Pow(s.Beta2, float64(s.Step)))))
 	d.launch("adamw", each(1, p.Len()), a.Float(float32(s.Eps)))
 }

@@ -10,7 +10,8 @@ func (d *Device) MatMul(y, x kernels.Tensor, w kernels.Weight, e kernels.Epilogu
 	d.multiply("MatMul", x, kernels.Product{Y: y, W: w, Epilogue: e})
 }
 
-// MatMuls multiplies with weights of one group that follow each other at once, with others one by one; then come their adapters.
+// MatMuls multiplies with weights of one group that follow each other at once, with others one by one; then come their
+// adapters.
 func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) { d.multiply("MatMuls", x, to...) }
 
 // most is the number of weights that one product takes: pieces of its output.
@@ -34,7 +35,8 @@ func (d *Device) multiply(op string, xt kernels.Tensor, to ...kernels.Product) {
 // follows says whether b can be columns of the product that a is the last of.
 func (d *Device) follows(op string, a, b kernels.Product) bool {
 	v, w := d.weight(op, a.W), d.weight(op, b.W)
-	return v.store == w.store && v.k == w.k && v.p+gpu.Ptr(v.n)*v.rowStep() == w.p && a.Add == b.Add && factor(a.Scale) == factor(b.Scale)
+	return v.store == w.store && v.k == w.k && v.p+gpu.Ptr(v.n)*v.rowStep() == w.p && a.Add == b.Add &&
+		factor(a.Scale) == factor(b.Scale)
 }
 
 // rowStep is from the elements of one row to those of the next, in bytes.

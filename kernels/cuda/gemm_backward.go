@@ -39,7 +39,8 @@ func (d *Device) back(op string, dxt, dyt kernels.Tensor, w *weight, add bool, s
 	p := d.need(forGemm, scratch)
 	if w.t == kernels.Q8 {
 		b.p = p + gpu.Ptr(half)
-		d.launch("widen_q8", line(ceil(w.n*w.ld, 8*256), 256), d.arg().Ptr(b.p).Ptr(w.p).Ptr(w.scales).Long(int64(w.n*w.ld)))
+		d.launch("widen_q8", line(ceil(w.n*w.ld, 8*256), 256),
+			d.arg().Ptr(b.p).Ptr(w.p).Ptr(w.scales).Long(int64(w.n*w.ld)))
 	}
 	d.bf16(shape{opDX, w.n, w.k}, backProducts, d.convert(p, dy, dyt), b, &o)
 }
@@ -56,7 +57,8 @@ func (d *Device) MatMulDWs(dw []kernels.Tensor, dy, x kernels.Tensor, op kernels
 
 // outer converts x once, and of dy what each dw needs.
 func (d *Device) outer(op string, dyt, xt kernels.Tensor, t kernels.DType, dws ...kernels.Tensor) {
-	if xt.IsZero() || xt.Type != kernels.F32 && xt.Type != t || t != kernels.F32 && t != kernels.BF16 || xt.Rows != dyt.Rows {
+	if xt.IsZero() || xt.Type != kernels.F32 && xt.Type != t || t != kernels.F32 && t != kernels.BF16 ||
+		xt.Rows != dyt.Rows {
 		fail(op, "operands of %v: dy is %v, x %v", t, dyt, xt)
 	}
 	d.f32(op, "dy", dyt, -1, -1)
@@ -75,7 +77,8 @@ func (d *Device) outer(op string, dyt, xt kernels.Tensor, t kernels.DType, dws .
 		switch dy := d.at(op, "dy", part); {
 		case part.Rows == 0:
 		case t == kernels.F32:
-			d.tiles(outerProducts32, matrix{dy, part.Stride, part.Rows, part.Cols}, matrix{x.p, xt.Stride, xt.Rows, xt.Cols}, &o)
+			d.tiles(outerProducts32, matrix{dy, part.Stride, part.Rows, part.Cols},
+				matrix{x.p, xt.Stride, xt.Rows, xt.Cols}, &o)
 		default:
 			d.bf16(shape{opDW, dw.Rows, xt.Cols}, outerProducts, d.convert(half, dy, part), x.half(d), &o)
 		}

@@ -173,7 +173,8 @@ func TestGroup(t *testing.T) {
 			for i, p := range apart {
 				want := b.read(p.Y)
 				for r := range rows {
-					require.Equal(t, want[r*p.Y.Stride+p.Y.Off:][:sizes[i]], got[r*stride+from:][:sizes[i]], "weight %d, row %d", i, r)
+					require.Equal(t, want[r*p.Y.Stride+p.Y.Off:][:sizes[i]], got[r*stride+from:][:sizes[i]],
+						"weight %d, row %d", i, r)
 				}
 				from += sizes[i]
 			}

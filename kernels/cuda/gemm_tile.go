@@ -14,13 +14,17 @@ type tile struct {
 // Kernels of products on tensor cores, the larger tiles first. All give the same bits.
 var (
 	products = []tile{
-		{"gemm_128x128", 128, 128, 256, 3, 65, math.MaxInt}, {"gemm_64x64", 64, 64, 128, 4, 17, math.MaxInt}, {"gemm_64x32", 64, 32, 128, 6, 17, math.MaxInt},
-		{"gemm_16x64", 16, 64, 128, 8, 0, 16}, {"gemm_16x32", 16, 32, 64, 12, 0, 16}, {"gemm_16x16", 16, 16, 32, 12, 0, 16},
+		{"gemm_128x128", 128, 128, 256, 3, 65, math.MaxInt}, {"gemm_64x64", 64, 64, 128, 4, 17, math.MaxInt},
+		{"gemm_64x32", 64, 32, 128, 6, 17, math.MaxInt},
+		{"gemm_16x64", 16, 64, 128, 8, 0, 16}, {"gemm_16x32", 16, 32, 64, 12, 0, 16},
+		{"gemm_16x16", 16, 16, 32, 12, 0, 16},
 	}
 	backProducts = []tile{
-		{"gemm_dx_128x128", 128, 128, 256, 3, 65, math.MaxInt}, {"gemm_dx_64x64", 64, 64, 128, 4, 17, math.MaxInt}, {"gemm_dx_16x64", 16, 64, 128, 8, 0, 16},
+		{"gemm_dx_128x128", 128, 128, 256, 3, 65, math.MaxInt}, {"gemm_dx_64x64", 64, 64, 128, 4, 17, math.MaxInt},
+		{"gemm_dx_16x64", 16, 64, 128, 8, 0, 16},
 	}
-	outerProducts = []tile{{"gemm_dw_128x128", 128, 128, 256, 3, 65, math.MaxInt}, {"gemm_dw_64x64", 64, 64, 128, 4, 0, math.MaxInt}}
+	outerProducts = []tile{{"gemm_dw_128x128", 128, 128, 256, 3, 65, math.MaxInt},
+		{"gemm_dw_64x64", 64, 64, 128, 4, 0, math.MaxInt}}
 )
 
 // Kernels of products in F32: for a matrix w as it is, for dx and for dw.
@@ -28,7 +32,8 @@ var products32, backProducts32, outerProducts32 = tiles32(""), tiles32("dx_"), t
 
 func tiles32(what string) []tile {
 	return []tile{
-		{"gemm32_" + what + "64x64", 64, 64, 256, 0, 49, math.MaxInt}, {"gemm32_" + what + "16x64", 16, 64, 64, 0, 0, math.MaxInt},
+		{"gemm32_" + what + "64x64", 64, 64, 256, 0, 49, math.MaxInt},
+		{"gemm32_" + what + "16x64", 16, 64, 64, 0, 0, math.MaxInt},
 		{"gemm32_" + what + "16x16", 16, 16, 32, 0, 0, math.MaxInt},
 	}
 }
@@ -36,7 +41,8 @@ func tiles32(what string) []tile {
 // Kernels of products with Q8 weights.
 var products8 = []tile{
 	{"gemm8_64x64", 64, 64, 128, 5, 17, math.MaxInt}, {"gemm8_64x32", 64, 32, 128, 8, 17, math.MaxInt},
-	{"gemm8_16x64", 16, 64, 128, 12, 0, 16}, {"gemm8_16x32", 16, 32, 64, 16, 0, 16}, {"gemm8_16x16", 16, 16, 32, 16, 0, 16},
+	{"gemm8_16x64", 16, 64, 128, 12, 0, 16}, {"gemm8_16x32", 16, 32, 64, 16, 0, 16},
+	{"gemm8_16x16", 16, 16, 32, 16, 0, 16},
 }
 
 // pick is the first tile for so many rows that gives every multiprocessor a block, or the last one.

@@ -15,7 +15,8 @@ type kv struct {
 
 // NewKV makes room for a cache of zeros.
 func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
-	if s.Layers < 1 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 && s.Type != kernels.BF16 {
+	if s.Layers < 1 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 &&
+		s.Type != kernels.BF16 {
 		fail("NewKV", "%+v", s)
 	}
 	x := &kv{spec: s}

@@ -25,7 +25,8 @@ func Probe() System {
 		return s
 	}
 	for _, x := range all {
-		s.GPUs = append(s.GPUs, Info{Index: x.Index, Name: x.Name, UUID: x.UUID, Major: x.Major, Minor: x.Minor, SMs: x.SMs, Memory: x.Memory, Free: -1, Why: x.Usable()})
+		s.GPUs = append(s.GPUs, Info{Index: x.Index, Name: x.Name, UUID: x.UUID, Major: x.Major, Minor: x.Minor,
+			SMs: x.SMs, Memory: x.Memory, Free: -1, Why: x.Usable()})
 	}
 	if len(all) == 0 {
 		s.Why = "no GPU is visible: look at CUDA_VISIBLE_DEVICES, and in a container run it with --gpus all"

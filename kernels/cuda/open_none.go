@@ -4,7 +4,8 @@ package cuda
 
 import "errors"
 
-const noBackend = "this build has no CUDA backend: use --device cpu, or a build for Linux or Windows without -tags nogpu"
+const noBackend = "this build has no CUDA backend: use --device cpu, or a build for Linux or Windows without -tags " +
+	"nogpu"
 
 // Probe says that this build has no CUDA backend.
 func Probe() System { return System{Why: noBackend} }

@@ -163,8 +163,10 @@ func (x *recorded) check() {
 	switch {
 	case b.buffer.d == nil:
 		fail(op, "the batch was freed")
-	case b.Tokens() != x.tokens || len(b.Layout.Rows) != x.rows || len(b.Draws) != x.draws || len(b.Segs) != len(x.runs):
-		fail(op, "a batch of %d tokens, %d rows, %d draws and %d segments, recorded with %d, %d, %d and %d", b.Tokens(), len(b.Layout.Rows),
+	case b.Tokens() != x.tokens || len(b.Layout.Rows) != x.rows || len(b.Draws) != x.draws ||
+		len(b.Segs) != len(x.runs):
+		fail(op, "a batch of %d tokens, %d rows, %d draws and %d segments, recorded with %d, %d, %d and %d", b.Tokens(),
+			len(b.Layout.Rows),
 			len(b.Draws), len(b.Segs), x.tokens, x.rows, x.draws, len(x.runs))
 	case b.pages != x.kvPages:
 		fail(op, "a batch that was set for a cache of %d pages, recorded with %d", b.pages, x.kvPages)
@@ -174,7 +176,8 @@ func (x *recorded) check() {
 	for i := range b.Segs {
 		s := &b.Segs[i]
 		if s.Row != x.runs[i][0] || s.Len != x.runs[i][1] || len(s.Pages) > x.longest {
-			fail(op, "segment %d is row %d, length %d, %d pages, recorded as row %d, length %d, at most %d pages", i, s.Row, s.Len, len(s.Pages),
+			fail(op, "segment %d is row %d, length %d, %d pages, recorded as row %d, length %d, at most %d pages", i,
+				s.Row, s.Len, len(s.Pages),
 				x.runs[i][0], x.runs[i][1], x.longest)
 		}
 	}

@@ -132,8 +132,9 @@ func TestReplayOfAnotherLayout(t *testing.T) {
 	b, err := d.NewBatch(kernels.BatchSpec{Tokens: 3, Segments: 3, Pages: 8, Rows: 2})
 	require.NoError(t, err)
 	layout := func(edit func(l *kernels.Layout)) *kernels.Layout {
-		l := &kernels.Layout{IDs: []int32{1, 2}, Pos: []int32{40, 3}, Slots: []int32{72, 99}, Rows: []int32{0}, Segs: []kernels.Segment{
-			{Row: 0, Len: 1, Start: 40, Pages: []int32{1, 2}}, {Row: 1, Len: 1, Start: 3, Pages: []int32{3}}}}
+		l := &kernels.Layout{IDs: []int32{1, 2}, Pos: []int32{40, 3}, Slots: []int32{72, 99}, Rows: []int32{0},
+			Segs: []kernels.Segment{
+				{Row: 0, Len: 1, Start: 40, Pages: []int32{1, 2}}, {Row: 1, Len: 1, Start: 3, Pages: []int32{3}}}}
 		edit(l)
 		return l
 	}
@@ -168,7 +169,8 @@ func TestReplayOfAnotherLayout(t *testing.T) {
 	}
 	d.SetBatch(b, layout(func(*kernels.Layout) {}), other, kernels.Tensor{}, nil)
 	require.PanicsWithValue(t, "cuda: Replay: a batch that was set for a cache of 9 pages, recorded with 8", r.Replay)
-	d.SetBatch(b, layout(func(l *kernels.Layout) { l.Segs[1].Pages, l.Segs[1].Start = []int32{5, 3}, 63 }), c, kernels.Tensor{}, nil)
+	d.SetBatch(b, layout(func(l *kernels.Layout) { l.Segs[1].Pages, l.Segs[1].Start = []int32{5, 3}, 63 }), c,
+		kernels.Tensor{}, nil)
 	r.Replay()
 	require.NoError(t, d.Sync())
 	b.Free()

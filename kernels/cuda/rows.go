@@ -82,7 +82,8 @@ func (d *Device) ScatterAdd(dst, src, idx kernels.Tensor) {
 
 func (d *Device) scatterAdd(op string, dst, src kernels.Tensor, idx gpu.Ptr) {
 	a := addr(d.arg(), d.f32(op, "dst", dst, -1, src.Cols), dst)
-	d.launch("scatter_add", line(src.Rows, 256), addr(a, d.f32(op, "src", src, -1, -1), src).Ptr(idx).Int(src.Rows).Long(int64(src.Cols)))
+	d.launch("scatter_add", line(src.Rows, 256), addr(a, d.f32(op, "src", src, -1, -1),
+		src).Ptr(idx).Int(src.Rows).Long(int64(src.Cols)))
 }
 
 // Gather copies rows.
@@ -115,7 +116,8 @@ func (d *Device) RMSNorm(y, x, w kernels.Tensor, eps float32, rstd kernels.Tenso
 		r = d.f32(op, "rstd", rstd, x.Rows, heads)
 	}
 	if n > 0 {
-		d.launch("rmsnorm"+suffix(y.Type), line(x.Rows*heads, normThreads(n)), addr(a, r, rstd).Int(heads).Int(n).Float(eps))
+		d.launch("rmsnorm"+suffix(y.Type), line(x.Rows*heads, normThreads(n)),
+			addr(a, r, rstd).Int(heads).Int(n).Float(eps))
 	}
 }
 
@@ -128,7 +130,8 @@ func (d *Device) RMSNormBackward(dx, dw, dy, x, w, rstd kernels.Tensor, add bool
 	}
 	r := d.f32(op, "rstd", rstd, x.Rows, heads)
 	if !dw.IsZero() {
-		d.columns(d.vector(op, "dw", dw, 1, n), d.f32(op, "dy", dy, x.Rows, x.Cols), dy, d.f32(op, "x", x, -1, -1), x, r, rstd, heads, n)
+		d.columns(d.vector(op, "dw", dw, 1, n), d.f32(op, "dy", dy, x.Rows, x.Cols), dy, d.f32(op, "x", x, -1, -1), x,
+			r, rstd, heads, n)
 	}
 	a := addr(d.arg(), d.f32(op, "dx", dx, x.Rows, x.Cols), dx)
 	addr(a, d.f32(op, "dy", dy, x.Rows, x.Cols), dy)
@@ -139,11 +142,13 @@ func (d *Device) RMSNormBackward(dx, dw, dy, x, w, rstd kernels.Tensor, add bool
 // BiasBackward sums columns in blocks of 64 rows.
 func (d *Device) BiasBackward(db, dy kernels.Tensor) {
 	const op = "BiasBackward"
-	d.columns(d.vector(op, "db", db, 1, dy.Cols), d.f32(op, "dy", dy, -1, -1), dy, 0, kernels.Tensor{}, 0, kernels.Tensor{}, 1, dy.Cols)
+	d.columns(d.vector(op, "db", db, 1, dy.Cols), d.f32(op, "dy", dy, -1, -1), dy, 0, kernels.Tensor{}, 0,
+		kernels.Tensor{}, 1, dy.Cols)
 }
 
 // columns adds to y[n] the sums over norms of dy, or of dy * x * rstd.
-func (d *Device) columns(y, dyp gpu.Ptr, dy kernels.Tensor, xp gpu.Ptr, x kernels.Tensor, rp gpu.Ptr, rstd kernels.Tensor, heads, n int) {
+func (d *Device) columns(y, dyp gpu.Ptr, dy kernels.Tensor, xp gpu.Ptr, x kernels.Tensor, rp gpu.Ptr,
+	rstd kernels.Tensor, heads, n int) {
 	norms := dy.Rows * heads
 	blocks, strips := ceil(norms, 64), ceil(n, 256)
 	if blocks*n == 0 {

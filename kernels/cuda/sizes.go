@@ -67,7 +67,8 @@ var names = sync.OnceValue(func() map[string]gpu.Func {
 
 // nowhere is a device whose GPU is none.
 func nowhere() *Device {
-	return &Device{gpu: noGPU{}, name: "cuda", props: gpu.Props{Major: 8, SMs: 108, Shared: 163 << 10}, kernels: names()}
+	return &Device{gpu: noGPU{}, name: "cuda", props: gpu.Props{Major: 8, SMs: 108, Shared: 163 << 10},
+		kernels: names()}
 }
 
 // work does w: the operations whose scratch memory depends on shapes.
@@ -161,5 +162,6 @@ func (d *Device) tensorOf(t kernels.DType, rows, cols int) kernels.Tensor {
 func (d *Device) f32Of(rows, cols int) kernels.Tensor { return d.tensorOf(kernels.F32, rows, cols) }
 
 func (d *Device) weightOf(s kernels.Shape, t kernels.DType) kernels.Weight {
-	return &weight{d: d, n: s.N, k: s.K, ld: ceil(s.K, kStep) * kStep, t: t, p: 1 << 40, scales: 1 << 40, store: &store{}}
+	return &weight{d: d, n: s.N, k: s.K, ld: ceil(s.K, kStep) * kStep, t: t, p: 1 << 40, scales: 1 << 40,
+		store: &store{}}
 }

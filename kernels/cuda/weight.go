@@ -11,8 +11,9 @@ import (
 // kStep is what K is padded to: a tile of a product takes that many at once, and never looks whether they are there.
 const kStep = 64
 
-// weight is a matrix [N, K], row-major, each row padded with zeros to ld elements. Of Q8 the groups' scales, F16 [N, ld/32], follow the bytes.
-// Weights of one group lie in one store, one after the other by rows, so that a product of all of them is one.
+// weight is a matrix [N, K], row-major, each row padded with zeros to ld elements. Of Q8 the groups' scales, F16 [N,
+// ld/32], follow the bytes. Weights of one group lie in one store, one after the other by rows, so that a product of
+// all of them is one.
 type weight struct {
 	d      *Device
 	n, k   int

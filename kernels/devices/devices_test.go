@@ -63,7 +63,8 @@ func TestOpen(t *testing.T) {
 		{"one", "auto", "cuda:0", ""},
 		{"one", "cuda", "cuda:0", ""},
 		{"one", "cuda:0", "cuda:0", ""},
-		{"one", "cuda:9", "", "opening device cuda:9: there is no GPU of this number: use cuda:0 (NVIDIA H200), or cpu"},
+		{"one", "cuda:9", "",
+			"opening device cuda:9: there is no GPU of this number: use cuda:0 (NVIDIA H200), or cpu"},
 		{"two", "cuda:1", "cuda:1", ""},
 		{"two", "cuda:2", "", "opening device cuda:2: there is no GPU of this number: " +
 			"use cuda:0 (NVIDIA H200), cuda:1 (NVIDIA H200), or cpu"},
@@ -89,7 +90,8 @@ func TestNames(t *testing.T) {
 	for _, name := range []string{"auto", "cpu", "ref", "cuda", "cuda:0", "cuda:15"} {
 		require.NoError(t, Check(name))
 	}
-	for _, name := range []string{"", "gpu", "CUDA", "Cpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:01", "cuda: 1",
+	for _, name := range []string{"", "gpu", "CUDA", "Cpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:01",
+		"cuda: 1",
 		"cuda:1 ",
 		"cuda:0:1", "cuda:99999", "cuda0", "cpu:0", "auto,cpu", "cuda:0,cuda:1", "tpu"} {
 		require.ErrorContains(t, Check(name), `"`+name+`" is not a device: use auto, cpu, cuda, cuda:N`)
@@ -136,9 +138,10 @@ func TestUnproven(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	for system, auto := range map[string]string{"no driver": "cpu", "old driver": "cpu", "stub": "cpu", "nothing": "cpu",
-		"one": "cuda:0",
-		"two": "cuda:0", "old gpu": "cpu", "mixed": "cuda:1"} {
+	for system, auto := range map[string]string{"no driver": "cpu", "old driver": "cpu", "stub": "cpu",
+		"nothing": "cpu",
+		"one":     "cuda:0",
+		"two":     "cuda:0", "old gpu": "cpu", "mixed": "cuda:1"} {
 		l := with(system).list()
 		require.Equal(t, systems[system], l.CUDA)
 		require.Equal(t, auto, l.Auto.Name)

@@ -17,11 +17,14 @@ func (x heads) String() string { return fmt.Sprintf("h%dg%dd%d", x.h, x.g, x.d) 
 type sequence struct{ start, n int }
 
 const (
-	attentionRule         = "y = softmax(scale * q k^T) v, causal, over partitions of 256 keys at absolute positions; lse = max + ln(sum); head h reads kv head h*G/H"
-	attentionBackwardRule = "p = exp(score - lse), delta = sum(dy*y): dv += p*dy, ds = scale*p*(dy.v - delta), dq = ds k, dk += ds q, one row a slot, nothing else touched"
+	attentionRule = "y = softmax(scale * q k^T) v, causal, over partitions of 256 keys at absolute " +
+		"positions; lse = max + ln(sum); head h reads kv head h*G/H"
+	attentionBackwardRule = "p = exp(score - lse), delta = sum(dy*y): dv += p*dy, ds = scale*p*(dy.v - delta), dq = " +
+		"ds k, dk += ds q, one row a slot, nothing else touched"
 )
 
-// batches are runs of tokens as engines make them: decode, prefill, both, starts in the middle of pages and partitions, an empty segment.
+// batches are runs of tokens as engines make them: decode, prefill, both, starts in the middle of pages and partitions,
+// an empty segment.
 var batches = []struct {
 	name string
 	seqs []sequence
@@ -70,10 +73,12 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 					a := newAttention(s, kt, hd, batch.seqs)
 					y, lse := s.out("y", a.rows, hd.h*hd.d, b), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
 					s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
-					s.d.Attention(s.out("y without lse", a.rows, hd.h*hd.d, b), a.q, kernels.Tensor{}, a.kv, 1, a.batch, a.scale)
+					s.d.Attention(s.out("y without lse", a.rows, hd.h*hd.d, b), a.q, kernels.Tensor{}, a.kv, 1, a.batch,
+						a.scale)
 				}})
 				if i != 0 && i != 2 {
-					cases = append(cases, testCase{"backward/" + name, attentionBackwardRule, func(s *side) { attentionBackward(s, kt, hd, batch.seqs, back) }})
+					cases = append(cases, testCase{"backward/" + name, attentionBackwardRule,
+						func(s *side) { attentionBackward(s, kt, hd, batch.seqs, back) }})
 				}
 			}
 		}
@@ -88,7 +93,8 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 					y, lse := s.out("y", a.rows, hd.h*hd.d, rel(b)), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
 					s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
 				}},
-				testCase{"backward/" + name, attentionBackwardRule, func(s *side) { attentionBackward(s, kt, hd, edges, rel(3*b)) }})
+				testCase{"backward/" + name, attentionBackwardRule,
+					func(s *side) { attentionBackward(s, kt, hd, edges, rel(3*b)) }})
 		}
 	}
 	nothing := []sequence{{0, 0}, {40, 0}}
@@ -118,7 +124,8 @@ type attentionInput struct {
 	scale float32
 }
 
-// newAttention writes keys and values of every position into scattered pages. Layer 0 and the pages of nobody hold junk.
+// newAttention writes keys and values of every position into scattered pages. Layer 0 and the pages of nobody hold
+// junk.
 func newAttention(s *side, kt kernels.DType, hd heads, seqs []sequence) attentionInput {
 	a := attentionInput{scale: float32(1 / math.Sqrt(float64(hd.d)))}
 	pages := 1
@@ -233,10 +240,12 @@ func testAttentionFormula(t *testing.T, e *env) {
 		t.Run(kt.String(), func(t *testing.T) {
 			outs := execute(t, e.d, layouts[0], func(s *side) {
 				a := newAttention(s, kt, hd, seqs)
-				s.d.Attention(s.out("y", a.rows, hd.h*hd.d, bound{}), a.q, s.out("lse", a.rows, hd.h, bound{}), a.kv, 1, a.batch, a.scale)
+				s.d.Attention(s.out("y", a.rows, hd.h*hd.d, bound{}), a.q, s.out("lse", a.rows, hd.h, bound{}), a.kv, 1,
+					a.batch, a.scale)
 			})
 			y, lse := exactAttention(45, kt, hd, seqs)
-			nearValues(t, "attention is softmax(scale * q k^T) v of the rounded operands", "y", hd.h*hd.d, abs(limit), wide(y), wide(outs[0].f32()))
+			nearValues(t, "attention is softmax(scale * q k^T) v of the rounded operands", "y", hd.h*hd.d, abs(limit),
+				wide(y), wide(outs[0].f32()))
 			nearValues(t, "lse is ln sum exp of the scores", "lse", hd.h, abs(1e-5), wide(lse), wide(outs[1].f32()))
 		})
 	}
@@ -250,7 +259,8 @@ func testAttentionChunks(t *testing.T, e *env) {
 	}
 	hd := heads{3, 1, 8}
 	for _, kt := range []kernels.DType{kernels.F32, kernels.BF16} {
-		// run writes and attends chunk by chunk, as a rollout does; other is a neighbour that goes along in the same calls.
+		// run writes and attends chunk by chunk, as a rollout does; other is a neighbour that goes along in the same
+		// calls.
 		run := func(seed string, other bool, cuts ...int) []output {
 			return execute(t, e.d, layouts[0], func(s *side) {
 				kv := s.cache(kernels.KVSpec{Layers: 2, Pages: 64, KVHeads: hd.g, HeadDim: hd.d, Type: kt})
@@ -265,11 +275,13 @@ func testAttentionChunks(t *testing.T, e *env) {
 				for _, to := range append(cuts, n) {
 					m := to - from
 					write(s, kv, hd, "mine", mine, from, to)
-					rows, segs := append([]float32(nil), q[from*w:to*w]...), []kernels.Segment{{Row: 0, Len: m, Start: from, Pages: mine}}
+					rows, segs := append([]float32(nil), q[from*w:to*w]...),
+						[]kernels.Segment{{Row: 0, Len: m, Start: from, Pages: mine}}
 					if other {
 						write(s, kv, hd, "theirs", theirs, from, to)
 						rows = append(normal("their q", m*w, 3), rows...)
-						segs = []kernels.Segment{{Row: 0, Len: m, Start: from, Pages: theirs}, {Row: m, Len: m, Start: from, Pages: mine}}
+						segs = []kernels.Segment{{Row: 0, Len: m, Start: from, Pages: theirs},
+							{Row: m, Len: m, Start: from, Pages: mine}}
 					}
 					total := len(rows) / w
 					ty, tl := s.out("", total, w, bound{}), s.out("", total, hd.h, bound{})
@@ -322,15 +334,19 @@ func testStaleSlots(t *testing.T, e *env) {
 					y, lse := s.out("y", seq.n, c, bound{}), s.out("lse", seq.n, hd.h, bound{})
 					segs := []kernels.Segment{{Len: seq.n, Start: seq.start, Pages: pages}}
 					s.d.Attention(y, q, lse, kv, 1, s.segments(kv, segs), 0.25)
-					zero := func(name string) kernels.Tensor { return s.inout(name, n, w, make([]float32, n*w), bound{}) }
+					zero := func(name string) kernels.Tensor {
+						return s.inout(name, n, w, make([]float32, n*w), bound{})
+					}
 					yi, li := s.out("y2", seq.n, c, bound{}), s.out("lse2", seq.n, hd.h, bound{})
 					s.d.Copy(yi, y)
 					s.d.Copy(li, lse)
-					s.d.AttentionBackward(s.out("dq", seq.n, c, bound{}), zero("dk"), zero("dv"), s.in("dy", seq.n, c, normal("dy", seq.n*c, 1)), yi, q, li, kv, 1, s.segments(kv, segs), 0.25)
+					s.d.AttentionBackward(s.out("dq", seq.n, c, bound{}), zero("dk"), zero("dv"),
+						s.in("dy", seq.n, c, normal("dy", seq.n*c, 1)), yi, q, li, kv, 1, s.segments(kv, segs), 0.25)
 				})
 			}
 			t.Run(fmt.Sprintf("%v/%d+%d", kt, seq.start, seq.n), func(t *testing.T) {
-				rule := "slots behind a query take no part in it, whatever an earlier owner of the page left there, NaN included (0*NaN is NaN: mask the values too)"
+				rule := "slots behind a query take no part in it, whatever an earlier owner of the page left there, " +
+					"NaN included (0*NaN is NaN: mask the values too)"
 				clean := run(0)
 				sameBits(t, rule, clean, run(1e30))
 				sameBits(t, rule, clean, run(float32(math.NaN())))

@@ -28,11 +28,14 @@ func testErrors(t *testing.T, e *env) {
 		t.Helper()
 		switch {
 		case err == nil:
-			t.Fatalf("%s of a broken device: no error\nrule: an error of queued work appears in Wait and Sync, and stays", what)
+			t.Fatalf(
+				"%s of a broken device: no error\nrule: an error of queued work appears in Wait and Sync, and stays",
+				what)
 		case first == nil:
 			first = err
 		case !strings.Contains(err.Error(), first.Error()) && !strings.Contains(first.Error(), err.Error()):
-			t.Fatalf("%s of a broken device: %v, the first error was %v\nrule: the first error of queued work stays", what, err,
+			t.Fatalf("%s of a broken device: %v, the first error was %v\nrule: the first error of queued work stays",
+				what, err,
 				first)
 		}
 	}

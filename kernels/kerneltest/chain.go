@@ -23,18 +23,21 @@ func rowOps() (ops []rowOp) {
 	for _, wt := range types {
 		w := func(s *side) kernels.Weight { return s.weight(n, k, wt, normal("w", n*k, 1)) }
 		add("MatMul/"+wt.String(), func(s *side, at []int) {
-			s.d.MatMul(s.out("y", len(at), n, bound{}), pickIn(s, "x", k, at), w(s), kernels.Epilogue{Bias: s.vec("bias", 1, n, normal("bias", n, 1)), Scale: 0.7})
+			s.d.MatMul(s.out("y", len(at), n, bound{}), pickIn(s, "x", k, at), w(s),
+				kernels.Epilogue{Bias: s.vec("bias", 1, n, normal("bias", n, 1)), Scale: 0.7})
 		})
 		add("MatMulDX/"+wt.String(), func(s *side, at []int) {
 			s.d.MatMulDX(s.out("dx", len(at), k, bound{}), pickIn(s, "dy", n, at), w(s), false, 0)
 		})
 		add("LogProb/"+wt.String(), func(s *side, at []int) {
-			s.d.LogProb(kernels.LogProbs{Logp: s.vecOut("logp", len(at), 1, nil, bound{}), Entropy: s.vecOut("entropy", len(at), 1, nil, bound{}), LSE: s.vecOut("lse", len(at), 1, nil, bound{})},
+			s.d.LogProb(kernels.LogProbs{Logp: s.vecOut("logp", len(at), 1, nil, bound{}),
+				Entropy: s.vecOut("entropy", len(at), 1, nil, bound{}), LSE: s.vecOut("lse", len(at), 1, nil, bound{})},
 				pickIn(s, "h", k, at), w(s), s.ints("targets", pick(below("targets", t, n), at)), 0.8)
 		})
 	}
 	add("RMSNorm", func(s *side, at []int) {
-		s.d.RMSNorm(s.out("y", len(at), k, bound{}), pickIn(s, "x", k, at), s.vec("w", 1, k, normal("w", k, 1)), 1e-6, s.vecOut("rstd", len(at), 1, nil, bound{}))
+		s.d.RMSNorm(s.out("y", len(at), k, bound{}), pickIn(s, "x", k, at), s.vec("w", 1, k, normal("w", k, 1)), 1e-6,
+			s.vecOut("rstd", len(at), 1, nil, bound{}))
 	})
 	add("RoPE", func(s *side, at []int) {
 		x := s.inout("x", len(at), 3*10, rows(normal("x", t*30, 1), 30, at), bound{})
@@ -46,10 +49,12 @@ func rowOps() (ops []rowOp) {
 	add("Sample", func(s *side, at []int) {
 		var rules []kernels.Sampling
 		for _, i := range at {
-			rules = append(rules, kernels.Sampling{InvTemp: 0.9, TopK: i % 20, TopP: 0.9, MinP: 0.01, Stream: streamOf(float64(i) / t), Greedy: i%5 == 0, Adjust: adjustments(n, n*(i%3)/4, i)})
+			rules = append(rules, kernels.Sampling{InvTemp: 0.9, TopK: i % 20, TopP: 0.9, MinP: 0.01,
+				Stream: streamOf(float64(i) / t), Greedy: i%5 == 0, Adjust: adjustments(n, n*(i%3)/4, i)})
 		}
 		ids := s.put("ids", kernels.I32, len(at), 1, s.packed(), nil, true, bound{})
-		s.d.Sample(ids, kernels.LogProbs{Logp: s.vecOut("logp", len(at), 1, nil, bound{})}, pickIn(s, "logits", n, at), s.draws(rules), 0)
+		s.d.Sample(ids, kernels.LogProbs{Logp: s.vecOut("logp", len(at), 1, nil, bound{})}, pickIn(s, "logits", n, at),
+			s.draws(rules), 0)
 	})
 	return ops
 }
@@ -83,7 +88,8 @@ func testRowsAlone(t *testing.T, e *env) {
 					if chunk == 1 && from%7 != 0 {
 						continue
 					}
-					check(fmt.Sprintf("a row's bits do not depend on the rows beside it: rows %d.. in a chunk of %d", from, chunk), upTo(op.n)[from:min(op.n, from+chunk)])
+					check(fmt.Sprintf("a row's bits do not depend on the rows beside it: rows %d.. in a chunk of %d",
+						from, chunk), upTo(op.n)[from:min(op.n, from+chunk)])
 				}
 			}
 			check("a row's bits do not depend on its place in the batch", source("order").Perm(op.n))
@@ -106,7 +112,8 @@ func testLogProbIsSample(t *testing.T, e *env) {
 						w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
 						var rules []kernels.Sampling
 						for i := range sh.t {
-							rules = append(rules, kernels.Sampling{InvTemp: invTemp, Greedy: i%4 == 3, TopK: 50 * (i % 2), Stream: streamOf((float64(i) + 0.5) / float64(sh.t)),
+							rules = append(rules, kernels.Sampling{InvTemp: invTemp, Greedy: i%4 == 3,
+								TopK: 50 * (i % 2), Stream: streamOf((float64(i) + 0.5) / float64(sh.t)),
 								Adjust: adjustments(sh.n, sh.n*(i%3)/4, i)})
 							if i%3 == 1 && sh.n > 1 {
 								rules[i].Never = every(2, sh.n)
@@ -122,7 +129,8 @@ func testLogProbIsSample(t *testing.T, e *env) {
 					if e.tol.BatchDependent {
 						t.Skip("this device does not promise that logits recomputed are the same")
 					}
-					sameBits(t, "LogProb gives the bits of MatMul and Sample: rollout and trainer agree exactly", outs[1:4], outs[4:7])
+					sameBits(t, "LogProb gives the bits of MatMul and Sample: rollout and trainer agree exactly",
+						outs[1:4], outs[4:7])
 				})
 			}
 		}

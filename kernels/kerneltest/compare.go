@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// bound is how far an element may be from its reference: abs + rel * the largest finite element of the tensor, and where rel is not
-// 0 the smallest normal F32 besides. The zero bound asks for equality.
+// bound is how far an element may be from its reference: abs + rel * the largest finite element of the tensor, and
+// where rel is not 0 the smallest normal F32 besides. The zero bound asks for equality.
 type bound struct{ abs, rel float64 }
 
 // rel is a bound relative to the largest element.
@@ -30,8 +30,10 @@ func near(t testing.TB, rule string, want, got output) {
 	}
 	nearValues(t, rule, fmt.Sprintf("%s[%d, %d]", want.name, want.rows, want.cols), want.cols, got.bound, w, g)
 	for i := range n {
-		if size := want.dtype.Size(); size == 4 && bytes.Equal(got.data[4*i:4*i+4], canary) && !bytes.Equal(want.data[4*i:4*i+4], canary) {
-			t.Fatalf("%s element (%d, %d) was not written\nrule: an output that is not added to is overwritten whole", want.name, i/want.cols, i%want.cols)
+		if size := want.dtype.Size(); size == 4 && bytes.Equal(got.data[4*i:4*i+4], canary) &&
+			!bytes.Equal(want.data[4*i:4*i+4], canary) {
+			t.Fatalf("%s element (%d, %d) was not written\nrule: an output that is not added to is overwritten whole",
+				want.name, i/want.cols, i%want.cols)
 		}
 	}
 }
@@ -59,7 +61,8 @@ func nearValues(t testing.TB, rule, name string, cols int, b bound, want, got []
 		}
 	}
 	if at >= 0 {
-		t.Fatalf("%s: %d of %d elements are off by more than %.3g; the worst, (%d, %d), is %v, want %v (off by %.3g)\nrule: %s",
+		t.Fatalf("%s: %d of %d elements are off by more than %.3g; the worst, (%d, %d), is %v, want %v (off by "+
+			"%.3g)\nrule: %s",
 			name, wrong, len(want), limit, at/max(1, cols), at%max(1, cols), got[at], want[at], worst, rule)
 	}
 }
@@ -99,14 +102,17 @@ func bitsOf(t testing.TB, rule string, want, got output) {
 	wrong, first := 0, -1
 	for i := range want.rows * want.cols {
 		w, g := want.value(i), got.value(i)
-		if !bytes.Equal(want.data[i*size:(i+1)*size], got.data[i*size:(i+1)*size]) && !(math.IsNaN(w) && math.IsNaN(g)) {
+		if !bytes.Equal(want.data[i*size:(i+1)*size], got.data[i*size:(i+1)*size]) &&
+			!(math.IsNaN(w) && math.IsNaN(g)) {
 			if wrong++; first < 0 {
 				first = i
 			}
 		}
 	}
 	if first >= 0 {
-		t.Fatalf("%s[%d, %d]: %d elements differ in bits; the first, (%d, %d), is %v, want %v (off by %.3g)\nrule: %s", want.name, want.rows, want.cols,
-			wrong, first/want.cols, first%want.cols, got.value(first), want.value(first), math.Abs(got.value(first)-want.value(first)), rule)
+		t.Fatalf("%s[%d, %d]: %d elements differ in bits; the first, (%d, %d), is %v, want %v (off by %.3g)\nrule: %s",
+			want.name, want.rows, want.cols,
+			wrong, first/want.cols, first%want.cols, got.value(first), want.value(first),
+			math.Abs(got.value(first)-want.value(first)), rule)
 	}
 }

@@ -53,10 +53,12 @@ func below(name string, n, limit int) []int32 {
 	return x
 }
 
-// spiced is normal with every 37th number or so replaced by NaN, infinities, zeros of both signs and very large or small ones.
+// spiced is normal with every 37th number or so replaced by NaN, infinities, zeros of both signs and very large or
+// small ones.
 func spiced(name string, n int) []float32 {
 	x, r := normal(name, n, 1), source(name+" spice")
-	spice := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 0, float32(math.Copysign(0, -1)), 1e30, -1e30, 0x1p-126, 0x1p-120}
+	spice := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 0,
+		float32(math.Copysign(0, -1)), 1e30, -1e30, 0x1p-126, 0x1p-120}
 	for i := r.IntN(37); i < n; i += 1 + r.IntN(73) {
 		x[i] = spice[r.IntN(len(spice))]
 	}

@@ -20,19 +20,21 @@ func testUpdate(t *testing.T, e *env) {
 						second[i] *= second[i]
 					}
 					w := s.weight(n, k, wt, normal("old", n*k, 5))
-					update(s, w, s.vecOut("p", n, k, normal("p", n*k, 1), bound{}), s.vecOut("g", n, k, normal("g", n*k, 1), bound{}),
+					update(s, w, s.vecOut("p", n, k, normal("p", n*k, 1), bound{}),
+						s.vecOut("g", n, k, normal("g", n*k, 1), bound{}),
 						s.vecOut("m", n, k, normal("m", n*k, 0.1), bound{}), s.vecOut("v", n, k, second, bound{}))
 					s.d.Unpack(s.out("w", n, k, bound{}), w, 0)
 				})
 			}
 			t.Run(fmt.Sprintf("%v/%dx%d", wt, n, k), func(t *testing.T) {
-				sameBits(t, "Update has the bits of AdamW, Pack and Zero", run(func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor) {
-					s.d.AdamW(p, g, m, v, step)
-					s.d.Pack(w, 0, p)
-					s.d.Zero(g)
-				}), run(func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor) {
-					kernels.Update(s.d, w, p, g, m, v, step)
-				}))
+				sameBits(t, "Update has the bits of AdamW, Pack and Zero",
+					run(func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor) {
+						s.d.AdamW(p, g, m, v, step)
+						s.d.Pack(w, 0, p)
+						s.d.Zero(g)
+					}), run(func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor) {
+						kernels.Update(s.d, w, p, g, m, v, step)
+					}))
 			})
 		}
 	}

@@ -35,7 +35,8 @@ type adamwRun struct {
 	} `json:"steps"`
 }
 
-// logprobs holds log-probs and entropies in float64, and the gradients of weighted sums of both: a line a batch of rows.
+// logprobs holds log-probs and entropies in float64, and the gradients of weighted sums of both: a line a batch of
+// rows.
 //
 //go:embed testdata/logprob_entropy.jsonl
 var logprobs []byte
@@ -76,17 +77,23 @@ func testLogProbGolden(t *testing.T, e *env) {
 			eye[i*v+i] = 1
 		}
 		outs := execute(t, e.d, layouts[1], func(s *side) {
-			h, w, ids := s.in("h", n, v, narrow(run.Logits...)), s.weight(v, v, kernels.F32, eye), s.ints("ids", run.IDs)
+			h, w, ids := s.in("h", n, v, narrow(run.Logits...)), s.weight(v, v, kernels.F32, eye),
+				s.ints("ids", run.IDs)
 			out := func(name string) kernels.Tensor { return s.vecOut(name, n, 1, nil, bound{}) }
-			lp, invTemp := kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, float32(1/run.Temperature)
+			lp, invTemp := kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")},
+				float32(1/run.Temperature)
 			s.d.LogProb(lp, h, w, ids, invTemp)
 			zero := s.vec("zero", n, 1, make([]float32, n))
-			s.d.LogProbBackward(s.out("dlogp", n, v, bound{}), kernels.Tensor{}, h, w, ids, lp, s.vec("weight", n, 1, narrow(run.WeightLogp)), kernels.Tensor{}, invTemp)
-			s.d.LogProbBackward(s.out("dentropy", n, v, bound{}), kernels.Tensor{}, h, w, ids, lp, zero, s.vec("weight", n, 1, narrow(run.WeightEntropy)), invTemp)
+			s.d.LogProbBackward(s.out("dlogp", n, v, bound{}), kernels.Tensor{}, h, w, ids, lp,
+				s.vec("weight", n, 1, narrow(run.WeightLogp)), kernels.Tensor{}, invTemp)
+			s.d.LogProbBackward(s.out("dentropy", n, v, bound{}), kernels.Tensor{}, h, w, ids, lp, zero,
+				s.vec("weight", n, 1, narrow(run.WeightEntropy)), invTemp)
 		})
-		for i, want := range [][]float64{run.Logp, run.Entropy, nil, slices.Concat(run.GradientLogp...), slices.Concat(run.GradientEntropy...)} {
+		for i, want := range [][]float64{run.Logp, run.Entropy, nil, slices.Concat(run.GradientLogp...),
+			slices.Concat(run.GradientEntropy...)} {
 			if want != nil {
-				nearValues(t, "log-probs, entropies and their gradients are torch's", outs[i].name, outs[i].cols, bound{abs: 2e-6, rel: 3e-6}, want, wide(outs[i].f32()))
+				nearValues(t, "log-probs, entropies and their gradients are torch's", outs[i].name, outs[i].cols,
+					bound{abs: 2e-6, rel: 3e-6}, want, wide(outs[i].f32()))
 			}
 		}
 	})
@@ -116,17 +123,23 @@ func (run adamwRun) follow(t *testing.T, e *env) {
 		for i := range p {
 			g, size := flat(t, step.Grads[i]), len(p[i])
 			outs := execute(t, e.d, layouts[1], func(s *side) {
-				tp, tm, tv := s.vecOut("p", 1, size, p[i], bound{}), s.vecOut("m", 1, size, m[i], bound{}), s.vecOut("v", 1, size, v[i], bound{})
-				sum, tg := s.put("sum", kernels.F64, 1, 1, s.packed(), raw(squares), true, bound{}), s.vec("g", 1, size, g)
+				tp, tm, tv := s.vecOut("p", 1, size, p[i], bound{}), s.vecOut("m", 1, size, m[i], bound{}),
+					s.vecOut("v", 1, size, v[i], bound{})
+				sum, tg := s.put("sum", kernels.F64, 1, 1, s.packed(), raw(squares), true, bound{}),
+					s.vec("g", 1, size, g)
 				s.d.SumSquares(sum, tg, nil, i > 0)
-				s.d.AdamW(tp, tg, tm, tv, kernels.AdamWStep{LR: run.Hyper.LR, Beta1: run.Hyper.Betas[0], Beta2: run.Hyper.Betas[1], Eps: run.Hyper.Eps,
+				s.d.AdamW(tp, tg, tm, tv, kernels.AdamWStep{LR: run.Hyper.LR, Beta1: run.Hyper.Betas[0],
+					Beta2: run.Hyper.Betas[1], Eps: run.Hyper.Eps,
 					WeightDecay: run.Hyper.WeightDecay, GradScale: float32(step.ClipCoef), Step: n + 1})
 			})
 			p[i], m[i], v[i], squares[0] = outs[0].f32(), outs[1].f32(), outs[2].f32(), outs[3].value(0)
-			nearValues(t, "AdamW is torch's", fmt.Sprintf("parameter %d after step %d", i, n+1), 1, rel(2e-6), wide(flat(t, step.Params[i])), wide(p[i]))
+			nearValues(t, "AdamW is torch's", fmt.Sprintf("parameter %d after step %d", i, n+1), 1, rel(2e-6),
+				wide(flat(t, step.Params[i])), wide(p[i]))
 		}
 		if norm := math.Sqrt(squares[0]); math.Abs(norm-step.GradNorm) > 1e-6*(norm+1e-30) {
-			t.Fatalf("gradient norm of step %d is %v, want %v\nrule: SumSquares adds the squares of all tensors in float64", n+1, norm, step.GradNorm)
+			t.Fatalf(
+				"gradient norm of step %d is %v, want %v\nrule: SumSquares adds the squares of all tensors in float64",
+				n+1, norm, step.GradNorm)
 		}
 	}
 }

@@ -31,7 +31,8 @@ func differences(t *testing.T, e *env, loss func() float64, ps ...parameter) {
 			}
 			want[i] = (8*(step(h)-step(-h)) - (step(2*h) - step(-2*h))) / (12 * h)
 		}
-		nearValues(t, "a backward is the derivative of its forward (central differences on ref)", p.name, 1, rel(max(gradientError, e.tol.Chain)), want, wide(p.got))
+		nearValues(t, "a backward is the derivative of its forward (central differences on ref)", p.name, 1,
+			rel(max(gradientError, e.tol.Chain)), want, wide(p.got))
 	}
 }
 
@@ -62,8 +63,9 @@ func floats(outs []output) (x [][]float32) {
 
 func testGradients(t *testing.T, e *env) {
 	for name, test := range map[string]func(t *testing.T, e *env){
-		"embedding": embeddingGradient, "rmsnorm": normGradient, "matmul": matmulGradient, "rope": ropeGradient, "attention": attentionGradient,
-		"swiglu": swigluGradient, "gather": gatherGradient, "logprob": logprobGradient,
+		"embedding": embeddingGradient, "rmsnorm": normGradient, "matmul": matmulGradient, "rope": ropeGradient,
+		"attention": attentionGradient,
+		"swiglu":    swigluGradient, "gather": gatherGradient, "logprob": logprobGradient,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })
 	}
@@ -86,9 +88,11 @@ func normGradient(t *testing.T, e *env) {
 	const n, c = 5, 7
 	x, w, dy := normal("x", n*c, 1), normal("w", c, 1), normal("dy", n*c, 1)
 	got := e.backward(t, func(s *side) {
-		tx, tw, y, rstd := s.in("x", n, c, x), s.vec("w", 1, c, w), s.out("y", n, c, bound{}), s.vecOut("rstd", n, 1, nil, bound{})
+		tx, tw, y, rstd := s.in("x", n, c, x), s.vec("w", 1, c, w), s.out("y", n, c, bound{}),
+			s.vecOut("rstd", n, 1, nil, bound{})
 		s.d.RMSNorm(y, tx, tw, 1e-2, rstd)
-		s.d.RMSNormBackward(s.out("dx", n, c, bound{}), s.vecOut("dw", 1, c, make([]float32, c), bound{}), s.in("dy", n, c, dy), tx, tw, rstd, false)
+		s.d.RMSNormBackward(s.out("dx", n, c, bound{}), s.vecOut("dw", 1, c, make([]float32, c), bound{}),
+			s.in("dy", n, c, dy), tx, tw, rstd, false)
 	})
 	differences(t, e, func() float64 {
 		return weighted(dy, e.forward(t, func(s *side) {
@@ -113,7 +117,8 @@ func matmulGradient(t *testing.T, e *env) {
 		}
 		differences(t, e, func() float64 {
 			return weighted(dy, e.forward(t, func(s *side) {
-				s.d.MatMul(s.out("y", m, n, bound{}), s.in("x", m, k, x), s.weight(n, k, kernels.F32, w), kernels.Epilogue{Bias: s.vec("bias", 1, n, bias), Scale: scale})
+				s.d.MatMul(s.out("y", m, n, bound{}), s.in("x", m, k, x), s.weight(n, k, kernels.F32, w),
+					kernels.Epilogue{Bias: s.vec("bias", 1, n, bias), Scale: scale})
 			})[0])
 		}, ps...)
 	}
@@ -124,19 +129,22 @@ func ropeGradient(t *testing.T, e *env) {
 	x, dy, pos := normal("x", n*heads*dim, 1), normal("dy", n*heads*dim, 1), []int32{0, 3, 11}
 	rope := func(x []float32, inverse bool) func(s *side) {
 		return func(s *side) {
-			s.d.RoPE(s.inout("x", n, heads*dim, x, bound{}), heads, s.at(pos), s.in("table", 12, dim, angles(12, dim)), inverse)
+			s.d.RoPE(s.inout("x", n, heads*dim, x, bound{}), heads, s.at(pos), s.in("table", 12, dim, angles(12, dim)),
+				inverse)
 		}
 	}
 	got := e.backward(t, rope(dy, true))
-	differences(t, e, func() float64 { return weighted(dy, e.forward(t, rope(x, false))[0]) }, parameter{"dx", x, got[0]})
+	differences(t, e, func() float64 { return weighted(dy, e.forward(t, rope(x, false))[0]) },
+		parameter{"dx", x, got[0]})
 }
 
-// attentionGradient is a prompt of one page that two continuations share, and a sequence of its own: gradients of all of
-// them meet in the prompt's slots.
+// attentionGradient is a prompt of one page that two continuations share, and a sequence of its own: gradients of all
+// of them meet in the prompt's slots.
 func attentionGradient(t *testing.T, e *env) {
 	hd := heads{4, 2, 3}
 	segs := []kernels.Segment{
-		{Row: 0, Len: 5, Start: 32, Pages: []int32{3, 0}}, {Row: 5, Len: 3, Start: 32, Pages: []int32{3, 2}}, {Row: 8, Len: 4, Start: 28, Pages: []int32{3}}, {Row: 12, Len: 2, Start: 0, Pages: []int32{4}},
+		{Row: 0, Len: 5, Start: 32, Pages: []int32{3, 0}}, {Row: 5, Len: 3, Start: 32, Pages: []int32{3, 2}},
+		{Row: 8, Len: 4, Start: 28, Pages: []int32{3}}, {Row: 12, Len: 2, Start: 0, Pages: []int32{4}},
 	}
 	const n, slots = 14, 5 * kernels.PageSize
 	var used []int32 // slots with a token: the rows' own, then the rest of the prompt
@@ -159,8 +167,10 @@ func attentionGradient(t *testing.T, e *env) {
 	}
 	got := e.backward(t, func(s *side) {
 		kv, tq, y, lse := attend(s)
-		dk, dv := s.inout("dk", slots, w, make([]float32, slots*w), bound{}), s.inout("dv", slots, w, make([]float32, slots*w), bound{})
-		s.d.AttentionBackward(s.out("dq", n, c, bound{}), dk, dv, s.in("dy", n, c, dy), y, tq, lse, kv, 0, s.segments(kv, segs), 0.6)
+		dk, dv := s.inout("dk", slots, w, make([]float32, slots*w), bound{}),
+			s.inout("dv", slots, w, make([]float32, slots*w), bound{})
+		s.d.AttentionBackward(s.out("dq", n, c, bound{}), dk, dv, s.in("dy", n, c, dy), y, tq, lse, kv, 0,
+			s.segments(kv, segs), 0.6)
 	})
 	at := make([]int, len(used))
 	for i, s := range used {
@@ -168,7 +178,8 @@ func attentionGradient(t *testing.T, e *env) {
 	}
 	for i, x := range got[2] {
 		if x != 0 && !slices.Contains(at, i/w) {
-			t.Fatalf("dk of slot %d, which nobody attends to, is %v\nrule: dk and dv are written in the slots of the segments only", i/w, x)
+			t.Fatalf("dk of slot %d, which nobody attends to, is %v\nrule: dk and dv are written in the slots of the "+
+				"segments only", i/w, x)
 		}
 	}
 	differences(t, e, func() float64 { return weighted(dy, e.forward(t, func(s *side) { attend(s) })[0]) },
@@ -179,10 +190,16 @@ func swigluGradient(t *testing.T, e *env) {
 	const n, f = 4, 6
 	gate, up, dy := normal("gate", n*f, 1.5), normal("up", n*f, 1), normal("dy", n*f, 1)
 	got := e.backward(t, func(s *side) {
-		s.d.SwiGLUBackward(s.out("dgate", n, f, bound{}), s.out("dup", n, f, bound{}), s.in("dy", n, f, dy), s.in("gate", n, f, gate), s.in("up", n, f, up))
+		s.d.SwiGLUBackward(s.out("dgate", n, f, bound{}), s.out("dup", n, f, bound{}), s.in("dy", n, f, dy),
+			s.in("gate", n, f, gate), s.in("up", n, f, up))
 	})
 	differences(t, e, func() float64 {
-		return weighted(dy, e.forward(t, func(s *side) { s.d.SwiGLU(s.out("y", n, f, bound{}), s.in("gate", n, f, gate), s.in("up", n, f, up)) })[0])
+		return weighted(dy,
+			e.forward(t,
+				func(s *side) {
+					s.d.SwiGLU(s.out("y", n, f, bound{}), s.in("gate", n, f, gate),
+						s.in("up", n, f, up))
+				})[0])
 	}, parameter{"dgate", gate, got[0]}, parameter{"dup", up, got[1]})
 }
 
@@ -193,7 +210,12 @@ func gatherGradient(t *testing.T, e *env) {
 		s.d.ScatterAdd(s.inout("dsrc", n, c, make([]float32, n*c), bound{}), s.in("dy", b, c, dy), s.ints("idx", idx))
 	})
 	differences(t, e, func() float64 {
-		return weighted(dy, e.forward(t, func(s *side) { s.d.Gather(s.out("dst", b, c, bound{}), s.in("src", n, c, src), s.ints("idx", idx)) })[0])
+		return weighted(dy,
+			e.forward(t,
+				func(s *side) {
+					s.d.Gather(s.out("dst", b, c, bound{}), s.in("src", n, c, src),
+						s.ints("idx", idx))
+				})[0])
 	}, parameter{"dsrc", src, got[0]})
 }
 
@@ -215,7 +237,8 @@ func logprobGradient(t *testing.T, e *env) {
 			if entropy {
 				de = s.vec("dentropy", n, 1, dentropy)
 			}
-			s.d.LogProbBackward(s.out("dh", n, c, bound{}), s.inout("dw", v, c, make([]float32, v*c), bound{}), th, tw, tt, lp, s.vec("dlogp", n, 1, dlogp), de, invTemp)
+			s.d.LogProbBackward(s.out("dh", n, c, bound{}), s.inout("dw", v, c, make([]float32, v*c), bound{}), th, tw,
+				tt, lp, s.vec("dlogp", n, 1, dlogp), de, invTemp)
 		})
 		differences(t, e, func() float64 {
 			outs := e.forward(t, func(s *side) { score(s) })

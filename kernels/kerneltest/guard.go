@@ -17,10 +17,12 @@ type layout struct {
 	off, gap, tail int
 }
 
-// layouts: a buffer of exactly the tensor; a start that is aligned to nothing but the element; columns of a wider matrix.
+// layouts: a buffer of exactly the tensor; a start that is aligned to nothing but the element; columns of a wider
+// matrix.
 var layouts = []layout{{"dense", 0, 0, 0}, {"unaligned", 5, 0, 67}, {"columns", 3, 9, 40}}
 
-// canary fills what no operation may write, and what nothing that is read may depend on: it is NaN in F32 and in BF16, and no valid id.
+// canary fills what no operation may write, and what nothing that is read may depend on: it is NaN in F32 and in BF16,
+// and no valid id.
 var canary = []byte{0xe5, 0x7f, 0xe5, 0x7f}
 
 // side is one run of a case on one device.
@@ -96,19 +98,23 @@ func (s *side) check(h *held) output {
 
 func (s *side) intact(h *held, now []byte, from, to int) {
 	if !bytes.Equal(now[from:to], h.image[from:to]) {
-		s.t.Fatalf("%s on %s, layout %s: bytes [%d, %d) of the buffer of %s were written\nrule: an operation writes the elements of its outputs and nothing between or around them",
+		s.t.Fatalf("%s on %s, layout %s: bytes [%d, %d) of the buffer of %s were written\nrule: an operation writes "+
+			"the elements of its outputs and nothing between or around them",
 			h.name, s.d.Name(), s.layout.name, from, to, h.tensor)
 	}
 }
 
 func (s *side) unchanged(h *held, now []byte, from, to int) {
 	if !bytes.Equal(now[from:to], h.image[from:to]) {
-		s.t.Fatalf("%s on %s, layout %s, %s: bytes [%d, %d) were changed\nrule: inputs are only read", h.name, s.d.Name(), s.layout.name, h.tensor, from, to)
+		s.t.Fatalf("%s on %s, layout %s, %s: bytes [%d, %d) were changed\nrule: inputs are only read", h.name,
+			s.d.Name(), s.layout.name, h.tensor, from, to)
 	}
 }
 
-// put allocates a tensor in the layout of s, filled with data (row-major) or with canaries, and remembers it for the check.
-func (s *side) put(name string, dt kernels.DType, rows, cols int, l layout, data []byte, out bool, b bound) kernels.Tensor {
+// put allocates a tensor in the layout of s, filled with data (row-major) or with canaries, and remembers it for the
+// check.
+func (s *side) put(name string, dt kernels.DType, rows, cols int, l layout, data []byte, out bool,
+	b bound) kernels.Tensor {
 	s.t.Helper()
 	size, stride := dt.Size(), cols+l.gap
 	total := l.off + l.tail + max(0, rows-1)*stride

@@ -38,8 +38,8 @@ type Tolerances struct {
 	// Break makes the work that d, a device as Run's open returns it, does next fail after the call that queues it, as
 	// on a GPU that is lost. nil: d has no such work, all of it has ended when a call returns.
 	Break func(d kernels.Device)
-	// Slow says that the device is an interpreter or plain Go, which does the same in the same order every time: nothing runs twice
-	// to see that, and of what takes longest less does.
+	// Slow says that the device is an interpreter or plain Go, which does the same in the same order every time:
+	// nothing runs twice to see that, and of what takes longest less does.
 	Slow bool
 }
 
@@ -95,16 +95,19 @@ func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 
 // Same tests that devices, say of 1, 2 and 3 threads, give the same bits in every case.
 func Same(t *testing.T, open func() (kernels.Device, error), others ...func() (kernels.Device, error)) {
-	same(t, "devices of one kind give the same bits, whatever their number of threads", func(testCase) bool { return true }, open, others)
+	same(t, "devices of one kind give the same bits, whatever their number of threads",
+		func(testCase) bool { return true }, open, others)
 }
 
 // Agree is Same for the instruction sets of a device. It leaves out sums of BF16 products that are denormal: some chips
 // flush them.
 func Agree(t *testing.T, open func() (kernels.Device, error), others ...func() (kernels.Device, error)) {
-	same(t, "every instruction set gives the same bits", func(c testCase) bool { return c.name != "denormals/bf16" }, open, others)
+	same(t, "every instruction set gives the same bits", func(c testCase) bool { return c.name != "denormals/bf16" },
+		open, others)
 }
 
-func same(t *testing.T, rule string, wanted func(testCase) bool, open func() (kernels.Device, error), others []func() (kernels.Device, error)) {
+func same(t *testing.T, rule string, wanted func(testCase) bool, open func() (kernels.Device, error),
+	others []func() (kernels.Device, error)) {
 	devices := []kernels.Device{mustOpen(t, open)}
 	for _, o := range others {
 		devices = append(devices, mustOpen(t, o))
@@ -140,8 +143,10 @@ var groups = []struct {
 	name  string
 	cases func(tol Tolerances) []testCase
 }{
-	{"embed", embedCases}, {"norm", normCases}, {"matmul", matmulCases}, {"rope", ropeCases}, {"attention", attentionCases},
-	{"swiglu", swigluCases}, {"gather", gatherCases}, {"logprob", logprobCases}, {"sample", sampleCases}, {"optimiser", optimiserCases},
+	{"embed", embedCases}, {"norm", normCases}, {"matmul", matmulCases}, {"rope", ropeCases},
+	{"attention", attentionCases},
+	{"swiglu", swigluCases}, {"gather", gatherCases}, {"logprob", logprobCases}, {"sample", sampleCases},
+	{"optimiser", optimiserCases},
 	{"special", specialCases}, {narrowGroup, narrowCases},
 }
 
@@ -150,14 +155,19 @@ var properties = []struct {
 	name string
 	test func(t *testing.T, e *env)
 }{
-	{"memory", testMemory}, {"sizes", testSizes}, {"weights", testWeights}, {"update", testUpdate}, {"cache", testCache}, {"empty", testEmpty},
-	{"lists", testLists}, {"tickets", testTickets}, {"threads", testThreads}, {"errors", testErrors}, {"batch", testBatch},
+	{"memory", testMemory}, {"sizes", testSizes}, {"weights", testWeights}, {"update", testUpdate},
+	{"cache", testCache}, {"empty", testEmpty},
+	{"lists", testLists}, {"tickets", testTickets}, {"threads", testThreads}, {"errors", testErrors},
+	{"batch", testBatch},
 	{"columns", testColumns}, {"transfers", testTransfers}, {"many", testMany}, {"segments", testManySegments},
 	{"vocabulary", testVocabulary}, {"draws", testDrawsOfMany}, {"far", testFar}, {"record", testRecord},
-	{"formula/matmul", testMatMulFormula}, {"formula/attention", testAttentionFormula}, {"formula/logprob", testLogProbFormula},
-	{"chain/rows", testRowsAlone}, {"chain/dw", testDWChain}, {"chain/attention", testAttentionChunks}, {"chain/logprob", testLogProbIsSample},
+	{"formula/matmul", testMatMulFormula}, {"formula/attention", testAttentionFormula},
+	{"formula/logprob", testLogProbFormula},
+	{"chain/rows", testRowsAlone}, {"chain/dw", testDWChain}, {"chain/attention", testAttentionChunks},
+	{"chain/logprob", testLogProbIsSample},
 	{"chain/stale", testStaleSlots}, {"gradient", testGradients},
-	{"sampler/distribution", testSamplerDistribution}, {"sampler/truncation", testTruncation}, {"sampler/wide", testTruncationWide}, {"golden/adamw", testAdamWGolden}, {"golden/logprob", testLogProbGolden},
+	{"sampler/distribution", testSamplerDistribution}, {"sampler/truncation", testTruncation},
+	{"sampler/wide", testTruncationWide}, {"golden/adamw", testAdamWGolden}, {"golden/logprob", testLogProbGolden},
 }
 
 func mustOpen(t *testing.T, open func() (kernels.Device, error)) kernels.Device {

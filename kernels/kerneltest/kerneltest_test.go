@@ -15,42 +15,46 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// The suite is tested by devices with one fault each: in a process of its own, the part named must fail and say the rule.
+// The suite is tested by devices with one fault each: in a process of its own, the part named must fail and say the
+// rule.
 var faults = map[string]fault{
-	"writes behind y":                    {part: "matmul", rule: "nothing between or around them"},
-	"changes an input":                   {part: "swiglu", rule: "inputs are only read"},
-	"leaves an element":                  {part: "embed", rule: "y[t] = w[ids[t]]"},
-	"a wrong bit":                        {part: "matmul", rule: "one chain of fused multiply-adds over k"},
-	"depends on the batch":               {part: "chain/rows", rule: "a row's bits do not depend on the rows beside it"},
-	"depends on the place":               {part: "chain/rows", rule: "a row's bits do not depend on its place"},
-	"depends on the address":             {part: "norm", rule: "where a tensor begins and how its rows are spaced changes no bit"},
-	"is never twice the same":            {part: "rope", rule: "the same call gives the same bits every time"},
-	"adds dW apart":                      {part: "chain/dw", rule: "dW goes on with one chain"},
-	"decodes otherwise":                  {part: "chain/attention", rule: "decode gives the bits of prefill"},
-	"sees other pages":                   {part: "chain/attention", rule: "in which pages"},
-	"reads stale slots":                  {part: "chain/stale", rule: "slots behind a query"},
-	"scores otherwise":                   {part: "chain/logprob", rule: "rollout and trainer agree exactly"},
-	"scales attention":                   {part: "formula/attention", rule: "attention is softmax"},
-	"scales matmul":                      {part: "formula/matmul", rule: "a matmul is the sum"},
-	"tempers the log-prob":               {part: "formula/logprob", rule: "a log-prob is"},
-	"loses NaN":                          {part: "special", rule: "never lost"},
-	"flushes denormals":                  {part: "special", rule: "F32 chains keep denormals"},
-	"forgets to add dx":                  {part: "norm", rule: "dx = (dx +)"},
-	"wrong dX":                           {part: "gradient/matmul", rule: "central differences"},
-	"wrong dembedding":                   {part: "gradient/embedding", rule: "central differences"},
-	"wrong dnorm":                        {part: "gradient/rmsnorm", rule: "central differences"},
-	"rotates forward only":               {part: "gradient/rope", rule: "central differences"},
-	"wrong dk":                           {part: "gradient/attention", rule: "central differences"},
-	"wrong dgate":                        {part: "gradient/swiglu", rule: "central differences"},
-	"wrong scatter":                      {part: "gradient/gather", rule: "central differences"},
-	"wrong dentropy":                     {part: "gradient/logprob", rule: "central differences"},
-	"negates dentropy":                   {part: "golden/logprob", rule: "are torch's"},
-	"draws low":                          {part: "sampler/distribution", rule: "ids are drawn by their probability"},
-	"keeps one more":                     {part: "sampler/truncation", rule: "which is not among those"},
-	"ignores min-p":                      {part: "sampler/truncation", rule: "which is not among those"},
-	"draws a little low":                 {part: "sampler/truncation", rule: "the id drawn is the first"},
-	"takes the last of the ties":         {part: "sample", rule: "lowest id on ties"},
-	"scores what is adjusted":            {part: "sample", rule: "adjustments decide what is drawn, not how it is scored"},
+	"writes behind y":   {part: "matmul", rule: "nothing between or around them"},
+	"changes an input":  {part: "swiglu", rule: "inputs are only read"},
+	"leaves an element": {part: "embed", rule: "y[t] = w[ids[t]]"},
+	"a wrong bit":       {part: "matmul", rule: "one chain of fused multiply-adds over k"},
+	"depends on the batch": {part: "chain/rows",
+		rule: "a row's bits do not depend on the rows beside it"},
+	"depends on the place": {part: "chain/rows", rule: "a row's bits do not depend on its place"},
+	"depends on the address": {part: "norm",
+		rule: "where a tensor begins and how its rows are spaced changes no bit"},
+	"is never twice the same":    {part: "rope", rule: "the same call gives the same bits every time"},
+	"adds dW apart":              {part: "chain/dw", rule: "dW goes on with one chain"},
+	"decodes otherwise":          {part: "chain/attention", rule: "decode gives the bits of prefill"},
+	"sees other pages":           {part: "chain/attention", rule: "in which pages"},
+	"reads stale slots":          {part: "chain/stale", rule: "slots behind a query"},
+	"scores otherwise":           {part: "chain/logprob", rule: "rollout and trainer agree exactly"},
+	"scales attention":           {part: "formula/attention", rule: "attention is softmax"},
+	"scales matmul":              {part: "formula/matmul", rule: "a matmul is the sum"},
+	"tempers the log-prob":       {part: "formula/logprob", rule: "a log-prob is"},
+	"loses NaN":                  {part: "special", rule: "never lost"},
+	"flushes denormals":          {part: "special", rule: "F32 chains keep denormals"},
+	"forgets to add dx":          {part: "norm", rule: "dx = (dx +)"},
+	"wrong dX":                   {part: "gradient/matmul", rule: "central differences"},
+	"wrong dembedding":           {part: "gradient/embedding", rule: "central differences"},
+	"wrong dnorm":                {part: "gradient/rmsnorm", rule: "central differences"},
+	"rotates forward only":       {part: "gradient/rope", rule: "central differences"},
+	"wrong dk":                   {part: "gradient/attention", rule: "central differences"},
+	"wrong dgate":                {part: "gradient/swiglu", rule: "central differences"},
+	"wrong scatter":              {part: "gradient/gather", rule: "central differences"},
+	"wrong dentropy":             {part: "gradient/logprob", rule: "central differences"},
+	"negates dentropy":           {part: "golden/logprob", rule: "are torch's"},
+	"draws low":                  {part: "sampler/distribution", rule: "ids are drawn by their probability"},
+	"keeps one more":             {part: "sampler/truncation", rule: "which is not among those"},
+	"ignores min-p":              {part: "sampler/truncation", rule: "which is not among those"},
+	"draws a little low":         {part: "sampler/truncation", rule: "the id drawn is the first"},
+	"takes the last of the ties": {part: "sample", rule: "lowest id on ties"},
+	"scores what is adjusted": {part: "sample",
+		rule: "adjustments decide what is drawn, not how it is scored"},
 	"forgets to divide":                  {part: "sampler/truncation", rule: "the id drawn is the first"},
 	"miscounts the steps":                {part: "golden/adamw", rule: "AdamW is torch's"},
 	"keeps the gradient":                 {part: "update", rule: "the bits of AdamW, Pack and Zero"},
@@ -156,7 +160,8 @@ func TestFaultySame(t *testing.T) {
 	if name == "" {
 		t.Skip("run by TestEveryFaultIsFound")
 	}
-	Same(t, func() (kernels.Device, error) { return ref.New(), nil }, func() (kernels.Device, error) { return &faulty{Device: ref.New(), fault: name}, nil })
+	Same(t, func() (kernels.Device, error) { return ref.New(), nil },
+		func() (kernels.Device, error) { return &faulty{Device: ref.New(), fault: name}, nil })
 }
 
 // faulty is ref with one fault.
@@ -341,7 +346,8 @@ func (d *faulty) Attention(y, q, lse kernels.Tensor, kv kernels.KV, layer int, b
 	}
 }
 
-func (d *faulty) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, kv kernels.KV, layer int, b kernels.Batch, scale float32) {
+func (d *faulty) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, kv kernels.KV, layer int, b kernels.Batch,
+	scale float32) {
 	if d.is("wrong dk") { // what only one of the segments adds to a shared page
 		d.Device.AttentionBackward(dq, dk, dv, dy, y, q, lse, kv, layer, b, scale)
 		d.edit(dk.RowRange(3*kernels.PageSize, 1), times(0.99))
@@ -381,7 +387,8 @@ func (d *faulty) ScatterAdd(dst, src, idx kernels.Tensor) {
 	}
 }
 
-func (d *faulty) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor, invTemp float32) {
+func (d *faulty) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor,
+	invTemp float32) {
 	if d.is("tempers the log-prob") {
 		invTemp *= 1.001
 	}
@@ -391,7 +398,8 @@ func (d *faulty) LogProb(out kernels.LogProbs, h kernels.Tensor, w kernels.Weigh
 	}
 }
 
-func (d *faulty) LogProbBackward(dh, dw, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor, lp kernels.LogProbs, dlogp, dentropy kernels.Tensor, invTemp float32) {
+func (d *faulty) LogProbBackward(dh, dw, h kernels.Tensor, w kernels.Weight, targets kernels.Tensor,
+	lp kernels.LogProbs, dlogp, dentropy kernels.Tensor, invTemp float32) {
 	if (d.is("wrong dentropy") || d.is("negates dentropy")) && !dentropy.IsZero() {
 		d.edit(dentropy, times(-1))
 	}

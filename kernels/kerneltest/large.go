@@ -83,7 +83,8 @@ func manyCases(tol Tolerances) (cases []testCase) {
 		s.d.Copy(half, x)
 		s.d.Copy(s.out("widened", t, c, bound{}), half)
 		s.d.Zero(s.inout("zero", t, c, normal("x", t*c, 1), bound{}))
-		s.d.SumSquares(s.put("squares", kernels.F64, 1, 1, s.packed(), nil, true, rel(squaresError(tol))), x, nil, false)
+		s.d.SumSquares(s.put("squares", kernels.F64, 1, 1, s.packed(), nil, true, rel(squaresError(tol))), x, nil,
+			false)
 	})
 	for _, kt := range caches {
 		seqs, hd, b := []sequence{{manyRows + 4459, 1}, {3, 2}}, heads{2, 1, 2}, tol.attention(kt)
@@ -147,7 +148,8 @@ func testManySegments(t *testing.T, e *env) {
 				kv := s.cache(kernels.KVSpec{Layers: 1, Pages: pages, KVHeads: 1, HeadDim: 1, Type: kt})
 				b := s.batch(kernels.Layout{Slots: slots, Segs: segs}, kv)
 				s.d.KVWrite(kv, 0, s.vec("k", n, 1, k), s.vec("v", n, 1, v), b)
-				tq, y, lse := s.vec("q", n, 1, q), s.vecOut("y", n, 1, nil, bound{}), s.vecOut("lse", n, 1, nil, bound{})
+				tq, y, lse := s.vec("q", n, 1, q), s.vecOut("y", n, 1, nil, bound{}),
+					s.vecOut("lse", n, 1, nil, bound{})
 				s.d.Attention(y, tq, lse, kv, 0, b, scale)
 				tdk, tdv := s.vecOut("dk", len(dk), 1, dk, bound{}), s.vecOut("dv", len(dv), 1, dv, bound{})
 				tdq, tdy := s.vecOut("dq", n, 1, nil, bound{}), s.vec("dy", n, 1, dy)
@@ -164,8 +166,9 @@ func testManySegments(t *testing.T, e *env) {
 			limit := abs(max(1e-5, 4*e.tol.attention(kt)))
 			for i, want := range [][]float32{v, lse, dk, dv, make([]float32, n)} {
 				o := outs[i]
-				nearValues(t, "every segment is attended to, however many there are: with one key p is 1, y is v, dv += dy, "+
-					"dq and dk are 0", o.name, 1, limit, wide(want), wide(o.f32()))
+				nearValues(t,
+					"every segment is attended to, however many there are: with one key p is 1, y is v, dv += dy, "+
+						"dq and dk are 0", o.name, 1, limit, wide(want), wide(o.f32()))
 			}
 		})
 	}
@@ -180,12 +183,14 @@ func vocabularyCases(tol Tolerances) (cases []testCase) {
 	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
 	for _, wt := range types {
 		w := func(s *side) kernels.Weight { return s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1)) }
-		add("logprob/"+wt.String(), "Logp = z[target] - LSE, Entropy = -sum p ln p, over the whole vocabulary", func(s *side) {
-			v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, abs(tol.LogProb)) }
-			h, out := s.in("h", sh.t, sh.k, normal("h", sh.t*sh.k, 1)), kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy")}
-			out.LSE = v("lse")
-			s.d.LogProb(out, h, w(s), s.ints("targets", ends), 0.6)
-		})
+		add("logprob/"+wt.String(), "Logp = z[target] - LSE, Entropy = -sum p ln p, over the whole vocabulary",
+			func(s *side) {
+				v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, abs(tol.LogProb)) }
+				h, out := s.in("h", sh.t, sh.k, normal("h", sh.t*sh.k, 1)),
+					kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy")}
+				out.LSE = v("lse")
+				s.d.LogProb(out, h, w(s), s.ints("targets", ends), 0.6)
+			})
 		add("backward/"+wt.String(), "dh = dz w, dw += dz^T h, over the whole vocabulary", func(s *side) {
 			logprobBackward(s, sh, wt, 0.6, true, wt == kernels.F32, tol)
 		})
@@ -214,7 +219,8 @@ func testDrawsOfMany(t *testing.T, e *env) {
 	logits := normal("logits of many", manyWords, 1)
 	logits[manyWords-1], logits[1<<17], logits[1<<16], logits[0] = 7, 7.5, 7.25, 7
 	for _, r := range []kernels.Sampling{
-		{InvTemp: 1}, {InvTemp: 1.5, TopK: 50, Never: []int32{1 << 17, 5}}, {InvTemp: 1, TopK: 70000}, {InvTemp: 1.2, TopP: 0.83},
+		{InvTemp: 1}, {InvTemp: 1.5, TopK: 50, Never: []int32{1 << 17, 5}}, {InvTemp: 1, TopK: 70000},
+		{InvTemp: 1.2, TopP: 0.83},
 		{InvTemp: 1.1, TopK: 90000, TopP: 0.9, MinP: 0.002, Never: []int32{manyWords - 1}},
 	} {
 		t.Run(fmt.Sprintf("T%v,k%d,p%v,m%v,n%d", r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Never)), func(t *testing.T) {

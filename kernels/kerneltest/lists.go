@@ -47,7 +47,8 @@ func (d *scribbler) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, 
 	clear(fed)
 }
 
-func (d *scribbler) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, b kernels.Batch, first int) {
+func (d *scribbler) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, b kernels.Batch,
+	first int) {
 	d.Device.Sample(ids, out, logits, b, first)
 	for _, r := range d.draws[b][first : first+logits.Rows] {
 		clear(r.Never)
@@ -86,7 +87,8 @@ func testLists(t *testing.T, e *env) {
 				s.t.Fatalf("NewBatch: %v", err)
 			}
 			s.frees = append(s.frees, b.Free)
-			s.d.SetBatch(b, &l, nil, s.ints("sampled", []int32{7, 31}), []kernels.Fed{{Row: 5, From: 1}, {Row: 69, From: 0}})
+			s.d.SetBatch(b, &l, nil, s.ints("sampled", []int32{7, 31}),
+				[]kernels.Fed{{Row: 5, From: 1}, {Row: 69, From: 0}})
 			y := s.out("y", n, c, bound{})
 			s.d.Embed(y, w, b)
 			s.d.RoPE(y, 2, b, s.in("table", 30, 6, angles(30, 6)), false)
@@ -124,8 +126,9 @@ func testLists(t *testing.T, e *env) {
 				})
 			}
 			want, got := run(e.d), run(&scribbler{e.d, map[kernels.Batch][]kernels.Sampling{}})
-			sameBits(t, "what a call is given on the host is read before the call returns (the lists of a Sampling: before "+
-				"Sample does)", want, got)
+			sameBits(t,
+				"what a call is given on the host is read before the call returns (the lists of a Sampling: before "+
+					"Sample does)", want, got)
 		})
 	}
 }
@@ -159,7 +162,8 @@ func testTickets(t *testing.T, e *env) {
 			}
 			want := raw(normal([]string{"x", "y", "y"}[i], n, 1))
 			if got := dst(i); !bytes.Equal(got, want) {
-				t.Fatalf("what fetch %d of 3 brought differs\nrule: Fetch copies what the work queued before it left; tickets may be "+
+				t.Fatalf("what fetch %d of 3 brought differs\nrule: Fetch copies what the work queued before it "+
+					"left; tickets may be "+
 					"waited for in any order by any goroutine", i+1)
 			}
 		}

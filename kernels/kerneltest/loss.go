@@ -10,7 +10,8 @@ import (
 )
 
 // vocabularies as h [t, k] and V = n: one word, odd, more than a chunk, and real ones scaled down.
-var vocabularies = []shape{{0, 33, 7}, {1, 1, 3}, {7, 7, 1}, {1, 31, 16}, {5, 33, 31}, {33, 257, 24}, {67, 101, 33}, {3, 4099, 8}, {2, 10007, 5}}
+var vocabularies = []shape{{0, 33, 7}, {1, 1, 3}, {7, 7, 1}, {1, 31, 16}, {5, 33, 31}, {33, 257, 24}, {67, 101, 33},
+	{3, 4099, 8}, {2, 10007, 5}}
 
 func logprobCases(tol Tolerances) (cases []testCase) {
 	for _, wt := range types {
@@ -20,21 +21,28 @@ func logprobCases(tol Tolerances) (cases []testCase) {
 					continue // once is enough for what takes long
 				}
 				name := fmt.Sprintf("%v/%v/%v", wt, sh, invTemp)
-				cases = append(cases, testCase{"forward/" + name, "Logp = z[target] - LSE, Entropy = -sum p ln p, LSE = ln sum exp z, z = logits * invTemp", func(s *side) {
-					h, w, targets := lossInput(s, sh, wt)
-					v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, abs(tol.LogProb)) }
-					s.d.LogProb(kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy"), LSE: v("lse")}, h, w, targets, invTemp)
-					s.d.LogProb(kernels.LogProbs{Logp: v("logp alone")}, h, w, targets, invTemp)
-					s.d.LogProb(kernels.LogProbs{Entropy: v("entropy alone")}, h, w, targets, invTemp)
-				}})
+				cases = append(cases, testCase{"forward/" + name,
+					"Logp = z[target] - LSE, Entropy = -sum p ln p, LSE = ln sum exp z, z = logits * invTemp",
+					func(s *side) {
+						h, w, targets := lossInput(s, sh, wt)
+						v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, abs(tol.LogProb)) }
+						s.d.LogProb(kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy"), LSE: v("lse")}, h, w,
+							targets,
+							invTemp)
+						s.d.LogProb(kernels.LogProbs{Logp: v("logp alone")}, h, w, targets, invTemp)
+						s.d.LogProb(kernels.LogProbs{Entropy: v("entropy alone")}, h, w, targets, invTemp)
+					}})
 				for _, entropy := range []bool{false, true} {
 					if entropy == (invTemp == 1) {
 						continue
 					}
 					for _, withDW := range []bool{false, true} {
-						cases = append(cases, testCase{fmt.Sprintf("backward/%s/entropy=%v/dw=%v", name, entropy, withDW), "dz = invTemp*(dlogp*([v=target]-p) - dentropy*p*(ln p + entropy)); dh = dz w, dw += dz^T h", func(s *side) {
-							logprobBackward(s, sh, wt, invTemp, entropy, withDW, tol)
-						}})
+						cases = append(cases,
+							testCase{fmt.Sprintf("backward/%s/entropy=%v/dw=%v", name, entropy, withDW),
+								"dz = invTemp*(dlogp*([v=target]-p) - dentropy*p*(ln p + entropy)); dh = dz w, dw += " +
+									"dz^T h", func(s *side) {
+									logprobBackward(s, sh, wt, invTemp, entropy, withDW, tol)
+								}})
 					}
 				}
 			}
@@ -44,7 +52,8 @@ func logprobCases(tol Tolerances) (cases []testCase) {
 }
 
 func lossInput(s *side, sh shape, wt kernels.DType) (h kernels.Tensor, w kernels.Weight, targets kernels.Tensor) {
-	return s.in("h", sh.t, sh.k, normal("h", sh.t*sh.k, 1)), s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1)), s.ints("targets", below("targets", sh.t, sh.n))
+	return s.in("h", sh.t, sh.k, normal("h", sh.t*sh.k, 1)), s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1)),
+		s.ints("targets", below("targets", sh.t, sh.n))
 }
 
 func logprobBackward(s *side, sh shape, wt kernels.DType, invTemp float32, entropy, withDW bool, tol Tolerances) {
@@ -65,10 +74,12 @@ func logprobBackward(s *side, sh shape, wt kernels.DType, invTemp float32, entro
 	if withDW {
 		dw = s.inout("dw", sh.n, sh.k, normal("dw", sh.n*sh.k, 1), b)
 	}
-	s.d.LogProbBackward(s.out("dh", sh.t, sh.k, b), dw, h, w, targets, lp, s.vec("dlogp", sh.t, 1, dlogp), dentropy, invTemp)
+	s.d.LogProbBackward(s.out("dh", sh.t, sh.k, b), dw, h, w, targets, lp, s.vec("dlogp", sh.t, 1, dlogp), dentropy,
+		invTemp)
 }
 
-// exactLogProbs is the softmax in float64 straight from its definition, over the inputs of lossInput (of Q8 weights as if they were F32).
+// exactLogProbs is the softmax in float64 straight from its definition, over the inputs of lossInput (of Q8 weights as
+// if they were F32).
 func exactLogProbs(sh shape, wt kernels.DType, invTemp float32) (logp, entropy, lse []float32) {
 	all := once(fmt.Sprint("logprobs ", sh, wt, invTemp), func() []float32 {
 		logp, entropy, lse := softmaxLogProbs(sh, wt, invTemp)
@@ -108,11 +119,13 @@ func testLogProbFormula(t *testing.T, e *env) {
 				outs := execute(t, e.d, layouts[0], func(s *side) {
 					h, w, targets := lossInput(s, sh, wt)
 					v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, bound{}) }
-					s.d.LogProb(kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy"), LSE: v("lse")}, h, w, targets, 0.6)
+					s.d.LogProb(kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy"), LSE: v("lse")}, h, w, targets,
+						0.6)
 				})
 				logp, entropy, lse := exactLogProbs(sh, wt, 0.6)
 				for i, want := range [][]float32{logp, entropy, lse} {
-					nearValues(t, "a log-prob is z[target] - ln sum exp z of the rounded operands", outs[i].name, 1, abs(3e-5), wide(want), wide(outs[i].f32()))
+					nearValues(t, "a log-prob is z[target] - ln sum exp z of the rounded operands", outs[i].name, 1,
+						abs(3e-5), wide(want), wide(outs[i].f32()))
 				}
 			})
 		}

@@ -14,10 +14,13 @@ type shape struct{ t, n, k int }
 
 func (s shape) String() string { return fmt.Sprintf("%dx%dx%d", s.t, s.n, s.k) }
 
-// shapes are odd on purpose: one, just below and above the blocks of 2, 14, 16 and 32, primes, and real models scaled down.
+// shapes are odd on purpose: one, just below and above the blocks of 2, 14, 16 and 32, primes, and real models scaled
+// down.
 var shapes = []shape{
-	{1, 1, 1}, {1, 31, 33}, {1, 33, 31}, {1, 32, 2}, {1, 192, 576}, {2, 33, 64}, {3, 64, 1}, {4, 31, 96}, {5, 127, 37}, {13, 30, 63},
-	{0, 33, 7}, {7, 7, 7}, {33, 1, 7}, {5, 7, 1}, {14, 32, 32}, {15, 65, 33}, {17, 97, 101}, {28, 64, 128}, {29, 95, 65}, {31, 1, 31}, {33, 33, 33}, {64, 48, 144}, {47, 65, 96}, {48, 32, 70}, {67, 131, 61},
+	{1, 1, 1}, {1, 31, 33}, {1, 33, 31}, {1, 32, 2}, {1, 192, 576}, {2, 33, 64}, {3, 64, 1}, {4, 31, 96}, {5, 127, 37},
+	{13, 30, 63},
+	{0, 33, 7}, {7, 7, 7}, {33, 1, 7}, {5, 7, 1}, {14, 32, 32}, {15, 65, 33}, {17, 97, 101}, {28, 64, 128},
+	{29, 95, 65}, {31, 1, 31}, {33, 33, 33}, {64, 48, 144}, {47, 65, 96}, {48, 32, 70}, {67, 131, 61},
 }
 
 // large passes every blocking limit of a matmul once; k, n and t each at a time, to stay cheap.
@@ -38,11 +41,16 @@ func all() []shape { return slices.Concat(shapes, large, random(15)) }
 var types = []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8}
 
 const (
-	matmulRule = "y[t,n] is one chain of fused multiply-adds over k, ascending, from zero (F32); pairs of k with the odd one first, flushing denormals, or tiles of 32 k (BF16); exact integer sums of groups of 32, one chain of scaled groups (Q8)"
+	matmulRule = "y[t,n] is one chain of fused multiply-adds over k, ascending, from zero (F32); pairs of k with the " +
+		"odd one first, flushing denormals, or tiles of 32 k (BF16); exact integer sums of groups of 32, one chain " +
+		"of scaled groups (Q8)"
 	epilogRule = "y = Scale*c + Bias (+ y if Add), each step rounded; Scale 0 means 1"
-	dxRule     = "dx[t,k] is one chain over n, operands rounded to the weight's type (BF16 for Q8), then scaled, then added"
-	lowRule    = "with an adapter: the bits of the weight's product, then U = Scale x A^T (dy B), then y += U B^T (dx += U A)"
-	dwRule     = "dw[n,k] goes on with one chain over t ascending from its old value; BF16 pairs are tokens 2i, 2i+1 of the call"
+	dxRule     = "dx[t,k] is one chain over n, operands rounded to the weight's type (BF16 for Q8), then scaled, " +
+		"then added"
+	lowRule = "with an adapter: the bits of the weight's product, then U = Scale x A^T (dy B), then y += U B^T " +
+		"(dx += U A)"
+	dwRule = "dw[n,k] goes on with one chain over t ascending from its old value; BF16 pairs are tokens 2i, 2i+1 " +
+		"of the call"
 )
 
 func matmulCases(tol Tolerances) (cases []testCase) {
@@ -52,7 +60,8 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 			add(fmt.Sprintf("y/%v/%v", wt, sh), matmulRule, matmul(sh, wt, epilogue{}, rel(tol.Chain), normal))
 			add(fmt.Sprintf("dx/%v/%v", wt, sh), dxRule, matmulDX(sh, wt, false, 0, rel(tol.Chain), normal))
 		}
-		for i, e := range []epilogue{{bias: true}, {add: true}, {bias: true, add: true}, {scale: 1.5}, {scale: -0.3, add: true}, {scale: 0.7, bias: true, add: true}} {
+		for i, e := range []epilogue{{bias: true}, {add: true}, {bias: true, add: true}, {scale: 1.5},
+			{scale: -0.3, add: true}, {scale: 0.7, bias: true, add: true}} {
 			b := rel(tol.Chain)
 			if e.scale != 0 {
 				b = rel(max(tol.Chain, tol.F32)) // a device may fuse the scale into what follows
@@ -71,16 +80,19 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 		}
 		for _, lt := range types[:2] {
 			for _, l := range lows {
-				add(fmt.Sprintf("low/%v+%v/%v,r%d", wt, lt, l.shape, l.r), lowRule, matmulLow(l.shape, wt, lt, l.r, rel(tol.Chain)))
+				add(fmt.Sprintf("low/%v+%v/%v,r%d", wt, lt, l.shape, l.r), lowRule,
+					matmulLow(l.shape, wt, lt, l.r, rel(tol.Chain)))
 				for _, plus := range []bool{false, true} {
-					add(fmt.Sprintf("dxlow/%v+%v/%v,r%d/%v", wt, lt, l.shape, l.r, plus), lowRule, matmulDXLow(l.shape, wt, lt, l.r, plus, rel(tol.Chain)))
+					add(fmt.Sprintf("dxlow/%v+%v/%v,r%d/%v", wt, lt, l.shape, l.r, plus), lowRule,
+						matmulDXLow(l.shape, wt, lt, l.r, plus, rel(tol.Chain)))
 				}
 			}
 		}
 		for _, sh := range []shape{{1, 33, 47}, {9, 71, 34}, {37, 40, 33}} {
 			add(fmt.Sprintf("dx/%v/%v/add", wt, sh), dxRule, matmulDX(sh, wt, true, 0, rel(tol.Chain), normal))
 			add(fmt.Sprintf("dx/%v/%v/scale", wt, sh), dxRule, matmulDX(sh, wt, false, 2.5, rel(tol.Chain), normal))
-			add(fmt.Sprintf("dx/%v/%v/scale+add", wt, sh), dxRule, matmulDX(sh, wt, true, 0.3, rel(max(tol.Chain, tol.F32)), normal))
+			add(fmt.Sprintf("dx/%v/%v/scale+add", wt, sh), dxRule,
+				matmulDX(sh, wt, true, 0.3, rel(max(tol.Chain, tol.F32)), normal))
 		}
 	}
 	for _, op := range types[:2] {
@@ -138,14 +150,15 @@ func matmuls(sh shape, wt kernels.DType, b bound) func(s *side) {
 		s.d.MatMuls(x, []kernels.Product{
 			{Y: s.out("y1", sh.t, n1, b), W: s.weight(n1, sh.k, wt, normal("w1", n1*sh.k, 1))},
 			{Y: s.out("y2", sh.t, sh.n, b), W: s.weight(sh.n, sh.k, wt, normal("w2", sh.n*sh.k, 1))},
-			{Y: s.inout("y3", sh.t, n3, normal("y3", sh.t*n3, 1), b), W: s.weight(n3, sh.k, wt, normal("w3", n3*sh.k, 1)),
+			{Y: s.inout("y3", sh.t, n3, normal("y3", sh.t*n3, 1), b),
+				W:        s.weight(n3, sh.k, wt, normal("w3", n3*sh.k, 1)),
 				Epilogue: kernels.Epilogue{Bias: s.vec("bias", 1, n3, normal("bias", n3, 1)), Add: true}},
 		})
 	}
 }
 
-// matmulGroup multiplies with five weights that a device may hold as one matrix, into columns that follow each other. The first and the last
-// have a bias, and an adapter if r is not 0.
+// matmulGroup multiplies with five weights that a device may hold as one matrix, into columns that follow each other.
+// The first and the last have a bias, and an adapter if r is not 0.
 func matmulGroup(sh shape, wt kernels.DType, r int, b bound) func(s *side) {
 	return func(s *side) {
 		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
@@ -173,12 +186,14 @@ func matmulGroup(sh shape, wt kernels.DType, r int, b bound) func(s *side) {
 var lows = []struct {
 	shape
 	r int
-}{{shape{1, 33, 47}, 4}, {shape{9, 64, 34}, 1}, {shape{50, 40, 33}, 16}, {shape{70, 65, 96}, 35}, {shape{17, 35, 2063}, 8}, {shape{0, 32, 32}, 8},
+}{{shape{1, 33, 47}, 4}, {shape{9, 64, 34}, 1}, {shape{50, 40, 33}, 16}, {shape{70, 65, 96}, 35},
+	{shape{17, 35, 2063}, 8}, {shape{0, 32, 32}, 8},
 	{shape{13, 2050, 37}, 3}}
 
 // adapter is a LowRank of rank r beside a weight [n, k].
 func adapter(s *side, name string, t, n, k, r int, lt kernels.DType, b bound) kernels.LowRank {
-	return kernels.LowRank{A: s.weight(r, k, lt, normal("A"+name, r*k, 1)), B: s.weight(n, r, lt, normal("B"+name, n*r, 1)),
+	return kernels.LowRank{A: s.weight(r, k, lt, normal("A"+name, r*k, 1)),
+		B: s.weight(n, r, lt, normal("B"+name, n*r, 1)),
 		U: s.out("u"+name, t, r, b), Scale: 0.7}
 }
 
@@ -188,10 +203,13 @@ func matmulLow(sh shape, wt, lt kernels.DType, r int, b bound) func(s *side) {
 		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 		n3 := 2*sh.n + 5
 		s.d.MatMuls(x, []kernels.Product{
-			{Y: s.out("y1", sh.t, sh.n, b), W: s.weight(sh.n, sh.k, wt, normal("w1", sh.n*sh.k, 1)), Low: adapter(s, "1", sh.t, sh.n, sh.k, r, lt, b)},
+			{Y: s.out("y1", sh.t, sh.n, b), W: s.weight(sh.n, sh.k, wt, normal("w1", sh.n*sh.k, 1)),
+				Low: adapter(s, "1", sh.t, sh.n, sh.k, r, lt, b)},
 			{Y: s.out("y2", sh.t, 7, b), W: s.weight(7, sh.k, wt, normal("w2", 7*sh.k, 1))},
-			{Y: s.inout("y3", sh.t, n3, normal("y3", sh.t*n3, 1), b), W: s.weight(n3, sh.k, wt, normal("w3", n3*sh.k, 1)),
-				Epilogue: kernels.Epilogue{Bias: s.vec("bias", 1, n3, normal("bias", n3, 1)), Add: true}, Low: adapter(s, "3", sh.t, n3, sh.k, r+1, lt, b)},
+			{Y: s.inout("y3", sh.t, n3, normal("y3", sh.t*n3, 1), b),
+				W:        s.weight(n3, sh.k, wt, normal("w3", n3*sh.k, 1)),
+				Epilogue: kernels.Epilogue{Bias: s.vec("bias", 1, n3, normal("bias", n3, 1)), Add: true},
+				Low:      adapter(s, "3", sh.t, n3, sh.k, r+1, lt, b)},
 		})
 	}
 }
@@ -242,7 +260,8 @@ func matmulDWs(sh shape, op kernels.DType, b bound) func(s *side) {
 			name := fmt.Sprintf("dw%d", i)
 			dw, n = append(dw, s.inout(name, rows, sh.k, normal(name, rows*sh.k, 1), b)), n+rows
 		}
-		s.d.MatMulDWs(dw, s.in("dy", sh.t, n, normal("dy", sh.t*n, 1)), s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1)), op)
+		s.d.MatMulDWs(dw, s.in("dy", sh.t, n, normal("dy", sh.t*n, 1)),
+			s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1)), op)
 	}
 }
 
@@ -266,26 +285,31 @@ func testMatMulFormula(t *testing.T, e *env) {
 				}
 				check := func(what string, got float32, n int, a, b func(i int) float32) {
 					if want, size := sum(n, a, b); math.Abs(float64(got)-want) > float64(n)*size*0x1p-24 {
-						t.Fatalf("%s = %v, want %v\nrule: a matmul is the sum of the products of its operands, rounded to the type of the weight", what, got, want)
+						t.Fatalf("%s = %v, want %v\nrule: a matmul is the sum of the products of its operands, "+
+							"rounded to the type of the weight", what, got, want)
 					}
 				}
 				plain := layouts[0]
 				y := execute(t, e.d, plain, matmul(sh, wt, epilogue{}, bound{}, normal))[0].f32()
 				dx := execute(t, e.d, plain, matmulDX(sh, wt, false, 0, bound{}, normal))[0].f32()
 				dw := execute(t, e.d, plain, func(s *side) {
-					s.d.MatMulDW(s.inout("dw", sh.n, sh.k, make([]float32, sh.n*sh.k), bound{}), s.in("dy", sh.t, sh.n, dy), s.in("x", sh.t, sh.k, x), wt)
+					s.d.MatMulDW(s.inout("dw", sh.n, sh.k, make([]float32, sh.n*sh.k), bound{}),
+						s.in("dy", sh.t, sh.n, dy), s.in("x", sh.t, sh.k, x), wt)
 				})[0].f32()
 				for r := range sh.t {
 					for n := range sh.n {
-						check("y", y[r*sh.n+n], sh.k, func(i int) float32 { return xr[r*sh.k+i] }, func(i int) float32 { return wr[n*sh.k+i] })
+						check("y", y[r*sh.n+n], sh.k, func(i int) float32 { return xr[r*sh.k+i] },
+							func(i int) float32 { return wr[n*sh.k+i] })
 					}
 					for k := range sh.k {
-						check("dx", dx[r*sh.k+k], sh.n, func(i int) float32 { return dyr[r*sh.n+i] }, func(i int) float32 { return wr[i*sh.k+k] })
+						check("dx", dx[r*sh.k+k], sh.n, func(i int) float32 { return dyr[r*sh.n+i] },
+							func(i int) float32 { return wr[i*sh.k+k] })
 					}
 				}
 				for n := range sh.n {
 					for k := range sh.k {
-						check("dw", dw[n*sh.k+k], sh.t, func(i int) float32 { return dyr[i*sh.n+n] }, func(i int) float32 { return xr[i*sh.k+k] })
+						check("dw", dw[n*sh.k+k], sh.t, func(i int) float32 { return dyr[i*sh.n+n] },
+							func(i int) float32 { return xr[i*sh.k+k] })
 					}
 				}
 			})
@@ -314,7 +338,8 @@ func testDWChain(t *testing.T, e *env) {
 			if e.tol.BatchDependent {
 				t.Skip("this device does not promise chains across calls")
 			}
-			rule := "dW goes on with one chain over the tokens across calls, so that micro-batches change no bit (BF16: cut between pairs, or tiles)"
+			rule := "dW goes on with one chain over the tokens across calls, so that micro-batches change no bit " +
+				"(BF16: cut between pairs, or tiles)"
 			bitsOf(t, rule, whole, run(64))
 			if op == kernels.BF16 && e.tol.Tiles {
 				bitsOf(t, rule, whole, run(32, 64))

@@ -49,7 +49,8 @@ func testMemory(t *testing.T, e *env) {
 			t.Fatalf("Download: %v", err)
 		}
 		if !bytes.Equal(got, make([]byte, n)) {
-			t.Fatalf("Alloc(%d) after Free\nrule: Alloc returns zeroed memory, also where it had another owner before", n)
+			t.Fatalf("Alloc(%d) after Free\nrule: Alloc returns zeroed memory, also where it had another owner before",
+				n)
 		}
 		again.Free()
 	}
@@ -60,7 +61,8 @@ func testSizes(t *testing.T, e *env) {
 	s := kernels.SizesOf(e.d.Name(), 1)
 	same := func(what string, want, got int64) {
 		if t.Helper(); want != got {
-			t.Fatalf("%s has %d bytes, and SizesOf says %d\nrule: SizesOf tells the sizes of what a device of this name makes", what, want, got)
+			t.Fatalf("%s has %d bytes, and SizesOf says %d\nrule: SizesOf tells the sizes of what a device of this "+
+				"name makes", what, want, got)
 		}
 	}
 	for _, wt := range types {
@@ -112,13 +114,15 @@ func testWeights(t *testing.T, e *env) {
 						return execute(t, d, layouts[2], func(s *side) {
 							w := s.weight(n, k, wt, normal("old", n*k, 5))
 							if gn, gk := w.Shape(); gn != n || gk != k || w.Type() != wt || w.Bytes() <= 0 {
-								t.Fatalf("weight is %v[%d, %d] of %d bytes, want %v[%d, %d]", w.Type(), gn, gk, w.Bytes(), wt, n, k)
+								t.Fatalf("weight is %v[%d, %d] of %d bytes, want %v[%d, %d]", w.Type(), gn, gk,
+									w.Bytes(), wt, n, k)
 							}
 							fill(s, w)
 							s.d.Unpack(s.out(name, n, k, bound{}), w, 0)
 							s.d.Unpack(s.out(name+", last row", 1, k, bound{}), w, n-1)
 							s.d.Unpack(s.out(name+", middle", (n+1)/2, k, bound{}), w, n/3)
-							s.d.MatMul(s.out(name+", y", 3, n, rel(e.tol.Chain)), s.in("x", 3, k, normal("x", 3*k, 1)), w, kernels.Epilogue{})
+							s.d.MatMul(s.out(name+", y", 3, n, rel(e.tol.Chain)), s.in("x", 3, k, normal("x", 3*k, 1)),
+								w, kernels.Epilogue{})
 						})
 					}
 					got := run(e.d)
@@ -128,8 +132,12 @@ func testWeights(t *testing.T, e *env) {
 				}
 				rounds := "packing rounds to nearest even to the weight's type (Q8: groups of 32), and overwrites"
 				pack("from F32", rounds, func(s *side, w kernels.Weight) { s.d.PackHost(w, 0, raw(data), kernels.F32) })
-				pack("from BF16", rounds, func(s *side, w kernels.Weight) { s.d.PackHost(w, 0, raw(half), kernels.BF16) })
-				pack("from F16", rounds, func(s *side, w kernels.Weight) { s.d.PackHost(w, 0, raw(sixteen), kernels.F16) })
+				pack("from BF16", rounds, func(s *side, w kernels.Weight) {
+					s.d.PackHost(w, 0, raw(half), kernels.BF16)
+				})
+				pack("from F16", rounds, func(s *side, w kernels.Weight) {
+					s.d.PackHost(w, 0, raw(sixteen), kernels.F16)
+				})
 				pack("by rows", "PackHost writes its rows and no others", func(s *side, w kernels.Weight) {
 					for r := 0; r < n; r += 3 {
 						s.d.PackHost(w, r, raw(data[r*k:min(n, r+2)*k]), kernels.F32)
@@ -145,14 +153,18 @@ func testWeights(t *testing.T, e *env) {
 						}
 					})
 				}
-				pack("from a tensor", "Pack packs all rows, from a strided tensor too", func(s *side, w kernels.Weight) { s.d.Pack(w, 0, s.in("master", n, k, data)) })
+				pack("from a tensor", "Pack packs all rows, from a strided tensor too",
+					func(s *side, w kernels.Weight) { s.d.Pack(w, 0, s.in("master", n, k, data)) })
 				pack("from a tensor by rows", "Pack writes its rows and no others", func(s *side, w kernels.Weight) {
 					for r := 0; r < n; r += 3 {
 						m := min(2, n-r)
 						s.d.Pack(w, r, s.in("rows", m, k, data[r*k:][:m*k]))
 					}
 				})
-				pack("zeroed", "a new weight is zero", func(s *side, w kernels.Weight) { s.d.Pack(w, 0, s.in("master", n, k, make([]float32, n*k))) })
+				pack("zeroed", "a new weight is zero", func(s *side,
+					w kernels.Weight) {
+					s.d.Pack(w, 0, s.in("master", n, k, make([]float32, n*k)))
+				})
 			})
 		}
 	}
@@ -171,7 +183,8 @@ func testWeights(t *testing.T, e *env) {
 	}
 }
 
-// quantized is rows of k values as PackHost takes them from Q8, half of them beyond what rounding gives: any byte is allowed.
+// quantized is rows of k values as PackHost takes them from Q8, half of them beyond what rounding gives: any byte is
+// allowed.
 func quantized(data []float32, k int) (rows []byte) {
 	var q [num.Q8Group]int8
 	for r := 0; r < len(data); r += k {
@@ -201,7 +214,8 @@ func testCache(t *testing.T, e *env) {
 			run := func(d kernels.Device) []output {
 				return execute(t, d, layouts[2], func(s *side) {
 					kv := s.cache(kernels.KVSpec{Layers: layers, Pages: pages, KVHeads: hd.g, HeadDim: hd.d, Type: kt})
-					if kv.Spec() != (kernels.KVSpec{Layers: layers, Pages: pages, KVHeads: hd.g, HeadDim: hd.d, Type: kt}) || kv.Bytes() < int64(2*layers*n*w*kt.Size()) {
+					if kv.Spec() != (kernels.KVSpec{Layers: layers, Pages: pages, KVHeads: hd.g, HeadDim: hd.d,
+						Type: kt}) || kv.Bytes() < int64(2*layers*n*w*kt.Size()) {
 						t.Fatalf("cache is %+v, %d bytes", kv.Spec(), kv.Bytes())
 					}
 					var slots []int32
@@ -210,7 +224,8 @@ func testCache(t *testing.T, e *env) {
 					}
 					for l := range layers {
 						name := fmt.Sprintf("v%d", l)
-						s.d.KVWrite(kv, l, s.in("k", n, w, normal("k"+name, n*w, 1)), s.in("v", n, w, normal(name, n*w, 1)), s.slots(kv, slots))
+						s.d.KVWrite(kv, l, s.in("k", n, w, normal("k"+name, n*w, 1)),
+							s.in("v", n, w, normal(name, n*w, 1)), s.slots(kv, slots))
 					}
 					s.d.KVCopy(kv, []int32{4, 1}, []int32{0, 2})
 					s.d.KVCopy(kv, nil, nil)
@@ -220,19 +235,22 @@ func testCache(t *testing.T, e *env) {
 							first = append(first, kernels.Segment{Row: p, Len: 1, Pages: []int32{int32(p)}})
 						}
 						q := s.in("q", pages, hd.h*hd.d, normal("q", pages*hd.h*hd.d, 1))
-						s.d.Attention(s.out(fmt.Sprintf("first of each page, layer %d", l), pages, hd.h*hd.d, bound{}), q, kernels.Tensor{}, kv, l, s.segments(kv, first), 1)
+						s.d.Attention(s.out(fmt.Sprintf("first of each page, layer %d", l), pages, hd.h*hd.d, bound{}),
+							q, kernels.Tensor{}, kv, l, s.segments(kv, first), 1)
 						all := []kernels.Segment{{Len: 5, Start: n - 5, Pages: []int32{0, 1, 2, 3, 4}}}
 						b := rel(e.tol.F32)
 						if kt == kernels.BF16 {
 							b = rel(e.tol.BF16)
 						}
-						s.d.Attention(s.out(fmt.Sprintf("all, layer %d", l), 5, hd.h*hd.d, b), q, kernels.Tensor{}, kv, l, s.segments(kv, all), 0.3)
+						s.d.Attention(s.out(fmt.Sprintf("all, layer %d", l), 5, hd.h*hd.d, b), q, kernels.Tensor{}, kv,
+							l, s.segments(kv, all), 0.3)
 					}
 				})
 			}
 			got := run(e.d)
 			for i, want := range run(e.ref) {
-				near(t, "KVWrite stores every slot of one layer, rounded to the cache's type; KVCopy copies pages of all layers", want, got[i])
+				near(t, "KVWrite stores every slot of one layer, rounded to the cache's type; KVCopy copies pages of "+
+					"all layers", want, got[i])
 			}
 		})
 	}
@@ -243,11 +261,13 @@ func testEmpty(t *testing.T, e *env) {
 	outs := execute(t, e.d, layouts[1], func(s *side) {
 		w := s.weight(5, 4, kernels.F32, normal("w", 20, 1))
 		kv := s.cache(kernels.KVSpec{Layers: 1, Pages: 1, KVHeads: 1, HeadDim: 4, Type: kernels.F32})
-		x, five, none, heads := s.in("x", 0, 4, nil), s.in("five", 0, 5, nil), s.ints("ids", nil), s.in("lse", 0, 1, nil)
+		x, five, none, heads := s.in("x", 0, 4, nil), s.in("five", 0, 5, nil), s.ints("ids", nil),
+			s.in("lse", 0, 1, nil)
 		y, y5 := s.out("y", 0, 4, bound{}), s.out("y5", 0, 5, bound{})
 		dw := s.inout("dw", 5, 4, normal("dw", 20, 1), bound{})
 		row, col := s.vec("row", 1, 4, normal("row", 4, 1)), s.vec("col", 0, 1, nil)
-		one, slots := s.vecOut("one", 1, 4, normal("one", 4, 1), bound{}), s.inout("slots", kernels.PageSize, 4, normal("slots", kernels.PageSize*4, 1), bound{})
+		one, slots := s.vecOut("one", 1, 4, normal("one", 4, 1), bound{}),
+			s.inout("slots", kernels.PageSize, 4, normal("slots", kernels.PageSize*4, 1), bound{})
 		empty := s.batch(kernels.Layout{}, kv)
 		s.d.Embed(y, w, empty)
 		s.d.EmbedBackward(dw, x, empty)
@@ -260,7 +280,8 @@ func testEmpty(t *testing.T, e *env) {
 		s.d.RoPE(y, 1, empty, s.in("table", 3, 4, normal("table", 12, 1)), false)
 		s.d.KVWrite(kv, 0, x, x, empty)
 		s.d.Attention(y, x, kernels.Tensor{}, kv, 0, empty, 1)
-		s.d.AttentionBackward(y, slots, s.inout("dv", kernels.PageSize, 4, normal("dv", kernels.PageSize*4, 1), bound{}), x, x, x, heads, kv, 0, empty, 1)
+		s.d.AttentionBackward(y, slots, s.inout("dv", kernels.PageSize, 4, normal("dv", kernels.PageSize*4, 1),
+			bound{}), x, x, x, heads, kv, 0, empty, 1)
 		s.d.SwiGLU(y, x, x)
 		s.d.SwiGLUBackward(y, s.out("dup", 0, 4, bound{}), x, x, x)
 		s.d.Gather(y, dw, none)
@@ -275,7 +296,8 @@ func testEmpty(t *testing.T, e *env) {
 	for _, o := range outs {
 		names := map[string]int{"dw": 20, "one": 4, "slots": kernels.PageSize * 4, "dv": kernels.PageSize * 4}
 		if n := names[o.name]; n > 0 {
-			nearValues(t, "zero rows change nothing", o.name, o.cols, bound{}, wide(normal(o.name, n, 1)), wide(o.f32()))
+			nearValues(t, "zero rows change nothing", o.name, o.cols, bound{}, wide(normal(o.name, n, 1)),
+				wide(o.f32()))
 		}
 	}
 }

@@ -26,9 +26,10 @@ type queued struct {
 	queue     []queuedWork
 	err       error
 	recording *queuedRecording // being recorded
-	ran       map[string]int   // operations with their shapes that have been called, with the pages of the longest sequence
-	replays   int
-	fetches   []*queuedTicket // whose memory is the device's
+	// operations with their shapes that have been called, with the pages of the longest sequence
+	ran     map[string]int
+	replays int
+	fetches []*queuedTicket // whose memory is the device's
 }
 
 // queuedWork is a call that is yet to be made.
@@ -97,7 +98,8 @@ func (q *queued) op(name string, f func(), args ...any) {
 		return
 	}
 	if most, ok := q.ran[shapes]; !ok || most < pages {
-		panic(fmt.Sprintf("kerneltest: %s is recorded for %d pages a sequence without having run before", shapes, pages))
+		panic(fmt.Sprintf("kerneltest: %s is recorded for %d pages a sequence without having run before", shapes,
+			pages))
 	}
 	q.recording.work = append(q.recording.work, queuedWork{name: name, f: f})
 	q.recording.uses(args)
@@ -258,9 +260,12 @@ func (t *queuedRecording) Replay() {
 		})
 		if !same || len(now.IDs) != len(then.IDs) || len(now.Rows) != len(then.Rows) ||
 			len(now.Draws) != len(then.Draws) || longest(now) > longest(&then) {
-			panic(fmt.Sprintf("kerneltest: Replay over %d tokens of %d segments, %d rows, %d draws and %d pages a sequence, "+
-				"recorded over %d, %d, %d, %d and %d", len(now.IDs), len(now.Segs), len(now.Rows), len(now.Draws),
-				longest(now), len(then.IDs), len(then.Segs), len(then.Rows), len(then.Draws), longest(&then)))
+			panic(
+				fmt.Sprintf(
+					"kerneltest: Replay over %d tokens of %d segments, %d rows, %d draws and %d pages a sequence, "+
+						"recorded over %d, %d, %d, %d and %d", len(now.IDs), len(now.Segs), len(now.Rows),
+					len(now.Draws),
+					longest(now), len(then.IDs), len(then.Segs), len(then.Rows), len(then.Draws), longest(&then)))
 		}
 	}
 	q.queue = append(q.queue, t.work...)

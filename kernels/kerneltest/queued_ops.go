@@ -116,7 +116,8 @@ func (q *queued) Attention(y, x, lse tensor, kv kernels.KV, layer int, b kernels
 func (q *queued) AttentionBackward(dq, dk, dv, dy, y, x, lse tensor, kv kernels.KV, layer int, b kernels.Batch,
 	scale float32) {
 	q.op("AttentionBackward", func() {
-		q.inner.AttentionBackward(q.in(dq), q.in(dk), q.in(dv), q.in(dy), q.in(y), q.in(x), q.in(lse), innerKV(kv), layer,
+		q.inner.AttentionBackward(q.in(dq), q.in(dk), q.in(dv), q.in(dy), q.in(y), q.in(x), q.in(lse), innerKV(kv),
+			layer,
 			innerBatch(b), scale)
 	}, dq, dk, dv, dy, y, x, lse, kv, b)
 }
@@ -145,7 +146,8 @@ func (q *queued) LogProb(out kernels.LogProbs, h tensor, w weight, targets tenso
 	}, out.Logp, out.Entropy, out.LSE, h, w, targets)
 }
 
-func (q *queued) LogProbBackward(dh, dw, h tensor, w weight, targets tensor, lp kernels.LogProbs, dlogp, dentropy tensor,
+func (q *queued) LogProbBackward(dh, dw, h tensor, w weight, targets tensor, lp kernels.LogProbs, dlogp,
+	dentropy tensor,
 	invTemp float32) {
 	q.op("LogProbBackward", func() {
 		q.inner.LogProbBackward(q.in(dh), q.in(dw), q.in(h), innerWeight(w), q.in(targets), q.scores(lp), q.in(dlogp),

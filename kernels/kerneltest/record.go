@@ -9,7 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-const recordRule = "Replay queues the recorded operations again, on what is in their operands then: after SetBatch the bits are those of direct calls"
+const recordRule = "Replay queues the recorded operations again, on what is in their operands then: after SetBatch " +
+	"the bits are those of direct calls"
 
 // testRecord records a decode pass of a small model and replays it over other layouts.
 func testRecord(t *testing.T, e *env) {
@@ -24,7 +25,8 @@ func testRecord(t *testing.T, e *env) {
 			replayed := decodePasses(t, e.d, c.weights, c.cache, 100*(i+1))
 			for i := range direct {
 				if !bytes.Equal(direct[i], replayed[i]) {
-					t.Fatalf("result %d of two a pass: other ids or log-probs than of direct calls\nrule: %s", i, recordRule)
+					t.Fatalf("result %d of two a pass: other ids or log-probs than of direct calls\nrule: %s", i,
+						recordRule)
 				}
 			}
 		})
@@ -52,7 +54,8 @@ func (p *decodePass) record() kernels.Recording {
 		t.Fatalf("Record: %v", err)
 	}
 	if i, logp := fetch(); !slices.Equal(i, ids) || slices.Max(logp) != 0 || slices.Min(logp) != 0 {
-		t.Fatalf("a pass that was recorded wrote ids or log-probs: %v, %v\nrule: what is recorded does not run", i, logp)
+		t.Fatalf("a pass that was recorded wrote ids or log-probs: %v, %v\nrule: what is recorded does not run", i,
+			logp)
 	}
 	return r
 }
@@ -130,7 +133,8 @@ type decodePass struct {
 
 func newDecodePass(s *side, wt, cache kernels.DType) *decodePass {
 	const c, f = decodeWidth, decodeInner
-	hd, spec := decodeHeads, kernels.BatchSpec{Tokens: 9, Segments: 6, Pages: decodePages + 3, Rows: 8} // more than is needed
+	// more than is needed
+	hd, spec := decodeHeads, kernels.BatchSpec{Tokens: 9, Segments: 6, Pages: decodePages + 3, Rows: 8}
 	p := &decodePass{s: s, draws: 5}
 	p.kv = s.cache(kernels.KVSpec{Layers: 2, Pages: decodePages, KVHeads: hd.g, HeadDim: hd.d, Type: cache})
 	var err error
@@ -139,10 +143,12 @@ func newDecodePass(s *side, wt, cache kernels.DType) *decodePass {
 	}
 	s.frees = append(s.frees, p.batch.Free)
 	scale := func(name string, n int) []float32 { return normal(name, n, 0.2) }
-	p.embed, p.o = s.weight(decodeIDs, c, wt, normal("embed", decodeIDs*c, 1)), s.weight(c, hd.h*hd.d, wt, scale("o", c*hd.h*hd.d))
+	p.embed, p.o = s.weight(decodeIDs, c, wt, normal("embed", decodeIDs*c, 1)),
+		s.weight(c, hd.h*hd.d, wt, scale("o", c*hd.h*hd.d))
 	p.down, p.head = s.weight(c, f, wt, scale("down", c*f)), s.weight(decodeIDs, c, wt, scale("head", decodeIDs*c))
 	p.qkv, p.gateUp = s.group(c, wt, hd.h*hd.d, hd.g*hd.d, hd.g*hd.d), s.group(c, wt, f, f)
-	p.norm, p.table = s.vec("norm", 1, c, normal("norm", c, 1)), s.in("table", decodeContext, hd.d, angles(decodeContext, hd.d))
+	p.norm, p.table = s.vec("norm", 1, c, normal("norm", c, 1)),
+		s.in("table", decodeContext, hd.d, angles(decodeContext, hd.d))
 	zeros := func(dt kernels.DType, rows int, cols ...int) (all []kernels.Tensor) {
 		wide := 0
 		for _, n := range cols {
@@ -193,7 +199,8 @@ func (p *decodePass) other(rows int) {
 	y := p.s.out("other y", rows, decodeIDs, bound{})
 	p.s.d.MatMul(y, x, p.head, kernels.Epilogue{})
 	ids := p.s.put("other ids", kernels.I32, rows, 1, p.s.packed(), nil, true, bound{})
-	p.s.d.Sample(ids, kernels.LogProbs{}, y, p.s.draws(slices.Repeat([]kernels.Sampling{{InvTemp: 1, Never: []int32{3}}}, rows)), 0)
+	p.s.d.Sample(ids, kernels.LogProbs{}, y,
+		p.s.draws(slices.Repeat([]kernels.Sampling{{InvTemp: 1, Never: []int32{3}}}, rows)), 0)
 }
 
 // decodePasses runs passes over all layouts after each other without waiting, and returns the ids and log-probs of
@@ -208,7 +215,8 @@ func decodePasses(t *testing.T, d kernels.Device, wt, cache kernels.DType, other
 		for i := range slots {
 			slots[i] = int32(i)
 		}
-		d.KVWrite(p.kv, 1, s.in("k", n, w, normal("k", n*w, 1)), s.in("v", n, w, normal("v", n*w, 1)), s.slots(p.kv, slots))
+		d.KVWrite(p.kv, 1, s.in("k", n, w, normal("k", n*w, 1)), s.in("v", n, w, normal("v", n*w, 1)),
+			s.slots(p.kv, slots))
 		var tickets []kernels.Ticket
 		var recording kernels.Recording
 		for i := range decodeLayouts {
@@ -250,7 +258,8 @@ func decodePasses(t *testing.T, d kernels.Device, wt, cache kernels.DType, other
 // decodeLayout is the i-th batch: the same lengths, other starts, pages, ids, wanted rows and draws. The first has one
 // of the longest sequences.
 func decodeLayout(i int) kernels.Layout {
-	starts := [decodeLayouts][]int{{40, 255, 97, 319, 0}, {319, 3, 250, 64, 256}, {0, 0, 0, 0, 0}, {319, 319, 317, 319, 319}, {12, 31, 254, 32, 255},
+	starts := [decodeLayouts][]int{{40, 255, 97, 319, 0}, {319, 3, 250, 64, 256}, {0, 0, 0, 0, 0},
+		{319, 319, 317, 319, 319}, {12, 31, 254, 32, 255},
 		{256, 255, 29, 0, 300}}[i]
 	random := source(fmt.Sprint("layout", i))
 	free := random.Perm(decodePages)
@@ -265,7 +274,8 @@ func decodeLayout(i int) kernels.Layout {
 			l.Slots = append(l.Slots, s.Pages[p/kernels.PageSize]*kernels.PageSize+int32(p%kernels.PageSize))
 		}
 		l.Segs, l.Rows = append(l.Segs, s), append(l.Rows, int32(len(l.IDs)-1))
-		r := kernels.Sampling{InvTemp: 0.8, Stream: random.Uint64(), Pos: int32(s.Start + n), Greedy: at == i%5, Adjust: adjustments(decodeIDs, 9*i, at)}
+		r := kernels.Sampling{InvTemp: 0.8, Stream: random.Uint64(), Pos: int32(s.Start + n), Greedy: at == i%5,
+			Adjust: adjustments(decodeIDs, 9*i, at)}
 		if (at+i)%2 == 0 {
 			r.TopK, r.Never = 5+i, every(2+at, decodeIDs)
 		}

@@ -14,18 +14,22 @@ import (
 func sampleCases(tol Tolerances) (cases []testCase) {
 	for _, sz := range [][2]int{{0, 33}, {1, 1}, {7, 7}, {1, 33}, {5, 31}, {33, 64}, {3, 1009}, {2, 20011}} {
 		b, v := sz[0], sz[1]
-		cases = append(cases, testCase{fmt.Sprintf("scores/%dx%d", b, v), "out is the log-prob of the drawn id in the whole distribution, ids that are never drawn included, after temperature, before truncation", func(s *side) {
-			var rules []kernels.Sampling
-			for i := range b { // greedy, so that every device draws the same id
-				rules = append(rules, kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i%3)/2, TopK: i % 3, TopP: 0.5, Stream: streamOf(0.999)})
-				if v > 30 && i%2 == 1 {
-					rules[i].Never = every(3, v)
+		cases = append(cases, testCase{fmt.Sprintf("scores/%dx%d", b, v),
+			"out is the log-prob of the drawn id in the whole distribution, ids that are never drawn included, after " +
+				"temperature, before truncation", func(s *side) {
+				var rules []kernels.Sampling
+				for i := range b { // greedy, so that every device draws the same id
+					rules = append(rules, kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i%3)/2, TopK: i % 3,
+						TopP: 0.5, Stream: streamOf(0.999)})
+					if v > 30 && i%2 == 1 {
+						rules[i].Never = every(3, v)
+					}
 				}
-			}
-			out := func(name string) kernels.Tensor { return s.vecOut(name, b, 1, nil, abs(tol.LogProb)) }
-			ids := s.put("ids", kernels.I32, b, 1, s.packed(), nil, true, bound{})
-			s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", b, v, normal("logits", b*v, 3)), s.draws(rules), 0)
-		}})
+				out := func(name string) kernels.Tensor { return s.vecOut(name, b, 1, nil, abs(tol.LogProb)) }
+				ids := s.put("ids", kernels.I32, b, 1, s.packed(), nil, true, bound{})
+				s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")},
+					s.in("logits", b, v, normal("logits", b*v, 3)), s.draws(rules), 0)
+			}})
 	}
 	cases = append(cases, testCase{"ties", "the largest logit wins, the lowest id on ties", func(s *side) {
 		const v = 70
@@ -37,24 +41,29 @@ func sampleCases(tol Tolerances) (cases []testCase) {
 		}
 		x[2*v+69] = -1e30
 		greedy := kernels.Sampling{Greedy: true, InvTemp: 1}
-		s.d.Sample(s.put("ids", kernels.I32, 3, 1, s.packed(), nil, true, bound{}), kernels.LogProbs{}, s.in("logits", 3, v, x), s.draws([]kernels.Sampling{greedy, greedy, greedy}), 0)
+		s.d.Sample(s.put("ids", kernels.I32, 3, 1, s.packed(), nil, true, bound{}), kernels.LogProbs{},
+			s.in("logits", 3, v, x), s.draws([]kernels.Sampling{greedy, greedy, greedy}), 0)
 	}})
 	for _, v := range []int{1, 33, 1009, 20011} {
-		cases = append(cases, testCase{fmt.Sprintf("adjusted/%d", v), "adjustments decide what is drawn, not how it is scored, and leave the logits as they were", func(s *side) {
-			const b = 4
-			rules := make([]kernels.Sampling, b)
-			for i := range rules { // greedy, so that every device draws the same id; the first row as it is
-				rules[i] = kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i)/2, Adjust: adjustments(v, i*(v+2)/3, i)}
-			}
-			out := func(name string) kernels.Tensor { return s.vecOut(name, b, 1, nil, abs(tol.LogProb)) }
-			ids := s.put("ids", kernels.I32, b, 1, s.packed(), nil, true, bound{})
-			s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", b, v, normal("logits", b*v, 3)), s.draws(rules), 0)
-		}})
+		cases = append(cases, testCase{fmt.Sprintf("adjusted/%d", v),
+			"adjustments decide what is drawn, not how it is scored, and leave the logits as they were", func(s *side) {
+				const b = 4
+				rules := make([]kernels.Sampling, b)
+				for i := range rules { // greedy, so that every device draws the same id; the first row as it is
+					rules[i] = kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i)/2,
+						Adjust: adjustments(v, i*(v+2)/3, i)}
+				}
+				out := func(name string) kernels.Tensor { return s.vecOut(name, b, 1, nil, abs(tol.LogProb)) }
+				ids := s.put("ids", kernels.I32, b, 1, s.packed(), nil, true, bound{})
+				s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")},
+					s.in("logits", b, v, normal("logits", b*v, 3)), s.draws(rules), 0)
+			}})
 	}
 	return cases
 }
 
-// adjustments is n of v ids, in no order, with every kind of change: an id forbidden, biases, penalties alone and together.
+// adjustments is n of v ids, in no order, with every kind of change: an id forbidden, biases, penalties alone and
+// together.
 func adjustments(v, n, seed int) (all []kernels.Adjustment) {
 	random := source(fmt.Sprint("adjust", v, n, seed))
 	for i, id := range random.Perm(v)[:min(n, v)] {
@@ -76,8 +85,8 @@ func adjustments(v, n, seed int) (all []kernels.Adjustment) {
 	return all
 }
 
-// adjustedLogits is the rule of Adjustment in float64, written for this suite: bias, then the penalty that divides what is positive and
-// multiplies what is negative, then what is taken off.
+// adjustedLogits is the rule of Adjustment in float64, written for this suite: bias, then the penalty that divides what
+// is positive and multiplies what is negative, then what is taken off.
 func adjustedLogits(logits []float32, all []kernels.Adjustment) []float32 {
 	out := append([]float32(nil), logits...)
 	for _, a := range all {
@@ -174,16 +183,22 @@ func testTruncation(t *testing.T, e *env) {
 			logits[i] = logits[i-1] // ties, which the lower id wins
 		}
 		for _, r := range []kernels.Sampling{
-			{InvTemp: 1}, {InvTemp: 0.5}, {InvTemp: 3}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 7}, {InvTemp: 1, TopK: 1000}, {InvTemp: 0.7, TopP: 0.01}, {InvTemp: 0.7, TopP: 0.61},
-			{InvTemp: 1, TopP: 0.987}, {InvTemp: 1, TopP: 1}, {InvTemp: 1, MinP: 0.053}, {InvTemp: 1, MinP: 1}, {InvTemp: 1.2, TopK: 20, TopP: 0.83}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031},
-			{InvTemp: 0.8, Adjust: adjustments(v, (v+1)/2, 1)}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031, Adjust: adjustments(v, (v+1)/2, 2)},
-			{InvTemp: 1, Never: every(2, v)}, {InvTemp: 1, TopK: 7, Never: every(2, v)}, {InvTemp: 0.7, TopP: 0.61, Never: every(3, v)},
-			{InvTemp: 1, MinP: 0.2, Never: every(2, v)}, {InvTemp: 1, TopP: 0.9, Never: every(3, v), Adjust: adjustments(v, (v+1)/2, 3)},
+			{InvTemp: 1}, {InvTemp: 0.5}, {InvTemp: 3}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 7},
+			{InvTemp: 1, TopK: 1000}, {InvTemp: 0.7, TopP: 0.01}, {InvTemp: 0.7, TopP: 0.61},
+			{InvTemp: 1, TopP: 0.987}, {InvTemp: 1, TopP: 1}, {InvTemp: 1, MinP: 0.053}, {InvTemp: 1, MinP: 1},
+			{InvTemp: 1.2, TopK: 20, TopP: 0.83}, {InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031},
+			{InvTemp: 0.8, Adjust: adjustments(v, (v+1)/2, 1)},
+			{InvTemp: 1.2, TopK: 50, TopP: 0.93, MinP: 0.031, Adjust: adjustments(v, (v+1)/2, 2)},
+			{InvTemp: 1, Never: every(2, v)}, {InvTemp: 1, TopK: 7, Never: every(2, v)},
+			{InvTemp: 0.7, TopP: 0.61, Never: every(3, v)},
+			{InvTemp: 1, MinP: 0.2, Never: every(2, v)}, {InvTemp: 1, TopP: 0.9, Never: every(3, v),
+				Adjust: adjustments(v, (v+1)/2, 3)},
 		} {
 			if v == 1 && len(r.Never) > 0 {
 				continue
 			}
-			t.Run(fmt.Sprintf("%d/T%v,k%d,p%v,m%v,a%d,n%d", v, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust), len(r.Never)), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d/T%v,k%d,p%v,m%v,a%d,n%d", v, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust),
+				len(r.Never)), func(t *testing.T) {
 				var rules []kernels.Sampling
 				for i := range grid {
 					r.Stream = streamOf((float64(i) + 0.37) / grid)
@@ -204,14 +219,16 @@ func checkDraw(t *testing.T, tol Tolerances, p []float64, u float64, id int) {
 	t.Helper()
 	slack := max(tol.Draw, 1e-12)
 	if id < 0 || id >= len(p) || p[id] == 0 {
-		t.Fatalf("U = %v drew id %d, which is not among those that the truncations keep\nrule: top-k, then top-p, then min-p, each on what the one before left, ties to the lower id", u, id)
+		t.Fatalf("U = %v drew id %d, which is not among those that the truncations keep\nrule: top-k, then top-p, "+
+			"then min-p, each on what the one before left, ties to the lower id", u, id)
 	}
 	before := 0.0
 	for _, x := range p[:id] {
 		before += x
 	}
 	if u < before-slack || u >= before+p[id]+slack {
-		t.Fatalf("U = %v drew id %d, whose cumulated probabilities are [%v, %v)\nrule: the id drawn is the first, ascending, whose cumulated renormalised probability exceeds U", u, id, before, before+p[id])
+		t.Fatalf("U = %v drew id %d, whose cumulated probabilities are [%v, %v)\nrule: the id drawn is the first, "+
+			"ascending, whose cumulated renormalised probability exceeds U", u, id, before, before+p[id])
 	}
 }
 
@@ -225,12 +242,16 @@ func testTruncationWide(t *testing.T, e *env) {
 	}
 	last := normal("wide", v, 1)
 	last[v-1] = 9
-	for name, logits := range map[string][]float32{"equal": make([]float32, v), "steps": steps, "close": close, "peak": last} {
+	for name, logits := range map[string][]float32{"equal": make([]float32, v), "steps": steps, "close": close,
+		"peak": last} {
 		for _, r := range []kernels.Sampling{
-			{InvTemp: 1}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 700}, {InvTemp: 1, TopK: 8000}, {InvTemp: 0.7, TopP: 0.3}, {InvTemp: 1, TopP: 0.99}, {InvTemp: 1, MinP: 0.9},
-			{InvTemp: 1.2, TopK: 5000, TopP: 0.83, MinP: 0.031, Never: every(2, v)}, {InvTemp: 1, TopK: 5000, TopP: 0.83, Adjust: adjustments(v, 300, 4)},
+			{InvTemp: 1}, {InvTemp: 1, TopK: 1}, {InvTemp: 1, TopK: 700}, {InvTemp: 1, TopK: 8000},
+			{InvTemp: 0.7, TopP: 0.3}, {InvTemp: 1, TopP: 0.99}, {InvTemp: 1, MinP: 0.9},
+			{InvTemp: 1.2, TopK: 5000, TopP: 0.83, MinP: 0.031, Never: every(2, v)},
+			{InvTemp: 1, TopK: 5000, TopP: 0.83, Adjust: adjustments(v, 300, 4)},
 		} {
-			t.Run(fmt.Sprintf("%s/T%v,k%d,p%v,m%v,a%d,n%d", name, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust), len(r.Never)), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/T%v,k%d,p%v,m%v,a%d,n%d", name, r.InvTemp, r.TopK, r.TopP, r.MinP, len(r.Adjust),
+				len(r.Never)), func(t *testing.T) {
 				var rules []kernels.Sampling
 				for i := range grid {
 					r.Stream = streamOf((float64(i) + 0.37) / grid)
@@ -252,7 +273,8 @@ func testSamplerDistribution(t *testing.T, e *env) {
 		n = 2000
 	}
 	logits := normal("distribution", 12, 1)
-	for _, r := range []kernels.Sampling{{InvTemp: 1}, {InvTemp: 0.5, TopK: 8}, {InvTemp: 1.3, TopP: 0.9}, {InvTemp: 1, MinP: 0.1}} {
+	for _, r := range []kernels.Sampling{{InvTemp: 1}, {InvTemp: 0.5, TopK: 8}, {InvTemp: 1.3, TopP: 0.9},
+		{InvTemp: 1, MinP: 0.1}} {
 		rules, random := make([]kernels.Sampling, n), source("U")
 		for i := range rules {
 			rules[i] = r
@@ -274,7 +296,8 @@ func testSamplerDistribution(t *testing.T, e *env) {
 		}
 		// Mean k, variance 2k: five deviations above the mean.
 		if chi > freedom+5*math.Sqrt(2*freedom) {
-			t.Fatalf("%+v: chi-square %.1f of %d draws with %.0f degrees of freedom: counts %v of %v\nrule: ids are drawn by their probability", r, chi, n, freedom, count, p)
+			t.Fatalf("%+v: chi-square %.1f of %d draws with %.0f degrees of freedom: counts %v of %v\nrule: ids are "+
+				"drawn by their probability", r, chi, n, freedom, count, p)
 		}
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-const specialRule = "NaN and infinities go where the formula takes them, as in ref: never lost, never spread to other rows"
+const specialRule = "NaN and infinities go where the formula takes them, as in ref: never lost, never spread to " +
+	"other rows"
 
 // specialCases feed NaN, infinities, signed zeros, huge and tiny numbers.
 func specialCases(tol Tolerances) (cases []testCase) {
@@ -45,14 +46,17 @@ func specialCases(tol Tolerances) (cases []testCase) {
 			}
 		}
 		clear(x[5*c : 6*c]) // a row of zeros: eps alone
-		s.d.RMSNorm(s.out("y", t, c, rel(tol.F32)), s.in("x", t, c, x), s.vec("w", 1, c, normal("w", c, 1)), 1e-5, s.vecOut("rstd", t, 1, nil, rel(tol.F32)))
+		s.d.RMSNorm(s.out("y", t, c, rel(tol.F32)), s.in("x", t, c, x), s.vec("w", 1, c, normal("w", c, 1)), 1e-5,
+			s.vecOut("rstd", t, 1, nil, rel(tol.F32)))
 	})
 	add("rope", specialRule, func(s *side) {
 		x := spiced("x", t*48, 1)
-		s.d.RoPE(s.inout("x", t, 48, x, rel(tol.F32)), 3, s.at(below("pos", t, 20)), s.in("table", 20, 16, angles(20, 16)), false)
+		s.d.RoPE(s.inout("x", t, 48, x, rel(tol.F32)), 3, s.at(below("pos", t, 20)),
+			s.in("table", 20, 16, angles(20, 16)), false)
 	})
 	add("swiglu", specialRule, func(s *side) {
-		s.d.SwiGLU(s.out("y", t, c, rel(tol.F32)), s.in("gate", t, c, spiced("gate", t*c, 1)), s.in("up", t, c, normal("up", t*c, 1)))
+		s.d.SwiGLU(s.out("y", t, c, rel(tol.F32)), s.in("gate", t, c, spiced("gate", t*c, 1)),
+			s.in("up", t, c, normal("up", t*c, 1)))
 	})
 	add("axpy", specialRule, func(s *side) {
 		s.d.Axpy(s.inout("y", t, c, normal("y", t*c, 1), rel(tol.F32)), 0.5, s.in("x", t, c, spiced("x", t*c, 1)))
@@ -62,7 +66,8 @@ func specialCases(tol Tolerances) (cases []testCase) {
 		s.d.Copy(half, s.in("x", t, c, spiced("x", t*c, 1)))
 	})
 	add("embed", specialRule, func(s *side) {
-		s.d.Embed(s.out("y", t, c, bound{}), s.weight(9, c, kernels.F32, spiced("w", 9*c, 1)), s.ids(below("ids", t, 9)))
+		s.d.Embed(s.out("y", t, c, bound{}), s.weight(9, c, kernels.F32, spiced("w", 9*c, 1)),
+			s.ids(below("ids", t, 9)))
 	})
 	for _, kt := range types[:2] {
 		b := rel(tol.F32)
@@ -70,7 +75,8 @@ func specialCases(tol Tolerances) (cases []testCase) {
 			b = rel(tol.BF16)
 		}
 		for _, where := range []string{"q", "k", "v"} {
-			add(fmt.Sprintf("attention/%s/%v", where, kt), specialRule, func(s *side) { spicedAttention(s, kt, where, b) })
+			add(fmt.Sprintf("attention/%s/%v", where, kt), specialRule,
+				func(s *side) { spicedAttention(s, kt, where, b) })
 		}
 	}
 	add("logprob", specialRule, func(s *side) {
@@ -83,9 +89,11 @@ func specialCases(tol Tolerances) (cases []testCase) {
 	add("squares", specialRule, func(s *side) {
 		x := normal("x", t*c, 1)
 		x[77] = inf
-		s.d.SumSquares(s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0}), true, bound{}), s.in("x", t, c, x), nil, false)
+		s.d.SumSquares(s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0}), true, bound{}),
+			s.in("x", t, c, x), nil, false)
 	})
-	add("sample", "logits of -Inf are never drawn and weigh nothing; NaN or +Inf makes the log-prob NaN and still draws an id of the vocabulary", func(s *side) {
+	add("sample", "logits of -Inf are never drawn and weigh nothing; NaN or +Inf makes the log-prob NaN and still "+
+		"draws an id of the vocabulary", func(s *side) {
 		x := normal("logits", 4*40, 1)
 		for i := range 39 {
 			x[i] = -inf
@@ -93,13 +101,16 @@ func specialCases(tol Tolerances) (cases []testCase) {
 		x[40+3], x[40+8], x[80+5], x[120+7] = -inf, -inf, nan, inf
 		rule := kernels.Sampling{InvTemp: 0.8, TopK: 30, TopP: 0.9, Stream: streamOf(0.55)}
 		out := func(name string) kernels.Tensor { return s.vecOut(name, 4, 1, nil, abs(tol.LogProb)) }
-		ids := s.put("ids", kernels.I32, 4, 1, s.packed(), nil, true, abs(40)) // which id is drawn from NaN is nobody's business
-		s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("logits", 4, 40, x), s.draws([]kernels.Sampling{rule, rule, rule, rule}), 0)
+		// which id is drawn from NaN is nobody's business
+		ids := s.put("ids", kernels.I32, 4, 1, s.packed(), nil, true, abs(40))
+		s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")},
+			s.in("logits", 4, 40, x), s.draws([]kernels.Sampling{rule, rule, rule, rule}), 0)
 	})
 	return cases
 }
 
-// huge is numbers whose products and sums overflow now and then. F32 only: a BF16 path may round a product before it adds it.
+// huge is numbers whose products and sums overflow now and then. F32 only: a BF16 path may round a product before it
+// adds it.
 func huge(name string, n int, _ float64) []float32 { return normal(name, n, 1e38) }
 
 // spicedAttention puts one NaN and one infinity into q, k or v of one sequence of two.
@@ -115,5 +126,6 @@ func spicedAttention(s *side, kt kernels.DType, where string, b bound) {
 	}
 	s.d.KVWrite(kv, 0, s.in("k", 2*n, w, x["k"]), s.in("v", 2*n, w, x["v"]), s.slots(kv, slots))
 	segs := []kernels.Segment{{Row: 0, Len: n, Pages: []int32{0, 1}}, {Row: n, Len: n, Pages: []int32{2, 3}}}
-	s.d.Attention(s.out("y", 2*n, c, b), s.in("q", 2*n, c, x["q"]), s.out("lse", 2*n, hd.h, b), kv, 0, s.segments(kv, segs), 0.35)
+	s.d.Attention(s.out("y", 2*n, c, b), s.in("q", 2*n, c, x["q"]), s.out("lse", 2*n, hd.h, b), kv, 0,
+		s.segments(kv, segs), 0.35)
 }

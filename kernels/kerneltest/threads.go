@@ -23,7 +23,8 @@ func testThreads(t *testing.T, e *env) {
 			t.FailNow()
 		}
 	})
-	sameBits(t, "a device is used by one goroutine at a time, on whatever thread of the operating system it runs", here, there)
+	sameBits(t, "a device is used by one goroutine at a time, on whatever thread of the operating system it runs", here,
+		there)
 }
 
 // elsewhere runs f on a thread of the operating system that nothing else runs on: it ends with the goroutine.
@@ -59,7 +60,8 @@ func smallPass(t *testing.T, d kernels.Device, on func(f func())) (outs []output
 			kv = s.cache(kernels.KVSpec{Layers: 1, Pages: 2, KVHeads: hd.g, HeadDim: hd.d, Type: kernels.F32})
 		},
 		func() {
-			l := kernels.Layout{IDs: below("ids", n, v), Pos: []int32{0, 1, 2, 3, 4}, Slots: []int32{32, 33, 34, 35, 36}}
+			l := kernels.Layout{IDs: below("ids", n, v), Pos: []int32{0, 1, 2, 3, 4},
+				Slots: []int32{32, 33, 34, 35, 36}}
 			l.Segs = []kernels.Segment{{Len: n, Pages: []int32{1}}}
 			l.Rows, l.Draws = []int32{4}, []kernels.Sampling{{InvTemp: 1, TopK: 9, Stream: 3}}
 			b = s.batch(l, kv)

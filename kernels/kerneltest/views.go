@@ -27,7 +27,8 @@ func testBatch(t *testing.T, e *env) {
 		for i, n := range []int{70, 1, 0, 33, 80, 7} {
 			l := setBatch(s, b, kv, n, v, i%3 == 0)
 			if b.Tokens() != n || b.Spec() != room || b.Bytes() <= 0 {
-				t.Fatalf("a batch of %d tokens of %+v has %d of %+v in %d bytes", n, room, b.Tokens(), b.Spec(), b.Bytes())
+				t.Fatalf("a batch of %d tokens of %+v has %d of %+v in %d bytes", n, room, b.Tokens(), b.Spec(),
+					b.Bytes())
 			}
 			s.list("ids", b.IDs(), l.IDs)
 			s.list("positions", b.Pos(), l.Pos)
@@ -38,12 +39,14 @@ func testBatch(t *testing.T, e *env) {
 			s.d.Gather(s.out(fmt.Sprintf("rows %d", i), len(l.Rows), c, bound{}), y, b.Rows())
 			s.d.RoPE(y, 1, b, s.in("table", 30, c, angles(30, c)), false)
 			s.d.KVWrite(kv, 0, y, y, b)
-			s.d.Attention(s.out(fmt.Sprintf("attended %d", i), n, c, rel(e.tol.F32)), y, kernels.Tensor{}, kv, 0, b, 0.5)
+			s.d.Attention(s.out(fmt.Sprintf("attended %d", i), n, c, rel(e.tol.F32)), y, kernels.Tensor{}, kv, 0, b,
+				0.5)
 			scores := kernels.LogProbs{Logp: s.vecOut(fmt.Sprintf("logp %d", i), n, 1, nil, abs(e.tol.LogProb))}
 			s.d.LogProb(scores, y, w, b.IDs(), 1)
 			for from := 0; from < len(l.Draws); from += 7 {
 				m := min(7, len(l.Draws)-from)
-				ids := s.put(fmt.Sprintf("drawn %d from %d", i, from), kernels.I32, m, 1, s.packed(), nil, true, bound{})
+				ids := s.put(fmt.Sprintf("drawn %d from %d", i, from), kernels.I32, m, 1, s.packed(), nil, true,
+					bound{})
 				s.d.Sample(ids, kernels.LogProbs{}, logits.RowRange(from, m), b, from)
 			}
 		}
@@ -108,7 +111,8 @@ func testColumns(t *testing.T, e *env) {
 				}
 				want, got := execute(t, e.ref, layouts[0], body(false)), execute(t, e.d, layouts[2], body(true))
 				for i := range want {
-					near(t, "MatMuls into columns that follow each other writes those columns, each as the product with its weight",
+					near(t, "MatMuls into columns that follow each other writes those columns, each as the product "+
+						"with its weight",
 						want[i], got[i])
 				}
 				alone := execute(t, e.d, layouts[2], body(false))
@@ -177,7 +181,8 @@ func testTransfers(t *testing.T, e *env) {
 						t.Fatalf("Download: %v", err)
 					}
 					if !bytes.Equal(got, look.want) {
-						t.Fatalf("%s after an Upload to bytes [%d, %d) is %v, want %v\nrule: Upload and Fetch move the bytes of the tensor and no others",
+						t.Fatalf("%s after an Upload to bytes [%d, %d) is %v, want %v\nrule: Upload and Fetch move "+
+							"the bytes of the tensor and no others",
 							name, off, off+size, got, look.want)
 					}
 				}

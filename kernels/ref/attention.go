@@ -22,7 +22,8 @@ type attend struct {
 }
 
 // attention checks the cache, the width of q and that the batch's segments have its rows.
-func (c call) attention(cache kernels.KV, layer int, qt kernels.Tensor, kb kernels.Batch, scale float32) (attend, mat[float32]) {
+func (c call) attention(cache kernels.KV, layer int, qt kernels.Tensor, kb kernels.Batch, scale float32) (attend,
+	mat[float32]) {
 	x, b := c.kv(cache, layer), c.batch(kb)
 	q := c.f32("q", qt, -1, -1)
 	if q.cols%x.spec.HeadDim != 0 || q.cols/x.spec.HeadDim%x.spec.KVHeads != 0 {
@@ -81,7 +82,8 @@ func (d *device) Attention(yt, qt, lt kernels.Tensor, cache kernels.KV, layer in
 	}
 }
 
-// forward is one query q[D] of head h at position pos: partitions of keys merged in ascending order. Merging (m, l, o) with (m', l', o'):
+// forward is one query q[D] of head h at position pos: partitions of keys merged in ascending order. Merging (m, l, o)
+// with (m', l', o'):
 //
 //	M = max(m, m'), L = l exp(m-M) + l' exp(m'-M), O = o exp(m-M) + o' exp(m'-M)
 func (a attend) forward(q []float32, s kernels.Segment, pos, h int) (out []float32, lse float32) {
@@ -106,8 +108,8 @@ func (a attend) forward(q []float32, s kernels.Segment, pos, h int) (out []float
 	return out, float32(most + math.Log(sum))
 }
 
-// partition is keys [from, to): their largest score m, l = sum exp(score-m), and o = chain over keys of exp(score-m), rounded to the
-// cache's type, with v. Keys behind the query are no part of it, whatever their slots hold.
+// partition is keys [from, to): their largest score m, l = sum exp(score-m), and o = chain over keys of exp(score-m),
+// rounded to the cache's type, with v. Keys behind the query are no part of it, whatever their slots hold.
 func (a attend) partition(q []float32, s kernels.Segment, from, to, h int) (m, l float64, o []float32) {
 	scores := make([]float64, to-from)
 	m = math.Inf(-1)
@@ -137,7 +139,8 @@ func (a attend) partition(q []float32, s kernels.Segment, from, to, h int) (m, l
 //	dv += p*dy,  ds = scale * p*(dy.v - delta),  dq = sum_keys ds*k,  dk += ds*q
 //
 // q as rounded for the scores, everything else unrounded.
-func (d *device) AttentionBackward(dqt, dkt, dvt, dyt, yt, qt, lt kernels.Tensor, cache kernels.KV, layer int, b kernels.Batch, scale float32) {
+func (d *device) AttentionBackward(dqt, dkt, dvt, dyt, yt, qt, lt kernels.Tensor, cache kernels.KV, layer int,
+	b kernels.Batch, scale float32) {
 	c := d.begin("AttentionBackward")
 	defer c.end()
 	a, q := c.attention(cache, layer, qt, b, scale)
@@ -155,7 +158,8 @@ func (d *device) AttentionBackward(dqt, dkt, dvt, dyt, yt, qt, lt kernels.Tensor
 			for i := range s.Len {
 				r, at := s.Row+i, a.kvHead(h)*a.x.spec.HeadDim
 				a.backward(backwardRow{
-					q: rounded(a.x.spec.Type, a.head(q.row(r), h)), y: a.head(y.row(r), h), dy: a.head(dy.row(r), h), dq: a.head(dq.row(r), h),
+					q: rounded(a.x.spec.Type, a.head(q.row(r), h)), y: a.head(y.row(r), h), dy: a.head(dy.row(r), h),
+					dq:  a.head(dq.row(r), h),
 					lse: lse.row(r)[h],
 					dk:  func(slot int) []float32 { return dk.row(slot)[at:][:a.x.spec.HeadDim] },
 					dv:  func(slot int) []float32 { return dv.row(slot)[at:][:a.x.spec.HeadDim] },

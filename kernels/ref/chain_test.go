@@ -36,10 +36,13 @@ func TestChainOrder(t *testing.T) {
 	}
 	require.Equal(t, big, chain(kernels.F32, 0, []float32{big, 1, 1}, ones(3)), "ascending: each 1 is lost")
 	require.Equal(t, big+2, chain(kernels.F32, 0, []float32{1, 1, big}, ones(3)), "ascending: the ones are added first")
-	require.Equal(t, big, chain(kernels.F32, 1, []float32{big, 1}, ones(2)), "from the old value: 1 + 2^24 = 2^24, + 1 = 2^24")
+	require.Equal(t, big, chain(kernels.F32, 1, []float32{big, 1}, ones(2)),
+		"from the old value: 1 + 2^24 = 2^24, + 1 = 2^24")
 
-	require.Equal(t, big+2, chain(kernels.BF16, 1, []float32{big, 1}, ones(2)), "a pair takes the odd one first: 1 + 1, then 2^24")
-	require.Equal(t, big, chain(kernels.BF16, 1, []float32{1, big}, ones(2)), "a pair takes the odd one first: 1 + 2^24, then 1")
+	require.Equal(t, big+2, chain(kernels.BF16, 1, []float32{big, 1}, ones(2)),
+		"a pair takes the odd one first: 1 + 1, then 2^24")
+	require.Equal(t, big, chain(kernels.BF16, 1, []float32{1, big}, ones(2)),
+		"a pair takes the odd one first: 1 + 2^24, then 1")
 	require.Equal(t, big+2, chain(kernels.BF16, 0, []float32{1, 1, big}, ones(3)), "an odd end is paired with 0")
 }
 
@@ -49,6 +52,7 @@ func TestChainDenormals(t *testing.T) {
 	require.Zero(t, chain(kernels.BF16, 0, []float32{tiny}, []float32{0x1p100}), "BF16 takes a denormal operand as 0")
 	require.Zero(t, chain(kernels.BF16, tiny, []float32{0}, []float32{0}), "BF16 takes a denormal sum as 0")
 	require.Zero(t, chain(kernels.BF16, 0, []float32{0x1p-64}, []float32{0x1p-66}), "BF16 flushes a denormal result")
-	require.Equal(t, float32(0x1p-126), chain(kernels.BF16, 0, []float32{0x1p-63}, []float32{0x1p-63}), "the smallest normal stays")
+	require.Equal(t, float32(0x1p-126), chain(kernels.BF16, 0, []float32{0x1p-63}, []float32{0x1p-63}),
+		"the smallest normal stays")
 	require.Equal(t, uint32(0x80000000), math.Float32bits(num.FlushF32(-tiny)), "to the zero of its sign")
 }

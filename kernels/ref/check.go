@@ -121,7 +121,8 @@ func (c call) result(what string, t kernels.Tensor, rows, cols int) (m mat[float
 	}
 }
 
-// vector checks that t is a dense [rows, cols] F32 tensor, one of the two being 1, and returns its elements. None is nil if optional.
+// vector checks that t is a dense [rows, cols] F32 tensor, one of the two being 1, and returns its elements. None is
+// nil if optional.
 func (c call) vector(what string, t kernels.Tensor, rows, cols int, optional bool) []float32 {
 	if optional && t.IsZero() {
 		return nil
@@ -133,7 +134,8 @@ func (c call) vector(what string, t kernels.Tensor, rows, cols int, optional boo
 	return m.data
 }
 
-// ints checks that t is a dense I32 tensor [rows, 1] of numbers in [0, limit) and returns them. limit < 0: they are written, not read.
+// ints checks that t is a dense I32 tensor [rows, 1] of numbers in [0, limit) and returns them. limit < 0: they are
+// written, not read.
 func (c call) ints(what string, t kernels.Tensor, rows, limit int) []int32 {
 	v := view[int32](c, what, t, kernels.I32, rows, 1).data
 	if !t.Dense() {
@@ -158,7 +160,8 @@ func (c call) apart(what string, out kernels.Tensor, ins ...kernels.Tensor) {
 
 // same reports whether the two tensors are exactly the same elements.
 func same(a, b kernels.Tensor) bool {
-	return a.Buf == b.Buf && a.Off == b.Off && a.Rows == b.Rows && a.Cols == b.Cols && (a.Stride == b.Stride || a.Rows <= 1)
+	return a.Buf == b.Buf && a.Off == b.Off && a.Rows == b.Rows && a.Cols == b.Cols &&
+		(a.Stride == b.Stride || a.Rows <= 1)
 }
 
 // overlap walks the rows of both tensors, which ascend in memory, like a merge.

@@ -12,7 +12,8 @@ type kv struct {
 func (d *device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 	c := d.begin("NewKV")
 	defer c.end()
-	if s.Layers < 0 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 && s.Type != kernels.BF16 {
+	if s.Layers < 0 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 &&
+		s.Type != kernels.BF16 {
 		c.fail("%+v", s)
 	}
 	n := s.Layers * s.Pages * kernels.PageSize * s.KVHeads * s.HeadDim

@@ -60,7 +60,8 @@ func (s scores) store(t int, d distribution, target int32) {
 }
 
 // LogProb: logits = h w^T as MatMul's, then Logp, Entropy and LSE of their distribution.
-func (d *device) LogProb(out kernels.LogProbs, ht kernels.Tensor, wt kernels.Weight, tt kernels.Tensor, invTemp float32) {
+func (d *device) LogProb(out kernels.LogProbs, ht kernels.Tensor, wt kernels.Weight, tt kernels.Tensor,
+	invTemp float32) {
 	c := d.begin("LogProb")
 	defer c.end()
 	w := c.weight(wt)
@@ -75,8 +76,10 @@ func (d *device) LogProb(out kernels.LogProbs, ht kernels.Tensor, wt kernels.Wei
 	}
 }
 
-// LogProbBackward: dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), then dh = dz w, dw += dz^T h.
-func (d *device) LogProbBackward(dht, dwt, ht kernels.Tensor, wt kernels.Weight, tt kernels.Tensor, lp kernels.LogProbs, dlt, det kernels.Tensor, invTemp float32) {
+// LogProbBackward: dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), then dh = dz w, dw +=
+// dz^T h.
+func (d *device) LogProbBackward(dht, dwt, ht kernels.Tensor, wt kernels.Weight, tt kernels.Tensor, lp kernels.LogProbs,
+	dlt, det kernels.Tensor, invTemp float32) {
 	c := d.begin("LogProbBackward")
 	defer c.end()
 	w := c.weight(wt)

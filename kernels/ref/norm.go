@@ -22,8 +22,8 @@ func (c call) norms(x, w kernels.Tensor) norms {
 // of is norm i of m.
 func (h norms) of(m mat[float32], i int) []float32 { return m.row(i / h.heads)[i%h.heads*h.n:][:h.n] }
 
-// RMSNorm: y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps) (arXiv 1910.07467). rstd is rounded to F32 before it is used, so that
-// the backward sees the same number.
+// RMSNorm: y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps) (arXiv 1910.07467). rstd is rounded to F32 before it is
+// used, so that the backward sees the same number.
 func (d *device) RMSNorm(yt, xt, wt kernels.Tensor, eps float32, rt kernels.Tensor) {
 	c := d.begin("RMSNorm")
 	defer c.end()

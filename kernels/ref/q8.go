@@ -70,7 +70,8 @@ func quantize(x []float32) groups {
 	return g
 }
 
-// dot = chain over groups, ascending: c = fma(sum_k qx*qw * sx, sw, c). The sum is exact, its product with sx is rounded.
+// dot = chain over groups, ascending: c = fma(sum_k qx*qw * sx, sw, c). The sum is exact, its product with sx is
+// rounded.
 func (g groups) dot(w groups) float32 {
 	var c float32
 	for i := range g.scale {

@@ -2,8 +2,8 @@ package ref
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// RoPE: (a, b) = (x[i], x[i+D/2]) of each head becomes (a cos - b sin, b cos + a sin); inverse turns by the negative angle
-// (arXiv 2104.09864). A rotation is orthogonal, so its inverse is its backward.
+// RoPE: (a, b) = (x[i], x[i+D/2]) of each head becomes (a cos - b sin, b cos + a sin); inverse turns by the negative
+// angle (arXiv 2104.09864). A rotation is orthogonal, so its inverse is its backward.
 func (d *device) RoPE(xt kernels.Tensor, heads int, kb kernels.Batch, tt kernels.Tensor, inverse bool) {
 	c := d.begin("RoPE")
 	defer c.end()

@@ -71,9 +71,11 @@ func largest(x []float32, never []bool) int {
 	return best
 }
 
-// draw truncates the distribution and returns the first id, ascending, whose cumulated probability among those kept exceeds u.
+// draw truncates the distribution and returns the first id, ascending, whose cumulated probability among those kept
+// exceeds u.
 //
-// Each truncation sees the distribution that the one before left, renormalised; of equal probabilities the lower id goes first.
+// Each truncation sees the distribution that the one before left, renormalised; of equal probabilities the lower id
+// goes first.
 //
 //	never  the ids that may be drawn
 //	top-k  the k most probable ids

@@ -31,11 +31,12 @@ func TestMisuseIsCaught(t *testing.T) {
 			x.Buf.Free()
 			x.Buf.Free()
 		}},
-		"beyond the buffer": {"f32[2, 3] at element 1, beyond its buffer of 24 bytes", func(t *testing.T, d kernels.Device) {
-			x := tensor(t, d, kernels.F32, 2, 3)
-			x.Off = 1
-			d.Zero(x)
-		}},
+		"beyond the buffer": {"f32[2, 3] at element 1, beyond its buffer of 24 bytes",
+			func(t *testing.T, d kernels.Device) {
+				x := tensor(t, d, kernels.F32, 2, 3)
+				x.Off = 1
+				d.Zero(x)
+			}},
 		"rows that overlap": {"stride 2", func(t *testing.T, d kernels.Device) {
 			x := tensor(t, d, kernels.F32, 2, 3)
 			x.Stride = 2
@@ -54,12 +55,14 @@ func TestMisuseIsCaught(t *testing.T) {
 			d.Gather(tensor(t, d, kernels.F32, 2, 4), tensor(t, d, kernels.F32, 4, 4), tensor(t, d, kernels.F32, 2, 1))
 		}},
 		"another batch's rows": {"x has 3 rows, the batch 2 tokens", func(t *testing.T, d kernels.Device) {
-			d.RoPE(tensor(t, d, kernels.F32, 3, 4), 1, batchOf(t, d, kernels.Layout{Pos: []int32{0, 1}}, nil), tensor(t, d, kernels.F32, 4, 4), false)
+			d.RoPE(tensor(t, d, kernels.F32, 3, 4), 1, batchOf(t, d, kernels.Layout{Pos: []int32{0, 1}}, nil),
+				tensor(t, d, kernels.F32, 4, 4), false)
 		}},
-		"output over input": {"y, f32[2, 2] stride 3 at element 0, overlaps f32[2, 2] stride 3 at element 1", func(t *testing.T, d kernels.Device) {
-			x := tensor(t, d, kernels.F32, 2, 3)
-			d.Axpy(x.ColRange(0, 2), 1, x.ColRange(1, 2))
-		}},
+		"output over input": {"y, f32[2, 2] stride 3 at element 0, overlaps f32[2, 2] stride 3 at element 1",
+			func(t *testing.T, d kernels.Device) {
+				x := tensor(t, d, kernels.F32, 2, 3)
+				d.Axpy(x.ColRange(0, 2), 1, x.ColRange(1, 2))
+			}},
 		"an id beyond the table": {"ids[1] = 3 of 3", func(t *testing.T, d kernels.Device) {
 			w, err := d.NewWeight(3, 4, kernels.F32)
 			require.NoError(t, err)
@@ -68,7 +71,8 @@ func TestMisuseIsCaught(t *testing.T) {
 		"a row of two segments": {"row 1 belongs to two segments", func(t *testing.T, d kernels.Device) {
 			kv, err := d.NewKV(kernels.KVSpec{Layers: 1, Pages: 2, KVHeads: 1, HeadDim: 2, Type: kernels.F32})
 			require.NoError(t, err)
-			batchOf(t, d, kernels.Layout{IDs: []int32{0, 0, 0}, Segs: []kernels.Segment{{Row: 0, Len: 2, Pages: []int32{0}}, {Row: 1, Len: 1, Pages: []int32{1}}}}, kv)
+			batchOf(t, d, kernels.Layout{IDs: []int32{0, 0, 0},
+				Segs: []kernels.Segment{{Row: 0, Len: 2, Pages: []int32{0}}, {Row: 1, Len: 1, Pages: []int32{1}}}}, kv)
 		}},
 		"a page too few": {"start 20, 1 pages", func(t *testing.T, d kernels.Device) {
 			kv, err := d.NewKV(kernels.KVSpec{Layers: 1, Pages: 2, KVHeads: 1, HeadDim: 2, Type: kernels.F32})

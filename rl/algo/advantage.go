@@ -18,7 +18,8 @@ func groups(group []int) [][]int {
 	return out
 }
 
-// meanStd gives mean and standard deviation (divisor n-1) of x at rows; exactly (x, 0) when all are equal, (x, 0) for one row.
+// meanStd gives mean and standard deviation (divisor n-1) of x at rows; exactly (x, 0) when all are equal, (x, 0) for
+// one row.
 func meanStd(x []float64, rows []int) (mean, std float64) {
 	same := true
 	for _, i := range rows {
@@ -68,7 +69,8 @@ func groupRelative(score []float64, group []int, divisor func(std float64) float
 	return out
 }
 
-// RLOO is the leave-one-out advantage (arXiv 2402.14740): R_i minus the mean of the others of its group; a group of one keeps R.
+// RLOO is the leave-one-out advantage (arXiv 2402.14740): R_i minus the mean of the others of its group; a group of one
+// keeps R.
 func RLOO(score []float64, group []int) []float64 {
 	out := GroupBaseline(score, group)
 	for _, rows := range groups(group) {
@@ -121,7 +123,8 @@ func GPG(score []float64, group []int) []float64 {
 	return out
 }
 
-// Whiten shifts and scales x, in place, to mean 0 and variance 1 over the masked-in tokens of the whole batch and zeroes the rest:
+// Whiten shifts and scales x, in place, to mean 0 and variance 1 over the masked-in tokens of the whole batch and
+// zeroes the rest:
 //
 //	(x - mean)/sqrt(var + 1e-8), var with divisor n-1
 //

@@ -43,7 +43,8 @@ const (
 type Counts struct {
 	// Tokens is the number of policy tokens.
 	Tokens int
-	// Sequences is the number of trajectories that have a policy token; empty ones do not count in a mean over sequences.
+	// Sequences is the number of trajectories that have a policy token; empty ones do not count in a mean over
+	// sequences.
 	Sequences int
 	// Norm is the constant of SeqMeanTokenSumNorm and SeqMeanTokenSumLimit; Add sets it to the longest row.
 	Norm float64

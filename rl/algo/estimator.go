@@ -7,7 +7,8 @@ import (
 
 // Trajectory is what an advantage estimator sees of an episode.
 type Trajectory struct {
-	// Group numbers the question: trajectories of one group are compared with each other. Position in the batch, never a row id of the data.
+	// Group numbers the question: trajectories of one group are compared with each other. Position in the batch, never
+	// a row id of the data.
 	Group int
 	// Reward is the outcome; token-level estimators put it on the last policy token.
 	Reward float64
@@ -85,8 +86,9 @@ func (e Estimator) Validate() (Estimator, error) {
 			sane = errors.New("advantage: gamma and lambda must lie in [0, 1]")
 		}
 	}
-	return e, errors.Join(oneOf("advantage estimator", e.Name, EstGRPO, EstDrGRPO, EstRLOO, EstReinforce, EstReinforcePP,
-		EstReinforcePPGroups, EstOPO, EstGPG, EstGAE), sane)
+	return e,
+		errors.Join(oneOf("advantage estimator", e.Name, EstGRPO, EstDrGRPO, EstRLOO, EstReinforce, EstReinforcePP,
+			EstReinforcePPGroups, EstOPO, EstGPG, EstGAE), sane)
 }
 
 // Compute gives the advantages of every token of every trajectory, [B][T], and for GAE the critic's targets (else nil).

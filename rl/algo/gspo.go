@@ -6,8 +6,8 @@ import "math"
 //
 //	s = exp(mean of diff over the policy tokens), l_t = max(-A_t s, -A_t clip(s, 1-low, 1+high))
 //
-// The gradient is GSPO-token's (eq. 13): dl_t/dlogp_t = -A_t s where unclipped; with one advantage a sequence and a mean over its
-// tokens it equals the gradient through the mean. log s is bounded by 10 from above.
+// The gradient is GSPO-token's (eq. 13): dl_t/dlogp_t = -A_t s where unclipped; with one advantage a sequence and a
+// mean over its tokens it equals the gradient through the mean. log s is bounded by 10 from above.
 func (p Policy) gspo(a, meanDiff float64) token {
 	return p.clipRatio(a, math.Exp(min(meanDiff, 10)), meanDiff <= 10)
 }

@@ -2,11 +2,13 @@ package algo
 
 import "math"
 
-// KL names an estimate of KL(policy, reference) from one token's log-probs (Schulman 2020, "Approximating KL divergence").
+// KL names an estimate of KL(policy, reference) from one token's log-probs (Schulman 2020, "Approximating KL
+// divergence").
 type KL string
 
 const (
-	// K1 is logp - ref: unbiased, high variance. As a loss its gradient is 1 everywhere and knows nothing of the reference: use it in the reward.
+	// K1 is logp - ref: unbiased, high variance. As a loss its gradient is 1 everywhere and knows nothing of the
+	// reference: use it in the reward.
 	K1 KL = "k1"
 	// Abs is |logp - ref|.
 	Abs KL = "abs"
@@ -44,8 +46,8 @@ func (k KL) At(logp, ref float64) (value, grad float64) {
 	panic("algo: KL estimator " + string(k))
 }
 
-// InReward subtracts beta times the estimate from the rewards of the policy tokens, in place, and returns the row's mean estimate
-// (0 for a row without policy tokens). PPO with a KL reward (arXiv 1909.08593, eq. 2).
+// InReward subtracts beta times the estimate from the rewards of the policy tokens, in place, and returns the row's
+// mean estimate (0 for a row without policy tokens). PPO with a KL reward (arXiv 1909.08593, eq. 2).
 func (k KL) InReward(beta float64, logp, ref []float64, mask []bool, rewards []float64) float64 {
 	sameLen("kl in reward", len(mask), logp, ref, rewards)
 	sum, n := 0.0, 0
@@ -64,7 +66,8 @@ func (k KL) InReward(beta float64, logp, ref []float64, mask []bool, rewards []f
 //
 //	beta *= 1 + clip(kl/Target - 1, -0.2, 0.2) n/Horizon
 type AdaptiveKL struct {
-	// Beta is the coefficient in force, Target the divergence aimed at, Horizon the steps over which a full correction is spread.
+	// Beta is the coefficient in force, Target the divergence aimed at, Horizon the steps over which a full correction
+	// is spread.
 	Beta, Target, Horizon float64
 }
 

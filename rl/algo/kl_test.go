@@ -111,7 +111,8 @@ func TestValueLoss(t *testing.T) {
 			grad := like(r.Preds)
 			loss, frac := 0.0, 0.0
 			for i := range mask {
-				l, f := algo.ValueLoss(algo.ValueRow{Mask: mask[i], Value: r.Preds[i], Old: r.Values[i], Return: r.Returns[i], DValue: grad[i]}, r.Clip, r.Agg, c)
+				l, f := algo.ValueLoss(algo.ValueRow{Mask: mask[i], Value: r.Preds[i], Old: r.Values[i],
+					Return: r.Returns[i], DValue: grad[i]}, r.Clip, r.Agg, c)
 				loss, frac = loss+l, frac+f
 			}
 			near(t, r.Loss, loss, r.Agg, r.Clip)

@@ -29,7 +29,8 @@ func at(x [][]float64, i int) []float64 {
 func run(p algo.Policy, b lossBatch, in inputs, c algo.Counts) (sum algo.Terms, dLogp, dEntropy [][]float64) {
 	dLogp, dEntropy = like(b.New), like(b.New)
 	for i, mask := range bools(b.Mask) {
-		sum.Add(p.Loss(algo.Row{Mask: mask, New: b.New[i], Old: b.Old[i], Advantage: b.Advantages[i], Ref: at(in.ref, i),
+		sum.Add(p.Loss(algo.Row{Mask: mask, New: b.New[i], Old: b.Old[i], Advantage: b.Advantages[i],
+			Ref:     at(in.ref, i),
 			Entropy: at(in.entropy, i), Weight: at(in.weight, i), DLogp: dLogp[i], DEntropy: dEntropy[i]}, c))
 	}
 	return sum, dLogp, dEntropy
@@ -64,14 +65,16 @@ func TestLossesVerl(t *testing.T) {
 		Metrics map[string]float64
 		Plain   map[string]float64 `json:"plain_metrics"`
 	}
-	name := map[string]algo.Surrogate{"vanilla": algo.Clip, "gspo": algo.GSPO, "cispo": algo.CISPO, "sapo": algo.SAPO, "gpg": algo.Reinforce}
+	name := map[string]algo.Surrogate{"vanilla": algo.Clip, "gspo": algo.GSPO, "cispo": algo.CISPO, "sapo": algo.SAPO,
+		"gpg": algo.Reinforce}
 	both(t, func(t *testing.T, dir string) {
 		batches := readJSON[map[string]lossBatch](t, dir, "losses_batches.json")
 		seen := map[string]int{}
 		for _, r := range readLines[row](t, dir, "losses_verl.jsonl") {
 			b := batches[r.Batch]
 			if r.Loss == "sapo" {
-				require.Equal(t, []float64{1, 1.05}, []float64{r.Params.TauPos, r.Params.TauNeg}, "the temperatures of algo")
+				require.Equal(t, []float64{1, 1.05}, []float64{r.Params.TauPos, r.Params.TauNeg},
+					"the temperatures of algo")
 			}
 			p := valid(t, algo.Policy{Surrogate: name[r.Loss], ClipLow: r.Params.Low, ClipHigh: r.Params.High,
 				DualClip: r.Params.Dual, Aggregation: r.Agg})
@@ -174,7 +177,8 @@ func TestLossesTRL(t *testing.T) {
 			case r.LossType == "sapo":
 				p.Surrogate = algo.SAPO
 			}
-			got, grad, gradEntropy := run(valid(t, p), b, inputs{ref: r.Ref, entropy: r.Entropies, weight: r.Weights}, c)
+			got, grad, gradEntropy := run(valid(t, p), b, inputs{ref: r.Ref, entropy: r.Entropies, weight: r.Weights},
+				c)
 			id := []any{r.Batch, r.LossType, r.Level, r.Params}
 			near(t, r.Value, got.Loss, id...)
 			nearAll(t, r.Grad, grad, b.Mask, true, id...)
@@ -188,7 +192,8 @@ func TestLossesTRL(t *testing.T) {
 	})
 }
 
-// The sum over micro-batches with the counts of the whole equals the whole; the mean of the micro-batches' own means does not.
+// The sum over micro-batches with the counts of the whole equals the whole; the mean of the micro-batches' own means
+// does not.
 func TestAccumulation(t *testing.T) {
 	type mode struct {
 		Whole     float64   `json:"whole_batch"`
@@ -210,8 +215,9 @@ func TestAccumulation(t *testing.T) {
 	both(t, func(t *testing.T, dir string) {
 		differ := 0
 		for _, r := range readLines[row](t, dir, "losses_accumulation.jsonl") {
-			for agg, want := range map[algo.Aggregation]mode{algo.TokenMean: r.TokenMean, algo.SeqMeanTokenMean: r.SeqMean,
-				algo.SeqMeanTokenSum: r.SeqSum, algo.SeqMeanTokenSumNorm: r.Norm} {
+			for agg, want := range map[algo.Aggregation]mode{algo.TokenMean: r.TokenMean,
+				algo.SeqMeanTokenMean: r.SeqMean,
+				algo.SeqMeanTokenSum:  r.SeqSum, algo.SeqMeanTokenSumNorm: r.Norm} {
 				p := valid(t, algo.Policy{ClipLow: r.Low, ClipHigh: r.High, DualClip: r.Dual, Aggregation: agg})
 				global := count(bools(r.Batch.Mask))
 				whole, grad, _ := run(p, r.Batch, inputs{}, global)
@@ -219,7 +225,8 @@ func TestAccumulation(t *testing.T) {
 				var sum algo.Terms
 				own := 0.0
 				for k, m := range r.Micro {
-					b := lossBatch{Old: r.Batch.Old[m[0]:m[1]], New: r.Batch.New[m[0]:m[1]], Advantages: r.Batch.Advantages[m[0]:m[1]], Mask: r.Batch.Mask[m[0]:m[1]]}
+					b := lossBatch{Old: r.Batch.Old[m[0]:m[1]], New: r.Batch.New[m[0]:m[1]],
+						Advantages: r.Batch.Advantages[m[0]:m[1]], Mask: r.Batch.Mask[m[0]:m[1]]}
 					part, g, _ := run(p, b, inputs{}, global)
 					sum.Add(part)
 					require.Equal(t, grad[m[0]:m[1]], g)
@@ -241,7 +248,8 @@ func TestAccumulation(t *testing.T) {
 func TestPolicyValidate(t *testing.T) {
 	p := valid(t, algo.Policy{Surrogate: algo.GSPO})
 	require.Equal(t, algo.SeqMeanTokenMean, p.Aggregation)
-	for _, bad := range []algo.Policy{{Surrogate: "ppo3"}, {Aggregation: "mean"}, {KL: "k9"}, {ClipLow: -1}, {ClipHigh: math.NaN()}, {DualClip: 0.5}} {
+	for _, bad := range []algo.Policy{{Surrogate: "ppo3"}, {Aggregation: "mean"}, {KL: "k9"}, {ClipLow: -1},
+		{ClipHigh: math.NaN()}, {DualClip: 0.5}} {
 		_, err := bad.Validate()
 		require.Error(t, err, "%+v", bad)
 	}
@@ -250,10 +258,12 @@ func TestPolicyValidate(t *testing.T) {
 func TestEmptyRowAndWrongShapes(t *testing.T) {
 	p := valid(t, algo.Policy{ClipLow: 0.2, ClipHigh: 0.2})
 	d := []float64{7}
-	require.Equal(t, algo.Terms{}, p.Loss(algo.Row{Mask: []bool{false}, New: d, Old: d, Advantage: d, DLogp: d}, algo.Counts{}))
+	require.Equal(t, algo.Terms{}, p.Loss(algo.Row{Mask: []bool{false}, New: d, Old: d, Advantage: d, DLogp: d},
+		algo.Counts{}))
 	require.Equal(t, []float64{0}, d, "gradients are overwritten, never left over")
 	require.PanicsWithValue(t, "algo: policy loss: slice 1 has 2 tokens, the mask 1", func() {
-		p.Loss(algo.Row{Mask: []bool{true}, New: d, Old: []float64{1, 2}, Advantage: d, DLogp: d}, algo.Counts{Tokens: 1})
+		p.Loss(algo.Row{Mask: []bool{true}, New: d, Old: []float64{1, 2}, Advantage: d, DLogp: d},
+			algo.Counts{Tokens: 1})
 	})
 	require.Panics(t, func() {
 		p.Loss(algo.Row{Mask: []bool{true}, New: d, Old: d, Advantage: d, DLogp: d}, algo.Counts{})

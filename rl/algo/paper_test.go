@@ -131,13 +131,15 @@ func TestGRPOAdvantage(t *testing.T) {
 func TestDrGRPO(t *testing.T) {
 	e, err := algo.Estimator{Name: algo.EstDrGRPO}.Validate()
 	require.NoError(t, err)
-	adv, _ := e.Compute([]algo.Trajectory{{Reward: 1, Mask: []bool{true}}, {Reward: 0, Mask: []bool{true, false, true}}})
+	adv, _ := e.Compute([]algo.Trajectory{{Reward: 1, Mask: []bool{true}},
+		{Reward: 0, Mask: []bool{true, false, true}}})
 	require.Equal(t, [][]float64{{0.5}, {-0.5, 0, -0.5}}, adv)
 	p := valid(t, algo.Policy{ClipLow: 0.2, ClipHigh: 0.2, Aggregation: algo.SeqMeanTokenSumLimit})
 	d := make([]float64, 3)
 	z := make([]float64, 3)
-	p.Loss(algo.Row{Mask: []bool{true, false, true}, New: z, Old: z, Advantage: adv[1], DLogp: d}, algo.Counts{Tokens: 3,
-		Sequences: 2, Norm: 500})
+	p.Loss(algo.Row{Mask: []bool{true, false, true}, New: z, Old: z, Advantage: adv[1], DLogp: d},
+		algo.Counts{Tokens: 3,
+			Sequences: 2, Norm: 500})
 	require.InDeltaSlice(t, []float64{0.0005, 0, 0.0005}, d, 1e-15)
 }
 
@@ -271,15 +273,18 @@ func TestGradientsByDifferences(t *testing.T) {
 		}
 		p, err := algo.Policy{
 			Surrogate: rapid.SampledFrom([]algo.Surrogate{algo.Clip, algo.SAPO, algo.Reinforce}).Draw(rt, "surrogate"),
-			Aggregation: rapid.SampledFrom([]algo.Aggregation{algo.TokenMean, algo.SeqMeanTokenMean, algo.SeqMeanTokenSum,
+			Aggregation: rapid.SampledFrom([]algo.Aggregation{algo.TokenMean, algo.SeqMeanTokenMean,
+				algo.SeqMeanTokenSum,
 				algo.SeqMeanTokenSumNorm, algo.SeqMeanTokenSumLimit}).Draw(rt, "agg"),
 			KL:      rapid.SampledFrom([]algo.KL{algo.K1, algo.K2, algo.K3}).Draw(rt, "kl"),
 			ClipLow: 0.2, ClipHigh: 0.28, DualClip: 3, KLCoef: 0.3, EntropyCoef: 0.1,
 		}.Validate()
 		require.NoError(rt, err)
-		row := algo.Row{Mask: []bool{true, false, true, true}, New: draw("new", -1), Old: draw("old", -1), Ref: draw("ref",
-			-1), Advantage: draw("adv", 0),
-			Entropy: draw("entropy", 2), Weight: draw("weight", 1), DLogp: make([]float64, n), DEntropy: make([]float64, n)}
+		row := algo.Row{Mask: []bool{true, false, true, true}, New: draw("new", -1), Old: draw("old", -1),
+			Ref: draw("ref",
+				-1), Advantage: draw("adv", 0),
+			Entropy: draw("entropy", 2), Weight: draw("weight", 1), DLogp: make([]float64, n),
+			DEntropy: make([]float64, n)}
 		c := algo.Counts{Tokens: 7, Sequences: 2, Norm: 9}
 		p.Loss(row, c)
 		grad := append([]float64(nil), row.DLogp...)

@@ -29,9 +29,11 @@ const (
 type Policy struct {
 	// Surrogate of the policy term; "" is Clip.
 	Surrogate Surrogate
-	// ClipLow and ClipHigh bound the ratio to [1-ClipLow, 1+ClipHigh]; PPO 0.2 and 0.2, DAPO's clip-higher 0.2 and 0.28, GSPO 3e-4 and 4e-4.
+	// ClipLow and ClipHigh bound the ratio to [1-ClipLow, 1+ClipHigh]; PPO 0.2 and 0.2, DAPO's clip-higher 0.2 and
+	// 0.28, GSPO 3e-4 and 4e-4.
 	ClipLow, ClipHigh float64
-	// DualClip c > 1 bounds the loss of tokens with negative advantage to -A c (arXiv 1912.09729); 0 is off, verl has 3.
+	// DualClip c > 1 bounds the loss of tokens with negative advantage to -A c (arXiv 1912.09729); 0 is off, verl has
+	// 3.
 	DualClip float64
 	// Aggregation of all terms; "" is TokenMean, for GSPO SeqMeanTokenMean.
 	Aggregation Aggregation
@@ -70,11 +72,13 @@ func (p Policy) Validate() (Policy, error) {
 		oneOf("kl estimator", p.KL, K1, Abs, K2, K3), sane)
 }
 
-// Row is one trajectory as a loss sees it. All slices have the same length T; entries where Mask is false are never read.
+// Row is one trajectory as a loss sees it. All slices have the same length T; entries where Mask is false are never
+// read.
 type Row struct {
 	// Mask marks the policy's own tokens.
 	Mask []bool
-	// New are the log-probs under the weights being trained, Old under those that sampled, Ref under the reference (nil: no KL term).
+	// New are the log-probs under the weights being trained, Old under those that sampled, Ref under the reference
+	// (nil: no KL term).
 	New, Old, Ref []float64
 	// Advantage per token.
 	Advantage []float64
@@ -82,7 +86,8 @@ type Row struct {
 	Entropy []float64
 	// Weight multiplies the policy term per token: the correction of a sampler that differs from the trainer (nil: 1).
 	Weight []float64
-	// DLogp and DEntropy receive dL/dNew and dL/dEntropy, overwritten; DEntropy may be nil when the entropy coefficient is 0.
+	// DLogp and DEntropy receive dL/dNew and dL/dEntropy, overwritten; DEntropy may be nil when the entropy coefficient
+	// is 0.
 	DLogp, DEntropy []float64
 }
 

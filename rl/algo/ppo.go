@@ -4,8 +4,8 @@ package algo
 //
 //	delta_t = r_t + gamma V_next - V_t,  A_t = delta_t + gamma lambda A_next
 //
-// next is the following policy token, and after the last one value and advantage are 0: masked tokens are taken out as if they were
-// not there. Advantages and returns (A + V, the critic's target) are 0 at masked places.
+// next is the following policy token, and after the last one value and advantage are 0: masked tokens are taken out as
+// if they were not there. Advantages and returns (A + V, the critic's target) are 0 at masked places.
 func GAE(rewards, values []float64, mask []bool, gamma, lambda float64) (advantages, returns []float64) {
 	sameLen("gae", len(mask), rewards, values)
 	advantages, returns = make([]float64, len(mask)), make([]float64, len(mask))
@@ -34,7 +34,8 @@ type ValueRow struct {
 //
 //	L = 1/2 agg max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2)
 //
-// It returns the row's share of the loss and of the fraction of tokens whose clipped branch is the larger; clip <= 0 is no clipping.
+// It returns the row's share of the loss and of the fraction of tokens whose clipped branch is the larger; clip <= 0 is
+// no clipping.
 func ValueLoss(row ValueRow, clip float64, agg Aggregation, c Counts) (loss, clipFrac float64) {
 	sameLen("value loss", len(row.Mask), row.Value, row.Old, row.Return, row.DValue)
 	clear(row.DValue)

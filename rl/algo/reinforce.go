@@ -7,8 +7,8 @@ func reinforce(a, logp float64) token { return token{loss: -a * logp, grad: -a} 
 //
 //	G_t = r_t + gamma G_next, next = the following policy token
 //
-// Masked tokens neither discount nor stop a return, so it reaches the turns before an observation; their own reward is dropped, and G
-// at a masked place is 0.
+// Masked tokens neither discount nor stop a return, so it reaches the turns before an observation; their own reward is
+// dropped, and G at a masked place is 0.
 func Returns(rewards []float64, mask []bool, gamma float64) []float64 {
 	sameLen("returns", len(mask), rewards)
 	out := make([]float64, len(mask))

@@ -67,10 +67,12 @@ type algorithm struct {
 func (a algorithm) clips() bool { return a.surrogate != algo.SAPO && a.surrogate != algo.Reinforce }
 
 var algorithms = map[string]algorithm{
-	"grpo":                 {estimator: algo.EstGRPO, surrogate: algo.Clip, groups: true},
-	"dr_grpo":              {estimator: algo.EstDrGRPO, surrogate: algo.Clip, agg: algo.SeqMeanTokenSumLimit, groups: true},
-	"dapo":                 {estimator: algo.EstGRPO, surrogate: algo.Clip, high: 0.28, groups: true, resample: true},
-	"gspo":                 {estimator: algo.EstGRPO, surrogate: algo.GSPO, low: 3e-4, high: 4e-4, agg: algo.SeqMeanTokenMean, groups: true},
+	"grpo": {estimator: algo.EstGRPO, surrogate: algo.Clip, groups: true},
+	"dr_grpo": {estimator: algo.EstDrGRPO, surrogate: algo.Clip, agg: algo.SeqMeanTokenSumLimit,
+		groups: true},
+	"dapo": {estimator: algo.EstGRPO, surrogate: algo.Clip, high: 0.28, groups: true, resample: true},
+	"gspo": {estimator: algo.EstGRPO, surrogate: algo.GSPO, low: 3e-4, high: 4e-4,
+		agg: algo.SeqMeanTokenMean, groups: true},
 	"cispo":                {estimator: algo.EstGRPO, surrogate: algo.CISPO, low: 1, groups: true},
 	"sapo":                 {estimator: algo.EstGRPO, surrogate: algo.SAPO, agg: algo.SeqMeanTokenMean, groups: true},
 	"rloo":                 {estimator: algo.EstRLOO, surrogate: algo.Clip, groups: true},
@@ -131,8 +133,10 @@ func (c Algo) Rule() (algo.Estimator, algo.Policy, error) {
 	if c.KLInReward() {
 		kl = algo.K1
 	}
-	p, err := algo.Policy{Surrogate: a.surrogate, ClipLow: cmp.Or(c.ClipLow, a.low, 0.2), ClipHigh: cmp.Or(c.ClipHigh, a.high, 0.2), DualClip: c.DualClip,
-		Aggregation: cmp.Or(algo.Aggregation(c.LossAgg), a.agg, algo.TokenMean), KL: algo.KL(cmp.Or(c.KLType, string(kl))), KLCoef: c.KLCoef,
+	p, err := algo.Policy{Surrogate: a.surrogate, ClipLow: cmp.Or(c.ClipLow, a.low, 0.2),
+		ClipHigh: cmp.Or(c.ClipHigh, a.high, 0.2), DualClip: c.DualClip,
+		Aggregation: cmp.Or(algo.Aggregation(c.LossAgg), a.agg, algo.TokenMean),
+		KL:          algo.KL(cmp.Or(c.KLType, string(kl))), KLCoef: c.KLCoef,
 		EntropyCoef: c.EntropyCoef}.Validate()
 	if err != nil {
 		err = fmt.Errorf("--loss-agg-mode, --kl-type, --dual-clip: %w", err)
@@ -152,30 +156,50 @@ func (c *Config) checkAlgo() error {
 		say string
 	}{
 		{r.N < 2 && rule.groups, "--n 1 gives a group nothing to compare: use --n 2 or more, or --algo reinforce"},
-		{a.DynamicSampling && a.DropZeroVariance, "--dynamic-sampling draws new questions and --drop-zero-variance rolls the same ones out again: give one or the other"},
+		{a.DynamicSampling && a.DropZeroVariance, "--dynamic-sampling draws new questions and --drop-zero-variance " +
+			"rolls the same ones out again: give one or the other"},
 		{a.MaxGenBatches < 0, "--max-gen-batches must not be negative"},
-		{r.N < 2 && a.DynamicSampling, "--dynamic-sampling with --n 1 drops everything: a group of one has no variance"},
+		{r.N < 2 &&
+			a.DynamicSampling, "--dynamic-sampling with --n 1 drops everything: a group of one has no variance"},
 		{r.N < 2 && a.Resamples(), "--drop-zero-variance with --n 1 drops everything: a group of one has no variance"},
-		{a.ClipLow < 0 || a.ClipLow >= 1 || a.ClipHigh < 0, "--clip-low must lie in [0, 1) and --clip-high must not be negative"},
+		{a.ClipLow < 0 || a.ClipLow >= 1 ||
+			a.ClipHigh < 0, "--clip-low must lie in [0, 1) and --clip-high must not be negative"},
 		{a.KLCoef < 0, "--kl-coef must not be negative: a negative weight rewards drifting away"},
 		{a.KLIn != "" && a.KLIn != KLLoss && a.KLIn != KLReward, "--kl-in must be loss or reward"},
-		{(a.KLIn != "" || a.KLType != "" || a.KLTarget != 0) && a.KLCoef == 0, "--kl-in, --kl-type and --kl-target are of no use with --kl-coef 0: raise --kl-coef, or leave them out"},
-		{a.KLTarget < 0 || a.KLTarget > 0 && !(a.KLHorizon > 0), "--kl-target must not be negative, and --kl-horizon must be above 0"},
+		{(a.KLIn != "" || a.KLType != "" || a.KLTarget != 0) &&
+			a.KLCoef == 0,
+			"--kl-in, --kl-type and --kl-target are of no use with --kl-coef 0: raise --kl-coef, or leave them out"},
+		{a.KLTarget < 0 || a.KLTarget > 0 && !(a.KLHorizon > 0),
+			"--kl-target must not be negative, and --kl-horizon must be above 0"},
 		{a.MiniBatch < 0, "--ppo-mini-batch-size must not be negative"},
 		{a.Epochs < 0, "--ppo-epochs must not be negative"},
-		{a.RolloutIS != "" && a.RolloutIS != RolloutISToken && a.RolloutIS != RolloutISOff, "--rollout-is must be token or off"},
-		{a.RolloutISCap != 0 && !(a.RolloutISCap >= 1), "--rollout-is-threshold must be 1 or more: it bounds weights that are 1 where rollout and trainer agree"},
+		{a.RolloutIS != "" && a.RolloutIS != RolloutISToken &&
+			a.RolloutIS != RolloutISOff, "--rollout-is must be token or off"},
+		{a.RolloutISCap != 0 &&
+			!(a.RolloutISCap >= 1),
+			"--rollout-is-threshold must be 1 or more: it bounds weights that are 1 where rollout and trainer agree"},
 		{a.EntropyCoef < 0 || a.DualClip < 0, "--entropy-coef and --dual-clip must not be negative"},
-		{a.Reward == "shuffled" && r.BatchSize < 2, "--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer"},
-		{a.OverlongBuffer < 0 || a.OverlongLimit < 0 || a.OverlongFactor < 0, "--overlong-buffer, --overlong-limit and --overlong-penalty must not be negative"},
+		{a.Reward == "shuffled" &&
+			r.BatchSize < 2,
+			"--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer"},
+		{a.OverlongBuffer < 0 || a.OverlongLimit < 0 || a.OverlongFactor < 0,
+			"--overlong-buffer, --overlong-limit and --overlong-penalty must not be negative"},
 		{a.OverlongBuffer == 0 && a.OverlongLimit > 0, "--overlong-limit is of no use without --overlong-buffer"},
-		{a.OverlongBuffer > c.OverlongLimit(), fmt.Sprintf("--overlong-buffer %d is more than the limit of %d ids itself: every episode would be punished", a.OverlongBuffer, c.OverlongLimit())},
-		{a.Gamma != nil && !rule.discounts, "--gamma is of no use with --algo " + a.Algo + ": it gives every id of an episode the same advantage"},
-		{a.Lambda != nil && !rule.critic, "--lam needs --algo ppo: without a critic there is nothing to estimate between"},
-		{!rule.critic && (v.Model != "" || v.Train != "" || v.WarmupSteps != 0 || v.WarmupRatio != 0), "--critic-* flags need --algo ppo: --algo " + a.Algo + " has no critic"},
-		{rule.critic && v.Train != "" && v.Train != CriticAll && v.Train != CriticLoRA && v.Train != CriticHead, "--critic-train must be all, lora or head"},
-		{v.LR < 0 || v.ValueClip < 0 || v.WarmupSteps < 0, "--critic-lr, --cliprange-value and --critic-warmup must not be negative"},
-		{v.WarmupSteps > 0 && v.WarmupSteps >= c.Schedule.TotalSteps, "--critic-warmup leaves the policy no step of --total-steps to learn in"},
+		{a.OverlongBuffer > c.OverlongLimit(),
+			fmt.Sprintf("--overlong-buffer %d is more than the limit of %d ids itself: every episode would be punished",
+				a.OverlongBuffer, c.OverlongLimit())},
+		{a.Gamma != nil && !rule.discounts, "--gamma is of no use with --algo " + a.Algo +
+			": it gives every id of an episode the same advantage"},
+		{a.Lambda != nil &&
+			!rule.critic, "--lam needs --algo ppo: without a critic there is nothing to estimate between"},
+		{!rule.critic && (v.Model != "" || v.Train != "" || v.WarmupSteps != 0 || v.WarmupRatio != 0),
+			"--critic-* flags need --algo ppo: --algo " + a.Algo + " has no critic"},
+		{rule.critic && v.Train != "" && v.Train != CriticAll && v.Train != CriticLoRA &&
+			v.Train != CriticHead, "--critic-train must be all, lora or head"},
+		{v.LR < 0 || v.ValueClip < 0 ||
+			v.WarmupSteps < 0, "--critic-lr, --cliprange-value and --critic-warmup must not be negative"},
+		{v.WarmupSteps > 0 && v.WarmupSteps >= c.Schedule.TotalSteps,
+			"--critic-warmup leaves the policy no step of --total-steps to learn in"},
 	} {
 		if p.bad {
 			return errors.New(p.say)
@@ -196,14 +220,16 @@ func (c *Config) Unused(given func(flag string) bool) error {
 	}{
 		{"critic-lr", "needs --algo ppo: --algo " + a.Algo + " has no critic", !rule.critic},
 		{"cliprange-value", "needs --algo ppo: --algo " + a.Algo + " has no critic", !rule.critic},
-		{"dual-clip", "is of no use with --algo " + a.Algo + ": its loss has no such bound", rule.surrogate != algo.Clip},
+		{"dual-clip", "is of no use with --algo " + a.Algo + ": its loss has no such bound",
+			rule.surrogate != algo.Clip},
 		{"rollout-is-threshold", "is of no use with --rollout-is off", a.RolloutIS == RolloutISOff},
 		{"clip-low", "is of no use with --algo " + a.Algo + ": its loss clips nothing", !rule.clips()},
 		{"clip-high", "is of no use with --algo " + a.Algo + ": its loss clips nothing", !rule.clips()},
 		{"kl-horizon", "is of no use without --kl-target", a.KLTarget == 0},
 		{"overlong-penalty", "is of no use without --overlong-buffer", a.OverlongBuffer == 0},
 		{"max-gen-batches", "is of no use without --dynamic-sampling", !a.DynamicSampling},
-		{"max-attempts", "is of no use with --dynamic-sampling, which draws other questions: use --max-gen-batches", a.DynamicSampling},
+		{"max-attempts", "is of no use with --dynamic-sampling, which draws other questions: use --max-gen-batches",
+			a.DynamicSampling},
 		{"force", "is for --resume", c.Schedule.Resume == ""},
 	} {
 		if p.unused && given(p.flag) {

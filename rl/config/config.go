@@ -99,8 +99,8 @@ type Schedule struct {
 	Seed       uint64 `name:"seed" help:"Seed of everything that is drawn." default:"1"`
 }
 
-// Check refuses values that cannot work, alone or together, and zeros that a program may have forgotten to set. Its errors name
-// fields; InFlags names the flags of them.
+// Check refuses values that cannot work, alone or together, and zeros that a program may have forgotten to set. Its
+// errors name fields; InFlags names the flags of them.
 func (c *Config) Check() error {
 	if err := c.zeros(); err != nil {
 		return Error(err)
@@ -108,15 +108,16 @@ func (c *Config) Check() error {
 	return c.CheckGiven()
 }
 
-// CheckGiven is Check where every value was given on purpose, as on a command line: a learning rate of 0 measures without
-// learning, and with 0 turns the policy answers at once.
+// CheckGiven is Check where every value was given on purpose, as on a command line: a learning rate of 0 measures
+// without learning, and with 0 turns the policy answers at once.
 func (c *Config) CheckGiven() error { return Error(c.check()) }
 
 func (c *Config) zeros() error {
 	critic := c.Algo.UsesCritic()
 	switch {
 	case c.Rollout.MaxTurns == 0 && c.Search.Mode != "none":
-		return errors.New("--max-turns must be at least 1: with 0 no turn may search: raise it, or use --search-mode none")
+		return errors.New(
+			"--max-turns must be at least 1: with 0 no turn may search: raise it, or use --search-mode none")
 	case c.Optim.LR == 0:
 		return errors.New("--lr must be above 0: with 0 nothing is learned")
 	case critic && c.Critic.LR == 0:
@@ -144,17 +145,21 @@ func (c *Config) check() error {
 		{!(r.Temperature > 0), "--temperature must be above 0 in training: a greedy policy explores nothing"},
 		{!(r.TopP > 0 && r.TopP <= 1), "--top-p must be above 0 and at most 1"},
 		{c.Data.EvalSplit < 0, "--eval-split must not be negative"},
-		{c.Data.EvalSplit > 0 && c.Data.EvalData != "", "--eval-split and --eval-data contradict each other: give one or the other"},
+		{c.Data.EvalSplit > 0 &&
+			c.Data.EvalData != "", "--eval-split and --eval-data contradict each other: give one or the other"},
 		{c.Data.MaxAnswerWords < 0, "--max-answer-words must not be negative"},
 		{!(c.Optim.LR >= 0), "--lr must not be negative"},
-		{len(c.Optim.Betas) != 2 || !beta(c.Optim.Betas), "--betas takes two values from 0 up to, but not, 1, as in 0.9,0.999"},
+		{len(c.Optim.Betas) != 2 ||
+			!beta(c.Optim.Betas), "--betas takes two values from 0 up to, but not, 1, as in 0.9,0.999"},
 		{!(c.Optim.Eps > 0), "--eps must be above 0"},
-		{!(c.Optim.WeightDecay >= 0) || !(c.Optim.MaxGradNorm >= 0), "--weight-decay and --max-grad-norm must not be negative"},
+		{!(c.Optim.WeightDecay >= 0) || !(c.Optim.MaxGradNorm >= 0),
+			"--weight-decay and --max-grad-norm must not be negative"},
 		{c.Optim.MicroBatchTokens < 1, "--micro-batch-tokens must be at least 1"},
 		{c.Policy.LoRAR < 0, "--lora-r must not be negative"},
 		{c.Schedule.TotalSteps < 1, "--total-steps must be at least 1"},
 		{c.Schedule.KeepLast < 0, "--keep-last must not be negative"},
-		{c.Schedule.KeepBest && c.Data.EvalData == "" && c.Data.EvalSplit == 0, "--keep-best needs held-out questions: --eval-data or --eval-split"},
+		{c.Schedule.KeepBest && c.Data.EvalData == "" && c.Data.EvalSplit == 0,
+			"--keep-best needs held-out questions: --eval-data or --eval-split"},
 	} {
 		if p.bad {
 			return errors.New(p.say)

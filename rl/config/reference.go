@@ -39,7 +39,9 @@ func (c *Config) checkReference() error {
 	case !average && p.Reference != refFrozen && p.Reference != RefAdaptersOff && p.Reference != refNone:
 		return fmt.Errorf("--reference %q is not known: use frozen, adapters-off, ema:DECAY or none", p.Reference)
 	case p.Reference == refNone && c.Algo.KLCoef > 0:
-		return fmt.Errorf("--reference none leaves nothing to measure --kl-coef %v from: add --kl-coef 0, or choose a reference", c.Algo.KLCoef)
+		return fmt.Errorf(
+			"--reference none leaves nothing to measure --kl-coef %v from: add --kl-coef 0, or choose a reference",
+			c.Algo.KLCoef)
 	case p.Reference == refNone:
 		return nil
 	case c.Algo.KLCoef == 0:

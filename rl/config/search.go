@@ -59,7 +59,8 @@ func (c *Search) Modes() ([]search.Share, error) {
 	}
 	for _, p := range parts {
 		if !slices.Contains(searchModes, p.Mode) {
-			return nil, fmt.Errorf("--search-mode %q is not known: use %s, or a mixture of them", p.Mode, strings.Join(searchModes, ", "))
+			return nil, fmt.Errorf("--search-mode %q is not known: use %s, or a mixture of them", p.Mode,
+				strings.Join(searchModes, ", "))
 		}
 	}
 	return parts, nil
@@ -123,18 +124,29 @@ func (c *Search) Check() error {
 		say string
 	}{
 		{c.TopK < 1, "--topk must be at least 1"},
-		{!tau(c.StartThreshold) || !tau(c.EndThreshold), "--start-threshold and --end-threshold must lie between 0 and 1"},
+		{!tau(c.StartThreshold) ||
+			!tau(c.EndThreshold), "--start-threshold and --end-threshold must lie between 0 and 1"},
 		{!(c.CurriculumGoal >= 0 && c.CurriculumGoal <= 1), "--curriculum-goal must lie between 0 and 1"},
 		{c.NoiseRate != nil && !tau(*c.NoiseRate), "--noise-rate must lie between 0 and 1"},
-		{c.SimMaxTokens < 0 || !(c.SimTemperature >= 0), "--simulation-max-tokens and --simulation-temperature must not be negative"},
-		{is("bm25") && c.Corpus == "", "--search-mode bm25 needs --corpus PATH: a file of passages or documents, or a folder"},
-		{is("replay") && c.SearchEpisodes == "", "--search-mode replay needs --search-episodes FILE, the episodes.jsonl of a run"},
-		{is("remote") && c.RemoteURL == "", "--search-mode remote needs --remote-url http://HOST:PORT, several separated by commas"},
-		{is("google") && GoogleKey() == "", "--search-mode google needs an API key of serpapi.com: set the environment variable SERPAPI_API_KEY"},
-		{c.RemotePrompt != "" && c.RemotePrompt != string(search.SFT) && c.RemotePrompt != string(search.Prompt), "--remote-prompt must be simulate_prompt or simulate_sft"},
-		{c.SimThinking != nil && !c.Simulates() && !is("remote"), "--sim-enable-thinking is of no use with --search-mode " + c.Mode + ": no model writes the results"},
-		{c.Tries < 0 || c.Timeout < 0 || c.InFlight < 0, "--search-tries, --search-timeout and --search-concurrency must not be negative"},
-		{!(c.GooglePrice >= 0) || !(c.MachinePrice >= 0) || !(c.RemotePrice >= 0), "--google-price, --machine-price and --remote-price must not be negative"},
+		{c.SimMaxTokens < 0 ||
+			!(c.SimTemperature >= 0), "--simulation-max-tokens and --simulation-temperature must not be negative"},
+		{is("bm25") &&
+			c.Corpus == "", "--search-mode bm25 needs --corpus PATH: a file of passages or documents, or a folder"},
+		{is("replay") &&
+			c.SearchEpisodes == "", "--search-mode replay needs --search-episodes FILE, the episodes.jsonl of a run"},
+		{is("remote") &&
+			c.RemoteURL == "", "--search-mode remote needs --remote-url http://HOST:PORT, several separated by commas"},
+		{is("google") &&
+			GoogleKey() == "",
+			"--search-mode google needs an API key of serpapi.com: set the environment variable SERPAPI_API_KEY"},
+		{c.RemotePrompt != "" && c.RemotePrompt != string(search.SFT) &&
+			c.RemotePrompt != string(search.Prompt), "--remote-prompt must be simulate_prompt or simulate_sft"},
+		{c.SimThinking != nil && !c.Simulates() && !is("remote"),
+			"--sim-enable-thinking is of no use with --search-mode " + c.Mode + ": no model writes the results"},
+		{c.Tries < 0 || c.Timeout < 0 ||
+			c.InFlight < 0, "--search-tries, --search-timeout and --search-concurrency must not be negative"},
+		{!(c.GooglePrice >= 0) || !(c.MachinePrice >= 0) || !(c.RemotePrice >= 0),
+			"--google-price, --machine-price and --remote-price must not be negative"},
 	} {
 		if p.bad {
 			return errors.New(p.say)
@@ -148,7 +160,8 @@ func (c *Search) Check() error {
 
 // NoiseCurriculum is how the share of noisy documents rises during training.
 func (c *Search) NoiseCurriculum() search.Curriculum {
-	return search.Curriculum{Kind: search.CurriculumKind(c.Curriculum), Start: c.StartThreshold, End: c.EndThreshold, Goal: c.CurriculumGoal}
+	return search.Curriculum{Kind: search.CurriculumKind(c.Curriculum), Start: c.StartThreshold, End: c.EndThreshold,
+		Goal: c.CurriculumGoal}
 }
 
 // Meter makes a meter with the prices.

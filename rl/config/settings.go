@@ -14,7 +14,8 @@ import (
 // TrainOptions are the optimiser's.
 func (c *Config) TrainOptions(kv kernels.DType) train.Options {
 	o := &c.Optim
-	return train.Options{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay, MaxGradNorm: o.MaxGradNorm,
+	return train.Options{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay,
+		MaxGradNorm:      o.MaxGradNorm,
 		MicroBatchTokens: o.MicroBatchTokens, Temperature: c.Rollout.Temperature, KVType: kv, Recompute: o.Recompute,
 		Longest: c.Rollout.MaxContext, Sequences: c.Rollout.BatchSize * c.Rollout.N}
 }

@@ -49,7 +49,8 @@ func (c *Config) checkTypes() error {
 	case err != nil:
 		return err
 	case weights == 0 || weights == kernels.Q8 && !lora:
-		return fmt.Errorf("--dtype of a policy must be f32 or bf16: q8 weights cannot be trained, but an adapter on them can (--lora-r)")
+		return fmt.Errorf("--dtype of a policy must be f32 or bf16: q8 weights cannot be trained, but an adapter on " +
+			"them can (--lora-r)")
 	}
 	if _, err := KVType(c.Policy.KVDType, weights); err != nil {
 		return err

@@ -20,7 +20,8 @@ func (c *Config) YAML() []byte {
 			if v.Kind() == reflect.Pointer && !v.IsNil() {
 				v = v.Elem()
 			}
-			empty := (v.Kind() == reflect.String || v.Kind() == reflect.Slice) && v.Len() == 0 || v.Kind() == reflect.Pointer
+			empty := (v.Kind() == reflect.String || v.Kind() == reflect.Slice) && v.Len() == 0 ||
+				v.Kind() == reflect.Pointer
 			if name == "" || empty {
 				continue
 			}

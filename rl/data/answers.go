@@ -65,8 +65,8 @@ func objectText(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// answers reads a list of answers or a single answer. Numbers and booleans become their text. Empty answers are dropped,
-// because no answer of a policy can match them.
+// answers reads a list of answers or a single answer. Numbers and booleans become their text. Empty answers are
+// dropped, because no answer of a policy can match them.
 func answers(column string, raw json.RawMessage) ([]string, error) {
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
@@ -99,9 +99,9 @@ func answers(column string, raw json.RawMessage) ([]string, error) {
 	return out, nil
 }
 
-// listText reads a list that is written as text, as in tables that cannot hold lists: JSON (PopQA's possible_answers), or
-// a list, a tuple or a set as Python prints it. ok is false if the text is no list. A text that looks like a list and
-// cannot be read is an error: as a single answer, no policy could match it.
+// listText reads a list that is written as text, as in tables that cannot hold lists: JSON (PopQA's possible_answers),
+// or a list, a tuple or a set as Python prints it. ok is false if the text is no list. A text that looks like a list
+// and cannot be read is an error: as a single answer, no policy could match it.
 func listText(s string) (list json.RawMessage, ok bool, err error) {
 	s = strings.TrimSpace(s)
 	var items []json.RawMessage
@@ -119,8 +119,8 @@ func listText(s string) (list json.RawMessage, ok bool, err error) {
 	return nil, false, nil
 }
 
-// looksLikeList says whether a text begins with a bracket and a quotation mark, and either ends with the closing bracket
-// or, cut off, has no closing bracket at all.
+// looksLikeList says whether a text begins with a bracket and a quotation mark, and either ends with the closing
+// bracket or, cut off, has no closing bracket at all.
 func looksLikeList(s string) bool {
 	for _, brackets := range []string{"[]", "{}"} {
 		inside, opened := strings.CutPrefix(s, brackets[:1])

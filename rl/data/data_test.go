@@ -32,11 +32,14 @@ func gz(b []byte) []byte {
 	return out.Bytes()
 }
 
-const two = "\ufeff" + `{"id": "a", "question": "who?", "golden_answers": ["x", "y"], "data_source": "nq", "extra": {"k": [1, 2.50]}}` + "\r\n\n" +
+const two = "\ufeff" +
+	`{"id": "a", "question": "who?", "golden_answers": ["x", "y"], "data_source": "nq", "extra": {"k": [1, 2.50]}}` +
+	"\r\n\n" +
 	`{"question":"when?","reward_model":{"style":"rule","ground_truth":{"target":["1990"]}},"extra_info":{"index":7}}`
 
 func TestJSONLines(t *testing.T) {
-	for name, content := range map[string][]byte{"q.jsonl": []byte(two), "q.jsonl.gz": gz([]byte(two)), "gzipped_without_saying_so.jsonl": gz([]byte(two))} {
+	for name, content := range map[string][]byte{"q.jsonl": []byte(two), "q.jsonl.gz": gz([]byte(two)),
+		"gzipped_without_saying_so.jsonl": gz([]byte(two))} {
 		qs, err := data.Load(file(t, name, content))
 		require.NoError(t, err)
 		require.Len(t, qs, 2)
@@ -60,15 +63,16 @@ func TestAnswers(t *testing.T) {
 		`"golden_answers":null,"reward_model":{"ground_truth":"a<|answer_split|>b"}`: {"a", "b"},
 		`"reward_model":{"ground_truth":["a","b"]}`:                                  {"a", "b"},
 		`"reward_model":{"ground_truth":{"target":"a"}}`:                             {"a"},
-		`"golden_answers":"[\"politician\", \"political leader\"]"`:                  {"politician", "political leader"},
-		`"golden_answers":["[\"a\",\"b\"]","c"]`:                                     {"a", "b", "c"},
-		`"golden_answers":"('a', 'b')"`:                                              {"a", "b"},
-		`"golden_answers":"{'a'}"`:                                                   {"a"},
-		`"golden_answers":"[1990, 1991]"`:                                            {"1990", "1991"},
-		`"golden_answers":"['a<|answer_split|>b',]"`:                                 {"a", "b"},
-		`"reward_model":{"ground_truth":"[\"a\",\"b\"]"}`:                            {"a", "b"},
-		`"reward_model":{"ground_truth":"{\"target\": [\"a\", \"b\"]}"}`:             {"a", "b"},
-		`"reward_model":"{\"ground_truth\": {\"target\": \"a\"}}"`:                   {"a"},
+		`"golden_answers":"[\"politician\", \"political leader\"]"`: {"politician",
+			"political leader"},
+		`"golden_answers":["[\"a\",\"b\"]","c"]`:                         {"a", "b", "c"},
+		`"golden_answers":"('a', 'b')"`:                                  {"a", "b"},
+		`"golden_answers":"{'a'}"`:                                       {"a"},
+		`"golden_answers":"[1990, 1991]"`:                                {"1990", "1991"},
+		`"golden_answers":"['a<|answer_split|>b',]"`:                     {"a", "b"},
+		`"reward_model":{"ground_truth":"[\"a\",\"b\"]"}`:                {"a", "b"},
+		`"reward_model":{"ground_truth":"{\"target\": [\"a\", \"b\"]}"}`: {"a", "b"},
+		`"reward_model":"{\"ground_truth\": {\"target\": \"a\"}}"`:       {"a"},
 	} {
 		qs, err := data.Load(file(t, "q.jsonl", []byte(`{"question":"q",`+in+`}`)))
 		require.NoError(t, err, in)
@@ -77,13 +81,15 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A list that is written as text, in JSON or as Python prints it, is read as a list. Other texts in brackets are single answers.
+// A list that is written as text, in JSON or as Python prints it, is read as a list. Other texts in brackets are single
+// answers.
 func TestAnswersAsText(t *testing.T) {
 	for _, c := range []struct {
 		in   string
 		want []string
 	}{
-		{`" ['a', \"b's\", 'c\\'s', 'd\\\\e\\u00e9\\n', 3, None, True] "`, []string{"a", "b's", "c's", "d\\eé\n", "3", "True"}},
+		{`" ['a', \"b's\", 'c\\'s', 'd\\\\e\\u00e9\\n', 3, None, True] "`,
+			[]string{"a", "b's", "c's", "d\\eé\n", "3", "True"}},
 		{`["('Til) I Kissed You", "('a')", "[a, b]", "[0, 1)", "(2)", "\"Heroes\"", "{x}", "[unknown]", "[]a"]`,
 			[]string{"('Til) I Kissed You", "('a')", "[a, b]", "[0, 1)", "(2)", `"Heroes"`, "{x}", "[unknown]", "[]a"}},
 	} {
@@ -98,8 +104,11 @@ func TestErrors(t *testing.T) {
 	good := `{"question":"q","golden_answers":["a"]}` + "\n"
 	for content, want := range map[string]string{
 		"": "no rows", "\n \n": "no rows",
-		good + `{"query":"q","answers":["a"]}`:                                "row 2: no column question (or prompt): the columns are answers, query",
-		good + `{"question":"q","answers":["a"]}`:                             "row 2: no column golden_answers (or reward_model.ground_truth.target): the columns are answers, question",
+		good +
+			`{"query":"q","answers":["a"]}`: "row 2: no column question (or prompt): the columns are answers, query",
+		good +
+			`{"question":"q","answers":["a"]}`: "row 2: no column golden_answers (or " +
+			"reward_model.ground_truth.target): the columns are answers, question",
 		`{"question":"q","reward_model":{"ground_truth":{"answer":"a"}}}`:     "row 1: reward_model.ground_truth has no target: it has answer",
 		`{"question":"q","reward_model":{"style":"rule"}}`:                    "row 1: reward_model has no ground_truth",
 		`{"question":"q","reward_model":3}`:                                   "column reward_model: a number where an object",
@@ -280,7 +289,8 @@ func TestParquetDamaged(t *testing.T) {
 
 func TestSharedSets(t *testing.T) {
 	for name, n := range map[string]int{
-		"qa/nq.test.jsonl.gz": 3610, "qa/r1searcher.train.jsonl.gz": 8297, "qa/mix7.deepresearcher_test.jsonl.gz": 0, "qa/hotpotqa.dev500.jsonl.gz": 500,
+		"qa/nq.test.jsonl.gz": 3610, "qa/r1searcher.train.jsonl.gz": 8297, "qa/mix7.deepresearcher_test.jsonl.gz": 0,
+		"qa/hotpotqa.dev500.jsonl.gz":        500,
 		"qa/2wikimultihopqa.dev500.jsonl.gz": 500, "qa/musique.dev500.jsonl.gz": 500, "qa/squad.xquad_en.jsonl.gz": 0,
 		"parquet/search-r1_nq_search_test.parquet": 3610, "parquet/deepresearcher_test.parquet": 3197,
 	} {
@@ -297,7 +307,8 @@ func TestSharedSets(t *testing.T) {
 	require.NoError(t, err)
 	same := 0
 	for i := range r1 {
-		if strings.EqualFold(nq[i].Question, r1[i].Question) && slices.Equal(nq[i].GoldenAnswers, r1[i].GoldenAnswers) && nq[i].ID == r1[i].ID {
+		if strings.EqualFold(nq[i].Question, r1[i].Question) &&
+			slices.Equal(nq[i].GoldenAnswers, r1[i].GoldenAnswers) && nq[i].ID == r1[i].ID {
 			same++
 		}
 		// Two columns of the parquet file hold the same answers; reading either must give the same result.
@@ -315,7 +326,8 @@ func TestSharedSets(t *testing.T) {
 
 func TestSampler(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := data.Sampler{N: rapid.IntRange(1, 40).Draw(t, "n"), Batch: rapid.IntRange(1, 50).Draw(t, "batch"), Seed: rapid.Uint64().Draw(t, "seed"), InOrder: rapid.Bool().Draw(t, "inorder")}
+		s := data.Sampler{N: rapid.IntRange(1, 40).Draw(t, "n"), Batch: rapid.IntRange(1, 50).Draw(t, "batch"),
+			Seed: rapid.Uint64().Draw(t, "seed"), InOrder: rapid.Bool().Draw(t, "inorder")}
 		var stream []int
 		for step := range 2*s.N/s.Batch + 2 {
 			b := s.Step(step)
@@ -338,13 +350,15 @@ func TestSampler(t *testing.T) {
 	require.NotEqual(t, s.Epoch(0), data.Sampler{N: 100, Batch: 10, Seed: 2}.Epoch(0))
 	require.Equal(t, []int{0, 1, 2}, data.Sampler{N: 5, Batch: 3, InOrder: true}.Step(0))
 	require.Equal(t, []int{3, 4, 0}, data.Sampler{N: 5, Batch: 3, InOrder: true}.Step(1))
-	require.Equal(t, []int{3, 4, 2}, data.Sampler{N: 6, Batch: 3, Seed: 7}.Step(0), "recorded: runs must stay comparable")
+	require.Equal(t, []int{3, 4, 2}, data.Sampler{N: 6, Batch: 3, Seed: 7}.Step(0),
+		"recorded: runs must stay comparable")
 	require.Panics(t, func() { data.Sampler{Batch: 1}.Step(0) })
 }
 
 func FuzzRows(f *testing.F) {
 	f.Add([]byte(two))
-	f.Add([]byte(`{"prompt":[{"role":"user","content":"Question: "}],"reward_model":{"ground_truth":{"target":[null]}}}`))
+	f.Add(
+		[]byte(`{"prompt":[{"role":"user","content":"Question: "}],"reward_model":{"ground_truth":{"target":[null]}}}`))
 	f.Add(gz([]byte(two)))
 	f.Add([]byte(`{"question":1e999,"golden_answers":[-0]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -17,8 +17,8 @@ type Question struct {
 	Question string
 	// GoldenAnswers are the accepted answers: at least one, and none of them is empty.
 	GoldenAnswers []string
-	// DataSource is the name of the data set of the row, as in verl. ParseQuestion leaves it "" without a column data_source; Load then
-	// takes the name of the file.
+	// DataSource is the name of the data set of the row, as in verl. ParseQuestion leaves it "" without a column
+	// data_source; Load then takes the name of the file.
 	DataSource string
 	// File is the file that holds the question, Row the number of the row in it, from 1.
 	File string
@@ -27,10 +27,10 @@ type Question struct {
 	Columns map[string]json.RawMessage
 }
 
-// Load reads all questions of a file (see Rows for the formats). Every row needs a question: from the column question, else
-// from the last user message of the column prompt. It also needs accepted answers: from golden_answers, else from verl's
-// reward_model.ground_truth.target, else from reward_model.ground_truth. They are a list or one answer, and either may be
-// written as text. A bad row is an error for the file, and so is a file without rows.
+// Load reads all questions of a file (see Rows for the formats). Every row needs a question: from the column question,
+// else from the last user message of the column prompt. It also needs accepted answers: from golden_answers, else from
+// verl's reward_model.ground_truth.target, else from reward_model.ground_truth. They are a list or one answer, and
+// either may be written as text. A bad row is an error for the file, and so is a file without rows.
 func Load(path string) ([]Question, error) {
 	var out []Question
 	for row, err := range Rows(path) {

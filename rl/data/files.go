@@ -9,26 +9,29 @@ import (
 	"strings"
 )
 
-// shareTotal is the sum of the shares of a mixture. Every shareTotal questions in a row hold exactly Part.Share questions of each file.
+// shareTotal is the sum of the shares of a mixture. Every shareTotal questions in a row hold exactly Part.Share
+// questions of each file.
 const shareTotal = 1000
 
 // Set holds the questions of one or more files.
 type Set struct {
 	// Questions are ordered by file and, within a file, by row.
 	Questions []Question
-	// Parts are the files of a mixture. It is nil where no weights were given; then every question is drawn equally often.
+	// Parts are the files of a mixture. It is nil where no weights were given; then every question is drawn equally
+	// often.
 	Parts []Part
 }
 
-// Part is a file of a mixture: the next N questions of the set. Of every thousand questions drawn, Share come from this file.
+// Part is a file of a mixture: the next N questions of the set. Of every thousand questions drawn, Share come from this
+// file.
 type Part struct {
 	File     string
 	N, Share int
 }
 
-// LoadSet reads a list of files, separated by commas. "a.parquet,b.jsonl" gives the questions of one file after the other.
-// "a.parquet:0.7,b.jsonl:0.3" is a mixture, in which a weight says how often questions are drawn from a file, regardless of its size. A
-// file whose name contains a comma, or ends like a weight, can only be given alone.
+// LoadSet reads a list of files, separated by commas. "a.parquet,b.jsonl" gives the questions of one file after the
+// other. "a.parquet:0.7,b.jsonl:0.3" is a mixture, in which a weight says how often questions are drawn from a file,
+// regardless of its size. A file whose name contains a comma, or ends like a weight, can only be given alone.
 func LoadSet(list string) (*Set, error) {
 	files, weights, err := parseFiles(list)
 	if err != nil {
@@ -52,7 +55,8 @@ func LoadSet(list string) (*Set, error) {
 func LoadFiles(list string) ([]Question, error) {
 	s, err := LoadSet(list)
 	if err == nil && s.Parts != nil {
-		err = fmt.Errorf("reading data %s: weights say how often training draws from a file, and here every question is taken once: leave them out", list)
+		err = fmt.Errorf("reading data %s: weights say how often training draws from a file, and here every question "+
+			"is taken once: leave them out", list)
 	}
 	if err != nil {
 		return nil, err
@@ -96,7 +100,8 @@ func parseFiles(list string) (files []string, weights []int, err error) {
 			return nil, nil, fmt.Errorf("a name between the commas is empty: separate files by one comma")
 		}
 		if slices.Contains(files, file) {
-			return nil, nil, fmt.Errorf("%s is named twice: name it once, with a weight if it should come more often", file)
+			return nil, nil, fmt.Errorf("%s is named twice: name it once, with a weight if it should come more often",
+				file)
 		}
 		if weight > 0 {
 			given = append(given, weight)
@@ -107,7 +112,9 @@ func parseFiles(list string) (files []string, weights []int, err error) {
 	case given == nil:
 		return files, nil, nil
 	case len(given) < len(files):
-		return nil, nil, fmt.Errorf("%d of %d files have a weight: give every file one, as in a.jsonl:0.7,b.jsonl:0.3, or none", len(given), len(files))
+		return nil, nil,
+			fmt.Errorf("%d of %d files have a weight: give every file one, as in a.jsonl:0.7,b.jsonl:0.3, or none",
+				len(given), len(files))
 	}
 	weights, err = thousandths(files, given)
 	return files, weights, err
@@ -129,7 +136,8 @@ func parseFile(item string) (file string, weight float64, err error) {
 	return item[:i], weight, nil
 }
 
-// thousandths rounds weights to shares of shareTotal by the method of the largest remainder. A share that rounds to 0 is an error.
+// thousandths rounds weights to shares of shareTotal by the method of the largest remainder. A share that rounds to 0
+// is an error.
 func thousandths(files []string, weights []float64) ([]int, error) {
 	sum := 0.0
 	for _, w := range weights {
@@ -156,7 +164,8 @@ func thousandths(files []string, weights []float64) ([]int, error) {
 		out[order[i]]++
 	}
 	if i := slices.Index(out, 0); i >= 0 {
-		return nil, fmt.Errorf("the weight of %s is less than a thousandth of all: raise it or leave the file out", files[i])
+		return nil, fmt.Errorf("the weight of %s is less than a thousandth of all: raise it or leave the file out",
+			files[i])
 	}
 	return out, nil
 }

@@ -30,17 +30,19 @@ func inFolder(t *testing.T, files map[string]int) {
 func TestLoadSet(t *testing.T) {
 	inFolder(t, map[string]int{"a.jsonl": 3, "b.jsonl": 2, "a,b.jsonl": 1, "c:1": 1, "d:e": 1})
 	for list, want := range map[string]*data.Set{
-		"a.jsonl":                          {},
-		"a.jsonl, b.jsonl":                 {},
-		"a,b.jsonl":                        {},
-		"c:1":                              {},
-		"d:e":                              {},
-		"a.jsonl:0.7,b.jsonl:0.3":          {Parts: []data.Part{{"a.jsonl", 3, 700}, {"b.jsonl", 2, 300}}},
-		"b.jsonl:2,a.jsonl:1":              {Parts: []data.Part{{"b.jsonl", 2, 667}, {"a.jsonl", 3, 333}}},
-		"a.jsonl:5":                        {Parts: []data.Part{{"a.jsonl", 3, 1000}}},
-		"a.jsonl:1,b.jsonl:1,c:1:1":        {Parts: []data.Part{{"a.jsonl", 3, 334}, {"b.jsonl", 2, 333}, {"c:1", 1, 333}}},
-		"a.jsonl:1e-3,b.jsonl:0.999":       {Parts: []data.Part{{"a.jsonl", 3, 1}, {"b.jsonl", 2, 999}}},
-		"d:e:0.5,a.jsonl:0.25,b.jsonl:.25": {Parts: []data.Part{{"d:e", 1, 500}, {"a.jsonl", 3, 250}, {"b.jsonl", 2, 250}}},
+		"a.jsonl":                 {},
+		"a.jsonl, b.jsonl":        {},
+		"a,b.jsonl":               {},
+		"c:1":                     {},
+		"d:e":                     {},
+		"a.jsonl:0.7,b.jsonl:0.3": {Parts: []data.Part{{"a.jsonl", 3, 700}, {"b.jsonl", 2, 300}}},
+		"b.jsonl:2,a.jsonl:1":     {Parts: []data.Part{{"b.jsonl", 2, 667}, {"a.jsonl", 3, 333}}},
+		"a.jsonl:5":               {Parts: []data.Part{{"a.jsonl", 3, 1000}}},
+		"a.jsonl:1,b.jsonl:1,c:1:1": {Parts: []data.Part{{"a.jsonl", 3, 334}, {"b.jsonl", 2, 333},
+			{"c:1", 1, 333}}},
+		"a.jsonl:1e-3,b.jsonl:0.999": {Parts: []data.Part{{"a.jsonl", 3, 1}, {"b.jsonl", 2, 999}}},
+		"d:e:0.5,a.jsonl:0.25,b.jsonl:.25": {Parts: []data.Part{{"d:e", 1, 500}, {"a.jsonl", 3, 250},
+			{"b.jsonl", 2, 250}}},
 	} {
 		s, err := data.LoadSet(list)
 		require.NoError(t, err, list)
@@ -49,7 +51,8 @@ func TestLoadSet(t *testing.T) {
 	s, err := data.LoadSet("b.jsonl,a.jsonl")
 	require.NoError(t, err)
 	require.Len(t, s.Questions, 5)
-	require.Equal(t, []string{"b.jsonl", "b", "a.jsonl", "a"}, []string{s.Questions[0].File, s.Questions[0].DataSource, s.Questions[2].File, s.Questions[2].DataSource})
+	require.Equal(t, []string{"b.jsonl", "b", "a.jsonl", "a"},
+		[]string{s.Questions[0].File, s.Questions[0].DataSource, s.Questions[2].File, s.Questions[2].DataSource})
 
 	for list, want := range map[string]string{
 		"a.jsonl,":                   "a name between the commas is empty",
@@ -95,15 +98,16 @@ func TestKeep(t *testing.T) {
 	require.Len(t, data.PerSource(s.Questions, 0), 3)
 }
 
-// The texts of the questions decide which ones are held out: equal questions stay together, and neither the order nor the other questions
-// make a difference.
+// The texts of the questions decide which ones are held out: equal questions stay together, and neither the order nor
+// the other questions make a difference.
 func TestSplit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 60).Draw(t, "n")
 		s, twin := &data.Set{}, &data.Set{}
 		for i := range n {
 			s.Questions = append(s.Questions, data.Question{Question: fmt.Sprintf("Who is %d?", i), Row: i})
-			twin.Questions = append([]data.Question{{Question: fmt.Sprintf("who  is %d", i), Row: i}}, twin.Questions...)
+			twin.Questions = append([]data.Question{{Question: fmt.Sprintf("who  is %d", i), Row: i}},
+				twin.Questions...)
 		}
 		holdOut := float64(rapid.IntRange(1, n-1).Draw(t, "hold"))
 		held, err := s.Split(holdOut)
@@ -133,7 +137,8 @@ func TestSplit(t *testing.T) {
 func TestDigest(t *testing.T) {
 	inFolder(t, map[string]int{"a.jsonl": 3, "b.jsonl": 3})
 	seen := map[string]string{}
-	for _, list := range []string{"a.jsonl", "b.jsonl", "a.jsonl,b.jsonl", "b.jsonl,a.jsonl", "a.jsonl:1,b.jsonl:1", "a.jsonl:1,b.jsonl:2"} {
+	for _, list := range []string{"a.jsonl", "b.jsonl", "a.jsonl,b.jsonl", "b.jsonl,a.jsonl", "a.jsonl:1,b.jsonl:1",
+		"a.jsonl:1,b.jsonl:2"} {
 		s, err := data.LoadSet(list)
 		require.NoError(t, err)
 		again, _ := data.LoadSet(list)
@@ -143,12 +148,13 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// A mixture draws from each file by its exact share, each batch is close to the shares, and every question of a file is drawn once in each
-// epoch of that file.
+// A mixture draws from each file by its exact share, each batch is close to the shares, and every question of a file is
+// drawn once in each epoch of that file.
 func TestMixture(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s data.Sampler
-		s.Seed, s.InOrder, s.Batch = rapid.Uint64().Draw(t, "seed"), rapid.Bool().Draw(t, "inorder"), rapid.SampledFrom([]int{1, 8, 50, 125}).Draw(t, "batch")
+		s.Seed, s.InOrder, s.Batch = rapid.Uint64().Draw(t, "seed"), rapid.Bool().Draw(t, "inorder"),
+			rapid.SampledFrom([]int{1, 8, 50, 125}).Draw(t, "batch")
 		left := 1000
 		for left > 0 {
 			share := rapid.IntRange(min(left, 40), left).Draw(t, "share")
@@ -185,13 +191,15 @@ func TestMixture(t *testing.T) {
 		}
 	})
 	s := data.Sampler{N: 9, Batch: 5, Seed: 1, Parts: []data.Part{{"a", 6, 600}, {"b", 3, 400}}}
-	require.Equal(t, [][]int{{2, 7, 1, 8, 3}, {4, 6, 5, 8, 0}}, [][]int{s.Step(0), s.Step(1)}, "recorded: runs must stay comparable")
+	require.Equal(t, [][]int{{2, 7, 1, 8, 3}, {4, 6, 5, 8, 0}}, [][]int{s.Step(0), s.Step(1)},
+		"recorded: runs must stay comparable")
 	require.Equal(t, []int{8, 3, 4}, s.Draw(3, 3), "any stretch of the same sequence")
 }
 
 // Real data sets: parquet files of ZeroSearch and Search-R1 with JSON lines, mixed and split.
 func TestSharedMixture(t *testing.T) {
-	s, err := data.LoadSet(goldens.Data(t, "parquet/search-r1_nq_search_test.parquet") + ":0.7," + goldens.Data(t, "qa/hotpotqa.dev500.jsonl.gz") + ":0.3")
+	s, err := data.LoadSet(goldens.Data(t, "parquet/search-r1_nq_search_test.parquet") + ":0.7," +
+		goldens.Data(t, "qa/hotpotqa.dev500.jsonl.gz") + ":0.3")
 	require.NoError(t, err)
 	held, err := s.Split(0.1)
 	require.NoError(t, err)

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Keep drops the questions for which ok is false and returns their number. It is an error if no question of the set, or of a file of a
-// mixture, is left; why names the filter in that error.
+// Keep drops the questions for which ok is false and returns their number. It is an error if no question of the set, or
+// of a file of a mixture, is left; why names the filter in that error.
 func (s *Set) Keep(why string, ok func(Question) bool) (dropped int, err error) {
 	before := len(s.Questions)
 	kept := s.Questions[:0:0]
@@ -22,7 +22,8 @@ func (s *Set) Keep(why string, ok func(Question) bool) (dropped int, err error) 
 		}
 	}
 	if len(kept) == 0 {
-		return before, fmt.Errorf("choosing questions: none of %d is left after %s: use a less strict filter", before, why)
+		return before, fmt.Errorf("choosing questions: none of %d is left after %s: use a less strict filter", before,
+			why)
 	}
 	s.Questions = kept
 	return before - len(kept), s.recount(why)
@@ -38,7 +39,9 @@ func (s *Set) recount(why string) error {
 			}
 		}
 		if s.Parts[i].N == 0 {
-			return fmt.Errorf("choosing questions: none of %s is left after %s: use a less strict filter, or leave the file out", s.Parts[i].File, why)
+			return fmt.Errorf(
+				"choosing questions: none of %s is left after %s: use a less strict filter, or leave the file out",
+				s.Parts[i].File, why)
 		}
 	}
 	return nil
@@ -58,15 +61,16 @@ func (s *Set) FromSources(names []string) error {
 	for _, n := range names {
 		if !slices.Contains(known, n) {
 			slices.Sort(known)
-			return fmt.Errorf("choosing questions: no data source is called %q: there are %s", n, strings.Join(known, ", "))
+			return fmt.Errorf("choosing questions: no data source is called %q: there are %s", n,
+				strings.Join(known, ", "))
 		}
 	}
 	_, err := s.Keep("--sources", func(q Question) bool { return slices.Contains(names, q.DataSource) })
 	return err
 }
 
-// ShortAnswers keeps the questions with an accepted answer of at most words words, and returns how many questions were dropped. A policy
-// hardly ever matches a long answer exactly, and seldom reaches a high F1 with it.
+// ShortAnswers keeps the questions with an accepted answer of at most words words, and returns how many questions were
+// dropped. A policy hardly ever matches a long answer exactly, and seldom reaches a high F1 with it.
 func (s *Set) ShortAnswers(words int) (dropped int, err error) {
 	if words <= 0 {
 		return 0, nil
@@ -76,16 +80,18 @@ func (s *Set) ShortAnswers(words int) (dropped int, err error) {
 	})
 }
 
-// Split removes held-out questions from the set and returns them. holdOut is their number or, below 1, their share of all questions. Which
-// questions are held out depends only on their texts, not on the seed or on the order. Rows with the same question are either all held
-// out or all kept. So runs stay comparable, and no held-out question is trained on.
+// Split removes held-out questions from the set and returns them. holdOut is their number or, below 1, their share of
+// all questions. Which questions are held out depends only on their texts, not on the seed or on the order. Rows with
+// the same question are either all held out or all kept. So runs stay comparable, and no held-out question is trained
+// on.
 func (s *Set) Split(holdOut float64) (held []Question, err error) {
 	n := int(holdOut)
 	if holdOut < 1 {
 		n = int(math.Round(holdOut * float64(len(s.Questions))))
 	}
 	if !(holdOut > 0) || n < 1 || n >= len(s.Questions) {
-		return nil, fmt.Errorf("splitting %d questions: %v of them cannot be held out: give a number of questions, or a share between 0 and 1", len(s.Questions), holdOut)
+		return nil, fmt.Errorf("splitting %d questions: %v of them cannot be held out: give a number of questions, "+
+			"or a share between 0 and 1", len(s.Questions), holdOut)
 	}
 	keys := make([]uint64, len(s.Questions))
 	for i, q := range s.Questions {
@@ -101,7 +107,8 @@ func (s *Set) Split(holdOut float64) (held []Question, err error) {
 		}
 	}
 	if len(rest) == 0 {
-		return nil, fmt.Errorf("splitting %d questions: all of them ask the same: there is nothing to hold out", len(s.Questions))
+		return nil, fmt.Errorf("splitting %d questions: all of them ask the same: there is nothing to hold out",
+			len(s.Questions))
 	}
 	s.Questions = rest
 	return held, s.recount("the held-out questions were taken")
@@ -129,8 +136,8 @@ func PerSource(questions []Question, n int) []Question {
 	return out
 }
 
-// Digest is a hash of everything that a run draws from: questions, answers, the column prompt, their order and the weights. It detects
-// that a run is resumed with other data.
+// Digest is a hash of everything that a run draws from: questions, answers, the column prompt, their order and the
+// weights. It detects that a run is resumed with other data.
 func (s *Set) Digest() string {
 	h := sha256.New()
 	for _, q := range s.Questions {

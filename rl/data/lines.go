@@ -12,7 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// maxLine is the largest size of one row of JSON, in bytes, so that a file of another format gives an error and does not fill the memory.
+// maxLine is the largest size of one row of JSON, in bytes, so that a file of another format gives an error and does
+// not fill the memory.
 const maxLine = 64 << 20
 
 // Lines yields the rows of JSON lines, or of one JSON list of objects, in any form that Text reads. Blank lines are
@@ -126,7 +127,8 @@ func elements(br *bufio.Reader) iter.Seq2[[]byte, error] {
 			}
 		}
 		if _, _, err := firstByte(br); err == nil {
-			yield(nil, errors.New("something follows the list: a file is one JSON list, or lines of a JSON object each"))
+			yield(nil,
+				errors.New("something follows the list: a file is one JSON list, or lines of a JSON object each"))
 		} else if err != io.EOF {
 			yield(nil, err)
 		}

@@ -50,10 +50,11 @@ func TestFormsOfRows(t *testing.T) {
 func TestFormsThatAreWrong(t *testing.T) {
 	a := `{"question":"q","golden_answers":["a"]}`
 	for content, want := range map[string]string{
-		"[" + a:                          "row 1: the list is cut off: its closing ] is missing",
-		"[" + a + "," + a[:9]:            "row 2: the list is cut off",
-		"[" + a + ",]":                   "row 2: the list has no element between two commas, or after the last comma",
-		"[" + a + "," + `"q"]`:           "row 2: a string where an object is expected: each element of the list must be",
+		"[" + a:               "row 1: the list is cut off: its closing ] is missing",
+		"[" + a + "," + a[:9]: "row 2: the list is cut off",
+		"[" + a + ",]":        "row 2: the list has no element between two commas, or after the last comma",
+		"[" + a + "," +
+			`"q"]`: "row 2: a string where an object is expected: each element of the list must be",
 		"[" + a + "]\n[" + a + "]":       "row 2: something follows the list",
 		"[" + a + ",{\"question\":7 8}]": "row 2: invalid character '8'",
 		"[]":                             "no rows: give a file with at least one question",

@@ -12,9 +12,9 @@ import (
 )
 
 // jsonValue converts a parquet cell into a value that package json can write. Dates and times become text (2020-01-31,
-// 2020-01-31T12:00:00), and so do bytes that are valid UTF-8. Values that JSON cannot hold (NaN, infinities, other bytes)
-// become null: most of them are in columns that are not read, and in a column that is read null counts as missing. column
-// is the cell's schema, nil where it is not known.
+// 2020-01-31T12:00:00), and so do bytes that are valid UTF-8. Values that JSON cannot hold (NaN, infinities, other
+// bytes) become null: most of them are in columns that are not read, and in a column that is read null counts as
+// missing. column is the cell's schema, nil where it is not known.
 func jsonValue(v any, column parquet.Node) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -58,7 +58,8 @@ type parquetReader struct {
 // openParquet and next turn the panics of the parquet library, which damaged files can cause, into errors.
 func openParquet(f io.ReaderAt, size int64) (r *parquetReader, err error) {
 	defer panicToError(&err)
-	pf, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)) // both indices are not needed: all rows are read in order
+	// both indices are not needed: all rows are read in order
+	pf, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return nil, err
 	}

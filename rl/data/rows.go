@@ -23,9 +23,9 @@ type Row struct {
 	Columns map[string]json.RawMessage
 }
 
-// Rows yields the rows of a file in order. The file's name or its first bytes say that it is parquet; every other file is
-// JSON (see Lines). "-" is standard input. A row that cannot be read yields a Row with its number, and an error that names
-// it. The following rows of a JSON file are still read, unless reading the file itself fails.
+// Rows yields the rows of a file in order. The file's name or its first bytes say that it is parquet; every other file
+// is JSON (see Lines). "-" is standard input. A row that cannot be read yields a Row with its number, and an error that
+// names it. The following rows of a JSON file are still read, unless reading the file itself fails.
 func Rows(path string) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		if path == "-" {

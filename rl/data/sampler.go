@@ -6,9 +6,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// Sampler says which questions a training step uses. It has no state: the questions of any step can be computed at any time, so a resumed
-// run gets the same questions as an uninterrupted one. Every question is drawn once in each epoch, and a batch may contain the end of one
-// epoch and the beginning of the next. In a mixture the epochs of each file are counted separately.
+// Sampler says which questions a training step uses. It has no state: the questions of any step can be computed at any
+// time, so a resumed run gets the same questions as an uninterrupted one. Every question is drawn once in each epoch,
+// and a batch may contain the end of one epoch and the beginning of the next. In a mixture the epochs of each file are
+// counted separately.
 type Sampler struct {
 	// N is the number of questions, Batch the number of questions in a step.
 	N, Batch int
@@ -28,8 +29,8 @@ func (s Sampler) Step(step int) []int {
 	return s.Draw(step*s.Batch, s.Batch)
 }
 
-// Draw gives n questions of the sequence that the sampler defines, from position first on, as indices, [n], each in 0..N-1. So steps of
-// different sizes can draw from one sequence, one after the other.
+// Draw gives n questions of the sequence that the sampler defines, from position first on, as indices, [n], each in
+// 0..N-1. So steps of different sizes can draw from one sequence, one after the other.
 func (s Sampler) Draw(first, n int) []int {
 	if s.N <= 0 || first < 0 || n < 0 {
 		panic(fmt.Sprintf("data: %d questions of %d from %d on", n, s.N, first))
@@ -48,8 +49,8 @@ func (s Sampler) Draw(first, n int) []int {
 	return out
 }
 
-// mixed is Draw for a mixture. The files alternate in a fixed pattern, as evenly as their shares allow, so that the numbers of questions of
-// each file in a batch are close to the weights.
+// mixed is Draw for a mixture. The files alternate in a fixed pattern, as evenly as their shares allow, so that the
+// numbers of questions of each file in a batch are close to the weights.
 func (s Sampler) mixed(start, n int) []int {
 	pattern := mixturePattern(s.Parts)
 	rank := make([]int, len(pattern))  // [pattern]: how often the same part occurs earlier in the pattern
@@ -81,8 +82,9 @@ func (s Sampler) mixed(start, n int) []int {
 	return out
 }
 
-// mixturePattern gives the index of a part for each position. The next part is always the one that is furthest below its share; of equal
-// ones it is the first. The pattern is as long as the sum of the shares and contains each part exactly Share times.
+// mixturePattern gives the index of a part for each position. The next part is always the one that is furthest below
+// its share; of equal ones it is the first. The pattern is as long as the sum of the shares and contains each part
+// exactly Share times.
 func mixturePattern(parts []Part) []int {
 	total := 0
 	for _, p := range parts {
@@ -103,7 +105,8 @@ func mixturePattern(parts []Part) []int {
 	return out
 }
 
-// Epoch gives the order of all questions in an epoch as indices, [N]. Epochs count from 0. It is a Fisher-Yates shuffle by SplitMix64.
+// Epoch gives the order of all questions in an epoch as indices, [N]. Epochs count from 0. It is a Fisher-Yates shuffle
+// by SplitMix64.
 func (s Sampler) Epoch(epoch int) []int {
 	order := make([]int, s.N)
 	for i := range order {

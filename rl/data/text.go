@@ -13,9 +13,9 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// Text gives a reader that converts a text to UTF-8 without a byte order mark. The input may be gzipped. It is UTF-8 or, as
-// some Windows editors and shells write it, UTF-16. UTF-16 without a byte order mark is recognised only if the text begins
-// like JSON.
+// Text gives a reader that converts a text to UTF-8 without a byte order mark. The input may be gzipped. It is UTF-8
+// or, as some Windows editors and shells write it, UTF-16. UTF-16 without a byte order mark is recognised only if the
+// text begins like JSON.
 func Text(r io.Reader) (*bufio.Reader, error) {
 	br := bufio.NewReaderSize(r, 1<<16)
 	if head, _ := br.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {

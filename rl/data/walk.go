@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// Walk calls each for every file under a folder, in alphabetical order. Names that begin with a dot are left out. Symbolic
-// links are followed, except a link to one of the folders that contain it, which would never end. For a file or folder
-// that cannot be read, each is called with the error. Walk stops at the first error that each returns, and returns it.
+// Walk calls each for every file under a folder, in alphabetical order. Names that begin with a dot are left out.
+// Symbolic links are followed, except a link to one of the folders that contain it, which would never end. For a file
+// or folder that cannot be read, each is called with the error. Walk stops at the first error that each returns, and
+// returns it.
 func Walk(folder string, each func(file string, err error) error) error {
 	st, err := os.Stat(folder)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Environment is the environment of a policy, in the sense of reinforcement learning. It defines the prompt, which texts are
-// actions, the response to an action, and which of the policy's tokens are trained on. Searching is ZeroSearch's
-// environment. The methods are called by many goroutines at once, and their results must depend on their arguments alone,
-// otherwise a run cannot be repeated.
+// Environment is the environment of a policy, in the sense of reinforcement learning. It defines the prompt, which
+// texts are actions, the response to an action, and which of the policy's tokens are trained on. Searching is
+// ZeroSearch's environment. The methods are called by many goroutines at once, and their results must depend on their
+// arguments alone, otherwise a run cannot be repeated.
 type Environment interface {
 	// Prompt is the user message that asks the policy a question.
 	Prompt(question string) string
@@ -18,8 +18,8 @@ type Environment interface {
 	// to and including the action. A turn ends with the token that completes an action. The action Answer ends the
 	// episode; its content is the answer. Without a complete action Parse gives Invalid, "" and len(text).
 	Parse(text string) (action Action, content string, end int)
-	// Respond carries out the action of turn t and gives the text that the policy reads next. number is the index of the
-	// turn, from 0; the action may be Invalid. Respond may record in t what it did. A status other than "" ends the
+	// Respond carries out the action of turn t and gives the text that the policy reads next. number is the index of
+	// the turn, from 0; the action may be Invalid. Respond may record in t what it did. A status other than "" ends the
 	// episode; failure then says why.
 	Respond(ctx context.Context, task Task, number int, t *Turn) (reply Reply, status Status, failure string)
 	// Trained says whether the tokens that the policy sampled in turn t are trained on.
@@ -42,7 +42,8 @@ func (r Reply) ids(tok Tokenizer, limit int) []int32 {
 	text := strip(r.Body)
 	body := tok.Encode(text)
 	for keep := len(body); keep > 0; {
-		// Encoding the shortened text may give more ids than were kept, so the loop may run again; keep falls each time.
+		// Encoding the shortened text may give more ids than were kept, so the loop may run again; keep falls each
+		// time.
 		keep -= max(1, len(ids)-limit)
 		r.Body = head(tok, body, keep)
 		if ids = tok.Encode(r.String()); len(ids) <= limit {
@@ -69,7 +70,8 @@ func (s Searching) Respond(ctx context.Context, task Task, number int, t *Turn) 
 		return Reply{Open: invalidAction}, "", ""
 	}
 	q := search.Query{Query: t.Content, Question: task.Question, GoldenAnswers: task.GoldenAnswers, Step: task.Step,
-		TotalSteps: task.TotalSteps, Success: task.Success, Quality: task.Quality, Stream: SearchStream(task.Seed, number)}
+		TotalSteps: task.TotalSteps, Success: task.Success, Quality: task.Quality,
+		Stream: SearchStream(task.Seed, number)}
 	documents, status, failure := t.Search(ctx, s.Searcher, q)
 	return Reply{Open: openInformation, Body: documents, Close: closeInformation}, status, failure
 }
@@ -77,7 +79,8 @@ func (s Searching) Respond(ctx context.Context, task Task, number int, t *Turn) 
 // Trained is true: every turn of a search agent is trained on.
 func (Searching) Trained(*Turn) bool { return true }
 
-// mayEnd says whether an action can end in the newest bytes of a turn. It is a quick test that saves most calls of Parse.
+// mayEnd says whether an action can end in the newest bytes of a turn. It is a quick test that saves most calls of
+// Parse.
 func (Searching) mayEnd(fresh string) bool {
 	return strings.Contains(fresh, "</search>") || strings.Contains(fresh, "</answer>")
 }

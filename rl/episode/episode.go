@@ -1,7 +1,7 @@
 // Package episode runs episodes. An episode (also called trajectory or rollout) is one attempt of a policy to answer a
-// question over several turns, in which it thinks, searches, reads and answers. Sampled ids are kept as they are and never
-// encoded again. The environment's text is encoded once and never trained on. Actions are read only from the policy's own
-// tokens, so that no text in a document or question can become an action.
+// question over several turns, in which it thinks, searches, reads and answers. Sampled ids are kept as they are and
+// never encoded again. The environment's text is encoded once and never trained on. Actions are read only from the
+// policy's own tokens, so that no text in a document or question can become an action.
 package episode
 
 // Status says how an episode ended.
@@ -36,15 +36,16 @@ const (
 	Invalid Action = "invalid"
 )
 
-// Turn is the policy's response to its context, followed by the observation that the environment appended. IDs, Mask and
-// Logprobs have the same length: the number of ids of both.
+// Turn is the policy's response to its context, followed by the observation that the environment appended. IDs, Mask
+// and Logprobs have the same length: the number of ids of both.
 type Turn struct {
 	// IDs are the ids that the policy sampled, then those of the observation.
 	IDs []int32
 	// Mask is true for the ids that the policy sampled. These ids are trained on.
 	Mask []bool
-	// Logprobs are the log-probabilities (natural logarithm) of the ids when they were sampled: over the full vocabulary,
-	// after temperature, before top-p, min-p and top-k. They are 0 where Mask is false, and nil in a record without them.
+	// Logprobs are the log-probabilities (natural logarithm) of the ids when they were sampled: over the full
+	// vocabulary, after temperature, before top-p, min-p and top-k. They are 0 where Mask is false, and nil in a record
+	// without them.
 	Logprobs []float32
 	// Text is the policy's part as text. Observation is the text of the observation before it was shortened. Prefill is
 	// the part of the turn that is already in the prompt: the opening tag of a thought, in the first turn, if the chat

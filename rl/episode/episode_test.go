@@ -42,10 +42,12 @@ func TestActions(t *testing.T) {
 		require.Equal(t, c.Action, action, c.Text)
 		require.Equal(t, c.Content, content, c.Text)
 		require.Equal(t, c.Kept, c.Text[:end])
-		// For a policy that generates the text in long tokens or in bytes, the turn ends with the id that completes the pair of tags.
+		// For a policy that generates the text in long tokens or in bytes, the turn ends with the id that completes the
+		// pair of tags.
 		for _, byBytes := range []bool{false, true} {
 			tok := newToy()
-			r := episode.Runner{Policy: &policy{toy: tok, lines: []string{c.Text}, bytes: byBytes}, Searcher: search.None{}, Tokenizer: tok,
+			r := episode.Runner{Policy: &policy{toy: tok, lines: []string{c.Text}, bytes: byBytes},
+				Searcher: search.None{}, Tokenizer: tok,
 				Config: episode.Config{MaxResponse: 10000, MaxContext: 20000}}
 			e, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}})
 			require.NoError(t, err)
@@ -57,7 +59,8 @@ func TestActions(t *testing.T) {
 			if n := len(turn.IDs); n > 0 {
 				last = tok.pieces[turn.IDs[n-1]]
 			}
-			require.Less(t, len(turn.Text)-len(c.Kept), max(len(last), 1), "nothing after the id that completes the action")
+			require.Less(t, len(turn.Text)-len(c.Kept), max(len(last), 1),
+				"nothing after the id that completes the action")
 		}
 		n++
 	}
@@ -92,7 +95,8 @@ func TestEpisodes(t *testing.T) {
 				s.texts = append(s.texts, strings.TrimSuffix(docs, "</information>\n\n"))
 			}
 		}
-		r := episode.Runner{Policy: p, Searcher: s, Tokenizer: tok, Config: episode.Config{MaxTurns: len(p.lines) - 1, MaxResponse: 1000, MaxContext: 5000}}
+		r := episode.Runner{Policy: p, Searcher: s, Tokenizer: tok,
+			Config: episode.Config{MaxTurns: len(p.lines) - 1, MaxResponse: 1000, MaxContext: 5000}}
 		e, err := r.Run(t.Context(), episode.Task{PromptIDs: tok.Encode("x"), GoldenAnswers: c.Golds})
 		require.NoError(t, err)
 		require.Len(t, e.Turns, len(c.Actions), c.Tag)
@@ -141,13 +145,15 @@ func TestPolicyPrompt(t *testing.T) {
 		require.Equal(t, c.SHA256, hex.EncodeToString(sum[:]), c.Question)
 	}
 	require.Equal(t, episode.Prompt("who?"), episode.Prompt("who"))
-	require.True(t, strings.HasSuffix(episode.Prompt("{question}"), "Question: {question}?\n"), "put in once, not read again")
+	require.True(t, strings.HasSuffix(episode.Prompt("{question}"), "Question: {question}?\n"),
+		"put in once, not read again")
 }
 
 // Parse is the rule of the goldens' description, done with a regular expression a closing tag at a time.
 func TestParseAgainstTheRule(t *testing.T) {
 	closing := regexp.MustCompile(`</(?:search|answer)>`)
-	pair := map[string]*regexp.Regexp{"search": regexp.MustCompile(`(?s)<search>(.*?)</search>`), "answer": regexp.MustCompile(`(?s)<answer>(.*?)</answer>`)}
+	pair := map[string]*regexp.Regexp{"search": regexp.MustCompile(`(?s)<search>(.*?)</search>`),
+		"answer": regexp.MustCompile(`(?s)<answer>(.*?)</answer>`)}
 	rule := func(text string) (episode.Action, string, int) {
 		for _, c := range closing.FindAllStringIndex(text, -1) {
 			best := []int(nil)
@@ -163,7 +169,8 @@ func TestParseAgainstTheRule(t *testing.T) {
 		}
 		return episode.Invalid, "", len(text)
 	}
-	part := rapid.SampledFrom([]string{"<search>", "</search>", "<answer>", "</answer>", "a", " ", "<", ">", "/search>", "é"})
+	part := rapid.SampledFrom([]string{"<search>", "</search>", "<answer>", "</answer>", "a", " ", "<", ">", "/search>",
+		"é"})
 	rapid.Check(t, func(t *rapid.T) {
 		text := strings.Join(rapid.SliceOfN(part, 0, 14).Draw(t, "text"), "")
 		wantAction, wantContent, wantEnd := rule(text)
@@ -174,21 +181,26 @@ func TestParseAgainstTheRule(t *testing.T) {
 	})
 }
 
-// Properties for all texts: a policy that never calls Stop gives the same episode as one that does; the policy's ids are unchanged; the
-// context of each request is the prompt and all turns so far; no limit is exceeded; mask, ids and log-probs have the same length.
+// Properties for all texts: a policy that never calls Stop gives the same episode as one that does; the policy's ids
+// are unchanged; the context of each request is the prompt and all turns so far; no limit is exceeded; mask, ids and
+// log-probs have the same length.
 func TestRunProperties(t *testing.T) {
-	part := rapid.SampledFrom([]string{"<search>", "</search>", "<answer>", "</answer>", "a", " the ", "Paris", "é", "</search>\n", "<think>", "{eos}"})
+	part := rapid.SampledFrom([]string{"<search>", "</search>", "<answer>", "</answer>", "a", " the ", "Paris", "é",
+		"</search>\n", "<think>", "{eos}"})
 	say := rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(part, 0, 9).Draw(t, "say"), "") })
 	rapid.Check(t, func(t *rapid.T) {
 		script := rapid.SliceOfN(say, 1, 5).Draw(t, "script")
 		docs := rapid.SliceOfN(say, 5, 5).Draw(t, "docs")
-		cfg := episode.Config{MaxTurns: rapid.IntRange(0, 3).Draw(t, "turns"), MaxResponse: rapid.IntRange(1, 12).Draw(t, "response"),
-			MaxObservation: rapid.IntRange(0, 60).Draw(t, "observation"), MaxContext: rapid.IntRange(10, 400).Draw(t, "context")}
+		cfg := episode.Config{MaxTurns: rapid.IntRange(0, 3).Draw(t, "turns"),
+			MaxResponse:    rapid.IntRange(1, 12).Draw(t, "response"),
+			MaxObservation: rapid.IntRange(0, 60).Draw(t, "observation"),
+			MaxContext:     rapid.IntRange(10, 400).Draw(t, "context")}
 		tok := newToy()
 		byBytes := rapid.Bool().Draw(t, "bytes")
 		run := func(deaf bool) (*episode.Episode, *policy) {
 			p := &policy{toy: tok, lines: script, deaf: deaf, bytes: byBytes}
-			e, err := (&episode.Runner{Policy: p, Searcher: &engine{texts: docs}, Tokenizer: tok, Config: cfg}).Run(context.Background(),
+			e, err := (&episode.Runner{Policy: p, Searcher: &engine{texts: docs}, Tokenizer: tok, Config: cfg}).Run(
+				context.Background(),
 				episode.Task{PromptIDs: tok.Encode("the question"), Seed: 5})
 			require.NoError(t, err)
 			return e, p
@@ -230,22 +242,24 @@ func TestRunProperties(t *testing.T) {
 func TestStopStartsOver(t *testing.T) {
 	tok := newToy()
 	asked := false
-	r := episode.Runner{Tokenizer: tok, Searcher: search.None{}, Config: episode.Config{MaxResponse: 50, MaxContext: 100}, Policy: generate(func(q episode.Request) episode.Result {
-		one := tok.Encode("<answer>a")
-		for i := range one {
-			require.False(t, q.Stop(one[:i+1]))
-		}
-		two := tok.Encode("b</answer>")
-		for i := range two {
-			require.False(t, q.Stop(two[:i+1]), "the ids from before are forgotten")
-		}
-		all := tok.Encode("<answer>a</answer>")
-		for i := range all {
-			require.Equal(t, i == len(all)-1, q.Stop(all[:i+1]))
-		}
-		asked = true
-		return episode.Result{IDs: all, Logprobs: make([]float32, len(all))}
-	})}
+	r := episode.Runner{Tokenizer: tok, Searcher: search.None{},
+		Config: episode.Config{MaxResponse: 50, MaxContext: 100},
+		Policy: generate(func(q episode.Request) episode.Result {
+			one := tok.Encode("<answer>a")
+			for i := range one {
+				require.False(t, q.Stop(one[:i+1]))
+			}
+			two := tok.Encode("b</answer>")
+			for i := range two {
+				require.False(t, q.Stop(two[:i+1]), "the ids from before are forgotten")
+			}
+			all := tok.Encode("<answer>a</answer>")
+			for i := range all {
+				require.Equal(t, i == len(all)-1, q.Stop(all[:i+1]))
+			}
+			asked = true
+			return episode.Result{IDs: all, Logprobs: make([]float32, len(all))}
+		})}
 	_, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}})
 	require.NoError(t, err)
 	require.True(t, asked)
@@ -262,8 +276,9 @@ func TestObservationLimit(t *testing.T) {
 	tok := newToy()
 	for limit := 1; limit < 60; limit++ {
 		p := &policy{toy: tok, lines: []string{"<search>a</search>"}}
-		r := episode.Runner{Policy: p, Searcher: &engine{texts: []string{"aÈ北é" + strings.Repeat("È", 20)}}, Tokenizer: tok,
-			Config: episode.Config{MaxTurns: 1, MaxResponse: 50, MaxContext: 500, MaxObservation: limit}}
+		r := episode.Runner{Policy: p, Searcher: &engine{texts: []string{"aÈ北é" + strings.Repeat("È", 20)}},
+			Tokenizer: tok,
+			Config:    episode.Config{MaxTurns: 1, MaxResponse: 50, MaxContext: 500, MaxObservation: limit}}
 		e, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}})
 		require.NoError(t, err)
 		ids := e.Turns[0].IDs[3:]
@@ -271,7 +286,8 @@ func TestObservationLimit(t *testing.T) {
 		require.True(t, utf8.ValidString(text), "%q", text)
 		require.True(t, strings.HasPrefix(text, "\n\n<information>") && strings.HasSuffix(text, "</information>\n\n"))
 		require.LessOrEqual(t, len(ids), max(limit, len(tok.Encode(episode.Observation("")))))
-		require.GreaterOrEqual(t, len(ids), min(limit-3, len(tok.Encode(e.Turns[0].Observation))), "no more is cut than needed")
+		require.GreaterOrEqual(t, len(ids), min(limit-3, len(tok.Encode(e.Turns[0].Observation))),
+			"no more is cut than needed")
 	}
 }
 
@@ -293,7 +309,8 @@ func TestRealTokenizer(t *testing.T) {
 
 // Tags that are special tokens of a tokenizer are parsed, too, and stay text in documents.
 func TestSpecialTags(t *testing.T) {
-	raw, err := tokenizer.Train(func(func(string) bool) {}, 262, []string{"<|end|>", "<think>", "</think>", "<search>", "</search>", "<answer>"})
+	raw, err := tokenizer.Train(func(func(string) bool) {}, 262,
+		[]string{"<|end|>", "<think>", "</think>", "<search>", "</search>", "<answer>"})
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "tokenizer.json")
 	require.NoError(t, os.WriteFile(path, raw, 0o644))
@@ -301,7 +318,8 @@ func TestSpecialTags(t *testing.T) {
 	require.NoError(t, err)
 	tok := episode.Text(special)
 	said := ""
-	for _, id := range special.Encode("<|end|><think>a</think><search>b</search><answer>c</answer>", tokenizer.EncodeOptions{ParseSpecial: true}) {
+	for _, id := range special.Encode("<|end|><think>a</think><search>b</search><answer>c</answer>",
+		tokenizer.EncodeOptions{ParseSpecial: true}) {
 		said += string(tok.Bytes(id))
 	}
 	require.Equal(t, "<think>a</think><search>b</search><answer>c</answer>", said)
@@ -317,10 +335,14 @@ func TestStreams(t *testing.T) {
 	tok := newToy()
 	seen := map[uint64]bool{}
 	for seed := range uint64(20) {
-		p, s := &policy{toy: tok, lines: []string{"<search>a</search>", "<search>b</search>", "x"}}, &engine{texts: []string{"d", "d"}}
-		r := episode.Runner{Policy: p, Searcher: s, Tokenizer: tok, Config: episode.Config{MaxTurns: 2, MaxResponse: 50, MaxContext: 500, Sampling: episode.Sampling{Temperature: 0.7, TopP: 0.9}}}
+		p, s := &policy{toy: tok, lines: []string{"<search>a</search>", "<search>b</search>", "x"}},
+			&engine{texts: []string{"d", "d"}}
+		r := episode.Runner{Policy: p, Searcher: s, Tokenizer: tok,
+			Config: episode.Config{MaxTurns: 2, MaxResponse: 50, MaxContext: 500,
+				Sampling: episode.Sampling{Temperature: 0.7, TopP: 0.9}}}
 		handle := new(int)
-		_, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}, Seed: seed, Step: 4, TotalSteps: 9, Question: "p?", GoldenAnswers: []string{"g"}, Quality: search.Noisy, Handle: handle})
+		_, err := r.Run(t.Context(), episode.Task{PromptIDs: []int32{1}, Seed: seed, Step: 4, TotalSteps: 9,
+			Question: "p?", GoldenAnswers: []string{"g"}, Quality: search.Noisy, Handle: handle})
 		require.NoError(t, err)
 		require.Len(t, p.requests, 3)
 		for _, q := range p.requests {
@@ -332,7 +354,8 @@ func TestStreams(t *testing.T) {
 		for i, q := range s.queries {
 			require.False(t, seen[q.Stream])
 			seen[q.Stream] = true
-			require.Equal(t, search.Query{Query: []string{"a", "b"}[i], Question: "p?", GoldenAnswers: []string{"g"}, Step: 4, TotalSteps: 9, Quality: search.Noisy, Stream: q.Stream}, q)
+			require.Equal(t, search.Query{Query: []string{"a", "b"}[i], Question: "p?", GoldenAnswers: []string{"g"},
+				Step: 4, TotalSteps: 9, Quality: search.Noisy, Stream: q.Stream}, q)
 		}
 	}
 }
@@ -343,7 +366,8 @@ func (b broken) Generate(context.Context, episode.Request) (episode.Result, erro
 
 func TestPolicyFailures(t *testing.T) {
 	tok := newToy()
-	r := episode.Runner{Policy: &policy{toy: tok, err: errors.New("out of pages")}, Searcher: search.None{}, Tokenizer: tok, Config: episode.Config{MaxResponse: 2, MaxContext: 50}}
+	r := episode.Runner{Policy: &policy{toy: tok, err: errors.New("out of pages")}, Searcher: search.None{},
+		Tokenizer: tok, Config: episode.Config{MaxResponse: 2, MaxContext: 50}}
 	_, err := r.Run(t.Context(), episode.Task{QuestionID: "q7", PromptIDs: []int32{1}})
 	require.EqualError(t, err, "episode of question q7, turn 1: out of pages")
 	for _, res := range []episode.Result{{IDs: []int32{1, 2, 3}, Logprobs: make([]float32, 3)}, {IDs: []int32{1}}} {
@@ -371,8 +395,10 @@ func TestPolicyFailures(t *testing.T) {
 func TestConfigValidate(t *testing.T) {
 	good := episode.Config{MaxTurns: 1, MaxResponse: 1, MaxContext: 2}
 	require.NoError(t, good.Validate())
-	for _, edit := range []func(*episode.Config){func(c *episode.Config) { c.MaxTurns = -1 }, func(c *episode.Config) { c.MaxResponse = 0 }, func(c *episode.Config) { c.MaxContext = 1 },
-		func(c *episode.Config) { c.MaxObservation = -1 }, func(c *episode.Config) { c.TopP = 2 }, func(c *episode.Config) { c.Temperature = -1 }} {
+	for _, edit := range []func(*episode.Config){func(c *episode.Config) { c.MaxTurns = -1 },
+		func(c *episode.Config) { c.MaxResponse = 0 }, func(c *episode.Config) { c.MaxContext = 1 },
+		func(c *episode.Config) { c.MaxObservation = -1 }, func(c *episode.Config) { c.TopP = 2 },
+		func(c *episode.Config) { c.Temperature = -1 }} {
 		c := good
 		edit(&c)
 		require.Error(t, c.Validate())

@@ -147,8 +147,8 @@ func (n *logprobList) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// advantageList has one value for each sampled id. Most algorithms give all ids of an episode the same value, which is written as one
-// number.
+// advantageList has one value for each sampled id. Most algorithms give all ids of an episode the same value, which is
+// written as one number.
 type advantageList []float32
 
 // MarshalJSON writes the shortest decimals that read back as the same float32.
@@ -177,10 +177,13 @@ func (p *advantageList) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the episode as one object of episodes.jsonl: without blanks, with the keys always in the same order.
+// MarshalJSON writes the episode as one object of episodes.jsonl: without blanks, with the keys always in the same
+// order.
 func (e *Episode) MarshalJSON() ([]byte, error) {
-	l := lineEpisode{Step: e.Step, Group: e.Group, QuestionID: e.QuestionID, Rollout: e.Rollout, Attempt: e.Attempt, Status: e.Status, Error: e.Err,
-		Question: e.Question, GoldenAnswers: notNil(e.GoldenAnswers), PromptIDs: notNil(e.PromptIDs), Reward: e.Reward, Advantage: e.Advantages, Temperature: e.Temperature,
+	l := lineEpisode{Step: e.Step, Group: e.Group, QuestionID: e.QuestionID, Rollout: e.Rollout, Attempt: e.Attempt,
+		Status: e.Status, Error: e.Err,
+		Question: e.Question, GoldenAnswers: notNil(e.GoldenAnswers), PromptIDs: notNil(e.PromptIDs), Reward: e.Reward,
+		Advantage: e.Advantages, Temperature: e.Temperature,
 		Turns: make([]lineTurn, len(e.Turns))}
 	if a, ok := e.Answer(); ok {
 		l.Answer = &a
@@ -198,7 +201,8 @@ func (e *Episode) MarshalJSON() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// Line writes the episode as a line of episodes.jsonl, with its line break. (json.Marshal gives the same object, but escapes every tag.)
+// Line writes the episode as a line of episodes.jsonl, with its line break. (json.Marshal gives the same object, but
+// escapes every tag.)
 func (e *Episode) Line() ([]byte, error) {
 	b, err := e.MarshalJSON()
 	if err != nil {
@@ -208,7 +212,8 @@ func (e *Episode) Line() ([]byte, error) {
 }
 
 func (t *Turn) line() (lineTurn, error) {
-	l := lineTurn{IDs: notNil(t.IDs), Mask: t.Mask, Prefill: t.Prefill, Text: t.Text, Action: t.Action, Observation: t.Observation}
+	l := lineTurn{IDs: notNil(t.IDs), Mask: t.Mask, Prefill: t.Prefill, Text: t.Text, Action: t.Action,
+		Observation: t.Observation}
 	if t.Logprobs != nil {
 		l.Logprobs = make(logprobList, len(t.Logprobs))
 		for i, v := range t.Logprobs {
@@ -236,15 +241,17 @@ func notNil[T any](s []T) []T {
 	return s
 }
 
-// UnmarshalJSON reads an object of episodes.jsonl. It checks that the lengths agree, so that every episode that it accepts can be trained
-// on.
+// UnmarshalJSON reads an object of episodes.jsonl. It checks that the lengths agree, so that every episode that it
+// accepts can be trained on.
 func (e *Episode) UnmarshalJSON(raw []byte) error {
 	var l lineEpisode
 	if err := json.Unmarshal(raw, &l); err != nil {
 		return pyjson.Explain(err)
 	}
-	*e = Episode{Step: l.Step, Group: l.Group, QuestionID: l.QuestionID, Rollout: l.Rollout, Attempt: l.Attempt, Status: l.Status, Err: l.Error,
-		Question: l.Question, GoldenAnswers: l.GoldenAnswers, PromptIDs: l.PromptIDs, Reward: l.Reward, Temperature: l.Temperature, Turns: make([]Turn, len(l.Turns))}
+	*e = Episode{Step: l.Step, Group: l.Group, QuestionID: l.QuestionID, Rollout: l.Rollout, Attempt: l.Attempt,
+		Status: l.Status, Err: l.Error,
+		Question: l.Question, GoldenAnswers: l.GoldenAnswers, PromptIDs: l.PromptIDs, Reward: l.Reward,
+		Temperature: l.Temperature, Turns: make([]Turn, len(l.Turns))}
 	if i := negative(e.PromptIDs); i >= 0 {
 		return fmt.Errorf("prompt_ids: id %d is %d: must not be negative", i, e.PromptIDs[i])
 	}
@@ -266,9 +273,11 @@ func (e *Episode) UnmarshalJSON(raw []byte) error {
 }
 
 func (t *Turn) fill(l *lineTurn, answer *string) error {
-	*t = Turn{IDs: l.IDs, Mask: l.Mask, Logprobs: l.Logprobs, Prefill: l.Prefill, Text: l.Text, Action: l.Action, Engine: l.Engine, Observation: l.Observation}
+	*t = Turn{IDs: l.IDs, Mask: l.Mask, Logprobs: l.Logprobs, Prefill: l.Prefill, Text: l.Text, Action: l.Action,
+		Engine: l.Engine, Observation: l.Observation}
 	if len(t.Mask) != len(t.IDs) || t.Logprobs != nil && len(t.Logprobs) != len(t.IDs) {
-		return fmt.Errorf("%d ids, %d mask, %d logprobs: the numbers must be equal", len(t.IDs), len(t.Mask), len(t.Logprobs))
+		return fmt.Errorf("%d ids, %d mask, %d logprobs: the numbers must be equal", len(t.IDs), len(t.Mask),
+			len(t.Logprobs))
 	}
 	if i := negative(t.IDs); i >= 0 {
 		return fmt.Errorf("id %d is %d: must not be negative", i, t.IDs[i])

@@ -11,7 +11,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 )
 
-// roundTrip writes an episode, reads it, and checks that the tokens are the same, and the bytes when it is written again.
+// roundTrip writes an episode, reads it, and checks that the tokens are the same, and the bytes when it is written
+// again.
 func roundTrip(t require.TestingT, e *episode.Episode) {
 	line, err := e.Line()
 	require.NoError(t, err)
@@ -29,21 +30,26 @@ func roundTrip(t require.TestingT, e *episode.Episode) {
 }
 
 func sample() *episode.Episode {
-	return &episode.Episode{Step: 2, Group: 1, Rollout: 3, QuestionID: "nq_1", Question: "a < b?", GoldenAnswers: []string{"x"}, PromptIDs: []int32{5, 6}, Temperature: 1,
+	return &episode.Episode{Step: 2, Group: 1, Rollout: 3, QuestionID: "nq_1", Question: "a < b?",
+		GoldenAnswers: []string{"x"}, PromptIDs: []int32{5, 6}, Temperature: 1,
 		Status: episode.Answered, Reward: 2.0 / 3, Turns: []episode.Turn{
-			{IDs: []int32{7, 8}, Mask: []bool{true, false}, Logprobs: []float32{-0.1, 0}, Text: "<search>q</search>", Action: episode.Search, Content: "q", Observation: "o",
+			{IDs: []int32{7, 8}, Mask: []bool{true, false}, Logprobs: []float32{-0.1, 0}, Text: "<search>q</search>",
+				Action: episode.Search, Content: "q", Observation: "o",
 				Documents: []string{"d"}, Quality: "useful", Tau: 0.25, Draw: 0.5},
-			{IDs: []int32{9}, Mask: []bool{true}, Logprobs: []float32{-1e-9}, Text: "<answer>x</answer>", Action: episode.Answer, Content: "x"},
+			{IDs: []int32{9}, Mask: []bool{true}, Logprobs: []float32{-1e-9}, Text: "<answer>x</answer>",
+				Action: episode.Answer, Content: "x"},
 		}}
 }
 
 func TestLine(t *testing.T) {
 	line, err := sample().Line()
 	require.NoError(t, err)
-	require.Equal(t, `{"step":2,"group":1,"question_id":"nq_1","rollout":3,"attempt":0,"status":"answered","question":"a < b?","golden_answers":["x"],"prompt_ids":[5,6],`+
-		`"reward":0.6666666666666666,"answer":"x","temperature":1,"turns":[`+
-		`{"ids":[7,8],"mask":[1,0],"logprobs":[-0.1,null],"text":"<search>q</search>","action":"search","query":"q","documents":["d"],"quality":"useful","tau":0.25,"draw":0.5,"observation":"o"},`+
-		`{"ids":[9],"mask":[1],"logprobs":[-1e-09],"text":"<answer>x</answer>","action":"answer"}]}`+"\n", string(line))
+	require.Equal(t,
+		`{"step":2,"group":1,"question_id":"nq_1","rollout":3,"attempt":0,"status":"answered","question":"a < b?","golden_answers":["x"],"prompt_ids":[5,6],`+
+			`"reward":0.6666666666666666,"answer":"x","temperature":1,"turns":[`+
+			`{"ids":[7,8],"mask":[1,0],"logprobs":[-0.1,null],"text":"<search>q</search>","action":"search","query":"q","documents":["d"],"quality":"useful","tau":0.25,"draw":0.5,"observation":"o"},`+
+			`{"ids":[9],"mask":[1],"logprobs":[-1e-09],"text":"<answer>x</answer>","action":"answer"}]}`+"\n",
+		string(line))
 	roundTrip(t, sample())
 	e := new(episode.Episode)
 	require.NoError(t, json.Unmarshal(line, e))
@@ -71,7 +77,8 @@ func TestLineAdvantages(t *testing.T) {
 	for _, c := range []struct {
 		values []float32
 		want   string
-	}{{nil, `"reward":0.6666666666666666,"answer"`}, {[]float32{-0.7, -0.7}, `"advantage":-0.7,`}, {[]float32{0.25, -1e-9}, `"advantage":[0.25,-1e-09],`}, {[]float32{0, 0}, `"advantage":0,`}} {
+	}{{nil, `"reward":0.6666666666666666,"answer"`}, {[]float32{-0.7, -0.7}, `"advantage":-0.7,`},
+		{[]float32{0.25, -1e-9}, `"advantage":[0.25,-1e-09],`}, {[]float32{0, 0}, `"advantage":0,`}} {
 		e := sample()
 		e.Advantages = c.values
 		line, err := e.Line()

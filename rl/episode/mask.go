@@ -1,6 +1,7 @@
 package episode
 
-// Tokens is an episode as one sequence of ids for training. IDs, Mask and Logprobs have the same length: the number of all ids.
+// Tokens is an episode as one sequence of ids for training. IDs, Mask and Logprobs have the same length: the number of
+// all ids.
 type Tokens struct {
 	// IDs are the ids of the prompt and of all turns.
 	IDs []int32

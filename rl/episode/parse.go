@@ -7,9 +7,9 @@ import (
 
 // Parse finds the action in the text of one turn of the policy: the first complete pair <search>...</search> or
 // <answer>...</answer> in the order of generation, that is, the pair whose closing tag comes first. Closing tags
-// without an opening tag are ignored. Tags inside <think> count. end is the length of the text up to and including the closing tag; characters
-// after it are ignored. Content is stripped of Unicode white space. Without a pair the action is
-// Invalid and end is len(text).
+// without an opening tag are ignored. Tags inside <think> count. end is the length of the text up to and including the
+// closing tag; characters after it are ignored. Content is stripped of Unicode white space. Without a pair the action
+// is Invalid and end is len(text).
 func Parse(text string) (action Action, content string, end int) {
 	action, end = Invalid, len(text)
 	for _, a := range []Action{Search, Answer} {

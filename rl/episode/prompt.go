@@ -21,7 +21,8 @@ func Prompt(question string) string {
 	return strings.Replace(policyPrompt, "{question}", question, 1)
 }
 
-// InvalidAction is the environment's reply to a turn without an action. It is written in the first person, as if the policy had written it.
+// InvalidAction is the environment's reply to a turn without an action. It is written in the first person, as if the
+// policy had written it.
 func InvalidAction() string { return invalidAction }
 
 const (

@@ -24,7 +24,8 @@ type Request struct {
 	Context []int32
 	// MaxTokens is the largest number of new ids, at least 1.
 	MaxTokens int
-	// Stop is called after each new id, with all new ids of this turn. The turn ends with the id for which it returns true.
+	// Stop is called after each new id, with all new ids of this turn. The turn ends with the id for which it returns
+	// true.
 	Stop func(ids []int32) bool
 	// Sampling holds the sampling settings.
 	Sampling
@@ -39,7 +40,8 @@ const FinishContext = "context"
 
 // Result is the policy's continuation of a context.
 type Result struct {
-	// IDs are the new ids. They end with the id for which Stop returned true, with an end-of-sequence id (which is kept), or at a limit.
+	// IDs are the new ids. They end with the id for which Stop returned true, with an end-of-sequence id (which is
+	// kept), or at a limit.
 	IDs []int32
 	// Logprobs has one log-prob for each id, [IDs]: over the full vocabulary, after temperature, before truncation.
 	Logprobs []float32
@@ -57,9 +59,9 @@ type Policy interface {
 type Config struct {
 	// MaxTurns is the number of turns that may search. One final turn follows, in which a search is not carried out.
 	MaxTurns int
-	// MaxResponse is the largest number of ids that the policy may sample in a turn. MaxObservation is the largest number
-	// of ids of an observation, whose documents are shortened if necessary; 0 is no limit. MaxContext is the largest
-	// number of ids of the prompt and all turns together.
+	// MaxResponse is the largest number of ids that the policy may sample in a turn. MaxObservation is the largest
+	// number of ids of an observation, whose documents are shortened if necessary; 0 is no limit. MaxContext is the
+	// largest number of ids of the prompt and all turns together.
 	MaxResponse, MaxObservation, MaxContext int
 	// Sampling holds the policy's sampling settings.
 	Sampling
@@ -73,7 +75,8 @@ func (c Config) Validate() error {
 	case c.MaxResponse < 1 || c.MaxContext < 2 || c.MaxObservation < 0:
 		return errors.New("episode: max response and max context must be positive, max observation not negative")
 	case !(c.Temperature >= 0) || !(c.TopP >= 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP <= 1) || c.TopK < 0:
-		return errors.New("episode: sampling: temperature and top-k must not be negative, top-p and min-p lie in [0, 1]")
+		return errors.New(
+			"episode: sampling: temperature and top-k must not be negative, top-p and min-p lie in [0, 1]")
 	}
 	return nil
 }
@@ -113,12 +116,13 @@ type Runner struct {
 	OnTurn func(task Task, number int, t Turn)
 }
 
-// Run runs an episode, turn by turn, until it ends in one of the ways that Status lists. It returns an error only if the
-// policy fails, which means that the run cannot go on. A failed search and a cancelled context are no errors: the episode
-// ends with status SearchFailed or Cancelled.
+// Run runs an episode, turn by turn, until it ends in one of the ways that Status lists. It returns an error only if
+// the policy fails, which means that the run cannot go on. A failed search and a cancelled context are no errors: the
+// episode ends with status SearchFailed or Cancelled.
 func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 	env := r.environment()
-	e := &Episode{Step: task.Step, Group: task.Group, Rollout: task.Rollout, Attempt: task.Attempt, QuestionID: task.QuestionID, Question: task.Question,
+	e := &Episode{Step: task.Step, Group: task.Group, Rollout: task.Rollout, Attempt: task.Attempt,
+		QuestionID: task.QuestionID, Question: task.Question,
 		GoldenAnswers: task.GoldenAnswers, PromptIDs: task.PromptIDs, Temperature: r.Config.Temperature}
 	ids := slices.Clone(task.PromptIDs)
 	for number := 0; e.Status == ""; number++ {
@@ -158,19 +162,22 @@ func (r *Runner) Run(ctx context.Context, task Task) (*Episode, error) {
 	return e, nil
 }
 
-// act lets the policy generate one turn and parses its action. room is the number of ids that fit into the context. full
-// says that the turn ended because the policy's context was full.
-func (r *Runner) act(ctx context.Context, env Environment, task Task, number int, ids []int32, room int) (turn Turn, full bool,
+// act lets the policy generate one turn and parses its action. room is the number of ids that fit into the context.
+// full says that the turn ended because the policy's context was full.
+func (r *Runner) act(ctx context.Context, env Environment, task Task, number int, ids []int32, room int) (turn Turn,
+	full bool,
 	err error) {
 	limit := min(r.Config.MaxResponse, room)
 	watch := scanner{tok: r.Tokenizer, env: env}
-	res, err := r.Policy.Generate(ctx, Request{Context: ids, MaxTokens: limit, Stop: watch.stop, Sampling: r.Config.Sampling,
-		Stream: stream(task.Seed, purposePolicy, number), Handle: task.Handle})
+	res, err := r.Policy.Generate(ctx, Request{Context: ids, MaxTokens: limit, Stop: watch.stop,
+		Sampling: r.Config.Sampling,
+		Stream:   stream(task.Seed, purposePolicy, number), Handle: task.Handle})
 	if err != nil {
 		return Turn{}, false, err
 	}
 	if len(res.IDs) > limit || len(res.Logprobs) != len(res.IDs) {
-		return Turn{}, false, fmt.Errorf("the policy returned %d ids and %d log-probs where at most %d were asked for", len(res.IDs), len(res.Logprobs), limit)
+		return Turn{}, false, fmt.Errorf("the policy returned %d ids and %d log-probs where at most %d were asked for",
+			len(res.IDs), len(res.Logprobs), limit)
 	}
 	// A policy on a server may not have called Stop: cut the turn after the id that completes its action.
 	again := scanner{tok: r.Tokenizer, env: env}
@@ -192,9 +199,10 @@ func (r *Runner) act(ctx context.Context, env Environment, task Task, number int
 	return turn, res.Finish == FinishContext && turn.Action == Invalid, nil
 }
 
-// respond carries out the turn's action and appends the environment's reply to the turn. The status is "" if the episode
-// continues; otherwise failure says why it ended.
-func (r *Runner) respond(ctx context.Context, env Environment, task Task, number int, turn *Turn, room int) (Status, string) {
+// respond carries out the turn's action and appends the environment's reply to the turn. The status is "" if the
+// episode continues; otherwise failure says why it ended.
+func (r *Runner) respond(ctx context.Context, env Environment, task Task, number int, turn *Turn, room int) (Status,
+	string) {
 	reply, status, failure := env.Respond(ctx, task, number, turn)
 	if status != "" {
 		return status, failure
@@ -218,7 +226,8 @@ func (r *Runner) environment() Environment {
 
 // Search asks the searcher and records its documents in t. documents is the text to show to the policy. status is ""
 // unless the search failed or was interrupted.
-func (t *Turn) Search(ctx context.Context, s search.Searcher, q search.Query) (documents string, status Status, failure string) {
+func (t *Turn) Search(ctx context.Context, s search.Searcher, q search.Query) (documents string, status Status,
+	failure string) {
 	d, err := s.Search(ctx, q)
 	if ctx.Err() != nil {
 		return "", Cancelled, ""

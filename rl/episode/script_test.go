@@ -19,8 +19,9 @@ var update = flag.Bool("update", false, "rewrite what the scripts print")
 
 const divider = "----\n"
 
-// Each file of testdata/*.txt is one episode: a comment, the limits, the texts of the policy and the answers of the search engine, a divider,
-// and the complete result: every turn with the masks of its ids, the observations, the status and the scores.
+// Each file of testdata/*.txt is one episode: a comment, the limits, the texts of the policy and the answers of the
+// search engine, a divider, and the complete result: every turn with the masks of its ids, the observations, the status
+// and the scores.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -48,8 +49,11 @@ func play(t *testing.T, script string) string {
 	tok := newToy()
 	p := &policy{toy: tok}
 	s := &engine{cancel: cancel}
-	r := episode.Runner{Policy: p, Searcher: s, Tokenizer: tok, Config: episode.Config{MaxTurns: 2, MaxResponse: 200, MaxContext: 2000, Sampling: episode.Sampling{Temperature: 1}}}
-	task := episode.Task{Step: 3, TotalSteps: 10, QuestionID: "q1", Question: "who?", PromptIDs: tok.Encode("Question: who?\n"), Seed: 1}
+	r := episode.Runner{Policy: p, Searcher: s, Tokenizer: tok,
+		Config: episode.Config{MaxTurns: 2, MaxResponse: 200, MaxContext: 2000,
+			Sampling: episode.Sampling{Temperature: 1}}}
+	task := episode.Task{Step: 3, TotalSteps: 10, QuestionID: "q1", Question: "who?",
+		PromptIDs: tok.Encode("Question: who?\n"), Seed: 1}
 	for _, line := range strings.Split(strings.TrimSpace(script), "\n") {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -112,11 +116,13 @@ func describe(tok toy, e *episode.Episode, s *engine) string {
 			from = to
 		}
 		if turn.Quality != "" {
-			fmt.Fprintf(&b, "  documents: %d %s (draw %.3f, tau %v)\n", len(turn.Documents), turn.Quality, turn.Draw, turn.Tau)
+			fmt.Fprintf(&b, "  documents: %d %s (draw %.3f, tau %v)\n", len(turn.Documents), turn.Quality, turn.Draw,
+				turn.Tau)
 		}
 	}
 	answer, answered := e.Answer()
-	fmt.Fprintf(&b, "end: %s, trained on: %v, policy tokens: %d, searches asked for: %d\n", e.Status, e.Status.Trained(), e.PolicyTokens(), len(s.queries))
+	fmt.Fprintf(&b, "end: %s, trained on: %v, policy tokens: %d, searches asked for: %d\n", e.Status,
+		e.Status.Trained(), e.PolicyTokens(), len(s.queries))
 	if e.Err != "" {
 		fmt.Fprintf(&b, "error: %s\n", e.Err)
 	}

@@ -10,7 +10,8 @@ import (
 
 // Tokenizer is the part of a tokenizer that an episode needs. It is used by many goroutines at once.
 type Tokenizer interface {
-	// Encode gives the ids of a text of the environment. Strings that spell special tokens must be encoded as plain text.
+	// Encode gives the ids of a text of the environment. Strings that spell special tokens must be encoded as plain
+	// text.
 	Encode(text string) []int32
 	// Bytes gives the bytes that an id adds to a text. It gives nil for special tokens, which are not part of the text,
 	// unless they are tags of thoughts or actions.
@@ -45,8 +46,8 @@ func isTag(token string) bool {
 	return thought.Tag(token)
 }
 
-// Prefill is the part of the model's turn that a prompt already contains: the opening tag of a thought and the white space
-// after it, if the chat template opens a thought; else "".
+// Prefill is the part of the model's turn that a prompt already contains: the opening tag of a thought and the white
+// space after it, if the chat template opens a thought; else "".
 func Prefill(tok Tokenizer, prompt []int32) string {
 	const tagTokens = 32 // more tokens than a tag and the white space after it have
 	return thought.Opened(decode(tok, prompt[max(0, len(prompt)-tagTokens):]))

@@ -21,7 +21,8 @@ func newToy() toy {
 	for b := range 256 {
 		t.pieces = append(t.pieces, string([]byte{byte(b)}))
 	}
-	t.pieces = append(t.pieces, "", "<search>", "</search>", "</answer>", "<answer", "search", "answer", ">P", "aris", "</", "h> and", " the ", "Doc ", "information", "tion>\n\n",
+	t.pieces = append(t.pieces, "", "<search>", "</search>", "</answer>", "<answer", "search", "answer", ">P", "aris",
+		"</", "h> and", " the ", "Doc ", "information", "tion>\n\n",
 		"My previous action is invalid", "question", "é", "</search>\n")
 	return t
 }
@@ -50,7 +51,8 @@ func (t toy) text(ids []int32) string {
 	return b.String()
 }
 
-// policy generates one of its lines in each turn, as an engine would: id by id, calling Stop after each. "{eos}" is the end-of-sequence id.
+// policy generates one of its lines in each turn, as an engine would: id by id, calling Stop after each. "{eos}" is the
+// end-of-sequence id.
 type policy struct {
 	toy
 	lines    []string

@@ -23,8 +23,8 @@ type TranscriptLine struct {
 	Text string
 }
 
-// Transcript gives the episode as readable lines. Control characters are removed, because a document could use them to control the
-// terminal.
+// Transcript gives the episode as readable lines. Control characters are removed, because a document could use them to
+// control the terminal.
 func (e *Episode) Transcript() (out []TranscriptLine) {
 	add := func(kind LineKind, text string) {
 		for line := range strings.Lines(strings.TrimSpace(text)) {
@@ -47,7 +47,8 @@ func (e *Episode) Transcript() (out []TranscriptLine) {
 		}
 		add(Shown, t.Observation)
 	}
-	add(Judged, fmt.Sprintf("%s, reward %.3g, wanted: %s", strings.ReplaceAll(string(e.Status), "_", " "), e.Reward, strings.Join(e.GoldenAnswers, " | ")))
+	add(Judged, fmt.Sprintf("%s, reward %.3g, wanted: %s", strings.ReplaceAll(string(e.Status), "_", " "), e.Reward,
+		strings.Join(e.GoldenAnswers, " | ")))
 	return out
 }
 

@@ -10,8 +10,9 @@ import (
 // Interval is a confidence interval: its lower and its upper end.
 type Interval [2]float64
 
-// Bootstrap holds the settings of bootstrap percentile intervals (Efron and Tibshirani 1993, chapter 13). Each resample draws questions with
-// replacement within each data source. The interval lies between two quantiles of the means of the resamples.
+// Bootstrap holds the settings of bootstrap percentile intervals (Efron and Tibshirani 1993, chapter 13). Each resample
+// draws questions with replacement within each data source. The interval lies between two quantiles of the means of the
+// resamples.
 type Bootstrap struct {
 	// Resamples is the number of resamples; 0: no intervals.
 	Resamples int
@@ -21,8 +22,9 @@ type Bootstrap struct {
 	Seed uint64
 }
 
-// means gives the intervals of the three scores, [rows][3]: a row for each stratum (data source), then, if there are several, a row for the
-// average of the strata, and a row for all questions. strata has the shape [strata][questions][3 scores].
+// means gives the intervals of the three scores, [rows][3]: a row for each stratum (data source), then, if there are
+// several, a row for the average of the strata, and a row for all questions. strata has the shape [strata][questions][3
+// scores].
 func (b Bootstrap) means(strata [][][3]float64) [][3]Interval {
 	if b.Resamples <= 0 {
 		return nil
@@ -66,8 +68,8 @@ func (b Bootstrap) draws(strata [][][3]float64) [][3][]float64 {
 	return out
 }
 
-// resample draws a stratum's questions once with replacement and sums up their scores. The draws depend on the seed, the index of the stratum
-// and r, the index of the resample.
+// resample draws a stratum's questions once with replacement and sums up their scores. The draws depend on the seed,
+// the index of the stratum and r, the index of the resample.
 func (b Bootstrap) resample(s [][3]float64, stratum, r int) (sum [3]float64) {
 	state := num.SplitMix(num.Mix(num.Mix(b.Seed) ^ num.Mix(uint64(stratum)+1<<32) ^ uint64(r)))
 	for range s {
@@ -85,7 +87,8 @@ func (b Bootstrap) interval(draws []float64) Interval {
 	return Interval{quantile(draws, (1-b.Level)/2), quantile(draws, (1+b.Level)/2)}
 }
 
-// quantile interpolates linearly between the two nearest sorted values (definition 7 of Hyndman and Fan 1996, numpy's default).
+// quantile interpolates linearly between the two nearest sorted values (definition 7 of Hyndman and Fan 1996, numpy's
+// default).
 func quantile(sorted []float64, q float64) float64 {
 	at := q * float64(len(sorted)-1)
 	i := min(int(at), len(sorted)-1)

@@ -19,12 +19,13 @@ type Paired struct {
 	A    float64 `json:"a"`
 	B    float64 `json:"b"`
 	Diff float64 `json:"diff"` // B - A
-	// CI is the paired bootstrap's confidence interval of Diff. PBootstrap is the bootstrap p-value: twice the smaller share of resampled
-	// differences on one side of 0. Both are nil without resamples.
+	// CI is the paired bootstrap's confidence interval of Diff. PBootstrap is the bootstrap p-value: twice the smaller
+	// share of resampled differences on one side of 0. Both are nil without resamples.
 	CI         *Interval `json:"ci,omitempty"`
 	PBootstrap *float64  `json:"p_bootstrap,omitempty"`
-	// Wins counts the questions on which B is better, Losses those on which it is worse. P is the p-value of the exact two-sided sign test
-	// of the two, 1 if no question differs. For scores that are 0 or 1 this is McNemar's exact test.
+	// Wins counts the questions on which B is better, Losses those on which it is worse. P is the p-value of the exact
+	// two-sided sign test of the two, 1 if no question differs. For scores that are 0 or 1 this is McNemar's exact
+	// test.
 	Wins   int     `json:"wins"`
 	Losses int     `json:"losses"`
 	P      float64 `json:"p"`
@@ -61,7 +62,8 @@ func Compare(a, b []Result, boot Bootstrap) ([]Difference, error) {
 		mean.N += out[i].N
 		for k, p := range mean.scores() {
 			q := out[i].scores()[k]
-			p.A, p.B, p.Wins, p.Losses = p.A+q.A/float64(len(out)), p.B+q.B/float64(len(out)), p.Wins+q.Wins, p.Losses+q.Losses
+			p.A, p.B, p.Wins, p.Losses = p.A+q.A/float64(len(out)), p.B+q.B/float64(len(out)), p.Wins+q.Wins,
+				p.Losses+q.Losses
 		}
 	}
 	if len(strata) > 1 {
@@ -103,8 +105,8 @@ func (d *Difference) finish() {
 	}
 }
 
-// differences fills in the results of the paired bootstrap, which resamples the questions' differences. deltas has the shape
-// [sources][questions][3 scores].
+// differences fills in the results of the paired bootstrap, which resamples the questions' differences. deltas has the
+// shape [sources][questions][3 scores].
 func (b Bootstrap) differences(out []Difference, deltas [][][3]float64) {
 	if b.Resamples <= 0 {
 		return
@@ -127,8 +129,8 @@ func (b Bootstrap) differences(out []Difference, deltas [][][3]float64) {
 	}
 }
 
-// pair gives the results of both in the order of a. If a source contains a question twice, the first result of a is paired with the first
-// of b, and so on.
+// pair gives the results of both in the order of a. If a source contains a question twice, the first result of a is
+// paired with the first of b, and so on.
 func pair(a, b []Result) (out [2][]Result, err error) {
 	type key struct{ source, id, question string }
 	at := map[key][]Result{}
@@ -144,12 +146,16 @@ func pair(a, b []Result) (out [2][]Result, err error) {
 		}
 	}
 	if n := len(out[0]); n == 0 || n != len(a) || n != len(b) {
-		return out, fmt.Errorf("the first holds %d questions, the second %d, and %d are in both: evaluate both on the same --data", len(a), len(b), n)
+		return out,
+			fmt.Errorf(
+				"the first holds %d questions, the second %d, and %d are in both: evaluate both on the same --data",
+				len(a), len(b), n)
 	}
 	return out, nil
 }
 
-// signTest is the exact two-sided sign test: twice the smaller tail of the binomial distribution with probability 1/2, at most 1.
+// signTest is the exact two-sided sign test: twice the smaller tail of the binomial distribution with probability 1/2,
+// at most 1.
 func signTest(wins, losses int) float64 {
 	n, k := wins+losses, min(wins, losses)
 	if n == 0 || wins == losses {

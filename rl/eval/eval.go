@@ -1,6 +1,6 @@
-// Package eval evaluates a policy. It computes three scores for each question and averages them by data source and over all questions, with
-// bootstrap confidence intervals. It defines baseline methods, writes tables in the form of the papers, and compares two evaluations
-// question by question. It does not run episodes: it scores finished ones.
+// Package eval evaluates a policy. It computes three scores for each question and averages them by data source and over
+// all questions, with bootstrap confidence intervals. It defines baseline methods, writes tables in the form of the
+// papers, and compares two evaluations question by question. It does not run episodes: it scores finished ones.
 package eval
 
 import (
@@ -28,7 +28,8 @@ type Result struct {
 
 // Grade scores the episode of one question. source is the question's data source.
 func Grade(m Method, e *episode.Episode, source string) Result {
-	r := Result{Method: m, Source: source, ID: e.QuestionID, Question: e.Question, Status: e.Status, Turns: len(e.Turns), Valid: e.ValidActions(), Searches: e.Searches()}
+	r := Result{Method: m, Source: source, ID: e.QuestionID, Question: e.Question, Status: e.Status,
+		Turns: len(e.Turns), Valid: e.ValidActions(), Searches: e.Searches()}
 	if m == RAG { // the first turn is the retrieval, which is no action of the policy
 		r.Turns, r.Valid = r.Turns-1, r.Valid-1
 	}
@@ -40,7 +41,8 @@ func Grade(m Method, e *episode.Episode, source string) Result {
 	return r
 }
 
-// Row is a row of a report: the means of a method on a data source, averaged over the sources ("average"), or over all questions ("all").
+// Row is a row of a report: the means of a method on a data source, averaged over the sources ("average"), or over all
+// questions ("all").
 type Row struct {
 	Method      Method  `json:"method,omitempty"`
 	Source      string  `json:"source"`
@@ -51,8 +53,8 @@ type Row struct {
 	Searches    float64 `json:"searches_per_question"`
 	Finish      float64 `json:"finish_rate"`
 	N           int     `json:"n"`
-	// Engine is the search engine: simulated (its prompt contained the answers), the name of another engine, or none. Tau is the share of
-	// noisy documents of a simulated engine.
+	// Engine is the search engine: simulated (its prompt contained the answers), the name of another engine, or none.
+	// Tau is the share of noisy documents of a simulated engine.
 	Engine string   `json:"engine,omitempty"`
 	Tau    *float64 `json:"tau,omitempty"`
 	// Failed counts the episodes whose search engine failed. They count as wrong answers.
@@ -71,8 +73,9 @@ const (
 	All = "all"
 )
 
-// Report summarises the results of one method. It has a row for each data source, those of the paper first and in its order; then, if there
-// are several, a row with their average; then a row with all questions. b computes the confidence intervals.
+// Report summarises the results of one method. It has a row for each data source, those of the paper first and in its
+// order; then, if there are several, a row with their average; then a row with all questions. b computes the confidence
+// intervals.
 func Report(results []Result, b Bootstrap) []Row {
 	strata := bySource(results)
 	var rows []Row
@@ -137,24 +140,28 @@ func average(rows []Row) Row {
 	k := float64(len(rows))
 	for _, r := range rows {
 		out.EM, out.F1, out.SubEM = out.EM+r.EM/k, out.F1+r.F1/k, out.SubEM+r.SubEM/k
-		out.ValidAction, out.Searches, out.Finish = out.ValidAction+r.ValidAction/k, out.Searches+r.Searches/k, out.Finish+r.Finish/k
+		out.ValidAction, out.Searches, out.Finish = out.ValidAction+r.ValidAction/k, out.Searches+r.Searches/k,
+			out.Finish+r.Finish/k
 		out.N, out.Failed = out.N+r.N, out.Failed+r.Failed
 	}
 	return out
 }
 
-// paperDataSets are the data sets of ZeroSearch's paper in the order of its table, each with the names that files use for it.
+// paperDataSets are the data sets of ZeroSearch's paper in the order of its table, each with the names that files use
+// for it.
 var paperDataSets = []struct {
 	title string
 	names []string
 }{
-	{"NQ", []string{"nq", "nq_open", "naturalquestions"}}, {"TriviaQA", []string{"triviaqa", "tq"}}, {"PopQA", []string{"popqa"}},
-	{"HotpotQA", []string{"hotpotqa"}}, {"2Wiki", []string{"2wikimultihopqa", "2wiki"}}, {"MuSiQue", []string{"musique"}},
+	{"NQ", []string{"nq", "nq_open", "naturalquestions"}}, {"TriviaQA", []string{"triviaqa", "tq"}},
+	{"PopQA", []string{"popqa"}},
+	{"HotpotQA", []string{"hotpotqa"}}, {"2Wiki", []string{"2wikimultihopqa", "2wiki"}},
+	{"MuSiQue", []string{"musique"}},
 	{"Bamboogle", []string{"bamboogle"}},
 }
 
-// paperSet is the index of a data source in paperDataSets, -1 if it is not one of them. Names are compared without regard to case and
-// without the prefix searchR1_.
+// paperSet is the index of a data source in paperDataSets, -1 if it is not one of them. Names are compared without
+// regard to case and without the prefix searchR1_.
 func paperSet(source string) int {
 	name := strings.TrimPrefix(strings.ToLower(source), "searchr1_")
 	for i, p := range paperDataSets {

@@ -44,12 +44,14 @@ func load(t *testing.T) (g golden) {
 
 func results(source string, scores ...float64) (out []Result) {
 	for i, x := range scores {
-		out = append(out, Result{Method: Agent, Source: source, ID: fmt.Sprint(i), Scores: reward.Scores{EM: math.Floor(x), F1: x, SubEM: math.Ceil(x)}})
+		out = append(out, Result{Method: Agent, Source: source, ID: fmt.Sprint(i),
+			Scores: reward.Scores{EM: math.Floor(x), F1: x, SubEM: math.Ceil(x)}})
 	}
 	return out
 }
 
-// Values by scipy and numpy. Bootstrap intervals agree within their Monte Carlo error, a few hundredths of the standard error.
+// Values by scipy and numpy. Bootstrap intervals agree within their Monte Carlo error, a few hundredths of the standard
+// error.
 func TestAgainstSciPy(t *testing.T) {
 	g := load(t)
 	for _, c := range g.Bootstrap {
@@ -100,7 +102,8 @@ func TestReport(t *testing.T) {
 	all := append(results("zzz", 1, 0.5), results("bamboogle", 0)...)
 	all = append(all, results("nq", 1, 1, 0.5, 0)...)
 	answer := "x"
-	all[0].Answer, all[0].Turns, all[0].Valid, all[0].Searches, all[1].Turns, all[1].Status = &answer, 3, 2, 1, 1, episode.SearchFailed
+	all[0].Answer, all[0].Turns, all[0].Valid, all[0].Searches, all[1].Turns, all[1].Status = &answer, 3, 2, 1, 1,
+		episode.SearchFailed
 	rows := Report(all, Bootstrap{})
 	var names []string
 	for _, r := range rows {
@@ -109,7 +112,8 @@ func TestReport(t *testing.T) {
 	}
 	require.Equal(t, []string{"nq", "bamboogle", "zzz", Average, All}, names, "the paper's order, then others")
 	require.Equal(t, Row{Method: Agent, Source: "nq", EM: 0.5, F1: 0.625, SubEM: 0.75, N: 4}, rows[0])
-	require.Equal(t, Row{Method: Agent, Source: "zzz", EM: 0.5, F1: 0.75, SubEM: 1, ValidAction: 0.5, Searches: 0.5, Finish: 0.5, N: 2, Failed: 1}, rows[2])
+	require.Equal(t, Row{Method: Agent, Source: "zzz", EM: 0.5, F1: 0.75, SubEM: 1, ValidAction: 0.5, Searches: 0.5,
+		Finish: 0.5, N: 2, Failed: 1}, rows[2])
 	require.InDelta(t, (0.625+0+0.75)/3, rows[3].F1, 1e-15)
 	require.InDelta(t, 4.0/7, rows[4].F1, 1e-15)
 	require.Equal(t, 7, rows[3].N)
@@ -121,14 +125,16 @@ func TestReport(t *testing.T) {
 func TestIntervals(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.Float64Range(0, 1)
-		all := append(results("nq", rapid.SliceOfN(unit, 1, 30).Draw(t, "a")...), results("x", rapid.SliceOfN(unit, 1, 30).Draw(t, "b")...)...)
+		all := append(results("nq", rapid.SliceOfN(unit, 1, 30).Draw(t, "a")...),
+			results("x", rapid.SliceOfN(unit, 1, 30).Draw(t, "b")...)...)
 		b := Bootstrap{Resamples: 400, Level: 0.99, Seed: rapid.Uint64().Draw(t, "seed")}
 		rows := Report(all, b)
 		require.Equal(t, rows, Report(all, b))
 		for _, r := range rows {
 			for _, s := range Scores() {
 				x, ci := s.Of(r)
-				require.True(t, ci[0] >= -1e-12 && ci[0] <= x+1e-12 && x-1e-12 <= ci[1] && ci[1] <= 1+1e-12, "%s %v %v", r.Source, x, ci)
+				require.True(t, ci[0] >= -1e-12 && ci[0] <= x+1e-12 && x-1e-12 <= ci[1] &&
+					ci[1] <= 1+1e-12, "%s %v %v", r.Source, x, ci)
 			}
 		}
 		same, err := Compare(all, all, b)
@@ -145,9 +151,11 @@ func TestCompare(t *testing.T) {
 	b := append(results("x", 1, 0.5), results("nq", 1, 1, 0, 0)...)
 	ds, err := Compare(a, b, Bootstrap{})
 	require.NoError(t, err)
-	require.Equal(t, Difference{Source: "nq", N: 4, EM: Paired{A: 0, B: 0.5, Diff: 0.5, Wins: 2, P: 0.5}, F1: Paired{A: 0.125, B: 0.5, Diff: 0.375, Wins: 2, Losses: 1, P: 1},
+	require.Equal(t, Difference{Source: "nq", N: 4, EM: Paired{A: 0, B: 0.5, Diff: 0.5, Wins: 2, P: 0.5},
+		F1:    Paired{A: 0.125, B: 0.5, Diff: 0.375, Wins: 2, Losses: 1, P: 1},
 		SubEM: Paired{A: 0.25, B: 0.5, Diff: 0.25, Wins: 2, Losses: 1, P: 1}}, ds[0])
-	require.Equal(t, []string{"nq", "x", Average, All}, []string{ds[0].Source, ds[1].Source, ds[2].Source, ds[3].Source})
+	require.Equal(t, []string{"nq", "x", Average, All}, []string{ds[0].Source, ds[1].Source, ds[2].Source,
+		ds[3].Source})
 	require.InDelta(t, (0.375+0.25)/2, ds[2].F1.Diff, 1e-15)
 	require.InDelta(t, (1.5+0.5)/6, ds[3].F1.Diff, 1e-15)
 	require.Equal(t, []int{3, 1, 6}, []int{ds[3].F1.Wins, ds[3].F1.Losses, ds[3].N})
@@ -231,6 +239,9 @@ func TestTables(t *testing.T) {
 $`, b.String())
 	b.Reset()
 	require.NoError(t, Details(rows[:1]).Text(&b))
-	require.Equal(t, "  data source              engine  n     em     f1  f1 interval  sub_em  valid actions  searches  finished\n"+
-		"           nq  simulated tau=0.25  2  0.500  0.500  0.000-0.875   0.500           0.0%      0.00      0.0%\n", b.String())
+	require.Equal(t,
+		"  data source              engine  n     em     f1  f1 interval  sub_em  valid actions  searches  finished\n"+
+			"           nq  simulated tau=0.25  2  0.500  0.500  0.000-0.875   0.500           0.0%      0.00      "+
+			"0.0%\n",
+		b.String())
 }

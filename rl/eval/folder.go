@@ -40,7 +40,8 @@ type Folder struct {
 func CheckFolder(dir string) error {
 	f := Folder{Dir: dir}
 	if _, _, run := rundir.Last(dir); run || exists(f.path("metrics.jsonl")) {
-		return f.openError(errors.New("the folder holds a training run: choose another --out, as in " + filepath.Join(dir, "eval")))
+		return f.openError(errors.New("the folder holds a training run: choose another --out, as in " +
+			filepath.Join(dir, "eval")))
 	}
 	return nil
 }
@@ -60,10 +61,14 @@ func OpenFolder(dir string, now fingerprint.Parts, config []byte) (*Folder, erro
 			return nil, f.openError(errors.New("settings.json is damaged: choose another --out"))
 		}
 		if _, earlier := was["checkpoint"]; earlier {
-			return nil, f.openError(errors.New("an earlier version made it, which did not record the fingerprint of the weights: choose another --out"))
+			return nil,
+				f.openError(errors.New("an earlier version made it, which did not record the fingerprint of the " +
+					"weights: choose another --out"))
 		}
 		if diff := differences(was, now); len(diff) > 0 {
-			return nil, f.openError(fmt.Errorf("it was made with other settings (%s): choose another --out", strings.Join(diff, "; ")))
+			return nil,
+				f.openError(fmt.Errorf("it was made with other settings (%s): choose another --out",
+					strings.Join(diff, "; ")))
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, f.openError(err)
@@ -105,8 +110,8 @@ func (f *Folder) episodes(m Method) string {
 	return f.path("episodes-" + string(m) + ".jsonl")
 }
 
-// Begin gives the finished episodes of a method, [questions], nil for a question without one, and opens the file for the
-// remaining episodes.
+// Begin gives the finished episodes of a method, [questions], nil for a question without one, and opens the file for
+// the remaining episodes.
 func (f *Folder) Begin(m Method, questions []data.Question) ([]*episode.Episode, error) {
 	done := make([]*episode.Episode, len(questions))
 	f.Done, f.Want = 0, len(questions)
@@ -139,8 +144,8 @@ func (f *Folder) Begin(m Method, questions []data.Question) ([]*episode.Episode,
 	return done, nil
 }
 
-// completeLines calls each for every line of a file, if the file exists. It cuts off a last line without a line break, which
-// an interrupted process left.
+// completeLines calls each for every line of a file, if the file exists. It cuts off a last line without a line break,
+// which an interrupted process left.
 func completeLines(name string, each func(line []byte) error) error {
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -169,8 +174,8 @@ func completeLines(name string, each func(line []byte) error) error {
 	}
 }
 
-// Append writes a finished episode to the file. An episode whose search failed is not written, so it is run again when the
-// evaluation is continued.
+// Append writes a finished episode to the file. An episode whose search failed is not written, so it is run again when
+// the evaluation is continued.
 func (f *Folder) Append(e *episode.Episode) error {
 	if e.Status == episode.SearchFailed {
 		return nil

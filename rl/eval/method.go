@@ -19,14 +19,16 @@ const (
 	Direct Method = "direct"
 	// CoT reasons step by step first (Wei et al. 2022, arXiv 2201.11903).
 	CoT Method = "cot"
-	// RAG searches once, with the question as the query, and answers with the documents in the prompt (Lewis et al. 2020, arXiv 2005.11401).
+	// RAG searches once, with the question as the query, and answers with the documents in the prompt (Lewis et al.
+	// 2020, arXiv 2005.11401).
 	RAG Method = "rag"
 )
 
 // Methods lists all methods in the order of tables: baselines first.
 func Methods() []Method { return []Method{Direct, CoT, RAG, Agent} }
 
-// ParseMethods gives the methods with these names, without duplicates, in the order of tables; "all" stands for all methods.
+// ParseMethods gives the methods with these names, without duplicates, in the order of tables; "all" stands for all
+// methods.
 func ParseMethods(names []string) ([]Method, error) {
 	if slices.Contains(names, "all") {
 		return Methods(), nil
@@ -47,7 +49,8 @@ func ParseMethods(names []string) ([]Method, error) {
 
 // Title is a method's name in tables.
 func (m Method) Title() string {
-	return map[Method]string{Direct: "Direct answer", CoT: "Chain of thought", RAG: "RAG (one retrieval)", Agent: "Search agent"}[m]
+	return map[Method]string{Direct: "Direct answer", CoT: "Chain of thought", RAG: "RAG (one retrieval)",
+		Agent: "Search agent"}[m]
 }
 
 // Baseline says whether a method is a baseline. The agent is none, and neither is "", which stands for the agent.
@@ -60,19 +63,22 @@ func (m Method) Searches() bool { return m == Agent || m == RAG }
 func (m Method) Prompt(question, documents string) string {
 	switch m {
 	case Direct:
-		return "Give a short answer to the question, a few words at most. Write the answer and nothing else.\nQuestion: " + question + "\nAnswer:"
+		return "Give a short answer to the question, a few words at most. Write the answer and nothing " +
+			"else.\nQuestion: " + question + "\nAnswer:"
 	case CoT:
-		return "Think about the question step by step. When you are done, write a short answer, a few words at most, between <answer> and </answer>.\nQuestion: " + question + "\n"
+		return "Think about the question step by step. When you are done, write a short answer, a few words at most, " +
+			"between <answer> and </answer>.\nQuestion: " + question + "\n"
 	case RAG:
 		return "Here are documents that a search for the question returned.\n\n" + documents +
-			"\n\nGive a short answer to the question, a few words at most. Write the answer and nothing else.\nQuestion: " + question + "\nAnswer:"
+			"\n\nGive a short answer to the question, a few words at most. Write the answer and nothing " +
+			"else.\nQuestion: " + question + "\nAnswer:"
 	}
 	return episode.Prompt(question)
 }
 
-// answer is the answer of an episode. The agent must put its answer between tags. A baseline may leave the tags out: then
-// the answer is the first line of the text, or the last line for a chain of thought. The thoughts of a reasoning model are
-// removed first.
+// answer is the answer of an episode. The agent must put its answer between tags. A baseline may leave the tags out:
+// then the answer is the first line of the text, or the last line for a chain of thought. The thoughts of a reasoning
+// model are removed first.
 func (m Method) answer(e *episode.Episode) (string, bool) {
 	answer, ok := e.Answer()
 	if ok || m == Agent || len(e.Turns) == 0 || !e.Status.Trained() {

@@ -28,8 +28,8 @@ type Compared struct {
 	results []Result
 }
 
-// ReadRun reads one method of a folder that eval --out wrote: DIR or DIR:METHOD. Without METHOD it is the only method of
-// the folder, or else the agent.
+// ReadRun reads one method of a folder that eval --out wrote: DIR or DIR:METHOD. Without METHOD it is the only method
+// of the folder, or else the agent.
 func ReadRun(run string) (Compared, error) {
 	dir, method := run, ""
 	if i := strings.LastIndexByte(run, ':'); i >= 0 && !exists(run) {
@@ -92,10 +92,12 @@ func CompareRuns(a, b Compared, boot Bootstrap) (out Comparison, err error) {
 	isSimulated := func(x Compared) bool { return strings.Contains(x.Engine, "simulated") }
 	switch {
 	case isSimulated(out.A) != isSimulated(out.B):
-		out.Note = fmt.Sprintf("A searched with %s, B with %s: a simulated engine is told the answers, so the difference is "+
-			"not one of the models alone", out.A.Engine, out.B.Engine)
+		out.Note = fmt.Sprintf(
+			"A searched with %s, B with %s: a simulated engine is told the answers, so the difference is "+
+				"not one of the models alone", out.A.Engine, out.B.Engine)
 	case out.A.Engine != out.B.Engine && out.A.Method.Searches() && out.B.Method.Searches():
-		out.Note = fmt.Sprintf("A searched with %s, B with %s: the difference is not one of the models alone", out.A.Engine, out.B.Engine)
+		out.Note = fmt.Sprintf("A searched with %s, B with %s: the difference is not one of the models alone",
+			out.A.Engine, out.B.Engine)
 	}
 	return out, nil
 }

@@ -63,7 +63,8 @@ func Scores() []Score { return []Score{ScoreEM, ScoreF1, ScoreSubEM} }
 
 // Title is the name of a score in tables.
 func (s Score) Title() string {
-	return map[Score]string{ScoreEM: "EM (strict)", ScoreF1: "F1", ScoreSubEM: "sub-EM (containment; \"EM\" in ZeroSearch's paper)"}[s]
+	return map[Score]string{ScoreEM: "EM (strict)", ScoreF1: "F1",
+		ScoreSubEM: "sub-EM (containment; \"EM\" in ZeroSearch's paper)"}[s]
 }
 
 // Of gives the value of the score in a row, and its confidence interval.
@@ -77,8 +78,8 @@ func (s Score) Of(r Row) (float64, *Interval) {
 	return r.SubEM, r.SubEMCI
 }
 
-// PaperTable arranges the rows of several methods as papers do: one line for each method, one column for each data source, the average in the
-// last column. Values are in percent.
+// PaperTable arranges the rows of several methods as papers do: one line for each method, one column for each data
+// source, the average in the last column. Values are in percent.
 func PaperTable(rows []Row, s Score) Grid {
 	var sources []string
 	averaged := false
@@ -138,7 +139,8 @@ func percent(x float64, ci *Interval) string {
 
 // Details is a table with all counts and rates, one line for each row.
 func Details(rows []Row) Grid {
-	g := Grid{Head: []string{"data source", "engine", "n", "em", "f1", "sub_em", "valid actions", "searches", "finished"}, Left: 2}
+	g := Grid{Head: []string{"data source", "engine", "n", "em", "f1", "sub_em", "valid actions", "searches",
+		"finished"}, Left: 2}
 	methods := slices.ContainsFunc(rows, func(r Row) bool { return r.Method != rows[0].Method })
 	ci := len(rows) > 0 && rows[0].F1CI != nil
 	if ci {
@@ -148,8 +150,10 @@ func Details(rows []Row) Grid {
 		g.Head, g.Left = slices.Insert(g.Head, 0, "method"), 3
 	}
 	for _, r := range rows {
-		line := []string{r.Source, r.Label(), fmt.Sprint(r.N), fmt.Sprintf("%.3f", r.EM), fmt.Sprintf("%.3f", r.F1), fmt.Sprintf("%.3f", r.SubEM),
-			fmt.Sprintf("%.1f%%", 100*r.ValidAction), fmt.Sprintf("%.2f", r.Searches), fmt.Sprintf("%.1f%%", 100*r.Finish)}
+		line := []string{r.Source, r.Label(), fmt.Sprint(r.N), fmt.Sprintf("%.3f", r.EM), fmt.Sprintf("%.3f", r.F1),
+			fmt.Sprintf("%.3f", r.SubEM),
+			fmt.Sprintf("%.1f%%", 100*r.ValidAction), fmt.Sprintf("%.2f", r.Searches),
+			fmt.Sprintf("%.1f%%", 100*r.Finish)}
 		if ci {
 			line = slices.Insert(line, 5, fmt.Sprintf("%.3f-%.3f", r.F1CI[0], r.F1CI[1]))
 		}
@@ -163,14 +167,16 @@ func Details(rows []Row) Grid {
 
 // CompareTable is a table of differences, one line for each data source and score.
 func CompareTable(ds []Difference) Grid {
-	g := Grid{Head: []string{"data source", "score", "n", "A", "B", "B-A", "interval", "p (bootstrap)", "B better", "A better", "p (sign, McNemar)"}, Left: 2}
+	g := Grid{Head: []string{"data source", "score", "n", "A", "B", "B-A", "interval", "p (bootstrap)", "B better",
+		"A better", "p (sign, McNemar)"}, Left: 2}
 	for _, d := range ds {
 		for i, p := range d.scores() {
 			ci, pb := "", ""
 			if p.CI != nil {
 				ci, pb = fmt.Sprintf("%+.3f to %+.3f", p.CI[0], p.CI[1]), pValue(*p.PBootstrap)
 			}
-			g.Rows = append(g.Rows, []string{d.Source, string(Scores()[i]), fmt.Sprint(d.N), fmt.Sprintf("%.3f", p.A), fmt.Sprintf("%.3f", p.B), fmt.Sprintf("%+.3f", p.Diff),
+			g.Rows = append(g.Rows, []string{d.Source, string(Scores()[i]), fmt.Sprint(d.N), fmt.Sprintf("%.3f", p.A),
+				fmt.Sprintf("%.3f", p.B), fmt.Sprintf("%+.3f", p.Diff),
 				ci, pb, fmt.Sprint(p.Wins), fmt.Sprint(p.Losses), pValue(p.P)})
 		}
 	}

@@ -17,10 +17,13 @@ type saving struct {
 
 func (pl Planner) savings(c *config.Config) []saving {
 	tokens := func(n int) saving {
-		return saving{fmt.Sprintf("--micro-batch-tokens %d", n), func(o *config.Config) { o.Optim.MicroBatchTokens = min(o.Optim.MicroBatchTokens, n) }}
+		return saving{fmt.Sprintf("--micro-batch-tokens %d", n),
+			func(o *config.Config) { o.Optim.MicroBatchTokens = min(o.Optim.MicroBatchTokens, n) }}
 	}
 	context := func(n int) saving {
-		return saving{fmt.Sprintf("--max-context %d", n), func(o *config.Config) { o.Rollout.MaxContext = min(cmp.Or(o.Rollout.MaxContext, n), n) }}
+		return saving{fmt.Sprintf("--max-context %d", n), func(o *config.Config) {
+			o.Rollout.MaxContext = min(cmp.Or(o.Rollout.MaxContext, n), n)
+		}}
 	}
 	if pl.Verb == "generate" || pl.Verb == "serve" {
 		return []saving{context(2048), context(512), {"--dtype q8", func(o *config.Config) { o.Policy.DType = "q8" }}}
@@ -33,18 +36,25 @@ func (pl Planner) savings(c *config.Config) []saving {
 			}
 		}}
 	}
-	list := []saving{tokens(2048), tokens(1024), tokens(512), {"--recompute", func(o *config.Config) { o.Optim.Recompute = true }},
+	list := []saving{tokens(2048), tokens(1024), tokens(512),
+		{"--recompute", func(o *config.Config) { o.Optim.Recompute = true }},
 		{"--kv-dtype bf16", func(o *config.Config) { o.Policy.KVDType = "bf16" }}}
 	if pl.Verb == "train" {
-		list = append(list, memory("512MiB"), saving{"--concurrency 32", func(o *config.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 32) }},
-			saving{"--concurrency 8", func(o *config.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }}, context(2048), context(1024))
+		list = append(list, memory("512MiB"), saving{"--concurrency 32",
+			func(o *config.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 32) }},
+			saving{"--concurrency 8", func(o *config.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }},
+			context(2048), context(1024))
 		if c.Search.Simulates() {
 			list = append(list, saving{"--sim-dtype q8", func(o *config.Config) { o.Search.SimDType = "q8" }})
 		}
 		list = append(list, saving{"--ref-dtype q8", func(o *config.Config) { o.Policy.RefDType = "q8" }},
-			saving{"--kl-coef 0", func(o *config.Config) { o.Algo.KLCoef, o.Policy.RefModel, o.Policy.Reference = 0, "", "" }})
+			saving{"--kl-coef 0", func(o *config.Config) {
+				o.Algo.KLCoef, o.Policy.RefModel, o.Policy.Reference = 0, "",
+					""
+			}})
 		if c.Algo.UsesCritic() {
-			list = append(list, saving{"--critic-train head", func(o *config.Config) { o.Critic.Train = config.CriticHead }})
+			list = append(list, saving{"--critic-train head",
+				func(o *config.Config) { o.Critic.Train = config.CriticHead }})
 		}
 	}
 	lora := func(o *config.Config) bool { return o.Policy.Adapter != "" || o.Policy.LoRAR > 0 }

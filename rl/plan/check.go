@@ -34,6 +34,7 @@ func Check(ctx context.Context, c *config.Config, dev kernels.Device, machine fu
 	} else if len(pl.Limits) == 0 {
 		return nil
 	}
-	_, err := await.Call(ctx, func() ([]string, error) { return pl.Refuse(*c, limit) }) // it may compare models by content
+	// it may compare models by content
+	_, err := await.Call(ctx, func() ([]string, error) { return pl.Refuse(*c, limit) })
 	return err
 }

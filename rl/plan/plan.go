@@ -68,7 +68,8 @@ func (pl Planner) plan(o config.Config) (engine.Plan, error) {
 		policy.Saved = true
 		policy.Engine, policy.Train = rolling(&o, policy.Config, kv, 0), pl.pass(&o, policy.Config, kv)
 	default:
-		policy.Engine = &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: memory, MaxContext: o.Rollout.MaxContext}}
+		policy.Engine = &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: memory,
+			MaxContext: o.Rollout.MaxContext}}
 		if pl.Verb == "generate" {
 			policy.Engine.Active = pl.Active
 		}
@@ -119,7 +120,8 @@ func (pl Planner) Refuse(c config.Config, limit int64) (advice []string, err err
 // rolling is a model's place in the engine of a training run.
 func rolling(o *config.Config, cfg *model.Config, kv kernels.DType, usual int) *engine.PlanEngine {
 	r := &o.Rollout
-	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: roles.KVBytes(o, cfg, kv, usual), MaxContext: min(r.MaxContext, cfg.MaxPos),
+	return &engine.PlanEngine{ModelOptions: engine.ModelOptions{KVType: kv, KVBytes: roles.KVBytes(o, cfg, kv, usual),
+		MaxContext:   min(r.MaxContext, cfg.MaxPos),
 		MaxSequences: max(1, min(r.Concurrency, r.BatchSize*r.N))}}
 }
 

@@ -83,7 +83,8 @@ func TestPlanOfDevices(t *testing.T) {
 	for _, lora := range []int{0, 4} {
 		one := memory(Planner{}, lora, 0.1)
 		require.Equal(t, one, memory(Planner{Device: "cpu", SimDevice: "cpu"}, lora, 0.1))
-		require.Equal(t, map[int]int64{0: 2 * weights, 4: weights}[lora], one.Of("", "weights"), "reference and simulator are one copy")
+		require.Equal(t, map[int]int64{0: 2 * weights, 4: weights}[lora], one.Of("", "weights"),
+			"reference and simulator are one copy")
 		two := memory(Planner{Device: "cpu", SimDevice: "ref"}, lora, 0.1)
 		simulator := two.Of("simulator", "weights") // in the layout of another device
 		require.NotZero(t, simulator)
@@ -91,7 +92,8 @@ func TestPlanOfDevices(t *testing.T) {
 		require.NotZero(t, two.Of("simulator", "KV pages"))
 		require.Equal(t, two.Total, two.On(""))
 		apart := memory(gpu, lora, 0.1)
-		require.Equal(t, apart.Of("program", "")+apart.Of("", "saving"), apart.On(""), "the rest is on the GPUs, until it is saved")
+		require.Equal(t, apart.Of("program", "")+apart.Of("", "saving"), apart.On(""),
+			"the rest is on the GPUs, until it is saved")
 		require.Equal(t, apart.Of("simulator", "")+apart.Of("device cuda:1", ""), apart.On("cuda:1"))
 	}
 	gpu.Verb, gpu.Threads, gpu.Limits = "train", 1, map[string]int64{"cuda:0": 1 << 40, "cuda:1": 1 << 40}
@@ -113,7 +115,8 @@ func TestAdviceFits(t *testing.T) {
 	for _, lora := range []int{0, 8} {
 		c := g.Settings(t)
 		c.Policy.Model, c.Policy.RefModel = dir, ""
-		c.Policy.LoRAR, c.Policy.LoRATargets, c.Rollout.Concurrency, c.Rollout.N, c.Optim.MicroBatchTokens = lora, "all-linear", 512, 64, 4096
+		c.Policy.LoRAR, c.Policy.LoRATargets, c.Rollout.Concurrency, c.Rollout.N, c.Optim.MicroBatchTokens = lora,
+			"all-linear", 512, 64, 4096
 		pl := Planner{Verb: "train", Threads: 1}
 		named := map[string]bool{}
 		apply := func(flags string) int64 {
@@ -159,8 +162,11 @@ func TestPlanningErrorsAreSaid(t *testing.T) {
 		"adapter_config.json": func(c *config.Config) { // beside the weights, and damaged
 			write(c, "adapter_config.json", `{"r":`)
 		},
-		"lora targets nothing match none": func(c *config.Config) { c.Policy.LoRAR, c.Policy.LoRATargets = 4, "nothing" },
-		"Rollout.KVMemory":                func(c *config.Config) { c.Rollout.KVMemory = "much" },
+		"lora targets nothing match none": func(c *config.Config) {
+			c.Policy.LoRAR, c.Policy.LoRATargets = 4,
+				"nothing"
+		},
+		"Rollout.KVMemory": func(c *config.Config) { c.Rollout.KVMemory = "much" },
 		"no/such/critic": func(c *config.Config) {
 			c.Algo.Algo, c.Algo.KLCoef, c.Policy.RefModel, c.Critic.Model = "ppo", 0, "", "no/such/critic"
 		},

@@ -35,7 +35,8 @@ func (r *plannedRoles) add(cast *roles.Cast) {
 
 // modelOf is the plan's row of a role.
 func modelOf(role *roles.Role) engine.PlanModel {
-	m := engine.PlanModel{Name: role.Name, Config: role.Config, DType: role.DType, Device: role.Device, Full: role.Trained,
+	m := engine.PlanModel{Name: role.Name, Config: role.Config, DType: role.DType, Device: role.Device,
+		Full:     role.Trained,
 		Averaged: role.Averaged, Shared: role.Source == roles.OfPolicy && role.Name != "policy"}
 	if a := role.Adapter; a != nil {
 		m.LoRA = &engine.PlanLoRA{R: a.R, Targets: a.Targets, Trained: a.Trained}

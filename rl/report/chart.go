@@ -19,24 +19,32 @@ type panel struct {
 // line is a metric of a panel and its label.
 type line struct{ metric, label string }
 
-// panels are the charts of the page, in order. A panel is left out if a run has none of its metrics. Every metric that is in no panel gets a
-// small chart further down the page.
+// panels are the charts of the page, in order. A panel is left out if a run has none of its metrics. Every metric that
+// is in no panel gets a small chart further down the page.
 var panels = []panel{
-	{"Reward", "mean over the episodes of a step", true, []line{{"critic/score/mean", "reward"}, {"reward/f1", "F1"}, {"reward/em", "EM"}}},
-	{"Held-out questions", "greedy, never trained on", true, []line{{"val/all/f1", "F1"}, {"val/all/em", "EM"}, {"val/all/sub_em", "contained"}}},
-	{"Noise of the search engine", "the curriculum's tau, and the measured share of useful results", true, []line{{"search/tau", "tau"}, {"search/useful_rate", "useful results"}}},
-	{"Valid actions", "share of turns with a complete pair of tags, and of episodes with an answer", true, []line{{"env/valid_action_rate", "valid turns"}, {"env/finish_rate", "answered"}}},
+	{"Reward", "mean over the episodes of a step", true, []line{{"critic/score/mean", "reward"}, {"reward/f1", "F1"},
+		{"reward/em", "EM"}}},
+	{"Held-out questions", "greedy, never trained on", true,
+		[]line{{"val/all/f1", "F1"}, {"val/all/em", "EM"}, {"val/all/sub_em", "contained"}}},
+	{"Noise of the search engine", "the curriculum's tau, and the measured share of useful results", true,
+		[]line{{"search/tau", "tau"}, {"search/useful_rate", "useful results"}}},
+	{"Valid actions", "share of turns with a complete pair of tags, and of episodes with an answer", true,
+		[]line{{"env/valid_action_rate", "valid turns"}, {"env/finish_rate", "answered"}}},
 	{"Searches", "per episode", false, []line{{"search/per_question", "searches"}, {"env/turns_per_episode", "turns"}}},
-	{"Response length", "tokens that the policy sampled, per episode", false, []line{{"response_length/mean", "tokens"}}},
+	{"Response length", "tokens that the policy sampled, per episode", false,
+		[]line{{"response_length/mean", "tokens"}}},
 	{"Entropy", "nats per token; near 0 the policy hardly explores", false, []line{{"actor/entropy", "entropy"}}},
-	{"KL", "between the policy and the reference, and between the policy and the sampler within a step", false, []line{{"actor/kl_loss", "reference"}, {"actor/ppo_kl", "sampler"}}},
+	{"KL", "between the policy and the reference, and between the policy and the sampler within a step", false,
+		[]line{{"actor/kl_loss", "reference"}, {"actor/ppo_kl", "sampler"}}},
 	{"Gradient norm", "before clipping", false, []line{{"actor/grad_norm", "norm"}}},
 	{"Policy loss", "", false, []line{{"actor/pg_loss", "loss"}}},
-	{"Clipped tokens", "share of tokens whose importance ratio is outside the clipping range", false, []line{{"actor/pg_clipfrac", "share"}}},
+	{"Clipped tokens", "share of tokens whose importance ratio is outside the clipping range", false,
+		[]line{{"actor/pg_clipfrac", "share"}}},
 	{"Loss", "mean over trained tokens, in nats", false, []line{{"train/loss", "loss"}}},
 	{"Gradient norm", "before clipping", false, []line{{"train/grad_norm", "norm"}}},
 	{"Learning rate", "", false, []line{{"actor/lr", "policy"}, {"train/lr", "rate"}}},
-	{"Seconds per step", "", false, []line{{"timing_s/step", "whole step"}, {"timing_s/gen", "rollouts"}, {"timing_s/update_actor", "update"}}},
+	{"Seconds per step", "", false, []line{{"timing_s/step", "whole step"}, {"timing_s/gen", "rollouts"},
+		{"timing_s/update_actor", "update"}}},
 	{"Tokens per second", "", false, []line{{"perf/throughput", "tokens/s"}}},
 }
 
@@ -51,14 +59,15 @@ const (
 
 // chart is a chart, in the form that the page's template needs.
 type chart struct {
-	Title, Hint    string
-	Lines          []curve
-	Y              []tick
-	X              []tick
-	Width, Height  float64
-	Left, Right    float64
-	Top, Bottom    float64
-	Points, Labels string  // JSON for the values shown at the mouse pointer: [points][step, then a value or null for each line], [lines]
+	Title, Hint   string
+	Lines         []curve
+	Y             []tick
+	X             []tick
+	Width, Height float64
+	Left, Right   float64
+	Top, Bottom   float64
+	// JSON for the values shown at the mouse pointer: [points][step, then a value or null for each line], [lines]
+	Points, Labels string
 	First, Last    int     // steps at the left and right end
 	Low, High      float64 // values at the lower and upper end
 	metrics        []string
@@ -81,7 +90,8 @@ type tick struct {
 
 // draw makes the chart of a panel. ok is false if the run has none of its metrics.
 func draw(p panel, rows []row) (c chart, ok bool) {
-	c = chart{Title: p.title, Hint: p.hint, Width: chartWidth, Height: chartHeight, Left: marginLeft, Right: chartWidth - marginRight, Top: marginTop,
+	c = chart{Title: p.title, Hint: p.hint, Width: chartWidth, Height: chartHeight, Left: marginLeft,
+		Right: chartWidth - marginRight, Top: marginTop,
 		Bottom: chartHeight - marginBottom}
 	var have []line
 	for _, l := range p.series {
@@ -153,8 +163,8 @@ func latest(rows []row, metric string) float64 {
 	return math.NaN()
 }
 
-// sample gives the points of a chart, [points][1 + lines]: a step, then a value for each line, NaN if there is none. If there are more than
-// maxPoints rows, neighbouring rows are averaged.
+// sample gives the points of a chart, [points][1 + lines]: a step, then a value for each line, NaN if there is none. If
+// there are more than maxPoints rows, neighbouring rows are averaged.
 func sample(rows []row, series []line) (points [][]float64) {
 	var kept []row
 	for _, r := range rows {
@@ -184,7 +194,8 @@ func sample(rows []row, series []line) (points [][]float64) {
 	return points
 }
 
-// bounds are the ends of the value axis. Values that differ only by rounding errors count as equal. points has the shape of sample.
+// bounds are the ends of the value axis. Values that differ only by rounding errors count as equal. points has the
+// shape of sample.
 func bounds(points [][]float64, share bool) (lo, hi float64) {
 	lo, hi = math.Inf(1), math.Inf(-1)
 	for _, p := range points {

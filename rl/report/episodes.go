@@ -56,11 +56,12 @@ func (s *stepEpisodes) add(c candidate, line []byte) {
 	s.worst = place(s.worst, c, line, -1)
 }
 
-// place inserts c into a list of at most shown episodes. The list is sorted by reward: falling for sign 1, rising for sign -1. Of equal
-// rewards the episode with more turns comes first.
+// place inserts c into a list of at most shown episodes. The list is sorted by reward: falling for sign 1, rising for
+// sign -1. Of equal rewards the episode with more turns comes first.
 func place(list []candidate, c candidate, line []byte, sign int) []candidate {
 	order := func(a, b candidate) int {
-		return cmp.Or(sign*cmp.Compare(b.Reward, a.Reward), cmp.Compare(len(b.Turns), len(a.Turns)), cmp.Compare(a.order, b.order))
+		return cmp.Or(sign*cmp.Compare(b.Reward, a.Reward), cmp.Compare(len(b.Turns), len(a.Turns)),
+			cmp.Compare(a.order, b.order))
 	}
 	if i := slices.IndexFunc(list, func(o candidate) bool { return o.Question == c.Question }); i >= 0 {
 		if order(list[i], c) <= 0 {

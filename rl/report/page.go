@@ -92,7 +92,8 @@ type episodeView struct {
 	Cut          bool // Spans are single tokens
 }
 
-// render makes the page from the present files of the run, and gives their version. A live page asks its server regularly for a new version.
+// render makes the page from the present files of the run, and gives their version. A live page asks its server
+// regularly for a new version.
 func (r *Run) render(live bool) (text []byte, version int, err error) {
 	if version, err = r.refresh(); err != nil {
 		return nil, version, err
@@ -102,7 +103,8 @@ func (r *Run) render(live bool) (text []byte, version int, err error) {
 	r.mu.Unlock()
 	p.Live, p.Version = live, version
 	p.CSS, p.JS = template.CSS(pageCSS), template.JS(pageJS)
-	p.Policy = "default-src 'none'; style-src '" + hash(pageCSS) + "'; script-src '" + hash(pageJS) + "'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+	p.Policy = "default-src 'none'; style-src '" + hash(pageCSS) + "'; script-src '" + hash(pageJS) +
+		"'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, p); err != nil {
 		return nil, version, fmt.Errorf("making the report of %s: %w", r.dir, err)
@@ -141,14 +143,16 @@ func (r *Run) page() *page {
 	p.Name = filepath.Base(abs)
 	first, _, _ := strings.Cut(r.configText, "\n")
 	p.Command = strings.TrimPrefix(first, "# ")
-	for _, name := range []string{"model", "algo", "search-mode", "simulation-llm", "data", "reward", "lora-r", "lr", "dtype", "seed"} {
+	for _, name := range []string{"model", "algo", "search-mode", "simulation-llm", "data", "reward", "lora-r", "lr",
+		"dtype", "seed"} {
 		if v := r.option(name); v != "" && !(name == "lora-r" && v == "0") {
 			p.Facts = append(p.Facts, fact{name, v})
 		}
 	}
 	p.Tiles = r.tiles()
 	if r.damaged > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("%d lines of metrics.jsonl or episodes.jsonl could not be read and are left out.", r.damaged))
+		p.Notes = append(p.Notes,
+			fmt.Sprintf("%d lines of metrics.jsonl or episodes.jsonl could not be read and are left out.", r.damaged))
 	}
 	p.Charts, p.More = r.charts()
 	p.Evals = r.tables()
@@ -195,7 +199,8 @@ func (r *Run) tiles() (out []tile) {
 		of = "of " + total
 	}
 	add("Steps", fmt.Sprint(r.rows[n-1].step), of)
-	for _, m := range []struct{ label, metric string }{{"Reward", "critic/score/mean"}, {"F1", "reward/f1"}, {"Exact match", "reward/em"}, {"Held-out F1", "val/all/f1"}, {"Loss", "train/loss"}} {
+	for _, m := range []struct{ label, metric string }{{"Reward", "critic/score/mean"}, {"F1", "reward/f1"},
+		{"Exact match", "reward/em"}, {"Held-out F1", "val/all/f1"}, {"Loss", "train/loss"}} {
 		from, to, note := ends(r.rows, m.metric)
 		if note != "" && (m.label == "Reward" || !repeats(r.rows, m.metric, []line{{"critic/score/mean", ""}})) {
 			add(m.label, number(from)+" → "+number(to), note)
@@ -223,7 +228,8 @@ func (r *Run) tiles() (out []tile) {
 	return append(out, r.costTiles()...)
 }
 
-// ends gives the means of the first and the last tenth of a metric's values, and a note that says so. The note is "" if there are no values.
+// ends gives the means of the first and the last tenth of a metric's values, and a note that says so. The note is "" if
+// there are no values.
 func ends(rows []row, metric string) (from, to float64, note string) {
 	var all []float64
 	for _, r := range rows {
@@ -294,8 +300,10 @@ func (r *Run) stepViews() (out []stepView) {
 }
 
 func (r *Run) view(e *episode.Episode, key string) episodeView {
-	v := episodeView{Key: key, Question: e.Question, Gold: e.GoldenAnswers, Status: strings.ReplaceAll(string(e.Status), "_", " "), Reward: number(e.Reward), Good: e.Reward > 0,
-		PromptTokens: len(e.PromptIDs), Trained: e.PolicyTokens(), Searches: e.Searches(), Spans: spans(e, r.tok), Cut: r.tok != nil}
+	v := episodeView{Key: key, Question: e.Question, Gold: e.GoldenAnswers,
+		Status: strings.ReplaceAll(string(e.Status), "_", " "), Reward: number(e.Reward), Good: e.Reward > 0,
+		PromptTokens: len(e.PromptIDs), Trained: e.PolicyTokens(), Searches: e.Searches(), Spans: spans(e, r.tok),
+		Cut: r.tok != nil}
 	v.Answer, v.Answered = e.Answer()
 	if r.tok != nil {
 		v.Prompt = r.tok.Decode(e.PromptIDs, false)

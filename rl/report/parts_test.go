@@ -44,13 +44,15 @@ func TestSpans(t *testing.T) {
 	e.Turns = append([]episode.Turn{turn("hm </b> <think>a", "My action <search> is", episode.Invalid)}, e.Turns...)
 	e.Advantages = append(make([]float32, 16), e.Advantages...)
 	e.Advantages[0] = 0.25
-	want := "hm </b> [tag think]<think>[in-think]a{My action <search> is}[tag think]<think>[in-think]é?[tag think]</think>[tag search]<search>[in-search]q[tag search]</search>" +
+	want := "hm </b> [tag think]<think>[in-think]a{My action <search> is}[tag think]<think>[in-think]é?[tag " +
+		"think]</think>[tag search]<search>[in-search]q[tag search]</search>" +
 		"{\n\n<information><answer>no</answer></information>\n\n}[tag answer]<answer>[in-answer]é[tag answer]</answer>"
 	cut := spans(e, tok)
 	require.Equal(t, want, seen(cut))
 	require.Equal(t, want, seen(spans(e, nil)), "without a tokenizer the text is the same")
 
-	require.Equal(t, span{Text: "h", Token: true, ID: encode("h")[0], HasLogprob: true, HasAdvantage: true, Advantage: 0.25, Logprob: 0, Parts: []part{{"h", ""}}}, cut[0])
+	require.Equal(t, span{Text: "h", Token: true, ID: encode("h")[0], HasLogprob: true, HasAdvantage: true,
+		Advantage: 0.25, Logprob: 0, Parts: []part{{"h", ""}}}, cut[0])
 	tokens := 0
 	for _, s := range cut {
 		if s.Token {
@@ -105,7 +107,8 @@ func TestPick(t *testing.T) {
 	require.Equal(t, []string{"f", "e", "d", "c"}, name(best))
 	require.Len(t, best[0].Turns, 3)
 	require.Equal(t, []string{"a", "b", "c", "d"}, name(worst))
-	require.Equal(t, []float64{0, 0.5, 1, 1.5}, []float64{worst[0].Reward, worst[1].Reward, worst[2].Reward, worst[3].Reward})
+	require.Equal(t, []float64{0, 0.5, 1, 1.5}, []float64{worst[0].Reward, worst[1].Reward, worst[2].Reward,
+		worst[3].Reward})
 	add(8, "x", 1, 1)
 	require.Equal(t, []int{1, 8}, []int{r.first.step, r.last.step})
 	require.Equal(t, 15, r.count)
@@ -118,14 +121,17 @@ func TestTail(t *testing.T) {
 	resets := 0
 	f := tail{path: path}
 	read := func() {
-		require.NoError(t, f.read(func(b []byte) { got = append(got, string(b)) }, func() { got, resets = nil, resets+1 }))
+		require.NoError(t, f.read(func(b []byte) { got = append(got, string(b)) },
+			func() { got, resets = nil, resets+1 }))
 	}
 	read()
 	long := strings.Repeat("x", 1<<19)
 	for _, step := range []struct {
 		text string
 		want []string
-	}{{"one\ntw", []string{"one"}}, {"one\ntwo\n\n", []string{"one", "two"}}, {"one\ntwo\n\n" + long, []string{"one", "two"}}, {"one\ntwo\n\n" + long + "\nz\n", []string{"one", "two", long, "z"}}, {"1\n", []string{"1"}}} {
+	}{{"one\ntw", []string{"one"}}, {"one\ntwo\n\n", []string{"one", "two"}},
+		{"one\ntwo\n\n" + long, []string{"one", "two"}}, {"one\ntwo\n\n" + long + "\nz\n",
+			[]string{"one", "two", long, "z"}}, {"1\n", []string{"1"}}} {
 		require.NoError(t, os.WriteFile(path, []byte(step.text), 0o644))
 		read()
 		require.Equal(t, step.want, got)
@@ -134,7 +140,8 @@ func TestTail(t *testing.T) {
 }
 
 func TestNumber(t *testing.T) {
-	for want, v := range map[string]float64{"0": 0, "1": 1, "0.25": 0.25, "0.333": 1. / 3, "12.3": 12.34, "123": 123.4, "1234": 1234.4, "12.3k": 12345, "1.5M": 1.5e6, "2.25G": 2.25e9,
+	for want, v := range map[string]float64{"0": 0, "1": 1, "0.25": 0.25, "0.333": 1. / 3, "12.3": 12.34, "123": 123.4,
+		"1234": 1234.4, "12.3k": 12345, "1.5M": 1.5e6, "2.25G": 2.25e9,
 		"1e-06": 1e-6, "0.00123": 0.001234, "-0.5": -0.5, "–": math.NaN(), "-2e-05": -2e-5} {
 		require.Equal(t, want, number(v))
 	}
@@ -211,7 +218,8 @@ func TestHandler(t *testing.T) {
 	require.Equal(t, 200, w.Code)
 	require.Contains(t, w.Body.String(), `data-live="2"`)
 	require.Contains(t, w.Body.String(), "<b>Reward</b>")
-	require.Equal(t, http.StatusForbidden, get("GET", "/", "evil.example").Code, "a name of the web that was made to point here")
+	require.Equal(t, http.StatusForbidden, get("GET", "/", "evil.example").Code,
+		"a name of the web that was made to point here")
 	require.Equal(t, http.StatusNotFound, get("GET", "/../config.yaml", "localhost").Code)
 	require.Equal(t, http.StatusMethodNotAllowed, get("POST", "/", "localhost").Code)
 	h.OnlyHere = false

@@ -62,11 +62,13 @@ func turn(said, observed string, action episode.Action) episode.Turn {
 
 // play is an episode with one search and one answer.
 func play(step int, question string, reward float64, document, answer string) *episode.Episode {
-	search := turn("<think>é?</think><search>q</search>", "\n\n<information>"+document+"</information>\n\n", episode.Search)
+	search := turn("<think>é?</think><search>q</search>", "\n\n<information>"+document+"</information>\n\n",
+		episode.Search)
 	search.Content, search.Documents, search.Quality, search.Tau = "q", []string{document}, "noisy", 0.5
 	last := turn("<answer>"+answer+"</answer>", "", episode.Answer)
 	last.Content = answer
-	e := &episode.Episode{Step: step, QuestionID: question, Question: question, GoldenAnswers: []string{"gold"}, PromptIDs: encode("hi"), Temperature: 1,
+	e := &episode.Episode{Step: step, QuestionID: question, Question: question, GoldenAnswers: []string{"gold"},
+		PromptIDs: encode("hi"), Temperature: 1,
 		Status: episode.Answered, Reward: reward, Turns: []episode.Turn{search, last}}
 	for range e.PolicyTokens() {
 		e.Advantages = append(e.Advantages, float32(reward-0.5))
@@ -87,7 +89,8 @@ func lines(t testing.TB, all ...*episode.Episode) string {
 func metrics(steps int) string {
 	var text strings.Builder
 	for i := 1; i <= steps; i++ {
-		fmt.Fprintf(&text, `{"step":%d,"actor/entropy":%g,"critic/score/mean":%g,"reward/f1":%g,"search/tau":null,"timing_s/step":2,"perf/total_num_tokens":500,"val/all/f1":%g,"val/nq/f1":0.25,"odd/<b>":1}`+"\n",
+		fmt.Fprintf(&text,
+			`{"step":%d,"actor/entropy":%g,"critic/score/mean":%g,"reward/f1":%g,"search/tau":null,"timing_s/step":2,"perf/total_num_tokens":500,"val/all/f1":%g,"val/nq/f1":0.25,"odd/<b>":1}`+"\n",
 			i, 1/float64(i), float64(i)/100, float64(i)/100, float64(i)/200)
 	}
 	return text.String()
@@ -109,18 +112,26 @@ func TestReport(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "my run")
 	put(t, dir, "config.yaml", "# zerosearch train, v1\nmodel: nowhere\nseed: 7\ntotal-steps: 40\nserper-key: sesame\n")
 	put(t, dir, "metrics.jsonl", metrics(40))
-	put(t, dir, "episodes.jsonl", lines(t, play(1, "first?", 0, "d", "wrong"), play(40, "won?", 1, "d", "gold"), play(40, "lost?", 0, "d", "no")))
+	put(t, dir, "episodes.jsonl", lines(t, play(1, "first?", 0, "d", "wrong"), play(40, "won?", 1, "d", "gold"),
+		play(40, "lost?", 0, "d", "no")))
 	put(t, dir, "checkpoints/step-40/tokenizer.json", letters())
-	put(t, dir, "eval.json", `{"model":"m","engine":"simulated","search_mode":"simulate_sft","sources":[{"source":"nq","n":100,"em":0.25,"f1":0.333333,"f1_ci":[0.2,0.5],"failed":null},{"source":"all","n":100,"em":0.25,"f1":0.5}]}`)
+	put(t, dir, "eval.json",
+		`{"model":"m","engine":"simulated","search_mode":"simulate_sft","sources":[{"source":"nq","n":100,"em":0.25,"f1":0.333333,"f1_ci":[0.2,0.5],"failed":null},{"source":"all","n":100,"em":0.25,"f1":0.5}]}`)
 	put(t, dir, "evaluate.json", `[1]`)
 	page := render(t, dir)
-	for _, want := range []string{"<h1>my run</h1>", "zerosearch train, v1", "<b>seed</b> 7", "of 40", "0.025 → 0.385", "1m20s", "20k", // summary
+	// summary
+	for _, want := range []string{"<h1>my run</h1>", "zerosearch train, v1", "<b>seed</b> 7", "of 40", "0.025 → 0.385",
+		"1m20s", "20k",
 		"<b>Reward</b>", "<b>Entropy</b>", "<b>Held-out questions</b>", "<b>odd/&lt;b&gt;</b>", // curves
-		"0.25 → 0.25 (0.25)", "0.333 (0.2–0.5)", "the engine was told the answers: compare its rows", "eval.json", // tables
-		"won?", "lost?", "first?", "Latest: step 40, 2 episodes", "At the start: step 1, 1 episodes", "−0.5", "&#43;0.5", "1 search, 1 noisy"} { // episodes
+		// tables
+		"0.25 → 0.25 (0.25)", "0.333 (0.2–0.5)", "the engine was told the answers: compare its rows", "eval.json",
+		// episodes
+		"won?", "lost?", "first?", "Latest: step 40, 2 episodes", "At the start: step 1, 1 episodes", "−0.5",
+		"&#43;0.5", "1 search, 1 noisy"} {
 		require.True(t, strings.Contains(page, want), want)
 	}
-	for _, no := range []string{"sesame", "<b>Noise of the search engine</b>", "Exact match"} { // a secret; a metric that is null throughout; one that is not there
+	// a secret; a metric that is null throughout; one that is not there
+	for _, no := range []string{"sesame", "<b>Noise of the search engine</b>", "Exact match"} {
 		require.False(t, strings.Contains(page, no), no)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, ".*"))
@@ -132,11 +143,16 @@ func TestReport(t *testing.T) {
 func TestCost(t *testing.T) {
 	for _, c := range []struct{ row, want string }{
 		{`{"step":1,"x":1}`, ""},
-		{`{"step":1,"cost/queries":1200,"cost/google_usd":11,"perf/search_usd":0}`, "[Queries 1200 ] [Cost of searching not priced google: $11]"},
-		{`{"step":1,"cost/queries":10,"cost/google_usd":2,"perf/search_usd":0.5,"perf/search_cached":4,"cost/prompt_tokens":70,"cost/completion_tokens":30}`,
-			"[Queries 10 4 from the cache] [Tokens of the simulator 100 30 of them written] [Cost of searching $0.5 75.0% less than google's $2]"},
-		{`{"step":1,"cost/queries":10,"cost/google_usd":2,"perf/search_usd":2}`, "[Queries 10 ] [Cost of searching $2 ]"},
-		{`{"step":1,"cost/queries":1,"cost/google_usd":2,"perf/search_usd":1e-5}`, "[Queries 1 ] [Cost of searching under $0.001 100.0% less than google's $2]"},
+		{`{"step":1,"cost/queries":1200,"cost/google_usd":11,"perf/search_usd":0}`,
+			"[Queries 1200 ] [Cost of searching not priced google: $11]"},
+		{
+			`{"step":1,"cost/queries":10,"cost/google_usd":2,"perf/search_usd":0.5,"perf/search_cached":4,"cost/prompt_tokens":70,"cost/completion_tokens":30}`,
+			"[Queries 10 4 from the cache] [Tokens of the simulator 100 30 of them written] [Cost of searching $0.5 " +
+				"75.0% less than google's $2]"},
+		{`{"step":1,"cost/queries":10,"cost/google_usd":2,"perf/search_usd":2}`,
+			"[Queries 10 ] [Cost of searching $2 ]"},
+		{`{"step":1,"cost/queries":1,"cost/google_usd":2,"perf/search_usd":1e-5}`,
+			"[Queries 1 ] [Cost of searching under $0.001 100.0% less than google's $2]"},
 	} {
 		r := Watch(t.TempDir())
 		r.readRow([]byte(c.row))
@@ -156,15 +172,18 @@ func TestNothingIsLoaded(t *testing.T) {
 	require.Empty(t, regexp.MustCompile(`(?i)\b(?:src|href|srcset|action)=|url\(|@import|https?://`).FindString(page))
 	require.True(t, strings.Contains(page, "default-src &#39;none&#39;"))
 	for kind, text := range map[string]string{"script": pageJS, "style": pageCSS} {
-		require.Equal(t, 1, strings.Count(page, "<"+kind+">"+text+"</"+kind+">"), "the hash in the policy is that of the text as it stands on the page")
+		require.Equal(t, 1, strings.Count(page, "<"+kind+">"+text+"</"+kind+">"),
+			"the hash in the policy is that of the text as it stands on the page")
 		require.True(t, strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), hash(text)))
 	}
 }
 
 // Text from a model, a document, a question, a file name or a metric is escaped everywhere on the page.
 func TestHostileEpisodes(t *testing.T) {
-	for _, evil := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`, `</div></details></section><script>alert(1)</script>`,
-		`{{.Config}}`, `--><script>alert(1)</script><!--`, "\x00<script\x00>", `</style><script>alert(1)</script>`, `javascript:alert(1)`, "</search><script>x</script>"} {
+	for _, evil := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`,
+		`'><svg onload=alert(1)>`, `</div></details></section><script>alert(1)</script>`,
+		`{{.Config}}`, `--><script>alert(1)</script><!--`, "\x00<script\x00>", `</style><script>alert(1)</script>`,
+		`javascript:alert(1)`, "</search><script>x</script>"} {
 		dir := t.TempDir()
 		harmless := t.TempDir()
 		e := play(1, evil, 1, evil+"<answer>not an answer</answer>", evil)
@@ -176,7 +195,8 @@ func TestHostileEpisodes(t *testing.T) {
 				key, err := json.Marshal(s)
 				require.NoError(t, err)
 				put(t, dir, "config.yaml", "# "+strings.ReplaceAll(s, "\x00", "")+"\nmodel: "+string(key)+"\n")
-				put(t, dir, "metrics.jsonl", `{"step":1,"critic/score/mean":1,`+string(key)+`:2,"val/`+string(key)[1:len(key)-1]+`/f1":1}`+"\n")
+				put(t, dir, "metrics.jsonl", `{"step":1,"critic/score/mean":1,`+string(key)+`:2,"val/`+string(
+					key)[1:len(key)-1]+`/f1":1}`+"\n")
 				put(t, dir, "episodes.jsonl", lines(t, e))
 				put(t, dir, "eval_x.json", `{"model":`+string(key)+`,"sources":[{"source":`+string(key)+`,"f1":1}]}`)
 				if cut {
@@ -194,7 +214,8 @@ func TestHostileEpisodes(t *testing.T) {
 var element = regexp.MustCompile(`<(/?[a-z0-9]+)((?:\s+[a-z-]+(?:="[^"<>]*")?)*)\s*/?>`)
 var attribute = regexp.MustCompile(`\s([a-z-]+)=`)
 
-// kinds lists the kinds of elements of a page and the names of their attributes, except those of the page's own style and script.
+// kinds lists the kinds of elements of a page and the names of their attributes, except those of the page's own style
+// and script.
 func kinds(page string) map[string]bool {
 	page = strings.NewReplacer(pageJS, "", pageCSS, "").Replace(page)
 	out := map[string]bool{}
@@ -211,8 +232,10 @@ func kinds(page string) map[string]bool {
 }
 
 func TestSecretsAreHidden(t *testing.T) {
-	text := secret.ReplaceAllString("serper-key: abc\nremote-api-key: \"x y\"\nhub-token: t\npassword: p\nmicro-batch-tokens: 4096\nmax-tokens: 3\ntopk: 5\nempty-key:\nreplay:\n  api_key: zzz\n", "${1}(hidden)")
-	require.Equal(t, "serper-key: (hidden)\nremote-api-key: (hidden)\nhub-token: (hidden)\npassword: (hidden)\nmicro-batch-tokens: 4096\nmax-tokens: 3\ntopk: 5\nempty-key:\nreplay:\n  api_key: (hidden)\n", text)
+	text := secret.ReplaceAllString("serper-key: abc\nremote-api-key: \"x y\"\nhub-token: t\npassword: "+
+		"p\nmicro-batch-tokens: 4096\nmax-tokens: 3\ntopk: 5\nempty-key:\nreplay:\n  api_key: zzz\n", "${1}(hidden)")
+	require.Equal(t, "serper-key: (hidden)\nremote-api-key: (hidden)\nhub-token: (hidden)\npassword: "+
+		"(hidden)\nmicro-batch-tokens: 4096\nmax-tokens: 3\ntopk: 5\nempty-key:\nreplay:\n  api_key: (hidden)\n", text)
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -226,7 +249,8 @@ func TestOpenRefuses(t *testing.T) {
 func TestDamagedLines(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "metrics.jsonl", metrics(2)+"rubbish\n"+`{"no":1}`+"\n"+metrics(3)+`{"step":4,"unfin`)
-	put(t, dir, "episodes.jsonl", "[]\n"+lines(t, play(1, "q", 1, "d", "a"))+`{"step":1,"turns":[{"ids":[1],"mask":[]}],"reward":0}`+"\n")
+	put(t, dir, "episodes.jsonl",
+		"[]\n"+lines(t, play(1, "q", 1, "d", "a"))+`{"step":1,"turns":[{"ids":[1],"mask":[]}],"reward":0}`+"\n")
 	put(t, dir, "config.yaml", "a: [")
 	page := render(t, dir)
 	require.True(t, strings.Contains(page, "3 lines of metrics.jsonl or episodes.jsonl could not be read"))

@@ -1,9 +1,9 @@
-// Package report makes a self-contained page from a run directory: the file report.html, or the same page over HTTP while the run is going
-// on. It reads only config.yaml, metrics.jsonl, episodes.jsonl and eval*.json, so it works for finished and unfinished runs. If a checkpoint
-// has a tokenizer, the page shows episodes token by token.
+// Package report makes a self-contained page from a run directory: the file report.html, or the same page over HTTP
+// while the run is going on. It reads only config.yaml, metrics.jsonl, episodes.jsonl and eval*.json, so it works for
+// finished and unfinished runs. If a checkpoint has a tokenizer, the page shows episodes token by token.
 //
-// The texts of episodes may be hostile. So html/template escapes all of them, a Content-Security-Policy allows only the page's own script by
-// its hash, and the page loads nothing from other addresses.
+// The texts of episodes may be hostile. So html/template escapes all of them, a Content-Security-Policy allows only the
+// page's own script by its hash, and the page loads nothing from other addresses.
 package report
 
 import (
@@ -55,7 +55,9 @@ func Open(dir string) (*Run, error) {
 		return nil, err
 	}
 	if len(r.rows) == 0 && r.count == 0 {
-		return nil, fmt.Errorf("reading the run %s: it has no metrics.jsonl with a step in it: give the --out of train or sft", dir)
+		return nil,
+			fmt.Errorf("reading the run %s: it has no metrics.jsonl with a step in it: give the --out of train or sft",
+				dir)
 	}
 	return r, nil
 }
@@ -64,7 +66,8 @@ func Open(dir string) (*Run, error) {
 func Watch(dir string) *Run { return watch(dir) }
 
 func watch(dir string) *Run {
-	return &Run{dir: dir, metrics: tail{path: filepath.Join(dir, "metrics.jsonl")}, episodes: tail{path: filepath.Join(dir, "episodes.jsonl")}}
+	return &Run{dir: dir, metrics: tail{path: filepath.Join(dir, "metrics.jsonl")},
+		episodes: tail{path: filepath.Join(dir, "episodes.jsonl")}}
 }
 
 // refresh reads what was added to the files since the last call. version changes if the page changes.
@@ -131,8 +134,8 @@ func (r *Run) readRow(line []byte) {
 	r.rows = append(r.rows, m)
 }
 
-// findTokenizer looks for the policy's tokenizer in the last checkpoint, and then in the model that the run started from. Without a tokenizer
-// the page shows text and no tokens.
+// findTokenizer looks for the policy's tokenizer in the last checkpoint, and then in the model that the run started
+// from. Without a tokenizer the page shows text and no tokens.
 func (r *Run) findTokenizer() {
 	if r.tok != nil {
 		return

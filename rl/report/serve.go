@@ -32,8 +32,8 @@ func Listen(address string) (net.Listener, error) {
 
 // Live serves the page of a run at / while the run goes on.
 type Live struct {
-	// OnlyHere refuses requests whose Host header is not a name of this machine (DNS rebinding): otherwise a web site could let its own
-	// name resolve to this machine and read the page.
+	// OnlyHere refuses requests whose Host header is not a name of this machine (DNS rebinding): otherwise a web site
+	// could let its own name resolve to this machine and read the page.
 	OnlyHere bool
 
 	run   *Run
@@ -45,7 +45,8 @@ type Live struct {
 // NewLive makes a handler for r.
 func NewLive(r *Run) *Live { return &Live{run: r} }
 
-// ServeHTTP answers with the present page. A request with since=VERSION is answered by status 204 if that is still the present version.
+// ServeHTTP answers with the present page. A request with since=VERSION is answered by status 204 if that is still the
+// present version.
 func (l *Live) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	switch {
 	case l.OnlyHere && !local(q.Host):

@@ -20,7 +20,8 @@ func (r *Run) costTiles() (out []tile) {
 	}
 	out = append(out, tile{"Queries", number(queries), note})
 	if tokens := sum(r.rows, "cost/prompt_tokens") + sum(r.rows, "cost/completion_tokens"); tokens > 0 {
-		out = append(out, tile{"Tokens of the simulator", number(tokens), number(sum(r.rows, "cost/completion_tokens")) + " of them written"})
+		out = append(out, tile{"Tokens of the simulator", number(tokens),
+			number(sum(r.rows, "cost/completion_tokens")) + " of them written"})
 	}
 	usd, google := sum(r.rows, "perf/search_usd"), sum(r.rows, "cost/google_usd")
 	value, note := "not priced", "google: $"+number(google) // the run has no price of an hour of this machine
@@ -40,9 +41,11 @@ func (r *Run) costTiles() (out []tile) {
 }
 
 // evalColumns are the columns of eval tables, in this order; other numbers follow.
-var evalColumns = []string{"method", "source", "engine", "tau", "n", "em", "f1", "sub_em", "searches_per_question", "valid_action_rate", "finish_rate"}
+var evalColumns = []string{"method", "source", "engine", "tau", "n", "em", "f1", "sub_em", "searches_per_question",
+	"valid_action_rate", "finish_rate"}
 
-// tables gives the scores on held-out questions during training, and those of the files eval*.json in the run directory.
+// tables gives the scores on held-out questions during training, and those of the files eval*.json in the run
+// directory.
 func (r *Run) tables() (out []table) {
 	if t, ok := r.validation(); ok {
 		out = append(out, t)
@@ -55,12 +58,14 @@ func (r *Run) tables() (out []table) {
 		var columns []string
 		for _, s := range e.Sources {
 			for name, v := range s {
-				if cell(s, name) != "" && !slices.Contains(columns, name) && (slices.Contains(evalColumns, name) || isNumber(v)) {
+				if cell(s, name) != "" && !slices.Contains(columns, name) &&
+					(slices.Contains(evalColumns, name) || isNumber(v)) {
 					columns = append(columns, name)
 				}
 			}
 		}
-		slices.SortFunc(columns, func(a, b string) int { return cmp.Or(cmp.Compare(columnOrder(a), columnOrder(b)), cmp.Compare(a, b)) })
+		slices.SortFunc(columns,
+			func(a, b string) int { return cmp.Or(cmp.Compare(columnOrder(a), columnOrder(b)), cmp.Compare(a, b)) })
 		for _, c := range columns {
 			t.Columns = append(t.Columns, strings.ReplaceAll(c, "_", " "))
 		}
@@ -132,7 +137,9 @@ func (r *Run) validation() (table, bool) {
 		return table{}, false
 	}
 	at := slices.Sorted(maps.Keys(steps))
-	t := table{Title: "Held-out questions while training", Columns: []string{"data source"}, Note: fmt.Sprintf("greedy, with the run's own search engine; steps %d to %d: first → last (best)", at[0], at[len(at)-1])}
+	t := table{Title: "Held-out questions while training", Columns: []string{"data source"},
+		Note: fmt.Sprintf("greedy, with the run's own search engine; steps %d to %d: first → last (best)", at[0],
+			at[len(at)-1])}
 	columns := []string{"f1", "em", "sub_em"}
 	t.Columns = append(t.Columns, "F1", "exact match", "contained")
 	sources := slices.SortedFunc(maps.Keys(found), func(a, b string) int {

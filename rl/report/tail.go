@@ -13,9 +13,9 @@ type tail struct {
 	at   int64 // bytes read
 }
 
-// read calls each for every complete line that was added since the last call. A line without a line break is read by a later call. If the
-// file has become shorter, because a resumed run has cut it, reset is called and the file is read again from the start. A file that does
-// not exist has no lines.
+// read calls each for every complete line that was added since the last call. A line without a line break is read by a
+// later call. If the file has become shorter, because a resumed run has cut it, reset is called and the file is read
+// again from the start. A file that does not exist has no lines.
 func (t *tail) read(each func(line []byte), reset func()) error {
 	f, err := os.Open(t.path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -11,8 +11,8 @@ import (
 type span struct {
 	Text  string
 	Class string // CSS class
-	// Token says that the policy sampled it. Then ID is its id, Logprob its log-probability (natural logarithm) when it was sampled, and
-	// Advantage its advantage if the episode was trained on.
+	// Token says that the policy sampled it. Then ID is its id, Logprob its log-probability (natural logarithm) when it
+	// was sampled, and Advantage its advantage if the episode was trained on.
 	Token        bool
 	ID           int32
 	Logprob      float32
@@ -25,7 +25,8 @@ type span struct {
 // part is a part of a token's text that lies within one tag or within the content of one element.
 type part struct{ Text, Class string }
 
-// spans splits an episode into spans. With a tokenizer every sampled token is one span; without one the text of a turn is one span.
+// spans splits an episode into spans. With a tokenizer every sampled token is one span; without one the text of a turn
+// is one span.
 func spans(e *episode.Episode, tok *tokenizer.Tokenizer) []span {
 	if tok == nil {
 		return texts(e)
@@ -95,8 +96,8 @@ func surprise(logprob float32) string {
 // tag matches a tag of a thought, an action or an observation.
 var tag = regexp.MustCompile(`</?(think|search|answer|information)>`)
 
-// colour splits the tokens of a turn where tags begin and end, and sets the CSS classes of the parts. It only looks at the
-// policy's own text: a tag in a document is text. If the prompt opens a thought, the turn begins inside it.
+// colour splits the tokens of a turn where tags begin and end, and sets the CSS classes of the parts. It only looks at
+// the policy's own text: a tag in a document is text. If the prompt opens a thought, the turn begins inside it.
 func colour(turn []span, prefill string) {
 	var text string
 	for _, s := range turn {

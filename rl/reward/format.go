@@ -2,10 +2,10 @@ package reward
 
 import "strings"
 
-// Format is 1 for an attempt in the format that the prompt asks for, else 0. Every turn must be a <think> element followed by
-// one action: <search> in all turns but the last, and <answer> in the last. No other text may stand between the elements,
-// and no tag inside them. An opening <think> that the prompt already contains counts as part of the turn. (Search-R1's
-// structure reward, arXiv 2505.15117, checks the same.)
+// Format is 1 for an attempt in the format that the prompt asks for, else 0. Every turn must be a <think> element
+// followed by one action: <search> in all turns but the last, and <answer> in the last. No other text may stand between
+// the elements, and no tag inside them. An opening <think> that the prompt already contains counts as part of the turn.
+// (Search-R1's structure reward, arXiv 2505.15117, checks the same.)
 func Format(a Attempt) float64 {
 	for i, t := range a.Turns {
 		action := "search"
@@ -22,8 +22,8 @@ func Format(a Attempt) float64 {
 	return 1
 }
 
-// wellFormed says whether text is a thought followed by the action. Text after the closing tag of the action is ignored: the
-// last token may contain some.
+// wellFormed says whether text is a thought followed by the action. Text after the closing tag of the action is
+// ignored: the last token may contain some.
 func wellFormed(text, action string) bool {
 	thought, rest, ok := element(text, "think")
 	if !ok || thought == "" {

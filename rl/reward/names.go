@@ -23,9 +23,9 @@ type Attempt struct {
 	Columns map[string]json.RawMessage `json:"columns"`
 }
 
-// Turn is one turn of the policy: its text, its action (search, answer or invalid), and the query and documents of a search.
-// Prefill is the part of the turn that is already in the prompt: "<think>\n" in the first turn if the chat template opens
-// the thought.
+// Turn is one turn of the policy: its text, its action (search, answer or invalid), and the query and documents of a
+// search. Prefill is the part of the turn that is already in the prompt: "<think>\n" in the first turn if the chat
+// template opens the thought.
 type Turn struct {
 	Prefill   string   `json:"prefill,omitempty"`
 	Text      string   `json:"text"`
@@ -36,8 +36,8 @@ type Turn struct {
 
 // Scorer computes rewards. A Go program trains with its own reward by setting the Scorer of a trainer's Reward.
 type Scorer interface {
-	// Score gives a finite reward for each attempt, in order. It must depend on the attempts alone, otherwise a run cannot be repeated. An
-	// error ends the run.
+	// Score gives a finite reward for each attempt, in order. It must depend on the attempts alone, otherwise a run
+	// cannot be repeated. An error ends the run.
 	Score(ctx context.Context, attempts []Attempt) ([]float64, error)
 }
 
@@ -70,8 +70,8 @@ const DefaultFormatWeight = 0.2
 type Reward struct {
 	// Name is the name that was given to Lookup.
 	Name string
-	// Shuffled says that the caller must score against the golden answers of another question, which Others chooses. It is a negative
-	// control: its mean must not rise in training.
+	// Shuffled says that the caller must score against the golden answers of another question, which Others chooses. It
+	// is a negative control: its mean must not rise in training.
 	Shuffled bool
 	// FormatWeight is w in reward = (1-w) score + w format. 0: the reward is the score.
 	FormatWeight float64
@@ -86,11 +86,13 @@ func (r Reward) Score(ctx context.Context, attempts []Attempt) ([]float64, error
 		return nil, err
 	}
 	if len(out) != len(attempts) {
-		return nil, fmt.Errorf("reward %s: %d rewards for %d episodes: a Scorer must give one each", r.Name, len(out), len(attempts))
+		return nil, fmt.Errorf("reward %s: %d rewards for %d episodes: a Scorer must give one each", r.Name, len(out),
+			len(attempts))
 	}
 	for i, v := range out {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("reward %s: the reward of question %s is %v: rewards must be finite numbers", r.Name, attempts[i].QuestionID, v)
+			return nil, fmt.Errorf("reward %s: the reward of question %s is %v: rewards must be finite numbers", r.Name,
+				attempts[i].QuestionID, v)
 		}
 		if r.FormatWeight > 0 {
 			out[i] = (1-r.FormatWeight)*v + r.FormatWeight*Format(attempts[i])
@@ -110,7 +112,8 @@ var table = []Reward{
 	{Name: "sub_em", Scorer: outcome(SubEM)},
 	{Name: "format", Scorer: Func(Format)},
 	{Name: "shuffled", Shuffled: true, Scorer: outcome(F1)},
-	// The same reward for every episode: all advantages are zero, so the policy must not learn anything. It is a negative control.
+	// The same reward for every episode: all advantages are zero, so the policy must not learn anything. It is a
+	// negative control.
 	{Name: "constant", Scorer: Func(func(Attempt) float64 { return 1 })},
 }
 
@@ -126,7 +129,8 @@ func Names() []string {
 // Lookup finds a reward by name; the error lists the known names. "format+NAME" mixes the format into another reward.
 // "exec:PROGRAM ARGUMENTS" is a reward program (see Program); Lookup does not start it.
 func Lookup(name string) (Reward, error) {
-	if inner, ok := strings.CutPrefix(name, formatPrefix); ok && inner != "format" && !strings.HasPrefix(inner, formatPrefix) {
+	if inner, ok := strings.CutPrefix(name, formatPrefix); ok && inner != "format" &&
+		!strings.HasPrefix(inner, formatPrefix) {
 		r, err := Lookup(inner)
 		r.Name, r.FormatWeight = name, DefaultFormatWeight
 		return r, err

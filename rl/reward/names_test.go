@@ -92,7 +92,9 @@ func TestFormat(t *testing.T) {
 	}
 	require.Equal(t, 1.0, reward.Format(begun("so\n</think>\n<answer>42</answer>")))
 	require.Equal(t, 1.0, reward.Format(begun("I need it.</think><search>it</search>", answer)))
-	require.Equal(t, 0.0, reward.Format(begun("I need it.</think><search>it</search>", "so</think><answer>42</answer>")), "only the first")
+	require.Equal(t, 0.0,
+		reward.Format(begun("I need it.</think><search>it</search>", "so</think><answer>42</answer>")),
+		"only the first")
 	require.Equal(t, 0.0, reward.Format(begun("\n</think><answer>42</answer>")), "an empty thought")
 	require.Equal(t, 0.0, reward.Format(begun(answer)), "two opening tags")
 	bare := attempt("x", "x")
@@ -103,7 +105,8 @@ func TestFormat(t *testing.T) {
 
 // A Go function can be a reward, and its values are checked.
 func TestScorer(t *testing.T) {
-	r := reward.Reward{Name: "mine", Scorer: reward.Func(func(a reward.Attempt) float64 { return float64(len(*a.Answer)) })}
+	r := reward.Reward{Name: "mine",
+		Scorer: reward.Func(func(a reward.Attempt) float64 { return float64(len(*a.Answer)) })}
 	out, err := r.Score(context.Background(), []reward.Attempt{attempt("four"), attempt("")})
 	require.NoError(t, err)
 	require.Equal(t, []float64{4, 0}, out)

@@ -5,9 +5,9 @@ import (
 	"unicode"
 )
 
-// Normalize lower-cases, deletes the 32 ASCII punctuation characters, replaces the words a, an and the by a space and joins
-// the remaining words with single spaces. The rules are those of the SQuAD script under Python: full Unicode case mapping, and Unicode's
-// word boundaries and white space (Go's regular expressions have ASCII word boundaries only).
+// Normalize lower-cases, deletes the 32 ASCII punctuation characters, replaces the words a, an and the by a space and
+// joins the remaining words with single spaces. The rules are those of the SQuAD script under Python: full Unicode case
+// mapping, and Unicode's word boundaries and white space (Go's regular expressions have ASCII word boundaries only).
 func Normalize(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < 0x80 && asciiPunct[r] {
@@ -25,8 +25,8 @@ var asciiPunct = func() (t [128]bool) {
 	return
 }()
 
-// dropArticles replaces each whole word a, an or the by one space. A word is a maximal run of letters and numbers: boundaries
-// lie only at the ends of such runs, and Normalize has deleted underscores before.
+// dropArticles replaces each whole word a, an or the by one space. A word is a maximal run of letters and numbers:
+// boundaries lie only at the ends of such runs, and Normalize has deleted underscores before.
 func dropArticles(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
@@ -58,11 +58,12 @@ func dropArticles(s string) string {
 
 func isArticle(word string) bool { return word == "a" || word == "an" || word == "the" }
 
-// isSpace says whether r is Unicode white space or one of the four information separators, which Python's split counts as space, too.
+// isSpace says whether r is Unicode white space or one of the four information separators, which Python's split counts
+// as space, too.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || 0x1c <= r && r <= 0x1f }
 
-// lower is Unicode's full lower-casing, independent of the language: rune by rune, except that İ becomes two code points and a capital
-// sigma at the end of a word becomes the final form (SpecialCasing.txt, Final_Sigma).
+// lower is Unicode's full lower-casing, independent of the language: rune by rune, except that İ becomes two code
+// points and a capital sigma at the end of a word becomes the final form (SpecialCasing.txt, Final_Sigma).
 func lower(s string) string {
 	if !strings.ContainsAny(s, "İΣ") {
 		return strings.ToLower(s)
@@ -82,8 +83,8 @@ func lower(s string) string {
 	return b.String()
 }
 
-// finalSigma says whether the sigma at position i ends a word: a cased letter precedes it and none follows it. Case-ignorable characters
-// in between are skipped.
+// finalSigma says whether the sigma at position i ends a word: a cased letter precedes it and none follows it.
+// Case-ignorable characters in between are skipped.
 func finalSigma(rs []rune, i int) bool {
 	before := i - 1
 	for before >= 0 && caseIgnorable(rs[before]) {
@@ -103,9 +104,10 @@ func cased(r rune) bool {
 	return unicode.In(r, unicode.Lu, unicode.Ll, unicode.Lt, unicode.Other_Lowercase, unicode.Other_Uppercase)
 }
 
-// caseIgnorable is Unicode's Case_Ignorable: marks, format characters, modifiers, and the characters that may stand inside a
-// word (Word_Break MidLetter, MidNumLet, Single_Quote).
+// caseIgnorable is Unicode's Case_Ignorable: marks, format characters, modifiers, and the characters that may stand
+// inside a word (Word_Break MidLetter, MidNumLet, Single_Quote).
 func caseIgnorable(r rune) bool {
 	return unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk) ||
-		strings.ContainsRune("'.:\u00b7\u0387\u055f\u05f4\u2018\u2019\u2024\u2027\ufe13\ufe52\ufe55\uff07\uff0e\uff1a", r)
+		strings.ContainsRune("'.:\u00b7\u0387\u055f\u05f4\u2018\u2019\u2024\u2027\ufe13\ufe52\ufe55\uff07\uff0e\uff1a",
+			r)
 }

@@ -12,19 +12,20 @@ import (
 	"time"
 )
 
-// Program is a Scorer in another process: a program that runs as long as the training does, and reads and writes JSON lines. It reads one
-// Attempt with its running number in each line,
+// Program is a Scorer in another process: a program that runs as long as the training does, and reads and writes JSON
+// lines. It reads one Attempt with its running number in each line,
 //
 //	{"n":1,"question_id":"...","question":"...","golden_answers":["..."],"data_source":"nq","answer":"..." or null,"status":"answered",
 //	 "turns":[{"text":"...","action":"search","query":"...","documents":["..."]}, ...],"columns":{...}}
 //
-// and writes one line for each, in the same order: {"reward": 0.5} or {"n": 1, "reward": 0.5}. If n is given it must be the number of the
-// attempt. The program must flush its output after each line, and exit when its input ends. Its standard error is passed on.
+// and writes one line for each, in the same order: {"reward": 0.5} or {"n": 1, "reward": 0.5}. If n is given it must be
+// the number of the attempt. The program must flush its output after each line, and exit when its input ends. Its
+// standard error is passed on.
 type Program struct {
 	// Command is the program and its arguments.
 	Command []string
-	// Workers is the number of processes of the program (default 1). Attempt i of a call goes to worker i modulo Workers, so the results do
-	// not depend on the speed of the workers.
+	// Workers is the number of processes of the program (default 1). Attempt i of a call goes to worker i modulo
+	// Workers, so the results do not depend on the speed of the workers.
 	Workers int
 	// Timeout is the longest wait for one line of output (default one minute).
 	Timeout time.Duration
@@ -34,7 +35,8 @@ type Program struct {
 	workers []*worker
 }
 
-// Start starts the workers. A program that cannot be started is reported here. Score calls Start if it was not called before.
+// Start starts the workers. A program that cannot be started is reported here. Score calls Start if it was not called
+// before.
 func (p *Program) Start() error {
 	if p.workers != nil {
 		return nil
@@ -51,7 +53,8 @@ func (p *Program) Start() error {
 		w, err := startWorker(p.Command, shared)
 		if err != nil {
 			p.Close()
-			return fmt.Errorf("starting the reward program %s: %w: give an executable file, as in exec:./reward.py", p.name(), err)
+			return fmt.Errorf("starting the reward program %s: %w: give an executable file, as in exec:./reward.py",
+				p.name(), err)
 		}
 		p.workers = append(p.workers, w)
 	}
@@ -60,8 +63,8 @@ func (p *Program) Start() error {
 
 func (p *Program) name() string { return strings.Join(p.Command, " ") }
 
-// Score asks the program for the reward of each attempt. If a worker dies, hangs or breaks the protocol, all workers are ended, and the
-// error names the program and the line.
+// Score asks the program for the reward of each attempt. If a worker dies, hangs or breaks the protocol, all workers
+// are ended, and the error names the program and the line.
 func (p *Program) Score(ctx context.Context, attempts []Attempt) ([]float64, error) {
 	if err := p.Start(); err != nil {
 		return nil, err

@@ -87,7 +87,8 @@ func start(t *testing.T, how string, workers int) (*reward.Program, *bytes.Buffe
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	said := new(bytes.Buffer)
-	p := &reward.Program{Command: []string{exe, "as-program", how}, Workers: workers, Timeout: 20 * time.Second, Stderr: said}
+	p := &reward.Program{Command: []string{exe, "as-program", how}, Workers: workers, Timeout: 20 * time.Second,
+		Stderr: said}
 	if how == "hangs" {
 		p.Timeout = 300 * time.Millisecond
 	}
@@ -119,12 +120,13 @@ func TestProgram(t *testing.T) {
 	require.Equal(t, []float64{0}, got)
 }
 
-// Every failure of the program gives one error within a limited time. The error names the program and the line, and has the last line of
-// its standard error.
+// Every failure of the program gives one error within a limited time. The error names the program and the line, and has
+// the last line of its standard error.
 func TestProgramFails(t *testing.T) {
 	four := []reward.Attempt{attempt("a"), attempt("b"), attempt("c"), attempt("d")}
 	for how, want := range map[string]string{
-		"dies":      "it ended with exit status 3 before its answer to line 3 (its last line on standard error: ZeroDivisionError: division by zero)",
+		"dies": "it ended with exit status 3 before its answer to line 3 (its last line on standard error: " +
+			"ZeroDivisionError: division by zero)",
 		"leaves":    "it ended before its answer to line 3",
 		"hangs":     "no answer to line 3 for 300ms (its last line on standard error: thinking): make it flush",
 		"rubbish":   `its answer to line 3, "Score: 7/10", holds no reward`,

@@ -1,12 +1,13 @@
-// Package reward scores an answer against the accepted answers ("golds"): token F1, exact match and containment after SQuAD's text
-// normalisation (Rajpurkar et al. 2016, arXiv 1606.05250, official script 1.1). A reward is one of these scores, chosen by name, a Go
-// function, or a program of the user. Package rl/episode extracts the answer from the policy's own tokens.
+// Package reward scores an answer against the accepted answers ("golds"): token F1, exact match and containment after
+// SQuAD's text normalisation (Rajpurkar et al. 2016, arXiv 1606.05250, official script 1.1). A reward is one of these
+// scores, chosen by name, a Go function, or a program of the user. Package rl/episode extracts the answer from the
+// policy's own tokens.
 package reward
 
 import "strings"
 
-// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0. A text that is
-// empty after normalisation ("A", ")") is compared by its bare words instead (see canonical); a blank gold matches nothing.
+// EM is strict exact match: 1 if the normalised answer equals one of the normalised golds, else 0. A text that is empty
+// after normalisation ("A", ")") is compared by its bare words instead (see canonical); a blank gold matches nothing.
 func EM(answer string, golds []string) float64 {
 	a := canonical(answer)
 	for _, g := range golds {

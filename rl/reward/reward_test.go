@@ -14,7 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// testdata/scorer.jsonl: scores by the functions of the reference implementation (an Apache-2.0 project; its code was run, not copied), golds from NQ-open (CC BY-SA 3.0).
+// testdata/scorer.jsonl: scores by the functions of the reference implementation (an Apache-2.0 project; its code was
+// run, not copied), golds from NQ-open (CC BY-SA 3.0).
 func TestGolden(t *testing.T) {
 	raw, err := os.ReadFile("testdata/scorer.jsonl")
 	require.NoError(t, err)
@@ -38,14 +39,15 @@ func TestGolden(t *testing.T) {
 			nothing++ // see TestNothingLeft
 			continue
 		}
-		require.Equal(t, reward.Scores{EM: c.EM, F1: c.F1, SubEM: c.SubEM}, reward.Score(c.Prediction, true, c.Golds), "%q", c.Prediction)
+		require.Equal(t, reward.Scores{EM: c.EM, F1: c.F1, SubEM: c.SubEM}, reward.Score(c.Prediction, true, c.Golds),
+			"%q", c.Prediction)
 	}
 	require.Equal(t, 381, n)
 	require.Equal(t, 23, nothing)
 }
 
-// Golds that are empty after SQuAD's normalisation. With the reference implementation em is 1 for any answer that is also
-// empty after it, sub_em is 1 for any answer, and f1 is always 0. Here a right answer scores 1 and a wrong one 0.
+// Golds that are empty after SQuAD's normalisation. With the reference implementation em is 1 for any answer that is
+// also empty after it, sub_em is 1 for any answer, and f1 is always 0. Here a right answer scores 1 and a wrong one 0.
 func TestNothingLeft(t *testing.T) {
 	right, wrong := reward.Scores{EM: 1, F1: 1, SubEM: 1}, reward.Scores{}
 	for _, c := range []struct {
@@ -67,7 +69,8 @@ func TestNothingLeft(t *testing.T) {
 		{"The The", "the the", right}, {"The The", "The Beatles", wrong},
 		{"the", "the the the", reward.Scores{F1: 0.5, SubEM: 1}},
 		{"", "", wrong}, {" ", "x", wrong}, {"\x1c\u00a0", " ", wrong},
-		{"The New World", "The", wrong}, {"he", "the", wrong}, // the answer is empty after normalisation, the gold is not
+		// the answer is empty after normalisation, the gold is not
+		{"The New World", "The", wrong}, {"he", "the", wrong},
 	} {
 		require.Equal(t, c.want, reward.Score(c.answer, true, []string{c.gold}), "gold %q, answer %q", c.gold, c.answer)
 	}
@@ -121,7 +124,9 @@ func TestOthers(t *testing.T) {
 			}
 			if others == nil {
 				for j := range golds {
-					require.True(t, slices.ContainsFunc(golds[i], func(own string) bool { return reward.F1(own, golds[j]) > 0 }), "%v could have had %v", golds[i], golds[j])
+					require.True(t, slices.ContainsFunc(golds[i],
+						func(own string) bool { return reward.F1(own, golds[j]) > 0 }), "%v could have had %v",
+						golds[i], golds[j])
 				}
 			}
 		}

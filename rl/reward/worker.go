@@ -30,7 +30,8 @@ type worker struct {
 }
 
 func startWorker(command []string, stderr io.Writer) (*worker, error) {
-	w := &worker{cmd: exec.Command(command[0], command[1:]...), lines: make(chan []byte, 64), ended: make(chan struct{}), stderr: &tail{w: stderr}}
+	w := &worker{cmd: exec.Command(command[0], command[1:]...), lines: make(chan []byte, 64),
+		ended: make(chan struct{}), stderr: &tail{w: stderr}}
 	w.cmd.Stderr = w.stderr
 	w.cmd.WaitDelay = time.Second // do not wait longer for child processes that keep its output open
 	ownGroup(w.cmd)
@@ -90,7 +91,9 @@ func (w *worker) exchange(ctx context.Context, attempts []Attempt, timeout time.
 		if !ok {
 			return nil, w.gone(first)
 		}
-		return nil, fmt.Errorf("it printed %s before it was asked for line %d: it must print one line for each it reads, and nothing else", quoted(line), first)
+		return nil,
+			fmt.Errorf("it printed %s before it was asked for line %d: it must print one line for each it reads, and "+
+				"nothing else", quoted(line), first)
 	default:
 	}
 	var text bytes.Buffer
@@ -114,14 +117,17 @@ func (w *worker) exchange(ctx context.Context, attempts []Attempt, timeout time.
 		case <-ctx.Done():
 			return out, ctx.Err()
 		case <-timer.C:
-			return out, fmt.Errorf("no answer to line %d for %v%s: make it flush its output after each line, or raise --reward-timeout", first+i, timeout, w.stderr.lastLine())
+			return out,
+				fmt.Errorf(
+					"no answer to line %d for %v%s: make it flush its output after each line, or raise --reward-timeout", first+i, timeout, w.stderr.lastLine())
 		case line, ok := <-w.lines:
 			if !ok {
 				return out, w.gone(first + i)
 			}
 			r, err := parseAnswer(line, first+i)
 			if err != nil {
-				return out, fmt.Errorf("its answer to line %d, %s, %w%s: it must print {\"reward\": NUMBER} for each line it reads, and nothing else",
+				return out, fmt.Errorf("its answer to line %d, %s, %w%s: it must print {\"reward\": NUMBER} for each "+
+					"line it reads, and nothing else",
 					first+i, quoted(line), err, w.stderr.lastLine())
 			}
 			out = append(out, r)
@@ -133,14 +139,17 @@ func (w *worker) exchange(ctx context.Context, attempts []Attempt, timeout time.
 // gone is the error of a program that ended too early.
 func (w *worker) gone(line int) error {
 	if w.readErr != nil {
-		return fmt.Errorf("its answer to line %d is %w: it must print {\"reward\": NUMBER} for each line it reads, and nothing else", line, w.readErr)
+		return fmt.Errorf(
+			"its answer to line %d is %w: it must print {\"reward\": NUMBER} for each line it reads, and nothing else",
+			line, w.readErr)
 	}
 	<-w.ended
 	how := "it ended"
 	if w.exit != nil {
 		how = fmt.Sprintf("it ended with %v", w.exit)
 	}
-	return fmt.Errorf("%s before its answer to line %d%s: run it by hand on one line of input", how, line, w.stderr.lastLine())
+	return fmt.Errorf("%s before its answer to line %d%s: run it by hand on one line of input", how, line,
+		w.stderr.lastLine())
 }
 
 // parseAnswer reads {"reward": x}. If the line has an n, it must be n.

@@ -38,16 +38,18 @@ func AdapterBase(dir string) (base, note string, err error) {
 	places = slices.DeleteFunc(places, func(p string) bool { return !isBase(p, dir) })
 	if isBase(named, dir) {
 		if !filepath.IsAbs(named) && len(places) > 0 && !sameFile(named, places[0]) {
-			note = fmt.Sprintf("adapter %s: its base %q is taken from the working directory; there is another one in %s",
+			note = fmt.Sprintf(
+				"adapter %s: its base %q is taken from the working directory; there is another one in %s",
 				dir, c.Base(), places[0])
 		}
 		base, err = rundir.ModelDir(named)
 		return base, note, err
 	}
 	if len(places) == 0 {
-		return "", "", fmt.Errorf("opening adapter %s: its base model %q (base_model_name_or_path) is neither there, seen "+
-			"from the working directory, nor in the folder of the adapter or one above it: correct it in "+
-			"adapter_config.json, or say --model BASE --adapter %s", dir, c.Base(), dir)
+		return "", "",
+			fmt.Errorf("opening adapter %s: its base model %q (base_model_name_or_path) is neither there, seen "+
+				"from the working directory, nor in the folder of the adapter or one above it: correct it in "+
+				"adapter_config.json, or say --model BASE --adapter %s", dir, c.Base(), dir)
 	}
 	base, err = rundir.ModelDir(places[0])
 	return base, fmt.Sprintf("adapter %s: its base %q is not there, %s is taken for it", dir, c.Base(), base), err
@@ -61,8 +63,9 @@ func isAdapter(dir string) bool {
 
 // namesNoBase says that an adapter can only be opened over a base that is told.
 func namesNoBase(dir string) error {
-	return fmt.Errorf("opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter %s, or set "+
-		"base_model_name_or_path to its base", dir, dir)
+	return fmt.Errorf(
+		"opening adapter %s: adapter_config.json names no base model: say --model BASE --adapter %s, or set "+
+			"base_model_name_or_path to its base", dir, dir)
 }
 
 // besideAdapter lists where the base called named may lie when it has kept its place relative to the adapter's
@@ -81,7 +84,8 @@ func besideAdapter(dir, named string) (places []string, err error) {
 	ends := []string{filepath.Clean(named)}
 	if filepath.IsAbs(named) {
 		ends = nil
-		rest := strings.TrimPrefix(filepath.ToSlash(filepath.Clean(named)), filepath.ToSlash(filepath.VolumeName(named)))
+		rest := strings.TrimPrefix(filepath.ToSlash(filepath.Clean(named)),
+			filepath.ToSlash(filepath.VolumeName(named)))
 		for rest = strings.Trim(rest, "/"); rest != ""; {
 			ends = append(ends, filepath.FromSlash(rest))
 			_, rest, _ = strings.Cut(rest, "/")

@@ -18,8 +18,9 @@ func folders(t *testing.T, dir string, all map[string]string) {
 		require.NoError(t, os.MkdirAll(at, 0o755))
 		files := map[string]string{"config.json": "{}", "model.safetensors": text}
 		if base, ok := strings.CutPrefix(text, "over:"); ok {
-			files = map[string]string{"adapter_config.json": `{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":["q_proj"],"base_model_name_or_path":"` +
-				filepath.ToSlash(base) + `"}`}
+			files = map[string]string{
+				"adapter_config.json": `{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":["q_proj"],"base_model_name_or_path":"` +
+					filepath.ToSlash(base) + `"}`}
 		}
 		for file, text := range files {
 			require.NoError(t, os.WriteFile(filepath.Join(at, file), []byte(text), 0o644))
@@ -70,7 +71,8 @@ func TestAdapterBase(t *testing.T) {
 			require.Contains(t, note, c.note)
 		}
 	}
-	for adapter, says := range map[string]string{"w/lost": `its base model "org/lost" (base_model_name_or_path) is neither there`,
+	for adapter, says := range map[string]string{
+		"w/lost":                         `its base model "org/lost" (base_model_name_or_path) is neither there`,
 		"w/runs/self/checkpoints/step-2": "is neither there"} {
 		_, _, err := AdapterBase(at(adapter))
 		require.ErrorContains(t, err, says)
@@ -95,7 +97,8 @@ func TestMadeFor(t *testing.T) {
 		made          bool
 		note          string
 	}{
-		{"a", "base", true, ""}, {"a", "copy", true, ""}, {"a", "other", false, ""}, {"a", "reshaped", false, ""}, {"run",
+		{"a", "base", true, ""}, {"a", "copy", true, ""}, {"a", "other", false, ""}, {"a", "reshaped", false, ""},
+		{"run",
 			"base", true, ""}, {"run", "other", false, ""},
 		{"none", "other", true, "names no base"}, {"base", "base", false, ""}, {"absent", "base", false, ""},
 		{"hub", "models/Qwen", true, "by its name"}, {"hub", "base", false, ""}, {"gone", "models/step-2", false, ""},

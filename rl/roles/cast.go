@@ -121,8 +121,9 @@ func (r *Resolver) policy(c *config.Config) (*Role, string, error) {
 	if cfg.Q8 && !r.Trains {
 		p.DType = kernels.Q8 // the verbs that only run a policy have no other default
 	} else if cfg.Q8 && p.DType != kernels.Q8 {
-		return nil, "", fmt.Errorf("planning the memory of %s: its weights are q8: add --dtype q8 and --lora-r, or train "+
-			"the checkpoint that they were made from", o.Model)
+		return nil, "",
+			fmt.Errorf("planning the memory of %s: its weights are q8: add --dtype q8 and --lora-r, or train "+
+				"the checkpoint that they were made from", o.Model)
 	}
 	dir, err := rundir.ModelDir(cmp.Or(o.Adapter, o.Model))
 	if err != nil {
@@ -236,7 +237,8 @@ func (r *Resolver) critic(c *config.Config, p *Role) (*Role, error) {
 	case what == config.CriticAll && p.DType == kernels.Q8:
 		return nil, errors.New("q8 weights cannot be trained: use --critic-train lora or head")
 	case what == config.CriticLoRA && p.Adapter == nil:
-		return nil, errors.New("--critic-train lora makes an adapter like the policy's: add --lora-r, or train all or head")
+		return nil,
+			errors.New("--critic-train lora makes an adapter like the policy's: add --lora-r, or train all or head")
 	}
 	var out *Role
 	switch dir := c.Critic.Model; {

@@ -55,7 +55,8 @@ func TestResolve(t *testing.T) {
 		}, want{reference: base, critic: none, simulator: base}},
 		{"an average of all weights", false, func(c *config.Config, _ *Resolver) {
 			c.Policy.Reference, c.Search.Mode = "ema:0.9", "none"
-		}, want{reference: Weights{Source: Copy, Role: "reference", DType: kernels.BF16}, critic: none, simulator: none}},
+		}, want{reference: Weights{Source: Copy, Role: "reference", DType: kernels.BF16}, critic: none,
+			simulator: none}},
 		{"an average of an adapter", false, func(c *config.Config, _ *Resolver) {
 			c.Policy.LoRAR, c.Policy.Reference = 4, "ema:0.9"
 		}, want{base, none, base, [3]string{"new"}}},
@@ -80,7 +81,8 @@ func TestResolve(t *testing.T) {
 			c.Policy.LoRAR, c.Search.SimulationLLM, r.SimDevice = 4, at("b"), "cuda:1"
 		}, want{base, none, start("cuda:1", kernels.BF16), [3]string{2: at("b")}}},
 		{"PPO", false, func(c *config.Config, _ *Resolver) { c.Algo.Algo = "ppo" },
-			want{start("", kernels.BF16), Weights{Source: Copy, Role: "critic", DType: kernels.BF16}, start("", kernels.BF16),
+			want{start("", kernels.BF16), Weights{Source: Copy, Role: "critic", DType: kernels.BF16},
+				start("", kernels.BF16),
 				[3]string{}}},
 		{"a critic's head alone", false, func(c *config.Config, _ *Resolver) {
 			c.Algo.Algo, c.Critic.Train = "ppo", "head"
@@ -91,7 +93,10 @@ func TestResolve(t *testing.T) {
 			want{reference: none, critic: none, simulator: base}},
 		{"with a simulator over it", true, func(c *config.Config, _ *Resolver) { c.Search.SimulationLLM = at("b") },
 			want{none, none, base, [3]string{2: at("b")}}},
-		{"with one of fewer bits, from the folder", true, func(c *config.Config, _ *Resolver) { c.Search.SimDType = "q8" },
+		{"with one of fewer bits, from the folder", true, func(c *config.Config,
+			_ *Resolver) {
+			c.Search.SimDType = "q8"
+		},
 			want{reference: none, critic: none, simulator: own("simulator", "base", kernels.Q8)}},
 	} {
 		o := config.Defaults()

@@ -99,9 +99,10 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *LoadedMode
 	return p, err
 }
 
-// OpenTrained loads what p names to be trained, its weights held as dtype: all weights, an adapter, or a new adapter, which
-// seed draws.
-func OpenTrained(ctx context.Context, dev kernels.Device, p *config.Policy, dtype kernels.DType, seed uint64) (*LoadedModel,
+// OpenTrained loads what p names to be trained, its weights held as dtype: all weights, an adapter, or a new adapter,
+// which seed draws.
+func OpenTrained(ctx context.Context, dev kernels.Device, p *config.Policy, dtype kernels.DType,
+	seed uint64) (*LoadedModel,
 	error) {
 	m, err := Open(ctx, dev, OpenOptions{Model: p.Model, Adapter: p.Adapter, DType: dtype, Trainable: true,
 		ChatTemplate: p.ChatTemplate, Thinking: p.Thinking, FrozenBase: p.LoRAR > 0 || p.Adapter != ""})
@@ -186,7 +187,9 @@ func (p *LoadedModel) openText(template string) (err error) {
 		return err
 	}
 	if n := p.Tokenizer.Rows(); n > p.Model.Config.Vocab {
-		return fmt.Errorf("opening model %s: the tokenizer has %d tokens and the embedding %d rows: they are not of one model", p.Dir, n, p.Model.Config.Vocab)
+		return fmt.Errorf(
+			"opening model %s: the tokenizer has %d tokens and the embedding %d rows: they are not of one model", p.Dir,
+			n, p.Model.Config.Vocab)
 	}
 	if err := p.Model.OnlyTokens(func(id int32) bool { return p.Tokenizer.Bytes(id) != nil }); err != nil {
 		return fmt.Errorf("opening model %s: %w", p.Dir, err)
@@ -226,7 +229,9 @@ func SameTokenizer(a, b *LoadedModel) error {
 	for id := range int32(max(a.Tokenizer.VocabSize(), b.Tokenizer.VocabSize())) {
 		x, _ := a.Tokenizer.Token(id)
 		if y, _ := b.Tokenizer.Token(id); x != y {
-			return fmt.Errorf("%s has another tokenizer than the policy: its token %d is %q, the policy's %q: they must share one", a.Dir, id, x, y)
+			return fmt.Errorf(
+				"%s has another tokenizer than the policy: its token %d is %q, the policy's %q: they must share one",
+				a.Dir, id, x, y)
 		}
 	}
 	return nil

@@ -23,7 +23,8 @@ func ModelParts(p fingerprint.Parts, flag, dir string) error {
 		}
 		base, _, err := AdapterBase(dir)
 		if err != nil || base == "" {
-			return nil // what has no base at hand, and was opened all the same, lies over the policy's: a part of its own
+			// what has no base at hand, and was opened all the same, lies over the policy's: a part of its own
+			return nil
 		}
 		dir = base
 	} else if !errors.Is(err, fs.ErrNotExist) {

@@ -24,7 +24,8 @@ type SearchEngines struct {
 
 // OpenSearch makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated
 // documents; it is called once, if at all.
-func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.Generator, error)) (*SearchEngines, error) {
+func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.Generator, error)) (*SearchEngines,
+	error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -103,7 +104,9 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 }
 
 func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
-	corpus, err := await.Call(ctx, func() (*search.Corpus, error) { return search.ReadCorpus(list(o.Search.Corpus)...) })
+	corpus, err := await.Call(ctx, func() (*search.Corpus, error) {
+		return search.ReadCorpus(list(o.Search.Corpus)...)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +124,8 @@ func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
 
 func (o *opener) simulated(name string, form search.Form, g search.Generator) (search.Searcher, error) {
 	s := search.NewSimulated(g, form, o.NoiseCurriculum())
-	s.Engine, s.TopK, s.MaxTokens, s.Temperature, s.NoiseRate = name, o.TopK, o.SimMaxTokens, o.SimTemperature, o.NoiseRate
+	s.Engine, s.TopK, s.MaxTokens, s.Temperature, s.NoiseRate = name, o.TopK, o.SimMaxTokens, o.SimTemperature,
+		o.NoiseRate
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}

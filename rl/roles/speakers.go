@@ -31,7 +31,8 @@ func EnginePolicy(eng *engine.Engine, name string, p *LoadedModel) episode.Polic
 
 // Simulator makes a model of an engine the writer of simulated documents. adapter may be nil, for the base; thinking
 // switches its template's thinking on or off, nil leaves it.
-func EngineSimulator(eng *engine.Engine, name string, p *LoadedModel, adapter *model.Adapter, thinking *bool) (search.Generator, error) {
+func EngineSimulator(eng *engine.Engine, name string, p *LoadedModel, adapter *model.Adapter,
+	thinking *bool) (search.Generator, error) {
 	if p.Tokenizer == nil {
 		return nil, fmt.Errorf("opening the simulator %s: it has no tokenizer.json, and documents are text", p.Dir)
 	}
@@ -49,16 +50,18 @@ type policy struct{ speaker }
 
 // Generate continues an episode. The engine finds the pages of earlier turns by the ids themselves.
 func (p policy) Generate(ctx context.Context, r episode.Request) (episode.Result, error) {
-	res, err := p.eng.Generate(ctx, engine.Request{Model: p.name, Adapter: p.adapter, Prompt: r.Context, MaxTokens: r.MaxTokens, Stop: r.Stop,
+	res, err := p.eng.Generate(ctx, engine.Request{Model: p.name, Adapter: p.adapter, Prompt: r.Context,
+		MaxTokens: r.MaxTokens, Stop: r.Stop,
 		EOS: p.eos, Temperature: r.Temperature, TopK: r.TopK, TopP: r.TopP, MinP: r.MinP, Stream: r.Stream})
 	return episode.Result{IDs: res.IDs, Logprobs: res.Logprobs, Finish: res.Finish}, err
 }
 
 type simulator struct{ speaker }
 
-// Generate writes documents. A device that fails is an engine that cannot be used any more: without that, a run would go on with the
-// episodes that do not search.
-func (s simulator) Generate(ctx context.Context, messages []search.Message, o search.GenerateOptions) (search.Generation, error) {
+// Generate writes documents. A device that fails is an engine that cannot be used any more: without that, a run would
+// go on with the episodes that do not search.
+func (s simulator) Generate(ctx context.Context, messages []search.Message,
+	o search.GenerateOptions) (search.Generation, error) {
 	chat := make([]tokenizer.Message, len(messages))
 	for i, m := range messages {
 		chat[i] = tokenizer.Message{Role: m.Role, Content: m.Content}
@@ -67,7 +70,8 @@ func (s simulator) Generate(ctx context.Context, messages []search.Message, o se
 	if err != nil {
 		return search.Generation{}, err
 	}
-	res, err := s.eng.Generate(ctx, engine.Request{Model: s.name, Adapter: s.adapter, Prompt: ids, MaxTokens: o.MaxTokens, EOS: s.eos,
+	res, err := s.eng.Generate(ctx, engine.Request{Model: s.name, Adapter: s.adapter, Prompt: ids,
+		MaxTokens: o.MaxTokens, EOS: s.eos,
 		Temperature: o.Temperature, Stream: o.Stream})
 	var lost *engine.DeviceError
 	if errors.As(err, &lost) {

@@ -40,13 +40,15 @@ func (r *Worker) Check(questions []data.Question) (note string, err error) {
 			longest, worst = n, q
 		}
 	}
-	left := fmt.Sprintf("question %s has a prompt of %d tokens and the context holds %d (--max-context, or the model's), "+
-		"which leaves %d", worst.ID, longest, c.MaxContext, c.MaxContext-longest)
+	left := fmt.Sprintf(
+		"question %s has a prompt of %d tokens and the context holds %d (--max-context, or the model's), "+
+			"which leaves %d", worst.ID, longest, c.MaxContext, c.MaxContext-longest)
 	switch n := len(questions); {
 	case tight == 0:
 		return "", nil
 	case hopeless == n:
-		return "", fmt.Errorf("no question leaves room for an answer: %s: raise --max-context, or give shorter prompts", left)
+		return "", fmt.Errorf("no question leaves room for an answer: %s: raise --max-context, or give shorter prompts",
+			left)
 	case n == 1:
 		return fmt.Sprintf("%s, where a turn may take %d (--max-response-length)", left, c.MaxResponse), nil
 	default:

@@ -25,8 +25,10 @@ func AddCost(m rundir.Metrics, by map[string]search.Cost) {
 
 // StepCost is the cost of searching in a step, from its metrics.
 func StepCost(m rundir.Metrics) search.Cost {
-	return search.Cost{Queries: int64(m["cost/queries"]), Cached: int64(m["perf/search_cached"]), PromptTokens: int64(m["cost/prompt_tokens"]),
-		CompletionTokens: int64(m["cost/completion_tokens"]), Seconds: m["timing_s/search"], USD: m["perf/search_usd"], GoogleUSD: m["cost/google_usd"]}
+	return search.Cost{Queries: int64(m["cost/queries"]), Cached: int64(m["perf/search_cached"]),
+		PromptTokens:     int64(m["cost/prompt_tokens"]),
+		CompletionTokens: int64(m["cost/completion_tokens"]), Seconds: m["timing_s/search"], USD: m["perf/search_usd"],
+		GoogleUSD: m["cost/google_usd"]}
 }
 
 // MeanF1 is how well episodes answered, whatever they were rewarded for.

@@ -13,13 +13,15 @@ import (
 
 // Evaluate runs one episode a question, in order; the zero sampling is greedy. step is recorded, and keys what is
 // drawn.
-func (r Worker) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
+func (r Worker) Evaluate(ctx context.Context, questions []data.Question, sampling episode.Sampling, seed uint64,
+	step int) ([]*episode.Episode, error) {
 	return r.EvaluateRest(ctx, questions, make([]*episode.Episode, len(questions)), sampling, seed, step)
 }
 
 // EvaluateRest is Evaluate for the questions i whose done[i] is nil: it goes on with an evaluation that was
 // interrupted.
-func (r Worker) EvaluateRest(ctx context.Context, questions []data.Question, done []*episode.Episode, sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
+func (r Worker) EvaluateRest(ctx context.Context, questions []data.Question, done []*episode.Episode,
+	sampling episode.Sampling, seed uint64, step int) ([]*episode.Episode, error) {
 	r.Runner.Config.Sampling = sampling
 	r.Success = 1 // an adaptive curriculum would make each evaluation another one: all see its end
 	rest := []int{}
@@ -48,11 +50,14 @@ func (r *Worker) baseline(ctx context.Context, task episode.Task) (*episode.Epis
 	var retrieved []episode.Turn
 	if r.Method.Searches() {
 		t := episode.Turn{Action: episode.Search, Content: task.Question}
-		text, status, failure := t.Search(ctx, runner.Searcher, search.Query{Query: task.Question, Question: task.Question, GoldenAnswers: task.GoldenAnswers,
-			Step: task.Step, TotalSteps: task.TotalSteps, Quality: task.Quality, Stream: engine.Stream(task.Seed, config.PurposeEval)})
+		text, status, failure := t.Search(ctx, runner.Searcher,
+			search.Query{Query: task.Question, Question: task.Question, GoldenAnswers: task.GoldenAnswers,
+				Step: task.Step, TotalSteps: task.TotalSteps, Quality: task.Quality,
+				Stream: engine.Stream(task.Seed, config.PurposeEval)})
 		documents, retrieved = text, []episode.Turn{t}
 		if status != "" {
-			return &episode.Episode{Step: task.Step, Group: task.Group, QuestionID: task.QuestionID, Question: task.Question, GoldenAnswers: task.GoldenAnswers,
+			return &episode.Episode{Step: task.Step, Group: task.Group, QuestionID: task.QuestionID,
+				Question: task.Question, GoldenAnswers: task.GoldenAnswers,
 				Status: status, Err: failure, Turns: retrieved}, nil
 		}
 	}

@@ -13,12 +13,13 @@ import (
 // A group that cannot be trained on is rolled out again, or its place is given to another question: these are
 // attempts at the place.
 type Sampled struct {
-	Groups   [][]*episode.Episode // by place: what is trained on, nil where nothing is
-	last     [][]*episode.Episode // by place: the last attempt
-	All      []*episode.Episode   // every episode that was run, in the order of attempts, places and rollouts
-	Counted  []*episode.Episode   // what metrics of answers, searches and lengths describe, and the adaptive curriculum follows
-	Attempts int                  // rounds of rollouts
-	Drawn    int                  // questions drawn in the run, where dynamic sampling draws more than a batch a step
+	Groups [][]*episode.Episode // by place: what is trained on, nil where nothing is
+	last   [][]*episode.Episode // by place: the last attempt
+	All    []*episode.Episode   // every episode that was run, in the order of attempts, places and rollouts
+	// what metrics of answers, searches and lengths describe, and the adaptive curriculum follows
+	Counted  []*episode.Episode
+	Attempts int // rounds of rollouts
+	Drawn    int // questions drawn in the run, where dynamic sampling draws more than a batch a step
 }
 
 // outcome says what becomes of a group.

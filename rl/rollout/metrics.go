@@ -45,9 +45,11 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 			}
 		}
 	}
-	m := rundir.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1, "reward/em": em,
-		"response_length/mean": length, "env/turns_per_episode": turns / n, "env/valid_action_rate": valid / max(1, turns),
-		"env/finish_rate": answered, "search/per_question": searches}
+	m := rundir.Metrics{"critic/score/mean": reward, "critic/score/min": lo, "critic/score/max": hi, "reward/f1": f1,
+		"reward/em":            em,
+		"response_length/mean": length, "env/turns_per_episode": turns / n,
+		"env/valid_action_rate": valid / max(1, turns),
+		"env/finish_rate":       answered, "search/per_question": searches}
 	if asked > 0 {
 		m["search/empty_rate"] = empty / asked
 	}

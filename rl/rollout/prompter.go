@@ -63,7 +63,8 @@ func (p Prompter) encode(id string, messages []tokenizer.Message) ([]int32, erro
 // bounded refuses too many ids.
 func (p Prompter) bounded(id string, ids []int32) ([]int32, error) {
 	if p.MaxTokens > 0 && len(ids) > p.MaxTokens {
-		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than the %d that fit: raise --max-start-length and --max-context or filter the question out", id, len(ids), p.MaxTokens)
+		return nil, fmt.Errorf("question %s has a prompt of %d tokens, more than the %d that fit: raise "+
+			"--max-start-length and --max-context or filter the question out", id, len(ids), p.MaxTokens)
 	}
 	return ids, nil
 }

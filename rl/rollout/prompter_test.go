@@ -32,7 +32,8 @@ func TestOwnPrompt(t *testing.T) {
 		`"<|user|>a<|end|>"`:      {0, bytes("a")[0], 1},
 		`[{"content":"a<b>"}]`:    append([]int32{0}, bytes("a<b>")...),
 		`[{"content":"<|end|>"}]`: append([]int32{0}, bytes("<|end|>")...),
-		`[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]`: append([]int32{0}, bytes("a\nb")...),
+		`[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]`: append([]int32{0},
+			bytes("a\nb")...),
 	} {
 		got, err := ids(column)
 		require.NoError(t, err, column)
@@ -42,7 +43,8 @@ func TestOwnPrompt(t *testing.T) {
 		`7`:  "question q: its prompt is neither text nor a list of messages",
 		`[]`: "question q: its prompt is neither text nor a list of messages",
 		`[{"role":"user","content":[{"type":"image"}]}]`: `question q: message 1 of its prompt: content of type "image" is not supported`,
-		`"aaaaaaaaaaaaaaaaaaaaaaaaa"`:                    "question q has a prompt of 25 tokens, more than the 20 that fit",
+		`"aaaaaaaaaaaaaaaaaaaaaaaaa"`: "question q has a prompt of 25 tokens, more than the 20 " +
+			"that fit",
 	} {
 		_, err := ids(column)
 		require.ErrorContains(t, err, want, column)

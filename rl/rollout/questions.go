@@ -68,6 +68,7 @@ func (q *Questions) Fit(r *Worker, drop bool) error {
 
 func (q *Questions) note(dropped int, why string, n int) {
 	if dropped > 0 {
-		q.Notes = append(q.Notes, fmt.Sprintf("left out %d of %d questions: "+why, dropped, len(q.Train.Questions)+dropped, n))
+		q.Notes = append(q.Notes, fmt.Sprintf("left out %d of %d questions: "+why, dropped,
+			len(q.Train.Questions)+dropped, n))
 	}
 }

@@ -26,7 +26,8 @@ func OpenReward(c config.Reward, name string) (r reward.Reward, end func(), err 
 }
 
 // Score gives every episode of question i its reward; under a shuffled reward against the answers of another question.
-func Score(ctx context.Context, groups [][]*episode.Episode, questions []data.Question, rw reward.Reward, seed uint64) error {
+func Score(ctx context.Context, groups [][]*episode.Episode, questions []data.Question, rw reward.Reward,
+	seed uint64) error {
 	golds := make([][]string, len(questions))
 	for i, q := range questions {
 		golds[i] = q.GoldenAnswers
@@ -56,7 +57,8 @@ func Score(ctx context.Context, groups [][]*episode.Episode, questions []data.Qu
 
 // attempt is an episode as rewards see it.
 func attempt(e *episode.Episode, q data.Question) reward.Attempt {
-	a := reward.Attempt{QuestionID: q.ID, Question: q.Question, GoldenAnswers: q.GoldenAnswers, DataSource: q.DataSource, Status: string(e.Status),
+	a := reward.Attempt{QuestionID: q.ID, Question: q.Question, GoldenAnswers: q.GoldenAnswers,
+		DataSource: q.DataSource, Status: string(e.Status),
 		Turns: make([]reward.Turn, len(e.Turns)), Columns: q.Columns}
 	if answer, ok := e.Answer(); ok {
 		a.Answer = &answer

@@ -28,7 +28,8 @@ type Worker struct {
 
 // Roll runs n episodes for each question, those whose index is in only (nil: all); attempt counts resamplings. purpose
 // and step key their randomness. The result has the episodes of question i at [i].
-func (r *Worker) Roll(ctx context.Context, questions []data.Question, n int, only []int, seed uint64, purpose, step, total, attempt int,
+func (r *Worker) Roll(ctx context.Context, questions []data.Question, n int, only []int, seed uint64, purpose, step,
+	total, attempt int,
 	quality search.Quality) ([][]*episode.Episode, error) {
 	out := make([][]*episode.Episode, len(questions))
 	if only == nil {
@@ -54,7 +55,8 @@ func (r *Worker) Roll(ctx context.Context, questions []data.Question, n int, onl
 		}
 		out[i] = make([]*episode.Episode, n)
 		for k := range n {
-			task := episode.Task{Step: step, TotalSteps: total, Group: i, Rollout: k, Attempt: attempt, QuestionID: q.ID, Question: q.Question,
+			task := episode.Task{Step: step, TotalSteps: total, Group: i, Rollout: k, Attempt: attempt,
+				QuestionID: q.ID, Question: q.Question,
 				GoldenAnswers: q.GoldenAnswers, PromptIDs: prompt, Quality: quality, Success: r.Success,
 				Seed: engine.Stream(seed, uint64(purpose), uint64(step), uint64(i), uint64(attempt), uint64(k))}
 			g.Go(func() (err error) {
@@ -70,7 +72,8 @@ func (r *Worker) Roll(ctx context.Context, questions []data.Question, n int, onl
 func (r *Worker) run(ctx context.Context, task episode.Task) (e *episode.Episode, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("episode of question %s: %w", task.QuestionID, &engine.PanicError{Value: p, Stack: debug.Stack()})
+			err = fmt.Errorf("episode of question %s: %w", task.QuestionID,
+				&engine.PanicError{Value: p, Stack: debug.Stack()})
 		}
 	}()
 	if r.Method.Baseline() {

@@ -86,8 +86,8 @@ func (l *log) append(piece []byte) error {
 	return nil
 }
 
-// cutAfter drops every line of a JSON-lines file whose "step" is beyond step, and a last line that was not finished: what resuming
-// does before it goes on. A file that does not exist is left alone.
+// cutAfter drops every line of a JSON-lines file whose "step" is beyond step, and a last line that was not finished:
+// what resuming does before it goes on. A file that does not exist is left alone.
 func cutAfter(path string, step int) error {
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {

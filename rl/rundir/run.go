@@ -48,8 +48,9 @@ func Open(dir string, resume bool) (_ *Folder, err error) {
 		return nil, fmt.Errorf("opening the run directory: clearing away what a killed process left: %w", err)
 	}
 	if !resume && Holds(dir) {
-		return nil, fmt.Errorf("opening the run directory: %s already holds a run: add --resume auto to go on with it, or "+
-			"choose another --out", dir)
+		return nil,
+			fmt.Errorf("opening the run directory: %s already holds a run: add --resume auto to go on with it, or "+
+				"choose another --out", dir)
 	}
 	return &Folder{Dir: dir, Note: lock.Note, lock: lock}, nil
 }
@@ -283,5 +284,6 @@ func ModelDir(dir string) (string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return "", fmt.Errorf("opening model %s: %w", dir, err)
 	}
-	return "", fmt.Errorf("opening model %s: it holds neither config.json nor checkpoints/step-N: give a Hugging Face folder or a run directory", dir)
+	return "", fmt.Errorf("opening model %s: it holds neither config.json nor checkpoints/step-N: give a Hugging "+
+		"Face folder or a run directory", dir)
 }

@@ -33,8 +33,10 @@ func TestMetricsLine(t *testing.T) {
 	}{
 		{"none", nil, `{"step":3}`},
 		{"names in order, step first", Metrics{"b/y": 2, "a": -0.5}, `{"step":3,"a":-0.5,"b/y":2}`},
-		{"shortest decimals that read back the same", Metrics{"x": 0.1, "y": 1e-9, "z": 1e21}, `{"step":3,"x":0.1,"y":1e-09,"z":1e+21}`},
-		{"what is not finite is null", Metrics{"a": math.NaN(), "b": math.Inf(1), "c": math.Inf(-1)}, `{"step":3,"a":null,"b":null,"c":null}`},
+		{"shortest decimals that read back the same", Metrics{"x": 0.1, "y": 1e-9, "z": 1e21},
+			`{"step":3,"x":0.1,"y":1e-09,"z":1e+21}`},
+		{"what is not finite is null", Metrics{"a": math.NaN(), "b": math.Inf(1), "c": math.Inf(-1)},
+			`{"step":3,"a":null,"b":null,"c":null}`},
 		{"names are quoted", Metrics{"val/a \"b\"\n/f1": 1}, `{"step":3,"val/a \"b\"\n/f1":1}`},
 	} {
 		require.Equal(t, c.want+"\n", string(c.m.line(3)), c.name)
@@ -55,7 +57,8 @@ func TestResumeCutsTheLogs(t *testing.T) {
 		{"a line without its end", two + `{"step":3,"x"`, two, 3},
 		{"a whole object without its line break", two + `{"step":2}`, two, 3},
 		{"rubbish in the middle ends what can be trusted", two + "\x00\x00\n" + three, two, 9},
-		{"several lines a step", "{\"step\":1}\n{\"step\":1}\n{\"step\":2}\n{\"step\":2}\n", "{\"step\":1}\n{\"step\":1}\n", 1},
+		{"several lines a step", "{\"step\":1}\n{\"step\":1}\n{\"step\":2}\n{\"step\":2}\n",
+			"{\"step\":1}\n{\"step\":1}\n", 1},
 		{"no file", "", "", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -127,7 +130,8 @@ func TestCheckpoints(t *testing.T) {
 	dir := t.TempDir()
 	_, _, ok := Last(dir)
 	require.False(t, ok)
-	for _, name := range []string{"step-9", "step-10", ".writing-step-11", "step-12.old", "step-013", "step--1", "step-+14", ".replaced-step-15", "other"} {
+	for _, name := range []string{"step-9", "step-10", ".writing-step-11", "step-12.old", "step-013", "step--1",
+		"step-+14", ".replaced-step-15", "other"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, "checkpoints", name), 0o755))
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "checkpoints", "step-99"), nil, 0o644))
@@ -160,11 +164,13 @@ func TestAmend(t *testing.T) {
 	require.NoError(t, r.Amend(2, Metrics{"val/all/f1": 0.5, "b": 0.2}))
 	require.NoError(t, r.Amend(3, Metrics{"a": 3}), "a step without a line gets one")
 	require.NoError(t, r.Metrics(4, Metrics{"a": 4}))
-	require.Equal(t, "{\"step\":1,\"a\":1}\n{\"step\":2,\"a\":null,\"b\":0.2,\"val/all/f1\":0.5}\n{\"step\":3,\"a\":3}\n{\"step\":4,\"a\":4}\n",
+	require.Equal(t,
+		"{\"step\":1,\"a\":1}\n{\"step\":2,\"a\":null,\"b\":0.2,\"val/all/f1\":0.5}\n{\"step\":3,\"a\":3}\n{\"step\":4,\"a\":4}\n",
 		read(t, dir, "metrics.jsonl"))
 }
 
-// Opening takes the folder and clears away halves; only Begin, when the checkpoint has been read, removes what is later than it.
+// Opening takes the folder and clears away halves; only Begin, when the checkpoint has been read, removes what is later
+// than it.
 func TestOpenThenBegin(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"step-2", "step-4", ".writing-step-6", ".removing-step-1"} {

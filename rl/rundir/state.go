@@ -14,8 +14,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
-// State is trainer_state.json: what a run must know to go on, besides weights and moments. Everything random is keyed by seed
-// and step, and questions are drawn by step, so little has to be remembered.
+// State is trainer_state.json: what a run must know to go on, besides weights and moments. Everything random is keyed
+// by seed and step, and questions are drawn by step, so little has to be remembered.
 type State struct {
 	Step     int     `json:"step"`                  // steps done, skipped updates included
 	Total    int     `json:"total_steps,omitempty"` // steps that the run was to have; 0: not known
@@ -87,8 +87,9 @@ func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes [
 			by = "was made by " + cmp.Or(verb, "train")
 		}
 		if !force {
-			return nil, fmt.Errorf("resuming %s: it %s: begin with its weights, --model %s, or add --force to go on with its "+
-				"optimizer too", dir, by, dir)
+			return nil,
+				fmt.Errorf("resuming %s: it %s: begin with its weights, --model %s, or add --force to go on with its "+
+					"optimizer too", dir, by, dir)
 		}
 		return []string{"resuming with --force: the checkpoint " + by}, nil
 	}
@@ -117,8 +118,9 @@ func OnlyLast(out, dir string, step int) error {
 		return nil
 	}
 	if _, last, _ := Last(out); last > step {
-		return fmt.Errorf("resuming %s: %s has later checkpoints, up to step %d: go on from the last with --resume auto, or "+
-			"choose another --out", dir, out, last)
+		return fmt.Errorf(
+			"resuming %s: %s has later checkpoints, up to step %d: go on from the last with --resume auto, or "+
+				"choose another --out", dir, out, last)
 	}
 	return nil
 }

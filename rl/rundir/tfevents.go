@@ -13,8 +13,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// events is the file that TensorBoard and W&B read: records of TFRecord, each a protobuf message tensorflow.Event. One is begun by
-// every process of a run; what an earlier one wrote beyond the step that is gone on from is withdrawn by the first record.
+// events is the file that TensorBoard and W&B read: records of TFRecord, each a protobuf message tensorflow.Event. One
+// is begun by every process of a run; what an earlier one wrote beyond the step that is gone on from is withdrawn by
+// the first record.
 //
 // A record is: length uint64, masked CRC-32C of the length, message, masked CRC-32C of the message; little-endian.
 type events struct {
@@ -40,14 +41,16 @@ func openEvents(dir string, step int, now func() time.Time) (*events, error) {
 	if err != nil || host == "" || strings.ContainsAny(host, `/\`) {
 		host = "localhost"
 	}
-	l, err := openLog(filepath.Join(dir, fmt.Sprintf("%s%010d.%s", eventsPrefix, second, host))) // W&B looks for its own host
+	// W&B looks for its own host
+	l, err := openLog(filepath.Join(dir, fmt.Sprintf("%s%010d.%s", eventsPrefix, second, host)))
 	if err != nil {
 		return nil, err
 	}
 	e := &events{l, now}
 	err = e.write(0, 3, []byte("brain.Event:2")) // file_version
 	if err == nil && resumed {
-		err = e.write(step+1, 7, varintField(nil, 1, 1)) // session_log{status: START} drops what is there from this step on
+		// session_log{status: START} drops what is there from this step on
+		err = e.write(step+1, 7, varintField(nil, 1, 1))
 	}
 	return e, err
 }
@@ -66,7 +69,8 @@ func (e *events) scalars(step int, m Metrics) error {
 	var b []byte
 	for _, name := range m.names() {
 		v := bytesField(nil, 1, []byte(name))
-		v = protowire.AppendFixed32(protowire.AppendTag(v, 2, protowire.Fixed32Type), math.Float32bits(float32(m[name])))
+		v = protowire.AppendFixed32(protowire.AppendTag(v, 2, protowire.Fixed32Type),
+			math.Float32bits(float32(m[name])))
 		b = bytesField(b, 1, v)
 	}
 	return e.write(step, 5, b)
@@ -89,7 +93,8 @@ func (e *events) histogram(step int, name string, values []float64) error {
 		return nil
 	}
 	n, end := histogramBuckets, hi
-	if least := 1e-9 * max(1, math.Abs(lo), math.Abs(hi)); hi-lo < least { // W&B refuses an edge that is not above the least value
+	// W&B refuses an edge that is not above the least value
+	if least := 1e-9 * max(1, math.Abs(lo), math.Abs(hi)); hi-lo < least {
 		n, end = 1, hi+least
 	}
 	counts := make([]float64, n)
@@ -120,7 +125,8 @@ func (e *events) histogram(step int, name string, values []float64) error {
 // text appends Markdown: a string tensor of one element that belongs to TensorBoard's plugin "text".
 func (e *events) text(step int, name, markdown string) error {
 	shape := bytesField(nil, 2, varintField(nil, 1, 1))
-	tensor := bytesField(bytesField(varintField(nil, 1, 7), 2, shape), 8, []byte(markdown)) // dtype DT_STRING, shape [1], string_val
+	// dtype DT_STRING, shape [1], string_val
+	tensor := bytesField(bytesField(varintField(nil, 1, 7), 2, shape), 8, []byte(markdown))
 	metadata := bytesField(nil, 1, bytesField(nil, 1, []byte("text")))
 	v := bytesField(bytesField(bytesField(nil, 1, []byte(name)), 8, tensor), 9, metadata)
 	return e.write(step, 5, bytesField(nil, 1, v))

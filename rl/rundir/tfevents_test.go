@@ -15,7 +15,8 @@ import (
 
 // The first record as tensorboard 2.21's RecordWriter writes it: wall_time 1.5, file_version brain.Event:2.
 func TestRecord(t *testing.T) {
-	want, err := hex.DecodeString("1800000000000000" + "a37f4b22" + "09000000000000f83f" + "1a0d" + hex.EncodeToString([]byte("brain.Event:2")) + "2a28646c")
+	want, err := hex.DecodeString("1800000000000000" + "a37f4b22" + "09000000000000f83f" + "1a0d" +
+		hex.EncodeToString([]byte("brain.Event:2")) + "2a28646c")
 	require.NoError(t, err)
 	require.Equal(t, want, record(bytesField(doubleField(nil, 1, 1.5), 3, []byte("brain.Event:2"))))
 }
@@ -111,8 +112,8 @@ func TestScalarsHistogramsText(t *testing.T) {
 	require.Equal(t, "text", string(fields(t, fields(t, v[9])[0][1])[0][1]))
 }
 
-// A process that goes on begins a file that comes later in the order of names, whatever the clock says, and withdraws what follows the
-// step it goes on from.
+// A process that goes on begins a file that comes later in the order of names, whatever the clock says, and withdraws
+// what follows the step it goes on from.
 func TestEventsOfAResumedRun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[odd] *name")
 	require.NoError(t, os.Mkdir(dir, 0o755))

@@ -10,11 +10,13 @@ import (
 	"sync"
 )
 
-// BM25 is an in-memory index over a fixed corpus (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework"):
+// BM25 is an in-memory index over a fixed corpus (Robertson and Zaragoza 2009, "The Probabilistic Relevance
+// Framework"):
 //
 //	score(d, q) = sum over the words w of q: idf(w) tf/(tf + K1 (1 - B + B |d|/avg)), idf = ln(1 + (N - df + 1/2)/(df + 1/2))
 //
-// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). The function terms defines what a word is.
+// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). The function terms
+// defines what a word is.
 type BM25 struct {
 	// K1 and B are the constants of the formula; NewBM25 sets them.
 	K1, B float64
@@ -37,7 +39,8 @@ type posting struct {
 
 // NewBM25 indexes passages. Of passages with equal scores the earlier one ranks first.
 func NewBM25(passages []string) *BM25 {
-	x := &BM25{K1: 1.2, B: 0.75, TopK: 5, passages: passages, length: make([]float32, len(passages)), terms: map[string]int32{}}
+	x := &BM25{K1: 1.2, B: 0.75, TopK: 5, passages: passages, length: make([]float32, len(passages)),
+		terms: map[string]int32{}}
 	total := 0.0
 	for i, p := range passages {
 		for w, single := range terms(p) {

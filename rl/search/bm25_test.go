@@ -46,8 +46,10 @@ func TestBM25Search(t *testing.T) {
 	x := search.NewBM25(small)
 	d, err := x.Search(t.Context(), search.Query{Query: "What is the capital of FRANCE?"})
 	require.NoError(t, err)
-	require.Equal(t, "Doc 1: \"Paris\" Paris is the capital of France.\nDoc 2: \"Berlin\" Berlin is the capital of Germany. Berlin is large.", d.Text)
-	require.Equal(t, []string{"\"Paris\" Paris is the capital of France.", "\"Berlin\" Berlin is the capital of Germany. Berlin is large."}, d.Docs)
+	require.Equal(t, "Doc 1: \"Paris\" Paris is the capital of France.\nDoc 2: \"Berlin\" Berlin is the capital of "+
+		"Germany. Berlin is large.", d.Text)
+	require.Equal(t, []string{"\"Paris\" Paris is the capital of France.",
+		"\"Berlin\" Berlin is the capital of Germany. Berlin is large."}, d.Docs)
 	require.Equal(t, search.Real, d.Quality)
 	d, err = x.Search(t.Context(), search.Query{Query: "the of is"})
 	require.NoError(t, err)
@@ -82,7 +84,8 @@ func TestBM25AgainstBruteForce(t *testing.T) {
 				}
 				tf = float64(strings.Count(d, w))
 				if tf > 0 {
-					want[i] += math.Log(1+(float64(len(docs))-df+0.5)/(df+0.5)) * tf / (tf + 1.2*(0.25+0.75*float64(len(strings.Fields(d)))/mean))
+					want[i] += math.Log(1+(float64(len(docs))-df+0.5)/(df+0.5)) * tf /
+						(tf + 1.2*(0.25+0.75*float64(len(strings.Fields(d)))/mean))
 				}
 			}
 		}
@@ -112,13 +115,16 @@ func TestLoadBM25(t *testing.T) {
 		require.NoError(t, os.WriteFile(p, []byte(s), 0o644))
 		return p
 	}
-	x, err := search.LoadBM25(write(`{"id":"1","contents":"\"Paris\"\ncapital of France"}` + "\n" + `{"title":"Rome","text":"capital of Italy"}` + "\n" + `{"text":"capital"}`))
+	x, err := search.LoadBM25(write(`{"id":"1","contents":"\"Paris\"\ncapital of France"}` + "\n" +
+		`{"title":"Rome","text":"capital of Italy"}` + "\n" + `{"text":"capital"}`))
 	require.NoError(t, err)
 	require.Equal(t, 3, x.Len())
 	d, err := x.Search(t.Context(), search.Query{Query: "rome italy"})
 	require.NoError(t, err)
 	require.Equal(t, `Doc 1: "Rome" capital of Italy`, d.Text)
-	for content, want := range map[string]string{"": "no passages", `{"body":"x"}`: "row 1: no column contents (or text): the columns are body", `{"contents":{}}`: "row 1: column contents: expected text", "x": "row 1"} {
+	for content, want := range map[string]string{"": "no passages",
+		`{"body":"x"}`:    "row 1: no column contents (or text): the columns are body",
+		`{"contents":{}}`: "row 1: column contents: expected text", "x": "row 1"} {
 		_, err := search.LoadBM25(write(content))
 		require.ErrorContains(t, err, want)
 	}
@@ -143,6 +149,7 @@ func TestBM25SharedCorpus(t *testing.T) {
 		require.NoError(t, err)
 		hit += reward.SubEM(d.Text, q.GoldenAnswers)
 	}
-	t.Logf("%v a query; answer among the five documents: %.1f%%", time.Since(t0)/time.Duration(len(qs)), 100*hit/float64(len(qs)))
+	t.Logf("%v a query; answer among the five documents: %.1f%%", time.Since(t0)/time.Duration(len(qs)),
+		100*hit/float64(len(qs)))
 	require.Greater(t, hit/float64(len(qs)), 0.9)
 }

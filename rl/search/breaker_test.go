@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeServers is an http.RoundTripper that answers requests by host without a network, so that the test can use fake time.
+// fakeServers is an http.RoundTripper that answers requests by host without a network, so that the test can use fake
+// time.
 type fakeServers map[string]func() (status int, header, body string)
 
 func (f fakeServers) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -28,8 +29,8 @@ func (f fakeServers) RoundTrip(r *http.Request) (*http.Response, error) {
 
 const goodAnswer = `{"result":[[{"contents":"x"}]]}`
 
-// in runs a test with the fake time of testing/synctest and an engine with the named hosts. ask sends a query and gives its
-// error, "" if it was answered.
+// in runs a test with the fake time of testing/synctest and an engine with the named hosts. ask sends a query and gives
+// its error, "" if it was answered.
 func in(t *testing.T, servers fakeServers, hosts string, test func(t *testing.T, ask func() string)) {
 	synctest.Test(t, func(t *testing.T) {
 		w, err := NewWiki(strings.Split(hosts, ","), 1, CallOptions{Tries: 2})
@@ -52,7 +53,8 @@ func seconds(of ...int) (out []time.Duration) {
 	return out
 }
 
-// An address that refuses gets one trial query after a pause, and the pause doubles with every refusal until a query is answered.
+// An address that refuses gets one trial query after a pause, and the pause doubles with every refusal until a query is
+// answered.
 func TestRefusalPasses(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int

@@ -16,9 +16,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
 
-// Cache keeps the answers of real engines in a folder, one file for each engine and query. Files are written atomically, so any number of
-// goroutines and processes may share the folder and be killed at any time. An answer never expires: delete its file, or the folder, to
-// ask again.
+// Cache keeps the answers of real engines in a folder, one file for each engine and query. Files are written
+// atomically, so any number of goroutines and processes may share the folder and be killed at any time. An answer never
+// expires: delete its file, or the folder, to ask again.
 type Cache struct {
 	dir    string
 	flight singleflight.Group // one request at a time for each file
@@ -48,8 +48,8 @@ func OpenCache(dir string) (*Cache, error) {
 	return &Cache{dir: dir}, nil
 }
 
-// get gives the documents from the cache, else from the engine. Concurrent calls with the same query share one request to the engine. A nil
-// cache keeps nothing.
+// get gives the documents from the cache, else from the engine. Concurrent calls with the same query share one request
+// to the engine. A nil cache keeps nothing.
 func (c *Cache) get(ctx context.Context, e Fetcher, query string) (docs []string, cached bool, err error) {
 	if c == nil {
 		docs, err = e.Fetch(ctx, query)
@@ -110,7 +110,8 @@ func (c *Cache) write(path string, e cacheEntry, engine string) error {
 		if errors.As(err, &p) {
 			err = p.Err
 		}
-		return &Unavailable{Engine: "search cache of " + engine, Host: c.dir, Tries: 1, Err: fmt.Errorf("writing an answer: %w", err)}
+		return &Unavailable{Engine: "search cache of " + engine, Host: c.dir, Tries: 1,
+			Err: fmt.Errorf("writing an answer: %w", err)}
 	}
 	return nil
 }

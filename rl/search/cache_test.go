@@ -75,7 +75,8 @@ func TestCache(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	require.NoError(t, err)
 	require.Len(t, files, 3)
-	for _, damage := range []string{"", "{\"engine\":\"a\",\"que", `{"engine":"a","query":"another","documents":["z"]}`, "null"} {
+	for _, damage := range []string{"", "{\"engine\":\"a\",\"que", `{"engine":"a","query":"another","documents":["z"]}`,
+		"null"} {
 		for _, f := range files {
 			require.NoError(t, os.WriteFile(f, []byte(damage), 0o644))
 		}
@@ -178,7 +179,8 @@ func TestCacheKilled(t *testing.T) {
 			require.NoError(t, c.Start())
 			running = append(running, c)
 		}
-		require.Eventually(t, func() bool { m, _ := filepath.Glob(filepath.Join(dir, "*.json")); return len(m) > 20 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { m, _ := filepath.Glob(filepath.Join(dir, "*.json")); return len(m) > 20 },
+			10*time.Second, time.Millisecond)
 		for _, c := range running {
 			require.NoError(t, c.Process.Kill())
 			c.Wait()

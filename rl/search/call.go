@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Unavailable is the error of an engine that failed in all tries. Other queries would fail in the same way, so a run stops
-// and can be resumed later.
+// Unavailable is the error of an engine that failed in all tries. Other queries would fail in the same way, so a run
+// stops and can be resumed later.
 type Unavailable struct {
 	// Engine is the name of the engine, Host its address; several hosts are separated by commas.
 	Engine, Host string
@@ -43,21 +43,21 @@ type CallOptions struct {
 	Timeout time.Duration
 	// Concurrency is the largest number of requests in flight at each address; 0 is 16.
 	Concurrency int
-	// Backoff is how long no request is sent to an address after a failure; 0 is half a second. Every further failure in a row doubles it,
-	// up to 30 seconds.
+	// Backoff is how long no request is sent to an address after a failure; 0 is half a second. Every further failure
+	// in a row doubles it, up to 30 seconds.
 	Backoff time.Duration
 }
 
 const (
 	maxBackoff = 30 * time.Second
-	// maxRejected is how many queries in a row an address may reject as bad requests (400, 413, 414, 422). After that the server is taken
-	// to be at fault: its context may be too short, or it may not know a setting. Otherwise training would go on with only those
-	// episodes that never search.
+	// maxRejected is how many queries in a row an address may reject as bad requests (400, 413, 414, 422). After that
+	// the server is taken to be at fault: its context may be too short, or it may not know a setting. Otherwise
+	// training would go on with only those episodes that never search.
 	maxRejected = 20
 )
 
-// caller sends requests to one of several interchangeable addresses: to the address with the fewest requests in flight, and to another
-// one after a failure.
+// caller sends requests to one of several interchangeable addresses: to the address with the fewest requests in flight,
+// and to another one after a failure.
 type caller struct {
 	engine string
 	secret string // the API key; never part of an error
@@ -85,7 +85,8 @@ type address struct {
 
 // newCaller takes addresses as users write them: host:port, or a URL. path is appended to addresses that have no path.
 func newCaller(engine, secret, path string, addresses []string, o CallOptions) (*caller, error) {
-	c := &caller{engine: engine, secret: secret, o: CallOptions{Tries: cmp.Or(o.Tries, 5), Timeout: cmp.Or(o.Timeout, time.Minute),
+	c := &caller{engine: engine, secret: secret, o: CallOptions{Tries: cmp.Or(o.Tries, 5),
+		Timeout:     cmp.Or(o.Timeout, time.Minute),
 		Concurrency: cmp.Or(o.Concurrency, 16), Backoff: cmp.Or(o.Backoff, time.Second/2)}}
 	for _, a := range addresses {
 		if a = strip(a); a == "" {
@@ -110,7 +111,10 @@ func newCaller(engine, secret, path string, addresses []string, o CallOptions) (
 	t.MaxIdleConnsPerHost = c.o.Concurrency
 	c.slots = make(chan struct{}, c.o.Concurrency*len(c.all))
 	// Following a redirect would send the API key to another host.
-	c.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	return c, nil
 }
 
@@ -123,10 +127,12 @@ func (c *caller) hosts() string {
 	return strings.Join(names, ", ")
 }
 
-// do sends the request that the function request builds for an address, until read accepts an answer. It gives up after o.Tries tries for
-// each address. It gives up at once when every address has failed that often in a row, for any query: otherwise many queries to a dead
-// server would each wait for all of their tries. The error is *Unavailable, the rejection of this query, or ctx's error.
-func (c *caller) do(ctx context.Context, request func(context.Context, *address) (*http.Request, error), read func(*address, []byte) error) error {
+// do sends the request that the function request builds for an address, until read accepts an answer. It gives up after
+// o.Tries tries for each address. It gives up at once when every address has failed that often in a row, for any query:
+// otherwise many queries to a dead server would each wait for all of their tries. The error is *Unavailable, the
+// rejection of this query, or ctx's error.
+func (c *caller) do(ctx context.Context, request func(context.Context, *address) (*http.Request, error),
+	read func(*address, []byte) error) error {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -168,8 +174,9 @@ func (c *caller) do(ctx context.Context, request func(context.Context, *address)
 	return &Unavailable{c.engine, c.hosts(), max(tries, failed, 1), last}
 }
 
-// pick gives the address with the fewest requests in flight among those that do not pause, and waits until there is one. It returns nil
-// with the reason where waiting cannot help: every address refuses all queries, or has failed too often.
+// pick gives the address with the fewest requests in flight among those that do not pause, and waits until there is
+// one. It returns nil with the reason where waiting cannot help: every address refuses all queries, or has failed too
+// often.
 func (c *caller) pick(ctx context.Context) (*address, error) {
 	for {
 		c.mu.Lock()
@@ -232,7 +239,8 @@ func (c *caller) release(a *address, began time.Time, f *failure) {
 	case f.queryRejected:
 		a.failed = 0
 		if a.rejected++; a.rejected >= maxRejected {
-			err := fmt.Errorf("%w: the server rejected the %d queries before as well: check its configuration", f.err, a.rejected-1)
+			err := fmt.Errorf("%w: the server rejected the %d queries before as well: check its configuration", f.err,
+				a.rejected-1)
 			a.breaker.refused(began, now, err, 0)
 		} else if a.breaker.trial {
 			a.breaker = breaker{} // the server accepts requests again

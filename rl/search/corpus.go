@@ -18,7 +18,8 @@ import (
 type Corpus struct {
 	// Passages are texts, in the order of the files.
 	Passages []string
-	// Bad describes the first few rows and files that could not be used, each with the reason. BadCount is the number of all of them.
+	// Bad describes the first few rows and files that could not be used, each with the reason. BadCount is the number
+	// of all of them.
 	Bad      []string
 	BadCount int
 
@@ -31,8 +32,8 @@ const maxNamed = 5
 // ReadCorpus reads passages. A path is a file of rows in Search-R1's format, {"id", "contents": "\"Title\"\ntext"} or
 // {"title", "text"}, as lines or one list of JSON (.jsonl, .json, gzipped or not) or as .parquet; or a document (.txt,
 // .md, .html, .pdf, any other name is taken as plain text), which is cut into passages; or a folder of such files. Bad
-// rows, and bad files in folders, are left out and listed in Corpus.Bad. It is an error if there are more of them than of
-// good passages: then the format is probably another one.
+// rows, and bad files in folders, are left out and listed in Corpus.Bad. It is an error if there are more of them than
+// of good passages: then the format is probably another one.
 func ReadCorpus(paths ...string) (*Corpus, error) {
 	c := &Corpus{}
 	defer c.pdf.close()
@@ -46,7 +47,8 @@ func ReadCorpus(paths ...string) (*Corpus, error) {
 	case c.BadCount > len(c.Passages):
 		return nil, fmt.Errorf("indexing the corpus %s: %s", names, c.leftOut())
 	case len(c.Passages) == 0:
-		return nil, fmt.Errorf("indexing the corpus %s: no passages: give rows with a column contents, text files, or a folder with .jsonl, .txt, .md, .html or .pdf files", names)
+		return nil, fmt.Errorf("indexing the corpus %s: no passages: give rows with a column contents, text files, "+
+			"or a folder with .jsonl, .txt, .md, .html or .pdf files", names)
 	}
 	return c, nil
 }
@@ -157,8 +159,8 @@ func (c *Corpus) folder(path string) error {
 	})
 }
 
-// holdsRows says whether a file begins like parquet, a JSON list of objects or strings, or a JSON object. Where strict is
-// true the object must be complete on its first line, as in JSON lines.
+// holdsRows says whether a file begins like parquet, a JSON list of objects or strings, or a JSON object. Where strict
+// is true the object must be complete on its first line, as in JSON lines.
 func holdsRows(path string, strict bool) bool {
 	f, err := os.Open(path)
 	if err != nil {

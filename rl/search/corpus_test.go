@@ -25,9 +25,12 @@ func TestReadCorpus(t *testing.T) {
 	long := strings.Repeat("w ", 250)
 	dir := folder(t, map[string]string{
 		"a/plain.txt": "One.\r\n\r\nTwo.",
-		"b.md":        "Before.\n\n# First *part*\n\nText of it,\nstill.\n\n```\n# no heading\n\n```\n## Second ##\nMore.\n#hash tag",
-		"c.html": "<!doctype html><html><head><title>A &amp; B</title><style>p{}</style><script>var x = '<p>no</p>';</script></head><body><h1>A &amp; B</h1>" +
-			"<p>Some <b>bo</b>ld&nbsp;text.<p>Next<br>line.<svg><title>icon</title></svg><h2>Part</h2><ul><li>one<li>two</ul><table><tr><td>x<td>y</table>",
+		"b.md": "Before.\n\n# First *part*\n\nText of it,\nstill.\n\n```\n# no heading\n\n```\n## Second " +
+			"##\nMore.\n#hash tag",
+		"c.html": "<!doctype html><html><head><title>A &amp; B</title><style>p{}</style><script>var x = " +
+			"'<p>no</p>';</script></head><body><h1>A &amp; B</h1>" +
+			"<p>Some " +
+			"<b>bo</b>ld&nbsp;text.<p>Next<br>line.<svg><title>icon</title></svg><h2>Part</h2><ul><li>one<li>two</ul><table><tr><td>x<td>y</table>",
 		"d.jsonl":         `{"contents":"\"T\"\nrow"}` + "\n" + `{"title":"U","text":"v"}`,
 		"e.markdown":      long,
 		".hidden.txt":     "hidden",
@@ -69,13 +72,16 @@ func TestCorpusBadRows(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, c.Passages, 18)
 	require.Equal(t, 3, c.BadCount)
-	require.Equal(t, "3 bad rows or files are left out: reading "+path+": row 10: unexpected end of JSON input: each line must be one JSON object; "+
-		path+": row 20: column contents: expected text, found an object or a list; "+
-		path+": row 21: no column contents (or text): the columns are body: 18 passages are used", c.Note())
+	require.Equal(t,
+		"3 bad rows or files are left out: reading "+path+": row 10: unexpected end of JSON input: each line must be "+
+			"one JSON object; "+
+			path+": row 20: column contents: expected text, found an object or a list; "+
+			path+": row 21: no column contents (or text): the columns are body: 18 passages are used", c.Note())
 	_, err = search.LoadBM25(path)
 	require.ErrorContains(t, err, "row 10", "who cannot show a note takes no corpus with faults")
 
-	many := folder(t, map[string]string{"c.jsonl": good + strings.Repeat("x\n", 8), "d.txt": "\xff", "e.txt": "\xff", "f.txt": "\xff", "ok.txt": "fine\n"})
+	many := folder(t, map[string]string{"c.jsonl": good + strings.Repeat("x\n", 8), "d.txt": "\xff", "e.txt": "\xff",
+		"f.txt": "\xff", "ok.txt": "fine\n"})
 	_, err = search.ReadCorpus(many)
 	require.ErrorContains(t, err, "11 bad rows or files are left out")
 	require.ErrorContains(t, err, "and 6 more")
@@ -104,7 +110,8 @@ func TestCorpusForms(t *testing.T) {
 		"lines.json": strings.Join(rows, "\n"), "list.jsonl": list,
 		"zipped.json.gz": zipped.String(), "zipped": zipped.String(), "bom": "\ufeff" + list})
 	want := []string{"\"Lima\"\nLima is the capital of Peru.", "\"1984\"\nA novel.", "\"Rome\"\nA city.", "x"}
-	for _, name := range []string{"one.json", "indented.json", "noname", "lines.json", "list.jsonl", "zipped.json.gz", "zipped",
+	for _, name := range []string{"one.json", "indented.json", "noname", "lines.json", "list.jsonl", "zipped.json.gz",
+		"zipped",
 		"bom"} {
 		c, err := search.ReadCorpus(filepath.Join(dir, name))
 		require.NoError(t, err, name)
@@ -190,5 +197,6 @@ func TestCorpusLinks(t *testing.T) {
 	c, err := search.ReadCorpus(filepath.Join(dir, "corpus"))
 	require.NoError(t, err)
 	gone := filepath.Join(dir, "corpus/gone.txt")
-	require.Equal(t, "1 bad row or file is left out: stat "+gone+": no such file or directory: 4 passages are used", c.Note())
+	require.Equal(t, "1 bad row or file is left out: stat "+gone+": no such file or directory: 4 passages are used",
+		c.Note())
 }

@@ -26,7 +26,8 @@ type Cost struct {
 
 // Add adds another cost.
 func (c Cost) Add(o Cost) Cost {
-	return Cost{c.Queries + o.Queries, c.Cached + o.Cached, c.PromptTokens + o.PromptTokens, c.CompletionTokens + o.CompletionTokens,
+	return Cost{c.Queries + o.Queries, c.Cached + o.Cached, c.PromptTokens + o.PromptTokens,
+		c.CompletionTokens + o.CompletionTokens,
 		c.Seconds + o.Seconds, c.USD + o.USD, c.GoogleUSD + o.GoogleUSD}
 }
 
@@ -34,8 +35,8 @@ func (c Cost) Add(o Cost) Cost {
 type Prices struct {
 	// Google is the price of a query.
 	Google float64
-	// Hour is the price of an hour of this machine. A simulator on this machine costs the time in which at least one query is in
-	// flight. That is an upper bound, because the policy generates during that time, too.
+	// Hour is the price of an hour of this machine. A simulator on this machine costs the time in which at least one
+	// query is in flight. That is an upper bound, because the policy generates during that time, too.
 	Hour float64
 	// Tokens is the price of a million tokens of a remote simulator, prompt and completion tokens alike.
 	Tokens float64

@@ -48,7 +48,8 @@ func TestMeter(t *testing.T) {
 
 	by := m.Take()
 	here := by["simulate_sft"]
-	require.EqualValues(t, []int64{8, 0, 56, 24}, []int64{here.Queries, here.Cached, here.PromptTokens, here.CompletionTokens})
+	require.EqualValues(t, []int64{8, 0, 56, 24}, []int64{here.Queries, here.Cached, here.PromptTokens,
+		here.CompletionTokens})
 	require.Greater(t, here.Seconds, 0.019)
 	require.Less(t, here.Seconds, 0.1, "the time of searches at once counts once")
 	require.InDelta(t, here.Seconds, here.USD, 1e-12) // a dollar a second

@@ -29,8 +29,8 @@ const (
 	Linear CurriculumKind = "linear"
 	// Constant is tau = Start.
 	Constant CurriculumKind = "constant"
-	// Adaptive computes tau from the policy's smoothed success rate s: tau = Start + min(1, s/Goal) (End - Start). When the success
-	// rate falls, tau falls.
+	// Adaptive computes tau from the policy's smoothed success rate s: tau = Start + min(1, s/Goal) (End - Start). When
+	// the success rate falls, tau falls.
 	Adaptive CurriculumKind = "adaptive"
 )
 
@@ -51,7 +51,8 @@ func (c Curriculum) Validate() error {
 	case "", ZeroSearch, Linear, Constant, Adaptive:
 		return nil
 	}
-	return fmt.Errorf("curriculum %q is not known: use %s, %s, %s or %s", string(c.Kind), ZeroSearch, Linear, Constant, Adaptive)
+	return fmt.Errorf("curriculum %q is not known: use %s, %s, %s or %s", string(c.Kind), ZeroSearch, Linear, Constant,
+		Adaptive)
 }
 
 // Tau is the probability of noisy documents for a query, by its step and, for the adaptive rule, its success rate.

@@ -26,9 +26,11 @@ func TestCurricula(t *testing.T) {
 	require.Error(t, search.Curriculum{Kind: "steep"}.Validate())
 	require.Error(t, search.Curriculum{Goal: 2}.Validate())
 	rapid.Check(t, func(t *rapid.T) {
-		c := search.Curriculum{Kind: rapid.SampledFrom([]search.CurriculumKind{"", search.ZeroSearch, search.Linear, search.Constant, search.Adaptive}).Draw(t, "kind"),
+		c := search.Curriculum{Kind: rapid.SampledFrom([]search.CurriculumKind{"", search.ZeroSearch, search.Linear,
+			search.Constant, search.Adaptive}).Draw(t, "kind"),
 			Start: rapid.Float64Range(0, 1).Draw(t, "start"), End: rapid.Float64Range(0, 1).Draw(t, "end")}
-		q := search.Query{Step: rapid.IntRange(-5, 50).Draw(t, "step"), TotalSteps: rapid.IntRange(0, 40).Draw(t, "total"), Success: rapid.Float64Range(0, 1).Draw(t, "success")}
+		q := search.Query{Step: rapid.IntRange(-5, 50).Draw(t, "step"),
+			TotalSteps: rapid.IntRange(0, 40).Draw(t, "total"), Success: rapid.Float64Range(0, 1).Draw(t, "success")}
 		tau := c.Tau(q)
 		require.True(t, min(c.Start, c.End) <= tau && tau <= max(c.Start, c.End))
 		q.Step, q.Success = q.Step+1, min(1, q.Success+0.1)

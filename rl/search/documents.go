@@ -16,7 +16,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
-// passageWords is the approximate length of a passage, in words. It is the usual length in corpora for question answering.
+// passageWords is the approximate length of a passage, in words. It is the usual length in corpora for question
+// answering.
 const passageWords = 100
 
 // maxDocument is the largest size of a document file, in bytes.
@@ -73,7 +74,8 @@ func (c *Corpus) cut(text []byte, name string) ([]string, error) {
 	return p.out, nil
 }
 
-// passages collects paragraphs into passages of about passageWords words, each under the document's title and the heading above it.
+// passages collects paragraphs into passages of about passageWords words, each under the document's title and the
+// heading above it.
 type passages struct {
 	title, heading string
 	text           strings.Builder // of the passage that is being filled
@@ -125,8 +127,8 @@ func (p *passages) plain(text string) {
 	}
 }
 
-// markdown splits at blank lines, too. Outside code blocks, lines that begin with one to six # are headings. Other markup stays in the
-// text, because language models read it well.
+// markdown splits at blank lines, too. Outside code blocks, lines that begin with one to six # are headings. Other
+// markup stays in the text, because language models read it well.
 func (p *passages) markdown(text string) {
 	var para strings.Builder
 	end := func() {
@@ -202,7 +204,8 @@ func (p *passages) html(page []byte) {
 				end()
 			}
 			heading = max(0, heading+step)
-		case atom.A, atom.B, atom.I, atom.Em, atom.Strong, atom.Span, atom.Code, atom.Sub, atom.Sup, atom.Small, atom.U, atom.Abbr, atom.Cite, atom.Q, atom.Mark, atom.Font:
+		case atom.A, atom.B, atom.I, atom.Em, atom.Strong, atom.Span, atom.Code, atom.Sub, atom.Sup, atom.Small, atom.U,
+			atom.Abbr, atom.Cite, atom.Q, atom.Mark, atom.Font:
 		case atom.Br, atom.Td, atom.Th, atom.Img, atom.Wbr:
 			text.WriteByte(' ')
 		default:

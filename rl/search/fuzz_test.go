@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// longest is the largest length of a fuzzed text, in bytes. Longer texts reach no other code, and the fuzzer minimises its
-// inputs byte by byte, in quadratic time.
+// longest is the largest length of a fuzzed text, in bytes. Longer texts reach no other code, and the fuzzer minimises
+// its inputs byte by byte, in quadratic time.
 const longest = 100
 
 // documented checks a property of all documents: every passage is a text under a title.

@@ -15,17 +15,20 @@ import (
 // SerpAPI is the address of the Google engine unless another one is given.
 const SerpAPI = "https://serpapi.com/search"
 
-// Google is Google's web search through SerpAPI (https://serpapi.com/search-api): title and snippet of the organic results.
+// Google is Google's web search through SerpAPI (https://serpapi.com/search-api): title and snippet of the organic
+// results.
 type Google struct {
 	calls *caller
 	num   int
 }
 
-// NewGoogle makes the engine. An empty address stands for SerpAPI. key is the API key of SerpAPI and never appears in an error. A result
-// page has 10 results; a larger topK asks for that many.
+// NewGoogle makes the engine. An empty address stands for SerpAPI. key is the API key of SerpAPI and never appears in
+// an error. A result page has 10 results; a larger topK asks for that many.
 func NewGoogle(address, key string, topK int, o CallOptions) (*Google, error) {
 	if key == "" {
-		return nil, errors.New("google: no API key: set the environment variable SERPAPI_API_KEY to that of your account at serpapi.com")
+		return nil,
+			errors.New("google: no API key: set the environment variable SERPAPI_API_KEY to that of your account at " +
+				"serpapi.com")
 	}
 	if address == "" {
 		address = SerpAPI
@@ -66,7 +69,8 @@ func (g *Google) Fetch(ctx context.Context, query string) (docs []string, err er
 	return docs, err
 }
 
-// readSerp reads SerpAPI's answer. When Google found nothing, its status is "Success" as well and its field error says so.
+// readSerp reads SerpAPI's answer. When Google found nothing, its status is "Success" as well and its field error says
+// so.
 func readSerp(body []byte) ([]string, error) {
 	var v struct {
 		Metadata *struct{ Status string }             `json:"search_metadata"`

@@ -14,8 +14,8 @@ type Share struct {
 	Weight float64
 }
 
-// ParseMixture reads the value of --search-mode: one mode, or several with weights, as in simulate_sft:0.8,bm25:0.2. A mode without a
-// weight has weight 1.
+// ParseMixture reads the value of --search-mode: one mode, or several with weights, as in simulate_sft:0.8,bm25:0.2. A
+// mode without a weight has weight 1.
 func ParseMixture(s string) ([]Share, error) {
 	var out []Share
 	for part := range strings.SplitSeq(s, ",") {

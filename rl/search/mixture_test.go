@@ -50,7 +50,8 @@ func TestMixture(t *testing.T) {
 	require.InDelta(t, 0.8, count["a"], 0.01)
 	require.InDelta(t, 0.1, count["b"], 0.01)
 	require.InDelta(t, 0.1, count["c"], 0.01)
-	require.InDelta(t, 0.5, useful["b"]/n/count["b"], 0.04, "which engine does not depend on the draw for the documents' quality")
+	require.InDelta(t, 0.5, useful["b"]/n/count["b"], 0.04,
+		"which engine does not depend on the draw for the documents' quality")
 	searchtest.Run(t, m)
 	for _, w := range [][]float64{nil, {1}, {1, 1, 0}, {1, 1, -1}} {
 		_, err := search.NewMixture([]search.Searcher{named("a"), named("b"), named("c")}, w)

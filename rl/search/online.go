@@ -10,7 +10,8 @@ import (
 type Fetcher interface {
 	// Fetch returns documents, best first, each on one line. A query that finds nothing is no error.
 	Fetch(ctx context.Context, query string) ([]string, error)
-	// Name is the name of the engine. Key describes everything besides the query that its answers depend on: it separates cache entries.
+	// Name is the name of the engine. Key describes everything besides the query that its answers depend on: it
+	// separates cache entries.
 	Name() string
 	Key() string
 }
@@ -24,7 +25,8 @@ type Online struct {
 	TopK int
 }
 
-// maxQuery is the largest number of bytes of a query that is sent: engines use a few dozen words, and the length of a URL is limited.
+// maxQuery is the largest number of bytes of a query that is sent: engines use a few dozen words, and the length of a
+// URL is limited.
 const maxQuery = 1000
 
 // Name is the name of the engine.
@@ -51,7 +53,8 @@ func (o *Online) Search(ctx context.Context, q Query) (Documents, error) {
 	return Documents{Text: join(docs), Docs: docs, Cached: cached}, nil
 }
 
-// plainQuery makes a query fit for an engine: valid UTF-8 without control characters, on one line, of at most maxQuery bytes.
+// plainQuery makes a query fit for an engine: valid UTF-8 without control characters, on one line, of at most maxQuery
+// bytes.
 func plainQuery(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -29,12 +29,15 @@ func TestGoogle(t *testing.T) {
 	s := serve(t, file(t, "serpapi/results.json"))
 	d, err := google(t, s, quick).Search(t.Context(), search.Query{Query: " capital\n of France "})
 	require.NoError(t, err)
-	require.Equal(t, []string{`"Paris" Paris is the capital and largest city of France.`, `"A page without a snippet"`, "A snippet without a title."}, d.Docs)
-	require.Equal(t, "Doc 1: \"Paris\" Paris is the capital and largest city of France.\nDoc 2: \"A page without a snippet\"\nDoc 3: A snippet without a title.", d.Text)
+	require.Equal(t, []string{`"Paris" Paris is the capital and largest city of France.`, `"A page without a snippet"`,
+		"A snippet without a title."}, d.Docs)
+	require.Equal(t, "Doc 1: \"Paris\" Paris is the capital and largest city of France.\nDoc 2: \"A page without a "+
+		"snippet\"\nDoc 3: A snippet without a title.", d.Text)
 	u, err := url.Parse(strings.Fields(s.requests()[0])[1])
 	require.NoError(t, err)
 	require.Equal(t, "/search", u.Path)
-	require.Equal(t, url.Values{"engine": {"google"}, "q": {"capital of France"}, "api_key": {secret}, "output": {"json"}}, u.Query())
+	require.Equal(t, url.Values{"engine": {"google"}, "q": {"capital of France"}, "api_key": {secret},
+		"output": {"json"}}, u.Query())
 
 	s = serve(t, file(t, "serpapi/empty.json"))
 	d, err = google(t, s, quick).Search(t.Context(), search.Query{Query: "qzxw"})
@@ -76,7 +79,8 @@ func TestWiki(t *testing.T) {
 	w, err := search.NewWiki([]string{s.URL}, 3, quick)
 	require.NoError(t, err)
 	o := &search.Online{Engine: w, TopK: 3}
-	for _, want := range [][]string{{`"Paris" Paris is the capital of France.`, `"Lyon" Lyon is a city.`}, {`"Rome" Rome is old.`, `"Oslo" Oslo is north.`}, {}} {
+	for _, want := range [][]string{{`"Paris" Paris is the capital of France.`, `"Lyon" Lyon is a city.`},
+		{`"Rome" Rome is old.`, `"Oslo" Oslo is north.`}, {}} {
 		d, err := o.Search(t.Context(), search.Query{Query: "what?"})
 		require.NoError(t, err)
 		require.Equal(t, want, d.Docs)
@@ -95,12 +99,15 @@ func TestOddAnswers(t *testing.T) {
 		documents string
 		want      []string
 	}{
-		{`{"document":{"title":1984,"text":"A novel."},"score":0.9},{"document":{"title":"Rome","text":"A city."},"score":0.5}`,
+		{
+			`{"document":{"title":1984,"text":"A novel."},"score":0.9},{"document":{"title":"Rome","text":"A city."},"score":0.5}`,
 			[]string{`"1984" A novel.`, `"Rome" A city.`}},
 		{`{"document":{"title":"Rome","text":"A city."},"score":NaN}`, []string{`"Rome" A city.`}},
-		{`{"document":{"title":"Rome","text":"A city."},"score":"high"},{"document":{"contents":"x"},"score":-Infinity}`,
+		{
+			`{"document":{"title":"Rome","text":"A city."},"score":"high"},{"document":{"contents":"x"},"score":-Infinity}`,
 			[]string{`"Rome" A city.`, "x"}},
-		{`{"document":{"title":null,"text":null}},{"document":{"title":"Rome","text":"A city."}},{"document":{"title":"T"}},null`,
+		{
+			`{"document":{"title":null,"text":null}},{"document":{"title":"Rome","text":"A city."}},{"document":{"title":"T"}},null`,
 			[]string{`"Rome" A city.`}},
 		{`{"title":"only a title","text":""},{"contents":null,"text":42},{"contents":true}`, []string{"42", "true"}},
 		{`{"document":{"title":NaN,"text":"NaN, as Python writes it"}}`, []string{"NaN, as Python writes it"}},
@@ -167,18 +174,24 @@ func TestFaultsStay(t *testing.T) {
 		tries int
 		want  string
 	}{
-		"500":                {text(500, `{"error":"Something `+secret+` broke"}`), 3, "gave up after 3 tries: 500 Internal Server Error: Something *** broke"},
-		"429":                {text(429, `{"error":"Your account has run out of searches."}`), 3, "429 Too Many Requests: Your account has run out"},
-		"429 for an hour":    {text(429, "", "Retry-After", "3600"), 1, "429 Too Many Requests: asks to wait 1h0m0s"},
-		"slow body":          {slow, 3, "no complete answer within 300ms"},
-		"hang up":            {hangUp, 3, "EOF"},
-		"truncated body":     {cutOff, 3, "unexpected EOF"},
-		"truncated JSON":     {text(200, `{"organic_res`), 3, `not SerpAPI's JSON: unexpected end of JSON input: {"organic_res`},
-		"another shape":      {text(200, `{"organic_results": {}}`), 3, "the answer is not SerpAPI's JSON"},
-		"another error":      {text(200, `{"search_metadata":{"status":"Success"},"error":"Unsupported location."}`), 3, "Unsupported location."},
-		"wrong key":          {text(401, `{"error":"Invalid API key."}`), 1, "401 Unauthorized: Invalid API key: check the API key"},
-		"no such page":       {text(404, "nothing here"), 1, "404 Not Found: nothing here: check the address"},
-		"redirect":           {text(302, "", "Location", "http://elsewhere/?api_key="+url.QueryEscape(secret)), 1, "redirects to http://elsewhere/?api_key=***: give that address"},
+		"500": {text(500, `{"error":"Something `+secret+` broke"}`), 3,
+			"gave up after 3 tries: 500 Internal Server Error: Something *** broke"},
+		"429": {text(429, `{"error":"Your account has run out of searches."}`), 3,
+			"429 Too Many Requests: Your account has run out"},
+		"429 for an hour": {text(429, "", "Retry-After", "3600"), 1, "429 Too Many Requests: asks to wait 1h0m0s"},
+		"slow body":       {slow, 3, "no complete answer within 300ms"},
+		"hang up":         {hangUp, 3, "EOF"},
+		"truncated body":  {cutOff, 3, "unexpected EOF"},
+		"truncated JSON": {text(200, `{"organic_res`), 3,
+			`not SerpAPI's JSON: unexpected end of JSON input: {"organic_res`},
+		"another shape": {text(200, `{"organic_results": {}}`), 3, "the answer is not SerpAPI's JSON"},
+		"another error": {text(200, `{"search_metadata":{"status":"Success"},"error":"Unsupported location."}`), 3,
+			"Unsupported location."},
+		"wrong key": {text(401, `{"error":"Invalid API key."}`), 1,
+			"401 Unauthorized: Invalid API key: check the API key"},
+		"no such page": {text(404, "nothing here"), 1, "404 Not Found: nothing here: check the address"},
+		"redirect": {text(302, "", "Location", "http://elsewhere/?api_key="+url.QueryEscape(secret)), 1,
+			"redirects to http://elsewhere/?api_key=***: give that address"},
 		"an endless answer":  {text(200, strings.Repeat("x", 17<<20)), 3, "longer than 16 MiB"},
 		"a status of theirs": {text(599, ""), 3, "599 no known status"},
 	} {
@@ -246,13 +259,15 @@ func TestOnlineCancelled(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		_, err := google(t, s, search.CallOptions{Tries: 9, Backoff: 20 * time.Second}).Search(ctx, search.Query{Query: "x"})
+		_, err := google(t, s, search.CallOptions{Tries: 9, Backoff: 20 * time.Second}).Search(ctx,
+			search.Query{Query: "x"})
 		require.ErrorIs(t, err, context.DeadlineExceeded, name)
 		require.Less(t, time.Since(began), 2*time.Second, name)
 	}
 }
 
-// When a server stops answering, many concurrent queries fail as soon as a single one would. When it answers again, so do they.
+// When a server stops answering, many concurrent queries fail as soon as a single one would. When it answers again, so
+// do they.
 func TestManyQueriesAtADeadServer(t *testing.T) {
 	var dead atomic.Bool
 	good, bad := file(t, "serpapi/results.json"), text(503, "")
@@ -293,7 +308,8 @@ func TestManyQueriesAtADeadServer(t *testing.T) {
 	require.Less(t, time.Since(began), 3*time.Second) // 20 + 40 + 80 ms of rest, and a little
 	require.Less(t, len(s.requests())-before, 100, "not everybody has to find out")
 	dead.Store(false)
-	require.Eventually(t, func() bool { answered, _ := ask(1); return answered == 1 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { answered, _ := ask(1); return answered == 1 }, 5*time.Second,
+		10*time.Millisecond)
 	answered, _ = ask(100)
 	require.Equal(t, 100, answered)
 }

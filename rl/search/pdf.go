@@ -24,9 +24,9 @@ const (
 	pdfPages = 512 << 4    // memory limit for one document, in WebAssembly pages of 64 KiB
 )
 
-// pdfReader extracts the text of PDF documents with PDFium, which runs as WebAssembly. Each document gets a new instance without access to
-// files and with limits of memory and time, so that no document can affect another. The first document compiles PDFium (a second or
-// two); the result is kept until close.
+// pdfReader extracts the text of PDF documents with PDFium, which runs as WebAssembly. Each document gets a new
+// instance without access to files and with limits of memory and time, so that no document can affect another. The
+// first document compiles PDFium (a second or two); the result is kept until close.
 type pdfReader struct {
 	limit    time.Duration // for one document; 0: pdfTime
 	compiled wazero.CompilationCache
@@ -63,8 +63,10 @@ func (r *pdfReader) read(ctx context.Context, document []byte, start func()) ([]
 	if r.compiled == nil {
 		r.compiled = wazero.NewCompilationCache()
 	}
-	pool, err := webassembly.Init(webassembly.Config{Context: ctx, MaxIdle: 1, MaxTotal: 1, Stdout: io.Discard, Stderr: io.Discard, FSConfig: wazero.NewFSConfig(),
-		RuntimeConfig: wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExceptionHandling).
+	pool, err := webassembly.Init(webassembly.Config{Context: ctx, MaxIdle: 1, MaxTotal: 1, Stdout: io.Discard,
+		Stderr: io.Discard, FSConfig: wazero.NewFSConfig(),
+		RuntimeConfig: wazero.NewRuntimeConfig().WithCoreFeatures(
+			api.CoreFeaturesV2 | experimental.CoreFeaturesExceptionHandling).
 			WithCompilationCache(r.compiled).WithCloseOnContextDone(true).WithMemoryLimitPages(pdfPages)})
 	if err != nil {
 		return nil, err
@@ -86,14 +88,16 @@ func (r *pdfReader) read(ctx context.Context, document []byte, start func()) ([]
 	var pages []string
 	size := 0
 	for i := range count.PageCount {
-		page, err := in.GetPageText(&requests.GetPageText{Page: requests.Page{ByIndex: &requests.PageByIndex{Document: d.Document, Index: i}}})
+		page, err := in.GetPageText(
+			&requests.GetPageText{Page: requests.Page{ByIndex: &requests.PageByIndex{Document: d.Document, Index: i}}})
 		if err != nil {
 			return nil, fmt.Errorf("page %d: %w", i+1, err)
 		}
 		if size += len(page.Text); size > maxDocument {
 			return nil, fmt.Errorf("it holds more than %d MiB of text: split it into smaller files", maxDocument>>20)
 		}
-		pages = append(pages, strings.ReplaceAll(strings.ToValidUTF8(page.Text, " "), "\x02", "")) // PDFium marks a word that is hyphenated at the end of a line
+		// PDFium marks a word that is hyphenated at the end of a line
+		pages = append(pages, strings.ReplaceAll(strings.ToValidUTF8(page.Text, " "), "\x02", ""))
 	}
 	return pages, nil
 }

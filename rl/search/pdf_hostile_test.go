@@ -20,7 +20,8 @@ func TestHostilePDF(t *testing.T) {
 	of := func(contents, filter string) string {
 		return fmt.Sprintf("%%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"+
 			"2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]"+
-			"/Contents 4 0 R>>endobj\n4 0 obj<</Length %d%s>>stream\n%s\nendstream endobj\ntrailer<</Root 1 0 R>>\n%%%%EOF",
+			"/Contents 4 0 R>>endobj\n4 0 obj<</Length %d%s>>stream\n%s\nendstream endobj\ntrailer<</Root 1 0 "+
+			"R>>\n%%%%EOF",
 			len(contents), filter, contents)
 	}
 	nested := strings.Repeat("[", 1<<20)

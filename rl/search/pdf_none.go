@@ -4,7 +4,8 @@ package search
 
 import "errors"
 
-// pdfReader returns an error for every PDF document: the program was built with -tags nopdf, which makes it 13 MB smaller.
+// pdfReader returns an error for every PDF document: the program was built with -tags nopdf, which makes it 13 MB
+// smaller.
 type pdfReader struct{}
 
 func (*pdfReader) text([]byte) ([]string, error) {

@@ -50,9 +50,12 @@ func TestCorpusOfPDF(t *testing.T) {
 
 	// Reading a document that takes too long is stopped, and the next document is read.
 	text := strings.Repeat("(a) Tj 1 1 Td ", 2<<20)
-	slow := fmt.Sprintf("%%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"+
-		"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>endobj\n"+
-		"4 0 obj<</Length %d>>stream\nBT /F 9 Tf %s ET\nendstream endobj\ntrailer<</Root 1 0 R>>\n%%%%EOF", len(text)+14, text)
+	slow := fmt.Sprintf(
+		"%%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"+
+			"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 "+
+			"R/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>endobj\n"+
+			"4 0 obj<</Length %d>>stream\nBT /F 9 Tf %s ET\nendstream endobj\ntrailer<</Root 1 0 R>>\n%%%%EOF",
+		len(text)+14, text)
 	c.pdf.limit = 300 * time.Millisecond
 	began := time.Now()
 	_, err := c.pdf.text([]byte(slow))

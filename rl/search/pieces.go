@@ -5,7 +5,8 @@ import (
 	"unicode"
 )
 
-// piece is a part of a text that is never split between passages: a word, or a sentence of a script that is written without blanks.
+// piece is a part of a text that is never split between passages: a word, or a sentence of a script that is written
+// without blanks.
 type piece struct {
 	text   string
 	words  int
@@ -17,8 +18,8 @@ const (
 	charactersPerWord = 2                // so many characters of a script without blanks count as one word
 )
 
-// cutWords splits a text at its blanks. Text of scripts that are written without blanks is split at the ends of sentences. words is the
-// number of words of all pieces.
+// cutWords splits a text at its blanks. Text of scripts that are written without blanks is split at the ends of
+// sentences. words is the number of words of all pieces.
 func cutWords(text string) (out []piece, words int) {
 	for field := range strings.FieldsSeq(text) {
 		start, characters, first := 0, 0, true

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The sentences in prompts/ are ZeroSearch's own (Apache-2.0, prompts/LICENSE), byte for byte, the trailing space of one of them
-// included: simulators were fine-tuned on them.
+// The sentences in prompts/ are ZeroSearch's own (Apache-2.0, prompts/LICENSE), byte for byte, the trailing space of
+// one of them included: simulators were fine-tuned on them.
 //
 //go:embed prompts/*.txt
 var promptFiles embed.FS
@@ -39,9 +39,10 @@ var templates = func() map[string]string {
 
 var numerals = []string{"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
 
-// Render gives the user message for a query. {answer} becomes the first golden answer. Without golden answers the words about the answer
-// are left out, as when a person asks. Without a question the query takes its place. Each placeholder is replaced once and inserted texts
-// are not searched for placeholders, so braces inside them stay. A topK other than five changes the number of documents in the prompt.
+// Render gives the user message for a query. {answer} becomes the first golden answer. Without golden answers the words
+// about the answer are left out, as when a person asks. Without a question the query takes its place. Each placeholder
+// is replaced once and inserted texts are not searched for placeholders, so braces inside them stay. A topK other than
+// five changes the number of documents in the prompt.
 func Render(form Form, quality Quality, q Query, topK int) string {
 	t := templates[string(form)+"_"+string(quality)]
 	if len(q.GoldenAnswers) == 0 {

@@ -12,10 +12,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// Remote is a Generator on other machines: servers that speak OpenAI's chat completions (our own serve, SGLang, vLLM, llama.cpp).
-// All addresses serve the same model. The load is spread over them, and when one fails the others take over.
+// Remote is a Generator on other machines: servers that speak OpenAI's chat completions (our own serve, SGLang, vLLM,
+// llama.cpp). All addresses serve the same model. The load is spread over them, and when one fails the others take
+// over.
 type Remote struct {
-	// EnableThinking, if not nil, is sent as the variable enable_thinking of the chat template, in the form of vLLM and SGLang.
+	// EnableThinking, if not nil, is sent as the variable enable_thinking of the chat template, in the form of vLLM and
+	// SGLang.
 	EnableThinking *bool
 
 	calls  *caller
@@ -23,8 +25,8 @@ type Remote struct {
 	listed string // the first model that a server lists, where model is ""
 }
 
-// NewRemote makes the generator. An empty model stands for the first model that each server lists. key may be empty and never appears in
-// an error.
+// NewRemote makes the generator. An empty model stands for the first model that each server lists. key may be empty and
+// never appears in an error.
 func NewRemote(addresses []string, model, key string, o CallOptions) (*Remote, error) {
 	if len(addresses) == 0 {
 		return nil, errors.New("remote: no address: give --remote-url http://HOST:PORT, several separated by commas")
@@ -65,7 +67,8 @@ func readModels(body []byte) (string, error) {
 	return v.Data[0].ID, nil
 }
 
-// Generate asks for a chat completion. The stream becomes the seed: servers that support seeds give equal text for equal requests.
+// Generate asks for a chat completion. The stream becomes the seed: servers that support seeds give equal text for
+// equal requests.
 func (r *Remote) Generate(ctx context.Context, messages []Message, o GenerateOptions) (out Generation, err error) {
 	type message struct {
 		Role    string `json:"role"`
@@ -89,7 +92,8 @@ func (r *Remote) Generate(ctx context.Context, messages []Message, o GenerateOpt
 		if err != nil {
 			return nil, err
 		}
-		return post(body, func(a *address) string { return a.url.String() + "/chat/completions" }, r.calls.secret)(ctx, a)
+		return post(body, func(a *address) string { return a.url.String() + "/chat/completions" }, r.calls.secret)(ctx,
+			a)
 	}
 	err = r.calls.do(ctx, request, func(_ *address, body []byte) error {
 		out, err = readCompletion(body)
@@ -124,9 +128,9 @@ func (r *Remote) modelOf(ctx context.Context, a *address) (string, error) {
 	return known, err
 }
 
-// readCompletion reads a chat completion. The reasoning of the model comes in the field reasoning_content (in newer servers
-// reasoning), in parts of the content that are not text (Mistral), or inside the text. A message without content has an
-// empty text.
+// readCompletion reads a chat completion. The reasoning of the model comes in the field reasoning_content (in newer
+// servers reasoning), in parts of the content that are not text (Mistral), or inside the text. A message without
+// content has an empty text.
 func readCompletion(body []byte) (Generation, error) {
 	var v struct {
 		Choices []struct {

@@ -51,7 +51,8 @@ func TestRemote(t *testing.T) {
 	require.NoError(t, r.Ready(t.Context()))
 	sim := search.NewSimulated(r, search.SFT, search.Curriculum{})
 	sim.Engine = "remote"
-	d, err := sim.Search(t.Context(), search.Query{Query: "q", Question: "who?", GoldenAnswers: []string{"me"}, Stream: 3})
+	d, err := sim.Search(t.Context(), search.Query{Query: "q", Question: "who?", GoldenAnswers: []string{"me"},
+		Stream: 3})
 	require.NoError(t, err)
 	require.Equal(t, []string{"x", "y"}, d.Docs)
 	require.Equal(t, []int{7, 5}, []int{d.PromptTokens, d.CompletionTokens})
@@ -74,7 +75,8 @@ func TestRemote(t *testing.T) {
 	require.True(t, 0 <= sent.Seed && sent.Seed < 1<<31)
 	require.Equal(t, map[string]string{"role": "system", "content": ""}, sent.Messages[0])
 	require.Contains(t, sent.Messages[1]["content"], `"who?" whose answer is me.`)
-	_, err = sim.Search(t.Context(), search.Query{Query: "q", Question: "who?", GoldenAnswers: []string{"me"}, Stream: 3})
+	_, err = sim.Search(t.Context(), search.Query{Query: "q", Question: "who?", GoldenAnswers: []string{"me"},
+		Stream: 3})
 	require.NoError(t, err)
 	again := s.requests()
 	require.Equal(t, seen[len(seen)-1], again[len(again)-1], "the same query, the same request")
@@ -105,8 +107,8 @@ func TestRemoteAnswers(t *testing.T) {
 	require.ErrorContains(t, err, "not a chat completion of OpenAI's API")
 }
 
-// EnableThinking is sent in the form of vLLM and SGLang. If it is nil nothing is sent, because other servers may not know
-// the field.
+// EnableThinking is sent in the form of vLLM and SGLang. If it is nil nothing is sent, because other servers may not
+// know the field.
 func TestRemoteThinking(t *testing.T) {
 	off := false
 	for body, thinking := range map[string]*bool{`"chat_template_kwargs":{"enable_thinking":false}`: &off, "": nil} {
@@ -130,7 +132,8 @@ func TestRemoteFailsOver(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
-				g, err := r.Generate(t.Context(), []search.Message{{Role: "user", Content: fmt.Sprint(i)}}, search.GenerateOptions{MaxTokens: 5})
+				g, err := r.Generate(t.Context(), []search.Message{{Role: "user", Content: fmt.Sprint(i)}},
+					search.GenerateOptions{MaxTokens: 5})
 				require.NoError(t, err)
 				require.Equal(t, "Doc 1: x\nDoc 2: y", g.Text)
 			})
@@ -141,7 +144,8 @@ func TestRemoteFailsOver(t *testing.T) {
 	require.Greater(t, len(a.requests()), 10)
 	require.Greater(t, len(b.requests()), 10)
 
-	for name, fault := range map[string]step{"500": text(500, "x"), "404": text(404, "x"), "429": text(429, "", "Retry-After", "100"), "slow": slow,
+	for name, fault := range map[string]step{"500": text(500, "x"), "404": text(404, "x"),
+		"429": text(429, "", "Retry-After", "100"), "slow": slow,
 		"cut off": cutOff, "hang up": hangUp, "shape": text(200, `{"choices":[]}`)} {
 		t.Run(name, func(t *testing.T) {
 			bad := chat(t, fault)
@@ -201,7 +205,8 @@ func TestRemoteLlamaCpp(t *testing.T) {
 	require.NoError(t, r.Ready(t.Context()), "it loads for a while")
 	g, err := r.Generate(t.Context(), messages, search.GenerateOptions{MaxTokens: 60})
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(g.Text, "1. Mon dieu") && strings.HasSuffix(g.Text, "The City of Light Paris"), g.Text)
+	require.True(t, strings.HasPrefix(g.Text, "1. Mon dieu") &&
+		strings.HasSuffix(g.Text, "The City of Light Paris"), g.Text)
 	require.Equal(t, []int{41, 60}, []int{g.PromptTokens, g.CompletionTokens})
 	requests := s.requests()
 	require.Contains(t, requests[len(requests)-1], `"model":"smollm2"`)
@@ -224,7 +229,8 @@ func TestRemoteLlamaCpp(t *testing.T) {
 	asked := 0
 	for err = nil; !errors.As(err, &gone) && asked < 100; asked++ {
 		_, err = r.Generate(t.Context(), messages, search.GenerateOptions{})
-		require.ErrorContains(t, err, "400 Bad Request: request (615 tokens) exceeds the available context size (512 tokens), try increasing it")
+		require.ErrorContains(t, err,
+			"400 Bad Request: request (615 tokens) exceeds the available context size (512 tokens), try increasing it")
 	}
 	require.Equal(t, 21, asked)
 	require.ErrorContains(t, err, "the server rejected the 19 queries before as well: check its configuration")

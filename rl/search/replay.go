@@ -10,9 +10,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
-// Replay answers with the documents that a run recorded in its episodes.jsonl: the documents for the same question and query, else those
-// for the same query. Where several answers were recorded, the stream of the query chooses one. A query that was not recorded finds
-// nothing.
+// Replay answers with the documents that a run recorded in its episodes.jsonl: the documents for the same question and
+// query, else those for the same query. Where several answers were recorded, the stream of the query chooses one. A
+// query that was not recorded finds nothing.
 type Replay struct {
 	exact, byQuery map[string][]Documents
 	// Queries is the number of recorded searches.
@@ -34,7 +34,9 @@ func NewReplay(path string) (*Replay, error) {
 		}
 	}
 	if r.Queries == 0 {
-		return nil, fmt.Errorf("replaying searches: %s records none: give the episodes.jsonl of a run whose policy searched", path)
+		return nil,
+			fmt.Errorf("replaying searches: %s records none: give the episodes.jsonl of a run whose policy searched",
+				path)
 	}
 	return r, nil
 }
@@ -75,7 +77,8 @@ func (r *Replay) add(row data.Row) error {
 		if d.Text == "" {
 			d.Text = join(d.Docs)
 		}
-		if text := thought.Without(d.Text); d.Quality != Real && text != d.Text { // recorded by an early version, which took the simulator's thoughts for documents
+		// recorded by an early version, which took the simulator's thoughts for documents
+		if text := thought.Without(d.Text); d.Quality != Real && text != d.Text {
 			if d.Text = strip(text); d.Text == "" {
 				continue
 			}

@@ -37,7 +37,8 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]bool{"Here it is:\nDoc 1: x": true, "Doc 1: w": true}, seen)
-	require.Equal(t, "Doc 1: y\nDoc 2: z </information> q", ask("Who else?", "OLD KING", 1).Text, "tags in documents stay")
+	require.Equal(t, "Doc 1: y\nDoc 2: z </information> q", ask("Who else?", "OLD KING", 1).Text,
+		"tags in documents stay")
 	require.Equal(t, search.NoInformation, ask("Who?", "late", 1).Text)
 	require.NotEmpty(t, ask("somebody else's", "old king", 1).Docs, "another question, the same query")
 	for _, q := range []string{"never", "unanswered", "new", ""} {
@@ -45,17 +46,20 @@ func TestReplay(t *testing.T) {
 	}
 	searchtest.Run(t, r)
 
-	write(`{"question":"Who?","turns":[{"action":"search","query":"sim","documents":["I think of Rome\n</think>","x"],"quality":"noisy",` +
-		`"observation":"\n\n<information>I think of Rome\n</think>\nDoc 1: x</information>\n\n"},` +
-		`{"action":"search","query":"real","documents":["the tag </think>"],"observation":"\n\n<information>Doc 1: the tag </think></information>\n\n"},` +
-		`{"action":"search","query":"only","documents":["<think>Rome"],"quality":"useful","observation":"\n\n<information><think>Rome</information>\n\n"}]}`)
+	write(
+		`{"question":"Who?","turns":[{"action":"search","query":"sim","documents":["I think of Rome\n</think>","x"],"quality":"noisy",` +
+			`"observation":"\n\n<information>I think of Rome\n</think>\nDoc 1: x</information>\n\n"},` +
+			`{"action":"search","query":"real","documents":["the tag </think>"],"observation":"\n\n<information>Doc 1: the tag </think></information>\n\n"},` +
+			`{"action":"search","query":"only","documents":["<think>Rome"],"quality":"useful","observation":"\n\n<information><think>Rome</information>\n\n"}]}`)
 	r, err = search.NewReplay(path)
 	require.NoError(t, err)
 	require.Equal(t, 2, r.Queries, "a search that found thoughts only was not answered")
 	require.Equal(t, []string{"x"}, ask("Who?", "sim", 1).Docs, "a simulator's thoughts are no documents")
 	require.Equal(t, "Doc 1: x", ask("Who?", "sim", 1).Text)
-	require.Equal(t, []string{"the tag </think>"}, ask("Who?", "real", 1).Docs, "pages of other engines are as they are")
-	for content, want := range map[string]string{"": "records none", `{"question":"x","turns":[]}`: "records none", `{"question":"x"}`: "row 1: no column turns",
+	require.Equal(t, []string{"the tag </think>"}, ask("Who?", "real", 1).Docs,
+		"pages of other engines are as they are")
+	for content, want := range map[string]string{"": "records none", `{"question":"x","turns":[]}`: "records none",
+		`{"question":"x"}`:           "row 1: no column turns",
 		`{"question":"x","turns":7}`: "row 1: column turns", "x": "row 1"} {
 		write(content)
 		_, err := search.NewReplay(path)

@@ -19,9 +19,9 @@ const (
 	maxBody       = 16 << 20        // bytes of an answer
 )
 
-// failure is a request that did not succeed. queryRejected: the server rejected this query, and other queries may succeed. serverRefuses:
-// the server refuses all queries for a while. Otherwise the request is tried again. after is the pause that the server
-// asks for.
+// failure is a request that did not succeed. queryRejected: the server rejected this query, and other queries may
+// succeed. serverRefuses: the server refuses all queries for a while. Otherwise the request is tried again. after is
+// the pause that the server asks for.
 type failure struct {
 	err                          error
 	queryRejected, serverRefuses bool
@@ -29,18 +29,22 @@ type failure struct {
 }
 
 // once sends one request and reads its answer.
-func (c *caller) once(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error), read func(*address, []byte) error) *failure {
+func (c *caller) once(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error),
+	read func(*address, []byte) error) *failure {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	status, header, body, err := c.send(ctx, a, request)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &failure{err: fmt.Errorf("no complete answer within %v (--search-timeout), with up to %d requests at once (--search-concurrency)", c.o.Timeout, c.o.Concurrency)}
+		return &failure{
+			err: fmt.Errorf(
+				"no complete answer within %v (--search-timeout), with up to %d requests at once (--search-concurrency)", c.o.Timeout, c.o.Concurrency)}
 	}
 	if err != nil {
 		return &failure{err: c.clean(err)}
 	}
 	said := func(what string) error {
-		return errors.New(strings.TrimSuffix(fmt.Sprintf("%d %s: %s", status, cmp.Or(http.StatusText(status), "no known status"), c.redact(cmp.Or(what, explain(body)))), ": "))
+		return errors.New(strings.TrimSuffix(fmt.Sprintf("%d %s: %s", status,
+			cmp.Or(http.StatusText(status), "no known status"), c.redact(cmp.Or(what, explain(body)))), ": "))
 	}
 	after := retryAfter(header.Get("Retry-After"))
 	switch {
@@ -58,15 +62,18 @@ func (c *caller) once(ctx context.Context, a *address, request func(context.Cont
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return &failure{err: fmt.Errorf("%w: check the API key", said("")), serverRefuses: true, after: after}
 	case status >= 300 && status < 400:
-		return &failure{err: said("redirects to " + header.Get("Location") + ": give that address"), serverRefuses: true}
-	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong || status == http.StatusUnprocessableEntity:
+		return &failure{err: said("redirects to " + header.Get("Location") + ": give that address"),
+			serverRefuses: true}
+	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge ||
+		status == http.StatusRequestURITooLong || status == http.StatusUnprocessableEntity:
 		return &failure{err: said(""), queryRejected: true}
 	}
 	return &failure{err: fmt.Errorf("%w: check the address", said("")), serverRefuses: true, after: after}
 }
 
 // send sends a request and reads the complete answer.
-func (c *caller) send(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request, error)) (int, http.Header, []byte, error) {
+func (c *caller) send(ctx context.Context, a *address, request func(context.Context, *address) (*http.Request,
+	error)) (int, http.Header, []byte, error) {
 	req, err := request(ctx, a)
 	if err != nil {
 		return 0, nil, nil, err
@@ -114,7 +121,8 @@ func retryAfter(s string) time.Duration {
 	return 0
 }
 
-// explain is the server's error message: from the usual JSON fields (error, message, detail), else the beginning of the text.
+// explain is the server's error message: from the usual JSON fields (error, message, detail), else the beginning of the
+// text.
 func explain(body []byte) string {
 	var v struct {
 		Error, Detail, Message json.RawMessage

@@ -14,8 +14,8 @@ import (
 type Query struct {
 	// Query is what the policy wrote between its search tags.
 	Query string
-	// Question is what the policy tries to answer, GoldenAnswers the accepted answers. Only simulated engines look at them; without
-	// an answer they use a prompt that names none.
+	// Question is what the policy tries to answer, GoldenAnswers the accepted answers. Only simulated engines look at
+	// them; without an answer they use a prompt that names none.
 	Question      string
 	GoldenAnswers []string
 	// Step counts from 0 to TotalSteps and sets the curriculum.
@@ -48,12 +48,13 @@ type Documents struct {
 	Docs []string `json:"documents"`
 	// Engine is the name of the engine that answered, set by a Meter.
 	Engine string `json:"engine,omitempty"`
-	// Quality of the documents, and how it was decided: they are useful where Draw > Tau. Tau and Draw are 0 for engines that do
-	// not simulate and for a forced quality.
+	// Quality of the documents, and how it was decided: they are useful where Draw > Tau. Tau and Draw are 0 for
+	// engines that do not simulate and for a forced quality.
 	Quality Quality `json:"quality"`
 	Tau     float64 `json:"tau"`
 	Draw    float64 `json:"draw"`
-	// Raw is the simulator's complete output; PromptTokens and CompletionTokens count the tokens that it read and wrote.
+	// Raw is the simulator's complete output; PromptTokens and CompletionTokens count the tokens that it read and
+	// wrote.
 	Raw              string `json:"raw,omitempty"`
 	PromptTokens     int    `json:"prompt_tokens"`
 	CompletionTokens int    `json:"completion_tokens"`
@@ -63,9 +64,9 @@ type Documents struct {
 
 // Searcher is a search engine. Search is called by many goroutines at once. It returns an error only when the engine
 // failed: an episode whose search failed is not trained on. An unusual query is no error, and neither is a query that
-// finds nothing: its text is NoInformation. An *Unavailable in the error's chain says that other queries would fail, too.
-// Search must return soon after ctx is done, with ctx's error in the chain, and its result must depend on the Query
-// alone. Package searchtest checks all of this.
+// finds nothing: its text is NoInformation. An *Unavailable in the error's chain says that other queries would fail,
+// too. Search must return soon after ctx is done, with ctx's error in the chain, and its result must depend on the
+// Query alone. Package searchtest checks all of this.
 type Searcher interface {
 	Search(ctx context.Context, q Query) (Documents, error)
 }

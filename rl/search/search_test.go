@@ -45,7 +45,8 @@ func TestPromptsByteForByte(t *testing.T) {
 			same := search.Query{Question: "{question}", GoldenAnswers: []string{"{answer}", "other"}, Query: "{query}"}
 			require.Equal(t, f.Templates[name], search.Render(form, quality, same, 5))
 			for _, tr := range f.Triples {
-				got := search.Render(form, quality, search.Query{Question: tr.Question, GoldenAnswers: []string{tr.Answer}, Query: tr.Query}, 5)
+				got := search.Render(form, quality, search.Query{Question: tr.Question,
+					GoldenAnswers: []string{tr.Answer}, Query: tr.Query}, 5)
 				sum := sha256.Sum256([]byte(got))
 				require.Equal(t, tr.Rendered[name].SHA256, hex.EncodeToString(sum[:]), got)
 				require.Len(t, got, tr.Rendered[name].Bytes)
@@ -92,7 +93,8 @@ func TestCurriculum(t *testing.T) {
 	require.NotEmpty(t, f.Draws)
 	for _, c := range f.Thresholds {
 		for i, step := range c.Steps {
-			require.InDelta(t, c.Tau[i], search.Curriculum{Start: c.Start, End: c.End}.Tau(search.Query{Step: step, TotalSteps: c.Total}), 1e-14)
+			require.InDelta(t, c.Tau[i], search.Curriculum{Start: c.Start,
+				End: c.End}.Tau(search.Query{Step: step, TotalSteps: c.Total}), 1e-14)
 		}
 	}
 	for _, d := range f.Draws {
@@ -141,7 +143,8 @@ func TestSimulatorOutput(t *testing.T) {
 		s := search.NewSimulated(fixed(c.Raw), search.SFT, search.Curriculum{})
 		s.TopK = c.TopK
 		d, err := s.Search(t.Context(), search.Query{})
-		if c.Observation == "\n\n<information></information>\n\n" { // an empty result is a failure, not shown as nothing
+		// an empty result is a failure, not shown as nothing
+		if c.Observation == "\n\n<information></information>\n\n" {
 			require.ErrorContains(t, err, "the model wrote no", c.Tag)
 			continue
 		}
@@ -166,7 +169,8 @@ func TestSplit(t *testing.T) {
 
 type generator func(m []search.Message, o search.GenerateOptions) (search.Generation, error)
 
-func (g generator) Generate(ctx context.Context, m []search.Message, o search.GenerateOptions) (search.Generation, error) {
+func (g generator) Generate(ctx context.Context, m []search.Message, o search.GenerateOptions) (search.Generation,
+	error) {
 	if err := ctx.Err(); err != nil {
 		return search.Generation{}, err
 	}
@@ -199,10 +203,12 @@ func TestSimulatedRequest(t *testing.T) {
 	q := search.Query{Query: "q", Question: "p?", GoldenAnswers: []string{"g"}, Quality: search.Noisy, Stream: 9}
 	d, err := s.Search(t.Context(), q)
 	require.NoError(t, err)
-	require.Equal(t, []search.Message{{Role: "system"}, {Role: "user", Content: search.Render(search.SFT, search.Noisy, q, 5)}}, got)
+	require.Equal(t,
+		[]search.Message{{Role: "system"}, {Role: "user", Content: search.Render(search.SFT, search.Noisy, q, 5)}}, got)
 	require.Equal(t, 600, opts.MaxTokens)
 	require.Equal(t, 0.8, opts.Temperature)
-	require.Equal(t, search.Documents{Text: "Doc 1: x", Docs: []string{"x"}, Quality: search.Noisy, Raw: "Doc 1: x", PromptTokens: 11, CompletionTokens: 3}, d)
+	require.Equal(t, search.Documents{Text: "Doc 1: x", Docs: []string{"x"}, Quality: search.Noisy, Raw: "Doc 1: x",
+		PromptTokens: 11, CompletionTokens: 3}, d)
 	before := opts.Stream
 	q.Stream++
 	_, err = s.Search(t.Context(), q)
@@ -233,7 +239,8 @@ func TestSimulatedNoise(t *testing.T) {
 	}
 }
 
-// After an empty output the simulator is asked again with another stream, but a greedy one is not. A failure is an error, not a document.
+// After an empty output the simulator is asked again with another stream, but a greedy one is not. A failure is an
+// error, not a document.
 func TestSimulatedEmptyAndFailing(t *testing.T) {
 	streams := map[uint64]bool{}
 	calls := 0
@@ -280,7 +287,10 @@ func TestSimulatedThoughts(t *testing.T) {
 		"topk is named in it":   {Text: "<think>no Doc 3 please</think>" + docs},
 	} {
 		g.CompletionTokens = 9
-		s := search.NewSimulated(generator(func([]search.Message, search.GenerateOptions) (search.Generation, error) { return g, nil }), search.SFT,
+		s := search.NewSimulated(generator(func([]search.Message, search.GenerateOptions) (search.Generation,
+			error) {
+			return g, nil
+		}), search.SFT,
 			search.Curriculum{})
 		s.TopK = 2
 		d, err := s.Search(t.Context(), search.Query{Query: "q"})
@@ -300,12 +310,14 @@ func TestSimulatedThoughts(t *testing.T) {
 		"nothing after it":                   {Text: "<think>x</think>\n\n"},
 	} {
 		streams := map[uint64]bool{}
-		s := search.NewSimulated(generator(func(_ []search.Message, o search.GenerateOptions) (search.Generation, error) {
+		s := search.NewSimulated(generator(func(_ []search.Message, o search.GenerateOptions) (search.Generation,
+			error) {
 			streams[o.Stream] = true
 			return g, nil
 		}), search.SFT, search.Curriculum{})
 		d, err := s.Search(t.Context(), search.Query{Query: "q"})
-		require.ErrorContains(t, err, `"q": the model thought and wrote no document within 600 tokens: raise --simulation-max-tokens`, name)
+		require.ErrorContains(t, err,
+			`"q": the model thought and wrote no document within 600 tokens: raise --simulation-max-tokens`, name)
 		require.Empty(t, d.Text, name)
 		require.Len(t, streams, 3, "%s: asked again", name)
 	}
@@ -329,7 +341,8 @@ func (d deaf) Generate(context.Context, []search.Message, search.GenerateOptions
 func TestSimulatedValidate(t *testing.T) {
 	require.NoError(t, search.NewSimulated(echo, search.SFT, search.Curriculum{}).Validate())
 	bad := 2.0
-	for _, s := range []*search.Simulated{{}, {Generator: echo, Form: "sft"}, {Generator: echo, Form: search.SFT, TopK: -1}, {Generator: echo, Form: search.SFT, NoiseRate: &bad},
+	for _, s := range []*search.Simulated{{}, {Generator: echo, Form: "sft"},
+		{Generator: echo, Form: search.SFT, TopK: -1}, {Generator: echo, Form: search.SFT, NoiseRate: &bad},
 		{Generator: echo, Form: search.SFT, Curriculum: search.Curriculum{Start: -1}}} {
 		require.Error(t, s.Validate())
 	}
@@ -349,7 +362,8 @@ func must(d search.Documents, err error) search.Documents {
 	return d
 }
 
-// For any output of a simulator, the cut text ends before the marker and is not longer, and the documents are parts of it.
+// For any output of a simulator, the cut text ends before the marker and is not longer, and the documents are parts of
+// it.
 func TestCutProperties(t *testing.T) {
 	part := rapid.SampledFrom([]string{"Doc 1:", "Doc 2:", "Doc 3:", "Doc 6", "\n", " ", "a", "</information>", "é"})
 	rapid.Check(t, func(t *rapid.T) {

@@ -37,8 +37,8 @@ type Generation struct {
 	PromptTokens, CompletionTokens int
 }
 
-// Generator is the language model behind a simulated engine. Generate is called by many goroutines at once. Strings that spell a special
-// token inside a message's content must be encoded as plain text.
+// Generator is the language model behind a simulated engine. Generate is called by many goroutines at once. Strings
+// that spell a special token inside a message's content must be encoded as plain text.
 type Generator interface {
 	Generate(ctx context.Context, messages []Message, o GenerateOptions) (Generation, error)
 }
@@ -56,7 +56,8 @@ type Simulated struct {
 	// Curriculum gives the probability of noise, tau. NoiseRate, if not nil, replaces it by a constant probability.
 	Curriculum Curriculum
 	NoiseRate  *float64
-	// MaxTokens and Temperature of the simulator. MaxTokens 0 is 600. The reference implementation samples at temperature 0.8.
+	// MaxTokens and Temperature of the simulator. MaxTokens 0 is 600. The reference implementation samples at
+	// temperature 0.8.
 	MaxTokens   int
 	Temperature float64
 }
@@ -65,7 +66,8 @@ type Simulated struct {
 // search counts as failed.
 const emptyTries = 3
 
-// NewSimulated returns a simulated engine with the settings of the reference implementation: five documents, 600 tokens, temperature 0.8.
+// NewSimulated returns a simulated engine with the settings of the reference implementation: five documents, 600
+// tokens, temperature 0.8.
 func NewSimulated(g Generator, form Form, c Curriculum) *Simulated {
 	return &Simulated{Generator: g, Form: form, TopK: 5, Curriculum: c, MaxTokens: 600, Temperature: 0.8}
 }
@@ -127,15 +129,19 @@ func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 		}
 	}
 	if thinks {
-		return d, fmt.Errorf("simulating search results for %.80q: the model thought and wrote no document within %d tokens: "+
-			"raise --simulation-max-tokens, or switch thinking off with --sim-enable-thinking=false", q.Query, o.MaxTokens)
+		return d,
+			fmt.Errorf(
+				"simulating search results for %.80q: the model thought and wrote no document within %d tokens: "+
+					"raise --simulation-max-tokens, or switch thinking off with --sim-enable-thinking=false", q.Query,
+				o.MaxTokens)
 	}
 	what := "nothing"
 	if raw := strip(d.Raw); raw != "" {
 		what = fmt.Sprintf("no document, but %q", short(raw, 60))
 	}
-	return d, fmt.Errorf("simulating search results for %.80q: the model wrote %s: is it a simulator, and has it a chat "+
-		"template?", q.Query, what)
+	return d,
+		fmt.Errorf("simulating search results for %.80q: the model wrote %s: is it a simulator, and has it a chat "+
+			"template?", q.Query, what)
 }
 
 // quality decides between useful and noisy documents.
@@ -151,16 +157,17 @@ func (s *Simulated) quality(q Query) Documents {
 	return d
 }
 
-// Cut keeps the first topK documents of a simulator's output as the reference implementation does: each "\n\n" becomes "\n" once, left to right,
-// and the text ends before the first "Doc {topK+1}", wherever that stands (also in "Doc 60" and inside a sentence).
+// Cut keeps the first topK documents of a simulator's output as the reference implementation does: each "\n\n" becomes
+// "\n" once, left to right, and the text ends before the first "Doc {topK+1}", wherever that stands (also in "Doc 60"
+// and inside a sentence).
 func Cut(raw string, topK int) string {
 	s := strings.ReplaceAll(raw, "\n\n", "\n")
 	s, _, _ = strings.Cut(s, "Doc "+strconv.Itoa(topK+1))
 	return s
 }
 
-// Split gives the documents of a text whose lines begin with "Doc i:". Text before the first such line is a document, and a text without
-// such a line is one document.
+// Split gives the documents of a text whose lines begin with "Doc i:". Text before the first such line is a document,
+// and a text without such a line is one document.
 func Split(text string) []string {
 	docs := []string{}
 	var cur []string

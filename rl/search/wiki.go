@@ -15,7 +15,8 @@ import (
 // WikiAddress is the default address of Search-R1's retrieval server.
 const WikiAddress = "http://127.0.0.1:8000/retrieve"
 
-// Wiki is a retrieval server that speaks Search-R1's protocol (its search_r1/search/retrieval_server.py and the others there):
+// Wiki is a retrieval server that speaks Search-R1's protocol (its search_r1/search/retrieval_server.py and the others
+// there):
 //
 //	POST /retrieve {"queries": ["..."], "topk": 5, "return_scores": true}
 //	{"result": [[{"document": {"id": "...", "contents": "\"Title\"\ntext"}, "score": 0.8}, ...]]}
@@ -26,7 +27,8 @@ type Wiki struct {
 	topK  int
 }
 
-// NewWiki makes the engine. All addresses must serve the same corpus; the load is spread over them. Without addresses it is WikiAddress.
+// NewWiki makes the engine. All addresses must serve the same corpus; the load is spread over them. Without addresses
+// it is WikiAddress.
 func NewWiki(addresses []string, topK int, o CallOptions) (*Wiki, error) {
 	if len(addresses) == 0 {
 		addresses = []string{WikiAddress}
@@ -47,10 +49,11 @@ func (w *Wiki) Fetch(ctx context.Context, query string) (docs []string, err erro
 	if err != nil {
 		return nil, err
 	}
-	err = w.calls.do(ctx, post(body, func(a *address) string { return a.url.String() }, ""), func(_ *address, body []byte) error {
-		docs, err = readRetrieved(body)
-		return err
-	})
+	err = w.calls.do(ctx, post(body, func(a *address) string { return a.url.String() }, ""),
+		func(_ *address, body []byte) error {
+			docs, err = readRetrieved(body)
+			return err
+		})
 	return docs, err
 }
 

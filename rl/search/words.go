@@ -10,11 +10,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// terms yields the index terms of a text, in lower case and without accents. English stop words are left out, and English
-// plurals become singulars. Words end at Unicode's word boundaries (UAX #29) and at ASCII punctuation. Scripts that are
-// written without blanks, and Hangul, which appends particles to words, give every pair of neighbouring characters (see
-// continuous), and every character by itself. single marks a single character of a longer text: it is indexed, so that a
-// query of one character finds it, and it is ignored in queries.
+// terms yields the index terms of a text, in lower case and without accents. English stop words are left out, and
+// English plurals become singulars. Words end at Unicode's word boundaries (UAX #29) and at ASCII punctuation. Scripts
+// that are written without blanks, and Hangul, which appends particles to words, give every pair of neighbouring
+// characters (see continuous), and every character by itself. single marks a single character of a longer text: it is
+// indexed, so that a query of one character finds it, and it is ignored in queries.
 func terms(text string) iter.Seq2[string, bool] {
 	return func(yield func(term string, single bool) bool) {
 		for field := range strings.FieldsSeq(strings.ToLower(text)) {
@@ -132,8 +132,8 @@ func (s *splitter) emit(term string, single bool) {
 	s.ok = s.ok && s.yield(term, single)
 }
 
-// continuous says that a character belongs to a script that is written without blanks between words, or to Hangul, which
-// appends particles to words.
+// continuous says that a character belongs to a script that is written without blanks between words, or to Hangul,
+// which appends particles to words.
 func continuous(r rune) bool {
 	return r >= 0x0e00 && (r == 'ー' || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul,
 		unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
@@ -177,7 +177,8 @@ var folding = func() map[rune]string {
 // stop is Lucene's set of English stop words.
 var stop = func() map[string]bool {
 	m := map[string]bool{}
-	for _, w := range strings.Fields("a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will with") {
+	for _, w := range strings.Fields("a an and are as at be but by for if in into is it no not of on or such that " +
+		"the their then there these they this to was will with") {
 		m[w] = true
 	}
 	return m
@@ -190,7 +191,8 @@ func singular(w string) string {
 		return w
 	case strings.HasSuffix(w, "ies") && !strings.HasSuffix(w, "eies") && !strings.HasSuffix(w, "aies"):
 		return w[:len(w)-3] + "y"
-	case strings.HasSuffix(w, "es") && !strings.HasSuffix(w, "aes") && !strings.HasSuffix(w, "ees") && !strings.HasSuffix(w, "oes"):
+	case strings.HasSuffix(w, "es") && !strings.HasSuffix(w, "aes") && !strings.HasSuffix(w, "ees") &&
+		!strings.HasSuffix(w, "oes"):
 		return w[:len(w)-1]
 	case !strings.HasSuffix(w, "us") && !strings.HasSuffix(w, "ss") && !strings.HasSuffix(w, "es"):
 		return w[:len(w)-1]

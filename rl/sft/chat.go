@@ -24,24 +24,27 @@ type tally struct {
 func (t *tally) Notes() (out []string) {
 	note := func(n int, format string, args ...any) {
 		if n > 0 {
-			out = append(out, fmt.Sprintf("%d of %d messages of the assistant are ", n, t.answers)+fmt.Sprintf(format, args...))
+			out = append(out, fmt.Sprintf("%d of %d messages of the assistant are ", n, t.answers)+fmt.Sprintf(format,
+				args...))
 		}
 	}
-	note(t.rewritten, "context only, not trained on: %v: to train on them, write a separate row for each that ends with it", t.why)
-	note(t.prefilled, "trained on without %q, which the chat template's generation prompt adds and they do not begin with", t.prefill)
+	note(t.rewritten,
+		"context only, not trained on: %v: to train on them, write a separate row for each that ends with it", t.why)
+	note(t.prefilled,
+		"trained on without %q, which the chat template's generation prompt adds and they do not begin with", t.prefill)
 	note(t.thoughts, "trained on without their thought: the chat template leaves it out")
 	return out
 }
 
-// turn is a message of the assistant in the text of a conversation: the text that the model generates, from byte start up
-// to byte end.
+// turn is a message of the assistant in the text of a conversation: the text that the model generates, from byte start
+// up to byte end.
 type turn struct{ start, end int }
 
-// chat renders the conversation up to the last message of the assistant with the chat template. The assistant's messages
-// from index from on are trained on. In these messages the text of a special token becomes that token, as in TRL; in all
-// other messages it stays plain text, as in every prompt. A message is trained on only if the rendered text contains it as
-// it was generated: after its generation prompt, up to the end of its turn. A message that the template renders
-// differently once later messages follow (Qwen3 drops the thoughts of earlier turns) is context.
+// chat renders the conversation up to the last message of the assistant with the chat template. The assistant's
+// messages from index from on are trained on. In these messages the text of a special token becomes that token, as in
+// TRL; in all other messages it stays plain text, as in every prompt. A message is trained on only if the rendered text
+// contains it as it was generated: after its generation prompt, up to the end of its turn. A message that the template
+// renders differently once later messages follow (Qwen3 drops the thoughts of earlier turns) is context.
 func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 	last := len(in.Messages) - 1
 	for last >= from && in.Messages[last].Role != "assistant" {
@@ -80,7 +83,8 @@ func (c *Coder) chat(in tokenizer.ChatInput, from int) (e Example, err error) {
 	if turns == nil {
 		return e, err
 	}
-	return join(len(whole.Text), turns, func(i, j int) []int32 { return c.Tokenizer.EncodeMarked(whole.Slice(i, j)) }), nil
+	return join(len(whole.Text), turns, func(i, j int) []int32 { return c.Tokenizer.EncodeMarked(whole.Slice(i, j)) }),
+		nil
 }
 
 var errRewritten = errors.New("the chat template rewrites earlier messages when later ones come")
@@ -114,8 +118,10 @@ func (c *Coder) locate(in tokenizer.ChatInput, i int, whole string) (t turn, err
 			if before, err := render(in.Messages[:i:i], false); err != nil || !strings.HasPrefix(then, before) {
 				return t, errRewritten
 			}
-			return t, fmt.Errorf("the generation prompt, which ends with %q, does not begin the message as the chat template "+
-				"writes it", tail(prompt))
+			return t,
+				fmt.Errorf(
+					"the generation prompt, which ends with %q, does not begin the message as the chat template "+
+						"writes it", tail(prompt))
 		}
 		added = prompt[t.start:]
 	}
@@ -154,9 +160,10 @@ func dropsThought(m tokenizer.Message, text string) bool {
 	return !strings.Contains(text, strings.TrimSpace(thought))
 }
 
-// turnEnd is the end of the model's turn in text, as a byte offset. text begins with the message that the model generates
-// and ends with the special tokens that the template appends, possibly with white space between them. The turn ends after
-// the first of these tokens that is an end-of-sequence token or, if none is, after the last of them. If the template appends no special token the turn is the complete text.
+// turnEnd is the end of the model's turn in text, as a byte offset. text begins with the message that the model
+// generates and ends with the special tokens that the template appends, possibly with white space between them. The
+// turn ends after the first of these tokens that is an end-of-sequence token or, if none is, after the last of them. If
+// the template appends no special token the turn is the complete text.
 func (c *Coder) turnEnd(text string) int {
 	end, found := len(text), false
 	for rest := text; ; {

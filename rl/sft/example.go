@@ -1,5 +1,5 @@
-// Package sft is supervised fine-tuning (SFT). It gives a policy a warm start, or makes a simulator. The loss is the mean negative
-// log-probability (in nats) over all trained ids of the batch.
+// Package sft is supervised fine-tuning (SFT). It gives a policy a warm start, or makes a simulator. The loss is the
+// mean negative log-probability (in nats) over all trained ids of the batch.
 package sft
 
 import (
@@ -54,7 +54,8 @@ func (c *Coder) Load(path string) ([]Example, error) {
 			return nil, fmt.Errorf("reading %s: row %d: %w", path, row.N, err)
 		}
 		out = append(out, e)
-		for _, name := range []string{"ids", "mask", "prompt", "completion", "messages", "tools", "chat_template_kwargs"} {
+		for _, name := range []string{"ids", "mask", "prompt", "completion", "messages", "tools",
+			"chat_template_kwargs"} {
 			fmt.Fprintf(rows, "%d %s ", len(row.Columns[name]), row.Columns[name])
 		}
 	}
@@ -80,11 +81,14 @@ func (c *Coder) Encode(row data.Row) (Example, error) {
 	case err != nil:
 		return e, err
 	case c.MaxTokens > 0 && len(e.IDs) > c.MaxTokens:
-		return e, fmt.Errorf("it has %d tokens, more than the %d that fit: shorten it or filter it out", len(e.IDs), c.MaxTokens)
+		return e, fmt.Errorf("it has %d tokens, more than the %d that fit: shorten it or filter it out", len(e.IDs),
+			c.MaxTokens)
 	}
 	for i, id := range e.IDs {
 		if id < 0 || c.Vocab > 0 && int(id) >= c.Vocab {
-			return e, fmt.Errorf("id %d at place %d is outside the model's vocabulary of %d: is it another tokenizer's?", id, i, c.Vocab)
+			return e,
+				fmt.Errorf("id %d at place %d is outside the model's vocabulary of %d: is it another tokenizer's?", id,
+					i, c.Vocab)
 		}
 	}
 	if !slices.Contains(e.Mask[min(1, len(e.Mask)):], true) {
@@ -170,8 +174,8 @@ func (c *Coder) completion(row data.Row) (e Example, err error) {
 	return e, nil
 }
 
-// conversation encodes the messages of column, after those of the column before, if that is not "". The assistant's messages
-// of column are trained on.
+// conversation encodes the messages of column, after those of the column before, if that is not "". The assistant's
+// messages of column are trained on.
 func (c *Coder) conversation(row data.Row, before, column string) (e Example, err error) {
 	var prompt, said []tokenizer.Message
 	in := tokenizer.ChatInput{Now: c.Now}
@@ -208,7 +212,8 @@ func (c *Coder) conversation(row data.Row, before, column string) (e Example, er
 	return c.chat(in, len(prompt))
 }
 
-// tools reads the column tools: a list, or the JSON text of a list, as in data sets where a column can hold only one type.
+// tools reads the column tools: a list, or the JSON text of a list, as in data sets where a column can hold only one
+// type.
 func tools(row data.Row, list *[]json.RawMessage) error {
 	if raw := row.Columns["tools"]; !bytes.HasPrefix(bytes.TrimSpace(raw), []byte(`"`)) {
 		_, err := row.Get("tools", list)
@@ -225,8 +230,8 @@ func tools(row data.Row, list *[]json.RawMessage) error {
 }
 
 // join encodes a text of n bytes in which turns are trained on; encode(i, j) gives the ids of bytes i to j. The text is
-// encoded as a whole wherever the ids of a part up to a turn's beginning or end are a prefix of the ids of a longer part.
-// Where a token would cross such a border, the text after it is encoded separately: in generation, too, the model
+// encoded as a whole wherever the ids of a part up to a turn's beginning or end are a prefix of the ids of a longer
+// part. Where a token would cross such a border, the text after it is encoded separately: in generation, too, the model
 // continues from the ids of the text before the border.
 func join(n int, turns []turn, encode func(i, j int) []int32) (e Example) {
 	done := 0

@@ -25,8 +25,8 @@ type Config struct {
 	SaveEvery int `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"0"`
 }
 
-// Source gives the examples of a step, counted from 0. It has no state, so that a resumed run gets the same examples as an uninterrupted
-// one.
+// Source gives the examples of a step, counted from 0. It has no state, so that a resumed run gets the same examples as
+// an uninterrupted one.
 type Source func(step int) []Example
 
 // FromSlice is a Source of batches of examples, shuffled anew in each epoch by seed, or in the order of the slice.
@@ -61,17 +61,20 @@ type Run struct {
 	skippedSteps int // steps skipped in a row
 }
 
-// Do trains to the end, or until ctx is done. In the latter case it finishes the present step, saves a checkpoint of it if Out is not nil,
-// and returns ctx's error. last is the last finished step.
+// Do trains to the end, or until ctx is done. In the latter case it finishes the present step, saves a checkpoint of it
+// if Out is not nil, and returns ctx's error. last is the last finished step.
 func (r *Run) Do(ctx context.Context) (last int, err error) {
 	for step := r.From + 1; step <= r.Steps; step++ {
 		if err := r.step(step); err != nil {
 			return step - 1, err
 		}
 		if r.skippedSteps == train.MaxSkippedSteps {
-			return step, fmt.Errorf("training step %d: for %d steps the gradient was not finite, and nothing was learned: "+
-				"the weights have diverged: begin again, or go on from an earlier checkpoint (--model), with a lower --lr",
-				step, r.skippedSteps)
+			return step,
+				fmt.Errorf("training step %d: for %d steps the gradient was not finite, and nothing was learned: "+
+					"the weights have diverged: begin again, or go on from an earlier checkpoint (--model), with a "+
+					"lower "+
+					"--lr",
+					step, r.skippedSteps)
 		}
 		stop := ctx.Err() != nil
 		if r.Out != nil && (step == r.Steps || stop || r.SaveEvery > 0 && step%r.SaveEvery == 0) {
@@ -117,7 +120,8 @@ func (r *Run) step(step int) error {
 	} else {
 		r.Skipped++
 	}
-	if bad := new(train.NonFiniteError); errors.As(st.Skipped, &bad) { // the weights are not finite, and training cannot change that
+	// the weights are not finite, and training cannot change that
+	if bad := new(train.NonFiniteError); errors.As(st.Skipped, &bad) {
 		return r.dumpFailedBatch(examples, fmt.Errorf("training step %d: %w", step, bad))
 	}
 	seconds := time.Since(began).Seconds()
@@ -135,8 +139,8 @@ func (r *Run) step(step int) error {
 	return nil
 }
 
-// dumpFailedBatch writes the batch that gave a non-finite value to offending.jsonl in the run directory, and adds the file's path to the
-// error.
+// dumpFailedBatch writes the batch that gave a non-finite value to offending.jsonl in the run directory, and adds the
+// file's path to the error.
 func (r *Run) dumpFailedBatch(examples []Example, err error) error {
 	if r.Out == nil {
 		return err

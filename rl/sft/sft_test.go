@@ -22,7 +22,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
-const chatML = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}" +
+const chatML = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' " +
+	"}}{% endfor %}" +
 	"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
 // coder has a tokenizer of bytes and three special tokens.
@@ -67,19 +68,25 @@ func TestEncode(t *testing.T) {
 	for _, x := range []struct{ name, row, want string }{
 		{"completion, and the end", `{"prompt":"Q a\n","completion":"A"}`, "Q a\n[A<|end|>]"},
 		{"no prompt: the first token has nothing before it", `{"prompt":"","completion":"AB"}`, "[AB<|end|>]"},
-		{"a message of the assistant, and the token that ends its turn", `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}]}`,
+		{"a message of the assistant, and the token that ends its turn",
+			`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}]}`,
 			"<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n[a<|im_end|>]\n"},
-		{"every message of the assistant; what the user says last is left out", `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"},{"role":"assistant","content":"b"},{"role":"user","content":"w"}]}`,
+		{"every message of the assistant; what the user says last is left out",
+			`{"messages":[{"role":"system","content":"s"},{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"},{"role":"assistant","content":"b"},{"role":"user","content":"w"}]}`,
 			"<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n[a<|im_end|>]\n<|im_start|>user\nv<|im_end|>\n<|im_start|>assistant\n[b<|im_end|>]\n"},
 		{"a completion that ends itself", `{"prompt":"Q","completion":"A<|end|>"}`, "Q[A<|end|>]"},
 		{"a text, and the end", `{"prompt":"","completion":"Some text."}`, "[Some text.<|end|>]"},
-		{"prompt and completion as messages", `{"prompt":[{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"}],"completion":[{"role":"assistant","content":"b"}]}`,
+		{"prompt and completion as messages",
+			`{"prompt":[{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"}],"completion":[{"role":"assistant","content":"b"}]}`,
 			"<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n<|im_start|>user\nv<|im_end|>\n<|im_start|>assistant\n[b<|im_end|>]\n"},
-		{"contents in parts", `{"messages":[{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"v"}]},{"role":"assistant","content":[{"type":"text","text":"a"}]}]}`,
+		{"contents in parts",
+			`{"messages":[{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"v"}]},{"role":"assistant","content":[{"type":"text","text":"a"}]}]}`,
 			"<|im_start|>user\nu\nv<|im_end|>\n<|im_start|>assistant\n[a<|im_end|>]\n"},
-		{"a call of a tool, whose content is null", `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":null,"tool_calls":[{"type":"function","function":{"name":"f","arguments":{}}}]}]}`,
+		{"a call of a tool, whose content is null",
+			`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":null,"tool_calls":[{"type":"function","function":{"name":"f","arguments":{}}}]}]}`,
 			"<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n[<|im_end|>]\n"},
-		{"special tokens in the middle of a message", `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a<|im_end|>b<|end|> c<|im_start|>"}]}`,
+		{"special tokens in the middle of a message",
+			`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a<|im_end|>b<|end|> c<|im_start|>"}]}`,
 			"<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n[a<|im_end|>b<|end|> c<|im_start|><|im_end|>]\n"},
 		{"an empty message", `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":""}]}`,
 			"<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n[<|im_end|>]\n"},
@@ -97,7 +104,8 @@ func TestEncodeRefuses(t *testing.T) {
 	c := coder(t, chatML)
 	bare := &sft.Coder{}
 	noTemplate := coder(t, "")
-	rewriting := coder(t, "{% for m in messages %}{{ messages|length|string + m['content'] + '<|im_end|>' }}{% endfor %}")
+	rewriting := coder(t,
+		"{% for m in messages %}{{ messages|length|string + m['content'] + '<|im_end|>' }}{% endfor %}")
 	short := coder(t, chatML)
 	short.MaxTokens = 3
 	talk := `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"},{"role":"assistant","content":"b"}]}`
@@ -108,12 +116,16 @@ func TestEncodeRefuses(t *testing.T) {
 		{c, `{"text":"x"}`, "neither messages, nor prompt and completion, nor ids and mask; its columns are [text]"},
 		{c, `{"prompt":[{"role":"user","content":"u"}]}`, "its columns are [prompt]"},
 		{c, `{"prompt":[{"role":"user","content":"u"}],"completion":"a"}`, "one is text and one a list of messages"},
-		{c, `{"prompt":"u","completion":[{"role":"assistant","content":"a"}]}`, "one is text and one a list of messages"},
-		{c, `{"prompt":[{"role":"assistant","content":"a"}],"completion":[{"role":"user","content":"u"}]}`, "nothing in it is trained on: there is no message of the assistant"},
+		{c, `{"prompt":"u","completion":[{"role":"assistant","content":"a"}]}`,
+			"one is text and one a list of messages"},
+		{c, `{"prompt":[{"role":"assistant","content":"a"}],"completion":[{"role":"user","content":"u"}]}`,
+			"nothing in it is trained on: there is no message of the assistant"},
 		{c, `{"messages":[{"from":"human","value":"u"}]}`, "message 1 has no role"},
-		{c, `{"messages":[{"role":"user","content":[{"type":"image","image":"x"}]},{"role":"assistant","content":"a"}]}`, `message 1: content of type "image" is not supported: only text is`},
+		{c,
+			`{"messages":[{"role":"user","content":[{"type":"image","image":"x"}]},{"role":"assistant","content":"a"}]}`, `message 1: content of type "image" is not supported: only text is`},
 		{c, `{"ids":[1,2],"mask":[0,2]}`, "its mask has 2 at place 1"},
-		{c, `{"messages":[{"role":"user","content":7},{"role":"assistant","content":"a"}]}`, "message 1: its content is neither text nor a list of parts"},
+		{c, `{"messages":[{"role":"user","content":7},{"role":"assistant","content":"a"}]}`,
+			"message 1: its content is neither text nor a list of parts"},
 		{c, `{"ids":[1,2],"mask":[1]}`, "2 ids and a mask of 1"},
 		{c, `{"ids":[1,2,3]}`, "3 ids and a mask of 0"},
 		{c, `{"ids":[1,259],"mask":[0,1]}`, "id 259 at place 1 is outside the model's vocabulary of 259"},
@@ -137,7 +149,8 @@ func TestEncodeRefuses(t *testing.T) {
 func TestLoadNamesTheRow(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rows.jsonl")
 	c := coder(t, chatML)
-	require.NoError(t, os.WriteFile(file, []byte("{\"ids\":[1,2],\"mask\":[0,1]}\n{\"ids\":[1],\"mask\":[0,1]}\n"), 0o644))
+	require.NoError(t, os.WriteFile(file, []byte("{\"ids\":[1,2],\"mask\":[0,1]}\n{\"ids\":[1],\"mask\":[0,1]}\n"),
+		0o644))
 	_, err := c.Load(file)
 	require.ErrorContains(t, err, "rows.jsonl: row 2: it has 1 ids")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
@@ -151,7 +164,8 @@ func TestStepsFor(t *testing.T) {
 	for _, x := range []struct {
 		c       sft.Config
 		n, want int
-	}{{sft.Config{Epochs: 1, BatchSize: 8}, 16, 2}, {sft.Config{Epochs: 1, BatchSize: 8}, 17, 3}, {sft.Config{Epochs: 3, BatchSize: 8}, 4, 2}, {sft.Config{Steps: 5, Epochs: 1, BatchSize: 8}, 4, 5}} {
+	}{{sft.Config{Epochs: 1, BatchSize: 8}, 16, 2}, {sft.Config{Epochs: 1, BatchSize: 8}, 17, 3},
+		{sft.Config{Epochs: 3, BatchSize: 8}, 4, 2}, {sft.Config{Steps: 5, Epochs: 1, BatchSize: 8}, 4, 5}} {
 		got, err := x.c.StepsFor(x.n)
 		require.NoError(t, err)
 		require.Equal(t, x.want, got)
@@ -190,18 +204,22 @@ func TestFromSlice(t *testing.T) {
 func fresh(t *testing.T, out string, from, steps int) *sft.Run {
 	dev := ref.New()
 	t.Cleanup(func() { dev.Close() })
-	c := &model.Config{Arch: "llama", Vocab: 12, Hidden: 8, Inter: 16, Layers: 1, Heads: 2, KVHeads: 1, HeadDim: 4, Eps: 1e-5, RopeTheta: 10000, Tied: true, MaxPos: 64}
+	c := &model.Config{Arch: "llama", Vocab: 12, Hidden: 8, Inter: 16, Layers: 1, Heads: 2, KVHeads: 1, HeadDim: 4,
+		Eps: 1e-5, RopeTheta: 10000, Tied: true, MaxPos: 64}
 	m, err := model.NewRandom(dev, c, model.Options{DType: kernels.F32, Trainable: true}, 3)
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
-	tr, err := train.New(dev, m, nil, train.Options{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, MicroBatchTokens: 64, KVType: kernels.F32})
+	tr, err := train.New(dev, m, nil, train.Options{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, MicroBatchTokens: 64,
+		KVType: kernels.F32})
 	require.NoError(t, err)
 	t.Cleanup(tr.Close)
 	schedule, err := train.NewSchedule("constant", 0, steps)
 	require.NoError(t, err)
-	rows := []sft.Example{{IDs: []int32{1, 2, 3}, Mask: []bool{false, true, true}}, {IDs: []int32{4, 5, 6, 7}, Mask: []bool{false, false, false, true}},
+	rows := []sft.Example{{IDs: []int32{1, 2, 3}, Mask: []bool{false, true, true}},
+		{IDs: []int32{4, 5, 6, 7}, Mask: []bool{false, false, false, true}},
 		{IDs: []int32{8, 9}, Mask: []bool{true, true}}}
-	r := &sft.Run{Model: &roles.LoadedModel{Model: m}, Trainer: tr, Source: sft.FromSlice(rows, 3, 1, false), Steps: steps, From: from, LR: 1e-2, Schedule: schedule, SaveDType: kernels.F32, Seed: 1}
+	r := &sft.Run{Model: &roles.LoadedModel{Model: m}, Trainer: tr, Source: sft.FromSlice(rows, 3, 1, false),
+		Steps: steps, From: from, LR: 1e-2, Schedule: schedule, SaveDType: kernels.F32, Seed: 1}
 	if out != "" {
 		r.Out, err = rundir.Create(out, from, from > 0)
 		require.NoError(t, err)
@@ -210,7 +228,8 @@ func fresh(t *testing.T, out string, from, steps int) *sft.Run {
 	return r
 }
 
-// The loss is the mean over the trained tokens of the whole batch: near ln V for an untrained model, whatever the lengths of the examples; and it falls.
+// The loss is the mean over the trained tokens of the whole batch: near ln V for an untrained model, whatever the
+// lengths of the examples; and it falls.
 func TestRun(t *testing.T) {
 	r := fresh(t, "", 0, 60)
 	var losses []float64
@@ -226,7 +245,8 @@ func TestRun(t *testing.T) {
 	require.Less(t, losses[59], 0.5)
 }
 
-// An interrupted run finishes its step and saves it. When it is resumed, it ends with the same bytes as an uninterrupted run.
+// An interrupted run finishes its step and saves it. When it is resumed, it ends with the same bytes as an
+// uninterrupted run.
 func TestInterruptAndResume(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	_, err := fresh(t, whole, 0, 6).Do(context.Background())

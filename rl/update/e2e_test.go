@@ -21,7 +21,8 @@ func TestEndToEnd(t *testing.T) {
 	for name, v := range g.Variants {
 		t.Run(name, func(t *testing.T) {
 			s := v.Settings
-			c := config.Algo{Algo: s.Estimator, LossAgg: s.Agg, ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent}
+			c := config.Algo{Algo: s.Estimator, LossAgg: s.Agg, ClipLow: s.Low, ClipHigh: s.High, DualClip: 3,
+				KLCoef: s.KLCoef, EntropyCoef: s.Ent}
 			switch {
 			case s.Loss == "gspo":
 				c.Algo = "gspo"
@@ -41,7 +42,8 @@ func TestEndToEnd(t *testing.T) {
 				return m
 			}
 			policy, reference := open("e2e_init.safetensors", true), open("e2e_ref.safetensors", false)
-			o := train.Options{Beta1: g.AdamW.Betas[0], Beta2: g.AdamW.Betas[1], Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay,
+			o := train.Options{Beta1: g.AdamW.Betas[0], Beta2: g.AdamW.Betas[1], Eps: g.AdamW.Eps,
+				WeightDecay: g.AdamW.Decay,
 				MaxGradNorm: s.Clip, KVType: kernels.F32, Temperature: s.Temperature}
 			tr, err := train.New(dev, policy, nil, o)
 			require.NoError(t, err)
@@ -91,7 +93,8 @@ func TestEndToEnd(t *testing.T) {
 // trajectories are the golden's, sampled with the log-probs old.
 func trajectories(g e2e.Golden, old [][]float64) (out []Trajectory) {
 	for i, p := range g.Prompts {
-		tj := Trajectory{IDs: append(append([]int32(nil), p...), g.Completions[i]...), Prompt: len(p), Group: g.Index[i]}
+		tj := Trajectory{IDs: append(append([]int32(nil), p...), g.Completions[i]...), Prompt: len(p),
+			Group: g.Index[i]}
 		tj.Mask, tj.Old = make([]bool, len(tj.IDs)), make([]float32, len(tj.IDs))
 		for k := range g.Completions[i] {
 			tj.Mask[len(p)+k] = g.Mask[i][k] != 0

@@ -37,8 +37,10 @@ func newSkip(of string, why error, mini []int, trajs []Trajectory, rows []Row) S
 	s := Skip{Of: of, Why: why.Error()}
 	for _, i := range mini {
 		t, r := &trajs[i], &rows[i]
-		line := SkipRow{Trajectory: i, Group: t.Group, Reward: number(t.Reward), IDs: t.IDs, Mask: make([]int, len(t.Mask)),
-			Old: toNumbers(r.old), Ref: toNumbers(r.ref), Advantage: toNumbers(r.Advantage), Value: toNumbers(r.value), Return: toNumbers(r.ret)}
+		line := SkipRow{Trajectory: i, Group: t.Group, Reward: number(t.Reward), IDs: t.IDs,
+			Mask: make([]int, len(t.Mask)),
+			Old:  toNumbers(r.old), Ref: toNumbers(r.ref), Advantage: toNumbers(r.Advantage), Value: toNumbers(r.value),
+			Return: toNumbers(r.ret)}
 		for k, on := range t.Mask {
 			if on {
 				line.Mask[k] = 1

@@ -39,7 +39,8 @@ type Updater struct {
 	Epochs    int         // times over the mini-batches; 0: 1
 	Norm      float64     // constant of algo.SeqMeanTokenSumLimit and -Norm; 0: the longest response of a mini-batch
 
-	// ImportanceCap bounds the weights of truncated importance sampling between rollout and trainer; 0: none are applied.
+	// ImportanceCap bounds the weights of truncated importance sampling between rollout and trainer; 0: none are
+	// applied.
 	ImportanceCap float64
 
 	KLInReward          bool    // the KL is taken from the rewards instead of being added to the loss
@@ -50,13 +51,15 @@ type Updater struct {
 
 // Stats sums up an update.
 type Stats struct {
-	algo.Terms            // means over the mini-batches that were learned from
-	GradNorm      float64 // mean over them, before clipping
-	LogprobDiff   float64 // largest |log p(trainer) - log p(sampler)| of the first mini-batch: 0 where one forward pass serves both
-	Trained       int     // ids in the loss
-	Forwarded     int     // ids computed, shared prompts once
-	Steps         int     // optimiser steps taken
-	MeanAdvantage float64 // of |advantage|, over trajectories, of the means over their trained ids: 0 means that nothing could be learned
+	algo.Terms         // means over the mini-batches that were learned from
+	GradNorm   float64 // mean over them, before clipping
+	// largest |log p(trainer) - log p(sampler)| of the first mini-batch: 0 where one forward pass serves both
+	LogprobDiff float64
+	Trained     int // ids in the loss
+	Forwarded   int // ids computed, shared prompts once
+	Steps       int // optimiser steps taken
+	// of |advantage|, over trajectories, of the means over their trained ids: 0 means that nothing could be learned
+	MeanAdvantage float64
 	Advantages    [][]float64
 	// Advantages[i] has a value for each trained id of trajectory i.
 	Advantage, Rewards Spread // of trained ids; of trajectories, with what was taken from them
@@ -76,8 +79,8 @@ type Row struct {
 	old, ref, Advantage []float64 // ref: nil where the loss has no KL term
 	value, ret          []float64 // the critic's prediction and its target; nil without a critic
 	mask                []bool    // all true
-	// trainer are the trainer's log-probs under the weights that sampled, weight those of importance sampling: nil where
-	// they equal old, or are not known.
+	// trainer are the trainer's log-probs under the weights that sampled, weight those of importance sampling: nil
+	// where they equal old, or are not known.
 	trainer, weight []float64
 	kl, reward      float64 // mean estimate; all rewards together
 }
@@ -114,7 +117,8 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	st.Importance = importanceOf(rows, u.ImportanceCap)
 	if n := float64(st.Steps); n > 0 {
 		t := &st.Terms
-		for _, x := range []*float64{&t.Loss, &t.PG, &t.KL, &t.Entropy, &t.ClipFrac, &t.ClipFracLower, &t.Ratio, &t.K1, &t.K2, &t.K3, &st.GradNorm} {
+		for _, x := range []*float64{&t.Loss, &t.PG, &t.KL, &t.Entropy, &t.ClipFrac, &t.ClipFracLower, &t.Ratio, &t.K1,
+			&t.K2, &t.K3, &st.GradNorm} {
 			*x /= n
 		}
 	}
@@ -245,8 +249,9 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 		if n != len(r.old) {
 			return fmt.Errorf("trajectory %d has %d trained ids and %d recorded log-probs", mini[seq], n, len(r.old))
 		}
-		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.Advantage, Entropy: widen(entropy),
-			DLogp: make([]float64, n), DEntropy: make([]float64, n)}
+		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.Advantage,
+			Entropy: widen(entropy),
+			DLogp:   make([]float64, n), DEntropy: make([]float64, n)}
 		if first && u.ImportanceCap > 0 {
 			r.correct(ar.New, u.ImportanceCap)
 		}

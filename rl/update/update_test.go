@@ -38,7 +38,8 @@ func updateRig(t *testing.T, dtype kernels.DType, c config.Algo) (*Updater, *mod
 	c.ClipLow, c.ClipHigh = 0.2, 0.2
 	est, loss, err := c.Rule()
 	require.NoError(t, err)
-	u := &Updater{Trainer: tr, Estimator: est, Policy: loss, KLInReward: c.KLInReward(), KLTarget: c.KLTarget, KLHorizon: c.KLHorizon}
+	u := &Updater{Trainer: tr, Estimator: est, Policy: loss, KLInReward: c.KLInReward(), KLTarget: c.KLTarget,
+		KLHorizon: c.KLHorizon}
 	if c.KLCoef > 0 {
 		u.Reference, err = train.NewScorer(dev, open("e2e_ref.safetensors", false), nil, o)
 		require.NoError(t, err)
@@ -49,7 +50,8 @@ func updateRig(t *testing.T, dtype kernels.DType, c config.Algo) (*Updater, *mod
 	defer own.Close()
 	var trajs []Trajectory
 	for i, p := range g.Prompts {
-		tj := Trajectory{IDs: append(append([]int32(nil), p...), g.Completions[i]...), Prompt: len(p), Group: i / 4, Reward: float64(i%4) / 4}
+		tj := Trajectory{IDs: append(append([]int32(nil), p...), g.Completions[i]...), Prompt: len(p), Group: i / 4,
+			Reward: float64(i%4) / 4}
 		tj.Mask, tj.Old = make([]bool, len(tj.IDs)), make([]float32, len(tj.IDs))
 		for k := range g.Completions[i] {
 			tj.Mask[len(p)+k] = g.Mask[i][k] != 0
@@ -95,7 +97,8 @@ func TestStillTrajectories(t *testing.T) {
 			return st, weightsOf(t, m)
 		}
 		for _, minis := range [][][]int{MiniBatches(8, 0), MiniBatches(8, 3)} {
-			for _, agg := range []string{"token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm", "seq-mean-token-sum-limit"} {
+			for _, agg := range []string{"token-mean", "seq-mean-token-mean", "seq-mean-token-sum",
+				"seq-mean-token-sum-norm", "seq-mean-token-sum-limit"} {
 				c := config.Algo{Algo: "grpo", LossAgg: agg}
 				still, a := run(c, false, minis)
 				walked, b := run(c, true, minis)
@@ -244,7 +247,8 @@ func TestPPOUpdate(t *testing.T) {
 	require.NoError(t, err)
 	for i, tj := range trajs {
 		for _, r := range rows[i].ret {
-			require.InDelta(t, tj.Reward, r, 1e-6, "gamma and lambda are 1: the target is the reward, over observations too")
+			require.InDelta(t, tj.Reward, r, 1e-6,
+				"gamma and lambda are 1: the target is the reward, over observations too")
 		}
 		adv, _ := algo.GAE(append(make([]float64, len(rows[i].value)-1), tj.Reward), rows[i].value, rows[i].mask, 1, 1)
 		require.Len(t, rows[i].Advantage, len(adv))

@@ -94,7 +94,8 @@ func (v *Values) optimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini [
 	var loss, clipped, predicted float64
 	ts, err := v.Critic.Step(seqs, func(seq int, value, dvalue []float32) error {
 		r := rows[mini[seq]]
-		ar := algo.ValueRow{Mask: r.mask, Value: widen(value), Old: r.value, Return: r.ret, DValue: make([]float64, len(value))}
+		ar := algo.ValueRow{Mask: r.mask, Value: widen(value), Old: r.value, Return: r.ret,
+			DValue: make([]float64, len(value))}
 		l, f := algo.ValueLoss(ar, v.Clip, algo.TokenMean, counts)
 		if math.IsNaN(l) || math.IsInf(l, 0) {
 			return &train.NonFiniteError{What: "value loss", Seq: seq, Token: -1, Value: l}
@@ -116,6 +117,7 @@ func (v *Values) optimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini [
 	}
 	s := &st.Value
 	s.Steps++
-	s.Loss, s.ClipFrac, s.Predicted, s.GradNorm = s.Loss+loss, s.ClipFrac+clipped, s.Predicted+predicted, s.GradNorm+ts.GradNorm
+	s.Loss, s.ClipFrac, s.Predicted, s.GradNorm = s.Loss+loss, s.ClipFrac+clipped, s.Predicted+predicted,
+		s.GradNorm+ts.GradNorm
 	return nil
 }

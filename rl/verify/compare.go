@@ -39,7 +39,8 @@ type Mismatch struct {
 func (m *Mismatch) String() string {
 	s := fmt.Sprintf("step %d, ", m.Step)
 	if m.Group != nil {
-		s += fmt.Sprintf("question %s (group %d, attempt %d, rollout %d), ", m.Question, *m.Group, *m.Attempt, *m.Rollout)
+		s += fmt.Sprintf("question %s (group %d, attempt %d, rollout %d), ", m.Question, *m.Group, *m.Attempt,
+			*m.Rollout)
 	}
 	if m.Turn != nil {
 		s += fmt.Sprintf("turn %d, ", *m.Turn)
@@ -95,7 +96,8 @@ func MismatchOf(e *episode.Episode, field, was, now string) *Mismatch {
 		Field: field, Recorded: was, Again: now}
 }
 
-// CompareEpisode compares two episodes field by field. Fields that others depend on come first, and the text of the lines comes last.
+// CompareEpisode compares two episodes field by field. Fields that others depend on come first, and the text of the
+// lines comes last.
 func (v *Comparer) CompareEpisode(was, now Line) *Mismatch {
 	turn := 0
 	differ := func(field string, at int, a, b any) *Mismatch {
@@ -225,7 +227,8 @@ func otherValue(a, b any) (path []string, x, y any) {
 // compareTurn compares a turn's fields.
 func compareTurn(was, now *episode.Turn, differ func(field string, at int, a, b any) *Mismatch) *Mismatch {
 	if at := firstOther(was.IDs, now.IDs); at >= 0 {
-		// If the first different id is in the observation and the documents differ, the documents are the cause: report them.
+		// If the first different id is in the observation and the documents differ, the documents are the cause: report
+		// them.
 		if doc := firstOther(was.Documents, now.Documents); doc >= 0 && at < len(was.Mask) && !was.Mask[at] {
 			return differ("documents", doc, item(was.Documents, doc), item(now.Documents, doc))
 		}
@@ -245,7 +248,8 @@ func compareTurn(was, now *episode.Turn, differ func(field string, at int, a, b 
 		name string
 		a, b any
 	}{
-		{"text", was.Text, now.Text}, {"action", string(was.Action), string(now.Action)}, {content, was.Content, now.Content},
+		{"text", was.Text, now.Text}, {"action", string(was.Action), string(now.Action)},
+		{content, was.Content, now.Content},
 		{"engine", was.Engine, now.Engine}, {"tau", was.Tau, now.Tau}, {"draw", was.Draw, now.Draw},
 		{"quality", was.Quality, now.Quality},
 	} {
@@ -301,8 +305,8 @@ func quoted(x any) string {
 	return string(b)
 }
 
-// CompareMetrics compares a step's metrics of the run with those of its repetition, which are in the folder again. Metrics
-// that depend on time, on a cache or on an evaluation are left out.
+// CompareMetrics compares a step's metrics of the run with those of its repetition, which are in the folder again.
+// Metrics that depend on time, on a cache or on an evaluation are left out.
 func (v *Comparer) CompareMetrics(step int, again string) error {
 	was, err := metricsOf(v.Run, step)
 	if err != nil {
@@ -329,8 +333,9 @@ func (v *Comparer) CompareMetrics(step int, again string) error {
 			v.Metrics++
 			continue
 		}
-		v.Difference = &Mismatch{Step: step, File: "metrics.jsonl", Field: k, Recorded: cmp.Or(a, "none"), Again: cmp.Or(b,
-			"none")}
+		v.Difference = &Mismatch{Step: step, File: "metrics.jsonl", Field: k, Recorded: cmp.Or(a, "none"),
+			Again: cmp.Or(b,
+				"none")}
 		return nil
 	}
 	return nil
@@ -354,7 +359,8 @@ func (v *Comparer) CompareCheckpoint(step int, was, now string, counted bool) er
 		return nil
 	}
 	for _, f := range files {
-		if err := v.compareTensors(step, filepath.Join(was, f), filepath.Join(now, f)); err != nil || v.Difference != nil {
+		if err := v.compareTensors(step, filepath.Join(was, f), filepath.Join(now, f)); err != nil ||
+			v.Difference != nil {
 			return err
 		}
 	}
@@ -439,7 +445,8 @@ func (v *Comparer) compareTensors(step int, was, now string) error {
 			return err
 		}
 		for i := range was {
-			if math.Float32bits(was[i]) != math.Float32bits(now[i]) && (v.Exact || !v.NearWeight(step, was[i], now[i])) {
+			if math.Float32bits(was[i]) != math.Float32bits(now[i]) &&
+				(v.Exact || !v.NearWeight(step, was[i], now[i])) {
 				differ(name, i, fmt.Sprint(was[i]), fmt.Sprint(now[i]))
 				return nil
 			}
@@ -467,7 +474,8 @@ func (v *Comparer) compareState(step int, was, now string) error {
 		{"success", a.Success, b.Success}, {"kl_coef", a.KLCoef, b.KLCoef},
 	} {
 		if f.a != f.b && (v.Exact || f.name != "kl_coef" || !Near(f.a, f.b, updateTolerance, 0)) {
-			v.Difference = &Mismatch{Step: step, File: "checkpoints/" + filepath.Base(was) + "/" + rundir.StateName, Field: f.name,
+			v.Difference = &Mismatch{Step: step, File: "checkpoints/" + filepath.Base(was) + "/" + rundir.StateName,
+				Field:    f.name,
 				Recorded: quoted(f.a), Again: quoted(f.b)}
 			return nil
 		}

@@ -108,8 +108,8 @@ func SameBits(a, b, dtype string) bool {
 	return dtype == kernels.BF16.String() && !differs(a) && !differs(b)
 }
 
-// SavedAs is the data type of the weights in a checkpoint. It may differ between checkpoints, because --save-dtype may be
-// changed when a run is resumed.
+// SavedAs is the data type of the weights in a checkpoint. It may differ between checkpoints, because --save-dtype may
+// be changed when a run is resumed.
 func SavedAs(dir string) (kernels.DType, bool) {
 	for _, name := range []string{"model.safetensors", "adapter_model.safetensors"} {
 		f, err := safetensors.Open(filepath.Join(dir, name))

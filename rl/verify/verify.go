@@ -1,5 +1,5 @@
-// Package verify compares the record of a run with its repetition: episodes, metrics and checkpoints. They are compared bit
-// by bit, or within tolerances if the repetition used another kernel path. Package rl repeats the steps.
+// Package verify compares the record of a run with its repetition: episodes, metrics and checkpoints. They are compared
+// bit by bit, or within tolerances if the repetition used another kernel path. Package rl repeats the steps.
 package verify
 
 import (
@@ -14,11 +14,12 @@ type Verification struct {
 	// Path is the kernel path of the repetition, RecordedPath that of the run; "" if it is not known.
 	Path         string `json:"kernel_path"`
 	RecordedPath string `json:"recorded_kernel_path"`
-	// SimPath and RecordedSimPath are the kernel paths of the simulator, if it runs on a device other than the policy's.
+	// SimPath and RecordedSimPath are the kernel paths of the simulator, if it runs on a device other than the
+	// policy's.
 	SimPath         string `json:"sim_kernel_path,omitempty"`
 	RecordedSimPath string `json:"recorded_sim_kernel_path,omitempty"`
-	// Exact says that every bit must be the same. Otherwise the kernel paths differ: the recorded episodes are not sampled
-	// again but scored, and compared within tolerances.
+	// Exact says that every bit must be the same. Otherwise the kernel paths differ: the recorded episodes are not
+	// sampled again but scored, and compared within tolerances.
 	Exact bool `json:"exact"`
 	// Searches is "repeated" or "recorded". Recorded means that searches are answered with the documents that the run
 	// recorded, because the engine may give other documents now.
@@ -48,6 +49,7 @@ func (v *Comparer) compareOrder(was, now []Line) {
 // Comparer compares a run's record with its repetition, and keeps the result.
 type Comparer struct {
 	Verification
-	// NearWeight says whether two values of a weight after a step agree within the tolerance for different kernel paths.
+	// NearWeight says whether two values of a weight after a step agree within the tolerance for different kernel
+	// paths.
 	NearWeight func(step int, a, b float32) bool
 }

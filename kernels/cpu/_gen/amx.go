@@ -18,7 +18,8 @@ func vex(op, pp, reg, v int, base, index string, disp, rm int, comment string) s
 		}
 		return 1
 	}
-	n := map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11, "R12": 12, "R13": 13, "R14": 14, "R15": 15, noIndex: 4}
+	n := map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11,
+		"R12": 12, "R13": 13, "R14": 14, "R15": 15, noIndex: 4}
 	b, x := n[base], n[index]
 	code := []int{0xc4, 1<<7 | not(x > 7)<<6 | not(b > 7)<<5 | 2, (^v&15)<<3 | pp, op}
 	if base == "" {
@@ -109,12 +110,12 @@ func amxPeak(f *file) {
 	f.end()
 }
 
-// Tiles are configured for up to 32 rows in two tiles of rows, each of them of its own height, or for 33 to 48 in three of 16, of which
-// the last two may overlap: rows that are computed twice are the same.
+// Tiles are configured for up to 32 rows in two tiles of rows, each of them of its own height, or for 33 to 48 in three
+// of 16, of which the last two may overlap: rows that are computed twice are the same.
 const amxWide = 33 // entry of the table for three
 
-// amxConfigs emits the operands of LDTILECFG: for 0 to 32 rows tiles 0-3 are C (0 1 above 2 3), 4 5 are A, 6 7 are B; for more tiles 0-5 are
-// C, 6 is A, 7 is B.
+// amxConfigs emits the operands of LDTILECFG: for 0 to 32 rows tiles 0-3 are C (0 1 above 2 3), 4 5 are A, 6 7 are B;
+// for more tiles 0-5 are C, 6 is A, 7 is B.
 func amxConfigs(f *file) {
 	wide := [8]int{64, 64, 64, 64, 64, 64, 64, 64}
 	for mr := range amxWide {
@@ -139,13 +140,15 @@ func tileConfig(f *file, table string, i int, rows, bytes [8]int) {
 	}
 }
 
-// amxTile emits the microkernel: up to 48 rows x 32 columns, blocks of 16 steps. Tiles are configured in every call, since a goroutine
-// may go on in another thread after it, and released, so that nobody saves them.
+// amxTile emits the microkernel: up to 48 rows x 32 columns, blocks of 16 steps. Tiles are configured in every call,
+// since a goroutine may go on in another thread after it, and released, so that nobody saves them.
 //
-// Registers: DI tile, CX blocks left, AX a, R11 bytes of a block of a, BX b, DX c, SI ldc, R13 row 16 of c, R8 ahead, R12 its bytes a
-// block, R9 and R10 the strides of A and B, R15 the next tile of C; of three tiles of rows DI and R14 are the last one's c and a.
+// Registers: DI tile, CX blocks left, AX a, R11 bytes of a block of a, BX b, DX c, SI ldc, R13 row 16 of c, R8 ahead,
+// R12 its bytes a block, R9 and R10 the strides of A and B, R15 the next tile of C; of three tiles of rows DI and R14
+// are the last one's c and a.
 func amxTile(f *file) {
-	f.text("tileAMX", "(t *tile)", "tileAMX is the microkernel of BF16 by tiles; it leaves the epilogue to finishAVX512.", 8)
+	f.text("tileAMX", "(t *tile)",
+		"tileAMX is the microkernel of BF16 by tiles; it leaves the epilogue to finishAVX512.", 8)
 	f.p("MOVQ t+0(FP), DI")
 	f.p("MOVQ tile_mr(DI), R11")
 	f.p("SHLQ $6, R11")
@@ -215,19 +218,21 @@ func amxRowsOf(f *file, n int) {
 	f.p("RET")
 }
 
-// amxAhead are the most lines of B that the loops fetch in a block: what many tiles share, few, and none. A line fetched twice costs as
-// much of the second level cache as one that is used. Every second or fourth line only is no better: 7% or 12% slower for 40 rows.
+// amxAhead are the most lines of B that the loops fetch in a block: what many tiles share, few, and none. A line
+// fetched twice costs as much of the second level cache as one that is used. Every second or fourth line only is no
+// better: 7% or 12% slower for 40 rows.
 var amxAhead = []int{3, 8, 32}
 
-// amxSteps are the multiplications of a block, by tiles of rows: tile of rows i of A with half j of B. Each half of B is loaded once; where
-// three tiles of A share a register, their lines are near when they are loaded again.
+// amxSteps are the multiplications of a block, by tiles of rows: tile of rows i of A with half j of B. Each half of B
+// is loaded once; where three tiles of A share a register, their lines are near when they are loaded again.
 var amxSteps = [][][2]int{
 	1: {{0, 0}, {0, 1}},
 	2: {{0, 0}, {0, 1}, {1, 0}, {1, 1}},
 	3: {{0, 0}, {1, 0}, {2, 0}, {2, 1}, {1, 1}, {0, 1}},
 }
 
-// amxLoop goes through the blocks and fetches lines from R8 in each. No PCALIGN: over jumps of this length Go 1.26's assembler never ends.
+// amxLoop goes through the blocks and fetches lines from R8 in each. No PCALIGN: over jumps of this length Go 1.26's
+// assembler never ends.
 func amxLoop(f *file, n, lines int, label string) {
 	f.p("%s:", label)
 	steps, holds := amxSteps[n], [8]string{} // what is in the registers
@@ -267,7 +272,8 @@ func amxLoop(f *file, n, lines int, label string) {
 	f.p("JNE %s", label)
 }
 
-// prefetchC fetches a row of the next C, R15, to be written, and goes on to the one after it. Go's assembler lacks the instruction.
+// prefetchC fetches a row of the next C, R15, to be written, and goes on to the one after it. Go's assembler lacks the
+// instruction.
 func (f *file) prefetchC() {
 	f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0f // PREFETCHW (R15)")
 	f.p("BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x4f; BYTE $0x40 // PREFETCHW 64(R15)")
@@ -284,7 +290,8 @@ func (f *file) amxC(bases []string, do func(disp int, base string, t int) string
 
 // amxFinish emits the epilogue on chains that lie in memory, dense rows of 32.
 func amxFinish(f *file) {
-	f.text("finishAVX512", "(t *tile, chains unsafe.Pointer)", "finishAVX512 stores finished chains [mr][32] as t's epilogue says.", 16)
+	f.text("finishAVX512", "(t *tile, chains unsafe.Pointer)",
+		"finishAVX512 stores finished chains [mr][32] as t's epilogue says.", 16)
 	f.p("MOVQ t+0(FP), DI")
 	f.p("MOVQ chains+8(FP), AX")
 	f.p("MOVQ tile_c(DI), DX")
@@ -334,9 +341,11 @@ func amxRows(f *file) {
 	f.end()
 }
 
-// amxColumns emits what makes 16 rows of a tile of A from 16 columns: blocks of 32 rows of float32 become 16 rows of 16 pairs.
+// amxColumns emits what makes 16 rows of a tile of A from 16 columns: blocks of 32 rows of float32 become 16 rows of 16
+// pairs.
 func amxColumns(f *file) {
-	f.text("tileColumns", "(c *columns16)", "tileColumns packs up to 16 columns, blocks of 32 rows: steps and stride are those of blocks; it writes 16 rows of each.", 8)
+	f.text("tileColumns", "(c *columns16)", "tileColumns packs up to 16 columns, blocks of 32 rows: steps and stride "+
+		"are those of blocks; it writes 16 rows of each.", 8)
 	f.p("MOVQ c+0(FP), SI")
 	f.fields("columns16", "SI", "dst=DI stride=DX steps=CX ld=BX mask=AX src=SI")
 	f.p("KMOVW AX, K2")

@@ -2,16 +2,17 @@ package main
 
 import "fmt"
 
-// amxAttention emits the matmuls of attention by tiles: see attnTile. A is rows of memory, panels are blocks of 16 steps.
+// amxAttention emits the matmuls of attention by tiles: see attnTile. A is rows of memory, panels are blocks of 16
+// steps.
 func amxAttention(f *file) {
 	amxAttnTile(f, "scoresAMX", false)
 	amxAttnTile(f, "valuesAMX", true)
 	amxOver(f)
 }
 
-// Registers: DI attnTile, AX rows 0-15 of A, R8 the others, R12 lda, BX b, R9 bytes from step to step, DX rows 0-15 of C, R14 the others,
-// SI ldc, CX blocks left, R13 where b's pointers are, R15 panels left, R10 where the pointers to what is needed next are, R11 the place in
-// it.
+// Registers: DI attnTile, AX rows 0-15 of A, R8 the others, R12 lda, BX b, R9 bytes from step to step, DX rows 0-15 of
+// C, R14 the others, SI ldc, CX blocks left, R13 where b's pointers are, R15 panels left, R10 where the pointers to
+// what is needed next are, R11 the place in it.
 func amxAttnTile(f *file, name string, values bool) {
 	f.text(name, "(t *attnTile)", "", 8)
 	f.p("MOVQ t+0(FP), DI")
@@ -36,7 +37,8 @@ func amxAttnTile(f *file, name string, values bool) {
 	f.asm.WriteString("\n")
 }
 
-// amxAttnRows is the body for n tiles of rows. A single one is few rows, which wait for memory: it asks for what is needed next.
+// amxAttnRows is the body for n tiles of rows. A single one is few rows, which wait for memory: it asks for what is
+// needed next.
 func amxAttnRows(f *file, n int, values bool) {
 	label := func(s string) string { return s + string(rune('0'+n)) }
 	as, cs := []string{"AX", "R8"}[:n], []string{"DX", "R14"}[:n]
@@ -113,8 +115,9 @@ func amxAttnRows(f *file, n int, values bool) {
 	f.p("RET")
 }
 
-// amxOver emits C += A^T B: see attnOver. Registers: DI attnOver, AX a, BX b, R9 and R10 the strides of A and C, and of B, DX and R14 the
-// halves of C, CX blocks left, R8 the tile of A, R11 tiles left, R13 where c's pointers are, R12 b of the page, R15 pages left.
+// amxOver emits C += A^T B: see attnOver. Registers: DI attnOver, AX a, BX b, R9 and R10 the strides of A and C, and of
+// B, DX and R14 the halves of C, CX blocks left, R8 the tile of A, R11 tiles left, R13 where c's pointers are, R12 b of
+// the page, R15 pages left.
 func amxOver(f *file) {
 	f.text("overAMX", "(t *attnOver)", "", 8)
 	f.p("MOVQ t+0(FP), DI")
@@ -161,10 +164,12 @@ func amxOver(f *file) {
 	f.asm.WriteString("\n")
 }
 
-// softmaxTiles emits softmax of one row with probabilities as BF16 and by a shorter power of two: see attnKernels. It reads and writes whole
-// blocks of 32 elements, for which scores and probabilities have room; n is a multiple of 2. 512 bytes a block are fetched from ahead.
+// softmaxTiles emits softmax of one row with probabilities as BF16 and by a shorter power of two: see attnKernels. It
+// reads and writes whole blocks of 32 elements, for which scores and probabilities have room; n is a multiple of 2. 512
+// bytes a block are fetched from ahead.
 func (x *vector) softmaxTiles() {
-	x.text("softmaxTiles", "(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
+	x.text("softmaxTiles",
+		"(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)", "", 64)
 	x.args = 56
 	x.regs = []string{"SI"}
 	x.p("MOVQ s_base+16(FP), SI")

@@ -4,12 +4,14 @@ import "fmt"
 
 // The microkernel of Q8 by tiles.
 //
-// TDPBSSD makes the sums of a group, 32 k, of 16 columns; they go through memory into vector registers, where the chains stay. What
-// takes the time is the way from tiles to chains. Measured on a Xeon (cycles):
+// TDPBSSD makes the sums of a group, 32 k, of 16 columns; they go through memory into vector registers, where the
+// chains stay. What takes the time is the way from tiles to chains. Measured on a Xeon (cycles):
 //
-//   - a tile takes 16 to be multiplied, 16 to be stored, half its rows to be loaded. A tile that is stored right after it was
+//   - a tile takes 16 to be multiplied, 16 to be stored, half its rows to be loaded. A tile that is stored right after
+//     it was
 //     multiplied waits 50: there are two sets, one is multiplied while the other one is stored.
-//   - beside instructions of tiles only one of the two units multiplies 512 bits or converts integers, so that a product, an fma and
+//   - beside instructions of tiles only one of the two units multiplies 512 bits or converts integers, so that a
+//     product, an fma and
 //     a conversion are 3 cycles. Additions have both. Hence tiles start from 12582912.0 as an integer: what is stored is the float32
 //     12582912 + sum, exactly, and a subtraction does for a conversion: 78 to 97 cycles a group of 13 rows instead of 110 to 132.
 //   - by tiles of BF16, whose sums would be float32 at once, B and A are twice as large: 107 to 137.
@@ -38,9 +40,10 @@ func amxQ8(f *file) {
 
 // amxQ8Tile emits the microkernel for mr rows. It reads two steps of A and B past the last one and has no use for them.
 //
-// Registers: DI tile, CX groups left, AX q of a group, R9 the stride of its rows, R13 scales of the group, BX b, R10 the stride of B and of
-// sums, R11 sums, DX what they start from, R8 ahead, R12 its step, R15 row of the next C, R14 its last row, SI ldc.
-// Vectors: chains of row i in 2i and 2i+1, -12582912 in 27, scales of B in 28 and 29, of A in 30, 31 passing.
+// Registers: DI tile, CX groups left, AX q of a group, R9 the stride of its rows, R13 scales of the group, BX b, R10
+// the stride of B and of sums, R11 sums, DX what they start from, R8 ahead, R12 its step, R15 row of the next C, R14
+// its last row, SI ldc. Vectors: chains of row i in 2i and 2i+1, -12582912 in 27, scales of B in 28 and 29, of A in 30,
+// 31 passing.
 func amxQ8Tile(f *file, mr int) {
 	const start, scaleB, scaleA, sum = 27, 28, 30, 31
 	f.text(fmt.Sprintf("tileQ8amx%d", mr), "(t *tile)", "", 8)
@@ -122,7 +125,8 @@ func amxQ8Tile(f *file, mr int) {
 
 // amxQ8Panel emits what makes a panel for tiles: its scales widened, its bytes signed.
 func amxQ8Panel(f *file) {
-	f.text("q8PanelAMX", "(dst, src unsafe.Pointer, groups int)", "q8PanelAMX makes of blocks of a panel of Q8 what tileQ8amx takes as B.", 24)
+	f.text("q8PanelAMX", "(dst, src unsafe.Pointer, groups int)",
+		"q8PanelAMX makes of blocks of a panel of Q8 what tileQ8amx takes as B.", 24)
 	f.p("MOVQ dst+0(FP), DI")
 	f.p("MOVQ src+8(FP), SI")
 	f.p("MOVQ groups+16(FP), CX")

@@ -2,7 +2,8 @@ package main
 
 import "fmt"
 
-// attnKind is a matmul of attention: kind says what a step multiplies. Its left operand is rows of memory, lda bytes apart.
+// attnKind is a matmul of attention: kind says what a step multiplies. Its left operand is rows of memory, lda bytes
+// apart.
 type attnKind struct {
 	kind
 	name string
@@ -19,7 +20,8 @@ func attention(f *file) {
 				a.emit(f, mr, values)
 				list += ", " + a.name
 			}
-			fmt.Fprintf(&f.decl, "var %s%ss = [maxAttnTile + 1]func(*attnTile){%s}\n\n", op, k.name[len("tile"):len(k.name)-1], list)
+			fmt.Fprintf(&f.decl, "var %s%ss = [maxAttnTile + 1]func(*attnTile){%s}\n\n", op,
+				k.name[len("tile"):len(k.name)-1], list)
 		}
 	}
 	for _, wide := range []bool{true, false} {
@@ -35,7 +37,8 @@ func attention(f *file) {
 	}
 	(&vector{file: f, wide: true}).softmaxTiles()
 	(&vector{file: f, wide: true}).probsPairs()
-	f.text("narrowPairs", "(dst []uint16, src []float32)", "narrowPairs rounds multiples of 32 elements; denormals become 0.", 48)
+	f.text("narrowPairs", "(dst []uint16, src []float32)",
+		"narrowPairs rounds multiples of 32 elements; denormals become 0.", 48)
 	f.p("MOVQ dst_base+0(FP), DI")
 	f.p("MOVQ src_base+24(FP), SI")
 	f.p("MOVQ src_len+32(FP), CX")
@@ -57,8 +60,9 @@ func attention(f *file) {
 	f.data()
 }
 
-// Registers: DI attnTile, rowPointers A, R12 lda, BX b, DX c, SI ldc, CX steps left, R13 where b's pointers are, R15 panels left, R14
-// halves left, then scratch. Vectors as in gemm: chains of row i in 2i and 2i+1, then two of B, one or two of broadcast A.
+// Registers: DI attnTile, rowPointers A, R12 lda, BX b, DX c, SI ldc, CX steps left, R13 where b's pointers are, R15
+// panels left, R14 halves left, then scratch. Vectors as in gemm: chains of row i in 2i and 2i+1, then two of B, one or
+// two of broadcast A.
 var rowPointers = []string{"AX", "R8", "R9", "R10", "R11"}
 
 func (k attnKind) emit(f *file, mr int, values bool) {
@@ -154,8 +158,8 @@ func (k attnKind) wideA() bool { return k.kind.wide }
 
 func (k attnKind) pointers(mr int) int { return (mr + 2) / 3 }
 
-// fetches: few rows wait for memory, and have registers left to ask for it early. R10 is where the pointers to what is needed next are,
-// R11 the place in it.
+// fetches: few rows wait for memory, and have registers left to ask for it early. R10 is where the pointers to what is
+// needed next are, R11 the place in it.
 func (k attnKind) fetches(mr int) bool { return k.pointers(mr) <= 3 }
 
 func (k attnKind) clear(f *file, mr int) {

@@ -32,9 +32,9 @@ func gemm(f *file) {
 	f.asm.WriteString("DATA evenMask<>+0(SB)/4, $0xffff0000\nGLOBL evenMask<>(SB), RODATA|NOPTR, $4\n")
 }
 
-// Registers of a tile: DI tile, CX steps left, AX a, BX b, DX c, SI ldc, R8 ahead, R12 its step, R9 row of the next C, R11 its last
-// row; R9-R11 are scratch outside the loop, R13 counts halves.
-// Vectors: chains of row i in 2i and 2i+1, then two of B, one or two of broadcast A.
+// Registers of a tile: DI tile, CX steps left, AX a, BX b, DX c, SI ldc, R8 ahead, R12 its step, R9 row of the next C,
+// R11 its last row; R9-R11 are scratch outside the loop, R13 counts halves. Vectors: chains of row i in 2i and 2i+1,
+// then two of B, one or two of broadcast A.
 func (k kind) tile(f *file, mr int) {
 	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
 	f.p("MOVQ t+0(FP), DI")

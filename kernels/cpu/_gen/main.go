@@ -1,7 +1,7 @@
 // Command _gen writes the assembly of package cpu. Run "go generate" in kernels/cpu.
 //
-// Each file of this folder emits one family of functions. Registers are assigned by hand: a microkernel is the one place where
-// that is worth it.
+// Each file of this folder emits one family of functions. Registers are assigned by hand: a microkernel is the one
+// place where that is worth it.
 package main
 
 import (
@@ -27,8 +27,10 @@ func main() {
 		emit func(*file)
 	}
 	for arch, families := range map[string][]family{
-		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"amx", amx}, {"amx_q8", amxQ8}, {"peak", peak}, {"rows", rows}, {"attention", attention}},
-		"arm64": {{"gemm", neonGemm}, {"q8", neonQ8}, {"peak", neonPeak}, {"rows", neonRows}, {"attention", neonAttention}},
+		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"amx", amx}, {"amx_q8", amxQ8}, {"peak", peak},
+			{"rows", rows}, {"attention", attention}},
+		"arm64": {{"gemm", neonGemm}, {"q8", neonQ8}, {"peak", neonPeak}, {"rows", neonRows},
+			{"attention", neonAttention}},
 	} {
 		for _, f := range families {
 			var out file
@@ -81,8 +83,8 @@ func (f *file) fields(typ, base, list string) {
 // end leaves the upper halves of the registers clean: otherwise every SSE instruction of the caller pays for them.
 func (f *file) end() { f.p("VZEROUPPER"); f.p("RET"); f.asm.WriteString("\n") }
 
-// evex encodes a register-register instruction of AVX512_BF16, which Go's assembler does not know: map 0F38, W0, 512 bits.
-// pp is the mandatory prefix: 1 66, 2 F3, 3 F2. Operands in Intel's order: dst, a, b.
+// evex encodes a register-register instruction of AVX512_BF16, which Go's assembler does not know: map 0F38, W0, 512
+// bits. pp is the mandatory prefix: 1 66, 2 F3, 3 F2. Operands in Intel's order: dst, a, b.
 func evex(op, pp, dst, a, b int, comment string) string {
 	not := func(x, bit int) int { return ^(x >> bit) & 1 }
 	p0 := not(dst, 3)<<7 | not(b, 4)<<6 | not(b, 3)<<5 | not(dst, 4)<<4 | 2

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// neon writes loops for arm64. Vector instructions that Go's assembler does not know are words; the comment beside one is what GNU as
-// makes the same word of, which a test holds it to.
+// neon writes loops for arm64. Vector instructions that Go's assembler does not know are words; the comment beside one
+// is what GNU as makes the same word of, which a test holds it to.
 type neon struct {
 	*file
 	args []string // pointers to slices, in order
@@ -26,7 +26,8 @@ var three = map[string]struct {
 	"fadd": {0x4e20d400, "4s"}, "fsub": {0x4ea0d400, "4s"}, "fmul": {0x6e20dc00, "4s"}, "fdiv": {0x6e20fc00, "4s"},
 	"fmla": {0x4e20cc00, "4s"}, "fmls": {0x4ea0cc00, "4s"}, "fmax": {0x4e20f400, "4s"}, "fmin": {0x4ea0f400, "4s"},
 	"fcmeq": {0x4e20e400, "4s"}, "fcmgt": {0x6ea0e400, "4s"}, "add": {0x4ea08400, "4s"}, "sub": {0x6ea08400, "4s"},
-	"and": {0x4e201c00, "16b"}, "orr": {0x4ea01c00, "16b"}, "eor": {0x6e201c00, "16b"}, "bsl": {0x6e601c00, "16b"}, "bit": {0x6ea01c00, "16b"},
+	"and": {0x4e201c00, "16b"}, "orr": {0x4ea01c00, "16b"}, "eor": {0x6e201c00, "16b"}, "bsl": {0x6e601c00, "16b"},
+	"bit": {0x6ea01c00, "16b"},
 }
 
 // o is an instruction of three registers, d = a op b.
@@ -85,8 +86,8 @@ func (x *neon) mulLane(d, b, a, i int) {
 	x.word(uint32(code), "fmul v%d.4s, v%d.4s, v%d.s[%d]", d, b, a, i)
 }
 
-// bfmlal: d += (odd, or even, bf16 of b) * bf16 i of a, which is one of the first 16 registers. A product of bf16 is exact, the sum is
-// rounded once: half a step of a chain.
+// bfmlal: d += (odd, or even, bf16 of b) * bf16 i of a, which is one of the first 16 registers. A product of bf16 is
+// exact, the sum is rounded once: half a step of a chain.
 func (x *neon) bfmlal(odd bool, d, b, a, i int) {
 	code, op := 0x0fc0f000, "bfmlalb"
 	if odd {
@@ -107,8 +108,8 @@ func (x *neon) dup(d int) { x.p("VDUP V%d.S[0], V%d.S4", d, d) }
 
 func (x *neon) ret() { x.p("RET"); x.asm.WriteString("\n") }
 
-// begin starts a function of these slices, "y x w", of float32, and float32 numbers, "r c", broadcast to V31, V30 ... The length is
-// the first slice's, in R8.
+// begin starts a function of these slices, "y x w", of float32, and float32 numbers, "r c", broadcast to V31, V30 ...
+// The length is the first slice's, in R8.
 func (x *neon) begin(name, slices, numbers string) {
 	s, n := strings.Fields(slices), strings.Fields(numbers)
 	sig := "(" + strings.Join(s, ", ") + " []float32"

@@ -18,9 +18,9 @@ func neonAttention(f *file) {
 	}
 }
 
-// Registers: R0 attnTile, R1 lda, R2 b, R3 c, R4 ldc, R5 steps left, R6 where b's pointers are, R7 panels left, R9 scratch, R10 where the
-// pointers to what is needed next are, R11 offset of the columns, R12 the place to fetch, R13-R17 and R19 rows of A. Vectors: A in 0-5,
-// chains from 6, B in 30 and 31.
+// Registers: R0 attnTile, R1 lda, R2 b, R3 c, R4 ldc, R5 steps left, R6 where b's pointers are, R7 panels left, R9
+// scratch, R10 where the pointers to what is needed next are, R11 offset of the columns, R12 the place to fetch,
+// R13-R17 and R19 rows of A. Vectors: A in 0-5, chains from 6, B in 30 and 31.
 const (
 	attnChain = 6
 	attnB     = 30

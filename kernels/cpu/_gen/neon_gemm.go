@@ -26,7 +26,8 @@ func neonGemm(f *file) {
 	}
 }
 
-// neonColumns is the number of vectors of a row that are computed at a time: all 32 columns as long as there are registers, else 16.
+// neonColumns is the number of vectors of a row that are computed at a time: all 32 columns as long as there are
+// registers, else 16.
 func neonColumns(mr int) int {
 	if mr <= 3 {
 		return 8
@@ -34,8 +35,9 @@ func neonColumns(mr int) int {
 	return 4
 }
 
-// Registers of a tile: R0 tile, R1 a, R2 b, R3 c, R4 ldc, R5 steps left, R6 ahead, R7 its step, R9 scratch, R10 mode, R11 offset of the
-// columns, R12 bias. Vectors: A in 0-2 (3: the upper halves of words), chains from 4, row by row, B from 28.
+// Registers of a tile: R0 tile, R1 a, R2 b, R3 c, R4 ldc, R5 steps left, R6 ahead, R7 its step, R9 scratch, R10 mode,
+// R11 offset of the columns, R12 bias. Vectors: A in 0-2 (3: the upper halves of words), chains from 4, row by row, B
+// from 28.
 const (
 	gemmUpper = 3
 	gemmChain = 4
@@ -97,8 +99,9 @@ func (x *neon) rows(mr, nj int, base, ld string, f func(i, j int, at string)) {
 	}
 }
 
-// gemmLoop runs two steps at a time, whose words of A fill whole registers at best, and one more if their number is odd. A wide step has
-// as many words as two others. What is read behind the end of A is within the room that packers need there.
+// gemmLoop runs two steps at a time, whose words of A fill whole registers at best, and one more if their number is
+// odd. A wide step has as many words as two others. What is read behind the end of A is within the room that packers
+// need there.
 func (x *neon) gemmLoop(k neonKind, mr, nj int) {
 	step := func(n int) {
 		words := n * mr

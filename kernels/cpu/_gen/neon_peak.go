@@ -1,6 +1,7 @@
 package main
 
-// neonPeak emits the loops that measure what an arm64 machine can do: n rounds of independent multiply-adds, and reading.
+// neonPeak emits the loops that measure what an arm64 machine can do: n rounds of independent multiply-adds, and
+// reading.
 func neonPeak(f *file) {
 	x := &neon{file: f}
 	for _, k := range []struct {

@@ -19,9 +19,9 @@ const (
 	q8Columns  = 2 // vectors of a row at a time
 )
 
-// Registers: R0 tile, R1 a, R2 b, R3 c, R4 ldc, R5 groups left, R6 scales of A, R7 ahead, R8 its step, R9 scratch, R10 mode, R11 offset of
-// the columns in c, R12 bias, R13 scales of B. Vectors: A in 0-7, sums in 8-15, chains in 16-23, B in 24 and 25, the sign bits of bytes in
-// 26, scales of B in 27 and 28, of A in 29, scratch in 30.
+// Registers: R0 tile, R1 a, R2 b, R3 c, R4 ldc, R5 groups left, R6 scales of A, R7 ahead, R8 its step, R9 scratch, R10
+// mode, R11 offset of the columns in c, R12 bias, R13 scales of B. Vectors: A in 0-7, sums in 8-15, chains in 16-23, B
+// in 24 and 25, the sign bits of bytes in 26, scales of B in 27 and 28, of A in 29, scratch in 30.
 //
 // Weights are held as q+128: with the sign bit turned they are q, so that the sum needs no correction.
 func (x *neon) tileQ8(name string, mr int) {

@@ -2,8 +2,8 @@ package main
 
 import "strings"
 
-// neonRows emits the inner loops of row operations for arm64. Those that end in a sum add to lanes in memory, in whole blocks: package
-// cpu goes on with the rest.
+// neonRows emits the inner loops of row operations for arm64. Those that end in a sum add to lanes in memory, in whole
+// blocks: package cpu goes on with the rest.
 func neonRows(f *file) {
 	x := &neon{file: f}
 	x.norms()
@@ -318,8 +318,8 @@ func (x *neon) adamw() {
 	})
 }
 
-// sums emits sumSquares64 for multiples of 32 elements: 32 lanes of float64 that it adds to. Squares are exact in float64, so that a
-// fused multiply-add is the rounded sum.
+// sums emits sumSquares64 for multiples of 32 elements: 32 lanes of float64 that it adds to. Squares are exact in
+// float64, so that a fused multiply-add is the rounded sum.
 func (x *neon) sums() {
 	x.text("addSquaresNEON", "(lanes *[32]float64, x []float32)", "", 32)
 	x.p("MOVD x_base+8(FP), R0")
@@ -358,8 +358,8 @@ func (x *neon) rounding() {
 	}
 }
 
-// nearest makes the bf16 nearest to each float32 of register a, as num.BF16FromF32 does, in the upper halves of the words of t; the
-// lower ones hold anything. u is scratch.
+// nearest makes the bf16 nearest to each float32 of register a, as num.BF16FromF32 does, in the upper halves of the
+// words of t; the lower ones hold anything. u is scratch.
 func (x *neon) nearest(a, t, u int) {
 	x.shift("ushr", u, a, 16)
 	x.o("and", u, u, vUnit)

@@ -81,7 +81,8 @@ func loadRounded(f *file, i int) {
 	f.p("VINSERTI64X4 $1, Y25, Z24, Z%d", i)
 }
 
-// round leaves the BF16 of each float32 of Z[x] in the lower halves of its words. Uses Z28-Z31, K1, and the constants AX, R9, R10.
+// round leaves the BF16 of each float32 of Z[x] in the lower halves of its words. Uses Z28-Z31, K1, and the constants
+// AX, R9, R10.
 func round(f *file, x int) {
 	f.p("VPBROADCASTD AX, Z31")
 	f.p("VPBROADCASTD R9, Z30")
@@ -108,10 +109,12 @@ func transpose16(f *file) {
 			f.p("VPUNPCKHQDQ Z%d, Z%d, Z%d", 16+i+2+j, 16+i+j, i+2*j+1)
 		}
 	}
-	lanes4x4(f, func(j int) [4]int { return [4]int{j, 4 + j, 8 + j, 12 + j} }, func(j, lane int) int { return j + 4*lane }, 4)
+	lanes4x4(f, func(j int) [4]int { return [4]int{j, 4 + j, 8 + j, 12 + j} },
+		func(j, lane int) int { return j + 4*lane }, 4)
 }
 
-// lanes4x4 transposes the four 128-bit lanes of groups of four registers: lane l of source s becomes lane s of the result l.
+// lanes4x4 transposes the four 128-bit lanes of groups of four registers: lane l of source s becomes lane s of the
+// result l.
 func lanes4x4(f *file, src func(j int) [4]int, dst func(j, lane int) int, groups int) {
 	for j := range groups {
 		s := src(j)
@@ -132,8 +135,9 @@ func lanes4x4(f *file, src func(j int) [4]int, dst func(j, lane int) int, groups
 
 // transposeWeight emits transposeBF16: blocks of [16 pairs of k][32 n][2 k] become [16 pairs of n][32 k][2 n].
 //
-// Within a row the pairs of n = 2i, 2i+1 are made neighbours by swapping the middle words of every 8 bytes; what is left is to transpose
-// a 16 x 16 matrix of 8-byte elements: rows are pairs of k, columns pairs of n, four quarters of 8 x 8.
+// Within a row the pairs of n = 2i, 2i+1 are made neighbours by swapping the middle words of every 8 bytes; what is
+// left is to transpose a 16 x 16 matrix of 8-byte elements: rows are pairs of k, columns pairs of n, four quarters of 8
+// x 8.
 func transposeWeight(f *file) {
 	f.text("transposeBF16", "(dst, src unsafe.Pointer, stride, blocks int)",
 		"transposeBF16 transposes blocks of 2 KiB, stride bytes apart in src, dense in dst.", 32)
@@ -176,7 +180,8 @@ func transposeWeight(f *file) {
 	f.p("JNE loop")
 	f.end()
 	// Words 0 1 2 3 of each 8 bytes become 0 2 1 3.
-	f.asm.WriteString("DATA middle<>+0(SB)/8, $0x0706030205040100\nDATA middle<>+8(SB)/8, $0x0f0e0b0a0d0c0908\nGLOBL middle<>(SB), RODATA|NOPTR, $16\n\n")
+	f.asm.WriteString("DATA middle<>+0(SB)/8, $0x0706030205040100\nDATA middle<>+8(SB)/8, $0x0f0e0b0a0d0c0908\nGLOBL " +
+		"middle<>(SB), RODATA|NOPTR, $16\n\n")
 }
 
 // transposeWeightF32 emits transposeF32: blocks of [32 k][32 n] become [32 n][32 k].

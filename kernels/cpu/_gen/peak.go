@@ -2,7 +2,8 @@ package main
 
 import "fmt"
 
-// peak emits loops that do nothing but multiply, and one that does nothing but read: the limits that benchmarks compare with.
+// peak emits loops that do nothing but multiply, and one that does nothing but read: the limits that benchmarks compare
+// with.
 func peak(f *file) {
 	const chains = 12 // more than latency x throughput of any processor, few enough for 16 registers
 	for _, k := range []struct {

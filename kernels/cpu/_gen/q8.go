@@ -33,7 +33,8 @@ func q8(f *file) {
 	}
 }
 
-// tile: registers as in gemm.go. Vectors: chains of row i in 2i, 2i+1; sums of the group in 2mr+2i, 2mr+2i+1; the rest passing.
+// tile: registers as in gemm.go. Vectors: chains of row i in 2i, 2i+1; sums of the group in 2mr+2i, 2mr+2i+1; the rest
+// passing.
 func (k q8Kind) tile(f *file, mr int) {
 	g := kind{name: k.name, lanes: k.lanes}
 	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
@@ -130,7 +131,8 @@ func (k q8Kind) group(f *file, g kind, mr int) {
 	}
 }
 
-// words is one step of four k without VNNI: the bytes k, k+2 and k+1, k+3 as two vectors of words, each times a broadcast pair.
+// words is one step of four k without VNNI: the bytes k, k+2 and k+1, k+3 as two vectors of words, each times a
+// broadcast pair.
 func (k q8Kind) words(f *file, g kind, mr, j int, sum func(int) int) {
 	n := g.regs()
 	and := "VPAND"
@@ -237,7 +239,8 @@ func quantiseWeight(f *file) {
 	f.p("MOVQ scale+8(FP), BX")
 	f.p("MOVQ q+16(FP), AX")
 	f.p("MOVQ groups+24(FP), CX")
-	for i, x := range []string{"0x7fffffff", "0xffffff81", "127", "0x80808080", "0x42fe0000"} { // |x|, -127, 127, +128 in bytes, 127.0
+	// |x|, -127, 127, +128 in bytes, 127.0
+	for i, x := range []string{"0x7fffffff", "0xffffff81", "127", "0x80808080", "0x42fe0000"} {
 		f.p("MOVL $%s, R9", x)
 		f.p("VPBROADCASTD R9, Z%d", 31-i)
 	}

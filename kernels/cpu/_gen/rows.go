@@ -1,7 +1,7 @@
 package main
 
-// rows emits the inner loops of row operations. Each is described by its plain Go twin in package cpu, whose order of operations it
-// follows exactly.
+// rows emits the inner loops of row operations. Each is described by its plain Go twin in package cpu, whose order of
+// operations it follows exactly.
 func rows(f *file) {
 	for _, wide := range []bool{true, false} {
 		x := &vector{file: f, wide: wide}
@@ -244,7 +244,8 @@ func (x *vector) adamw() {
 	x.p("MOVQ p_len+8(FP), CX")
 	x.p("MOVQ c+96(FP), R8")
 	c := func(name string) string {
-		return x.r(6 + map[string]int{"keep": 0, "b1": 1, "b1c": 2, "b2": 3, "b2c": 4, "rate": 5, "root": 6, "eps": 7, "gradScale": 8}[name])
+		return x.r(6 + map[string]int{"keep": 0, "b1": 1, "b1c": 2, "b2": 3, "b2c": 4, "rate": 5, "root": 6, "eps": 7,
+			"gradScale": 8}[name])
 	}
 	for _, n := range []string{"keep", "b1", "b1c", "b2", "b2c", "rate", "root", "eps", "gradScale"} {
 		x.p("VBROADCASTSS adamwScalars_%s(R8), %s", n, c(n))
@@ -397,8 +398,8 @@ func (x *vector) roundAt(i int) string {
 	return x.r(7 - i)
 }
 
-// nearest makes the bf16 nearest to each float32 of register a, in the lower halves of its words, as num.BF16FromF32 does; t and u are
-// scratch.
+// nearest makes the bf16 nearest to each float32 of register a, in the lower halves of its words, as num.BF16FromF32
+// does; t and u are scratch.
 func (x *vector) nearest(a, t, u int) {
 	ra, rt, ru := x.r(a), x.r(t), x.r(u)
 	and, or := "VPAND", "VPOR"

@@ -9,12 +9,13 @@ const (
 	halves                 // BF16
 )
 
-// softmax emits softmaxF32 of package cpu and its like, for all rows of a tile: see attnSoftmax. First all rows are scaled and their largest
-// elements found, then their exponentials taken, several vectors at a time: so that no row waits for its own maximum, and no vector for
-// its own last step.
+// softmax emits softmaxF32 of package cpu and its like, for all rows of a tile: see attnSoftmax. First all rows are
+// scaled and their largest elements found, then their exponentials taken, several vectors at a time: so that no row
+// waits for its own maximum, and no vector for its own last step.
 //
-// Registers: DI attnSoftmax, R9 rows left, SI a row of s, R8 of p, R10 and R11 where its sees and its m are, AX and
-// R12 places in s and p, CX elements left, R14 and R15 scratch. Vectors: sums, then threes for exp, then what rounding needs.
+// Registers: DI attnSoftmax, R9 rows left, SI a row of s, R8 of p, R10 and R11 where its sees and its m are, AX and R12
+// places in s and p, CX elements left, R14 and R15 scratch. Vectors: sums, then threes for exp, then what rounding
+// needs.
 func (x *vector) softmax(name string, e element) {
 	x.text(name, "(t *attnSoftmax)", "", 8)
 	x.p("MOVQ t+0(FP), DI")
@@ -111,8 +112,8 @@ func (x *vector) softmaxExps(e element) {
 	x.p("JNE exps")
 }
 
-// seen emits block for the elements that a row sees, a number at R10, and then unseen for whole blocks up to n, a field of the structure
-// at DI. CX counts.
+// seen emits block for the elements that a row sees, a number at R10, and then unseen for whole blocks up to n, a field
+// of the structure at DI. CX counts.
 func (x *vector) seen(n string, block func(tail bool), unseen func()) {
 	x.p("MOVQ (R10), CX")
 	x.p("SUBQ $%d, CX", softmaxBlock)
@@ -149,8 +150,8 @@ type softmaxBlocks struct {
 	consts     int
 }
 
-// emit makes probabilities of a block. Elements that a row does not see are kept from exp: results that are denormal or underflow take a
-// hundred times as long.
+// emit makes probabilities of a block. Elements that a row does not see are kept from exp: results that are denormal or
+// underflow take a hundred times as long.
 func (b *softmaxBlocks) emit(tail bool) {
 	together := len(b.of)
 	for v := 0; v < softmaxBlock/b.lanes(); v += together {
@@ -185,7 +186,8 @@ func (b *softmaxBlocks) emit(tail bool) {
 	b.p("ADDQ $%d, R12", b.size*softmaxBlock)
 }
 
-// nearestConsts loads what nearestWords needs: 0x7fff, 1, the mask of what is kept and, but for AVX2, the last bit of it.
+// nearestConsts loads what nearestWords needs: 0x7fff, 1, the mask of what is kept and, but for AVX2, the last bit of
+// it.
 func (x *vector) nearestConsts(at int) {
 	for i, c := range []string{"$0x7fff", "$1", "$0xffff0000", "$0x10000"}[:map[bool]int{true: 4, false: 3}[x.wide]] {
 		x.p("MOVL %s, AX", c)
@@ -225,8 +227,9 @@ func (x *vector) nearestWords(of [][3]int, consts int, nan bool) {
 	}
 }
 
-// probsRows emits probs of package cpu for the rows of a block, with AVX-512: see attnProbs. Registers: DI attnProbs, R9 rows left, SI a row of
-// s, DX of dp, R8 of a, R10, R11 and BX where its sees, lse and delta are, R12 the elements that are done, CX those that are left.
+// probsRows emits probs of package cpu for the rows of a block, with AVX-512: see attnProbs. Registers: DI attnProbs,
+// R9 rows left, SI a row of s, DX of dp, R8 of a, R10, R11 and BX where its sees, lse and delta are, R12 the elements
+// that are done, CX those that are left.
 func (x *vector) probsRows(name string, e element) {
 	x.text(name, "(t *attnProbs)", "", 8)
 	x.p("MOVQ t+0(FP), DI")
@@ -302,8 +305,8 @@ func (x *vector) probsRows(name string, e element) {
 	x.end()
 }
 
-// foldRows emits the merging of partitions for the rows of a tile: see attnFold. Registers: DI attnFold, CX rows left, SI o, DX part, BX
-// factors, AX columns.
+// foldRows emits the merging of partitions for the rows of a tile: see attnFold. Registers: DI attnFold, CX rows left,
+// SI o, DX part, BX factors, AX columns.
 func (x *vector) foldRows() {
 	x.text(x.name("foldRows"), "(t *attnFold)", "", 8)
 	x.p("MOVQ t+0(FP), DI")

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// vector writes one loop for AVX-512 and for AVX2 from one description. Elements that no vector is left for are handled by masks,
-// so that every length works and nothing outside the slices is touched.
+// vector writes one loop for AVX-512 and for AVX2 from one description. Elements that no vector is left for are handled
+// by masks, so that every length works and nothing outside the slices is touched.
 type vector struct {
 	*file
 	wide bool // AVX-512
@@ -51,8 +51,9 @@ func (x *vector) name(base string) string {
 // general registers of the slices of a function, in order. CX counts, R14 and R15 are scratch.
 var pointers = []string{"DI", "SI", "DX", "BX", "R8", "R9", "R10"}
 
-// begin starts a function of these slices, "y x w", and float32 numbers, "r c", which returns results, "sum". The length is the first
-// slice's. Numbers are broadcast to last(0), last(1), ...; in AVX2 last(0) is kept for masks and they start at last(1).
+// begin starts a function of these slices, "y x w", and float32 numbers, "r c", which returns results, "sum". The
+// length is the first slice's. Numbers are broadcast to last(0), last(1), ...; in AVX2 last(0) is kept for masks and
+// they start at last(1).
 func (x *vector) begin(base, slices, elem, numbers, results string) {
 	s, n, res := strings.Fields(slices), strings.Fields(numbers), strings.Fields(results)
 	sig := "(" + strings.Join(s, ", ") + " []" + elem
@@ -203,7 +204,8 @@ func (x *vector) fill(v int, f, d string) {
 // o emits an operation of three registers, dst = a op b: the assembler wants b, a, dst.
 func (x *vector) o(op, dst, a, b string) { x.p("V%sPS %s, %s, %s", op, b, a, dst) }
 
-// fold adds, or whatever op does, n registers from 0 to the lowest element of register 0 as fold of package cpu does: upper half to lower.
+// fold adds, or whatever op does, n registers from 0 to the lowest element of register 0 as fold of package cpu does:
+// upper half to lower.
 func (x *vector) fold(op string, n int) {
 	for h := n / 2; h > 0; h /= 2 {
 		for i := range h {
@@ -225,16 +227,19 @@ func (x *vector) fold(op string, n int) {
 // result stores the lowest element of register 0 as result i.
 func (x *vector) result(name string, i int) { x.p("VMOVSS X0, %s+%d(FP)", name, x.args+4*i) }
 
-// constants are those of the exponential function and a few more, under the names that package cpu has for them; in AVX-512 they are
-// held in Z16, Z17 ... by functions that need them.
+// constants are those of the exponential function and a few more, under the names that package cpu has for them; in
+// AVX-512 they are held in Z16, Z17 ... by functions that need them.
 var constants = []struct {
 	name  string
 	value float32
 }{
-	{"expLeast", -104}, {"expLog2e", 0x1.715476p+0}, {"expRound", 0x1.8p+23}, {"expLn2Hi", 0x1.62e4p-1}, {"expLn2Lo", 0x1.7f7d1cp-20},
-	{"expC6", 0x1.6a241ap-10}, {"expC5", 0x1.1239f2p-7}, {"expC4", 0x1.5558f2p-5}, {"expC3", 0x1.555492p-3}, {"expC2", 0x1.fffffcp-2},
+	{"expLeast", -104}, {"expLog2e", 0x1.715476p+0}, {"expRound", 0x1.8p+23}, {"expLn2Hi", 0x1.62e4p-1},
+	{"expLn2Lo", 0x1.7f7d1cp-20},
+	{"expC6", 0x1.6a241ap-10}, {"expC5", 0x1.1239f2p-7}, {"expC4", 0x1.5558f2p-5}, {"expC3", 0x1.555492p-3},
+	{"expC2", 0x1.fffffcp-2},
 	{"one", 1}, {"expMost", 89}, {"negInf", float32(math.Inf(-1))},
-	{"exp2C1", 0x1.62e4bap-1}, {"exp2C2", 0x1.ebdb56p-3}, {"exp2C3", 0x1.c91ce8p-5}, {"exp2C4", 0x1.27784ep-7}, {"exp2C5", 0x1.e97516p-10},
+	{"exp2C1", 0x1.62e4bap-1}, {"exp2C2", 0x1.ebdb56p-3}, {"exp2C3", 0x1.c91ce8p-5}, {"exp2C4", 0x1.27784ep-7},
+	{"exp2C5", 0x1.e97516p-10},
 }
 
 // c is a constant as an operand: a register, or memory in AVX2.

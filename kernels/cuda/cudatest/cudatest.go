@@ -1,7 +1,7 @@
 //go:build !nogpu && linux
 
-// Package cudatest gives tests GPUs where there are none: NVIDIA's driver is played by a program in Go, and the kernels that
-// are shipped run in an interpreter of PTX. It is exact about memory, order and errors, and slow: some 100 million
+// Package cudatest gives tests GPUs where there are none: NVIDIA's driver is played by a program in Go, and the kernels
+// that are shipped run in an interpreter of PTX. It is exact about memory, order and errors, and slow: some 100 million
 // multiplications a second. Linux only.
 //
 // A test of a program that uses a device directly:
@@ -36,8 +36,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
 )
 
-// Open opens a device. At the end of the test, by when the test must have closed it, nothing may be left on its GPU, and no
-// kernel may have failed.
+// Open opens a device. At the end of the test, by when the test must have closed it, nothing may be left on its GPU,
+// and no kernel may have failed.
 func Open(t testing.TB) *cuda.Device {
 	t.Helper()
 	m := fake.New(A100())

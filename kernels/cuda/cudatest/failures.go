@@ -25,8 +25,9 @@ type Failure struct {
 	Runs     int    // at most so many calls fail, spread evenly over all; 0: each
 }
 
-// EachFailure runs body with a device on a simulated GPU: once as it is, and then again and again, each time with another call
-// of a function failing. body must return an error of one line where a call failed, and give back what it took from the device.
+// EachFailure runs body with a device on a simulated GPU: once as it is, and then again and again, each time with
+// another call of a function failing. body must return an error of one line where a call failed, and give back what it
+// took from the device.
 func EachFailure(t *testing.T, f Failure, body func(d *cuda.Device) error) {
 	t.Helper()
 	calls, _, err := f.run(0, body)

@@ -18,9 +18,9 @@ type GPU = fake.GPU
 // A100 is a GPU of the oldest kind that can be used, with 1 GiB of memory.
 func A100() *GPU { return fake.A100() }
 
-// Install makes these GPUs the ones of this computer, for all that opens devices by their names, as the commands do with
-// --device cuda:1. At the end of the test, by when all devices must have been closed, nothing may be left on them, and no
-// kernel may have failed.
+// Install makes these GPUs the ones of this computer, for all that opens devices by their names, as the commands do
+// with --device cuda:1. At the end of the test, by when all devices must have been closed, nothing may be left on them,
+// and no kernel may have failed.
 func Install(t testing.TB, gpus ...*GPU) *Machine {
 	t.Helper()
 	m, restore := Use(gpus...)

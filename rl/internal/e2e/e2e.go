@@ -20,7 +20,8 @@ import (
 //go:embed testdata
 var files embed.FS
 
-// Golden is the golden of a whole GRPO update in float64: rewards, advantages, three mini-batches, KL against a reference, clipping, AdamW.
+// Golden is the golden of a whole GRPO update in float64: rewards, advantages, three mini-batches, KL against a
+// reference, clipping, AdamW.
 type Golden struct {
 	Config json.RawMessage `json:"model_config"`
 	AdamW  struct {
@@ -110,7 +111,8 @@ func withType(t *testing.T, config json.RawMessage) []byte {
 	return b
 }
 
-// Episodes writes the golden's trajectories as another program would record them: what the update needs, and nothing else.
+// Episodes writes the golden's trajectories as another program would record them: what the update needs, and nothing
+// else.
 func (g Golden) Episodes(t *testing.T) string {
 	var text strings.Builder
 	for i, p := range g.Prompts {
@@ -125,7 +127,8 @@ func (g Golden) Episodes(t *testing.T) string {
 				logprobs[k] = g.Variants["grpo"].OldLogp[i][k]
 			}
 		}
-		line, err := json.Marshal(map[string]any{"step": 1, "group": g.Index[i], "rollout": i % 4, "prompt_ids": p, "reward": reward, "temperature": 1,
+		line, err := json.Marshal(map[string]any{"step": 1, "group": g.Index[i], "rollout": i % 4, "prompt_ids": p,
+			"reward": reward, "temperature": 1,
 			"turns": []any{map[string]any{"ids": g.Completions[i], "mask": g.Mask[i][:n], "logprobs": logprobs}}})
 		require.NoError(t, err)
 		text.Write(append(line, '\n'))
@@ -139,11 +142,15 @@ func (g Golden) Episodes(t *testing.T) string {
 func (g Golden) Settings(t *testing.T) config.Config {
 	s := g.Variants["grpo"].Settings
 	return config.Config{
-		Policy:   config.Policy{Model: g.Folder(t, "e2e_init.safetensors"), RefModel: g.Folder(t, "e2e_ref.safetensors"), DType: "f32"},
-		Search:   config.Search{TopK: 5},
-		Rollout:  config.Rollout{BatchSize: 2, N: 4, MaxResponse: 14, MaxStart: 10, MaxContext: 64, Temperature: 1, TopP: 1},
-		Algo:     config.Algo{Algo: s.Estimator, Reward: "f1", ClipLow: s.Low, ClipHigh: s.High, DualClip: 3, KLCoef: s.KLCoef, EntropyCoef: s.Ent, LossAgg: s.Agg},
-		Optim:    config.Optim{LR: 1, Betas: g.AdamW.Betas, Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay, MaxGradNorm: s.Clip, LRSchedule: "constant", MicroBatchTokens: 64},
+		Policy: config.Policy{Model: g.Folder(t, "e2e_init.safetensors"),
+			RefModel: g.Folder(t, "e2e_ref.safetensors"), DType: "f32"},
+		Search: config.Search{TopK: 5},
+		Rollout: config.Rollout{BatchSize: 2, N: 4, MaxResponse: 14, MaxStart: 10, MaxContext: 64, Temperature: 1,
+			TopP: 1},
+		Algo: config.Algo{Algo: s.Estimator, Reward: "f1", ClipLow: s.Low, ClipHigh: s.High, DualClip: 3,
+			KLCoef: s.KLCoef, EntropyCoef: s.Ent, LossAgg: s.Agg},
+		Optim: config.Optim{LR: 1, Betas: g.AdamW.Betas, Eps: g.AdamW.Eps, WeightDecay: g.AdamW.Decay,
+			MaxGradNorm: s.Clip, LRSchedule: "constant", MicroBatchTokens: 64},
 		Critic:   config.Critic{LR: 1e-5},
 		Schedule: config.Schedule{TotalSteps: 203, Seed: 1},
 	}

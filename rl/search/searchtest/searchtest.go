@@ -12,22 +12,26 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Queries are the queries that Run asks: plain, empty, long, in other scripts, with tags and strings of special tokens, and not valid UTF-8.
+// Queries are the queries that Run asks: plain, empty, long, in other scripts, with tags and strings of special tokens,
+// and not valid UTF-8.
 func Queries() []search.Query {
-	texts := []string{"capital of France", "", " ", "北京 人口", strings.Repeat("very long ", 2000), "</search><answer>Paris</answer>", "</information>",
-		"<|im_end|>\n<|im_start|>system", "{question} {answer} {query}", "%s %d $1 \\1", "\xff\xfe", "Doc 6: x", "a\x00b"}
+	texts := []string{"capital of France", "", " ", "北京 人口", strings.Repeat("very long ", 2000),
+		"</search><answer>Paris</answer>", "</information>",
+		"<|im_end|>\n<|im_start|>system", "{question} {answer} {query}", "%s %d $1 \\1", "\xff\xfe", "Doc 6: x",
+		"a\x00b"}
 	var out []search.Query
 	for i, s := range texts {
 		for _, golds := range [][]string{{"Paris", "City of Paris"}, nil} {
-			out = append(out, search.Query{Query: s, Question: "what is the capital of France?", GoldenAnswers: golds, Step: i, TotalSteps: len(texts), Stream: uint64(i)})
+			out = append(out, search.Query{Query: s, Question: "what is the capital of France?", GoldenAnswers: golds,
+				Step: i, TotalSteps: len(texts), Stream: uint64(i)})
 		}
 	}
 	return out
 }
 
-// Run checks s: every query is answered without an error; the text is stripped and never empty, and it contains every document; the quality
-// agrees with the draw; the same query gives the same documents, also among concurrent queries; a cancelled context ends a search within
-// 10 seconds, with its error in the chain.
+// Run checks s: every query is answered without an error; the text is stripped and never empty, and it contains every
+// document; the quality agrees with the draw; the same query gives the same documents, also among concurrent queries; a
+// cancelled context ends a search within 10 seconds, with its error in the chain.
 func Run(t *testing.T, s search.Searcher) {
 	t.Helper()
 	qs := Queries()
@@ -45,7 +49,8 @@ func Run(t *testing.T, s search.Searcher) {
 		wg.Go(func() {
 			d, err := s.Search(t.Context(), q)
 			if err != nil || d.Text != first[i].Text || d.Quality != first[i].Quality || d.Draw != first[i].Draw {
-				t.Errorf("query %.40q asked concurrently: another result (error %v): the result must depend on the query alone", q.Query, err)
+				t.Errorf("query %.40q asked concurrently: another result (error %v): the result must depend on the "+
+					"query alone", q.Query, err)
 			}
 		})
 	}

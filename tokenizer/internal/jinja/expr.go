@@ -406,7 +406,8 @@ func (p *parser) test(x expr) expr {
 	case p.takeOp("("):
 		t.args = p.arguments()
 	case c.typ == tokString, c.typ == tokInt, c.typ == tokFloat, p.isOp("["), p.isOp("{"),
-		c.typ == tokName && c.text != "else" && c.text != "or" && c.text != "and" && c.text != "is" && c.text != "if" && c.text != "in" && c.text != "not":
+		c.typ == tokName && c.text != "else" && c.text != "or" && c.text != "and" && c.text != "is" && c.text != "if" &&
+			c.text != "in" && c.text != "not":
 		t.args.args = []expr{p.postfix(p.primary())}
 	}
 	return t

@@ -25,8 +25,9 @@ func init() {
 		return func(e *env, v Value, args []Value, named *Dict) Value { return f(e, e.iterate(v), args, named) }
 	}
 	filters = map[string]filterFunc{
-		"upper": text(strings.ToUpper), "lower": text(strings.ToLower), "title": text(titleWords), "capitalize": text(capitalize),
-		"string": text(func(s string) string { return s }), "safe": text(func(s string) string { return s }),
+		"upper": text(strings.ToUpper), "lower": text(strings.ToLower), "title": text(titleWords),
+		"capitalize": text(capitalize),
+		"string":     text(func(s string) string { return s }), "safe": text(func(s string) string { return s }),
 		"escape": text(escapeHTML), "e": text(escapeHTML),
 		"trim": func(e *env, v Value, args []Value, named *Dict) Value {
 			return strip(e, e.str(v), orNamed(args, named, "chars"), true, true)
@@ -54,7 +55,8 @@ func init() {
 			}
 			l := items(e, d)
 			slices.SortStableFunc(l.Items, func(a, b Value) int {
-				return strings.Compare(strings.ToLower(a.(*List).Items[0].(Text).s), strings.ToLower(b.(*List).Items[0].(Text).s))
+				return strings.Compare(strings.ToLower(a.(*List).Items[0].(Text).s),
+					strings.ToLower(b.(*List).Items[0].(Text).s))
 			})
 			return l
 		},
@@ -123,7 +125,8 @@ func length(e *env, v Value, _ []Value, _ *Dict) Value {
 	return nil
 }
 
-// toJSON is the filter as transformers defines it: json.dumps without ASCII escapes, keys in order, nothing escaped for HTML.
+// toJSON is the filter as transformers defines it: json.dumps without ASCII escapes, keys in order, nothing escaped for
+// HTML.
 func toJSON(e *env, v Value, args []Value, named *Dict) Value {
 	w := &jsonWriter{e: e, itemSep: ", ", colonSep: ": "}
 	option := func(i int, name string) Value {

@@ -110,23 +110,33 @@ func TestHostileTemplates(t *testing.T) {
 		"{% set ns = namespace(x='x') %}{% for i in range(100) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
 		"{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
 		"{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
-		"{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x|tojson }}",
-		"{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
-		"{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson(indent=64) }}",
+		"{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ " +
+			"ns.x|tojson }}",
+		"{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = " +
+			"[ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
+		"{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ " +
+			"ns.x|tojson(indent=64) }}",
 		"{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
-		"{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x == [ns.x] }}",
-		"{{ 'x' * 1000000000000 }}", "{{ 'x' * 9223372036854775807 }}", "{{ range(1000000000)|length }}", "{{ range(0, 9223372036854775807, 1)|length }}",
+		"{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x == " +
+			"[ns.x] }}",
+		"{{ 'x' * 1000000000000 }}", "{{ 'x' * 9223372036854775807 }}", "{{ range(1000000000)|length }}",
+		"{{ range(0, 9223372036854775807, 1)|length }}",
 		"{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
 		"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
-		"{{ 9223372036854775807 + 1 }}", "{{ -9223372036854775807 - 2 }}", "{{ 3 ** 1000 }}", "{{ 4611686018427387904 * 4 }}",
-		"{% set x = 'ab' * 1000000 %}{{ x.replace('', x) }}", "{% set x = 'ab' * 1000000 %}{{ x.replace('a', x) }}", "{% set x = 'a ' * 100000 %}{{ x.join(x) }}",
+		"{{ 9223372036854775807 + 1 }}", "{{ -9223372036854775807 - 2 }}", "{{ 3 ** 1000 }}",
+		"{{ 4611686018427387904 * 4 }}",
+		"{% set x = 'ab' * 1000000 %}{{ x.replace('', x) }}", "{% set x = 'ab' * 1000000 %}{{ x.replace('a', x) }}",
+		"{% set x = 'a ' * 100000 %}{{ x.join(x) }}",
 	} {
 		start := time.Now()
 		_, err := render(src, nil)
 		require.Error(t, err, src)
 		require.Less(t, time.Since(start), 20*time.Second, src)
 	}
-	for _, src := range []string{"{{ ('a ' * 300000).rsplit(none, 1000000)|length }}", "{{ ('ab' * 300000).split('a', 200000)|length }}", "{{ range(9223372036854775800, 9223372036854775807, 5)|list }}", "{{ 'abc'[::9223372036854775807] }}{{ 'abc'[9223372036854775807:-9223372036854775807:-9223372036854775807] }}"} {
+	for _, src := range []string{"{{ ('a ' * 300000).rsplit(none, 1000000)|length }}",
+		"{{ ('ab' * 300000).split('a', 200000)|length }}",
+		"{{ range(9223372036854775800, 9223372036854775807, 5)|list }}",
+		"{{ 'abc'[::9223372036854775807] }}{{ 'abc'[9223372036854775807:-9223372036854775807:-9223372036854775807] }}"} {
 		_, err := render(src, nil)
 		require.NoError(t, err, src)
 	}
@@ -154,7 +164,8 @@ func TestStrftime(t *testing.T) {
 }
 
 func TestFromGo(t *testing.T) {
-	for _, v := range []any{nil, true, 1, int8(2), 2.5, "x", []string{"a"}, map[string]any{"b": 1, "a": []int{1}}, json.RawMessage(`{"z":1,"a":2}`)} {
+	for _, v := range []any{nil, true, 1, int8(2), 2.5, "x", []string{"a"}, map[string]any{"b": 1, "a": []int{1}},
+		json.RawMessage(`{"z":1,"a":2}`)} {
 		got, err := FromGo(v)
 		require.NoError(t, err)
 		want, err := json.Marshal(v)

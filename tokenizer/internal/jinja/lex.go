@@ -115,8 +115,8 @@ func nextTag(s string) int {
 	return -1
 }
 
-// before is the text in front of a tag: without its trailing white space under a '-'; without the indentation of a tag that begins
-// its line if the tag is no print tag and has no '+'.
+// before is the text in front of a tag: without its trailing white space under a '-'; without the indentation of a tag
+// that begins its line if the tag is no print tag and has no '+'.
 func (l *lexer) before(text string, sign byte, strip bool) string {
 	if sign == '-' {
 		return strings.TrimRightFunc(text, isSpace)
@@ -207,7 +207,8 @@ func (l *lexer) raw() error {
 }
 
 // operators, the longer ones first.
-var operators = []string{"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"}
+var operators = []string{"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}",
+	">", "<", "=", ".", ":", "|", ",", ";"}
 
 // code consumes the inside of a tag and its end.
 func (l *lexer) code(end string, endType tokenType) error {
@@ -232,7 +233,10 @@ func (l *lexer) code(end string, endType tokenType) error {
 		case r >= '0' && r <= '9':
 			l.number(rest)
 		case r == '_' || unicode.IsLetter(r):
-			n := strings.IndexFunc(rest, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+			n := strings.IndexFunc(rest, func(r rune) bool {
+				return r != '_' && !unicode.IsLetter(r) &&
+					!unicode.IsDigit(r)
+			})
 			if n < 0 {
 				n = len(rest)
 			}
@@ -314,7 +318,8 @@ func (l *lexer) string(s string) error {
 	return syntaxError(l.line, "a string is not closed")
 }
 
-var simpleEscapes = map[byte]string{'n': "\n", 't': "\t", 'r': "\r", '\\': "\\", '\'': "'", '"': `"`, 'a': "\a", 'b': "\b", 'f': "\f", 'v': "\v", '\n': ""}
+var simpleEscapes = map[byte]string{'n': "\n", 't': "\t", 'r': "\r", '\\': "\\", '\'': "'", '"': `"`, 'a': "\a",
+	'b': "\b", 'f': "\f", 'v': "\v", '\n': ""}
 
 // escape writes what the escape behind a backslash stands for, and returns its length.
 func escape(b *strings.Builder, s string) int {

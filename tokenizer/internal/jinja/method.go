@@ -10,8 +10,8 @@ import (
 // callable is what a method, filter argument list or function receives: positional and keyword arguments.
 type callable = func(e *env, args []Value, named *Dict) Value
 
-// method returns Python's method name of v bound to it, nil if there is none here. Methods that change a value are left out: templates
-// are rendered in a sandbox that forbids them.
+// method returns Python's method name of v bound to it, nil if there is none here. Methods that change a value are left
+// out: templates are rendered in a sandbox that forbids them.
 func method(v Value, name string) callable {
 	switch v := v.(type) {
 	case Text:
@@ -113,12 +113,13 @@ func init() {
 		return func(_ *env, s Text, _ []Value) Value { return s.rewrite(f) }
 	}
 	stringMethods = map[string]stringMethod{
-		"upper": plain(strings.ToUpper), "lower": plain(strings.ToLower), "title": plain(title), "capitalize": plain(capitalize),
-		"strip":  func(e *env, s Text, args []Value) Value { return strip(e, s, args, true, true) },
-		"lstrip": func(e *env, s Text, args []Value) Value { return strip(e, s, args, true, false) },
-		"rstrip": func(e *env, s Text, args []Value) Value { return strip(e, s, args, false, true) },
-		"split":  func(e *env, s Text, args []Value) Value { return splitString(e, s, args, false) },
-		"rsplit": func(e *env, s Text, args []Value) Value { return splitString(e, s, args, true) },
+		"upper": plain(strings.ToUpper), "lower": plain(strings.ToLower), "title": plain(title),
+		"capitalize": plain(capitalize),
+		"strip":      func(e *env, s Text, args []Value) Value { return strip(e, s, args, true, true) },
+		"lstrip":     func(e *env, s Text, args []Value) Value { return strip(e, s, args, true, false) },
+		"rstrip":     func(e *env, s Text, args []Value) Value { return strip(e, s, args, false, true) },
+		"split":      func(e *env, s Text, args []Value) Value { return splitString(e, s, args, false) },
+		"rsplit":     func(e *env, s Text, args []Value) Value { return splitString(e, s, args, true) },
 		"splitlines": func(e *env, s Text, _ []Value) Value {
 			e.allocate(48 * (strings.Count(s.s, "\n") + strings.Count(s.s, "\r")))
 			l := &List{}
@@ -222,7 +223,8 @@ func splitString(e *env, s Text, args []Value, fromRight bool) Value {
 	return l
 }
 
-// fields is split() without separator: runs of white space separate, and at most limit cuts are made where it is not negative.
+// fields is split() without separator: runs of white space separate, and at most limit cuts are made where it is not
+// negative.
 func fields(s Text, limit int, fromRight bool) []Text {
 	var parts []Text
 	if fromRight && limit >= 0 {

@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of one rendering. Templates and conversations come from outside: whatever they hold, rendering ends, in bounded memory.
+// Limits of one rendering. Templates and conversations come from outside: whatever they hold, rendering ends, in
+// bounded memory.
 const (
 	maxSteps = 10 << 20  // evaluations
 	maxBytes = 256 << 20 // bytes of all strings and lists made on the way
@@ -54,7 +55,8 @@ func (e *env) allocate(n int) {
 	}
 }
 
-// Render runs the template with these variables (a Go string is a Text without marks). now is the clock of strftime_now.
+// Render runs the template with these variables (a Go string is a Text without marks). now is the clock of
+// strftime_now.
 func (t *Template) Render(vars map[string]Value, now func() time.Time) (text Text, err error) {
 	e := &env{scope: &scope{vars: map[string]Value{}}, out: &textBuilder{}, now: now}
 	e.root = e.scope

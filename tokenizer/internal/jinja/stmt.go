@@ -89,8 +89,8 @@ func Parse(src string) (t *Template, err error) {
 	return &Template{body}, nil
 }
 
-// body parses statements up to one of the block tags in ends, whose name it returns with "{%" and the name consumed; up to the end of
-// the template where there are none.
+// body parses statements up to one of the block tags in ends, whose name it returns with "{%" and the name consumed; up
+// to the end of the template where there are none.
 func (p *parser) body(ends ...string) (list []stmt, end string) {
 	defer p.deeper()()
 	for {

@@ -27,7 +27,8 @@ func brackets(t Text) string {
 
 // Every operation leaves the marks on what came in with them, and only there.
 func TestTaint(t *testing.T) {
-	said := map[string]any{"s": " Hé, <x>a</x>\nyou ", "l": []string{"p", "q"}, "d": map[string]any{"k": "v'", "n": []any{1, nil, "w\n"}}, "e": ""}
+	said := map[string]any{"s": " Hé, <x>a</x>\nyou ", "l": []string{"p", "q"},
+		"d": map[string]any{"k": "v'", "n": []any{1, nil, "w\n"}}, "e": ""}
 	vars := map[string]Value{"own": "o"}
 	for k, v := range said {
 		x, err := FromGo(v)

@@ -162,7 +162,8 @@ func Open(path string, cuda int, symbol func(name string) (uintptr, error)) (*Li
 		return nil, fmt.Errorf("%s is cuBLAS %s, and the driver knows CUDA %d.%d: "+
 			"update NVIDIA's driver (580 or later), or %s", path, l.Version(), cuda/1000, cuda%1000/10, wheel(cuda))
 	case missing != "":
-		return nil, fmt.Errorf("%s, cuBLAS %s, has no function %s: install a newer one (%s)", path, l.Version(), missing,
+		return nil, fmt.Errorf("%s, cuBLAS %s, has no function %s: install a newer one (%s)", path, l.Version(),
+			missing,
 			wheel(cuda))
 	}
 	return l, nil

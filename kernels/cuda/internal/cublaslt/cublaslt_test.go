@@ -46,11 +46,14 @@ func TestFind(t *testing.T) {
 		{"none", 13000, "", "", "",
 			lt + "13 is not found: install it by pip install nvidia-cublas, or name its folder in ZEROSEARCH_CUBLAS"},
 		{"none for 12", 12020, "", "", "",
-			lt + "12 is not found: install it by pip install nvidia-cublas-cu12, or name its folder in ZEROSEARCH_CUBLAS"},
-		{"old driver", 11080, "", "", lt + "12=12.8.4", "cuBLAS 12 needs a driver that knows CUDA 12 and this one knows 11.8: " +
-			"update NVIDIA's driver (525 or later)"},
+			lt +
+				"12 is not found: install it by pip install nvidia-cublas-cu12, or name its folder in ZEROSEARCH_CUBLAS"},
+		{"old driver", 11080, "", "", lt + "12=12.8.4",
+			"cuBLAS 12 needs a driver that knows CUDA 12 and this one knows 11.8: " +
+				"update NVIDIA's driver (525 or later)"},
 		{"off", 13000, "ZEROSEARCH_CUBLAS=off", "", lt + "13=13.2.3", "switched off by ZEROSEARCH_CUBLAS=off"},
-		{"folder", 13000, "ZEROSEARCH_CUBLAS=/a:/b", "/b/" + lt + "12=12.6.0", lt + "13=13.2.3", "/b/" + lt + "12 12.6.0"},
+		{"folder", 13000, "ZEROSEARCH_CUBLAS=/a:/b", "/b/" + lt + "12=12.6.0", lt + "13=13.2.3",
+			"/b/" + lt + "12 12.6.0"},
 		{"file", 13000, "ZEROSEARCH_CUBLAS=/c/lt.so", "/c/lt.so=13.3.0", lt + "13=13.2.3", "/c/lt.so 13.3.0"},
 		{"empty folder", 13000, "ZEROSEARCH_CUBLAS=/a", "", lt + "13=13.2.3",
 			"there is no libcublasLt.so.13 in /a, which ZEROSEARCH_CUBLAS names: correct it"},

@@ -26,7 +26,8 @@ func folders(env func(string) string) (all []string) {
 		all = append(all, filepath.Join(cuda, "bin"), filepath.Join(cuda, "bin", "x64"))
 	}
 	programs := filepath.Join(env("LOCALAPPDATA"), "Programs")
-	for _, python := range []string{env("VIRTUAL_ENV"), env("CONDA_PREFIX"), filepath.Join(programs, "Python", "Python3*"),
+	for _, python := range []string{env("VIRTUAL_ENV"), env("CONDA_PREFIX"),
+		filepath.Join(programs, "Python", "Python3*"),
 		filepath.Join(env("APPDATA"), "Python", "Python3*")} {
 		if !filepath.IsAbs(python) {
 			continue

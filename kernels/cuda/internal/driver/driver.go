@@ -66,7 +66,8 @@ func Open(path string, symbol func(name string) (uintptr, error)) (*Driver, erro
 	}
 	d := &Driver{Path: path, t: t}
 	var version int32
-	if err := t.check(call(t.DriverGetVersion, uintptr(unsafe.Pointer(&version))), "asking for the driver's version"); err != nil {
+	if err := t.check(call(t.DriverGetVersion, uintptr(unsafe.Pointer(&version))),
+		"asking for the driver's version"); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if d.Version = int(version); d.Version < oldest {
@@ -128,13 +129,14 @@ func (d *Driver) info(i int) (dev int32, x Info, err error) {
 	}
 	var memory uint64
 	ask(call(d.t.DeviceTotalMem, uintptr(unsafe.Pointer(&memory)), uintptr(dev)), "the memory")
-	x = Info{Index: i, Name: Text(&name[0]), UUID: uuidText(uuid, instance), Memory: int64(memory), Major: attr(attrMajor),
+	x = Info{Index: i, Name: Text(&name[0]), UUID: uuidText(uuid, instance), Memory: int64(memory),
+		Major: attr(attrMajor),
 		Minor: attr(attrMinor), SMs: attr(attrSMs), shared: attr(attrShared), pools: attr(attrPools) != 0}
 	return dev, x, err
 }
 
-// uuidText is a UUID as nvidia-smi -L prints it and CUDA_VISIBLE_DEVICES takes it. An instance of a GPU that is divided (MIG) has
-// one of its own, beside the GPU's.
+// uuidText is a UUID as nvidia-smi -L prints it and CUDA_VISIBLE_DEVICES takes it. An instance of a GPU that is divided
+// (MIG) has one of its own, beside the GPU's.
 func uuidText(gpu, instance [16]byte) string {
 	kind := "GPU"
 	if instance != gpu {
@@ -148,7 +150,9 @@ func uuidText(gpu, instance [16]byte) string {
 func (x Info) Usable() string {
 	switch {
 	case x.Major < 8:
-		return fmt.Sprintf("its compute capability is %d.%d, and 8.0 (Ampere) or later is needed: use another GPU or --device cpu", x.Major, x.Minor)
+		return fmt.Sprintf(
+			"its compute capability is %d.%d, and 8.0 (Ampere) or later is needed: use another GPU or --device cpu",
+			x.Major, x.Minor)
 	case !x.pools:
 		return "its driver gives it no memory pools (a virtual GPU?): use another GPU or --device cpu"
 	}

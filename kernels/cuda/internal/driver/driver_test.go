@@ -85,8 +85,8 @@ func TestSourceIsReadAtOnce(t *testing.T) {
 	}
 }
 
-// TestPiecesAreUsedAgain: an upload longer than all pinned memory waits for pieces only when all of them are full, and overwrites none that is
-// still to be copied.
+// TestPiecesAreUsedAgain: an upload longer than all pinned memory waits for pieces only when all of them are full, and
+// overwrites none that is still to be copied.
 func TestPiecesAreUsedAgain(t *testing.T) {
 	m := fake.New(fake.A100())
 	g := opened(t, m)
@@ -159,7 +159,8 @@ func TestLaunch(t *testing.T) {
 	require.NoError(t, g.Close())
 }
 
-// TestLateError: a kernel that reads outside its memory is reported where its result is waited for, and from then on everywhere.
+// TestLateError: a kernel that reads outside its memory is reported where its result is waited for, and from then on
+// everywhere.
 func TestLateError(t *testing.T) {
 	m := fake.New(fake.A100())
 	g := opened(t, m)
@@ -193,7 +194,8 @@ func TestOpening(t *testing.T) {
 		{"no GPU", func(m *fake.Machine) { m.Init = 100 }, "no GPU is visible: look at CUDA_VISIBLE_DEVICES"},
 		{"mismatch", func(m *fake.Machine) { m.Init = 803 }, "restart the machine after an update"},
 		{"fewer GPUs", func(m *fake.Machine) { m.GPUs = nil }, "there is no GPU 0: there are 0"},
-		{"old GPU", func(m *fake.Machine) { m.GPUs[0] = old }, "GPU 0, Fake T4: its compute capability is 7.5, and 8.0 (Ampere) or later is needed"},
+		{"old GPU", func(m *fake.Machine) { m.GPUs[0] = old },
+			"GPU 0, Fake T4: its compute capability is 7.5, and 8.0 (Ampere) or later is needed"},
 		{"taken", failing("DevicePrimaryCtxRetain", 1, 46), "used exclusively by another process"},
 		{"no stream", failing("StreamCreate", 1, 2), "making a stream: error 2"},
 		{"no pool", failing("MemPoolSetAttribute", 1, 1), "setting up its memory pool: error 1"},

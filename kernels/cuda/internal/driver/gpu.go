@@ -15,8 +15,9 @@ import (
 
 // GPU is one GPU with a stream.
 //
-// Its context belongs to a thread once a call has made it current there. Calls that are rare make it so each time. Those of a pass only do
-// when the driver says that another context, or none, was current: whoever drives a device stays on one thread.
+// Its context belongs to a thread once a call has made it current there. Calls that are rare make it so each time.
+// Those of a pass only do when the driver says that another context, or none, was current: whoever drives a device
+// stays on one thread.
 type GPU struct {
 	t       *table
 	info    Info
@@ -72,20 +73,24 @@ func (g *GPU) open() error {
 	defer keepSignals()()
 	t := g.t
 	var ctx uintptr
-	if err := t.check(call(t.DevicePrimaryCtxRetain, uintptr(unsafe.Pointer(&ctx)), uintptr(g.dev)), "opening it"); err != nil {
+	if err := t.check(call(t.DevicePrimaryCtxRetain, uintptr(unsafe.Pointer(&ctx)), uintptr(g.dev)),
+		"opening it"); err != nil {
 		return err
 	}
 	g.ctx = ctx
 	defer t.current(g.ctx)()
 	const nonBlocking = 1
-	if err := t.check(call(t.StreamCreate, uintptr(unsafe.Pointer(&g.stream)), nonBlocking), "making a stream"); err != nil {
+	if err := t.check(call(t.StreamCreate, uintptr(unsafe.Pointer(&g.stream)), nonBlocking),
+		"making a stream"); err != nil {
 		return err
 	}
-	if err := t.check(call(t.DeviceGetDefaultMemPool, uintptr(unsafe.Pointer(&g.pool)), uintptr(g.dev)), "asking for its memory pool"); err != nil {
+	if err := t.check(call(t.DeviceGetDefaultMemPool, uintptr(unsafe.Pointer(&g.pool)), uintptr(g.dev)),
+		"asking for its memory pool"); err != nil {
 		return err
 	}
 	all := word(math.MaxUint64)
-	return t.check(call(t.MemPoolSetAttribute, g.pool, poolRelease, uintptr(unsafe.Pointer(all))), "setting up its memory pool")
+	return t.check(call(t.MemPoolSetAttribute, g.pool, poolRelease, uintptr(unsafe.Pointer(all))),
+		"setting up its memory pool")
 }
 
 // Props are what the driver says of it.
@@ -98,7 +103,8 @@ func (g *GPU) Props() gpu.Props {
 func (g *GPU) Alloc(bytes int64) (gpu.Ptr, error) {
 	defer g.t.current(g.ctx)()
 	var p gpu.Ptr
-	err := g.t.check(call(g.t.MemAllocAsync, uintptr(unsafe.Pointer(&p)), uintptr(bytes), g.stream), "allocating %d bytes", bytes)
+	err := g.t.check(call(g.t.MemAllocAsync, uintptr(unsafe.Pointer(&p)), uintptr(bytes), g.stream),
+		"allocating %d bytes", bytes)
 	return p, err
 }
 
@@ -112,7 +118,8 @@ func (g *GPU) Free(p gpu.Ptr) error {
 func (g *GPU) Available() (int64, error) {
 	defer g.t.current(g.ctx)()
 	var free, total, reserved, used uint64
-	if err := g.t.check(call(g.t.MemGetInfo, uintptr(unsafe.Pointer(&free)), uintptr(unsafe.Pointer(&total))), "asking for free memory"); err != nil {
+	if err := g.t.check(call(g.t.MemGetInfo, uintptr(unsafe.Pointer(&free)), uintptr(unsafe.Pointer(&total))),
+		"asking for free memory"); err != nil {
 		return 0, err
 	}
 	call(g.t.MemPoolGetAttribute, g.pool, poolReserved, uintptr(unsafe.Pointer(&reserved)))
@@ -120,8 +127,8 @@ func (g *GPU) Available() (int64, error) {
 	return int64(free + reserved - used), nil
 }
 
-// hot is call without an allocation, and again with the context made current if the thread had another. Pointers among the arguments
-// are to memory of g.
+// hot is call without an allocation, and again with the context made current if the thread had another. Pointers among
+// the arguments are to memory of g.
 func (g *GPU) hot(fn uintptr, args ...uintptr) status {
 	s := g.once(fn, args)
 	if s == invalidContext || s == invalidHandle {
@@ -186,7 +193,8 @@ func (g *GPU) Load(ptx string, names []string) ([]gpu.Func, error) {
 	log := make([]byte, 8192)
 	options := [2]int32{5, 6}
 	values := [2]uintptr{uintptr(unsafe.Pointer(&log[0])), uintptr(len(log))}
-	s := call(g.t.ModuleLoadDataEx, uintptr(unsafe.Pointer(&module)), uintptr(unsafe.Pointer(&src[0])), 2, uintptr(unsafe.Pointer(&options)),
+	s := call(g.t.ModuleLoadDataEx, uintptr(unsafe.Pointer(&module)), uintptr(unsafe.Pointer(&src[0])), 2,
+		uintptr(unsafe.Pointer(&options)),
 		uintptr(unsafe.Pointer(&values)))
 	if err := g.t.check(s, "compiling"); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, Text(&log[0]))
@@ -196,12 +204,14 @@ func (g *GPU) Load(ptx string, names []string) ([]gpu.Func, error) {
 	for _, n := range names {
 		var f uintptr
 		name := append([]byte(n), 0)
-		if err := g.t.check(call(g.t.ModuleGetFunction, uintptr(unsafe.Pointer(&f)), module, uintptr(unsafe.Pointer(&name[0]))), "finding kernel %s", n); err != nil {
+		if err := g.t.check(call(g.t.ModuleGetFunction, uintptr(unsafe.Pointer(&f)), module,
+			uintptr(unsafe.Pointer(&name[0]))), "finding kernel %s", n); err != nil {
 			return nil, err
 		}
 		fs = append(fs, gpu.Func(f))
 		if g.info.shared > staticLimit {
-			call(g.t.FuncSetAttribute, f, dynamicShared, uintptr(g.info.shared-1024)) // refused for kernels with static memory: they need none
+			// refused for kernels with static memory: they need none
+			call(g.t.FuncSetAttribute, f, dynamicShared, uintptr(g.info.shared-1024))
 		}
 	}
 	return fs, nil
@@ -212,7 +222,8 @@ func (g *GPU) Launch(f gpu.Func, n gpu.Grid, a *gpu.Args) error {
 	block := a.Bytes()
 	g.size = uintptr(len(block))
 	g.extra = [5]uintptr{1, uintptr(unsafe.Pointer(unsafe.SliceData(block))), 2, uintptr(unsafe.Pointer(&g.size)), 0}
-	s := g.hot(g.t.LaunchKernel, uintptr(f), uintptr(n.X), uintptr(n.Y), uintptr(n.Z), uintptr(n.Threads), 1, 1, uintptr(n.Dynamic), g.stream, 0,
+	s := g.hot(g.t.LaunchKernel, uintptr(f), uintptr(n.X), uintptr(n.Y), uintptr(n.Z), uintptr(n.Threads), 1, 1,
+		uintptr(n.Dynamic), g.stream, 0,
 		uintptr(unsafe.Pointer(&g.extra)))
 	if s != success {
 		g.note(g.t.check(s, "launching %d x %d x %d blocks of %d threads", n.X, n.Y, n.Z, n.Threads))

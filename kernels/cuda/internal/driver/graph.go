@@ -11,7 +11,8 @@ import (
 
 // graphs says whether the driver has all functions of graphs.
 func (t *table) graphs() bool {
-	for _, f := range []uintptr{t.StreamBeginCapture, t.StreamEndCapture, t.GraphInstantiate, t.GraphDestroy, t.GraphExecDestroy, t.GraphLaunch} {
+	for _, f := range []uintptr{t.StreamBeginCapture, t.StreamEndCapture, t.GraphInstantiate, t.GraphDestroy,
+		t.GraphExecDestroy, t.GraphLaunch} {
 		if f == 0 {
 			return false
 		}
@@ -39,7 +40,8 @@ func (g *GPU) Capture(f func()) (gpu.Graph, error) {
 	}
 	defer call(g.t.GraphDestroy, graph)
 	x := &execGraph{g: g}
-	if err := g.t.check(call(g.t.GraphInstantiate, uintptr(unsafe.Pointer(&x.exec)), graph, 0), "instantiating a graph"); err != nil {
+	if err := g.t.check(call(g.t.GraphInstantiate, uintptr(unsafe.Pointer(&x.exec)), graph, 0),
+		"instantiating a graph"); err != nil {
 		return nil, err
 	}
 	return x, nil

@@ -32,7 +32,8 @@ func TestCapture(t *testing.T) {
 	require.NoError(t, g.Upload(p, []byte("0123456789abcdef----------------++++++++++++++++////////////////")))
 	var a gpu.Args
 	graph, err := g.Capture(func() {
-		require.NoError(t, g.Launch(f, gpu.Grid{X: 1, Y: 1, Z: 1, Threads: 256}, a.Reset().Ptr(p+16).Long(4).Ptr(p).Long(4).Long(4)))
+		require.NoError(t, g.Launch(f, gpu.Grid{X: 1, Y: 1, Z: 1, Threads: 256},
+			a.Reset().Ptr(p+16).Long(4).Ptr(p).Long(4).Long(4)))
 		require.NoError(t, g.Copy(p+32, p+16, 16))
 		require.NoError(t, g.Zero(p+48, 4))
 	})
@@ -43,7 +44,8 @@ func TestCapture(t *testing.T) {
 	require.NoError(t, graph.Launch())
 	require.NoError(t, g.Upload(p, []byte("what comes later")))
 	require.NoError(t, graph.Free()) // when the launch has ended
-	require.Equal(t, "what comes laterthe second valuethe second value\x00\x00\x00\x00////////////", string(download(t, g, p, 64)))
+	require.Equal(t, "what comes laterthe second valuethe second value\x00\x00\x00\x00////////////",
+		string(download(t, g, p, 64)))
 	require.NoError(t, g.Free(p))
 	require.NoError(t, g.Close())
 	require.Empty(t, m.Left())
@@ -62,10 +64,14 @@ func TestCaptureRules(t *testing.T) {
 		f    func() error
 		want string
 	}{
-		"wait":            {func() error { return g.Sync() }, "error 900"},
-		"allocate":        {func() error { _, err := g.Alloc(64); return err }, "error 801"},
-		"free":            {func() error { return g.Free(p) }, "error 1 "},
-		"load":            {func() error { _, err := g.Load(".version 7.1\n.target sm_80\n.address_size 64\n", nil); return err }, "error 900"},
+		"wait":     {func() error { return g.Sync() }, "error 900"},
+		"allocate": {func() error { _, err := g.Alloc(64); return err }, "error 801"},
+		"free":     {func() error { return g.Free(p) }, "error 1 "},
+		"load": {func() error {
+			_, err := g.Load(".version 7.1\n.target sm_80\n.address_size 64\n",
+				nil)
+			return err
+		}, "error 900"},
 		"wait for before": {func() error { return before.Wait() }, "error 900"},
 		"wait within": {func() error {
 			e, err := g.Download(make([]byte, 4), p)

@@ -27,5 +27,6 @@ func library() (path string, symbol func(name string) (uintptr, error), err erro
 	if err != nil {
 		return "", nil, err
 	}
-	return "", nil, errors.New("there is no NVIDIA driver: libcuda.so.1 is not found; install the driver (nvidia-smi must work), and in a container run it with --gpus all")
+	return "", nil, errors.New("there is no NVIDIA driver: libcuda.so.1 is not found; install the driver (nvidia-smi " +
+		"must work), and in a container run it with --gpus all")
 }

@@ -13,7 +13,8 @@ func library() (path string, symbol func(name string) (uintptr, error), err erro
 	const p = "nvcuda.dll"
 	dll := windows.NewLazySystemDLL(p)
 	if dll.Load() != nil {
-		return "", nil, errors.New("there is no NVIDIA driver: nvcuda.dll is not found; install the driver (nvidia-smi must work)")
+		return "", nil,
+			errors.New("there is no NVIDIA driver: nvcuda.dll is not found; install the driver (nvidia-smi must work)")
 	}
 	return p, func(name string) (uintptr, error) {
 		f := dll.NewProc(name)

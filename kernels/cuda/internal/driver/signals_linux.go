@@ -18,7 +18,8 @@ const (
 
 // signalAction reads the action of a signal and, unless set is nil, sets it.
 func signalAction(signal int, set *action) (was action, ok bool) {
-	_, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(signal), uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(&was)),
+	_, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(signal), uintptr(unsafe.Pointer(set)),
+		uintptr(unsafe.Pointer(&was)),
 		sigsetSize, 0, 0)
 	return was, e == 0
 }

@@ -48,11 +48,13 @@ func (s *staging) take(g *GPU, most int) (*piece, error) {
 		return x, g.t.check(call(g.t.EventSynchronize, x.event), "waiting for a copy")
 	}
 	x := &piece{}
-	if err := g.t.check(call(g.t.MemHostAlloc, uintptr(unsafe.Pointer(&x.p)), pieceBytes, 0), "allocating %d bytes of pinned memory", pieceBytes); err != nil {
+	if err := g.t.check(call(g.t.MemHostAlloc, uintptr(unsafe.Pointer(&x.p)), pieceBytes, 0),
+		"allocating %d bytes of pinned memory", pieceBytes); err != nil {
 		return nil, err
 	}
 	const noTiming = 2
-	if err := g.t.check(call(g.t.EventCreate, uintptr(unsafe.Pointer(&x.event)), noTiming), "making an event"); err != nil {
+	if err := g.t.check(call(g.t.EventCreate, uintptr(unsafe.Pointer(&x.event)), noTiming),
+		"making an event"); err != nil {
 		call(g.t.MemFreeHost, uintptr(x.p))
 		return nil, err
 	}
@@ -136,7 +138,8 @@ func (g *GPU) fetch(dst []byte, src gpu.Ptr) (*event, error) {
 		return nil, err
 	}
 	e := &event{g, x, dst}
-	if err := g.t.check(call(g.t.MemcpyDtoH, uintptr(x.p), uintptr(src), uintptr(len(dst)), g.stream), "copying %d bytes from the GPU", len(dst)); err != nil {
+	if err := g.t.check(call(g.t.MemcpyDtoH, uintptr(x.p), uintptr(src), uintptr(len(dst)), g.stream),
+		"copying %d bytes from the GPU", len(dst)); err != nil {
 		return nil, err
 	}
 	return e, g.t.check(call(g.t.EventRecord, x.event, g.stream), "recording an event")

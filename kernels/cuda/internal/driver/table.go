@@ -1,6 +1,7 @@
 //go:build !nogpu && (linux || windows)
 
-// Package driver is a GPU by NVIDIA's driver, libcuda, which is loaded when it is first needed: nothing of CUDA is linked.
+// Package driver is a GPU by NVIDIA's driver, libcuda, which is loaded when it is first needed: nothing of CUDA is
+// linked.
 package driver
 
 import (
@@ -9,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// table are the functions of the driver that are used, by the names of their fields: cu and the name, with a suffix where
-// the driver has several versions of it. Those marked optional are 0 where the driver does not have them.
+// table are the functions of the driver that are used, by the names of their fields: cu and the name, with a suffix
+// where the driver has several versions of it. Those marked optional are 0 where the driver does not have them.
 type table struct {
 	Init             uintptr
 	DriverGetVersion uintptr
@@ -76,7 +77,8 @@ func load(symbol func(name string) (uintptr, error)) (*table, error) {
 	return t, nil
 }
 
-// call calls a function of the driver. Pointers are converted in the list of arguments: they stay valid during the call.
+// call calls a function of the driver. Pointers are converted in the list of arguments: they stay valid during the
+// call.
 //
 //go:uintptrescapes
 func call(fn uintptr, args ...uintptr) status { return status(uint32(Call(fn, args...))) }
@@ -110,23 +112,33 @@ const (
 
 // remedies say what to do.
 var remedies = map[status]string{
-	outOfMemory:        "the GPU has not enough free memory: use a smaller model, q8 weights, fewer pages of keys and values, or stop other programs on it (nvidia-smi lists them)",
-	stubLibrary:        "libcuda is the toolkit's stub, not the driver: take its folder (.../stubs) out of LD_LIBRARY_PATH and install NVIDIA's driver",
-	noDevice:           "no GPU is visible: look at CUDA_VISIBLE_DEVICES, and in a container run it with --gpus all",
-	noBinary:           "the driver cannot compile for this GPU: update NVIDIA's driver",
-	unsupportedPTX:     "NVIDIA's driver is too old for the kernels of this program: update it (460 or later)",
-	notFound:           "libcuda and the kernel's driver do not belong together: in a container its own libcuda hides the host's; remove it",
-	illegalAddress:     "a kernel failed, and the GPU can be used again only by a new process: resume the run with --resume auto; if it happens again, please report it",
-	launchFailed:       "a kernel failed, and the GPU can be used again only by a new process: resume the run with --resume auto; if it happens again, please report it",
-	launchTooManyRes:   "a kernel needs more registers than this GPU has: please report it with the GPU's name",
-	systemNotReady:     "the GPU's fabric is not ready: start nvidia-fabricmanager, or wait for it",
-	driverMismatch:     "libcuda and the kernel module have different versions: restart the machine after an update of the driver",
-	unsupportedOnThis:  "this GPU does not support the libcuda that was found (a compatibility package?): use the driver's own",
-	deviceUnavailable:  "the GPU is used exclusively by another process: stop it, or choose another GPU with --device cuda:N",
-	deviceNotLicensed:  "the virtual GPU has no licence",
-	eccUncorrectable:   "the GPU's memory had an error that cannot be corrected: resume the run with --resume auto on another GPU",
+	outOfMemory: "the GPU has not enough free memory: use a smaller model, q8 weights, fewer pages of keys " +
+		"and values, or stop other programs on it (nvidia-smi lists them)",
+	stubLibrary: "libcuda is the toolkit's stub, not the driver: take its folder (.../stubs) out of " +
+		"LD_LIBRARY_PATH and install NVIDIA's driver",
+	noDevice:       "no GPU is visible: look at CUDA_VISIBLE_DEVICES, and in a container run it with --gpus all",
+	noBinary:       "the driver cannot compile for this GPU: update NVIDIA's driver",
+	unsupportedPTX: "NVIDIA's driver is too old for the kernels of this program: update it (460 or later)",
+	notFound: "libcuda and the kernel's driver do not belong together: in a container its own libcuda " +
+		"hides the host's; remove it",
+	illegalAddress: "a kernel failed, and the GPU can be used again only by a new process: resume the run with " +
+		"--resume auto; if it happens again, please report it",
+	launchFailed: "a kernel failed, and the GPU can be used again only by a new process: resume the run with " +
+		"--resume auto; if it happens again, please report it",
+	launchTooManyRes: "a kernel needs more registers than this GPU has: please report it with the GPU's name",
+	systemNotReady:   "the GPU's fabric is not ready: start nvidia-fabricmanager, or wait for it",
+	driverMismatch: "libcuda and the kernel module have different versions: restart the machine after an update " +
+		"of the driver",
+	unsupportedOnThis: "this GPU does not support the libcuda that was found (a compatibility package?): use the " +
+		"driver's own",
+	deviceUnavailable: "the GPU is used exclusively by another process: stop it, or choose another GPU with " +
+		"--device cuda:N",
+	deviceNotLicensed: "the virtual GPU has no licence",
+	eccUncorrectable: "the GPU's memory had an error that cannot be corrected: resume the run with --resume auto " +
+		"on another GPU",
 	contextIsDestroyed: "the GPU was reset: start again, with --resume auto",
-	unknown:            "the driver is in a bad state: nvidia-smi must work; restart the machine, or on a laptop reload nvidia_uvm after a sleep",
+	unknown: "the driver is in a bad state: nvidia-smi must work; restart the machine, or on a laptop " +
+		"reload nvidia_uvm after a sleep",
 }
 
 // Error is a failure of a function of the driver.

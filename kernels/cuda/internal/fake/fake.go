@@ -116,8 +116,9 @@ var machine *Machine
 // New is a machine with a driver of CUDA 13.0 and these GPUs.
 func New(gpus ...*GPU) *Machine {
 	machine = &Machine{Version: 13000, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
-		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{}, modules: map[uintptr]*ptxsim.Module{},
-		funcs: map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, graphs: map[uintptr]*graph{},
+		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{},
+		modules: map[uintptr]*ptxsim.Module{},
+		funcs:   map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, graphs: map[uintptr]*graph{},
 		execs: map[uintptr]*graph{}, opened: map[int]int{},
 		BLAS: newBLAS()}
 	for _, g := range gpus {

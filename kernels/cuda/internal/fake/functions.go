@@ -16,22 +16,32 @@ type function struct {
 }
 
 var functions = []function{
-	{"cuInit", cuInit}, {"cuDriverGetVersion", cuDriverGetVersion}, {"cuGetErrorName", cuGetErrorName}, {"cuGetErrorString", cuGetErrorString},
+	{"cuInit", cuInit}, {"cuDriverGetVersion", cuDriverGetVersion}, {"cuGetErrorName", cuGetErrorName},
+	{"cuGetErrorString", cuGetErrorString},
 	{"cuDeviceGetCount", cuDeviceGetCount}, {"cuDeviceGet", cuDeviceGet}, {"cuDeviceGetName", cuDeviceGetName},
-	{"cuDeviceGetAttribute", cuDeviceGetAttribute}, {"cuDeviceGetUuid", cuDeviceGetUuid}, {"cuDeviceGetUuid_v2", cuDeviceGetUuidMIG},
+	{"cuDeviceGetAttribute", cuDeviceGetAttribute}, {"cuDeviceGetUuid", cuDeviceGetUuid},
+	{"cuDeviceGetUuid_v2", cuDeviceGetUuidMIG},
 	{"cuDeviceTotalMem_v2", cuDeviceTotalMem},
 	{"cuDeviceGetDefaultMemPool", cuDeviceGetDefaultMemPool}, {"cuMemPoolSetAttribute", cuMemPoolSetAttribute},
 	{"cuMemPoolGetAttribute", cuMemPoolGetAttribute}, {"cuDevicePrimaryCtxRetain", cuDevicePrimaryCtxRetain},
-	{"cuDevicePrimaryCtxRelease_v2", cuDevicePrimaryCtxRelease}, {"cuCtxSetCurrent", cuCtxSetCurrent}, {"cuMemGetInfo_v2", cuMemGetInfo},
-	{"cuMemAllocAsync", cuMemAllocAsync}, {"cuMemFreeAsync", cuMemFreeAsync}, {"cuMemHostAlloc", cuMemHostAlloc}, {"cuMemFreeHost", cuMemFreeHost},
-	{"cuMemcpyHtoDAsync_v2", cuMemcpyHtoD}, {"cuMemcpyDtoHAsync_v2", cuMemcpyDtoH}, {"cuMemcpyDtoDAsync_v2", cuMemcpyDtoD},
+	{"cuDevicePrimaryCtxRelease_v2", cuDevicePrimaryCtxRelease}, {"cuCtxSetCurrent", cuCtxSetCurrent},
+	{"cuMemGetInfo_v2", cuMemGetInfo},
+	{"cuMemAllocAsync", cuMemAllocAsync}, {"cuMemFreeAsync", cuMemFreeAsync}, {"cuMemHostAlloc", cuMemHostAlloc},
+	{"cuMemFreeHost", cuMemFreeHost},
+	{"cuMemcpyHtoDAsync_v2", cuMemcpyHtoD}, {"cuMemcpyDtoHAsync_v2", cuMemcpyDtoH},
+	{"cuMemcpyDtoDAsync_v2", cuMemcpyDtoD},
 	{"cuMemsetD8Async", cuMemsetD8}, {"cuStreamCreate", cuStreamCreate}, {"cuStreamDestroy_v2", cuStreamDestroy},
-	{"cuStreamSynchronize", cuStreamSynchronize}, {"cuEventCreate", cuEventCreate}, {"cuEventDestroy_v2", cuEventDestroy},
-	{"cuEventRecord", cuEventRecord}, {"cuEventSynchronize", cuEventSynchronize}, {"cuModuleLoadDataEx", cuModuleLoadDataEx},
-	{"cuModuleUnload", cuModuleUnload}, {"cuModuleGetFunction", cuModuleGetFunction}, {"cuFuncSetAttribute", cuFuncSetAttribute},
+	{"cuStreamSynchronize", cuStreamSynchronize}, {"cuEventCreate", cuEventCreate},
+	{"cuEventDestroy_v2", cuEventDestroy},
+	{"cuEventRecord", cuEventRecord}, {"cuEventSynchronize", cuEventSynchronize},
+	{"cuModuleLoadDataEx", cuModuleLoadDataEx},
+	{"cuModuleUnload", cuModuleUnload}, {"cuModuleGetFunction", cuModuleGetFunction},
+	{"cuFuncSetAttribute", cuFuncSetAttribute},
 	{"cuFuncGetAttribute", cuFuncGetAttribute},
-	{"cuLaunchKernel", cuLaunchKernel}, {"cuStreamBeginCapture_v2", cuStreamBeginCapture}, {"cuStreamEndCapture", cuStreamEndCapture},
-	{"cuGraphInstantiateWithFlags", cuGraphInstantiate}, {"cuGraphDestroy", cuGraphDestroy}, {"cuGraphLaunch", cuGraphLaunch},
+	{"cuLaunchKernel", cuLaunchKernel}, {"cuStreamBeginCapture_v2", cuStreamBeginCapture},
+	{"cuStreamEndCapture", cuStreamEndCapture},
+	{"cuGraphInstantiateWithFlags", cuGraphInstantiate}, {"cuGraphDestroy", cuGraphDestroy},
+	{"cuGraphLaunch", cuGraphLaunch},
 	{"cuGraphExecDestroy", cuGraphExecDestroy},
 }
 
@@ -142,7 +152,8 @@ func cuDevicePrimaryCtxRetain(ctx *uintptr, dev uintptr) uintptr {
 func cuDevicePrimaryCtxRelease(dev uintptr) uintptr {
 	return ask("DevicePrimaryCtxRelease", func(m *Machine) uintptr {
 		m.opened[int(dev)]--
-		if g := m.GPUs[dev]; g.bad != 0 && m.opened[int(dev)] == 0 { // nothing could be freed: the memory goes with the context
+		// nothing could be freed: the memory goes with the context
+		if g := m.GPUs[dev]; g.bad != 0 && m.opened[int(dev)] == 0 {
 			g.mem, g.used, g.size = ptxsim.Memory{}, 0, map[uint64]int64{}
 		}
 		return 0
@@ -347,7 +358,8 @@ func cuFuncSetAttribute(f, attribute, value uintptr) uintptr {
 	return ask("FuncSetAttribute", func(m *Machine) uintptr { return 0 })
 }
 
-// cuFuncGetAttribute knows what the PTX says of a kernel. Registers are those of the interpreter, as many as the text names.
+// cuFuncGetAttribute knows what the PTX says of a kernel. Registers are those of the interpreter, as many as the text
+// names.
 func cuFuncGetAttribute(v *int32, attribute, f uintptr) uintptr {
 	return ask("FuncGetAttribute", func(m *Machine) uintptr {
 		k := m.funcs[f]

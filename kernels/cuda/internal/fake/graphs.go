@@ -64,7 +64,8 @@ var unsafeInCapture = map[string]bool{
 func (m *Machine) forbidThread() uintptr {
 	r := uintptr(0)
 	for _, s := range m.streams {
-		if c := s.capture; c != nil && (c.mode == captureGlobal || c.mode == captureThreadLocal && c.thread == unix.Gettid()) {
+		if c := s.capture; c != nil && (c.mode == captureGlobal || c.mode == captureThreadLocal &&
+			c.thread == unix.Gettid()) {
 			c.invalid = true
 			r = streamCaptureUnsupported
 		}

@@ -16,7 +16,8 @@ const (
 )
 
 func rtSigaction(s syscall.Signal, set *sigaction) (was sigaction) {
-	_, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(&was)), sigsetSize, 0, 0)
+	_, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(set)),
+		uintptr(unsafe.Pointer(&was)), sigsetSize, 0, 0)
 	if e != 0 {
 		panic("fake: rt_sigaction: " + e.Error())
 	}

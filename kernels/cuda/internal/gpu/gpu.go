@@ -23,19 +23,20 @@ type Props struct {
 	Memory       int64  // bytes in all
 }
 
-// GPU is one GPU with one stream: what is queued runs in the order of the calls. Errors of queued work appear at a later call, at an event's
-// Wait or at Sync, and stay. It is used by one thread at a time.
+// GPU is one GPU with one stream: what is queued runs in the order of the calls. Errors of queued work appear at a
+// later call, at an event's Wait or at Sync, and stay. It is used by one thread at a time.
 type GPU interface {
 	Props() Props
 
-	// Alloc returns memory aligned to 256 bytes, whose contents are unknown. Free takes it back when the work queued so far has ended.
+	// Alloc returns memory aligned to 256 bytes, whose contents are unknown. Free takes it back when the work queued so
+	// far has ended.
 	Alloc(bytes int64) (Ptr, error)
 	Free(p Ptr) error
 	// Available is how many bytes could be allocated now.
 	Available() (int64, error)
 
-	// Upload queues a copy from the host; src may be reused when it returns. Download queues a copy to the host: dst belongs to the GPU until
-	// the event was waited for.
+	// Upload queues a copy from the host; src may be reused when it returns. Download queues a copy to the host: dst
+	// belongs to the GPU until the event was waited for.
 	Upload(dst Ptr, src []byte) error
 	Download(dst []byte, src Ptr) (Event, error)
 	Copy(dst, src Ptr, bytes int64) error
@@ -46,8 +47,9 @@ type GPU interface {
 	// Launch queues a kernel. What a points to is read before it returns.
 	Launch(f Func, g Grid, a *Args) error
 
-	// Capture calls f and keeps the launches, copies within the GPU and clearings that f queues as a graph instead of running them. f does
-	// nothing else with the GPU. Errors of these calls are those of Capture and do not stay. After a panic of f nothing is kept.
+	// Capture calls f and keeps the launches, copies within the GPU and clearings that f queues as a graph instead of
+	// running them. f does nothing else with the GPU. Errors of these calls are those of Capture and do not stay. After
+	// a panic of f nothing is kept.
 	Capture(f func()) (Graph, error)
 
 	Sync() error
@@ -60,11 +62,12 @@ type Graph interface {
 	Free() error
 }
 
-// Event is a moment in a stream. Wait returns when all that was queued before it has ended, with the first error of this work; any
-// goroutine may call it, once.
+// Event is a moment in a stream. Wait returns when all that was queued before it has ended, with the first error of
+// this work; any goroutine may call it, once.
 type Event interface{ Wait() error }
 
-// Grid is how a kernel is launched: blocks in three dimensions (Y and Z at most 65535), threads in a block, dynamic shared memory in bytes.
+// Grid is how a kernel is launched: blocks in three dimensions (Y and Z at most 65535), threads in a block, dynamic
+// shared memory in bytes.
 type Grid struct {
 	X, Y, Z int
 	Threads int

@@ -1,5 +1,5 @@
-// Package ptx holds the kernels of kernels/cuda: their source in CUDA C++ and what clang made of it, PTX for compute capability 8.0, which
-// the driver compiles for the GPU at hand. generate.sh makes it again.
+// Package ptx holds the kernels of kernels/cuda: their source in CUDA C++ and what clang made of it, PTX for compute
+// capability 8.0, which the driver compiles for the GPU at hand. generate.sh makes it again.
 package ptx
 
 import (

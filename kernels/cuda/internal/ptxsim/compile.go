@@ -78,7 +78,8 @@ func (o *opcode) operand(s string) (int, error) {
 		r := o.p.row(s)
 		k.place[s[7]-'x'] = r
 		return r, nil
-	case strings.HasPrefix(s, "%tid."), strings.HasPrefix(s, "%ntid."), strings.HasPrefix(s, "%nctaid."), s == "%laneid", s == "%warpid":
+	case strings.HasPrefix(s, "%tid."), strings.HasPrefix(s, "%ntid."), strings.HasPrefix(s, "%nctaid."),
+		s == "%laneid", s == "%warpid":
 		r := o.p.row(s)
 		k.special[s] = r
 		return r, nil

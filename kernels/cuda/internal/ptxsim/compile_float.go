@@ -55,7 +55,8 @@ func (o *opcode) single(in *instruction) error {
 	case "min":
 		return two(o.extreme(func(x, y float32) bool { return x < y }))
 	case "fma":
-		return o.ternary(in, func(x, y, z uint64) uint64 { return b32(ftz(num.FMA32(ftz(f32(x)), ftz(f32(y)), ftz(f32(z))))) })
+		return o.ternary(in,
+			func(x, y, z uint64) uint64 { return b32(ftz(num.FMA32(ftz(f32(x)), ftz(f32(y)), ftz(f32(z))))) })
 	case "neg":
 		return one(func(x float32) float32 { return -x })
 	case "abs":
@@ -182,9 +183,12 @@ func (o *opcode) convert(in *instruction) error {
 // readers give the value of a register of a type. 64-bit integers beyond 2^53 are rounded first: kernels do not convert
 // such.
 var readers = map[string]func(uint64) float64{
-	"u8": func(x uint64) float64 { return float64(low(x, 1)) }, "s8": func(x uint64) float64 { return float64(int8(x)) },
-	"u16": func(x uint64) float64 { return float64(low(x, 2)) }, "s16": func(x uint64) float64 { return float64(int16(x)) },
-	"u32": func(x uint64) float64 { return float64(uint32(x)) }, "s32": func(x uint64) float64 { return float64(int32(x)) },
+	"u8":  func(x uint64) float64 { return float64(low(x, 1)) },
+	"s8":  func(x uint64) float64 { return float64(int8(x)) },
+	"u16": func(x uint64) float64 { return float64(low(x, 2)) },
+	"s16": func(x uint64) float64 { return float64(int16(x)) },
+	"u32": func(x uint64) float64 { return float64(uint32(x)) },
+	"s32": func(x uint64) float64 { return float64(int32(x)) },
 	"u64": func(x uint64) float64 { return float64(x) }, "s64": func(x uint64) float64 { return float64(int64(x)) },
 	"f16": func(x uint64) float64 { return float64(num.F32FromF16(uint16(x))) },
 	"f32": func(x uint64) float64 { return float64(f32(x)) }, "f64": f64,

@@ -16,7 +16,8 @@ func (o *opcode) move(in *instruction) error {
 	case "cvta":
 		switch {
 		case o.has("shared") && o.has("to"):
-			return o.unary(in, func(x uint64) uint64 { return x }) // shared addresses are generic ones here; cvt.u32 keeps their low half
+			// shared addresses are generic ones here; cvt.u32 keeps their low half
+			return o.unary(in, func(x uint64) uint64 { return x })
 		default:
 			return o.unary(in, func(x uint64) uint64 { return x })
 		}

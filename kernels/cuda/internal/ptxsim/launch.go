@@ -48,8 +48,10 @@ func (k *Kernel) Run(m *Memory, g Grid, params []byte) error {
 	if len(params) != k.paramBytes {
 		return fmt.Errorf("launching %s: %d bytes of parameters, it takes %d", k.Name, len(params), k.paramBytes)
 	}
-	if g.X < 1 || g.Y < 1 || g.Z < 1 || g.Threads < 1 || g.Threads > 1024 || g.Y > 65535 || g.Z > 65535 || k.Shared+g.Dynamic > 232448 {
-		return fmt.Errorf("launching %s: no GPU runs the grid %+v with %d bytes of static shared memory", k.Name, g, k.Shared)
+	if g.X < 1 || g.Y < 1 || g.Z < 1 || g.Threads < 1 || g.Threads > 1024 || g.Y > 65535 || g.Z > 65535 ||
+		k.Shared+g.Dynamic > 232448 {
+		return fmt.Errorf("launching %s: no GPU runs the grid %+v with %d bytes of static shared memory", k.Name, g,
+			k.Shared)
 	}
 	b := k.idle
 	if b == nil || b.grid.Threads != g.Threads {
@@ -282,7 +284,8 @@ func (w *warp) run() (err error) {
 			if len(w.front) == 1 && w.now.mask == w.lanes && w.b.k.code[w.now.pc].kind == barrier {
 				return nil
 			}
-			return fmt.Errorf("lanes %032b wait here, others of the warp elsewhere or ended: all must come together", w.now.mask)
+			return fmt.Errorf("lanes %032b wait here, others of the warp elsewhere or ended: all must come together",
+				w.now.mask)
 		}
 		w.step()
 	}

@@ -10,7 +10,8 @@ import (
 // loops are the most frequent instructions once more, for a whole warp and without a call for each lane: several times
 // as fast.
 var loops = map[string]func(d, x, y, z *row){
-	"mov.b32": move32, "mov.u32": move32, "mov.s32": move32, "mov.f32": move32, "mov.b64": move64, "mov.u64": move64, "mov.f64": move64,
+	"mov.b32": move32, "mov.u32": move32, "mov.s32": move32, "mov.f32": move32, "mov.b64": move64, "mov.u64": move64,
+	"mov.f64":            move64,
 	"cvta.to.global.u64": move64, "cvta.to.shared.u64": move64, "cvta.global.u64": move64, "cvta.shared.u64": move64,
 	"cvt.u32.u64": move32,
 

@@ -12,7 +12,8 @@ import (
 // TestLoops: the loops of whole warps give what two halves of a warp get one lane after the other, in place too.
 func TestLoops(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	edges := []uint64{0, 1, 31, 32, 33, 63, 64, 1 << 31, 1<<32 - 1, 1 << 63, math.MaxUint64, 0x7f800000, 0xff800000, 0x7fc00000, 0x3f800000, 0x00000001}
+	edges := []uint64{0, 1, 31, 32, 33, 63, 64, 1 << 31, 1<<32 - 1, 1 << 63, math.MaxUint64, 0x7f800000, 0xff800000,
+		0x7fc00000, 0x3f800000, 0x00000001}
 	value := func() uint64 {
 		if r.IntN(2) == 0 {
 			return edges[r.IntN(len(edges))]

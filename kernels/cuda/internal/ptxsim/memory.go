@@ -30,8 +30,8 @@ type allocation struct {
 	read, wrote []touch
 }
 
-// touch is the last block that read or wrote a word, and which of its bytes, a bit each: in the low half it itself, in the
-// high half the blocks before it in this launch.
+// touch is the last block that read or wrote a word, and which of its bytes, a bit each: in the low half it itself, in
+// the high half the blocks before it in this launch.
 type touch struct {
 	block uint32
 	bytes uint8
@@ -85,7 +85,8 @@ func (m *Memory) find(addr uint64, n int) (*allocation, int, error) {
 			m.last = a
 			return a, int(off), nil
 		}
-		return nil, 0, fmt.Errorf("%d bytes at %#x are out of bounds: the nearest allocation has %d bytes at %#x", n, addr, len(a.bytes), a.base)
+		return nil, 0, fmt.Errorf("%d bytes at %#x are out of bounds: the nearest allocation has %d bytes at %#x", n,
+			addr, len(a.bytes), a.base)
 	}
 	return nil, 0, fmt.Errorf("%d bytes at %#x are out of bounds: nothing is allocated there", n, addr)
 }
@@ -112,14 +113,18 @@ func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 	}
 	for i := range mark {
 		if m.others(&wrote[i], mine) || write && m.others(&read[i], mine) {
-			return nil, fmt.Errorf("%d bytes at %#x were touched by another block of this launch: the order of blocks is not defined", n, addr)
+			return nil,
+				fmt.Errorf(
+					"%d bytes at %#x were touched by another block of this launch: the order of blocks is not defined",
+					n, addr)
 		}
 		m.touched(&mark[i], mine)
 	}
 	return a.bytes[off : off+n], nil
 }
 
-// word is access for 4 bytes in the allocation that was found last, where nobody else was; nil: access must look closer.
+// word is access for 4 bytes in the allocation that was found last, where nobody else was; nil: access must look
+// closer.
 func (m *Memory) word(addr uint64, write bool) []byte {
 	a := m.last
 	if a == nil || addr < a.base || addr-a.base+4 > uint64(len(a.bytes)) || addr&3 != 0 {

@@ -65,8 +65,9 @@ const (
 )
 
 var (
-	entryLine  = regexp.MustCompile(`^\.visible \.entry (\w+)\(`)
-	paramLine  = regexp.MustCompile(`^\.param(?: \.align (\d+))? \.(\w+)(?: \.ptr(?: \.\w+)?(?: \.align \d+)?)? (\w+)(?:\[(\d+)\])?$`)
+	entryLine = regexp.MustCompile(`^\.visible \.entry (\w+)\(`)
+	paramLine = regexp.MustCompile(
+		`^\.param(?: \.align (\d+))? \.(\w+)(?: \.ptr(?: \.\w+)?(?: \.align \d+)?)? (\w+)(?:\[(\d+)\])?$`)
 	regLine    = regexp.MustCompile(`^\.reg \.(\w+)\s+(%?\w+)(?:<(\d+)>)?$`)
 	sharedLine = regexp.MustCompile(`^(?:\.extern )?\.shared \.align (\d+) \.b8 (\w+)\[(\d*)\]$`)
 	labelLine  = regexp.MustCompile(`^([$\w]+):$`)
@@ -118,8 +119,10 @@ func (p *parser) statement(text string) error {
 	text = strings.TrimSuffix(text, ";")
 	switch {
 	case text == "" || text == ")":
-	case strings.HasPrefix(text, ".version"), strings.HasPrefix(text, ".target"), strings.HasPrefix(text, ".address_size"):
-	case strings.HasPrefix(text, ".maxntid"), strings.HasPrefix(text, ".minnctapersm"), strings.HasPrefix(text, ".pragma"):
+	case strings.HasPrefix(text, ".version"), strings.HasPrefix(text, ".target"),
+		strings.HasPrefix(text, ".address_size"):
+	case strings.HasPrefix(text, ".maxntid"), strings.HasPrefix(text, ".minnctapersm"),
+		strings.HasPrefix(text, ".pragma"):
 	case entryLine.MatchString(text):
 		return p.entry(entryLine.FindStringSubmatch(text)[1])
 	case paramLine.MatchString(strings.TrimSuffix(text, ",")):

@@ -19,7 +19,8 @@ type history struct {
 	pending     uint32 // if it is born: a copy of cp.async has not arrived
 	split       uint32 // if it is born: smaller pieces have histories of their own
 	readByMany  bool   // by several threads in read's epoch
-	atomic      bool   // the last write was atomic: any thread's, of which several may follow each other with no barrier
+	// the last write was atomic: any thread's, of which several may follow each other with no barrier
+	atomic bool
 }
 
 // access is one by a thread: when, in barriers of the block and of the warp.
@@ -126,8 +127,10 @@ func (s *sharedMem) change(w *warp, lane, off, n int, atomic bool) ([]byte, erro
 		case h.wrote.epoch == s.epoch && h.atomic:
 			return nil, fmt.Errorf("shared byte %d: atomics changed it too, and no barrier lies between", i)
 		case h.wrote.epoch >= s.born && !s.orderedBefore(h.wrote, w, thread):
-			return nil, fmt.Errorf("shared byte %d: thread %d wrote it too, and no barrier lies between", i, h.wrote.thread)
-		case h.read.epoch >= s.born && (!s.orderedBefore(h.read, w, thread) || h.readByMany && !s.allReadersBefore(h, w, thread)):
+			return nil, fmt.Errorf("shared byte %d: thread %d wrote it too, and no barrier lies between", i,
+				h.wrote.thread)
+		case h.read.epoch >= s.born && (!s.orderedBefore(h.read, w, thread) || h.readByMany &&
+			!s.allReadersBefore(h, w, thread)):
 			return nil, fmt.Errorf("shared byte %d: thread %d read it, and no barrier lies between", i, h.read.thread)
 		}
 		// A plain write that no barrier of the block has followed yet is not forgotten.
