@@ -228,14 +228,14 @@ func TestPenaltiesAlone(t *testing.T) {
 			}
 			return out
 		}
-		require.NoError(t, e.Do(t.Context(), func() error { // holds the engine until all are there
+		require.NoError(t, e.Do(t.Context(), func() error { // holds the engine until all have arrived, in order
 			for i := range rs {
 				wg.Go(func() { generate(i) })
-			}
-			for there := 0; there < len(rs); runtime.Gosched() {
-				e.mu.Lock()
-				there = len(e.inbox)
-				e.mu.Unlock()
+				for arrived := 0; arrived <= i; runtime.Gosched() {
+					e.mu.Lock()
+					arrived = len(e.inbox)
+					e.mu.Unlock()
+				}
 			}
 			return nil
 		}))
