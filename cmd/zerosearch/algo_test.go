@@ -123,7 +123,7 @@ func TestCriticModel(t *testing.T) {
 	require.Contains(t, stderr, "add --lora-r")
 }
 
-// What the KL term is measured from: at the first step the divergence is 0 if the reference is the policy's start, and
+// What the KL term is measured from: at the first step the KL is 0 if the reference is the policy's start, and
 // only then.
 func TestReferences(t *testing.T) {
 	dir := t.TempDir()

@@ -236,11 +236,11 @@ func TestCriticResumesBitForBit(t *testing.T) {
 	require.Equal(t, whole, run(2, -1))
 }
 
-// A sequence that is still adds nothing: leaving its way back out gives the bits of walking it.
-func TestStillSequencesChangeNoBit(t *testing.T) {
+// A sequence without a gradient adds nothing: skipping its backward pass gives the bits of running it.
+func TestNoGradientSequencesChangeNoBit(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	seqs := append(group(r, 1, 3, 70), group(r, 2, 3, 40)...)
-	still := map[int]bool{1: true, 3: true, 4: true}
+	noGradient := map[int]bool{1: true, 3: true, 4: true}
 	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16} {
 		gradient := func(seqs []Sequence, at func(i int) int) (out [][]float32, numbers map[int]float32) {
 			dev := ref.New()
@@ -254,7 +254,7 @@ func TestStillSequencesChangeNoBit(t *testing.T) {
 			_, err = tr.Accumulate(seqs, func(seq int, logp, _, dlogp, _ []float32) error {
 				numbers[at(seq)] = logp[0]
 				for i := range dlogp {
-					if !still[at(seq)] {
+					if !noGradient[at(seq)] {
 						dlogp[i] = float32(math.Sin(float64(at(seq) + i)))
 					}
 				}
@@ -269,8 +269,8 @@ func TestStillSequencesChangeNoBit(t *testing.T) {
 			return out, numbers
 		}
 		marked := append([]Sequence(nil), seqs...)
-		for i := range still {
-			marked[i].Still = true
+		for i := range noGradient {
+			marked[i].NoGradient = true
 		}
 		got, numbers := gradient(marked, func(i int) int { return i })
 		order := []int{0, 2, 5, 1, 3, 4} // the same, all walked back in one micro-batch
@@ -290,10 +290,10 @@ func TestStillSequencesChangeNoBit(t *testing.T) {
 	tr, err := New(dev, m, nil, Options{KVType: kernels.F32})
 	require.NoError(t, err)
 	defer tr.Close()
-	seqs[0].Still = true
+	seqs[0].NoGradient = true
 	var loss float64
 	_, err = tr.Step(seqs[:1], crossEntropy(10, &loss), 1e-3)
-	require.ErrorContains(t, err, "said to be still")
+	require.ErrorContains(t, err, "marked NoGradient")
 }
 
 // A loss that is not finite skips the step and leaves the weights as they were.

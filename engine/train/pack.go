@@ -18,10 +18,10 @@ type Sequence struct {
 	// that differ under one key are not shared. Prefix 0: nothing is shared.
 	Prefix uint64
 	Shared int
-	// Still says that the loss has no gradient here, such as a policy's where the advantage is 0: the sequence is
-	// forwarded for its numbers and never walked back. Such sequences are packed apart, after the others, whose
-	// gradient has the bits that it would have if they were walked back as well.
-	Still bool
+	// NoGradient says that the loss has no gradient here, such as a policy's where the advantage is 0: the forward pass
+	// computes the sequence's log-probs, and the backward pass leaves it out. Such sequences are packed separately, after
+	// the others; the gradient has the same bits as with their backward pass.
+	NoGradient bool
 }
 
 // Trained is the number of ids that Mask selects.
@@ -41,11 +41,11 @@ type span struct{ seq, from, to int }
 // packed is a micro-batch: sequences laid end to end, nothing padded, every segment on KV pages of its own but for the
 // pages of a shared prefix, which the continuations list too.
 type packed struct {
-	batch   model.Batch
-	pages   int     // KV pages in use
-	targets []int32 // the ids they predict
-	spans   []span
-	still   bool // nothing to walk back
+	batch      model.Batch
+	pages      int     // KV pages in use
+	targets    []int32 // the ids they predict
+	spans      []span
+	noGradient bool // no backward pass
 }
 
 // sharedLen is how many of s's first ids are computed once for its group: whole pages, and at least the last id before
@@ -67,21 +67,21 @@ func (s Sequence) sharedLen() int {
 	return max(n, 0) / kernels.PageSize * kernels.PageSize
 }
 
-// packs makes the micro-batches of a step: what learns, then what is still.
+// packs makes the micro-batches of a step: first the sequences with a gradient, then those without.
 func packs(seqs []Sequence, maxTokens int) []*packed {
 	return append(pack(seqs, false, maxTokens), pack(seqs, true, maxTokens)...)
 }
 
-// pack splits those of seqs that are still or not, in order, into micro-batches of at most maxTokens computed tokens
+// pack splits those of seqs without a gradient, or those with one, in order, into micro-batches of at most maxTokens computed tokens
 // each (one sequence may exceed it alone).
-func pack(seqs []Sequence, still bool, maxTokens int) []*packed {
+func pack(seqs []Sequence, noGradient bool, maxTokens int) []*packed {
 	var out []*packed
 	var p *packed
 	var key uint64 // of what is shared now
 	var prefix []int32
 	var prefixSeg kernels.Segment
 	for i, s := range seqs {
-		if s.Still != still {
+		if s.NoGradient != noGradient {
 			continue
 		}
 		shared := s.sharedLen()
@@ -91,7 +91,7 @@ func pack(seqs []Sequence, still bool, maxTokens int) []*packed {
 			cost -= shared
 		}
 		if p == nil || len(p.batch.IDs)+cost > maxTokens {
-			p, reuse = &packed{still: still}, false
+			p, reuse = &packed{noGradient: noGradient}, false
 			out = append(out, p)
 		}
 		if shared > 0 && !reuse {

@@ -202,8 +202,8 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 	if !useEntropy && allZero(dlogp) {
 		return nil // nothing to learn here, e.g. zero advantages
 	}
-	if p.still {
-		return fmt.Errorf("a sequence that was said to be still has a gradient")
+	if p.noGradient {
+		return fmt.Errorf("a sequence that was marked NoGradient has a gradient")
 	}
 	o := x.out
 	dy, dent := halves(o.dy, n)

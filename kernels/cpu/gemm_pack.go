@@ -12,7 +12,7 @@ const (
 	single   format = iota // [width] F32
 	pairs                  // [width][2] BF16: k even in the lower half of a word
 	amxPairs               // [16 steps][width][16][2] BF16: pairs, the rows of AMX tiles
-	// [2][width] F32 that were rounded to BF16, k odd first: for machines without products of BF16
+	// [2][width] F32 that were rounded to BF16, k odd first: for CPUs without AVX512-BF16
 	pairsWide
 	q8Bytes // a group of Q8: see q8PackA
 	q8Words

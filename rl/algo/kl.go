@@ -66,7 +66,7 @@ func (k KL) InReward(beta float64, logp, ref []float64, mask []bool, rewards []f
 //
 //	beta *= 1 + clip(kl/Target - 1, -0.2, 0.2) n/Horizon
 type AdaptiveKL struct {
-	// Beta is the coefficient in force, Target the divergence aimed at, Horizon the steps over which a full correction
+	// Beta is the coefficient in force, Target the KL aimed at, Horizon the steps over which a full correction
 	// is spread.
 	Beta, Target, Horizon float64
 }

@@ -20,10 +20,10 @@ type Algo struct {
 	ClipLow          float64  `name:"clip-low" help:"Ratio is clipped below 1-clip_low; 0: 0.2, gspo 3e-4, cispo none." default:"0"`
 	ClipHigh         float64  `name:"clip-high" help:"Ratio is clipped above 1+clip_high; 0: 0.2, dapo 0.28, gspo 4e-4." default:"0"`
 	DualClip         float64  `name:"dual-clip" help:"Bound on the loss of tokens with negative advantage, as a multiple of it; 0: off." default:"3"`
-	KLCoef           float64  `name:"kl-coef" help:"Weight of the divergence from the reference; 0: no reference is kept." default:"0.001"`
-	KLIn             string   `name:"kl-in" help:"Where the divergence counts: loss, or reward (ppo's default)." placeholder:"loss|reward"`
-	KLType           string   `name:"kl-type" help:"Estimate of the divergence: k1, k2, k3 or abs (default: k3 in the loss, k1 in the reward)." placeholder:"NAME"`
-	KLTarget         float64  `name:"kl-target" help:"Adapt the weight of the divergence to reach this much of it; 0: a fixed weight." default:"0"`
+	KLCoef           float64  `name:"kl-coef" help:"Weight of the KL from the reference; 0: no reference is kept." default:"0.001"`
+	KLIn             string   `name:"kl-in" help:"Where the KL counts: loss, or reward (ppo's default)." placeholder:"loss|reward"`
+	KLType           string   `name:"kl-type" help:"Estimate of the KL: k1, k2, k3 or abs (default: k3 in the loss, k1 in the reward)." placeholder:"NAME"`
+	KLTarget         float64  `name:"kl-target" help:"Adapt the weight of the KL to keep it near this value; 0: a fixed weight." default:"0"`
 	KLHorizon        float64  `name:"kl-horizon" help:"Trajectories over which the weight is adapted." default:"10000"`
 	RolloutIS        string   `name:"rollout-is" help:"Truncated importance sampling where the log-probs of rollout and trainer differ: token or off." default:"token"`
 	RolloutISCap     float64  `name:"rollout-is-threshold" help:"Upper bound of its weights." default:"2"`

@@ -34,7 +34,7 @@ func (u *Updater) correctLater(trajs []Trajectory, rows []Row, minis [][]int) er
 	seqs := make([]train.Sequence, len(at))
 	for k, i := range at {
 		seqs[k] = trajs[i].sequence()
-		seqs[k].Still = true
+		seqs[k].NoGradient = true
 	}
 	_, err := u.Trainer.Accumulate(seqs, func(seq int, logp, _, _, _ []float32) error {
 		rows[at[seq]].correct(widen(logp), u.ImportanceCap)

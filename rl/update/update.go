@@ -229,13 +229,13 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 	}
 	var counts algo.Counts
 	seqs := make([]train.Sequence, len(mini))
-	still := 0
+	zeroAdvantage := 0
 	for k, i := range mini {
 		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
 		seqs[k] = trajs[i].sequence()
 		if rows[i].zeroAdvantage(policy) && !u.backwardAll {
-			seqs[k].Still = true
-			still++
+			seqs[k].NoGradient = true
+			zeroAdvantage++
 		}
 	}
 	if u.Norm > 0 {
@@ -277,7 +277,7 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 	}
 	st.Forwarded += ts.Tokens
 	st.Trained += ts.TrainedTokens
-	st.ZeroAdvantage += still
+	st.ZeroAdvantage += zeroAdvantage
 	if first {
 		st.LogprobDiff = diff
 	}

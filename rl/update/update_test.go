@@ -82,7 +82,7 @@ func weightsOf(t *testing.T, m *model.Model) (out [][]float32) {
 func rate(int) float64 { return 1e-3 }
 
 // What has no gradient has no backward pass, counts in every divisor and metric, and changes no bit.
-func TestStillTrajectories(t *testing.T) {
+func TestZeroAdvantageTrajectories(t *testing.T) {
 	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16} {
 		run := func(c config.Algo, walkAll bool, minis [][]int) (Stats, [][]float32) {
 			u, m, trajs := updateRig(t, dtype, c)
@@ -100,13 +100,13 @@ func TestStillTrajectories(t *testing.T) {
 			for _, agg := range []string{"token-mean", "seq-mean-token-mean", "seq-mean-token-sum",
 				"seq-mean-token-sum-norm", "seq-mean-token-sum-limit"} {
 				c := config.Algo{Algo: "grpo", LossAgg: agg}
-				still, a := run(c, false, minis)
+				skipped, a := run(c, false, minis)
 				walked, b := run(c, true, minis)
 				require.Equal(t, b, a, "%v %s", dtype, agg)
-				require.Equal(t, 4, still.ZeroAdvantage)
+				require.Equal(t, 4, skipped.ZeroAdvantage)
 				require.Zero(t, walked.ZeroAdvantage)
-				still.ZeroAdvantage = 0
-				require.Equal(t, walked, still, "every metric counts them")
+				skipped.ZeroAdvantage = 0
+				require.Equal(t, walked, skipped, "every metric counts them")
 			}
 		}
 		for _, c := range []config.Algo{{Algo: "grpo", KLCoef: 0.1}, {Algo: "grpo", EntropyCoef: 0.1}} {
