@@ -19,8 +19,8 @@ type Sequence struct {
 	Prefix uint64
 	Shared int
 	// NoGradient says that the loss has no gradient here, such as a policy's where the advantage is 0: the forward pass
-	// computes the sequence's log-probs, and the backward pass leaves it out. Such sequences are packed separately, after
-	// the others; the gradient has the same bits as with their backward pass.
+	// computes the sequence's log-probs, and the backward pass leaves it out. Such sequences are packed separately,
+	// after the others; the gradient has the same bits as with their backward pass.
 	NoGradient bool
 }
 
@@ -72,8 +72,8 @@ func packs(seqs []Sequence, maxTokens int) []*packed {
 	return append(pack(seqs, false, maxTokens), pack(seqs, true, maxTokens)...)
 }
 
-// pack splits those of seqs without a gradient, or those with one, in order, into micro-batches of at most maxTokens computed tokens
-// each (one sequence may exceed it alone).
+// pack splits those of seqs without a gradient, or those with one, in order, into micro-batches of at most maxTokens
+// computed tokens each (one sequence may exceed it alone).
 func pack(seqs []Sequence, noGradient bool, maxTokens int) []*packed {
 	var out []*packed
 	var p *packed

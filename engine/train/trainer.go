@@ -1,5 +1,6 @@
 // Package train moves weights: it runs packed sequences through the model's forward pass, hands log-probabilities to a
-// loss as plain slices, runs the backward pass, clips and takes AdamW steps; and it writes checkpoints that survive a power cut.
+// loss as plain slices, runs the backward pass, clips and takes AdamW steps; and it writes checkpoints that survive a
+// power cut.
 //
 // It knows nothing of text, search or rewards: supervised fine-tuning and every policy-gradient algorithm are a
 // LossFunc.
@@ -15,8 +16,8 @@ import (
 
 // LossFunc is the part of a loss that one sequence contributes. It reads the log-probabilities and entropies (nats) of
 // the sequence's trained ids, in order, under the current weights and writes the derivative of the batch's loss with
-// respect to each. It is called once for every sequence of a step, in order, those marked NoGradient last, with index seq
-// into the step's sequences. dentropy may be left zero. A NonFiniteError makes the step be skipped.
+// respect to each. It is called once for every sequence of a step, in order, those marked NoGradient last, with index
+// seq into the step's sequences. dentropy may be left zero. A NonFiniteError makes the step be skipped.
 type LossFunc func(seq int, logp, entropy, dlogp, dentropy []float32) error
 
 // Options of a Trainer. The zero value of a field means what its comment says.
