@@ -36,13 +36,14 @@ func New(ctx context.Context, dev kernels.Device, c Config, options ...Option) (
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if _, err := t.check(); err != nil {
+	checked, err := t.check()
+	if err != nil {
 		return nil, err
 	}
 	if err := t.lockFolder(); err != nil {
 		return nil, err
 	}
-	if err := t.open(ctx, dev); err != nil {
+	if err := t.open(ctx, dev, checked); err != nil {
 		return nil, err
 	}
 	if err := t.resume(ctx); err != nil {
@@ -51,12 +52,8 @@ func New(ctx context.Context, dev kernels.Device, c Config, options ...Option) (
 	return t, t.beginRun()
 }
 
-// open opens everything that the configuration names, at its start.
-func (t *Trainer) open(ctx context.Context, dev kernels.Device) (err error) {
-	c, err := t.check()
-	if err != nil {
-		return err
-	}
+// open opens everything that c, as check gave it, names, at its start.
+func (t *Trainer) open(ctx context.Context, dev kernels.Device, c Config) (err error) {
 	if err := plan.Check(ctx, &c, dev, machineMemory); err != nil {
 		return err
 	}

@@ -55,12 +55,16 @@ func Verify(ctx context.Context, dev kernels.Device, c config.Config, run string
 	}
 	defer os.RemoveAll(tmp)
 	c.Schedule.Out, c.Schedule.Resume, c.Data.EvalEvery = tmp, "", 0
-	v.t = &Trainer{Config: c}
+	v.t = &Trainer{Config: c, zeros: true} // the run had these values, zeros too
 	if !c.Search.Repeatable() {
 		v.Searches = "recorded"
 		v.t.searches = v.recordedSearches(&c)
 	}
-	if err := v.t.open(ctx, dev); err != nil {
+	checked, err := v.t.check()
+	if err != nil {
+		return nil, err
+	}
+	if err := v.t.open(ctx, dev, checked); err != nil {
 		return nil, err
 	}
 	defer v.t.Close()

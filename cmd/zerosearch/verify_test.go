@@ -40,7 +40,8 @@ func TestVerifyRepeatsRuns(t *testing.T) {
 		"mixture": {"--search-mode", "simulate_sft,bm25", "--simulation-max-tokens", "4", "--curriculum", "adaptive",
 			"--end-threshold", "0.9",
 			"--kl-target", "0.01"},
-		"sparse": {"--save-every", "0"},
+		"sparse":             {"--save-every", "0"},
+		"nothing is learned": {"--lr", "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
