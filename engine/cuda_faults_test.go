@@ -43,11 +43,5 @@ func TestGenerationFails(t *testing.T) {
 			EOS:         []int32{}})
 		return err
 	}
-	for name, f := range map[string]cudatest.Failure{
-		"memory": {Function: "MemAllocAsync", Result: cudatest.OutOfMemory},
-		"launch": {Function: "LaunchKernel", Result: cudatest.LaunchFailed, Runs: 20},
-		"lost":   {Function: "LaunchKernel", Lost: true, Runs: 20},
-	} {
-		t.Run(name, func(t *testing.T) { cudatest.EachFailure(t, f, generate) })
-	}
+	cudatest.EachKind(t, generate)
 }

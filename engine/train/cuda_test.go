@@ -33,11 +33,5 @@ func TestStepFails(t *testing.T) {
 		_, err = tr.Step(seqs, crossEntropy(n, &loss), 1e-3)
 		return err
 	}
-	for name, f := range map[string]cudatest.Failure{
-		"memory": {Function: "MemAllocAsync", Result: cudatest.OutOfMemory},
-		"launch": {Function: "LaunchKernel", Result: cudatest.LaunchFailed, Runs: 20},
-		"lost":   {Function: "LaunchKernel", Lost: true, Runs: 20},
-	} {
-		t.Run(name, func(t *testing.T) { cudatest.EachFailure(t, f, step) })
-	}
+	cudatest.EachKind(t, step)
 }

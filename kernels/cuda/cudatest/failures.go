@@ -25,6 +25,18 @@ type Failure struct {
 	Runs     int    // at most so many calls fail, spread evenly over all; 0: each
 }
 
+// EachKind is EachFailure for memory that runs out at each allocation, and for launches that fail and a GPU that is lost
+// at 20 places, a subtest each.
+func EachKind(t *testing.T, body func(d *cuda.Device) error) {
+	for name, f := range map[string]Failure{
+		"memory": {Function: "MemAllocAsync", Result: OutOfMemory},
+		"launch": {Function: "LaunchKernel", Result: LaunchFailed, Runs: 20},
+		"lost":   {Function: "LaunchKernel", Lost: true, Runs: 20},
+	} {
+		t.Run(name, func(t *testing.T) { EachFailure(t, f, body) })
+	}
+}
+
 // EachFailure runs body with a device on a simulated GPU: once as it is, and then again and again, each time with
 // another call of a function failing. body must return an error of one line where a call failed, and give back what it
 // took from the device.

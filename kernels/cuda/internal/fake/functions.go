@@ -45,6 +45,15 @@ var functions = []function{
 	{"cuGraphExecDestroy", cuGraphExecDestroy},
 }
 
+// forget removes an object from the list of those that exist. It returns missing where there is no such object.
+func forget[T any](all map[uintptr]T, handle, missing uintptr) uintptr {
+	if _, ok := all[handle]; !ok {
+		return missing
+	}
+	delete(all, handle)
+	return Success
+}
+
 // ask does f unless the call is to fail.
 func ask(name string, f func(m *Machine) uintptr) uintptr {
 	m, r := enter(name)
@@ -225,13 +234,7 @@ func cuMemHostAlloc(p *unsafe.Pointer, bytes, flags uintptr) uintptr {
 }
 
 func cuMemFreeHost(p uintptr) uintptr {
-	return ask("MemFreeHost", func(m *Machine) uintptr {
-		if m.pinned[p] == nil {
-			return InvalidValue
-		}
-		delete(m.pinned, p)
-		return 0
-	})
+	return ask("MemFreeHost", func(m *Machine) uintptr { return forget(m.pinned, p, InvalidValue) })
 }
 
 // host is n bytes of pinned memory; nil if p is none. The real driver takes other memory too, but copies from it wait.

@@ -135,13 +135,7 @@ func cuGraphInstantiate(out *uintptr, g, flags uintptr) uintptr {
 }
 
 func cuGraphDestroy(g uintptr) uintptr {
-	return ask("GraphDestroy", func(m *Machine) uintptr {
-		if m.graphs[g] == nil {
-			return InvalidValue
-		}
-		delete(m.graphs, g)
-		return 0
-	})
+	return ask("GraphDestroy", func(m *Machine) uintptr { return forget(m.graphs, g, InvalidValue) })
 }
 
 // cuGraphLaunch queues what was captured as one piece of work.
@@ -163,11 +157,5 @@ func cuGraphLaunch(e, s uintptr) uintptr {
 }
 
 func cuGraphExecDestroy(e uintptr) uintptr {
-	return ask("GraphExecDestroy", func(m *Machine) uintptr {
-		if m.execs[e] == nil {
-			return InvalidValue
-		}
-		delete(m.execs, e)
-		return 0
-	})
+	return ask("GraphExecDestroy", func(m *Machine) uintptr { return forget(m.execs, e, InvalidValue) })
 }

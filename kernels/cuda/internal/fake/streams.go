@@ -65,13 +65,7 @@ func cuEventCreate(e *uintptr, flags uintptr) uintptr {
 }
 
 func cuEventDestroy(e uintptr) uintptr {
-	return ask("EventDestroy", func(m *Machine) uintptr {
-		if m.events[e] == nil {
-			return InvalidHandle
-		}
-		delete(m.events, e)
-		return 0
-	})
+	return ask("EventDestroy", func(m *Machine) uintptr { return forget(m.events, e, InvalidHandle) })
 }
 
 func cuEventRecord(e, s uintptr) uintptr {

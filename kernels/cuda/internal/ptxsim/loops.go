@@ -41,16 +41,8 @@ var loops = map[string]func(d, x, y, z *row){
 			d[l] = uint64(uint32(x[l] ^ y[l]))
 		}
 	},
-	"and.pred": func(d, x, y, _ *row) {
-		for l := range d {
-			d[l] = x[l] & y[l]
-		}
-	},
-	"or.pred": func(d, x, y, _ *row) {
-		for l := range d {
-			d[l] = x[l] | y[l]
-		}
-	},
+	"and.pred": and64,
+	"or.pred":  or64,
 	"shl.b32": func(d, x, y, _ *row) {
 		for l := range d {
 			d[l] = uint64(uint32(x[l]) << min(uint32(y[l]), 32))
@@ -167,16 +159,8 @@ var loops = map[string]func(d, x, y, z *row){
 			d[l] = b1(x[l] != y[l])
 		}
 	},
-	"and.b64": func(d, x, y, _ *row) {
-		for l := range d {
-			d[l] = x[l] & y[l]
-		}
-	},
-	"or.b64": func(d, x, y, _ *row) {
-		for l := range d {
-			d[l] = x[l] | y[l]
-		}
-	},
+	"and.b64": and64,
+	"or.b64":  or64,
 	"not.b32": func(d, x, _, _ *row) {
 		for l := range d {
 			d[l] = uint64(^uint32(x[l]))
@@ -296,6 +280,18 @@ func add32(d, x, y, _ *row) {
 func add64(d, x, y, _ *row) {
 	for l := range d {
 		d[l] = x[l] + y[l]
+	}
+}
+
+func and64(d, x, y, _ *row) {
+	for l := range d {
+		d[l] = x[l] & y[l]
+	}
+}
+
+func or64(d, x, y, _ *row) {
+	for l := range d {
+		d[l] = x[l] | y[l]
 	}
 }
 
