@@ -61,8 +61,8 @@ type output struct {
 func (d *Device) attentionPlain(a *attend, out output) {
 	s := a.kv.spec
 	grid := gpu.Grid{X: ceil(a.rows*a.heads, 4), Y: ceil(s.HeadDim, 128), Z: 1, Threads: 128}
-	d.launch("attention"+a.suffix(), grid, d.arg().Ptr(out.p).Long(out.ld).Ptr(out.lse).Long(out.ldl).Ptr(a.qp).Long(
-		int64(a.q.Stride)).
+	d.launch("attention"+a.suffix(), grid, d.arg().Ptr(out.p).Long(out.ld).Ptr(out.lse).Long(out.ldl).Ptr(a.qp).
+		Long(int64(a.q.Stride)).
 		Ptr(a.kv.keys(a.layer)).Ptr(a.kv.values(a.layer)).Ptr(a.b.segOf()).Ptr(a.b.segs()).Ptr(a.b.pageTable()).
 		Int(a.rows).Int(a.heads).Int(s.KVHeads).Int(s.HeadDim).Float(a.scale))
 }

@@ -47,8 +47,8 @@ type gradients struct {
 // rows adds what both kernels read.
 func (g *gradients) rows(x *gpu.Args, a *attend) *gpu.Args {
 	return x.Ptr(g.dy).Long(g.ldDy).Ptr(a.qp).Long(int64(a.q.Stride)).Ptr(g.lse).Long(g.ldL).Ptr(g.delta).
-		Int(a.heads).Int(a.kv.spec.KVHeads).Int(a.kv.spec.HeadDim).Float(a.scale).Ptr(a.kv.keys(a.layer)).Ptr(
-		a.kv.values(a.layer))
+		Int(a.heads).Int(a.kv.spec.KVHeads).Int(a.kv.spec.HeadDim).Float(a.scale).Ptr(a.kv.keys(a.layer)).
+		Ptr(a.kv.values(a.layer))
 }
 
 func (d *Device) backwardPlain(a *attend, g *gradients) {

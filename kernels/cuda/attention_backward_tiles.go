@@ -27,8 +27,8 @@ func (d *Device) backwardTiles(a *attend, g *gradients, width int) {
 	name, row := strconv.Itoa(width), 2*width+16
 	d.launch("attention_dq_"+name, gpu.Grid{X: (w.tiles + w.decodes) * a.heads, Y: 1, Z: 1, Threads: 128,
 		Dynamic: 4 * 64 * row},
-		operands(d.arg().Ptr(g.dq).Long(g.ldDq)).Ptr(a.b.tiles()).Int(w.tiles).Ptr(a.b.decodes()).Ptr(a.b.segOf()).Ptr(
-			a.b.segs()).Ptr(a.b.pageTable()))
+		operands(d.arg().Ptr(g.dq).Long(g.ldDq)).Ptr(a.b.tiles()).Int(w.tiles).Ptr(a.b.decodes()).Ptr(a.b.segOf()).
+			Ptr(a.b.segs()).Ptr(a.b.pageTable()))
 	list, uses := d.pageUses(a.b)
 	d.launch("attention_dkv_"+name, gpu.Grid{X: a.b.used.pages, Y: s.KVHeads, Z: 1, Threads: 128,
 		Dynamic: (2*64+2*kernels.PageSize)*row + 2*64*4},

@@ -42,8 +42,8 @@ func (d *Device) attentionTiles(a *attend, out output, width int) {
 	s, w := a.kv.spec, a.b.work
 	name, h := strconv.Itoa(width), a.heads
 	lists := func(x *gpu.Args) *gpu.Args {
-		return x.Ptr(a.b.segOf()).Ptr(a.b.segs()).Ptr(a.b.pageTable()).Int(h).Int(s.KVHeads).Int(s.HeadDim).Float(
-			a.scale)
+		return x.Ptr(a.b.segOf()).Ptr(a.b.segs()).Ptr(a.b.pageTable()).Int(h).Int(s.KVHeads).Int(s.HeadDim).
+			Float(a.scale)
 	}
 	shared, columns := tileShared(width, tileRows)
 	halves := ceil(s.HeadDim, columns)

@@ -91,8 +91,8 @@ func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids
 		d.note(d.gpu.Upload(b.word(w[0]), bytesOf(b.host[w[0]:w[1]])))
 	}
 	if len(fed) > 0 {
-		d.launch("feed", line(ceil(len(fed), 256), 256), d.arg().Ptr(b.p).Ptr(from).Ptr(b.word(b.fedAt())).Int(
-			len(fed)))
+		d.launch("feed", line(ceil(len(fed), 256), 256), d.arg().Ptr(b.p).Ptr(from).Ptr(b.word(b.fedAt())).
+			Int(len(fed)))
 	}
 }
 

@@ -55,7 +55,7 @@ func (d *Device) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
 	}
 	a.Long(int64(p.Len())).Float(s.GradScale).Float(float32(1 - s.LR*s.WeightDecay))
 	a.Float(float32(s.Beta1)).Float(float32(1 - s.Beta1)).Float(float32(s.Beta2)).Float(float32(1 - s.Beta2))
-	a.Float(float32(s.LR / (1 - math.Pow(s.Beta1, float64(s.Step))))).Float(
-		float32(math.Sqrt(1 - math.Pow(s.Beta2, float64(s.Step)))))
+	a.Float(float32(s.LR / (1 - math.Pow(s.Beta1, float64(s.Step))))).
+		Float(float32(math.Sqrt(1 - math.Pow(s.Beta2, float64(s.Step)))))
 	d.launch("adamw", each(1, p.Len()), a.Float(float32(s.Eps)))
 }

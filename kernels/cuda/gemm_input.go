@@ -123,7 +123,7 @@ func (d *Device) convert(to, p gpu.Ptr, t kernels.Tensor) matrix {
 	if t.Type == kernels.BF16 {
 		kernel = "operand_bf16"
 	}
-	d.launch(kernel, line(ceil(m.rows*(m.ld/8), 256), 256), d.arg().Ptr(to).Ptr(p).Int(t.Rows).Int(t.Cols).Long(
-		int64(t.Stride)).Int(m.ld))
+	d.launch(kernel, line(ceil(m.rows*(m.ld/8), 256), 256), d.arg().Ptr(to).Ptr(p).Int(t.Rows).Int(t.Cols).
+		Long(int64(t.Stride)).Int(m.ld))
 	return m
 }

@@ -124,8 +124,8 @@ func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weig
 	z := parts + gpu.Ptr(rows*chunks*partBytes)
 	d.logits(h, w, false, func(_, logits kernels.Tensor, r0, n0 int) {
 		a := d.arg().Ptr(parts).Int(chunks).Ptr(z)
-		a = addr(a, d.at(op, "logits", logits), logits).Ptr(row(ids, r0)).Int(n0).Int(logits.Cols).Int(w.n).Float(
-			invTemp)
+		a = addr(a, d.at(op, "logits", logits), logits).Ptr(row(ids, r0)).Int(n0).Int(logits.Cols).Int(w.n).
+			Float(invTemp)
 		d.launch("scoreChunks", chunkGrid(logits.Rows, logits.Cols, threads), a)
 	}, func(r0, rows int) {
 		o := o.from(r0)

@@ -48,8 +48,8 @@ func (d *Device) packRows(w *weight, row0 int, rows []byte, src kernels.DType, n
 	}
 	d.note(d.gpu.Upload(raw, rows))
 	if src == kernels.Q8 {
-		d.launch("pack_raw_q8", line(n, 256), d.arg().Ptr(w.p).Ptr(w.scales).Long(int64(w.ld)).Long(int64(row0)).Ptr(
-			raw).Int(w.k))
+		d.launch("pack_raw_q8", line(n, 256), d.arg().Ptr(w.p).Ptr(w.scales).Long(int64(w.ld)).Long(int64(row0)).
+			Ptr(raw).Int(w.k))
 		return
 	}
 	if src != kernels.F32 {
