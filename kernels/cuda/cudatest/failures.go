@@ -25,8 +25,8 @@ type Failure struct {
 	Runs     int    // at most so many calls fail, spread evenly over all; 0: each
 }
 
-// EachKind is EachFailure for memory that runs out at each allocation, and for launches that fail and a GPU that is lost
-// at 20 places, a subtest each.
+// EachKind is EachFailure for memory that runs out at each allocation, and for launches that fail and a GPU that is
+// lost at 20 places, a subtest each.
 func EachKind(t *testing.T, body func(d *cuda.Device) error) {
 	for name, f := range map[string]Failure{
 		"memory": {Function: "MemAllocAsync", Result: OutOfMemory},
