@@ -11,6 +11,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -30,11 +31,13 @@ func main() {
 	out := flag.String("out", "rows.jsonl", "rows to write")
 	n := flag.Int("n", 0, "at most so many questions; 0: all")
 	topK := flag.Int("topk", 3, "documents per search, as --topk in training")
+	part := flag.String("part", "both", "policy, simulator or both")
+	words := flag.Int("words", 30, "length of a document")
 	form := flag.String("form", string(search.SFT), "prompt of the simulator, as --search-mode in training")
 	longest := flag.Int("max-tokens", 700, "longer rows are left out")
 	seed := flag.Uint64("seed", 1, "seed of everything that is drawn")
 	flag.Parse()
-	w := &writer{topK: *topK, form: search.Form(*form), longest: *longest, rng: rand.New(rand.NewPCG(*seed, 0))}
+	w := &writer{part: *part, words: *words, topK: *topK, form: search.Form(*form), longest: *longest, rng: rand.New(rand.NewPCG(*seed, 0))}
 	if err := w.run(*model, *in, *out, *n); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
@@ -43,6 +46,8 @@ func main() {
 
 // writer makes rows.
 type writer struct {
+	part    string // policy, simulator or both
+	words   int    // length of a document
 	tok     *tokenizer.Tokenizer
 	tmpl    *tokenizer.Template
 	eos     int32
@@ -50,7 +55,7 @@ type writer struct {
 	form    search.Form
 	longest int
 	rng     *rand.Rand
-	all     []item
+	corpus  *corpus
 }
 
 // run reads the questions and writes, for each, an episode of the policy and an answer of the search engine.
@@ -65,11 +70,20 @@ func (w *writer) run(model, in, out string, n int) (err error) {
 	if w.eos, ok = w.tok.EOS(); !ok {
 		return fmt.Errorf("opening %s: the tokenizer names no end-of-sequence token", model)
 	}
-	if w.all, err = load(in); err != nil {
+	if w.topK < 1 || w.words < 1 {
+		return errors.New("--topk and --words: must be at least 1")
+	}
+	parts, ok := map[string][]func(item) (row, error){"policy": {w.episode}, "simulator": {w.documents},
+		"both": {w.episode, w.documents}}[w.part]
+	if !ok {
+		return fmt.Errorf("--part %s: give policy, simulator or both", w.part)
+	}
+	use, err := load(in)
+	if err != nil {
 		return err
 	}
-	w.rng.Shuffle(len(w.all), func(i, k int) { w.all[i], w.all[k] = w.all[k], w.all[i] })
-	use := w.all
+	w.corpus = newCorpus(use, w.words)
+	w.rng.Shuffle(len(use), func(i, k int) { use[i], use[k] = use[k], use[i] })
 	if n > 0 && n < len(use) {
 		use = use[:n]
 	}
@@ -85,7 +99,7 @@ func (w *writer) run(model, in, out string, n int) (err error) {
 	enc := json.NewEncoder(b)
 	rows, left := 0, 0
 	for _, it := range use {
-		for _, make := range []func(item) (row, error){w.episode, w.documents} {
+		for _, make := range parts {
 			r, err := make(it)
 			if err != nil {
 				return err

@@ -2,14 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
+	"github.com/zerosearch-go/zerosearch/rl/search"
 )
-
-// documentWords is how long the prompts of simulated engines ask a document to be.
-const documentWords = 30
 
 // item is a question with passages.
 type item struct {
@@ -21,7 +21,16 @@ type item struct {
 
 type passage struct{ Title, Text string }
 
-// load keeps the questions with a passage that says an answer of at most five words.
+// corpus is what documents are cut from: the supporting passages of all questions, and an index that finds those that
+// resemble a question.
+type corpus struct {
+	passages []passage
+	index    *search.BM25
+	// words is the length of a document.
+	words int
+}
+
+// load keeps the questions with a passage that contains an answer of at most five words.
 func load(path string) (out []item, err error) {
 	for row, err := range data.Rows(path) {
 		if err != nil {
@@ -37,65 +46,135 @@ func load(path string) (out []item, err error) {
 				return nil, fmt.Errorf("reading %s: row %d: %w", path, row.N, err)
 			}
 		}
-		if len(strings.Fields(it.GoldenAnswers[0])) <= 5 && len(it.Supporting) > 0 && it.sentence() != "" {
+		if len(strings.Fields(it.GoldenAnswers[0])) <= 5 && len(it.Supporting) > 0 && it.supported() {
 			out = append(out, it)
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("reading %s: no question has a supporting passage that says its answer", path)
+		return nil, fmt.Errorf("reading %s: no question has a supporting passage that contains its answer", path)
 	}
 	return out, nil
 }
 
-// sentence is a piece of a supporting passage, about documentWords long, that says the answer; "" if there is none.
-func (it item) sentence() string {
+// supported says whether a supporting passage contains the first accepted answer.
+func (it item) supported() bool {
 	for _, p := range it.Supporting {
-		words := strings.Fields(p.Text)
-		for from := 0; from < len(words); from += documentWords / 2 {
-			piece := strings.Join(words[from:min(from+documentWords, len(words))], " ")
-			if reward.SubEM(piece, it.GoldenAnswers[:1]) > 0 {
-				return piece
+		if reward.SubEM(p.Text, it.GoldenAnswers[:1]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// newCorpus indexes every passage once.
+func newCorpus(items []item, words int) *corpus {
+	c := &corpus{words: words}
+	var texts []string
+	seen := map[passage]bool{}
+	for _, it := range items {
+		for _, p := range slices.Concat(it.Supporting, it.Distractors) {
+			if !seen[p] && strings.TrimSpace(p.Text) != "" {
+				seen[p] = true
+				c.passages, texts = append(c.passages, p), append(texts, p.Title+"\n"+p.Text)
 			}
 		}
 	}
-	return ""
+	c.index = search.NewBM25(texts)
+	return c
 }
 
-// results are the documents of a search: one that says the answer among others, or others only.
+// pieces are the parts of a passage of about c.words words: whole sentences, as many as fit, or a part of a sentence
+// that is longer.
+func (c *corpus) pieces(p passage) (out []string) {
+	var piece []string
+	flush := func() {
+		if len(piece) > 0 {
+			out = append(out, strings.Join(piece, " "))
+		}
+		piece = nil
+	}
+	for _, sentence := range sentences(p.Text) {
+		if len(piece)+len(sentence) > c.words {
+			flush()
+		}
+		for len(sentence) > c.words {
+			out = append(out, strings.Join(sentence[:c.words], " "))
+			sentence = sentence[c.words:]
+		}
+		piece = append(piece, sentence...)
+	}
+	flush()
+	return out
+}
+
+// sentences splits a text into sentences of words: after a word that ends in a full stop, a question mark or an
+// exclamation mark, where the next begins with a capital letter.
+func sentences(text string) (out [][]string) {
+	words := strings.Fields(text)
+	from := 0
+	for i, w := range words {
+		last := i+1 == len(words)
+		if last || strings.ContainsAny(w[len(w)-1:], ".?!") && len(w) > 3 && unicode.IsUpper([]rune(words[i+1])[0]) {
+			out, from = append(out, words[from:i+1]), i+1
+		}
+	}
+	return out
+}
+
+// document writes a piece as a search engine over titled passages does.
+func document(p passage, piece string) string {
+	if p.Title == "" {
+		return piece
+	}
+	return `"` + p.Title + `" ` + piece
+}
+
+// results are the documents of a search: one that contains the answer among others, or others only.
 func (w *writer) results(it item, useful bool) string {
-	docs := make([]string, w.topK)
-	at := -1
+	docs := w.others(it, w.topK)
 	if useful {
-		at = w.rng.IntN(w.topK)
-		docs[at] = it.sentence()
+		docs[w.rng.IntN(w.topK)] = w.answering(it)
 	}
 	for i := range docs {
-		if i != at {
-			docs[i] = w.other(it)
-		}
 		docs[i] = fmt.Sprintf("Doc %d: %s", i+1, docs[i])
 	}
 	return strings.Join(docs, "\n")
 }
 
-// other is a piece of a passage that does not say the answer.
-func (w *writer) other(it item) string {
-	for range 20 {
-		p := w.all[w.rng.IntN(len(w.all))].Supporting[0]
-		if n := len(it.Distractors); n > 0 {
-			p = it.Distractors[w.rng.IntN(n)]
-		}
-		words := strings.Fields(p.Text)
-		if len(words) == 0 {
-			continue
-		}
-		from := w.rng.IntN(max(1, len(words)-documentWords))
-		piece := strings.Join(words[from:min(from+documentWords, len(words))], " ")
-		if reward.SubEM(piece, it.GoldenAnswers) == 0 {
-			return piece
+// answering is a piece of a supporting passage that contains the answer.
+func (w *writer) answering(it item) string {
+	for _, p := range it.Supporting {
+		for _, piece := range w.corpus.pieces(p) {
+			if reward.SubEM(piece, it.GoldenAnswers[:1]) > 0 {
+				return document(p, piece)
+			}
 		}
 	}
-	return "Nothing was found about this."
+	p := it.Supporting[0] // the answer lies across two pieces
+	return document(p, p.Text)
+}
+
+// others are n pieces that do not contain the answer: of the question's distractors and of the passages that the index
+// finds for the question, in random order.
+func (w *writer) others(it item, n int) []string {
+	from := slices.Clone(it.Distractors)
+	for _, h := range w.corpus.index.Find(it.Question, 8) {
+		from = append(from, w.corpus.passages[h.Passage])
+	}
+	w.rng.Shuffle(len(from), func(i, k int) { from[i], from[k] = from[k], from[i] })
+	var out []string
+	for len(out) < n {
+		p := w.corpus.passages[w.rng.IntN(len(w.corpus.passages))]
+		if len(from) > 0 {
+			p, from = from[0], from[1:]
+		}
+		pieces := w.corpus.pieces(p)
+		piece := pieces[w.rng.IntN(len(pieces))]
+		if d := document(p, piece); reward.SubEM(d, it.GoldenAnswers) == 0 {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // query is what one would type into a search box.
