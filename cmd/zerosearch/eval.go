@@ -24,11 +24,12 @@ type evalCmd struct {
 	common
 	simFlags
 	modelFlags
+	suiteFlags
 	Data      string   `name:"data" help:"Questions: .jsonl, .json (gzipped or not) or .parquet with question and golden_answers; several files are separated by commas." placeholder:"FILE"`
 	Sources   []string `name:"sources" help:"Only questions of these data sources." placeholder:"NAME"`
 	Limit     int      `name:"limit" help:"At most N questions, the first; 0: all." default:"0"`
 	PerSource int      `name:"per-source" help:"At most N questions of each data source, the first; 0: all." default:"0"`
-	Methods   []string `name:"method" help:"agent (searches as in training), or baselines: direct (answer at once), cot (chain of thought), rag (retrieve once); all: all four." default:"agent" placeholder:"NAME"`
+	Methods   []string `name:"method" help:"agent (searches as in training), or baselines: direct (answer at once), cot (chain of thought), rag (retrieve once); all: all four (default: agent; of --suite closed: direct, rag and agent)." placeholder:"NAME"`
 	Out       string   `name:"out" help:"Folder for eval.json, table.md and every episode; an interrupted evaluation goes on there." placeholder:"DIR"`
 	Episodes  string   `name:"episodes" help:"Write every episode to this file, as training does." placeholder:"FILE"`
 	Output    string   `name:"output" short:"o" help:"text, md (a table like the paper's) or json." default:"text" enum:"text,md,json"`
@@ -62,6 +63,9 @@ func (c *evalCmd) Run(w *world) error {
 	}
 	if c.Compare || len(c.Runs) > 0 {
 		return c.compare(w, boot)
+	}
+	if done, err := c.openSuite(w); done || err != nil {
+		return err
 	}
 	methods, err := c.check(w)
 	if err != nil {
@@ -132,7 +136,7 @@ func (c *evalCmd) Run(w *world) error {
 // check refuses what cannot be, before anything is read.
 func (c *evalCmd) check(w *world) ([]eval.Method, error) {
 	switch {
-	case c.Data == "":
+	case c.Data == "" && c.suite == nil:
 		return nil, usagef("--data is missing: give a file of questions")
 	case c.Limit < 0 || c.PerSource < 0:
 		return nil, usagef("--limit and --per-source must not be negative")
@@ -141,6 +145,9 @@ func (c *evalCmd) check(w *world) ([]eval.Method, error) {
 			usagef("there is no curriculum outside training: say how noisy a simulated engine is with --noise-rate")
 	case c.JSON && w.given("output") && c.Output != "json":
 		return nil, usagef("--json and --output %s contradict each other: give one or the other", c.Output)
+	}
+	if len(c.Methods) == 0 {
+		c.Methods = []string{string(eval.Agent)}
 	}
 	methods, err := eval.ParseMethods(c.Methods)
 	if err != nil {
@@ -158,11 +165,14 @@ func (c *evalCmd) check(w *world) ([]eval.Method, error) {
 
 // questions reads and chooses them.
 func (c *evalCmd) questions() ([]data.Question, error) {
-	all, err := data.LoadFiles(c.Data)
-	if err != nil {
+	set := &data.Set{}
+	if c.suite != nil {
+		set.Questions = c.suite.Heldout
+	} else if all, err := data.LoadFiles(c.Data); err != nil {
 		return nil, err
+	} else {
+		set.Questions = all
 	}
-	set := &data.Set{Questions: all}
 	if err := set.FromSources(c.Sources); err != nil {
 		return nil, err
 	}
@@ -318,7 +328,7 @@ func printEvaluation(w *world, e *eval.Evaluation, form string, asJSON bool, boo
 
 // free are flags that change no episode, or whose contents are compared.
 var free = []string{"sources", "limit", "per-source", "method", "out", "episodes", "output", "bootstrap", "confidence",
-	"compare",
+	"compare", "suite-data", "write-split",
 	"threads", "concurrency", "device", "sim-device"}
 
 // fingerprint is what the episodes come from: settings, the model and its adapter, the questions, what is searched.
