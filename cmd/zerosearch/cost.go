@@ -1,16 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
-	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -55,17 +51,10 @@ func dollars(usd float64) string {
 	return fmt.Sprintf("$%.2f", usd)
 }
 
-// costSoFar adds up what searching cost in the steps that a run directory records: those before a resumed run goes on.
-func costSoFar(dir string) (total search.Cost) {
-	text, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
-	if err != nil {
-		return total // there are none
-	}
-	for line := range strings.Lines(string(text)) {
-		var m rundir.Metrics
-		if json.Unmarshal([]byte(line), &m) == nil {
-			total = total.Add(rollout.StepCost(m))
-		}
+// costOf adds up what searching cost in steps.
+func costOf(steps []health.Step) (total search.Cost) {
+	for _, s := range steps {
+		total = total.Add(rollout.StepCost(s.Metrics))
 	}
 	return total
 }

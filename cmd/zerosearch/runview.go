@@ -2,12 +2,15 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
@@ -27,6 +30,8 @@ type runView struct {
 	rewards []float64
 	skips   int         // updates that were not made
 	cost    search.Cost // of searching, in all steps of the run
+	steps   []health.Step
+	ill     map[health.Kind]bool // what was wrong after the last step
 }
 
 func newRunView(w *world, t *rl.Trainer, total int, page *report.Run) *runView {
@@ -36,7 +41,8 @@ func newRunView(w *world, t *rl.Trainer, total int, page *report.Run) *runView {
 		w.finish(v.clock.finishing)
 	}
 	v.last.Store("")
-	v.cost = costSoFar(t.Out.Dir)
+	v.steps = stepsSoFar(t.Out.Dir)
+	v.cost = costOf(v.steps)
 	return v
 }
 
@@ -95,6 +101,7 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 		v.w.log.line("step %d: held-out questions: f1 %.3f  em %.3f  sub_em %.3f", step, f1, m["val/all/em"],
 			m["val/all/sub_em"])
 	}
+	v.judge(step, m)
 	if n := len(groups); n > 0 && len(groups[step%n]) > 0 && time.Since(v.shown) >= episodePeriod {
 		v.shown = time.Now()
 		v.w.log.showEpisode(step, groups[step%n][0])
@@ -102,6 +109,32 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 	if every := v.t.Config.Schedule.SaveEvery; every > 0 && step%every == 0 {
 		v.w.writeReport(v.page)
 	}
+}
+
+// judge warns of what is wrong with the run since this step.
+func (v *runView) judge(step int, m rundir.Metrics) {
+	v.steps = append(v.steps, health.Step{Step: step, Metrics: m})
+	ill := map[health.Kind]bool{}
+	for _, f := range health.Judge(v.steps) {
+		if ill[f.Kind] = true; !v.ill[f.Kind] {
+			v.w.log.line("%s", v.w.log.paint(33, fmt.Sprintf("warning: step %d: %s", step, f.Text)))
+		}
+	}
+	v.ill = ill
+}
+
+// stepsSoFar are the steps that a run directory records: those before a resumed run goes on.
+func stepsSoFar(dir string) (steps []health.Step) {
+	text, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		return nil // there are none
+	}
+	for line := range strings.Lines(string(text)) {
+		if s, err := health.Parse([]byte(line)); err == nil {
+			steps = append(steps, s)
+		}
+	}
+	return steps
 }
 
 // episodePeriod is how often an episode is shown.

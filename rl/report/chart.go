@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/zerosearch-go/zerosearch/rl/health"
 	"math"
 	"strconv"
 	"strings"
@@ -89,7 +90,7 @@ type tick struct {
 }
 
 // draw makes the chart of a panel. ok is false if the run has none of its metrics.
-func draw(p panel, rows []row) (c chart, ok bool) {
+func draw(p panel, rows []health.Step) (c chart, ok bool) {
 	c = chart{Title: p.title, Hint: p.hint, Width: chartWidth, Height: chartHeight, Left: marginLeft,
 		Right: chartWidth - marginRight, Top: marginTop,
 		Bottom: chartHeight - marginBottom}
@@ -128,9 +129,9 @@ func draw(p panel, rows []row) (c chart, ok bool) {
 }
 
 // hasMetric says whether any row has the metric.
-func hasMetric(rows []row, metric string) bool {
+func hasMetric(rows []health.Step, metric string) bool {
 	for _, r := range rows {
-		if _, ok := r.values[metric]; ok {
+		if _, ok := r.Metrics[metric]; ok {
 			return true
 		}
 	}
@@ -138,12 +139,12 @@ func hasMetric(rows []row, metric string) bool {
 }
 
 // repeats says whether a metric equals, in all rows, one of the lines already drawn, as F1 does if it is the reward.
-func repeats(rows []row, metric string, drawn []line) bool {
+func repeats(rows []health.Step, metric string, drawn []line) bool {
 	for _, l := range drawn {
 		same := true
 		for _, r := range rows {
-			a, ok := r.values[metric]
-			b, also := r.values[l.metric]
+			a, ok := r.Metrics[metric]
+			b, also := r.Metrics[l.metric]
 			same = same && ok == also && a == b
 		}
 		if same {
@@ -154,9 +155,9 @@ func repeats(rows []row, metric string, drawn []line) bool {
 }
 
 // latest is the last value of a metric, NaN if there is none.
-func latest(rows []row, metric string) float64 {
+func latest(rows []health.Step, metric string) float64 {
 	for i := len(rows) - 1; i >= 0; i-- {
-		if v, ok := rows[i].values[metric]; ok {
+		if v, ok := rows[i].Metrics[metric]; ok {
 			return v
 		}
 	}
@@ -165,11 +166,11 @@ func latest(rows []row, metric string) float64 {
 
 // sample gives the points of a chart, [points][1 + lines]: a step, then a value for each line, NaN if there is none. If
 // there are more than maxPoints rows, neighbouring rows are averaged.
-func sample(rows []row, series []line) (points [][]float64) {
-	var kept []row
+func sample(rows []health.Step, series []line) (points [][]float64) {
+	var kept []health.Step
 	for _, r := range rows {
 		for _, l := range series {
-			if _, ok := r.values[l.metric]; ok {
+			if _, ok := r.Metrics[l.metric]; ok {
 				kept = append(kept, r)
 				break
 			}
@@ -179,11 +180,11 @@ func sample(rows []row, series []line) (points [][]float64) {
 	for i := range n {
 		part := kept[i*len(kept)/n : (i+1)*len(kept)/n]
 		p := make([]float64, 1+len(series))
-		p[0] = float64(part[len(part)-1].step)
+		p[0] = float64(part[len(part)-1].Step)
 		for k, l := range series {
 			var sum, count float64
 			for _, r := range part {
-				if v, ok := r.values[l.metric]; ok {
+				if v, ok := r.Metrics[l.metric]; ok {
 					sum, count = sum+v, count+1
 				}
 			}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/health"
 )
 
 //go:embed page.html
@@ -173,7 +174,7 @@ func (r *Run) charts() (charts, more []chart) {
 	}
 	others := map[string]bool{}
 	for _, row := range r.rows {
-		for name := range row.values {
+		for name := range row.Metrics {
 			if !named[name] {
 				others[name] = true
 			}
@@ -198,7 +199,7 @@ func (r *Run) tiles() (out []tile) {
 	if total := cmp.Or(r.option("total-steps"), r.option("steps")); total != "" && total != "0" {
 		of = "of " + total
 	}
-	add("Steps", fmt.Sprint(r.rows[n-1].step), of)
+	add("Steps", fmt.Sprint(r.rows[n-1].Step), of)
 	for _, m := range []struct{ label, metric string }{{"Reward", "critic/score/mean"}, {"F1", "reward/f1"},
 		{"Exact match", "reward/em"}, {"Held-out F1", "val/all/f1"}, {"Loss", "train/loss"}} {
 		from, to, note := ends(r.rows, m.metric)
@@ -221,7 +222,7 @@ func (r *Run) tiles() (out []tile) {
 	if v := latest(r.rows, "rollout/logprob_diff_max"); !math.IsNaN(v) {
 		most := 0.0
 		for _, row := range r.rows {
-			most = max(most, row.values["rollout/logprob_diff_max"])
+			most = max(most, row.Metrics["rollout/logprob_diff_max"])
 		}
 		add("Sampler − trainer", number(most), "largest difference of a log-prob")
 	}
@@ -230,10 +231,10 @@ func (r *Run) tiles() (out []tile) {
 
 // ends gives the means of the first and the last tenth of a metric's values, and a note that says so. The note is "" if
 // there are no values.
-func ends(rows []row, metric string) (from, to float64, note string) {
+func ends(rows []health.Step, metric string) (from, to float64, note string) {
 	var all []float64
 	for _, r := range rows {
-		if v, has := r.values[metric]; has {
+		if v, has := r.Metrics[metric]; has {
 			all = append(all, v)
 		}
 	}
@@ -251,9 +252,9 @@ func ends(rows []row, metric string) (from, to float64, note string) {
 	return from, to, note
 }
 
-func sum(rows []row, metric string) (total float64) {
+func sum(rows []health.Step, metric string) (total float64) {
 	for _, r := range rows {
-		total += r.values[metric]
+		total += r.Metrics[metric]
 	}
 	return total
 }

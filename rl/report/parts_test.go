@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/health"
 )
 
 // seen writes spans as text: [class:part of a token], {text of the environment}.
@@ -174,11 +175,11 @@ func TestAxis(t *testing.T) {
 
 // A curve of many steps is drawn with at most maxPoints points, and keeps both ends.
 func TestDrawManySteps(t *testing.T) {
-	var rows []row
+	var rows []health.Step
 	for i := 1; i <= 10001; i++ {
-		m := row{i, map[string]float64{"x": math.Sin(float64(i) * float64(i)), "rare": 1}}
+		m := health.Step{Step: i, Metrics: map[string]float64{"x": math.Sin(float64(i) * float64(i)), "rare": 1}}
 		if i%100 != 0 {
-			delete(m.values, "rare")
+			delete(m.Metrics, "rare")
 		}
 		rows = append(rows, m)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
@@ -30,7 +31,7 @@ type Run struct {
 	configText string         // config.yaml, with secrets hidden
 	config     map[string]any // its values
 	metrics    tail
-	rows       []row
+	rows       []health.Step
 	episodes   tail
 	count      int           // episodes read
 	first      *stepEpisodes // of the first step, nil before there is one
@@ -40,12 +41,6 @@ type Run struct {
 	tok        *tokenizer.Tokenizer
 	tokTried   string // the folders that were last searched for a tokenizer
 	version    int    // number of changes
-}
-
-// row is a line of metrics.jsonl.
-type row struct {
-	step   int
-	values map[string]float64 // by name of the metric; null is left out
 }
 
 // Open reads a run directory. It is an error if it has neither metrics nor episodes.
@@ -120,16 +115,10 @@ func (r *Run) option(name string) string {
 }
 
 func (r *Run) readRow(line []byte) {
-	var values map[string]*float64
-	if json.Unmarshal(line, &values) != nil || values["step"] == nil {
+	m, err := health.Parse(line)
+	if err != nil {
 		r.damaged++
 		return
-	}
-	m := row{int(*values["step"]), map[string]float64{}}
-	for name, v := range values {
-		if v != nil && name != "step" { // null stands for a value that was not finite
-			m.values[name] = *v
-		}
 	}
 	r.rows = append(r.rows, m)
 }

@@ -114,7 +114,7 @@ func (r *Run) validation() (table, bool) {
 	found := map[string]map[string]*history{} // by source and score
 	steps := map[int]bool{}
 	for _, row := range r.rows {
-		for name, v := range row.values {
+		for name, v := range row.Metrics {
 			rest, ok := strings.CutPrefix(name, "val/")
 			at := strings.LastIndexByte(rest, '/')
 			if !ok || at < 0 {
@@ -130,7 +130,7 @@ func (r *Run) validation() (table, bool) {
 				found[source][score] = f
 			}
 			f.best, f.last = max(f.best, v), v
-			steps[row.step] = true
+			steps[row.Step] = true
 		}
 	}
 	if len(found) == 0 {

@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"slices"
+
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
@@ -12,6 +14,7 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 	n := float64(max(1, len(all)))
 	var reward, length, turns, valid, searches, useful, simulated, asked, empty, tau, answered, f1, em float64
 	lo, hi := 0.0, 0.0
+	var withUseful, withNoisy answerShare
 	for i, e := range all {
 		reward += e.Reward / n
 		s := scores(e)
@@ -41,6 +44,9 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 				tau += t.Tau
 				if t.Quality == string(search.Useful) {
 					useful++
+					withUseful.add(t.Documents, e.GoldenAnswers)
+				} else {
+					withNoisy.add(t.Documents, e.GoldenAnswers)
 				}
 			}
 		}
@@ -56,7 +62,31 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 	if simulated > 0 {
 		m["search/tau"], m["search/useful_rate"] = tau/simulated, useful/simulated
 	}
+	withUseful.put(m, "search/useful_has_answer")
+	withNoisy.put(m, "search/noisy_has_answer")
 	return m
+}
+
+// answerShare is the share of search results in which an accepted answer stands.
+type answerShare struct{ results, found int }
+
+// add counts a result. It contains an answer if one of its documents does, by the containment of sub_em. A question
+// without accepted answers says nothing.
+func (a *answerShare) add(documents, golds []string) {
+	if len(golds) == 0 {
+		return
+	}
+	a.results++
+	if slices.ContainsFunc(documents, func(d string) bool { return reward.SubEM(d, golds) == 1 }) {
+		a.found++
+	}
+}
+
+// put adds the share to m if there were results.
+func (a *answerShare) put(m rundir.Metrics, name string) {
+	if a.results > 0 {
+		m[name] = float64(a.found) / float64(a.results)
+	}
 }
 
 func scores(e *episode.Episode) reward.Scores {
