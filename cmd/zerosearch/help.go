@@ -22,7 +22,11 @@ var flagGroups = []flagGroup{
 	{"model", "Model:",
 		"model shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
 			"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
+<<<<<<< ours
 	{"data", "Data:", "data suite suite-data write-split sources docs prompt shapes limit per-source max-answer-words filter-overlong-prompts " +
+=======
+	{"data", "Data:", "data measure sources docs prompt shapes limit per-source max-answer-words filter-overlong-prompts " +
+>>>>>>> theirs
 		"no-shuffle eval-data eval-split eval-every eval-limit"},
 	{"rollout", "Rollout and sampling:", "train-batch-size questions n turns max-turns max-tokens min-tokens " +
 		"max-response-length max-start-length max-obs-length max-context prompt-length observation-length " +
@@ -66,7 +70,8 @@ var verbHelps = map[string]verbHelp{
 		"sft --model DIR --data rows.jsonl --out runs/adapter --lora-r 16 --lr 1e-4 --steps 500"}},
 	"simulate": {"model data topk noise-rate simulation-temperature simulation-max-tokens search-mode seed", []string{
 		"simulate --model SIMULATOR --data queries.jsonl --noise-rate 0.25",
-		"simulate --search-mode remote --remote-url http://127.0.0.1:6001 --data queries.jsonl"}},
+		"simulate --search-mode remote --remote-url http://127.0.0.1:6001 --data queries.jsonl",
+		"simulate --measure documents.jsonl --data queries.jsonl"}},
 	"eval": {"model data search-mode corpus topk method limit max-turns out output", []string{
 		"eval --model runs/first --data test.jsonl --search-mode bm25 --corpus corpus.jsonl",
 		"eval --model runs/first --data test.jsonl --method all --out evals/first",

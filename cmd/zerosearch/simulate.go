@@ -17,9 +17,10 @@ type simulateCmd struct {
 	common
 	simFlags
 	modelFlags
-	Data   string        `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin." default:"-" placeholder:"FILE"`
-	Seed   uint64        `name:"seed" help:"Seed of sampling; what a request gets depends on its content, not on its line." default:"1"`
-	Search config.Search `embed:""`
+	Data    string        `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin." default:"-" placeholder:"FILE"`
+	Measure []string      `name:"measure" help:"Write no documents: score those in these folders and files (what simulate wrote, or a run's episodes)." placeholder:"DIR|FILE"`
+	Seed    uint64        `name:"seed" help:"Seed of sampling; what a request gets depends on its content, not on its line." default:"1"`
+	Search  config.Search `embed:""`
 }
 
 type simulateRequest struct {
@@ -39,6 +40,9 @@ type simulateAnswer struct {
 }
 
 func (c *simulateCmd) Run(w *world) error {
+	if c.Measure != nil {
+		return c.measure(w)
+	}
 	if c.Search.NoiseRate == nil {
 		c.Search.NoiseRate = new(float64) // no step, no curriculum
 	}

@@ -15,7 +15,7 @@ import (
 //
 //	score(d, q) = sum over the words w of q: idf(w) tf/(tf + K1 (1 - B + B |d|/avg)), idf = ln(1 + (N - df + 1/2)/(df + 1/2))
 //
-// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). The function terms
+// with Lucene's defaults, K1 1.2 and B 0.75 (Lucene 8 on: without the constant factor K1 + 1). The function Terms
 // defines what a word is.
 type BM25 struct {
 	// K1 and B are the constants of the formula; NewBM25 sets them.
@@ -43,7 +43,7 @@ func NewBM25(passages []string) *BM25 {
 		terms: map[string]int32{}}
 	total := 0.0
 	for i, p := range passages {
-		for w, single := range terms(p) {
+		for w, single := range Terms(p) {
 			if !single {
 				x.length[i]++
 			}
@@ -82,7 +82,7 @@ func (x *BM25) Find(query string, k int) []Hit {
 	buf := x.scratch.Get().(*[]float64)
 	score := *buf
 	touched := []int32{}
-	for w, single := range terms(query) { // a word that the query holds twice counts twice
+	for w, single := range Terms(query) { // a word that the query holds twice counts twice
 		id, ok := x.terms[w]
 		if !ok || single {
 			continue

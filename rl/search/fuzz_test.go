@@ -83,7 +83,7 @@ func FuzzTerms(f *testing.F) {
 			return
 		}
 		asked := false
-		for term, single := range terms(text) {
+		for term, single := range Terms(text) {
 			require.NotEmpty(t, term)
 			asked = asked || !single
 		}

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// terms yields the index terms of a text, in lower case and without accents. English stop words are left out, and
+// Terms yields the index terms of a text, in lower case and without accents. English stop words are left out, and
 // English plurals become singulars. Words end at Unicode's word boundaries (UAX #29) and at ASCII punctuation. Scripts
 // that are written without blanks, and Hangul, which appends particles to words, give every pair of neighbouring
 // characters (see continuous), and every character by itself. single marks a single character of a longer text: it is
 // indexed, so that a query of one character finds it, and it is ignored in queries.
-func terms(text string) iter.Seq2[string, bool] {
+func Terms(text string) iter.Seq2[string, bool] {
 	return func(yield func(term string, single bool) bool) {
 		for field := range strings.FieldsSeq(strings.ToLower(text)) {
 			ok := true

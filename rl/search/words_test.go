@@ -53,7 +53,7 @@ func TestLanguages(t *testing.T) {
 }
 
 func queryTerms(text string) (out []string) {
-	for term, single := range terms(text) {
+	for term, single := range Terms(text) {
 		if !single {
 			out = append(out, term)
 		}
@@ -113,12 +113,12 @@ func TestTermsStop(t *testing.T) {
 	all := queryTerms(text)
 	require.Equal(t, []string{"one", "東京", "京都", "lodz", "two"}, all)
 	n := 0
-	for range terms(text) {
+	for range Terms(text) {
 		n++
 	}
 	for most := range n {
 		seen := 0
-		for range terms(text) {
+		for range Terms(text) {
 			if seen++; seen > most {
 				break
 			}

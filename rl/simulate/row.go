@@ -1,0 +1,163 @@
+// Package simulate makes documents offline, by the million if need be, and measures them: a simulated search engine
+// answers the queries of a file, and what it wrote is kept in shards that a reader of JSON lines or parquet can use.
+package simulate
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/pyjson"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/search"
+)
+
+// Row is a query with the documents that were written for it.
+type Row struct {
+	Query         string         `json:"query"`
+	Question      string         `json:"question"`
+	GoldenAnswers []string       `json:"golden_answers"`
+	Quality       search.Quality `json:"quality"`
+	Documents     []string       `json:"documents"`
+	// Raw is the complete output of the simulator; "" where it was not kept.
+	Raw string `json:"raw"`
+	// PromptTokens and CompletionTokens count the tokens that the simulator read and wrote.
+	PromptTokens     int `json:"prompt_tokens"`
+	CompletionTokens int `json:"completion_tokens"`
+	// Failure says why there are no documents; "" where there are.
+	Failure string `json:"error,omitempty"`
+}
+
+// Files are the files with documents in a path: the shards that a simulation wrote into a folder, the episodes.jsonl of
+// a run directory, or the file itself.
+func Files(path string) ([]string, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading simulated documents: %w", err)
+	}
+	if !st.IsDir() {
+		return []string{path}, nil
+	}
+	var files []string
+	for _, pattern := range []string{shardPrefix + "*.jsonl", shardPrefix + "*.parquet", "episodes.jsonl"} {
+		found, _ := filepath.Glob(filepath.Join(path, pattern)) // the pattern is well formed
+		files = append(files, found...)
+	}
+	if files == nil {
+		return nil, fmt.Errorf("reading simulated documents: %s has neither %s*.jsonl nor %s*.parquet nor "+
+			"episodes.jsonl: give what simulate --out wrote, or a run directory", path, shardPrefix, shardPrefix)
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// shardPrefix begins the names of the shards.
+const shardPrefix = "rows-"
+
+// ReadRows yields the rows of files in order. A row is what simulate writes, or an episode of a run: then it yields
+// one row for every search of the episode.
+func ReadRows(files ...string) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for _, file := range files {
+			for raw, err := range data.Rows(file) {
+				var rows []Row
+				if err == nil {
+					if rows, err = parseRows(raw); err != nil {
+						err = fmt.Errorf("reading %s: row %d: %w", file, raw.N, err)
+					}
+				}
+				if err != nil {
+					yield(Row{}, err)
+					return
+				}
+				for _, r := range rows {
+					if !yield(r, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// parseRows reads the documents of one row of a file.
+func parseRows(raw data.Row) ([]Row, error) {
+	r := Row{}
+	var answers data.Answers
+	for column, v := range map[string]any{"query": &r.Query, "question": &r.Question, "golden_answers": &answers,
+		"quality": &r.Quality, "documents": &r.Documents, "raw": &r.Raw, "prompt_tokens": &r.PromptTokens,
+		"completion_tokens": &r.CompletionTokens, "error": &r.Failure} {
+		if _, err := raw.Get(column, v); err != nil {
+			return nil, err
+		}
+	}
+	r.GoldenAnswers = answers
+	if turns, ok := raw.Columns["turns"]; ok {
+		return searches(r, turns)
+	}
+	switch {
+	case r.Failure != "":
+	case raw.Columns["documents"] == nil && r.Raw == "":
+		return nil, errors.New("no column documents: the columns are " + strings.Join(raw.Names(), ", "))
+	case raw.Columns["documents"] == nil:
+		r.Documents = search.Split(r.Raw)
+	}
+	return []Row{r}, nil
+}
+
+// searches gives a row for every search of an episode that found something.
+func searches(episode Row, turns []byte) (rows []Row, err error) {
+	var list []struct {
+		Action, Query string
+		Documents     []string
+		Quality       search.Quality
+	}
+	if err := pyjson.Unmarshal(turns, &list); err != nil {
+		return nil, fmt.Errorf("column turns: %w", err)
+	}
+	for _, t := range list {
+		if t.Action == "search" && t.Documents != nil {
+			rows = append(rows, Row{Query: t.Query, Question: episode.Question, GoldenAnswers: episode.GoldenAnswers,
+				Quality: t.Quality, Documents: t.Documents})
+		}
+	}
+	return rows, nil
+}
+
+// Known are the question and the accepted answers of queries, by query.
+type Known map[string]Row
+
+// ReadKnown reads requests: rows with a query, a question and golden_answers. Of rows with the same query the first is
+// kept.
+func ReadKnown(path string) (Known, error) {
+	out := Known{}
+	for raw, err := range data.Rows(path) {
+		if err != nil {
+			return nil, err
+		}
+		var r Row
+		var answers data.Answers
+		for column, v := range map[string]any{"query": &r.Query, "question": &r.Question, "golden_answers": &answers} {
+			if _, err := raw.Get(column, v); err != nil {
+				return nil, fmt.Errorf("reading %s: row %d: %w", path, raw.N, err)
+			}
+		}
+		if _, ok := out[r.Query]; !ok {
+			r.GoldenAnswers = answers
+			out[r.Query] = r
+		}
+	}
+	return out, nil
+}
+
+// Complete adds what is known to a row that names no accepted answer.
+func (k Known) Complete(r Row) Row {
+	if known, ok := k[r.Query]; ok && len(r.GoldenAnswers) == 0 {
+		r.Question, r.GoldenAnswers = known.Question, known.GoldenAnswers
+	}
+	return r
+}
