@@ -74,9 +74,9 @@ func (p *progress) erase() {
 	}
 }
 
-// paint colours text on a terminal: 1 bold, 2 dim, 32 green, 33 yellow, 36 cyan.
+// paint colours text on a terminal: 0 not, 1 bold, 2 dim, 32 green, 33 yellow, 36 cyan.
 func (p *progress) paint(code int, text string) string {
-	if !p.color {
+	if !p.color || code == 0 {
 		return text
 	}
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", code, text)

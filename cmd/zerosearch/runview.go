@@ -31,12 +31,12 @@ type runView struct {
 	skips   int         // updates that were not made
 	cost    search.Cost // of searching, in all steps of the run
 	steps   []health.Step
-	ill     map[health.Kind]bool // what was wrong after the last step
+	told    map[health.Kind]toldFinding
 }
 
 func newRunView(w *world, t *rl.Trainer, total int, page *report.Run) *runView {
 	v := &runView{w: w, t: t, total: total, page: page, began: time.Now(), shown: time.Now(),
-		clock: newStepClock(t.From, total)}
+		clock: newStepClock(t.From, total), told: map[health.Kind]toldFinding{}}
 	if t.From < total {
 		w.finish(v.clock.finishing)
 	}
@@ -78,6 +78,7 @@ func (v *runView) watch() (stop func()) {
 // step shows a step's numbers.
 func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) {
 	v.clock.step(step)
+	v.steps = append(v.steps, health.Step{Step: step, Metrics: m})
 	v.rewards = append(v.rewards, m["critic/score/mean"])
 	v.skips += int(m["actor/skipped_updates"] + m["critic/skipped_updates"])
 	v.cost = v.cost.Add(rollout.StepCost(m))
@@ -97,11 +98,8 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 		m["perf/throughput"], eta(v.began, step-v.t.From, v.total-v.t.From))
 	v.last.Store(line)
 	v.w.log.status("%s", strings.TrimRight(line, " "))
-	if f1, ok := m["val/all/f1"]; ok {
-		v.w.log.line("step %d: held-out questions: f1 %.3f  em %.3f  sub_em %.3f", step, f1, m["val/all/em"],
-			m["val/all/sub_em"])
-	}
-	v.judge(step, m)
+	v.heldOut(step, m)
+	v.judge(step)
 	if n := len(groups); n > 0 && len(groups[step%n]) > 0 && time.Since(v.shown) >= episodePeriod {
 		v.shown = time.Now()
 		v.w.log.showEpisode(step, groups[step%n][0])
@@ -111,16 +109,54 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 	}
 }
 
-// judge warns of what is wrong with the run since this step.
-func (v *runView) judge(step int, m rundir.Metrics) {
-	v.steps = append(v.steps, health.Step{Step: step, Metrics: m})
-	ill := map[health.Kind]bool{}
-	for _, f := range health.Judge(v.steps) {
-		if ill[f.Kind] = true; !v.ill[f.Kind] {
+// judge warns of what is wrong with the run since this step. What was said and is still so is not said again, unless it
+// has become worse.
+func (v *runView) judge(step int) {
+	for _, f := range health.Judge(v.steps).Findings {
+		told, ok := v.told[f.Kind]
+		if !ok || f.State.WorseThan(told.state) || step-told.step > quietSteps {
+			told.state = f.State
 			v.w.log.line("%s", v.w.log.paint(33, fmt.Sprintf("warning: step %d: %s", step, f.Text)))
 		}
+		told.step = step
+		v.told[f.Kind] = told
 	}
-	v.ill = ill
+}
+
+// toldFinding is how bad a finding was when the user was told, and the last step in which it was made.
+type toldFinding struct {
+	state health.State
+	step  int
+}
+
+// quietSteps is for how many steps a finding must have been gone before it is told again.
+const quietSteps = 10
+
+// heldOut says how the policy answers held-out questions, and whether that is better or worse than before.
+func (v *runView) heldOut(step int, m rundir.Metrics) {
+	f1, ok := m[health.HeldOutF1]
+	if !ok {
+		return
+	}
+	text := fmt.Sprintf("step %d: held-out questions: f1 %.3f  em %.3f  sub_em %.3f", step, f1, m["val/all/em"],
+		m["val/all/sub_em"])
+	best, at := 0.0, 0
+	for _, s := range v.steps {
+		if old, ok := s.Metrics[health.HeldOutF1]; ok && s.Step < step && (at == 0 || old > best) {
+			best, at = old, s.Step
+		}
+	}
+	colour := 0
+	switch {
+	case at == 0:
+	case f1 > best:
+		text, colour = text+fmt.Sprintf("  ▲ %.3f above the best so far (step %d)", f1-best, at), 32
+	case f1 < best:
+		text, colour = text+fmt.Sprintf("  ▼ %.3f below the best (step %d)", best-f1, at), 33
+	default:
+		text += fmt.Sprintf("  equal to the best (step %d)", at)
+	}
+	v.w.log.line("%s", v.w.log.paint(colour, text))
 }
 
 // stepsSoFar are the steps that a run directory records: those before a resumed run goes on.

@@ -1,10 +1,11 @@
-// Package health judges from the metrics of a run whether it can learn, and says in words what is wrong and what to do.
+// Package health judges a run by its metrics: whether it can learn, learns, is flat or has collapsed. It says so in
+// words, with what to do.
 package health
 
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 )
 
 // Step is a line of metrics.jsonl: the number of a step and its metrics by name.
@@ -31,59 +32,72 @@ func Parse(line []byte) (Step, error) {
 	return s, nil
 }
 
+// State says how a run goes, or how bad a finding is.
+type State string
+
+// The states.
+const (
+	// Early means that there are too few steps to say more.
+	Early State = "too early to say"
+	// Learning means that the reward rises, or that the loss of fine-tuning falls.
+	Learning State = "learning"
+	// Steady means that the reward stays where little is left to learn, or while the search engine becomes noisier.
+	Steady State = "steady"
+	// Warned is the state of a finding that does not keep a run from learning.
+	Warned State = "warning"
+	// Flat means that the reward does not change.
+	Flat State = "flat"
+	// Worse means that the reward falls, or that the loss of fine-tuning rises.
+	Worse State = "getting worse"
+	// Collapsed means that a run has lost what it had learned.
+	Collapsed State = "collapsed"
+	// CannotLearn means that the updates have nothing to learn from.
+	CannotLearn State = "cannot learn"
+)
+
+// severity orders the states of findings; other states are 0.
+func (s State) severity() int {
+	return slices.Index([]State{"", Warned, Flat, Worse, Collapsed, CannotLearn}, s)
+}
+
+// WorseThan says whether a state of findings is worse than another.
+func (s State) WorseThan(o State) bool { return s.severity() > o.severity() }
+
 // Finding is something that is wrong with a run.
 type Finding struct {
 	// Kind names what is wrong. It stays the same while the numbers in Text change.
 	Kind Kind
-	// Text is a sentence for the user: what was measured, what it means, and what to do.
+	// State is how bad it is: Warned or worse.
+	State State
+	// Text says what was measured, what it means, and what to do.
 	Text string
 }
 
-// Kind is a kind of finding.
-type Kind string
-
-// The kinds of findings.
-const (
-	// EngineIgnorant means that useful results rarely contain an accepted answer.
-	EngineIgnorant Kind = "engine_ignorant"
-	// NoiseHasAnswer means that noisy results contain an accepted answer about as often as useful ones.
-	NoiseHasAnswer Kind = "noise_has_answer"
-)
-
-const (
-	recent     = 10 // the last steps that a judgement looks at
-	minResults = 20 // search results below which a share of them is not judged
-	minUseful  = 0.5
-	maxNoisy   = 0.5 // of the share of useful results with an answer
-)
-
-// Judge says what is wrong after the last of the steps, which are in ascending order; nil if nothing is.
-func Judge(steps []Step) (found []Finding) {
-	last := steps[max(0, len(steps)-recent):]
-	useful, usefulResults := hasAnswer(last, "search/useful_has_answer", func(rate float64) float64 { return rate })
-	noisy, noisyResults := hasAnswer(last, "search/noisy_has_answer", func(rate float64) float64 { return 1 - rate })
-	if usefulResults >= minResults && useful < minUseful {
-		found = append(found, Finding{EngineIgnorant, fmt.Sprintf("only %.0f%% of the useful search results contain "+
-			"the answer: the simulated engine does not know enough, and the policy learns not to trust it: use a "+
-			"better --simulation-llm, or --search-mode simulate_prompt", 100*useful)})
-	}
-	if usefulResults >= minResults && noisyResults >= minResults && noisy > maxNoisy*useful {
-		found = append(found, Finding{NoiseHasAnswer, fmt.Sprintf("%.0f%% of the noisy search results contain the "+
-			"answer, and %.0f%% of the useful ones: the simulated engine hardly tells them apart, so that tau changes "+
-			"little: use a better --simulation-llm", 100*noisy, 100*useful)})
-	}
-	return found
+// Verdict is the judgement of a run after its last step.
+type Verdict struct {
+	// State is that of the worst finding, or how the reward goes if there are no findings but warnings.
+	State State
+	// Summary says how reward and held-out F1, or the loss, went; "" before the first step.
+	Summary string
+	// Findings are what is wrong, the worst first.
+	Findings []Finding
 }
 
-// hasAnswer is the share of results with an answer over several steps, and about how many results it is a share of. of
-// is the share of results that are of the kind, from that of useful ones.
-func hasAnswer(steps []Step, metric string, of func(useful float64) float64) (share, results float64) {
-	for _, s := range steps {
-		if v, ok := s.Metrics[metric]; ok {
-			m := s.Metrics
-			n := m["rollout/episodes"] * m["search/per_question"] * of(m["search/useful_rate"])
-			share, results = share+v*n, results+n
+// Judge judges a run after the last of its steps, which are in ascending order.
+func Judge(steps []Step) Verdict {
+	v := Verdict{State: direction(steps), Summary: summary(steps)}
+	for _, check := range checks {
+		if f := check(steps); f != nil {
+			v.Findings = append(v.Findings, *f)
 		}
 	}
-	return share / max(results, 1e-9), results
+	slices.SortStableFunc(v.Findings, func(a, b Finding) int { return b.State.severity() - a.State.severity() })
+	if len(v.Findings) == 0 || v.Findings[0].State == Warned {
+		return v
+	}
+	v.State = v.Findings[0].State
+	if v.State.WorseThan(Worse) { // the reason why the reward does not rise is known
+		v.Findings = slices.DeleteFunc(v.Findings, func(f Finding) bool { return f.Kind == NotRising })
+	}
+	return v
 }
