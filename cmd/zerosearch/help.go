@@ -22,11 +22,8 @@ var flagGroups = []flagGroup{
 	{"model", "Model:",
 		"model shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
 			"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
-<<<<<<< ours
-	{"data", "Data:", "data suite suite-data write-split sources docs prompt shapes limit per-source max-answer-words filter-overlong-prompts " +
-=======
-	{"data", "Data:", "data measure sources docs prompt shapes limit per-source max-answer-words filter-overlong-prompts " +
->>>>>>> theirs
+	{"data", "Data:", "data measure suite suite-data write-split sources docs prompt shapes limit per-source " +
+		"max-answer-words filter-overlong-prompts " +
 		"no-shuffle eval-data eval-split eval-every eval-limit"},
 	{"rollout", "Rollout and sampling:", "train-batch-size questions n turns max-turns max-tokens min-tokens " +
 		"max-response-length max-start-length max-obs-length max-context prompt-length observation-length " +

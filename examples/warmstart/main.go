@@ -37,7 +37,8 @@ func main() {
 	longest := flag.Int("max-tokens", 700, "longer rows are left out")
 	seed := flag.Uint64("seed", 1, "seed of everything that is drawn")
 	flag.Parse()
-	w := &writer{part: *part, words: *words, topK: *topK, form: search.Form(*form), longest: *longest, rng: rand.New(rand.NewPCG(*seed, 0))}
+	w := &writer{part: *part, words: *words, topK: *topK, form: search.Form(*form), longest: *longest,
+		rng: rand.New(rand.NewPCG(*seed, 0))}
 	if err := w.run(*model, *in, *out, *n); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
