@@ -129,11 +129,17 @@ func document(p passage, piece string) string {
 	return `"` + p.Title + `" ` + piece
 }
 
-// results are the documents of a search: one that contains the answer among others, or others only.
+// results are the documents of a search. Useful ones are a piece that contains the answer, first in two of three
+// results, and other pieces of the supporting passages; noisy ones are such other pieces
+// only.
 func (w *writer) results(it item, useful bool) string {
-	docs := w.others(it, w.topK)
+	var docs []string
 	if useful {
-		docs[w.rng.IntN(w.topK)] = w.answering(it)
+		docs = append(docs, w.answering(it))
+	}
+	docs = append(docs, w.others(it, w.topK-len(docs))...)
+	if w.rng.IntN(3) == 0 {
+		w.rng.Shuffle(len(docs), func(i, k int) { docs[i], docs[k] = docs[k], docs[i] })
 	}
 	for i := range docs {
 		docs[i] = fmt.Sprintf("Doc %d: %s", i+1, docs[i])
@@ -154,23 +160,31 @@ func (w *writer) answering(it item) string {
 	return document(p, p.Text)
 }
 
-// others are n pieces that do not contain the answer: of the question's distractors and of the passages that the index
-// finds for the question, in random order.
+// others are n pieces that do not contain the answer: of the supporting passages, then of the question's distractors
+// and of the passages that the index finds for the question.
 func (w *writer) others(it item, n int) []string {
-	from := slices.Clone(it.Distractors)
-	for _, h := range w.corpus.index.Find(it.Question, 8) {
-		from = append(from, w.corpus.passages[h.Passage])
+	shuffled := func(p []passage) []passage {
+		p = slices.Clone(p)
+		w.rng.Shuffle(len(p), func(i, k int) { p[i], p[k] = p[k], p[i] })
+		return p
 	}
-	w.rng.Shuffle(len(from), func(i, k int) { from[i], from[k] = from[k], from[i] })
+	var from []passage
+	for range n {
+		from = append(from, it.Supporting...)
+	}
+	found := slices.Clone(it.Distractors)
+	for _, h := range w.corpus.index.Find(it.Question, 8) {
+		found = append(found, w.corpus.passages[h.Passage])
+	}
+	from = slices.Concat(from, shuffled(found), shuffled(w.corpus.passages))
 	var out []string
-	for len(out) < n {
-		p := w.corpus.passages[w.rng.IntN(len(w.corpus.passages))]
-		if len(from) > 0 {
-			p, from = from[0], from[1:]
+	for _, p := range from {
+		if len(out) == n {
+			break
 		}
 		pieces := w.corpus.pieces(p)
-		piece := pieces[w.rng.IntN(len(pieces))]
-		if d := document(p, piece); reward.SubEM(d, it.GoldenAnswers) == 0 {
+		d := document(p, pieces[w.rng.IntN(len(pieces))])
+		if reward.SubEM(d, it.GoldenAnswers) == 0 && !slices.Contains(out, d) {
 			out = append(out, d)
 		}
 	}
