@@ -2,7 +2,7 @@
 //
 // A policy learns by reinforcement to think, to search and to answer over several turns; a second language model plays
 // the search engine and writes useful or noisy documents, noisier as training goes on (ZeroSearch, arXiv 2505.04588).
-// Both models, the rollouts, the rewards, the gradients and the optimiser live in one process. The program is
+// Both models, the rollouts, the rewards, the gradients and the optimizer live in one process. The program is
 // cmd/zerosearch; this module is the library it is a thin caller of.
 //
 // # Rooms

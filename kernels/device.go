@@ -36,7 +36,7 @@ type Device interface {
 	// A Q8 weight also takes src Q8, what was quantised before: of each row K bytes, signed, and then an F16 scale for
 	// each group of 32 of them, Q8RowBytes together; it is kept as it is.
 	PackHost(w Weight, row0 int, rows []byte, src DType)
-	// Pack packs rows [row0, row0+rows.Rows) of w from an F32 tensor [rows, K]: what follows an optimiser step.
+	// Pack packs rows [row0, row0+rows.Rows) of w from an F32 tensor [rows, K]: what follows an optimizer step.
 	Pack(w Weight, row0 int, rows Tensor)
 	// Unpack writes rows [row0, row0+dst.Rows) of w, widened to F32, to dst [rows, K].
 	Unpack(dst Tensor, w Weight, row0 int)

@@ -246,7 +246,7 @@ func TestGoldenAdamW(t *testing.T) {
 	}
 }
 
-// checkAdamW does the case's optimiser steps, and compares losses, norms and the weights at the end.
+// checkAdamW does the case's optimizer steps, and compares losses, norms and the weights at the end.
 func (r *rig) checkAdamW(g *golden, params []*Param, worst float64) {
 	o := newAdam(r, params)
 	for s, want := range g.Scalars.AdamW {

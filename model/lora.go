@@ -200,7 +200,7 @@ func (a *Adapter) Params() []*Param { return a.trained() }
 // ZeroGrads clears all gradients.
 func (a *Adapter) ZeroGrads() { a.zeroGrads() }
 
-// Repack brings the packed weight of p up to date with its master, after an optimiser step.
+// Repack brings the packed weight of p up to date with its master, after an optimizer step.
 func (a *Adapter) Repack(p *Param) { a.repack(p) }
 
 // adapters counts those that were ever made.

@@ -131,7 +131,7 @@ func (m *Model) Params() []*Param { return m.trained() }
 // ZeroGrads clears all gradients.
 func (m *Model) ZeroGrads() { m.zeroGrads() }
 
-// Repack brings the packed weight of p up to date with its master, after an optimiser step. Vectors need nothing.
+// Repack brings the packed weight of p up to date with its master, after an optimizer step. Vectors need nothing.
 func (m *Model) Repack(p *Param) { m.repack(p) }
 
 // Head is the output matrix [V, C]: the embedding if they are tied.

@@ -16,7 +16,7 @@ type Param struct {
 
 	// W is a matrix as the operations use it, nil for vectors. After Master changes, Repack brings W up to date.
 	W kernels.Weight
-	// Master is F32 [N, K]: what the optimiser moves; none for the matrices of a frozen model. A vector is F32 [1, n]
+	// Master is F32 [N, K]: what the optimizer moves; none for the matrices of a frozen model. A vector is F32 [1, n]
 	// in every model and is used as it is.
 	Master kernels.Tensor
 	// Grad is F32 of Master's shape, what Backward adds to; none in a frozen model.

@@ -49,7 +49,7 @@ func (t *Trainer) openCritic(ctx context.Context, dev kernels.Device, o train.Op
 	return err
 }
 
-// saveCritic writes the critic into the checkpoint dir: the folder critic holds what of it learns, and its optimiser.
+// saveCritic writes the critic into the checkpoint dir: the folder critic holds what of it learns, and its optimizer.
 func (t *Trainer) saveCritic(dir string) error {
 	c := t.Updater.Values.Critic
 	dir = filepath.Join(dir, criticDir)

@@ -93,7 +93,7 @@ func (t *Trainer) heldOut() string {
 func (t *Trainer) compareBest(st *rundir.State) {
 	if now := t.heldOut(); now != "" && st.HeldOut != "" && st.HeldOut != now {
 		t.Notes = append(t.Notes,
-			fmt.Sprintf("the held-out questions are others than those of step %d: --keep-best begins to compare anew",
+			fmt.Sprintf("the held-out questions have changed since step %d: --keep-best starts anew",
 				st.BestStep))
 		st.Best, st.BestStep, st.HeldOut = 0, 0, ""
 	}

@@ -168,7 +168,7 @@ func (t *Trainer) addModel(e *engine.Engine, name string, m *model.Model, kv ker
 		MaxSequences: sequences})
 }
 
-// openUpdater makes optimiser, reference and loss.
+// openUpdater makes optimizer, reference and loss.
 func (t *Trainer) openUpdater(ctx context.Context, dev kernels.Device, o train.Options) (err error) {
 	c := &t.Config
 	u := &t.Updater

@@ -19,7 +19,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/update"
 )
 
-// ReplayPlan is the mapping `replay:` of a configuration: which trajectories make an optimiser step, in which order, at
+// ReplayPlan is the mapping `replay:` of a configuration: which trajectories make an optimizer step, in which order, at
 // which learning rate.
 type ReplayPlan struct {
 	// MiniBatches lists trajectories by their place in the file, from 0. Every mini-batch is one step of the replay.

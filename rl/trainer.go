@@ -196,7 +196,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 // worker is the Worker as a step uses it: its searches are counted, and its curriculum knows the policy's success.
 func (t *Trainer) worker() *rollout.Worker {
 	r := t.Worker
-	r.Runner.Searcher = t.Meter.Over(r.Runner.Searcher)
+	r.Runner.Searcher = t.Meter.Wrap(r.Runner.Searcher)
 	if t.stop != nil && !t.Config.Search.Repeatable() {
 		r.Runner.Searcher = rollout.LimitAfterStop(r.Runner.Searcher, t.Config.Search.Mode,
 			cmp.Or(t.Config.Search.Timeout, rollout.MaxWaitAfterStop), t.stop)

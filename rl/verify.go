@@ -193,7 +193,7 @@ func (v *verifier) begin(ctx context.Context, after rundir.State) error {
 			was = searchless(was)
 		}
 		if changed, _ := rundir.Changes(was, now); len(changed) > 0 {
-			return fmt.Errorf("what the run came from is not as it was: %s", fingerprint.Sentence(changed))
+			return fmt.Errorf("the inputs of the run have changed: %s", fingerprint.Sentence(changed))
 		}
 	}
 	if v.t.searches != nil {

@@ -62,7 +62,7 @@ func markdown(e *episode.Episode) string {
 	var s strings.Builder
 	for _, l := range e.Transcript() {
 		s.WriteString("    ")
-		if l.Kind == episode.Shown {
+		if l.Kind == episode.EnvironmentLine {
 			s.WriteString("    ")
 		}
 		s.WriteString(l.Text + "\n")

@@ -70,7 +70,7 @@ right() {
 	if command -v compute-sanitizer >/dev/null; then
 		for tool in memcheck racecheck; do
 			within 60 compute-sanitizer --target-processes all --tool "$tool" "$here/zerosearch-gputest" --device "$device" --quick --limit 9m \
-				--run '^conformance$' --cases '^(norm|rope|swiglu|narrow|optimiser|gradient)$' >"$report/$tool.txt" 2>&1
+				--run '^conformance$' --cases '^(norm|rope|swiglu|narrow|optimizer|gradient)$' >"$report/$tool.txt" 2>&1
 			tail -3 "$report/$tool.txt"
 		done
 	fi

@@ -6,7 +6,7 @@
 {"do": "score", "dtype": "bf16", "model": DIR, "sequences": 8, "length": 512}
                                   seconds of the log-probabilities of all tokens, four sequences at once
 
-Answers: {"seconds": s} or {"error": "..."}. The number of threads is the first argument. Operands, modules and optimisers are kept
+Answers: {"seconds": s} or {"error": "..."}. The number of threads is the first argument. Operands, modules and optimizers are kept
 between requests, so that only the first request for something pays for making it.
 """
 import gc

@@ -16,7 +16,7 @@ import (
 )
 
 // quickCases are those of the suite that take seconds where the GPU is simulated.
-const quickCases = "embed|norm|rope|swiglu|gather|optimiser|special|narrow|memory|weights|cache|empty|golden|gradient"
+const quickCases = "embed|norm|rope|swiglu|gather|optimizer|special|narrow|memory|weights|cache|empty|golden|gradient"
 
 // conformance is the suite that every device passes in go test, run by the package testing here: the suite takes a
 // *testing.T, with subtests, and testing.RunTests is what gives one outside of go test. What testing prints is read

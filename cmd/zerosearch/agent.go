@@ -108,7 +108,7 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 	a.worker = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template,
 		MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
 		Runner: episode.Runner{Policy: roles.EnginePolicy(a.eng, served0, a.model),
-			Searcher: a.meter.Over(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
+			Searcher: a.meter.Wrap(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
 			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs,
 				MaxContext: context, Sampling: sampling}}}
 	if err := a.worker.Runner.Config.Validate(); err != nil {

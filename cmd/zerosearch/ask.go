@@ -146,7 +146,7 @@ func (c *askCmd) ask(ctx context.Context, a *agent, question string, onTurn func
 // turnOf is what a reader wants to see of a turn.
 func turnOf(t episode.Turn) askTurn {
 	out := askTurn{Documents: orEmpty(t.Documents)}
-	if _, rest, ok := strings.Cut(t.Whole(), "<think>"); ok {
+	if _, rest, ok := strings.Cut(t.FullText(), "<think>"); ok {
 		think, _, _ := strings.Cut(rest, "</think>")
 		out.Think = strings.TrimSpace(think)
 	}

@@ -176,7 +176,7 @@ type benchGRPOCmd struct {
 	Prompt      int  `name:"prompt-length" help:"Tokens of a prompt." default:"140"`
 	Observation int  `name:"observation-length" help:"Tokens of a result." default:"300"`
 	Given       bool `name:"given-results" help:"The results are there already, as a search engine's: nobody writes them."`
-	MiniBatch   int  `name:"ppo-mini-batch-size" help:"Trajectories in an optimiser step; 0: all." default:"0"`
+	MiniBatch   int  `name:"ppo-mini-batch-size" help:"Trajectories in an optimizer step; 0: all." default:"0"`
 	LoRAR       int  `name:"lora-r" help:"Rank of an adapter on all linear layers; 0: train all weights." default:"0"`
 	NoReference bool `name:"no-reference" help:"No KL term."`
 	Recompute   bool `name:"recompute" help:"Keep the layers' inputs only."`

@@ -68,7 +68,7 @@ func TestDynamicSampling(t *testing.T) {
 	require.True(t, string(a) == string(b), "the replay of the updates gives the same weights")
 }
 
-// A server that serves another model, recorded episodes that are others: going on with either is refused by name.
+// A server that serves another model, recorded episodes that have changed: going on with either is refused by name.
 func TestOtherSearchesAreNamed(t *testing.T) {
 	var name atomic.Value
 	name.Store("simulator-1")
@@ -99,5 +99,5 @@ func TestOtherSearchesAreNamed(t *testing.T) {
 	flipped(t, recorded, `"documents":\["(.)`)
 	code, _, stderr = zs("", trainArgs(t, replayed, append(replay, "--total-steps", "2", "--resume", "auto")...)...)
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "--search-episodes holds something else")
+	require.Contains(t, stderr, "the content of --search-episodes has changed")
 }

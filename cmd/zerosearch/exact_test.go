@@ -151,8 +151,9 @@ func TestResumeSaysWhatChanged(t *testing.T) {
 	}
 	code, stderr := again("--data", other, "--lr", "2e-3", "--noise-rate", "0.5")
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "not as it was: --data holds something else; --lr was 0.001, is 0.002; --noise-rate "+
-		"is 0.5, was not given: take it back, or add --force to go on with it")
+	require.Contains(t, stderr,
+		"the inputs have changed: the content of --data has changed; --lr was 0.001, is 0.002; --noise-rate "+
+			"is 0.5, was not given: undo the change, or add --force to resume anyway")
 	code, stderr = again("--seed", "5")
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "--seed was 1, is 5")
@@ -160,17 +161,17 @@ func TestResumeSaysWhatChanged(t *testing.T) {
 	require.NoError(t, os.WriteFile(corpus, []byte(`{"contents":"a is Ay"}`), 0o644))
 	code, stderr = again("--corpus", corpus)
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "--corpus holds something else")
+	require.Contains(t, stderr, "the content of --corpus has changed")
 	code, stderr = again("--resume", filepath.Join(out, "checkpoints/step-1"))
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "has later checkpoints, up to step 2")
 
 	code, stderr = again("--data", other, "--force", "--save-every", "0", "--keep-last", "1", "--concurrency", "1")
 	require.Zero(t, code, stderr)
-	require.Contains(t, stderr, "note: resuming with --force: --data holds something else")
+	require.Contains(t, stderr, "note: resuming with --force: the content of --data has changed")
 	code, stderr = again("--resume", filepath.Join(out, "checkpoints/step-3"), "--total-steps", "4")
 	require.Equal(t, 1, code, "the questions are the forced ones now")
-	require.Contains(t, stderr, "--data holds something else")
+	require.Contains(t, stderr, "the content of --data has changed")
 }
 
 // A full disk at a checkpoint is one clear error; what was saved before is whole, and the run goes on from it to the

@@ -96,42 +96,44 @@ func TestReplacedSourcesAreNamed(t *testing.T) {
 		verbs, want string
 		change      func() func()
 	}{
-		{"train eval replay", "the weights of --model are others", func() func() {
+		{"train eval replay", "the weights of --model have changed", func() func() {
 			return s.flip(t,
 				"model/model.safetensors")
 		}},
-		{"train eval replay", "the tokenizer of --model is another one", func() func() {
+		{"train eval replay", "the tokenizer of --model has changed", func() func() {
 			return s.swap(t,
 				"model/tokenizer.json", `"version"`, ` "version"`)
 		}},
-		{"train eval replay", "the chat template of --model is another one", func() func() {
+		{"train eval replay", "the chat template of --model has changed", func() func() {
 			return s.swap(t,
 				"model/tokenizer_config.json", "for m in", "for  m in")
 		}},
-		{"train eval", "adapter holds something else", func() func() {
+		{"train eval", "the content of --adapter has changed", func() func() {
 			return s.flip(t,
 				"adapter1/adapter_model.safetensors")
 		}},
-		{"train eval", "chat-template holds something else", func() func() {
+		{"train eval", "the content of --chat-template has changed", func() func() {
 			return s.swap(t, "template.jinja", "for m in",
 				"for  m in")
 		}},
-		{"train eval", "corpus holds something else", func() func() {
+		{"train eval", "the content of --corpus has changed", func() func() {
 			return s.swap(t, "corpus.jsonl", "b is Bx",
 				"b is By")
 		}},
-		{"train eval", "the weights of --simulation-llm are others", func() func() {
+		{"train eval", "the weights of --simulation-llm have changed", func() func() {
 			return s.flip(t,
 				"simulator/model.safetensors")
 		}},
-		{"train", "the weights of --ref-model are others", func() func() {
+		{"train", "the weights of --ref-model have changed", func() func() {
 			return s.flip(t, "reference/model.safetensors")
 		}},
-		{"train", "--data holds something else", func() func() {
+		{"train", "the content of --data has changed", func() func() {
 			return s.swap(t, "q.jsonl", "what is a", "who is a")
 		}},
 		{"eval", "the questions were others", func() func() { return s.swap(t, "q.jsonl", "what is a", "who is a") }},
-		{"replay", "--replay holds something else", func() func() { return s.swap(t, "episodes.jsonl", "0.", "0.0") }},
+		{"replay", "the content of --replay has changed", func() func() {
+			return s.swap(t, "episodes.jsonl", "0.", "0.0")
+		}},
 	} {
 		undo := c.change()
 		for _, verb := range strings.Fields(c.verbs) {
@@ -162,7 +164,7 @@ func TestSimulatorOverThePolicysBase(t *testing.T) {
 	s.flip(t, "adapter1/adapter_model.safetensors")
 	code, _, stderr := zs("", args("--total-steps", "2", "--resume", "auto")...)
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "the adapter of --simulation-llm is another one")
+	require.Contains(t, stderr, "the adapter of --simulation-llm has changed")
 }
 
 // A reward program that was rewritten gives other rewards: resuming says so.
@@ -179,7 +181,7 @@ func TestReplacedRewardProgramIsNamed(t *testing.T) {
 	code, _, stderr := zs("", trainArgs(t, out, "--total-steps", "2", "--reward", "exec:"+program, "--resume",
 		"auto")...)
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "the reward.sh of --reward is another one")
+	require.Contains(t, stderr, "the reward.sh of --reward has changed")
 }
 
 // An evaluation that sampled goes on sampling, by its own config.yaml too; one that took the likeliest ids is not
@@ -211,8 +213,8 @@ func TestBestScoreOfOtherQuestions(t *testing.T) {
 	mustRun(t, "", args("Ax", "--total-steps", "1")...)
 	code, _, stderr := zs("", args("Ax", "--total-steps", "2", "--resume", "auto")...)
 	require.Zero(t, code, stderr)
-	require.NotContains(t, stderr, "questions are others")
+	require.NotContains(t, stderr, "questions have changed")
 	code, _, stderr = zs("", args("never", "--total-steps", "3", "--resume", "auto")...)
 	require.Zero(t, code, stderr)
-	require.Contains(t, stderr, "the held-out questions are others than those of step")
+	require.Contains(t, stderr, "the held-out questions have changed since step")
 }

@@ -49,7 +49,7 @@ type runPlan struct {
 	Steps     int `json:"steps"`
 	Episodes  int `json:"episodes"`        // of the whole run
 	PolicyIDs int `json:"policy_ids_most"` // sampled in a step, if every turn runs to its end
-	Optimiser int `json:"optimiser_steps"` // of the whole run
+	Optimizer int `json:"optimiser_steps"` // of the whole run
 }
 
 func (c *planCmd) Run(w *world) error {
@@ -176,8 +176,8 @@ func countRun(pl plan.Planner, o config.Config) (*runPlan, error) {
 func (p *trainPlan) print(w *world) error {
 	fmt.Fprintf(w.out, "%s: %s, %.1f M parameters\n", p.Model, p.Arch, float64(p.Parameters)/1e6)
 	if r := p.Run; r != nil {
-		fmt.Fprintf(w.out, "%d questions; %d steps, %d episodes, %d optimiser steps; at most %d sampled ids a step\n",
-			r.Questions, r.Steps, r.Episodes, r.Optimiser, r.PolicyIDs)
+		fmt.Fprintf(w.out, "%d questions; %d steps, %d episodes, %d optimizer steps; at most %d sampled ids a step\n",
+			r.Questions, r.Steps, r.Episodes, r.Optimizer, r.PolicyIDs)
 	}
 	if err := p.table(w); err != nil {
 		return fmt.Errorf("writing the plan: %w", err)

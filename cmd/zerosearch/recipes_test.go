@@ -56,7 +56,7 @@ func TestRecipes(t *testing.T) {
 			code, stdout, stderr := zs("", "train", "--config", file, "--model", folder(t, string(text), "model"),
 				"--simulation-llm", folder(t, string(text), "simulation-llm"), "--data", data, "--train-batch-size",
 				"1", "--dry-run")
-			require.Contains(t, stdout, "optimiser steps", stderr)
+			require.Contains(t, stdout, "optimizer steps", stderr)
 			if code != 0 {
 				require.Contains(t, stderr, "planning the memory of", "only memory may be missing")
 			}

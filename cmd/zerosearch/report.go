@@ -62,12 +62,12 @@ func (w *world) showLive(r *report.Run, address string) (stop func(), err error)
 		return nil, err
 	}
 	live := report.NewLive(r)
-	live.OnlyHere = l.Addr().(*net.TCPAddr).IP.IsLoopback()
+	live.LocalOnly = l.Addr().(*net.TCPAddr).IP.IsLoopback()
 	s := &http.Server{Handler: live, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	go s.Serve(l)
 	w.log.line("live at http://%s/", l.Addr())
 	return func() {
-		live.Settle()
+		live.WaitForBrowser()
 		s.Close()
 	}, nil
 }
@@ -88,13 +88,13 @@ func (p *progress) showEpisode(step int, e *episode.Episode) {
 		if len(text) > 200 {
 			text = append(text[:197], []rune("...")...)
 		}
-		code := map[episode.LineKind]int{episode.Asked: 1, episode.Said: 36, episode.Shown: 2,
-			episode.Judged: 33}[l.Kind]
-		if l.Kind == episode.Judged && e.Reward > 0 {
+		code := map[episode.LineKind]int{episode.QuestionLine: 1, episode.PolicyLine: 36, episode.EnvironmentLine: 2,
+			episode.OutcomeLine: 33}[l.Kind]
+		if l.Kind == episode.OutcomeLine && e.Reward > 0 {
 			code = 32
 		}
 		indent := "    "
-		if l.Kind == episode.Shown {
+		if l.Kind == episode.EnvironmentLine {
 			indent += "  "
 		}
 		p.line("%s%s", indent, p.paint(code, strings.TrimSpace(string(text))))

@@ -31,7 +31,7 @@ type benchRooflineCmd struct {
 	Prompt      int  `name:"prompt-length" help:"Tokens of a prompt, the policy's and the simulator's." default:"250"`
 	Observation int  `name:"observation-length" help:"Tokens of the documents that a search finds." default:"750"`
 	Given       bool `name:"given-results" help:"A search engine finds the documents: no simulator writes them."`
-	MiniBatch   int  `name:"ppo-mini-batch-size" help:"Trajectories in an optimiser step; 0: all." default:"0"`
+	MiniBatch   int  `name:"ppo-mini-batch-size" help:"Trajectories in an optimizer step; 0: all." default:"0"`
 	LoRAR       int  `name:"lora-r" help:"Rank of an adapter on all linear layers; 0: train all weights." default:"0"`
 	NoReference bool `name:"no-reference" help:"No KL term."`
 	Recompute   bool `name:"recompute" help:"Keep the layers' inputs only; --no-recompute keeps all activations." default:"true" negatable:""`

@@ -47,7 +47,7 @@ type sftCmd struct {
 	Out       string `name:"out" resume:"free" help:"Run directory." placeholder:"DIR"`
 	SaveDType string `name:"save-dtype" resume:"free" help:"Type of saved weights: f32 or bf16 (default: as --dtype)." default:""`
 	Resume    string `name:"resume" resume:"free" help:"Go on from the last checkpoint of --out (auto), or from a checkpoint folder." placeholder:"auto|DIR"`
-	Force     bool   `name:"force" resume:"free" help:"Resume although data or settings are others than those of the checkpoint."`
+	Force     bool   `name:"force" resume:"free" help:"Resume although data or settings differ from the checkpoint's."`
 	Seed      uint64 `name:"seed" help:"Seed of the order of the rows and of a new adapter." default:"1"`
 }
 

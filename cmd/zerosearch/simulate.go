@@ -76,7 +76,7 @@ func (c *simulateCmd) Run(w *world) error {
 		return err
 	}
 	w.notes(engines.Notes)
-	s := c.Search.Meter().Over(engines.Searcher)
+	s := c.Search.Meter().Wrap(engines.Searcher)
 	in, err := w.input(c.Data)
 	if err != nil {
 		return err

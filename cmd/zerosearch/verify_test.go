@@ -206,7 +206,7 @@ func TestVerifyKnowsTheStart(t *testing.T) {
 	undo := s.flip(t, "model/model.safetensors")
 	code, _, stderr := zs("", "verify", s.path("run"))
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "what the run came from is not as it was: the weights of --model are others")
+	require.Contains(t, stderr, "the inputs of the run have changed: the weights of --model have changed")
 	undo()
 	t.Setenv("ZEROSEARCH_LR", "0.5") // of another run
 	t.Setenv("ZEROSEARCH_REF_MODEL", s.path("reference"))

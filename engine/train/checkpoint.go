@@ -30,11 +30,11 @@ func (t *optimizer) SaveState(dir string) error {
 func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 	meta, err := readTensors(ctx, t.dev, filepath.Join(dir, stateFile), t.state())
 	if err != nil {
-		return fmt.Errorf("restoring the optimiser: %w", err)
+		return fmt.Errorf("restoring the optimizer: %w", err)
 	}
 	step, err := strconv.Atoi(meta["step"])
 	if err != nil || step < 0 {
-		return fmt.Errorf("restoring the optimiser: %s carries no step count: it was not written by this program",
+		return fmt.Errorf("restoring the optimizer: %s carries no step count: it was not written by this program",
 			filepath.Join(dir, stateFile))
 	}
 	for _, f := range t.flats {

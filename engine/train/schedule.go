@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Schedule is a learning-rate schedule by its usual name, counted in optimiser steps.
+// Schedule is a learning-rate schedule by its usual name, counted in optimizer steps.
 type Schedule struct {
 	Name   string // constant, linear or cosine: what happens after the warm-up
 	Warmup int    // steps over which the multiplier rises linearly to 1

@@ -73,11 +73,11 @@ func (d Difference) String() string {
 	case divided && d.Now == "":
 		return fmt.Sprintf("--%s has no %s any more", flag, of)
 	case divided && of == Weights:
-		return fmt.Sprintf("the weights of --%s are others", flag)
+		return fmt.Sprintf("the weights of --%s have changed", flag)
 	case divided:
-		return fmt.Sprintf("the %s of --%s is another one", of, flag)
+		return fmt.Sprintf("the %s of --%s has changed", of, flag)
 	}
-	return fmt.Sprintf("--%s holds something else", flag)
+	return fmt.Sprintf("the content of --%s has changed", flag)
 }
 
 // Sentence joins the descriptions of differences.

@@ -42,21 +42,21 @@ func partsOf(t *testing.T, dir string) Parts {
 // A change of a file changes exactly the part that it belongs to. Other files change no part.
 func TestEachFileIsItsPart(t *testing.T) {
 	for _, c := range []struct{ file, text, want string }{
-		{"model.safetensors", "Weights", "the weights of --model are others"},
-		{"config.json", `{"model_type":"qwen2"}`, "the configuration of --model is another one"},
-		{"generation_config.json", `{"eos_token_id":3}`, "the configuration of --model is another one"},
-		{"tokenizer.json", `{"model":{"a":1}}`, "the tokenizer of --model is another one"},
-		{"special_tokens_map.json", `{"a":1}`, "the tokenizer of --model is another one"},
-		{"added_tokens.json", `{"a":1}`, "the tokenizer of --model is another one"},
+		{"model.safetensors", "Weights", "the weights of --model have changed"},
+		{"config.json", `{"model_type":"qwen2"}`, "the configuration of --model has changed"},
+		{"generation_config.json", `{"eos_token_id":3}`, "the configuration of --model has changed"},
+		{"tokenizer.json", `{"model":{"a":1}}`, "the tokenizer of --model has changed"},
+		{"special_tokens_map.json", `{"a":1}`, "the tokenizer of --model has changed"},
+		{"added_tokens.json", `{"a":1}`, "the tokenizer of --model has changed"},
 		{"tokenizer_config.json", `{"eos_token":"x","chat_template":"{{ a }}"}`,
-			"the tokenizer of --model is another one"},
+			"the tokenizer of --model has changed"},
 		{"tokenizer_config.json", `{"eos_token":"</s>","chat_template":"{{ x }}"}`,
-			"the chat template of --model is another one"},
-		{"chat_template.jinja", "{{ x }}", "the chat template of --model is another one"},
-		{"additional_chat_templates/tool_use.jinja", "{{ x }}", "the chat template of --model is another one"},
-		{"additional_chat_templates/default.jinja", "{{ c }}", "the chat template of --model is another one"},
-		{"adapter_model.safetensors", "Adapter", "the adapter of --model is another one"},
-		{"adapter_config.json", `{"r":4,"base_model_name_or_path":"/here"}`, "the adapter of --model is another one"},
+			"the chat template of --model has changed"},
+		{"chat_template.jinja", "{{ x }}", "the chat template of --model has changed"},
+		{"additional_chat_templates/tool_use.jinja", "{{ x }}", "the chat template of --model has changed"},
+		{"additional_chat_templates/default.jinja", "{{ c }}", "the chat template of --model has changed"},
+		{"adapter_model.safetensors", "Adapter", "the adapter of --model has changed"},
+		{"adapter_config.json", `{"r":4,"base_model_name_or_path":"/here"}`, "the adapter of --model has changed"},
 		{"adapter_config.json", `{"base_model_name_or_path":"/elsewhere","r":8}`, ""},
 		{"optimizer.safetensors", "others", ""},
 		{"README.md", "x", ""},
@@ -83,7 +83,7 @@ func TestFoldersMoveAndShardsCount(t *testing.T) {
 	write(t, filepath.Join(moved, "m-2.safetensors"), "2")
 	sharded := partsOf(t, moved)
 	write(t, filepath.Join(moved, "m-2.safetensors"), "3")
-	require.Equal(t, "the weights of --model are others", Sentence(Compare(sharded, partsOf(t, moved))))
+	require.Equal(t, "the weights of --model have changed", Sentence(Compare(sharded, partsOf(t, moved))))
 	require.NoError(t, os.Remove(filepath.Join(moved, "m-2.safetensors")))
 	require.ErrorContains(t, Parts{}.Model("model", moved), "m-2.safetensors")
 }
@@ -120,7 +120,8 @@ func TestDifferences(t *testing.T) {
 	now.Content("data", "ab", "")
 	now.Content("model.weights", "y")
 	require.Equal(t,
-		"--data holds something else; --lr was 0.1, is 0.2; --model has no adapter any more; --model had no weights; "+
+		"the content of --data has changed; --lr was 0.1, is 0.2; --model has no adapter any more; --model had no "+
+			"weights; "+
 			"--n was 4, is not given; --topk is 3, was not given", Sentence(Compare(was, now)))
 	require.Empty(t, Compare(nil, Parts{}))
 	require.ErrorContains(t, Parts{}.File("w", t.TempDir()), "is not a regular file")

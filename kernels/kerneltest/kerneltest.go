@@ -146,7 +146,7 @@ var groups = []struct {
 	{"embed", embedCases}, {"norm", normCases}, {"matmul", matmulCases}, {"rope", ropeCases},
 	{"attention", attentionCases},
 	{"swiglu", swigluCases}, {"gather", gatherCases}, {"logprob", logprobCases}, {"sample", sampleCases},
-	{"optimiser", optimiserCases},
+	{"optimizer", optimizerCases},
 	{"special", specialCases}, {narrowGroup, narrowCases},
 }
 

@@ -155,8 +155,8 @@ func gatherCases(tol Tolerances) (cases []testCase) {
 	return cases
 }
 
-// optimiserCases are the optimiser and what works element by element.
-func optimiserCases(tol Tolerances) (cases []testCase) {
+// optimizerCases are the optimizer and what works element by element.
+func optimizerCases(tol Tolerances) (cases []testCase) {
 	for _, sz := range append(sizes, [2]int{3, 4099}, [2]int{1, 20001}) {
 		r, c := sz[0], sz[1]
 		n, size := r*c, fmt.Sprintf("%dx%d", r, c)

@@ -1,4 +1,4 @@
-// Package algo holds the formulas of policy optimisation as pure functions over slices: advantages, KL estimates,
+// Package algo holds the formulas of policy optimization as pure functions over slices: advantages, KL estimates,
 // policy and value losses with their gradients with respect to the log-probs. It knows no model, no text and no
 // device; arithmetic is float64.
 //

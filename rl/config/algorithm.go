@@ -15,7 +15,7 @@ import (
 type Algo struct {
 	Algo             string   `name:"algo" help:"grpo, dr_grpo, dapo, gspo, cispo, sapo, rloo, opo, gpg, reinforce, reinforce++, reinforce++-baseline or ppo." default:"grpo"`
 	Reward           string   `name:"reward" help:"f1, em, sub_em, format, format+NAME (both, mixed) or exec:PROGRAM (docs/data.md); shuffled and constant are negative controls." default:"f1"`
-	MiniBatch        int      `name:"ppo-mini-batch-size" help:"Trajectories per optimiser step; 0: all of a step." default:"0"`
+	MiniBatch        int      `name:"ppo-mini-batch-size" help:"Trajectories per optimizer step; 0: all of a step." default:"0"`
 	Epochs           int      `name:"ppo-epochs" help:"Times over the trajectories of a step." default:"1"`
 	ClipLow          float64  `name:"clip-low" help:"Ratio is clipped below 1-clip_low; 0: 0.2, gspo 3e-4, cispo none." default:"0"`
 	ClipHigh         float64  `name:"clip-high" help:"Ratio is clipped above 1+clip_high; 0: 0.2, dapo 0.28, gspo 4e-4." default:"0"`

@@ -73,7 +73,7 @@ type Rollout struct {
 	MaxAttempts int     `name:"max-attempts" help:"Rollouts of a group at most, the first included: again if a search failed in it, and with --drop-zero-variance if all its rewards are equal." default:"2"`
 }
 
-// Optim is the optimiser.
+// Optim is the optimizer.
 type Optim struct {
 	LR               float64   `name:"lr" help:"Learning rate." default:"1e-6"`
 	Betas            []float64 `name:"betas" help:"AdamW's decay rates." default:"0.9,0.999"`
@@ -95,7 +95,7 @@ type Schedule struct {
 	SaveDType  string `name:"save-dtype" resume:"free" help:"Type of saved weights (default: as --dtype)." default:""`
 	Out        string `name:"out" resume:"free" help:"Run directory." placeholder:"DIR"`
 	Resume     string `name:"resume" resume:"free" help:"Go on from the last checkpoint of --out (auto), or from a checkpoint folder." placeholder:"auto|DIR"`
-	Force      bool   `name:"force" resume:"free" help:"Resume although data or settings are others than those of the checkpoint."`
+	Force      bool   `name:"force" resume:"free" help:"Resume although data or settings differ from the checkpoint's."`
 	Seed       uint64 `name:"seed" help:"Seed of everything that is drawn." default:"1"`
 }
 

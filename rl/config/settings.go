@@ -11,7 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// TrainOptions are the optimiser's.
+// TrainOptions are the optimizer's.
 func (c *Config) TrainOptions(kv kernels.DType) train.Options {
 	o := &c.Optim
 	return train.Options{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay,

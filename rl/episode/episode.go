@@ -87,8 +87,8 @@ type Episode struct {
 	Turns []Turn
 }
 
-// Whole is Prefill and Text joined: the complete text of the turn.
-func (t *Turn) Whole() string { return t.Prefill + t.Text }
+// FullText is Prefill and Text joined: the complete text of the turn.
+func (t *Turn) FullText() string { return t.Prefill + t.Text }
 
 // Answer is the policy's answer; false if it gave none.
 func (e *Episode) Answer() (string, bool) {

@@ -11,10 +11,10 @@ type LineKind int
 
 // The kinds of lines.
 const (
-	Asked  LineKind = iota // the question
-	Said                   // text of the policy
-	Shown                  // text of the environment: a document, or another observation
-	Judged                 // the outcome: status, reward and golden answers
+	QuestionLine    LineKind = iota
+	PolicyLine               // text that the policy wrote
+	EnvironmentLine          // text of the environment: a document, or another observation
+	OutcomeLine              // status, reward and golden answers
 )
 
 // TranscriptLine is one line of a readable transcript.
@@ -33,21 +33,22 @@ func (e *Episode) Transcript() (out []TranscriptLine) {
 			}
 		}
 	}
-	add(Asked, e.Question)
+	add(QuestionLine, e.Question)
 	for _, t := range e.Turns {
-		add(Said, t.Whole())
+		add(PolicyLine, t.FullText())
 		if t.Action == Search && len(t.Documents) > 0 {
 			for i, d := range t.Documents {
-				add(Shown, fmt.Sprintf("Doc %d: %s", i+1, d))
+				add(EnvironmentLine, fmt.Sprintf("Doc %d: %s", i+1, d))
 			}
 			if t.Quality != "" {
-				add(Shown, fmt.Sprintf("(%s results, tau %.2f)", t.Quality, t.Tau))
+				add(EnvironmentLine, fmt.Sprintf("(%s results, tau %.2f)", t.Quality, t.Tau))
 			}
 			continue
 		}
-		add(Shown, t.Observation)
+		add(EnvironmentLine, t.Observation)
 	}
-	add(Judged, fmt.Sprintf("%s, reward %.3g, wanted: %s", strings.ReplaceAll(string(e.Status), "_", " "), e.Reward,
+	add(OutcomeLine, fmt.Sprintf("%s, reward %.3g, wanted: %s", strings.ReplaceAll(string(e.Status), "_", " "),
+		e.Reward,
 		strings.Join(e.GoldenAnswers, " | ")))
 	return out
 }

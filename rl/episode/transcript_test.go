@@ -15,13 +15,13 @@ func TestTranscript(t *testing.T) {
 	e.Turns = append(e.Turns, episode.Turn{Text: " hm ", Action: episode.Invalid,
 		Observation: "\nMy action is not correct.\n"})
 	require.Equal(t, []episode.TranscriptLine{
-		{Kind: episode.Asked, Text: "a?"}, {Kind: episode.Asked, Text: "b[2J"},
-		{Kind: episode.Said, Text: "<search>q</search>"},
-		{Kind: episode.Shown, Text: "Doc 1: one"}, {Kind: episode.Shown, Text: "]0;titletwo"},
-		{Kind: episode.Shown, Text: "Doc 2: three x"},
-		{Kind: episode.Shown, Text: "(useful results, tau 0.25)"},
-		{Kind: episode.Said, Text: "<think>"}, {Kind: episode.Said, Text: "so</think><answer>x</answer>"},
-		{Kind: episode.Said, Text: "hm"}, {Kind: episode.Shown, Text: "My action is not correct."},
-		{Kind: episode.Judged, Text: "answered, reward 0.667, wanted: x"},
+		{Kind: episode.QuestionLine, Text: "a?"}, {Kind: episode.QuestionLine, Text: "b[2J"},
+		{Kind: episode.PolicyLine, Text: "<search>q</search>"},
+		{Kind: episode.EnvironmentLine, Text: "Doc 1: one"}, {Kind: episode.EnvironmentLine, Text: "]0;titletwo"},
+		{Kind: episode.EnvironmentLine, Text: "Doc 2: three x"},
+		{Kind: episode.EnvironmentLine, Text: "(useful results, tau 0.25)"},
+		{Kind: episode.PolicyLine, Text: "<think>"}, {Kind: episode.PolicyLine, Text: "so</think><answer>x</answer>"},
+		{Kind: episode.PolicyLine, Text: "hm"}, {Kind: episode.EnvironmentLine, Text: "My action is not correct."},
+		{Kind: episode.OutcomeLine, Text: "answered, reward 0.667, wanted: x"},
 	}, e.Transcript())
 }

@@ -89,7 +89,7 @@ func (m Method) answer(e *episode.Episode) (string, bool) {
 		return "", false
 	}
 	var lines []string
-	for line := range strings.Lines(thought.Without(last.Whole())) {
+	for line := range strings.Lines(thought.Without(last.FullText())) {
 		if line = strings.TrimSpace(line); line != "" {
 			lines = append(lines, line)
 		}

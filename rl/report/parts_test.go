@@ -201,7 +201,7 @@ func TestHandler(t *testing.T) {
 	dir := t.TempDir()
 	run := Watch(dir)
 	h := NewLive(run)
-	h.OnlyHere = true
+	h.LocalOnly = true
 	get := func(method, target, host string) *httptest.ResponseRecorder {
 		q := httptest.NewRequest(method, target, nil)
 		q.Host = host
@@ -223,18 +223,18 @@ func TestHandler(t *testing.T) {
 		"a name of the web that was made to point here")
 	require.Equal(t, http.StatusNotFound, get("GET", "/../config.yaml", "localhost").Code)
 	require.Equal(t, http.StatusMethodNotAllowed, get("POST", "/", "localhost").Code)
-	h.OnlyHere = false
+	h.LocalOnly = false
 	require.Equal(t, 200, get("GET", "/", "box.lan:7860").Code)
 }
 
-// Settle waits as long as an open page does not have the end of the run.
+// WaitForBrowser waits as long as an open page does not have the end of the run.
 func TestSettle(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "metrics.jsonl", metrics(2))
 	h := NewLive(Watch(dir))
 	took := func() time.Duration {
 		began := time.Now()
-		h.Settle()
+		h.WaitForBrowser()
 		return time.Since(began)
 	}
 	require.Less(t, took(), watched/2, "nobody is looking")

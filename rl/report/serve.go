@@ -32,9 +32,9 @@ func Listen(address string) (net.Listener, error) {
 
 // Live serves the page of a run at / while the run goes on.
 type Live struct {
-	// OnlyHere refuses requests whose Host header is not a name of this machine (DNS rebinding): otherwise a web site
+	// LocalOnly refuses requests whose Host header is not a name of this machine (DNS rebinding): otherwise a web site
 	// could let its own name resolve to this machine and read the page.
-	OnlyHere bool
+	LocalOnly bool
 
 	run   *Run
 	mu    sync.Mutex
@@ -49,7 +49,7 @@ func NewLive(r *Run) *Live { return &Live{run: r} }
 // present version.
 func (l *Live) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	switch {
-	case l.OnlyHere && !local(q.Host):
+	case l.LocalOnly && !local(q.Host):
 		http.Error(w, "this page is for this machine only", http.StatusForbidden)
 		return
 	case q.URL.Path != "/":
@@ -94,8 +94,8 @@ func (l *Live) note(version int) {
 // watched is how long after its last request a page counts as open. An open page asks more often than that.
 const watched = 3 * time.Second
 
-// Settle waits until an open page has the last version of the run, for at most a few seconds.
-func (l *Live) Settle() {
+// WaitForBrowser waits until an open page has the last version of the run, for at most a few seconds.
+func (l *Live) WaitForBrowser() {
 	version, err := l.run.refresh()
 	for end := time.Now().Add(watched); err == nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		l.mu.Lock()

@@ -70,8 +70,8 @@ const DefaultFormatWeight = 0.2
 type Reward struct {
 	// Name is the name that was given to Lookup.
 	Name string
-	// Shuffled says that the caller must score against the golden answers of another question, which Others chooses. It
-	// is a negative control: its mean must not rise in training.
+	// Shuffled says that the caller must score against the golden answers of another question, which ShuffledGolds
+	// chooses. It is a negative control: its mean must not rise in training.
 	Shuffled bool
 	// FormatWeight is w in reward = (1-w) score + w format. 0: the reward is the score.
 	FormatWeight float64

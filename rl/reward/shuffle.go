@@ -2,12 +2,12 @@ package reward
 
 import "github.com/zerosearch-go/zerosearch/num"
 
-// Others gives every question the golds of another question, for the reward "shuffled". It takes the first question
-// along Derange's cycle whose golds have no word in common with its own. If there is none the golds are empty and every
-// reward is 0. Golds that share a word must not be used: where rewards are rare, group normalisation and AdamW turn
-// each of them into a full optimizer step, and one right answer in a hundred is enough for the policy to learn. golds
-// and the result have the shape [questions][answers].
-func Others(golds [][]string, seed uint64) [][]string {
+// ShuffledGolds gives every question the golds of another question, for the reward "shuffled". It takes the first
+// question along Derange's cycle whose golds have no word in common with its own. If there is none the golds are empty
+// and every reward is 0. Golds that share a word must not be used: where rewards are rare, group normalisation and
+// AdamW turn each of them into a full optimizer step, and one right answer in a hundred is enough for the policy to
+// learn. golds and the result have the shape [questions][answers].
+func ShuffledGolds(golds [][]string, seed uint64) [][]string {
 	next := Derange(len(golds), seed)
 	out := make([][]string, len(golds))
 	for i, own := range golds {

@@ -33,7 +33,7 @@ func Score(ctx context.Context, groups [][]*episode.Episode, questions []data.Qu
 		golds[i] = q.GoldenAnswers
 	}
 	if rw.Shuffled {
-		golds = reward.Others(golds, seed)
+		golds = reward.ShuffledGolds(golds, seed)
 	}
 	var attempts []reward.Attempt
 	for i, g := range groups {

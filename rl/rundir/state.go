@@ -95,15 +95,17 @@ func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes [
 	}
 	changed, unknown := Changes(was, now)
 	if unknown {
-		notes = append(notes, "the checkpoint is of an earlier version, which did not keep what models hold: "+
-			"they are not compared")
+		notes = append(notes, "the checkpoint was written by an earlier version, which did not record the content of "+
+			"models: they are not compared")
 	}
 	if len(changed) == 0 {
 		return notes, nil
 	}
 	if !force {
-		return nil, fmt.Errorf("resuming %s: not as it was: %s: take it back, or add --force to go on with it", dir,
-			fingerprint.Sentence(changed))
+		return nil,
+			fmt.Errorf("resuming %s: the inputs have changed: %s: undo the change, or add --force to resume anyway",
+				dir,
+				fingerprint.Sentence(changed))
 	}
 	return append(notes, fmt.Sprintf("resuming with --force: %s", fingerprint.Sentence(changed))), nil
 }
@@ -125,8 +127,8 @@ func OnlyLast(out, dir string, step int) error {
 	return nil
 }
 
-// Changes lists what is not as it was, in order; unknown names parts that an earlier version of the program did not
-// keep so that they could be compared.
+// Changes lists the inputs that have changed, in order. unknown says that an earlier version of the program did not
+// record some of them in a form that can be compared.
 func Changes(was, now fingerprint.Parts) (changed []fingerprint.Difference, unknown bool) {
 	if _, same := now["data"]; !same { // a replay has no questions
 		was = maps.Clone(was)

@@ -60,8 +60,8 @@ type usage struct {
 // NewMeter makes a meter with all costs 0.
 func NewMeter(p Prices) *Meter { return &Meter{prices: p, engines: map[string]*usage{}} }
 
-// Over gives a Searcher that asks s and adds up its costs. Its Documents name their engine.
-func (m *Meter) Over(s Searcher) Searcher {
+// Wrap returns a Searcher that asks s and adds up its costs. Its Documents name their engine.
+func (m *Meter) Wrap(s Searcher) Searcher {
 	if m == nil {
 		return s
 	}

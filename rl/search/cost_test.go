@@ -21,29 +21,29 @@ func TestMeter(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			d, err := m.Over(sim).Search(t.Context(), search.Query{Stream: uint64(i)})
+			d, err := m.Wrap(sim).Search(t.Context(), search.Query{Stream: uint64(i)})
 			require.NoError(t, err)
 			require.Equal(t, "simulate_sft", d.Engine)
 		})
 	}
 	wg.Wait()
-	_, err := m.Over(&far).Search(t.Context(), search.Query{})
+	_, err := m.Wrap(&far).Search(t.Context(), search.Query{})
 	require.NoError(t, err)
 	web := cached(t, t.TempDir(), &counted{key: "a"})
 	for range 3 {
-		_, err = m.Over(web).Search(t.Context(), search.Query{Query: "x"})
+		_, err = m.Wrap(web).Search(t.Context(), search.Query{Query: "x"})
 		require.NoError(t, err)
 	}
 	mixed, err := search.NewMixture([]search.Searcher{named("google"), named("google")}, []float64{1, 1})
 	require.NoError(t, err)
 	for i := range 5 {
-		d, err := m.Over(mixed).Search(t.Context(), search.Query{Stream: uint64(i)})
+		d, err := m.Wrap(mixed).Search(t.Context(), search.Query{Stream: uint64(i)})
 		require.NoError(t, err)
 		require.Equal(t, "google", d.Engine)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = m.Over(named("bm25")).Search(cancelled, search.Query{})
+	_, err = m.Wrap(named("bm25")).Search(cancelled, search.Query{})
 	require.Error(t, err)
 
 	by := m.Take()
@@ -65,7 +65,7 @@ func TestMeter(t *testing.T) {
 	require.Empty(t, m.Take(), "begun anew")
 
 	var none *search.Meter
-	d, err := none.Over(named("a")).Search(t.Context(), search.Query{})
+	d, err := none.Wrap(named("a")).Search(t.Context(), search.Query{})
 	require.NoError(t, err)
 	require.Equal(t, "a", d.Text)
 	require.Empty(t, none.Take())

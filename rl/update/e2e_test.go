@@ -14,7 +14,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/internal/e2e"
 )
 
-// Whole updates in float64 by verl's advantages and losses and torch's optimiser: GRPO with a KL term, Dr. GRPO, GSPO
+// Whole updates in float64 by verl's advantages and losses and torch's optimizer: GRPO with a KL term, Dr. GRPO, GSPO
 // at another temperature, RLOO with the KL in the reward.
 func TestEndToEnd(t *testing.T) {
 	g := e2e.Read(t)

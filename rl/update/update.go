@@ -57,7 +57,7 @@ type Stats struct {
 	LogprobDiff float64
 	Trained     int // ids in the loss
 	Forwarded   int // ids computed, shared prompts once
-	Steps       int // optimiser steps taken
+	Steps       int // optimizer steps taken
 	// of |advantage|, over trajectories, of the means over their trained ids: 0 means that nothing could be learned
 	MeanAdvantage float64
 	Advantages    [][]float64
@@ -85,7 +85,7 @@ type Row struct {
 	kl, reward      float64 // mean estimate; all rewards together
 }
 
-// Update computes advantages over all trajectories, then takes one optimiser step for each mini-batch: a list of
+// Update computes advantages over all trajectories, then takes one optimizer step for each mini-batch: a list of
 // indices into trajs, in order. lr is the learning rate of every step by its position in minis.
 func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (Stats, error) {
 	var st Stats

@@ -42,7 +42,7 @@ func spreadOf(x []float64) (s Spread) {
 	return s
 }
 
-// update takes one optimiser step for each mini-batch and epoch.
+// update takes one optimizer step for each mini-batch and epoch.
 func (v *Values) update(st *Stats, trajs []Trajectory, rows []Row, minis [][]int, epochs int) error {
 	s, began := &st.Value, time.Now()
 	defer func() { s.Seconds = time.Since(began).Seconds() }()

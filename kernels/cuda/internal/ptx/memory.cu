@@ -1,4 +1,4 @@
-// Kernels over whole tensors: conversions, weights in and out, the optimiser.
+// Kernels over whole tensors: conversions, weights in and out, the optimizer.
 #include "gpu.h"
 
 // y = x of the same shape. Grid: each.
