@@ -74,7 +74,7 @@ func validActions(steps []Step) *Finding {
 	if !ok || valid >= 0.5 {
 		return nil
 	}
-	was, _, _ := seriesOf(steps, "env/valid_action_rate").bestMean(recentSteps)
+	was, _ := seriesOf(steps, "env/valid_action_rate").bestMean(recentSteps)
 	n := episodes(now)
 	switch {
 	case was >= 0.8:
@@ -165,15 +165,13 @@ func rewardFell(steps []Step) *Finding {
 	if len(s.values) < 2*width {
 		return nil
 	}
-	most, spread, at := s.bestMean(width)
-	now, v := mean(s.values[len(s.values)-width:])
+	most, at := s.bestMean(width)
+	now := mean(s.values[len(s.values)-width:])
 	expected := most
 	if useful := seriesOf(steps, "search/useful_rate").values; len(useful) == len(s.values) {
-		was, _ := mean(useful[at : at+width])
-		is, _ := mean(useful[len(useful)-width:])
-		expected *= min(1, is/max(was, 1e-9))
+		expected *= min(1, mean(useful[len(useful)-width:])/max(mean(useful[at:at+width]), 1e-9))
 	}
-	if most < 0.05 || now >= expected/2 || !differ(most, spread, now, v) {
+	if most < 0.05 || now >= expected/2 || !s.differ(most, width, now, width) {
 		return nil
 	}
 	return &Finding{RewardFell, Collapsed,
@@ -202,7 +200,7 @@ func heldOutFell(steps []Step) *Finding {
 }
 
 func searchStopped(steps []Step) *Finding {
-	was, _, _ := seriesOf(steps, "search/per_question").bestMean(recentSteps)
+	was, _ := seriesOf(steps, "search/per_question").bestMean(recentSteps)
 	now, ok := average(recent(steps), "search/per_question")
 	empty, _ := average(steps, "search/empty_rate")
 	if !ok || was < 0.5 || now > was/10 || empty == 1 { // without an engine it is right to stop
@@ -255,24 +253,22 @@ func hasAnswer(steps []Step, useful bool) (share, results float64) {
 }
 
 func notRising(steps []Step) *Finding {
-	name, s, sign := progress(steps)
+	name, _, s, sign := progress(steps)
 	state := direction(steps)
 	if state != Flat && state != Worse {
 		return nil
 	}
-	from, to, _ := s.ends()
-	text := fmt.Sprintf("the %s is flat: %.3f in the first third of %d steps, %.3f in the last: raise --lr", name, from,
-		len(s.values), to)
+	from, to, k, _ := s.change()
+	text, remedy := "is flat", "raise --lr, or --n and --train-batch-size"
 	switch {
-	case state == Flat && sign > 0:
-		text += ", or --n and --train-batch-size"
+	case state == Flat && sign < 0:
+		remedy = "raise --lr"
 	case state == Worse && sign > 0:
-		text = fmt.Sprintf(
-			"the reward falls: %.3f in the first third of %d steps, %.3f in the last: lower --lr, or raise "+
-				"--kl-coef", from, len(s.values), to)
+		text, remedy = "falls", "lower --lr, or raise --kl-coef"
 	case state == Worse:
-		text = fmt.Sprintf("the loss rises: %.3f in the first third of %d steps, %.3f in the last: lower --lr", from,
-			len(s.values), to)
+		text, remedy = "rises", "lower --lr"
 	}
-	return &Finding{NotRising, state, text}
+	return &Finding{NotRising, state,
+		fmt.Sprintf("the %s %s: %.3f in the first %d of %d steps, %.3f in the last %d: %s",
+			name, text, from, k, len(s.values), to, k, remedy)}
 }

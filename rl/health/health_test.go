@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"maps"
+	"math"
 	"strings"
 	"testing"
 
@@ -54,13 +55,16 @@ func TestJudge(t *testing.T) {
 		{"a few healthy steps", always(5, nil), Early, ""},
 		{"rising", run(30, func(i float64) m { return m{"critic/score/mean": between(0.3, 0.6, i)} }), Learning, ""},
 		{"flat", always(30, nil), Flat,
-			"not_rising flat: the reward is flat: 0.410 in the first third of 30 steps, 0.410 in the last: raise " +
+			"not_rising flat: the reward is flat: 0.410 in the first 10 of 30 steps, 0.410 in the last 10: raise " +
 				"--lr, or " +
 				"--n and --train-batch-size"},
 		{"slowly falling", run(30, func(i float64) m { return m{"critic/score/mean": between(0.6, 0.5, i)} }), Worse,
-			"not_rising getting worse: the reward falls: 0.584 in the first third of 30 steps, 0.516 in the last: " +
+			"not_rising getting worse: the reward falls: 0.597 in the first 3 of 30 steps, 0.503 in the last 3: " +
 				"lower " +
 				"--lr, or raise --kl-coef"},
+		{"a rise in the first steps and a slow fall under more noise", run(30, func(i float64) m {
+			return m{"critic/score/mean": 0.85 - 0.5*math.Exp(-i*12) - 0.2*i, "search/useful_rate": between(1, 0.5, i)}
+		}), Learning, ""},
 		{"steady under more noise", run(30, func(i float64) m { return m{"search/useful_rate": between(0.9, 0.5, i)} }),
 			Steady, ""},
 		{"lower under much more noise", run(30, func(i float64) m {
@@ -95,8 +99,8 @@ func TestJudge(t *testing.T) {
 				"is no " +
 				"gradient: the policy solves these questions: use harder ones"},
 		{"equal in each group", always(5, m{"rollout/groups_equal": 1}), CannotLearn,
-			"equal_rewards cannot learn: in all groups of the last 5 steps the rewards are equal, so that there is no " +
-				"gradient: raise --n or --temperature, or use other questions"},
+			"equal_rewards cannot learn: in all groups of the last 5 steps the rewards are equal, so that there is " +
+				"no gradient: raise --n or --temperature, or use other questions"},
 		{"equal in most groups", always(5, m{"rollout/groups_equal": 0.75}), Early,
 			"equal_rewards warning: in 75% of the groups the rewards are equal, so that they give no gradient: raise " +
 				"--n or " +
@@ -160,9 +164,9 @@ func TestJudge(t *testing.T) {
 
 		{"a loss that falls", loss(3, 1), Learning, ""},
 		{"a loss that does not", loss(3, 3), Flat,
-			"not_rising flat: the loss is flat: 3.000 in the first third of 24 steps, 3.000 in the last: raise --lr"},
+			"not_rising flat: the loss is flat: 3.000 in the first 8 of 24 steps, 3.000 in the last 8: raise --lr"},
 		{"a loss that rises", loss(1, 3), Worse,
-			"not_rising getting worse: the loss rises: 1.304 in the first third of 24 steps, 2.696 in the last: " +
+			"not_rising getting worse: the loss rises: 1.087 in the first 3 of 24 steps, 2.913 in the last 3: " +
 				"lower --lr"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -202,15 +206,15 @@ func TestSummary(t *testing.T) {
 	for want, steps := range map[string][]Step{
 		"":                                 nil,
 		"reward 0.400 in 1 step":           always(1, nil),
-		"loss 2.696 → 1.304 in 24 steps":   loss(3, 1),
-		"reward 0.347 → 0.553 in 30 steps": rising,
+		"loss 2.957 → 1.043 in 24 steps":   loss(3, 1),
+		"reward 0.310 → 0.590 in 30 steps": rising,
 	} {
 		require.Equal(t, want, Judge(steps).Summary)
 	}
 	rising[9].Metrics[HeldOutF1] = 0.2
-	require.Equal(t, "reward 0.347 → 0.553 in 30 steps; held-out F1 0.200", Judge(rising).Summary)
+	require.Equal(t, "reward 0.310 → 0.590 in 30 steps; held-out F1 0.200", Judge(rising).Summary)
 	rising[19].Metrics[HeldOutF1], rising[29].Metrics[HeldOutF1] = 0.5, 0.4
-	require.Equal(t, "reward 0.347 → 0.553 in 30 steps; held-out F1 0.200 → 0.400, best 0.500 at step 20",
+	require.Equal(t, "reward 0.310 → 0.590 in 30 steps; held-out F1 0.200 → 0.400, best 0.500 at step 20",
 		Judge(rising).Summary)
 }
 

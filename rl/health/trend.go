@@ -20,29 +20,55 @@ func seriesOf(steps []Step, metric string) (s series) {
 	return s
 }
 
-// mean is the mean of values, and the square of its standard error.
-func mean(values []float64) (m, variance float64) {
-	n := float64(len(values))
+func mean(values []float64) (m float64) {
 	for _, v := range values {
-		m += v / n
+		m += v / float64(len(values))
 	}
-	for _, v := range values {
-		variance += (v - m) * (v - m)
-	}
-	return m, variance / max(1, n-1) / max(1, n)
+	return m
 }
 
-// differ says whether two means differ by more than twice the standard error of their difference.
-func differ(a, varianceA, b, varianceB float64) bool {
-	return math.Abs(a-b) > 2*math.Sqrt(varianceA+varianceB)
+// noise is the variance of a value around its trend: half of the mean square of the differences of neighbours.
+func (s series) noise() (v float64) {
+	n := len(s.values) - 1
+	for i := range n {
+		d := s.values[i+1] - s.values[i]
+		v += d * d / float64(2*n)
+	}
+	return v
 }
 
-// ends are the means of the first and the last third of the values; sure says that they differ.
-func (s series) ends() (from, to float64, sure bool) {
-	k := (len(s.values) + 2) / 3
-	from, a := mean(s.values[:k])
-	to, b := mean(s.values[len(s.values)-k:])
-	return from, to, differ(from, a, to, b)
+// differ says whether the means of k and of l values differ by more than twice the standard error of their difference.
+func (s series) differ(a float64, k int, b float64, l int) bool {
+	return math.Abs(a-b) > 2*math.Sqrt(s.noise()*(1/float64(k)+1/float64(l)))
+}
+
+// ends are the means of the first and of the last k values.
+func (s series) ends(k int) (from, to float64) {
+	return mean(s.values[:k]), mean(s.values[len(s.values)-k:])
+}
+
+// change compares both ends of the values: by their last and first tenths, and where these do not differ by the thirds.
+// sure says that they differ.
+func (s series) change() (from, to float64, k int, sure bool) {
+	for _, k = range []int{max(3, len(s.values)/10), (len(s.values) + 2) / 3} {
+		if k = min(k, len(s.values)); k == 0 {
+			return 0, 0, 0, false
+		}
+		if from, to = s.ends(k); s.differ(from, k, to, k) {
+			return from, to, k, true
+		}
+	}
+	return from, to, k, false
+}
+
+// Ends are the means of the first and of the last tenth of a metric's values, and of how many values each is the mean:
+// 0 if there are none.
+func Ends(steps []Step, metric string) (from, to float64, k int) {
+	s := seriesOf(steps, metric)
+	if k = min(len(s.values), max(1, len(s.values)/10)); k > 0 {
+		from, to = s.ends(k)
+	}
+	return from, to, k
 }
 
 // best is the place of the largest value, -1 if there are none.
@@ -56,25 +82,25 @@ func (s series) best() int {
 	return at
 }
 
-// bestMean is the largest mean of width neighbouring values, the square of its standard error, and the place of the
-// first of them; of fewer values, the mean of all.
-func (s series) bestMean(width int) (most, variance float64, at int) {
+// bestMean is the largest mean of width neighbouring values, and the place of the first of them; of fewer values, the
+// mean of all.
+func (s series) bestMean(width int) (most float64, at int) {
 	width = min(width, len(s.values))
 	most = math.Inf(-1)
 	for i := range len(s.values) - width + 1 {
-		if m, v := mean(s.values[i : i+width]); m > most {
-			most, variance, at = m, v, i
+		if m := mean(s.values[i : i+width]); m > most {
+			most, at = m, i
 		}
 	}
-	return most, variance, at
+	return most, at
 }
 
 // progress is what a run should raise, or lower for sign -1.
-func progress(steps []Step) (name string, s series, sign float64) {
+func progress(steps []Step) (name, metric string, s series, sign float64) {
 	if s = seriesOf(steps, "critic/score/mean"); len(s.values) > 0 {
-		return "reward", s, 1
+		return "reward", "critic/score/mean", s, 1
 	}
-	return "loss", seriesOf(steps, "train/loss"), -1
+	return "loss", "train/loss", seriesOf(steps, "train/loss"), -1
 }
 
 const (
@@ -85,12 +111,12 @@ const (
 
 // direction says how the reward or the loss goes.
 func direction(steps []Step) State {
-	_, s, sign := progress(steps)
+	_, _, s, sign := progress(steps)
 	if len(s.values) < trendSteps {
 		return Early
 	}
-	from, to, sure := s.ends()
-	useful, later, _ := seriesOf(steps, "search/useful_rate").ends()
+	from, to, _, sure := s.change()
+	useful, later, _ := Ends(steps, "search/useful_rate")
 	switch {
 	case sure && sign*(to-from) > 0:
 		return Learning
@@ -104,12 +130,12 @@ func direction(steps []Step) State {
 
 // summary says how reward and held-out F1, or the loss, went.
 func summary(steps []Step) string {
-	name, s, _ := progress(steps)
+	name, metric, s, _ := progress(steps)
 	n := len(s.values)
 	if n == 0 {
 		return ""
 	}
-	from, to, _ := s.ends()
+	from, to, _ := Ends(steps, metric)
 	text := fmt.Sprintf("%s %.3f → %.3f in %d steps", name, from, to, n)
 	if n == 1 {
 		text = fmt.Sprintf("%s %.3f in 1 step", name, to)

@@ -15,6 +15,29 @@ type panel struct {
 	hint   string // explanation under the title
 	share  bool   // the values lie in [0, 1]: the axis begins at 0 and ends at 1 or below
 	series []line
+	size   chartSize
+}
+
+// chartSize is the size of a chart in units of the SVG's view box.
+type chartSize struct {
+	class         string // CSS class of its figure
+	width, height float64
+}
+
+// A large chart has a form for a wide window and one for a phone, of which the page shows one.
+var (
+	smallChart   = chartSize{"", 420, 190}
+	wideLarge    = chartSize{"large on-wide", 960, 280}
+	narrowLarge  = chartSize{"large on-narrow", 420, 250}
+	largeFormats = []chartSize{wideLarge, narrowLarge}
+)
+
+// largePanels are the charts at the top of the page; the first one of which a run has the first metric is drawn.
+var largePanels = []panel{
+	{title: "Reward and held-out F1",
+		hint:  "mean over the episodes of a step; greedy on questions that are never trained on",
+		share: true, series: []line{{"critic/score/mean", "reward"}, {health.HeldOutF1, "held-out F1"}}},
+	{title: "Loss", hint: "mean over trained tokens, in nats", series: []line{{"train/loss", "loss"}}},
 }
 
 // line is a metric of a panel and its label.
@@ -23,35 +46,37 @@ type line struct{ metric, label string }
 // panels are the charts of the page, in order. A panel is left out if a run has none of its metrics. Every metric that
 // is in no panel gets a small chart further down the page.
 var panels = []panel{
-	{"Reward", "mean over the episodes of a step", true, []line{{"critic/score/mean", "reward"}, {"reward/f1", "F1"},
-		{"reward/em", "EM"}}},
-	{"Held-out questions", "greedy, never trained on", true,
-		[]line{{"val/all/f1", "F1"}, {"val/all/em", "EM"}, {"val/all/sub_em", "contained"}}},
-	{"Noise of the search engine", "the curriculum's tau, and the measured share of useful results", true,
-		[]line{{"search/tau", "tau"}, {"search/useful_rate", "useful results"}}},
-	{"Valid actions", "share of turns with a complete pair of tags, and of episodes with an answer", true,
-		[]line{{"env/valid_action_rate", "valid turns"}, {"env/finish_rate", "answered"}}},
-	{"Searches", "per episode", false, []line{{"search/per_question", "searches"}, {"env/turns_per_episode", "turns"}}},
-	{"Response length", "tokens that the policy sampled, per episode", false,
-		[]line{{"response_length/mean", "tokens"}}},
-	{"Entropy", "nats per token; near 0 the policy hardly explores", false, []line{{"actor/entropy", "entropy"}}},
-	{"KL", "between the policy and the reference, and between the policy and the sampler within a step", false,
-		[]line{{"actor/kl_loss", "reference"}, {"actor/ppo_kl", "sampler"}}},
-	{"Gradient norm", "before clipping", false, []line{{"actor/grad_norm", "norm"}}},
-	{"Policy loss", "", false, []line{{"actor/pg_loss", "loss"}}},
-	{"Clipped tokens", "share of tokens whose importance ratio is outside the clipping range", false,
-		[]line{{"actor/pg_clipfrac", "share"}}},
-	{"Loss", "mean over trained tokens, in nats", false, []line{{"train/loss", "loss"}}},
-	{"Gradient norm", "before clipping", false, []line{{"train/grad_norm", "norm"}}},
-	{"Learning rate", "", false, []line{{"actor/lr", "policy"}, {"train/lr", "rate"}}},
-	{"Seconds per step", "", false, []line{{"timing_s/step", "whole step"}, {"timing_s/gen", "rollouts"},
+	{title: "Scores in training", hint: "mean over the episodes of a step", share: true,
+		series: []line{{"reward/f1", "F1"}, {"reward/em", "EM"}}},
+	{title: "Held-out questions", hint: "greedy, never trained on", share: true,
+		series: []line{{health.HeldOutF1, "F1"}, {"val/all/em", "EM"}, {"val/all/sub_em", "contained"}}},
+	{title: "Valid actions", hint: "share of turns with a complete pair of tags, and of episodes with an answer",
+		share: true, series: []line{{"env/valid_action_rate", "valid turns"}, {"env/finish_rate", "answered"}}},
+	{title: "Noise of the search engine", hint: "the curriculum's tau, and the measured share of useful results",
+		share: true, series: []line{{"search/tau", "tau"}, {"search/useful_rate", "useful results"}}},
+	{title: "Search results with the answer", hint: "share that contains an accepted answer", share: true,
+		series: []line{{"search/useful_has_answer", "useful results"}, {"search/noisy_has_answer", "noisy results"}}},
+	{title: "Searches", hint: "per episode",
+		series: []line{{"search/per_question", "searches"}, {"env/turns_per_episode", "turns"}}},
+	{title: "Response length", hint: "tokens that the policy sampled, per episode",
+		series: []line{{"response_length/mean", "tokens"}}},
+	{title: "Entropy", hint: "nats per token; near 0 the policy hardly explores",
+		series: []line{{"actor/entropy", "entropy"}}},
+	{title: "KL", hint: "between the policy and the reference, and between the policy and the sampler within a step",
+		series: []line{{"actor/kl_loss", "reference"}, {"actor/ppo_kl", "sampler"}}},
+	{title: "Gradient norm", hint: "before clipping", series: []line{{"actor/grad_norm", "norm"}}},
+	{title: "Policy loss", series: []line{{"actor/pg_loss", "loss"}}},
+	{title: "Clipped tokens", hint: "share of tokens whose importance ratio is outside the clipping range",
+		series: []line{{"actor/pg_clipfrac", "share"}}},
+	{title: "Gradient norm", hint: "before clipping", series: []line{{"train/grad_norm", "norm"}}},
+	{title: "Learning rate", series: []line{{"actor/lr", "policy"}, {"train/lr", "rate"}}},
+	{title: "Seconds per step", series: []line{{"timing_s/step", "whole step"}, {"timing_s/gen", "rollouts"},
 		{"timing_s/update_actor", "update"}}},
-	{"Tokens per second", "", false, []line{{"perf/throughput", "tokens/s"}}},
+	{title: "Tokens per second", series: []line{{"perf/throughput", "tokens/s"}}},
 }
 
-// Size of a chart and of the margins around its plot, in units of the SVG's view box.
+// Margins around the plot of a chart, in units of the SVG's view box.
 const (
-	chartWidth, chartHeight            = 420.0, 190.0
 	marginLeft, marginRight, marginTop = 46.0, 10.0, 10.0
 	marginBottom                       = 24.0
 	maxPoints                          = 400
@@ -61,6 +86,7 @@ const (
 // chart is a chart, in the form that the page's template needs.
 type chart struct {
 	Title, Hint   string
+	Class         string // of the figure
 	Lines         []curve
 	Y             []tick
 	X             []tick
@@ -91,9 +117,12 @@ type tick struct {
 
 // draw makes the chart of a panel. ok is false if the run has none of its metrics.
 func draw(p panel, rows []health.Step) (c chart, ok bool) {
-	c = chart{Title: p.title, Hint: p.hint, Width: chartWidth, Height: chartHeight, Left: marginLeft,
-		Right: chartWidth - marginRight, Top: marginTop,
-		Bottom: chartHeight - marginBottom}
+	size := p.size
+	if size == (chartSize{}) {
+		size = smallChart
+	}
+	c = chart{Title: p.title, Hint: p.hint, Class: size.class, Width: size.width, Height: size.height, Left: marginLeft,
+		Right: size.width - marginRight, Top: marginTop, Bottom: size.height - marginBottom}
 	var have []line
 	for _, l := range p.series {
 		if c.metrics = append(c.metrics, l.metric); hasMetric(rows, l.metric) && !repeats(rows, l.metric, have) {
@@ -340,7 +369,8 @@ func number(v float64) string {
 	case a >= 1e-3 || v == 0: // three digits
 		return trim(strconv.FormatFloat(v, 'f', max(0, 2-int(math.Floor(math.Log10(max(a, 1e-3))))), 64))
 	}
-	return strconv.FormatFloat(v, 'g', 2, 64)
+	digits, exponent, _ := strings.Cut(strconv.FormatFloat(v, 'e', 1, 64), "e")
+	return trim(digits) + "e" + exponent
 }
 
 // trim removes trailing zeros from a decimal fraction.

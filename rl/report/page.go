@@ -41,6 +41,8 @@ type page struct {
 	Version int
 
 	Name, Command string
+	Verdict       verdict
+	Large         []chart // the same curves in the formats of largeFormats
 	Facts         []fact
 	Tiles         []tile
 	Notes         []string
@@ -49,6 +51,14 @@ type page struct {
 	StepViews     []stepView
 	Config        string
 }
+
+// verdict is what package health says of the run.
+type verdict struct {
+	State, Class, Summary string // Class is the CSS class of the state
+	Findings              []finding
+}
+
+type finding struct{ Class, Text string }
 
 type fact struct{ Name, Value string }
 
@@ -155,15 +165,53 @@ func (r *Run) page() *page {
 		p.Notes = append(p.Notes,
 			fmt.Sprintf("%d lines of metrics.jsonl or episodes.jsonl could not be read and are left out.", r.damaged))
 	}
-	p.Charts, p.More = r.charts()
+	p.Verdict = judge(r.rows)
+	p.Large, p.Charts, p.More = r.charts()
 	p.Evals = r.tables()
 	p.StepViews = r.stepViews()
 	return p
 }
 
-// charts gives the charts of the panels, and a small chart for every metric that is in no panel.
-func (r *Run) charts() (charts, more []chart) {
+// judge is what the page says of a run's health.
+func judge(rows []health.Step) verdict {
+	h := health.Judge(rows)
+	v := verdict{State: string(h.State), Class: stateClass(h.State), Summary: h.Summary}
+	for _, f := range h.Findings {
+		v.Findings = append(v.Findings, finding{stateClass(f.State), f.Text})
+	}
+	return v
+}
+
+// stateClass is the CSS class of a state of a run or of a finding.
+func stateClass(s health.State) string {
+	switch s {
+	case health.Learning:
+		return "good"
+	case health.Warned, health.Flat:
+		return "warn"
+	case health.Worse, health.Collapsed, health.CannotLearn:
+		return "bad"
+	}
+	return "even"
+}
+
+// charts gives the large chart in its formats, the charts of the panels, and a small chart for every metric that is in
+// no panel.
+func (r *Run) charts() (large, charts, more []chart) {
 	named := map[string]bool{}
+	for _, panel := range largePanels {
+		for _, l := range panel.series {
+			named[l.metric] = true
+		}
+		if len(large) > 0 || !hasMetric(r.rows, panel.series[0].metric) {
+			continue
+		}
+		for _, panel.size = range largeFormats {
+			if c, ok := draw(panel, r.rows); ok {
+				large = append(large, c)
+			}
+		}
+	}
 	for _, panel := range panels {
 		if c, ok := draw(panel, r.rows); ok {
 			charts = append(charts, c)
@@ -185,7 +233,7 @@ func (r *Run) charts() (charts, more []chart) {
 			more = append(more, c)
 		}
 	}
-	return charts, more
+	return large, charts, more
 }
 
 // tiles are the figures of the summary at the top of the page.
@@ -202,8 +250,12 @@ func (r *Run) tiles() (out []tile) {
 	add("Steps", fmt.Sprint(r.rows[n-1].Step), of)
 	for _, m := range []struct{ label, metric string }{{"Reward", "critic/score/mean"}, {"F1", "reward/f1"},
 		{"Exact match", "reward/em"}, {"Held-out F1", "val/all/f1"}, {"Loss", "train/loss"}} {
-		from, to, note := ends(r.rows, m.metric)
-		if note != "" && (m.label == "Reward" || !repeats(r.rows, m.metric, []line{{"critic/score/mean", ""}})) {
+		from, to, k := health.Ends(r.rows, m.metric)
+		note := "first and last"
+		if k > 1 {
+			note += fmt.Sprintf(" %d steps", k)
+		}
+		if k > 0 && (m.label == "Reward" || !repeats(r.rows, m.metric, []line{{"critic/score/mean", ""}})) {
 			add(m.label, number(from)+" → "+number(to), note)
 		}
 	}
@@ -227,29 +279,6 @@ func (r *Run) tiles() (out []tile) {
 		add("Sampler − trainer", number(most), "largest difference of a log-prob")
 	}
 	return append(out, r.costTiles()...)
-}
-
-// ends gives the means of the first and the last tenth of a metric's values, and a note that says so. The note is "" if
-// there are no values.
-func ends(rows []health.Step, metric string) (from, to float64, note string) {
-	var all []float64
-	for _, r := range rows {
-		if v, has := r.Metrics[metric]; has {
-			all = append(all, v)
-		}
-	}
-	if len(all) == 0 {
-		return 0, 0, ""
-	}
-	k, note := max(1, len(all)/10), "first and last"
-	if k > 1 {
-		note += fmt.Sprintf(" %d steps", k)
-	}
-	for i := range k {
-		from += all[i] / float64(k)
-		to += all[len(all)-1-i] / float64(k)
-	}
-	return from, to, note
 }
 
 func sum(rows []health.Step, metric string) (total float64) {

@@ -218,7 +218,7 @@ func TestHandler(t *testing.T) {
 	w = get("GET", "/?since=1", "[::1]:7860")
 	require.Equal(t, 200, w.Code)
 	require.Contains(t, w.Body.String(), `data-live="2"`)
-	require.Contains(t, w.Body.String(), "<b>Reward</b>")
+	require.Contains(t, w.Body.String(), "<b>Reward and held-out F1</b>")
 	require.Equal(t, http.StatusForbidden, get("GET", "/", "evil.example").Code,
 		"a name of the web that was made to point here")
 	require.Equal(t, http.StatusNotFound, get("GET", "/../config.yaml", "localhost").Code)
