@@ -7,6 +7,22 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/eval"
 )
 
+// bootstrapFlags ask for confidence intervals.
+type bootstrapFlags struct {
+	Bootstrap  int     `name:"bootstrap" help:"Resamples of the bootstrap for confidence intervals; 0: none." default:"2000"`
+	Confidence float64 `name:"confidence" help:"Level of the intervals." default:"0.95"`
+}
+
+func (f bootstrapFlags) options(seed uint64) (eval.Bootstrap, error) {
+	switch {
+	case f.Bootstrap < 0:
+		return eval.Bootstrap{}, usagef("--bootstrap must not be negative")
+	case !(f.Confidence > 0 && f.Confidence < 1):
+		return eval.Bootstrap{}, usagef("--confidence must lie between 0 and 1")
+	}
+	return eval.Bootstrap{Resamples: f.Bootstrap, Level: f.Confidence, Seed: seed}, nil
+}
+
 // compare pairs two evaluations question by question.
 func (c *evalCmd) compare(w *world, boot eval.Bootstrap) error {
 	if !c.Compare || len(c.Runs) != 2 {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/internal/goldens"
 )
 
 // An evaluation that is interrupted or killed goes on where it was: what is done is not done again, and the result is
@@ -86,4 +88,23 @@ func TestEvaluationGoesOn(t *testing.T) {
 		require.True(t, bytes.Equal(a, b), name)
 	}
 	require.NoFileExists(t, partial)
+}
+
+// The closed suite runs its three methods on its held-out questions, with nothing but its folder, and goes on where it
+// was interrupted with the same methods.
+func TestEvaluationOfTheClosedSuite(t *testing.T) {
+	folder := filepath.Dir(filepath.Dir(goldens.Data(t, "contexts/corpus.jsonl.gz")))
+	model, err := taughtModel()
+	require.NoError(t, err)
+	out := filepath.Join(t.TempDir(), "e")
+	table := mustRun(t, "", "eval", "--suite", "closed", "--suite-data", folder, "--per-source", "2", "--model", model,
+		"--dtype", "f32", "--max-turns", "1", "--max-response-length", "4", "--max-context", "16384",
+		"--max-start-length", "8192", "--bootstrap", "10", "--out", out)
+	require.Regexp(t,
+		`(?m)^ +Method +Data +n +EM +F1 +Containment +Recall@5 +Searches +Sampled tokens +Context tokens$`,
+		table)
+	require.Regexp(t, `(?m)^ +RAG \(one retrieval\) +NQ +2 .* (0|50|100)\.0 +1\.00 +4 +\d{4}$`, table)
+	require.Regexp(t, `(?m)^ +Search agent +squad +2 `, table)
+	again := mustRun(t, "", "eval", "--config", filepath.Join(out, "config.yaml"))
+	require.Equal(t, table, again)
 }

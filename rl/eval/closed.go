@@ -16,8 +16,6 @@ type Closed struct {
 	// Heldout are the questions of the evaluation, ClosedHeldout of each data source. Train are all others. No
 	// paragraph stands behind questions of both: see data.HoldOut.
 	Heldout, Train []data.Question
-	// Corpus is the file of passages that is searched, for --corpus.
-	Corpus string
 }
 
 // ClosedHeldout is the number of held-out questions of each data source.
@@ -35,13 +33,15 @@ const (
 	TrainFile   = "train.jsonl"
 )
 
+// ClosedCorpus is the file of passages of the suite in the folder dir, for --corpus.
+func ClosedCorpus(dir string) string { return filepath.Join(dir, filepath.FromSlash(closedCorpus)) }
+
 // OpenClosed reads the questions of the suite from the folder dir and splits them.
 func OpenClosed(dir string) (*Closed, error) {
 	if dir == "" {
 		return nil, fmt.Errorf("opening the suite closed: its folder is not known: give --suite-data DIR or set " +
 			"ZEROSEARCH_SUITE_DATA")
 	}
-	c := &Closed{Corpus: filepath.Join(dir, filepath.FromSlash(closedCorpus))}
 	for _, name := range append([]string{closedCorpus}, closedQuestions...) {
 		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
 			return nil, fmt.Errorf("opening the suite closed: %w: --suite-data is a folder with the files %s, %s and "+
@@ -56,11 +56,11 @@ func OpenClosed(dir string) (*Closed, error) {
 		}
 		all = append(all, qs...)
 	}
-	var err error
-	if c.Heldout, c.Train, err = data.HoldOut(all, ClosedHeldout); err != nil {
+	held, train, err := data.HoldOut(all, ClosedHeldout)
+	if err != nil {
 		return nil, fmt.Errorf("opening the suite closed: %w", err)
 	}
-	return c, nil
+	return &Closed{Heldout: held, Train: train}, nil
 }
 
 // WriteSplit writes both parts into the folder dir: HeldoutFile and TrainFile.

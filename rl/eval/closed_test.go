@@ -13,6 +13,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
 )
 
@@ -65,4 +66,27 @@ func TestClosedNeedsItsFolder(t *testing.T) {
 	_, err = eval.OpenClosed(t.TempDir())
 	require.ErrorContains(t, err, "contexts/corpus.jsonl.gz: no such file")
 	require.ErrorContains(t, err, "--suite-data is a folder with the files")
+}
+
+// Recall is seen in the documents of an episode, whoever asked for them; tokens are counted from the ids.
+func TestRecallAndTokens(t *testing.T) {
+	found := episode.Turn{Action: episode.Search, Documents: []string{"Doc of nothing", "It was The Eiffel Tower!"}}
+	missed := episode.Turn{Action: episode.Search, Documents: []string{"Doc of nothing"}, IDs: []int32{1, 2, 3},
+		Mask: []bool{true, false, false}}
+	answer := episode.Turn{Action: episode.Invalid, Text: "It", IDs: []int32{1, 2}, Mask: []bool{true, true}}
+	grade := func(m eval.Method, turns ...episode.Turn) eval.Result {
+		return eval.Grade(m, &episode.Episode{GoldenAnswers: []string{"eiffel tower"}, Status: episode.OutOfTurns,
+			PromptIDs: make([]int32, 10), Turns: turns}, "s")
+	}
+	a, b, c := grade(eval.RAG, found, answer), grade(eval.RAG, missed, answer), grade(eval.RAG, missed, found, answer)
+	require.Equal(t, []bool{true, false, true}, []bool{a.Recalled, b.Recalled, c.Recalled})
+	require.Equal(t, []int{2, 12, 3, 15}, []int{a.Sampled, a.Context, b.Sampled, b.Context})
+	rows := eval.Report([]eval.Result{a, b, c}, eval.Bootstrap{})
+	require.InDelta(t, 2.0/3, rows[0].Recall, 1e-15)
+	require.InDelta(t, (2.0+3+3)/3, rows[0].Sampled, 1e-15)
+	require.InDelta(t, (12.0+15+15)/3, rows[0].Context, 1e-15)
+	g := eval.SuiteTable(rows, 3)
+	require.Equal(t, "Recall@3", g.Head[6])
+	require.Equal(t, [][]string{{"RAG (one retrieval)", "s", "3", "0.0", "0.0", "0.0", "66.7", "1.33", "3", "14"}},
+		g.Rows)
 }

@@ -24,12 +24,29 @@ type Result struct {
 	Turns    int            `json:"turns"`
 	Valid    int            `json:"valid_actions"` // turns with a complete action
 	Searches int            `json:"searches"`
+	// Recalled says that a document of the searches contains an accepted answer.
+	Recalled bool `json:"recalled"`
+	// Sampled is the number of tokens that the policy sampled, Context the number of all tokens of its context.
+	Sampled int `json:"sampled_tokens"`
+	Context int `json:"context_tokens"`
 }
 
 // Grade scores the episode of one question. source is the question's data source.
 func Grade(m Method, e *episode.Episode, source string) Result {
 	r := Result{Method: m, Source: source, ID: e.QuestionID, Question: e.Question, Status: e.Status,
-		Turns: len(e.Turns), Valid: e.ValidActions(), Searches: e.Searches()}
+		Turns: len(e.Turns), Valid: e.ValidActions(), Searches: e.Searches(), Context: len(e.PromptIDs)}
+	for i := range e.Turns {
+		t := &e.Turns[i]
+		r.Context += len(t.IDs)
+		for _, sampled := range t.Mask {
+			if sampled {
+				r.Sampled++
+			}
+		}
+		for _, d := range t.Documents {
+			r.Recalled = r.Recalled || reward.SubEM(d, e.GoldenAnswers) > 0
+		}
+	}
 	if m == RAG { // the first turn is the retrieval, which is no action of the policy
 		r.Turns, r.Valid = r.Turns-1, r.Valid-1
 	}
@@ -53,6 +70,13 @@ type Row struct {
 	Searches    float64 `json:"searches_per_question"`
 	Finish      float64 `json:"finish_rate"`
 	N           int     `json:"n"`
+	// Recall is the share of questions for which a document of the searches contains an accepted answer. For RAG, which
+	// searches with the question itself, it is the recall of the engine at the number of documents that it returns.
+	Recall float64 `json:"recall"`
+	// Sampled is the number of tokens that the policy sampled, Context the number of all tokens of its context, both
+	// for each question.
+	Sampled float64 `json:"sampled_tokens_per_question"`
+	Context float64 `json:"context_tokens_per_question"`
 	// Engine is the search engine: simulated (its prompt contained the answers), the name of another engine, or none.
 	// Tau is the share of noisy documents of a simulated engine.
 	Engine string   `json:"engine,omitempty"`
@@ -123,6 +147,10 @@ func row(source string, results []Result) Row {
 		out.Method = r.Method
 		out.EM, out.F1, out.SubEM = out.EM+r.EM/n, out.F1+r.F1/n, out.SubEM+r.SubEM/n
 		out.Searches += float64(r.Searches) / n
+		out.Sampled, out.Context = out.Sampled+float64(r.Sampled)/n, out.Context+float64(r.Context)/n
+		if r.Recalled {
+			out.Recall += 1 / n
+		}
 		turns, valid = turns+r.Turns, valid+r.Valid
 		if r.Answer != nil {
 			out.Finish += 1 / n
@@ -142,6 +170,7 @@ func average(rows []Row) Row {
 		out.EM, out.F1, out.SubEM = out.EM+r.EM/k, out.F1+r.F1/k, out.SubEM+r.SubEM/k
 		out.ValidAction, out.Searches, out.Finish = out.ValidAction+r.ValidAction/k, out.Searches+r.Searches/k,
 			out.Finish+r.Finish/k
+		out.Recall, out.Sampled, out.Context = out.Recall+r.Recall/k, out.Sampled+r.Sampled/k, out.Context+r.Context/k
 		out.N, out.Failed = out.N+r.N, out.Failed+r.Failed
 	}
 	return out

@@ -28,8 +28,11 @@ const (
 func Methods() []Method { return []Method{Direct, CoT, RAG, Agent} }
 
 // ParseMethods gives the methods with these names, without duplicates, in the order of tables; "all" stands for all
-// methods.
+// methods, and no name at all for the agent.
 func ParseMethods(names []string) ([]Method, error) {
+	if len(names) == 0 {
+		return []Method{Agent}, nil
+	}
 	if slices.Contains(names, "all") {
 		return Methods(), nil
 	}

@@ -165,6 +165,28 @@ func Details(rows []Row) Grid {
 	return g
 }
 
+// SuiteTable is a table of the closed suite: a line for each method and data source, with the three scores and their
+// intervals in percent, the recall of the searches with topK documents each, and what a question costs: searches,
+// tokens that the policy sampled, and tokens of its context.
+func SuiteTable(rows []Row, topK int) Grid {
+	g := Grid{Head: []string{"Method", "Data", "n", "EM", "F1", "Containment", fmt.Sprintf("Recall@%d", topK),
+		"Searches", "Sampled tokens",
+		"Context tokens"}, Left: 2}
+	for _, r := range rows {
+		if r.Source == All { // the sources have equally many questions: it equals the average
+			continue
+		}
+		recall := "-"
+		if r.Method.Searches() {
+			recall = percent(r.Recall, nil)
+		}
+		g.Rows = append(g.Rows, []string{r.Method.Title(), Title(r.Source), fmt.Sprint(r.N), percent(r.EM, r.EMCI),
+			percent(r.F1, r.F1CI), percent(r.SubEM, r.SubEMCI), recall, fmt.Sprintf("%.2f", r.Searches),
+			fmt.Sprintf("%.0f", r.Sampled), fmt.Sprintf("%.0f", r.Context)})
+	}
+	return g
+}
+
 // CompareTable is a table of differences, one line for each data source and score.
 func CompareTable(ds []Difference) Grid {
 	g := Grid{Head: []string{"data source", "score", "n", "A", "B", "B-A", "interval", "p (bootstrap)", "B better",

@@ -41,6 +41,18 @@ func (r Worker) EvaluateRest(ctx context.Context, questions []data.Question, don
 	return all, nil
 }
 
+// Measured gives the function Run of an eval.Measurement: it runs episodes of a method with r and the sampling and seed
+// given.
+func (r Worker) Measured(sampling episode.Sampling, seed uint64) func(ctx context.Context, m eval.Method,
+	questions []data.Question, done []*episode.Episode, each func(*episode.Episode)) ([]*episode.Episode, error) {
+	return func(ctx context.Context, m eval.Method, questions []data.Question, done []*episode.Episode,
+		each func(*episode.Episode)) ([]*episode.Episode, error) {
+		worker := r
+		worker.Method, worker.OnEpisode = m, each
+		return worker.EvaluateRest(ctx, questions, done, sampling, seed, 0)
+	}
+}
+
 // baseline runs an episode of one turn with a prompt of the method's. What RAG retrieved is recorded as a turn of its
 // own without ids.
 func (r *Worker) baseline(ctx context.Context, task episode.Task) (*episode.Episode, error) {
