@@ -69,6 +69,9 @@ var verbHelps = map[string]verbHelp{
 		"simulate --model SIMULATOR --data queries.jsonl --noise-rate 0.25",
 		"simulate --search-mode remote --remote-url http://127.0.0.1:6001 --data queries.jsonl",
 		"simulate --measure documents.jsonl --data queries.jsonl"}},
+	"harvest": {"", []string{
+		"harvest --episodes episodes.jsonl --out rows",
+		"harvest --episodes runs/a/episodes.jsonl,runs/b/episodes.jsonl --out rows --correct f1 --threshold 0.8"}},
 	"eval": {"model data search-mode corpus topk method limit max-turns out output", []string{
 		"eval --model runs/first --data test.jsonl --search-mode bm25 --corpus corpus.jsonl",
 		"eval --model runs/first --data test.jsonl --method all --out evals/first",

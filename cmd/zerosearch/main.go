@@ -31,6 +31,7 @@ type verbs struct {
 	Train    trainCmd    `cmd:"" help:"Train a policy with reinforcement learning and a simulated search engine."`
 	SFT      sftCmd      `cmd:"" name:"sft" help:"Fine-tune on examples: a warm start, or a simulator."`
 	Simulate simulateCmd `cmd:"" help:"Write the documents of a simulated search engine, offline."`
+	Harvest  harvestCmd  `cmd:"" help:"Make training rows for a simulated search engine from searches of a real one."`
 	Eval     evalCmd     `cmd:"" help:"Measure a policy on questions."`
 	Verify   verifyCmd   `cmd:"" help:"Repeat a step of a run and compare it with what was recorded."`
 	Ask      askCmd      `cmd:"" help:"Ask a trained policy a question and watch it search."`
