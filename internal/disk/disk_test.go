@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -331,4 +332,22 @@ func TestTemporary(t *testing.T) {
 	require.NoError(t, os.Chtimes(path, old, old))
 	require.NoError(t, Recover(dir))
 	require.Empty(t, names(t, dir))
+}
+
+// A shared lock is held by one open file at a time, and waiting for it ends with the context.
+func TestSharedLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "locks", "x.lock")
+	a, ok, err := TryShared(path)
+	require.NoError(t, err)
+	require.True(t, ok)
+	_, ok, err = TryShared(path)
+	require.NoError(t, err)
+	require.False(t, ok)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err = WaitShared(ctx, path, cancel)
+	require.ErrorIs(t, err, context.Canceled)
+	b, err := WaitShared(context.Background(), path, a.Unlock)
+	require.NoError(t, err)
+	b.Unlock()
+	require.FileExists(t, path, "others may wait for it")
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -62,39 +63,18 @@ func LockDir(dir string) (*Lock, error) {
 	if _, err := os.Stat(dir); os.IsNotExist(err) {
 		l.made = true
 	}
-	for {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
-		}
-		path := filepath.Join(dir, LockName)
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
-		if os.IsNotExist(err) {
-			continue // the previous holder removed the folder between MkdirAll and OpenFile
-		}
-		if err != nil {
-			return nil, err
-		}
-		l.f = f
-		switch err := lock(f); {
-		case errors.Is(err, errNoLocks):
-			l.Note = dir +
-				" lies on a file system without locks: a second process that writes there would not be noticed"
-		case err != nil:
-			defer f.Close()
-			if errors.Is(err, errBusy) {
-				return nil, &Busy{Dir: dir, Holder: holder(path)}
-			}
-			return nil, fmt.Errorf("locking %s: %w", dir, err)
-		}
-		// The previous holder may have removed the file between opening and locking. Then the lock is worthless: try
-		// again.
-		mine, err := f.Stat()
-		now, err2 := os.Stat(path)
-		if err == nil && err2 == nil && os.SameFile(mine, now) {
-			break
-		}
-		f.Close()
+	path := filepath.Join(dir, LockName)
+	f, err := lockFile(path, 0o666, lock)
+	switch {
+	case errors.Is(err, errNoLocks):
+		l.Note = dir +
+			" lies on a file system without locks: a second process that writes there would not be noticed"
+	case errors.Is(err, errBusy):
+		return nil, &Busy{Dir: dir, Holder: holder(path)}
+	case err != nil:
+		return nil, err
 	}
+	l.f = f
 	host, _ := os.Hostname()
 	text, err := json.Marshal(Holder{os.Getpid(), host, time.Now().Truncate(time.Second)})
 	if err == nil {
@@ -107,6 +87,36 @@ func LockDir(dir string) (*Lock, error) {
 		return nil, at(dir, err)
 	}
 	return l, nil
+}
+
+// lockFile makes the file path with its folders and locks it with take. With errNoLocks the file is open and not
+// locked; with any other error, errBusy among them, it is nil.
+func lockFile(path string, mode fs.FileMode, take func(*os.File) error) (*os.File, error) {
+	for {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, err
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode)
+		if os.IsNotExist(err) {
+			continue // the previous holder removed the folder between MkdirAll and OpenFile
+		}
+		if err != nil {
+			return nil, err
+		}
+		err = take(f)
+		if err != nil && !errors.Is(err, errNoLocks) {
+			f.Close()
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+		// The previous holder may have removed the file between opening and locking. Then the lock is worthless: try
+		// again.
+		mine, err1 := f.Stat()
+		now, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(mine, now) {
+			return f, err
+		}
+		f.Close()
+	}
 }
 
 // holder reads the holder of a lock. It retries, because the holder writes the file just after taking the lock.

@@ -16,3 +16,5 @@ func release(f *os.File, path string) {
 	os.Remove(path)
 	f.Close()
 }
+
+func lockShared(f *os.File) error { return lock(f) }

@@ -32,3 +32,6 @@ func release(f *os.File, path string) {
 	os.Remove(path)
 	f.Close()
 }
+
+// lockShared is lock: Python's filelock takes the same one.
+func lockShared(f *os.File) error { return lock(f) }
