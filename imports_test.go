@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	"rl/report":   {"rl/health", "rl/episode", "rl/rundir", "tokenizer"},
 	"rl/eval":     {"rl/reward", "rl/episode", "rl/thought", "rl/search", "rl/data", "rl/rundir", "num"},
 	"rl/harvest":  {"rl/episode", "rl/search", "rl/data", "rl/reward"},
+	"rl/shards":   {"rl/data"},
 	"rl/simulate": {"rl/search", "rl/data", "rl/reward", "rl/eval"},
 	"bundle":      {"rl/config", "rl/roles", "rl/data", "rl/rundir"},
 	"demo":        {"rl", "engine", "model", "kernels", "tokenizer"},

@@ -1,12 +1,10 @@
 package eval
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -116,7 +114,7 @@ func (f *Folder) Begin(m Method, questions []data.Question) ([]*episode.Episode,
 	done := make([]*episode.Episode, len(questions))
 	f.Done, f.Want = 0, len(questions)
 	for _, name := range []string{f.episodes(m), f.episodes(m) + ".partial"} {
-		err := completeLines(name, func(line []byte) error {
+		err := disk.CompleteLines(name, func(line []byte) error {
 			e := new(episode.Episode)
 			if err := json.Unmarshal(line, e); err != nil {
 				return err
@@ -142,36 +140,6 @@ func (f *Folder) Begin(m Method, questions []data.Question) ([]*episode.Episode,
 		return nil, fmt.Errorf("opening the evaluation %s: %w", f.Dir, err)
 	}
 	return done, nil
-}
-
-// completeLines calls each for every line of a file, if the file exists. It cuts off a last line without a line break,
-// which an interrupted process left.
-func completeLines(name string, each func(line []byte) error) error {
-	file, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	r := bufio.NewReaderSize(file, 1<<20)
-	for n, whole := 1, int64(0); ; n++ {
-		line, err := r.ReadBytes('\n')
-		if err == io.EOF {
-			if len(line) > 0 {
-				return os.Truncate(name, whole)
-			}
-			return nil
-		}
-		if err == nil {
-			err = each(line)
-		}
-		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
-		}
-		whole += int64(len(line))
-	}
 }
 
 // Append writes a finished episode to the file. An episode whose search failed is not written, so it is run again when

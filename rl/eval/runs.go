@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
@@ -67,7 +68,7 @@ func ReadRun(run string) (Compared, error) {
 	if out.Engine == "" {
 		return fail("it has no method %q: it has %s", method, strings.Join(methods, ", "))
 	}
-	err = completeLines(filepath.Join(dir, "results.jsonl"), func(line []byte) error {
+	err = disk.CompleteLines(filepath.Join(dir, "results.jsonl"), func(line []byte) error {
 		var r Result
 		if err := pyjson.Unmarshal(line, &r); err != nil {
 			return err

@@ -1,0 +1,247 @@
+// Package shards does a piece of work for every row of a large input and keeps the results in numbered files of one
+// folder. A process that is killed, at any moment, loses no row and doubles none: run again, it goes on where it
+// stopped. Several processes, also on several machines with a common file system, share the work of a folder: each
+// shard is done by the process that has its lock. The files do not depend on who did what, and when.
+//
+//	settings.json         what the results depend on, the number of rows and the size of a shard
+//	rows-000007.jsonl     the results of shard 7, in the order of the input; or .parquet
+//	counts/000007.json    its counts
+//	.work/000007/         its lock, and its results so far; only while it is being done
+package shards
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+)
+
+// Prefix begins the names of the files with results.
+const Prefix = "rows-"
+
+// Item is a row of the input.
+type Item struct {
+	// N is the index of the row, from 0.
+	N int
+	data.Row
+	// Key is the hash of the row's content, Seen how often it has occurred up to this row: 1 for the first.
+	Key, Seen uint64
+}
+
+// Result is what became of an item.
+type Result struct {
+	N int `json:"n"`
+	// Lines are the rows of the output, any number of them; none if the item was dropped.
+	Lines []json.RawMessage `json:"lines,omitempty"`
+	// Dropped is the reason why the item has no output, a few words; "" if it has.
+	Dropped string `json:"dropped,omitempty"`
+	// PromptTokens and CompletionTokens count what models read and wrote for the item.
+	PromptTokens     int `json:"prompt_tokens,omitempty"`
+	CompletionTokens int `json:"completion_tokens,omitempty"`
+}
+
+// Counts add up results.
+type Counts struct {
+	// Items is the number of rows of the input, Rows that of the output.
+	Items int `json:"items"`
+	Rows  int `json:"rows"`
+	// Dropped counts the items without output by reason.
+	Dropped          map[string]int `json:"dropped"`
+	PromptTokens     int64          `json:"prompt_tokens"`
+	CompletionTokens int64          `json:"completion_tokens"`
+}
+
+// add adds the counts o.
+func (c *Counts) add(o Counts) {
+	c.Items, c.Rows = c.Items+o.Items, c.Rows+o.Rows
+	c.PromptTokens, c.CompletionTokens = c.PromptTokens+o.PromptTokens, c.CompletionTokens+o.CompletionTokens
+	for why, n := range o.Dropped {
+		if c.Dropped == nil {
+			c.Dropped = map[string]int{}
+		}
+		c.Dropped[why] += n
+	}
+}
+
+// countsOf counts a result.
+func countsOf(r Result) Counts {
+	c := Counts{Items: 1, Rows: len(r.Lines), PromptTokens: int64(r.PromptTokens),
+		CompletionTokens: int64(r.CompletionTokens)}
+	if r.Dropped != "" {
+		c.Dropped = map[string]int{r.Dropped: 1}
+	}
+	return c
+}
+
+// Job is the work on one folder.
+type Job struct {
+	// Dir is the folder.
+	Dir string
+	// Input yields all rows, the same ones in the same order each time that it is called.
+	Input func() iter.Seq2[data.Row, error]
+	// Total is the number of rows, PerShard that of a shard.
+	Total, PerShard int
+	// Columns are those of parquet files; nil for JSON lines.
+	Columns []data.Column
+	// Key is the hash of what a row's result depends on.
+	Key func(data.Row) (uint64, error)
+	// Do does the work; it is called by Concurrency goroutines at once. What it gives may depend on the item's content,
+	// Key and Seen only. An error stops the job.
+	Do          func(ctx context.Context, item Item) (Result, error)
+	Concurrency int
+	// Finish, if not nil, sees all results of a shard in order and may drop some: see Result.Drop.
+	Finish func(results []Result)
+	// Progress, if not nil, is called now and then, by one goroutine at a time.
+	Progress func(p Progress)
+	// Note, if not nil, tells the user one thing.
+	Note func(text string)
+
+	noted bool
+}
+
+// Drop makes a result that has no output.
+func (r *Result) Drop(why string) { r.Lines, r.Dropped = nil, why }
+
+// Progress says how far a job is.
+type Progress struct {
+	// Done counts the items of the finished shards, of all processes, and those of the shard that is being done. Mine
+	// are the counts of what this process did, since Began.
+	Done, Total int
+	Mine        Counts
+	Began       time.Time
+	// Shard is the number of the shard that is being done, from 1, of Shards.
+	Shard, Shards int
+}
+
+// settings is the content of settings.json.
+type settings struct {
+	Parts fingerprint.Parts `json:"parts"`
+	// Rows of the input, and of a shard.
+	Rows     int `json:"rows"`
+	PerShard int `json:"shard_rows"`
+}
+
+// Open begins the work in a folder, or joins it, and returns the number of rows of the input. parts are what the
+// results depend on: it is an error if those of the folder are others. count counts the rows of the input; it is called
+// only by the process that begins the work.
+func Open(ctx context.Context, dir string, parts fingerprint.Parts, perShard int, count func() (int, error)) (total int,
+	err error) {
+	fail := func(err error) (int, error) { return 0, fmt.Errorf("opening %s: %w", dir, err) }
+	lock, err := wait(ctx, dir)
+	if err != nil {
+		return fail(err)
+	}
+	defer lock.Unlock()
+	if err := disk.Recover(dir); err != nil {
+		return fail(err)
+	}
+	path := filepath.Join(dir, "settings.json")
+	text, err := os.ReadFile(path)
+	if err == nil {
+		var was settings
+		if err := json.Unmarshal(text, &was); err != nil || was.Parts == nil {
+			return fail(errors.New("its settings.json is not that of such a folder: choose another --out"))
+		}
+		if diff := fingerprint.Compare(was.Parts, parts); len(diff) > 0 {
+			return fail(fmt.Errorf("it was begun with other settings (%s): choose another --out",
+				fingerprint.Sentence(diff)))
+		}
+		if was.PerShard != perShard {
+			return fail(fmt.Errorf("its shards have %d rows: give --shard-rows %d, or choose another --out",
+				was.PerShard, was.PerShard))
+		}
+		return was.Rows, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return fail(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil {
+		return fail(err)
+	} else if len(entries) > 1 { // the lock is one
+		return fail(errors.New("the folder holds other files: choose a new one"))
+	}
+	if total, err = count(); err != nil {
+		return 0, err
+	}
+	if text, err = json.MarshalIndent(settings{parts, total, perShard}, "", "  "); err == nil {
+		err = disk.WriteFile(path, append(text, '\n'))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return total, nil
+}
+
+// wait takes the lock of a folder, which other processes hold for a short time only.
+func wait(ctx context.Context, dir string) (*disk.Lock, error) {
+	for {
+		lock, err := disk.LockDir(dir)
+		var busy *disk.Busy
+		if !errors.As(err, &busy) {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// shards is the number of shards.
+func (j *Job) shards() int { return (j.Total + j.PerShard - 1) / j.PerShard }
+
+// path is the file of a shard's results.
+func (j *Job) path(shard int) string {
+	ext := ".jsonl"
+	if j.Columns != nil {
+		ext = ".parquet"
+	}
+	return filepath.Join(j.Dir, fmt.Sprintf("%s%06d%s", Prefix, shard, ext))
+}
+
+func (j *Job) countsPath(shard int) string {
+	return filepath.Join(j.Dir, "counts", fmt.Sprintf("%06d.json", shard))
+}
+
+func (j *Job) workDir(shard int) string {
+	return filepath.Join(j.Dir, ".work", fmt.Sprintf("%06d", shard))
+}
+
+// finished reports whether a shard has its file.
+func (j *Job) finished(shard int) bool {
+	_, err := os.Stat(j.path(shard))
+	return err == nil
+}
+
+// size is the number of rows of a shard.
+func (j *Job) size(shard int) int { return min(j.PerShard, j.Total-shard*j.PerShard) }
+
+// Counts are the counts of all finished shards, and the number of these.
+func (j *Job) Counts() (c Counts, finished int, err error) {
+	c.Dropped = map[string]int{}
+	for shard := range j.shards() {
+		if !j.finished(shard) {
+			continue
+		}
+		finished++
+		var one Counts
+		text, err := os.ReadFile(j.countsPath(shard))
+		if err == nil {
+			err = json.Unmarshal(text, &one)
+		}
+		if err != nil {
+			return c, finished, fmt.Errorf("reading the counts of shard %d: %w", shard, err)
+		}
+		c.add(one)
+	}
+	return c, finished, nil
+}
