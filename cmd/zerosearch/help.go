@@ -32,7 +32,7 @@ var flagGroups = []flagGroup{
 	{"stop", "End of a continuation:",
 		"stop stop-token-ids ignore-eos include-stop-str-in-output skip-special-tokens"},
 	{"penalties", "Penalties:", "logit-bias repetition-penalty presence-penalty frequency-penalty"},
-	{"search", "Search:", "search-mode topk corpus search-engine simulation-llm sim-device sim-dtype " +
+	{"search", "Search:", "search-mode topk corpus index search-engine simulation-llm sim-device sim-dtype " +
 		"sim-enable-thinking simulation-temperature simulation-max-tokens start-threshold end-threshold curriculum " +
 		"curriculum-goal noise-rate remote-url remote-model remote-prompt google-url wiki-url search-cache " +
 		"search-tries search-timeout search-concurrency search-episodes google-price machine-price remote-price"},

@@ -30,7 +30,8 @@ type Search struct {
 	CurriculumGoal float64       `name:"curriculum-goal" help:"Success rate (F1, smoothed) at which the adaptive curriculum reaches --end-threshold." default:"0.5"`
 	NoiseRate      *float64      `name:"noise-rate" help:"Fixed share of noisy documents, instead of the curriculum." placeholder:"P"`
 	TopK           int           `name:"topk" help:"Documents per query." default:"5"`
-	Corpus         string        `name:"corpus" help:"What bm25 searches: .jsonl, .json or .parquet of {id, contents}, text, Markdown, HTML or PDF files, folders of them; several are separated by commas." placeholder:"PATH"`
+	Corpus         string        `name:"corpus" help:"What bm25 searches: .jsonl, .json or .parquet of {id, contents}, text, Markdown, HTML, PDF, .docx, .eml or .csv files, folders of them; several are separated by commas." placeholder:"PATH"`
+	Index          string        `name:"index" resume:"free" help:"Folder that keeps the text of the corpus's documents by their content, so that only changed files are read again (default: none; for ask, zerosearch/index in the user's cache folder; none: nothing is kept)." placeholder:"DIR"`
 	SearchEpisodes string        `name:"search-episodes" help:"The episodes.jsonl whose documents replay gives again." placeholder:"FILE"`
 	SimTemperature float64       `name:"simulation-temperature" help:"Sampling temperature of the simulator." default:"0.8"`
 	SimMaxTokens   int           `name:"simulation-max-tokens" help:"Longest simulated result." default:"600"`

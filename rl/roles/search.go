@@ -20,6 +20,8 @@ type SearchEngines struct {
 	Notes []string
 	// Parts are what they search or give again: corpus, search-episodes, remote-model.
 	Parts fingerprint.Parts
+	// Corpus is what bm25 searches; nil without bm25.
+	Corpus *search.Corpus
 }
 
 // OpenSearch makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated
@@ -105,7 +107,11 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 
 func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
 	corpus, err := await.Call(ctx, func() (*search.Corpus, error) {
-		return search.ReadCorpus(list(o.Search.Corpus)...)
+		keep := o.Index
+		if keep == "none" {
+			keep = ""
+		}
+		return search.Reader{Keep: keep}.Read(list(o.Search.Corpus)...)
 	})
 	if err != nil {
 		return nil, err
@@ -113,6 +119,10 @@ func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
 	if note := corpus.Note(); note != "" {
 		o.Notes = append(o.Notes, note)
 	}
+	if corpus.KeepError != nil {
+		o.Notes = append(o.Notes, corpus.KeepError.Error())
+	}
+	o.SearchEngines.Corpus = corpus
 	o.Parts["corpus"] = fingerprint.Mark + corpus.Digest()
 	x, err := await.Call(ctx, func() (*search.BM25, error) { return search.NewBM25(corpus.Passages), nil })
 	if err != nil {

@@ -9,34 +9,60 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
-// Corpus holds the passages of files and folders, and a list of the rows and files that could not be used.
+// Corpus holds the passages of files and folders, and lists of what could not be used.
 type Corpus struct {
-	// Passages are texts, in the order of the files.
+	// Passages are texts, in the order of the files. Sources says where each stands.
 	Passages []string
+	Sources  []Source
+	// Files is the number of files with passages. Kept is the number of those whose text came from Reader.Keep.
+	Files, Kept int
+	// KeepError says why Reader.Keep could not be written; the corpus is complete all the same.
+	KeepError error
 	// Bad describes the first few rows and files that could not be used, each with the reason. BadCount is the number
 	// of all of them.
 	Bad      []string
 	BadCount int
+	// Skipped describes the first few files of folders that are of no kind that is read; SkippedCount is the number of
+	// all of them.
+	Skipped      []string
+	SkippedCount int
 
-	pdf pdfReader
+	reader Reader
+	pdf    pdfReader
 }
+
+// Source is the place of a passage: the file, and the number of the passage in it, from 1. Of a file of rows that is
+// the row.
+type Source struct {
+	File    string `json:"file"`
+	Passage int    `json:"passage"`
+}
+
+// String is "FILE, passage N".
+func (s Source) String() string { return fmt.Sprintf("%s, passage %d", s.File, s.Passage) }
 
 // maxNamed is the largest length of Corpus.Bad.
 const maxNamed = 5
 
 // ReadCorpus reads passages. A path is a file of rows in Search-R1's format, {"id", "contents": "\"Title\"\ntext"} or
-// {"title", "text"}, as lines or one list of JSON (.jsonl, .json, gzipped or not) or as .parquet; or a document (.txt,
-// .md, .html, .pdf, any other name is taken as plain text), which is cut into passages; or a folder of such files. Bad
-// rows, and bad files in folders, are left out and listed in Corpus.Bad. It is an error if there are more of them than
-// of good passages: then the format is probably another one.
-func ReadCorpus(paths ...string) (*Corpus, error) {
-	c := &Corpus{}
+// {"title", "text"}, as lines or one list of JSON (.jsonl, .json, gzipped or not) or as .parquet; or a table (.csv,
+// .tsv), each row of which is a passage; or a document (.txt, .md, .html, .pdf, .docx, .eml, any other name is taken as
+// plain text), which is cut into passages; or a folder of such files. Bad rows, and bad files in folders, are left out
+// and listed in Corpus.Bad. It is an error if there are more of them than of good passages: then the format is probably
+// another one. Files of a folder that are of another kind are left out and listed in Corpus.Skipped.
+func ReadCorpus(paths ...string) (*Corpus, error) { return Reader{}.Read(paths...) }
+
+// Read is ReadCorpus with the settings of the reader.
+func (r Reader) Read(paths ...string) (*Corpus, error) {
+	c := &Corpus{reader: r}
 	defer c.pdf.close()
+	r.prune()
 	names := strings.Join(paths, ", ")
 	for _, p := range paths {
 		if err := c.read(p); err != nil {
@@ -48,7 +74,7 @@ func ReadCorpus(paths ...string) (*Corpus, error) {
 		return nil, fmt.Errorf("indexing the corpus %s: %s", names, c.leftOut())
 	case len(c.Passages) == 0:
 		return nil, fmt.Errorf("indexing the corpus %s: no passages: give rows with a column contents, text files, "+
-			"or a folder with .jsonl, .txt, .md, .html or .pdf files", names)
+			"or a folder with .jsonl, .csv, .txt, .md, .html, .pdf, .docx or .eml files", names)
 	}
 	return c, nil
 }
@@ -73,6 +99,27 @@ func (c *Corpus) Note() string {
 	return fmt.Sprintf("%s: %d passages are used", c.leftOut(), len(c.Passages))
 }
 
+// Summary describes what was read and what was not: "indexed 3 files, 5 passages, skipped photo.png (...)".
+func (c *Corpus) Summary() string {
+	count := func(n int, one, many string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return fmt.Sprintf("%d %s", n, many)
+	}
+	s := "indexed " + count(c.Files, "file", "files") + ", " + count(len(c.Passages), "passage", "passages")
+	if c.Kept > 0 {
+		s += fmt.Sprintf(" (%s unchanged)", count(c.Kept, "file is", "files are"))
+	}
+	if c.SkippedCount > 0 {
+		s += ", skipped " + strings.Join(c.Skipped, ", ")
+		if more := c.SkippedCount - len(c.Skipped); more > 0 {
+			s += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	return s
+}
+
 // Digest is a hash of the passages: equal corpora have equal digests.
 func (c *Corpus) Digest() string {
 	h := sha256.New()
@@ -95,6 +142,24 @@ func (c *Corpus) leftOut() string {
 	return fmt.Sprintf("%d bad rows or files are left out: %s", c.BadCount, s)
 }
 
+// skip notes a file of a folder that is of no kind that is read.
+func (c *Corpus) skip(path, why string) {
+	if c.SkippedCount++; len(c.Skipped) < maxNamed {
+		c.Skipped = append(c.Skipped, filepath.Base(path)+" ("+why+")")
+	}
+}
+
+// add adds passages of a file, numbered from 1.
+func (c *Corpus) add(path string, passages []string) {
+	for i, p := range passages {
+		c.Passages = append(c.Passages, p)
+		c.Sources = append(c.Sources, Source{path, i + 1})
+	}
+	if len(passages) > 0 {
+		c.Files++
+	}
+}
+
 func (c *Corpus) bad(format string, args ...any) {
 	if c.BadCount++; len(c.Bad) < maxNamed {
 		c.Bad = append(c.Bad, fmt.Sprintf(format, args...))
@@ -106,7 +171,7 @@ var (
 	rowFiles      = []string{".jsonl", ".jsonl.gz", ".parquet"}
 	jsonFiles     = []string{".json", ".json.gz"}
 	tableFiles    = []string{".csv", ".tsv", ".csv.gz", ".tsv.gz"}
-	documentFiles = []string{".txt", ".md", ".markdown", ".html", ".htm", ".pdf"}
+	documentFiles = []string{".txt", ".md", ".markdown", ".html", ".htm", ".pdf", ".docx", ".eml"}
 )
 
 func hasSuffix(path string, ends []string) bool {
@@ -130,8 +195,8 @@ func (c *Corpus) read(path string) error {
 		return c.document(path)
 	case hasSuffix(path, rowFiles), hasSuffix(path, jsonFiles):
 		return c.rows(path)
-	case hasSuffix(path, tableFiles): // read as plain text, its rows would not be kept apart
-		return fmt.Errorf("%s is a table: turn its rows into JSON lines, {\"title\", \"text\"} each", path)
+	case hasSuffix(path, tableFiles):
+		return c.table(path)
 	case !st.Mode().IsRegular(): // a pipe can be read only once, so its kind cannot be detected
 		return c.rows(path)
 	case holdsRows(path, false):
@@ -149,8 +214,14 @@ func (c *Corpus) folder(path string) error {
 		case err != nil:
 		case hasSuffix(p, rowFiles), hasSuffix(p, jsonFiles) && holdsRows(p, true):
 			err = c.rows(p)
+		case hasSuffix(p, tableFiles):
+			err = c.table(p)
 		case hasSuffix(p, documentFiles):
 			err = c.document(p)
+		case hasSuffix(p, jsonFiles):
+			c.skip(p, "it holds no rows")
+		default:
+			c.skip(p, "this kind of file is not read")
 		}
 		if err != nil {
 			c.bad("%v", err)
@@ -184,6 +255,7 @@ func holdsRows(path string, strict bool) bool {
 
 // rows adds the passages of a file with one passage a row. An error means that the file cannot be read at all.
 func (c *Corpus) rows(path string) error {
+	before := len(c.Passages)
 	for row, err := range data.Rows(path) {
 		var p string
 		if err == nil {
@@ -197,7 +269,10 @@ func (c *Corpus) rows(path string) error {
 			c.bad("%v", err)
 			continue
 		}
-		c.Passages = append(c.Passages, p)
+		c.Passages, c.Sources = append(c.Passages, p), append(c.Sources, Source{path, row.N})
+	}
+	if len(c.Passages) > before {
+		c.Files++
 	}
 	return nil
 }

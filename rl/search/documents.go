@@ -23,30 +23,48 @@ const passageWords = 100
 // maxDocument is the largest size of a document file, in bytes.
 const maxDocument = 64 << 20
 
-// document cuts a text file into passages.
+// document cuts a document into passages, or takes them from the reader's folder.
 func (c *Corpus) document(path string) error {
-	f, err := os.Open(path)
+	content, err := readLimited(path)
 	if err != nil {
 		return err
+	}
+	key := c.reader.key(path, content)
+	out, kept := c.reader.load(key)
+	if kept {
+		c.Kept++
+	} else {
+		if out, err = c.cut(content, path); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if err := c.reader.save(key, out); err != nil {
+			c.KeepError, c.reader.Keep = err, "" // one file after the other would fail
+		}
+	}
+	c.add(path, out)
+	return nil
+}
+
+// readLimited reads a file of at most maxDocument bytes. Text becomes UTF-8 without a byte order mark, and what is
+// gzipped is unpacked.
+func readLimited(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	r, err := data.Text(f)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	text, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(text) > maxDocument {
-		return fmt.Errorf("%s is larger than %d MiB: split it into smaller files", path, maxDocument>>20)
+		return nil, fmt.Errorf("%s is larger than %d MiB: split it into smaller files", path, maxDocument>>20)
 	}
-	out, err := c.cut(text, path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	c.Passages = append(c.Passages, out...)
-	return nil
+	return text, nil
 }
 
 // cut gives the passages of a document; the end of its name says of which kind it is.
@@ -60,6 +78,14 @@ func (c *Corpus) cut(text []byte, name string) ([]string, error) {
 		}
 		for _, page := range pages {
 			p.paragraph(page)
+		}
+	case ext == ".docx":
+		if err := p.docx(text); err != nil {
+			return nil, err
+		}
+	case ext == ".eml":
+		if err := p.mail(c, text); err != nil {
+			return nil, err
 		}
 	case !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0:
 		return nil, errors.New("it is not UTF-8 text")

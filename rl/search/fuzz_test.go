@@ -51,6 +51,47 @@ func FuzzMarkdown(f *testing.F) {
 	})
 }
 
+func FuzzMail(f *testing.F) {
+	f.Add([]byte("Subject: a\n\nb"))
+	f.Add([]byte("Content-Type: multipart/mixed; boundary=x\n\n--x\n\na\n--x--"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if tried(text) {
+			documented(t, "d.eml", text)
+		}
+	})
+}
+
+func FuzzDocx(f *testing.F) {
+	f.Add("<p><pPr><pStyle val='Heading1'/></pPr><t>a</t></p><tr><tc><p><t>b</t></p></tc></tr>")
+	f.Fuzz(func(t *testing.T, text string) {
+		p := passages{title: "d"}
+		if len(text) > longest || p.wordDocument(strings.NewReader(text)) != nil {
+			return
+		}
+		p.flush()
+		for _, p := range p.out {
+			require.Regexp(t, "(?s)^\"d.*\"\n.*[^ ]", p)
+		}
+	})
+}
+
+// FuzzTable: every row of a table gives at most one passage, and it is not empty.
+func FuzzTable(f *testing.F) {
+	f.Add([]byte("a,b\n1,\"2\"\n"))
+	f.Add([]byte("text;title\nx;y;z\n\"\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c := &Corpus{}
+		if len(text) > longest || c.tableRows("d.csv", text) != nil {
+			return
+		}
+		require.Len(t, c.Sources, len(c.Passages))
+		for i, p := range c.Passages {
+			require.NotEmpty(t, strings.TrimSpace(p))
+			require.True(t, i == 0 || c.Sources[i].Passage > c.Sources[i-1].Passage)
+		}
+	})
+}
+
 // FuzzCutWords: cutting a text into pieces loses nothing but blanks, and no piece is empty.
 func FuzzCutWords(f *testing.F) {
 	f.Add("Two words")
