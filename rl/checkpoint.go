@@ -25,6 +25,7 @@ func (t *Trainer) save(step int) error {
 	if t.Out == nil {
 		return nil
 	}
+	t.progress(step, PhaseSaving, 0, 0)
 	if err := t.Out.Sync(); err != nil {
 		return t.unsaved(fmt.Errorf("saving the logs: %w", err))
 	}

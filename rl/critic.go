@@ -21,6 +21,7 @@ func (t *Trainer) openCritic(ctx context.Context, dev kernels.Device, o train.Op
 	if t.critic, err = t.models.Open(ctx, t.cast.Critic); err != nil {
 		return err
 	}
+	t.openedModels(1)
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("opening the critic: %w", err)

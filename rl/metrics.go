@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/zerosearch-go/zerosearch/rl/episode"
+	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/update"
@@ -41,7 +42,9 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m rundir.Metrics) erro
 	if len(t.Data.Eval) == 0 || step != t.Config.Schedule.TotalSteps && (every <= 0 || step%every != 0) {
 		return nil
 	}
-	all, err := t.worker().Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
+	w := t.worker()
+	t.count(w, step, PhaseEvaluation, 0, len(t.Data.Eval))
+	all, err := w.Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
 	if err == nil {
 		err = ctx.Err() // episodes that were cut short are no measurement
 	}
@@ -52,6 +55,7 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m rundir.Metrics) erro
 	for i := range all {
 		sources = append(sources, t.Data.Eval[i].DataSource)
 	}
+	m[health.HeldOutQuestions] = float64(len(all))
 	for _, s := range rollout.Report(all, sources) {
 		m["val/"+s.Source+"/f1"], m["val/"+s.Source+"/em"], m["val/"+s.Source+"/sub_em"] = s.F1, s.EM, s.SubEM
 		if f1 := s.F1; s.Source == "all" && (f1 > t.state.Best || t.state.BestStep == 0) {

@@ -91,10 +91,12 @@ var machineMemory = engine.MachineMemory
 //
 // All is opened before the engines start: from then on their loops alone use the devices.
 func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
+	t.openedModels(0)
 	kv, err := t.openPolicy(ctx, dev)
 	if err != nil {
 		return err
 	}
+	t.openedModels(1)
 	if t.Policy.Tokenizer == nil {
 		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", t.Policy.Dir)
 	}
@@ -106,6 +108,7 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 		if simulator, err = t.models.Open(ctx, t.cast.Simulator); err != nil {
 			return err
 		}
+		t.openedModels(1)
 	}
 	t.Notes = append(t.Notes, t.models.Notes...)
 	if err := t.startEngines(dev, kv, simulator); err != nil {

@@ -15,6 +15,7 @@ func (t *Trainer) openReference(ctx context.Context, dev kernels.Device, o train
 	if err != nil {
 		return err
 	}
+	t.openedModels(1)
 	if err := roles.SameTokenizer(ref, t.Policy); err != nil {
 		return fmt.Errorf("opening the reference: %w", err)
 	}

@@ -65,7 +65,13 @@ func (t *Trainer) roll(ctx context.Context, questions []data.Question, only []in
 		return t.recorded(ctx, questions, only, step, attempt)
 	}
 	c := &t.Config
-	return t.worker().Roll(ctx, questions, c.Rollout.N, only, c.Schedule.Seed, config.PurposeTrain, step,
+	w := t.worker()
+	n := len(questions)
+	if only != nil {
+		n = len(only)
+	}
+	t.count(w, step, PhaseRollout, 0, n*c.Rollout.N)
+	return w.Roll(ctx, questions, c.Rollout.N, only, c.Schedule.Seed, config.PurposeTrain, step,
 		c.Schedule.TotalSteps,
 		attempt, "")
 }

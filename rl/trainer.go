@@ -60,6 +60,8 @@ type Trainer struct {
 	searches    search.Searcher     // nil: the engine that Search.Mode names; of a verification: recorded documents
 	environment episode.Environment // nil: a search engine
 	trackers    []Tracker
+	onProgress  func(Progress) // nil: nobody is told
+	opened      int            // models
 	zeros       bool           // zeros in the configuration are meant
 	folder      *rundir.Folder // of Out
 
@@ -70,6 +72,9 @@ type Trainer struct {
 
 // Sampled is how many ids were drawn, the simulator's included.
 func (t *Trainer) Sampled() (n int64) {
+	if t.Engine == nil { // a replay
+		return 0
+	}
 	n = t.Engine.Sampled()
 	if s := t.simulating; s != nil && s != t.Engine {
 		n += s.Sampled()
@@ -218,6 +223,7 @@ func (t *Trainer) update(trajs []update.Trajectory, step int) (update.Stats, err
 	if v := t.Updater.Values; v != nil {
 		v.LR, v.Alone = t.criticLR(step), step <= t.Config.Critic.WarmupSteps
 	}
+	t.Updater.OnTrajectory = func(done, total int) { t.progress(step, PhaseUpdate, done, total) }
 	return t.Updater.Update(trajs, update.MiniBatches(len(trajs), t.Config.Algo.MiniBatch),
 		func(int) float64 { return t.lr(step) })
 }

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -18,9 +20,10 @@ type progress struct {
 	w      io.Writer
 	tty    bool
 	color  bool
-	drawn  bool
+	drawn  int // columns of the redrawn line; 0: there is none
 	last   time.Time
 	period time.Duration
+	waits  int // lines of wait since the last line
 }
 
 // statusPeriod is how often the line is printed away from a terminal.
@@ -35,6 +38,16 @@ func newProgress(w io.Writer) *progress {
 	return p
 }
 
+// columns is the width of the terminal as it is now.
+func (p *progress) columns() int {
+	if f, ok := p.w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 80
+}
+
 // line prints a whole line.
 func (p *progress) line(format string, args ...any) {
 	p.mu.Lock()
@@ -43,21 +56,78 @@ func (p *progress) line(format string, args ...any) {
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
+// sentence prints text that is for reading; a terminal gets it broken between words.
+func (p *progress) sentence(code int, text string) {
+	if p.tty {
+		width, line := p.columns(), 0
+		var s strings.Builder
+		for i, word := range strings.Fields(text) {
+			switch n := utf8.RuneCountInString(word); {
+			case i == 0:
+				line = n
+			case line+1+n > width:
+				s.WriteString("\n  ")
+				line = 2 + n
+			default:
+				s.WriteString(" ")
+				line += 1 + n
+			}
+			s.WriteString(word)
+		}
+		text = s.String()
+	}
+	p.line("%s", p.paint(code, text))
+}
+
 // status shows where long work is.
 func (p *progress) status(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	text := fmt.Sprintf(format, args...)
 	if p.tty {
-		p.erase()
-		fmt.Fprint(p.w, text)
-		p.drawn = true
+		p.draw(text)
 		return
 	}
 	if now := time.Now(); now.Sub(p.last) >= p.period {
-		p.last = now
+		p.last, p.waits = now, 0
 		fmt.Fprintln(p.w, text)
 	}
+}
+
+// wait shows where work is that has no result yet: on a terminal in the line that is redrawn, elsewhere in lines that
+// become rarer, the first soon after the work began.
+func (p *progress) wait(began time.Time, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tty {
+		p.draw(text)
+		return
+	}
+	pause := p.period / 5 // 1 s, 5 s, then half a minute
+	switch p.waits {
+	case 0:
+	case 1:
+		pause = p.period
+	default:
+		pause = 6 * p.period
+	}
+	last := p.last
+	if last.Before(began) {
+		last = began
+	}
+	if now := time.Now(); now.Sub(last) >= pause {
+		p.last = now
+		p.waits++
+		fmt.Fprintln(p.w, text)
+	}
+}
+
+// draw puts text in the place of the redrawn line, cut to the width of the terminal.
+func (p *progress) draw(text string) {
+	p.erase()
+	text = cut(text, p.columns()-1)
+	fmt.Fprint(p.w, text)
+	p.drawn = shownColumns(text)
 }
 
 // done ends the redrawn line.
@@ -67,11 +137,47 @@ func (p *progress) done() {
 	p.erase()
 }
 
+// erase removes the redrawn line. A terminal that has become narrower shows it on several lines.
 func (p *progress) erase() {
-	if p.drawn {
-		fmt.Fprint(p.w, "\r\x1b[K")
-		p.drawn = false
+	if p.drawn == 0 {
+		return
 	}
+	if rows := (p.drawn + p.columns() - 1) / p.columns(); rows > 1 {
+		fmt.Fprintf(p.w, "\x1b[%dA", rows-1)
+	}
+	fmt.Fprint(p.w, "\r\x1b[J")
+	p.drawn = 0
+}
+
+// colours are the sequences that paint writes.
+var colours = regexp.MustCompile("\x1b\\[[0-9]+m")
+
+// shownColumns is how many columns text takes, colours aside.
+func shownColumns(text string) int { return utf8.RuneCountInString(colours.ReplaceAllString(text, "")) }
+
+// cut shortens text to at most width columns, the last of which shows that something is missing.
+func cut(text string, width int) string {
+	if shownColumns(text) <= width || width < 1 {
+		return text
+	}
+	var s strings.Builder
+	room := width - 1
+	for rest := text; rest != ""; {
+		if at := colours.FindStringIndex(rest); at != nil && at[0] == 0 {
+			s.WriteString(rest[:at[1]])
+			rest = rest[at[1]:]
+			continue
+		}
+		_, n := utf8.DecodeRuneInString(rest)
+		if room > 0 {
+			s.WriteString(rest[:n])
+		} else if room == 0 {
+			s.WriteString("…")
+		}
+		room--
+		rest = rest[n:]
+	}
+	return s.String()
 }
 
 // paint colours text on a terminal: 0 not, 1 bold, 2 dim, 32 green, 33 yellow, 36 cyan.

@@ -38,17 +38,21 @@ func (c *trainCmd) replay(w *world) error {
 	}
 	defer folder.Close()
 	page := report.Watch(o.Schedule.Out)
-	stop, err := w.showLive(page, c.UI)
+	hide, err := w.showLive(page, c.UI)
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer hide()
 	dev, err := c.common.open(w)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	r, err := rl.NewReplay(w.ctx, dev, *o, c.Replay, part.ReplayPlan, rl.WithFolder(folder))
+	view := newRunView(w, page)
+	stop := view.watch()
+	defer stop()
+	r, err := rl.NewReplay(w.ctx, dev, *o, c.Replay, part.ReplayPlan, rl.WithFolder(folder),
+		rl.WithProgress(view.clock.progress))
 	if err != nil {
 		return err
 	}
@@ -60,9 +64,9 @@ func (c *trainCmd) replay(w *world) error {
 	if r.From >= r.Steps() {
 		w.log.line("note: all %d steps are done", r.From)
 	}
-	view := newRunView(w, &r.Trainer, r.Steps(), page)
-	r.OnStep = view.step
+	view.begin(&r.Trainer, r.Steps())
 	last, err := r.Run(w.ctx)
+	stop()
 	w.writeReport(page)
 	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
 		return w.interrupted("train", o.Schedule.Out, last)

@@ -61,7 +61,7 @@ func TestLivePage(t *testing.T) {
 		defer a.Body.Close()
 		text, err := io.ReadAll(a.Body)
 		page = string(text)
-		return err == nil && strings.Contains(page, "<b>Reward and held-out F1</b>") && strings.Contains(page, "Latest: step")
+		return err == nil && strings.Contains(page, "<b>Reward</b>") && strings.Contains(page, "Latest: step")
 	}, time.Minute, 50*time.Millisecond) {
 		t.Fatal(said())
 	}

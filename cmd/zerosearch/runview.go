@@ -1,11 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/rl"
@@ -17,87 +18,159 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// runView shows a training run while it goes on.
+// runView shows a training run from its opening to its end.
 type runView struct {
-	w       *world
-	t       *rl.Trainer
-	total   int // the last step
-	page    *report.Run
-	began   time.Time
-	shown   time.Time    // when an episode was, last
-	last    atomic.Value // the line of the last step, a string
-	clock   *stepClock
+	w     *world
+	total int // the last step
+	page  *report.Run
+	began time.Time
+	shown time.Time // when an episode was, last
+	clock *stepClock
+	skips int         // updates that were not made
+	cost  search.Cost // of searching, in all steps of the run
+	told  map[health.Kind]toldFinding
+
+	mu      sync.Mutex     // of what follows
+	t       *rl.Trainer    // nil while it is being opened
+	last    rundir.Metrics // of the last step
+	rate    int64          // tokens in the last second
 	rewards []float64
-	skips   int         // updates that were not made
-	cost    search.Cost // of searching, in all steps of the run
 	steps   []health.Step
-	told    map[health.Kind]toldFinding
 }
 
-func newRunView(w *world, t *rl.Trainer, total int, page *report.Run) *runView {
-	v := &runView{w: w, t: t, total: total, page: page, began: time.Now(), shown: time.Now(),
-		clock: newStepClock(t.From, total), told: map[health.Kind]toldFinding{}}
+func newRunView(w *world, page *report.Run) *runView {
+	return &runView{w: w, page: page, clock: newStepClock(0, 0), told: map[health.Kind]toldFinding{}}
+}
+
+// begin is called when the run is open; total is its last step.
+func (v *runView) begin(t *rl.Trainer, total int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.t, v.total, v.began, v.shown = t, total, time.Now(), time.Now()
+	t.OnStep, t.OnNote = v.step, v.w.note
+	v.clock.start(t.From, total)
 	if t.From < total {
-		w.finish(v.clock.finishing)
+		v.w.finish(v.clock.finishing)
 	}
-	v.last.Store("")
 	v.steps = stepsSoFar(t.Out.Dir)
 	v.cost = costOf(v.steps)
-	return v
 }
 
-// watch redraws the line once a second with what the engine is doing, on a terminal, until stop is called.
+// watch shows what the run is doing, once a second on a terminal and now and then elsewhere, until stop is called.
 func (v *runView) watch() (stop func()) {
-	if !v.w.log.tty {
-		return func() {}
-	}
+	var before int64
+	return v.w.every(time.Second, func() {
+		v.mu.Lock()
+		if v.t != nil {
+			now := v.t.Sampled()
+			v.rate, before = now-before, now
+		}
+		text := v.waiting()
+		if v.w.log.tty {
+			text = v.live(v.w.log.columns() - 1)
+		}
+		v.mu.Unlock()
+		v.w.log.wait(v.clock.phaseBegan(), text)
+	})
+}
+
+// every calls f once a period until stop is called.
+func (w *world) every(period time.Duration, f func()) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(time.Second)
+		tick := time.NewTicker(period)
 		defer tick.Stop()
-		before := v.t.Sampled()
 		for {
 			select {
 			case <-quit:
 				return
 			case <-tick.C:
-				now := v.t.Sampled()
-				doing := "learning"
-				if now != before {
-					doing = fmt.Sprintf("rolling out, %d ids/s", now-before)
-				}
-				before = now
-				v.w.log.status("%s%s", v.last.Load(), v.w.log.paint(2, doing))
+				f()
 			}
 		}
 	}()
-	return func() { close(quit); <-ended }
+	return sync.OnceFunc(func() {
+		close(quit)
+		<-ended
+	})
+}
+
+// waiting is the line of a step that is not done yet, away from a terminal.
+func (v *runView) waiting() string {
+	text := v.clock.doing()
+	if v.t != nil {
+		text = fmt.Sprintf("step %d/%d: %s", v.clock.next(), v.total, text)
+	}
+	if left, known, _, _ := v.clock.left(); known {
+		text += fmt.Sprintf(", about %s left", left.Round(time.Second))
+	}
+	return text
+}
+
+// live is the line that is redrawn, in at most width columns: what does not fit is left out, the least important first.
+func (v *runView) live(width int) string {
+	if v.t == nil {
+		return v.waiting()
+	}
+	paint := v.w.log.paint
+	parts := []struct {
+		rank int // the higher, the sooner it is left out
+		text string
+	}{{0, fmt.Sprintf("step %d/%d", v.clock.next(), v.total)}, {1, paint(2, v.clock.doing())}, {8, ""}, {2, ""},
+		{4, ""},
+		{5, ""}, {6, ""}, {7, ""}, {3, ""}}
+	if v.rate > 0 {
+		parts[2].text = paint(2, fmt.Sprintf("%d tokens/s", v.rate))
+	}
+	if m := v.last; m != nil {
+		parts[3].text = fmt.Sprintf("reward %.3f", m["critic/score/mean"])
+		parts[4].text = paint(32, sparkline(v.rewards, 16))
+		parts[5].text = fmt.Sprintf("valid %.0f%%", 100*m["env/valid_action_rate"])
+		parts[6].text = fmt.Sprintf("searches %.2f", m["search/per_question"])
+		parts[7].text = fmt.Sprintf("tau %.2f", m["search/tau"])
+	}
+	if eta := v.clock.eta(); eta != "" {
+		parts[8].text = "ETA " + eta
+	} else if left, known, _, _ := v.clock.left(); known {
+		parts[8].text = fmt.Sprintf("%s left", left.Round(time.Second))
+	}
+	for most := len(parts); ; most-- {
+		var shown []string
+		for _, p := range parts {
+			if p.rank <= most && p.text != "" {
+				shown = append(shown, p.text)
+			}
+		}
+		if line := strings.Join(shown, "  "); shownColumns(line) <= width || most == 0 {
+			return line
+		}
+	}
 }
 
 // step shows a step's numbers.
 func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) {
 	v.clock.step(step)
+	v.mu.Lock()
 	v.steps = append(v.steps, health.Step{Step: step, Metrics: m})
+	v.last = m
 	v.rewards = append(v.rewards, m["critic/score/mean"])
+	live := v.live(v.w.log.columns() - 1)
+	v.mu.Unlock()
 	v.skips += int(m["actor/skipped_updates"] + m["critic/skipped_updates"])
 	v.cost = v.cost.Add(rollout.StepCost(m))
-	curve := ""
-	if v.w.log.tty {
-		curve = v.w.log.paint(32, sparkline(v.rewards, 24)) + "  "
-	}
 	dropped := ""
 	if share := m["rollout/groups_dropped"]; share > 0 {
-		dropped = fmt.Sprintf("groups dropped %.0f%%  ", 100*share)
+		dropped = fmt.Sprintf("  groups dropped %.0f%%", 100*share)
 	}
 	line := fmt.Sprintf(
-		"step %d/%d  reward %.3f  %sf1 %.3f  tau %.2f  searches %.2f  valid %.0f%%  %s%.0f tokens/s  ETA %s  ", step,
-		v.total,
-		m["critic/score/mean"], curve, m["reward/f1"], m["search/tau"], m["search/per_question"],
-		100*m["env/valid_action_rate"], dropped,
-		m["perf/throughput"], eta(v.began, step-v.t.From, v.total-v.t.From))
-	v.last.Store(line)
-	v.w.log.status("%s", strings.TrimRight(line, " "))
+		"step %d/%d  reward %.3f  f1 %.3f  tau %.2f  searches %.2f  valid %.0f%%%s  %.0f tokens/s  ETA %s",
+		step, v.total, m["critic/score/mean"], m["reward/f1"], m["search/tau"], m["search/per_question"],
+		100*m["env/valid_action_rate"], dropped, m["perf/throughput"], cmp.Or(v.clock.eta(), "0s"))
+	if v.w.log.tty {
+		line = live
+	}
+	v.w.log.status("%s", line)
 	v.heldOut(step, m)
 	v.judge(step)
 	if n := len(groups); n > 0 && len(groups[step%n]) > 0 && time.Since(v.shown) >= episodePeriod {
@@ -116,7 +189,7 @@ func (v *runView) judge(step int) {
 		told, ok := v.told[f.Kind]
 		if !ok || f.State.WorseThan(told.state) || step-told.step > quietSteps {
 			told.state = f.State
-			v.w.log.line("%s", v.w.log.paint(33, fmt.Sprintf("warning: step %d: %s", step, f.Text)))
+			v.w.log.sentence(33, fmt.Sprintf("warning: step %d: %s", step, f.Text))
 		}
 		told.step = step
 		v.told[f.Kind] = told

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -64,11 +65,11 @@ func (w *world) heard(s os.Signal) {
 	}
 	switch s {
 	case os.Interrupt:
-		w.log.line("interrupted: %s; press Ctrl-C again to stop at once", doing)
+		w.log.sentence(0, fmt.Sprintf("interrupted: %s; press Ctrl-C again to stop at once", doing))
 	case syscall.SIGHUP:
 		w.log.line("the terminal is gone: %s", doing)
 	default:
-		w.log.line("told to stop: %s; a second SIGTERM stops at once", doing)
+		w.log.sentence(0, fmt.Sprintf("told to stop: %s; a second SIGTERM stops at once", doing))
 	}
 }
 

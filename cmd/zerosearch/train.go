@@ -115,23 +115,23 @@ func (c *trainCmd) check(w *world) error {
 
 // train runs to the end or to the interrupt.
 func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, page *report.Run) error {
-	t, err := rl.New(w.ctx, dev, c.Options, rl.WithFolder(folder), rl.WithZeros())
+	s := c.Options.Schedule
+	view := newRunView(w, page)
+	stop := view.watch()
+	defer stop()
+	t, err := rl.New(w.ctx, dev, c.Options, rl.WithFolder(folder), rl.WithZeros(), rl.WithProgress(view.clock.progress))
 	if err != nil {
 		return err
 	}
 	defer t.Close()
 	w.notes(append(t.Data.Notes, t.Notes...))
-	s := c.Options.Schedule
 	if err := w.saveConfig(t.Out); err != nil {
 		return err
 	}
 	if t.From >= s.TotalSteps {
 		w.log.line("note: all %d steps are done: raise --total-steps to go on", t.From)
 	}
-	view := newRunView(w, t, s.TotalSteps, page)
-	t.OnStep = view.step
-	t.OnNote = w.note
-	stop := view.watch()
+	view.begin(t, s.TotalSteps)
 	last, err := t.Run(w.ctx)
 	stop()
 	w.writeReport(page)

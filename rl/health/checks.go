@@ -38,8 +38,11 @@ const (
 var checks = []func([]Step) *Finding{validActions, equalRewards, skippedUpdates, answers, rewardFell, heldOutFell,
 	searchStopped, engineKnows, noiseMisleads, notRising}
 
-// HeldOutF1 is the metric of all held-out questions.
-const HeldOutF1 = "val/all/f1"
+// The metrics of all held-out questions: their mean F1, and how many they are.
+const (
+	HeldOutF1        = "val/all/f1"
+	HeldOutQuestions = "val/all/n"
+)
 
 const (
 	recentSteps = 10 // the last steps that show how a run is now
@@ -190,6 +193,11 @@ func heldOutFell(steps []Step) *Finding {
 	if was-now < 0.05 || now > 0.8*was {
 		return nil
 	}
+	if n := seriesOf(steps, HeldOutQuestions).values; len(n) > 0 { // no F1 has a larger variance than p(1-p)
+		if was-now < 2*math.Sqrt((was*(1-was)+now*(1-now))/n[len(n)-1]) {
+			return nil
+		}
+	}
 	f := &Finding{HeldOutFell, Warned,
 		fmt.Sprintf("held-out F1 fell from %.3f at step %d to %.3f at step %d: the earlier "+
 			"checkpoint is the better one (--keep-best keeps it)", was, s.step[at], now, s.step[last])}
@@ -259,7 +267,7 @@ func notRising(steps []Step) *Finding {
 		return nil
 	}
 	from, to, k, _ := s.change()
-	text, remedy := "is flat", "raise --lr, or --n and --train-batch-size"
+	text, remedy := "is flat within its noise", "raise --lr, or --n and --train-batch-size"
 	switch {
 	case state == Flat && sign < 0:
 		remedy = "raise --lr"

@@ -55,7 +55,8 @@ func TestJudge(t *testing.T) {
 		{"a few healthy steps", always(5, nil), Early, ""},
 		{"rising", run(30, func(i float64) m { return m{"critic/score/mean": between(0.3, 0.6, i)} }), Learning, ""},
 		{"flat", always(30, nil), Flat,
-			"not_rising flat: the reward is flat: 0.410 in the first 10 of 30 steps, 0.410 in the last 10: raise " +
+			"not_rising flat: the reward is flat within its noise: 0.410 in the first 10 of 30 steps, 0.410 in the " +
+				"last 10: raise " +
 				"--lr, or " +
 				"--n and --train-batch-size"},
 		{"slowly falling", run(30, func(i float64) m { return m{"critic/score/mean": between(0.6, 0.5, i)} }), Worse,
@@ -136,6 +137,9 @@ func TestJudge(t *testing.T) {
 			"held_out_fell collapsed: held-out F1 fell from 0.400 at step 1 to 0.100 at step 2: the earlier " +
 				"checkpoint is " +
 				"the better one (--keep-best keeps it)"},
+		{"held-out F1 that fell, on few questions",
+			[]Step{{1, m{HeldOutF1: 0.5, HeldOutQuestions: 40}}, {2, m{HeldOutF1: 0.39, HeldOutQuestions: 40}}}, Early,
+			""},
 		{"held-out F1 that fell by chance", []Step{{1, m{HeldOutF1: 0.4}}, {2, m{HeldOutF1: 0.37}}}, Early, ""},
 		{"searches that stopped", run(15, func(i float64) m { return m{"search/per_question": after(0.3, 1.5, 0, i)} }),
 			Early,
@@ -164,7 +168,8 @@ func TestJudge(t *testing.T) {
 
 		{"a loss that falls", loss(3, 1), Learning, ""},
 		{"a loss that does not", loss(3, 3), Flat,
-			"not_rising flat: the loss is flat: 3.000 in the first 8 of 24 steps, 3.000 in the last 8: raise --lr"},
+			"not_rising flat: the loss is flat within its noise: 3.000 in the first 8 of 24 steps, 3.000 in the last " +
+				"8: raise --lr"},
 		{"a loss that rises", loss(1, 3), Worse,
 			"not_rising getting worse: the loss rises: 1.087 in the first 3 of 24 steps, 2.913 in the last 3: " +
 				"lower --lr"},

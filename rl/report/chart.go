@@ -32,16 +32,18 @@ var (
 	largeFormats = []chartSize{wideLarge, narrowLarge}
 )
 
-// largePanels are the charts at the top of the page; the first one of which a run has the first metric is drawn.
+// largePanels are the charts at the top of the page: the first one is drawn of which a run has all metrics.
 var largePanels = []panel{
-	{title: "Reward and held-out F1",
-		hint:  "mean over the episodes of a step; greedy on questions that are never trained on",
-		share: true, series: []line{{"critic/score/mean", "reward"}, {health.HeldOutF1, "held-out F1"}}},
+	{title: "Reward and held-out F1", hint: "mean over the episodes of a step; greedy on questions that are never " +
+		"trained on", share: true, series: []line{rewardLine, {health.HeldOutF1, "held-out F1"}}},
+	{title: "Reward", hint: "mean over the episodes of a step", share: true, series: []line{rewardLine}},
 	{title: "Loss", hint: "mean over trained tokens, in nats", series: []line{{"train/loss", "loss"}}},
 }
 
 // line is a metric of a panel and its label.
 type line struct{ metric, label string }
+
+var rewardLine = line{"critic/score/mean", "reward"}
 
 // panels are the charts of the page, in order. A panel is left out if a run has none of its metrics. Every metric that
 // is in no panel gets a small chart further down the page.

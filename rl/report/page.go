@@ -203,7 +203,8 @@ func (r *Run) charts() (large, charts, more []chart) {
 		for _, l := range panel.series {
 			named[l.metric] = true
 		}
-		if len(large) > 0 || !hasMetric(r.rows, panel.series[0].metric) {
+		missing := func(l line) bool { return !hasMetric(r.rows, l.metric) }
+		if len(large) > 0 || slices.ContainsFunc(panel.series, missing) {
 			continue
 		}
 		for _, panel.size = range largeFormats {

@@ -122,7 +122,8 @@ func TestReport(t *testing.T) {
 	// summary
 	for _, want := range []string{"<h1>my run</h1>", "zerosearch train, v1", "<b>seed</b> 7", "of 40", "0.025 → 0.385",
 		"1m20s", "20k",
-		"<b>Reward and held-out F1</b>", "<b>Entropy</b>", "<b>Held-out questions</b>", "<b>odd/&lt;b&gt;</b>", // curves
+		// curves
+		"<b>Reward and held-out F1</b>", "<b>Entropy</b>", "<b>Held-out questions</b>", "<b>odd/&lt;b&gt;</b>",
 		// tables
 		"0.25 → 0.25 (0.25)", "0.333 (0.2–0.5)", "the engine was told the answers: compare its rows", "eval.json",
 		// episodes

@@ -46,6 +46,9 @@ type Updater struct {
 	KLInReward          bool    // the KL is taken from the rewards instead of being added to the loss
 	KLTarget, KLHorizon float64 // of algo.AdaptiveKL; target 0: the weight is fixed
 
+	// OnTrajectory, if not nil, is told how many of the visits to trajectories of an update are done.
+	OnTrajectory func(done, total int)
+
 	backwardAll bool // run the backward pass of trajectories without a gradient, too: for a test
 }
 
@@ -72,6 +75,31 @@ type Stats struct {
 	KLCoef        float64 // its weight in this update
 	Skips         []Skip  // mini-batches, of the policy and of the critic, that gave no finite loss or gradient
 	Value         ValueStats
+
+	visits visits
+}
+
+// visits counts the sequences of which loss and gradient were computed.
+type visits struct {
+	done, total int
+	told        func(done, total int)
+}
+
+func (v *visits) add(n int) {
+	if v.done += n; v.told != nil {
+		v.told(v.done, v.total)
+	}
+}
+
+// visits is how many times an update computes the loss of a sequence, the critic's included.
+func (u *Updater) visits(minis [][]int) (n int) {
+	for _, mini := range minis {
+		n += len(mini) * max(1, u.Epochs)
+	}
+	if u.Values != nil && !u.Values.Alone {
+		n *= 2
+	}
+	return n
 }
 
 // Row is what a trajectory brings to the loss: values at its trained ids only.
@@ -94,6 +122,8 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 		return st, err
 	}
 	u.Describe(&st, rows)
+	st.visits = visits{total: u.visits(minis), told: u.OnTrajectory}
+	st.visits.add(0)
 	if u.Values != nil {
 		if err := u.Values.update(&st, trajs, rows, minis, max(1, u.Epochs)); err != nil {
 			return st, err
@@ -258,6 +288,7 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 		if r.weight != nil {
 			ar.Old, ar.Weight = r.trainer, r.weight
 		}
+		st.visits.add(1)
 		share := policy.Loss(ar, counts)
 		if math.IsNaN(share.Loss) || math.IsInf(share.Loss, 0) {
 			return &train.NonFiniteError{What: "loss", Seq: seq, Token: -1, Value: share.Loss}

@@ -96,6 +96,7 @@ func (v *Values) optimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini [
 		r := rows[mini[seq]]
 		ar := algo.ValueRow{Mask: r.mask, Value: widen(value), Old: r.value, Return: r.ret,
 			DValue: make([]float64, len(value))}
+		st.visits.add(1)
 		l, f := algo.ValueLoss(ar, v.Clip, algo.TokenMean, counts)
 		if math.IsNaN(l) || math.IsInf(l, 0) {
 			return &train.NonFiniteError{What: "value loss", Seq: seq, Token: -1, Value: l}
