@@ -33,6 +33,7 @@ func (t *Trainer) save(step int) error {
 	if err != nil {
 		return t.unsaved(err)
 	}
+	t.forgetRollout(step)
 	return t.tidy()
 }
 

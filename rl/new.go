@@ -49,7 +49,10 @@ func New(ctx context.Context, dev kernels.Device, c Config, options ...Option) (
 	if err := t.resume(ctx); err != nil {
 		return nil, err
 	}
-	return t, t.beginRun()
+	if err := t.beginRun(); err != nil {
+		return nil, err
+	}
+	return t, t.loadRollout(ctx)
 }
 
 // open opens everything that c, as check gave it, names, at its start.

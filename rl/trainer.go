@@ -62,8 +62,12 @@ type Trainer struct {
 	trackers    []Tracker
 	onProgress  func(Progress) // nil: nobody is told
 	opened      int            // models
-	zeros       bool           // zeros in the configuration are meant
-	folder      *rundir.Folder // of Out
+
+	saved        *savedRollout  // of the next step; nil: it is made
+	rolledOut    int            // the step whose rollout the run directory holds
+	beforeUpdate int            // see RolloutSaved
+	zeros        bool           // zeros in the configuration are meant
+	folder       *rundir.Folder // of Out
 
 	// Of a verification: episodes that are not sampled again.
 	recorded func(ctx context.Context, questions []data.Question, only []int, step, attempt int) ([][]*episode.Episode,
@@ -88,8 +92,8 @@ const (
 	simulatorName = "simulator"
 )
 
-// Run does all steps that are not done, or stops after the one under way when ctx ends. last is the last step done; it
-// is saved.
+// Run does all steps that are not done. When ctx ends, it stops after the update under way, or before it, with its
+// rollout saved, if it has not begun. last is the last step done; it is saved.
 func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 	defer func() { err = config.Error(err) }()
 	if err := t.complete(ctx); err != nil {
@@ -100,7 +104,7 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 	for step := t.From + 1; step <= total; step++ {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
 			err = t.halted(step, err)
-			if errors.Is(err, rollout.ErrStopped) {
+			if errors.Is(err, rollout.ErrStopped) || errors.Is(err, errBeforeUpdate) {
 				err = ctx.Err()
 			}
 			return step - 1, err
@@ -130,10 +134,8 @@ func (t *Trainer) halted(step int, err error) error {
 	var gone *search.Unavailable
 	last := step - 1
 	if errors.As(err, &gone) && t.Out != nil && last >= 1 && t.state.Step == last {
-		if last > t.From && !t.due(last) {
-			if failed := t.save(last); failed != nil {
-				return fmt.Errorf("step %d: %w (step %d could not be saved: %v)", step, err, last, failed)
-			}
+		if failed := t.saveBefore(step); failed != nil {
+			return fmt.Errorf("step %d: %w (step %d could not be saved: %v)", step, err, last, failed)
 		}
 		return fmt.Errorf("step %d: %w: step %d is saved: see that the engine answers, then go on with --resume auto",
 			step, err, last)
@@ -144,16 +146,24 @@ func (t *Trainer) halted(step int, err error) error {
 // Step is one step of training: roll out, score, learn, record.
 func (t *Trainer) Step(ctx context.Context, step int) error {
 	began := time.Now()
-	s, err := t.rollouts(ctx, step)
-	if err != nil {
-		return err
+	s, took := t.takeRollout(step)
+	began = began.Add(-took)
+	if s == nil {
+		var err error
+		if s, err = t.rollouts(ctx, step); err != nil {
+			return err
+		}
+		t.saveRollout(step, s, time.Since(began))
 	}
 	rolled := time.Now()
+	if err := t.stopBeforeUpdate(step); err != nil {
+		return err
+	}
 
 	trajs := t.trajectories(s.Groups)
 	var st update.Stats
 	if len(trajs) > 0 {
-		err = t.change(ctx, func() (err error) {
+		err := t.change(ctx, func() (err error) {
 			st, err = t.update(trajs, step)
 			return err
 		})

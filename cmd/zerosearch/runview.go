@@ -102,7 +102,7 @@ func (v *runView) waiting() string {
 	if v.t != nil {
 		text = fmt.Sprintf("step %d/%d: %s", v.clock.next(), v.total, text)
 	}
-	if left, known, _, _ := v.clock.left(); known {
+	if left, known := v.clock.left(); known {
 		text += fmt.Sprintf(", about %s left", left.Round(time.Second))
 	}
 	return text
@@ -132,7 +132,7 @@ func (v *runView) live(width int) string {
 	}
 	if eta := v.clock.eta(); eta != "" {
 		parts[8].text = "ETA " + eta
-	} else if left, known, _, _ := v.clock.left(); known {
+	} else if left, known := v.clock.left(); known {
 		parts[8].text = fmt.Sprintf("%s left", left.Round(time.Second))
 	}
 	for most := len(parts); ; most-- {

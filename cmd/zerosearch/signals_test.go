@@ -87,7 +87,7 @@ func TestInterrupted(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	args := func(out string) []string { return trainArgs(t, out, "--save-every", "0", "--total-steps", steps) }
 	mustRun(t, "", args(whole)...)
-	const about = `finishing step \d+( \([^)]*\))?, about \d+ s, then saving it`
+	const about = `finishing (the rollout of )?step \d+( \([^)]*\))?, about \d+ s, then saving it`
 	for _, c := range []struct {
 		signal syscall.Signal
 		heard  string
@@ -151,7 +151,7 @@ func TestHangup(t *testing.T) {
 }
 
 // finishing is said where nothing is known yet of the time that a step takes.
-var finishing = regexp.MustCompile(`finishing step 1 \(rolling out, 6 of 6 episodes\).*, then saving it`)
+var finishing = regexp.MustCompile(`finishing the rollout of step 1 \(6 of 6 episodes\).*, then saving it`)
 
 // A second signal ends the program at once, in the middle of a step.
 func TestSecondInterrupt(t *testing.T) {

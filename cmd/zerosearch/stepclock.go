@@ -107,31 +107,20 @@ func (c *stepClock) phaseBegan() time.Time {
 	return c.since
 }
 
-// left is about how long the phase, and the step, will take from now on; false where that is not known yet.
-func (c *stepClock) left() (phase time.Duration, known bool, step time.Duration, whole bool) {
+// left is about how long the phase will take from now on; false where that is not known yet.
+func (c *stepClock) left() (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.remaining()
 }
 
-func (c *stepClock) remaining() (phase time.Duration, known bool, step time.Duration, whole bool) {
+func (c *stepClock) remaining() (time.Duration, bool) {
 	p, spent := c.phase, c.now().Sub(c.since)
-	usual := func(of rl.Phase) (time.Duration, bool) {
-		t := c.took[of]
-		return t.sum / time.Duration(max(1, t.n)), t.n > 0
+	if p.Done > 0 {
+		return spent * time.Duration(p.Total-p.Done) / time.Duration(p.Done), true
 	}
-	switch before, ok := usual(p.Phase); {
-	case p.Done > 0:
-		phase, known = spent*time.Duration(p.Total-p.Done)/time.Duration(p.Done), true
-	case ok:
-		phase, known = max(0, before-spent), true
-	}
-	step, whole = phase, known
-	if p.Phase == rl.PhaseRollout {
-		then, ok := usual(rl.PhaseUpdate)
-		step, whole = step+then, whole && ok
-	}
-	return phase, known, step, whole
+	before := c.took[p.Phase]
+	return max(0, before.sum/time.Duration(max(1, before.n))-spent), before.n > 0
 }
 
 // eta is about how long the run will take from now on; "" where that is not known yet.
@@ -157,15 +146,15 @@ func (c *stepClock) finishing() string {
 		}
 		return fmt.Sprintf("%d min", int(d.Minutes()+0.5))
 	}
-	if p := c.phase; p.Total > 0 {
+	switch p := c.phase; {
+	case p.Phase == rl.PhaseRollout: // a stop comes before the update
+		text = fmt.Sprintf("finishing the rollout of step %d (%d of %d episodes)", p.Step, p.Done, p.Total)
+	case p.Total > 0:
 		text += fmt.Sprintf(" (%s, %d of %d %s)", p.Phase, p.Done, p.Total, counted[p.Phase])
 	}
-	switch phase, known, step, whole := c.remaining(); {
-	case whole:
-		text += ", about " + seconds(step)
-	case known:
-		text += fmt.Sprintf(", about %s and then the update", seconds(phase))
-	case c.done > 0:
+	if left, known := c.remaining(); known {
+		text += ", about " + seconds(left)
+	} else if c.done > 0 {
 		usual := c.ended.Sub(c.began) / time.Duration(c.done)
 		text += ", about " + seconds(c.ended.Add(usual).Sub(c.now()))
 	}

@@ -27,12 +27,12 @@ func TestFinishing(t *testing.T) {
 	require.Equal(t, "finishing step 1, then saving it", c.finishing())
 
 	after(0, rl.Progress{Step: 1, Phase: rl.PhaseRollout, Total: 80})
-	require.Equal(t, "finishing step 1 (rolling out, 0 of 80 episodes), then saving it", c.finishing())
+	require.Equal(t, "finishing the rollout of step 1 (0 of 80 episodes), then saving it", c.finishing())
 	after(10*time.Second, rl.Progress{Step: 1, Phase: rl.PhaseRollout, Done: 20, Total: 80})
 	after(0, rl.Progress{Step: 1, Phase: rl.PhaseRollout, Done: 19, Total: 80}) // of another goroutine
 	require.Equal(t, "rolling out 20/80 episodes", c.doing())
 	require.Equal(t,
-		"finishing step 1 (rolling out, 20 of 80 episodes), about 30 s and then the update, then saving it",
+		"finishing the rollout of step 1 (20 of 80 episodes), about 30 s, then saving it",
 		c.finishing())
 	require.Empty(t, c.eta())
 
@@ -46,9 +46,9 @@ func TestFinishing(t *testing.T) {
 	require.Equal(t, "saving", c.doing())
 
 	after(4*time.Second, rl.Progress{Step: 2, Phase: rl.PhaseRollout, Total: 80})
-	require.Equal(t, "finishing step 2 (rolling out, 0 of 80 episodes), about 5 min, then saving it", c.finishing())
+	require.Equal(t, "finishing the rollout of step 2 (0 of 80 episodes), about 40 s, then saving it", c.finishing())
 	after(20*time.Second, rl.Progress{Step: 2, Phase: rl.PhaseRollout, Done: 40, Total: 80})
-	require.Equal(t, "finishing step 2 (rolling out, 40 of 80 episodes), about 5 min, then saving it", c.finishing())
+	require.Equal(t, "finishing the rollout of step 2 (40 of 80 episodes), about 20 s, then saving it", c.finishing())
 	after(20*time.Second, rl.Progress{Step: 2, Phase: rl.PhaseUpdate, Total: 80})
 	now = now.Add(200 * time.Second)
 	require.Equal(t, "finishing step 2 (learning, 0 of 80 trajectories), about 60 s, then saving it", c.finishing())

@@ -136,6 +136,11 @@ func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, pa
 	stop()
 	w.writeReport(page)
 	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
+		if n := t.RolloutSaved(); n > 0 {
+			w.log.line("interrupted after the rollout of step %d, which is saved. To go on:", n)
+			w.goOn("train", s.Out)
+			return errInterrupted
+		}
 		return w.interrupted("train", s.Out, last)
 	}
 	if err != nil {
@@ -163,6 +168,11 @@ func (w *world) interrupted(verb, out string, last int) error {
 	} else {
 		w.log.line("interrupted before the first step was done. To begin again:")
 	}
-	w.log.line("  %s", cmp.Or(w.again, "zerosearch "+verb+" --config "+shellWord(out+"/config.yaml")+" --resume auto"))
+	w.goOn(verb, out)
 	return errInterrupted
+}
+
+// goOn shows the command that goes on with a run.
+func (w *world) goOn(verb, out string) {
+	w.log.line("  %s", cmp.Or(w.again, "zerosearch "+verb+" --config "+shellWord(out+"/config.yaml")+" --resume auto"))
 }

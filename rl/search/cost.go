@@ -143,6 +143,37 @@ func (m *Meter) Take() map[string]Cost {
 	return out
 }
 
+// Counts are the costs of every engine since the last Take, by name, without prices; Restore adds them to a meter of a
+// process that goes on.
+func (m *Meter) Counts() map[string]Cost {
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string]Cost{}
+	for name, g := range m.engines {
+		out[name] = g.Cost
+	}
+	return out
+}
+
+// Restore adds what Counts gave.
+func (m *Meter) Restore(by map[string]Cost) {
+	for name, c := range by {
+		if m != nil {
+			m.mu.Lock()
+			g := m.engines[name]
+			if g == nil {
+				g = &usage{}
+				m.engines[name] = g
+			}
+			g.Cost = g.Cost.Add(c)
+			m.mu.Unlock()
+		}
+	}
+}
+
 // of fills in the prices. They depend only on the counts of this cost, so that a resumed run writes the same numbers.
 func (p Prices) of(engine string, c Cost) Cost {
 	c.GoogleUSD = float64(c.Queries) * p.Google
