@@ -5,8 +5,11 @@
 // read bandwidth of the memory), the fraction of the limit that was reached, the standard deviation over the
 // repetitions, and the number of cores that other processes kept busy. Rows from a busy machine are marked.
 //
-//	rows, err := bench.Kernels(ctx, bench.Options{Threads: []int{1, 2}, Op: "^matmul$"})
-//	bench.Write(os.Stdout, "md", bench.NewReport(rows))
+//	report, err := bench.Kernels(ctx, bench.Options{Threads: []int{1, 2}, Op: "^matmul$"})
+//	err = bench.Write(os.Stdout, "md", report)
+//
+// [github.com/zerosearch-go/zerosearch/bench/ops] lists the operations with their costs, and
+// [github.com/zerosearch-go/zerosearch/bench/peers] runs the other programs.
 //
 // The letters of shapes are those of package kernels.
 package bench

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -9,18 +10,12 @@ import (
 type work struct {
 	kernel string
 	calls  float64 // launches; a projection of several matrices is one product
-	cost
+	ops.Cost
 	// stored are the bytes of weights and of the KV cache. A pass has to read them from memory, while activations may
 	// be in the processor's caches.
 	stored float64
 	matrix bool // a matrix product or attention: counts in the model's FLOPs
 }
-
-// span is a forward pass over tokens [start, start+n) of each of batch sequences, the output matrix applied to logits
-// rows of each.
-type span struct{ batch, start, n, logits int }
-
-func (s span) rows() float64 { return float64(s.batch * s.n) }
 
 // forwardShape is a model with the settings of its passes.
 type forwardShape struct {
@@ -33,11 +28,11 @@ type forwardShape struct {
 }
 
 // passes is the number of times that the weights are read for a span.
-func (f forwardShape) passes(s span) float64 {
+func (f forwardShape) passes(s ops.Span) float64 {
 	if f.tokens < 1 {
 		return 1
 	}
-	return float64((s.batch*s.n + f.tokens - 1) / f.tokens)
+	return float64((s.Batch*s.N + f.tokens - 1) / f.tokens)
 }
 
 // operand is the size in bytes of an element that only products read: see Device.Operand.
@@ -64,23 +59,24 @@ func linears(c *model.Config) []linear {
 
 // vector is an elementwise or row-wise kernel in F32; flops and bytes are per element.
 func vector(name string, calls, elements, flops, bytes float64) work {
-	return work{kernel: name, calls: calls, cost: cost{flops * elements, kernels.F32, bytes * elements}}
+	return work{kernel: name, calls: calls, Cost: ops.Cost{FLOPs: flops * elements, Type: kernels.F32,
+		Bytes: bytes * elements}}
 }
 
 // times is the work of n repetitions of w.
 func (w work) times(n float64) work {
-	w.calls, w.flops, w.bytes, w.stored = n*w.calls, n*w.flops, n*w.bytes, n*w.stored
+	w.calls, w.FLOPs, w.Bytes, w.stored = n*w.calls, n*w.FLOPs, n*w.Bytes, n*w.stored
 	return w
 }
 
 // forward lists the kernels of s in the order of model.Forward.
-func (f forwardShape) forward(s span) []work {
-	c, rows, passes, x := f.c, s.rows(), f.passes(s), f.operand()
+func (f forwardShape) forward(s ops.Span) []work {
+	c, rows, passes, x := f.c, s.Rows(), f.passes(s), f.operand()
 	layers, hd, gd := float64(c.Layers), float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim)
-	out := []work{vector("embed", passes, rows, 0, float64(c.Hidden)*4+weightBytes(1, c.Hidden, f.t))}
+	out := []work{vector("embed", passes, rows, 0, float64(c.Hidden)*4+ops.WeightBytes(1, c.Hidden, f.t))}
 	norms := vector("rmsnorm", (2*layers+1)*passes, rows*float64(c.Hidden), 4*(2*layers+1), 2*layers*(4+x)+8)
 	norms.stored = passes * 4 * float64(c.Hidden) * (2*layers + 1)
-	norms.bytes += norms.stored
+	norms.Bytes += norms.stored
 	out = append(out, norms)
 	for _, l := range linears(c) {
 		out = append(out, f.product(l, rows, passes).times(layers))
@@ -89,12 +85,12 @@ func (f forwardShape) forward(s span) []work {
 			if c.QKNorm {
 				w := vector("rmsnorm q, k", 2*layers*passes, rows*(hd+gd), 4*layers, 8*layers)
 				w.stored = passes * 8 * float64(c.HeadDim) * layers
-				w.bytes += w.stored
+				w.Bytes += w.stored
 				out = append(out, w)
 			}
-			a := work{kernel: "attention", calls: layers * passes, cost: attentionCost(c, f.kv, s),
-				stored: s.cached(c, f.kv), matrix: true}
-			a.flops, a.bytes, a.stored = layers*a.flops, layers*a.bytes, layers*a.stored
+			a := work{kernel: "attention", calls: layers * passes, Cost: ops.AttentionCost(c, f.kv, s),
+				stored: s.Cached(c, f.kv), matrix: true}
+			a.FLOPs, a.Bytes, a.stored = layers*a.FLOPs, layers*a.Bytes, layers*a.stored
 			out = append(out, vector("rope", 2*layers*passes, rows*(hd+gd), 3*layers, 8*layers),
 				vector("kv_write", layers*passes, rows*2*gd, 0, layers*float64(4+f.kv.Size())), a)
 		case "gate_up":
@@ -103,8 +99,8 @@ func (f forwardShape) forward(s span) []work {
 	}
 	if f.rank > 0 { // a product with A and one with B of each projection: inputs and outputs are read, outputs written
 		w := work{kernel: "adapter", calls: 14 * layers * passes, matrix: true,
-			cost: cost{2 * rows * float64(adapterParameters(c, f.rank)), f.t,
-				6 * rows * float64(adapterParameters(c, 1))}}
+			Cost: ops.Cost{FLOPs: 2 * rows * float64(adapterParameters(c, f.rank)), Type: f.t,
+				Bytes: 6 * rows * float64(adapterParameters(c, 1))}}
 		out = append(out, w)
 	}
 	return append(out, f.output(s)...)
@@ -112,31 +108,31 @@ func (f forwardShape) forward(s span) []work {
 
 // product is the product l of one layer over rows, in several passes.
 func (f forwardShape) product(l linear, rows, passes float64) work {
-	w := work{kernel: l.name, calls: passes, cost: productCost(rows, l.k, l.n, f.t, f.operand()), matrix: true}
-	w.bytes += (passes - 1) * weightBytes(l.n, l.k, f.t)
-	w.stored = passes * weightBytes(l.n, l.k, f.t)
+	w := work{kernel: l.name, calls: passes, Cost: ops.ProductCost(rows, l.k, l.n, f.t, f.operand()), matrix: true}
+	w.Bytes += (passes - 1) * ops.WeightBytes(l.n, l.k, f.t)
+	w.stored = passes * ops.WeightBytes(l.n, l.k, f.t)
 	if l.bias {
-		w.bytes, w.stored = w.bytes+passes*4*float64(l.n), w.stored+passes*4*float64(l.n)
+		w.Bytes, w.stored = w.Bytes+passes*4*float64(l.n), w.stored+passes*4*float64(l.n)
 	}
 	if l.add {
-		w.bytes += 4 * rows * float64(l.n)
+		w.Bytes += 4 * rows * float64(l.n)
 	}
 	return w
 }
 
 // output lists the kernels for the rows that the output matrix is applied to.
-func (f forwardShape) output(s span) []work {
-	c, rows := f.c, float64(s.batch*s.logits)
+func (f forwardShape) output(s ops.Span) []work {
+	c, rows := f.c, float64(s.Batch*s.Logits)
 	if rows == 0 {
 		return nil
 	}
 	passes := f.passes(s)
-	w := work{kernel: "head", calls: passes, matrix: true, cost: productCost(rows, c.Hidden, c.Vocab, f.t, 4)}
+	w := work{kernel: "head", calls: passes, matrix: true, Cost: ops.ProductCost(rows, c.Hidden, c.Vocab, f.t, 4)}
 	if f.score {
-		w.kernel, w.cost = "logprob", logprobCost(rows, c.Hidden, c.Vocab, f.t)
+		w.kernel, w.Cost = "logprob", ops.LogprobCost(rows, c.Hidden, c.Vocab, f.t)
 	}
-	w.stored = passes * weightBytes(c.Vocab, c.Hidden, f.t)
-	w.bytes += w.stored - weightBytes(c.Vocab, c.Hidden, f.t)
+	w.stored = passes * ops.WeightBytes(c.Vocab, c.Hidden, f.t)
+	w.Bytes += w.stored - ops.WeightBytes(c.Vocab, c.Hidden, f.t)
 	if f.score {
 		return []work{w}
 	}
@@ -145,9 +141,9 @@ func (f forwardShape) output(s span) []work {
 
 // train lists the kernels of forward and backward of s, whose gradients are added up; with recompute the layers'
 // forward is done twice. Without it, the backward pass recomputes only norms and gated activations.
-func (f forwardShape) train(s span, recompute bool) []work {
+func (f forwardShape) train(s ops.Span, recompute bool) []work {
 	f.score = true
-	c, rows, passes := f.c, s.rows(), f.passes(s)
+	c, rows, passes := f.c, s.Rows(), f.passes(s)
 	layers, hd, gd := float64(c.Layers), float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim)
 	out := f.forward(s)
 	for _, w := range out {
@@ -158,32 +154,34 @@ func (f forwardShape) train(s span, recompute bool) []work {
 		}
 	}
 	full := f.rank == 0
-	if n := float64(s.batch * s.logits); n > 0 {
+	if n := float64(s.Batch * s.Logits); n > 0 {
 		w := work{kernel: "logprob_backward", calls: passes, matrix: true,
-			cost: logprobBackwardCost(n, c.Hidden, c.Vocab, f.t, full)}
+			Cost: ops.LogprobBackwardCost(n, c.Hidden, c.Vocab, f.t, full)}
 		out = append(out, w)
 	}
 	for _, l := range linears(c) {
-		dx := work{kernel: "dx of " + l.name, calls: passes, matrix: true, cost: productCost(rows, l.n, l.k, f.t, 4)}
-		if dx.bytes += (passes - 1) * weightBytes(l.n, l.k, f.t); f.t == kernels.Q8 {
-			dx.typ = kernels.BF16 // the gradient's product with a q8 weight is computed in bf16
+		dx := work{kernel: "dx of " + l.name, calls: passes, matrix: true,
+			Cost: ops.ProductCost(rows, l.n, l.k, f.t, 4)}
+		if dx.Bytes += (passes - 1) * ops.WeightBytes(l.n, l.k, f.t); f.t == kernels.Q8 {
+			dx.Type = kernels.BF16 // the gradient's product with a q8 weight is computed in bf16
 		}
 		out = append(out, dx.times(layers))
 		if full {
-			dw := work{kernel: "dw of " + l.name, calls: passes, matrix: true, cost: gradientCost(rows, l.k, l.n, f.t)}
-			dw.bytes += (passes - 1) * 8 * float64(l.n) * float64(l.k)
+			dw := work{kernel: "dw of " + l.name, calls: passes, matrix: true,
+				Cost: ops.GradientCost(rows, l.k, l.n, f.t)}
+			dw.Bytes += (passes - 1) * 8 * float64(l.n) * float64(l.k)
 			out = append(out, dw.times(layers))
 		}
 		if l.bias && full {
 			out = append(out, vector("bias_backward", layers*passes, rows*float64(l.n), layers, 4*layers))
 		}
 	}
-	a := work{kernel: "attention_backward", calls: passes, matrix: true, cost: attentionBackwardCost(c, f.kv, s)}
+	a := work{kernel: "attention_backward", calls: passes, matrix: true, Cost: ops.AttentionBackwardCost(c, f.kv, s)}
 	out = append(out, a.times(layers))
 	if f.rank > 0 {
 		out = append(out, work{kernel: "adapter_backward", calls: 28 * layers * passes, matrix: true,
-			cost: cost{4 * rows * float64(adapterParameters(c, f.rank)), f.t,
-				12 * rows * float64(adapterParameters(c, 1))}})
+			Cost: ops.Cost{FLOPs: 4 * rows * float64(adapterParameters(c, f.rank)), Type: f.t,
+				Bytes: 12 * rows * float64(adapterParameters(c, 1))}})
 	}
 	out = append(out, vector("rope", 2*layers*passes, rows*(hd+gd), 3*layers, 8*layers),
 		vector("swiglu_backward", layers*passes, rows*float64(c.Inter), 20*layers, 20*layers),
@@ -201,7 +199,7 @@ func (f forwardShape) optimizer() []work {
 	if f.rank > 0 {
 		n = float64(adapterParameters(f.c, f.rank))
 	}
-	return []work{vector("sumsquares", 1, n, 2, 4), vector("update", 1, n, 15, updateBytes)}
+	return []work{vector("sumsquares", 1, n, 2, 4), vector("update", 1, n, 15, ops.UpdateBytes)}
 }
 
 // merge adds up the works of each kernel name, in the order of first occurrence.
@@ -211,20 +209,20 @@ func merge(all []work) (out []work) {
 		i, ok := at[w.kernel]
 		if !ok {
 			i = len(out)
-			at[w.kernel], out = i, append(out, work{kernel: w.kernel, cost: cost{typ: w.typ}, matrix: w.matrix})
+			at[w.kernel], out = i, append(out, work{kernel: w.kernel, Cost: ops.Cost{Type: w.Type}, matrix: w.matrix})
 		}
 		o := &out[i]
-		o.calls, o.flops, o.bytes, o.stored = o.calls+w.calls, o.flops+w.flops, o.bytes+w.bytes, o.stored+w.stored
+		o.calls, o.FLOPs, o.Bytes, o.stored = o.calls+w.calls, o.FLOPs+w.FLOPs, o.Bytes+w.Bytes, o.stored+w.stored
 	}
 	return out
 }
 
 // least is the minimal cost of all: the arithmetic of the products, and reading weights and KV cache.
-func least(t kernels.DType, all []work) cost {
-	sum := cost{typ: t}
+func least(t kernels.DType, all []work) ops.Cost {
+	sum := ops.Cost{Type: t}
 	for _, w := range all {
-		if sum.bytes += w.stored; w.matrix {
-			sum.flops += w.flops
+		if sum.Bytes += w.stored; w.matrix {
+			sum.FLOPs += w.FLOPs
 		}
 	}
 	return sum
@@ -233,8 +231,9 @@ func least(t kernels.DType, all []work) cost {
 // passCost is a forward pass over tokens [start, start+n) of each of batch sequences, the output matrix applied to
 // logits rows of each. The weights are read once, but for an embedding that is only looked up; keys and values of all
 // positions are read once.
-func passCost(c *model.Config, t, kv kernels.DType, batch, start, n, logits int) cost {
-	return least(t, forwardShape{c: c, t: t, kv: kv}.forward(span{batch, start, n, logits}))
+func passCost(c *model.Config, t, kv kernels.DType, batch, start, n, logits int) ops.Cost {
+	return least(t, forwardShape{c: c, t: t, kv: kv}.forward(
+		ops.Span{Batch: batch, Start: start, N: n, Logits: logits}))
 }
 
 // attentionFLOPs are the operations of one query over n keys in all layers.
@@ -246,16 +245,17 @@ func attentionFLOPs(c *model.Config, n int) int64 {
 // 2, backward 4), with a frozen base 4, and thrice the causal half of attention; recomputed activations do not count.
 // It is the same count that "model FLOPs utilisation" uses (Chowdhery et al., arXiv 2204.02311), lower by the other
 // half of attention. rank is the adapter's.
-func trainCost(c *model.Config, t kernels.DType, batch, n, rank int) cost {
+func trainCost(c *model.Config, t kernels.DType, batch, n, rank int) ops.Cost {
 	forward := passCost(c, t, kernels.BF16, batch, 0, n, n)
 	tokens := float64(batch * n)
-	attention := float64(attentionFLOPs(c, 1)) * pairs(0, n) * float64(batch)
-	weights := forward.flops - attention
+	attention := float64(attentionFLOPs(c, 1)) * ops.Pairs(0, n) * float64(batch)
+	weights := forward.FLOPs - attention
 	if rank == 0 {
-		return cost{3*weights + 3*attention, t, forward.bytes + 28*float64(c.Parameters())}
+		return ops.Cost{FLOPs: 3*weights + 3*attention, Type: t, Bytes: forward.Bytes + 28*float64(c.Parameters())}
 	}
 	adapter := tokens * 6 * float64(adapterParameters(c, rank))
-	return cost{2*weights + 3*attention + adapter, t, 2*forward.bytes + 28*float64(adapterParameters(c, rank))}
+	return ops.Cost{FLOPs: 2*weights + 3*attention + adapter, Type: t,
+		Bytes: 2*forward.Bytes + 28*float64(adapterParameters(c, rank))}
 }
 
 // adapterParameters is the size of a LoRA of all seven projections.

@@ -12,9 +12,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
+	"github.com/zerosearch-go/zerosearch/bench/peers"
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
@@ -37,7 +41,7 @@ type GRPOTest struct {
 	Recompute    bool
 	MicroBatch   int           // tokens; 0: 4096
 	SimDType     kernels.DType // of the simulator's weights; 0: the policy's
-	Peers        []StepPeer    // programs to measure in alternation with ours
+	Peers        []peers.Step  // programs to measure in alternation with ours
 	Pairs        int           // alternating pairs of measurements; 0: 1
 	NoWarmup     bool          // the first step is measured too: for models whose steps take minutes
 }
@@ -180,7 +184,7 @@ func (r *grpoRun) openEngine(d kernels.Device) error {
 }
 
 // costs are the minimal costs of each phase of a step.
-func (r *grpoRun) costs() []cost {
+func (r *grpoRun) costs() []ops.Cost {
 	shape := func(m *model.Model) forwardShape { return forwardShape{c: m.Config, t: m.DType, kv: r.o.kvType()} }
 	sim := r.sim
 	if sim == nil {
@@ -204,7 +208,7 @@ func (r *grpoRun) measure() (row Row, err error) {
 	t := r.t
 	row = Row{Op: fmt.Sprintf("grpo%dx%d", t.Questions, t.N), Of: r.name, DType: r.o.DType.String(), fixed: "s",
 		Split: map[string]float64{},
-		Shape: Shape{"prompt": t.Prompt, "gen": t.Response, "batch": t.Questions * t.N, "questions": t.Questions,
+		Shape: ops.Shape{"prompt": t.Prompt, "gen": t.Response, "batch": t.Questions * t.N, "questions": t.Questions,
 			"rollouts": t.N, "turns": t.Turns}}
 	if t.Turns > 1 {
 		row.Shape["observation"] = t.Observation
@@ -216,16 +220,16 @@ func (r *grpoRun) measure() (row Row, err error) {
 	if t.NoWarmup {
 		warm = 0
 	}
-	w, m := newWatch(), watchMemory()
-	row.samples, err = timed(r.ctx, warm, r.o.Reps, r.once)
-	row.Foreign = w.foreign()
-	row.PeakRSS, row.PeakAnonymous = m.stop()
+	w, m := measure.NewWatch(), measure.WatchMemory()
+	row.samples, err = measure.Timed(r.ctx, warm, r.o.Reps, r.once)
+	row.Foreign = w.Foreign()
+	row.PeakRSS, row.PeakAnonymous = m.Stop()
 	row.LogprobDiff = &r.diff
 	if err != nil {
 		return row, fmt.Errorf("measuring %s: %w", row.Op, err)
 	}
 	for name, s := range r.parts {
-		_, _, row.Split[name] = stats(s[warm:])
+		_, _, row.Split[name] = measure.Stats(s[warm:])
 	}
 	return row, nil
 }
@@ -366,4 +370,28 @@ func (r *grpoRun) judge(trajs []update.Trajectory) {
 		}
 		t.Reward = float64(i%r.t.N) / float64(r.t.N-1)
 	}
+}
+
+// beside measures r's steps alternately with those of every peer. r has been warmed up.
+func (r *grpoRun) beside(d kernels.Device, row *Row) error {
+	for _, p := range r.t.Peers {
+		c := peers.Contest{Name: row.Op, Peer: p.Name, DType: row.DType, Unit: "t/s", Warm: true,
+			Ours: func(ctx context.Context) (float64, error) {
+				s, err := measure.Once(ctx, r.once)
+				return row.sampled / s, err
+			},
+			Theirs: func(ctx context.Context) (float64, error) {
+				s, err := p.Run(ctx, row.sampled)
+				return row.sampled / s, err
+			}}
+		x, err := c.Run(r.ctx, max(1, r.t.Pairs), r.o.Say)
+		if err != nil {
+			return err
+		}
+		if c, ok := d.(*cpu.Device); ok {
+			x.Threads = c.Threads()
+		}
+		row.Peers = append(row.Peers, x)
+	}
+	return nil
 }

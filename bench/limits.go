@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 )
@@ -39,27 +40,20 @@ func (l Limits) peak(t kernels.DType) float64 {
 	return l.F32
 }
 
-// cost is the minimal cost of some work: operations of a type, and bytes moved between memory and the processor.
-type cost struct {
-	flops float64
-	typ   kernels.DType
-	bytes float64
-}
-
-// bound reports whether the work is bound by arithmetic, not by memory (Williams, Waterman & Patterson, Roofline, CACM
+// binds reports whether the work is bound by arithmetic, not by memory (Williams, Waterman & Patterson, Roofline, CACM
 // 52-4). Without limits it assumes a machine with 10 operations a byte.
-func (c cost) bound(l Limits) bool {
-	peak, read := l.peak(c.typ), l.Read
+func (l Limits) binds(c ops.Cost) bool {
+	peak, read := l.peak(c.Type), l.Read
 	if peak == 0 || read == 0 {
 		peak, read = 10, 1
 	}
-	return c.flops/peak >= c.bytes/read
+	return c.FLOPs/peak >= c.Bytes/read
 }
 
 // seconds is the minimal time of the work; 0 if the limits are not known.
-func (c cost) seconds(l Limits) float64 {
-	if l.peak(c.typ) == 0 || l.Read == 0 {
+func (l Limits) seconds(c ops.Cost) float64 {
+	if l.peak(c.Type) == 0 || l.Read == 0 {
 		return 0
 	}
-	return max(c.flops/l.peak(c.typ), c.bytes/l.Read)
+	return max(c.FLOPs/l.peak(c.Type), c.Bytes/l.Read)
 }

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -19,8 +21,8 @@ import (
 // so many tokens (pp512); so many new tokens one after the other, starting from a context of Depth tokens, in one
 // sequence (tg128) or in several at once (tg128@b8).
 type ModelTests struct {
-	Prompt []int // tokens
-	Gen    []int // new tokens
+	Prompt []int // tokens; zeros are left out
+	Gen    []int // new tokens; zeros are left out
 	Batch  []int // sequences at once; none: 1
 	Depth  int   // tokens already in the context of Gen's sequences, rounded up to whole pages
 	UBatch int   // tokens in one pass; 0: 512
@@ -42,7 +44,7 @@ func (o Options) openModel(d kernels.Device, trainable bool) (m *model.Model, na
 	case o.Shape == "":
 		return nil, "", errors.New("there is nothing to measure: give --model DIR, or --shape NAME for random weights")
 	}
-	c, err := LookupShape(o.Shape)
+	c, err := ops.LookupModel(o.Shape)
 	if err != nil {
 		return nil, "", fmt.Errorf("reading --shape: %w", err)
 	}
@@ -61,6 +63,8 @@ func Model(ctx context.Context, o Options, t ModelTests) (*Report, error) {
 		t.Batch = []int{1}
 	}
 	t.Depth = kernels.PagesFor(t.Depth) * kernels.PageSize
+	zero := func(n int) bool { return n == 0 }
+	t.Prompt, t.Gen = slices.DeleteFunc(slices.Clone(t.Prompt), zero), slices.DeleteFunc(slices.Clone(t.Gen), zero)
 	if err := positive("tokens and sequences", t.Prompt, t.Gen, t.Batch); err != nil {
 		return nil, err
 	}
@@ -154,7 +158,7 @@ func (r *modelRun) all() error {
 
 // prompt measures the time to the first token of a prompt that is not in the prefix cache.
 func (r *modelRun) prompt(n int) error {
-	row := Row{Op: fmt.Sprintf("pp%d", n), Shape: Shape{"prompt": n, "gen": 0, "batch": 1}, work: float64(n),
+	row := Row{Op: fmt.Sprintf("pp%d", n), Shape: ops.Shape{"prompt": n, "gen": 0, "batch": 1}, work: float64(n),
 		cost: passCost(r.m.Config, r.m.DType, r.kv, 1, 0, n, 1)}
 	return r.add(row, func() error {
 		_, err := r.request(r.ids(n), 1)
@@ -168,17 +172,17 @@ func (r *modelRun) generate(n, batch int) error {
 	if batch > 1 {
 		name += fmt.Sprintf("@b%d", batch)
 	}
-	row := Row{Op: name, Shape: Shape{"prompt": 0, "gen": n, "batch": batch}, work: float64(n * batch)}
+	row := Row{Op: name, Shape: ops.Shape{"prompt": 0, "gen": n, "batch": batch}, work: float64(n * batch)}
 	if r.t.Depth > 0 {
 		row.Op += fmt.Sprintf("@d%d", r.t.Depth)
 		row.Shape["depth"] = r.t.Depth
 	}
-	row.cost.typ = r.m.DType
+	row.cost.Type = r.m.DType
 	for i := range n { // a pass a token
 		c := passCost(r.m.Config, r.m.DType, r.kv, batch, r.t.Depth+i, 1, 1)
-		row.cost.flops, row.cost.bytes = row.cost.flops+c.flops, row.cost.bytes+c.bytes
+		row.cost.FLOPs, row.cost.Bytes = row.cost.FLOPs+c.FLOPs, row.cost.Bytes+c.Bytes
 	}
-	prompts := many(batch, func() []int32 { return r.ids(r.t.Depth + 1) })
+	prompts := measure.Many(batch, func() []int32 { return r.ids(r.t.Depth + 1) })
 	if r.t.Depth > 0 { // the context, which stays in the cache
 		for _, p := range prompts {
 			if _, err := r.request(p, 1); err != nil {
@@ -196,7 +200,7 @@ func (r *modelRun) mixed(n, batch int) error {
 		lengths[i] = max(1, n/2+r.rng.IntN(n+1))
 		all += lengths[i]
 	}
-	row := Row{Op: fmt.Sprintf("mixed%d@b%d", n, batch), Shape: Shape{"prompt": 0, "gen": n, "batch": batch,
+	row := Row{Op: fmt.Sprintf("mixed%d@b%d", n, batch), Shape: ops.Shape{"prompt": 0, "gen": n, "batch": batch,
 		"requests": r.t.Requests}, work: float64(all)}
 	return r.add(row, func() error {
 		var g errgroup.Group
@@ -213,7 +217,7 @@ func (r *modelRun) mixed(n, batch int) error {
 
 // together generates n tokens in each of batch sequences that begin with one token.
 func (r *modelRun) together(batch, n int) error {
-	return r.each(many(batch, func() []int32 { return r.ids(1) }), n)
+	return r.each(measure.Many(batch, func() []int32 { return r.ids(1) }), n)
 }
 
 // each continues all prompts at once by n tokens; all but the last token of a prompt must be in the prefix cache.
@@ -239,17 +243,17 @@ func (r *modelRun) request(prompt []int32, n int) (engine.Result, error) {
 }
 
 func (r *modelRun) ids(n int) []int32 {
-	return many(n, func() int32 { return int32(r.rng.IntN(r.m.Config.Vocab)) })
+	return measure.Many(n, func() int32 { return int32(r.rng.IntN(r.m.Config.Vocab)) })
 }
 
 // add measures f.
 func (r *modelRun) add(row Row, f func() error) (err error) {
 	r.o.Say("%s", row.Op)
-	w := newWatch()
-	if row.samples, err = timed(r.ctx, 1, r.o.Reps, f); err != nil {
+	w := measure.NewWatch()
+	if row.samples, err = measure.Timed(r.ctx, 1, r.o.Reps, f); err != nil {
 		return fmt.Errorf("measuring %s: %w", row.Op, err)
 	}
-	row.Foreign = w.foreign()
+	row.Foreign = w.Foreign()
 	r.rows = append(r.rows, row)
 	return nil
 }

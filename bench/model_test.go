@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
@@ -28,7 +29,7 @@ func TestModelSmoke(t *testing.T) {
 	}
 	require.Equal(t, []string{"pp40", "tg3@d32", "tg3@b4@d32", "mixed3@b4"}, names,
 		"a depth is whole pages, many requests run in the largest batch")
-	require.Equal(t, Shape{"prompt": 0, "gen": 3, "batch": 4, "depth": 32}, rep.Rows[2].Shape)
+	require.Equal(t, ops.Shape{"prompt": 0, "gen": 3, "batch": 4, "depth": 32}, rep.Rows[2].Shape)
 }
 
 func TestTrainSmoke(t *testing.T) {
@@ -101,7 +102,7 @@ func TestModelRefusals(t *testing.T) {
 		},
 		"not a number of": func() error {
 			_, err := Model(ctx, tinyOptions(),
-				ModelTests{Gen: []int{0}})
+				ModelTests{Gen: []int{0, -1}})
 			return err
 		},
 		"give --shapes": func() error { _, err := Train(ctx, tinyOptions(), TrainTests{}); return err },

@@ -13,6 +13,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 )
 
 // Report is a list of rows with a description of machine and run.
@@ -31,9 +34,6 @@ func NewReport(rows []Row, limits map[int]Limits) *Report {
 	return &Report{Date: time.Now().UTC(), CPU: cpuName(), Cores: runtime.NumCPU(), Go: runtime.Version(),
 		Limits: limits, Rows: rows}
 }
-
-// disturbed is the foreign load, in cores, above which a row is marked.
-const disturbed = 0.1
 
 // Formats are the formats of Write: the values of -o.
 var Formats = []string{"md", "json", "csv", "bench"}
@@ -84,21 +84,6 @@ func writeAs(w io.Writer, what, format string, views ...view) error {
 	return fmt.Errorf("writing %s: unknown format %q: use one of %s", what, format, strings.Join(names, ", "))
 }
 
-// dims is the order in which the numbers of a shape are printed.
-var dims = []string{"m", "k", "n", "prompt", "gen", "batch", "depth", "sequences", "length", "rank", "questions",
-	"rollouts", "turns", "observation"}
-
-// String is "m=512 k=576 n=1536".
-func (s Shape) String() string {
-	var out []string
-	for _, d := range dims {
-		if v, ok := s[d]; ok {
-			out = append(out, fmt.Sprintf("%s=%d", d, v))
-		}
-	}
-	return strings.Join(out, " ")
-}
-
 func writeMarkdown(w io.Writer, r *Report) {
 	fmt.Fprintf(w, "%s, %d cores, %s, %s\n", r.CPU, r.Cores, r.Go, r.Date.Format(time.RFC3339))
 	if r.Command != "" {
@@ -116,7 +101,7 @@ func writeMarkdown(w io.Writer, r *Report) {
 		"GFLOP/s", "GB/s"}}
 	for _, x := range r.Rows {
 		result := fmt.Sprintf("%s ± %s", short(x.Mean), short(x.StdDev))
-		if x.Foreign > disturbed {
+		if x.Foreign > measure.Disturbed {
 			result += fmt.Sprintf(" ! %.1f", x.Foreign)
 		}
 		limit, share := "?", "?"
@@ -144,7 +129,7 @@ func writeMarkdown(w io.Writer, r *Report) {
 			_ = writePeers(w, x.Peers) // w keeps its error
 		}
 	}
-	if slices.ContainsFunc(r.Rows, func(x Row) bool { return x.Foreign > disturbed }) {
+	if slices.ContainsFunc(r.Rows, func(x Row) bool { return x.Foreign > measure.Disturbed }) {
 		fmt.Fprintf(w, "\n! n: others kept n cores busy meanwhile, which slows the limits down as well: measure "+
 			"again on a quiet machine.\n")
 	}
@@ -238,7 +223,7 @@ func writeBench(w io.Writer, r *Report) {
 		if x.Of != "" {
 			name += "/" + benchName(x.Of)
 		}
-		for _, d := range dims {
+		for _, d := range ops.Dims {
 			if v, ok := x.Shape[d]; ok {
 				name += fmt.Sprintf("/%s=%d", d, v)
 			}
@@ -249,11 +234,11 @@ func writeBench(w io.Writer, r *Report) {
 			if x.work > 0 {
 				fmt.Fprintf(w, "\t%.4f t/s", x.work/s)
 			}
-			if x.cost.flops > 0 {
-				fmt.Fprintf(w, "\t%.4f GFLOP/s", x.cost.flops/s/1e9)
+			if x.cost.FLOPs > 0 {
+				fmt.Fprintf(w, "\t%.4f GFLOP/s", x.cost.FLOPs/s/1e9)
 			}
-			if x.cost.bytes > 0 {
-				fmt.Fprintf(w, "\t%.4f GB/s", x.cost.bytes/s/1e9)
+			if x.cost.Bytes > 0 {
+				fmt.Fprintf(w, "\t%.4f GB/s", x.cost.Bytes/s/1e9)
 			}
 			if x.Limit > 0 {
 				fmt.Fprintf(w, "\t%.2f %%limit", 100*x.least(r.Limits[x.Threads])/s)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -19,17 +20,17 @@ import (
 func sampleReport() *Report {
 	l := Limits{F32: 100e9, BF16: 200e9, Q8: 400e9, Read: 10e9}
 	rows := []Row{
-		{Op: "matmul", Of: "smollm2-135m.gate", Shape: Shape{"m": 512, "k": 576, "n": 1536}, DType: "bf16",
+		{Op: "matmul", Of: "smollm2-135m.gate", Shape: ops.Shape{"m": 512, "k": 576, "n": 1536}, DType: "bf16",
 			samples: []float64{0.01, 0.02, 0.04},
-			cost:    cost{1e9, kernels.BF16, 1e6}},
-		{Op: "tg128@b8", Of: "m", Shape: Shape{"prompt": 0, "gen": 128, "batch": 8}, DType: "q8",
+			cost:    ops.Cost{FLOPs: 1e9, Type: kernels.BF16, Bytes: 1e6}},
+		{Op: "tg128@b8", Of: "m", Shape: ops.Shape{"prompt": 0, "gen": 128, "batch": 8}, DType: "q8",
 			samples: []float64{1, 3}, work: 1024,
-			cost: cost{1e9, kernels.Q8, 5e9}, Foreign: 0.5},
-		{Op: "grpo8x5", Shape: Shape{"batch": 40}, DType: "f32", samples: []float64{8}, fixed: "s", PeakRSS: 4e9,
+			cost: ops.Cost{FLOPs: 1e9, Type: kernels.Q8, Bytes: 5e9}, Foreign: 0.5},
+		{Op: "grpo8x5", Shape: ops.Shape{"batch": 40}, DType: "f32", samples: []float64{8}, fixed: "s", PeakRSS: 4e9,
 			PeakAnonymous: 3 << 30, sampled: 320,
 			Split: map[string]float64{"update": 5, "rollouts": 3}},
 	}
-	rows[2].inPhases(cost{100e9, kernels.F32, 0}, cost{0, kernels.F32, 10e9})
+	rows[2].inPhases(ops.Cost{FLOPs: 100e9, Type: kernels.F32}, ops.Cost{Type: kernels.F32, Bytes: 10e9})
 	for i := range rows {
 		rows[i].Path, rows[i].Threads = "avx512", 2
 		rows[i].finish(l)
@@ -60,7 +61,7 @@ func TestRowArithmetic(t *testing.T) {
 }
 
 func TestRowWithoutLimits(t *testing.T) {
-	r := Row{samples: []float64{0.5}, cost: cost{1e9, kernels.F32, 1e9}}
+	r := Row{samples: []float64{0.5}, cost: ops.Cost{FLOPs: 1e9, Type: kernels.F32, Bytes: 1e9}}
 	r.finish(Limits{})
 	require.Equal(t, "GB/s", r.Unit, "one operation a byte is less than ten")
 	require.InDelta(t, 2, r.Mean, 1e-9)
@@ -127,33 +128,6 @@ func TestBenchFormat(t *testing.T) {
 		"ns/op\t100.0000 GFLOP/s\t0.1000 GB/s\t50.00 %limit\n")
 }
 
-func TestStats(t *testing.T) {
-	mean, dev, median := stats([]float64{4, 1, 2, 3})
-	require.Equal(t, 2.5, mean)
-	require.InDelta(t, 1.2909944, dev, 1e-6)
-	require.Equal(t, 2.5, median)
-	_, dev, median = stats([]float64{7})
-	require.Zero(t, dev)
-	require.Equal(t, 7.0, median)
-	mean, _, _ = stats(nil)
-	require.Zero(t, mean)
-}
-
-func TestProcParsers(t *testing.T) {
-	require.InDelta(t, 1.5+0.5+0.25+0.1+0.2+0.3, busyMachine("cpu  150 50 25 9999 777 10 20 30 40 50\ncpu0 1 2"), 1e-9)
-	require.Zero(t, busyMachine("cpu x y"))
-	stat := "42 (a (b) c) R 1 2 3 4 5 6 7 8 9 10 300 200 100 50 20 0 1 0 5"
-	require.InDelta(t, 5.0, busyProcess(stat, false), 1e-9)
-	require.InDelta(t, 6.5, busyProcess(stat, true), 1e-9)
-	require.Zero(t, busyProcess("", true))
-	require.Zero(t, busyProcess("1 (x) R", true))
-	require.Equal(t, int64(12<<10), statusBytes([]byte("Name:\tx\nVmHWM:\t      12 kB\n"), "VmHWM:"))
-	require.Zero(t, statusBytes([]byte("VmHWM:\n"), "VmHWM:"))
-	require.Equal(t, "AMD EPYC (family 25, model 17)", modelName(
-		"processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t: 18\n"))
-	require.NotEmpty(t, modelName(""))
-}
-
 func TestParseShapes(t *testing.T) {
 	m, k, n, ok := parseProduct("512x576x1536")
 	require.Equal(t, []any{512, 576, 1536, true}, []any{m, k, n, ok})
@@ -170,33 +144,13 @@ func TestParseShapes(t *testing.T) {
 	}
 }
 
-// The shapes are those of the published checkpoints: their parameters are known.
-func TestShapes(t *testing.T) {
-	known := map[string]int64{"smollm2-135m": 134515008, "smollm2-360m": 361821120, "qwen2.5-0.5b": 494032768,
-		"qwen2.5-1.5b": 1543714304,
-		"qwen2.5-3b":   3085938688, "qwen3-0.6b": 596049920, "llama3.2-1b": 1235814400, "llama3.2-3b": 3212749824}
-	for _, s := range Shapes {
-		require.NoError(t, s.Config.Check(), s.Name)
-		if n, ok := known[s.Name]; ok {
-			require.Equal(t, n, s.Config.Parameters(), s.Name)
-			delete(known, s.Name)
-		}
-	}
-	require.Empty(t, known)
-	c, err := LookupShape("SmolLM2-135M")
-	require.NoError(t, err)
-	c.Layers = 1
-	again, _ := LookupShape("smollm2-135m")
-	require.Equal(t, 30, again.Layers, "a copy is handed out")
-}
-
 // 0.860 GFLOP a token at 4x512 and 0.833 at 8x256: 6N + 6LDS with N = 134.5 million, as in the notes on the Python
 // peers.
 func TestTrainCost(t *testing.T) {
-	c, _ := LookupShape("smollm2-135m")
-	require.InEpsilon(t, 0.860e9, trainCost(c, kernels.BF16, 4, 512, 0).flops/2048, 0.001)
-	require.InEpsilon(t, 0.833e9, trainCost(c, kernels.BF16, 8, 256, 0).flops/2048, 0.001)
-	require.InEpsilon(t, 0.591e9+6*4884480, trainCost(c, kernels.BF16, 4, 512, 16).flops/2048, 0.002,
+	c, _ := ops.LookupModel("smollm2-135m")
+	require.InEpsilon(t, 0.860e9, trainCost(c, kernels.BF16, 4, 512, 0).FLOPs/2048, 0.001)
+	require.InEpsilon(t, 0.833e9, trainCost(c, kernels.BF16, 8, 256, 0).FLOPs/2048, 0.001)
+	require.InEpsilon(t, 0.591e9+6*4884480, trainCost(c, kernels.BF16, 4, 512, 16).FLOPs/2048, 0.002,
 		"4N, attention and the adapter")
 	require.EqualValues(t, 4884480, adapterParameters(c, 16), "what peft counts for r=16 on all linear layers")
 }
@@ -210,35 +164,17 @@ func TestPassCost(t *testing.T) {
 		want += float64(c.FLOPs(p, true))
 	}
 	got := passCost(c, kernels.F32, kernels.F32, 2, 3, 7, 7)
-	require.InDelta(t, 2*want, got.flops, 1e-6)
-	require.InDelta(t, float64(c.WeightBytes(kernels.F32)+2*10*c.KVBytes(kernels.F32)), got.bytes, 1e-6)
+	require.InDelta(t, 2*want, got.FLOPs, 1e-6)
+	require.InDelta(t, float64(c.WeightBytes(kernels.F32)+2*10*c.KVBytes(kernels.F32)), got.Bytes, 1e-6)
 	noLogits := passCost(c, kernels.F32, kernels.F32, 2, 3, 7, 0)
-	require.InDelta(t, got.bytes-4*800, noLogits.bytes, 1e-6, "a tied output matrix that is not used is not read")
+	require.InDelta(t, got.Bytes-4*800, noLogits.Bytes, 1e-6, "a tied output matrix that is not used is not read")
 	c.Tied = false
 	require.InDelta(t, float64(c.WeightBytes(kernels.F32))-4*800+2*10*float64(c.KVBytes(kernels.F32)),
-		passCost(c, kernels.F32, kernels.F32, 2, 3, 7, 7).bytes, 1e-6)
+		passCost(c, kernels.F32, kernels.F32, 2, 3, 7, 7).Bytes, 1e-6)
 }
 
-func TestPeerParsers(t *testing.T) {
-	rate, err := parseLlamaBench([]byte("warning: [x]\n[\n  {\"n_prompt\": 512, \"avg_ts\": 1185.25}\n]\n"))
-	require.NoError(t, err)
-	require.Equal(t, 1185.25, rate)
-	for _, bad := range []string{"", "[\n]", "[\n{]", "[\n{\"avg_ts\":1},{\"avg_ts\":2}]", "[\n{\"avg_ts\":0}]"} {
-		_, err := parseLlamaBench([]byte(bad))
-		require.Error(t, err, bad)
-	}
-	rate, err = parseBatchedBench([]byte("main: x\n\n{\"pl\": 8, \"speed_pp\": 9, \"speed_tg\": 320.5}\n"))
-	require.NoError(t, err)
-	require.Equal(t, 320.5, rate)
-	for _, bad := range []string{"", "{}", "{\"speed_tg\": }", "{\"speed_tg\": 0}"} {
-		_, err := parseBatchedBench([]byte(bad))
-		require.Error(t, err, bad)
-	}
-	a, err := parseReply([]byte(`{"seconds": 0.5}`))
-	require.NoError(t, err)
-	require.Equal(t, 0.5, a.Seconds)
-	_, err = parseReply([]byte(`{"error": "no such operator"}`))
-	require.EqualError(t, err, "no such operator")
-	_, err = parseReply([]byte("Traceback"))
-	require.ErrorContains(t, err, "not JSON")
+func TestModelName(t *testing.T) {
+	require.Equal(t, "AMD EPYC (family 25, model 17)", modelName(
+		"processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t: 18\n"))
+	require.NotEmpty(t, modelName(""))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
@@ -175,7 +176,7 @@ func shapeOf(dir, shape string) (f forwardShape, name string, err error) {
 		}
 		return f, name, err
 	}
-	s, err := findShape(shape)
+	s, err := ops.FindModel(shape)
 	return forwardShape{c: &s.Config}, s.Name, err
 }
 
@@ -184,16 +185,16 @@ func (r *roofline) time(k phaseKind, t kernels.DType, all []work) (sum RooflineT
 	for _, w := range all {
 		sum = sum.add(r.kernel(k, w).RooflineTime)
 	}
-	sum.Overlapped = least(t, all).seconds(r.On.Reached[k].in(r.On.Limits))
+	sum.Overlapped = r.On.Reached[k].in(r.On.Limits).seconds(least(t, all))
 	return sum
 }
 
 func (r *roofline) kernel(k phaseKind, w work) RooflineKernel {
 	l := r.On.Reached[k].in(r.On.Limits)
-	out := RooflineKernel{Kernel: w.kernel, Calls: w.calls, Intensity: w.flops / max(w.bytes, 1), Bound: "memory"}
-	out.RooflineTime = RooflineTime{Bytes: w.bytes, FLOPs: w.flops, Least: w.seconds(r.On.Limits),
-		Seconds: w.seconds(l)}
-	if w.bound(l) {
+	out := RooflineKernel{Kernel: w.kernel, Calls: w.calls, Intensity: w.FLOPs / max(w.Bytes, 1), Bound: "memory"}
+	out.RooflineTime = RooflineTime{Bytes: w.Bytes, FLOPs: w.FLOPs, Least: r.On.Limits.seconds(w.Cost),
+		Seconds: l.seconds(w.Cost)}
+	if l.binds(w.Cost) {
 		out.Bound = "arithmetic"
 	}
 	return out
@@ -209,18 +210,18 @@ func (r *roofline) same() bool { return r.sim.c == r.policy.c && r.sim.t == r.po
 
 // passes are decode passes for each number of sequences, and prefill, log-probs and training of a micro-batch.
 func (r *roofline) passes() {
-	add := func(name, of string, k phaseKind, f forwardShape, s span, all []work) {
-		p := RooflinePass{Name: name, Model: of, Sequences: s.batch, Tokens: s.n, Context: s.start + s.n,
+	add := func(name, of string, k phaseKind, f forwardShape, s ops.Span, all []work) {
+		p := RooflinePass{Name: name, Model: of, Sequences: s.Batch, Tokens: s.N, Context: s.Start + s.N,
 			RooflineTime: r.time(k, f.t, all)}
 		for _, w := range all {
 			p.Kernels = append(p.Kernels, r.kernel(k, w))
 		}
-		p.Rate = s.rows() / p.Seconds
+		p.Rate = s.Rows() / p.Seconds
 		r.Passes = append(r.Passes, p)
 	}
 	decode := func(f forwardShape, of string) {
 		for _, n := range r.o.Sequences {
-			s := span{n, r.o.Context - 1, 1, 1}
+			s := ops.Span{Batch: n, Start: r.o.Context - 1, N: 1, Logits: 1}
 			add("decode", of, decoding, f, s, f.forward(s))
 		}
 	}
@@ -229,9 +230,9 @@ func (r *roofline) passes() {
 		decode(r.sim, r.Simulator.Name)
 	}
 	f, n := r.policy, r.o.Context
-	s := span{max(1, r.o.Step.MicroBatch/n), 0, n, 1}
+	s := ops.Span{Batch: max(1, r.o.Step.MicroBatch/n), N: n, Logits: 1}
 	add("prefill", r.Policy.Name, prefilling, f, s, f.forward(s))
-	s.logits = n
+	s.Logits = n
 	f.score = true
 	add("log-probs", r.Policy.Name, scoring, f, s, f.forward(s))
 	add("training", r.Policy.Name, updating, f, s, f.train(s, r.o.Step.Recompute))
@@ -294,7 +295,7 @@ func (r *roofline) step() {
 }
 
 // scores are the kernels that score spans.
-func (f forwardShape) scores(spans []span) []work {
+func (f forwardShape) scores(spans []ops.Span) []work {
 	f.score = true
 	var all []work
 	for _, s := range spans {

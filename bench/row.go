@@ -1,23 +1,27 @@
 package bench
 
-// Shape is what a row was measured on: m, k and n for operations, prompt, gen and batch for models.
-type Shape map[string]int
+import (
+	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
+	"github.com/zerosearch-go/zerosearch/bench/peers"
+)
 
 // Row is one measurement.
 type Row struct {
-	Op      string  `json:"op"`              // the operation, or the test's name: pp512, tg128@b8, train4x512, grpo8x5
-	Of      string  `json:"model,omitempty"` // the model, or the model that the shape is taken from
-	Shape   Shape   `json:"shape"`
-	DType   string  `json:"dtype"`
-	Path    string  `json:"path"` // the device's implementation
-	Threads int     `json:"threads"`
-	Mean    float64 `json:"mean"`
-	StdDev  float64 `json:"stddev"`
-	Median  float64 `json:"median"`
-	Unit    string  `json:"unit"`  // GFLOP/s, GB/s, t/s or s
-	Limit   float64 `json:"limit"` // this machine's maximum in the same unit; 0: not known
-	Share   float64 `json:"share"` // median / limit
-	Reps    int     `json:"reps"`
+	// the operation, or the test's name: pp512, tg128@b8, train4x512, grpo8x5
+	Op      string    `json:"op"`
+	Of      string    `json:"model,omitempty"` // the model, or the model that the shape is taken from
+	Shape   ops.Shape `json:"shape"`
+	DType   string    `json:"dtype"`
+	Path    string    `json:"path"` // the device's implementation
+	Threads int       `json:"threads"`
+	Mean    float64   `json:"mean"`
+	StdDev  float64   `json:"stddev"`
+	Median  float64   `json:"median"`
+	Unit    string    `json:"unit"`  // GFLOP/s, GB/s, t/s or s
+	Limit   float64   `json:"limit"` // this machine's maximum in the same unit; 0: not known
+	Share   float64   `json:"share"` // median / limit
+	Reps    int       `json:"reps"`
 
 	Seconds float64 `json:"seconds"` // median of one call, pass or step
 	GFLOPS  float64 `json:"gflops,omitempty"`
@@ -34,25 +38,25 @@ type Row struct {
 	// those of the training forward pass: grpo. nil: it was not measured.
 	LogprobDiff *float64           `json:"logprob_diff_max,omitempty"`
 	Split       map[string]float64 `json:"split,omitempty"` // seconds of a step's parts
-	Peers       []PeerRow          `json:"peers,omitempty"` // grpo: other programs, measured in alternation with ours
+	Peers       []peers.Row        `json:"peers,omitempty"` // grpo: other programs, measured in alternation with ours
 
-	samples []float64 // seconds of each repetition
-	cost    cost      // of one call, for the limit
-	phases  []cost    // costs of parts that cannot overlap; cost is their sum
-	work    float64   // units of Unit in one call, if it is t/s; 0: the unit is a rate of the cost, or seconds
-	fixed   string    // "s": the value is the time itself
-	sampled float64   // tokens sampled by the policy in one step
+	samples []float64  // seconds of each repetition
+	cost    ops.Cost   // of one call, for the limit
+	phases  []ops.Cost // costs of parts that cannot overlap; cost is their sum
+	work    float64    // units of Unit in one call, if it is t/s; 0: the unit is a rate of the cost, or seconds
+	fixed   string     // "s": the value is the time itself
+	sampled float64    // tokens sampled by the policy in one step
 }
 
 // finish computes everything that follows from samples, cost and limits.
 func (r *Row) finish(l Limits) {
-	_, _, r.Seconds = stats(r.samples)
+	_, _, r.Seconds = measure.Stats(r.samples)
 	if r.Seconds > 0 {
-		r.GFLOPS, r.GBS = r.cost.flops/r.Seconds/1e9, r.cost.bytes/r.Seconds/1e9
+		r.GFLOPS, r.GBS = r.cost.FLOPs/r.Seconds/1e9, r.cost.Bytes/r.Seconds/1e9
 	}
 	least := r.least(l)
 	if r.PeakRSS > 0 { // a whole step
-		r.TFLOP, r.Floor = r.cost.flops/1e12, least
+		r.TFLOP, r.Floor = r.cost.FLOPs/1e12, least
 	}
 	if r.Seconds > 0 {
 		r.Useful = r.sampled / r.Seconds
@@ -63,10 +67,10 @@ func (r *Row) finish(l Limits) {
 		r.Unit = r.fixed
 	case r.work > 0:
 		r.Unit = "t/s"
-	case r.cost.bound(l):
-		r.Unit, amount = "GFLOP/s", r.cost.flops/1e9
+	case l.binds(r.cost):
+		r.Unit, amount = "GFLOP/s", r.cost.FLOPs/1e9
 	default:
-		r.Unit, amount = "GB/s", r.cost.bytes/1e9
+		r.Unit, amount = "GB/s", r.cost.Bytes/1e9
 	}
 	values := make([]float64, len(r.samples))
 	for i, s := range r.samples {
@@ -74,7 +78,7 @@ func (r *Row) finish(l Limits) {
 			values[i] = amount / s
 		}
 	}
-	r.Mean, r.StdDev, r.Median = stats(values)
+	r.Mean, r.StdDev, r.Median = measure.Stats(values)
 	r.Reps = len(values)
 	if least > 0 && r.Seconds > 0 {
 		if r.Limit = least; r.fixed == "" {
@@ -87,20 +91,20 @@ func (r *Row) finish(l Limits) {
 // least is the shortest time that one call can take.
 func (r *Row) least(l Limits) float64 {
 	if r.phases == nil {
-		return r.cost.seconds(l)
+		return l.seconds(r.cost)
 	}
 	sum := 0.0
 	for _, c := range r.phases {
-		sum += c.seconds(l)
+		sum += l.seconds(c)
 	}
 	return sum
 }
 
 // inPhases sets the costs of parts that cannot overlap.
-func (r *Row) inPhases(phases ...cost) {
+func (r *Row) inPhases(phases ...ops.Cost) {
 	r.phases = phases
-	r.cost = cost{typ: phases[0].typ}
+	r.cost = ops.Cost{Type: phases[0].Type}
 	for _, c := range phases {
-		r.cost.flops, r.cost.bytes = r.cost.flops+c.flops, r.cost.bytes+c.bytes
+		r.cost.FLOPs, r.cost.Bytes = r.cost.FLOPs+c.FLOPs, r.cost.Bytes+c.Bytes
 	}
 }

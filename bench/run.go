@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
@@ -84,10 +86,10 @@ func Kernels(ctx context.Context, o Options) (*Report, error) {
 				}
 				last = time.Now()
 			}
-			o.Say("%d/%d %s %v %v", i+1, len(cases), c.op, c.shape, c.dtype)
-			r, err := c.measure(ctx, d, o)
+			o.Say("%d/%d %s %v %v", i+1, len(cases), c.Op, c.Shape, c.DType)
+			r, err := measureCase(ctx, c, d, o)
 			if err != nil {
-				return rows, fmt.Errorf("measuring %s of %v in %v: %w", c.op, c.shape, c.dtype, err)
+				return rows, fmt.Errorf("measuring %s of %v in %v: %w", c.Op, c.Shape, c.DType, err)
 			}
 			rows = append(rows, r)
 		}
@@ -105,16 +107,16 @@ func (o Options) eachDevice(f func(d kernels.Device, l *Limits) ([]Row, error)) 
 			return nil, err
 		}
 		var l Limits
-		w := newWatch()
+		w := measure.NewWatch()
 		if err = l.measure(d); err == nil {
 			var rows []Row
 			if rows, err = f(d, &l); err == nil {
 				err = l.measure(d)
 			}
-			load := max(0, w.foreign())
+			load := max(0, w.Foreign())
 			for i := range rows {
 				rows[i].Path, rows[i].Threads = path, n
-				if rows[i].Foreign == unknown {
+				if rows[i].Foreign == measure.Unknown {
 					rows[i].Foreign = load
 				}
 				rows[i].finish(l)
@@ -133,34 +135,34 @@ func (o Options) eachDevice(f func(d kernels.Device, l *Limits) ([]Row, error)) 
 }
 
 // choose applies the filters.
-func (o Options) choose() ([]opCase, error) {
+func (o Options) choose() ([]ops.Case, error) {
 	op, err := regexp.Compile(o.Op)
 	if err != nil {
 		return nil, fmt.Errorf("reading --op: %w: give a regular expression for the operation's name", err)
 	}
 	var models []string
-	var products []opCase
+	var products []ops.Case
 	for _, s := range o.Shapes {
 		if m, k, n, ok := parseProduct(s); ok {
 			products = append(products, productCases(m, k, n)...)
 			continue
 		}
-		named, err := findShape(s)
+		named, err := ops.FindModel(s)
 		if err != nil {
 			return nil, fmt.Errorf("reading --shape: %w, or MxKxN", err)
 		}
 		models = append(models, named.Name)
 	}
 	if len(o.Shapes) == 0 {
-		for _, s := range Shapes {
+		for _, s := range ops.Models {
 			if s.Micro {
 				models = append(models, s.Name)
 			}
 		}
 	}
-	var out []opCase
-	for _, c := range append(opCases(models), products...) {
-		if op.MatchString(c.op) && (len(o.DTypes) == 0 || slices.Contains(o.DTypes, c.dtype.String())) {
+	var out []ops.Case
+	for _, c := range append(ops.Cases(models), products...) {
+		if op.MatchString(c.Op) && (len(o.DTypes) == 0 || slices.Contains(o.DTypes, c.DType.String())) {
 			out = append(out, c)
 		}
 	}
@@ -186,39 +188,32 @@ func parseProduct(s string) (m, k, n int, ok bool) {
 }
 
 // productCases are the matmul of one shape in all types.
-func productCases(m, k, n int) (out []opCase) {
+func productCases(m, k, n int) (out []ops.Case) {
 	for _, t := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
-		out = append(out, matmul(matrix{n, k, ""}, m, t))
+		out = append(out, ops.Matmul(ops.Matrix{N: n, K: k}, m, t))
 	}
 	return out
 }
 
 func opNames() (out []string) {
-	for _, c := range opCases([]string{"tiny"}) {
-		if !slices.Contains(out, c.op) {
-			out = append(out, c.op)
+	for _, c := range ops.Cases([]string{"tiny"}) {
+		if !slices.Contains(out, c.Op) {
+			out = append(out, c.Op)
 		}
 	}
 	return out
 }
 
-// measure times a case; finish has still to be called.
-func (c opCase) measure(ctx context.Context, d kernels.Device, o Options) (r Row, err error) {
-	b := &bed{d: d}
-	defer b.close()
-	defer func() {
-		if p := recover(); p != nil {
-			e, ok := p.(bedError)
-			if !ok {
-				panic(p)
-			}
-			err = e.error
-		}
-	}()
-	r = Row{Op: c.op, Of: c.of, Shape: c.shape, DType: c.dtype.String(), cost: c.cost}
-	call := c.make(b)
-	w := newWatch()
-	r.samples, err = looped(ctx, o.Reps, o.Least, call, d.Sync)
-	r.Foreign = w.foreign()
+// measureCase times a case; finish has still to be called.
+func measureCase(ctx context.Context, c ops.Case, d kernels.Device, o Options) (r Row, err error) {
+	r = Row{Op: c.Op, Of: c.Of, Shape: c.Shape, DType: c.DType.String(), cost: c.Cost}
+	call, free, err := c.Prepare(d)
+	if err != nil {
+		return r, err
+	}
+	defer free()
+	w := measure.NewWatch()
+	r.samples, err = measure.Looped(ctx, o.Reps, o.Least, call, d.Sync)
+	r.Foreign = w.Foreign()
 	return r, err
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
@@ -10,7 +11,7 @@ type phase struct {
 	name  string
 	kind  phaseKind
 	sim   bool // the simulator's work
-	spans []span
+	spans []ops.Span
 }
 
 // phaseKind is the kind of a phase.
@@ -27,31 +28,32 @@ const (
 // reference; the update. Shared prompts count once. Only tokens of the policy are scored.
 func (t *GRPOTest) phases() (out []phase) {
 	q, all := t.Questions, t.Questions*t.N
-	add := func(name string, kind phaseKind, sim bool, spans ...span) {
+	add := func(name string, kind phaseKind, sim bool, spans ...ops.Span) {
 		out = append(out, phase{name, kind, sim, spans})
 	}
 	decode := func(name string, sim bool, start, n int) {
-		spans := make([]span, n)
+		spans := make([]ops.Span, n)
 		for i := range spans {
-			spans[i] = span{all, start + i, 1, 1}
+			spans[i] = ops.Span{Batch: all, Start: start + i, N: 1, Logits: 1}
 		}
 		add(name, decoding, sim, spans...)
 	}
-	add("policy prefill", prefilling, false, span{q, 0, t.Prompt, 1})
+	add("policy prefill", prefilling, false, ops.Span{Batch: q, N: t.Prompt, Logits: 1})
 	length := t.Prompt
 	for turn := range t.Turns {
 		if turn > 0 {
 			if t.simulates() {
-				add("simulator prefill", prefilling, true, span{all, 0, t.Prompt, 1})
+				add("simulator prefill", prefilling, true, ops.Span{Batch: all, N: t.Prompt, Logits: 1})
 				decode("simulator decode", true, t.Prompt, t.Observation)
 			}
-			add("policy prefill", prefilling, false, span{all, length, t.Observation, 1})
+			add("policy prefill", prefilling, false, ops.Span{Batch: all, Start: length, N: t.Observation, Logits: 1})
 			length += t.Observation
 		}
 		decode("policy decode", false, length, t.Response)
 		length += t.Response
 	}
-	scored := []span{{q, 0, t.Prompt, 0}, {all, t.Prompt, length - t.Prompt, t.Turns * t.Response}}
+	scored := []ops.Span{{Batch: q, N: t.Prompt}, {Batch: all, Start: t.Prompt, N: length - t.Prompt,
+		Logits: t.Turns * t.Response}}
 	if !t.NoReference {
 		add("reference log-probs", scoring, false, scored...)
 	}
@@ -73,22 +75,22 @@ func (t *GRPOTest) room(kv kernels.DType, length int) engine.ModelOptions {
 }
 
 // costs are the minimal costs of each phase.
-func (t *GRPOTest) costs(policy, sim forwardShape) (out []cost) {
+func (t *GRPOTest) costs(policy, sim forwardShape) (out []ops.Cost) {
 	for _, p := range t.phases() {
 		f := policy
 		if p.sim {
 			f = sim
 		}
-		sum := cost{typ: f.t}
+		sum := ops.Cost{Type: f.t}
 		for _, s := range p.spans {
-			x := passCost(f.c, f.t, f.kv, s.batch, s.start, s.n, s.logits)
-			sum.flops, sum.bytes = sum.flops+x.flops, sum.bytes+x.bytes
+			x := passCost(f.c, f.t, f.kv, s.Batch, s.Start, s.N, s.Logits)
+			sum.FLOPs, sum.Bytes = sum.FLOPs+x.FLOPs, sum.Bytes+x.Bytes
 		}
 		if p.kind == updating {
 			if t.LoRAR > 0 {
-				sum.flops, sum.bytes = 2*sum.flops, 2*sum.bytes
+				sum.FLOPs, sum.Bytes = 2*sum.FLOPs, 2*sum.Bytes
 			} else {
-				sum.flops, sum.bytes = 3*sum.flops, sum.bytes+28*float64(f.c.Parameters())
+				sum.FLOPs, sum.Bytes = 3*sum.FLOPs, sum.Bytes+28*float64(f.c.Parameters())
 			}
 		}
 		out = append(out, sum)

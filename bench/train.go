@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -34,6 +36,18 @@ func ParseTrainShape(s string) (TrainShape, error) {
 		return TrainShape{}, fmt.Errorf("%q is not SEQUENCESxTOKENS, as in 4x512", s)
 	}
 	return TrainShape{n, l}, nil
+}
+
+// ParseTrainShapes reads several: "4x512", "8x256".
+func ParseTrainShapes(list []string) (out []TrainShape, err error) {
+	for _, s := range list {
+		shape, err := ParseTrainShape(s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, shape)
+	}
+	return out, nil
 }
 
 // Train measures steps of training.
@@ -84,8 +98,9 @@ func newLoRA(m *model.Model, rank int, seed uint64) (*model.Adapter, error) {
 func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m *model.Model, a *model.Adapter,
 	s TrainShape) (Row, error) {
 	row := Row{Op: fmt.Sprintf("train%dx%d", s.Sequences, s.Length),
-		Shape: Shape{"sequences": s.Sequences, "length": s.Length, "prompt": s.Length, "gen": 0, "batch": s.Sequences},
-		work:  float64(s.Sequences * s.Length), cost: trainCost(m.Config, m.DType, s.Sequences, s.Length, t.LoRAR),
+		Shape: ops.Shape{"sequences": s.Sequences, "length": s.Length, "prompt": s.Length, "gen": 0,
+			"batch": s.Sequences},
+		work: float64(s.Sequences * s.Length), cost: trainCost(m.Config, m.DType, s.Sequences, s.Length, t.LoRAR),
 		Split: map[string]float64{}}
 	if t.LoRAR > 0 {
 		row.Op += fmt.Sprintf("@r%d", t.LoRAR)
@@ -108,8 +123,8 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 	defer tr.Close()
 	batch := randomBatch(m.Config.Vocab, s, o.Seed)
 	var passes, optimizer []float64
-	w, mem := newWatch(), watchMemory()
-	row.samples, err = timed(ctx, 1, o.Reps, func() error {
+	w, mem := measure.NewWatch(), measure.WatchMemory()
+	row.samples, err = measure.Timed(ctx, 1, o.Reps, func() error {
 		began := time.Now()
 		if _, err := tr.Accumulate(batch, nll(s.Sequences*(s.Length-1))); err != nil {
 			return err
@@ -122,11 +137,11 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 		passes, optimizer = append(passes, mid.Sub(began).Seconds()), append(optimizer, time.Since(mid).Seconds())
 		return err
 	})
-	row.Foreign = w.foreign()
-	row.PeakRSS, row.PeakAnonymous = mem.stop()
+	row.Foreign = w.Foreign()
+	row.PeakRSS, row.PeakAnonymous = mem.Stop()
 	if err == nil {
-		_, _, row.Split["forward+backward"] = stats(passes[1:])
-		_, _, row.Split["optimizer"] = stats(optimizer[1:])
+		_, _, row.Split["forward+backward"] = measure.Stats(passes[1:])
+		_, _, row.Split["optimizer"] = measure.Stats(optimizer[1:])
 	}
 	return row, err
 }
@@ -134,7 +149,7 @@ func trainStep(ctx context.Context, o Options, t TrainTests, d kernels.Device, m
 // randomBatch is a batch of random ids, trained on all of them.
 func randomBatch(vocab int, s TrainShape, seed uint64) []train.Sequence {
 	rng := rand.New(rand.NewPCG(seed, 2))
-	return many(s.Sequences, func() train.Sequence {
+	return measure.Many(s.Sequences, func() train.Sequence {
 		q := train.Sequence{IDs: make([]int32, s.Length), Mask: make([]bool, s.Length)}
 		for i := range q.IDs {
 			q.IDs[i], q.Mask[i] = int32(rng.IntN(vocab)), true

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"github.com/zerosearch-go/zerosearch/bench"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
@@ -22,7 +22,7 @@ func bits(j *job) error {
 	}
 	differing := 0
 	for _, shape := range shapes {
-		c, err := bench.LookupShape(shape)
+		c, err := ops.LookupModel(shape)
 		if err != nil {
 			return err
 		}

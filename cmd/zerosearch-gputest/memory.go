@@ -6,7 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/zerosearch-go/zerosearch/bench"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -21,7 +21,7 @@ func leaks(j *job) error {
 	if j.flags.Quick {
 		shape, rounds = "tiny", 3
 	}
-	c, err := bench.LookupShape(shape)
+	c, err := ops.LookupModel(shape)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func faults(j *job) error {
 	if err := refused("a buffer of all that is available and 1 GiB more", err); err != nil {
 		return err
 	}
-	c, err := bench.LookupShape("tiny")
+	c, err := ops.LookupModel("tiny")
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/zerosearch-go/zerosearch/bench"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
@@ -22,7 +22,7 @@ type computed struct {
 // parity computes with one model on the CPU and on the GPU. In F32 only the order of sums differs; in BF16 operands are
 // rounded on the way, and a difference in the last bit of one becomes one of BF16's steps in the next layer.
 func parity(j *job) error {
-	c, err := bench.LookupShape("qwen2.5-3b")
+	c, err := ops.LookupModel("qwen2.5-3b")
 	if err != nil {
 		return err
 	}

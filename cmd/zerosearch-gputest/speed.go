@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/bench"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
@@ -108,7 +109,7 @@ func decode(j *job) error {
 		return err
 	}
 	const depth, tokens = 512, 64
-	c, err := bench.LookupShape("qwen2.5-3b")
+	c, err := ops.LookupModel("qwen2.5-3b")
 	if err != nil {
 		return err
 	}

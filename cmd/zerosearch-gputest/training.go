@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/bench"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
 )
@@ -77,7 +78,7 @@ func step(j *job) error {
 	}
 	shape := ""
 	for _, name := range []string{"qwen2.5-3b", "qwen2.5-1.5b", "qwen2.5-0.5b"} {
-		c, err := bench.LookupShape(name)
+		c, err := ops.LookupModel(name)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package bench
+package peers
 
 import (
 	"bytes"
@@ -8,42 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-
-	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 )
 
-// StepPeer is another program that runs the steps that GRPO measures. It warms up, runs any number of steps and prints
+// Step is another program that runs the steps of GRPO that we measure. It warms up, runs any number of steps and prints
 // one line with a JSON object for each: step_s are the seconds, new_tokens (optional) shows that it did the same work.
 // Other lines are ignored. The last step is used.
-type StepPeer struct{ Name, Command string }
+type Step struct{ Name, Command string }
 
-// beside measures r's steps alternately with those of every peer. r has been warmed up.
-func (r *grpoRun) beside(d kernels.Device, row *Row) error {
-	for _, p := range r.t.Peers {
-		c := contest{name: row.Op, peer: p.Name, dtype: row.DType, unit: "t/s", warm: true,
-			ours: func(ctx context.Context) (float64, error) {
-				s, err := once(ctx, r.once)
-				return row.sampled / s, err
-			},
-			theirs: func(ctx context.Context) (float64, error) {
-				s, err := p.step(ctx, row.sampled)
-				return row.sampled / s, err
-			}}
-		x, err := c.run(r.ctx, PeerOptions{Options: r.o, Pairs: max(1, r.t.Pairs)})
-		if err != nil {
-			return err
-		}
-		if c, ok := d.(*cpu.Device); ok {
-			x.Threads = c.Threads()
-		}
-		row.Peers = append(row.Peers, x)
-	}
-	return nil
-}
-
-// step runs the program and returns the seconds of its last step, which must have that many sampled tokens.
-func (p StepPeer) step(ctx context.Context, tokens float64) (float64, error) {
+// Run runs the program and returns the seconds of its last step, which must have that many sampled tokens.
+func (p Step) Run(ctx context.Context, tokens float64) (float64, error) {
 	cmd := exec.CommandContext(ctx, "sh", "-c", p.Command)
 	cmd.Env = torchEnv()
 	var said bytes.Buffer
@@ -81,14 +54,14 @@ func torchEnv() []string {
 		"GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=34359738368:glibc.malloc.top_pad=268435456")
 }
 
-// ParsePeers reads NAME=COMMAND.
-func ParsePeers(list []string) (out []StepPeer, err error) {
+// ParseSteps reads NAME=COMMAND of each.
+func ParseSteps(list []string) (out []Step, err error) {
 	for _, s := range list {
 		name, command, ok := strings.Cut(s, "=")
 		if !ok || name == "" || command == "" {
 			return nil, fmt.Errorf("%q is not NAME=COMMAND, as in 'TRL=python step.py'", s)
 		}
-		out = append(out, StepPeer{name, command})
+		out = append(out, Step{name, command})
 	}
 	return out, nil
 }

@@ -1,4 +1,4 @@
-package bench
+package ops
 
 import (
 	"math"
@@ -27,14 +27,14 @@ func eachAttention(models []string, f func(of string, c *model.Config)) {
 
 func eachModel(models []string, f func(of string, c *model.Config)) {
 	for _, name := range models {
-		if c, err := LookupShape(name); err == nil {
+		if c, err := LookupModel(name); err == nil {
 			f(name, c)
 		}
 	}
 }
 
 // attentionCases: m query rows, k keys, n = H*D.
-func attentionCases(models []string) (out []opCase) {
+func attentionCases(models []string) (out []Case) {
 	eachAttention(models, func(of string, c *model.Config) {
 		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
 			for _, n := range prefillLengths {
@@ -80,15 +80,15 @@ func (b *bed) cache(c *model.Config, layers, pages int, t kernels.DType) kernels
 	return kv
 }
 
-func attention(op, of string, c *model.Config, t kernels.DType, batch, start, n int) opCase {
+func attention(op, of string, c *model.Config, t kernels.DType, batch, start, n int) Case {
 	hd, rows := c.Heads*c.HeadDim, batch*n
-	s := span{batch: batch, start: start, n: n}
-	w := attentionCost(c, t, s)
-	return opCase{op, of, Shape{"m": rows, "k": start + n, "n": hd, "batch": batch}, t, w, func(b *bed) func(int) {
+	s := Span{Batch: batch, Start: start, N: n}
+	w := AttentionCost(c, t, s)
+	return Case{op, of, Shape{"m": rows, "k": start + n, "n": hd, "batch": batch}, t, w, func(b *bed) func(int) {
 		segs, pages := sequences(batch, start, n)
 		layers := 1
 		if n == 1 {
-			layers = copies(s.cached(c, t))
+			layers = copies(s.Cached(c, t))
 		}
 		kv := b.cache(c, layers, pages, t)
 		q, y, all := b.f32(rows, hd), b.empty(kernels.F32, rows, hd), b.batch(kernels.Layout{Segs: segs}, kv)
@@ -97,10 +97,10 @@ func attention(op, of string, c *model.Config, t kernels.DType, batch, start, n 
 	}}
 }
 
-func attentionBackward(of string, c *model.Config, t kernels.DType, batch, n int) opCase {
+func attentionBackward(of string, c *model.Config, t kernels.DType, batch, n int) Case {
 	hd, rows, gd := c.Heads*c.HeadDim, batch*n, c.KVHeads*c.HeadDim
-	w := attentionBackwardCost(c, t, span{batch: batch, n: n})
-	return opCase{"attention_backward", of, Shape{"m": rows, "k": n, "n": hd, "batch": batch}, t, w,
+	w := AttentionBackwardCost(c, t, Span{Batch: batch, N: n})
+	return Case{"attention_backward", of, Shape{"m": rows, "k": n, "n": hd, "batch": batch}, t, w,
 		func(b *bed) func(int) {
 			segs, pages := sequences(batch, 0, n)
 			kv := b.cache(c, 1, pages, t)
@@ -115,13 +115,13 @@ func attentionBackward(of string, c *model.Config, t kernels.DType, batch, n int
 }
 
 // cacheCases: writing the keys and values of m tokens, and copying pages of m tokens.
-func cacheCases(models []string) (out []opCase) {
+func cacheCases(models []string) (out []Case) {
 	const m = 512
 	eachAttention(models, func(of string, c *model.Config) {
 		gd := c.KVHeads * c.HeadDim
 		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
 			bytes := 2 * float64(m*gd*(4+t.Size()))
-			out = append(out, opCase{"kv_write", of, Shape{"m": m, "k": 1, "n": gd}, t, cost{0, kernels.F32, bytes},
+			out = append(out, Case{"kv_write", of, Shape{"m": m, "k": 1, "n": gd}, t, Cost{0, kernels.F32, bytes},
 				func(b *bed) func(int) {
 					layers := copies(bytes)
 					kv := b.cache(c, layers, m/kernels.PageSize, t)
@@ -130,8 +130,8 @@ func cacheCases(models []string) (out []opCase) {
 				}})
 		}
 		move := 2 * 2 * float64(m*gd*kernels.BF16.Size())
-		out = append(out, opCase{"kv_copy", of, Shape{"m": m, "k": 1, "n": gd}, kernels.BF16,
-			cost{0, kernels.F32, move * float64(c.Layers)}, func(b *bed) func(int) {
+		out = append(out, Case{"kv_copy", of, Shape{"m": m, "k": 1, "n": gd}, kernels.BF16,
+			Cost{0, kernels.F32, move * float64(c.Layers)}, func(b *bed) func(int) {
 				pages := m / kernels.PageSize
 				kv := b.cache(c, c.Layers, 2*pages, kernels.BF16)
 				dst, src := make([]int32, pages), make([]int32, pages)

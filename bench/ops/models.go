@@ -1,4 +1,4 @@
-package bench
+package ops
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// NamedShape is the shape of a published model, to measure with random weights.
-type NamedShape struct {
+// NamedModel is the shape of a published model, to measure with random weights.
+type NamedModel struct {
 	Name   string
 	Config model.Config
 	Micro  bool // its matrices are among the default shapes of Kernels
@@ -18,9 +18,9 @@ type NamedShape struct {
 // llama3 is the RoPE scaling of Llama 3.2.
 var llama3 = &model.RopeScaling{Factor: 32, LowFreq: 1, HighFreq: 4, OriginalMaxPos: 8192}
 
-// Shapes is the table of models that --shape knows: the sizes of their config.json. demo is the model of the verb demo,
+// Models is the table of models that --shape knows: the sizes of their config.json. demo is the model of the verb demo,
 // tiny is for tests.
-var Shapes = []NamedShape{
+var Models = []NamedModel{
 	{"tiny", model.Config{Arch: "llama", Vocab: 96, Hidden: 32, Inter: 64, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 16,
 		RopeTheta: 1e4,
 		MaxPos:    512, Eps: 1e-5, Tied: true}, false},
@@ -59,46 +59,46 @@ var Shapes = []NamedShape{
 		RopeTheta: 5e5, MaxPos: 131072, Eps: 1e-5, Tied: true, RopeScaling: llama3}, true},
 }
 
-// LookupShape finds a shape by name, case and hyphens aside: llama-3.2-3b is llama3.2-3b.
-func LookupShape(name string) (*model.Config, error) {
-	s, err := findShape(name)
+// LookupModel finds a shape by name, case and hyphens aside: llama-3.2-3b is llama3.2-3b.
+func LookupModel(name string) (*model.Config, error) {
+	s, err := FindModel(name)
 	if err != nil {
 		return nil, err
 	}
 	return &s.Config, nil
 }
 
-// findShape is LookupShape that also returns the table's name.
-func findShape(name string) (NamedShape, error) {
+// FindModel is LookupModel that also returns the table's name.
+func FindModel(name string) (NamedModel, error) {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "")) }
 	var names []string
-	for _, s := range Shapes {
+	for _, s := range Models {
 		if plain(s.Name) == plain(name) {
 			return s, nil
 		}
 		names = append(names, s.Name)
 	}
-	return NamedShape{}, fmt.Errorf("no shape is called %q: use one of %s", name, strings.Join(names, ", "))
+	return NamedModel{}, fmt.Errorf("no shape is called %q: use one of %s", name, strings.Join(names, ", "))
 }
 
-// matrix is the shape [N, K] of a weight, with its model and role.
-type matrix struct {
-	n, k int
-	of   string
+// Matrix is the shape [N, K] of a weight, with its model and role.
+type Matrix struct {
+	N, K int
+	Of   string
 }
 
-// matrices are the distinct weights of the named models' layers: query (and output, where it is square), gate (and up),
+// Matrices are the distinct weights of the named models' layers: query (and output, where it is square), gate (and up),
 // down.
-func matrices(names []string) (out []matrix) {
-	for _, s := range Shapes {
+func Matrices(names []string) (out []Matrix) {
+	for _, s := range Models {
 		if !slices.Contains(names, s.Name) {
 			continue
 		}
 		c := s.Config
-		for _, m := range []matrix{{c.Heads * c.HeadDim, c.Hidden, "q"}, {c.Inter, c.Hidden, "gate"},
+		for _, m := range []Matrix{{c.Heads * c.HeadDim, c.Hidden, "q"}, {c.Inter, c.Hidden, "gate"},
 			{c.Hidden, c.Inter, "down"}} {
-			m.of = s.Name + "." + m.of
-			if !slices.ContainsFunc(out, func(o matrix) bool { return o.n == m.n && o.k == m.k }) {
+			m.Of = s.Name + "." + m.Of
+			if !slices.ContainsFunc(out, func(o Matrix) bool { return o.N == m.N && o.K == m.K }) {
 				out = append(out, m)
 			}
 		}

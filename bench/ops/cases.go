@@ -1,33 +1,70 @@
-package bench
+// Package ops has what is measured of a device: every operation of kernels.Ops on the shapes of real models, each with
+// its cost, the arithmetic and the memory traffic that it needs at least. It times nothing.
+package ops
 
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// opCase is an operation on one shape: what Kernels measures.
-type opCase struct {
-	op    string
-	of    string // the model that the shape is taken from
-	shape Shape
-	dtype kernels.DType
-	cost  cost
+// Case is an operation on one shape.
+type Case struct {
+	Op    string
+	Of    string // the model that the shape is taken from
+	Shape Shape
+	DType kernels.DType
+	Cost  Cost
 	// make allocates operands and returns the call. Calls are numbered, so that a case can rotate through several
 	// copies of its operands that together exceed the caches, as the layers of a model do.
 	make func(b *bed) (call func(i int))
 }
 
-// opFamily makes the cases of some operations for a list of models.
-type opFamily func(models []string) []opCase
+// Shape is what is measured: m, k and n for operations, prompt, gen and batch for models.
+type Shape map[string]int
+
+// Dims is the order in which the numbers of a shape are printed.
+var Dims = []string{"m", "k", "n", "prompt", "gen", "batch", "depth", "sequences", "length", "rank", "questions",
+	"rollouts", "turns", "observation"}
+
+// String is "m=512 k=576 n=1536".
+func (s Shape) String() string {
+	var out []string
+	for _, d := range Dims {
+		if v, ok := s[d]; ok {
+			out = append(out, fmt.Sprintf("%s=%d", d, v))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// Prepare allocates the operands of c on d. Calls of call are numbered from 0; free gives the operands back.
+func (c Case) Prepare(d kernels.Device) (call func(i int), free func(), err error) {
+	b := &bed{d: d}
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case bedError:
+			b.close()
+			err = p.error
+		default:
+			panic(p)
+		}
+	}()
+	return c.make(b), b.close, nil
+}
+
+// family makes the cases of some operations for a list of models.
+type family func(models []string) []Case
 
 // families is the table of all operations of kernels.Ops, in its order.
-var families = []opFamily{embedCases, normCases, matmulCases, ropeCases, cacheCases, attentionCases, gatedCases,
+var families = []family{embedCases, normCases, matmulCases, ropeCases, cacheCases, attentionCases, gatedCases,
 	gatherCases, lossCases, sampleCases, optimCases, moveCases}
 
-// opCases are all cases of the models' shapes.
-func opCases(models []string) (out []opCase) {
+// Cases are all cases of the models' shapes.
+func Cases(models []string) (out []Case) {
 	for _, f := range families {
 		out = append(out, f(models)...)
 	}
@@ -161,13 +198,4 @@ func (b *bed) batch(l kernels.Layout, kv kernels.KV) kernels.Batch {
 	x, err := kernels.BatchOf(b.d, l, kv)
 	b.keep(x, err)
 	return x
-}
-
-// many calls f n times and returns the results.
-func many[T any](n int, f func() T) []T {
-	out := make([]T, n)
-	for i := range out {
-		out[i] = f()
-	}
-	return out
 }

@@ -1,4 +1,6 @@
-package bench
+// Package measure has what the benchmarks measure with: timed repetitions and their statistics, the load of other
+// processes, and the peak of memory.
+package measure
 
 import (
 	"context"
@@ -7,8 +9,8 @@ import (
 	"time"
 )
 
-// stats are statistics of a list of samples; the standard deviation divides by n-1, as in llama-bench.
-func stats(x []float64) (mean, stddev, median float64) {
+// Stats are statistics of a list of samples; the standard deviation divides by n-1, as in llama-bench.
+func Stats(x []float64) (mean, stddev, median float64) {
 	if len(x) == 0 {
 		return 0, 0, 0
 	}
@@ -25,8 +27,8 @@ func stats(x []float64) (mean, stddev, median float64) {
 	return mean, math.Sqrt(stddev), median
 }
 
-// timed calls f several times to warm up, then reps times, and returns the seconds of each of these calls.
-func timed(ctx context.Context, warm, reps int, f func() error) ([]float64, error) {
+// Timed calls f several times to warm up, then reps times, and returns the seconds of each of these calls.
+func Timed(ctx context.Context, warm, reps int, f func() error) ([]float64, error) {
 	var out []float64
 	for i := range warm + reps {
 		if err := ctx.Err(); err != nil {
@@ -43,9 +45,9 @@ func timed(ctx context.Context, warm, reps int, f func() error) ([]float64, erro
 	return out, nil
 }
 
-// looped measures a fast function: each of reps samples is the average time of a call over as many calls as fit into
+// Looped measures a fast function: each of reps samples is the average time of a call over as many calls as fit into
 // least. sync waits for the work that f queued on the device.
-func looped(ctx context.Context, reps int, least time.Duration, f func(i int), sync func() error) ([]float64, error) {
+func Looped(ctx context.Context, reps int, least time.Duration, f func(i int), sync func() error) ([]float64, error) {
 	f(0)
 	if err := sync(); err != nil {
 		return nil, err
@@ -84,12 +86,21 @@ func looped(ctx context.Context, reps int, least time.Duration, f func(i int), s
 	return out, nil
 }
 
-// once is the time of one call, in seconds.
-func once(ctx context.Context, f func() error) (float64, error) {
+// Once is the time of one call, in seconds.
+func Once(ctx context.Context, f func() error) (float64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	t := time.Now()
 	err := f()
 	return time.Since(t).Seconds(), err
+}
+
+// Many calls f n times and returns the results.
+func Many[T any](n int, f func() T) []T {
+	out := make([]T, n)
+	for i := range out {
+		out[i] = f()
+	}
+	return out
 }

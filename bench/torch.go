@@ -1,122 +1,71 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	_ "embed"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"strconv"
+	"time"
 
+	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
+	"github.com/zerosearch-go/zerosearch/bench/ops"
+	"github.com/zerosearch-go/zerosearch/bench/peers"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-//go:embed peers/server.py
-var serverSource string
-
-// server is a process of peers/server.py.
-type server struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	out     *bufio.Scanner
-	version string
-}
-
-// request is a request to peers/server.py.
-type request struct {
-	Do        string  `json:"do"`
-	DType     string  `json:"dtype,omitempty"`
-	M         int     `json:"m,omitempty"`
-	K         int     `json:"k,omitempty"`
-	N         int     `json:"n,omitempty"`
-	Least     float64 `json:"least,omitempty"`
-	Model     string  `json:"model,omitempty"`
-	Sequences int     `json:"sequences,omitempty"`
-	Length    int     `json:"length,omitempty"`
-}
-
-// startServer runs the interpreter.
-func startServer(ctx context.Context, python string, threads int) (*server, error) {
-	s := &server{cmd: exec.CommandContext(ctx, python, "-c", serverSource, strconv.Itoa(threads))}
-	s.cmd.Env = torchEnv()
-	s.cmd.Stderr = os.Stderr
-	out, err := s.cmd.StdoutPipe()
-	if err == nil {
-		s.in, err = s.cmd.StdinPipe()
+// matmulPeers compares linear layers with oneDNN, its weights packed once, called through torch. Its activations are
+// bf16 already, ours are converted within the time.
+func matmulPeers(ctx context.Context, o PeerOptions, threads int, run func(peers.Contest) error) error {
+	if o.Python == "" {
+		return nil
 	}
-	if err == nil {
-		err = s.cmd.Start()
-	}
+	s, err := peers.StartTorch(ctx, o.Python, threads)
 	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w: give --python an interpreter with torch", python, err)
+		return err
 	}
-	s.out = bufio.NewScanner(out)
-	hello, err := s.answer()
+	defer s.Close()
+	d, _, _, err := o.open(threads)
 	if err != nil {
-		s.close()
-		return nil, fmt.Errorf("starting %s: %w: give --python an interpreter with torch", python, err)
+		return err
 	}
-	s.version = hello.Version
-	return s, nil
-}
-
-func (s *server) pid() int { return s.cmd.Process.Pid }
-
-// ask sends a request and returns the seconds in the answer.
-func (s *server) ask(r request) (float64, error) {
-	line, err := json.Marshal(r)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := s.in.Write(append(line, '\n')); err != nil {
-		return 0, fmt.Errorf("asking torch: %w", err)
-	}
-	a, err := s.answer()
-	if err != nil {
-		return 0, fmt.Errorf("asking torch: %w", err)
-	}
-	if !(a.Seconds > 0) {
-		return 0, fmt.Errorf("asking torch: it says that %s took %v seconds", r.Do, a.Seconds)
-	}
-	return a.Seconds, nil
-}
-
-// reply is a line of peers/server.py's output.
-type reply struct {
-	Version, Error string
-	Seconds        float64
-}
-
-func (s *server) answer() (reply, error) {
-	if !s.out.Scan() {
-		if err := s.out.Err(); err != nil {
-			return reply{}, err
+	defer d.Close()
+	for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
+		for _, w := range ops.Matrices([]string{"smollm2-135m", "qwen2.5-3b", "llama3.2-1b"}) {
+			for _, m := range []int{1, 4, 16, 64, 256, 512} {
+				if err := matmulPeer(d, s, w, m, t, run); err != nil {
+					return err
+				}
+			}
 		}
-		return reply{}, errors.New("it ended without an answer")
 	}
-	return parseReply(s.out.Bytes())
+	return nil
 }
 
-func parseReply(line []byte) (a reply, err error) {
-	if err = json.Unmarshal(line, &a); err != nil {
-		return a, fmt.Errorf("its answer is not JSON: %w", err)
-	}
-	if a.Error != "" {
-		return a, errors.New(a.Error)
-	}
-	return a, nil
-}
-
-// close ends the process.
-func (s *server) close() {
-	s.in.Close()
-	_ = s.cmd.Wait()
+func matmulPeer(d kernels.Device, s *peers.Torch, w ops.Matrix, m int, t kernels.DType,
+	run func(peers.Contest) error) error {
+	c := ops.Matmul(w, m, t)
+	var call func(int)
+	free := func() {}
+	defer func() { free() }()
+	gflop := c.Cost.FLOPs / 1e9
+	const least = 100 * time.Millisecond
+	return run(peers.Contest{Name: fmt.Sprintf("matmul %dx%dx%d", m, w.K, w.N), Peer: s.Version + " oneDNN",
+		DType: t.String(), Unit: "GFLOP/s", Live: func() []int { return []int{s.PID()} },
+		Ours: func(ctx context.Context) (_ float64, err error) {
+			if call == nil {
+				if call, free, err = c.Prepare(d); err != nil {
+					return 0, err
+				}
+			}
+			x, err := measure.Looped(ctx, 5, least/5, call, d.Sync)
+			_, _, median := measure.Stats(x)
+			return gflop / median, err
+		},
+		Theirs: func(context.Context) (float64, error) {
+			sec, err := s.Ask(peers.Work{Do: "matmul", DType: t.String(), M: m, K: w.K, N: w.N, Least: least.Seconds()})
+			return gflop / sec, err
+		}})
 }
 
 // modelWork is work of transformers' model that is compared with PyTorch: eager attention on its side, which is the
@@ -144,22 +93,22 @@ func modelWorks(shapes []TrainShape) (works []modelWork) {
 }
 
 // modelPeers compares with PyTorch on the model.
-func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contest) error) error {
+func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(peers.Contest) error) error {
 	if o.Python == "" || o.Model == "" {
 		return nil
 	}
-	var s *server // started when first needed: a filter may leave nothing to do
+	var s *peers.Torch // started when first needed: a filter may leave nothing to do
 	defer func() {
 		if s != nil {
-			s.close()
+			s.Close()
 		}
 	}()
 	for _, w := range modelWorks(o.Shapes) {
 		var ours func(context.Context) (float64, error)
 		var done func()
-		c := contest{name: fmt.Sprintf("%s%dx%d", w.do, w.shape.Sequences, w.shape.Length), peer: w.peer,
-			dtype: o.DType.String(), unit: "t/s",
-			ours: func(ctx context.Context) (_ float64, err error) {
+		c := peers.Contest{Name: fmt.Sprintf("%s%dx%d", w.do, w.shape.Sequences, w.shape.Length), Peer: w.peer,
+			DType: o.DType.String(), Unit: "t/s",
+			Ours: func(ctx context.Context) (_ float64, err error) {
 				if ours == nil {
 					if ours, done, err = w.open(o, threads, w.shape); err != nil {
 						return 0, err
@@ -167,21 +116,21 @@ func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(contes
 				}
 				return ours(ctx)
 			},
-			theirs: func(context.Context) (_ float64, err error) {
+			Theirs: func(context.Context) (_ float64, err error) {
 				if s == nil {
-					if s, err = startServer(ctx, o.Python, threads); err != nil {
+					if s, err = peers.StartTorch(ctx, o.Python, threads); err != nil {
 						return 0, err
 					}
 				}
-				sec, err := s.ask(request{Do: w.do, DType: w.dtype, Model: o.Model, Sequences: w.shape.Sequences,
+				sec, err := s.Ask(peers.Work{Do: w.do, DType: w.dtype, Model: o.Model, Sequences: w.shape.Sequences,
 					Length: w.shape.Length})
 				return float64(w.shape.Sequences*w.shape.Length) / sec, err
 			}}
-		c.live = func() []int {
+		c.Live = func() []int {
 			if s == nil {
 				return nil
 			}
-			return []int{s.pid()}
+			return []int{s.PID()}
 		}
 		err := run(c)
 		if done != nil {
@@ -209,7 +158,7 @@ func ourTraining(o PeerOptions, threads int, s TrainShape) (rate func(context.Co
 	}
 	batch := randomBatch(m.Config.Vocab, s, o.Seed)
 	return func(ctx context.Context) (float64, error) {
-		x, err := once(ctx, func() error {
+		x, err := measure.Once(ctx, func() error {
 			_, err := tr.Step(batch, nll(s.Sequences*(s.Length-1)), 1e-6)
 			return err
 		})
@@ -233,7 +182,7 @@ func ourScoring(o PeerOptions, threads int, s TrainShape) (rate func(context.Con
 	}
 	batch := randomBatch(m.Config.Vocab, s, o.Seed)
 	return func(ctx context.Context) (float64, error) {
-		x, err := once(ctx, func() error {
+		x, err := measure.Once(ctx, func() error {
 			_, _, err := sc.Score(batch)
 			return err
 		})

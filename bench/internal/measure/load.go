@@ -1,4 +1,4 @@
-package bench
+package measure
 
 import (
 	"bytes"
@@ -51,22 +51,22 @@ func busyProcess(stat string, children bool) float64 {
 	return sum / ticks
 }
 
-// watch measures the load of other processes.
-type watch struct {
+// Watch measures the load of other processes.
+type Watch struct {
 	pids  []int // other processes that count as ours
 	since time.Time
 	busy  float64
 	own   float64
 }
 
-// newWatch starts watching; pids are live processes that count as ours.
-func newWatch(pids ...int) *watch {
-	w := &watch{pids: pids, since: time.Now()}
+// NewWatch starts watching; pids are live processes that count as ours.
+func NewWatch(pids ...int) *Watch {
+	w := &Watch{pids: pids, since: time.Now()}
 	w.busy, w.own = w.read()
 	return w
 }
 
-func (w *watch) read() (busy, own float64) {
+func (w *Watch) read() (busy, own float64) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0, 0
@@ -80,31 +80,34 @@ func (w *watch) read() (busy, own float64) {
 	return busyMachine(string(stat)), own
 }
 
-// foreign is the average number of cores that other processes kept busy since the watch began; unknown if the time is
+// Foreign is the average number of cores that other processes kept busy since the watch began; Unknown if the time is
 // too short for the clock's resolution.
-func (w *watch) foreign() float64 {
+func (w *Watch) Foreign() float64 {
 	d := time.Since(w.since).Seconds()
 	if d < 0.2 {
-		return unknown
+		return Unknown
 	}
 	busy, own := w.read()
 	return max(0, (busy-w.busy-(own-w.own))/d)
 }
 
-// unknown is the load of a row whose measurement was too short; the row then gets the load of the whole run.
-const unknown = -1
+// Unknown is the load of a row whose measurement was too short; the row then gets the load of the whole run.
+const Unknown = -1
 
-// memory measures the peak memory of this process.
-type memory struct {
+// Disturbed is the load of other processes, in cores, above which a measurement is marked.
+const Disturbed = 0.1
+
+// Memory measures the peak memory of this process.
+type Memory struct {
 	end  chan struct{}
 	most chan int64
 }
 
-// watchMemory starts the measurement. The kernel keeps a high-water mark of resident memory, which may be resettable,
+// WatchMemory starts the measurement. The kernel keeps a high-water mark of resident memory, which may be resettable,
 // but none of anonymous memory.
-func watchMemory() *memory {
+func WatchMemory() *Memory {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
-	m := &memory{make(chan struct{}), make(chan int64)}
+	m := &Memory{make(chan struct{}), make(chan int64)}
 	go func() {
 		most := int64(0)
 		for {
@@ -121,8 +124,8 @@ func watchMemory() *memory {
 	return m
 }
 
-// stop returns the peak of resident and of anonymous memory since watchMemory, in bytes; 0 if it is not known.
-func (m *memory) stop() (resident, anonymous int64) {
+// Stop returns the peak of resident and of anonymous memory since WatchMemory, in bytes; 0 if it is not known.
+func (m *Memory) Stop() (resident, anonymous int64) {
 	close(m.end)
 	status, _ := os.ReadFile("/proc/self/status")
 	return statusBytes(status, "VmHWM:"), <-m.most

@@ -1,8 +1,9 @@
-package bench
+package ops
 
 import (
 	"math"
 
+	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -22,22 +23,22 @@ func distinctVocab(models []string, f func(of string, c *model.Config)) {
 }
 
 // lossCases: m targets, k = C, n = V.
-func lossCases(models []string) (out []opCase) {
+func lossCases(models []string) (out []Case) {
 	distinctVocab(models, func(of string, c *model.Config) {
 		m, k, n := lossRows, c.Hidden, c.Vocab
 		for _, t := range []kernels.DType{kernels.F32, kernels.BF16} {
 			shape := Shape{"m": m, "k": k, "n": n}
 			rows := float64(m)
-			forward := logprobCost(rows, k, n, t)
-			backward, frozen := logprobBackwardCost(rows, k, n, t, true), logprobBackwardCost(rows, k, n, t, false)
-			out = append(out, opCase{"logprob", of, shape, t, forward, func(b *bed) func(int) {
+			forward := LogprobCost(rows, k, n, t)
+			backward, frozen := LogprobBackwardCost(rows, k, n, t, true), LogprobBackwardCost(rows, k, n, t, false)
+			out = append(out, Case{"logprob", of, shape, t, forward, func(b *bed) func(int) {
 				l := newLoss(b, c, t)
 				return func(int) { b.d.LogProb(l.lp, l.h, l.w, l.targets, 1) }
-			}}, opCase{"logprob_backward", of, shape, t, backward, func(b *bed) func(int) {
+			}}, Case{"logprob_backward", of, shape, t, backward, func(b *bed) func(int) {
 				l := newLoss(b, c, t)
 				dh, dw, dlogp := b.empty(kernels.F32, m, k), b.empty(kernels.F32, n, k), b.f32(m, 1)
 				return func(int) { b.d.LogProbBackward(dh, dw, l.h, l.w, l.targets, l.lp, dlogp, kernels.Tensor{}, 1) }
-			}}, opCase{"logprob_backward_frozen", of, shape, t, frozen, func(b *bed) func(int) {
+			}}, Case{"logprob_backward_frozen", of, shape, t, frozen, func(b *bed) func(int) {
 				l := newLoss(b, c, t)
 				dh, dlogp := b.empty(kernels.F32, m, k), b.f32(m, 1)
 				return func(int) {
@@ -82,7 +83,7 @@ var sampleRules = []struct {
 }
 
 // sampleCases: m rows of n = V logits.
-func sampleCases(models []string) (out []opCase) {
+func sampleCases(models []string) (out []Case) {
 	seen := map[int]bool{}
 	eachModel(models, func(of string, c *model.Config) {
 		n := c.Vocab
@@ -93,9 +94,10 @@ func sampleCases(models []string) (out []opCase) {
 		for _, m := range []int{1, 16} {
 			bytes := 4 * float64(m) * float64(n)
 			for _, s := range sampleRules {
-				out = append(out, opCase{s.name, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32,
-					cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
-						logits := many(copies(bytes), func() kernels.Tensor { return b.normal(m, n, logitSpread) })
+				out = append(out, Case{s.name, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32,
+					Cost{0, kernels.F32, bytes}, func(b *bed) func(int) {
+						logits := measure.Many(copies(bytes),
+							func() kernels.Tensor { return b.normal(m, n, logitSpread) })
 						ids, lp, rules := b.empty(kernels.I32, m, 1), b.logProbs(m), make([]kernels.Sampling, m)
 						for i := range rules {
 							rules[i] = s.rule
@@ -111,7 +113,7 @@ func sampleCases(models []string) (out []opCase) {
 
 // optimCases: a step of AdamW, alone and with the weight packed and the gradient cleared in the same pass, and the
 // gradient's norm, on a weight [m, n].
-func optimCases(models []string) (out []opCase) {
+func optimCases(models []string) (out []Case) {
 	widths(models, hidden, func(of string, c *model.Config, n int) {
 		m := c.Inter
 		elements := float64(m) * float64(n)
@@ -121,10 +123,10 @@ func optimCases(models []string) (out []opCase) {
 			w          kernels.Weight
 			p, g, m, v kernels.Tensor
 		}
-		adamCase := func(op string, bytes float64, run func(d kernels.Device, x state)) opCase {
-			return opCase{op, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32,
-				cost{15 * elements, kernels.F32, bytes * elements}, func(b *bed) func(int) {
-					sets := many(copies(16*elements), func() state {
+		adamCase := func(op string, bytes float64, run func(d kernels.Device, x state)) Case {
+			return Case{op, of, Shape{"m": m, "k": 1, "n": n}, kernels.F32,
+				Cost{15 * elements, kernels.F32, bytes * elements}, func(b *bed) func(int) {
+					sets := measure.Many(copies(16*elements), func() state {
 						return state{b.weight(m, n, kernels.BF16), b.f32(m, n), b.f32(m, n), b.f32(m, n),
 							b.empty(kernels.F32, m, n)}
 					})
@@ -132,7 +134,7 @@ func optimCases(models []string) (out []opCase) {
 				}}
 		}
 		adam := adamCase("adamw", 7*4, func(d kernels.Device, x state) { d.AdamW(x.p, x.g, x.m, x.v, step) })
-		update := adamCase("update", updateBytes, func(d kernels.Device,
+		update := adamCase("update", UpdateBytes, func(d kernels.Device,
 			x state) {
 			kernels.Update(d, x.w, x.p, x.g, x.m, x.v, step)
 		})

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"github.com/zerosearch-go/zerosearch/bench"
+	"github.com/zerosearch-go/zerosearch/bench/peers"
+	"github.com/zerosearch-go/zerosearch/kernels"
+)
+
+type benchGRPOCmd struct {
+	benchFlags
+	benchModel
+	Questions   int  `name:"questions" help:"Questions in a step." default:"8"`
+	N           int  `name:"n" help:"Rollouts of each." default:"5"`
+	MaxResponse int  `name:"max-response-length" help:"New tokens in every turn." default:"128"`
+	Turns       int  `name:"turns" help:"Turns; between two the simulator writes a result." default:"1"`
+	Prompt      int  `name:"prompt-length" help:"Tokens of a prompt." default:"140"`
+	Observation int  `name:"observation-length" help:"Tokens of a result." default:"300"`
+	Given       bool `name:"given-results" help:"The results are there already, as a search engine's: nobody writes them."`
+	MiniBatch   int  `name:"ppo-mini-batch-size" help:"Trajectories in an optimizer step; 0: all." default:"0"`
+	LoRAR       int  `name:"lora-r" help:"Rank of an adapter on all linear layers; 0: train all weights." default:"0"`
+	NoReference bool `name:"no-reference" help:"No KL term."`
+	Recompute   bool `name:"recompute" help:"Keep the layers' inputs only."`
+	MicroBatch  int  `name:"micro-batch-tokens" help:"Tokens forwarded together in training." default:"4096"`
+
+	SimDType string   `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16 or q8 (default: as --dtype)." default:"" enum:",f32,bf16,q8"`
+	Peer     []string `name:"peer" sep:"none" help:"Another program for these steps, measured in turns with ours: it prints a JSON object a line with step_s, the seconds of a step." placeholder:"NAME=COMMAND"`
+	Pairs    int      `name:"pairs" help:"Alternating pairs with each --peer." default:"1"`
+	NoWarmup bool     `name:"no-warmup" help:"The first step counts too: for models whose steps take minutes."`
+}
+
+func (c *benchGRPOCmd) Run(w *world) error {
+	o, err := c.into(c.options(w))
+	if err != nil {
+		return err
+	}
+	var sim kernels.DType
+	if c.SimDType != "" {
+		if sim, err = kernels.ParseDType(c.SimDType); err != nil {
+			return usageError{err}
+		}
+	}
+	t := bench.GRPOTest{Questions: c.Questions, N: c.N, Response: c.MaxResponse, Turns: c.Turns, Prompt: c.Prompt,
+		Observation: c.Observation, Given: c.Given, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference,
+		Recompute: c.Recompute, MicroBatch: c.MicroBatch,
+		SimDType: sim, NoWarmup: c.NoWarmup, Pairs: c.Pairs}
+	if t.Peers, err = peers.ParseSteps(c.Peer); err != nil {
+		return usagef("--peer: %w", err)
+	}
+	r, err := c.profile(func() (*bench.Report, error) { return bench.GRPO(w.ctx, o, t) })
+	return c.print(w, r, err)
+}
