@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"rl/roles": {"rl/config", "rl/rundir", "rl/search", "rl/episode", "rl/data", "rl/thought", "engine", "model",
 		"kernels",
 		"tokenizer"},
-	"rl/sft":      {"rl/roles", "rl/rundir", "rl/data", "engine", "model", "kernels", "tokenizer"},
+	"rl/sft":      {"rl/config", "rl/roles", "rl/rundir", "rl/data", "engine", "model", "kernels", "tokenizer"},
 	"rl/health":   {},
 	"rl/verify":   {"rl/episode", "rl/rundir", "kernels", "safetensors"},
 	"rl/report":   {"rl/health", "rl/episode", "rl/rundir", "tokenizer"},

@@ -52,7 +52,9 @@ func New(ctx context.Context, dev kernels.Device, c Config, options ...Option) (
 	if err := t.beginRun(); err != nil {
 		return nil, err
 	}
-	return t, t.loadRollout(ctx)
+	err = t.loadRollout(ctx)
+	t.Notes = config.Notes(t.Notes)
+	return t, err
 }
 
 // open opens everything that c, as check gave it, names, at its start.

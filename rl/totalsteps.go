@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
@@ -18,12 +19,12 @@ func (t *Trainer) scheduleChanges(st rundir.State) (notes []string) {
 	}
 	flag := fmt.Sprintf("--total-steps was %d, is %d", was, now)
 	old, _ := train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, was) // checked
-	if text := ScheduleChange("the learning rate", old, t.Schedule, c.Optim.LR, step); text != "" {
+	if text := config.ScheduleChange("the learning rate", old, t.Schedule, c.Optim.LR, step); text != "" {
 		notes = append(notes, flag+": "+text)
 	}
 	if t.Updater.Values != nil {
 		old, _ = train.NewSchedule(c.Optim.LRSchedule, c.Critic.WarmupRatio, was)
-		if text := ScheduleChange("the critic's learning rate", old, t.criticRate, c.Critic.LR, step); text != "" {
+		if text := config.ScheduleChange("the critic's learning rate", old, t.criticRate, c.Critic.LR, step); text != "" {
 			notes = append(notes, flag+": "+text)
 		}
 	}
@@ -35,30 +36,8 @@ func (t *Trainer) scheduleChanges(st rundir.State) (notes []string) {
 		return c.Search.NoiseCurriculum().Tau(search.Query{Step: step, TotalSteps: total, Success: st.Success})
 	}
 	same := tau(step, was) == tau(step, now) && tau(step+1, was) == tau(step+1, now)
-	if text := jump("the noise rate", tau(step, was), tau(step+1, now), step); text != "" && !same {
+	if text := config.Jump("the noise rate", tau(step, was), tau(step+1, now), step); text != "" && !same {
 		notes = append(notes, flag+": "+text+", because the curriculum spans all steps")
 	}
 	return notes
-}
-
-// ScheduleChange says how a learning rate, lr times the schedule, jumps where a run goes on after step by the
-// schedule now instead of was; "" if the two agree there.
-func ScheduleChange(what string, was, now train.Schedule, lr float64, step int) string {
-	if was.Multiplier(step) == now.Multiplier(step) && was.Multiplier(step+1) == now.Multiplier(step+1) {
-		return ""
-	}
-	text := jump(what, lr*was.Multiplier(step), lr*now.Multiplier(step+1), step)
-	if text != "" {
-		text += fmt.Sprintf(", because warm-up and schedule (%s) span all steps", now.Name)
-	}
-	return text
-}
-
-// jump says what a value was at step and is at the next; "" if it reads the same.
-func jump(what string, was, is float64, step int) string {
-	a, b := fmt.Sprintf("%.3g", was), fmt.Sprintf("%.3g", is)
-	if a == b {
-		return ""
-	}
-	return fmt.Sprintf("%s was %s at step %d and is %s at step %d", what, a, step, b, step+1)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/sft"
 )
 
 // The defaults of the library are those of the command line.
@@ -25,4 +26,7 @@ func TestDefaultsAgree(t *testing.T) {
 		}
 		require.Equal(t, rl.Defaults(), got, verb)
 	}
+	flags, err := parser.Parse([]string{"sft"})
+	require.NoError(t, err)
+	require.Equal(t, sft.Defaults(), flags.Selected().Target.Addr().Interface().(*sftCmd).Options)
 }

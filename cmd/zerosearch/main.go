@@ -22,6 +22,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/sft"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -230,7 +231,10 @@ func unexpected(r any) error {
 
 // errorLine is an error of the library as a user of the command reads it: on one line, with flags where it names
 // fields.
-func errorLine(err error) string { return oneLine(config.InFlags(err.Error())) }
+func errorLine(err error) string { return oneLine(inFlags(err.Error())) }
+
+// inFlags names flags in a text of the library that names fields.
+func inFlags(text string) string { return sft.InFlags(config.InFlags(text)) }
 
 // oneLine joins the lines of a message: the last line of stderr is the error, whole.
 func oneLine(s string) string {

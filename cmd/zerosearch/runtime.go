@@ -125,7 +125,7 @@ func (w *world) note(text string) { w.notes([]string{text}) }
 func (w *world) notes(list []string) {
 	for i, note := range list {
 		if !slices.Contains(list[:i], note) { // a model may have several roles
-			w.log.line("note: %s", note)
+			w.log.line("note: %s", inFlags(note))
 		}
 	}
 }

@@ -175,23 +175,31 @@ func (c *Config) check() error {
 func (c *Config) finite() error {
 	all := reflect.ValueOf(c).Elem()
 	for i := range all.NumField() {
-		group := all.Field(i)
-		for k := range group.NumField() {
-			v := group.Field(k)
-			if v.Kind() == reflect.Pointer && !v.IsNil() {
-				v = v.Elem()
-			}
-			var list []float64
-			switch x := v.Interface().(type) {
-			case float64:
-				list = []float64{x}
-			case []float64:
-				list = x
-			}
-			for _, x := range list {
-				if math.IsNaN(x) || math.IsInf(x, 0) {
-					return fmt.Errorf("--%s must be a finite number, not %v", group.Type().Field(k).Tag.Get("name"), x)
-				}
+		if err := Finite(all.Field(i).Addr().Interface()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Finite refuses numbers that are none in the struct of options that options points to. Its error names a flag.
+func Finite(options any) error {
+	group := reflect.ValueOf(options).Elem()
+	for k := range group.NumField() {
+		v := group.Field(k)
+		if v.Kind() == reflect.Pointer && !v.IsNil() {
+			v = v.Elem()
+		}
+		var list []float64
+		switch x := v.Interface().(type) {
+		case float64:
+			list = []float64{x}
+		case []float64:
+			list = x
+		}
+		for _, x := range list {
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				return fmt.Errorf("--%s must be a finite number, not %v", group.Type().Field(k).Tag.Get("name"), x)
 			}
 		}
 	}

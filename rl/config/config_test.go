@@ -87,5 +87,5 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, fieldOf, n, "no flag has two fields")
+	require.Len(t, runNames.fieldOf, n, "no flag has two fields")
 }

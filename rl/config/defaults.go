@@ -14,19 +14,24 @@ func Defaults() Config {
 	var c Config
 	all := reflect.ValueOf(&c).Elem()
 	for i := range all.NumField() {
-		group := all.Field(i)
-		for k := range group.NumField() {
-			f := group.Type().Field(k)
-			text := f.Tag.Get("default")
-			if text == "" {
-				continue
-			}
-			if err := parse(group.Field(k), text); err != nil {
-				panic(fmt.Sprintf("config: the default of %s: %v", f.Name, err)) // a test parses them all
-			}
-		}
+		SetDefaults(all.Field(i).Addr().Interface())
 	}
 	return c
+}
+
+// SetDefaults sets the fields of a struct of options, which options points to, to the values of their default tags.
+func SetDefaults(options any) {
+	group := reflect.ValueOf(options).Elem()
+	for k := range group.NumField() {
+		f := group.Type().Field(k)
+		text := f.Tag.Get("default")
+		if text == "" {
+			continue
+		}
+		if err := parse(group.Field(k), text); err != nil {
+			panic(fmt.Sprintf("config: the default of %s: %v", f.Name, err)) // a test parses them all
+		}
+	}
 }
 
 // parse sets a field from the text of its tag.

@@ -48,23 +48,36 @@ func Settings(c *Config) fingerprint.Parts {
 	out := fingerprint.Parts{}
 	all := reflect.ValueOf(c).Elem()
 	for i := range all.NumField() {
-		group := all.Field(i)
-		for k := range group.NumField() {
-			f := group.Type().Field(k)
-			name := f.Tag.Get("name")
-			if name == "" || Free(name, f.Tag.Get("resume")) {
-				continue
-			}
-			v := group.Field(k)
-			if v.Kind() == reflect.Pointer {
-				if v.IsNil() {
-					continue
-				}
-				out[name] = fmt.Sprint(v.Elem().Interface()) // given, if only as 0 or false
-			} else if !v.IsZero() {
-				out[name] = fmt.Sprint(v.Interface())
-			}
-		}
+		addSettings(out, all.Field(i), func(v reflect.Value) bool { return !v.IsZero() })
 	}
 	return out
+}
+
+// SettingsOf are the flags of one struct of options that are no contents, by name: all but empty texts and lists.
+func SettingsOf(options any) fingerprint.Parts {
+	out := fingerprint.Parts{}
+	addSettings(out, reflect.Indirect(reflect.ValueOf(options)), func(v reflect.Value) bool {
+		return v.Kind() != reflect.String && v.Kind() != reflect.Slice || v.Len() > 0
+	})
+	return out
+}
+
+// addSettings adds the flags of a struct whose values given reports as given. What a pointer points to is given, if
+// only as 0 or false.
+func addSettings(out fingerprint.Parts, group reflect.Value, given func(v reflect.Value) bool) {
+	for k := range group.NumField() {
+		f := group.Type().Field(k)
+		name := f.Tag.Get("name")
+		if name == "" || Free(name, f.Tag.Get("resume")) {
+			continue
+		}
+		v := group.Field(k)
+		if v.Kind() == reflect.Pointer {
+			if !v.IsNil() {
+				out[name] = fmt.Sprint(v.Elem().Interface())
+			}
+		} else if given(v) {
+			out[name] = fmt.Sprint(v.Interface())
+		}
+	}
 }

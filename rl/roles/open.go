@@ -96,6 +96,7 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *LoadedMode
 			return nil, err
 		}
 	}
+	p.Notes = config.Notes(p.Notes)
 	return p, err
 }
 

@@ -39,7 +39,8 @@ type Coder struct {
 }
 
 // Load reads and encodes all rows of a file (see data.Rows for the formats).
-func (c *Coder) Load(path string) ([]Example, error) {
+func (c *Coder) Load(path string) (_ []Example, err error) {
+	defer func() { err = names.Error(err) }()
 	if c.Now.IsZero() {
 		c.Now = time.Now() // the same date for all rows
 	}

@@ -17,14 +17,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
-// Config holds the settings of a fine-tuning run.
-type Config struct {
-	Steps     int `name:"steps" resume:"free" help:"Number of optimizer steps; 0: --epochs decides." default:"0"`
-	Epochs    int `name:"epochs" resume:"free" help:"Number of epochs (passes over the data)." default:"1"`
-	BatchSize int `name:"batch-size" help:"Number of examples in an optimizer step." default:"8"`
-	SaveEvery int `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"0"`
-}
-
 // Source gives the examples of a step, counted from 0. It has no state, so that a resumed run gets the same examples as
 // an uninterrupted one.
 type Source func(step int) []Example
@@ -57,6 +49,7 @@ type Run struct {
 	Out       *rundir.Run
 	Skipped   int // steps skipped because a gradient was not finite
 	OnStep    func(step int, m rundir.Metrics)
+	Notes     []string // what the user should know about how the run began
 
 	skippedSteps int // steps skipped in a row
 }
@@ -64,6 +57,7 @@ type Run struct {
 // Do trains to the end, or until ctx is done. In the latter case it finishes the present step, saves a checkpoint of it
 // if Out is not nil, and returns ctx's error. last is the last finished step.
 func (r *Run) Do(ctx context.Context) (last int, err error) {
+	defer func() { err = names.Error(err) }()
 	for step := r.From + 1; step <= r.Steps; step++ {
 		if err := r.step(step); err != nil {
 			return step - 1, err
@@ -72,9 +66,7 @@ func (r *Run) Do(ctx context.Context) (last int, err error) {
 			return step,
 				fmt.Errorf("training step %d: for %d steps the gradient was not finite, and nothing was learned: "+
 					"the weights have diverged: begin again, or go on from an earlier checkpoint (--model), with a "+
-					"lower "+
-					"--lr",
-					step, r.skippedSteps)
+					"lower --lr", step, r.skippedSteps)
 		}
 		stop := ctx.Err() != nil
 		if r.Out != nil && (step == r.Steps || stop || r.SaveEvery > 0 && step%r.SaveEvery == 0) {
@@ -167,17 +159,4 @@ func (r *Run) dumpFailedBatch(examples []Example, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (the batch is in %s, sequence 0 first)", err, path)
-}
-
-// StepsFor is the number of optimizer steps of a run over n examples.
-func (c Config) StepsFor(n int) (int, error) {
-	switch {
-	case c.BatchSize < 1:
-		return 0, fmt.Errorf("--batch-size must be at least 1")
-	case c.Steps > 0:
-		return c.Steps, nil
-	case c.Epochs < 1:
-		return 0, fmt.Errorf("give --steps or --epochs")
-	}
-	return (n*c.Epochs + c.BatchSize - 1) / c.BatchSize, nil
 }

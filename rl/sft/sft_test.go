@@ -160,22 +160,6 @@ func TestLoadNamesTheRow(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestStepsFor(t *testing.T) {
-	for _, x := range []struct {
-		c       sft.Config
-		n, want int
-	}{{sft.Config{Epochs: 1, BatchSize: 8}, 16, 2}, {sft.Config{Epochs: 1, BatchSize: 8}, 17, 3},
-		{sft.Config{Epochs: 3, BatchSize: 8}, 4, 2}, {sft.Config{Steps: 5, Epochs: 1, BatchSize: 8}, 4, 5}} {
-		got, err := x.c.StepsFor(x.n)
-		require.NoError(t, err)
-		require.Equal(t, x.want, got)
-	}
-	_, err := sft.Config{Epochs: 1}.StepsFor(4)
-	require.ErrorContains(t, err, "--batch-size")
-	_, err = sft.Config{BatchSize: 1}.StepsFor(4)
-	require.ErrorContains(t, err, "--steps or --epochs")
-}
-
 // An epoch has every example once, in an order that depends only on the seed; each step is computed without a state.
 func TestFromSlice(t *testing.T) {
 	var all []sft.Example
