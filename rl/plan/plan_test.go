@@ -181,3 +181,35 @@ func TestPlanningErrorsAreSaid(t *testing.T) {
 	c.Search.Mode = "none"
 	require.NoError(t, Check(t.Context(), &c, ref.New(), machine))
 }
+
+// A summary says what the model is and what it takes; one that does not fit is printed all the same.
+func TestSummary(t *testing.T) {
+	g := e2e.Read(t)
+	c := g.Settings(t)
+	c.Search.Mode = "none"
+	pl := Planner{Verb: "train", Threads: 1}
+	pl.Place("cpu", "")
+	require.Empty(t, pl.Limits, "the host's memory")
+	s, err := pl.Summarize(c, 1<<40)
+	require.NoError(t, err)
+	require.True(t, s.Fits)
+	require.Equal(t, s.Parameters, s.Trained, "all weights")
+	c.Rollout.BatchSize, c.Rollout.N, c.Rollout.MaxTurns, c.Rollout.MaxResponse = 4, 5, 2, 10
+	c.Algo.MiniBatch, c.Schedule.TotalSteps = 8, 7
+	s.Run = Count(&c, 3)
+	require.Equal(t, &Work{3, 7, 140, 600, 21}, s.Run, "20 episodes a step: 3 mini-batches, 3 turns of 10 tokens")
+	var text strings.Builder
+	require.NoError(t, s.Print(&text))
+	require.Contains(t, text.String(), "3 questions; 7 steps, 140 episodes")
+	require.Regexp(t, `(?m)^  together +\d+\.\d MiB`, text.String())
+
+	s, err = pl.Summarize(c, 1)
+	require.ErrorContains(t, err, "no flag makes it fit")
+	require.False(t, s.Fits)
+	c.Policy.DType = "f8"
+	require.EqualError(t, CheckTypes(&c), `Policy.DType must be f32, bf16 or q8, not "f8"`)
+	c.Policy.Model = "no/such"
+	s, err = pl.Summarize(c, 1)
+	require.ErrorContains(t, err, "no/such")
+	require.Nil(t, s)
+}
