@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -158,24 +157,11 @@ func TestUnpackedAndChanged(t *testing.T) {
 	err = b.Unpack(context.Background(), out)
 	require.ErrorContains(t, err, "differs from the file in the bundle")
 
-	old, young := out+".unpacking-1", out+".unpacking-2" // of a killed process, and of one that is still writing
-	for _, half := range []string{old, young} {
-		require.NoError(t, os.MkdirAll(half, 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(half, "f"), nil, 0o644))
-	}
-	long := time.Now().Add(-time.Hour)
-	require.NoError(t, os.Chtimes(filepath.Join(old, "f"), long, long))
-	require.NoError(t, os.Chtimes(old, long, long))
-	require.NoError(t, os.RemoveAll(out))
-	require.NoError(t, b.Unpack(context.Background(), out))
-	require.NoDirExists(t, old)
-	require.DirExists(t, young)
-
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	err = b.Unpack(ctx, filepath.Join(dir, "never"))
 	require.ErrorIs(t, err, context.Canceled)
-	halves, err := filepath.Glob(filepath.Join(dir, "never*"))
+	halves, err := filepath.Glob(filepath.Join(dir, "*never*"))
 	require.NoError(t, err)
 	require.Empty(t, halves)
 }

@@ -7,63 +7,31 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+
+	"github.com/zerosearch-go/zerosearch/internal/disk"
 )
 
 // Unpack writes the files into the new folder dir, atomically. If dir exists already, its files must have the bundle's
 // hashes; otherwise Unpack returns an error and changes nothing.
 func (b *Bundle) Unpack(ctx context.Context, dir string) error {
-	clearStale(dir)
 	if _, err := os.Stat(dir); !missing(err) {
 		return b.verify(ctx, dir)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+unpacking+"*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	for _, f := range b.Files {
-		if err := b.extract(ctx, f, filepath.Join(tmp, filepath.FromSlash(f.Name))); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(ctx.Err(), os.Chmod(tmp, 0o755)); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, dir); err != nil {
-		if _, there := os.Stat(dir); there == nil { // another process unpacked it first
-			return b.verify(ctx, dir)
-		}
-		return err
-	}
-	return nil
-}
-
-// unpacking is part of the name of a folder that is being written.
-const unpacking = ".unpacking-"
-
-// clearStale removes unfinished folders of killed processes: those in which nothing was written for ten minutes.
-func clearStale(dir string) {
-	unfinished, _ := filepath.Glob(dir + unpacking + "*")
-	for _, h := range unfinished {
-		var last time.Time
-		filepath.WalkDir(h, func(p string, d os.DirEntry, err error) error {
-			if err == nil {
-				if st, err := d.Info(); err == nil && st.ModTime().After(last) {
-					last = st.ModTime()
-				}
+	err := disk.NewDir(dir, func(tmp string) error {
+		for _, f := range b.Files {
+			if err := b.extract(ctx, f, filepath.Join(tmp, filepath.FromSlash(f.Name))); err != nil {
+				return err
 			}
-			return nil
-		})
-		if time.Since(last) > 10*time.Minute {
-			os.RemoveAll(h)
 		}
+		return ctx.Err()
+	})
+	if errors.Is(err, fs.ErrExist) { // another process unpacked it first
+		return b.verify(ctx, dir)
 	}
+	return err
 }
 
 // extract writes one file and checks it.

@@ -47,6 +47,62 @@ func ReplaceDir(final string, fill func(dir string) error) (err error) {
 	return os.RemoveAll(aside) // the replaced folder, if there was one
 }
 
+// NewDir makes the new folder final atomically: fill writes it beside, every file is synced, and it is renamed to final.
+// Several processes may do so at once: the first one makes it, the others get fs.ErrExist. What a killed process left
+// of its own is removed when nothing was written there for ten minutes.
+func NewDir(final string, fill func(dir string) error) error {
+	final = filepath.Clean(final)
+	removeStale(beside(final, writing) + "-*")
+	if _, err := os.Lstat(final); err == nil {
+		return &fs.PathError{Op: "making", Path: final, Err: fs.ErrExist}
+	}
+	if err := os.MkdirAll(filepath.Dir(final), 0o755); err != nil {
+		return err
+	}
+	aside, err := os.MkdirTemp(filepath.Dir(final), writing+filepath.Base(final)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(aside)
+	point("empty")
+	if err := fill(aside); err != nil {
+		return err
+	}
+	point("filled")
+	if err := first(os.Chmod(aside, 0o755), syncTree(aside)); err != nil {
+		return err
+	}
+	point("flushed")
+	if err := os.Rename(aside, final); err != nil {
+		if _, there := os.Lstat(final); there == nil {
+			return &fs.PathError{Op: "making", Path: final, Err: fs.ErrExist}
+		}
+		return err
+	}
+	point("placed")
+	syncDir(filepath.Dir(final))
+	return nil
+}
+
+// removeStale removes folders that match pattern and in which nothing was written for ten minutes.
+func removeStale(pattern string) {
+	unfinished, _ := filepath.Glob(pattern)
+	for _, dir := range unfinished {
+		var last time.Time
+		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err == nil {
+				if st, err := d.Info(); err == nil && st.ModTime().After(last) {
+					last = st.ModTime()
+				}
+			}
+			return nil
+		})
+		if time.Since(last) > 10*time.Minute {
+			os.RemoveAll(dir)
+		}
+	}
+}
+
 // place renames the folder aside to final. An existing folder final is then named aside, or removed.
 func place(aside, final string) error {
 	if _, err := os.Lstat(final); errors.Is(err, fs.ErrNotExist) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("DISK_TEST_DO") {
 	case "replace":
 		err = ReplaceDir(dir, func(tmp string) error { return fillWith(tmp, "new") })
+	case "new":
+		err = NewDir(dir, func(tmp string) error { return fillWith(tmp, "new") })
 	case "remove":
 		err = RemoveDir(dir)
 	case "lock":
@@ -150,6 +153,39 @@ func TestReplaceDirFails(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrShortWrite)
 	require.Equal(t, []string{"step-1"}, names(t, parent))
 	require.Equal(t, "old", textOf(t, final))
+}
+
+// A new folder is there with all its files or not at all, whenever the process is killed, and the second to make it is
+// told so. What a killed process left goes when it is old.
+func TestNewDir(t *testing.T) {
+	for point, want := range map[string]string{"empty": "", "filled": "", "flushed": "", "placed": "new"} {
+		parent := t.TempDir()
+		final := filepath.Join(parent, "a", "files")
+		require.Error(t, child(final, "DISK_TEST_DO=new", "DISK_TEST_POINT="+point).Run())
+		if want == "" {
+			require.NoDirExists(t, final, point)
+			left := names(t, filepath.Dir(final))
+			require.Len(t, left, 1)
+			require.NoError(t, NewDir(final, func(dir string) error { return fillWith(dir, "again") }))
+			require.Equal(t, append(left, "files"), names(t, filepath.Dir(final)), "it may be another's, still writing")
+			old := time.Now().Add(-time.Hour)
+			stale := filepath.Join(filepath.Dir(final), left[0])
+			require.NoError(t, filepath.WalkDir(stale, func(path string, _ fs.DirEntry, err error) error {
+				return errors.Join(err, os.Chtimes(path, old, old))
+			}))
+			want = "again"
+		}
+		require.ErrorIs(t, NewDir(final, func(string) error { return nil }), fs.ErrExist)
+		require.Equal(t, []string{"files"}, names(t, filepath.Dir(final)), point)
+		require.Equal(t, want, textOf(t, final), point)
+		err := NewDir(final+"2", func(dir string) error { return errors.Join(fillWith(dir, "x"), io.ErrShortWrite) })
+		require.ErrorIs(t, err, io.ErrShortWrite)
+		require.Equal(t, []string{"files"}, names(t, filepath.Dir(final)), point)
+	}
+	final := filepath.Join(t.TempDir(), "files")
+	err := NewDir(final, func(string) error { return fillWith(final, "another's") })
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.Equal(t, "another's", textOf(t, final))
 }
 
 func TestRemoveDirKilled(t *testing.T) {
