@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"rl/eval":     {"rl/reward", "rl/episode", "rl/thought", "rl/search", "rl/data", "rl/rundir", "num"},
 	"rl/harvest":  {"rl/episode", "rl/search", "rl/data", "rl/reward"},
 	"rl/shards":   {"rl/data"},
-	"rl/simulate": {"rl/search", "rl/data", "rl/reward", "rl/eval"},
+	"rl/simulate": {"rl/shards", "rl/search", "rl/data", "rl/reward", "rl/eval", "num"},
 	"bundle":      {"rl/config", "rl/roles", "rl/data", "rl/rundir"},
 	"demo":        {"rl", "engine", "model", "kernels", "tokenizer"},
 	"bench":       {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},

@@ -22,7 +22,8 @@ var flagGroups = []flagGroup{
 	{"model", "Model:",
 		"model shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
 			"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
-	{"data", "Data:", "data measure suite suite-data write-split sources docs prompt shapes limit per-source " +
+	{"data", "Data:", "data measure shard-rows shard-format raw suite suite-data write-split sources docs prompt shapes " +
+		"limit per-source " +
 		"max-answer-words filter-overlong-prompts " +
 		"no-shuffle eval-data eval-split eval-every eval-limit"},
 	{"rollout", "Rollout and sampling:", "train-batch-size questions n turns max-turns max-tokens min-tokens " +
@@ -32,6 +33,8 @@ var flagGroups = []flagGroup{
 	{"stop", "End of a continuation:",
 		"stop stop-token-ids ignore-eos include-stop-str-in-output skip-special-tokens"},
 	{"penalties", "Penalties:", "logit-bias repetition-penalty presence-penalty frequency-penalty"},
+	{"filter", "Filters:", "min-words max-words complete check-answers no-copies language near-duplicates " +
+		"filter-tries"},
 	{"search", "Search:", "search-mode topk corpus index search-engine simulation-llm sim-device sim-dtype " +
 		"sim-enable-thinking simulation-temperature simulation-max-tokens start-threshold end-threshold curriculum " +
 		"curriculum-goal noise-rate remote-url remote-model remote-prompt google-url wiki-url search-cache " +
@@ -65,9 +68,10 @@ var verbHelps = map[string]verbHelp{
 	"sft": {"model data out lr epochs steps batch-size lora-r max-grad-norm save-every", []string{
 		"sft --model DIR --data rows.jsonl --out runs/warm --lr 1e-5 --epochs 2",
 		"sft --model DIR --data rows.jsonl --out runs/adapter --lora-r 16 --lr 1e-4 --steps 500"}},
-	"simulate": {"model data topk noise-rate simulation-temperature simulation-max-tokens search-mode seed", []string{
+	"simulate": {"model data out topk noise-rate simulation-temperature simulation-max-tokens search-mode seed", []string{
 		"simulate --model SIMULATOR --data queries.jsonl --noise-rate 0.25",
 		"simulate --search-mode remote --remote-url http://127.0.0.1:6001 --data queries.jsonl",
+		"simulate --model SIMULATOR --data questions.parquet --out documents --end-threshold 0.5 --check-answers",
 		"simulate --measure documents.jsonl --data queries.jsonl"}},
 	"harvest": {"", []string{
 		"harvest --episodes episodes.jsonl --out rows",

@@ -108,6 +108,7 @@ var changing = []struct {
 	{regexp.MustCompile(`(quer(?:y|ies)[^;]*, )[0-9.]+ s\b`), "${1}T"},
 	{regexp.MustCompile(`steps, [0-9.]+(ms|s|m|h)[0-9ms.]*`), "steps, T"},
 	{regexp.MustCompile(`\d+ tokens/s`), "N tokens/s"},
+	{regexp.MustCompile(`[0-9.]+ rows/s`), "N rows/s"},
 	{regexp.MustCompile(`"seconds":[0-9.e+-]+`), `"seconds":T`},
 	{regexp.MustCompile(`("(?:timing_s|perf)/[a-z_]+"):[0-9.e+-]+`), `$1:T`},
 	{regexp.MustCompile(`(, )\S+ go1\.\S+`), `${1}VERSION`},

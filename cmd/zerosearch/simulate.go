@@ -3,31 +3,28 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"hash/fnv"
 
-	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/simulate"
 )
 
 type simulateCmd struct {
 	common
 	simFlags
 	modelFlags
-	Data    string        `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin." default:"-" placeholder:"FILE"`
+	Data    string        `name:"data" help:"Requests, a JSON object a line: query, question, golden_answers, quality; - is stdin. With --out: files of rows, .jsonl or .parquet, separated by commas; a row without a query asks with its question." default:"-" placeholder:"FILE"`
 	Measure []string      `name:"measure" help:"Write no documents: score those in these folders and files (what simulate wrote, or a run's episodes)." placeholder:"DIR|FILE"`
 	Seed    uint64        `name:"seed" help:"Seed of sampling; what a request gets depends on its content, not on its line." default:"1"`
 	Search  config.Search `embed:""`
-}
 
-type simulateRequest struct {
-	Query         string       `json:"query"`
-	Question      string       `json:"question"`
-	GoldenAnswers data.Answers `json:"golden_answers"`
-	Quality       string       `json:"quality"`
+	Out         string `name:"out" help:"Folder for the rows of all requests, in shards: a run that was stopped or killed goes on there, and several processes share the work." placeholder:"DIR"`
+	ShardRows   int    `name:"shard-rows" help:"Requests of a shard, a file of --out." default:"10000"`
+	Format      string `name:"shard-format" help:"jsonl or parquet." default:"jsonl" enum:"jsonl,parquet"`
+	Raw         bool   `name:"raw" help:"Keep what the simulator wrote as a whole, beside the documents." default:"true" negatable:""`
+	Concurrency int    `name:"concurrency" help:"Requests in flight; changes speed and memory, never a result." default:"64"`
+	simulate.Filter
 }
 
 type simulateAnswer struct {
@@ -43,20 +40,8 @@ func (c *simulateCmd) Run(w *world) error {
 	if c.Measure != nil {
 		return c.measure(w)
 	}
-	if c.Search.NoiseRate == nil {
-		c.Search.NoiseRate = new(float64) // no step, no curriculum
-	}
-	if err := c.Search.Check(); err != nil {
-		return usageError{err}
-	}
-	if err := c.simFlags.check(&c.Search); err != nil {
+	if err := c.check(w); err != nil {
 		return err
-	}
-	if c.Model == "" && c.Search.SimulationLLM != "same" {
-		c.Model = c.Search.SimulationLLM
-	}
-	if c.Search.SimThinking == nil {
-		c.Search.SimThinking = c.Thinking // the model is the simulator here
 	}
 	var model *served
 	defer func() {
@@ -76,6 +61,9 @@ func (c *simulateCmd) Run(w *world) error {
 		return err
 	}
 	w.notes(engines.Notes)
+	if c.Out != "" {
+		return c.scale(w, engines)
+	}
 	s := c.Search.Meter().Wrap(engines.Searcher)
 	in, err := w.input(c.Data)
 	if err != nil {
@@ -83,33 +71,59 @@ func (c *simulateCmd) Run(w *world) error {
 	}
 	defer in.Close()
 	seen := map[uint64]uint64{}
-	return eachLine(w, in, func(_ int, r simulateRequest) func(context.Context) (simulateAnswer, error) {
-		h := r.hash()
+	return eachLine(w, in, func(_ int, r simulate.Request) func(context.Context) (simulateAnswer, error) {
+		h := r.Hash()
 		seen[h]++
-		stream := engine.Stream(c.Seed, h, seen[h])
-		return func(ctx context.Context) (simulateAnswer, error) { return r.answer(ctx, s, stream) }
+		n := seen[h]
+		return func(ctx context.Context) (simulateAnswer, error) {
+			q, err := r.Ask(c.Seed, n, 0)
+			if err != nil {
+				return simulateAnswer{}, err
+			}
+			d, err := s.Search(ctx, q)
+			return simulateAnswer{r.Query, string(d.Quality), orEmpty(d.Docs), d.Raw, d.PromptTokens,
+				d.CompletionTokens}, err
+		}
 	})
 }
 
-// hash is that of the request's content, so that neither its place nor other requests change what it gets.
-func (r simulateRequest) hash() uint64 {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%q %q %q %q", r.Query, r.Question, r.GoldenAnswers, r.Quality)
-	return h.Sum64()
-}
-
-func (r simulateRequest) answer(ctx context.Context, s search.Searcher, stream uint64) (simulateAnswer, error) {
-	quality := search.Quality(r.Quality)
+// check refuses what cannot be and fills in what follows from other flags.
+func (c *simulateCmd) check(w *world) error {
+	curriculum := w.given("start-threshold") || w.given("end-threshold") || w.given("curriculum")
 	switch {
-	case r.Query == "":
-		return simulateAnswer{}, fmt.Errorf("the request has no query")
-	case quality != "" && quality != search.Useful && quality != search.Noisy:
-		return simulateAnswer{}, fmt.Errorf("quality is %q: say useful or noisy, or leave it out", r.Quality)
+	case c.Out == "" && curriculum:
+		return usagef("a curriculum goes over the rows of --out DIR: say how noisy lines are with --noise-rate")
+	case curriculum && c.Search.NoiseRate != nil:
+		return usagef("--noise-rate and a curriculum contradict each other: give one or the other")
+	case c.Out == "" && c.Filter != (simulate.Filter{Tries: 1}):
+		return usagef("filters need --out DIR")
 	}
-	d, err := s.Search(ctx, search.Query{Query: r.Query, Question: r.Question, GoldenAnswers: r.GoldenAnswers,
-		Quality: quality, Stream: stream})
-	if err != nil {
-		return simulateAnswer{}, err
+	if c.Search.NoiseRate == nil && !curriculum {
+		c.Search.NoiseRate = new(float64)
 	}
-	return simulateAnswer{r.Query, string(d.Quality), orEmpty(d.Docs), d.Raw, d.PromptTokens, d.CompletionTokens}, nil
+	if err := c.Search.Check(); err != nil {
+		return usageError{err}
+	}
+	if err := c.simFlags.check(&c.Search); err != nil {
+		return err
+	}
+	if c.Model == "" && c.Search.SimulationLLM != "same" {
+		c.Model = c.Search.SimulationLLM
+	}
+	if c.Search.SimThinking == nil {
+		c.Search.SimThinking = c.Thinking // the model is the simulator here
+	}
+	if c.Out == "" {
+		return nil
+	}
+	switch {
+	case c.Data == "-":
+		return usagef("--out needs --data FILE: the rows are read again when the work goes on")
+	case c.ShardRows < 1 || c.Concurrency < 1:
+		return usagef("--shard-rows and --concurrency must be at least 1")
+	}
+	if err := c.Filter.Check(); err != nil {
+		return usageError{err}
+	}
+	return nil
 }

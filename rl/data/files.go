@@ -1,6 +1,7 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -53,15 +54,27 @@ func LoadSet(list string) (*Set, error) {
 
 // LoadFiles is LoadSet for uses that take every question once: a list with weights is an error.
 func LoadFiles(list string) ([]Question, error) {
-	s, err := LoadSet(list)
-	if err == nil && s.Parts != nil {
-		err = fmt.Errorf("reading data %s: weights say how often training draws from a file, and here every question "+
-			"is taken once: leave them out", list)
+	if _, err := Files(list); err != nil {
+		return nil, err
 	}
+	s, err := LoadSet(list)
 	if err != nil {
 		return nil, err
 	}
 	return s.Questions, nil
+}
+
+// Files are the files of a list, for uses that take every row once: a list with weights is an error.
+func Files(list string) ([]string, error) {
+	files, weights, err := parseFiles(list)
+	if err == nil && weights != nil {
+		err = errors.New("weights say how often training draws from a file, and here every question is taken once: " +
+			"leave them out")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading data %s: %w", list, err)
+	}
+	return files, nil
 }
 
 // Rename gives the list with each file name replaced by to(name). Weights are not changed.

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -89,13 +88,11 @@ func toRow(n int, v any, schema parquet.Node) (Row, error) {
 	}
 	row := Row{N: n, Columns: make(map[string]json.RawMessage, len(m))}
 	for name, cell := range m {
-		var b bytes.Buffer
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(jsonValue(cell, field(schema, name))); err != nil {
+		raw, err := Marshal(jsonValue(cell, field(schema, name)))
+		if err != nil {
 			return Row{N: n}, fmt.Errorf("column %s: %w", name, err)
 		}
-		row.Columns[name] = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+		row.Columns[name] = raw
 	}
 	return row, nil
 }

@@ -56,13 +56,13 @@ func (h *Harvest) Write(dir string, text bool) error {
 	}
 	for name, rows := range map[string][]Row{TrainFile: train, HeldOutFile: held} {
 		var b bytes.Buffer
-		enc := json.NewEncoder(&b)
-		enc.SetEscapeHTML(false)
 		for _, r := range rows {
 			r.Chat(text)
-			if err := enc.Encode(r); err != nil {
+			line, err := data.Marshal(r)
+			if err != nil {
 				return fmt.Errorf("writing the harvest: %w", err)
 			}
+			b.Write(append(line, '\n'))
 		}
 		if err := disk.WriteFile(filepath.Join(dir, name), b.Bytes()); err != nil {
 			return fmt.Errorf("writing the harvest: %w", err)

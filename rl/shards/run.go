@@ -76,8 +76,9 @@ type worker struct {
 	began time.Time
 	mu    sync.Mutex
 	mine  Counts
-	done  int // items, see Progress
-	shown time.Time
+	// done and before are counts of items: see Progress.
+	done, before int
+	shown        time.Time
 }
 
 // pass reads the input once and does the shards whose lock it gets.
@@ -203,6 +204,7 @@ func (w *worker) do(ctx context.Context, shard int, items []Item) error {
 
 // finishedItems counts the items that are done as a shard begins.
 func (w *worker) finishedItems(done []*Result) {
+	first := w.done == 0
 	w.done = 0
 	for shard := range w.shards() {
 		if w.finished(shard) {
@@ -214,11 +216,14 @@ func (w *worker) finishedItems(done []*Result) {
 			w.done++
 		}
 	}
+	if first {
+		w.before = w.done
+	}
 }
 
 // keep appends a result to the file of the shard's results so far and shows the progress.
 func (w *worker) keep(f io.Writer, r Result, shard int) error {
-	line, err := json.Marshal(r)
+	line, err := data.Marshal(r)
 	if err != nil {
 		return err
 	}
@@ -231,7 +236,8 @@ func (w *worker) keep(f io.Writer, r Result, shard int) error {
 	w.mine.add(countsOf(r))
 	if now := time.Now(); w.Progress != nil && (now.Sub(w.shown) >= shownEvery || w.done == w.Total) {
 		w.shown = now
-		w.Progress(Progress{Done: w.done, Total: w.Total, Mine: w.mine, Began: w.began, Shard: shard + 1,
+		w.Progress(Progress{Done: w.done, Before: w.before, Total: w.Total, Mine: w.mine, Began: w.began,
+			Shard:  shard + 1,
 			Shards: w.shards()})
 	}
 	return nil

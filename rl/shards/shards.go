@@ -93,8 +93,8 @@ type Job struct {
 	Columns []data.Column
 	// Key is the hash of what a row's result depends on.
 	Key func(data.Row) (uint64, error)
-	// Do does the work; it is called by Concurrency goroutines at once. What it gives may depend on the item's content,
-	// Key and Seen only. An error stops the job.
+	// Do does the work; it is called by Concurrency goroutines at once. What it gives may depend on the item
+	// only. An error stops the job.
 	Do          func(ctx context.Context, item Item) (Result, error)
 	Concurrency int
 	// Finish, if not nil, sees all results of a shard in order and may drop some: see Result.Drop.
@@ -113,10 +113,10 @@ func (r *Result) Drop(why string) { r.Lines, r.Dropped = nil, why }
 // Progress says how far a job is.
 type Progress struct {
 	// Done counts the items of the finished shards, of all processes, and those of the shard that is being done. Mine
-	// are the counts of what this process did, since Began.
-	Done, Total int
-	Mine        Counts
-	Began       time.Time
+	// are the counts of what this process did, since Began; Before were done then.
+	Done, Before, Total int
+	Mine                Counts
+	Began               time.Time
 	// Shard is the number of the shard that is being done, from 1, of Shards.
 	Shard, Shards int
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/search"
+	"github.com/zerosearch-go/zerosearch/rl/shards"
 )
 
 // Row is a query with the documents that were written for it.
@@ -43,20 +44,17 @@ func Files(path string) ([]string, error) {
 		return []string{path}, nil
 	}
 	var files []string
-	for _, pattern := range []string{shardPrefix + "*.jsonl", shardPrefix + "*.parquet", "episodes.jsonl"} {
+	for _, pattern := range []string{shards.Prefix + "*.jsonl", shards.Prefix + "*.parquet", "episodes.jsonl"} {
 		found, _ := filepath.Glob(filepath.Join(path, pattern)) // the pattern is well formed
 		files = append(files, found...)
 	}
 	if files == nil {
 		return nil, fmt.Errorf("reading simulated documents: %s has neither %s*.jsonl nor %s*.parquet nor "+
-			"episodes.jsonl: give what simulate --out wrote, or a run directory", path, shardPrefix, shardPrefix)
+			"episodes.jsonl: give what simulate --out wrote, or a run directory", path, shards.Prefix, shards.Prefix)
 	}
 	slices.Sort(files)
 	return files, nil
 }
-
-// shardPrefix begins the names of the shards.
-const shardPrefix = "rows-"
 
 // ReadRows yields the rows of files in order. A row is what simulate writes, or an episode of a run: then it yields
 // one row for every search of the episode.
@@ -84,16 +82,32 @@ func ReadRows(files ...string) iter.Seq2[Row, error] {
 	}
 }
 
+// column is a column of a row and what its value is decoded into.
+type column struct {
+	name string
+	into any
+}
+
+// get decodes columns of a row; missing ones are left as they are.
+func get(row data.Row, columns ...column) error {
+	for _, c := range columns {
+		if _, err := row.Get(c.name, c.into); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // parseRows reads the documents of one row of a file.
 func parseRows(raw data.Row) ([]Row, error) {
 	r := Row{}
 	var answers data.Answers
-	for column, v := range map[string]any{"query": &r.Query, "question": &r.Question, "golden_answers": &answers,
-		"quality": &r.Quality, "documents": &r.Documents, "raw": &r.Raw, "prompt_tokens": &r.PromptTokens,
-		"completion_tokens": &r.CompletionTokens, "error": &r.Failure} {
-		if _, err := raw.Get(column, v); err != nil {
-			return nil, err
-		}
+	err := get(raw, column{"query", &r.Query}, column{"question", &r.Question}, column{"golden_answers", &answers},
+		column{"quality", &r.Quality}, column{"documents", &r.Documents}, column{"raw", &r.Raw},
+		column{"prompt_tokens", &r.PromptTokens}, column{"completion_tokens", &r.CompletionTokens},
+		column{"error", &r.Failure})
+	if err != nil {
+		return nil, err
 	}
 	r.GoldenAnswers = answers
 	if turns, ok := raw.Columns["turns"]; ok {
@@ -141,10 +155,9 @@ func ReadKnown(path string) (Known, error) {
 		}
 		var r Row
 		var answers data.Answers
-		for column, v := range map[string]any{"query": &r.Query, "question": &r.Question, "golden_answers": &answers} {
-			if _, err := raw.Get(column, v); err != nil {
-				return nil, fmt.Errorf("reading %s: row %d: %w", path, raw.N, err)
-			}
+		err = get(raw, column{"query", &r.Query}, column{"question", &r.Question}, column{"golden_answers", &answers})
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: row %d: %w", path, raw.N, err)
 		}
 		if _, ok := out[r.Query]; !ok {
 			r.GoldenAnswers = answers
