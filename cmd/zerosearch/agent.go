@@ -8,8 +8,10 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/internal/await"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
@@ -167,6 +169,20 @@ func (a *agent) openSimulator(ctx context.Context, m modelFlags, s config.Search
 	p, err := o.Open(ctx, cast.Simulator)
 	a.notes(o.Notes)
 	return p, err
+}
+
+// parts are what the agent's episodes come from: the flags but for those in free, the model and its adapter, the
+// questions, what is searched.
+func (a *agent) parts(w *world, m modelFlags, s *config.Search, questions []data.Question,
+	free []string) (fingerprint.Parts, error) {
+	out := w.settings(free...)
+	out["data"] = fingerprint.Mark + (&data.Set{Questions: questions}).Digest()
+	if err := modelContents(out, m.Model, m.Adapter, m.ChatTemplate); err != nil {
+		return nil, err
+	}
+	searched, err := roles.SearchParts(s, a.engines)
+	out.Merge(searched)
+	return out, err
 }
 
 // sampled is how many ids were drawn, the simulator's included.

@@ -11,7 +11,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
-	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -167,14 +166,7 @@ var free = []string{"sources", "limit", "per-source", "method", "out", "episodes
 
 // fingerprint is what the episodes come from: settings, the model and its adapter, the questions, what is searched.
 func (c *evalCmd) fingerprint(w *world, a *agent, questions []data.Question) (fingerprint.Parts, error) {
-	out := w.settings(free...)
-	out["data"] = fingerprint.Mark + (&data.Set{Questions: questions}).Digest()
-	if err := modelContents(out, c.Model, c.Adapter, c.ChatTemplate); err != nil {
-		return nil, err
-	}
-	searched, err := roles.SearchParts(&c.Search, a.engines)
-	out.Merge(searched)
-	return out, err
+	return a.parts(w, c.modelFlags, &c.Search, questions, free)
 }
 
 // interruptedEvaluation says how to go on.

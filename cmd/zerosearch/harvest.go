@@ -3,16 +3,27 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/zerosearch-go/zerosearch/internal/await"
+	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
+	"github.com/zerosearch-go/zerosearch/rl/config"
+	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/eval"
 	"github.com/zerosearch-go/zerosearch/rl/harvest"
+	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
 type harvestCmd struct {
-	Config   string   `name:"config" help:"YAML file with values for any flag, by flag name." placeholder:"FILE"`
-	JSON     bool     `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
-	Episodes []string `name:"episodes" help:"Trajectories of a policy that searched a real engine: files as train and eval write them." placeholder:"FILE"`
-	Out      string   `name:"out" help:"Folder for train.jsonl, heldout.jsonl and harvest.json." placeholder:"DIR"`
+	common
+	simFlags
+	modelFlags
+	Data     string   `name:"data" help:"Questions that the policy tries to answer: files with question and golden_answers, separated by commas." placeholder:"FILE"`
+	N        int      `name:"n" help:"Trajectories for each question." default:"5"`
+	Limit    int      `name:"limit" help:"At most N questions, the first; 0: all." default:"0"`
+	Episodes []string `name:"episodes" help:"Instead of --model and --data: trajectories of a policy that searched a real engine, files as train and eval write them." placeholder:"FILE"`
+	Out      string   `name:"out" help:"Folder for train.jsonl, heldout.jsonl, harvest.json and the trajectories; an interrupted harvest goes on there." placeholder:"DIR"`
 
 	Correct   string  `name:"correct" help:"Score that says whether a trajectory is right: em, f1 or sub_em." default:"em" enum:"em,f1,sub_em"`
 	Threshold float64 `name:"threshold" help:"A trajectory is right from this score on." default:"1"`
@@ -20,27 +31,29 @@ type harvestCmd struct {
 	Strict    bool    `name:"strict" help:"Leave out useful documents without an accepted answer, and noisy documents with one."`
 	HoldOut   float64 `name:"hold-out" help:"Share of rows that are held out, by question." default:"0.1"`
 	Form      string  `name:"form" help:"messages, or text: prompt and completion, for a model without a chat template." default:"messages" enum:"messages,text"`
-	Seed      uint64  `name:"seed" help:"Seed of the draw that balances useful and noisy rows." default:"1"`
+
+	Search config.Search `embed:""`
+	limitFlags
 }
 
 func (c *harvestCmd) Run(w *world) error {
 	o := harvest.Options{Correct: c.Correct, Threshold: c.Threshold, Words: c.Words, Strict: c.Strict,
 		HoldOut: c.HoldOut, Seed: c.Seed}
-	if err := o.Validate(); err != nil {
-		return usageError{err}
+	if err := c.check(w, o); err != nil {
+		return err
 	}
-	switch {
-	case c.Out == "":
-		return usagef("--out is missing: give a folder for the rows")
-	case len(c.Episodes) == 0:
-		return usagef("--episodes is missing: give the episodes.jsonl of a policy that searched a real engine, as " +
-			"eval --search-mode bm25 --temperature 1 --episodes FILE writes it")
-	}
+	w.keepsGoing()
 	release, err := w.hold(c.Out)
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", c.Out, err)
 	}
 	defer release()
+	if len(c.Episodes) == 0 {
+		if err := c.roll(w); err != nil {
+			return err
+		}
+		c.Episodes = []string{filepath.Join(c.Out, "episodes.jsonl")}
+	}
 	h := harvest.New(o)
 	for _, file := range c.Episodes {
 		if _, err := await.Call(w.ctx, func() (struct{}, error) { return struct{}{}, h.Read(file) }); err != nil {
@@ -51,6 +64,105 @@ func (c *harvestCmd) Run(w *world) error {
 		return err
 	}
 	return c.print(w, h.Counts)
+}
+
+// check refuses what cannot be and fills in what follows from other flags.
+func (c *harvestCmd) check(w *world, o harvest.Options) error {
+	if err := o.Check(); err != nil {
+		return usageError{err}
+	}
+	if !w.given("search-mode") && c.Search.Corpus != "" {
+		c.Search.Mode = "bm25"
+	}
+	if !w.given("greedy") {
+		c.Greedy = false // several trajectories of a question should differ
+	}
+	label := c.Search.Label()
+	switch {
+	case c.Out == "":
+		return usagef("--out is missing: give a folder for the rows")
+	case len(c.Episodes) > 0 && (c.Model != "" || c.Data != ""):
+		return usagef("--episodes contradicts --model and --data: the trajectories exist already")
+	case len(c.Episodes) > 0:
+		return nil
+	case c.Data == "":
+		return usagef("--data is missing: give a file of questions, or trajectories by --episodes")
+	case c.N < 1 || c.Limit < 0:
+		return usagef("--n must be at least 1, and --limit must not be negative")
+	case strings.Contains(label, "simulated") || label == "none":
+		return usagef("rows are made from a real search engine: give --corpus PATH, or --search-mode google or wiki")
+	}
+	return nil
+}
+
+// unlabelled are flags that change no trajectory.
+var unlabelled = []string{"out", "limit", "correct", "threshold", "document-words", "strict", "hold-out", "form",
+	"concurrency", "threads", "device", "sim-device"}
+
+// roll samples the trajectories that the folder does not have yet.
+func (c *harvestCmd) roll(w *world) error {
+	all, err := await.Call(w.ctx, func() ([]data.Question, error) { return data.LoadFiles(c.Data) })
+	if err != nil {
+		return err
+	}
+	if c.Limit > 0 && c.Limit < len(all) {
+		all = all[:c.Limit]
+	}
+	if err := eval.CheckFolder(c.Out); err != nil {
+		return err
+	}
+	a, err := newAgent(w, c.common, c.modelFlags, c.simFlags, c.Search, c.limitFlags)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if note, err := await.Call(w.ctx, func() (string, error) { return a.worker.Check(all) }); err != nil {
+		return err
+	} else if note != "" {
+		w.note(note)
+	}
+	var questions []data.Question
+	for _, q := range all {
+		for range c.N {
+			questions = append(questions, q)
+		}
+	}
+	m := eval.Measurement{Methods: []eval.Method{eval.Agent}, Questions: questions,
+		Run: a.worker.Measured(a.worker.Runner.Config.Sampling, c.Seed),
+		Progress: func(_ eval.Method, began time.Time, before, finished int) {
+			w.log.status("%d/%d trajectories  ETA %s", finished, len(questions),
+				eta(began, finished-before, len(questions)-before))
+		}}
+	now, err := await.Call(w.ctx, func() (fingerprint.Parts, error) {
+		return a.parts(w, c.modelFlags, &c.Search, questions, unlabelled)
+	})
+	if err != nil {
+		return err
+	}
+	text, err := w.resolved()
+	if err != nil {
+		return err
+	}
+	if m.Folder, err = eval.OpenFolder(c.Out, now, text); err != nil {
+		return err
+	}
+	defer m.Folder.Close()
+	results, err := m.Results(w.ctx)
+	w.log.done()
+	switch {
+	case err != nil && w.ctx.Err() != nil:
+		w.log.line("interrupted: %d of %d trajectories are done and kept. To go on, give the same command again",
+			m.Folder.Done, m.Folder.Want)
+		return errInterrupted
+	case err != nil:
+		return err
+	case m.Folder.Done < m.Folder.Want:
+		return fmt.Errorf(
+			"sampling trajectories: the search engine failed %d of %d: the others are kept: give the same "+
+				"command again", m.Folder.Want-m.Folder.Done, len(results[0]))
+	}
+	logCost(w, c.Search, search.Sum(a.meter.Take()))
+	return nil
 }
 
 // print says what became of the trajectories.

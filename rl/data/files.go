@@ -54,10 +54,10 @@ func LoadSet(list string) (*Set, error) {
 
 // LoadFiles is LoadSet for uses that take every question once: a list with weights is an error.
 func LoadFiles(list string) ([]Question, error) {
-	if _, err := Files(list); err != nil {
-		return nil, err
-	}
 	s, err := LoadSet(list)
+	if err == nil {
+		_, err = Files(list)
+	}
 	if err != nil {
 		return nil, err
 	}

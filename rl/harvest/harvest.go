@@ -35,8 +35,8 @@ type Options struct {
 	Seed uint64
 }
 
-// Validate says what is wrong with the options.
-func (o Options) Validate() error {
+// Check says what is wrong with the options.
+func (o Options) Check() error {
 	switch {
 	case !slices.Contains([]string{"em", "f1", "sub_em"}, o.Correct):
 		return fmt.Errorf("--correct %q is not known: use em, f1 or sub_em", o.Correct)

@@ -69,9 +69,9 @@ func TestOptions(t *testing.T) {
 	} {
 		o := options()
 		change(&o)
-		require.ErrorContains(t, o.Validate(), want)
+		require.ErrorContains(t, o.Check(), want)
 	}
-	require.NoError(t, options().Validate())
+	require.NoError(t, options().Check())
 }
 
 // Both parts are balanced, no question is in both, and which rows stay depends on the seed and not on the order.
