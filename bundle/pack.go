@@ -74,6 +74,10 @@ func (p *Packer) place(folder, name string) string {
 
 // file adds one file. It keeps its name, because rows without a data source get the file's name as their source.
 func (p *Packer) file(folder, name string) (string, error) {
+	name, err := data.File(name)
+	if err != nil {
+		return "", err
+	}
 	st, err := os.Stat(name)
 	if err != nil {
 		return "", err

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
+	"github.com/zerosearch-go/zerosearch/model/hub"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
@@ -74,10 +76,10 @@ func (c *inspectCmd) Run(w *world) error {
 // openAny opens a single file, a model folder or an adapter folder.
 func openAny(path string) (files []*safetensors.File, config json.RawMessage, err error) {
 	st, err := os.Stat(path)
-	if err != nil {
+	if err != nil && !inCache(path) {
 		return nil, nil, err
 	}
-	if !st.IsDir() {
+	if err == nil && !st.IsDir() {
 		f, err := safetensors.Open(path)
 		return []*safetensors.File{f}, nil, err
 	}
@@ -99,6 +101,12 @@ func openAny(path string) (files []*safetensors.File, config json.RawMessage, er
 		return nil, nil, err
 	}
 	return set.Files(), config, nil
+}
+
+// inCache reports whether a name that is no file's can be org/name of the Hugging Face cache.
+func inCache(name string) bool {
+	repo, _, ok := hub.ParseName(filepath.ToSlash(name))
+	return ok && strings.Contains(repo, "/") && !exists(name)
 }
 
 func exists(path string) bool {

@@ -39,6 +39,9 @@ type verbs struct {
 	Tokenize tokenizeCmd `cmd:"" help:"Text and chats to ids, and back."`
 	Score    scoreCmd    `cmd:"" help:"Log-probabilities of given ids or text."`
 	Generate generateCmd `cmd:"" help:"Continue ids, text or chats."`
+	Pull     pullCmd     `cmd:"" help:"Download a model or a data set from the Hugging Face hub."`
+	List     listCmd     `cmd:"" help:"List the models and data sets in the Hugging Face cache."`
+	Rm       rmCmd       `cmd:"" help:"Remove models and data sets from the Hugging Face cache."`
 	Inspect  inspectCmd  `cmd:"" help:"Show what is in a checkpoint."`
 	Devices  devicesCmd  `cmd:"" help:"Show what this machine can compute with."`
 	Bench    benchCmd    `cmd:"" help:"Measure this machine: operations, models, training."`

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	os.Setenv("COLUMNS", "100")
+	os.Setenv("HF_HOME", filepath.Join(os.TempDir(), "zerosearch-no-such-cache"))
 	statusPeriod = time.Hour // one line of progress, whatever the machine
 	code := m.Run()
 	if taught.dir != "" {

@@ -105,6 +105,8 @@ var changing = []struct {
 	to string
 }{
 	{regexp.MustCompile(`ETA \S+`), "ETA T"},
+	{regexp.MustCompile(`downloaded in \S+`), "downloaded in T"},
+	{regexp.MustCompile(`"modified":"[^"]*"`), `"modified":T`},
 	{regexp.MustCompile(`(quer(?:y|ies)[^;]*, )[0-9.]+ s\b`), "${1}T"},
 	{regexp.MustCompile(`steps, [0-9.]+(ms|s|m|h)[0-9ms.]*`), "steps, T"},
 	{regexp.MustCompile(`\d+ tokens/s`), "N tokens/s"},
@@ -155,6 +157,9 @@ func (s *script) command(words []string, stdin string) (code int, stdout, stderr
 		server := httptest.NewServer(searchEngine(words[2]))
 		s.t.Cleanup(server.Close)
 		s.urls[words[1]] = server.URL
+		return 0, "", ""
+	case "hub": // hub NAME: a Hugging Face hub at $NAME, see newHub
+		s.urls[words[1]] = newHub(s.t)
 		return 0, "", ""
 	case "start": // start NAME zerosearch serve ...: a server of ours at $NAME
 		s.urls[words[1]] = startServer(s.t, s.work, append(words[3:], "--port", "0", "--json"))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -65,8 +66,8 @@ func (c *tokenizeCmd) load() (tok *tokenizer.Tokenizer, template func() (*tokeni
 		return nil, nil, usagef("--tokenizer is missing: give a model folder or a tokenizer.json")
 	case path != "" && c.Model != "":
 		return nil, nil, usagef("--tokenizer and --model contradict each other: give one of them")
-	case path == "":
-		if path, err = rundir.ModelDir(c.Model); err != nil {
+	case path == "" || inCache(path):
+		if path, err = rundir.ModelDir(cmp.Or(c.Model, path)); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -130,7 +130,7 @@ func (p *puller) pull(ctx context.Context) (*Pulled, error) {
 // cached is pull without the network.
 func (p *puller) cached(out *Pulled) (_ *Pulled, err error) {
 	if out.Dir, err = p.Snapshot(p.Repo, p.Revision); err != nil {
-		return nil, fmt.Errorf("the network is not to be used (--offline or HF_HUB_OFFLINE), and %w without that", err)
+		return nil, fmt.Errorf("%w with the network, which --offline or HF_HUB_OFFLINE forbids now", err)
 	}
 	out.Commit = filepath.Base(out.Dir)
 	files, err := snapshotFiles(out.Dir)
@@ -170,20 +170,21 @@ func (p *puller) report() (stop func()) {
 	if p.Progress == nil {
 		return func() {}
 	}
-	show := func() {
+	show := func() { // the first time before anything has come
 		p.Progress(Progress{Bytes: p.bytes.Load(), Total: p.total, Fetched: p.fetched.Load(),
 			Files: int(p.ready.Load()),
 			Of:    p.files})
 	}
+	show()
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(progressTick)
 		defer tick.Stop()
 		for {
-			show()
 			select {
 			case <-tick.C:
+				show()
 			case <-end:
 				show()
 				return

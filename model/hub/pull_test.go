@@ -306,8 +306,8 @@ func TestPullOffline(t *testing.T) {
 	r.s.Offline = true
 	_, err := r.pull(PullOptions{})
 	require.EqualError(t, err,
-		fmt.Sprintf("the network is not to be used (--offline or HF_HUB_OFFLINE), and the Hugging "+
-			"Face cache (%s) does not hold org/tiny-model: run zerosearch pull org/tiny-model without that", r.s.Cache))
+		fmt.Sprintf("the Hugging Face cache (%s) does not hold org/tiny-model: run zerosearch pull org/tiny-model "+
+			"with the network, which --offline or HF_HUB_OFFLINE forbids now", r.s.Cache))
 	r.s.Offline = false
 	online, err := r.pull(PullOptions{})
 	require.NoError(t, err)

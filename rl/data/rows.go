@@ -24,7 +24,8 @@ type Row struct {
 }
 
 // Rows yields the rows of a file in order. The file's name or its first bytes say that it is parquet; every other file
-// is JSON (see Lines). "-" is standard input. A row that cannot be read yields a Row with its number, and an error that
+// is JSON (see Lines). "-" is standard input, and org/name/file a file of a data
+// set in the Hugging Face cache (see File). A row that cannot be read yields a Row with its number, and an error that
 // names it. The following rows of a JSON file are still read, unless reading the file itself fails.
 func Rows(path string) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
@@ -32,7 +33,11 @@ func Rows(path string) iter.Seq2[Row, error] {
 			Lines("standard input", os.Stdin)(yield)
 			return
 		}
-		f, err := os.Open(path)
+		path, err := File(path)
+		var f *os.File
+		if err == nil {
+			f, err = os.Open(path)
+		}
 		if err != nil {
 			yield(Row{}, fmt.Errorf("reading data: %w", err))
 			return

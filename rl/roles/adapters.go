@@ -12,6 +12,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/model/hub"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
@@ -46,10 +47,14 @@ func AdapterBase(dir string) (base, note string, err error) {
 		return base, note, err
 	}
 	if len(places) == 0 {
+		pull := ":"
+		if hubName(c.Base()) {
+			pull = ", nor in the Hugging Face cache: run " + hub.Repo{Name: c.Base()}.PullLine("") + ","
+		}
 		return "", "",
 			fmt.Errorf("opening adapter %s: its base model %q (base_model_name_or_path) is neither there, seen "+
-				"from the working directory, nor in the folder of the adapter or one above it: correct it in "+
-				"adapter_config.json, or say --model BASE --adapter %s", dir, c.Base(), dir)
+				"from the working directory, nor in the folder of the adapter or one above it%s correct it in "+
+				"adapter_config.json, or say --model BASE --adapter %s", dir, c.Base(), pull, dir)
 	}
 	base, err = rundir.ModelDir(places[0])
 	return base, fmt.Sprintf("adapter %s: its base %q is not there, %s is taken for it", dir, c.Base(), base), err
@@ -148,8 +153,8 @@ func MadeFor(adapter, base string) (made bool, note string, err error) {
 
 // hubName reports whether name is one of the Hugging Face hub's: owner/name.
 func hubName(name string) bool {
-	owner, rest, ok := strings.Cut(name, "/")
-	return ok && owner != "" && owner != "." && owner != ".." && rest != "" && !strings.Contains(rest, "/")
+	repo, revision, ok := hub.ParseName(name)
+	return ok && revision == "" && strings.Contains(repo, "/")
 }
 
 // sameModel compares weights and configurations of two folders.

@@ -71,6 +71,17 @@ func TestAdapterBase(t *testing.T) {
 			require.Contains(t, note, c.note)
 		}
 	}
+	t.Setenv("HF_HUB_CACHE", at("cache")) // where a base is found that the hub has
+	folders(t, at("cache/models--org--lost/snapshots"), map[string]string{strings.Repeat("a", 40): "base"})
+	require.NoError(t, os.MkdirAll(at("cache/models--org--lost/refs"), 0o755))
+	require.NoError(t, os.WriteFile(at("cache/models--org--lost/refs/main"), []byte(strings.Repeat("a", 40)), 0o644))
+	base, note, err := AdapterBase(at("w/lost"))
+	require.NoError(t, err)
+	require.Empty(t, note)
+	require.Equal(t, at("cache/models--org--lost/snapshots/"+strings.Repeat("a", 40)), base)
+	require.NoError(t, os.RemoveAll(at("cache")))
+	_, _, err = AdapterBase(at("w/lost"))
+	require.ErrorContains(t, err, "nor in the Hugging Face cache: run zerosearch pull org/lost, correct it in")
 	for adapter, says := range map[string]string{
 		"w/lost":                         `its base model "org/lost" (base_model_name_or_path) is neither there`,
 		"w/runs/self/checkpoints/step-2": "is neither there"} {

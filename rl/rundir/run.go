@@ -270,20 +270,3 @@ func Last(dir string) (path string, step int, ok bool) {
 	n := steps[len(steps)-1]
 	return Checkpoint(dir, n), n, true
 }
-
-// ModelDir resolves what --model may name: a model folder stays, a run directory becomes its last checkpoint.
-func ModelDir(dir string) (string, error) {
-	for _, name := range []string{"config.json", "adapter_config.json"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return dir, nil
-		}
-	}
-	if path, _, ok := Last(dir); ok {
-		return path, nil
-	}
-	if _, err := os.Stat(dir); err != nil {
-		return "", fmt.Errorf("opening model %s: %w", dir, err)
-	}
-	return "", fmt.Errorf("opening model %s: it holds neither config.json nor checkpoints/step-N: give a Hugging "+
-		"Face folder or a run directory", dir)
-}

@@ -185,6 +185,10 @@ func hasSuffix(path string, ends []string) bool {
 
 // read adds the passages of a file or a folder.
 func (c *Corpus) read(path string) error {
+	path, err := data.File(path)
+	if err != nil {
+		return err
+	}
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:

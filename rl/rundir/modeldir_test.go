@@ -1,0 +1,50 @@
+package rundir
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// org/name is a folder, or else a snapshot of the Hugging Face cache.
+func TestModelDirInCache(t *testing.T) {
+	cache, work := t.TempDir(), t.TempDir()
+	t.Setenv("HF_HUB_CACHE", cache)
+	t.Chdir(work)
+	const commit = "0123456789012345678901234567890123456789"
+	root := filepath.Join(cache, "models--org--name")
+	snapshot := filepath.Join(root, "snapshots", commit)
+	put := func(file, text string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+	}
+	_, err := ModelDir("org/name")
+	require.EqualError(t, err, "opening model org/name: there is no folder of this name, and the Hugging Face cache ("+
+		cache+") does not hold org/name: run zerosearch pull org/name")
+	put(filepath.Join(root, "refs", "main"), commit)
+	put(filepath.Join(snapshot, "tokenizer.json"), "{}")
+	_, err = ModelDir("org/name")
+	require.ErrorContains(t, err, "the rest of it has not been downloaded: run zerosearch pull org/name")
+	put(filepath.Join(snapshot, "config.json"), "{}")
+	for _, name := range []string{"org/name", "org/name@main", "org/name@" + commit} {
+		dir, err := ModelDir(name)
+		require.NoError(t, err)
+		require.Equal(t, snapshot, dir)
+	}
+	_, err = ModelDir("org/name@v1")
+	require.ErrorContains(t, err, "run zerosearch pull org/name@v1")
+	put(filepath.Join("org", "name", "config.json"), "{}")
+	dir, err := ModelDir("org/name")
+	require.NoError(t, err)
+	require.Equal(t, "org/name", dir, "a folder comes first")
+	for _, name := range []string{"absent", "a/b/c", "../absent", filepath.Join(work, "x", "y")} {
+		_, err = ModelDir(name)
+		require.ErrorIs(t, err, os.ErrNotExist)
+		require.NotContains(t, err.Error(), "pull", name)
+	}
+	put(filepath.Join(root, "refs", "main"), "damaged")
+	_, err = ModelDir("org/name@main")
+	require.ErrorContains(t, err, "does not name a commit: remove the file")
+}
