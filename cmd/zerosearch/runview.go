@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/rl"
+	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/report"
@@ -249,7 +250,7 @@ func stepsSoFar(dir string) (steps []health.Step) {
 // episodePeriod is how often an episode is shown.
 var episodePeriod = 2 * time.Minute
 
-// end sums the run up.
+// end sums the run up, and shows what can be done with it.
 func (v *runView) end(asJSON bool, last int) error {
 	v.w.log.done()
 	checkpoint := v.t.Out.Checkpoint(last)
@@ -260,13 +261,48 @@ func (v *runView) end(asJSON bool, last int) error {
 	}
 	v.w.skipped(v.skips)
 	logCost(v.w, v.t.Config.Search, v.cost)
+	page, next, verdict := filepath.Join(v.t.Out.Dir, report.Name), v.next(), health.Judge(v.steps)
+	if verdict.State != health.Early {
+		v.w.log.sentence(0, fmt.Sprintf("verdict: %s; %s", verdict.State.Words(), verdict.Summary))
+	}
 	if asJSON {
+		warnings := []string{}
+		for _, f := range verdict.Findings {
+			warnings = append(warnings, f.Text)
+		}
 		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint,
-			"reward": orEmpty(v.rewards), "cost": v.cost,
+			"reward": orEmpty(v.rewards), "cost": v.cost, "report": page, "next": next,
+			"state": verdict.State, "warnings": warnings,
 			"seconds": time.Since(v.began).Seconds()})
 	}
 	v.w.log.line("saved %s", checkpoint)
+	if v.w.log.tty { // what reads a log knows
+		v.w.log.line("curves and episodes: %s\nto try it:", page)
+		for _, command := range next {
+			v.w.log.line("  %s", command)
+		}
+	}
 	return nil
+}
+
+// next are the commands that ask the trained policy a question, and that measure it, with the settings of the run.
+func (v *runView) next() []string {
+	q := v.t.Data
+	if q == nil || len(q.Train.Questions) == 0 || v.w.again != "" { // a replay; a bundle has its own files
+		return []string{}
+	}
+	question, files := q.Train.Questions[0].Question, v.t.Config.Data.EvalData
+	if len(q.Eval) > 0 {
+		question = q.Eval[0].Question
+	}
+	if files == "" {
+		files = data.Unweighted(v.t.Config.Data.Data)
+	}
+	dir := v.t.Out.Dir
+	with := fmt.Sprintf("--config %s --model %s", shellWord(filepath.Join(dir, "config.yaml")), shellWord(dir))
+	return []string{fmt.Sprintf("zerosearch ask %s %s", with, shellWord(question)),
+		fmt.Sprintf("zerosearch eval %s --data %s --out %s", with, shellWord(files),
+			shellWord(filepath.Join(dir, "eval")))}
 }
 
 // skipped says that updates were not made.

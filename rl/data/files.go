@@ -77,6 +77,15 @@ func Files(list string) ([]string, error) {
 	return files, nil
 }
 
+// Unweighted gives the list of files without their weights, as LoadFiles takes it.
+func Unweighted(list string) string {
+	files, _, err := parseFiles(list)
+	if err != nil {
+		return list // whoever reads it says what is wrong
+	}
+	return strings.Join(files, ",")
+}
+
 // Rename gives the list with each file name replaced by to(name). Weights are not changed.
 func Rename(list string, to func(file string) (string, error)) (string, error) {
 	if _, err := os.Stat(list); err == nil {

@@ -27,6 +27,13 @@ func inFolder(t *testing.T, files map[string]int) {
 	}
 }
 
+// The files of a list are named without weights where every question is taken once.
+func TestUnweighted(t *testing.T) {
+	require.Equal(t, "a.jsonl,b.parquet", data.Unweighted("a.jsonl:0.3, b.parquet:0.7"))
+	require.Equal(t, "a.jsonl,b.parquet", data.Unweighted("a.jsonl,b.parquet"))
+	require.Equal(t, "a.jsonl:x,", data.Unweighted("a.jsonl:x,"))
+}
+
 func TestLoadSet(t *testing.T) {
 	inFolder(t, map[string]int{"a.jsonl": 3, "b.jsonl": 2, "a,b.jsonl": 1, "c:1": 1, "d:e": 1})
 	for list, want := range map[string]*data.Set{

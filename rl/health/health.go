@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 )
 
 // Step is a line of metrics.jsonl: the number of a step and its metrics by name.
@@ -38,7 +39,7 @@ type State string
 // The states.
 const (
 	// Early means that there are too few steps to say more.
-	Early State = "too early to say"
+	Early State = "early"
 	// Learning means that the reward rises, or that the loss of fine-tuning falls.
 	Learning State = "learning"
 	// Steady means that the reward stays where little is left to learn, or while the search engine becomes noisier.
@@ -48,12 +49,20 @@ const (
 	// Flat means that the reward does not change.
 	Flat State = "flat"
 	// Worse means that the reward falls, or that the loss of fine-tuning rises.
-	Worse State = "getting worse"
+	Worse State = "getting_worse"
 	// Collapsed means that a run has lost what it had learned.
 	Collapsed State = "collapsed"
 	// CannotLearn means that the updates have nothing to learn from.
-	CannotLearn State = "cannot learn"
+	CannotLearn State = "cannot_learn"
 )
+
+// Words are the state in words.
+func (s State) Words() string {
+	if s == Early {
+		return "too early to say"
+	}
+	return strings.ReplaceAll(string(s), "_", " ")
+}
 
 // severity orders the states of findings; other states are 0.
 func (s State) severity() int {

@@ -178,7 +178,7 @@ func TestJudge(t *testing.T) {
 			v := Judge(c.steps)
 			var got []string
 			for _, f := range v.Findings {
-				got = append(got, fmt.Sprintf("%s %s: %s", f.Kind, f.State, f.Text))
+				got = append(got, fmt.Sprintf("%s %s: %s", f.Kind, f.State.Words(), f.Text))
 			}
 			require.Equal(t, c.want, strings.Join(got, "\n"))
 			require.Equal(t, c.state, v.State)

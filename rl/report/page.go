@@ -175,7 +175,7 @@ func (r *Run) page() *page {
 // judge is what the page says of a run's health.
 func judge(rows []health.Step) verdict {
 	h := health.Judge(rows)
-	v := verdict{State: string(h.State), Class: stateClass(h.State), Summary: h.Summary}
+	v := verdict{State: h.State.Words(), Class: stateClass(h.State), Summary: h.Summary}
 	for _, f := range h.Findings {
 		v.Findings = append(v.Findings, finding{stateClass(f.State), f.Text})
 	}
