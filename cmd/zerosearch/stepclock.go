@@ -75,8 +75,8 @@ func (c *stepClock) enter(p rl.Progress) {
 	c.phase.Done = 0
 }
 
-// counted are the phases whose work is counted, with the words for it.
-var counted = map[rl.Phase]string{rl.PhaseOpening: "models", rl.PhaseRollout: "episodes",
+// unitOf names what a phase counts; phases that count nothing are not in it.
+var unitOf = map[rl.Phase]string{rl.PhaseOpening: "models", rl.PhaseRollout: "episodes",
 	rl.PhaseUpdate: "trajectories", rl.PhaseEvaluation: "questions"}
 
 // doing says in words what the run is doing: "rolling out 34/80 episodes".
@@ -90,7 +90,7 @@ func (c *stepClock) doing() string {
 	case p.Total == 0:
 		return string(cmp.Or(p.Phase, rl.PhaseOpening))
 	}
-	return fmt.Sprintf("%s %d/%d %s", p.Phase, p.Done, p.Total, counted[p.Phase])
+	return fmt.Sprintf("%s %d/%d %s", p.Phase, p.Done, p.Total, unitOf[p.Phase])
 }
 
 // next is the step under way.
@@ -150,7 +150,7 @@ func (c *stepClock) finishing() string {
 	case p.Phase == rl.PhaseRollout: // a stop comes before the update
 		text = fmt.Sprintf("finishing the rollout of step %d (%d of %d episodes)", p.Step, p.Done, p.Total)
 	case p.Total > 0:
-		text += fmt.Sprintf(" (%s, %d of %d %s)", p.Phase, p.Done, p.Total, counted[p.Phase])
+		text += fmt.Sprintf(" (%s, %d of %d %s)", p.Phase, p.Done, p.Total, unitOf[p.Phase])
 	}
 	if left, known := c.remaining(); known {
 		text += ", about " + seconds(left)
