@@ -2,7 +2,9 @@ package rl
 
 import (
 	"context"
+	"time"
 
+	"github.com/zerosearch-go/zerosearch/internal/usage"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
@@ -34,6 +36,16 @@ func (t *Trainer) metrics(s *rollout.Sampled, st update.Stats, step int) rundir.
 		m["train/num_gen_batches"] = float64(s.Attempts)
 	}
 	return m
+}
+
+// machineUse adds what a step of wall time took of the machine: cores that were busy, and memory in GB of 2^30 bytes.
+func machineUse(m rundir.Metrics, cpu, wall time.Duration) {
+	if cpu > 0 && wall > 0 {
+		m["perf/cpu_cores"] = cpu.Seconds() / wall.Seconds()
+	}
+	if n := usage.Memory(); n > 0 {
+		m["perf/cpu_memory_used_gb"] = float64(n) / (1 << 30)
+	}
 }
 
 // evaluate measures the policy greedily on the held-out questions, every EvalEvery steps and at the end.

@@ -10,6 +10,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
+	"github.com/zerosearch-go/zerosearch/internal/usage"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 	"github.com/zerosearch-go/zerosearch/rl/config"
@@ -145,7 +146,7 @@ func (t *Trainer) halted(step int, err error) error {
 
 // Step is one step of training: roll out, score, learn, record.
 func (t *Trainer) Step(ctx context.Context, step int) error {
-	began := time.Now()
+	began, cpu := time.Now(), usage.CPU()
 	s, took := t.takeRollout(step)
 	began = began.Add(-took)
 	if s == nil {
@@ -194,6 +195,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 		return err
 	}
 	rollout.AddCost(m, t.Meter.Take())
+	machineUse(m, usage.CPU()-cpu, time.Since(began)-took)
 	m["timing_s/step"] = time.Since(began).Seconds()
 	m["perf/throughput"] = m["perf/total_num_tokens"] / m["timing_s/step"]
 	if err := t.record(step, m, s); err != nil {

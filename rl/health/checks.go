@@ -224,11 +224,10 @@ func engineKnows(steps []Step) *Finding {
 	if n < fewResults || share >= 0.5 {
 		return nil
 	}
-	return &Finding{EngineIgnorant, Warned,
-		fmt.Sprintf("only %.0f%% of the useful search results contain the answer: the "+
-			"simulated engine does not know enough, and the policy learns not to trust it: use a better "+
-			"--simulation-llm, or "+
-			"--search-mode simulate_prompt", 100*share)}
+	return &Finding{EngineIgnorant, Warned, fmt.Sprintf("only %.0f%% of the useful search results contain the answer: "+
+		"unless the questions need several searches, the simulated engine does not know enough and the policy learns "+
+		"not "+
+		"to trust it: use a better --simulation-llm, or --search-mode simulate_prompt", 100*share)}
 }
 
 func noiseMisleads(steps []Step) *Finding {

@@ -151,11 +151,11 @@ func TestJudge(t *testing.T) {
 		}), Early, ""},
 
 		{"an engine that does not know", always(3, m{"search/useful_has_answer": 0.24}), Early,
-			"engine_ignorant warning: only 24% of the useful search results contain the answer: the simulated engine " +
-				"does " +
-				"not know enough, and the policy learns not to trust it: use a better --simulation-llm, or " +
-				"--search-mode " +
-				"simulate_prompt"},
+			"engine_ignorant warning: only 24% of the useful search results contain the answer: unless the questions " +
+				"need " +
+				"several searches, the simulated engine does not know enough and the policy learns not to trust it: " +
+				"use a " +
+				"better --simulation-llm, or --search-mode simulate_prompt"},
 		{"noise with answers", always(6, m{"search/noisy_has_answer": 0.7}), Early,
 			"noise_has_answer warning: 70% of the noisy search results contain the answer, and 85% of the useful " +
 				"ones: noisy " +

@@ -74,6 +74,9 @@ var panels = []panel{
 	{title: "Learning rate", series: []line{{"actor/lr", "policy"}, {"train/lr", "rate"}}},
 	{title: "Seconds per step", series: []line{{"timing_s/step", "whole step"}, {"timing_s/gen", "rollouts"},
 		{"timing_s/update_actor", "update"}}},
+	{title: "Processor cores in use", hint: "mean over a step",
+		series: []line{{"perf/cpu_cores", "cores"}}},
+	{title: "Memory", hint: "of the process, in GiB, after a step", series: []line{{"perf/cpu_memory_used_gb", "GiB"}}},
 	{title: "Tokens per second", series: []line{{"perf/throughput", "tokens/s"}}},
 }
 

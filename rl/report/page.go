@@ -272,14 +272,24 @@ func (r *Run) tiles() (out []tile) {
 		}
 		add("Tokens trained", number(tokens), note)
 	}
+	if cores := latest(r.rows, "perf/cpu_cores"); !math.IsNaN(cores) {
+		add("Processor", number(cores)+" cores", "in use in the last step")
+	}
+	if v := latest(r.rows, "perf/cpu_memory_used_gb"); !math.IsNaN(v) {
+		add("Memory", number(v)+" GiB", "at most "+number(most(r.rows, "perf/cpu_memory_used_gb"))+" after a step")
+	}
 	if v := latest(r.rows, "rollout/logprob_diff_max"); !math.IsNaN(v) {
-		most := 0.0
-		for _, row := range r.rows {
-			most = max(most, row.Metrics["rollout/logprob_diff_max"])
-		}
-		add("Sampler − trainer", number(most), "largest difference of a log-prob")
+		add("Sampler − trainer", number(most(r.rows, "rollout/logprob_diff_max")), "largest difference of a log-prob")
 	}
 	return append(out, r.costTiles()...)
+}
+
+// most is the largest value of a metric that is not negative.
+func most(rows []health.Step, metric string) (v float64) {
+	for _, r := range rows {
+		v = max(v, r.Metrics[metric])
+	}
+	return v
 }
 
 func sum(rows []health.Step, metric string) (total float64) {
