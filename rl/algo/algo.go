@@ -46,6 +46,8 @@ type Counts struct {
 	// Sequences is the number of trajectories that have a policy token; empty ones do not count in a mean over
 	// sequences.
 	Sequences int
+	// Preserved is the number of trajectories in the preserving set of LLDS; AddPreserved counts it.
+	Preserved int
 	// Norm is the constant of SeqMeanTokenSumNorm and SeqMeanTokenSumLimit; Add sets it to the longest row.
 	Norm float64
 }

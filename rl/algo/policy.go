@@ -23,9 +23,9 @@ const (
 
 // Policy is a complete actor loss:
 //
-//	L = agg(surrogate) + KLCoef agg(kl) - EntropyCoef agg(entropy)
+//	L = agg(surrogate) + KLCoef agg(kl) - EntropyCoef agg(entropy) + LLDSCoef LLDS
 //
-// with the same aggregation for all three. The KL term is added: it pulls the policy towards the reference.
+// with the same aggregation for the first three. The KL term is added: it pulls the policy towards the reference.
 type Policy struct {
 	// Surrogate of the policy term; "" is Clip.
 	Surrogate Surrogate
@@ -42,6 +42,8 @@ type Policy struct {
 	KLCoef float64
 	// EntropyCoef rewards entropy; rows without Entropy have no such term.
 	EntropyCoef float64
+	// LLDSCoef is the weight of LLDS, which has divisors of its own (llds.go).
+	LLDSCoef float64
 }
 
 // Validate fills in the defaults and says what is wrong with the rest.
@@ -86,6 +88,8 @@ type Row struct {
 	Entropy []float64
 	// Weight multiplies the policy term per token: the correction of a sampler that differs from the trainer (nil: 1).
 	Weight []float64
+	// Action numbers the actions that the tokens belong to, for LLDS (nil: all belong to one).
+	Action []int
 	// DLogp and DEntropy receive dL/dNew and dL/dEntropy, overwritten; DEntropy may be nil when the entropy coefficient
 	// is 0.
 	DLogp, DEntropy []float64
@@ -93,8 +97,8 @@ type Row struct {
 
 // Terms are a row's share of the loss and of the statistics: shares of all rows of a mini-batch add up (Add).
 type Terms struct {
-	// Loss = PG + KLCoef KL - EntropyCoef Entropy, each aggregated like the loss.
-	Loss, PG, KL, Entropy float64
+	// Loss = PG + KLCoef KL - EntropyCoef Entropy + LLDSCoef LLDS; the first three are aggregated like the loss.
+	Loss, PG, KL, Entropy, LLDS float64
 	// Means over the policy tokens of the batch: the clipped branch is the larger, dual clip is active.
 	ClipFrac, ClipFracLower float64
 	// Means of the ratio and of the three estimates of KL(old, new): -diff, diff^2/2, r - 1 - diff.
@@ -115,6 +119,7 @@ func (t *Terms) Add(o Terms) {
 		t.RatioMin, t.RatioMax = min(t.RatioMin, o.RatioMin), max(t.RatioMax, o.RatioMax)
 	}
 	t.Loss, t.PG, t.KL, t.Entropy = t.Loss+o.Loss, t.PG+o.PG, t.KL+o.KL, t.Entropy+o.Entropy
+	t.LLDS += o.LLDS
 	t.ClipFrac, t.ClipFracLower = t.ClipFrac+o.ClipFrac, t.ClipFracLower+o.ClipFracLower
 	t.Ratio, t.K1, t.K2, t.K3 = t.Ratio+o.Ratio, t.K1+o.K1, t.K2+o.K2, t.K3+o.K3
 	t.Tokens += o.Tokens
@@ -168,6 +173,10 @@ func (p Policy) Loss(row Row, c Counts) Terms {
 		sum.observe(tok, diff, r, share)
 	}
 	sum.Loss = sum.PG + p.KLCoef*sum.KL - p.EntropyCoef*sum.Entropy
+	if p.LLDSCoef > 0 {
+		sum.LLDS = row.llds(n, c, p.LLDSCoef)
+		sum.Loss += p.LLDSCoef * sum.LLDS
+	}
 	return sum
 }
 

@@ -28,6 +28,7 @@ type Algo struct {
 	RolloutIS        string   `name:"rollout-is" help:"Truncated importance sampling where the log-probs of rollout and trainer differ: token or off." default:"token"`
 	RolloutISCap     float64  `name:"rollout-is-threshold" help:"Upper bound of its weights." default:"2"`
 	EntropyCoef      float64  `name:"entropy-coef" help:"Weight of the entropy bonus." default:"0"`
+	LLDSCoef         float64  `name:"llds-coef" help:"Weight of LLDS, which keeps the likelihood of trajectories that are not worse than their group from falling in the later optimizer steps of an update; the paper has 0.2." default:"0"`
 	LossAgg          string   `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean, seq-mean-token-sum-limit or seq-mean-token-sum-norm (verl's Dr. GRPO) (default: token-mean; gspo seq-mean-token-mean, dr_grpo seq-mean-token-sum-limit)." placeholder:"MODE"`
 	DropZeroVariance bool     `name:"drop-zero-variance" help:"Roll the same question out again where all rewards of its group are equal, at most --max-attempts times in all; then drop the group. On with dapo."`
 	DynamicSampling  bool     `name:"dynamic-sampling" help:"Draw a new question where all rewards of a group are equal, as DAPO's paper does, until the batch is full or after --max-gen-batches rounds."`
@@ -137,7 +138,7 @@ func (c Algo) Rule() (algo.Estimator, algo.Policy, error) {
 		ClipHigh: cmp.Or(c.ClipHigh, a.high, 0.2), DualClip: c.DualClip,
 		Aggregation: cmp.Or(algo.Aggregation(c.LossAgg), a.agg, algo.TokenMean),
 		KL:          algo.KL(cmp.Or(c.KLType, string(kl))), KLCoef: c.KLCoef,
-		EntropyCoef: c.EntropyCoef}.Validate()
+		EntropyCoef: c.EntropyCoef, LLDSCoef: c.LLDSCoef}.Validate()
 	if err != nil {
 		err = fmt.Errorf("--loss-agg-mode, --kl-type, --dual-clip: %w", err)
 	}
@@ -178,7 +179,11 @@ func (c *Config) checkAlgo() error {
 		{a.RolloutISCap != 0 &&
 			!(a.RolloutISCap >= 1),
 			"--rollout-is-threshold must be 1 or more: it bounds weights that are 1 where rollout and trainer agree"},
-		{a.EntropyCoef < 0 || a.DualClip < 0, "--entropy-coef and --dual-clip must not be negative"},
+		{a.EntropyCoef < 0 || a.DualClip < 0 || a.LLDSCoef < 0,
+			"--entropy-coef, --dual-clip and --llds-coef must not be negative"},
+		{a.LLDSCoef > 0 && a.Epochs <= 1 && (a.MiniBatch == 0 || a.MiniBatch >= r.BatchSize*r.N),
+			"--llds-coef is of no use with one optimizer step in an update, before which no likelihood has changed: " +
+				"add --ppo-mini-batch-size or --ppo-epochs"},
 		{a.Reward == "shuffled" &&
 			r.BatchSize < 2,
 			"--reward shuffled needs --train-batch-size 2 or more: it scores against another question's answer"},

@@ -33,6 +33,9 @@ func (st Stats) Metrics() rundir.Metrics {
 			st.KL, st.Entropy, st.ClipFrac, st.K1
 		m["actor/grad_norm"], m["actor/trained_tokens"], m["actor/still_trajectories"] = st.GradNorm,
 			float64(st.Trained), float64(st.ZeroAdvantage)
+		if st.LLDSOn {
+			m["actor/llds_loss"] = st.LLDS
+		}
 		if i := st.Importance; i != nil {
 			m["rollout_corr/rollout_is_mean"], m["rollout_corr/rollout_is_ratio_fraction_high"] = i.Mean, i.Truncated
 		}

@@ -21,6 +21,10 @@ type Trajectory struct {
 	// is true.
 	Group  int // position of the question in the batch
 	Reward float64
+	// Turn[i] is the turn that IDs[i] belongs to, from 0, read where Mask is true; nil: all ids belong to one turn.
+	Turn []int
+	// Bonus[t] is added to the advantage of every trained id of turn t, after the estimator; nil: nothing is.
+	Bonus []float64
 }
 
 // sequence is what the model has to compute of it.
@@ -67,6 +71,7 @@ type Stats struct {
 	// Advantages[i] has a value for each trained id of trajectory i.
 	Advantage, Rewards Spread // of trained ids; of trajectories, with what was taken from them
 	CriticAlone        bool   // the policy did not learn
+	LLDSOn             bool   // the loss has the term LLDS
 	// Importance describes the weights of truncated importance sampling; nil where rollout and trainer agree.
 	Importance *ImportanceStats
 
@@ -107,6 +112,7 @@ type Row struct {
 	old, ref, Advantage []float64 // ref: nil where the loss has no KL term
 	value, ret          []float64 // the critic's prediction and its target; nil without a critic
 	mask                []bool    // all true
+	turn                []int     // nil: one turn
 	// trainer are the trainer's log-probs under the weights that sampled, weight those of importance sampling: nil
 	// where they equal old, or are not known.
 	trainer, weight []float64
@@ -122,6 +128,7 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 		return st, err
 	}
 	u.Describe(&st, rows)
+	st.LLDSOn = u.Policy.LLDSCoef > 0
 	st.visits = visits{total: u.visits(minis), told: u.OnTrajectory}
 	st.visits.add(0)
 	if u.Values != nil {
@@ -147,7 +154,8 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	st.Importance = importanceOf(rows, u.ImportanceCap)
 	if n := float64(st.Steps); n > 0 {
 		t := &st.Terms
-		for _, x := range []*float64{&t.Loss, &t.PG, &t.KL, &t.Entropy, &t.ClipFrac, &t.ClipFracLower, &t.Ratio, &t.K1,
+		for _, x := range []*float64{&t.Loss, &t.PG, &t.KL, &t.Entropy, &t.LLDS, &t.ClipFrac, &t.ClipFracLower,
+			&t.Ratio, &t.K1,
 			&t.K2, &t.K3, &st.GradNorm} {
 			*x /= n
 		}
@@ -217,11 +225,30 @@ func (u *Updater) Prepare(trajs []Trajectory) (rows []Row, err error) {
 	adv, ret := u.Estimator.Compute(batch)
 	for i := range rows {
 		rows[i].Advantage = gather(adv[i], batch[i].Mask)
+		rows[i].addBonus(&trajs[i])
 		if ret != nil {
 			rows[i].ret = gather(ret[i], batch[i].Mask)
 		}
 	}
 	return rows, nil
+}
+
+// addBonus numbers the turns of the trained ids and adds the bonus of each turn to their advantages.
+func (r *Row) addBonus(t *Trajectory) {
+	if t.Turn == nil {
+		return
+	}
+	for i, on := range t.Mask {
+		if on && i > 0 {
+			r.turn = append(r.turn, t.Turn[i])
+		}
+	}
+	if t.Bonus == nil {
+		return
+	}
+	for k, turn := range r.turn {
+		r.Advantage[k] += t.Bonus[turn]
+	}
 }
 
 // applyKL estimates the KL of a trajectory from the reference, token by token, and puts it where it counts: into the
@@ -262,6 +289,7 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 	zeroAdvantage := 0
 	for k, i := range mini {
 		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
+		counts.AddPreserved(rows[i].Advantage, rows[i].mask)
 		seqs[k] = trajs[i].sequence()
 		if rows[i].zeroAdvantage(policy) && !u.backwardAll {
 			seqs[k].NoGradient = true
@@ -280,8 +308,8 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 			return fmt.Errorf("trajectory %d has %d trained ids and %d recorded log-probs", mini[seq], n, len(r.old))
 		}
 		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.Advantage,
-			Entropy: widen(entropy),
-			DLogp:   make([]float64, n), DEntropy: make([]float64, n)}
+			Entropy: widen(entropy), Action: r.turn,
+			DLogp: make([]float64, n), DEntropy: make([]float64, n)}
 		if first && u.ImportanceCap > 0 {
 			r.correct(ar.New, u.ImportanceCap)
 		}
@@ -323,9 +351,9 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 }
 
 // zeroAdvantage reports that the loss has no gradient at a trajectory: every advantage is 0, and there is neither a KL
-// term nor an entropy bonus.
+// term nor an entropy bonus nor LLDS.
 func (r Row) zeroAdvantage(p algo.Policy) bool {
-	if r.ref != nil && p.KLCoef != 0 || p.EntropyCoef != 0 {
+	if r.ref != nil && p.KLCoef != 0 || p.EntropyCoef != 0 || p.LLDSCoef != 0 {
 		return false
 	}
 	for _, a := range r.Advantage {
