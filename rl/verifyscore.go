@@ -47,7 +47,7 @@ func (v *verifier) score(ctx context.Context, questions []data.Question, only []
 		if e.Group < 0 || e.Group >= len(questions) || only != nil && !slices.Contains(only, e.Group) {
 			return nil, fmt.Errorf("%s", verify.MismatchOf(e, "episode", "one", "none"))
 		}
-		e.Reward, e.Advantages = 0, nil
+		e.Reward, e.RewardParts, e.Advantages = 0, nil, nil
 		if err := v.asked(ctx, e, questions[e.Group]); err != nil {
 			return nil, err
 		}

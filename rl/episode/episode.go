@@ -60,6 +60,9 @@ type Turn struct {
 	Engine    string
 	Quality   string
 	Tau, Draw float64
+	// Gain is how much the documents raised the log-probability of the golden answer, set by the code that trains on
+	// the episode; nil where it was not measured.
+	Gain *float64
 }
 
 // Episode is one attempt at a question, with everything that is needed to repeat its part of a training step.
@@ -80,6 +83,8 @@ type Episode struct {
 	Err    string
 	// Reward is set by the code that scores the episode.
 	Reward float64
+	// RewardParts are what Reward is the sum of, by name; nil where it is one score.
+	RewardParts map[string]float64
 	// Advantages has one value for each sampled id, [PolicyTokens], in order; nil if the episode was not trained on. It
 	// is set by the code that trains on the episode.
 	Advantages []float32

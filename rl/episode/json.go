@@ -17,21 +17,22 @@ import (
 
 // lineEpisode is an episode in the form of episodes.jsonl. The order of the fields is the order in the file.
 type lineEpisode struct {
-	Step          int           `json:"step"`
-	Group         int           `json:"group"`
-	QuestionID    string        `json:"question_id"`
-	Rollout       int           `json:"rollout"`
-	Attempt       int           `json:"attempt"`
-	Status        Status        `json:"status"`
-	Error         string        `json:"error,omitempty"`
-	Question      string        `json:"question"`
-	GoldenAnswers []string      `json:"golden_answers"`
-	PromptIDs     idList        `json:"prompt_ids"`
-	Reward        float64       `json:"reward"`
-	Advantage     advantageList `json:"advantage,omitempty"`
-	Answer        *string       `json:"answer"`
-	Temperature   float64       `json:"temperature"`
-	Turns         []lineTurn    `json:"turns"`
+	Step          int                `json:"step"`
+	Group         int                `json:"group"`
+	QuestionID    string             `json:"question_id"`
+	Rollout       int                `json:"rollout"`
+	Attempt       int                `json:"attempt"`
+	Status        Status             `json:"status"`
+	Error         string             `json:"error,omitempty"`
+	Question      string             `json:"question"`
+	GoldenAnswers []string           `json:"golden_answers"`
+	PromptIDs     idList             `json:"prompt_ids"`
+	Reward        float64            `json:"reward"`
+	RewardParts   map[string]float64 `json:"reward_parts,omitempty"`
+	Advantage     advantageList      `json:"advantage,omitempty"`
+	Answer        *string            `json:"answer"`
+	Temperature   float64            `json:"temperature"`
+	Turns         []lineTurn         `json:"turns"`
 }
 
 // lineTurn is a turn in the form of episodes.jsonl. The fields of a search are left out of other turns.
@@ -48,6 +49,7 @@ type lineTurn struct {
 	Quality     *string     `json:"quality,omitempty"`
 	Tau         *float64    `json:"tau,omitempty"`
 	Draw        *float64    `json:"draw,omitempty"`
+	Gain        *float64    `json:"information_gain,omitempty"`
 	Observation string      `json:"observation,omitempty"`
 }
 
@@ -183,7 +185,7 @@ func (e *Episode) MarshalJSON() ([]byte, error) {
 	l := lineEpisode{Step: e.Step, Group: e.Group, QuestionID: e.QuestionID, Rollout: e.Rollout, Attempt: e.Attempt,
 		Status: e.Status, Error: e.Err,
 		Question: e.Question, GoldenAnswers: notNil(e.GoldenAnswers), PromptIDs: notNil(e.PromptIDs), Reward: e.Reward,
-		Advantage: e.Advantages, Temperature: e.Temperature,
+		RewardParts: e.RewardParts, Advantage: e.Advantages, Temperature: e.Temperature,
 		Turns: make([]lineTurn, len(e.Turns))}
 	if a, ok := e.Answer(); ok {
 		l.Answer = &a
@@ -226,7 +228,7 @@ func (t *Turn) line() (lineTurn, error) {
 	}
 	if t.Action == Search {
 		docs := notNil(t.Documents)
-		l.Query, l.Documents, l.Engine = &t.Content, &docs, t.Engine
+		l.Query, l.Documents, l.Engine, l.Gain = &t.Content, &docs, t.Engine, t.Gain
 		if t.Quality != "" {
 			l.Quality, l.Tau, l.Draw = &t.Quality, &t.Tau, &t.Draw
 		}
@@ -251,7 +253,7 @@ func (e *Episode) UnmarshalJSON(raw []byte) error {
 	*e = Episode{Step: l.Step, Group: l.Group, QuestionID: l.QuestionID, Rollout: l.Rollout, Attempt: l.Attempt,
 		Status: l.Status, Err: l.Error,
 		Question: l.Question, GoldenAnswers: l.GoldenAnswers, PromptIDs: l.PromptIDs, Reward: l.Reward,
-		Temperature: l.Temperature, Turns: make([]Turn, len(l.Turns))}
+		RewardParts: l.RewardParts, Temperature: l.Temperature, Turns: make([]Turn, len(l.Turns))}
 	if i := negative(e.PromptIDs); i >= 0 {
 		return fmt.Errorf("prompt_ids: id %d is %d: must not be negative", i, e.PromptIDs[i])
 	}
@@ -274,7 +276,7 @@ func (e *Episode) UnmarshalJSON(raw []byte) error {
 
 func (t *Turn) fill(l *lineTurn, answer *string) error {
 	*t = Turn{IDs: l.IDs, Mask: l.Mask, Logprobs: l.Logprobs, Prefill: l.Prefill, Text: l.Text, Action: l.Action,
-		Engine: l.Engine, Observation: l.Observation}
+		Engine: l.Engine, Observation: l.Observation, Gain: l.Gain}
 	if len(t.Mask) != len(t.IDs) || t.Logprobs != nil && len(t.Logprobs) != len(t.IDs) {
 		return fmt.Errorf("%d ids, %d mask, %d logprobs: the numbers must be equal", len(t.IDs), len(t.Mask),
 			len(t.Logprobs))

@@ -73,30 +73,32 @@ type Reward struct {
 	// Shuffled says that the caller must score against the golden answers of another question, which ShuffledGolds
 	// chooses. It is a negative control: its mean must not rise in training.
 	Shuffled bool
-	// FormatWeight is w in reward = (1-w) score + w format. 0: the reward is the score.
+	// FormatWeight is w in reward = (1-w) score + w format. 0: there is no format in it.
 	FormatWeight float64
+	// Shaping is added to that.
+	Shaping Shaping
 	// Scorer computes the score. A *Program must be closed after use.
 	Scorer Scorer
 }
 
-// Score gives the rewards of attempts, in order.
-func (r Reward) Score(ctx context.Context, attempts []Attempt) ([]float64, error) {
-	out, err := r.Scorer.Score(ctx, attempts)
+// Grade gives the rewards of attempts, in order.
+func (r Reward) Grade(ctx context.Context, attempts []Attempt) ([]Graded, error) {
+	scores, err := r.Scorer.Score(ctx, attempts)
 	if err != nil {
 		return nil, err
 	}
-	if len(out) != len(attempts) {
-		return nil, fmt.Errorf("reward %s: %d rewards for %d episodes: a Scorer must give one each", r.Name, len(out),
+	if len(scores) != len(attempts) {
+		return nil, fmt.Errorf("reward %s: %d rewards for %d episodes: a Scorer must give one each", r.Name,
+			len(scores),
 			len(attempts))
 	}
-	for i, v := range out {
+	out := make([]Graded, len(scores))
+	for i, v := range scores {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return nil, fmt.Errorf("reward %s: the reward of question %s is %v: rewards must be finite numbers", r.Name,
 				attempts[i].QuestionID, v)
 		}
-		if r.FormatWeight > 0 {
-			out[i] = (1-r.FormatWeight)*v + r.FormatWeight*Format(attempts[i])
-		}
+		out[i] = r.grade(attempts[i], v)
 	}
 	return out, nil
 }

@@ -23,8 +23,16 @@ func lookup(t *testing.T, name string) reward.Reward {
 
 func score(t *testing.T, name string, a ...reward.Attempt) []float64 {
 	t.Helper()
-	out, err := lookup(t, name).Score(context.Background(), a)
+	return rewards(t, lookup(t, name), a...)
+}
+
+func rewards(t *testing.T, r reward.Reward, a ...reward.Attempt) (out []float64) {
+	t.Helper()
+	graded, err := r.Grade(context.Background(), a)
 	require.NoError(t, err)
+	for _, g := range graded {
+		out = append(out, g.Reward)
+	}
 	return out
 }
 
@@ -107,14 +115,12 @@ func TestFormat(t *testing.T) {
 func TestScorer(t *testing.T) {
 	r := reward.Reward{Name: "mine",
 		Scorer: reward.Func(func(a reward.Attempt) float64 { return float64(len(*a.Answer)) })}
-	out, err := r.Score(context.Background(), []reward.Attempt{attempt("four"), attempt("")})
-	require.NoError(t, err)
-	require.Equal(t, []float64{4, 0}, out)
+	require.Equal(t, []float64{4, 0}, rewards(t, r, attempt("four"), attempt("")))
 	r.Scorer = reward.Func(func(reward.Attempt) float64 { return math.NaN() })
-	_, err = r.Score(context.Background(), []reward.Attempt{attempt("x")})
+	_, err := r.Grade(context.Background(), []reward.Attempt{attempt("x")})
 	require.ErrorContains(t, err, "reward mine: the reward of question q is NaN")
 	r.Scorer = short{}
-	_, err = r.Score(context.Background(), []reward.Attempt{attempt("x")})
+	_, err = r.Grade(context.Background(), []reward.Attempt{attempt("x")})
 	require.ErrorContains(t, err, "0 rewards for 1 episodes")
 }
 

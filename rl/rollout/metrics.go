@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/rl/episode"
@@ -14,6 +15,8 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 	n := float64(max(1, len(all)))
 	var reward, length, turns, valid, searches, useful, simulated, asked, empty, tau, answered, f1, em float64
 	lo, hi := 0.0, 0.0
+	parts := rundir.Metrics{}
+	logprobs := logprobMean{}
 	var withUseful, withNoisy answerShare
 	for i, e := range all {
 		reward += e.Reward / n
@@ -25,6 +28,9 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 		if i == 0 || e.Reward > hi {
 			hi = e.Reward
 		}
+		for name, v := range e.RewardParts {
+			parts["reward/part/"+name] += v / n
+		}
 		length += float64(e.PolicyTokens()) / n
 		turns += float64(len(e.Turns))
 		valid += float64(e.ValidActions())
@@ -33,6 +39,7 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 			answered += 1 / n
 		}
 		for _, t := range e.Turns {
+			logprobs.add(&t)
 			if t.Observation != "" && t.Action == episode.Search {
 				asked++
 				if len(t.Documents) == 0 {
@@ -62,9 +69,29 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 	if simulated > 0 {
 		m["search/tau"], m["search/useful_rate"] = tau/simulated, useful/simulated
 	}
+	maps.Copy(m, parts)
+	if logprobs.n > 0 {
+		m["rollout/logprob_mean"] = logprobs.sum / float64(logprobs.n)
+	}
 	withUseful.put(m, "search/useful_has_answer")
 	withNoisy.put(m, "search/noisy_has_answer")
 	return m
+}
+
+// logprobMean is the mean log-probability with which tokens were sampled: how likely the policy finds what it writes.
+type logprobMean struct {
+	sum float64
+	n   int
+}
+
+// add counts the sampled tokens of a turn.
+func (l *logprobMean) add(t *episode.Turn) {
+	for k, own := range t.Mask {
+		if own && k < len(t.Logprobs) {
+			l.sum += float64(t.Logprobs[k])
+			l.n++
+		}
+	}
 }
 
 // answerShare is the share of search results in which an accepted answer stands.

@@ -18,6 +18,8 @@ func OpenReward(c config.Reward, name string) (r reward.Reward, end func(), err 
 	if r.FormatWeight > 0 && c != (config.Reward{}) { // the zero configuration has the default
 		r.FormatWeight = c.FormatWeight
 	}
+	r.Shaping = reward.Shaping{NoSearch: c.NoSearchPenalty, NoAnswer: c.NoAnswerPenalty, Search: c.SearchPenalty,
+		Retrieval: c.RetrievalBonus}
 	if p, ok := r.Scorer.(*reward.Program); ok {
 		p.Workers, p.Timeout = c.Workers, c.Timeout
 		err, end = p.Start(), func() { p.Close() }
@@ -43,13 +45,13 @@ func Score(ctx context.Context, groups [][]*episode.Episode, questions []data.Qu
 			attempts = append(attempts, a)
 		}
 	}
-	rewards, err := rw.Score(ctx, attempts)
+	graded, err := rw.Grade(ctx, attempts)
 	if err != nil {
 		return err
 	}
 	for _, g := range groups {
 		for _, e := range g {
-			e.Reward, rewards = rewards[0], rewards[1:]
+			e.Reward, e.RewardParts, graded = graded[0].Reward, graded[0].Parts, graded[1:]
 		}
 	}
 	return nil
