@@ -2,11 +2,14 @@ package bundle
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/goccy/go-yaml"
 
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
@@ -263,4 +266,34 @@ func ofModel(name string) bool {
 		return true
 	}
 	return slices.Contains([]string{".safetensors", ".json", ".jinja"}, filepath.Ext(name))
+}
+
+// Recipe is the configuration in the YAML text settings with the places in the bundle for those of files, and without
+// the keys of left.
+func (p *Packer) Recipe(settings []byte, left ...string) ([]byte, error) {
+	var all, kept yaml.MapSlice
+	if err := yaml.UnmarshalWithOptions(settings, &all, yaml.UseOrderedMap()); err != nil {
+		return nil, fmt.Errorf("making the bundle's recipe: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, item := range all {
+		name := fmt.Sprint(item.Key)
+		if slices.Contains(left, name) {
+			continue
+		}
+		if place, ok := p.Places[name]; ok {
+			item.Value, seen[name] = place, true
+		}
+		kept = append(kept, item)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Places)) { // flags that had no value
+		if !seen[name] {
+			kept = append(kept, yaml.MapItem{Key: name, Value: p.Places[name]})
+		}
+	}
+	text, err := yaml.Marshal(kept)
+	if err != nil {
+		return nil, fmt.Errorf("making the bundle's recipe: %w", err)
+	}
+	return text, nil
 }

@@ -50,3 +50,25 @@ func TestPackLinks(t *testing.T) {
 	}
 	require.Equal(t, []string{"corpus/corpus/b.txt", "corpus/corpus/sub/a.txt"}, names)
 }
+
+// A recipe names the files of the bundle, those of flags without a value in the order of their names, and keeps the
+// rest as it is.
+func TestRecipe(t *testing.T) {
+	p := &Packer{Places: map[string]string{"model": "bundle:model", "simulation-llm": "bundle:sim",
+		"corpus": "bundle:corpus"}}
+	text, err := p.Recipe([]byte("# made by\nmodel: /home/x/m\nlr: 1e-06\noutput: o\ntopk: 5\n"), "output")
+	require.NoError(t, err)
+	require.Equal(t, "model: bundle:model\nlr: 1e-06\ntopk: 5\ncorpus: bundle:corpus\nsimulation-llm: bundle:sim\n",
+		string(text))
+	_, err = p.Recipe([]byte("a: [1"))
+	require.ErrorContains(t, err, "making the bundle's recipe: ")
+}
+
+func TestProgramRefuses(t *testing.T) {
+	_, err := Program(filepath.Join(t.TempDir(), "none"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	file := filepath.Join(t.TempDir(), "text")
+	require.NoError(t, os.WriteFile(file, []byte("no program"), 0o755))
+	_, err = Program(file)
+	require.ErrorContains(t, err, "is no executable of zerosearch: build one with ")
+}

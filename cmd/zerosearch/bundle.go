@@ -1,18 +1,13 @@
 package main
 
 import (
-	"debug/buildinfo"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/zerosearch-go/zerosearch/bundle"
 	"github.com/zerosearch-go/zerosearch/rl/config"
@@ -57,7 +52,11 @@ func (c *bundleCmd) Run(w *world) error {
 	if err := p.Collect(c.Options); err != nil {
 		return fmt.Errorf("making the bundle: %w", err)
 	}
-	recipe, err := c.recipe(w, p.Places)
+	settings, err := w.resolved()
+	if err != nil {
+		return err
+	}
+	recipe, err := p.Recipe(settings, bundleFlags...)
 	if err != nil {
 		return err
 	}
@@ -112,60 +111,19 @@ func (c *bundleCmd) check(w *world) error {
 
 // program is the executable to begin with, and what the manifest says of it.
 func (c *bundleCmd) program() (string, bundle.Manifest, error) {
-	m := bundle.Manifest{Version: version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	if c.Program == "" {
-		exe, err := os.Executable()
+	if c.Program != "" {
+		info, err := bundle.Program(c.Program)
 		if err != nil {
-			err = fmt.Errorf("making the bundle: finding this program: %w: name it with --program", err)
+			return "", bundle.Manifest{}, fmt.Errorf("making the bundle: --program: %w", err)
 		}
-		return exe, m, err
+		return c.Program, bundle.Manifest{Version: versionOf(strings.TrimPrefix(info.Main.Version, "v"), info),
+			Platform: bundle.Platform(info)}, nil
 	}
-	info, err := buildinfo.ReadFile(c.Program)
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return "", m, fmt.Errorf("making the bundle: --program: %w", err)
-	}
-	own, ok := debug.ReadBuildInfo()
-	if err != nil || ok && info.Main.Path != own.Main.Path {
-		return "", m, fmt.Errorf("making the bundle: --program %s is no executable of zerosearch: build one with go "+
-			"build ./cmd/zerosearch, GOOS and GOARCH set", c.Program)
-	}
-	set := map[string]string{}
-	for _, s := range info.Settings {
-		set[s.Key] = s.Value
-	}
-	m.Version, m.Platform = versionOf(strings.TrimPrefix(info.Main.Version, "v"), info), set["GOOS"]+"/"+set["GOARCH"]
-	return c.Program, m, nil
-}
-
-// recipe is the resolved configuration, with the places in the bundle for those of files.
-func (c *bundleCmd) recipe(w *world, places map[string]string) ([]byte, error) {
-	text, err := w.resolved()
-	var all, kept yaml.MapSlice
-	if err == nil {
-		err = yaml.UnmarshalWithOptions(text, &all, yaml.UseOrderedMap())
-	}
+	exe, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("making the bundle's recipe: %w", err)
+		err = fmt.Errorf("making the bundle: finding this program: %w: name it with --program", err)
 	}
-	for _, item := range all {
-		name := fmt.Sprint(item.Key)
-		if slices.Contains(bundleFlags, name) {
-			continue
-		}
-		if place, ok := places[name]; ok {
-			item.Value = place
-			delete(places, name)
-		}
-		kept = append(kept, item)
-	}
-	for name, place := range places { // flags that had no value
-		kept = append(kept, yaml.MapItem{Key: name, Value: place})
-	}
-	if text, err = yaml.Marshal(kept); err != nil {
-		return nil, fmt.Errorf("making the bundle's recipe: %w", err)
-	}
-	return text, nil
+	return exe, bundle.Manifest{Version: version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}, err
 }
 
 // print says what is in the bundle.

@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/serve"
-	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
 type generateCmd struct {
@@ -36,31 +33,6 @@ type generateCmd struct {
 	Frequency  float64           `name:"frequency-penalty" help:"Taken off the logit for every time that the id was generated." default:"0"`
 
 	Seed uint64 `name:"seed" help:"Seed of sampling." default:"1"`
-}
-
-type generateRequest struct {
-	chat
-	IDs  []int32 `json:"ids"`
-	Text *string `json:"text"`
-}
-
-// UnmarshalJSON reads the fields above, and the chat's. A parameter of sampling is none: it is the same for all lines.
-func (r *generateRequest) UnmarshalJSON(b []byte) error {
-	type fields generateRequest // without this method
-	if err := json.Unmarshal(b, (*fields)(r)); err != nil {
-		return err
-	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(b, &all); err != nil {
-		return err
-	}
-	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if !requestFields[key] && key != "prompt" && serve.IsParameter(key) {
-			return fmt.Errorf(
-				"a line of generate has no %q: what all lines share is given by flags (see generate --help)", key)
-		}
-	}
-	return r.readVars(b)
 }
 
 type generateAnswer struct {
@@ -159,31 +131,6 @@ func (c *generateCmd) one(w *world, s *served) error {
 	}
 	fmt.Fprintln(w.out, end())
 	return nil
-}
-
-// encode makes ids of what a request holds.
-func (s *served) encode(ids []int32, text *string, c *chat) ([]int32, error) {
-	switch {
-	case ids != nil:
-		return ids, nil
-	case text == nil && c.Messages == nil:
-		return nil, fmt.Errorf("the request has neither ids nor text nor messages")
-	}
-	if err := needTokenizer(s); err != nil {
-		return nil, err
-	}
-	tok := s.model.Tokenizer
-	if c.Messages == nil {
-		return tok.Encode(*text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
-	}
-	if s.model.Template == nil {
-		return nil, fmt.Errorf("the model has no chat template: give --chat-template FILE, or send {\"text\"}")
-	}
-	in, err := c.input(true)
-	if err != nil {
-		return nil, err
-	}
-	return tok.EncodeChat(s.model.Template, in)
 }
 
 func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64,

@@ -8,6 +8,18 @@ import (
 	"github.com/alecthomas/kong"
 )
 
+type helpCmd struct {
+	Verb []string `arg:"" optional:"" help:"The verb; none: all verbs."`
+}
+
+// helpArgs turns "help VERB" into "VERB --help".
+func helpArgs(args []string) []string {
+	if len(args) == 0 || args[0] != "help" || len(args) == 2 && strings.HasPrefix(args[1], "-") {
+		return args
+	}
+	return append(args[1:len(args):len(args)], "--help")
+}
+
 // manyFlags is the number of flags from which on the help of a verb has a heading for each subject.
 const manyFlags = 20
 

@@ -3,7 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
+	"github.com/zerosearch-go/zerosearch/serve"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -61,4 +64,55 @@ func (c *chat) input(generation bool) (tokenizer.ChatInput, error) {
 		}
 	}
 	return in, nil
+}
+
+// generateRequest is text, ids or a chat to go on with.
+type generateRequest struct {
+	chat
+	IDs  []int32 `json:"ids"`
+	Text *string `json:"text"`
+}
+
+// UnmarshalJSON reads the fields above, and the chat's. A parameter of sampling is none: it is the same for all lines.
+func (r *generateRequest) UnmarshalJSON(b []byte) error {
+	type fields generateRequest // without this method
+	if err := json.Unmarshal(b, (*fields)(r)); err != nil {
+		return err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if !requestFields[key] && key != "prompt" && serve.IsParameter(key) {
+			return fmt.Errorf(
+				"a line of generate has no %q: what all lines share is given by flags (see generate --help)", key)
+		}
+	}
+	return r.readVars(b)
+}
+
+// encode makes ids of what a request holds.
+func (s *served) encode(ids []int32, text *string, c *chat) ([]int32, error) {
+	switch {
+	case ids != nil:
+		return ids, nil
+	case text == nil && c.Messages == nil:
+		return nil, fmt.Errorf("the request has neither ids nor text nor messages")
+	}
+	if err := needTokenizer(s); err != nil {
+		return nil, err
+	}
+	tok := s.model.Tokenizer
+	if c.Messages == nil {
+		return tok.Encode(*text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+	}
+	if s.model.Template == nil {
+		return nil, fmt.Errorf("the model has no chat template: give --chat-template FILE, or send {\"text\"}")
+	}
+	in, err := c.input(true)
+	if err != nil {
+		return nil, err
+	}
+	return tok.EncodeChat(s.model.Template, in)
 }
