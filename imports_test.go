@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"rl/sft":      {"rl/config", "rl/roles", "rl/rundir", "rl/data", "engine", "model", "kernels", "tokenizer"},
 	"rl/health":   {},
 	"rl/verify":   {"rl/episode", "rl/rundir", "kernels", "safetensors"},
-	"rl/report":   {"rl/health", "rl/episode", "rl/rundir", "tokenizer"},
+	"rl/report":   {"rl/config", "rl/health", "rl/episode", "rl/rundir", "tokenizer"},
 	"rl/eval":     {"rl/reward", "rl/episode", "rl/thought", "rl/search", "rl/data", "rl/rundir", "num"},
 	"rl/harvest":  {"rl/episode", "rl/search", "rl/data", "rl/reward"},
 	"rl/shards":   {"rl/data"},

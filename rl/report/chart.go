@@ -105,6 +105,12 @@ type chart struct {
 	metrics        []string
 }
 
+// PlotWidth is the width of the plot.
+func (c chart) PlotWidth() float64 { return c.Right - c.Left }
+
+// PlotHeight is the height of the plot.
+func (c chart) PlotHeight() float64 { return c.Bottom - c.Top }
+
 // curve is one line of a chart.
 type curve struct {
 	Label, Now string      // name, and latest value

@@ -9,14 +9,43 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 )
 
-// shown is the number of best and of worst episodes of a step on the page.
-const shown = 4
+const (
+	shown        = 4 // best and worst episodes of a step on the page
+	browsed      = 8 // episodes of a step among those to browse
+	browsedSteps = 8 // steps whose episodes can be browsed, at least, in a run that has so many
+)
 
-// stepEpisodes holds the best and the worst episodes of one step. Each list has at most one episode for each question.
+// stepEpisodes holds the best and the worst episodes of one step, each list with at most one episode for each question,
+// and the first ones.
 type stepEpisodes struct {
 	step        int
 	count       int
 	best, worst []candidate
+	some        []candidate
+}
+
+// keptSteps are steps at equal distances, whose episodes can be browsed.
+type keptSteps struct {
+	steps  []*stepEpisodes
+	seen   int // steps so far
+	stride int // every how many of them one is kept; 0: 1
+}
+
+// add keeps a step that has begun, or not.
+func (k *keptSteps) add(s *stepEpisodes) {
+	k.stride = max(1, k.stride)
+	if k.seen++; (k.seen-1)%k.stride != 0 {
+		return
+	}
+	k.steps = append(k.steps, s)
+	if len(k.steps) < 2*browsedSteps {
+		return
+	}
+	k.stride *= 2
+	for i := range browsedSteps {
+		k.steps[i] = k.steps[2*i]
+	}
+	k.steps = k.steps[:browsedSteps]
 }
 
 // candidate is a line of episodes.jsonl with the values by which it is ranked.
@@ -41,10 +70,12 @@ func (r *Run) readEpisode(line []byte) {
 	r.count++
 	if r.first == nil {
 		r.first = &stepEpisodes{step: c.Step}
+		r.kept.add(r.first)
 	}
 	if r.last == nil || c.Step != r.last.step {
 		if r.last = r.first; c.Step != r.first.step {
 			r.last = &stepEpisodes{step: c.Step}
+			r.kept.add(r.last)
 		}
 	}
 	r.last.add(c, line)
@@ -54,6 +85,10 @@ func (s *stepEpisodes) add(c candidate, line []byte) {
 	s.count++
 	s.best = place(s.best, c, line, 1)
 	s.worst = place(s.worst, c, line, -1)
+	if len(s.some) < browsed {
+		c.line = bytes.Clone(line)
+		s.some = append(s.some, c)
+	}
 }
 
 // place inserts c into a list of at most shown episodes. The list is sorted by reward: falling for sign 1, rising for

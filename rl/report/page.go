@@ -49,6 +49,9 @@ type page struct {
 	Charts, More  []chart
 	Evals         []table
 	StepViews     []stepView
+	Browse        []episodeView
+	BrowseSteps   []int  // the steps of Browse, the latest first
+	Settings      []fact // those that are not the defaults
 	Config        string
 }
 
@@ -85,6 +88,9 @@ type episodeList struct {
 // episodeView holds the values of an episode on the page.
 type episodeView struct {
 	Key          string // identifies the episode when the page is refreshed
+	Open         bool
+	Step         int
+	Kind         string // right, wrong or none (no answer)
 	Question     string
 	Gold         []string
 	Answer       string
@@ -169,6 +175,8 @@ func (r *Run) page() *page {
 	p.Large, p.Charts, p.More = r.charts()
 	p.Evals = r.tables()
 	p.StepViews = r.stepViews()
+	p.Browse, p.BrowseSteps = r.browse()
+	p.Settings = r.settings()
 	return p
 }
 
@@ -319,7 +327,9 @@ func (r *Run) stepViews() (out []stepView) {
 			view := episodeList{Title: l.title}
 			for _, c := range l.list {
 				if e := new(episode.Episode); json.Unmarshal(c.line, e) == nil {
-					view.Episodes = append(view.Episodes, r.view(e, fmt.Sprintf("e%d", c.order)))
+					v := r.view(e, fmt.Sprintf("%d-%d-e%d", len(out), len(m.Lists), c.order))
+					v.Open = len(out) == 0 && len(view.Episodes) == 0
+					view.Episodes = append(view.Episodes, v)
 				}
 			}
 			if len(view.Episodes) > 0 {
@@ -340,12 +350,37 @@ func (r *Run) stepViews() (out []stepView) {
 	return out
 }
 
+// browse gives episodes of steps at equal distances and of the latest step, the latest step first, without their
+// tokens.
+func (r *Run) browse() (out []episodeView, steps []int) {
+	kept := r.kept.steps
+	if n := len(kept); n > 0 && kept[n-1] != r.last {
+		kept = append(kept[:n:n], r.last)
+	}
+	for _, s := range slices.Backward(kept) {
+		steps = append(steps, s.step)
+		for _, c := range s.some {
+			if e := new(episode.Episode); json.Unmarshal(c.line, e) == nil {
+				v := r.view(e, fmt.Sprintf("b%d", c.order))
+				v.Spans, v.Prompt, v.Cut = texts(e), "", false
+				out = append(out, v)
+			}
+		}
+	}
+	return out, steps
+}
+
 func (r *Run) view(e *episode.Episode, key string) episodeView {
-	v := episodeView{Key: key, Question: e.Question, Gold: e.GoldenAnswers,
+	v := episodeView{Key: key, Step: e.Step, Kind: "none", Question: e.Question, Gold: e.GoldenAnswers,
 		Status: strings.ReplaceAll(string(e.Status), "_", " "), Reward: number(e.Reward), Good: e.Reward > 0,
 		PromptTokens: len(e.PromptIDs), Trained: e.PolicyTokens(), Searches: e.Searches(), Spans: spans(e, r.tok),
 		Cut: r.tok != nil}
-	v.Answer, v.Answered = e.Answer()
+	if v.Answer, v.Answered = e.Answer(); v.Answered {
+		v.Kind = "wrong"
+		if e.Reward > 0 {
+			v.Kind = "right"
+		}
+	}
 	if r.tok != nil {
 		v.Prompt = r.tok.Decode(e.PromptIDs, false)
 	}

@@ -115,6 +115,44 @@ func TestPick(t *testing.T) {
 	require.Equal(t, 15, r.count)
 }
 
+// Episodes of steps at equal distances, the latest step among them, can be browsed.
+func TestBrowse(t *testing.T) {
+	r := Watch(t.TempDir())
+	steps := func() []int { _, s := r.browse(); return s }
+	for step := 1; step <= 37; step++ {
+		for i := range browsed + 2 {
+			e := play(step, "q", float64(i%2), "d", "a")
+			r.readEpisode([]byte(strings.TrimSpace(lines(t, e))))
+		}
+		switch step {
+		case 3:
+			require.Equal(t, []int{3, 2, 1}, steps())
+		case 16:
+			require.Equal(t, []int{16, 15, 13, 11, 9, 7, 5, 3, 1}, steps())
+		}
+	}
+	require.Equal(t, []int{37, 33, 29, 25, 21, 17, 13, 9, 5, 1}, steps())
+	list, _ := r.browse()
+	require.Len(t, list, 10*browsed)
+	require.Equal(t, 37, list[0].Step)
+	require.Equal(t, "wrong", list[0].Kind)
+	require.Equal(t, "right", list[1].Kind)
+	for _, s := range list[0].Spans {
+		require.False(t, s.HasLogprob, "tokens are left out")
+	}
+}
+
+// Settings are listed that are not the defaults of training.
+func TestSettings(t *testing.T) {
+	r := Watch(t.TempDir())
+	put(t, r.dir, "config.yaml",
+		"model: m\nlr: 2e-4\nn: 5\ntrain-batch-size: 3\nkl-coef: 0.001\nkeep-best: false\nbetas: [0.9, 0.999]\n"+
+			"eps: 1e-08\nserper-key: x\nepochs: 2\n")
+	require.NoError(t, r.readConfig())
+	require.Equal(t, []fact{{"epochs", "2"}, {"lr", "2e-4"}, {"model", "m"}, {"serper-key", "(hidden)"},
+		{"train-batch-size", "3"}}, r.settings())
+}
+
 // A growing file is read line by line, complete lines only, and from the start again when a resumed run has cut it.
 func TestTail(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")

@@ -36,6 +36,7 @@ type Run struct {
 	count      int           // episodes read
 	first      *stepEpisodes // of the first step, nil before there is one
 	last       *stepEpisodes // of the latest step
+	kept       keptSteps     // for browsing
 	damaged    int           // lines that could not be read
 	evals      []evaluation
 	tok        *tokenizer.Tokenizer
@@ -71,7 +72,10 @@ func (r *Run) refresh() (version int, err error) {
 	defer r.mu.Unlock()
 	before := [2]int64{r.metrics.at, r.episodes.at}
 	if err := errors.Join(r.readConfig(), r.metrics.read(r.readRow, func() { r.rows = nil }),
-		r.episodes.read(r.readEpisode, func() { r.first, r.last, r.count = nil, nil, 0 })); err != nil {
+		r.episodes.read(r.readEpisode, func() {
+			r.first, r.last, r.count, r.kept = nil, nil, 0,
+				keptSteps{}
+		})); err != nil {
 		return r.version, fmt.Errorf("reading the run %s: %w", r.dir, err)
 	}
 	if before != [2]int64{r.metrics.at, r.episodes.at} || r.version == 0 {
