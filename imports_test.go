@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"engine":      {"model", "kernels", "safetensors", "num"},
 	"rl":          {"engine", "model", "kernels", "tokenizer", "safetensors", "num"},
 	"rl/algo":     {},
-	"rl/config":   {"engine", "kernels", "rl/algo", "rl/reward", "rl/search"},
+	"rl/config":   {"engine", "kernels", "rl/algo", "rl/health", "rl/reward", "rl/search"},
 	"rl/reward":   {"num"},
 	"rl/data":     {"model/hub", "num"},
 	"rl/thought":  {},

@@ -17,7 +17,8 @@ import (
 // due reports whether a checkpoint of step is to be written, stop aside.
 func (t *Trainer) due(step int) bool {
 	s := &t.Config.Schedule
-	return step == s.TotalSteps || s.SaveEvery > 0 && step%s.SaveEvery == 0 || s.KeepBest && t.state.BestStep == step
+	return step == s.TotalSteps || s.SaveEvery > 0 && step%s.SaveEvery == 0 || t.Config.KeepsBest() &&
+		t.state.BestStep == step
 }
 
 // save writes a checkpoint and clears older ones away.
@@ -86,7 +87,7 @@ func (t *Trainer) load(ctx context.Context, dir string) error {
 func (t *Trainer) tidy() error {
 	s := &t.Config.Schedule
 	best := t.Out.Checkpoint(t.state.BestStep)
-	if _, err := os.Stat(best); err == nil && s.KeepBest {
+	if _, err := os.Stat(best); err == nil && t.Config.KeepsBest() {
 		if err := disk.Link(filepath.Base(best), filepath.Join(t.Out.Dir, "checkpoints", "best")); err != nil {
 			return fmt.Errorf("marking the best checkpoint: %w", err)
 		}
@@ -96,7 +97,7 @@ func (t *Trainer) tidy() error {
 	}
 	steps := rundir.Steps(t.Out.Dir)
 	for _, old := range steps[:max(0, len(steps)-s.KeepLast)] {
-		if s.KeepBest && old == t.state.BestStep {
+		if t.Config.KeepsBest() && old == t.state.BestStep {
 			continue
 		}
 		if err := disk.RemoveDir(t.Out.Checkpoint(old)); err != nil {

@@ -48,10 +48,12 @@ func machineUse(m rundir.Metrics, cpu, wall time.Duration) {
 	}
 }
 
-// evaluate measures the policy greedily on the held-out questions, every EvalEvery steps and at the end.
+// evaluate measures the policy greedily on the held-out questions, if that is due: before the first step, every
+// EvalEvery steps and at the end.
 func (t *Trainer) evaluate(ctx context.Context, step int, m rundir.Metrics) error {
 	every := t.Config.Data.EvalEvery
-	if len(t.Data.Eval) == 0 || step != t.Config.Schedule.TotalSteps && (every <= 0 || step%every != 0) {
+	due := step == 0 || step == t.Config.Schedule.TotalSteps || every > 0 && step%every == 0
+	if len(t.Data.Eval) == 0 || !due {
 		return nil
 	}
 	w := t.worker()
@@ -70,7 +72,8 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m rundir.Metrics) erro
 	m[health.HeldOutQuestions] = float64(len(all))
 	for _, s := range rollout.Report(all, sources) {
 		m["val/"+s.Source+"/f1"], m["val/"+s.Source+"/em"], m["val/"+s.Source+"/sub_em"] = s.F1, s.EM, s.SubEM
-		if f1 := s.F1; s.Source == "all" && (f1 > t.state.Best || t.state.BestStep == 0) {
+		if f1 := s.F1; s.Source == "all" && step > 0 &&
+			(f1 > t.state.Best || t.state.BestStep == 0) {
 			t.state.Best, t.state.BestStep, t.state.HeldOut = f1, step, t.heldOut()
 		}
 	}

@@ -40,7 +40,9 @@ type Trainer struct {
 	From      int         // steps done before this process
 	Notes     []string    // what the user should know about how the run began
 
-	OnStep func(step int, m rundir.Metrics, groups [][]*episode.Episode)
+	// OnStart is told how the policy answers the held-out questions before the first step, if there are any.
+	OnStart func(m rundir.Metrics)
+	OnStep  func(step int, m rundir.Metrics, groups [][]*episode.Episode)
 	// OnNote is told what is worth knowing while a run is under way, such as why a GPU's passes are not recorded; it
 	// may be called from another goroutine. nil: nobody is told.
 	OnNote func(text string)
@@ -64,6 +66,8 @@ type Trainer struct {
 	onProgress  func(Progress) // nil: nobody is told
 	opened      int            // models
 
+	alarms       alarms
+	stopped      *Stopped       // by the last step; nil: the run goes on
 	saved        *savedRollout  // of the next step; nil: it is made
 	rolledOut    int            // the step whose rollout the run directory holds
 	beforeUpdate int            // see RolloutSaved
@@ -94,13 +98,20 @@ const (
 )
 
 // Run does all steps that are not done. When ctx ends, it stops after the update under way, or before it, with its
-// rollout saved, if it has not begun. last is the last step done; it is saved.
+// rollout saved, if it has not begun. When a threshold of Schedule.StopWhen is crossed, the error is a *Stopped. last
+// is the last step done; it is saved.
 func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 	defer func() { err = config.Error(err) }()
 	if err := t.complete(ctx); err != nil {
 		return t.From, err
 	}
 	t.stop = ctx
+	if err := t.openAlarms(); err != nil {
+		return t.From, err
+	}
+	if err := t.evaluateStart(ctx); err != nil {
+		return t.From, err
+	}
 	total := max(t.Config.Schedule.TotalSteps, t.From)
 	for step := t.From + 1; step <= total; step++ {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
@@ -117,13 +128,17 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 				"lower --lr (--resume DIR --force)", step, t.skippedSteps, step-t.skippedSteps+1)
 		}
 		stop := ctx.Err() != nil
-		if stop || t.due(step) {
+		if stop || t.stopped != nil || t.due(step) {
 			if err := t.save(step); err != nil {
 				return step, err
 			}
 		}
-		if stop && step < total {
+		switch {
+		case step == total:
+		case stop:
 			return step, ctx.Err()
+		case t.stopped != nil:
+			return step, t.stopped
 		}
 	}
 	return total, nil
@@ -204,6 +219,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	if err := t.track(step, m); err != nil {
 		return err
 	}
+	t.stopped = t.judge(step, m)
 	if t.OnStep != nil {
 		t.OnStep(step, m, s.Groups)
 	}

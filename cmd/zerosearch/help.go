@@ -52,9 +52,10 @@ var flagGroups = []flagGroup{
 		"sim-enable-thinking simulation-temperature simulation-max-tokens start-threshold end-threshold curriculum " +
 		"curriculum-goal noise-rate remote-url remote-model remote-prompt google-url wiki-url search-cache " +
 		"search-tries search-timeout search-concurrency search-episodes google-price machine-price remote-price"},
-	{"algorithm", "Algorithm:", "algo reward format-weight reward-workers reward-timeout ppo-mini-batch-size " +
+	{"algorithm", "Algorithm:", "algo reward format-weight no-search-penalty no-answer-penalty " +
+		"search-penalty retrieval-bonus reward-workers reward-timeout ppo-mini-batch-size " +
 		"ppo-epochs clip-low clip-high dual-clip loss-agg-mode kl-coef kl-in kl-type kl-target kl-horizon " +
-		"no-reference entropy-coef rollout-is rollout-is-threshold gamma lam cliprange-value critic-warmup " +
+		"no-reference entropy-coef llds-coef rollout-is rollout-is-threshold gamma lam cliprange-value critic-warmup " +
 		"overlong-buffer overlong-penalty overlong-limit"},
 	{"optimizer", "Optimizer:", "lr lr-schedule warmup-ratio weight-decay betas eps max-grad-norm batch-size epochs " +
 		"steps critic-lr critic-lr-warmup-ratio micro-batch-tokens recompute"},
@@ -62,7 +63,7 @@ var flagGroups = []flagGroup{
 		"repetitions peer pairs no-warmup"},
 	{"server", "Server:", "host port api-key allow-origin max-queue max-body drain-timeout"},
 	{"run", "Run:", "out episodes output with-model program for memory total-steps save-every keep-last keep-best " +
-		"save-dtype resume force replay dry-run ui seed device threads cpuprofile config json verbose help version"},
+		"stop-when save-dtype resume force replay dry-run ui seed device threads cpuprofile config json verbose help version"},
 }
 
 // verbHelp is what the help of a verb has besides the table of its flags.

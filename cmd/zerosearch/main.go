@@ -64,11 +64,15 @@ const (
 	exitDone        = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitStopped     = 3
 	exitInterrupted = 130
 )
 
 // errInterrupted says that work stopped early, and was saved, because the user asked for it.
 var errInterrupted = errors.New("interrupted")
+
+// errStopped says that a run ended early, and was saved, because it crossed a threshold that the user named.
+var errStopped = errors.New("stopped")
 
 func main() {
 	debug.SetTraceback("none") // what even recover cannot catch is one line too; GOTRACEBACK=all shows more
@@ -176,6 +180,8 @@ func (w *world) report(err error) int {
 		return exitDone
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case errors.Is(err, errStopped):
+		return exitStopped
 	case errors.Is(err, context.Canceled) && w.ctx.Err() != nil:
 		w.log.line("interrupted")
 		return exitInterrupted

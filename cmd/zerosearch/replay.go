@@ -28,6 +28,10 @@ func (c *trainCmd) replay(w *world) error {
 	if err := o.CheckGiven(); err != nil {
 		return usageError{err}
 	}
+	if o.Schedule.StopWhen != "" {
+		return usagef("--stop-when is of no use with --replay: a replay does what was recorded")
+	}
+	c.loraRate(w)
 	var part replaySection
 	if err := section(c.Config, "replay", &part); err != nil {
 		return usageError{err}

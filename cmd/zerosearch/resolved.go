@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 
@@ -23,6 +24,24 @@ func (w *world) given(name string) bool {
 	for _, p := range w.flags.Path {
 		if p.Flag != nil && !p.Resolved && p.Flag.Name == name {
 			return true
+		}
+	}
+	return false
+}
+
+// chosen says whether a flag of this name has a value from the user: on the command line, in the environment or in
+// --config.
+func (w *world) chosen(name string) bool {
+	for _, p := range w.flags.Path {
+		if p.Flag != nil && p.Flag.Name == name {
+			return true
+		}
+	}
+	for _, group := range w.flags.Selected().AllFlags(true) {
+		for _, f := range group {
+			if f.Name == name && slices.ContainsFunc(f.Envs, func(env string) bool { return os.Getenv(env) != "" }) {
+				return true
+			}
 		}
 	}
 	return false

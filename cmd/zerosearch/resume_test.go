@@ -58,7 +58,9 @@ func TestLastEvaluation(t *testing.T) {
 	}
 	for range 2 {
 		mustRun(t, "", args(out, "2", "--resume", "auto")...)
-		require.Contains(t, metricsOf(t, out)[1], "val/all/f1")
+		require.Contains(t, metricsOf(t, out)[0], "val/all/f1", "before the first step")
+		require.NotContains(t, metricsOf(t, out)[1], "val/all/f1")
+		require.Contains(t, metricsOf(t, out)[2], "val/all/f1")
 		require.Equal(t, metricsOf(t, whole), metricsOf(t, out))
 		sameTree(t, rundir.Checkpoint(whole, 2), rundir.Checkpoint(out, 2))
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -48,12 +47,12 @@ func (v *runView) begin(t *rl.Trainer, total int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.t, v.total, v.began, v.shown = t, total, time.Now(), time.Now()
-	t.OnStep, t.OnNote = v.step, v.w.note
+	t.OnStart, t.OnStep, t.OnNote = v.start, v.step, v.w.note
 	v.clock.start(t.From, total)
 	if t.From < total {
 		v.w.finish(v.clock.finishing)
 	}
-	v.steps = stepsSoFar(t.Out.Dir)
+	v.steps = health.ReadSteps(t.Out.Dir)
 	v.cost = costOf(v.steps)
 }
 
@@ -149,6 +148,15 @@ func (v *runView) live(width int) string {
 	}
 }
 
+// start shows how the policy does before the first step.
+func (v *runView) start(m rundir.Metrics) {
+	v.mu.Lock()
+	v.steps = append(v.steps, health.Step{Metrics: m})
+	v.mu.Unlock()
+	v.cost = v.cost.Add(rollout.StepCost(m))
+	v.heldOut(0, m)
+}
+
 // step shows a step's numbers.
 func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) {
 	v.clock.step(step)
@@ -214,15 +222,15 @@ func (v *runView) heldOut(step int, m rundir.Metrics) {
 	}
 	text := fmt.Sprintf("step %d: held-out questions: f1 %.3f  em %.3f  sub_em %.3f", step, f1, m["val/all/em"],
 		m["val/all/sub_em"])
-	best, at := 0.0, 0
+	best, at := 0.0, -1
 	for _, s := range v.steps {
-		if old, ok := s.Metrics[health.HeldOutF1]; ok && s.Step < step && (at == 0 || old > best) {
+		if old, ok := s.Metrics[health.HeldOutF1]; ok && s.Step < step && (at < 0 || old > best) {
 			best, at = old, s.Step
 		}
 	}
 	colour := 0
 	switch {
-	case at == 0:
+	case at < 0:
 	case f1 > best:
 		text, colour = text+fmt.Sprintf("  ▲ %.3f above the best so far (step %d)", f1-best, at), 32
 	case f1 < best:
@@ -231,20 +239,6 @@ func (v *runView) heldOut(step int, m rundir.Metrics) {
 		text += fmt.Sprintf("  equal to the best (step %d)", at)
 	}
 	v.w.log.line("%s", v.w.log.paint(colour, text))
-}
-
-// stepsSoFar are the steps that a run directory records: those before a resumed run goes on.
-func stepsSoFar(dir string) (steps []health.Step) {
-	text, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
-	if err != nil {
-		return nil // there are none
-	}
-	for line := range strings.Lines(string(text)) {
-		if s, err := health.Parse([]byte(line)); err == nil {
-			steps = append(steps, s)
-		}
-	}
-	return steps
 }
 
 // episodePeriod is how often an episode is shown.

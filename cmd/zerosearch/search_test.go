@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
@@ -116,7 +117,7 @@ func TestEngineGone(t *testing.T) {
 	mustRun(t, "", args(out, "--resume", "auto")...)
 	require.Zero(t, wiki.left.Load(), "all answers but one were kept")
 	sameRun(t, whole, out, "step-5")
-	require.Equal(t, costOf(stepsSoFar(whole)).Queries, costOf(stepsSoFar(out)).Queries)
+	require.Equal(t, costOf(health.ReadSteps(whole)).Queries, costOf(health.ReadSteps(out)).Queries)
 }
 
 // An interrupt while a server does not answer at all does not wait for all tries: the step under way is given up, and

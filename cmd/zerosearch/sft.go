@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/report"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/sft"
@@ -36,6 +37,10 @@ func (c *sftCmd) Run(w *world) (err error) {
 	w.keepsGoing()
 	if err := c.check(w); err != nil {
 		return err
+	}
+	lora := c.Options.LoRAR > 0 || c.Options.Adapter != ""
+	if note := config.LoRARate(&c.Options.LR, lora, w.chosen("lr")); note != "" {
+		w.log.line("note: %s", note)
 	}
 	folder, err := w.openRun(c.Options.Out, c.Options.Resume)
 	if err != nil {

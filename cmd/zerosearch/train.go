@@ -103,6 +103,7 @@ func (c *trainCmd) check(w *world) error {
 	if err := c.simFlags.check(&o.Search); err != nil {
 		return err
 	}
+	c.loraRate(w)
 	if (c.IP != "" || c.Port != "") && o.Search.RemoteURL == "" {
 		w.log.line("note: IP and PORT are not needed: the simulator (--simulation-llm) runs in this process")
 	}
@@ -111,6 +112,14 @@ func (c *trainCmd) check(w *world) error {
 			"note: NUM_GPUS_PER_NODE is not used: --device and --sim-device name the GPUs of policy and simulator")
 	}
 	return nil
+}
+
+// loraRate chooses the learning rate of an adapter where the user did not.
+func (c *trainCmd) loraRate(w *world) {
+	p := &c.Options.Policy
+	if note := config.LoRARate(&c.Options.Optim.LR, p.LoRAR > 0 || p.Adapter != "", w.chosen("lr")); note != "" {
+		w.log.line("note: %s", note)
+	}
 }
 
 // train runs to the end or to the interrupt.
@@ -142,6 +151,13 @@ func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, pa
 			return errInterrupted
 		}
 		return w.interrupted("train", s.Out, last)
+	}
+	var stopped *rl.Stopped
+	if errors.As(err, &stopped) {
+		w.log.line("%s", config.InFlags(stopped.Error()))
+		w.log.line("the step is saved. To go on all the same:")
+		w.goOn("train", s.Out)
+		return errStopped
 	}
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 )
 
@@ -52,9 +53,17 @@ type Data struct {
 	FilterOverlong bool     `name:"filter-overlong-prompts" help:"Leave out questions whose prompt exceeds --max-start-length, instead of refusing them."`
 	EvalData       string   `name:"eval-data" resume:"free" help:"Held-out questions, evaluated greedily." placeholder:"FILE"`
 	EvalSplit      float64  `name:"eval-split" help:"Hold out so many questions of --data, or below 1 this share of them; 0: none." default:"0"`
-	EvalEvery      int      `name:"eval-every" resume:"free" help:"Evaluate every N steps; 0: at the end only." default:"0"`
+	EvalEvery      int      `name:"eval-every" resume:"free" help:"Evaluate every N steps, besides before the first and after the last; 0: only then." default:"0"`
 	EvalLimit      int      `name:"eval-limit" resume:"free" help:"At most N held-out questions; 0: all." default:"0"`
 	NoShuffle      bool     `name:"no-shuffle" help:"Take the questions in file order."`
+}
+
+// HasHeldOut reports whether questions are held out.
+func (d *Data) HasHeldOut() bool { return d.EvalData != "" || d.EvalSplit != 0 }
+
+// KeepsBest reports whether the checkpoint with the best held-out F1 is saved and kept.
+func (c *Config) KeepsBest() bool {
+	return c.Data.HasHeldOut() && (c.Schedule.KeepBest == nil || *c.Schedule.KeepBest)
 }
 
 // Rollout bounds an episode.
@@ -75,7 +84,7 @@ type Rollout struct {
 
 // Optim is the optimizer.
 type Optim struct {
-	LR               float64   `name:"lr" help:"Learning rate." default:"1e-6"`
+	LR               float64   `name:"lr" help:"Learning rate. Where it is not given, an adapter (--lora-r, --adapter) has ten times the default." default:"1e-6"`
 	Betas            []float64 `name:"betas" help:"AdamW's decay rates." default:"0.9,0.999"`
 	Eps              float64   `name:"eps" help:"AdamW's epsilon." default:"1e-8"`
 	WeightDecay      float64   `name:"weight-decay" help:"Decoupled weight decay, on every parameter." default:"0.01"`
@@ -91,7 +100,8 @@ type Schedule struct {
 	TotalSteps int    `name:"total-steps" resume:"free" help:"Updates of the run." default:"203"`
 	SaveEvery  int    `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"50"`
 	KeepLast   int    `name:"keep-last" resume:"free" help:"Keep so many checkpoints, the newest, and the best with --keep-best; 0: all." default:"0"`
-	KeepBest   bool   `name:"keep-best" resume:"free" help:"Save whenever the held-out F1 is the best yet, and keep it: checkpoints/best."`
+	KeepBest   *bool  `name:"keep-best" negatable:"" resume:"free" help:"Save whenever the held-out F1 is the best yet, and keep it: checkpoints/best. On where there are held-out questions."`
+	StopWhen   string `name:"stop-when" resume:"free" help:"Save and stop, with exit code 3, when a threshold is crossed: likelihood, entropy, kl, valid-actions or held-out, each with :LIMIT or without, METRIC<VALUE or METRIC>VALUE of metrics.jsonl; several are separated by commas." placeholder:"RULE"`
 	SaveDType  string `name:"save-dtype" resume:"free" help:"Type of saved weights (default: as --dtype)." default:""`
 	Out        string `name:"out" resume:"free" help:"Run directory." placeholder:"DIR"`
 	Resume     string `name:"resume" resume:"free" help:"Go on from the last checkpoint of --out (auto), or from a checkpoint folder." placeholder:"auto|DIR"`
@@ -158,7 +168,7 @@ func (c *Config) check() error {
 		{c.Policy.LoRAR < 0, "--lora-r must not be negative"},
 		{c.Schedule.TotalSteps < 1, "--total-steps must be at least 1"},
 		{c.Schedule.KeepLast < 0, "--keep-last must not be negative"},
-		{c.Schedule.KeepBest && c.Data.EvalData == "" && c.Data.EvalSplit == 0,
+		{c.Schedule.KeepBest != nil && *c.Schedule.KeepBest && !c.Data.HasHeldOut(),
 			"--keep-best needs held-out questions: --eval-data or --eval-split"},
 	} {
 		if p.bad {
@@ -220,6 +230,9 @@ func (c *Config) checkNames() error {
 	}
 	if _, err := train.NewSchedule(c.Optim.LRSchedule, c.Optim.WarmupRatio, c.Schedule.TotalSteps); err != nil {
 		return fmt.Errorf("--lr-schedule, --warmup-ratio: %w", err)
+	}
+	if _, err := health.ParseRules(c.Schedule.StopWhen); err != nil {
+		return fmt.Errorf("--stop-when: %w", err)
 	}
 	if err := c.checkTypes(); err != nil {
 		return err

@@ -3,6 +3,7 @@
 package rundir
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -55,11 +56,27 @@ func Open(dir string, resume bool) (_ *Folder, err error) {
 	return &Folder{Dir: dir, Note: lock.Note, lock: lock}, nil
 }
 
-// Holds reports whether dir holds a run that did at least one step.
+// Holds reports whether dir holds a run that did at least one step. A run that was only measured before its first step,
+// which is recorded as step 0, did none.
 func Holds(dir string) bool {
-	st, err := os.Stat(filepath.Join(dir, "metrics.jsonl"))
-	_, _, saved := Last(dir)
-	return saved || err == nil && st.Size() > 0
+	if _, _, saved := Last(dir); saved {
+		return true
+	}
+	f, err := os.Open(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	for {
+		line, err := r.ReadBytes('\n')
+		if len(line) == 0 && err != nil {
+			return false
+		}
+		if step, _, err := parse(line); err != nil || step > 0 {
+			return true
+		}
+	}
 }
 
 // Close lets other processes write to the directory. A directory that was made by Open and is empty goes.
@@ -107,9 +124,13 @@ func (f *Folder) Begin(step int) (_ *Run, err error) {
 			}
 		}
 	}
+	keep := step
+	if step == 0 {
+		keep = -1 // the measurement before the first step is made again
+	}
 	metrics := filepath.Join(f.Dir, "metrics.jsonl")
 	for _, p := range []string{metrics, filepath.Join(f.Dir, "episodes.jsonl")} {
-		if err := cutAfter(p, step); err != nil {
+		if err := cutAfter(p, keep); err != nil {
 			return nil, err
 		}
 	}

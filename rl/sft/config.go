@@ -30,7 +30,7 @@ type Config struct {
 	BatchSize int    `name:"batch-size" help:"Number of examples in an optimizer step." default:"8"`
 	SaveEvery int    `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"0"`
 
-	LR               float64   `name:"lr" help:"Learning rate." default:"1e-5"`
+	LR               float64   `name:"lr" help:"Learning rate. Where it is not given, an adapter (--lora-r, --adapter) has ten times the default." default:"1e-5"`
 	Betas            []float64 `name:"betas" help:"AdamW's decay rates." default:"0.9,0.999"`
 	Eps              float64   `name:"eps" help:"AdamW's epsilon." default:"1e-8"`
 	WeightDecay      float64   `name:"weight-decay" help:"Decoupled weight decay, on every parameter." default:"0.01"`

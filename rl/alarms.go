@@ -1,0 +1,104 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/zerosearch-go/zerosearch/rl/health"
+	"github.com/zerosearch-go/zerosearch/rl/rollout"
+	"github.com/zerosearch-go/zerosearch/rl/rundir"
+)
+
+// Stopped is the error of a run that ended because it crossed a threshold of Schedule.StopWhen. The step is saved, and
+// the run can go on from it.
+type Stopped struct {
+	Step  int
+	Alarm health.Alarm
+}
+
+// Error says which threshold was crossed.
+func (s *Stopped) Error() string {
+	return fmt.Sprintf("stopped after step %d by --stop-when %s: %s", s.Step, s.Alarm.Rule, s.Alarm.Text)
+}
+
+// alarms are the rules of a run and what they have seen.
+type alarms struct {
+	stop, rules []health.Rule
+	steps       []health.Step
+	raised      []health.Alarm // by the last step
+}
+
+// openAlarms reads the rules, and the steps before those of this process.
+func (t *Trainer) openAlarms() (err error) {
+	a := &t.alarms
+	*a = alarms{rules: health.NamedRules()}
+	if a.stop, err = health.ParseRules(t.Config.Schedule.StopWhen); err != nil {
+		return fmt.Errorf("--stop-when: %w", err)
+	}
+	if t.Out == nil || t.From == 0 {
+		return nil
+	}
+	for _, s := range health.ReadSteps(t.Out.Dir) {
+		if s.Step <= t.From {
+			a.steps = append(a.steps, s)
+		}
+	}
+	return nil
+}
+
+// Alarms are the thresholds that the last step crossed: those of Schedule.StopWhen, then all named rules at their
+// default limits.
+func (t *Trainer) Alarms() []health.Alarm { return t.alarms.raised }
+
+// judge applies the rules to the metrics of a step. It returns an error if the run must stop.
+func (t *Trainer) judge(step int, m rundir.Metrics) *Stopped {
+	a := &t.alarms
+	s := health.Step{Step: step, Metrics: m}
+	for i := range a.stop {
+		if len(a.steps) <= 1 && step > 0 && a.stop[i].Missing(s) {
+			t.note(fmt.Sprintf("--stop-when %s: step %d has no such metric in metrics.jsonl", a.stop[i].Name(), step))
+		}
+	}
+	a.steps = append(a.steps, s)
+	a.raised = nil
+	var stopped *Stopped
+	for i := range a.stop {
+		if raised := a.stop[i].Alarm(a.steps); raised != nil {
+			a.raised = append(a.raised, *raised)
+			if stopped == nil {
+				stopped = &Stopped{step, *raised}
+			}
+		}
+	}
+	for i := range a.rules {
+		if raised := a.rules[i].Alarm(a.steps); raised != nil {
+			a.raised = append(a.raised, *raised)
+		}
+	}
+	return stopped
+}
+
+// evaluateStart measures the policy on the held-out questions before the first step, and records that as step 0.
+func (t *Trainer) evaluateStart(ctx context.Context) error {
+	if t.From > 0 || t.Data == nil || len(t.Data.Eval) == 0 {
+		return nil
+	}
+	m := rundir.Metrics{}
+	if err := t.evaluate(ctx, 0, m); err != nil {
+		return fmt.Errorf("the evaluation before the first step: %w", err)
+	}
+	rollout.AddCost(m, t.Meter.Take())
+	if t.Out != nil {
+		if err := t.Out.Metrics(0, m); err != nil {
+			return err
+		}
+	}
+	if err := t.track(0, m); err != nil {
+		return err
+	}
+	t.judge(0, m)
+	if t.OnStart != nil {
+		t.OnStart(m)
+	}
+	return nil
+}
