@@ -7,6 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
+	"github.com/zerosearch-go/zerosearch/rl/update"
 )
 
 // Stopped is the error of a run that ended because it crossed a threshold of Schedule.StopWhen. The step is saved, and
@@ -101,4 +102,25 @@ func (t *Trainer) evaluateStart(ctx context.Context) error {
 		t.OnStart(m)
 	}
 	return nil
+}
+
+// The check of bf16 warns if this share of the changed weights, of at least so many, did not change in bf16.
+const (
+	nearlyAll    = 0.999
+	enoughBF16   = 1000
+	belowBF16Say = "step %d: %.2f%% of the weights that the optimizer changed round to the same bf16 value as before: " +
+		"the next rollouts do not see these changes, and a bf16 checkpoint does not hold them; the f32 masters of the " +
+		"optimizer, with which --resume goes on, keep them, and they add up over steps (actor/update_below_bf16): " +
+		"raise " +
+		"--lr if the policy does not change"
+)
+
+// noteBelowBF16 warns, once, of an update that is too small for bf16.
+func (t *Trainer) noteBelowBF16(step int, st update.Stats) {
+	share := float64(st.BelowBF16) / float64(max(1, st.Changed))
+	if t.toldBelow || st.Changed < enoughBF16 || share < nearlyAll {
+		return
+	}
+	t.toldBelow = true
+	t.note(fmt.Sprintf(belowBF16Say, step, 100*share))
 }

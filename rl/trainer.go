@@ -67,6 +67,7 @@ type Trainer struct {
 	opened      int            // models
 
 	alarms       alarms
+	toldBelow    bool           // that an update is too small for bf16
 	stopped      *Stopped       // by the last step; nil: the run goes on
 	saved        *savedRollout  // of the next step; nil: it is made
 	rolledOut    int            // the step whose rollout the run directory holds
@@ -187,6 +188,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 			return t.dumpFailedBatch(step, s, err)
 		}
 		noteAdvantages(s.Groups, st.Advantages)
+		t.noteBelowBF16(step, st)
 	}
 	t.state.Step, t.state.Skipped = step, t.state.Skipped+len(st.Skips)
 	if len(st.Skips) > 0 && st.Steps == 0 && !st.CriticAlone {

@@ -33,6 +33,9 @@ func (st Stats) Metrics() rundir.Metrics {
 			st.KL, st.Entropy, st.ClipFrac, st.K1
 		m["actor/grad_norm"], m["actor/trained_tokens"], m["actor/still_trajectories"] = st.GradNorm,
 			float64(st.Trained), float64(st.ZeroAdvantage)
+		if st.Changed > 0 {
+			m["actor/update_below_bf16"] = float64(st.BelowBF16) / float64(st.Changed)
+		}
 		if st.LLDSOn {
 			m["actor/llds_loss"] = st.LLDS
 		}

@@ -72,6 +72,9 @@ type Stats struct {
 	Advantage, Rewards Spread // of trained ids; of trajectories, with what was taken from them
 	CriticAlone        bool   // the policy did not learn
 	LLDSOn             bool   // the loss has the term LLDS
+	// Of a sample of the policy's weights that are held in bf16: how many f32 masters the update changed, and how many
+	// of these still round to the same bf16 value.
+	Changed, BelowBF16 int
 	// Importance describes the weights of truncated importance sampling; nil where rollout and trainer agree.
 	Importance *ImportanceStats
 
@@ -139,6 +142,10 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 			return st, nil
 		}
 	}
+	before, err := u.Trainer.SampleBF16()
+	if err != nil {
+		return st, err
+	}
 	for epoch := range max(1, u.Epochs) {
 		for k, mini := range minis {
 			var later [][]int
@@ -151,6 +158,11 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 			}
 		}
 	}
+	after, err := u.Trainer.SampleBF16()
+	if err != nil {
+		return st, err
+	}
+	st.Changed, st.BelowBF16 = after.Compare(before)
 	st.Importance = importanceOf(rows, u.ImportanceCap)
 	if n := float64(st.Steps); n > 0 {
 		t := &st.Terms

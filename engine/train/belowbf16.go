@@ -1,0 +1,46 @@
+package train
+
+import (
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
+// BF16Sample are f32 masters of weights that the forward pass uses in bf16: the row in the middle of each matrix.
+type BF16Sample [][]float32
+
+// SampleBF16 reads a sample of the weights; it is empty if they are held in f32.
+func (t *optimizer) SampleBF16() (out BF16Sample, err error) {
+	for _, f := range t.flats {
+		for _, p := range f.Params {
+			if p.W == nil || p.W.Type() != kernels.BF16 {
+				continue
+			}
+			row := p.Master.RowRange(p.Master.Rows/2, 1)
+			x := make([]float32, row.Len())
+			if err := kernels.Download(t.dev, x, row); err != nil {
+				return nil, err
+			}
+			out = append(out, x)
+		}
+	}
+	return out, nil
+}
+
+// Compare counts the masters that differ from those before, and those of them that round to the same bf16 value: the
+// weight that the forward pass uses, and that a bf16 checkpoint holds, is still the one before. The master keeps the
+// change, so that changes add up over steps.
+func (s BF16Sample) Compare(before BF16Sample) (changed, below int) {
+	for i, x := range s {
+		for k, now := range x {
+			was := before[i][k]
+			if now == was {
+				continue
+			}
+			changed++
+			if num.BF16FromF32(now) == num.BF16FromF32(was) {
+				below++
+			}
+		}
+	}
+	return changed, below
+}
