@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/internal/await"
@@ -61,7 +60,6 @@ type agent struct {
 	meter      *search.Meter
 	close      []func()
 	log        *progress
-	tight      sync.Once // says that the context is small
 }
 
 // newAgent opens policy and search engine.

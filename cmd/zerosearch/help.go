@@ -59,7 +59,7 @@ var flagGroups = []flagGroup{
 		"overlong-buffer overlong-penalty overlong-limit"},
 	{"optimizer", "Optimizer:", "lr lr-schedule warmup-ratio weight-decay betas eps max-grad-norm batch-size epochs " +
 		"steps critic-lr critic-lr-warmup-ratio micro-batch-tokens recompute"},
-	{"measure", "Measurement:", "method bootstrap confidence compare gpu data-sheet cpu context sequences " +
+	{"measure", "Measurement:", "method style bootstrap confidence compare gpu data-sheet cpu context sequences " +
 		"repetitions peer pairs no-warmup"},
 	{"server", "Server:", "host port api-key allow-origin max-queue max-body drain-timeout"},
 	{"run", "Run:", "out episodes output with-model program for memory total-steps save-every keep-last keep-best " +
@@ -95,8 +95,9 @@ var verbHelps = map[string]verbHelp{
 		"eval --model runs/first --data test.jsonl --search-mode bm25 --corpus corpus.jsonl",
 		"eval --model runs/first --data test.jsonl --method all --out evals/first",
 		"eval --compare evals/base evals/first"}},
-	"ask": {"model docs corpus search-mode topk max-turns temperature data json", []string{
+	"ask": {"model docs method style corpus search-mode topk max-turns temperature data json", []string{
 		"ask --model runs/first --docs notes/ Who designed the bridge?",
+		"ask --model DIR --docs notes/ --style report What was decided about the bridge?",
 		"ask --model runs/first --corpus corpus.jsonl --json --data questions.jsonl"}},
 	"generate": {"model data prompt max-tokens temperature top-p top-k stop seed json", []string{
 		"generate --model DIR -p 'Once upon a time' --max-tokens 40",

@@ -40,11 +40,17 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv("COLUMNS", "100")
 	os.Setenv("HF_HOME", filepath.Join(os.TempDir(), "zerosearch-no-such-cache"))
+	cache, err := os.MkdirTemp("", "zerosearch-cache-*") // ask keeps the text of documents
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_CACHE_HOME", cache)
 	statusPeriod = time.Hour // one line of progress, whatever the machine
 	code := m.Run()
 	if taught.dir != "" {
 		os.RemoveAll(taught.dir)
 	}
+	os.RemoveAll(cache)
 	os.Exit(code)
 }
 

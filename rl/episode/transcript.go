@@ -28,7 +28,7 @@ type TranscriptLine struct {
 func (e *Episode) Transcript() (out []TranscriptLine) {
 	add := func(kind LineKind, text string) {
 		for line := range strings.Lines(strings.TrimSpace(text)) {
-			if line = strings.TrimRight(printable(line), " "); line != "" {
+			if line = strings.TrimRight(Printable(line), " "); line != "" {
 				out = append(out, TranscriptLine{kind, line})
 			}
 		}
@@ -53,8 +53,8 @@ func (e *Episode) Transcript() (out []TranscriptLine) {
 	return out
 }
 
-// printable removes control characters, and turns tabs into blanks.
-func printable(s string) string {
+// Printable removes control characters, and turns tabs into blanks.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':

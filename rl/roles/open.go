@@ -30,6 +30,12 @@ type LoadedModel struct {
 	Notes      []string // what the user should know about how it was read
 }
 
+// Trained says that this program trained the model or its adapter, by train or sft: the folder of its weights is a
+// checkpoint.
+func (m *LoadedModel) Trained() bool {
+	return rundir.MadeBy(m.Dir) != "" || m.AdapterDir != "" && rundir.MadeBy(m.AdapterDir) != ""
+}
+
 // OpenOptions say what to open and how to hold it.
 type OpenOptions struct {
 	Model        string        // model folder, adapter folder, or run directory

@@ -87,7 +87,10 @@ func (r *Worker) baseline(ctx context.Context, task episode.Task) (*episode.Epis
 // baselinePrompt shortens the documents, as it must, to the longest observation and to the room beside the response.
 func (r *Worker) baselinePrompt(task episode.Task, documents string) ([]int32, error) {
 	c := r.Runner.Config
-	p := r.Prompter
+	p, message := r.Prompter, r.Message
+	if message == nil {
+		message = r.Method.Prompt
+	}
 	p.MaxTokens = max(c.MaxContext-c.MaxResponse, c.MaxContext/2)
 	keep := len(documents) // no text has more ids than bytes
 	if c.MaxObservation > 0 {
@@ -95,7 +98,7 @@ func (r *Worker) baselinePrompt(task episode.Task, documents string) ([]int32, e
 	}
 	for {
 		documents = episode.Shorten(r.Runner.Tokenizer, documents, keep)
-		ids, err := p.encode(task.QuestionID, user(r.Method.Prompt(task.Question, documents)))
+		ids, err := p.encode(task.QuestionID, user(message(task.Question, documents)))
 		if err == nil || documents == "" {
 			return ids, err
 		}

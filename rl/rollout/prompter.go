@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
@@ -16,6 +17,8 @@ type Prompter struct {
 	MaxTokens int // longer prompts are an error; 0: no limit
 	// Message is what the user says for a question; nil: ZeroSearch's prompt.
 	Message func(question string) string
+	// History are the messages before the question's, of a conversation.
+	History []tokenizer.Message
 }
 
 // IDs renders ZeroSearch's policy prompt for q, or the row's own prompt column: messages, or text that is taken as it
@@ -53,7 +56,8 @@ func user(text string) []tokenizer.Message { return []tokenizer.Message{{Role: "
 
 // encode gives the ids of messages.
 func (p Prompter) encode(id string, messages []tokenizer.Message) ([]int32, error) {
-	ids, err := p.Tokenizer.EncodeChat(p.Template, tokenizer.ChatInput{Messages: messages, AddGenerationPrompt: true})
+	ids, err := p.Tokenizer.EncodeChat(p.Template, tokenizer.ChatInput{AddGenerationPrompt: true,
+		Messages: append(slices.Clip(p.History), messages...)})
 	if err != nil {
 		return nil, fmt.Errorf("question %s: %w", id, err)
 	}
@@ -94,6 +98,9 @@ func (p Prompter) fits(q data.Question) bool {
 // surelyFits knows without encoding anything: no text has more tokens than bytes.
 func (p Prompter) surelyFits(q data.Question) bool {
 	bytes := len(p.message("")) + len(q.Question)
+	for _, m := range p.History {
+		bytes += len(m.Content) + templateBytes/8
+	}
 	if own := ownPrompt(q); own != nil {
 		bytes = len(own)
 	}

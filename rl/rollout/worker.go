@@ -24,6 +24,8 @@ type Worker struct {
 	Success     float64                // the policy's, for the adaptive curriculum
 	OnEpisode   func(*episode.Episode) // if not nil, called as each one ends, by several goroutines at once
 	Method      eval.Method            // "": the search agent; baselines are for evaluation
+	// Message is the user message of a baseline; nil: Method.Prompt.
+	Message func(question, documents string) string
 }
 
 // Roll runs n episodes for each question, those whose index is in only (nil: all); attempt counts resamplings. purpose

@@ -76,6 +76,15 @@ func ReadState(dir string) (State, error) {
 // partVerb names the verb that a checkpoint is of; train does not name itself.
 const partVerb = "verb"
 
+// MadeBy is the verb that made the checkpoint dir, train or sft; "" if the folder is no checkpoint.
+func MadeBy(dir string) string {
+	st, err := ReadState(dir)
+	if err != nil {
+		return ""
+	}
+	return cmp.Or(st.Run[partVerb], "train")
+}
+
 // Compare refuses to go on from the checkpoint dir of a run that came from something else than now; with force it only
 // notes what. The state is then that of the run as it goes on.
 func (st *State) Compare(dir string, now fingerprint.Parts, force bool) (notes []string, err error) {

@@ -133,11 +133,12 @@ func (x *BM25) Search(ctx context.Context, q Query) (Documents, error) {
 			docs = append(docs, d)
 		}
 	}
-	return Documents{Text: join(docs), Docs: docs}, nil
+	return Documents{Text: Numbered(docs), Docs: docs}, nil
 }
 
-// join writes documents as simulators do: each after "Doc i: ", one below the other.
-func join(docs []string) string {
+// Numbered writes documents as simulators do: each after "Doc i: ", one below the other. Without documents it is
+// NoInformation.
+func Numbered(docs []string) string {
 	if len(docs) == 0 {
 		return NoInformation
 	}

@@ -50,7 +50,7 @@ func (o *Online) Search(ctx context.Context, q Query) (Documents, error) {
 		k = 5
 	}
 	docs = docs[:min(k, len(docs))]
-	return Documents{Text: join(docs), Docs: docs, Cached: cached}, nil
+	return Documents{Text: Numbered(docs), Docs: docs, Cached: cached}, nil
 }
 
 // plainQuery makes a query fit for an engine: valid UTF-8 without control characters, on one line, of at most maxQuery

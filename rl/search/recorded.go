@@ -37,8 +37,8 @@ func (r *Recorded) Add(stream uint64, query string, d Documents, observation, fa
 	}
 	switch {
 	case text == "":
-		text = join(d.Docs) // not shown: the context had no room for it
-	case join(d.Docs) != text:
+		text = Numbered(d.Docs) // not shown: the context had no room for it
+	case Numbered(d.Docs) != text:
 		if d.Docs = Split(text); text == NoInformation {
 			d.Docs = []string{}
 		}

@@ -75,7 +75,7 @@ func (r *Replay) add(row data.Row) error {
 			d.Text = strip(text[:end])
 		}
 		if d.Text == "" {
-			d.Text = join(d.Docs)
+			d.Text = Numbered(d.Docs)
 		}
 		// recorded by an early version, which took the simulator's thoughts for documents
 		if text := thought.Without(d.Text); d.Quality != Real && text != d.Text {
