@@ -14,13 +14,18 @@ import (
 )
 
 type reportCmd struct {
-	JSON bool     `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
-	Runs []string `arg:"" name:"run" help:"Run directories of train, sft or demo."`
+	JSON    bool     `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
+	Compare string   `name:"compare" help:"Also write one page with the curves of all these runs to this file." placeholder:"FILE"`
+	Runs    []string `arg:"" name:"run" help:"Run directories of train, sft or demo."`
 }
 
 func (c *reportCmd) Run(w *world) error {
 	w.keepsGoing()
 	var written []string
+	var runs []*report.Run
+	if n := len(c.Runs); c.Compare != "" && (n < 2 || n > report.MostCompared) {
+		return usagef("--compare needs 2 to %d runs, and %d are given", report.MostCompared, n)
+	}
 	for _, dir := range c.Runs {
 		r, err := report.Open(dir)
 		if err != nil {
@@ -30,13 +35,19 @@ func (c *reportCmd) Run(w *world) error {
 		if err != nil {
 			return err
 		}
-		written = append(written, path)
-		if !c.JSON {
-			w.log.line("wrote %s", path)
+		written, runs = append(written, path), append(runs, r)
+	}
+	if c.Compare != "" {
+		if err := report.Compare(c.Compare, runs); err != nil {
+			return err
 		}
+		written = append(written, c.Compare)
 	}
 	if c.JSON {
 		return writeJSON(w, map[string]any{"reports": written})
+	}
+	for _, path := range written {
+		w.log.line("wrote %s", path)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"github.com/zerosearch-go/zerosearch/rl/health"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,7 @@ type panel struct {
 	share  bool   // the values lie in [0, 1]: the axis begins at 0 and ends at 1 or below
 	series []line
 	size   chartSize
+	runs   bool // the lines are runs: each is drawn, whatever the others are
 }
 
 // chartSize is the size of a chart in units of the SVG's view box.
@@ -136,7 +138,7 @@ func draw(p panel, rows []health.Step) (c chart, ok bool) {
 		Right: size.width - marginRight, Top: marginTop, Bottom: size.height - marginBottom}
 	var have []line
 	for _, l := range p.series {
-		if c.metrics = append(c.metrics, l.metric); hasMetric(rows, l.metric) && !repeats(rows, l.metric, have) {
+		if c.metrics = append(c.metrics, l.metric); hasMetric(rows, l.metric) && (p.runs || !repeats(rows, l.metric, have)) {
 			have = append(have, l)
 		}
 	}
@@ -158,6 +160,9 @@ func draw(p panel, rows []health.Step) (c chart, ok bool) {
 	for k, l := range have {
 		labels = append(labels, l.label)
 		cv := curve{Label: l.label, Now: number(latest(rows, l.metric)), N: k + 1}
+		if p.runs { // a run has its colour in all charts
+			cv.N = slices.Index(p.series, l) + 1
+		}
 		cv.Raw, cv.Dots = c.path(points, k+1)
 		if len(points) >= smoothFrom && fluctuates(points, k+1) {
 			cv.Smoothed, _ = c.path(smooth(points, k+1), k+1)

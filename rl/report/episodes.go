@@ -12,11 +12,12 @@ import (
 const (
 	shown        = 4 // best and worst episodes of a step on the page
 	browsed      = 8 // episodes of a step among those to browse
+	perQuestion  = 2 // of them, of the same question
 	browsedSteps = 8 // steps whose episodes can be browsed, at least, in a run that has so many
 )
 
 // stepEpisodes holds the best and the worst episodes of one step, each list with at most one episode for each question,
-// and the first ones.
+// and the first ones of each question.
 type stepEpisodes struct {
 	step        int
 	count       int
@@ -85,7 +86,13 @@ func (s *stepEpisodes) add(c candidate, line []byte) {
 	s.count++
 	s.best = place(s.best, c, line, 1)
 	s.worst = place(s.worst, c, line, -1)
-	if len(s.some) < browsed {
+	same := 0
+	for _, o := range s.some {
+		if o.Question == c.Question {
+			same++
+		}
+	}
+	if len(s.some) < browsed && same < perQuestion {
 		c.line = bytes.Clone(line)
 		s.some = append(s.some, c)
 	}

@@ -41,13 +41,14 @@ type page struct {
 	Version int
 
 	Name, Command string
-	Verdict       verdict
-	Large         []chart // the same curves in the formats of largeFormats
+	Verdict       *verdict // nil: there is none
+	Large         []chart  // the same curves in the formats of largeFormats
 	Facts         []fact
 	Tiles         []tile
 	Notes         []string
 	Charts, More  []chart
 	Evals         []table
+	TablesTitle   string
 	StepViews     []stepView
 	Browse        []episodeView
 	BrowseSteps   []int  // the steps of Browse, the latest first
@@ -70,6 +71,7 @@ type tile struct{ Label, Value, Note string }
 // table is a table of scores, one row for each data source.
 type table struct {
 	Title, Note string
+	Plain       bool // its last row is one as the others
 	Columns     []string
 	Rows        [][]string
 }
@@ -119,14 +121,20 @@ func (r *Run) render(live bool) (text []byte, version int, err error) {
 	p := r.page()
 	r.mu.Unlock()
 	p.Live, p.Version = live, version
+	text, err = p.render()
+	return text, version, err
+}
+
+// render makes the page's text.
+func (p *page) render() ([]byte, error) {
 	p.CSS, p.JS = template.CSS(pageCSS), template.JS(pageJS)
 	p.Policy = "default-src 'none'; style-src '" + hash(pageCSS) + "'; script-src '" + hash(pageJS) +
 		"'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, p); err != nil {
-		return nil, version, fmt.Errorf("making the report of %s: %w", r.dir, err)
+		return nil, fmt.Errorf("making the report of %s: %w", p.Name, err)
 	}
-	return b.Bytes(), version, nil
+	return b.Bytes(), nil
 }
 
 func hash(text string) string {
@@ -152,7 +160,7 @@ func (r *Run) Write() (path string, err error) {
 
 // page collects the values of the page.
 func (r *Run) page() *page {
-	p := &page{Config: r.configText}
+	p := &page{Config: r.configText, TablesTitle: "Evaluation"}
 	abs, err := filepath.Abs(r.dir)
 	if err != nil {
 		abs = r.dir
@@ -181,9 +189,9 @@ func (r *Run) page() *page {
 }
 
 // judge is what the page says of a run's health.
-func judge(rows []health.Step) verdict {
+func judge(rows []health.Step) *verdict {
 	h := health.Judge(rows)
-	v := verdict{State: h.State.Words(), Class: stateClass(h.State), Summary: h.Summary}
+	v := &verdict{State: h.State.Words(), Class: stateClass(h.State), Summary: h.Summary}
 	for _, f := range h.Findings {
 		v.Findings = append(v.Findings, finding{stateClass(f.State), f.Text})
 	}

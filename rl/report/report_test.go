@@ -165,6 +165,41 @@ func TestCost(t *testing.T) {
 	}
 }
 
+// Several runs have a line each in one chart for each metric, equal ones too; what they do not share is in tables.
+func TestCompare(t *testing.T) {
+	root := t.TempDir()
+	var runs []*Run
+	for i, lr := range []string{"0.001", "1e-3", "5e-4"} {
+		dir := filepath.Join(root, fmt.Sprint("run-", i))
+		put(t, dir, "config.yaml", fmt.Sprintf("lr: %s\nseed: 1\nserper-key: sesame%d\n", lr, i))
+		text := metrics(10 + i)
+		if i == 0 {
+			text = strings.ReplaceAll(text, "val/all/f1", "val/x/f1")
+		}
+		put(t, dir, "metrics.jsonl", text)
+		r, err := Open(dir)
+		require.NoError(t, err)
+		runs = append(runs, r)
+	}
+	path := filepath.Join(root, "all.html")
+	require.NoError(t, Compare(path, runs))
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	page := string(raw)
+	for _, want := range []string{"<title>run-0, run-1, run-2 – zerosearch", `aria-label="Reward"`, `aria-label="Held-out F1"`,
+		`data-labels="[&#34;run-0&#34;,&#34;run-1&#34;,&#34;run-2&#34;]"`, "<td>lr</td><td>0.001</td><td>1e-3</td><td>5e-4</td>",
+		"<td>run-2</td><td>too early to say</td><td>12</td><td>0.01 → 0.12</td>"} {
+		require.True(t, strings.Contains(page, want), want)
+	}
+	require.True(t, strings.Contains(page, `<span class="key c2">run-1 <b>0.055</b>`), "a run has its colour in all charts")
+	require.False(t, strings.Contains(page, "seed") || strings.Contains(page, "sesame"))
+	require.Regexp(t, `data-points="\[\[1,0\.01,0\.01,0\.01\],.*\[11,null,0\.11,0\.11\],\[12,null,null,0\.12\]\]"`, page)
+	require.ErrorContains(t, Compare(path, runs[:1]), "comparing 1 runs: give 2 to 8")
+	other, err := Open(runs[0].dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{runs[0].dir, runs[0].dir}, runNames([]*Run{runs[0], other}))
+}
+
 // A page is one file and loads nothing from any address.
 func TestNothingIsLoaded(t *testing.T) {
 	dir := t.TempDir()

@@ -20,7 +20,7 @@ func (r *Run) settings() (out []fact) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.config)) {
 		value := r.option(name)
-		if was, known := defaults[name]; known && same(was, r.config[name]) || empty(r.config[name]) {
+		if was, known := defaults[name]; known && same(was, r.config[name]) || !known && empty(r.config[name]) {
 			continue
 		}
 		out = append(out, fact{name, value})
