@@ -138,7 +138,8 @@ func draw(p panel, rows []health.Step) (c chart, ok bool) {
 		Right: size.width - marginRight, Top: marginTop, Bottom: size.height - marginBottom}
 	var have []line
 	for _, l := range p.series {
-		if c.metrics = append(c.metrics, l.metric); hasMetric(rows, l.metric) && (p.runs || !repeats(rows, l.metric, have)) {
+		c.metrics = append(c.metrics, l.metric)
+		if hasMetric(rows, l.metric) && (p.runs || !repeats(rows, l.metric, have)) {
 			have = append(have, l)
 		}
 	}
