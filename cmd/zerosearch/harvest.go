@@ -12,6 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/eval"
 	"github.com/zerosearch-go/zerosearch/rl/harvest"
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
@@ -20,6 +21,9 @@ type harvestCmd struct {
 	simFlags
 	modelFlags
 	Data     string   `name:"data" help:"Questions that the policy tries to answer: files with question and golden_answers, separated by commas." placeholder:"FILE"`
+	Propose  int      `name:"propose-questions" help:"Instead of --data: make questions from N passages of --corpus. The model writes a question and its answer, which stay if it answers alike with the passage and not without." default:"0"`
+	Known    bool     `name:"keep-known" help:"Keep questions that the model answers without the passage."`
+	Only     bool     `name:"questions-only" help:"Stop when the questions are made."`
 	N        int      `name:"n" help:"Trajectories for each question." default:"5"`
 	Limit    int      `name:"limit" help:"At most N questions, the first; 0: all." default:"0"`
 	Episodes []string `name:"episodes" help:"Instead of --model and --data: trajectories of a policy that searched a real engine, files as train and eval write them." placeholder:"FILE"`
@@ -49,7 +53,7 @@ func (c *harvestCmd) Run(w *world) error {
 	}
 	defer release()
 	if len(c.Episodes) == 0 {
-		if err := c.roll(w); err != nil {
+		if err := c.roll(w); err != nil || c.Only {
 			return err
 		}
 		c.Episodes = []string{filepath.Join(c.Out, "episodes.jsonl")}
@@ -85,8 +89,15 @@ func (c *harvestCmd) check(w *world, o harvest.Options) error {
 		return usagef("--episodes contradicts --model and --data: the trajectories exist already")
 	case len(c.Episodes) > 0:
 		return nil
-	case c.Data == "":
-		return usagef("--data is missing: give a file of questions, or trajectories by --episodes")
+	case c.Data == "" && c.Propose == 0:
+		return usagef(
+			"--data is missing: give a file of questions, trajectories by --episodes, or --propose-questions N")
+	case c.Data != "" && c.Propose != 0:
+		return usagef("--data and --propose-questions contradict each other: give one or the other")
+	case c.Propose < 0 || c.Propose > 0 && c.Search.Corpus == "":
+		return usagef("--propose-questions must be a number of passages, and needs --corpus")
+	case c.Propose == 0 && (c.Known || c.Only):
+		return usagef("--keep-known and --questions-only need --propose-questions")
 	case c.N < 1 || c.Limit < 0:
 		return usagef("--n must be at least 1, and --limit must not be negative")
 	case strings.Contains(label, "simulated") || label == "none":
@@ -95,19 +106,34 @@ func (c *harvestCmd) check(w *world, o harvest.Options) error {
 	return nil
 }
 
+// questions are those of --data or, without it, those that the policy proposes.
+func (c *harvestCmd) questions(w *world, a *agent) ([]data.Question, error) {
+	if c.Propose == 0 {
+		return await.Call(w.ctx, func() ([]data.Question, error) { return data.LoadFiles(c.Data) })
+	}
+	g, err := roles.EngineSimulator(a.eng, served0, a.model, a.model.Adapter, nil)
+	if err != nil {
+		return nil, err
+	}
+	p := proposer{out: c.Out, generator: g, seed: c.Seed, concurrency: c.Concurrency,
+		parts: fingerprint.Parts{"seed": fmt.Sprint(c.Seed), "dtype": c.DType}}
+	if err := modelContents(p.parts, c.Model, c.Adapter, c.ChatTemplate); err != nil {
+		return nil, err
+	}
+	files, err := p.questions(w, c.Search.Corpus, c.Propose, c.Known)
+	if err != nil {
+		return nil, err
+	}
+	return data.LoadFiles(strings.Join(files, ","))
+}
+
 // unlabelled are flags that change no trajectory.
 var unlabelled = []string{"out", "limit", "correct", "threshold", "document-words", "strict", "hold-out", "form",
+	"questions-only",
 	"concurrency", "threads", "device", "sim-device"}
 
 // roll samples the trajectories that the folder does not have yet.
 func (c *harvestCmd) roll(w *world) error {
-	all, err := await.Call(w.ctx, func() ([]data.Question, error) { return data.LoadFiles(c.Data) })
-	if err != nil {
-		return err
-	}
-	if c.Limit > 0 && c.Limit < len(all) {
-		all = all[:c.Limit]
-	}
 	if err := eval.CheckFolder(c.Out); err != nil {
 		return err
 	}
@@ -116,6 +142,13 @@ func (c *harvestCmd) roll(w *world) error {
 		return err
 	}
 	defer a.Close()
+	all, err := c.questions(w, a)
+	if err != nil || c.Only {
+		return err
+	}
+	if c.Limit > 0 && c.Limit < len(all) {
+		all = all[:c.Limit]
+	}
 	if note, err := await.Call(w.ctx, func() (string, error) { return a.worker.Check(all) }); err != nil {
 		return err
 	} else if note != "" {

@@ -34,7 +34,7 @@ var flagGroups = []flagGroup{
 	{"model", "Model:",
 		"model shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
 			"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
-	{"data", "Data:", "data measure shard-rows shard-format raw suite suite-data write-split sources docs prompt shapes " +
+	{"data", "Data:", "data measure reader reader-rows shard-rows shard-format raw suite suite-data write-split sources docs prompt shapes " +
 		"limit per-source " +
 		"max-answer-words filter-overlong-prompts " +
 		"no-shuffle eval-data eval-split eval-every eval-limit"},
@@ -45,7 +45,7 @@ var flagGroups = []flagGroup{
 	{"stop", "End of a continuation:",
 		"stop stop-token-ids ignore-eos include-stop-str-in-output skip-special-tokens"},
 	{"penalties", "Penalties:", "logit-bias repetition-penalty presence-penalty frequency-penalty"},
-	{"rows", "Rows:", "correct threshold document-words strict hold-out form"},
+	{"rows", "Rows:", "propose-questions propose-queries propose-model keep-known questions-only correct threshold document-words strict hold-out form"},
 	{"filter", "Filters:", "min-words max-words complete check-answers no-copies language near-duplicates " +
 		"filter-tries"},
 	{"search", "Search:", "search-mode topk corpus index search-engine simulation-llm sim-device sim-dtype " +
@@ -87,8 +87,9 @@ var verbHelps = map[string]verbHelp{
 		"simulate --search-mode remote --remote-url http://127.0.0.1:6001 --data queries.jsonl",
 		"simulate --model SIMULATOR --data questions.parquet --out documents --end-threshold 0.5 --check-answers",
 		"simulate --measure documents.jsonl --data queries.jsonl"}},
-	"harvest": {"model data corpus out n correct threshold document-words strict hold-out form episodes", []string{
+	"harvest": {"model data corpus out propose-questions n correct threshold document-words strict hold-out form episodes", []string{
 		"harvest --model POLICY --data questions.jsonl --corpus docs/ --out rows",
+		"harvest --model POLICY --corpus docs/ --propose-questions 1000 --out rows",
 		"harvest --episodes episodes.jsonl --out rows",
 		"harvest --episodes runs/a/episodes.jsonl,runs/b/episodes.jsonl --out rows --correct f1 --threshold 0.8"}},
 	"eval": {"model data search-mode corpus topk method limit max-turns out output", []string{

@@ -24,6 +24,8 @@ type simulateCmd struct {
 	Format      string `name:"shard-format" help:"jsonl or parquet." default:"jsonl" enum:"jsonl,parquet"`
 	Raw         bool   `name:"raw" help:"Keep what the simulator wrote as a whole, beside the documents." default:"true" negatable:""`
 	Concurrency int    `name:"concurrency" help:"Requests in flight; changes speed and memory, never a result." default:"64"`
+	proposeFlags
+	readerFlags
 	simulate.Filter
 }
 
@@ -42,6 +44,13 @@ func (c *simulateCmd) Run(w *world) error {
 	}
 	if err := c.check(w); err != nil {
 		return err
+	}
+	var files []string
+	if c.Out != "" {
+		var err error
+		if files, err = c.rows(w); err != nil {
+			return err
+		}
 	}
 	var model *served
 	defer func() {
@@ -62,7 +71,7 @@ func (c *simulateCmd) Run(w *world) error {
 	}
 	w.notes(engines.Notes)
 	if c.Out != "" {
-		return c.scale(w, engines)
+		return c.scale(w, engines, files)
 	}
 	s := c.Search.Meter().Wrap(engines.Searcher)
 	in, err := w.input(c.Data)
@@ -95,8 +104,8 @@ func (c *simulateCmd) check(w *world) error {
 		return usagef("a curriculum goes over the rows of --out DIR: say how noisy lines are with --noise-rate")
 	case curriculum && c.Search.NoiseRate != nil:
 		return usagef("--noise-rate and a curriculum contradict each other: give one or the other")
-	case c.Out == "" && c.Filter != (simulate.Filter{Tries: 1}):
-		return usagef("filters need --out DIR")
+	case c.Out == "" && (c.Filter != (simulate.Filter{Tries: 1}) || c.proposeFlags != (proposeFlags{})):
+		return usagef("filters and proposals need --out DIR")
 	}
 	if c.Search.NoiseRate == nil && !curriculum {
 		c.Search.NoiseRate = new(float64)
@@ -107,8 +116,8 @@ func (c *simulateCmd) check(w *world) error {
 	if err := c.simFlags.check(&c.Search); err != nil {
 		return err
 	}
-	if c.Model == "" && c.Search.SimulationLLM != "same" {
-		c.Model = c.Search.SimulationLLM
+	if c.modelFlags.Model == "" && c.Search.SimulationLLM != "same" {
+		c.modelFlags.Model = c.Search.SimulationLLM
 	}
 	if c.Search.SimThinking == nil {
 		c.Search.SimThinking = c.Thinking // the model is the simulator here
@@ -117,7 +126,7 @@ func (c *simulateCmd) check(w *world) error {
 		return nil
 	}
 	switch {
-	case c.Data == "-":
+	case c.Data == "-" && c.Questions == 0:
 		return usagef("--out needs --data FILE: the rows are read again when the work goes on")
 	case c.ShardRows < 1 || c.Concurrency < 1:
 		return usagef("--shard-rows and --concurrency must be at least 1")
@@ -125,5 +134,5 @@ func (c *simulateCmd) check(w *world) error {
 	if err := c.Filter.Check(); err != nil {
 		return usageError{err}
 	}
-	return nil
+	return c.proposeFlags.check(c.Data, c.Search.Corpus)
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"time"
 
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/simulate"
 )
 
@@ -22,6 +24,17 @@ func (c *simulateCmd) measure(w *world) error {
 			return err
 		}
 	}
+	var read *simulate.Reading
+	if c.Reader != "" {
+		r, end, err := c.reading(w)
+		if err != nil {
+			return err
+		}
+		defer end()
+		read = r
+	} else if w.given("reader-rows") {
+		return usagef("--reader-rows needs --reader")
+	}
 	var sets []measuredSet
 	var scores []simulate.Scores
 	for _, path := range c.Measure {
@@ -30,6 +43,9 @@ func (c *simulateCmd) measure(w *world) error {
 			return err
 		}
 		m := simulate.NewMeasure(c.Search.TopK)
+		if read != nil {
+			m.Keep = read.Rows
+		}
 		for r, err := range simulate.ReadRows(files...) {
 			if err != nil {
 				return err
@@ -38,6 +54,13 @@ func (c *simulateCmd) measure(w *world) error {
 				return w.ctx.Err()
 			}
 			m.Add(known.Complete(r))
+		}
+		if read != nil {
+			err := m.Read(w.ctx, *read)
+			w.log.done()
+			if err != nil {
+				return err
+			}
 		}
 		s := m.Scores()
 		if s.Rows == 0 {
@@ -67,4 +90,42 @@ func (c *simulateCmd) measure(w *world) error {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil
+}
+
+// readerFlags let a model read the documents that are measured.
+type readerFlags struct {
+	Reader     string `name:"reader" help:"With --measure: a model that answers the questions with the documents, without any and, with --corpus, with those that BM25 finds there." placeholder:"DIR"`
+	ReaderRows int    `name:"reader-rows" help:"Rows of each quality that the reader reads." default:"200"`
+}
+
+// reading opens the reader and the real engine. end gives them back.
+func (c *simulateCmd) reading(w *world) (r *simulate.Reading, end func(), err error) {
+	if c.ReaderRows < 1 {
+		return nil, nil, usagef("--reader-rows must be at least 1")
+	}
+	began := time.Now()
+	r = &simulate.Reading{Rows: c.ReaderRows, Concurrency: c.Concurrency, Progress: func(done, total int) {
+		w.log.status("reading: %d/%d rows  ETA %s", done, total, eta(began, done, total))
+	}}
+	if c.Search.Corpus != "" {
+		real := c.Search
+		real.Mode = "bm25"
+		engines, err := roles.OpenSearch(w.ctx, &real, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		w.notes(engines.Notes)
+		r.Real = engines.Searcher
+	}
+	m := c.modelFlags
+	m.Model, m.Adapter = c.Reader, ""
+	model, err := m.serve(w, c.common)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.Reader.Generator, err = roles.EngineSimulator(model.eng, served0, model.model, nil, m.Thinking); err != nil {
+		model.Close()
+		return nil, nil, err
+	}
+	return r, model.Close, nil
 }

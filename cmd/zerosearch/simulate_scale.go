@@ -29,13 +29,22 @@ type scaled struct {
 	shards.Counts
 }
 
-// scale writes the documents of all rows into the shards of --out.
-func (c *simulateCmd) scale(w *world, engines *roles.SearchEngines) error {
+// rows are the files with requests: those of --data, or what a model proposes.
+func (c *simulateCmd) rows(w *world) (files []string, err error) {
 	w.keepsGoing()
-	files, err := data.Files(c.Data)
-	if err != nil {
-		return err
+	if c.Data != "-" {
+		if files, err = data.Files(c.Data); err != nil {
+			return nil, err
+		}
 	}
+	if c.any() {
+		return c.propose(w, files)
+	}
+	return files, nil
+}
+
+// scale writes the documents of all rows into the shards of --out.
+func (c *simulateCmd) scale(w *world, engines *roles.SearchEngines, files []string) error {
 	meter := c.Search.Meter()
 	s := &simulate.Scale{Files: files, Searcher: meter.Wrap(engines.Searcher), TopK: c.Search.TopK, Filter: c.Filter,
 		Seed: c.Seed, Raw: c.Raw}
@@ -98,10 +107,11 @@ func (s scaled) keep() error {
 
 // fingerprint is what the rows depend on.
 func (c *simulateCmd) fingerprint(w *world, engines *roles.SearchEngines, files []string) (fingerprint.Parts, error) {
-	out := w.settings("data", "out", "measure", "concurrency", "shard-rows", "threads", "device", "sim-device",
+	out := w.settings("data", "out", "measure", "propose-model", "concurrency", "shard-rows", "threads", "device",
+		"sim-device",
 		"kv-memory", "machine-price", "remote-price")
 	if c.Search.Simulates() {
-		if err := modelContents(out, c.Model, c.Adapter, c.ChatTemplate); err != nil {
+		if err := modelContents(out, c.modelFlags.Model, c.Adapter, c.ChatTemplate); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +146,7 @@ func progressLine(p shards.Progress, usd float64, d time.Duration) string {
 
 // countsLine sums up what became of the rows.
 func countsLine(c shards.Counts) string {
-	line := fmt.Sprintf("%d of %d rows kept", c.Rows, c.Items)
+	line := fmt.Sprintf("%d rows from %d", c.Rows, c.Items)
 	var why []string
 	for _, reason := range slices.Sorted(maps.Keys(c.Dropped)) {
 		why = append(why, fmt.Sprintf("%d %s", c.Dropped[reason], reason))

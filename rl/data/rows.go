@@ -53,6 +53,19 @@ func Rows(path string) iter.Seq2[Row, error] {
 	}
 }
 
+// AllRows yields the rows of several files in order.
+func AllRows(files []string) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for _, file := range files {
+			for row, err := range Rows(file) {
+				if !yield(row, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Names lists a row's columns in alphabetical order.
 func (r Row) Names() []string { return slices.Sorted(maps.Keys(r.Columns)) }
 

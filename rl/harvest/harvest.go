@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/rl/data"
@@ -286,11 +285,7 @@ func (h *Harvest) draw(r Row) uint64 {
 func (r *Row) Chat(text bool) {
 	q := search.Query{Query: r.Query, Question: r.Question, GoldenAnswers: r.GoldenAnswers}
 	prompt := search.Render(search.SFT, r.Quality, q, len(r.Documents))
-	lines := make([]string, len(r.Documents))
-	for i, d := range r.Documents {
-		lines[i] = "Doc " + strconv.Itoa(i+1) + ": " + d
-	}
-	completion := strings.Join(lines, "\n")
+	completion := search.Numbered(r.Documents)
 	if text {
 		r.Prompt, r.Completion = prompt, completion
 		return

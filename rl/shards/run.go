@@ -34,6 +34,25 @@ func (j *Job) Run(ctx context.Context) (left int, err error) {
 	}
 }
 
+// RunAll is Run for work that must be complete before something else begins: it waits for other processes.
+func (j *Job) RunAll(ctx context.Context) error {
+	for told := false; ; {
+		left, err := j.Run(ctx)
+		if err != nil || left == 0 {
+			return err
+		}
+		if !told && j.Note != nil {
+			told = true
+			j.Note(fmt.Sprintf("waiting for other processes that do %d shards of %s", left, j.Dir))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // unfinished counts the shards without a file: open are those that nobody does, locked the others.
 func (j *Job) unfinished() (open, locked int, err error) {
 	for shard := range j.shards() {

@@ -17,6 +17,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
@@ -165,7 +166,10 @@ func Open(ctx context.Context, dir string, parts fingerprint.Parts, perShard int
 	}
 	if entries, err := os.ReadDir(dir); err != nil {
 		return fail(err)
-	} else if len(entries) > 1 { // the lock is one
+	} else if slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return !e.IsDir() &&
+			e.Name() != disk.LockName
+	}) {
 		return fail(errors.New("the folder holds other files: choose a new one"))
 	}
 	if total, err = count(); err != nil {
@@ -198,6 +202,16 @@ func wait(ctx context.Context, dir string) (*disk.Lock, error) {
 
 // shards is the number of shards.
 func (j *Job) shards() int { return (j.Total + j.PerShard - 1) / j.PerShard }
+
+// Files are the files with results, in order.
+func (j *Job) Files() (files []string) {
+	for shard := range j.shards() {
+		if j.finished(shard) {
+			files = append(files, j.path(shard))
+		}
+	}
+	return files
+}
 
 // path is the file of a shard's results.
 func (j *Job) path(shard int) string {

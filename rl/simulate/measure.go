@@ -11,6 +11,10 @@ import (
 
 // Measure scores documents as they come. It keeps no text but that of the rows that are searched (Retrieved).
 type Measure struct {
+	// Keep is the number of rows of each quality that are kept for Read: the first with a question and accepted
+	// answers.
+	Keep int
+
 	topK  int
 	total Scores
 	parts map[search.Quality]*part
@@ -55,15 +59,18 @@ type Scored struct {
 	CopiesPrompt float64 `json:"copies_prompt"`
 
 	// Documents is the mean number of documents of a row, Complete the share of rows with as many as were asked for,
-	// Numbered the share of rows, among those with a raw output, that begin with "Doc 1:" and number the rest in order.
+	// Numbered the share of the RawRows rows with a raw output that begin with "Doc 1:" and number the rest in order.
 	Documents float64 `json:"documents"`
 	Complete  float64 `json:"complete"`
 	Numbered  float64 `json:"numbered"`
+	RawRows   int     `json:"raw_rows"`
 	// Words is the mean number of words of a document, WordsSD its standard deviation.
 	Words   float64 `json:"words"`
 	WordsSD float64 `json:"words_sd"`
 	// CompletionTokens is the mean number of tokens that the simulator wrote for a row.
 	CompletionTokens float64 `json:"completion_tokens"`
+	// Reader has the scores of a fixed reader; nil if none was asked.
+	Reader *Read `json:"reader,omitempty"`
 }
 
 // searchedRows bounds the rows that Retrieved is about, so that it can be compared between small and large sets.
@@ -72,7 +79,7 @@ const searchedRows = 500
 // part adds up the scores of one quality.
 type part struct {
 	Scored            // of sums, until the end
-	documents, raws   int
+	documents         int
 	others, distincts int // rows that OtherQueryTerms and Distinct are about
 	words             float64
 	squares           float64
@@ -80,6 +87,7 @@ type part struct {
 	last              map[string]bool // terms of the query of the row before
 	queries, passages []string
 	row               []int // [passages]: of the row
+	kept              []Row
 }
 
 // NewMeasure returns a measure of results that should have topK documents.
@@ -102,6 +110,9 @@ func (m *Measure) Add(r Row) {
 		m.total.WithoutAnswers++
 	} else {
 		p.contains(r)
+		if len(p.kept) < m.Keep && r.Question != "" {
+			p.kept = append(p.kept, r)
+		}
 	}
 	p.relevance(r)
 	p.diversity(r)
@@ -197,7 +208,7 @@ func (p *part) format(r Row, topK int) {
 		p.Complete++
 	}
 	if r.Raw != "" {
-		p.raws++
+		p.RawRows++
 		if numbered(r.Raw) {
 			p.Numbered++
 		}
@@ -245,7 +256,7 @@ func (p *part) mean() *Scored {
 	s.Documents = float64(p.documents)
 	share(&s.Documents, s.Rows)
 	share(&s.Complete, s.Rows)
-	share(&s.Numbered, p.raws)
+	share(&s.Numbered, s.RawRows)
 	n := float64(max(p.documents, 1))
 	s.Words = p.words / n
 	s.WordsSD = math.Sqrt(max(0, p.squares/n-s.Words*s.Words))

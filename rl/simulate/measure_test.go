@@ -31,7 +31,7 @@ func TestMeasure(t *testing.T) {
 		OtherQueryTerms: 0.5,                  // the second row has "height" of the first query
 		Retrieved:       0.5, SearchedRows: 2, // nothing holds "river"
 		Distinct: (0.75 + 1) / 2, // "is 330" and "330 m" stand twice among 4+4 pairs; 4 of 4 differ
-		Repeated: 1.0 / 3, Documents: 1.5, Complete: 0.5, Numbered: 0.5,
+		Repeated: 1.0 / 3, Documents: 1.5, Complete: 0.5, Numbered: 0.5, RawRows: 2,
 		Words: 16.0 / 3, WordsSD: useful.WordsSD, CompletionTokens: 15}, useful)
 	require.InDelta(t, 0.4714, useful.WordsSD, 1e-4) // of 6, 5, 5
 	noisy := got.Qualities["noisy"]

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/zerosearch-go/zerosearch/rl/eval"
 )
@@ -9,6 +10,18 @@ import (
 // Table shows the scores of several sets, a column for every set and quality. Several sets are numbered from 1.
 func Table(sets ...Scores) eval.Grid {
 	g := eval.Grid{Head: []string{""}, Left: 1}
+	read := slices.ContainsFunc(sets, func(s Scores) bool {
+		for _, scored := range s.Qualities {
+			if scored.Reader != nil {
+				return true
+			}
+		}
+		return false
+	})
+	lines := lines
+	if !read {
+		lines = lines[:len(lines)-readerLines]
+	}
 	for _, line := range lines {
 		g.Rows = append(g.Rows, []string{fmt.Sprintf("%-31s", line.title)})
 	}
@@ -49,10 +62,43 @@ var lines = []struct {
 	{"documents copying the prompt, %", func(s *Scored) string { return percentOf(s.CopiesPrompt, s.Rows) }},
 	{"documents per row", func(s *Scored) string { return fmt.Sprintf("%.2f", s.Documents) }},
 	{"rows with all documents, %", func(s *Scored) string { return percentOf(s.Complete, s.Rows) }},
-	{"rows numbered in order, %", func(s *Scored) string { return percentOf(s.Numbered, s.Rows) }},
+	{"rows numbered in order, %", func(s *Scored) string { return percentOf(s.Numbered, s.RawRows) }},
 	{"words per document", func(s *Scored) string { return fmt.Sprintf("%.0f ± %.0f", s.Words, s.WordsSD) }},
-	{"tokens per row", func(s *Scored) string { return fmt.Sprintf("%.1f", s.CompletionTokens) }},
+	{"tokens per row", func(s *Scored) string {
+		if s.CompletionTokens == 0 {
+			return "-" // not recorded
+		}
+		return fmt.Sprintf("%.1f", s.CompletionTokens)
+	}},
+	{"rows that the reader read", func(s *Scored) string {
+		return ofReader(s, func(r *Read) string { return fmt.Sprint(r.Rows) })
+	}},
+	{"F1 of the reader", func(s *Scored) string {
+		return ofReader(s, func(r *Read) string { return fmt.Sprintf("%.3f", r.F1) })
+	}},
+	{"F1 without documents", func(s *Scored) string {
+		return ofReader(s, func(r *Read) string { return fmt.Sprintf("%.3f", r.None) })
+	}},
+	{"F1 with real documents", func(s *Scored) string {
+		return ofReader(s, func(r *Read) string {
+			if r.Real == nil {
+				return "-"
+			}
+			return fmt.Sprintf("%.3f", *r.Real)
+		})
+	}},
 }
+
+// ofReader is a score of the reader, a dash where there is none.
+func ofReader(s *Scored, value func(r *Read) string) string {
+	if s.Reader == nil {
+		return "-"
+	}
+	return value(s.Reader)
+}
+
+// readerLines is the number of lines, at the end of the table, about a reader.
+const readerLines = 4
 
 // percentOf writes a share of n in percent, a dash where n is 0.
 func percentOf(share float64, n int) string {
