@@ -21,28 +21,40 @@ has() { [[ " $parts " == *" $1 "* ]]; }
 # The episodes of training and evaluation have the same limits.
 limits=(--topk 3 --max-turns 2 --max-response-length 80 --max-context 1536)
 
-# 1. 600 held-out questions and 3,240 to train on, whose paragraphs are others; rows for both fine-tunings.
+# 1. 600 held-out questions and 3,240 to train on, whose paragraphs are others; rows for the first fine-tunings.
+rows() { "$out/warmstart" --model "$model" "$@"; }
 if has rows && [ ! -s "$out/warm.jsonl" ]; then
   "$zs" eval --suite closed --suite-data "$data" --write-split "$out"
   (cd "$here" && go build -o "$out/warmstart" ./examples/warmstart)
-  "$out/warmstart" --model "$model" --data "$out/train.jsonl" --part simulator --n 520 --seed 7 --out "$out/sim.jsonl"
-  "$out/warmstart" --model "$model" --data "$out/train.jsonl" --part policy --words 60 --n 130 --seed 3 --out "$out/warm.jsonl"
+  rows --data "$out/train.jsonl" --part simulator --n 520 --seed 7 --out "$out/sim1.jsonl"
+  rows --data "$out/train.jsonl" --part policy --words 60 --n 130 --seed 3 --out "$out/warm.jsonl"
 fi
 
-# 2. The simulator: an adapter that writes three documents that contain the answer, or three that do not.
-if has simulator && [ ! -d "$out/sim/checkpoints/step-65" ]; then
-  "$zs" sft --model "$model" --data "$out/sim.jsonl" --lora-r 16 --lora-alpha 32 --lr 6e-4 --lr-schedule cosine --warmup-ratio 0.05 \
-    --batch-size 8 --steps 65 --save-every 20 --threads "$threads" --out "$out/sim" --resume auto
+# 2. The simulator, an adapter, in two rounds. The first learns the style of an encyclopedia from passages. The second learns to contain the
+#    answer, or not to: from the first one's documents, with a sentence that the model itself wrote about the answer.
+simulator() { # FLAGS...
+  "$zs" simulate --model "$model" --search-mode simulate_sft --topk 3 --simulation-max-tokens 200 --threads "$threads" "$@"
+}
+if has simulator && [ ! -d "$out/sim1/checkpoints/step-65" ]; then
+  "$zs" sft --model "$model" --data "$out/sim1.jsonl" --lora-r 16 --lora-alpha 32 --lr 6e-4 --lr-schedule cosine --warmup-ratio 0.05 \
+    --batch-size 8 --steps 65 --save-every 20 --threads "$threads" --out "$out/sim1" --resume auto
+fi
+if has simulator && [ ! -d "$out/sim/checkpoints/step-50" ]; then
+  rows --data "$out/train.jsonl" --part questions --n 560 --seed 11 --out "$out"
+  simulator --adapter "$out/sim1/checkpoints/step-65" --data "$out/requests.jsonl" >"$out/documents.jsonl"
+  "$zs" generate --model "$model" --data "$out/sentences.jsonl" --max-tokens 70 --temperature 0.7 --threads "$threads" >"$out/written.jsonl"
+  rows --data "$out" --part distilled --out "$out/sim.jsonl"
+  "$zs" sft --model "$model" --adapter "$out/sim1/checkpoints/step-65" --data "$out/sim.jsonl" --lr 5e-4 --lr-schedule cosine \
+    --warmup-ratio 0.05 --batch-size 8 --steps 50 --save-every 25 --threads "$threads" --out "$out/sim" --resume auto
 fi
 
-# 3. Is it fit? Both kinds of results for the first held-out questions.
+# 3. Is it fit? Both kinds of results for held-out questions.
 if has measure && [ ! -s "$out/measure.txt" ]; then
   head -n 60 "$out/heldout.jsonl" >"$out/queries.jsonl"
-  for kind in 0 1; do
-    "$zs" simulate --model "$model" --adapter "$out/sim/checkpoints/step-65" --data "$out/queries.jsonl" --search-mode simulate_sft --topk 3 \
-      --noise-rate "$kind" --simulation-max-tokens 200 --threads "$threads" >"$out/documents-$kind.jsonl"
-    "$zs" simulate --measure "$out/documents-$kind.jsonl" --data "$out/queries.jsonl" --topk 3
-  done >"$out/measure.txt"
+  for noise in 0 1; do
+    simulator --adapter "$out/sim/checkpoints/step-50" --data "$out/queries.jsonl" --noise-rate "$noise" >"$out/measured-$noise.jsonl"
+    "$zs" simulate --measure "$out/measured-$noise.jsonl" --data "$out/queries.jsonl" --topk 3
+  done | tee "$out/measure.txt"
 fi
 
 # 4. The warm start: about 110 episodes made from passages.
@@ -56,7 +68,7 @@ train() { # NAME FLAGS...
   local name=$1
   shift
   [ -d "$out/$name/checkpoints/step-$steps" ] ||
-    "$zs" train --model "$model" --adapter "$out/warm/checkpoints/step-14" --simulation-llm "$out/sim/checkpoints/step-65" \
+    "$zs" train --model "$model" --adapter "$out/warm/checkpoints/step-14" --simulation-llm "$out/sim/checkpoints/step-50" \
       --search-mode simulate_sft --data "$out/train.jsonl" --max-answer-words 6 "${limits[@]}" --max-obs-length 300 \
       --simulation-max-tokens 200 --start-threshold 0 --end-threshold 0.3 --train-batch-size 4 --n 8 --total-steps "$steps" \
       --lr 2e-4 --kl-coef 0 --micro-batch-tokens 2048 --save-every 5 --keep-last 1 --threads "$threads" --out "$out/$name" --resume auto "$@"

@@ -31,7 +31,7 @@ func main() {
 	out := flag.String("out", "rows.jsonl", "rows to write")
 	n := flag.Int("n", 0, "at most so many questions; 0: all")
 	topK := flag.Int("topk", 3, "documents per search, as --topk in training")
-	part := flag.String("part", "both", "policy, simulator or both")
+	part := flag.String("part", "both", "policy, simulator or both; questions or distilled: see distil.go")
 	words := flag.Int("words", 30, "length of a document")
 	form := flag.String("form", string(search.SFT), "prompt of the simulator, as --search-mode in training")
 	longest := flag.Int("max-tokens", 700, "longer rows are left out")
@@ -71,13 +71,16 @@ func (w *writer) run(model, in, out string, n int) (err error) {
 	if w.eos, ok = w.tok.EOS(); !ok {
 		return fmt.Errorf("opening %s: the tokenizer names no end-of-sequence token", model)
 	}
+	if w.part == "distilled" {
+		return w.distilled(in, out)
+	}
 	if w.topK < 1 || w.words < 1 {
 		return errors.New("--topk and --words: must be at least 1")
 	}
 	parts, ok := map[string][]func(item) (row, error){"policy": {w.episode}, "simulator": {w.documents},
-		"both": {w.episode, w.documents}}[w.part]
+		"both": {w.episode, w.documents}, "questions": nil}[w.part]
 	if !ok {
-		return fmt.Errorf("--part %s: give policy, simulator or both", w.part)
+		return fmt.Errorf("--part %s: give policy, simulator, both, questions or distilled", w.part)
 	}
 	use, err := load(in)
 	if err != nil {
@@ -87,6 +90,9 @@ func (w *writer) run(model, in, out string, n int) (err error) {
 	w.rng.Shuffle(len(use), func(i, k int) { use[i], use[k] = use[k], use[i] })
 	if n > 0 && n < len(use) {
 		use = use[:n]
+	}
+	if w.part == "questions" {
+		return w.questions(use, out)
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err

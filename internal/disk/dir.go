@@ -47,9 +47,9 @@ func ReplaceDir(final string, fill func(dir string) error) (err error) {
 	return os.RemoveAll(aside) // the replaced folder, if there was one
 }
 
-// NewDir makes the new folder final atomically: fill writes it beside, every file is synced, and it is renamed to final.
-// Several processes may do so at once: the first one makes it, the others get fs.ErrExist. What a killed process left
-// of its own is removed when nothing was written there for ten minutes.
+// NewDir makes the new folder final atomically: fill writes it beside, every file is synced, and it is renamed to
+// final. Several processes may do so at once: the first one makes it, the others get fs.ErrExist. What a killed process
+// left of its own is removed when nothing was written there for ten minutes.
 func NewDir(final string, fill func(dir string) error) error {
 	final = filepath.Clean(final)
 	removeStale(beside(final, writing) + "-*")
