@@ -43,7 +43,8 @@ type top struct {
 func (b *batch) fill(p *plan) {
 	b.IDs, b.Pos, b.Slots, b.Segs, b.Adapters = b.IDs[:0], b.Pos[:0], b.Slots[:0], b.Segs[:0], b.Adapters[:0]
 	b.Rows, b.Draws = b.Rows[:0], b.Draws[:0]
-	b.draws, b.scores, b.tops, b.Fed, b.likely = b.draws[:0], b.scores[:0], b.tops[:0], b.Fed[:0], false
+	b.draws, b.scores, b.tops = b.draws[:0], b.scores[:0], b.tops[:0]
+	b.SampledInputs, b.likely = b.SampledInputs[:0], false
 	for at, it := range p.items {
 		q, pages, row := it.seq, it.seq.table.Pages(), len(b.IDs)
 		for pos := it.start; pos < it.start+it.n; pos++ {
@@ -53,7 +54,8 @@ func (b *batch) fill(p *plan) {
 		if it.start < len(q.ids) {
 			b.IDs = append(b.IDs, q.ids[it.start:it.start+it.n]...)
 		} else { // it was sampled by the pass before
-			b.IDs, b.Fed = append(b.IDs, 0), append(b.Fed, kernels.Fed{Row: int32(row), From: q.drawn})
+			b.IDs = append(b.IDs, 0)
+			b.SampledInputs = append(b.SampledInputs, kernels.SampledInput{Row: int32(row), From: q.drawn})
 		}
 		b.Segs = append(b.Segs, kernels.Segment{Row: row, Len: it.n, Start: it.start,
 			Pages: pages[:kernels.PagesFor(it.start+it.n)]})

@@ -82,7 +82,8 @@ func (d idle) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 	return idleWeight{n: n, k: k, t: t}, nil
 }
 
-func (d idle) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d idle) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	x := b.(*idleBatch)
 	if err := l.Check(x.spec, kv.Spec()); err != nil {
 		panic(err)

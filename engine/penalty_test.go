@@ -61,7 +61,8 @@ type recorder struct {
 	ids    []int32
 }
 
-func (d *recorder) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d *recorder) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	d.Device.SetBatch(b, l, kv, ids, fed)
 	d.draws = l.Draws
 }

@@ -279,8 +279,8 @@ func (x *PlanModel) weights(s kernels.Sizes, add func(string, string, int64)) er
 	return nil
 }
 
-// lowType is the type of an adapter's matrices over weights of a type.
-func lowType(t kernels.DType) kernels.DType {
+// loraType is the type of an adapter's matrices over weights of a type.
+func loraType(t kernels.DType) kernels.DType {
 	if t == kernels.Q8 {
 		return kernels.BF16
 	}
@@ -290,7 +290,7 @@ func lowType(t kernels.DType) kernels.DType {
 // sizes is the adapter's parameters, and its bytes as operands.
 func (a *PlanLoRA) sizes(s kernels.Sizes, c *model.Config, t kernels.DType) (params, bytes int64, err error) {
 	hd, gd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	t = lowType(t)
+	t = loraType(t)
 	for _, p := range []struct {
 		name    string
 		out, in int

@@ -39,7 +39,7 @@ func (x *PlanModel) work(all []kernels.Work) []kernels.Work {
 	c := x.Config
 	w := kernels.Work{Type: x.DType, Products: c.Products(), Head: kernels.Shape{N: c.Vocab, K: c.Hidden},
 		Heads: c.Heads,
-		Rank:  x.rank(), Low: lowType(x.DType)}
+		Rank:  x.rank(), LoRAType: loraType(x.DType)}
 	if !x.Shared {
 		all = append(all, kernels.Work{Type: x.DType, Head: w.Head, Packed: c.PackedAtOnce()})
 	}

@@ -183,8 +183,8 @@ func BatchOf(d Device, l Layout, kv KV) (Batch, error) {
 	return b, err
 }
 
-// Fed is a row whose id is one that was sampled: id From of a tensor of ids.
-type Fed struct{ Row, From int32 }
+// SampledInput is a row whose id is one that was sampled: id From of a tensor of ids.
+type SampledInput struct{ Row, From int32 }
 
 // Ticket is a result that comes later.
 type Ticket interface {

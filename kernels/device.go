@@ -48,7 +48,7 @@ type Device interface {
 	// SetBatch makes b describe l over the cache kv (nil where there is none). It panics where l.Check finds something.
 	// The ids of fed rows are taken from the tensor ids, I32 [n, 1], where earlier work on the device puts them; those
 	// in l do not count.
-	SetBatch(b Batch, l *Layout, kv KV, ids Tensor, fed []Fed)
+	SetBatch(b Batch, l *Layout, kv KV, ids Tensor, fed []SampledInput)
 
 	// Operand is the type in which an operation writes what only products with weights of type t will read: BF16 where
 	// the device takes operands as they are, else F32. RMSNorm and SwiGLU write both, and products of BF16 weights read

@@ -18,7 +18,7 @@
 // so it depends on its own row and column only: not on the batch, on chunking or on the number of threads. For BF16 the
 // chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals. Where a processor
 // multiplies tiles (AMX), BF16 matmuls take k by 32, each time one chain over the even and one over the odd k, from
-// zero, whose sum is added: num.DotTiles. It depends on as little as the chain does. So do the products of attention
+// zero, whose sum is added: num.DotAMX. It depends on as little as the chain does. So do the products of attention
 // there, if D is a multiple of 32.
 package kernels
 
@@ -30,22 +30,22 @@ type Epilogue struct {
 	Scale float32
 }
 
-// LowRank is what an adapter (LoRA, arXiv 2106.09685) adds to a product: U = Scale x A^T, y += U B^T; to its backward:
+// LoRA is what an adapter (LoRA, arXiv 2106.09685) adds to a product: U = Scale x A^T, y += U B^T; to its backward:
 // U = Scale dy B, dx += U A. A [R, K] and B [N, R] are of one type, F32 or BF16, which need not be the weight's; all in
 // one call are of one type. U, F32 [T, R], is an output too. Scale 0 means 1.
-type LowRank struct {
+type LoRA struct {
 	A, B  Weight
 	U     Tensor
 	Scale float32
 }
 
-// Product is y = x w^T with an epilogue, and then what an adapter adds unless Low.A is nil: one of several that share
+// Product is y = x w^T with an epilogue, and then what an adapter adds unless LoRA.A is nil: one of several that share
 // x.
 type Product struct {
 	Y Tensor
 	W Weight
 	Epilogue
-	Low LowRank
+	LoRA LoRA
 }
 
 // LogProbs is the result of scoring T targets, all of them ids below V: three F32 tensors [T, 1]. Any may be none.
@@ -132,8 +132,8 @@ type Ops interface {
 	// MatMulDX: dx[T,K] = or += (add) scale * dy[T,N] w[N,K]; the chain runs over n. scale 0 means 1. CUDA: cublasLt,
 	// no transpose.
 	MatMulDX(dx, dy Tensor, w Weight, add bool, scale float32)
-	// MatMulDXLow is MatMulDX of w, scale 1, followed by the two of its adapter, the bits included. CUDA: one by one.
-	MatMulDXLow(dx, dy Tensor, w Weight, add bool, low LowRank)
+	// MatMulDXLoRA is MatMulDX of w, scale 1, followed by the two of its adapter, the bits included. CUDA: one by one.
+	MatMulDXLoRA(dx, dy Tensor, w Weight, add bool, low LoRA)
 	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16;
 	// BF16 pairs are tokens 2i, 2i+1 of this call, tiles its tokens 32i to 32i+31). CUDA: cublasLt with beta 1.
 	MatMulDW(dw, dy, x Tensor, op DType)

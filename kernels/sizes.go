@@ -33,7 +33,7 @@ type Work struct {
 	Heads    int       // H
 	KV       KVSpec    // of the cache; its number of layers and pages does not count
 	Rank     int       // R of an adapter on every product
-	Low      DType     // of its matrices
+	LoRAType DType     // of its matrices
 
 	Rows     int // T of a pass
 	Segments int // sequences in it

@@ -11,8 +11,8 @@ func (p *pass) whole(l int, j proj) (run, *pair) {
 }
 
 // low is the pair as a device takes it.
-func (pr *pair) low(u kernels.Tensor) kernels.LowRank {
-	return kernels.LowRank{A: pr.A.W, B: pr.B.W, U: u, Scale: pr.scale}
+func (pr *pair) low(u kernels.Tensor) kernels.LoRA {
+	return kernels.LoRA{A: pr.A.W, B: pr.B.W, U: u, Scale: pr.scale}
 }
 
 // u is where the narrow half of an adapter, scale x A^T for r's rows, [n, R], is kept.
@@ -48,7 +48,7 @@ func (p *pass) duOf(l int, r run, all []to, i int) kernels.Tensor {
 }
 
 // adaptersBack follows the gradient of all[i], dy, into the adapters, u = scale x A^T: du = scale dy B and dx += du A,
-// unless MatMulDXLow did both, and dB += dy^T u.
+// unless MatMulDXLoRA did both, and dB += dy^T u.
 func (p *pass) adaptersBack(dx kernels.Tensor, l int, all []to, i int) {
 	t := all[i]
 	for _, r := range p.runs {

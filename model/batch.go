@@ -14,9 +14,9 @@ import (
 type Batch struct {
 	// Layout's ids are checked against the vocabulary by the caller (Config.CheckIDs); its slots are distinct.
 	kernels.Layout
-	// Fed are rows whose ids are taken from Sampled, I32 [n, 1], where an earlier pass has put them on the device.
-	Fed     []kernels.Fed
-	Sampled kernels.Tensor
+	// SampledInputs are rows whose ids an earlier pass sampled: they are taken from Sampled, I32 [n, 1], on the device.
+	SampledInputs []kernels.SampledInput
+	Sampled       kernels.Tensor
 
 	// Adapters gives each segment its adapter, nil for the base; nil for all: base.
 	Adapters []*Adapter

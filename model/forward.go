@@ -36,7 +36,7 @@ func (m *Model) Forward(ws *Workspace, b *Batch, kv kernels.KV) kernels.Tensor {
 func (m *Model) SetBatch(ws *Workspace, b *Batch, kv kernels.KV) {
 	p := m.pass(ws, b, kv)
 	if len(b.IDs) > 0 {
-		m.Device.SetBatch(p.b, &b.Layout, kv, b.Sampled, b.Fed)
+		m.Device.SetBatch(p.b, &b.Layout, kv, b.Sampled, b.SampledInputs)
 	}
 }
 
@@ -149,7 +149,7 @@ func (p *pass) multiply(x kernels.Tensor, l int, add bool, all []to) {
 			w.Bias = lin.B.Master
 		}
 		if r, pr := p.whole(l, t.j); pr != nil {
-			w.Low = pr.low(p.u(l, t.j, r))
+			w.LoRA = pr.low(p.u(l, t.j, r))
 		}
 		p.products = append(p.products, w)
 	}

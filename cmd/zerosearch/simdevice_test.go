@@ -27,7 +27,8 @@ type counter struct {
 	batches int
 }
 
-func (c *counter) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (c *counter) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	c.batches++
 	c.Device.SetBatch(b, l, kv, ids, fed)
 }

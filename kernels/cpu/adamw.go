@@ -49,7 +49,7 @@ func (d *Device) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
 
 // Update is AdamW, Pack and Zero by 16 rows of a panel at a time, which stay in the cache between the three.
 func (d *Device) Update(kw kernels.Weight, p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
-	w, c := own("Update", kw), newAdamW(p, g, m, v, s)
+	w, c := asWeight("Update", kw), newAdamW(p, g, m, v, s)
 	shape("Update", "p", p, w.n, w.k)
 	if w.k == 0 {
 		return

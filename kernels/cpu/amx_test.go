@@ -37,7 +37,7 @@ func bf16Numbers(r *rand.Rand, kind, n int) []float32 {
 	return x
 }
 
-// TestTileArithmetic: the processor's TDPBF16PS is num.DotTiles, bit for bit, on ordinary and on awkward numbers.
+// TestTileArithmetic: the processor's TDPBF16PS is num.DotAMX, bit for bit, on ordinary and on awkward numbers.
 func TestTileArithmetic(t *testing.T) {
 	if Paths.List()[0].Missing != "" {
 		t.Skipf("this machine lacks %s", Paths.List()[0].Missing)
@@ -58,7 +58,7 @@ func TestTileArithmetic(t *testing.T) {
 		pa, pb, y := make([]uint32, mr*k/2), make([]uint32, panelCols*k/2), append([]float32(nil), c...)
 		for s := range k / 2 {
 			for i := range mr {
-				pa[(s/tileSteps*mr+i)*tileSteps+s%tileSteps] = pair(a[i*k+2*s], a[i*k+2*s+1])
+				pa[(s/amxTileSteps*mr+i)*amxTileSteps+s%amxTileSteps] = pair(a[i*k+2*s], a[i*k+2*s+1])
 			}
 			for j := range panelCols {
 				pb[s*panelCols+j] = pair(b[j*k+2*s], b[j*k+2*s+1])
@@ -70,10 +70,10 @@ func TestTileArithmetic(t *testing.T) {
 		want := make([]float32, len(c))
 		for i := range mr {
 			for j := range panelCols {
-				want[i*panelCols+j] = num.DotTiles(c[i*panelCols+j], a[i*k:][:k], b[j*k:][:k])
+				want[i*panelCols+j] = num.DotAMX(c[i*panelCols+j], a[i*k:][:k], b[j*k:][:k])
 			}
 		}
 		same(t, want, y, "round %d: %d rows of kind %d", round, mr, kind)
 	}
-	require.Equal(t, 2*tileSteps, num.TileDot)
+	require.Equal(t, 2*amxTileSteps, num.BlockAMX)
 }

@@ -31,12 +31,12 @@ type attend struct {
 
 func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch, scale float32) (attend,
 	*batch) {
-	x, b := ownKV(op, c, layer), sameRows(op, kb, q.Rows)
+	x, b := asKV(op, c, layer), sameRows(op, kb, q.Rows)
 	dim, g := x.spec.HeadDim, x.spec.KVHeads
 	if q.Cols%dim != 0 || q.Cols/dim%g != 0 {
 		panic(fmt.Sprintf("cpu: %s: q is %v, its heads no multiple of %d of %d", op, q, g, dim))
 	}
-	if b.over(op, x); q.Rows > 0 && len(b.Segs) == 0 {
+	if b.checkCache(op, x); q.Rows > 0 && len(b.Segs) == 0 {
 		panic(fmt.Sprintf("cpu: %s: the batch has no segments", op))
 	}
 	a := d.attention(x, q.Cols/dim)
@@ -99,7 +99,7 @@ func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, kb
 		})
 		return
 	}
-	a.apart(d, p, mem, size)
+	a.splitPartitions(d, p, mem, size)
 	d.pool.RunWorker(len(p.jobs), func(w, task int) {
 		b := a.block(mem[w*size:][:size], &p.jobs[task])
 		b.merge()
@@ -149,7 +149,7 @@ func (a *attend) pieces(pieces []attnPiece, jobs []attnJob, threads int) []attnP
 }
 
 // apart computes the partitions of jobs for themselves, to be merged with the same bits: for few rows with many keys.
-func (a *attend) apart(d *Device, p *attnPlan, mem []byte, size int) {
+func (a *attend) splitPartitions(d *Device, p *attnPlan, mem []byte, size int) {
 	parts := elems[float32](mem[size*d.pool.threads:])
 	for i := range p.jobs {
 		n := a.partitions(&p.jobs[i]) * a.partSize(&p.jobs[i])
@@ -296,12 +296,12 @@ func (b *attnBlock) partition(p int) {
 	nt := (rows + b.k.mr - 1) / b.k.mr
 	for t := range nt {
 		lo, hi := first+rows*t/nt, first+rows*(t+1)/nt
-		if !b.ragged(p, lo, hi) {
+		if !b.mustMask(p, lo, hi) {
 			b.rows(p, lo, hi)
 			continue
 		}
 		for r := lo; r < hi; r += b.heads - r%b.heads { // token by token
-			b.alone(p, r, min(hi, r+b.heads-r%b.heads))
+			b.oneToken(p, r, min(hi, r+b.heads-r%b.heads))
 		}
 	}
 }
@@ -315,9 +315,9 @@ func (b *attnBlock) pages(p int, j *attnJob, f func(i int, k, v []uint32)) {
 	}
 }
 
-// ragged reports whether a value that some of the rows [lo, hi) must not see is infinite or NaN, so that its
+// mustMask reports whether a value that some of the rows [lo, hi) must not see is infinite or NaN, so that its
 // probability of 0 would not keep it out.
-func (b *attnBlock) ragged(p, lo, hi int) bool {
+func (b *attnBlock) mustMask(p, lo, hi int) bool {
 	from := max(p*partition, b.last(b.job, lo+1)+1) / pageSize
 	to := min((p+1)*partition-1, b.last(b.job, hi)+1) / pageSize // the key after the last may be its partner in a pair
 	for i := from; i <= to && i < len(b.job.seg.Pages); i++ {
@@ -340,7 +340,7 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	b.k.scores[rows](y)
 	x := &b.soft
 	x.rows, x.s, x.lds, x.p, x.ldp, x.n, x.scale = rows, ptr(b.s), 4*partition, ptr(b.p), partition*b.k.size,
-		roundUp(n, b.together()), b.scale
+		roundUp(n, b.valuesAtOnce()), b.scale
 	for i, at, head := 0, b.last(j, lo+1)+1-k0, lo%b.heads; i < rows; i++ {
 		x.sees[i] = min(partition, at)
 		if head++; head == b.heads {
@@ -360,9 +360,9 @@ func (b *attnBlock) rows(p, lo, hi int) {
 }
 
 // alone is rows of one token. The values beside the last one, in its pair or its page, are not to be seen.
-func (b *attnBlock) alone(p, lo, hi int) {
+func (b *attnBlock) oneToken(p, lo, hi int) {
 	n := b.last(b.job, hi) + 1 - p*partition
-	if n >= partition || n%b.together() == 0 {
+	if n >= partition || n%b.valuesAtOnce() == 0 {
 		b.rows(p, lo, hi)
 		return
 	}
@@ -385,8 +385,8 @@ func (b *attnBlock) alone(p, lo, hi int) {
 	*v = was
 }
 
-// together is how many values are multiplied at a time: those of a pair, or all of a page.
-func (a *attend) together() int {
+// valuesAtOnce is how many values are multiplied at a time: those of a pair, or all of a page.
+func (a *attend) valuesAtOnce() int {
 	switch {
 	case a.k.amx:
 		return pageSize

@@ -12,7 +12,7 @@ import (
 //	dv_j += sum_r p*dy_r     dk_j += sum_r ds*q_r     dq_r = sum_j ds*k_j
 //
 // All five products are chains, over d, d, r, r and j, whose operands are rounded to the cache's type; those of dk and
-// dv go on from what is there: segments in order, query heads ascending, rows ascending. By tiles (num.DotTiles) each
+// dv go on from what is there: segments in order, query heads ascending, rows ascending. By tiles (num.DotAMX) each
 // chain takes 32 at a time, rows of a head counted from the segment's first. A task is a kv head of the segments that
 // share pages, directly or through others, so nobody else writes its slots.
 func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch,
@@ -142,7 +142,7 @@ type attnBack struct {
 	// where a block's pages are
 	cached, transposed, transposedV [backPages]unsafe.Pointer
 	tile                            tile
-	attnBackTiles
+	attnBackAMX
 }
 
 // carve lays scratch out in mem for groups of that many pages and returns the bytes it takes.
@@ -170,7 +170,7 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 		b.ds, b.ldds = ptr(b.dsa), backKeys*size
 	}
 	if b.k.amx {
-		b.carveTiles(take)
+		b.carveAMX(take)
 		return used
 	}
 	n := 4 * b.tileCount() * b.tileWords()
@@ -186,7 +186,7 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 // blockRows is the number of query rows of a block.
 func (b *attnBack) blockRows() int {
 	if b.k.amx {
-		return tileRows
+		return amxBlockRows
 	}
 	return backRows
 }
@@ -213,7 +213,7 @@ func (b *attnBack) run(segs []kernels.Segment, x *shareGroup, g int) {
 		for h := g * b.heads; h < (g+1)*b.heads; h++ {
 			for lo := 0; lo < s.Len; lo += b.blockRows() {
 				if hi := min(lo+b.blockRows(), s.Len); b.k.amx {
-					b.blockTiles(s, local, h, lo, hi)
+					b.blockAMX(s, local, h, lo, hi)
 				} else {
 					b.block(s, local, h, lo, hi)
 				}

@@ -34,7 +34,7 @@ func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 		return nil, fmt.Errorf("cpu: a cache of %d layers, %d pages, %d heads of %d, type %v: impossible", s.Layers,
 			s.Pages, s.KVHeads, s.HeadDim, s.Type)
 	}
-	x := layKV(s)
+	x := newKVLayout(s)
 	x.nonFinite = make([]atomic.Bool, s.Pages)
 	var err error
 	if x.buf, err = newBuffer(x.size()); err != nil {
@@ -43,8 +43,8 @@ func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 	return x, nil
 }
 
-// layKV is a cache without memory.
-func layKV(s kernels.KVSpec) *kv {
+// newKVLayout is a cache without memory.
+func newKVLayout(s kernels.KVSpec) *kv {
 	x := &kv{spec: s}
 	x.steps = chainSteps(s.Type, pageSize)
 	x.keys = chainSteps(s.Type, s.HeadDim) * panelCols
@@ -82,8 +82,8 @@ func (x *kv) head(layer, page, g int) (k, v []uint32) {
 	return w[:x.keys], w[x.keys:]
 }
 
-// ownKV is c as a cache of this package that has the layer.
-func ownKV(op string, c kernels.KV, layer int) *kv {
+// asKV is c as a cache of this package that has the layer.
+func asKV(op string, c kernels.KV, layer int) *kv {
 	x, ok := c.(*kv)
 	if !ok {
 		panic(fmt.Sprintf("cpu: %s: a cache of another device: %T", op, c))
@@ -98,11 +98,11 @@ func ownKV(op string, c kernels.KV, layer int) *kv {
 // several tokens with one slot the last stays.
 func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernels.Batch) {
 	const op = "KVWrite"
-	x, b := ownKV(op, c, layer), sameRows(op, kb, k.Rows)
+	x, b := asKV(op, c, layer), sameRows(op, kb, k.Rows)
 	dim := x.spec.HeadDim
 	shape(op, "k", k, k.Rows, x.spec.KVHeads*dim)
 	shape(op, "v", v, k.Rows, x.spec.KVHeads*dim)
-	b.over(op, x)
+	b.checkCache(op, x)
 	ks, vs, at := f32(k), f32(v), b.Layout.Slots
 	if k.Rows == 0 {
 		return
@@ -227,7 +227,7 @@ func (w *kvWriter) putValue(values []uint32, place int, v []float32, half []uint
 
 // KVCopy copies page src[i] to page dst[i] in all layers.
 func (d *Device) KVCopy(c kernels.KV, dst, src []int32) {
-	x := ownKV("KVCopy", c, 0)
+	x := asKV("KVCopy", c, 0)
 	if len(dst) != len(src) {
 		panic(fmt.Sprintf("cpu: KVCopy: %d pages to %d", len(src), len(dst)))
 	}

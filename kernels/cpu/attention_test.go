@@ -41,36 +41,36 @@ func attnBatch() (segs []kernels.Segment, pages int) {
 	return segs, 41
 }
 
-// attnPlainTiles is attention by tiles in plain Go.
-var attnPlainTiles = func() *attnKernels {
+// attnPlainAMX is attention by tiles in plain Go.
+var attnPlainAMX = func() *attnKernels {
 	k := attnPlainBF16
-	k.amx, k.mr, k.scores, k.values = true, maxAttnTile, plainTiles(scoresWith(stepsTiles)),
-		plainTiles(valuesWith(stepsTiles))
-	k.softmax = plainSoftmaxTiles
+	k.amx, k.mr, k.scores, k.values = true, maxAttnTile, plainTiles(scoresWith(stepsAMX)),
+		plainTiles(valuesWith(stepsAMX))
+	k.softmax = plainSoftmaxAMX
 	k.columns, k.pairs, k.over = plainColumns, plainPairs, plainOver
 	return &k
 }()
 
-// stepsTiles takes whole blocks of steps, as num.DotTiles does.
-func stepsTiles(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
-	steps = roundUp(steps, tileSteps)
-	var col [num.TileDot]float32
-	for s := 0; s < steps; s += tileSteps {
-		x := unsafe.Slice((*float32)(unsafe.Add(a, 8*s)), num.TileDot)
+// stepsAMX takes whole blocks of steps, as num.DotAMX does.
+func stepsAMX(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
+	steps = roundUp(steps, amxTileSteps)
+	var col [num.BlockAMX]float32
+	for s := 0; s < steps; s += amxTileSteps {
+		x := unsafe.Slice((*float32)(unsafe.Add(a, 8*s)), num.BlockAMX)
 		for j := range c {
-			for i := range tileSteps {
+			for i := range amxTileSteps {
 				u := *at[uint32](b, 4*(panelCols*(s+i)+j))
 				col[2*i], col[2*i+1] = float(u<<16), float(u&0xffff0000)
 			}
-			c[j] = num.DotTiles(c[j], x, col[:])
+			c[j] = num.DotAMX(c[j], x, col[:])
 		}
 	}
 	return 8 * steps
 }
 
-// plainSoftmaxTiles makes p = 2^y, y = s*scale - m in base 2, as 2^floor(y) times a polynomial of degree 5 of y -
+// plainSoftmaxAMX makes p = 2^y, y = s*scale - m in base 2, as 2^floor(y) times a polynomial of degree 5 of y -
 // floor(y), whose largest relative error is 1.4e-7: beside products by tiles, exp is what takes the time.
-func plainSoftmaxTiles(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
+func plainSoftmaxAMX(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
 	y := unsafe.Slice((*float32)(p), n)
 	for i, x := range s {
 		y[i] = x * scale
@@ -97,10 +97,11 @@ func plainSoftmaxTiles(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, s
 }
 
 func plainColumns(dst []uint32, src []float32, ld, t int) {
-	clear(dst[:roundUp(t, num.TileDot)/2*maxAttnTile])
+	clear(dst[:roundUp(t, num.BlockAMX)/2*maxAttnTile])
 	for s := range t {
 		for i, x := range src[s*ld:][:maxAttnTile] {
-			dst[(s/num.TileDot*maxAttnTile+i)*tileSteps+s%num.TileDot/2] |= uint32(num.BF16FromF32(x)) << (16 * (s % 2))
+			w := &dst[(s/num.BlockAMX*maxAttnTile+i)*amxTileSteps+s%num.BlockAMX/2]
+			*w |= uint32(num.BF16FromF32(x)) << (16 * (s % 2))
 		}
 	}
 }
@@ -122,34 +123,34 @@ func plainPairs(t *attnPairs) {
 
 func plainOver(t *attnOver) {
 	half := func(p unsafe.Pointer, i int) float32 { return float(uint32(*at[uint16](p, 2*i)) << 16) }
-	x, w := make([]float32, num.TileDot*t.blocks), make([]float32, num.TileDot*t.blocks)
+	x, w := make([]float32, num.BlockAMX*t.blocks), make([]float32, num.BlockAMX*t.blocks)
 	for p, c := range unsafe.Slice(t.c, t.n) {
 		for i := range t.dim {
 			for k := range x {
 				x[k] = half(t.a,
-					i/maxAttnTile*t.lda/2+(k/num.TileDot*maxAttnTile+i%maxAttnTile)*num.TileDot+k%num.TileDot)
+					i/maxAttnTile*t.lda/2+(k/num.BlockAMX*maxAttnTile+i%maxAttnTile)*num.BlockAMX+k%num.BlockAMX)
 			}
 			for j := range pageSize {
 				for k := range w {
 					w[k] = half(t.b, p*t.page/2+(k/2*pageSize+j)*2+k%2)
 				}
 				y := at[float32](c, 4*(i*pageSize+j))
-				*y = num.DotTiles(*y, x, w)
+				*y = num.DotAMX(*y, x, w)
 			}
 		}
 	}
 }
 
-// run is all that attention computes, forward and backward. tiled: by attnPlainTiles where tiles are possible.
-func (c attnCase) run(t *testing.T, path string, threads int, tiled bool) [][]float32 {
+// run is all that attention computes, forward and backward. tiled: by attnPlainAMX where tiles are possible.
+func (c attnCase) run(t *testing.T, path string, threads int, amx bool) [][]float32 {
 	undo, err := Paths.Use(path)
 	require.NoError(t, err)
 	defer undo()
 	d, err := New(Options{Threads: threads})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, d.Close()) }()
-	if tiled {
-		d.tiled = attnPlainTiles
+	if amx {
+		d.amxAttn = attnPlainAMX
 	}
 	r := rand.New(rand.NewPCG(7, uint64(c.dim)))
 	slots := c.pages * kernels.PageSize
@@ -202,7 +203,7 @@ func TestAttentionPaths(t *testing.T) {
 						continue
 					}
 					want := chain
-					if p.Name == "amx" && kt == kernels.BF16 && c.dim%num.TileDot == 0 {
+					if p.Name == "amx" && kt == kernels.BF16 && c.dim%num.BlockAMX == 0 {
 						want = c.run(t, "generic", 1, true)
 					}
 					for _, threads := range []int{1, 3} {

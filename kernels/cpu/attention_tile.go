@@ -16,7 +16,7 @@ const maxAttnTile = 32
 // makes and uses rows. The right operand is panels as everywhere, the chains are the same.
 type attnKernels struct {
 	mr     int  // rows of a tile at most
-	amx    bool // the chains are those of num.DotTiles; values come in whole pages
+	amx    bool // the chains are those of num.DotAMX; values come in whole pages
 	size   int  // bytes of an element of A: 2 if bf16 is multiplied as such; else 4, rounded to BF16 where the cache is
 	scores [maxAttnTile + 1]func(*attnTile)
 	values [maxAttnTile + 1]func(*attnTile)
@@ -142,8 +142,8 @@ func plainTiles(f func(*attnTile)) (all [maxAttnTile + 1]func(*attnTile)) {
 
 // attn returns the loops for a cache: tiles take D by 32.
 func (d *Device) attn(s kernels.KVSpec) *attnKernels {
-	if d.tiled != nil && s.Type == kernels.BF16 && s.HeadDim%num.TileDot == 0 {
-		return d.tiled
+	if d.amxAttn != nil && s.Type == kernels.BF16 && s.HeadDim%num.BlockAMX == 0 {
+		return d.amxAttn
 	}
 	return attnOf(d.isa, s.Type)
 }

@@ -44,12 +44,13 @@ func (d *Device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 }
 
 // SetBatch copies l into b: lists that fit are appended to the buffer's own memory.
-func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	const op = "SetBatch"
-	b := ownBatch(op, kb)
+	b := asBatch(op, kb)
 	var spec kernels.KVSpec
 	if c != nil {
-		spec = ownKV(op, c, 0).spec
+		spec = asKV(op, c, 0).spec
 	}
 	if err := l.Check(b.spec, spec); err != nil {
 		panic("cpu: SetBatch: " + err.Error())
@@ -80,8 +81,8 @@ func (b *batch) Free()                   { b.buf.Free() }
 
 func (b *batch) tensor(off, n int) kernels.Tensor { return kernels.Mat(b.buf, kernels.I32, off, n, 1) }
 
-// ownBatch is b as a batch of this package.
-func ownBatch(op string, b kernels.Batch) *batch {
+// asBatch is b as a batch of this package.
+func asBatch(op string, b kernels.Batch) *batch {
 	x, ok := b.(*batch)
 	if !ok {
 		panic(fmt.Sprintf("cpu: %s: a batch of another device: %T", op, b))
@@ -89,24 +90,24 @@ func ownBatch(op string, b kernels.Batch) *batch {
 	return x
 }
 
-// sameRows is ownBatch for an operation on tensors of n rows.
+// sameRows is asBatch for an operation on tensors of n rows.
 func sameRows(op string, b kernels.Batch, n int) *batch {
-	x := ownBatch(op, b)
+	x := asBatch(op, b)
 	if n != x.Tokens() {
 		panic(fmt.Sprintf("cpu: %s: %d rows of a batch of %d tokens", op, n, x.Tokens()))
 	}
 	return x
 }
 
-// below panics where an id of the batch is not below n.
-func (b *batch) below(op string, n int) {
+// checkIDs panics where an id of the batch is not below n.
+func (b *batch) checkIDs(op string, n int) {
 	if int(b.lastID) >= n {
 		panic(fmt.Sprintf("cpu: %s: id %d: there are %d rows", op, b.lastID, n))
 	}
 }
 
-// over panics unless the batch was set for a cache of x's pages.
-func (b *batch) over(op string, x *kv) {
+// checkCache panics unless the batch was set for a cache of x's pages.
+func (b *batch) checkCache(op string, x *kv) {
 	if b.Tokens() > 0 && b.pages != x.spec.Pages {
 		panic(fmt.Sprintf("cpu: %s: a cache of %d pages, and a batch that was set for %d", op, x.spec.Pages, b.pages))
 	}

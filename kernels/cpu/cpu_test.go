@@ -51,7 +51,7 @@ func TestOneResult(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, p.Name, d.(*cpu.Device).Path(), "the path that was switched on is the one that runs")
 		require.NoError(t, d.Close())
-		if tolerances(p.Name).Tiles {
+		if tolerances(p.Name).AMX {
 			kerneltest.Same(t, open(p.Name, 1), open(p.Name, 3))
 			continue
 		}

@@ -23,12 +23,12 @@ type Options struct {
 
 // Device runs operations on the processor. It belongs to one goroutine at a time.
 type Device struct {
-	isa   isa
-	pool  *pool
-	arena [slots]*buffer // scratch of operations, by slot; grows and stays
-	gemm  gemmState
-	tiled *attnKernels // of attention by tiles, where the path has it
-	slabs slabs        // of weights
+	isa     isa
+	pool    *pool
+	arena   [slots]*buffer // scratch of operations, by slot; grows and stays
+	gemm    gemmState
+	amxAttn *attnKernels // of attention by tiles, where the path has it
+	slabs   slabs        // of weights
 }
 
 // New makes a device on the path that Paths has in use.
@@ -45,7 +45,7 @@ func New(o Options) (*Device, error) {
 	}
 	d := &Device{isa: isaNamed(Paths.Used()), pool: newPool(o.Threads)}
 	d.gemm.init(d)
-	d.tiled = attnTiles(d.isa)
+	d.amxAttn = attnAMXOf(d.isa)
 	return d, nil
 }
 
@@ -92,15 +92,15 @@ func (d *Device) Close() error {
 // slots name the pieces of scratch that operations keep between calls. An operation that calls another must not share
 // its slot.
 const (
-	slotA      = iota // matmul: packed rows
-	slotB             // matmul: panels made from tensors (dW) or from other panels (dX), a piece a worker
-	slotChains        // matmul: chains that wait for their next piece
-	slotRows          // free for row operations
-	slotAttn          // free for attention
-	slotLoss          // free for the losses
-	slotPanels        // matmul: panels as microkernels want them, one a worker
-	slotLow           // matmul: packed rows of adapters; their dW
-	slotLowB          // matmul: panels of adapters that are made
+	slotA        = iota // matmul: packed rows
+	slotB               // matmul: panels made from tensors (dW) or from other panels (dX), a piece a worker
+	slotChains          // matmul: chains that wait for their next piece
+	slotRows            // free for row operations
+	slotAttn            // free for attention
+	slotLoss            // free for the losses
+	slotPanels          // matmul: panels as microkernels want them, one a worker
+	slotAdapters        // matmul: packed rows of adapters; their dW
+	slotAdapterB        // matmul: panels of adapters that are made
 	slots
 )
 

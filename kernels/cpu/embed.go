@@ -5,9 +5,9 @@ import "github.com/zerosearch-go/zerosearch/kernels"
 // Embed gathers rows of w from its panels.
 func (d *Device) Embed(y kernels.Tensor, kw kernels.Weight, kb kernels.Batch) {
 	const op = "Embed"
-	w, out, b := own(op, kw), f32(y), sameRows(op, kb, y.Rows)
+	w, out, b := asWeight(op, kw), f32(y), sameRows(op, kb, y.Rows)
 	shape(op, "y", y, y.Rows, w.k)
-	b.below(op, w.n)
+	b.checkIDs(op, w.n)
 	d.pool.Run(y.Rows, func(t int) {
 		if w.k > 0 {
 			w.row(out[t*y.Stride:][:w.k], int(b.Layout.IDs[t]))
@@ -29,7 +29,7 @@ func (d *Device) EmbedBackward(dw, dy kernels.Tensor, kb kernels.Batch) {
 	const op = "EmbedBackward"
 	w, g, b := f32(dw), f32(dy), sameRows(op, kb, dy.Rows)
 	shape(op, "dy", dy, dy.Rows, dw.Cols)
-	b.below(op, dw.Rows)
+	b.checkIDs(op, dw.Rows)
 	plus := d.rows().add
 	groups := min(strips(dw.Cols), 4*d.pool.threads)
 	d.pool.Run(groups, func(q int) {

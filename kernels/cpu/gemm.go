@@ -41,7 +41,7 @@ type product struct {
 	m, steps int
 	kernels  *gemmKernels
 	packA    func(dst []uint32, lo, rows int) // packs rows [lo, lo+rows) of A: a tile
-	before   []rhs                            // what adapters need of the same A, done first: see low
+	before   []rhs                            // what adapters need of the same A, done first: see adapter
 	rhs      []rhs
 	chain    bool // continue from C instead of 0
 }
@@ -55,14 +55,14 @@ type rhs struct {
 	ldc       int
 	epilogue  kernels.Epilogue
 	bias      []float32 // of the epilogue
-	low       *low      // what an adapter adds to C; nil: nothing
+	adapter   *adapter  // what an adapter adds to C; nil: nothing
 }
 
 // panels is the number of panels of B.
 func (s *rhs) panels() int { return (s.n + panelCols - 1) / panelCols }
 
-// finishes says whether more becomes of the chains than being stored.
-func (s *rhs) finishes() bool {
+// hasEpilogue says whether more becomes of the chains than being stored.
+func (s *rhs) hasEpilogue() bool {
 	e := s.epilogue
 	return e.Add || s.bias != nil || e.Scale != 0 && e.Scale != 1
 }
@@ -77,10 +77,10 @@ func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 	if len(to) == 0 {
 		return
 	}
-	first := own("MatMul", to[0].W)
-	all, lows := make([]rhs, len(to)), lows{d: d, x: x, k: d.gemm.forward(first.t, x.Rows)}
+	first := asWeight("MatMul", to[0].W)
+	all, adapters := make([]rhs, len(to)), adapters{d: d, x: x, k: d.gemm.forward(first.t, x.Rows)}
 	for i, p := range to {
-		w := own("MatMul", p.W)
+		w := asWeight("MatMul", p.W)
 		if w.t != first.t {
 			panic(fmt.Sprintf("cpu: MatMuls: %v beside %v", w, first))
 		}
@@ -91,13 +91,13 @@ func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 			shape("MatMul", "bias", b, 1, w.n)
 			all[i].bias = f32(b)
 		}
-		if p.Low.A != nil {
-			lows.add(&all[i], p.Low, p.Y, false)
+		if p.LoRA.A != nil {
+			adapters.add(&all[i], p.LoRA, p.Y, false)
 		}
 	}
-	p := d.byRows(lows.k, x, first.k)
+	p := d.byRows(adapters.k, x, first.k)
 	p.rhs = all
-	lows.multiply(p)
+	adapters.multiply(p)
 }
 
 // byRows is a product of the rows of x, n long, without right-hand sides.
@@ -109,21 +109,21 @@ func (d *Device) byRows(k *gemmKernels, x kernels.Tensor, n int) *product {
 
 // MatMulDX: dx = or += scale * dy w, the chain over n.
 func (d *Device) MatMulDX(dx, dy kernels.Tensor, kw kernels.Weight, add bool, scale float32) {
-	w := ownDX(dx, dy, kw)
+	w := weightDX(dx, dy, kw)
 	d.productDX(dx, dy, w, false, kernels.Epilogue{Add: add, Scale: scale})
 }
 
-// MatMulDXLow packs dy once, for the weight and for the adapter's B.
-func (d *Device) MatMulDXLow(dx, dy kernels.Tensor, kw kernels.Weight, add bool, l kernels.LowRank) {
-	w := ownDX(dx, dy, kw)
+// MatMulDXLoRA packs dy once, for the weight and for the adapter's B.
+func (d *Device) MatMulDXLoRA(dx, dy kernels.Tensor, kw kernels.Weight, add bool, l kernels.LoRA) {
+	w := weightDX(dx, dy, kw)
 	p := d.toDX(dx, dy, w, kernels.Epilogue{Add: add})
-	lows := lows{d: d, x: dy, k: p.kernels}
-	lows.add(&p.rhs[0], l, dx, true)
-	lows.multiply(p)
+	adapters := adapters{d: d, x: dy, k: p.kernels}
+	adapters.add(&p.rhs[0], l, dx, true)
+	adapters.multiply(p)
 }
 
-func ownDX(dx, dy kernels.Tensor, kw kernels.Weight) *weight {
-	w := own("MatMulDX", kw)
+func weightDX(dx, dy kernels.Tensor, kw kernels.Weight) *weight {
+	w := asWeight("MatMulDX", kw)
 	shape("MatMulDX", "dy", dy, dx.Rows, w.n)
 	shape("MatMulDX", "dx", dx, dy.Rows, w.k)
 	return w

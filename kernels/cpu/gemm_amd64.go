@@ -54,18 +54,18 @@ func (g *gemmState) choose(i isa) {
 		g.transpose = transposePanelAVX512(q8BlockBF16)
 	}
 	if i >= avx512 && i != avx512bf16 { // Intel's: AMD's have BF16 and no tiles
-		g.f32.alone, g.bf16.alone, g.q8.alone = 0, 0, 0
+		g.f32.noPrefetchRows, g.bf16.noPrefetchRows, g.q8.noPrefetchRows = 0, 0, 0
 	}
 	if i == amx {
 		g.pairs = g.bf16
-		g.bf16 = gemmKernels{mr: maxTile, format: amxPairs, rows: rowsTiles, columns: columnsTiles, share: 4,
-			ahead: 2 * fetchAhead}
+		g.bf16 = gemmKernels{mr: maxTile, format: amxPairs, rows: rowsAMX, columns: columnsAMX, sharePrefetch: 4,
+			prefetchBytes: 2 * fetchAhead}
 		for mr := range g.bf16.run {
 			g.bf16.run[mr] = tileBF16AMX
 		}
 		g.q8Many = g.q8
-		g.q8Many.set(13, q8Tiles, tileQ8amxs)
-		g.q8Many.rows, g.q8Many.panel, g.q8Many.panelBytes, g.q8Many.share = q8RowsTiles, q8PanelAMX,
+		g.q8Many.set(13, q8AMX, tileQ8amxs)
+		g.q8Many.rows, g.q8Many.panel, g.q8Many.panelBytes, g.q8Many.sharePrefetch = q8RowsAMX, q8PanelAMX,
 			q8Block+2*panelCols, 1
 	}
 }
@@ -97,7 +97,7 @@ func rowsWith(f format, transpose func(*transpose16)) func(dst []uint32, src []f
 	}
 }
 
-// quantiser quantises whole groups of a row.
+// quantiser quantises full groups of a row.
 type quantiser struct {
 	src             *float32
 	q, scale, minus *uint32 // of the first group
@@ -105,19 +105,19 @@ type quantiser struct {
 	groups          int
 }
 
-func q8RowsVNNI(dst []uint32, src []float32, ld, mr, k int)  { q8Rows(q8Bytes, dst, src, ld, mr, k) }
-func q8RowsTiles(dst []uint32, src []float32, ld, mr, k int) { q8Rows(q8Tiles, dst, src, ld, mr, k) }
+func q8RowsVNNI(dst []uint32, src []float32, ld, mr, k int) { q8Rows(q8Bytes, dst, src, ld, mr, k) }
+func q8RowsAMX(dst []uint32, src []float32, ld, mr, k int)  { q8Rows(q8AMX, dst, src, ld, mr, k) }
 
 func q8Rows(f format, dst []uint32, src []float32, ld, mr, k int) {
-	whole := k / q8Group
-	if whole > 0 {
+	full := k / q8Group
+	if full > 0 {
 		p := f.q8Place(mr, k)
 		for i := range mr {
 			quantiseAVX512(&quantiser{&src[i*ld], &dst[8*i], &dst[p.scale+i], &dst[p.minus+i], 4 * p.stride, 4 * p.step,
-				whole})
+				full})
 		}
 	}
-	q8PackA(f, dst, src, ld, mr, whole, k)
+	q8PackA(f, dst, src, ld, mr, full, k)
 }
 
 func columnsBF16(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
@@ -132,7 +132,7 @@ func columnsWideAVX512(f format, dst []uint32, stride int, src []float32, ld, wi
 	}
 }
 
-// columnsWith packs whole pairs of rows 16 columns at a time, and an odd last row in plain Go.
+// columnsWith packs full pairs of rows 16 columns at a time, and an odd last row in plain Go.
 func columnsWith(run func(*columns16), f format, words int, dst []uint32, stride int, src []float32, ld, width, t int) {
 	for c := 0; c < stride && t > 1; c += 16 {
 		n := max(min(16, width-c), 0)
@@ -154,7 +154,7 @@ func columnsF32(f format, dst []uint32, stride int, src []float32, ld, width, t 
 	}
 }
 
-// packQ8AVX512 quantises the whole groups of row r from x and returns how many.
+// packQ8AVX512 quantises the full groups of row r from x and returns how many.
 func packQ8AVX512(w *weight, r int, x []float32) int {
 	groups := w.k / q8Group
 	if groups > 0 {
@@ -191,7 +191,7 @@ func transposePanelWords(dst []uint32, w *weight, p int) {
 	}
 }
 
-// packBlockAVX512 packs 16 rows from row r as far as whole blocks reach.
+// packBlockAVX512 packs 16 rows from row r as far as full blocks reach.
 func packBlockAVX512(w *weight, dst []uint32, r int, row func(r int) rowSource) int {
 	src := row(r).t
 	t := transpose16{dst: unsafe.Pointer(&dst[0]), stride: 4 * panelCols}

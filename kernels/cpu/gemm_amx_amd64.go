@@ -18,45 +18,45 @@ func tileBF16AMX(t *tile) {
 	finishAVX512(t, t.stage)
 }
 
-// rowsTiles packs rows as they are, rounded.
-func rowsTiles(dst []uint32, src []float32, ld, mr, k int) {
-	const block = 2 * tileSteps
-	whole, size := k/block, mr*tileSteps
+// rowsAMX packs rows as they are, rounded.
+func rowsAMX(dst []uint32, src []float32, ld, mr, k int) {
+	const block = 2 * amxTileSteps
+	full, size := k/block, mr*amxTileSteps
 	for i := range mr {
 		x := src[i*ld:][:k]
-		if whole > 0 {
-			tileRow(unsafe.Pointer(&dst[i*tileSteps]), unsafe.Pointer(&x[0]), 4*size, whole)
+		if full > 0 {
+			tileRow(unsafe.Pointer(&dst[i*amxTileSteps]), unsafe.Pointer(&x[0]), 4*size, full)
 		}
 		if k%block != 0 {
 			var rest [block]float32
-			copy(rest[:], x[whole*block:])
-			tileRow(unsafe.Pointer(&dst[whole*size+i*tileSteps]), unsafe.Pointer(&rest), 4*size, 1)
+			copy(rest[:], x[full*block:])
+			tileRow(unsafe.Pointer(&dst[full*size+i*amxTileSteps]), unsafe.Pointer(&rest), 4*size, 1)
 		}
 	}
 }
 
-// columnsTiles packs columns, transposed for A. What is left of a block of rows is zero there.
-func columnsTiles(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
-	const block = 2 * tileSteps
+// columnsAMX packs columns, transposed for A. What is left of a block of rows is zero there.
+func columnsAMX(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
+	const block = 2 * amxTileSteps
 	if f == pairs {
 		columnsBF16(f, dst, stride, src, ld, width, t)
 		return
 	}
-	whole, size := t/block, stride*tileSteps
+	full, size := t/block, stride*amxTileSteps
 	// descending: the rows of 16 columns reach into the block that follows
 	for c := (width - 1) / 16 * 16; c >= 0; c -= 16 {
 		n := min(16, width-c)
-		a := columns16{src: unsafe.Pointer(&src[c]), dst: unsafe.Pointer(&dst[c*tileSteps]), ld: 4 * ld,
-			stride: 4 * size, steps: whole, mask: 1<<n - 1}
-		if whole > 0 {
+		a := columns16{src: unsafe.Pointer(&src[c]), dst: unsafe.Pointer(&dst[c*amxTileSteps]), ld: 4 * ld,
+			stride: 4 * size, steps: full, mask: 1<<n - 1}
+		if full > 0 {
 			tileColumns(&a)
 		}
 		if t%block != 0 {
 			var rest [block * 16]float32
-			for i := whole * block; i < t; i++ {
+			for i := full * block; i < t; i++ {
 				copy(rest[i%block*16:][:n], src[i*ld+c:])
 			}
-			a.src, a.dst, a.ld, a.steps = unsafe.Pointer(&rest), unsafe.Pointer(&dst[whole*size+c*tileSteps]), 64, 1
+			a.src, a.dst, a.ld, a.steps = unsafe.Pointer(&rest), unsafe.Pointer(&dst[full*size+c*amxTileSteps]), 64, 1
 			tileColumns(&a)
 		}
 	}

@@ -15,7 +15,7 @@ func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 		d.addOuter(f32(dw), dw.Stride, dy, x, op)
 		return
 	}
-	c, transposed := f32(dw), elems[float32](d.scratch(slotLow, 4*n*k))
+	c, transposed := f32(dw), elems[float32](d.scratch(slotAdapters, 4*n*k))
 	for i := range n {
 		for j, v := range c[i*dw.Stride:][:k] {
 			transposed[j*n+i] = v
@@ -49,7 +49,7 @@ func (d *Device) MatMulDWs(dw []kernels.Tensor, dy, x kernels.Tensor, op kernels
 		}
 		return
 	}
-	all := elems[float32](d.scratch(slotLow, 4*n*k))
+	all := elems[float32](d.scratch(slotAdapters, 4*n*k))
 	each := func(f func(row, sum []float32)) {
 		from := 0
 		for _, w := range dw {

@@ -16,17 +16,17 @@ const (
 	pairsWide
 	q8Bytes // a group of Q8: see q8PackA
 	q8Words
-	q8Tiles // the same for AMX tiles
+	q8AMX // the same for AMX tiles
 )
 
 // words is the number of words of A for a step and a row.
 func (f format) words() int {
-	return [...]int{single: 1, pairs: 1, amxPairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8Tiles: 10}[f]
+	return [...]int{single: 1, pairs: 1, amxPairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8AMX: 10}[f]
 }
 
 // beyond is the number of words past a tile of A that its packer may write or its microkernel read.
 func (f format) beyond(mr int) int {
-	if f == q8Tiles {
+	if f == q8AMX {
 		return 2 * f.words() * mr // two steps
 	}
 	return 16

@@ -40,7 +40,7 @@ func (d *Device) chainOn(t kernels.DType, c float32, n int, x, w func(k int) flo
 	for k := range n {
 		a[k], b[k] = num.RoundBF16(x(k)), num.RoundBF16(w(k))
 	}
-	return num.DotTiles(c, a, b)
+	return num.DotAMX(c, a, b)
 }
 
 // fill draws numbers of mixed size, none whose products are denormal.
@@ -143,7 +143,7 @@ func TestProducts(t *testing.T) {
 // TestProductsInPieces runs every loop over chunks and groups more than once.
 func TestProductsInPieces(t *testing.T) {
 	onPath(t, func(t *testing.T, d *Device) {
-		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.TileDot}
+		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.BlockAMX}
 		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16} {
 			testProduct(t, d, typ, 61, 100, 131)
 		}

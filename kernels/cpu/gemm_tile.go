@@ -31,8 +31,8 @@ const (
 )
 
 const (
-	maxTile   = 48 // rows
-	tileSteps = 16 // steps that an AMX tile holds
+	maxTile      = 48 // rows
+	amxTileSteps = 16 // steps that an AMX tile holds
 	// fetchAhead is how far ahead, in bytes, a tile alone fetches its panel (Xeon, one row of BF16 widened to F32,
 	// share of what memory gives: 0.78 at 1 KiB, 0.86 at 2, 0.93 at 4, 0.91 at 8, 0.83 at 16).
 	fetchAhead = 4096
@@ -63,7 +63,7 @@ type gemmKernels struct {
 	// share is the number of tiles of a group from which on they share the fetching of the panel that follows. Fewer
 	// are too short for that: the first one fetches what is ahead bytes further, unless it has at most alone rows and
 	// the processor itself looks far enough.
-	share, alone, ahead int
+	sharePrefetch, noPrefetchRows, prefetchBytes int
 }
 
 type gemmState struct {
@@ -99,8 +99,8 @@ func (g *gemmState) init(d *Device) {
 	g.packBlock = func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
 	g.packQ8 = func(*weight, int, []float32) int { return 0 }
 	for f, k := range map[format]*gemmKernels{single: &g.f32, pairsWide: &g.bf16, q8Words: &g.q8} {
-		*k = gemmKernels{mr: genericTile, format: f, rows: rowPacker(f), columns: packColumns, share: 2, alone: fewRows,
-			ahead: fetchAhead}
+		*k = gemmKernels{mr: genericTile, format: f, rows: rowPacker(f), columns: packColumns,
+			sharePrefetch: 2, noPrefetchRows: fewRows, prefetchBytes: fetchAhead}
 	}
 	for i := range genericTile + 1 {
 		g.f32.run[i], g.bf16.run[i], g.q8.run[i] = tileF32, tileBF16, tileQ8
@@ -146,8 +146,8 @@ func (k *gemmKernels) steps(n int) int {
 	case single:
 		return n
 	case amxPairs:
-		return (n + tileSteps*2 - 1) / (tileSteps * 2) * tileSteps
-	case q8Bytes, q8Words, q8Tiles:
+		return (n + amxTileSteps*2 - 1) / (amxTileSteps * 2) * amxTileSteps
+	case q8Bytes, q8Words, q8AMX:
 		return (n + q8Group - 1) / q8Group
 	}
 	return (n + 1) / 2
@@ -180,7 +180,7 @@ func (d *Device) multiply(p *product) {
 		c.rhs = p.before
 		d.panels(&c)
 		c.rhs = p.rhs
-		d.packLows(&c)
+		d.packAdapters(&c)
 		d.panels(&c)
 	}
 }
@@ -193,14 +193,14 @@ func (c *chunk) takeRows(b *bounds) {
 	c.nt = (c.rows + k.mr - 1) / k.mr
 }
 
-// layPanels says how many panels the right-hand sides of c have, and how many of them c takes at a time on so many
+// planPanels says how many panels the right-hand sides of c have, and how many of them c takes at a time on so many
 // threads: as many as fit. made: they have to be made, of panelWords each; chains: words for chains that wait, 0 where
 // none do.
-func (c *chunk) layPanels(b *bounds, threads int) (all, panels int, made bool, chains int) {
+func (c *chunk) planPanels(b *bounds, threads int) (all, panels int, made bool, chains int) {
 	wait := false
 	for i := range c.rhs {
 		s := &c.rhs[i]
-		all, wait, made = all+s.panels(), wait || s.finishes(), made || s.panel == nil
+		all, wait, made = all+s.panels(), wait || s.hasEpilogue(), made || s.panel == nil
 	}
 	panels = all
 	if made {
@@ -217,7 +217,7 @@ func (c *chunk) layPanels(b *bounds, threads int) (all, panels int, made bool, c
 
 // panels multiplies the rows of c with all panels of its right-hand sides.
 func (d *Device) panels(c *chunk) {
-	np, panels, made, chains := c.layPanels(&d.gemm.bounds, d.pool.threads)
+	np, panels, made, chains := c.planPanels(&d.gemm.bounds, d.pool.threads)
 	if c.chains = nil; chains > 0 {
 		c.chains = elems[float32](d.scratch(slotChains, 4*chains))
 	}
@@ -250,15 +250,15 @@ type bounds struct {
 var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, piece: 1024, dw: 1024}
 
 // pieceOf is the number of steps after which p's chains pause, so that the packed rows of a group and a panel stay in
-// the cache however long the chains are: all of them, or equal multiples of a tile's. finishes: more becomes of the
+// the cache however long the chains are: all of them, or equal multiples of a tile's. hasEpilogue: more becomes of the
 // chains than being stored.
-func (b *bounds) pieceOf(p *product, finishes bool) int {
+func (b *bounds) pieceOf(p *product, hasEpilogue bool) int {
 	limit := max(b.piece/p.kernels.format.words(), 1)
-	if p.kernels.format >= q8Bytes || p.steps <= limit || p.chain && finishes {
+	if p.kernels.format >= q8Bytes || p.steps <= limit || p.chain && hasEpilogue {
 		return max(p.steps, 1)
 	}
 	pieces := (p.steps + limit - 1) / limit
-	return ((p.steps+pieces-1)/pieces + tileSteps - 1) / tileSteps * tileSteps
+	return ((p.steps+pieces-1)/pieces + amxTileSteps - 1) / amxTileSteps * amxTileSteps
 }
 
 // chunk is a piece of a product whose operands are packed.
@@ -364,15 +364,15 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	b, panel := c.rhsAt(i)
 	steps := min(c.piece, c.steps-s)
 	x := c.set(w, b, panel, t, t0, t1, s, steps)
-	n, low := b.n-panel*panelCols, b.low
+	n, adapter := b.n-panel*panelCols, b.adapter
 	if s+steps < c.steps {
-		low = nil
+		adapter = nil
 	}
 	if c.chains == nil { // the chains wait in C between their pieces
 		if s > 0 {
 			x.mode |= modeChain
 		}
-		b.edgeTile(w, n, func() { low.after(x, t, panel, c.kernels.run[x.mr]) })
+		b.edgeTile(w, n, func() { adapter.after(x, t, panel, c.kernels.run[x.mr]) })
 		return
 	}
 	y, ldc, mode, chains := x.c, x.ldc, x.mode, unsafe.Pointer(&c.chains[(i*c.nt+t)*c.kernels.mr*panelCols])
@@ -383,7 +383,7 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	c.kernels.run[x.mr](x)
 	if s+steps == c.steps {
 		x.c, x.ldc, x.mode = y, ldc, mode
-		b.edgeTile(w, n, func() { low.after(x, t, panel, func(x *tile) { g.finish(x, chains) }) })
+		b.edgeTile(w, n, func() { adapter.after(x, t, panel, func(x *tile) { g.finish(x, chains) }) })
 	}
 }
 
@@ -398,27 +398,27 @@ func (c *chunk) set(w *gemmWorker, b *rhs, panel, t, t0, t1, s, steps int) *tile
 	x.steps, x.mr, x.mode, x.scale, x.ldc = steps, mr, 0, 1, 4*b.ldc
 	x.a, x.b = unsafe.Pointer(&c.a[t*c.stride+s*f.words()*mr]), unsafe.Add(w.b, from)
 	x.c, x.bias, x.stage = unsafe.Pointer(&b.c[row*b.ldc+col]), unsafe.Pointer(&noBias), unsafe.Pointer(&w.stage)
-	c.lookAhead(x, uintptr(w.source)+uintptr(from), t, t0, t1, row)
+	c.setPrefetch(x, uintptr(w.source)+uintptr(from), t, t0, t1, row)
 	if c.chain {
 		x.mode |= modeChain
 	}
-	b.finishing(w, col)
+	b.setEpilogue(w, col)
 	return x
 }
 
-// lookAhead sets what x fetches: of the panel that follows in memory the one in use, at b, and the next tile of C.
+// setPrefetch sets what x fetches: of the panel that follows in memory the one in use, at b, and the next tile of C.
 // Tiles [t0, t1) use a panel one after the other.
-func (c *chunk) lookAhead(x *tile, b uintptr, t, t0, t1, row int) {
+func (c *chunk) setPrefetch(x *tile, b uintptr, t, t0, t1, row int) {
 	k, n := c.kernels, t1-t0
 	step := 4 * k.format.panelWords()
 	switch {
-	case n >= k.share:
+	case n >= k.sharePrefetch:
 		x.aheadStep = (step + n - 1) / n
 		x.ahead = b + uintptr(c.steps*step+x.steps*(t-t0)*x.aheadStep)
-	case t > t0 || x.mr <= k.alone:
+	case t > t0 || x.mr <= k.noPrefetchRows:
 		x.ahead, x.aheadStep = b, 0
 	default:
-		x.ahead, x.aheadStep = b+uintptr(k.ahead), step
+		x.ahead, x.aheadStep = b+uintptr(k.prefetchBytes), step
 	}
 	if t+1 < t1 {
 		x.nextC = uintptr(x.c) + uintptr(x.mr*x.ldc)
@@ -427,10 +427,10 @@ func (c *chunk) lookAhead(x *tile, b uintptr, t, t0, t1, row int) {
 	}
 }
 
-// finishing sets what becomes of the chains of w's tile.
-func (s *rhs) finishing(w *gemmWorker, col int) {
+// setEpilogue sets what becomes of the chains of w's tile.
+func (s *rhs) setEpilogue(w *gemmWorker, col int) {
 	t, e := &w.tile, s.epilogue
-	if !s.finishes() {
+	if !s.hasEpilogue() {
 		return
 	}
 	t.mode |= modeEpilogue

@@ -16,7 +16,7 @@ func isaPaths() []kernels.Path {
 	brain := needs("AVX512_BF16 and AVX512_VNNI", bytes == "" && x.HasAVX512BF16)
 	tiles := needs("AMX-TILE, AMX-BF16 and AMX-INT8", brain == "" && x.HasAMXTile && x.HasAMXBF16 && x.HasAMXInt8)
 	if tiles == "" {
-		tiles = permitTiles()
+		tiles = permitAMX()
 	}
 	return []kernels.Path{{Name: "amx", Missing: tiles}, {Name: "avx512bf16", Missing: brain},
 		{Name: "avx512vnni", Missing: bytes},

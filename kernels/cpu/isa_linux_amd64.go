@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// permitTiles asks the kernel for the tiles' registers, for all threads of this process, and says what is missing if it
+// permitAMX asks the kernel for the tiles' registers, for all threads of this process, and says what is missing if it
 // refuses (Linux documentation, arch/x86/xstate.rst).
-func permitTiles() string {
+func permitAMX() string {
 	const requestPermission, tileData = 0x1023, 18 // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
 	if _, _, err := unix.RawSyscall(unix.SYS_ARCH_PRCTL, requestPermission, tileData, 0); err != 0 {
 		return fmt.Sprintf("the kernel's permission to use AMX tiles, Linux 5.16 or later (arch_prctl: %v)", err)

@@ -2,5 +2,5 @@
 
 package cpu
 
-// permitTiles says what is missing: only Linux is known to keep the tiles of each thread.
-func permitTiles() string { return "Linux, for AMX tiles" }
+// permitAMX says what is missing: only Linux is known to keep the tiles of each thread.
+func permitAMX() string { return "Linux, for AMX tiles" }

@@ -159,7 +159,7 @@ func (w *weight) rows(n0, n int) *weight {
 func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weight, targets kernels.Tensor,
 	invTemp float32) {
 	const op = "LogProb"
-	w, k := own(op, kw), d.rows()
+	w, k := asWeight(op, kw), d.rows()
 	shape(op, "h", h, h.Rows, w.k)
 	target, o := indices(op, "targets", targets, h.Rows, w.n), scoresOf(op, out, h.Rows)
 	scans, zs := make([]scan, h.Rows), make([]float32, h.Rows)
@@ -202,7 +202,7 @@ func gradient(dz, z []float32, g *logitGradient) {
 func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, targets kernels.Tensor,
 	lp kernels.LogProbs, dlogp, dentropy kernels.Tensor, invTemp float32) {
 	const op = "LogProbBackward"
-	w, k := own(op, kw), d.rows()
+	w, k := asWeight(op, kw), d.rows()
 	shape(op, "h", h, h.Rows, w.k)
 	shape(op, "dh", dh, h.Rows, w.k)
 	if !dw.IsZero() {

@@ -11,7 +11,7 @@ import (
 // Sample draws an id for each row of logits and scores it by the whole distribution.
 func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, kb kernels.Batch, first int) {
 	const op = "Sample"
-	n, draws := logits.Cols, ownBatch(op, kb).Draws
+	n, draws := logits.Cols, asBatch(op, kb).Draws
 	if first < 0 || first+logits.Rows > len(draws) {
 		panic(fmt.Sprintf("cpu: Sample: draws [%d, %d) of %d", first, first+logits.Rows, len(draws)))
 	}
@@ -32,10 +32,10 @@ func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 	d.pool.Run(len(rows), func(r int) {
 		w := draw{Sampling: rows[r], rowKernels: k, logits: z[r*logits.Stride:][:n], chunks: chunks[r*per:][:per]}
 		w.merge()
-		whole := w.all
+		full := w.all
 		v := w.change()
 		id[r*ids.Stride] = int32(v)
-		o.store(r, &whole, w.z(v))
+		o.store(r, &full, w.z(v))
 	})
 }
 

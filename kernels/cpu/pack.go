@@ -16,7 +16,7 @@ const panelCols = 32
 // the order in which a chain consumes k, each of 32 columns:
 //
 //	F32   [n/32][k]   [32]     a step is one k
-//	BF16  [n/32][k/2] [32][2]  a step is two k; k is padded with zeros to a multiple of 32, so that blocks of 32 x 32 are whole
+//	BF16  [n/32][k/2] [32][2]  a step is two k; k is padded with zeros to a multiple of 32, so that blocks of 32 x 32 are full
 //	Q8    [n/32][k/32]         a step is a group of 32 k: see q8.go
 type weight struct {
 	n, k  int
@@ -80,8 +80,8 @@ func (d *Device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 	return w, nil
 }
 
-// own is w as a weight of this package.
-func own(op string, w kernels.Weight) *weight {
+// asWeight is w as a weight of this package.
+func asWeight(op string, w kernels.Weight) *weight {
 	c, ok := w.(*weight)
 	if !ok {
 		panic(fmt.Sprintf("cpu: %s: a weight of another device: %T", op, w))
@@ -91,7 +91,7 @@ func own(op string, w kernels.Weight) *weight {
 
 // PackHost packs rows of w from host bytes.
 func (d *Device) PackHost(kw kernels.Weight, row0 int, rows []byte, src kernels.DType) {
-	w := own("PackHost", kw)
+	w := asWeight("PackHost", kw)
 	size := src.Size() * w.k
 	switch {
 	case src == kernels.F32 || src == kernels.BF16 || src == kernels.F16:
@@ -112,7 +112,7 @@ func (d *Device) PackHost(kw kernels.Weight, row0 int, rows []byte, src kernels.
 
 // Pack packs all of w from master.
 func (d *Device) Pack(kw kernels.Weight, row0 int, rows kernels.Tensor) {
-	w, m := own("Pack", kw), f32(rows)
+	w, m := asWeight("Pack", kw), f32(rows)
 	shape("Pack", "rows", rows, rows.Rows, w.k)
 	if row0 < 0 || row0+rows.Rows > w.n {
 		panic(fmt.Sprintf("cpu: Pack: rows [%d, %d) of %v", row0, row0+rows.Rows, w))
@@ -173,24 +173,24 @@ func packRow(w *weight, panel []uint32, r int, src rowSource, from int) {
 		}
 		return
 	}
-	whole := w.k / 2
+	full := w.k / 2
 	switch src.t {
 	case kernels.F32:
-		for s := from; s < whole; s++ {
+		for s := from; s < full; s++ {
 			panel[s*panelCols+col] = uint32(num.BF16FromF32(float(src.u32(2*s)))) | uint32(
 				num.BF16FromF32(float(src.u32(2*s+1))))<<16
 		}
 	case kernels.BF16:
-		for s := from; s < whole; s++ {
+		for s := from; s < full; s++ {
 			panel[s*panelCols+col] = src.u32(s)
 		}
 	default:
-		for s := from; s < whole; s++ {
+		for s := from; s < full; s++ {
 			panel[s*panelCols+col] = uint32(src.bf16bits(2*s)) | uint32(src.bf16bits(2*s+1))<<16
 		}
 	}
 	if w.k%2 == 1 {
-		panel[whole*panelCols+col] = uint32(src.bf16bits(w.k - 1))
+		panel[full*panelCols+col] = uint32(src.bf16bits(w.k - 1))
 	}
 }
 
@@ -228,7 +228,7 @@ func (r rowSource) bf16bits(i int) uint16 {
 
 // Unpack widens rows [row0, row0+dst.Rows) of w to dst.
 func (d *Device) Unpack(dst kernels.Tensor, kw kernels.Weight, row0 int) {
-	w, y := own("Unpack", kw), f32(dst)
+	w, y := asWeight("Unpack", kw), f32(dst)
 	if dst.Cols != w.k || row0 < 0 || row0+dst.Rows > w.n {
 		panic(fmt.Sprintf("cpu: Unpack: rows at %d of %v to %v", row0, w, dst))
 	}

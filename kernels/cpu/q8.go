@@ -148,7 +148,7 @@ type q8Place struct{ scale, minus, stride, step int }
 // cross lines of the cache, the q of all groups, then all scales, then the rest.
 func (f format) q8Place(mr, k int) q8Place {
 	size, all := f.words()*mr, (k+q8Group-1)/q8Group*mr
-	if f == q8Tiles {
+	if f == q8AMX {
 		return q8Place{8 * all, 9 * all, 8 * mr, mr}
 	}
 	return q8Place{size - 2*mr, size - mr, size, size}

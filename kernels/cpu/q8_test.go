@@ -35,7 +35,7 @@ func TestQ8ManyRows(t *testing.T) {
 			m, n, k := dim("m", 80), dim("n", 100), dim("k", 400)
 			d.gemm.bounds = usualBounds
 			if rapid.Bool().Draw(r, "in pieces") {
-				d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.TileDot}
+				d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.BlockAMX}
 			}
 			e := kernels.Epilogue{Add: rapid.Bool().Draw(r, "add"),
 				Scale: rapid.SampledFrom([]float32{0, -0.3}).Draw(r, "scale")}

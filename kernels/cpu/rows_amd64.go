@@ -69,8 +69,8 @@ func attnOf(i isa, t kernels.DType) *attnKernels {
 	return &attnPlainBF16
 }
 
-// attnTiles returns the loops by tiles of a path that has them, else nil.
-func attnTiles(i isa) *attnKernels {
+// attnAMXOf returns the loops by tiles of a path that has them, else nil.
+func attnAMXOf(i isa) *attnKernels {
 	if i == amx {
 		return &attnAMX
 	}
@@ -83,7 +83,7 @@ var (
 		k.softmax, k.softmaxRows = softmaxTiles, nil
 		k.amx, k.mr, k.pairs, k.over = true, maxAttnTile, probsPairs, overAMX
 		k.columns = func(dst []uint32, src []float32, ld, t int) {
-			columnsTiles(amxPairs, dst, maxAttnTile, src, ld, maxAttnTile, t)
+			columnsAMX(amxPairs, dst, maxAttnTile, src, ld, maxAttnTile, t)
 		}
 		for i := range k.scores {
 			k.scores[i], k.values[i] = scoresAMX, valuesAMX

@@ -99,7 +99,7 @@ func widenRow(dst []float32, src []uint16) {
 // elemsOf sees words as float32.
 func elemsOf(x []uint32) []float32 { return unsafe.Slice((*float32)(ptr(x)), len(x)) }
 
-func attnTiles(isa) *attnKernels { return nil }
+func attnAMXOf(isa) *attnKernels { return nil }
 
 func attnOf(i isa, t kernels.DType) *attnKernels {
 	switch {

@@ -6,7 +6,7 @@ import "github.com/zerosearch-go/zerosearch/kernels"
 
 func rowsOf(isa) *rowKernels { return &rowsPlain }
 
-func attnTiles(isa) *attnKernels { return nil }
+func attnAMXOf(isa) *attnKernels { return nil }
 
 func attnOf(_ isa, t kernels.DType) *attnKernels {
 	if t == kernels.F32 {

@@ -20,7 +20,7 @@ func newSizes(threads int) sizes {
 	}
 	d := &Device{isa: isaNamed(Paths.Used()), pool: &pool{threads: min(threads, maxThreads)}}
 	d.gemm.init(d)
-	d.tiled = attnTiles(d.isa)
+	d.amxAttn = attnAMXOf(d.isa)
 	return sizes{d}
 }
 
@@ -32,7 +32,7 @@ func (s sizes) Weight(n, k int, t kernels.DType) int64 {
 	return w.size()
 }
 
-func (s sizes) KV(spec kernels.KVSpec) int64               { return layKV(spec).size() }
+func (s sizes) KV(spec kernels.KVSpec) int64               { return newKVLayout(spec).size() }
 func (s sizes) Batch(spec kernels.BatchSpec, _ bool) int64 { return batchBytes(spec) }
 func (s sizes) Operand(t kernels.DType) kernels.DType      { return s.d.Operand(t) }
 
@@ -74,24 +74,24 @@ func (n *scratchNeeds) work(d *Device, w *kernels.Work) {
 func (n *scratchNeeds) forward(d *Device, w *kernels.Work, rows int, group []kernels.Shape) {
 	k := d.gemm.forward(w.Type, rows)
 	p := &product{m: rows, steps: k.steps(group[0].K), kernels: k}
-	low := d.gemm.of(w.Low)
+	lora := d.gemm.of(w.LoRAType)
 	for _, s := range group {
 		r := rhs{n: s.N, panel: noPanel, epilogue: kernels.Epilogue{Add: true}}
 		if w.Rank > 0 {
 			down := rhs{n: w.Rank, panel: noPanel, epilogue: kernels.Epilogue{Scale: 2}}
 			p.before = append(p.before, down)
-			r.low = lowOf(low, w.Rank)
+			r.adapter = adapterOf(lora, w.Rank)
 		}
 		p.rhs = append(p.rhs, r)
 	}
-	if w.Rank > 0 && low != k { // a product of its own
-		n.product(d, &product{m: rows, steps: low.steps(group[0].K), kernels: low, rhs: p.before})
+	if w.Rank > 0 && lora != k { // a product of its own
+		n.product(d, &product{m: rows, steps: lora.steps(group[0].K), kernels: lora, rhs: p.before})
 		p.before = nil
 	}
 	n.product(d, p)
 }
 
-// backward is MatMulDXLow and MatMulDWs.
+// backward is MatMulDXLoRA and MatMulDWs.
 func (n *scratchNeeds) backward(d *Device, w *kernels.Work, rows int, group []kernels.Shape) {
 	k, op := d.gemm.of(w.Type), w.Type
 	if w.Type == kernels.Q8 {
@@ -101,14 +101,14 @@ func (n *scratchNeeds) backward(d *Device, w *kernels.Work, rows int, group []ke
 		p := &product{m: rows, steps: k.steps(s.N), kernels: k,
 			rhs: []rhs{{n: s.K, epilogue: kernels.Epilogue{Add: true}}}}
 		if w.Rank > 0 {
-			low := d.gemm.of(w.Low)
+			lora := d.gemm.of(w.LoRAType)
 			p.before = []rhs{{n: w.Rank, epilogue: kernels.Epilogue{Scale: 2}}}
-			p.rhs[0].low = lowOf(low, w.Rank)
-			made := (s.K + panelCols - 1) / panelCols * madeWords(low.steps(w.Rank))
-			n.add(slotLowB, 4*made)
-			n.outer(d, w.Low, rows, s.N, w.Rank) // dB, transposed
-			n.add(slotLow, 4*w.Rank*max(s.N, len(group)*s.K))
-			n.outer(d, w.Low, rows, len(group)*w.Rank, s.K)
+			p.rhs[0].adapter = adapterOf(lora, w.Rank)
+			made := (s.K + panelCols - 1) / panelCols * madeWords(lora.steps(w.Rank))
+			n.add(slotAdapterB, 4*made)
+			n.outer(d, w.LoRAType, rows, s.N, w.Rank) // dB, transposed
+			n.add(slotAdapters, 4*w.Rank*max(s.N, len(group)*s.K))
+			n.outer(d, w.LoRAType, rows, len(group)*w.Rank, s.K)
 		}
 		n.product(d, p)
 		if w.Weights {
@@ -128,7 +128,7 @@ func (n *scratchNeeds) outer(d *Device, op kernels.DType, rows, rowsDW, colsDW i
 
 func noPanel(int) []uint32 { return nil }
 
-func lowOf(k *gemmKernels, r int) *low { return &low{kernels: k, r: r, steps: k.steps(r)} }
+func adapterOf(k *gemmKernels, r int) *adapter { return &adapter{kernels: k, r: r, steps: k.steps(r)} }
 
 // product is multiply of p: of its first rows, which are the most.
 func (n *scratchNeeds) product(d *Device, p *product) {
@@ -142,13 +142,13 @@ func (n *scratchNeeds) product(d *Device, p *product) {
 		if c.rhs = side; len(side) == 0 {
 			continue
 		}
-		_, panels, made, chains := c.layPanels(&d.gemm.bounds, d.pool.threads)
+		_, panels, made, chains := c.planPanels(&d.gemm.bounds, d.pool.threads)
 		n.add(slotChains, 4*chains)
 		if made {
 			n.add(slotB, 4*c.panelWords*panels)
 		}
-		words, _ := c.layLows()
-		n.add(slotLow, 4*words)
+		words, _ := c.layoutAdapters()
+		n.add(slotAdapters, 4*words)
 	}
 	if p.kernels.panel != nil {
 		n.add(slotPanels, p.kernels.readyBytes(c.steps)*d.pool.threads)
@@ -175,7 +175,7 @@ func (n *scratchNeeds) losses(d *Device, w *kernels.Work) {
 // attention is a worker's pieces, forward and backward; and partitions that are computed apart, where there are few
 // rows.
 func (n *scratchNeeds) attention(d *Device, w *kernels.Work) {
-	a := d.attention(layKV(w.KV), w.Heads)
+	a := d.attention(newKVLayout(w.KV), w.Heads)
 	threads := d.pool.threads
 	bytes := a.scratch() * threads
 	if threads > 1 {

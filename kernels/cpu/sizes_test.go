@@ -26,13 +26,13 @@ func TestScratchIsPlanned(t *testing.T) {
 					d, err := New(Options{Threads: threads})
 					require.NoError(t, err)
 					defer d.Close()
-					low := wt
+					lora := wt
 					if wt == kernels.Q8 {
-						low = kernels.BF16
+						lora = kernels.BF16
 					}
-					kvt := low
+					kvt := lora
 					w := kernels.Work{Type: wt, Products: groups, Head: kernels.Shape{N: vocab, K: hidden},
-						Heads: heads, Rank: r, Low: low,
+						Heads: heads, Rank: r, LoRAType: lora,
 						KV: kernels.KVSpec{Layers: 1, Pages: 10, KVHeads: kvHeads, HeadDim: dim, Type: kvt}, Rows: rows,
 						Segments: 1,
 						Longest:  rows, Scored: rows, Backward: true, Weights: r == 0, Squares: 100_000}
@@ -80,7 +80,7 @@ func do(t *testing.T, d *Device, w *kernels.Work) {
 			p := kernels.Product{Y: f32(w.Rows, s.N), W: weight(s.N, s.K, w.Type),
 				Epilogue: kernels.Epilogue{Add: true}}
 			if w.Rank > 0 {
-				p.Low = kernels.LowRank{A: weight(w.Rank, s.K, w.Low), B: weight(s.N, w.Rank, w.Low),
+				p.LoRA = kernels.LoRA{A: weight(w.Rank, s.K, w.LoRAType), B: weight(s.N, w.Rank, w.LoRAType),
 					U: f32(w.Rows, w.Rank), Scale: 2}
 			}
 			to, sum = append(to, p), sum+s.N
@@ -89,8 +89,8 @@ func do(t *testing.T, d *Device, w *kernels.Work) {
 		var dA []kernels.Tensor
 		for i, p := range to {
 			if w.Rank > 0 {
-				d.MatMulDXLow(x, p.Y, p.W, true, p.Low)
-				d.MatMulDW(f32(group[i].N, w.Rank), p.Y, p.Low.U, w.Low)
+				d.MatMulDXLoRA(x, p.Y, p.W, true, p.LoRA)
+				d.MatMulDW(f32(group[i].N, w.Rank), p.Y, p.LoRA.U, w.LoRAType)
 				dA = append(dA, f32(w.Rank, group[i].K))
 				continue
 			}
@@ -98,7 +98,7 @@ func do(t *testing.T, d *Device, w *kernels.Work) {
 			d.MatMulDW(f32(group[i].N, group[i].K), p.Y, x, w.Type)
 		}
 		if len(dA) > 0 {
-			d.MatMulDWs(dA, f32(w.Rows, w.Rank*len(group)), x, w.Low)
+			d.MatMulDWs(dA, f32(w.Rows, w.Rank*len(group)), x, w.LoRAType)
 		}
 	}
 	h, head, one, targets := f32(w.Rows, w.Head.K), weight(w.Head.N, w.Head.K, w.Type), f32(w.Rows, 1),

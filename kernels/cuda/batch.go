@@ -59,7 +59,8 @@ func (d *Device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 }
 
 // SetBatch describes l. It is one transfer, or a few where the spec leaves long gaps between the lists.
-func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	const op = "SetBatch"
 	d.outside(op)
 	b := d.batch(op, kb)
@@ -123,7 +124,7 @@ func (b *batch) write(at, n int) []uint32 {
 }
 
 // lay writes what does not depend on draws to host, but for the pages.
-func (b *batch) lay(l *kernels.Layout, ids kernels.Tensor, fed []kernels.Fed) {
+func (b *batch) lay(l *kernels.Layout, ids kernels.Tensor, fed []kernels.SampledInput) {
 	words(b.write(0, len(l.IDs)), l.IDs)
 	words(b.write(b.posAt(), len(l.Pos)), l.Pos)
 	words(b.write(b.slotsAt(), len(l.Slots)), l.Slots)

@@ -51,7 +51,7 @@ func TestFed(t *testing.T) {
 	require.NoError(t, err)
 	kernels.Upload(d, ids, []int32{10, 11, 12, 13})
 	d.SetBatch(b, &kernels.Layout{IDs: []int32{1, 2, 3}, Pos: []int32{0, 0, 0}}, nil, ids,
-		[]kernels.Fed{{Row: 2, From: 0}, {Row: 0, From: 3}})
+		[]kernels.SampledInput{{Row: 2, From: 0}, {Row: 0, From: 3}})
 	got := make([]int32, 3)
 	require.NoError(t, kernels.Download(d, got, b.IDs()))
 	require.Equal(t, []int32{13, 2, 10}, got)

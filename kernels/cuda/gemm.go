@@ -44,7 +44,7 @@ func (w *weight) rowStep() gpu.Ptr { return gpu.Ptr(w.ld * max(1, w.t.Size())) }
 
 // adapt adds what the adapter of p makes of x.
 func (d *Device) adapt(op string, x *input, p kernels.Product) {
-	l := p.Low
+	l := p.LoRA
 	if l.A == nil {
 		return
 	}

@@ -11,9 +11,9 @@ func (d *Device) MatMulDX(dx, dy kernels.Tensor, w kernels.Weight, add bool, sca
 	d.back(op, dx, dy, d.weight(op, w), add, scale)
 }
 
-// MatMulDXLow goes back through the weight, and then through its adapter.
-func (d *Device) MatMulDXLow(dx, dy kernels.Tensor, w kernels.Weight, add bool, low kernels.LowRank) {
-	const op = "MatMulDXLow"
+// MatMulDXLoRA goes back through the weight, and then through its adapter.
+func (d *Device) MatMulDXLoRA(dx, dy kernels.Tensor, w kernels.Weight, add bool, low kernels.LoRA) {
+	const op = "MatMulDXLoRA"
 	d.back(op, dx, dy, d.weight(op, w), add, 1)
 	d.back(op, low.U, dy, d.weight(op, low.B), false, low.Scale)
 	d.back(op, dx, low.U, d.weight(op, low.A), true, 1)

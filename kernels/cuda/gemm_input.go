@@ -60,7 +60,7 @@ func (d *Device) input(op string, x kernels.Tensor, to []kernels.Product) input 
 		case kernels.Q8:
 			q8 = quantisedBytes(x)
 		}
-		if l := p.Low; l.A != nil && l.A.Type() == kernels.BF16 {
+		if l := p.LoRA; l.A != nil && l.A.Type() == kernels.BF16 {
 			half, low = halfBytes(x), max(low, halfBytes(l.U))
 		}
 	}

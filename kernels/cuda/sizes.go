@@ -122,8 +122,8 @@ func (d *Device) layer(w *kernels.Work, rows int, group []kernels.Shape) {
 	for _, s := range group {
 		p := kernels.Product{Y: d.f32Of(rows, s.N), W: d.weightOf(s, w.Type)}
 		if w.Rank > 0 {
-			p.Low = kernels.LowRank{U: d.f32Of(rows, w.Rank), A: d.weightOf(kernels.Shape{N: w.Rank, K: s.K}, w.Low),
-				B: d.weightOf(kernels.Shape{N: s.N, K: w.Rank}, w.Low)}
+			p.LoRA = kernels.LoRA{U: d.f32Of(rows, w.Rank), A: d.weightOf(kernels.Shape{N: w.Rank, K: s.K}, w.LoRAType),
+				B: d.weightOf(kernels.Shape{N: s.N, K: w.Rank}, w.LoRAType)}
 		}
 		to, columns = append(to, p), columns+s.N
 		dw = append(dw, d.f32Of(s.N, s.K))
@@ -134,8 +134,8 @@ func (d *Device) layer(w *kernels.Work, rows int, group []kernels.Shape) {
 	}
 	for i, p := range to {
 		if w.Rank > 0 {
-			d.MatMulDXLow(x, p.Y, p.W, true, p.Low)
-			d.MatMulDW(d.f32Of(group[i].N, w.Rank), p.Y, p.Low.U, w.Low)
+			d.MatMulDXLoRA(x, p.Y, p.W, true, p.LoRA)
+			d.MatMulDW(d.f32Of(group[i].N, w.Rank), p.Y, p.LoRA.U, w.LoRAType)
 		} else {
 			d.MatMulDX(x, p.Y, p.W, true, 1)
 		}
@@ -148,7 +148,7 @@ func (d *Device) layer(w *kernels.Work, rows int, group []kernels.Shape) {
 		for i := range all {
 			all[i] = d.f32Of(w.Rank, group[0].K)
 		}
-		d.MatMulDWs(all, d.f32Of(rows, w.Rank*len(group)), x, w.Low)
+		d.MatMulDWs(all, d.f32Of(rows, w.Rank*len(group)), x, w.LoRAType)
 	}
 }
 

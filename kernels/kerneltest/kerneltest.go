@@ -23,8 +23,8 @@ import (
 type Tolerances struct {
 	// Chain is for matmuls, relative. 0: bit for bit as the chain, zeros of either sign being equal.
 	Chain float64
-	// Tiles says that BF16 matmuls take k by tiles, in the order of num.DotTiles, instead of by the chain.
-	Tiles bool
+	// AMX says that BF16 matmuls take k by tiles, in the order of num.DotAMX, instead of by the chain.
+	AMX bool
 	// F32 is for everything else that is computed in F32, relative.
 	F32 float64
 	// BF16 is for attention over a BF16 cache, relative: probabilities close to a tie round differently.
@@ -50,7 +50,7 @@ var Exact = Tolerances{Slow: true}
 var CPU = Tolerances{F32: 3e-6, BF16: 8e-3, LogProb: 2e-5, Draw: 1e-5}
 
 // AMX is CPU with matmuls of BF16 by tiles.
-var AMX = Tolerances{Tiles: true, F32: CPU.F32, BF16: CPU.BF16, LogProb: CPU.LogProb, Draw: CPU.Draw}
+var AMX = Tolerances{AMX: true, F32: CPU.F32, BF16: CPU.BF16, LogProb: CPU.LogProb, Draw: CPU.Draw}
 
 // CUDA suits a device that sums in an order of its own and rounds operands as tensor cores take them.
 var CUDA = Tolerances{Chain: 3e-6, F32: 3e-6, BF16: 8e-3, LogProb: 3e-5, Draw: 1e-5}
@@ -73,8 +73,8 @@ type testCase struct {
 // device may also count them.
 func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 	e := &env{open: open, d: mustOpen(t, open), ref: ref.New(), tol: tol}
-	if tol.Tiles {
-		e.ref = ref.NewTiled()
+	if tol.AMX {
+		e.ref = ref.NewAMX()
 	}
 	for _, g := range groups {
 		if g.name == narrowGroup && e.d.Operand(kernels.BF16) != kernels.BF16 {
@@ -192,7 +192,7 @@ var answers sync.Map
 
 // answer is what ref says to c.
 func (e *env) answer(t *testing.T, group string, c testCase) []output {
-	key := fmt.Sprint(e.tol.Tiles, "/", group, "/", c.name)
+	key := fmt.Sprint(e.tol.AMX, "/", group, "/", c.name)
 	answer, ok := answers.Load(key)
 	if !ok {
 		answer = execute(t, e.ref, layouts[0], c.body)

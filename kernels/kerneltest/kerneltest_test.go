@@ -418,7 +418,8 @@ func (d *faulty) batch(l kernels.Layout, kv kernels.KV) kernels.Batch {
 	return b
 }
 
-func (d *faulty) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d *faulty) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	d.Device.SetBatch(b, l, kv, ids, fed)
 	if d.layouts == nil {
 		d.layouts = map[kernels.Batch]*kernels.Layout{}

@@ -56,7 +56,8 @@ var lateLists = map[string]func(now, l *kernels.Layout){
 	"reads fed rows late":  func(now, l *kernels.Layout) {},
 }
 
-func (d *late) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d *late) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	now := new(kernels.Layout)
 	now.CopyFrom(l)
 	early := fed
@@ -241,7 +242,8 @@ func (d small) SwiGLU(y, gate, up kernels.Tensor) {
 	d.Device.SwiGLU(y, gate, up)
 }
 
-func (d small) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d small) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	mine := new(kernels.Layout)
 	mine.CopyFrom(l)
 	for i := range mine.Segs {

@@ -27,7 +27,8 @@ func (d *scribbler) PackHost(w kernels.Weight, row0 int, data []byte, src kernel
 	clear(data)
 }
 
-func (d *scribbler) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d *scribbler) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	mine, fed := new(kernels.Layout), slices.Clone(fed)
 	mine.CopyFrom(l)
 	for i := range mine.Draws {
@@ -88,7 +89,7 @@ func testLists(t *testing.T, e *env) {
 			}
 			s.frees = append(s.frees, b.Free)
 			s.d.SetBatch(b, &l, nil, s.ints("sampled", []int32{7, 31}),
-				[]kernels.Fed{{Row: 5, From: 1}, {Row: 69, From: 0}})
+				[]kernels.SampledInput{{Row: 5, From: 1}, {Row: 69, From: 0}})
 			y := s.out("y", n, c, bound{})
 			s.d.Embed(y, w, b)
 			s.d.RoPE(y, 2, b, s.in("table", 30, 6, angles(30, 6)), false)

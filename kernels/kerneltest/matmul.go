@@ -173,7 +173,7 @@ func matmulGroup(sh shape, wt kernels.DType, r int, b bound) func(s *side) {
 			if name := fmt.Sprint(i); i == 0 || i == len(n)-1 {
 				p.Bias = s.vec("bias"+name, 1, n[i], normal("bias"+name, n[i], 1))
 				if r > 0 {
-					p.Low = adapter(s, name, sh.t, n[i], sh.k, r, kernels.BF16, b)
+					p.LoRA = adapter(s, name, sh.t, n[i], sh.k, r, kernels.BF16, b)
 				}
 			}
 			to, from = append(to, p), from+n[i]
@@ -190,9 +190,9 @@ var lows = []struct {
 	{shape{17, 35, 2063}, 8}, {shape{0, 32, 32}, 8},
 	{shape{13, 2050, 37}, 3}}
 
-// adapter is a LowRank of rank r beside a weight [n, k].
-func adapter(s *side, name string, t, n, k, r int, lt kernels.DType, b bound) kernels.LowRank {
-	return kernels.LowRank{A: s.weight(r, k, lt, normal("A"+name, r*k, 1)),
+// adapter is a LoRA of rank r beside a weight [n, k].
+func adapter(s *side, name string, t, n, k, r int, lt kernels.DType, b bound) kernels.LoRA {
+	return kernels.LoRA{A: s.weight(r, k, lt, normal("A"+name, r*k, 1)),
 		B: s.weight(n, r, lt, normal("B"+name, n*r, 1)),
 		U: s.out("u"+name, t, r, b), Scale: 0.7}
 }
@@ -204,12 +204,12 @@ func matmulLow(sh shape, wt, lt kernels.DType, r int, b bound) func(s *side) {
 		n3 := 2*sh.n + 5
 		s.d.MatMuls(x, []kernels.Product{
 			{Y: s.out("y1", sh.t, sh.n, b), W: s.weight(sh.n, sh.k, wt, normal("w1", sh.n*sh.k, 1)),
-				Low: adapter(s, "1", sh.t, sh.n, sh.k, r, lt, b)},
+				LoRA: adapter(s, "1", sh.t, sh.n, sh.k, r, lt, b)},
 			{Y: s.out("y2", sh.t, 7, b), W: s.weight(7, sh.k, wt, normal("w2", 7*sh.k, 1))},
 			{Y: s.inout("y3", sh.t, n3, normal("y3", sh.t*n3, 1), b),
 				W:        s.weight(n3, sh.k, wt, normal("w3", n3*sh.k, 1)),
 				Epilogue: kernels.Epilogue{Bias: s.vec("bias", 1, n3, normal("bias", n3, 1)), Add: true},
-				Low:      adapter(s, "3", sh.t, n3, sh.k, r+1, lt, b)},
+				LoRA:     adapter(s, "3", sh.t, n3, sh.k, r+1, lt, b)},
 		})
 	}
 }
@@ -225,7 +225,7 @@ func matmulDXLow(sh shape, wt, lt kernels.DType, r int, add bool, b bound) func(
 		} else {
 			dx = s.out("dx", sh.t, sh.k, b)
 		}
-		s.d.MatMulDXLow(dx, dy, w, add, low)
+		s.d.MatMulDXLoRA(dx, dy, w, add, low)
 	}
 }
 
@@ -341,7 +341,7 @@ func testDWChain(t *testing.T, e *env) {
 			rule := "dW goes on with one chain over the tokens across calls, so that micro-batches change no bit " +
 				"(BF16: cut between pairs, or tiles)"
 			bitsOf(t, rule, whole, run(64))
-			if op == kernels.BF16 && e.tol.Tiles {
+			if op == kernels.BF16 && e.tol.AMX {
 				bitsOf(t, rule, whole, run(32, 64))
 				return
 			}

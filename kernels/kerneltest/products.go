@@ -12,8 +12,8 @@ import (
 // way. It leaves out that dW goes on with one chain across calls.
 func Products(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 	e := &env{d: mustOpen(t, open), ref: ref.New(), tol: tol}
-	if tol.Tiles {
-		e.ref = ref.NewTiled()
+	if tol.AMX {
+		e.ref = ref.NewAMX()
 	}
 	for _, g := range groups {
 		if g.name != "matmul" && g.name != narrowGroup {

@@ -251,7 +251,8 @@ func (q *queued) Close() error {
 }
 
 // SetBatch checks and copies l at once; what draws point to is read when they are made.
-func (q *queued) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (q *queued) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	x := b.(*queuedBatch)
 	var spec kernels.KVSpec
 	if kv != nil {
@@ -262,7 +263,7 @@ func (q *queued) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids
 	}
 	layout := new(kernels.Layout)
 	layout.CopyFrom(l)
-	fed = append([]kernels.Fed{}, fed...)
+	fed = append([]kernels.SampledInput{}, fed...)
 	q.later("SetBatch", func() { q.inner.SetBatch(x.inner, layout, innerKV(kv), q.in(ids), fed) }, x, kv, ids)
 	x.layout.CopyFrom(l)
 }

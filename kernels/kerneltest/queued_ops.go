@@ -18,7 +18,7 @@ func (q *queued) scores(lp kernels.LogProbs) kernels.LogProbs {
 	return kernels.LogProbs{Logp: q.in(lp.Logp), Entropy: q.in(lp.Entropy), LSE: q.in(lp.LSE)}
 }
 
-func (q *queued) lowRank(l kernels.LowRank) kernels.LowRank {
+func (q *queued) lowRank(l kernels.LoRA) kernels.LoRA {
 	if l.A != nil {
 		l.A, l.B = innerWeight(l.A), innerWeight(l.B)
 	}
@@ -56,16 +56,16 @@ func (q *queued) MatMuls(x tensor, to []kernels.Product) {
 	to = slices.Clone(to)
 	args := []any{x}
 	for _, p := range to {
-		args = append(args, p.Y, p.W, p.Bias, p.Low.U)
-		if p.Low.A != nil {
-			args = append(args, p.Low.A, p.Low.B)
+		args = append(args, p.Y, p.W, p.Bias, p.LoRA.U)
+		if p.LoRA.A != nil {
+			args = append(args, p.LoRA.A, p.LoRA.B)
 		}
 	}
 	q.op("MatMuls", func() {
 		inner := slices.Clone(to)
 		for i := range inner {
 			p := &inner[i]
-			p.Y, p.W, p.Bias, p.Low = q.in(p.Y), innerWeight(p.W), q.in(p.Bias), q.lowRank(p.Low)
+			p.Y, p.W, p.Bias, p.LoRA = q.in(p.Y), innerWeight(p.W), q.in(p.Bias), q.lowRank(p.LoRA)
 		}
 		q.inner.MatMuls(q.in(x), inner)
 	}, args...)
@@ -75,9 +75,9 @@ func (q *queued) MatMulDX(dx, dy tensor, w weight, add bool, scale float32) {
 	q.op("MatMulDX", func() { q.inner.MatMulDX(q.in(dx), q.in(dy), innerWeight(w), add, scale) }, dx, dy, w)
 }
 
-func (q *queued) MatMulDXLow(dx, dy tensor, w weight, add bool, low kernels.LowRank) {
-	q.op("MatMulDXLow", func() {
-		q.inner.MatMulDXLow(q.in(dx), q.in(dy), innerWeight(w), add, q.lowRank(low))
+func (q *queued) MatMulDXLoRA(dx, dy tensor, w weight, add bool, low kernels.LoRA) {
+	q.op("MatMulDXLoRA", func() {
+		q.inner.MatMulDXLoRA(q.in(dx), q.in(dy), innerWeight(w), add, q.lowRank(low))
 	}, dx, dy, w, low.A, low.B, low.U)
 }
 

@@ -221,10 +221,10 @@ func decodePasses(t *testing.T, d kernels.Device, wt, cache kernels.DType, other
 		var recording kernels.Recording
 		for i := range decodeLayouts {
 			l := decodeLayout(i)
-			var fed []kernels.Fed
+			var fed []kernels.SampledInput
 			if i%2 == 1 {
 				for r := range p.draws {
-					fed = append(fed, kernels.Fed{Row: l.Rows[r], From: int32(r)})
+					fed = append(fed, kernels.SampledInput{Row: l.Rows[r], From: int32(r)})
 				}
 			}
 			d.SetBatch(p.batch, &l, p.kv, p.ids, fed)

@@ -56,7 +56,8 @@ func (d *recorder) do(f func()) {
 	d.now.calls = append(d.now.calls, f)
 }
 
-func (d *recorder) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor, fed []kernels.Fed) {
+func (d *recorder) SetBatch(b kernels.Batch, l *kernels.Layout, kv kernels.KV, ids kernels.Tensor,
+	fed []kernels.SampledInput) {
 	d.set = func() { d.Device.SetBatch(b, l, kv, ids, fed) }
 	d.set()
 }

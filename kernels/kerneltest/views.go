@@ -81,7 +81,7 @@ func setBatch(s *side, b kernels.Batch, kv kernels.KV, n, v int, fed bool) *kern
 	given.IDs[0], given.IDs[n-1] = 0, 0 // do not count
 	l.IDs[0], l.IDs[n-1] = 17, int32(v-1)
 	sampled := s.ints("sampled", []int32{int32(v - 1), 5, 17})
-	s.d.SetBatch(b, given, kv, sampled, []kernels.Fed{{Row: int32(n - 1), From: 0}, {Row: 0, From: 2}})
+	s.d.SetBatch(b, given, kv, sampled, []kernels.SampledInput{{Row: int32(n - 1), From: 0}, {Row: 0, From: 2}})
 	return &l
 }
 

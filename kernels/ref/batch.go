@@ -32,7 +32,7 @@ func (b *batch) Free()                   { b.buf.Free() }
 func (b *batch) tensor(off, n int) kernels.Tensor { return kernels.Mat(b.buf, kernels.I32, off, n, 1) }
 
 func (d *device) SetBatch(kb kernels.Batch, l *kernels.Layout, cache kernels.KV, ids kernels.Tensor,
-	fed []kernels.Fed) {
+	fed []kernels.SampledInput) {
 	c := d.begin("SetBatch")
 	defer c.end()
 	b := c.batch(kb)

@@ -47,10 +47,10 @@ func chain(t kernels.DType, acc float32, a, b []float32) float32 {
 	return acc
 }
 
-// tiled is chain, of BF16 in the order of num.DotTiles.
-func tiled(t kernels.DType, acc float32, a, b []float32) float32 {
+// chainAMX is chain, of BF16 in the order of num.DotAMX.
+func chainAMX(t kernels.DType, acc float32, a, b []float32) float32 {
 	if t == kernels.BF16 {
-		return num.DotTiles(acc, a, b)
+		return num.DotAMX(acc, a, b)
 	}
 	return chain(t, acc, a, b)
 }

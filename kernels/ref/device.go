@@ -27,9 +27,9 @@ var _ kernels.Device = (*device)(nil)
 // New opens a reference device.
 func New() kernels.Device { return &device{sum: chain, live: map[any]string{}} }
 
-// NewTiled opens a reference device whose BF16 matmuls take k by tiles, as processors with AMX do: see num.DotTiles.
+// NewAMX opens a reference device whose BF16 matmuls take k by tiles, as processors with AMX do: see num.DotAMX.
 // Attention stays with the chain.
-func NewTiled() kernels.Device { return &device{sum: tiled, live: map[any]string{}} }
+func NewAMX() kernels.Device { return &device{sum: chainAMX, live: map[any]string{}} }
 
 // NewNarrow opens a reference device that wants operands of BF16 products in BF16, as GPUs do. It gives the same bits.
 func NewNarrow() kernels.Device { return &device{narrow: true, sum: chain, live: map[any]string{}} }

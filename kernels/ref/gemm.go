@@ -34,7 +34,7 @@ func (d *device) MatMul(yt, xt kernels.Tensor, wt kernels.Weight, e kernels.Epil
 func (d *device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 	for _, p := range to {
 		d.MatMul(p.Y, x, p.W, p.Epilogue)
-		if l := p.Low; l.A != nil {
+		if l := p.LoRA; l.A != nil {
 			d.MatMul(l.U, x, l.A, kernels.Epilogue{Scale: l.Scale})
 			d.MatMul(p.Y, l.U, l.B, kernels.Epilogue{Add: true})
 		}
@@ -85,8 +85,8 @@ func (d *device) MatMulDX(dxt, dyt kernels.Tensor, wt kernels.Weight, add bool, 
 	}
 }
 
-// MatMulDXLow goes back through the weight, and then through its adapter.
-func (d *device) MatMulDXLow(dx, dy kernels.Tensor, w kernels.Weight, add bool, low kernels.LowRank) {
+// MatMulDXLoRA goes back through the weight, and then through its adapter.
+func (d *device) MatMulDXLoRA(dx, dy kernels.Tensor, w kernels.Weight, add bool, low kernels.LoRA) {
 	d.MatMulDX(dx, dy, w, add, 1)
 	d.MatMulDX(low.U, dy, low.B, false, low.Scale)
 	d.MatMulDX(dx, low.U, low.A, true, 1)

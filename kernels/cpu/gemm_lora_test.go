@@ -14,7 +14,7 @@ import (
 func TestLowInPieces(t *testing.T) {
 	const m, n, k = 61, 100, 131
 	onPath(t, func(t *testing.T, d *Device) {
-		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.TileDot}
+		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.BlockAMX}
 		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
 			for _, of := range []kernels.DType{kernels.F32, kernels.BF16} {
 				for _, rank := range []int{1, 16, 40} {
@@ -46,9 +46,9 @@ func testLow(t *testing.T, d *Device, typ, of kernels.DType, m, n, k, rank int) 
 	d.MatMul(to.Tensor, x.Tensor, w, kernels.Epilogue{Add: true})
 	d.MatMul(u1.Tensor, x.Tensor, a, kernels.Epilogue{Scale: 0.7})
 	d.MatMul(to.Tensor, u1.Tensor, b, kernels.Epilogue{Add: true})
-	low := kernels.LowRank{A: a, B: b, U: u2.Tensor, Scale: 0.7}
+	lora := kernels.LoRA{A: a, B: b, U: u2.Tensor, Scale: 0.7}
 	got := tensor(t, d, m, n, ys)
-	d.MatMuls(x.Tensor, []kernels.Product{{Y: got.Tensor, W: w, Epilogue: kernels.Epilogue{Add: true}, Low: low}})
+	d.MatMuls(x.Tensor, []kernels.Product{{Y: got.Tensor, W: w, Epilogue: kernels.Epilogue{Add: true}, LoRA: lora}})
 	same(t, u1.values(), u2.values(), "U %s", name)
 	same(t, to.values(), got.values(), "y %s", name)
 
@@ -57,7 +57,7 @@ func testLow(t *testing.T, d *Device, typ, of kernels.DType, m, n, k, rank int) 
 	d.MatMulDX(u1.Tensor, y.Tensor, b, false, 0.7)
 	d.MatMulDX(to.Tensor, u1.Tensor, a, true, 1)
 	got = tensor(t, d, m, k, xs)
-	d.MatMulDXLow(got.Tensor, y.Tensor, w, true, low)
+	d.MatMulDXLoRA(got.Tensor, y.Tensor, w, true, lora)
 	same(t, u1.values(), u2.values(), "U of dx %s", name)
 	same(t, to.values(), got.values(), "dx %s", name)
 }

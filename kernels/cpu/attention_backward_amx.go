@@ -6,13 +6,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// tileRows is the number of query rows of a block by tiles: whole chunks of maxAttnTile, so many that gradients are
+// amxBlockRows is the number of query rows of a block by tiles: whole chunks of maxAttnTile, so many that gradients are
 // worth the way to the cache and back.
-const tileRows = 128
+const amxBlockRows = 128
 
-// attnBackTiles is what a block of attnBack by tiles needs besides. Probabilities and ds exist as BF16 only, in chunks
+// attnBackAMX is what a block of attnBack by tiles needs besides. Probabilities and ds exist as BF16 only, in chunks
 // of maxAttnTile rows.
-type attnBackTiles struct {
+type attnBackAMX struct {
 	panelP, panelDS []uint32 // [pages][chunks][16 pairs of rows][32 keys]
 	grads           [backPages]unsafe.Pointer
 	product         attnTile
@@ -48,37 +48,37 @@ type attnOver struct {
 	blocks int
 }
 
-// carveTiles is the part of carve for tiles.
-func (b *attnBack) carveTiles(take func(n int) []byte) {
-	panels := 4 * backPages * panelCols * tileRows / 2
+// carveAMX is the part of carve for tiles.
+func (b *attnBack) carveAMX(take func(n int) []byte) {
+	panels := 4 * backPages * panelCols * amxBlockRows / 2
 	b.panelP, b.panelDS = elems[uint32](take(panels)), elems[uint32](take(panels))
-	n := 4 * b.tileWordsOf() * (b.x.spec.HeadDim / maxAttnTile)
+	n := 4 * b.amxTileWords() * (b.x.spec.HeadDim / maxAttnTile)
 	b.qt, b.dyt = elems[uint32](take(n)), elems[uint32](take(n))
 	b.s, b.dp = elems[float32](take(4*maxAttnTile*backKeys)), elems[float32](take(4*maxAttnTile*backKeys))
 }
 
-// tileWordsOf is the number of words of a tile of A, all rows of a block.
-func (b *attnBack) tileWordsOf() int { return tileRows / 2 * maxAttnTile }
+// amxTileWords is the number of words of a tile of A, all rows of a block.
+func (b *attnBack) amxTileWords() int { return amxBlockRows / 2 * maxAttnTile }
 
-// blockTiles is block by tiles. The chain over rows goes by 32 rows from lo.
-func (b *attnBack) blockTiles(s *kernels.Segment, local []int, h, lo, hi int) {
+// blockAMX is block by tiles. The chain over rows goes by 32 rows from lo.
+func (b *attnBack) blockAMX(s *kernels.Segment, local []int, h, lo, hi int) {
 	rows, dim := hi-lo, b.x.spec.HeadDim
 	b.rows(s, h, lo, rows)
 	for i := range dim / maxAttnTile {
-		b.k.columns(b.qt[i*b.tileWordsOf():], b.q[(s.Row+lo)*b.stride+h*dim+i*maxAttnTile:], b.stride, rows)
-		b.k.columns(b.dyt[i*b.tileWordsOf():], b.dy[(s.Row+lo)*b.lddy+h*dim+i*maxAttnTile:], b.lddy, rows)
+		b.k.columns(b.qt[i*b.amxTileWords():], b.q[(s.Row+lo)*b.stride+h*dim+i*maxAttnTile:], b.stride, rows)
+		b.k.columns(b.dyt[i*b.amxTileWords():], b.dy[(s.Row+lo)*b.lddy+h*dim+i*maxAttnTile:], b.lddy, rows)
 	}
 	last := (s.Start+hi-1)/pageSize + 1
 	for p := 0; p < last; p += backPages {
-		b.partTiles(s, local[p:min(p+backPages, last)], h, lo, p*pageSize, rows)
+		b.partAMX(s, local[p:min(p+backPages, last)], h, lo, p*pageSize, rows)
 	}
 	for i := range rows {
 		copy(b.dq[(s.Row+lo+i)*b.ldq+h*dim:][:dim], b.sum[i*b.width:])
 	}
 }
 
-// partTiles is a block with pages that begin at key k0.
-func (b *attnBack) partTiles(s *kernels.Segment, pages []int, h, lo, k0, rows int) {
+// partAMX is a block with pages that begin at key k0.
+func (b *attnBack) partAMX(s *kernels.Segment, pages []int, h, lo, k0, rows int) {
 	for i, p := range pages {
 		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
 		b.cached[i], b.transposedV[i], b.transposed[i] = ptr(k), ptr(b.values[p*b.x.keys:]),
@@ -100,7 +100,7 @@ func (b *attnBack) partTiles(s *kernels.Segment, pages []int, h, lo, k0, rows in
 	i := 0
 	for c := range chunks {
 		if n := seen(c); n > i {
-			b.overRowsTiles(pages[i:n], i, c, chunks)
+			b.overRowsAMX(pages[i:n], i, c, chunks)
 			i = n
 		}
 	}
@@ -119,7 +119,7 @@ func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 	b.k.scores[t.rows](t)
 	x := &b.pair
 	*x = attnPairs{
-		ld: 4 * backKeys, page: 4 * panelCols * tileRows / 2, lda: backKeys * b.k.size, pages: n, scale: b.scale,
+		ld: 4 * backKeys, page: 4 * panelCols * amxBlockRows / 2, lda: backKeys * b.k.size, pages: n, scale: b.scale,
 	}
 	for i := from; i < from+maxAttnTile; i += 2 {
 		x.s, x.dp = ptr(b.s[(i-from)*backKeys:]), ptr(b.dp[(i-from)*backKeys:])
@@ -149,18 +149,18 @@ func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 	}
 }
 
-// overRowsTiles: dv += p^T dy, dk += ds^T q over chunks [from, to), for pages of which the first is page i of the part.
-func (b *attnBack) overRowsTiles(pages []int, i, from, to int) {
+// overRowsAMX: dv += p^T dy, dk += ds^T q over chunks [from, to), for pages of which the first is page i of the part.
+func (b *attnBack) overRowsAMX(pages []int, i, from, to int) {
 	const block = maxAttnTile / 2 * panelCols
-	size, at := b.x.spec.HeadDim*pageSize, i*panelCols*tileRows/2+from*block
+	size, at := b.x.spec.HeadDim*pageSize, i*panelCols*amxBlockRows/2+from*block
 	for x, acc := range [][]float32{b.dvT, b.dkT} {
 		for j, p := range pages {
 			b.grads[j] = ptr(acc[p*size:])
 		}
 		b.over = attnOver{
-			c: &b.grads[0], n: len(pages), a: ptr([][]uint32{b.dyt, b.qt}[x][from*block:]), lda: 4 * b.tileWordsOf(),
-			b: ptr([][]uint32{b.panelP, b.panelDS}[x][at:]), page: 4 * panelCols * tileRows / 2, dim: b.x.spec.HeadDim,
-			blocks: to - from,
+			c: &b.grads[0], n: len(pages), a: ptr([][]uint32{b.dyt, b.qt}[x][from*block:]), lda: 4 * b.amxTileWords(),
+			b: ptr([][]uint32{b.panelP, b.panelDS}[x][at:]), page: 4 * panelCols * amxBlockRows / 2,
+			dim: b.x.spec.HeadDim, blocks: to - from,
 		}
 		b.k.over(&b.over)
 	}

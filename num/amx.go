@@ -2,19 +2,19 @@ package num
 
 import "math"
 
-// TileDot is the number of products that an AMX tile adds to an element at a time.
-const TileDot = 32
+// BlockAMX is the number of products that an AMX tile adds to an element at a time.
+const BlockAMX = 32
 
-// DotTiles returns c + sum_i a[i]*b[i] in the order of TDPBF16PS (Intel SDM volume 2) on tiles of 32 k, the last one
+// DotAMX returns c + sum_i a[i]*b[i] in the order of TDPBF16PS (Intel SDM volume 2) on tiles of 32 k, the last one
 // padded with zeros. a and b hold BF16 numbers. For each tile:
 //
 //	even = fma(a[i], b[i], even), i = 0, 2 ... 30, and odd = fma(a[i], b[i], odd), i = 1, 3 ... 31, both from +0
 //	c = c + (even + odd)
 //
 // Every step rounds to nearest even; subnormal operands, sums and results count as zeros of their sign.
-func DotTiles(c float32, a, b []float32) float32 {
+func DotAMX(c float32, a, b []float32) float32 {
 	for len(a) > 0 {
-		n := min(TileDot, len(a))
+		n := min(BlockAMX, len(a))
 		var sum [2]float32
 		for i := range n {
 			sum[i%2] = FlushF32(FMA32(FlushF32(a[i]), FlushF32(b[i]), sum[i%2]))
