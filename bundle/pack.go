@@ -173,7 +173,7 @@ func (p *Packer) policy(c config.Config, name string) (string, error) {
 
 // simulator adds the simulator. If it is an adapter, its base must be the policy's.
 func (p *Packer) simulator(c config.Config, name string) (string, error) {
-	if name == "same" || !c.Search.Simulates() {
+	if c.Search.OwnSimulator() || !c.Search.Simulates() {
 		return name, nil
 	}
 	shares := c.Policy.LoRAR > 0 || p.Places["adapter"] != ""

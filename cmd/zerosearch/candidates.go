@@ -31,7 +31,7 @@ var flagValues = map[string]string{
 	"resume":         "auto",
 	"reward":         "f1 em sub_em format shuffled constant",
 	"search-mode":    "simulate_prompt simulate_sft remote google wiki bm25 replay none",
-	"simulation-llm": "same",
+	"simulation-llm": "same policy",
 }
 
 // complete prints what can stand for the last word, a word a line with a tab and its help behind it.

@@ -116,7 +116,7 @@ func (c *simulateCmd) check(w *world) error {
 	if err := c.simFlags.check(&c.Search); err != nil {
 		return err
 	}
-	if c.modelFlags.Model == "" && c.Search.SimulationLLM != "same" {
+	if c.modelFlags.Model == "" && !c.Search.OwnSimulator() {
 		c.modelFlags.Model = c.Search.SimulationLLM
 	}
 	if c.Search.SimThinking == nil {

@@ -21,7 +21,7 @@ type Search struct {
 
 	Mode           string        `name:"search-mode" help:"simulate_prompt, simulate_sft, remote, google, wiki, bm25, replay or none; or a mixture, as in simulate_sft:0.8,bm25:0.2." default:"simulate_prompt"`
 	Engine         string        `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
-	SimulationLLM  string        `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, or same (the starting weights)." default:"same"`
+	SimulationLLM  string        `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, same (the starting weights), or policy (the policy itself, as each step has trained it: self-search)." default:"same"`
 	SimDType       string        `name:"sim-dtype" help:"Weights of the simulator: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is)." placeholder:"TYPE"`
 	SimThinking    *bool         `name:"sim-enable-thinking" negatable:"" help:"enable_thinking of the simulator's chat template, here or (as chat_template_kwargs) on the servers of remote (default: as --enable-thinking for the policy's own weights, else the template's)."`
 	StartThreshold float64       `name:"start-threshold" help:"Share of noisy documents at the first step (tau)." default:"0"`
@@ -47,6 +47,17 @@ type Search struct {
 	GooglePrice    float64       `name:"google-price" resume:"free" help:"US dollars for a query of google, for the report (default: what ZeroSearch's authors paid, 586.70 for 64,000)." default:"0.009167"`
 	MachinePrice   float64       `name:"machine-price" resume:"free" help:"US dollars for an hour of this machine: what simulating here costs." default:"0"`
 	RemotePrice    float64       `name:"remote-price" resume:"free" help:"US dollars for a million tokens of remote." default:"0"`
+}
+
+// Values of --simulation-llm that are no folders.
+const (
+	SimulatorSame   = "same"   // the weights that the policy began with
+	SimulatorPolicy = "policy" // the policy as it is now
+)
+
+// OwnSimulator reports whether the simulator is one of the models that the run has anyway, and not a folder.
+func (c *Search) OwnSimulator() bool {
+	return c.SimulationLLM == "" || c.SimulationLLM == SimulatorSame || c.SimulationLLM == SimulatorPolicy
 }
 
 // searchModes are what a mixture may hold.

@@ -52,6 +52,7 @@ type Role struct {
 	Trained  bool     // all weights learn
 	Adapter  *Adapter // nil: none
 	Averaged bool     // it follows the policy, as --reference ema:DECAY
+	IsPolicy bool     // it is the policy itself, with its adapter, as every step leaves it
 	Notes    []string // what the user should know about the choice
 }
 
@@ -268,12 +269,19 @@ func (r *Resolver) simulator(c *config.Config, p *Role, base string) (*Role, err
 		device = ""
 	}
 	s := &c.Search
-	if s.SimulationLLM != "same" && s.SimulationLLM != "" {
+	if !s.OwnSimulator() {
 		return r.other(c, name, s.SimulationLLM, device, "--sim-dtype", s.SimDType, p)
 	}
 	t, err := config.WeightType("--sim-dtype", s.SimDType)
 	if err != nil {
 		return nil, err
+	}
+	if s.SimulationLLM == config.SimulatorPolicy {
+		if device != "" || cmp.Or(t, p.DType) != p.DType {
+			return nil, errors.New("--simulation-llm policy is the policy's own weights: leave --sim-device and " +
+				"--sim-dtype out, or use --simulation-llm same")
+		}
+		return &Role{Name: name, Config: p.Config, Weights: p.Weights, IsPolicy: true}, nil
 	}
 	if !r.Trains && cmp.Or(t, p.DType) != p.DType { // the folder may hold more than the policy's type has kept of it
 		return &Role{Name: name, Config: p.Config,

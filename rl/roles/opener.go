@@ -32,6 +32,11 @@ func (o *Opener) Close() {
 
 // Open gives the model of a role.
 func (o *Opener) Open(ctx context.Context, r *Role) (p *LoadedModel, err error) {
+	if r.IsPolicy {
+		own := *o.Policy
+		own.Notes = nil
+		return &own, nil
+	}
 	if p, err = o.weights(ctx, r); err != nil {
 		return nil, fmt.Errorf("opening the %s: %w", r.Name, err)
 	}

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 
@@ -48,8 +49,8 @@ func SearchParts(c *config.Search, e *SearchEngines) (fingerprint.Parts, error) 
 	p := fingerprint.Parts{}
 	p.Merge(e.Parts)
 	switch {
-	case c.SimulationLLM == "same" || c.SimulationLLM == "":
-		p["simulation-llm"] = "same"
+	case c.OwnSimulator():
+		p["simulation-llm"] = cmp.Or(c.SimulationLLM, config.SimulatorSame)
 	case c.Simulates():
 		if err := ModelParts(p, "simulation-llm", c.SimulationLLM); err != nil {
 			return nil, err
