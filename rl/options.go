@@ -117,6 +117,9 @@ func (t *Trainer) check() (Config, error) {
 		check = c.CheckGiven
 	}
 	err := check()
+	if err == nil && t.environment != nil && c.Algo.InfoGain > 0 {
+		err = errors.New("Algo.InfoGain measures what search results tell: it must be 0 with another environment")
+	}
 	if err == nil && t.environment != nil && c.Rollout.MaxTurns < 1 {
 		err = errors.New("Rollout.MaxTurns must be at least 1: with 0 the environment never answers")
 	}

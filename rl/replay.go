@@ -61,6 +61,11 @@ func NewReplay(ctx context.Context, dev kernels.Device, c config.Config, file st
 		return nil, fmt.Errorf("replaying %s: a plan of mini-batches measures the KL once, at sampling, so that "+
 			"--reference ema:DECAY and --kl-target have nothing to follow: leave them or mini_batches out", file)
 	}
+	if c.Algo.InfoGain > 0 && len(plan.MiniBatches) > 0 {
+		return nil,
+			fmt.Errorf("replaying %s: --info-gain compares the rollouts of a group, which a plan of mini-batches "+
+				"takes apart: leave it or mini_batches out", file)
+	}
 	if err := r.read(&c); err != nil {
 		return nil, err
 	}

@@ -170,6 +170,9 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 		if s, err = t.rollouts(ctx, step); err != nil {
 			return err
 		}
+		if err := t.informationGain(ctx, s); err != nil {
+			return fmt.Errorf("measuring the information gain: %w", err)
+		}
 		t.saveRollout(step, s, time.Since(began))
 	}
 	rolled := time.Now()
@@ -272,9 +275,21 @@ func (t *Trainer) trajectories(groups [][]*episode.Episode) (out []update.Trajec
 		for _, e := range g {
 			tk := e.Tokens()
 			out = append(out, update.Trajectory{IDs: tk.IDs, Prompt: tk.Prompt, Mask: tk.Mask, Old: tk.Logprobs,
-				Group: i,
+				Group: i, Turn: turnsOf(e),
 				Reward: e.Reward + algo.Overlong(e.PolicyTokens(), t.Config.OverlongLimit(), a.OverlongBuffer,
 					a.OverlongFactor)})
+		}
+	}
+	t.addInfoGain(groups, out)
+	return out
+}
+
+// turnsOf numbers the turn of every id of an episode; the prompt is counted to the first.
+func turnsOf(e *episode.Episode) []int {
+	out := make([]int, len(e.PromptIDs))
+	for k := range e.Turns {
+		for range e.Turns[k].IDs {
+			out = append(out, k)
 		}
 	}
 	return out

@@ -48,6 +48,9 @@ func (v *verifier) score(ctx context.Context, questions []data.Question, only []
 			return nil, fmt.Errorf("%s", verify.MismatchOf(e, "episode", "one", "none"))
 		}
 		e.Reward, e.RewardParts, e.Advantages = 0, nil, nil
+		for k := range e.Turns {
+			e.Turns[k].Gain = nil
+		}
 		if err := v.asked(ctx, e, questions[e.Group]); err != nil {
 			return nil, err
 		}

@@ -103,3 +103,40 @@ func mustRun2(t *testing.T, args ...string) (stdout, stderr string) {
 	require.Zero(t, code, stderr)
 	return stdout, stderr
 }
+
+// A run with every option of reward, loss and credit is repeated bit for bit by verify, and its updates by a replay of
+// its episodes; each part of its rewards and the F1 without them are metrics.
+func TestShapedRun(t *testing.T) {
+	dir := t.TempDir()
+	run, again := filepath.Join(dir, "run"), filepath.Join(dir, "again")
+	flags := []string{"--total-steps", "3", "--n", "4", "--train-batch-size", "4", "--reward", "format+f1",
+		"--no-search-penalty", "0.1", "--no-answer-penalty", "0.2", "--search-penalty", "0.01", "--retrieval-bonus",
+		"0.3",
+		"--llds-coef", "0.2", "--ppo-mini-batch-size", "8", "--info-gain", "0.5"}
+	mustRun(t, "", trainArgs(t, run, flags...)...)
+	for _, m := range metricsOf(t, run) {
+		sum := 0.0
+		for _, part := range []string{"score", "format", "no_search", "no_answer", "search", "retrieval"} {
+			require.Contains(t, m, "reward/part/"+part)
+			sum += m["reward/part/"+part].(float64)
+		}
+		require.InDelta(t, m["critic/score/mean"], sum, 1e-9)
+		for _, name := range []string{"reward/f1", "actor/llds_loss", "search/information_gain",
+			"rollout/logprob_mean"} {
+			require.Contains(t, m, name)
+		}
+	}
+	require.Contains(t, mustRun(t, "", "verify", run), "every bit is compared")
+	args := append(trainArgs(t, again, flags...), "--replay", filepath.Join(run, "episodes.jsonl"))
+	mustRun(t, "", args...)
+	weights := func(out string) string {
+		text, err := os.ReadFile(filepath.Join(rundir.Checkpoint(out, 3), "model.safetensors"))
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.True(t, weights(run) == weights(again))
+
+	code, _, stderr := zs("", trainArgs(t, filepath.Join(dir, "bad"), "--llds-coef", "0.2")...)
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "--llds-coef is of no use with one optimizer step in an update")
+}

@@ -53,7 +53,7 @@ var flagGroups = []flagGroup{
 		"curriculum-goal noise-rate remote-url remote-model remote-prompt google-url wiki-url search-cache " +
 		"search-tries search-timeout search-concurrency search-episodes google-price machine-price remote-price"},
 	{"algorithm", "Algorithm:", "algo reward format-weight no-search-penalty no-answer-penalty " +
-		"search-penalty retrieval-bonus reward-workers reward-timeout ppo-mini-batch-size " +
+		"search-penalty retrieval-bonus info-gain reward-workers reward-timeout ppo-mini-batch-size " +
 		"ppo-epochs clip-low clip-high dual-clip loss-agg-mode kl-coef kl-in kl-type kl-target kl-horizon " +
 		"no-reference entropy-coef llds-coef rollout-is rollout-is-threshold gamma lam cliprange-value critic-warmup " +
 		"overlong-buffer overlong-penalty overlong-limit"},

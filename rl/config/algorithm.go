@@ -29,6 +29,7 @@ type Algo struct {
 	RolloutISCap     float64  `name:"rollout-is-threshold" help:"Upper bound of its weights." default:"2"`
 	EntropyCoef      float64  `name:"entropy-coef" help:"Weight of the entropy bonus." default:"0"`
 	LLDSCoef         float64  `name:"llds-coef" help:"Weight of LLDS, which keeps the likelihood of trajectories that are not worse than their group from falling in the later optimizer steps of an update; the paper has 0.2." default:"0"`
+	InfoGain         float64  `name:"info-gain" help:"Weight of step rewards for searches: how much their documents raised the policy's log-probability of the golden answer, compared within the group." default:"0"`
 	LossAgg          string   `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean, seq-mean-token-sum-limit or seq-mean-token-sum-norm (verl's Dr. GRPO) (default: token-mean; gspo seq-mean-token-mean, dr_grpo seq-mean-token-sum-limit)." placeholder:"MODE"`
 	DropZeroVariance bool     `name:"drop-zero-variance" help:"Roll the same question out again where all rewards of its group are equal, at most --max-attempts times in all; then drop the group. On with dapo."`
 	DynamicSampling  bool     `name:"dynamic-sampling" help:"Draw a new question where all rewards of a group are equal, as DAPO's paper does, until the batch is full or after --max-gen-batches rounds."`
@@ -179,8 +180,10 @@ func (c *Config) checkAlgo() error {
 		{a.RolloutISCap != 0 &&
 			!(a.RolloutISCap >= 1),
 			"--rollout-is-threshold must be 1 or more: it bounds weights that are 1 where rollout and trainer agree"},
-		{a.EntropyCoef < 0 || a.DualClip < 0 || a.LLDSCoef < 0,
-			"--entropy-coef, --dual-clip and --llds-coef must not be negative"},
+		{a.EntropyCoef < 0 || a.DualClip < 0 || a.LLDSCoef < 0 || a.InfoGain < 0,
+			"--entropy-coef, --dual-clip, --llds-coef and --info-gain must not be negative"},
+		{a.InfoGain > 0 && r.N < 2,
+			"--info-gain with --n 1 compares nothing: the gain of a search is compared with those of its group"},
 		{a.LLDSCoef > 0 && a.Epochs <= 1 && (a.MiniBatch == 0 || a.MiniBatch >= r.BatchSize*r.N),
 			"--llds-coef is of no use with one optimizer step in an update, before which no likelihood has changed: " +
 				"add --ppo-mini-batch-size or --ppo-epochs"},

@@ -17,6 +17,7 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 	lo, hi := 0.0, 0.0
 	parts := rundir.Metrics{}
 	logprobs := logprobMean{}
+	gain, gains := 0.0, 0.0
 	var withUseful, withNoisy answerShare
 	for i, e := range all {
 		reward += e.Reward / n
@@ -40,6 +41,9 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 		}
 		for _, t := range e.Turns {
 			logprobs.add(&t)
+			if t.Gain != nil {
+				gain, gains = gain+*t.Gain, gains+1
+			}
 			if t.Observation != "" && t.Action == episode.Search {
 				asked++
 				if len(t.Documents) == 0 {
@@ -72,6 +76,9 @@ func EpisodeMetrics(all []*episode.Episode) rundir.Metrics {
 	maps.Copy(m, parts)
 	if logprobs.n > 0 {
 		m["rollout/logprob_mean"] = logprobs.sum / float64(logprobs.n)
+	}
+	if gains > 0 {
+		m["search/information_gain"] = gain / gains
 	}
 	withUseful.put(m, "search/useful_has_answer")
 	withNoisy.put(m, "search/noisy_has_answer")
