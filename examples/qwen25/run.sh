@@ -18,9 +18,6 @@ mkdir -p "$out"
 [ -x "$zs" ] || (cd "$here" && go build -o "$zs" ./cmd/zerosearch)
 has() { [[ " $parts " == *" $1 "* ]]; }
 
-# The episodes of training and evaluation have the same limits.
-limits=(--topk 3 --max-turns 2 --max-response-length 80 --max-context 1536)
-
 # 1. 600 held-out questions and 3,240 to train on, whose paragraphs are others; rows for the first fine-tunings.
 rows() { "$out/warmstart" --model "$model" "$@"; }
 if has rows && [ ! -s "$out/warm.jsonl" ]; then
@@ -69,7 +66,8 @@ train() { # NAME FLAGS...
   shift
   [ -d "$out/$name/checkpoints/step-$steps" ] ||
     "$zs" train --model "$model" --adapter "$out/warm/checkpoints/step-14" --simulation-llm "$out/sim/checkpoints/step-50" \
-      --search-mode simulate_sft --data "$out/train.jsonl" --max-answer-words 6 "${limits[@]}" --max-obs-length 300 \
+      --search-mode simulate_sft --data "$out/train.jsonl" --max-answer-words 6 \
+      --topk 3 --max-turns 2 --max-response-length 80 --max-context 1536 --max-obs-length 300 \
       --simulation-max-tokens 200 --start-threshold 0 --end-threshold 0.3 --train-batch-size 4 --n 8 --total-steps "$steps" \
       --lr 2e-4 --kl-coef 0 --micro-batch-tokens 2048 --save-every 5 --keep-last 1 --threads "$threads" --out "$out/$name" --resume auto "$@"
 }
@@ -82,7 +80,9 @@ evaluate() { # NAME ADAPTER FLAGS...
   shift 2
   [ -s "$out/eval/$name/eval.json" ] ||
     "$zs" eval --model "$model" ${adapter:+--adapter "$adapter"} --data "$out/heldout.jsonl" --per-source "${QUESTIONS:-300}" --search-mode bm25 \
-      --corpus "$data/contexts/corpus.jsonl.gz" "${limits[@]}" --max-obs-length 700 --threads "$threads" --out "$out/eval/$name" "$@"
+      --corpus "$data/contexts/corpus.jsonl.gz" \
+      --topk 3 --max-turns 2 --max-response-length 80 --max-context 1536 --max-obs-length 700 \
+      --threads "$threads" --out "$out/eval/$name" "$@"
 }
 if has baseline; then evaluate base "" --method direct,rag,agent; fi
 if has evaluate; then
