@@ -2,7 +2,8 @@ package kernels
 
 import "fmt"
 
-// Layout says what the T rows of a pass are, on the host: tokens of some sequences, and what is wanted of them.
+// Layout describes the T rows of a pass, on the host: the tokens of some sequences, and the rows whose outputs are
+// needed.
 type Layout struct {
 	IDs   []int32 // [T] tokens, each below the vocabulary
 	Pos   []int32 // [T] positions within the sequence
@@ -10,21 +11,20 @@ type Layout struct {
 	// Segs are the sequences that the rows belong to: every row is in exactly one. They may be left out where there is
 	// no attention.
 	Segs []Segment
-	// Rows lists the rows whose outputs are wanted, in any order.
+	// Rows lists the rows whose outputs are needed (to be sampled or scored), in any order.
 	Rows []int32
-	// Draws say how the next id of Rows[i] is drawn, for the first len(Draws) of them. Lists within a Sampling must
-	// stay as they are until the draw.
+	// Draws[i] says how the next id of Rows[i] is sampled. There may be fewer Draws than Rows. The lists in a Sampling
+	// must not change until the id has been drawn.
 	Draws []Sampling
 
-	pages []int32 // of CopyFrom
+	pages []int32 // memory for the page tables, used by CopyFrom
 }
 
-// BatchSpec is the most that a batch can hold: tokens, segments, entries of all page tables together, and rows that are
-// wanted.
+// BatchSpec is the capacity of a batch: tokens, segments, entries of all page tables together, and output rows.
 type BatchSpec struct{ Tokens, Segments, Pages, Rows int }
 
-// Batch is a Layout on a device: it is set once a pass, with one validation and one transfer, and every operation of
-// the pass reads it. Its memory stays where it is, so that a recorded pass can be replayed over another layout.
+// Batch is a Layout on a device. It is set once per pass, with one validation and one transfer, and every operation of
+// the pass reads it. Its memory does not move, so that a recorded pass can be replayed with another layout.
 type Batch interface {
 	Spec() BatchSpec
 	// Tokens is T of the layout that was set last.
@@ -39,8 +39,8 @@ type Batch interface {
 }
 
 // Check returns what is wrong with l for a batch of size s: lengths that disagree, and segments that overlap, leave
-// rows out or reach beyond their pages. A cache with kv's number of pages bounds pages and slots; 0 pages: none is
-// used, and slots may be left out.
+// rows out or reach beyond their pages. Pages and slots must lie within a cache of kv.Pages pages. With 0 pages there
+// is no cache, and slots may be left out.
 func (l *Layout) Check(s BatchSpec, kv KVSpec) error {
 	t := len(l.IDs)
 	if len(l.Pos) != t || len(l.Slots) != t && kv.Pages > 0 || len(l.Draws) > len(l.Rows) {
@@ -126,7 +126,7 @@ func (l *Layout) Largest() (id, pos int32, err error) {
 	return id, pos, nil
 }
 
-// CopyFrom makes l a copy of other that shares nothing with it, page tables included. Memory that l has is used again.
+// CopyFrom makes l a deep copy of other, page tables included. It reuses the memory of l.
 func (l *Layout) CopyFrom(other *Layout) {
 	l.IDs = append(l.IDs[:0], other.IDs...)
 	l.Pos = append(l.Pos[:0], other.Pos...)
@@ -146,7 +146,7 @@ func (l *Layout) CopyFrom(other *Layout) {
 	}
 }
 
-// Spec is the size of a batch that l just fits into.
+// Spec is the smallest batch that l fits into.
 func (l *Layout) Spec() BatchSpec {
 	s := BatchSpec{Tokens: len(l.IDs), Segments: len(l.Segs), Rows: len(l.Rows)}
 	for i := range l.Segs {
@@ -160,8 +160,8 @@ func (s BatchSpec) Covers(t BatchSpec) bool {
 	return s.Tokens >= t.Tokens && s.Segments >= t.Segments && s.Pages >= t.Pages && s.Rows >= t.Rows
 }
 
-// BatchOf is a batch of just the size of l, set to it. Lists that l leaves out are zeros: it serves single operations,
-// which look at some of them only.
+// BatchOf makes a batch of the size of l and sets it to l. Lists that l leaves out are filled with zeros. It is meant
+// for single operations, which read some of the lists only.
 func BatchOf(d Device, l Layout, kv KV) (Batch, error) {
 	t := max(len(l.IDs), len(l.Pos), len(l.Slots))
 	for _, s := range l.Segs {
@@ -183,12 +183,13 @@ func BatchOf(d Device, l Layout, kv KV) (Batch, error) {
 	return b, err
 }
 
-// SampledInput is a row whose id is one that was sampled: id From of a tensor of ids.
+// SampledInput is a row whose input id is taken on the device from the ids that an earlier pass sampled: element From
+// of the tensor of ids.
 type SampledInput struct{ Row, From int32 }
 
-// Ticket is a result that comes later.
+// Ticket is the future of a queued result.
 type Ticket interface {
-	// Wait returns when the result is there, with the first error of the work that was queued before it. It may be
-	// called once.
+	// Wait waits for the result and returns the first error of the work that was queued before it. It must be called at
+	// most once.
 	Wait() error
 }

@@ -1,14 +1,14 @@
 package kernels
 
-// Device is a chip that a model runs on: memory, weights, KV pages and the operations of Ops.
+// Device is a processor or GPU that a model runs on: memory, weights, KV pages and the operations of Ops.
 //
-// It is written for the hardest case, a GPU: memory is opaque, work is queued and runs in the order of the calls,
-// results exist on the host only after the Wait of a Fetch or after Sync, and an error of queued work appears there too
-// (and stays: a device that failed is poisoned). What an operation is given on the host (a Layout, page numbers) is
-// read before the call returns.
+// The interface is written for the hardest case, a GPU. Memory is opaque. Work is queued and runs in the order of the
+// calls. Results are on the host only after the Wait of a Fetch or after Sync, which also return errors of queued work.
+// After such an error every later Wait and Sync fails. Arguments on the host (a Layout, page numbers) are read before
+// the call returns.
 //
-// A Device is used by one goroutine at a time, and some by one operating-system thread (see ThreadBound). Tickets may
-// be waited for by any goroutine. What a device does inside is its own affair.
+// A Device may be used by one goroutine at a time; some should be used by one operating-system thread (see
+// ThreadBound). Any goroutine may wait for a Ticket.
 //
 // Shape errors of the programmer panic with the shapes. Allocation and transfers return errors.
 type Device interface {
@@ -19,53 +19,51 @@ type Device interface {
 	Alloc(bytes int64) (Buffer, error)
 	// Upload queues a copy of host bytes to the dense tensor dst; src may be reused when the call returns.
 	Upload(dst Tensor, src []byte)
-	// Fetch queues a copy of the dense tensor src to the host. dst belongs to the device until the ticket's Wait
-	// returns.
+	// Fetch queues a copy of the dense tensor src to the host. dst must not be touched until the ticket's Wait returns.
 	Fetch(dst []byte, src Tensor) Ticket
 	// Sync waits for all queued work and returns its first error.
 	Sync() error
-	// Close waits and releases everything that the device itself holds. Buffers must have been freed.
+	// Close waits for queued work and releases everything that the device itself holds. Buffers must have been freed.
 	Close() error
 
-	// NewWeight makes room for a weight [N, K] held as t (F32, BF16 or Q8) in the device's own layout.
+	// NewWeight allocates a weight [N, K] of type t (F32, BF16 or Q8) in the device's layout.
 	NewWeight(n, k int, t DType) (Weight, error)
 	// PackHost packs rows [row0, row0+len/K) of w from row-major host bytes of type src (F32, BF16, F16), rounding as
-	// needed. It is how checkpoints are loaded: nothing but w is held on the device. CUDA: chunks through a pinned
-	// buffer.
+	// needed. Checkpoints are loaded with it: the device holds nothing but w. CUDA: chunks through a pinned buffer.
 	//
-	// A Q8 weight also takes src Q8, what was quantised before: of each row K bytes, signed, and then an F16 scale for
-	// each group of 32 of them, Q8RowBytes together; it is kept as it is.
+	// A Q8 weight also takes rows of type Q8, which are stored unchanged. Such a row has K signed bytes and then an F16
+	// scale for each group of 32 of them, Q8RowBytes together.
 	PackHost(w Weight, row0 int, rows []byte, src DType)
-	// Pack packs rows [row0, row0+rows.Rows) of w from an F32 tensor [rows, K]: what follows an optimizer step.
+	// Pack packs rows [row0, row0+rows.Rows) of w from an F32 tensor [rows, K], as is done after an optimizer step.
 	Pack(w Weight, row0 int, rows Tensor)
 	// Unpack writes rows [row0, row0+dst.Rows) of w, widened to F32, to dst [rows, K].
 	Unpack(dst Tensor, w Weight, row0 int)
 
-	// NewKV makes room for a cache of KV pages.
+	// NewKV allocates a cache of KV pages.
 	NewKV(s KVSpec) (KV, error)
-	// NewBatch makes room for what a pass is about.
+	// NewBatch allocates a batch.
 	NewBatch(s BatchSpec) (Batch, error)
-	// SetBatch makes b describe l over the cache kv (nil where there is none). It panics where l.Check finds something.
-	// The ids of fed rows are taken from the tensor ids, I32 [n, 1], where earlier work on the device puts them; those
-	// in l do not count.
-	SetBatch(b Batch, l *Layout, kv KV, ids Tensor, fed []SampledInput)
+	// SetBatch sets b to the layout l over the cache kv (nil without a cache). It panics if l.Check returns an error.
+	// The ids of the rows in sampled are read on the device from the tensor ids, I32 [n, 1], into which earlier queued
+	// work has sampled them; the ids of these rows in l are ignored.
+	SetBatch(b Batch, l *Layout, kv KV, ids Tensor, sampled []SampledInput)
 
-	// Operand is the type in which an operation writes what only products with weights of type t will read: BF16 where
-	// the device takes operands as they are, else F32. RMSNorm and SwiGLU write both, and products of BF16 weights read
-	// both; no bit depends on it.
+	// Operand is the type for activations that are read only by matmuls with weights of type t: BF16 on devices whose
+	// matmuls read BF16 activations, else F32. RMSNorm and SwiGLU can write either type, and matmuls with BF16 weights
+	// can read either. The choice changes no result.
 	Operand(t DType) DType
 
 	Ops
 }
 
-// ThreadBound is what a Device implements that is best used by one operating-system thread, as the context of a GPU is
-// a thread's: whoever drives it for long locks the goroutine to its thread (an engine's loop does). For the CPU that
-// would only cost time. Calls of other threads, one at a time, work all the same.
+// ThreadBound is implemented by devices that are best used from one operating-system thread, such as GPUs, whose
+// context belongs to a thread. A goroutine that uses such a device for long, like an engine's loop, locks itself to its
+// thread. Calls from other threads, one at a time, work too.
 type ThreadBound interface{ ThreadBound() }
 
-// OwnMemory is what a Device implements whose memory is not the host's.
+// OwnMemory is implemented by devices whose memory is not the host's.
 type OwnMemory interface {
-	// Memory is the bytes that the device has, and that it could give now.
+	// Memory returns the bytes of memory that the device has, and how many of them are available now.
 	Memory() (total, available int64, err error)
 }
 
@@ -78,7 +76,7 @@ type Weight interface {
 	Free()
 }
 
-// PageSize is the number of tokens (P) in a KV page of every device. Slot s of a cache is place s%PageSize of page
+// PageSize is the number of tokens (P) in a KV page of every device. Slot s of a cache is token s%PageSize of page
 // s/PageSize.
 const PageSize = 32
 
@@ -92,7 +90,7 @@ type KVSpec struct {
 	Type             DType // F32 or BF16
 }
 
-// KV is a cache of pages in the layout that its device likes (the CPU: panels of 32 keys).
+// KV is a cache of pages in the layout of its device (CPU: panels of 32 keys).
 type KV interface {
 	Spec() KVSpec
 	Bytes() int64

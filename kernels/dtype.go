@@ -15,8 +15,8 @@ const (
 	F64                   // IEEE binary64: sums only
 	I32                   // ids, positions, slots
 	U8                    // raw bytes
-	F16                   // IEEE binary16: a source of weights, never computed in
-	Q8                    // weights only: 8-bit groups of 32 along k, one f16 scale each
+	F16                   // IEEE binary16: in checkpoints only, never used to compute
+	Q8                    // weights only: 8-bit integers with an F16 scale for each group of 32 along k
 )
 
 var dtypes = [...]struct {
@@ -32,7 +32,7 @@ func (t DType) String() string {
 	return fmt.Sprintf("dtype(%d)", uint8(t))
 }
 
-// Size is the number of bytes of one element; 0 for Q8, whose elements have no address of their own.
+// Size is the number of bytes of one element; 0 for Q8, whose elements cannot be addressed one by one.
 func (t DType) Size() int { return dtypes[t].size }
 
 // Q8RowBytes is the size of a row of k elements in Q8: the elements, and a scale for each group.

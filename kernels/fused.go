@@ -1,13 +1,13 @@
 package kernels
 
-// Updater is a Device that does Update in one pass over memory.
+// Updater is implemented by devices that fuse AdamW, Pack and Zero into one pass over memory.
 type Updater interface {
-	// Update: AdamW of p, w packed from it, g cleared. The bits are those of AdamW, Pack and Zero.
+	// Update does AdamW of p, packs w from p and clears g, with the same bits as AdamW, Pack and Zero.
 	Update(w Weight, p, g, m, v Tensor, s AdamWStep)
 }
 
-// Update is all that a step does to a parameter [N, K]: AdamW moves its master p, w (unless nil) is packed from it, its
-// gradient g is cleared.
+// Update does the optimizer step of a parameter [N, K]: AdamW updates the master weights p, w (unless nil) is packed
+// from p, and the gradient g is cleared.
 func Update(d Device, w Weight, p, g, m, v Tensor, s AdamWStep) {
 	if u, ok := d.(Updater); ok && w != nil {
 		u.Update(w, p, g, m, v, s)
@@ -20,14 +20,14 @@ func Update(d Device, w Weight, p, g, m, v Tensor, s AdamWStep) {
 	d.Zero(g)
 }
 
-// Grouper is a Device that may hold weights which share their input as one matrix.
+// Grouper is implemented by devices that can store weights with the same input, such as q, k and v, as one matrix.
 type Grouper interface {
-	// NewWeights makes room for weights [n, K], one for each n. MatMuls over all of them in this order, into columns
-	// that follow each other, may then be one product. Each is freed by itself.
+	// NewWeights allocates weights [n, K], one for each n. MatMuls with all of them in this order, into adjacent
+	// columns, may then be one matmul. Each weight is freed separately.
 	NewWeights(k int, t DType, n ...int) ([]Weight, error)
 }
 
-// NewWeights makes room for weights [n, K] that share their input, one for each n, on a device that may be a Grouper.
+// NewWeights allocates weights [n, K] with the same input, one for each n, by Grouper if d implements it.
 func NewWeights(d Device, k int, t DType, n ...int) (all []Weight, err error) {
 	if g, ok := d.(Grouper); ok {
 		return g.NewWeights(k, t, n...)

@@ -1,8 +1,9 @@
-// Package kernels says what a chip has to do for a transformer to run and to learn: a Device and its operations, in the
-// order in which the forward pass calls them, each with its backward. There is no tape and no graph. Package ref is the
-// specification in plain Go, cpu and cuda are fast, kerneltest is the suite that all of them pass.
+// Package kernels is the interface between models and devices (CPUs, GPUs): a Device and its operations, in the order
+// in which the forward pass calls them, each with its backward. There is no autograd tape and no graph. Package ref is
+// the specification in plain Go, cpu and cuda are fast implementations, kerneltest is the test suite that all of them
+// pass.
 //
-// Letters used for shapes in every room of this house:
+// Letters used for shapes in all packages:
 //
 //	T  tokens (rows) of a batch          L  layers
 //	C  width of the residual stream      F  width of the MLP
@@ -11,36 +12,37 @@
 //	N  outputs of a matmul  K  inputs    R  rank of a LoRA adapter
 //	P  tokens in a KV page               S  slots of a KV cache
 //
-// Numbers. Activations and gradients are F32, but for operands of products that a device wants in BF16
-// (Device.Operand). A matmul rounds its operands to the type of its weight (F32: none; BF16: to nearest, ties to even;
-// Q8: activations to 8 bits a group of 32 in k), accumulates in F32. One chain: every output element is one chain of
-// fused multiply-adds over k, ascending, starting from zero (or from the old value where an operation "adds by chain"),
-// so it depends on its own row and column only: not on the batch, on chunking or on the number of threads. For BF16 the
-// chain is that of VDPBF16PS, which takes k in pairs, the odd one first, flushing denormals. Where a processor
-// multiplies tiles (AMX), BF16 matmuls take k by 32, each time one chain over the even and one over the odd k, from
-// zero, whose sum is added: num.DotAMX. It depends on as little as the chain does. So do the products of attention
-// there, if D is a multiple of 32.
+// Numbers. Activations and gradients are F32, except matmul operands on devices that want them in BF16
+// (Device.Operand). A matmul rounds its operands to the type of its weight (F32: no rounding; BF16: to nearest, ties to
+// even; Q8: activations to 8 bits in groups of 32 along k) and accumulates in F32.
+//
+// The chain. Every output element of a matmul is one chain of fused multiply-adds over k, ascending, starting from zero
+// (or from the old value where an operation "adds by chain"). So it depends on its row and column only: not on the
+// batch, on chunking or on the number of threads. For BF16 the chain is that of VDPBF16PS, which takes k in pairs, the
+// odd one first, and flushes denormals. On processors with AMX, BF16 matmuls take 32 k at a time: one chain over the
+// even and one over the odd k, both from zero, whose sum is added to the element (num.DotAMX). The result depends on
+// the row and column only, too. The matmuls of attention do the same there if D is a multiple of 32.
 package kernels
 
-// Epilogue is what MatMul does to the finished chain c before it stores y = Scale*c + Bias (+ y if Add), rounding each
-// step. Scale 0 means 1. Bias is F32 [1, N] or none.
+// Epilogue is applied by MatMul to the finished chain c: y = Scale*c + Bias (+ y if Add), rounding each step. Scale 0
+// means 1. Bias is F32 [1, N] or none.
 type Epilogue struct {
 	Bias  Tensor
 	Add   bool
 	Scale float32
 }
 
-// LoRA is what an adapter (LoRA, arXiv 2106.09685) adds to a product: U = Scale x A^T, y += U B^T; to its backward:
-// U = Scale dy B, dx += U A. A [R, K] and B [N, R] are of one type, F32 or BF16, which need not be the weight's; all in
-// one call are of one type. U, F32 [T, R], is an output too. Scale 0 means 1.
+// LoRA is an adapter (arXiv 2106.09685) beside a weight. Forward it adds U = Scale x A^T, y += U B^T; backward U =
+// Scale dy B, dx += U A. A [R, K] and B [N, R] have the same type, F32 or BF16, which may differ from the weight's; all
+// adapters of one call have the same type. U, F32 [T, R], is an output too. Scale 0 means 1.
 type LoRA struct {
 	A, B  Weight
 	U     Tensor
 	Scale float32
 }
 
-// Product is y = x w^T with an epilogue, and then what an adapter adds unless LoRA.A is nil: one of several that share
-// x.
+// Product is y = x w^T with an epilogue, followed by an adapter unless LoRA.A is nil. MatMuls computes several products
+// with the same x.
 type Product struct {
 	Y Tensor
 	W Weight
@@ -53,20 +55,21 @@ type Product struct {
 //	Logp[t] = z[target] - LSE, Entropy[t] = -sum_v p_v ln p_v, LSE[t] = ln sum_v exp z_v, with z = logits * invTemp.
 type LogProbs struct{ Logp, Entropy, LSE Tensor }
 
-// Sampling says how the next id of one row is drawn. Truncations apply in the order Never, top-k, top-p, min-p on the
-// tempered distribution, each on what the one before left, renormalised, ties to the lower id; the drawn id is the
-// first whose cumulated probability, in ascending id order and renormalised, exceeds num.Uniform(Stream, Pos).
+// Sampling says how the next id of one row is drawn. Never, top-k, top-p and min-p truncate the distribution, after
+// temperature, in this order. Each is applied to the renormalised result of the one before; on ties the lower id is
+// kept. The drawn id is the first whose cumulative probability, in ascending id order and renormalised, exceeds
+// num.Uniform(Stream, Pos).
 type Sampling struct {
 	Greedy  bool    // the largest logit, the lowest id on ties; InvTemp then only scales the log-prob
 	InvTemp float32 // 1/temperature
 	TopK    int     // 0: off
 	TopP    float32 // 0 or >= 1: off
 	MinP    float32 // 0: off
-	Stream  uint64  // names the random numbers
+	Stream  uint64  // the random stream: see num.Stream
 	Pos     int32   // position of the drawn id in its sequence
-	Never   []int32 // ids that are not drawn, distinct, not all there are
+	Never   []int32 // ids that must not be drawn: distinct, and not the whole vocabulary
 
-	// Adjust changes logits before the draw, each of its ids once. The log-prob stays that of the logits as they came.
+	// Adjust changes logits before the draw, each id at most once. The log-prob is still that of the unchanged logits.
 	Adjust []Adjustment
 }
 
@@ -126,19 +129,21 @@ type Ops interface {
 	// MatMul: y[T,N] = x[T,K] w[N,K]^T with epilogue e. CUDA: cublasLt, bf16 operands after a cast kernel, F32
 	// accumulation.
 	MatMul(y, x Tensor, w Weight, e Epilogue)
-	// MatMuls is MatMul of one x with several weights of one type, each followed by the two of its adapter, the bits
-	// included; a device may do all of them at once. CUDA: one by one.
+	// MatMuls gives the same bits as a MatMul of x with each of several weights of one type, each followed by the two
+	// matmuls of its adapter. A device may compute all of them at once. CUDA: one by one.
 	MatMuls(x Tensor, to []Product)
 	// MatMulDX: dx[T,K] = or += (add) scale * dy[T,N] w[N,K]; the chain runs over n. scale 0 means 1. CUDA: cublasLt,
 	// no transpose.
 	MatMulDX(dx, dy Tensor, w Weight, add bool, scale float32)
-	// MatMulDXLoRA is MatMulDX of w, scale 1, followed by the two of its adapter, the bits included. CUDA: one by one.
+	// MatMulDXLoRA gives the same bits as MatMulDX of w, scale 1, followed by the two matmuls of its adapter. CUDA: one
+	// by one.
 	MatMulDXLoRA(dx, dy Tensor, w Weight, add bool, low LoRA)
 	// MatMulDW: dw[N,K] += dy[T,N]^T x[T,K], adding by chain over t ascending; operands rounded to op (F32 or BF16;
-	// BF16 pairs are tokens 2i, 2i+1 of this call, tiles its tokens 32i to 32i+31). CUDA: cublasLt with beta 1.
+	// BF16 pairs are tokens 2i, 2i+1 of this call; on AMX blocks are its tokens 32i to 32i+31). CUDA: cublasLt with
+	// beta 1.
 	MatMulDW(dw, dy, x Tensor, op DType)
-	// MatMulDWs is MatMulDW of several dw[N,K] that share x, the bits included; their dy stand side by side: dy[T, sum
-	// of N]. CUDA: one by one.
+	// MatMulDWs gives the same bits as MatMulDW for each of several dw[N,K] with the same x. Their dy are columns of
+	// one tensor, dy[T, sum of N]. CUDA: one by one.
 	MatMulDWs(dw []Tensor, dy, x Tensor, op DType)
 	// BiasBackward: db[1,N] += sum_t dy[T,N], in blocks of 64 rows merged in order. CUDA: column strips.
 	BiasBackward(db, dy Tensor)
@@ -153,16 +158,17 @@ type Ops interface {
 	// KVCopy copies whole pages, all layers: copy on write. No page is both source and destination. CUDA: one kernel
 	// over (page, layer).
 	KVCopy(kv KV, dst, src []int32)
-	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each of b's segments, causal; slots behind a row
-	// take no part, whatever they hold; query head h reads kv head h*G/H. Keys are walked in partitions of 256 at
-	// absolute positions, each giving (max, sum, output), merged ascending, so that chunking changes no bit. lse[T,H] =
-	// max + ln(sum), kept unless none. q, and the probabilities before they meet v, are rounded to the cache's type.
-	// CUDA: flash kernel a (segment, head, 64 rows); decode: split-KV by the same partitions.
+	// Attention: y[T,H*D] = softmax(scale * q k^T) v over the pages of each of b's segments, causal; slots after a
+	// row's position are masked, whatever they hold; query head h reads kv head h*G/H. Keys are processed in partitions
+	// of 256 at absolute positions. Each gives (max, sum, output), and partitions are merged in ascending order, so
+	// that chunking changes no bit. lse[T,H] = max + ln(sum), kept unless none. q, and the probabilities that v is
+	// multiplied with, are rounded to the cache's type. CUDA: flash kernel a (segment, head, 64 rows); decode: split-KV
+	// by the same partitions.
 	Attention(y, q, lse Tensor, kv KV, layer int, b Batch, scale float32)
 	// AttentionBackward: dq[T,H*D] =; dk and dv [S, G*D], one row a slot of the cache, += . delta = sum(dy*y) is
-	// recomputed, probabilities come from lse. What several segments add to one slot is added in the order of the
-	// segments, query heads ascending, rows ascending. CUDA: a block a (page group, kv head), looping over segments in
-	// order.
+	// recomputed, probabilities come from lse. Contributions of several segments to one slot are added in the order of
+	// the segments, query heads ascending, rows ascending. CUDA: a block a (page group, kv head), looping over segments
+	// in order.
 	AttentionBackward(dq, dk, dv, dy, y, q, lse Tensor, kv KV, layer int, b Batch, scale float32)
 
 	// SwiGLU: y[T,F] = gate*sigmoid(gate)*up (arXiv 2002.05202). CUDA: elementwise.
@@ -191,8 +197,8 @@ type Ops interface {
 
 	// SumSquares: dst[1,1] (F64) = or += (add) sum x^2. The ranges of the dense tensor x are summed one after the
 	// other, each in blocks of 4096 elements merged in order, so that the sum of many parameters in one tensor is that
-	// of the parameters one by one. Elements outside the ranges are 0: a device may sum them too, and cut its blocks
-	// elsewhere. nil: one range, all of x, which need not be dense then. CUDA: two-pass reduction over all of x.
+	// of the parameters one by one. Elements outside the ranges must be 0: a device may sum them too and use other
+	// blocks. nil: one range, all of x, which then need not be dense. CUDA: two-pass reduction over all of x.
 	SumSquares(dst, x Tensor, ranges []Range, add bool)
 	// AdamW updates p, m, v from g: four dense tensors of one shape. CUDA: elementwise.
 	AdamW(p, g, m, v Tensor, s AdamWStep)

@@ -2,9 +2,9 @@ package kernels
 
 import "fmt"
 
-// Panic is what a device panics with in its caller when work that it gave to a goroutine of its own panicked there:
-// the value, and the stack of that goroutine, without which nobody could tell where it happened. The device goes on
-// as if the operation had not begun, but what the operation writes is unknown.
+// Panic is the value that a device panics with in its caller after one of its worker goroutines has panicked. It holds
+// the worker's panic value and the worker's stack, which shows where it happened. The device can be used again; the
+// outputs of the operation are undefined.
 type Panic struct {
 	Value any
 	Stack []byte

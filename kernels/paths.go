@@ -14,17 +14,17 @@ type Path struct {
 	Missing string
 }
 
-// Paths lists the implementations of one kind of device, best first. A device takes the one in use when it is made;
-// devices that exist already keep theirs. The zero value is of no use: see NewPaths. Safe for concurrent use.
+// Paths lists the implementations of one kind of device, best first. A new device runs the path that is in use at that
+// moment; existing devices keep theirs. Make a Paths with NewPaths. Safe for concurrent use.
 type Paths struct {
 	mu   sync.Mutex
 	list []Path
 	used int
 }
 
-// NewPaths takes the first path of list that runs here, or the one that the environment variable env names. A name that
-// is unknown or does not run here is an error, so that nobody measures or tests another path than the one asked for;
-// the Paths returned beside it use the best.
+// NewPaths uses the first path of list that runs on this machine, or the one that the environment variable env names.
+// If env names a path that is unknown or does not run here, NewPaths returns an error, so that nobody measures or tests
+// the wrong path; the Paths that it returns then use the best path.
 func NewPaths(env string, list ...Path) (*Paths, error) {
 	p := &Paths{list: list, used: -1}
 	for i, x := range list {
@@ -47,14 +47,14 @@ func NewPaths(env string, list ...Path) (*Paths, error) {
 // List returns all paths, best first.
 func (p *Paths) List() []Path { return append([]Path(nil), p.list...) }
 
-// Used is the name of the path that the next device takes.
+// Used is the name of the path that the next device will run.
 func (p *Paths) Used() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.list[p.used].Name
 }
 
-// Use makes later devices take the named path. undo restores the one that was in use before.
+// Use makes later devices run the named path. undo restores the path that was in use before.
 func (p *Paths) Use(name string) (undo func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,28 +1,29 @@
 package kernels
 
-// Recorder is a Device that can keep the operations of a pass and queue them again with one call, as CUDA graphs do.
-// Decode passes on a GPU are bound by launches without it.
+// Recorder is implemented by devices that can record the operations of a pass and queue them again with one call, as
+// CUDA graphs do. Without it, decode passes on a GPU are bound by kernel launches.
 type Recorder interface {
-	// Record calls f and keeps the operations that f queues instead of running them. The same operations have run once
-	// before, with the same shapes, so that the device has all the scratch that they need. f calls operations of a
-	// forward pass only: it allocates nothing, frees nothing, sets no batch, copies no pages (KVCopy reads its lists on
-	// the host), uploads and fetches nothing and does not wait. A panic of f passes through, after the device has
-	// dropped what was kept.
+	// Record calls f and records the operations that f queues instead of running them. The same operations must have
+	// run once before with the same shapes, so that the device has allocated their scratch memory. f calls operations
+	// of a forward pass only: it allocates nothing, frees nothing, sets no batch, copies no pages (KVCopy reads its
+	// lists on the host), uploads and fetches nothing and does not wait. If f panics, the device drops the recording
+	// and the panic passes through.
 	//
-	// An error says that nothing was recorded, as where a driver is too old; the device goes on without.
+	// An error means that nothing was recorded, for example because the driver is too old. The device still works.
 	Record(f func()) (Recording, error)
 }
 
-// Recording is a list of operations on tensors, weights, caches and batches that stay where they are until it is freed.
+// Recording is a list of recorded operations. Their tensors, weights, caches and batches must not be freed before the
+// recording.
 type Recording interface {
-	// Replay queues the operations. They read what is in their operands then. A batch may have been set anew in
-	// between, to a layout with the same numbers of tokens, segments, rows and draws, the same Row and Len of each
-	// segment, and no sequence with more pages than the longest sequence had when it was recorded. (Page tables,
-	// positions, slots, ids and Start may differ.)
+	// Replay queues the operations. They read the contents that their operands have when they run. A batch may have
+	// been set again in between, to a layout with the same numbers of tokens, segments, rows and draws, the same Row
+	// and Len of each segment, and no sequence with more pages than the longest sequence had when it was recorded.
+	// (Page tables, positions, slots, ids and Start may differ.)
 	Replay()
 	Free()
 }
 
-// Asynchronous is what a Device implements whose operations return before their work has ended. An engine then prepares
-// the next pass while the results of the last one are on their way.
+// Asynchronous is implemented by devices whose operations return before they have finished. An engine then prepares the
+// next pass while the device runs the last one.
 type Asynchronous interface{ Asynchronous() }

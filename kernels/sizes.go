@@ -5,43 +5,44 @@ import (
 	"sync"
 )
 
-// Sizes says what memory things take on a kind of device, whether one is open here, elsewhere or nowhere: plans are
-// made of it. All sizes are bytes.
+// Sizes computes memory sizes, in bytes, for a kind of device. It needs no open device: memory plans are made with it,
+// also for devices of another machine.
 type Sizes interface {
 	// Weight is the size of a weight [n, k] held as t.
 	Weight(n, k int, t DType) int64
 	// KV is the size of a cache.
 	KV(s KVSpec) int64
-	// Batch is the size of a batch, and of what the device keeps with it; backward: for AttentionBackward too.
+	// Batch is the size of a batch with everything that the device stores beside it; backward: also for
+	// AttentionBackward.
 	Batch(s BatchSpec, backward bool) int64
 	// Operand is Device.Operand.
 	Operand(t DType) DType
-	// Scratch is what the device itself holds after it has done all of this work: memory that operations share and that
-	// grows to the largest need.
+	// Scratch is the size of the device's scratch memory after it has done all of this work. Operations share scratch
+	// memory, which grows to the largest need.
 	Scratch(all []Work) int64
 }
 
 // Shape is that of a weight.
 type Shape struct{ N, K int }
 
-// Work is passes of one model, as far as a device's scratch memory depends on them: the most of each. What is 0 does
-// not happen.
+// Work describes the passes of one model, as far as a device's scratch memory depends on them. Numbers are maxima; 0
+// means that the operation does not occur.
 type Work struct {
 	Type     DType     // of the matrices
-	Products [][]Shape // of a layer; those that share an input, together
+	Products [][]Shape // the matrices of a layer, grouped by common input
 	Head     Shape     // [V, C], the output matrix
 	Heads    int       // H
-	KV       KVSpec    // of the cache; its number of layers and pages does not count
-	Rank     int       // R of an adapter on every product
+	KV       KVSpec    // the cache; its numbers of layers and pages do not matter
+	Rank     int       // R of a LoRA adapter on every matrix, 0 without adapter
 	LoRAType DType     // of its matrices
 
 	Rows     int // T of a pass
 	Segments int // sequences in it
-	Longest  int // positions of the longest of them, with what it shares
+	Longest  int // positions of the longest sequence, shared prompt included
 	Scored   int // rows of a LogProb
 	Sampled  int // rows of a Sample
 	Backward bool
-	Weights  bool // the backward reaches the model's own weights
+	Weights  bool // the backward computes gradients of the model's weights (not only of adapters)
 	Squares  int  // elements of a SumSquares
 	Packed   int  // elements of a PackHost
 }
@@ -51,8 +52,8 @@ var registered struct {
 	kinds map[string]func(threads int) Sizes
 }
 
-// RegisterSizes makes SizesOf know a kind of device: the part of Device.Name before a colon. The package of a device
-// calls it when it is initialised.
+// RegisterSizes registers the Sizes of a kind of device: the part of Device.Name before a colon. The device's package
+// calls it in init.
 func RegisterSizes(kind string, of func(threads int) Sizes) {
 	registered.Lock()
 	defer registered.Unlock()
@@ -62,8 +63,8 @@ func RegisterSizes(kind string, of func(threads int) Sizes) {
 	registered.kinds[kind] = of
 }
 
-// SizesOf is the sizes on the device of this name, which computes with so many threads if it is a CPU. Where no package
-// of the program knows the kind of device, weights and caches are planned as dense rows, and no scratch.
+// SizesOf returns the Sizes of the device of this name; a CPU is assumed to use so many threads. For kinds of devices
+// that are not linked into the program, weights and caches are planned as dense rows, without scratch memory.
 func SizesOf(device string, threads int) Sizes {
 	kind, _, _ := strings.Cut(device, ":")
 	registered.Lock()
@@ -75,7 +76,7 @@ func SizesOf(device string, threads int) Sizes {
 	return of(threads)
 }
 
-// denseSizes are those of rows without padding.
+// denseSizes are the sizes of rows without padding.
 type denseSizes struct{}
 
 func (denseSizes) Weight(n, k int, t DType) int64 { return DenseWeightBytes(n, k, t) }

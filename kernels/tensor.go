@@ -5,17 +5,17 @@ import (
 	"unsafe"
 )
 
-// Buffer is a piece of one device's memory. Its bytes cannot be reached from the host but by Device.Upload and Fetch.
-// Whoever allocated a buffer frees it; there are no finalizers. Freeing while queued work still uses it is the device's
-// problem (CUDA frees in stream order).
+// Buffer is a piece of one device's memory. The host reaches its bytes only by Device.Upload and Fetch. Whoever
+// allocated a buffer must free it; there are no finalizers. A buffer may be freed while queued work still uses it: the
+// device delays freeing (CUDA frees in stream order).
 type Buffer interface {
 	Bytes() int64
 	Free()
 }
 
-// Tensor is a strided matrix in a Buffer: what operations take. Element (r, c) is element Off + r*Stride + c of the
-// buffer, counted in elements of Type. A vector of n elements is [1, n] or [n, 1] with Stride 1, as the operation says.
-// The zero Tensor means "none" where an operation allows it.
+// Tensor is a strided matrix in a Buffer, the operand of operations. Element (r, c) is element Off + r*Stride + c of
+// the buffer, counted in elements of Type. A vector of n elements is [1, n] or [n, 1] with Stride 1, as the operation
+// says. The zero Tensor means "none" where an operation allows it.
 type Tensor struct {
 	Buf                Buffer
 	Off                int
@@ -58,7 +58,7 @@ func (t Tensor) ColRange(c, n int) Tensor {
 	return t
 }
 
-// Reshape sees a dense tensor as [rows, cols].
+// Reshape views a dense tensor as [rows, cols].
 func (t Tensor) Reshape(rows, cols int) Tensor {
 	if !t.Dense() || rows*cols != t.Len() {
 		panic(fmt.Sprintf("kernels: reshape %v to [%d, %d]", t, rows, cols))
@@ -91,8 +91,8 @@ func Upload[E Elem](d Device, dst Tensor, src []E) {
 	}
 }
 
-// Download waits for the work queued before it and copies the dense tensor src into dst. An error is that of any of
-// this work.
+// Download waits for all work queued before it and copies the dense tensor src into dst. It returns the first error of
+// that work.
 func Download[E Elem](d Device, dst []E, src Tensor) error {
 	checkHost(src, len(dst), int(unsafe.Sizeof(*new(E))))
 	if len(dst) == 0 {
@@ -101,7 +101,7 @@ func Download[E Elem](d Device, dst []E, src Tensor) error {
 	return Fetch(d, dst, src).Wait()
 }
 
-// Fetch queues a copy of the dense tensor src into dst, which belongs to the device until the ticket's Wait returns.
+// Fetch queues a copy of the dense tensor src into dst. dst must not be touched until the ticket's Wait returns.
 func Fetch[E Elem](d Device, dst []E, src Tensor) Ticket {
 	checkHost(src, len(dst), int(unsafe.Sizeof(*new(E))))
 	if len(dst) == 0 {
@@ -110,12 +110,12 @@ func Fetch[E Elem](d Device, dst []E, src Tensor) Ticket {
 	return d.Fetch(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), len(dst)*int(unsafe.Sizeof(dst[0]))), src)
 }
 
-// done is the ticket of a result that is there.
+// done is the ticket of a finished copy.
 type done struct{}
 
 func (done) Wait() error { return nil }
 
-// Done is a ticket for devices whose work has ended when a call returns.
+// Done returns a finished ticket, for devices whose work has finished when a call returns.
 func Done() Ticket { return done{} }
 
 func checkHost(t Tensor, n, size int) {
@@ -124,7 +124,7 @@ func checkHost(t Tensor, n, size int) {
 	}
 }
 
-// NewTensor allocates a zeroed dense tensor in a buffer of its own.
+// NewTensor allocates a buffer with a zeroed dense tensor.
 func NewTensor(d Device, t DType, rows, cols int) (Tensor, error) {
 	b, err := d.Alloc(int64(rows) * int64(cols) * int64(t.Size()))
 	if err != nil {
