@@ -7,7 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// adamwScalars are what is the same for all elements of a step, rounded to F32 once.
+// adamwScalars are the scalars of a step, rounded to F32 once.
 type adamwScalars struct {
 	keep           float32 // 1 - LR*WeightDecay
 	b1, b1c        float32 // Beta1, 1-Beta1
@@ -37,7 +37,7 @@ func newAdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) *adamwScalars {
 	}
 }
 
-// AdamW is the step that kernels.AdamWStep writes down.
+// AdamW does the step that kernels.AdamWStep defines.
 func (d *Device) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
 	c := newAdamW(p, g, m, v, s)
 	pp, gg, mm, vv, k := f32(p), f32(g), f32(m), f32(v), d.rows()
@@ -47,7 +47,8 @@ func (d *Device) AdamW(p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
 	}, p, g, m, v)
 }
 
-// Update is AdamW, Pack and Zero by 16 rows of a panel at a time, which stay in the cache between the three.
+// Update does AdamW, Pack and Zero for 16 rows of a panel at a time, so that the rows stay in the cache between the
+// three.
 func (d *Device) Update(kw kernels.Weight, p, g, m, v kernels.Tensor, s kernels.AdamWStep) {
 	w, c := asWeight("Update", kw), newAdamW(p, g, m, v, s)
 	shape("Update", "p", p, w.n, w.k)

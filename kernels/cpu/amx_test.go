@@ -12,7 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// special are BF16 numbers at the borders of what tiles treat specially.
+// special are BF16 numbers near the limits of the ranges that AMX treats specially.
 var special = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0x1p-126, -0x1p-126, 0x1p-127, -0x1p-133, 0x1p-63,
 	0x1p-64, -0x1p-63, 0x1.fep127, -0x1.fep127,
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 0x1p-75, 0x1p-50, 256, 257, 1.0078125}

@@ -7,7 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// partition is the number of keys, at absolute positions, that make one (max, sum, output).
+// partition is the number of keys, at absolute positions, that are reduced to one (max, sum, output).
 const (
 	partition      = 256
 	partitionPages = partition / pageSize
@@ -23,8 +23,8 @@ type attend struct {
 	layer  int
 	scale  float32
 	heads  int // H/G
-	lda    int // bytes of a row of q, k or v as A
-	width  int // D in whole panels
+	lda    int // bytes of a packed row of q (or of dy)
+	width  int // D rounded up to full panels
 	q      []float32
 	stride int
 }
@@ -44,7 +44,7 @@ func (d *Device) attend(op string, q kernels.Tensor, c kernels.KV, layer int, kb
 	return a, b
 }
 
-// attention is what depends on the cache and on the number of heads only.
+// attention sets the fields that depend on the cache and on the number of heads only.
 func (d *Device) attention(x *kv, heads int) attend {
 	k := d.attn(x.spec)
 	return attend{x: x, k: k, heads: heads / x.spec.KVHeads, lda: roundUp(x.spec.HeadDim, 2) * k.size,
@@ -58,16 +58,16 @@ type attnJob struct {
 	seg    *kernels.Segment
 	g      int
 	r0, r1 int
-	// where the jobs' partitions are computed apart: [partitions][r1-r0][2+width] of (max, sum, output)
+	// if partitions are computed in parallel: their results, [partitions][r1-r0][2+width] of (max, sum, output)
 	parts []float32
 }
 
-// position of the last query among stacked rows [.., r).
+// last is the position of the last query among the stacked rows before r.
 func (a *attend) last(j *attnJob, r int) int { return j.seg.Start + (r-1)/a.heads }
 
 func (a *attend) partitions(j *attnJob) int { return a.last(j, j.r1)/partition + 1 }
 
-// attnOut is where results go.
+// attnOut holds the outputs.
 type attnOut struct {
 	y, lse     []float32
 	ldy, ldlse int
@@ -110,14 +110,14 @@ func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, kb
 // attnPlan is how the attention of a batch is divided, the same for all layers.
 type attnPlan struct {
 	jobs   []attnJob
-	split  int         // floats that all partitions of all jobs take where they are computed apart; 0: they are not
-	pieces []attnPiece // of jobs, where they are computed apart
+	split  int         // floats for the results of all partitions if they are computed in parallel, else 0
+	pieces []attnPiece // tasks, if partitions are computed in parallel
 }
 
 // attnPiece is partitions [from, to) of a job.
 type attnPiece struct{ job, from, to int }
 
-// jobs is the plan for heads like those of a, made when the first layer asks for it.
+// jobs returns the plan for the heads of a. The first layer of a pass computes it.
 func (b *batch) jobs(a *attend, threads int) *attnPlan {
 	p := &b.forward
 	if h := (attnHeads{a.heads, a.x.spec.KVHeads, a.width}); b.forwardHeads != h {
@@ -132,7 +132,7 @@ func (b *batch) jobs(a *attend, threads int) *attnPlan {
 	return p
 }
 
-// pieces cuts the partitions of jobs into tasks, some in a row.
+// pieces divides the partitions of jobs into tasks of consecutive partitions.
 func (a *attend) pieces(pieces []attnPiece, jobs []attnJob, threads int) []attnPiece {
 	all := 0
 	for i := range jobs {
@@ -148,7 +148,8 @@ func (a *attend) pieces(pieces []attnPiece, jobs []attnJob, threads int) []attnP
 	return pieces
 }
 
-// apart computes the partitions of jobs for themselves, to be merged with the same bits: for few rows with many keys.
+// splitPartitions computes the partitions of all jobs in parallel (split-KV), for few rows with many keys. merge then
+// gives the same bits as one job after the other.
 func (a *attend) splitPartitions(d *Device, p *attnPlan, mem []byte, size int) {
 	parts := elems[float32](mem[size*d.pool.threads:])
 	for i := range p.jobs {
@@ -164,11 +165,11 @@ func (a *attend) splitPartitions(d *Device, p *attnPlan, mem []byte, size int) {
 	})
 }
 
-// jobRows is about how many stacked rows a job has: enough to make the gathering of values cheap, few enough to stay in
-// the cache.
+// jobRows is the approximate number of stacked rows of a job: enough rows to share each loaded key and value, few
+// enough to stay in the cache.
 const jobRows = 128
 
-// jobs cuts the segments, those with many keys first.
+// jobs divides the segments into jobs. Within a segment, the rows that see the most keys come first.
 func (a *attend) jobs(jobs []attnJob, segs []kernels.Segment) []attnJob {
 	per := max(1, jobRows/a.heads) * a.heads
 	for i := range segs {
@@ -183,11 +184,11 @@ func (a *attend) jobs(jobs []attnJob, segs []kernels.Segment) []attnJob {
 	return jobs
 }
 
-// partSize is the number of floats of a partition of a job.
+// partSize is the number of floats of a partition's results.
 func (a *attend) partSize(j *attnJob) int { return (j.r1 - j.r0) * (2 + a.width) }
 
-// split returns the number of floats that all partitions of all jobs take if the jobs alone would leave threads idle,
-// else 0.
+// split returns the number of floats for the results of all partitions if there are too few jobs to keep all threads
+// busy, else 0.
 func (a *attend) split(jobs []attnJob, threads int) int {
 	if threads == 1 || len(jobs) >= 4*threads {
 		return 0
@@ -204,25 +205,25 @@ func (a *attend) split(jobs []attnJob, threads int) int {
 	return n
 }
 
-// attnBlock is a job at work.
+// attnBlock is the state of a job that is being computed.
 type attnBlock struct {
 	*attend
 	job   *attnJob
-	after *attnJob  // what the worker does next, most likely; nil: not known
+	after *attnJob  // the job that the worker probably gets next, for prefetching; nil: unknown
 	q     []byte    // [rows][lda]
 	s     []float32 // [mr][256]
 	p     []byte    // [mr][256] elements of A
 	part  []float32 // [mr][width]: outputs of a partition
 	o     []float32 // [rows][width]
 	m, l  []float32 // [rows]
-	page  []uint32  // values of a page without those that must not be seen
+	page  []uint32  // copy of the values of a page, with masked values set to 0
 	zeros []float32 // [width]
 	// factors of fold
 	factors [2 * maxAttnTile]float32
 	tile    attnTile
 	soft    attnSoftmax
 	merged  attnFold
-	// keys and values of the pages of a partition, and of what follows
+	// pointers to the keys and values of the pages of this partition, and of the next one
 	keys, values, nextKeys, nextValues [partitionPages]unsafe.Pointer
 }
 
@@ -235,7 +236,7 @@ func (a *attend) scratch() int {
 	return b.carve(nil)
 }
 
-// carve lays the pieces out in mem, each at a multiple of 64 bytes, and returns the bytes that they take.
+// carve divides mem into the scratch slices, each aligned to 64 bytes, and returns the total size.
 func (b *attnBlock) carve(mem []byte) int {
 	used := 0
 	take := func(n int) []byte {
@@ -272,14 +273,14 @@ func (a *attend) block(mem []byte, j *attnJob) *attnBlock {
 	return b
 }
 
-// row is where head and token of stacked row r start in a matrix [T, H*D].
+// row is the part of a matrix x [T, H*D] that begins at the head and token of stacked row r.
 func (a *attend) row(x []float32, stride int, j *attnJob, r int) []float32 {
 	return x[(j.seg.Row+r/a.heads)*stride+(j.g*a.heads+r%a.heads)*a.x.spec.HeadDim:]
 }
 
 func ptr[E any](x []E) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(x)) }
 
-// partition p: all rows that see any of its keys, in tiles.
+// partition computes partition p for all rows that see any of its keys, in tiles.
 func (b *attnBlock) partition(p int) {
 	j, k0 := b.job, p*partition
 	first := max(j.r0, min((k0-j.seg.Start)*b.heads, j.r1))
@@ -306,7 +307,8 @@ func (b *attnBlock) partition(p int) {
 	}
 }
 
-// pages calls f with keys and values of the pages of partition p of job j, the last one again where there are no more.
+// pages calls f with the keys and values of the pages of partition p of job j. Missing pages are replaced by the last
+// one.
 func (b *attnBlock) pages(p int, j *attnJob, f func(i int, k, v []uint32)) {
 	last := b.last(j, j.r1) / pageSize
 	for i := range partitionPages {
@@ -315,11 +317,12 @@ func (b *attnBlock) pages(p int, j *attnJob, f func(i int, k, v []uint32)) {
 	}
 }
 
-// mustMask reports whether a value that some of the rows [lo, hi) must not see is infinite or NaN, so that its
-// probability of 0 would not keep it out.
+// mustMask reports whether a value that some of the rows [lo, hi) must not see may be infinite or NaN: multiplied by
+// its probability of 0 it would give NaN.
 func (b *attnBlock) mustMask(p, lo, hi int) bool {
 	from := max(p*partition, b.last(b.job, lo+1)+1) / pageSize
-	to := min((p+1)*partition-1, b.last(b.job, hi)+1) / pageSize // the key after the last may be its partner in a pair
+	// the key after the last one may be in the same BF16 pair
+	to := min((p+1)*partition-1, b.last(b.job, hi)+1) / pageSize
 	for i := from; i <= to && i < len(b.job.seg.Pages); i++ {
 		if b.x.nonFinite[b.job.seg.Pages[i]].Load() {
 			return true
@@ -328,7 +331,8 @@ func (b *attnBlock) mustMask(p, lo, hi int) bool {
 	return false
 }
 
-// rows is stacked rows [lo, hi) with the keys of partition p: at most mr rows, which see at least one key each.
+// rows computes stacked rows [lo, hi) with the keys of partition p: at most mr rows, each of which sees at least one
+// key.
 func (b *attnBlock) rows(p, lo, hi int) {
 	j, k0, rows, t := b.job, p*partition, hi-lo, b.x.spec.Type
 	n := min(partition, b.last(j, hi)+1-k0) // keys that the last row sees
@@ -359,7 +363,8 @@ func (b *attnBlock) rows(p, lo, hi int) {
 	b.keep(p, lo-j.r0, rows)
 }
 
-// alone is rows of one token. The values beside the last one, in its pair or its page, are not to be seen.
+// oneToken is rows for the rows of one token. Values after the token's position, in the same pair or page, are masked:
+// they are set to 0 in a copy of the page.
 func (b *attnBlock) oneToken(p, lo, hi int) {
 	n := b.last(b.job, hi) + 1 - p*partition
 	if n >= partition || n%b.valuesAtOnce() == 0 {
@@ -385,7 +390,7 @@ func (b *attnBlock) oneToken(p, lo, hi int) {
 	*v = was
 }
 
-// valuesAtOnce is how many values are multiplied at a time: those of a pair, or all of a page.
+// valuesAtOnce is the number of values that are multiplied at a time: those of a BF16 pair, or, on AMX, of a page.
 func (a *attend) valuesAtOnce() int {
 	switch {
 	case a.k.amx:
@@ -396,8 +401,8 @@ func (a *attend) valuesAtOnce() int {
 	return 1
 }
 
-// outputs is where those of partition p go, from row r, and the bytes from row to row: to what is merged only if
-// earlier ones are there.
+// outputs returns where the outputs of partition p, from row r on, are written, and the bytes from row to row. The
+// first partition writes to o directly; later ones write to part and are merged.
 func (b *attnBlock) outputs(p, r int) (unsafe.Pointer, int) {
 	switch {
 	case b.job.parts != nil:
@@ -408,8 +413,8 @@ func (b *attnBlock) outputs(p, r int) (unsafe.Pointer, int) {
 	return ptr(b.part), 4 * b.width
 }
 
-// keep merges what partition p gave with what earlier ones gave, or stores it. Outputs that need no merging are in
-// their place.
+// keep merges the results of partition p with those of earlier partitions, or stores them. Outputs that need no merging
+// are in place already.
 func (b *attnBlock) keep(p, r, rows int) {
 	x := &b.soft
 	switch {
@@ -426,7 +431,7 @@ func (b *attnBlock) keep(p, r, rows int) {
 	}
 }
 
-// results is where those of partition p are stored, from row r.
+// results is where the results of partition p are stored, from row r on.
 func (b *attnBlock) results(p, r int) []float32 {
 	return b.job.parts[p*b.partSize(b.job)+r*(2+b.width):]
 }
@@ -449,7 +454,7 @@ func (b *attnBlock) fold(r, rows int, m, l *[maxAttnTile]float32, part unsafe.Po
 	b.merged.run(b.k)
 }
 
-// merge folds the partitions that were computed apart.
+// merge folds the partitions that were computed in parallel.
 func (b *attnBlock) merge() {
 	for lo := b.job.r0; lo < b.job.r1; lo += maxAttnTile {
 		hi := min(lo+maxAttnTile, b.job.r1)
@@ -477,7 +482,7 @@ func (b *attnBlock) finish(out attnOut) {
 	dim, j := b.x.spec.HeadDim, b.job
 	for r := j.r0; r < j.r1; r++ {
 		i := r - j.r0
-		if b.k.amx { // a sum that underflowed to a zero has the sign of products with values that are not seen
+		if b.k.amx { // adding 0 makes -0 to 0: masked values may have changed the sign of a zero
 			b.k.fold(b.o[i*b.width:][:dim], b.zeros[:dim], 1, 1)
 		}
 		b.k.divide(b.row(out.y, out.ldy, j, r)[:dim], b.o[i*b.width:][:dim], b.l[i])

@@ -11,10 +11,10 @@ import (
 //	p = exp(scale*q.k - lse), ds = scale*p*(dy.v - delta), delta = dy.y
 //	dv_j += sum_r p*dy_r     dk_j += sum_r ds*q_r     dq_r = sum_j ds*k_j
 //
-// All five products are chains, over d, d, r, r and j, whose operands are rounded to the cache's type; those of dk and
-// dv go on from what is there: segments in order, query heads ascending, rows ascending. By tiles (num.DotAMX) each
-// chain takes 32 at a time, rows of a head counted from the segment's first. A task is a kv head of the segments that
-// share pages, directly or through others, so nobody else writes its slots.
+// All five products are chains, over d, d, r, r and j, whose operands are rounded to the cache's type. The chains of dk
+// and dv start from the old dk and dv: segments in order, query heads ascending, rows ascending. On AMX (num.DotAMX) a
+// chain takes 32 products at a time; the rows of a head are counted from the segment's first. A task is one kv head of
+// a group of segments that share pages, directly or through other segments. So no two tasks write the same slots.
 func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c kernels.KV, layer int, kb kernels.Batch,
 	scale float32) {
 	const op = "AttentionBackward"
@@ -42,20 +42,21 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 	size := b.carve(nil, pages)
 	mem := d.scratch(slotAttn, size*d.pool.threads)
 	d.pool.RunWorker(len(groups)*g, func(w, task int) {
-		t := b // a copy with scratch of its own
+		t := b // a copy that gets the worker's scratch
 		t.carve(mem[w*size:][:size], pages)
 		t.run(of.Segs, &groups[task/g], task%g)
 	})
 }
 
-// shareGroup is segments that share pages, ascending, and the pages that they use. index is a page's place in pages.
+// shareGroup is a group of segments that share pages, ascending, and the pages that they use. index gives the position
+// of a page in pages.
 type shareGroup struct {
 	segs  []int
 	pages []int32
 	index map[int32]int
 }
 
-// shareGroups partitions the segments.
+// shareGroups divides the segments into groups without common pages.
 func shareGroups(segs []kernels.Segment, pages int) []shareGroup {
 	owner := make([]int, pages) // 1 + the first segment that uses the page
 	root := make([]int, len(segs))
@@ -114,7 +115,7 @@ const (
 	backKeys  = backPages * pageSize
 )
 
-// attnBack is a task at work.
+// attnBack is the state of a task.
 type attnBack struct {
 	attend
 	gemm                            *gemmKernels
@@ -130,7 +131,7 @@ type attnBack struct {
 	dvT    []float32
 	// for a block of rows
 	qa, dya []byte    // [rows][lda]
-	qt, dyt []uint32  // tiles of A with the chain over rows, for dk and dv
+	qt, dyt []uint32  // packed A with the chain over rows, for dk and dv
 	sum     []float32 // [rows][width]: dq
 	delta   []float32 // [rows]
 	s, dp   []float32 // [rows][keys]: scores, then probabilities; dy.v, then ds
@@ -139,13 +140,13 @@ type attnBack struct {
 	ds      unsafe.Pointer
 	ldds    int // bytes from row to row of ds
 	prob    attnProbs
-	// where a block's pages are
+	// pointers to the pages of a block
 	cached, transposed, transposedV [backPages]unsafe.Pointer
 	tile                            tile
 	attnBackAMX
 }
 
-// carve lays scratch out in mem for groups of that many pages and returns the bytes it takes.
+// carve divides mem into scratch for groups of that many pages and returns the size.
 func (b *attnBack) carve(mem []byte, pages int) int {
 	used := 0
 	take := func(n int) []byte {
@@ -191,14 +192,13 @@ func (b *attnBack) blockRows() int {
 	return backRows
 }
 
-// tileCount is the number of tileCount of A in D rows, tileWords the room of one; packers may write 64 bytes past its
-// end.
+// tileCount is the number of tiles of A in D rows, tileWords the size of one. Packers may write 64 bytes past its end.
 func (b *attnBack) tileCount() int { return (b.x.spec.HeadDim + b.gemm.mr - 1) / b.gemm.mr }
 func (b *attnBack) tileWords() int {
 	return b.gemm.steps(backRows)*b.gemm.format.words()*b.gemm.mr + 16
 }
 
-// run runs kv head g of the segments x.
+// run computes kv head g of the segments x.
 func (b *attnBack) run(segs []kernels.Segment, x *shareGroup, g int) {
 	b.group, b.g = x, g
 	for i, p := range x.pages {
@@ -225,7 +225,7 @@ func (b *attnBack) run(segs []kernels.Segment, x *shareGroup, g int) {
 	}
 }
 
-// load turns a page's keys and values round, and takes over its gradients.
+// load transposes the keys and values of a page, and loads its gradients.
 func (b *attnBack) load(i, page, g int) {
 	dim := b.x.spec.HeadDim
 	k, v := b.x.head(b.layer, page, g)
@@ -241,7 +241,7 @@ func (b *attnBack) load(i, page, g int) {
 	}
 }
 
-// store gives the gradients back.
+// store writes the gradients of a page back.
 func (b *attnBack) store(i, page, g int) {
 	dim := b.x.spec.HeadDim
 	for x, of := range [][]float32{b.dk, b.dv} {
@@ -259,8 +259,9 @@ func transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	}
 }
 
-// transposePage makes keys and values of a page with their chains over the other index. A key that is infinite or NaN
-// becomes 0: if a query sees it, its probabilities are NaN already; if none does, the zeros of ds must keep it out.
+// transposePage transposes k and v of a page to keys, with the chain over keys, and values, with the chain over d.
+// Infinite and NaN keys become 0: if a query sees such a key, its probabilities are NaN already; if no query sees it,
+// it must not turn the zeros of ds into NaN.
 func transposePage(t kernels.DType, keys, values, k, v []uint32, dim, steps int) {
 	clear(keys) // the columns beyond D
 	if t == kernels.F32 {
@@ -298,8 +299,8 @@ func finite(u, exponent uint32) uint32 {
 	return u
 }
 
-// block is rows [lo, hi) of query head h with all keys that they see: the pages of which all rows see something
-// together, those behind one by one, with the rows that see them.
+// block computes rows [lo, hi) of query head h with all keys that they see. Pages that all rows see are computed
+// together; the pages after them one by one, with the rows that see them.
 func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 	rows, dim := hi-lo, b.x.spec.HeadDim
 	b.rows(s, h, lo, rows)
@@ -319,7 +320,7 @@ func (b *attnBack) block(s *kernels.Segment, local []int, h, lo, hi int) {
 	}
 }
 
-// part is rows [from, rows) of a block with pages that begin at key k0.
+// part computes rows [from, rows) of a block with pages that begin at key k0.
 func (b *attnBack) part(s *kernels.Segment, pages []int, h, lo, k0, from, rows int) {
 	b.scores(pages, from, rows)
 	x := &b.prob
@@ -336,9 +337,9 @@ func (b *attnBack) part(s *kernels.Segment, pages []int, h, lo, k0, from, rows i
 	b.gradients(pages, from, rows, k0 > 0)
 }
 
-// attnProbs is rows of scores that become probabilities, and of dy.v that become ds: see probs. What a row does not see
-// becomes zero in both. ds rounded to elements of A is in a, which is dp where those are float32. There is room for
-// multiples of 64 elements. Assembly reads it by the names of its fields.
+// attnProbs turns rows of scores into probabilities, and rows of dy.v into ds: see probs. Both are zero for keys that
+// the row does not see. a receives ds rounded to the element type of A; if that is float32, a is dp. Rows have room for
+// multiples of 64 elements. Assembly refers to the fields by name.
 type attnProbs struct {
 	rows, n int
 	s, dp   unsafe.Pointer // float32, ld bytes from row to row
@@ -351,7 +352,7 @@ type attnProbs struct {
 	lse     [backRows]float32
 }
 
-// run makes probabilities and ds.
+// run computes probabilities and ds.
 func (t *attnProbs) run(k *attnKernels, r *rowKernels, kt kernels.DType) {
 	if k.probsRows != nil {
 		k.probsRows(t)
@@ -371,7 +372,7 @@ func (t *attnProbs) run(k *attnKernels, r *rowKernels, kt kernels.DType) {
 	}
 }
 
-// rows prepares q, dy and delta of a block.
+// rows packs q and dy of a block and computes delta.
 func (b *attnBack) rows(s *kernels.Segment, h, lo, rows int) {
 	dim, n, t := b.x.spec.HeadDim, b.lda/b.k.size, b.x.spec.Type
 	for i := range rows {
@@ -383,7 +384,7 @@ func (b *attnBack) rows(s *kernels.Segment, h, lo, rows int) {
 	}
 }
 
-// transposeRows makes q and dy of a block with the chain over rows.
+// transposeRows packs q and dy of a block with the chain over rows.
 func (b *attnBack) transposeRows(s *kernels.Segment, h, lo, rows int) {
 	dim := b.x.spec.HeadDim
 	nt, r := b.tileCount(), s.Row+lo

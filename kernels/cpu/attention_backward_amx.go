@@ -6,12 +6,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// amxBlockRows is the number of query rows of a block by tiles: whole chunks of maxAttnTile, so many that gradients are
-// worth the way to the cache and back.
+// amxBlockRows is the number of query rows of a block on AMX: a multiple of maxAttnTile, large enough that loading and
+// storing the gradients takes little of the time.
 const amxBlockRows = 128
 
-// attnBackAMX is what a block of attnBack by tiles needs besides. Probabilities and ds exist as BF16 only, in chunks
-// of maxAttnTile rows.
+// attnBackAMX is the additional state of attnBack on AMX. Probabilities and ds exist as BF16 only, in chunks of
+// maxAttnTile rows.
 type attnBackAMX struct {
 	panelP, panelDS []uint32 // [pages][chunks][16 pairs of rows][32 keys]
 	grads           [backPages]unsafe.Pointer
@@ -20,23 +20,22 @@ type attnBackAMX struct {
 	over            attnOver
 }
 
-// attnPairs is two rows of scores that become probabilities and ds: see probs. Assembly reads it by the names of its
-// fields.
+// attnPairs turns two rows of scores into probabilities and ds: see probs. Assembly refers to the fields by name.
 type attnPairs struct {
 	s, dp unsafe.Pointer // scores and dy.v of two rows, float32, ld bytes apart
 	ld    int
-	p, ds unsafe.Pointer // the step of these rows in panels, page bytes from page to page
+	p, ds unsafe.Pointer // where these two rows' step is in the panels of p and ds; page bytes from page to page
 	page  int
 	a     unsafe.Pointer // ds as two rows of A, lda bytes apart
 	lda   int
 	pages int
-	// keys that each row sees; the others are zeros, whatever s and dp hold
+	// number of keys that each row sees; p and ds of the others are zero
 	sees, sees1                     int
 	scale, lse, lse1, delta, delta1 float32
 }
 
-// attnOver is C += A^T B for pages: C [dim][32 keys], A dim/32 tiles of blocks of 16 pairs of rows, B panels of as many
-// blocks.
+// attnOver is C += A^T B for n pages: C is [dim][32 keys], A is dim/32 tiles of blocks of 16 pairs of rows, B is panels
+// of as many blocks.
 type attnOver struct {
 	c      *unsafe.Pointer // of n pages
 	n      int
@@ -48,7 +47,7 @@ type attnOver struct {
 	blocks int
 }
 
-// carveAMX is the part of carve for tiles.
+// carveAMX is the part of carve for AMX.
 func (b *attnBack) carveAMX(take func(n int) []byte) {
 	panels := 4 * backPages * panelCols * amxBlockRows / 2
 	b.panelP, b.panelDS = elems[uint32](take(panels)), elems[uint32](take(panels))
@@ -57,10 +56,10 @@ func (b *attnBack) carveAMX(take func(n int) []byte) {
 	b.s, b.dp = elems[float32](take(4*maxAttnTile*backKeys)), elems[float32](take(4*maxAttnTile*backKeys))
 }
 
-// amxTileWords is the number of words of a tile of A, all rows of a block.
+// amxTileWords is the number of words of a tile of A with all rows of a block.
 func (b *attnBack) amxTileWords() int { return amxBlockRows / 2 * maxAttnTile }
 
-// blockAMX is block by tiles. The chain over rows goes by 32 rows from lo.
+// blockAMX is block on AMX. The chain over rows takes 32 rows at a time, from lo on.
 func (b *attnBack) blockAMX(s *kernels.Segment, local []int, h, lo, hi int) {
 	rows, dim := hi-lo, b.x.spec.HeadDim
 	b.rows(s, h, lo, rows)
@@ -77,7 +76,7 @@ func (b *attnBack) blockAMX(s *kernels.Segment, local []int, h, lo, hi int) {
 	}
 }
 
-// partAMX is a block with pages that begin at key k0.
+// partAMX computes a block with pages that begin at key k0.
 func (b *attnBack) partAMX(s *kernels.Segment, pages []int, h, lo, k0, rows int) {
 	for i, p := range pages {
 		k, _ := b.x.head(b.layer, int(b.group.pages[p]), b.g)
@@ -106,7 +105,7 @@ func (b *attnBack) partAMX(s *kernels.Segment, pages []int, h, lo, k0, rows int)
 	}
 }
 
-// chunk is rows [from, to) of a block with the first n pages of a part.
+// chunk computes rows [from, to) of a block with the first n pages of a part.
 func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 	t := &b.product
 	*t = attnTile{
@@ -149,7 +148,8 @@ func (b *attnBack) chunk(s *kernels.Segment, h, lo, k0, from, to, n int) {
 	}
 }
 
-// overRowsAMX: dv += p^T dy, dk += ds^T q over chunks [from, to), for pages of which the first is page i of the part.
+// overRowsAMX: dv += p^T dy, dk += ds^T q over chunks [from, to), for the given pages, the first of which is page i of
+// the part.
 func (b *attnBack) overRowsAMX(pages []int, i, from, to int) {
 	const block = maxAttnTile / 2 * panelCols
 	size, at := b.x.spec.HeadDim*pageSize, i*panelCols*amxBlockRows/2+from*block

@@ -10,8 +10,8 @@ import (
 
 const pageSize = kernels.PageSize
 
-// kv is a cache of pages. A head of a page is two operands of matmuls, in words of 4 bytes, in the panels of package
-// cpu, so that the cache is never packed again:
+// kv is a cache of pages. Each head of a page holds two matmul operands in panels of 4-byte words, so that the cache is
+// never repacked:
 //
 //	keys    F32 [D][32 keys]            BF16 [D/2][32 keys][2]              q k^T: the chain runs over d
 //	values  F32 [D/32][32 keys][32 d]   BF16 [D/32][16 pairs][32 d][2 keys] p v:   the chain runs over keys
@@ -20,14 +20,15 @@ const pageSize = kernels.PageSize
 type kv struct {
 	spec  kernels.KVSpec
 	buf   *buffer
-	keys  int // words of the keys of a head of a page
-	words int // and of keys and values
+	keys  int // words of the keys of one head of a page
+	words int // words of the keys and values of one head of a page
 	steps int // of the chain over 32 keys: 32 or 16
-	// nonFinite marks pages that have held an infinity or NaN: there a probability of 0 does not keep a value out.
+	// nonFinite marks pages that have held an infinity or NaN. There a probability of 0 does not mask a value, since 0
+	// times infinity is NaN.
 	nonFinite []atomic.Bool
 }
 
-// NewKV makes room for a cache.
+// NewKV allocates a cache.
 func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 	if s.Layers < 0 || s.Pages < 0 || s.KVHeads < 1 || s.HeadDim < 1 || s.Type != kernels.F32 &&
 		s.Type != kernels.BF16 {
@@ -43,7 +44,7 @@ func (d *Device) NewKV(s kernels.KVSpec) (kernels.KV, error) {
 	return x, nil
 }
 
-// newKVLayout is a cache without memory.
+// newKVLayout computes the layout of a cache without allocating it.
 func newKVLayout(s kernels.KVSpec) *kv {
 	x := &kv{spec: s}
 	x.steps = chainSteps(s.Type, pageSize)
@@ -82,7 +83,7 @@ func (x *kv) head(layer, page, g int) (k, v []uint32) {
 	return w[:x.keys], w[x.keys:]
 }
 
-// asKV is c as a cache of this package that has the layer.
+// asKV converts c to a cache of this package that has the layer, or panics.
 func asKV(op string, c kernels.KV, layer int) *kv {
 	x, ok := c.(*kv)
 	if !ok {
@@ -94,8 +95,8 @@ func asKV(op string, c kernels.KV, layer int) *kv {
 	return x
 }
 
-// KVWrite stores k and v in slots. Every task writes the keys or the values of a head, tokens ascending, so that of
-// several tokens with one slot the last stays.
+// KVWrite stores k and v in slots. Every task writes the keys or the values of one head, tokens ascending: if several
+// tokens have the same slot, the last one stays.
 func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernels.Batch) {
 	const op = "KVWrite"
 	x, b := asKV(op, c, layer), sameRows(op, kb, k.Rows)
@@ -109,7 +110,8 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernel
 	}
 	w := kvWriter{kv: x, rowKernels: d.rows(), gemm: d.gemm.attention(x.spec.Type),
 		transpose: kvTransposer(d.isa, x.spec.Type), layer: layer, at: at}
-	const missed = 8 // every second word of a key is in a line of its own: that is what takes the time
+	// cache misses per element: the words of a key lie in different cache lines, and that takes the time
+	const missed = 8
 	d.each(2*x.spec.KVHeads, missed*k.Rows*k.Cols, func(task int) {
 		row := make([]uint16, roundUp(dim, 2)) // of BF16, zero past the end
 		if g := task / 2; task%2 == 0 {
@@ -120,7 +122,7 @@ func (d *Device) KVWrite(c kernels.KV, layer int, k, v kernels.Tensor, kb kernel
 	})
 }
 
-// kvWriter writes tokens to the slots at.
+// kvWriter writes keys and values; token t goes to slot at[t].
 type kvWriter struct {
 	*kv
 	*rowKernels
@@ -130,7 +132,7 @@ type kvWriter struct {
 	at        []int32
 }
 
-// run is the number of tokens from t, at most most, whose slots follow each other within a page.
+// run is the number of tokens from t on, at most most, whose slots are consecutive within a page.
 func (w *kvWriter) run(t, most int) int {
 	n := 1
 	for n < most && t+n < len(w.at) && w.at[t+n] == w.at[t]+int32(n) && w.at[t+n]%pageSize != 0 {
@@ -139,8 +141,8 @@ func (w *kvWriter) run(t, most int) int {
 	return n
 }
 
-// check marks the page of token t if x is not finite. Elements whose squares overflow may be marked too: it costs time
-// only.
+// check marks the page of token t if x is not finite. A page with elements whose squares overflow is marked too; that
+// only costs time.
 func (w *kvWriter) check(t int, x []float32) {
 	if s := w.sumSquares(x); s-s != 0 {
 		w.nonFinite[w.at[t]/pageSize].Store(true)

@@ -4,7 +4,7 @@ package cpu
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// transpose16 is the argument of transposers, of which there are none.
+// transpose16 is the argument of assembly transposers, which this build does not have.
 type transpose16 struct{}
 
 func kvTransposer(isa, kernels.DType) func(*transpose16) { return nil }

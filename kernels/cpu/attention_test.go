@@ -41,7 +41,7 @@ func attnBatch() (segs []kernels.Segment, pages int) {
 	return segs, 41
 }
 
-// attnPlainAMX is attention by tiles in plain Go.
+// attnPlainAMX is attention with the arithmetic of AMX in plain Go.
 var attnPlainAMX = func() *attnKernels {
 	k := attnPlainBF16
 	k.amx, k.mr, k.scores, k.values = true, maxAttnTile, plainTiles(scoresWith(stepsAMX)),
@@ -51,7 +51,7 @@ var attnPlainAMX = func() *attnKernels {
 	return &k
 }()
 
-// stepsAMX takes whole blocks of steps, as num.DotAMX does.
+// stepsAMX takes full blocks of steps, as num.DotAMX does.
 func stepsAMX(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
 	steps = roundUp(steps, amxTileSteps)
 	var col [num.BlockAMX]float32
@@ -69,7 +69,7 @@ func stepsAMX(c *[panelCols]float32, a, b unsafe.Pointer, steps int) int {
 }
 
 // plainSoftmaxAMX makes p = 2^y, y = s*scale - m in base 2, as 2^floor(y) times a polynomial of degree 5 of y -
-// floor(y), whose largest relative error is 1.4e-7: beside products by tiles, exp is what takes the time.
+// floor(y), whose largest relative error is 1.4e-7: next to matmuls on AMX, exp takes most of the time.
 func plainSoftmaxAMX(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
 	y := unsafe.Slice((*float32)(p), n)
 	for i, x := range s {
@@ -141,7 +141,7 @@ func plainOver(t *attnOver) {
 	}
 }
 
-// run is all that attention computes, forward and backward. tiled: by attnPlainAMX where tiles are possible.
+// run returns everything that attention computes, forward and backward. amx: by attnPlainAMX, if D allows it.
 func (c attnCase) run(t *testing.T, path string, threads int, amx bool) [][]float32 {
 	undo, err := Paths.Use(path)
 	require.NoError(t, err)
@@ -189,8 +189,8 @@ func (c attnCase) run(t *testing.T, path string, threads int, amx bool) [][]floa
 
 var attnNames = []string{"y", "lse", "dq", "dk", "dv"}
 
-// TestAttentionPaths: every path and every number of threads gives the bits of plain Go on one thread, that with tiles
-// those of tiles.
+// TestAttentionPaths: every path and every number of threads gives the bits of plain Go on one thread; AMX gives those
+// of attnPlainAMX.
 func TestAttentionPaths(t *testing.T) {
 	segs, pages := attnBatch()
 	for _, x := range [][3]int{{2, 1, 8}, {3, 3, 16}, {4, 2, 64}, {6, 2, 80}, {7, 1, 33}, {2, 1, 128}} {

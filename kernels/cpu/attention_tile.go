@@ -7,41 +7,41 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// maxAttnTile is the number of rows of a tile of attention at most.
+// maxAttnTile is the largest number of rows of a tile of attention.
 const maxAttnTile = 32
 
-// attnKernels are the inner loops of attention on one path and one type of cache. The plain ones document the others.
+// attnKernels are the inner loops of attention for one path and one cache type. The plain Go ones document the others.
 //
-// Their matmuls differ from those of linear layers in the left operand A: rows as they lie in memory, because softmax
-// makes and uses rows. The right operand is panels as everywhere, the chains are the same.
+// Their matmuls differ from those of linear layers in the left operand A, which is row-major, because softmax reads and
+// writes rows. The right operand is in panels and the chains are the same.
 type attnKernels struct {
 	mr     int  // rows of a tile at most
-	amx    bool // the chains are those of num.DotAMX; values come in whole pages
-	size   int  // bytes of an element of A: 2 if bf16 is multiplied as such; else 4, rounded to BF16 where the cache is
+	amx    bool // accumulation as in num.DotAMX; values are multiplied a full page at a time
+	size   int  // bytes of an element of A: 2 on paths that multiply BF16; else 4, rounded to BF16 if the cache is BF16
 	scores [maxAttnTile + 1]func(*attnTile)
 	values [maxAttnTile + 1]func(*attnTile)
-	// softmax makes p = exp(scale*s - m), m the largest scale*s, of the scores s, rounded to A's elements, with zeros
-	// in p[len(s):n], and returns m and the sum (16 lanes) of the unrounded p. There is room for multiples of 32
-	// elements in s and p. What is at ahead may be fetched meanwhile.
+	// softmax computes p = exp(scale*s - m) from the scores s, where m is the largest scale*s. p is rounded to the
+	// element type of A, and p[len(s):n] is zero. It returns m and the sum (16 lanes) of the unrounded p. s and p have
+	// room for multiples of 32 elements. Memory at ahead may be prefetched.
 	softmax     func(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, scale float32) (m, sum float32)
 	softmaxRows func(*attnSoftmax)                // softmax for all rows of a tile; nil: row by row
-	narrow      func(dst []uint16, src []float32) // to BF16; denormals may become 0. nil: that of rows
+	narrow      func(dst []uint16, src []float32) // to BF16; denormals may become 0. nil: use rowKernels.narrow
 	fold        func(o, part []float32, old, new float32)
 	foldRows    func(*attnFold) // fold for all rows of a tile; nil: row by row
 	divide      func(y, o []float32, by float32)
-	// probs makes p = exp(scale*s - lse) and ds = scale*p*(dp - delta), in place of s and dp.
+	// probs replaces s by p = exp(scale*s - lse), and dp by ds = scale*p*(dp - delta).
 	probs     func(s, dp []float32, scale, lse, delta float32)
 	probsRows func(*attnProbs) // probs for all rows of a block; nil: row by row
-	// transpose and transposePage (nil: only the plain one) rearrange blocks for the backward.
+	// transpose and transposePage (nil: plain Go only) transpose blocks for the backward.
 	transpose     func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 	transposePage func(keys, values, k, v []uint32, dim int)
-	// of tiles only: columns packs t rows of 32 columns as a tile of A, zeros in what is left of its last block
+	// AMX only. columns packs t rows of 32 columns as a tile of A, padding the last block with zeros.
 	columns func(dst []uint32, src []float32, ld, t int)
 	pairs   func(*attnPairs)
 	over    func(*attnOver)
 }
 
-// attnTile is a matmul of rows of A with panels. Assembly reads it by the names of its fields.
+// attnTile is a matmul of rows of A with panels. Assembly refers to the fields by name.
 //
 //	scores: for each panel i of n: C[rows][32 columns from 32i] = A[rows][steps] b[i][steps][32]
 //	values: C[rows][32 columns] = sum over panels i, in order, of A[rows][steps of i] b[i][steps of i][32], from C if chain
@@ -57,13 +57,13 @@ type attnTile struct {
 	c     unsafe.Pointer
 	ldc   int // bytes from row to row
 	chain int // 0 or 1
-	// what is needed next: n places, aheadOff bytes from where they point to, of which as much is fetched as of b
+	// addresses to prefetch: n pointers, plus aheadOff bytes; as many bytes of each as of b
 	ahead    *unsafe.Pointer
 	aheadOff int
 }
 
-// attnSoftmax is rows of scores that become probabilities, each with an m and a sum of its own: see attnKernels. Scores
-// are scaled in place. There is room for multiples of 64 elements. Assembly reads it by the names of its fields.
+// attnSoftmax turns rows of scores into probabilities, with m and the sum of each row: see attnKernels. Scores are
+// scaled in place. Rows have room for multiples of 64 elements. Assembly refers to the fields by name.
 type attnSoftmax struct {
 	rows  int
 	s     unsafe.Pointer // float32, lds bytes from row to row
@@ -76,7 +76,7 @@ type attnSoftmax struct {
 	m, l  [maxAttnTile]float32 // results
 }
 
-// run makes probabilities of scores.
+// run computes the probabilities of all rows.
 func (t *attnSoftmax) run(k *attnKernels, ahead *[partitionPages]unsafe.Pointer) {
 	if k.softmaxRows != nil {
 		k.softmaxRows(t)
@@ -88,8 +88,8 @@ func (t *attnSoftmax) run(k *attnKernels, ahead *[partitionPages]unsafe.Pointer)
 	}
 }
 
-// attnFold is rows of outputs that merge with those of one more partition: o = o*old + part*new. Assembly reads it by
-// the names of its fields.
+// attnFold merges rows of outputs with those of one more partition: o = o*old + part*new. Assembly refers to the fields
+// by name.
 type attnFold struct {
 	rows, cols int
 	o, part    unsafe.Pointer // float32 of rows, ldo and ldpart bytes from row to row
@@ -140,7 +140,7 @@ func plainTiles(f func(*attnTile)) (all [maxAttnTile + 1]func(*attnTile)) {
 	return all
 }
 
-// attn returns the loops for a cache: tiles take D by 32.
+// attn returns the kernels for a cache. AMX needs D to be a multiple of 32.
 func (d *Device) attn(s kernels.KVSpec) *attnKernels {
 	if d.amxAttn != nil && s.Type == kernels.BF16 && s.HeadDim%num.BlockAMX == 0 {
 		return d.amxAttn
@@ -148,7 +148,7 @@ func (d *Device) attn(s kernels.KVSpec) *attnKernels {
 	return attnOf(d.isa, s.Type)
 }
 
-// row makes a row of A of n elements from x, zeros beyond it.
+// row writes x as a row of A of n elements, padded with zeros.
 func (k *attnKernels) row(r *rowKernels, a unsafe.Pointer, t kernels.DType, n int, x []float32) {
 	switch {
 	case k.size == 2:

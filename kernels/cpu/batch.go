@@ -6,8 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// batch is a layout whose ids, positions, slots and wanted rows lie one after the other in a buffer, and what all
-// layers of a pass derive from it in the same way: the jobs of attention, forward and backward.
+// batch is a layout whose ids, positions, slots and output rows lie one after the other in a buffer. It also holds what
+// all layers of a pass derive from the layout: the jobs of attention, forward and backward.
 type batch struct {
 	kernels.Layout
 	spec         kernels.BatchSpec
@@ -15,18 +15,18 @@ type batch struct {
 	lastID       int32 // the largest of the ids, -1 without any
 	lastPos      int32
 	pages        int          // of the cache that it was set for
-	forward      attnPlan     // for heads of one kind
-	groups       []shareGroup // of the backward, nil: not made yet
+	forward      attnPlan     // the jobs for forwardHeads
+	groups       []shareGroup // for the backward; nil: not computed yet
 	forwardHeads attnHeads
 }
 
-// attnHeads are the shapes that the jobs of attention depend on; zero: no plan is made.
+// attnHeads are the shapes that the jobs of attention depend on. The zero value: there is no plan yet.
 type attnHeads struct{ heads, kvHeads, width int }
 
 // batchBytes is the size of a batch.
 func batchBytes(s kernels.BatchSpec) int64 { return 4 * int64(3*s.Tokens+s.Rows) }
 
-// NewBatch makes room for what a pass is about.
+// NewBatch allocates a batch.
 func (d *Device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 	if s.Tokens < 0 || s.Segments < 0 || s.Pages < 0 || s.Rows < 0 {
 		panic(fmt.Sprintf("cpu: NewBatch: %+v", s))
@@ -43,7 +43,7 @@ func (d *Device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 	return b, nil
 }
 
-// SetBatch copies l into b: lists that fit are appended to the buffer's own memory.
+// SetBatch copies l into b. Its lists are stored in b's buffer.
 func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids kernels.Tensor,
 	fed []kernels.SampledInput) {
 	const op = "SetBatch"
@@ -81,7 +81,7 @@ func (b *batch) Free()                   { b.buf.Free() }
 
 func (b *batch) tensor(off, n int) kernels.Tensor { return kernels.Mat(b.buf, kernels.I32, off, n, 1) }
 
-// asBatch is b as a batch of this package.
+// asBatch converts b to a batch of this package, or panics.
 func asBatch(op string, b kernels.Batch) *batch {
 	x, ok := b.(*batch)
 	if !ok {
@@ -90,7 +90,7 @@ func asBatch(op string, b kernels.Batch) *batch {
 	return x
 }
 
-// sameRows is asBatch for an operation on tensors of n rows.
+// sameRows is asBatch for an operation on tensors of n rows, which must be the number of tokens.
 func sameRows(op string, b kernels.Batch, n int) *batch {
 	x := asBatch(op, b)
 	if n != x.Tokens() {
@@ -99,7 +99,7 @@ func sameRows(op string, b kernels.Batch, n int) *batch {
 	return x
 }
 
-// checkIDs panics where an id of the batch is not below n.
+// checkIDs panics unless all ids of the batch are below n.
 func (b *batch) checkIDs(op string, n int) {
 	if int(b.lastID) >= n {
 		panic(fmt.Sprintf("cpu: %s: id %d: there are %d rows", op, b.lastID, n))

@@ -10,9 +10,9 @@ import (
 
 const madvHugePage = 14 // Linux: x/sys names it on that system only
 
-// mapMemory maps zeroed anonymous pages; large ones ask for huge pages, which spare the TLB when weights stream
-// through. Linux aligns a mapping to them when its length is a multiple of their size; the last page that is not whole
-// stays small.
+// mapMemory maps zeroed anonymous pages. Large mappings ask for huge pages, which save TLB misses when weights are
+// read. Linux aligns a mapping to huge pages when its length is a multiple of their size; a last, partial huge page
+// stays on small pages.
 func mapMemory(n int) ([]byte, func() error, error) {
 	mapped := n
 	if n >= hugePage {
@@ -23,7 +23,8 @@ func mapMemory(n int) ([]byte, func() error, error) {
 		return nil, nil, err
 	}
 	if runtime.GOOS == "linux" && n >= hugePage {
-		_ = unix.Madvise(m[:n/hugePage*hugePage], madvHugePage) // advice: without it the memory is only slower
+		// the error is ignored: without huge pages the memory is only slower
+		_ = unix.Madvise(m[:n/hugePage*hugePage], madvHugePage)
 	}
 	return m[:n:n], func() error { return unix.Munmap(m) }, nil
 }

@@ -1,8 +1,8 @@
 // Package cpu is the kernels.Device of the processor: packed weights, a pool of spinning workers, generated assembly.
 //
-// Every operation runs to its end before the call returns, so Sync has nothing to wait for. Results do not depend on
-// the number of threads, and those of the paths that follow the chain of package kernels agree bit for bit (denormals
-// apart).
+// Every operation has finished when its call returns, so Sync has nothing to wait for. Results do not depend on the
+// number of threads. All paths but AMX accumulate in the order that package kernels calls the chain, and their results
+// agree bit for bit, except where denormal numbers occur.
 package cpu
 
 import (
@@ -27,7 +27,7 @@ type Device struct {
 	pool    *pool
 	arena   [slots]*buffer // scratch of operations, by slot; grows and stays
 	gemm    gemmState
-	amxAttn *attnKernels // of attention by tiles, where the path has it
+	amxAttn *attnKernels // attention on AMX, nil where the path has none
 	slabs   slabs        // of weights
 }
 
@@ -93,14 +93,14 @@ func (d *Device) Close() error {
 // its slot.
 const (
 	slotA        = iota // matmul: packed rows
-	slotB               // matmul: panels made from tensors (dW) or from other panels (dX), a piece a worker
-	slotChains          // matmul: chains that wait for their next piece
-	slotRows            // free for row operations
-	slotAttn            // free for attention
-	slotLoss            // free for the losses
-	slotPanels          // matmul: panels as microkernels want them, one a worker
-	slotAdapters        // matmul: packed rows of adapters; their dW
-	slotAdapterB        // matmul: panels of adapters that are made
+	slotB               // matmul: panels made from tensors (dW) or from other panels (dX)
+	slotChains          // matmul: partial sums of chains that are computed in pieces
+	slotRows            // used by row operations
+	slotAttn            // used by attention
+	slotLoss            // used by the losses
+	slotPanels          // matmul: the panel in use of each worker, in the layout of the microkernel
+	slotAdapters        // matmul: packed U of LoRA adapters; also their dW
+	slotAdapterB        // matmul: transposed panels of LoRA adapters
 	slots
 )
 

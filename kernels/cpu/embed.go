@@ -24,7 +24,8 @@ func strips(n int) int { return (n + stripCols - 1) / stripCols }
 // strip is the columns [lo, hi) of strip s of n columns.
 func strip(s, n int) (lo, hi int) { return s * stripCols, min((s+1)*stripCols, n) }
 
-// EmbedBackward adds rows of dy to those of dw that the ids name: each thread its own columns, tokens ascending.
+// EmbedBackward adds rows of dy to the rows of dw that the ids select. Each task sums its columns over the tokens,
+// ascending.
 func (d *Device) EmbedBackward(dw, dy kernels.Tensor, kb kernels.Batch) {
 	const op = "EmbedBackward"
 	w, g, b := f32(dw), f32(dy), sameRows(op, kb, dy.Rows)

@@ -26,42 +26,42 @@ func asBytes(x []float32) []byte {
 //	MatMulDX   dx [T, K]     dy                      blocks of the weight's panels, transposed    N
 //	MatMulDW   dw [N, K]     dy, transposed          x, in panels                                 T, continuing from dw
 //
-// A step is one k (F32), or a pair of k (BF16), odd first. Who computes a tile, when and beside which rows changes no
-// bit.
+// A step is one k (F32), or a pair of k (BF16), the odd k first. The result does not depend on which thread computes a
+// tile, in which order, or on the other rows of the product.
 //
 // The calls, from the outside in:
 //
 //	MatMuls, MatMulDX, MatMulDW   check shapes and say what A, B and C are: a product           gemm.go, gemm_dw.go
-//	multiply                      rows in chunks, whose packed A fits into scratch: packA       gemm_tile.go
-//	panels                        panels of B in chunks; those that have to be made: makePanel
-//	runTiles                      a task a worker: a group of rows x a group of panels, by pieces of the chains
-//	chunk.run                     one tile: pointers, epilogue, what to fetch next
+//	multiply                      splits the rows into chunks whose packed A fits into scratch: packA       gemm_tile.go
+//	panels                        splits the panels of B into chunks; transposes or packs those that do not exist yet: makePanel
+//	runTiles                      a task is a group of rows x a group of panels; long chains are computed in pieces
+//	chunk.run                     one tile: pointers, epilogue, prefetch addresses
 //	gemmKernels.run[mr]           the microkernel: generated assembly, or plain Go              gemm_generic.go
 type product struct {
 	m, steps int
 	kernels  *gemmKernels
 	packA    func(dst []uint32, lo, rows int) // packs rows [lo, lo+rows) of A: a tile
-	before   []rhs                            // what adapters need of the same A, done first: see adapter
+	before   []rhs                            // products with the same A that LoRA adapters need first: see adapter
 	rhs      []rhs
 	chain    bool // continue from C instead of 0
 }
 
-// rhs is a right-hand side: a matrix B that A is multiplied with, and the C that it gives.
+// rhs is a right-hand side: a matrix B that A is multiplied with, and the result C.
 type rhs struct {
 	n         int
-	panel     func(p int) []uint32      // panel p of B, or nil and ...
-	makePanel func(dst []uint32, p int) // ... what makes it
+	panel     func(p int) []uint32      // returns panel p of B; nil if panels have to be made
+	makePanel func(dst []uint32, p int) // writes panel p of B where panel is nil
 	c         []float32                 // C, rows ldc elements apart
 	ldc       int
 	epilogue  kernels.Epilogue
 	bias      []float32 // of the epilogue
-	adapter   *adapter  // what an adapter adds to C; nil: nothing
+	adapter   *adapter  // LoRA adapter that is added to C, or nil
 }
 
 // panels is the number of panels of B.
 func (s *rhs) panels() int { return (s.n + panelCols - 1) / panelCols }
 
-// hasEpilogue says whether more becomes of the chains than being stored.
+// hasEpilogue reports whether finished chains are scaled, or a bias or the old C is added.
 func (s *rhs) hasEpilogue() bool {
 	e := s.epilogue
 	return e.Add || s.bias != nil || e.Scale != 0 && e.Scale != 1
@@ -72,7 +72,7 @@ func (d *Device) MatMul(y, x kernels.Tensor, w kernels.Weight, e kernels.Epilogu
 	d.MatMuls(x, []kernels.Product{{Y: y, W: w, Epilogue: e}})
 }
 
-// MatMuls packs x once and goes through the weights as if they were one.
+// MatMuls packs x once and multiplies it with all weights as if they were one matrix.
 func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 	if len(to) == 0 {
 		return
@@ -100,7 +100,7 @@ func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 	adapters.multiply(p)
 }
 
-// byRows is a product of the rows of x, n long, without right-hand sides.
+// byRows is a product whose A is x [T, n]. The caller adds the right-hand sides.
 func (d *Device) byRows(k *gemmKernels, x kernels.Tensor, n int) *product {
 	in := f32(x)
 	return &product{m: x.Rows, steps: k.steps(n), kernels: k,
@@ -129,7 +129,7 @@ func weightDX(dx, dy kernels.Tensor, kw kernels.Weight) *weight {
 	return w
 }
 
-// productDX is dx = dy w with an epilogue; chain: the chains go on from dx.
+// productDX is dx = dy w with an epilogue. With chain, accumulation starts from dx instead of 0.
 func (d *Device) productDX(dx, dy kernels.Tensor, w *weight, chain bool, e kernels.Epilogue) {
 	p := d.toDX(dx, dy, w, e)
 	p.chain = chain

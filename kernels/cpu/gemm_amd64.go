@@ -27,8 +27,8 @@ type columns16 struct {
 	mask     int // a bit for each column that exists
 }
 
-// choose sets the kernels of a path, whose instructions include those of the paths before it; what a path lacks stays
-// plain Go.
+// choose sets the kernels of a path. Each path includes the instructions of the paths before it; kernels that it lacks
+// stay plain Go.
 func (g *gemmState) choose(i isa) {
 	if i == avx2 {
 		g.f32.set(6, single, tileF32avx2s)
@@ -53,7 +53,7 @@ func (g *gemmState) choose(i isa) {
 		g.bf16.rows, g.bf16.columns = rowsWith(pairs, transposePairs), columnsBF16
 		g.transpose = transposePanelAVX512(q8BlockBF16)
 	}
-	if i >= avx512 && i != avx512bf16 { // Intel's: AMD's have BF16 and no tiles
+	if i >= avx512 && i != avx512bf16 { // an Intel processor: AMD's have AVX512-BF16 and no AMX
 		g.f32.noPrefetchRows, g.bf16.noPrefetchRows, g.q8.noPrefetchRows = 0, 0, 0
 	}
 	if i == amx {
@@ -75,7 +75,7 @@ func (k *gemmKernels) set(mr int, f format, run [maxTile + 1]func(*tile)) {
 	k.rows = rowPacker(f)
 }
 
-// rowsWith is a packer of rows around a transposer.
+// rowsWith returns a row packer that uses a transposer for blocks of 16 words.
 func rowsWith(f format, transpose func(*transpose16)) func(dst []uint32, src []float32, ld, mr, k int) {
 	perBlock := 32
 	if f == single {
@@ -84,7 +84,8 @@ func rowsWith(f format, transpose func(*transpose16)) func(dst []uint32, src []f
 	return func(dst []uint32, src []float32, ld, mr, k int) {
 		t := transpose16{dst: unsafe.Pointer(unsafe.SliceData(dst)), stride: 4 * mr, blocks: k / perBlock}
 		if t.blocks > 0 {
-			for i := range t.rows { // rows that do not exist repeat row 0 into the next step, which overwrites them
+			// missing rows repeat row 0: they are written into the next step, which overwrites them
+			for i := range t.rows {
 				r := i
 				if r >= mr {
 					r = 0
@@ -100,7 +101,7 @@ func rowsWith(f format, transpose func(*transpose16)) func(dst []uint32, src []f
 // quantiser quantises full groups of a row.
 type quantiser struct {
 	src             *float32
-	q, scale, minus *uint32 // of the first group
+	q, scale, minus *uint32 // where the first group's values go
 	stride, step    int     // bytes from group to group, of q and of the others
 	groups          int
 }
@@ -191,7 +192,7 @@ func transposePanelWords(dst []uint32, w *weight, p int) {
 	}
 }
 
-// packBlockAVX512 packs 16 rows from row r as far as full blocks reach.
+// packBlockAVX512 packs the full blocks of 16 rows from row r.
 func packBlockAVX512(w *weight, dst []uint32, r int, row func(r int) rowSource) int {
 	src := row(r).t
 	t := transpose16{dst: unsafe.Pointer(&dst[0]), stride: 4 * panelCols}

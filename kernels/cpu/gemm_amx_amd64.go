@@ -4,8 +4,9 @@ package cpu
 
 import "unsafe"
 
-// tileBF16AMX is the microkernel of BF16 by tiles. Of each block of 32 k, TDPBF16PS makes one chain of the even and one
-// of the odd k, both from zero, and adds their sum to c (Intel SDM volume 2); it neither reads nor makes denormals.
+// tileBF16AMX is the BF16 microkernel for AMX. For each block of 32 k, TDPBF16PS accumulates one chain over the even k
+// and one over the odd k, both from zero, and adds their sum to c (Intel SDM volume 2). It treats denormal inputs and
+// results as zero.
 func tileBF16AMX(t *tile) {
 	if t.mode&modeEpilogue == 0 {
 		tileAMX(t)
@@ -18,7 +19,7 @@ func tileBF16AMX(t *tile) {
 	finishAVX512(t, t.stage)
 }
 
-// rowsAMX packs rows as they are, rounded.
+// rowsAMX packs rows as a tile of A, rounded to BF16.
 func rowsAMX(dst []uint32, src []float32, ld, mr, k int) {
 	const block = 2 * amxTileSteps
 	full, size := k/block, mr*amxTileSteps
@@ -35,7 +36,7 @@ func rowsAMX(dst []uint32, src []float32, ld, mr, k int) {
 	}
 }
 
-// columnsAMX packs columns, transposed for A. What is left of a block of rows is zero there.
+// columnsAMX packs columns, transposed, as a tile of A. The last block is padded with zero rows.
 func columnsAMX(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
 	const block = 2 * amxTileSteps
 	if f == pairs {
@@ -43,7 +44,7 @@ func columnsAMX(f format, dst []uint32, stride int, src []float32, ld, width, t 
 		return
 	}
 	full, size := t/block, stride*amxTileSteps
-	// descending: the rows of 16 columns reach into the block that follows
+	// from the last to the first: packing 16 columns also writes into the block after them
 	for c := (width - 1) / 16 * 16; c >= 0; c -= 16 {
 		n := min(16, width-c)
 		a := columns16{src: unsafe.Pointer(&src[c]), dst: unsafe.Pointer(&dst[c*amxTileSteps]), ld: 4 * ld,

@@ -2,8 +2,9 @@
 
 package cpu
 
-// choose sets the kernels of a path; what it lacks stays plain Go. BFMLALT and BFMLALB are the two halves of a step of
-// BF16, each rounded once, as the chain wants them; BFDOT and BFMMLA round otherwise.
+// choose sets the kernels of a path; kernels that the path lacks stay plain Go. BFMLALT and BFMLALB are the two halves
+// of a BF16 step, each rounded once, in the order of the chain. BFDOT and BFMMLA round differently, so they are not
+// used.
 func (g *gemmState) choose(i isa) {
 	if i != neon && i != neonbf16 {
 		return
@@ -45,7 +46,7 @@ func scatter(dst []uint32, stride int, src []uint32) {
 	}
 }
 
-// packedAtOnce is the number of elements that are rounded at a time, on the stack.
+// packedAtOnce is the number of elements that are rounded at a time, in a buffer on the stack.
 const packedAtOnce = 512
 
 func rowsPairs(dst []uint32, src []float32, ld, mr, k int) {

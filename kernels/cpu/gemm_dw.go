@@ -6,8 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// MatMulDW: dw += dy^T x, the chain over t going on from dw. A narrow dw, that of an adapter's B, is computed
-// transposed: its few columns would leave most of a panel empty, and the same chains come of dw^T = x^T dy.
+// MatMulDW: dw += dy^T x, the chain over t starting from dw. A narrow dw, such as that of a LoRA adapter's B, is
+// computed as dw^T = x^T dy, with the same chains: its few columns would leave most of a panel empty.
 func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 	checkDW(dw.Rows, dw.Cols, dy, x, op)
 	n, k := dw.Rows, dw.Cols
@@ -30,7 +30,7 @@ func (d *Device) MatMulDW(dw, dy, x kernels.Tensor, op kernels.DType) {
 	}
 }
 
-// MatMulDWs packs x once: few rows, as of adapters, meet in one matrix on the way.
+// MatMulDWs packs x once. Several dw of few rows, such as those of LoRA adapters, are computed as one matrix.
 func (d *Device) MatMulDWs(dw []kernels.Tensor, dy, x kernels.Tensor, op kernels.DType) {
 	n, k := 0, x.Cols
 	for _, w := range dw {
@@ -41,7 +41,7 @@ func (d *Device) MatMulDWs(dw []kernels.Tensor, dy, x kernels.Tensor, op kernels
 	if x.Rows == 0 {
 		return
 	}
-	if len(dw) < 2 || n > x.Rows { // a copy would cost more than it saves
+	if len(dw) < 2 || n > x.Rows { // copying dw would cost more than packing x once saves
 		from := 0
 		for _, w := range dw {
 			d.MatMulDW(w, dy.ColRange(from, w.Rows), x, op)
@@ -86,7 +86,7 @@ func (d *Device) addOuter(c []float32, ldc int, dy, x kernels.Tensor, op kernels
 			rhs: []rhs{{n: x.Cols, c: c, ldc: ldc, makePanel: func(dst []uint32, p int) {
 				lo := p * panelCols
 				k.columns(k.panelFormat(), dst, panelCols, in[t*x.Stride+lo:], x.Stride, min(panelCols, x.Cols-lo), n)
-				if k.format == amxPairs { // the last one is whole
+				if k.format == amxPairs { // the last AMX block must be complete: pad it with zeros
 					clear(dst[(n+1)/2*panelCols : k.steps(n)*panelCols])
 				}
 			}}},

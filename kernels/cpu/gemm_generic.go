@@ -43,7 +43,7 @@ func tileBF16(t *tile) {
 
 func (t *tile) row(i int) *[panelCols]float32 { return at[[panelCols]float32](t.c, i*t.ldc) }
 
-// begin is what the chains of row i start from.
+// begin returns the values that the chains of row i start from.
 func (t *tile) begin(i int) (c [panelCols]float32) {
 	if t.mode&modeChain != 0 {
 		c = *t.row(i)

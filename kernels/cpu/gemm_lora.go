@@ -7,21 +7,23 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// adapter is what an adapter adds to the C of a right-hand side: C += U B, with U [m, r] narrow and made of the same A
-// before. A tile is added to when it is finished, from the cache: a product of its own would read and write all of C
-// again, which takes longer than the arithmetic.
+// adapter is the second half of a LoRA adapter, which is added to the C of a right-hand side: C += U B. U [m, r] is
+// narrow and was computed from the same A before. U B is added to each tile of C right after the tile is finished,
+// while it is in the cache: a separate product would read and write all of C again, which takes longer than the
+// arithmetic.
 type adapter struct {
-	kernels   *gemmKernels // with tiles at least as tall as those of the product
-	steps     int
-	u         []float32 // U, rows ldu elements apart
-	ldu, r    int
-	a         []uint32                  // U of the chunk, packed in tiles of the same rows, stride words apart
+	kernels *gemmKernels // its tiles have at least as many rows as those of the product
+	steps   int
+	u       []float32 // U, rows ldu elements apart
+	ldu, r  int
+	// U of the chunk, packed into tiles of the same rows; stride words from tile to tile
+	a         []uint32
 	stride    int                       //
 	panel     func(p int) []uint32      // panel p of B
-	makePanel func(dst []uint32, p int) // what makes it where B is transposed
+	makePanel func(dst []uint32, p int) // writes panel p where B has to be transposed
 }
 
-// after runs a tile that hasEpilogue C, and then the adapter's. l may be nil.
+// after runs the last piece of a tile of C, and then adds the adapter to it. l may be nil.
 func (l *adapter) after(x *tile, t, panel int, run func(*tile)) {
 	run(x)
 	if l == nil {
@@ -36,7 +38,7 @@ func (l *adapter) after(x *tile, t, panel int, run func(*tile)) {
 	l.kernels.run[x.mr](x)
 }
 
-// packAdapters packs the rows of every U that belong to the chunk.
+// packAdapters packs the rows of the chunk of every U.
 func (d *Device) packAdapters(c *chunk) {
 	words, adapters := c.layoutAdapters()
 	if adapters == 0 {
@@ -57,7 +59,7 @@ func (d *Device) packAdapters(c *chunk) {
 	})
 }
 
-// layoutAdapters is the words that the packed rows of every U take, and how many there are.
+// layoutAdapters returns the number of words that the packed rows of all U take, and the number of adapters.
 func (c *chunk) layoutAdapters() (words, adapters int) {
 	for i := range c.rhs {
 		if l := c.rhs[i].adapter; l != nil {
@@ -68,18 +70,19 @@ func (c *chunk) layoutAdapters() (words, adapters int) {
 	return words, adapters
 }
 
-// adapters collects the adapters of a product of the rows of x, all of one type.
+// adapters collects the LoRA adapters of a product whose A is x. All have one type.
 type adapters struct {
 	d        *Device
 	x        kernels.Tensor
-	k        *gemmKernels // of the product
-	down     []rhs        // U
+	k        *gemmKernels // kernels of the product
+	down     []rhs        // the products that compute U
 	t        kernels.DType
-	made     *adapter // the one whose panels are made: there is one only
-	separate []func() // what is left for products of their own
+	made     *adapter // the adapter whose panels have to be transposed (dX has one adapter)
+	separate []func() // additions of U B that cannot be fused into the tiles of the product
 }
 
-// add gives s, whose C is y, its adapter. back: y is dx and x is dy; B and A change roles and are transposed.
+// add adds adapter l to the right-hand side s, whose C is y. back: this is a backward product, y is dx and x is dy; A
+// and B swap roles and are transposed.
 func (ls *adapters) add(s *rhs, l kernels.LoRA, y kernels.Tensor, back bool) {
 	a, b, d := asWeight("LoRA", l.A), asWeight("LoRA", l.B), ls.d
 	in, out := a.k, b.n
@@ -113,7 +116,7 @@ func (ls *adapters) add(s *rhs, l kernels.LoRA, y kernels.Tensor, back bool) {
 	}
 }
 
-// multiply is Device.multiply of p with the adapters.
+// multiply is Device.multiply for p with its adapters.
 func (ls *adapters) multiply(p *product) {
 	d := ls.d
 	if len(ls.down) > 0 {

@@ -10,8 +10,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// TestLowInPieces: in chunks of every kind, what an adapter adds has the bits of products of its own.
-func TestLowInPieces(t *testing.T) {
+// TestLoRAInPieces: however the product is divided into chunks, adding a LoRA adapter gives the bits of separate
+// products.
+func TestLoRAInPieces(t *testing.T) {
 	const m, n, k = 61, 100, 131
 	onPath(t, func(t *testing.T, d *Device) {
 		d.gemm.bounds = bounds{rows: 1, made: 1, group: 1, piece: 1, dw: num.BlockAMX}

@@ -5,26 +5,26 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// format is how a step of an operand is held.
+// format is the memory layout of one step of a packed operand.
 type format uint8
 
 const (
 	single   format = iota // [width] F32
 	pairs                  // [width][2] BF16: k even in the lower half of a word
 	amxPairs               // [16 steps][width][16][2] BF16: pairs, the rows of AMX tiles
-	// [2][width] F32 that were rounded to BF16, k odd first: for CPUs without AVX512-BF16
+	// [2][width] F32 holding values rounded to BF16, odd k first: for CPUs without AVX512-BF16
 	pairsWide
-	q8Bytes // a group of Q8: see q8PackA
+	q8Bytes // a group of Q8 as bytes: see q8PackA
 	q8Words
 	q8AMX // the same for AMX tiles
 )
 
-// words is the number of words of A for a step and a row.
+// words is the number of 32-bit words of A per step and row.
 func (f format) words() int {
 	return [...]int{single: 1, pairs: 1, amxPairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8AMX: 10}[f]
 }
 
-// beyond is the number of words past a tile of A that its packer may write or its microkernel read.
+// beyond is the number of words past the end of a tile of A that the packer may write or the microkernel may read.
 func (f format) beyond(mr int) int {
 	if f == q8AMX {
 		return 2 * f.words() * mr // two steps
@@ -32,7 +32,7 @@ func (f format) beyond(mr int) int {
 	return 16
 }
 
-// panelWords is the number of words of B for a step of 32 columns: weights are never held widened.
+// panelWords is the number of words of B per step of 32 columns. Weights are never stored widened.
 func (f format) panelWords() int {
 	if f >= q8Bytes {
 		return q8Block / 4
@@ -40,7 +40,7 @@ func (f format) panelWords() int {
 	return panelCols
 }
 
-// put stores the step of column i whose two elements are even and odd; a single step has even only.
+// put stores step s of column i. Its elements are even and odd; a step of format single has even only.
 func (f format) put(dst []uint32, stride, s, i int, even, odd float32) {
 	switch f {
 	case single:
@@ -53,7 +53,7 @@ func (f format) put(dst []uint32, stride, s, i int, even, odd float32) {
 	}
 }
 
-// packRows packs elements [from, k) of mr rows, ld apart, as a tile of A. from is even.
+// packRows packs elements [from, k) of mr rows as a tile of A. Rows are ld elements apart. from is even.
 func packRows(f format, dst []uint32, src []float32, ld, mr, from, k int) {
 	for i := range mr {
 		x := src[i*ld:][:k]
@@ -79,8 +79,8 @@ func rowPacker(f format) func(dst []uint32, src []float32, ld, mr, k int) {
 	return func(dst []uint32, src []float32, ld, mr, k int) { packRows(f, dst, src, ld, mr, 0, k) }
 }
 
-// packColumns packs t rows of width elements, ld apart: the chain runs over the rows. Columns [width, stride) become
-// zero.
+// packColumns packs t rows of width elements, ld apart, for a chain that runs over the rows. Columns [width, stride)
+// become zero.
 func packColumns(f format, dst []uint32, stride int, src []float32, ld, width, t int) {
 	if f == single {
 		for s := range t {
@@ -109,14 +109,14 @@ func packColumns(f format, dst []uint32, stride int, src []float32, ld, width, t
 	}
 }
 
-// transposePanel makes panel p of the transposed weight w [n, k]: columns k in [32p, 32p+32), steps over n.
+// transposePanel writes panel p of the transposed weight w [n, k]: columns k in [32p, 32p+32), steps over n.
 func transposePanel(dst []uint32, w *weight, p int) {
 	for q := range w.panels() {
 		transposeBlock(dst, w, p, q)
 	}
 }
 
-// transposeBlock is the part of transposePanel from panel q of w.
+// transposeBlock transposes the block of panel p that comes from panel q of w.
 func transposeBlock(dst []uint32, w *weight, p, q int) {
 	rows := min(panelCols, w.n-q*panelCols) // n of this panel
 	cols := min(panelCols, w.k-p*panelCols) // k of this block
@@ -141,7 +141,8 @@ func transposeBlock(dst []uint32, w *weight, p, q int) {
 	transposePairsGo(dst[q*len(block):], src, rows, cols)
 }
 
-// transposePairsGo makes of [cols/2][32 n][2 k] the steps [rows/2][32 k][2 n]. What lies beyond rows is zero in panels.
+// transposePairsGo turns [cols/2][32 n][2 k] into the steps [rows/2][32 k][2 n]. Elements beyond rows are zero in
+// panels.
 func transposePairsGo(dst, src []uint32, rows, cols int) {
 	for i := 0; i < cols; i += 2 {
 		from := src[i/2*panelCols:][:panelCols]

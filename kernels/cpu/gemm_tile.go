@@ -6,7 +6,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// tile is one call of a microkernel: mr rows x 32 columns of C. Assembly reads it by the names of its fields.
+// tile holds the arguments of one microkernel call, which computes mr rows x 32 columns of C. Assembly refers to the
+// fields by name.
 type tile struct {
 	steps     int
 	a         unsafe.Pointer // [steps][mr] words, [steps][2][mr] where widened
@@ -14,16 +15,17 @@ type tile struct {
 	c         unsafe.Pointer // mr rows of 32 float32
 	ldc       int            // bytes from row to row of c
 	bias      unsafe.Pointer // 32 float32; -0 where there is none: x + -0 is x, for every x
-	ahead     uintptr        // memory that is needed next, fetched into the cache ...
-	aheadStep int            // ... this many bytes further each step
-	nextC     uintptr        // C of the next tile, likewise
+	ahead     uintptr        // address to prefetch into the cache during the call ...
+	aheadStep int            // ... which advances by this many bytes each step
+	nextC     uintptr        // C of the next tile, prefetched too
 	mode      int
 	mr        int
 	scale     float32
-	stage     unsafe.Pointer // of a worker: maxTile rows of 32 float32, for kernels that cannot finish in registers
+	// scratch of the worker, maxTile rows of 32 float32, for kernels that cannot apply the epilogue in registers
+	stage unsafe.Pointer
 }
 
-// Modes of a tile: what becomes of the chains.
+// Modes of a tile: where the chains start and how they are stored.
 const (
 	modeChain    = 1 << iota // they start from C instead of 0
 	modeEpilogue             // C = scale*chain + bias
@@ -32,60 +34,59 @@ const (
 
 const (
 	maxTile      = 48 // rows
-	amxTileSteps = 16 // steps that an AMX tile holds
-	// fetchAhead is how far ahead, in bytes, a tile alone fetches its panel (Xeon, one row of BF16 widened to F32,
-	// share of what memory gives: 0.78 at 1 KiB, 0.86 at 2, 0.93 at 4, 0.91 at 8, 0.83 at 16).
+	amxTileSteps = 16 // steps in a row of an AMX tile register
+	// fetchAhead is the prefetch distance in bytes for the panel of a single tile (Xeon, one row of BF16 widened to
+	// F32, share of the memory bandwidth: 0.78 at 1 KiB, 0.86 at 2, 0.93 at 4, 0.91 at 8, 0.83 at 16).
 	fetchAhead = 4096
-	// fewRows is up to how many rows AMD's processors look far enough ahead by themselves; asking for more slows them
-	// down (Zen 4: 22 GB/s instead of 32 for one row, 29 instead of 20 for six). Intel's want to be asked: one row of
-	// F32 reads 1.05, of Q8 1.1, of BF16 1.3 times as fast.
+	// fewRows is the largest number of rows for which software prefetching is off on AMD, whose hardware prefetchers
+	// are better there (Zen 4 with software prefetching: 22 GB/s instead of 32 for one row, but 29 instead of 20 for
+	// six). Intel profits already with one row: F32 is read 1.05, Q8 1.1 and BF16 1.3 times as fast.
 	fewRows = 2
-	// q8ManyRows is from how many rows on Q8 takes gemmState.q8Many. By AMX tiles, to which panels are widened first,
-	// 512 rows are 1.5 to 1.65 times as fast as by VNNI, 64 rows 1.03 to 1.3 times, 32 rows 0.86 to 0.98 times (Xeon; k
-	// and n from 576 to 8192).
+	// q8ManyRows is the number of rows from which Q8 uses gemmState.q8Many. With AMX, for which panels are converted
+	// first, 512 rows are 1.5 to 1.65 times as fast as with VNNI, 64 rows 1.03 to 1.3 times, 32 rows 0.86 to 0.98 times
+	// (Xeon; k and n from 576 to 8192).
 	q8ManyRows = 48
 )
 
-// gemmKernels are the microkernels of one type of operands on one path, and the packers that feed them.
+// gemmKernels are the microkernels for one operand type on one path, and the packers of their operands.
 type gemmKernels struct {
 	mr     int // rows of the largest tile
 	format format
-	run    [maxTile + 1]func(*tile) // by rows; they leave the tile as it is
+	run    [maxTile + 1]func(*tile) // run[mr] computes a tile of mr rows and does not change its arguments
 	// rows packs mr rows of a matrix, k columns, as a tile of A.
 	rows func(dst []uint32, src []float32, ld, mr, k int)
 	// columns packs t rows of a matrix, transposed: its columns become the rows of a tile of A (stride mr), or a panel
 	// (32).
 	columns func(f format, dst []uint32, stride int, src []float32, ld, width, t int)
-	// panel makes of so many steps of a panel of a weight what run takes as B, panelBytes a step; nil: they are the
-	// same.
+	// panel converts steps of a weight's panel into the B of run, panelBytes per step. nil: run takes the weight's
+	// panel as it is.
 	panel      func(dst, src unsafe.Pointer, steps int)
 	panelBytes int
-	// share is the number of tiles of a group from which on they share the fetching of the panel that follows. Fewer
-	// are too short for that: the first one fetches what is ahead bytes further, unless it has at most alone rows and
-	// the processor itself looks far enough.
+	// A group of at least sharePrefetch tiles divides the prefetching of the next panel among its tiles. In a smaller
+	// group the first tile prefetches its own panel, prefetchBytes ahead, unless it has at most noPrefetchRows rows.
 	sharePrefetch, noPrefetchRows, prefetchBytes int
 }
 
 type gemmState struct {
 	f32, bf16, q8 gemmKernels
-	q8Many        gemmKernels // of Q8 where rows are many: the same bits, faster
-	pairs         gemmKernels // of BF16 for attention: bf16 where that follows the chain
+	q8Many        gemmKernels // Q8 with many rows: the same bits, faster
+	pairs         gemmKernels // BF16 in the order of the chain, for attention; the same as bf16 except on AMX
 	workers       []gemmWorker
 	bounds        bounds
 	// transpose makes panel p of the transposed weight from all panels of w.
 	transpose func(dst []uint32, w *weight, p int)
-	// packBlock packs 16 rows of w from row r, as many steps as it can, and returns how many.
+	// packBlock packs the first steps of 16 rows of w, from row r, and returns how many steps it packed.
 	packBlock func(w *weight, dst []uint32, r int, row func(r int) rowSource) int
-	// finish stores finished chains [mr][32] as t's epilogue says.
+	// finish applies t's epilogue to finished chains [mr][32] and stores them.
 	finish func(t *tile, chains unsafe.Pointer)
-	// packQ8 quantises row r of w, x [k], as many groups as it can, and returns how many.
+	// packQ8 quantises the first groups of x [k] into row r of w and returns how many groups it quantised.
 	packQ8 func(w *weight, r int, x []float32) int
 }
 
 // gemmWorker is what a worker needs to run tiles.
 type gemmWorker struct {
 	tile tile
-	// the panel in use: as the microkernel takes it, and where it lies in the weight
+	// the panel in use: as the microkernel reads it, and in the weight
 	b, source unsafe.Pointer
 	edge      [maxTile * panelCols]float32
 	stage     [maxTile * panelCols]float32
@@ -124,7 +125,7 @@ func (g *gemmState) of(t kernels.DType) *gemmKernels {
 	return &g.bf16
 }
 
-// forward is of for the product of so many rows with a weight.
+// forward returns the kernels for a product of so many rows with a weight of type t.
 func (g *gemmState) forward(t kernels.DType, rows int) *gemmKernels {
 	if t == kernels.Q8 && rows >= q8ManyRows {
 		return &g.q8Many
@@ -132,7 +133,7 @@ func (g *gemmState) forward(t kernels.DType, rows int) *gemmKernels {
 	return g.of(t)
 }
 
-// attention is of for the products of attention, which follow the chain on every path.
+// attention returns the kernels for the matmuls of attention, which follow the chain on every path.
 func (g *gemmState) attention(t kernels.DType) *gemmKernels {
 	if t == kernels.BF16 {
 		return &g.pairs
@@ -153,10 +154,10 @@ func (k *gemmKernels) steps(n int) int {
 	return (n + 1) / 2
 }
 
-// readyBytes is room for a panel as run takes it: microkernels read two steps past the end.
+// readyBytes is the size of a converted panel: microkernels read two steps past its end.
 func (k *gemmKernels) readyBytes(steps int) int { return (steps + 2) * k.panelBytes }
 
-// panelFormat is that of B: weights are never held widened.
+// panelFormat is the format of B. Weights are never stored widened.
 func (k *gemmKernels) panelFormat() format {
 	if k.format == single {
 		return single
@@ -164,8 +165,8 @@ func (k *gemmKernels) panelFormat() format {
 	return pairs
 }
 
-// multiply computes p in chunks of rows and of panels, so that packed A, panels that have to be made and chains that
-// wait fit a bounded scratch.
+// multiply computes p in chunks of rows and of panels, so that packed A, packed panels and partial sums fit into
+// bounded scratch memory.
 func (d *Device) multiply(p *product) {
 	if p.m == 0 {
 		return
@@ -174,7 +175,7 @@ func (d *Device) multiply(p *product) {
 	for c.row0 = 0; c.row0 < p.m; c.row0 += c.rows {
 		c.takeRows(&d.gemm.bounds)
 		c.a = elems[uint32](d.scratch(slotA, 4*c.stride*c.nt))
-		if p.steps > 0 { // a chain of nothing has nothing to pack
+		if p.steps > 0 { // empty chains have nothing to pack
 			d.each(c.nt, p.steps*c.rows, func(t int) { p.packA(c.a[t*c.stride:], c.at(t), c.at(t+1)-c.at(t)) })
 		}
 		c.rhs = p.before
@@ -185,7 +186,7 @@ func (d *Device) multiply(p *product) {
 	}
 }
 
-// takeRows makes the rows from row0 on those of c, as many as fit.
+// takeRows gives c as many rows from row0 on as fit.
 func (c *chunk) takeRows(b *bounds) {
 	k := c.kernels
 	c.stride = c.steps*k.format.words()*k.mr + k.format.beyond(k.mr)
@@ -193,9 +194,9 @@ func (c *chunk) takeRows(b *bounds) {
 	c.nt = (c.rows + k.mr - 1) / k.mr
 }
 
-// planPanels says how many panels the right-hand sides of c have, and how many of them c takes at a time on so many
-// threads: as many as fit. made: they have to be made, of panelWords each; chains: words for chains that wait, 0 where
-// none do.
+// planPanels returns the number of panels of c's right-hand sides (all) and how many of them are computed at a time,
+// which is as many as fit (panels). made: panels have to be packed or transposed, panelWords each. chains: the number
+// of words for partial sums outside of C, 0 if none are needed.
 func (c *chunk) planPanels(b *bounds, threads int) (all, panels int, made bool, chains int) {
 	wait := false
 	for i := range c.rhs {
@@ -234,24 +235,23 @@ func (d *Device) panels(c *chunk) {
 	}
 }
 
-// madeWords is room for a panel that is made: packers may write 64 bytes past the end, and transposed blocks are of up
-// to 32 steps.
+// madeWords is the size of a packed or transposed panel. Packers may write 64 bytes past its end, and transposed blocks
+// have up to 32 steps.
 func madeWords(steps int) int { return (steps+31)/32*32*panelCols + 16 }
 
 // bounds of the scratch, in words. Tests make them small.
 type bounds struct {
-	rows  int // for packed rows, and for chains that wait
-	made  int // a thread, for panels that are made: they are used at once
-	group int // for the packed rows of a task: they stay in the second level cache
-	piece int // of a row, for a piece of a long chain
-	dw    int // tokens of dW at a time, an even number; the chain goes on through the old dw
+	rows  int // for packed rows, and for partial sums
+	made  int // per thread, for packed panels, which are used at once
+	group int // for the packed rows of a task: they stay in the L2 cache
+	piece int // per row, for a piece of a long chain
+	dw    int // tokens of dW at a time, an even number; the next tokens continue the chains from dw
 }
 
 var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, piece: 1024, dw: 1024}
 
-// pieceOf is the number of steps after which p's chains pause, so that the packed rows of a group and a panel stay in
-// the cache however long the chains are: all of them, or equal multiples of a tile's. hasEpilogue: more becomes of the
-// chains than being stored.
+// pieceOf is the number of steps in a piece of p's chains. Long chains are computed in pieces, so that the packed rows
+// of a group and a piece of a panel stay in the cache. Pieces have about equal length, a multiple of amxTileSteps.
 func (b *bounds) pieceOf(p *product, hasEpilogue bool) int {
 	limit := max(b.piece/p.kernels.format.words(), 1)
 	if p.kernels.format >= q8Bytes || p.steps <= limit || p.chain && hasEpilogue {
@@ -264,19 +264,19 @@ func (b *bounds) pieceOf(p *product, hasEpilogue bool) int {
 // chunk is a piece of a product whose operands are packed.
 type chunk struct {
 	*product
-	rhs                []rhs // those of the product that are under way
+	rhs                []rhs // the right-hand sides that are being computed
 	a, b               []uint32
 	row0, rows, nt     int    // nt tiles of A: rows [row0, row0+rows)
 	panel0, np         int    // np panels
-	stride, panelWords int    // words of a tile of A, of a panel that was made
-	ready              []byte // panels as the microkernel wants them, one a worker
-	readyBytes         int    // of one
+	stride, panelWords int    // words of a packed tile of A, and of a packed panel
+	ready              []byte // converted panels, one per worker
+	readyBytes         int    // size of a converted panel
 	piece              int    // steps of a piece of the chains
-	// chains wait here between their pieces, [panel][tile][mr][32], where they cannot in C; nil: they can.
+	// Partial sums between the pieces of chains, [panel][tile][mr][32]; nil: they are kept in C.
 	chains []float32
 }
 
-// rhsAt is the right-hand side that panel i of the chunk belongs to, and which one of its panels it is.
+// rhsAt returns the right-hand side that panel i of the chunk belongs to, and the panel's number within it.
 func (c *chunk) rhsAt(i int) (s *rhs, panel int) {
 	panel = c.panel0 + i
 	for j := range c.rhs {
@@ -289,10 +289,10 @@ func (c *chunk) rhsAt(i int) (s *rhs, panel int) {
 	return s, panel
 }
 
-// at is the first row of tile t: tiles are as equal as can be.
+// at is the first row of tile t. Tiles differ by at most one row.
 func (c *chunk) at(t int) int { return c.row0 + c.rows*t/c.nt }
 
-// each is pool.Run, in the caller where work, in words, is less than a fork is worth.
+// each is pool.Run, but runs all tasks in the caller if work, in words, is too small for a fork.
 func (d *Device) each(n, work int, f func(task int)) {
 	if work < 8192 {
 		for i := range n {
@@ -303,8 +303,8 @@ func (d *Device) each(n, work int, f func(task int)) {
 	d.pool.Run(n, f)
 }
 
-// runTiles computes the runTiles of a chunk. A task is a group of rows, small enough to stay in the cache, times a
-// group of panels.
+// runTiles computes the tiles of a chunk. A task is a group of rows, small enough to stay in the cache, times a group
+// of panels.
 func (d *Device) runTiles(c *chunk) {
 	rowGroups, colGroups := d.grid(c)
 	if c.kernels.panel != nil {
@@ -328,8 +328,8 @@ func (d *Device) runTiles(c *chunk) {
 // grid splits a chunk into tasks.
 func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 	const (
-		minimum = 1 << 20   // multiplications that are worth a task,
-		stream  = 128 << 10 // or bytes of B, which is what takes the time where rows are few
+		minimum = 1 << 20   // a task has at least so many multiplications,
+		stream  = 128 << 10 // or bytes of B: reading B takes the time when there are few rows
 	)
 	f := c.kernels.format
 	perGroup := max(d.gemm.bounds.group/(c.piece*f.words()*c.kernels.mr), 4)
@@ -339,7 +339,7 @@ func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 		work := c.rows * c.np * panelCols * c.steps
 		tasks := min(4*n, max(work/minimum, c.np*c.steps*4*f.panelWords()/stream, 1))
 		colGroups = (tasks + rowGroups - 1) / rowGroups
-		if rowGroups > 1 { // shares of equal size, each of columns of its own
+		if rowGroups > 1 { // every thread gets the same number of column groups
 			colGroups = roundUp(colGroups, n)
 		}
 		colGroups = min(c.np, colGroups)
@@ -347,7 +347,7 @@ func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 	return rowGroups, colGroups
 }
 
-// usePanel makes panel i the one that the worker's tiles are multiplied with.
+// usePanel sets panel i as the B of the worker's tiles.
 func (c *chunk) usePanel(g *gemmState, worker, i int) {
 	w := &g.workers[worker]
 	w.source = unsafe.Pointer(unsafe.SliceData(c.panelAt(i)))
@@ -368,7 +368,7 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	if s+steps < c.steps {
 		adapter = nil
 	}
-	if c.chains == nil { // the chains wait in C between their pieces
+	if c.chains == nil { // partial sums are kept in C
 		if s > 0 {
 			x.mode |= modeChain
 		}
@@ -387,7 +387,8 @@ func (c *chunk) run(g *gemmState, worker, i, t, t0, t1, s int) {
 	}
 }
 
-// set makes w's tile steps [s, s+steps) of tile t of a panel of b: where its operands, its C and its epilogue are.
+// set fills w's tile for steps [s, s+steps) of tile t and a panel of b: pointers to the operands and to C, and the
+// epilogue.
 func (c *chunk) set(w *gemmWorker, b *rhs, panel, t, t0, t1, s, steps int) *tile {
 	row, mr, col := c.at(t), c.at(t+1)-c.at(t), panel*panelCols
 	f := c.kernels.format
@@ -406,8 +407,8 @@ func (c *chunk) set(w *gemmWorker, b *rhs, panel, t, t0, t1, s, steps int) *tile
 	return x
 }
 
-// setPrefetch sets what x fetches: of the panel that follows in memory the one in use, at b, and the next tile of C.
-// Tiles [t0, t1) use a panel one after the other.
+// setPrefetch sets the addresses that x prefetches: a part of the panel that follows the current one, at b, in memory,
+// and the next tile of C. Tiles [t0, t1) use a panel one after the other.
 func (c *chunk) setPrefetch(x *tile, b uintptr, t, t0, t1, row int) {
 	k, n := c.kernels, t1-t0
 	step := 4 * k.format.panelWords()
@@ -427,7 +428,7 @@ func (c *chunk) setPrefetch(x *tile, b uintptr, t, t0, t1, row int) {
 	}
 }
 
-// setEpilogue sets what becomes of the chains of w's tile.
+// setEpilogue sets the epilogue of w's tile.
 func (s *rhs) setEpilogue(w *gemmWorker, col int) {
 	t, e := &w.tile, s.epilogue
 	if !s.hasEpilogue() {
@@ -446,7 +447,7 @@ func (s *rhs) setEpilogue(w *gemmWorker, col int) {
 	}
 }
 
-// edgeTile runs w's tile; one of which only n < 32 columns exist, beside C.
+// edgeTile runs w's tile. If only n < 32 of its columns exist, it is computed in w.edge and copied to C.
 func (s *rhs) edgeTile(w *gemmWorker, n int, run func()) {
 	if n >= panelCols {
 		run()

@@ -6,18 +6,18 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// isa is an instruction set that operations are written for.
+// isa is an instruction set that kernels are written for.
 type isa uint8
 
 const (
 	generic    isa = iota // plain Go
 	neon                  // arm64
-	neonbf16              // with products of BF16
-	avx2                  // with FMA and F16C
-	avx512                // F, BW, DQ, VL
-	avx512vnni            // and VNNI, for Q8
-	avx512bf16            // and BF16
-	amx                   // and tiles for the products of BF16 and, where rows are many, of Q8
+	neonbf16              // with FEAT_BF16
+	avx2                  // AVX2 with FMA and F16C
+	avx512                // AVX-512 F, BW, DQ, VL
+	avx512vnni            // also AVX512_VNNI, for Q8
+	avx512bf16            // also AVX512_BF16
+	amx                   // also AMX, for matmuls in BF16 and, with many rows, in Q8
 )
 
 var isaNames = [...]string{generic: "generic", neon: "neon", neonbf16: "neonbf16", avx2: "avx2", avx512: "avx512",

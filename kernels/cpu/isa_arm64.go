@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// isaPaths: NEON is part of every arm64, products of BF16 came with ARMv8.6.
+// isaPaths: every arm64 has NEON; FEAT_BF16, with BFMLALB and BFMLALT, came with ARMv8.6.
 func isaPaths() []kernels.Path {
 	brain := ""
 	if !hasBF16() {
@@ -16,7 +16,8 @@ func isaPaths() []kernels.Path {
 	return []kernels.Path{{Name: "neonbf16", Missing: brain}, {Name: "neon"}, {Name: "generic"}}
 }
 
-// hasDot reports whether the processor has SDOT: sums of integers are exact, so that this is no path of its own.
+// hasDot reports whether the processor has SDOT. Integer sums are exact, so SDOT changes no result and needs no
+// separate path.
 func hasDot() bool { return cpu.ARM64.HasASIMDDP }
 
 // pause tells the processor that this is a waiting loop.

@@ -2,5 +2,5 @@
 
 package cpu
 
-// permitAMX says what is missing: only Linux is known to keep the tiles of each thread.
+// permitAMX returns what is missing: only Linux is known to save the AMX registers of each thread.
 func permitAMX() string { return "Linux, for AMX tiles" }

@@ -2,5 +2,5 @@
 
 package cpu
 
-// hasBF16 is false where nobody says.
+// hasBF16 is false: this system does not tell.
 func hasBF16() bool { return false }

@@ -18,7 +18,8 @@ type scan struct{ m, sum, dot float64 }
 // lossPart is the scan of one chunk, and its largest logit as it came.
 type lossPart struct{ m, sum, dot, top float32 }
 
-// scanChunk reduces at most 1024 logits. Of NaN and nothing greater than -Inf it makes NaN, of -Inf only no weight.
+// scanChunk reduces at most 1024 logits. If one is NaN and none is above -Inf the result is NaN; if all are -Inf the
+// chunk has no weight.
 func (k *rowKernels) scanChunk(logits []float32, invTemp float32) lossPart {
 	top := k.maximum(logits)
 	c := lossPart{m: float32(top * invTemp), top: top} // rounding keeps order, so this is the largest z
@@ -44,8 +45,8 @@ func hasNaN(x []float32) bool {
 	return false
 }
 
-// scanExp returns the sums of e and d*e by 16 lanes, d = max(z - most, -104), e = exp(d). Below that e is 0, of -Inf
-// too.
+// scanExp returns the sums of e and d*e by 16 lanes, with d = max(z - most, -104) and e = exp(d). For smaller z, -Inf
+// included, e is 0.
 func scanExp(logits []float32, most, invTemp float32) (sum, dot float32) {
 	var a, b lanes16
 	for i, z := range logits {
@@ -83,7 +84,7 @@ func (s *scan) merge(c lossPart) {
 	*s = scan{most, float64(s.sum*old) + float64(sum*new), was + is}
 }
 
-// end makes NaN of a row without any weight.
+// end makes the result NaN if the row has no weight at all.
 func (s *scan) end() {
 	if s.sum == 0 {
 		*s = scan{math.NaN(), math.NaN(), math.NaN()}
@@ -93,7 +94,7 @@ func (s *scan) end() {
 func (s *scan) lse() float32     { return float32(s.m + ln(s.sum)) }
 func (s *scan) entropy() float32 { return float32(ln(s.sum) - s.dot/s.sum) }
 
-// logp is that of a column with z.
+// logp is the log-probability of a column with z.
 func (s *scan) logp(z float32) float32 { return float32(float64(z) - s.m - ln(s.sum)) }
 
 // scores are the vectors of a LogProbs; nil is none.
@@ -131,8 +132,8 @@ func logitBlock(all, v int) (rows, cols int) {
 }
 
 // logitBlocks calls f with logits [rows, cols] of rows [r0, r0+rows) of h and columns [n0, n0+cols) of w: columns
-// ascending within a block of rows, blocks ascending. MatMul makes the logits. cols is a multiple of 1024 but at the
-// end; few rows take more columns.
+// ascending within a block of rows, blocks ascending. MatMul computes the logits. cols is a multiple of 1024 except at
+// the end; with few rows a block has more columns.
 func (d *Device) logitBlocks(h kernels.Tensor, w *weight, f func(r0, n0 int, logits kernels.Tensor)) {
 	rows, cols := logitBlock(h.Rows, w.n)
 	z := &buffer{mem: d.scratch(slotLoss, 4*rows*cols)}
@@ -183,8 +184,8 @@ func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weig
 	}
 }
 
-// logitGradient is a row of LogProbBackward: dz = invTemp * (dlogp*([v=target] - p) - dentropy*p*(ln p + entropy)),
-// without the target.
+// logitGradient are the scalars of a row of LogProbBackward: dz = invTemp * (dlogp*([v=target] - p) - dentropy*p*(ln p
+// + entropy)), without the target.
 type logitGradient struct{ invTemp, lse, dlogp, dentropy, entropy float32 }
 
 // gradient makes dz of logits z, in place if dz is z.

@@ -8,7 +8,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// Sample draws an id for each row of logits and scores it by the whole distribution.
+// Sample draws an id for each row of logits and scores it over the whole vocabulary.
 func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels.Tensor, kb kernels.Batch, first int) {
 	const op = "Sample"
 	n, draws := logits.Cols, asBatch(op, kb).Draws
@@ -39,7 +39,7 @@ func (d *Device) Sample(ids kernels.Tensor, out kernels.LogProbs, logits kernels
 	})
 }
 
-// draw is one row.
+// draw is the sampling of one row.
 type draw struct {
 	kernels.Sampling
 	*rowKernels
@@ -57,8 +57,8 @@ func (w *draw) merge() {
 	w.all.end()
 }
 
-// change draws after Adjust and Never. They are applied to the row itself and undone, and only the chunks that they
-// touch are scanned again.
+// change draws with Adjust and Never applied. They are applied to the row in place and undone afterwards, and only the
+// chunks that they touch are scanned again.
 func (w *draw) change() (id int) {
 	if len(w.Adjust)+len(w.Never) == 0 {
 		return w.id()
@@ -82,7 +82,7 @@ func (w *draw) change() (id int) {
 	}
 	w.merge()
 	id = w.id()
-	for i, v := range slices.Backward(w.Never) { // an id of both lists gets back what it had at first
+	for i, v := range slices.Backward(w.Never) { // in reverse, so that an id in both lists gets its first value back
 		w.logits[v] = was[len(w.Adjust)+i]
 	}
 	for i, x := range w.Adjust {
@@ -95,7 +95,7 @@ func (w *draw) uniform() float64 { return num.Uniform(w.Stream, int(w.Pos)) }
 
 func (w *draw) z(v int) float32 { return w.logits[v] * w.InvTemp }
 
-// id draws. Of NaN it is the lowest id.
+// id draws. If the logits contain NaN it is the lowest id.
 func (w *draw) id() int {
 	switch {
 	case w.Greedy:
@@ -125,7 +125,7 @@ func (w *draw) largest() int {
 	return 0
 }
 
-// any draws from the whole distribution: the chunk first, by the sums that the scan left, then the id.
+// any draws from the whole distribution: first the chunk, by the sums of the scan, then the id within it.
 func (w *draw) any() int {
 	left := w.uniform() * w.all.sum
 	best, scale := -1, 0.0
@@ -148,7 +148,7 @@ func (w *draw) any() int {
 	for _, v := range e {
 		sum += float64(v)
 	}
-	left = left / scale * (sum / float64(x.sum)) // the scan's sum is rounded otherwise
+	left = left / scale * (sum / float64(x.sum)) // the scan's sum is rounded in another order
 	last := lo
 	for i, v := range e {
 		if v == 0 {
@@ -178,8 +178,8 @@ type candidate struct {
 	id   int32
 }
 
-// truncated draws from what top-k, top-p and min-p leave. In the order of falling z, then rising id, each of them keeps
-// a prefix, and so do all together.
+// truncated draws from the ids that top-k, top-p and min-p keep. Sorted by descending z, then ascending id, each of
+// them keeps a prefix, and so does their combination.
 func (w *draw) truncated() int {
 	var kept []candidate
 	total := w.all.sum
@@ -217,8 +217,8 @@ func mass(c []candidate) (sum float64) {
 // nucleus reports whether top-p is on.
 func (w *draw) nucleus() bool { return w.TopP > 0 && w.TopP < 1 }
 
-// Ids with weight fall into buckets by z: bucket i has those whose z is i/16 to (i+1)/16 below the largest, the last
-// one all below.
+// Ids with weight fall into buckets by z: bucket i has those whose z is i/16 to (i+1)/16 below the largest, and the
+// last bucket has all others.
 const (
 	buckets       = 512
 	bucketsPerNat = 16
@@ -248,8 +248,8 @@ func (w *draw) histogram() *histogram {
 	return &h
 }
 
-// reach is the first bucket at which those up to it together reach need by this measure, with room for another
-// rounding, or the last one.
+// reach returns the first bucket at which the sum of measure over the buckets up to it reaches need, with a margin for
+// rounding, or the last bucket.
 func (h *histogram) reach(need float64, measure func(bucket) float64) int {
 	sum := 0.0
 	for i, b := range h {
@@ -260,7 +260,7 @@ func (h *histogram) reach(need float64, measure func(bucket) float64) int {
 	return buckets - 1
 }
 
-// upTo are the candidates of buckets 0 to last with e >= least, their ids ascending.
+// upTo returns the candidates in buckets 0 to last with e >= least, ids ascending.
 func (w *draw) upTo(last int, least float32) (c []candidate) {
 	from := float32(negInf) // d of the last bucket, about
 	if last < buckets-1 {
@@ -276,7 +276,7 @@ func (w *draw) upTo(last int, least float32) (c []candidate) {
 	return c
 }
 
-// weigh calls f with d = z - max and e = exp(d) of all chunks, from id on.
+// weigh calls f for every chunk with its first id, d = z - max and e = exp(d).
 func (w *draw) weigh(f func(id int, d, e []float32)) {
 	var scratch, weights [lossChunk]float32
 	m := float32(w.all.m)
@@ -291,8 +291,8 @@ func (w *draw) weigh(f func(id int, d, e []float32)) {
 	}
 }
 
-// prefix are those of c, in its order, that are the first in the order of before at which the weights reach need; all
-// if they do not.
+// prefix returns the shortest prefix of c, sorted by before, whose weights sum to need, or all of c if they do not. The
+// result keeps the order of c.
 func prefix(c []candidate, need float64, weight func(candidate) float64) []candidate {
 	order := slices.Clone(c)
 	if n := nth(order, need, weight); n < len(c)-1 {
@@ -302,11 +302,12 @@ func prefix(c []candidate, need float64, weight func(candidate) float64) []candi
 	return c
 }
 
-// before is the order of the truncations.
+// before is the order in which truncations keep candidates.
 func (x candidate) before(y candidate) bool { return x.z > y.z || x.z == y.z && x.id < y.id }
 
-// nth reorders c and returns the place of the first candidate, in the order of before, at which the weights of those up
-// to it reach need; those before it lie before it. If all together do not, it is the last one.
+// nth is a quickselect: it reorders c and returns the index of the first candidate, in the order of before, at which
+// the sum of weights up to it reaches need. The candidates before it are at lower indices. If the sum never reaches
+// need, the index is the last one.
 func nth(c []candidate, need float64, weight func(candidate) float64) int {
 	lo, hi := 0, len(c)
 	for hi-lo > 1 {

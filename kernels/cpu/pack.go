@@ -47,7 +47,7 @@ func (w *weight) panel(p int) []uint32 {
 	return elems[uint32](w.buf.mem)[p*size:][:size:size]
 }
 
-// newWeight is a weight without memory.
+// newWeight computes the layout of a weight without allocating it.
 func newWeight(n, k int, t kernels.DType) (*weight, error) {
 	w := &weight{n: n, k: k, t: t}
 	switch {
@@ -80,7 +80,7 @@ func (d *Device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 	return w, nil
 }
 
-// asWeight is w as a weight of this package.
+// asWeight converts w to a weight of this package, or panics.
 func asWeight(op string, w kernels.Weight) *weight {
 	c, ok := w.(*weight)
 	if !ok {
@@ -123,7 +123,7 @@ func (d *Device) Pack(kw kernels.Weight, row0 int, rows kernels.Tensor) {
 	d.packPanels(w, row0, rows.Rows, func(r int) rowSource { return floatRow(m[(r-row0)*rows.Stride:][:w.k]) })
 }
 
-// rowSource is a row of a matrix as bytes of type t; of Q8 as PackHost takes it.
+// rowSource is a row of a matrix as bytes of type t. A Q8 row has the layout that PackHost describes.
 type rowSource struct {
 	b []byte
 	t kernels.DType
@@ -131,7 +131,7 @@ type rowSource struct {
 
 func floatRow(x []float32) rowSource { return rowSource{asBytes(x), kernels.F32} }
 
-// packPanels writes rows [row0, row0+n) of w, a task a panel.
+// packPanels writes rows [row0, row0+n) of w, one task per panel.
 func (d *Device) packPanels(w *weight, row0, n int, row func(r int) rowSource) {
 	if n == 0 {
 		return
@@ -143,7 +143,8 @@ func (d *Device) packPanels(w *weight, row0, n int, row func(r int) rowSource) {
 	})
 }
 
-// packRows writes rows [lo, hi) of w, all in panel p; of F32 and BF16 as much as it can by blocks of 16 x 16 words.
+// packRows writes rows [lo, hi) of w, all in panel p. F32 and BF16 rows are packed by blocks of 16 x 16 words where
+// possible.
 func (d *Device) packRows(w *weight, p, lo, hi int, row func(r int) rowSource) {
 	if w.t == kernels.Q8 {
 		d.gemm.q8PackRows(w, lo, hi, row)

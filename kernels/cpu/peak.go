@@ -5,10 +5,10 @@ import (
 	"unsafe"
 )
 
-// Limits are what this machine can do at most with a device's path and threads, measured. Operations per second count a
-// multiplication and an addition as two.
+// Limits are the measured peak rates of this machine with a device's path and threads. A multiplication and an addition
+// count as two operations.
 type Limits struct {
-	// operations a second; BF16 and Q8 are those of F32 where the path has no products of their own
+	// operations a second; BF16 and Q8 equal F32 on paths without BF16 or int8 products
 	F32, BF16, Q8 float64
 	Read          float64 // bytes a second from memory
 }
@@ -35,7 +35,7 @@ func (d *Device) Measure() (Limits, error) {
 	defer b.Free()
 	part := size / d.pool.threads / 512 * 512
 	for i := 0; i < size; i += 4096 {
-		b.mem[i] = 1 // a page that was never written is the one page of zeros
+		b.mem[i] = 1 // pages that were never written all map to one page of zeros
 	}
 	for range 5 {
 		t := time.Now()

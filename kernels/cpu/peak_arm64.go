@@ -9,7 +9,7 @@ var peakLoops = map[isa]struct{ f32, bf16, q8 peakLoop }{
 	neonbf16: {f32: peakLoop{peakFMANEON, 24 * 8}, bf16: peakLoop{peakBF16NEON, 24 * 8}, q8: peakDot()},
 }
 
-// peakDot is none where there is no SDOT.
+// peakDot is empty if there is no SDOT.
 func peakDot() peakLoop {
 	if !hasDot() {
 		return peakLoop{}

@@ -23,18 +23,18 @@ const (
 )
 
 // pool runs tasks on a fixed set of goroutines. Within a step its workers spin, so that a fork and join costs about a
-// microsecond; idle ones park after spinFor and give their processor back. A goroutine that wants to run never waits
-// for a spinning worker, which yields every microsecond, nor for a busy one longer than yieldEvery and a task.
+// microsecond; idle ones park after spinFor and give their processor back. Another goroutine never waits long: a
+// spinning worker yields every microsecond, and a busy one after yieldEvery and the task under way.
 //
-// Every worker has a share of the tasks, neighbours, which it takes from the front; who is done takes from the back
-// of the others'. So what a worker touched in one operation it mostly touches again in the next, when it still lies
-// in its cache (a product of 40 rows takes 82 us instead of 100), and yet nobody waits for a worker that comes late,
-// because the scheduler gave its processor to somebody else: it finds nothing left. The caller works too, and waits
-// only for tasks that were claimed. With one thread everything runs in the caller.
+// Every worker has a share of consecutive tasks, which it takes from the front. A worker whose share is done steals
+// from the back of the other shares. So a worker mostly touches the same memory in successive operations, while it
+// still lies in its cache (a product of 40 rows takes 82 us instead of 100). A worker that starts late, because the
+// scheduler gave its processor to another goroutine, delays nobody: its tasks have been stolen. The caller works too,
+// and waits only for tasks that were claimed. With one thread everything runs in the caller.
 //
-// A task that panics takes the tasks that nobody has claimed with it. Run waits for those under way and then panics
-// in the caller: with the caller's own panic, or else with a *kernels.Panic that holds the first of a worker. The
-// pool stays as good as new. Tasks pay nothing for it: functions are deferred once a Run, and once for all that a
+// When a task panics, unclaimed tasks are dropped. Run waits for the tasks under way and then panics in the caller:
+// with the caller's own panic, or else with a *kernels.Panic that holds the first panic of a worker. The pool can be
+// used again afterwards. This costs nothing per task: a function is deferred once per Run, and once for all that a
 // worker does before it parks.
 type pool struct {
 	threads int
@@ -46,7 +46,7 @@ type pool struct {
 	_      [56]byte
 	parked atomic.Int32 // workers that wait for wake, or are about to
 	closed atomic.Bool
-	failed atomic.Pointer[kernels.Panic] // of a worker, in the Run under way
+	failed atomic.Pointer[kernels.Panic] // the first panic of a worker in the current Run
 	_      [56]byte
 	wake   chan struct{}
 }
@@ -89,8 +89,8 @@ func (p *pool) Run(n int, f func(task int)) {
 	p.RunWorker(n, func(_, task int) { f(task) })
 }
 
-// RunWorker is Run for tasks that need scratch of their own: worker is in [0, threads) and no two tasks with the same
-// worker run at the same time. Which worker runs a task changes from call to call: results must not depend on it.
+// RunWorker is Run for tasks that need scratch memory per worker: worker is in [0, threads) and no two tasks with the
+// same worker run at the same time. Which worker runs a task changes from call to call: results must not depend on it.
 func (p *pool) RunWorker(n int, f func(worker, task int)) {
 	if p.threads == 1 || n <= 1 {
 		for i := range n {
@@ -100,7 +100,7 @@ func (p *pool) RunWorker(n int, f func(worker, task int)) {
 	}
 	if p.left.Load() != 0 {
 		panic("cpu: an operation began while another was under way: two goroutines use one device, " +
-			"or a task began an operation of its own")
+			"or a task began another operation")
 	}
 	p.f = f
 	p.left.Store(int64(n))
@@ -120,11 +120,11 @@ func (p *pool) RunWorker(n int, f func(worker, task int)) {
 	}
 }
 
-// lead is the caller's part of Run.
+// lead runs tasks in the caller, then waits for the workers.
 func (p *pool) lead() {
 	completed := false
 	defer func() {
-		if !completed { // a task of the caller's has panicked, which goes on when the others have finished
+		if !completed { // a task panicked in the caller: the panic continues when the other tasks have finished
 			p.abandon()
 			p.wait()
 			p.failed.Store(nil)
@@ -183,7 +183,7 @@ func (p *pool) work(worker int) {
 
 var errExit = errors.New("a task called runtime.Goexit")
 
-// shift is the work of a worker until it parks, or until a task panics.
+// shift lets a worker run tasks until it parks, or until a task panics.
 func (p *pool) shift(worker int) {
 	completed := false
 	defer func() {

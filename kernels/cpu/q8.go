@@ -30,8 +30,8 @@ import (
 //
 // MatMulDX takes w as bf16(q * d), the product rounded to F32 and then to BF16, and goes on as if w were a BF16 weight.
 //
-// A block holds a group of a panel: 32 scales (F16), then 8 times 32 columns x 4 k of bytes q + 128, so that the
-// products of unsigned by signed bytes that processors have apply; 128*sum(qx) is subtracted.
+// A block holds one group of a panel: 32 scales (F16), then 8 times 32 columns x 4 k of bytes q + 128. The bytes are
+// unsigned because processors multiply unsigned by signed bytes (VNNI); 128*sum(qx) is subtracted.
 const (
 	q8Group = num.Q8Group
 	q8Block = 2*panelCols + panelCols*q8Group
@@ -50,7 +50,7 @@ func q8Scale(block []byte, col int) float32 {
 	return num.F32FromF16(binary.LittleEndian.Uint16(block[2*col:]))
 }
 
-// q8PackRows quantises rows [lo, hi) of w, all in panel p, or puts in place what is quantised already.
+// q8PackRows quantises rows [lo, hi) of w, all in panel p, or copies rows that are already quantised.
 func (g *gemmState) q8PackRows(w *weight, lo, hi int, row func(r int) rowSource) {
 	var x []float32
 	for r := lo; r < hi; r++ {
@@ -82,7 +82,7 @@ func q8PackGroup(b []byte, col int, x []float32) {
 	}
 }
 
-// q8PlaceRow makes row r of src: k bytes of q, then a scale for each group.
+// q8PlaceRow copies the quantised row src, k bytes of q and then a scale for each group, to row r.
 func q8PlaceRow(w *weight, r int, src []byte) {
 	col, scales := r%panelCols, src[w.k:]
 	for g := range w.steps {
@@ -111,7 +111,7 @@ func q8Row(y []float32, w *weight, r int) {
 	}
 }
 
-// q8Widen makes of a block [16 pairs of k][32 n][2] BF16.
+// q8Widen converts a block to BF16: [16 pairs of k][32 n][2].
 func q8Widen(dst *[16 * panelCols]uint32, block []byte) {
 	for j := range panelCols {
 		d := q8Scale(block, j)
@@ -123,8 +123,8 @@ func q8Widen(dst *[16 * panelCols]uint32, block []byte) {
 	}
 }
 
-// q8Scales returns the scale of a group of activations and what to multiply them with; inverse 0: all are quantised to
-// 0.
+// q8Scales returns the scale of a group of activations and its inverse, which activations are multiplied with. If
+// inverse is 0, all are quantised to 0.
 func q8Scales(x []float32) (scale, inverse float32) {
 	most := uint32(0)
 	for _, v := range x {
@@ -140,12 +140,13 @@ func q8Scales(x []float32) (scale, inverse float32) {
 	}
 }
 
-// q8Place is where a tile of A of Q8 holds what: the words from its start to the first group's scales of the rows and
-// to their -128*sum(q), and from group to group of the q, which are at the start, and of the others.
+// q8Place describes the layout of a Q8 tile of A, in words: the offsets of the first group's scales and of its
+// -128*sum(q) (minus), the distance from group to group of the q, which are at the start (stride), and of the scales
+// and sums (step).
 type q8Place struct{ scale, minus, stride, step int }
 
-// q8Place is the place of things in a tile of mr rows: group by group, or for AMX tiles, whose rows of q are not to
-// cross lines of the cache, the q of all groups, then all scales, then the rest.
+// q8Place is the layout of a tile of mr rows: group by group; or, for AMX, whose rows of q must not cross cache lines,
+// the q of all groups, then all scales, then all sums.
 func (f format) q8Place(mr, k int) q8Place {
 	size, all := f.words()*mr, (k+q8Group-1)/q8Group*mr
 	if f == q8AMX {
@@ -155,8 +156,8 @@ func (f format) q8Place(mr, k int) q8Place {
 }
 
 // q8PackA packs elements [32*from, k) of mr rows, ld apart, as a tile of A. A step is a group: the q of mr rows, their
-// scales, and -128*sum(q). The q are bytes in order, or, for machines that multiply words, words: of each four k the
-// pairs 0 2 and 1 3.
+// scales, and -128*sum(q). The q are bytes in order, or, for CPUs without byte products (VNNI), 16-bit words: of each
+// four k the pairs 0 2 and 1 3.
 func q8PackA(f format, dst []uint32, src []float32, ld, mr, from, k int) {
 	place := f.q8Place(mr, k)
 	for i := range mr {
@@ -186,7 +187,7 @@ func q8PackA(f format, dst []uint32, src []float32, ld, mr, from, k int) {
 	}
 }
 
-// word puts the lowest bits of lo and hi beside each other.
+// word packs the lowest bits of lo and hi into one word.
 func word(lo, hi int32, bits int) uint32 {
 	mask := uint32(1)<<bits - 1
 	return uint32(lo)&mask | uint32(hi)&mask<<bits

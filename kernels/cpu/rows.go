@@ -8,8 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// rowKernels are the inner loops of the row operations on one path. Slices of one call have the same length, any
-// length. The plain ones, named in rowsPlain, are their documentation; the others give the same bits.
+// rowKernels are the inner loops of the row operations on one path. The slices of one call have the same length, which
+// may be anything. The plain Go functions in rowsPlain document them; the others give the same bits.
 type rowKernels struct {
 	sumSquares   func(x []float32) float32
 	dot          func(x, y []float32) float32
@@ -56,9 +56,9 @@ func (d *Device) forRows(rows, cols int, f func(r0, r1 int)) {
 	d.pool.Run((rows+per-1)/per, func(task int) { f(task*per, min((task+1)*per, rows)) })
 }
 
-// forPieces calls f for pieces of the rows of tensors of one shape: of their whole where all are dense, of each row
-// otherwise. A piece is n elements at element at[i] of tensor i. Pieces start at multiples of 64 elements of a dense
-// tensor.
+// forPieces calls f for pieces of tensors of one shape. If all are dense, a piece is a range of elements; otherwise it
+// is a row. A piece has n elements, beginning at element at[i] of tensor i. Pieces start at multiples of 64 elements of
+// a dense tensor.
 func (d *Device) forPieces(f func(at []int, n int), ts ...kernels.Tensor) {
 	rows, cols, dense := ts[0].Rows, ts[0].Cols, true
 	for _, t := range ts {
@@ -86,7 +86,7 @@ func (d *Device) forPieces(f func(at []int, n int), ts ...kernels.Tensor) {
 	})
 }
 
-// vector is the elements of t, dense and [rows, cols], one of which is 1.
+// vector returns the elements of t, which must be dense and [rows, cols]. One of rows and cols is 1.
 func vector(op, name string, t kernels.Tensor, rows, cols int) []float32 {
 	shape(op, name, t, rows, cols)
 	if !t.Dense() {
@@ -118,7 +118,7 @@ func indices(op, name string, t kernels.Tensor, rows, limit int) []int32 {
 	return x
 }
 
-// norms says how many norms of n elements a row of x has, one after the other.
+// norms returns how many norms (heads) of n elements each row of x has.
 func norms(op string, x, w kernels.Tensor) (heads, n int) {
 	if x.Cols == w.Cols {
 		return 1, w.Cols

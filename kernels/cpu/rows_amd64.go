@@ -69,7 +69,7 @@ func attnOf(i isa, t kernels.DType) *attnKernels {
 	return &attnPlainBF16
 }
 
-// attnAMXOf returns the loops by tiles of a path that has them, else nil.
+// attnAMXOf returns the AMX kernels of attention, or nil if the path has none.
 func attnAMXOf(i isa) *attnKernels {
 	if i == amx {
 		return &attnAMX
@@ -137,14 +137,14 @@ func transposeAVX512(dst []float32, ldd int, src []float32, lds, rows, cols int)
 	}
 }
 
-// transposePageBF16 is transposePage without infinities, for whole panels: blocks of 32 x 32 that are weights' to
-// transposeBF16.
+// transposePageBF16 is transposePage for pages without infinities or NaN, where D is a multiple of 32. Blocks of 32 x
+// 32 have the layout that transposeBF16 expects of weights.
 func transposePageBF16(keys, values, k, v []uint32, dim int) {
 	transposeBF16(ptr(keys), ptr(k), 4*16*panelCols, dim/panelCols)
 	transposeBF16(ptr(values), ptr(v), 4*16*panelCols, dim/panelCols)
 }
 
-// kvTransposer is the transposer that writes 16 keys to a page.
+// kvTransposer returns the transposer for writing 16 keys to a page.
 func kvTransposer(i isa, t kernels.DType) func(*transpose16) {
 	switch {
 	case i < avx512:
@@ -157,7 +157,8 @@ func kvTransposer(i isa, t kernels.DType) func(*transpose16) {
 	return transposePairs
 }
 
-// transposeKeys writes 16 keys, ld apart, side by side to keys, and returns how many elements of each.
+// transposeKeys writes 16 consecutive keys, ld elements apart in k, to keys. It returns how many elements of each key
+// it wrote.
 func (w *kvWriter) transposeKeys(keys []uint32, k []float32, ld int) int {
 	per := 32 // elements that become 16 words
 	if w.spec.Type == kernels.F32 {

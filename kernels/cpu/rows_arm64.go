@@ -25,7 +25,8 @@ var rowsNEON = rowKernels{
 	adamw:        adamwNEON, maximum: maximumBlocks, exps: expsNEON, scanExp: scanExpBlocks, gradient: gradientNEON,
 }
 
-// What follows runs assembly on whole blocks, and goes on in plain Go: element j is in lane j mod the number of lanes.
+// The following functions run assembly on full blocks and process the remaining elements in plain Go. Element j belongs
+// to lane j mod the number of lanes.
 
 func sumSquaresBlocks(x []float32) float32 {
 	var a lanes64
@@ -130,7 +131,7 @@ var (
 	}
 )
 
-// softmaxBlocks is softmaxF32. Elements behind the last one, up to a whole block, are -Inf: they weigh nothing.
+// softmaxBlocks is softmaxF32. The last block is padded with -Inf, whose exponential is 0.
 func softmaxBlocks(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
 	y := unsafe.Slice((*float32)(p), roundUp(n, 16))
 	m, sum = softmaxInto(y[:roundUp(len(s), 16)], s, scale)
@@ -145,7 +146,7 @@ func softmaxRounded(p unsafe.Pointer, n int, s []float32, ahead unsafe.Pointer, 
 	return m, sum
 }
 
-// softmaxPairs leaves bf16.
+// softmaxPairs writes p as BF16.
 func softmaxPairs(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale float32) (m, sum float32) {
 	var y [partition]float32
 	k := roundUp(len(s), 16)
@@ -156,7 +157,7 @@ func softmaxPairs(p unsafe.Pointer, n int, s []float32, _ unsafe.Pointer, scale 
 	return m, sum
 }
 
-// softmaxInto makes y of s, which is shorter than y by less than a block.
+// softmaxInto computes y from s. s is shorter than y by less than a block.
 func softmaxInto(y, s []float32, scale float32) (m, sum float32) {
 	multiplyNEON(y[:len(s)], s, scale)
 	for i := len(s); i < len(y); i++ {

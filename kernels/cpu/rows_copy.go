@@ -19,7 +19,7 @@ func (d *Device) Gather(dst, src, idx kernels.Tensor) {
 	})
 }
 
-// ScatterAdd: dst[idx[b]] += src[b], b ascending: each task has columns of its own.
+// ScatterAdd: dst[idx[b]] += src[b], b ascending. The columns are divided among tasks.
 func (d *Device) ScatterAdd(dst, src, idx kernels.Tensor) {
 	shape("ScatterAdd", "dst", dst, dst.Rows, src.Cols)
 	out, in, id, k := f32(dst), f32(src), indices("ScatterAdd", "idx", idx, src.Rows, dst.Rows), d.rows()
@@ -88,7 +88,7 @@ func zero[E any](d *Device, t kernels.Tensor, x []E) {
 	d.forPieces(func(at []int, n int) { clear(x[at[0]:][:n]) }, t)
 }
 
-// squaresBlock is the number of elements that SumSquares takes at a time.
+// squaresBlock is the number of elements in a block of SumSquares.
 const squaresBlock = 4096
 
 // SumSquares: dst = or += sum x^2 in F64, range by range, each in blocks of 4096 elements in row-major order, merged
@@ -135,7 +135,8 @@ func (d *Device) SumSquares(dst, x kernels.Tensor, ranges []kernels.Range, add b
 	out[0] = all
 }
 
-// sumSquaresWith takes 32 lanes. add adds whole groups of 32 elements to them; squares of float32 are exact in float64.
+// sumSquaresWith sums squares in 32 lanes. add adds multiples of 32 elements to the lanes. Squares of float32 are exact
+// in float64.
 func sumSquaresWith(add func(lanes *[32]float64, x []float32), x []float32) float64 {
 	var a [32]float64
 	n := len(x) &^ 31

@@ -6,13 +6,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// Everything in this file has one result on every path, bit for bit: the assembly does the same operations in the same
-// order. A product that is added to something is written float32(a*b) + c, which forbids the compiler to fuse it on the
-// chips where it would.
+// Every function in this file gives the same bits on every path: the assembly does the same operations in the same
+// order. A product in a sum is written float32(a*b) + c, which forbids the compiler to fuse the two operations.
 
 // The exponential function: x = n ln 2 + r with |r| <= ln(2)/2, e^x = 2^n e^r, where e^r is 1 + r + a polynomial of
-// degree 6 whose largest relative error (Remez) is 2^-28. The whole is off by less than 0.9 units in the last place,
-// denormal results included.
+// degree 6 whose largest relative error (Remez) is 2^-28. The result is off by less than 0.9 units in the last place,
+// also where it is denormal.
 const (
 	expLeast  = -104.0 // e^x rounds to 0
 	expMost   = 89.0   // e^x rounds to +Inf
@@ -81,8 +80,8 @@ func ln(x float64) float64 {
 }
 
 // A sum over a row is taken by lanes: element j goes to lane j mod n, ascending, and then the upper half of the lanes
-// is added to the lower half until one is left. 64 lanes where only memory limits, 16 where something else is computed
-// meanwhile.
+// is added to the lower half until one is left. Sums that are limited by memory bandwidth use 64 lanes; sums beside
+// other arithmetic use 16.
 type (
 	lanes64 [64]float32
 	lanes16 [16]float32

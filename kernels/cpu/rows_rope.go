@@ -6,7 +6,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// RoPE turns pairs (i, i+D/2) of every head by the angle of the row's position, or back.
+// RoPE rotates pairs (i, i+D/2) of every head by the angle of the row's position, or by the negative angle if inverse.
 func (d *Device) RoPE(x kernels.Tensor, heads int, kb kernels.Batch, table kernels.Tensor, inverse bool) {
 	dim := table.Cols
 	if dim%2 != 0 || heads < 0 {

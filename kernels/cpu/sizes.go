@@ -10,8 +10,8 @@ func init() {
 	kernels.RegisterSizes("cpu", func(threads int) kernels.Sizes { return newSizes(threads) })
 }
 
-// sizes are those of a Device with so many threads on the path that Paths has in use: a device without workers and
-// memory.
+// sizes computes the sizes for a Device with so many threads on the path that Paths has in use. d has neither workers
+// nor memory.
 type sizes struct{ d *Device }
 
 func newSizes(threads int) sizes {
@@ -36,7 +36,7 @@ func (s sizes) KV(spec kernels.KVSpec) int64               { return newKVLayout(
 func (s sizes) Batch(spec kernels.BatchSpec, _ bool) int64 { return batchBytes(spec) }
 func (s sizes) Operand(t kernels.DType) kernels.DType      { return s.d.Operand(t) }
 
-// Scratch is the sum over the slots, each of which has grown to its largest need and a quarter more.
+// Scratch is the sum over the slots. Each slot grows to its largest need plus a quarter.
 func (s sizes) Scratch(all []kernels.Work) (n int64) {
 	var need scratchNeeds
 	for i := range all {
@@ -48,7 +48,7 @@ func (s sizes) Scratch(all []kernels.Work) (n int64) {
 	return n
 }
 
-// scratchNeeds are the most bytes that were asked of each slot.
+// scratchNeeds are the largest requests for each slot, in bytes.
 type scratchNeeds [slots]int
 
 func (n *scratchNeeds) add(slot, bytes int) { n[slot] = max(n[slot], bytes) }
@@ -64,13 +64,13 @@ func (n *scratchNeeds) work(d *Device, w *kernels.Work) {
 		n.attention(d, w)
 	}
 	n.losses(d, w)
-	if w.Backward { // sums of columns, of norms and biases: a row for each block of rows
+	if w.Backward { // partial sums of the gradients of norms and biases: a row for each block of rows
 		n.add(slotRows, 4*((w.Rows+sumRows-1)/sumRows)*max(w.Head.K, w.Heads*w.KV.HeadDim))
 	}
 	n.add(slotRows, 8*((w.Squares+squaresBlock-1)/squaresBlock))
 }
 
-// forward is MatMuls of weights that share an input, and of their adapters.
+// forward adds the needs of MatMuls for weights that share an input, and for their adapters.
 func (n *scratchNeeds) forward(d *Device, w *kernels.Work, rows int, group []kernels.Shape) {
 	k := d.gemm.forward(w.Type, rows)
 	p := &product{m: rows, steps: k.steps(group[0].K), kernels: k}
@@ -84,14 +84,14 @@ func (n *scratchNeeds) forward(d *Device, w *kernels.Work, rows int, group []ker
 		}
 		p.rhs = append(p.rhs, r)
 	}
-	if w.Rank > 0 && lora != k { // a product of its own
+	if w.Rank > 0 && lora != k { // the adapters' first product is computed separately
 		n.product(d, &product{m: rows, steps: lora.steps(group[0].K), kernels: lora, rhs: p.before})
 		p.before = nil
 	}
 	n.product(d, p)
 }
 
-// backward is MatMulDXLoRA and MatMulDWs.
+// backward adds the needs of MatMulDXLoRA and MatMulDWs.
 func (n *scratchNeeds) backward(d *Device, w *kernels.Work, rows int, group []kernels.Shape) {
 	k, op := d.gemm.of(w.Type), w.Type
 	if w.Type == kernels.Q8 {
@@ -117,7 +117,7 @@ func (n *scratchNeeds) backward(d *Device, w *kernels.Work, rows int, group []ke
 	}
 }
 
-// outer is MatMulDW of a dw [n, k].
+// outer adds the needs of MatMulDW for a dw [rowsDW, colsDW], computed as it is or transposed.
 func (n *scratchNeeds) outer(d *Device, op kernels.DType, rows, rowsDW, colsDW int) {
 	k := d.gemm.of(op)
 	steps := k.steps(min(rows, d.gemm.bounds.dw))
@@ -130,7 +130,7 @@ func noPanel(int) []uint32 { return nil }
 
 func adapterOf(k *gemmKernels, r int) *adapter { return &adapter{kernels: k, r: r, steps: k.steps(r)} }
 
-// product is multiply of p: of its first rows, which are the most.
+// product adds the needs of multiply for p. Its first chunk of rows is the largest.
 func (n *scratchNeeds) product(d *Device, p *product) {
 	if p.m == 0 {
 		return
@@ -155,7 +155,7 @@ func (n *scratchNeeds) product(d *Device, p *product) {
 	}
 }
 
-// losses is LogProb and its backward: a block of logits, and the products that make and use it.
+// losses adds the needs of LogProb and its backward: a block of logits, and the products that compute and use it.
 func (n *scratchNeeds) losses(d *Device, w *kernels.Work) {
 	if w.Sampled > 0 {
 		n.forward(d, &kernels.Work{Type: w.Type}, w.Sampled, []kernels.Shape{w.Head})
@@ -172,8 +172,8 @@ func (n *scratchNeeds) losses(d *Device, w *kernels.Work) {
 	}
 }
 
-// attention is a worker's pieces, forward and backward; and partitions that are computed apart, where there are few
-// rows.
+// attention adds the needs of attention: the scratch of every worker, forward and backward, and the results of
+// partitions that are computed in parallel when there are few rows.
 func (n *scratchNeeds) attention(d *Device, w *kernels.Work) {
 	a := d.attention(newKVLayout(w.KV), w.Heads)
 	threads := d.pool.threads

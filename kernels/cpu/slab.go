@@ -2,10 +2,10 @@ package cpu
 
 import "sync"
 
-// slabs hand out memory for weights. A matrix of a small model is smaller than a huge page, and on pages of 4 KiB it
-// streams at little more than half the speed of memory: nearly every page costs a walk through the tables (9 instead of
-// 16 GB/s on a virtual Xeon). Side by side in a slab they share huge pages. A slab goes back to the system when all
-// that was cut from it has been freed.
+// slabs allocates memory for weights. A matrix of a small model is smaller than a huge page. On pages of 4 KiB it is
+// read at little more than half the memory bandwidth, because nearly every page is a TLB miss (9 instead of 16 GB/s on
+// a virtual Xeon). Small matrices therefore share slabs of huge pages. A slab is returned to the system when all its
+// matrices have been freed.
 type slabs struct {
 	mu      sync.Mutex
 	current *slab
@@ -19,7 +19,7 @@ type slab struct {
 	live int
 }
 
-// alloc is newBuffer for what stays long.
+// alloc is newBuffer for long-lived memory.
 func (s *slabs) alloc(bytes int64) (*buffer, error) {
 	if bytes <= 0 || bytes > slabBytes/4 {
 		return newBuffer(bytes)
@@ -32,7 +32,7 @@ func (s *slabs) alloc(bytes int64) (*buffer, error) {
 			return nil, err
 		}
 		s.drop(s.current)
-		s.current = &slab{mem: mem, live: 1} // the one is s itself
+		s.current = &slab{mem: mem, live: 1} // s itself holds one reference
 	}
 	c := s.current
 	b := &buffer{mem: c.mem.mem[c.used:][:bytes:bytes], free: func() error {
@@ -46,7 +46,7 @@ func (s *slabs) alloc(bytes int64) (*buffer, error) {
 	return b, nil
 }
 
-// drop gives up one claim on c.
+// drop releases one reference to c.
 func (s *slabs) drop(c *slab) {
 	if c == nil {
 		return
@@ -56,7 +56,7 @@ func (s *slabs) drop(c *slab) {
 	}
 }
 
-// close gives up the slab that is being cut.
+// close releases the current slab.
 func (s *slabs) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

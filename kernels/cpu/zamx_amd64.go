@@ -6,7 +6,7 @@ package cpu
 
 import "unsafe"
 
-// tileAMX is the microkernel of BF16 by tiles; it leaves the epilogue to finishAVX512.
+// tileAMX is the BF16 microkernel for AMX; finishAVX512 applies the epilogue.
 //
 //go:noescape
 func tileAMX(t *tile)

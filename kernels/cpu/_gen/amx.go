@@ -57,7 +57,7 @@ func tilezero(t int) string {
 	return vex(0x49, 3, t, 0, "", "", 0, 0, fmt.Sprintf("TILEZERO TMM%d", t))
 }
 
-// tileload: rows of tile t from disp(base), index bytes apart.
+// tileload encodes TILELOADD: loads the rows of tile t from disp(base); rows are index bytes apart.
 func tileload(disp int, base, index string, t int) string {
 	apart := "(" + index + "*1)"
 	if index == noIndex {
@@ -70,17 +70,17 @@ func tilestore(t, disp int, base, index string) string {
 	return vex(0x4b, 2, t, 0, base, index, disp, 0, fmt.Sprintf("TILESTORED TMM%d, %d(%s)(%s*1)", t, disp, base, index))
 }
 
-// tdpbf16ps: tile c += a b, pairs of BF16.
+// tdpbf16ps encodes TDPBF16PS: tile c += a b, pairs of BF16.
 func tdpbf16ps(c, a, b int) string {
 	return vex(0x5c, 2, c, b, "", "", 0, a, fmt.Sprintf("TDPBF16PS TMM%d, TMM%d, TMM%d", b, a, c))
 }
 
-// tdpbssd: tile c += a b, groups of four bytes.
+// tdpbssd encodes TDPBSSD: tile c += a b, groups of four signed bytes.
 func tdpbssd(c, a, b int) string {
 	return vex(0x5e, 3, c, b, "", "", 0, a, fmt.Sprintf("TDPBSSD TMM%d, TMM%d, TMM%d", b, a, c))
 }
 
-// amx emits the microkernel of tiles, what packs its A, and the limits.
+// amx emits the BF16 microkernel for AMX, the packers of its A, and the loops that measure peak rates.
 func amx(f *file) {
 	amxTile(f)
 	amxFinish(f)
@@ -91,7 +91,7 @@ func amx(f *file) {
 	amxConfigs(f)
 }
 
-// amxPeak emits a loop that does nothing but multiply.
+// amxPeak emits a loop of multiplications only, which measures the peak rate.
 func amxPeak(f *file) {
 	f.text("peakTilesBF16", "(n int)", "peakTilesBF16 runs n times 4 independent instructions.", 8)
 	f.p("MOVQ n+0(FP), CX")
@@ -148,7 +148,7 @@ func tileConfig(f *file, table string, i int, rows, bytes [8]int) {
 // are the last one's c and a.
 func amxTile(f *file) {
 	f.text("tileAMX", "(t *tile)",
-		"tileAMX is the microkernel of BF16 by tiles; it leaves the epilogue to finishAVX512.", 8)
+		"tileAMX is the BF16 microkernel for AMX; finishAVX512 applies the epilogue.", 8)
 	f.p("MOVQ t+0(FP), DI")
 	f.p("MOVQ tile_mr(DI), R11")
 	f.p("SHLQ $6, R11")
@@ -288,7 +288,7 @@ func (f *file) amxC(bases []string, do func(disp int, base string, t int) string
 	}
 }
 
-// amxFinish emits the epilogue on chains that lie in memory, dense rows of 32.
+// amxFinish emits the epilogue for finished chains in memory, dense rows of 32.
 func amxFinish(f *file) {
 	f.text("finishAVX512", "(t *tile, chains unsafe.Pointer)",
 		"finishAVX512 stores finished chains [mr][32] as t's epilogue says.", 16)
@@ -321,7 +321,7 @@ func amxFinish(f *file) {
 	f.end()
 }
 
-// amxRows emits what rounds a row of a tile of A.
+// amxRows emits the packer that rounds one row of a tile of A.
 func amxRows(f *file) {
 	f.text("tileRow", "(dst, src unsafe.Pointer, stride, blocks int)",
 		"tileRow rounds blocks of 32 float32 of a row to BF16: 64 bytes each, stride bytes apart.", 32)
@@ -341,8 +341,8 @@ func amxRows(f *file) {
 	f.end()
 }
 
-// amxColumns emits what makes 16 rows of a tile of A from 16 columns: blocks of 32 rows of float32 become 16 rows of 16
-// pairs.
+// amxColumns emits the packer that turns 16 columns into 16 rows of a tile of A: blocks of 32 rows of float32 become 16
+// rows of 16 pairs.
 func amxColumns(f *file) {
 	f.text("tileColumns", "(c *columns16)", "tileColumns packs up to 16 columns, blocks of 32 rows: steps and stride "+
 		"are those of blocks; it writes 16 rows of each.", 8)

@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// amxAttention emits the matmuls of attention by tiles: see attnTile. A is rows of memory, panels are blocks of 16
+// amxAttention emits the matmuls of attention on AMX: see attnTile. A is rows of memory, panels are blocks of 16
 // steps.
 func amxAttention(f *file) {
 	amxAttnTile(f, "scoresAMX", false)

@@ -2,10 +2,10 @@ package main
 
 import "fmt"
 
-// The microkernel of Q8 by tiles.
+// The microkernel of Q8 on AMX.
 //
-// TDPBSSD makes the sums of a group, 32 k, of 16 columns; they go through memory into vector registers, where the
-// chains stay. What takes the time is the way from tiles to chains. Measured on a Xeon (cycles):
+// TDPBSSD computes the sums of a group, 32 k, for 16 columns. The sums go through memory into vector registers, which
+// hold the chains. Moving the sums from tiles to chains takes most of the time. Measured on a Xeon (cycles):
 //
 //   - a tile takes 16 to be multiplied, 16 to be stored, half its rows to be loaded. A tile that is stored right after
 //     it was

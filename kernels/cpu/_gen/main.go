@@ -1,7 +1,6 @@
 // Command _gen writes the assembly of package cpu. Run "go generate" in kernels/cpu.
 //
-// Each file of this folder emits one family of functions. Registers are assigned by hand: a microkernel is the one
-// place where that is worth it.
+// Each file of this folder emits one family of functions. Registers are assigned by hand.
 package main
 
 import (
@@ -80,7 +79,7 @@ func (f *file) fields(typ, base, list string) {
 	}
 }
 
-// end leaves the upper halves of the registers clean: otherwise every SSE instruction of the caller pays for them.
+// end clears the upper halves of the registers with VZEROUPPER: otherwise SSE instructions of the caller are slow.
 func (f *file) end() { f.p("VZEROUPPER"); f.p("RET"); f.asm.WriteString("\n") }
 
 // evex encodes a register-register instruction of AVX512_BF16, which Go's assembler does not know: map 0F38, W0, 512

@@ -23,7 +23,7 @@ const (
 // mode, R11 offset of the columns in c, R12 bias, R13 scales of B. Vectors: A in 0-7, sums in 8-15, chains in 16-23, B
 // in 24 and 25, the sign bits of bytes in 26, scales of B in 27 and 28, of A in 29, scratch in 30.
 //
-// Weights are held as q+128: with the sign bit turned they are q, so that the sum needs no correction.
+// Weights are stored as q+128. Flipping the sign bit gives q, so that the sum needs no correction.
 func (x *neon) tileQ8(name string, mr int) {
 	const nj = q8Columns
 	sum := func(i, j int) int { return 8 + i*nj + j }

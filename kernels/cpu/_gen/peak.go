@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// peak emits loops that do nothing but multiply, and one that does nothing but read: the limits that benchmarks compare
+// peak emits loops of multiplications only, and one of reads only. They measure the peak rates that benchmarks compare
 // with.
 func peak(f *file) {
 	const chains = 12 // more than latency x throughput of any processor, few enough for 16 registers
