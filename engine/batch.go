@@ -8,38 +8,38 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// batch is a plan as a device sees it: rows, and what is wanted of them.
+// batch is a plan as a device sees it: the rows of a pass, and which of them are sampled or scored.
 //
-// The rows that are wanted come in this order: those of draws, those of padding, those of tops, those of scores.
+// The output rows come in this order: those of draws, of padding, of tops, of scores.
 type batch struct {
 	model.Batch
 	draws  []draw
 	tops   []top
 	scores []scored // by temperature
-	likely bool     // logits are wanted on the host
+	likely bool     // logits are needed on the host
 }
 
-// draw is a row whose next token is sampled, for item at of the plan, with so many of the most likely ones.
+// draw is a row whose next token is sampled, for item at of the plan. top most likely tokens are returned with it.
 type draw struct {
 	row int32
 	at  int
 	top int
 }
 
-// scored is a row that predicts target; the result goes to place at of the job.
+// scored is a row that predicts target. The result is element at of the job's results.
 type scored struct {
 	row, target int32
 	job         *job
 	at          int
 }
 
-// top is a row whose most likely next tokens are wanted.
+// top is a row whose most likely next tokens are returned.
 type top struct {
 	row int32
 	job *job
 }
 
-// fill lays out p, reusing b's memory.
+// fill sets b to the plan p, reusing b's memory.
 func (b *batch) fill(p *plan) {
 	b.IDs, b.Pos, b.Slots, b.Segs, b.Adapters = b.IDs[:0], b.Pos[:0], b.Slots[:0], b.Segs[:0], b.Adapters[:0]
 	b.Rows, b.Draws = b.Rows[:0], b.Draws[:0]
@@ -83,8 +83,8 @@ func (b *batch) fill(p *plan) {
 	}
 }
 
-// decodes reports whether b samples the next token of every sequence from its last one, all with one adapter: passes
-// that are alike but for their numbers.
+// decodes reports whether b samples the next token of every sequence from its last one, all with one adapter. Such
+// passes have the same shape and can be recorded.
 func (b *batch) decodes() bool {
 	if b.likely || len(b.draws) != len(b.IDs) {
 		return false
@@ -97,7 +97,7 @@ func (b *batch) decodes() bool {
 	return true
 }
 
-// wantScores notes the rows of a scoring item that predict a wanted token.
+// wantScores adds the rows of a scoring item that predict a scored token.
 func (b *batch) wantScores(it item, row int) {
 	q := it.seq
 	for pos := max(it.start, q.job.from-1); pos < it.start+it.n && pos+1 < len(q.ids); pos++ {

@@ -1,23 +1,23 @@
-// Package engine runs models for many callers at once: it batches whatever is pending, keeps keys and values between
-// requests, and gives every caller the bits it would get if it were alone.
+// Package engine runs models for many callers at once. It batches pending requests (continuous batching), keeps keys
+// and values between requests (prefix caching), and gives every caller the same bits as if its request ran alone.
 //
 //	e := engine.New(dev, engine.Options{})
 //	defer e.Close()
 //	err := e.AddModel("policy", m, engine.ModelOptions{})
 //	res, err := e.Generate(ctx, engine.Request{Model: "policy", Prompt: ids, MaxTokens: 256, Temperature: 1, Stream: engine.Stream(seed, 7)})
 //
-// One goroutine, the loop, owns the device. Generate and Score may be called from any number of goroutines: write
-// each episode as straight-line code and start hundreds. To save or load, which need the device too, use Do; to
-// train, Change, which forgets what was computed with the old weights.
+// One goroutine, the loop, owns the device. Generate and Score may be called from any number of goroutines: write each
+// episode as straight-line code and start hundreds. Use Do to save or load checkpoints, which need the device too, and
+// Change to train: it drops what was computed with the old weights.
 //
-// What runs when is decided by a pure state machine (scheduler.go) over the page tables of package kvcache. A step of
-// it is laid out as a batch of segments (batch.go) and runs as one forward pass with the draws behind it
-// (queuedpass.go, sampler.go), keyed by the request's stream and the position (rng.go).
+// The scheduler is a pure state machine (scheduler.go) over the page tables of package kvcache. Each step becomes a
+// batch of segments (batch.go) and runs as one forward pass followed by sampling (queuedpass.go, sampler.go). Random
+// numbers depend on the request's stream and the position only (rng.go).
 //
-// On a device that is kernels.Asynchronous the loop is one step ahead: while the results of a step are on their way it
-// plans and queues the next one for the sequences that go on, whose sampled ids are fed on the device. What a step
-// computed for a sequence that had ended is dropped. Decode passes of a kernels.Recorder are replayed from recordings
-// (recordings.go). No result depends on either.
+// On a device that is kernels.Asynchronous the loop is one step ahead: while the device runs a step, the loop plans and
+// queues the next one for the sequences that continue. The next step reads their sampled ids on the device. What it
+// computed for a sequence that has ended meanwhile is dropped. Decode passes of a kernels.Recorder are replayed from
+// recordings (recordings.go). No result depends on either.
 package engine
 
 import (
@@ -38,13 +38,12 @@ import (
 // ErrClosed is the error of requests that an engine did not finish before Close.
 var ErrClosed = errors.New("the engine is closed")
 
-// Options are those of an engine as a whole.
+// Options are the settings of an engine.
 type Options struct {
-	// LogitsBytes bounds the memory for logits of a model: rows that sample are taken in chunks of so many bytes. 0:
-	// 64 MiB.
+	// LogitsBytes bounds the memory for a model's logits: sampled rows are processed in chunks of this size. 0: 64 MiB.
 	LogitsBytes int64
-	// Note is told what no request reports and the caller should know, such as why a model's passes are not recorded.
-	// It is called between passes and must not call the engine; nil: nobody is told.
+	// Note is called with messages that belong to no request, such as why a model's passes are not recorded. It is
+	// called between passes and must not call the engine. It may be nil.
 	Note func(text string)
 }
 
@@ -64,13 +63,13 @@ type Engine struct {
 	closed  bool
 	stats   map[string]ModelStats
 
-	sched   scheduler // this and what follows are the loop's own
+	sched   scheduler // this field and those below are used by the loop only
 	lanes   map[*lane]*runner
-	queued  []*queuedPass // passes whose results are on their way, one at most while another is prepared
-	settled time.Time     // when results came last
+	queued  []*queuedPass // passes that the device is running: at most one while the next is prepared
+	settled time.Time     // when the last results arrived
 }
 
-// arrival is a request, or a task that wants the device for itself.
+// arrival is a request, or a task that needs exclusive use of the device.
 type arrival struct {
 	job  *job
 	task *task
@@ -83,7 +82,7 @@ type task struct {
 	done chan struct{}
 }
 
-// change says that weights are not what they were.
+// change records that weights have changed.
 type change struct {
 	r   *runner
 	key kvcache.Key
@@ -98,7 +97,7 @@ func New(dev kernels.Device, o Options) *Engine {
 	return e
 }
 
-// newEngine is an engine whose loop has not begun.
+// newEngine makes an engine without starting its loop.
 func newEngine(dev kernels.Device, o Options) *Engine {
 	if o.LogitsBytes <= 0 {
 		o.LogitsBytes = 64 << 20
@@ -111,7 +110,7 @@ func newEngine(dev kernels.Device, o Options) *Engine {
 }
 
 // Close ends the loop, fails what is pending with ErrClosed and frees what the engine allocated; models, adapters and
-// the device stay their owners'. Not inside Do.
+// the device still belong to the caller. It must not be called inside Do.
 func (e *Engine) Close() {
 	e.mu.Lock()
 	e.closed = true
@@ -120,10 +119,10 @@ func (e *Engine) Close() {
 	<-e.stopped
 }
 
-// Do runs f with the device to itself: what came before is finished first, what comes later waits. It is how one
-// writes checkpoints and loads models beside a running engine; see Change for training. f may call Invalidate, but no
-// other method of the engine: they would wait for f to end. A panic of f becomes an error. If ctx ends before f
-// begins, f is not run.
+// Do runs f with exclusive use of the device: earlier requests finish first, later ones wait. Use it to write
+// checkpoints and load models beside a running engine; see Change for training. f may call Invalidate, but no other
+// method of the engine: they would wait for f to end. A panic of f becomes an error. If ctx ends before f begins, f is
+// not run.
 func (e *Engine) Do(ctx context.Context, f func() error) error {
 	t := &task{f: f, done: make(chan struct{})}
 	if err := e.submit(ctx, arrival{task: t}); err != nil {
@@ -140,9 +139,9 @@ func (e *Engine) Do(ctx context.Context, f func() error) error {
 	return t.err
 }
 
-// Change is Do for an f that changes weights: those of an adapter of the model, or, where a is nil, of the model
-// itself. Whatever becomes of f, nothing computed with the old weights is used again; what other adapters and the
-// base have computed stays, where an adapter changed.
+// Change is Do for an f that changes weights: those of adapter a, or of the model itself if a is nil. Cached results of
+// the old weights are dropped, also if f fails. If only an adapter changed, those of other adapters and of the base
+// stay.
 func (e *Engine) Change(ctx context.Context, model string, a *model.Adapter, f func() error) error {
 	return e.Do(ctx, func() error {
 		defer e.invalidate(model, a, a == nil)
@@ -150,8 +149,9 @@ func (e *Engine) Change(ctx context.Context, model string, a *model.Adapter, f f
 	})
 }
 
-// Invalidate says that the weights of a model have changed: nothing computed with the old ones is used again.
-// Sequences under way go on with the new ones. It may be called from anywhere; a name that is not there is ignored.
+// Invalidate tells the engine that the weights of a model have changed: cached keys and values of the old weights are
+// dropped. Running sequences continue with the new weights. It may be called from any goroutine; unknown names are
+// ignored.
 func (e *Engine) Invalidate(model string) { e.invalidate(model, nil, true) }
 
 // InvalidateAdapter is Invalidate for one adapter of a model, or its base if a is nil (adapters' pages then stay, so
@@ -166,7 +166,7 @@ func (e *Engine) invalidate(name string, a *model.Adapter, all bool) {
 	}
 }
 
-// keyOf is what an adapter's pages are kept under; 0 is the base.
+// keyOf is the cache key of an adapter's pages; 0 is the base.
 func keyOf(a *model.Adapter) kvcache.Key {
 	if a == nil {
 		return 0
@@ -189,7 +189,7 @@ func (e *Engine) submit(ctx context.Context, a arrival) error {
 	return nil
 }
 
-// withdraw takes an arrival back that the loop has not seen, and says whether it was there.
+// withdraw removes an arrival that the loop has not seen, and reports whether it did.
 func (e *Engine) withdraw(is func(arrival) bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -221,7 +221,8 @@ func (e *Engine) loop() {
 			close(e.stopped)
 			return
 		}
-		// A task or a stop function has ended our goroutine, as t.FailNow does in a test: nobody shall wait for ever.
+		// A task or a stop function has ended this goroutine (runtime.Goexit, as by t.FailNow): fail all callers, or
+		// they would wait forever.
 		if t != nil {
 			t.end(errExit)
 		}
@@ -248,8 +249,8 @@ func (t *task) end(err error) {
 	close(t.done)
 }
 
-// next takes in what has happened and waits until there is something to do: a task, or a step (nil). false: the
-// engine is closed.
+// next processes events and waits until there is work: a task, or a step (nil). It returns false if the engine is
+// closed.
 func (e *Engine) next() (*task, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -260,7 +261,7 @@ func (e *Engine) next() (*task, bool) {
 		if !e.sched.idle() || len(e.queued) > 0 {
 			return nil, true
 		}
-		if len(e.inbox) > 0 { // a task, and what was before it is done
+		if len(e.inbox) > 0 { // a task, and all requests before it are done
 			t := e.inbox[0].task
 			e.inbox = e.inbox[1:]
 			return t, true
@@ -270,12 +271,12 @@ func (e *Engine) next() (*task, bool) {
 	return nil, false
 }
 
-// interrupted reports whether something has happened that must wait until no pass is under way. e.mu is held.
+// interrupted reports whether there is an event that can be processed only when no pass is running. e.mu is held.
 func (e *Engine) interrupted() bool {
 	return len(e.queued) > 0 && len(e.cancels)+len(e.changes) > 0
 }
 
-// takeIn gives the scheduler all events, up to the first task: what comes behind that waits in the inbox.
+// takeIn passes events to the scheduler, up to the first task. Later events stay in the inbox.
 func (e *Engine) takeIn() {
 	for _, c := range e.changes {
 		c.r.lane.invalidate(c.key, c.all)
@@ -300,8 +301,8 @@ func (e *Engine) takeIn() {
 	e.publish()
 }
 
-// step is one pass of one model: schedule, lay out, run, collect. Where the device lags behind, what is collected is
-// the pass before.
+// step does one pass of one model: schedule, lay out, run, collect. On an asynchronous device it collects the results
+// of the pass before.
 func (e *Engine) step() error {
 	f := e.layOut()
 	if f == nil || f.alone() {
@@ -334,7 +335,7 @@ func (e *Engine) step() error {
 
 const stepping = "a step of the engine"
 
-// layOut is the next pass; nil if there is none before the pass under way is collected.
+// layOut returns the next pass, or nil if none can be planned before the running pass is collected.
 func (e *Engine) layOut() *queuedPass {
 	e.mu.Lock()
 	wait := e.interrupted()
@@ -349,7 +350,7 @@ func (e *Engine) layOut() *queuedPass {
 	return e.lanes[p.lane].layOut(p)
 }
 
-// collect waits for the passes under way but the last so many, and draws the consequences.
+// collect waits for the running passes, except the last few, and processes their results.
 func (e *Engine) collect(under int) error {
 	for len(e.queued) > under {
 		f := e.queued[0]
@@ -375,12 +376,12 @@ func (e *Engine) collect(under int) error {
 	return nil
 }
 
-// fail ends everything under way with err: what the device holds after a failure is unknown, so all books are started
-// anew.
+// fail ends all requests with err and clears all caches, because the contents of the device's memory are unknown after
+// a failure.
 func (e *Engine) fail(err error) {
 	for _, f := range e.queued {
 		if f.ticket != nil {
-			f.ticket.Wait() // until then the device may write into our memory
+			f.ticket.Wait() // until then the device may write into host memory of the pass
 		}
 	}
 	e.queued = e.queued[:0]
@@ -397,7 +398,7 @@ func (e *Engine) fail(err error) {
 	}
 }
 
-// release is the end of the loop.
+// release frees everything when the loop ends.
 func (e *Engine) release() {
 	e.fail(ErrClosed)
 	e.mu.Lock()
@@ -415,8 +416,8 @@ func (e *Engine) release() {
 	}
 }
 
-// PanicError is a panic, of a device or of a caller's function, that the engine caught. Its text is one line; Stack
-// says where.
+// PanicError is a panic of a device or of a caller's function that the engine caught. Its text is one line; Stack is
+// the stack of the panic.
 type PanicError struct {
 	Value any
 	Stack []byte
@@ -429,7 +430,7 @@ func protect(what string, f func() error) (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case *kernels.Panic: // of a device's own goroutine
+		case *kernels.Panic: // from a worker goroutine of the device
 			err = fmt.Errorf("%s: %w", what, &PanicError{p.Value, p.Stack})
 		default:
 			err = fmt.Errorf("%s: %w", what, &PanicError{p, debug.Stack()})

@@ -2,8 +2,8 @@ package engine
 
 import "fmt"
 
-// DeviceError is a failure of a device while a model ran on it. Other requests to this device would meet it, too:
-// memory does not grow, and a GPU on which a kernel failed can be used again only by a new process.
+// DeviceError is a failure of a device while a model ran on it. Other requests to this device would fail too: it is out
+// of memory, or a kernel failed on a GPU, which only a new process can use again.
 type DeviceError struct {
 	Model, Device string
 	Err           error

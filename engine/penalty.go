@@ -9,8 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// Penalties change the logits that a request draws from, in this order: bias, repetition, then frequency and presence,
-// and at last what MinTokens forbids. Log-probabilities are reported without them.
+// Penalties change the logits before sampling, in this order: bias, repetition, frequency and presence, MinTokens.
+// Reported log-probabilities do not include them.
 type Penalties struct {
 	// LogitBias is added to the logit of an id.
 	LogitBias map[int32]float64
@@ -20,7 +20,7 @@ type Penalties struct {
 	// A generated id loses Frequency for every time it was generated, and Presence once (OpenAI's formula). Negative:
 	// it gains.
 	Frequency, Presence float64
-	// MinTokens is so many tokens before which no id of EOS is sampled.
+	// MinTokens is the number of tokens that are generated before an id of EOS may be sampled.
 	MinTokens int
 }
 

@@ -416,7 +416,7 @@ func (p *PlanPass) pages() int64 {
 	return int64(p.Tokens/kernels.PageSize + n)
 }
 
-// batch is the size of the largest micro-batch: every sequence may have a segment of its own for its prompt.
+// batch is the size of the largest micro-batch: every sequence may have a second segment for its prompt.
 func (p *PlanPass) batch() kernels.BatchSpec {
 	n := max(p.Sequences, 1)
 	return kernels.BatchSpec{Tokens: p.Tokens, Segments: 2 * n, Pages: n*kernels.PagesFor(p.longest()) + int(p.pages()),

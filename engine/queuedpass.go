@@ -9,7 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// queuedPass is a pass of a runner: laid out, queued on the device, and at last collected.
+// queuedPass is a pass of a runner: it is laid out, queued on the device, and collected.
 type queuedPass struct {
 	r     *runner
 	plan  *plan
@@ -42,7 +42,7 @@ func (f *queuedPass) fill() {
 	}
 }
 
-// alone reports whether the host takes part in the pass, so that nothing may be under way beside it.
+// alone reports whether the host takes part in the pass, so that no other pass may run at the same time.
 func (f *queuedPass) alone() bool { return f.b.likely || f.r.recs.wants(f.shape) }
 
 // run queues the pass.
@@ -55,7 +55,7 @@ func (f *queuedPass) run() error {
 	if err := f.compute(); err != nil {
 		return &DeviceError{r.name, r.dev.Name(), err}
 	}
-	rows := max(len(f.b.Rows), 1) // a pass without results is waited for, too: its errors are its own
+	rows := max(len(f.b.Rows), 1) // also wait for a pass without results, to get its error
 	f.ticket = kernels.Fetch(r.dev, f.host[:8*rows], r.s.results.RowRange(0, 8*rows))
 	return nil
 }
@@ -77,7 +77,7 @@ func (f *queuedPass) compute() error {
 	return r.compute(&f.b, f.drawn)
 }
 
-// compute is the forward pass over the batch that is set, and what is wanted of it.
+// compute queues the forward pass over the batch, and its sampling and scoring.
 func (r *runner) compute(b *batch, drawn []drawn) error {
 	r.s.gather(r.m.Compute(r.ws), r.ws.Batch())
 	if err := r.s.draw(b, drawn); err != nil {
@@ -110,8 +110,8 @@ func (f *queuedPass) word(word, i int) uint32 {
 	return binary.LittleEndian.Uint32(f.host[4*(word*len(f.b.Rows)+i):])
 }
 
-// outcomes gives the jobs what was drawn for them and says what becomes of them. What was drawn for a sequence that had
-// ended before is dropped.
+// outcomes gives the sampled ids to the jobs and returns which sequences continue. Ids sampled for a sequence that had
+// ended before are dropped.
 func (f *queuedPass) outcomes() []outcome {
 	f.ended = again(f.ended, len(f.plan.items))
 	for i, it := range f.plan.items {
@@ -126,7 +126,8 @@ func (f *queuedPass) outcomes() []outcome {
 	return f.ended
 }
 
-// ahead notes for the sequences of f what is on its way for them. Those that go on may be in the next pass already.
+// ahead records which results of f the sequences are waiting for. Sequences that continue can already be in the next
+// pass.
 func (f *queuedPass) ahead() {
 	for i, d := range f.b.draws {
 		if it := f.plan.items[d.at]; !it.seq.gone {

@@ -8,15 +8,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// mostRecordings bounds what is kept recorded for a model. A recording of a GPU takes some megabytes.
+// mostRecordings is the largest number of recordings (CUDA graphs) per model. One takes some megabytes of GPU memory.
 const mostRecordings = 32
 
 // recordings are the decode passes of a runner that its device has recorded (kernels.Recorder), one for each shape. A
-// pass is padded to a shape with rows of sequences that are nobody's: they write to and read from pages beside those
-// of the cache. No row depends on the rows beside it, so padding changes no result.
+// pass is padded to a shape with rows of dummy sequences, which use extra pages of the cache. No row depends on other
+// rows, so padding changes no result.
 //
-// A shape is run one by one the first time and recorded the second time. Recordings stay valid when weights change in
-// place.
+// The first pass of a shape runs without recording, the second is recorded. Recordings stay valid when weights change
+// in place.
 type recordings struct {
 	dev     kernels.Recorder // nil: none
 	maxRows int

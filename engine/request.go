@@ -14,17 +14,18 @@ import (
 // Request asks for a continuation. Sampling truncates in the order top-k, top-p, min-p, on the distribution after
 // penalties and temperature; ids without a token (model.Model.NoToken) are left out before.
 type Request struct {
-	Model   string         // as given to AddModel
+	Model   string         // the name given to AddModel
 	Adapter *model.Adapter // an adapter of this model; nil: none
-	// all ids so far. What an earlier request has computed of them is found in the cache: a turn is cheap
+	// all ids so far. Keys and values of a prefix that an earlier request computed are reused from the cache
 	Prompt    []int32
 	MaxTokens int // at most so many new tokens, at least 1
 
-	// Stop ends the request when it is true of the ids generated so far, the last one just sampled; it stays in the
-	// result. It is called on the engine's own goroutine: be quick, keep nothing of ids, call no Generate.
+	// Stop is called after each sampled id with the ids generated so far, and ends the request by returning true. The
+	// last id stays in the result. It runs on the engine's goroutine: it must be quick, must not keep ids and must not
+	// call the engine.
 	Stop func(ids []int32) bool
-	// EOS ends the request as soon as one of these ids is sampled; it stays in the result. nil: the model's own;
-	// empty: none.
+	// EOS ends the request as soon as one of these ids is sampled; it stays in the result. nil: the model's
+	// end-of-sequence ids; empty: none.
 	EOS []int32
 
 	Temperature float64 // 0: greedy
@@ -32,11 +33,12 @@ type Request struct {
 	TopP, MinP  float64 // 0: off
 	Penalties           // none by default
 
-	// Stream names the random numbers (see Stream, the function): same request, same stream, same result.
+	// Stream selects the random numbers (see the function Stream): the same request with the same stream gives the same
+	// result.
 	Stream uint64
-	// OnToken sees every new token, in order, on the goroutine that called Generate.
+	// OnToken is called with every new token, in order, on the goroutine that called Generate.
 	OnToken func(t Token)
-	// Top asks for so many of the most likely tokens in the place of each one that OnToken sees.
+	// Top is the number of most likely tokens (top_logprobs) that OnToken gets for each position.
 	Top int
 }
 
@@ -265,7 +267,7 @@ func (j *job) take(d drawn) outcome {
 	return outcome{id: d.id, finish: j.finish != "" || j.err != nil}
 }
 
-// stops asks the caller's stop function; its panic is the error of this request only.
+// stops calls the caller's stop function. A panic of it becomes the error of this request only.
 func (j *job) stops() (stop bool) {
 	if j.req.Stop == nil {
 		return false
@@ -279,7 +281,7 @@ func (j *job) stops() (stop bool) {
 	return stop
 }
 
-// end finishes j for its caller. An error of its own comes first.
+// end finishes j for its caller. An earlier error of j takes precedence over err.
 func (j *job) end(err error) {
 	delete(j.r.jobs, j)
 	if j.err == nil {

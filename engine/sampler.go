@@ -19,28 +19,29 @@ func InvTemp(temperature float64) float32 {
 }
 
 // drawn is a sampled token: its id and its log-probability after temperature, before truncation; and the most likely
-// tokens in its place, if they are wanted.
+// tokens at its position, if the request asks for them.
 type drawn struct {
 	id   int32
 	logp float32
 	top  []TokenLogprob
 }
 
-// sampler turns hidden states into tokens and scores. The output matrix is applied only to rows that are wanted.
+// sampler turns hidden states into tokens and scores. The output matrix is applied only to rows that are sampled or
+// scored.
 type sampler struct {
 	dev   kernels.Device
 	m     *model.Model
 	bufs  []kernels.Buffer
 	bytes int64
 
-	hidden  kernels.Tensor // [T, C]: the rows that are wanted
+	hidden  kernels.Tensor // [T, C]: the rows that are sampled or scored
 	targets kernels.Tensor // I32 [T, 1]
 	logits  kernels.Tensor // [chunk, V]
 	lse     kernels.Tensor // [T, 1]
 	results kernels.Tensor // U8 [8*T, 1], what goes to the host: see queuedPass.host
-	ids     kernels.Tensor // I32 [T, 1] of results: what was sampled
+	ids     kernels.Tensor // I32 [T, 1], a part of results: the sampled ids
 
-	rows        kernels.Batch // of the pass under way
+	rows        kernels.Batch // of the current pass
 	hostTargets []int32
 	hostLogits  []float32
 }

@@ -205,7 +205,7 @@ func (l *lane) room(p *plan, q *sequence, n int) bool {
 	return true
 }
 
-// preempt sends q back to wait.
+// preempt frees q's pages and moves it back to the waiting sequences.
 func (l *lane) preempt(q *sequence) {
 	q.table.Close()
 	q.table = nil

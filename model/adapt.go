@@ -29,8 +29,8 @@ func (p *pass) down(x kernels.Tensor, l int, j proj) {
 	}
 }
 
-// du is where the gradients of u of projections that share x are for r's rows, side by side in one tensor [n, sum of
-// R].
+// du is the tensor [n, sum of R] for the gradients of u of all projections with the same input x, for r's rows. Each
+// projection has its columns.
 func (p *pass) du(l int, r run, all []to) kernels.Tensor {
 	cols := 0
 	for _, t := range all {
@@ -41,14 +41,14 @@ func (p *pass) du(l int, r run, all []to) kernels.Tensor {
 	return kernels.Mat(p.ws.du.Buf, kernels.F32, r.row*p.ws.du.Cols, r.n, cols)
 }
 
-// duOf is du of all[i] alone, [n, R].
+// duOf is the columns of du that belong to all[i], [n, R].
 func (p *pass) duOf(l int, r run, all []to, i int) kernels.Tensor {
 	du, before := p.du(l, r, all), p.du(l, r, all[:i])
 	return du.ColRange(before.Cols, r.a.pairs[l][all[i].j].r)
 }
 
-// adaptersBack follows the gradient of all[i], dy, into the adapters, u = scale x A^T: du = scale dy B and dx += du A,
-// unless MatMulDXLoRA did both, and dB += dy^T u.
+// adaptersBack is the backward of the adapters of all[i], whose output gradient is dy: du = scale dy B and dx += du A,
+// unless MatMulDXLoRA has done both, and dB += dy^T u.
 func (p *pass) adaptersBack(dx kernels.Tensor, l int, all []to, i int) {
 	t := all[i]
 	for _, r := range p.runs {

@@ -2,7 +2,7 @@ package model
 
 import "strings"
 
-// arch is what one architecture does differently from the common block, which is Llama's:
+// arch describes how one architecture differs from the common block, which is Llama's:
 //
 //	x += O(attention(RoPE(Q(n)), RoPE(K(n)), V(n)))   with n = RMSNorm(x)
 //	x += Down(silu(Gate(n)) * Up(n))                  with n = RMSNorm(x)
@@ -35,7 +35,7 @@ var archs = []arch{
 		window: 4096, windowIf: true},
 }
 
-// archOf finds the row of a model_type, nil if there is none.
+// archOf finds the architecture of a model_type, nil if it is not supported.
 func archOf(name string) *arch {
 	for i := range archs {
 		if archs[i].name == name {

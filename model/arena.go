@@ -6,7 +6,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// arena lays many tensors into one buffer: first add them all, then alloc.
+// arena allocates many tensors in one buffer. First add them all, then call alloc.
 type arena struct {
 	bytes int64
 	items []arenaItem
@@ -31,7 +31,7 @@ type column struct {
 	cols int
 }
 
-// columns reserves F32 tensors of so many rows that are columns of one, side by side.
+// columns reserves F32 tensors [rows, cols] that are adjacent columns of one wider tensor.
 func (a *arena) columns(rows int, to ...column) {
 	all := 0
 	for _, c := range to {
@@ -46,11 +46,11 @@ func (a *arena) columns(rows int, to ...column) {
 	a.bytes += (4*int64(rows)*int64(all) + 63) / 64 * 64
 }
 
-// alloc makes the buffer, zeroed, which the caller frees, and fills in the tensors.
+// alloc allocates the zeroed buffer and sets the tensors. The caller frees the buffer.
 func (a *arena) alloc(dev kernels.Device) (kernels.Buffer, error) {
 	buf, err := dev.Alloc(a.bytes)
 	if err != nil {
-		return nil, fmt.Errorf("making room for %d bytes on %s: %w", a.bytes, dev.Name(), err)
+		return nil, fmt.Errorf("allocating %d bytes on %s: %w", a.bytes, dev.Name(), err)
 	}
 	for _, it := range a.items {
 		t := it.t

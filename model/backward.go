@@ -2,9 +2,10 @@ package model
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// Backward goes the way of Forward back: dh [T, C] is the gradient of its result, and what follows from it is added to
-// Grad of the model's parameters if it is trainable, and of the batch's adapters where they are. It follows a Forward
-// of the same batch on a workspace with Keep, whose activations it uses up; kv still holds the batch's keys and values.
+// Backward is the backward pass of Forward. dh [T, C] is the gradient of Forward's result. Parameter gradients are
+// added to Grad of the model's parameters, if the model is trainable, and of the batch's trainable adapters. It must
+// follow a Forward of the same batch on a workspace with Keep, whose activations it overwrites; kv must still hold the
+// batch's keys and values.
 func (m *Model) Backward(ws *Workspace, b *Batch, kv kernels.KV, dh kernels.Tensor) {
 	if !ws.o.Keep {
 		panic("model: Backward needs a workspace that keeps activations")
@@ -34,12 +35,13 @@ func (m *Model) Backward(ws *Workspace, b *Batch, kv kernels.KV, dh kernels.Tens
 	}
 }
 
-// mlpBack turns dx from the gradient of layer l's output into that of x2. It overwrites gate and up.
+// mlpBack is the backward of the MLP: dx is the gradient of layer l's output on entry, and that of x2 on return. It
+// overwrites gate and up.
 func (p *pass) mlpBack(l int) {
 	ly, a, d := &p.m.layers[l], &p.acts[l], p.d
 	d.SwiGLU(p.act, a.gate, a.up)
 	if !p.ws.keeps(l) {
-		p.down(p.act, l, projDown) // the only product that is not computed again
+		p.down(p.act, l, projDown) // the only matmul of the layer that is not recomputed
 	}
 	p.linearsBack(p.dact, p.act, l, to{p.dx, projDown})
 	d.SwiGLUBackward(a.gate, a.up, p.dact, a.gate, a.up)
@@ -48,7 +50,7 @@ func (p *pass) mlpBack(l int) {
 	d.RMSNormBackward(p.dx, ly.mlpNorm.Grad, p.dn, a.x2, ly.mlpNorm.Master, p.rstd, true)
 }
 
-// attentionBack turns dx from the gradient of x2 into that of layer l's input.
+// attentionBack is the backward of attention: dx is the gradient of x2 on entry, and that of layer l's input on return.
 func (p *pass) attentionBack(l int) {
 	ly, a, d, c := &p.m.layers[l], &p.acts[l], p.d, p.m.Config
 	p.linearsBack(p.dy, a.y, l, to{p.dx, projO})
@@ -73,7 +75,7 @@ func (p *pass) attentionBack(l int) {
 	p.norm(a.x, ly.attnNorm)
 	dn := p.dn
 	if l == 0 && !p.m.Trainable {
-		dn = none // nothing below learns
+		dn = none // no layer below is trained
 	}
 	p.linearsBack(dn, p.n, l, to{p.v, projV}, to{dkey, projK}, to{dq, projQ})
 	if !dn.IsZero() {
@@ -81,7 +83,7 @@ func (p *pass) attentionBack(l int) {
 	}
 }
 
-// pagesUsed is one more than the last page of segs: what lies behind is not read, nor written.
+// pagesUsed is one more than the last page of segs. Later pages are neither read nor written.
 func pagesUsed(segs []kernels.Segment) (n int) {
 	for _, s := range segs {
 		for _, page := range s.Pages {
@@ -91,8 +93,9 @@ func pagesUsed(segs []kernels.Segment) (n int) {
 	return n
 }
 
-// qkNormBack takes the gradients of normalised queries and keys, in dq and k, to those of the projections' outputs. The
-// gradient of attention's output and the keys' scratch are free by now and take them.
+// qkNormBack is the backward of the norms of queries and keys, whose output gradients are in dq and k. It writes the
+// gradients of the projections' outputs to the memory of attention's output gradient and of the keys, which are not
+// needed any more.
 func (p *pass) qkNormBack(l int) (dq, dk kernels.Tensor) {
 	ly, a, d := &p.m.layers[l], &p.acts[l], p.d
 	d.RMSNorm(p.kn, a.kp, ly.kNorm.Master, p.m.eps(), p.rstdK)
@@ -101,13 +104,13 @@ func (p *pass) qkNormBack(l int) (dq, dk kernels.Tensor) {
 	return p.dy, p.kn
 }
 
-// norm computes a norm's output and rstd again, into scratch.
+// norm recomputes a norm's output and rstd into scratch.
 func (p *pass) norm(x kernels.Tensor, w *Param) {
 	p.d.RMSNorm(p.n, x, w.Master, p.m.eps(), p.rstd)
 }
 
-// linearsBack is the mirror of linears: with dy in all, dx = the sum of dy W unless dx is none, and gradients of what
-// is trained.
+// linearsBack is the backward of linears: with dy in all, dx = the sum of dy W unless dx is none, and the gradients of
+// trained weights.
 func (p *pass) linearsBack(dx, x kernels.Tensor, l int, all ...to) {
 	for i, t := range all {
 		lin, add := &p.m.layers[l].lin[t.j], i > 0

@@ -6,11 +6,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// Batch is what one pass goes over: T tokens of some sequences, described by segments that follow each other without
-// gaps.
+// Batch is the input of one pass: T tokens of some sequences, described by consecutive segments without gaps.
 //
-// For training, every token that a segment attends to is a row of the same batch, or its share of the gradient is lost.
-// Segments that share a prompt's pages may follow it in one batch.
+// For training, every token that a segment attends to must be a row of the same batch, or its part of the gradient is
+// lost. Segments that share a prompt's pages may follow the prompt in one batch.
 type Batch struct {
 	// Layout's ids are checked against the vocabulary by the caller (Config.CheckIDs); its slots are distinct.
 	kernels.Layout
@@ -22,7 +21,7 @@ type Batch struct {
 	Adapters []*Adapter
 }
 
-// check panics where the parts of a batch, which m runs, disagree: the caller's mistake.
+// check panics if the parts of a batch that m runs disagree, which is a mistake of the caller.
 func (b *Batch) check(m *Model, max int) {
 	t := len(b.IDs)
 	if len(b.Pos) != t || len(b.Slots) != t || t > max || b.Adapters != nil && len(b.Adapters) != len(b.Segs) {
@@ -55,7 +54,7 @@ type run struct {
 	row, n int
 }
 
-// runs joins neighbouring segments of the same adapter; rows of the base are left out.
+// runs joins consecutive segments with the same adapter; rows without an adapter are left out.
 func (b *Batch) runs(to []run) []run {
 	to = to[:0]
 	for i, a := range b.Adapters {

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 )
 
-// Config is the shape of a model: what config.json says, with the defaults of its architecture filled in.
+// Config is the shape of a model: the values of config.json, with the defaults of its architecture filled in.
 type Config struct {
 	Arch                    string // model_type: "llama", "mistral", "qwen2", "qwen3"
 	Vocab                   int    // V
@@ -96,7 +96,7 @@ func readSmall(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// Check reports sizes that cannot be, or that no machine could hold. ParseConfig has called it already.
+// Check reports sizes that are invalid or too large for any machine. ParseConfig calls it.
 func (c *Config) Check() error {
 	if archOf(c.Arch) == nil {
 		return fmt.Errorf("architecture %q is not supported: use a checkpoint of %s", c.Arch, archNames())
@@ -136,8 +136,8 @@ func (c *Config) Check() error {
 	return c.checkArch()
 }
 
-// checkArch reports a Config made in Go whose flags do not go with its architecture: its config.json would say
-// something else.
+// checkArch reports a Config made in Go whose flags its architecture does not have, so that its config.json could not
+// describe it.
 func (c *Config) checkArch() error {
 	a := archOf(c.Arch)
 	if c.QKNorm != a.qkNorm || c.QKVBias != (a.qkvBias || c.OBias) || c.OBias && !a.attentionBias || c.MLPBias &&

@@ -216,7 +216,7 @@ func TestConfigRefuses(t *testing.T) {
 			"layer_types has 1 entries, but there are 30 layers"},
 		{"rope of a layer type",
 			map[string]any{"rope_parameters": map[string]any{"full_attention": map[string]any{"rope_type": "default",
-				"rope_theta": 77}}}, `rope_parameters has an object of its own for "full_attention"`},
+				"rope_theta": 77}}}, `rope_parameters has separate values for "full_attention"`},
 		{"not causal", map[string]any{"is_causal": false}, "is_causal is false"},
 		{"not causal by null", map[string]any{"is_causal": json.RawMessage("null")}, "is_causal is null"},
 		{"layers of different size",

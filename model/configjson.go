@@ -117,8 +117,8 @@ func (c *Config) note(format string, args ...any) {
 	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
 }
 
-// arch finds the row of the class that the file names, or of its model_type where it names no class. The two must
-// agree: transformers goes by model_type, others by the class.
+// arch finds the architecture by the class that the file names, or by model_type if it names no class. The two must
+// agree: transformers reads model_type, other programs the class.
 func (f *configFile) arch() (*arch, error) {
 	for i := range archs {
 		a := &archs[i]
@@ -126,7 +126,7 @@ func (f *configFile) arch() (*arch, error) {
 		case !slices.Contains(f.Architectures, a.class):
 		case f.ModelType != "" && f.ModelType != a.name:
 			return nil,
-				fmt.Errorf("architectures says %s and model_type %q: transformers goes by model_type and would build "+
+				fmt.Errorf("architectures says %s and model_type %q: transformers reads model_type and would build "+
 					"another model: correct the one that is wrong", a.class, f.ModelType)
 		default:
 			return a, nil
@@ -295,7 +295,8 @@ func (f *configFile) ropeIn(name string) (*ropeFile, error) {
 	p := &ropeFile{judged: j}
 	for key, value := range j.values {
 		if value[0] == '{' {
-			return nil, fmt.Errorf("%s has an object of its own for %q: only one for all layers is supported", name,
+			return nil, fmt.Errorf("%s has separate values for %q: only one set of values for all layers is supported",
+				name,
 				key)
 		}
 	}
@@ -305,7 +306,7 @@ func (f *configFile) ropeIn(name string) (*ropeFile, error) {
 	return p, j.decode("rope_parameters", p)
 }
 
-// addGeneration takes the end-of-sequence ids of a generation_config.json, which chat models keep complete.
+// addGeneration reads the end-of-sequence ids from generation_config.json, where chat models list all of them.
 func (c *Config) addGeneration(data []byte) error {
 	var f struct {
 		EOS json.RawMessage `json:"eos_token_id"`

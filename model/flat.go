@@ -4,16 +4,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// Flat is trained parameters as an optimizer sees them: the masters are one tensor, the gradients another of the same
-// layout, and so are tensors that New makes. What is done to all elements is one operation, whatever the number of
-// parameters, and a shard is a range of elements. Parameters begin at multiples of 64 bytes; between them is zero.
+// Flat holds trained parameters as an optimizer needs them: all masters are one tensor, all gradients another of the
+// same layout, and so are tensors that New makes. An operation on all elements is one call, whatever the number of
+// parameters, and a shard is a range of elements. Parameters begin at multiples of 64 bytes; the gaps between them are
+// zero.
 type Flat struct {
 	Params       []*Param       // in the order in which they lie
 	Master, Grad kernels.Tensor // F32 [1, n]
 }
 
-// NewFlat makes room for params, which have their names and shapes and nothing else: masters and gradients, zero. Free
-// gives it back.
+// NewFlat allocates zeroed masters and gradients for params, which have only names and shapes so far. Free frees them.
 func NewFlat(dev kernels.Device, params []*Param) (f Flat, err error) {
 	f.Params = params
 	if f.Master, err = layFlat(dev, params, func(p *Param) *kernels.Tensor { return &p.Master }); err != nil {
@@ -39,7 +39,7 @@ func layFlat(dev kernels.Device, params []*Param, of func(*Param) *kernels.Tenso
 	return kernels.Mat(buf, kernels.F32, 0, 1, int(a.bytes/4)), nil
 }
 
-// Free frees masters and gradients. Only who has called NewFlat does.
+// Free frees masters and gradients. Only the caller of NewFlat may call it.
 func (f *Flat) Free() {
 	for _, t := range []*kernels.Tensor{&f.Master, &f.Grad} {
 		if !t.IsZero() {
@@ -66,7 +66,7 @@ func (f Flat) First(n int) Flat {
 	return Flat{Params: f.Params[:n], Master: f.Master.ColRange(0, end), Grad: f.Grad.ColRange(0, end)}
 }
 
-// Of is the part of x, a tensor of f's layout, that belongs to parameter i, in its shape.
+// Of is parameter i's part of x, a tensor of f's layout, in the parameter's shape.
 func (f Flat) Of(x kernels.Tensor, i int) kernels.Tensor {
 	m := f.Params[i].Master
 	return kernels.Mat(x.Buf, x.Type, x.Off+f.at(i), m.Rows, m.Cols)

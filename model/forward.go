@@ -9,7 +9,7 @@ import (
 // none is the absent tensor.
 var none kernels.Tensor
 
-// pass is one walk through the layers: what is the same for all of them.
+// pass is the state of one forward or backward pass that all layers share.
 type pass struct {
 	*tensors
 	m    *Model
@@ -32,7 +32,7 @@ func (m *Model) Forward(ws *Workspace, b *Batch, kv kernels.KV) kernels.Tensor {
 	return m.Compute(ws)
 }
 
-// SetBatch is the first half of Forward: it describes the batch to the device.
+// SetBatch is the first half of Forward: it copies the batch to the device.
 func (m *Model) SetBatch(ws *Workspace, b *Batch, kv kernels.KV) {
 	p := m.pass(ws, b, kv)
 	if len(b.IDs) > 0 {
@@ -40,8 +40,8 @@ func (m *Model) SetBatch(ws *Workspace, b *Batch, kv kernels.KV) {
 	}
 }
 
-// Compute is the second half: operations on the batch that SetBatch has set, nothing else, so that a device can
-// record them (kernels.Recorder). What was recorded is valid until Workspace.Moved changes.
+// Compute is the second half: it only queues operations on the batch that SetBatch has set, so that a device can record
+// them (kernels.Recorder). A recording is valid until Workspace.Moved changes.
 func (m *Model) Compute(ws *Workspace) kernels.Tensor {
 	p := &ws.walk
 	if p.h.Rows == 0 {
@@ -56,7 +56,7 @@ func (m *Model) Compute(ws *Workspace) kernels.Tensor {
 	return p.h
 }
 
-// pass prepares ws for a walk over b.
+// pass prepares ws for a pass over b.
 func (m *Model) pass(ws *Workspace, b *Batch, kv kernels.KV) *pass {
 	b.check(m, ws.max)
 	ws.resize(len(b.IDs))
@@ -126,20 +126,20 @@ func (p *pass) normQ(l int, rstd kernels.Tensor) kernels.Tensor {
 	return p.q
 }
 
-// to is where a projection goes.
+// to is a projection and its output.
 type to struct {
 	y kernels.Tensor
 	j proj
 }
 
-// linears is y = x W^T + b for each of all, which share x, and what the adapters add.
+// linears computes y = x W^T + b, plus adapters, for each projection in all. They share the input x.
 func (p *pass) linears(x kernels.Tensor, l int, all ...to) { p.multiply(x, l, false, all) }
 
-// linear is y += x W^T + b, and what the adapters add.
+// linear computes y += x W^T + b, plus adapters.
 func (p *pass) linear(y, x kernels.Tensor, l int, j proj) { p.multiply(x, l, true, []to{{y, j}}) }
 
-// multiply is linears or, to add, linear. Where all rows use one adapter the device adds its part as it goes; the
-// bits are the same.
+// multiply is linears or, to add, linear. If all rows use the same adapter, the device fuses it into the matmul, with
+// the same bits.
 func (p *pass) multiply(x kernels.Tensor, l int, add bool, all []to) {
 	p.products = p.products[:0]
 	for _, t := range all {

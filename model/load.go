@@ -14,8 +14,8 @@ import (
 )
 
 // Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16,
-// or what Quantize made of them. Tensors are streamed into the device's layout; the checkpoint never lies in memory as
-// a whole.
+// or what Quantize made of them. Tensors are streamed into the device's layout, so that the complete checkpoint is
+// never in memory.
 func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 	return LoadContext(context.Background(), dev, dir, o)
 }
@@ -32,7 +32,7 @@ func LoadContext(ctx context.Context, dev kernels.Device, dir string, o Options)
 		return nil, fmt.Errorf("loading %s: %w", dir, err)
 	}
 	m.Dir = dir
-	// In the order of the files, which is the order of a disk.
+	// In the order of the files, so that a disk is read sequentially.
 	for _, name := range set.Names() {
 		t, _ := set.Tensor(name)
 		if p := m.byName[name]; p != nil {
@@ -53,8 +53,8 @@ func LoadContext(ctx context.Context, dev kernels.Device, dir string, o Options)
 	return m, nil
 }
 
-// checkTensors compares the names, shapes and types of a checkpoint with what its configuration calls for, before
-// memory is taken.
+// checkTensors compares the names, shapes and types of a checkpoint's tensors with its configuration, before memory is
+// allocated.
 func checkTensors(c *Config, set *source) error {
 	var missing, wrong []string
 	known := map[string]bool{}
@@ -145,8 +145,8 @@ func (b *bank) load(p *Param, t *safetensors.Tensor) error {
 	})
 }
 
-// eachChunk visits t in pieces of whole rows, a vector being one row. Each piece is copied to stage first, so that a
-// page that cannot be read is met here, where it becomes an error, and its values are checked.
+// eachChunk visits t in chunks of complete rows; a vector is one row. Each chunk is copied to stage first, so that a
+// page of the file that cannot be read becomes an error here, and its values are checked.
 func eachChunk(t *safetensors.Tensor, stage *[]uint64, visit func(row0 int, rows []byte,
 	src kernels.DType) error) error {
 	src := dtypeOf(t)

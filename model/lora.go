@@ -19,13 +19,13 @@ import (
 
 // Adapter is a LoRA (Hu et al., arXiv 2106.09685) on a model's projections: y = W x + scale B (A x), with scale =
 // alpha/R or, with RSLoRA, alpha/sqrt(R). Segments of a batch name the adapter they use; several adapters share one
-// base. An adapter goes with the one Model that it was made or loaded for.
+// base. An adapter can be used only with the Model that it was made or loaded for.
 type Adapter struct {
 	Config AdapterConfig
 	*bank
 	m       *Model
 	id      uint64
-	pairs   [][numProjs]*pair // a layer each; nil where not adapted
+	pairs   [][numProjs]*pair // by layer and projection; nil: no adapter there
 	maxRank int
 }
 
@@ -43,8 +43,8 @@ const (
 	adapterPrefix     = "base_model.model."
 )
 
-// NewAdapter makes a fresh adapter for m as peft does: A uniform within 1/sqrt(K), B zero, so that at first it changes
-// nothing. The same seed gives the same values on every machine.
+// NewAdapter initialises a new adapter for m as peft does: A is uniform within 1/sqrt(K) and B is zero, so that at
+// first it changes nothing. The same seed gives the same values on every machine.
 func NewAdapter(m *Model, c AdapterConfig, trainable bool, seed uint64) (*Adapter, error) {
 	a, err := newAdapter(m, c, trainable)
 	if err != nil {
@@ -142,7 +142,7 @@ func (a *Adapter) loadAll(f *safetensors.Set) error {
 	return nil
 }
 
-// newAdapter lays out an adapter, all zero. Its matrices are computed with in the model's type, in BF16 on a q8 model.
+// newAdapter allocates a zeroed adapter. Its matrices have the model's type, or BF16 on a q8 model.
 func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 	match, err := c.matcher()
 	if err != nil {
@@ -200,17 +200,17 @@ func (a *Adapter) Params() []*Param { return a.trained() }
 // ZeroGrads clears all gradients.
 func (a *Adapter) ZeroGrads() { a.zeroGrads() }
 
-// Repack brings the packed weight of p up to date with its master, after an optimizer step.
+// Repack packs p's weight from its master, after an optimizer step.
 func (a *Adapter) Repack(p *Param) { a.repack(p) }
 
-// adapters counts those that were ever made.
+// adapters counts the adapters of this process, for ID.
 var adapters atomic.Uint64
 
-// ID tells an adapter from all others of the process, those closed and those to come included. It is not 0.
+// ID is a number above 0 that no other adapter of this process has or will have.
 func (a *Adapter) ID() uint64 { return a.id }
 
-// CheckAdapter reports an adapter that does not go with m: made for another model, though it may have the same
-// shapes, or closed. nil, for none, does.
+// CheckAdapter reports an adapter that cannot be used with m: it is closed, or was made for another model, even one of
+// the same shapes. nil means no adapter and is valid.
 func (m *Model) CheckAdapter(a *Adapter) error {
 	switch {
 	case a == nil:

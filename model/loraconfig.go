@@ -14,7 +14,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
-// AdapterConfig is an adapter_config.json, or the wish for a new adapter.
+// AdapterConfig is the content of an adapter_config.json, or describes a new adapter.
 type AdapterConfig struct {
 	R       int      // rank
 	Alpha   float64  // scale = Alpha/R
@@ -71,7 +71,7 @@ func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 	return c, nil
 }
 
-// ParseAdapterConfig reads an adapter_config.json. What is not a plain LoRA is refused by the name of its key.
+// ParseAdapterConfig reads an adapter_config.json. Variants of LoRA are refused; the error names the key.
 func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 	c := AdapterConfig{raw: slices.Clone(data)}
 	j, err := judge(adapterConfigFile, data)
@@ -118,7 +118,7 @@ func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 	return c, err
 }
 
-// refuse names what is not a plain LoRA.
+// refuse returns an error that names the key of a variant of LoRA.
 func (f *adapterJSON) refuse() error {
 	if f.Type != "LORA" {
 		return fmt.Errorf("peft_type is missing: only LORA is supported")
@@ -169,7 +169,7 @@ func (c *AdapterConfig) matcher() (func(module string) bool, error) {
 	}, nil
 }
 
-// knownTargets refuses a list that names what is no projection: it would be left out without a word.
+// knownTargets refuses names that are no projection, because peft would ignore them silently.
 func (c *AdapterConfig) knownTargets() error {
 	for _, t := range c.Targets {
 		last := t[strings.LastIndexByte(t, '.')+1:]
@@ -335,7 +335,7 @@ func (c *AdapterConfig) JSON() []byte {
 	return append(text, '\n')
 }
 
-// over makes the file that Save writes name dir as the base: by an absolute path, which this program and peft find
+// over sets the base model of the file that Save writes to dir, as an absolute path, which this program and peft find
 // from every working directory.
 func (c *AdapterConfig) over(dir string) error {
 	if dir == "" {

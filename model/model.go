@@ -1,10 +1,11 @@
-// Package model says what a Llama, a Mistral, a Qwen2 and a Qwen3 is: one block, with a table row for each
-// architecture's differences; weights by their checkpoint names; the forward pass and its mirror, the backward; LoRA
-// adapters; load and save.
+// Package model implements Llama, Mistral, Qwen2 and Qwen3: one transformer block, with a table row for each
+// architecture's differences; weights by their checkpoint names; the forward and the backward pass; LoRA adapters; load
+// and save.
 //
-// A pass goes over a [Batch] of segments, each a run of tokens of one sequence, and nothing is padded. Keys and values
-// always go through a KV cache, so that prefill, decode and training are one piece of code. Forward ends with the
-// hidden states after the final norm; logits are made from them and [Model.Head] by the device's operations, in chunks.
+// A pass computes a [Batch] of segments. Each segment is a run of tokens of one sequence, and nothing is padded. Keys
+// and values always go through a KV cache, so that prefill, decode and training share one implementation. Forward
+// returns the hidden states after the final norm; the device's operations compute logits from them and [Model.Head] in
+// chunks.
 //
 //	dev := ref.New()
 //	m, err := model.Load(dev, "models/SmolLM2-135M-Instruct", model.Options{DType: kernels.BF16})
@@ -117,7 +118,8 @@ func (m *Model) OnlyTokens(has func(id int32) bool) error {
 	return nil
 }
 
-// operand is the type of what only products read. A model that is planned only has no device yet.
+// operand is the type of activations that only matmuls read (kernels.Device.Operand). A model that is only planned has
+// no device.
 func (m *Model) operand() kernels.DType {
 	if m.Device == nil {
 		return m.sizes.Operand(m.DType)
@@ -131,7 +133,7 @@ func (m *Model) Params() []*Param { return m.trained() }
 // ZeroGrads clears all gradients.
 func (m *Model) ZeroGrads() { m.zeroGrads() }
 
-// Repack brings the packed weight of p up to date with its master, after an optimizer step. Vectors need nothing.
+// Repack packs p's weight from its master, after an optimizer step. Vectors are not packed.
 func (m *Model) Repack(p *Param) { m.repack(p) }
 
 // Head is the output matrix [V, C]: the embedding if they are tied.
@@ -147,14 +149,14 @@ func (m *Model) headParam() *Param {
 	return m.head
 }
 
-// KVSpec describes a cache for this model.
+// KVSpec returns the shape of a cache for this model.
 func (m *Model) KVSpec(pages int, t kernels.DType) kernels.KVSpec { return m.Config.KVSpec(pages, t) }
 
-// Clone copies the weights on the device into a new model held as o says: a frozen copy is the reference of a KL term,
-// or the simulator `same`. A trainable model's masters are what is copied.
+// Clone copies the weights on the device into a new model with options o. A frozen copy can be the reference model of a
+// KL term, or the simulator `same`. Of a trainable model the masters are copied.
 func (m *Model) Clone(o Options) (*Model, error) { return m.CloneTo(m.Device, o) }
 
-// CloneTo is Clone onto another device: the weights pass through the host then, rounded as Clone rounds them.
+// CloneTo is Clone onto another device. The weights are copied through the host and rounded as by Clone.
 func (m *Model) CloneTo(dev kernels.Device, o Options) (*Model, error) {
 	if o.DType == 0 {
 		o.DType = m.DType

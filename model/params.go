@@ -14,7 +14,7 @@ type Param struct {
 	Name  string // as in the file
 	Shape []int  // as in the file: [N, K], or [n] for norms and biases
 
-	// W is a matrix as the operations use it, nil for vectors. After Master changes, Repack brings W up to date.
+	// W is the packed matrix that operations use, nil for vectors. After Master changes, Repack must update W.
 	W kernels.Weight
 	// Master is F32 [N, K]: what the optimizer moves; none for the matrices of a frozen model. A vector is F32 [1, n]
 	// in every model and is used as it is.
@@ -89,7 +89,7 @@ func (b *bank) newWeights() error {
 		}
 		all, err := kernels.NewWeights(b.dev, group[0].Shape[1], b.dtype, rows...)
 		if err != nil {
-			return fmt.Errorf("making room for %s %v: %w", group[0].Name, group[0].Shape, err)
+			return fmt.Errorf("allocating %s %v: %w", group[0].Name, group[0].Shape, err)
 		}
 		for i, p := range group {
 			p.W = all[i]

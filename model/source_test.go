@@ -112,17 +112,17 @@ func TestForeignCheckpoints(t *testing.T) {
 		says    string
 	}{
 		"DDP": {rename(func(n string) string { return "module." + n }),
-			`have "module." in them, which is put there by DataParallel`},
+			`contain "module.", which is added by DataParallel`},
 		"compiled": {rename(func(n string) string { return "_orig_mod." + n }),
-			`have "_orig_mod." in them, which is put there by torch.compile`},
+			`contain "_orig_mod.", which is added by torch.compile`},
 		"two": {rename(func(n string) string { return "_orig_mod.module." + n }), `"module." and "_orig_mod."`},
 		"inside": {rename(func(n string) string {
 			return strings.Replace(n, ".self_attn.", "._checkpoint_wrapped_module.self_attn.", 1)
 		}),
-			"put there by activation checkpointing"},
+			"added by activation checkpointing"},
 		"peft": {rename(func(n string) string {
 			return "base_model.model." + strings.Replace(n, "q_proj.", "q_proj.base_layer.", 1)
-		}), "put there by peft"},
+		}), "added by peft"},
 		"peft with adapters": {func(m map[string]*tensor) {
 			rename(func(n string) string { return "base_model.model." + n })(m)
 			add("base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight")(m)
@@ -141,7 +141,7 @@ func TestForeignCheckpoints(t *testing.T) {
 		"classifier": {func(m map[string]*tensor) { delete(m, headName); add("score.weight")(m) },
 			"score.weight is the head of a sequence classifier"},
 		"bare": {rename(func(n string) string { return strings.TrimPrefix(n, "model.") }),
-			`have no "model." before them`},
+			`do not begin with "model."`},
 		"part of another": {rename(func(n string) string { return "vlm.language_model." + n }),
 			`begin with "vlm.language_model."`},
 	} {

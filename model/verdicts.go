@@ -94,15 +94,15 @@ var verdicts = map[string]map[string]verdict{
 			[]string{"null", "true", "false", `"gaussian"`, `"eva"`, `"orthogonal"`, `"mica"`}, `init_lora_weights`},
 		group{refused, "it replaces layers or weights besides the low-rank update", nil, `
 			modules_to_save trainable_token_indices layer_replication target_parameters enable_lora`},
-		group{refused, "it is another update than W + scale B A", nil, `
+		group{refused, "its update is not W + scale B A", nil, `
 			use_dora lora_bias use_qalora use_bdlora kasa_config monteclora_config arrow_config
 			alora_invocation_tokens megatron_config velora_config`},
-		group{refused, "it chooses layers by another name than model.layers",
+		group{refused, "it selects layers by a name other than model.layers",
 			[]string{"null", `"layers"`, `["layers"]`, "[]", `""`}, `layers_pattern`},
 		group{harmless, "only chooses initial values; the trained ones are loaded", nil, `
 			corda_config eva_config loftq_config lora_ga_config`},
 		group{harmless, "peft sets it to false for the linear layers of these models", nil, `fan_in_fan_out`},
-		group{harmless, "of use only with a key that is refused", nil, `
+		group{harmless, "only matters together with a key that is refused", nil, `
 			megatron_core qalora_group_size`},
 		group{harmless, "adapters of the embedding and the output matrix are refused", nil, `ensure_weight_tying`},
 		group{harmless, "names, versions and ways to run", nil, `

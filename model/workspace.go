@@ -121,8 +121,9 @@ func (w *Workspace) lay(a *arena) {
 	}
 }
 
-// layActs reserves what is kept of every layer, and one set more, the last, where some layer does not keep.
-// Without Keep, what projections of one input give stands side by side, so that they can be one product.
+// layActs reserves the activations that each layer keeps for the backward, and one extra set, the last, if some layer
+// does not keep its own. Without Keep, the outputs of projections with the same input are adjacent columns, so that
+// they can be computed as one matmul.
 func (w *Workspace) layActs(a *arena, add func(cols int, to ...*kernels.Tensor)) {
 	c := w.m.Config
 	set := func(s *acts) { // everything but x, and x2 where it is x

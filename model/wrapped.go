@@ -58,8 +58,8 @@ func foreign(known map[string]bool, missing, extra []string) error {
 			"merge_and_unload), or save the adapter alone (peft's save_pretrained)", extra[lora])
 	case renamed > 0:
 		return fmt.Errorf(
-			"the names of %d tensors have %s in them, which is put there by %s (%s): save the model that is "+
-				"inside, or take it out of the names", renamed, strings.Join(parts, " and "), strings.Join(by, " and "),
+			"the names of %d tensors contain %s, which is added by %s (%s): save the unwrapped model, "+
+				"or remove it from the names", renamed, strings.Join(parts, " and "), strings.Join(by, " and "),
 			example)
 	}
 	for _, name := range extra {
@@ -72,21 +72,21 @@ func foreign(known map[string]bool, missing, extra []string) error {
 	for _, name := range extra {
 		if slices.Contains(missing, "model."+name) {
 			return fmt.Errorf(
-				"the names of its tensors have no \"model.\" before them (%s): it was saved without the head "+
-					"of a causal language model: save the whole one, of the class that config.json names", name)
+				"the names of its tensors do not begin with \"model.\" (%s): it was saved without the head "+
+					"of a causal language model: save the complete model, of the class that config.json names", name)
 		}
 		for _, m := range missing {
 			if prefix, ok := strings.CutSuffix(name, "."+m); ok {
 				return fmt.Errorf(
-					"the names of its tensors begin with %q (%s): it is a part of another model: save the "+
-						"language model alone, or take the beginning out of the names", prefix+".", name)
+					"the names of its tensors begin with %q (%s): it is a part of another model: save only the "+
+						"language model, or remove that prefix from the names", prefix+".", name)
 			}
 		}
 	}
 	return nil
 }
 
-// unwrapped is name without what wrappers put into it, and which they were.
+// unwrapped returns name without the parts that wrappers add, and the wrappers that it found.
 func unwrapped(name string) (plain string, found []int) {
 	plain = "." + name
 	for again := true; again; {

@@ -2,11 +2,11 @@ package num
 
 import "math"
 
-// BlockAMX is the number of products that an AMX tile adds to an element at a time.
+// BlockAMX is the number of products that one TDPBF16PS instruction adds to each element.
 const BlockAMX = 32
 
-// DotAMX returns c + sum_i a[i]*b[i] in the order of TDPBF16PS (Intel SDM volume 2) on tiles of 32 k, the last one
-// padded with zeros. a and b hold BF16 numbers. For each tile:
+// DotAMX returns c + sum_i a[i]*b[i] in the order of TDPBF16PS (Intel SDM volume 2) on blocks of 32 k, the last one
+// padded with zeros. a and b hold BF16 numbers. For each block:
 //
 //	even = fma(a[i], b[i], even), i = 0, 2 ... 30, and odd = fma(a[i], b[i], odd), i = 1, 3 ... 31, both from +0
 //	c = c + (even + odd)
@@ -25,7 +25,7 @@ func DotAMX(c float32, a, b []float32) float32 {
 	return c
 }
 
-// FlushF32 turns a subnormal into the zero of its sign.
+// FlushF32 replaces a subnormal by zero of the same sign.
 func FlushF32(x float32) float32 {
 	if math.Abs(float64(x)) < 0x1p-126 {
 		return float32(math.Copysign(0, float64(x)))

@@ -2,7 +2,7 @@ package num
 
 import "math"
 
-// Q8Group is the number of neighbours in a row that share a scale.
+// Q8Group is the number of consecutive elements of a row that share a scale.
 const Q8Group = 32
 
 // QuantizeQ8 rounds a group x, at most Q8Group values, to 8 bits: element i is then about q[i] * scale, scale being an

@@ -1,9 +1,9 @@
 package num
 
-// Randomness. A caller names a stream by an opaque number, made by Stream from whatever identifies a draw (seed,
-// purpose, step, slot, attempt, rollout, turn); whoever draws adds the position of the token in its sequence. Nothing
-// else is random, so that neither concurrency nor batching nor preemption changes what is drawn, and a device can draw
-// without asking the host.
+// Randomness. Random numbers are a function of a stream and a position (a counter-based generator). A caller computes
+// the stream with Stream from everything that identifies a draw (seed, purpose, step, slot, attempt, rollout, turn);
+// the position is that of the token in its sequence. So neither concurrency nor batching nor preemption changes what is
+// drawn, and a device can draw without the host.
 //
 // The generator is SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014), which
 // can jump to any output: output i of seed s is Mix(s + (i+1)*Gamma).
@@ -20,7 +20,7 @@ func Mix(z uint64) uint64 {
 
 const mix1, mix2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
-// Unmix is the inverse of Mix: it finds the state of an output that a test wants.
+// Unmix is the inverse of Mix. Tests use it to find the state that gives a wanted output.
 func Unmix(z uint64) uint64 {
 	z ^= z>>31 ^ z>>62
 	z *= inverse(mix2)
@@ -47,7 +47,7 @@ func (s *SplitMix) Next() uint64 {
 	return Mix(uint64(*s))
 }
 
-// Stream hashes parts, in order, into the name of a random stream. Changing a single part always changes it.
+// Stream hashes parts, in order, into the number of a random stream. Changing a single part always changes it.
 func Stream(parts ...uint64) uint64 {
 	h := Mix(uint64(len(parts)) + Gamma)
 	for _, p := range parts {

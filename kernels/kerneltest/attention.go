@@ -36,7 +36,7 @@ var batches = []struct {
 	{"random", randomSequences(9)},
 }
 
-// randomSequences are segments that nobody chose.
+// randomSequences are random segments.
 func randomSequences(n int) (list []sequence) {
 	r := source("sequences")
 	for range n {
@@ -124,8 +124,7 @@ type attentionInput struct {
 	scale float32
 }
 
-// newAttention writes keys and values of every position into scattered pages. Layer 0 and the pages of nobody hold
-// junk.
+// newAttention writes keys and values of every position into scattered pages. Layer 0 and unused pages hold junk.
 func newAttention(s *side, kt kernels.DType, hd heads, seqs []sequence) attentionInput {
 	a := attentionInput{scale: float32(1 / math.Sqrt(float64(hd.d)))}
 	pages := 1
@@ -159,7 +158,7 @@ func write(s *side, kv kernels.KV, hd heads, seed string, pages []int32, from, t
 	s.d.KVWrite(kv, 1, s.in("k", to-from, w, k), s.in("v", to-from, w, v), s.slots(kv, slots))
 }
 
-// junk fills all layers and pages with large numbers: what other sequences left there.
+// junk fills all layers and pages with large numbers, as left by other sequences.
 func junk(s *side, kv kernels.KV) {
 	spec := kv.Spec()
 	n, w := kernels.PageSize, spec.KVHeads*spec.HeadDim
@@ -251,7 +250,8 @@ func testAttentionFormula(t *testing.T, e *env) {
 	}
 }
 
-// testAttentionChunks feeds one sequence whole, in chunks, token by token, in other pages, and beside other sequences.
+// testAttentionChunks computes one sequence at once, in chunks, token by token, in other pages, and together with other
+// sequences.
 func testAttentionChunks(t *testing.T, e *env) {
 	n := 530
 	if e.tol.Slow {
@@ -310,7 +310,7 @@ func testAttentionChunks(t *testing.T, e *env) {
 	}
 }
 
-// testStaleSlots leaves NaN behind the last token, as a sequence that diverged and was freed does.
+// testStaleSlots puts NaN into the slots after the last token, as a freed sequence that diverged leaves them.
 func testStaleSlots(t *testing.T, e *env) {
 	hd := heads{4, 2, 16}
 	for _, kt := range []kernels.DType{kernels.F32, kernels.BF16} {

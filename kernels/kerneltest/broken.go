@@ -8,7 +8,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// testErrors breaks a device of its own: the first error of queued work comes with everything that waits, and stays.
+// testErrors makes queued work fail on a new device: every Wait and Sync must return the first error, also later.
 func testErrors(t *testing.T, e *env) {
 	if e.tol.Break == nil {
 		t.Skip("this device has no work that fails after the call that queued it: its Tolerances have no Break")

@@ -7,7 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// rowOp is an operation of which every row stands for itself: body runs it for some of n rows.
+// rowOp is an operation whose rows are independent: body runs it for some of n rows.
 type rowOp struct {
 	name string
 	n    int
@@ -59,7 +59,7 @@ func rowOps() (ops []rowOp) {
 	return ops
 }
 
-// testRowsAlone runs every row alone, in chunks, and in another order.
+// testRowsAlone runs the rows one by one, in chunks, and in another order.
 func testRowsAlone(t *testing.T, e *env) {
 	for _, op := range rowOps() {
 		t.Run(op.name, func(t *testing.T) {

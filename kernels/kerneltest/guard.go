@@ -43,7 +43,7 @@ type held struct {
 	bound  bound
 }
 
-// output is what a case made of one tensor.
+// output is the content of one tensor after a case.
 type output struct {
 	name       string
 	rows, cols int
@@ -200,7 +200,7 @@ func (s *side) weight(n, k int, dt kernels.DType, data []float32) kernels.Weight
 	return w
 }
 
-// cache makes room for KV pages.
+// cache allocates KV pages.
 func (s *side) cache(spec kernels.KVSpec) kernels.KV {
 	s.t.Helper()
 	kv, err := s.d.NewKV(spec)

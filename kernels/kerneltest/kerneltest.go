@@ -1,6 +1,6 @@
-// Package kerneltest is the suite that every kernels.Device passes: each operation beside package ref and beside
-// float64 formulas of its own, the rules that rows are independent of their batch, finite differences for every
-// backward, and canaries around every tensor.
+// Package kerneltest is the conformance suite for kernels.Device. It compares each operation with package ref and with
+// float64 formulas, tests that rows do not depend on their batch, checks every backward by finite differences, and puts
+// canaries around every tensor.
 //
 //	func TestConformance(t *testing.T) {
 //		kerneltest.Run(t, func() (kernels.Device, error) { return cpu.New(2) }, kerneltest.CPU)
@@ -18,12 +18,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
-// Tolerances is how far a device may be from ref. Relative ones are shares of the largest element of the tensor
-// compared.
+// Tolerances are the largest allowed differences from ref. Relative ones are fractions of the largest element of the
+// compared tensor.
 type Tolerances struct {
 	// Chain is for matmuls, relative. 0: bit for bit as the chain, zeros of either sign being equal.
 	Chain float64
-	// AMX says that BF16 matmuls take k by tiles, in the order of num.DotAMX, instead of by the chain.
+	// AMX says that BF16 matmuls sum in the order of num.DotAMX instead of by the chain.
 	AMX bool
 	// F32 is for everything else that is computed in F32, relative.
 	F32 float64
@@ -31,31 +31,32 @@ type Tolerances struct {
 	BF16 float64
 	// LogProb is for log-probs and entropies, absolute.
 	LogProb float64
-	// Draw is a probability: an id is right if it is drawn at some U that is no further away.
+	// Draw is a probability: a sampled id is accepted if some random number within Draw of the given one would give it.
 	Draw float64
-	// BatchDependent lets results of a row depend on the rows beside it: for devices whose matmul is not pinned.
+	// BatchDependent allows results of a row to depend on other rows, for devices whose matmul kernel depends on the
+	// shape.
 	BatchDependent bool
-	// Break makes the work that d, a device as Run's open returns it, does next fail after the call that queues it, as
-	// on a GPU that is lost. nil: d has no such work, all of it has ended when a call returns.
+	// Break makes the next queued work of d, a device that Run's open returned, fail after its call has returned, as on
+	// a lost GPU. nil: d queues no work.
 	Break func(d kernels.Device)
-	// Slow says that the device is an interpreter or plain Go, which does the same in the same order every time:
-	// nothing runs twice to see that, and of what takes longest less does.
+	// Slow says that the device is an interpreter or plain Go. Such a device is deterministic, so cases run once
+	// instead of twice, and the longest cases are shortened.
 	Slow bool
 }
 
-// Exact is how far ref is from itself.
+// Exact asks for equality, as for ref itself.
 var Exact = Tolerances{Slow: true}
 
 // CPU suits a device that follows the chains and computes the rest in F32 with a few roundings.
 var CPU = Tolerances{F32: 3e-6, BF16: 8e-3, LogProb: 2e-5, Draw: 1e-5}
 
-// AMX is CPU with matmuls of BF16 by tiles.
+// AMX is CPU with BF16 matmuls on AMX.
 var AMX = Tolerances{AMX: true, F32: CPU.F32, BF16: CPU.BF16, LogProb: CPU.LogProb, Draw: CPU.Draw}
 
-// CUDA suits a device that sums in an order of its own and rounds operands as tensor cores take them.
+// CUDA suits a device that sums in another order and rounds operands for tensor cores.
 var CUDA = Tolerances{Chain: 3e-6, F32: 3e-6, BF16: 8e-3, LogProb: 3e-5, Draw: 1e-5}
 
-// env is what the parts of the suite share: the device under test and the reference.
+// env holds the device under test and the reference.
 type env struct {
 	open   func() (kernels.Device, error)
 	d, ref kernels.Device
@@ -65,7 +66,7 @@ type env struct {
 // testCase is one body that runs on any device; the outputs that it declares are compared.
 type testCase struct {
 	name string
-	rule string // what is broken if it fails
+	rule string // the rule that is broken if the case fails
 	body func(s *side)
 }
 
@@ -93,14 +94,14 @@ func Run(t *testing.T, open func() (kernels.Device, error), tol Tolerances) {
 	mustClose(t, e.ref)
 }
 
-// Same tests that devices, say of 1, 2 and 3 threads, give the same bits in every case.
+// Same tests that several devices, for example with 1, 2 and 3 threads, give the same bits in every case.
 func Same(t *testing.T, open func() (kernels.Device, error), others ...func() (kernels.Device, error)) {
 	same(t, "devices of one kind give the same bits, whatever their number of threads",
 		func(testCase) bool { return true }, open, others)
 }
 
-// Agree is Same for the instruction sets of a device. It leaves out sums of BF16 products that are denormal: some chips
-// flush them.
+// Agree is Same for the instruction sets of a device. It leaves out denormal sums of BF16 products, which some
+// processors flush to zero.
 func Agree(t *testing.T, open func() (kernels.Device, error), others ...func() (kernels.Device, error)) {
 	same(t, "every instruction set gives the same bits", func(c testCase) bool { return c.name != "denormals/bf16" },
 		open, others)
@@ -186,11 +187,11 @@ func mustClose(t *testing.T, d kernels.Device) {
 	}
 }
 
-// answers keeps what ref said, by order of sums, group and case: several devices, or paths of one, are tested in a
-// process.
+// answers caches the results of ref by summation order, group and case, because one process tests several devices or
+// paths.
 var answers sync.Map
 
-// answer is what ref says to c.
+// answer returns ref's outputs for c.
 func (e *env) answer(t *testing.T, group string, c testCase) []output {
 	key := fmt.Sprint(e.tol.AMX, "/", group, "/", c.name)
 	answer, ok := answers.Load(key)

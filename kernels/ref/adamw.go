@@ -6,7 +6,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// AdamW is the step that kernels.AdamWStep writes down. Its scalars are computed in float64 and rounded to F32 once; an
+// AdamW does the step that kernels.AdamWStep defines. Its scalars are computed in float64 and rounded to F32 once; an
 // element is computed in float64 from its F32 state.
 func (d *device) AdamW(pt, gt, mt, vt kernels.Tensor, s kernels.AdamWStep) {
 	c := d.begin("AdamW")

@@ -7,7 +7,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// partition is the number of keys, at absolute positions, that are summed up before they are merged with those before.
+// partition is the number of keys, at absolute positions, that are reduced to (max, sum, output) before they are merged
+// with earlier keys.
 const partition = 256
 
 // attend is what forward and backward share: the checked arguments of one call.
@@ -109,7 +110,7 @@ func (a attend) forward(q []float32, s kernels.Segment, pos, h int) (out []float
 }
 
 // partition is keys [from, to): their largest score m, l = sum exp(score-m), and o = chain over keys of exp(score-m),
-// rounded to the cache's type, with v. Keys behind the query are no part of it, whatever their slots hold.
+// rounded to the cache's type, with v. Keys after the query's position are excluded, whatever their slots hold.
 func (a attend) partition(q []float32, s kernels.Segment, from, to, h int) (m, l float64, o []float32) {
 	scores := make([]float64, to-from)
 	m = math.Inf(-1)
@@ -169,7 +170,7 @@ func (d *device) AttentionBackward(dqt, dkt, dvt, dyt, yt, qt, lt kernels.Tensor
 	}
 }
 
-// backwardRow is one query's vectors [D], and where the gradients of a slot's key and value are.
+// backwardRow holds one query's vectors [D], and functions that return the gradients of a slot's key and value.
 type backwardRow struct {
 	q, y, dy, dq []float32
 	lse          float32

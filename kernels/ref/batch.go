@@ -2,7 +2,7 @@ package ref
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// batch is a layout, and its ids, positions, slots and wanted rows one after the other in a buffer.
+// batch is a layout, with its ids, positions, slots and output rows one after the other in a buffer.
 type batch struct {
 	kernels.Layout
 	spec kernels.BatchSpec

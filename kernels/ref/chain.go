@@ -5,7 +5,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// round rounds x to the type in which operands meet.
+// round rounds x to the operand type t.
 func round(t kernels.DType, x float32) float32 {
 	if t == kernels.BF16 {
 		return num.RoundBF16(x)
@@ -22,7 +22,7 @@ func rounded(t kernels.DType, x []float32) []float32 {
 	return y
 }
 
-// chain returns acc + sum_i a[i]*b[i] as the one chain of package kernels. a and b are rounded to t already.
+// chain returns acc + sum_i a[i]*b[i] by the chain of package kernels. a and b are rounded to t already.
 //
 //	F32:  acc = fma(a[i], b[i], acc), i ascending
 //	BF16: acc = fma(a[i+1], b[i+1], acc), then acc = fma(a[i], b[i], acc), i = 0, 2, 4 ...; beyond the end a and b are 0.

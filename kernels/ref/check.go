@@ -94,7 +94,7 @@ func (c call) f32(what string, t kernels.Tensor, rows, cols int) mat[float32] {
 	return view[float32](c, what, t, kernels.F32, rows, cols)
 }
 
-// operand is what a product reads: F32, or a widened copy of BF16.
+// operand returns an operand of a matmul: F32, or a widened copy of BF16.
 func (c call) operand(what string, t kernels.Tensor, rows, cols int) mat[float32] {
 	if t.Type != kernels.BF16 {
 		return c.f32(what, t, rows, cols)
@@ -107,7 +107,7 @@ func (c call) operand(what string, t kernels.Tensor, rows, cols int) mat[float32
 	return m
 }
 
-// result is where an operand is written: F32, or numbers that store rounds to BF16.
+// result returns where to write an activation: the F32 tensor, or a copy that store rounds to BF16.
 func (c call) result(what string, t kernels.Tensor, rows, cols int) (m mat[float32], store func()) {
 	if t.Type != kernels.BF16 {
 		return c.f32(what, t, rows, cols), func() {}

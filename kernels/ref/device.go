@@ -12,14 +12,14 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// device computes at once what it is asked to; nothing is ever queued and nothing fails late.
+// device runs every operation at once: nothing is queued, so nothing fails after its call.
 type device struct {
-	narrow bool                                                       // operands of BF16 products are written in BF16
+	narrow bool                                                       // Operand(BF16) is BF16
 	sum    func(t kernels.DType, acc float32, a, b []float32) float32 // of the matmuls
 
 	busy atomic.Bool
 	mu   sync.Mutex
-	live map[any]string // everything allocated and not freed, and where that was
+	live map[any]string // everything that is allocated and not freed, with the caller's file and line
 }
 
 var _ kernels.Device = (*device)(nil)
@@ -27,11 +27,12 @@ var _ kernels.Device = (*device)(nil)
 // New opens a reference device.
 func New() kernels.Device { return &device{sum: chain, live: map[any]string{}} }
 
-// NewAMX opens a reference device whose BF16 matmuls take k by tiles, as processors with AMX do: see num.DotAMX.
-// Attention stays with the chain.
+// NewAMX opens a reference device whose BF16 matmuls sum as processors with AMX do: see num.DotAMX. Its attention
+// follows the chain.
 func NewAMX() kernels.Device { return &device{sum: chainAMX, live: map[any]string{}} }
 
-// NewNarrow opens a reference device that wants operands of BF16 products in BF16, as GPUs do. It gives the same bits.
+// NewNarrow opens a reference device that reads the operands of BF16 matmuls in BF16, as GPUs do. It gives the same
+// bits.
 func NewNarrow() kernels.Device { return &device{narrow: true, sum: chain, live: map[any]string{}} }
 
 // Live is the number of buffers, weights and caches of d, a device of this package, that have not been freed.
@@ -67,7 +68,7 @@ func (d *device) Close() error {
 	return fmt.Errorf("ref: close: %d not freed: %s", len(where), strings.Join(where, ", "))
 }
 
-// owned is the life of something that a device hands out.
+// owned records the lifetime of an object that a device allocated.
 type owned struct {
 	d     *device
 	site  string
@@ -104,7 +105,7 @@ func caller() string {
 	}
 }
 
-// buffer is memory of a device; words keeps it aligned for every element type.
+// buffer is memory of a device. It is a slice of 64-bit words, so that it is aligned for every element type.
 type buffer struct {
 	owned
 	bytes int64

@@ -7,7 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// sumBlock is the number of elements that SumSquares takes at a time.
+// sumBlock is the number of elements in a block of SumSquares.
 const sumBlock = 4096
 
 // SumSquares: dst = (dst +) sum x^2 in F64, range by range, each in blocks of 4096 elements of x in row-major order,

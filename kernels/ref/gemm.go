@@ -30,7 +30,7 @@ func (d *device) MatMul(yt, xt kernels.Tensor, wt kernels.Weight, e kernels.Epil
 	}
 }
 
-// MatMuls multiplies with one weight, and its adapter, after the other.
+// MatMuls multiplies with the weights and their adapters one after the other.
 func (d *device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 	for _, p := range to {
 		d.MatMul(p.Y, x, p.W, p.Epilogue)
@@ -85,7 +85,7 @@ func (d *device) MatMulDX(dxt, dyt kernels.Tensor, wt kernels.Weight, add bool, 
 	}
 }
 
-// MatMulDXLoRA goes back through the weight, and then through its adapter.
+// MatMulDXLoRA is the backward through the weight, and then through its adapter.
 func (d *device) MatMulDXLoRA(dx, dy kernels.Tensor, w kernels.Weight, add bool, low kernels.LoRA) {
 	d.MatMulDX(dx, dy, w, add, 1)
 	d.MatMulDX(low.U, dy, low.B, false, low.Scale)
@@ -166,7 +166,7 @@ func (d *device) BiasBackward(dbt, dyt kernels.Tensor) {
 	addColumns(db, dy.rows, func(t, n int) float64 { return float64(dy.row(t)[n]) })
 }
 
-// rowBlock is the number of rows that a sum over tokens takes at a time.
+// rowBlock is the number of rows in a block of a sum over tokens.
 const rowBlock = 64
 
 // addColumns: out[i] += sum_t f(t, i), blocks of 64 rows merged in order.

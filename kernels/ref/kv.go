@@ -44,7 +44,7 @@ func (c call) kv(x kernels.KV, layer int) *kv {
 	return r
 }
 
-// slots is the number of places S, width the number of values G*D of one.
+// slots is the number of slots S, width the number of elements G*D of a slot.
 func (x *kv) slots() int { return x.spec.Pages * kernels.PageSize }
 func (x *kv) width() int { return x.spec.KVHeads * x.spec.HeadDim }
 

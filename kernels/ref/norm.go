@@ -6,7 +6,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// norms sees the rows of x, y and the like as one norm after the other, of the length of w.
+// norms divides the rows of x and y into norms of the length of w.
 type norms struct{ heads, n int }
 
 func (c call) norms(x, w kernels.Tensor) norms {

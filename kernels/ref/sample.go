@@ -9,7 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// Sample draws an id for each row of logits and scores it by the whole distribution.
+// Sample draws an id for each row of logits and scores it over the whole vocabulary.
 func (d *device) Sample(it kernels.Tensor, out kernels.LogProbs, lt kernels.Tensor, kb kernels.Batch, first int) {
 	c := d.begin("Sample")
 	defer c.end()
@@ -74,15 +74,15 @@ func largest(x []float32, never []bool) int {
 // draw truncates the distribution and returns the first id, ascending, whose cumulated probability among those kept
 // exceeds u.
 //
-// Each truncation sees the distribution that the one before left, renormalised; of equal probabilities the lower id
-// goes first.
+// Each truncation is applied to the renormalised result of the one before. Of equal probabilities the lower id comes
+// first.
 //
-//	never  the ids that may be drawn
+//	never  removes the ids that must not be drawn
 //	top-k  the k most probable ids
 //	top-p  the fewest most probable ids whose probabilities reach TopP together
 //	min-p  the ids whose probability is at least MinP times the largest
 //
-// Where rounding leaves no id beyond u, the last id kept is drawn; of NaN logits, the lowest id.
+// If because of rounding no id exceeds u, the last id kept is drawn. If logits are NaN, the lowest id is drawn.
 func draw(d distribution, s kernels.Sampling, never []bool) int {
 	var order []int
 	for v := range d.z {

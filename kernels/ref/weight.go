@@ -8,7 +8,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// weight holds [N, K] row-major: values rounded to its type, and of Q8 the groups that they were widened from.
+// weight holds [N, K] row-major: values rounded to its type; for Q8 also the groups that the values were widened from.
 type weight struct {
 	owned
 	n, k int
@@ -67,7 +67,7 @@ func (w *weight) set(n int, values []float32) {
 	copy(w.row(n), rounded(w.t, values))
 }
 
-// setQ8 makes row n of what is quantised: k signed bytes, then the scales.
+// setQ8 sets row n from a quantised row: k signed bytes, then the scales.
 func (w *weight) setQ8(n int, row []byte) {
 	for k, b := range row[:w.k] {
 		w.q[n].q[k] = int32(int8(b))
