@@ -2,6 +2,8 @@ package rl
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
@@ -17,7 +19,8 @@ import (
 //
 // The context is that of the episode up to the documents of the turn, followed by <answer>; without them, the policy
 // reads that no information is available instead. (IG-Search, arXiv 2604.15148, reads random documents there.) a is the
-// first accepted answer. The log-probs are the trainer's, under the weights and the adapter that sampled the episodes
+// first accepted answer, with a blank before it or without, whichever the policy finds likelier in a context: their
+// tokens differ. The log-probs are the trainer's, under the weights and the adapter that sampled the episodes
 // and at the temperature of sampling: its forward pass runs before the update, and uses no pages of the engine's prefix
 // cache. A turn whose context has no room for the answer is not measured.
 func (t *Trainer) informationGain(ctx context.Context, s *rollout.Sampled) error {
@@ -25,15 +28,15 @@ func (t *Trainer) informationGain(ctx context.Context, s *rollout.Sampled) error
 		return nil
 	}
 	var seqs []train.Sequence
-	var turns []*episode.Turn // of two sequences each
+	var turns []*episode.Turn // of four sequences each: both contexts with both spellings
 	for g, group := range s.Groups {
 		for _, e := range group {
 			for k := range e.Turns {
-				with, without, ok := t.contexts(e, k)
-				if !ok {
+				four := t.contexts(e, k)
+				if four == nil {
 					continue
 				}
-				for _, x := range []train.Sequence{with, without} {
+				for _, x := range four {
 					x.Prefix, x.Shared, x.NoGradient = uint64(g)+1, len(e.PromptIDs), true
 					seqs = append(seqs, x)
 				}
@@ -58,21 +61,21 @@ func (t *Trainer) informationGain(ctx context.Context, s *rollout.Sampled) error
 		return err
 	}
 	for i, turn := range turns {
-		gain := mean[2*i] - mean[2*i+1]
+		gain := max(mean[4*i], mean[4*i+1]) - max(mean[4*i+2], mean[4*i+3])
 		turn.Gain = &gain
 	}
 	return nil
 }
 
-// contexts are the sequences that end with the golden answer, whose tokens their masks select, after turn k with its
-// documents and without them. ok is false if the turn gave no documents, or the answer does not fit.
-func (t *Trainer) contexts(e *episode.Episode, k int) (with, without train.Sequence, ok bool) {
+// contexts are the sequences that end with the golden answer, whose tokens their masks select, in both spellings: after
+// turn k with its documents, then without them. nil: the turn gave no documents, or the answer does not fit.
+func (t *Trainer) contexts(e *episode.Episode, k int) (out []train.Sequence) {
 	turn := &e.Turns[k]
-	if turn.Action != episode.Search || turn.Observation == "" || len(e.GoldenAnswers) == 0 {
-		return with, without, false
+	if turn.Action != episode.Search || turn.Observation == "" || len(e.GoldenAnswers) == 0 ||
+		strings.TrimSpace(e.GoldenAnswers[0]) == "" {
+		return nil
 	}
 	encode := t.Worker.Runner.Tokenizer.Encode
-	open, answer := encode("<answer>"), encode(e.GoldenAnswers[0])
 	before := append([]int32(nil), e.PromptIDs...)
 	for i := range k {
 		before = append(before, e.Turns[i].IDs...)
@@ -81,21 +84,24 @@ func (t *Trainer) contexts(e *episode.Episode, k int) (with, without train.Seque
 	for own < len(turn.Mask) && turn.Mask[own] {
 		own++
 	}
-	sequence := func(observation []int32) train.Sequence {
-		ids := append(append([]int32(nil), before...), turn.IDs[:own]...)
-		ids = append(append(ids, observation...), open...)
-		at := len(ids)
-		ids = append(ids, answer...)
-		mask := make([]bool, len(ids))
-		for i := at; i < len(ids); i++ {
-			mask[i] = true
-		}
-		return train.Sequence{IDs: ids, Mask: mask}
-	}
-	with = sequence(turn.IDs[own:])
-	without = sequence(encode(episode.Observation(search.NoInformation)))
+	before = append(before, turn.IDs[:own]...)
 	limit := min(t.Config.Rollout.MaxContext, t.Policy.Model.Config.MaxPos)
-	return with, without, len(answer) > 0 && max(len(with.IDs), len(without.IDs)) <= limit
+	for _, observation := range [][]int32{turn.IDs[own:], encode(episode.Observation(search.NoInformation))} {
+		for _, blank := range []string{"", " "} {
+			ids := slices.Concat(before, observation, encode("<answer>"))
+			at := len(ids)
+			ids = append(ids, encode(blank+strings.TrimSpace(e.GoldenAnswers[0]))...)
+			if len(ids) > limit {
+				return nil
+			}
+			mask := make([]bool, len(ids))
+			for i := at; i < len(ids); i++ {
+				mask[i] = true
+			}
+			out = append(out, train.Sequence{IDs: ids, Mask: mask})
+		}
+	}
+	return out
 }
 
 // addInfoGain gives the tokens of each measured turn what its gain is worth, compared with those of its group.

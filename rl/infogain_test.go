@@ -71,18 +71,23 @@ func TestInformationGain(t *testing.T) {
 	scorer, err := train.NewScorer(tr.Policy.Model.Device, tr.Policy.Model, nil, train.Options{KVType: kernels.F32})
 	require.NoError(t, err)
 	defer scorer.Close()
-	logp := func(context string) (mean float64) {
-		ids := encode(context + "<answer>yes")
-		mask := make([]bool, len(ids))
-		for i := len(ids) - 3; i < len(ids); i++ {
-			mask[i] = true
+	logp := func(context string) float64 {
+		best := math.Inf(-1)
+		for _, answer := range []string{"yes", " yes"} { // a token a byte
+			ids := encode(context + "<answer>" + answer)
+			mask := make([]bool, len(ids))
+			for i := len(ids) - len(answer); i < len(ids); i++ {
+				mask[i] = true
+			}
+			got, _, err := scorer.Score([]train.Sequence{{IDs: ids, Mask: mask}})
+			require.NoError(t, err)
+			mean := 0.0
+			for _, p := range got[0] {
+				mean += float64(p) / float64(len(answer))
+			}
+			best = max(best, mean)
 		}
-		got, _, err := scorer.Score([]train.Sequence{{IDs: ids, Mask: mask}})
-		require.NoError(t, err)
-		for _, p := range got[0] {
-			mean += float64(p) / 3
-		}
-		return mean
+		return best
 	}
 	var gains []float64
 	for i, e := range all {
