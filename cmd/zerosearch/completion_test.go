@@ -40,7 +40,7 @@ func TestComplete(t *testing.T) {
 		{"eval -o ", "text md json"},
 		{"eval --corpus ", ":files"},
 		{"serve --model ", ":dirs"},
-		{"train --simulation-llm ", "same :dirs"},
+		{"train --simulation-llm ", "same policy :dirs"},
 		{"inspect ", ":files"},
 		{"completion ", "bash zsh fish"},
 		{"train --seed ", ""},
