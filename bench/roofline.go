@@ -108,6 +108,17 @@ type RooflinePhase struct {
 
 // MakeRoofline computes a roofline.
 func MakeRoofline(o RooflineOptions) (*Roofline, error) {
+	r, err := newRoofline(o)
+	if err != nil {
+		return nil, err
+	}
+	r.passes()
+	r.step()
+	return &r.Roofline, r.memory()
+}
+
+// newRoofline reads the models and finds the processor's limits.
+func newRoofline(o RooflineOptions) (*roofline, error) {
 	o.Options = o.withDefaults()
 	t := &o.Step
 	t.MicroBatch = cmp.Or(t.MicroBatch, 8192)
@@ -154,9 +165,7 @@ func MakeRoofline(o RooflineOptions) (*Roofline, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.passes()
-	r.step()
-	return &r.Roofline, r.memory()
+	return r, nil
 }
 
 type roofline struct {
@@ -244,16 +253,7 @@ func (r *roofline) step() {
 	r.Step = RooflineStep{Questions: t.Questions, N: t.N, Turns: t.Turns, Response: t.Response,
 		Observation: t.Observation,
 		Tokens:      t.Questions*t.Prompt + t.Questions*t.N*(t.longest()-t.Prompt)}
-	add := func(name string, x RooflineTime) {
-		r.Step.RooflineTime = r.Step.add(x)
-		for i := range r.Step.Phases {
-			if p := &r.Step.Phases[i]; p.Name == name {
-				p.RooflineTime = p.add(x)
-				return
-			}
-		}
-		r.Step.Phases = append(r.Step.Phases, RooflinePhase{name, x})
-	}
+	add := r.add
 	for _, p := range t.phases() {
 		f := r.policy
 		if p.sim {
@@ -292,6 +292,18 @@ func (r *roofline) step() {
 			add(p.name, r.time(p.kind, f.t, merge(all)))
 		}
 	}
+}
+
+// add adds time to a phase of the step.
+func (r *roofline) add(name string, x RooflineTime) {
+	r.Step.RooflineTime = r.Step.RooflineTime.add(x)
+	for i := range r.Step.Phases {
+		if p := &r.Step.Phases[i]; p.Name == name {
+			p.RooflineTime = p.RooflineTime.add(x)
+			return
+		}
+	}
+	r.Step.Phases = append(r.Step.Phases, RooflinePhase{name, x})
 }
 
 // scores are the kernels that score spans.

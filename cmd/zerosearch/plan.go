@@ -81,5 +81,8 @@ func showPlan(w *world, c common, sim simFlags, pl plan.Planner, o config.Config
 	if err != nil {
 		return err
 	}
+	if pl.Verb == "train" && !c.JSON && refused == nil {
+		w.showStepTimes(c, sim, o, w.out)
+	}
 	return refused
 }

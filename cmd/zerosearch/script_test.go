@@ -116,6 +116,7 @@ var changing = []struct {
 	{regexp.MustCompile(`(, )\S+ go1\.\S+`), `${1}VERSION`},
 	{regexp.MustCompile(`events\.out\.tfevents\.\S+`), "events.out.tfevents.T"},
 	{regexp.MustCompile(`this machine has .*`), "this machine has ..."},
+	{regexp.MustCompile(`a step takes .*`), "a step takes ..."},
 	{regexp.MustCompile(`computed   on \w+`), "computed   on PATH"},
 }
 
