@@ -46,6 +46,10 @@ func (p *Packer) Collect(c config.Config) error {
 		{"model", c.Policy.Model, func(v string) (string, error) { return p.policy(c, v) }},
 		{"ref-model", c.Policy.RefModel, func(v string) (string, error) { return p.fullModel("ref-model", v) }},
 		{"critic-model", c.Critic.Model, func(v string) (string, error) { return p.fullModel("critic-model", v) }},
+		{"embedding-model", c.Search.Embedding, func(v string) (string,
+			error) {
+			return p.fullModel("embedding-model", v)
+		}},
 		{"simulation-llm", c.Search.SimulationLLM, func(v string) (string, error) { return p.simulator(c, v) }},
 	} {
 		if f.value == "" {

@@ -22,7 +22,7 @@ func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 
 // LoadContext is Load until ctx ends: then it frees what it has and returns ctx's error.
 func LoadContext(ctx context.Context, dev kernels.Device, dir string, o Options) (*Model, error) {
-	c, set, err := openSource(dir)
+	c, set, err := openSource(dir, o.Headless)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ type Options struct {
 	// of matrices: F32, BF16 or Q8; norms and biases are F32 always. 0: Q8 for a checkpoint in Q8, else BF16
 	DType     kernels.DType
 	Trainable bool // every parameter gets an F32 master and a gradient; not with Q8
+	// Headless loads a model for its hidden states alone: an output matrix of its own is not read, and need not be in
+	// the checkpoint. Head is then the embedding, which such a model was not trained for.
+	Headless bool
 }
 
 // Model is a decoder on a device. Treat its fields as read-only.

@@ -106,7 +106,7 @@ func quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
 	if _, err := os.Stat(filepath.Join(out, "config.json")); err == nil {
 		return fmt.Errorf("%s holds a model already: choose another folder", out)
 	}
-	c, set, err := openSource(dir)
+	c, set, err := openSource(dir, false)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -14,11 +15,20 @@ import (
 type source struct {
 	*safetensors.Set
 	embed string // the tensor that fills the embedding
+	// bare says that names have no "model." before them: the decoder was saved without a head around it, as those of
+	// embedding models are.
+	bare bool
 }
+
+// decoderPrefix is what a causal language model puts before the names of its decoder.
+const decoderPrefix = "model."
 
 // openSource opens the folder dir and says what model its tensors make: what they say of tied embeddings counts, not
 // config.json.
-func openSource(dir string) (c *Config, s *source, err error) {
+//
+// headless reads a checkpoint for its hidden states alone: an output matrix of its own is not read, and need not be
+// there.
+func openSource(dir string, headless bool) (c *Config, s *source, err error) {
 	if c, err = ReadConfig(dir); err != nil {
 		return nil, nil, err
 	}
@@ -26,13 +36,15 @@ func openSource(dir string) (c *Config, s *source, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s = &source{set, embedName}
+	s = newSource(set, headless)
 	defer func() {
 		if err != nil {
 			set.Close()
 		}
 	}()
-	if c.Tied && !c.Q8 {
+	if headless {
+		c.Tied = true
+	} else if c.Tied && !c.Q8 {
 		if err = s.settleTied(c, dir); err != nil {
 			return nil, nil, fmt.Errorf("loading %s: %w", dir, err)
 		}
@@ -55,7 +67,7 @@ func ReadStored(dir string) (*Config, error) {
 		return c, nil // a configuration alone
 	}
 	defer set.Close()
-	if err := (&source{set, embedName}).settleTied(c, dir); err != nil {
+	if err := newSource(set, false).settleTied(c, dir); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", dir, err)
 	}
 	return c, nil
@@ -87,10 +99,29 @@ func (s *source) settleTied(c *Config, dir string) error {
 	return nil
 }
 
+// newSource finds out how the tensors of a set are named. Only without the head is a bare decoder a whole model.
+func newSource(set *safetensors.Set, headless bool) *source {
+	s := &source{Set: set, embed: embedName}
+	if !headless {
+		return s
+	}
+	_, bare := set.Tensor(strings.TrimPrefix(embedName, decoderPrefix))
+	_, whole := set.Tensor(embedName)
+	s.bare = bare && !whole
+	return s
+}
+
 // Tensor is the tensor that fills the parameter called name.
 func (s *source) Tensor(name string) (*safetensors.Tensor, bool) {
 	if name == embedName {
 		name = s.embed
+	}
+	if s.bare {
+		plain, ok := strings.CutPrefix(name, decoderPrefix)
+		if !ok && name != headName {
+			return nil, false
+		}
+		name = plain
 	}
 	return s.Set.Tensor(name)
 }
@@ -98,6 +129,13 @@ func (s *source) Tensor(name string) (*safetensors.Tensor, bool) {
 // Names are the names of the parameters, and of what else is there, in the order of the files.
 func (s *source) Names() []string {
 	names := s.Set.Names()
+	if s.bare {
+		for i, name := range names {
+			if name != headName {
+				names[i] = decoderPrefix + name
+			}
+		}
+	}
 	if i := slices.Index(names, s.embed); i >= 0 {
 		names[i] = embedName
 	}

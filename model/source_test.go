@@ -223,3 +223,28 @@ func TestAdapterNames(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
+
+// Without its output matrix an untied model loads for its hidden states alone. (A decoder whose names have no "model."
+// before them loads so too: the model of rl/dense is one.)
+func TestHeadless(t *testing.T) {
+	dev := ref.New()
+	c := *tinyConfigs()["qwen3"]
+	m := random(t, dev, &c, Options{DType: kernels.F32}, 3)
+	dir := t.TempDir()
+	require.NoError(t, m.Save(dir, SaveOptions{DType: kernels.F32}))
+	want := forwardOf(t, m)
+	path := filepath.Join(dir, "config.json")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	untied := strings.Replace(string(text), `"tie_word_embeddings": true`, `"tie_word_embeddings": false`, 1)
+	require.NotEqual(t, string(text), untied)
+	require.NoError(t, os.WriteFile(path, []byte(untied), 0o644))
+	_, err = Load(dev, dir, Options{DType: kernels.F32})
+	require.ErrorContains(t, err, "lm_head.weight is missing")
+	require.Equal(t, want, forwardOf(t, load(t, dev, dir, Options{DType: kernels.F32, Headless: true})))
+}
+
+func forwardOf(t *testing.T, m *Model) []float32 {
+	r := newRig(t, m, 64, WorkspaceOptions{})
+	return r.host(r.forward([][]int32{{1, 2, 3}}, nil))
+}

@@ -278,6 +278,7 @@ func (t *Trainer) openSearcher(ctx context.Context, simulator *roles.LoadedModel
 	if err != nil {
 		return nil, err
 	}
+	t.closers = append(t.closers, e.Close)
 	t.Notes = append(t.Notes, e.Notes...)
 	t.from, err = roles.SearchParts(&c, e)
 	return e.Searcher, err

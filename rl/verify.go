@@ -216,8 +216,7 @@ func searchless(p fingerprint.Parts) fingerprint.Parts {
 	out := fingerprint.Parts{}
 	for k, v := range p {
 		if k != "remote-model" && k != "corpus" && k != "search-episodes" && k != "simulation-llm" &&
-			!strings.HasPrefix(k,
-				"simulation-llm.") {
+			!strings.HasPrefix(k, "simulation-llm.") && !strings.HasPrefix(k, "embedding-model.") {
 			out[k] = v
 		}
 	}

@@ -94,11 +94,13 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 		return nil, err
 	}
 	a.close = append(a.close, end)
+	s.Threads, s.Progress = c.Threads, w.embedding
 	engines, err := roles.OpenSearch(w.ctx, &s, func() (search.Generator, error) { return a.simulator(w.ctx, m, s) })
 	if err != nil {
 		return nil, err
 	}
 	a.engines = engines
+	a.close = append(a.close, engines.Close)
 	w.notes(engines.Notes)
 	a.meter = s.Meter()
 	if err := a.model.Template.Err(); err != nil {

@@ -93,7 +93,8 @@ func (c *askCmd) one(w *world, a *assistant.Assistant, show func(assistant.Answe
 	return err
 }
 
-// chooseEngine takes bm25 where there is something to search in, unless a mode was asked for.
+// chooseEngine takes bm25 where there is something to search in, or hybrid with an embedding model, unless a mode was
+// asked for.
 func (c *askCmd) chooseEngine(w *world) error {
 	chosen := w.given("search-mode")
 	if own := filepath.Join(c.Model, "corpus.jsonl"); !chosen && c.Search.Corpus == "" && len(c.Docs) == 0 &&
@@ -101,11 +102,16 @@ func (c *askCmd) chooseEngine(w *world) error {
 		c.Search.Corpus = own // a run directory that carries its world, as the demo's does
 	}
 	switch {
-	case len(c.Docs) > 0 && (chosen && c.Search.Mode != "bm25" || c.Search.Corpus != ""):
+	case len(c.Docs) > 0 && (chosen && !c.Search.Indexed() || c.Search.Corpus != ""):
 		return usagef("--docs contradicts --search-mode %s and --corpus: it is an index of its own", c.Search.Mode)
 	case len(c.Docs) > 0:
-		c.Search.Mode, c.Search.Corpus = "bm25", strings.Join(c.Docs, ",")
-	case !chosen && c.Search.Corpus != "":
+		c.Search.Corpus = strings.Join(c.Docs, ",")
+	}
+	switch {
+	case chosen || c.Search.Corpus == "":
+	case c.Search.Embedding != "":
+		c.Search.Mode = "hybrid"
+	default:
 		c.Search.Mode = "bm25"
 	}
 	if dir, err := os.UserCacheDir(); err == nil && c.Search.Index == "" {

@@ -118,6 +118,13 @@ func needTokenizer(s *served) error {
 
 func joinArgs(words []string) string { return strings.Join(words, " ") }
 
+// embedding shows how many passages have a vector.
+func (w *world) embedding(done, total int) {
+	if w.log.status("embedding passages: %d/%d", done, total); done == total {
+		w.log.done()
+	}
+}
+
 // note tells the user one thing.
 func (w *world) note(text string) { w.notes([]string{text}) }
 

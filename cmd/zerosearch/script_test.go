@@ -15,6 +15,9 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
+// embedderDir is a model of package dense, found before a script changes the folder.
+var embedderDir, _ = filepath.Abs("../../rl/dense/testdata/model")
+
 // TestScripts runs testdata/script/*.txt: a behaviour a script, as the user sees it. A command stands behind $, its
 // standard input behind <; then follow what it printed on standard output (>) and standard error (!), and its exit code
 // (=) unless it is 0. Go test -update writes the last three. Commands are zerosearch and those of helpers; words are
@@ -187,6 +190,10 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 			return "", err
 		}
 		return "", os.CopyFS(a[0], os.DirFS(dir))
+	},
+	// embedder DIR: an embedding model with random weights.
+	"embedder": func(a []string, _ string) (string, error) {
+		return "", os.CopyFS(a[0], os.DirFS(embedderDir))
 	},
 	// short-prompt FILE: a chat template of the question alone.
 	"short-prompt": func(a []string, _ string) (string, error) {

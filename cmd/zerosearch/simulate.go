@@ -58,6 +58,7 @@ func (c *simulateCmd) Run(w *world) error {
 			model.Close()
 		}
 	}()
+	c.Search.Threads, c.Search.Progress = c.Threads, w.embedding
 	engines, err := roles.OpenSearch(w.ctx, &c.Search, func() (g search.Generator, err error) {
 		on := c.common // the model is the simulator here
 		on.Device = cmp.Or(c.SimDevice, c.Device)
@@ -69,6 +70,7 @@ func (c *simulateCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
+	defer engines.Close()
 	w.notes(engines.Notes)
 	if c.Out != "" {
 		return c.scale(w, engines, files)

@@ -12,10 +12,14 @@ func (c *evalCmd) chooseSuite(w *world) error {
 		return usagef("--suite-data and --write-split belong to a suite: give --suite %s too", eval.SuiteClosed)
 	case c.Suite == "":
 		return nil
-	case w.given("corpus") || w.given("search-mode") && c.Search.Mode != "bm25":
-		return usagef("--suite searches its own corpus with bm25: leave --corpus and --search-mode out")
+	case w.given("corpus") || w.given("search-mode") && !c.Search.Indexed():
+		return usagef(
+			"--suite searches its own corpus: leave --corpus out, and --search-mode or let it be bm25, dense " +
+				"or hybrid")
 	}
-	c.Search.Mode, c.Search.Corpus = "bm25", eval.ClosedCorpus(c.SuiteData)
+	if c.Search.Corpus = eval.ClosedCorpus(c.SuiteData); !c.Search.Indexed() {
+		c.Search.Mode = "bm25"
+	}
 	if len(c.Methods) == 0 {
 		c.Methods = []string{string(eval.Direct), string(eval.RAG), string(eval.Agent)}
 	}

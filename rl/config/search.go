@@ -18,8 +18,12 @@ import (
 type Search struct {
 	// Device is the simulator's; nil: the policy's. Whoever opened it closes it, after all that was opened on it.
 	Device kernels.Device `kong:"-" yaml:"-"`
+	// Threads are those of a device that is opened for the embedding model; 0: all usable cores. Progress, if not nil,
+	// is called while passages are embedded.
+	Threads  int                   `kong:"-" yaml:"-"`
+	Progress func(done, total int) `kong:"-" yaml:"-"`
 
-	Mode           string        `name:"search-mode" help:"simulate_prompt, simulate_sft, remote, google, wiki, bm25, replay or none; or a mixture, as in simulate_sft:0.8,bm25:0.2." default:"simulate_prompt"`
+	Mode           string        `name:"search-mode" help:"simulate_prompt, simulate_sft, remote, google, wiki, bm25, dense, hybrid, replay or none; or a mixture, as in simulate_sft:0.8,bm25:0.2." default:"simulate_prompt"`
 	Engine         string        `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
 	SimulationLLM  string        `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, same (the starting weights), or policy (the policy itself, as each step has trained it: self-search)." default:"same"`
 	SimDType       string        `name:"sim-dtype" help:"Weights of the simulator: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is)." placeholder:"TYPE"`
@@ -30,8 +34,10 @@ type Search struct {
 	CurriculumGoal float64       `name:"curriculum-goal" help:"Success rate (F1, smoothed) at which the adaptive curriculum reaches --end-threshold." default:"0.5"`
 	NoiseRate      *float64      `name:"noise-rate" help:"Fixed share of noisy documents, instead of the curriculum." placeholder:"P"`
 	TopK           int           `name:"topk" help:"Documents per query." default:"5"`
-	Corpus         string        `name:"corpus" help:"What bm25 searches: .jsonl, .json or .parquet of {id, contents}, text, Markdown, HTML, PDF, .docx, .eml or .csv files, folders of them; several are separated by commas." placeholder:"PATH"`
-	Index          string        `name:"index" resume:"free" help:"Folder that keeps the text of the corpus's documents by their content, so that only changed files are read again (default: none; for ask, zerosearch/index in the user's cache folder; none: nothing is kept)." placeholder:"DIR"`
+	Corpus         string        `name:"corpus" help:"What bm25, dense and hybrid search: .jsonl, .json or .parquet of {id, contents}, text, Markdown, HTML, PDF, .docx, .eml or .csv files, folders of them; several are separated by commas." placeholder:"PATH"`
+	Index          string        `name:"index" resume:"free" help:"Folder that keeps the text of the corpus's documents by their content, and the vectors of dense, so that only what has changed is read and embedded again (default: none; for ask, zerosearch/index in the user's cache folder; none: nothing is kept)." placeholder:"DIR"`
+	Embedding      string        `name:"embedding-model" help:"Embedding model of dense and hybrid: the folder of a decoder whose last token is the vector, such as Qwen3-Embedding." placeholder:"DIR"`
+	EmbeddingOn    string        `name:"embedding-device" type:"device" resume:"free" help:"Device of the embedding model." default:"cpu" placeholder:"DEVICE"`
 	SearchEpisodes string        `name:"search-episodes" help:"The episodes.jsonl whose documents replay gives again." placeholder:"FILE"`
 	SimTemperature float64       `name:"simulation-temperature" help:"Sampling temperature of the simulator." default:"0.8"`
 	SimMaxTokens   int           `name:"simulation-max-tokens" help:"Longest simulated result." default:"600"`
@@ -61,7 +67,8 @@ func (c *Search) OwnSimulator() bool {
 }
 
 // searchModes are what a mixture may hold.
-var searchModes = []string{"simulate_prompt", "simulate_sft", "remote", "google", "wiki", "bm25", "replay", "none"}
+var searchModes = []string{"simulate_prompt", "simulate_sft", "remote", "google", "wiki", "bm25", "dense", "hybrid",
+	"replay", "none"}
 
 // Modes are the engines of the mode, with their weights.
 func (c *Search) Modes() ([]search.Share, error) {
@@ -88,6 +95,13 @@ func (c *Search) Has(f func(mode string) bool) bool {
 func (c *Search) Simulates() bool {
 	return c.Has(func(mode string) bool { return strings.HasPrefix(mode, "simulate") })
 }
+
+// Indexed reports whether a corpus is searched.
+func (c *Search) Indexed() bool {
+	return c.Has(func(mode string) bool { return mode == "bm25" || embeds(mode) })
+}
+
+func embeds(mode string) bool { return mode == "dense" || mode == "hybrid" }
 
 // On is the simulator's device, beside a policy on dev.
 func (c *Search) On(dev kernels.Device) kernels.Device {
@@ -142,8 +156,11 @@ func (c *Search) Check() error {
 		{c.NoiseRate != nil && !tau(*c.NoiseRate), "--noise-rate must lie between 0 and 1"},
 		{c.SimMaxTokens < 0 ||
 			!(c.SimTemperature >= 0), "--simulation-max-tokens and --simulation-temperature must not be negative"},
-		{is("bm25") &&
-			c.Corpus == "", "--search-mode bm25 needs --corpus PATH: a file of passages or documents, or a folder"},
+		{c.Indexed() && c.Corpus == "", "--search-mode " + c.Mode +
+			" needs --corpus PATH: a file of passages or documents, or a folder"},
+		{c.Has(embeds) && c.Embedding == "", "--search-mode " + c.Mode +
+			" needs --embedding-model DIR, such as the folder of Qwen3-Embedding"},
+		{!c.Has(embeds) && c.Embedding != "", "--embedding-model is for --search-mode dense or hybrid, not " + c.Mode},
 		{is("replay") &&
 			c.SearchEpisodes == "", "--search-mode replay needs --search-episodes FILE, the episodes.jsonl of a run"},
 		{is("remote") &&

@@ -32,7 +32,7 @@ func (c *Config) Attempts() int {
 // lies.
 var contentFlags = map[string]bool{"model": true, "adapter": true, "ref-model": true, "critic-model": true,
 	"simulation-llm": true, "corpus": true,
-	"search-episodes": true, "remote-model": true, "chat-template": true, "data": true}
+	"search-episodes": true, "embedding-model": true, "remote-model": true, "chat-template": true, "data": true}
 
 // NamesContent reports whether the value of a flag is a path whose content is compared instead.
 func NamesContent(flag string) bool { return contentFlags[flag] }

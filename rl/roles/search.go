@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/await"
@@ -20,12 +21,22 @@ type SearchEngines struct {
 	Notes []string
 	// Parts are what they search or give again: corpus, search-episodes, remote-model.
 	Parts fingerprint.Parts
-	// Corpus is what bm25 searches; nil without bm25.
+	// Corpus is what bm25, dense and hybrid search; nil without them.
 	Corpus *search.Corpus
+
+	close []func()
+}
+
+// Close gives back what the engines hold. No search is under way then.
+func (e *SearchEngines) Close() {
+	for _, f := range slices.Backward(e.close) {
+		f()
+	}
+	e.close = nil
 }
 
 // OpenSearch makes the engine, or the mixture of engines, that the mode names. simulator makes the writer of simulated
-// documents; it is called once, if at all.
+// documents; it is called once, if at all. The caller closes the engines.
 func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.Generator, error)) (*SearchEngines,
 	error) {
 	if err := c.Check(); err != nil {
@@ -46,6 +57,7 @@ func OpenSearch(ctx context.Context, c *config.Search, simulator func() (search.
 	for _, p := range parts {
 		e, err := o.engine(ctx, p.Mode)
 		if err != nil {
+			o.Close()
 			return nil, err
 		}
 		engines, weights = append(engines, e), append(weights, p.Weight)
@@ -63,6 +75,8 @@ type opener struct {
 	simulator func() (search.Generator, error)
 	local     search.Generator
 	cache     *search.Cache
+	words     *search.BM25
+	vectors   search.Ranker
 	SearchEngines
 }
 
@@ -70,8 +84,8 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 	switch mode {
 	case "none":
 		return search.None{}, nil
-	case "bm25":
-		return o.bm25(ctx)
+	case "bm25", "dense", "hybrid":
+		return o.indexed(ctx, mode)
 	case "replay":
 		if err := o.Parts.File("search-episodes", o.SearchEpisodes); err != nil {
 			return nil, err
@@ -103,33 +117,6 @@ func (o *opener) engine(ctx context.Context, mode string) (search.Searcher, erro
 		o.local = g
 	}
 	return o.simulated("", search.Form(mode), o.local)
-}
-
-func (o *opener) bm25(ctx context.Context) (search.Searcher, error) {
-	corpus, err := await.Call(ctx, func() (*search.Corpus, error) {
-		keep := o.Index
-		if keep == "none" {
-			keep = ""
-		}
-		return search.Reader{Keep: keep}.Read(list(o.Search.Corpus)...)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if note := corpus.Note(); note != "" {
-		o.Notes = append(o.Notes, note)
-	}
-	if corpus.KeepError != nil {
-		o.Notes = append(o.Notes, corpus.KeepError.Error())
-	}
-	o.SearchEngines.Corpus = corpus
-	o.Parts["corpus"] = fingerprint.Mark + corpus.Digest()
-	x, err := await.Call(ctx, func() (*search.BM25, error) { return search.NewBM25(corpus.Passages), nil })
-	if err != nil {
-		return nil, err
-	}
-	x.TopK = o.TopK
-	return x, nil
 }
 
 func (o *opener) simulated(name string, form search.Form, g search.Generator) (search.Searcher, error) {

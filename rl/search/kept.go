@@ -46,10 +46,15 @@ func (r Reader) load(key string) (passages []string, ok bool) {
 	if err != nil || json.Unmarshal(text, &passages) != nil {
 		return nil, false
 	}
-	if st, err := os.Stat(path); err == nil && time.Since(st.ModTime()) > 24*time.Hour {
-		_ = os.Chtimes(path, time.Time{}, time.Now()) // it is used
-	}
+	Used(path)
 	return passages, true
+}
+
+// Used notes that a file of Reader.Keep was used, so that it is kept longer.
+func Used(path string) {
+	if st, err := os.Stat(path); err == nil && time.Since(st.ModTime()) > 24*time.Hour {
+		_ = os.Chtimes(path, time.Time{}, time.Now())
+	}
 }
 
 // save keeps passages under a key.
@@ -82,8 +87,8 @@ func (r Reader) prune() {
 	entries, _ := os.ReadDir(r.Keep)
 	for _, e := range entries {
 		st, err := e.Info()
-		if err == nil && strings.HasSuffix(e.Name(), ".json") && st.Mode().IsRegular() &&
-			time.Since(st.ModTime()) > keptFor {
+		ours := strings.HasSuffix(e.Name(), ".json") || strings.HasSuffix(e.Name(), ".bf16") // passages, vectors
+		if err == nil && ours && st.Mode().IsRegular() && time.Since(st.ModTime()) > keptFor {
 			_ = os.Remove(filepath.Join(r.Keep, e.Name()))
 		}
 	}
