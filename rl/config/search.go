@@ -37,7 +37,7 @@ type Search struct {
 	Corpus         string        `name:"corpus" help:"What bm25, dense and hybrid search: .jsonl, .json or .parquet of {id, contents}, text, Markdown, HTML, PDF, .docx, .eml or .csv files, folders of them; several are separated by commas." placeholder:"PATH"`
 	Index          string        `name:"index" resume:"free" help:"Folder that keeps the text of the corpus's documents by their content, and the vectors of dense, so that only what has changed is read and embedded again (default: none; for ask, zerosearch/index in the user's cache folder; none: nothing is kept)." placeholder:"DIR"`
 	Embedding      string        `name:"embedding-model" help:"Embedding model of dense and hybrid: the folder of a decoder whose last token is the vector, such as Qwen3-Embedding." placeholder:"DIR"`
-	EmbeddingOn    string        `name:"embedding-device" type:"device" resume:"free" help:"Device of the embedding model." default:"cpu" placeholder:"DEVICE"`
+	EmbeddingOn    string        `name:"embedding-device" resume:"free" help:"Device of the embedding model (default: cpu)." placeholder:"DEVICE"`
 	SearchEpisodes string        `name:"search-episodes" help:"The episodes.jsonl whose documents replay gives again." placeholder:"FILE"`
 	SimTemperature float64       `name:"simulation-temperature" help:"Sampling temperature of the simulator." default:"0.8"`
 	SimMaxTokens   int           `name:"simulation-max-tokens" help:"Longest simulated result." default:"600"`

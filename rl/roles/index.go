@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -87,7 +88,7 @@ func (o *opener) embed(ctx context.Context) error {
 		return err
 	}
 	o.Parts.Merge(parts)
-	dev, err := devices.Open(o.EmbeddingOn, devices.Options{Threads: o.Threads})
+	dev, err := devices.Open(cmp.Or(o.EmbeddingOn, devices.CPU), devices.Options{Threads: o.Threads})
 	if err != nil {
 		return fmt.Errorf("opening --embedding-device: %w", err)
 	}
