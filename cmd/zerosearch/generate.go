@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -13,13 +12,11 @@ import (
 type generateCmd struct {
 	common
 	modelFlags
+	Dir         string   `arg:"" optional:"" name:"dir" help:"The model, as --model names it."`
+	Text        []string `arg:"" optional:"" name:"text" help:"The text to continue, as --prompt gives it."`
 	Data        string   `name:"data" help:"Requests, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
 	Prompt      string   `name:"prompt" short:"p" help:"One text to continue, instead of --data; the continuation is printed as it comes."`
 	MaxTokens   int      `name:"max-tokens" help:"Longest continuation." default:"128"`
-	Temperature float64  `name:"temperature" help:"0 is greedy." default:"1"`
-	TopP        float64  `name:"top-p" help:"Nucleus; 1: off." default:"1"`
-	TopK        int      `name:"top-k" help:"0: off." default:"0"`
-	MinP        float64  `name:"min-p" help:"0: off." default:"0"`
 	Stop        []string `name:"stop" help:"End before this text; may be repeated." sep:"none"`
 	StopIDs     []int32  `name:"stop-token-ids" help:"End at these ids, as at end-of-sequence ids." placeholder:"ID"`
 	MinTokens   int      `name:"min-tokens" help:"Before so many tokens no end-of-sequence id, stop id or stop text ends the continuation." default:"0"`
@@ -27,12 +24,7 @@ type generateCmd struct {
 	IncludeStop bool     `name:"include-stop-str-in-output" help:"Keep the stop text, or the text of a stop id."`
 	SkipSpecial bool     `name:"skip-special-tokens" negatable:"" help:"Special tokens leave no text." default:"true"`
 
-	Bias       map[int32]float64 `name:"logit-bias" help:"Added to the logit of an id; may be repeated." placeholder:"ID=BIAS" mapsep:","`
-	Repetition float64           `name:"repetition-penalty" help:"Divides positive logits of ids of prompt and text, multiplies negative ones; 1: off." default:"1"`
-	Presence   float64           `name:"presence-penalty" help:"Taken off the logit of every generated id." default:"0"`
-	Frequency  float64           `name:"frequency-penalty" help:"Taken off the logit for every time that the id was generated." default:"0"`
-
-	Seed uint64 `name:"seed" help:"Seed of sampling." default:"1"`
+	samplingFlags
 }
 
 type generateAnswer struct {
@@ -47,20 +39,18 @@ func (c *generateCmd) check() error {
 	switch {
 	case c.MaxTokens < 1:
 		return usagef("--max-tokens must be at least 1")
-	case !(c.Temperature >= 0):
-		return usagef("--temperature must not be negative; 0 is greedy")
-	case !(c.TopP > 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP <= 1) || c.TopK < 0:
-		return usagef("--top-p must be above 0 and at most 1, --min-p between 0 and 1, --top-k not negative")
-	case !(c.Repetition > 0 && c.Repetition <= 1e6):
-		return usagef("--repetition-penalty must be above 0 and at most 1e6; 1 is off")
-	case !(math.Abs(c.Presence) <= 1e6) || !(math.Abs(c.Frequency) <= 1e6):
-		return usagef("--presence-penalty and --frequency-penalty must lie between -1e6 and 1e6")
 	case c.MinTokens < 0 || c.MinTokens > c.MaxTokens:
 		return usagef("--min-tokens must not be negative, nor more than --max-tokens")
 	case slices.Contains(c.Stop, ""):
 		return usagef("--stop must not be empty")
 	}
-	return nil
+	if words := c.named(append([]string{c.Dir}, c.Text...)...); len(words) > 0 {
+		if c.Prompt != "" {
+			return usagef("--prompt and %q are both texts to continue: give one of them", joinArgs(words))
+		}
+		c.Prompt = joinArgs(words)
+	}
+	return c.samplingFlags.check()
 }
 
 // output is how tokens become text.
@@ -136,11 +126,8 @@ func (c *generateCmd) one(w *world, s *served) error {
 func (c *generateCmd) answer(ctx context.Context, s *served, ids []int32, n uint64,
 	show func(engine.Token)) (generateAnswer, error) {
 	o := c.output(s)
-	r := engine.Request{Model: served0, Adapter: s.model.Adapter, Prompt: ids, MaxTokens: c.MaxTokens,
-		Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, MinP: c.MinP,
-		EOS: o.EOS, Stop: o.Stopper(), Stream: engine.Stream(c.Seed, n), OnToken: show,
-		Penalties: engine.Penalties{LogitBias: c.Bias, Repetition: c.Repetition, Presence: c.Presence,
-			Frequency: c.Frequency, MinTokens: c.MinTokens}}
+	r := c.request(s, ids, c.MaxTokens, n)
+	r.EOS, r.Stop, r.OnToken, r.Penalties.MinTokens = o.EOS, o.Stopper(), show, c.MinTokens
 	res, err := s.eng.Generate(ctx, r)
 	if err != nil {
 		return generateAnswer{}, err

@@ -32,7 +32,7 @@ type flagGroup struct {
 // flagGroups say under which heading a flag stands. The flags that matter most (verbHelp) stand before all of them.
 var flagGroups = []flagGroup{
 	{"model", "Model:",
-		"model shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
+		"model system shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
 			"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
 	{"data", "Data:", "data measure reader reader-rows shard-rows shard-format raw suite suite-data write-split sources docs prompt shapes " +
 		"limit per-source " +
@@ -100,8 +100,10 @@ var verbHelps = map[string]verbHelp{
 		"ask --model runs/first --docs notes/ Who designed the bridge?",
 		"ask --model DIR --docs notes/ --style report What was decided about the bridge?",
 		"ask --model runs/first --corpus corpus.jsonl --json --data questions.jsonl"}},
+	"chat": {"model system max-tokens temperature top-p seed json", []string{
+		"chat SmolLM2-135M-Instruct", "chat runs/first --system 'Answer in one sentence.' --temperature 0"}},
 	"generate": {"model data prompt max-tokens temperature top-p top-k stop seed json", []string{
-		"generate --model DIR -p 'Once upon a time' --max-tokens 40",
+		"generate DIR 'Once upon a time' --max-tokens 40",
 		"generate --model DIR --data requests.jsonl --temperature 0"}},
 	"score":    {"", []string{"score --model DIR --data texts.jsonl --top 10"}},
 	"tokenize": {"", []string{"tokenize --tokenizer tokenizer.json --data texts.jsonl"}},
@@ -114,7 +116,7 @@ var verbHelps = map[string]verbHelp{
 	"report":   {"", []string{"report runs/first"}},
 	"quantize": {"", []string{"quantize --model SIMULATOR --out simulator-q8"}},
 	"serve": {"model host port served-model-name api-key max-context kv-memory dtype device", []string{
-		"serve --model SIMULATOR", "serve --model runs/first --host 0.0.0.0 --port 8000 --api-key SECRET"}},
+		"serve SIMULATOR", "serve runs/first --host 0.0.0.0 --port 8000 --api-key SECRET"}},
 	"plan": {"model for memory dtype lora-r train-batch-size n max-context micro-batch-tokens kv-memory", []string{
 		"plan --model DIR", "plan --model DIR --lora-r 16 --memory 24GiB", "plan --model DIR --for serve"}},
 	"bundle": {"config output with-model program model data simulation-llm search-mode total-steps out", []string{

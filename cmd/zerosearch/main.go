@@ -38,6 +38,7 @@ type verbs struct {
 	Ask      askCmd      `cmd:"" help:"Ask a trained policy a question and watch it search."`
 	Tokenize tokenizeCmd `cmd:"" help:"Text and chats to ids, and back."`
 	Score    scoreCmd    `cmd:"" help:"Log-probabilities of given ids or text."`
+	Chat     chatCmd     `cmd:"" help:"Talk with a model."`
 	Generate generateCmd `cmd:"" help:"Continue ids, text or chats."`
 	Pull     pullCmd     `cmd:"" help:"Download a model or a data set from the Hugging Face hub."`
 	List     listCmd     `cmd:"" help:"List the models and data sets in the Hugging Face cache."`
@@ -100,6 +101,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	if own != nil {
 		return runBundle(own, args, stdin, stdout, stderr, log)
 	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
 	parser, err := newParser(stdout, stderr)
 	if err != nil {
 		log.line("error: building the command line: %v", err)
@@ -120,6 +124,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 			return start(kctx, stdin, stdout, log)
 		}
 	}
+	err = recognise(parser, args, err)
 	log.line("error: %v: see zerosearch %s--help", oneLine(err.Error()), verbOf(parser, args))
 	return exitUsage
 }

@@ -53,6 +53,22 @@ type served struct {
 	notes func(list []string)
 }
 
+// named takes the model from the words of a command, where --model does not give it, and returns the words that are
+// left.
+func (f *modelFlags) named(words ...string) (left []string) {
+	for _, word := range words {
+		if word == "" {
+			continue
+		}
+		if f.Model == "" {
+			f.Model = word
+		} else {
+			left = append(left, word)
+		}
+	}
+	return left
+}
+
 const served0 = "model"
 
 // serve opens device, model and engine. Close what it returns.

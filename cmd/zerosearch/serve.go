@@ -13,6 +13,7 @@ import (
 type serveCmd struct {
 	common
 	modelFlags
+	Dir          string        `arg:"" optional:"" name:"dir" help:"The model, as --model names it."`
 	Host         string        `name:"host" help:"Address to listen on; 127.0.0.1 is this machine only." default:"127.0.0.1"`
 	Port         int           `name:"port" help:"Port to listen on; 0: any that is free." default:"6001"`
 	Names        []string      `name:"served-model-name" help:"Name for clients (default: the folder's); several may be given." placeholder:"NAME"`
@@ -32,6 +33,9 @@ func (c *serveCmd) Run(w *world) error {
 		return usagef("--max-body must be at least 1")
 	case c.DrainTimeout <= 0:
 		return usagef("--drain-timeout must be above 0")
+	}
+	if left := c.named(c.Dir); len(left) > 0 {
+		return usagef("%q is one word too many: the model is given by --model already", left[0])
 	}
 	for _, origin := range c.AllowOrigin {
 		if err := serve.CheckOrigin(origin); err != nil {
