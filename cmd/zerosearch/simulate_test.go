@@ -102,6 +102,7 @@ func TestSimulateKilled(t *testing.T) {
 	for _, c := range both {
 		require.NoError(t, c.Wait())
 	}
+	require.NoDirExists(t, filepath.Join(dir, "killed", ".work"))
 	whole := shardText(t, filepath.Join(dir, "whole"))
 	require.True(t, whole == shardText(t, filepath.Join(dir, "killed")), "the rows differ")
 	for _, name := range []string{"whole", "killed"} {

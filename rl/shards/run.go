@@ -25,6 +25,9 @@ func (j *Job) Run(ctx context.Context) (left int, err error) {
 	w := &worker{Job: j, began: time.Now()}
 	for {
 		open, locked, err := j.unfinished()
+		if err == nil && open+locked == 0 { // a process may have been killed between a shard's file and its results
+			err = os.RemoveAll(filepath.Join(j.Dir, ".work"))
+		}
 		if err != nil || open == 0 {
 			return locked, err
 		}
@@ -153,7 +156,6 @@ func (w *worker) pass(ctx context.Context) error {
 	if lock != nil || n < min(w.Total, left*w.PerShard) {
 		return fmt.Errorf("reading the input again: it has %d rows now and had %d: choose another --out", n, w.Total)
 	}
-	os.Remove(filepath.Join(w.Dir, ".work"))
 	return nil
 }
 
@@ -215,7 +217,7 @@ func (w *worker) do(ctx context.Context, shard int, items []Item) error {
 		return fmt.Errorf("writing shard %d: %w", shard, err)
 	}
 	f.Close()
-	if err := os.Remove(part); err != nil {
+	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) { // another process may have cleared up
 		return fmt.Errorf("clearing up after shard %d: %w", shard, err)
 	}
 	return nil
