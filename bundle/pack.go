@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
@@ -227,6 +228,9 @@ func (p *Packer) model(flag, name string) (string, error) {
 	dir, err := rundir.ModelDir(name)
 	if err != nil {
 		return "", fmt.Errorf("%w: or leave the models out with --without-model", err)
+	}
+	if gguf.Is(dir) {
+		return p.file("models", dir)
 	}
 	if at, ok := p.folders[dir]; ok {
 		return at, nil

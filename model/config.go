@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 )
 
 // Config is the shape of a model: the values of config.json, with the defaults of its architecture filled in.
@@ -53,9 +55,12 @@ const (
 	maxConfigBytes                = 16 << 20
 )
 
-// ReadConfig reads dir/config.json, and the end-of-sequence ids of dir/generation_config.json if there is one. What
-// this program cannot compute faithfully is refused by name.
+// ReadConfig reads dir/config.json, or the metadata of the GGUF file dir, and the end-of-sequence ids of
+// dir/generation_config.json if there is one. What this program cannot compute faithfully is refused by name.
 func ReadConfig(dir string) (*Config, error) {
+	if gguf.Is(dir) {
+		return readGGUFConfig(dir)
+	}
 	path := filepath.Join(dir, "config.json")
 	data, err := readSmall(path)
 	if errors.Is(err, os.ErrNotExist) {

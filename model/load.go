@@ -9,19 +9,23 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
 // Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16,
-// or what Quantize made of them. Tensors are streamed into the device's layout, so that the complete checkpoint is
-// never in memory.
+// or what Quantize made of them. dir may also be a GGUF file. Tensors are streamed into the device's layout, so that the
+// complete checkpoint is never in memory.
 func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 	return LoadContext(context.Background(), dev, dir, o)
 }
 
 // LoadContext is Load until ctx ends: then it frees what it has and returns ctx's error.
 func LoadContext(ctx context.Context, dev kernels.Device, dir string, o Options) (*Model, error) {
+	if gguf.Is(dir) {
+		return loadGGUF(ctx, dev, dir, o)
+	}
 	c, set, err := openSource(dir, o.Headless)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
@@ -60,6 +62,9 @@ type adapterJSON struct {
 // ReadAdapterConfig reads dir/adapter_config.json.
 func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 	path := filepath.Join(dir, adapterConfigFile)
+	if gguf.Is(dir) { // which the system would call no folder
+		return AdapterConfig{}, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
 	data, err := readSmall(path)
 	if err != nil {
 		return AdapterConfig{}, fmt.Errorf("reading the adapter's configuration: %w", err)

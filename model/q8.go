@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -98,6 +99,9 @@ func Quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
 }
 
 func quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
+	if gguf.Is(dir) {
+		return errors.New("it is a GGUF file: give it as --model with --dtype q8, or quantise the model it was made from")
+	}
 	if c, err := ReadConfig(dir); err != nil {
 		return err
 	} else if c.Q8 {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -83,7 +84,7 @@ func (m *Model) Save(dir string, o SaveOptions) error {
 
 // copyPassengers copies the files of passengers, and of templates, that from has.
 func copyPassengers(dir, from string) error {
-	if from == "" {
+	if from == "" || gguf.Is(from) { // a GGUF file has no such files
 		return nil
 	}
 	names := slices.Clone(passengers)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
@@ -59,7 +60,7 @@ func openSource(dir string, headless bool) (c *Config, s *source, err error) {
 // any: what Load makes.
 func ReadStored(dir string) (*Config, error) {
 	c, err := ReadConfig(dir)
-	if err != nil || !c.Tied || c.Q8 {
+	if err != nil || !c.Tied || c.Q8 || gguf.Is(dir) {
 		return c, err
 	}
 	set, err := safetensors.OpenDir(dir)

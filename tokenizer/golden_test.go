@@ -145,17 +145,25 @@ func TestEncodeAsLlamaCpp(t *testing.T) {
 		"llama-spm": "llama2"} {
 		t.Run(file, func(t *testing.T) {
 			tok := open(t, name)
-			base := "goldens/llama.cpp-vocab/ggml-vocab-" + file + ".gguf"
-			in, err := os.ReadFile(goldens.Data(t, base+".inp"))
-			require.NoError(t, err)
-			out, err := os.ReadFile(goldens.Data(t, base+".out"))
-			require.NoError(t, err)
-			texts := strings.Split(strings.TrimSuffix(string(in), "\n__ggml_vocab_test__\n"), "\n__ggml_vocab_test__\n")
-			lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-			require.Len(t, lines, len(texts))
+			texts, lines := llamaCases(t, file)
 			for i, text := range texts {
-				require.Equal(t, strings.TrimSpace(lines[i]), join(tok.Encode(text, EncodeOptions{})), "%q", text)
+				require.Equal(t, lines[i], join(tok.Encode(text, EncodeOptions{})), "%q", text)
 			}
 		})
 	}
+}
+
+// llamaCases are the texts of llama.cpp's vectors and their ids.
+func llamaCases(t *testing.T, file string) (texts, ids []string) {
+	base := "goldens/llama.cpp-vocab/ggml-vocab-" + file + ".gguf"
+	in, err := os.ReadFile(goldens.Data(t, base+".inp"))
+	require.NoError(t, err)
+	out, err := os.ReadFile(goldens.Data(t, base+".out"))
+	require.NoError(t, err)
+	texts = strings.Split(strings.TrimSuffix(string(in), "\n__ggml_vocab_test__\n"), "\n__ggml_vocab_test__\n")
+	for line := range strings.Lines(string(out)) {
+		ids = append(ids, strings.TrimSpace(line))
+	}
+	require.Len(t, ids, len(texts))
+	return texts, ids
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
@@ -20,11 +21,14 @@ import (
 // maxFile is the maximum uncompressed size of a file, so that a small compressed file cannot exhaust the memory.
 const maxFile = 512 << 20
 
-// Open reads a tokenizer. path is a Hugging Face model folder or a file: tokenizer.json, the same with .gz, or a
-// sentencepiece tokenizer.model of BPE type. The folder of the file may hold tokenizer_config.json,
-// generation_config.json and config.json (ids of BOS and EOS) and a chat template; all are optional. Settings for
-// truncation and padding in tokenizer.json are ignored. Errors name the file and the reason.
+// Open reads a tokenizer. path is a Hugging Face model folder or a file: tokenizer.json, the same with .gz, a
+// sentencepiece tokenizer.model of BPE type, or a GGUF file, which has all of it inside. The folder of the file may
+// hold tokenizer_config.json, generation_config.json and config.json (ids of BOS and EOS) and a chat template; all are
+// optional. Settings for truncation and padding in tokenizer.json are ignored. Errors name the file and the reason.
 func Open(path string) (*Tokenizer, error) {
+	if gguf.Is(path) {
+		return openGGUF(path)
+	}
 	file, err := locate(path)
 	if err != nil {
 		return nil, err

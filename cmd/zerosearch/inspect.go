@@ -8,7 +8,9 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
+	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/model/hub"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -16,7 +18,7 @@ import (
 
 type inspectCmd struct {
 	common
-	Path string `arg:"" help:"A safetensors file, a model folder or a run directory." placeholder:"FILE|DIR"`
+	Path string `arg:"" help:"A safetensors or GGUF file, a model folder, org/name in the Hugging Face cache, or a run directory." placeholder:"FILE|DIR"`
 }
 
 type inspection struct {
@@ -36,27 +38,9 @@ type inspectedTensor struct {
 }
 
 func (c *inspectCmd) Run(w *world) error {
-	files, config, err := openAny(c.Path)
+	out, err := inspect(c.Path)
 	if err != nil {
 		return fmt.Errorf("inspecting %s: %w", c.Path, err)
-	}
-	out := inspection{Config: config, Metadata: map[string]string{}, Tensors: []inspectedTensor{}}
-	for _, f := range files {
-		defer f.Close()
-		for k, v := range f.Metadata() {
-			out.Metadata[k] = v
-		}
-		for _, name := range f.Names() {
-			t, _ := f.Tensor(name)
-			b := int64(len(t.Bytes()))
-			shape := t.Shape
-			if shape == nil {
-				shape = []int{}
-			}
-			out.Tensors = append(out.Tensors, inspectedTensor{name, string(t.DType), shape, b, filepath.Base(f.Path())})
-			out.Parameters += int64(t.Elements())
-			out.Bytes += b
-		}
 	}
 	if c.JSON {
 		enc := json.NewEncoder(w.out)
@@ -73,18 +57,81 @@ func (c *inspectCmd) Run(w *world) error {
 	return nil
 }
 
-// openAny opens a single file, a model folder or an adapter folder.
-func openAny(path string) (files []*safetensors.File, config json.RawMessage, err error) {
+// inspect looks at a single file, a model folder or an adapter folder.
+func inspect(path string) (*inspection, error) {
 	st, err := os.Stat(path)
 	if err != nil && !inCache(path) {
-		return nil, nil, err
+		return nil, err
 	}
-	if err == nil && !st.IsDir() {
+	if err != nil || st.IsDir() {
+		if path, err = rundir.ModelDir(path); err != nil {
+			return nil, err
+		}
+	}
+	if gguf.Is(path) {
+		return inspectGGUF(path)
+	}
+	files, config, err := openAny(path)
+	if err != nil {
+		return nil, err
+	}
+	out := &inspection{Config: config, Metadata: map[string]string{}, Tensors: []inspectedTensor{}}
+	for _, f := range files {
+		defer f.Close()
+		for k, v := range f.Metadata() {
+			out.Metadata[k] = v
+		}
+		for _, name := range f.Names() {
+			t, _ := f.Tensor(name)
+			out.add(name, string(t.DType), t.Shape, int64(len(t.Bytes())), int64(t.Elements()), f.Path())
+		}
+	}
+	return out, nil
+}
+
+// add adds a tensor.
+func (i *inspection) add(name, dtype string, shape []int, bytes, elements int64, path string) {
+	if shape == nil {
+		shape = []int{}
+	}
+	i.Tensors = append(i.Tensors, inspectedTensor{name, dtype, shape, bytes, filepath.Base(path)})
+	i.Parameters += elements
+	i.Bytes += bytes
+}
+
+// longestShown is how much of a value of a GGUF file is shown: it holds whole vocabularies.
+const longestShown = 200
+
+// inspectGGUF looks at a GGUF file. Its configuration is shown as config.json has it, if the model is one that runs
+// here.
+func inspectGGUF(path string) (*inspection, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	out := &inspection{Metadata: map[string]string{}, Tensors: []inspectedTensor{}}
+	for k, v := range f.Metadata {
+		text := fmt.Sprint(v)
+		if len(text) > longestShown {
+			text = strings.ToValidUTF8(text[:longestShown], "") + "..."
+		}
+		out.Metadata[k] = text
+	}
+	for _, t := range f.Tensors {
+		out.add(t.Name, t.Type.String(), t.Shape, t.Bytes(), int64(t.Elements()), path)
+	}
+	if c, err := model.ReadConfig(path); err == nil {
+		out.Config = c.JSON()
+	}
+	return out, nil
+}
+
+// openAny opens a single file, a model folder or an adapter folder.
+func openAny(path string) (files []*safetensors.File, config json.RawMessage, err error) {
+	if st, err := os.Stat(path); err == nil && !st.IsDir() {
 		f, err := safetensors.Open(path)
 		return []*safetensors.File{f}, nil, err
-	}
-	if path, err = rundir.ModelDir(path); err != nil {
-		return nil, nil, err
 	}
 	for _, name := range []string{"config.json", "adapter_config.json"} {
 		if data, err := os.ReadFile(filepath.Join(path, name)); err == nil && json.Valid(pyjson.Standard(data)) {

@@ -13,7 +13,7 @@ import (
 type quantizeCmd struct {
 	JSON   bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
 	Config string `name:"config" help:"YAML file with values for any flag, by flag name." placeholder:"FILE"`
-	Model  string `name:"model" help:"Hugging Face folder, or a run directory (its last checkpoint)." placeholder:"DIR"`
+	Model  string `name:"model" help:"Hugging Face folder, org/name in the Hugging Face cache, or a run directory (its last checkpoint)." placeholder:"DIR"`
 	Out    string `name:"out" help:"Folder for the q8 model." placeholder:"DIR"`
 }
 

@@ -35,7 +35,7 @@ func (c common) open(w *world) (kernels.Device, error) {
 
 // modelFlags name a model to use, not to train.
 type modelFlags struct {
-	Model        string `name:"model" help:"Hugging Face folder, or a run directory (its last checkpoint)." placeholder:"DIR"`
+	Model        string `name:"model" help:"Hugging Face folder, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint)." placeholder:"DIR"`
 	Adapter      string `name:"adapter" help:"peft folder." placeholder:"DIR"`
 	DType        string `name:"dtype" help:"How weights are held: f32, bf16 or q8 (default: q8 for a q8 folder, else bf16)." placeholder:"TYPE"`
 	KVDType      string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`

@@ -178,6 +178,9 @@ func (s *script) command(words []string, stdin string) (code int, stdout, stderr
 	return 0, stdout, ""
 }
 
+// smallGGUF is read before a script changes its folder.
+var smallGGUF, _ = os.ReadFile("../../model/testdata/gguf/small-qwen3.gguf")
+
 // helpers are the commands of scripts besides the program.
 var helpers = map[string]func(args []string, stdin string) (string, error){
 	// tiny DIR: a model folder of random weights. tiny-ids DIR: one without a tokenizer.
@@ -194,6 +197,13 @@ var helpers = map[string]func(args []string, stdin string) (string, error){
 	// embedder DIR: an embedding model with random weights.
 	"embedder": func(a []string, _ string) (string, error) {
 		return "", os.CopyFS(a[0], os.DirFS(embedderDir))
+	},
+	// small-gguf FILE: a GGUF file of random weights.
+	"small-gguf": func(a []string, _ string) (string, error) {
+		if err := os.MkdirAll(filepath.Dir(a[0]), 0o755); err != nil {
+			return "", err
+		}
+		return "", os.WriteFile(a[0], smallGGUF, 0o644)
 	},
 	// short-prompt FILE: a chat template of the question alone.
 	"short-prompt": func(a []string, _ string) (string, error) {

@@ -36,6 +36,9 @@ func (p Parts) files(part string, paths ...string) error {
 // Model adds the parts of the Hugging Face folder dir: FLAG.weights, FLAG.configuration, FLAG.tokenizer and FLAG.chat
 // template, if their files exist.
 func (p Parts) Model(flag, dir string) error {
+	if st, err := os.Stat(dir); err == nil && st.Mode().IsRegular() { // a GGUF file is all of a model
+		return p.files(flag+"."+Weights, dir)
+	}
 	weights, err := weightFiles(dir)
 	if err != nil {
 		return fmt.Errorf("comparing by content: %w", err)

@@ -31,7 +31,7 @@ type Config struct {
 
 // Policy says which weights are trained and how they are held.
 type Policy struct {
-	Model        string  `name:"model" help:"Hugging Face folder of the policy, or a run directory (its last checkpoint)." placeholder:"DIR"`
+	Model        string  `name:"model" help:"Hugging Face folder of the policy, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint)." placeholder:"DIR"`
 	Adapter      string  `name:"adapter" help:"peft folder to continue from." placeholder:"DIR"`
 	RefModel     string  `name:"ref-model" help:"Reference of the KL term (default: the starting weights)." placeholder:"DIR"`
 	Reference    string  `name:"reference" help:"What the KL term is measured from: frozen (the starting weights), adapters-off (with LoRA: the base), ema:DECAY (an average that follows the policy, as in ema:0.99) or none. Default: frozen." placeholder:"WHAT"`

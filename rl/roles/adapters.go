@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/model/hub"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
@@ -111,7 +112,7 @@ func isBase(path, dir string) bool {
 		return false
 	}
 	_, err = os.Stat(filepath.Join(found, "config.json"))
-	return err == nil
+	return err == nil || gguf.Is(found)
 }
 
 func sameFile(a, b string) bool {

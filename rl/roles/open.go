@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
@@ -185,12 +186,15 @@ func (o OpenOptions) dtype(dir string) (kernels.DType, error) {
 	return o.Like, nil
 }
 
-// openText loads tokenizer and template. A folder without tokenizer.json gives a model that speaks ids only.
+// openText loads tokenizer and template. A folder without tokenizer.json, or a GGUF file without tokens, gives a model
+// that speaks ids only.
 func (p *LoadedModel) openText(template string) (err error) {
-	if _, err := os.Stat(filepath.Join(p.Dir, "tokenizer.json")); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(p.Dir, "tokenizer.json")); errors.Is(err, os.ErrNotExist) && !gguf.Is(p.Dir) {
 		return nil
 	}
-	if p.Tokenizer, err = tokenizer.Open(p.Dir); err != nil {
+	if p.Tokenizer, err = tokenizer.Open(p.Dir); errors.Is(err, tokenizer.ErrNoTokens) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if n := p.Tokenizer.Rows(); n > p.Model.Config.Vocab {
@@ -250,7 +254,10 @@ func (p *LoadedModel) Save(dir string, dtype kernels.DType) error {
 	if p.Adapter != nil {
 		return p.Adapter.Save(dir)
 	}
-	return p.Model.Save(dir, model.SaveOptions{DType: dtype, Tokenizer: p.Dir})
+	if err := p.Model.Save(dir, model.SaveOptions{DType: dtype, Tokenizer: p.Dir}); err != nil || !gguf.Is(p.Dir) {
+		return err
+	}
+	return tokenizer.SaveGGUF(p.Dir, dir)
 }
 
 // EOS are the ids that end a generation.

@@ -7,24 +7,36 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/zerosearch-go/zerosearch/internal/gguf"
 	"github.com/zerosearch-go/zerosearch/model/hub"
 )
 
-// ModelDir resolves what --model may name: a model folder stays, a run directory becomes its last checkpoint, and
-// org/name or org/name@revision becomes its folder in the Hugging Face cache, unless there is a folder of that name.
-// Nothing is downloaded.
+// ModelDir resolves what --model may name: a model folder or a GGUF file stays, a folder with one GGUF file becomes
+// that file, a run directory its last checkpoint, and org/name or org/name@revision its folder in the Hugging Face
+// cache, and org/name/file.gguf that file there, unless there is a folder of that name. Nothing is downloaded.
 func ModelDir(name string) (string, error) {
 	dir, err := modelDir(name)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return dir, err
 	}
-	repo, revision, ok := hub.ParseName(filepath.ToSlash(name))
-	if !ok {
-		return "", err
-	}
 	settings, envErr := hub.FromEnv()
 	if envErr != nil {
 		return "", fmt.Errorf("opening model %s: %w", name, envErr)
+	}
+	if gguf.Is(name) {
+		repo, revision, file, ok := hub.ParseFile(filepath.ToSlash(name))
+		if !ok {
+			return "", err
+		}
+		path, cacheErr := settings.File(hub.Repo{Name: repo}, revision, file)
+		if cacheErr != nil {
+			return "", fmt.Errorf("opening model %s: there is no file of this name, and %w", name, cacheErr)
+		}
+		return path, nil
+	}
+	repo, revision, ok := hub.ParseName(filepath.ToSlash(name))
+	if !ok {
+		return "", err
 	}
 	snapshot, cacheErr := settings.Snapshot(hub.Repo{Name: repo}, revision)
 	if absent := new(hub.Absent); errors.As(cacheErr, &absent) && filepath.Base(repo) == repo {
@@ -33,15 +45,18 @@ func ModelDir(name string) (string, error) {
 	if cacheErr != nil {
 		return "", fmt.Errorf("opening model %s: there is no folder of this name, and %w", name, cacheErr)
 	}
-	if dir, err = modelDir(snapshot); err != nil {
+	if dir, err = modelDir(snapshot); err != nil && ggufFiles(snapshot) == nil {
 		return "", fmt.Errorf("%w: the rest of it has not been downloaded: run %s", err,
 			hub.Repo{Name: repo}.PullLine(revision))
 	}
-	return dir, nil
+	return dir, err
 }
 
 // modelDir is ModelDir of a folder.
 func modelDir(dir string) (string, error) {
+	if st, err := os.Stat(dir); err == nil && st.Mode().IsRegular() && gguf.Is(dir) {
+		return dir, nil
+	}
 	for _, name := range []string{"config.json", "adapter_config.json"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return dir, nil
@@ -53,6 +68,19 @@ func modelDir(dir string) (string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return "", fmt.Errorf("opening model %s: %w", dir, err)
 	}
+	files := ggufFiles(dir)
+	switch {
+	case len(files) == 1:
+		return files[0], nil
+	case len(files) > 1:
+		return "", fmt.Errorf("opening model %s: it holds %d GGUF files: give one of them, such as %s", dir, len(files),
+			files[0])
+	}
 	return "", fmt.Errorf("opening model %s: it holds neither config.json nor checkpoints/step-N: give a Hugging "+
-		"Face folder or a run directory", dir)
+		"Face folder, a GGUF file or a run directory", dir)
+}
+
+func ggufFiles(dir string) []string {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.gguf")) // fails for no folder only
+	return files
 }

@@ -39,11 +39,26 @@ func TestModelDirInCache(t *testing.T) {
 	dir, err := ModelDir("org/name")
 	require.NoError(t, err)
 	require.Equal(t, "org/name", dir, "a folder comes first")
-	for _, name := range []string{"absent", "a/b/c", "../absent", filepath.Join(work, "x", "y")} {
+	for _, name := range []string{"absent", "a/b/c", "../absent", "x/absent.gguf", filepath.Join(work, "x", "y")} {
 		_, err = ModelDir(name)
 		require.ErrorIs(t, err, os.ErrNotExist)
 		require.NotContains(t, err.Error(), "pull", name)
 	}
+	_, err = ModelDir("org/other/x.gguf")
+	require.ErrorContains(t, err, "run zerosearch pull org/other --include x.gguf")
+	put(filepath.Join(snapshot, "x-Q8_0.gguf"), "GGUF")
+	dir, err = ModelDir("org/name/x-Q8_0.gguf")
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(snapshot, "x-Q8_0.gguf"), dir)
+	for _, file := range []string{"config.json", "tokenizer.json"} {
+		require.NoError(t, os.Remove(filepath.Join(snapshot, file)))
+	}
+	dir, err = ModelDir("org/name@main")
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(snapshot, "x-Q8_0.gguf"), dir, "its only GGUF file")
+	put(filepath.Join(snapshot, "x-Q4_0.gguf"), "GGUF")
+	_, err = ModelDir("org/name@main")
+	require.ErrorContains(t, err, "it holds 2 GGUF files: give one of them, such as")
 	put(filepath.Join(root, "refs", "main"), "damaged")
 	_, err = ModelDir("org/name@main")
 	require.ErrorContains(t, err, "does not name a commit: remove the file")

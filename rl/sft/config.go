@@ -13,7 +13,7 @@ import (
 
 // Config is everything that a fine-tuning run is made of. Defaults has the values of the command line.
 type Config struct {
-	Model        string  `name:"model" help:"Hugging Face folder to start from, or a run directory (its last checkpoint)." placeholder:"DIR"`
+	Model        string  `name:"model" help:"Hugging Face folder to start from, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint)." placeholder:"DIR"`
 	Adapter      string  `name:"adapter" help:"peft folder to continue from." placeholder:"DIR"`
 	LoRAR        int     `name:"lora-r" help:"Rank of the LoRA adapter to train; 0 trains all weights." default:"0"`
 	LoRAAlpha    float64 `name:"lora-alpha" help:"LoRA scale is alpha/r; 0 means 2r." default:"0"`
