@@ -1,7 +1,6 @@
 // Package safetensors reads and writes tensors in Hugging Face's safetensors format.
 //
-// A file is an 8-byte little-endian length n, n bytes of JSON that name each tensor's type, shape and place, and the
-// data:
+// A file is an 8-byte little-endian length n, n bytes of JSON with each tensor's type, shape and offsets, and the data:
 //
 //	{"__metadata__":{"format":"pt"},"x":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}
 //
@@ -17,11 +16,11 @@
 //	err = t.Float32(w)
 //
 // Headers are not trusted. Everything that the reference library refuses is refused, in one line that names file,
-// tensor and fault: tensors must cover the data exactly, without hole, overlap or rest. Beyond that a name given twice
-// is an error here, where the library lets the last one win, and so is a tensor described by an array instead of an
-// object.
+// tensor and fault: tensors must cover the data exactly, without gaps, overlaps or trailing bytes. Beyond that a name
+// given twice is an error here, where the library lets the last one win, and so is a tensor described by an array
+// instead of an object.
 //
-// Writing goes to a file aside that replaces the old one when it is complete and on disk: see [Writer] and
+// Writing goes to a temporary file that replaces the old one when it is complete and on disk: see [Writer] and
 // [WriteSharded].
 //
 // Files, sets and tensors may be used by many goroutines at once, Close excepted; a Writer belongs to one.

@@ -112,8 +112,8 @@ func (f *File) Tensor(name string) (*Tensor, bool) {
 // Metadata returns a copy of the header's free strings, such as "format": "pt"; nil where the header has none.
 func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 
-// Close unmaps the file. Every view of its tensors dies with it: touching one afterwards ends the program. Tensors
-// themselves notice and return errors. Closing twice is no error.
+// Close unmaps the file. Views of its tensors become invalid: reading one afterwards crashes the program. Methods of
+// tensors return errors instead. Closing twice is no error.
 func (f *File) Close() error {
 	data := f.data
 	f.data = nil

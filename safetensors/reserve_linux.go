@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserve claims room for size bytes. Only a lack of room is an error: file systems that cannot reserve will tell
-// later.
+// reserve reserves size bytes of disk space. Only a full disk is an error: on file systems that cannot reserve, a later
+// write fails.
 func reserve(f *os.File, size int64) error {
 	for {
 		switch err := unix.Fallocate(int(f.Fd()), 0, 0, size); {

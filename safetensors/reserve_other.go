@@ -4,5 +4,5 @@ package safetensors
 
 import "os"
 
-// reserve does nothing: a full disk shows when it is full.
+// reserve does nothing: on a full disk a later write fails.
 func reserve(*os.File, int64) error { return nil }

@@ -17,7 +17,7 @@ const (
 	IndexFile  = "model.safetensors.index.json"
 )
 
-// Set is the tensors of one or more files under one roof, such as the shards of a checkpoint.
+// Set is the tensors of one or more files, such as the shards of a checkpoint.
 type Set struct {
 	files  []*File
 	names  []string
@@ -60,10 +60,10 @@ func OpenDir(path string) (*Set, error) {
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
-	return err == nil || !errors.Is(err, os.ErrNotExist) // opening it will tell what is wrong
+	return err == nil || !errors.Is(err, os.ErrNotExist) // opening it will return the error
 }
 
-// readIndex returns the paths of an index's shards, sorted, and the path at which each tensor is at home.
+// readIndex returns the paths of an index's shards, sorted, and the shard of each tensor.
 func readIndex(path string) (shards []string, home map[string]string, err error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, nil, bare(err)
@@ -99,8 +99,8 @@ func readIndex(path string) (shards []string, home map[string]string, err error)
 	return shards, home, nil
 }
 
-// openSet opens files as one set. home, where given, decides which file a tensor is taken from; tensors that it does
-// not mention are there as well, if only one file has them.
+// openSet opens files as one set. home, if given, maps a tensor to its file; tensors that it does not mention are
+// included if only one file has them.
 func openSet(paths []string, home map[string]string) (_ *Set, err error) {
 	s := &Set{byName: map[string]*Tensor{}}
 	defer func() {
@@ -147,7 +147,7 @@ func (s *Set) Tensor(name string) (*Tensor, bool) {
 	return t, ok
 }
 
-// Metadata returns the free strings of all headers; where two files differ the first one wins.
+// Metadata returns the free strings of all headers; if two files differ, the first file's value is used.
 func (s *Set) Metadata() map[string]string {
 	all := map[string]string{}
 	for _, f := range slices.Backward(s.files) {

@@ -134,7 +134,7 @@ func writeIndex(fs fileSystem, path string, names []string, shards [][]Spec) err
 	return w.Close()
 }
 
-// removeOthers removes the files of an earlier model of the same base that are not among names.
+// removeOthers removes files of an earlier model with the same base, except those in names.
 func removeOthers(fs fileSystem, dir, base string, names []string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"unicode/utf8"
 )
 
-// Spec announces one tensor to a Writer.
+// Spec declares a tensor that a Writer will write.
 type Spec struct {
 	Name  string
 	DType DType
@@ -26,9 +26,9 @@ type Spec struct {
 // Writer writes one file, a tensor at a time, holding none of them in memory.
 //
 // The bytes go to a hidden file beside path that replaces path in Close, when every announced tensor is there and on
-// disk. Until then, and after any error or Abort, path is what it was and nothing is left beside it. The first error
-// stays: every later call returns it. The room on disk is claimed at once where the system can do that, so a full disk
-// shows in Create.
+// disk. Until then, and after any error or Abort, path is unchanged and no temporary file is left. Every later call
+// returns the first error. Disk space is reserved at once where the system supports it, so that a full disk is an error
+// of Create.
 //
 //	w, err := safetensors.Create(path, specs, map[string]string{"format": "pt"})
 //	...

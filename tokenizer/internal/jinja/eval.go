@@ -395,7 +395,7 @@ func (e *env) sequences(op string, a, b Value) (Value, bool) {
 	return nil, false
 }
 
-// repeat charges for n copies of size bytes, and returns n, at least 0.
+// repeat counts n copies of size bytes against the memory limit, and returns n, at least 0.
 func (e *env) repeat(size int, n int64) int {
 	if size == 0 || n <= 0 {
 		return 0

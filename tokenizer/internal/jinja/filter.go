@@ -318,7 +318,7 @@ func unique(e *env, items []Value, _ []Value, _ *Dict) Value {
 	return l
 }
 
-// fold is a value as filters that ignore case compare it.
+// fold returns the value that filters compare when they ignore case.
 func fold(v Value) Value {
 	if s, ok := v.(Text); ok {
 		return s.rewrite(strings.ToLower)

@@ -146,7 +146,7 @@ func (s *setStmt) run(e *env) control {
 	return proceed
 }
 
-// capture runs statements and returns what they print. Names they set are theirs.
+// capture runs statements in their own scope and returns what they print.
 func (e *env) capture(body []stmt) Text {
 	out, outer := e.out, e.scope
 	e.out, e.scope = &textBuilder{}, &scope{vars: map[string]Value{}, parent: outer}
