@@ -9,11 +9,8 @@ cd "$(dirname "$0")/.."
 out=${1:-runs/ablation}
 seeds=${2:-1 2 3 4 5}
 mkdir -p "$out"
-zs=${ZEROSEARCH:-}
-if [ -z "$zs" ]; then
-  zs=$out/zerosearch
-  go build -o "$zs" ./cmd/zerosearch
-fi
+zs=${ZEROSEARCH:-$out/zerosearch}
+[ -n "${ZEROSEARCH:-}" ] || go build -o "$out/zerosearch" ./cmd/zerosearch
 
 limits=(--topk 3 --max-turns 4 --max-response-length 64 --max-start-length 64 --max-obs-length 96 --max-context 512)
 small=(--total-steps 8 --train-batch-size 8 --n 4)
@@ -33,18 +30,19 @@ option "\`--lora-r 16 --lr 2e-3\`: ten times the rate" "--lora-r 16 --lr 2e-3"
 option "\`--lora-r 16 --lr 2e-4\`: the same rate" "--lora-r 16 --lr 2e-4"
 option "\`--simulation-llm policy\`: self-search" "--simulation-llm policy"
 
-# measure MODEL DATA...: F1 and searches a question over all questions.
-measure() {
-  "$zs" eval --model "$1" --data "$2/heldout.jsonl" "${limits[@]}" --temperature 1 --bootstrap 0 --json "${@:3}" 2> "$out/log" |
-    sed 's/.*"source":"all"//' | sed -E 's/.*"f1":([^,]*),.*"searches_per_question":([^,]*),.*/\1 \2/'
-}
+limits+=(--temperature 1 --bootstrap 0 --json)
+
+# scores reads the JSON of an evaluation and prints F1 and searches a question, over all questions.
+scores() { sed 's/.*"source":"all"//' | sed -E 's/.*"f1":([^,]*),.*"searches_per_question":([^,]*),.*/\1 \2/'; }
 
 # both MODEL WORLD: F1 on the simulated engine, F1 and searches on the index.
 both() {
-  local simulated index
-  simulated=$(measure "$1" "$2" --search-mode simulate_sft --simulation-llm "$2/models/simulator" --simulation-temperature 0.5 \
-    --simulation-max-tokens 96 --noise-rate 0.25)
-  index=$(measure "$1" "$2" --search-mode bm25 --corpus "$2/corpus.jsonl")
+  local model=$1 world=$2 simulated index
+  simulated=$("$zs" eval --model "$model" --data "$world/heldout.jsonl" "${limits[@]}" --search-mode simulate_sft \
+    --simulation-llm "$world/models/simulator" --simulation-temperature 0.5 --simulation-max-tokens 96 --noise-rate 0.25 \
+    2> "$out/log" | scores)
+  index=$("$zs" eval --model "$model" --data "$world/heldout.jsonl" "${limits[@]}" --search-mode bm25 \
+    --corpus "$world/corpus.jsonl" 2> "$out/log" | scores)
   echo "${simulated% *} $index"
 }
 
