@@ -1,7 +1,6 @@
 package model
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/zerosearch-go/zerosearch/internal/gguf"
+	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 )
 
@@ -272,20 +272,16 @@ func patterns(raw json.RawMessage) (list []Pattern, err error) {
 	if !set(raw) {
 		return nil, nil
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("not an object")
+	members, err := jsonscan.Members(raw)
+	if err != nil {
+		return nil, err
 	}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
+	for _, m := range members {
 		var v float64
-		if err := d.Decode(&v); err != nil {
+		if err := json.Unmarshal(m.Raw, &v); err != nil {
 			return nil, pyjson.Explain(err)
 		}
-		list = append(list, Pattern{key.(string), v})
+		list = append(list, Pattern{m.Key, v})
 	}
 	return list, nil
 }

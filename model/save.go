@@ -13,6 +13,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/gguf"
+	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 	"github.com/zerosearch-go/zerosearch/internal/pyjson"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
@@ -174,29 +175,20 @@ func setKey(text []byte, value string, keys ...string) ([]byte, error) {
 	for _, n := range pyjson.Find(text) {
 		copy(plain[n.Start:n.End], "0                "[:n.End-n.Start])
 	}
-	d := json.NewDecoder(bytes.NewReader(plain))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("not a JSON object")
+	members, err := jsonscan.Members(plain)
+	if err != nil {
+		return nil, err
 	}
-	start := int(d.InputOffset())
 	var out []byte
 	done, found := 0, false
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return nil, err
-		}
-		if name, _ := key.(string); slices.Contains(keys, name) {
-			end := int(d.InputOffset())
-			out = append(append(out, text[done:end-len(v)]...), value...)
-			done, found = end, true
+	for _, m := range members {
+		if slices.Contains(keys, m.Key) {
+			out = append(append(out, text[done:m.Start]...), value...)
+			done, found = m.End, true
 		}
 	}
 	if !found {
+		start := bytes.IndexByte(text, '{') + 1
 		out = append(append(out, text[:start]...), fmt.Sprintf("\n  %q: %s,", keys[0], value)...)
 		done = start
 	}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/zerosearch-go/zerosearch/internal/jsonscan"
 )
 
 // member is a key of a JSON object with its unparsed value.
@@ -16,21 +18,13 @@ type member struct {
 
 // members are the members of an object, in order; false if raw, which must be valid JSON, is not an object.
 func members(raw json.RawMessage) ([]member, bool) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+	found, err := jsonscan.Members(raw)
+	if err != nil {
 		return nil, false
 	}
-	all := []member{}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, false
-		}
-		m := member{key: key.(string)}
-		if err := d.Decode(&m.raw); err != nil {
-			return nil, false
-		}
-		all = append(all, m)
+	all := make([]member, len(found))
+	for i, m := range found {
+		all[i] = member{m.Key, m.Raw}
 	}
 	return all, true
 }
