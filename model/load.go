@@ -15,8 +15,8 @@ import (
 )
 
 // Load reads the Hugging Face model folder dir onto dev: config.json and one or many safetensors of F32, BF16 or F16,
-// or what Quantize made of them. dir may also be a GGUF file. Tensors are streamed into the device's layout, so that the
-// complete checkpoint is never in memory.
+// or what Quantize made of them. dir may also be a GGUF file. Tensors are streamed into the device's layout, so that
+// the complete checkpoint is never in memory.
 func Load(dev kernels.Device, dir string, o Options) (*Model, error) {
 	return LoadContext(context.Background(), dev, dir, o)
 }
