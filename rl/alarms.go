@@ -24,15 +24,14 @@ func (s *Stopped) Error() string {
 
 // alarms are the rules of a run and what they have seen.
 type alarms struct {
-	stop, rules []health.Rule
-	steps       []health.Step
-	raised      []health.Alarm // by the last step
+	stop  []health.Rule
+	steps []health.Step
 }
 
 // openAlarms reads the rules, and the steps before those of this process.
 func (t *Trainer) openAlarms() (err error) {
 	a := &t.alarms
-	*a = alarms{rules: health.NamedRules()}
+	*a = alarms{}
 	if a.stop, err = health.ParseRules(t.Config.Schedule.StopWhen); err != nil {
 		return fmt.Errorf("--stop-when: %w", err)
 	}
@@ -47,10 +46,6 @@ func (t *Trainer) openAlarms() (err error) {
 	return nil
 }
 
-// Alarms are the thresholds that the last step crossed: those of Schedule.StopWhen, then all named rules at their
-// default limits.
-func (t *Trainer) Alarms() []health.Alarm { return t.alarms.raised }
-
 // judge applies the rules to the metrics of a step. It returns an error if the run must stop.
 func (t *Trainer) judge(step int, m rundir.Metrics) *Stopped {
 	a := &t.alarms
@@ -61,19 +56,10 @@ func (t *Trainer) judge(step int, m rundir.Metrics) *Stopped {
 		}
 	}
 	a.steps = append(a.steps, s)
-	a.raised = nil
 	var stopped *Stopped
 	for i := range a.stop {
-		if raised := a.stop[i].Alarm(a.steps); raised != nil {
-			a.raised = append(a.raised, *raised)
-			if stopped == nil {
-				stopped = &Stopped{step, *raised}
-			}
-		}
-	}
-	for i := range a.rules {
-		if raised := a.rules[i].Alarm(a.steps); raised != nil {
-			a.raised = append(a.raised, *raised)
+		if raised := a.stop[i].Alarm(a.steps); raised != nil && stopped == nil {
+			stopped = &Stopped{step, *raised}
 		}
 	}
 	return stopped

@@ -50,9 +50,6 @@ var named = []Rule{
 	{name: "held-out", metric: []string{HeldOutF1}, limit: 0.1, judge: (*Rule).belowBest, what: "held-out F1"},
 }
 
-// NamedRules are all rules that have a name, with their default limits.
-func NamedRules() []Rule { return slices.Clone(named) }
-
 // ParseRules reads a list of rules, separated by commas: NAME, NAME:LIMIT, METRIC<VALUE or METRIC>VALUE.
 func ParseRules(text string) (out []Rule, err error) {
 	for part := range strings.SplitSeq(text, ",") {
