@@ -35,7 +35,7 @@ func (t *Trainer) openAlarms() (err error) {
 	if a.stop, err = health.ParseRules(t.Config.Schedule.StopWhen); err != nil {
 		return fmt.Errorf("--stop-when: %w", err)
 	}
-	if t.Out == nil || t.From == 0 {
+	if len(a.stop) == 0 || t.Out == nil || t.From == 0 {
 		return nil
 	}
 	for _, s := range health.ReadSteps(t.Out.Dir) {
@@ -49,6 +49,9 @@ func (t *Trainer) openAlarms() (err error) {
 // judge applies the rules to the metrics of a step. It returns an error if the run must stop.
 func (t *Trainer) judge(step int, m rundir.Metrics) *Stopped {
 	a := &t.alarms
+	if len(a.stop) == 0 {
+		return nil
+	}
 	s := health.Step{Step: step, Metrics: m}
 	for i := range a.stop {
 		if len(a.steps) <= 1 && step > 0 && a.stop[i].Missing(s) {

@@ -3,12 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
 	"unicode"
 
-	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
@@ -167,19 +167,18 @@ func newLines(path string) (*lines, error) {
 }
 
 func readLines[T any](path string) (out []T, err error) {
-	for row, err := range data.Rows(path) {
-		if err != nil {
-			return nil, err
-		}
-		raw, err := json.Marshal(row.Columns)
-		if err != nil {
-			return nil, err
-		}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for dec := json.NewDecoder(f); ; {
 		var v T
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return nil, fmt.Errorf("reading %s: row %d: %w", path, row.N, err)
+		if err := dec.Decode(&v); err == io.EOF {
+			return out, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("reading %s: row %d: %w", path, len(out)+1, err)
 		}
 		out = append(out, v)
 	}
-	return out, nil
 }

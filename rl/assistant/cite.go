@@ -117,13 +117,13 @@ func markSentence(s string, documents []string) (bare string, cited []int, suppo
 		}
 	}
 	bare = marks.ReplaceAllString(s, "")
-	words := termSet(bare)
+	words := search.TermSet(bare)
 	if len(words) < supportTerms || strings.HasPrefix(bare, "#") || strings.HasSuffix(bare, "?") {
 		return bare, cited, true
 	}
 	best, most := 0, 0.0
 	for i, d := range documents {
-		if share := support(words, termSet(d)); share > most {
+		if share := support(words, search.TermSet(d)); share > most {
 			best, most = i+1, share
 		}
 	}
@@ -146,14 +146,4 @@ func support(words, document map[string]bool) float64 {
 		}
 	}
 	return float64(n) / float64(len(words))
-}
-
-func termSet(text string) map[string]bool {
-	out := map[string]bool{}
-	for w, single := range search.Terms(text) {
-		if !single {
-			out[w] = true
-		}
-	}
-	return out
 }

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -55,11 +54,11 @@ func LoadSet(list string) (*Set, error) {
 // LoadFiles is LoadSet for uses that take every question once: a list with weights is an error.
 func LoadFiles(list string) ([]Question, error) {
 	s, err := LoadSet(list)
-	if err == nil {
-		_, err = Files(list)
-	}
 	if err != nil {
 		return nil, err
+	}
+	if s.Parts != nil {
+		return nil, weighted(list)
 	}
 	return s.Questions, nil
 }
@@ -67,14 +66,19 @@ func LoadFiles(list string) ([]Question, error) {
 // Files are the files of a list, for uses that take every row once: a list with weights is an error.
 func Files(list string) ([]string, error) {
 	files, weights, err := parseFiles(list)
-	if err == nil && weights != nil {
-		err = errors.New("weights say how often training draws from a file, and here every question is taken once: " +
-			"leave them out")
-	}
 	if err != nil {
 		return nil, fmt.Errorf("reading data %s: %w", list, err)
 	}
+	if weights != nil {
+		return nil, weighted(list)
+	}
 	return files, nil
+}
+
+// weighted is the error of a list with weights where every row is taken once.
+func weighted(list string) error {
+	return fmt.Errorf("reading data %s: weights say how often training draws from a file, and here every question is "+
+		"taken once: leave them out", list)
 }
 
 // Unweighted gives the list of files without their weights, as LoadFiles takes it.

@@ -14,12 +14,7 @@ func cut(document, query string, golds []string, n int) string {
 	if n == 0 || len(words) <= n {
 		return document
 	}
-	wanted := map[string]bool{}
-	for term, single := range search.Terms(query) {
-		if !single {
-			wanted[term] = true
-		}
-	}
+	wanted := search.TermSet(query)
 	answers := reward.Mentions(document, golds)
 	best, at := -1, 0
 	for i := 0; i+n <= len(words); i++ {

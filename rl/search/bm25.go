@@ -127,13 +127,8 @@ func (x *BM25) Search(ctx context.Context, q Query) (Documents, error) {
 	if err := ctx.Err(); err != nil {
 		return Documents{}, fmt.Errorf("searching the corpus: %w", err)
 	}
-	docs := []string{}
-	for _, h := range x.Find(q.Query, x.TopK) {
-		if d := strings.Join(strings.Fields(x.passages[h.Passage]), " "); d != "" {
-			docs = append(docs, d)
-		}
-	}
-	return Documents{Text: Numbered(docs), Docs: docs}, nil
+	order, err := x.Rank(ctx, q.Query, x.TopK)
+	return inOrder(x.passages, order, x.TopK), err
 }
 
 // Numbered writes documents as simulators do: each after "Doc i: ", one below the other. Without documents it is

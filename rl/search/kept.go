@@ -68,8 +68,7 @@ func (r Reader) save(key string, passages []string) error {
 	}
 	if err == nil {
 		err = disk.Write(filepath.Join(r.Keep, key), 0o600, func(w io.Writer) error {
-			_,
-				err := w.Write(text)
+			_, err := w.Write(text)
 			return err
 		})
 	}

@@ -54,14 +54,20 @@ func (r *Ranked) Search(ctx context.Context, q Query) (Documents, error) {
 		}
 		lists = append(lists, list)
 	}
+	return inOrder(r.Passages, Fuse(lists...), r.TopK), nil
+}
+
+// inOrder gives the first k passages of an order of their indices, each on one line. Passages without text are left
+// out.
+func inOrder(passages []string, order []int, k int) Documents {
 	docs := []string{}
-	for _, i := range Fuse(lists...) {
-		if len(docs) == r.TopK {
+	for _, i := range order {
+		if len(docs) == k {
 			break
 		}
-		if d := strings.Join(strings.Fields(r.Passages[i]), " "); d != "" {
+		if d := strings.Join(strings.Fields(passages[i]), " "); d != "" {
 			docs = append(docs, d)
 		}
 	}
-	return Documents{Text: Numbered(docs), Docs: docs}, nil
+	return Documents{Text: Numbered(docs), Docs: docs}
 }

@@ -33,6 +33,19 @@ func Terms(text string) iter.Seq2[string, bool] {
 	}
 }
 
+// TermSet are the index terms of texts that count in a query.
+func TermSet(texts ...string) map[string]bool {
+	out := map[string]bool{}
+	for _, text := range texts {
+		for term, single := range Terms(text) {
+			if !single {
+				out[term] = true
+			}
+		}
+	}
+	return out
+}
+
 func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

@@ -136,7 +136,7 @@ func (p *part) contains(r Row) {
 
 // relevance compares the documents with the query, and with that of the row before.
 func (p *part) relevance(r Row) {
-	query, found := termSet(r.Query), termSet(r.Documents...)
+	query, found := search.TermSet(r.Query), search.TermSet(r.Documents...)
 	p.QueryTerms += covered(query, found)
 	if len(p.last) > 0 {
 		p.others++
@@ -150,19 +150,6 @@ func (p *part) relevance(r Row) {
 		p.queries = append(p.queries, r.Query)
 		p.SearchedRows++
 	}
-}
-
-// termSet are the terms of texts, as BM25 indexes them.
-func termSet(texts ...string) map[string]bool {
-	out := map[string]bool{}
-	for _, text := range texts {
-		for term, single := range search.Terms(text) {
-			if !single {
-				out[term] = true
-			}
-		}
-	}
-	return out
 }
 
 // covered is the share of the query's terms that were found.
