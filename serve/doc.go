@@ -14,9 +14,9 @@
 // are cancelled and their KV pages are freed at the engine's next step.
 //
 // Endpoints: POST /v1/chat/completions, POST /v1/completions, GET /v1/models, GET /v1/models/ID, GET /health, GET
-// /metrics. parameters.go has the table of OpenAI's and vLLM's request parameters. A parameter is either supported, or
-// accepted only with values that have no effect. Other values and unknown names are refused. docs/serve.md shows the
-// table.
+// /metrics, and GET / for a page to talk to the models on (package page). parameters.go has the table of OpenAI's and
+// vLLM's request parameters. A parameter is either supported, or accepted only with values that have no effect. Other
+// values and unknown names are refused. docs/serve.md shows the table.
 //
 // Log-probabilities are computed over the whole vocabulary, after temperature, before penalties and truncation.
 package serve

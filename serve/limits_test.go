@@ -129,6 +129,13 @@ func TestAPIKey(t *testing.T) {
 	status, _, text := r.do(t.Context(), "GET", "/health", nil)
 	require.Equal(t, 200, status)
 	require.JSONEq(t, `{"status":"ok"}`, string(text))
+	status, h, text := r.do(t.Context(), "GET", "/", nil)
+	require.Equal(t, 200, status, "the page asks its user for the key")
+	require.Contains(t, h.Get("Content-Security-Policy"), "default-src 'none'")
+	require.NotContains(t, string(text), "sesame")
+	status, h, _ = r.do(t.Context(), "POST", "/", nil)
+	require.Equal(t, 405, status)
+	require.Equal(t, "GET", h.Get("Allow"))
 }
 
 // endless starts a request that runs until its context ends.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/serve/page"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -121,12 +122,13 @@ func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 	s.mux.HandleFunc("GET /v1/models/{id...}", s.getModel)
 	s.handle("GET", "/health", s.health)
 	s.handle("GET", "/metrics", s.writeMetrics)
+	s.handle("GET", "/{$}", page.ServeHTTP)
 	s.mux.HandleFunc("/", s.unknown)
 	return s, nil
 }
 
 func (s *Server) handle(method, path string, h http.HandlerFunc) {
-	s.paths[path] = method
+	s.paths[strings.TrimSuffix(path, "{$}")] = method
 	s.mux.HandleFunc(method+" "+path, h)
 }
 
@@ -186,7 +188,8 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if s.cors(w, r) {
 		return
 	}
-	if r.URL.Path != "/health" && !s.allowed(r) {
+	// the page itself is the same everywhere, and asks its user for the key
+	if r.URL.Path != "/health" && r.URL.Path != "/" && !s.allowed(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		s.fail(w, &apiError{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key",
 			Message: "the API key is missing or wrong: send Authorization: Bearer KEY"})

@@ -67,7 +67,7 @@ func (c *serveCmd) Run(w *world) error {
 			return err
 		}
 	}
-	w.log.line("serving %s at %s/v1: stop it with Ctrl-C", c.names(s)[0], url)
+	w.log.line("serving %s at %s/v1, with a page at %s/: stop it with Ctrl-C", c.names(s)[0], url, url)
 	return server.Serve(w.ctx, l)
 }
 

@@ -3,9 +3,7 @@ package report
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -16,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/internal/csp"
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/health"
@@ -128,18 +127,13 @@ func (r *Run) render(live bool) (text []byte, version int, err error) {
 // render makes the page's text.
 func (p *page) render() ([]byte, error) {
 	p.CSS, p.JS = template.CSS(pageCSS), template.JS(pageJS)
-	p.Policy = "default-src 'none'; style-src '" + hash(pageCSS) + "'; script-src '" + hash(pageJS) +
-		"'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+	p.Policy = "default-src 'none'; style-src " + csp.Hash(pageCSS) + "; script-src " + csp.Hash(pageJS) +
+		"; connect-src 'self'; base-uri 'none'; form-action 'none'"
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, p); err != nil {
 		return nil, fmt.Errorf("making the report of %s: %w", p.Name, err)
 	}
 	return b.Bytes(), nil
-}
-
-func hash(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // Name is the name of the file that Write writes.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/internal/csp"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
@@ -210,7 +211,7 @@ func TestNothingIsLoaded(t *testing.T) {
 	for kind, text := range map[string]string{"script": pageJS, "style": pageCSS} {
 		require.Equal(t, 1, strings.Count(page, "<"+kind+">"+text+"</"+kind+">"),
 			"the hash in the policy is that of the text as it stands on the page")
-		require.True(t, strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), hash(text)))
+		require.True(t, strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), strings.Trim(csp.Hash(text), "'")))
 	}
 }
 
