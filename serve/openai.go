@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -133,17 +134,24 @@ type textLogprobs struct {
 	Offsets []int                `json:"text_offset"`
 }
 
-// modelCard describes a model in /v1/models.
+// modelCard describes a model in /v1/models. Root, Parent and Context are those of vLLM's server.
 type modelCard struct {
-	ID      string `json:"id"`
-	Object  string `json:"object"`
-	Created int64  `json:"created"`
-	Owner   string `json:"owned_by"`
-	Context int    `json:"max_model_len"`
+	ID      string  `json:"id"`
+	Object  string  `json:"object"`
+	Created int64   `json:"created"`
+	Owner   string  `json:"owned_by"`
+	Root    string  `json:"root"`
+	Parent  *string `json:"parent"`
+	Context int     `json:"max_model_len"`
 }
 
 func (s *Server) card(m *Model) modelCard {
-	return modelCard{m.ID, "model", s.began.Unix(), "zerosearch", m.context}
+	c := modelCard{ID: m.ID, Object: "model", Created: s.began.Unix(), Owner: "zerosearch", Root: cmp.Or(m.Root, m.ID),
+		Context: m.context}
+	if m.Parent != "" {
+		c.Parent = &m.Parent
+	}
+	return c
 }
 
 func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) {

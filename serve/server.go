@@ -28,6 +28,8 @@ const DefaultAddress = "127.0.0.1:6001"
 // Model is a model that clients can name: a model of the engine, with or without an adapter.
 type Model struct {
 	ID        string         // the name that clients use
+	Root      string         // where it was opened from, for /v1/models; "": the ID
+	Parent    string         // the ID of the model whose weights it uses, for /v1/models; "": none
 	Engine    string         // as given to Engine.AddModel
 	Adapter   *model.Adapter // nil: none
 	Config    *model.Config

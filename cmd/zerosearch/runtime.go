@@ -35,8 +35,13 @@ func (c common) open(w *world) (kernels.Device, error) {
 
 // modelFlags name a model to use, not to train.
 type modelFlags struct {
-	Model        string `name:"model" help:"Hugging Face folder, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint)." placeholder:"DIR"`
-	Adapter      string `name:"adapter" help:"peft folder." placeholder:"DIR"`
+	Model   string `name:"model" help:"Hugging Face folder, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint)." placeholder:"DIR"`
+	Adapter string `name:"adapter" help:"peft folder." placeholder:"DIR"`
+	weightFlags
+}
+
+// weightFlags say how a model is held.
+type weightFlags struct {
 	DType        string `name:"dtype" help:"How weights are held: f32, bf16 or q8 (default: q8 for a q8 folder, else bf16)." placeholder:"TYPE"`
 	KVDType      string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	KVMemory     string `name:"kv-memory" help:"Keys and values take so much, as in 4GiB (default: what 16 sequences need, at most 1GiB)." placeholder:"SIZE"`
@@ -76,20 +81,11 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 	if f.Model == "" {
 		return nil, usagef("--model is missing: give a model folder")
 	}
-	dtype, err := config.WeightType("--dtype", f.DType)
+	open, kv, err := f.options()
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
-	var kv kernels.DType
-	if f.KVDType != "" {
-		if kv, err = kernels.ParseDType(f.KVDType); err != nil || kv != kernels.F32 && kv != kernels.BF16 {
-			return nil, usagef("--kv-dtype must be f32 or bf16, not %q", f.KVDType)
-		}
-	}
-	memory, err := engine.ParseSize(f.KVMemory)
-	if err != nil {
-		return nil, usagef("--kv-memory: %w", err)
-	}
+	open.Model, open.Adapter = f.Model, f.Adapter
 	s := &served{notes: w.notes}
 	if s.dev, err = c.open(w); err != nil {
 		return nil, err
@@ -99,16 +95,31 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 			s.Close()
 		}
 	}()
-	if s.model, err = roles.Open(w.ctx, s.dev, roles.OpenOptions{Model: f.Model, Adapter: f.Adapter, DType: dtype,
-		ChatTemplate: f.ChatTemplate,
-		Thinking:     f.Thinking}); err != nil {
+	if s.model, err = roles.Open(w.ctx, s.dev, open); err != nil {
 		return nil, err
 	}
 	w.notes(s.model.Notes)
 	s.eng = engine.New(s.dev, engine.Options{Note: w.note})
-	return s,
-		s.eng.AddModel(served0, s.model.Model, engine.ModelOptions{KVType: kv, KVBytes: memory,
-			MaxContext: f.MaxContext})
+	return s, s.eng.AddModel(served0, s.model.Model, kv)
+}
+
+// options are what the flags ask for, of weights and of keys and values.
+func (f weightFlags) options() (o roles.OpenOptions, kv engine.ModelOptions, err error) {
+	o = roles.OpenOptions{ChatTemplate: f.ChatTemplate, Thinking: f.Thinking}
+	kv.MaxContext = f.MaxContext
+	if o.DType, err = config.WeightType("--dtype", f.DType); err != nil {
+		return o, kv, usageError{err}
+	}
+	if f.KVDType != "" {
+		if kv.KVType, err = kernels.ParseDType(f.KVDType); err != nil ||
+			kv.KVType != kernels.F32 && kv.KVType != kernels.BF16 {
+			return o, kv, usagef("--kv-dtype must be f32 or bf16, not %q", f.KVDType)
+		}
+	}
+	if kv.KVBytes, err = engine.ParseSize(f.KVMemory); err != nil {
+		return o, kv, usagef("--kv-memory: %w", err)
+	}
+	return o, kv, nil
 }
 
 // Close gives everything back.

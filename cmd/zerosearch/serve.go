@@ -3,20 +3,23 @@ package main
 import (
 	"fmt"
 	"net"
-	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/serve"
 )
 
 type serveCmd struct {
 	common
-	modelFlags
+	weightFlags
 	Dir          string        `arg:"" optional:"" name:"dir" help:"The model, as --model names it."`
+	Models       []string      `name:"model" sep:"none" help:"Hugging Face folder, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint); with NAME= before it, NAME is what clients call it (default: the folder's name). May be repeated." placeholder:"[NAME=]DIR"`
+	Adapters     []string      `name:"adapter" sep:"none" help:"peft folder, served as a model of its own over the one it was made for; a sole one without NAME= becomes part of a sole model. May be repeated." placeholder:"[NAME=]DIR"`
 	Host         string        `name:"host" help:"Address to listen on; 127.0.0.1 is this machine only." default:"127.0.0.1"`
 	Port         int           `name:"port" help:"Port to listen on; 0: any that is free." default:"6001"`
-	Names        []string      `name:"served-model-name" help:"Name for clients (default: the folder's); several may be given." placeholder:"NAME"`
+	Names        []string      `name:"served-model-name" help:"Name of a sole model for clients; several may be given." placeholder:"NAME"`
 	APIKey       string        `name:"api-key" help:"Ask clients for this key; better given as ZEROSEARCH_API_KEY." placeholder:"KEY"`
 	AllowOrigin  []string      `name:"allow-origin" help:"Origin of web pages that may use the server from a browser, as http://localhost:3000, or * for all; several may be given (default: none)." placeholder:"ORIGIN"`
 	MaxQueue     int           `name:"max-queue" help:"Sequences running or waiting at most; beyond them the answer is 429." default:"512"`
@@ -34,8 +37,8 @@ func (c *serveCmd) Run(w *world) error {
 	case c.DrainTimeout <= 0:
 		return usagef("--drain-timeout must be above 0")
 	}
-	if left := c.named(c.Dir); len(left) > 0 {
-		return usagef("%q is one word too many: the model is given by --model already", left[0])
+	if err := c.named(); err != nil {
+		return err
 	}
 	for _, origin := range c.AllowOrigin {
 		if err := serve.CheckOrigin(origin); err != nil {
@@ -48,12 +51,13 @@ func (c *serveCmd) Run(w *world) error {
 		return fmt.Errorf("opening the server's port: %w: choose another with --port", err)
 	}
 	defer l.Close()
-	s, err := c.modelFlags.serve(w, c.common)
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	server, err := serve.New(s.eng, c.models(s), serve.Options{APIKey: c.APIKey, AllowOrigins: c.AllowOrigin,
+	models := c.served(s)
+	server, err := serve.New(s.eng, models, serve.Options{APIKey: c.APIKey, AllowOrigins: c.AllowOrigin,
 		MaxSequences: c.MaxQueue, MaxBody: c.MaxBody, DrainTimeout: c.DrainTimeout, Log: w.log.line})
 	if err != nil {
 		return err
@@ -62,32 +66,35 @@ func (c *serveCmd) Run(w *world) error {
 	if ip := net.ParseIP(c.Host); c.APIKey == "" && c.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		w.log.line("note: anybody who reaches %s may use this server: set --api-key to ask for a key", url)
 	}
+	var names []string
+	for _, m := range models {
+		names = append(names, m.ID)
+	}
 	if c.JSON {
-		if err := writeJSON(w, map[string]any{"url": url, "models": c.names(s)}); err != nil {
+		if err := writeJSON(w, map[string]any{"url": url, "models": names}); err != nil {
 			return err
 		}
 	}
-	w.log.line("serving %s at %s/v1, with a page at %s/: stop it with Ctrl-C", c.names(s)[0], url, url)
+	if len(c.Names) > 0 {
+		names = names[:1] // the others are the same model
+	}
+	w.log.line("serving %s at %s/v1, with a page at %s/: stop it with Ctrl-C", strings.Join(names, ", "),
+		url, url)
 	return server.Serve(w.ctx, l)
 }
 
-func (c *serveCmd) names(s *served) []string {
-	if len(c.Names) > 0 {
-		return c.Names
+// named takes the word of the command as the model, where --model gives none, and checks the names.
+func (c *serveCmd) named() error {
+	switch {
+	case c.Dir != "" && len(c.Models) > 0:
+		return usagef("%q is one word too many: the model is given by --model already", c.Dir)
+	case c.Dir != "":
+		c.Models = []string{c.Dir}
+	case len(c.Models) == 0:
+		return usagef("--model is missing: give a model folder")
 	}
-	dir := s.model.Dir
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
+	if named, _ := roles.Named(c.Models[0]); len(c.Names) > 0 && (len(c.Models) > 1 || named != "") {
+		return usagef("--served-model-name is for one model without a name: give --model NAME=DIR, several times")
 	}
-	return []string{filepath.Base(dir)}
-}
-
-// models is the model under each of its names.
-func (c *serveCmd) models(s *served) (all []serve.Model) {
-	for _, name := range c.names(s) {
-		all = append(all, serve.Model{ID: name, Engine: served0, Adapter: s.model.Adapter, Config: s.model.Model.Config,
-			Tokenizer: s.model.Tokenizer,
-			Template:  s.model.Template, EOS: s.model.EOS()})
-	}
-	return all
+	return nil
 }

@@ -84,3 +84,20 @@ func ggufFiles(dir string) []string {
 	files, _ := filepath.Glob(filepath.Join(dir, "*.gguf")) // fails for no folder only
 	return files
 }
+
+// ModelName is the name of a model for clients, from what --model names: the folder's name, that of the run for a run
+// directory, RUN/step-N for one of its checkpoints, and org/name for a model in the Hugging Face cache.
+func ModelName(name string) string {
+	if _, err := os.Stat(name); err != nil {
+		if repo, _, ok := hub.ParseName(filepath.ToSlash(name)); ok {
+			return repo
+		}
+	}
+	if abs, err := filepath.Abs(name); err == nil {
+		name = abs
+	}
+	if parent := filepath.Dir(name); filepath.Base(parent) == "checkpoints" {
+		return filepath.Base(filepath.Dir(parent)) + "/" + filepath.Base(name)
+	}
+	return filepath.Base(name)
+}

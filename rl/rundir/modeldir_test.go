@@ -63,3 +63,16 @@ func TestModelDirInCache(t *testing.T) {
 	_, err = ModelDir("org/name@main")
 	require.ErrorContains(t, err, "does not name a commit: remove the file")
 }
+
+func TestModelName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"runs/first/checkpoints/step-2", "Qwen/Local"} {
+		require.NoError(t, os.MkdirAll(dir, 0o755))
+	}
+	for name, want := range map[string]string{
+		"runs/first": "first", "runs/first/": "first", "runs/first/checkpoints/step-2": "first/step-2",
+		"Qwen/Local": "Local", "Qwen/Qwen2.5-0.5B": "Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B@main": "Qwen/Qwen2.5-0.5B",
+	} {
+		require.Equal(t, want, ModelName(name), name)
+	}
+}
