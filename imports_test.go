@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"kernels":     {"num"},
 	"model":       {"kernels", "safetensors", "num"},
 	"engine":      {"model", "kernels", "safetensors", "num"},
+	"engine/dist": {},
 	"rl":          {"engine", "model", "kernels", "tokenizer", "safetensors", "num"},
 	"rl/algo":     {},
 	"rl/config":   {"engine", "kernels", "rl/algo", "rl/health", "rl/reward", "rl/search"},

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
 // Variable is the environment variable that says where the library is: files or folders, separated as in PATH, or
@@ -65,9 +65,6 @@ func isDir(path string) bool {
 	s, err := os.Stat(path)
 	return err == nil && s.IsDir()
 }
-
-// errAbsent says that a library is not where the loader looks.
-var errAbsent = errors.New("not found")
 
 // find loads the first library that suits the driver.
 func find(cuda int, m machine) (*Library, error) {
@@ -144,7 +141,7 @@ func (m machine) exist(pattern string) []string {
 // Open makes a library of functions that symbol finds, for a driver that knows this version of CUDA.
 func Open(path string, cuda int, symbol func(name string) (uintptr, error)) (*Library, error) {
 	l := &Library{Path: path, t: &table{}}
-	missing := driver.Resolve(l.t, "cublasLt", symbol)
+	missing := foreign.Resolve(l.t, "cublasLt", symbol)
 	if missing == "cublasLtGetProperty" {
 		return nil, fmt.Errorf("%s is not cublasLt: it has no function %s", path, missing)
 	}

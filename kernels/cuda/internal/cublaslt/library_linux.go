@@ -3,13 +3,10 @@
 package cublaslt
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
 
-	"github.com/ebitengine/purego"
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
 func fileName(major int) string { return fmt.Sprintf("libcublasLt.so.%d", major) }
@@ -36,32 +33,10 @@ func folders(env func(string) string) (all []string) {
 	return all
 }
 
+// errAbsent says that a library is not where the loader looks.
+var errAbsent = foreign.ErrAbsent
+
 // dlopen loads a library; real is where it was found.
 func dlopen(path string) (real string, symbol func(name string) (uintptr, error), err error) {
-	h, err := purego.Dlopen(path, purego.RTLD_LAZY|purego.RTLD_LOCAL)
-	switch {
-	case err != nil && strings.HasPrefix(err.Error(), path+": cannot open shared object file") && !filepath.IsAbs(path):
-		return path, nil, errAbsent
-	case err != nil:
-		return path, nil, fmt.Errorf("%s cannot be loaded: %w", path, err)
-	}
-	return mapped(path), func(name string) (uintptr, error) { return purego.Dlsym(h, name) }, nil
-}
-
-// mapped is the file of a library that was loaded by its name.
-func mapped(name string) string {
-	if filepath.IsAbs(name) {
-		return name
-	}
-	f, err := os.Open("/proc/self/maps")
-	if err != nil {
-		return name
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if _, path, ok := strings.Cut(s.Text(), "/"); ok && strings.HasPrefix(filepath.Base(path), name) {
-			return "/" + path
-		}
-	}
-	return name
+	return foreign.Open(path, false)
 }

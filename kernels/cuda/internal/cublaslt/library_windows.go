@@ -3,6 +3,7 @@
 package cublaslt
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -40,6 +41,9 @@ func folders(env func(string) string) (all []string) {
 	}
 	return append(all, filepath.Join(programs, "Ollama", "lib", "ollama", "cuda_v*"))
 }
+
+// errAbsent says that a library is not where the loader looks.
+var errAbsent = errors.New("not found")
 
 // dlopen loads a library with those beside it.
 func dlopen(path string) (real string, symbol func(name string) (uintptr, error), err error) {

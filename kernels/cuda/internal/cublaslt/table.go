@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
@@ -78,7 +78,7 @@ var remedies = map[status]string{
 //
 //go:uintptrescapes
 func (t *table) call(fn uintptr, args ...uintptr) status {
-	return status(uint32(driver.Call(fn, args...)))
+	return status(uint32(foreign.Call(fn, args...)))
 }
 
 // check makes an error of s. It is gpu.ErrRefused where the library says that it does not make such a product.
@@ -102,9 +102,9 @@ func (t *table) check(s status, op string, args ...any) error {
 
 // text is the string that a function returns for s.
 func (t *table) text(fn uintptr, s status) string {
-	p := driver.Call(fn, uintptr(s))
+	p := foreign.Call(fn, uintptr(s))
 	if p == 0 {
 		return ""
 	}
-	return driver.Text(*(**byte)(unsafe.Pointer(&p))) // a string of the library, which Go does not move
+	return foreign.Text(*(**byte)(unsafe.Pointer(&p))) // a string of the library, which Go does not move
 }

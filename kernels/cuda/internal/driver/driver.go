@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
 // Driver is the library, loaded and initialised.
@@ -129,7 +131,7 @@ func (d *Driver) info(i int) (dev int32, x Info, err error) {
 	}
 	var memory uint64
 	ask(call(d.t.DeviceTotalMem, uintptr(unsafe.Pointer(&memory)), uintptr(dev)), "the memory")
-	x = Info{Index: i, Name: Text(&name[0]), UUID: uuidText(uuid, instance), Memory: int64(memory),
+	x = Info{Index: i, Name: foreign.Text(&name[0]), UUID: uuidText(uuid, instance), Memory: int64(memory),
 		Major: attr(attrMajor),
 		Minor: attr(attrMinor), SMs: attr(attrSMs), shared: attr(attrShared), pools: attr(attrPools) != 0}
 	return dev, x, err

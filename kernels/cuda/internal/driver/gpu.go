@@ -10,6 +10,7 @@ import (
 
 	"github.com/ebitengine/purego"
 
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
@@ -197,7 +198,7 @@ func (g *GPU) Load(ptx string, names []string) ([]gpu.Func, error) {
 		uintptr(unsafe.Pointer(&options)),
 		uintptr(unsafe.Pointer(&values)))
 	if err := g.t.check(s, "compiling"); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, Text(&log[0]))
+		return nil, fmt.Errorf("%w\n%s", err, foreign.Text(&log[0]))
 	}
 	g.modules = append(g.modules, module)
 	var fs []gpu.Func

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
 // table are the functions of the driver that are used, by the names of their fields: cu and the name, with a suffix
@@ -71,7 +73,7 @@ type table struct {
 // load finds all functions.
 func load(symbol func(name string) (uintptr, error)) (*table, error) {
 	t := &table{}
-	if missing := Resolve(t, "cu", symbol); missing != "" {
+	if missing := foreign.Resolve(t, "cu", symbol); missing != "" {
 		return nil, fmt.Errorf("it has no function %s: update NVIDIA's driver (460 or later)", missing)
 	}
 	return t, nil
@@ -81,7 +83,7 @@ func load(symbol func(name string) (uintptr, error)) (*table, error) {
 // call.
 //
 //go:uintptrescapes
-func call(fn uintptr, args ...uintptr) status { return status(uint32(Call(fn, args...))) }
+func call(fn uintptr, args ...uintptr) status { return status(uint32(foreign.Call(fn, args...))) }
 
 // status is a CUresult.
 type status uint32
@@ -166,10 +168,10 @@ func (t *table) check(s status, op string, args ...any) error {
 	e := &Error{Op: fmt.Sprintf(op, args...), Code: int(s), Name: "unknown", Text: "unknown", Remedy: remedies[s]}
 	var p *byte
 	if call(t.GetErrorName, uintptr(s), uintptr(unsafe.Pointer(&p))) == success && p != nil {
-		e.Name = Text(p)
+		e.Name = foreign.Text(p)
 	}
 	if call(t.GetErrorString, uintptr(s), uintptr(unsafe.Pointer(&p))) == success && p != nil {
-		e.Text = strings.TrimSpace(Text(p))
+		e.Text = strings.TrimSpace(foreign.Text(p))
 	}
 	return e
 }

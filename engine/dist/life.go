@@ -1,0 +1,93 @@
+//go:build !nogpu && linux
+
+package dist
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
+)
+
+// beatEvery is how often ranks give a sign of life.
+const beatEvery = time.Second
+
+// life notices ranks that hang or are gone. Rank 0 and each of the others send each other a byte every beatEvery, from
+// the thread that calls MPI, which does so whatever the rest of the program does; who is not heard of for timeout is
+// taken to be gone, and the run is ended.
+type life struct {
+	m       *mpi
+	comm    uintptr // of the signs of life only
+	timeout time.Duration
+	lost    func(text string)
+	peers   []int
+	heard   []time.Time // by peer
+	sent    time.Time
+	ended   bool
+	byte    []byte
+	request uintptr
+	got     int32
+}
+
+func newLife(m *mpi, comm uintptr, timeout time.Duration, lost func(text string)) *life {
+	l := &life{m: m, comm: comm, timeout: timeout, lost: lost, byte: make([]byte, 2), sent: time.Now()}
+	l.peers = []int{0}
+	if m.me == 0 {
+		l.peers = nil
+		for r := 1; r < m.n; r++ {
+			l.peers = append(l.peers, r)
+		}
+	}
+	for range l.peers {
+		l.heard = append(l.heard, l.sent)
+	}
+	return l
+}
+
+// beat sends and receives what is due.
+func (l *life) beat(now time.Time) {
+	if now.Sub(l.sent) < beatEvery || l.ended {
+		return
+	}
+	if now.Sub(l.sent) > l.timeout/2 { // this process was stopped itself: what the others sent waits to be read
+		for i := range l.heard {
+			l.heard[i] = now
+		}
+	}
+	l.sent = now
+	for i, r := range l.peers {
+		foreign.Call(l.m.Isend, address(l.byte), 1, l.m.bytes, uintptr(r), 0, l.comm, addressOf(&l.request))
+		foreign.Call(l.m.RequestFree, addressOf(&l.request))
+		if l.read(r) {
+			l.heard[i] = now
+		}
+		if now.Sub(l.heard[i]) > l.timeout {
+			l.lost(fmt.Sprintf("rank %d has given no sign of life for %v: all ranks are ended: go on with --resume auto "+
+				"(%s sets this time)", r, l.timeout, TimeoutVariable))
+			foreign.Call(l.m.Abort, l.m.world, 1)
+			os.Exit(1)
+		}
+	}
+}
+
+// read takes the signs of rank r that have come, and reports whether there were any.
+func (l *life) read(r int) (any bool) {
+	for {
+		l.got = 0
+		foreign.Call(l.m.Iprobe, uintptr(r), 0, l.comm, addressOf(&l.got), l.m.ignore)
+		if l.got == 0 {
+			return any
+		}
+		foreign.Call(l.m.Recv, address(l.byte[1:]), 1, l.m.bytes, uintptr(r), 0, l.comm, l.m.ignore)
+		any = true
+	}
+}
+
+// end gives no more signs and takes those that have come: MPI warns of messages that nobody received.
+func (l *life) end() {
+	l.ended = true
+	for _, r := range l.peers {
+		l.read(r)
+	}
+}

@@ -1,0 +1,40 @@
+package dist
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+// Options of Open.
+type Options struct {
+	// Lost is told, by another goroutine, that a rank gives no sign of life; then all processes are ended. nil: the
+	// text is printed on standard error.
+	Lost func(text string)
+}
+
+// defaultTimeout is how long a rank may be silent.
+const defaultTimeout = 30 * time.Second
+
+// Open joins the ranks that mpirun or srun has started. A program that was started alone is one rank, and no library
+// is loaded then.
+func Open(o Options) (Group, error) {
+	l := launched(os.Getenv)
+	if l.size < 2 || os.Getenv(Variable) == "off" {
+		return Alone(), nil
+	}
+	if l.cannot != "" {
+		return nil, l.err(l.cannot)
+	}
+	timeout := defaultTimeout
+	if text := os.Getenv(TimeoutVariable); text != "" {
+		var err error
+		if timeout, err = time.ParseDuration(text); err != nil || timeout < 3*time.Second {
+			return nil, fmt.Errorf("%s must be a time of at least 3s, such as 30s, not %q", TimeoutVariable, text)
+		}
+	}
+	if o.Lost == nil {
+		o.Lost = func(text string) { fmt.Fprintln(os.Stderr, "error: "+text) }
+	}
+	return openMPIGroup(l, timeout, o.Lost)
+}

@@ -1,0 +1,60 @@
+package dist
+
+import (
+	"bytes"
+	"encoding/gob"
+	"fmt"
+)
+
+// Share gives every rank what each of them has, by rank. Values go through encoding/gob: exported fields only, numbers
+// bit for bit.
+func Share[T any](g Group, own T) ([]T, error) {
+	if g.Size() == 1 {
+		return []T{own}, nil
+	}
+	var text bytes.Buffer
+	if err := gob.NewEncoder(&text).Encode(&own); err != nil {
+		return nil, fmt.Errorf("sending to the other ranks: %w", err)
+	}
+	all, err := g.AllGather(nil, text.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]T, len(all))
+	for r, b := range all {
+		if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&out[r]); err != nil {
+			return nil, fmt.Errorf("reading what rank %d sent: %w", r, err)
+		}
+	}
+	return out, nil
+}
+
+// Any reports whether own is true in any rank.
+func Any(g Group, own bool) (bool, error) {
+	all, err := Share(g, own)
+	for _, v := range all {
+		own = own || v
+	}
+	return own, err
+}
+
+// First gives every rank what rank 0 has.
+func First[T any](g Group, own T) (T, error) {
+	if g.Rank() > 0 {
+		var none T
+		own = none
+	}
+	all, err := Share(g, own)
+	if err != nil {
+		return own, err
+	}
+	return all[0], nil
+}
+
+// Shard is the part of n elements that a rank of size ranks holds: from, to. Parts begin at multiples of align elements
+// and are equally long, but for the last ones.
+func Shard(n, align, rank, size int) (from, to int) {
+	each := (n + size - 1) / size
+	each = (each + align - 1) / align * align
+	return min(rank*each, n), min((rank+1)*each, n)
+}

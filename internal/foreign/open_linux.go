@@ -1,0 +1,51 @@
+//go:build !nogpu && linux
+
+package foreign
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ebitengine/purego"
+)
+
+// ErrAbsent says that a library is not where the loader looks.
+var ErrAbsent = errors.New("not found")
+
+// Open loads a library; real is where it was found. global: libraries that it loads later find its functions.
+func Open(path string, global bool) (real string, symbol func(name string) (uintptr, error), err error) {
+	scope := purego.RTLD_LOCAL
+	if global {
+		scope = purego.RTLD_GLOBAL
+	}
+	h, err := purego.Dlopen(path, purego.RTLD_LAZY|scope)
+	switch {
+	case err != nil && strings.HasPrefix(err.Error(), path+": cannot open shared object file") && !filepath.IsAbs(path):
+		return path, nil, ErrAbsent
+	case err != nil:
+		return path, nil, fmt.Errorf("%s cannot be loaded: %w", path, err)
+	}
+	return mapped(path), func(name string) (uintptr, error) { return purego.Dlsym(h, name) }, nil
+}
+
+// mapped is the file of a library that was loaded by its name.
+func mapped(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	f, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return name
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if _, path, ok := strings.Cut(s.Text(), "/"); ok && strings.HasPrefix(filepath.Base(path), name) {
+			return "/" + path
+		}
+	}
+	return name
+}
