@@ -33,7 +33,8 @@ func (g *gemmState) choose(i isa) {
 	if i == avx2 {
 		g.f32.set(6, single, tileF32avx2s)
 		g.bf16.set(6, pairsWide, tileBF16avx2s)
-		g.q8.set(2, q8Words, tileQ8avx2s)
+		g.q8.set(10, q8Bytes, tileQ8avx2s)
+		g.q8.rows = q8RowsAVX2
 	}
 	if i >= avx512 {
 		g.f32.set(14, single, tileF32avx512s)
@@ -106,15 +107,24 @@ type quantiser struct {
 	groups          int
 }
 
-func q8RowsVNNI(dst []uint32, src []float32, ld, mr, k int) { q8Rows(q8Bytes, dst, src, ld, mr, k) }
-func q8RowsAMX(dst []uint32, src []float32, ld, mr, k int)  { q8Rows(q8AMX, dst, src, ld, mr, k) }
+func q8RowsAVX2(dst []uint32, src []float32, ld, mr, k int) {
+	q8Rows(q8Bytes, quantiseAVX2, dst, src, ld, mr, k)
+}
 
-func q8Rows(f format, dst []uint32, src []float32, ld, mr, k int) {
+func q8RowsVNNI(dst []uint32, src []float32, ld, mr, k int) {
+	q8Rows(q8Bytes, quantiseAVX512, dst, src, ld, mr, k)
+}
+
+func q8RowsAMX(dst []uint32, src []float32, ld, mr, k int) {
+	q8Rows(q8AMX, quantiseAVX512, dst, src, ld, mr, k)
+}
+
+func q8Rows(f format, quantise func(*quantiser), dst []uint32, src []float32, ld, mr, k int) {
 	full := k / q8Group
 	if full > 0 {
 		p := f.q8Place(mr, k)
 		for i := range mr {
-			quantiseAVX512(&quantiser{&src[i*ld], &dst[8*i], &dst[p.scale+i], &dst[p.minus+i], 4 * p.stride, 4 * p.step,
+			quantise(&quantiser{&src[i*ld], &dst[8*i], &dst[p.scale+i], &dst[p.minus+i], 4 * p.stride, 4 * p.step,
 				full})
 		}
 	}

@@ -31,7 +31,8 @@ import (
 // MatMulDX takes w as bf16(q * d), the product rounded to F32 and then to BF16, and goes on as if w were a BF16 weight.
 //
 // A block holds one group of a panel: 32 scales (F16), then 8 times 32 columns x 4 k of bytes q + 128. The bytes are
-// unsigned because processors multiply unsigned by signed bytes (VNNI); 128*sum(qx) is subtracted.
+// unsigned because processors multiply unsigned by signed bytes (VNNI); 128*sum(qx) is subtracted. AVX2, whose products of
+// bytes are added in 16 bits, goes back to signed ones: see _gen/q8_avx2.go.
 const (
 	q8Group = num.Q8Group
 	q8Block = 2*panelCols + panelCols*q8Group
@@ -156,8 +157,8 @@ func (f format) q8Place(mr, k int) q8Place {
 }
 
 // q8PackA packs elements [32*from, k) of mr rows, ld apart, as a tile of A. A step is a group: the q of mr rows, their
-// scales, and -128*sum(q). The q are bytes in order, or, for CPUs without byte products (VNNI), 16-bit words: of each
-// four k the pairs 0 2 and 1 3.
+// scales, and -128*sum(q). The q are bytes in order, or, for kernels without byte products (plain Go, AVX-512 without
+// VNNI), 16-bit words: of each four k the pairs 0 2 and 1 3.
 func q8PackA(f format, dst []uint32, src []float32, ld, mr, from, k int) {
 	place := f.q8Place(mr, k)
 	for i := range mr {

@@ -59,6 +59,51 @@ func TestQ8ManyRows(t *testing.T) {
 	})
 }
 
+// TestQ8Extremes: sums of the largest products are exact, where 16 bits could overflow. Files may hold -128.
+func TestQ8Extremes(t *testing.T) {
+	onPath(t, func(t *testing.T, d *Device) {
+		for _, m := range []int{1, 7, 23} {
+			const n, k = 40, 96
+			r := rand.New(rand.NewPCG(uint64(m), 5))
+			rows, x := []byte(nil), make([]float32, m*k)
+			q := make([]int32, n*k)
+			for j := range n {
+				for i := range k {
+					v := []int32{-128, -127, 127}[(r.IntN(3)+j)%3]
+					if j < 3 {
+						v = []int32{-128, -127, 127}[j]
+					}
+					q[j*k+i] = v
+					rows = append(rows, byte(v))
+				}
+				for range k / 32 {
+					rows = append(rows, 0, 0x3c) // 1 as F16
+				}
+			}
+			for i := range x {
+				if x[i] = 127; i/k > 0 && r.IntN(2) == 0 { // the scale is 1
+					x[i] = -127
+				}
+			}
+			w, err := d.NewWeight(n, k, kernels.Q8)
+			require.NoError(t, err)
+			defer w.Free()
+			d.PackHost(w, 0, rows, kernels.Q8)
+			y := tensor(t, d, m, n, nil)
+			d.MatMul(y.Tensor, tensor(t, d, m, k, x).Tensor, w, kernels.Epilogue{})
+			want := make([]float32, m*n)
+			for i := range want {
+				sum := int32(0) // below 2^24: each addition of the chain is exact
+				for g := range k {
+					sum += int32(x[i/n*k+g]) * q[i%n*k+g]
+				}
+				want[i] = float32(sum)
+			}
+			same(t, want, y.values(), "%d rows", m)
+		}
+	})
+}
+
 func testQ8(t *testing.T, d *Device, m, n, k int) {
 	r := rand.New(rand.NewPCG(uint64(m), uint64(n*k)))
 	x, w, y, g := fill(r, make([]float32, m*k)), fill(r, make([]float32, n*k)), fill(r, make([]float32, m*n)),

@@ -55,10 +55,37 @@ func tileQ8avx2x1(t *tile)
 //go:noescape
 func tileQ8avx2x2(t *tile)
 
-var tileQ8avx2s = [maxTile + 1]func(*tile){nil, tileQ8avx2x1, tileQ8avx2x2}
+//go:noescape
+func tileQ8avx2x3(t *tile)
+
+//go:noescape
+func tileQ8avx2x4(t *tile)
+
+//go:noescape
+func tileQ8avx2x5(t *tile)
+
+//go:noescape
+func tileQ8avx2x6(t *tile)
+
+//go:noescape
+func tileQ8avx2x7(t *tile)
+
+//go:noescape
+func tileQ8avx2x8(t *tile)
+
+//go:noescape
+func tileQ8avx2x9(t *tile)
+
+//go:noescape
+func tileQ8avx2x10(t *tile)
+
+var tileQ8avx2s = [maxTile + 1]func(*tile){nil, tileQ8avx2x1, tileQ8avx2x2, tileQ8avx2x3, tileQ8avx2x4, tileQ8avx2x5, tileQ8avx2x6, tileQ8avx2x7, tileQ8avx2x8, tileQ8avx2x9, tileQ8avx2x10}
 
 //go:noescape
 func quantiseAVX512(q *quantiser)
+
+//go:noescape
+func quantiseAVX2(q *quantiser)
 
 //go:noescape
 func q8WeightAVX512(src *float32, scale, q unsafe.Pointer, groups int)

@@ -7,13 +7,15 @@ type q8Kind struct {
 	name  string
 	rows  int
 	lanes int
-	vnni  bool // VPDPBUSD; otherwise bytes are widened to words for VPMADDWD, activations held as words already
+	// products of bytes: VPDPBUSD, or VPMADDUBSW; otherwise bytes are widened to words for VPMADDWD, activations held as
+	// words already
+	bytes bool
 }
 
 var q8Kinds = []q8Kind{
 	{"tileQ8avx512vnnix", 7, 16, true},
 	{"tileQ8avx512x", 6, 16, false},
-	{"tileQ8avx2x", 2, 8, false},
+	{"tileQ8avx2x", q8NarrowRows, 8, true},
 }
 
 // q8 emits the microkernels and the quantiser. See q8.go for the numbers and the layouts.
@@ -21,12 +23,17 @@ func q8(f *file) {
 	for _, k := range q8Kinds {
 		list := "nil"
 		for mr := 1; mr <= k.rows; mr++ {
-			k.tile(f, mr)
+			if k.lanes == 8 {
+				k.narrowTile(f, mr)
+			} else {
+				k.tile(f, mr)
+			}
 			list += fmt.Sprintf(", %s%d", k.name, mr)
 		}
 		fmt.Fprintf(&f.decl, "var %ss = [maxTile + 1]func(*tile){%s}\n\n", k.name[:len(k.name)-1], list)
 	}
 	quantise(f)
+	quantiseNarrow(f)
 	quantiseWeight(f)
 	for _, native := range []bool{true, false} {
 		dequantise(f, native)
@@ -40,13 +47,6 @@ func (k q8Kind) tile(f *file, mr int) {
 	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
 	f.p("MOVQ t+0(FP), DI")
 	f.fields("tile", "DI", "a=AX b=BX c=DX ldc=SI ahead=R8 aheadStep=R12")
-	half := "0"
-	if k.lanes == 8 {
-		half = "R13"
-		f.p("XORQ R13, R13") // bytes into the 128 of a row of C and of 32 columns x 4 k
-		f.p("MOVQ tile_bias(DI), R10")
-		f.p("half:")
-	}
 	f.p("MOVQ tile_steps(DI), CX")
 	for i := range 2 * mr {
 		f.p("%s %s, %s, %s", g.xor(), g.v(i), g.v(i), g.v(i))
@@ -62,24 +62,12 @@ func (k q8Kind) tile(f *file, mr int) {
 	f.p("JNE loop")
 	f.p("done:")
 	g.epilogue(f, mr)
-	if half == "R13" {
-		f.p("TESTQ R13, R13")
-		f.p("JNE out")
-		f.p("MOVQ $64, R13")
-		f.p("MOVQ tile_a(DI), AX")
-		f.p("MOVQ tile_b(DI), BX")
-		f.p("MOVQ tile_c(DI), DX")
-		f.p("ADDQ $64, DX")
-		f.p("ADDQ $64, R10")
-		f.p("JMP half")
-		f.p("out:")
-	}
 	f.end()
 }
 
 // rowBytes is the size of a group of a row of A: 32 bytes or words, a scale, a correction.
 func (k q8Kind) rowBytes() int {
-	if k.vnni {
+	if k.bytes {
 		return 40
 	}
 	return 72
@@ -92,12 +80,12 @@ func (k q8Kind) group(f *file, g kind, mr int) {
 	scales, minus := mr*(k.rowBytes()-8), mr*(k.rowBytes()-4)
 	for i := range mr {
 		f.p("VPBROADCASTD %d(AX), %s", minus+4*i, g.v(sum(2*i)))
-		f.p("VMOVDQA%s %s, %s", map[int]string{8: "", 16: "64"}[k.lanes], g.v(sum(2*i)), g.v(sum(2*i+1)))
+		f.p("VMOVDQA64 %s, %s", g.v(sum(2*i)), g.v(sum(2*i+1)))
 	}
 	for j := range 8 {
 		f.p("PREFETCHT1 %d(R8)", 128*j) // spread out: a burst would keep all miss buffers from the loads
 		f.p("PREFETCHT1 %d(R8)", 128*j+64)
-		if k.vnni {
+		if k.bytes {
 			f.p("VMOVDQU32 %d(BX), Z%d", 64+128*j, n-4)
 			f.p("VMOVDQU32 %d(BX), Z%d", 128+128*j, n-3)
 			for i := range mr {
@@ -112,15 +100,8 @@ func (k q8Kind) group(f *file, g kind, mr int) {
 	}
 	f.p("PREFETCHT1 1024(R8)")
 	s0, s1, t := n-4, n-3, n-2
-	if k.lanes == 8 {
-		f.p("SHRQ $1, R13")
-		f.p("VCVTPH2PS (BX)(R13*1), Y%d", s0)
-		f.p("VCVTPH2PS 16(BX)(R13*1), Y%d", s1)
-		f.p("SHLQ $1, R13")
-	} else {
-		f.p("VCVTPH2PS (BX), Z%d", s0)
-		f.p("VCVTPH2PS 32(BX), Z%d", s1)
-	}
+	f.p("VCVTPH2PS (BX), Z%d", s0)
+	f.p("VCVTPH2PS 32(BX), Z%d", s1)
 	for i := range mr {
 		f.p("VBROADCASTSS %d(AX), %s", scales+4*i, g.v(t))
 		for h, s := range []int{s0, s1} {
@@ -135,24 +116,12 @@ func (k q8Kind) group(f *file, g kind, mr int) {
 // broadcast pair.
 func (k q8Kind) words(f *file, g kind, mr, j int, sum func(int) int) {
 	n := g.regs()
-	and := "VPAND"
-	if k.lanes == 16 {
-		and = "VPANDD"
-	}
 	mask, even, odd, t, p := n-1, n-2, n-3, n-4, n-5
-	if k.lanes == 8 {
-		f.p("VPCMPEQW %s, %s, %s", g.v(mask), g.v(mask), g.v(mask))
-	} else {
-		f.p("VPTERNLOGD $0xff, %s, %s, %s", g.v(mask), g.v(mask), g.v(mask))
-	}
+	f.p("VPTERNLOGD $0xff, %s, %s, %s", g.v(mask), g.v(mask), g.v(mask))
 	f.p("VPSRLW $8, %s, %s", g.v(mask), g.v(mask))
 	for h := range 2 {
-		at := fmt.Sprintf("%d(BX)", 64+128*j+64*h)
-		if k.lanes == 8 {
-			at = fmt.Sprintf("%d(BX)(R13*1)", 64+128*j+32*h)
-		}
-		f.p("VMOVUPS %s, %s", at, g.v(odd))
-		f.p("%s %s, %s, %s", and, g.v(mask), g.v(odd), g.v(even))
+		f.p("VMOVUPS %d(BX), %s", 64+128*j+64*h, g.v(odd))
+		f.p("VPANDD %s, %s, %s", g.v(mask), g.v(odd), g.v(even))
 		f.p("VPSRLW $8, %s, %s", g.v(odd), g.v(odd))
 		for i := range mr {
 			for o, b := range []int{even, odd} {
