@@ -2,11 +2,7 @@
 
 package cpu
 
-import (
-	"unsafe"
-
-	"github.com/zerosearch-go/zerosearch/kernels"
-)
+import "unsafe"
 
 //go:generate go run ./_gen
 
@@ -31,10 +27,7 @@ type columns16 struct {
 // stay plain Go.
 func (g *gemmState) choose(i isa) {
 	if i == avx2 {
-		g.f32.set(6, single, tileF32avx2s)
-		g.bf16.set(6, pairsWide, tileBF16avx2s)
-		g.q8.set(10, q8Bytes, tileQ8avx2s)
-		g.q8.rows = q8RowsAVX2
+		g.chooseAVX2()
 	}
 	if i >= avx512 {
 		g.f32.set(14, single, tileF32avx512s)
@@ -42,8 +35,8 @@ func (g *gemmState) choose(i isa) {
 		g.bf16.set(13, pairsWide, tileBF16avx512s)
 		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, transposeWide), columnsWideAVX512
 		g.q8.set(6, q8Words, tileQ8avx512s)
-		g.packBlock, g.packQ8, g.finish, g.transpose = packBlockAVX512, packQ8AVX512, finishAVX512,
-			transposePanelAVX512(q8BlockAVX512)
+		g.packBlock, g.packQ8, g.finish = packBlock(transposeWords, transposeRounded), packQ8AVX512, finishAVX512
+		g.transpose = transposePanelAVX512(q8BlockAVX512)
 	}
 	if i >= avx512vnni {
 		g.q8.set(7, q8Bytes, tileQ8avx512vnnis)
@@ -176,52 +169,11 @@ func packQ8AVX512(w *weight, r int, x []float32) int {
 }
 
 func transposePanelAVX512(block func(dst, block unsafe.Pointer)) func(dst []uint32, w *weight, p int) {
-	return func(dst []uint32, w *weight, p int) {
-		if w.t != kernels.Q8 {
-			transposePanelWords(dst, w, p)
-			return
-		}
+	return transposePanelWords(func(dst []uint32, w *weight, p int) {
 		var b [16 * panelCols]uint32
 		for q := range w.panels() { // a group of 32 k is the 32 columns of a panel
 			block(unsafe.Pointer(&b), unsafe.Pointer(&w.block(q, p)[0]))
 			transposeBF16(unsafe.Pointer(&dst[q*len(b)]), unsafe.Pointer(&b), 0, 1)
 		}
-	}
-}
-
-func transposePanelWords(dst []uint32, w *weight, p int) {
-	switch {
-	case w.t == kernels.BF16:
-		src := w.panel(0)[p*16*panelCols:]
-		transposeBF16(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
-	case w.t == kernels.F32 && (p+1)*panelCols <= w.k:
-		src := w.panel(0)[p*panelCols*panelCols:]
-		transposeF32(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), 4*w.steps*panelCols, w.panels())
-	default:
-		transposePanel(dst, w, p)
-	}
-}
-
-// packBlockAVX512 packs the full blocks of 16 rows from row r.
-func packBlockAVX512(w *weight, dst []uint32, r int, row func(r int) rowSource) int {
-	src := row(r).t
-	t := transpose16{dst: unsafe.Pointer(&dst[0]), stride: 4 * panelCols}
-	run := transposeWords
-	switch {
-	case w.t == src && w.t == kernels.F32:
-		t.blocks = w.k / 16
-	case w.t == src && w.t == kernels.BF16:
-		t.blocks = w.k / 32
-	case w.t == kernels.BF16 && src == kernels.F32:
-		t.blocks, run = w.k/32, transposeRounded
-	default:
-		return 0
-	}
-	if t.blocks > 0 {
-		for i := range t.rows {
-			t.rows[i] = unsafe.Pointer(&row(r + i).b[0])
-		}
-		run(&t)
-	}
-	return t.blocks * 16
+	}, transposeBF16, transposeF32)
 }

@@ -3,6 +3,8 @@
 package cpu
 
 import (
+	"unsafe"
+
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/num"
 )
@@ -94,61 +96,78 @@ var (
 		mr: 14, size: 2, scores: scoresBF16avx512bf16s, values: valuesBF16avx512bf16s,
 		softmaxRows: softmaxBF16, narrow: byBlocks(narrowPairs, num.BF16Slice), fold: fold2AVX512,
 		foldRows: foldRowsAVX512, divide: divideAVX512, probs: probsAVX512, probsRows: probsHalves,
-		transpose: transposeAVX512, transposePage: transposePageBF16,
+		transpose: transposeBlocks(transposeWords), transposePage: transposePageBF16(transposeBF16),
 	}
 	attnF32AVX512 = attnKernels{
 		mr: 14, size: 4, scores: scoresF32avx512s, values: valuesF32avx512s,
 		softmaxRows: softmaxF32AVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512,
-		probs: probsAVX512, probsRows: probsWords, transpose: transposeAVX512,
+		probs: probsAVX512, probsRows: probsWords, transpose: transposeBlocks(transposeWords),
 	}
 	attnWideAVX512 = attnKernels{
 		mr: 13, size: 4, scores: scoresBF16avx512s, values: valuesBF16avx512s,
 		softmaxRows: softmaxWideAVX512, fold: fold2AVX512, foldRows: foldRowsAVX512, divide: divideAVX512,
-		probs: probsAVX512, probsRows: probsRounded, transpose: transposeAVX512, transposePage: transposePageBF16,
+		probs: probsAVX512, probsRows: probsRounded, transpose: transposeBlocks(transposeWords),
+		transposePage: transposePageBF16(transposeBF16),
 	}
 	attnF32AVX2 = attnKernels{
 		mr: 6, size: 4, scores: scoresF32avx2s, values: valuesF32avx2s,
 		softmaxRows: softmaxF32AVX2, fold: fold2AVX2, foldRows: foldRowsAVX2, divide: divideAVX2, probs: probsAVX2,
-		transpose: transpose,
+		transpose: transposeBlocks(inHalves(transposeWordsAVX2)), transposePage: transposePageF32,
 	}
 	attnWideAVX2 = attnKernels{
 		mr: 6, size: 4, scores: scoresBF16avx2s, values: valuesBF16avx2s,
 		softmaxRows: softmaxWideAVX2, fold: fold2AVX2, foldRows: foldRowsAVX2, divide: divideAVX2, probs: probsAVX2,
-		transpose: transpose,
+		transpose:     transposeBlocks(inHalves(transposeWordsAVX2)),
+		transposePage: transposePageBF16(transposeBF16AVX2),
 	}
 )
 
-// transposeAVX512 transposes blocks of 16 x 16.
-func transposeAVX512(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	full := cols &^ 15
-	if rows%16 != 0 || full == 0 {
-		transpose(dst, ldd, src, lds, rows, cols)
-		return
-	}
-	for r := 0; r < rows; r += 16 {
-		t := transpose16{dst: ptr(dst[r:]), stride: 4 * ldd, blocks: full / 16}
-		for i := range t.rows {
-			t.rows[i] = ptr(src[(r+i)*lds:])
+// transposeBlocks returns a function that transposes blocks of 16 x 16.
+func transposeBlocks(run func(*transpose16)) func(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	return func(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+		full := cols &^ 15
+		if rows%16 != 0 || full == 0 {
+			transpose(dst, ldd, src, lds, rows, cols)
+			return
 		}
-		transposeWords(&t)
-		if full < cols {
-			transpose(dst[full*ldd+r:], ldd, src[r*lds+full:], lds, 16, cols-full)
+		for r := 0; r < rows; r += 16 {
+			t := transpose16{dst: ptr(dst[r:]), stride: 4 * ldd, blocks: full / 16}
+			for i := range t.rows {
+				t.rows[i] = ptr(src[(r+i)*lds:])
+			}
+			run(&t)
+			if full < cols {
+				transpose(dst[full*ldd+r:], ldd, src[r*lds+full:], lds, 16, cols-full)
+			}
 		}
 	}
 }
 
-// transposePageBF16 is transposePage for pages without infinities or NaN, where D is a multiple of 32. Blocks of 32 x
-// 32 have the layout that transposeBF16 expects of weights.
-func transposePageBF16(keys, values, k, v []uint32, dim int) {
-	transposeBF16(ptr(keys), ptr(k), 4*16*panelCols, dim/panelCols)
-	transposeBF16(ptr(values), ptr(v), 4*16*panelCols, dim/panelCols)
+// transposePageBF16 returns transposePage for pages without infinities or NaN, where D is a multiple of 32. Blocks of
+// 32 x 32 have the layout that transposeBF16 expects of weights.
+func transposePageBF16(run func(dst, src unsafe.Pointer, stride, blocks int)) func(keys, values, k, v []uint32,
+	dim int) {
+	return func(keys, values, k, v []uint32, dim int) {
+		run(ptr(keys), ptr(k), 4*16*panelCols, dim/panelCols)
+		run(ptr(values), ptr(v), 4*16*panelCols, dim/panelCols)
+	}
+}
+
+// transposePageF32 is transposePageBF16 for F32: [D][32 keys] and [D/32][32 keys][32 d] become each other.
+func transposePageF32(keys, values, k, v []uint32, dim int) {
+	transposeF32AVX2(ptr(keys), ptr(k), 4*panelCols*panelCols, dim/panelCols)
+	transposeF32AVX2(ptr(values), ptr(v), 4*panelCols*panelCols, dim/panelCols)
 }
 
 // kvTransposer returns the transposer for writing 16 keys to a page.
 func kvTransposer(i isa, t kernels.DType) func(*transpose16) {
 	switch {
-	case i < avx512:
+	case i < avx2:
 		return nil
+	case i == avx2 && t == kernels.F32:
+		return inHalves(transposeWordsAVX2)
+	case i == avx2:
+		return inHalves(transposeRoundedAVX2)
 	case t == kernels.F32:
 		return transposeWords
 	case i < avx512bf16:

@@ -11,11 +11,6 @@ import "unsafe"
 //go:noescape
 func tileAMX(t *tile)
 
-// finishAVX512 stores finished chains [mr][32] as t's epilogue says.
-//
-//go:noescape
-func finishAVX512(t *tile, chains unsafe.Pointer)
-
 // tileRow rounds blocks of 32 float32 of a row to BF16: 64 bytes each, stride bytes apart.
 //
 //go:noescape

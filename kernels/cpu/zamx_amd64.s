@@ -469,37 +469,6 @@ done3:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	RET
 
-// func finishAVX512(t *tile, chains unsafe.Pointer)
-TEXT ·finishAVX512(SB), NOSPLIT, $0-16
-	MOVQ t+0(FP), DI
-	MOVQ chains+8(FP), AX
-	MOVQ tile_c(DI), DX
-	MOVQ tile_ldc(DI), SI
-	MOVQ tile_mr(DI), CX
-	MOVQ tile_mode(DI), R9
-	MOVQ tile_bias(DI), R10
-	VMOVUPS (R10), Z2
-	VMOVUPS 64(R10), Z3
-	VBROADCASTSS tile_scale(DI), Z4
-loop:
-	VMULPS 0(AX), Z4, Z0
-	VADDPS Z2, Z0, Z0
-	VMULPS 64(AX), Z4, Z1
-	VADDPS Z3, Z1, Z1
-	TESTQ $const_modeAdd, R9
-	JEQ store
-	VADDPS (DX), Z0, Z0
-	VADDPS 64(DX), Z1, Z1
-store:
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	ADDQ $128, AX
-	ADDQ SI, DX
-	DECQ CX
-	JNE loop
-	VZEROUPPER
-	RET
-
 // func tileRow(dst, src unsafe.Pointer, stride, blocks int)
 TEXT ·tileRow(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI

@@ -4,6 +4,8 @@
 
 package cpu
 
+import "unsafe"
+
 //go:noescape
 func tileBF16avx512bf16x1(t *tile)
 
@@ -172,3 +174,13 @@ func tileBF16avx2x5(t *tile)
 func tileBF16avx2x6(t *tile)
 
 var tileBF16avx2s = [maxTile + 1]func(*tile){nil, tileBF16avx2x1, tileBF16avx2x2, tileBF16avx2x3, tileBF16avx2x4, tileBF16avx2x5, tileBF16avx2x6}
+
+// finishAVX512 stores finished chains [mr][32] as t's epilogue says.
+//
+//go:noescape
+func finishAVX512(t *tile, chains unsafe.Pointer)
+
+// finishAVX2 stores finished chains [mr][32] as t's epilogue says.
+//
+//go:noescape
+func finishAVX2(t *tile, chains unsafe.Pointer)

@@ -15362,5 +15362,77 @@ out:
 	VZEROUPPER
 	RET
 
+// func finishAVX512(t *tile, chains unsafe.Pointer)
+TEXT ·finishAVX512(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), DI
+	MOVQ chains+8(FP), AX
+	MOVQ tile_c(DI), DX
+	MOVQ tile_ldc(DI), SI
+	MOVQ tile_mr(DI), CX
+	MOVQ tile_mode(DI), R9
+	MOVQ tile_bias(DI), R10
+	VMOVUPS 0(R10), Z2
+	VMOVUPS 64(R10), Z3
+	VBROADCASTSS tile_scale(DI), Z4
+loop:
+	VMULPS 0(AX), Z4, Z0
+	VADDPS Z2, Z0, Z0
+	VMULPS 64(AX), Z4, Z1
+	VADDPS Z3, Z1, Z1
+	TESTQ $const_modeAdd, R9
+	JEQ store
+	VADDPS 0(DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ $128, AX
+	ADDQ SI, DX
+	DECQ CX
+	JNE loop
+	VZEROUPPER
+	RET
+
+// func finishAVX2(t *tile, chains unsafe.Pointer)
+TEXT ·finishAVX2(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), DI
+	MOVQ chains+8(FP), AX
+	MOVQ tile_c(DI), DX
+	MOVQ tile_ldc(DI), SI
+	MOVQ tile_mr(DI), CX
+	MOVQ tile_mode(DI), R9
+	MOVQ tile_bias(DI), R10
+	VMOVUPS 0(R10), Y4
+	VMOVUPS 32(R10), Y5
+	VMOVUPS 64(R10), Y6
+	VMOVUPS 96(R10), Y7
+	VBROADCASTSS tile_scale(DI), Y8
+loop:
+	VMULPS 0(AX), Y8, Y0
+	VADDPS Y4, Y0, Y0
+	VMULPS 32(AX), Y8, Y1
+	VADDPS Y5, Y1, Y1
+	VMULPS 64(AX), Y8, Y2
+	VADDPS Y6, Y2, Y2
+	VMULPS 96(AX), Y8, Y3
+	VADDPS Y7, Y3, Y3
+	TESTQ $const_modeAdd, R9
+	JEQ store
+	VADDPS 0(DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	VADDPS 64(DX), Y2, Y2
+	VADDPS 96(DX), Y3, Y3
+store:
+	VMOVUPS Y0, 0(DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y3, 96(DX)
+	ADDQ $128, AX
+	ADDQ SI, DX
+	DECQ CX
+	JNE loop
+	VZEROUPPER
+	RET
+
 DATA evenMask<>+0(SB)/4, $0xffff0000
 GLOBL evenMask<>(SB), RODATA|NOPTR, $4

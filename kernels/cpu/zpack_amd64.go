@@ -39,3 +39,33 @@ func columnsRounded(c *columns16)
 
 //go:noescape
 func columnsWide(c *columns16)
+
+//go:noescape
+func transposeWordsAVX2(t *transpose8)
+
+//go:noescape
+func transposeRoundedAVX2(t *transpose8)
+
+//go:noescape
+func transposeWideAVX2(t *transpose8)
+
+//go:noescape
+func columnsWordsAVX2(c *columns8)
+
+//go:noescape
+func panelWordsAVX2(c *columns8)
+
+//go:noescape
+func columnsRoundedAVX2(c *columns8)
+
+//go:noescape
+func columnsWideAVX2(c *columns8)
+
+//go:noescape
+func panelRoundedAVX2(c *columns8)
+
+//go:noescape
+func transposeBF16AVX2(dst, src unsafe.Pointer, stride, blocks int)
+
+//go:noescape
+func transposeF32AVX2(dst, src unsafe.Pointer, stride, blocks int)

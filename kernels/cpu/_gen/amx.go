@@ -83,7 +83,6 @@ func tdpbssd(c, a, b int) string {
 // amx emits the BF16 microkernel for AMX, the packers of its A, and the loops that measure peak rates.
 func amx(f *file) {
 	amxTile(f)
-	amxFinish(f)
 	amxRows(f)
 	amxColumns(f)
 	amxAttention(f)
@@ -286,39 +285,6 @@ func (f *file) amxC(bases []string, do func(disp int, base string, t int) string
 		f.p("%s", do(0, base, 2*i))
 		f.p("%s", do(64, base, 2*i+1))
 	}
-}
-
-// amxFinish emits the epilogue for finished chains in memory, dense rows of 32.
-func amxFinish(f *file) {
-	f.text("finishAVX512", "(t *tile, chains unsafe.Pointer)",
-		"finishAVX512 stores finished chains [mr][32] as t's epilogue says.", 16)
-	f.p("MOVQ t+0(FP), DI")
-	f.p("MOVQ chains+8(FP), AX")
-	f.p("MOVQ tile_c(DI), DX")
-	f.p("MOVQ tile_ldc(DI), SI")
-	f.p("MOVQ tile_mr(DI), CX")
-	f.p("MOVQ tile_mode(DI), R9")
-	f.p("MOVQ tile_bias(DI), R10")
-	f.p("VMOVUPS (R10), Z2")
-	f.p("VMOVUPS 64(R10), Z3")
-	f.p("VBROADCASTSS tile_scale(DI), Z4")
-	f.p("loop:")
-	for i := range 2 {
-		f.p("VMULPS %d(AX), Z4, Z%d", 64*i, i)
-		f.p("VADDPS Z%d, Z%d, Z%d", 2+i, i, i)
-	}
-	f.p("TESTQ $const_modeAdd, R9")
-	f.p("JEQ store")
-	f.p("VADDPS (DX), Z0, Z0")
-	f.p("VADDPS 64(DX), Z1, Z1")
-	f.p("store:")
-	f.p("VMOVUPS Z0, (DX)")
-	f.p("VMOVUPS Z1, 64(DX)")
-	f.p("ADDQ $128, AX")
-	f.p("ADDQ SI, DX")
-	f.p("DECQ CX")
-	f.p("JNE loop")
-	f.end()
 }
 
 // amxRows emits the packer that rounds one row of a tile of A.

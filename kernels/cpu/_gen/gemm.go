@@ -29,6 +29,9 @@ func gemm(f *file) {
 		}
 		fmt.Fprintf(&f.decl, "var %ss = [maxTile + 1]func(*tile){%s}\n\n", k.name[:len(k.name)-1], list)
 	}
+	for _, wide := range []bool{true, false} {
+		(&vector{file: f, wide: wide}).finish()
+	}
 	f.asm.WriteString("DATA evenMask<>+0(SB)/4, $0xffff0000\nGLOBL evenMask<>(SB), RODATA|NOPTR, $4\n")
 }
 
@@ -233,4 +236,41 @@ func (k kind) epilogue(f *file, mr int) {
 		f.p("VMOVUPS %s, %d(DX)", k.v(2*i+1), k.bytes())
 		f.p("ADDQ SI, DX")
 	}
+}
+
+// finish emits the epilogue for finished chains in memory, dense rows of 32.
+func (x *vector) finish() {
+	n := 32 / x.lanes()
+	x.text(x.name("finish"), "(t *tile, chains unsafe.Pointer)",
+		x.name("finish")+" stores finished chains [mr][32] as t's epilogue says.", 16)
+	x.p("MOVQ t+0(FP), DI")
+	x.p("MOVQ chains+8(FP), AX")
+	x.p("MOVQ tile_c(DI), DX")
+	x.p("MOVQ tile_ldc(DI), SI")
+	x.p("MOVQ tile_mr(DI), CX")
+	x.p("MOVQ tile_mode(DI), R9")
+	x.p("MOVQ tile_bias(DI), R10")
+	for i := range n {
+		x.p("VMOVUPS %d(R10), %s", i*x.bytes(), x.r(n+i))
+	}
+	x.p("VBROADCASTSS tile_scale(DI), %s", x.r(2*n))
+	x.p("loop:")
+	for i := range n {
+		x.p("VMULPS %d(AX), %s, %s", i*x.bytes(), x.r(2*n), x.r(i))
+		x.p("VADDPS %s, %s, %s", x.r(n+i), x.r(i), x.r(i))
+	}
+	x.p("TESTQ $const_modeAdd, R9")
+	x.p("JEQ store")
+	for i := range n {
+		x.p("VADDPS %d(DX), %s, %s", i*x.bytes(), x.r(i), x.r(i))
+	}
+	x.p("store:")
+	for i := range n {
+		x.p("VMOVUPS %s, %d(DX)", x.r(i), i*x.bytes())
+	}
+	x.p("ADDQ $128, AX")
+	x.p("ADDQ SI, DX")
+	x.p("DECQ CX")
+	x.p("JNE loop")
+	x.end()
 }

@@ -62,6 +62,7 @@ func pack(f *file) {
 	transposeWeight(f)
 	transposeWeightF32(f)
 	columns(f)
+	packAVX2(f)
 	f.asm.WriteString("DATA evenMask<>+0(SB)/4, $0xffff0000\nGLOBL evenMask<>(SB), RODATA|NOPTR, $4\n")
 }
 
