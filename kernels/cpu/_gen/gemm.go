@@ -24,7 +24,11 @@ func gemm(f *file) {
 	for _, k := range kinds {
 		list := "nil"
 		for mr := 1; mr <= k.rows; mr++ {
-			k.tile(f, mr)
+			if k.lanes == 8 && mr <= narrowFewRows {
+				k.fewRowsTile(f, mr)
+			} else {
+				k.tile(f, mr)
+			}
 			list += fmt.Sprintf(", %s%d", k.name, mr)
 		}
 		fmt.Fprintf(&f.decl, "var %ss = [maxTile + 1]func(*tile){%s}\n\n", k.name[:len(k.name)-1], list)
