@@ -31,8 +31,8 @@ import (
 // MatMulDX takes w as bf16(q * d), the product rounded to F32 and then to BF16, and goes on as if w were a BF16 weight.
 //
 // A block holds one group of a panel: 32 scales (F16), then 8 times 32 columns x 4 k of bytes q + 128. The bytes are
-// unsigned because processors multiply unsigned by signed bytes (VNNI); 128*sum(qx) is subtracted. AVX2, whose products of
-// bytes are added in 16 bits, goes back to signed ones: see _gen/q8_avx2.go.
+// unsigned because processors multiply unsigned by signed bytes (VNNI); 128*sum(qx) is subtracted. AVX2, whose products
+// of bytes are added in 16 bits, goes back to signed ones: see _gen/q8_avx2.go.
 const (
 	q8Group = num.Q8Group
 	q8Block = 2*panelCols + panelCols*q8Group

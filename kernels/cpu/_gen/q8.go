@@ -7,8 +7,8 @@ type q8Kind struct {
 	name  string
 	rows  int
 	lanes int
-	// products of bytes: VPDPBUSD, or VPMADDUBSW; otherwise bytes are widened to words for VPMADDWD, activations held as
-	// words already
+	// products of bytes: VPDPBUSD, or VPMADDUBSW; otherwise bytes are widened to words for VPMADDWD, and activations
+	// are held as words already
 	bytes bool
 }
 
