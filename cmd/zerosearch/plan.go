@@ -72,17 +72,26 @@ func showPlan(w *world, c common, sim simFlags, pl plan.Planner, o config.Config
 	}
 	w.notes(p.Notes)
 	p.Run = work
-	var err error
+	timed := pl.Verb == "train" && refused == nil
 	if c.JSON {
-		err = writeJSON(w, p)
-	} else {
-		err = p.Print(w.out)
+		out := struct {
+			*plan.Summary
+			Step *plannedTime `json:"step_time,omitempty"`
+		}{Summary: p}
+		if timed {
+			t := w.planTime(c, sim, o)
+			out.Step = &t
+		}
+		if err := writeJSON(w, out); err != nil {
+			return err
+		}
+		return refused
 	}
-	if err != nil {
+	if err := p.Print(w.out); err != nil {
 		return err
 	}
-	if pl.Verb == "train" && !c.JSON && refused == nil {
-		w.showStepTimes(c, sim, o, w.out)
+	if timed { // after the rest is shown, because the measurement takes seconds
+		w.planTime(c, sim, o).print(w.out)
 	}
 	return refused
 }

@@ -72,16 +72,44 @@ func (w *world) stepTimes(c common, o config.Config) (t planTimes, err error) {
 	return t, err
 }
 
-// showStepTimes prints how long a step takes. That it is not known is no error of the plan.
-func (w *world) showStepTimes(c common, sim simFlags, o config.Config, out io.Writer) {
+// plannedTime is the time of a step as plan --json gives it; Unknown says why there is none.
+type plannedTime struct {
+	Seconds  float64 `json:"seconds,omitempty"` // a usual step: Searches in an episode, Response in a turn
+	Most     float64 `json:"seconds_at_most,omitempty"`
+	All      float64 `json:"seconds_all_steps,omitempty"` // of usual steps
+	Searches int     `json:"searches"`
+	Response int     `json:"tokens_a_turn,omitempty"`
+	Phases   []phase `json:"phases,omitempty"`
+	Unknown  string  `json:"unknown,omitempty"`
+}
+
+type phase struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+}
+
+// planTime says how long a step takes. That it is not known is no error of the plan.
+func (w *world) planTime(c common, sim simFlags, o config.Config) plannedTime {
 	on, _ := devices.Place(c.Device)
 	if simOn, _ := devices.Place(sim.SimDevice); on != devices.CPU || sim.SimDevice != "" && simOn != devices.CPU {
-		fmt.Fprintln(out, "a step takes: see zerosearch bench roofline --gpu, the time on a GPU is computed there")
-		return
+		return plannedTime{Unknown: "see zerosearch bench roofline --gpu, the time on a GPU is computed there"}
 	}
 	t, err := w.stepTimes(c, o)
 	if err != nil {
-		fmt.Fprintf(out, "a step takes: not known (%s)\n", errorLine(err))
+		return plannedTime{Unknown: fmt.Sprintf("not known (%s)", errorLine(err))}
+	}
+	p := plannedTime{Seconds: t.Usual.Seconds, Most: max(t.Usual.Seconds, t.Most.Seconds),
+		All: t.Usual.Seconds * float64(o.Schedule.TotalSteps), Searches: t.Usual.Turns - 1, Response: t.Usual.Response}
+	for _, x := range t.Usual.Phases {
+		p.Phases = append(p.Phases, phase{x.Name, x.Seconds})
+	}
+	return p
+}
+
+// print writes it as a line.
+func (p plannedTime) print(out io.Writer) {
+	if p.Unknown != "" {
+		fmt.Fprintf(out, "a step takes: %s\n", p.Unknown)
 		return
 	}
 	about := func(seconds float64) string {
@@ -92,14 +120,13 @@ func (w *world) showStepTimes(c common, sim simFlags, o config.Config, out io.Wr
 		return d.Round(time.Millisecond).String()
 	}
 	var parts []string
-	for _, p := range t.Usual.Phases {
-		if 20*p.Seconds > t.Usual.Seconds { // what is less is not worth a word
-			parts = append(parts, fmt.Sprintf("%s %s", p.Name, about(p.Seconds)))
+	for _, x := range p.Phases {
+		if 20*x.Seconds > p.Seconds { // what is less is not worth a word
+			parts = append(parts, fmt.Sprintf("%s %s", x.Name, about(x.Seconds)))
 		}
 	}
 	fmt.Fprintf(out, "a step takes about %s where an episode searches %s and writes %d tokens a turn (%s), %s where "+
-		"every turn runs to its end; all steps %s: measured now on %s\n", about(t.Usual.Seconds),
-		map[bool]string{true: "once", false: "never"}[t.Usual.Turns > 1], t.Usual.Response, strings.Join(parts, ", "),
-		about(t.Most.Seconds), about(t.Usual.Seconds*float64(o.Schedule.TotalSteps)),
-		"random weights of its shape")
+		"every turn runs to its end; all steps %s: measured now on %s\n", about(p.Seconds),
+		map[bool]string{true: "once", false: "never"}[p.Searches > 0], p.Response, strings.Join(parts, ", "),
+		about(p.Most), about(p.All), "random weights of its shape")
 }

@@ -126,14 +126,14 @@ type Row struct {
 // indices into trajs, in order. lr is the learning rate of every step by its position in minis.
 func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (Stats, error) {
 	var st Stats
+	st.visits = visits{total: u.visits(minis), told: u.OnTrajectory}
+	st.visits.add(0) // before the reference and the critic score the trajectories
 	rows, err := u.Prepare(trajs)
 	if err != nil {
 		return st, err
 	}
 	u.Describe(&st, rows)
 	st.LLDSOn = u.Policy.LLDSCoef > 0
-	st.visits = visits{total: u.visits(minis), told: u.OnTrajectory}
-	st.visits.add(0)
 	if u.Values != nil {
 		if err := u.Values.update(&st, trajs, rows, minis, max(1, u.Epochs)); err != nil {
 			return st, err
