@@ -70,6 +70,10 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "data: "+format+"\n\n", args...)
 		_ = http.NewResponseController(w).Flush()
 	}
+	if body["model"] == "small-agent" {
+		send(`{"choices":[],"zerosearch":{"method":"direct"}}`)
+		send(`{"choices":[],"zerosearch":{"method":"agent"}}`)
+	}
 	list := strings.Split(strings.TrimSpace(deltas), "\n")
 	for i, d := range list {
 		if i == len(list)-1 && hold != nil {
@@ -83,7 +87,13 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		send(`{"choices":[{"index":0,"delta":%s,"finish_reason":null}]}`, d)
 		time.Sleep(3 * time.Millisecond)
 	}
-	send(`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`)
+	end := ""
+	if body["model"] == "small-agent" {
+		end = `"zerosearch":{"method":"agent","turns":[{"documents":[{"id":1,"cited":true},{"id":2,"cited":false}]},` +
+			`{"documents":[{"id":4,"cited":true}]}],"supported":false,"warning":"1 of the sentences does not stand in ` +
+			`the documents: check it"},`
+	}
+	send(`{%s"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`, end)
 	send(`{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":42,"total_tokens":52}}`)
 	send("[DONE]")
 }
@@ -115,6 +125,15 @@ func open(t *testing.T, f *fake) *browser {
 // ready waits for the list of models.
 func (b *browser) ready() { b.until("!document.getElementById('model').disabled") }
 
+// choose selects a model.
+func (b *browser) choose(model string) {
+	b.t.Helper()
+	b.js(nil, `const m = document.getElementById('model');
+m.value = arguments[0];
+m.dispatchEvent(new Event('change'));
+document.getElementById('message').focus()`, model)
+}
+
 // ask types a question and waits for the end of the answer.
 func (b *browser) ask(question string) {
 	b.t.Helper()
@@ -133,10 +152,6 @@ func TestAgentInBrowser(t *testing.T) {
 	f := &fake{hold: make(chan struct{}), left: make(chan struct{}, 9)}
 	b := open(t, f)
 	b.ready()
-	b.shot("welcome-1280-light")
-	b.js(nil, `const m = document.getElementById('model');
-m.value = 'small-agent';
-m.dispatchEvent(new Event('change'))`)
 	b.shot("welcome-agent-1280-light")
 	b.keys("Where was the architect of the bridge born?" + keyEnter)
 	b.until("document.querySelectorAll('.document').length === 4 && document.querySelector('.answer')?.innerText.includes('Troms')")
@@ -168,6 +183,8 @@ return { title: document.title, strong: a.querySelector('strong').textContent, t
 		require.Equal(t, 2, got.Cited)
 		require.Zero(t, got.Open, "thoughts are closed at the end")
 		require.Equal(t, []string{"the lighthouse", "the <harbour> master's house [9]"}, got.Items)
+		require.Contains(t, b.text(), "No answer by answering from memory: searching in turns instead.")
+		require.Contains(t, b.text(), "1 of the sentences does not stand in the documents: check it.")
 		require.Contains(t, got.Text, `<img src=x onerror="document.title='owned'"><script>`)
 	}
 	check()
@@ -206,6 +223,8 @@ func TestKeysInBrowser(t *testing.T) {
 	f := &fake{left: make(chan struct{}, 9)}
 	b := open(t, f)
 	b.ready()
+	b.choose("small")
+	b.shot("welcome-1280-light")
 	b.ask("reverse a slice")
 	text := b.text()
 	for _, want := range []string{"Reversing a slice", "for i, j := 0", "1000", "Measure before you decide.", "small · 42 tokens"} {
@@ -304,6 +323,7 @@ func TestKeyInBrowser(t *testing.T) {
 	b.until("document.getElementById('keybox').open && document.body.innerText.includes('does not know this key')")
 	b.keys("sesame" + keyEnter)
 	b.ready()
+	b.choose("small")
 	b.ask("hello")
 	require.Contains(t, b.text(), "Reversing")
 	b.into(nil, "/refresh", struct{}{})

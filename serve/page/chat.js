@@ -46,7 +46,8 @@ async function loadModels() {
     const { data } = await (await request("v1/models")).json();
     select.replaceChildren(...data.map(m => new Option(m.id)));
     select.disabled = false;
-    if (data.some(m => m.id === state.model)) select.value = state.model;
+    const named = id => data.some(m => m.id === id);
+    select.value = named(state.model) ? state.model : (data.find(m => isAgent(m.id)) ?? data[0]).id;
     chooseModel();
     notice("");
     box.focus({ preventScroll: true });
@@ -165,6 +166,7 @@ async function answer(resume) {
   try {
     await generate(body, running.signal, event => {
       const c = event.choices?.[0];
+      if (event.zerosearch) applyAgent(m, event.zerosearch);
       if (event.usage) m.usage = { completion_tokens: event.usage.completion_tokens + before };
       if (!c) return;
       if (!first) first = performance.now();

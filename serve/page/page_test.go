@@ -192,6 +192,13 @@ assert.equal(documentOf(parts, "2.9"), null);
 assert.deepEqual(splitThought("<think>\nx</think>\n\ny"), { thought: "x", answer: "y" });
 assert.deepEqual(splitThought("<think>still"), { thought: "still", answer: "" });
 
+const answer = { parts };
+for (const z of [{ method: "direct" }, { method: "rag" }, { method: "rag", turns: [{ documents: [{ id: 3, cited: true }] }, { documents: null }], warning: "w" }]) applyAgent(answer, z);
+assert.equal(answer.method, "rag");
+assert.equal(answer.warning, "w");
+assert.equal(parts.at(-1).text, "No answer by answering from memory: retrieving once instead.");
+assert.deepEqual(parts.flatMap(p => p.documents ?? []).map(d => d.cited), [true, false, true]);
+
 const none = { method: "", style: "", topk: "", temperature: "", max: "", system: "" };
 const says = text => ({ role: "assistant", parts: [{ kind: "answer", text }] });
 const talk = [{ role: "user", text: "a" }, says("<think>t</think>b"), { role: "user", text: "lost" }, { role: "assistant", parts: [] }, { role: "user", text: "c" }];

@@ -16,8 +16,8 @@ function sseReader(each) {
   };
 }
 
-// An answer has parts, in order: {kind: "thought", text}, {kind: "search", call, raw, query, documents} and
-// {kind: "answer", text}. documents is null until the result is there.
+// An answer has parts, in order: {kind: "thought", text}, {kind: "search", call, raw, query, documents},
+// {kind: "note", text} and {kind: "answer", text}. documents is null until the result is there.
 
 // applyDelta adds what an event's delta brings to the parts of an answer.
 function applyDelta(parts, delta) {
@@ -39,10 +39,25 @@ function applyDelta(parts, delta) {
   const z = delta.zerosearch;
   if (Array.isArray(z?.documents)) {
     const p = parts.findLast(p => p.kind === "search" && p.call === z.tool_call_id) ?? parts.findLast(p => p.kind === "search");
-    if (p) p.documents = z.documents.map(d => ({ id: String(d.id), title: String(d.title ?? ""), source: String(d.source ?? ""), passage: String(d.passage ?? ""), cited: d.cited === true }));
+    if (p) p.documents = z.documents.map(d => ({ id: String(d.id), title: String(d.title ?? ""), source: String(d.source ?? "") + (d.number > 0 ? ", passage " + d.number : ""), passage: String(d.passage ?? ""), cited: d.cited === true }));
   }
-  if (typeof z?.warning === "string") parts.push({ kind: "warning", text: z.warning });
   text("answer", delta.content);
+}
+
+// methods says what a search agent does.
+const methods = { agent: "searching in turns", rag: "retrieving once", direct: "answering from memory" };
+
+// applyAgent adds what an event says of a search agent's work to an answer: the method that begins, and at the end
+// which documents are cited, and what should be checked.
+function applyAgent(answer, z) {
+  const parts = answer.parts;
+  if (!z.turns && typeof z.method === "string") {
+    if (answer.method) parts.push({ kind: "note", text: "No answer by " + methods[answer.method] + ": " + methods[z.method] + " instead." });
+    answer.method = z.method;
+  }
+  const cited = new Set(z.turns?.flatMap(t => t.documents ?? []).filter(d => d.cited).map(d => String(d.id)));
+  for (const d of parts.flatMap(p => p.documents ?? [])) if (cited.has(d.id)) d.cited = true;
+  if (z.warning) answer.warning = String(z.warning);
 }
 
 // answerOf is the text of an answer, without what models write between <think> and </think>.
@@ -60,7 +75,7 @@ function splitThought(text) {
 // the place of the search among the parts and that of the document in it; null: there is no such document.
 function documentOf(parts, id) {
   const searches = parts.map((p, at) => ({ p, at })).filter(x => x.p.kind === "search" && x.p.documents);
-  for (const { p, at } of searches.toReversed()) {
+  for (const { p, at } of searches) {
     const d = p.documents.findIndex(d => d.id === id);
     if (d >= 0) return [at, d];
   }

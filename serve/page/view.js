@@ -133,7 +133,7 @@ function answerView(m, number) {
         list.replaceChildren(...(p.documents ?? []).map((d, i) => documentView(d, documentID(number, at, i), cited.has(i), open.has(i))));
       } };
     },
-    warning: () => {
+    note: () => {
       const e = el("p", "note");
       return { e, update: p => { e.textContent = p.text; } };
     },
@@ -184,6 +184,7 @@ function answerView(m, number) {
     else if (m.end === "stopped") add("Stopped.");
     else if (m.end === "length") add("The limit on tokens ended this answer.");
     else if (answerOf(m.parts).trim() === "") add("The model gave no answer.");
+    if (m.warning) add(m.warning[0].toUpperCase() + m.warning.slice(1) + ".");
     tools.replaceChildren(...actions.map(([label, run]) => {
       const b = el("button", "", label);
       b.type = "button";
@@ -200,6 +201,7 @@ function answerView(m, number) {
 // figures says who wrote an answer, how long it is and how fast it came.
 function figures(m) {
   const n = m.usage?.completion_tokens, out = [m.model];
+  if (m.method) out.push(m.method);
   if (n) out.push(n + (n === 1 ? " token" : " tokens"));
   if (n > 1 && m.seconds > 0) out.push(rate(n / m.seconds) + " a second");
   return out.join(" · ");
