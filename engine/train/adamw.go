@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -16,23 +17,26 @@ type optimizer struct {
 	flats []flat // one, and a critic's head has its own
 	step  int    // optimizer steps taken
 	norm  kernels.Tensor
+	ranks dist.Group
+	host  staging // of what the ranks exchange
 }
 
-// flat is parameters with AdamW's moments, all of one layout.
+// flat is parameters with AdamW's moments, of the layout of the shard that this rank moves: all, if it is alone.
 type flat struct {
 	model.Flat
 	m, v kernels.Tensor
+	shard
 }
 
 func newOptimizer(dev kernels.Device, o Options, trained ...model.Flat) (_ optimizer, err error) {
-	t := optimizer{dev: dev, o: o}
+	t := optimizer{dev: dev, o: o, ranks: o.Ranks}
 	if t.norm, err = kernels.NewTensor(dev, kernels.F64, 1, 1); err != nil {
 		return t, err
 	}
 	for _, f := range trained {
-		x := flat{Flat: f}
-		if x.m, err = f.New(dev); err == nil {
-			x.v, err = f.New(dev)
+		x := flat{Flat: f, shard: shardOf(f.Master.Cols, t.ranks.Rank(), t.ranks)}
+		if x.m, err = x.newMoment(dev); err == nil {
+			x.v, err = x.newMoment(dev)
 		}
 		t.flats = append(t.flats, x)
 		if err != nil {
@@ -41,6 +45,14 @@ func newOptimizer(dev kernels.Device, o Options, trained ...model.Flat) (_ optim
 		}
 	}
 	return t, nil
+}
+
+// newMoment makes a tensor of the shard's layout; none where the shard is empty.
+func (f *flat) newMoment(dev kernels.Device) (kernels.Tensor, error) {
+	if f.len() == 0 {
+		return kernels.Tensor{}, nil
+	}
+	return kernels.NewTensor(dev, kernels.F32, 1, f.len())
 }
 
 func (t *optimizer) free() {
@@ -57,7 +69,7 @@ func (t *optimizer) free() {
 	t.flats, t.norm = nil, kernels.Tensor{}
 }
 
-// repack brings the weight that the matmuls use up to date with a master that was loaded; a step does it on its way.
+// repack brings the weight that the matmuls use up to date with its master.
 func (t *optimizer) repack(p *model.Param) {
 	if p.W != nil {
 		t.dev.Pack(p.W, 0, p.Master)
@@ -76,14 +88,14 @@ func (t *optimizer) ZeroGrad() {
 
 // update clips to the global norm and steps. A gradient that is not finite is dropped.
 func (t *optimizer) update(st *Stats, lr float64) error {
-	for i, f := range t.flats {
-		t.dev.SumSquares(t.norm, f.Grad, f.Ranges(), i > 0)
-	}
-	var sum [1]float64
-	if err := kernels.Download(t.dev, sum[:], t.norm); err != nil {
+	if err := t.sumGradients(); err != nil {
 		return err
 	}
-	st.GradNorm = math.Sqrt(sum[0])
+	squares, err := t.squares()
+	if err != nil {
+		return err
+	}
+	st.GradNorm = math.Sqrt(squares)
 	if !finite(st.GradNorm) {
 		st.Skipped = fmt.Errorf("the norm of the gradient is %v", st.GradNorm)
 		t.ZeroGrad()
@@ -96,9 +108,71 @@ func (t *optimizer) update(st *Stats, lr float64) error {
 	t.step++
 	s := kernels.AdamWStep{LR: lr, Beta1: t.o.Beta1, Beta2: t.o.Beta2, Eps: t.o.Eps, WeightDecay: t.o.WeightDecay,
 		GradScale: float32(scale), Step: t.step}
+	if t.ranks.Size() > 1 {
+		return t.moveShards(s)
+	}
 	for i := range t.flats {
 		t.flats[i].move(t.dev, s)
 	}
+	return t.dev.Sync()
+}
+
+// squares is the sum of the squares of the gradients, over the shards of all ranks.
+func (t *optimizer) squares() (float64, error) {
+	var sum [1]float64
+	first := true
+	for _, f := range t.flats {
+		if f.len() > 0 {
+			t.dev.SumSquares(t.norm, f.shard.of(f.Grad), f.ranges(), !first)
+			first = false
+		}
+	}
+	if !first {
+		if err := kernels.Download(t.dev, sum[:], t.norm); err != nil {
+			return 0, err
+		}
+	}
+	all, err := dist.Share(t.ranks, sum[0])
+	if err != nil {
+		return 0, err
+	}
+	for _, x := range all[1:] {
+		all[0] += x
+	}
+	return all[0], nil
+}
+
+// ranges are the elements of each parameter that lie in the shard.
+func (f *flat) ranges() []kernels.Range {
+	all := f.Ranges()
+	if f.len() == f.Master.Cols {
+		return all
+	}
+	own := []kernels.Range{}
+	for _, r := range all {
+		if x := f.cut(r.From, r.To); x.len() > 0 {
+			own = append(own, kernels.Range{From: x.from - f.from, To: x.to - f.from})
+		}
+	}
+	return own
+}
+
+// moveShards takes the step s: each rank in its shard, and then has the parameters of all.
+func (t *optimizer) moveShards(s kernels.AdamWStep) error {
+	for _, f := range t.flats {
+		if f.len() > 0 {
+			t.dev.AdamW(f.shard.of(f.Master), f.shard.of(f.Grad), f.m, f.v, s)
+		}
+	}
+	if err := t.gatherMasters(); err != nil {
+		return err
+	}
+	for _, f := range t.flats {
+		for _, p := range f.Params {
+			t.repack(p)
+		}
+	}
+	t.ZeroGrad()
 	return t.dev.Sync()
 }
 

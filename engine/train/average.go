@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -16,6 +17,7 @@ import (
 // after every Update, in F32. It begins with the trained parameters as they are when it is made.
 type Average struct {
 	Decay float64
+	Ranks dist.Group // all of them have the whole average
 
 	dev  kernels.Device
 	from model.Flat     // what is trained
@@ -29,7 +31,7 @@ func NewAverage(dev kernels.Device, from model.Flat, to []*model.Param, decay fl
 	if len(from.Params) != len(to) {
 		return nil, fmt.Errorf("averaging weights: %d parameters and a copy of %d", len(from.Params), len(to))
 	}
-	a := &Average{Decay: decay, dev: dev, from: from, to: to}
+	a := &Average{Decay: decay, Ranks: dist.Alone(), dev: dev, from: from, to: to}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -85,12 +87,12 @@ const averageFile = "reference.safetensors"
 
 // Save writes reference.safetensors into dir, F32.
 func (a *Average) Save(dir string) error {
-	return writeTensors(a.dev, filepath.Join(dir, averageFile), a.state(), map[string]string{})
+	return writeTensors(filepath.Join(dir, averageFile), a.state(), map[string]string{}, reader(a.dev))
 }
 
-// Load restores what Save wrote, bit for bit, unless ctx ends before.
+// Load restores what Save wrote, bit for bit, unless ctx ends before. All ranks call it; rank 0 reads the file.
 func (a *Average) Load(ctx context.Context, dir string) error {
-	if _, err := readTensors(ctx, a.dev, filepath.Join(dir, averageFile), a.state()); err != nil {
+	if _, err := readTensors(ctx, a.dev, a.Ranks, filepath.Join(dir, averageFile), a.state()); err != nil {
 		return fmt.Errorf("restoring the averaged reference: %w", err)
 	}
 	a.publish()
@@ -99,7 +101,7 @@ func (a *Average) Load(ctx context.Context, dir string) error {
 
 func (a *Average) state() (out []stateEntry) {
 	for i, p := range a.from.Params {
-		out = append(out, stateEntry{p.Name, p.Shape, a.from.Of(a.avg, i)})
+		out = append(out, stateEntry{p.Name, p.Shape, a.from.Of(a.avg, i), nil})
 	}
 	return out
 }

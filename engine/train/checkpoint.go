@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
@@ -18,17 +19,17 @@ var ErrDiverged = errors.New("it has values that are NaN or infinite: training d
 const stateFile = "optimizer.safetensors"
 
 // SaveState writes optimizer.safetensors into dir: for every parameter P its F32 master "P", and AdamW's moments "m.P"
-// and "v.P". The number of steps taken is in the metadata.
+// and "v.P". The number of steps taken is in the metadata. All ranks call it; rank 0 writes the file, which is the same
+// however many they are, and only that one's dir is used.
 func (t *optimizer) SaveState(dir string) error {
-	return writeTensors(t.dev, filepath.Join(dir, stateFile), t.state(),
-		map[string]string{"step": strconv.Itoa(t.step)})
+	return t.write(filepath.Join(dir, stateFile), t.state(), map[string]string{"step": strconv.Itoa(t.step)})
 }
 
 // LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the
 // bits that an uninterrupted run would have given. Where ctx ends before, its error is returned, and the weights are
-// partly restored.
+// partly restored. All ranks call it; rank 0 reads the file.
 func (t *optimizer) LoadState(ctx context.Context, dir string) error {
-	meta, err := readTensors(ctx, t.dev, filepath.Join(dir, stateFile), t.state())
+	meta, err := readTensors(ctx, t.dev, t.ranks, filepath.Join(dir, stateFile), t.state())
 	if err != nil {
 		return fmt.Errorf("restoring the optimizer: %w", err)
 	}
@@ -46,8 +47,23 @@ func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 	return t.dev.Sync()
 }
 
-// writeTensors writes F32 tensors to the file path.
-func writeTensors(dev kernels.Device, path string, list []stateEntry, meta map[string]string) error {
+// write writes F32 tensors, of which the ranks may hold parts, to rank 0's file path.
+func (t *optimizer) write(path string, list []stateEntry, meta map[string]string) error {
+	defer func() { t.host = staging{} }()
+	if t.ranks.Rank() > 0 {
+		for _, e := range list {
+			if _, err := t.whole(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return writeTensors(path, list, meta, t.whole)
+}
+
+// writeTensors writes F32 tensors to the file path; read gives the elements of each, valid until the next.
+func writeTensors(path string, list []stateEntry, meta map[string]string,
+	read func(e stateEntry) ([]float32, error)) error {
 	var specs []safetensors.Spec
 	for _, e := range list {
 		specs = append(specs, safetensors.Spec{Name: e.name, DType: safetensors.F32, Shape: e.shape})
@@ -58,13 +74,9 @@ func writeTensors(dev kernels.Device, path string, list []stateEntry, meta map[s
 		return err
 	}
 	defer w.Abort()
-	var host []float32
 	for _, e := range list {
-		if cap(host) < e.t.Len() {
-			host = make([]float32, e.t.Len())
-		}
-		host = host[:e.t.Len()]
-		if err := kernels.Download(dev, host, e.t); err != nil {
+		host, err := read(e)
+		if err != nil {
 			return err
 		}
 		if slices.ContainsFunc(host, func(x float32) bool { return x-x != 0 }) {
@@ -77,48 +89,136 @@ func writeTensors(dev kernels.Device, path string, list []stateEntry, meta map[s
 	return w.Close()
 }
 
-// readTensors fills the tensors of list from the file path and returns its metadata.
-func readTensors(ctx context.Context, dev kernels.Device, path string, list []stateEntry) (meta map[string]string,
-	err error) {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return nil, err
+// reader gives the elements of tensors that lie whole on dev.
+func reader(dev kernels.Device) func(e stateEntry) ([]float32, error) {
+	var host []float32
+	return func(e stateEntry) ([]float32, error) {
+		host = sized(host, e.t.Len())
+		return host, kernels.Download(dev, host, e.t)
 	}
-	defer f.Close()
+}
+
+// readTensors fills the tensors of list from rank 0's file path and returns its metadata.
+func readTensors(ctx context.Context, dev kernels.Device, ranks dist.Group, path string, list []stateEntry) (
+	meta map[string]string, err error) {
+	read := func(stateEntry, []float32) error { return nil }
+	if ranks.Rank() == 0 {
+		f, err := safetensors.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		meta = f.Metadata()
+		read = func(e stateEntry, host []float32) error { return readTensor(f, path, e, host) }
+	}
 	for _, e := range list {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		src, ok := f.Tensor(e.name)
-		if !ok {
-			return nil, fmt.Errorf("%s has no tensor %q: it is of another model or of other trained parameters", path,
-				e.name)
-		}
-		host := make([]float32, e.t.Len())
-		if src.Elements() != len(host) {
-			return nil, fmt.Errorf("%s: tensor %q has shape %v where %v is wanted", path, e.name, src.Shape, e.shape)
-		}
-		if err := src.Float32(host); err != nil {
+		host := make([]float32, e.len())
+		if err := read(e, host); err != nil {
 			return nil, err
 		}
-		kernels.Upload(dev, e.t, host)
+		if err := ranks.Broadcast(0, bytesOf(host)); err != nil {
+			return nil, err
+		}
+		if part := e.part(ranks.Rank()); part.len() > 0 {
+			kernels.Upload(dev, e.t, host[part.from:part.to])
+		}
 	}
-	return f.Metadata(), dev.Sync()
+	if meta, err = dist.First(ranks, meta); err != nil {
+		return nil, err
+	}
+	return meta, dev.Sync()
 }
 
+// readTensor fills host with the tensor of e.
+func readTensor(f *safetensors.File, path string, e stateEntry, host []float32) error {
+	src, ok := f.Tensor(e.name)
+	if !ok {
+		return fmt.Errorf("%s has no tensor %q: it is of another model or of other trained parameters", path, e.name)
+	}
+	if src.Elements() != len(host) {
+		return fmt.Errorf("%s: tensor %q has shape %v where %v is wanted", path, e.name, src.Shape, e.shape)
+	}
+	return src.Float32(host)
+}
+
+// stateEntry is a tensor of a checkpoint: t, or the parts of it that the ranks hold, of which t is this one's.
 type stateEntry struct {
 	name  string
 	shape []int
 	t     kernels.Tensor
+	parts []shard // by rank; nil: t is the whole
+}
+
+// len is the number of elements.
+func (e stateEntry) len() int {
+	n := 1
+	for _, d := range e.shape {
+		n *= d
+	}
+	return n
+}
+
+// part is what of the tensor is in t.
+func (e stateEntry) part(rank int) shard {
+	if e.parts == nil {
+		return shard{0, e.len()}
+	}
+	return e.parts[rank]
+}
+
+// whole gives rank 0 the elements of e, valid until the next call; the other ranks send their parts.
+func (t *optimizer) whole(e stateEntry) ([]float32, error) {
+	own, rank := e.part(t.ranks.Rank()), t.ranks.Rank()
+	t.host.send = sized(t.host.send, own.len())
+	if own.len() > 0 {
+		if err := kernels.Download(t.dev, t.host.send, e.t.Reshape(1, own.len())); err != nil {
+			return nil, err
+		}
+	}
+	if e.parts == nil {
+		return t.host.send, nil
+	}
+	sent, received := make([]int, t.ranks.Size()), make([]int, t.ranks.Size())
+	sent[0] = 4 * own.len()
+	t.host.recv = sized(t.host.recv, 0)
+	if rank == 0 {
+		t.host.recv = sized(t.host.recv, e.len())
+		for r, p := range e.parts {
+			received[r] = 4 * p.len()
+		}
+	}
+	return t.host.recv, t.ranks.AllToAll(bytesOf(t.host.recv), received, bytesOf(t.host.send), sent)
 }
 
 func (t *optimizer) state() []stateEntry {
 	var out []stateEntry
 	for _, f := range t.flats {
 		for i, p := range f.Params {
-			out = append(out, stateEntry{p.Name, p.Shape, p.Master}, stateEntry{"m." + p.Name, p.Shape, f.Of(f.m, i)},
-				stateEntry{"v." + p.Name, p.Shape, f.Of(f.v, i)})
+			out = append(out, stateEntry{p.Name, p.Shape, p.Master, nil},
+				t.moment(&f, "m.", i, f.m), t.moment(&f, "v.", i, f.v))
 		}
 	}
 	return out
+}
+
+// moment is parameter i's part of a moment of f.
+func (t *optimizer) moment(f *flat, prefix string, i int, x kernels.Tensor) stateEntry {
+	p := f.Params[i]
+	e := stateEntry{name: prefix + p.Name, shape: p.Shape}
+	if t.ranks.Size() == 1 {
+		e.t = f.Of(x, i)
+		return e
+	}
+	at := f.Ranges()[i]
+	for r := range t.ranks.Size() {
+		s := shardOf(f.Master.Cols, r, t.ranks).cut(at.From, at.To)
+		e.parts = append(e.parts, shard{s.from - at.From, s.to - at.From})
+		if r == t.ranks.Rank() && s.len() > 0 {
+			e.t = x.ColRange(s.from-f.from, s.len())
+		}
+	}
+	return e
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -173,12 +174,13 @@ func (c *Critic) back(p *packed, dv []float32) {
 
 // SaveHead writes value_head.safetensors into dir; the body is the model's or the adapter's to save.
 func (c *Critic) SaveHead(dir string) error {
-	return writeTensors(c.dev, filepath.Join(dir, headFile), c.headState(), map[string]string{})
+	return writeTensors(filepath.Join(dir, headFile), c.headState(), map[string]string{}, reader(c.dev))
 }
 
 // LoadHead reads what SaveHead wrote; a folder that has no such file is an error that is fs.ErrNotExist.
 func (c *Critic) LoadHead(dir string) error {
-	if _, err := readTensors(context.Background(), c.dev, filepath.Join(dir, headFile), c.headState()); err != nil {
+	_, err := readTensors(context.Background(), c.dev, dist.Alone(), filepath.Join(dir, headFile), c.headState())
+	if err != nil {
 		return fmt.Errorf("loading the value head: %w", err)
 	}
 	c.repack(c.w)
@@ -187,5 +189,5 @@ func (c *Critic) LoadHead(dir string) error {
 
 // headState lists the head's parameters in alphabetical order.
 func (c *Critic) headState() []stateEntry {
-	return []stateEntry{{c.b.Name, c.b.Shape, c.b.Master}, {c.w.Name, c.w.Shape, c.w.Master}}
+	return []stateEntry{{c.b.Name, c.b.Shape, c.b.Master, nil}, {c.w.Name, c.w.Shape, c.w.Master, nil}}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -34,6 +35,9 @@ type Options struct {
 	// both, New, NewCritic and NewScorer allocate what the largest micro-batch can take, so that memory cannot run
 	// out in the middle of a run. 0: it grows with what comes.
 	Longest, Sequences int
+
+	// Ranks train together: each learns from sequences of its own, and all take the same steps. nil: this one alone.
+	Ranks dist.Group
 }
 
 // most is the size of the largest micro-batch; it is zero where that is not known.
@@ -79,6 +83,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.KVType == 0 {
 		o.KVType = kernels.BF16
+	}
+	if o.Ranks == nil {
+		o.Ranks = dist.Alone()
 	}
 	return o
 }
@@ -144,8 +151,10 @@ func (t *Trainer) Step(seqs []Sequence, loss LossFunc, lr float64) (Stats, error
 }
 
 // Finish takes the optimizer step over the gradients that Accumulate has gathered, with its statistics and its error. A
-// loss that is not finite gives no step and no error: st says that it was skipped.
+// loss that is not finite gives no step and no error: st says that it was skipped. All ranks call it; st then has the
+// counts of all, and an error of one is an error of all.
 func (t *optimizer) Finish(st *Stats, err error, lr float64) error {
+	err = t.agree(st, err)
 	var bad *NonFiniteError
 	switch {
 	case errors.As(err, &bad):

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/ebitengine/purego"
@@ -22,7 +23,9 @@ func Open(path string, global bool) (real string, symbol func(name string) (uint
 	if global {
 		scope = purego.RTLD_GLOBAL
 	}
+	runtime.LockOSThread() // the reason of a failure belongs to the thread
 	h, err := purego.Dlopen(path, purego.RTLD_LAZY|scope)
+	runtime.UnlockOSThread()
 	switch {
 	case err != nil && strings.HasPrefix(err.Error(), path+": cannot open shared object file") && !filepath.IsAbs(path):
 		return path, nil, ErrAbsent
