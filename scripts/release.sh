@@ -20,7 +20,7 @@ trap 'rm -rf "$build"' EXIT
 go build -o "$build/release" ./scripts/release
 for target; do
 	echo "$target"
-	CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go build -trimpath -o "$build/zerosearch" ./cmd/zerosearch
+	CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go build -trimpath -ldflags='-s -w' -o "$build/zerosearch" ./cmd/zerosearch
 	"$build/release" "$build/zerosearch" "$version" "$out"
 done
 cd "$out"

@@ -4,6 +4,8 @@ import (
 	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"strings"
 )
 
@@ -38,7 +40,21 @@ type dependency struct {
 	DependsOn []string `json:"dependsOn"`
 }
 
-// billOfMaterials lists the program, Go's standard library and every module that is linked in, with the sums of go.sum.
+// pdfium built the WebAssembly module of package internal/pdfium, whose generate.sh names the version too.
+const (
+	pdfium        = "github.com/klippa-app/go-pdfium"
+	pdfiumVersion = "v1.21.4"
+)
+
+// hasPDFium says whether the program was built with the reader of PDF, which alone uses wazero.
+func hasPDFium(info *buildinfo.BuildInfo) bool {
+	return slices.ContainsFunc(info.Deps, func(m *debug.Module) bool {
+		return m.Path == "github.com/tetratelabs/wazero"
+	})
+}
+
+// billOfMaterials lists the program, Go's standard library, every module that is linked in, with the sums of go.sum,
+// and PDFium.
 func billOfMaterials(info *buildinfo.BuildInfo, version string) ([]byte, error) {
 	b := bill{Format: "CycloneDX", Spec: "1.5", Version: 1}
 	main := module("application", info.Main.Path, "v"+version, "")
@@ -56,6 +72,11 @@ func billOfMaterials(info *buildinfo.BuildInfo, version string) ([]byte, error) 
 			m = m.Replace
 		}
 		b.Components = append(b.Components, module("library", m.Path, m.Version, m.Sum))
+	}
+	if hasPDFium(info) {
+		c := module("library", pdfium, pdfiumVersion, "")
+		c.Properties = []property{{"embedded", "internal/pdfium/pdfium.wasm.zst"}}
+		b.Components = append(b.Components, c)
 	}
 	on := dependency{Ref: main.Ref}
 	for _, c := range b.Components {

@@ -27,7 +27,7 @@ func main() {
 }
 
 // release writes OUT/zerosearch-VERSION-OS-ARCH.tar.gz (.zip for Windows) and the bill of materials beside it. The
-// files LICENSE and README.md come from the working directory.
+// files LICENSE, README.md and internal/pdfium/LICENSE come from the working directory.
 func release(program, version, out string) error {
 	info, err := buildinfo.ReadFile(program)
 	if err != nil {
@@ -71,7 +71,7 @@ func settings(info *buildinfo.BuildInfo) map[string]string {
 	return set
 }
 
-// licenses are the texts of the licenses of Go and of every module in the program.
+// licenses are the texts of the licenses of Go, of every module in the program and of PDFium.
 func licenses(info *buildinfo.BuildInfo, modules, root string) ([]byte, error) {
 	var all strings.Builder
 	add := func(name, dir string) error {
@@ -101,6 +101,11 @@ func licenses(info *buildinfo.BuildInfo, modules, root string) ([]byte, error) {
 		}
 		if err := add(m.Path+" "+m.Version, filepath.Join(modules,
 			escaped(m.Path)+"@"+escaped(m.Version))); err != nil {
+			return nil, err
+		}
+	}
+	if hasPDFium(info) {
+		if err := add("PDFium of "+pdfium+" "+pdfiumVersion, filepath.Join("internal", "pdfium")); err != nil {
 			return nil, err
 		}
 	}

@@ -56,6 +56,21 @@ func TestBillOfMaterials(t *testing.T) {
 	require.Len(t, got.Dependencies[0].DependsOn, 3)
 }
 
+// A program with the reader of PDF carries PDFium, which no module of Go is: its license and its version are listed.
+func TestPDFiumIsListed(t *testing.T) {
+	info := *built
+	info.Deps = []*debug.Module{{Path: "github.com/tetratelabs/wazero", Version: "v1.12.0"}}
+	text, err := billOfMaterials(&info, "0.1.0")
+	require.NoError(t, err)
+	require.Contains(t, string(text), "pkg:golang/github.com/klippa-app/go-pdfium@v1.21.4")
+	script, err := os.ReadFile("../../internal/pdfium/generate.sh")
+	require.NoError(t, err)
+	require.Contains(t, string(script), "version="+pdfiumVersion+"\n")
+	license, err := os.ReadFile("../../internal/pdfium/LICENSE")
+	require.NoError(t, err)
+	require.Contains(t, string(license), pdfium+" "+pdfiumVersion)
+}
+
 // Archives hold what they were given, with the program executable, and are the same bytes every time.
 func TestPack(t *testing.T) {
 	files := []file{{"zerosearch", true, []byte("program")}, {"LICENSE", false, []byte("text")}}

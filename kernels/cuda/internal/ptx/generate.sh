@@ -14,3 +14,4 @@ for name; do
 	"$CLANG" -x cuda --cuda-device-only -nocudainc -nocudalib --cuda-gpu-arch=sm_80 -Xclang -target-feature -Xclang +ptx71 \
 		-std=c++17 -O3 -ffp-contract=off -Wall -Werror -S "$name.cu" -o "$OUT/$name.ptx"
 done
+[ "$OUT" != . ] || go run ./_gen # modules.zip, which is linked into the program

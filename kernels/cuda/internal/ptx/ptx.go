@@ -1,15 +1,23 @@
 // Package ptx holds the kernels of kernels/cuda: their source in CUDA C++ and what clang made of it, PTX for compute
-// capability 8.0, which the driver compiles for the GPU at hand. generate.sh makes it again.
+// capability 8.0, which the driver compiles for the GPU at hand. generate.sh makes it again, and modules.zip of it.
 package ptx
 
 import (
-	"embed"
+	"archive/zip"
+	"bytes"
+	_ "embed"
 	"fmt"
+	"io"
 	"regexp"
+	"sync"
 )
 
-//go:embed *.ptx
-var files embed.FS
+//go:generate go run ./_gen
+
+// modulesZip holds the .ptx files of this folder: a sixth of their size.
+//
+//go:embed modules.zip
+var modulesZip []byte
 
 var entry = regexp.MustCompile(`(?m)^\.visible \.entry (\w+)\(`)
 
@@ -20,23 +28,36 @@ type Module struct {
 	Kernels []string
 }
 
-// Modules are all files.
-func Modules() []Module {
-	list, err := files.ReadDir(".")
+// Modules gives all files.
+func Modules() []Module { return modules() }
+
+var modules = sync.OnceValue(func() []Module {
+	all, err := unpack()
 	if err != nil {
 		panic(fmt.Sprintf("ptx: %v", err))
 	}
-	var all []Module
-	for _, f := range list {
-		text, err := files.ReadFile(f.Name())
+	return all
+})
+
+func unpack() (all []Module, err error) {
+	archive, err := zip.NewReader(bytes.NewReader(modulesZip), int64(len(modulesZip)))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range archive.File {
+		r, err := f.Open()
 		if err != nil {
-			panic(fmt.Sprintf("ptx: %v", err))
+			return nil, err
 		}
-		m := Module{Name: f.Name(), Text: string(text)}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return nil, err
+		}
+		m := Module{Name: f.Name, Text: string(text)}
 		for _, e := range entry.FindAllStringSubmatch(m.Text, -1) {
 			m.Kernels = append(m.Kernels, e[1])
 		}
 		all = append(all, m)
 	}
-	return all
+	return all, nil
 }
