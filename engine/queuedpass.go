@@ -83,7 +83,10 @@ func (r *runner) compute(b *batch, drawn []drawn) error {
 	if err := r.s.draw(b, drawn); err != nil {
 		return err
 	}
-	return r.s.score(b)
+	if err := r.s.score(b); err != nil {
+		return err
+	}
+	return r.s.embed(b)
 }
 
 // wait waits for the results and gives them to the items that sample and to the jobs that score.
@@ -97,7 +100,7 @@ func (f *queuedPass) wait() error {
 	for i, d := range f.b.draws {
 		f.drawn[d.at].id, f.drawn[d.at].logp = int32(f.word(0, i)), math.Float32frombits(f.word(1, i))
 	}
-	at := len(f.b.Rows) - len(f.b.scores)
+	at := len(f.b.Rows) - len(f.b.scores) - len(f.b.embeds)
 	for i, s := range f.b.scores {
 		s.job.scores.Logprobs[s.at] = math.Float32frombits(f.word(0, at+i))
 		s.job.scores.Entropy[s.at] = math.Float32frombits(f.word(1, at+i))

@@ -143,8 +143,10 @@ type job struct {
 	more     chan struct{} // there are fresh ones
 
 	// Scoring.
-	from, topK int
-	scores     Scores
+	from, topK, topEach int
+	scores              Scores
+	embeds              bool // the hidden state of the last token is wanted
+	hidden              []float32
 }
 
 // newJob checks what all requests have in common.

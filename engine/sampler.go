@@ -97,7 +97,7 @@ func (s *sampler) result(t kernels.DType, word, rows, at, n int) kernels.Tensor 
 
 // draw samples the rows that b draws from, padding included: ids and log-probabilities become results.
 func (s *sampler) draw(b *batch, out []drawn) error {
-	n := len(b.Draws) - len(b.tops)
+	n := len(b.Draws) - len(b.tops) - b.ranked
 	for at := 0; at < n; at += s.logits.Rows {
 		k := min(s.logits.Rows, n-at)
 		logits := s.logits.RowRange(0, k)
@@ -122,7 +122,7 @@ func (s *sampler) draw(b *batch, out []drawn) error {
 // score gives the jobs of b the most likely tokens that they want, and scores what b wants scored: log-probabilities
 // and entropies become results.
 func (s *sampler) score(b *batch) error {
-	at := len(b.Draws) - len(b.tops)
+	at := len(b.Draws) - len(b.tops) - b.ranked
 	for _, t := range b.tops {
 		if err := s.top(b, at, t); err != nil {
 			return err
@@ -131,6 +131,9 @@ func (s *sampler) score(b *batch) error {
 	}
 	if len(b.scores) == 0 {
 		return nil
+	}
+	if err := s.alternatives(b, at); err != nil {
+		return err
 	}
 	for i, r := range b.scores {
 		s.hostTargets[i] = r.target
@@ -165,16 +168,28 @@ func (s *sampler) top(b *batch, at int, t top) (err error) {
 // token are none.
 func (s *sampler) likeliest(best []TokenLogprob, logits, lse kernels.Tensor, k int, invTemp float32) ([]TokenLogprob,
 	error) {
+	norm, err := s.download(logits, lse)
+	if err != nil {
+		return nil, err
+	}
+	return s.sorted(best, k, invTemp, norm), nil
+}
+
+// download brings a row of logits to hostLogits, and returns its log-sum-exp.
+func (s *sampler) download(logits, lse kernels.Tensor) (float32, error) {
 	if s.hostLogits == nil {
 		s.hostLogits = make([]float32, s.logits.Cols)
 	}
 	if err := kernels.Download(s.dev, s.hostLogits, logits); err != nil {
-		return nil, err
+		return 0, err
 	}
 	var norm [1]float32
-	if err := kernels.Download(s.dev, norm[:], lse); err != nil {
-		return nil, err
-	}
+	err := kernels.Download(s.dev, norm[:], lse)
+	return norm[0], err
+}
+
+// sorted is likeliest for the row in hostLogits, which it changes.
+func (s *sampler) sorted(best []TokenLogprob, k int, invTemp, norm float32) []TokenLogprob {
 	for _, id := range s.m.NoToken {
 		s.hostLogits[id] = float32(math.Inf(-1))
 	}
@@ -194,7 +209,7 @@ func (s *sampler) likeliest(best []TokenLogprob, logits, lse kernels.Tensor, k i
 		}
 	}
 	for i := range best {
-		best[i].Logprob = best[i].Logprob*invTemp - norm[0]
+		best[i].Logprob = best[i].Logprob*invTemp - norm
 	}
-	return best, nil
+	return best
 }

@@ -14,6 +14,8 @@ type ScoreOptions struct {
 	From    int
 	InvTemp float32 // 1/temperature. 0: 1
 	TopK    int     // so many of the most likely tokens after the last one
+	TopEach int     // so many of the most likely tokens in the place of each scored one
+	Ranks   bool    // also the rank of each scored token
 }
 
 // TokenLogprob is a token and the natural logarithm of its probability.
@@ -27,6 +29,8 @@ type Scores struct {
 	Logprobs []float32 // Logprobs[i] = ln p(ids[From+i] | ids[:From+i])
 	Entropy  []float32 // of the distribution that predicts ids[From+i], nats
 	Top      []TokenLogprob
+	TopEach  [][]TokenLogprob // TopEach[i] are the most likely tokens in the place of ids[From+i]
+	Ranks    []int32          // Ranks[i] tokens are at least as likely as ids[From+i], itself included
 
 	CachedTokens int
 }
@@ -50,7 +54,19 @@ func (e *Engine) Score(ctx context.Context, model string, a *model.Adapter, ids 
 			model, at)
 	}
 	j.scores.CachedTokens = j.q.cached
+	j.sameNumbers(ids)
 	return j.scores, nil
+}
+
+// sameNumbers gives a scored token the same log-probability among the most likely ones, where rounding may differ.
+func (j *job) sameNumbers(ids []int32) {
+	for i, top := range j.scores.TopEach {
+		for k := range top {
+			if top[k].ID == ids[j.from+i] {
+				top[k].Logprob = j.scores.Logprobs[i]
+			}
+		}
+	}
 }
 
 // noNumber is the first position that is predicted with NaN, or -1.
@@ -73,16 +89,23 @@ func (e *Engine) scoring(name string, a *model.Adapter, ids []int32, o ScoreOpti
 	if err != nil {
 		return nil, err
 	}
-	if o.From < 0 || o.From > len(ids) || o.TopK < 0 || !(o.InvTemp >= 0 && o.InvTemp <= math.MaxFloat32) {
-		return nil, fmt.Errorf("from %d of %d tokens, top-k %d, 1/temperature %v: out of range", o.From, len(ids),
-			o.TopK, o.InvTemp)
+	if o.From < 0 || o.From > len(ids) || o.TopK < 0 || o.TopEach < 0 ||
+		!(o.InvTemp >= 0 && o.InvTemp <= math.MaxFloat32) {
+		return nil, fmt.Errorf("from %d of %d tokens, top-k %d, top of each %d, 1/temperature %v: out of range", o.From,
+			len(ids), o.TopK, o.TopEach, o.InvTemp)
 	}
 	if j.invTemp = o.InvTemp; o.InvTemp == 0 {
 		j.invTemp = 1
 	}
-	j.from, j.topK = max(o.From, 1), o.TopK
+	j.from, j.topK, j.topEach = max(o.From, 1), o.TopK, o.TopEach
 	n := len(ids) - j.from
 	j.scores.Logprobs, j.scores.Entropy = make([]float32, n), make([]float32, n)
+	if o.TopEach > 0 {
+		j.scores.TopEach = make([][]TokenLogprob, n)
+	}
+	if o.Ranks {
+		j.scores.Ranks = make([]int32, n)
+	}
 	q := j.q
 	q.scores, q.reuse = true, j.from-1
 	if o.TopK == 0 {

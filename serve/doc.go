@@ -13,10 +13,11 @@
 // (beyond it the status is 429), and the time that a client may take to read. When a client disconnects, its sequences
 // are cancelled and their KV pages are freed at the engine's next step.
 //
-// Endpoints: POST /v1/chat/completions, POST /v1/completions, GET /v1/models, GET /v1/models/ID, GET /health, GET
-// /metrics, and GET / for a page to talk to the models on (package page). parameters.go has the table of OpenAI's and
-// vLLM's request parameters. A parameter is either supported, or accepted only with values that have no effect. Other
-// values and unknown names are refused. docs/serve.md shows the table.
+// Endpoints: POST /v1/chat/completions, /v1/completions, /v1/embeddings, /tokenize, /detokenize; GET /v1/models,
+// /v1/models/ID, /tokenizer_info, /version, /health, /ping, /metrics, and / for a page to talk to the models on
+// (package page). parameters.go and endpoints.go have the tables of OpenAI's and vLLM's request parameters. A parameter
+// is either supported, or accepted only with values that have no effect. Other values and unknown names are refused.
+// docs/serve.md shows the tables.
 //
 // Log-probabilities are computed over the whole vocabulary, after temperature, before penalties and truncation.
 package serve

@@ -81,9 +81,9 @@ func TestBadRequests(t *testing.T) {
 		{"POST", textPath, `{"prompt":"` + long + `"}`, 400, "prompt", "the context of model tiny, 512 tokens"},
 		{"POST", textPath, text(`,"max_tokens":0`), 400, "max_tokens", "1 at least"},
 		{"POST", textPath, text(`,"logprobs":-1`), 400, "logprobs", "between 0 and 20"},
-		{"POST", textPath, text(`,"echo":true`), 400, "echo", "not supported"},
+		{"POST", textPath, text(`,"suffix":"y"`), 400, "suffix", "not supported"},
 		{"GET", chatPath, "", 405, "", "takes POST, not GET"},
-		{"POST", "/v1/embeddings", "{}", 404, "", "no /v1/embeddings here"},
+		{"POST", "/v1/rerank", "{}", 404, "", "no /v1/rerank here"},
 	} {
 		status, h, body := r.do(t.Context(), c.method, c.path, []byte(c.body))
 		require.Equal(t, c.status, status, "%.80q: %s", c.body, body)

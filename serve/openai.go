@@ -71,6 +71,8 @@ type answer struct {
 	Model   string   `json:"model"`
 	Choices []choice `json:"choices"`
 	Usage   *usage   `json:"usage,omitempty"`
+
+	PromptLogprobs []json.RawMessage `json:"prompt_logprobs,omitempty"` // chat, as in vLLM
 }
 
 // choice is one generated answer. Exactly one of Message, Delta and Text is set.
@@ -85,6 +87,8 @@ type choice struct {
 	Stop      any      `json:"stop_reason,omitempty"`
 	IDs       *[]int32 `json:"token_ids,omitempty"`
 	PromptIDs *[]int32 `json:"prompt_token_ids,omitempty"`
+
+	PromptLogprobs []json.RawMessage `json:"prompt_logprobs,omitempty"` // completions, as in vLLM
 }
 
 type message struct {
@@ -129,7 +133,7 @@ type tokenLogprob struct {
 // textLogprobs is a completion choice's log-probabilities; each slice has one element a token.
 type textLogprobs struct {
 	Tokens  []string             `json:"tokens"`
-	Values  []float32            `json:"token_logprobs"`
+	Values  logprobs             `json:"token_logprobs"`
 	Top     []map[string]float32 `json:"top_logprobs"`
 	Offsets []int                `json:"text_offset"`
 }

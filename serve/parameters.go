@@ -28,7 +28,10 @@ type query struct {
 
 	logprobs    bool
 	top         int64
+	echo        bool
+	promptTop   *int64 // prompt_logprobs; nil: not asked for
 	returnIDs   bool
+	asIDs       bool // tokens are shown as their ids
 	stream      bool
 	usage       bool
 	streamGiven bool // stream_options is given
@@ -38,6 +41,12 @@ type query struct {
 	vars          map[string]any
 	noSpecial     bool // the tokenizer does not add its special tokens
 	requestID     string
+
+	// of the endpoints that do not generate
+	tokenStrs, base64    bool
+	raw                  bool // vectors keep their length
+	tokens               []int32
+	dimensions, truncate int64 // 0: not given
 }
 
 func newQuery() *query {
@@ -54,8 +63,15 @@ const (
 )
 
 func (e endpoint) path() string {
-	if e == inChat {
+	switch e {
+	case inChat:
 		return "/v1/chat/completions"
+	case inTokenize:
+		return "/tokenize"
+	case inDetokenize:
+		return "/detokenize"
+	case inEmbeddings:
+		return "/v1/embeddings"
 	}
 	return "/v1/completions"
 }
@@ -165,10 +181,11 @@ var parameters = []parameter{
 				"ask for 1 at least")(q, v)
 		}},
 	{name: "max_tokens", in: inBoth,
-		say: "the older name of `max_completion_tokens`; on /v1/completions 16 by default, as in OpenAI's API",
+		say: "the older name of `max_completion_tokens`; on /v1/completions 16 by default, as in OpenAI's API; 0 with " +
+			"`echo` or `prompt_logprobs`",
 		read: func(q *query, v value) error {
 			q.maxTokens = new(int64)
-			return integerFrom(func(q *query) *int64 { return q.maxTokens }, 1, math.MaxInt64, "ask for 1 at least")(q,
+			return integerFrom(func(q *query) *int64 { return q.maxTokens }, 0, math.MaxInt64, "ask for 1 at least")(q,
 				v)
 		}},
 	{name: "min_tokens", in: inBoth,
@@ -269,8 +286,20 @@ var parameters = []parameter{
 			q.logprobs = true
 			return readTop(q, v)
 		}},
+	{name: "echo", in: inText, say: "the answer begins with the prompt, in the text and in `logprobs`",
+		read: boolean(func(q *query) *bool { return &q.echo })},
+	{name: "prompt_logprobs", in: inBoth,
+		say: fmt.Sprintf("also the log-probability and rank of each token of the prompt, and the most probable tokens "+
+			"in its place, up to %d; not with `stream`", maxTopLogprobs),
+		read: func(q *query, v value) error {
+			q.promptTop = new(int64)
+			return integerFrom(func(q *query) *int64 { return q.promptTop }, 0, maxTopLogprobs,
+				fmt.Sprintf("it must be between 0 and %d", maxTopLogprobs))(q, v)
+		}},
 	{name: "return_token_ids", in: inBoth, say: "the response also has the token ids of the prompt and the answer",
 		read: boolean(func(q *query) *bool { return &q.returnIDs })},
+	{name: "return_tokens_as_token_ids", in: inBoth, say: "in `logprobs` the text of a token is `token_id:ID`",
+		read: boolean(func(q *query) *bool { return &q.asIDs })},
 	{name: "request_id", in: inBoth, say: "becomes the end of the response's `id`",
 		read: func(q *query, v value) error { return v.text(&q.requestID) }},
 
@@ -304,7 +333,7 @@ var parameters = []parameter{
 	{name: "moderation", in: inChat},
 	{name: "prompt_cache_options", in: inChat},
 	{name: "store", in: inChat, noEffect: oneOf("false"), say: "false"},
-	{name: "echo", in: inBoth, noEffect: oneOf("false"), say: "false"},
+	{name: "echo", in: inChat, noEffect: oneOf("false"), say: "false"},
 	{name: "suffix", in: inText, noEffect: empty, say: "an empty string"},
 
 	// vLLM's parameters that are not supported.
@@ -317,7 +346,6 @@ var parameters = []parameter{
 	{name: "allowed_token_ids", in: inBoth},
 	{name: "bad_words", in: inBoth, noEffect: empty, say: "an empty list"},
 	{name: "logits_processors", in: inBoth, noEffect: empty, say: "an empty list"},
-	{name: "prompt_logprobs", in: inBoth},
 	{name: "logprob_token_ids", in: inBoth},
 	{name: "prompt_embeds", in: inText},
 	{name: "add_special_tokens", in: inChat, noEffect: oneOf("false"), say: "false"},
@@ -336,7 +364,6 @@ var parameters = []parameter{
 	{name: "priority", in: inBoth, noEffect: oneOf("0"), say: "0"},
 	{name: "include_reasoning", in: inChat, noEffect: oneOf("true"), say: "true"},
 	{name: "thinking_token_budget", in: inBoth, noEffect: oneOf("-1"), say: "-1"},
-	{name: "return_tokens_as_token_ids", in: inBoth, noEffect: oneOf("false"), say: "false"},
 	{name: "return_prompt_text", in: inChat, noEffect: oneOf("false"), say: "false"},
 	{name: "return_token_offsets", in: inBoth, noEffect: oneOf("false"), say: "false"},
 	{name: "return_mm_kwargs", in: inBoth, noEffect: oneOf("true", "false"), say: "true or false"},
@@ -356,11 +383,12 @@ func IsParameter(name string) bool {
 
 // findParameter is the row of a name for an endpoint; nil if there is none.
 func findParameter(name string, in endpoint) *parameter {
-	i := slices.IndexFunc(parameters, func(p parameter) bool { return p.name == name && p.in&in != 0 })
+	list := in.table()
+	i := slices.IndexFunc(list, func(p parameter) bool { return p.name == name && p.in&in != 0 })
 	if i < 0 {
 		return nil
 	}
-	return &parameters[i]
+	return &list[i]
 }
 
 // parse reads and checks the body of a request to an endpoint.
@@ -404,7 +432,7 @@ func (p *parameter) unsupported() *apiError {
 func unknown(name string, in endpoint) *apiError {
 	e := bad(name, "unknown parameter %q", name)
 	e.Code = "unknown_parameter"
-	if p := findParameter(name, inBoth&^in); p != nil {
+	if p := findParameter(name, inBoth&^in); p != nil && in&inBoth != 0 {
 		e.Message = fmt.Sprintf("%s is a parameter of %s, not of %s", name, (inBoth &^ in).path(), in.path())
 	} else if near := nearest(name, in); near != "" {
 		e.Message += fmt.Sprintf(": did you mean %s?", near)
@@ -427,7 +455,7 @@ func nearest(name string, in endpoint) (best string) {
 	}
 	best = ""
 	least := len(name)/3 + 2
-	for _, p := range parameters {
+	for _, p := range in.table() {
 		if n := edits(strings.ToLower(name), p.name); p.in&in != 0 && n < least {
 			best, least = p.name, n
 		}

@@ -113,11 +113,24 @@ func (q *query) check() error {
 		return bad("max_tokens",
 			"max_tokens is %d and max_completion_tokens, its newer name, %d: send only one of them",
 			*q.maxTokens, *q.maxCompletion)
+	case q.maxTokens != nil && *q.maxTokens == 0 && !q.scores():
+		return bad("max_tokens", "max_tokens is 0: ask for 1 at least, or for the prompt's log-probabilities with "+
+			"echo or prompt_logprobs")
+	case q.promptTop != nil && q.stream:
+		return bad("prompt_logprobs", "prompt_logprobs needs stream: false")
 	case q.continueFinal && q.generation != nil && *q.generation:
 		return bad("continue_final_message", "continue_final_message continues the last message and "+
 			"add_generation_prompt starts a new one: set only one of them")
 	}
 	return nil
+}
+
+// scores reports whether the prompt belongs to the answer: max_tokens may be 0 then.
+func (q *query) scores() bool { return q.echo || q.promptTop != nil }
+
+// scoresOnly reports whether nothing is generated.
+func (q *query) scoresOnly() bool {
+	return q.maxCompletion == nil && q.maxTokens != nil && *q.maxTokens == 0
 }
 
 // maxAsked is the maximum number of tokens that the request gives; 0: none.
@@ -132,16 +145,16 @@ func (q *query) maxAsked() int64 {
 }
 
 // readPrompts reads a string, a list of strings, a list of token ids, or a list of lists of token ids.
-func (m *Model) readPrompts(raw json.RawMessage) (texts []string, ids [][]int32, err error) {
-	v := value{"prompt", raw}
+func (m *Model) readPrompts(param string, raw json.RawMessage) (texts []string, ids [][]int32, err error) {
+	v := value{param, raw}
 	if len(raw) == 0 {
-		e := bad("prompt", "the prompt is missing")
+		e := bad(param, "the %s is missing", param)
 		e.Code = "missing_required_parameter"
 		return nil, nil, e
 	}
 	if v.texts(&texts) == nil && len(texts) > 0 {
 		if m.Tokenizer == nil {
-			return nil, nil, bad("prompt", "model %s has no tokenizer, so it cannot read text: send token ids", m.ID)
+			return nil, nil, bad(param, "model %s has no tokenizer, so it cannot read text: send token ids", m.ID)
 		}
 		return texts, nil, nil
 	}

@@ -32,7 +32,10 @@ type call struct {
 	chat    bool
 	model   *Model
 	prompts [][]int32
-	choices int // of each prompt
+	choices int      // of each prompt
+	texts   []string // the prompts as they were sent; nil: as token ids or messages
+	scored  []scored // of each prompt, if the request asks for it
+	prefix  []echoed // of each prompt, with echo
 	sample  engine.Request
 	output  Output
 	seed    uint64
@@ -90,10 +93,11 @@ func (s *Server) completion(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
-		texts, prompts, err := c.model.readPrompts(c.prompt)
+		texts, prompts, err := c.model.readPrompts("prompt", c.prompt)
 		if err != nil {
 			return nil, err
 		}
+		c.texts = texts
 		for _, t := range texts {
 			prompts = append(prompts, c.model.Tokenizer.Encode(t,
 				tokenizer.EncodeOptions{AddSpecial: !c.noSpecial, ParseSpecial: true}))
@@ -115,12 +119,17 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.Use == Embeds {
+		return nil, unsuited(m, "model %s makes vectors: ask /v1/embeddings")
+	}
 	c := &call{query: q, created: time.Now().Unix(), chat: in == inChat, model: m, choices: int(min(q.n, maxChoices))}
 	if c.id = q.requestID; c.id == "" {
 		c.id = hex.EncodeToString(random(12))
 	}
 	longest := int64(m.context)
 	switch {
+	case q.scoresOnly():
+		longest = 0
 	case q.maxAsked() > 0:
 		longest = min(longest, q.maxAsked())
 	case !c.chat:
@@ -148,7 +157,7 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 	}
 	eos = slices.Compact(slices.Sorted(slices.Values(append(eos, q.stopIDs...))))
 	c.output = Output{Tokenizer: m.Tokenizer, EOS: eos, Stop: q.stop, MinTokens: int(q.minTokens),
-		IncludeStop: q.includeStop, KeepSpecial: q.keepSpecial}
+		IncludeStop: q.includeStop, KeepSpecial: q.keepSpecial, listEnd: !c.chat}
 	c.sample = engine.Request{Model: m.Engine, Adapter: m.Adapter, MaxTokens: int(longest), EOS: eos,
 		Temperature: q.temperature, TopK: int(max(q.topK, 0)), TopP: q.topP, MinP: q.minP,
 		Penalties: engine.Penalties{LogitBias: q.logitBias, Repetition: q.repetition,
@@ -180,11 +189,15 @@ func (s *Server) model(id string) (*Model, error) {
 
 // check sets the prompts, if they fit the model's context and vocabulary.
 func (c *call) check(param string, prompts [][]int32) error {
+	room := c.model.context
+	if !c.scoresOnly() {
+		room-- // for the answer
+	}
 	for _, ids := range prompts {
 		if len(ids) == 0 {
 			return bad(param, "the prompt is empty")
 		}
-		if len(ids) >= c.model.context {
+		if len(ids) > room {
 			e := bad(param, "the prompt has %d tokens, but prompt and answer together must fit into the context of "+
 				"model %s, %d tokens: shorten the prompt", len(ids), c.model.ID, c.model.context)
 			e.Code = "context_length_exceeded"

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/zerosearch-go/zerosearch/engine"
@@ -50,16 +52,21 @@ func (f *responseBuilder) response() answer {
 	}
 	for i := range f.choices {
 		x := &f.choices[i]
-		ch := choice{Index: i, Finish: &x.finish, Stop: x.stop, Logprobs: f.logprobs(x.tokens)}
+		ch := choice{Index: i, Finish: &x.finish, Stop: x.stop,
+			Logprobs: f.logprobs(slices.Concat(f.echoed(i).tokens, x.tokens))}
 		if f.c.chat {
 			ch.Message = &message{Role: "assistant", Content: x.text}
 		} else {
-			ch.Text = &x.text
+			text := f.echoed(i).text + x.text
+			ch.Text, ch.PromptLogprobs = &text, f.promptLogprobs(i)
 		}
 		if f.c.returnIDs {
 			ch.IDs, ch.PromptIDs = &x.ids, &f.c.prompts[i/f.c.choices]
 		}
 		a.Choices = append(a.Choices, ch)
+	}
+	if f.c.chat {
+		a.PromptLogprobs = f.promptLogprobs(0)
 	}
 	a.Usage = f.usage()
 	return a
@@ -79,6 +86,10 @@ func (f *responseBuilder) chunks(p piece) []answer {
 	}
 	if !x.begun && f.c.chat {
 		add(choice{Delta: &delta{Role: "assistant", Content: new(string)}})
+	}
+	if !x.begun && f.c.echo {
+		e := f.echoed(p.choice)
+		add(choice{Text: &e.text, Logprobs: f.logprobs(e.tokens)})
 	}
 	ids := func() *[]int32 {
 		if !f.c.returnIDs {
@@ -128,7 +139,7 @@ func (f *responseBuilder) usage() *usage {
 		u.Completion += len(x.result.IDs)
 		if i%f.c.choices == 0 {
 			u.Prompt += len(f.c.prompts[i/f.c.choices])
-			u.Details.Cached += x.result.CachedTokens
+			u.Details.Cached += f.cached(i/f.c.choices, x.result)
 		}
 	}
 	u.Total = u.Prompt + u.Completion
@@ -157,23 +168,37 @@ func (f *responseBuilder) logprobs(tokens []entry) any {
 		out.Tokens, out.Values, out.Offsets = append(out.Tokens, t.Token), append(out.Values, t.Logprob),
 			append(out.Offsets, e.offset)
 		if f.c.top > 0 {
-			top := map[string]float32{}
-			for _, t := range e.top {
-				x := f.token(t.ID, t.Logprob)
-				if old, ok := top[x.Token]; !ok || x.Logprob > old { // incomplete UTF-8 sequences have the same text
-					top[x.Token] = x.Logprob
-				}
-			}
-			out.Top = append(out.Top, top)
+			out.Top = append(out.Top, f.likeliest(e, t))
 		}
 	}
 	return out
 }
 
-// token gives the text and bytes of an id. JSON has no infinity: like OpenAI, it writes -9999 instead.
+// likeliest is an element of top_logprobs: the most probable tokens and, as in OpenAI's API, the token itself. It is
+// nil for the first token of a prompt.
+func (f *responseBuilder) likeliest(e entry, itself tokenLogprob) map[string]float32 {
+	if e.logp != e.logp {
+		return nil
+	}
+	top := map[string]float32{itself.Token: itself.Logprob}
+	for _, t := range e.top {
+		if t.ID == e.id {
+			continue
+		}
+		x := f.token(t.ID, t.Logprob)
+		if old, ok := top[x.Token]; !ok || x.Logprob > old { // incomplete UTF-8 sequences have the same text
+			top[x.Token] = x.Logprob
+		}
+	}
+	return top
+}
+
+// token gives the text and bytes of an id; token_id:ID is the text where there is no tokenizer or the request asks for
+// it. JSON has no infinity: like OpenAI, it writes -9999 instead.
 func (f *responseBuilder) token(id int32, logp float32) tokenLogprob {
 	t := tokenLogprob{Logprob: max(logp, -9999), Bytes: []int{}}
-	if tok := f.c.model.Tokenizer; tok != nil {
+	tok := f.c.model.Tokenizer
+	if tok != nil {
 		b := tok.Bytes(id)
 		for _, x := range b {
 			t.Bytes = append(t.Bytes, int(x))
@@ -181,6 +206,9 @@ func (f *responseBuilder) token(id int32, logp float32) tokenLogprob {
 		if t.Token = string(b); !utf8.Valid(b) {
 			t.Token = string([]rune(t.Token)) // U+FFFD for an incomplete UTF-8 sequence
 		}
+	}
+	if tok == nil || f.c.asIDs {
+		t.Token = fmt.Sprintf("token_id:%d", id)
 	}
 	return t
 }

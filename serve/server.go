@@ -36,6 +36,7 @@ type Model struct {
 	Tokenizer *tokenizer.Tokenizer // nil: prompts and answers are token ids
 	Template  *tokenizer.Template  // nil: the contents of the messages are joined
 	EOS       []int32              // end-of-sequence token ids
+	Use       Use                  // what clients may ask it for
 
 	context int // the engine's limit on tokens of prompt and answer together
 }
@@ -50,6 +51,8 @@ type Options struct {
 	ReadTimeout  time.Duration // for a request's header, and again for its body. 0: 30 s
 	WriteTimeout time.Duration // for a client to read each write. 0: 30 s
 	DrainTimeout time.Duration // for requests in flight when the server stops. 0: 30 s
+
+	Version string // what /version answers
 
 	Log func(format string, args ...any) // logs one line; nil: nothing is logged
 }
@@ -83,6 +86,7 @@ type Server struct {
 	inFlight atomic.Int64 // sequences
 	draining atomic.Bool
 	metrics  metrics
+	recent   recentScores
 }
 
 // New makes a server. The first model answers requests that name no model. The caller closes the engine, after Serve
@@ -120,9 +124,16 @@ func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 	s.metrics.init()
 	s.handle("POST", "/v1/chat/completions", s.chat)
 	s.handle("POST", "/v1/completions", s.completion)
+	s.handle("POST", "/v1/embeddings", s.answered(s.embed))
+	s.handle("POST", "/tokenize", s.answered(s.tokenize))
+	s.handle("POST", "/detokenize", s.answered(s.detokenize))
+	s.handle("GET", "/tokenizer_info", s.answered(s.tokenizerInfo))
+	s.handle("GET", "/version", s.answered(s.version))
 	s.handle("GET", "/v1/models", s.listModels)
 	s.mux.HandleFunc("GET /v1/models/{id...}", s.getModel)
 	s.handle("GET", "/health", s.health)
+	s.handle("GET", "/ping", s.health)
+	s.mux.HandleFunc("POST /ping", s.health)
 	s.handle("GET", "/metrics", s.writeMetrics)
 	s.handle("GET", "/{$}", page.ServeHTTP)
 	s.mux.HandleFunc("/", s.unknown)
@@ -190,8 +201,7 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if s.cors(w, r) {
 		return
 	}
-	// the page itself is the same everywhere, and asks its user for the key
-	if r.URL.Path != "/health" && r.URL.Path != "/" && !s.allowed(r) {
+	if !slices.Contains(withoutKey, r.URL.Path) && !s.allowed(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		s.fail(w, &apiError{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key",
 			Message: "the API key is missing or wrong: send Authorization: Bearer KEY"})
@@ -199,6 +209,9 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	}
 	s.mux.ServeHTTP(w, r)
 }
+
+// withoutKey are the paths that need no key. The page itself is the same everywhere, and asks its user for the key.
+var withoutKey = []string{"/health", "/ping", "/"}
 
 // allowed checks the API key in constant time.
 func (s *Server) allowed(r *http.Request) bool {

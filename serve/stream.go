@@ -49,11 +49,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(body [
 		return
 	}
 	if !s.reserve(n) {
-		s.fail(w, &apiError{Status: 429, Type: "rate_limit_error", Code: "rate_limit_exceeded",
-			Message: "the server is busy: try again later"})
+		s.fail(w, busy())
 		return
 	}
 	defer s.release(n)
+	if err := s.scorePrompts(r.Context(), c); err != nil {
+		s.fail(w, err)
+		return
+	}
 	if c.stream {
 		err = s.stream(w, r, c)
 	} else {
@@ -67,6 +70,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(body [
 // run generates all choices and calls each with their pieces, on this goroutine. The pieces of a choice come in order.
 // run calls idle when no piece is ready. When run returns, the engine has no sequence of the call left.
 func (s *Server) run(ctx context.Context, c *call, each func(piece) error, idle func() error) error {
+	if c.scoresOnly() {
+		return s.ends(c, each)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	pieces := make(chan piece, 64)
 	var choices sync.WaitGroup
@@ -121,6 +127,7 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 		}
 	}
 	t := newTranscript(c.output)
+	t.characters = c.echoes(i)
 	first := true
 	if c.logprobs {
 		r.Top = int(c.top)

@@ -17,6 +17,8 @@ type Output struct {
 	MinTokens   int                  // a stop string that ends within the text of the first MinTokens tokens is ignored
 	IncludeStop bool                 // the text includes the stop string or EOS token
 	KeepSpecial bool                 // the text includes special tokens
+
+	listEnd bool // the tokens, not the text, include the EOS token
 }
 
 // Stopper is the function for engine.Request.Stop; nil if there is no stop string. It must be called after each token.
@@ -94,11 +96,15 @@ func newTranscript(o Output) *transcript {
 
 // add decodes the next token and returns the text and tokens that are now final.
 func (t *transcript) add(e entry) (text string, tokens []entry) {
-	if t.stopped || !t.IncludeStop && slices.Contains(t.EOS, e.id) {
+	ends := !t.IncludeStop && slices.Contains(t.EOS, e.id)
+	if t.stopped || ends && !t.listEnd {
 		return "", nil
 	}
 	e.at, e.offset = t.decoded, t.characters
 	t.entries = append(t.entries, e)
+	if ends {
+		return "", nil // the end returns it
+	}
 	if t.dec == nil {
 		return "", t.take(true)
 	}

@@ -18,6 +18,7 @@ type Template struct {
 	broken  map[string]error           // templates that cannot be parsed
 	special map[string]jinja.Value     // variables: special tokens, and those set by With
 	source  string                     // text of all templates
+	main    string                     // text of the template "default"
 }
 
 // ChatInput is the input of a template.
@@ -58,7 +59,9 @@ func (c *Template) parse(name, text string) {
 		return
 	}
 	c.named[name] = t
-	c.source += text
+	if c.source += text; name == defaultTemplate {
+		c.main = text
+	}
 }
 
 // With returns a copy of the template with a variable set, such as enable_thinking. A ChatInput's Vars override it. If
@@ -76,6 +79,17 @@ func (c *Template) With(name string, v any) (*Template, error) {
 	out.special[name] = value
 	return &out, nil
 }
+
+// Source is the template's text: of several templates the one for conversations without tools.
+func (c *Template) Source() string {
+	if c.main != "" {
+		return c.main
+	}
+	return c.source
+}
+
+// Named returns the special tokens that tokenizer_config.json names, such as bos_token.
+func (t *Tokenizer) Named() map[string]string { return maps.Clone(t.chat.special) }
 
 // ParseTemplate parses a chat template for this tokenizer: bos_token and the other tokens of tokenizer_config.json are
 // set.

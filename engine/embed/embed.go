@@ -103,19 +103,30 @@ func (e *Encoder) pass(out []float32, seqs [][]int32) ([]float32, error) {
 	}
 	for _, s := range b.Segs {
 		last := all[(s.Row+s.Len-1)*e.Dim():][:e.Dim()]
-		sum := 0.0
-		for _, x := range last {
-			sum += float64(x) * float64(x)
-		}
-		if math.IsNaN(sum) || math.IsInf(sum, 0) {
+		v := Normalize(last)
+		if math.IsNaN(float64(v[0])) {
 			return nil, fmt.Errorf("the model gave no number: its weights are damaged")
 		}
-		norm := max(math.Sqrt(sum), 1e-12) // torch.nn.functional.normalize's eps
-		for _, x := range last {
-			out = append(out, float32(float64(x)/norm))
-		}
+		out = append(out, v...)
 	}
 	return out, nil
+}
+
+// Normalize is a vector divided by its length. It is NaN throughout if a number of v is NaN or infinite.
+func Normalize(v []float32) []float32 {
+	sum := 0.0
+	for _, x := range v {
+		sum += float64(x) * float64(x)
+	}
+	if math.IsInf(sum, 0) {
+		sum = math.NaN()
+	}
+	norm := max(math.Sqrt(sum), 1e-12) // torch.nn.functional.normalize's eps
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(float64(x) / norm)
+	}
+	return out
 }
 
 // Index finds the vectors nearest to another one, exactly: it computes every product. Vectors are held in BF16.

@@ -116,6 +116,26 @@ func best(scores []float64) (order []int) {
 	return order
 }
 
+// The files of sentence-transformers make a folder an embedding model; its vector must be that of the last token.
+func TestIsEmbedding(t *testing.T) {
+	is, err := dense.IsEmbedding("testdata/model")
+	require.NoError(t, err)
+	require.True(t, is)
+	dir := t.TempDir()
+	is, err = dense.IsEmbedding(dir)
+	require.NoError(t, err)
+	require.False(t, is)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "1_Pooling"), 0o755))
+	file := filepath.Join(dir, "1_Pooling", "config.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"pooling_mode_lasttoken":true}`), 0o644))
+	is, err = dense.IsEmbedding(dir)
+	require.NoError(t, err)
+	require.True(t, is)
+	require.NoError(t, os.WriteFile(file, []byte(`{"pooling_mode_mean_tokens":true}`), 0o644))
+	_, err = dense.IsEmbedding(dir)
+	require.ErrorContains(t, err, "its vector is not that of the last token")
+}
+
 func TestBadModels(t *testing.T) {
 	dev, err := devices.Open("cpu", devices.Options{Threads: 1})
 	require.NoError(t, err)

@@ -88,6 +88,20 @@ func (e *Encoder) readPrompts(dir string) error {
 	return nil
 }
 
+// IsEmbedding reports whether the folder dir holds an embedding model, by the files of sentence-transformers. It is an
+// error if its vector is not that of the last token.
+func IsEmbedding(dir string) (bool, error) {
+	for _, name := range []string{"modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"} {
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err == nil {
+			if err := checkPooling(dir); err != nil {
+				return false, fmt.Errorf("opening the embedding model %s: %w", dir, err)
+			}
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // checkPooling refuses models whose vector is not that of the last token.
 func checkPooling(dir string) error {
 	const name = "1_Pooling/config.json"
