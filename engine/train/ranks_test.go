@@ -165,8 +165,8 @@ type result struct {
 	saved          []string
 }
 
-// trainRanks runs steps with size ranks, and gives what rank 0 has; that of all is the same. It begins with the checkpoint
-// in dir, if from is not 0, and writes one to its folder next.
+// trainRanks runs steps with size ranks, and gives what rank 0 has; that of all is the same. It begins with the
+// checkpoint in dir, if from is not 0, and writes one to its folder next.
 func trainRanks(t *testing.T, size int, lora bool, dir string, from, to int) (out result) {
 	inRanks(t, size, func(g dist.Group) error {
 		return learn(g, lora, func(l *learner) error {
