@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// llamaTests are the tests against llama.cpp: prompts, and decoding of one and of several sequences.
+// llamaTests are the tests against llama.cpp and its fork: prompts, and decoding of one and of several sequences.
 var llamaTests = struct{ prompt, gen, batch []int }{[]int{512, 4096}, []int{128}, []int{8, 16, 64}}
 
 // llamaFiles are the model files in the folder of a llama.cpp build, by our type.
@@ -21,31 +20,44 @@ var llamaFiles = []struct {
 	file string
 }{{kernels.BF16, "model-bf16.gguf"}, {kernels.Q8, "model-q8_0.gguf"}}
 
-// llamaPeers compares prompts and generation with llama.cpp. A new llama.cpp process runs for every sample; its warm-up
-// is not measured.
+// llamaPeers compares prompts and generation with llama.cpp and with ik_llama.cpp. A new process runs for every sample;
+// its warm-up is not measured.
 func llamaPeers(ctx context.Context, o PeerOptions, threads int, run func(peers.Contest) error) error {
-	if o.Llama == "" {
-		return nil
-	}
-	if threads == 0 {
-		return errors.New("comparing with llama.cpp: say how many threads: -t 2")
-	}
-	for _, f := range llamaFiles {
-		file := filepath.Join(o.Llama, f.file)
-		if _, err := os.Stat(file); err != nil {
-			o.Say("no %s: left out", file)
+	for _, l := range []peers.Llama{{Dir: o.Llama}, {Dir: o.IKLlama, Fork: true}} {
+		if l.Dir == "" {
 			continue
 		}
-		o.DType = f.t
-		if err := llamaModel(ctx, o, file, threads, run); err != nil {
-			return err
+		if threads == 0 {
+			return fmt.Errorf("comparing with %s: say how many threads: -t 2", l.Name())
+		}
+		l.Threads = threads
+		for _, f := range llamaFiles {
+			if l.Model = modelFile(f.file, l.Dir, o.Llama); l.Model == "" {
+				o.Say("no %s in %s: left out", f.file, l.Dir)
+				continue
+			}
+			o.DType = f.t
+			if err := llamaModel(ctx, o, l, run); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+// modelFile is the file in the first of the folders that has it, or "".
+func modelFile(name string, dirs ...string) string {
+	for _, d := range dirs {
+		file := filepath.Join(d, name)
+		if _, err := os.Stat(file); d != "" && err == nil {
+			return file
+		}
+	}
+	return ""
+}
+
 // llamaModel runs all tests of one file.
-func llamaModel(ctx context.Context, o PeerOptions, file string, threads int, run func(peers.Contest) error) error {
+func llamaModel(ctx context.Context, o PeerOptions, llama peers.Llama, run func(peers.Contest) error) error {
 	var r *modelRun
 	var done func()
 	defer func() {
@@ -56,10 +68,10 @@ func llamaModel(ctx context.Context, o PeerOptions, file string, threads int, ru
 	all := ModelTests{Prompt: llamaTests.prompt, Gen: llamaTests.gen, Batch: llamaTests.batch}
 	test := func(name string, unit func(r *modelRun) error, work int,
 		theirs func(ctx context.Context) (float64, error)) error {
-		return run(peers.Contest{Name: name, Peer: "llama.cpp", DType: o.DType.String(), Unit: "t/s", Theirs: theirs,
+		return run(peers.Contest{Name: name, Peer: llama.Name(), DType: o.DType.String(), Unit: "t/s", Theirs: theirs,
 			Ours: func(ctx context.Context) (_ float64, err error) {
 				if r == nil {
-					if r, done, err = ourModel(ctx, o, all, threads); err != nil {
+					if r, done, err = ourModel(ctx, o, all, llama.Threads); err != nil {
 						return 0, err
 					}
 				}
@@ -67,7 +79,6 @@ func llamaModel(ctx context.Context, o PeerOptions, file string, threads int, ru
 				return float64(work) / x, err
 			}})
 	}
-	llama := peers.Llama{Dir: o.Llama, Model: file, Threads: threads}
 	for _, n := range all.Prompt {
 		if err := test(fmt.Sprintf("pp%d", n), func(r *modelRun) error { _, err := r.request(r.ids(n), 1); return err },
 			n, func(ctx context.Context) (float64, error) { return llama.Single(ctx, n, 0) }); err != nil {

@@ -1,11 +1,13 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +21,12 @@ type PeerOptions struct {
 	Python string // interpreter with torch; "": not measured
 	// folder of a llama.cpp build: bin/llama-bench, model-bf16.gguf, model-q8_0.gguf of the same model; "": not
 	// measured
-	Llama  string
-	Only   string       // regular expression for tests' names
-	Pairs  int          // alternating pairs of each test; 0: 11
-	Shapes []TrainShape // of training
+	Llama string
+	// the same of ik_llama.cpp; model files that it lacks are taken from Llama
+	IKLlama string
+	Only    string       // regular expression for tests' names
+	Pairs   int          // alternating pairs of each test; 0: 11
+	Shapes  []TrainShape // of training
 }
 
 // Peers measures all tests of the available peers, in pairs: ours, theirs; theirs, ours; and so on. With an error it
@@ -36,9 +40,9 @@ func Peers(ctx context.Context, o PeerOptions) (rows []peers.Row, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading --only: %w", err)
 	}
-	if o.Python == "" && o.Llama == "" {
-		return nil,
-			errors.New("there is no peer to compare with: give --python FILE (torch) or --llama DIR (llama.cpp)")
+	if o.Python == "" && o.Llama == "" && o.IKLlama == "" {
+		return nil, errors.New("there is no peer to compare with: give --python FILE (torch), --llama DIR (llama.cpp) " +
+			"or --ik-llama DIR (ik_llama.cpp)")
 	}
 	var names []string // tests that only excludes
 	for _, threads := range o.Threads {
@@ -68,12 +72,26 @@ func Peers(ctx context.Context, o PeerOptions) (rows []peers.Row, err error) {
 	return rows, nil
 }
 
-// WritePeers prints a comparison as md or json.
+// WritePeers prints a comparison as md or json. Above the table of md it says where we lose.
 func WritePeers(w io.Writer, format string, rows []peers.Row) error {
 	return writeAs(w, "the comparison", format, view{"md", func(w io.Writer) error {
-		fmt.Fprintf(w, "%s, %s\n\n", cpuName(), time.Now().UTC().Format(time.RFC3339))
+		fmt.Fprintf(w, "%s, %s\n\n%s\n\n", cpuName(), time.Now().UTC().Format(time.RFC3339), whereWeLose(rows))
 		return writePeers(w, rows)
 	}}, asJSON(append([]peers.Row{}, rows...)))
+}
+
+// whereWeLose names the rows of a peer that is faster, the worst first.
+func whereWeLose(rows []peers.Row) string {
+	lost := slices.DeleteFunc(slices.Clone(rows), func(r peers.Row) bool { return r.Ratio >= 1 })
+	slices.SortStableFunc(lost, func(a, b peers.Row) int { return cmp.Compare(a.Ratio, b.Ratio) })
+	var list []string
+	for _, r := range lost {
+		list = append(list, fmt.Sprintf("%s %s with %d threads (%.2f of %s)", r.Test, r.DType, r.Threads, r.Ratio, r.Peer))
+	}
+	if len(list) == 0 {
+		list = []string{"nowhere"}
+	}
+	return "where we lose: " + strings.Join(list, ", ")
 }
 
 func writePeers(w io.Writer, rows []peers.Row) error {

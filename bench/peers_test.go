@@ -58,12 +58,21 @@ func TestNoPeerMatches(t *testing.T) {
 	_, err := Peers(context.Background(), o)
 	require.ErrorContains(t, err,
 		`--only "^nothing$" matches none of the tests: pp512 q8 llama.cpp, pp4096 q8 llama.cpp`)
+	o.IKLlama = t.TempDir()
+	_, err = Peers(context.Background(), o)
+	require.ErrorContains(t, err, "tg128@b64 q8 llama.cpp, pp512 q8 ik_llama.cpp", "with the model file of --llama")
 }
 
 func TestWritePeers(t *testing.T) {
 	row := peers.Row{Test: "x", Peer: "p", Unit: "t/s", RatioMin: 1, RatioMax: 6}
+	won, lost, worse := row, row, row
+	won.Ratio, lost.Ratio, worse.Ratio, worse.Test, worse.DType = 1, 0.994, 0.5, "tg8", "q8"
 	var b bytes.Buffer
-	require.NoError(t, WritePeers(&b, "md", []peers.Row{row}))
+	require.NoError(t, WritePeers(&b, "md", []peers.Row{won, lost, worse}))
+	require.Contains(t, b.String(), "\n\nwhere we lose: tg8 q8 with 0 threads (0.50 of p), x  with 0 threads (0.99 of p)\n\n")
+	b.Reset()
+	require.NoError(t, WritePeers(&b, "md", []peers.Row{won}))
+	require.Contains(t, b.String(), "\n\nwhere we lose: nowhere\n\n")
 	require.Contains(t, b.String(), "| x    |")
 	require.Contains(t, b.String(), "1.00 - 6.00")
 	require.NoError(t, WritePeers(&b, "json", nil))

@@ -71,7 +71,13 @@ func TestPeerParsers(t *testing.T) {
 	rate, err = parseBatchedBench([]byte("main: x\n\n{\"pl\": 8, \"speed_pp\": 9, \"speed_tg\": 320.5}\n"))
 	require.NoError(t, err)
 	require.Equal(t, 320.5, rate)
-	for _, bad := range []string{"", "{}", "{\"speed_tg\": }", "{\"speed_tg\": 0}"} {
+	table := "|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |\n" +
+		"|-------|--------|------|--------|----------|----------|----------|----------|----------|----------|\n"
+	rate, err = parseBatchedBench([]byte(table +
+		"|     1 |     64 |    8 |    520 |    0.090 |    89.03 |    2.780 |   184.17 |    2.870 |   181.18 |\n"))
+	require.NoError(t, err)
+	require.Equal(t, 184.17, rate)
+	for _, bad := range []string{"", "{}", "{\"speed_tg\": }", "{\"speed_tg\": 0}", table} {
 		_, err := parseBatchedBench([]byte(bad))
 		require.Error(t, err, bad)
 	}

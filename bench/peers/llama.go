@@ -11,17 +11,38 @@ import (
 	"strconv"
 )
 
-// Llama is a build of llama.cpp with a model file.
+// Llama is a build of llama.cpp, or of its fork ik_llama.cpp, with a model file.
 type Llama struct {
 	Dir     string // of the build: its programs are in bin
 	Model   string // a GGUF file
 	Threads int
+	Fork    bool // ik_llama.cpp
+}
+
+// Name is the name of the peer.
+func (l Llama) Name() string {
+	if l.Fork {
+		return "ik_llama.cpp"
+	}
+	return "llama.cpp"
+}
+
+// flags are what makes the fork fast and is off by default: weights repacked when they are loaded, and flash attention.
+func (l Llama) flags(bench bool) []string {
+	switch {
+	case !l.Fork:
+		return nil
+	case bench:
+		return []string{"-rtr", "1", "-fa", "1"}
+	}
+	return []string{"-rtr", "-fa", "on"}
 }
 
 // Single is the rate of llama-bench, in tokens a second: a prompt of so many tokens, or so many new tokens.
 func (l Llama) Single(ctx context.Context, prompt, gen int) (float64, error) {
-	out, err := runLlama(ctx, []string{filepath.Join(l.Dir, "bin", "llama-bench"), "-m", l.Model,
-		"-t", strconv.Itoa(l.Threads), "-p", strconv.Itoa(prompt), "-n", strconv.Itoa(gen), "-r", "1", "-o", "json"})
+	out, err := runLlama(ctx, append([]string{filepath.Join(l.Dir, "bin", "llama-bench"), "-m", l.Model,
+		"-t", strconv.Itoa(l.Threads), "-p", strconv.Itoa(prompt), "-n", strconv.Itoa(gen), "-r", "1", "-o", "json"},
+		l.flags(true)...))
 	if err != nil {
 		return 0, err
 	}
@@ -31,9 +52,9 @@ func (l Llama) Single(ctx context.Context, prompt, gen int) (float64, error) {
 // Batched is the rate of llama-batched-bench, in tokens a second: gen new tokens in each of batch sequences at once.
 func (l Llama) Batched(ctx context.Context, batch, gen int) (float64, error) {
 	t := strconv.Itoa(l.Threads)
-	out, err := runLlama(ctx, []string{filepath.Join(l.Dir, "bin", "llama-batched-bench"), "-m", l.Model, "-t", t,
+	out, err := runLlama(ctx, append([]string{filepath.Join(l.Dir, "bin", "llama-batched-bench"), "-m", l.Model, "-t", t,
 		"-tb", t, "-c", strconv.Itoa(batch * (gen + 16)), "-b", "2048", "-ub", "512", "-npp", "1",
-		"-ntg", strconv.Itoa(gen), "-npl", strconv.Itoa(batch), "--output-format", "jsonl"})
+		"-ntg", strconv.Itoa(gen), "-npl", strconv.Itoa(batch), "--output-format", "jsonl"}, l.flags(false)...))
 	if err != nil {
 		return 0, err
 	}
@@ -73,9 +94,16 @@ func parseLlamaBench(out []byte) (float64, error) {
 	return rows[0].Rate, nil
 }
 
-// parseBatchedBench reads the generation's tokens a second of `llama-batched-bench --output-format jsonl`: one test.
+// parseBatchedBench reads the generation's tokens a second of `llama-batched-bench --output-format jsonl`: one test. The
+// fork prints a table, of which the eighth column is this rate.
 func parseBatchedBench(out []byte) (float64, error) {
 	for line := range bytes.Lines(out) {
+		if cells := bytes.Split(line, []byte("|")); len(cells) == 12 {
+			if x, err := strconv.ParseFloat(string(bytes.TrimSpace(cells[8])), 64); err == nil && x > 0 {
+				return x, nil
+			}
+			continue
+		}
 		i := bytes.IndexByte(line, '{')
 		if i < 0 || !bytes.Contains(line, []byte(`"speed_tg"`)) {
 			continue

@@ -15,7 +15,7 @@ type benchCmd struct {
 	Model   benchModelCmd   `cmd:"" help:"Prompt processing and generation, as llama-bench does."`
 	Train   benchTrainCmd   `cmd:"" help:"Whole steps of training."`
 	GRPO    benchGRPOCmd    `cmd:"" name:"grpo" help:"Whole steps of GRPO, every response at its full length."`
-	Peers   benchPeersCmd   `cmd:"" help:"PyTorch (oneDNN) and llama.cpp beside ours, in turns."`
+	Peers   benchPeersCmd   `cmd:"" help:"PyTorch (oneDNN), llama.cpp and ik_llama.cpp beside ours, in turns."`
 
 	Roofline benchRooflineCmd `cmd:"" help:"Computed, not measured: each kernel's bytes, FLOPs and least time on a GPU, and a step's seconds and memory."`
 }

@@ -60,7 +60,7 @@ var flagGroups = []flagGroup{
 	{"optimizer", "Optimizer:", "lr lr-schedule warmup-ratio weight-decay betas eps max-grad-norm batch-size epochs " +
 		"steps critic-lr critic-lr-warmup-ratio micro-batch-tokens recompute"},
 	{"measure", "Measurement:", "method style bootstrap confidence compare gpu data-sheet cpu context sequences " +
-		"repetitions peer pairs no-warmup"},
+		"repetitions python llama ik-llama only peer pairs no-warmup"},
 	{"server", "Server:", "host port api-key allow-origin max-queue max-body drain-timeout"},
 	{"run", "Run:", "out episodes output with-model program for memory total-steps save-every keep-last keep-best " +
 		"stop-when save-dtype resume force replay dry-run ui seed device threads cpuprofile config json verbose help version"},
