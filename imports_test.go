@@ -59,6 +59,7 @@ var mayImport = map[string][]string{
 	"demo":        {"rl", "engine", "model", "kernels", "tokenizer"},
 	"bench":       {"rl", "engine", "model", "kernels", "tokenizer", "safetensors", "num"},
 	"serve":       {"engine", "model", "kernels", "tokenizer", "num"},
+	"serve/agent": {"serve", "rl/assistant", "rl/episode", "rl/eval", "rl/search", "rl/rollout", "tokenizer"},
 	"examples":    {"rl", "engine", "model", "kernels", "tokenizer", "safetensors"},
 	"cmd": {"demo", "bench", "serve", "bundle", "rl", "engine", "model", "kernels", "tokenizer", "safetensors",
 		"num"},

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"slices"
@@ -112,7 +113,7 @@ func (f *responseBuilder) promptLogprobs(i int) []json.RawMessage {
 		var all fields
 		put := func(t engine.TokenLogprob, rank int32) {
 			x := f.token(t.ID, t.Logprob)
-			all = append(all, member{strconv.Itoa(int(t.ID)), trimNewline(encode(place{x.Logprob, rank, x.Token}))})
+			all = append(all, member{strconv.Itoa(int(t.ID)), bytes.TrimSuffix(encode(place{x.Logprob, rank, x.Token}), []byte("\n"))})
 		}
 		put(engine.TokenLogprob{ID: ids[n+1], Logprob: lp}, s.ranks[n])
 		if *f.c.promptTop > 0 {

@@ -71,7 +71,8 @@ type answer struct {
 	Model   string   `json:"model"`
 	Choices []choice `json:"choices"`
 	Usage   *usage   `json:"usage,omitempty"`
-
+	// of a search agent: AgentAnswer, or in a stream the method that begins
+	Zerosearch     any               `json:"zerosearch,omitempty"`
 	PromptLogprobs []json.RawMessage `json:"prompt_logprobs,omitempty"` // chat, as in vLLM
 }
 
@@ -92,14 +93,25 @@ type choice struct {
 }
 
 type message struct {
-	Role    string  `json:"role"`
-	Content string  `json:"content"`
-	Refusal *string `json:"refusal"`
+	Role      string       `json:"role"`
+	Content   *string      `json:"content"`
+	Reasoning string       `json:"reasoning_content,omitempty"`
+	Refusal   *string      `json:"refusal"`
+	Calls     []calledTool `json:"tool_calls,omitempty"`
 }
 
 type delta struct {
-	Role    string  `json:"role,omitempty"`
-	Content *string `json:"content,omitempty"`
+	Role       string       `json:"role,omitempty"`
+	Content    *string      `json:"content,omitempty"`
+	Reasoning  string       `json:"reasoning_content,omitempty"`
+	Calls      []calledTool `json:"tool_calls,omitempty"`
+	Zerosearch *Documents   `json:"zerosearch,omitempty"` // of a search agent
+}
+
+// calledTool is a tool call in a message or, with an index, in a chunk.
+type calledTool struct {
+	Index *int `json:"index,omitempty"`
+	ToolCall
 }
 
 type usage struct {

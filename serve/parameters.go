@@ -41,6 +41,9 @@ type query struct {
 	vars          map[string]any
 	noSpecial     bool // the tokenizer does not add its special tokens
 	requestID     string
+	zerosearch    json.RawMessage // for a search agent; nil: not given
+
+	given []value // supported parameters that the request has
 
 	// of the endpoints that do not generate
 	tokenStrs, base64    bool
@@ -302,6 +305,14 @@ var parameters = []parameter{
 		read: boolean(func(q *query) *bool { return &q.asIDs })},
 	{name: "request_id", in: inBoth, say: "becomes the end of the response's `id`",
 		read: func(q *query, v value) error { return v.text(&q.requestID) }},
+	{name: "zerosearch", in: inChat, say: "for a search agent: an object of `method`, `style` and `topk`, as of `ask`",
+		read: func(q *query, v value) error {
+			if _, ok := members(v.raw); !ok {
+				return v.wrong("an object")
+			}
+			q.zerosearch = v.raw
+			return nil
+		}},
 
 	// These have no effect on this server.
 	{name: "user", in: inBoth, noEffect: anything, say: "any"},
@@ -405,6 +416,7 @@ func parse(body []byte, in endpoint) (*query, error) {
 			return nil, unknown(m.key, in)
 		case string(m.raw) == "null":
 		case p.read != nil:
+			q.given = append(q.given, value{m.key, m.raw})
 			err = p.read(q, value{m.key, m.raw})
 		case p.noEffect == nil || !p.noEffect(m.raw):
 			err = p.unsupported()

@@ -39,10 +39,12 @@ type call struct {
 	sample  engine.Request
 	output  Output
 	seed    uint64
+
+	conversation []tokenizer.Message // for a search agent
 }
 
-// sequences is the number of sequences that the engine generates for the call.
-func (c *call) sequences() int { return len(c.prompts) * c.choices }
+// sequences is the number of sequences that the engine generates for the call; a search agent counts as one.
+func (c *call) sequences() int { return max(1, len(c.prompts)*c.choices) }
 
 // request is the engine's request for choice i. Choices of the first prompt come first, then those of the next.
 func (c *call) request(i int) engine.Request {
@@ -68,6 +70,13 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
+		if c.model.Agent != nil {
+			c.conversation = messages
+			return c, c.forAgent()
+		}
+		if c.zerosearch != nil {
+			return nil, bad("zerosearch", "zerosearch is for search agents, and %s is none", c.model.ID)
+		}
 		ids, err := c.encode(messages)
 		if err != nil {
 			return nil, err
@@ -92,6 +101,10 @@ func (s *Server) completion(w http.ResponseWriter, r *http.Request) {
 		c, err := s.newCall(body, inText)
 		if err != nil {
 			return nil, err
+		}
+		if c.model.Agent != nil {
+			return nil, bad("model", "%s is a search agent: use /v1/chat/completions, or its model %s", c.model.ID,
+				c.model.Parent)
 		}
 		texts, prompts, err := c.model.readPrompts("prompt", c.prompt)
 		if err != nil {

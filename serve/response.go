@@ -55,7 +55,7 @@ func (f *responseBuilder) response() answer {
 		ch := choice{Index: i, Finish: &x.finish, Stop: x.stop,
 			Logprobs: f.logprobs(slices.Concat(f.echoed(i).tokens, x.tokens))}
 		if f.c.chat {
-			ch.Message = &message{Role: "assistant", Content: x.text}
+			ch.Message = &message{Role: "assistant", Content: &x.text}
 		} else {
 			text := f.echoed(i).text + x.text
 			ch.Text, ch.PromptLogprobs = &text, f.promptLogprobs(i)

@@ -204,9 +204,8 @@ func TestModels(t *testing.T) {
 		status, _, text := r.do(t.Context(), "GET", path, nil)
 		require.Equal(t, 200, status)
 		require.Contains(t, string(text),
-			fmt.Sprintf(`"id":"tiny","object":"model","created":%d,"owned_by":"zerosearch",`+
-				`"root":"tiny","parent":null,"max_model_len":512`,
-				r.s.began.Unix()))
+			fmt.Sprintf(`"id":"tiny","object":"model","created":%d,"owned_by":"zerosearch","root":"tiny",`+
+				`"parent":null,"max_model_len":512`, r.s.began.Unix()))
 	}
 	status, _, text := r.do(t.Context(), "GET", "/v1/models/a/b", nil)
 	require.Equal(t, 404, status)

@@ -37,6 +37,8 @@ type Model struct {
 	Template  *tokenizer.Template  // nil: the contents of the messages are joined
 	EOS       []int32              // end-of-sequence token ids
 	Use       Use                  // what clients may ask it for
+	// Agent, if not nil, answers conversations instead of the model itself, which is Parent.
+	Agent Agent
 
 	context int // the engine's limit on tokens of prompt and answer together
 }

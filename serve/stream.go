@@ -57,9 +57,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(body [
 		s.fail(w, err)
 		return
 	}
-	if c.stream {
+	switch {
+	case c.model.Agent != nil:
+		err = s.asAgent(w, r, c)
+	case c.stream:
 		err = s.stream(w, r, c)
-	} else {
+	default:
 		err = s.respond(w, r, c)
 	}
 	if err != nil {
@@ -197,55 +200,18 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, c *call) error 
 
 // stream answers with server-sent events. It flushes only when no further piece is ready.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) error {
-	f, ctl := newResponseBuilder(c), http.NewResponseController(w)
-	begun, dirty := false, false
-	event := func(v []byte) error {
-		if !begun {
-			h := w.Header()
-			h.Set("Content-Type", "text/event-stream; charset=utf-8")
-			h.Set("Cache-Control", "no-cache")
-			h.Set("X-Accel-Buffering", "no")
-			w.WriteHeader(http.StatusOK)
-			begun = true
-		}
-		_ = ctl.SetWriteDeadline(time.Now().Add(s.o.WriteTimeout)) // disconnects a client that does not read
-		dirty = true
-		_, err := fmt.Fprintf(w, "data: %s\n\n", v)
-		return err
-	}
-	flush := func() error {
-		if !dirty {
-			return nil
-		}
-		dirty = false
-		return ctl.Flush()
-	}
+	f, out := newResponseBuilder(c), s.events(w)
 	err := s.run(r.Context(), c, func(p piece) error {
 		for _, a := range f.chunks(p) {
-			if err := event(trimNewline(encode(a))); err != nil {
+			if err := out.send(a); err != nil {
 				return err
 			}
 		}
 		return nil
-	}, flush)
-	if err != nil && !begun {
-		return err
-	}
+	}, out.flush)
 	if err != nil {
-		if r.Context().Err() == nil {
-			_ = event(trimNewline(encode(map[string]*apiError{"error": s.apiError(err)})))
-		}
-		return nil // the stream ends without [DONE]
+		return s.broken(r, out, err)
 	}
-	if c.usage {
-		if err := event(trimNewline(encode(f.usageChunk()))); err != nil {
-			return nil // the client disconnected
-		}
-	}
-	if event([]byte("[DONE]")) == nil {
-		_ = flush()
-	}
+	out.end(c.usage, f.usageChunk)
 	return nil
 }
-
-func trimNewline(b []byte) []byte { return b[:len(b)-1] }

@@ -17,12 +17,17 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
+// turnFlags bound an episode.
+type turnFlags struct {
+	MaxTurns    int `name:"max-turns" help:"Turns that may search; one final turn follows." default:"5"`
+	MaxResponse int `name:"max-response-length" help:"Ids per turn." default:"500"`
+	MaxStart    int `name:"max-start-length" help:"Ids of the prompt; longer questions are refused." default:"2048"`
+	MaxObs      int `name:"max-obs-length" help:"Ids of one search result; longer ones are cut." default:"2048"`
+}
+
 // limitFlags bound an episode that is not trained on.
 type limitFlags struct {
-	MaxTurns    int     `name:"max-turns" help:"Turns that may search; one final turn follows." default:"5"`
-	MaxResponse int     `name:"max-response-length" help:"Ids per turn." default:"500"`
-	MaxStart    int     `name:"max-start-length" help:"Ids of the prompt; longer questions are refused." default:"2048"`
-	MaxObs      int     `name:"max-obs-length" help:"Ids of one search result; longer ones are cut." default:"2048"`
+	turnFlags
 	Greedy      bool    `name:"greedy" help:"Take the most likely id, always; --no-greedy samples." default:"true" negatable:""`
 	Temperature float64 `name:"temperature" help:"Sampling temperature; given, it switches greedy off." default:"1"`
 	TopP        float64 `name:"top-p" help:"Nucleus sampling." default:"1"`
@@ -68,14 +73,8 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Check(); err != nil {
-		return nil, usageError{err}
-	}
-	if err := sim.check(&s); err != nil {
+	if err := sim.checkSearch(&s); err != nil {
 		return nil, err
-	}
-	if _, err := config.WeightType("--sim-dtype", s.SimDType); err != nil {
-		return nil, usageError{err}
 	}
 	a := &agent{log: w.log}
 	if a.served, err = m.serve(w, c); err != nil {
@@ -86,42 +85,50 @@ func newAgent(w *world, c common, m modelFlags, sim simFlags, s config.Search, l
 			a.Close()
 		}
 	}()
-	if a.model.Tokenizer == nil {
-		return nil, fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", a.model.Dir)
-	}
-	end, err := sim.open(w, c, &s)
-	if err != nil {
+	if err := a.open(w, c, m, sim, s, l.turnFlags); err != nil {
 		return nil, err
 	}
-	a.close = append(a.close, end)
-	s.Threads, s.Progress = c.Threads, w.embedding
-	engines, err := roles.OpenSearch(w.ctx, &s, func() (search.Generator, error) { return a.simulator(w.ctx, m, s) })
-	if err != nil {
-		return nil, err
-	}
-	a.engines = engines
-	a.close = append(a.close, engines.Close)
-	w.notes(engines.Notes)
-	a.meter = s.Meter()
-	if err := a.model.Template.Err(); err != nil {
-		return nil, fmt.Errorf("opening %s: %w", a.model.Dir, err)
-	}
-	context := contextOf(m, a.model)
-	a.worker = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template,
-		MaxTokens: min(l.MaxStart, context-1)}, Concurrency: l.Concurrency,
-		Runner: episode.Runner{Policy: roles.EnginePolicy(a.eng, served0, a.model),
-			Searcher: a.meter.Wrap(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
-			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs,
-				MaxContext: context, Sampling: sampling}}}
+	a.worker.Concurrency, a.worker.Runner.Config.Sampling = l.Concurrency, sampling
 	if err := a.worker.Runner.Config.Validate(); err != nil {
 		return nil, usageError{err}
 	}
 	return a, nil
 }
 
+// open opens the search engine of a served policy and makes its worker.
+func (a *agent) open(w *world, c common, m modelFlags, sim simFlags, s config.Search, l turnFlags) error {
+	if a.model.Tokenizer == nil {
+		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", a.model.Dir)
+	}
+	end, err := sim.open(w, c, &s)
+	if err != nil {
+		return err
+	}
+	a.close = append(a.close, end)
+	s.Threads, s.Progress = c.Threads, w.embedding
+	engines, err := roles.OpenSearch(w.ctx, &s, func() (search.Generator, error) { return a.simulator(w.ctx, m, s) })
+	if err != nil {
+		return err
+	}
+	a.engines = engines
+	a.close = append(a.close, engines.Close)
+	w.notes(engines.Notes)
+	a.meter = s.Meter()
+	if err := a.model.Template.Err(); err != nil {
+		return fmt.Errorf("opening %s: %w", a.model.Dir, err)
+	}
+	context := contextOf(m.MaxContext, a.model)
+	a.worker = rollout.Worker{Prompter: rollout.Prompter{Tokenizer: a.model.Tokenizer, Template: a.model.Template,
+		MaxTokens: min(l.MaxStart, context-1)}, Concurrency: 1,
+		Runner: episode.Runner{Policy: roles.EnginePolicy(a.eng, served0, a.model),
+			Searcher: a.meter.Wrap(engines.Searcher), Tokenizer: episode.Text(a.model.Tokenizer),
+			Config: episode.Config{MaxTurns: l.MaxTurns, MaxResponse: l.MaxResponse, MaxObservation: l.MaxObs,
+				MaxContext: context}}}
+	return nil
+}
+
 // contextOf is the longest episode.
-func contextOf(m modelFlags, p *roles.LoadedModel) int {
-	n := m.MaxContext
+func contextOf(n int, p *roles.LoadedModel) int {
 	if n <= 0 {
 		n = 4096
 	}
@@ -203,11 +210,16 @@ func (a *agent) Close() {
 		a.eng.Close()
 		a.eng = nil
 	}
+	a.closeSearch()
+	a.served.Close()
+}
+
+// closeSearch closes what open has opened, after the engine.
+func (a *agent) closeSearch() {
 	if a.simulating != nil {
 		a.simulating.Close()
 	}
 	for _, f := range slices.Backward(a.close) {
 		f()
 	}
-	a.served.Close()
 }

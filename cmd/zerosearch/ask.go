@@ -5,26 +5,18 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/term"
 
 	"github.com/zerosearch-go/zerosearch/rl/assistant"
-	"github.com/zerosearch-go/zerosearch/rl/config"
 )
 
 type askCmd struct {
 	common
-	simFlags
 	modelFlags
 	Question []string `arg:"" optional:"" help:"The question. Without one: JSON lines {question} from --data or stdin, or a session on a terminal." placeholder:"QUESTION"`
 	Data     string   `name:"data" help:"Questions, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
-	Docs     []string `name:"docs" help:"What to search in: files or folders, as --corpus takes them; may be repeated." placeholder:"FILE|DIR"`
-	Method   string   `name:"method" help:"How an answer is found: agent (the model searches in turns), rag (one retrieval), direct (from memory), or auto: agent for a model that train or sft of this program made (its folder is a checkpoint), and rag for any other or when the agent gives no answer; direct without documents." default:"auto" placeholder:"NAME"`
-	Style    string   `name:"style" help:"What an answer looks like: short (a few words), or a longer text with citations: draft (an e-mail or letter), tutor (an explanation), report." default:"short" placeholder:"NAME"`
-
-	Search config.Search `embed:""`
+	documentFlags
 	limitFlags
 }
 
@@ -33,25 +25,22 @@ type askRequest struct {
 }
 
 func (c *askCmd) Run(w *world) error {
-	method, err := assistant.ParseMethod(c.Method)
+	method, style, err := c.how()
 	if err != nil {
-		return usagef("--method: %w", err)
-	}
-	style, err := assistant.ParseStyle(c.Style)
-	if err != nil {
-		return usagef("--style: %w", err)
-	}
-	if err := c.chooseEngine(w); err != nil {
 		return err
 	}
+	if err := c.chooseEngine(w, c.Model); err != nil {
+		return err
+	}
+	c.noteMadeUp(w)
 	a, err := newAgent(w, c.common, c.modelFlags, c.simFlags, c.Search, c.limitFlags)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	with := assistant.New(assistant.Options{Worker: a.worker, Method: method, Style: style, Trained: a.model.Trained(),
-		Documents: c.Search.Mode != "none" && !strings.Contains(c.Search.Label(), "simulated"),
-		Corpus:    a.engines.Corpus, Seed: c.Seed, Note: w.note})
+	o := c.assistant(a, method, style)
+	o.Seed, o.Note = c.Seed, w.note
+	with := assistant.New(o)
 	if with.Corpus != nil && len(c.Docs) > 0 {
 		w.log.line("%s", with.Corpus.Summary())
 	}
@@ -91,40 +80,6 @@ func (c *askCmd) one(w *world, a *assistant.Assistant, show func(assistant.Answe
 				"than %s", out.Status, out.Method)
 	}
 	return err
-}
-
-// chooseEngine takes bm25 where there is something to search in, or hybrid with an embedding model, unless a mode was
-// asked for.
-func (c *askCmd) chooseEngine(w *world) error {
-	chosen := w.given("search-mode")
-	if own := filepath.Join(c.Model, "corpus.jsonl"); !chosen && c.Search.Corpus == "" && len(c.Docs) == 0 &&
-		c.Model != "" && exists(own) {
-		c.Search.Corpus = own // a run directory that carries its world, as the demo's does
-	}
-	switch {
-	case len(c.Docs) > 0 && (chosen && !c.Search.Indexed() || c.Search.Corpus != ""):
-		return usagef("--docs contradicts --search-mode %s and --corpus: it is an index of its own", c.Search.Mode)
-	case len(c.Docs) > 0:
-		c.Search.Corpus = strings.Join(c.Docs, ",")
-	}
-	switch {
-	case chosen || c.Search.Corpus == "":
-	case c.Search.Embedding != "":
-		c.Search.Mode = "hybrid"
-	default:
-		c.Search.Mode = "bm25"
-	}
-	if dir, err := os.UserCacheDir(); err == nil && c.Search.Index == "" {
-		c.Search.Index = filepath.Join(dir, "zerosearch", "index")
-	}
-	if c.Search.NoiseRate == nil {
-		c.Search.NoiseRate = new(float64)
-	}
-	if strings.Contains(c.Search.Label(), "simulated") && c.Method != "direct" {
-		w.log.line("note: documents are made up by a model (--search-mode %s): give --corpus or --docs for real ones",
-			c.Search.Mode)
-	}
-	return nil
 }
 
 func terminal(in io.Reader) bool {

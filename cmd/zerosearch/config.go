@@ -45,6 +45,20 @@ func (f simFlags) check(s *config.Search) error {
 	return nil
 }
 
+// checkSearch refuses what cannot be searched, before anything is opened.
+func (f simFlags) checkSearch(s *config.Search) error {
+	if err := s.Check(); err != nil {
+		return usageError{err}
+	}
+	if err := f.check(s); err != nil {
+		return err
+	}
+	if _, err := config.WeightType("--sim-dtype", s.SimDType); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
 // open makes the device of the simulator in s, beside the one of c; it stays nil where they are the same. The caller
 // closes it by what is returned.
 func (f simFlags) open(w *world, c common, s *config.Search) (closer func(), err error) {

@@ -54,9 +54,7 @@ func engineName(weights int) string {
 
 // Close gives everything back.
 func (s *models) Close() {
-	if s.eng != nil {
-		s.eng.Close()
-	}
+	s.closeEngine()
 	if s.Gallery != nil {
 		s.Gallery.Close()
 	}
@@ -77,4 +75,12 @@ func (c *serveCmd) served(s *models) (all []serve.Model) {
 		}
 	}
 	return all
+}
+
+// closeEngine ends what runs.
+func (s *models) closeEngine() {
+	if s.eng != nil {
+		s.eng.Close()
+		s.eng = nil
+	}
 }

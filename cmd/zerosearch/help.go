@@ -115,9 +115,10 @@ var verbHelps = map[string]verbHelp{
 	"verify":   {"", []string{"verify runs/first"}},
 	"report":   {"", []string{"report runs/first"}},
 	"quantize": {"", []string{"quantize --model SIMULATOR --out simulator-q8"}},
-	"serve": {"model host port served-model-name api-key max-context kv-memory dtype device", []string{
+	"serve": {"model docs host port served-model-name api-key max-context kv-memory dtype device", []string{
 		"serve SIMULATOR", "serve runs/first --host 0.0.0.0 --port 8000 --api-key SECRET",
-		"serve --model DIR --adapter first=runs/first --model small=SmolLM2-135M-Instruct"}},
+		"serve --model DIR --adapter first=runs/first --model small=SmolLM2-135M-Instruct",
+		"serve runs/first --docs notes/"}},
 	"plan": {"model for memory dtype lora-r train-batch-size n max-context micro-batch-tokens kv-memory", []string{
 		"plan --model DIR", "plan --model DIR --lora-r 16 --memory 24GiB", "plan --model DIR --for serve"}},
 	"bundle": {"config output with-model program model data simulation-llm search-mode total-steps out", []string{

@@ -14,6 +14,8 @@ import (
 type serveCmd struct {
 	common
 	weightFlags
+	documentFlags
+	turnFlags
 	Dir          string        `arg:"" optional:"" name:"dir" help:"The model, as --model names it."`
 	Models       []string      `name:"model" sep:"none" help:"Hugging Face folder, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint); with NAME= before it, NAME is what clients call it (default: the folder's name). May be repeated." placeholder:"[NAME=]DIR"`
 	Adapters     []string      `name:"adapter" sep:"none" help:"peft folder, served as a model of its own over the one it was made for; a sole one without NAME= becomes part of a sole model. May be repeated." placeholder:"[NAME=]DIR"`
@@ -45,6 +47,11 @@ func (c *serveCmd) Run(w *world) error {
 			return usagef("--allow-origin: %w", err)
 		}
 	}
+	_, first := roles.Named(c.Models[0])
+	searches, err := c.documentFlags.check(w, first)
+	if err != nil {
+		return err
+	}
 	// before the model is loaded: a port in use is known at once
 	l, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
 	if err != nil {
@@ -57,6 +64,15 @@ func (c *serveCmd) Run(w *world) error {
 	}
 	defer s.Close()
 	models := c.served(s)
+	if searches {
+		a, err := c.agents(w, s)
+		if err != nil {
+			return err
+		}
+		defer a.closeSearch()
+		defer s.closeEngine()
+		models = a.add(models, s, c)
+	}
 	server, err := serve.New(s.eng, models, serve.Options{APIKey: c.APIKey, AllowOrigins: c.AllowOrigin,
 		MaxSequences: c.MaxQueue, MaxBody: c.MaxBody, DrainTimeout: c.DrainTimeout, Log: w.log.line})
 	if err != nil {
@@ -75,8 +91,8 @@ func (c *serveCmd) Run(w *world) error {
 			return err
 		}
 	}
-	if len(c.Names) > 0 {
-		names = names[:1] // the others are the same model
+	if n := len(c.Names); n > 0 {
+		names = append(names[:1], names[n:]...) // those between are the same model
 	}
 	w.log.line("serving %s at %s/v1, with a page at %s/: stop it with Ctrl-C", strings.Join(names, ", "),
 		url, url)

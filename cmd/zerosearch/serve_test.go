@@ -3,11 +3,14 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/serve"
 )
 
 // --allow-origin reaches the server, several times or with commas, and a preflight needs no key.
@@ -90,4 +93,41 @@ func TestServeSeveralModels(t *testing.T) {
 		require.NotZero(t, code)
 		require.Contains(t, stderr, c.want)
 	}
+}
+
+// With documents each model is a search agent, too; flags of agents without documents are refused.
+func TestServeAgent(t *testing.T) {
+	own, err := taughtModel()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "m"), os.DirFS(own)))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "docs"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "docs/x.md"), []byte("Nothing.\n\nThe letter a is Ax.\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "m/chat_template.jinja"), []byte(shortPrompt), 0o644))
+	url := startServer(t, dir, []string{"serve", "--model", "m", "--model", "other=m", "--docs", "docs", "--port", "0",
+		"--json", "--dtype", "f32", "--max-turns", "1", "--max-response-length", "40"})
+	for _, model := range []string{"zerosearch-agent", "other-agent"} {
+		resp, err := http.Post(url+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"`+model+
+			`","messages":[{"role":"user","content":"a"}]}`))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		var out struct {
+			Choices []struct {
+				Message struct {
+					Content   string
+					Reasoning string `json:"reasoning_content"`
+				}
+			}
+			Zerosearch serve.AgentAnswer
+		}
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&out))
+		require.Equal(t, "Ax", out.Choices[0].Message.Content)
+		require.Equal(t, "t", out.Choices[0].Message.Reasoning)
+		require.True(t, out.Zerosearch.Supported)
+		require.Equal(t, serve.Document{ID: 1, Title: "x", Source: "docs/x.md", Number: 1,
+			Passage: "Nothing. The letter a is Ax.", Cited: true}, out.Zerosearch.Turns[0].Documents[0])
+	}
+	code, _, stderr := zs("", "serve", "--model", filepath.Join(dir, "m"), "--topk", "3")
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "--topk is for answers from documents")
 }

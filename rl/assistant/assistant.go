@@ -47,6 +47,10 @@ type Options struct {
 	Corpus *search.Corpus
 	// Seed is the seed of what is drawn.
 	Seed uint64
+	// System, if not "", is the system message of the conversation.
+	System string
+	// TopK is the number of documents for a query; 0 stands for the search engine's own.
+	TopK int
 	// Watch sees an answer as it comes.
 	Watch Watch
 	// Note tells the user one thing.
@@ -58,12 +62,12 @@ type Assistant struct {
 	Options
 
 	places map[string]search.Source // by the text of a passage, as engines return it
-	noted  sync.Once                // that the context is small
+	noted  *sync.Once               // that the context is small
 }
 
 // New makes an assistant.
 func New(o Options) *Assistant {
-	a := &Assistant{Options: o}
+	a := &Assistant{Options: o, noted: &sync.Once{}}
 	if o.Corpus != nil {
 		a.places = make(map[string]search.Source, len(o.Corpus.Passages))
 		for i, p := range slices.Backward(o.Corpus.Passages) { // of equal passages the first
@@ -71,6 +75,13 @@ func New(o Options) *Assistant {
 		}
 	}
 	return a
+}
+
+// With is a copy of the assistant with other options, but for the corpus.
+func (a *Assistant) With(change func(o *Options)) *Assistant {
+	out := *a
+	change(&out.Options)
+	return &out
 }
 
 // Place says where a document of the search engine stands.
@@ -86,8 +97,9 @@ type Watch struct {
 	// Text is called with what the model has written in one turn so far, tags included. final says that the turn is
 	// complete.
 	Text func(text string, final bool)
-	// Searched is called with the documents of a query. turn counts from 1.
-	Searched func(turn int, query string, documents []string)
+	// Searching is called with a query before it is sent, Searched with its documents. turn counts from 1.
+	Searching func(turn int, query string)
+	Searched  func(turn int, query string, documents []string)
 	// Write is called when a text in another style than Short is begun, with the documents that it is written from.
 	Write func(documents []string)
 }
@@ -117,15 +129,31 @@ type Turn struct {
 	Documents []string `json:"documents"`
 }
 
-// Ask answers a question. history is the conversation before it, oldest first; what does not fit is forgotten.
+// QuestionError says why a question cannot be asked: it is empty, or it is longer than the context.
+type QuestionError struct{ Err error }
+
+func (e *QuestionError) Error() string { return e.Err.Error() }
+
+func (e *QuestionError) Unwrap() error { return e.Err }
+
+// Ask answers a question. history is the conversation before it, oldest first; what does not fit is forgotten. A
+// *QuestionError says that the question cannot be asked.
 func (a *Assistant) Ask(ctx context.Context, question string, history []Exchange) (Answer, error) {
 	if strings.TrimSpace(question) == "" {
-		return Answer{}, errors.New("the request has no question")
+		return Answer{}, &QuestionError{errors.New("the request has no question")}
 	}
 	q := data.Question{ID: "asked", Question: question}
 	note, err := a.Worker.Check([]data.Question{q})
+	for err == nil { // forgets what leaves no room for the question
+		if _, err = a.worker(eval.Agent, history).Prompter.IDs(q); err == nil {
+			break
+		}
+		if len(history) > 0 {
+			history, err = history[1:], nil
+		}
+	}
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, &QuestionError{err}
 	}
 	if note != "" && a.Note != nil {
 		a.noted.Do(func() { a.Note(note) }) // once: the prompt is the same around every question
@@ -173,7 +201,8 @@ func (a *Assistant) answer(ctx context.Context, m eval.Method, q data.Question, 
 	if m == eval.RAG && len(history) > 0 {
 		w.Runner.Searcher = search.FollowUp{Engine: w.Runner.Searcher, Before: history[len(history)-1].Question}
 	}
-	seen := &watched{watch: a.Watch, searcher: w.Runner.Searcher, policy: w.Runner.Policy, tok: w.Runner.Tokenizer}
+	seen := &watched{watch: a.Watch, searcher: w.Runner.Searcher, topK: a.TopK,
+		policy: w.Runner.Policy, tok: w.Runner.Tokenizer}
 	w.Runner.Searcher, w.Runner.Policy = seen, seen
 	if a.Style != Short && m != eval.Agent {
 		w.Message, seen.writes = a.Style.message, true
@@ -223,6 +252,9 @@ func (a *Assistant) worker(m eval.Method, history []Exchange) rollout.Worker {
 		}
 		w.Prompter.History = slices.Insert(w.Prompter.History, 0, tokenizer.Message{Role: "user", Content: x.Question},
 			tokenizer.Message{Role: "assistant", Content: x.Answer})
+	}
+	if a.System != "" {
+		w.Prompter.History = slices.Insert(w.Prompter.History, 0, tokenizer.Message{Role: "system", Content: a.System})
 	}
 	return w
 }

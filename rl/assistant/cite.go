@@ -39,6 +39,9 @@ func (a *Assistant) citation(turn, number int, document string) Citation {
 // marks are the model's own citations, as [1] or [1, 2] or [Doc 1].
 var marks = regexp.MustCompile(`\s*\[(?:[Dd]oc(?:ument)? *)?\d+(?:, *(?:[Dd]oc(?:ument)? *)?\d+)*\]`)
 
+// WithoutMarks is a text without the marks of its citations.
+func WithoutMarks(text string) string { return marks.ReplaceAllString(text, "") }
+
 var numbers = regexp.MustCompile(`\d+`)
 
 // sentence is a part of a text; the parts of a text joined give the text.

@@ -87,7 +87,7 @@ func (s *Session) line(ctx context.Context, text string) (quit bool, err error) 
 	s.View.Finish(out)
 	s.last = out
 	if out.Answer != nil {
-		s.history = append(s.history, Exchange{text, marks.ReplaceAllString(*out.Answer, "")})
+		s.history = append(s.history, Exchange{text, WithoutMarks(*out.Answer)})
 	}
 	return false, nil
 }

@@ -15,6 +15,7 @@ import (
 type watched struct {
 	watch    Watch
 	searcher search.Searcher
+	topK     int // of each query; 0: the engine's own
 	policy   episode.Policy
 	tok      episode.Tokenizer
 	quiet    bool // the documents were shown before
@@ -68,12 +69,16 @@ func whole(text []byte) string {
 
 // Search passes the documents on.
 func (w *watched) Search(ctx context.Context, q search.Query) (search.Documents, error) {
+	w.mu.Lock()
+	w.turn++
+	turn := w.turn
+	w.mu.Unlock()
+	if w.watch.Searching != nil && !w.quiet {
+		w.watch.Searching(turn, q.Query)
+	}
+	q.TopK = w.topK
 	d, err := w.searcher.Search(ctx, q)
 	if err == nil && w.watch.Searched != nil && !w.quiet {
-		w.mu.Lock()
-		w.turn++
-		turn := w.turn
-		w.mu.Unlock()
 		w.watch.Searched(turn, q.Query, d.Docs)
 	}
 	if err == nil && w.writes {

@@ -129,23 +129,15 @@ func (v *View) actions(text string) string {
 
 // firstLine shows a short answer.
 func (v *View) firstLine(text string) string {
-	for l := range strings.Lines(visible(text)) {
-		if l = line(l); l != "" {
-			return v.Paint(32, "answer:") + " " + l
-		}
+	if l := line(firstLine(visible(text))); l != "" {
+		return v.Paint(32, "answer:") + " " + l
 	}
 	return ""
 }
 
 // long shows the finished sentences of a text, with the numbers of their documents.
 func (v *View) long(text string, final bool) string {
-	text = strings.TrimLeft(visible(text), " \r\n\t")
-	if final {
-		text = strings.TrimSpace(text)
-	} else if all := sentences(text); len(all) > 0 {
-		last := all[len(all)-1]
-		text = strings.TrimSuffix(text, last.text+last.end)
-	}
+	text = finished(text, final)
 	if text == v.source { // most tokens end no sentence
 		return v.printed
 	}

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -127,8 +128,9 @@ func (x *BM25) Search(ctx context.Context, q Query) (Documents, error) {
 	if err := ctx.Err(); err != nil {
 		return Documents{}, fmt.Errorf("searching the corpus: %w", err)
 	}
-	order, err := x.Rank(ctx, q.Query, x.TopK)
-	return inOrder(x.passages, order, x.TopK), err
+	k := cmp.Or(q.TopK, x.TopK)
+	order, err := x.Rank(ctx, q.Query, k)
+	return inOrder(x.passages, order, k), err
 }
 
 // Numbered writes documents as simulators do: each after "Doc i: ", one below the other. Without documents it is

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -45,10 +46,7 @@ func (o *Online) Search(ctx context.Context, q Query) (Documents, error) {
 	if err != nil {
 		return Documents{}, fmt.Errorf("searching: %w", err)
 	}
-	k := o.TopK
-	if k == 0 {
-		k = 5
-	}
+	k := cmp.Or(q.TopK, o.TopK, 5)
 	docs = docs[:min(k, len(docs))]
 	return Documents{Text: Numbered(docs), Docs: docs, Cached: cached}, nil
 }

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -39,7 +40,8 @@ func (r *Ranked) Name() string { return r.Label }
 
 // Search returns the best passages, each as one line "Doc i: ...".
 func (r *Ranked) Search(ctx context.Context, q Query) (Documents, error) {
-	depth := r.TopK
+	k := cmp.Or(q.TopK, r.TopK)
+	depth := k
 	if len(r.Rankers) > 1 {
 		depth = max(depth, fusionDepth)
 	}
@@ -54,7 +56,7 @@ func (r *Ranked) Search(ctx context.Context, q Query) (Documents, error) {
 		}
 		lists = append(lists, list)
 	}
-	return inOrder(r.Passages, Fuse(lists...), r.TopK), nil
+	return inOrder(r.Passages, Fuse(lists...), k), nil
 }
 
 // inOrder gives the first k passages of an order of their indices, each on one line. Passages without text are left

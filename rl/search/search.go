@@ -24,6 +24,8 @@ type Query struct {
 	Success float64
 	// Quality forces useful or noisy documents; "" leaves it to the curriculum.
 	Quality Quality
+	// TopK is the number of documents to return; 0 stands for the engine's own.
+	TopK int
 	// Stream seeds all random choices for this query: the same query with the same stream gives the same documents.
 	Stream uint64
 }

@@ -94,10 +94,7 @@ func (s *Simulated) Name() string { return cmp.Or(s.Engine, string(s.Form)) }
 // text is a failure of the simulator; it does not mean that nothing was found.
 func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 	d := s.quality(q)
-	topK := s.TopK
-	if topK == 0 {
-		topK = 5
-	}
+	topK := cmp.Or(q.TopK, s.TopK, 5)
 	// The empty system message keeps a chat template from adding its default system message.
 	messages := []Message{{"system", ""}, {"user", Render(s.Form, d.Quality, q, topK)}}
 	o := GenerateOptions{MaxTokens: s.MaxTokens, Temperature: s.Temperature}
