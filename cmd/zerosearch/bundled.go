@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/zerosearch-go/zerosearch/bundle"
+	"github.com/zerosearch-go/zerosearch/internal/commandline"
 )
 
 // A program that carries a bundle trains when no verb is given; with one it is zerosearch as always.
@@ -134,7 +135,7 @@ func (b *bundled) parse(dir string) (*kong.Context, error) {
 		}
 		values[k] = v
 	}
-	if err := kong.Resolvers(&yamlFlags{path: "of the bundle", values: values}).Apply(parser); err != nil {
+	if err := kong.Resolvers(&commandline.Values{Path: "of the bundle", Values: values, Sections: sections}).Apply(parser); err != nil {
 		return nil, err
 	}
 	flags, err := parser.Parse(append([]string{"train", "--resume=auto"}, b.args...))
@@ -169,7 +170,7 @@ func (b *bundled) help() error {
 	for _, group := range flags.Selected().AllFlags(true) {
 		for _, f := range group {
 			if v, ok := b.recipe[f.Name]; ok && !isDefault(f, v) {
-				fmt.Fprintf(tw, "  %s: %v\n", f.Name, scalar(v))
+				fmt.Fprintf(tw, "  %s: %v\n", f.Name, commandline.Scalar(v))
 			}
 		}
 	}
@@ -181,7 +182,7 @@ func (b *bundled) help() error {
 
 // isDefault compares as values, because the recipe writes numbers and times in another way than the tags.
 func isDefault(f *kong.Flag, v any) bool {
-	text := fmt.Sprint(scalar(v))
+	text := fmt.Sprint(commandline.Scalar(v))
 	if x, err := strconv.ParseFloat(text, 64); err == nil {
 		y, err := strconv.ParseFloat(f.Default, 64)
 		return err == nil && x == y

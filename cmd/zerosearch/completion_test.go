@@ -49,7 +49,7 @@ func TestComplete(t *testing.T) {
 		{"train --ip", ""}, // hidden
 	} {
 		var out strings.Builder
-		complete(&out, program, strings.Split(c.line, " "))
+		completed.Print(&out, program, strings.Split(c.line, " "))
 		var got []string
 		for line := range strings.Lines(out.String()) {
 			word, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
@@ -64,13 +64,13 @@ func TestCompletedValuesAreInTheHelp(t *testing.T) {
 	offered := map[string]bool{}
 	for _, leaf := range programNode(t).Leaves(true) {
 		for _, f := range leaf.Flags {
-			found, _ := valueWords(f)
-			for _, c := range found {
-				offered[f.Name+" "+c.word] = true
+			found, _ := completed.Values(f)
+			for _, word := range found {
+				offered[f.Name+" "+word] = true
 			}
 		}
 	}
-	for name, values := range flagValues {
+	for name, values := range flagWords {
 		for _, value := range strings.Fields(values) {
 			require.True(t, offered[name+" "+value], "no verb's --%s has %s in its help", name, value)
 		}

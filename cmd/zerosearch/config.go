@@ -3,20 +3,15 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"maps"
-	"math"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
-	"sort"
-	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
 
-	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/internal/commandline"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
@@ -77,9 +72,12 @@ func (f simFlags) open(w *world, c common, s *config.Search) (closer func(), err
 	return func() { dev.Close() }, nil
 }
 
+// sections are the keys of --config that a verb reads itself.
+var sections = []string{"replay"}
+
 // readConfig finds --config in args and makes the parser take values from that file: below the environment and the
 // flags.
-func readConfig(parser *kong.Kong, args []string) (*yamlFlags, error) {
+func readConfig(parser *kong.Kong, args []string) (*commandline.Values, error) {
 	path := os.Getenv("ZEROSEARCH_CONFIG")
 	for i, a := range args {
 		if v, ok := strings.CutPrefix(a, "--config="); ok {
@@ -89,7 +87,7 @@ func readConfig(parser *kong.Kong, args []string) (*yamlFlags, error) {
 		}
 	}
 	if path == "" {
-		return &yamlFlags{}, nil
+		return &commandline.Values{}, nil
 	}
 	values := map[string]any{}
 	text, err := data.ReadText(path)
@@ -100,22 +98,8 @@ func readConfig(parser *kong.Kong, args []string) (*yamlFlags, error) {
 		return nil, fmt.Errorf("reading --config %s: not valid YAML: %s", path,
 			strings.ReplaceAll(yaml.FormatError(err, false, false), "\n", " "))
 	}
-	file := &yamlFlags{path: path, values: values}
+	file := &commandline.Values{Path: path, Values: values, Sections: sections}
 	return file, kong.Resolvers(file).Apply(parser)
-}
-
-// finite reads the value of a number's flag. NaN and infinities, which strconv takes, are values of none.
-func finite(ctx *kong.DecodeContext, target reflect.Value) error {
-	t, err := ctx.Scan.PopValue("number")
-	if err != nil {
-		return err
-	}
-	x, err := strconv.ParseFloat(fmt.Sprint(t.Value), 64)
-	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
-		return fmt.Errorf("expected a finite number but got %q", fmt.Sprint(t.Value))
-	}
-	target.SetFloat(x)
-	return nil
 }
 
 // device reads the name of a device.
@@ -130,127 +114,6 @@ func device(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	target.SetString(name)
 	return nil
-}
-
-// whole reads the value of a whole number's flag.
-func whole(ctx *kong.DecodeContext, target reflect.Value) error {
-	t, err := ctx.Scan.PopValue("whole number")
-	if err != nil {
-		return err
-	}
-	text, bits := fmt.Sprint(t.Value), target.Type().Bits()
-	if target.CanUint() {
-		n, err := strconv.ParseUint(text, 0, bits)
-		if err != nil {
-			most := uint64(math.MaxUint64) >> (64 - bits)
-			return fmt.Errorf("expected a whole number from 0 to %d but got %q", most, text)
-		}
-		target.SetUint(n)
-		return nil
-	}
-	n, err := strconv.ParseInt(text, 0, bits)
-	if err != nil {
-		return fmt.Errorf("expected a whole number but got %q", text)
-	}
-	target.SetInt(n)
-	return nil
-}
-
-// yamlFlags gives kong the values of a YAML file. Keys are flag names, with - or _. Keys with a mapping as value belong
-// to the verb itself (see replay) and are no flags.
-type yamlFlags struct {
-	path   string
-	values map[string]any
-	note   string // for the user, about a value that was not taken as it stands
-}
-
-// own is the folder that the file lies in, if it is the config.yaml of a run or an evaluation there; else "".
-func (y *yamlFlags) own() string {
-	dir, name := filepath.Split(y.path)
-	run, evaluation := filepath.Join(dir, "metrics.jsonl"), filepath.Join(dir, "settings.json")
-	if name != "config.yaml" || !exists(run) && !exists(evaluation) {
-		return ""
-	}
-	return filepath.Clean(dir)
-}
-
-// Validate refuses keys that no verb has.
-func (y *yamlFlags) Validate(app *kong.Application) error {
-	known := map[string]bool{"replay": true}
-	for _, leaf := range app.Leaves(false) {
-		for _, group := range leaf.AllFlags(false) {
-			for _, f := range group {
-				known[f.Name] = true
-			}
-		}
-	}
-	var bad []string
-	for k := range y.values {
-		dashed := strings.ReplaceAll(k, "_", "-")
-		if _, twice := y.values[dashed]; twice && dashed != k {
-			return fmt.Errorf("reading --config %s: %s and %s are the same key: give one of them", y.path, dashed, k)
-		}
-		if !known[dashed] {
-			bad = append(bad, k)
-		}
-	}
-	if len(bad) > 0 {
-		sort.Strings(bad)
-		return fmt.Errorf("reading --config %s: unknown key %s: keys are flag names", y.path, strings.Join(bad, ", "))
-	}
-	return nil
-}
-
-// Resolve gives the value of one flag, unless the environment has one.
-func (y *yamlFlags) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	for _, env := range flag.Envs {
-		if _, ok := os.LookupEnv(env); ok {
-			return nil, nil
-		}
-	}
-	for _, name := range []string{flag.Name, strings.ReplaceAll(flag.Name, "-", "_")} {
-		v, ok := y.values[name]
-		if !ok {
-			continue
-		}
-		if section, is := v.(map[string]any); is && flag.Name == "replay" {
-			v = section["file"] // the mapping belongs to the verb itself; it may name its file
-		} else if is && !flag.IsMap() {
-			return nil, fmt.Errorf("reading --config %s: %s holds a mapping where one value is expected", y.path, name)
-		}
-		// A folder that was renamed, or is named from another working directory, goes on where it is, not where it was.
-		if own, out := y.own(), fmt.Sprint(v); flag.Name == "out" && own != "" && !disk.Same(own, out) {
-			y.note = fmt.Sprintf(
-				"going on in %s, where %s lies, not in %s as it says there: --out names another folder",
-				own, y.path, out)
-			return own, nil
-		}
-		return scalar(v), nil
-	}
-	return nil, nil
-}
-
-// scalar is v as kong's mappers like it: lists and mappings as comma-separated text, numbers as text.
-func scalar(v any) any {
-	switch v := v.(type) {
-	case []any:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			parts[i] = fmt.Sprint(e)
-		}
-		return strings.Join(parts, ",")
-	case bool:
-		return v
-	case nil:
-		return nil
-	case map[string]any:
-		var parts []string
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			parts = append(parts, fmt.Sprintf("%s=%v", k, v[k]))
-		}
-		return strings.Join(parts, ",")
-	}
-	return fmt.Sprint(v)
 }
 
 // scriptNames turns the NAME VALUE pairs of ZeroSearch's shell scripts, after the verb train, into flags.

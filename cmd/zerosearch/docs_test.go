@@ -12,6 +12,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/internal/commandline"
 )
 
 // TestCommandsOfDocs parses every command line of zerosearch in the documentation, the recipes and the shell scripts,
@@ -182,7 +184,7 @@ func newCommandLine(t *testing.T) *commandLine {
 
 // parse says what is wrong with the arguments of zerosearch.
 func (l *commandLine) parse(args []string) error {
-	args = scriptNames(helpArgs(args))
+	args = scriptNames(commandline.HelpArgs(args))
 	if slices.Contains(args, "--help") { // it would end the program
 		args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--help" })
 		if _, err := kong.Trace(l.parser, args); err != nil {

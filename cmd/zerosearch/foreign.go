@@ -1,18 +1,9 @@
 package main
 
-import (
-	"fmt"
-	"regexp"
-	"slices"
-	"strings"
+import "github.com/zerosearch-go/zerosearch/internal/commandline"
 
-	"github.com/alecthomas/kong"
-)
-
-// foreignNames are names of options of other programs, with dashes, and what they are here: a flag, several of which
-// the first that the verb has is meant, or a sentence that says how things are here. A name with dots is a path of
-// hydra (verl, Search-R1, ZeroSearch), of which the end is given; the longest that fits counts.
-var foreignNames = []struct{ names, flags, say string }{
+// foreignNames are names of options of other programs and what they are here.
+var foreignNames = []commandline.Foreign{
 	// Hugging Face's TRL and Transformers
 	{"num-generations num-return-sequences n-samples-per-prompt", "n", ""},
 	{"max-completion-length", "max-response-length max-tokens", ""},
@@ -89,99 +80,3 @@ var foreignNames = []struct{ names, flags, say string }{
 var shortNames = map[string]string{"-m": "model", "-c": "ctx-size", "-n": "n-predict", "-ngl": "n-gpu-layers",
 	"-hf": "hf-repo", "-cnv": "conversation", "-sys": "system-prompt", "-fa": "flash-attn", "-t": "threads",
 	"-f": "file", "-ctk": "cache-type-k", "-ctv": "cache-type-v", "-s": "seed", "-a": "alias"}
-
-var (
-	unknownFlag  = regexp.MustCompile(`^unknown flag (--?[^\s,]+)`)
-	hydraSetting = regexp.MustCompile(`^\+{0,2}([A-Za-z]\w*(?:\.\w+)*)=(.*)$`)
-)
-
-// recognise makes the error of a name that another program has say what it is here. err is the parser's of args.
-func recognise(parser *kong.Kong, args []string, err error) error {
-	verb := parser.Model.Node
-	if v, _ := walk(verb, args); v != nil {
-		verb = v
-	}
-	if found := unknownFlag.FindStringSubmatch(err.Error()); found != nil {
-		typed, name := found[1], strings.TrimLeft(found[1], "-")
-		if !strings.HasPrefix(typed, "--") {
-			typed, name = shortOf(args, typed)
-		}
-		if here := translate(verb, name); here != "" {
-			return fmt.Errorf("%s %s", typed, here)
-		}
-		return err
-	}
-	if !strings.HasPrefix(err.Error(), "unexpected argument ") {
-		return err
-	}
-	for _, arg := range args {
-		found := hydraSetting.FindStringSubmatch(arg)
-		if found == nil || !strings.Contains(err.Error(), arg) {
-			continue
-		}
-		switch here := translate(verb, found[1]); {
-		case here == "":
-			return fmt.Errorf("%s: settings are flags here, as --name value: there is none that is called so", arg)
-		case strings.HasPrefix(here, "is --"):
-			return fmt.Errorf("%s %s: write --%s %s", arg, here, strings.Fields(here)[1][2:], found[2])
-		default:
-			return fmt.Errorf("%s %s", arg, here)
-		}
-	}
-	return err
-}
-
-// shortOf is the word of args that holds the letter of a flag with one dash, and the name that it stands for.
-func shortOf(args []string, letter string) (typed, name string) {
-	for _, arg := range args {
-		word, _, _ := strings.Cut(arg, "=")
-		if name, ok := shortNames[word]; ok && strings.Contains(word, letter[1:]) {
-			return word, name
-		}
-	}
-	return letter, ""
-}
-
-// translate says what the option name of another program is here, for the flags of verb; "" if that is not known.
-func translate(verb *kong.Node, name string) string {
-	name, _, _ = strings.Cut(strings.ReplaceAll(strings.ToLower(name), "_", "-"), "=")
-	for path := name; ; {
-		for _, f := range foreignNames {
-			if slices.Contains(strings.Fields(f.names), path) {
-				return here(verb, f.flags, f.say)
-			}
-		}
-		if flagOf(verb, path) != nil {
-			return "is --" + path + " here"
-		}
-		_, rest, more := strings.Cut(path, ".")
-		if !more {
-			return ""
-		}
-		path = rest
-	}
-}
-
-// here is what the first of flags that verb has is called, or of which verb one is.
-func here(verb *kong.Node, flags, say string) string {
-	if say != "" {
-		return "is no flag here: " + say
-	}
-	for flag := range strings.FieldsSeq(flags) {
-		if flagOf(verb, flag) != nil {
-			return "is --" + flag + " here"
-		}
-	}
-	first := strings.Fields(flags)[0]
-	root := verb
-	for root.Parent != nil {
-		root = root.Parent
-	}
-	var verbs []string
-	for _, leaf := range root.Leaves(true) {
-		if flagOf(leaf, first) != nil {
-			verbs = append(verbs, leaf.Path())
-		}
-	}
-	return fmt.Sprintf("is --%s of %s, and no flag of %s", first, strings.Join(verbs, ", "), verb.Path())
-}

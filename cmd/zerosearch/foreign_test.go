@@ -17,15 +17,15 @@ func TestForeignNames(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, f := range foreignNames {
-		require.NotEqual(t, f.flags == "", f.say == "", "%s: flags or a sentence", f.names)
-		for _, name := range strings.Fields(f.names) {
+		require.NotEqual(t, f.Flags == "", f.Say == "", "%s: flags or a sentence", f.Names)
+		for _, name := range strings.Fields(f.Names) {
 			require.False(t, seen[name], "%s stands there twice", name)
 			require.False(t, flags[name], "--%s is a flag", name)
 			require.Equal(t, strings.ToLower(name), name)
 			seen[name] = true
 		}
-		for _, flag := range strings.Fields(f.flags) {
-			require.True(t, flags[flag], "%s: no verb has --%s", f.names, flag)
+		for _, flag := range strings.Fields(f.Flags) {
+			require.True(t, flags[flag], "%s: no verb has --%s", f.Names, flag)
 		}
 	}
 	for short, name := range shortNames {

@@ -1,36 +1,13 @@
 package main
 
-import (
-	"cmp"
-	"slices"
-	"strings"
-
-	"github.com/alecthomas/kong"
-)
+import "github.com/zerosearch-go/zerosearch/internal/commandline"
 
 type helpCmd struct {
 	Verb []string `arg:"" optional:"" help:"The verb; none: all verbs."`
 }
 
-// helpArgs turns "help VERB" into "VERB --help".
-func helpArgs(args []string) []string {
-	if len(args) == 0 || args[0] != "help" || len(args) == 2 && strings.HasPrefix(args[1], "-") {
-		return args
-	}
-	return append(args[1:len(args):len(args)], "--help")
-}
-
-// manyFlags is the number of flags from which on the help of a verb has a heading for each subject.
-const manyFlags = 20
-
-// flagGroup is a heading in the help of a verb with many flags.
-type flagGroup struct {
-	key, title string
-	flags      string // in the order of the help
-}
-
-// flagGroups say under which heading a flag stands. The flags that matter most (verbHelp) stand before all of them.
-var flagGroups = []flagGroup{
+// flagGroups say under which heading a flag stands. The flags that matter most (verbHelps) stand before all of them.
+var flagGroups = []commandline.Group{
 	{"model", "Model:",
 		"model system shape sim-shape served-model-name adapter dtype kv-dtype chat-template enable-thinking " +
 			"lora-r lora-alpha lora-targets ref-model reference ref-dtype critic-model critic-train"},
@@ -66,13 +43,7 @@ var flagGroups = []flagGroup{
 		"stop-when save-dtype resume force replay dry-run ui seed device threads cpuprofile config json verbose help version"},
 }
 
-// verbHelp is what the help of a verb has besides the table of its flags.
-type verbHelp struct {
-	first    string   // the flags that matter most
-	examples []string // commands without the name of the program
-}
-
-var verbHelps = map[string]verbHelp{
+var verbHelps = map[string]commandline.VerbHelp{
 	"demo": {"", []string{"demo", "demo --small --seed 2", "demo --noise-rate 1 --json"}},
 	"train": {"model data out search-mode simulation-llm algo lr total-steps train-batch-size n", []string{
 		"train --model SmolLM2-135M-Instruct --data questions.parquet --out runs/first",
@@ -134,58 +105,4 @@ var verbHelps = map[string]verbHelp{
 		"bench roofline --gpu h200 --shape qwen2.5-3b"}},
 	"completion": {"", []string{"completion bash > ~/.local/share/bash-completion/completions/zerosearch",
 		"completion zsh > ~/.zfunc/_zerosearch", "completion fish > ~/.config/fish/completions/zerosearch.fish"}},
-}
-
-// addExamples puts the examples of the verbs below node into their help.
-func addExamples(node *kong.Node) error {
-	for _, leaf := range node.Leaves(false) {
-		var text strings.Builder
-		for _, example := range verbHelps[leaf.Path()].examples {
-			text.WriteString("\n\t" + "zerosearch " + example)
-		}
-		if text.Len() > 0 {
-			leaf.Detail = "Examples:\n" + text.String()
-		}
-	}
-	return nil
-}
-
-// printHelp prints the help of what was selected, many flags under headings. It changes the order of the flags, so the
-// parser is not used afterwards.
-func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
-	if verb := ctx.Selected(); verb != nil {
-		groupFlags(verb, ctx.Model.Node)
-	}
-	return kong.DefaultHelpPrinter(options, ctx)
-}
-
-// groupFlags brings the flags of a verb, with those of the program, under headings and into the order of the tables.
-func groupFlags(verb, program *kong.Node) {
-	verb.Flags = append(verb.Flags, program.Flags...)
-	program.Flags = nil
-	if len(verb.Flags) < manyFlags {
-		return
-	}
-	first := strings.Fields(verbHelps[verb.Path()].first)
-	rank := map[*kong.Flag]int{}
-	for _, f := range verb.Flags {
-		f.Group, rank[f] = placeOf(f.Name, first)
-	}
-	slices.SortStableFunc(verb.Flags, func(a, b *kong.Flag) int { return cmp.Compare(rank[a], rank[b]) })
-}
-
-// placeOf is the heading of a flag and its rank among all flags.
-func placeOf(name string, first []string) (*kong.Group, int) {
-	if i := slices.Index(first, name); i >= 0 {
-		return &kong.Group{Key: "first", Title: "Flags that matter most:"}, i
-	}
-	rank := len(first)
-	for _, g := range flagGroups {
-		flags := strings.Fields(g.flags)
-		if i := slices.Index(flags, name); i >= 0 {
-			return &kong.Group{Key: g.key, Title: g.title}, rank + i
-		}
-		rank += len(flags)
-	}
-	return &kong.Group{Key: "other", Title: "Others:"}, rank
 }

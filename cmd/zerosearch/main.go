@@ -12,7 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"reflect"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/zerosearch-go/zerosearch/internal/commandline"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/sft"
@@ -110,21 +110,21 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		return exitFailed
 	}
 	if len(args) > 0 && args[0] == completeVerb {
-		complete(stdout, parser.Model.Node, args[1:])
+		completed.Print(stdout, parser.Model.Node, args[1:])
 		return exitDone
 	}
-	args = scriptNames(helpArgs(args))
+	args = scriptNames(commandline.HelpArgs(args))
 	file, err := readConfig(parser, args)
 	if err == nil {
 		var kctx *kong.Context
 		if kctx, err = parser.Parse(args); err == nil {
-			if file.note != "" {
-				log.line("note: %s", file.note)
+			if file.Note != "" {
+				log.line("note: %s", file.Note)
 			}
 			return start(kctx, stdin, stdout, log)
 		}
 	}
-	err = recognise(parser, args, err)
+	err = commandline.Dictionary{Foreign: foreignNames, Short: shortNames}.Recognise(parser, args, err)
 	log.line("error: %v: see zerosearch %s--help", oneLine(err.Error()), verbOf(parser, args))
 	return exitUsage
 }
@@ -136,6 +136,8 @@ func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
 }
 
 func parserWith(stdout, stderr io.Writer, more ...kong.Option) (*kong.Kong, error) {
+	more = append(more, commandline.Numbers()...)
+	more = append(more, commandline.Help{Program: "zerosearch", Groups: flagGroups, Verbs: verbHelps}.Options()...)
 	return kong.New(new(verbs), append(more, kong.Name("zerosearch"),
 		kong.Description("Train a language model to search, without a search engine and without Python.\n\n"+
 			"Every flag --some-name has an environment variable ZEROSEARCH_SOME_NAME and a key some-name in the YAML "+
@@ -143,10 +145,7 @@ func parserWith(stdout, stderr io.Writer, more ...kong.Option) (*kong.Kong, erro
 			"command line wins over the environment, and that over the file."),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.NamedMapper("device", kong.MapperFunc(device)),
-		kong.KindMapper(reflect.Float64, kong.MapperFunc(finite)), kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
-		kong.KindMapper(reflect.Int64, kong.MapperFunc(whole)), kong.KindMapper(reflect.Uint64, kong.MapperFunc(whole)),
 		kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
-		kong.PostBuild(func(k *kong.Kong) error { return addExamples(k.Model.Node) }), kong.Help(printHelp),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 130}),
 		kong.Exit(func(c int) { panic(exitPanic(c)) }))...)
 }

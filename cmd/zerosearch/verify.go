@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
 
+	"github.com/zerosearch-go/zerosearch/internal/commandline"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/verify"
@@ -95,7 +96,7 @@ func recordedConfig(run string) (config.Config, error) {
 	}
 	parser, err := parserWith(io.Discard, io.Discard)
 	if err == nil {
-		err = kong.Resolvers(&yamlFlags{path: path, values: values}).Apply(parser)
+		err = kong.Resolvers(&commandline.Values{Path: path, Values: values, Sections: sections}).Apply(parser)
 	}
 	var flags *kong.Context
 	if err == nil {

@@ -1,12 +1,20 @@
-package main
+package commandline
 
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 )
+
+// Completion is what a shell can be told about the values of flags where the parser does not check them.
+type Completion struct {
+	Words   map[string]string // by flag; those that stand in the flag's help are offered
+	Types   map[string]string // by the type in a flag's tag
+	Folders []string          // flags that take folders, though their placeholder does not say so
+}
 
 // candidate is a word that can stand where the cursor is.
 type candidate struct{ word, help string }
@@ -17,31 +25,15 @@ const (
 	completeDirs  = ":dirs"
 )
 
-// flagValues are the words that flags take where the parser does not check them. A flag has those that stand in its
-// help.
-var flagValues = map[string]string{
-	"algo":       "grpo dr_grpo dapo gspo cispo sapo rloo opo gpg reinforce reinforce++ reinforce++-baseline ppo",
-	"curriculum": "zerosearch linear constant adaptive", "critic-train": "all lora head",
-	"dtype": "f32 bf16 q8", "kv-dtype": "f32 bf16", "ref-dtype": "f32 bf16 q8", "sim-dtype": "f32 bf16 q8",
-	"kl-in": "loss reward", "kl-type": "k1 k2 k3 abs",
-	"loss-agg-mode": "token-mean seq-mean-token-sum seq-mean-token-mean seq-mean-token-sum-limit " +
-		"seq-mean-token-sum-norm",
-	"lora-targets": "all-linear", "lr-schedule": "constant linear cosine", "method": "agent direct cot rag all",
-	"rollout-is": "token off", "reference": "frozen adapters-off none", "remote-prompt": "simulate_prompt simulate_sft",
-	"resume":         "auto",
-	"reward":         "f1 em sub_em format shuffled constant",
-	"search-mode":    "simulate_prompt simulate_sft remote google wiki bm25 replay none",
-	"simulation-llm": "same policy",
-}
-
-// complete prints what can stand for the last word, a word a line with a tab and its help behind it.
-func complete(out io.Writer, program *kong.Node, words []string) {
+// Print writes what can stand for the last of words, a word a line with a tab and its help behind it; then a line for
+// the script of the shell, if files or folders fit too.
+func (c Completion) Print(out io.Writer, program *kong.Node, words []string) {
 	if len(words) == 0 {
 		words = []string{""}
 	}
-	found, rest := candidates(program, words[:len(words)-1], words[len(words)-1])
-	for _, c := range found {
-		fmt.Fprintf(out, "%s\t%s\n", c.word, c.help)
+	found, rest := c.candidates(program, words[:len(words)-1], words[len(words)-1])
+	for _, w := range found {
+		fmt.Fprintf(out, "%s\t%s\n", w.word, w.help)
 	}
 	if rest != "" {
 		fmt.Fprintln(out, rest)
@@ -50,8 +42,8 @@ func complete(out io.Writer, program *kong.Node, words []string) {
 
 // candidates are the words that can follow those before and begin with current, and what the shell is to complete
 // besides.
-func candidates(program *kong.Node, before []string, current string) (found []candidate, rest string) {
-	verb, value := walk(program, before)
+func (c Completion) candidates(program *kong.Node, before []string, current string) (found []candidate, rest string) {
+	verb, value := Walk(program, before)
 	prefix := ""
 	switch {
 	case value != nil:
@@ -60,7 +52,7 @@ func candidates(program *kong.Node, before []string, current string) (found []ca
 		}
 	case strings.HasPrefix(current, "--") && strings.Contains(current, "="):
 		name, typed, _ := strings.Cut(current[2:], "=")
-		if value = flagOf(verb, name); value == nil {
+		if value = FlagOf(verb, name); value == nil {
 			return nil, ""
 		}
 		prefix, current = "--"+name+"=", typed
@@ -71,35 +63,43 @@ func candidates(program *kong.Node, before []string, current string) (found []ca
 	case verb.Name == "help":
 		found = verbWords(program)
 	case len(verb.Positional) > 0 && verb.Positional[0].Enum != "":
-		for _, word := range verb.Positional[0].EnumSlice() {
-			found = append(found, candidate{word: word})
-		}
+		found = bare(verb.Positional[0].EnumSlice())
 	case len(verb.Positional) > 0:
 		rest = completeFiles
 	}
 	if value != nil {
-		found, rest = valueWords(value)
+		var words []string
+		words, rest = c.Values(value)
+		found = bare(words)
 	}
 	var fit []candidate
-	for _, c := range found {
-		if strings.HasPrefix(c.word, current) {
-			fit = append(fit, candidate{prefix + c.word, c.help})
+	for _, w := range found {
+		if strings.HasPrefix(w.word, current) {
+			fit = append(fit, candidate{prefix + w.word, w.help})
 		}
 	}
 	return fit, rest
 }
 
-// walk follows words to their verb; value is the flag whose value comes next.
-func walk(program *kong.Node, words []string) (verb *kong.Node, value *kong.Flag) {
+// bare are words without help.
+func bare(words []string) (found []candidate) {
+	for _, word := range words {
+		found = append(found, candidate{word: word})
+	}
+	return found
+}
+
+// Walk follows words to their verb; value is the flag whose value comes next.
+func Walk(program *kong.Node, words []string) (verb *kong.Node, value *kong.Flag) {
 	verb = program
 	for i, word := range words {
 		switch {
 		case word == "=" && i > 0 && strings.HasPrefix(words[i-1], "--"):
-			value = takesValue(flagOf(verb, words[i-1][2:]))
+			value = takesValue(FlagOf(verb, words[i-1][2:]))
 		case value != nil:
 			value = nil
 		case strings.HasPrefix(word, "--") && !strings.Contains(word, "="):
-			value = takesValue(flagOf(verb, word[2:]))
+			value = takesValue(FlagOf(verb, word[2:]))
 		case strings.HasPrefix(word, "-") && len(word) == 2:
 			for _, f := range verb.Flags {
 				if f.Short == rune(word[1]) {
@@ -126,7 +126,8 @@ func takesValue(f *kong.Flag) *kong.Flag {
 	return f
 }
 
-func flagOf(verb *kong.Node, name string) *kong.Flag {
+// FlagOf is the flag of a verb with this name; nil: it has none.
+func FlagOf(verb *kong.Node, name string) *kong.Flag {
 	for _, f := range verb.Flags {
 		if f.Name == name {
 			return f
@@ -156,24 +157,24 @@ func flagWords(verb *kong.Node) (found []candidate) {
 	return found
 }
 
-// valueWords are the values of a flag, and what the shell is to complete besides.
-func valueWords(f *kong.Flag) (found []candidate, rest string) {
-	words, text := strings.Fields(flagValues[f.Name]), f.Help+f.PlaceHolder
+// Values are the values of a flag, and what the shell is to complete besides.
+func (c Completion) Values(f *kong.Flag) (found []string, rest string) {
+	words, text := strings.Fields(c.Words[f.Name]), f.Help+f.PlaceHolder
 	if f.Enum != "" {
 		words, text = f.EnumSlice(), f.Enum
 	}
-	if f.Tag.Type == "device" {
-		words = []string{"auto", "cpu", "cuda", "ref"}
+	if known := c.Types[f.Tag.Type]; known != "" {
+		words = strings.Fields(known)
 	}
 	for _, word := range words {
 		if word != "" && strings.Contains(text, word) {
-			found = append(found, candidate{word: word})
+			found = append(found, word)
 		}
 	}
 	switch place := f.PlaceHolder; {
 	case strings.Contains(place, "FILE"), strings.Contains(place, "PATH"):
 		rest = completeFiles
-	case strings.Contains(place, "DIR"), f.Name == "simulation-llm":
+	case strings.Contains(place, "DIR"), slices.Contains(c.Folders, f.Name):
 		rest = completeDirs
 	}
 	return found, rest
