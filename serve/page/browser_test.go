@@ -74,6 +74,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		send(`{"choices":[],"zerosearch":{"method":"direct"}}`)
 		send(`{"choices":[],"zerosearch":{"method":"agent"}}`)
 	}
+	if strings.Contains(fmt.Sprint(body["messages"]), "briefly") {
+		deltas = strings.Join(append(strings.Split(agentDeltas, "\n")[:5], `{"content":"Anna Berg"}`), "\n")
+	}
 	list := strings.Split(strings.TrimSpace(deltas), "\n")
 	for i, d := range list {
 		if i == len(list)-1 && hold != nil {
@@ -332,6 +335,16 @@ func TestKeyInBrowser(t *testing.T) {
 	b.js(&kept, "return JSON.stringify(localStorage) + location.href")
 	require.NotContains(t, kept, "sesame")
 	require.Contains(t, kept, "hello")
+}
+
+// The document of a short answer, which has no marks, is named below it.
+func TestShortAnswerInBrowser(t *testing.T) {
+	b := open(t, &fake{left: make(chan struct{}, 9)})
+	b.ready()
+	b.ask("briefly")
+	require.Contains(t, b.text(), "It stands in [1]")
+	b.click("a.cite")
+	b.until("document.activeElement.closest('.document[open]')?.textContent.includes('designed by Anna Berg')")
 }
 
 // The policy is in force: what it forbids fails in the browser.

@@ -180,6 +180,11 @@ function answerView(m, number) {
     update(false); // marks that came before their documents become links
     node.querySelectorAll(":scope > .ending").forEach(e => e.remove());
     const add = (text, bad) => node.append(el("p", "ending note" + (bad ? " bad" : ""), text));
+    const unmarked = node.querySelector("a.cite") ? [] : m.parts.flatMap(p => p.documents ?? []).filter(d => d.cited);
+    if (unmarked.length > 0) {
+      const ids = [...new Set(unmarked.map(d => d.id))];
+      node.append(el("p", "ending quiet", "It stands in ", ...ids.map(id => cite({ id, text: "[" + id + "]" }))));
+    }
     if (m.end === "error") add(m.error, true);
     else if (m.end === "stopped") add("Stopped.");
     else if (m.end === "length") add("The limit on tokens ended this answer.");
@@ -227,7 +232,11 @@ function documentView(d, id, cited, open) {
   const title = el("span", "title", d.title || d.passage.slice(0, 80) || "without a title");
   const names = el("span", "names", title), head = el("summary", "", el("span", "number", d.id), names);
   title.dir = "auto";
-  if (d.source) names.append(el("span", "quiet", d.source));
+  if (d.source) {
+    const source = el("span", "quiet", d.source.split(/[\\/]/).slice(-2).join("/"));
+    source.title = d.source;
+    names.append(source);
+  }
   if (cited) names.append(el("span", "mark", "cited"));
   const text = el("p", "passage", d.passage), e = el("details", "document" + (cited ? " cited" : ""), head, text);
   e.id = id;
