@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,47 +35,74 @@ const (
 	keyTab    = "\ue004"
 )
 
-// newBrowser starts chromedriver, or skips the test where there is none.
+// session starts one browser for all tests, which each have an origin of their own.
+var session = sync.OnceValues(startBrowser)
+
+// stopBrowser ends the browser of session.
+var stopBrowser = func() {}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	stopBrowser()
+	os.Exit(code)
+}
+
+// newBrowser is the browser for a test, which is skipped where there is no chromedriver.
 func newBrowser(t *testing.T) *browser {
-	driver, err := exec.LookPath("chromedriver")
-	if err != nil {
+	url, err := session()
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("skipped: there is no chromedriver here (Debian's packages chromium and chromium-driver): " +
 			"the page is not tried in a browser")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	b := &browser{t: t, url: url}
+	b.complaints() // those of earlier tests
+	return b
+}
+
+// startBrowser starts chromedriver and Chromium, and gives the address of their session.
+func startBrowser() (url string, err error) {
+	driver, err := exec.LookPath("chromedriver")
+	if err != nil {
+		return "", err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
 	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
+	if err := l.Close(); err != nil {
+		return "", err
+	}
 	c := exec.Command(driver, fmt.Sprintf("--port=%d", port))
-	require.NoError(t, c.Start())
-	t.Cleanup(func() {
+	if err := c.Start(); err != nil {
+		return "", err
+	}
+	b := &browser{url: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	stopBrowser = func() {
+		if q, err := http.NewRequest(http.MethodDelete, url, nil); err == nil {
+			if resp, err := http.DefaultClient.Do(q); err == nil { // ends Chromium
+				_ = resp.Body.Close()
+			}
+		}
 		_ = c.Process.Kill()
 		_ = c.Wait()
-	})
-	b := &browser{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		resp, err := http.Get(b.url + "/status")
 		if err == nil {
 			_ = resp.Body.Close()
 			break
 		}
-		require.True(t, time.Now().Before(end), "chromedriver does not answer: %v", err)
-	}
-	var session struct{ SessionID string }
-	b.into(&session, "/session", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
-		"goog:chromeOptions":      map[string]any{"args": []string{"--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"}},
-		"goog:loggingPrefs":       map[string]string{"browser": "ALL"},
-		"unhandledPromptBehavior": "dismiss"}}})
-	b.url += "/session/" + session.SessionID
-	t.Cleanup(func() {
-		q, err := http.NewRequest(http.MethodDelete, b.url, nil)
-		if err == nil {
-			if resp, err := http.DefaultClient.Do(q); err == nil {
-				_ = resp.Body.Close()
-			}
+		if time.Now().After(end) {
+			return "", fmt.Errorf("chromedriver does not answer: %w", err)
 		}
-	})
-	return b
+	}
+	var made struct{ SessionID string }
+	err = b.try(&made, "/session", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
+		"goog:chromeOptions": map[string]any{"args": []string{"--headless=new", "--no-sandbox", "--disable-gpu",
+			"--hide-scrollbars"}}, "goog:loggingPrefs": map[string]string{"browser": "ALL"}}}})
+	return b.url + "/session/" + made.SessionID, err
 }
 
 // into sends a command and reads its value.
