@@ -53,7 +53,13 @@ type Product struct {
 // LogProbs is the result of scoring T targets, all of them ids below V: three F32 tensors [T, 1]. Any may be none.
 //
 //	Logp[t] = z[target] - LSE, Entropy[t] = -sum_v p_v ln p_v, LSE[t] = ln sum_v exp z_v, with z = logits * invTemp.
-type LogProbs struct{ Logp, Entropy, LSE Tensor }
+//
+// Keep tells LogProb that LogProbBackward follows, with the same h and w, which do not change until then. A device may
+// keep logits for it instead of computing them twice. The results are the same.
+type LogProbs struct {
+	Logp, Entropy, LSE Tensor
+	Keep               bool
+}
 
 // Sampling says how the next id of one row is drawn. Never, top-k, top-p and min-p truncate the distribution, after
 // temperature, in this order. Each is applied to the renormalised result of the one before; on ties the lower id is
@@ -183,8 +189,8 @@ type Ops interface {
 	ScatterAdd(dst, src, idx Tensor)
 
 	// LogProb scores targets[T,1] (I32) given final hidden states h[T,C] and the output matrix w[V,C], in chunks:
-	// logits [T,V] never exist. The reduction over v has the fixed order of Sample, so both give the same bits. CUDA:
-	// matmul of 1k rows x vocabulary chunk into scratch, online reduction.
+	// logits [T,V] exist at once only where they are few (see LogProbs.Keep). The reduction over v has the fixed order
+	// of Sample, so both give the same bits. CUDA: matmul of 1k rows x vocabulary chunk into scratch, online reduction.
 	LogProb(out LogProbs, h Tensor, w Weight, targets Tensor, invTemp float32)
 	// LogProbBackward: dh[T,C] = and dw[V,C] += (unless none, adding by chain, operands rounded to w's type, F32 for
 	// Q8) for dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), recomputed in chunks.

@@ -177,7 +177,7 @@ func (x *passes) forward(p *packed, invTemp float32) (logp, entropy []float32, e
 
 func (x *passes) logProbs(n int) kernels.LogProbs {
 	logp, entropy := halves(x.out.y, n)
-	return kernels.LogProbs{Logp: logp, Entropy: entropy, LSE: x.out.lse.RowRange(0, n)}
+	return kernels.LogProbs{Logp: logp, Entropy: entropy, LSE: x.out.lse.RowRange(0, n), Keep: x.keep}
 }
 
 // learn adds the gradient of loss over p to the parameters.

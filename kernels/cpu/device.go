@@ -29,6 +29,7 @@ type Device struct {
 	gemm    gemmState
 	amxAttn *attnKernels // attention on AMX, nil where the path has none
 	slabs   slabs        // of weights
+	kept    keptLogits
 }
 
 // New makes a device on the path that Paths has in use.

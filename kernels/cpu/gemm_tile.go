@@ -246,9 +246,12 @@ type bounds struct {
 	group int // for the packed rows of a task: they stay in the L2 cache
 	piece int // per row, for a piece of a long chain
 	dw    int // tokens of dW at a time, an even number; the next tokens continue the chains from dw
+	// for logits that LogProb keeps for LogProbBackward: computing them again takes a fifteenth of the multiplications
+	// of a training step of SmolLM2-135M
+	logits int
 }
 
-var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, piece: 1024, dw: 1024}
+var usualBounds = bounds{rows: 4 << 20, made: 1 << 20, group: 128 << 10, piece: 1024, dw: 1024, logits: 64 << 20}
 
 // pieceOf is the number of steps in a piece of p's chains. Long chains are computed in pieces, so that the packed rows
 // of a group and a piece of a panel stay in the cache. Pieces have about equal length, a multiple of amxTileSteps.

@@ -131,19 +131,58 @@ func logitBlock(all, v int) (rows, cols int) {
 	return rows, min(cols, 16*lossCols)
 }
 
+// logitBlockCount is the number of blocks of [all, v] logits, keptBlocks how many of them are kept.
+func logitBlockCount(all, v int) int {
+	rows, cols := logitBlock(all, v)
+	if rows*cols == 0 {
+		return 0
+	}
+	return (all + rows - 1) / rows * ((v + cols - 1) / cols)
+}
+
+func (b *bounds) keptBlocks(all, v int) int {
+	rows, cols := logitBlock(all, v)
+	return min(logitBlockCount(all, v), b.logits/max(rows*cols, 1))
+}
+
+// blocksInMemory is how many blocks of [all, v] logits there is memory for if the first kept ones are kept: the others
+// share a place behind those.
+func blocksInMemory(all, v, kept int) int { return min(logitBlockCount(all, v), kept+1) }
+
+// keptLogits are the first blocks of the logits of h and w, in slotLoss. No blocks: none are kept.
+type keptLogits struct {
+	h      kernels.Tensor
+	w      *weight
+	blocks int
+}
+
+// takeKept returns how many blocks of logits of h and w are kept; from then on none are.
+func (d *Device) takeKept(h kernels.Tensor, w *weight) int {
+	k := d.kept
+	d.kept = keptLogits{}
+	if k.h != h || k.w != w {
+		return 0
+	}
+	return k.blocks
+}
+
 // logitBlocks calls f with logits [rows, cols] of rows [r0, r0+rows) of h and columns [n0, n0+cols) of w: columns
-// ascending within a block of rows, blocks ascending. MatMul computes the logits. cols is a multiple of 1024 except at
-// the end; with few rows a block has more columns.
-func (d *Device) logitBlocks(h kernels.Tensor, w *weight, f func(r0, n0 int, logits kernels.Tensor)) {
+// ascending within a block of rows, blocks ascending. cols is a multiple of 1024 except at the end; with few rows a
+// block has more columns. The first kept blocks have places of their own, the others one for all. Blocks from number
+// from on are computed by MatMul, those before lie in their places.
+func (d *Device) logitBlocks(h kernels.Tensor, w *weight, from, kept int, f func(r0, n0 int, logits kernels.Tensor)) {
 	rows, cols := logitBlock(h.Rows, w.n)
-	z := &buffer{mem: d.scratch(slotLoss, 4*rows*cols)}
+	z, i := &buffer{mem: d.scratch(slotLoss, 4*rows*cols*blocksInMemory(h.Rows, w.n, kept))}, 0
 	for r0 := 0; r0 < h.Rows; r0 += rows {
 		hr := h.RowRange(r0, min(rows, h.Rows-r0))
 		for n0 := 0; n0 < w.n; n0 += cols {
 			part := w.rows(n0, min(cols, w.n-n0))
-			logits := kernels.Mat(z, kernels.F32, 0, hr.Rows, part.n)
-			d.MatMul(logits, hr, part, kernels.Epilogue{})
+			logits := kernels.Mat(z, kernels.F32, min(i, kept)*rows*cols, hr.Rows, part.n)
+			if i >= from {
+				d.MatMul(logits, hr, part, kernels.Epilogue{})
+			}
 			f(r0, n0, logits)
+			i++
 		}
 	}
 }
@@ -164,7 +203,12 @@ func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weig
 	shape(op, "h", h, h.Rows, w.k)
 	target, o := indices(op, "targets", targets, h.Rows, w.n), scoresOf(op, out, h.Rows)
 	scans, zs := make([]scan, h.Rows), make([]float32, h.Rows)
-	d.logitBlocks(h, w, func(r0, n0 int, logits kernels.Tensor) {
+	d.takeKept(h, w)
+	kept := 0
+	if out.Keep {
+		kept = d.gemm.bounds.keptBlocks(h.Rows, w.n)
+	}
+	d.logitBlocks(h, w, 0, kept, func(r0, n0 int, logits kernels.Tensor) {
 		z, n := f32(logits), logits.Cols
 		d.forRows(logits.Rows, n, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
@@ -181,6 +225,9 @@ func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weig
 	for t := range scans {
 		scans[t].end()
 		o.store(t, &scans[t], zs[t])
+	}
+	if out.Keep {
+		d.kept = keptLogits{h, w, kept}
 	}
 }
 
@@ -199,7 +246,8 @@ func gradient(dz, z []float32, g *logitGradient) {
 	}
 }
 
-// LogProbBackward recomputes the logits block by block, turns them into dz, and multiplies: dh = dz w, dw += dz^T h.
+// LogProbBackward takes the logits that were kept and computes the others again, block by block. It turns them into dz
+// and multiplies: dh = dz w, dw += dz^T h.
 func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, targets kernels.Tensor,
 	lp kernels.LogProbs, dlogp, dentropy kernels.Tensor, invTemp float32) {
 	const op = "LogProbBackward"
@@ -219,7 +267,8 @@ func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, ta
 	if t == kernels.Q8 {
 		t = kernels.F32
 	}
-	d.logitBlocks(h, w, func(r0, n0 int, logits kernels.Tensor) {
+	kept := d.takeKept(h, w)
+	d.logitBlocks(h, w, kept, kept, func(r0, n0 int, logits kernels.Tensor) {
 		z, n := f32(logits), logits.Cols
 		d.forRows(logits.Rows, n, func(lo, hi int) {
 			for i := lo; i < hi; i++ {

@@ -162,3 +162,59 @@ func TestScanMerges(t *testing.T) {
 	all.end()
 	require.True(t, math.IsNaN(float64(all.lse())), "nothing has weight")
 }
+
+// TestKeptLogits: logits that LogProb keeps change no bit of LogProbBackward, whether all of them fit or only some; and
+// none are taken that are out of date.
+func TestKeptLogits(t *testing.T) {
+	const rows, v, k = 1030, 2100, 12 // 2 x 3 blocks
+	r := rand.New(rand.NewPCG(15, 16))
+	d, err := New(Options{Threads: 2})
+	require.NoError(t, err)
+	defer d.Close()
+	w, err := d.NewWeight(v, k, kernels.BF16)
+	require.NoError(t, err)
+	defer w.Free()
+	d.Pack(w, 0, tensor(t, d, v, k, fill(r, make([]float32, v*k))).Tensor)
+	targets, err := kernels.NewTensor(d, kernels.I32, rows, 1)
+	require.NoError(t, err)
+	defer targets.Buf.Free()
+	for i := range i32(targets) {
+		i32(targets)[i] = int32(r.IntN(v))
+	}
+	vec := func() kernels.Tensor {
+		y, err := kernels.NewTensor(d, kernels.F32, rows, 1)
+		require.NoError(t, err)
+		t.Cleanup(y.Buf.Free)
+		return y
+	}
+	x, dl := fill(r, make([]float32, rows*k)), vec()
+	fill(r, f32(dl))
+	lp := kernels.LogProbs{Logp: vec(), Entropy: vec(), LSE: vec()}
+	run := func(h kernels.Tensor, keep bool) (dh, dw []float32) {
+		lp.Keep = keep
+		a, b := tensor(t, d, rows, k, nil), tensor(t, d, v, k, nil)
+		d.LogProb(lp, h, w, targets, 0.7)
+		d.LogProbBackward(a.Tensor, b.Tensor, h, w, targets, lp, dl, dl, 0.7)
+		return a.values(), b.values()
+	}
+	h := tensor(t, d, rows, k, x)
+	wantDH, wantDW := run(h.Tensor, false)
+	for _, words := range []int{0, 1 << 20, 4 << 20, 1 << 30} {
+		d.gemm.bounds.logits = words
+		lp.Keep = true
+		clear(f32(h.RowRange(0, 1)))
+		d.LogProb(lp, h.Tensor, w, targets, 0.7) // nobody asks for these logits
+		copy(f32(h.RowRange(0, 1)), x)
+		dh, dw := run(h.Tensor, true)
+		same(t, wantDH, dh, "dh, %d words", words)
+		same(t, wantDW, dw, "dw, %d words", words)
+		require.Zero(t, d.kept.blocks)
+	}
+	d.gemm.bounds.logits = 4 << 20
+	dh := tensor(t, d, rows, k, nil)
+	d.LogProb(lp, h.Tensor, w, targets, 0.7)
+	require.NotZero(t, d.kept.blocks)
+	f32(h.RowRange(0, 1))[0]++ // against the rule: that this shows proves that the kept logits are used
+	d.LogProbBackward(dh.Tensor, kernels.Tensor{}, h.Tensor, w, targets, lp, dl, dl, 0.7)
+	same(t, wantDH, dh.values(), "dh of the kept logits")
+}

@@ -164,7 +164,11 @@ func (n *scratchNeeds) losses(d *Device, w *kernels.Work) {
 		return
 	}
 	rows, cols := logitBlock(w.Scored, w.Head.N)
-	n.add(slotLoss, 4*rows*cols)
+	blocks := 1
+	if w.Backward {
+		blocks = blocksInMemory(w.Scored, w.Head.N, d.gemm.bounds.keptBlocks(w.Scored, w.Head.N))
+	}
+	n.add(slotLoss, 4*rows*cols*blocks)
 	part := []kernels.Shape{{N: min(cols, w.Head.N), K: w.Head.K}}
 	n.forward(d, &kernels.Work{Type: w.Type}, rows, part)
 	if w.Backward {

@@ -103,7 +103,7 @@ func do(t *testing.T, d *Device, w *kernels.Work) {
 	}
 	h, head, one, targets := f32(w.Rows, w.Head.K), weight(w.Head.N, w.Head.K, w.Type), f32(w.Rows, 1),
 		tensor(kernels.I32, w.Rows, 1)
-	all := kernels.LogProbs{Logp: one, Entropy: one, LSE: one}
+	all := kernels.LogProbs{Logp: one, Entropy: one, LSE: one, Keep: true}
 	d.LogProb(all, h, head, targets, 1)
 	var dw kernels.Tensor
 	if w.Weights {
