@@ -39,11 +39,15 @@ func (s Style) task() string {
 		"heading that begins with \"## \"."
 }
 
-// message is the user's message; without documents the model writes from memory.
+// message is the user's message; without documents the model writes from memory. Small models that are asked for the
+// numbers of documents in a draft copy the documents instead of writing it: mark adds the numbers there.
 func (s Style) message(question, documents string) string {
 	if documents == "" {
 		return s.task() + "\n\n" + question
 	}
-	return "Here are documents that a search returned.\n\n" + documents + "\n\n" + s.task() + " Use only what the " +
-		"documents say, and write the number of the document behind each sentence, as in [1].\n\n" + question
+	rule := " Use only what the documents say, and write the number of the document behind each sentence, as in [1]."
+	if s == Draft {
+		rule = " Use only what the documents say."
+	}
+	return "Here are documents that a search returned.\n\n" + documents + "\n\n" + s.task() + rule + "\n\n" + question
 }
