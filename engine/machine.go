@@ -16,11 +16,11 @@ type Machine struct {
 	Available int64 `json:"available_bytes"`
 }
 
-// readMachine reads what Linux says of memory; root is its file system. nil where it says nothing.
+// readMachine reads the memory that Linux reports; root is its file system. nil: it reports none.
 //
-// The process may have what the machine has, but no more than the control groups that it is in allow: its own and
-// each above it, of version 2 as of version 1. Of each limit that which the group uses already is gone; caches of
-// files are not, as they are given up when memory is short.
+// The process may use the memory of the machine, but no more than its control groups allow: its own and each above it,
+// of version 1 and of version 2. What a group uses already is subtracted from its limit, except for file caches, which
+// Linux frees when memory is short.
 func readMachine(root fs.FS) *Machine {
 	info := numbersOf(root, "proc/meminfo")
 	m := Machine{Total: info["MemTotal"] << 10, Available: info["MemAvailable"] << 10}

@@ -10,11 +10,11 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Plan is what a program is going to do with its models. Memory says what that takes, from configurations alone: ask
-// before loading.
+// Plan describes what a program will do with its models. Memory computes the memory that this takes from configurations
+// alone, before anything is loaded.
 //
-// What is added up is memory at its peak: every buffer that model, engine and engine/train allocate, with caches full,
-// in the sizes that the device says (kernels.SizesOf), the host's or its own; and what the Go program itself needs.
+// The result is the peak: every buffer that model, engine and engine/train allocate, with caches full, in the sizes of
+// the device (kernels.SizesOf), in host or device memory; and the memory of the Go program itself.
 type Plan struct {
 	Models  []PlanModel
 	Device  string // of the models that name none, as kernels.Device.Name has it; "": cpu

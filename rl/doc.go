@@ -1,4 +1,4 @@
-// Package rl is what is learned: it puts engine, search engines, rewards and algorithms together into a training run.
+// Package rl trains a policy: it puts engine, search engines, rewards and algorithms together into a training run.
 //
 //	c := rl.Defaults()
 //	c.Policy.Model, c.Data.Data, c.Schedule.Out = "models/base", "questions.jsonl", "runs/first"
@@ -37,11 +37,10 @@
 //
 // # Words
 //
-//   - Policy: the model that learns. Simulator: the model that writes search results. Reference: the model that the KL
-//     is
-//     measured from.
-//   - Episode or trajectory: one attempt at a question. Turn: what the policy says in one go, and what it gets to read
-//     for it.
+//   - Policy: the model that is trained. Simulator: the model that writes search results. Reference: the model that the
+//     KL is measured from.
+//   - Episode or trajectory: one attempt at a question. Turn: what the policy generates until it acts, and the
+//     observation that answers it.
 //   - Group: the N episodes of one question. Rollout: the running of episodes.
 //   - tau: the probability that a search returns noise; it rises during training (the curriculum).
 //   - Observation: text of the environment inside an episode. It is never trained on.

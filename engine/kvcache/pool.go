@@ -1,6 +1,6 @@
-// Package kvcache keeps the books of one model's KV cache: which page holds which tokens, who uses it, what may be
-// shared and what goes first when memory is short. It touches no device: it says which page to write, which to copy,
-// and the engine does it.
+// Package kvcache manages the pages of one model's KV cache: which page holds which tokens, which sequences use it,
+// what may be shared, and what is evicted first when memory is short. It touches no device: it decides which page is
+// written or copied, and the engine does that.
 package kvcache
 
 import "fmt"

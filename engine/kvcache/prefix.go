@@ -14,11 +14,11 @@ const pageSize = kernels.PageSize
 type Key uint64
 
 // Cache is a tree of pages: a path from a key's root spells the ids of a sequence, a page of ids a node; only the last
-// node of a path may be partly filled. Whoever asks for a sequence gets the longest path that agrees with it, and ids
-// are compared, not only hashed, so two prompts are never taken for each other.
+// node of a path may be partly filled. A new sequence gets the longest path that matches it. Ids are compared, not only
+// hashed, so two prompts are never confused.
 //
-// A node that no Table holds is idle: it stays for those who come later and is evicted, oldest first, when a page is
-// needed. As a table that holds a node holds all nodes above it, and lets the deepest go first, the oldest idle node
+// A node that no Table holds is idle: it is kept for later sequences and is evicted, oldest first, when a page is
+// needed. A table that holds a node holds all nodes above it, and releases the deepest first. So the oldest idle node
 // never has children.
 type Cache struct {
 	pool  *Pool

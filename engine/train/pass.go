@@ -8,15 +8,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// passes runs packed micro-batches through a model: forward, log-probabilities, and back. It owns the workspace and the
-// KV pages, which are made at once for the largest micro-batch that Options tell, and else grow to the largest one
-// seen.
+// passes runs packed micro-batches through a model: forward pass, log-probabilities, backward pass. It owns the
+// workspace and the KV pages. They are allocated once where Options name the largest micro-batch; otherwise they grow
+// to the largest one seen.
 type passes struct {
 	dev       kernels.Device
 	m         *model.Model
 	adapter   *model.Adapter
 	kvType    kernels.DType
-	keep      bool // keep activations for a backward
+	keep      bool // keep activations for a backward pass
 	recompute bool
 
 	ws       *model.Workspace
@@ -220,7 +220,7 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 }
 
 // back runs the backward pass from the gradient of the predicting rows' hidden states, in out.dh. It does not wait for
-// the device: what goes wrong there, the next download tells.
+// the device: the next download returns its error.
 func (x *passes) back(p *packed) {
 	o, T, n := x.out, len(p.batch.IDs), len(p.batch.Rows)
 	x.dev.Zero(o.dhAll.RowRange(0, T))
@@ -276,7 +276,7 @@ type Scorer struct {
 	o    Options
 }
 
-// NewScorer scores with m, or with m and adapter a; nothing is kept for a backward.
+// NewScorer scores with m, or with m and adapter a; no activations are kept.
 func NewScorer(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (*Scorer, error) {
 	o = o.withDefaults()
 	s := &Scorer{o: o, pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType}}

@@ -1,6 +1,6 @@
-// Package train moves weights: it runs packed sequences through the model's forward pass, hands log-probabilities to a
-// loss as plain slices, runs the backward pass, clips and takes AdamW steps; and it writes checkpoints that survive a
-// power cut.
+// Package train updates weights: it runs packed sequences through the model's forward pass, gives the log-probabilities
+// to a loss as plain slices, runs the backward pass, clips the gradients and takes AdamW steps. Its checkpoints survive
+// a power cut.
 //
 // It knows nothing of text, search or rewards: supervised fine-tuning and every policy-gradient algorithm are a
 // LossFunc.
