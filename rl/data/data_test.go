@@ -55,6 +55,17 @@ func TestJSONLines(t *testing.T) {
 	}
 }
 
+// What the simulated engine knows is an object of texts; other things are an error.
+func TestSearchFacts(t *testing.T) {
+	row := `{"question":"q","golden_answers":"a"`
+	qs, err := data.Load(file(t, "q.jsonl", []byte(row+`,"search_facts":{"x made":"y"}}`+"\n"+row+"}")))
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"x made": "y"}, qs[0].Facts)
+	require.Nil(t, qs[1].Facts)
+	_, err = data.Load(file(t, "q.jsonl", []byte(row+`,"search_facts":["x made"]}`)))
+	require.ErrorContains(t, err, "row 1: column search_facts: ")
+}
+
 func TestAnswers(t *testing.T) {
 	for in, want := range map[string][]string{
 		`"golden_answers":["a<|answer_split|>b", "", 3, true, 2.50, null]`:           {"a", "b", "3", "true", "2.50"},

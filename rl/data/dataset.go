@@ -17,6 +17,8 @@ type Question struct {
 	Question string
 	// GoldenAnswers are the accepted answers: at least one, and none of them is empty.
 	GoldenAnswers []string
+	// Facts, from the column search_facts, give the answers of single queries (see search.Query); nil without it.
+	Facts map[string]string
 	// DataSource is the name of the data set of the row, as in verl. ParseQuestion leaves it "" without a column
 	// data_source; Load then takes the name of the file.
 	DataSource string
@@ -77,6 +79,9 @@ func ParseQuestion(row Row) (Question, error) {
 	}
 	if len(q.GoldenAnswers) == 0 {
 		return q, errors.New("no golden answer: the list is empty or holds only empty texts")
+	}
+	if _, err = row.Get("search_facts", &q.Facts); err != nil {
+		return q, err
 	}
 	if q.DataSource, err = row.Text("data_source"); err != nil {
 		return q, err

@@ -69,8 +69,8 @@ func (s Searching) Respond(ctx context.Context, task Task, number int, t *Turn) 
 	if t.Action != Search {
 		return Reply{Open: invalidAction}, "", ""
 	}
-	q := search.Query{Query: t.Content, Question: task.Question, GoldenAnswers: task.GoldenAnswers, Step: task.Step,
-		TotalSteps: task.TotalSteps, Success: task.Success, Quality: task.Quality,
+	q := search.Query{Query: t.Content, Question: task.Question, GoldenAnswers: task.GoldenAnswers, Facts: task.Facts,
+		Step: task.Step, TotalSteps: task.TotalSteps, Success: task.Success, Quality: task.Quality,
 		Stream: SearchStream(task.Seed, number)}
 	documents, status, failure := t.Search(ctx, s.Searcher, q)
 	return Reply{Open: openInformation, Body: documents, Close: closeInformation}, status, failure

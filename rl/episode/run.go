@@ -90,6 +90,8 @@ type Task struct {
 	QuestionID    string
 	Question      string
 	GoldenAnswers []string
+	// Facts are what a simulated engine knows of single queries (see search.Query).
+	Facts map[string]string
 	// PromptIDs are the ids before the first turn: Prompt(Question) through the model's chat template.
 	PromptIDs []int32
 	// Seed is the random seed of the whole episode: a hash of the run's seed, step, group, attempt and rollout.

@@ -64,7 +64,7 @@ func (r *Worker) baseline(ctx context.Context, task episode.Task) (*episode.Epis
 		t := episode.Turn{Action: episode.Search, Content: task.Question}
 		text, status, failure := t.Search(ctx, runner.Searcher,
 			search.Query{Query: task.Question, Question: task.Question, GoldenAnswers: task.GoldenAnswers,
-				Step: task.Step, TotalSteps: task.TotalSteps, Quality: task.Quality,
+				Facts: task.Facts, Step: task.Step, TotalSteps: task.TotalSteps, Quality: task.Quality,
 				Stream: engine.Stream(task.Seed, config.PurposeEval)})
 		documents, retrieved = text, []episode.Turn{t}
 		if status != "" {

@@ -59,7 +59,7 @@ func (r *Worker) Roll(ctx context.Context, questions []data.Question, n int, onl
 		for k := range n {
 			task := episode.Task{Step: step, TotalSteps: total, Group: i, Rollout: k, Attempt: attempt,
 				QuestionID: q.ID, Question: q.Question,
-				GoldenAnswers: q.GoldenAnswers, PromptIDs: prompt, Quality: quality, Success: r.Success,
+				GoldenAnswers: q.GoldenAnswers, Facts: q.Facts, PromptIDs: prompt, Quality: quality, Success: r.Success,
 				Seed: engine.Stream(seed, uint64(purpose), uint64(step), uint64(i), uint64(attempt), uint64(k))}
 			g.Go(func() (err error) {
 				out[i][k], err = r.run(ctx, task)

@@ -67,7 +67,7 @@ func (r *Recorded) Search(ctx context.Context, q Query) (Documents, error) {
 	}
 	d := s.found
 	if d.Quality != Real {
-		again := (&Simulated{Curriculum: r.Curriculum, NoiseRate: r.NoiseRate}).quality(q)
+		again := (&Simulated{Curriculum: r.Curriculum, NoiseRate: r.NoiseRate}).quality(&q)
 		d.Quality, d.Tau, d.Draw = again.Quality, again.Tau, again.Draw
 	}
 	return d, nil

@@ -18,6 +18,9 @@ type Query struct {
 	// them; without an answer they use a prompt that names none.
 	Question      string
 	GoldenAnswers []string
+	// Facts, where not nil, are all that a simulated engine knows: a query's answer takes the place of GoldenAnswers,
+	// and a query that is not among them gets noisy documents. So a query with a wrong name finds nothing.
+	Facts map[string]string
 	// Step counts from 0 to TotalSteps and sets the curriculum.
 	Step, TotalSteps int
 	// Success is the policy's smoothed success rate, from 0 to 1. The adaptive curriculum computes tau from it.

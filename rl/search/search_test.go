@@ -239,6 +239,39 @@ func TestSimulatedNoise(t *testing.T) {
 	}
 }
 
+// Where facts are given, the prompt has the answer of the query and not that of the question, and a query that is no
+// fact gets noise without an answer, whatever was drawn.
+func TestSimulatedFacts(t *testing.T) {
+	none := 0.0
+	var prompt string
+	s := search.NewSimulated(generator(func(m []search.Message, _ search.GenerateOptions) (search.Generation, error) {
+		prompt = m[1].Content
+		return search.Generation{Text: "Doc 1: x"}, nil
+	}), search.SFT, search.Curriculum{})
+	s.NoiseRate = &none
+	q := search.Query{Question: "Where was the maker of it born?", GoldenAnswers: []string{"Rome"}}
+	for _, c := range []struct {
+		facts   map[string]string
+		query   string
+		quality search.Quality
+		told    []string
+	}{
+		{nil, "Ann born", search.Useful, []string{"Rome"}},
+		{map[string]string{"it made": "Ann", "Ann born": "Rome"}, " it made\n", search.Useful, []string{"Ann"}},
+		{map[string]string{"it made": "Ann", "Ann born": "Rome"}, "Bob born", search.Noisy, nil},
+		{map[string]string{"it made": "Ann", "Bob born": ""}, "Bob born", search.Noisy, nil},
+		{map[string]string{}, "it made", search.Noisy, nil},
+	} {
+		q.Query, q.Facts = c.query, c.facts
+		d, err := s.Search(t.Context(), q)
+		require.NoError(t, err)
+		require.Equal(t, c.quality, d.Quality, "%v", c)
+		want := q
+		want.GoldenAnswers = c.told
+		require.Equal(t, search.Render(search.SFT, c.quality, want, 5), prompt)
+	}
+}
+
 // After an empty output the simulator is asked again with another stream, but a greedy one is not. A failure is an
 // error, not a document.
 func TestSimulatedEmptyAndFailing(t *testing.T) {

@@ -93,7 +93,7 @@ func (s *Simulated) Name() string { return cmp.Or(s.Engine, string(s.Form)) }
 // Search draws the quality, asks the model, removes its thoughts and splits the rest into documents. An answer without
 // text is a failure of the simulator; it does not mean that nothing was found.
 func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
-	d := s.quality(q)
+	d := s.quality(&q)
 	topK := cmp.Or(q.TopK, s.TopK, 5)
 	// The empty system message keeps a chat template from adding its default system message.
 	messages := []Message{{"system", ""}, {"user", Render(s.Form, d.Quality, q, topK)}}
@@ -141,12 +141,20 @@ func (s *Simulated) Search(ctx context.Context, q Query) (Documents, error) {
 			"template?", q.Query, what)
 }
 
-// quality decides between useful and noisy documents.
-func (s *Simulated) quality(q Query) Documents {
+// quality decides between useful and noisy documents, and replaces the golden answers of a query by what its facts say.
+func (s *Simulated) quality(q *Query) Documents {
+	if q.Facts != nil {
+		answer := q.Facts[strings.TrimSpace(q.Query)]
+		if answer == "" { // in parquet, every row has the queries of all rows
+			q.GoldenAnswers = nil
+			return Documents{Quality: Noisy}
+		}
+		q.GoldenAnswers = []string{answer}
+	}
 	if q.Quality != "" {
 		return Documents{Quality: q.Quality}
 	}
-	d := Documents{Tau: s.Curriculum.Tau(q), Draw: Draw(q.Stream)}
+	d := Documents{Tau: s.Curriculum.Tau(*q), Draw: Draw(q.Stream)}
 	if s.NoiseRate != nil {
 		d.Tau = *s.NoiseRate
 	}
