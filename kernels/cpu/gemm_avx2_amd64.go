@@ -33,6 +33,9 @@ func (g *gemmState) chooseAVX2() {
 	g.bf16.rows, g.bf16.columns = rowsAVX2(pairsWide, transposeWideAVX2), columnsBF16AVX2
 	g.q8.set(10, q8Bytes, tileQ8avx2s)
 	g.q8.rows = q8RowsAVX2
+	for _, k := range []*gemmKernels{&g.bf16, &g.q8} {
+		k.noPrefetchRows, k.prefetchBytes = 0, fetchAheadAVX2
+	}
 	g.packBlock, g.finish = packBlock(inHalves(transposeWordsAVX2), inHalves(transposeRoundedAVX2)), finishAVX2
 	g.transpose = transposePanelWords(transposePanelQ8, transposeBF16AVX2, transposeF32AVX2)
 }

@@ -38,6 +38,10 @@ const (
 	// fetchAhead is the prefetch distance in bytes for the panel of a single tile (Xeon, one row of BF16 widened to
 	// F32, share of the memory bandwidth: 0.78 at 1 KiB, 0.86 at 2, 0.93 at 4, 0.91 at 8, 0.83 at 16).
 	fetchAhead = 4096
+	// fetchAheadAVX2 is the distance of AVX2 for BF16 and Q8. Their loops are longer for each byte than that of F32, so
+	// that fewer loads are under way (Zen 3, two threads, one row, GB/s without, 1, 2, 4, 8 KiB ahead: Q8 12.9, 16.1,
+	// 16.9, 15.0, 15.6; BF16 14.3, 16.6, 16.0, 15.1, 14.5; F32 18.1 without, at most 17.2 with).
+	fetchAheadAVX2 = 2048
 	// fewRows is the largest number of rows for which software prefetching is off on AMD, whose hardware prefetchers
 	// are better there (Zen 4 with software prefetching: 22 GB/s instead of 32 for one row, but 29 instead of 20 for
 	// six). Intel profits already with one row: F32 is read 1.05, Q8 1.1 and BF16 1.3 times as fast.
