@@ -115,12 +115,11 @@ func (c *harvestCmd) questions(w *world, a *agent) ([]data.Question, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := proposer{out: c.Out, generator: g, seed: c.Seed, concurrency: c.Concurrency,
-		parts: fingerprint.Parts{"seed": fmt.Sprint(c.Seed), "dtype": c.DType}}
-	if err := modelContents(p.parts, c.Model, c.Adapter, c.ChatTemplate); err != nil {
+	p, err := newProposer(w, c.Out, g, c.Seed, c.Concurrency, c.modelFlags)
+	if err != nil {
 		return nil, err
 	}
-	files, err := p.questions(w, c.Search.Corpus, c.Propose, c.Known)
+	files, err := p.Questions(w.ctx, c.Search.Corpus, c.Propose, c.Known)
 	if err != nil {
 		return nil, err
 	}

@@ -3,106 +3,14 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"iter"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
-	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/propose"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 	"github.com/zerosearch-go/zerosearch/rl/shards"
 )
-
-// proposeShard is the number of passages or questions of a shard: proposals are few.
-const proposeShard = 100
-
-// proposer is a model that writes questions and queries into folders below out.
-type proposer struct {
-	out       string
-	generator search.Generator
-	// parts are what the model's proposals depend on, the seed included.
-	parts       fingerprint.Parts
-	seed        uint64
-	concurrency int
-}
-
-// questions makes questions from n passages of a corpus and gives the files that hold them.
-func (p proposer) questions(w *world, corpus string, n int, keepKnown bool) ([]string, error) {
-	c, err := await.Call(w.ctx, func() (*search.Corpus, error) {
-		return search.ReadCorpus(strings.Split(corpus, ",")...)
-	})
-	if err != nil {
-		return nil, err
-	}
-	job := (&propose.Questions{Generator: p.generator, Corpus: c, N: n, Seed: p.seed, KeepKnown: keepKnown}).
-		Job(filepath.Join(p.out, "questions"), proposeShard)
-	parts := fingerprint.Parts{"propose-questions": fmt.Sprint(n), "keep-known": fmt.Sprint(keepKnown),
-		"corpus": fingerprint.Mark + c.Digest()}
-	return p.run(w, "questions", job, parts, job.Total)
-}
-
-// queries makes up to n queries for each question of files and gives the files that hold them.
-func (p proposer) queries(w *world, files []string, n int) ([]string, error) {
-	rows := func() iter.Seq2[data.Row, error] { return data.AllRows(files) }
-	total, err := await.Call(w.ctx, func() (total int, err error) {
-		for _, err := range rows() {
-			if err = cmp.Or(err, w.ctx.Err()); err != nil {
-				return 0, err
-			}
-			total++
-		}
-		return total, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	parts := fingerprint.Parts{"propose-queries": fmt.Sprint(n)}
-	for i, file := range files {
-		if err := parts.File(fmt.Sprintf("data.file %d", i+1), file); err != nil {
-			return nil, err
-		}
-	}
-	job := (&propose.Queries{Generator: p.generator, N: n, Seed: p.seed}).
-		Job(filepath.Join(p.out, "queries"), rows, total, proposeShard)
-	return p.run(w, "queries", job, parts, total)
-}
-
-// run does all of a job and says what became of it.
-func (p proposer) run(w *world, what string, j *shards.Job, parts fingerprint.Parts, total int) ([]string, error) {
-	parts.Merge(p.parts)
-	if _, err := shards.Open(w.ctx, j.Dir, parts, proposeShard, func() (int, error) { return total, nil }); err != nil {
-		return nil, err
-	}
-	j.Concurrency, j.Note = p.concurrency, w.note
-	j.Progress = func(s shards.Progress) {
-		w.log.status("proposing %s: %s", what, progressLine(s, 0, time.Since(s.Began)))
-	}
-	err := j.RunAll(w.ctx)
-	w.log.done()
-	if err != nil {
-		return nil, err
-	}
-	counts, _, err := j.Counts()
-	if err != nil {
-		return nil, err
-	}
-	w.log.line("%s: %s", j.Dir, countsLine(counts))
-	if counts.Rows == 0 {
-		return nil, fmt.Errorf("proposing %s: none of %d proposals was kept: use a larger model, or more passages",
-			what,
-			counts.Items)
-	}
-	return slices.DeleteFunc(j.Files(), func(file string) bool {
-		st, err := os.Stat(file)
-		return err == nil && st.Size() == 0 // nothing of this shard was kept
-	}), nil
-}
 
 // proposeFlags let a model propose what simulate asks for.
 type proposeFlags struct {
@@ -128,6 +36,21 @@ func (f proposeFlags) check(data, corpus string) error {
 	return nil
 }
 
+// newProposer is a model that proposes into folders below out.
+func newProposer(w *world, out string, g search.Generator, seed uint64, concurrency int, m modelFlags,
+) (*propose.Proposer, error) {
+	p := &propose.Proposer{Out: out, Generator: g, Seed: seed, Concurrency: concurrency, Note: w.note,
+		Parts: fingerprint.Parts{"seed": fmt.Sprint(seed), "dtype": m.DType},
+		Progress: func(what string, s shards.Progress) {
+			w.log.status("proposing %s: %s", what, progressLine(s, 0, time.Since(s.Began)))
+		},
+		Done: func(dir string, c shards.Counts) {
+			w.log.done()
+			w.log.line("%s: %s", dir, c)
+		}}
+	return p, modelContents(p.Parts, m.Model, m.Adapter, m.ChatTemplate)
+}
+
 // propose makes questions and queries and gives the files that hold what simulate asks for.
 func (c *simulateCmd) propose(w *world, files []string) ([]string, error) {
 	m := c.modelFlags
@@ -141,18 +64,17 @@ func (c *simulateCmd) propose(w *world, files []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := proposer{out: c.Out, generator: g, seed: c.Seed, concurrency: c.Concurrency,
-		parts: fingerprint.Parts{"seed": fmt.Sprint(c.Seed), "dtype": m.DType}}
-	if err := modelContents(p.parts, m.Model, m.Adapter, m.ChatTemplate); err != nil {
+	p, err := newProposer(w, c.Out, g, c.Seed, c.Concurrency, m)
+	if err != nil {
 		return nil, err
 	}
 	if c.Questions > 0 {
-		if files, err = p.questions(w, c.Search.Corpus, c.Questions, c.Known); err != nil {
+		if files, err = p.Questions(w.ctx, c.Search.Corpus, c.Questions, c.Known); err != nil {
 			return nil, err
 		}
 	}
 	if c.Queries > 0 {
-		files, err = p.queries(w, files, c.Queries)
+		files, err = p.Queries(w.ctx, files, c.Queries)
 	}
 	return files, err
 }

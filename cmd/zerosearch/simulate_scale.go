@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/internal/await"
@@ -92,7 +89,7 @@ func (c *simulateCmd) scale(w *world, engines *roles.SearchEngines, files []stri
 	if c.JSON {
 		return writeJSON(w, out)
 	}
-	w.log.line("%s: %s", c.Out, countsLine(out.Counts))
+	w.log.line("%s: %s", c.Out, out.Counts)
 	return nil
 }
 
@@ -140,19 +137,6 @@ func progressLine(p shards.Progress, usd float64, d time.Duration) string {
 	line += "  ETA " + eta(p.Began, p.Done-p.Before, p.Total-p.Before)
 	if usd > 0 {
 		line += "  " + dollars(usd)
-	}
-	return line
-}
-
-// countsLine sums up what became of the rows.
-func countsLine(c shards.Counts) string {
-	line := fmt.Sprintf("%d rows from %d", c.Rows, c.Items)
-	var why []string
-	for _, reason := range slices.Sorted(maps.Keys(c.Dropped)) {
-		why = append(why, fmt.Sprintf("%d %s", c.Dropped[reason], reason))
-	}
-	if why != nil {
-		line += "; dropped: " + strings.Join(why, ", ")
 	}
 	return line
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -16,7 +15,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/commandline"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/verify"
 )
 
 type verifyCmd struct {
@@ -54,7 +52,7 @@ func (c *verifyCmd) Run(w *world) error {
 	if c.JSON {
 		err = writeJSON(w, v)
 	} else {
-		_, err = io.WriteString(w.out, verified(v))
+		_, err = io.WriteString(w.out, v.String())
 	}
 	if err == nil && v.Difference != nil {
 		if made := madeBy(c.Folder); made != version() {
@@ -106,48 +104,4 @@ func recordedConfig(run string) (config.Config, error) {
 		return config.Config{}, fmt.Errorf("config.yaml: %w", err)
 	}
 	return flags.Selected().Target.Addr().Interface().(*trainCmd).Options, nil
-}
-
-// verified says what was repeated and compared.
-func verified(v *verify.Verification) string {
-	var b strings.Builder
-	from := "the start"
-	if v.From > 0 {
-		from = fmt.Sprintf("checkpoints/step-%d", v.From)
-	}
-	fmt.Fprintf(&b, "repeated   step %d", v.Step)
-	if v.From+1 < v.Step {
-		fmt.Fprintf(&b, " and %d steps before it", v.Step-v.From-1)
-	}
-	fmt.Fprintf(&b, ", from %s\n", from)
-	how := "every bit is compared"
-	switch {
-	case v.RecordedPath == "":
-		how += ", though the run does not say on what it was computed"
-	case !v.Exact:
-		how = fmt.Sprintf("the run was made on %s: recorded ids are scored, not sampled again, within tolerances",
-			pathsOf(v.RecordedPath, v.RecordedSimPath))
-	}
-	fmt.Fprintf(&b, "computed   on %s: %s\n", pathsOf(v.Path, v.SimPath), how)
-	if v.Searches == "recorded" {
-		b.WriteString("searches   not repeated: the recorded documents were given again\n")
-	}
-	fmt.Fprintf(&b, "equal      %d episodes, %d turns, %d log-probs, %d metrics\n", v.Episodes, v.Turns, v.Logprobs,
-		v.Metrics)
-	if len(v.Checkpoints) > 0 {
-		fmt.Fprintf(&b, "           %d tensors of %s\n", v.Tensors,
-			"checkpoints/step-"+strings.Trim(strings.ReplaceAll(fmt.Sprint(v.Checkpoints), " ", ", step-"), "[]"))
-	}
-	if v.Difference == nil && !slices.Contains(v.Checkpoints, v.Step) {
-		fmt.Fprintf(&b, "           the weights of step %d were not saved: they are not compared\n", v.Step)
-	}
-	return b.String()
-}
-
-// pathsOf names the kernel paths of policy and simulator.
-func pathsOf(policy, simulator string) string {
-	if simulator == "" {
-		return policy
-	}
-	return policy + ", the simulator on " + simulator
 }

@@ -15,9 +15,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/internal/disk"
@@ -58,6 +60,19 @@ type Counts struct {
 	Dropped          map[string]int `json:"dropped"`
 	PromptTokens     int64          `json:"prompt_tokens"`
 	CompletionTokens int64          `json:"completion_tokens"`
+}
+
+// String says what became of the items: "90 rows from 100; dropped: 10 duplicate".
+func (c Counts) String() string {
+	line := fmt.Sprintf("%d rows from %d", c.Rows, c.Items)
+	var why []string
+	for _, reason := range slices.Sorted(maps.Keys(c.Dropped)) {
+		why = append(why, fmt.Sprintf("%d %s", c.Dropped[reason], reason))
+	}
+	if why != nil {
+		line += "; dropped: " + strings.Join(why, ", ")
+	}
+	return line
 }
 
 // add adds the counts o.
