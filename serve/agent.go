@@ -95,12 +95,12 @@ func InvalidRequest(param string, err error) error { return bad(param, "%v", err
 
 // agentParameters are those that a search agent takes besides the ones without effect.
 var agentParameters = []string{"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p",
-	"top_k", "min_p", "seed", "stream", "stream_options", "request_id", "zerosearch"}
+	"top_k", "min_p", "seed", "stream", "stream_options", "request_id", "zerosearch", "parallel_tool_calls"}
 
 // forAgent refuses parameters that a search agent does not take, unless they have the default's effect.
 func (c *call) forAgent() error {
 	for _, v := range c.given {
-		if slices.Contains(agentParameters, v.name) {
+		if slices.Contains(agentParameters, v.name) || v.name == "tool_choice" && string(v.raw) == `"none"` {
 			continue
 		}
 		with := newQuery()

@@ -43,6 +43,8 @@ type query struct {
 	requestID     string
 	zerosearch    json.RawMessage // for a search agent; nil: not given
 
+	tools tools
+
 	given []value // supported parameters that the request has
 
 	// of the endpoints that do not generate
@@ -274,6 +276,13 @@ var parameters = []parameter{
 		say:  "the tokenizer adds its special tokens to the prompt, such as BOS; true by default",
 		read: inverse(func(q *query) *bool { return &q.noSpecial })},
 
+	{name: "tools", in: inChat, say: "functions that the model may call", read: readTools},
+	{name: "tool_choice", in: inChat,
+		say:  "auto (the default), none, required, or `{\"type\": \"function\", \"function\": {\"name\": NAME}}`",
+		read: readToolChoice},
+	{name: "parallel_tool_calls", in: inChat, say: "false: at most one call; true by default",
+		read: inverse(func(q *query) *bool { return &q.tools.single })},
+
 	// The answer.
 	{name: "stream", in: inBoth, say: "server-sent events", read: boolean(func(q *query) *bool { return &q.stream })},
 	{name: "stream_options", in: inBoth, say: "`include_usage`: the last event has the numbers of tokens",
@@ -322,12 +331,9 @@ var parameters = []parameter{
 	{name: "prompt_cache_key", in: inChat, noEffect: anything, say: "any"},
 	{name: "prompt_cache_retention", in: inChat, noEffect: anything, say: "any"},
 	{name: "truncation_side", in: inBoth, noEffect: anything, say: "any"},
-	{name: "parallel_tool_calls", in: inChat, noEffect: oneOf("true", "false"), say: "true or false"},
 	{name: "service_tier", in: inChat, noEffect: oneOf(`"auto"`, `"default"`), say: "auto, default"},
 
 	// OpenAI's parameters that are not supported.
-	{name: "tools", in: inChat, noEffect: empty, say: "an empty list"},
-	{name: "tool_choice", in: inChat, noEffect: oneOf(`"none"`, `"auto"`), say: "none, auto"},
 	{name: "functions", in: inChat, noEffect: empty, say: "an empty list"},
 	{name: "function_call", in: inChat, noEffect: oneOf(`"none"`, `"auto"`), say: "none, auto"},
 	{name: "response_format", in: inBoth, noEffect: onlyMembers(map[string]string{"type": `"text"`}),

@@ -42,7 +42,7 @@ func readTop(q *query, v value) error {
 var templateParameters = map[string]string{
 	"messages": "messages", "add_generation_prompt": "add_generation_prompt",
 	"continue_final_message": "continue_final_message",
-	"tools":                  "", "documents": "", "chat_template": "", "tokenize": "", "return_dict": "",
+	"tools":                  "tools", "documents": "", "chat_template": "", "tokenize": "", "return_dict": "",
 	"return_tensors": "",
 	"padding":        "",
 	"truncation":     "", "max_length": ""}
@@ -122,7 +122,7 @@ func (q *query) check() error {
 		return bad("continue_final_message", "continue_final_message continues the last message and "+
 			"add_generation_prompt starts a new one: set only one of them")
 	}
-	return nil
+	return q.tools.check()
 }
 
 // scores reports whether the prompt belongs to the answer: max_tokens may be 0 then.

@@ -40,6 +40,7 @@ type call struct {
 	output  Output
 	seed    uint64
 
+	forced       []int32             // what each answer begins with, because of tool_choice
 	conversation []tokenizer.Message // for a search agent
 }
 
@@ -49,7 +50,7 @@ func (c *call) sequences() int { return max(1, len(c.prompts)*c.choices) }
 // request is the engine's request for choice i. Choices of the first prompt come first, then those of the next.
 func (c *call) request(i int) engine.Request {
 	r := c.sample
-	r.Prompt = c.prompts[i/c.choices]
+	r.Prompt = slices.Concat(c.prompts[i/c.choices], c.forced)
 	r.MaxTokens = min(r.MaxTokens, c.model.context-len(r.Prompt))
 	r.Stream = engine.Stream(c.seed, uint64(i))
 	return r
@@ -77,6 +78,9 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		if c.zerosearch != nil {
 			return nil, bad("zerosearch", "zerosearch is for search agents, and %s is none", c.model.ID)
 		}
+		if err := c.needFormat(); err != nil {
+			return nil, err
+		}
 		ids, err := c.encode(messages)
 		if err != nil {
 			return nil, err
@@ -89,9 +93,15 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 func (c *call) encode(messages []tokenizer.Message) ([]int32, error) {
 	in := tokenizer.ChatInput{Messages: messages, Vars: c.vars, ContinueFinalMessage: c.continueFinal,
 		AddGenerationPrompt: !c.continueFinal && (c.generation == nil || *c.generation)}
+	if c.tools.on() {
+		in.Tools = c.tools.list
+	}
 	ids, err := c.model.Tokenizer.EncodeChat(c.model.Template, in)
 	if err != nil {
 		return nil, bad("messages", "the chat template refuses these messages: %v", err)
+	}
+	if p := c.tools.prefix(); p != "" {
+		c.forced = c.model.Tokenizer.Encode(p, tokenizer.EncodeOptions{ParseSpecial: true})
 	}
 	return ids, nil
 }
@@ -210,9 +220,9 @@ func (c *call) check(param string, prompts [][]int32) error {
 		if len(ids) == 0 {
 			return bad(param, "the prompt is empty")
 		}
-		if len(ids) > room {
+		if n := len(ids) + len(c.forced); n > room {
 			e := bad(param, "the prompt has %d tokens, but prompt and answer together must fit into the context of "+
-				"model %s, %d tokens: shorten the prompt", len(ids), c.model.ID, c.model.context)
+				"model %s, %d tokens: shorten the prompt", n, c.model.ID, c.model.context)
 			e.Code = "context_length_exceeded"
 			return e
 		}

@@ -23,15 +23,43 @@ type builtChoice struct {
 	stop   any
 	result engine.Result
 	begun  bool // its first chunk was made
+	parser *callParser
+	calls  []calledTool
 }
 
 func newResponseBuilder(c *call) *responseBuilder {
-	return &responseBuilder{c: c, choices: make([]builtChoice, c.sequences())}
+	f := &responseBuilder{c: c, choices: make([]builtChoice, c.sequences())}
+	for i := range f.choices {
+		x := &f.choices[i]
+		x.parser, x.ids = newCallParser(&c.tools), slices.Clone(c.forced)
+		x.parser.feed(c.tools.prefix()) // it holds no complete call
+	}
+	return f
+}
+
+// split takes the calls out of a piece's text and returns the new ones.
+func (x *builtChoice) split(p *piece) (fresh []calledTool) {
+	content, calls := x.parser.feed(p.text)
+	if p.finish != "" {
+		rest, more := x.parser.end()
+		content, calls = content+rest, append(calls, more...)
+	}
+	p.text = content
+	for _, c := range calls {
+		index := len(x.calls) + len(fresh)
+		fresh = append(fresh, calledTool{&index, c})
+	}
+	x.calls = append(x.calls, fresh...)
+	if p.finish == "stop" && len(x.calls) > 0 {
+		p.finish = "tool_calls"
+	}
+	return fresh
 }
 
 // add appends a piece to its choice.
 func (f *responseBuilder) add(p piece) {
 	x := &f.choices[p.choice]
+	x.split(&p)
 	x.text += p.text
 	x.tokens = append(x.tokens, p.tokens...)
 	x.ids = append(x.ids, p.ids...)
@@ -55,7 +83,7 @@ func (f *responseBuilder) response() answer {
 		ch := choice{Index: i, Finish: &x.finish, Stop: x.stop,
 			Logprobs: f.logprobs(slices.Concat(f.echoed(i).tokens, x.tokens))}
 		if f.c.chat {
-			ch.Message = &message{Role: "assistant", Content: &x.text}
+			ch.Message = x.message()
 		} else {
 			text := f.echoed(i).text + x.text
 			ch.Text, ch.PromptLogprobs = &text, f.promptLogprobs(i)
@@ -72,9 +100,22 @@ func (f *responseBuilder) response() answer {
 	return a
 }
 
+// message is the complete answer of a chat. Its content is null if it only calls functions.
+func (x *builtChoice) message() *message {
+	m := &message{Role: "assistant", Content: &x.text}
+	for _, c := range x.calls {
+		m.Calls = append(m.Calls, calledTool{ToolCall: c.ToolCall})
+	}
+	if len(m.Calls) > 0 && x.text == "" {
+		m.Content = nil
+	}
+	return m
+}
+
 // chunks returns the stream's events for a piece.
 func (f *responseBuilder) chunks(p piece) []answer {
 	x := &f.choices[p.choice]
+	calls := x.split(&p)
 	var out []answer
 	add := func(ch choice) {
 		ch.Index = p.choice
@@ -95,6 +136,9 @@ func (f *responseBuilder) chunks(p piece) []answer {
 		if !f.c.returnIDs {
 			return nil
 		}
+		if !x.begun {
+			p.ids = slices.Concat(f.c.forced, p.ids)
+		}
 		return &p.ids
 	}
 	if p.text != "" || len(p.tokens) > 0 || len(p.ids) > 0 {
@@ -110,6 +154,9 @@ func (f *responseBuilder) chunks(p piece) []answer {
 		add(ch)
 	}
 	x.begun = true
+	for _, c := range calls {
+		add(choice{Delta: &delta{Calls: []calledTool{c}}})
+	}
 	if p.finish != "" {
 		x.finish, x.stop, x.result = p.finish, p.stop, p.result
 		ch := choice{Finish: &x.finish, Stop: x.stop, Delta: &delta{}}
@@ -136,7 +183,7 @@ func (f *responseBuilder) usage() *usage {
 	var u usage
 	for i := range f.choices {
 		x := &f.choices[i]
-		u.Completion += len(x.result.IDs)
+		u.Completion += len(f.c.forced) + len(x.result.IDs)
 		if i%f.c.choices == 0 {
 			u.Prompt += len(f.c.prompts[i/f.c.choices])
 			u.Details.Cached += f.cached(i/f.c.choices, x.result)

@@ -121,7 +121,7 @@ func (s *Server) run(ctx context.Context, c *call, each func(piece) error, idle 
 // generate generates choice i and sends its pieces to out.
 func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece) error {
 	r := c.request(i)
-	r.Stop = c.output.Stopper()
+	r.Stop = c.stopsAfterCall(c.output.Stopper())
 	send := func(p piece) {
 		p.choice = i
 		select {
