@@ -1,11 +1,12 @@
 package rl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/rl/health"
-	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/rl/update"
 )
@@ -68,6 +69,15 @@ func (t *Trainer) judge(step int, m rundir.Metrics) *Stopped {
 	return stopped
 }
 
+// agreeToStop makes the decision of rank 0, whose clock it may depend on, that of all ranks.
+func (t *Trainer) agreeToStop(step int, own *Stopped) (*Stopped, error) {
+	stop, err := dist.First(t.group(), own != nil)
+	if !stop {
+		return nil, err
+	}
+	return cmp.Or(own, &Stopped{Step: step}), err
+}
+
 // evaluateStart measures the policy on the held-out questions before the first step, and records that as step 0.
 func (t *Trainer) evaluateStart(ctx context.Context) error {
 	if t.From > 0 || t.Data == nil || len(t.Data.Eval) == 0 {
@@ -77,7 +87,9 @@ func (t *Trainer) evaluateStart(ctx context.Context) error {
 	if err := t.evaluate(ctx, 0, m); err != nil {
 		return fmt.Errorf("the evaluation before the first step: %w", err)
 	}
-	rollout.AddCost(m, t.Meter.Take())
+	if err := t.addCost(m); err != nil {
+		return err
+	}
 	if t.Out != nil {
 		if err := t.Out.Metrics(0, m); err != nil {
 			return err

@@ -23,10 +23,13 @@ func (t *Trainer) due(step int) bool {
 
 // save writes a checkpoint and clears older ones away.
 func (t *Trainer) save(step int) error {
-	if t.Out == nil {
+	if !t.saves() {
 		return nil
 	}
 	t.progress(step, PhaseSaving, 0, 0)
+	if t.Out == nil {
+		return t.Engine.Do(context.Background(), t.giveShards)
+	}
 	if err := t.Out.Sync(); err != nil {
 		return t.unsaved(fmt.Errorf("saving the logs: %w", err))
 	}
@@ -38,10 +41,22 @@ func (t *Trainer) save(step int) error {
 	return t.tidy()
 }
 
+// giveShards gives rank 0 what it writes of this rank's, in the order of saveAs.
+func (t *Trainer) giveShards() error {
+	err := t.Updater.Trainer.SaveState("")
+	if v := t.Updater.Values; err == nil && v != nil {
+		err = v.Critic.SaveState("")
+	}
+	return err
+}
+
 // saveAs writes step's checkpoint; the device is the caller's.
 func (t *Trainer) saveAs(step int) error {
 	t.state.Seed, t.state.Total = t.Config.Schedule.Seed, t.Config.Schedule.TotalSteps
 	t.state.Path, t.state.SimPath = roles.KernelPaths(&t.Config.Search, t.Policy.Model.Device)
+	if t.state.Ranks = t.group().Size(); t.state.Ranks == 1 {
+		t.state.Ranks = 0
+	}
 	u := &t.Updater
 	if u.KLTarget > 0 {
 		t.state.KLCoef = u.Policy.KLCoef

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/zerosearch-go/zerosearch/rl/rollout"
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
 
@@ -12,10 +12,10 @@ import (
 // its last checkpoint and its end, or have been interrupted before the step that is the last one now. Done again, it
 // changes nothing.
 func (t *Trainer) complete(ctx context.Context) error {
-	if t.Out == nil || t.From == 0 {
+	if !t.saves() || t.From == 0 {
 		return nil
 	}
-	if err := t.lastEvaluation(ctx); err != nil {
+	if err := t.lastEvaluation(ctx); err != nil || t.Out == nil {
 		return err
 	}
 	return t.tidy()
@@ -27,22 +27,28 @@ func (t *Trainer) lastEvaluation(ctx context.Context) error {
 	if step != t.Config.Schedule.TotalSteps || len(t.Data.Eval) == 0 {
 		return nil
 	}
-	line := t.Out.Line(step)
-	if _, measured := line["val/all/f1"]; measured {
-		return nil
+	var line rundir.Metrics
+	if t.Out != nil {
+		line = t.Out.Line(step)
+	}
+	_, measured := line["val/all/f1"]
+	if measured, err := dist.First(t.group(), measured); measured || err != nil {
+		return err
 	}
 	m := rundir.Metrics{}
 	if err := t.evaluate(ctx, step, m); err != nil {
 		return fmt.Errorf("the evaluation after step %d: %w", step, err)
 	}
 	cost := rundir.Metrics{}
-	rollout.AddCost(cost, t.Meter.Take())
+	if err := t.addCost(cost); err != nil {
+		return err
+	}
 	for k, v := range cost {
 		m[k] = v + line[k] // the step has cost something already
 	}
 	// The checkpoint first: its state knows the best score. Killed before the line is there, the next process measures
 	// again.
-	if err := t.save(step); err != nil {
+	if err := t.save(step); err != nil || t.Out == nil {
 		return err
 	}
 	if err := t.Out.Amend(step, m); err != nil {

@@ -47,14 +47,10 @@ func (t *Trainer) informationGain(ctx context.Context, s *rollout.Sampled) error
 	if len(seqs) == 0 {
 		return nil
 	}
-	mean := make([]float64, len(seqs))
+	var mean []float64
 	err := t.Engine.Do(ctx, func() error {
-		_, err := t.Updater.Trainer.Accumulate(seqs, func(seq int, logp, _, _, _ []float32) error {
-			for _, p := range logp {
-				mean[seq] += float64(p) / float64(len(logp))
-			}
-			return nil
-		})
+		var err error
+		mean, err = update.Dealt(t.group(), seqs, t.meanLogprobs)
 		return err
 	})
 	if err != nil {
@@ -65,6 +61,18 @@ func (t *Trainer) informationGain(ctx context.Context, s *rollout.Sampled) error
 		turn.Gain = &gain
 	}
 	return nil
+}
+
+// meanLogprobs is the mean log-prob of the trained ids of each sequence.
+func (t *Trainer) meanLogprobs(seqs []train.Sequence) ([]float64, error) {
+	mean := make([]float64, len(seqs))
+	_, err := t.Updater.Trainer.Accumulate(seqs, func(seq int, logp, _, _, _ []float32) error {
+		for _, p := range logp {
+			mean[seq] += float64(p) / float64(len(logp))
+		}
+		return nil
+	})
+	return mean, err
 }
 
 // contexts are the sequences that end with the golden answer, whose tokens their masks select, in both spellings: after

@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/internal/usage"
-	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/health"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
@@ -38,6 +38,18 @@ func (t *Trainer) metrics(s *rollout.Sampled, st update.Stats, step int) rundir.
 	return m
 }
 
+// addCost adds what the searches of all ranks have cost since the last step.
+func (t *Trainer) addCost(m rundir.Metrics) error {
+	all, err := dist.Share(t.group(), t.Meter.Counts())
+	for r, by := range all {
+		if r != t.group().Rank() {
+			t.Meter.Restore(by)
+		}
+	}
+	rollout.AddCost(m, t.Meter.Take())
+	return err
+}
+
 // machineUse adds what a step of wall time took of the machine: cores that were busy, and memory in GB of 2^30 bytes.
 func machineUse(m rundir.Metrics, cpu, wall time.Duration) {
 	if cpu > 0 && wall > 0 {
@@ -56,12 +68,7 @@ func (t *Trainer) evaluate(ctx context.Context, step int, m rundir.Metrics) erro
 	if len(t.Data.Eval) == 0 || !due {
 		return nil
 	}
-	w := t.worker()
-	t.count(w, step, PhaseEvaluation, 0, len(t.Data.Eval))
-	all, err := w.Evaluate(ctx, t.Data.Eval, episode.Sampling{}, t.Config.Schedule.Seed, step)
-	if err == nil {
-		err = ctx.Err() // episodes that were cut short are no measurement
-	}
+	all, err := t.answer(ctx, t.worker(), step)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,9 @@ func New(ctx context.Context, dev kernels.Device, c Config, options ...Option) (
 	if err := t.beginRun(); err != nil {
 		return nil, err
 	}
-	err = t.loadRollout(ctx)
+	if err = t.loadRollout(ctx); err == nil {
+		err = t.shareRollout()
+	}
 	t.Notes = config.Notes(t.Notes)
 	return t, err
 }
@@ -105,7 +107,9 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 	if t.Policy.Tokenizer == nil {
 		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", t.Policy.Dir)
 	}
-	if err := t.openUpdater(ctx, dev, t.Config.TrainOptions(kv)); err != nil {
+	o := t.Config.TrainOptions(kv)
+	o.Ranks, t.Updater.Ranks = t.group(), t.group()
+	if err := t.openUpdater(ctx, dev, o); err != nil {
 		return err
 	}
 	var simulator *roles.LoadedModel

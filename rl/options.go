@@ -40,7 +40,8 @@ func WithEnvironment(e episode.Environment) Option {
 
 // Tracker takes the numbers of each step, beside the run directory: to show them, or to send them elsewhere.
 type Tracker interface {
-	// Track is called after each step, in order, with the metrics that metrics.jsonl has. An error ends the run.
+	// Track is called after each step, in order, with the metrics that metrics.jsonl has, of several ranks in rank 0.
+	// An error ends the run.
 	Track(step int, m rundir.Metrics) error
 }
 
@@ -51,6 +52,9 @@ func WithTracker(k Tracker) Option {
 
 // track hands the metrics of a step to the trackers.
 func (t *Trainer) track(step int, m rundir.Metrics) error {
+	if t.group().Rank() > 0 {
+		return nil
+	}
 	for _, k := range t.trackers {
 		if err := k.Track(step, m); err != nil {
 			return fmt.Errorf("tracking step %d: %w", step, err)
@@ -73,7 +77,7 @@ func WithFolder(f *rundir.Folder) Option {
 // lockFolder opens the run directory, so that no other process writes to it, unless the caller has.
 func (t *Trainer) lockFolder() error {
 	s := &t.Config.Schedule
-	if t.folder != nil || s.Out == "" {
+	if t.folder != nil || s.Out == "" || t.group().Rank() > 0 {
 		return nil
 	}
 	f, err := rundir.Open(s.Out, s.Resume != "")

@@ -35,7 +35,7 @@ func (t *Trainer) rollouts(ctx context.Context, step int) (*rollout.Sampled, err
 			err = rollout.Score(ctx, rolled, questions, t.Reward,
 				engine.Stream(c.Schedule.Seed, config.PurposeTrain, uint64(step)))
 		}
-		if err != nil {
+		if rolled, err = t.shareGroups(rolled, err); err != nil {
 			return nil, err
 		}
 		for _, g := range rolled {
@@ -67,7 +67,7 @@ func (t *Trainer) roll(ctx context.Context, questions []data.Question, only []in
 	c := &t.Config
 	w := t.worker()
 	n := len(questions)
-	if only != nil {
+	if only = t.own(only, n); only != nil {
 		n = len(only)
 	}
 	t.count(w, step, PhaseRollout, 0, n*c.Rollout.N)

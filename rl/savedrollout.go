@@ -10,8 +10,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/disk"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
@@ -65,12 +67,13 @@ func (t *Trainer) header(step int) savedRollout {
 // saveRollout keeps a rollout until its step is saved. It is not needed for anything but a resumption, so that an error
 // is only noted.
 func (t *Trainer) saveRollout(step int, s *rollout.Sampled, took time.Duration) {
+	cost, err := t.costs(t.Meter.Counts())
 	path := t.rolloutPath()
-	if path == "" {
+	if path == "" || err != nil { // the ranks' next exchange has the same error
 		return
 	}
 	h := t.header(step)
-	h.Episodes, h.Drawn, h.Seconds, h.Cost = len(s.All), s.Drawn, took.Seconds(), t.Meter.Counts()
+	h.Episodes, h.Drawn, h.Seconds, h.Cost = len(s.All), s.Drawn, took.Seconds(), cost
 	if err := h.write(path, s.All); err != nil {
 		t.note(fmt.Sprintf("the rollout of step %d is not saved: %v", step, err))
 		return
@@ -85,16 +88,12 @@ func (h *savedRollout) write(path string, all []*episode.Episode) error {
 	if err != nil {
 		return err
 	}
-	text := bytes.NewBuffer(append(first, '\n'))
-	for _, e := range all {
-		line, err := e.Line()
-		if err != nil {
-			return err
-		}
-		text.Write(line)
+	rest, err := lines(all)
+	if err != nil {
+		return err
 	}
 	temp := disk.Temporary(path)
-	if err = os.WriteFile(temp, text.Bytes(), 0o644); err == nil {
+	if err = os.WriteFile(temp, slices.Concat(first, []byte("\n"), rest), 0o644); err == nil {
 		err = os.Rename(temp, path)
 	}
 	if err != nil {
@@ -171,8 +170,9 @@ func (t *Trainer) takeRollout(step int) (*rollout.Sampled, time.Duration) {
 // stopBeforeUpdate saves the step before if the run was told to stop: the rollout of step is saved already, and the
 // update can take long.
 func (t *Trainer) stopBeforeUpdate(step int) error {
-	if t.rolledOut != step || t.stop == nil || t.stop.Err() == nil {
-		return nil
+	stop, err := dist.First(t.group(), t.rolledOut == step && t.stop != nil && t.stop.Err() != nil)
+	if err != nil || !stop {
+		return err
 	}
 	if err := t.saveBefore(step); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
 	"github.com/zerosearch-go/zerosearch/internal/usage"
@@ -66,6 +67,7 @@ type Trainer struct {
 	onProgress  func(Progress) // nil: nobody is told
 	opened      int            // models
 
+	ranks        dist.Group // nil: one
 	alarms       alarms
 	toldBelow    bool           // that an update is too small for bf16
 	stopped      *Stopped       // by the last step; nil: the run goes on
@@ -118,7 +120,7 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 		if err := t.Step(context.WithoutCancel(ctx), step); err != nil {
 			err = t.halted(step, err)
 			if errors.Is(err, rollout.ErrStopped) || errors.Is(err, errBeforeUpdate) {
-				err = ctx.Err()
+				err = cmp.Or(ctx.Err(), context.Canceled)
 			}
 			return step - 1, err
 		}
@@ -128,7 +130,10 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 				"%d with a "+
 				"lower --lr (--resume DIR --force)", step, t.skippedSteps, step-t.skippedSteps+1)
 		}
-		stop := ctx.Err() != nil
+		stop, err := dist.Any(t.group(), ctx.Err() != nil)
+		if err != nil {
+			return step, err
+		}
 		if stop || t.stopped != nil || t.due(step) {
 			if err := t.save(step); err != nil {
 				return step, err
@@ -137,7 +142,7 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 		switch {
 		case step == total:
 		case stop:
-			return step, ctx.Err()
+			return step, cmp.Or(ctx.Err(), context.Canceled)
 		case t.stopped != nil:
 			return step, t.stopped
 		}
@@ -150,7 +155,7 @@ func (t *Trainer) Run(ctx context.Context) (last int, err error) {
 func (t *Trainer) halted(step int, err error) error {
 	var gone *search.Unavailable
 	last := step - 1
-	if errors.As(err, &gone) && t.Out != nil && last >= 1 && t.state.Step == last {
+	if errors.As(err, &gone) && t.saves() && last >= 1 && t.state.Step == last {
 		if failed := t.saveBefore(step); failed != nil {
 			return fmt.Errorf("step %d: %w (step %d could not be saved: %v)", step, err, last, failed)
 		}
@@ -165,8 +170,8 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	began, cpu := time.Now(), usage.CPU()
 	s, took := t.takeRollout(step)
 	began = began.Add(-took)
+	var err error
 	if s == nil {
-		var err error
 		if s, err = t.rollouts(ctx, step); err != nil {
 			return err
 		}
@@ -214,7 +219,9 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	if err := t.evaluate(ctx, step, m); err != nil {
 		return err
 	}
-	rollout.AddCost(m, t.Meter.Take())
+	if err := t.addCost(m); err != nil {
+		return err
+	}
 	machineUse(m, usage.CPU()-cpu, time.Since(began)-took)
 	m["timing_s/step"] = time.Since(began).Seconds()
 	m["perf/throughput"] = m["perf/total_num_tokens"] / m["timing_s/step"]
@@ -224,7 +231,9 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	if err := t.track(step, m); err != nil {
 		return err
 	}
-	t.stopped = t.judge(step, m)
+	if t.stopped, err = t.agreeToStop(step, t.judge(step, m)); err != nil {
+		return err
+	}
 	if t.OnStep != nil {
 		t.OnStep(step, m, s.Groups)
 	}

@@ -45,7 +45,7 @@ func Verify(ctx context.Context, dev kernels.Device, c config.Config, run string
 	}
 	v.Exact = verify.SameBits(v.Path, v.RecordedPath, c.Policy.DType) && (v.SimPath == "" && v.RecordedSimPath == "" ||
 		verify.SameBits(cmp.Or(v.SimPath, v.Path), cmp.Or(v.RecordedSimPath, v.RecordedPath),
-			cmp.Or(c.Search.SimDType, c.Policy.DType)))
+			cmp.Or(c.Search.SimDType, c.Policy.DType))) && after.Ranks < 2
 	if err := v.readEpisodes(); err != nil {
 		return nil, err
 	}

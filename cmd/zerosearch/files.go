@@ -8,6 +8,9 @@ import (
 // openRun takes the run directory of --out for this process, before long work, or says why it cannot be written. The
 // caller closes it.
 func (w *world) openRun(out, resume string) (*rundir.Folder, error) {
+	if err := w.alone(); err != nil {
+		return nil, err
+	}
 	f, err := rundir.Open(out, resume != "")
 	if err == nil && f.Note != "" {
 		w.log.line("note: %s", f.Note)

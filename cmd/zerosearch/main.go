@@ -19,6 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/internal/commandline"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
@@ -167,7 +168,8 @@ type world struct {
 	out   io.Writer
 	log   *progress
 	flags *kong.Context
-	again string // of a bundle: the command that goes on with its run
+	ranks dist.Group // that this process has joined; nil: it does not
+	again string     // of a bundle: the command that goes on with its run
 
 	stdout    *outlet                       // behind out
 	finishing atomic.Pointer[func() string] // what is finished before a stop; nil: nothing

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
@@ -29,7 +30,7 @@ var update = flag.Bool("update", false, "write what was printed into the scripts
 func TestMain(m *testing.M) {
 	for _, e := range os.Environ() {
 		kept := []string{"ZEROSEARCH_CPU_PATH", "ZEROSEARCH_GOLDENS", "ZEROSEARCH_DATA", goldens.Require, mainEnv,
-			simulatedGPU}
+			simulatedGPU, dist.Variable, dist.TimeoutVariable}
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && !slices.Contains(kept, name) {
 			os.Unsetenv(name)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
@@ -37,12 +38,28 @@ func (c *trainCmd) Run(w *world) error {
 	if c.Replay != "" {
 		return c.replay(w)
 	}
-	if err := c.check(w); err != nil {
-		return err
-	}
 	if c.DryRun {
+		if err := c.check(w); err != nil {
+			return err
+		}
 		return c.plan(w)
 	}
+	return w.together(func(g dist.Group) error {
+		if err := c.check(w); err != nil {
+			return err
+		}
+		if err := c.shareCores(w, g); err != nil {
+			return err
+		}
+		if g.Rank() > 0 {
+			return c.onDevices(w, func(dev kernels.Device) error { return c.follow(w, dev, g) })
+		}
+		return c.lead(w, g)
+	})
+}
+
+// lead trains as the only rank, or as the first.
+func (c *trainCmd) lead(w *world, g dist.Group) error {
 	folder, err := w.openRun(c.Options.Schedule.Out, c.Options.Schedule.Resume)
 	if err != nil {
 		return err
@@ -54,6 +71,11 @@ func (c *trainCmd) Run(w *world) error {
 		return err
 	}
 	defer stop()
+	return c.onDevices(w, func(dev kernels.Device) error { return c.train(w, dev, g, folder, page) })
+}
+
+// onDevices opens the devices of policy and simulator for work.
+func (c *trainCmd) onDevices(w *world, work func(dev kernels.Device) error) error {
 	dev, err := c.common.open(w)
 	if err != nil {
 		return err
@@ -64,7 +86,7 @@ func (c *trainCmd) Run(w *world) error {
 		return err
 	}
 	defer end()
-	return c.train(w, dev, folder, page)
+	return work(dev)
 }
 
 // check refuses flags that contradict each other, before anything is loaded.
@@ -123,12 +145,13 @@ func (c *trainCmd) loraRate(w *world) {
 }
 
 // train runs to the end or to the interrupt.
-func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, page *report.Run) error {
+func (c *trainCmd) train(w *world, dev kernels.Device, g dist.Group, folder *rundir.Folder, page *report.Run) error {
 	s := c.Options.Schedule
 	view := newRunView(w, page)
 	stop := view.watch()
 	defer stop()
-	t, err := rl.New(w.ctx, dev, c.Options, rl.WithFolder(folder), rl.WithZeros(), rl.WithProgress(view.clock.progress))
+	t, err := rl.New(w.ctx, dev, c.Options, rl.WithFolder(folder), rl.WithZeros(), rl.WithRanks(g),
+		rl.WithProgress(view.clock.progress))
 	if err != nil {
 		return err
 	}
@@ -144,7 +167,7 @@ func (c *trainCmd) train(w *world, dev kernels.Device, folder *rundir.Folder, pa
 	last, err := t.Run(w.ctx)
 	stop()
 	w.writeReport(page)
-	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
+	if errors.Is(err, context.Canceled) && (w.ctx.Err() != nil || g.Size() > 1) {
 		if n := t.RolloutSaved(); n > 0 {
 			w.log.line("interrupted after the rollout of step %d, which is saved. To go on:", n)
 			w.goOn("train", s.Out)

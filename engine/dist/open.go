@@ -16,6 +16,16 @@ type Options struct {
 // defaultTimeout is how long a rank may be silent.
 const defaultTimeout = 30 * time.Second
 
+// Launched is the launcher that started this program and how many processes it started: 1 if it was started alone, or
+// is to run so.
+func Launched() (by string, n int) {
+	if os.Getenv(Variable) == "off" {
+		return "", 1
+	}
+	l := launched(os.Getenv)
+	return l.by, l.size
+}
+
 // Open joins the ranks that mpirun or srun has started. A program that was started alone is one rank, and no library
 // is loaded then.
 func Open(o Options) (Group, error) {

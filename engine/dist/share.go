@@ -2,6 +2,7 @@ package dist
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/gob"
 	"fmt"
 )
@@ -28,6 +29,37 @@ func Share[T any](g Group, own T) ([]T, error) {
 	}
 	return out, nil
 }
+
+// Agree is Share of what the ranks computed, perhaps with an error: an error of one rank is an error of all, its own in
+// that rank, and a *RankError of the first that has one in the others.
+func Agree[T any](g Group, own T, err error) ([]T, error) {
+	if g.Size() == 1 {
+		return []T{own}, err
+	}
+	type outcome struct {
+		Value  T
+		Failed string
+	}
+	x := outcome{Value: own}
+	if err != nil {
+		x = outcome{Failed: cmp.Or(err.Error(), "unknown error")}
+	}
+	all, failed := Share(g, x)
+	if err = cmp.Or(err, failed); err != nil {
+		return nil, err
+	}
+	out := make([]T, len(all))
+	for r, x := range all {
+		if x.Failed != "" {
+			return nil, &RankError{r, x.Failed}
+		}
+		out[r] = x.Value
+	}
+	return out, nil
+}
+
+// Owner is the rank to which item i of a list is dealt.
+func Owner(g Group, i int) int { return i % g.Size() }
 
 // Any reports whether own is true in any rank.
 func Any(g Group, own bool) (bool, error) {

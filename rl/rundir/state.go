@@ -30,6 +30,8 @@ type State struct {
 	Path string `json:"kernel_path,omitempty"`
 	// SimPath is the simulator's, where it has a device of its own.
 	SimPath string `json:"sim_kernel_path,omitempty"`
+	// Ranks is how many processes computed the step, if several: other numbers give other bits.
+	Ranks int `json:"ranks,omitempty"`
 	// Drawn is how many questions were drawn, where dynamic sampling draws more than a batch a step.
 	Drawn int `json:"drawn,omitempty"`
 	// Run is what the run came from: settings and contents.

@@ -3,6 +3,7 @@ package update
 import (
 	"slices"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 )
@@ -29,7 +30,7 @@ func (r *Row) correct(trainer []float64, limit float64) {
 func (u *Updater) correctLater(trajs []Trajectory, rows []Row, minis [][]int) error {
 	var at []int
 	for _, mini := range minis {
-		at = append(at, mini...)
+		at = append(at, mine(u.group(), trajs, mini)...)
 	}
 	seqs := make([]train.Sequence, len(at))
 	for k, i := range at {
@@ -43,27 +44,38 @@ func (u *Updater) correctLater(trajs []Trajectory, rows []Row, minis [][]int) er
 	return err
 }
 
-// importanceOf describes the weights of rows; nil where none was set.
-func importanceOf(rows []Row, limit float64) *ImportanceStats {
-	var s ImportanceStats
-	n, corrected := 0.0, false
-	for _, r := range rows {
-		corrected = corrected || r.weight != nil
+// importanceSums are the sums that ImportanceStats come from.
+type importanceSums struct {
+	Mean, Truncated, N float64
+	Corrected          bool
+}
+
+// importance describes the weights of rows; nil where none was set.
+func (u *Updater) importance(trajs []Trajectory, rows []Row) (*ImportanceStats, error) {
+	var s importanceSums
+	for i, r := range rows {
+		if dist.Owner(u.group(), trajs[i].Group) != u.group().Rank() {
+			continue
+		}
+		s.Corrected = s.Corrected || r.weight != nil
 		for k := range r.old {
 			w := 1.0
 			if r.weight != nil {
 				w = r.weight[k]
 			}
-			if w == limit {
+			if w == u.ImportanceCap {
 				s.Truncated++
 			}
 			s.Mean += w
-			n++
+			s.N++
 		}
 	}
-	if !corrected {
-		return nil
+	s, err := summed(u.group(), s, func(to *importanceSums, more importanceSums) {
+		to.Mean, to.Truncated, to.N = to.Mean+more.Mean, to.Truncated+more.Truncated, to.N+more.N
+		to.Corrected = to.Corrected || more.Corrected
+	})
+	if err != nil || !s.Corrected {
+		return nil, err
 	}
-	s.Mean, s.Truncated = s.Mean/n, s.Truncated/n
-	return &s
+	return &ImportanceStats{Mean: s.Mean / s.N, Truncated: s.Truncated / s.N}, nil
 }

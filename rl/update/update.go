@@ -4,9 +4,11 @@
 package update
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 )
@@ -40,6 +42,7 @@ type Updater struct {
 	Values    *Values        // nil: no critic
 	Estimator algo.Estimator
 	Policy    algo.Policy // its KLCoef is the weight of the KL wherever it counts
+	Ranks     dist.Group  // who learns together; nil: one process
 	Epochs    int         // times over the mini-batches; 0: 1
 	Norm      float64     // constant of algo.SeqMeanTokenSumLimit and -Norm; 0: the longest response of a mini-batch
 
@@ -99,10 +102,10 @@ func (v *visits) add(n int) {
 	}
 }
 
-// visits is how many times an update computes the loss of a sequence, the critic's included.
-func (u *Updater) visits(minis [][]int) (n int) {
+// visits is how many times an update computes the loss of a sequence in this process, the critic's included.
+func (u *Updater) visits(trajs []Trajectory, minis [][]int) (n int) {
 	for _, mini := range minis {
-		n += len(mini) * max(1, u.Epochs)
+		n += len(mine(u.group(), trajs, mini)) * max(1, u.Epochs)
 	}
 	if u.Values != nil && !u.Values.Alone {
 		n *= 2
@@ -126,7 +129,7 @@ type Row struct {
 // indices into trajs, in order. lr is the learning rate of every step by its position in minis.
 func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (Stats, error) {
 	var st Stats
-	st.visits = visits{total: u.visits(minis), told: u.OnTrajectory}
+	st.visits = visits{total: u.visits(trajs, minis), told: u.OnTrajectory}
 	st.visits.add(0) // before the reference and the critic score the trajectories
 	rows, err := u.Prepare(trajs)
 	if err != nil {
@@ -135,7 +138,7 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	u.Describe(&st, rows)
 	st.LLDSOn = u.Policy.LLDSCoef > 0
 	if u.Values != nil {
-		if err := u.Values.update(&st, trajs, rows, minis, max(1, u.Epochs)); err != nil {
+		if err := u.Values.update(u.group(), &st, trajs, rows, minis, max(1, u.Epochs)); err != nil {
 			return st, err
 		}
 		if st.CriticAlone = u.Values.Alone; st.CriticAlone {
@@ -163,7 +166,9 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 		return st, err
 	}
 	st.Changed, st.BelowBF16 = after.Compare(before)
-	st.Importance = importanceOf(rows, u.ImportanceCap)
+	if st.Importance, err = u.importance(trajs, rows); err != nil {
+		return st, err
+	}
 	if n := float64(st.Steps); n > 0 {
 		t := &st.Terms
 		for _, x := range []*float64{&t.Loss, &t.PG, &t.KL, &t.Entropy, &t.LLDS, &t.ClipFrac, &t.ClipFracLower,
@@ -216,7 +221,10 @@ func (u *Updater) Prepare(trajs []Trajectory) (rows []Row, err error) {
 		}
 	}
 	if u.Reference != nil {
-		ref, _, err := u.Reference.Score(seqs)
+		ref, err := Dealt(u.group(), seqs, func(own []train.Sequence) ([][]float32, error) {
+			logps, _, err := u.Reference.Score(own)
+			return logps, err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("scoring with the reference: %w", err)
 		}
@@ -225,7 +233,7 @@ func (u *Updater) Prepare(trajs []Trajectory) (rows []Row, err error) {
 		}
 	}
 	if u.Values != nil {
-		values, err := u.Values.Critic.Values(seqs)
+		values, err := Dealt(u.group(), seqs, u.Values.Critic.Values)
 		if err != nil {
 			return nil, err
 		}
@@ -297,16 +305,20 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 		policy.KLCoef = 0
 	}
 	var counts algo.Counts
-	seqs := make([]train.Sequence, len(mini))
 	zeroAdvantage := 0
-	for k, i := range mini {
+	for _, i := range mini {
 		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
 		counts.AddPreserved(rows[i].Advantage, rows[i].mask)
-		seqs[k] = trajs[i].sequence()
 		if rows[i].zeroAdvantage(policy) && !u.backwardAll {
-			seqs[k].NoGradient = true
 			zeroAdvantage++
 		}
+	}
+	ranks := u.group()
+	own := mine(ranks, trajs, mini)
+	seqs := make([]train.Sequence, len(own))
+	for k, i := range own {
+		seqs[k] = trajs[i].sequence()
+		seqs[k].NoGradient = rows[i].zeroAdvantage(policy) && !u.backwardAll
 	}
 	if u.Norm > 0 {
 		counts.Norm = u.Norm
@@ -314,10 +326,10 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 	var terms algo.Terms
 	diff := 0.0
 	ts, err := u.Trainer.Accumulate(seqs, func(seq int, logp, entropy, dlogp, dentropy []float32) error {
-		r := &rows[mini[seq]]
+		r := &rows[own[seq]]
 		n := len(logp)
 		if n != len(r.old) {
-			return fmt.Errorf("trajectory %d has %d trained ids and %d recorded log-probs", mini[seq], n, len(r.old))
+			return fmt.Errorf("trajectory %d has %d trained ids and %d recorded log-probs", own[seq], n, len(r.old))
 		}
 		ar := algo.Row{Mask: r.mask, New: widen(logp), Old: r.old, Ref: r.ref, Advantage: r.Advantage,
 			Entropy: widen(entropy), Action: r.turn,
@@ -340,8 +352,11 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 		}
 		return nil
 	})
-	if err == nil && first && diff > 0 && u.ImportanceCap > 0 {
-		err = u.correctLater(trajs, rows, later)
+	if first && u.ImportanceCap > 0 {
+		differs, failed := dist.Any(ranks, diff > 0)
+		if err = cmp.Or(err, failed); err == nil && differs {
+			err = u.correctLater(trajs, rows, later)
+		}
 	}
 	if err = u.Trainer.Finish(&ts, err, lr); err != nil {
 		return err
@@ -349,17 +364,30 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 	st.Forwarded += ts.Tokens
 	st.Trained += ts.TrainedTokens
 	st.ZeroAdvantage += zeroAdvantage
+	all, err := summed(ranks, stepSums{terms, diff}, func(to *stepSums, more stepSums) {
+		to.Terms.Add(more.Terms)
+		to.Diff = max(to.Diff, more.Diff)
+	})
+	if err != nil {
+		return err
+	}
 	if first {
-		st.LogprobDiff = diff
+		st.LogprobDiff = all.Diff
 	}
 	if ts.Skipped != nil {
 		st.Skips = append(st.Skips, newSkip("policy", ts.Skipped, mini, trajs, rows))
 		return nil
 	}
 	st.Steps++
-	st.Terms.Add(terms)
+	st.Terms.Add(all.Terms)
 	st.GradNorm += ts.GradNorm
 	return nil
+}
+
+// stepSums is what a rank has of a mini-batch's terms, and of how far log-probs differ.
+type stepSums struct {
+	Terms algo.Terms
+	Diff  float64
 }
 
 // zeroAdvantage reports that the loss has no gradient at a trajectory: every advantage is 0, and there is neither a KL

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/rl/algo"
 )
@@ -43,13 +44,13 @@ func spreadOf(x []float64) (s Spread) {
 }
 
 // update takes one optimizer step for each mini-batch and epoch.
-func (v *Values) update(st *Stats, trajs []Trajectory, rows []Row, minis [][]int, epochs int) error {
+func (v *Values) update(g dist.Group, st *Stats, trajs []Trajectory, rows []Row, minis [][]int, epochs int) error {
 	s, began := &st.Value, time.Now()
 	defer func() { s.Seconds = time.Since(began).Seconds() }()
 	s.describe(rows)
 	for range epochs {
 		for _, mini := range minis {
-			if err := v.optimizerStep(st, trajs, rows, mini); err != nil {
+			if err := v.optimizerStep(g, st, trajs, rows, mini); err != nil {
 				return err
 			}
 		}
@@ -84,16 +85,19 @@ func variance(x []float64) float64 {
 	return sum / float64(max(1, len(x)-1))
 }
 
-func (v *Values) optimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini []int) error {
+func (v *Values) optimizerStep(g dist.Group, st *Stats, trajs []Trajectory, rows []Row, mini []int) error {
 	var counts algo.Counts
-	seqs := make([]train.Sequence, len(mini))
-	for k, i := range mini {
+	for _, i := range mini {
 		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
+	}
+	own := mine(g, trajs, mini)
+	seqs := make([]train.Sequence, len(own))
+	for k, i := range own {
 		seqs[k] = trajs[i].sequence()
 	}
-	var loss, clipped, predicted float64
+	var sums valueSums
 	ts, err := v.Critic.Step(seqs, func(seq int, value, dvalue []float32) error {
-		r := rows[mini[seq]]
+		r := rows[own[seq]]
 		ar := algo.ValueRow{Mask: r.mask, Value: widen(value), Old: r.value, Return: r.ret,
 			DValue: make([]float64, len(value))}
 		st.visits.add(1)
@@ -101,9 +105,9 @@ func (v *Values) optimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini [
 		if math.IsNaN(l) || math.IsInf(l, 0) {
 			return &train.NonFiniteError{What: "value loss", Seq: seq, Token: -1, Value: l}
 		}
-		loss, clipped = loss+l, clipped+f
+		sums.Loss, sums.Clipped = sums.Loss+l, sums.Clipped+f
 		for i := range value {
-			predicted += ar.Value[i] / float64(counts.Tokens)
+			sums.Predicted += ar.Value[i] / float64(counts.Tokens)
 			dvalue[i] = float32(ar.DValue[i])
 		}
 		return nil
@@ -116,9 +120,18 @@ func (v *Values) optimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini [
 		st.Skips = append(st.Skips, newSkip("critic", ts.Skipped, mini, trajs, rows))
 		return nil
 	}
+	sums, err = summed(g, sums, func(to *valueSums, more valueSums) {
+		to.Loss, to.Clipped, to.Predicted = to.Loss+more.Loss, to.Clipped+more.Clipped, to.Predicted+more.Predicted
+	})
+	if err != nil {
+		return err
+	}
 	s := &st.Value
 	s.Steps++
-	s.Loss, s.ClipFrac, s.Predicted, s.GradNorm = s.Loss+loss, s.ClipFrac+clipped, s.Predicted+predicted,
-		s.GradNorm+ts.GradNorm
+	s.Loss, s.ClipFrac, s.Predicted = s.Loss+sums.Loss, s.ClipFrac+sums.Clipped, s.Predicted+sums.Predicted
+	s.GradNorm += ts.GradNorm
 	return nil
 }
+
+// valueSums is what a rank has of a mini-batch's sums.
+type valueSums struct{ Loss, Clipped, Predicted float64 }
