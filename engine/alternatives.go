@@ -40,12 +40,13 @@ func (s *sampler) rank(r scored, logits, lse kernels.Tensor) error {
 		return err
 	}
 	if ranks := r.job.scores.Ranks; ranks != nil {
-		z := s.hostLogits[r.target]
+		z, rank := s.hostLogits[r.target], int32(0)
 		for _, other := range s.hostLogits {
 			if other >= z {
-				ranks[r.at]++
+				rank++
 			}
 		}
+		ranks[r.at] = rank
 	}
 	if r.job.topEach > 0 {
 		r.job.scores.TopEach[r.at] = s.sorted(nil, r.job.topEach, r.job.invTemp, norm)

@@ -57,7 +57,7 @@ func (s *Server) embed(w http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	if m.Use == Generates {
 		return nil, unsuited(m, "model %s generates text and was not trained to make vectors: serve an embedding "+
-			"model, such as Qwen3-Embedding")
+			"model, such as Qwen3-Embedding, or give --embeddings to serve to get the last token's hidden state")
 	}
 	size := m.Config.Hidden
 	if q.dimensions > int64(size) {

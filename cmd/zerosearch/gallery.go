@@ -22,6 +22,7 @@ func (c *serveCmd) open(w *world) (_ *models, err error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Vectors = true
 	s := &models{}
 	if s.dev, err = c.common.open(w); err != nil {
 		return nil, err
@@ -61,6 +62,17 @@ func (s *models) Close() {
 	s.dev.Close()
 }
 
+// use says what clients may ask a model for.
+func (c *serveCmd) use(m *roles.NamedModel) serve.Use {
+	switch {
+	case m.Embeds:
+		return serve.Embeds
+	case c.Embeddings:
+		return serve.GeneratesAndEmbeds
+	}
+	return serve.Generates
+}
+
 // served are the models under their names.
 func (c *serveCmd) served(s *models) (all []serve.Model) {
 	for i, m := range s.Models {
@@ -71,7 +83,7 @@ func (c *serveCmd) served(s *models) (all []serve.Model) {
 		for _, name := range names {
 			all = append(all, serve.Model{ID: name, Root: m.Given, Parent: m.Parent, Engine: engineName(m.Weights),
 				Adapter: m.Adapter, Config: m.Model.Config, Tokenizer: m.Tokenizer, Template: m.Template,
-				EOS: m.EOS()})
+				EOS: m.EOS(), Use: c.use(m)})
 		}
 	}
 	return all

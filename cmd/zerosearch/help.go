@@ -38,7 +38,7 @@ var flagGroups = []commandline.Group{
 		"steps critic-lr critic-lr-warmup-ratio micro-batch-tokens recompute"},
 	{"measure", "Measurement:", "method style bootstrap confidence compare gpu data-sheet cpu context sequences " +
 		"repetitions python llama ik-llama only peer pairs no-warmup"},
-	{"server", "Server:", "host port api-key allow-origin max-queue max-body drain-timeout"},
+	{"server", "Server:", "host port api-key allow-origin max-queue max-body drain-timeout embeddings"},
 	{"run", "Run:", "out episodes output with-model program for memory total-steps save-every keep-last keep-best " +
 		"stop-when save-dtype resume force replay dry-run ui seed device threads cpuprofile config json verbose help version"},
 }

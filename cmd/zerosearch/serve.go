@@ -27,6 +27,7 @@ type serveCmd struct {
 	MaxQueue     int           `name:"max-queue" help:"Sequences running or waiting at most; beyond them the answer is 429." default:"512"`
 	MaxBody      int64         `name:"max-body" help:"Bytes of a request at most." default:"4194304"`
 	DrainTimeout time.Duration `name:"drain-timeout" help:"Time for what is under way when the server is told to stop." default:"30s"`
+	Embeddings   bool          `name:"embeddings" help:"/v1/embeddings works for models that were trained to generate text, too: their vectors are the last token's hidden state."`
 }
 
 func (c *serveCmd) Run(w *world) error {
@@ -74,7 +75,7 @@ func (c *serveCmd) Run(w *world) error {
 		models = a.add(models, s, c)
 	}
 	server, err := serve.New(s.eng, models, serve.Options{APIKey: c.APIKey, AllowOrigins: c.AllowOrigin,
-		MaxSequences: c.MaxQueue, MaxBody: c.MaxBody, DrainTimeout: c.DrainTimeout, Log: w.log.line})
+		MaxSequences: c.MaxQueue, MaxBody: c.MaxBody, DrainTimeout: c.DrainTimeout, Version: release, Log: w.log.line})
 	if err != nil {
 		return err
 	}

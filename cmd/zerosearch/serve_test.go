@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -130,4 +131,57 @@ func TestServeAgent(t *testing.T) {
 	code, _, stderr := zs("", "serve", "--model", filepath.Join(dir, "m"), "--topk", "3")
 	require.Equal(t, 2, code)
 	require.Contains(t, stderr, "--topk is for answers from documents")
+}
+
+// A chat model and an embedding model behind one server: each does what it was made for, and with --embeddings the
+// former also gives vectors.
+func TestServeVectors(t *testing.T) {
+	vectors, err := filepath.Abs("../../rl/dense/testdata/model")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	t.Chdir(dir)
+	require.NoError(t, tinyModel("a", 7, true))
+	for _, more := range [][]string{nil, {"--embeddings"}} {
+		url := startServer(t, dir, append([]string{"serve", "--model", "a", "--model", "v=" + vectors, "--port", "0",
+			"--json", "--dtype", "f32"}, more...))
+		ask := func(path, body string) (int, string) {
+			resp, err := http.Post(url+path, "application/json", strings.NewReader(body))
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			return resp.StatusCode, string(text)
+		}
+		code, text := ask("/v1/embeddings", `{"model":"v","input":["x","Łódź lies in Poland."]}`)
+		require.Equal(t, 200, code, text)
+		var got struct {
+			Data []struct{ Embedding []float64 }
+		}
+		require.NoError(t, json.Unmarshal([]byte(text), &got))
+		require.Len(t, got.Data, 2)
+		sum := 0.0
+		for _, x := range got.Data[1].Embedding {
+			sum += x * x
+		}
+		require.InDelta(t, 1, sum, 1e-5)
+		code, text = ask("/v1/completions", `{"model":"v","prompt":"x"}`)
+		require.Equal(t, 400, code)
+		require.Contains(t, text, "model v makes vectors: ask /v1/embeddings")
+		code, text = ask("/v1/embeddings", `{"model":"a","input":"x"}`)
+		if more == nil {
+			require.Equal(t, 400, code)
+			require.Contains(t, text, "give --embeddings to serve")
+		} else {
+			require.Equal(t, 200, code, text)
+		}
+		code, text = ask("/tokenize", `{"model":"v","prompt":"xy"}`)
+		require.Equal(t, 200, code)
+		require.Contains(t, text, `"count":3`)
+		resp, err := http.Get(url + "/version")
+		require.NoError(t, err)
+		version, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.JSONEq(t, `{"version":"`+release+`"}`, string(version))
+	}
 }

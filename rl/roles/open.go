@@ -15,6 +15,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
+	"github.com/zerosearch-go/zerosearch/rl/dense"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
@@ -29,6 +30,7 @@ type LoadedModel struct {
 	Tokenizer  *tokenizer.Tokenizer
 	Template   *tokenizer.Template
 	Notes      []string // what the user should know about how it was read
+	Embeds     bool     // an embedding model: its output matrix may be missing
 }
 
 // Trained says that this program trained the model or its adapter, by train or sft: the folder of its weights is a
@@ -47,6 +49,7 @@ type OpenOptions struct {
 	FrozenBase   bool          // the base stays frozen though Trainable: an adapter will be made for it
 	ChatTemplate string        // Jinja file instead of the model's own template
 	Thinking     *bool         // the template's variable enable_thinking; nil: up to the template
+	Vectors      bool          // an embedding model may be opened, for its hidden states alone: LoadedModel.Embeds
 }
 
 // Open loads a model, unless ctx ends before. A folder that holds an adapter names its base in adapter_config.json.
@@ -82,8 +85,14 @@ func Open(ctx context.Context, dev kernels.Device, o OpenOptions) (_ *LoadedMode
 	if o.DType, err = o.dtype(dir); err != nil {
 		return nil, err
 	}
+	if o.Vectors {
+		if p.Embeds, err = dense.IsEmbedding(dir); err != nil {
+			return nil, err
+		}
+	}
 	trained := o.Trainable && adapter == "" && !o.FrozenBase
-	if p.Model, err = model.LoadContext(ctx, dev, dir, model.Options{DType: o.DType, Trainable: trained}); err != nil {
+	if p.Model, err = model.LoadContext(ctx, dev, dir, model.Options{DType: o.DType, Trainable: trained,
+		Headless: p.Embeds}); err != nil {
 		return nil, err
 	}
 	p.Notes = append(p.Notes, p.Model.Config.Notes...)
