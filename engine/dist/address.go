@@ -16,7 +16,7 @@ func addressOf[E any](x *E) uintptr {
 	return uintptr(unsafe.Pointer(x))
 }
 
-var (
-	never bool
-	heap  unsafe.Pointer
-)
+var never bool
+
+//lint:ignore U1000 it is only written: see addressOf
+var heap unsafe.Pointer

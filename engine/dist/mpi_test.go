@@ -103,8 +103,8 @@ func launchers(t *testing.T) map[kind]string {
 }
 
 // start runs a scenario by a launcher.
-func start(t *testing.T, mpirun string, ranks int, what string, env ...string) (out string, err error,
-	took time.Duration) {
+func start(t *testing.T, mpirun string, ranks int, what string, env ...string) (out string,
+	took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Second)
 	defer cancel()
 	c := exec.CommandContext(ctx, mpirun, "-n", strconv.Itoa(ranks), os.Args[0])
@@ -116,13 +116,13 @@ func start(t *testing.T, mpirun string, ranks int, what string, env ...string) (
 	began := time.Now()
 	text, err := c.CombinedOutput()
 	require.NoError(t, ctx.Err(), "the ranks hang: %s", text)
-	return string(text), err, time.Since(began)
+	return string(text), time.Since(began), err
 }
 
 func TestMPIConforms(t *testing.T) {
 	for k, mpirun := range launchers(t) {
 		for _, n := range []int{2, 3} {
-			out, err, _ := start(t, mpirun, n, "conform")
+			out, _, err := start(t, mpirun, n, "conform")
 			require.NoError(t, err, out)
 			require.Contains(t, out, fmt.Sprintf("conforms: %d ranks by %s", n, k))
 		}
@@ -133,7 +133,7 @@ func TestMPIConforms(t *testing.T) {
 func TestMPIEnds(t *testing.T) {
 	for k, mpirun := range launchers(t) {
 		for _, how := range []string{"die", "hang", "abort"} {
-			out, err, took := start(t, mpirun, 3, how, TimeoutVariable+"=3s")
+			out, took, err := start(t, mpirun, 3, how, TimeoutVariable+"=3s")
 			require.Error(t, err, out)
 			require.Less(t, took, 20*time.Second, "%s, %s: %s", k, how, out)
 			if how == "hang" { // mpirun wakes the rank before it ends it
@@ -142,7 +142,7 @@ func TestMPIEnds(t *testing.T) {
 				require.NotContains(t, out, "goes on", "%s, %s", k, how)
 			}
 		}
-		out, err, _ := start(t, mpirun, 2, "stop", TimeoutVariable+"=6s")
+		out, _, err := start(t, mpirun, 2, "stop", TimeoutVariable+"=6s")
 		require.NoError(t, err, out)
 		require.Contains(t, out, "went on")
 	}
@@ -164,12 +164,12 @@ func TestMPIMismatch(t *testing.T) {
 			if c.kind != other {
 				continue
 			}
-			out, err, _ := start(t, mpirun, 2, "open", Variable+"="+c.path)
+			out, _, err := start(t, mpirun, 2, "open", Variable+"="+c.path)
 			require.Error(t, err, out)
 			require.Contains(t, out, "started 2 processes, and", c.path)
 			require.Contains(t, out, Variable)
 		}
-		out, err, _ := start(t, mpirun, 2, "conform", Variable+"=off")
+		out, _, err := start(t, mpirun, 2, "conform", Variable+"=off")
 		require.NoError(t, err, out)
 		require.Contains(t, out, "conforms: 1 rank")
 	}
