@@ -95,13 +95,23 @@ func (t *Trace) Finish(out Answer) {
 
 // long is the finished sentences of a text, with the numbers of their documents.
 func (t *Trace) long(text string, final bool) string {
-	text = finished(text, final)
-	if text == t.source { // most tokens end no sentence
+	marked, same := markFinished(&t.source, text, final, t.documents)
+	if same {
 		return t.answer
 	}
-	t.source = text
-	marked, _, _ := mark(text, t.documents)
 	return marked
+}
+
+// markFinished gives the finished sentences of a text with the numbers of their documents. same says that they are
+// source, those of the last call, and are not marked again: most tokens end no sentence.
+func markFinished(source *string, text string, final bool, documents []string) (marked string, same bool) {
+	text = finished(text, final)
+	if text == *source {
+		return "", true
+	}
+	*source = text
+	marked, _, _ = mark(text, documents)
+	return marked, false
 }
 
 // finished are the complete sentences of a text without thoughts and tags.

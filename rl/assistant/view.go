@@ -137,12 +137,10 @@ func (v *View) firstLine(text string) string {
 
 // long shows the finished sentences of a text, with the numbers of their documents.
 func (v *View) long(text string, final bool) string {
-	text = finished(text, final)
-	if text == v.source { // most tokens end no sentence
+	marked, same := markFinished(&v.source, text, final, v.documents)
+	if same {
 		return v.printed
 	}
-	v.source = text
-	marked, _, _ := mark(text, v.documents)
 	lines := strings.Split(marked, "\n")
 	for i, l := range lines {
 		lines[i] = episode.Printable(l)

@@ -178,6 +178,13 @@ func quantise(f *file) {
 	f.p("VPXOR X0, X0, X0")
 	f.p("VPSUBD X1, X0, X1")
 	f.p("VMOVD X1, (DX)")
+	quantiserEnd(f)
+	f.asm.WriteString("\n")
+}
+
+// quantiserEnd emits the end of a quantiser of activations: the next group, and groups whose largest magnitude has the
+// bits R9, which gives no usable scale.
+func quantiserEnd(f *file) {
 	f.p("next:")
 	f.p("ADDQ $128, SI")
 	f.p("ADDQ R8, AX")
@@ -198,7 +205,6 @@ func quantise(f *file) {
 	f.p("VPXOR Y0, Y0, Y0")
 	f.p("VMOVDQU Y0, (AX)")
 	f.p("JMP next")
-	f.asm.WriteString("\n")
 }
 
 // quantiseWeight emits the quantiser of weights: whole groups of one row into its column of a panel.
