@@ -46,7 +46,8 @@ type Model struct {
 // Options are limits for clients. The comment of a field says what its zero value means.
 type Options struct {
 	APIKey string // "": no key is needed
-	// CORS: origins of the pages that may read responses, "*" for all; none by default. See CheckOrigin
+	// origins of the pages that may use the server and read its responses, "*" for all; see CheckOrigin. None by
+	// default: see guard
 	AllowOrigins []string
 	MaxSequences int           // running and waiting together; beyond it requests get status 429. 0: 512
 	MaxBody      int64         // bytes of a request body. 0: 4 MiB
@@ -201,6 +202,10 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		s.metrics.request(r.URL.Path, s.paths, w.status, time.Since(w.began))
 	}()
 	if s.cors(w, r) {
+		return
+	}
+	if err := s.guard(r); err != nil {
+		s.fail(w, err)
 		return
 	}
 	if !slices.Contains(withoutKey, r.URL.Path) && !s.allowed(r) {
