@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
@@ -19,6 +20,7 @@ type Plan struct {
 	Models  []PlanModel
 	Device  string // of the models that name none, as kernels.Device.Name has it; "": cpu
 	Threads int    // of the cpu; 0: 1
+	Ranks   int    // processes that train together, of which the plan is one; 0: 1
 	// the program beside its models: code's heap, tokenizers, text, bytes. 0: an allowance for one tokenizer
 	Program int64
 }
@@ -141,12 +143,13 @@ func (p Plan) Memory() (Memory, error) {
 			return m, fmt.Errorf("planning the memory of %s: %w", x.Name, err)
 		}
 		device := p.deviceOf(x)
-		for _, part := range []func(s kernels.Sizes, add func(what, detail string, bytes int64)) error{x.weights,
+		for _, part := range []func(s kernels.Sizes, add func(what, detail string, bytes int64)) error{
+			func(s kernels.Sizes, add func(string, string, int64)) error { return x.weights(s, p.ranks(), add) },
 			x.engine, x.passes} {
 			if err := part(p.sizes(device), func(what, detail string, bytes int64) {
 				if bytes > 0 {
 					l := MemoryLine{x.Name, what, detail, ownMemory(device), bytes}
-					if what == saving {
+					if what == saving || what == exchange {
 						l.Device = ""
 					}
 					m.Lines = append(m.Lines, l)
@@ -229,12 +232,15 @@ func (x *PlanModel) check() error {
 	return nil
 }
 
-// saving is what a checkpoint brings to the host.
-const saving = "saving"
+// What is in the host's memory, wherever the model is.
+const (
+	saving   = "saving"   // what a checkpoint brings there
+	exchange = "exchange" // what is sent to other ranks, and received
+)
 
 // weights is what lies in memory whatever is done: the matrices in their type, and of what is trained F32 masters,
 // gradients and AdamW's two moments.
-func (x *PlanModel) weights(s kernels.Sizes, add func(string, string, int64)) error {
+func (x *PlanModel) weights(s kernels.Sizes, ranks int64, add func(string, string, int64)) error {
 	c := x.Config
 	if !x.Shared {
 		add("weights", x.DType.String(), c.WeightBytesOn(s, x.DType))
@@ -246,33 +252,45 @@ func (x *PlanModel) weights(s kernels.Sizes, add func(string, string, int64)) er
 	if n > 0 {
 		add("rotary table", fmt.Sprintf("%d positions", n), 4*int64(n)*int64(c.HeadDim))
 	}
-	train := func(n int64, what string) {
-		add("masters", what, 4*n)
-		add("gradients", what, 4*n)
-		add("moments", what, 8*n)
+	t, err := x.trained(ranks)
+	if err != nil {
+		return err
+	}
+	matrix := 4 * int64(c.Hidden) * int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim))
+	learn := func(what string) {
+		part, kept := what, int64(0)
+		if ranks > 1 {
+			part, kept = fmt.Sprintf("%s, 1 of %d parts", what, ranks), 4*t.vectors
+		}
+		add("masters", part, 4*t.Parameters/ranks+kept)
+		add("gradients", what, 4*t.Parameters)
+		add("moments", part, 8*t.Parameters/ranks)
+		if ranks > 1 {
+			add(exchange, fmt.Sprintf("%d ranks", ranks), train.ExchangeBytes(t.Parameters, int(ranks)))
+		}
 	}
 	if x.Full {
-		train(c.Parameters(), "f32")
+		learn("f32")
 		if x.Saved {
-			add(saving, "the largest matrix", 4*int64(c.Hidden)*int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim)))
+			add(saving, "the largest matrix", matrix)
 		}
 	}
 	if x.Averaged && x.LoRA == nil {
-		add("average", "f32", 4*c.Parameters()+4*int64(c.Hidden)*int64(max(c.Vocab, c.Inter, c.Heads*c.HeadDim)))
+		add("average", "f32", 4*t.Parameters/ranks+matrix)
 	}
 	if a := x.LoRA; a != nil {
-		n, packed, err := a.sizes(s, c, x.DType)
+		_, packed, err := a.sizes(s, c, x.DType)
 		if err != nil {
 			return err
 		}
 		if x.Averaged {
-			add("average", "f32", 4*n)
+			add("average", "f32", 4*t.Parameters/ranks)
 		}
 		add("adapter", fmt.Sprintf("rank %d", a.R), packed)
 		if a.Trained {
-			train(n, fmt.Sprintf("f32, rank %d", a.R))
+			learn(fmt.Sprintf("f32, rank %d", a.R))
 			if x.Saved {
-				add(saving, "the adapter", 4*n)
+				add(saving, "the adapter", 4*t.Parameters)
 			}
 		}
 	}

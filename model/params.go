@@ -16,10 +16,10 @@ type Param struct {
 
 	// W is the packed matrix that operations use, nil for vectors. After Master changes, Repack must update W.
 	W kernels.Weight
-	// Master is F32 [N, K]: what the optimizer moves; none for the matrices of a frozen model. A vector is F32 [1, n]
-	// in every model and is used as it is.
+	// Master is F32 [N, K]: what the optimizer moves; none for the matrices of a frozen model, and after KeepMasters. A
+	// vector is F32 [1, n] in every model and is used as it is.
 	Master kernels.Tensor
-	// Grad is F32 of Master's shape, what Backward adds to; none in a frozen model.
+	// Grad is F32 [N, K], what Backward adds to; none in a frozen model.
 	Grad kernels.Tensor
 }
 
@@ -145,6 +145,10 @@ func (b *bank) Trained() Flat {
 	}
 	return b.flat
 }
+
+// KeepMasters gives up the masters of all elements of Trained but [from, to), which are cuts of it (Flat.Cut): where
+// several processes train together, each moves a part. What was got of Trained before is of no use then.
+func (b *bank) KeepMasters(from, to int) error { return b.flat.keep(b.dev, from, to) }
 
 func (b *bank) zeroGrads() {
 	if b.trainable {

@@ -15,6 +15,16 @@ func (c *Config) Parameters() int64 {
 	return n
 }
 
+// Vectors is how many of the parameters are norms and biases.
+func (c *Config) Vectors() (n int64) {
+	c.eachShape(func(_ string, shape []int) {
+		if len(shape) == 1 {
+			n += int64(shape[0])
+		}
+	})
+	return n
+}
+
 // eachShape walks through the checkpoint's tensors without making any.
 func (c *Config) eachShape(visit func(name string, shape []int)) {
 	slots(c, &Model{layers: make([]layer, c.Layers)}, func(name string, shape []int, _ **Param) { visit(name, shape) })

@@ -10,6 +10,8 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/internal/disk"
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
@@ -28,12 +30,14 @@ func (t *Trainer) save(step int) error {
 	}
 	t.progress(step, PhaseSaving, 0, 0)
 	if t.Out == nil {
-		return t.Engine.Do(context.Background(), t.giveShards)
+		return t.Engine.Do(context.Background(), func() error { return t.withMasters(t.giveShards) })
 	}
 	if err := t.Out.Sync(); err != nil {
 		return t.unsaved(fmt.Errorf("saving the logs: %w", err))
 	}
-	err := t.Engine.Do(context.Background(), func() error { return t.saveAs(step) })
+	err := t.Engine.Do(context.Background(), func() error {
+		return t.withMasters(func() error { return t.saveAs(step) })
+	})
 	if err != nil {
 		return t.unsaved(err)
 	}
@@ -47,7 +51,26 @@ func (t *Trainer) giveShards() error {
 	if v := t.Updater.Values; err == nil && v != nil {
 		err = v.Critic.SaveState("")
 	}
+	if a := t.Updater.Average; err == nil && a != nil {
+		err = a.Save("")
+	}
 	return err
+}
+
+// withMasters calls do, which saves weights, while rank 0 has all masters, if those are what is written: of adapters,
+// and of weights that are more exact than those of the forward pass.
+func (t *Trainer) withMasters(do func() error) error {
+	exact := func(m *model.Model, a *model.Adapter) bool {
+		return a != nil || t.SaveDType == kernels.F32 && m.DType != kernels.F32
+	}
+	if v := t.Updater.Values; v != nil && exact(t.critic.Model, t.critic.Adapter) {
+		save := do
+		do = func() error { return v.Critic.WithMasters(save) }
+	}
+	if exact(t.Policy.Model, t.Policy.Adapter) {
+		return t.Updater.Trainer.WithMasters(do)
+	}
+	return do()
 }
 
 // saveAs writes step's checkpoint; the device is the caller's.

@@ -61,7 +61,7 @@ func New(ctx context.Context, dev kernels.Device, c Config, options ...Option) (
 
 // open opens everything that c, as check gave it, names, at its start.
 func (t *Trainer) open(ctx context.Context, dev kernels.Device, c Config) (err error) {
-	if err := plan.Check(ctx, &c, dev, machineMemory); err != nil {
+	if err := plan.Check(ctx, &c, dev, t.group().Size(), machineMemory); err != nil {
 		return err
 	}
 	defer func() {

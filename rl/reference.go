@@ -41,8 +41,7 @@ func (t *Trainer) follow(dev kernels.Device, ref *roles.LoadedModel) (err error)
 	if t.Policy.Adapter != nil {
 		from, to = t.Policy.Adapter.Trained(), ref.Adapter.All()
 	}
-	if t.Updater.Average, err = train.NewAverage(dev, from, to, decay); err == nil {
-		t.Updater.Average.Ranks = t.group()
+	if t.Updater.Average, err = train.NewAverage(dev, from, to, decay, t.group()); err == nil {
 		t.closers = append(t.closers, t.Updater.Average.Close)
 	}
 	return err

@@ -39,7 +39,7 @@ var flagGroups = []commandline.Group{
 	{"measure", "Measurement:", "method style bootstrap confidence compare gpu data-sheet cpu context sequences " +
 		"repetitions python llama ik-llama only peer pairs no-warmup"},
 	{"server", "Server:", "host port api-key allow-origin max-queue max-body drain-timeout embeddings"},
-	{"run", "Run:", "out episodes output with-model program for memory total-steps save-every keep-last keep-best " +
+	{"run", "Run:", "out episodes output with-model program for memory ranks total-steps save-every keep-last keep-best " +
 		"stop-when save-dtype resume force replay dry-run ui seed device threads cpuprofile config json verbose help version"},
 }
 
@@ -90,8 +90,9 @@ var verbHelps = map[string]commandline.VerbHelp{
 		"serve SIMULATOR", "serve runs/first --host 0.0.0.0 --port 8000 --api-key SECRET",
 		"serve --model DIR --adapter first=runs/first --model small=SmolLM2-135M-Instruct",
 		"serve runs/first --docs notes/"}},
-	"plan": {"model for memory dtype lora-r train-batch-size n max-context micro-batch-tokens kv-memory", []string{
-		"plan --model DIR", "plan --model DIR --lora-r 16 --memory 24GiB", "plan --model DIR --for serve"}},
+	"plan": {"model for memory ranks dtype lora-r train-batch-size n max-context micro-batch-tokens kv-memory", []string{
+		"plan --model DIR", "plan --model DIR --lora-r 16 --memory 24GiB", "plan --model DIR --for serve",
+		"plan --model DIR --ranks 4"}},
 	"bundle": {"config output with-model program model data simulation-llm search-mode total-steps out", []string{
 		"bundle --config recipes/demo.yaml -o mytrain",
 		"bundle --config run.yaml --program zerosearch-arm64 -o mytrain"}},

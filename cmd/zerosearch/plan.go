@@ -16,11 +16,15 @@ type planCmd struct {
 	Options config.Config `embed:""`
 	For     string        `name:"for" help:"What is planned: train, sft, generate (ask, eval and score too) or serve." default:"train" enum:"train,sft,generate,serve"`
 	Memory  string        `name:"memory" help:"Memory it may take, as in 24GiB (default: what is available here)." placeholder:"SIZE"`
+	Ranks   int           `name:"ranks" help:"Plan for one of so many processes that mpirun starts, on as many hosts, and what they send each other." default:"1"`
 }
 
 func (c *planCmd) Run(w *world) error {
 	if c.Options.Policy.Model == "" {
 		return usagef("--model is missing: give a model folder; only its config.json is read")
+	}
+	if c.Ranks < 1 || c.Ranks > 1 && c.For != "train" {
+		return usagef("--ranks must be at least 1, and only train has several ranks")
 	}
 	limit, err := engine.ParseSize(c.Memory)
 	if err != nil {
@@ -36,7 +40,8 @@ func (c *planCmd) Run(w *world) error {
 			return err
 		}
 	}
-	return showPlan(w, c.common, c.simFlags, plan.Planner{Verb: c.For, Active: linesAhead}, c.Options, limit)
+	pl := plan.Planner{Verb: c.For, Active: linesAhead, Ranks: c.Ranks}
+	return showPlan(w, c.common, c.simFlags, pl, c.Options, limit)
 }
 
 // plan is --dry-run: what a run will do and take, from config.json and the flags alone.

@@ -108,7 +108,9 @@ func sameState(t *testing.T, a, b string) {
 // never stopped.
 func TestRanks(t *testing.T) {
 	for name, change := range map[string]func(c *rl.Config){
-		"grpo": func(c *rl.Config) { c.Algo.KLCoef, c.Rollout.BatchSize = 0.1, 5 },
+		"grpo": func(c *rl.Config) {
+			c.Algo.KLCoef, c.Rollout.BatchSize, c.Policy.Reference = 0.1, 5, "ema:0.5"
+		},
 		"ppo with adapter": func(c *rl.Config) {
 			c.Algo.Algo, c.Policy.LoRAR, c.Policy.DType, c.Algo.MiniBatch = "ppo", 2, "bf16", 6
 		},

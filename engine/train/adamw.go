@@ -12,29 +12,26 @@ import (
 // optimizer is AdamW over what is trained: moments, clipping, the update, and their place in a checkpoint
 // (checkpoint.go). All parameters get the same step, weight decay included, as torch does by default.
 type optimizer struct {
-	dev   kernels.Device
+	exchange
 	o     Options
 	flats []flat // one, and a critic's head has its own
 	step  int    // optimizer steps taken
 	norm  kernels.Tensor
-	ranks dist.Group
-	host  staging // of what the ranks exchange
 }
 
-// flat is parameters with AdamW's moments, of the layout of the shard that this rank moves: all, if it is alone.
+// flat is parameters with AdamW's moments of the part that this rank moves: all, if it is alone.
 type flat struct {
-	model.Flat
+	layout
 	m, v kernels.Tensor
-	shard
 }
 
 func newOptimizer(dev kernels.Device, o Options, trained ...model.Flat) (_ optimizer, err error) {
-	t := optimizer{dev: dev, o: o, ranks: o.Ranks}
+	t := optimizer{exchange: exchange{dev: dev, ranks: o.Ranks}, o: o}
 	if t.norm, err = kernels.NewTensor(dev, kernels.F64, 1, 1); err != nil {
 		return t, err
 	}
 	for _, f := range trained {
-		x := flat{Flat: f, shard: shardOf(f.Master.Cols, t.ranks.Rank(), t.ranks)}
+		x := flat{layout: layOut(f, t.ranks)}
 		if x.m, err = x.newMoment(dev); err == nil {
 			x.v, err = x.newMoment(dev)
 		}
@@ -47,7 +44,7 @@ func newOptimizer(dev kernels.Device, o Options, trained ...model.Flat) (_ optim
 	return t, nil
 }
 
-// newMoment makes a tensor of the shard's layout; none where the shard is empty.
+// newMoment makes a tensor of the layout of this rank's part; none where that is empty.
 func (f *flat) newMoment(dev kernels.Device) (kernels.Tensor, error) {
 	if f.len() == 0 {
 		return kernels.Tensor{}, nil
@@ -145,7 +142,7 @@ func (t *optimizer) squares() (float64, error) {
 // ranges are the elements of each parameter that lie in the shard.
 func (f *flat) ranges() []kernels.Range {
 	all := f.Ranges()
-	if f.len() == f.Master.Cols {
+	if f.len() == f.Len() {
 		return all
 	}
 	own := []kernels.Range{}
@@ -157,19 +154,16 @@ func (f *flat) ranges() []kernels.Range {
 	return own
 }
 
-// moveShards takes the step s: each rank in its shard, and then has the parameters of all.
+// moveShards takes the step s: each rank in its part, and then has the weights of all.
 func (t *optimizer) moveShards(s kernels.AdamWStep) error {
 	for _, f := range t.flats {
 		if f.len() > 0 {
-			t.dev.AdamW(f.shard.of(f.Master), f.shard.of(f.Grad), f.m, f.v, s)
+			t.dev.AdamW(f.own(f.Master), f.shard.of(f.Grad), f.m, f.v, s)
 		}
 	}
-	if err := t.gatherMasters(); err != nil {
-		return err
-	}
 	for _, f := range t.flats {
-		for _, p := range f.Params {
-			t.repack(p)
+		if err := t.publish(&f.layout, f.Master, f.Params); err != nil {
+			return err
 		}
 	}
 	t.ZeroGrad()

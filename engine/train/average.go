@@ -14,24 +14,29 @@ import (
 //
 //	avg = Decay avg + (1 - Decay) p
 //
-// after every Update, in F32. It begins with the trained parameters as they are when it is made.
+// after every Update, in F32. It begins with the trained parameters as they are when it is made. Of several ranks each
+// averages the part of the parameters that it moves.
 type Average struct {
 	Decay float64
-	Ranks dist.Group // all of them have the whole average
 
-	dev  kernels.Device
-	from model.Flat     // what is trained
+	exchange
+	from layout         // what is trained
 	to   []*model.Param // what the average is computed with
-	avg  kernels.Tensor // of from's layout
+	avg  kernels.Tensor // of the layout of from's part
 	tmp  kernels.Tensor // [1, as many elements as the largest parameter]
 }
 
-// NewAverage averages the trained parameters from into to, which are those of a copy, in the same order.
-func NewAverage(dev kernels.Device, from model.Flat, to []*model.Param, decay float64) (_ *Average, err error) {
+// NewAverage averages the trained parameters from into to, which are those of a copy, in the same order. Where several
+// ranks train, they do so already, and all of them average. ranks may be nil: this process alone.
+func NewAverage(dev kernels.Device, from model.Flat, to []*model.Param, decay float64, ranks dist.Group) (_ *Average,
+	err error) {
 	if len(from.Params) != len(to) {
 		return nil, fmt.Errorf("averaging weights: %d parameters and a copy of %d", len(from.Params), len(to))
 	}
-	a := &Average{Decay: decay, Ranks: dist.Alone(), dev: dev, from: from, to: to}
+	if ranks == nil {
+		ranks = dist.Alone()
+	}
+	a := &Average{Decay: decay, exchange: exchange{dev: dev, ranks: ranks}, from: layOut(from, ranks), to: to}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -43,35 +48,42 @@ func NewAverage(dev kernels.Device, from model.Flat, to []*model.Param, decay fl
 		if to[i].Name != p.Name {
 			return nil, fmt.Errorf("the copy of %s is %s", p.Name, to[i].Name)
 		}
-		largest = max(largest, p.Master.Len())
+		largest = max(largest, p.Grad.Len())
 	}
-	if a.avg, err = from.New(dev); err != nil {
+	if a.avg, err = kernels.NewTensor(dev, kernels.F32, 1, a.from.len()); err != nil {
 		return nil, err
 	}
 	if a.tmp, err = kernels.NewTensor(dev, kernels.F32, 1, largest); err != nil {
 		return nil, err
 	}
-	dev.Copy(a.avg, from.Master)
-	a.publish()
-	return a, nil
+	if a.from.len() > 0 {
+		dev.Copy(a.avg, a.from.own(from.Master))
+	}
+	return a, a.give()
 }
 
 // Update moves the average a step towards what is trained.
 func (a *Average) Update() error {
+	own := a.from.own(a.from.Master)
 	for from := 0; from < a.avg.Cols; from += a.tmp.Cols {
 		n := min(a.tmp.Cols, a.avg.Cols-from)
 		x, avg := a.tmp.ColRange(0, n), a.avg.ColRange(from, n)
 		a.dev.Zero(x)
 		a.dev.Axpy(x, float32(a.Decay), avg)
-		a.dev.Axpy(x, float32(1-a.Decay), a.from.Master.ColRange(from, n))
+		a.dev.Axpy(x, float32(1-a.Decay), own.ColRange(from, n))
 		a.dev.Copy(avg, x)
 	}
-	a.publish()
-	return a.dev.Sync()
+	return a.give()
 }
 
-// publish brings the copy up to date with the average.
-func (a *Average) publish() {
+// give brings the copy up to date with the average, in all ranks.
+func (a *Average) give() error {
+	if a.ranks.Size() > 1 {
+		if err := a.publish(&a.from, a.avg, a.to); err != nil {
+			return err
+		}
+		return a.dev.Sync()
+	}
 	for i, p := range a.to {
 		avg := a.from.Of(a.avg, i)
 		if p.W != nil {
@@ -81,27 +93,27 @@ func (a *Average) publish() {
 			a.dev.Copy(p.Master, avg)
 		}
 	}
+	return a.dev.Sync()
 }
 
 const averageFile = "reference.safetensors"
 
-// Save writes reference.safetensors into dir, F32.
+// Save writes reference.safetensors into dir, F32. All ranks call it; rank 0 writes the file.
 func (a *Average) Save(dir string) error {
-	return writeTensors(filepath.Join(dir, averageFile), a.state(), map[string]string{}, reader(a.dev))
+	return a.write(filepath.Join(dir, averageFile), a.state(), map[string]string{})
 }
 
 // Load restores what Save wrote, bit for bit, unless ctx ends before. All ranks call it; rank 0 reads the file.
 func (a *Average) Load(ctx context.Context, dir string) error {
-	if _, err := readTensors(ctx, a.dev, a.Ranks, filepath.Join(dir, averageFile), a.state()); err != nil {
+	if _, err := readTensors(ctx, a.dev, a.ranks, filepath.Join(dir, averageFile), a.state()); err != nil {
 		return fmt.Errorf("restoring the averaged reference: %w", err)
 	}
-	a.publish()
-	return a.dev.Sync()
+	return a.give()
 }
 
 func (a *Average) state() (out []stateEntry) {
-	for i, p := range a.from.Params {
-		out = append(out, stateEntry{p.Name, p.Shape, a.from.Of(a.avg, i), nil})
+	for i := range a.from.Params {
+		out = append(out, a.entry(&a.from, "", i, a.avg))
 	}
 	return out
 }

@@ -49,7 +49,7 @@ func TestAverage(t *testing.T) {
 		require.NoError(t, err)
 	}
 	copied := clone()
-	avg, err := NewAverage(dev, m.Trained(), copied.All(), 0.75)
+	avg, err := NewAverage(dev, m.Trained(), copied.All(), 0.75, nil)
 	require.NoError(t, err)
 	defer avg.Close()
 	require.Equal(t, score(m), score(copied), "it begins as the policy")
@@ -85,12 +85,12 @@ func TestAverage(t *testing.T) {
 
 	require.NoError(t, avg.Save(dir))
 	other := clone()
-	again, err := NewAverage(dev, m.Trained(), other.All(), 0.75)
+	again, err := NewAverage(dev, m.Trained(), other.All(), 0.75, nil)
 	require.NoError(t, err)
 	defer again.Close()
 	require.NoError(t, again.Load(t.Context(), dir))
 	require.Equal(t, got, score(other))
 	require.ErrorContains(t, again.Load(t.Context(), t.TempDir()), "restoring the averaged reference")
-	_, err = NewAverage(dev, m.Trained(), m.All()[1:], 0.5)
+	_, err = NewAverage(dev, m.Trained(), m.All()[1:], 0.5, nil)
 	require.ErrorContains(t, err, "a copy of")
 }

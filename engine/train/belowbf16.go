@@ -5,19 +5,22 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// BF16Sample are f32 masters of weights that the forward pass uses in bf16: the row in the middle of each matrix.
+// BF16Sample are f32 masters of weights that the forward pass uses in bf16: the row in the middle of each matrix, where
+// this rank moves it.
 type BF16Sample [][]float32
 
 // SampleBF16 reads a sample of the weights; it is empty if they are held in f32.
 func (t *optimizer) SampleBF16() (out BF16Sample, err error) {
 	for _, f := range t.flats {
-		for _, p := range f.Params {
+		for i, p := range f.Params {
 			if p.W == nil || p.W.Type() != kernels.BF16 {
 				continue
 			}
-			row := p.Master.RowRange(p.Master.Rows/2, 1)
-			x := make([]float32, row.Len())
-			if err := kernels.Download(t.dev, x, row); err != nil {
+			k := p.Grad.Cols
+			at := f.Ranges()[i].From + p.Grad.Rows/2*k
+			row := f.cut(at, at+k)
+			x := make([]float32, row.len())
+			if err := t.download(x, f.own(f.Master), shard{row.from - f.from, row.to - f.from}); err != nil {
 				return nil, err
 			}
 			out = append(out, x)

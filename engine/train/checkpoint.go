@@ -39,6 +39,12 @@ func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 			filepath.Join(dir, stateFile))
 	}
 	for _, f := range t.flats {
+		if !f.Whole() {
+			if err := t.publish(&f.layout, f.Master, f.Params); err != nil {
+				return fmt.Errorf("restoring the optimizer: %w", err)
+			}
+			continue
+		}
 		for _, p := range f.Params {
 			t.repack(p)
 		}
@@ -48,17 +54,17 @@ func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 }
 
 // write writes F32 tensors, of which the ranks may hold parts, to rank 0's file path.
-func (t *optimizer) write(path string, list []stateEntry, meta map[string]string) error {
-	defer func() { t.host = staging{} }()
-	if t.ranks.Rank() > 0 {
+func (x *exchange) write(path string, list []stateEntry, meta map[string]string) error {
+	defer func() { x.host = staging{} }()
+	if x.ranks.Rank() > 0 {
 		for _, e := range list {
-			if _, err := t.whole(e); err != nil {
+			if _, err := x.whole(e); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return writeTensors(path, list, meta, t.whole)
+	return writeTensors(path, list, meta, x.whole)
 }
 
 // writeTensors writes F32 tensors to the file path; read gives the elements of each, valid until the next.
@@ -170,54 +176,57 @@ func (e stateEntry) part(rank int) shard {
 }
 
 // whole gives rank 0 the elements of e, valid until the next call; the other ranks send their parts.
-func (t *optimizer) whole(e stateEntry) ([]float32, error) {
-	own, rank := e.part(t.ranks.Rank()), t.ranks.Rank()
-	t.host.send = sized(t.host.send, own.len())
+func (x *exchange) whole(e stateEntry) ([]float32, error) {
+	own, rank := e.part(x.ranks.Rank()), x.ranks.Rank()
+	x.host.send = sized(x.host.send, own.len())
 	if own.len() > 0 {
-		if err := kernels.Download(t.dev, t.host.send, e.t.Reshape(1, own.len())); err != nil {
+		if err := kernels.Download(x.dev, x.host.send, e.t.Reshape(1, own.len())); err != nil {
 			return nil, err
 		}
 	}
 	if e.parts == nil {
-		return t.host.send, nil
+		return x.host.send, nil
 	}
-	sent, received := make([]int, t.ranks.Size()), make([]int, t.ranks.Size())
+	sent, received := make([]int, x.ranks.Size()), make([]int, x.ranks.Size())
 	sent[0] = 4 * own.len()
-	t.host.recv = sized(t.host.recv, 0)
+	x.host.recv = sized(x.host.recv, 0)
 	if rank == 0 {
-		t.host.recv = sized(t.host.recv, e.len())
+		x.host.recv = sized(x.host.recv, e.len())
 		for r, p := range e.parts {
 			received[r] = 4 * p.len()
 		}
 	}
-	return t.host.recv, t.ranks.AllToAll(bytesOf(t.host.recv), received, bytesOf(t.host.send), sent)
+	return x.host.recv, x.ranks.AllToAll(bytesOf(x.host.recv), received, bytesOf(x.host.send), sent)
 }
 
 func (t *optimizer) state() []stateEntry {
 	var out []stateEntry
 	for _, f := range t.flats {
 		for i, p := range f.Params {
-			out = append(out, stateEntry{p.Name, p.Shape, p.Master, nil},
-				t.moment(&f, "m.", i, f.m), t.moment(&f, "v.", i, f.v))
+			master := stateEntry{p.Name, p.Shape, p.Master, nil}
+			if !f.Whole() {
+				master = t.entry(&f.layout, "", i, f.Master)
+			}
+			out = append(out, master, t.entry(&f.layout, "m.", i, f.m), t.entry(&f.layout, "v.", i, f.v))
 		}
 	}
 	return out
 }
 
-// moment is parameter i's part of a moment of f.
-func (t *optimizer) moment(f *flat, prefix string, i int, x kernels.Tensor) stateEntry {
+// entry is parameter i of a tensor of which this rank has its part, x.
+func (x *exchange) entry(f *layout, prefix string, i int, part kernels.Tensor) stateEntry {
 	p := f.Params[i]
 	e := stateEntry{name: prefix + p.Name, shape: p.Shape}
-	if t.ranks.Size() == 1 {
-		e.t = f.Of(x, i)
+	if x.ranks.Size() == 1 {
+		e.t = f.Of(part, i)
 		return e
 	}
 	at := f.Ranges()[i]
-	for r := range t.ranks.Size() {
-		s := shardOf(f.Master.Cols, r, t.ranks).cut(at.From, at.To)
+	for r := range x.ranks.Size() {
+		s := shard{f.parts[r], f.parts[r+1]}.cut(at.From, at.To)
 		e.parts = append(e.parts, shard{s.from - at.From, s.to - at.From})
-		if r == t.ranks.Rank() && s.len() > 0 {
-			e.t = x.ColRange(s.from-f.from, s.len())
+		if r == x.ranks.Rank() && s.len() > 0 {
+			e.t = part.ColRange(s.from-f.from, s.len())
 		}
 	}
 	return e

@@ -39,8 +39,8 @@ const (
 // NewCritic makes a critic on m, or on m and adapter a.
 func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Critic, err error) {
 	o = o.withDefaults()
-	body := trained(m, a)
-	c := &Critic{body: len(body.Params) > 0}
+	body := func() model.Flat { return withoutHead(m, a, trained(m, a).Trained()) }
+	c := &Critic{body: len(body().Params) > 0}
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -61,7 +61,11 @@ func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) 
 	}
 	all := []model.Flat{c.head}
 	if c.body {
-		all = append(all, withoutHead(m, a, body))
+		f, err := o.share(trained(m, a), body)
+		if err != nil {
+			return nil, fmt.Errorf("starting the critic: %w", err)
+		}
+		all = append(all, f)
 	}
 	c.optimizer, err = newOptimizer(dev, o, all...)
 	return c, err
@@ -70,7 +74,7 @@ func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) 
 // withoutHead is the body without the output matrix, its last parameter where it has one: no value depends on it.
 func withoutHead(m *model.Model, a *model.Adapter, body model.Flat) model.Flat {
 	last := len(body.Params) - 1
-	if a == nil && !m.Config.Tied && body.Params[last].Grad == m.HeadGrad() {
+	if last >= 0 && a == nil && !m.Config.Tied && body.Params[last].Grad == m.HeadGrad() {
 		return body.First(last)
 	}
 	return body

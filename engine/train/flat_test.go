@@ -168,7 +168,7 @@ func TestAverageStaysOnTheDevice(t *testing.T) {
 		reference, err := m.Clone(model.Options{})
 		require.NoError(t, err)
 		defer reference.Close()
-		avg, err := NewAverage(dev, m.Trained(), reference.All(), 0.9)
+		avg, err := NewAverage(dev, m.Trained(), reference.All(), 0.9, nil)
 		require.NoError(t, err)
 		defer avg.Close()
 		dev.sums = 0

@@ -3,23 +3,17 @@ package train
 import (
 	"cmp"
 	"errors"
-	"unsafe"
+	"fmt"
 
 	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Several ranks train one model (ZeRO-1, arXiv 1910.02054): each computes the gradient of its own sequences; then the
-// gradients are summed, and each rank moves a shard of the parameters, of which it alone holds the moments, and gives
-// the others the new values. Sums are taken in rank order, whatever arrives first: the same number of ranks gives the
-// same bits.
-
-// exchangeElements is how many elements of a shard are exchanged at a time; tests make it small.
-var exchangeElements = 1 << 20
-
-// shardAlign is where shards begin: at the lines of memory on which the parameters begin.
-const shardAlign = 16
+// Several ranks train one model (ZeRO-1, arXiv 1910.02054): each computes the gradient of its own sequences; then each
+// sums up the gradients of a part of the parameters, moves that part, of which it alone holds masters and moments, and
+// gives the others the new weights. Sums are taken in rank order, whatever arrives first: the same number of ranks
+// gives the same bits.
 
 // shard is the elements [from, to) of parameters that lie in one tensor.
 type shard struct{ from, to int }
@@ -35,10 +29,26 @@ func (s shard) cut(from, to int) shard {
 	return shard{min(from, to), to}
 }
 
-// shardOf is the shard that a rank holds of n elements.
-func shardOf(n, rank int, g dist.Group) shard {
-	from, to := dist.Shard(n, shardAlign, rank, g.Size())
-	return shard{from, to}
+// bank is what has trained parameters: a model or an adapter.
+type bank interface {
+	Trained() model.Flat
+	KeepMasters(from, to int) error
+}
+
+// share gives up the masters that other ranks hold, of what trained gives of x.
+func (o Options) share(x bank, trained func() model.Flat) (model.Flat, error) {
+	f := trained()
+	if o.Ranks.Size() == 1 || len(f.Params) == 0 {
+		return f, nil
+	}
+	if !f.Whole() {
+		return f, fmt.Errorf("another trainer shares this model's masters among ranks")
+	}
+	parts := f.Divide(o.Ranks.Size())
+	if err := x.KeepMasters(parts[o.Ranks.Rank()], parts[o.Ranks.Rank()+1]); err != nil {
+		return f, fmt.Errorf("sharing the masters among ranks: %w", err)
+	}
+	return trained(), nil
 }
 
 // report is what a rank says of its part of a step before the gradients are summed.
@@ -83,30 +93,13 @@ func (t *optimizer) agree(st *Stats, err error) error {
 	return nil
 }
 
-// sumGradients replaces the shard of each gradient by the sum over the ranks, in their order.
+// sumGradients replaces the own part of each gradient by the sum over the ranks, in their order.
 func (t *optimizer) sumGradients() error {
 	if t.ranks.Size() == 1 {
 		return nil
 	}
 	for _, f := range t.flats {
-		err := t.eachChunk(f.Flat, func(pieces []shard) error { return t.sumChunk(f.Grad, pieces) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// eachChunk calls do with a piece of every rank's shard of f at a time, until all elements have had their turn.
-func (t *optimizer) eachChunk(f model.Flat, do func(pieces []shard) error) error {
-	n := f.Master.Cols
-	for at := 0; at < shardOf(n, 0, t.ranks).len(); at += exchangeElements {
-		pieces := make([]shard, t.ranks.Size())
-		for r := range pieces {
-			s := shardOf(n, r, t.ranks)
-			pieces[r] = s.cut(s.from+at, s.from+at+exchangeElements)
-		}
-		if err := do(pieces); err != nil {
+		if err := t.eachChunk(&f.layout, func(pieces []shard) error { return t.sumChunk(f.Grad, pieces) }); err != nil {
 			return err
 		}
 	}
@@ -146,52 +139,63 @@ func (t *optimizer) sumChunk(grad kernels.Tensor, pieces []shard) error {
 	return nil
 }
 
-// gatherMasters gives all ranks the parameters that each has moved.
-func (t *optimizer) gatherMasters() error {
+// WithMasters calls do in all ranks; meanwhile the parameters of rank 0 have all masters, as in a run of one process.
+// They lie where the gradients do, which must be zero, as after Finish. All ranks call it.
+func (t *optimizer) WithMasters(do func() error) (err error) {
+	if t.ranks.Size() == 1 {
+		return do()
+	}
+	defer func() { t.host = staging{} }()
 	for _, f := range t.flats {
-		err := t.eachChunk(f.Flat, func(pieces []shard) error {
-			own := pieces[t.ranks.Rank()]
-			t.host.send = sized(t.host.send, own.len())
-			if err := t.download(t.host.send, f.Master, own); err != nil {
-				return err
-			}
-			all, err := t.ranks.AllGather(bytesOf(t.host.recv[:cap(t.host.recv)]), bytesOf(t.host.send))
-			if err != nil {
-				return err
-			}
-			for r, p := range pieces {
-				if r != t.ranks.Rank() && p.len() > 0 {
-					t.dev.Upload(p.of(f.Master), all[r])
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if f.Whole() {
+			continue
+		}
+		if err := t.eachChunk(&f.layout, func(pieces []shard) error { return t.toFirst(&f, pieces) }); err != nil {
 			return err
+		}
+		if t.ranks.Rank() > 0 {
+			continue
+		}
+		own := make([]kernels.Tensor, len(f.Params))
+		for i, p := range f.Params {
+			own[i], p.Master = p.Master, f.Of(f.Grad, i)
+		}
+		defer func() {
+			for i, p := range f.Params {
+				p.Master = own[i]
+			}
+			t.dev.Zero(f.Grad)
+			err = errors.Join(err, t.dev.Sync())
+		}()
+	}
+	return do()
+}
+
+// toFirst copies pieces of the masters to the gradients of rank 0.
+func (t *optimizer) toFirst(f *flat, pieces []shard) error {
+	own, sent, received := pieces[t.ranks.Rank()], make([]int, len(pieces)), make([]int, len(pieces))
+	t.host.send, t.host.recv = sized(t.host.send, own.len()), sized(t.host.recv, 0)
+	if err := t.download(t.host.send, f.own(f.Master), shard{own.from - f.from, own.to - f.from}); err != nil {
+		return err
+	}
+	sent[0] = 4 * own.len()
+	if t.ranks.Rank() == 0 {
+		total := 0
+		for r, p := range pieces {
+			received[r] = 4 * p.len()
+			total += p.len()
+		}
+		t.host.recv = sized(t.host.recv, total)
+	}
+	if err := t.ranks.AllToAll(bytesOf(t.host.recv), received, bytesOf(t.host.send), sent); err != nil {
+		return err
+	}
+	at := 0
+	for r, p := range pieces {
+		if n := received[r] / 4; n > 0 {
+			kernels.Upload(t.dev, p.of(f.Grad), t.host.recv[at:at+n])
+			at += n
 		}
 	}
 	return nil
-}
-
-// staging are this process's copies of what is sent and received.
-type staging struct{ send, recv []float32 }
-
-// download copies elements of x, a tensor of all, to dst.
-func (t *optimizer) download(dst []float32, x kernels.Tensor, s shard) error {
-	if s.len() == 0 {
-		return nil
-	}
-	return kernels.Download(t.dev, dst, s.of(x))
-}
-
-func sized(x []float32, n int) []float32 {
-	if cap(x) < n {
-		x = make([]float32, n)
-	}
-	return x[:n]
-}
-
-// bytesOf sees elements as bytes.
-func bytesOf(x []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
 }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +18,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/model"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // inRanks runs f as every rank of a local group.
@@ -42,6 +45,8 @@ func inRanks(t *testing.T, size int, f func(g dist.Group) error) {
 // learner is a rank that trains: a small model or an adapter of it, perhaps with a critic.
 type learner struct {
 	*Trainer
+	m      *model.Model
+	a      *model.Adapter // may be nil
 	critic *Critic
 	grads  [][]float32 // summed, of the first step
 	norms  []float64
@@ -54,7 +59,9 @@ func learn(g dist.Group, lora bool, do func(l *learner) error) error {
 		return err
 	}
 	defer dev.Close()
-	m, err := model.NewRandom(dev, tiny(), model.Options{DType: kernels.BF16, Trainable: !lora}, 7)
+	shape := tiny()
+	shape.Vocab, shape.Tied = 201, false // several panels of rows, and a critic that trains all but the last matrix
+	m, err := model.NewRandom(dev, shape, model.Options{DType: kernels.BF16, Trainable: !lora}, 7)
 	if err != nil {
 		return err
 	}
@@ -68,12 +75,17 @@ func learn(g dist.Group, lora bool, do func(l *learner) error) error {
 		defer a.Close()
 	}
 	o := Options{MaxGradNorm: 1, WeightDecay: 0.1, Eps: 1e-3, Ranks: g, MicroBatchTokens: 200}
-	l := &learner{}
+	l := &learner{m: m, a: a}
 	if l.Trainer, err = New(dev, m, a, o); err != nil {
 		return err
 	}
 	defer l.Trainer.Close()
-	if l.critic, err = NewCritic(dev, m, a, o); err != nil {
+	valued, err := model.NewRandom(dev, shape, model.Options{DType: kernels.BF16, Trainable: !lora}, 8)
+	if err != nil {
+		return err
+	}
+	defer valued.Close()
+	if l.critic, err = NewCritic(dev, valued, nil, o); err != nil {
 		return err
 	}
 	defer l.critic.Close()
@@ -146,16 +158,55 @@ func (l *learner) keepGradients() error {
 	return nil
 }
 
-// masters are the trained parameters, then those of the critic.
+// masters are the trained parameters, then those of the critic. The weights of the forward passes must be these,
+// rounded.
 func (l *learner) masters() (out [][]float32, err error) {
 	for _, f := range append(append([]flat(nil), l.Trainer.flats...), l.critic.flats...) {
-		x := make([]float32, f.Master.Cols)
-		if err := kernels.Download(l.dev, x, f.Master); err != nil {
+		own := make([]float32, f.len())
+		if err := l.download(own, f.own(f.Master), shard{0, f.len()}); err != nil {
 			return nil, err
 		}
+		all, err := l.ranks.AllGather(nil, bytesOf(own))
+		if err != nil {
+			return nil, err
+		}
+		x := make([]float32, f.Len())
+		copy(bytesOf(x), bytes.Join(all, nil))
 		out = append(out, x)
+		for i, r := range f.Ranges() {
+			if err := l.fits(f.Params[i], x[r.From:r.To]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return out, nil
+}
+
+// fits is nil if the forward passes compute with p at these values.
+func (l *learner) fits(p *model.Param, want []float32) error {
+	x, err := kernels.NewTensor(l.dev, kernels.F32, p.Grad.Rows, p.Grad.Cols)
+	if err != nil {
+		return err
+	}
+	defer x.Buf.Free()
+	if p.W != nil {
+		l.dev.Unpack(x, p.W, 0)
+	} else {
+		l.dev.Copy(x, p.Master)
+	}
+	got := make([]float32, len(want))
+	if err := kernels.Download(l.dev, got, x); err != nil {
+		return err
+	}
+	for i, v := range want {
+		if p.W != nil && p.W.Type() == kernels.BF16 {
+			v = num.RoundBF16(v)
+		}
+		if got[i] != v {
+			return fmt.Errorf("%s[%d] is computed with as %v, its master is %v", p.Name, i, got[i], want[i])
+		}
+	}
+	return nil
 }
 
 // result is what ranks have after some steps.
@@ -242,7 +293,7 @@ func equal(a, b [][]float32) bool {
 // by the gradient is at most 1/eps. Equal numbers of ranks give equal bits, moments included.
 func TestRanksLearnTogether(t *testing.T) {
 	exchangeElements = 1000 // several chunks a shard
-	defer func() { exchangeElements = 1 << 20 }()
+	defer func() { exchangeElements = 4 << 20 }()
 	for _, lora := range []bool{false, true} {
 		one := trainRanks(t, 1, lora, t.TempDir(), 0, 1)
 		for _, size := range []int{2, 3, 7} {
@@ -329,4 +380,66 @@ func TestRanksFailTogether(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// Rank 0 has what one process has while WithMasters runs, and a rank holds masters and moments of its part only, and
+// the vectors. An average is moved in parts, and is the same file as one process's.
+func TestRanksShareMasters(t *testing.T) {
+	exchangeElements = 1000
+	defer func() { exchangeElements = 4 << 20 }()
+	var want, averaged []byte
+	for _, size := range []int{1, 2, 3} {
+		inRanks(t, size, func(g dist.Group) error {
+			return learn(g, false, func(l *learner) error {
+				copied, err := l.m.Clone(model.Options{})
+				if err != nil {
+					return err
+				}
+				defer copied.Close()
+				avg, err := NewAverage(l.dev, l.m.Trained(), copied.All(), 0.5, g)
+				if err != nil {
+					return err
+				}
+				defer avg.Close()
+				f := l.Trainer.flats[0]
+				values := make([]float32, f.len()) // that do not depend on the number of ranks
+				for i := range values {
+					values[i] = float32(math.Sqrt(float64(f.from + i)))
+				}
+				kernels.Upload(l.dev, f.own(f.Master), values)
+				if err := errors.Join(l.publish(&f.layout, f.Master, f.Params), avg.Update()); err != nil {
+					return err
+				}
+				if got, most := f.Master.Cols, f.Len()/size+32*64; got != f.len() || got > most {
+					return fmt.Errorf("a rank holds %d masters of %d, at most %d are its share", got, f.Len(), most)
+				}
+				dir := t.TempDir()
+				save := func() error {
+					if g.Rank() > 0 {
+						return nil
+					}
+					return l.m.Save(dir, model.SaveOptions{DType: kernels.F32})
+				}
+				if err := errors.Join(l.WithMasters(save), avg.Save(dir)); err != nil || g.Rank() > 0 {
+					return err
+				}
+				grads := make([]float32, f.Len())
+				if err := kernels.Download(l.dev, grads, f.Grad); err != nil {
+					return err
+				}
+				if slices.ContainsFunc(grads, func(x float32) bool { return x != 0 }) {
+					return errors.New("gradients are left")
+				}
+				raw, err := os.ReadFile(filepath.Join(dir, "model.safetensors"))
+				mean, also := os.ReadFile(filepath.Join(dir, averageFile))
+				if size == 1 {
+					want, averaged = raw, mean
+				}
+				if !bytes.Equal(raw, want) || !bytes.Equal(mean, averaged) {
+					return errors.New("the saved weights are not those of one process")
+				}
+				return errors.Join(err, also)
+			})
+		})
+	}
 }

@@ -100,14 +100,18 @@ type Trainer struct {
 // New makes a trainer for the trainable parameters of m, or of a if a is not nil.
 func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Trainer, err error) {
 	o = o.withDefaults()
-	all := trained(m, a)
-	if len(all.Params) == 0 {
+	all := func() model.Flat { return trained(m, a).Trained() }
+	if len(all().Params) == 0 {
 		return nil,
 			fmt.Errorf("starting the trainer: no parameter is trainable: load the model as trainable or add an adapter")
 	}
 	t := &Trainer{pass: passes{dev: dev, m: m, adapter: a, kvType: o.KVType, keep: true, recompute: o.Recompute}}
+	var f model.Flat
 	if err = t.pass.start(o); err == nil {
-		t.optimizer, err = newOptimizer(dev, o, all)
+		f, err = o.share(trained(m, a), all)
+	}
+	if err == nil {
+		t.optimizer, err = newOptimizer(dev, o, f)
 	}
 	if err != nil {
 		t.Close()
@@ -116,12 +120,12 @@ func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Tr
 	return t, nil
 }
 
-// trained is the trainable parameters of a, or without one of m.
-func trained(m *model.Model, a *model.Adapter) model.Flat {
+// trained is what has the trainable parameters: a, or without one m.
+func trained(m *model.Model, a *model.Adapter) bank {
 	if a != nil {
-		return a.Trained()
+		return a
 	}
-	return m.Trained()
+	return m
 }
 
 // Close frees moments, workspace and pages; the model stays.

@@ -12,9 +12,10 @@ import (
 )
 
 // Check refuses, before anything is loaded, what the devices and the machine have no memory for, and what cannot be
-// planned, unless ctx ends before. machine says what memory there is, as engine.MachineMemory does.
-func Check(ctx context.Context, c *config.Config, dev kernels.Device, machine func() *engine.Machine) error {
-	pl := Planner{Verb: "train", Threads: 1, Device: dev.Name(), SimDevice: c.Search.On(dev).Name(),
+// planned, unless ctx ends before. machine says what memory there is, as engine.MachineMemory does. Of several ranks
+// the plan is this one's.
+func Check(ctx context.Context, c *config.Config, dev kernels.Device, ranks int, machine func() *engine.Machine) error {
+	pl := Planner{Verb: "train", Threads: 1, Ranks: ranks, Device: dev.Name(), SimDevice: c.Search.On(dev).Name(),
 		Limits: map[string]int64{}}
 	for _, d := range []kernels.Device{dev, c.Search.On(dev)} {
 		if d, ok := d.(interface{ Threads() int }); ok {

@@ -26,6 +26,7 @@ type Planner struct {
 	// Limits are the bytes that devices with memory of their own have, by name, where that is known.
 	Limits map[string]int64
 	Active int // generate: requests that are worked on at once
+	Ranks  int // train: processes that train together, of which one is planned; 0: 1
 
 	resolver *roles.Resolver // of one configuration and its changes: adapters are compared once
 }
@@ -40,7 +41,7 @@ func (pl Planner) Memory(o config.Config) (engine.Memory, error) {
 }
 
 func (pl Planner) plan(o config.Config) (engine.Plan, error) {
-	p := engine.Plan{Device: pl.Device, Threads: pl.Threads}
+	p := engine.Plan{Device: pl.Device, Threads: pl.Threads, Ranks: pl.Ranks}
 	if pl.Verb != "train" { // a policy is alone then
 		o.Search.Mode, o.Algo.Algo, o.Algo.KLCoef = "none", "grpo", 0
 	}

@@ -174,12 +174,12 @@ func TestPlanningErrorsAreSaid(t *testing.T) {
 		c := g.Settings(t)
 		c.Search.Mode = "none"
 		spoil(&c)
-		err := Check(t.Context(), &c, ref.New(), machine)
+		err := Check(t.Context(), &c, ref.New(), 1, machine)
 		require.ErrorContains(t, err, want)
 	}
 	c := g.Settings(t)
 	c.Search.Mode = "none"
-	require.NoError(t, Check(t.Context(), &c, ref.New(), machine))
+	require.NoError(t, Check(t.Context(), &c, ref.New(), 1, machine))
 }
 
 // A summary says what the model is and what it takes; one that does not fit is printed all the same.

@@ -30,7 +30,8 @@ type Summary struct {
 	Fits       bool                `json:"fits"`
 	Advice     []string            `json:"advice,omitempty"` // flags that would make it fit, one of them is enough
 	Machine    *engine.Machine     `json:"machine_memory,omitempty"`
-	Notes      []string            `json:"-"` // what the user should know about the model's configuration
+	Ranks      *Ranks              `json:"ranks,omitempty"` // several: Memory is that of one
+	Notes      []string            `json:"-"`               // what the user should know about the model's configuration
 }
 
 // Work counts the work of a training run.
@@ -67,13 +68,20 @@ func (pl Planner) Summarize(o config.Config, limit int64) (*Summary, error) {
 	if err != nil {
 		return nil, config.Error(err)
 	}
-	mem, err := pl.Memory(o)
+	all, err := pl.plan(o)
+	if err != nil {
+		return nil, config.Error(err)
+	}
+	mem, err := all.Memory()
 	if err != nil {
 		return nil, config.Error(err)
 	}
 	s := &Summary{Model: dir, Arch: cfg.Arch, Parameters: cfg.Parameters(), Limit: limit, Limits: pl.Limits,
 		Machine: engine.MachineMemory(), Notes: cfg.Notes, Memory: mem.Lines, Total: mem.Total,
-		Trained: mem.Of("policy", "masters") / 4}
+		Trained: mem.Of("policy", "gradients") / 4}
+	if s.Ranks, err = pl.ranks(&o, all); err != nil {
+		return nil, config.Error(err)
+	}
 	if limit == 0 && s.Machine != nil {
 		s.Limit = s.Machine.Available
 	}
@@ -105,12 +113,8 @@ func checkTypes(o *config.Config) error {
 func Count(o *config.Config, questions int) *Work {
 	r := &o.Rollout
 	perStep := r.BatchSize * r.N
-	minis := 1
-	if m := o.Algo.MiniBatch; m > 0 {
-		minis = (perStep + m - 1) / m
-	}
 	return &Work{questions, o.Schedule.TotalSteps, o.Schedule.TotalSteps * perStep,
-		perStep * (r.MaxTurns + 1) * r.MaxResponse, o.Schedule.TotalSteps * minis}
+		perStep * (r.MaxTurns + 1) * r.MaxResponse, o.Schedule.TotalSteps * optimizerSteps(o)}
 }
 
 // Print prints the plan.
@@ -123,6 +127,7 @@ func (s *Summary) Print(w io.Writer) error {
 	if err := s.table(w); err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}
+	s.Ranks.print(w)
 	if m := s.Machine; m != nil {
 		fmt.Fprintf(w, "this machine has %.2f GiB, %.2f GiB of them available\n", float64(m.Total)/(1<<30),
 			float64(m.Available)/(1<<30))

@@ -70,3 +70,11 @@ func summed[T any](g dist.Group, own T, add func(to *T, more T)) (T, error) {
 	}
 	return all[0], nil
 }
+
+// belowBF16 counts what an update changed, in the samples of all ranks.
+func (u *Updater) belowBF16(after, before train.BF16Sample) (changed, below int, err error) {
+	var own [2]int
+	own[0], own[1] = after.Compare(before)
+	sum, err := summed(u.group(), own, func(to *[2]int, more [2]int) { to[0], to[1] = to[0]+more[0], to[1]+more[1] })
+	return sum[0], sum[1], err
+}

@@ -165,7 +165,9 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	if err != nil {
 		return st, err
 	}
-	st.Changed, st.BelowBF16 = after.Compare(before)
+	if st.Changed, st.BelowBF16, err = u.belowBF16(after, before); err != nil {
+		return st, err
+	}
 	if st.Importance, err = u.importance(trajs, rows); err != nil {
 		return st, err
 	}
