@@ -32,6 +32,10 @@ type Request struct {
 	TopK        int     // 0: off
 	TopP, MinP  float64 // 0: off
 	Penalties           // none by default
+	// Restrict is called before each draw with the ids generated so far, in order and once for each length. It clears
+	// the elements of allowed, one for each id of the model, whose ids must not be drawn; nil: all may. If it leaves
+	// none, the request fails with ErrNothingAllowed. It runs as Stop does.
+	Restrict func(ids []int32, allowed []bool)
 
 	// Stream selects the random numbers (see the function Stream): the same request with the same stream gives the same
 	// result.
@@ -117,7 +121,8 @@ func (e *Engine) generation(r Request) (*job, error) {
 	j.adjust = newAdjuster(&r.Penalties, j.r.m.Config.Vocab, j.eos, r.Prompt)
 	j.req, j.limit = &r, min(r.MaxTokens, room)
 	j.invTemp = InvTemp(r.Temperature)
-	return j, nil
+	j.never = j.r.m.NoToken
+	return j, j.restrict()
 }
 
 // job is a request under way. The loop writes it; its caller reads it once done is closed, and before that only what
@@ -134,6 +139,9 @@ type job struct {
 	req      *Request
 	eos      []int32
 	adjust   *adjuster // nil: logits are drawn from as they are
+	never    []int32   // ids that must not be drawn next
+	allowed  []bool    // for Request.Restrict
+	excluded []int32   // what it left out
 	limit    int       // new tokens
 	ids      []int32
 	logprobs []float32
@@ -224,7 +232,7 @@ func (j *job) rule(pos int) kernels.Sampling {
 	r := j.req
 	s := kernels.Sampling{Greedy: r.Temperature == 0, InvTemp: j.invTemp, TopK: r.TopK, TopP: float32(r.TopP),
 		MinP:   float32(r.MinP),
-		Stream: r.Stream, Pos: int32(pos), Never: j.r.m.NoToken}
+		Stream: r.Stream, Pos: int32(pos), Never: j.never}
 	if j.adjust != nil {
 		s.Adjust = j.adjust.list
 	}
@@ -234,7 +242,7 @@ func (j *job) rule(pos int) kernels.Sampling {
 // goesOn reports whether the job needs a token after the one at position pos, as far as can be told before that is
 // known, and whether how it is drawn does not depend on that.
 func (j *job) goesOn(pos int) bool {
-	return pos+1-j.q.prompt < j.limit && (j.adjust == nil || j.adjust.settled())
+	return pos+1-j.q.prompt < j.limit && j.req.Restrict == nil && (j.adjust == nil || j.adjust.settled())
 }
 
 // take adds a sampled token to a generating job and says whether it was the last.
@@ -265,6 +273,9 @@ func (j *job) take(d drawn) outcome {
 		j.finish = FinishLength
 	case len(j.ids) == j.limit:
 		j.finish = FinishContext
+	}
+	if j.finish == "" && j.err == nil {
+		j.err = j.restrict()
 	}
 	return outcome{id: d.id, finish: j.finish != "" || j.err != nil}
 }

@@ -29,6 +29,7 @@ var otherParameters = []parameter{
 	{name: "continue_final_message", in: inTokenize, say: "with `messages`, as on /v1/chat/completions",
 		read: boolean(func(q *query) *bool { return &q.continueFinal })},
 	{name: "chat_template_kwargs", in: inTokenize, say: "with `messages`, as on /v1/chat/completions", read: readVars},
+	{name: "tools", in: inTokenize, say: "with `messages`: functions that the model may call", read: readTools},
 	{name: "add_special_tokens", in: inTokenize | inEmbeddings,
 		say:  "the tokenizer adds its special tokens to a text, such as BOS; true by default",
 		read: inverse(func(q *query) *bool { return &q.noSpecial })},
@@ -69,7 +70,6 @@ var otherParameters = []parameter{
 		read: func(q *query, v value) error { return v.text(&q.requestID) }},
 
 	{name: "user", in: inEmbeddings, noEffect: anything, say: "any"},
-	{name: "tools", in: inTokenize, noEffect: empty, say: "an empty list"},
 	{name: "media_io_kwargs", in: inTokenize, noEffect: empty, say: "an empty object"},
 	{name: "mm_processor_kwargs", in: inTokenize | inEmbeddings, noEffect: empty, say: "an empty object"},
 	{name: "truncation_side", in: inEmbeddings, noEffect: oneOf(`"right"`), say: "right"},

@@ -56,6 +56,9 @@ func (s *Server) apiError(err error) *apiError {
 	switch {
 	case errors.As(err, &e):
 		return e
+	case errors.Is(err, engine.ErrNothingAllowed):
+		return bad("", "%v: change allowed_token_ids, bad_words, min_tokens or the form of the answer",
+			engine.ErrNothingAllowed)
 	case errors.Is(err, engine.ErrClosed), errors.Is(err, context.Canceled):
 		return &apiError{Status: http.StatusServiceUnavailable, Type: "server_error", Message: "the server is stopping"}
 	}

@@ -15,7 +15,7 @@ type query struct {
 	prompt   json.RawMessage // completions
 
 	maxTokens, maxCompletion   *int64 // nil: not given
-	minTokens, n, bestOf, topK int64
+	minTokens, n, bestOf, topK int64  // bestOf 0: as many as n
 	temperature, topP, minP    float64
 	seed                       *int64
 	stop                       []string
@@ -43,7 +43,8 @@ type query struct {
 	requestID     string
 	zerosearch    json.RawMessage // for a search agent; nil: not given
 
-	tools tools
+	tools       tools
+	restriction restriction
 
 	given []value // supported parameters that the request has
 
@@ -55,7 +56,7 @@ type query struct {
 }
 
 func newQuery() *query {
-	return &query{n: 1, bestOf: 1, temperature: 1, topP: 1, repetition: 1}
+	return &query{n: 1, temperature: 1, topP: 1, repetition: 1}
 }
 
 // endpoint is a set of endpoints.
@@ -112,14 +113,6 @@ func empty(raw json.RawMessage) bool {
 	}
 	all, ok := elements(raw)
 	return ok && len(all) == 0 || string(raw) == `""`
-}
-
-// onlyMembers accepts an object whose members all have the values in accepted.
-func onlyMembers(accepted map[string]string) func(json.RawMessage) bool {
-	return func(raw json.RawMessage) bool {
-		all, ok := members(raw)
-		return ok && !slices.ContainsFunc(all, func(m member) bool { return string(m.raw) != accepted[m.key] })
-	}
 }
 
 // number reads a number that ok accepts; say completes "it must".
@@ -222,7 +215,9 @@ var parameters = []parameter{
 		read: inverse(func(q *query) *bool { return &q.keepSpecial })},
 	{name: "n", in: inBoth, say: "number of answers to each prompt; each counts as a sequence",
 		read: integerFrom(func(q *query) *int64 { return &q.n }, 1, math.MaxInt64, "it must be at least 1")},
-	{name: "best_of", in: inBoth, say: "1, or equal to `n`: other values are not supported",
+	{name: "best_of", in: inBoth,
+		say: "so many answers to each prompt are generated, and the `n` with the highest log-probability a token " +
+			"returned; not with `stream` if it is more than `n`",
 		read: integerFrom(func(q *query) *int64 { return &q.bestOf }, 1, math.MaxInt64, "it must be at least 1")},
 
 	// Sampling.
@@ -259,6 +254,22 @@ var parameters = []parameter{
 			"1: off",
 		read: number(func(q *query) *float64 { return &q.repetition }, between(1e-6, 1e6),
 			"lie between 1e-6 and 1e6; 1 is off")},
+
+	{name: "allowed_token_ids", in: inBoth, say: "only these tokens may be generated", read: readAllowed},
+	{name: "bad_words", in: inBoth,
+		say:  "words that must not be generated: the last token of a word is not allowed where it would complete it",
+		read: readBadWords},
+
+	// The form of the answer.
+	{name: "response_format", in: inBoth,
+		say:  "`text`, `json_object`, or `json_schema` with a JSON Schema: see [JSON](#json)",
+		read: readResponseFormat},
+	{name: "structured_outputs", in: inBoth, say: "vLLM's: `{\"json\": SCHEMA}`, `json_object` or `choice`",
+		read: readStructured},
+	{name: "guided_json", in: inBoth, say: "an older name of `structured_outputs` with `json`",
+		read: func(q *query, v value) error { return q.readSchema(v.name, v) }},
+	{name: "guided_choice", in: inBoth, say: "an older name of `structured_outputs` with `choice`",
+		read: func(q *query, v value) error { return q.readChoice(v.name, v) }},
 
 	// The prompt.
 	{name: "add_generation_prompt", in: inChat,
@@ -336,8 +347,6 @@ var parameters = []parameter{
 	// OpenAI's parameters that are not supported.
 	{name: "functions", in: inChat, noEffect: empty, say: "an empty list"},
 	{name: "function_call", in: inChat, noEffect: oneOf(`"none"`, `"auto"`), say: "none, auto"},
-	{name: "response_format", in: inBoth, noEffect: onlyMembers(map[string]string{"type": `"text"`}),
-		say: "`{\"type\": \"text\"}`"},
 	{name: "reasoning_effort", in: inChat, say: "use chat_template_kwargs"},
 	{name: "verbosity", in: inChat, noEffect: oneOf(`"medium"`), say: "medium"},
 	{name: "modalities", in: inChat, noEffect: func(raw json.RawMessage) bool {
@@ -360,8 +369,6 @@ var parameters = []parameter{
 	{name: "watermarking", in: inBoth, noEffect: oneOf("false"), say: "false"},
 	{name: "spaces_between_special_tokens", in: inBoth, noEffect: oneOf("true"), say: "true"},
 	{name: "truncate_prompt_tokens", in: inBoth},
-	{name: "allowed_token_ids", in: inBoth},
-	{name: "bad_words", in: inBoth, noEffect: empty, say: "an empty list"},
 	{name: "logits_processors", in: inBoth, noEffect: empty, say: "an empty list"},
 	{name: "logprob_token_ids", in: inBoth},
 	{name: "prompt_embeds", in: inText},
@@ -370,10 +377,7 @@ var parameters = []parameter{
 	{name: "chat_template", in: inChat, say: "use the server's --chat-template"},
 	{name: "media_io_kwargs", in: inChat, noEffect: empty, say: "an empty object"},
 	{name: "mm_processor_kwargs", in: inChat, noEffect: empty, say: "an empty object"},
-	{name: "structured_outputs", in: inBoth},
-	{name: "guided_json", in: inBoth},
 	{name: "guided_regex", in: inBoth},
-	{name: "guided_choice", in: inBoth},
 	{name: "guided_grammar", in: inBoth},
 	{name: "guided_decoding_backend", in: inBoth},
 	{name: "guided_whitespace_pattern", in: inBoth},

@@ -105,11 +105,9 @@ func TestUnsupportedParameters(t *testing.T) {
 	require.Greater(t, taken, 100)
 	require.Greater(t, refused, 1000)
 	for _, asks := range []string{
-		`"response_format":{"type":"json_object"}`,
-		`"echo":true`, `"store":true`, `"priority":1`, `"reasoning_effort":"low"`, `"best_of":2`,
-		`"use_beam_search":true`, `"truncate_prompt_tokens":5`,
-		`"allowed_token_ids":[1]`, `"service_tier":"flex"`, `"include_reasoning":false`, `"length_penalty":1.5`,
-		`"guided_json":{}`, `"chat_template":"x"`} {
+		`"echo":true`, `"store":true`, `"priority":1`, `"reasoning_effort":"low"`, `"guided_regex":"x"`,
+		`"use_beam_search":true`, `"truncate_prompt_tokens":5`, `"service_tier":"flex"`, `"include_reasoning":false`, `"length_penalty":1.5`,
+		`"guided_grammar":"x"`, `"chat_template":"x"`} {
 		_, err := parse([]byte(body(inChat, ","+asks)), inChat)
 		require.ErrorContains(t, err, "is not supported", asks)
 	}
@@ -206,7 +204,7 @@ func TestValues(t *testing.T) {
 		`{"stream_options":{"include_usage":true}}`:                        "needs stream: true",
 		`{"stream":true,"stream_options":{"continuous_usage_stats":true}}`: "is not supported",
 		`{"top_logprobs":3}`:                                               "needs logprobs: true",
-		`{"best_of":3,"n":2}`:                                              "best_of is not supported",
+		`{"best_of":2,"n":3}`:                                              "best_of must be at least n",
 		`{"logprobs":3}`:                                                   "logprobs must be true or false",
 	} {
 		if strings.Contains(body, "9007199254740993.0") {

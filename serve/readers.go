@@ -107,8 +107,10 @@ func (q *query) check() error {
 		return bad("stream_options", "stream_options needs stream: true")
 	case q.top > 0 && !q.logprobs:
 		return bad("top_logprobs", "top_logprobs needs logprobs: true")
-	case q.bestOf != 1 && q.bestOf != q.n:
-		return (&parameter{name: "best_of", noEffect: anything, say: "1 or as many as n"}).unsupported()
+	case q.bestOf != 0 && q.bestOf < q.n:
+		return bad("best_of", "best_of is %d and n %d: best_of must be at least n", q.bestOf, q.n)
+	case q.bestOf > q.n && q.stream:
+		return bad("best_of", "best_of is %d: answers can be streamed only if it is n", q.bestOf)
 	case q.maxTokens != nil && q.maxCompletion != nil && *q.maxTokens != *q.maxCompletion:
 		return bad("max_tokens",
 			"max_tokens is %d and max_completion_tokens, its newer name, %d: send only one of them",

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/internal/jsongrammar"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
@@ -32,7 +33,7 @@ type call struct {
 	chat    bool
 	model   *Model
 	prompts [][]int32
-	choices int      // of each prompt
+	choices int      // of each prompt; more than n with best_of
 	texts   []string // the prompts as they were sent; nil: as token ids or messages
 	scored  []scored // of each prompt, if the request asks for it
 	prefix  []echoed // of each prompt, with echo
@@ -40,7 +41,9 @@ type call struct {
 	output  Output
 	seed    uint64
 
-	forced       []int32             // what each answer begins with, because of tool_choice
+	forced       []int32              // what each answer begins with, because of tool_choice
+	grammar      *jsongrammar.Grammar // nil: any text
+	badWords     [][]int32
 	conversation []tokenizer.Message // for a search agent
 }
 
@@ -145,7 +148,8 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 	if m.Use == Embeds {
 		return nil, unsuited(m, "model %s makes vectors: ask /v1/embeddings")
 	}
-	c := &call{query: q, created: time.Now().Unix(), chat: in == inChat, model: m, choices: int(min(q.n, maxChoices))}
+	c := &call{query: q, created: time.Now().Unix(), chat: in == inChat, model: m,
+		choices: int(min(max(q.n, q.bestOf), maxChoices))}
 	if c.id = q.requestID; c.id == "" {
 		c.id = hex.EncodeToString(random(12))
 	}
@@ -167,6 +171,9 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 	}
 	if len(q.stop) > 0 && m.Tokenizer == nil {
 		return nil, bad("stop", "model %s has no tokenizer, so it cannot find stop strings: use stop_token_ids", m.ID)
+	}
+	if err := c.restrict(&s.grammars); err != nil {
+		return nil, err
 	}
 	if err := m.checkIDs("stop_token_ids", q.stopIDs); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -78,9 +79,9 @@ func (f *responseBuilder) response() answer {
 	if f.c.chat {
 		a.Object = "chat.completion"
 	}
-	for i := range f.choices {
+	for index, i := range f.best() {
 		x := &f.choices[i]
-		ch := choice{Index: i, Finish: &x.finish, Stop: x.stop,
+		ch := choice{Index: index, Finish: &x.finish, Stop: x.stop,
 			Logprobs: f.logprobs(slices.Concat(f.echoed(i).tokens, x.tokens))}
 		if f.c.chat {
 			ch.Message = x.message()
@@ -98,6 +99,33 @@ func (f *responseBuilder) response() answer {
 	}
 	a.Usage = f.usage()
 	return a
+}
+
+// best are the choices to return, n of each prompt: with best_of those whose log-probability a token is highest.
+func (f *responseBuilder) best() (all []int) {
+	n := int(f.c.n)
+	for from := 0; from < len(f.choices); from += f.c.choices {
+		of := make([]int, f.c.choices)
+		for i := range of {
+			of[i] = from + i
+		}
+		if n < len(of) {
+			slices.SortStableFunc(of, func(i, j int) int {
+				return cmp.Compare(f.choices[j].likelihood(), f.choices[i].likelihood())
+			})
+			of = of[:n]
+		}
+		all = append(all, of...)
+	}
+	return all
+}
+
+// likelihood is the mean log-probability of the tokens.
+func (x *builtChoice) likelihood() (mean float64) {
+	for _, l := range x.result.Logprobs {
+		mean += float64(l) / float64(len(x.result.Logprobs))
+	}
+	return mean
 }
 
 // message is the complete answer of a chat. Its content is null if it only calls functions.

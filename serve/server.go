@@ -13,10 +13,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/internal/jsongrammar"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/serve/page"
 	"github.com/zerosearch-go/zerosearch/tokenizer"
@@ -40,7 +42,8 @@ type Model struct {
 	// Agent, if not nil, answers conversations instead of the model itself, which is Parent.
 	Agent Agent
 
-	context int // the engine's limit on tokens of prompt and answer together
+	context    int // the engine's limit on tokens of prompt and answer together
+	vocabulary func() *jsongrammar.Vocabulary
 }
 
 // Options are limits for clients. The comment of a field says what its zero value means.
@@ -90,6 +93,7 @@ type Server struct {
 	draining atomic.Bool
 	metrics  metrics
 	recent   recentScores
+	grammars grammars
 }
 
 // New makes a server. The first model answers requests that name no model. The caller closes the engine, after Serve
@@ -122,6 +126,7 @@ func New(e *engine.Engine, models []Model, o Options) (*Server, error) {
 		if m.ID == "" || s.find(m.ID) != nil {
 			return nil, fmt.Errorf("starting the server: model name %q is empty or given twice", m.ID)
 		}
+		m.vocabulary = sync.OnceValue(func() *jsongrammar.Vocabulary { return newVocabulary(&m) })
 		s.models = append(s.models, &m)
 	}
 	s.metrics.init()

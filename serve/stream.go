@@ -121,7 +121,9 @@ func (s *Server) run(ctx context.Context, c *call, each func(piece) error, idle 
 // generate generates choice i and sends its pieces to out.
 func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece) error {
 	r := c.request(i)
-	r.Stop = c.stopsAfterCall(c.output.Stopper())
+	var complete func(ids []int32) bool
+	r.Restrict, complete = c.restrictions()
+	r.Stop = either(complete, c.stopsAfterCall(c.output.Stopper()))
 	send := func(p piece) {
 		p.choice = i
 		select {
@@ -178,6 +180,20 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 	}
 	send(last)
 	return nil
+}
+
+// either reports whether f or g do, which are both called; nil is a function that does not.
+func either(f, g func(ids []int32) bool) func(ids []int32) bool {
+	if f == nil || g == nil {
+		if f == nil {
+			return g
+		}
+		return f
+	}
+	return func(ids []int32) bool {
+		first, second := f(ids), g(ids)
+		return first || second
+	}
 }
 
 // needsTokens reports whether tokens are handled one by one: to stream them, or for top log-probabilities, which the

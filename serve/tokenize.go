@@ -33,9 +33,15 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if out.Tokens, err = (&call{query: q, model: m}).encode(messages); err != nil {
+		c := &call{query: q, model: m}
+		if err := c.needFormat(); err != nil {
 			return nil, err
 		}
+		if out.Tokens, err = c.encode(messages); err != nil {
+			return nil, err
+		}
+	case len(q.tools.list) > 0:
+		return nil, bad("tools", "tools needs messages")
 	case q.prompt != nil:
 		var text string
 		if err := (value{"prompt", q.prompt}).text(&text); err != nil {

@@ -49,7 +49,18 @@ func TestTokenize(t *testing.T) {
 	require.Equal(t, r.m.Template.Source(), info["chat_template"])
 	require.Contains(t, info["chat_template"], "{% for message in messages %}")
 
+	tmpl, err := r.m.Tokenizer.ParseTemplate(toolTemplate)
+	require.NoError(t, err)
+	plainTemplate := r.s.models[0].Template
+	r.s.models[0].Template = tmpl
+	called := r.post(chatPath, object{"messages": hello(), "tools": weather(), "max_tokens": 1})
+	require.Equal(t, called.Usage.Prompt, ask(object{"messages": hello(), "tools": weather()}).Count)
+	require.Greater(t, called.Usage.Prompt, ask(object{"messages": hello()}).Count)
+	r.s.models[0].Template = plainTemplate
+
 	for want, q := range map[string]object{"prompt or messages is missing": {},
+		"tools needs messages":                             {"prompt": "x", "tools": weather()},
+		"cannot call tools":                                {"messages": hello(), "tools": weather()},
 		"send only one of them":                            {"prompt": "x", "messages": hello()},
 		"prompt must be a string":                          {"prompt": []int{1}},
 		"unknown parameter \\\"tokenz\\\"":                 {"tokenz": 1},
