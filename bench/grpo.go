@@ -16,6 +16,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/bench/ops"
 	"github.com/zerosearch-go/zerosearch/bench/peers"
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
@@ -44,6 +45,11 @@ type GRPOTest struct {
 	Peers        []peers.Step  // programs to measure in alternation with ours
 	Pairs        int           // alternating pairs of measurements; 0: 1
 	NoWarmup     bool          // the first step is measured too: for models whose steps take minutes
+
+	// Ranks more than 1: the step is measured with one rank and with so many, each with the same number of threads:
+	// with the processes of Group, or, if it is nil, with goroutines.
+	Ranks int
+	Group dist.Group
 }
 
 // GRPO measures steps of GRPO: rollouts and searches through the engine, rewards, the reference's log-probs, the
@@ -57,20 +63,46 @@ func GRPO(ctx context.Context, o Options, t GRPOTest) (*Report, error) {
 	if t.N < 2 {
 		return nil, errors.New("a group of one rollout has no baseline: use --n 2 or more")
 	}
+	if t.Ranks > t.Questions {
+		return nil, fmt.Errorf("%d ranks have no work with %d questions: use more --questions", t.Ranks, t.Questions)
+	}
 	var peers error
 	rep, err := o.eachDevice(func(d kernels.Device, _ *Limits) ([]Row, error) {
-		r, err := newGRPORun(ctx, o, t, d)
-		if err != nil {
-			return nil, err
+		row, err := t.alone(ctx, o, d, &peers)
+		if err != nil || t.Ranks < 2 {
+			return []Row{row}, err
 		}
-		defer r.close()
-		row, err := r.measure()
-		if err == nil && peers == nil {
-			peers = r.beside(d, &row)
+		if t.Group != nil {
+			if err := t.Group.Barrier(); err != nil { // the others wait until one rank is measured
+				return []Row{row}, err
+			}
 		}
-		return []Row{row}, err
+		ranked, err := t.efficiency(ctx, o, d, threadsOf(d), row)
+		return []Row{row, ranked}, err
 	})
 	return rep, cmp.Or(err, peers)
+}
+
+// alone measures one rank, and peers beside it.
+func (t GRPOTest) alone(ctx context.Context, o Options, d kernels.Device, peers *error) (Row, error) {
+	r, err := newGRPORun(ctx, o, t, d, nil)
+	if err != nil {
+		return Row{}, err
+	}
+	defer r.close()
+	row, err := r.measure()
+	if err == nil && *peers == nil {
+		*peers = r.beside(d, &row)
+	}
+	return row, err
+}
+
+// threadsOf is the number of threads of a CPU.
+func threadsOf(d kernels.Device) int {
+	if c, ok := d.(*cpu.Device); ok {
+		return c.Threads()
+	}
+	return 1
 }
 
 // grpoRun is a policy, its frozen starting weights, an engine and an updater.
@@ -78,6 +110,7 @@ type grpoRun struct {
 	ctx     context.Context
 	o       Options
 	t       GRPOTest
+	ranks   dist.Group // nil: alone
 	name    string
 	policy  *model.Model
 	adapter *model.Adapter // nil: all weights are trained
@@ -92,8 +125,8 @@ type grpoRun struct {
 	parts   map[string][]float64
 }
 
-func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device) (_ *grpoRun, err error) {
-	r := &grpoRun{ctx: ctx, o: o, t: t, parts: map[string][]float64{}}
+func newGRPORun(ctx context.Context, o Options, t GRPOTest, d kernels.Device, g dist.Group) (_ *grpoRun, err error) {
+	r := &grpoRun{ctx: ctx, o: o, t: t, ranks: g, parts: map[string][]float64{}}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -157,7 +190,8 @@ func (r *grpoRun) openUpdater(d kernels.Device) (err error) {
 		return err
 	}
 	o := train.Options{MaxGradNorm: 1, WeightDecay: 0.01, MicroBatchTokens: r.t.MicroBatch, KVType: r.o.kvType(),
-		Recompute: r.t.Recompute}
+		Recompute: r.t.Recompute, Ranks: r.group()}
+	u.Ranks = r.group()
 	if u.Trainer, err = train.New(d, r.policy, r.adapter, o); err != nil {
 		return err
 	}
@@ -276,6 +310,9 @@ func (r *grpoRun) rollOut() (trajs []update.Trajectory, searching float64, err e
 	var acted, searched time.Duration
 	g, ctx := errgroup.WithContext(r.ctx)
 	for i := range trajs {
+		if dist.Owner(r.group(), i/r.t.N) != r.group().Rank() {
+			continue
+		}
 		g.Go(func() error {
 			a, s, err := r.episode(ctx, &trajs[i], i)
 			mu.Lock()
@@ -287,7 +324,8 @@ func (r *grpoRun) rollOut() (trajs []update.Trajectory, searching float64, err e
 	if err := g.Wait(); err != nil {
 		return nil, 0, err
 	}
-	return trajs, searched.Seconds() / max(1e-9, (acted+searched).Seconds()), nil
+	trajs, err = r.share(trajs)
+	return trajs, searched.Seconds() / max(1e-9, (acted+searched).Seconds()), err
 }
 
 // episode generates all turns of the policy, with search results between them.
@@ -388,9 +426,7 @@ func (r *grpoRun) beside(d kernels.Device, row *Row) error {
 		if err != nil {
 			return err
 		}
-		if c, ok := d.(*cpu.Device); ok {
-			x.Threads = c.Threads()
-		}
+		x.Threads = threadsOf(d)
 		row.Peers = append(row.Peers, x)
 	}
 	return nil

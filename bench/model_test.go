@@ -44,6 +44,26 @@ func TestTrainSmoke(t *testing.T) {
 	}
 }
 
+// Several ranks do the work of one, with the same log-probs, and are compared with it.
+func TestGRPORanks(t *testing.T) {
+	o := tinyOptions()
+	o.Threads = []int{1}
+	for _, lora := range []int{0, 2} {
+		rep, err := GRPO(t.Context(), o, GRPOTest{Questions: 3, N: 2, Response: 5, Turns: 2, Prompt: 20, Observation: 6,
+			LoRAR: lora, Ranks: 2})
+		require.NoError(t, err)
+		require.Len(t, rep.Rows, 2)
+		one, two := rep.Rows[0], rep.Rows[1]
+		require.Zero(t, one.Ranks)
+		require.Equal(t, "grpo3x2@2ranks", two.Op)
+		require.Zero(t, *two.LogprobDiff)
+		require.InEpsilon(t, one.Seconds/two.Seconds/2, two.Efficiency, 1e-9)
+	}
+	_, err := GRPO(t.Context(), o, GRPOTest{Questions: 1, N: 2, Response: 5, Turns: 1, Prompt: 20, Observation: 6,
+		Ranks: 2})
+	require.ErrorContains(t, err, "2 ranks have no work with 1 questions")
+}
+
 func TestGRPOSmoke(t *testing.T) {
 	for _, test := range []GRPOTest{
 		{Questions: 2, N: 2, Response: 5, Turns: 2, Prompt: 20, Observation: 6},

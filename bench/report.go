@@ -124,6 +124,10 @@ func writeMarkdown(w io.Writer, r *Report) {
 			}
 			fmt.Fprintln(w)
 		}
+		if x.Ranks > 1 {
+			fmt.Fprintf(w, "\n%d ranks: %.2f times as fast as one with the same threads, efficiency %.0f%%\n", x.Ranks,
+				x.Speedup, 100*x.Efficiency)
+		}
 		if len(x.Peers) > 0 {
 			fmt.Fprintln(w)
 			_ = writePeers(w, x.Peers) // w keeps its error

@@ -40,6 +40,11 @@ type Row struct {
 	Split       map[string]float64 `json:"split,omitempty"` // seconds of a step's parts
 	Peers       []peers.Row        `json:"peers,omitempty"` // grpo: other programs, measured in alternation with ours
 
+	// Of a step with several ranks: how much faster it is than with one, and that divided by the ranks.
+	Ranks      int     `json:"ranks,omitempty"`
+	Speedup    float64 `json:"speedup,omitempty"`
+	Efficiency float64 `json:"efficiency,omitempty"`
+
 	samples []float64  // seconds of each repetition
 	cost    ops.Cost   // of one call, for the limit
 	phases  []ops.Cost // costs of parts that cannot overlap; cost is their sum

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/zerosearch-go/zerosearch/bench"
 	"github.com/zerosearch-go/zerosearch/bench/peers"
+	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
@@ -25,6 +26,7 @@ type benchGRPOCmd struct {
 	SimDType string   `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16 or q8 (default: as --dtype)." default:"" enum:",f32,bf16,q8"`
 	Peer     []string `name:"peer" sep:"none" help:"Another program for these steps, measured in turns with ours: it prints a JSON object a line with step_s, the seconds of a step." placeholder:"NAME=COMMAND"`
 	Pairs    int      `name:"pairs" help:"Alternating pairs with each --peer." default:"1"`
+	Ranks    int      `name:"ranks" help:"Measure with one rank and with so many: goroutines, or the processes of mpirun." default:"1"`
 	NoWarmup bool     `name:"no-warmup" help:"The first step counts too: for models whose steps take minutes."`
 }
 
@@ -42,10 +44,26 @@ func (c *benchGRPOCmd) Run(w *world) error {
 	t := bench.GRPOTest{Questions: c.Questions, N: c.N, Response: c.MaxResponse, Turns: c.Turns, Prompt: c.Prompt,
 		Observation: c.Observation, Given: c.Given, MiniBatch: c.MiniBatch, LoRAR: c.LoRAR, NoReference: c.NoReference,
 		Recompute: c.Recompute, MicroBatch: c.MicroBatch,
-		SimDType: sim, NoWarmup: c.NoWarmup, Pairs: c.Pairs}
+		SimDType: sim, NoWarmup: c.NoWarmup, Pairs: c.Pairs, Ranks: c.Ranks}
+	if c.Ranks < 1 {
+		return usagef("--ranks must be at least 1")
+	}
 	if t.Peers, err = peers.ParseSteps(c.Peer); err != nil {
 		return usagef("--peer: %w", err)
 	}
-	r, err := c.profile(func() (*bench.Report, error) { return bench.GRPO(w.ctx, o, t) })
+	run := func() (*bench.Report, error) { return bench.GRPO(w.ctx, o, t) }
+	if by, n := dist.Launched(); n > 1 {
+		if t.Ranks = n; c.Ranks != 1 && c.Ranks != n {
+			return usagef("--ranks is %d, and %s started %d processes", c.Ranks, by, n)
+		}
+		return w.together(func(g dist.Group) error {
+			if t.Group = g; g.Rank() > 0 {
+				return bench.Follow(w.ctx, o, t)
+			}
+			r, err := c.profile(run)
+			return c.print(w, r, err)
+		})
+	}
+	r, err := c.profile(run)
 	return c.print(w, r, err)
 }
