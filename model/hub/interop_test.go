@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,4 +132,46 @@ func TestPythonHoldsLock(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, ok)
 	l.Unlock()
+}
+
+// The command hf of huggingface_hub lists, verifies and completes what we wrote, and we see what it removes.
+func TestTheirCommandReadsOurs(t *testing.T) {
+	r := newRig(t)
+	python := r.python().Path
+	files := small()
+	old := r.Add("models/org/tiny-model", "v1", files)
+	_, err := r.pull(PullOptions{Revision: "v1", Include: []string{"*"}})
+	require.NoError(t, err)
+	files = maps.Clone(files) // the server keeps the first one for v1
+	files["config.json"] = hubtest.File{Content: []byte("{}")}
+	now := r.Add("models/org/tiny-model", "main", files)
+	pulled, err := r.pull(PullOptions{Include: []string{"*"}})
+	require.NoError(t, err)
+	hf := func(args ...string) string {
+		cmd := r.python()
+		cmd.Path, cmd.Args = filepath.Join(filepath.Dir(python), "hf"), append([]string{"hf"}, args...)
+		out, err := cmd.Output()
+		require.NoError(t, err, "hf %q: %s", args, out)
+		t.Logf("hf %q\n%s", args, out)
+		return string(out)
+	}
+	require.Contains(t, hf("cache", "ls"), "model/org/tiny-model")
+	revisions := hf("cache", "ls", "--revisions", "--no-truncate")
+	require.Contains(t, revisions, old)
+	require.Contains(t, revisions, now)
+	hf("cache", "verify", "org/tiny-model")
+	hf("cache", "verify", "org/tiny-model", "--revision", "v1")
+	require.Contains(t, hf("download", "org/tiny-model"), pulled.Dir)
+	hf("cache", "rm", old, "--yes")
+	hf("cache", "prune", "--yes")
+	list, _, err := r.s.List()
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	_, err = r.s.Find("org/tiny-model@v1", nil)
+	require.Error(t, err)
+	hf("cache", "verify", "org/tiny-model")
+	hf("cache", "rm", "model/org/tiny-model", "--yes")
+	list, _, err = r.s.List()
+	require.NoError(t, err)
+	require.Empty(t, list)
 }
