@@ -2,8 +2,8 @@ package model
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// whole is the pair of projection j of layer l if all rows use one adapter, and nil else.
-func (p *pass) whole(l int, j proj) (run, *pair) {
+// soleAdapter is the pair of projection j of layer l if all rows use one adapter, and nil else.
+func (p *pass) soleAdapter(l int, j proj) (run, *pair) {
 	if len(p.runs) == 0 || p.runs[0].n != p.n.Rows {
 		return run{}, nil
 	}
@@ -57,7 +57,7 @@ func (p *pass) adaptersBack(dx kernels.Tensor, l int, all []to, i int) {
 			continue
 		}
 		dy, du := t.y.RowRange(r.row, r.n), p.duOf(l, r, all, i)
-		if _, done := p.whole(l, t.j); done == nil || dx.IsZero() {
+		if _, done := p.soleAdapter(l, t.j); done == nil || dx.IsZero() {
 			p.d.MatMulDX(du, dy, pr.B.W, false, pr.scale)
 			if !dx.IsZero() {
 				p.d.MatMulDX(dx.RowRange(r.row, r.n), du, pr.A.W, true, 1)

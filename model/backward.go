@@ -115,7 +115,7 @@ func (p *pass) linearsBack(dx, x kernels.Tensor, l int, all ...to) {
 	for i, t := range all {
 		lin, add := &p.m.layers[l].lin[t.j], i > 0
 		if !dx.IsZero() {
-			if r, pr := p.whole(l, t.j); pr != nil {
+			if r, pr := p.soleAdapter(l, t.j); pr != nil {
 				p.d.MatMulDXLoRA(dx, t.y, lin.W.W, add, pr.low(p.duOf(l, r, all, i)))
 			} else {
 				p.d.MatMulDX(dx, t.y, lin.W.W, add, 1)

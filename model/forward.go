@@ -148,7 +148,7 @@ func (p *pass) multiply(x kernels.Tensor, l int, add bool, all []to) {
 		if lin.B != nil {
 			w.Bias = lin.B.Master
 		}
-		if r, pr := p.whole(l, t.j); pr != nil {
+		if r, pr := p.soleAdapter(l, t.j); pr != nil {
 			w.LoRA = pr.low(p.u(l, t.j, r))
 		}
 		p.products = append(p.products, w)

@@ -76,11 +76,11 @@ func TestSavedFiles(t *testing.T) {
 	eachDevice(t, func(t *testing.T, dev kernels.Device) {
 		src, out := t.TempDir(), t.TempDir()
 		require.NoError(t, os.CopyFS(src, os.DirFS(caseDir(t, "sharded"))))
-		passengers := []string{"added_tokens.json", "additional_chat_templates/tool_use.jinja", "chat_template.jinja",
+		companions := []string{"added_tokens.json", "additional_chat_templates/tool_use.jinja", "chat_template.jinja",
 			"chat_template.json",
 			"special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"}
 		require.NoError(t, os.Mkdir(filepath.Join(src, "additional_chat_templates"), 0o777))
-		for _, name := range append(passengers, "additional_chat_templates/notes.txt", "README.md") {
+		for _, name := range append(companions, "additional_chat_templates/notes.txt", "README.md") {
 			require.NoError(t, os.WriteFile(filepath.Join(src, name), []byte(name), 0o666))
 		}
 		m := load(t, dev, src, Options{})
@@ -101,8 +101,8 @@ func TestSavedFiles(t *testing.T) {
 			}
 			return err
 		}))
-		require.ElementsMatch(t, append(passengers, "config.json", "model.safetensors"), names)
-		for _, name := range passengers {
+		require.ElementsMatch(t, append(companions, "config.json", "model.safetensors"), names)
+		for _, name := range companions {
 			text, err := os.ReadFile(filepath.Join(out, name))
 			require.NoError(t, err)
 			require.Equal(t, name, string(text))

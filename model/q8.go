@@ -133,7 +133,7 @@ func quantize(ctx context.Context, dir, out string, o QuantizeOptions) error {
 		q.write); err != nil {
 		return err
 	}
-	if err := copyPassengers(out, dir); err != nil {
+	if err := copyCompanions(out, dir); err != nil {
 		return err
 	}
 	value, _ := json.Marshal(q8Quantization) // of a string and two numbers

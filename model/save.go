@@ -28,12 +28,12 @@ type SaveOptions struct {
 	Merge     *Adapter // merged into the weights that are written; the model itself stays as it is
 }
 
-// passengers are the files that make a folder of weights a usable model for other programs.
-var passengers = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+// companions are the files that make a folder of weights a usable model for other programs.
+var companions = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 	"vocab.json",
 	"merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json", "generation_config.json"}
 
-// templates is a folder of passengers: chat templates by name.
+// templates is a folder of companions: chat templates by name.
 const templates = "additional_chat_templates"
 
 // Save writes the model as a Hugging Face folder that transformers and llama.cpp load. A trainable model's masters are
@@ -80,15 +80,15 @@ func (m *Model) Save(dir string, o SaveOptions) error {
 	if o.Tokenizer == "" {
 		o.Tokenizer = m.Dir
 	}
-	return copyPassengers(dir, o.Tokenizer)
+	return copyCompanions(dir, o.Tokenizer)
 }
 
-// copyPassengers copies the files of passengers, and of templates, that from has.
-func copyPassengers(dir, from string) error {
+// copyCompanions copies the files of companions, and of templates, that from has.
+func copyCompanions(dir, from string) error {
 	if from == "" || gguf.Is(from) { // a GGUF file has no such files
 		return nil
 	}
-	names := slices.Clone(passengers)
+	names := slices.Clone(companions)
 	if st, err := os.Stat(filepath.Join(from, templates)); err == nil && st.IsDir() {
 		entries, err := os.ReadDir(filepath.Join(from, templates))
 		if err == nil {

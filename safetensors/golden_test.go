@@ -187,8 +187,8 @@ func readHeaderCases(t testing.TB, path string) []headerCase {
 
 // What we refuse although the reference library accepts it.
 var stricter = map[string]string{
-	"duplicate_tensor":       `"x.y" stands there twice`,
-	"metadata_duplicate_key": `stands in __metadata__ twice`,
+	"duplicate_tensor":       `"x.y" is given twice`,
+	"metadata_duplicate_key": `is given twice in __metadata__`,
 	"info_is_array":          `expected '{', found '['`,
 }
 

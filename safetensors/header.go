@@ -75,7 +75,7 @@ func parseHeader(text []byte) (header, error) {
 	err := s.Object(func(key []byte) error {
 		name := string(key)
 		if seen[name] {
-			return s.Errorf("%s stands there twice", quote(name))
+			return s.Errorf("%s is given twice", quote(name))
 		}
 		seen[name] = true
 		if name == metadataKey {
@@ -102,7 +102,7 @@ func (h *header) readMetadata(s *jsonscan.Scanner) error {
 	return s.Object(func(raw []byte) error {
 		key := string(raw)
 		if _, twice := h.metadata[key]; twice {
-			return s.Errorf("%s stands in %s twice", quote(key), metadataKey)
+			return s.Errorf("%s is given twice in %s", quote(key), metadataKey)
 		}
 		value, err := s.Str(nil)
 		if err != nil {
@@ -120,7 +120,7 @@ func readEntry(s *jsonscan.Scanner, name string) (entry, error) {
 	err := s.Object(func(key []byte) (err error) {
 		field := string(key)
 		if seen[field] {
-			return s.Errorf("%s stands there twice", quote(field))
+			return s.Errorf("%s is given twice", quote(field))
 		}
 		seen[field] = true
 		switch field {

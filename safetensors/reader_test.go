@@ -231,7 +231,7 @@ func TestHeaderErrors(t *testing.T) {
 			`{"dtype":"U8","shape":[18446744073709551628],"data_offsets":[0,12]}`),
 		`tensor "x": shape is missing`: one(
 			`{"dtype":"F32","data_offsets":[0,12]}`),
-		`tensor "x": byte 27 of the header: "dtype" stands there twice`: one(
+		`tensor "x": byte 27 of the header: "dtype" is given twice`: one(
 			`{"dtype":"U8","dtype":"U8","shape":[12],"data_offsets":[0,12]}`),
 		`tensor "x": byte 31 of the header: a number starts with 0`: one(
 			`{"dtype":"U8","shape":[012],"data_offsets":[0,12]}`),

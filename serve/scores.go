@@ -102,7 +102,7 @@ func leader(prompts [][]int32, ids []int32) int {
 	return best
 }
 
-// score scores one prompt. What it has in common with a prompt of late is taken from there.
+// score scores one prompt. Scores of tokens that it shares with a recent prompt are reused.
 func (s *Server) score(ctx context.Context, want scoring, ids []int32) (scored, error) {
 	known, n := s.recent.find(want, ids)
 	out := scored{logprobs: slices.Clone(known.logprobs[:max(n-1, 0)])}
@@ -170,7 +170,7 @@ func (r *recentScores) add(o scoring, ids []int32, s scored) {
 	}
 }
 
-// ends gives each choice of a call that generates nothing its end.
+// ends sends the last piece of each choice of a call that generates nothing.
 func (s *Server) ends(c *call, each func(piece) error) error {
 	for i := range c.sequences() {
 		p := piece{choice: i, finish: "length"}

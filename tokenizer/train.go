@@ -22,7 +22,7 @@ func Train(texts iter.Seq[string], vocabSize int, specials []string) ([]byte, er
 	t := &trainer{ids: map[string]int32{}, counts: map[pair]int{}}
 	for _, s := range specials {
 		if _, twice := t.ids[s]; twice || s == "" {
-			return nil, fmt.Errorf("training a tokenizer: special token %q is empty or there twice", s)
+			return nil, fmt.Errorf("training a tokenizer: special token %q is empty or given twice", s)
 		}
 		t.token(s)
 	}

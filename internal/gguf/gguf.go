@@ -113,7 +113,7 @@ func Read(f io.ReaderAt, size int64) (*File, error) {
 			return nil, fmt.Errorf("tensor %d of %d: %w", i+1, tensors, err)
 		}
 		if out.byName[t.Name] != nil {
-			return nil, fmt.Errorf("tensor %q is there twice", t.Name)
+			return nil, fmt.Errorf("tensor %q is given twice", t.Name)
 		}
 		t.file, out.byName[t.Name] = out, t
 		out.Tensors = append(out.Tensors, t)

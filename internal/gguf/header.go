@@ -152,7 +152,7 @@ func (r *reader) keyValue(m Metadata) error {
 		return errors.New("its key is not UTF-8: the file is damaged")
 	}
 	if _, twice := m[key]; twice {
-		return fmt.Errorf("%q is there twice", key)
+		return fmt.Errorf("%q is given twice", key)
 	}
 	kind, err := r.uint32()
 	if err == nil {

@@ -163,7 +163,7 @@ func covered(query, found map[string]bool) float64 {
 	return float64(n) / float64(max(len(query), 1))
 }
 
-// diversity looks for what is there twice.
+// diversity looks for texts that are nearly equal.
 func (p *part) diversity(r Row) {
 	pairs, different := 0, map[[2]string]bool{}
 	for _, d := range r.Documents {
