@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
 	"github.com/zerosearch-go/zerosearch/engine"
-	"github.com/zerosearch-go/zerosearch/internal/await"
 	"github.com/zerosearch-go/zerosearch/internal/fingerprint"
-	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
@@ -16,45 +13,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
-
-// turnFlags bound an episode.
-type turnFlags struct {
-	MaxTurns    int `name:"max-turns" help:"Turns that may search; one final turn follows." default:"5"`
-	MaxResponse int `name:"max-response-length" help:"Ids per turn." default:"500"`
-	MaxStart    int `name:"max-start-length" help:"Ids of the prompt; longer questions are refused." default:"2048"`
-	MaxObs      int `name:"max-obs-length" help:"Ids of one search result; longer ones are cut." default:"2048"`
-}
-
-// limitFlags bound an episode that is not trained on.
-type limitFlags struct {
-	turnFlags
-	Greedy      bool    `name:"greedy" help:"Take the most likely id, always; --no-greedy samples." default:"true" negatable:""`
-	Temperature float64 `name:"temperature" help:"Sampling temperature; given, it switches greedy off." default:"1"`
-	TopP        float64 `name:"top-p" help:"Nucleus sampling." default:"1"`
-	Concurrency int     `name:"concurrency" help:"Episodes in flight; changes speed and memory, never a result." default:"32"`
-	Seed        uint64  `name:"seed" help:"Seed of everything that is drawn." default:"1"`
-}
-
-// sampling of the policy: greedy unless a temperature was asked for.
-func (f limitFlags) sampling(w *world) (episode.Sampling, error) {
-	if w.given("temperature") || !f.Greedy {
-		switch {
-		case w.given("greedy") && f.Greedy && f.Temperature > 0:
-			return episode.Sampling{},
-				usagef("--greedy and --temperature %v contradict each other: give one or the other", f.Temperature)
-		case !(f.Temperature >= 0):
-			return episode.Sampling{}, usagef("--temperature must not be negative")
-		case !(f.TopP > 0 && f.TopP <= 1):
-			return episode.Sampling{}, usagef("--top-p must be above 0 and at most 1")
-		}
-		s := episode.Sampling{Temperature: f.Temperature, TopP: f.TopP}
-		if f.TopP >= 1 {
-			s.TopP = 0
-		}
-		return s, nil
-	}
-	return episode.Sampling{}, nil
-}
 
 // agent is a served policy with a search engine.
 type agent struct {
@@ -127,57 +85,6 @@ func (a *agent) open(w *world, c common, m modelFlags, sim simFlags, s config.Se
 	return nil
 }
 
-// contextOf is the longest episode.
-func contextOf(n int, p *roles.LoadedModel) int {
-	if n <= 0 {
-		n = 4096
-	}
-	return min(n, p.Model.Config.MaxPos)
-}
-
-// simulator makes the writer of documents. What it opens is closed with a.
-func (a *agent) simulator(ctx context.Context, m modelFlags, s config.Search) (g search.Generator, err error) {
-	var p *roles.LoadedModel
-	if err := a.eng.Do(ctx, func() (err error) { // the simulator's own device, if it has one, has no engine yet
-		p, err = a.openSimulator(ctx, m, s)
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	eng, name := a.eng, served0
-	if s.Device != nil {
-		a.simulating = engine.New(s.Device, engine.Options{Note: func(text string) { a.notes([]string{text}) }})
-		eng = a.simulating
-	}
-	if p.Model != a.model.Model {
-		name = "simulator"
-		if err := eng.AddModel(name, p.Model, engine.ModelOptions{}); err != nil {
-			return nil, err
-		}
-	}
-	return roles.EngineSimulator(eng, name, p, p.Adapter, s.SimThinking)
-}
-
-// openSimulator opens what writes documents, as the one rule of roles has it.
-func (a *agent) openSimulator(ctx context.Context, m modelFlags, s config.Search) (*roles.LoadedModel, error) {
-	r := roles.Resolver{DType: a.model.Model.DType, Device: a.dev.Name()}
-	o := &roles.Opener{Policy: a.model, Devices: map[string]kernels.Device{}}
-	if s.Device != nil {
-		r.SimDevice = s.Device.Name()
-		o.Devices[r.SimDevice] = s.Device
-	}
-	a.close = append(a.close, o.Close)
-	cast, err := await.Call(ctx, func() (*roles.Cast, error) {
-		return r.Resolve(&config.Config{Policy: config.Policy{Model: m.Model, Adapter: m.Adapter}, Search: s})
-	})
-	if err != nil {
-		return nil, err
-	}
-	p, err := o.Open(ctx, cast.Simulator)
-	a.notes(o.Notes)
-	return p, err
-}
-
 // parts are what the agent's episodes come from: the flags but for those in free, the model and its adapter, the
 // questions, what is searched.
 func (a *agent) parts(w *world, m modelFlags, s *config.Search, questions []data.Question,
@@ -201,7 +108,7 @@ func (a *agent) sampled() int64 {
 	return n
 }
 
-// Close gives everything back; the engines stop before what they run is freed.
+// Close closes engines, models, search engine and devices; the engines stop first.
 func (a *agent) Close() {
 	if a.served == nil {
 		return

@@ -20,7 +20,7 @@ type benchGRPOCmd struct {
 	MiniBatch   int  `name:"ppo-mini-batch-size" help:"Trajectories in an optimizer step; 0: all." default:"0"`
 	LoRAR       int  `name:"lora-r" help:"Rank of an adapter on all linear layers; 0: train all weights." default:"0"`
 	NoReference bool `name:"no-reference" help:"No KL term."`
-	Recompute   bool `name:"recompute" help:"Keep the layers' inputs only."`
+	Recompute   bool `name:"recompute" help:"Keep only the inputs of layers for the backward pass, and compute the rest again."`
 	MicroBatch  int  `name:"micro-batch-tokens" help:"Tokens forwarded together in training." default:"4096"`
 
 	SimDType string   `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16 or q8 (default: as --dtype)." default:"" enum:",f32,bf16,q8"`

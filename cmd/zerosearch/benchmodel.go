@@ -10,7 +10,7 @@ type benchModel struct {
 	Model   string `name:"model" help:"Hugging Face folder." placeholder:"DIR"`
 	Shape   string `name:"shape" help:"Random weights of a named shape instead of --model, such as smollm2-135m, qwen2.5-3b, llama3.2-1b." placeholder:"NAME"`
 	DType   string `name:"dtype" help:"How weights are held: f32, bf16 or q8." default:"bf16" enum:"f32,bf16,q8"`
-	KVDType string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:"" enum:",f32,bf16"`
+	KVDType string `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:"" enum:",f32,bf16"`
 	Seed    uint64 `name:"seed" help:"Seed of weights and ids." default:"1"`
 }
 
@@ -59,7 +59,7 @@ type benchTrainCmd struct {
 	benchModel
 	Shapes     []string `name:"shapes" help:"Batches, SEQUENCESxTOKENS." default:"4x512" placeholder:"4x512,8x256"`
 	LoRAR      int      `name:"lora-r" help:"Rank of an adapter on all linear layers; 0: train all weights." default:"0"`
-	Recompute  bool     `name:"recompute" help:"Keep the layers' inputs only."`
+	Recompute  bool     `name:"recompute" help:"Keep only the inputs of layers for the backward pass, and compute the rest again."`
 	MicroBatch int      `name:"micro-batch-tokens" help:"Tokens forwarded together; 0: the whole batch." default:"0"`
 }
 

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/zerosearch-go/zerosearch/bundle"
 	"github.com/zerosearch-go/zerosearch/rl/config"
@@ -20,8 +19,8 @@ type bundleCmd struct {
 	simFlags
 	Options   config.Config `embed:""`
 	Output    string        `name:"output" short:"o" help:"The executable to make." placeholder:"FILE"`
-	WithModel bool          `name:"with-model" negatable:"without-model" default:"true" help:"Put the model folders in that the recipe names; without, they must lie where it trains."`
-	Program   string        `name:"program" help:"An executable of zerosearch to put it behind, as one built for another system (default: this one)." placeholder:"FILE"`
+	WithModel bool          `name:"with-model" negatable:"without-model" default:"true" help:"Include the model folders that the recipe names; without them they must be present where the bundle trains."`
+	Program   string        `name:"program" help:"The zerosearch executable that carries the bundle, such as one built for another system (default: this one)." placeholder:"FILE"`
 }
 
 // bundleFlags are the verb's own: no part of the recipe.
@@ -29,15 +28,6 @@ var bundleFlags = []string{"output", "with-model", "program"}
 
 // recipeName is the recipe in a bundle: a config.yaml in which paths begin with bundle.InBundle.
 const recipeName = "recipe.yaml"
-
-// bundleResult is what --json prints.
-type bundleResult struct {
-	File    string `json:"file"`
-	Bytes   int64  `json:"bytes"`
-	Program int64  `json:"program_bytes"`
-	bundle.Manifest
-	Missing []string `json:"missing,omitempty"` // what the recipe names and is not in it
-}
 
 func (c *bundleCmd) Run(w *world) error {
 	w.keepsGoing()
@@ -124,45 +114,4 @@ func (c *bundleCmd) program() (string, bundle.Manifest, error) {
 		err = fmt.Errorf("making the bundle: finding this program: %w: name it with --program", err)
 	}
 	return exe, bundle.Manifest{Version: version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}, err
-}
-
-// print says what is in the bundle.
-func (r bundleResult) print(w *world) error {
-	tw := tabwriter.NewWriter(w.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "%s\t%s\n", r.File, bytesText(r.Bytes))
-	fmt.Fprintf(tw, "  zerosearch, %s\t%s\n", r.Platform, bytesText(r.Program))
-	printFiles(tw, r.Files)
-	if err := tw.Flush(); err != nil {
-		return fmt.Errorf("writing the result: %w", err)
-	}
-	for _, m := range r.Missing {
-		w.log.line("note: %s is not in it: it must be where it trains", m)
-	}
-	name := r.File
-	if filepath.Base(name) == name {
-		name = "./" + name
-	}
-	w.log.line("To train, here or where nothing else is: %s", shellWord(name))
-	return nil
-}
-
-func printFiles(tw *tabwriter.Writer, files []bundle.File) {
-	for _, f := range files {
-		fmt.Fprintf(tw, "  %s\t%s\n", f.Name, bytesText(f.Bytes))
-	}
-}
-
-// bytesText is a size for people.
-func bytesText(n int64) string {
-	x, unit := float64(n), "B"
-	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if x < 1024 {
-			break
-		}
-		x, unit = x/1024, u
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", x, unit)
 }

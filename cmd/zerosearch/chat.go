@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/serve"
@@ -16,17 +14,9 @@ type chatCmd struct {
 	modelFlags
 	Dir       string `arg:"" optional:"" name:"dir" help:"The model, as --model names it."`
 	System    string `name:"system" help:"System message of the conversation." placeholder:"TEXT"`
-	MaxTokens int    `name:"max-tokens" help:"Longest answer." default:"1024"`
+	MaxTokens int    `name:"max-tokens" help:"Maximum number of tokens of an answer." default:"1024"`
 	samplingFlags
 }
-
-// chatHelp is what /help prints.
-const chatHelp = `Write a message and press Enter. A line that ends with \ goes on in the next one.
-/new          begin another conversation
-/system TEXT  begin another conversation with this system message; without TEXT: with none
-/undo         take back the last message and its answer
-/help         this list
-/exit         leave; so does the end of input (Ctrl-D)`
 
 // chatAnswer is what --json prints for each message.
 type chatAnswer struct {
@@ -60,94 +50,6 @@ func (c *chatCmd) Run(w *world) error {
 	t := &talk{chatCmd: c, w: w, s: s}
 	t.begin(c.System)
 	return t.loop()
-}
-
-// talk is a conversation.
-type talk struct {
-	*chatCmd
-	w        *world
-	s        *served
-	messages []tokenizer.Message
-	answers  uint64
-}
-
-// begin forgets the conversation.
-func (t *talk) begin(system string) {
-	t.messages = nil
-	if system != "" {
-		t.messages = append(t.messages, tokenizer.Message{Role: "system", Content: system})
-	}
-}
-
-// loop answers messages until the end of input. On a terminal an error does not end it.
-func (t *talk) loop() error {
-	typed := terminal(t.w.in)
-	if typed {
-		t.w.log.line("%s: /help lists what can be typed besides messages, /exit leaves", t.Model)
-	}
-	in := bufio.NewScanner(t.w.in)
-	in.Buffer(nil, maxLine)
-	for {
-		text, more := t.read(in, typed)
-		if !more {
-			return in.Err()
-		}
-		word, rest, _ := strings.Cut(text, " ")
-		switch rest = strings.TrimSpace(rest); {
-		case text == "":
-		case word == "/exit" || word == "/quit":
-			return nil
-		case word == "/help":
-			fmt.Fprintln(t.w.out, chatHelp)
-		case word == "/new":
-			t.begin(t.System)
-		case word == "/system":
-			t.System = rest
-			t.begin(rest)
-		case word == "/undo":
-			t.undo()
-		case strings.HasPrefix(word, "/") && !strings.Contains(word[1:], "/"):
-			t.w.log.line("error: there is no %s: /help lists what there is", word)
-		default:
-			if err := t.answer(text); err != nil {
-				if t.w.ctx.Err() != nil || !typed {
-					return err
-				}
-				t.w.log.line("error: %s", errorLine(err))
-			}
-		}
-	}
-}
-
-// read gives the next message; false at the end of input.
-func (t *talk) read(in *bufio.Scanner, typed bool) (string, bool) {
-	var lines []string
-	for prompt := "> "; ; prompt = "  " {
-		if typed {
-			fmt.Fprint(t.w.out, t.w.log.paint(1, prompt))
-		}
-		if !in.Scan() {
-			if typed {
-				fmt.Fprintln(t.w.out)
-			}
-			return strings.TrimSpace(strings.Join(lines, "\n")), len(lines) > 0
-		}
-		line, goesOn := strings.CutSuffix(in.Text(), `\`)
-		if lines = append(lines, line); !goesOn {
-			return strings.TrimSpace(strings.Join(lines, "\n")), true
-		}
-	}
-}
-
-// undo takes back the last exchange.
-func (t *talk) undo() {
-	for i := len(t.messages) - 1; i >= 0; i-- {
-		if t.messages[i].Role == "user" {
-			t.messages = t.messages[:i]
-			return
-		}
-	}
-	t.w.log.line("there is nothing to take back")
 }
 
 // answer sends a message and prints the answer as it comes. A message that cannot be answered is not kept.

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -23,7 +21,7 @@ type common struct {
 	JSON    bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
 	Device  string `name:"device" type:"device" help:"auto (a GPU where one can be used, else the cpu), cpu, cuda, cuda:N or ref." default:"auto"`
 	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
-	Verbose bool   `name:"verbose" short:"v" help:"Say more."`
+	Verbose bool   `name:"verbose" short:"v" help:"Print more about what is done."`
 }
 
 // simFlags choose where the simulator runs.
@@ -31,7 +29,7 @@ type simFlags struct {
 	SimDevice string `name:"sim-device" type:"device" help:"Device of the simulator (default: that of --device)." placeholder:"DEVICE"`
 }
 
-// check refuses a device of nobody.
+// check refuses --sim-device where no model of this process writes documents.
 func (f simFlags) check(s *config.Search) error {
 	if f.SimDevice != "" && !s.Simulates() {
 		return usagef("--sim-device is of no use with --search-mode %s: no model in this process writes the results",
@@ -54,8 +52,8 @@ func (f simFlags) checkSearch(s *config.Search) error {
 	return nil
 }
 
-// open makes the device of the simulator in s, beside the one of c; it stays nil where they are the same. The caller
-// closes it by what is returned.
+// open opens the simulator's device into s.Device, which stays nil where it is the device of c. The caller calls closer
+// at the end.
 func (f simFlags) open(w *world, c common, s *config.Search) (closer func(), err error) {
 	if err := f.check(s); err != nil {
 		return nil, err
@@ -114,41 +112,4 @@ func device(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	target.SetString(name)
 	return nil
-}
-
-// scriptNames turns the NAME VALUE pairs of ZeroSearch's shell scripts, after the verb train, into flags.
-func scriptNames(args []string) []string {
-	if len(args) == 0 || args[0] != "train" {
-		return args
-	}
-	flags := map[string]string{"MODEL_PATH": "--model", "DATA_PATH": "--data", "TOTAL_STEPS": "--total-steps",
-		"SEARCH_MODE":    "--search-mode",
-		"SIMULATION_LLM": "--simulation-llm", "START_THRESHOLD": "--start-threshold",
-		"END_THRESHOLD": "--end-threshold",
-		"SEARCH_ENGINE": "--search-engine", "MAX_TURNS": "--max-turns", "TOPK": "--topk", "IP": "--ip",
-		"PORT":              "--port",
-		"NUM_GPUS_PER_NODE": "--num-gpus-per-node"}
-	out := []string{"train"}
-	given := map[string]string{}
-	for i := 1; i < len(args); i++ {
-		if f, ok := flags[args[i]]; ok && i+1 < len(args) {
-			out = append(out, f+"="+args[i+1])
-			given[args[i]] = args[i+1]
-			i++
-			continue
-		}
-		out = append(out, args[i])
-	}
-	if given["IP"] != "" &&
-		slices.ContainsFunc(out, func(a string) bool {
-			return a == "remote" ||
-				strings.HasPrefix(a, "--search-mode=remote")
-		}) {
-		var urls []string
-		for host := range strings.SplitSeq(given["IP"], ",") {
-			urls = append(urls, "http://"+strings.TrimSpace(host)+":"+cmp.Or(given["PORT"], "6001"))
-		}
-		out = append(out, "--remote-url="+strings.Join(urls, ","))
-	}
-	return out
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// logCost says what searching took, and what google would have asked for it.
+// logCost says what searching took, and what the same queries would have cost at google.
 func logCost(w *world, s config.Search, c search.Cost) {
 	if c.Queries == 0 || s.Mode == "none" {
 		return

@@ -33,7 +33,7 @@ func (c *documentFlags) how() (eval.Method, assistant.Style, error) {
 	return method, style, nil
 }
 
-// assistant is what answers with a policy and what it searches.
+// assistant makes the assistant of a policy and its search engine.
 func (c *documentFlags) assistant(a *agent, m eval.Method, s assistant.Style) assistant.Options {
 	return assistant.Options{Worker: a.worker, Method: m, Style: s, Trained: a.model.Trained(),
 		Documents: c.Search.Mode != "none" && !strings.Contains(c.Search.Label(), "simulated"),
@@ -46,7 +46,7 @@ func (c *documentFlags) chooseEngine(w *world, model string) error {
 	chosen := w.given("search-mode")
 	if own := filepath.Join(model, "corpus.jsonl"); !chosen && c.Search.Corpus == "" && len(c.Docs) == 0 &&
 		model != "" && exists(own) {
-		c.Search.Corpus = own // a run directory that carries its world, as the demo's does
+		c.Search.Corpus = own // the corpus of a run directory that has one, as the demo's
 	}
 	switch {
 	case len(c.Docs) > 0 && (chosen && !c.Search.Indexed() || c.Search.Corpus != ""):
@@ -70,7 +70,7 @@ func (c *documentFlags) chooseEngine(w *world, model string) error {
 	return nil
 }
 
-// noteMadeUp says so where a model makes the documents up.
+// noteMadeUp tells the user where a model writes the documents.
 func (c *documentFlags) noteMadeUp(w *world) {
 	if strings.Contains(c.Search.Label(), "simulated") && c.Method != "direct" {
 		w.log.line("note: documents are made up by a model (--search-mode %s): give --corpus or --docs for real ones",

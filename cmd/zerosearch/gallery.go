@@ -53,7 +53,7 @@ func engineName(weights int) string {
 	return fmt.Sprintf("%s%d", served0, weights+1)
 }
 
-// Close gives everything back.
+// Close closes engine, models and device.
 func (s *models) Close() {
 	s.closeEngine()
 	if s.Gallery != nil {

@@ -16,7 +16,7 @@ type generateCmd struct {
 	Text        []string `arg:"" optional:"" name:"text" help:"The text to continue, as --prompt gives it."`
 	Data        string   `name:"data" help:"Requests, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
 	Prompt      string   `name:"prompt" short:"p" help:"One text to continue, instead of --data; the continuation is printed as it comes."`
-	MaxTokens   int      `name:"max-tokens" help:"Longest continuation." default:"128"`
+	MaxTokens   int      `name:"max-tokens" help:"Maximum number of tokens to generate." default:"128"`
 	Stop        []string `name:"stop" help:"End before this text; may be repeated." sep:"none"`
 	StopIDs     []int32  `name:"stop-token-ids" help:"End at these ids, as at end-of-sequence ids." placeholder:"ID"`
 	MinTokens   int      `name:"min-tokens" help:"Before so many tokens no end-of-sequence id, stop id or stop text ends the continuation." default:"0"`
@@ -34,7 +34,7 @@ type generateAnswer struct {
 	Finish   string    `json:"finish_reason"`
 }
 
-// check refuses settings that cannot be, before a model is loaded.
+// check refuses invalid settings before a model is loaded.
 func (c *generateCmd) check() error {
 	switch {
 	case c.MaxTokens < 1:

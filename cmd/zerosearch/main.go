@@ -6,25 +6,13 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"runtime/debug"
-	"strings"
-	"sync/atomic"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
-	"github.com/zerosearch-go/zerosearch/engine/dist"
 	"github.com/zerosearch-go/zerosearch/internal/commandline"
-	"github.com/zerosearch-go/zerosearch/kernels"
-	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/sft"
-	"github.com/zerosearch-go/zerosearch/tokenizer"
 )
 
 // verbs are the commands, a file each.
@@ -37,10 +25,10 @@ type verbs struct {
 	Eval     evalCmd     `cmd:"" help:"Measure a policy on questions."`
 	Verify   verifyCmd   `cmd:"" help:"Repeat a step of a run and compare it with what was recorded."`
 	Ask      askCmd      `cmd:"" help:"Ask a trained policy a question and watch it search."`
-	Tokenize tokenizeCmd `cmd:"" help:"Text and chats to ids, and back."`
-	Score    scoreCmd    `cmd:"" help:"Log-probabilities of given ids or text."`
+	Tokenize tokenizeCmd `cmd:"" help:"Convert texts and chats to token ids, and back."`
+	Score    scoreCmd    `cmd:"" help:"Compute the log-probabilities of given token ids or text."`
 	Chat     chatCmd     `cmd:"" help:"Talk with a model."`
-	Generate generateCmd `cmd:"" help:"Continue ids, text or chats."`
+	Generate generateCmd `cmd:"" help:"Continue token ids, texts or chats."`
 	Pull     pullCmd     `cmd:"" help:"Download a model or a data set from the Hugging Face hub."`
 	List     listCmd     `cmd:"" help:"List the models and data sets in the Hugging Face cache."`
 	Rm       rmCmd       `cmd:"" help:"Remove models and data sets from the Hugging Face cache."`
@@ -61,27 +49,12 @@ type verbs struct {
 	VersionFlag kong.VersionFlag `name:"version" help:"Print the version." env:"-"`
 }
 
-// Exit codes of the contract.
-const (
-	exitDone        = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitStopped     = 3
-	exitInterrupted = 130
-)
-
-// errInterrupted says that work stopped early, and was saved, because the user asked for it.
-var errInterrupted = errors.New("interrupted")
-
-// errStopped says that a run ended early, and was saved, because it crossed a threshold that the user named.
-var errStopped = errors.New("stopped")
-
 func main() {
 	debug.SetTraceback("none") // what even recover cannot catch is one line too; GOTRACEBACK=all shows more
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is main with its world as arguments; it returns the exit code.
+// run is main with arguments and streams as parameters; it returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	log := newProgress(stderr)
 	defer func() {
@@ -149,111 +122,6 @@ func parserWith(stdout, stderr io.Writer, more ...kong.Option) (*kong.Kong, erro
 		kong.Vars{"version": version()}, kong.Writers(stdout, stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 130}),
 		kong.Exit(func(c int) { panic(exitPanic(c)) }))...)
-}
-
-type exitPanic int
-
-// start runs the verb.
-func start(kctx *kong.Context, stdin io.Reader, stdout io.Writer, log *progress) int {
-	w, stop := newWorld(stdin, stdout, log)
-	defer stop()
-	w.flags = kctx
-	return w.report(kctx.Run(w))
-}
-
-// world is what a verb may touch besides its flags.
-type world struct {
-	ctx   context.Context
-	in    io.Reader
-	out   io.Writer
-	log   *progress
-	flags *kong.Context
-	ranks dist.Group // that this process has joined; nil: it does not
-	again string     // of a bundle: the command that goes on with its run
-
-	stdout    *outlet                       // behind out
-	finishing atomic.Pointer[func() string] // what is finished before a stop; nil: nothing
-}
-
-// report prints the one line that an error is worth and chooses the exit code.
-func (w *world) report(err error) int {
-	var usage usageError
-	w.log.done()
-	switch {
-	case w.nobodyReads():
-		return exitUnread
-	case err == nil:
-		return exitDone
-	case errors.Is(err, errInterrupted):
-		return exitInterrupted
-	case errors.Is(err, errStopped):
-		return exitStopped
-	case errors.Is(err, context.Canceled) && w.ctx.Err() != nil:
-		w.log.line("interrupted")
-		return exitInterrupted
-	}
-	w.log.line("error: %s%s", errorLine(err), advice(err))
-	if errors.As(err, &usage) {
-		return exitUsage
-	}
-	return exitFailed
-}
-
-// advice says what to do about failures of the system that nobody below has an answer to.
-func advice(err error) string {
-	var sys syscall.Errno
-	if !errors.As(err, &sys) || !strings.HasSuffix(err.Error(), sys.Error()) {
-		return ""
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return ": check the name"
-	case errors.Is(err, fs.ErrPermission):
-		return ": check the permissions, or choose another place"
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return ": make room, or choose another place"
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.EROFS):
-		return ": choose another place"
-	case errors.Is(err, syscall.ENOMEM):
-		return ": use a smaller model or batch"
-	}
-	return ""
-}
-
-// usageError is a mistake in the flags, found after parsing.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-// unexpected is the error of a panic: a fault of this program, not of its user.
-func unexpected(r any) error {
-	stack := debug.Stack()
-	if p, ok := r.(*kernels.Panic); ok { // of a device's own goroutine
-		r, stack = p.Value, p.Stack
-	}
-	if slow, ok := r.(*tokenizer.PatternError); ok {
-		return slow
-	}
-	at := "run again with GOTRACEBACK=all and -v"
-	if os.Getenv("GOTRACEBACK") != "" {
-		at = string(stack)
-	}
-	return fmt.Errorf("an unforeseen state: %v: this is a fault of zerosearch: please report it with the command and "+
-		"the version (%s): %s", r, version(), at)
-}
-
-// errorLine is an error of the library as a user of the command reads it: on one line, with flags where it names
-// fields.
-func errorLine(err error) string { return oneLine(inFlags(err.Error())) }
-
-// inFlags names flags in a text of the library that names fields.
-func inFlags(text string) string { return sft.InFlags(config.InFlags(text)) }
-
-// oneLine joins the lines of a message: the last line of stderr is the error, whole.
-func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
 }
 
 // verbOf is the verb in args with a space behind it, or nothing.

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A run ends with the commands that ask and measure its policy: they work as they stand. A terminal shows them, and the
-// report; --json gives them.
+// A run ends with the path of its report and the commands that ask and measure its policy, which work as they stand:
+// as text, also away from a terminal, or with --json.
 func TestCommandsAfterARun(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run of a test")
 	args := trainArgs(t, out, "--total-steps", "1", "--json")
@@ -31,4 +31,8 @@ func TestCommandsAfterARun(t *testing.T) {
 		require.Contains(t, mustRun(t, "", append(words[1:], "--json")...), want)
 	}
 	require.FileExists(t, filepath.Join(out, "eval", "eval.json"))
+	code, _, stderr := zs("", append(args[:len(args)-1], "--resume", "auto")...)
+	require.Zero(t, code, stderr)
+	require.Contains(t, stderr, "curves and episodes: "+result.Report+
+		"\nto try it:\n  "+result.Next[0]+"\n  "+result.Next[1]+"\n")
 }

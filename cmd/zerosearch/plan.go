@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"github.com/zerosearch-go/zerosearch/engine"
+	"github.com/zerosearch-go/zerosearch/internal/jsonlines"
 	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/plan"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
@@ -40,7 +41,7 @@ func (c *planCmd) Run(w *world) error {
 			return err
 		}
 	}
-	pl := plan.Planner{Verb: c.For, Active: linesAhead, Ranks: c.Ranks}
+	pl := plan.Planner{Verb: c.For, Active: jsonlines.Ahead, Ranks: c.Ranks}
 	return showPlan(w, c.common, c.simFlags, pl, c.Options, limit)
 }
 

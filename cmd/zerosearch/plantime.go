@@ -121,7 +121,7 @@ func (p plannedTime) print(out io.Writer) {
 	}
 	var parts []string
 	for _, x := range p.Phases {
-		if 20*x.Seconds > p.Seconds { // what is less is not worth a word
+		if 20*x.Seconds > p.Seconds { // less than a twentieth of the step is not mentioned
 			parts = append(parts, fmt.Sprintf("%s %s", x.Name, about(x.Seconds)))
 		}
 	}

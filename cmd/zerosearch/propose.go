@@ -23,7 +23,7 @@ type proposeFlags struct {
 // any reports whether something is to be proposed.
 func (f proposeFlags) any() bool { return f.Questions > 0 || f.Queries > 0 }
 
-// check refuses what cannot be.
+// check refuses flags that contradict each other.
 func (f proposeFlags) check(data, corpus string) error {
 	switch {
 	case f.Questions < 0 || f.Queries < 0:

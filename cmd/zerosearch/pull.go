@@ -14,7 +14,7 @@ type pullCmd struct {
 	Name    string   `arg:"" name:"org/name" help:"Repository of the hub; @REVISION behind it is a branch, a tag or a commit (default: main)."`
 	Include []string `name:"include" sep:"none" help:"Only files that match the pattern, as in '*.gguf'; may be given several times (default: what zerosearch reads of a model, all of a data set)." placeholder:"GLOB"`
 	Dataset bool     `name:"dataset" help:"The repository is a data set, not a model."`
-	Offline bool     `name:"offline" help:"Use no network: only say where it lies in the cache."`
+	Offline bool     `name:"offline" help:"Use no network, and print where it lies in the cache."`
 }
 
 // pulledJSON is the result of pull.

@@ -25,7 +25,7 @@ type quantized struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// shardBytes is the data of a file, at most: what Hugging Face's hub likes.
+// shardBytes is the data of a file, at most: as Hugging Face's hub recommends.
 const shardBytes = 5 << 30
 
 func (c *quantizeCmd) Run(w *world) error {

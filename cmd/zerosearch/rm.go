@@ -6,7 +6,7 @@ type rmCmd struct {
 	JSON    bool     `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
 	Names   []string `arg:"" name:"org/name" help:"Repository in the cache; with @REVISION (branch, tag, commit or its beginning) that revision alone."`
 	Dataset *bool    `name:"dataset" negatable:"" help:"The repository is a data set; =false: a model (default: whichever is there)."`
-	DryRun  bool     `name:"dry-run" help:"Remove nothing: only say what would be freed."`
+	DryRun  bool     `name:"dry-run" help:"Remove nothing, and print what would be freed."`
 }
 
 // removedJSON is a repository in the result of rm.

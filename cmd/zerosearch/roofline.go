@@ -10,7 +10,7 @@ type benchRooflineCmd struct {
 	Model   string `name:"model" help:"The policy: a Hugging Face folder, of which only config.json is read." placeholder:"DIR"`
 	Shape   string `name:"shape" help:"A named shape instead of --model, such as qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, qwen2.5-14b, llama-3.2-3b, smollm2-135m." placeholder:"NAME"`
 	DType   string `name:"dtype" help:"How the policy's weights are held: f32, bf16 or q8." default:"bf16" enum:"f32,bf16,q8"`
-	KVDType string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:"" enum:",f32,bf16"`
+	KVDType string `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:"" enum:",f32,bf16"`
 
 	SimModel string `name:"simulation-llm" help:"The simulator: a folder (default: the policy's starting weights)." placeholder:"DIR"`
 	SimShape string `name:"sim-shape" help:"A named shape instead of --simulation-llm." placeholder:"NAME"`
@@ -18,7 +18,7 @@ type benchRooflineCmd struct {
 
 	GPU     string `name:"gpu" help:"a100 (80 GB), h100 or h200, the SXM boards." default:"h200" enum:"a100,h100,h200"`
 	Sheet   bool   `name:"data-sheet" help:"The GPU's limits are those of its data sheet, not measured ones."`
-	CPU     bool   `name:"cpu" help:"Instead of a GPU: this processor, whose limits are measured."`
+	CPU     bool   `name:"cpu" help:"Take this processor instead of a GPU, and measure its limits."`
 	Threads int    `name:"threads" short:"t" help:"Threads of --cpu; 0: all usable cores." default:"0"`
 
 	Context   int   `name:"context" short:"c" help:"Tokens in the context of a sequence." default:"1500"`

@@ -8,7 +8,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
-	"github.com/zerosearch-go/zerosearch/rl/config"
 	"github.com/zerosearch-go/zerosearch/rl/roles"
 )
 
@@ -33,45 +32,12 @@ func (c common) open(w *world) (kernels.Device, error) {
 	return dev, nil
 }
 
-// modelFlags name a model to use, not to train.
-type modelFlags struct {
-	Model   string `name:"model" help:"Hugging Face folder, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint)." placeholder:"DIR"`
-	Adapter string `name:"adapter" help:"peft folder." placeholder:"DIR"`
-	weightFlags
-}
-
-// weightFlags say how a model is held.
-type weightFlags struct {
-	DType        string `name:"dtype" help:"How weights are held: f32, bf16 or q8 (default: q8 for a q8 folder, else bf16)." placeholder:"TYPE"`
-	KVDType      string `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
-	KVMemory     string `name:"kv-memory" help:"Keys and values take so much, as in 4GiB (default: what 16 sequences need, at most 1GiB)." placeholder:"SIZE"`
-	ChatTemplate string `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
-	Thinking     *bool  `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
-	MaxContext   int    `name:"max-context" help:"Longest sequence; 0: the model's, at most 4096." default:"0"`
-}
-
 // served is a model in an engine on a device.
 type served struct {
 	dev   kernels.Device
 	eng   *engine.Engine
 	model *roles.LoadedModel
 	notes func(list []string)
-}
-
-// named takes the model from the words of a command, where --model does not give it, and returns the words that are
-// left.
-func (f *modelFlags) named(words ...string) (left []string) {
-	for _, word := range words {
-		if word == "" {
-			continue
-		}
-		if f.Model == "" {
-			f.Model = word
-		} else {
-			left = append(left, word)
-		}
-	}
-	return left
 }
 
 const served0 = "model"
@@ -103,26 +69,7 @@ func (f modelFlags) serve(w *world, c common) (_ *served, err error) {
 	return s, s.eng.AddModel(served0, s.model.Model, kv)
 }
 
-// options are what the flags ask for, of weights and of keys and values.
-func (f weightFlags) options() (o roles.OpenOptions, kv engine.ModelOptions, err error) {
-	o = roles.OpenOptions{ChatTemplate: f.ChatTemplate, Thinking: f.Thinking}
-	kv.MaxContext = f.MaxContext
-	if o.DType, err = config.WeightType("--dtype", f.DType); err != nil {
-		return o, kv, usageError{err}
-	}
-	if f.KVDType != "" {
-		if kv.KVType, err = kernels.ParseDType(f.KVDType); err != nil ||
-			kv.KVType != kernels.F32 && kv.KVType != kernels.BF16 {
-			return o, kv, usagef("--kv-dtype must be f32 or bf16, not %q", f.KVDType)
-		}
-	}
-	if kv.KVBytes, err = engine.ParseSize(f.KVMemory); err != nil {
-		return o, kv, usagef("--kv-memory: %w", err)
-	}
-	return o, kv, nil
-}
-
-// Close gives everything back.
+// Close closes engine, model and device.
 func (s *served) Close() {
 	if s.eng != nil {
 		s.eng.Close()

@@ -8,10 +8,10 @@ import (
 
 // samplingFlags say how tokens are drawn.
 type samplingFlags struct {
-	Temperature float64 `name:"temperature" help:"0 is greedy." default:"1"`
-	TopP        float64 `name:"top-p" help:"Nucleus; 1: off." default:"1"`
-	TopK        int     `name:"top-k" help:"0: off." default:"0"`
-	MinP        float64 `name:"min-p" help:"0: off." default:"0"`
+	Temperature float64 `name:"temperature" help:"Sampling temperature; 0 is greedy." default:"1"`
+	TopP        float64 `name:"top-p" help:"Nucleus sampling; 1: off." default:"1"`
+	TopK        int     `name:"top-k" help:"Sample from the K most likely tokens; 0: from all." default:"0"`
+	MinP        float64 `name:"min-p" help:"Sample from the K most likely tokens; 0: from all." default:"0"`
 
 	Bias       map[int32]float64 `name:"logit-bias" help:"Added to the logit of an id; may be repeated." placeholder:"ID=BIAS" mapsep:","`
 	Repetition float64           `name:"repetition-penalty" help:"Divides positive logits of ids of prompt and text, multiplies negative ones; 1: off." default:"1"`
@@ -21,7 +21,7 @@ type samplingFlags struct {
 	Seed uint64 `name:"seed" help:"Seed of sampling." default:"1"`
 }
 
-// check refuses settings that cannot be, before a model is loaded.
+// check refuses invalid settings before a model is loaded.
 func (f *samplingFlags) check() error {
 	switch {
 	case !(f.Temperature >= 0):

@@ -11,7 +11,7 @@ type scoreCmd struct {
 	common
 	modelFlags
 	Data string `name:"data" help:"Requests, a JSON object a line; - is stdin." default:"-" placeholder:"FILE"`
-	Top  int    `name:"top" help:"So many of the most likely ids after the last one." default:"5"`
+	Top  int    `name:"top" help:"Number of most likely tokens to list after the last one." default:"5"`
 }
 
 type scoreRequest struct {

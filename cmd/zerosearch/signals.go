@@ -57,7 +57,7 @@ func newWorld(stdin io.Reader, stdout io.Writer, log *progress) (w *world, stop 
 	}
 }
 
-// heard says at once what becomes of a signal.
+// heard prints at once what the program does about a signal.
 func (w *world) heard(s os.Signal) {
 	doing := "stopping"
 	if f := w.finishing.Load(); f != nil {

@@ -98,7 +98,7 @@ func (c *simulateCmd) Run(w *world) error {
 	})
 }
 
-// check refuses what cannot be and fills in what follows from other flags.
+// check refuses flags that contradict each other, and fills in what follows from other flags.
 func (c *simulateCmd) check(w *world) error {
 	curriculum := w.given("start-threshold") || w.given("end-threshold") || w.given("curriculum")
 	switch {

@@ -98,7 +98,7 @@ type readerFlags struct {
 	ReaderRows int    `name:"reader-rows" help:"Rows of each quality that the reader reads." default:"200"`
 }
 
-// reading opens the reader and the real engine. end gives them back.
+// reading opens the reader and the real engine. end closes them.
 func (c *simulateCmd) reading(w *world) (r *simulate.Reading, end func(), err error) {
 	if c.ReaderRows < 1 {
 		return nil, nil, usagef("--reader-rows must be at least 1")

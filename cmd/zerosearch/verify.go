@@ -73,8 +73,8 @@ func madeBy(run string) string {
 	return strings.TrimPrefix(line, trainHeader)
 }
 
-// recordedConfig is the configuration of a run as its config.yaml has it. The environment, which may be another one
-// today, has no say.
+// recordedConfig is the configuration of a run as its config.yaml has it. The environment, which may have
+// changed since, is not read.
 func recordedConfig(run string) (config.Config, error) {
 	path := filepath.Join(run, "config.yaml")
 	text, err := os.ReadFile(path)

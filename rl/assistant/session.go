@@ -1,11 +1,12 @@
 package assistant
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/zerosearch-go/zerosearch/internal/console"
 )
 
 // Session asks for questions, line by line, and remembers what was said.
@@ -35,34 +36,16 @@ const maxQuestion = 1 << 20
 
 // Run reads lines until the input or ctx ends, or /quit.
 func (s *Session) Run(ctx context.Context, in io.Reader) error {
-	lines, failed := make(chan string), make(chan error, 1)
-	go func() { // reading cannot be interrupted
-		defer close(lines)
-		scan := bufio.NewScanner(in)
-		scan.Buffer(nil, maxQuestion)
-		for scan.Scan() {
-			select {
-			case lines <- scan.Text():
-			case <-ctx.Done():
-				return
-			}
-		}
-		failed <- scan.Err()
-	}()
+	lines := console.Read(ctx, in, maxQuestion)
 	for {
 		fmt.Fprint(s.View.Out, s.Prompt)
-		select {
-		case <-ctx.Done():
+		text, more, err := lines.Next(ctx)
+		if !more {
 			fmt.Fprintln(s.View.Out)
-			return ctx.Err()
-		case text, more := <-lines:
-			if !more {
-				fmt.Fprintln(s.View.Out)
-				return <-failed
-			}
-			if quit, err := s.line(ctx, strings.TrimSpace(text)); quit || err != nil {
-				return err
-			}
+			return err
+		}
+		if quit, err := s.line(ctx, strings.TrimSpace(text)); quit || err != nil {
+			return err
 		}
 	}
 }

@@ -32,7 +32,7 @@ type Algo struct {
 	InfoGain         float64  `name:"info-gain" help:"Weight of step rewards for searches: how much their documents raised the policy's log-probability of the golden answer, compared within the group." default:"0"`
 	LossAgg          string   `name:"loss-agg-mode" help:"token-mean, seq-mean-token-sum, seq-mean-token-mean, seq-mean-token-sum-limit or seq-mean-token-sum-norm (verl's Dr. GRPO) (default: token-mean; gspo seq-mean-token-mean, dr_grpo seq-mean-token-sum-limit)." placeholder:"MODE"`
 	DropZeroVariance bool     `name:"drop-zero-variance" help:"Roll the same question out again where all rewards of its group are equal, at most --max-attempts times in all; then drop the group. On with dapo."`
-	DynamicSampling  bool     `name:"dynamic-sampling" help:"Draw a new question where all rewards of a group are equal, as DAPO's paper does, until the batch is full or after --max-gen-batches rounds."`
+	DynamicSampling  bool     `name:"dynamic-sampling" help:"Draw a new question where all rewards of a group are equal, as DAPO's paper does, until the batch is full or --max-gen-batches rounds are done."`
 	MaxGenBatches    int      `name:"max-gen-batches" help:"Rounds of rollouts of a step with --dynamic-sampling, the first included; 0: 10." default:"0"`
 	OverlongBuffer   int      `name:"overlong-buffer" help:"Ids before the limit over which the reward falls (DAPO's overlong penalty); 0: off." default:"0"`
 	OverlongFactor   float64  `name:"overlong-penalty" help:"How far it falls." default:"1"`
@@ -44,7 +44,7 @@ type Algo struct {
 // Critic is the critic of --algo ppo.
 type Critic struct {
 	Model       string  `name:"critic-model" help:"Critic's starting weights, of the policy's tokenizer (default: the policy's), or a critic folder of a checkpoint." placeholder:"DIR"`
-	Train       string  `name:"critic-train" help:"What of the critic learns beside its value head: all, lora (an adapter as the policy's) or head (nothing else: it shares frozen weights). Default: all, with LoRA lora." placeholder:"WHAT"`
+	Train       string  `name:"critic-train" help:"Which weights of the critic are trained: all, lora (an adapter as the policy's, and the value head) or head (the value head alone, over frozen weights). Default: all, with LoRA lora." placeholder:"WHAT"`
 	LR          float64 `name:"critic-lr" help:"Learning rate of the critic." default:"1e-5"`
 	WarmupRatio float64 `name:"critic-lr-warmup-ratio" help:"Share of the steps with a rising learning rate of the critic." default:"0"`
 	WarmupSteps int     `name:"critic-warmup" help:"First steps in which the critic learns and the policy does not." default:"0"`

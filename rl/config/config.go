@@ -32,14 +32,14 @@ type Config struct {
 // Policy says which weights are trained and how they are held.
 type Policy struct {
 	Model        string  `name:"model" help:"Hugging Face folder of the policy, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint)." placeholder:"DIR"`
-	Adapter      string  `name:"adapter" help:"peft folder to continue from." placeholder:"DIR"`
+	Adapter      string  `name:"adapter" help:"Folder of a LoRA adapter to continue from, as peft writes it." placeholder:"DIR"`
 	RefModel     string  `name:"ref-model" help:"Reference of the KL term (default: the starting weights)." placeholder:"DIR"`
-	Reference    string  `name:"reference" help:"What the KL term is measured from: frozen (the starting weights), adapters-off (with LoRA: the base), ema:DECAY (an average that follows the policy, as in ema:0.99) or none. Default: frozen." placeholder:"WHAT"`
+	Reference    string  `name:"reference" help:"Reference of the KL term: frozen (the starting weights), adapters-off (with LoRA: the base), ema:DECAY (an average that follows the policy, as in ema:0.99) or none. Default: frozen." placeholder:"WHAT"`
 	LoRAR        int     `name:"lora-r" help:"Rank of the LoRA adapter to train; 0 trains all weights." default:"0"`
 	LoRAAlpha    float64 `name:"lora-alpha" help:"LoRA scale is alpha/r; 0 means 2r." default:"0"`
 	LoRATargets  string  `name:"lora-targets" help:"Comma-separated projections, or all-linear." default:"all-linear"`
-	DType        string  `name:"dtype" help:"Weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8." default:"bf16"`
-	KVDType      string  `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
+	DType        string  `name:"dtype" help:"Type of weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8." default:"bf16"`
+	KVDType      string  `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	RefDType     string  `name:"ref-dtype" help:"Weights of the reference: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is). A reference rounded more coarsely than the policy gives a KL term above 0 from the start." placeholder:"TYPE"`
 	ChatTemplate string  `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
 	Thinking     *bool   `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
@@ -71,14 +71,14 @@ type Rollout struct {
 	BatchSize   int     `name:"train-batch-size" help:"Questions per step." default:"64"`
 	N           int     `name:"n" help:"Rollouts per question (the group)." default:"5"`
 	MaxTurns    int     `name:"max-turns" help:"Turns that may search; one final turn follows." default:"5"`
-	MaxResponse int     `name:"max-response-length" help:"Ids per turn." default:"500"`
-	MaxStart    int     `name:"max-start-length" help:"Ids of the prompt; longer questions are refused." default:"2048"`
-	MaxObs      int     `name:"max-obs-length" help:"Ids of one search result; longer ones are cut." default:"2048"`
-	MaxContext  int     `name:"max-context" help:"Ids of a whole episode." default:"4096"`
+	MaxResponse int     `name:"max-response-length" help:"Tokens per turn." default:"500"`
+	MaxStart    int     `name:"max-start-length" help:"Tokens of the prompt; longer questions are refused." default:"2048"`
+	MaxObs      int     `name:"max-obs-length" help:"Tokens of one search result; longer ones are cut." default:"2048"`
+	MaxContext  int     `name:"max-context" help:"Tokens of a whole episode." default:"4096"`
 	Temperature float64 `name:"temperature" help:"Sampling temperature of the policy." default:"1"`
 	TopP        float64 `name:"top-p" help:"Nucleus sampling of the policy; below 1 the log-probs are still those of the full distribution." default:"1"`
 	Concurrency int     `name:"concurrency" resume:"free" help:"Episodes in flight; changes speed and memory, never a result." default:"256"`
-	KVMemory    string  `name:"kv-memory" resume:"free" help:"Keys and values of a model take so much at most, as in 4GiB (default: 2GiB); shorter of it, sequences wait and are computed again." placeholder:"SIZE"`
+	KVMemory    string  `name:"kv-memory" resume:"free" help:"Most memory for the keys and values of a model, as in 4GiB (default: 2GiB); with less, sequences wait and are computed again." placeholder:"SIZE"`
 	MaxAttempts int     `name:"max-attempts" help:"Rollouts of a group at most, the first included: again if a search failed in it, and with --drop-zero-variance if all its rewards are equal." default:"2"`
 }
 

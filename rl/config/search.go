@@ -30,25 +30,25 @@ type Search struct {
 	SimThinking    *bool         `name:"sim-enable-thinking" negatable:"" help:"enable_thinking of the simulator's chat template, here or (as chat_template_kwargs) on the servers of remote (default: as --enable-thinking for the policy's own weights, else the template's)."`
 	StartThreshold float64       `name:"start-threshold" help:"Share of noisy documents at the first step (tau)." default:"0"`
 	EndThreshold   float64       `name:"end-threshold" help:"Share of noisy documents at the last step." default:"0.5"`
-	Curriculum     string        `name:"curriculum" help:"How tau gets from one to the other: zerosearch (late), linear, constant (it does not), or adaptive (with the success rate)." default:"zerosearch"`
+	Curriculum     string        `name:"curriculum" help:"How tau changes from the one to the other: zerosearch (late), linear, constant (it stays), or adaptive (with the success rate)." default:"zerosearch"`
 	CurriculumGoal float64       `name:"curriculum-goal" help:"Success rate (F1, smoothed) at which the adaptive curriculum reaches --end-threshold." default:"0.5"`
 	NoiseRate      *float64      `name:"noise-rate" help:"Fixed share of noisy documents, instead of the curriculum." placeholder:"P"`
 	TopK           int           `name:"topk" help:"Documents per query." default:"5"`
-	Corpus         string        `name:"corpus" help:"What bm25, dense and hybrid search: .jsonl, .json or .parquet of {id, contents}, text, Markdown, HTML, PDF, .docx, .eml or .csv files, folders of them; several are separated by commas." placeholder:"PATH"`
+	Corpus         string        `name:"corpus" help:"What to search with bm25, dense and hybrid: .jsonl, .json or .parquet of {id, contents}, text, Markdown, HTML, PDF, .docx, .eml or .csv files, folders of them; several are separated by commas." placeholder:"PATH"`
 	Index          string        `name:"index" resume:"free" help:"Folder that keeps the text of the corpus's documents by their content, and the vectors of dense, so that only what has changed is read and embedded again (default: none; for ask, zerosearch/index in the user's cache folder; none: nothing is kept)." placeholder:"DIR"`
 	Embedding      string        `name:"embedding-model" help:"Embedding model of dense and hybrid: the folder of a decoder whose last token is the vector, such as Qwen3-Embedding." placeholder:"DIR"`
 	EmbeddingOn    string        `name:"embedding-device" resume:"free" help:"Device of the embedding model (default: cpu)." placeholder:"DEVICE"`
 	SearchEpisodes string        `name:"search-episodes" help:"The episodes.jsonl whose documents replay gives again." placeholder:"FILE"`
 	SimTemperature float64       `name:"simulation-temperature" help:"Sampling temperature of the simulator." default:"0.8"`
-	SimMaxTokens   int           `name:"simulation-max-tokens" help:"Longest simulated result." default:"600"`
-	RemoteURL      string        `name:"remote-url" resume:"free" help:"Servers of OpenAI's API that simulate in mode remote, separated by commas: they share the load. The key, if they want one: OPENAI_API_KEY." placeholder:"URL"`
-	RemoteModel    string        `name:"remote-model" help:"Model to ask them for (default: the first that each lists)." placeholder:"NAME"`
-	RemotePrompt   string        `name:"remote-prompt" help:"Prompt for them: simulate_prompt or simulate_sft." default:"simulate_prompt"`
-	GoogleURL      string        `name:"google-url" resume:"free" help:"Where SerpAPI answers. The key: SERPAPI_API_KEY." default:"https://serpapi.com/search"`
+	SimMaxTokens   int           `name:"simulation-max-tokens" help:"Maximum number of tokens of a simulated result." default:"600"`
+	RemoteURL      string        `name:"remote-url" resume:"free" help:"Servers with OpenAI's API that simulate in mode remote, separated by commas: they share the load. OPENAI_API_KEY holds their key, if they need one." placeholder:"URL"`
+	RemoteModel    string        `name:"remote-model" help:"Name of the model on these servers (default: the first that each lists)." placeholder:"NAME"`
+	RemotePrompt   string        `name:"remote-prompt" help:"Prompt for these servers: simulate_prompt or simulate_sft." default:"simulate_prompt"`
+	GoogleURL      string        `name:"google-url" resume:"free" help:"Address of SerpAPI. Its key is in SERPAPI_API_KEY." default:"https://serpapi.com/search"`
 	WikiURL        string        `name:"wiki-url" resume:"free" help:"Retrieval servers that speak Search-R1's protocol, separated by commas." default:"http://127.0.0.1:8000/retrieve"`
 	Cache          string        `name:"search-cache" resume:"free" help:"Folder that keeps what google and wiki answered (default: search-cache in the run directory; outside training: none)." placeholder:"DIR"`
-	Tries          int           `name:"search-tries" resume:"free" help:"Tries for a query at each address of remote, google and wiki; then the run stops, to be resumed." default:"5"`
-	Timeout        time.Duration `name:"search-timeout" resume:"free" help:"Time of one try." default:"60s"`
+	Tries          int           `name:"search-tries" resume:"free" help:"Number of tries for a query at each address of remote, google and wiki; after them the run stops and can be resumed." default:"5"`
+	Timeout        time.Duration `name:"search-timeout" resume:"free" help:"Time limit of one try." default:"60s"`
 	InFlight       int           `name:"search-concurrency" resume:"free" help:"Requests in flight at each address." default:"16"`
 	GooglePrice    float64       `name:"google-price" resume:"free" help:"US dollars for a query of google, for the report (default: what ZeroSearch's authors paid, 586.70 for 64,000)." default:"0.009167"`
 	MachinePrice   float64       `name:"machine-price" resume:"free" help:"US dollars for an hour of this machine: what simulating here costs." default:"0"`

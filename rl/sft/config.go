@@ -14,12 +14,12 @@ import (
 // Config is everything that a fine-tuning run is made of. Defaults has the values of the command line.
 type Config struct {
 	Model        string  `name:"model" help:"Hugging Face folder to start from, GGUF file, org/name in the Hugging Face cache (see pull), or a run directory (its last checkpoint)." placeholder:"DIR"`
-	Adapter      string  `name:"adapter" help:"peft folder to continue from." placeholder:"DIR"`
+	Adapter      string  `name:"adapter" help:"Folder of a LoRA adapter to continue from, as peft writes it." placeholder:"DIR"`
 	LoRAR        int     `name:"lora-r" help:"Rank of the LoRA adapter to train; 0 trains all weights." default:"0"`
 	LoRAAlpha    float64 `name:"lora-alpha" help:"LoRA scale is alpha/r; 0 means 2r." default:"0"`
 	LoRATargets  string  `name:"lora-targets" help:"Comma-separated projections, or all-linear." default:"all-linear"`
-	DType        string  `name:"dtype" help:"Weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8." default:"bf16" enum:"f32,bf16,q8"`
-	KVDType      string  `name:"kv-dtype" help:"Keys and values: f32 or bf16 (default: as --dtype)." default:""`
+	DType        string  `name:"dtype" help:"Type of weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8." default:"bf16" enum:"f32,bf16,q8"`
+	KVDType      string  `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	ChatTemplate string  `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
 	Thinking     *bool   `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
 
