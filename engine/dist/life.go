@@ -4,7 +4,6 @@ package dist
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/zerosearch-go/zerosearch/internal/foreign"
@@ -65,8 +64,7 @@ func (l *life) beat(now time.Time) {
 		if now.Sub(l.heard[i]) > l.timeout {
 			l.lost(fmt.Sprintf("rank %d has given no sign of life for %v: all ranks are ended: go on with --resume auto "+
 				"(%s sets this time)", r, l.timeout, TimeoutVariable))
-			foreign.Call(l.m.Abort, l.m.world, 1)
-			os.Exit(1)
+			l.m.end(1)
 		}
 	}
 }
