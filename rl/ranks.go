@@ -194,6 +194,9 @@ func (t *Trainer) sameEverywhere(ctx context.Context, now fingerprint.Parts) err
 		return err
 	}
 	for r, x := range all {
+		if x["program"] != all[0]["program"] {
+			return fmt.Errorf("rank %d is another program than rank 0: all hosts need the same file zerosearch", r)
+		}
 		if changed := fingerprint.Compare(all[0], x); len(changed) > 0 {
 			return fmt.Errorf("rank %d does not train the same run as rank 0: %s: all ranks need the same program, "+
 				"flags, models and data", r, fingerprint.Sentence(changed))

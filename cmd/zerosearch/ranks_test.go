@@ -146,6 +146,10 @@ func TestRanks(t *testing.T) {
 	}
 }
 
+// twoHosts is the environment variable that asks for the tests on two network namespaces, which need root; its value is
+// how often each rank is killed with each MPI.
+const twoHosts = "ZEROSEARCH_TWO_HOSTS"
+
 // mpirun runs the program with arguments as ranks.
 func mpirun(t *testing.T, n int, args []string, env ...string) *exec.Cmd {
 	path, err := exec.LookPath("mpirun")
@@ -214,13 +218,19 @@ func TestRanksKilled(t *testing.T) {
 // What is wrong in one rank, or differs between them, is one error of rank 0.
 func TestRanksDiffer(t *testing.T) {
 	args := trainArgs(t, filepath.Join(t.TempDir(), "run"))
-	script := filepath.Join(t.TempDir(), "rank")
+	script, program := filepath.Join(t.TempDir(), "rank"), filepath.Join(t.TempDir(), "program.test")
+	exe, err := os.ReadFile(self(".").Path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(program, append(exe, 0), 0o755))
+	data := filepath.Join(t.TempDir(), "q.jsonl")
+	require.NoError(t, os.WriteFile(data, []byte(strings.Replace(questions(), "what is a", "what was a", 1)), 0o644))
 	for change, want := range map[string]string{
-		"--seed 7":               "error: rank 1 does not train the same run as rank 0: --seed",
-		"--model /no/such/model": "error: rank 1: ",
+		`exec "$@" --seed 7`:               "error: rank 1 does not train the same run as rank 0: --seed",
+		`exec "$@" --data ` + data:         "error: rank 1 does not train the same run as rank 0: ",
+		`exec "$@" --model /no/such/model`: "error: rank 1: ",
+		"shift; exec " + program + ` "$@"`: "error: rank 1 is another program than rank 0: all hosts need the same file zerosearch",
 	} {
-		text := fmt.Sprintf("#!/bin/sh\ncase ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} in 1) exec \"$@\" %s;; esac\nexec \"$@\"\n",
-			change)
+		text := fmt.Sprintf("#!/bin/sh\ncase ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} in 1) %s;; esac\nexec \"$@\"\n", change)
 		require.NoError(t, os.WriteFile(script, []byte(text), 0o755))
 		c := mpirun(t, 2, args)
 		at := slices.Index(c.Args, self(".").Path)

@@ -30,13 +30,14 @@ var update = flag.Bool("update", false, "write what was printed into the scripts
 func TestMain(m *testing.M) {
 	for _, e := range os.Environ() {
 		kept := []string{"ZEROSEARCH_CPU_PATH", "ZEROSEARCH_GOLDENS", "ZEROSEARCH_DATA", goldens.Require, mainEnv,
-			simulatedGPU, dist.Variable, dist.TimeoutVariable}
+			simulatedGPU, twoHosts, dist.Variable, dist.TimeoutVariable}
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && !slices.Contains(kept, name) {
 			os.Unsetenv(name)
 		}
 	}
 	if os.Getenv(mainEnv) != "" {
 		os.Unsetenv(mainEnv)
+		os.Unsetenv(twoHosts)
 		main()
 	}
 	os.Setenv("COLUMNS", "100")
