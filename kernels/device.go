@@ -26,13 +26,15 @@ type Device interface {
 	// Close waits for queued work and releases everything that the device itself holds. Buffers must have been freed.
 	Close() error
 
-	// NewWeight allocates a weight [N, K] of type t (F32, BF16 or Q8) in the device's layout.
+	// NewWeight allocates a weight [N, K] of type t (F32, BF16, Q8 or Q4) in the device's layout.
 	NewWeight(n, k int, t DType) (Weight, error)
 	// PackHost packs rows [row0, row0+len/K) of w from row-major host bytes of type src (F32, BF16, F16), rounding as
 	// needed. Checkpoints are loaded with it: the device holds nothing but w. CUDA: chunks through a pinned buffer.
 	//
 	// A Q8 weight also takes rows of type Q8, which are stored unchanged. Such a row has K signed bytes and then an F16
-	// scale for each group of 32 of them, Q8RowBytes together.
+	// scale for each group of 32 of them, Q8RowBytes together. A Q4 weight also takes rows of type Q4: 16 bytes for
+	// each group, byte i holding element i in its lower half and element i+16 in its upper one, and then a head for
+	// each group, Q4RowBytes together. Elements past K are 0.
 	PackHost(w Weight, row0 int, rows []byte, src DType)
 	// Pack packs rows [row0, row0+rows.Rows) of w from an F32 tensor [rows, K], as is done after an optimizer step.
 	Pack(w Weight, row0 int, rows Tensor)

@@ -14,7 +14,7 @@
 //
 // Numbers. Activations and gradients are F32, except matmul operands on devices that want them in BF16
 // (Device.Operand). A matmul rounds its operands to the type of its weight (F32: no rounding; BF16: to nearest, ties to
-// even; Q8: activations to 8 bits in groups of 32 along k) and accumulates in F32.
+// even; Q8 and Q4: activations to 8 bits in groups of 32 along k) and accumulates in F32.
 //
 // The chain. Every output element of a matmul is one chain of fused multiply-adds over k, ascending, starting from zero
 // (or from the old value where an operation "adds by chain"). So it depends on its row and column only: not on the
@@ -193,8 +193,8 @@ type Ops interface {
 	// of Sample, so both give the same bits. CUDA: matmul of 1k rows x vocabulary chunk into scratch, online reduction.
 	LogProb(out LogProbs, h Tensor, w Weight, targets Tensor, invTemp float32)
 	// LogProbBackward: dh[T,C] = and dw[V,C] += (unless none, adding by chain, operands rounded to w's type, F32 for
-	// Q8) for dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), recomputed in chunks.
-	// dentropy may be none. CUDA: the same chunks as LogProb.
+	// Q8 and Q4) for dz_v = invTemp * (dlogp*([v=target] - p_v) - dentropy*p_v*(ln p_v + entropy)), recomputed in
+	// chunks. dentropy may be none. CUDA: the same chunks as LogProb.
 	LogProbBackward(dh, dw, h Tensor, w Weight, targets Tensor, lp LogProbs, dlogp, dentropy Tensor, invTemp float32)
 	// Sample draws ids[B,1] (I32) from logits[B,V] (kept as they are, adjustments too) by b's draws [first, first+B)
 	// and scores them: out as LogProb's, over the whole vocabulary, after temperature, before adjustments and

@@ -28,7 +28,8 @@ type Shape struct{ N, K int }
 // Work describes the passes of one model, as far as a device's scratch memory depends on them. Numbers are maxima; 0
 // means that the operation does not occur.
 type Work struct {
-	Type     DType     // of the matrices
+	Type     DType     // of the matrices of layers
+	HeadType DType     // of the output matrix; 0: as Type
 	Products [][]Shape // the matrices of a layer, grouped by common input
 	Head     Shape     // [V, C], the output matrix
 	Heads    int       // H
@@ -89,8 +90,11 @@ func (denseSizes) Batch(s BatchSpec, _ bool) int64 {
 
 // DenseWeightBytes is the size of a weight whose rows have no padding.
 func DenseWeightBytes(n, k int, t DType) int64 {
-	if t == Q8 {
+	switch t {
+	case Q8:
 		return int64(n) * int64(Q8RowBytes(k))
+	case Q4:
+		return int64(n) * int64(Q4RowBytes(k))
 	}
 	return int64(n) * int64(k) * int64(t.Size())
 }

@@ -93,14 +93,14 @@ func TestHostCopies(t *testing.T) {
 
 func TestDTypes(t *testing.T) {
 	for dt, size := range map[kernels.DType]int{kernels.F32: 4, kernels.BF16: 2, kernels.F64: 8, kernels.I32: 4,
-		kernels.U8: 1, kernels.F16: 2, kernels.Q8: 0} {
+		kernels.U8: 1, kernels.F16: 2, kernels.Q8: 0, kernels.Q4: 0} {
 		require.Equal(t, size, dt.Size(), "%v", dt)
 		back, err := kernels.ParseDType(dt.String())
 		require.NoError(t, err)
 		require.Equal(t, dt, back)
 	}
 	_, err := kernels.ParseDType("float32")
-	require.ErrorContains(t, err, `"float32": use f32, bf16 or q8`)
+	require.ErrorContains(t, err, `"float32": use f32, bf16, q8 or q4`)
 	require.Equal(t, "dtype(99)", kernels.DType(99).String())
 	require.Zero(t, kernels.DType(0).Size())
 }

@@ -138,7 +138,7 @@ func (d *Device) productDX(dx, dy kernels.Tensor, w *weight, chain bool, e kerne
 
 func (d *Device) toDX(dx, dy kernels.Tensor, w *weight, e kernels.Epilogue) *product {
 	k := d.gemm.of(w.t)
-	if w.t == kernels.Q8 {
+	if w.t.Quantised() {
 		k = &d.gemm.bf16
 	}
 	p := d.byRows(k, dy, w.n)

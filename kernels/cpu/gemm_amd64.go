@@ -26,6 +26,9 @@ type columns16 struct {
 // choose sets the kernels of a path. Each path includes the instructions of the paths before it; kernels that it lacks
 // stay plain Go.
 func (g *gemmState) choose(i isa) {
+	if i >= avx2 {
+		g.q4Panel = q4PanelAVX2
+	}
 	if i == avx2 {
 		g.chooseAVX2()
 	}
@@ -171,8 +174,9 @@ func packQ8AVX512(w *weight, r int, x []float32) int {
 func transposePanelAVX512(block func(dst, block unsafe.Pointer)) func(dst []uint32, w *weight, p int) {
 	return transposePanelWords(func(dst []uint32, w *weight, p int) {
 		var b [16 * panelCols]uint32
+		var scratch [q8Block]byte
 		for q := range w.panels() { // a group of 32 k is the 32 columns of a panel
-			block(unsafe.Pointer(&b), unsafe.Pointer(&w.block(q, p)[0]))
+			block(unsafe.Pointer(&b), unsafe.Pointer(&w.block8(&scratch, q, p)[0]))
 			transposeBF16(unsafe.Pointer(&dst[q*len(b)]), unsafe.Pointer(&b), 0, 1)
 		}
 	}, transposeBF16, transposeF32)

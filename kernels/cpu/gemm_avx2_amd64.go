@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
+	"golang.org/x/sys/cpu"
 )
 
 // transpose8 transposes blocks of 8 rows of words: word s of row i becomes word i of step s.
@@ -33,11 +35,25 @@ func (g *gemmState) chooseAVX2() {
 	g.bf16.rows, g.bf16.columns = rowsAVX2(pairsWide, transposeWideAVX2), columnsBF16AVX2
 	g.q8.set(10, q8Bytes, tileQ8avx2s)
 	g.q8.rows = q8RowsAVX2
-	for _, k := range []*gemmKernels{&g.bf16, &g.q8} {
+	g.q4 = g.q8
+	g.q4.set(10, q4Bytes, tileQ4avx2s)
+	g.q4.rows = g.q8.rows
+	for _, k := range []*gemmKernels{&g.bf16, &g.q8, &g.q4} {
 		k.noPrefetchRows, k.prefetchBytes = 0, fetchAheadAVX2
 	}
 	g.packBlock, g.finish = packBlock(inHalves(transposeWordsAVX2), inHalves(transposeRoundedAVX2)), finishAVX2
 	g.transpose = transposePanelWords(transposePanelQ8, transposeBF16AVX2, transposeF32AVX2)
+}
+
+func init() {
+	if x := &cpu.X86; x.HasAVX2 && x.HasFMA {
+		num.UsualQ4Errors = q4ErrorsVector
+	}
+}
+
+// q4ErrorsVector is a num.Q4Errors.
+func q4ErrorsVector(sums *[2][8]float32, x []float32, inverse *[2]float32, zeros *[2][8]float32) {
+	q4ErrorsAVX2(sums, unsafe.SliceData(x), len(x), inverse, zeros)
 }
 
 // inHalves is a transposer of 16 rows that transposes 8 and 8.
@@ -118,8 +134,9 @@ func columnsAVX2(run, panel func(*columns8), dst []uint32, stride int, src []flo
 // transposePanelQ8 transposes a panel of a Q8 weight, as BF16.
 func transposePanelQ8(dst []uint32, w *weight, p int) {
 	var b [16 * panelCols]uint32
+	var scratch [q8Block]byte
 	for q := range w.panels() {
-		q8Widen(&b, w.block(q, p))
+		q8Widen(&b, w.block8(&scratch, q, p))
 		transposeBF16AVX2(unsafe.Pointer(&dst[q*len(b)]), unsafe.Pointer(&b), 0, 1)
 	}
 }
@@ -130,7 +147,7 @@ func transposePanelWords(q8 func(dst []uint32, w *weight, p int), pairs, words f
 	blocks int)) func(dst []uint32, w *weight, p int) {
 	return func(dst []uint32, w *weight, p int) {
 		switch {
-		case w.t == kernels.Q8:
+		case w.t.Quantised():
 			q8(dst, w, p)
 		case w.t == kernels.BF16:
 			src := w.panel(0)[p*16*panelCols:]

@@ -44,7 +44,7 @@ func benchBatch(b *testing.B, d *Device, l kernels.Layout, kv kernels.KV) kernel
 func BenchmarkMatMul(b *testing.B) {
 	for _, threads := range []int{1, 2} {
 		d, l := benchDevice(b, threads)
-		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
+		for _, typ := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8, kernels.Q4} {
 			for _, s := range [][3]int{{1024, 1024, 1024}, {256, 576, 1536}, {512, 2048, 8192}, {512, 8192, 2048},
 				{64, 2048, 8192}, {16, 2048, 8192}, {4, 2048, 8192}, {1, 2048, 8192}, {1, 576, 1536}} {
 				benchProducts(b, d, l, typ, s[0], s[1], s[2])
@@ -62,7 +62,7 @@ func benchProducts(b *testing.B, d *Device, l Limits, typ kernels.DType, m, k, n
 		w = append(w, x)
 	}
 	x, y := benchTensor(b, d, m, k), benchTensor(b, d, m, n)
-	peak := map[kernels.DType]float64{kernels.F32: l.F32, kernels.BF16: l.BF16, kernels.Q8: l.Q8}[typ]
+	peak := map[kernels.DType]float64{kernels.F32: l.F32, kernels.BF16: l.BF16, kernels.Q8: l.Q8, kernels.Q4: l.Q8}[typ]
 	run := func(name string, f func(i int)) {
 		b.Run(fmt.Sprintf("%s/%v/%dx%dx%d/%d", name, typ, m, k, n, d.Threads()), func(b *testing.B) {
 			i := 0

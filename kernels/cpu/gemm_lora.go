@@ -89,7 +89,7 @@ func (ls *adapters) add(s *rhs, l kernels.LoRA, y kernels.Tensor, back bool) {
 	if back {
 		in, out = out, in
 	}
-	if a.t != b.t || a.t == kernels.Q8 || a.n != b.k || in != ls.x.Cols || out != y.Cols || len(ls.down) > 0 &&
+	if a.t != b.t || a.t.Quantised() || a.n != b.k || in != ls.x.Cols || out != y.Cols || len(ls.down) > 0 &&
 		a.t != ls.t {
 		panic(fmt.Sprintf("cpu: LoRA: %v and %v, from %v to %v", a, b, ls.x, y))
 	}

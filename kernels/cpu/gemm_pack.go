@@ -16,12 +16,13 @@ const (
 	pairsWide
 	q8Bytes // a group of Q8 as bytes: see q8PackA
 	q8Words
-	q8AMX // the same for AMX tiles
+	q8AMX   // the same for AMX tiles
+	q4Bytes // as q8Bytes, beside panels of Q4
 )
 
 // words is the number of 32-bit words of A per step and row.
 func (f format) words() int {
-	return [...]int{single: 1, pairs: 1, amxPairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8AMX: 10}[f]
+	return [...]int{single: 1, pairs: 1, amxPairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8AMX: 10, q4Bytes: 10}[f]
 }
 
 // beyond is the number of words past the end of a tile of A that the packer may write or the microkernel may read.
@@ -34,7 +35,10 @@ func (f format) beyond(mr int) int {
 
 // panelWords is the number of words of B per step of 32 columns. Weights are never stored widened.
 func (f format) panelWords() int {
-	if f >= q8Bytes {
+	switch {
+	case f == q4Bytes:
+		return q4Block / 4
+	case f >= q8Bytes:
 		return q8Block / 4
 	}
 	return panelCols
@@ -133,8 +137,9 @@ func transposeBlock(dst []uint32, w *weight, p, q int) {
 	}
 	var block [panelCols / 2 * panelCols]uint32
 	src := block[:]
-	if w.t == kernels.Q8 {
-		q8Widen(&block, w.block(q, p))
+	if w.t.Quantised() {
+		var scratch [q8Block]byte
+		q8Widen(&block, w.block8(&scratch, q, p))
 	} else {
 		src = w.panel(q)[p*len(block):]
 	}

@@ -264,7 +264,7 @@ func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, ta
 		entropy = vector(op, "Entropy", lp.Entropy, h.Rows, 1)
 	}
 	t := w.t
-	if t == kernels.Q8 {
+	if t.Quantised() {
 		t = kernels.F32
 	}
 	kept := d.takeKept(h, w)

@@ -18,6 +18,7 @@ const panelCols = 32
 //	F32   [n/32][k]   [32]     a step is one k
 //	BF16  [n/32][k/2] [32][2]  a step is two k; k is padded with zeros to a multiple of 32, so that blocks of 32 x 32 are full
 //	Q8    [n/32][k/32]         a step is a group of 32 k: see q8.go
+//	Q4    [n/32][k/32]         the same: see q4.go
 type weight struct {
 	n, k  int
 	t     kernels.DType
@@ -35,8 +36,11 @@ func (w *weight) panels() int { return (w.n + panelCols - 1) / panelCols }
 
 // stepBytes is the size of a step of 32 columns.
 func (w *weight) stepBytes() int {
-	if w.t == kernels.Q8 {
+	switch w.t {
+	case kernels.Q8:
 		return q8Block
+	case kernels.Q4:
+		return q4Block
 	}
 	return 4 * panelCols
 }
@@ -57,10 +61,10 @@ func newWeight(n, k int, t kernels.DType) (*weight, error) {
 		w.steps = k
 	case t == kernels.BF16:
 		w.steps = (k + panelCols - 1) / panelCols * panelCols / 2
-	case t == kernels.Q8:
+	case t.Quantised():
 		w.steps = (k + q8Group - 1) / q8Group
 	default:
-		return nil, fmt.Errorf("cpu: weight of type %v: use f32, bf16 or q8", t)
+		return nil, fmt.Errorf("cpu: weight of type %v: use f32, bf16, q8 or q4", t)
 	}
 	return w, nil
 }
@@ -97,6 +101,8 @@ func (d *Device) PackHost(kw kernels.Weight, row0 int, rows []byte, src kernels.
 	case src == kernels.F32 || src == kernels.BF16 || src == kernels.F16:
 	case src == kernels.Q8 && w.t == kernels.Q8:
 		size = kernels.Q8RowBytes(w.k)
+	case src == kernels.Q4 && w.t == kernels.Q4:
+		size = kernels.Q4RowBytes(w.k)
 	default:
 		panic(fmt.Sprintf("cpu: PackHost: rows of type %v for %v", src, w))
 	}
@@ -123,7 +129,7 @@ func (d *Device) Pack(kw kernels.Weight, row0 int, rows kernels.Tensor) {
 	d.packPanels(w, row0, rows.Rows, func(r int) rowSource { return floatRow(m[(r-row0)*rows.Stride:][:w.k]) })
 }
 
-// rowSource is a row of a matrix as bytes of type t. A Q8 row has the layout that PackHost describes.
+// rowSource is a row of a matrix as bytes of type t. A Q8 or Q4 row has the layout that PackHost describes.
 type rowSource struct {
 	b []byte
 	t kernels.DType
@@ -146,8 +152,8 @@ func (d *Device) packPanels(w *weight, row0, n int, row func(r int) rowSource) {
 // packRows writes rows [lo, hi) of w, all in panel p. F32 and BF16 rows are packed by blocks of 16 x 16 words where
 // possible.
 func (d *Device) packRows(w *weight, p, lo, hi int, row func(r int) rowSource) {
-	if w.t == kernels.Q8 {
-		d.gemm.q8PackRows(w, lo, hi, row)
+	if w.t.Quantised() {
+		d.gemm.quantiseRows(w, lo, hi, row)
 		return
 	}
 	dst := w.panel(p)
@@ -244,7 +250,7 @@ func (d *Device) Unpack(dst kernels.Tensor, kw kernels.Weight, row0 int) {
 func (w *weight) row(y []float32, r int) {
 	col := r % panelCols
 	switch w.t {
-	case kernels.Q8:
+	case kernels.Q8, kernels.Q4:
 		q8Row(y, w, r)
 	case kernels.F32:
 		p := w.panel(r / panelCols)

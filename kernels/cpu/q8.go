@@ -39,9 +39,20 @@ const (
 	q8Tiny  = 0x1p-100
 )
 
-// block is group g of panel p of a Q8 weight.
+// block is group g of panel p of a Q8 or Q4 weight.
 func (w *weight) block(p, g int) []byte {
-	return w.buf.mem[(p*w.steps+g)*q8Block:][:q8Block:q8Block]
+	size := w.stepBytes()
+	return w.buf.mem[(p*w.steps+g)*size:][:size:size]
+}
+
+// block8 is block as one of Q8: that of a Q4 weight is converted to scratch.
+func (w *weight) block8(scratch *[q8Block]byte, p, g int) []byte {
+	b := w.block(p, g)
+	if w.t == kernels.Q4 {
+		q4Widen(scratch[:], b)
+		return scratch[:]
+	}
+	return b
 }
 
 // q8At is the place of (column, k) in a block.
@@ -51,14 +62,17 @@ func q8Scale(block []byte, col int) float32 {
 	return num.F32FromF16(binary.LittleEndian.Uint16(block[2*col:]))
 }
 
-// q8PackRows quantises rows [lo, hi) of w, all in panel p, or copies rows that are already quantised.
-func (g *gemmState) q8PackRows(w *weight, lo, hi int, row func(r int) rowSource) {
+// quantiseRows quantises rows [lo, hi) of w, all in one panel, or copies rows that are already quantised.
+func (g *gemmState) quantiseRows(w *weight, lo, hi int, row func(r int) rowSource) {
 	var x []float32
 	for r := lo; r < hi; r++ {
 		src := row(r)
 		switch {
 		case src.t == kernels.Q8:
 			q8PlaceRow(w, r, src.b)
+			continue
+		case src.t == kernels.Q4:
+			q4PlaceRow(w, r, src.b)
 			continue
 		case src.t == kernels.F32 && src.aligned():
 			x = src.floats()
@@ -67,6 +81,10 @@ func (g *gemmState) q8PackRows(w *weight, lo, hi int, row func(r int) rowSource)
 				x = make([]float32, w.k)
 			}
 			src.widen(x[:w.k])
+		}
+		if w.t == kernels.Q4 {
+			q4PackRow(w, r, x[:w.k])
+			continue
 		}
 		for i := g.packQ8(w, r, x); i < w.steps; i++ {
 			q8PackGroup(w.block(r/panelCols, i), r%panelCols, x[i*q8Group:min((i+1)*q8Group, w.k)])
@@ -103,6 +121,10 @@ func q8PlaceRow(w *weight, r int, src []byte) {
 // q8Row widens row r to y [k].
 func q8Row(y []float32, w *weight, r int) {
 	col := r % panelCols
+	if w.t == kernels.Q4 {
+		q4Row(y, w, r)
+		return
+	}
 	for g := range w.steps {
 		b := w.block(r/panelCols, g)
 		d := q8Scale(b, col)

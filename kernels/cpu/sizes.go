@@ -94,7 +94,7 @@ func (n *scratchNeeds) forward(d *Device, w *kernels.Work, rows int, group []ker
 // backward adds the needs of MatMulDXLoRA and MatMulDWs.
 func (n *scratchNeeds) backward(d *Device, w *kernels.Work, rows int, group []kernels.Shape) {
 	k, op := d.gemm.of(w.Type), w.Type
-	if w.Type == kernels.Q8 {
+	if w.Type.Quantised() {
 		k, op = &d.gemm.bf16, kernels.BF16
 	}
 	for _, s := range group {
@@ -157,8 +157,12 @@ func (n *scratchNeeds) product(d *Device, p *product) {
 
 // losses adds the needs of LogProb and its backward: a block of logits, and the products that compute and use it.
 func (n *scratchNeeds) losses(d *Device, w *kernels.Work) {
+	head := w.Type
+	if w.HeadType != 0 {
+		head = w.HeadType
+	}
 	if w.Sampled > 0 {
-		n.forward(d, &kernels.Work{Type: w.Type}, w.Sampled, []kernels.Shape{w.Head})
+		n.forward(d, &kernels.Work{Type: head}, w.Sampled, []kernels.Shape{w.Head})
 	}
 	if w.Scored == 0 {
 		return
@@ -170,9 +174,9 @@ func (n *scratchNeeds) losses(d *Device, w *kernels.Work) {
 	}
 	n.add(slotLoss, 4*rows*cols*blocks)
 	part := []kernels.Shape{{N: min(cols, w.Head.N), K: w.Head.K}}
-	n.forward(d, &kernels.Work{Type: w.Type}, rows, part)
+	n.forward(d, &kernels.Work{Type: head}, rows, part)
 	if w.Backward {
-		n.backward(d, &kernels.Work{Type: w.Type, Weights: w.Weights}, rows, part)
+		n.backward(d, &kernels.Work{Type: head, Weights: w.Weights}, rows, part)
 	}
 }
 

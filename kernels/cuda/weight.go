@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/zerosearch-go/zerosearch/kernels"
@@ -63,8 +64,14 @@ func (d *Device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 	return ws[0], nil
 }
 
+// ErrQ4 is the error of NewWeights for weights of type Q4.
+var ErrQ4 = errors.New("q4 is not available on CUDA: use q8 or bf16")
+
 // NewWeights makes room for weights that share their input.
 func (d *Device) NewWeights(k int, t kernels.DType, n ...int) ([]kernels.Weight, error) {
+	if t == kernels.Q4 {
+		return nil, ErrQ4
+	}
 	if k < 1 || t != kernels.F32 && t != kernels.BF16 && t != kernels.Q8 {
 		fail("NewWeights", "%v of %d columns", t, k)
 	}

@@ -14,13 +14,13 @@ type rowOp struct {
 	body func(s *side, at []int)
 }
 
-func rowOps() (ops []rowOp) {
+func rowOps(tol Tolerances) (ops []rowOp) {
 	const t, n, k = 70, 67, 93
 	add := func(name string, body func(s *side, at []int)) { ops = append(ops, rowOp{name, t, body}) }
 	pickIn := func(s *side, name string, cols int, at []int) kernels.Tensor {
 		return s.in(name, len(at), cols, rows(normal(name, t*cols, 1), cols, at))
 	}
-	for _, wt := range types {
+	for _, wt := range tol.weights() {
 		w := func(s *side) kernels.Weight { return s.weight(n, k, wt, normal("w", n*k, 1)) }
 		add("MatMul/"+wt.String(), func(s *side, at []int) {
 			s.d.MatMul(s.out("y", len(at), n, bound{}), pickIn(s, "x", k, at), w(s),
@@ -61,7 +61,7 @@ func rowOps() (ops []rowOp) {
 
 // testRowsAlone runs the rows one by one, in chunks, and in another order.
 func testRowsAlone(t *testing.T, e *env) {
-	for _, op := range rowOps() {
+	for _, op := range rowOps(e.tol) {
 		t.Run(op.name, func(t *testing.T) {
 			if e.tol.BatchDependent {
 				t.Skip("this device does not promise rows that are independent of their batch")
@@ -99,7 +99,7 @@ func testRowsAlone(t *testing.T, e *env) {
 
 // testLogProbIsSample draws ids from the logits of a matmul and scores the same ids from the hidden states.
 func testLogProbIsSample(t *testing.T, e *env) {
-	for _, wt := range types {
+	for _, wt := range e.tol.weights() {
 		for _, sh := range []shape{{1, 1, 5}, {9, 33, 40}, {70, 129, 31}, {3, 5003, 17}, {2, 16411, 6}} {
 			for _, invTemp := range []float32{1, 0.7, 1.6} {
 				t.Run(fmt.Sprintf("%v/%v/%v", wt, sh, invTemp), func(t *testing.T) {

@@ -39,6 +39,8 @@ type Tolerances struct {
 	// Break makes the next queued work of d, a device that Run's open returned, fail after its call has returned, as on
 	// a lost GPU. nil: d queues no work.
 	Break func(d kernels.Device)
+	// NoQ4 says that the device has no weights of type Q4.
+	NoQ4 bool
 	// Slow says that the device is an interpreter or plain Go. Such a device is deterministic, so cases run once
 	// instead of twice, and the longest cases are shortened.
 	Slow bool
@@ -54,7 +56,15 @@ var CPU = Tolerances{F32: 3e-6, BF16: 8e-3, LogProb: 2e-5, Draw: 1e-5}
 var AMX = Tolerances{AMX: true, F32: CPU.F32, BF16: CPU.BF16, LogProb: CPU.LogProb, Draw: CPU.Draw}
 
 // CUDA suits a device that sums in another order and rounds operands for tensor cores.
-var CUDA = Tolerances{Chain: 3e-6, F32: 3e-6, BF16: 8e-3, LogProb: 3e-5, Draw: 1e-5}
+var CUDA = Tolerances{NoQ4: true, Chain: 3e-6, F32: 3e-6, BF16: 8e-3, LogProb: 3e-5, Draw: 1e-5}
+
+// weights are the types of weights that the device has.
+func (tol Tolerances) weights() []kernels.DType {
+	if tol.NoQ4 {
+		return types
+	}
+	return append(types[:len(types):len(types)], kernels.Q4)
+}
 
 // env holds the device under test and the reference.
 type env struct {

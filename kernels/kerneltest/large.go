@@ -181,7 +181,7 @@ func vocabularyCases(tol Tolerances) (cases []testCase) {
 	sh := shape{2, manyWords, 3}
 	ends := []int32{manyWords - 1, 1 << 17}
 	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
-	for _, wt := range types {
+	for _, wt := range tol.weights() {
 		w := func(s *side) kernels.Weight { return s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1)) }
 		add("logprob/"+wt.String(), "Logp = z[target] - LSE, Entropy = -sum p ln p, over the whole vocabulary",
 			func(s *side) {

@@ -14,7 +14,7 @@ var vocabularies = []shape{{0, 33, 7}, {1, 1, 3}, {7, 7, 1}, {1, 31, 16}, {5, 33
 	{3, 4099, 8}, {2, 10007, 5}}
 
 func logprobCases(tol Tolerances) (cases []testCase) {
-	for _, wt := range types {
+	for _, wt := range tol.weights() {
 		for _, sh := range vocabularies {
 			for _, invTemp := range []float32{1, 0.6} {
 				if sh.n > 4000 && invTemp == 1 {

@@ -43,9 +43,9 @@ var types = []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8}
 const (
 	matmulRule = "y[t,n] is one chain of fused multiply-adds over k, ascending, from zero (F32); pairs of k with the " +
 		"odd one first, flushing denormals, or tiles of 32 k (BF16); exact integer sums of groups of 32, one chain " +
-		"of scaled groups (Q8)"
+		"of scaled groups (Q8, Q4)"
 	epilogRule = "y = Scale*c + Bias (+ y if Add), each step rounded; Scale 0 means 1"
-	dxRule     = "dx[t,k] is one chain over n, operands rounded to the weight's type (BF16 for Q8), then scaled, " +
+	dxRule     = "dx[t,k] is one chain over n, operands rounded to the weight's type (BF16 for Q8 and Q4), then scaled, " +
 		"then added"
 	lowRule = "with an adapter: the bits of the weight's product, then U = Scale x A^T (dy B), then y += U B^T " +
 		"(dx += U A)"
@@ -55,7 +55,7 @@ const (
 
 func matmulCases(tol Tolerances) (cases []testCase) {
 	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
-	for _, wt := range types {
+	for _, wt := range tol.weights() {
 		for _, sh := range all() {
 			add(fmt.Sprintf("y/%v/%v", wt, sh), matmulRule, matmul(sh, wt, epilogue{}, rel(tol.Chain), normal))
 			add(fmt.Sprintf("dx/%v/%v", wt, sh), dxRule, matmulDX(sh, wt, false, 0, rel(tol.Chain), normal))

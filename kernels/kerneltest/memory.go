@@ -65,7 +65,7 @@ func testSizes(t *testing.T, e *env) {
 				"name makes", what, want, got)
 		}
 	}
-	for _, wt := range types {
+	for _, wt := range e.tol.weights() {
 		for _, k := range []int{1, 31, 33, 64, 200} {
 			w, err := e.d.NewWeight(k+3, k, wt)
 			if err != nil {
@@ -100,7 +100,7 @@ func testSizes(t *testing.T, e *env) {
 
 // testWeights packs by rows and from every source type, and unpacks any range.
 func testWeights(t *testing.T, e *env) {
-	for _, wt := range types {
+	for _, wt := range e.tol.weights() {
 		for _, sz := range [][2]int{{1, 1}, {31, 33}, {33, 31}, {64, 64}, {70, 96}, {2, 1}, {97, 5}} {
 			n, k := sz[0], sz[1]
 			t.Run(fmt.Sprintf("%v/%dx%d", wt, n, k), func(t *testing.T) {
@@ -130,7 +130,7 @@ func testWeights(t *testing.T, e *env) {
 						near(t, rule, want, got[i])
 					}
 				}
-				rounds := "packing rounds to nearest even to the weight's type (Q8: groups of 32), and overwrites"
+				rounds := "packing rounds to nearest even to the weight's type (Q8, Q4: groups of 32), and overwrites"
 				pack("from F32", rounds, func(s *side, w kernels.Weight) { s.d.PackHost(w, 0, raw(data), kernels.F32) })
 				pack("from BF16", rounds, func(s *side, w kernels.Weight) {
 					s.d.PackHost(w, 0, raw(half), kernels.BF16)
@@ -143,13 +143,16 @@ func testWeights(t *testing.T, e *env) {
 						s.d.PackHost(w, r, raw(data[r*k:min(n, r+2)*k]), kernels.F32)
 					}
 				})
-				if wt == kernels.Q8 {
-					pack("from Q8", "what is quantised already is kept as it is", func(s *side, w kernels.Weight) {
-						s.d.PackHost(w, 0, quantized(data, k), kernels.Q8)
-					})
-					pack("from Q8 by rows", "PackHost writes its rows and no others", func(s *side, w kernels.Weight) {
+				if wt.Quantised() {
+					quantized := quantized
+					if wt == kernels.Q4 {
+						quantized = quantized4
+					}
+					pack("from "+wt.String(), "what is quantised already is kept as it is",
+						func(s *side, w kernels.Weight) { s.d.PackHost(w, 0, quantized(data, k), wt) })
+					pack("from its rows", "PackHost writes its rows and no others", func(s *side, w kernels.Weight) {
 						for r := 0; r < n; r += 3 {
-							s.d.PackHost(w, r, quantized(data[r*k:min(n, r+2)*k], k), kernels.Q8)
+							s.d.PackHost(w, r, quantized(data[r*k:min(n, r+2)*k], k), wt)
 						}
 					})
 				}
@@ -169,7 +172,7 @@ func testWeights(t *testing.T, e *env) {
 		}
 	}
 	fresh := execute(t, e.d, layouts[0], func(s *side) {
-		for _, wt := range types {
+		for _, wt := range e.tol.weights() {
 			w, err := s.d.NewWeight(40, 35, wt)
 			if err != nil {
 				t.Fatalf("NewWeight: %v", err)
@@ -200,6 +203,32 @@ func quantized(data []float32, k int) (rows []byte) {
 			}
 		}
 		rows = append(rows, scales...)
+	}
+	return rows
+}
+
+// quantized4 is the same for Q4: every head and byte is allowed, but an infinite step.
+func quantized4(data []float32, k int) (rows []byte) {
+	for r := 0; r < len(data); r += k {
+		var heads []byte
+		for g := 0; g < k; g += num.Q4Group {
+			var q [num.Q4Group]uint8
+			x := data[r+g : r+min(g+num.Q4Group, k)]
+			head := num.QuantizeQ4(q[:len(x)], x)
+			for i := range x {
+				if r/k%2 == 1 {
+					q[i] = uint8(7*i+r+g) & 15
+				}
+			}
+			if r/k%2 == 1 {
+				head = head&^127 | uint16(11*r+g)&127
+			}
+			heads = binary.LittleEndian.AppendUint16(heads, head)
+			for i := range num.Q4Group / 2 {
+				rows = append(rows, q[i]|q[i+num.Q4Group/2]<<4)
+			}
+		}
+		rows = append(rows, heads...)
 	}
 	return rows
 }

@@ -14,7 +14,7 @@ func embedCases(tol Tolerances) (cases []testCase) {
 	const vocabulary = 37
 	for _, sz := range sizes {
 		t, c := sz[0], sz[1]
-		for _, wt := range types {
+		for _, wt := range tol.weights() {
 			cases = append(cases, testCase{fmt.Sprintf("y/%v/%dx%d", wt, t, c), "y[t] = w[ids[t]], widened",
 				func(s *side) {
 					w := s.weight(vocabulary, c, wt, normal("w", vocabulary*c, 1))

@@ -14,7 +14,7 @@ func specialCases(tol Tolerances) (cases []testCase) {
 	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
 	spiced := func(name string, n int, _ float64) []float32 { return spiced(name, n) }
 	sh := shape{35, 67, 61}
-	for _, wt := range types {
+	for _, wt := range tol.weights() {
 		add("matmul/"+wt.String(), specialRule, matmul(sh, wt, epilogue{bias: true}, rel(tol.Chain), spiced))
 		add("dx/"+wt.String(), specialRule, matmulDX(sh, wt, true, 0, rel(tol.Chain), spiced))
 		add("weight/"+wt.String(), specialRule, func(s *side) {
@@ -33,6 +33,9 @@ func specialCases(tol Tolerances) (cases []testCase) {
 	few := func(name string, n int, _ float64) []float32 { return tiny(name, n) }
 	add("denormals/f32", denormalRule, matmul(sh, kernels.F32, epilogue{}, rel(tol.Chain), few))
 	add("denormals/bf16", denormalRule, matmul(sh, kernels.BF16, epilogue{}, abs(0x1p-110), few))
+	if !tol.NoQ4 {
+		add("denormals/q4", denormalRule, matmul(sh, kernels.Q4, epilogue{}, abs(0x1p-90), few))
+	}
 	add("denormals/q8", denormalRule, matmul(sh, kernels.Q8, epilogue{}, abs(0x1p-90), few))
 	add("denormals/dx", denormalRule, matmulDX(sh, kernels.F32, false, 0, rel(tol.Chain), few))
 	add("denormals/dw", denormalRule, matmulDW(sh, kernels.F32, rel(tol.Chain), few))

@@ -103,7 +103,7 @@ func (s *side) list(name string, x kernels.Tensor, want []int32) {
 // testColumns multiplies with weights that share their input, made together, into columns of one matrix, and back from
 // them.
 func testColumns(t *testing.T, e *env) {
-	for _, wt := range types {
+	for _, wt := range e.tol.weights() {
 		for _, sh := range []shape{{0, 8, 33}, {1, 32, 33}, {9, 33, 7}, {35, 7, 64}, {5, 1, 1}} {
 			t.Run(fmt.Sprintf("%v/%v", wt, sh), func(t *testing.T) {
 				body := func(together bool) func(s *side) {

@@ -44,7 +44,7 @@ func (d *device) MatMuls(x kernels.Tensor, to []kernels.Product) {
 // product is the chain of x[K] with every row of w.
 func (w *weight) product(x []float32) []float32 {
 	y := make([]float32, w.n)
-	if w.t == kernels.Q8 {
+	if w.t.Quantised() {
 		q := quantize(x)
 		for n := range y {
 			y[n] = q.dot(w.q[n])
@@ -92,10 +92,10 @@ func (d *device) MatMulDXLoRA(dx, dy kernels.Tensor, w kernels.Weight, add bool,
 	d.MatMulDX(dx, low.U, low.A, true, 1)
 }
 
-// backProduct is the chain of dy[N] with every column of w. A Q8 weight is widened and rounded to BF16 for it.
+// backProduct is the chain of dy[N] with every column of w. A Q8 or Q4 weight is widened and rounded to BF16 for it.
 func (w *weight) backProduct(dy []float32) []float32 {
 	op := w.t
-	if op == kernels.Q8 {
+	if op.Quantised() {
 		op = kernels.BF16
 	}
 	dyr := rounded(op, dy)

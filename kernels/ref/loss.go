@@ -110,7 +110,7 @@ func (d *device) LogProbBackward(dht, dwt, ht kernels.Tensor, wt kernels.Weight,
 	}
 	if !dwt.IsZero() {
 		op := w.t
-		if op == kernels.Q8 {
+		if op.Quantised() {
 			op = kernels.F32
 		}
 		d.addOuter(op, c.f32("dw", dwt, w.n, w.k), dz, h)

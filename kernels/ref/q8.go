@@ -12,7 +12,7 @@ const groupSize = 32
 // tiny is the size below which a group of activations counts as zeros: its inverse scale would overflow.
 const tiny = 0x1p-100
 
-// groups is a row in 8 bits: element k is q[k] * scale[k/32].
+// groups is a row in 8 bits, or in 4 that were made 8: element k is q[k] * scale[k/32].
 type groups struct {
 	q     []int32 // in [-127, 127]
 	scale []float32
@@ -47,6 +47,25 @@ func quantizeWeight(w []float32) groups {
 		}
 	}
 	return g
+}
+
+// quantizeWeight4 rounds a row of a weight to Q4, as num.QuantizeQ4 defines it: element k is (8*q - zero) * step/8.
+func quantizeWeight4(w []float32) groups {
+	g := newGroups(len(w))
+	for i := range g.scale {
+		var q [groupSize]uint8
+		x := part(w, i)
+		g.set4(i, num.QuantizeQ4(q[:len(x)], x), q[:])
+	}
+	return g
+}
+
+// set4 sets group i from a head and q of Q4.
+func (g groups) set4(i int, head uint16, q []uint8) {
+	g.scale[i] = num.StepQ4(head) / 8
+	for j := range part(g.q, i) {
+		part(g.q, i)[j] = 8*int32(q[j]) - int32(num.ZeroQ4(head))
+	}
 }
 
 // quantize rounds a row of activations, all steps in F32, with a = max|x|:

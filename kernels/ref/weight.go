@@ -8,7 +8,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// weight holds [N, K] row-major: values rounded to its type; for Q8 also the groups that the values were widened from.
+// weight holds [N, K] row-major: values rounded to its type; for Q8 and Q4 also the groups that the values were
+// widened from.
 type weight struct {
 	owned
 	n, k int
@@ -20,11 +21,11 @@ type weight struct {
 func (d *device) NewWeight(n, k int, t kernels.DType) (kernels.Weight, error) {
 	c := d.begin("NewWeight")
 	defer c.end()
-	if n < 0 || k < 0 || t != kernels.F32 && t != kernels.BF16 && t != kernels.Q8 {
+	if n < 0 || k < 0 || t != kernels.F32 && t != kernels.BF16 && !t.Quantised() {
 		c.fail("%v[%d, %d]", t, n, k)
 	}
 	w := &weight{n: n, k: k, t: t, data: make([]float32, n*k)}
-	if t == kernels.Q8 {
+	if t.Quantised() {
 		w.q = make([]groups, n)
 		for i := range w.q {
 			w.q[i] = newGroups(k)
@@ -59,12 +60,16 @@ func (w *weight) row(n int) []float32 { return w.data[n*w.k:][:w.k] }
 
 // set rounds values to the type of w and stores them in its row n.
 func (w *weight) set(n int, values []float32) {
-	if w.t == kernels.Q8 {
+	switch w.t {
+	case kernels.Q8:
 		w.q[n] = quantizeWeight(values)
-		copy(w.row(n), w.q[n].widen())
+	case kernels.Q4:
+		w.q[n] = quantizeWeight4(values)
+	default:
+		copy(w.row(n), rounded(w.t, values))
 		return
 	}
-	copy(w.row(n), rounded(w.t, values))
+	copy(w.row(n), w.q[n].widen())
 }
 
 // setQ8 sets row n from a quantised row: k signed bytes, then the scales.
@@ -78,6 +83,19 @@ func (w *weight) setQ8(n int, row []byte) {
 	copy(w.row(n), w.q[n].widen())
 }
 
+// setQ4 sets row n from a quantised row: 16 bytes for each group, then the heads.
+func (w *weight) setQ4(n int, row []byte) {
+	heads := row[16*len(w.q[n].scale):]
+	for i := range w.q[n].scale {
+		var q [groupSize]uint8
+		for j, b := range row[16*i:][:16] {
+			q[j], q[16+j] = b&15, b>>4
+		}
+		w.q[n].set4(i, binary.LittleEndian.Uint16(heads[2*i:]), q[:])
+	}
+	copy(w.row(n), w.q[n].widen())
+}
+
 func (d *device) PackHost(wt kernels.Weight, row0 int, rows []byte, src kernels.DType) {
 	c := d.begin("PackHost")
 	defer c.end()
@@ -87,6 +105,8 @@ func (d *device) PackHost(wt kernels.Weight, row0 int, rows []byte, src kernels.
 	case src == kernels.F32 || src == kernels.BF16 || src == kernels.F16:
 	case src == kernels.Q8 && w.t == kernels.Q8:
 		stride = kernels.Q8RowBytes(w.k)
+	case src == kernels.Q4 && w.t == kernels.Q4:
+		stride = kernels.Q4RowBytes(w.k)
 	default:
 		c.fail("rows of type %v into %v", src, w.t)
 	}
@@ -98,11 +118,14 @@ func (d *device) PackHost(wt kernels.Weight, row0 int, rows []byte, src kernels.
 	}
 	for i := range len(rows) / stride {
 		row := rows[i*stride:][:stride]
-		if src == kernels.Q8 {
+		switch src {
+		case kernels.Q8:
 			w.setQ8(row0+i, row)
-			continue
+		case kernels.Q4:
+			w.setQ4(row0+i, row)
+		default:
+			w.set(row0+i, widenBytes(row, src))
 		}
-		w.set(row0+i, widenBytes(row, src))
 	}
 }
 

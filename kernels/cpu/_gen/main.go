@@ -26,8 +26,8 @@ func main() {
 		emit func(*file)
 	}
 	for arch, families := range map[string][]family{
-		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"amx", amx}, {"amx_q8", amxQ8}, {"peak", peak},
-			{"rows", rows}, {"attention", attention}},
+		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"q4", q4}, {"amx", amx}, {"amx_q8", amxQ8},
+			{"peak", peak}, {"rows", rows}, {"attention", attention}},
 		"arm64": {{"gemm", neonGemm}, {"q8", neonQ8}, {"peak", neonPeak}, {"rows", neonRows},
 			{"attention", neonAttention}},
 	} {
