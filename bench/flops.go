@@ -69,11 +69,14 @@ func (w work) times(n float64) work {
 	return w
 }
 
+// headType is the type of the embedding and the output matrix.
+func (f forwardShape) headType() kernels.DType { return model.HeadType(f.t) }
+
 // forward lists the kernels of s in the order of model.Forward.
 func (f forwardShape) forward(s ops.Span) []work {
 	c, rows, passes, x := f.c, s.Rows(), f.passes(s), f.operand()
 	layers, hd, gd := float64(c.Layers), float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim)
-	out := []work{vector("embed", passes, rows, 0, float64(c.Hidden)*4+ops.WeightBytes(1, c.Hidden, f.t))}
+	out := []work{vector("embed", passes, rows, 0, float64(c.Hidden)*4+ops.WeightBytes(1, c.Hidden, f.headType()))}
 	norms := vector("rmsnorm", (2*layers+1)*passes, rows*float64(c.Hidden), 4*(2*layers+1), 2*layers*(4+x)+8)
 	norms.stored = passes * 4 * float64(c.Hidden) * (2*layers + 1)
 	norms.Bytes += norms.stored
@@ -127,12 +130,13 @@ func (f forwardShape) output(s ops.Span) []work {
 		return nil
 	}
 	passes := f.passes(s)
-	w := work{kernel: "head", calls: passes, matrix: true, Cost: ops.ProductCost(rows, c.Hidden, c.Vocab, f.t, 4)}
+	w := work{kernel: "head", calls: passes, matrix: true,
+		Cost: ops.ProductCost(rows, c.Hidden, c.Vocab, f.headType(), 4)}
 	if f.score {
-		w.kernel, w.Cost = "logprob", ops.LogprobCost(rows, c.Hidden, c.Vocab, f.t)
+		w.kernel, w.Cost = "logprob", ops.LogprobCost(rows, c.Hidden, c.Vocab, f.headType())
 	}
-	w.stored = passes * ops.WeightBytes(c.Vocab, c.Hidden, f.t)
-	w.Bytes += w.stored - ops.WeightBytes(c.Vocab, c.Hidden, f.t)
+	w.stored = passes * ops.WeightBytes(c.Vocab, c.Hidden, f.headType())
+	w.Bytes += w.stored - ops.WeightBytes(c.Vocab, c.Hidden, f.headType())
 	if f.score {
 		return []work{w}
 	}
@@ -156,14 +160,14 @@ func (f forwardShape) train(s ops.Span, recompute bool) []work {
 	full := f.rank == 0
 	if n := float64(s.Batch * s.Logits); n > 0 {
 		w := work{kernel: "logprob_backward", calls: passes, matrix: true,
-			Cost: ops.LogprobBackwardCost(n, c.Hidden, c.Vocab, f.t, full)}
+			Cost: ops.LogprobBackwardCost(n, c.Hidden, c.Vocab, f.headType(), full)}
 		out = append(out, w)
 	}
 	for _, l := range linears(c) {
 		dx := work{kernel: "dx of " + l.name, calls: passes, matrix: true,
 			Cost: ops.ProductCost(rows, l.n, l.k, f.t, 4)}
-		if dx.Bytes += (passes - 1) * ops.WeightBytes(l.n, l.k, f.t); f.t == kernels.Q8 {
-			dx.Type = kernels.BF16 // the gradient's product with a q8 weight is computed in bf16
+		if dx.Bytes += (passes - 1) * ops.WeightBytes(l.n, l.k, f.t); f.t.Quantised() {
+			dx.Type = kernels.BF16 // the gradient's product with a q8 or q4 weight is computed in bf16
 		}
 		out = append(out, dx.times(layers))
 		if full {

@@ -34,7 +34,7 @@ func (l Limits) peak(t kernels.DType) float64 {
 	switch t {
 	case kernels.BF16:
 		return l.BF16
-	case kernels.Q8:
+	case kernels.Q8, kernels.Q4:
 		return l.Q8
 	}
 	return l.F32

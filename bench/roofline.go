@@ -131,9 +131,9 @@ func newRoofline(o RooflineOptions) (*roofline, error) {
 			"episodes, and nothing below 0",
 			t.Questions*t.N, t.MiniBatch, t.LoRAR)
 	}
-	if o.DType == kernels.Q8 && t.LoRAR == 0 {
-		return nil,
-			errors.New("weights in q8 are not trained: give the rank of an adapter, or hold only the simulator in q8")
+	if o.DType.Quantised() && t.LoRAR == 0 {
+		return nil, fmt.Errorf("weights in %[1]v are not trained: give the rank of an adapter, or hold only the simulator "+
+			"in %[1]v", o.DType)
 	}
 	r := &roofline{o: o}
 	var err error

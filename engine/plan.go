@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -139,10 +140,10 @@ func (p Plan) Memory() (Memory, error) {
 	var m Memory
 	for i := range p.Models {
 		x := &p.Models[i]
-		if err := x.check(); err != nil {
+		device := p.deviceOf(x)
+		if err := x.check(device); err != nil {
 			return m, fmt.Errorf("planning the memory of %s: %w", x.Name, err)
 		}
-		device := p.deviceOf(x)
 		for _, part := range []func(s kernels.Sizes, add func(what, detail string, bytes int64)) error{
 			func(s kernels.Sizes, add func(string, string, int64)) error { return x.weights(s, p.ranks(), add) },
 			x.engine, x.passes} {
@@ -206,15 +207,15 @@ func ownMemory(device string) string {
 	return device
 }
 
-func (x *PlanModel) check() error {
+func (x *PlanModel) check(device string) error {
 	if x.Config == nil {
 		return fmt.Errorf("it has no configuration")
 	}
 	if err := x.Config.Check(); err != nil {
 		return err
 	}
-	if x.Full && (x.DType == kernels.Q8 || x.LoRA != nil && x.LoRA.Trained) {
-		return fmt.Errorf("weights in q8, or under a trained adapter, are not trained")
+	if x.Full && (x.DType.Quantised() || x.LoRA != nil && x.LoRA.Trained) {
+		return fmt.Errorf("quantised weights, or those under a trained adapter, are not trained")
 	}
 	for _, s := range []*PlanPass{x.Train, x.Score} {
 		if s != nil && (s.Tokens < 1 || s.Tokens > maxPlanned || s.Sequences < 0 || s.Sequences > s.Tokens ||
@@ -226,8 +227,11 @@ func (x *PlanModel) check() error {
 	if a := x.LoRA; a != nil && (a.R < 1 || a.R > maxPlanned>>8) {
 		return fmt.Errorf("an adapter of rank %d", a.R)
 	}
-	if x.DType != kernels.F32 && x.DType != kernels.BF16 && x.DType != kernels.Q8 {
+	if x.DType != kernels.F32 && x.DType != kernels.BF16 && !x.DType.Quantised() {
 		return fmt.Errorf("weights in %v", x.DType)
+	}
+	if x.DType == kernels.Q4 && strings.HasPrefix(device, "cuda") {
+		return errors.New("q4 is not available on CUDA: use q8 or bf16")
 	}
 	return nil
 }
@@ -299,7 +303,7 @@ func (x *PlanModel) weights(s kernels.Sizes, ranks int64, add func(string, strin
 
 // loraType is the type of an adapter's matrices over weights of a type.
 func loraType(t kernels.DType) kernels.DType {
-	if t == kernels.Q8 {
+	if t.Quantised() {
 		return kernels.BF16
 	}
 	return t

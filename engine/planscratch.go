@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/zerosearch-go/zerosearch/kernels"
+import (
+	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/model"
+)
 
 // The heap of the program: the runtime, staging of loads, what requests hold; and a tokenizer's tables, for every
 // token. Measured.
@@ -37,9 +40,9 @@ func (p Plan) sizes(device string) kernels.Sizes { return kernels.SizesOf(device
 // work adds what the model's uses do to all.
 func (x *PlanModel) work(all []kernels.Work) []kernels.Work {
 	c := x.Config
-	w := kernels.Work{Type: x.DType, Products: c.Products(), Head: kernels.Shape{N: c.Vocab, K: c.Hidden},
-		Heads: c.Heads,
-		Rank:  x.rank(), LoRAType: loraType(x.DType)}
+	w := kernels.Work{Type: x.DType, HeadType: model.HeadType(x.DType), Products: c.Products(),
+		Head: kernels.Shape{N: c.Vocab, K: c.Hidden}, Heads: c.Heads,
+		Rank: x.rank(), LoRAType: loraType(x.DType)}
 	if !x.Shared {
 		all = append(all, kernels.Work{Type: x.DType, Head: w.Head, Packed: c.PackedAtOnce()})
 	}

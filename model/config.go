@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/zerosearch-go/zerosearch/internal/gguf"
+
+	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
 // Config is the shape of a model: the values of config.json, with the defaults of its architecture filled in.
@@ -29,8 +31,8 @@ type Config struct {
 	BOS, EOS []int32 // may be empty; EOS as generation_config.json has it where there is one
 	DType    string  // torch_dtype as the file spells it, "" if it does not say
 
-	// Q8 says that the checkpoint's matrices are quantised: the folder is one of Quantize's.
-	Q8 bool
+	// Quantised is the type that the checkpoint's matrices are held as, Q8 or Q4, in a folder of Quantize's; else 0.
+	Quantised kernels.DType
 
 	// Notes are what the user should know about how config.json was read.
 	Notes []string

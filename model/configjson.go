@@ -84,7 +84,7 @@ func ParseConfig(data []byte) (*Config, error) {
 	}
 	bias := a.attentionBias && is(f.AttentionBias)
 	c.QKVBias, c.OBias, c.MLPBias, c.QKNorm = a.qkvBias || bias, bias, a.mlpBias && is(f.MLPBias), a.qkNorm
-	c.Tied, c.Q8 = is(f.Tied), f.set("quantization_config")
+	c.Tied, c.Quantised = is(f.Tied), quantisedAs(f.Quant)
 	c.Eps = float32(or(f.Eps, 1e-6))
 	c.DType = or(f.DTypeV5, or(f.DType, ""))
 	if err := f.rope(c); err != nil {
@@ -156,7 +156,7 @@ func (f *configFile) refuse() error {
 	if act := or(f.Act, "silu"); act != "silu" && act != "swish" {
 		return fmt.Errorf("activation %q (hidden_act) is not supported: only silu is", act)
 	}
-	if f.set("quantization_config") && !isQ8(f.Quant) {
+	if f.set("quantization_config") && quantisedAs(f.Quant) == 0 {
 		return errors.New("quantised weights (quantization_config) of this kind are not supported: use the f32, f16 " +
 			"or bf16 checkpoint it was made from")
 	}

@@ -153,7 +153,12 @@ func (p *pass) multiply(x kernels.Tensor, l int, add bool, all []to) {
 		}
 		p.products = append(p.products, w)
 	}
-	p.d.MatMuls(x, p.products)
+	for from, to := 0, 1; from < len(all); from, to = to, to+1 { // those of one type together
+		for to < len(all) && p.products[to].W.Type() == p.products[from].W.Type() {
+			to++
+		}
+		p.d.MatMuls(x, p.products[from:to])
+	}
 	if len(p.runs) == 0 || p.runs[0].n == x.Rows {
 		return
 	}

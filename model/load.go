@@ -40,8 +40,8 @@ func LoadContext(ctx context.Context, dev kernels.Device, dir string, o Options)
 	for _, name := range set.Names() {
 		t, _ := set.Tensor(name)
 		if p := m.byName[name]; p != nil {
-			if scales, ok := set.Tensor(name + scaleSuffix); ok && c.Q8 {
-				err = m.loadQ8(p, t, scales)
+			if scales, ok := set.Tensor(name + scaleSuffix); ok && c.Quantised != 0 {
+				err = m.loadQuantised(p, t, scales)
 				scales.Release()
 			} else {
 				err = m.load(p, t)
@@ -75,9 +75,9 @@ func checkTensors(c *Config, set *source) error {
 		}
 	}
 	c.eachShape(func(name string, shape []int) {
-		if c.Q8 && len(shape) == 2 {
-			for _, s := range q8Specs(name, shape) {
-				check(s.Name, s.Shape, fmt.Sprintf("%s in a q8 folder", s.DType),
+		if c.Quantised != 0 && len(shape) == 2 {
+			for _, s := range quantisedSpecs(name, shape, c.HeldAs(name, c.Quantised)) {
+				check(s.Name, s.Shape, fmt.Sprintf("%s in a %v folder", s.DType, c.Quantised),
 					func(t *safetensors.Tensor) bool { return t.DType == s.DType })
 			}
 			return

@@ -142,7 +142,7 @@ func (a *Adapter) loadAll(f *safetensors.Set) error {
 	return nil
 }
 
-// newAdapter allocates a zeroed adapter. Its matrices have the model's type, or BF16 on a q8 model.
+// newAdapter allocates a zeroed adapter. Its matrices have the model's type, or BF16 on a quantised model.
 func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 	match, err := c.matcher()
 	if err != nil {
@@ -184,7 +184,7 @@ func newAdapter(m *Model, c AdapterConfig, trainable bool) (*Adapter, error) {
 			strings.Join(projNames(), ", "))
 	}
 	dtype := m.DType
-	if dtype == kernels.Q8 {
+	if dtype.Quantised() {
 		dtype = kernels.BF16
 	}
 	a.bank, err = newBank(m.Device, dtype, trainable, params)

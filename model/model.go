@@ -25,9 +25,10 @@ import (
 
 // Options say how a model's weights are held.
 type Options struct {
-	// of matrices: F32, BF16 or Q8; norms and biases are F32 always. 0: Q8 for a checkpoint in Q8, else BF16
+	// of matrices: F32, BF16, Q8 or Q4 (see Config.HeldAs); norms and biases are F32 always. 0: that of a quantised
+	// checkpoint, else BF16
 	DType     kernels.DType
-	Trainable bool // every parameter gets an F32 master and a gradient; not with Q8
+	Trainable bool // every parameter gets an F32 master and a gradient; not with Q8 or Q4
 	// Headless loads a model for its hidden states alone: an output matrix of its own is not read, and need not be in
 	// the checkpoint. Head is then the embedding, which such a model was not trained for.
 	Headless bool
@@ -61,13 +62,13 @@ type Model struct {
 // fill chooses the type of matrices, if that was left open, and refuses what c's checkpoint cannot be.
 func (o *Options) fill(c *Config) error {
 	switch {
-	case o.DType == 0 && c.Q8:
-		o.DType = kernels.Q8
+	case o.DType == 0 && c.Quantised != 0:
+		o.DType = c.Quantised
 	case o.DType == 0:
 		o.DType = kernels.BF16
-	case c.Q8 && o.DType != kernels.Q8:
-		return fmt.Errorf("its weights are q8 and cannot be held as %v: hold them as q8 (dtype q8), or take the "+
-			"checkpoint that they were made from", o.DType)
+	case c.Quantised != 0 && o.DType != c.Quantised:
+		return fmt.Errorf("its weights are %[2]v and cannot be held as %[1]v: hold them as %[2]v (dtype %[2]v), or take "+
+			"the checkpoint that they were made from", o.DType, c.Quantised)
 	}
 	return nil
 }
@@ -83,7 +84,7 @@ func newModel(dev kernels.Device, c *Config, o Options) (*Model, error) {
 	m := &Model{Config: c, Device: dev, DType: o.DType, Trainable: o.Trainable, layers: make([]layer, c.Layers)}
 	var params []*Param
 	slots(c, m, func(name string, shape []int, place **Param) {
-		*place = &Param{Name: name, Shape: shape}
+		*place = &Param{Name: name, Shape: shape, held: c.HeldAs(name, o.DType)}
 		params = append(params, *place)
 	})
 	var err error

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -15,7 +16,8 @@ type Param struct {
 	Shape []int  // as in the file: [N, K], or [n] for norms and biases
 
 	// W is the packed matrix that operations use, nil for vectors. After Master changes, Repack must update W.
-	W kernels.Weight
+	W    kernels.Weight
+	held kernels.DType // the type of W; 0: that of the bank
 	// Master is F32 [N, K]: what the optimizer moves; none for the matrices of a frozen model, and after KeepMasters. A
 	// vector is F32 [1, n] in every model and is used as it is.
 	Master kernels.Tensor
@@ -35,7 +37,7 @@ func (p *Param) size() (rows, cols int) {
 // of a frozen model the vectors.
 type bank struct {
 	dev       kernels.Device
-	dtype     kernels.DType // of matrices
+	dtype     kernels.DType // of matrices, if they do not say otherwise
 	trainable bool
 	params    []*Param
 	byName    map[string]*Param
@@ -46,9 +48,10 @@ type bank struct {
 
 // newBank allocates params, which have their names and shapes; everything is zero.
 func newBank(dev kernels.Device, dtype kernels.DType, trainable bool, params []*Param) (b *bank, err error) {
-	if trainable && dtype == kernels.Q8 {
+	if trainable && dtype.Quantised() {
 		return nil,
-			fmt.Errorf("q8 weights cannot be trained: use bf16 or f32, or train an adapter on the frozen q8 model")
+			fmt.Errorf("%[1]v weights cannot be trained: use bf16 or f32, or train an adapter on the frozen %[1]v model",
+				dtype)
 	}
 	b = &bank{dev: dev, dtype: dtype, trainable: trainable, params: params,
 		byName: make(map[string]*Param, len(params))}
@@ -73,12 +76,16 @@ func newBank(dev kernels.Device, dtype kernels.DType, trainable bool, params []*
 	return b, b.newWeights()
 }
 
-// newWeights makes the matrices, those of projections that share an input together.
+func (b *bank) heldAs(p *Param) kernels.DType { return cmp.Or(p.held, b.dtype) }
+
+// newWeights makes the matrices, those of one type and of projections that share an input together.
 func (b *bank) newWeights() error {
 	matrices := slices.DeleteFunc(slices.Clone(b.params), func(p *Param) bool { return len(p.Shape) != 2 })
 	for len(matrices) > 0 {
 		n := 1
-		for n < len(matrices) && inputOf(matrices[n].Name) == inputOf(matrices[0].Name) {
+		t := b.heldAs(matrices[0])
+		for n < len(matrices) && inputOf(matrices[n].Name) == inputOf(matrices[0].Name) &&
+			b.heldAs(matrices[n]) == t {
 			n++
 		}
 		group := matrices[:n]
@@ -87,7 +94,7 @@ func (b *bank) newWeights() error {
 		for _, p := range group {
 			rows = append(rows, p.Shape[0])
 		}
-		all, err := kernels.NewWeights(b.dev, group[0].Shape[1], b.dtype, rows...)
+		all, err := kernels.NewWeights(b.dev, group[0].Shape[1], t, rows...)
 		if err != nil {
 			return fmt.Errorf("allocating %s %v: %w", group[0].Name, group[0].Shape, err)
 		}

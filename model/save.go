@@ -40,9 +40,9 @@ const templates = "additional_chat_templates"
 // what is written. config.json is the one that was read, with its dtype set right.
 func (m *Model) Save(dir string, o SaveOptions) error {
 	target := safetensors.BF16
-	if m.Config.Q8 {
-		return fmt.Errorf("saving the model: its weights are q8: copy the folder %s, or save what they were made from",
-			m.Dir)
+	if q := m.Config.Quantised; q != 0 {
+		return fmt.Errorf("saving the model: its weights are %v: copy the folder %s, or save what they were made from",
+			q, m.Dir)
 	}
 	switch o.DType {
 	case 0, kernels.BF16:
@@ -146,8 +146,8 @@ func (c *Config) JSON() []byte {
 		fields["rope_scaling"] = map[string]any{"rope_type": "llama3", "factor": s.Factor, "low_freq_factor": s.LowFreq,
 			"high_freq_factor": s.HighFreq, "original_max_position_embeddings": s.OriginalMaxPos}
 	}
-	if c.Q8 {
-		fields["quantization_config"] = q8Quantization
+	if c.Quantised != 0 {
+		fields["quantization_config"] = quantizationOf(c.Quantised)
 	}
 	text, err := json.MarshalIndent(fields, "", "  ")
 	if err != nil {

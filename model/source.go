@@ -45,7 +45,7 @@ func openSource(dir string, headless bool) (c *Config, s *source, err error) {
 	}()
 	if headless {
 		c.Tied = true
-	} else if c.Tied && !c.Q8 {
+	} else if c.Tied && c.Quantised == 0 {
 		if err = s.settleTied(c, dir); err != nil {
 			return nil, nil, fmt.Errorf("loading %s: %w", dir, err)
 		}
@@ -60,7 +60,7 @@ func openSource(dir string, headless bool) (c *Config, s *source, err error) {
 // any: what Load makes.
 func ReadStored(dir string) (*Config, error) {
 	c, err := ReadConfig(dir)
-	if err != nil || !c.Tied || c.Q8 || gguf.Is(dir) {
+	if err != nil || !c.Tied || c.Quantised != 0 || gguf.Is(dir) {
 		return c, err
 	}
 	set, err := safetensors.OpenDir(dir)

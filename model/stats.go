@@ -30,18 +30,20 @@ func (c *Config) eachShape(visit func(name string, shape []int)) {
 	slots(c, &Model{layers: make([]layer, c.Layers)}, func(name string, shape []int, _ **Param) { visit(name, shape) })
 }
 
-// WeightBytes is what the weights occupy held as t, without the padding of a device's layout: matrices in t (Q8: 8 bits
-// and an f16 scale for every 32), norms and biases F32.
+// WeightBytes is what the weights occupy held as t, without the padding of a device's layout: matrices as c.HeldAs
+// says, norms and biases F32.
 func (c *Config) WeightBytes(t kernels.DType) int64 {
 	var n int64
-	c.eachShape(func(_ string, shape []int) {
-		switch {
-		case len(shape) == 1:
+	c.eachShape(func(name string, shape []int) {
+		if len(shape) == 1 {
 			n += 4 * int64(shape[0])
-		case t == kernels.Q8:
+			return
+		}
+		switch held := c.HeldAs(name, t); held {
+		case kernels.Q8: // a short group has its scale too, and in Q4 all of its bytes
 			n += int64(shape[0]) * int64((shape[1]+31)/32) * 34
 		default:
-			n += int64(shape[0]) * int64(shape[1]) * int64(t.Size())
+			n += kernels.DenseWeightBytes(shape[0], shape[1], held)
 		}
 	})
 	return n
@@ -50,11 +52,11 @@ func (c *Config) WeightBytes(t kernels.DType) int64 {
 // WeightBytesOn is WeightBytes in the layout of a device.
 func (c *Config) WeightBytesOn(s kernels.Sizes, t kernels.DType) int64 {
 	var n int64
-	c.eachShape(func(_ string, shape []int) {
+	c.eachShape(func(name string, shape []int) {
 		if len(shape) == 1 {
 			n += 4 * int64(shape[0])
 		} else {
-			n += s.Weight(shape[0], shape[1], t)
+			n += s.Weight(shape[0], shape[1], c.HeldAs(name, t))
 		}
 	})
 	return n

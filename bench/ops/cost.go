@@ -28,6 +28,9 @@ func WeightBytes(n, k int, t kernels.DType) float64 {
 	if t == kernels.Q8 {
 		return float64(n) * float64((k+31)/32) * 34
 	}
+	if t == kernels.Q4 {
+		return float64(n) * float64(kernels.Q4RowBytes(k))
+	}
 	return float64(n) * float64(k) * float64(t.Size())
 }
 

@@ -23,7 +23,7 @@ type benchGRPOCmd struct {
 	Recompute   bool `name:"recompute" help:"Keep only the inputs of layers for the backward pass, and compute the rest again."`
 	MicroBatch  int  `name:"micro-batch-tokens" help:"Tokens forwarded together in training." default:"4096"`
 
-	SimDType string   `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16 or q8 (default: as --dtype)." default:"" enum:",f32,bf16,q8"`
+	SimDType string   `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16, q8 or q4 (default: as --dtype)." default:"" enum:",f32,bf16,q8,q4"`
 	Peer     []string `name:"peer" sep:"none" help:"Another program for these steps, measured in turns with ours: it prints a JSON object a line with step_s, the seconds of a step." placeholder:"NAME=COMMAND"`
 	Pairs    int      `name:"pairs" help:"Alternating pairs with each --peer." default:"1"`
 	Ranks    int      `name:"ranks" help:"Measure with one rank and with so many: goroutines, or the processes of mpirun." default:"1"`

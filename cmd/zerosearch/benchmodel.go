@@ -9,7 +9,7 @@ import (
 type benchModel struct {
 	Model   string `name:"model" help:"Hugging Face folder." placeholder:"DIR"`
 	Shape   string `name:"shape" help:"Random weights of a named shape instead of --model, such as smollm2-135m, qwen2.5-3b, llama3.2-1b." placeholder:"NAME"`
-	DType   string `name:"dtype" help:"How weights are held: f32, bf16 or q8." default:"bf16" enum:"f32,bf16,q8"`
+	DType   string `name:"dtype" help:"How weights are held: f32, bf16, q8 or q4." default:"bf16" enum:"f32,bf16,q8,q4"`
 	KVDType string `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:"" enum:",f32,bf16"`
 	Seed    uint64 `name:"seed" help:"Seed of weights and ids." default:"1"`
 }

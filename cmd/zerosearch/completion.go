@@ -37,7 +37,7 @@ var completed = commandline.Completion{Types: map[string]string{"device": "auto 
 var flagWords = map[string]string{
 	"algo":       "grpo dr_grpo dapo gspo cispo sapo rloo opo gpg reinforce reinforce++ reinforce++-baseline ppo",
 	"curriculum": "zerosearch linear constant adaptive", "critic-train": "all lora head",
-	"dtype": "f32 bf16 q8", "kv-dtype": "f32 bf16", "ref-dtype": "f32 bf16 q8", "sim-dtype": "f32 bf16 q8",
+	"dtype": "f32 bf16 q8 q4", "kv-dtype": "f32 bf16", "ref-dtype": "f32 bf16 q8 q4", "sim-dtype": "f32 bf16 q8 q4",
 	"kl-in": "loss reward", "kl-type": "k1 k2 k3 abs",
 	"loss-agg-mode": "token-mean seq-mean-token-sum seq-mean-token-mean seq-mean-token-sum-limit " +
 		"seq-mean-token-sum-norm",

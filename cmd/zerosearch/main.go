@@ -36,7 +36,7 @@ type verbs struct {
 	Devices  devicesCmd  `cmd:"" help:"Show what this machine can compute with."`
 	Bench    benchCmd    `cmd:"" help:"Measure this machine: operations, models, training."`
 	Serve    serveCmd    `cmd:"" help:"Answer OpenAI's HTTP API: a simulator for other programs, or any model."`
-	Quantize quantizeCmd `cmd:"" help:"Make a q8 folder of a model: half the size, for models that are only run."`
+	Quantize quantizeCmd `cmd:"" help:"Make a q8 or q4 folder of a model: half or a third of its size, for models that are only run."`
 	Plan     planCmd     `cmd:"" help:"Add up the memory of a run before it starts."`
 	Report   reportCmd   `cmd:"" help:"Make one page of a run: curves, tables, episodes."`
 	Bundle   bundleCmd   `cmd:"" help:"Make one executable of program, recipe, data and models, to train anywhere."`

@@ -16,7 +16,7 @@ type modelFlags struct {
 
 // weightFlags say how a model is held.
 type weightFlags struct {
-	DType        string `name:"dtype" help:"How weights are held: f32, bf16 or q8 (default: q8 for a q8 folder, else bf16)." placeholder:"TYPE"`
+	DType        string `name:"dtype" help:"How weights are held: f32, bf16, q8 or q4 (default: as a quantised folder is, else bf16)." placeholder:"TYPE"`
 	KVDType      string `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	KVMemory     string `name:"kv-memory" help:"Memory for keys and values, as in 4GiB (default: what 16 sequences need, at most 1GiB)." placeholder:"SIZE"`
 	ChatTemplate string `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/model"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
 )
@@ -14,7 +15,8 @@ type quantizeCmd struct {
 	JSON   bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
 	Config string `name:"config" help:"YAML file with values for any flag, by flag name." placeholder:"FILE"`
 	Model  string `name:"model" help:"Hugging Face folder, org/name in the Hugging Face cache, or a run directory (its last checkpoint)." placeholder:"DIR"`
-	Out    string `name:"out" help:"Folder for the q8 model." placeholder:"DIR"`
+	Out    string `name:"out" help:"Folder for the quantised model." placeholder:"DIR"`
+	DType  string `name:"dtype" help:"How weights are rounded: q8 or q4." default:"q8" enum:"q8,q4"`
 }
 
 // quantized is the result of quantize.
@@ -34,7 +36,7 @@ func (c *quantizeCmd) Run(w *world) error {
 	case c.Model == "":
 		return usagef("--model is missing: give a model folder")
 	case c.Out == "":
-		return usagef("--out is missing: give a folder for the q8 model")
+		return usagef("--out is missing: give a folder for the quantised model")
 	}
 	dir, err := rundir.ModelDir(c.Model)
 	if err != nil {
@@ -52,7 +54,8 @@ func (c *quantizeCmd) Run(w *world) error {
 	}
 	defer release()
 	began := time.Now()
-	err = model.Quantize(w.ctx, dir, c.Out, model.QuantizeOptions{MaxShardBytes: shardBytes,
+	dtype, _ := kernels.ParseDType(c.DType) // one of the enum
+	err = model.Quantize(w.ctx, dir, c.Out, model.QuantizeOptions{DType: dtype, MaxShardBytes: shardBytes,
 		Progress: func(name string, share float64) {
 			w.log.status("%3.0f%%  %s", 100*share, name)
 		}})
@@ -64,7 +67,7 @@ func (c *quantizeCmd) Run(w *world) error {
 	if c.JSON {
 		return writeJSON(w, q)
 	}
-	w.log.line("%s: %.1f MB of q8 out of %.1f MB in %s", c.Out, float64(q.Bytes)/1e6, float64(q.From)/1e6,
+	w.log.line("%s: %.1f MB of %s out of %.1f MB in %s", c.Out, float64(q.Bytes)/1e6, c.DType, float64(q.From)/1e6,
 		time.Since(began).Round(time.Second))
 	return nil
 }

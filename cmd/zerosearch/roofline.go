@@ -9,12 +9,12 @@ type benchRooflineCmd struct {
 	Config  string `name:"config" help:"YAML file with values for any flag, by flag name." placeholder:"FILE"`
 	Model   string `name:"model" help:"The policy: a Hugging Face folder, of which only config.json is read." placeholder:"DIR"`
 	Shape   string `name:"shape" help:"A named shape instead of --model, such as qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, qwen2.5-14b, llama-3.2-3b, smollm2-135m." placeholder:"NAME"`
-	DType   string `name:"dtype" help:"How the policy's weights are held: f32, bf16 or q8." default:"bf16" enum:"f32,bf16,q8"`
+	DType   string `name:"dtype" help:"How the policy's weights are held: f32, bf16, q8 or q4." default:"bf16" enum:"f32,bf16,q8,q4"`
 	KVDType string `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:"" enum:",f32,bf16"`
 
 	SimModel string `name:"simulation-llm" help:"The simulator: a folder (default: the policy's starting weights)." placeholder:"DIR"`
 	SimShape string `name:"sim-shape" help:"A named shape instead of --simulation-llm." placeholder:"NAME"`
-	SimDType string `name:"sim-dtype" help:"How the simulator is held: f32, bf16 or q8 (default: as --dtype)." default:"" enum:",f32,bf16,q8"`
+	SimDType string `name:"sim-dtype" help:"How the simulator is held: f32, bf16, q8 or q4 (default: as --dtype)." default:"" enum:",f32,bf16,q8,q4"`
 
 	GPU     string `name:"gpu" help:"a100 (80 GB), h100 or h200, the SXM boards." default:"h200" enum:"a100,h100,h200"`
 	Sheet   bool   `name:"data-sheet" help:"The GPU's limits are those of its data sheet, not measured ones."`

@@ -38,9 +38,9 @@ type Policy struct {
 	LoRAR        int     `name:"lora-r" help:"Rank of the LoRA adapter to train; 0 trains all weights." default:"0"`
 	LoRAAlpha    float64 `name:"lora-alpha" help:"LoRA scale is alpha/r; 0 means 2r." default:"0"`
 	LoRATargets  string  `name:"lora-targets" help:"Comma-separated projections, or all-linear." default:"all-linear"`
-	DType        string  `name:"dtype" help:"Type of weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8." default:"bf16"`
+	DType        string  `name:"dtype" help:"Type of weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8 or q4." default:"bf16"`
 	KVDType      string  `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:""`
-	RefDType     string  `name:"ref-dtype" help:"Weights of the reference: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is). A reference rounded more coarsely than the policy gives a KL term above 0 from the start." placeholder:"TYPE"`
+	RefDType     string  `name:"ref-dtype" help:"Weights of the reference: f32, bf16, q8 or q4 (default: as --dtype, or as a quantised folder is). A reference rounded more coarsely than the policy gives a KL term above 0 from the start." placeholder:"TYPE"`
 	ChatTemplate string  `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
 	Thinking     *bool   `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
 }

@@ -26,7 +26,7 @@ type Search struct {
 	Mode           string        `name:"search-mode" help:"simulate_prompt, simulate_sft, remote, google, wiki, bm25, dense, hybrid, replay or none; or a mixture, as in simulate_sft:0.8,bm25:0.2." default:"simulate_prompt"`
 	Engine         string        `name:"search-engine" help:"Name of the engine that google and wiki modes stand for." default:""`
 	SimulationLLM  string        `name:"simulation-llm" help:"Simulator: a model folder, an adapter folder over the policy's base, same (the starting weights), or policy (the policy itself, as each step has trained it: self-search)." default:"same"`
-	SimDType       string        `name:"sim-dtype" help:"Weights of the simulator: f32, bf16 or q8 (default: as --dtype, or as a q8 folder is)." placeholder:"TYPE"`
+	SimDType       string        `name:"sim-dtype" help:"Weights of the simulator: f32, bf16, q8 or q4 (default: as --dtype, or as a quantised folder is)." placeholder:"TYPE"`
 	SimThinking    *bool         `name:"sim-enable-thinking" negatable:"" help:"enable_thinking of the simulator's chat template, here or (as chat_template_kwargs) on the servers of remote (default: as --enable-thinking for the policy's own weights, else the template's)."`
 	StartThreshold float64       `name:"start-threshold" help:"Share of noisy documents at the first step (tau)." default:"0"`
 	EndThreshold   float64       `name:"end-threshold" help:"Share of noisy documents at the last step." default:"0.5"`

@@ -7,15 +7,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// WeightType reads a flag that says how the weights of a model that is only run are held: f32, bf16 or q8. "" is 0,
+// WeightType reads a flag that says how the weights of a model that is only run are held: f32, bf16, q8 or q4. "" is 0,
 // which is up to the model's folder (see OpenOptions).
 func WeightType(flag, value string) (kernels.DType, error) {
 	if value == "" {
 		return 0, nil
 	}
 	t, err := kernels.ParseDType(value)
-	if err != nil || t != kernels.F32 && t != kernels.BF16 && t != kernels.Q8 {
-		return 0, fmt.Errorf("%s must be f32, bf16 or q8, not %q", flag, value)
+	if err != nil || t != kernels.F32 && t != kernels.BF16 && !t.Quantised() {
+		return 0, fmt.Errorf("%s must be f32, bf16, q8 or q4, not %q", flag, value)
 	}
 	return t, nil
 }
@@ -31,7 +31,7 @@ func SaveType(value string, weights kernels.DType) (kernels.DType, error) {
 }
 
 func floatType(flag, value string, weights kernels.DType) (kernels.DType, error) {
-	if value == "" && weights == kernels.Q8 {
+	if value == "" && weights.Quantised() {
 		return kernels.BF16, nil
 	}
 	t, err := kernels.ParseDType(cmp.Or(value, weights.String()))
@@ -48,9 +48,9 @@ func (c *Config) checkTypes() error {
 	switch {
 	case err != nil:
 		return err
-	case weights == 0 || weights == kernels.Q8 && !lora:
-		return fmt.Errorf("--dtype of a policy must be f32 or bf16: q8 weights cannot be trained, but an adapter on " +
-			"them can (--lora-r)")
+	case weights == 0 || weights.Quantised() && !lora:
+		return fmt.Errorf("--dtype of a policy must be f32 or bf16: q8 and q4 weights cannot be trained, but an " +
+			"adapter on them can (--lora-r)")
 	}
 	if _, err := KVType(c.Policy.KVDType, weights); err != nil {
 		return err

@@ -26,7 +26,7 @@ func (pl Planner) savings(c *config.Config) []saving {
 		}}
 	}
 	if pl.Verb == "generate" || pl.Verb == "serve" {
-		return []saving{context(2048), context(512), {"--dtype q8", func(o *config.Config) { o.Policy.DType = "q8" }}}
+		return []saving{context(2048), context(512), {"--dtype q8", func(o *config.Config) { o.Policy.DType = eighths(o.Policy.DType) }}}
 	}
 	memory := func(s string) saving {
 		return saving{"--kv-memory " + s, func(o *config.Config) {
@@ -45,9 +45,9 @@ func (pl Planner) savings(c *config.Config) []saving {
 			saving{"--concurrency 8", func(o *config.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }},
 			context(2048), context(1024))
 		if c.Search.Simulates() {
-			list = append(list, saving{"--sim-dtype q8", func(o *config.Config) { o.Search.SimDType = "q8" }})
+			list = append(list, saving{"--sim-dtype q8", func(o *config.Config) { o.Search.SimDType = eighths(o.Search.SimDType) }})
 		}
-		list = append(list, saving{"--ref-dtype q8", func(o *config.Config) { o.Policy.RefDType = "q8" }},
+		list = append(list, saving{"--ref-dtype q8", func(o *config.Config) { o.Policy.RefDType = eighths(o.Policy.RefDType) }},
 			saving{"--kl-coef 0", func(o *config.Config) {
 				o.Algo.KLCoef, o.Policy.RefModel, o.Policy.Reference = 0, "",
 					""
@@ -59,7 +59,7 @@ func (pl Planner) savings(c *config.Config) []saving {
 	}
 	lora := func(o *config.Config) bool { return o.Policy.Adapter != "" || o.Policy.LoRAR > 0 }
 	return append(list, saving{"--dtype bf16", func(o *config.Config) {
-		if o.Policy.DType != "q8" {
+		if o.Policy.DType != "q8" && o.Policy.DType != "q4" {
 			o.Policy.DType = "bf16"
 		}
 	}}, saving{"--lora-r 16", func(o *config.Config) {
@@ -68,7 +68,7 @@ func (pl Planner) savings(c *config.Config) []saving {
 		}
 	}}, saving{"--dtype q8", func(o *config.Config) {
 		if lora(o) { // only a base that stays as it is
-			o.Policy.DType = "q8"
+			o.Policy.DType = eighths(o.Policy.DType)
 		}
 	}})
 }
@@ -139,4 +139,12 @@ func flagsOf(list []saving) string {
 		out = append(out, s.flag)
 	}
 	return strings.Join(out, " ")
+}
+
+// eighths is q8, or q4 where a flag says so already.
+func eighths(dtype string) string {
+	if dtype == "q4" {
+		return dtype
+	}
+	return "q8"
 }

@@ -207,7 +207,7 @@ func TestSummary(t *testing.T) {
 	require.ErrorContains(t, err, "no flag makes it fit")
 	require.False(t, s.Fits)
 	c.Policy.DType = "f8"
-	require.EqualError(t, CheckTypes(&c), `Policy.DType must be f32, bf16 or q8, not "f8"`)
+	require.EqualError(t, CheckTypes(&c), `Policy.DType must be f32, bf16, q8 or q4, not "f8"`)
 	c.Policy.Model = "no/such"
 	s, err = pl.Summarize(c, 1)
 	require.ErrorContains(t, err, "no/such")

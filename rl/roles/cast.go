@@ -119,12 +119,12 @@ func (r *Resolver) policy(c *config.Config) (*Role, string, error) {
 			return nil, "", err
 		}
 	}
-	if cfg.Q8 && !r.Trains {
-		p.DType = kernels.Q8 // the verbs that only run a policy have no other default
-	} else if cfg.Q8 && p.DType != kernels.Q8 {
+	if cfg.Quantised != 0 && !r.Trains {
+		p.DType = cfg.Quantised // the verbs that only run a policy have no other default
+	} else if cfg.Quantised != 0 && p.DType != cfg.Quantised {
 		return nil, "",
-			fmt.Errorf("planning the memory of %s: its weights are q8: add --dtype q8 and --lora-r, or train "+
-				"the checkpoint that they were made from", o.Model)
+			fmt.Errorf("planning the memory of %s: its weights are %[2]v: add --dtype %[2]v and --lora-r, or "+
+				"train the checkpoint that they were made from", o.Model, cfg.Quantised)
 	}
 	dir, err := rundir.ModelDir(cmp.Or(o.Adapter, o.Model))
 	if err != nil {
@@ -235,8 +235,8 @@ func (r *Resolver) critic(c *config.Config, p *Role) (*Role, error) {
 	const name = "critic"
 	what := c.Critic.Learns(p.Adapter != nil)
 	switch {
-	case what == config.CriticAll && p.DType == kernels.Q8:
-		return nil, errors.New("q8 weights cannot be trained: use --critic-train lora or head")
+	case what == config.CriticAll && p.DType.Quantised():
+		return nil, fmt.Errorf("%v weights cannot be trained: use --critic-train lora or head", p.DType)
 	case what == config.CriticLoRA && p.Adapter == nil:
 		return nil,
 			errors.New("--critic-train lora makes an adapter like the policy's: add --lora-r, or train all or head")

@@ -43,7 +43,7 @@ func (m *LoadedModel) Trained() bool {
 type OpenOptions struct {
 	Model        string        // model folder, adapter folder, or run directory
 	Adapter      string        // peft folder over it
-	DType        kernels.DType // of weights; 0: Q8 for a q8 folder, else Like
+	DType        kernels.DType // of weights; 0: as a quantised folder is, else Like
 	Like         kernels.DType // 0: BF16
 	Trainable    bool          // all weights, or with an adapter the adapter's only
 	FrozenBase   bool          // the base stays frozen though Trainable: an adapter will be made for it
@@ -189,7 +189,7 @@ func (o OpenOptions) dtype(dir string) (kernels.DType, error) {
 		return o.DType, nil // 0: the model's choice
 	}
 	c, err := model.ReadConfig(dir)
-	if err != nil || c.Q8 {
+	if err != nil || c.Quantised != 0 {
 		return 0, err
 	}
 	return o.Like, nil
@@ -305,7 +305,7 @@ func ReadShape(name string) (*model.Config, string, error) {
 	return cfg, dir, err
 }
 
-// HeldAs is the type of frozen weights: as the flag says, or else as a q8 folder is, or like others.
+// HeldAs is the type of frozen weights: as the flag says, or else as a quantised folder is, or like others.
 func HeldAs(flag, value string, cfg *model.Config, like kernels.DType) (kernels.DType, error) {
 	t, err := config.WeightType(flag, value)
 	switch {
@@ -313,8 +313,8 @@ func HeldAs(flag, value string, cfg *model.Config, like kernels.DType) (kernels.
 		return 0, err
 	case t != 0:
 		return t, nil
-	case cfg.Q8:
-		return kernels.Q8, nil
+	case cfg.Quantised != 0:
+		return cfg.Quantised, nil
 	}
 	return cmp.Or(like, kernels.BF16), nil
 }

@@ -18,7 +18,7 @@ type Config struct {
 	LoRAR        int     `name:"lora-r" help:"Rank of the LoRA adapter to train; 0 trains all weights." default:"0"`
 	LoRAAlpha    float64 `name:"lora-alpha" help:"LoRA scale is alpha/r; 0 means 2r." default:"0"`
 	LoRATargets  string  `name:"lora-targets" help:"Comma-separated projections, or all-linear." default:"all-linear"`
-	DType        string  `name:"dtype" help:"Type of weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8." default:"bf16" enum:"f32,bf16,q8"`
+	DType        string  `name:"dtype" help:"Type of weights and matmul operands: f32 or bf16; with LoRA the frozen base may be q8 or q4." default:"bf16" enum:"f32,bf16,q8,q4"`
 	KVDType      string  `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:""`
 	ChatTemplate string  `name:"chat-template" help:"Jinja file that overrides the model's chat template." placeholder:"FILE"`
 	Thinking     *bool   `name:"enable-thinking" negatable:"" help:"The chat template's enable_thinking: =false switches the thinking of Qwen3 and others off (default: the template's)."`
@@ -89,8 +89,8 @@ func (c *Config) check() (t types, err error) {
 			c.Adapter != "", "--adapter and --lora-r contradict each other: --adapter goes on with an adapter, " +
 			"--lora-r begins a new one"},
 		{!lora &&
-			c.DType == "q8",
-			"--dtype q8: q8 weights cannot be trained: use bf16 or f32, or train an adapter with --lora-r"},
+			(c.DType == "q8" || c.DType == "q4"), "--dtype " + c.DType + ": " + c.DType + " weights cannot be trained: " +
+			"use bf16 or f32, or train an adapter with --lora-r"},
 		{c.Steps < 0 || c.Epochs < 0, "--steps and --epochs must not be negative"},
 		{c.Steps == 0 && c.Epochs == 0, "give --steps or --epochs"},
 		{c.BatchSize < 1, "--batch-size must be at least 1"},

@@ -103,7 +103,7 @@ func TestNewRefuses(t *testing.T) {
 		"Config.LoRAR must not be negative":              func(c *sft.Config) { c.LoRAR = -1 },
 		"Config.Adapter and Config.LoRAR contradict":     func(c *sft.Config) { c.LoRAR, c.Adapter = 4, "a" },
 		"Config.DType q8: q8 weights cannot be trained":  func(c *sft.Config) { c.DType = "q8" },
-		"Config.DType must be f32, bf16 or q8, not":      func(c *sft.Config) { c.DType = "f16" },
+		"Config.DType must be f32, bf16, q8 or q4, not":  func(c *sft.Config) { c.DType = "f16" },
 		"Config.KVDType must be f32 or bf16, not \"q8\"": func(c *sft.Config) { c.KVDType = "q8" },
 		"Config.WarmupRatio: ":                           func(c *sft.Config) { c.WarmupRatio = 2 },
 		"Config.Betas takes two values":                  func(c *sft.Config) { c.Betas = nil },

@@ -2,13 +2,16 @@ package model
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/zerosearch-go/zerosearch/kernels"
+	"github.com/zerosearch-go/zerosearch/num"
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
@@ -18,18 +21,25 @@ func TestQuantize(t *testing.T) {
 	smallChunks(t)
 	for _, name := range modelCases {
 		t.Run(name, func(t *testing.T) {
-			dir, out := caseDir(t, name), filepath.Join(t.TempDir(), "q8")
-			require.NoError(t, Quantize(t.Context(), dir, out, QuantizeOptions{MaxShardBytes: 30 << 10}))
-			eachDevice(t, func(t *testing.T, dev kernels.Device) {
-				want, got := load(t, dev, dir, Options{DType: kernels.Q8}), load(t, dev, out, Options{})
-				require.Equal(t, kernels.Q8, got.DType)
-				require.Equal(t, values(t, want), values(t, got))
-				seqs := [][]int32{{1, 5, 9, 2, 30, 7}, {3, 3, 8}}
-				a, b := newRig(t, want, 64, WorkspaceOptions{}), newRig(t, got, 64, WorkspaceOptions{})
-				require.Equal(t, a.logits(a.forward(seqs, nil)), b.logits(b.forward(seqs, nil)))
-			})
+			for _, dtype := range []kernels.DType{kernels.Q8, kernels.Q4} {
+				testQuantize(t, caseDir(t, name), dtype)
+			}
 		})
 	}
+}
+
+func testQuantize(t *testing.T, dir string, dtype kernels.DType) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "q")
+	require.NoError(t, Quantize(t.Context(), dir, out, QuantizeOptions{DType: dtype, MaxShardBytes: 30 << 10}))
+	eachDevice(t, func(t *testing.T, dev kernels.Device) {
+		want, got := load(t, dev, dir, Options{DType: dtype}), load(t, dev, out, Options{})
+		require.Equal(t, dtype, got.DType)
+		require.Equal(t, values(t, want), values(t, got))
+		seqs := [][]int32{{1, 5, 9, 2, 30, 7}, {3, 3, 8}}
+		a, b := newRig(t, want, 64, WorkspaceOptions{}), newRig(t, got, 64, WorkspaceOptions{})
+		require.Equal(t, a.logits(a.forward(seqs, nil)), b.logits(b.forward(seqs, nil)))
+	})
 }
 
 // The folder is what docs/q8-format.md says, for readers that know nothing of this program.
@@ -87,6 +97,57 @@ func TestQuantizedFiles(t *testing.T) {
 			require.InDelta(t, want[i], float32(q[i])*d, float64(d)*0.5*1.02, "%s[%d]", name, i)
 		}
 	}
+}
+
+// The same for Q4, by the formula of the page: heads and halves of bytes.
+func TestQuantizedFiles4(t *testing.T) {
+	dir, out := caseDir(t, "llama"), filepath.Join(t.TempDir(), "q4")
+	require.NoError(t, Quantize(t.Context(), dir, out, QuantizeOptions{DType: kernels.Q4}))
+	text, err := os.ReadFile(filepath.Join(out, "config.json"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"quant_method":"zerosearch-q4","bits":4,"group_size":32`)
+	src, err := safetensors.OpenDir(dir)
+	require.NoError(t, err)
+	defer src.Close()
+	set, err := safetensors.OpenDir(out)
+	require.NoError(t, err)
+	defer set.Close()
+	four := 0
+	for _, name := range src.Names() {
+		x, _ := src.Tensor(name)
+		if len(x.Shape) == 1 {
+			continue
+		}
+		y, _ := set.Tensor(name)
+		s, _ := set.Tensor(name + "_scale")
+		if strings.Contains(name, "embed") || strings.Contains(name, "lm_head") || strings.Contains(name, "v_proj") ||
+			name == "model.layers.1.mlp.down_proj.weight" { // of two layers the last is in the last eighth
+			require.Equal(t, safetensors.I8, y.DType, name)
+			continue
+		}
+		four++
+		n, k := x.Shape[0], x.Shape[1]
+		groups := (k + 31) / 32
+		require.Equal(t, safetensors.U8, y.DType)
+		require.Equal(t, safetensors.U16, s.DType)
+		require.Equal(t, []int{n, 16 * groups}, y.Shape)
+		require.Equal(t, []int{n, groups}, s.Shape)
+		want := make([]float32, n*k)
+		require.NoError(t, x.Float32(want))
+		for i := range want {
+			row, g, j := i/k, i%k/32, i%k%32
+			head := binary.LittleEndian.Uint16(s.Bytes()[2*(row*groups+g):])
+			b := y.Bytes()[16*(row*groups+g)+j%16]
+			q := float32(b & 15)
+			if j >= 16 {
+				q = float32(b >> 4)
+			}
+			step := num.F32FromF16(head >> 7 << 6)
+			// the largest step that is tried may be 1/16 short of the range
+			require.InDelta(t, want[i], (q-float32(head&127)/8)*step, 2*float64(step), "%s[%d]", name, i)
+		}
+	}
+	require.Greater(t, four, 5)
 }
 
 // What needs the weights as they were says so, and a folder that is not right is named.
