@@ -18,8 +18,8 @@ type Part struct {
 	Learn bool
 }
 
-// Example is one training text.
-type Example []Part
+// Text is one training text.
+type Text []Part
 
 // docsPerResult is the number of documents in a search result of the demo (--topk).
 const docsPerResult = 3
@@ -51,7 +51,7 @@ func (w *Writer) fact(r int, x string) Fact {
 
 // Repeat is a list of names and words, given twice. Only the second copy is trained: it is predictable from the first,
 // so the model learns to copy.
-func (w *Writer) Repeat() Example {
+func (w *Writer) Repeat() Text {
 	var words []string
 	for range 6 + w.rng.IntN(24) {
 		if w.chance(0.7) {
@@ -62,20 +62,21 @@ func (w *Writer) Repeat() Example {
 		}
 	}
 	text := " " + strings.Join(words, " ")
-	return Example{{text, false}, {text + "\n", true}}
+	return Text{{text, false}, {text + "\n", true}}
 }
 
 // LookUp is a list of facts and a question about each. The trained text is the fact, then the answer. Repeating the
 // fact first makes the look-up an induction (which token followed these words before?), which small models learn. They
-// hardly learn to answer directly.
-func (w *Writer) LookUp(facts int) Example {
+// hardly learn to answer directly. alike is the probability that all facts are of one relation: then names alone tell
+// them apart. gap is the number of words that stay between subject and object, of three in whole sentences. absent is
+// the probability that a question is about a fact that is not in the list.
+func (w *Writer) LookUp(facts int, alike float64, gap int, absent float64) Text {
 	var known []Fact
 	var lines []string
 	pool := w.pool(facts)
 	seen := map[string]bool{}
-	// often all facts are of one relation, and names alone tell them apart; a small pool may not have as many
-	only := -1
-	if w.chance(0.4) {
+	only := -1 // a small pool may not have as many facts of one relation
+	if w.chance(alike) {
 		only = w.rng.IntN(len(Relations))
 	}
 	for tries := 0; len(known) < facts; tries++ {
@@ -89,15 +90,33 @@ func (w *Writer) LookUp(facts int) Example {
 		}
 		seen[f.Query()] = true
 		known = append(known, f)
-		lines = append(lines, f.Sentence())
+		lines = append(lines, shorten(f.Sentence(), gap))
 	}
-	e := Example{{documents(lines) + "\n", false}}
+	e := Text{{documents(lines) + "\n", false}}
 	for _, i := range w.rng.Perm(facts) {
 		f := known[i]
-		e = append(e, Part{Prompt(ask1(f).Text), false}, Part{conclusion(f) + "<answer> " + f.Y + " </answer>", true},
-			Part{"\n", false})
+		if w.chance(absent) {
+			if f = w.fact(f.R, ""); w.chance(0.5) {
+				f.X = w.oneOf(pool[Relations[f.R].Of])
+			}
+			if !seen[f.Query()] {
+				e = append(e, Part{Prompt(ask1(f).Text), false}, Part{notFound(f), true})
+				continue
+			}
+			f = known[i]
+		}
+		e = append(e, Part{Prompt(ask1(f).Text), false},
+			Part{thought(shorten(f.Sentence(), gap)) + "<answer> " + f.Y + " </answer>", true}, Part{"\n", false})
 	}
 	return e
+}
+
+// shorten leaves the last gap of the three words between a sentence's subject and object: with gap 1, "X was born in
+// Y." becomes "X in Y."
+func shorten(sentence string, gap int) string {
+	words := strings.Split(sentence, " ")
+	n := len(words) - 1 // the object
+	return strings.Join(slices.Concat(words[:n-3], words[n-gap:]), " ")
 }
 
 // pool draws the entities of a look-up's facts. Either there are so few that nearly every name is in several facts, as
@@ -187,119 +206,146 @@ func (w *Writer) besides(f Fact, p []float64) Fact {
 	return w.fact(w.rng.IntN(len(Relations)), "")
 }
 
-// Simulation is an example for the simulator: ZeroSearch's prompt (simulate_sft) and the documents. The prompt contains
-// the question's final answer. The simulator invents intermediate facts.
+// Simulation is an example for the simulator: ZeroSearch's prompt (simulate_sft) and the documents. The answer in the
+// prompt is that of the query's own fact, as the demo's engine gives it (see World.FactsAbout); at the first hop it is
+// not the answer of the question. A query for no known fact names no answer and gets noise.
 func (w *Writer) Simulation() (prompt, output string) {
 	q := w.question()
-	k := w.rng.IntN(len(q.Chain))
-	f := q.Chain[k]
-	switch w.rng.IntN(10) { // queries of a weak policy
-	case 0: // another relation of the same entity
-		f = w.fact(w.otherRelation(f.R), f.X)
-	case 1: // somebody else
-		f = w.fact(f.R, "")
-	}
-	useful := w.chance(0.5)
+	f := q.Chain[w.rng.IntN(len(q.Chain))]
 	quality := search.Noisy
-	if useful {
+	if w.chance(0.5) {
 		quality = search.Useful
 	}
-	prompt = search.Render(search.SFT, quality, search.Query{Question: q.Text, GoldenAnswers: []string{q.Answer()},
-		Query: f.Query()}, docsPerResult)
+	golds := []string{f.Y}
+	switch w.rng.IntN(10) {
+	case 0: // another relation of the same entity
+		f = w.fact(w.otherRelation(f.R), f.X)
+		golds = []string{f.Y}
+	case 1: // somebody unknown
+		f = w.fact(f.R, "")
+		golds, quality = nil, search.Noisy
+	}
+	prompt = search.Render(search.SFT, quality, search.Query{Question: q.Text, GoldenAnswers: golds, Query: f.Query()},
+		docsPerResult)
 	lines := w.noise(f)
-	if useful {
+	if quality == search.Useful {
 		lines = w.Result(f, true)
 	}
 	return prompt, documents(lines) + "\n"
 }
 
-// Behaviour is how a generated trajectory answers a question.
-type Behaviour int
+// Habits are the decisions of an episode. The weak policy has all skills (it asks for the right fact, in the form of a
+// query, and copies names), but it seldom decides well.
+type Habits struct {
+	Searches    bool // otherwise it answers at once, with any name
+	Reads       bool // answers from a useful result; otherwise with another name
+	SearchAgain bool // after a result without the fact; otherwise it answers with a name from that result
+	SecondHop   bool // searches for the second hop, too; otherwise it answers with what the first one found
+}
 
-// Behaviours of the weak policy.
-const (
-	Good         Behaviour = iota // searches for the needed fact, again after a noisy result, and copies the answer
-	AnswerAtOnce                  // answers with a random name without a search
-	SearchElse                    // searches for another relation of the entity and copies a name from the result
-	CopyWrong                     // searches for the needed fact but copies another name
-	GiveUp                        // answers after the first hop, or with a name from a noisy result
-)
+// weak are the probabilities of the four decisions in the weak policy's training data. They are drawn independently.
+var weak = struct{ searches, reads, searchAgain, secondHop float64 }{0.35, 0.5, 0.5, 0.5}
 
-// shares are the fractions of the behaviours in the weak policy's training data.
-var shares = []float64{Good: 0.30, AnswerAtOnce: 0.25, SearchElse: 0.18, CopyWrong: 0.15, GiveUp: 0.12}
+// habits draws the decisions of an episode of the weak policy.
+func (w *Writer) habits() Habits {
+	return Habits{w.chance(weak.searches), w.chance(weak.reads), w.chance(weak.searchAgain), w.chance(weak.secondHop)}
+}
 
-func (w *Writer) behaviour() Behaviour {
-	u := w.rng.Float64()
-	for b, p := range shares {
-		if u -= p; u < 0 {
-			return Behaviour(b)
-		}
+// search draws the result of a search for f. found says whether it states f, with the given probability.
+func (w *Writer) search(f Fact, probability float64) (lines []string, found bool) {
+	found = w.chance(probability)
+	if !found && w.chance(0.5) {
+		return w.noise(f), false
 	}
-	return Good
+	return w.Result(f, found), found
+}
+
+// query is the policy's search for f.
+func query(f Fact) string {
+	return fmt.Sprintf("<think> I need the %s of %s. </think>\n<search> %s </search>", Relations[f.R].Word, f.X,
+		f.Query())
 }
 
 // conclusion is the policy's thought after it has found a fact.
-func conclusion(f Fact) string { return "<think> " + capital(f.Sentence()) + " </think>\n" }
+func conclusion(f Fact) string { return thought(f.Sentence()) }
+
+// notFound is the policy's thought after a result that does not state f. It repeats the subject and the verb, so the
+// policy decides whether the fact is there at the token where it would copy the object. When this thought was other
+// words, which a policy had to choose before it looked for the object, it invented objects after a third of such
+// results, and after more in the course of training.
+func notFound(f Fact) string {
+	return thought(strings.TrimSuffix(f.Sentence(), " "+f.Y+".") + ": not found.")
+}
+
+func thought(sentence string) string { return "<think> " + capital(sentence) + " </think>\n" }
 
 // Observation is a search result as the policy's context contains it.
 func Observation(docs string) string { return "\n\n<information>" + docs + "</information>\n\n" }
 
-// Trajectory is an episode of the weak policy. Only the policy's text is trained, not the observations.
-func (w *Writer) Trajectory(b Behaviour) Example {
-	q := w.question()
-	e := Example{{Prompt(q.Text), false}}
+// maxSearches is how often an episode searches at most; as many turns may search in the demo.
+const maxSearches = 4
+
+// Trajectory is an episode of an invented question.
+func (w *Writer) Trajectory(h Habits) Text { return w.episode(w.question(), h) }
+
+// episode writes an episode. Only the policy's text is trained, not the observations.
+func (w *Writer) episode(q Question, h Habits) Text {
+	e := Text{{Prompt(q.Text), false}}
 	say := func(format string, args ...any) { e = append(e, Part{fmt.Sprintf(format, args...), true}) }
-	answer := func(name string) { say("<answer> %s </answer>", name) }
-	if b == AnswerAtOnce {
-		say("<think> I know. </think>\n")
-		answer(w.names.name())
+	answer := func(name string) Text {
+		say("<answer> %s </answer>", name)
 		return e
 	}
+	if !h.Searches {
+		say("<think> I know. </think>\n")
+		return answer(w.names.name())
+	}
+	searches := 0
 	for hop, f := range q.Chain {
-		for range 3 {
-			found := w.chance(0.7)
-			asked := f
-			if b == SearchElse {
-				asked = w.fact(w.otherRelation(f.R), f.X)
-			}
-			lines := w.Result(asked, found)
-			say("<think> I need the %s of %s. </think>\n<search> %s </search>", Relations[asked.R].Word, asked.X,
-				asked.Query())
+		for found := false; !found; {
+			say("%s", query(f))
+			var lines []string
+			lines, found = w.search(f, 0.7)
 			e = append(e, Part{Observation(documents(lines)), false})
-			if b == SearchElse || b == GiveUp && !found {
-				answer(w.anyName(lines, ""))
-				return e
+			searches++
+			switch {
+			case found && !h.Reads:
+				return answer(w.anyName(lines, f.Y))
+			case !found && (!h.SearchAgain || searches == maxSearches):
+				return answer(w.anyName(lines, ""))
+			case !found:
+				say("%s", notFound(f))
 			}
-			if found {
-				break
-			}
-			say("<think> Not found. </think>\n")
-			if hop+1 == len(q.Chain) && w.chance(0.1) { // some end an unsuccessful search with a guess
-				answer(w.anyName(lines, ""))
-				return e
-			}
-		}
-		if !w.found(e, f) {
-			answer(w.names.name())
-			return e
-		}
-		if b == CopyWrong && w.chance(0.6) || b == GiveUp {
-			name := f.Y
-			if b == CopyWrong {
-				name = w.anyName([]string{e[len(e)-1].Text}, f.Y)
-			}
-			answer(name)
-			return e
 		}
 		say("%s", conclusion(f))
+		if hop+1 < len(q.Chain) && (!h.SecondHop || searches == maxSearches) {
+			return answer(f.Y)
+		}
 	}
-	answer(q.Answer())
+	return answer(q.Answer())
+}
+
+// Reaction is an episode that searches. Its first search is not trained: the policy learns how to go on after a result,
+// not to search.
+func (w *Writer) Reaction(h Habits) Text {
+	h.Searches = true
+	e := w.Trajectory(h)
+	e[1].Learn = false
 	return e
 }
 
-// found reports whether the last result in e states f.
-func (w *Writer) found(e Example, f Fact) bool {
-	return strings.Contains(e[len(e)-1].Text, capital(f.Sentence()))
+// Reading is a search and the policy's thought about its result. Only the end of the thought is trained: the name that
+// the result gives, or that it gives none.
+func (w *Writer) Reading() Text {
+	q := w.question()
+	f := q.Chain[w.rng.IntN(len(q.Chain))]
+	lines, said := w.search(f, 0.6)
+	after := notFound(f)
+	if said {
+		after = conclusion(f)
+	}
+	at := len(notFound(f)) - len(": not found. </think>\n")
+	return Text{{Prompt(q.Text) + query(f) + Observation(documents(lines)) + after[:at], false}, {after[at:], true}}
 }
 
 // otherRelation draws another relation of the same kind of entity.
@@ -315,17 +361,7 @@ func (w *Writer) otherRelation(r int) int {
 
 // anyName draws a name other than not from documents; if they have none, it draws a random name.
 func (w *Writer) anyName(lines []string, not string) string {
-	var names []string
-	for _, l := range lines {
-		for _, word := range strings.FieldsFunc(l, func(r rune) bool {
-			return r == ' ' || r == '.' || r == '\n' ||
-				r == '<' || r == '>'
-		}) {
-			if isName(word) && word != not {
-				names = append(names, word)
-			}
-		}
-	}
+	names := slices.DeleteFunc(namesIn(strings.Join(lines, "\n")), func(name string) bool { return name == not })
 	if len(names) == 0 {
 		return w.names.name()
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl"
 	"github.com/zerosearch-go/zerosearch/rl/config"
-	"github.com/zerosearch-go/zerosearch/rl/data"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/rollout"
 	"github.com/zerosearch-go/zerosearch/rl/rundir"
@@ -42,9 +41,9 @@ type Options struct {
 
 	OnMake    func(stage string, step, steps int, m rundir.Metrics)
 	OnPhase   func(name string)                                        // before each measurement and before training
-	OnEpisode func(when string, e *episode.Episode)                    // the same question before and after
 	OnStep    func(step, steps int, m rundir.Metrics, curve []float64) // after each training step
-	OnScore   func(name string, r rollout.SourceReport)                // after each measurement
+	OnScore   func(name string, greedy, sampled rollout.SourceReport)  // after each measurement
+	OnExample func(x Example)                                          // at the end: an episode before and after
 	configure func(c *config.Config)
 	held      int // number of held-out questions; 0: as in Size
 }
@@ -53,32 +52,34 @@ type Options struct {
 // measurement.
 type Size struct{ Steps, Questions, Rollouts, Held int }
 
-// Size returns the full size, which takes 30 to 90 seconds with vector instructions, or the small one, which takes two
-// minutes in plain Go.
+// Size returns the full size, which takes a minute with vector instructions, or the small one, which takes minutes in
+// plain Go.
 func (o *Options) Size() Size {
 	if o.Small {
-		return Size{8, 8, 4, 20}
+		return Size{8, 8, 8, 20}
 	}
-	return Size{30, 16, 8, 100}
+	return Size{20, 16, 8, 100}
 }
 
-// evalNoise is the fraction of noisy search results when held-out questions are measured.
-const evalNoise = 0.25
-
-// Result has the measurements of a demo. All F1 are measured at temperature 1 on questions about a held-out world. Its
-// facts are in no text that a model was trained on, and its names do not occur in reinforcement learning.
+// Result has the measurements of a demo: F1 on questions about a held-out world. Its facts are in no text that a model
+// was trained on, and its names do not occur in reinforcement learning. Fields named greedy are measured with the
+// likeliest tokens, all others with tokens sampled at temperature 1.
 type Result struct {
-	Before       float64   `json:"f1_before"`      // simulated engine, a quarter of the results noisy
-	After        float64   `json:"f1_after"`       // the same after training
-	NoSearch     float64   `json:"f1_no_search"`   // after training, with search switched off
-	IndexBefore  float64   `json:"f1_bm25_before"` // before training, with a BM25 index of the held-out world
-	Index        float64   `json:"f1_bm25"`        // the same after training
-	ValidBefore  float64   `json:"valid_action_rate_before"`
-	Seconds      float64   `json:"seconds"`
-	Steps        int       `json:"steps"`
-	Curve        []float64 `json:"curve"` // mean reward of each step
-	LogprobDiff  float64   `json:"logprob_diff_max"`
-	RunDirectory string    `json:"run"`
+	Before            float64   `json:"f1_before"` // simulated engine, a quarter of the results noisy
+	After             float64   `json:"f1_after"`  // the same after training
+	GreedyBefore      float64   `json:"f1_greedy_before"`
+	Greedy            float64   `json:"f1_greedy_after"`
+	IndexBefore       float64   `json:"f1_bm25_before"` // a BM25 index of the held-out world
+	Index             float64   `json:"f1_bm25"`        // the same after training
+	IndexGreedyBefore float64   `json:"f1_bm25_greedy_before"`
+	IndexGreedy       float64   `json:"f1_bm25_greedy"`
+	NoSearch          float64   `json:"f1_no_search"` // after training, with search switched off
+	NoSearchGreedy    float64   `json:"f1_no_search_greedy"`
+	Seconds           float64   `json:"seconds"`
+	Steps             int       `json:"steps"`
+	Curve             []float64 `json:"curve"` // mean reward of each step
+	LogprobDiff       float64   `json:"logprob_diff_max"`
+	RunDirectory      string    `json:"run"`
 }
 
 // Run runs the demo.
@@ -99,34 +100,27 @@ func Run(ctx context.Context, dev kernels.Device, o Options) (*Result, error) {
 	}
 	defer t.Close()
 	r := &Result{Steps: o.Steps, RunDirectory: o.Dir}
-	x := evaluation{t: t, o: &o, simulator: t.Worker.Runner.Searcher.(*search.Simulated)}
-	if err := x.open(); err != nil {
+	x, err := o.measurement(t)
+	if err != nil {
 		return nil, err
 	}
 	if o.SearchOff {
 		t.Worker.Runner.Searcher = search.None{}
 	}
-	before, err := x.simulated(ctx, "before")
-	if err != nil {
-		return nil, err
-	}
-	r.Before, r.ValidBefore = before.F1, before.ValidAction
-	if r.IndexBefore, err = x.f1(ctx, "before, real index", x.index); err != nil {
+	if err := x.measure(ctx, "before", r); err != nil {
 		return nil, err
 	}
 	if err := o.train(ctx, t, r); err != nil {
 		return r, err
 	}
-	after, err := x.simulated(ctx, "after")
-	if err != nil {
+	if err := x.measure(ctx, "after", r); err != nil {
 		return r, err
 	}
-	r.After = after.F1
-	if r.NoSearch, err = x.f1(ctx, "after, search off", search.None{}); err != nil {
+	if err := x.write(); err != nil {
 		return r, err
 	}
-	if r.Index, err = x.f1(ctx, "after, real index", x.index); err != nil {
-		return r, err
+	if o.OnExample != nil {
+		o.OnExample(x.example())
 	}
 	r.Seconds = time.Since(began).Seconds()
 	return r, nil
@@ -159,7 +153,7 @@ func (o *Options) config() config.Config {
 	c := config.Config{
 		Policy: config.Policy{Model: path("models/policy"), DType: "bf16"},
 		Data:   config.Data{Data: path("questions.jsonl")},
-		Search: config.Search{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.5,
+		Search: config.Search{Mode: "simulate_sft", SimulationLLM: path("models/simulator"), EndThreshold: 0.4,
 			NoiseRate: o.NoiseRate, TopK: docsPerResult, SimTemperature: 0.5, SimMaxTokens: 96},
 		Rollout: config.Rollout{BatchSize: size.Questions, N: size.Rollouts, MaxTurns: 4, MaxResponse: 64, MaxStart: 64,
 			MaxObs: 96, MaxContext: 512, Temperature: 1, TopP: 1, Concurrency: 128, MaxAttempts: 1},
@@ -193,10 +187,10 @@ func (o *Options) prepare(ctx context.Context, dev kernels.Device) error {
 		return err
 	}
 	train, held := NewWorld(60, false, o.Seed), NewWorld(20, true, o.Seed)
-	if err := writeQuestions(filepath.Join(o.Dir, "questions.jsonl"), train.Questions(), 0, o.Seed); err != nil {
+	if err := writeQuestions(filepath.Join(o.Dir, "questions.jsonl"), train, 0, o.Seed); err != nil {
 		return err
 	}
-	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held.Questions(), cmp.Or(o.held, o.Size().Held),
+	if err := writeQuestions(filepath.Join(o.Dir, "heldout.jsonl"), held, cmp.Or(o.held, o.Size().Held),
 		o.Seed); err != nil {
 		return err
 	}
@@ -221,8 +215,10 @@ func unpack(dir string) error {
 	})
 }
 
-// writeQuestions writes the questions in a seeded order, at most limit of them (0: all).
-func writeQuestions(path string, questions []Question, limit int, seed uint64) error {
+// writeQuestions writes the world's questions in a seeded order, at most limit of them (0: all), with what a simulated
+// engine knows of their entities.
+func writeQuestions(path string, w *World, limit int, seed uint64) error {
+	questions := w.Questions()
 	order := rand.New(rand.NewPCG(seed, 0x6f72646572)).Perm(len(questions))
 	if limit > 0 {
 		order = order[:min(limit, len(order))]
@@ -232,7 +228,7 @@ func writeQuestions(path string, questions []Question, limit int, seed uint64) e
 		q := questions[i]
 		b.WriteString(jsonLine(map[string]any{"id": fmt.Sprintf("q%d", i), "question": q.Text,
 			"golden_answers": []string{q.Answer()},
-			"data_source":    []string{"one-hop", "two-hop"}[len(q.Chain)-1]}))
+			"data_source":    []string{"one-hop", "two-hop"}[len(q.Chain)-1], "search_facts": w.FactsAbout(q)}))
 	}
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
@@ -243,64 +239,4 @@ func jsonLine(v any) string {
 		panic(err) // strings only
 	}
 	return string(b) + "\n"
-}
-
-// evaluation measures the policy on the held-out questions.
-type evaluation struct {
-	t         *rl.Trainer
-	o         *Options
-	simulator *search.Simulated
-	questions []data.Question
-	index     *search.BM25
-}
-
-func (x *evaluation) open() (err error) {
-	if x.questions, err = data.Load(filepath.Join(x.o.Dir, "heldout.jsonl")); err != nil {
-		return err
-	}
-	if x.index, err = search.LoadBM25(filepath.Join(x.o.Dir, "corpus.jsonl")); err != nil {
-		return err
-	}
-	x.index.TopK = docsPerResult
-	return nil
-}
-
-// simulated measures with the simulated engine at a fixed noise rate, and shows a two-hop episode.
-func (x *evaluation) simulated(ctx context.Context, when string) (rollout.SourceReport, error) {
-	s := *x.simulator
-	noise := evalNoise
-	s.NoiseRate = &noise
-	r, all, err := x.score(ctx, when, &s)
-	if err != nil {
-		return r, err
-	}
-	for i, e := range all {
-		if x.o.OnEpisode != nil && x.questions[i].DataSource == "two-hop" {
-			x.o.OnEpisode(when, e)
-			break
-		}
-	}
-	return r, nil
-}
-
-func (x *evaluation) f1(ctx context.Context, name string, s search.Searcher) (float64, error) {
-	r, _, err := x.score(ctx, name, s)
-	return r.F1, err
-}
-
-func (x *evaluation) score(ctx context.Context, name string, s search.Searcher) (rollout.SourceReport,
-	[]*episode.Episode, error) {
-	x.o.phase(name)
-	worker := x.t.Worker
-	worker.Runner.Searcher = s
-	all, err := worker.Evaluate(ctx, x.questions, episode.Sampling{Temperature: 1}, x.o.Seed, 0)
-	if err != nil {
-		return rollout.SourceReport{}, nil, err
-	}
-	reports := rollout.Report(all, make([]string, len(all)))
-	r := reports[len(reports)-1]
-	if x.o.OnScore != nil {
-		x.o.OnScore(name, r)
-	}
-	return r, all, nil
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What each option of reward, loss and credit does to the demo: a table in Markdown, for docs/rewards.md.
 #   scripts/ablation.sh [FOLDER] [SEEDS]      FOLDER is made anew; SEEDS is "1 2 3 4 5"
-# Each seed has a world of its own: the demo's models are trained on it for 8 steps of 8 questions x 4 rollouts (the size
+# Each seed has a world of its own: the demo's models are trained on it for 8 steps of 8 questions x 8 rollouts (the size
 # of `demo --small`) with one option each, and answer 100 held-out questions at temperature 1, on the simulated engine
 # with a quarter of the results noisy and on a BM25 index. ZEROSEARCH names the program; without it, it is built.
 set -euo pipefail
@@ -13,8 +13,8 @@ zs=${ZEROSEARCH:-$out/zerosearch}
 [ -n "${ZEROSEARCH:-}" ] || go build -o "$out/zerosearch" ./cmd/zerosearch
 
 limits=(--topk 3 --max-turns 4 --max-response-length 64 --max-start-length 64 --max-obs-length 96 --max-context 512)
-small=(--total-steps 8 --train-batch-size 8 --n 4)
-two=(--ppo-mini-batch-size 16) # two optimizer steps an update: with one, LLDS does nothing
+small=(--total-steps 8 --train-batch-size 8 --n 8)
+two=(--ppo-mini-batch-size 32) # two optimizer steps an update: with one, LLDS does nothing
 names=() flags=()
 option() { names+=("$1"); flags+=("$2"); }
 option "base: F1, GRPO" ""

@@ -7,7 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
-// The demo's policy begins to look its question up, by the likeliest tokens; it was made to be weak.
+// The demo's policy answers at once with some name, by the likeliest tokens: it was made to be weak.
 func Example() {
 	if err := generate(context.Background(), ref.New(), "../../demo/models/policy", "Question: who made the bell?\n",
 		os.Stdout); err != nil {
@@ -15,5 +15,6 @@ func Example() {
 	}
 	// Output:
 	// Question: who made the bell?
-	// <think> I need the owner of the bell the bell the bell the bell the bell the bell the bell the bell the bell
+	// <think> I know. </think>
+	// <answer> Selgosh </answer> </answer></answer></answer></search> found found found found found. </think>
 }
