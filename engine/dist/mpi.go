@@ -123,6 +123,7 @@ const abortWithin = 3 * time.Second
 // end ends the processes of all ranks.
 func (m *mpi) end(code int) {
 	time.AfterFunc(abortWithin, func() { os.Exit(code) })
+	time.Sleep(200 * time.Millisecond) // the launcher forwards what was printed last before it ends all
 	foreign.Call(m.Abort, m.world, uintptr(code))
 	os.Exit(code) // MPI_Abort does not return
 }
