@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
 	"github.com/zerosearch-go/zerosearch/engine/dist"
@@ -41,16 +42,11 @@ func (t GRPOTest) efficiency(ctx context.Context, o Options, d kernels.Device, t
 		ranks = dist.Local(t.Ranks)
 	}
 	rows, errs := make([]Row, len(ranks)), make([]error, len(ranks))
-	done := make(chan struct{})
+	var all sync.WaitGroup
 	for i, g := range ranks {
-		go func() {
-			rows[i], errs[i] = t.asRank(ctx, o, d, threads, g)
-			done <- struct{}{}
-		}()
+		all.Go(func() { rows[i], errs[i] = t.asRank(ctx, o, d, threads, g) })
 	}
-	for range ranks {
-		<-done
-	}
+	all.Wait()
 	for _, err := range errs {
 		if other := new(dist.RankError); err != nil && !errors.As(err, &other) {
 			return one, err

@@ -127,7 +127,7 @@ func (x *measurement) example() (first Example) {
 			continue
 		}
 		e := Example{Before: x.greedy["before"][i], After: x.greedy["after"][i]}
-		if e.Learned = !right(e.Before) && right(e.After) && Follows(e.After); e.Learned {
+		if e.Learned = !Right(e.Before) && Right(e.After) && Follows(e.After); e.Learned {
 			return e
 		}
 		if first.Before == nil {
@@ -137,7 +137,8 @@ func (x *measurement) example() (first Example) {
 	return first
 }
 
-func right(e *episode.Episode) bool {
+// Right reports whether an episode ends with an accepted answer.
+func Right(e *episode.Episode) bool {
 	answer, ok := e.Answer()
 	return ok && slices.Contains(e.GoldenAnswers, answer)
 }

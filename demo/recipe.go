@@ -282,7 +282,7 @@ func thought(sentence string) string { return "<think> " + capital(sentence) + "
 // Observation is a search result as the policy's context contains it.
 func Observation(docs string) string { return "\n\n<information>" + docs + "</information>\n\n" }
 
-// maxSearches is how often an episode searches at most; as many turns may search in the demo.
+// maxSearches is how often an episode searches at most, in the training texts as in the demo.
 const maxSearches = 4
 
 // Trajectory is an episode of an invented question.

@@ -90,7 +90,7 @@ func (v *demoView) episode(when string, e *episode.Episode) {
 	}
 	verdict := v.w.log.paint(33, "wrong")
 	answer, _ := e.Answer()
-	if answer == e.GoldenAnswers[0] {
+	if demo.Right(e) {
 		verdict = v.w.log.paint(32, "right")
 	}
 	v.say("    answer %q is %s (%s)", answer, verdict, e.GoldenAnswers[0])

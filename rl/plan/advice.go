@@ -26,7 +26,7 @@ func (pl Planner) savings(c *config.Config) []saving {
 		}}
 	}
 	if pl.Verb == "generate" || pl.Verb == "serve" {
-		return []saving{context(2048), context(512), {"--dtype q8", func(o *config.Config) { o.Policy.DType = eighths(o.Policy.DType) }}}
+		return []saving{context(2048), context(512), {"--dtype q8", func(o *config.Config) { toQ8(&o.Policy.DType) }}}
 	}
 	memory := func(s string) saving {
 		return saving{"--kv-memory " + s, func(o *config.Config) {
@@ -45,9 +45,9 @@ func (pl Planner) savings(c *config.Config) []saving {
 			saving{"--concurrency 8", func(o *config.Config) { o.Rollout.Concurrency = min(o.Rollout.Concurrency, 8) }},
 			context(2048), context(1024))
 		if c.Search.Simulates() {
-			list = append(list, saving{"--sim-dtype q8", func(o *config.Config) { o.Search.SimDType = eighths(o.Search.SimDType) }})
+			list = append(list, saving{"--sim-dtype q8", func(o *config.Config) { toQ8(&o.Search.SimDType) }})
 		}
-		list = append(list, saving{"--ref-dtype q8", func(o *config.Config) { o.Policy.RefDType = eighths(o.Policy.RefDType) }},
+		list = append(list, saving{"--ref-dtype q8", func(o *config.Config) { toQ8(&o.Policy.RefDType) }},
 			saving{"--kl-coef 0", func(o *config.Config) {
 				o.Algo.KLCoef, o.Policy.RefModel, o.Policy.Reference = 0, "",
 					""
@@ -68,7 +68,7 @@ func (pl Planner) savings(c *config.Config) []saving {
 		}
 	}}, saving{"--dtype q8", func(o *config.Config) {
 		if lora(o) { // only a base that stays as it is
-			o.Policy.DType = eighths(o.Policy.DType)
+			toQ8(&o.Policy.DType)
 		}
 	}})
 }
@@ -141,10 +141,9 @@ func flagsOf(list []saving) string {
 	return strings.Join(out, " ")
 }
 
-// eighths is q8, or q4 where a flag says so already.
-func eighths(dtype string) string {
-	if dtype == "q4" {
-		return dtype
+// toQ8 sets the value of a flag to q8, unless it is q4, which is smaller.
+func toQ8(dtype *string) {
+	if *dtype != "q4" {
+		*dtype = "q8"
 	}
-	return "q8"
 }

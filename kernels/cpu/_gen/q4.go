@@ -82,27 +82,9 @@ func q4NarrowTile(f *file, mr int) {
 		f.p("VPSRAD $7, %s, %s", t, t)
 		f.p("VPMADDWD %s, %s, %s", low, t, t) // the upper half of a zero is 0
 		f.p("VPADDD %s, Y%d, Y%d", t, i, i)
-		f.p("VCVTDQ2PS Y%d, Y%d", i, i)
-		f.p("VBROADCASTSS %d(AX), %s", 32*mr+4*i, t)
-		f.p("VMULPS %s, Y%d, Y%d", t, i, i)
-		f.p("VFMADD213PS %d(R13), %s, Y%d", 128*i, high, i)
-		f.p("VMOVUPS Y%d, %d(R13)", i, 128*i)
+		stagedStep(f, mr, i, t, high)
 	}
-	f.p("ADDQ $128, R8")
-	f.p("ADDQ $16, R10")
-	f.p("ADDQ $32, R11")
-	f.p("ADDQ $32, R13")
-	f.p("DECQ DX")
-	f.p("JNE columns")
-	f.p("PREFETCHT1 (R8)")
-	f.p("LEAQ -512(R8)(R12*1), R8")
-	f.p("ADDQ $%d, AX", 40*mr)
-	f.p("ADDQ $%d, BX", q4Block)
-	f.p("DECQ CX")
-	f.p("JNE loop")
-	f.p("done:")
-	stagedEpilogue(f, mr)
-	f.end()
+	stagedLoops(f, mr, 128, 40*mr, q4Block)
 }
 
 // q4Mask fills a register with a word, by way of R15.

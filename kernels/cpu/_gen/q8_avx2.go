@@ -55,22 +55,34 @@ func (k q8Kind) narrowTile(f *file, mr int) {
 	}
 	f.p("VCVTPH2PS (R10), %s", w)
 	for i := range mr {
-		f.p("VCVTDQ2PS Y%d, Y%d", i, i)
-		f.p("VBROADCASTSS %d(AX), %s", 32*mr+4*i, t)
-		f.p("VMULPS %s, Y%d, Y%d", t, i, i)
-		f.p("VFMADD213PS %d(R13), %s, Y%d", 128*i, w, i)
-		f.p("VMOVUPS Y%d, %d(R13)", i, 128*i)
+		stagedStep(f, mr, i, t, w)
 	}
-	f.p("ADDQ $256, R8")
+	stagedLoops(f, mr, 256, mr*k.rowBytes(), 1088)
+}
+
+// stagedStep continues the chain of row i in the stage, at R13, with the sum of a group, integers in Y i. Its scales
+// are those of the columns, in a register, and of the row, at AX.
+func stagedStep(f *file, mr, i int, t, scales string) {
+	f.p("VCVTDQ2PS Y%d, Y%d", i, i)
+	f.p("VBROADCASTSS %d(AX), %s", 32*mr+4*i, t)
+	f.p("VMULPS %s, Y%d, Y%d", t, i, i)
+	f.p("VFMADD213PS %d(R13), %s, Y%d", 128*i, scales, i)
+	f.p("VMOVUPS Y%d, %d(R13)", i, 128*i)
+}
+
+// stagedLoops ends a kernel whose chains are in the stage: the loop over four times 8 columns, each of which prefetches
+// so many bytes, the loop over groups, of so many bytes in a tile of A and in B, and the epilogue.
+func stagedLoops(f *file, mr, prefetched, tile, block int) {
+	f.p("ADDQ $%d, R8", prefetched)
 	f.p("ADDQ $16, R10")
 	f.p("ADDQ $32, R11")
 	f.p("ADDQ $32, R13")
 	f.p("DECQ DX")
 	f.p("JNE columns")
 	f.p("PREFETCHT1 (R8)")
-	f.p("LEAQ -1024(R8)(R12*1), R8")
-	f.p("ADDQ $%d, AX", mr*k.rowBytes())
-	f.p("ADDQ $1088, BX")
+	f.p("LEAQ -%d(R8)(R12*1), R8", 4*prefetched)
+	f.p("ADDQ $%d, AX", tile)
+	f.p("ADDQ $%d, BX", block)
 	f.p("DECQ CX")
 	f.p("JNE loop")
 	f.p("done:")
