@@ -263,7 +263,7 @@ func marshal0(t *testing.T, tmpl *tokenizer.Template) string {
 
 // The response with calls, whole and in chunks.
 func TestToolCallWireFormat(t *testing.T) {
-	c := &call{query: &query{tools: tools{list: []json.RawMessage{nil}, format: hermes}}, chat: true, choices: 1,
+	c := &call{query: &query{n: 1, tools: tools{list: []json.RawMessage{nil}, format: hermes}}, chat: true, choices: 1,
 		model: &Model{ID: "m"}, prompts: [][]int32{{1}}}
 	pieces := []piece{{text: "Hm.\n<tool"}, {text: "_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>"},
 		{text: "\n<tool_call>{\"name\": \"g\"}</tool_call>", finish: "stop"}}
