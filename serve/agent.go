@@ -99,6 +99,12 @@ var agentParameters = []string{"model", "messages", "max_tokens", "max_completio
 
 // forAgent refuses parameters that a search agent does not take, unless they have the default's effect.
 func (c *call) forAgent() error {
+	if c.usageInChunks {
+		e := bad("stream_options.continuous_usage_stats", "stream_options.continuous_usage_stats is not supported by %s, "+
+			"which is a search agent", c.model.ID)
+		e.Code = "unsupported_parameter"
+		return e
+	}
 	for _, v := range c.given {
 		if slices.Contains(agentParameters, v.name) || v.name == "tool_choice" && string(v.raw) == `"none"` {
 			continue

@@ -151,6 +151,8 @@ func TestAgentRefusals(t *testing.T) {
 	}{
 		{chatPath, "stop is not supported by zerosearch-agent, which is a search agent: use its model tiny", 400,
 			agentQuery("q", object{"stop": "x"})},
+		{chatPath, "stream_options.continuous_usage_stats is not supported by zerosearch-agent", 400,
+			agentQuery("q", object{"stream": true, "stream_options": object{"continuous_usage_stats": true}})},
 		{chatPath, "n is not supported", 400, agentQuery("q", object{"n": 2})},
 		{chatPath, "zerosearch must be an object, not 3", 400, agentQuery("q", object{"zerosearch": 3})},
 		{chatPath, "no question", 400, agentQuery("bad", nil)},

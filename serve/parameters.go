@@ -36,6 +36,8 @@ type query struct {
 	usage       bool
 	streamGiven bool // stream_options is given
 
+	usageInChunks bool // with usage: also in every chunk
+
 	generation    *bool // nil: not given
 	continueFinal bool
 	vars          map[string]any
@@ -296,7 +298,8 @@ var parameters = []parameter{
 
 	// The answer.
 	{name: "stream", in: inBoth, say: "server-sent events", read: boolean(func(q *query) *bool { return &q.stream })},
-	{name: "stream_options", in: inBoth, say: "`include_usage`: the last event has the numbers of tokens",
+	{name: "stream_options", in: inBoth, say: "`include_usage`: the last event has the numbers of tokens; " +
+		"with `continuous_usage_stats` also every other event those of its choice so far",
 		read: readStreamOptions},
 	{name: "logprobs", in: inChat, say: "the log-probability of every token of the answer",
 		read: boolean(func(q *query) *bool { return &q.logprobs })},

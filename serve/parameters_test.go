@@ -198,14 +198,14 @@ func TestValues(t *testing.T) {
 		`{"chat_template_kwargs":{"tokenize":false}}`: "chat_template_kwargs.tokenize is not supported",
 		`{"model":5}`:         "model must be a string",
 		`{"seed":1,"seed":1}`: `the key "seed" is given twice`, `{"metadata":{"a":1,"a":2}}`: `"a" is given twice`,
-		`{"metadata":[[{"b":{"a":1,"a":2}}]]}`:                             `"a" is given twice`,
-		`{"max_tokens":5,"max_completion_tokens":6}`:                       "send only one of them",
-		`{"continue_final_message":true,"add_generation_prompt":true}`:     "set only one of them",
-		`{"stream_options":{"include_usage":true}}`:                        "needs stream: true",
-		`{"stream":true,"stream_options":{"continuous_usage_stats":true}}`: "is not supported",
-		`{"top_logprobs":3}`:                                               "needs logprobs: true",
-		`{"best_of":2,"n":3}`:                                              "best_of must be at least n",
-		`{"logprobs":3}`:                                                   "logprobs must be true or false",
+		`{"metadata":[[{"b":{"a":1,"a":2}}]]}`:                          `"a" is given twice`,
+		`{"max_tokens":5,"max_completion_tokens":6}`:                    "send only one of them",
+		`{"continue_final_message":true,"add_generation_prompt":true}`:  "set only one of them",
+		`{"stream_options":{"include_usage":true}}`:                     "needs stream: true",
+		`{"stream":true,"stream_options":{"include_obfuscation":true}}`: "is not supported",
+		`{"top_logprobs":3}`:                                            "needs logprobs: true",
+		`{"best_of":2,"n":3}`:                                           "best_of must be at least n",
+		`{"logprobs":3}`:                                                "logprobs must be true or false",
 	} {
 		if strings.Contains(body, "9007199254740993.0") {
 			want = "seed must be an integer" // float64 cannot tell it from its neighbours

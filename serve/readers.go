@@ -87,7 +87,9 @@ func readStreamOptions(q *query, v value) error {
 		switch m.key {
 		case "include_usage":
 			q.usage = on
-		case "include_obfuscation", "continuous_usage_stats":
+		case "continuous_usage_stats":
+			q.usageInChunks = on
+		case "include_obfuscation":
 			if on {
 				return (&parameter{name: x.name, noEffect: oneOf("false"), say: "false"}).unsupported()
 			}

@@ -145,13 +145,19 @@ func (f *responseBuilder) chunks(p piece) []answer {
 	x := &f.choices[p.choice]
 	calls := x.split(&p)
 	var out []answer
+	completion := 0
 	add := func(ch choice) {
 		ch.Index = p.choice
 		object := "text_completion"
 		if f.c.chat {
 			object = "chat.completion.chunk"
 		}
-		out = append(out, f.answer(object, []choice{ch}))
+		a := f.answer(object, []choice{ch})
+		if f.c.usage && f.c.usageInChunks {
+			prompt := len(f.c.prompts[p.choice/f.c.choices])
+			a.Usage = &usage{Prompt: prompt, Completion: completion, Total: prompt + completion}
+		}
+		out = append(out, a)
 	}
 	if !x.begun && f.c.chat {
 		add(choice{Delta: &delta{Role: "assistant", Content: new(string)}})
@@ -160,6 +166,7 @@ func (f *responseBuilder) chunks(p piece) []answer {
 		e := f.echoed(p.choice)
 		add(choice{Text: &e.text, Logprobs: f.logprobs(e.tokens)})
 	}
+	completion = len(f.c.forced) + p.count
 	ids := func() *[]int32 {
 		if !f.c.returnIDs {
 			return nil

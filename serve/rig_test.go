@@ -151,6 +151,9 @@ func (r *rig) post(path string, q object) result {
 	return a
 }
 
+// running is the numbers of tokens of a choice in one event, and how many token ids came until then.
+type running struct{ prompt, completion, ids int }
+
 // streamed is a response assembled from its stream.
 type streamed struct {
 	text   map[int]string
@@ -159,6 +162,7 @@ type streamed struct {
 	chat   map[int][]chatLogprob
 	plain  map[int]*textLogprobs
 	usage  *usage
+	counts map[int][]running // of the events of a choice, with continuous_usage_stats
 	events int
 	done   bool
 }
@@ -178,7 +182,7 @@ func (r *rig) stream(path string, q object) streamed {
 
 func readStream(body io.Reader) (streamed, error) {
 	s := streamed{map[int]string{}, map[int][]int32{}, map[int]string{}, map[int][]chatLogprob{},
-		map[int]*textLogprobs{}, nil, 0, false}
+		map[int]*textLogprobs{}, nil, map[int][]running{}, 0, false}
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -215,6 +219,9 @@ func readStream(body io.Reader) (streamed, error) {
 			i := c.Index
 			s.text[i] += c.Delta.Content + c.Text
 			s.ids[i] = append(s.ids[i], c.IDs...)
+			if a.Usage != nil {
+				s.counts[i] = append(s.counts[i], running{a.Usage.Prompt, a.Usage.Completion, len(s.ids[i])})
+			}
 			if c.Finish != nil {
 				s.finish[i] = *c.Finish
 			}

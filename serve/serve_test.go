@@ -70,6 +70,7 @@ func TestStreamIsTheWhole(t *testing.T) {
 			{"logprobs": 3, "n": 2},
 			{"logprobs": 0, "stop": []string{"a"}, "temperature": 2},
 			{"stream_options": object{"include_usage": true}, "ignore_eos": true},
+			{"stream_options": object{"include_usage": true, "continuous_usage_stats": true}, "n": 2},
 		} {
 			path, q := textPath, object{"prompt": []string{"Whales are", "The sea"}, "max_tokens": 24, "seed": i,
 				"return_token_ids": true}
@@ -102,6 +103,15 @@ func TestStreamIsTheWhole(t *testing.T) {
 					var lp textLogprobs
 					require.NoError(t, json.Unmarshal(c.Logprobs, &lp))
 					require.Equal(t, lp, *s.plain[c.Index])
+				}
+			}
+			options, _ := extra["stream_options"].(object)
+			continuous := options["continuous_usage_stats"] == true
+			for i := range s.ids {
+				require.Equal(t, continuous, len(s.counts[i]) > 0)
+				for _, c := range s.counts[i] {
+					require.Equal(t, c.ids, c.completion)
+					require.Positive(t, c.prompt)
 				}
 			}
 			if extra["stream_options"] != nil {

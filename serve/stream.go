@@ -18,6 +18,7 @@ type piece struct {
 	text   string
 	tokens []entry
 	ids    []int32 // token ids, with return_token_ids
+	count  int     // tokens of the choice that were generated up to here
 	finish string
 	stop   any // the stop string or stop token id that ended it, or nil
 	result engine.Result
@@ -133,7 +134,7 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 	}
 	t := newTranscript(c.output)
 	t.characters = c.echoes(i)
-	first := true
+	first, count := true, 0
 	if c.logprobs {
 		r.Top = int(c.top)
 	}
@@ -145,7 +146,8 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 		if !c.needsTokens() {
 			return
 		}
-		p := piece{}
+		count++
+		p := piece{count: count}
 		if p.text, p.tokens = t.add(entry{id: x.ID, logp: x.Logprob, top: x.Top}); c.returnIDs {
 			p.ids = []int32{x.ID}
 		}
@@ -158,7 +160,7 @@ func (s *Server) generate(ctx context.Context, c *call, i int, out chan<- piece)
 		s.metrics.cutOff(len(res.IDs))
 		return err
 	}
-	last := piece{finish: "length", result: res}
+	last := piece{finish: "length", result: res, count: len(res.IDs)}
 	if res.Finish == engine.FinishStop {
 		last.finish = "stop"
 	}
