@@ -13,7 +13,7 @@ import (
 
 // StepTime estimates the time of a step on this CPU by a measurement of a few seconds. The measured models have the
 // shape of the policy and random weights; the difference between two numbers of layers gives the share of the machine's
-// limits that products and attention reach, and what is left of the time is that of a pass as such. The estimate is the
+// limits that products and attention reach; the rest of the time is the fixed cost of a pass. The estimate is the
 // roofline of the step's phases at these shares, with the time of so many passes.
 func StepTime(ctx context.Context, o RooflineOptions) (*RooflineStep, error) {
 	o.GPU = ""
@@ -66,19 +66,35 @@ func (r *roofline) reached(ctx context.Context) (perPass map[phaseKind]float64, 
 	if err != nil {
 		return nil, err
 	}
-	perPass, r.On.Reached = map[phaseKind]float64{}, map[phaseKind]reach{}
+	var raised float64
+	r.On.Reached, perPass, raised = sharesOf(few, more)
+	r.On.Limits = reach{raised, raised}.in(r.On.Limits)
+	r.On.Reached[scoring], perPass[scoring] = r.On.Reached[prefilling], perPass[prefilling]
+	return perPass, nil
+}
+
+// sharesOf computes, from measurements with few and with more layers, the share of the limits that each kind of phase
+// reaches, at most 1, and the fixed cost of a pass. Work that took less time than the limits allow shows that other
+// programs ran while the limits were measured: raised is the factor by which the limits are higher, at least 1.
+func sharesOf(few, more map[phaseKind]measuredPhase) (reached map[phaseKind]reach, perPass map[phaseKind]float64,
+	raised float64) {
+	raised = 1
+	for k, a := range few {
+		raised = max(raised, a.least/a.seconds, more[k].least/more[k].seconds)
+	}
+	reached, perPass = map[phaseKind]reach{}, map[phaseKind]float64{}
 	for k, a := range few {
 		b := more[k]
-		share := 1.0 // of the limits; none is exceeded by much
+		a.least, b.least = a.least/raised, b.least/raised
+		share := 1.0
 		if b.seconds > a.seconds {
 			share = min(share, (b.least-a.least)/(b.seconds-a.seconds))
 		}
-		share = max(share, b.least/b.seconds) // the whole time counts at most once
-		r.On.Reached[k] = reach{share, share}
+		share = min(1, max(share, b.least/b.seconds)) // the whole time counts at most once
+		reached[k] = reach{share, share}
 		perPass[k] = max(0, a.seconds-a.least/share)
 	}
-	r.On.Reached[scoring], perPass[scoring] = r.On.Reached[prefilling], perPass[prefilling]
-	return perPass, nil
+	return reached, perPass, raised
 }
 
 // measureLayers measures a model of so many layers. Decode counts one pass.

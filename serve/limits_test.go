@@ -256,7 +256,7 @@ func TestDrain(t *testing.T) {
 	stop, ended := r.listen()
 	b := r.endless(t.Context(), 2)
 	stop()
-	require.Eventually(t, r.s.draining.Load, time.Second, time.Millisecond)
+	require.Eventually(t, r.s.draining.Load, time.Minute, time.Millisecond)
 	_, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	require.Error(t, err)
 	w := httptest.NewRecorder() // stands for a connection that is still open

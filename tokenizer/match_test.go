@@ -149,7 +149,7 @@ func TestSlowPattern(t *testing.T) {
 	var slow *PatternError
 	require.ErrorAs(t, err, &slow)
 	require.ErrorContains(t, err, "4000 bytes")
-	require.Less(t, time.Since(began), 5*time.Second)
+	require.Less(t, time.Since(began), time.Minute) // without a limit it would take years
 }
 
 // A pattern that is taken is one that regexp2 reads, and it cuts text without losing any.

@@ -38,8 +38,8 @@ func TestKilledAnywhere(t *testing.T) {
 
 // The same with the demo's models: ZEROSEARCH_LONG=1.
 func TestKilledAnywhereDemo(t *testing.T) {
-	if os.Getenv("ZEROSEARCH_LONG") == "" {
-		t.Skip("takes minutes: set ZEROSEARCH_LONG=1")
+	if os.Getenv(longTests) == "" {
+		t.Skip("takes minutes: set " + longTests + "=1")
 	}
 	killedAnywhere(t, func(out string) []string {
 		return everything(t, out, "--model", "../../demo/models/policy", "--simulation-llm",

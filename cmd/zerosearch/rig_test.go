@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "write what was printed into the scripts
 func TestMain(m *testing.M) {
 	for _, e := range os.Environ() {
 		kept := []string{"ZEROSEARCH_CPU_PATH", "ZEROSEARCH_GOLDENS", "ZEROSEARCH_DATA", goldens.Require, mainEnv,
-			simulatedGPU, twoHosts, dist.Variable, dist.TimeoutVariable}
+			simulatedGPU, longTests, twoHosts, dist.Variable, dist.TimeoutVariable}
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ZEROSEARCH_") && !slices.Contains(kept, name) {
 			os.Unsetenv(name)
 		}
@@ -60,6 +60,9 @@ const mainEnv = "ZEROSEARCH_TEST_MAIN"
 
 // simulatedGPU asks for tests that take minutes on a GPU that is simulated.
 const simulatedGPU = "ZEROSEARCH_SIMULATED_GPU"
+
+// longTests asks for tests that take minutes on a CPU.
+const longTests = "ZEROSEARCH_LONG"
 
 // zs runs the program inside the test.
 func zs(stdin string, args ...string) (code int, stdout, stderr string) {

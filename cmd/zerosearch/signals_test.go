@@ -63,7 +63,7 @@ func beginCmd(t *testing.T, cmd *exec.Cmd) *child {
 func until(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(time.Millisecond) {
-		require.True(t, time.Now().Before(deadline), "%s: waited in vain", what)
+		require.True(t, time.Now().Before(deadline), "%s did not come within a minute", what)
 	}
 }
 
@@ -156,13 +156,13 @@ var finishing = regexp.MustCompile(`finishing the rollout of step 1 \(6 of 6 epi
 // A second signal ends the program at once, in the middle of a step.
 func TestSecondInterrupt(t *testing.T) {
 	needSignals(t)
+	// The reward program says in a file that it was asked, which is when all episodes are done. It never answers.
 	judge := filepath.Join(t.TempDir(), "judge.sh")
-	require.NoError(t, os.WriteFile(judge, []byte("cat > /dev/null\n"), 0o644)) // never says anything
+	require.NoError(t, os.WriteFile(judge, []byte("read line && : > \"$1\" && cat > /dev/null\n"), 0o644))
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		out := filepath.Join(t.TempDir(), "run")
-		p := begin(t, trainArgs(t, out, "--reward", "exec:sh "+judge, "--reward-timeout", "1h")...)
-		until(t, "the beginning", func() bool { return exists(filepath.Join(out, "config.yaml")) })
-		time.Sleep(50 * time.Millisecond)
+		out, asked := filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "asked")
+		p := begin(t, trainArgs(t, out, "--reward", "exec:sh "+judge+" "+asked, "--reward-timeout", "1h")...)
+		until(t, "a request for rewards", func() bool { return exists(asked) })
 		require.NoError(t, p.Process.Signal(s))
 		until(t, "an answer",
 			func() bool { return finishing.MatchString(p.stderr.String()) })
@@ -244,7 +244,7 @@ func TestInterruptedWhileOpening(t *testing.T) {
 	p.Wait()
 	require.Equal(t, 130, p.ProcessState.ExitCode(), p.stderr.String())
 	require.Contains(t, p.stderr.String(), "interrupted: stopping; press Ctrl-C again to stop at once\ninterrupted\n")
-	require.Less(t, time.Since(began), 10*time.Second)
+	require.Less(t, time.Since(began), time.Minute) // the server never answers
 	require.NoDirExists(t, filepath.Join(out, "checkpoints"))
 }
 

@@ -195,9 +195,14 @@ func TestPullLarge(t *testing.T) {
 	var inside, most atomic.Int64
 	r.Before = func(w http.ResponseWriter, q *http.Request) bool {
 		if r.OnStore(q) {
-			most.Store(max(most.Load(), inside.Add(1)))
+			now := inside.Add(1)
 			defer inside.Add(-1)
-			time.Sleep(20 * time.Millisecond)
+			for range 10_000 { // the first request waits for a second one
+				if most.Store(max(most.Load(), now, inside.Load())); most.Load() > 1 {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
 		}
 		return false
 	}

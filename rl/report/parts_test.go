@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -268,7 +269,9 @@ func TestHandler(t *testing.T) {
 }
 
 // WaitForBrowser waits as long as an open page does not have the end of the run.
-func TestSettle(t *testing.T) {
+func TestSettle(t *testing.T) { synctest.Test(t, testSettle) }
+
+func testSettle(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "metrics.jsonl", metrics(2))
 	h := NewLive(Watch(dir))
@@ -277,15 +280,15 @@ func TestSettle(t *testing.T) {
 		h.WaitForBrowser()
 		return time.Since(began)
 	}
-	require.Less(t, took(), watched/2, "nobody is looking")
+	require.Zero(t, took(), "nobody is looking")
 	look := func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)) }
 	look()
-	require.Less(t, took(), watched/2, "who looks has seen everything")
+	require.Zero(t, took(), "who looks has seen everything")
 	put(t, dir, "metrics.jsonl", metrics(3))
 	time.AfterFunc(100*time.Millisecond, look)
-	d := took()
-	require.Greater(t, d, 50*time.Millisecond)
-	require.Less(t, d, watched/2)
+	require.InDelta(t, 100*time.Millisecond, took(), float64(20*time.Millisecond))
+	put(t, dir, "metrics.jsonl", metrics(4))
+	require.InDelta(t, watched, took(), float64(20*time.Millisecond), "the page was closed")
 }
 
 func TestListen(t *testing.T) {

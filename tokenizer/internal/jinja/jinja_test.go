@@ -131,7 +131,7 @@ func TestHostileTemplates(t *testing.T) {
 		start := time.Now()
 		_, err := render(src, nil)
 		require.Error(t, err, src)
-		require.Less(t, time.Since(start), 20*time.Second, src)
+		require.Less(t, time.Since(start), time.Minute, src)
 	}
 	for _, src := range []string{"{{ ('a ' * 300000).rsplit(none, 1000000)|length }}",
 		"{{ ('ab' * 300000).split('a', 200000)|length }}",
