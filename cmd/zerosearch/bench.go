@@ -11,13 +11,13 @@ import (
 )
 
 type benchCmd struct {
-	Kernels benchKernelsCmd `cmd:"" help:"Every operation on shapes of real models, beside the limits of this machine."`
-	Model   benchModelCmd   `cmd:"" help:"Prompt processing and generation, as llama-bench does."`
-	Train   benchTrainCmd   `cmd:"" help:"Whole steps of training."`
-	GRPO    benchGRPOCmd    `cmd:"" name:"grpo" help:"Whole steps of GRPO, every response at its full length."`
-	Peers   benchPeersCmd   `cmd:"" help:"PyTorch (oneDNN), llama.cpp and ik_llama.cpp beside ours, in turns."`
+	Kernels benchKernelsCmd `cmd:"" help:"Measure every operation on shapes of real models, beside the limits of this machine."`
+	Model   benchModelCmd   `cmd:"" help:"Measure prompt processing and generation, as llama-bench does."`
+	Train   benchTrainCmd   `cmd:"" help:"Measure whole steps of training."`
+	GRPO    benchGRPOCmd    `cmd:"" name:"grpo" help:"Measure whole steps of GRPO, with every response at its full length."`
+	Peers   benchPeersCmd   `cmd:"" help:"Compare with PyTorch (oneDNN), llama.cpp and ik_llama.cpp, measured in alternation."`
 
-	Roofline benchRooflineCmd `cmd:"" help:"Computed, not measured: each kernel's bytes, FLOPs and least time on a GPU, and a step's seconds and memory."`
+	Roofline benchRooflineCmd `cmd:"" help:"Compute, without a measurement, the bytes, FLOPs and least time of each kernel on a GPU, and the seconds and memory of a step."`
 }
 
 // benchFlags are those of all benchmarks.

@@ -16,7 +16,7 @@ type benchGRPOCmd struct {
 	Turns       int  `name:"turns" help:"Turns; between two the simulator writes a result." default:"1"`
 	Prompt      int  `name:"prompt-length" help:"Tokens of a prompt." default:"140"`
 	Observation int  `name:"observation-length" help:"Tokens of a result." default:"300"`
-	Given       bool `name:"given-results" help:"The results are there already, as a search engine's: nobody writes them."`
+	Given       bool `name:"given-results" help:"Take search results as given, as from a search engine; no simulator runs."`
 	MiniBatch   int  `name:"ppo-mini-batch-size" help:"Trajectories in an optimizer step; 0: all." default:"0"`
 	LoRAR       int  `name:"lora-r" help:"Rank of an adapter on all linear layers; 0: train all weights." default:"0"`
 	NoReference bool `name:"no-reference" help:"No KL term."`
@@ -24,9 +24,9 @@ type benchGRPOCmd struct {
 	MicroBatch  int  `name:"micro-batch-tokens" help:"Tokens forwarded together in training." default:"4096"`
 
 	SimDType string   `name:"sim-dtype" help:"How the simulator, the starting weights, is held: f32, bf16, q8 or q4 (default: as --dtype)." default:"" enum:",f32,bf16,q8,q4"`
-	Peer     []string `name:"peer" sep:"none" help:"Another program for these steps, measured in turns with ours: it prints a JSON object a line with step_s, the seconds of a step." placeholder:"NAME=COMMAND"`
+	Peer     []string `name:"peer" sep:"none" help:"Another program for these steps, measured in alternation with ours: it prints a JSON object a line with step_s, the seconds of a step." placeholder:"NAME=COMMAND"`
 	Pairs    int      `name:"pairs" help:"Alternating pairs with each --peer." default:"1"`
-	Ranks    int      `name:"ranks" help:"Measure with one rank and with so many: goroutines, or the processes of mpirun." default:"1"`
+	Ranks    int      `name:"ranks" help:"Measure with one rank and with this number of ranks: goroutines, or the processes of mpirun." default:"1"`
 	NoWarmup bool     `name:"no-warmup" help:"The first step counts too: for models whose steps take minutes."`
 }
 

@@ -11,7 +11,7 @@ type benchModel struct {
 	Shape   string `name:"shape" help:"Random weights of a named shape instead of --model, such as smollm2-135m, qwen2.5-3b, llama3.2-1b." placeholder:"NAME"`
 	DType   string `name:"dtype" help:"How weights are held: f32, bf16, q8 or q4." default:"bf16" enum:"f32,bf16,q8,q4"`
 	KVDType string `name:"kv-dtype" help:"Type of keys and values: f32 or bf16 (default: as --dtype)." default:"" enum:",f32,bf16"`
-	Seed    uint64 `name:"seed" help:"Seed of weights and ids." default:"1"`
+	Seed    uint64 `name:"seed" help:"Seed of weights and tokens." default:"1"`
 }
 
 func (m benchModel) into(o bench.Options) (bench.Options, error) {

@@ -21,7 +21,7 @@ type common struct {
 	JSON    bool   `name:"json" help:"Print the result as JSON on stdout, and nothing else."`
 	Device  string `name:"device" type:"device" help:"auto (a GPU where one can be used, else the cpu), cpu, cuda, cuda:N or ref." default:"auto"`
 	Threads int    `name:"threads" help:"Threads to compute with; 0: all usable cores." default:"0"`
-	Verbose bool   `name:"verbose" short:"v" help:"Print more about what is done."`
+	Verbose bool   `name:"verbose" short:"v" help:"Print more details."`
 }
 
 // simFlags choose where the simulator runs.

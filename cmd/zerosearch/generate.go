@@ -18,10 +18,10 @@ type generateCmd struct {
 	Prompt      string   `name:"prompt" short:"p" help:"One text to continue, instead of --data; the continuation is printed as it comes."`
 	MaxTokens   int      `name:"max-tokens" help:"Maximum number of tokens to generate." default:"128"`
 	Stop        []string `name:"stop" help:"End before this text; may be repeated." sep:"none"`
-	StopIDs     []int32  `name:"stop-token-ids" help:"End at these ids, as at end-of-sequence ids." placeholder:"ID"`
-	MinTokens   int      `name:"min-tokens" help:"Before so many tokens no end-of-sequence id, stop id or stop text ends the continuation." default:"0"`
-	IgnoreEOS   bool     `name:"ignore-eos" help:"Do not end at end-of-sequence ids."`
-	IncludeStop bool     `name:"include-stop-str-in-output" help:"Keep the stop text, or the text of a stop id."`
+	StopIDs     []int32  `name:"stop-token-ids" help:"End at these tokens, as at end-of-sequence tokens." placeholder:"ID"`
+	MinTokens   int      `name:"min-tokens" help:"Least number of tokens: until then no end-of-sequence token, stop token or stop text ends the continuation." default:"0"`
+	IgnoreEOS   bool     `name:"ignore-eos" help:"Do not end at end-of-sequence tokens."`
+	IncludeStop bool     `name:"include-stop-str-in-output" help:"Keep the stop text, or the text of a stop token."`
 	SkipSpecial bool     `name:"skip-special-tokens" negatable:"" help:"Special tokens leave no text." default:"true"`
 
 	samplingFlags

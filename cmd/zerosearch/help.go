@@ -1,10 +1,20 @@
 package main
 
-import "github.com/zerosearch-go/zerosearch/internal/commandline"
+import (
+	"github.com/alecthomas/kong"
+
+	"github.com/zerosearch-go/zerosearch/internal/commandline"
+)
 
 type helpCmd struct {
 	Verb []string `arg:"" optional:"" help:"The verb; none: all verbs."`
 }
+
+// verbGroups are the headings of the verbs, in the order in which verbs has their first ones.
+var verbGroups = []kong.Group{{Key: "train", Title: "Train and measure:"},
+	{Key: "simulator", Title: "Simulate a search engine:"}, {Key: "use", Title: "Use a model:"},
+	{Key: "models", Title: "Get, look at and convert models:"}, {Key: "machine", Title: "This machine:"},
+	{Key: "help", Title: "Help:"}}
 
 // flagGroups say under which heading a flag stands. The flags that matter most (verbHelps) stand before all of them.
 var flagGroups = []commandline.Group{

@@ -17,34 +17,34 @@ import (
 
 // verbs are the commands, a file each.
 type verbs struct {
-	Demo     demoCmd     `cmd:"" help:"Train a tiny model to search in an invented world: offline, a few minutes."`
-	Train    trainCmd    `cmd:"" help:"Train a policy with reinforcement learning and a simulated search engine."`
-	SFT      sftCmd      `cmd:"" name:"sft" help:"Fine-tune on examples: a warm start, or a simulator."`
-	Simulate simulateCmd `cmd:"" help:"Write the documents of a simulated search engine, offline."`
-	Harvest  harvestCmd  `cmd:"" help:"Make training rows for a simulated search engine from searches of a real one."`
-	Eval     evalCmd     `cmd:"" help:"Measure a policy on questions."`
-	Verify   verifyCmd   `cmd:"" help:"Repeat a step of a run and compare it with what was recorded."`
-	Ask      askCmd      `cmd:"" help:"Ask a trained policy a question and watch it search."`
-	Tokenize tokenizeCmd `cmd:"" help:"Convert texts and chats to token ids, and back."`
-	Score    scoreCmd    `cmd:"" help:"Compute the log-probabilities of given token ids or text."`
-	Chat     chatCmd     `cmd:"" help:"Talk with a model."`
-	Generate generateCmd `cmd:"" help:"Continue token ids, texts or chats."`
-	Pull     pullCmd     `cmd:"" help:"Download a model or a data set from the Hugging Face hub."`
-	List     listCmd     `cmd:"" help:"List the models and data sets in the Hugging Face cache."`
-	Rm       rmCmd       `cmd:"" help:"Remove models and data sets from the Hugging Face cache."`
-	Inspect  inspectCmd  `cmd:"" help:"Show what is in a checkpoint."`
-	Devices  devicesCmd  `cmd:"" help:"Show what this machine can compute with."`
-	Bench    benchCmd    `cmd:"" help:"Measure this machine: operations, models, training."`
-	Serve    serveCmd    `cmd:"" help:"Answer OpenAI's HTTP API: a simulator for other programs, or any model."`
-	Quantize quantizeCmd `cmd:"" help:"Make a q8 or q4 folder of a model: half or a third of its size, for models that are only run."`
-	Plan     planCmd     `cmd:"" help:"Add up the memory of a run before it starts."`
-	Report   reportCmd   `cmd:"" help:"Make one page of a run: curves, tables, episodes."`
-	Bundle   bundleCmd   `cmd:"" help:"Make one executable of program, recipe, data and models, to train anywhere."`
+	Demo     demoCmd     `cmd:"" group:"train" help:"Train a tiny model to search in an invented world: offline, a few minutes."`
+	Train    trainCmd    `cmd:"" group:"train" help:"Train a policy with reinforcement learning and a simulated search engine."`
+	SFT      sftCmd      `cmd:"" group:"train" name:"sft" help:"Fine-tune on examples: a warm start, or a simulator."`
+	Simulate simulateCmd `cmd:"" group:"simulator" help:"Write the documents of a simulated search engine, offline."`
+	Harvest  harvestCmd  `cmd:"" group:"simulator" help:"Make training rows for a simulated search engine from searches of a real one."`
+	Eval     evalCmd     `cmd:"" group:"train" help:"Measure a policy on questions."`
+	Verify   verifyCmd   `cmd:"" group:"train" help:"Repeat a step of a run and compare it with what was recorded."`
+	Ask      askCmd      `cmd:"" group:"use" help:"Ask a trained policy a question and watch it search."`
+	Tokenize tokenizeCmd `cmd:"" group:"use" help:"Convert texts and chats to token ids, and back."`
+	Score    scoreCmd    `cmd:"" group:"use" help:"Compute the log-probabilities of given token ids or text."`
+	Chat     chatCmd     `cmd:"" group:"use" help:"Talk with a model."`
+	Generate generateCmd `cmd:"" group:"use" help:"Continue token ids, texts or chats."`
+	Pull     pullCmd     `cmd:"" group:"models" help:"Download a model or a data set from the Hugging Face hub."`
+	List     listCmd     `cmd:"" group:"models" help:"List the models and data sets in the Hugging Face cache."`
+	Rm       rmCmd       `cmd:"" group:"models" help:"Remove models and data sets from the Hugging Face cache."`
+	Inspect  inspectCmd  `cmd:"" group:"models" help:"Show what is in a checkpoint."`
+	Devices  devicesCmd  `cmd:"" group:"machine" help:"Show what this machine can compute with."`
+	Bench    benchCmd    `cmd:"" group:"machine" help:"Measure this machine: operations, models, training."`
+	Serve    serveCmd    `cmd:"" group:"use" help:"Answer OpenAI's HTTP API: a simulator for other programs, or any model."`
+	Quantize quantizeCmd `cmd:"" group:"models" help:"Make a q8 or q4 folder of a model: half or a third of its size, for models that are only run."`
+	Plan     planCmd     `cmd:"" group:"machine" help:"Add up the memory of a run before it starts."`
+	Report   reportCmd   `cmd:"" group:"train" help:"Make one page of a run: curves, tables, episodes."`
+	Bundle   bundleCmd   `cmd:"" group:"train" help:"Make one executable of program, recipe, data and models, to train anywhere."`
 
-	Help       helpCmd       `cmd:"" help:"Show the help of a verb."`
-	Completion completionCmd `cmd:"" help:"Print the completion script of a shell: verbs, flags, their values, files."`
+	Help       helpCmd       `cmd:"" group:"help" help:"Show the help of a verb."`
+	Completion completionCmd `cmd:"" group:"help" help:"Print the completion script of a shell: verbs, flags, their values, files."`
 
-	Version versionCmd `cmd:"" help:"Print the version, the commit and the compiler."`
+	Version versionCmd `cmd:"" group:"help" help:"Print the version, the commit and the compiler."`
 
 	VersionFlag kong.VersionFlag `name:"version" help:"Print the version." env:"-"`
 }
@@ -117,6 +117,7 @@ func parserWith(stdout, stderr io.Writer, more ...kong.Option) (*kong.Kong, erro
 			"Every flag --some-name has an environment variable ZEROSEARCH_SOME_NAME and a key some-name in the YAML "+
 			"of --config; the "+
 			"command line wins over the environment, and that over the file."),
+		kong.ExplicitGroups(verbGroups),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.NamedMapper("device", kong.MapperFunc(device)),
 		kong.Vars{"version": version()}, kong.Writers(stdout, stderr),

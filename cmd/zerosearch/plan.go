@@ -16,8 +16,8 @@ type planCmd struct {
 	simFlags
 	Options config.Config `embed:""`
 	For     string        `name:"for" help:"What is planned: train, sft, generate (ask, eval and score too) or serve." default:"train" enum:"train,sft,generate,serve"`
-	Memory  string        `name:"memory" help:"Memory it may take, as in 24GiB (default: what is available here)." placeholder:"SIZE"`
-	Ranks   int           `name:"ranks" help:"Plan for one of so many processes that mpirun starts, on as many hosts, and what they send each other." default:"1"`
+	Memory  string        `name:"memory" help:"Memory that the run may use, as in 24GiB (default: what is available here)." placeholder:"SIZE"`
+	Ranks   int           `name:"ranks" help:"Plan for one of this number of processes (mpirun -n), each on a host of its own, with the bytes that they exchange." default:"1"`
 }
 
 func (c *planCmd) Run(w *world) error {

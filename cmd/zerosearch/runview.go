@@ -86,7 +86,7 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 	}
 	v.w.log.status("%s", line)
 	v.heldOut(step, m)
-	v.judge(step)
+	v.warn(step)
 	if n := len(groups); n > 0 && len(groups[step%n]) > 0 && time.Since(v.shown) >= episodePeriod {
 		v.shown = time.Now()
 		v.w.log.showEpisode(step, groups[step%n][0])
@@ -96,8 +96,8 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 	}
 }
 
-// judge warns of what is wrong with the run since this step.
-func (v *runView) judge(step int) {
+// warn prints the warnings that this step gave rise to.
+func (v *runView) warn(step int) {
 	for _, f := range v.notices.After(v.steps) {
 		v.w.log.sentence(33, fmt.Sprintf("warning: step %d: %s", step, f.Text))
 	}

@@ -13,10 +13,10 @@ type samplingFlags struct {
 	TopK        int     `name:"top-k" help:"Sample from the K most likely tokens; 0: from all." default:"0"`
 	MinP        float64 `name:"min-p" help:"Sample from the K most likely tokens; 0: from all." default:"0"`
 
-	Bias       map[int32]float64 `name:"logit-bias" help:"Added to the logit of an id; may be repeated." placeholder:"ID=BIAS" mapsep:","`
-	Repetition float64           `name:"repetition-penalty" help:"Divides positive logits of ids of prompt and text, multiplies negative ones; 1: off." default:"1"`
-	Presence   float64           `name:"presence-penalty" help:"Taken off the logit of every generated id." default:"0"`
-	Frequency  float64           `name:"frequency-penalty" help:"Taken off the logit for every time that the id was generated." default:"0"`
+	Bias       map[int32]float64 `name:"logit-bias" help:"Added to the logit of a token; may be repeated." placeholder:"ID=BIAS" mapsep:","`
+	Repetition float64           `name:"repetition-penalty" help:"Divides the positive logits of tokens that occur in prompt or text, and multiplies negative ones; 1: off." default:"1"`
+	Presence   float64           `name:"presence-penalty" help:"Subtracted from the logit of every token that was generated." default:"0"`
+	Frequency  float64           `name:"frequency-penalty" help:"Subtracted from the logit of a token for each time that it was generated." default:"0"`
 
 	Seed uint64 `name:"seed" help:"Seed of sampling." default:"1"`
 }

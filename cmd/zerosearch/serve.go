@@ -26,7 +26,7 @@ type serveCmd struct {
 	AllowOrigin  []string      `name:"allow-origin" help:"Origin of web pages that may use the server from a browser, as http://localhost:3000, or * for all; several may be given (default: none)." placeholder:"ORIGIN"`
 	MaxQueue     int           `name:"max-queue" help:"Sequences running or waiting at most; beyond them the answer is 429." default:"512"`
 	MaxBody      int64         `name:"max-body" help:"Bytes of a request at most." default:"4194304"`
-	DrainTimeout time.Duration `name:"drain-timeout" help:"Time for what is under way when the server is told to stop." default:"30s"`
+	DrainTimeout time.Duration `name:"drain-timeout" help:"Time to finish running requests when the server is told to stop." default:"30s"`
 	Embeddings   bool          `name:"embeddings" help:"/v1/embeddings works for models that were trained to generate text, too: their vectors are the last token's hidden state."`
 }
 

@@ -32,7 +32,7 @@ func newWorld(stdin io.Reader, stdout io.Writer, log *progress) (w *world, stop 
 		signals = append(signals, syscall.SIGHUP)
 	}
 	signal.Notify(asked, signals...)
-	signal.Notify(pipe, syscall.SIGPIPE) // whoever writes is told by an error instead
+	signal.Notify(pipe, syscall.SIGPIPE) // a write returns an error instead
 	go func() {
 		for {
 			select {

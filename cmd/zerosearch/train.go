@@ -16,7 +16,7 @@ type trainCmd struct {
 	common
 	simFlags
 	Options config.Config `embed:""`
-	DryRun  bool          `name:"dry-run" help:"Print the plan and the memory it takes; load nothing."`
+	DryRun  bool          `name:"dry-run" help:"Print the plan of the run and its memory; load nothing."`
 	UI      string        `name:"ui" help:"Show the run live at this address: :7860 for this machine only, HOST:7860 for others too." placeholder:"[HOST]:PORT"`
 	Replay  string        `name:"replay" help:"Learn from the trajectories of an episodes.jsonl; nothing is rolled out." placeholder:"FILE"`
 

@@ -51,12 +51,36 @@ func (h Help) addExamples(node *kong.Node) {
 	for _, leaf := range node.Leaves(false) {
 		var text strings.Builder
 		for _, example := range h.Verbs[leaf.Path()].Examples {
-			text.WriteString("\n\t" + h.Program + " " + example)
+			text.WriteString("\n\t" + broken(h.Program+" "+example))
 		}
 		if text.Len() > 0 {
 			leaf.Detail = "Examples:\n" + text.String()
 		}
 	}
+}
+
+// exampleWidth is the length from which on an example is broken into lines.
+const exampleWidth = 76
+
+// broken is a command on lines that end in a backslash and fit into a terminal of 80 columns. It breaks before flags.
+func broken(command string) string {
+	var text strings.Builder
+	width := 0
+	for i, part := range strings.Split(command, " --") {
+		if i > 0 {
+			part = "--" + part
+			if width+len(part)+3 > exampleWidth {
+				text.WriteString(" \\\n\t    ")
+				width = 4
+			} else {
+				text.WriteString(" ")
+				width++
+			}
+		}
+		text.WriteString(part)
+		width += len(part)
+	}
+	return text.String()
 }
 
 // print prints the help of what was selected, many flags under headings. It changes the order of the flags, so the

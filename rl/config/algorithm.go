@@ -34,10 +34,10 @@ type Algo struct {
 	DropZeroVariance bool     `name:"drop-zero-variance" help:"Roll the same question out again where all rewards of its group are equal, at most --max-attempts times in all; then drop the group. On with dapo."`
 	DynamicSampling  bool     `name:"dynamic-sampling" help:"Draw a new question where all rewards of a group are equal, as DAPO's paper does, until the batch is full or --max-gen-batches rounds are done."`
 	MaxGenBatches    int      `name:"max-gen-batches" help:"Rounds of rollouts of a step with --dynamic-sampling, the first included; 0: 10." default:"0"`
-	OverlongBuffer   int      `name:"overlong-buffer" help:"Ids before the limit over which the reward falls (DAPO's overlong penalty); 0: off." default:"0"`
-	OverlongFactor   float64  `name:"overlong-penalty" help:"How far it falls." default:"1"`
-	OverlongLimit    int      `name:"overlong-limit" help:"Sampled ids of an episode at which it has fallen; 0: all that the turns allow." default:"0"`
-	Gamma            *float64 `name:"gamma" help:"Discount of a sampled id, for reinforce, reinforce++ and ppo (default: 1)." placeholder:"G"`
+	OverlongBuffer   int      `name:"overlong-buffer" help:"Number of tokens before --overlong-limit over which the reward falls (DAPO's overlong penalty); 0: off." default:"0"`
+	OverlongFactor   float64  `name:"overlong-penalty" help:"Penalty at --overlong-limit and above." default:"1"`
+	OverlongLimit    int      `name:"overlong-limit" help:"Sampled tokens of an episode from which on the whole penalty counts; 0: as many as the turns allow." default:"0"`
+	Gamma            *float64 `name:"gamma" help:"Discount of a sampled token, for reinforce, reinforce++ and ppo (default: 1)." placeholder:"G"`
 	Lambda           *float64 `name:"lam" help:"Lambda of generalised advantage estimation, for ppo (default: 1)." placeholder:"L"`
 }
 

@@ -52,7 +52,7 @@ type Data struct {
 	MaxAnswerWords int      `name:"max-answer-words" help:"Leave out questions without an accepted answer of at most N words; 0: keep all." default:"0"`
 	FilterOverlong bool     `name:"filter-overlong-prompts" help:"Leave out questions whose prompt exceeds --max-start-length, instead of refusing them."`
 	EvalData       string   `name:"eval-data" resume:"free" help:"Held-out questions, evaluated greedily." placeholder:"FILE"`
-	EvalSplit      float64  `name:"eval-split" help:"Hold out so many questions of --data, or below 1 this share of them; 0: none." default:"0"`
+	EvalSplit      float64  `name:"eval-split" help:"Number of questions of --data to hold out, or, below 1, their share; 0: none." default:"0"`
 	EvalEvery      int      `name:"eval-every" resume:"free" help:"Evaluate every N steps, besides before the first and after the last; 0: only then." default:"0"`
 	EvalLimit      int      `name:"eval-limit" resume:"free" help:"At most N held-out questions; 0: all." default:"0"`
 	NoShuffle      bool     `name:"no-shuffle" help:"Take the questions in file order."`
@@ -91,7 +91,7 @@ type Optim struct {
 	MaxGradNorm      float64   `name:"max-grad-norm" help:"Global gradient norm; 0: no clipping." default:"1"`
 	LRSchedule       string    `name:"lr-schedule" help:"constant, linear or cosine, after the warm-up." default:"constant"`
 	WarmupRatio      float64   `name:"warmup-ratio" help:"Share of the steps with a rising learning rate." default:"0"`
-	MicroBatchTokens int       `name:"micro-batch-tokens" help:"Ids forwarded together in training." default:"4096"`
+	MicroBatchTokens int       `name:"micro-batch-tokens" help:"Tokens of a micro-batch in training: memory and speed, not the gradient." default:"4096"`
 	Recompute        bool      `name:"recompute" help:"Keep one activation per layer and recompute the rest: less memory, more time."`
 }
 
@@ -99,7 +99,7 @@ type Optim struct {
 type Schedule struct {
 	TotalSteps int    `name:"total-steps" resume:"free" help:"Updates of the run." default:"203"`
 	SaveEvery  int    `name:"save-every" resume:"free" help:"Checkpoint every N steps, and at the end; 0: only at the end." default:"50"`
-	KeepLast   int    `name:"keep-last" resume:"free" help:"Keep so many checkpoints, the newest, and the best with --keep-best; 0: all." default:"0"`
+	KeepLast   int    `name:"keep-last" resume:"free" help:"Number of the newest checkpoints to keep, besides the best with --keep-best; 0: all." default:"0"`
 	KeepBest   *bool  `name:"keep-best" negatable:"" resume:"free" help:"Save whenever the held-out F1 is the best yet, and keep it: checkpoints/best. On where there are held-out questions."`
 	StopWhen   string `name:"stop-when" resume:"free" help:"Save and stop, with exit code 3, when a threshold is crossed: likelihood, entropy, kl, valid-actions or held-out, each with :LIMIT or without, METRIC<VALUE or METRIC>VALUE of metrics.jsonl; several are separated by commas." placeholder:"RULE"`
 	SaveDType  string `name:"save-dtype" resume:"free" help:"Type of saved weights (default: as --dtype)." default:""`

@@ -16,7 +16,7 @@ import (
 // Search chooses the engine behind <search>, the curriculum of its noise, and prices for the report of what searching
 // cost.
 type Search struct {
-	// Device is the simulator's; nil: the policy's. Whoever opened it closes it, after all that was opened on it.
+	// Device is the simulator's; nil: the policy's. The code that opened it closes it, after the models on it.
 	Device kernels.Device `kong:"-" yaml:"-"`
 	// Threads are those of a device that is opened for the embedding model; 0: all usable cores. Progress, if not nil,
 	// is called while passages are embedded.

@@ -37,7 +37,7 @@ type Config struct {
 	MaxGradNorm      float64   `name:"max-grad-norm" help:"Global gradient norm; 0: no clipping." default:"1"`
 	LRSchedule       string    `name:"lr-schedule" help:"constant, linear or cosine, after the warm-up." default:"constant" enum:"constant,linear,cosine"`
 	WarmupRatio      float64   `name:"warmup-ratio" help:"Share of the steps with a rising learning rate." default:"0"`
-	MicroBatchTokens int       `name:"micro-batch-tokens" help:"Ids forwarded together in training." default:"4096"`
+	MicroBatchTokens int       `name:"micro-batch-tokens" help:"Tokens of a micro-batch: memory and speed, not the gradient." default:"4096"`
 	Recompute        bool      `name:"recompute" help:"Keep one activation per layer and recompute the rest: less memory, more time."`
 
 	Out       string `name:"out" resume:"free" help:"Run directory." placeholder:"DIR"`
