@@ -246,9 +246,9 @@ func attentionFLOPs(c *model.Config, n int) int64 {
 }
 
 // trainCost is a step on batch sequences of n tokens, all of them in the loss: 6 operations a weight and token (forward
-// 2, backward 4), with a frozen base 4, and thrice the causal half of attention; recomputed activations do not count.
-// It is the same count that "model FLOPs utilisation" uses (Chowdhery et al., arXiv 2204.02311), lower by the other
-// half of attention. rank is the adapter's.
+// 2, backward 4), with a frozen base 4, and three times the causal half of attention; recomputed activations do not
+// count. It is the same count that "model FLOPs utilisation" uses (Chowdhery et al., arXiv 2204.02311), lower by the
+// other half of attention. rank is the adapter's.
 func trainCost(c *model.Config, t kernels.DType, batch, n, rank int) ops.Cost {
 	forward := passCost(c, t, kernels.BF16, batch, 0, n, n)
 	tokens := float64(batch * n)

@@ -277,12 +277,12 @@ func (r *grpoRun) once() error {
 		return err
 	}
 	rolled := time.Now()
-	r.judge(trajs)
+	r.score(trajs)
 	judged := time.Now()
 	referred := judged
 	err = r.eng.Change(r.ctx, "policy", r.adapter, func() error {
-		st, err := r.updater.Update(trajs, update.MiniBatches(len(trajs), r.t.MiniBatch), func(mini int) float64 {
-			if mini == 0 {
+		st, err := r.updater.Update(trajs, update.MiniBatches(len(trajs), r.t.MiniBatch), func(miniBatch int) float64 {
+			if miniBatch == 0 {
 				referred = time.Now() // the reference comes before the first mini-batch
 			}
 			return 1e-6
@@ -397,9 +397,9 @@ func (r *grpoRun) text(key uint64, n int) []int32 {
 	return out
 }
 
-// judge scores the episodes against an answer, as training does, and then replaces the rewards by values that differ
+// score scores the episodes against an answer, as training does, and then replaces the rewards by values that differ
 // within each group, so that no group has zero variance.
-func (r *grpoRun) judge(trajs []update.Trajectory) {
+func (r *grpoRun) score(trajs []update.Trajectory) {
 	for i := range trajs {
 		t := &trajs[i]
 		if r.tok != nil {

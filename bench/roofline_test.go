@@ -49,8 +49,8 @@ func TestRooflineDecode(t *testing.T) {
 
 // The seconds of a step of Qwen2.5-3B with a simulator of the same shape. A separate calculation has 5.0 for decode and
 // 12.5 for the simulator. For prefill it has 8.9 with half of attention's products; for log-probs 14.6 and for training
-// 71.4 where each episode has its prompt for itself (992,000 tokens, not 928,000) and the output matrix meets all
-// tokens, not only the 192,000 that the policy sampled.
+// 71.4 where each episode has its prompt for itself (992,000 tokens, not 928,000) and the output matrix is applied to
+// all tokens, not only the 192,000 that the policy sampled.
 func TestRooflineStep(t *testing.T) {
 	r := roofOf(t, "qwen2.5-3b", nil)
 	got := map[string]RooflineTime{}

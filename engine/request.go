@@ -74,7 +74,7 @@ type Result struct {
 }
 
 // Generate continues a prompt. It may be called from many goroutines; what it returns depends on the request alone. A
-// request that cannot be met is an error and concerns nobody else.
+// request that cannot be met is an error and does not affect other requests.
 func (e *Engine) Generate(ctx context.Context, r Request) (Result, error) {
 	j, err := e.generation(r)
 	if err != nil {

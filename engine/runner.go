@@ -101,7 +101,7 @@ type runner struct {
 	queued  [2]queuedPass // reused in turns
 	turn    int           // of queued
 	stats   ModelStats
-	note    func(text string) // Options.Note; nil: nobody is told
+	note    func(text string) // Options.Note; may be nil
 }
 
 func newRunner(dev kernels.Device, name string, m *model.Model, o ModelOptions, eo Options) (_ *runner, err error) {
@@ -143,7 +143,7 @@ func engineBatch(o ModelOptions, pages int) kernels.BatchSpec {
 	return kernels.BatchSpec{Tokens: o.MaxBatchTokens, Segments: n, Pages: n * longest, Rows: o.MaxBatchTokens}
 }
 
-// defaultKVBytes bounds a cache whose size nobody has chosen.
+// defaultKVBytes bounds a cache whose size was not chosen.
 const defaultKVBytes = 1 << 30
 
 // fill replaces zeros by defaults and says how many pages there will be.

@@ -10,5 +10,5 @@ type Panic struct {
 	Stack []byte
 }
 
-// Error has several lines, so that the stack is printed where nobody recovers.
+// Error has several lines, so that the stack is printed where the panic is not recovered.
 func (p *Panic) Error() string { return fmt.Sprintf("%v\n\nin a worker:\n%s", p.Value, p.Stack) }

@@ -23,8 +23,8 @@ type Paths struct {
 }
 
 // NewPaths uses the first path of list that runs on this machine, or the one that the environment variable env names.
-// If env names a path that is unknown or does not run here, NewPaths returns an error, so that nobody measures or tests
-// the wrong path; the Paths that it returns then use the best path.
+// If env names a path that is unknown or does not run here, NewPaths returns an error, so that the wrong path is
+// never measured or tested; the Paths that it returns then use the best path.
 func NewPaths(env string, list ...Path) (*Paths, error) {
 	p := &Paths{list: list, used: -1}
 	for i, x := range list {

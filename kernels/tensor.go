@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Buffer is a piece of one device's memory. The host reaches its bytes only by Device.Upload and Fetch. Whoever
+// Buffer is a piece of one device's memory. The host reaches its bytes only by Device.Upload and Fetch. The code that
 // allocated a buffer must free it; there are no finalizers. A buffer may be freed while queued work still uses it: the
 // device delays freeing (CUDA frees in stream order).
 type Buffer interface {

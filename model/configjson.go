@@ -43,7 +43,7 @@ type configFile struct {
 	DTypeV5 *string         `json:"dtype"`
 	Quant   json.RawMessage `json:"quantization_config"`
 
-	*judged
+	*checkedFile
 }
 
 // ropeFile is the value of rope_scaling or, since transformers 5, of rope_parameters.
@@ -57,17 +57,17 @@ type ropeFile struct {
 	Original *float64 `json:"original_max_position_embeddings"`
 	Partial  *float64 `json:"partial_rotary_factor"`
 
-	*judged
+	*checkedFile
 }
 
 // ParseConfig reads a config.json. Missing sizes are errors; other missing keys get the default of the architecture's
 // class.
 func ParseConfig(data []byte) (*Config, error) {
-	j, err := judge("config.json", data)
+	j, err := checkFile("config.json", data)
 	if err != nil {
 		return nil, err
 	}
-	f := configFile{judged: j}
+	f := configFile{checkedFile: j}
 	if err := j.decode("config.json", &f); err != nil {
 		return nil, err
 	}
@@ -286,13 +286,13 @@ func (f *configFile) rope(c *Config) error {
 // ropeIn reads the object called name, an empty one if there is none.
 func (f *configFile) ropeIn(name string) (*ropeFile, error) {
 	if !f.set(name) {
-		return &ropeFile{judged: &judged{}}, nil
+		return &ropeFile{checkedFile: &checkedFile{}}, nil
 	}
-	j, err := judge("rope_parameters", []byte(f.values[name]))
+	j, err := checkFile("rope_parameters", []byte(f.values[name]))
 	if err != nil {
 		return nil, err
 	}
-	p := &ropeFile{judged: j}
+	p := &ropeFile{checkedFile: j}
 	for key, value := range j.values {
 		if value[0] == '{' {
 			return nil, fmt.Errorf("%s has separate values for %q: only one set of values for all layers is supported",

@@ -79,7 +79,7 @@ func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 // ParseAdapterConfig reads an adapter_config.json. Variants of LoRA are refused; the error names the key.
 func ParseAdapterConfig(data []byte) (AdapterConfig, error) {
 	c := AdapterConfig{raw: slices.Clone(data)}
-	j, err := judge(adapterConfigFile, data)
+	j, err := checkFile(adapterConfigFile, data)
 	if err != nil {
 		return c, err
 	}

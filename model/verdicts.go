@@ -147,15 +147,15 @@ var instead = map[string]string{
 	"adapter_config.json": "train the adapter without it, or merge it with peft's merge_and_unload",
 }
 
-// judged is a configuration file after its keys were judged.
-type judged struct {
+// checkedFile is a configuration file whose keys have been checked against the verdicts.
+type checkedFile struct {
 	values  map[string]string // every key's value as compact JSON, numbers that are not finite, all harmless, as null
 	unknown []string          // the keys that have no verdict and are set
 }
 
-// judge reads a file, which is one object. A value that changes numbers in a way that is not computed is an error,
+// checkFile reads a file, which is one object. A value that changes numbers in a way that is not computed is an error,
 // and so is a number that is not finite in a key that is computed with.
-func judge(file string, data []byte) (*judged, error) {
+func checkFile(file string, data []byte) (*checkedFile, error) {
 	data = tagged.ReplaceAll(data, []byte("$1"))
 	for _, n := range pyjson.Find(data) {
 		if v, known := verdictOn(file, n.Path); known && v.kind != harmless {
@@ -169,7 +169,7 @@ func judge(file string, data []byte) (*judged, error) {
 	if raw == nil {
 		return nil, fmt.Errorf("not a usable %s: it is null, not an object", file)
 	}
-	j := &judged{values: map[string]string{}}
+	j := &checkedFile{values: map[string]string{}}
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, raw[key]); err != nil {
@@ -200,23 +200,23 @@ func verdictOn(file, path string) (verdict, bool) {
 }
 
 // set reports whether key is there and not null.
-func (j *judged) set(key string) bool {
+func (j *checkedFile) set(key string) bool {
 	v, ok := j.values[key]
 	return ok && v != "null"
 }
 
 // has reports whether key is there, even as null.
-func (j *judged) has(key string) bool {
+func (j *checkedFile) has(key string) bool {
 	_, ok := j.values[key]
 	return ok
 }
 
 // null reports whether key is there as null.
-func (j *judged) null(key string) bool { return j.has(key) && !j.set(key) }
+func (j *checkedFile) null(key string) bool { return j.has(key) && !j.set(key) }
 
 // decode fills v from the keys that file's verdicts know. encoding/json would take a key in other letters (Head_Dim)
 // for one of them.
-func (j *judged) decode(file string, v any) error {
+func (j *checkedFile) decode(file string, v any) error {
 	fields := map[string]json.RawMessage{}
 	for key, value := range j.values {
 		if _, known := verdicts[file][key]; known {

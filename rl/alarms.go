@@ -47,8 +47,8 @@ func (t *Trainer) openAlarms() (err error) {
 	return nil
 }
 
-// judge applies the rules to the metrics of a step. It returns an error if the run must stop.
-func (t *Trainer) judge(step int, m rundir.Metrics) *Stopped {
+// checkAlarms applies the rules to the metrics of a step. It returns an error if the run must stop.
+func (t *Trainer) checkAlarms(step int, m rundir.Metrics) *Stopped {
 	a := &t.alarms
 	if len(a.stop) == 0 {
 		return nil
@@ -98,7 +98,7 @@ func (t *Trainer) evaluateStart(ctx context.Context) error {
 	if err := t.track(0, m); err != nil {
 		return err
 	}
-	t.judge(0, m)
+	t.checkAlarms(0, m)
 	if t.OnStart != nil {
 		t.OnStart(m)
 	}

@@ -112,8 +112,8 @@ func (r *Replay) largest() (longest, together int) {
 		steps[e.Step]++
 		longest, together = max(longest, len(e.Tokens().IDs)), max(together, steps[e.Step])
 	}
-	for _, mini := range r.plan.MiniBatches {
-		together = max(together, len(mini))
+	for _, miniBatch := range r.plan.MiniBatches {
+		together = max(together, len(miniBatch))
 	}
 	return longest, together
 }
@@ -167,11 +167,11 @@ func (r *Replay) read(c *config.Config) error {
 }
 
 func (p ReplayPlan) check(n int) error {
-	for i, mini := range p.MiniBatches {
-		if len(mini) == 0 {
+	for i, miniBatch := range p.MiniBatches {
+		if len(miniBatch) == 0 {
 			return fmt.Errorf("mini-batch %d of the plan is empty", i)
 		}
-		for _, k := range mini {
+		for _, k := range miniBatch {
 			if k < 0 || k >= n {
 				return fmt.Errorf("mini-batch %d of the plan names trajectory %d: the file has 0 to %d", i, k, n-1)
 			}

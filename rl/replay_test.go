@@ -59,7 +59,7 @@ func TestReplayReproducesTheGolden(t *testing.T) {
 
 // requireDescribed compares what the trajectories of a mini-batch bring with the formulas: GRPO's advantage is (r -
 // mean)/(std + 1e-6) over the group, std with n-1 (arXiv 2402.03300), the same for every trained id of a trajectory.
-func requireDescribed(t *testing.T, g e2e.Golden, mini int, m map[string]float64) {
+func requireDescribed(t *testing.T, g e2e.Golden, miniBatch int, m map[string]float64) {
 	t.Helper()
 	reward := func(i int) (sum float64) {
 		for _, r := range g.Rewards[i] {
@@ -84,8 +84,8 @@ func requireDescribed(t *testing.T, g e2e.Golden, mini int, m map[string]float64
 		return (reward(i) - mean) / (math.Sqrt(squares/float64(len(of)-1)) + 1e-6)
 	}
 	var rewards, abs, sum, ids float64
-	n := float64(len(g.Minis[mini]))
-	for _, i := range g.Minis[mini] {
+	n := float64(len(g.Minis[miniBatch]))
+	for _, i := range g.Minis[miniBatch] {
 		rewards, abs = rewards+reward(i)/n, abs+math.Abs(advantage(i))/n
 		for _, on := range g.Mask[i][:len(g.Completions[i])] {
 			sum, ids = sum+advantage(i)*float64(on), ids+float64(on)

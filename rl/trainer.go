@@ -45,7 +45,7 @@ type Trainer struct {
 	OnStart func(m rundir.Metrics)
 	OnStep  func(step int, m rundir.Metrics, groups [][]*episode.Episode)
 	// OnNote is told what is worth knowing while a run is under way, such as why a GPU's passes are not recorded; it
-	// may be called from another goroutine. nil: nobody is told.
+	// may be called from another goroutine. It may be nil.
 	OnNote func(text string)
 
 	state        rundir.State
@@ -64,7 +64,7 @@ type Trainer struct {
 	searches    search.Searcher     // nil: the engine that Search.Mode names; of a verification: recorded documents
 	environment episode.Environment // nil: a search engine
 	trackers    []Tracker
-	onProgress  func(Progress) // nil: nobody is told
+	onProgress  func(Progress) // may be nil
 	opened      int            // models
 
 	ranks        dist.Group // nil: one
@@ -231,7 +231,7 @@ func (t *Trainer) Step(ctx context.Context, step int) error {
 	if err := t.track(step, m); err != nil {
 		return err
 	}
-	if t.stopped, err = t.agreeToStop(step, t.judge(step, m)); err != nil {
+	if t.stopped, err = t.agreeToStop(step, t.checkAlarms(step, m)); err != nil {
 		return err
 	}
 	if t.OnStep != nil {

@@ -67,8 +67,8 @@ func onThisMachine(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
-// private reports whether nobody outside this network can choose what host means: an address, a name without a dot, a
-// name of a domain that is never registered, or this machine's name.
+// private reports whether host cannot be made to mean this machine from outside this network: an address, a name
+// without a dot, a name of a domain that is never registered, or this machine's name.
 func private(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") {

@@ -129,7 +129,7 @@ func (b *bed) everyRow(v int) []kernels.Batch {
 	return out
 }
 
-// gatherCases: rows picked from and added to a matrix of thrice as many.
+// gatherCases: rows picked from and added to a matrix of three times as many.
 func gatherCases(models []string) (out []Case) {
 	widths(models, hidden, func(of string, _ *model.Config, n int) {
 		elements := float64(rowsM) * float64(n)

@@ -52,7 +52,7 @@ func discovery(j *job) error {
 	return nil
 }
 
-// sayLibrary says who makes the products, and which of them the library does not.
+// sayLibrary says which library computes the products, and which products it does not compute.
 func (j *job) sayLibrary(dev kernels.Device) {
 	d, ok := dev.(*cuda.Device)
 	if !ok {

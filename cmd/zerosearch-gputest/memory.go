@@ -96,8 +96,8 @@ func use(ctx context.Context, d kernels.Device, c *model.Config) error {
 	return err
 }
 
-// faults asks for more memory than there is, in the two ways in which a run meets that. Nothing is taken from other
-// programs.
+// faults asks for more memory than there is, in the two ways in which that happens in a run. Nothing is taken from
+// other programs.
 func faults(j *job) error {
 	d, err := j.open()
 	if err != nil {

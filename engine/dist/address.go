@@ -8,7 +8,7 @@ import "unsafe"
 func address[E any](x []E) uintptr { return addressOf(unsafe.SliceData(x)) }
 
 // addressOf is where a variable lies, for a C function. The assignment, which never happens, makes the compiler put the
-// variable where it does not move. Whoever calls keeps it alive as long as C uses it.
+// variable where it does not move. The caller keeps it alive as long as C uses it.
 func addressOf[E any](x *E) uintptr {
 	if never {
 		heap = unsafe.Pointer(x)

@@ -82,7 +82,7 @@ func (l *life) read(r int) (any bool) {
 	}
 }
 
-// end gives no more signs and takes those that have come: MPI warns of messages that nobody received.
+// end gives no more signs and takes those that have come: MPI warns of messages that were never received.
 func (l *life) end() {
 	l.ended = true
 	for _, r := range l.peers {

@@ -103,7 +103,7 @@ func (c *Cache) link(n *node) {
 	c.pool.Retain(n.page)
 }
 
-// unlink takes n, which has no children, out of the tree and frees its page if nobody else uses it.
+// unlink takes n, which has no children, out of the tree and frees its page if nothing else uses it.
 func (c *Cache) unlink(n *node) {
 	if kids, first := n.parent.kids, n.ids[0]; kids != nil {
 		kids[first] = slices.DeleteFunc(kids[first], func(k *node) bool { return k == n })
@@ -172,7 +172,8 @@ func (c *Cache) best(n *node, ids []int32) (child *node, shared int) {
 	return child, shared
 }
 
-// takeable says whether a table may go on writing into n after its first shared ids: nobody uses n and it ends there.
+// takeable says whether a table may go on writing into n after its first shared ids: no table uses n, and it ends
+// there.
 func (n *node) takeable(shared int) bool {
 	return n.queued && shared == len(n.ids) && shared < pageSize
 }

@@ -18,9 +18,9 @@ type Copy struct{ Dst, Src int32 }
 
 // Open makes the table of a sequence that begins with ids, on the pages that already hold its first tokens under key:
 // at most limit of them (a caller that needs the output of position limit must compute it). Full pages are shared. A
-// last page that agrees only in part, or that somebody still writes, is copied if copying is allowed and a page can be
-// had: copied reports that cp must be done before the next write. A partly filled page that nobody uses is simply
-// continued.
+// last page that agrees only in part, or that another table still writes, is copied if copying is allowed and a page
+// can be had: copied reports that cp must be done before the next write. A partly filled page that no table uses is
+// simply continued.
 func (c *Cache) Open(key Key, ids []int32, limit int, copying bool) (t *Table, cp Copy, copied bool) {
 	t = &Table{c: c, root: c.root(key)}
 	t.root.tables++

@@ -29,8 +29,8 @@ const (
 // Every worker has a share of consecutive tasks, which it takes from the front. A worker whose share is done steals
 // from the back of the other shares. So a worker mostly touches the same memory in successive operations, while it
 // still lies in its cache (a product of 40 rows takes 82 us instead of 100). A worker that starts late, because the
-// scheduler gave its processor to another goroutine, delays nobody: its tasks have been stolen. The caller works too,
-// and waits only for tasks that were claimed. With one thread everything runs in the caller.
+// scheduler gave its processor to another goroutine, delays nothing: other workers have taken its tasks. The caller
+// works too, and waits only for tasks that were claimed. With one thread everything runs in the caller.
 //
 // When a task panics, unclaimed tasks are dropped. Run waits for the tasks under way and then panics in the caller:
 // with the caller's own panic, or else with a *kernels.Panic that holds the first panic of a worker. The pool can be
@@ -51,7 +51,7 @@ type pool struct {
 	wake   chan struct{}
 }
 
-// share is the tasks [front, back) that nobody has claimed, as back << 32 | front.
+// share is the range [front, back) of unclaimed tasks, as back << 32 | front.
 type share struct {
 	left atomic.Uint64
 	_    [56]byte
@@ -144,7 +144,7 @@ func (p *pool) wait() {
 	}
 }
 
-// abandon ends a Run whose task has panicked: tasks that nobody has claimed are not run, and the caller's own is over.
+// abandon ends a Run whose task has panicked: unclaimed tasks are not run, and the caller's own is over.
 func (p *pool) abandon() {
 	for w := range p.shares {
 		for {

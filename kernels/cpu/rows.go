@@ -124,7 +124,7 @@ func norms(op string, x, w kernels.Tensor) (heads, n int) {
 		return 1, w.Cols
 	}
 	if w.Cols == 0 || x.Cols%w.Cols != 0 {
-		panic(fmt.Sprintf("cpu: %s: x is %v, w is %v: no number of heads", op, x, w))
+		panic(fmt.Sprintf("cpu: %s: x is %v, w is %v: its width is not a multiple of that", op, x, w))
 	}
 	return x.Cols / w.Cols, w.Cols
 }

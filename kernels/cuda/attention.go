@@ -5,7 +5,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// attend is what forward and backward share: a call whose arguments were checked.
+// attend has what forward and backward share: a call whose arguments were checked.
 type attend struct {
 	kv          *kv
 	b           *batch
@@ -50,7 +50,7 @@ func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, kb
 	}
 }
 
-// output is where Attention writes to: rows of y and, unless none, of lse.
+// output has the addresses that Attention writes to: rows of y and, where it is given, of lse.
 type output struct {
 	p   gpu.Ptr
 	ld  int64

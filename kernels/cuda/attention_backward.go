@@ -35,7 +35,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, dy, y, q, lse kernels.Tensor, c k
 	d.backwardPlain(&a, &g)
 }
 
-// deltaBytes is room for the sum of dy*y of each row and head.
+// deltaBytes is the size of the sums of dy*y, one for each row and head.
 func deltaBytes(rows, heads int) int64 { return 4 * int64(rows) * int64(heads) }
 
 // gradients are the addresses and row lengths of the tensors of AttentionBackward.
@@ -44,7 +44,7 @@ type gradients struct {
 	ldDy, ldY, ldL, ldDq, ldDk, ldDv int64
 }
 
-// rows adds what both kernels read.
+// rows adds the parameters that both kernels have.
 func (g *gradients) rows(x *gpu.Args, a *attend) *gpu.Args {
 	return x.Ptr(g.dy).Long(g.ldDy).Ptr(a.qp).Long(int64(a.q.Stride)).Ptr(g.lse).Long(g.ldL).Ptr(g.delta).
 		Int(a.heads).Int(a.kv.spec.KVHeads).Int(a.kv.spec.HeadDim).Float(a.scale).Ptr(a.kv.keys(a.layer)).
@@ -68,18 +68,18 @@ func (d *Device) backwardPlain(a *attend, g *gradients) {
 		a).Ptr(a.b.segs()).Ptr(list).Ptr(uses))
 }
 
-// used says which segments use which page of a batch: what gradients of keys and values are summed over. It is made
-// when the first backward asks for it, on the GPU as {page, first use} of each page that is used, and then the uses,
-// {segment, number of the page in it}.
+// used says which segments use which page of a batch: gradients of keys and values are summed over these. It is
+// computed at the first backward, and lies on the GPU as {page, first use} of each page that is used, and then the
+// uses, {segment, number of the page in it}.
 type used struct {
 	buf   *buffer
-	known bool // made for the layout at hand
+	known bool // computed for the present layout
 	pages int
 	words []uint32
 	index []int32 // of each page of the cache: its place in the list, and 1 more
 }
 
-// usesBytes is room for the list of pages and the uses.
+// usesBytes is the size of the list of pages and the uses.
 func usesBytes(s kernels.BatchSpec) int64 { return 4 * int64(4*s.Pages+2) }
 
 // pageUses are the addresses of the list of pages and of the uses.
@@ -102,7 +102,8 @@ func (d *Device) pageUses(b *batch) (list, uses gpu.Ptr) {
 	return u.buf.p, u.buf.p + gpu.Ptr(8*(u.pages+1))
 }
 
-// make counts the uses of each page, in the order in which pages appear, and lists them, segments ascending.
+// make fills u: it counts the uses of each page, in the order in which pages appear, and lists them, segments
+// ascending.
 func (u *used) make(segs []kernels.Segment, cachePages, most int) {
 	if len(u.index) < cachePages {
 		u.index = make([]int32, cachePages)
@@ -147,7 +148,7 @@ func (u *used) make(segs []kernels.Segment, cachePages, most int) {
 	list[1] = 0
 }
 
-// pagesOf are the pages of s that its rows look at.
+// pagesOf are the pages of s that its rows attend to.
 func pagesOf(s *kernels.Segment) []int32 {
 	if s.Len == 0 {
 		return nil

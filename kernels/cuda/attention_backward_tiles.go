@@ -7,8 +7,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// backwardWidest is the widest head that backward has kernels on tensor cores for: four tiles of one that is wider do
-// not fit into shared memory.
+// backwardWidest is the largest head for which backward has kernels on tensor cores: four tiles of a larger one do not
+// fit into shared memory.
 const backwardWidest = 128
 
 // backwardTiles rounds q and dy to BF16 first: each is read once for every page.
@@ -35,5 +35,5 @@ func (d *Device) backwardTiles(a *attend, g *gradients, width int) {
 		operands(d.arg().Ptr(g.dk).Long(g.ldDk).Ptr(g.dv).Long(g.ldDv)).Ptr(a.b.segs()).Ptr(list).Ptr(uses))
 }
 
-// operandBytes is room for q, or dy, rounded to BF16.
+// operandBytes is the size of q, or dy, rounded to BF16.
 func operandBytes(rows, cols int) int64 { return aligned(2 * int64(rows) * int64(cols)) }

@@ -7,8 +7,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// tileWidths are the head sizes that there are kernels on tensor cores for: a head takes the next one, with zeros
-// behind it.
+// tileWidths are the head sizes of the kernels on tensor cores: a head uses the next larger one, padded with zeros.
 var tileWidths = []int{16, 64, 96, 128, 256}
 
 // tileWidth is that of the cache's heads; 0: none.
@@ -24,8 +23,8 @@ func (a *attend) tileWidth() int {
 	return 0
 }
 
-// tileShared is the shared memory of a block with so many rows of queries, and how many columns of the output it makes:
-// see the kernel.
+// tileShared is the shared memory of a block with this number of rows of queries, and the number of columns of the
+// output that it computes: see the kernel.
 func tileShared(width, queries int) (bytes, columns int) {
 	row := func(n int) int { return 2*n + 16 }
 	columns = min(width, 128)
@@ -66,5 +65,5 @@ func (d *Device) attentionTiles(a *attend, out output, width int) {
 		Ptr(part).Ptr(a.b.decodes()).Ptr(a.b.segOf()).Ptr(a.b.segs()).Int(h).Int(s.HeadDim))
 }
 
-// partsBytes is room for what so many partitions of keys give: of each head maximum, sum and output.
+// partsBytes is the size of the results of partitions of keys: maximum, sum and output of each head.
 func partsBytes(parts, heads, dim int) int64 { return 4 * int64(parts) * int64(heads) * int64(dim+2) }

@@ -5,13 +5,13 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// Keys are summed up by partitions of absolute positions; a tile is so many rows of one segment.
+// Keys are summed up by partitions of absolute positions; a tile is a number of rows of one segment.
 const (
 	partitionKeys = 256
 	tileRows      = 64
 )
 
-// work is what attention does for a batch, as its kernels want it, words on the GPU in this order:
+// work describes to the kernels what attention computes for a batch, in words on the GPU in this order:
 //
 //	segOf[T]         the segment of each row
 //	tiles[..]        the first row of each tile of the segments of more than one row
@@ -26,7 +26,7 @@ type work struct {
 	mostParts int
 }
 
-// How many tiles and parts there can be at most: all but one of each segment are whole.
+// The largest numbers of tiles and parts: all but one of each segment are complete.
 func maxTiles(s kernels.BatchSpec) int { return s.Segments + s.Tokens/tileRows }
 func maxParts(s kernels.BatchSpec) int { return s.Segments + s.Pages*kernels.PageSize/partitionKeys }
 
@@ -35,7 +35,7 @@ func decodesAt(s kernels.BatchSpec) int { return tilesAt(s) + maxTiles(s) }
 func partsAt(s kernels.BatchSpec) int   { return decodesAt(s) + 2*s.Segments }
 func workWords(s kernels.BatchSpec) int { return partsAt(s) + 2*(1+maxParts(s)) }
 
-// layWork writes what segs need.
+// layWork writes the work of segs.
 func (b *batch) layWork(segs []kernels.Segment) {
 	b.work = work{}
 	if len(segs) == 0 {

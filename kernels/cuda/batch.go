@@ -44,7 +44,7 @@ func (b *batch) end() int     { return b.pagesAt() + b.spec.Pages }
 // word is the address of word i.
 func (b *batch) word(i int) gpu.Ptr { return b.p + gpu.Ptr(4*i) }
 
-// NewBatch makes room for what a pass is about.
+// NewBatch allocates the lists of a batch.
 func (d *Device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 	if s.Tokens < 0 || s.Segments < 0 || s.Pages < 0 || s.Rows < 0 {
 		fail("NewBatch", "%+v", s)
@@ -97,7 +97,7 @@ func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids
 	}
 }
 
-// Free frees what attention and draws keep for b too.
+// Free frees the memory of b, that of attention and draws included.
 func (b *batch) Free() {
 	b.buffer.Free()
 	for _, x := range []**buffer{&b.used.buf, &b.lists} {
@@ -123,7 +123,7 @@ func (b *batch) write(at, n int) []uint32 {
 	return b.host[at : at+n]
 }
 
-// lay writes what does not depend on draws to host, but for the pages.
+// lay writes everything to host except draws and pages.
 func (b *batch) lay(l *kernels.Layout, ids kernels.Tensor, fed []kernels.SampledInput) {
 	words(b.write(0, len(l.IDs)), l.IDs)
 	words(b.write(b.posAt(), len(l.Pos)), l.Pos)

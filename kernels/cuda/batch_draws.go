@@ -65,13 +65,12 @@ func layDraw(at []uint32, s *kernels.Sampling) {
 	at[10], at[13] = uint32(len(s.Never)), uint32(len(s.Adjust))
 }
 
-// sameList says whether x and y are one memory.
+// sameList says whether x and y are the same slice.
 func sameList(x, y []int32) bool {
 	return len(x) == len(y) && unsafe.SliceData(x) == unsafe.SliceData(y)
 }
 
-// growLists makes room for lists as long as words, and as much again. Work that is queued reads the old ones until it
-// has ended.
+// growLists allocates twice the memory of words for the lists. Queued work reads the old lists until it has ended.
 func (b *batch) growLists(d *Device) {
 	buf, err := d.alloc(8 * int64(len(b.words)))
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 // Module is a file of kernels as the driver compiled it for the GPU.
 type Module struct {
 	Name    string
-	Took    time.Duration // of compiling; short where the driver found the result in its cache (~/.nv/ComputeCache)
+	Took    time.Duration // time to compile; short where the driver found the result in its cache (~/.nv/ComputeCache)
 	Kernels []Kernel
 }
 
-// Kernel is what the driver made of a kernel.
+// Kernel is a kernel as the driver compiled it.
 type Kernel struct {
 	Name       string
 	Registers  int // of a thread
-	Local      int // bytes of a thread that lie in the GPU's memory because its registers do not suffice (spills)
+	Local      int // bytes of a thread in the GPU's memory because its registers do not suffice (spills)
 	Shared     int // bytes of a block, without what a launch adds
 	MaxThreads int // of a block
 	Capability int // compute capability that it was compiled for, 90 for 9.0
@@ -32,11 +32,11 @@ type loaded struct {
 	funcs []gpu.Func
 }
 
-// Compiled lists the kernels of d and what the driver made of them.
+// Compiled lists the kernels of d as the driver compiled them.
 func (d *Device) Compiled() ([]Module, error) {
 	g, ok := d.gpu.(gpu.Inspector)
 	if !ok {
-		return nil, fmt.Errorf("%s: it does not tell how kernels were compiled", d.name)
+		return nil, fmt.Errorf("%s: it does not say how kernels were compiled", d.name)
 	}
 	var all []Module
 	for _, l := range d.modules {

@@ -1,6 +1,6 @@
 // Package cuda is the device of an NVIDIA GPU: kernels of its own, compiled beforehand to PTX, which the driver
-// compiles for the GPU at hand. It needs a GPU of compute capability 8.0 or later and NVIDIA's driver; no toolkit and
-// no C compiler. Where NVIDIA's cuBLAS is found, it makes the products of BF16 weights.
+// compiles for this machine's GPU. It needs a GPU of compute capability 8.0 or later and NVIDIA's driver; no toolkit
+// and no C compiler. Where NVIDIA's cuBLAS is found, it computes the products of BF16 weights.
 package cuda
 
 import (
@@ -21,7 +21,7 @@ type Device struct {
 	modules []loaded
 	args    gpu.Args // of the launch that is being made
 	scratch [scratches]*scratch
-	library *library // nil: all products are made by our own kernels
+	library *library // nil: all products are computed by our own kernels
 	missing string   // why there is no library
 	err     error    // the first that queued work had; it stays
 
@@ -35,7 +35,7 @@ var (
 )
 
 // Open makes a device of g, which it closes with itself: New does it with a GPU of the driver. Where g is a
-// gpu.Multiplier, its library makes the products of BF16 weights.
+// gpu.Multiplier, its library computes the products of BF16 weights.
 func Open(name string, g gpu.GPU) (*Device, error) {
 	d := &Device{gpu: g, name: name, props: g.Props(), kernels: map[string]gpu.Func{}}
 	if m, ok := g.(gpu.Multiplier); ok {
@@ -59,10 +59,10 @@ func Open(name string, g gpu.GPU) (*Device, error) {
 // Name is "cuda:0" and so on.
 func (d *Device) Name() string { return d.name }
 
-// ThreadBound says that a GPU's context is a thread's.
+// ThreadBound says that a GPU's context belongs to one thread.
 func (d *Device) ThreadBound() {}
 
-// Memory is the GPU's own, and what of it could be allocated now.
+// Memory is the size of the GPU's memory, and what of it could be allocated now.
 func (d *Device) Memory() (total, available int64, err error) {
 	available, err = d.gpu.Available()
 	return d.props.Memory, available, err

@@ -10,11 +10,11 @@ func (d *Device) MatMul(y, x kernels.Tensor, w kernels.Weight, e kernels.Epilogu
 	d.multiply("MatMul", x, kernels.Product{Y: y, W: w, Epilogue: e})
 }
 
-// MatMuls multiplies with weights of one group that follow each other at once, with others one by one; then come their
-// adapters.
+// MatMuls multiplies at once with weights of one group that are neighbours in memory, with others one by one; then come
+// their adapters.
 func (d *Device) MatMuls(x kernels.Tensor, to []kernels.Product) { d.multiply("MatMuls", x, to...) }
 
-// most is the number of weights that one product takes: pieces of its output.
+// most is the largest number of weights in one product: pieces of its output.
 const most = 4
 
 func (d *Device) multiply(op string, xt kernels.Tensor, to ...kernels.Product) {
@@ -42,7 +42,7 @@ func (d *Device) follows(op string, a, b kernels.Product) bool {
 // rowStep is from the elements of one row to those of the next, in bytes.
 func (w *weight) rowStep() gpu.Ptr { return gpu.Ptr(w.ld * max(1, w.t.Size())) }
 
-// adapt adds what the adapter of p makes of x.
+// adapt adds the output of p's adapter for x.
 func (d *Device) adapt(op string, x *input, p kernels.Product) {
 	l := p.LoRA
 	if l.A == nil {
@@ -53,7 +53,7 @@ func (d *Device) adapt(op string, x *input, p kernels.Product) {
 	d.forward(op, &u, []kernels.Product{{Y: p.Y, W: l.B, Epilogue: kernels.Epilogue{Add: true}}})
 }
 
-// forward makes one product with weights that follow each other.
+// forward computes one product with weights that are neighbours in memory.
 func (d *Device) forward(op string, x *input, to []kernels.Product) {
 	w := d.weight(op, to[0].W)
 	if w.k != x.t.Cols || x.t.Type == kernels.BF16 && w.t != kernels.BF16 {

@@ -11,7 +11,7 @@ func (d *Device) MatMulDX(dx, dy kernels.Tensor, w kernels.Weight, add bool, sca
 	d.back(op, dx, dy, d.weight(op, w), add, scale)
 }
 
-// MatMulDXLoRA goes back through the weight, and then through its adapter.
+// MatMulDXLoRA is the backward pass of the weight, and then of its adapter.
 func (d *Device) MatMulDXLoRA(dx, dy kernels.Tensor, w kernels.Weight, add bool, low kernels.LoRA) {
 	const op = "MatMulDXLoRA"
 	d.back(op, dx, dy, d.weight(op, w), add, 1)
@@ -55,7 +55,7 @@ func (d *Device) MatMulDWs(dw []kernels.Tensor, dy, x kernels.Tensor, op kernels
 	d.outer("MatMulDWs", dy, x, op, dw...)
 }
 
-// outer converts x once, and of dy what each dw needs.
+// outer converts x once, and of dy the columns of each dw.
 func (d *Device) outer(op string, dyt, xt kernels.Tensor, t kernels.DType, dws ...kernels.Tensor) {
 	if xt.IsZero() || xt.Type != kernels.F32 && xt.Type != t || t != kernels.F32 && t != kernels.BF16 ||
 		xt.Rows != dyt.Rows {

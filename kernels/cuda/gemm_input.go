@@ -6,7 +6,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// matrix is an operand of a product as its kernel takes it: rows of ld elements, of which cols are looked at.
+// matrix is an operand of a product as its kernel takes it: rows of ld elements, of which the first cols are used.
 type matrix struct {
 	p              gpu.Ptr
 	ld, rows, cols int
@@ -40,13 +40,13 @@ type input struct {
 // unitsOf is n rounded up to the 8 elements of BF16 that kernels take at once.
 func unitsOf(n int) int { return ceil(n, 8) * 8 }
 
-// halfBytes is what a tensor takes in BF16.
+// halfBytes is the size of a tensor in BF16.
 func halfBytes(t kernels.Tensor) int64 { return int64(t.Rows) * int64(unitsOf(t.Cols)) * 2 }
 
 // aligned rounds bytes of scratch up, so that what follows is aligned to 256.
 func aligned(bytes int64) int64 { return (bytes + 255) &^ 255 }
 
-// input is x for products with the weights and adapters of to; room for all that it is converted to is taken once.
+// input is x for products with the weights and adapters of to; scratch memory for all its conversions is taken once.
 func (d *Device) input(op string, x kernels.Tensor, to []kernels.Product) input {
 	if x.IsZero() || x.Type != kernels.F32 && x.Type != kernels.BF16 {
 		fail(op, "x is %v", x)
@@ -76,7 +76,7 @@ func (x *input) after(d *Device, op string, u kernels.Tensor) input {
 	return input{t: u, p: d.f32(op, "u", u, x.t.Rows, -1), scratch: x.scratch}
 }
 
-// takenAsIs says whether kernels can read x where it lies.
+// takenAsIs says whether kernels can read x without a conversion.
 func (x *input) takenAsIs() bool {
 	return x.t.Type == kernels.BF16 && x.p%16 == 0 && x.t.Cols%8 == 0 && (x.t.Stride%8 == 0 || x.t.Rows <= 1)
 }
@@ -91,7 +91,7 @@ func (x *input) half(d *Device) matrix {
 	return x.bf16
 }
 
-// quantisedBytes is what a tensor takes in Q8.
+// quantisedBytes is the size of a tensor in Q8.
 func quantisedBytes(t kernels.Tensor) int64 {
 	ld := ceil(t.Cols, kStep) * kStep
 	return int64(t.Rows) * int64(ld+4*ld/num.Q8Group)
@@ -109,14 +109,14 @@ func (x *input) quantised(d *Device) groups {
 	return x.q8
 }
 
-// take is so many bytes of scratch.
+// take reserves bytes of scratch memory.
 func (x *input) take(bytes int64) gpu.Ptr {
 	p := x.scratch
 	x.scratch += gpu.Ptr(aligned(bytes))
 	return p
 }
 
-// convert rounds t, which lies at p, to BF16.
+// convert rounds t, whose address is p, to BF16.
 func (d *Device) convert(to, p gpu.Ptr, t kernels.Tensor) matrix {
 	m := matrix{to, unitsOf(t.Cols), t.Rows, unitsOf(t.Cols)}
 	kernel := "operand_f32"

@@ -4,7 +4,7 @@ import (
 	"math"
 )
 
-// tile is a kernel and how much of a product one of its blocks makes, for products of least to most rows.
+// tile is a kernel, and the part of a product that one of its blocks computes, for products of least to most rows.
 type tile struct {
 	kernel                string
 	m, n, threads, stages int
@@ -45,7 +45,7 @@ var products8 = []tile{
 	{"gemm8_16x16", 16, 16, 32, 16, 0, 16},
 }
 
-// pick is the first tile for so many rows that gives every multiprocessor a block, or the last one.
+// pick is the first tile for this number of rows that gives every multiprocessor a block, or the last one.
 func pick(from []tile, rows, cols, sms int) (t tile) {
 	for _, next := range from {
 		if rows < next.least || rows > next.most {
@@ -58,10 +58,10 @@ func pick(from []tile, rows, cols, sms int) (t tile) {
 	return t
 }
 
-// blocks is how many tiles a product has.
+// blocks is the number of tiles of a product.
 func (t tile) blocks(rows, cols int) int { return ceil(rows, t.m) * ceil(cols, t.n) }
 
-// tiles launches the kernel of from that suits o, on a and b.
+// tiles launches the kernel among from that pick chooses for o, on a and b.
 func (d *Device) tiles(from []tile, a, b matrix, o *target) {
 	if o.rows == 0 || o.cols == 0 {
 		return

@@ -36,10 +36,10 @@ func (x *kv) pageBytes() int64 {
 }
 func (x *kv) layerBytes() int64 { return int64(x.spec.Pages) * x.pageBytes() }
 
-// size is that of all of it.
+// size is the size of the cache in bytes.
 func (x *kv) size() int64 { return 2 * int64(x.spec.Layers) * x.layerBytes() }
 
-// keys and values are where those of a layer begin.
+// keys and values are the addresses of a layer's keys and values.
 func (x *kv) keys(layer int) gpu.Ptr   { return x.p + gpu.Ptr(int64(layer)*x.layerBytes()) }
 func (x *kv) values(layer int) gpu.Ptr { return x.keys(x.spec.Layers + layer) }
 

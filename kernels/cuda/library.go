@@ -8,7 +8,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// library is the GPU's library of products of BF16 matrices, cuBLAS, and how it makes those of each shape.
+// library is cuBLAS, which computes products of BF16 matrices, with the algorithm of each shape.
 type library struct {
 	gpu.Multiplier
 	plans   map[shape]*plan
@@ -37,10 +37,10 @@ type shape struct {
 // an algorithm of its own if that gives the same bits as that of the last one.
 var rowLimits = [...]int{16, 64, 512}
 
-// plan is how products of a shape are made.
+// plan is how products of a shape are computed.
 type plan struct {
 	algorithms [len(rowLimits)]gpu.Algorithm
-	why        string // not empty: our own kernels make them
+	why        string // not empty: our own kernels compute them
 }
 
 // algorithm is that of a product with so many rows.
@@ -53,15 +53,15 @@ func (p *plan) algorithm(rows int) *gpu.Algorithm {
 	return &p.algorithms[len(rowLimits)-1]
 }
 
-// ProductPlan says how products of one shape of weights are made.
+// ProductPlan says how products of one shape of weights are computed.
 type ProductPlan struct {
 	Product string // "y", "dx" or "dw"
 	N, K    int
-	Own     string // empty: by the library; else why the program's own kernels make it
+	Own     string // empty: by the library; otherwise the reason why the program's own kernels compute it
 }
 
-// Products names the library that makes products of BF16 weights, or says why there is none, and lists the shapes
-// that were met so far.
+// Products names the library that computes products of BF16 weights, or says why there is none, and lists the shapes
+// that have occurred so far.
 func (d *Device) Products() (library, missing string, plans []ProductPlan) {
 	if d.library == nil {
 		return "", d.missing, nil
@@ -75,7 +75,7 @@ func (d *Device) Products() (library, missing string, plans []ProductPlan) {
 	return d.library.Library(), "", plans
 }
 
-// plan is how products of shape s are made; nil: by our own kernels. It is made when the first one comes.
+// plan is how products of shape s are computed; nil: by our own kernels. It is chosen at the first product.
 func (d *Device) plan(s shape) *plan {
 	if d.library == nil || d.err != nil {
 		return nil
@@ -95,7 +95,7 @@ func (d *Device) plan(s shape) *plan {
 	return p
 }
 
-// bf16 makes a product of matrices in BF16, of which our own kernel would be one of from: a times b transposed (y), a
+// bf16 computes a product of matrices in BF16; our own kernel for it is one of from: a times b transposed (y), a
 // times b (dx), or a transposed times b (dw), as gemm.cu has it.
 func (d *Device) bf16(s shape, from []tile, a, b matrix, o *target) {
 	if o.rows == 0 || o.cols == 0 {
@@ -194,7 +194,7 @@ func mul(op productOp, a, b matrix, o *target) gpu.Mul {
 	return m
 }
 
-// byLibrary makes a product of one piece, and reports whether the library took it.
+// byLibrary computes a product of one piece, and reports whether the library could.
 func (d *Device) byLibrary(p *plan, op productOp, a, b matrix, o *target) bool {
 	if p.why != "" {
 		return false

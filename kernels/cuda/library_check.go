@@ -11,7 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// Before the library makes products of a shape, it is tried on random numbers. An algorithm for many rows is chosen
+// Before the library computes products of a shape, it is tried on random numbers. An algorithm for many rows is chosen
 // once; row 0 of y must have the same bits with any number of rows below it and in a product with a part of the
 // weight's rows; and the numbers must be those of our own kernel, but for rounding. Smaller numbers of rows get an
 // algorithm of their own where that gives the same bits. A shape that fails is left to our own kernels.
@@ -70,7 +70,7 @@ func (t *trial) choose(p *plan) error {
 	if err := t.compareOwn(&main); err != nil {
 		return err
 	}
-	if t.s.op != opY { // nobody asks for the same bits with another number of rows
+	if t.s.op != opY { // the same bits for any number of rows are asked of y alone
 		return nil
 	}
 	want, err := t.invariant(&main, t.counts(), nil)
@@ -183,7 +183,7 @@ func (t *trial) random(m matrix, width int, seed uint64) (gpu.Ptr, error) {
 	return p, nil
 }
 
-// algorithm is the best one for most rows that makes all products with these numbers of rows.
+// algorithm is the best one for the largest number of rows that can compute all products with these numbers of rows.
 func (t *trial) algorithm(most int, counts []int) (gpu.Algorithm, error) {
 	a, b, o := t.operands(most, t.s.n)
 	m := mul(t.s.op, a, b, &o)
@@ -215,7 +215,7 @@ func (t *trial) makes(algorithm *gpu.Algorithm, counts []int) error {
 	return nil
 }
 
-// run makes a product and returns so many rows of it, without padding.
+// run computes a product and returns that many rows of it, without padding.
 func (t *trial) run(o *target, rows int, product func() error) ([]float32, error) {
 	ld := o.pieces[0].ld
 	if err := t.d.gpu.Zero(t.y, 4*int64(o.rows)*int64(ld)); err != nil {
@@ -235,7 +235,7 @@ func (t *trial) run(o *target, rows int, product func() error) ([]float32, error
 	return got[:rows*o.cols], err
 }
 
-// library runs an algorithm.
+// library runs an algorithm of the library.
 func (t *trial) library(algorithm *gpu.Algorithm, a, b matrix, o *target, rows int) ([]float32, error) {
 	return t.run(o, rows, func() error {
 		m := mul(t.s.op, a, b, o)
@@ -309,7 +309,7 @@ func (t *trial) compareOwn(algorithm *gpu.Algorithm) error {
 	}
 	for i, x := range want {
 		if diff := math.Abs(float64(got[i]) - float64(x)); !(diff <= ownShare*most) {
-			return fmt.Errorf("element %d is %v, and the program's own kernel makes it %v", i, got[i], x)
+			return fmt.Errorf("element %d is %v, and the program's own kernel computes %v", i, got[i], x)
 		}
 	}
 	return nil

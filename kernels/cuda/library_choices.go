@@ -11,7 +11,7 @@ import (
 )
 
 // choices are the algorithms that the library's heuristic chose in this or an earlier process: a run that is repeated
-// or resumed has the same ones. They are checked anew in every process. The file is a cache: where it cannot be read
+// or resumed has the same ones. They are checked again in every process. The file is a cache: where it cannot be read
 // or written, nothing is kept.
 type choices struct {
 	path string
@@ -55,7 +55,7 @@ func (c *choices) get(s shape, rows int) (a gpu.Algorithm, ok bool) {
 	return a, ok
 }
 
-// put keeps a, beside what another process has kept meanwhile.
+// put adds a to the file, and keeps what another process has added.
 func (c *choices) put(s shape, rows int, a gpu.Algorithm) {
 	if c == nil {
 		return

@@ -12,7 +12,8 @@ const (
 	partBytes = 16 // what is kept of a chunk
 )
 
-// logitRows is how many rows logits exist for at a time, with as many columns as make 64 MiB, a multiple of chunkIDs.
+// logitRows is the number of rows for which logits exist at a time, with as many columns as fit into 64 MiB, a multiple
+// of chunkIDs.
 // A variable for tests.
 var logitRows = 4096
 
@@ -134,7 +135,7 @@ func (d *Device) LogProb(out kernels.LogProbs, h kernels.Tensor, kw kernels.Weig
 	})
 }
 
-// LogProbBackward makes the logits again, turns them into dz in place, and multiplies: dh = dz w, dw += dz^T h.
+// LogProbBackward computes the logits again, turns them into dz in place, and multiplies: dh = dz w, dw += dz^T h.
 func (d *Device) LogProbBackward(dh, dw, h kernels.Tensor, kw kernels.Weight, targets kernels.Tensor,
 	lp kernels.LogProbs, dlogp, dentropy kernels.Tensor, invTemp float32) {
 	const op = "LogProbBackward"

@@ -147,8 +147,8 @@ func (d *Device) maybe(op, what string, t kernels.Tensor, rows, cols int) gpu.Pt
 	return d.vector(op, what, t, rows, cols)
 }
 
-// scratch is memory for the time of one operation. What it holds for one purpose is not disturbed by the others. It
-// stays where it is while recordings use it, also when a larger piece has taken its place.
+// scratch is memory for the time of one operation. Each purpose has its own. It keeps its address while recordings use
+// it, also when a larger piece has replaced it.
 type scratch struct {
 	p        gpu.Ptr
 	bytes    int64
@@ -164,11 +164,11 @@ const (
 	forResults          // of operations that call a product
 	forHidden           // states, converted once for several products
 	forAttention        // converted operands of attention
-	forProduct          // what the library makes, aligned
+	forProduct          // what the library computes, aligned
 	scratches
 )
 
-// need is scratch of at least so many bytes. 0 after an error, when nothing is launched any more.
+// need is scratch memory of at least this many bytes. It is 0 after an error, when nothing is launched any more.
 func (d *Device) need(purpose int, bytes int64) gpu.Ptr {
 	if bytes == 0 {
 		return 0

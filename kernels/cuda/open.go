@@ -47,7 +47,7 @@ func FindCUBLAS() CUBLAS {
 	return CUBLAS{Library: l.Path, Version: l.Version()}
 }
 
-// New opens GPU number index. Products of BF16 weights are made by cuBLAS if there is one; Products says why not.
+// New opens GPU number index. cuBLAS computes products of BF16 weights, if there is one; Products says why not.
 func New(index int) (*Device, error) {
 	d, err := driver.Load()
 	if err != nil {

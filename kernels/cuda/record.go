@@ -15,8 +15,8 @@ var (
 // Asynchronous says that work is queued.
 func (d *Device) Asynchronous() {}
 
-// Record makes a CUDA graph of what f launches. All that a launch depends on is either an address that stays (of
-// tensors, of a batch, of scratch memory), or fixed by the contract of Replay, or read on the GPU.
+// Record makes a CUDA graph of the launches of f. Everything that a launch depends on is an address that does not
+// change (of tensors, of a batch, of scratch memory), or is fixed by the contract of Replay, or is read on the GPU.
 func (d *Device) Record(f func()) (kernels.Recording, error) {
 	d.outside("Record")
 	if d.err != nil {
@@ -115,7 +115,7 @@ type recorded struct {
 	ids, positions               int      // how many there may be; 0: any number
 }
 
-// uses notes that the operation at hand reads b.
+// uses notes that the operation being recorded reads b.
 func (d *Device) uses(b *batch) {
 	r := d.recording
 	if r == nil || r.batch(b) != nil {

@@ -94,13 +94,13 @@ func (d *Device) Gather(dst, src, idx kernels.Tensor) {
 	d.launch("gather", each(dst.Rows, src.Cols), a.Long(int64(src.Cols)))
 }
 
-// norms is how many norms as long as w a row of x has, and how long they are.
+// norms is the number of norms in a row of x, each as long as w, and that length.
 func (d *Device) norms(op string, x, w kernels.Tensor) (heads, n int) {
 	if x.Cols == w.Cols {
 		return 1, x.Cols
 	}
 	if w.Cols == 0 || x.Cols%w.Cols != 0 {
-		fail(op, "x is %v, w is %v: no number of heads", x, w)
+		fail(op, "x is %v, w is %v: its width is not a multiple of that", x, w)
 	}
 	return x.Cols / w.Cols, w.Cols
 }

@@ -5,10 +5,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// mostIDs is the largest vocabulary that ids are drawn from: what sampleRows has room for.
+// mostIDs is the largest vocabulary that Sample draws from: the capacity of the kernel sampleRows.
 const mostIDs = 1024 * chunkIDs
 
-// copyBytes is what rows whose logits are changed are copied to, for so many rows at a time.
+// copyBytes is the size of the copy of rows whose logits are changed; it limits their number at a time.
 const copyBytes = 64 << 20
 
 // sampleThreads is the size of a block that draws from a vocabulary of v ids.

@@ -33,7 +33,7 @@ func (sizes) Batch(s kernels.BatchSpec, backward bool) int64 {
 
 func (sizes) Operand(t kernels.DType) kernels.DType { return (*Device)(nil).Operand(t) }
 
-// Scratch is what a device without a GPU has taken after doing the work.
+// Scratch is the scratch memory that a device without a GPU has taken after doing the work.
 func (sizes) Scratch(all []kernels.Work) (n int64) {
 	d := nowhere()
 	for i := range all {
@@ -47,7 +47,7 @@ func (sizes) Scratch(all []kernels.Work) (n int64) {
 	return n
 }
 
-// noGPU hands out addresses of memory that there is not, and runs nothing.
+// noGPU gives out addresses without memory behind them, and runs nothing.
 type noGPU struct{ gpu.GPU }
 
 func (noGPU) Alloc(int64) (gpu.Ptr, error)               { return 1 << 40, nil }
@@ -65,13 +65,13 @@ var names = sync.OnceValue(func() map[string]gpu.Func {
 	return all
 })
 
-// nowhere is a device whose GPU is none.
+// nowhere is a device without a GPU.
 func nowhere() *Device {
 	return &Device{gpu: noGPU{}, name: "cuda", props: gpu.Props{Major: 8, SMs: 108, Shared: 163 << 10},
 		kernels: names()}
 }
 
-// work does w: the operations whose scratch memory depends on shapes.
+// work calls the operations of w whose scratch memory depends on shapes.
 func (d *Device) work(w *kernels.Work) {
 	for _, group := range w.Products {
 		d.layer(w, w.Rows, group)

@@ -27,7 +27,7 @@ const (
 // Options are those of the devices that are opened.
 type Options struct {
 	Threads int // of the CPU; 0: all usable cores
-	// Chosen is told what Auto stood for, before Open returns. nil: nobody is.
+	// Chosen is called with what Auto stood for, before Open returns. It may be nil.
 	Chosen func(Choice)
 }
 

@@ -69,7 +69,7 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 					batch = wideBatch
 				}
 				name := fmt.Sprintf("%v/%v/%v", kt, hd, batch.name)
-				cases = append(cases, testCase{"y/" + name, attentionRule, func(s *side) {
+				cases = append(cases, testCase{"y/" + name, attentionRule, func(s *caseRun) {
 					a := newAttention(s, kt, hd, batch.seqs)
 					y, lse := s.out("y", a.rows, hd.h*hd.d, b), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
 					s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
@@ -78,7 +78,7 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 				}})
 				if i != 0 && i != 2 {
 					cases = append(cases, testCase{"backward/" + name, attentionBackwardRule,
-						func(s *side) { attentionBackward(s, kt, hd, batch.seqs, back) }})
+						func(s *caseRun) { attentionBackward(s, kt, hd, batch.seqs, back) }})
 				}
 			}
 		}
@@ -88,20 +88,20 @@ func attentionCases(tol Tolerances) (cases []testCase) {
 		for _, hd := range []heads{{2, 1, 256}, {3, 3, 80}, {4, 1, 96}} {
 			name := fmt.Sprintf("%v/%v/edges", kt, hd)
 			cases = append(cases,
-				testCase{"y/" + name, attentionRule, func(s *side) {
+				testCase{"y/" + name, attentionRule, func(s *caseRun) {
 					a := newAttention(s, kt, hd, edges)
 					y, lse := s.out("y", a.rows, hd.h*hd.d, rel(b)), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
 					s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
 				}},
 				testCase{"backward/" + name, attentionBackwardRule,
-					func(s *side) { attentionBackward(s, kt, hd, edges, rel(3*b)) }})
+					func(s *caseRun) { attentionBackward(s, kt, hd, edges, rel(3*b)) }})
 		}
 	}
 	nothing := []sequence{{0, 0}, {40, 0}}
-	return append(cases, testCase{"y/nothing", attentionRule, func(s *side) {
+	return append(cases, testCase{"y/nothing", attentionRule, func(s *caseRun) {
 		a := newAttention(s, kernels.F32, heads{2, 1, 7}, nothing)
 		s.d.Attention(s.out("y", 0, 14, bound{}), a.q, s.out("lse", 0, 2, bound{}), a.kv, 1, a.batch, a.scale)
-	}}, testCase{"backward/nothing", attentionBackwardRule, func(s *side) {
+	}}, testCase{"backward/nothing", attentionBackwardRule, func(s *caseRun) {
 		attentionBackward(s, kernels.F32, heads{2, 1, 7}, nothing, bound{})
 	}})
 }
@@ -125,7 +125,7 @@ type attentionInput struct {
 }
 
 // newAttention writes keys and values of every position into scattered pages. Layer 0 and unused pages hold junk.
-func newAttention(s *side, kt kernels.DType, hd heads, seqs []sequence) attentionInput {
+func newAttention(s *caseRun, kt kernels.DType, hd heads, seqs []sequence) attentionInput {
 	a := attentionInput{scale: float32(1 / math.Sqrt(float64(hd.d)))}
 	pages := 1
 	for _, q := range seqs {
@@ -148,7 +148,7 @@ func newAttention(s *side, kt kernels.DType, hd heads, seqs []sequence) attentio
 }
 
 // write stores the keys and values of positions [from, to) of a sequence named seed in layer 1.
-func write(s *side, kv kernels.KV, hd heads, seed string, pages []int32, from, to int) {
+func write(s *caseRun, kv kernels.KV, hd heads, seed string, pages []int32, from, to int) {
 	var slots []int32
 	for p := from; p < to; p++ {
 		slots = append(slots, pages[p/kernels.PageSize]*kernels.PageSize+int32(p%kernels.PageSize))
@@ -159,7 +159,7 @@ func write(s *side, kv kernels.KV, hd heads, seed string, pages []int32, from, t
 }
 
 // junk fills all layers and pages with large numbers, as left by other sequences.
-func junk(s *side, kv kernels.KV) {
+func junk(s *caseRun, kv kernels.KV) {
 	spec := kv.Spec()
 	n, w := kernels.PageSize, spec.KVHeads*spec.HeadDim
 	slots, pages := make([]int32, n), make([]int32, spec.Pages)
@@ -176,7 +176,7 @@ func junk(s *side, kv kernels.KV) {
 	s.d.KVCopy(kv, pages[1:], make([]int32, len(pages)-1))
 }
 
-func attentionBackward(s *side, kt kernels.DType, hd heads, seqs []sequence, b bound) {
+func attentionBackward(s *caseRun, kt kernels.DType, hd heads, seqs []sequence, b bound) {
 	a := newAttention(s, kt, hd, seqs)
 	y, lse := exactAttention(a.rows, kt, hd, seqs)
 	n, slots, w := a.rows*hd.h*hd.d, a.kv.Spec().Pages*kernels.PageSize, hd.g*hd.d
@@ -237,7 +237,7 @@ func testAttentionFormula(t *testing.T, e *env) {
 	hd, seqs := heads{6, 2, 16}, []sequence{{0, 40}, {300, 3}, {31, 2}}
 	for kt, limit := range map[kernels.DType]float64{kernels.F32: 1e-5, kernels.BF16: 1e-2} {
 		t.Run(kt.String(), func(t *testing.T) {
-			outs := execute(t, e.d, layouts[0], func(s *side) {
+			outs := execute(t, e.d, layouts[0], func(s *caseRun) {
 				a := newAttention(s, kt, hd, seqs)
 				s.d.Attention(s.out("y", a.rows, hd.h*hd.d, bound{}), a.q, s.out("lse", a.rows, hd.h, bound{}), a.kv, 1,
 					a.batch, a.scale)
@@ -259,10 +259,10 @@ func testAttentionChunks(t *testing.T, e *env) {
 	}
 	hd := heads{3, 1, 8}
 	for _, kt := range []kernels.DType{kernels.F32, kernels.BF16} {
-		// run writes and attends chunk by chunk, as a rollout does; other is a neighbour that goes along in the same
+		// run writes and attends chunk by chunk, as a rollout does; other is another sequence in the same
 		// calls.
 		run := func(seed string, other bool, cuts ...int) []output {
-			return execute(t, e.d, layouts[0], func(s *side) {
+			return execute(t, e.d, layouts[0], func(s *caseRun) {
 				kv := s.cache(kernels.KVSpec{Layers: 2, Pages: 64, KVHeads: hd.g, HeadDim: hd.d, Type: kt})
 				order, w := source(seed).Perm(64), hd.h*hd.d
 				pages := make([]int32, 64)
@@ -310,13 +310,13 @@ func testAttentionChunks(t *testing.T, e *env) {
 	}
 }
 
-// testStaleSlots puts NaN into the slots after the last token, as a freed sequence that diverged leaves them.
+// testStaleSlots puts NaN into the slots after the last token, as a freed sequence with non-finite values leaves them.
 func testStaleSlots(t *testing.T, e *env) {
 	hd := heads{4, 2, 16}
 	for _, kt := range []kernels.DType{kernels.F32, kernels.BF16} {
 		for _, seq := range []sequence{{0, 1}, {0, 21}, {36, 1}, {40, 5}, {250, 8}} {
 			run := func(stale float32) []output {
-				return execute(t, e.d, layouts[0], func(s *side) {
+				return execute(t, e.d, layouts[0], func(s *caseRun) {
 					kv := s.cache(kernels.KVSpec{Layers: 2, Pages: 10, KVHeads: hd.g, HeadDim: hd.d, Type: kt})
 					pages := []int32{3, 1, 7, 5, 0, 2, 9, 8, 4, 6}
 					n, w, slots := 10*kernels.PageSize, hd.g*hd.d, make([]int32, 10*kernels.PageSize)

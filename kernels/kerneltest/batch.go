@@ -6,7 +6,7 @@ import (
 )
 
 // batch is one of just the size of l. Lists that l leaves out are zeros.
-func (s *side) batch(l kernels.Layout, kv kernels.KV) kernels.Batch {
+func (s *caseRun) batch(l kernels.Layout, kv kernels.KV) kernels.Batch {
 	s.t.Helper()
 	b, err := kernels.BatchOf(s.d, l, kv)
 	if err != nil {
@@ -17,18 +17,18 @@ func (s *side) batch(l kernels.Layout, kv kernels.KV) kernels.Batch {
 }
 
 // ids, at, slots, segments and draws are batches for operations that look at one thing only.
-func (s *side) ids(ids []int32) kernels.Batch { return s.batch(kernels.Layout{IDs: ids}, nil) }
-func (s *side) at(pos []int32) kernels.Batch  { return s.batch(kernels.Layout{Pos: pos}, nil) }
+func (s *caseRun) ids(ids []int32) kernels.Batch { return s.batch(kernels.Layout{IDs: ids}, nil) }
+func (s *caseRun) at(pos []int32) kernels.Batch  { return s.batch(kernels.Layout{Pos: pos}, nil) }
 
-func (s *side) slots(kv kernels.KV, slots []int32) kernels.Batch {
+func (s *caseRun) slots(kv kernels.KV, slots []int32) kernels.Batch {
 	return s.batch(kernels.Layout{Slots: slots}, kv)
 }
 
-func (s *side) segments(kv kernels.KV, segs []kernels.Segment) kernels.Batch {
+func (s *caseRun) segments(kv kernels.KV, segs []kernels.Segment) kernels.Batch {
 	return s.batch(kernels.Layout{Segs: segs}, kv)
 }
 
-func (s *side) draws(rules []kernels.Sampling) kernels.Batch {
+func (s *caseRun) draws(rules []kernels.Sampling) kernels.Batch {
 	return s.batch(kernels.Layout{Draws: rules}, nil)
 }
 

@@ -15,7 +15,7 @@ func testErrors(t *testing.T, e *env) {
 	}
 	const n = 64
 	d := mustOpen(t, e.open)
-	s := &side{t: t, d: d, layout: layouts[0]}
+	s := &caseRun{t: t, d: d, layout: layouts[0]}
 	x, y := s.in("x", 1, n, normal("x", n, 1)), s.out("y", 1, n, bound{})
 	w, got := s.weight(n, n, kernels.F32, normal("w", n*n, 1)), make([]float32, n)
 	if err := d.Sync(); err != nil {

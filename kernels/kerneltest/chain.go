@@ -11,42 +11,42 @@ import (
 type rowOp struct {
 	name string
 	n    int
-	body func(s *side, at []int)
+	body func(s *caseRun, at []int)
 }
 
 func rowOps(tol Tolerances) (ops []rowOp) {
 	const t, n, k = 70, 67, 93
-	add := func(name string, body func(s *side, at []int)) { ops = append(ops, rowOp{name, t, body}) }
-	pickIn := func(s *side, name string, cols int, at []int) kernels.Tensor {
+	add := func(name string, body func(s *caseRun, at []int)) { ops = append(ops, rowOp{name, t, body}) }
+	pickIn := func(s *caseRun, name string, cols int, at []int) kernels.Tensor {
 		return s.in(name, len(at), cols, rows(normal(name, t*cols, 1), cols, at))
 	}
 	for _, wt := range tol.weights() {
-		w := func(s *side) kernels.Weight { return s.weight(n, k, wt, normal("w", n*k, 1)) }
-		add("MatMul/"+wt.String(), func(s *side, at []int) {
+		w := func(s *caseRun) kernels.Weight { return s.weight(n, k, wt, normal("w", n*k, 1)) }
+		add("MatMul/"+wt.String(), func(s *caseRun, at []int) {
 			s.d.MatMul(s.out("y", len(at), n, bound{}), pickIn(s, "x", k, at), w(s),
 				kernels.Epilogue{Bias: s.vec("bias", 1, n, normal("bias", n, 1)), Scale: 0.7})
 		})
-		add("MatMulDX/"+wt.String(), func(s *side, at []int) {
+		add("MatMulDX/"+wt.String(), func(s *caseRun, at []int) {
 			s.d.MatMulDX(s.out("dx", len(at), k, bound{}), pickIn(s, "dy", n, at), w(s), false, 0)
 		})
-		add("LogProb/"+wt.String(), func(s *side, at []int) {
+		add("LogProb/"+wt.String(), func(s *caseRun, at []int) {
 			s.d.LogProb(kernels.LogProbs{Logp: s.vecOut("logp", len(at), 1, nil, bound{}),
 				Entropy: s.vecOut("entropy", len(at), 1, nil, bound{}), LSE: s.vecOut("lse", len(at), 1, nil, bound{})},
 				pickIn(s, "h", k, at), w(s), s.ints("targets", pick(below("targets", t, n), at)), 0.8)
 		})
 	}
-	add("RMSNorm", func(s *side, at []int) {
+	add("RMSNorm", func(s *caseRun, at []int) {
 		s.d.RMSNorm(s.out("y", len(at), k, bound{}), pickIn(s, "x", k, at), s.vec("w", 1, k, normal("w", k, 1)), 1e-6,
 			s.vecOut("rstd", len(at), 1, nil, bound{}))
 	})
-	add("RoPE", func(s *side, at []int) {
+	add("RoPE", func(s *caseRun, at []int) {
 		x := s.inout("x", len(at), 3*10, rows(normal("x", t*30, 1), 30, at), bound{})
 		s.d.RoPE(x, 3, s.at(pick(below("pos", t, 99), at)), s.in("table", 99, 10, angles(99, 10)), false)
 	})
-	add("SwiGLU", func(s *side, at []int) {
+	add("SwiGLU", func(s *caseRun, at []int) {
 		s.d.SwiGLU(s.out("y", len(at), k, bound{}), pickIn(s, "gate", k, at), pickIn(s, "up", k, at))
 	})
-	add("Sample", func(s *side, at []int) {
+	add("Sample", func(s *caseRun, at []int) {
 		var rules []kernels.Sampling
 		for _, i := range at {
 			rules = append(rules, kernels.Sampling{InvTemp: 0.9, TopK: i % 20, TopP: 0.9, MinP: 0.01,
@@ -67,7 +67,7 @@ func testRowsAlone(t *testing.T, e *env) {
 				t.Skip("this device does not promise rows that are independent of their batch")
 			}
 			run := func(at []int) []output {
-				return execute(t, e.d, layouts[0], func(s *side) { op.body(s, at) })
+				return execute(t, e.d, layouts[0], func(s *caseRun) { op.body(s, at) })
 			}
 			whole := run(upTo(op.n))
 			part := func(o output, at []int) output {
@@ -103,11 +103,11 @@ func testLogProbIsSample(t *testing.T, e *env) {
 		for _, sh := range []shape{{1, 1, 5}, {9, 33, 40}, {70, 129, 31}, {3, 5003, 17}, {2, 16411, 6}} {
 			for _, invTemp := range []float32{1, 0.7, 1.6} {
 				t.Run(fmt.Sprintf("%v/%v/%v", wt, sh, invTemp), func(t *testing.T) {
-					scores := func(s *side) kernels.LogProbs {
+					scores := func(s *caseRun) kernels.LogProbs {
 						v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, bound{}) }
 						return kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy"), LSE: v("lse")}
 					}
-					outs := execute(t, e.d, layouts[0], func(s *side) {
+					outs := execute(t, e.d, layouts[0], func(s *caseRun) {
 						h := s.in("h", sh.t, sh.k, normal("h", sh.t*sh.k, 1))
 						w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
 						var rules []kernels.Sampling

@@ -57,9 +57,9 @@ func farTensors(t *testing.T, e *env) {
 	put(y, normal("y", rows*c, 1))
 	check("x", x, normal("x", rows*c, 1))
 	// Each operation on far tensors, and the same on near ones on ref.
-	op := func(name string, body func(d kernels.Device, s *side, x, y kernels.Tensor)) {
+	op := func(name string, body func(d kernels.Device, s *caseRun, x, y kernels.Tensor)) {
 		t.Helper()
-		want := execute(t, e.ref, layouts[0], func(s *side) {
+		want := execute(t, e.ref, layouts[0], func(s *caseRun) {
 			near := func(name string) kernels.Tensor {
 				return s.inout(name, rows, c, normal(name, rows*c, 1), bound{})
 			}
@@ -67,49 +67,49 @@ func farTensors(t *testing.T, e *env) {
 		})
 		put(x, normal("x", rows*c, 1))
 		put(y, normal("y", rows*c, 1))
-		execute(t, e.d, layouts[0], func(s *side) { body(s.d, s, x, y) })
+		execute(t, e.d, layouts[0], func(s *caseRun) { body(s.d, s, x, y) })
 		check(name+": x", x, want[0].f32())
 		check(name+": y", y, want[1].f32())
 	}
-	op("Copy", func(d kernels.Device, s *side, x, y kernels.Tensor) { d.Copy(y, x) })
-	op("Axpy", func(d kernels.Device, s *side, x, y kernels.Tensor) { d.Axpy(y, 2, x) })
-	op("Zero", func(d kernels.Device, s *side, x, y kernels.Tensor) { d.Zero(y) })
-	op("RMSNorm", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("Copy", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) { d.Copy(y, x) })
+	op("Axpy", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) { d.Axpy(y, 2, x) })
+	op("Zero", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) { d.Zero(y) })
+	op("RMSNorm", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.RMSNorm(y, x, s.vec("w", 1, c, normal("w", c, 1)), 1e-2, kernels.Tensor{})
 	})
-	op("SwiGLU", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("SwiGLU", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.SwiGLU(y, x, s.in("up", rows, c, normal("up", rows*c, 1)))
 	})
-	op("RoPE", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("RoPE", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.RoPE(y, 1, s.at([]int32{0, 3, 7}), s.in("table", 9, c, angles(9, c)), false)
 	})
-	op("Gather", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("Gather", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.Gather(y, x, s.ints("idx", []int32{2, 2, 1}))
 	})
-	op("ScatterAdd", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("ScatterAdd", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.ScatterAdd(y, x, s.ints("idx", []int32{2, 0, 1}))
 	})
-	op("Embed", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("Embed", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.Embed(y, s.weight(4, c, kernels.F32, normal("w", 4*c, 1)), s.ids([]int32{3, 0, 2}))
 	})
-	op("EmbedBackward", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("EmbedBackward", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.EmbedBackward(y, x, s.ids([]int32{2, 0, 2}))
 	})
-	op("MatMul", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("MatMul", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.MatMul(y, x, s.weight(c, c, kernels.F32, normal("w", c*c, 1)), kernels.Epilogue{})
 	})
-	op("MatMulDX", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("MatMulDX", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.MatMulDX(y, x, s.weight(c, c, kernels.BF16, normal("w", c*c, 1)), true, 1)
 	})
-	op("MatMulDW", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("MatMulDW", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		d.MatMulDW(y, s.in("dy", rows, rows, normal("dy", rows*rows, 1)), x, kernels.F32)
 	})
-	op("Pack", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("Pack", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		w := s.weight(rows, c, kernels.F32, make([]float32, rows*c))
 		d.Pack(w, 0, x)
 		d.Unpack(y, w, 0)
 	})
-	op("Sample", func(d kernels.Device, s *side, x, y kernels.Tensor) {
+	op("Sample", func(d kernels.Device, s *caseRun, x, y kernels.Tensor) {
 		ids := s.put("ids", kernels.I32, rows, 1, s.packed(), nil, true, bound{})
 		rules := slices.Repeat([]kernels.Sampling{{Greedy: true, InvTemp: 1}}, rows)
 		d.Sample(ids, kernels.LogProbs{}, x.ColRange(0, rows), s.draws(rules), 0) // ids are rows, for Gather
@@ -128,7 +128,7 @@ func farWeight(t *testing.T, e *env) {
 	defer w.Free()
 	x := bf16(normal("far", 3*k, 1))
 	e.d.PackHost(w, n-3, raw(x), kernels.F32)
-	outs := execute(t, e.d, layouts[0], func(s *side) {
+	outs := execute(t, e.d, layouts[0], func(s *caseRun) {
 		s.d.Unpack(s.out("w", 3, k, bound{}), w, n-3)
 		s.d.Embed(s.out("y", 3, k, bound{}), w, s.ids([]int32{n - 3, n - 2, n - 1}))
 		s.d.Unpack(s.out("before", 3, k, bound{}), w, n-6)
@@ -148,7 +148,7 @@ func farCache(t *testing.T, e *env) {
 	}
 	defer kv.Free()
 	v := func(layer int) []float32 { return bf16(normal([]string{"v0", "v1"}[layer], 2*d, 1)) }
-	outs := execute(t, e.d, layouts[0], func(s *side) {
+	outs := execute(t, e.d, layouts[0], func(s *caseRun) {
 		const last = pages - 1
 		for layer := range 2 {
 			k := s.in("k", 2, d, normal("k", 2*d, 1))

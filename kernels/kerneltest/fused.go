@@ -13,8 +13,8 @@ func testUpdate(t *testing.T, e *env) {
 	for _, wt := range []kernels.DType{kernels.F32, kernels.BF16} {
 		for _, sz := range [][2]int{{1, 1}, {31, 33}, {33, 31}, {64, 64}, {70, 96}, {2, 1}, {97, 5}, {40, 1000}} {
 			n, k := sz[0], sz[1]
-			run := func(update func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor)) []output {
-				return execute(t, e.d, layouts[1], func(s *side) {
+			run := func(update func(s *caseRun, w kernels.Weight, p, g, m, v kernels.Tensor)) []output {
+				return execute(t, e.d, layouts[1], func(s *caseRun) {
 					second := normal("v", n*k, 0.1)
 					for i := range second {
 						second[i] *= second[i]
@@ -28,11 +28,11 @@ func testUpdate(t *testing.T, e *env) {
 			}
 			t.Run(fmt.Sprintf("%v/%dx%d", wt, n, k), func(t *testing.T) {
 				sameBits(t, "Update has the bits of AdamW, Pack and Zero",
-					run(func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor) {
+					run(func(s *caseRun, w kernels.Weight, p, g, m, v kernels.Tensor) {
 						s.d.AdamW(p, g, m, v, step)
 						s.d.Pack(w, 0, p)
 						s.d.Zero(g)
-					}), run(func(s *side, w kernels.Weight, p, g, m, v kernels.Tensor) {
+					}), run(func(s *caseRun, w kernels.Weight, p, g, m, v kernels.Tensor) {
 						kernels.Update(s.d, w, p, g, m, v, step)
 					}))
 			})

@@ -76,7 +76,7 @@ func testLogProbGolden(t *testing.T, e *env) {
 		for i := range v {
 			eye[i*v+i] = 1
 		}
-		outs := execute(t, e.d, layouts[1], func(s *side) {
+		outs := execute(t, e.d, layouts[1], func(s *caseRun) {
 			h, w, ids := s.in("h", n, v, narrow(run.Logits...)), s.weight(v, v, kernels.F32, eye),
 				s.ints("ids", run.IDs)
 			out := func(name string) kernels.Tensor { return s.vecOut(name, n, 1, nil, bound{}) }
@@ -122,7 +122,7 @@ func (run adamwRun) follow(t *testing.T, e *env) {
 		squares := []float64{0}
 		for i := range p {
 			g, size := flat(t, step.Grads[i]), len(p[i])
-			outs := execute(t, e.d, layouts[1], func(s *side) {
+			outs := execute(t, e.d, layouts[1], func(s *caseRun) {
 				tp, tm, tv := s.vecOut("p", 1, size, p[i], bound{}), s.vecOut("m", 1, size, m[i], bound{}),
 					s.vecOut("v", 1, size, v[i], bound{})
 				sum, tg := s.put("sum", kernels.F64, 1, 1, s.packed(), raw(squares), true, bound{}),

@@ -45,12 +45,12 @@ func weighted(c, y []float32) (sum float64) {
 }
 
 // forward runs body on ref and returns its outputs.
-func (e *env) forward(t *testing.T, body func(s *side)) [][]float32 {
+func (e *env) forward(t *testing.T, body func(s *caseRun)) [][]float32 {
 	return floats(execute(t, e.ref, layouts[0], body))
 }
 
 // backward runs body on the device.
-func (e *env) backward(t *testing.T, body func(s *side)) [][]float32 {
+func (e *env) backward(t *testing.T, body func(s *caseRun)) [][]float32 {
 	return floats(execute(t, e.d, layouts[0], body))
 }
 
@@ -74,11 +74,11 @@ func testGradients(t *testing.T, e *env) {
 func embeddingGradient(t *testing.T, e *env) {
 	const n, v, c = 7, 5, 3
 	w, ids, dy := normal("w", v*c, 1), []int32{0, 4, 1, 4, 4, 0, 2}, normal("dy", n*c, 1)
-	got := e.backward(t, func(s *side) {
+	got := e.backward(t, func(s *caseRun) {
 		s.d.EmbedBackward(s.inout("dw", v, c, make([]float32, v*c), bound{}), s.in("dy", n, c, dy), s.ids(ids))
 	})
 	differences(t, e, func() float64 {
-		return weighted(dy, e.forward(t, func(s *side) {
+		return weighted(dy, e.forward(t, func(s *caseRun) {
 			s.d.Embed(s.out("y", n, c, bound{}), s.weight(v, c, kernels.F32, w), s.ids(ids))
 		})[0])
 	}, parameter{"dw", w, got[0]})
@@ -87,7 +87,7 @@ func embeddingGradient(t *testing.T, e *env) {
 func normGradient(t *testing.T, e *env) {
 	const n, c = 5, 7
 	x, w, dy := normal("x", n*c, 1), normal("w", c, 1), normal("dy", n*c, 1)
-	got := e.backward(t, func(s *side) {
+	got := e.backward(t, func(s *caseRun) {
 		tx, tw, y, rstd := s.in("x", n, c, x), s.vec("w", 1, c, w), s.out("y", n, c, bound{}),
 			s.vecOut("rstd", n, 1, nil, bound{})
 		s.d.RMSNorm(y, tx, tw, 1e-2, rstd)
@@ -95,7 +95,7 @@ func normGradient(t *testing.T, e *env) {
 			s.in("dy", n, c, dy), tx, tw, rstd, false)
 	})
 	differences(t, e, func() float64 {
-		return weighted(dy, e.forward(t, func(s *side) {
+		return weighted(dy, e.forward(t, func(s *caseRun) {
 			s.d.RMSNorm(s.out("y", n, c, bound{}), s.in("x", n, c, x), s.vec("w", 1, c, w), 1e-2, kernels.Tensor{})
 		})[0])
 	}, parameter{"dx", x, got[2]}, parameter{"dw", w, got[3]})
@@ -105,7 +105,7 @@ func matmulGradient(t *testing.T, e *env) {
 	const n, k, m = 4, 5, 6
 	x, w, bias, dy := normal("x", m*k, 1), normal("w", n*k, 1), normal("bias", n, 1), normal("dy", m*n, 1)
 	for _, scale := range []float32{0, 1.5} {
-		got := e.backward(t, func(s *side) {
+		got := e.backward(t, func(s *caseRun) {
 			d := s.in("dy", m, n, dy)
 			s.d.MatMulDX(s.out("dx", m, k, bound{}), d, s.weight(n, k, kernels.F32, w), false, scale)
 			s.d.MatMulDW(s.inout("dw", n, k, make([]float32, n*k), bound{}), d, s.in("x", m, k, x), kernels.F32)
@@ -116,7 +116,7 @@ func matmulGradient(t *testing.T, e *env) {
 			ps = append(ps, parameter{"dw", w, got[1]})
 		}
 		differences(t, e, func() float64 {
-			return weighted(dy, e.forward(t, func(s *side) {
+			return weighted(dy, e.forward(t, func(s *caseRun) {
 				s.d.MatMul(s.out("y", m, n, bound{}), s.in("x", m, k, x), s.weight(n, k, kernels.F32, w),
 					kernels.Epilogue{Bias: s.vec("bias", 1, n, bias), Scale: scale})
 			})[0])
@@ -127,8 +127,8 @@ func matmulGradient(t *testing.T, e *env) {
 func ropeGradient(t *testing.T, e *env) {
 	const n, heads, dim = 3, 2, 6
 	x, dy, pos := normal("x", n*heads*dim, 1), normal("dy", n*heads*dim, 1), []int32{0, 3, 11}
-	rope := func(x []float32, inverse bool) func(s *side) {
-		return func(s *side) {
+	rope := func(x []float32, inverse bool) func(s *caseRun) {
+		return func(s *caseRun) {
 			s.d.RoPE(s.inout("x", n, heads*dim, x, bound{}), heads, s.at(pos), s.in("table", 12, dim, angles(12, dim)),
 				inverse)
 		}
@@ -158,14 +158,14 @@ func attentionGradient(t *testing.T, e *env) {
 	}
 	w, c := hd.g*hd.d, hd.h*hd.d
 	q, k, v, dy := normal("q", n*c, 1), normal("k", len(used)*w, 1), normal("v", len(used)*w, 1), normal("dy", n*c, 1)
-	attend := func(s *side) (kv kernels.KV, tq, y, lse kernels.Tensor) {
+	attend := func(s *caseRun) (kv kernels.KV, tq, y, lse kernels.Tensor) {
 		kv = s.cache(kernels.KVSpec{Layers: 1, Pages: 5, KVHeads: hd.g, HeadDim: hd.d, Type: kernels.F32})
 		s.d.KVWrite(kv, 0, s.in("k", len(used), w, k), s.in("v", len(used), w, v), s.slots(kv, used))
 		tq, y, lse = s.in("q", n, c, q), s.out("y", n, c, bound{}), s.out("lse", n, hd.h, bound{})
 		s.d.Attention(y, tq, lse, kv, 0, s.segments(kv, segs), 0.6)
 		return kv, tq, y, lse
 	}
-	got := e.backward(t, func(s *side) {
+	got := e.backward(t, func(s *caseRun) {
 		kv, tq, y, lse := attend(s)
 		dk, dv := s.inout("dk", slots, w, make([]float32, slots*w), bound{}),
 			s.inout("dv", slots, w, make([]float32, slots*w), bound{})
@@ -178,25 +178,25 @@ func attentionGradient(t *testing.T, e *env) {
 	}
 	for i, x := range got[2] {
 		if x != 0 && !slices.Contains(at, i/w) {
-			t.Fatalf("dk of slot %d, which nobody attends to, is %v\nrule: dk and dv are written in the slots of the "+
-				"segments only", i/w, x)
+			t.Fatalf("dk of slot %d, which no query attends to, is %v\nrule: dk and dv are written in the slots of "+
+				"the segments only", i/w, x)
 		}
 	}
-	differences(t, e, func() float64 { return weighted(dy, e.forward(t, func(s *side) { attend(s) })[0]) },
+	differences(t, e, func() float64 { return weighted(dy, e.forward(t, func(s *caseRun) { attend(s) })[0]) },
 		parameter{"dq", q, got[4]}, parameter{"dk", k, rows(got[2], w, at)}, parameter{"dv", v, rows(got[3], w, at)})
 }
 
 func swigluGradient(t *testing.T, e *env) {
 	const n, f = 4, 6
 	gate, up, dy := normal("gate", n*f, 1.5), normal("up", n*f, 1), normal("dy", n*f, 1)
-	got := e.backward(t, func(s *side) {
+	got := e.backward(t, func(s *caseRun) {
 		s.d.SwiGLUBackward(s.out("dgate", n, f, bound{}), s.out("dup", n, f, bound{}), s.in("dy", n, f, dy),
 			s.in("gate", n, f, gate), s.in("up", n, f, up))
 	})
 	differences(t, e, func() float64 {
 		return weighted(dy,
 			e.forward(t,
-				func(s *side) {
+				func(s *caseRun) {
 					s.d.SwiGLU(s.out("y", n, f, bound{}), s.in("gate", n, f, gate),
 						s.in("up", n, f, up))
 				})[0])
@@ -206,13 +206,13 @@ func swigluGradient(t *testing.T, e *env) {
 func gatherGradient(t *testing.T, e *env) {
 	const n, b, c = 6, 4, 3
 	src, dy, idx := normal("src", n*c, 1), normal("dy", b*c, 1), []int32{5, 0, 2, 3}
-	got := e.backward(t, func(s *side) {
+	got := e.backward(t, func(s *caseRun) {
 		s.d.ScatterAdd(s.inout("dsrc", n, c, make([]float32, n*c), bound{}), s.in("dy", b, c, dy), s.ints("idx", idx))
 	})
 	differences(t, e, func() float64 {
 		return weighted(dy,
 			e.forward(t,
-				func(s *side) {
+				func(s *caseRun) {
 					s.d.Gather(s.out("dst", b, c, bound{}), s.in("src", n, c, src),
 						s.ints("idx", idx))
 				})[0])
@@ -223,7 +223,7 @@ func logprobGradient(t *testing.T, e *env) {
 	const n, v, c, invTemp = 4, 9, 5, 0.7
 	h, w, targets := normal("h", n*c, 1), normal("w", v*c, 0.7), []int32{8, 0, 3, 3}
 	dlogp, dentropy := normal("dlogp", n, 1), normal("dentropy", n, 1)
-	score := func(s *side) (th kernels.Tensor, tw kernels.Weight, tt kernels.Tensor, lp kernels.LogProbs) {
+	score := func(s *caseRun) (th kernels.Tensor, tw kernels.Weight, tt kernels.Tensor, lp kernels.LogProbs) {
 		th, tw, tt = s.in("h", n, c, h), s.weight(v, c, kernels.F32, w), s.ints("targets", targets)
 		out := func(name string) kernels.Tensor { return s.vecOut(name, n, 1, nil, bound{}) }
 		lp = kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}
@@ -231,7 +231,7 @@ func logprobGradient(t *testing.T, e *env) {
 		return th, tw, tt, lp
 	}
 	for _, entropy := range []bool{false, true} {
-		got := e.backward(t, func(s *side) {
+		got := e.backward(t, func(s *caseRun) {
 			th, tw, tt, lp := score(s)
 			de := kernels.Tensor{}
 			if entropy {
@@ -241,7 +241,7 @@ func logprobGradient(t *testing.T, e *env) {
 				tt, lp, s.vec("dlogp", n, 1, dlogp), de, invTemp)
 		})
 		differences(t, e, func() float64 {
-			outs := e.forward(t, func(s *side) { score(s) })
+			outs := e.forward(t, func(s *caseRun) { score(s) })
 			loss := weighted(dlogp, outs[0])
 			if entropy {
 				loss += weighted(dentropy, outs[1])

@@ -25,8 +25,8 @@ var layouts = []layout{{"dense", 0, 0, 0}, {"unaligned", 5, 0, 67}, {"columns", 
 // and no valid id.
 var canary = []byte{0xe5, 0x7f, 0xe5, 0x7f}
 
-// side is one run of a case on one device.
-type side struct {
+// caseRun is one run of a case on one device.
+type caseRun struct {
 	t      testing.TB
 	d      kernels.Device
 	layout layout
@@ -53,9 +53,9 @@ type output struct {
 }
 
 // execute runs body on d and returns its outputs, after checking that nothing else was written.
-func execute(t testing.TB, d kernels.Device, l layout, body func(s *side)) []output {
+func execute(t testing.TB, d kernels.Device, l layout, body func(s *caseRun)) []output {
 	t.Helper()
-	s := &side{t: t, d: d, layout: l}
+	s := &caseRun{t: t, d: d, layout: l}
 	defer func() {
 		for _, f := range s.frees {
 			f()
@@ -75,7 +75,7 @@ func execute(t testing.TB, d kernels.Device, l layout, body func(s *side)) []out
 }
 
 // check compares the buffer of h with its image, and returns the elements.
-func (s *side) check(h *held) output {
+func (s *caseRun) check(h *held) output {
 	now := make([]byte, len(h.image))
 	if err := kernels.Download(s.d, now, kernels.Mat(h.tensor.Buf, kernels.U8, 0, 1, len(now))); err != nil {
 		s.t.Fatalf("%s: Download: %v", h.name, err)
@@ -96,7 +96,7 @@ func (s *side) check(h *held) output {
 	return o
 }
 
-func (s *side) intact(h *held, now []byte, from, to int) {
+func (s *caseRun) intact(h *held, now []byte, from, to int) {
 	if !bytes.Equal(now[from:to], h.image[from:to]) {
 		s.t.Fatalf("%s on %s, layout %s: bytes [%d, %d) of the buffer of %s were written\nrule: an operation writes "+
 			"the elements of its outputs and nothing between or around them",
@@ -104,7 +104,7 @@ func (s *side) intact(h *held, now []byte, from, to int) {
 	}
 }
 
-func (s *side) unchanged(h *held, now []byte, from, to int) {
+func (s *caseRun) unchanged(h *held, now []byte, from, to int) {
 	if !bytes.Equal(now[from:to], h.image[from:to]) {
 		s.t.Fatalf("%s on %s, layout %s, %s: bytes [%d, %d) were changed\nrule: inputs are only read", h.name,
 			s.d.Name(), s.layout.name, h.tensor, from, to)
@@ -113,7 +113,7 @@ func (s *side) unchanged(h *held, now []byte, from, to int) {
 
 // put allocates a tensor in the layout of s, filled with data (row-major) or with canaries, and remembers it for the
 // check.
-func (s *side) put(name string, dt kernels.DType, rows, cols int, l layout, data []byte, out bool,
+func (s *caseRun) put(name string, dt kernels.DType, rows, cols int, l layout, data []byte, out bool,
 	b bound) kernels.Tensor {
 	s.t.Helper()
 	size, stride := dt.Size(), cols+l.gap
@@ -139,43 +139,43 @@ func (s *side) put(name string, dt kernels.DType, rows, cols int, l layout, data
 }
 
 // in is an F32 input.
-func (s *side) in(name string, rows, cols int, data []float32) kernels.Tensor {
+func (s *caseRun) in(name string, rows, cols int, data []float32) kernels.Tensor {
 	return s.put(name, kernels.F32, rows, cols, s.layout, raw(data), false, bound{})
 }
 
 // out is an F32 output that is overwritten: it starts as canaries.
-func (s *side) out(name string, rows, cols int, b bound) kernels.Tensor {
+func (s *caseRun) out(name string, rows, cols int, b bound) kernels.Tensor {
 	return s.put(name, kernels.F32, rows, cols, s.layout, nil, true, b)
 }
 
 // inout is an F32 output that starts as data.
-func (s *side) inout(name string, rows, cols int, data []float32, b bound) kernels.Tensor {
+func (s *caseRun) inout(name string, rows, cols int, data []float32, b bound) kernels.Tensor {
 	return s.put(name, kernels.F32, rows, cols, s.layout, raw(data), true, b)
 }
 
 // packed is the layout for tensors that must be dense.
-func (s *side) packed() layout {
+func (s *caseRun) packed() layout {
 	l := s.layout
 	l.gap = 0
 	return l
 }
 
 // vec is a dense F32 input, vecOut a dense F32 output, starting as data or canaries.
-func (s *side) vec(name string, rows, cols int, data []float32) kernels.Tensor {
+func (s *caseRun) vec(name string, rows, cols int, data []float32) kernels.Tensor {
 	return s.put(name, kernels.F32, rows, cols, s.packed(), raw(data), false, bound{})
 }
 
-func (s *side) vecOut(name string, rows, cols int, data []float32, b bound) kernels.Tensor {
+func (s *caseRun) vecOut(name string, rows, cols int, data []float32, b bound) kernels.Tensor {
 	return s.put(name, kernels.F32, rows, cols, s.packed(), raw(data), true, b)
 }
 
 // ints is an I32 input [n, 1].
-func (s *side) ints(name string, data []int32) kernels.Tensor {
+func (s *caseRun) ints(name string, data []int32) kernels.Tensor {
 	return s.put(name, kernels.I32, len(data), 1, s.packed(), raw(data), false, bound{})
 }
 
 // group packs random weights [n, k], one for each n, that a device may hold as one matrix.
-func (s *side) group(k int, dt kernels.DType, n ...int) []kernels.Weight {
+func (s *caseRun) group(k int, dt kernels.DType, n ...int) []kernels.Weight {
 	s.t.Helper()
 	ws, err := kernels.NewWeights(s.d, k, dt, n...)
 	if err != nil {
@@ -189,7 +189,7 @@ func (s *side) group(k int, dt kernels.DType, n ...int) []kernels.Weight {
 }
 
 // weight packs data [n, k], rounded to dt.
-func (s *side) weight(n, k int, dt kernels.DType, data []float32) kernels.Weight {
+func (s *caseRun) weight(n, k int, dt kernels.DType, data []float32) kernels.Weight {
 	s.t.Helper()
 	w, err := s.d.NewWeight(n, k, dt)
 	if err != nil {
@@ -201,7 +201,7 @@ func (s *side) weight(n, k int, dt kernels.DType, data []float32) kernels.Weight
 }
 
 // cache allocates KV pages.
-func (s *side) cache(spec kernels.KVSpec) kernels.KV {
+func (s *caseRun) cache(spec kernels.KVSpec) kernels.KV {
 	s.t.Helper()
 	kv, err := s.d.NewKV(spec)
 	if err != nil {

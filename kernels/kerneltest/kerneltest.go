@@ -77,7 +77,7 @@ type env struct {
 type testCase struct {
 	name string
 	rule string // the rule that is broken if the case fails
-	body func(s *side)
+	body func(s *caseRun)
 }
 
 // Run tests the device that open returns. Tensors, weights and caches are freed at the end of each case, so that a

@@ -18,24 +18,24 @@ func testMany(t *testing.T, e *env) { e.once(t, "many", manyCases(e.tol)) }
 
 func manyCases(tol Tolerances) (cases []testCase) {
 	const t, c = manyRows, 2
-	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
+	add := func(name, rule string, body func(s *caseRun)) { cases = append(cases, testCase{name, rule, body}) }
 	caches := types[:2]
 	if tol.Slow {
 		caches = types[1:2]
 	}
-	in := func(s *side, name string) kernels.Tensor { return s.in(name, t, c, normal(name, t*c, 1)) }
-	inout := func(s *side, name string, rows int) kernels.Tensor {
+	in := func(s *caseRun, name string) kernels.Tensor { return s.in(name, t, c, normal(name, t*c, 1)) }
+	inout := func(s *caseRun, name string, rows int) kernels.Tensor {
 		return s.inout(name, rows, c, normal(name, rows*c, 1), rel(tol.F32))
 	}
-	out := func(s *side, name string) kernels.Tensor { return s.out(name, t, c, rel(tol.F32)) }
+	out := func(s *caseRun, name string) kernels.Tensor { return s.out(name, t, c, rel(tol.F32)) }
 	// Sums over all rows, in the order of the interface or, where matmuls have none, in any.
 	sum, chain := rel(10*tol.F32), rel(10*tol.Chain)
-	add("embed", "y[t] = w[ids[t]]; dw[ids[t]] += dy[t], t ascending", func(s *side) {
+	add("embed", "y[t] = w[ids[t]]; dw[ids[t]] += dy[t], t ascending", func(s *caseRun) {
 		b := s.ids(below("ids", t, 7))
 		s.d.Embed(out(s, "y"), s.weight(7, c, kernels.BF16, normal("w", 7*c, 1)), b)
 		s.d.EmbedBackward(inout(s, "dw", 7), in(s, "dy"), b)
 	})
-	add("norm", "y = x * rstd * w and its backward", func(s *side) {
+	add("norm", "y = x * rstd * w and its backward", func(s *caseRun) {
 		w := s.vec("w", 1, c, normal("w", c, 1))
 		s.d.RMSNorm(out(s, "y"), in(s, "x"), w, 1e-2, s.vecOut("rstd", t, 1, nil, rel(tol.F32)))
 		rstd := normal("rstd", t, 0.1)
@@ -46,7 +46,7 @@ func manyCases(tol Tolerances) (cases []testCase) {
 		s.d.RMSNormBackward(out(s, "dx"), dw, in(s, "dy"), in(s, "x"), w, s.vec("rstd", t, 1, rstd), false)
 	})
 	for _, wt := range types[:2] {
-		add("matmul/"+wt.String(), "y = x w^T, dx = dy w, dw += dy^T x, db += the sum of dy", func(s *side) {
+		add("matmul/"+wt.String(), "y = x w^T, dx = dy w, dw += dy^T x, db += the sum of dy", func(s *caseRun) {
 			w := s.weight(3, c, wt, normal("w", 3*c, 1))
 			dy := s.in("dy", t, 3, normal("dy", t*3, 1))
 			bias := kernels.Epilogue{Bias: s.vec("bias", 1, 3, normal("bias", 3, 1))}
@@ -56,15 +56,15 @@ func manyCases(tol Tolerances) (cases []testCase) {
 			s.d.BiasBackward(s.vecOut("db", 1, 3, normal("db", 3, 1), sum), dy)
 		})
 	}
-	add("rope", "pair (i, i+D/2) of each head turns by the angle of its position", func(s *side) {
+	add("rope", "pair (i, i+D/2) of each head turns by the angle of its position", func(s *caseRun) {
 		s.d.RoPE(inout(s, "x", t), 1, s.at(below("pos", t, t)), s.in("table", t, c, angles(t, c)), false)
 	})
-	add("swiglu", "y = gate*sigmoid(gate)*up and its backward", func(s *side) {
+	add("swiglu", "y = gate*sigmoid(gate)*up and its backward", func(s *caseRun) {
 		gate, up := in(s, "gate"), in(s, "up")
 		s.d.SwiGLU(out(s, "y"), gate, up)
 		s.d.SwiGLUBackward(out(s, "dgate"), out(s, "dup"), in(s, "dy"), gate, up)
 	})
-	add("gather", "dst[b] = src[idx[b]]; dst[idx[b]] += src[b], b ascending", func(s *side) {
+	add("gather", "dst[b] = src[idx[b]]; dst[idx[b]] += src[b], b ascending", func(s *caseRun) {
 		order, few := make([]int32, t), below("few", t, 3) // a device may look for rows of one index in quadratic time
 		for i, j := range source("order").Perm(t) {
 			order[i] = int32(j)
@@ -76,7 +76,7 @@ func manyCases(tol Tolerances) (cases []testCase) {
 	if !tol.Slow {
 		cases = append(cases, manyLogits(tol)...)
 	}
-	add("elementwise", "Axpy, Copy, Zero and SumSquares on all rows", func(s *side) {
+	add("elementwise", "Axpy, Copy, Zero and SumSquares on all rows", func(s *caseRun) {
 		x := in(s, "x")
 		s.d.Axpy(inout(s, "y", t), 0.3, x)
 		half := s.put("half", kernels.BF16, t, c, s.layout, nil, true, bound{})
@@ -88,12 +88,12 @@ func manyCases(tol Tolerances) (cases []testCase) {
 	})
 	for _, kt := range caches {
 		seqs, hd, b := []sequence{{manyRows + 4459, 1}, {3, 2}}, heads{2, 1, 2}, tol.attention(kt)
-		add("positions/"+kt.String(), attentionRule, func(s *side) {
+		add("positions/"+kt.String(), attentionRule, func(s *caseRun) {
 			a := newAttention(s, kt, hd, seqs)
 			y, lse := s.out("y", a.rows, hd.h*hd.d, rel(b)), s.out("lse", a.rows, hd.h, abs(10*tol.F32))
 			s.d.Attention(y, a.q, lse, a.kv, 1, a.batch, a.scale)
 		})
-		add("positions/backward/"+kt.String(), attentionBackwardRule, func(s *side) {
+		add("positions/backward/"+kt.String(), attentionBackwardRule, func(s *caseRun) {
 			attentionBackward(s, kt, hd, seqs, rel(max(10*tol.F32, 3*b)))
 		})
 	}
@@ -103,9 +103,9 @@ func manyCases(tol Tolerances) (cases []testCase) {
 // manyLogits are the operations on logits.
 func manyLogits(tol Tolerances) (cases []testCase) {
 	const t, c = manyRows, 2
-	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
-	in := func(s *side, name string) kernels.Tensor { return s.in(name, t, c, normal(name, t*c, 1)) }
-	add("logprob", "Logp = z[target] - LSE, and its backward", func(s *side) {
+	add := func(name, rule string, body func(s *caseRun)) { cases = append(cases, testCase{name, rule, body}) }
+	in := func(s *caseRun, name string) kernels.Tensor { return s.in(name, t, c, normal(name, t*c, 1)) }
+	add("logprob", "Logp = z[target] - LSE, and its backward", func(s *caseRun) {
 		h, w := in(s, "h"), s.weight(3, c, kernels.F32, normal("w", 3*c, 1))
 		targets := s.ints("targets", below("targets", t, 3))
 		v := func(name string) kernels.Tensor { return s.vecOut(name, t, 1, nil, abs(tol.LogProb)) }
@@ -115,7 +115,7 @@ func manyLogits(tol Tolerances) (cases []testCase) {
 		dh, none := s.out("dh", t, c, rel(10*tol.F32)), kernels.Tensor{}
 		s.d.LogProbBackward(dh, none, h, w, targets, lp, dlogp, none, 0.7)
 	})
-	add("sample", "the largest logit wins, its log-prob is scored", func(s *side) {
+	add("sample", "the largest logit wins, its log-prob is scored", func(s *caseRun) {
 		ids := s.put("ids", kernels.I32, t, 1, s.packed(), nil, true, bound{})
 		scores := kernels.LogProbs{Logp: s.vecOut("logp", t, 1, nil, abs(tol.LogProb))}
 		rules := slices.Repeat([]kernels.Sampling{{Greedy: true, InvTemp: 1}}, t)
@@ -144,7 +144,7 @@ func testManySegments(t *testing.T, e *env) {
 				slots[i] = int32(p * kernels.PageSize)
 				segs = append(segs, kernels.Segment{Row: i, Len: 1, Pages: []int32{int32(p)}})
 			}
-			outs := execute(t, e.d, layouts[1], func(s *side) {
+			outs := execute(t, e.d, layouts[1], func(s *caseRun) {
 				kv := s.cache(kernels.KVSpec{Layers: 1, Pages: pages, KVHeads: 1, HeadDim: 1, Type: kt})
 				b := s.batch(kernels.Layout{Slots: slots, Segs: segs}, kv)
 				s.d.KVWrite(kv, 0, s.vec("k", n, 1, k), s.vec("v", n, 1, v), b)
@@ -180,27 +180,27 @@ func testVocabulary(t *testing.T, e *env) { e.once(t, "vocabulary", vocabularyCa
 func vocabularyCases(tol Tolerances) (cases []testCase) {
 	sh := shape{2, manyWords, 3}
 	ends := []int32{manyWords - 1, 1 << 17}
-	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
+	add := func(name, rule string, body func(s *caseRun)) { cases = append(cases, testCase{name, rule, body}) }
 	for _, wt := range tol.weights() {
-		w := func(s *side) kernels.Weight { return s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1)) }
+		w := func(s *caseRun) kernels.Weight { return s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1)) }
 		add("logprob/"+wt.String(), "Logp = z[target] - LSE, Entropy = -sum p ln p, over the whole vocabulary",
-			func(s *side) {
+			func(s *caseRun) {
 				v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, abs(tol.LogProb)) }
 				h, out := s.in("h", sh.t, sh.k, normal("h", sh.t*sh.k, 1)),
 					kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy")}
 				out.LSE = v("lse")
 				s.d.LogProb(out, h, w(s), s.ints("targets", ends), 0.6)
 			})
-		add("backward/"+wt.String(), "dh = dz w, dw += dz^T h, over the whole vocabulary", func(s *side) {
+		add("backward/"+wt.String(), "dh = dz w, dw += dz^T h, over the whole vocabulary", func(s *caseRun) {
 			logprobBackward(s, sh, wt, 0.6, true, wt == kernels.F32, tol)
 		})
-		add("embed/"+wt.String(), "y[t] = w[ids[t]], the last rows too", func(s *side) {
+		add("embed/"+wt.String(), "y[t] = w[ids[t]], the last rows too", func(s *caseRun) {
 			w := w(s)
 			s.d.Embed(s.out("y", sh.t, sh.k, bound{}), w, s.ids(ends))
 			s.d.Unpack(s.out("rows", 70, sh.k, bound{}), w, sh.n-70)
 		})
 	}
-	add("sample", "the largest logit wins, its log-prob is that in the whole vocabulary", func(s *side) {
+	add("sample", "the largest logit wins, its log-prob is that in the whole vocabulary", func(s *caseRun) {
 		logits := normal("logits", 3*sh.n, 1)
 		logits[ends[0]], logits[sh.n+int(ends[1])], logits[2*sh.n] = 30, 30, 30
 		v := func(name string) kernels.Tensor { return s.vecOut(name, 3, 1, nil, abs(tol.LogProb)) }

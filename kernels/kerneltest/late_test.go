@@ -12,7 +12,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 )
 
-// late is ref, but what a fault names is done when the next operation is called, with lists of the host as they are by
+// late is ref with a fault: the named operation runs only when the next one is called, on the host's lists as they are
 // then.
 type late struct {
 	kernels.Device

@@ -79,7 +79,7 @@ func (d *scribbler) MatMulDWs(dw []kernels.Tensor, dy, x kernels.Tensor, op kern
 // testLists runs operations with lists of the host once with lists that stay, and once with a scribbler.
 func testLists(t *testing.T, e *env) {
 	for _, c := range []testCase{
-		{name: "embed", body: func(s *side) {
+		{name: "embed", body: func(s *caseRun) {
 			const n, v, c = 70, 40, 12
 			w := s.weight(v, c, kernels.BF16, normal("w", v*c, 1))
 			l := kernels.Layout{IDs: below("ids", n, v), Pos: below("pos", n, 30), Rows: below("rows", 9, n)}
@@ -95,14 +95,14 @@ func testLists(t *testing.T, e *env) {
 			s.d.RoPE(y, 2, b, s.in("table", 30, 6, angles(30, 6)), false)
 			s.d.Gather(s.out("rows", 9, c, bound{}), y, b.Rows())
 		}},
-		{name: "attention", body: func(s *side) {
+		{name: "attention", body: func(s *caseRun) {
 			hd := heads{4, 2, 16}
 			a := newAttention(s, kernels.F32, hd, batches[3].seqs)
 			first := a.segs[0].Pages
 			s.d.KVCopy(a.kv, []int32{first[1]}, []int32{a.segs[1].Pages[0]})
 			s.d.Attention(s.out("y", a.rows, hd.h*hd.d, bound{}), a.q, kernels.Tensor{}, a.kv, 1, a.batch, a.scale)
 		}},
-		{name: "sample", body: func(s *side) {
+		{name: "sample", body: func(s *caseRun) {
 			const n, v = 9, 257
 			rules := make([]kernels.Sampling, n)
 			for i := range rules {
@@ -121,7 +121,7 @@ func testLists(t *testing.T, e *env) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			run := func(d kernels.Device) []output {
-				return execute(t, d, layouts[1], func(s *side) {
+				return execute(t, d, layouts[1], func(s *caseRun) {
 					busy(s)
 					c.body(s)
 				})
@@ -135,7 +135,7 @@ func testLists(t *testing.T, e *env) {
 }
 
 // busy queues work that takes a while, so that what is queued behind it begins late.
-func busy(s *side) {
+func busy(s *caseRun) {
 	const n = 96
 	x, w := s.in("", n, n, normal("busy", n*n, 1)), s.weight(n, n, kernels.F32, normal("busy", n*n, 1))
 	s.d.MatMul(s.out("busy", n, n, bound{}), x, w, kernels.Epilogue{})
@@ -144,7 +144,7 @@ func busy(s *side) {
 // testTickets fetches several times, with work in between, and waits in other orders, in other goroutines.
 func testTickets(t *testing.T, e *env) {
 	const n = 1000
-	execute(t, e.d, layouts[1], func(s *side) {
+	execute(t, e.d, layouts[1], func(s *caseRun) {
 		busy(s)
 		x, y := s.vecOut("x", 1, n, normal("x", n, 1), bound{}), s.vecOut("y", 1, n, normal("y", n, 1), bound{})
 		room := bytes.Repeat(canary, 3*n+2)

@@ -23,7 +23,7 @@ func logprobCases(tol Tolerances) (cases []testCase) {
 				name := fmt.Sprintf("%v/%v/%v", wt, sh, invTemp)
 				cases = append(cases, testCase{"forward/" + name,
 					"Logp = z[target] - LSE, Entropy = -sum p ln p, LSE = ln sum exp z, z = logits * invTemp",
-					func(s *side) {
+					func(s *caseRun) {
 						h, w, targets := lossInput(s, sh, wt)
 						v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, abs(tol.LogProb)) }
 						s.d.LogProb(kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy"), LSE: v("lse")}, h, w,
@@ -40,7 +40,7 @@ func logprobCases(tol Tolerances) (cases []testCase) {
 						cases = append(cases,
 							testCase{fmt.Sprintf("backward/%s/entropy=%v/dw=%v", name, entropy, withDW),
 								"dz = invTemp*(dlogp*([v=target]-p) - dentropy*p*(ln p + entropy)); dh = dz w, dw += " +
-									"dz^T h", func(s *side) {
+									"dz^T h", func(s *caseRun) {
 									logprobBackward(s, sh, wt, invTemp, entropy, withDW, tol)
 								}})
 					}
@@ -51,12 +51,12 @@ func logprobCases(tol Tolerances) (cases []testCase) {
 	return cases
 }
 
-func lossInput(s *side, sh shape, wt kernels.DType) (h kernels.Tensor, w kernels.Weight, targets kernels.Tensor) {
+func lossInput(s *caseRun, sh shape, wt kernels.DType) (h kernels.Tensor, w kernels.Weight, targets kernels.Tensor) {
 	return s.in("h", sh.t, sh.k, normal("h", sh.t*sh.k, 1)), s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1)),
 		s.ints("targets", below("targets", sh.t, sh.n))
 }
 
-func logprobBackward(s *side, sh shape, wt kernels.DType, invTemp float32, entropy, withDW bool, tol Tolerances) {
+func logprobBackward(s *caseRun, sh shape, wt kernels.DType, invTemp float32, entropy, withDW bool, tol Tolerances) {
 	h, w, targets := lossInput(s, sh, wt)
 	// Rounding dz to the weight's type turns a difference in the last bit into one of BF16 now and then.
 	b := rel(10 * tol.F32)
@@ -116,7 +116,7 @@ func testLogProbFormula(t *testing.T, e *env) {
 	for _, wt := range types[:2] {
 		for _, sh := range []shape{{9, 33, 31}, {5, 5003, 12}} {
 			t.Run(fmt.Sprintf("%v/%v", wt, sh), func(t *testing.T) {
-				outs := execute(t, e.d, layouts[0], func(s *side) {
+				outs := execute(t, e.d, layouts[0], func(s *caseRun) {
 					h, w, targets := lossInput(s, sh, wt)
 					v := func(name string) kernels.Tensor { return s.vecOut(name, sh.t, 1, nil, bound{}) }
 					s.d.LogProb(kernels.LogProbs{Logp: v("logp"), Entropy: v("entropy"), LSE: v("lse")}, h, w, targets,

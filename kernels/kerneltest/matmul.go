@@ -26,7 +26,7 @@ var shapes = []shape{
 // large passes every blocking limit of a matmul once; k, n and t each at a time, to stay cheap.
 var large = []shape{{3, 35, 2063}, {2, 2050, 37}, {701, 34, 19}}
 
-// random is shapes that nobody chose.
+// random is a list of random shapes.
 func random(n int) (list []shape) {
 	r := source("shapes")
 	for range n {
@@ -54,7 +54,7 @@ const (
 )
 
 func matmulCases(tol Tolerances) (cases []testCase) {
-	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
+	add := func(name, rule string, body func(s *caseRun)) { cases = append(cases, testCase{name, rule, body}) }
 	for _, wt := range tol.weights() {
 		for _, sh := range all() {
 			add(fmt.Sprintf("y/%v/%v", wt, sh), matmulRule, matmul(sh, wt, epilogue{}, rel(tol.Chain), normal))
@@ -107,7 +107,7 @@ func matmulCases(tol Tolerances) (cases []testCase) {
 		}
 	}
 	for _, sh := range []shape{{1, 1, 0}, {31, 33, 0}, {63, 7, 0}, {64, 31, 0}, {65, 64, 0}, {257, 100, 0}} {
-		add(fmt.Sprintf("db/%v", sh), "db[n] += sum over t of dy[t,n]", func(s *side) {
+		add(fmt.Sprintf("db/%v", sh), "db[n] += sum over t of dy[t,n]", func(s *caseRun) {
 			dy := s.in("dy", sh.t, sh.n, normal("dy", sh.t*sh.n, 1))
 			s.d.BiasBackward(s.vecOut("db", 1, sh.n, normal("db", sh.n, 1), rel(tol.F32)), dy)
 		})
@@ -124,8 +124,8 @@ type epilogue struct {
 // numbers makes n of them, seeded by a name.
 type numbers func(name string, n int, deviation float64) []float32
 
-func matmul(sh shape, wt kernels.DType, e epilogue, b bound, num numbers) func(s *side) {
-	return func(s *side) {
+func matmul(sh shape, wt kernels.DType, e epilogue, b bound, num numbers) func(s *caseRun) {
+	return func(s *caseRun) {
 		x := s.in("x", sh.t, sh.k, num("x", sh.t*sh.k, 1))
 		w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
 		var y kernels.Tensor
@@ -143,8 +143,8 @@ func matmul(sh shape, wt kernels.DType, e epilogue, b bound, num numbers) func(s
 }
 
 // matmuls multiplies with three weights, the second of sh; the last one has a bias and is added to y.
-func matmuls(sh shape, wt kernels.DType, b bound) func(s *side) {
-	return func(s *side) {
+func matmuls(sh shape, wt kernels.DType, b bound) func(s *caseRun) {
+	return func(s *caseRun) {
 		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 		n1, n3 := sh.n/3+1, 2*sh.n+5
 		s.d.MatMuls(x, []kernels.Product{
@@ -159,8 +159,8 @@ func matmuls(sh shape, wt kernels.DType, b bound) func(s *side) {
 
 // matmulGroup multiplies with five weights that a device may hold as one matrix, into columns that follow each other.
 // The first and the last have a bias, and an adapter if r is not 0.
-func matmulGroup(sh shape, wt kernels.DType, r int, b bound) func(s *side) {
-	return func(s *side) {
+func matmulGroup(sh shape, wt kernels.DType, r int, b bound) func(s *caseRun) {
+	return func(s *caseRun) {
 		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 		n, all := []int{sh.n, 1, 7, sh.n/2 + 3, sh.n + 2}, 0
 		for _, rows := range n {
@@ -191,15 +191,15 @@ var lows = []struct {
 	{shape{13, 2050, 37}, 3}}
 
 // adapter is a LoRA of rank r beside a weight [n, k].
-func adapter(s *side, name string, t, n, k, r int, lt kernels.DType, b bound) kernels.LoRA {
+func adapter(s *caseRun, name string, t, n, k, r int, lt kernels.DType, b bound) kernels.LoRA {
 	return kernels.LoRA{A: s.weight(r, k, lt, normal("A"+name, r*k, 1)),
 		B: s.weight(n, r, lt, normal("B"+name, n*r, 1)),
 		U: s.out("u"+name, t, r, b), Scale: 0.7}
 }
 
 // matmulLow is matmuls where the first and the last weight have an adapter, of different ranks.
-func matmulLow(sh shape, wt, lt kernels.DType, r int, b bound) func(s *side) {
-	return func(s *side) {
+func matmulLow(sh shape, wt, lt kernels.DType, r int, b bound) func(s *caseRun) {
+	return func(s *caseRun) {
 		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 		n3 := 2*sh.n + 5
 		s.d.MatMuls(x, []kernels.Product{
@@ -214,8 +214,8 @@ func matmulLow(sh shape, wt, lt kernels.DType, r int, b bound) func(s *side) {
 	}
 }
 
-func matmulDXLow(sh shape, wt, lt kernels.DType, r int, add bool, b bound) func(s *side) {
-	return func(s *side) {
+func matmulDXLow(sh shape, wt, lt kernels.DType, r int, add bool, b bound) func(s *caseRun) {
+	return func(s *caseRun) {
 		dy := s.in("dy", sh.t, sh.n, normal("dy", sh.t*sh.n, 1))
 		w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
 		low := adapter(s, "", sh.t, sh.n, sh.k, r, lt, b)
@@ -229,8 +229,8 @@ func matmulDXLow(sh shape, wt, lt kernels.DType, r int, add bool, b bound) func(
 	}
 }
 
-func matmulDX(sh shape, wt kernels.DType, add bool, scale float32, b bound, num numbers) func(s *side) {
-	return func(s *side) {
+func matmulDX(sh shape, wt kernels.DType, add bool, scale float32, b bound, num numbers) func(s *caseRun) {
+	return func(s *caseRun) {
 		dy := s.in("dy", sh.t, sh.n, num("dy", sh.t*sh.n, 1))
 		w := s.weight(sh.n, sh.k, wt, normal("w", sh.n*sh.k, 1))
 		var dx kernels.Tensor
@@ -243,8 +243,8 @@ func matmulDX(sh shape, wt kernels.DType, add bool, scale float32, b bound, num 
 	}
 }
 
-func matmulDW(sh shape, op kernels.DType, b bound, num numbers) func(s *side) {
-	return func(s *side) {
+func matmulDW(sh shape, op kernels.DType, b bound, num numbers) func(s *caseRun) {
+	return func(s *caseRun) {
 		dy := s.in("dy", sh.t, sh.n, num("dy", sh.t*sh.n, 1))
 		x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 		s.d.MatMulDW(s.inout("dw", sh.n, sh.k, normal("dw", sh.n*sh.k, 1), b), dy, x, op)
@@ -252,8 +252,8 @@ func matmulDW(sh shape, op kernels.DType, b bound, num numbers) func(s *side) {
 }
 
 // matmulDWs has three dw, of sh.n rows, one, and two more than sh.n.
-func matmulDWs(sh shape, op kernels.DType, b bound) func(s *side) {
-	return func(s *side) {
+func matmulDWs(sh shape, op kernels.DType, b bound) func(s *caseRun) {
+	return func(s *caseRun) {
 		var dw []kernels.Tensor
 		n := 0
 		for i, rows := range []int{sh.n, 1, sh.n + 2} {
@@ -292,7 +292,7 @@ func testMatMulFormula(t *testing.T, e *env) {
 				plain := layouts[0]
 				y := execute(t, e.d, plain, matmul(sh, wt, epilogue{}, bound{}, normal))[0].f32()
 				dx := execute(t, e.d, plain, matmulDX(sh, wt, false, 0, bound{}, normal))[0].f32()
-				dw := execute(t, e.d, plain, func(s *side) {
+				dw := execute(t, e.d, plain, func(s *caseRun) {
 					s.d.MatMulDW(s.inout("dw", sh.n, sh.k, make([]float32, sh.n*sh.k), bound{}),
 						s.in("dy", sh.t, sh.n, dy), s.in("x", sh.t, sh.k, x), wt)
 				})[0].f32()
@@ -323,7 +323,7 @@ func testDWChain(t *testing.T, e *env) {
 	for _, op := range types[:2] {
 		t.Run(op.String(), func(t *testing.T) {
 			run := func(cuts ...int) output {
-				return execute(t, e.d, layouts[2], func(s *side) {
+				return execute(t, e.d, layouts[2], func(s *caseRun) {
 					dy := s.in("dy", sh.t, sh.n, normal("dy", sh.t*sh.n, 1))
 					x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 					dw := s.inout("dw", sh.n, sh.k, normal("dw", sh.n*sh.k, 1), bound{})

@@ -108,10 +108,10 @@ func testWeights(t *testing.T, e *env) {
 				half, sixteen := make([]uint16, n*k), make([]uint16, n*k)
 				num.BF16Slice(half, data)
 				num.F16Slice(sixteen, data)
-				pack := func(name, rule string, fill func(s *side, w kernels.Weight)) {
+				pack := func(name, rule string, fill func(s *caseRun, w kernels.Weight)) {
 					t.Helper()
 					run := func(d kernels.Device) []output {
-						return execute(t, d, layouts[2], func(s *side) {
+						return execute(t, d, layouts[2], func(s *caseRun) {
 							w := s.weight(n, k, wt, normal("old", n*k, 5))
 							if gn, gk := w.Shape(); gn != n || gk != k || w.Type() != wt || w.Bytes() <= 0 {
 								t.Fatalf("weight is %v[%d, %d] of %d bytes, want %v[%d, %d]", w.Type(), gn, gk,
@@ -131,14 +131,16 @@ func testWeights(t *testing.T, e *env) {
 					}
 				}
 				rounds := "packing rounds to nearest even to the weight's type (Q8, Q4: groups of 32), and overwrites"
-				pack("from F32", rounds, func(s *side, w kernels.Weight) { s.d.PackHost(w, 0, raw(data), kernels.F32) })
-				pack("from BF16", rounds, func(s *side, w kernels.Weight) {
+				pack("from F32", rounds, func(s *caseRun, w kernels.Weight) {
+					s.d.PackHost(w, 0, raw(data), kernels.F32)
+				})
+				pack("from BF16", rounds, func(s *caseRun, w kernels.Weight) {
 					s.d.PackHost(w, 0, raw(half), kernels.BF16)
 				})
-				pack("from F16", rounds, func(s *side, w kernels.Weight) {
+				pack("from F16", rounds, func(s *caseRun, w kernels.Weight) {
 					s.d.PackHost(w, 0, raw(sixteen), kernels.F16)
 				})
-				pack("by rows", "PackHost writes its rows and no others", func(s *side, w kernels.Weight) {
+				pack("by rows", "PackHost writes its rows and no others", func(s *caseRun, w kernels.Weight) {
 					for r := 0; r < n; r += 3 {
 						s.d.PackHost(w, r, raw(data[r*k:min(n, r+2)*k]), kernels.F32)
 					}
@@ -149,29 +151,28 @@ func testWeights(t *testing.T, e *env) {
 						quantized = quantized4
 					}
 					pack("from "+wt.String(), "what is quantised already is kept as it is",
-						func(s *side, w kernels.Weight) { s.d.PackHost(w, 0, quantized(data, k), wt) })
-					pack("from its rows", "PackHost writes its rows and no others", func(s *side, w kernels.Weight) {
+						func(s *caseRun, w kernels.Weight) { s.d.PackHost(w, 0, quantized(data, k), wt) })
+					pack("from its rows", "PackHost writes its rows and no others", func(s *caseRun, w kernels.Weight) {
 						for r := 0; r < n; r += 3 {
 							s.d.PackHost(w, r, quantized(data[r*k:min(n, r+2)*k], k), wt)
 						}
 					})
 				}
 				pack("from a tensor", "Pack packs all rows, from a strided tensor too",
-					func(s *side, w kernels.Weight) { s.d.Pack(w, 0, s.in("master", n, k, data)) })
-				pack("from a tensor by rows", "Pack writes its rows and no others", func(s *side, w kernels.Weight) {
+					func(s *caseRun, w kernels.Weight) { s.d.Pack(w, 0, s.in("master", n, k, data)) })
+				pack("from a tensor by rows", "Pack writes its rows and no others", func(s *caseRun, w kernels.Weight) {
 					for r := 0; r < n; r += 3 {
 						m := min(2, n-r)
 						s.d.Pack(w, r, s.in("rows", m, k, data[r*k:][:m*k]))
 					}
 				})
-				pack("zeroed", "a new weight is zero", func(s *side,
-					w kernels.Weight) {
+				pack("zeroed", "a new weight is zero", func(s *caseRun, w kernels.Weight) {
 					s.d.Pack(w, 0, s.in("master", n, k, make([]float32, n*k)))
 				})
 			})
 		}
 	}
-	fresh := execute(t, e.d, layouts[0], func(s *side) {
+	fresh := execute(t, e.d, layouts[0], func(s *caseRun) {
 		for _, wt := range e.tol.weights() {
 			w, err := s.d.NewWeight(40, 35, wt)
 			if err != nil {
@@ -241,7 +242,7 @@ func testCache(t *testing.T, e *env) {
 			const layers, pages = 3, 5
 			w, n := hd.g*hd.d, pages*kernels.PageSize
 			run := func(d kernels.Device) []output {
-				return execute(t, d, layouts[2], func(s *side) {
+				return execute(t, d, layouts[2], func(s *caseRun) {
 					kv := s.cache(kernels.KVSpec{Layers: layers, Pages: pages, KVHeads: hd.g, HeadDim: hd.d, Type: kt})
 					if kv.Spec() != (kernels.KVSpec{Layers: layers, Pages: pages, KVHeads: hd.g, HeadDim: hd.d,
 						Type: kt}) || kv.Bytes() < int64(2*layers*n*w*kt.Size()) {
@@ -287,7 +288,7 @@ func testCache(t *testing.T, e *env) {
 
 // testEmpty calls every operation with no rows: nothing happens.
 func testEmpty(t *testing.T, e *env) {
-	outs := execute(t, e.d, layouts[1], func(s *side) {
+	outs := execute(t, e.d, layouts[1], func(s *caseRun) {
 		w := s.weight(5, 4, kernels.F32, normal("w", 20, 1))
 		kv := s.cache(kernels.KVSpec{Layers: 1, Pages: 1, KVHeads: 1, HeadDim: 4, Type: kernels.F32})
 		x, five, none, heads := s.in("x", 0, 4, nil), s.in("five", 0, 5, nil), s.ints("ids", nil),

@@ -32,7 +32,7 @@ type queued struct {
 	fetches []*queuedTicket // whose memory is the device's
 }
 
-// queuedWork is a call that is yet to be made.
+// queuedWork is a call that has not been made yet.
 type queuedWork struct {
 	name   string
 	f      func()

@@ -25,7 +25,7 @@ func testRecord(t *testing.T, e *env) {
 			replayed := decodePasses(t, e.d, c.weights, c.cache, 100*(i+1))
 			for i := range direct {
 				if !bytes.Equal(direct[i], replayed[i]) {
-					t.Fatalf("result %d of two a pass: other ids or log-probs than of direct calls\nrule: %s", i,
+					t.Fatalf("result %d (two a pass): ids or log-probs differ from those of direct calls\nrule: %s", i,
 						recordRule)
 				}
 			}
@@ -62,7 +62,7 @@ func (p *decodePass) record() kernels.Recording {
 
 // testRecordRules checks panics, and recordings beside each other.
 func testRecordRules(t *testing.T, d kernels.Device) {
-	execute(t, d, layouts[0], func(s *side) {
+	execute(t, d, layouts[0], func(s *caseRun) {
 		x, y := s.inout("x", 1, 3, []float32{1, 2, 3}, bound{}), s.inout("y", 1, 3, []float32{4, 5, 6}, bound{})
 		z := s.in("z", 1, 3, []float32{1, 10, 100})
 		func() {
@@ -119,7 +119,7 @@ var decodeHeads = heads{4, 2, 16}
 // decodePass is one layer of a model with embedding and output, and a batch of decode steps, one of them of three
 // tokens.
 type decodePass struct {
-	s     *side
+	s     *caseRun
 	kv    kernels.KV
 	batch kernels.Batch
 	draws int
@@ -131,7 +131,7 @@ type decodePass struct {
 	logits, ids, logp                          kernels.Tensor
 }
 
-func newDecodePass(s *side, wt, cache kernels.DType) *decodePass {
+func newDecodePass(s *caseRun, wt, cache kernels.DType) *decodePass {
 	const c, f = decodeWidth, decodeInner
 	// more than is needed
 	hd, spec := decodeHeads, kernels.BatchSpec{Tokens: 9, Segments: 6, Pages: decodePages + 3, Rows: 8}
@@ -207,7 +207,7 @@ func (p *decodePass) other(rows int) {
 // each. In every other pass the rows are fed the ids of the pass before. With others, all but the first are replays,
 // and work on so many rows goes on between them.
 func decodePasses(t *testing.T, d kernels.Device, wt, cache kernels.DType, others int) (results [][]byte) {
-	execute(t, d, layouts[2], func(s *side) {
+	execute(t, d, layouts[2], func(s *caseRun) {
 		p := newDecodePass(s, wt, cache)
 		spec := p.kv.Spec()
 		n, w := spec.Pages*kernels.PageSize, spec.KVHeads*spec.HeadDim

@@ -16,13 +16,13 @@ func embedCases(tol Tolerances) (cases []testCase) {
 		t, c := sz[0], sz[1]
 		for _, wt := range tol.weights() {
 			cases = append(cases, testCase{fmt.Sprintf("y/%v/%dx%d", wt, t, c), "y[t] = w[ids[t]], widened",
-				func(s *side) {
+				func(s *caseRun) {
 					w := s.weight(vocabulary, c, wt, normal("w", vocabulary*c, 1))
 					s.d.Embed(s.out("y", t, c, bound{}), w, s.ids(below("ids", t, vocabulary)))
 				}})
 		}
 		cases = append(cases, testCase{fmt.Sprintf("dw/%dx%d", t, c),
-			"dw[ids[t]] += dy[t], t ascending, so the bits are those of that order", func(s *side) {
+			"dw[ids[t]] += dy[t], t ascending, so the bits are those of that order", func(s *caseRun) {
 				dw := s.inout("dw", vocabulary, c, normal("dw", vocabulary*c, 1), bound{})
 				s.d.EmbedBackward(dw, s.in("dy", t, c, normal("dy", t*c, 1)), s.ids(below("ids", t, vocabulary)))
 			}})
@@ -37,7 +37,7 @@ func normCases(tol Tolerances) (cases []testCase) {
 	add := func(t, heads, n int, name string) {
 		for _, keep := range []bool{true, false} {
 			cases = append(cases, testCase{fmt.Sprintf("y/%s/rstd=%v", name, keep),
-				"y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps), for each head of w's length", func(s *side) {
+				"y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps), for each head of w's length", func(s *caseRun) {
 					rstd := kernels.Tensor{}
 					if keep {
 						rstd = s.out("rstd", t, heads, rel(tol.F32))
@@ -48,7 +48,7 @@ func normCases(tol Tolerances) (cases []testCase) {
 		}
 		for _, add := range []bool{true, false} {
 			cases = append(cases, testCase{fmt.Sprintf("dx/%s/add=%v", name, add),
-				"dx = (dx +) rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw += sum over t of dy*x*rstd", func(s *side) {
+				"dx = (dx +) rstd*(w*dy - x*rstd^2*mean(w*dy*x)); dw += sum over t of dy*x*rstd", func(s *caseRun) {
 					normBackward(s, t, heads, n, add, add, tol)
 				}})
 		}
@@ -62,7 +62,7 @@ func normCases(tol Tolerances) (cases []testCase) {
 	return cases
 }
 
-func normBackward(s *side, t, heads, n int, add, withDW bool, tol Tolerances) {
+func normBackward(s *caseRun, t, heads, n int, add, withDW bool, tol Tolerances) {
 	c := heads * n
 	x, dy := s.in("x", t, c, normal("x", t*c, 2)), s.in("dy", t, c, normal("dy", t*c, 1))
 	rstd := normal("rstd", t*heads, 0.1)
@@ -88,7 +88,7 @@ func ropeCases(tol Tolerances) (cases []testCase) {
 		t, heads, dim := sz[0], sz[1], sz[2]
 		for _, inverse := range []bool{false, true} {
 			cases = append(cases, testCase{fmt.Sprintf("%dx%dx%d/inverse=%v", t, heads, dim, inverse),
-				"pair (i, i+D/2) of each head turns by the angle of its position, or back", func(s *side) {
+				"pair (i, i+D/2) of each head turns by the angle of its position, or back", func(s *caseRun) {
 					x := s.inout("x", t, heads*dim, normal("x", t*heads*dim, 1), rel(tol.F32))
 					s.d.RoPE(x, heads, s.at(below("pos", t, positions)),
 						s.in("table", positions, dim, angles(positions, dim)), inverse)
@@ -102,22 +102,23 @@ func swigluCases(tol Tolerances) (cases []testCase) {
 	for _, sz := range sizes {
 		t, f := sz[0], sz[1]
 		cases = append(cases,
-			testCase{fmt.Sprintf("y/%dx%d", t, f), "y = gate*sigmoid(gate)*up, also for large gates", func(s *side) {
+			testCase{fmt.Sprintf("y/%dx%d", t, f), "y = gate*sigmoid(gate)*up, also for large gates", func(s *caseRun) {
 				s.d.SwiGLU(s.out("y", t, f, rel(tol.F32)), s.in("gate", t, f, gates(t*f)),
 					s.in("up", t, f, normal("up", t*f, 1)))
 			}},
 			testCase{fmt.Sprintf("backward/%dx%d", t, f),
-				"dgate = dy*up*s*(1 + gate*(1-s)), dup = dy*gate*s with s = sigmoid(gate)", func(s *side) {
+				"dgate = dy*up*s*(1 + gate*(1-s)), dup = dy*gate*s with s = sigmoid(gate)", func(s *caseRun) {
 					gate, up, dy := s.in("gate", t, f, gates(t*f)), s.in("up", t, f, normal("up", t*f, 1)),
 						s.in("dy", t, f, normal("dy", t*f, 1))
 					s.d.SwiGLUBackward(s.out("dgate", t, f, rel(tol.F32)), s.out("dup", t, f, rel(tol.F32)), dy, gate,
 						up)
 				}},
-			testCase{fmt.Sprintf("backward/%dx%d/in-place", t, f), "dgate may be gate, dup may be up", func(s *side) {
-				gate, up := s.inout("gate", t, f, gates(t*f), rel(tol.F32)),
-					s.inout("up", t, f, normal("up", t*f, 1), rel(tol.F32))
-				s.d.SwiGLUBackward(gate, up, s.in("dy", t, f, normal("dy", t*f, 1)), gate, up)
-			}})
+			testCase{fmt.Sprintf("backward/%dx%d/in-place", t, f), "dgate may be gate, dup may be up",
+				func(s *caseRun) {
+					gate, up := s.inout("gate", t, f, gates(t*f), rel(tol.F32)),
+						s.inout("up", t, f, normal("up", t*f, 1), rel(tol.F32))
+					s.d.SwiGLUBackward(gate, up, s.in("dy", t, f, normal("dy", t*f, 1)), gate, up)
+				}})
 	}
 	return cases
 }
@@ -143,11 +144,11 @@ func gatherCases(tol Tolerances) (cases []testCase) {
 		}
 		cases = append(cases,
 			testCase{fmt.Sprintf("gather/%dx%d", b, c), "dst[b] = src[idx[b]], bit for bit; an index may occur twice",
-				func(s *side) {
+				func(s *caseRun) {
 					s.d.Gather(s.out("dst", b, c, bound{}), s.in("src", n, c, normal("src", n*c, 1)),
 						s.ints("idx", below("idx", b, n)))
 				}},
-			testCase{fmt.Sprintf("scatter/%dx%d", b, c), "dst[idx[b]] += src[b], one rounding", func(s *side) {
+			testCase{fmt.Sprintf("scatter/%dx%d", b, c), "dst[idx[b]] += src[b], one rounding", func(s *caseRun) {
 				s.d.ScatterAdd(s.inout("dst", n, c, normal("dst", n*c, 1), bound{}),
 					s.in("src", b, c, normal("src", b*c, 1)), s.ints("idx", distinct))
 			}})
@@ -162,7 +163,7 @@ func optimizerCases(tol Tolerances) (cases []testCase) {
 		n, size := r*c, fmt.Sprintf("%dx%d", r, c)
 		for _, step := range []int{1, 2, 1000} {
 			cases = append(cases, testCase{fmt.Sprintf("adamw/%s/step%d", size, step),
-				"AdamW as kernels.AdamWStep writes it", func(s *side) {
+				"AdamW as kernels.AdamWStep writes it", func(s *caseRun) {
 					v := normal("v", n, 0.1)
 					for i := range v {
 						v[i] *= v[i]
@@ -176,11 +177,11 @@ func optimizerCases(tol Tolerances) (cases []testCase) {
 		}
 		for _, add := range []bool{false, true} {
 			cases = append(cases, testCase{fmt.Sprintf("squares/%s/add=%v", size, add),
-				"dst = (dst +) sum of squares in F64", func(s *side) {
+				"dst = (dst +) sum of squares in F64", func(s *caseRun) {
 					dst := s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0.25}), true,
 						rel(squaresError(tol)))
 					s.d.SumSquares(dst, s.in("x", r, c, normal("x", n, 1)), nil, add)
-				}}, testCase{fmt.Sprintf("squares of ranges/%s/add=%v", size, add), rangesRule, func(s *side) {
+				}}, testCase{fmt.Sprintf("squares of ranges/%s/add=%v", size, add), rangesRule, func(s *caseRun) {
 				x := normal("x", n, 1)
 				clear(x[n/3 : n/2])
 				dst := s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0.25}), true, rel(squaresError(tol)))
@@ -188,19 +189,20 @@ func optimizerCases(tol Tolerances) (cases []testCase) {
 			}})
 		}
 		cases = append(cases,
-			testCase{"axpy/" + size, "y = y + a*x, fused", func(s *side) {
+			testCase{"axpy/" + size, "y = y + a*x, fused", func(s *caseRun) {
 				s.d.Axpy(s.inout("y", r, c, normal("y", n, 1), rel(tol.F32)), 0.3, s.in("x", r, c, normal("x", n, 1)))
 			}},
-			testCase{"copy/" + size, "Copy keeps F32 and BF16 and rounds to nearest even between them", func(s *side) {
-				x := s.in("x", r, c, normal("x", n, 1))
-				half := s.put("half", kernels.BF16, r, c, s.layout, nil, true, bound{})
-				twin := s.put("twin", kernels.BF16, r, c, s.layout, nil, true, bound{})
-				s.d.Copy(s.out("same", r, c, bound{}), x)
-				s.d.Copy(half, x)
-				s.d.Copy(twin, half)
-				s.d.Copy(s.out("widened", r, c, bound{}), twin)
-			}},
-			testCase{"zero/" + size, "Zero clears the elements and nothing else", func(s *side) {
+			testCase{"copy/" + size, "Copy keeps F32 and BF16 and rounds to nearest even between them",
+				func(s *caseRun) {
+					x := s.in("x", r, c, normal("x", n, 1))
+					half := s.put("half", kernels.BF16, r, c, s.layout, nil, true, bound{})
+					twin := s.put("twin", kernels.BF16, r, c, s.layout, nil, true, bound{})
+					s.d.Copy(s.out("same", r, c, bound{}), x)
+					s.d.Copy(half, x)
+					s.d.Copy(twin, half)
+					s.d.Copy(s.out("widened", r, c, bound{}), twin)
+				}},
+			testCase{"zero/" + size, "Zero clears the elements and nothing else", func(s *caseRun) {
 				s.d.Zero(s.inout("f32", r, c, normal("x", n, 1), bound{}))
 				s.d.Zero(s.put("bf16", kernels.BF16, r, c, s.layout, nil, true, bound{}))
 				s.d.Zero(s.put("u8", kernels.U8, r, c, s.layout, nil, true, bound{}))

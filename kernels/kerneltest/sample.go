@@ -16,7 +16,7 @@ func sampleCases(tol Tolerances) (cases []testCase) {
 		b, v := sz[0], sz[1]
 		cases = append(cases, testCase{fmt.Sprintf("scores/%dx%d", b, v),
 			"out is the log-prob of the drawn id in the whole distribution, ids that are never drawn included, after " +
-				"temperature, before truncation", func(s *side) {
+				"temperature, before truncation", func(s *caseRun) {
 				var rules []kernels.Sampling
 				for i := range b { // greedy, so that every device draws the same id
 					rules = append(rules, kernels.Sampling{Greedy: true, InvTemp: 0.5 + float32(i%3)/2, TopK: i % 3,
@@ -31,7 +31,7 @@ func sampleCases(tol Tolerances) (cases []testCase) {
 					s.in("logits", b, v, normal("logits", b*v, 3)), s.draws(rules), 0)
 			}})
 	}
-	cases = append(cases, testCase{"ties", "the largest logit wins, the lowest id on ties", func(s *side) {
+	cases = append(cases, testCase{"ties", "the largest logit wins, the lowest id on ties", func(s *caseRun) {
 		const v = 70
 		x := make([]float32, 3*v)
 		x[5], x[6], x[69] = 2, 2, 2
@@ -46,7 +46,8 @@ func sampleCases(tol Tolerances) (cases []testCase) {
 	}})
 	for _, v := range []int{1, 33, 1009, 20011} {
 		cases = append(cases, testCase{fmt.Sprintf("adjusted/%d", v),
-			"adjustments decide what is drawn, not how it is scored, and leave the logits as they were", func(s *side) {
+			"adjustments decide what is drawn, not how it is scored, and leave the logits as they were",
+			func(s *caseRun) {
 				const b = 4
 				rules := make([]kernels.Sampling, b)
 				for i := range rules { // greedy, so that every device draws the same id; the first row as it is
@@ -119,7 +120,7 @@ func drawn(t *testing.T, d kernels.Device, logits []float32, rules []kernels.Sam
 	for range rules {
 		all = append(all, logits...)
 	}
-	return execute(t, d, layouts[1], func(s *side) {
+	return execute(t, d, layouts[1], func(s *caseRun) {
 		ids := s.put("ids", kernels.I32, len(rules), 1, s.packed(), nil, true, bound{})
 		s.d.Sample(ids, kernels.LogProbs{}, s.in("logits", len(rules), len(logits), all), s.draws(rules), 0)
 	})[0].i32()

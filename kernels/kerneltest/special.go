@@ -11,13 +11,13 @@ const specialRule = "NaN and infinities go where the formula takes them, as in r
 
 // specialCases feed NaN, infinities, signed zeros, huge and tiny numbers.
 func specialCases(tol Tolerances) (cases []testCase) {
-	add := func(name, rule string, body func(s *side)) { cases = append(cases, testCase{name, rule, body}) }
+	add := func(name, rule string, body func(s *caseRun)) { cases = append(cases, testCase{name, rule, body}) }
 	spiced := func(name string, n int, _ float64) []float32 { return spiced(name, n) }
 	sh := shape{35, 67, 61}
 	for _, wt := range tol.weights() {
 		add("matmul/"+wt.String(), specialRule, matmul(sh, wt, epilogue{bias: true}, rel(tol.Chain), spiced))
 		add("dx/"+wt.String(), specialRule, matmulDX(sh, wt, true, 0, rel(tol.Chain), spiced))
-		add("weight/"+wt.String(), specialRule, func(s *side) {
+		add("weight/"+wt.String(), specialRule, func(s *caseRun) {
 			w := s.weight(sh.n, sh.k, wt, spiced("w", sh.n*sh.k, 1))
 			x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 			s.d.MatMul(s.out("y", sh.t, sh.n, rel(tol.Chain)), x, w, kernels.Epilogue{})
@@ -41,7 +41,7 @@ func specialCases(tol Tolerances) (cases []testCase) {
 	add("denormals/dw", denormalRule, matmulDW(sh, kernels.F32, rel(tol.Chain), few))
 
 	const t, c = 40, 45
-	add("norm", specialRule, func(s *side) {
+	add("norm", specialRule, func(s *caseRun) {
 		x := spiced("x", t*c, 1)
 		for i, v := range x { // squares beyond F32 are a matter of how a device sums
 			if v == 1e30 || v == -1e30 {
@@ -52,23 +52,23 @@ func specialCases(tol Tolerances) (cases []testCase) {
 		s.d.RMSNorm(s.out("y", t, c, rel(tol.F32)), s.in("x", t, c, x), s.vec("w", 1, c, normal("w", c, 1)), 1e-5,
 			s.vecOut("rstd", t, 1, nil, rel(tol.F32)))
 	})
-	add("rope", specialRule, func(s *side) {
+	add("rope", specialRule, func(s *caseRun) {
 		x := spiced("x", t*48, 1)
 		s.d.RoPE(s.inout("x", t, 48, x, rel(tol.F32)), 3, s.at(below("pos", t, 20)),
 			s.in("table", 20, 16, angles(20, 16)), false)
 	})
-	add("swiglu", specialRule, func(s *side) {
+	add("swiglu", specialRule, func(s *caseRun) {
 		s.d.SwiGLU(s.out("y", t, c, rel(tol.F32)), s.in("gate", t, c, spiced("gate", t*c, 1)),
 			s.in("up", t, c, normal("up", t*c, 1)))
 	})
-	add("axpy", specialRule, func(s *side) {
+	add("axpy", specialRule, func(s *caseRun) {
 		s.d.Axpy(s.inout("y", t, c, normal("y", t*c, 1), rel(tol.F32)), 0.5, s.in("x", t, c, spiced("x", t*c, 1)))
 	})
-	add("copy", specialRule, func(s *side) {
+	add("copy", specialRule, func(s *caseRun) {
 		half := s.put("half", kernels.BF16, t, c, s.layout, nil, true, bound{})
 		s.d.Copy(half, s.in("x", t, c, spiced("x", t*c, 1)))
 	})
-	add("embed", specialRule, func(s *side) {
+	add("embed", specialRule, func(s *caseRun) {
 		s.d.Embed(s.out("y", t, c, bound{}), s.weight(9, c, kernels.F32, spiced("w", 9*c, 1)),
 			s.ids(below("ids", t, 9)))
 	})
@@ -79,24 +79,24 @@ func specialCases(tol Tolerances) (cases []testCase) {
 		}
 		for _, where := range []string{"q", "k", "v"} {
 			add(fmt.Sprintf("attention/%s/%v", where, kt), specialRule,
-				func(s *side) { spicedAttention(s, kt, where, b) })
+				func(s *caseRun) { spicedAttention(s, kt, where, b) })
 		}
 	}
-	add("logprob", specialRule, func(s *side) {
+	add("logprob", specialRule, func(s *caseRun) {
 		h := normal("h", 9*20, 1)
 		h[25], h[47] = nan, inf
 		out := func(name string) kernels.Tensor { return s.vecOut(name, 9, 1, nil, abs(tol.LogProb)) }
 		s.d.LogProb(kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")}, s.in("h", 9, 20, h),
 			s.weight(50, 20, kernels.F32, normal("w", 1000, 1)), s.ints("targets", below("targets", 9, 50)), 1)
 	})
-	add("squares", specialRule, func(s *side) {
+	add("squares", specialRule, func(s *caseRun) {
 		x := normal("x", t*c, 1)
 		x[77] = inf
 		s.d.SumSquares(s.put("dst", kernels.F64, 1, 1, s.packed(), raw([]float64{0}), true, bound{}),
 			s.in("x", t, c, x), nil, false)
 	})
 	add("sample", "logits of -Inf are never drawn and weigh nothing; NaN or +Inf makes the log-prob NaN and still "+
-		"draws an id of the vocabulary", func(s *side) {
+		"draws an id of the vocabulary", func(s *caseRun) {
 		x := normal("logits", 4*40, 1)
 		for i := range 39 {
 			x[i] = -inf
@@ -104,7 +104,7 @@ func specialCases(tol Tolerances) (cases []testCase) {
 		x[40+3], x[40+8], x[80+5], x[120+7] = -inf, -inf, nan, inf
 		rule := kernels.Sampling{InvTemp: 0.8, TopK: 30, TopP: 0.9, Stream: streamOf(0.55)}
 		out := func(name string) kernels.Tensor { return s.vecOut(name, 4, 1, nil, abs(tol.LogProb)) }
-		// which id is drawn from NaN is nobody's business
+		// the contract does not say which id is drawn from NaN
 		ids := s.put("ids", kernels.I32, 4, 1, s.packed(), nil, true, abs(40))
 		s.d.Sample(ids, kernels.LogProbs{Logp: out("logp"), Entropy: out("entropy"), LSE: out("lse")},
 			s.in("logits", 4, 40, x), s.draws([]kernels.Sampling{rule, rule, rule, rule}), 0)
@@ -117,7 +117,7 @@ func specialCases(tol Tolerances) (cases []testCase) {
 func huge(name string, n int, _ float64) []float32 { return normal(name, n, 1e38) }
 
 // spicedAttention puts one NaN and one infinity into q, k or v of one sequence of two.
-func spicedAttention(s *side, kt kernels.DType, where string, b bound) {
+func spicedAttention(s *caseRun, kt kernels.DType, where string, b bound) {
 	hd, n := heads{4, 2, 8}, 40
 	kv := s.cache(kernels.KVSpec{Layers: 1, Pages: 4, KVHeads: hd.g, HeadDim: hd.d, Type: kt})
 	w, c := hd.g*hd.d, hd.h*hd.d

@@ -43,7 +43,7 @@ func smallPass(t *testing.T, d kernels.Device, on func(f func())) (outs []output
 	const n, v = 5, 40
 	hd := heads{2, 1, 16}
 	c, w := hd.h*hd.d, hd.g*hd.d
-	s := &side{t: t, d: d, layout: layouts[1]}
+	s := &caseRun{t: t, d: d, layout: layouts[1]}
 	var x, y, k, q, logits kernels.Tensor
 	var embedding, output kernels.Weight
 	var kv kernels.KV

@@ -15,7 +15,7 @@ const batchRule = "a batch is the layout that was set last, with the ids that we
 // testBatch sets one batch, which has room to spare, again and again, and reads it as tensors and in operations.
 func testBatch(t *testing.T, e *env) {
 	const v, c, pages = 300, 6, 9
-	body := func(s *side) {
+	body := func(s *caseRun) {
 		room := kernels.BatchSpec{Tokens: 90, Segments: 7, Pages: 40, Rows: 50}
 		b, err := s.d.NewBatch(room)
 		if err != nil {
@@ -58,7 +58,7 @@ func testBatch(t *testing.T, e *env) {
 }
 
 // setBatch sets b to a layout of n tokens and returns it, with the ids that were fed where that was asked for.
-func setBatch(s *side, b kernels.Batch, kv kernels.KV, n, v int, fed bool) *kernels.Layout {
+func setBatch(s *caseRun, b kernels.Batch, kv kernels.KV, n, v int, fed bool) *kernels.Layout {
 	name, slots := fmt.Sprint(n), kv.Spec().Pages*kernels.PageSize
 	l := kernels.Layout{IDs: below("ids"+name, n, v), Pos: below("pos"+name, n, 30)}
 	l.Segs = []kernels.Segment{{Len: n, Pages: []int32{3, 1, 7}}}
@@ -86,7 +86,7 @@ func setBatch(s *side, b kernels.Batch, kv kernels.KV, n, v int, fed bool) *kern
 }
 
 // list fails unless a tensor of a batch holds want.
-func (s *side) list(name string, x kernels.Tensor, want []int32) {
+func (s *caseRun) list(name string, x kernels.Tensor, want []int32) {
 	s.t.Helper()
 	if x.Rows != len(want) || x.Cols != 1 || x.Type != kernels.I32 {
 		s.t.Fatalf("%s of a batch are %v, want i32[%d, 1]", name, x, len(want))
@@ -106,8 +106,8 @@ func testColumns(t *testing.T, e *env) {
 	for _, wt := range e.tol.weights() {
 		for _, sh := range []shape{{0, 8, 33}, {1, 32, 33}, {9, 33, 7}, {35, 7, 64}, {5, 1, 1}} {
 			t.Run(fmt.Sprintf("%v/%v", wt, sh), func(t *testing.T) {
-				body := func(together bool) func(s *side) {
-					return func(s *side) { columns(s, sh, wt, together, rel(e.tol.Chain)) }
+				body := func(together bool) func(s *caseRun) {
+					return func(s *caseRun) { columns(s, sh, wt, together, rel(e.tol.Chain)) }
 				}
 				want, got := execute(t, e.ref, layouts[0], body(false)), execute(t, e.d, layouts[2], body(true))
 				for i := range want {
@@ -122,7 +122,7 @@ func testColumns(t *testing.T, e *env) {
 	}
 }
 
-func columns(s *side, sh shape, wt kernels.DType, together bool, b bound) {
+func columns(s *caseRun, sh shape, wt kernels.DType, together bool, b bound) {
 	ns := []int{sh.n, 5, sh.n + 3}
 	total := 2*sh.n + 8
 	var ws []kernels.Weight
@@ -165,7 +165,7 @@ func testTransfers(t *testing.T, e *env) {
 	for _, r := range [][2]int{{0, 1}, {1, 1}, {3, 61}, {64, 7}, {5, 0}, {1, n - 1}, {257, 43}} {
 		off, size := r[0], r[1]
 		t.Run(fmt.Sprintf("%d+%d", off, size), func(t *testing.T) {
-			execute(t, e.d, layouts[0], func(s *side) {
+			execute(t, e.d, layouts[0], func(s *caseRun) {
 				src := bytes.Repeat([]byte{3, 1, 4, 1, 5, 9, 2}, n)[:size]
 				image := bytes.Repeat(canary, n)[:n]
 				x := s.put("x", kernels.U8, 1, n, s.layout, image, true, bound{})

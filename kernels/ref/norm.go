@@ -14,7 +14,7 @@ func (c call) norms(x, w kernels.Tensor) norms {
 		if x.Cols == w.Cols {
 			return norms{1, 0}
 		}
-		c.fail("x is %v, w is %v: no number of heads", x, w)
+		c.fail("x is %v, w is %v: its width is not a multiple of that", x, w)
 	}
 	return norms{x.Cols / w.Cols, w.Cols}
 }

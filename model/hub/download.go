@@ -143,7 +143,7 @@ func (d *download) parts(ctx context.Context) (err error) {
 	var all sync.WaitGroup
 	defer func() {
 		cancel()
-		for range queue { // of which nobody knows any more
+		for range queue { // which have no goroutine that waits for them
 			<-d.slots
 		}
 		all.Wait()

@@ -23,9 +23,9 @@ type PullOptions struct {
 	// Include are patterns of Python's fnmatch. Without any, all files of a data set are downloaded and the files of a
 	// model that this program reads.
 	Include []string
-	// Progress is called a few times a second; nil is nobody.
+	// Progress is called a few times a second, unless it is nil.
 	Progress func(Progress)
-	// Note is called with what the user should know; nil is nobody.
+	// Note is called with what the user should know, unless it is nil.
 	Note func(text string)
 }
 

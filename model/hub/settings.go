@@ -102,7 +102,7 @@ func token(home string) (string, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", nil // nobody has logged in
+		return "", nil // there is no login
 	}
 	return printable(path, strings.TrimSpace(string(text)))
 }

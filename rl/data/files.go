@@ -85,7 +85,7 @@ func weighted(list string) error {
 func Unweighted(list string) string {
 	files, _, err := parseFiles(list)
 	if err != nil {
-		return list // whoever reads it says what is wrong
+		return list // reading it gives the error
 	}
 	return strings.Join(files, ",")
 }

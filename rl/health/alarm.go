@@ -26,7 +26,7 @@ type Rule struct {
 	name   string
 	metric []string // the first that a step has
 	limit  float64  // as given by the user
-	judge  func(r *Rule, s series) *Alarm
+	check  func(r *Rule, s series) *Alarm
 	// what the metric is called in a sentence
 	what string
 }
@@ -40,14 +40,14 @@ const window = 3
 // named are the rules that have a name, with the limits that they have by default.
 var named = []Rule{
 	// Lazy likelihood displacement shows first in the likelihood of responses, then in the entropy (arXiv 2512.04220).
-	{name: "likelihood", metric: []string{"rollout/logprob_mean"}, limit: 1, judge: (*Rule).fell,
+	{name: "likelihood", metric: []string{"rollout/logprob_mean"}, limit: 1, check: (*Rule).fell,
 		what: "mean log-probability of sampled tokens"},
-	{name: "entropy", metric: []string{"actor/entropy"}, limit: 3, judge: (*Rule).grew, what: "entropy"},
-	{name: "kl", metric: []string{"actor/kl_loss", "actor/reward_kl_penalty"}, limit: 1, judge: (*Rule).high,
+	{name: "entropy", metric: []string{"actor/entropy"}, limit: 3, check: (*Rule).grew, what: "entropy"},
+	{name: "kl", metric: []string{"actor/kl_loss", "actor/reward_kl_penalty"}, limit: 1, check: (*Rule).high,
 		what: "KL from the reference"},
-	{name: "valid-actions", metric: []string{"env/valid_action_rate"}, limit: 0.5, judge: (*Rule).shrank,
+	{name: "valid-actions", metric: []string{"env/valid_action_rate"}, limit: 0.5, check: (*Rule).shrank,
 		what: "share of valid actions"},
-	{name: "held-out", metric: []string{HeldOutF1}, limit: 0.1, judge: (*Rule).belowBest, what: "held-out F1"},
+	{name: "held-out", metric: []string{HeldOutF1}, limit: 0.1, check: (*Rule).belowBest, what: "held-out F1"},
 }
 
 // ParseRules reads a list of rules, separated by commas: NAME, NAME:LIMIT, METRIC<VALUE or METRIC>VALUE.
@@ -68,7 +68,7 @@ func ParseRules(text string) (out []Rule, err error) {
 
 func parseRule(text string) (Rule, error) {
 	if at := strings.IndexAny(text, "<>"); at > 0 {
-		r := Rule{name: text, metric: []string{strings.TrimSpace(text[:at])}, judge: (*Rule).last}
+		r := Rule{name: text, metric: []string{strings.TrimSpace(text[:at])}, check: (*Rule).last}
 		var err error
 		if r.limit, err = strconv.ParseFloat(strings.TrimSpace(text[at+1:]), 64); err != nil || !finite(r.limit) {
 			return r, fmt.Errorf("%q: expected a finite number after %c", text, text[at])
@@ -113,7 +113,7 @@ func (r *Rule) Alarm(steps []Step) *Alarm {
 		if n := len(s.values); n == 0 || s.step[n-1] != steps[len(steps)-1].Step {
 			continue
 		}
-		a := r.judge(r, s)
+		a := r.check(r, s)
 		if a != nil {
 			a.Rule, a.Metric, a.Step = r.name, m, s.step[len(s.step)-1]
 		}

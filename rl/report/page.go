@@ -173,7 +173,7 @@ func (r *Run) page() *page {
 		p.Notes = append(p.Notes,
 			fmt.Sprintf("%d lines of metrics.jsonl or episodes.jsonl could not be read and are left out.", r.damaged))
 	}
-	p.Verdict = judge(r.rows)
+	p.Verdict = verdictOf(r.rows)
 	p.Large, p.Charts, p.More = r.charts()
 	p.Evals = r.tables()
 	p.StepViews = r.stepViews()
@@ -182,8 +182,8 @@ func (r *Run) page() *page {
 	return p
 }
 
-// judge is what the page says of a run's health.
-func judge(rows []health.Step) *verdict {
+// verdictOf is what the page says of the health of a run.
+func verdictOf(rows []health.Step) *verdict {
 	h := health.Judge(rows)
 	v := &verdict{State: h.State.Words(), Class: stateClass(h.State), Summary: h.Summary}
 	for _, f := range h.Findings {

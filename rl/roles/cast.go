@@ -56,7 +56,7 @@ type Role struct {
 	Notes    []string // what the user should know about the choice
 }
 
-// Cast is who plays which role. A role is nil where nobody plays it.
+// Cast has the model of each role. A role without a model is nil.
 type Cast struct {
 	Policy                       Role
 	Reference, Critic, Simulator *Role

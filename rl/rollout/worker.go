@@ -70,7 +70,7 @@ func (r *Worker) Roll(ctx context.Context, questions []data.Question, n int, onl
 	return out, f.errorOf(g.Wait())
 }
 
-// run runs one episode. A panic becomes an error: in a goroutine of its own nobody else could catch it.
+// run runs one episode. A panic becomes an error: no caller could recover it in a goroutine of its own.
 func (r *Worker) run(ctx context.Context, task episode.Task) (e *episode.Episode, err error) {
 	defer func() {
 		if p := recover(); p != nil {

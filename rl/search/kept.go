@@ -24,7 +24,7 @@ type Reader struct {
 // readerVersion is part of the key of what is kept. It rises when the same document gives other passages.
 const readerVersion = 1
 
-// keptFor is how long passages are kept that nobody uses.
+// keptFor is how long unused passages are kept.
 const keptFor = 90 * 24 * time.Hour
 
 // key names the passages of a document. The name of the file counts because it is the title of the passages, and its

@@ -56,7 +56,7 @@ func (j *Job) RunAll(ctx context.Context) error {
 	}
 }
 
-// unfinished counts the shards without a file: open are those that nobody does, locked the others.
+// unfinished counts the shards without a file: open are those that no process works on, locked the others.
 func (j *Job) unfinished() (open, locked int, err error) {
 	for shard := range j.shards() {
 		if j.finished(shard) {

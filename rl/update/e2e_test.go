@@ -61,9 +61,9 @@ func TestEndToEnd(t *testing.T) {
 				require.InDeltaSlice(t, gather(v.Advantages[i], trajs[i].Mask[trajs[i].Prompt:]), r.Advantage, 2e-6)
 			}
 			start := weightsOf(t, policy)
-			for k, mini := range g.Minis {
+			for k, miniBatch := range g.Minis {
 				var st Stats
-				require.NoError(t, u.OptimizerStep(&st, trajs, rows, mini, k == 0, s.LR[k]))
+				require.NoError(t, u.OptimizerStep(&st, trajs, rows, miniBatch, k == 0, s.LR[k]))
 				want := v.Steps[k]
 				require.InDelta(t, want.PGLoss, st.PG, 2e-5, "policy loss of mini-batch %d", k)
 				require.InDelta(t, want.KLLoss, st.KL, 2e-5, "kl loss of mini-batch %d", k)

@@ -27,10 +27,10 @@ func (r *Row) correct(trainer []float64, limit float64) {
 
 // correctLater computes the trainer's log-probs of the mini-batches that follow the first of an update, while the
 // weights are still those that sampled. It is a forward pass without gradients.
-func (u *Updater) correctLater(trajs []Trajectory, rows []Row, minis [][]int) error {
+func (u *Updater) correctLater(trajs []Trajectory, rows []Row, miniBatches [][]int) error {
 	var at []int
-	for _, mini := range minis {
-		at = append(at, mine(u.group(), trajs, mini)...)
+	for _, miniBatch := range miniBatches {
+		at = append(at, mine(u.group(), trajs, miniBatch)...)
 	}
 	seqs := make([]train.Sequence, len(at))
 	for k, i := range at {

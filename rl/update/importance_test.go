@@ -15,7 +15,7 @@ import (
 func TestImportanceSampling(t *testing.T) {
 	c := config.Algo{Algo: "grpo", DualClip: 3, KLCoef: 0.1}
 	shift := func(i, k int) float64 { return []float64{0, 0.3, -0.4, 1.5}[(i+k)%4] }
-	for name, minis := range map[string][][]int{"one step": MiniBatches(8, 0), "three steps": MiniBatches(8, 3)} {
+	for name, miniBatches := range map[string][][]int{"one step": MiniBatches(8, 0), "three steps": MiniBatches(8, 3)} {
 		u, m, trajs := updateRig(t, kernels.F32, c)
 		rows, err := u.Prepare(trajs)
 		require.NoError(t, err)
@@ -31,8 +31,8 @@ func TestImportanceSampling(t *testing.T) {
 				}
 			}
 		}
-		for k, mini := range minis {
-			require.NoError(t, u.OptimizerStep(&want, trajs, rows, mini, k == 0, rate(0)))
+		for k, miniBatch := range miniBatches {
+			require.NoError(t, u.OptimizerStep(&want, trajs, rows, miniBatch, k == 0, rate(0)))
 		}
 
 		v, corrected, recorded := updateRig(t, kernels.F32, c)
@@ -46,9 +46,9 @@ func TestImportanceSampling(t *testing.T) {
 			}
 		}
 		v.ImportanceCap = c.ImportanceCap()
-		got, err := v.Update(recorded, minis, rate)
+		got, err := v.Update(recorded, miniBatches, rate)
 		require.NoError(t, err)
-		steps := float64(len(minis))
+		steps := float64(len(miniBatches))
 		require.InDelta(t, want.PG/steps, got.PG, 1e-5, name)
 		require.InEpsilon(t, want.GradNorm/steps, got.GradNorm, 1e-5, name)
 		require.InDelta(t, want.Ratio/steps, got.Ratio, 1e-5, name)
@@ -65,7 +65,7 @@ func TestImportanceSampling(t *testing.T) {
 			copy(recorded2[i].Old, recorded[i].Old)
 		}
 		off.ImportanceCap = config.Algo{RolloutIS: config.RolloutISOff}.ImportanceCap()
-		plain, err := off.Update(recorded2, minis, rate)
+		plain, err := off.Update(recorded2, miniBatches, rate)
 		require.NoError(t, err)
 		require.Nil(t, plain.Importance)
 		require.Greater(t, math.Abs(plain.PG-got.PG), 1e-3, "without it the loss is another")

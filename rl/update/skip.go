@@ -33,9 +33,9 @@ type SkipRow struct {
 	Return     numbers `json:"returns,omitempty"`
 }
 
-func newSkip(of string, why error, mini []int, trajs []Trajectory, rows []Row) Skip {
+func newSkip(of string, why error, miniBatch []int, trajs []Trajectory, rows []Row) Skip {
 	s := Skip{Of: of, Why: why.Error()}
-	for _, i := range mini {
+	for _, i := range miniBatch {
 		t, r := &trajs[i], &rows[i]
 		line := SkipRow{Trajectory: i, Group: t.Group, Reward: number(t.Reward), IDs: t.IDs,
 			Mask: make([]int, len(t.Mask)),

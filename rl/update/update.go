@@ -103,9 +103,9 @@ func (v *visits) add(n int) {
 }
 
 // visits is how many times an update computes the loss of a sequence in this process, the critic's included.
-func (u *Updater) visits(trajs []Trajectory, minis [][]int) (n int) {
-	for _, mini := range minis {
-		n += len(mine(u.group(), trajs, mini)) * max(1, u.Epochs)
+func (u *Updater) visits(trajs []Trajectory, miniBatches [][]int) (n int) {
+	for _, miniBatch := range miniBatches {
+		n += len(mine(u.group(), trajs, miniBatch)) * max(1, u.Epochs)
 	}
 	if u.Values != nil && !u.Values.Alone {
 		n *= 2
@@ -127,9 +127,9 @@ type Row struct {
 
 // Update computes advantages over all trajectories, then takes one optimizer step for each mini-batch: a list of
 // indices into trajs, in order. lr is the learning rate of every step by its position in minis.
-func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) float64) (Stats, error) {
+func (u *Updater) Update(trajs []Trajectory, miniBatches [][]int, lr func(miniBatch int) float64) (Stats, error) {
 	var st Stats
-	st.visits = visits{total: u.visits(trajs, minis), told: u.OnTrajectory}
+	st.visits = visits{total: u.visits(trajs, miniBatches), told: u.OnTrajectory}
 	st.visits.add(0) // before the reference and the critic score the trajectories
 	rows, err := u.Prepare(trajs)
 	if err != nil {
@@ -138,7 +138,7 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 	u.Describe(&st, rows)
 	st.LLDSOn = u.Policy.LLDSCoef > 0
 	if u.Values != nil {
-		if err := u.Values.update(u.group(), &st, trajs, rows, minis, max(1, u.Epochs)); err != nil {
+		if err := u.Values.update(u.group(), &st, trajs, rows, miniBatches, max(1, u.Epochs)); err != nil {
 			return st, err
 		}
 		if st.CriticAlone = u.Values.Alone; st.CriticAlone {
@@ -150,13 +150,13 @@ func (u *Updater) Update(trajs []Trajectory, minis [][]int, lr func(mini int) fl
 		return st, err
 	}
 	for epoch := range max(1, u.Epochs) {
-		for k, mini := range minis {
+		for k, miniBatch := range miniBatches {
 			var later [][]int
 			first := epoch == 0 && k == 0
 			if first {
-				later = minis[1:]
+				later = miniBatches[1:]
 			}
-			if err := u.step(&st, trajs, rows, mini, later, first, lr(k)); err != nil {
+			if err := u.step(&st, trajs, rows, miniBatch, later, first, lr(k)); err != nil {
 				return st, err
 			}
 		}
@@ -288,19 +288,20 @@ func (u *Updater) applyKL(r *Row, t *algo.Trajectory, ref []float64) {
 	}
 }
 
-// OptimizerStep takes one optimizer step over the trajectories whose indices are in mini, and adds to st. first: it is
-// the first of the update, which measures how far the log-probs of rollout and trainer differ. The ratio is that of the
-// weights being trained over those that sampled; importance sampling is Update's.
-func (u *Updater) OptimizerStep(st *Stats, trajs []Trajectory, rows []Row, mini []int, first bool, lr float64) error {
+// OptimizerStep takes one optimizer step over the trajectories whose indices are in miniBatch, and adds to st. first:
+// it is the first of the update, which measures how far the log-probs of rollout and trainer differ. The ratio is that
+// of the weights being trained over those that sampled; importance sampling is Update's.
+func (u *Updater) OptimizerStep(st *Stats, trajs []Trajectory, rows []Row, miniBatch []int, first bool,
+	lr float64) error {
 	plain := *u
 	plain.ImportanceCap = 0
-	return plain.step(st, trajs, rows, mini, nil, first, lr)
+	return plain.step(st, trajs, rows, miniBatch, nil, first, lr)
 }
 
 // step is OptimizerStep with importance sampling. later are the mini-batches that follow the first of an update: if
 // rollout and trainer differ in the first, the trainer's log-probs of the later ones are computed before the weights
 // change.
-func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, later [][]int, first bool,
+func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, miniBatch []int, later [][]int, first bool,
 	lr float64) error {
 	policy := u.Policy
 	if u.KLInReward {
@@ -308,7 +309,7 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 	}
 	var counts algo.Counts
 	zeroAdvantage := 0
-	for _, i := range mini {
+	for _, i := range miniBatch {
 		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
 		counts.AddPreserved(rows[i].Advantage, rows[i].mask)
 		if rows[i].zeroAdvantage(policy) && !u.backwardAll {
@@ -316,7 +317,7 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 		}
 	}
 	ranks := u.group()
-	own := mine(ranks, trajs, mini)
+	own := mine(ranks, trajs, miniBatch)
 	seqs := make([]train.Sequence, len(own))
 	for k, i := range own {
 		seqs[k] = trajs[i].sequence()
@@ -377,7 +378,7 @@ func (u *Updater) step(st *Stats, trajs []Trajectory, rows []Row, mini []int, la
 		st.LogprobDiff = all.Diff
 	}
 	if ts.Skipped != nil {
-		st.Skips = append(st.Skips, newSkip("policy", ts.Skipped, mini, trajs, rows))
+		st.Skips = append(st.Skips, newSkip("policy", ts.Skipped, miniBatch, trajs, rows))
 		return nil
 	}
 	st.Steps++

@@ -84,7 +84,7 @@ func rate(int) float64 { return 1e-3 }
 // What has no gradient has no backward pass, counts in every divisor and metric, and changes no bit.
 func TestZeroAdvantageTrajectories(t *testing.T) {
 	for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16} {
-		run := func(c config.Algo, walkAll bool, minis [][]int) (Stats, [][]float32) {
+		run := func(c config.Algo, walkAll bool, miniBatches [][]int) (Stats, [][]float32) {
 			u, m, trajs := updateRig(t, dtype, c)
 			u.backwardAll = walkAll
 			for i := range trajs {
@@ -92,16 +92,16 @@ func TestZeroAdvantageTrajectories(t *testing.T) {
 					trajs[i].Reward = 0.5 // all equal
 				}
 			}
-			st, err := u.Update(trajs, minis, rate)
+			st, err := u.Update(trajs, miniBatches, rate)
 			require.NoError(t, err)
 			return st, weightsOf(t, m)
 		}
-		for _, minis := range [][][]int{MiniBatches(8, 0), MiniBatches(8, 3)} {
+		for _, miniBatches := range [][][]int{MiniBatches(8, 0), MiniBatches(8, 3)} {
 			for _, agg := range []string{"token-mean", "seq-mean-token-mean", "seq-mean-token-sum",
 				"seq-mean-token-sum-norm", "seq-mean-token-sum-limit"} {
 				c := config.Algo{Algo: "grpo", LossAgg: agg}
-				skipped, a := run(c, false, minis)
-				walked, b := run(c, true, minis)
+				skipped, a := run(c, false, miniBatches)
+				walked, b := run(c, true, miniBatches)
 				require.Equal(t, b, a, "%v %s", dtype, agg)
 				require.Equal(t, 4, skipped.ZeroAdvantage)
 				require.Zero(t, walked.ZeroAdvantage)

@@ -44,13 +44,14 @@ func spreadOf(x []float64) (s Spread) {
 }
 
 // update takes one optimizer step for each mini-batch and epoch.
-func (v *Values) update(g dist.Group, st *Stats, trajs []Trajectory, rows []Row, minis [][]int, epochs int) error {
+func (v *Values) update(g dist.Group, st *Stats, trajs []Trajectory, rows []Row, miniBatches [][]int,
+	epochs int) error {
 	s, began := &st.Value, time.Now()
 	defer func() { s.Seconds = time.Since(began).Seconds() }()
 	s.describe(rows)
 	for range epochs {
-		for _, mini := range minis {
-			if err := v.optimizerStep(g, st, trajs, rows, mini); err != nil {
+		for _, miniBatch := range miniBatches {
+			if err := v.optimizerStep(g, st, trajs, rows, miniBatch); err != nil {
 				return err
 			}
 		}
@@ -85,12 +86,12 @@ func variance(x []float64) float64 {
 	return sum / float64(max(1, len(x)-1))
 }
 
-func (v *Values) optimizerStep(g dist.Group, st *Stats, trajs []Trajectory, rows []Row, mini []int) error {
+func (v *Values) optimizerStep(g dist.Group, st *Stats, trajs []Trajectory, rows []Row, miniBatch []int) error {
 	var counts algo.Counts
-	for _, i := range mini {
+	for _, i := range miniBatch {
 		counts.Add(trajs[i].Mask[trajs[i].Prompt:])
 	}
-	own := mine(g, trajs, mini)
+	own := mine(g, trajs, miniBatch)
 	seqs := make([]train.Sequence, len(own))
 	for k, i := range own {
 		seqs[k] = trajs[i].sequence()
@@ -117,7 +118,7 @@ func (v *Values) optimizerStep(g dist.Group, st *Stats, trajs []Trajectory, rows
 	}
 	st.Forwarded += ts.Tokens
 	if ts.Skipped != nil {
-		st.Skips = append(st.Skips, newSkip("critic", ts.Skipped, mini, trajs, rows))
+		st.Skips = append(st.Skips, newSkip("critic", ts.Skipped, miniBatch, trajs, rows))
 		return nil
 	}
 	sums, err = summed(g, sums, func(to *valueSums, more valueSums) {

@@ -17,8 +17,8 @@ import (
 // GPU is one GPU with a stream.
 //
 // Its context belongs to a thread once a call has made it current there. Calls that are rare make it so each time.
-// Those of a pass only do when the driver says that another context, or none, was current: whoever drives a device
-// stays on one thread.
+// Those of a pass only do when the driver says that another context, or none, was current: the caller drives a device
+// from one thread.
 type GPU struct {
 	t       *table
 	info    Info

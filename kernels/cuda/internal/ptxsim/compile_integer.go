@@ -42,7 +42,7 @@ func (o *opcode) mov(in *instruction, n int) error {
 		return o.unary(in, func(x uint64) uint64 { return low(x, n) })
 	}
 	if slices.Contains(to, "_") {
-		o.p.row("_") // a register that nobody reads
+		o.p.row("_") // a register that is never read
 	}
 	d, err := o.rows(to)
 	if err != nil {

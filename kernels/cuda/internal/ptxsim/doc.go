@@ -3,7 +3,7 @@
 // It executes what clang wrote, instruction by instruction, for the part of PTX that our kernels use (sm_80, PTX ISA
 // 7.1: https://docs.nvidia.com/cuda/parallel-thread-execution). A program that a GPU would run by luck is refused here:
 //
-//   - memory out of bounds or misaligned, global or shared, and shared memory that nobody has written;
+//   - memory out of bounds or misaligned, global or shared, and shared memory that was never written;
 //   - two threads that touch the same byte of shared memory, one of them writing, with no barrier in between;
 //   - two blocks of one launch that touch the same byte of global memory, one of them writing;
 //   - what cp.async copies, read before the copy was waited for and made visible by a barrier;

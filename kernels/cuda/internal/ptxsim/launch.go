@@ -316,7 +316,7 @@ func (w *warp) pick() bool {
 	return true
 }
 
-// step runs the group now until it parts, meets another, ends or is held.
+// step runs the current group until it diverges, reconverges with another, ends or waits.
 func (w *warp) step() {
 	next := math.MaxInt // where another group is
 	for _, g := range w.front {

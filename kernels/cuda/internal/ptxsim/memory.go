@@ -123,8 +123,8 @@ func (m *Memory) access(addr uint64, n int, write bool) ([]byte, error) {
 	return a.bytes[off : off+n], nil
 }
 
-// word is access for 4 bytes in the allocation that was found last, where nobody else was; nil: access must look
-// closer.
+// word is access for 4 bytes in the allocation that was found last, where no other thread has accessed it; nil: only
+// access can decide.
 func (m *Memory) word(addr uint64, write bool) []byte {
 	a := m.last
 	if a == nil || addr < a.base || addr-a.base+4 > uint64(len(a.bytes)) || addr&3 != 0 {

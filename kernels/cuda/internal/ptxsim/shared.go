@@ -29,7 +29,7 @@ type access struct {
 	thread           int32 // within the block
 }
 
-// begin makes size bytes of memory that nobody has written, for a new block.
+// begin makes size bytes of unwritten memory, for a new block.
 func (s *sharedMem) begin(size int) {
 	if cap(s.bytes) < size {
 		n := (size + 15) / 16
@@ -152,7 +152,7 @@ type copyAsync struct {
 	src             []byte
 }
 
-// start marks the destination of c: nobody may touch it until it has arrived.
+// start marks the destination of c: no access is allowed until the copy has arrived.
 func (s *sharedMem) start(w *warp, c copyAsync) error {
 	if _, err := s.write(w, c.lane, c.off, c.size); err != nil {
 		return err
