@@ -9,6 +9,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/bench/internal/measure"
 	"github.com/zerosearch-go/zerosearch/engine/dist"
+	"github.com/zerosearch-go/zerosearch/engine/train"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/rl/update"
 )
@@ -78,6 +79,13 @@ func (t GRPOTest) asRank(ctx context.Context, o Options, d kernels.Device, threa
 	}
 	if g.Rank() > 0 {
 		o.Say = func(string, ...any) {}
+	}
+	note, err := train.Link(d, g)
+	if err != nil {
+		return row, err
+	}
+	if note != "" {
+		o.Say("%s", note)
 	}
 	r, err := newGRPORun(ctx, o, t, d, g)
 	if err != nil {

@@ -107,6 +107,13 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 	if t.Policy.Tokenizer == nil {
 		return fmt.Errorf("opening the policy %s: it has no tokenizer.json, and questions are text", t.Policy.Dir)
 	}
+	note, err := train.Link(dev, t.group())
+	if err != nil {
+		return fmt.Errorf("joining the devices of the ranks: %w", err)
+	}
+	if note != "" {
+		t.Notes = append(t.Notes, note)
+	}
 	o := t.Config.TrainOptions(kv)
 	o.Ranks, t.Updater.Ranks = t.group(), t.group()
 	if err := t.openUpdater(ctx, dev, o); err != nil {

@@ -1,6 +1,6 @@
 //go:build !nogpu && linux
 
-package dist
+package dist_test
 
 import (
 	"bytes"
@@ -8,13 +8,15 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zerosearch-go/zerosearch/engine/dist"
+	"github.com/zerosearch-go/zerosearch/engine/dist/disttest"
 )
 
 // scenario is the environment variable with which this test's program is a rank, and what it does.
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 func rankMain(scenario string) int {
-	g, err := Open(Options{})
+	g, err := dist.Open(dist.Options{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return 1
@@ -36,8 +38,8 @@ func rankMain(scenario string) int {
 	last := g.Rank() == g.Size()-1
 	switch scenario {
 	case "conform":
-		if err = conformance(g); err == nil {
-			err = failing(g)
+		if err = disttest.Conform(g); err == nil {
+			err = disttest.Fail(g)
 		}
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "error: rank %d: %v\n", g.Rank(), err)
@@ -80,17 +82,17 @@ func rankMain(scenario string) int {
 }
 
 // launchers are the mpiruns of this machine, by the MPI that they belong to.
-func launchers(t *testing.T) map[kind]string {
-	out := map[kind]string{}
+func launchers(t *testing.T) map[dist.Kind]string {
+	out := map[dist.Kind]string{}
 	for _, name := range []string{"mpirun.openmpi", "mpirun.mpich", "mpirun", "mpiexec"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			continue
 		}
 		version, _ := exec.Command(path, "--version").CombinedOutput()
-		k := openMPI
+		k := dist.OpenMPI
 		if !bytes.Contains(version, []byte("Open MPI")) && !bytes.Contains(version, []byte("OpenRTE")) {
-			k = mpich
+			k = dist.MPICH
 		}
 		if out[k] == "" {
 			out[k] = path
@@ -133,7 +135,7 @@ func TestMPIConforms(t *testing.T) {
 func TestMPIEnds(t *testing.T) {
 	for k, mpirun := range launchers(t) {
 		for _, how := range []string{"die", "hang", "abort"} {
-			out, took, err := start(t, mpirun, 3, how, TimeoutVariable+"=3s")
+			out, took, err := start(t, mpirun, 3, how, dist.TimeoutVariable+"=3s")
 			require.Error(t, err, out)
 			require.Less(t, took, 20*time.Second, "%s, %s: %s", k, how, out)
 			if how == "hang" { // mpirun wakes the rank before it ends it
@@ -142,7 +144,7 @@ func TestMPIEnds(t *testing.T) {
 				require.NotContains(t, out, "goes on", "%s, %s", k, how)
 			}
 		}
-		out, _, err := start(t, mpirun, 2, "stop", TimeoutVariable+"=6s")
+		out, _, err := start(t, mpirun, 2, "stop", dist.TimeoutVariable+"=6s")
 		require.NoError(t, err, out)
 		require.Contains(t, out, "went on")
 	}
@@ -154,22 +156,19 @@ func TestMPIMismatch(t *testing.T) {
 	if len(all) < 2 {
 		t.Skip("only one MPI is installed")
 	}
-	here := machine{os.Getenv, filepath.Glob, func(string) bool { return false }, nil, nil}
 	for k, mpirun := range all {
-		other := mpich
-		if k == mpich {
-			other = openMPI
+		other := dist.MPICH
+		if k == dist.MPICH {
+			other = dist.OpenMPI
 		}
-		for _, c := range here.candidates(other)[:2] {
-			if c.kind != other {
-				continue
-			}
-			out, _, err := start(t, mpirun, 2, "open", Variable+"="+c.path)
+		files := dist.Files(other)
+		for _, path := range files[:min(2, len(files))] {
+			out, _, err := start(t, mpirun, 2, "open", dist.Variable+"="+path)
 			require.Error(t, err, out)
-			require.Contains(t, out, "started 2 processes, and", c.path)
-			require.Contains(t, out, Variable)
+			require.Contains(t, out, "started 2 processes, and", path)
+			require.Contains(t, out, dist.Variable)
 		}
-		out, _, err := start(t, mpirun, 2, "conform", Variable+"=off")
+		out, _, err := start(t, mpirun, 2, "conform", dist.Variable+"=off")
 		require.NoError(t, err, out)
 		require.Contains(t, out, "conforms: 1 rank")
 	}

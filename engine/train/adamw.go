@@ -41,6 +41,14 @@ func newOptimizer(dev kernels.Device, o Options, trained ...model.Flat) (_ optim
 			return t, fmt.Errorf("allocating AdamW's moments of %d parameters: %w", len(f.Params), err)
 		}
 	}
+	var all []*layout
+	for i := range t.flats {
+		all = append(all, &t.flats[i].layout)
+	}
+	if err = t.openLink(all...); err != nil {
+		t.free()
+		return t, fmt.Errorf("allocating room for what the ranks exchange: %w", err)
+	}
 	return t, nil
 }
 
@@ -63,6 +71,7 @@ func (t *optimizer) free() {
 	if !t.norm.IsZero() {
 		t.norm.Buf.Free()
 	}
+	t.closeLink()
 	t.flats, t.norm = nil, kernels.Tensor{}
 }
 

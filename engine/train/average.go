@@ -56,6 +56,9 @@ func NewAverage(dev kernels.Device, from model.Flat, to []*model.Param, decay fl
 	if a.tmp, err = kernels.NewTensor(dev, kernels.F32, 1, largest); err != nil {
 		return nil, err
 	}
+	if err = a.openLink(&a.from); err != nil {
+		return nil, err
+	}
 	if a.from.len() > 0 {
 		dev.Copy(a.avg, a.from.own(from.Master))
 	}
@@ -120,6 +123,7 @@ func (a *Average) state() (out []stateEntry) {
 
 // Close frees the averages; the copy stays.
 func (a *Average) Close() {
+	a.closeLink()
 	for _, t := range []*kernels.Tensor{&a.avg, &a.tmp} {
 		if !t.IsZero() {
 			t.Buf.Free()

@@ -14,6 +14,9 @@ type exchange struct {
 	dev   kernels.Device
 	ranks dist.Group
 	host  staging
+
+	link kernels.Link   // from device to device; nil: by the host
+	room kernels.Tensor // [1, n] F32 for what is exchanged by link
 }
 
 // staging are this process's copies of what is sent and received.
@@ -79,6 +82,9 @@ func (x *exchange) eachChunk(f *layout, do func(pieces []shard) error) error {
 // publish gives all ranks the values of which each has its own part, in x: to the parameters to, which are those of f
 // or of a copy.
 func (x *exchange) publish(f *layout, values kernels.Tensor, to []*model.Param) error {
+	if x.link != nil {
+		return x.eachLinked(f, func(pieces []shard) { x.publishLinked(f, values, to, pieces) })
+	}
 	return x.eachChunk(f, func(pieces []shard) error {
 		own := pieces[x.ranks.Rank()]
 		x.host.send = sized(x.host.send, own.len())

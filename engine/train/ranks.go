@@ -99,7 +99,13 @@ func (t *optimizer) sumGradients() error {
 		return nil
 	}
 	for _, f := range t.flats {
-		if err := t.eachChunk(&f.layout, func(pieces []shard) error { return t.sumChunk(f.Grad, pieces) }); err != nil {
+		var err error
+		if t.link != nil {
+			err = t.eachLinked(&f.layout, func(pieces []shard) { t.sumLinked(f.Grad, pieces) })
+		} else {
+			err = t.eachChunk(&f.layout, func(pieces []shard) error { return t.sumChunk(f.Grad, pieces) })
+		}
+		if err != nil {
 			return err
 		}
 	}

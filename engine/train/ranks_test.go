@@ -52,15 +52,27 @@ type learner struct {
 	norms  []float64
 }
 
+// openRank opens the device of a rank; some tests have others.
+var openRank = func(dist.Group) (kernels.Device, error) { return cpu.New(cpu.Options{Threads: 1}) }
+
+// rankShape is what the ranks train: several panels of rows, and a critic that trains all but the last matrix.
+var rankShape = func() *model.Config {
+	shape := tiny()
+	shape.Vocab, shape.Tied = 201, false
+	return shape
+}
+
+// rankGroups are how many groups of sequences a step has, how long their prompts are, and the longest sequence.
+var rankGroups, rankPrompt, rankLongest = 5, 20, 100
+
 // learn makes a learner, lets it do something, and frees it.
-func learn(g dist.Group, lora bool, do func(l *learner) error) error {
-	dev, err := cpu.New(cpu.Options{Threads: 1})
+func learn(g dist.Group, lora bool, do func(l *learner) error) (err error) {
+	dev, err := openRank(g)
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
-	shape := tiny()
-	shape.Vocab, shape.Tied = 201, false // several panels of rows, and a critic that trains all but the last matrix
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	shape := rankShape()
 	m, err := model.NewRandom(dev, shape, model.Options{DType: kernels.BF16, Trainable: !lora}, 7)
 	if err != nil {
 		return err
@@ -99,8 +111,10 @@ func (l *learner) steps(g dist.Group, from, to int) error {
 		var place []int // in the step
 		r := rand.New(rand.NewPCG(uint64(step), 4))
 		n := 0
-		for k := range 5 {
-			for _, s := range group(r, uint64(k+1), 3, 20) {
+		for k := range rankGroups {
+			for _, s := range group(r, uint64(k+1), 3, rankPrompt) {
+				most := min(rankLongest, len(s.IDs))
+				s.IDs, s.Mask = s.IDs[:most], s.Mask[:most]
 				if k%g.Size() == g.Rank() {
 					own, place = append(own, s), append(place, n)
 				}

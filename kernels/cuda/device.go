@@ -4,6 +4,7 @@
 package cuda
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -26,6 +27,9 @@ type Device struct {
 	err     error    // the first that queued work had; it stays
 
 	recording *recording // that is being made
+
+	findJoiner func() (gpu.Joiner, error) // nil: there is none
+	link       *link                      // to the devices of other ranks, or nil
 }
 
 var (
@@ -79,10 +83,11 @@ func (d *Device) Sync() error {
 func (d *Device) Close() error {
 	d.outside("Close")
 	d.gpu.Sync()
+	left := d.unlink()
 	for i := range d.scratch {
 		d.dropScratch(i)
 	}
-	return d.gpu.Close()
+	return cmp.Or(d.gpu.Close(), left)
 }
 
 // Operand is BF16 for products of BF16 weights: tensor cores take it.

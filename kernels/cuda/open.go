@@ -62,7 +62,7 @@ func New(index int) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	dev.missing = missing
+	dev.missing, dev.findJoiner = missing, findNCCL
 	if cache, err := os.UserCacheDir(); err == nil {
 		dev.keepChoices(filepath.Join(cache, "zerosearch", "cublas.json"))
 	}

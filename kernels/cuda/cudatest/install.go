@@ -7,6 +7,7 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
+	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/nccl"
 )
 
 // Machine is a computer with GPUs that are simulated: which functions of the driver fail, and when, is set in it.
@@ -34,5 +35,10 @@ func Install(t testing.TB, gpus ...*GPU) *Machine {
 // Use is Install for programs that are no tests, until restore is called.
 func Use(gpus ...*GPU) (m *Machine, restore func()) {
 	m = fake.New(gpus...)
-	return m, driver.Replace(func() (*driver.Driver, error) { return driver.Open(fake.Library, m.Symbol) })
+	ofDriver := driver.Replace(func() (*driver.Driver, error) { return driver.Open(fake.Library, m.Symbol) })
+	ofNCCL := nccl.Replace(func() (*nccl.Library, error) { return nccl.Open(fake.NCCLLibrary, m.NCCLSymbol) })
+	return m, func() {
+		ofNCCL()
+		ofDriver()
+	}
 }

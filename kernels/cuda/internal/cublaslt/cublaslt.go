@@ -7,7 +7,6 @@ package cublaslt
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -51,24 +50,11 @@ func Load(cuda int) (*Library, error) {
 	return f()
 }
 
-// machine is where a library is looked for; tests have others.
-type machine struct {
-	env  func(name string) string
-	glob func(pattern string) (files []string, err error)
-	dir  func(path string) bool
-	open func(path string) (real string, symbol func(name string) (uintptr, error), err error)
-}
-
-var here = machine{os.Getenv, filepath.Glob, isDir, dlopen}
-
-func isDir(path string) bool {
-	s, err := os.Stat(path)
-	return err == nil && s.IsDir()
-}
+var here = foreign.Here(dlopen)
 
 // find loads the first library that suits the driver.
-func find(cuda int, m machine) (*Library, error) {
-	if m.env(Variable) == "off" {
+func find(cuda int, m foreign.Search) (*Library, error) {
+	if m.Env(Variable) == "off" {
 		return nil, fmt.Errorf("switched off by %s=off", Variable)
 	}
 	if cuda/1000 < majors[len(majors)-1] {
@@ -76,8 +62,8 @@ func find(cuda int, m machine) (*Library, error) {
 			"update NVIDIA's driver (525 or later)", cuda/1000, cuda%1000/10)
 	}
 	var why []string
-	for _, path := range m.candidates() {
-		real, symbol, err := m.open(path)
+	for _, path := range candidates(m) {
+		real, symbol, err := m.Open(path)
 		if err == nil {
 			var l *Library
 			if l, err = Open(real, cuda, symbol); err == nil {
@@ -91,7 +77,7 @@ func find(cuda int, m machine) (*Library, error) {
 	if len(why) > 0 {
 		return nil, errors.New(strings.Join(why, "; "))
 	}
-	if set := m.env(Variable); set != "" {
+	if set := m.Env(Variable); set != "" {
 		return nil, fmt.Errorf("there is no %s in %s, which %s names: correct it", fileName(majors[0]), set, Variable)
 	}
 	return nil, fmt.Errorf("%s is not found: install it by %s, or name its folder in %s",
@@ -108,13 +94,13 @@ func wheel(cuda int) string {
 
 // candidates are the files to try, in order: what the environment variable names and nothing else, or else the
 // loader's own choice and the folders where NVIDIA's packages put the library.
-func (m machine) candidates() (files []string) {
+func candidates(m foreign.Search) (files []string) {
 	for _, major := range majors {
 		name := fileName(major)
-		if set := m.env(Variable); set != "" {
+		if set := m.Env(Variable); set != "" {
 			for _, p := range filepath.SplitList(set) {
-				if m.dir(p) {
-					files = append(files, m.exist(filepath.Join(p, name))...)
+				if m.IsDir(p) {
+					files = append(files, m.Exist(filepath.Join(p, name))...)
 				} else if major == majors[0] {
 					files = append(files, p)
 				}
@@ -122,18 +108,9 @@ func (m machine) candidates() (files []string) {
 			continue
 		}
 		files = append(files, byLoader(name)...)
-		for _, f := range folders(m.env) {
-			files = append(files, m.exist(filepath.Join(f, name))...)
+		for _, f := range folders(m) {
+			files = append(files, m.Exist(filepath.Join(f, name))...)
 		}
-	}
-	return files
-}
-
-// exist are the files of a pattern.
-func (m machine) exist(pattern string) []string {
-	files, err := m.glob(pattern)
-	if err != nil { // a folder's name is no pattern
-		return nil
 	}
 	return files
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/driver"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/fake"
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
@@ -64,9 +65,9 @@ func TestFind(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			env, versions := pairs(c.env), pairs(c.files)
 			names := pairs(c.loader)
-			m := machine{
-				env: func(name string) string { return env[name] },
-				glob: func(pattern string) (found []string, err error) {
+			m := foreign.Search{
+				Env: func(name string) string { return env[name] },
+				Glob: func(pattern string) (found []string, err error) {
 					for path := range versions {
 						if ok, err := filepath.Match(pattern, path); err != nil {
 							return nil, err
@@ -76,8 +77,8 @@ func TestFind(t *testing.T) {
 					}
 					return found, nil
 				},
-				dir: func(path string) bool { return !strings.Contains(path, ".so") },
-				open: func(path string) (string, func(string) (uintptr, error), error) {
+				IsDir: func(path string) bool { return !strings.Contains(path, ".so") },
+				Open: func(path string) (string, func(string) (uintptr, error), error) {
 					version, ok := versions[path]
 					if !ok {
 						version, ok = names[path]

@@ -15,18 +15,9 @@ func fileName(major int) string { return fmt.Sprintf("libcublasLt.so.%d", major)
 func byLoader(name string) []string { return []string{name} }
 
 // folders are patterns of folders that may have the library: the toolkit's, those of Python's packages and of ollama.
-func folders(env func(string) string) (all []string) {
+func folders(m foreign.Search) (all []string) {
 	all = append(all, "/usr/local/cuda/lib64", "/usr/local/cuda-*/lib64", "/opt/cuda/lib64")
-	user := filepath.Join(env("HOME"), ".local")
-	for _, root := range []string{env("VIRTUAL_ENV"), env("CONDA_PREFIX"), user, "/usr/local", "/usr", "/opt/conda"} {
-		if !filepath.IsAbs(root) {
-			continue
-		}
-		for _, packages := range []string{"site-packages", "dist-packages"} {
-			python := filepath.Join(root, "lib", "python3*", packages, "nvidia")
-			all = append(all, filepath.Join(python, "cu13", "lib"), filepath.Join(python, "cublas", "lib"))
-		}
-	}
+	all = append(all, m.PythonFolders("cu13/lib", "cublas/lib")...)
 	for _, ollama := range []string{"/usr/local/lib/ollama", "/usr/lib/ollama"} {
 		all = append(all, filepath.Join(ollama, "cuda_v*"), ollama)
 	}

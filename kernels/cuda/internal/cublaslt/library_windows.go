@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
 func fileName(major int) string { return fmt.Sprintf("cublasLt64_%d.dll", major) }
@@ -17,19 +19,19 @@ func byLoader(string) []string { return nil }
 
 // folders are patterns of folders that may have the library: those of PATH, the toolkit's, those of Python's packages
 // and of ollama.
-func folders(env func(string) string) (all []string) {
-	for _, dir := range filepath.SplitList(env("PATH")) {
+func folders(m foreign.Search) (all []string) {
+	for _, dir := range filepath.SplitList(m.Env("PATH")) {
 		if filepath.IsAbs(dir) {
 			all = append(all, dir)
 		}
 	}
-	if cuda := env("CUDA_PATH"); cuda != "" {
+	if cuda := m.Env("CUDA_PATH"); cuda != "" {
 		all = append(all, filepath.Join(cuda, "bin"), filepath.Join(cuda, "bin", "x64"))
 	}
-	programs := filepath.Join(env("LOCALAPPDATA"), "Programs")
-	for _, python := range []string{env("VIRTUAL_ENV"), env("CONDA_PREFIX"),
+	programs := filepath.Join(m.Env("LOCALAPPDATA"), "Programs")
+	for _, python := range []string{m.Env("VIRTUAL_ENV"), m.Env("CONDA_PREFIX"),
 		filepath.Join(programs, "Python", "Python3*"),
-		filepath.Join(env("APPDATA"), "Python", "Python3*")} {
+		filepath.Join(m.Env("APPDATA"), "Python", "Python3*")} {
 		if !filepath.IsAbs(python) {
 			continue
 		}

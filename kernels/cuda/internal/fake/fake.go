@@ -65,6 +65,7 @@ type Machine struct {
 	Init    int // the result of cuInit
 	GPUs    []*GPU
 	BLAS    BLAS
+	NCCL    NCCL
 
 	// Fail is asked before every call of the function with this name (without "cu" and suffix), the n-th of it from 1
 	// on, and returns its result; 0: it does what it should.
@@ -80,6 +81,7 @@ type Machine struct {
 	Installed int // how many were
 
 	mu      sync.Mutex
+	cond    *sync.Cond // something has happened that a stream of a GPU may wait for
 	ready   bool
 	next    uintptr
 	current map[int]int // contexts by thread: the GPU's number + 1
@@ -99,6 +101,7 @@ type stream struct {
 	queue []func() int
 	done  int // how much of all that was ever queued has ended
 	total int
+	busy  bool // somebody runs it
 
 	capture *capture // nil: what is queued runs
 }
@@ -120,7 +123,8 @@ func New(gpus ...*GPU) *Machine {
 		modules: map[uintptr]*ptxsim.Module{},
 		funcs:   map[uintptr]*ptxsim.Kernel{}, pinned: map[uintptr][]byte{}, graphs: map[uintptr]*graph{},
 		execs: map[uintptr]*graph{}, opened: map[int]int{},
-		BLAS: newBLAS()}
+		BLAS: newBLAS(), NCCL: newNCCL()}
+	machine.cond = sync.NewCond(&machine.mu)
 	for _, g := range gpus {
 		machine.Add(g)
 	}
@@ -203,6 +207,9 @@ func (m *Machine) Left() (what []string) {
 		}
 	}
 	what = append(what, m.BLAS.left()...)
+	if n := len(m.NCCL.comms); n > 0 {
+		what = append(what, fmt.Sprintf("%d of NCCL: communicators", n))
+	}
 	for i, n := range m.opened {
 		if n > 0 {
 			what = append(what, fmt.Sprintf("the context of GPU %d", i))
@@ -288,6 +295,14 @@ func (m *Machine) inStream(s uintptr, f func(g *GPU) int) uintptr {
 // run does what was queued in s up to place at.
 func (m *Machine) run(s *stream, at int) uintptr {
 	g := m.GPUs[s.gpu]
+	for s.busy {
+		m.cond.Wait()
+	}
+	s.busy = true
+	defer func() {
+		s.busy = false
+		m.cond.Broadcast()
+	}()
 	for s.done < at && len(s.queue) > 0 {
 		f := s.queue[0]
 		s.queue = s.queue[1:]
