@@ -19,8 +19,9 @@ var ErrDiverged = errors.New("it has values that are NaN or infinite: training d
 const stateFile = "optimizer.safetensors"
 
 // SaveState writes optimizer.safetensors into dir: for every parameter P its F32 master "P", and AdamW's moments "m.P"
-// and "v.P". The number of steps taken is in the metadata. All ranks call it; rank 0 writes the file, which is the same
-// however many they are, and only that one's dir is used.
+// and "v.P". The number of steps taken is in the metadata. All ranks call it, and only rank 0's dir is used. The file
+// is the same however many they are: rank 0 begins it, each rank that sees it there writes its part, the others send
+// theirs to rank 0, and when all is on disk, rank 0 gives the file its name.
 func (t *optimizer) SaveState(dir string) error {
 	return t.write(filepath.Join(dir, stateFile), t.state(), map[string]string{"step": strconv.Itoa(t.step)})
 }
@@ -55,27 +56,26 @@ func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 
 // write writes F32 tensors, of which the ranks may hold parts, to rank 0's file path.
 func (x *exchange) write(path string, list []stateEntry, meta map[string]string) error {
-	defer func() { x.host = staging{} }()
-	if x.ranks.Rank() > 0 {
-		for _, e := range list {
-			if _, err := x.whole(e); err != nil {
-				return err
-			}
-		}
-		return nil
+	if x.ranks.Size() > 1 {
+		return x.writeParts(path, list, meta)
 	}
-	return writeTensors(path, list, meta, x.whole)
+	return writeTensors(path, list, meta, reader(x.dev))
 }
 
-// writeTensors writes F32 tensors to the file path; read gives the elements of each, valid until the next.
-func writeTensors(path string, list []stateEntry, meta map[string]string,
-	read func(e stateEntry) ([]float32, error)) error {
+// createTensors begins a file of F32 tensors.
+func createTensors(path string, list []stateEntry, meta map[string]string) (*safetensors.Writer, error) {
 	var specs []safetensors.Spec
 	for _, e := range list {
 		specs = append(specs, safetensors.Spec{Name: e.name, DType: safetensors.F32, Shape: e.shape})
 	}
 	meta["format"] = "pt"
-	w, err := safetensors.Create(path, specs, meta)
+	return safetensors.Create(path, specs, meta)
+}
+
+// writeTensors writes F32 tensors to the file path; read gives the elements of each, valid until the next.
+func writeTensors(path string, list []stateEntry, meta map[string]string,
+	read func(e stateEntry) ([]float32, error)) error {
+	w, err := createTensors(path, list, meta)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func writeTensors(path string, list []stateEntry, meta map[string]string,
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(host, func(x float32) bool { return x-x != 0 }) {
+		if !allFinite(host) {
 			return fmt.Errorf("%s: %w", e.name, ErrDiverged)
 		}
 		if err := w.WriteFloat32(e.name, host); err != nil {
@@ -93,6 +93,10 @@ func writeTensors(path string, list []stateEntry, meta map[string]string,
 		}
 	}
 	return w.Close()
+}
+
+func allFinite(x []float32) bool {
+	return !slices.ContainsFunc(x, func(x float32) bool { return x-x != 0 })
 }
 
 // reader gives the elements of tensors that lie whole on dev.
@@ -173,30 +177,6 @@ func (e stateEntry) part(rank int) shard {
 		return shard{0, e.len()}
 	}
 	return e.parts[rank]
-}
-
-// whole gives rank 0 the elements of e, valid until the next call; the other ranks send their parts.
-func (x *exchange) whole(e stateEntry) ([]float32, error) {
-	own, rank := e.part(x.ranks.Rank()), x.ranks.Rank()
-	x.host.send = sized(x.host.send, own.len())
-	if own.len() > 0 {
-		if err := kernels.Download(x.dev, x.host.send, e.t.Reshape(1, own.len())); err != nil {
-			return nil, err
-		}
-	}
-	if e.parts == nil {
-		return x.host.send, nil
-	}
-	sent, received := make([]int, x.ranks.Size()), make([]int, x.ranks.Size())
-	sent[0] = 4 * own.len()
-	x.host.recv = sized(x.host.recv, 0)
-	if rank == 0 {
-		x.host.recv = sized(x.host.recv, e.len())
-		for r, p := range e.parts {
-			received[r] = 4 * p.len()
-		}
-	}
-	return x.host.recv, x.ranks.AllToAll(bytesOf(x.host.recv), received, bytesOf(x.host.send), sent)
 }
 
 func (t *optimizer) state() []stateEntry {
