@@ -2,6 +2,12 @@
 
 package cpu
 
+import (
+	"unsafe"
+
+	"github.com/zerosearch-go/zerosearch/num"
+)
+
 // choose sets the kernels of a path; kernels that the path lacks stay plain Go. BFMLALT and BFMLALB are the two halves
 // of a BF16 step, each rounded once, in the order of the chain. BFDOT and BFMMLA round differently, so they are not
 // used.
@@ -21,7 +27,16 @@ func (g *gemmState) choose(i isa) {
 	g.bf16.columns = columnsNEON
 	if hasDot() {
 		g.q8.set(4, q8Bytes, tileQ8sdots)
+		g.q4 = g.q8
+		g.q4.set(4, q4Bytes, tileQ4sdots)
 	}
+}
+
+func init() { num.UsualQ4Errors = q4ErrorsVector }
+
+// q4ErrorsVector is a num.Q4Errors.
+func q4ErrorsVector(sums *[2][8]float32, x []float32, inverse *[2]float32, zeros *[2][8]float32) {
+	q4ErrorsNEON(sums, unsafe.SliceData(x), len(x), inverse, zeros)
 }
 
 func (k *gemmKernels) set(mr int, f format, run [maxTile + 1]func(*tile)) {

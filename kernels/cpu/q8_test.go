@@ -140,22 +140,29 @@ func testQ8(t *testing.T, d *Device, m, n, k int) {
 			}
 		}
 	}
+	qw := make([]int32, n*k)
+	for i, v := range deq {
+		if d := wd[i/k*groups+i%k/32]; d != 0 {
+			qw[i] = int32(math.Round(float64(v / d)))
+		}
+	}
 	want := make([]float32, m*n)
 	for i := range m {
-		for j := range n {
-			c := float32(0)
-			for g := range groups {
-				scale, inverse := q8Scales(group(x, i, g))
-				sum := int32(0)
-				for q, v := range group(x, i, g) {
-					if d := wd[j*groups+g]; inverse != 0 && d != 0 {
-						sum += int32(math.RoundToEven(float64(v*inverse))) * int32(
-							math.Round(float64(group(deq, j, g)[q]/d)))
-					}
+		for g := range groups {
+			scale, inverse := q8Scales(group(x, i, g))
+			var qx [32]int32
+			for e, v := range group(x, i, g) {
+				if inverse != 0 {
+					qx[e] = int32(math.RoundToEven(float64(v * inverse)))
 				}
-				c = num.FMA32(float32(sum)*scale, wd[j*groups+g], c)
 			}
-			want[i*n+j] = c
+			for j := range n {
+				sum := int32(0)
+				for e, q := range qw[j*k+g*32 : j*k+min((g+1)*32, k)] {
+					sum += qx[e] * q
+				}
+				want[i*n+j] = num.FMA32(float32(sum)*scale, wd[j*groups+g], want[i*n+j])
+			}
 		}
 	}
 	hx, hy := tensor(t, d, m, k, x), tensor(t, d, m, n, y)

@@ -1,6 +1,8 @@
 package kerneltest
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -41,6 +43,36 @@ func normal(name string, n int, deviation float64) []float32 {
 		}
 		return x
 	})
+}
+
+// rowsQ4 is data [?, k] as rows of Q4, as PackHost takes them.
+func rowsQ4(data []float32, k int) []byte {
+	key := [2]any{sha256.Sum256(raw(data)), k}
+	rows, ok := made.Load(key)
+	if !ok {
+		rows = makeRowsQ4(data, k, func(int, int, *uint16, []uint8) {})
+		made.Store(key, rows)
+	}
+	return slices.Clone(rows.([]byte))
+}
+
+// makeRowsQ4 is rowsQ4 with groups that change has seen: the row, its element where the group begins, head and values.
+func makeRowsQ4(data []float32, k int, change func(row, at int, head *uint16, q []uint8)) (rows []byte) {
+	for r := 0; r < len(data); r += k {
+		var heads []byte
+		for g := 0; g < k; g += num.Q4Group {
+			var q [num.Q4Group]uint8
+			x := data[r+g : r+min(g+num.Q4Group, k)]
+			head := num.QuantizeQ4(q[:len(x)], x)
+			change(r/k, g, &head, q[:len(x)])
+			heads = binary.LittleEndian.AppendUint16(heads, head)
+			for i := range num.Q4Group / 2 {
+				rows = append(rows, q[i]|q[i+num.Q4Group/2]<<4)
+			}
+		}
+		rows = append(rows, heads...)
+	}
+	return rows
 }
 
 // below is n numbers in [0, limit).

@@ -183,7 +183,7 @@ func (s *caseRun) group(k int, dt kernels.DType, n ...int) []kernels.Weight {
 	}
 	for i, w := range ws {
 		s.frees = append(s.frees, w.Free)
-		s.d.PackHost(w, 0, raw(normal(fmt.Sprint("group", i), n[i]*k, 1)), kernels.F32)
+		s.fill(w, normal(fmt.Sprint("group", i), n[i]*k, 1))
 	}
 	return ws
 }
@@ -196,8 +196,18 @@ func (s *caseRun) weight(n, k int, dt kernels.DType, data []float32) kernels.Wei
 		s.t.Fatalf("NewWeight(%d, %d, %v): %v", n, k, dt, err)
 	}
 	s.frees = append(s.frees, w.Free)
-	s.d.PackHost(w, 0, raw(data), kernels.F32)
+	s.fill(w, data)
 	return w
+}
+
+// fill packs data as w. Q4 is given as rows that are already quantised, since its search for steps takes longer than
+// any product of a case: testWeights and the special weights are what compares the packing of a device.
+func (s *caseRun) fill(w kernels.Weight, data []float32) {
+	if _, k := w.Shape(); w.Type() == kernels.Q4 {
+		s.d.PackHost(w, 0, rowsQ4(data, k), kernels.Q4)
+		return
+	}
+	s.d.PackHost(w, 0, raw(data), kernels.F32)
 }
 
 // cache allocates KV pages.

@@ -209,29 +209,15 @@ func quantized(data []float32, k int) (rows []byte) {
 }
 
 // quantized4 is the same for Q4: every head and byte is allowed, but an infinite step.
-func quantized4(data []float32, k int) (rows []byte) {
-	for r := 0; r < len(data); r += k {
-		var heads []byte
-		for g := 0; g < k; g += num.Q4Group {
-			var q [num.Q4Group]uint8
-			x := data[r+g : r+min(g+num.Q4Group, k)]
-			head := num.QuantizeQ4(q[:len(x)], x)
-			for i := range x {
-				if r/k%2 == 1 {
-					q[i] = uint8(7*i+r+g) & 15
-				}
-			}
-			if r/k%2 == 1 {
-				head = head&^127 | uint16(11*r+g)&127
-			}
-			heads = binary.LittleEndian.AppendUint16(heads, head)
-			for i := range num.Q4Group / 2 {
-				rows = append(rows, q[i]|q[i+num.Q4Group/2]<<4)
+func quantized4(data []float32, k int) []byte {
+	return makeRowsQ4(data, k, func(row, at int, head *uint16, q []uint8) {
+		if row%2 == 1 {
+			*head = *head&^127 | uint16(11*row*k+at)&127
+			for i := range q {
+				q[i] = uint8(7*i+row*k+at) & 15
 			}
 		}
-		rows = append(rows, heads...)
-	}
-	return rows
+	})
 }
 
 // testCache reads what KVWrite and KVCopy stored back through attention with one key, whose probability is 1.

@@ -18,7 +18,9 @@ func specialCases(tol Tolerances) (cases []testCase) {
 		add("matmul/"+wt.String(), specialRule, matmul(sh, wt, epilogue{bias: true}, rel(tol.Chain), spiced))
 		add("dx/"+wt.String(), specialRule, matmulDX(sh, wt, true, 0, rel(tol.Chain), spiced))
 		add("weight/"+wt.String(), specialRule, func(s *caseRun) {
-			w := s.weight(sh.n, sh.k, wt, spiced("w", sh.n*sh.k, 1))
+			data := spiced("w", sh.n*sh.k, 1)
+			w := s.weight(sh.n, sh.k, wt, data)
+			s.d.PackHost(w, 0, raw(data), kernels.F32)
 			x := s.in("x", sh.t, sh.k, normal("x", sh.t*sh.k, 1))
 			s.d.MatMul(s.out("y", sh.t, sh.n, rel(tol.Chain)), x, w, kernels.Epilogue{})
 			s.d.Unpack(s.out("w", sh.n, sh.k, bound{}), w, 0)

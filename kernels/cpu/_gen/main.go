@@ -28,8 +28,8 @@ func main() {
 	for arch, families := range map[string][]family{
 		"amd64": {{"gemm", gemm}, {"pack", pack}, {"q8", q8}, {"q4", q4}, {"amx", amx}, {"amx_q8", amxQ8},
 			{"peak", peak}, {"rows", rows}, {"attention", attention}},
-		"arm64": {{"gemm", neonGemm}, {"q8", neonQ8}, {"peak", neonPeak}, {"rows", neonRows},
-			{"attention", neonAttention}},
+		"arm64": {{"gemm", neonGemm}, {"q8", neonQ8}, {"q4", neonQ4}, {"peak", neonPeak},
+			{"rows", neonRows}, {"attention", neonAttention}},
 	} {
 		for _, f := range families {
 			var out file

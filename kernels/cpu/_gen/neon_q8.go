@@ -28,38 +28,7 @@ func (x *neon) tileQ8(name string, mr int) {
 	const nj = q8Columns
 	sum := func(i, j int) int { return 8 + i*nj + j }
 	acc := func(i, j int) int { return 16 + i*nj + j }
-	x.text(name, "(t *tile)", "", 8)
-	x.p("MOVD t+0(FP), R0")
-	x.p("MOVD tile_ldc(R0), R4")
-	x.p("MOVD tile_mode(R0), R10")
-	x.p("MOVD tile_bias(R0), R12")
-	x.p("MOVD tile_aheadStep(R0), R8")
-	x.p("MOVD $0x80, R9")
-	x.p("VDUP R9, V26.B16")
-	x.p("MOVD $0, R11")
-	x.p("columns:")
-	for _, v := range [][2]string{{"a", "R1"}, {"b", "R2"}, {"c", "R3"}, {"steps", "R5"}, {"ahead", "R7"}} {
-		x.p("MOVD tile_%s(R0), %s", v[0], v[1])
-	}
-	x.p("ADD R11>>1, R2, R13")
-	x.p("ADD R11, R2")
-	x.p("ADD $64, R2")
-	x.p("ADD R11, R3")
-	x.p("ADD R11<<3, R7") // a line of each 128 bytes for each of four rounds of columns
-	for i := range mr * nj {
-		x.zero(16 + i)
-	}
-	x.p("TST $const_modeChain, R10")
-	x.p("BEQ loop")
-	x.rows(mr, nj, "R3", "R4", func(i, j int, at string) { x.p("FMOVQ %s, F%d", at, acc(i, j)) })
-	x.p("loop:")
-	x.p("CBZ R5, done")
-	for i := range mr {
-		x.p("FLDPQ %d(R1), (F%d, F%d)", 32*i, 2*i, 2*i+1)
-	}
-	for i := range mr * nj {
-		x.zero(8 + i)
-	}
+	x.tileStart(name, mr, "0x80", 3, acc)
 	for g := range 8 {
 		x.p("FLDPQ %d(R2), (F24, F25)", 128*g)
 		x.o("eor", 24, 24, 26)
@@ -81,17 +50,60 @@ func (x *neon) tileQ8(name string, mr int) {
 			x.o("fmla", acc(i, j), 30, 27+j)
 		}
 	}
-	for i := range 4 {
+	x.tileEnd(mr, 4, 1088, acc)
+}
+
+// tileStart begins a kernel that treats 8 columns at a time, and a group of them: A is loaded, the sums are 0. Register
+// 26 is filled with a byte. ahead: the prefetched bytes of 8 columns, as a power of two of those in C.
+func (x *neon) tileStart(name string, mr int, fill string, ahead int, acc func(i, j int) int) {
+	const nj = q8Columns
+	x.text(name, "(t *tile)", "", 8)
+	x.p("MOVD t+0(FP), R0")
+	x.p("MOVD tile_ldc(R0), R4")
+	x.p("MOVD tile_mode(R0), R10")
+	x.p("MOVD tile_bias(R0), R12")
+	x.p("MOVD tile_aheadStep(R0), R8")
+	x.p("MOVD $%s, R9", fill)
+	x.p("VDUP R9, V26.B16")
+	x.p("MOVD $0, R11")
+	x.p("columns:")
+	for _, v := range [][2]string{{"a", "R1"}, {"b", "R2"}, {"c", "R3"}, {"steps", "R5"}, {"ahead", "R7"}} {
+		x.p("MOVD tile_%s(R0), %s", v[0], v[1])
+	}
+	x.p("ADD R11>>1, R2, R13")
+	x.p("ADD R11, R2")
+	x.p("ADD $64, R2")
+	x.p("ADD R11, R3")
+	x.p("ADD R11<<%d, R7", ahead) // a line of each 128 bytes for each of four rounds of columns
+	for i := range mr * nj {
+		x.zero(16 + i)
+	}
+	x.p("TST $const_modeChain, R10")
+	x.p("BEQ loop")
+	x.rows(mr, nj, "R3", "R4", func(i, j int, at string) { x.p("FMOVQ %s, F%d", at, acc(i, j)) })
+	x.p("loop:")
+	x.p("CBZ R5, done")
+	for i := range mr {
+		x.p("FLDPQ %d(R1), (F%d, F%d)", 32*i, 2*i, 2*i+1)
+	}
+	for i := range mr * nj {
+		x.zero(8 + i)
+	}
+}
+
+// tileEnd ends the loops of tileStart, with so many lines prefetched, and a group of so many bytes of B.
+func (x *neon) tileEnd(mr, lines, block int, acc func(i, j int) int) {
+	for i := range lines {
 		x.p("PRFM %d(R7), PLDL1KEEP", 64*i)
 	}
 	x.p("ADD R8, R7")
 	x.p("ADD $%d, R1", 40*mr)
-	x.p("ADD $1088, R2")
-	x.p("ADD $1088, R13")
+	x.p("ADD $%d, R2", block)
+	x.p("ADD $%d, R13", block)
 	x.p("SUB $1, R5")
 	x.p("B loop")
 	x.p("done:")
-	x.epilogue(mr, nj, acc, 24)
+	x.epilogue(mr, q8Columns, acc, 24)
 	x.p("ADD $32, R11")
 	x.p("ADD $32, R12")
 	x.p("CMP $128, R11")
