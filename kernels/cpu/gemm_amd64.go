@@ -38,7 +38,8 @@ func (g *gemmState) choose(i isa) {
 		g.bf16.set(13, pairsWide, tileBF16avx512s)
 		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, transposeWide), columnsWideAVX512
 		g.q8.set(6, q8Words, tileQ8avx512s)
-		g.packBlock, g.packQ8, g.finish = packBlock(transposeWords, transposeRounded), packQ8AVX512, finishAVX512
+		g.packBlock, g.finish = packBlock(transposeWords, transposeRounded), finishAVX512
+		g.packQ8 = packQ8(q8WeightAVX512)
 		g.transpose = transposePanelAVX512(q8BlockAVX512)
 	}
 	if i >= avx512vnni {
@@ -51,7 +52,9 @@ func (g *gemmState) choose(i isa) {
 		g.transpose = transposePanelAVX512(q8BlockBF16)
 	}
 	if i >= avx512 && i != avx512bf16 { // an Intel processor: AMD's have AVX512-BF16 and no AMX
-		g.f32.noPrefetchRows, g.bf16.noPrefetchRows, g.q8.noPrefetchRows = 0, 0, 0
+		for _, k := range []*gemmKernels{&g.f32, &g.bf16, &g.q8} {
+			k.noPrefetchRows = 0
+		}
 	}
 	if i == amx {
 		g.pairs = g.bf16
@@ -161,14 +164,16 @@ func columnsF32(f format, dst []uint32, stride int, src []float32, ld, width, t 
 	}
 }
 
-// packQ8AVX512 quantises the full groups of row r from x and returns how many.
-func packQ8AVX512(w *weight, r int, x []float32) int {
-	groups := w.k / q8Group
-	if groups > 0 {
-		b, col := w.block(r/panelCols, 0), r%panelCols
-		q8WeightAVX512(&x[0], unsafe.Pointer(&b[2*col]), unsafe.Pointer(&b[q8At(col, 0)]), groups)
+// packQ8 returns a function that quantises the full groups of row r from x and returns how many.
+func packQ8(quantise func(src *float32, scale, q unsafe.Pointer, groups int)) func(w *weight, r int, x []float32) int {
+	return func(w *weight, r int, x []float32) int {
+		groups := w.k / q8Group
+		if groups > 0 {
+			b, col := w.block(r/panelCols, 0), r%panelCols
+			quantise(&x[0], unsafe.Pointer(&b[2*col]), unsafe.Pointer(&b[q8At(col, 0)]), groups)
+		}
+		return groups
 	}
-	return groups
 }
 
 func transposePanelAVX512(block func(dst, block unsafe.Pointer)) func(dst []uint32, w *weight, p int) {

@@ -42,6 +42,7 @@ func (g *gemmState) chooseAVX2() {
 		k.noPrefetchRows, k.prefetchBytes = 0, fetchAheadAVX2
 	}
 	g.packBlock, g.finish = packBlock(inHalves(transposeWordsAVX2), inHalves(transposeRoundedAVX2)), finishAVX2
+	g.packQ8 = packQ8(q8WeightAVX2)
 	g.transpose = transposePanelWords(transposePanelQ8, transposeBF16AVX2, transposeF32AVX2)
 }
 

@@ -91,6 +91,9 @@ func quantiseAVX2(q *quantiser)
 func q8WeightAVX512(src *float32, scale, q unsafe.Pointer, groups int)
 
 //go:noescape
+func q8WeightAVX2(src *float32, scale, q unsafe.Pointer, groups int)
+
+//go:noescape
 func q8BlockBF16(dst, block unsafe.Pointer)
 
 //go:noescape

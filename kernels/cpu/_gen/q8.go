@@ -35,6 +35,7 @@ func q8(f *file) {
 	quantise(f)
 	quantiseNarrow(f)
 	quantiseWeight(f)
+	quantiseWeightNarrow(f)
 	for _, native := range []bool{true, false} {
 		dequantise(f, native)
 	}

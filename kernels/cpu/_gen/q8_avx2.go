@@ -137,15 +137,7 @@ func quantiseNarrow(f *file) {
 		f.p("VMOVUPS %d(SI), Y%d", 32*i, i)
 		f.p("VPAND Y15, Y%d, Y%d", i, 4+i)
 	}
-	f.p("VPMAXUD Y5, Y4, Y4")
-	f.p("VPMAXUD Y7, Y6, Y6")
-	f.p("VPMAXUD Y6, Y4, Y4")
-	f.p("VEXTRACTI128 $1, Y4, X5")
-	f.p("VPMAXUD X5, X4, X4")
-	f.p("VPSHUFD $0x4e, X4, X5")
-	f.p("VPMAXUD X5, X4, X4")
-	f.p("VPSHUFD $0xb1, X4, X5")
-	f.p("VPMAXUD X5, X4, X4")
+	largestNarrow(f)
 	f.p("VMOVD X4, R9")
 	f.p("LEAL -0x0d800000(R9), R10") // 2^-100 <= a < infinity, by the bits
 	f.p("CMPL R10, $0x72000000")
@@ -181,4 +173,70 @@ func quantiseNarrow(f *file) {
 		fmt.Fprintf(&f.asm, "DATA q8Order<>+%d(SB)/4, $%d\n", 4*i, at)
 	}
 	f.asm.WriteString("GLOBL q8Order<>(SB), RODATA|NOPTR, $32\n\n")
+}
+
+// quantiseWeightNarrow emits the quantiser of weights for AVX2: whole groups of one row into its column of a panel.
+func quantiseWeightNarrow(f *file) {
+	f.text("q8WeightAVX2", "(src *float32, scale, q unsafe.Pointer, groups int)", "", 32)
+	f.p("MOVQ src+0(FP), SI")
+	f.p("MOVQ scale+8(FP), BX")
+	f.p("MOVQ q+16(FP), AX")
+	f.p("MOVQ groups+24(FP), CX")
+	f.p("MOVL $0x42fe0000, R9") // 127
+	f.p("VMOVD R9, X14")
+	for i, x := range []string{"0x81818181", "0x80808080", "0x7fffffff"} { // bytes of -127, of 128, |x|
+		f.p("MOVL $%s, R9", x)
+		f.p("VMOVD R9, X%d", 11+i)
+		f.p("VPBROADCASTD X%d, Y%d", 11+i, 11+i)
+	}
+	f.p("VMOVDQU q8Order<>(SB), Y10")
+	f.p("VPXOR Y9, Y9, Y9")
+	f.p("loop:")
+	for i := range 4 {
+		f.p("VMOVUPS %d(SI), Y%d", 32*i, i)
+		f.p("VPAND Y13, Y%d, Y%d", i, 4+i)
+	}
+	largestNarrow(f)
+	f.p("VDIVSS X14, X4, X4")
+	f.p("VCVTPS2PH $0, X4, X4")
+	f.p("VPEXTRW $0, X4, (BX)")
+	f.p("VCVTPH2PS X4, X4")
+	f.p("VBROADCASTSS X4, Y4")
+	f.p("VCMPPS $4, Y9, Y4, Y5") // a scale of zero, or a quotient that is none, gives zero
+	for i := range 4 {
+		f.p("VDIVPS Y4, Y%d, Y%d", i, i)
+		f.p("VCMPPS $7, Y%d, Y%d, Y6", i, i)
+		f.p("VCVTPS2DQ Y%d, Y%d", i, i)
+		f.p("VPAND Y5, Y%d, Y%d", i, i)
+		f.p("VPAND Y6, Y%d, Y%d", i, i)
+	}
+	f.p("VPACKSSDW Y1, Y0, Y0")
+	f.p("VPACKSSDW Y3, Y2, Y2")
+	f.p("VPACKSSWB Y2, Y0, Y0")
+	f.p("VPMAXSB Y11, Y0, Y0")
+	f.p("VPXOR Y12, Y0, Y0")
+	f.p("VPERMD Y0, Y10, Y0") // packing is by halves
+	f.p("VEXTRACTI128 $1, Y0, X1")
+	for i := range 8 {
+		f.p("VPEXTRD $%d, X%d, %d(AX)", i%4, i/4, 128*i)
+	}
+	f.p("ADDQ $128, SI")
+	f.p("ADDQ $1088, AX")
+	f.p("ADDQ $1088, BX")
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.end()
+}
+
+// largestNarrow leaves the largest word of Y4 to Y7, unsigned, in the lowest of X4.
+func largestNarrow(f *file) {
+	f.p("VPMAXUD Y5, Y4, Y4")
+	f.p("VPMAXUD Y7, Y6, Y6")
+	f.p("VPMAXUD Y6, Y4, Y4")
+	f.p("VEXTRACTI128 $1, Y4, X5")
+	f.p("VPMAXUD X5, X4, X4")
+	f.p("VPSHUFD $0x4e, X4, X5")
+	f.p("VPMAXUD X5, X4, X4")
+	f.p("VPSHUFD $0xb1, X4, X5")
+	f.p("VPMAXUD X5, X4, X4")
 }
