@@ -88,7 +88,7 @@ func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, kb
 	mem := d.scratch(slotAttn, size*d.pool.threads+4*p.split)
 	if p.split == 0 {
 		d.pool.RunWorker(len(p.jobs), func(w, task int) {
-			b := a.block(mem[w*size:][:size], &p.jobs[task])
+			b := a.block(d, w, mem, size, &p.jobs[task])
 			if task+1 < len(p.jobs) {
 				b.after = &p.jobs[task+1]
 			}
@@ -101,7 +101,7 @@ func (d *Device) Attention(y, q, lse kernels.Tensor, c kernels.KV, layer int, kb
 	}
 	a.splitPartitions(d, p, mem, size)
 	d.pool.RunWorker(len(p.jobs), func(w, task int) {
-		b := a.block(mem[w*size:][:size], &p.jobs[task])
+		b := a.block(d, w, mem, size, &p.jobs[task])
 		b.merge()
 		b.finish(out)
 	})
@@ -158,7 +158,7 @@ func (a *attend) splitPartitions(d *Device, p *attnPlan, mem []byte, size int) {
 	}
 	d.pool.RunWorker(len(p.pieces), func(w, task int) {
 		x := p.pieces[task]
-		b := a.block(mem[w*size:][:size], &p.jobs[x.job])
+		b := a.block(d, w, mem, size, &p.jobs[x.job])
 		for part := x.from; part < x.to; part++ {
 			b.partition(part)
 		}
@@ -205,7 +205,8 @@ func (a *attend) split(jobs []attnJob, threads int) int {
 	return n
 }
 
-// attnBlock is the state of a job that is being computed.
+// attnBlock is the state of a job that is being computed. A worker has one for all of its jobs: what is not set by block
+// may hold values of an earlier job.
 type attnBlock struct {
 	*attend
 	job   *attnJob
@@ -262,9 +263,11 @@ func (b *attnBlock) carve(mem []byte) int {
 	return used
 }
 
-func (a *attend) block(mem []byte, j *attnJob) *attnBlock {
-	b := &attnBlock{attend: a, job: j}
-	b.carve(mem)
+// block begins job j of worker w of d, in the worker's part of mem: size bytes.
+func (a *attend) block(d *Device, w int, mem []byte, size int, j *attnJob) *attnBlock {
+	b := &d.blocks[w]
+	b.attend, b.job, b.after = a, j, nil
+	b.carve(mem[w*size:][:size])
 	dim := a.x.spec.HeadDim
 	for r := j.r0; r < j.r1; r++ {
 		a.k.row(a.rowKernels, ptr(b.q[(r-j.r0)*a.lda:]), a.x.spec.Type, a.lda/a.k.size,

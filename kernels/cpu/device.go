@@ -28,6 +28,7 @@ type Device struct {
 	arena   [slots]*buffer // scratch of operations, by slot; grows and stays
 	gemm    gemmState
 	amxAttn *attnKernels // attention on AMX, nil where the path has none
+	blocks  []attnBlock  // of attention, by worker
 	slabs   slabs        // of weights
 	kept    keptLogits
 }
@@ -47,6 +48,7 @@ func New(o Options) (*Device, error) {
 	d := &Device{isa: isaNamed(Paths.Used()), pool: newPool(o.Threads)}
 	d.gemm.init(d)
 	d.amxAttn = attnAMXOf(d.isa)
+	d.blocks = make([]attnBlock, d.pool.threads)
 	return d, nil
 }
 
