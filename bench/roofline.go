@@ -109,6 +109,9 @@ type RooflinePhase struct {
 // MakeRoofline computes a roofline.
 func MakeRoofline(o RooflineOptions) (*Roofline, error) {
 	r, err := newRoofline(o)
+	if err == nil {
+		err = r.findProcessor()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +120,7 @@ func MakeRoofline(o RooflineOptions) (*Roofline, error) {
 	return &r.Roofline, r.memory()
 }
 
-// newRoofline reads the models and finds the processor's limits.
+// newRoofline checks the options and reads the models.
 func newRoofline(o RooflineOptions) (*roofline, error) {
 	o.Options = o.withDefaults()
 	t := &o.Step
@@ -157,15 +160,17 @@ func newRoofline(o RooflineOptions) (*roofline, error) {
 			"responses or fewer turns",
 			n, r.policy.c.MaxPos)
 	}
-	if o.GPU == "" {
-		r.On, err = o.cpuProcessor()
-	} else {
-		r.On, err = gpuProcessor(o.GPU, o.Sheet)
-	}
-	if err != nil {
-		return nil, err
-	}
 	return r, nil
+}
+
+// findProcessor finds the processor's limits.
+func (r *roofline) findProcessor() (err error) {
+	if r.o.GPU == "" {
+		r.On, err = r.o.cpuProcessor()
+	} else {
+		r.On, err = gpuProcessor(r.o.GPU, r.o.Sheet)
+	}
+	return err
 }
 
 type roofline struct {

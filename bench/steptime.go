@@ -11,32 +11,48 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// StepTime estimates the time of a step on this CPU by a measurement of a few seconds. The measured models have the
+// StepTimes estimates the time of steps on this CPU by one measurement of a few seconds. The measured models have the
 // shape of the policy and random weights; the difference between two numbers of layers gives the share of the machine's
 // limits that products and attention reach; the rest of the time is the fixed cost of a pass. The estimate is the
-// roofline of the step's phases at these shares, with the time of so many passes.
-func StepTime(ctx context.Context, o RooflineOptions) (*RooflineStep, error) {
+// roofline of a step's phases at these shares, with the cost of its passes. All steps have the same number of episodes
+// and the same adapter; o.Step is not used.
+func StepTimes(ctx context.Context, o RooflineOptions, steps ...GRPOTest) ([]RooflineStep, error) {
 	o.GPU = ""
-	r, err := newRoofline(o)
+	var all []*roofline
+	for _, s := range steps {
+		o.Step = s
+		r, err := newRoofline(o)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	first := all[0]
+	err := first.findProcessor()
 	if err != nil {
 		return nil, err
 	}
-	perPass, err := r.reached(ctx)
+	perPass, err := first.reached(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("measuring the time of a step: %w", err)
 	}
-	r.step()
-	for _, p := range r.o.Step.phases() {
-		passes := 0.0
-		for _, s := range p.spans {
-			passes += 1
-			if p.kind != decoding {
-				passes += math.Floor(s.Rows() / float64(r.o.Step.MicroBatch))
+	var out []RooflineStep
+	for _, r := range all {
+		r.On = first.On
+		r.step()
+		for _, p := range r.o.Step.phases() {
+			passes := 0.0
+			for _, s := range p.spans {
+				passes += 1
+				if p.kind != decoding {
+					passes += math.Floor(s.Rows() / float64(r.o.Step.MicroBatch))
+				}
 			}
+			r.add(p.name, RooflineTime{Seconds: passes * perPass[p.kind], Overlapped: passes * perPass[p.kind]})
 		}
-		r.add(p.name, RooflineTime{Seconds: passes * perPass[p.kind], Overlapped: passes * perPass[p.kind]})
+		out = append(out, r.Step)
 	}
-	return &r.Step, nil
+	return out, nil
 }
 
 // The measured models and their work: small, so that the measurement is short, and large enough for the rates of the

@@ -23,18 +23,24 @@ func TestStepTime(t *testing.T) {
 	step := rooflineStep
 	step.Questions, step.N, step.Turns, step.Response, step.Prompt, step.Observation, step.LoRAR = 4, 4, 2, 100, 300,
 		250, 8
-	s, err := StepTime(t.Context(), RooflineOptions{Options: Options{Shape: "smollm2-135m", DType: kernels.BF16},
-		Context: 1000, Sequences: []int{1}, Step: step})
+	longer := step
+	longer.Response, longer.Turns = 150, 3
+	all, err := StepTimes(t.Context(), RooflineOptions{Options: Options{Shape: "smollm2-135m", DType: kernels.BF16},
+		Context: 1000, Sequences: []int{1}}, step, longer)
 	require.NoError(t, err)
-	sum := 0.0
-	for _, p := range s.Phases {
-		require.GreaterOrEqual(t, p.Seconds, p.Least*(1-1e-9), p.Name)
-		sum += p.Seconds
+	require.Len(t, all, 2)
+	for _, s := range all {
+		sum := 0.0
+		for _, p := range s.Phases {
+			require.GreaterOrEqual(t, p.Seconds, p.Least*(1-1e-9), p.Name)
+			sum += p.Seconds
+		}
+		require.InEpsilon(t, s.Seconds, sum, 1e-9)
+		require.Greater(t, s.Seconds, s.Least)
 	}
-	require.InEpsilon(t, s.Seconds, sum, 1e-9)
-	require.Greater(t, s.Seconds, s.Least)
-	_, err = StepTime(t.Context(), RooflineOptions{Options: Options{Shape: "nothing"}, Context: 1, Sequences: []int{1},
-		Step: rooflineStep})
+	require.Greater(t, all[1].Seconds, all[0].Seconds, "one measurement serves both: more work takes longer")
+	_, err = StepTimes(t.Context(), RooflineOptions{Options: Options{Shape: "nothing"}, Context: 1,
+		Sequences: []int{1}}, rooflineStep)
 	require.Error(t, err)
 }
 

@@ -146,48 +146,57 @@ func modelPeers(ctx context.Context, o PeerOptions, threads int, run func(peers.
 // ourTraining takes steps of a trainer.
 func ourTraining(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(),
 	err error) {
-	d, m, closeModel, err := o.openAlone(threads, true)
-	if err != nil {
-		return nil, nil, err
-	}
-	tr, err := train.New(d, m, nil, train.Options{MaxGradNorm: 1, WeightDecay: 0.01,
-		MicroBatchTokens: s.Sequences * s.Length, KVType: kernels.BF16})
-	if err != nil {
-		closeModel()
-		return nil, nil, err
-	}
-	batch := randomBatch(m.Config.Vocab, s, o.Seed)
-	return func(ctx context.Context) (float64, error) {
-		x, err := measure.Once(ctx, func() error {
+	return o.rateOf(threads, s, true, func(d kernels.Device, m *model.Model) (batchWork, func(), error) {
+		tr, err := train.New(d, m, nil, train.Options{MaxGradNorm: 1, WeightDecay: 0.01,
+			MicroBatchTokens: s.Sequences * s.Length, KVType: kernels.BF16})
+		if err != nil {
+			return nil, nil, err
+		}
+		return func(batch []train.Sequence) error {
 			_, err := tr.Step(batch, nll(s.Sequences*(s.Length-1)), 1e-6)
 			return err
-		})
-		return float64(s.Sequences*s.Length) / x, err
-	}, func() { tr.Close(); closeModel() }, nil
+		}, tr.Close, nil
+	})
 }
 
 // ourScoring computes log-probabilities and entropies as a reference model's are, half the batch at a time as the peer
 // does.
 func ourScoring(o PeerOptions, threads int, s TrainShape) (rate func(context.Context) (float64, error), done func(),
 	err error) {
-	d, m, closeModel, err := o.openAlone(threads, false)
+	return o.rateOf(threads, s, false, func(d kernels.Device, m *model.Model) (batchWork, func(), error) {
+		sc, err := train.NewScorer(d, m, nil, train.Options{MicroBatchTokens: s.Sequences * s.Length / 2,
+			KVType: kernels.BF16})
+		if err != nil {
+			return nil, nil, err
+		}
+		return func(batch []train.Sequence) error {
+			_, _, err := sc.Score(batch)
+			return err
+		}, sc.Close, nil
+	})
+}
+
+// batchWork is what is measured of one batch.
+type batchWork func([]train.Sequence) error
+
+// rateOf opens the model and what works on it, and returns a function that measures one batch, in tokens per second.
+func (o PeerOptions) rateOf(threads int, s TrainShape, trainable bool,
+	open func(kernels.Device, *model.Model) (work batchWork, done func(), err error)) (
+	rate func(context.Context) (float64, error), done func(), err error) {
+	d, m, closeModel, err := o.openAlone(threads, trainable)
 	if err != nil {
 		return nil, nil, err
 	}
-	sc, err := train.NewScorer(d, m, nil, train.Options{MicroBatchTokens: s.Sequences * s.Length / 2,
-		KVType: kernels.BF16})
+	work, closeWork, err := open(d, m)
 	if err != nil {
 		closeModel()
 		return nil, nil, err
 	}
 	batch := randomBatch(m.Config.Vocab, s, o.Seed)
 	return func(ctx context.Context) (float64, error) {
-		x, err := measure.Once(ctx, func() error {
-			_, _, err := sc.Score(batch)
-			return err
-		})
+		x, err := measure.Once(ctx, func() error { return work(batch) })
 		return float64(s.Sequences*s.Length) / x, err
-	}, func() { sc.Close(); closeModel() }, nil
+	}, func() { closeWork(); closeModel() }, nil
 }
 
 // openAlone opens the model on a new device.

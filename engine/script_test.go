@@ -3,8 +3,6 @@ package engine
 import (
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/engine/kvcache"
+	"github.com/zerosearch-go/zerosearch/internal/scripttest"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the scheduler does now")
@@ -29,20 +28,9 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the sc
 //	cancel NAME | invalidate LANE [K]
 //	cache LANE                           the tree of pages: held by how many, idle in order of eviction
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			require.NoError(t, err)
-			got := runScript(t, string(text))
-			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-			}
-			require.Equal(t, string(text), got, "run with -update and read the difference")
-		})
-	}
+	scripttest.Each(t, "testdata/*.txt", func(t *testing.T, path, text string) {
+		scripttest.Compare(t, path, text, runScript(t, text), *update)
+	})
 }
 
 type script struct {

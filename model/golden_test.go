@@ -200,18 +200,22 @@ func (r *rig) checkHidden(g *golden, h kernels.Tensor) {
 	hidden("hidden.norm", h)
 }
 
-func TestGoldenGradients(t *testing.T) {
+// eachTrainable runs test on each golden model and device, with a workspace of so many rows that keeps activations.
+func eachTrainable(t *testing.T, rows int, test func(r *rig, g *golden, params []*Param)) {
 	for _, name := range modelCases {
 		t.Run(name, func(t *testing.T) {
 			g := openGolden(t, "models/"+name)
 			eachDevice(t, func(t *testing.T, dev kernels.Device) {
 				g.t = t
 				m := load(t, dev, g.dir, Options{DType: kernels.F32, Trainable: true})
-				r := newRig(t, m, 400, WorkspaceOptions{Keep: true})
-				r.checkGrads(g, m.Params())
+				test(newRig(t, m, rows, WorkspaceOptions{Keep: true}), g, m.Params())
 			})
 		})
 	}
+}
+
+func TestGoldenGradients(t *testing.T) {
+	eachTrainable(t, 400, func(r *rig, g *golden, params []*Param) { r.checkGrads(g, params) })
 }
 
 // checkGrads compares both losses and the gradients of params.
@@ -233,17 +237,7 @@ func (r *rig) checkGrads(g *golden, params []*Param) {
 }
 
 func TestGoldenAdamW(t *testing.T) {
-	for _, name := range modelCases {
-		t.Run(name, func(t *testing.T) {
-			g := openGolden(t, "models/"+name)
-			eachDevice(t, func(t *testing.T, dev kernels.Device) {
-				g.t = t
-				m := load(t, dev, g.dir, Options{DType: kernels.F32, Trainable: true})
-				r := newRig(t, m, 200, WorkspaceOptions{Keep: true})
-				r.checkAdamW(g, m.Params(), 2e-3)
-			})
-		})
-	}
+	eachTrainable(t, 200, func(r *rig, g *golden, params []*Param) { r.checkAdamW(g, params, 2e-3) })
 }
 
 // checkAdamW does the case's optimizer steps, and compares losses, norms and the weights at the end.

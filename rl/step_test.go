@@ -18,6 +18,8 @@ import (
 
 	"github.com/zerosearch-go/zerosearch/engine"
 	"github.com/zerosearch-go/zerosearch/engine/train"
+	"github.com/zerosearch-go/zerosearch/internal/bytetokenizer"
+	"github.com/zerosearch-go/zerosearch/internal/scripttest"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/ref"
 	"github.com/zerosearch-go/zerosearch/model"
@@ -35,30 +37,11 @@ import (
 
 var rewrite = flag.Bool("update", false, "rewrite what the scripts print")
 
-const divider = "----\n"
-
 // Each file of testdata/steps/*.txt is a run of a few steps: a comment with its story, settings, what the policy does
 // at each question, a divider, and the whole reaction: every episode of every step with its reward and advantage,
 // what is counted in which metric, the state. The update is a real one, of a tiny model; policy and search engine are
 // the script's.
-func TestSteps(t *testing.T) {
-	files, err := filepath.Glob("testdata/steps/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, path := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			raw, err := os.ReadFile(path)
-			require.NoError(t, err)
-			script, want, _ := strings.Cut(string(raw), divider)
-			got := playSteps(t, script)
-			if *rewrite {
-				require.NoError(t, os.WriteFile(path, []byte(script+divider+got), 0o644))
-				return
-			}
-			require.Equal(t, want, got)
-		})
-	}
-}
+func TestSteps(t *testing.T) { scripttest.Run(t, "testdata/steps/*.txt", *rewrite, playSteps) }
 
 // script is what policy and search engine do. One episode runs after the other, so that the script knows whose turn
 // it is.
@@ -247,24 +230,7 @@ func describeStep(t *testing.T, b *strings.Builder, tr *Trainer, step int) {
 
 // byteTokenizer has a token a byte, and none besides.
 func byteTokenizer(t *testing.T) *tokenizer.Tokenizer {
-	vocab := map[string]int{}
-	next := 0
-	for b := range 256 { // GPT-2's alphabet of bytes
-		r := rune(b)
-		if b < 33 || b > 126 && b < 161 || b == 173 {
-			r = rune(256 + next)
-			next++
-		}
-		vocab[string(r)] = b
-	}
-	text, err := json.Marshal(map[string]any{"version": "1.0", "added_tokens": []any{},
-		"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
-			"use_regex": true},
-		"decoder": map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
-			"use_regex": true},
-		"model": map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": false}})
-	require.NoError(t, err)
-	tok, err := tokenizer.Parse(text)
+	tok, err := tokenizer.Parse(bytetokenizer.JSON(nil, nil))
 	require.NoError(t, err)
 	return tok
 }

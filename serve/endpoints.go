@@ -57,7 +57,7 @@ var otherParameters = []parameter{
 	{name: "use_activation", in: inEmbeddings, say: "vLLM's newer name of `normalize`",
 		read: inverse(func(q *query) *bool { return &q.raw })},
 	{name: "truncate_prompt_tokens", in: inEmbeddings,
-		say: "cut an input to so many tokens (-1: to the context); without it a longer one is refused",
+		say: "cut an input to this number of tokens (-1: to the context); without it a longer one is refused",
 		read: func(q *query, v value) error {
 			const say = "it must be positive, or -1"
 			err := integerFrom(func(q *query) *int64 { return &q.truncate }, -1, math.MaxInt32, say)(q, v)

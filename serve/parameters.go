@@ -218,8 +218,8 @@ var parameters = []parameter{
 	{name: "n", in: inBoth, say: "number of answers to each prompt; each counts as a sequence",
 		read: integerFrom(func(q *query) *int64 { return &q.n }, 1, math.MaxInt64, "it must be at least 1")},
 	{name: "best_of", in: inBoth,
-		say: "so many answers to each prompt are generated, and the `n` with the highest log-probability a token " +
-			"returned; not with `stream` if it is more than `n`",
+		say: "answers to generate for each prompt; the `n` with the highest log-probability a token are returned; " +
+			"not with `stream` if it is more than `n`",
 		read: integerFrom(func(q *query) *int64 { return &q.bestOf }, 1, math.MaxInt64, "it must be at least 1")},
 
 	// Sampling.

@@ -23,6 +23,21 @@ func bandwidth(j *job) error {
 	return nil
 }
 
+// timedMemory is the name of the device and the memory that a timed check can use, in bytes. With --quick nothing is
+// timed: the check is skipped.
+func (j *job) timedMemory() (device string, available int64, err error) {
+	if j.flags.Quick {
+		return "", 0, skip("nothing is timed with --quick")
+	}
+	d, err := j.open()
+	if err != nil {
+		return "", 0, err
+	}
+	defer d.Close()
+	_, available, err = d.(kernels.OwnMemory).Memory()
+	return d.Name(), available, err
+}
+
 // copyRate is the bytes a second, read and written, of large copies: the limit of everything that memory bounds.
 func (j *job) copyRate() (float64, error) {
 	d, err := j.open()
@@ -92,19 +107,11 @@ const wanted = 0.6
 
 // decode generates with random weights. Each pass reads all weights, and the keys and values of every sequence.
 func decode(j *job) error {
-	if j.flags.Quick {
-		return skip("nothing is timed with --quick")
+	_, available, err := j.timedMemory()
+	if err != nil {
+		return err
 	}
 	rate, err := j.copyRate()
-	if err != nil {
-		return err
-	}
-	d, err := j.open()
-	if err != nil {
-		return err
-	}
-	_, available, err := d.(kernels.OwnMemory).Memory()
-	d.Close()
 	if err != nil {
 		return err
 	}

@@ -64,15 +64,7 @@ var stepTest = bench.GRPOTest{Questions: 16, N: 5, Response: 128, Turns: 2, Prom
 // step times a step of GRPO with everything that one has, for the largest shape whose weights, masters, gradients,
 // moments and reference fit.
 func step(j *job) error {
-	if j.flags.Quick {
-		return skip("nothing is timed with --quick")
-	}
-	d, err := j.open()
-	if err != nil {
-		return err
-	}
-	_, available, err := d.(kernels.OwnMemory).Memory()
-	d.Close()
+	device, available, err := j.timedMemory()
 	if err != nil {
 		return err
 	}
@@ -103,7 +95,7 @@ func step(j *job) error {
 		j.values[part] = row.Split[part]
 	}
 	j.values["seconds"], j.values["tokens_per_second"], j.values["tflop"] = row.Seconds, row.Useful, row.TFLOP
-	if gpu := known(gpuName(d.Name())); gpu != "" {
+	if gpu := known(gpuName(device)); gpu != "" {
 		r, err := bench.MakeRoofline(bench.RooflineOptions{Options: bench.Options{Shape: shape, DType: kernels.BF16},
 			GPU:     gpu,
 			Context: 1024, Sequences: []int{64}, Step: stepTest})

@@ -17,8 +17,11 @@ import (
 type planTimes struct {
 	// Usual is a step of episodes that search once and write usualTokens a turn, Most one in which every turn runs to
 	// its end, as far as the context allows.
-	Usual, Most *bench.RooflineStep
+	Usual, Most bench.RooflineStep
 }
+
+// measureSteps measures this machine. Tests replace it by a computation, which takes no time.
+var measureSteps = bench.StepTimes
 
 // Tokens of the episodes that a step's time is told for.
 const (
@@ -49,8 +52,8 @@ func (w *world) stepTimes(c common, o config.Config) (t planTimes, err error) {
 			return t, err
 		}
 	}
-	step := func(turns, response, observation int) (*bench.RooflineStep, error) {
-		s := &r.Step
+	step := func(turns, response, observation int) (s bench.GRPOTest) {
+		s.SimDType = r.Step.SimDType
 		s.Questions, s.N, s.Turns = o.Rollout.BatchSize, o.Rollout.N, turns
 		s.Prompt = min(usualPrompt, o.Rollout.MaxStart, context/2)
 		s.Observation = max(1, min(observation, o.Rollout.MaxObs, (context-s.Prompt)/(2*turns)))
@@ -59,17 +62,18 @@ func (w *world) stepTimes(c common, o config.Config) (t planTimes, err error) {
 		s.Given, s.MiniBatch, s.LoRAR = !simulated, o.Algo.MiniBatch, o.Policy.LoRAR
 		s.NoReference, s.Recompute = o.Algo.KLCoef == 0, o.Optim.Recompute
 		s.MicroBatch = o.Optim.MicroBatchTokens
-		return bench.StepTime(w.ctx, r)
-	}
-	if t.Usual, err = step(min(2, o.Rollout.MaxTurns+1), usualTokens, usualObservation); err != nil {
-		return t, err
+		return s
 	}
 	observation := usualObservation
 	if simulated {
 		observation = o.Search.SimMaxTokens
 	}
-	t.Most, err = step(o.Rollout.MaxTurns+1, o.Rollout.MaxResponse, observation)
-	return t, err
+	steps, err := measureSteps(w.ctx, r, step(min(2, o.Rollout.MaxTurns+1), usualTokens, usualObservation),
+		step(o.Rollout.MaxTurns+1, o.Rollout.MaxResponse, observation))
+	if err != nil {
+		return t, err
+	}
+	return planTimes{steps[0], steps[1]}, nil
 }
 
 // plannedTime is the time of a step as plan --json gives it; Unknown says why there is none.

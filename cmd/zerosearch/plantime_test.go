@@ -1,16 +1,22 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/bench"
 	"github.com/zerosearch-go/zerosearch/rl/plan"
 )
 
 // plan --json has the memory and the measured time of a step; where none is measured, it says why.
 func TestPlanTimes(t *testing.T) {
+	defer func(f func(context.Context, bench.RooflineOptions, ...bench.GRPOTest) ([]bench.RooflineStep, error)) {
+		measureSteps = f
+	}(measureSteps)
+	measureSteps = bench.StepTimes
 	model, err := taughtModel()
 	require.NoError(t, err)
 	var got struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -15,7 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zerosearch-go/zerosearch/bench"
 	"github.com/zerosearch-go/zerosearch/engine/dist"
+	"github.com/zerosearch-go/zerosearch/internal/bytetokenizer"
 	"github.com/zerosearch-go/zerosearch/internal/goldens"
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
@@ -35,6 +38,7 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
+	measureSteps = computeSteps
 	if os.Getenv(mainEnv) != "" {
 		os.Unsetenv(mainEnv)
 		os.Unsetenv(twoHosts)
@@ -54,6 +58,20 @@ func TestMain(m *testing.M) {
 	}
 	os.RemoveAll(cache)
 	os.Exit(code)
+}
+
+// computeSteps stands for measureSteps in all tests but those of the measurement: the steps of an H200.
+func computeSteps(_ context.Context, o bench.RooflineOptions, steps ...bench.GRPOTest) (out []bench.RooflineStep,
+	err error) {
+	o.GPU = "h200"
+	for _, o.Step = range steps {
+		r, err := bench.MakeRoofline(o)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r.Step)
+	}
+	return out, nil
 }
 
 const mainEnv = "ZEROSEARCH_TEST_MAIN"
@@ -90,32 +108,7 @@ const chatML = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m[
 
 // tinyTokenizer is the text of a tokenizer.json: bytes, three special tokens, and tags.
 func tinyTokenizer() []byte {
-	vocab := map[string]int{}
-	next := 0
-	for b := range 256 { // GPT-2's alphabet of bytes
-		r := rune(b)
-		if b < 33 || b > 126 && b < 161 || b == 173 {
-			r = rune(256 + next)
-			next++
-		}
-		vocab[string(r)] = b
-	}
-	var added []map[string]any
-	for i, s := range append([]string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, tags...) {
-		added = append(added, map[string]any{"id": 256 + i, "content": s, "special": i < 3, "single_word": false,
-			"lstrip": false, "rstrip": false, "normalized": false})
-	}
-	text, err := json.Marshal(map[string]any{"version": "1.0", "added_tokens": added, "normalizer": nil,
-		"post_processor": nil,
-		"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
-			"use_regex": true},
-		"decoder": map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
-			"use_regex": true},
-		"model": map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": false}})
-	if err != nil {
-		panic(err)
-	}
-	return text
+	return bytetokenizer.JSON([]string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, tags)
 }
 
 // tinyModel writes a model folder of random weights into dir; text adds tokenizer and chat template.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/encoding/unicode"
+
+	"github.com/zerosearch-go/zerosearch/internal/scripttest"
 )
 
 // embedderDir is a model of package dense, found before a script changes the folder.
@@ -24,25 +26,12 @@ var embedderDir, _ = filepath.Abs("../../rl/dense/testdata/model")
 // separated by blanks, '...' keeps blanks, NAME=VALUE before a command sets the environment. Everything happens in an
 // empty folder, shown as $WORK.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/script/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			require.NoError(t, err)
-			abs, err := filepath.Abs(file)
-			require.NoError(t, err)
-			work := t.TempDir()
-			t.Chdir(work)
-			got := (&script{t: t, work: work, urls: map[string]string{}}).play(string(want))
-			if *update {
-				require.NoError(t, os.WriteFile(abs, []byte(got), 0o644))
-				return
-			}
-			require.Equal(t, string(want), got)
-		})
-	}
+	scripttest.Each(t, "testdata/script/*.txt", func(t *testing.T, path, text string) {
+		work := t.TempDir()
+		t.Chdir(work)
+		got := (&script{t: t, work: work, urls: map[string]string{}}).play(text)
+		scripttest.Compare(t, path, text, got, *update)
+	})
 }
 
 type script struct {

@@ -298,13 +298,7 @@ func TestNoGradientSequencesChangeNoBit(t *testing.T) {
 
 // A loss that is not finite skips the step and leaves the weights as they were.
 func TestNonFiniteLossIsSkipped(t *testing.T) {
-	dev := ref.New()
-	m, err := model.NewRandom(dev, tiny(), model.Options{DType: kernels.F32, Trainable: true}, 5)
-	require.NoError(t, err)
-	defer m.Close()
-	tr, err := New(dev, m, nil, Options{})
-	require.NoError(t, err)
-	defer tr.Close()
+	dev, m, tr := newTiny(t)
 	seqs := group(rand.New(rand.NewPCG(3, 4)), 1, 2, 10)
 	before := make([]float32, m.Params()[0].Master.Len())
 	require.NoError(t, kernels.Download(dev, before, m.Params()[0].Master))

@@ -282,15 +282,21 @@ func TestResumeBitForBit(t *testing.T) {
 	require.Equal(t, run(-1), run(2))
 }
 
-// A gradient that is not finite changes nothing and is reported.
-func TestNonFinite(t *testing.T) {
+// newTiny is a trainer of a random model on ref, with default options.
+func newTiny(t *testing.T) (kernels.Device, *model.Model, *Trainer) {
 	dev := ref.New()
 	m, err := model.NewRandom(dev, tiny(), model.Options{DType: kernels.F32, Trainable: true}, 5)
 	require.NoError(t, err)
-	defer m.Close()
+	t.Cleanup(m.Close)
 	tr, err := New(dev, m, nil, Options{})
 	require.NoError(t, err)
-	defer tr.Close()
+	t.Cleanup(tr.Close)
+	return dev, m, tr
+}
+
+// A gradient that is not finite changes nothing and is reported.
+func TestNonFinite(t *testing.T) {
+	_, _, tr := newTiny(t)
 	seqs := group(rand.New(rand.NewPCG(3, 4)), 1, 2, 10)
 	st, err := tr.Step(seqs, func(_ int, logp, _, dlogp, _ []float32) error {
 		dlogp[0] = float32(math.Inf(1))
@@ -309,13 +315,7 @@ func TestNonFinite(t *testing.T) {
 
 // What is no number any more is not saved: the checkpoint before it stays the last.
 func TestSaveStateRefusesWhatDiverged(t *testing.T) {
-	dev := ref.New()
-	m, err := model.NewRandom(dev, tiny(), model.Options{DType: kernels.F32, Trainable: true}, 5)
-	require.NoError(t, err)
-	defer m.Close()
-	tr, err := New(dev, m, nil, Options{})
-	require.NoError(t, err)
-	defer tr.Close()
+	dev, m, tr := newTiny(t)
 	dir := t.TempDir()
 	require.NoError(t, tr.SaveState(dir))
 	p := m.Params()[1]

@@ -4,42 +4,22 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/zerosearch-go/zerosearch/internal/scripttest"
 	"github.com/zerosearch-go/zerosearch/rl/episode"
 	"github.com/zerosearch-go/zerosearch/rl/reward"
 )
 
 var update = flag.Bool("update", false, "rewrite what the scripts print")
 
-const divider = "----\n"
-
 // Each file of testdata/*.txt is one episode: a comment, the limits, the texts of the policy and the answers of the
 // search engine, a divider, and the complete result: every turn with the masks of its ids, the observations, the status
 // and the scores.
-func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, path := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			raw, err := os.ReadFile(path)
-			require.NoError(t, err)
-			script, want, _ := strings.Cut(string(raw), divider)
-			got := play(t, script)
-			if *update {
-				require.NoError(t, os.WriteFile(path, []byte(script+divider+got), 0o644))
-				return
-			}
-			require.Equal(t, want, got)
-		})
-	}
-}
+func TestScripts(t *testing.T) { scripttest.Run(t, "testdata/*.txt", *update, play) }
 
 // play runs a script and prints the result.
 func play(t *testing.T, script string) string {

@@ -235,18 +235,11 @@ func formatFloat(f float64, inf, nan string) string {
 
 // number returns a value as a float; bool counts as 0 and 1.
 func number(v Value) (float64, bool) {
-	switch v := v.(type) {
-	case bool:
-		if v {
-			return 1, true
-		}
-		return 0, true
-	case int64:
-		return float64(v), true
-	case float64:
-		return v, true
+	if f, ok := v.(float64); ok {
+		return f, true
 	}
-	return 0, false
+	n, ok := integer(v)
+	return float64(n), ok
 }
 
 // integer returns a value as an int; bool counts as 0 and 1.
