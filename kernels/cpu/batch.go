@@ -6,12 +6,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 )
 
-// batch is a layout whose ids, positions, slots and output rows lie one after the other in a buffer. It also holds what
-// all layers of a pass derive from the layout: the jobs of attention, forward and backward.
+// batch is a layout with what all layers of a pass derive from it: the jobs of attention, forward and backward.
 type batch struct {
-	kernels.Layout
-	spec         kernels.BatchSpec
-	buf          *buffer
+	kernels.HostBatch
 	lastID       int32 // the largest of the ids, -1 without any
 	lastPos      int32
 	pages        int          // of the cache that it was set for
@@ -23,20 +20,17 @@ type batch struct {
 // attnHeads are the shapes that the jobs of attention depend on. The zero value: there is no plan yet.
 type attnHeads struct{ heads, kvHeads, width int }
 
-// batchBytes is the size of a batch.
-func batchBytes(s kernels.BatchSpec) int64 { return 4 * int64(3*s.Tokens+s.Rows) }
-
 // NewBatch allocates a batch.
 func (d *Device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 	if s.Tokens < 0 || s.Segments < 0 || s.Pages < 0 || s.Rows < 0 {
 		panic(fmt.Sprintf("cpu: NewBatch: %+v", s))
 	}
-	buf, err := newBuffer(batchBytes(s))
+	buf, err := newBuffer(kernels.HostBatchBytes(s))
 	if err != nil {
 		return nil, fmt.Errorf("a batch of %d tokens: %w", s.Tokens, err)
 	}
-	b := &batch{spec: s, buf: buf}
-	all := elems[int32](b.buf.mem)
+	b := &batch{HostBatch: kernels.HostBatch{Room: s, Buf: buf}}
+	all := elems[int32](buf.mem)
 	part := func(from, n int) []int32 { return all[from : from : from+n] }
 	b.Layout.IDs, b.Layout.Pos, b.Layout.Slots = part(0, s.Tokens), part(s.Tokens, s.Tokens), part(2*s.Tokens, s.Tokens)
 	b.Layout.Rows = part(3*s.Tokens, s.Rows)
@@ -52,7 +46,7 @@ func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids
 	if c != nil {
 		spec = asKV(op, c, 0).spec
 	}
-	if err := l.Check(b.spec, spec); err != nil {
+	if err := l.Check(b.Room, spec); err != nil {
 		panic("cpu: SetBatch: " + err.Error())
 	}
 	b.CopyFrom(l)
@@ -69,17 +63,6 @@ func (d *Device) SetBatch(kb kernels.Batch, l *kernels.Layout, c kernels.KV, ids
 	b.pages = spec.Pages
 	b.forwardHeads, b.groups = attnHeads{}, nil
 }
-
-func (b *batch) Spec() kernels.BatchSpec { return b.spec }
-func (b *batch) Tokens() int             { return len(b.Layout.IDs) }
-func (b *batch) IDs() kernels.Tensor     { return b.tensor(0, len(b.Layout.IDs)) }
-func (b *batch) Pos() kernels.Tensor     { return b.tensor(b.spec.Tokens, len(b.Layout.Pos)) }
-func (b *batch) Slots() kernels.Tensor   { return b.tensor(2*b.spec.Tokens, len(b.Layout.Slots)) }
-func (b *batch) Rows() kernels.Tensor    { return b.tensor(3*b.spec.Tokens, len(b.Layout.Rows)) }
-func (b *batch) Bytes() int64            { return b.buf.Bytes() }
-func (b *batch) Free()                   { b.buf.Free() }
-
-func (b *batch) tensor(off, n int) kernels.Tensor { return kernels.Mat(b.buf, kernels.I32, off, n, 1) }
 
 // asBatch converts b to a batch of this package, or panics.
 func asBatch(op string, b kernels.Batch) *batch {

@@ -33,7 +33,7 @@ func (s sizes) Weight(n, k int, t kernels.DType) int64 {
 }
 
 func (s sizes) KV(spec kernels.KVSpec) int64               { return newKVLayout(spec).size() }
-func (s sizes) Batch(spec kernels.BatchSpec, _ bool) int64 { return batchBytes(spec) }
+func (s sizes) Batch(spec kernels.BatchSpec, _ bool) int64 { return kernels.HostBatchBytes(spec) }
 func (s sizes) Operand(t kernels.DType) kernels.DType      { return s.d.Operand(t) }
 
 // Scratch is the sum over the slots. Each slot grows to its largest need plus a quarter.

@@ -2,34 +2,19 @@ package ref
 
 import "github.com/zerosearch-go/zerosearch/kernels"
 
-// batch is a layout, with its ids, positions, slots and output rows one after the other in a buffer.
-type batch struct {
-	kernels.Layout
-	spec kernels.BatchSpec
-	buf  kernels.Buffer
-}
+// batch is a batch of this device.
+type batch struct{ kernels.HostBatch }
 
 func (d *device) NewBatch(s kernels.BatchSpec) (kernels.Batch, error) {
 	if s.Tokens < 0 || s.Segments < 0 || s.Pages < 0 || s.Rows < 0 {
 		call{d, "NewBatch"}.fail("%+v", s)
 	}
-	buf, err := d.Alloc(4 * int64(3*s.Tokens+s.Rows))
+	buf, err := d.Alloc(kernels.HostBatchBytes(s))
 	if err != nil {
 		return nil, err
 	}
-	return &batch{spec: s, buf: buf}, nil
+	return &batch{kernels.HostBatch{Room: s, Buf: buf}}, nil
 }
-
-func (b *batch) Spec() kernels.BatchSpec { return b.spec }
-func (b *batch) Tokens() int             { return len(b.Layout.IDs) }
-func (b *batch) IDs() kernels.Tensor     { return b.tensor(0, len(b.Layout.IDs)) }
-func (b *batch) Pos() kernels.Tensor     { return b.tensor(b.spec.Tokens, len(b.Layout.Pos)) }
-func (b *batch) Slots() kernels.Tensor   { return b.tensor(2*b.spec.Tokens, len(b.Layout.Slots)) }
-func (b *batch) Rows() kernels.Tensor    { return b.tensor(3*b.spec.Tokens, len(b.Layout.Rows)) }
-func (b *batch) Bytes() int64            { return b.buf.Bytes() }
-func (b *batch) Free()                   { b.buf.Free() }
-
-func (b *batch) tensor(off, n int) kernels.Tensor { return kernels.Mat(b.buf, kernels.I32, off, n, 1) }
 
 func (d *device) SetBatch(kb kernels.Batch, l *kernels.Layout, cache kernels.KV, ids kernels.Tensor,
 	fed []kernels.SampledInput) {
@@ -40,7 +25,7 @@ func (d *device) SetBatch(kb kernels.Batch, l *kernels.Layout, cache kernels.KV,
 	if cache != nil {
 		spec = c.kv(cache, 0).spec
 	}
-	if err := l.Check(b.spec, spec); err != nil {
+	if err := l.Check(b.Room, spec); err != nil {
 		c.fail("%v", err)
 	}
 	b.CopyFrom(l)
@@ -64,7 +49,7 @@ func (c call) batch(b kernels.Batch) *batch {
 	if !ok {
 		c.fail("batch is a %T", b)
 	}
-	c.alive("batch", &x.buf.(*buffer).owned)
+	c.alive("batch", &x.Buf.(*buffer).owned)
 	return x
 }
 

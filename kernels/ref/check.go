@@ -29,6 +29,13 @@ func (c call) fail(format string, args ...any) {
 	panic("ref: " + c.op + ": " + fmt.Sprintf(format, args...))
 }
 
+// within panics unless rows [row0, row0+n) are rows of w.
+func (c call) within(w *weight, row0, n int) {
+	if row0 < 0 || row0+n > w.n {
+		c.fail("rows [%d, %d) of %v[%d, %d]", row0, row0+n, w.t, w.n, w.k)
+	}
+}
+
 // alive panics unless o belongs to this device and has not been freed.
 func (c call) alive(what string, o *owned) {
 	if o.d != c.d {

@@ -150,9 +150,7 @@ func (d *device) Pack(wt kernels.Weight, row0 int, rows kernels.Tensor) {
 	defer c.end()
 	w := c.weight(wt)
 	m := c.f32("rows", rows, -1, w.k)
-	if row0 < 0 || row0+m.rows > w.n {
-		c.fail("rows [%d, %d) of %v[%d, %d]", row0, row0+m.rows, w.t, w.n, w.k)
-	}
+	c.within(w, row0, m.rows)
 	for n := range m.rows {
 		w.set(row0+n, m.row(n))
 	}
@@ -163,9 +161,7 @@ func (d *device) Unpack(dst kernels.Tensor, wt kernels.Weight, row0 int) {
 	defer c.end()
 	w := c.weight(wt)
 	y := c.f32("dst", dst, -1, w.k)
-	if row0 < 0 || row0+y.rows > w.n {
-		c.fail("rows [%d, %d) of %v[%d, %d]", row0, row0+y.rows, w.t, w.n, w.k)
-	}
+	c.within(w, row0, y.rows)
 	for i := range y.rows {
 		copy(y.row(i), w.row(row0+i))
 	}
