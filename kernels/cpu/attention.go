@@ -205,8 +205,8 @@ func (a *attend) split(jobs []attnJob, threads int) int {
 	return n
 }
 
-// attnBlock is the state of a job that is being computed. A worker has one for all of its jobs: what is not set by block
-// may hold values of an earlier job.
+// attnBlock is the state of a job that is being computed. A worker has one for all of its jobs: what is not set by
+// block may hold values of an earlier job.
 type attnBlock struct {
 	*attend
 	job   *attnJob
