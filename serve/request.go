@@ -181,11 +181,12 @@ func (s *Server) newCall(body []byte, in endpoint) (*call, error) {
 	if err := m.checkIDs("logit_bias", slices.Sorted(maps.Keys(q.logitBias))); err != nil {
 		return nil, err
 	}
-	eos := []int32{}
+	eos := append([]int32{}, q.stopIDs...) // never nil, which would mean the model's
 	if !q.ignoreEOS {
 		eos = append(eos, m.EOS...)
 	}
-	eos = slices.Compact(slices.Sorted(slices.Values(append(eos, q.stopIDs...))))
+	slices.Sort(eos)
+	eos = slices.Compact(eos)
 	c.output = Output{Tokenizer: m.Tokenizer, EOS: eos, Stop: q.stop, MinTokens: int(q.minTokens),
 		IncludeStop: q.includeStop, KeepSpecial: q.keepSpecial, listEnd: !c.chat}
 	c.sample = engine.Request{Model: m.Engine, Adapter: m.Adapter, MaxTokens: int(longest), EOS: eos,

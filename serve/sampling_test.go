@@ -135,6 +135,12 @@ func TestWhatEndsAnAnswer(t *testing.T) {
 	later = ask(object{"stop": stop, "min_tokens": 40})
 	require.Equal(t, full.Choices[0], later.Choices[0])
 
+	always := object{"logit_bias": object{fmt.Sprint(r.m.EOS[0]): 100}, "max_tokens": 3}
+	require.Len(t, ask(always).Choices[0].IDs, 1)
+	ignored := ask(with(always, object{"ignore_eos": true}))
+	require.Equal(t, "length", ignored.Choices[0].Finish)
+	require.Equal(t, slices.Repeat(r.m.EOS[:1], 3), ignored.Choices[0].IDs)
+
 	special := with(q, object{"logit_bias": object{"3": 100}, "max_tokens": 3, "ignore_eos": true})
 	require.Empty(t, r.post(textPath, special).Choices[0].Text)
 	special["skip_special_tokens"] = false
