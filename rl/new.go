@@ -280,6 +280,9 @@ func (t *Trainer) openSearcher(ctx context.Context, simulator *roles.LoadedModel
 		c.Cache = filepath.Join(t.Config.Schedule.Out, "search-cache")
 	}
 	e, err := roles.OpenSearch(ctx, &c, func() (search.Generator, error) {
+		if c.Generator != nil {
+			return c.Generator, nil
+		}
 		name := simulatorName
 		if simulator.Model == t.Policy.Model {
 			name = policyName

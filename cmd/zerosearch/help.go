@@ -35,7 +35,7 @@ var flagGroups = []commandline.Group{
 	{"rows", "Rows:", "propose-questions propose-queries propose-model keep-known questions-only correct threshold document-words strict hold-out form"},
 	{"filter", "Filters:", "min-words max-words complete check-answers no-copies language near-duplicates " +
 		"filter-tries"},
-	{"search", "Search:", "search-mode topk corpus index embedding-model embedding-device search-engine simulation-llm sim-device sim-dtype " +
+	{"search", "Search:", "search-mode topk corpus index embedding-model embedding-device search-engine simulation-llm sim-ranks sim-device sim-dtype " +
 		"sim-enable-thinking simulation-temperature simulation-max-tokens start-threshold end-threshold curriculum " +
 		"curriculum-goal noise-rate remote-url remote-model remote-prompt google-url wiki-url search-cache " +
 		"search-tries search-timeout search-concurrency search-episodes google-price machine-price remote-price"},

@@ -30,11 +30,10 @@ func (w *world) together(work func(g dist.Group) error) error {
 	err = work(g)
 	var other *dist.RankError
 	switch {
-	case err == nil, errors.Is(err, errInterrupted), errors.Is(err, errStopped):
-	case errors.As(err, &other) && w.ctx.Err() != nil:
-		err = context.Canceled // all were told to stop
-	default:
+	case !w.stoppedTogether(err):
 		g.Fail(err)
+	case errors.As(err, &other):
+		err = context.Canceled // all were told to stop
 	}
 	closed := g.Close()
 	if g.Rank() > 0 {

@@ -15,10 +15,11 @@ import (
 type trainCmd struct {
 	common
 	simFlags
-	Options config.Config `embed:""`
-	DryRun  bool          `name:"dry-run" help:"Print the plan of the run and its memory; load nothing."`
-	UI      string        `name:"ui" help:"Show the run live at this address: :7860 for this machine only, HOST:7860 for others too." placeholder:"[HOST]:PORT"`
-	Replay  string        `name:"replay" help:"Learn from the trajectories of an episodes.jsonl; nothing is rolled out." placeholder:"FILE"`
+	Options  config.Config `embed:""`
+	DryRun   bool          `name:"dry-run" help:"Print the plan of the run and its memory; load nothing."`
+	UI       string        `name:"ui" help:"Show the run live at this address: :7860 for this machine only, HOST:7860 for others too." placeholder:"[HOST]:PORT"`
+	SimRanks int           `name:"sim-ranks" help:"Of the ranks that mpirun has started, the last N only serve the simulator; the others train and load none." placeholder:"N"`
+	Replay   string        `name:"replay" help:"Learn from the trajectories of an episodes.jsonl; nothing is rolled out." placeholder:"FILE"`
 
 	// Names of ZeroSearch's scripts that mean nothing where everything is one process: accepted, with a note.
 	IP      string `name:"ip" hidden:""`
@@ -46,11 +47,19 @@ func (c *trainCmd) Run(w *world) error {
 		if err := c.shareCores(w, g); err != nil {
 			return err
 		}
-		if g.Rank() > 0 {
-			return c.onDevices(w, func(dev kernels.Device) error { return c.follow(w, dev, g) })
+		if c.SimRanks != 0 {
+			return c.divided(w, g)
 		}
-		return c.lead(w, g)
+		return c.asRank(w, g)
 	})
+}
+
+// asRank trains as one of the ranks.
+func (c *trainCmd) asRank(w *world, g dist.Group) error {
+	if g.Rank() > 0 {
+		return c.onDevices(w, func(dev kernels.Device) error { return c.follow(w, dev, g) })
+	}
+	return c.lead(w, g)
 }
 
 // lead trains as the only rank, or as the first.
@@ -76,6 +85,9 @@ func (c *trainCmd) onDevices(w *world, work func(dev kernels.Device) error) erro
 		return err
 	}
 	defer dev.Close()
+	if c.Options.Search.Generator != nil { // of other ranks
+		return work(dev)
+	}
 	end, err := c.simFlags.open(w, c.common, &c.Options.Search)
 	if err != nil {
 		return err

@@ -46,6 +46,24 @@ type RankError struct {
 // Error names the rank.
 func (e *RankError) Error() string { return fmt.Sprintf("rank %d: %s", e.Rank, e.Text) }
 
+// Head makes a group of the first n ranks of g, and gives nil to the others. All ranks of g call it. A rank that fails
+// tells the group that it works with first, and then g. Only g is closed.
+func Head(g Group, n int) (Group, error) {
+	checkRank(g.Size(), n-1)
+	x, ok := g.(*ranks)
+	if !ok || n == g.Size() {
+		return g, nil
+	}
+	if _, err := x.meet(header{op: opHead, root: n}); err != nil {
+		return nil, err
+	}
+	t, err := x.t.head(n)
+	if err != nil || g.Rank() >= n {
+		return nil, x.after(err)
+	}
+	return &ranks{t: t}, nil
+}
+
 // Alone is the group of a program that is one process.
 func Alone() Group { return alone{} }
 

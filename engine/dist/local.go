@@ -10,13 +10,16 @@ func Local(n int) []Group {
 	if n == 1 {
 		return []Group{Alone()}
 	}
-	w := &world{slots: make([]any, n), left: n, ended: make(chan struct{})}
-	w.turn = make(chan struct{})
+	w := newWorld(n)
 	out := make([]Group, n)
 	for r := range out {
 		out[r] = &ranks{t: &local{w, r}}
 	}
 	return out
+}
+
+func newWorld(n int) *world {
+	return &world{slots: make([]any, n), left: n, ended: make(chan struct{}), turn: make(chan struct{})}
 }
 
 // world is what the ranks of a local group share.
@@ -110,6 +113,11 @@ func (l *local) broadcast(from int, data []byte) error {
 			copy(data, all[from].([]byte))
 		}
 	})
+}
+
+func (l *local) head(n int) (out transport, err error) {
+	err = l.w.meet(l.me, newWorld(n), func(all []any) { out = &local{all[0].(*world), l.me} })
+	return out, err
 }
 
 func (l *local) abort(int) {

@@ -22,6 +22,7 @@ type mpi struct {
 	calls  chan func() // run by the thread
 	life   *life
 	ending atomic.Int32 // exit code of an abort, plus 1
+	whole  *mpi         // of whose ranks these are the first; nil: all ranks
 
 	request uintptr // of the operation under way; MPI writes here
 	done    int32
@@ -110,6 +111,10 @@ func (m *mpi) on(f func() error) error {
 
 // watch answers signs of life, and ends the run if it must end.
 func (m *mpi) watch() {
+	if m.whole != nil {
+		m.whole.watch()
+		return
+	}
 	if code := m.ending.Load(); code > 0 {
 		m.end(int(code - 1))
 	}
@@ -216,7 +221,30 @@ func (m *mpi) broadcast(from int, data []byte) error {
 	return err
 }
 
+// head makes a communicator of the first n ranks, and one of the others, which is not used.
+func (m *mpi) head(n int) (transport, error) {
+	x := &mpi{me: m.me, n: n, calls: m.calls, whole: m}
+	own := *m.abi
+	x.abi = &own
+	err := m.on(func() error {
+		color := uintptr(0)
+		if m.me >= n {
+			color = 1
+		}
+		rc := foreign.Call(m.CommSplit, m.world, color, uintptr(m.me), addressOf(&own.world))
+		if err := m.check("dividing the ranks", rc); err != nil {
+			return err
+		}
+		foreign.Call(m.CommSetErrhandler, own.world, m.errorsReturn)
+		return nil
+	})
+	return x, err
+}
+
 func (m *mpi) abort(code int) {
+	if m.whole != nil {
+		m.whole.abort(code)
+	}
 	m.ending.CompareAndSwap(0, int32(code)+1)
 	select {} // the thread ends the process
 }
@@ -226,6 +254,9 @@ func (m *mpi) abort(code int) {
 const closeWithin = 3 * time.Second
 
 func (m *mpi) close() error {
+	if m.whole != nil {
+		return nil
+	}
 	done := make(chan error, 1)
 	go func() {
 		done <- m.on(func() error {

@@ -17,6 +17,7 @@ type table struct {
 	CommRank          uintptr `name:"MPI_Comm_rank"`
 	CommSize          uintptr `name:"MPI_Comm_size"`
 	CommDup           uintptr `name:"MPI_Comm_dup"`
+	CommSplit         uintptr `name:"MPI_Comm_split"`
 	CommSetErrhandler uintptr `name:"MPI_Comm_set_errhandler"`
 	GetLibraryVersion uintptr `name:"MPI_Get_library_version"`
 	ErrorString       uintptr `name:"MPI_Error_string"`

@@ -16,6 +16,7 @@ type transport interface {
 	allToAll(recv []byte, received []int, send []byte, sent []int) error
 	allGather(recv []byte, sizes []int, own []byte) error // own is sizes[rank] bytes
 	broadcast(from int, data []byte) error
+	head(n int) (transport, error) // of the first n ranks; what the others get is of no use
 	abort(code int)
 	close() error
 }
@@ -36,10 +37,11 @@ const (
 	opBarrier
 	opFail
 	opClose
+	opHead
 )
 
 func (o op) String() string {
-	return [...]string{"all-to-all", "all-gather", "broadcast", "barrier", "failure", "closing"}[o]
+	return [...]string{"all-to-all", "all-gather", "broadcast", "barrier", "failure", "closing", "division"}[o]
 }
 
 const headerBytes = 24

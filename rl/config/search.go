@@ -18,6 +18,8 @@ import (
 type Search struct {
 	// Device is the simulator's; nil: the policy's. The code that opened it closes it, after the models on it.
 	Device kernels.Device `kong:"-" yaml:"-"`
+	// Generator writes the documents of simulated engines instead of a model of this process; nil: a model does.
+	Generator search.Generator `kong:"-" yaml:"-"`
 	// Threads are those of a device that is opened for the embedding model; 0: all usable cores. Progress, if not nil,
 	// is called while passages are embedded.
 	Threads  int                   `kong:"-" yaml:"-"`

@@ -100,7 +100,7 @@ func (r *Resolver) Resolve(c *config.Config) (*Cast, error) {
 			return nil, fmt.Errorf("opening the critic: %w", err)
 		}
 	}
-	if c.Search.Simulates() {
+	if c.Search.Simulates() && c.Search.Generator == nil {
 		cast.Simulator, err = r.simulator(c, p, dir)
 	}
 	return cast, err

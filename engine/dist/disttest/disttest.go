@@ -19,7 +19,7 @@ func Conform(g dist.Group) error {
 		name string
 		run  func(dist.Group) error
 	}{{"barrier", dist.Group.Barrier}, {"all-gather", gathers}, {"all-to-all", exchanges}, {"broadcast", broadcasts},
-		{"share", shares}, {"shard", shards}, {"many", many}, {"late", late}} {
+		{"share", shares}, {"shard", shards}, {"many", many}, {"late", late}, {"head", heads}} {
 		if err := part.run(g); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
@@ -156,6 +156,29 @@ func many(g dist.Group) error {
 			if !bytes.Equal(b, []byte{byte(i), byte(r)}) {
 				return fmt.Errorf("operation %d: rank %d sent %v", i, r, b)
 			}
+		}
+	}
+	return nil
+}
+
+// heads are groups of their own, beside the whole.
+func heads(g dist.Group) error {
+	for n := 1; n <= g.Size(); n++ {
+		h, err := dist.Head(g, n)
+		if err != nil {
+			return err
+		}
+		if (h == nil) != (g.Rank() >= n) {
+			return fmt.Errorf("of the first %d ranks this is one: %v", n, h != nil)
+		}
+		for i := 0; h != nil && i < 3; i++ {
+			all, err := dist.Share(h, g.Rank())
+			if err != nil || len(all) != n || h.Size() != n || h.Rank() != g.Rank() || all[n-1] != n-1 {
+				return fmt.Errorf("rank %d of %d shares %v, %w", h.Rank(), h.Size(), all, err)
+			}
+		}
+		if err := g.Barrier(); err != nil {
+			return err
 		}
 	}
 	return nil
