@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,19 +53,10 @@ func TestPaddedRowsAreNeverSampled(t *testing.T) {
 	}
 
 	url := startServer(t, ".", []string{"serve", "--model", dir, "--port", "0", "--json"})
-	resp, err := http.Post(url+"/v1/completions", "application/json", bytes.NewReader([]byte(
-		`{"prompt":"ab","temperature":2,"max_tokens":60,"n":20,"seed":1,"ignore_eos":true,"return_token_ids":true}`)))
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	var answer struct {
-		Choices []struct {
-			IDs []int32 `json:"token_ids"`
-		}
-	}
-	require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
-	require.Len(t, answer.Choices, 20)
-	for _, c := range answer.Choices {
-		check(c.IDs)
+	served := servedIDs(t, url, `"prompt":"ab","temperature":2,"max_tokens":60,"n":20,"seed":1,"ignore_eos":true`)
+	require.Len(t, served, 20)
+	for _, ids := range served {
+		check(ids)
 	}
 
 	out := filepath.Join(t.TempDir(), "run")

@@ -39,6 +39,24 @@ func TestServeAllowOrigin(t *testing.T) {
 	}
 }
 
+// servedIDs are the ids of each choice of a completion with these fields.
+func servedIDs(t *testing.T, url, fields string) (ids [][]int32) {
+	resp, err := http.Post(url+"/v1/completions", "application/json",
+		strings.NewReader("{"+fields+`,"return_token_ids":true}`))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var answer struct {
+		Choices []struct {
+			IDs []int32 `json:"token_ids"`
+		}
+	}
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
+	for _, c := range answer.Choices {
+		ids = append(ids, c.IDs)
+	}
+	return ids
+}
+
 // Several models and adapters: each answers under its name, the run directory under the run's, adapters over the base
 // that they were made for, whose weights are in memory once.
 func TestServeSeveralModels(t *testing.T) {
@@ -67,20 +85,11 @@ func TestServeSeveralModels(t *testing.T) {
 		require.Zero(t, code, log)
 		var alone struct{ IDs []int32 }
 		require.NoError(t, json.Unmarshal([]byte(out), &alone))
-		body := `{"prompt":"x","max_tokens":12,"temperature":0,"return_token_ids":true`
+		body := `"prompt":"x","max_tokens":12,"temperature":0`
 		if m.id != "" {
 			body += `,"model":"` + m.id + `"`
 		}
-		resp, err := http.Post(url+"/v1/completions", "application/json", strings.NewReader(body+"}"))
-		require.NoError(t, err)
-		defer resp.Body.Close()
-		var served struct {
-			Choices []struct {
-				IDs []int32 `json:"token_ids"`
-			}
-		}
-		require.NoError(t, json.NewDecoder(resp.Body).Decode(&served))
-		require.Equal(t, alone.IDs, served.Choices[0].IDs, m.id)
+		require.Equal(t, alone.IDs, servedIDs(t, url, body)[0], m.id)
 	}
 	for _, c := range []struct {
 		want string
