@@ -88,7 +88,8 @@ func newServer(t testing.TB, o Options) *rig {
 	require.NoError(t, err)
 	m, err := model.NewRandom(dev, &model.Config{Arch: "llama", Vocab: 49152, Hidden: 32, Inter: 48, Layers: 2,
 		Heads: 4, KVHeads: 2, HeadDim: 8,
-		MaxPos: context0, Eps: 1e-5, RopeTheta: 1e4, Tied: true, EOS: tok.EOSIDs()}, model.Options{DType: kernels.BF16}, 1)
+		MaxPos: context0, Eps: 1e-5, RopeTheta: 1e4, Tied: true,
+		EOS: tok.EOSIDs()}, model.Options{DType: kernels.BF16}, 1)
 	require.NoError(t, err)
 	e := engine.New(dev, engine.Options{})
 	require.NoError(t, e.AddModel("m", m, engine.ModelOptions{KVPages: 1024}))
