@@ -18,7 +18,7 @@ func (c *trainCmd) divided(w *world, g dist.Group) error {
 		return usagef("--sim-ranks is of no use with --search-mode %s: no simulator writes the results",
 			c.Options.Search.Mode)
 	}
-	head, err := dist.Head(g, n)
+	head, err := g.Head(n)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func trainDivided(t *testing.T, c rl.Config, size, sims int, change func(rank in
 }
 
 func divide(ctx context.Context, dev *cpu.Device, c rl.Config, g dist.Group, size int) error {
-	head, err := dist.Head(g, size)
+	head, err := g.Head(size)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,9 @@ type Group interface {
 	// Fail tells the other ranks that this one cannot go on: their operation under way, or their next, returns a
 	// *RankError with the text of err. It waits until they have heard it. It does nothing in a group that has failed.
 	Fail(err error)
+	// Head makes a group of the first n ranks, and gives nil to the others. All ranks call it. A rank that fails tells
+	// the group that it works with first, and then this one. Only this one is closed.
+	Head(n int) (Group, error)
 	// Abort ends the processes of all ranks at once, this one's too, where the group can do that; code is their exit
 	// code.
 	Abort(code int)
@@ -45,24 +48,6 @@ type RankError struct {
 
 // Error names the rank.
 func (e *RankError) Error() string { return fmt.Sprintf("rank %d: %s", e.Rank, e.Text) }
-
-// Head makes a group of the first n ranks of g, and gives nil to the others. All ranks of g call it. A rank that fails
-// tells the group that it works with first, and then g. Only g is closed.
-func Head(g Group, n int) (Group, error) {
-	checkRank(g.Size(), n-1)
-	x, ok := g.(*ranks)
-	if !ok || n == g.Size() {
-		return g, nil
-	}
-	if _, err := x.meet(header{op: opHead, root: n}); err != nil {
-		return nil, err
-	}
-	t, err := x.t.head(n)
-	if err != nil || g.Rank() >= n {
-		return nil, x.after(err)
-	}
-	return &ranks{t: t}, nil
-}
 
 // Alone is the group of a program that is one process.
 func Alone() Group { return alone{} }
@@ -94,6 +79,11 @@ func (alone) Broadcast(from int, _ []byte) error {
 func (alone) Barrier() error { return nil }
 
 func (alone) Fail(error) {}
+
+func (alone) Head(n int) (Group, error) {
+	checkRank(1, n-1)
+	return alone{}, nil
+}
 
 func (alone) Abort(int) {}
 

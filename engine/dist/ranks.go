@@ -170,6 +170,18 @@ func (g *ranks) Fail(err error) {
 	}
 }
 
+func (g *ranks) Head(n int) (Group, error) {
+	checkRank(g.Size(), n-1)
+	if _, err := g.meet(header{op: opHead, root: n}); err != nil {
+		return nil, err
+	}
+	t, err := g.t.head(n)
+	if err != nil || g.Rank() >= n {
+		return nil, g.after(err)
+	}
+	return &ranks{t: t}, nil
+}
+
 func (g *ranks) Abort(code int) { g.t.abort(code) }
 
 func (g *ranks) Close() error {

@@ -164,7 +164,7 @@ func many(g dist.Group) error {
 // heads are groups of their own, beside the whole.
 func heads(g dist.Group) error {
 	for n := 1; n <= g.Size(); n++ {
-		h, err := dist.Head(g, n)
+		h, err := g.Head(n)
 		if err != nil {
 			return err
 		}
