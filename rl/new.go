@@ -109,7 +109,7 @@ func (t *Trainer) openModels(ctx context.Context, dev kernels.Device) error {
 	}
 	note, err := train.Link(dev, t.group())
 	if err != nil {
-		return fmt.Errorf("joining the devices of the ranks: %w", err)
+		return err
 	}
 	if note != "" {
 		t.Notes = append(t.Notes, note)
