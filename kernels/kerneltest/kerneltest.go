@@ -41,8 +41,8 @@ type Tolerances struct {
 	Break func(d kernels.Device)
 	// NoQ4 says that the device has no weights of type Q4.
 	NoQ4 bool
-	// Slow says that the device is an interpreter or plain Go. Such a device is deterministic, so cases run once
-	// instead of twice, and the longest cases are shortened.
+	// Slow says that the device is an interpreter or plain Go, or is emulated. Such a device is deterministic, so cases
+	// run once instead of twice, and the longest cases are shortened.
 	Slow bool
 }
 
