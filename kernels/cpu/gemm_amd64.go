@@ -38,6 +38,9 @@ func (g *gemmState) choose(i isa) {
 		g.bf16.set(13, pairsWide, tileBF16avx512s)
 		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, transposeWide), columnsWideAVX512
 		g.q8.set(6, q8Words, tileQ8avx512s)
+		g.q4 = g.q8
+		g.q4.set(7, q4Bytes, tileQ4avx512s)
+		g.q4.rows = q8RowsAVX2
 		g.packBlock, g.finish = packBlock(transposeWords, transposeRounded), finishAVX512
 		g.packQ8 = packQ8(q8WeightAVX512)
 		g.transpose = transposePanelAVX512(q8BlockAVX512)
@@ -45,6 +48,8 @@ func (g *gemmState) choose(i isa) {
 	if i >= avx512vnni {
 		g.q8.set(7, q8Bytes, tileQ8avx512vnnis)
 		g.q8.rows = q8RowsVNNI
+		g.q4.set(7, q4Bytes, tileQ4avx512vnnis)
+		g.q4.rows = q8RowsVNNI
 	}
 	if i >= avx512bf16 {
 		g.bf16.set(14, pairs, tileBF16avx512bf16s)
@@ -52,7 +57,7 @@ func (g *gemmState) choose(i isa) {
 		g.transpose = transposePanelAVX512(q8BlockBF16)
 	}
 	if i >= avx512 && i != avx512bf16 { // an Intel processor: AMD's have AVX512-BF16 and no AMX
-		for _, k := range []*gemmKernels{&g.f32, &g.bf16, &g.q8} {
+		for _, k := range []*gemmKernels{&g.f32, &g.bf16, &g.q8, &g.q4} {
 			k.noPrefetchRows = 0
 		}
 	}

@@ -75,7 +75,7 @@ func (g *gemmState) init(d *Device) {
 	if g.q8Many.mr == 0 {
 		g.q8Many = g.q8
 	}
-	if g.q4Many.mr == 0 && g.q4.mr != 0 {
+	if g.q4.mr != 0 && g.q8Many.format == g.q8.format {
 		g.q4Many = g.q4
 	}
 	g.widenQ4()

@@ -38,6 +38,52 @@ func tileQ4avx2x10(t *tile)
 
 var tileQ4avx2s = [maxTile + 1]func(*tile){nil, tileQ4avx2x1, tileQ4avx2x2, tileQ4avx2x3, tileQ4avx2x4, tileQ4avx2x5, tileQ4avx2x6, tileQ4avx2x7, tileQ4avx2x8, tileQ4avx2x9, tileQ4avx2x10}
 
+//go:noescape
+func tileQ4avx512vnnix1(t *tile)
+
+//go:noescape
+func tileQ4avx512vnnix2(t *tile)
+
+//go:noescape
+func tileQ4avx512vnnix3(t *tile)
+
+//go:noescape
+func tileQ4avx512vnnix4(t *tile)
+
+//go:noescape
+func tileQ4avx512vnnix5(t *tile)
+
+//go:noescape
+func tileQ4avx512vnnix6(t *tile)
+
+//go:noescape
+func tileQ4avx512vnnix7(t *tile)
+
+var tileQ4avx512vnnis = [maxTile + 1]func(*tile){nil, tileQ4avx512vnnix1, tileQ4avx512vnnix2, tileQ4avx512vnnix3, tileQ4avx512vnnix4, tileQ4avx512vnnix5, tileQ4avx512vnnix6, tileQ4avx512vnnix7}
+
+//go:noescape
+func tileQ4avx512x1(t *tile)
+
+//go:noescape
+func tileQ4avx512x2(t *tile)
+
+//go:noescape
+func tileQ4avx512x3(t *tile)
+
+//go:noescape
+func tileQ4avx512x4(t *tile)
+
+//go:noescape
+func tileQ4avx512x5(t *tile)
+
+//go:noescape
+func tileQ4avx512x6(t *tile)
+
+//go:noescape
+func tileQ4avx512x7(t *tile)
+
+var tileQ4avx512s = [maxTile + 1]func(*tile){nil, tileQ4avx512x1, tileQ4avx512x2, tileQ4avx512x3, tileQ4avx512x4, tileQ4avx512x5, tileQ4avx512x6, tileQ4avx512x7}
+
 // q4PanelAVX2 is q4Panel.
 //
 //go:noescape

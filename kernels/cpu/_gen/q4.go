@@ -15,6 +15,15 @@ func q4(f *file) {
 		list += fmt.Sprintf(", tileQ4avx2x%d", mr)
 	}
 	fmt.Fprintf(&f.decl, "var tileQ4avx2s = [maxTile + 1]func(*tile){%s}\n\n", list)
+	for _, k := range []q8Kind{{"tileQ4avx512vnnix", 7, 16, true}, {"tileQ4avx512x", 7, 16, false}} {
+		list := "nil"
+		for mr := 1; mr <= k.rows; mr++ {
+			k.tileQ4(f, mr)
+			list += fmt.Sprintf(", %s%d", k.name, mr)
+		}
+		fmt.Fprintf(&f.decl, "var %ss = [maxTile + 1]func(*tile){%s}\n\n", k.name[:len(k.name)-1], list)
+	}
+	q4Constants(f)
 	q4NarrowPanel(f)
 	q4NarrowErrors(f)
 }
@@ -85,6 +94,125 @@ func q4NarrowTile(f *file, mr int) {
 		stagedStep(f, mr, i, t, high)
 	}
 	stagedLoops(f, mr, 128, 40*mr, q4Block)
+}
+
+// tileQ4 is the microkernel of Q4 for AVX-512; bytes: with VPDPBUSD, otherwise with VPMADDUBSW, as q4NarrowTile has it.
+//
+// Registers as in q8Kind.tile. VPDPBUSD adds 8*q*qx to sums that begin with -zero*sum(qx); sums of VPMADDUBSW become
+// those at the end of a group.
+func (k q8Kind) tileQ4(f *file, mr int) {
+	g := kind{name: k.name, lanes: k.lanes}
+	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
+	f.p("MOVQ t+0(FP), DI")
+	f.fields("tile", "DI", "a=AX b=BX c=DX ldc=SI ahead=R8 aheadStep=R12")
+	f.p("MOVQ tile_steps(DI), CX")
+	for i := range 2 * mr {
+		f.p("VPXORD Z%d, Z%d, Z%d", i, i, i)
+	}
+	f.p("TESTQ CX, CX")
+	f.p("JEQ done")
+	f.p("loop:")
+	k.groupQ4(f, mr)
+	f.p("ADDQ R12, R8")
+	f.p("ADDQ $%d, AX", 40*mr)
+	f.p("ADDQ $%d, BX", q4Block)
+	f.p("DECQ CX")
+	f.p("JNE loop")
+	f.p("done:")
+	g.epilogue(f, mr)
+	f.end()
+}
+
+// groupQ4 adds one group of 32 k to the chains.
+func (k q8Kind) groupQ4(f *file, mr int) {
+	const low, high, t = 28, 29, 30 // of the 16 columns in turn
+	sum := func(i, h int) int { return 2*mr + 2*i + h }
+	for h := range 2 {
+		k.zerosQ4(f, mr, h, low, high, sum)
+	}
+	for j := range 4 {
+		f.p("PREFETCHT1 %d(R8)", 128*j) // spread out: a burst would keep all miss buffers from the loads
+		f.p("PREFETCHT1 %d(R8)", 128*j+64)
+		for h := range 2 {
+			f.p("VMOVDQU32 %d(BX), Z%d", 64+128*j+64*h, low)
+			if k.bytes { // times 8
+				f.p("VPSRLW $1, Z%d, Z%d", low, high)
+				f.p("VPSLLW $3, Z%d, Z%d", low, low)
+			} else {
+				f.p("VPSRLW $4, Z%d, Z%d", low, high)
+			}
+			for _, q := range []int{low, high} {
+				f.p("VPANDD.BCST q4Words<>+%d(SB), Z%d, Z%d", map[bool]int{true: 0, false: 4}[k.bytes], q, q)
+			}
+			for i := range mr {
+				for upper, q := range []int{low, high} {
+					at := fmt.Sprintf("%d(AX)", 32*i+16*upper+4*j)
+					switch {
+					case k.bytes:
+						f.p("VPDPBUSD.BCST %s, Z%d, Z%d", at, q, sum(i, h))
+					case j+upper == 0:
+						f.p("VPBROADCASTD %s, Z%d", at, t)
+						f.p("VPMADDUBSW Z%d, Z%d, Z%d", t, q, sum(i, h))
+					default:
+						f.p("VPBROADCASTD %s, Z%d", at, t)
+						f.p("VPMADDUBSW Z%d, Z%d, Z%d", t, q, t)
+						f.p("VPADDW Z%d, Z%d, Z%d", t, sum(i, h), sum(i, h))
+					}
+				}
+			}
+		}
+	}
+	f.p("PREFETCHT1 512(R8)")
+	if !k.bytes {
+		f.p("VPBROADCASTD q4Words<>+8(SB), Z31")
+		for i := range 2 * mr {
+			f.p("VPMADDWD Z31, Z%d, Z%d", 2*mr+i, 2*mr+i)
+		}
+		for h := range 2 {
+			k.zerosQ4(f, mr, h, low, high, sum)
+		}
+	}
+	for h := range 2 {
+		f.p("VPMOVZXWD %d(BX), Z%d", 32*h, low+h)
+		f.p("VPSRLD $7, Z%d, Z%d", low+h, low+h)
+		f.p("VPSLLD $6, Z%d, Z%d", low+h, low+h)
+		f.p("VPMOVDW Z%d, Y%d", low+h, low+h)
+		f.p("VCVTPH2PS Y%d, Z%d", low+h, low+h)
+		f.p("VMULPS.BCST q4Words<>+12(SB), Z%d, Z%d", low+h, low+h)
+	}
+	for i := range mr {
+		f.p("VBROADCASTSS %d(AX), Z%d", 32*mr+4*i, t)
+		for h := range 2 {
+			f.p("VCVTDQ2PS Z%d, Z%d", sum(i, h), sum(i, h))
+			f.p("VMULPS Z%d, Z%d, Z%d", t, sum(i, h), sum(i, h))
+			f.p("VFMADD231PS Z%d, Z%d, Z%d", sum(i, h), low+h, 2*i+h)
+		}
+	}
+}
+
+// zerosQ4 sets the sums of half of the columns to -zero*sum(qx), or adds that.
+func (k q8Kind) zerosQ4(f *file, mr, h, zero, t int, sum func(i, h int) int) {
+	f.p("VPMOVZXWD %d(BX), Z%d", 32*h, zero)
+	f.p("VPSLLD $25, Z%d, Z%d", zero, zero)
+	f.p("VPSRLD $25, Z%d, Z%d", zero, zero)
+	for i := range mr {
+		f.p("VPBROADCASTD %d(AX), Z%d", 36*mr+4*i, t) // -128*sum
+		f.p("VPSRAD $7, Z%d, Z%d", t, t)
+		if k.bytes {
+			f.p("VPMADDWD Z%d, Z%d, Z%d", zero, t, sum(i, h)) // the upper half of a zero is 0
+			continue
+		}
+		f.p("VPMADDWD Z%d, Z%d, Z%d", zero, t, t)
+		f.p("VPADDD Z%d, Z%d, Z%d", t, sum(i, h), sum(i, h))
+	}
+}
+
+// q4Constants emits words that the kernels for AVX-512 broadcast: masks of q*8 and q, words of 8, 1/8.
+func q4Constants(f *file) {
+	for i, word := range []uint32{0x78787878, 0x0f0f0f0f, 0x00080008, 0x3e000000} {
+		fmt.Fprintf(&f.asm, "DATA q4Words<>+%d(SB)/4, $0x%08x\n", 4*i, word)
+	}
+	f.asm.WriteString("GLOBL q4Words<>(SB), RODATA|NOPTR, $16\n\n")
 }
 
 // q4Mask fills a register with a word, by way of R15.
