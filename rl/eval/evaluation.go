@@ -60,7 +60,8 @@ func (e *Evaluation) Write(w io.Writer, form string, boot Bootstrap) error {
 	return nil
 }
 
-// Note says with which rows these may be compared, "" if there is nothing to say.
+// Note returns the warning that rows of a simulated engine are comparable with simulated rows only, "" for other
+// engines.
 func (e *Evaluation) Note() string {
 	if e.simulated() {
 		return simulatedNote
@@ -81,7 +82,7 @@ func Lines(all []*episode.Episode) ([]byte, error) {
 	return text, nil
 }
 
-// simulatedNote says with which rows the rows of a simulated engine may be compared.
+// simulatedNote is the warning about rows of a simulated engine.
 const simulatedNote = "a simulated engine was told the answers: compare these rows with simulated rows only"
 
 // Markdown writes a table like the paper's for each score, then a table of all counts and rates; for a suite, one table

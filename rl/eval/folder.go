@@ -108,7 +108,7 @@ func (f *Folder) episodes(m Method) string {
 	return f.path("episodes-" + string(m) + ".jsonl")
 }
 
-// Begin gives the finished episodes of a method, [questions], nil for a question without one, and opens the file for
+// Begin returns the finished episodes of a method, [questions], nil for a question without one, and opens the file for
 // the remaining episodes.
 func (f *Folder) Begin(m Method, questions []data.Question) ([]*episode.Episode, error) {
 	done := make([]*episode.Episode, len(questions))

@@ -27,12 +27,12 @@ type Measurement struct {
 	// Progress, if not nil, is called after each episode: finished counts the finished episodes of the method, before
 	// those of them that were finished when it began.
 	Progress func(m Method, began time.Time, before, finished int)
-	// Note, if not nil, tells the user one thing.
+	// Note, if not nil, prints a message for the user.
 	Note func(text string)
 }
 
-// Results runs all methods and gives the results of each, [methods][questions]. If ctx ends, its error is returned, and
-// Folder knows how many episodes it kept.
+// Results runs all methods and returns the results of each, [methods][questions]. If ctx ends, Results returns its
+// error; Folder.Done is then the number of episodes that were kept.
 func (m *Measurement) Results(ctx context.Context) (out [][]Result, err error) {
 	for _, method := range m.Methods {
 		done := make([]*episode.Episode, len(m.Questions))

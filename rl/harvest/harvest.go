@@ -114,7 +114,7 @@ type found struct {
 // New returns an empty harvest.
 func New(o Options) *Harvest { return &Harvest{Options: o, byKey: map[string]*found{}} }
 
-// Add takes the searches of a trajectory.
+// Add counts a trajectory and collects its searches.
 func (h *Harvest) Add(e *episode.Episode) {
 	h.Episodes++
 	if !e.Status.Trained() {
@@ -157,7 +157,7 @@ func (h *Harvest) Add(e *episode.Episode) {
 	}
 }
 
-// merge is the same search of an earlier trajectory, or f if there is none.
+// merge returns the same search of an earlier trajectory. If there is none, it stores f and returns it.
 func (h *Harvest) merge(f *found) *found {
 	key := strings.Join(append([]string{f.question, strings.ToLower(f.query)}, f.documents...), "\x00")
 	if was := h.byKey[key]; was != nil {
@@ -272,7 +272,7 @@ func (h *Harvest) balance(rows []Row) []Row {
 	return out
 }
 
-// draw is a random number of a row.
+// draw is a random number that depends on the seed and the row's content only.
 func (h *Harvest) draw(r Row) uint64 {
 	hash := fnv.New64a()
 	hash.Write(binary.LittleEndian.AppendUint64(nil, h.Seed))
@@ -280,8 +280,8 @@ func (h *Harvest) draw(r Row) uint64 {
 	return hash.Sum64()
 }
 
-// Chat fills in the row's messages or, with text, its prompt and completion: what a simulator in the mode simulate_sft
-// is asked, with the number of documents that follow.
+// Chat fills in the row's messages or, with text, its prompt and completion. The prompt is that of a simulator in the
+// mode simulate_sft and asks for as many documents as the row has.
 func (r *Row) Chat(text bool) {
 	q := search.Query{Query: r.Query, Question: r.Question, GoldenAnswers: r.GoldenAnswers}
 	prompt := search.Render(search.SFT, r.Quality, q, len(r.Documents))

@@ -21,14 +21,14 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
-// Questions makes a question with its answer from each of some passages of a corpus.
+// Questions lets a model write a question with its answer about each of N passages of a corpus, and checks both.
 type Questions struct {
 	Generator search.Generator
 	Corpus    *search.Corpus
-	// N is the number of passages that are tried, drawn by Seed.
+	// N is the number of passages that are tried; Seed decides which ones.
 	N    int
 	Seed uint64
-	// KeepKnown keeps questions that the model answers without the passage. They do not need a search.
+	// KeepKnown keeps questions that the model also answers without the passage, which therefore need no search.
 	KeepKnown bool
 }
 
@@ -43,7 +43,7 @@ const (
 	droppedKnown     = "answered without the passage"
 )
 
-// agreement is the F1 from which on two answers are the same.
+// agreement is the F1 from which on two answers count as the same.
 const agreement = 0.5
 
 // answerWords is the largest number of words of an answer, passageWords the smallest of a passage.
@@ -64,7 +64,7 @@ Passage: %s
 
 Write the question and the answer of this last passage:`
 
-// Job is the work on the shards of a folder: a row for each passage.
+// Job describes the work for the package shards: the input has one row for each passage that is tried.
 func (p *Questions) Job(dir string, perShard int) *shards.Job {
 	chosen := p.choose()
 	return &shards.Job{Dir: dir, Total: len(chosen), PerShard: perShard, Do: p.do,
@@ -169,7 +169,8 @@ func parse(text string) (question, answer string) {
 	return question, ""
 }
 
-// refuse is the reason why a question and its answer are no good by themselves, "" if they may be.
+// refuse checks a question and its answer without asking a model. It returns the reason why they are dropped, "" if
+// they pass.
 func refuse(question, answer, passage string) string {
 	if question == "" || reward.Normalize(answer) == "" {
 		return droppedForm

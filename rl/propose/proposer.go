@@ -17,15 +17,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/shards"
 )
 
-// perShard is the number of passages or questions of a shard: proposals are few.
+// perShard is the number of passages or questions of a shard. It is small because proposals are few.
 const perShard = 100
 
-// Proposer is a model that writes questions and queries into folders below Out, each of which goes on where it was
-// interrupted.
+// Proposer is a model that writes questions and queries into folders below Out. The work on a folder resumes where it
+// was interrupted.
 type Proposer struct {
 	Out       string
 	Generator search.Generator
-	// Parts are what the model's proposals depend on, the seed included.
+	// Parts is the fingerprint of everything that the model's proposals depend on, the seed included.
 	Parts       fingerprint.Parts
 	Seed        uint64
 	Concurrency int
@@ -34,7 +34,7 @@ type Proposer struct {
 	Done        func(dir string, c shards.Counts)    // a folder is complete; may be nil
 }
 
-// Questions makes questions from n passages of a corpus and gives the files that hold them.
+// Questions makes questions from n passages of a corpus and returns the paths of the files with them.
 func (p *Proposer) Questions(ctx context.Context, corpus string, n int, keepKnown bool) ([]string, error) {
 	c, err := await.Call(ctx, func() (*search.Corpus, error) {
 		return search.ReadCorpus(strings.Split(corpus, ",")...)
@@ -49,7 +49,7 @@ func (p *Proposer) Questions(ctx context.Context, corpus string, n int, keepKnow
 	return p.run(ctx, "questions", job, parts, job.Total)
 }
 
-// Queries makes up to n queries for each question of files and gives the files that hold them.
+// Queries makes up to n queries for each question of files and returns the paths of the files with them.
 func (p *Proposer) Queries(ctx context.Context, files []string, n int) ([]string, error) {
 	rows := func() iter.Seq2[data.Row, error] { return data.AllRows(files) }
 	total, err := await.Call(ctx, func() (total int, err error) {
@@ -75,7 +75,7 @@ func (p *Proposer) Queries(ctx context.Context, files []string, n int) ([]string
 	return p.run(ctx, "queries", job, parts, total)
 }
 
-// run does all of a job and gives the files that hold something.
+// run runs a job to its end and returns the paths of the files that are not empty.
 func (p *Proposer) run(ctx context.Context, what string, j *shards.Job, parts fingerprint.Parts, total int,
 ) ([]string, error) {
 	parts.Merge(p.Parts)

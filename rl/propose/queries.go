@@ -17,7 +17,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
-// Queries makes search queries for questions, as a policy would ask them: the model does not see the answer.
+// Queries lets a model write search queries for questions, as a policy would: the model does not see the answer.
 type Queries struct {
 	Generator search.Generator
 	// N is the largest number of queries for a question.
@@ -41,7 +41,8 @@ who designed the Harbour Bridge birth date
 
 Question: `
 
-// Job is the work on the shards of a folder. rows are questions; each gives up to N rows with its columns and a query.
+// Job describes the work for the package shards. rows are questions; each gives up to N rows of output, which have the
+// question's columns and a query.
 func (p *Queries) Job(dir string, rows func() iter.Seq2[data.Row, error], total, perShard int) *shards.Job {
 	return &shards.Job{Dir: dir, Input: rows, Total: total, PerShard: perShard, Do: p.do,
 		Key: func(row data.Row) (uint64, error) {
@@ -52,7 +53,7 @@ func (p *Queries) Job(dir string, rows func() iter.Seq2[data.Row, error], total,
 		}}
 }
 
-// questionOf is the question of a row. Rows without accepted answers are questions, too.
+// questionOf returns the question of a row, which need not have accepted answers.
 func questionOf(row data.Row) (string, error) {
 	q, err := data.ParseQuestion(row)
 	if q.Question == "" {
@@ -90,13 +91,13 @@ func (p *Queries) do(ctx context.Context, item shards.Item) (out shards.Result, 
 	return out, nil
 }
 
-// lines are the first n different queries of a text, without numbers, bullets and quotation marks.
+// lines returns the first n different queries of a text, one a line, without numbers, bullets and quotation marks.
 func lines(text string, n int) (out []string) {
 	seen := map[string]bool{}
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "Question:") {
-			break // the model goes on with a question of its own
+			break // the model continues with a question that it made up
 		}
 		if strings.HasSuffix(line, ":") {
 			continue // an introduction

@@ -12,16 +12,16 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/thought"
 )
 
-// Reader is a model that answers with a few words. It is greedy: its answers depend on its weights and on what it reads
-// only.
+// Reader is a model that answers with a few words. It decodes greedily: an answer depends only on the weights and on
+// the prompt.
 type Reader struct {
 	Generator search.Generator
-	// MaxTokens bounds an answer; 0 is 64.
+	// MaxTokens is the largest number of tokens of an answer; 0 means 64.
 	MaxTokens int
 }
 
-// Answer is the reader's answer and what it read and wrote. With documents the prompt is that of the baseline rag of
-// eval, without ("") that of the baseline direct.
+// Answer returns the reader's answer and the generation that it is taken from. With documents the prompt is that of the
+// baseline rag of eval; without documents ("") it is that of the baseline direct.
 func (r Reader) Answer(ctx context.Context, question, documents string) (answer string, g search.Generation,
 	err error) {
 	m := eval.Direct

@@ -19,8 +19,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/data"
 )
 
-// Run does the shards that no other process does, until all are done or only others are at work. left is the number of
-// shards that other processes have locked then. An end of ctx is its error; what was done is kept.
+// Run works on the shards that no other process has locked, until every shard is finished or locked by another process.
+// left is the number of those that are locked. If ctx ends, Run returns its error; finished items are kept.
 func (j *Job) Run(ctx context.Context) (left int, err error) {
 	w := &worker{Job: j, began: time.Now()}
 	for {
@@ -37,7 +37,8 @@ func (j *Job) Run(ctx context.Context) (left int, err error) {
 	}
 }
 
-// RunAll is Run for work that must be complete before something else begins: it waits for other processes.
+// RunAll is Run, but it also waits for the shards that other processes have locked: all shards are finished when it
+// returns without an error.
 func (j *Job) RunAll(ctx context.Context) error {
 	for told := false; ; {
 		left, err := j.Run(ctx)
@@ -46,7 +47,7 @@ func (j *Job) RunAll(ctx context.Context) error {
 		}
 		if !told && j.Note != nil {
 			told = true
-			j.Note(fmt.Sprintf("waiting for other processes that do %d shards of %s", left, j.Dir))
+			j.Note(fmt.Sprintf("waiting for other processes, which work on %d shards of %s", left, j.Dir))
 		}
 		select {
 		case <-ctx.Done():
@@ -92,7 +93,7 @@ func (j *Job) lock(shard int) (*disk.Lock, error) {
 	return lock, nil
 }
 
-// worker is a process at work.
+// worker is the state of Run in this process.
 type worker struct {
 	*Job
 	began time.Time
@@ -103,7 +104,7 @@ type worker struct {
 	shown        time.Time
 }
 
-// pass reads the input once and does the shards whose lock it gets.
+// pass reads the input once and works on the shards whose lock it gets.
 func (w *worker) pass(ctx context.Context) error {
 	seen := map[uint64]uint64{}
 	var lock *disk.Lock
@@ -124,13 +125,13 @@ func (w *worker) pass(ctx context.Context) error {
 		}
 		shard := n / w.PerShard
 		if shard >= left || n >= w.Total {
-			break // all that follow are done
+			break // all shards that follow are finished
 		}
 		if n%w.PerShard == 0 && !w.finished(shard) {
 			if lock, err = w.lock(shard); err != nil {
 				return err
 			}
-			if lock != nil && w.finished(shard) { // another process did it just now
+			if lock != nil && w.finished(shard) { // another process has just finished it
 				lock.Unlock()
 				lock = nil
 			}
@@ -149,7 +150,7 @@ func (w *worker) pass(ctx context.Context) error {
 				return err
 			}
 			lock.Unlock()
-			os.Remove(w.workDir(shard)) // unless it is not empty, which is no harm
+			os.Remove(w.workDir(shard)) // it fails if the folder is not empty, which does no harm
 			lock, items = nil, nil
 		}
 	}
@@ -159,7 +160,7 @@ func (w *worker) pass(ctx context.Context) error {
 	return nil
 }
 
-// do does the items of a shard that are not done yet and writes its files.
+// do works on the items of a shard that have no result yet, then writes the shard's files.
 func (w *worker) do(ctx context.Context, shard int, items []Item) error {
 	part := filepath.Join(w.workDir(shard), "results.jsonl")
 	done := make([]*Result, len(items))
@@ -170,7 +171,7 @@ func (w *worker) do(ctx context.Context, shard int, items []Item) error {
 		}
 		at := r.N - items[0].N
 		if at < 0 || at >= len(done) {
-			return fmt.Errorf("row %d does not belong here", r.N)
+			return fmt.Errorf("it has a result of row %d, which is not in this shard", r.N)
 		}
 		done[at] = r
 		return nil
@@ -223,7 +224,7 @@ func (w *worker) do(ctx context.Context, shard int, items []Item) error {
 	return nil
 }
 
-// finishedItems counts the items that are done as a shard begins.
+// finishedItems counts, when a shard begins, the items that have a result already.
 func (w *worker) finishedItems(done []*Result) {
 	first := w.done == 0
 	w.done = 0
@@ -242,7 +243,7 @@ func (w *worker) finishedItems(done []*Result) {
 	}
 }
 
-// keep appends a result to the file of the shard's results so far and shows the progress.
+// keep appends a result to the file with the shard's results so far and reports the progress.
 func (w *worker) keep(f io.Writer, r Result, shard int) error {
 	line, err := data.Marshal(r)
 	if err != nil {
@@ -264,10 +265,10 @@ func (w *worker) keep(f io.Writer, r Result, shard int) error {
 	return nil
 }
 
-// shownEvery is how often progress is shown.
+// shownEvery is the shortest time between two reports of progress.
 const shownEvery = 200 * time.Millisecond
 
-// write writes the counts of a shard, then its results. The second file says that the shard is finished.
+// write writes the counts of a shard, then its results: a shard whose file of results exists is finished.
 func (w *worker) write(shard int, results []Result) error {
 	if w.Finish != nil {
 		w.Finish(results)

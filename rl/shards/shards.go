@@ -1,7 +1,7 @@
-// Package shards does a piece of work for every row of a large input and keeps the results in numbered files of one
-// folder. A process that is killed, at any moment, loses no row and doubles none: run again, it goes on where it
-// stopped. Several processes, also on several machines with a common file system, share the work of a folder: each
-// shard is done by the process that has its lock. The files do not depend on who did what, and when.
+// Package shards applies a function to every row of a large input and keeps the results in numbered files of one
+// folder. If a process is killed at any moment, no row is lost or written twice: run again, it resumes where it
+// stopped. Several processes, also on machines with a common file system, can share the work of a folder: only the
+// process that holds the lock of a shard works on it. The files do not depend on which process did what, and when.
 //
 //	settings.json         what the results depend on, the number of rows and the size of a shard
 //	rows-000007.jsonl     the results of shard 7, in the order of the input; or .parquet
@@ -30,7 +30,7 @@ import (
 // Prefix begins the names of the files with results.
 const Prefix = "rows-"
 
-// Item is a row of the input.
+// Item is a row of the input with its place.
 type Item struct {
 	// N is the index of the row, from 0.
 	N int
@@ -39,19 +39,19 @@ type Item struct {
 	Key, Seen uint64
 }
 
-// Result is what became of an item.
+// Result is the result of an item: rows of the output, or the reason why there are none.
 type Result struct {
 	N int `json:"n"`
 	// Lines are the rows of the output, any number of them; none if the item was dropped.
 	Lines []json.RawMessage `json:"lines,omitempty"`
 	// Dropped is the reason why the item has no output, a few words; "" if it has.
 	Dropped string `json:"dropped,omitempty"`
-	// PromptTokens and CompletionTokens count what models read and wrote for the item.
+	// PromptTokens and CompletionTokens are the numbers of tokens that models read and wrote for the item.
 	PromptTokens     int `json:"prompt_tokens,omitempty"`
 	CompletionTokens int `json:"completion_tokens,omitempty"`
 }
 
-// Counts add up results.
+// Counts are sums over results.
 type Counts struct {
 	// Items is the number of rows of the input, Rows that of the output.
 	Items int `json:"items"`
@@ -97,33 +97,33 @@ func countsOf(r Result) Counts {
 	return c
 }
 
-// Job is the work on one folder.
+// Job describes the work on one folder. All processes that share the folder must describe it equally.
 type Job struct {
 	// Dir is the folder.
 	Dir string
 	// Input yields all rows, the same ones in the same order each time that it is called.
 	Input func() iter.Seq2[data.Row, error]
-	// Total is the number of rows, PerShard that of a shard.
+	// Total is the number of rows of the input, PerShard the number of rows of a shard.
 	Total, PerShard int
 	// Columns are those of parquet files; nil for JSON lines.
 	Columns []data.Column
 	// Key is the hash of what a row's result depends on.
 	Key func(data.Row) (uint64, error)
-	// Do does the work; it is called by Concurrency goroutines at once. What it gives may depend on the item
-	// only. An error stops the job.
+	// Do computes the result of an item; Concurrency goroutines call it at once. The result must depend on the
+	// item only. An error stops the job.
 	Do          func(ctx context.Context, item Item) (Result, error)
 	Concurrency int
-	// Finish, if not nil, sees all results of a shard in order and may drop some: see Result.Drop.
+	// Finish, if not nil, is called with all results of a shard in order and may drop some: see Result.Drop.
 	Finish func(results []Result)
-	// Progress, if not nil, is called now and then, by one goroutine at a time.
+	// Progress, if not nil, is called from time to time, by one goroutine at a time.
 	Progress func(p Progress)
-	// Note, if not nil, tells the user one thing.
+	// Note, if not nil, prints a message for the user.
 	Note func(text string)
 
 	noted bool
 }
 
-// Drop makes a result that has no output.
+// Drop removes the output of a result and sets the reason.
 func (r *Result) Drop(why string) { r.Lines, r.Dropped = nil, why }
 
 // Progress says how far a job is.
@@ -145,9 +145,9 @@ type settings struct {
 	PerShard int `json:"shard_rows"`
 }
 
-// Open begins the work in a folder, or joins it, and returns the number of rows of the input. parts are what the
-// results depend on: it is an error if those of the folder are others. count counts the rows of the input; it is called
-// only by the process that begins the work.
+// Open begins the work in a folder, or joins it, and returns the number of rows of the input. parts is the fingerprint
+// of everything that the results depend on; it is an error if the folder was begun with another one. count counts the
+// rows of the input; only the process that begins the work calls it.
 func Open(ctx context.Context, dir string, parts fingerprint.Parts, perShard int, count func() (int, error)) (total int,
 	err error) {
 	fail := func(err error) (int, error) { return 0, fmt.Errorf("opening %s: %w", dir, err) }
@@ -199,7 +199,7 @@ func Open(ctx context.Context, dir string, parts fingerprint.Parts, perShard int
 	return total, nil
 }
 
-// wait takes the lock of a folder, which other processes hold for a short time only.
+// wait waits for the lock of a folder, which other processes hold for a short time only.
 func wait(ctx context.Context, dir string) (*disk.Lock, error) {
 	for {
 		lock, err := disk.LockDir(dir)
@@ -215,10 +215,10 @@ func wait(ctx context.Context, dir string) (*disk.Lock, error) {
 	}
 }
 
-// shards is the number of shards.
+// shards returns the number of shards.
 func (j *Job) shards() int { return (j.Total + j.PerShard - 1) / j.PerShard }
 
-// Files are the files with results, in order.
+// Files returns the paths of the files with results, in order.
 func (j *Job) Files() (files []string) {
 	for shard := range j.shards() {
 		if j.finished(shard) {
@@ -254,7 +254,7 @@ func (j *Job) finished(shard int) bool {
 // size is the number of rows of a shard.
 func (j *Job) size(shard int) int { return min(j.PerShard, j.Total-shard*j.PerShard) }
 
-// Counts are the counts of all finished shards, and the number of these.
+// Counts returns the sum of the counts of all finished shards, and the number of these shards.
 func (j *Job) Counts() (c Counts, finished int, err error) {
 	c.Dropped = map[string]int{}
 	for shard := range j.shards() {

@@ -52,7 +52,7 @@ const (
 	droppedNearDuplicate = "near-duplicate"
 )
 
-// drop is the reason why documents are dropped, "" if they are kept.
+// drop returns the reason why documents are dropped, "" if they are kept.
 func (f Filter) drop(d search.Documents, golds []string, topK int) string {
 	if f.Complete && len(d.Docs) < topK {
 		return droppedIncomplete

@@ -24,7 +24,7 @@ var functionWords = []struct{ code, words string }{
 	{"id", "yang dan di dari untuk dengan pada adalah ini dalam tidak oleh sebagai atau itu telah akan"},
 }
 
-// scripts are languages that are known by their script. Japanese stands before Chinese: its texts hold both scripts.
+// scripts are languages that are recognised by their script. Japanese comes before Chinese: its texts use both scripts.
 var scripts = []struct {
 	code  string
 	table *unicode.RangeTable
@@ -48,8 +48,8 @@ func languages() (codes []string) {
 
 func knownLanguage(code string) bool { return slices.Contains(languages(), code) }
 
-// language is the language of a text of some sentences, "" if it cannot be told. A script that most letters belong to
-// decides; Latin texts belong to the language with most function words.
+// language returns the language of a text of some sentences, "" if it is unknown. The script of most letters decides;
+// for Latin script it is the language with the most function words in the text.
 func language(text string) string {
 	letters, latin, kana := 0, 0, 0
 	count := make([]int, len(scripts))

@@ -9,7 +9,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Measure scores documents as they come. It keeps no text but that of the rows that are searched (Retrieved).
+// Measure computes scores of simulated documents row by row. It keeps only the text of the rows that Retrieved and Read
+// need.
 type Measure struct {
 	// Keep is the number of rows of each quality that are kept for Read: the first with a question and accepted
 	// answers.
@@ -42,7 +43,7 @@ type Scored struct {
 	AnswerInDocument float64 `json:"answer_in_document"`
 
 	// QueryTerms is the share of the query's terms that occur in the row's documents, the mean over rows.
-	// OtherQueryTerms is the same for the query of another row: what documents reach that do not answer the query.
+	// OtherQueryTerms is the same for the query of another row: the value of documents that do not answer the query.
 	QueryTerms      float64 `json:"query_terms"`
 	OtherQueryTerms float64 `json:"other_query_terms"`
 	// Retrieved is the share of queries for which BM25 ranks a document of the same row first, among the documents of
@@ -69,14 +70,14 @@ type Scored struct {
 	WordsSD float64 `json:"words_sd"`
 	// CompletionTokens is the mean number of tokens that the simulator wrote for a row.
 	CompletionTokens float64 `json:"completion_tokens"`
-	// Reader has the scores of a fixed reader; nil if none was asked.
+	// Reader holds the F1 scores of a fixed reader; nil if there was no reader.
 	Reader *Read `json:"reader,omitempty"`
 }
 
 // searchedRows bounds the rows that Retrieved is about, so that it can be compared between small and large sets.
 const searchedRows = 500
 
-// part adds up the scores of one quality.
+// part sums the scores of one quality.
 type part struct {
 	Scored            // of sums, until the end
 	documents         int
@@ -119,7 +120,7 @@ func (m *Measure) Add(r Row) {
 	p.format(r, m.topK)
 }
 
-// contains looks for the answer.
+// contains counts the row and the documents that contain an accepted answer.
 func (p *part) contains(r Row) {
 	p.WithAnswers++
 	found := 0
@@ -163,7 +164,7 @@ func covered(query, found map[string]bool) float64 {
 	return float64(n) / float64(max(len(query), 1))
 }
 
-// diversity looks for texts that are nearly equal.
+// diversity counts word pairs, repeated documents and documents that copy the prompt.
 func (p *part) diversity(r Row) {
 	pairs, different := 0, map[[2]string]bool{}
 	for _, d := range r.Documents {
@@ -208,7 +209,7 @@ func (p *part) format(r Row, topK int) {
 	p.CompletionTokens += float64(r.CompletionTokens)
 }
 
-// Scores are those of the rows so far.
+// Scores returns the scores of the rows that were added so far.
 func (m *Measure) Scores() Scores {
 	out := m.total
 	out.Qualities = map[string]*Scored{}
@@ -222,7 +223,7 @@ func (m *Measure) Scores() Scores {
 	return out
 }
 
-// mean divides the sums.
+// mean divides the sums by their numbers of rows or documents.
 func (p *part) mean() *Scored {
 	s := p.Scored
 	share := func(x *float64, n int) { *x /= float64(max(n, 1)) }

@@ -45,7 +45,7 @@ func (s *similar) find(sign signature, threshold float64) bool {
 	return false
 }
 
-// add makes a document an earlier one.
+// add stores the signature of a document, with which later ones are compared.
 func (s *similar) add(sign signature) {
 	s.all = append(s.all, sign)
 	for b := range s.bands {
@@ -61,7 +61,7 @@ func band(sign signature, b int) [rowsOfBand]uint64 {
 	return [rowsOfBand]uint64(sign[b*rowsOfBand : (b+1)*rowsOfBand])
 }
 
-// sign is the signature of a document; a short one is one run.
+// sign computes the signature of a document. A document shorter than shingleWords is one run.
 func sign(document string) (out signature) {
 	for i := range out {
 		out[i] = math.MaxUint64

@@ -12,10 +12,11 @@ import (
 	"github.com/zerosearch-go/zerosearch/rl/search"
 )
 
-// Reading lets a fixed reader answer the questions of rows with their documents.
+// Reading holds the settings of Measure.Read, in which a fixed reader answers the questions of rows with their
+// documents.
 type Reading struct {
 	Reader reader.Reader
-	// Real, if not nil, is a real engine: the reader also answers with what it finds for the same queries.
+	// Real, if not nil, is a real engine: the reader also answers with its documents for the same queries.
 	Real search.Searcher
 	// Rows is the number of rows of each quality that are read, the first with a question and accepted answers.
 	Rows int
@@ -25,16 +26,17 @@ type Reading struct {
 	Progress func(done, total int)
 }
 
-// Read are the mean F1 scores of a reader's answers.
+// Read holds the mean F1 scores of a reader's answers.
 type Read struct {
 	Rows int `json:"rows"`
-	// F1 is with the row's documents, None without any, Real with those of a real engine; nil if there was none.
+	// F1 is the score with the row's documents, None without documents, Real with those of a real engine, nil if there
+	// was no such engine.
 	F1   float64  `json:"f1"`
 	None float64  `json:"f1_no_documents"`
 	Real *float64 `json:"f1_real_documents,omitempty"`
 }
 
-// Read reads the rows that Keep kept. Scores then has the results.
+// Read lets the reader answer the questions of the rows that Keep kept. Scores then includes the results.
 func (m *Measure) Read(ctx context.Context, r Reading) error {
 	total, done := 0, 0
 	for _, p := range m.parts {
@@ -81,7 +83,7 @@ func (m *Measure) Read(ctx context.Context, r Reading) error {
 	return nil
 }
 
-// row is the F1 with the row's documents, without documents and with real ones.
+// row returns the F1 with the row's documents, without documents and with those of the real engine.
 func (r Reading) row(ctx context.Context, row Row) (f1 [3]float64, err error) {
 	texts := []string{search.Numbered(row.Documents), ""}
 	if r.Real != nil {

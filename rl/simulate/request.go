@@ -17,15 +17,16 @@ type Request struct {
 	Quality       search.Quality `json:"quality"`
 }
 
-// Hash is that of the request's content, so that neither its place nor other requests change what it gets.
+// Hash is a hash of the request's content. The random stream is derived from it, so that the documents of a request do
+// not depend on its place or on other requests.
 func (r Request) Hash() uint64 {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%q %q %q %q", r.Query, r.Question, r.GoldenAnswers, r.Quality)
 	return h.Sum64()
 }
 
-// Ask is the query of a request. seen counts the requests of the same content up to this one, from 1; try counts, from
-// 0, how often it was asked before.
+// Ask makes the query of a request for a search engine. seen is the number of requests with the same content up to this
+// one, from 1; try is the number of earlier tries of this request.
 func (r Request) Ask(seed, seen, try uint64) (search.Query, error) {
 	switch {
 	case r.Query == "":

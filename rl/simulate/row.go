@@ -1,5 +1,5 @@
-// Package simulate makes documents offline, by the million if need be, and measures them: a simulated search engine
-// answers the queries of a file, and what it wrote is kept in shards that a reader of JSON lines or parquet can use.
+// Package simulate generates documents offline, millions if need be, and measures their quality: a simulated search
+// engine answers the queries of a file, and the documents are written to shards in JSON lines or parquet.
 package simulate
 
 import (
@@ -167,7 +167,7 @@ func ReadKnown(path string) (Known, error) {
 	return out, nil
 }
 
-// Complete adds what is known to a row that names no accepted answer.
+// Complete adds the known question and accepted answers to a row that has no accepted answers.
 func (k Known) Complete(r Row) Row {
 	if known, ok := k[r.Query]; ok && len(r.GoldenAnswers) == 0 {
 		r.Question, r.GoldenAnswers = known.Question, known.GoldenAnswers

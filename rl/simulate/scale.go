@@ -18,7 +18,7 @@ import (
 type Scale struct {
 	// Files are the rows: see ParseRequest.
 	Files []string
-	// Searcher writes the documents. TopK is the number that it is asked for.
+	// Searcher writes the documents. TopK is the number of documents that it is asked for.
 	Searcher search.Searcher
 	TopK     int
 	Filter   Filter
@@ -87,7 +87,7 @@ func (s *Scale) Columns() (out []data.Column, err error) {
 	return out, nil
 }
 
-// Job is the work on the shards of a folder. The caller sets how much is done at once and who sees the progress.
+// Job describes the work for the package shards. The caller sets Concurrency, Progress and Note.
 func (s *Scale) Job(dir string, total, perShard int) *shards.Job {
 	s.total = total
 	j := &shards.Job{Dir: dir, Input: s.Rows, Total: total, PerShard: perShard, Do: s.do,
@@ -101,7 +101,7 @@ func (s *Scale) Job(dir string, total, perShard int) *shards.Job {
 	return j
 }
 
-// do writes the documents of a row, again if a filter drops them.
+// do lets the engine write the documents of a row, and tries again if a filter drops them.
 func (s *Scale) do(ctx context.Context, item shards.Item) (out shards.Result, err error) {
 	r, err := ParseRequest(item.Row)
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *Scale) do(ctx context.Context, item shards.Item) (out shards.Result, er
 	return out, nil
 }
 
-// line is a row of the output: what was written, then the other columns of the input in alphabetical order.
+// line makes a row of the output: the columns of Row, then the other columns of the input in alphabetical order.
 func (s *Scale) line(item shards.Item, r Request, d search.Documents) ([]byte, error) {
 	mine := map[string]any{"row": item.N + 1, "query": r.Query, "question": r.Question, "quality": d.Quality,
 		"golden_answers": r.GoldenAnswers, "documents": d.Docs, "prompt_tokens": d.PromptTokens,
