@@ -4,11 +4,11 @@ package dist
 
 import "unsafe"
 
-// address is where a slice begins, for a C function.
+// address returns the address of a slice's first element, for a C function.
 func address[E any](x []E) uintptr { return addressOf(unsafe.SliceData(x)) }
 
-// addressOf is where a variable lies, for a C function. The assignment, which never happens, makes the compiler put the
-// variable where it does not move. The caller keeps it alive as long as C uses it.
+// addressOf returns the address of a variable, for a C function. The assignment, which is never executed, makes the
+// compiler allocate the variable on the heap, where it does not move. The caller keeps it alive as long as C uses it.
 func addressOf[E any](x *E) uintptr {
 	if never {
 		heap = unsafe.Pointer(x)

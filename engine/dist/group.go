@@ -1,9 +1,10 @@
-// Package dist joins processes, the ranks of one run: who is who, and how bytes go between them. Among CPUs it calls
-// MPI (Open MPI, MPICH), loaded when the program was started by mpirun or srun. Nothing here knows what the bytes mean.
+// Package dist connects the processes of one run, which are called ranks, and sends bytes between them by collective
+// operations. It uses MPI (Open MPI, MPICH), which is loaded if mpirun or srun started the program. What the bytes mean
+// is up to the caller.
 //
-// All ranks call the same operations in the same order. An operation waits, however long, until all ranks have called
-// it. It fails in all of them if one of them has failed (Fail), has called another operation, has ended, or gives no
-// sign of life. After that the group is of no use, and its operations fail at once.
+// All ranks call the same operations in the same order. An operation waits, without a time limit, until all ranks have
+// called it. It fails in all ranks if one of them has failed (Fail), has called another operation, has ended, or sends
+// no heartbeat. After that every operation of the group fails at once.
 package dist
 
 import (
@@ -12,26 +13,27 @@ import (
 
 // Group is the ranks of a run as one of them sees them. One goroutine at a time calls its operations.
 type Group interface {
-	// Rank is this one's number, from 0; Size is how many there are.
+	// Rank returns the number of this rank, from 0; Size returns the number of ranks.
 	Rank() int
 	Size() int
 	// AllToAll sends send to the ranks: sent[0] bytes to rank 0, the next sent[1] bytes to rank 1, and so on. recv gets
 	// received[i] bytes from rank i, in order of ranks. What rank i sends to rank j is as long as what j receives.
 	AllToAll(recv []byte, received []int, send []byte, sent []int) error
-	// AllGather gives every rank's own, by rank; they may have different lengths. The result uses the memory of into
-	// where that is large enough.
+	// AllGather returns the bytes own of every rank, [ranks]; their lengths may differ. The result uses the memory of
+	// into if that is large enough.
 	AllGather(into, own []byte) ([][]byte, error)
 	// Broadcast copies data of rank from to all ranks; it has the same length in all of them.
 	Broadcast(from int, data []byte) error
 	// Barrier returns when all ranks have called it.
 	Barrier() error
-	// Fail tells the other ranks that this one cannot go on: their operation under way, or their next, returns a
-	// *RankError with the text of err. It waits until they have heard it. It does nothing in a group that has failed.
+	// Fail tells the other ranks that this one cannot continue: the operation that they are in, or their next one,
+	// returns a *RankError with the text of err. Fail returns when they have received it. It does nothing in a group
+	// that has failed.
 	Fail(err error)
-	// Head makes a group of the first n ranks, and gives nil to the others. All ranks call it. A rank that fails tells
-	// the group that it works with first, and then this one. Only this one is closed.
+	// Head makes a group of the first n ranks; the other ranks get nil. All ranks call it. A rank that fails calls Fail of
+	// the group that it works with first, then Fail of this one. Only this one is closed.
 	Head(n int) (Group, error)
-	// Abort ends the processes of all ranks at once, this one's too, where the group can do that; code is their exit
+	// Abort ends the processes of all ranks at once, this one included, if the group can do that; code is their exit
 	// code.
 	Abort(code int)
 	// Close leaves the group. All ranks close it, after which none may use it.
@@ -89,7 +91,7 @@ func (alone) Abort(int) {}
 
 func (alone) Close() error { return nil }
 
-// checkAllToAll panics on lengths that do not fit.
+// checkAllToAll panics if the lengths do not agree with the buffers or the number of ranks.
 func checkAllToAll(size int, recv []byte, received []int, send []byte, sent []int) {
 	if len(received) != size || len(sent) != size {
 		panic(fmt.Sprintf("dist: AllToAll: %d and %d lengths for %d ranks", len(received), len(sent), size))
@@ -114,7 +116,7 @@ func total(sizes []int) (n int) {
 	return n
 }
 
-// offsets are where pieces of these sizes begin.
+// offsets returns where pieces of these sizes begin if they follow each other.
 func offsets(sizes []int) []int {
 	out, at := make([]int, len(sizes)), 0
 	for i, n := range sizes {

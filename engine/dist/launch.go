@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// launch is what the environment says of how the program was started.
+// launch says how the program was started, according to the environment variables.
 type launch struct {
 	by    string // "" if it was started alone
 	size  int
@@ -14,8 +14,8 @@ type launch struct {
 	cannot string
 }
 
-// launched reads the variables that launchers set. A batch script of Slurm sees SLURM_NTASKS too, without having been
-// started by srun, so that variable alone means nothing.
+// launched reads the variables that launchers set. SLURM_NTASKS alone does not say that srun started the program: it is
+// set in a batch script of Slurm too.
 func launched(env func(string) string) launch {
 	number := func(name string) int {
 		n, err := strconv.Atoi(env(name))
@@ -48,7 +48,7 @@ func launched(env func(string) string) launch {
 	return launch{size: 1}
 }
 
-// err says that the ranks of a launch cannot join because of what.
+// err makes the error that the ranks of a launch cannot be connected; what is the reason.
 func (l launch) err(what string) error {
 	return fmt.Errorf("%s started %d processes, %s (%s=off lets each run alone)", l.by, l.size, what, Variable)
 }
@@ -57,6 +57,6 @@ func (l launch) err(what string) error {
 // program runs alone however it was started.
 const Variable = "ZEROSEARCH_MPI"
 
-// TimeoutVariable is the environment variable with the time after which a rank that gives no sign of life is taken to
-// be gone, as in 30s.
+// TimeoutVariable is the environment variable with the time, such as 30s, after which a rank without a heartbeat counts
+// as lost.
 const TimeoutVariable = "ZEROSEARCH_RANK_TIMEOUT"

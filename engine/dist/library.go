@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// kind is an MPI by its binary interface. MVAPICH and Intel MPI have MPICH's.
+// kind is a binary interface (ABI) of MPI. MVAPICH and Intel MPI have that of MPICH.
 type kind string
 
 const (
@@ -18,29 +18,29 @@ const (
 // fileNames are the names of an MPI's library, without and with its version in front.
 var fileNames = map[kind][]string{openMPI: {"libmpi.so.40"}, mpich: {"libmpich.so.12", "libmpi.so.12"}}
 
-// places are patterns of folders outside the loader's own where distributions put an MPI.
+// places are patterns of folders in which distributions install an MPI and the loader does not look.
 var places = map[kind][]string{
 	openMPI: {"/usr/lib64/openmpi/lib", "/usr/lib/*/openmpi/lib", "/opt/openmpi*/lib", "/usr/local/openmpi*/lib"},
 	mpich:   {"/usr/lib64/mpich*/lib", "/usr/lib/*/mpich*/lib", "/opt/mpich*/lib", "/usr/local/mpich*/lib"},
 }
 
-// machine is where a library is looked for; tests have others.
+// machine holds the functions that look for a library; tests replace them.
 type machine struct {
 	env    func(name string) string
 	glob   func(pattern string) (files []string, err error)
 	isDir  func(path string) bool
 	open   func(path string) (real string, symbol func(name string) (uintptr, error), err error)
-	absent error // of open, for a name that the loader does not find
+	absent error // the error of open if the loader does not find the name
 }
 
-// candidate is a file that may be an MPI.
+// candidate is a file that may be an MPI library.
 type candidate struct {
 	path string
 	kind kind // that it has by its name
 }
 
-// candidates are the files to try, in order: what the environment variable names and nothing else, or else the MPI that
-// belongs to the launcher, then the other one.
+// candidates returns the files to try, in order: only what the environment variable names or, if it is not set, the MPI
+// that belongs to the launcher, then the other one.
 func (m machine) candidates(first kind) (out []candidate) {
 	kinds := []kind{openMPI, mpich}
 	if first == mpich {
@@ -69,23 +69,23 @@ func (m machine) candidates(first kind) (out []candidate) {
 	return out
 }
 
-// exist are the files of a pattern.
+// exist returns the files that match a pattern.
 func (m machine) exist(pattern string) []string {
 	files, err := m.glob(pattern)
-	if err != nil { // a folder's name is no pattern
+	if err != nil { // a folder's name that is not a valid pattern
 		return nil
 	}
 	return files
 }
 
-// library is an MPI that is loaded.
+// library is a loaded MPI library.
 type library struct {
 	path   string
 	kind   kind
 	symbol func(name string) (uintptr, error)
 }
 
-// find loads the MPI of a launch. The MPI that is not the launcher's is taken only where the variable names it: its
+// find loads the MPI of a launch. An MPI other than the launcher's is used only if the variable names it, because its
 // processes would not find each other.
 func (m machine) find(l launch) (*library, error) {
 	var why []string
@@ -119,10 +119,10 @@ func (m machine) find(l launch) (*library, error) {
 	return nil, l.err(text)
 }
 
-// packages have the library and the launcher.
+// packages are Debian's packages with the library and the launcher.
 var packages = map[kind]string{openMPI: "apt install openmpi-bin", mpich: "apt install mpich"}
 
-// other says that the MPI of another launcher is there.
+// other returns the note that the MPI of another launcher was found.
 func (m machine) other(c candidate) []string {
 	if !filepath.IsAbs(c.path) {
 		return nil
@@ -130,7 +130,7 @@ func (m machine) other(c candidate) []string {
 	return []string{fmt.Sprintf("%s is %s's and needs its own mpirun", c.path, c.kind)}
 }
 
-// kindOf tells the binary interfaces apart by what only one of them has.
+// kindOf tells the binary interfaces apart by a symbol that only one of them has.
 func kindOf(path string, symbol func(name string) (uintptr, error)) (kind, error) {
 	if p, err := symbol("ompi_mpi_comm_world"); err == nil && p != 0 {
 		return openMPI, nil

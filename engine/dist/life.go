@@ -9,15 +9,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
-// beatEvery is how often ranks give a sign of life.
+// beatEvery is the time between two heartbeats of a rank.
 const beatEvery = time.Second
 
-// life notices ranks that hang or are gone. Rank 0 and each of the others send each other a byte every beatEvery, from
-// the thread that calls MPI, which does so whatever the rest of the program does; who is not heard of for timeout is
-// taken to be gone, and the run is ended.
+// life detects ranks that hang or have ended. Rank 0 and each of the others send each other a byte (a heartbeat) every
+// beatEvery. The thread that calls MPI sends it, independently of the rest of the program. If a rank is not heard for
+// timeout, it counts as lost, and the run is ended.
 type life struct {
 	m       *mpi
-	comm    uintptr // of the signs of life only
+	comm    uintptr // a communicator for heartbeats only
 	timeout time.Duration
 	lost    func(text string)
 	peers   []int
@@ -44,12 +44,12 @@ func newLife(m *mpi, comm uintptr, timeout time.Duration, lost func(text string)
 	return l
 }
 
-// beat sends and receives what is due.
+// beat sends and receives the heartbeats that are due.
 func (l *life) beat(now time.Time) {
 	if now.Sub(l.sent) < beatEvery || l.ended {
 		return
 	}
-	if now.Sub(l.sent) > l.timeout/2 { // this process was stopped itself: what the others sent waits to be read
+	if now.Sub(l.sent) > l.timeout/2 { // this process was stopped itself: the others' heartbeats are not read yet
 		for i := range l.heard {
 			l.heard[i] = now
 		}
@@ -69,7 +69,7 @@ func (l *life) beat(now time.Time) {
 	}
 }
 
-// read takes the signs of rank r that have come, and reports whether there were any.
+// read receives the heartbeats of rank r that have arrived, and reports whether there were any.
 func (l *life) read(r int) (any bool) {
 	for {
 		l.got = 0
@@ -82,7 +82,7 @@ func (l *life) read(r int) (any bool) {
 	}
 }
 
-// end gives no more signs and takes those that have come: MPI warns of messages that were never received.
+// end sends no more heartbeats and receives those that have arrived: MPI warns of messages that were never received.
 func (l *life) end() {
 	l.ended = true
 	for _, r := range l.peers {

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Local makes a group of n ranks in this process, one for a goroutine each, for tests.
+// Local makes a group of n ranks in this process, one for each of n goroutines: for tests and benchmarks.
 func Local(n int) []Group {
 	if n == 1 {
 		return []Group{Alone()}
@@ -25,15 +25,15 @@ func newWorld(n int) *world {
 // world is what the ranks of a local group share.
 type world struct {
 	mu    sync.Mutex
-	slots []any         // what each rank brings to the operation under way
-	left  int           // ranks that have not brought it
+	slots []any         // what each rank passes to the current operation
+	left  int           // ranks that have not called it yet
 	turn  chan struct{} // closed when all have
 	ended chan struct{} // closed by abort
 }
 
 var errAborted = errors.New("another rank has ended the run")
 
-// meet waits until every rank has brought something, and gives it to do, and waits until all have done it.
+// meet waits until every rank has called it, calls do with what they pass, [ranks], and waits until all have done so.
 func (w *world) meet(rank int, bring any, do func(all []any)) error {
 	if err := w.wait(rank, bring); err != nil {
 		return err
@@ -82,7 +82,7 @@ func (l *local) headers(own header) (out []header, err error) {
 	return out, err
 }
 
-// parcels is what a rank sends to each rank.
+// parcels are the bytes that a rank sends to each rank.
 type parcels struct {
 	data  []byte
 	sizes []int

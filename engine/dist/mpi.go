@@ -14,21 +14,21 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
-// mpi is a transport over MPI. One OS thread calls it; operations are those that do not block, and are tested until
-// they are done: so a waiting rank takes no core, answers signs of life, and can end the run.
+// mpi is a transport over MPI. One OS thread calls MPI. It uses non-blocking operations and tests them until they are
+// done, so that a waiting rank occupies no core, sends and receives heartbeats, and can end the run.
 type mpi struct {
 	*abi
 	me, n  int
-	calls  chan func() // run by the thread
+	calls  chan func() // functions for the thread to call
 	life   *life
 	ending atomic.Int32 // exit code of an abort, plus 1
-	whole  *mpi         // of whose ranks these are the first; nil: all ranks
+	whole  *mpi         // the transport of all ranks, if this one has only the first of them; else nil
 
-	request uintptr // of the operation under way; MPI writes here
+	request uintptr // request of the current operation; MPI writes here
 	done    int32
 }
 
-// openMPIGroup joins the ranks of a launch.
+// openMPIGroup connects the ranks of a launch.
 func openMPIGroup(l launch, timeout time.Duration, lost func(text string)) (Group, error) {
 	here := machine{os.Getenv, filepath.Glob, func(p string) bool {
 		s, err := os.Stat(p)
@@ -102,14 +102,14 @@ func (m *mpi) start(timeout time.Duration, lost func(text string)) error {
 	return nil
 }
 
-// on runs f on the thread and gives its error.
+// on runs f on the thread and returns its error.
 func (m *mpi) on(f func() error) error {
 	done := make(chan error, 1)
 	m.calls <- func() { done <- f() }
 	return <-done
 }
 
-// watch answers signs of life, and ends the run if it must end.
+// watch sends and receives heartbeats, and ends the run if that was asked for.
 func (m *mpi) watch() {
 	if m.whole != nil {
 		m.whole.watch()
@@ -121,20 +121,20 @@ func (m *mpi) watch() {
 	m.life.beat(time.Now())
 }
 
-// abortWithin is how long MPI may take to end all ranks. Without a network it waits for the launcher, and this process
-// ends on its own.
+// abortWithin is the time that MPI has to end all ranks. Without a network it would wait for the launcher; after this
+// time the process exits by itself.
 const abortWithin = 3 * time.Second
 
 // end ends the processes of all ranks.
 func (m *mpi) end(code int) {
 	time.AfterFunc(abortWithin, func() { os.Exit(code) })
-	time.Sleep(200 * time.Millisecond) // the launcher forwards what was printed last before it ends all
+	time.Sleep(200 * time.Millisecond) // time for the launcher to forward the last output
 	foreign.Call(m.Abort, m.world, uintptr(code))
 	os.Exit(code) // MPI_Abort does not return
 }
 
-// wait tests the operation under way until it is done. A transfer takes a moment and needs to be tested often; ranks
-// may have to wait long for each other, and leave the core to others meanwhile.
+// wait tests the current operation until it is done. A transfer is short and is tested often. Waiting for other ranks
+// may take long, so it is tested less often, which leaves the core to other work.
 func (m *mpi) wait(doing string, started uintptr, transfer bool) error {
 	if err := m.check(doing, started); err != nil {
 		return err
@@ -249,8 +249,8 @@ func (m *mpi) abort(code int) {
 	select {} // the thread ends the process
 }
 
-// closeWithin is how long MPI may take to say goodbye. All ranks have told each other before that they are done, so
-// that nothing is lost by not waiting longer: MPICH 4.0 over TCP (UCX) sometimes waits for ever.
+// closeWithin is the time that MPI_Finalize may take: that of MPICH 4.0 over TCP (UCX) sometimes never returns. All
+// ranks have told each other before that they are done, so that nothing is lost.
 const closeWithin = 3 * time.Second
 
 func (m *mpi) close() error {
@@ -273,7 +273,7 @@ func (m *mpi) close() error {
 	}
 }
 
-// counts are numbers of bytes as MPI takes them.
+// counts converts numbers of bytes to MPI's type.
 func counts(x []int) []int32 {
 	out := make([]int32, len(x))
 	for i, v := range x {

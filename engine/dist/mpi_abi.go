@@ -34,8 +34,8 @@ type table struct {
 	RequestFree uintptr `name:"MPI_Request_free"`
 }
 
-// abi is an MPI with the values of its handles and constants: addresses of variables in Open MPI (mpi.h of 4 and 5),
-// numbers in MPICH (mpi.h of 4, the same since the common ABI of 2013).
+// abi is an MPI library with the values of its handles and constants. They are addresses of variables in Open MPI
+// (mpi.h of 4 and 5) and numbers in MPICH (mpi.h of 4, the same since the common ABI of 2013).
 type abi struct {
 	table
 	world, bytes, errorsReturn uintptr
@@ -84,7 +84,7 @@ func shortVersion(k kind, text string) string {
 	return string(k)
 }
 
-// check makes an error of a result of MPI.
+// check makes an error of the result code of an MPI function.
 func (a *abi) check(doing string, result uintptr) error {
 	if int32(result) == 0 {
 		return nil

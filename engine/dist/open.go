@@ -8,12 +8,12 @@ import (
 
 // Options of Open.
 type Options struct {
-	// Lost is told, by another goroutine, that a rank gives no sign of life; then all processes are ended. nil: the
-	// text is printed on standard error.
+	// Lost, if not nil, is called by another goroutine with a message if a rank sends no heartbeat; then all processes
+	// are ended. nil: the message is printed on standard error.
 	Lost func(text string)
 }
 
-// defaultTimeout is how long a rank may be silent.
+// defaultTimeout is the longest time that a rank may send no heartbeat.
 const defaultTimeout = 30 * time.Second
 
 // Launched is the launcher that started this program and how many processes it started: 1 if it was started alone, or
@@ -26,8 +26,8 @@ func Launched() (by string, n int) {
 	return l.by, l.size
 }
 
-// Open joins the ranks that mpirun or srun has started. A program that was started alone is one rank, and no library
-// is loaded then.
+// Open connects the ranks that mpirun or srun has started. A program that was started alone is one rank; no library is
+// loaded then.
 func Open(o Options) (Group, error) {
 	l := launched(os.Getenv)
 	if l.size < 2 || os.Getenv(Variable) == "off" {

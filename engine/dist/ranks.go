@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// transport carries bytes between ranks. Its operations are called by all ranks in the same order; headers is called
-// before each of the others, which therefore begin when all ranks are there and do not take long.
+// transport sends bytes between ranks. All ranks call its operations in the same order. headers is called before each
+// of the others: it waits for all ranks, so that the operation after it does not have to wait long.
 type transport interface {
 	name() string
 	rank() int
@@ -16,16 +16,16 @@ type transport interface {
 	allToAll(recv []byte, received []int, send []byte, sent []int) error
 	allGather(recv []byte, sizes []int, own []byte) error // own is sizes[rank] bytes
 	broadcast(from int, data []byte) error
-	head(n int) (transport, error) // of the first n ranks; what the others get is of no use
+	head(n int) (transport, error) // a transport of the first n ranks; the other ranks must not use theirs
 	abort(code int)
 	close() error
 }
 
-// header is what ranks tell each other before an operation.
+// header is what ranks send each other before an operation.
 type header struct {
 	op   op
-	root int // of a broadcast
-	n    int // bytes that the rank has
+	root int // the root of a broadcast
+	n    int // number of bytes of this rank
 }
 
 type op uint8
@@ -60,7 +60,7 @@ func getHeader(b []byte) header {
 // ranks is a Group over a transport.
 type ranks struct {
 	t      transport
-	broken error // of every further operation
+	broken error // the error of every further operation
 }
 
 func (g *ranks) Rank() int { return g.t.rank() }
@@ -69,7 +69,7 @@ func (g *ranks) Size() int { return g.t.size() }
 
 func (g *ranks) String() string { return fmt.Sprintf("%d ranks by %s", g.Size(), g.t.name()) }
 
-// meet waits for all ranks to begin an operation and gives their headers.
+// meet waits for all ranks to begin an operation and returns their headers.
 func (g *ranks) meet(own header) ([]header, error) {
 	if g.broken != nil {
 		return nil, g.broken
@@ -104,7 +104,7 @@ func (g *ranks) meet(own header) ([]header, error) {
 	return all, nil
 }
 
-// after notes that an operation failed.
+// after stores the error of an operation, which all later operations return.
 func (g *ranks) after(err error) error {
 	if err != nil {
 		g.broken = err

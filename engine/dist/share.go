@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Share gives every rank what each of them has, by rank. Values go through encoding/gob: exported fields only, numbers
-// bit for bit.
+// Share returns the values own of all ranks, [ranks]. They are encoded with encoding/gob: only exported fields are
+// sent, and numbers keep every bit.
 func Share[T any](g Group, own T) ([]T, error) {
 	if g.Size() == 1 {
 		return []T{own}, nil
@@ -30,8 +30,8 @@ func Share[T any](g Group, own T) ([]T, error) {
 	return out, nil
 }
 
-// Agree is Share of what the ranks computed, perhaps with an error: an error of one rank is an error of all, its own in
-// that rank, and a *RankError of the first that has one in the others.
+// Agree is Share for results that come with an error. If a rank passes an error, Agree fails in all ranks: with that
+// error in the rank itself, with a *RankError of the first rank that has one in the others.
 func Agree[T any](g Group, own T, err error) ([]T, error) {
 	if g.Size() == 1 {
 		return []T{own}, err
@@ -58,7 +58,7 @@ func Agree[T any](g Group, own T, err error) ([]T, error) {
 	return out, nil
 }
 
-// Owner is the rank to which item i of a list is dealt.
+// Owner returns the rank that item i of a list belongs to: i modulo the number of ranks.
 func Owner(g Group, i int) int { return i % g.Size() }
 
 // Any reports whether own is true in any rank.
@@ -70,7 +70,7 @@ func Any(g Group, own bool) (bool, error) {
 	return own, err
 }
 
-// First gives every rank what rank 0 has.
+// First returns rank 0's own in every rank.
 func First[T any](g Group, own T) (T, error) {
 	if g.Rank() > 0 {
 		var none T
@@ -83,8 +83,8 @@ func First[T any](g Group, own T) (T, error) {
 	return all[0], nil
 }
 
-// Shard is the part of n elements that a rank of size ranks holds: from, to. Parts begin at multiples of align elements
-// and are equally long, but for the last ones.
+// Shard returns the part [from, to) of n elements that a rank of size ranks holds. Parts begin at multiples of align
+// elements and have equal lengths, except for the last ones.
 func Shard(n, align, rank, size int) (from, to int) {
 	each := (n + size - 1) / size
 	each = (each + align - 1) / align * align

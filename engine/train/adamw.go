@@ -9,8 +9,9 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// optimizer is AdamW over what is trained: moments, clipping, the update, and their place in a checkpoint
-// (checkpoint.go). All parameters get the same step, weight decay included, as torch does by default.
+// optimizer is AdamW over the trained parameters: moments, gradient clipping, the update, and what of these a
+// checkpoint holds (checkpoint.go). All parameters have the same learning rate and weight decay, as in torch by
+// default.
 type optimizer struct {
 	exchange
 	o     Options
@@ -19,7 +20,8 @@ type optimizer struct {
 	norm  kernels.Tensor
 }
 
-// flat is parameters with AdamW's moments of the part that this rank moves: all, if it is alone.
+// flat is a group of parameters with AdamW's moments m and v of the part that this rank updates; a rank alone updates
+// all.
 type flat struct {
 	layout
 	m, v kernels.Tensor
@@ -52,7 +54,7 @@ func newOptimizer(dev kernels.Device, o Options, trained ...model.Flat) (_ optim
 	return t, nil
 }
 
-// newMoment makes a tensor of the layout of this rank's part; none where that is empty.
+// newMoment allocates a tensor for this rank's part; an empty part has none.
 func (f *flat) newMoment(dev kernels.Device) (kernels.Tensor, error) {
 	if f.len() == 0 {
 		return kernels.Tensor{}, nil
@@ -75,7 +77,7 @@ func (t *optimizer) free() {
 	t.flats, t.norm = nil, kernels.Tensor{}
 }
 
-// repack brings the weight that the matmuls use up to date with its master.
+// repack rewrites the weight that the matmuls use from its f32 master.
 func (t *optimizer) repack(p *model.Param) {
 	if p.W != nil {
 		t.dev.Pack(p.W, 0, p.Master)
@@ -85,14 +87,15 @@ func (t *optimizer) repack(p *model.Param) {
 // Steps is the number of optimizer steps taken.
 func (t *optimizer) Steps() int { return t.step }
 
-// ZeroGrad drops gathered gradients.
+// ZeroGrad sets the accumulated gradients to zero.
 func (t *optimizer) ZeroGrad() {
 	for _, f := range t.flats {
 		t.dev.Zero(f.Grad)
 	}
 }
 
-// update clips to the global norm and steps. A gradient that is not finite is dropped.
+// update clips the gradient to the global norm and takes the AdamW step. If the norm is not finite, the step is
+// skipped.
 func (t *optimizer) update(st *Stats, lr float64) error {
 	if err := t.sumGradients(); err != nil {
 		return err
@@ -123,7 +126,7 @@ func (t *optimizer) update(st *Stats, lr float64) error {
 	return t.dev.Sync()
 }
 
-// squares is the sum of the squares of the gradients, over the shards of all ranks.
+// squares returns the sum of the squares of all gradient elements, over the shards of all ranks.
 func (t *optimizer) squares() (float64, error) {
 	var sum [1]float64
 	first := true
@@ -163,7 +166,7 @@ func (f *flat) ranges() []kernels.Range {
 	return own
 }
 
-// moveShards takes the step s: each rank in its part, and then has the weights of all.
+// moveShards takes the step s: each rank updates its part, then the ranks exchange the new weights.
 func (t *optimizer) moveShards(s kernels.AdamWStep) error {
 	for _, f := range t.flats {
 		if f.len() > 0 {
@@ -179,8 +182,8 @@ func (t *optimizer) moveShards(s kernels.AdamWStep) error {
 	return t.dev.Sync()
 }
 
-// move takes the step s: on a device that updates a weight in one pass over memory parameter by parameter, and else all
-// parameters at once, of which then the weights are packed.
+// move takes the step s in this rank's part. A device that updates and packs a weight in one pass over memory does so
+// parameter by parameter; on other devices all parameters are updated at once, then their weights are packed.
 func (f *flat) move(dev kernels.Device, s kernels.AdamWStep) {
 	if _, ok := dev.(kernels.Updater); ok {
 		for i, p := range f.Params {

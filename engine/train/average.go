@@ -14,8 +14,8 @@ import (
 //
 //	avg = Decay avg + (1 - Decay) p
 //
-// after every Update, in F32. It begins with the trained parameters as they are when it is made. Of several ranks each
-// averages the part of the parameters that it moves.
+// in F32, once for each call of Update. It starts from the values that the trained parameters have in NewAverage. With
+// several ranks each one averages the part of the parameters that its optimizer updates.
 type Average struct {
 	Decay float64
 
@@ -26,8 +26,8 @@ type Average struct {
 	tmp  kernels.Tensor // [1, as many elements as the largest parameter]
 }
 
-// NewAverage averages the trained parameters from into to, which are those of a copy, in the same order. Where several
-// ranks train, they do so already, and all of them average. ranks may be nil: this process alone.
+// NewAverage averages the trained parameters of from into to, the same parameters of a copy in the same order. With
+// several ranks the trainer must exist before, and all ranks call NewAverage. ranks is nil for a single process.
 func NewAverage(dev kernels.Device, from model.Flat, to []*model.Param, decay float64, ranks dist.Group) (_ *Average,
 	err error) {
 	if len(from.Params) != len(to) {
@@ -79,7 +79,7 @@ func (a *Average) Update() error {
 	return a.give()
 }
 
-// give brings the copy up to date with the average, in all ranks.
+// give writes the average to the copy, in all ranks.
 func (a *Average) give() error {
 	if a.ranks.Size() > 1 {
 		if err := a.publish(&a.from, a.avg, a.to); err != nil {
@@ -106,7 +106,8 @@ func (a *Average) Save(dir string) error {
 	return a.write(filepath.Join(dir, averageFile), a.state(), map[string]string{})
 }
 
-// Load restores what Save wrote, bit for bit, unless ctx ends before. All ranks call it; rank 0 reads the file.
+// Load restores what Save wrote, bit for bit. If ctx ends before that, it returns its error. All ranks call it; rank 0
+// reads the file.
 func (a *Average) Load(ctx context.Context, dir string) error {
 	if _, err := readTensors(ctx, a.dev, a.ranks, filepath.Join(dir, averageFile), a.state()); err != nil {
 		return fmt.Errorf("restoring the averaged reference: %w", err)

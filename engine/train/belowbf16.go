@@ -5,8 +5,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// BF16Sample are f32 masters of weights that the forward pass uses in bf16: the row in the middle of each matrix, where
-// this rank moves it.
+// BF16Sample is a sample of the f32 masters of weights that the forward pass uses in bf16: of each matrix the middle
+// row, or the part of it that this rank updates.
 type BF16Sample [][]float32
 
 // SampleBF16 reads a sample of the weights; it is empty if they are held in f32.
@@ -29,9 +29,9 @@ func (t *optimizer) SampleBF16() (out BF16Sample, err error) {
 	return out, nil
 }
 
-// Compare counts the masters that differ from those before, and those of them that round to the same bf16 value: the
-// weight that the forward pass uses, and that a bf16 checkpoint holds, is still the one before. The master keeps the
-// change, so that changes add up over steps.
+// Compare counts the masters that differ from those before (changed), and how many of these still round to the same
+// bf16 value (below), so that neither the forward pass nor a bf16 checkpoint shows the change. The masters keep such
+// changes, which add up over steps.
 func (s BF16Sample) Compare(before BF16Sample) (changed, below int) {
 	for i, x := range s {
 		for k, now := range x {

@@ -13,22 +13,23 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// ErrDiverged is the error of weights or moments that are no numbers any more; nothing of them is worth saving.
+// ErrDiverged is the error about weights or moments that are NaN or infinite. They are not saved.
 var ErrDiverged = errors.New("it has values that are NaN or infinite: training diverged")
 
 const stateFile = "optimizer.safetensors"
 
 // SaveState writes optimizer.safetensors into dir: for every parameter P its F32 master "P", and AdamW's moments "m.P"
-// and "v.P". The number of steps taken is in the metadata. All ranks call it, and only rank 0's dir is used. The file
-// is the same however many they are: rank 0 begins it, each rank that sees it there writes its part, the others send
-// theirs to rank 0, and when all is on disk, rank 0 gives the file its name.
+// and "v.P". The metadata holds the number of optimizer steps. All ranks call it, and only rank 0's dir is used. The
+// file does not depend on the number of ranks: rank 0 creates it under a temporary name, each rank that sees it on a
+// common file system writes its part, the others send their parts to rank 0, and when everything is on disk, rank 0
+// renames the file.
 func (t *optimizer) SaveState(dir string) error {
 	return t.write(filepath.Join(dir, stateFile), t.state(), map[string]string{"step": strconv.Itoa(t.step)})
 }
 
 // LoadState restores what SaveState wrote and repacks the weights from their masters, so that the next step gives the
-// bits that an uninterrupted run would have given. Where ctx ends before, its error is returned, and the weights are
-// partly restored. All ranks call it; rank 0 reads the file.
+// bits of an uninterrupted run. If ctx ends before that, LoadState returns its error, and only a part of the weights is
+// restored. All ranks call it; rank 0 reads the file.
 func (t *optimizer) LoadState(ctx context.Context, dir string) error {
 	meta, err := readTensors(ctx, t.dev, t.ranks, filepath.Join(dir, stateFile), t.state())
 	if err != nil {
@@ -99,7 +100,7 @@ func allFinite(x []float32) bool {
 	return !slices.ContainsFunc(x, func(x float32) bool { return x-x != 0 })
 }
 
-// reader gives the elements of tensors that lie whole on dev.
+// reader reads the elements of tensors that are complete on dev.
 func reader(dev kernels.Device) func(e stateEntry) ([]float32, error) {
 	var host []float32
 	return func(e stateEntry) ([]float32, error) {
@@ -154,7 +155,8 @@ func readTensor(f *safetensors.File, path string, e stateEntry, host []float32) 
 	return src.Float32(host)
 }
 
-// stateEntry is a tensor of a checkpoint: t, or the parts of it that the ranks hold, of which t is this one's.
+// stateEntry is a tensor of a checkpoint. t is the complete tensor or, where the ranks hold parts, the part of this
+// rank.
 type stateEntry struct {
 	name  string
 	shape []int
@@ -171,7 +173,7 @@ func (e stateEntry) len() int {
 	return n
 }
 
-// part is what of the tensor is in t.
+// part returns the elements of the tensor that a rank holds.
 func (e stateEntry) part(rank int) shard {
 	if e.parts == nil {
 		return shard{0, e.len()}

@@ -10,24 +10,24 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// ValueFunc is the part of a critic's loss that one sequence contributes: it reads the values predicted at the
-// sequence's trained ids, in order, and writes the derivative of the batch's loss with respect to each. It is called as
-// a LossFunc is.
+// ValueFunc computes the part of a critic's loss that one sequence contributes: it reads the values that are predicted
+// at the sequence's trained tokens, in order, and writes the derivative of the batch's loss with respect to each. Calls
+// come in the same order as those of a LossFunc.
 type ValueFunc func(seq int, value, dvalue []float32) error
 
-// Critic predicts what an episode will be worth, at every trained id before it is drawn. It is a linear head over the
-// hidden state, after the final norm, from which the id's log-probability would come:
+// Critic predicts the return of an episode at every trained token, before that token is sampled. It is a linear head
+// over the hidden state (after the final norm) from which the token's log-probability is computed:
 //
 //	V_i = w . h[i-1] + b,  w F32 [1, C]
 //
-// A new head is zero, so that a new critic says 0 everywhere. The body learns as well if the model is trainable, or
-// else its adapter is; over a frozen body the head learns alone.
+// C is the width of the hidden state. A new head is zero, so that a new critic predicts 0 everywhere. The body is
+// trained too if the model or its adapter is trainable; otherwise only the head is trained.
 type Critic struct {
 	optimizer
 	pass passes
 	head model.Flat
 	w, b *model.Param // of head
-	body bool         // learns too
+	body bool         // the body is trained too
 }
 
 // The head's names are those of transformers' LlamaForTokenClassification and its like.
@@ -71,7 +71,8 @@ func NewCritic(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) 
 	return c, err
 }
 
-// withoutHead is the body without the output matrix, its last parameter where it has one: no value depends on it.
+// withoutHead returns the parameters of the body without the output matrix, on which no value depends. If the model has
+// an output matrix of its own, it is the last parameter.
 func withoutHead(m *model.Model, a *model.Adapter, body model.Flat) model.Flat {
 	last := len(body.Params) - 1
 	if last >= 0 && a == nil && !m.Config.Tied && body.Params[last].Grad == m.HeadGrad() {
@@ -91,7 +92,7 @@ func (c *Critic) Close() {
 	}
 }
 
-// Values predicts at the trained ids of each sequence.
+// Values predicts the value at each trained token, [sequences][trained tokens of the sequence].
 func (c *Critic) Values(seqs []Sequence) ([][]float32, error) {
 	out := make([][]float32, len(seqs))
 	_, err := c.each(seqs, func(p *packed, v []float32) error {
@@ -115,7 +116,7 @@ func (c *Critic) Step(seqs []Sequence, loss ValueFunc, lr float64) (Stats, error
 	return st, err
 }
 
-// Accumulate adds the gradients of loss over seqs to what the parameters have gathered since the last step.
+// Accumulate adds the gradients of loss over seqs to those that were accumulated since the last step.
 func (c *Critic) Accumulate(seqs []Sequence, loss ValueFunc) (Stats, error) {
 	return c.each(seqs, func(p *packed, v []float32) error {
 		dv := make([]float32, len(v))
@@ -134,7 +135,7 @@ func (c *Critic) Accumulate(seqs []Sequence, loss ValueFunc) (Stats, error) {
 	})
 }
 
-// each runs the micro-batches of seqs and gives their values, in the order of the spans, to do.
+// each runs the micro-batches of seqs and calls do with the values of each, in the order of its spans.
 func (c *Critic) each(seqs []Sequence, do func(p *packed, v []float32) error) (Stats, error) {
 	var st Stats
 	m := c.pass.m
@@ -162,8 +163,8 @@ func (c *Critic) each(seqs []Sequence, do func(p *packed, v []float32) error) (S
 	return st, nil
 }
 
-// back adds the gradient of the values of p: dw += dv^T h, db += sum dv, and, where the body learns, dh = dv w and all
-// below.
+// back runs the backward pass from the derivatives dv of the values of p: dw += dv^T h, db += sum dv and, if the body
+// is trained, dh = dv w and the backward pass of the body.
 func (c *Critic) back(p *packed, dv []float32) {
 	o, n := c.pass.out, len(dv)
 	dy := o.dy.RowRange(0, n)
@@ -176,12 +177,12 @@ func (c *Critic) back(p *packed, dv []float32) {
 	}
 }
 
-// SaveHead writes value_head.safetensors into dir; the body is the model's or the adapter's to save.
+// SaveHead writes value_head.safetensors into dir. The body is saved as a model or an adapter.
 func (c *Critic) SaveHead(dir string) error {
 	return writeTensors(filepath.Join(dir, headFile), c.headState(), map[string]string{}, reader(c.dev))
 }
 
-// LoadHead reads what SaveHead wrote; a folder that has no such file is an error that is fs.ErrNotExist.
+// LoadHead reads what SaveHead wrote. If the folder has no such file, errors.Is(err, fs.ErrNotExist) is true.
 func (c *Critic) LoadHead(dir string) error {
 	_, err := readTensors(context.Background(), c.dev, dist.Alone(), filepath.Join(dir, headFile), c.headState())
 	if err != nil {

@@ -9,27 +9,27 @@ import (
 	"github.com/zerosearch-go/zerosearch/num"
 )
 
-// exchange is how ranks send each other tensors.
+// exchange sends tensors between ranks.
 type exchange struct {
 	dev   kernels.Device
 	ranks dist.Group
 	host  staging
 
-	link kernels.Link   // from device to device; nil: by the host
+	link kernels.Link   // from device to device; nil: through the host's memory
 	room kernels.Tensor // [1, n] F32 for what is exchanged by link
 }
 
-// staging are this process's copies of what is sent and received.
+// staging holds this process's copies, in the host's memory, of what is sent and received.
 type staging struct {
 	send, recv []float32
 	wire       []byte
 }
 
-// exchangeElements is about how many elements are exchanged at a time; tests make it small.
+// exchangeElements is about the number of elements that are exchanged at a time; tests make it small.
 var exchangeElements = 4 << 20
 
-// ExchangeBytes is the memory of this process for what a rank of several sends and receives, where n parameters are
-// trained.
+// ExchangeBytes returns the bytes of the host's memory that a rank needs for what it sends and receives, if n
+// parameters are trained.
 func ExchangeBytes(n int64, ranks int) int64 {
 	each := int64(exchangeElements)
 	n = min(n, each)
@@ -48,7 +48,7 @@ func layOut(f model.Flat, g dist.Group) layout {
 	return layout{f, parts, shard{parts[g.Rank()], parts[g.Rank()+1]}}
 }
 
-// own is this rank's part of x, which has all elements or those of this rank.
+// own returns this rank's part of x, which has all elements or only those of this rank.
 func (f *layout) own(x kernels.Tensor) kernels.Tensor {
 	if x.Cols == f.Len() {
 		return f.shard.of(x)
@@ -56,7 +56,8 @@ func (f *layout) own(x kernels.Tensor) kernels.Tensor {
 	return x.ColRange(0, f.len())
 }
 
-// eachChunk calls do with a piece of every rank's part of f at a time, until all elements have had their turn.
+// eachChunk divides the part of every rank in f into pieces and calls do with one piece of each rank at a time, until
+// all elements are done.
 func (x *exchange) eachChunk(f *layout, do func(pieces []shard) error) error {
 	each := max(1, exchangeElements/x.ranks.Size())
 	pieces := make([]shard, x.ranks.Size())
@@ -79,8 +80,8 @@ func (x *exchange) eachChunk(f *layout, do func(pieces []shard) error) error {
 	}
 }
 
-// publish gives all ranks the values of which each has its own part, in x: to the parameters to, which are those of f
-// or of a copy.
+// publish sends every rank's part of values to all ranks, which write them to the parameters to: those of f or of a
+// copy.
 func (x *exchange) publish(f *layout, values kernels.Tensor, to []*model.Param) error {
 	if x.link != nil {
 		return x.eachLinked(f, func(pieces []shard) { x.publishLinked(f, values, to, pieces) })
@@ -110,7 +111,8 @@ func (x *exchange) publish(f *layout, values kernels.Tensor, to []*model.Param) 
 	})
 }
 
-// in calls do with the part of each parameter that lies in s, and where in the parameter it begins.
+// in calls do for each parameter i of which a part lies in s: at is the element of the parameter where that part
+// begins.
 func (f *layout) in(s shard, do func(i, at int, part shard)) {
 	for i, p := range f.Ranges() {
 		if part := s.cut(p.From, p.To); part.len() > 0 {
@@ -119,7 +121,8 @@ func (f *layout) in(s shard, do func(i, at int, part shard)) {
 	}
 }
 
-// wireType is the type in which the values of p are sent: BF16 where that is all that is computed with, or else F32.
+// wireType returns the type in which the values of p are sent: BF16 if the forward pass uses the parameter in BF16,
+// else F32.
 func wireType(p *model.Param) kernels.DType {
 	if p.W != nil && p.W.Type() == kernels.BF16 && p.Master.IsZero() {
 		return kernels.BF16
@@ -138,7 +141,7 @@ func encode(wire []byte, values []float32, t kernels.DType) []byte {
 	return wire
 }
 
-// set sets the elements of p from element at on, whole rows, to values of its wireType.
+// set sets the elements of p from element at on, which are whole rows, to values, which are of p's wireType.
 func (x *exchange) set(p *model.Param, at int, values []byte) {
 	t, k := wireType(p), p.Shape[len(p.Shape)-1]
 	if p.W != nil {
@@ -149,7 +152,7 @@ func (x *exchange) set(p *model.Param, at int, values []byte) {
 	}
 }
 
-// download copies elements of x, a tensor of all, to dst.
+// download copies the elements s of the tensor from to dst.
 func (x *exchange) download(dst []float32, from kernels.Tensor, s shard) error {
 	if s.len() == 0 {
 		return nil
@@ -164,7 +167,7 @@ func sized(x []float32, n int) []float32 {
 	return x[:n]
 }
 
-// bytesOf sees elements as bytes.
+// bytesOf returns the memory of x as bytes.
 func bytesOf(x []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Link joins the devices of the ranks where they have a library for it (kernels.Linker): trainers that are made later
-// exchange gradients and weights from device to device, and everything else, as before, by g. note says for the user
-// by which library, or why they pass through the host's memory; it is empty where no device has such a library. All
-// ranks call it, before they make trainers.
+// Link connects the devices of the ranks if they have a library for it (kernels.Linker, such as NCCL): trainers that
+// are made afterwards exchange gradients and weights from device to device; everything else still goes through g. note
+// is a message for the user: the name of the library, or the reason why gradients and weights pass through the host's
+// memory. It is empty if no device has such a library. All ranks call Link before they make trainers.
 func Link(dev kernels.Device, g dist.Group) (note string, err error) {
 	type library struct {
 		Linker bool
@@ -39,7 +39,7 @@ func Link(dev kernels.Device, g dist.Group) (note string, err error) {
 	for r, x := range all {
 		switch {
 		case !x.Linker:
-			x.Why = "its device is no GPU"
+			x.Why = "its device is not a GPU"
 		case x.Name != "" && x.Name != all[0].Name:
 			x.Why = fmt.Sprintf("it has %s, and rank 0 has %s", x.Name, all[0].Name)
 		}
@@ -53,7 +53,7 @@ func Link(dev kernels.Device, g dist.Group) (note string, err error) {
 	return fmt.Sprintf("the GPUs exchange gradients and weights by %s", own.Name), nil
 }
 
-// link joins the devices and sends something, so that connections are made now and not in the first step.
+// link connects the devices and sends a small tensor, so that connections are opened now and not in the first step.
 func link(l kernels.Linker, dev kernels.Device, g dist.Group) error {
 	var id []byte
 	var err error
@@ -84,11 +84,11 @@ func link(l kernels.Linker, dev kernels.Device, g dist.Group) error {
 	}, func() error { return nil })
 }
 
-// patience is how long a rank waits for its device before it asks whether another rank has failed.
+// patience is the time that a rank waits for its device before it asks whether another rank has failed.
 const patience = time.Second
 
-// together calls do, which waits for the devices of the other ranks, in all ranks. Where one of them fails, give makes
-// the others' do return, and all have an error: a device that waits for another one would never know.
+// together calls do, which waits for the devices of the other ranks, in all ranks. If do fails in one rank, give makes
+// it return in the others, and all ranks return an error. Without this, a device would wait for another one for ever.
 func together(g dist.Group, do, give func() error) (err error) {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
@@ -119,11 +119,11 @@ func together(g dist.Group, do, give func() error) (err error) {
 	}
 }
 
-// chunksAtOnce bounds what is queued on a device before the ranks have heard that all of them go on: queues of GPUs are
-// not endless, and a full one would wait.
+// chunksAtOnce is the largest number of chunks that are queued on a device before the ranks tell each other that none
+// has failed: the queue of a GPU is bounded, and a call that adds to a full one blocks.
 const chunksAtOnce = 16
 
-// openLink uses the link of the device, if it has one, for what has these layouts.
+// openLink uses the link of the device, if it has one, for parameters of these layouts.
 func (x *exchange) openLink(layouts ...*layout) (err error) {
 	l, ok := x.dev.(kernels.Linker)
 	if !ok || x.ranks.Size() == 1 || l.Linked() == nil {
@@ -157,7 +157,7 @@ func longest(pieces []shard) (n int) {
 	return n
 }
 
-// eachLinked is eachChunk of work that is queued on the devices; it returns when all of them have done it.
+// eachLinked is eachChunk for work that is queued on the devices; it returns when all devices have done the work.
 func (x *exchange) eachLinked(f *layout, queue func(pieces []shard)) error {
 	n := 0
 	err := x.eachChunk(f, func(pieces []shard) error {
@@ -173,13 +173,13 @@ func (x *exchange) eachLinked(f *layout, queue func(pieces []shard)) error {
 	return err
 }
 
-// settle waits until the devices of all ranks have done what was queued.
+// settle waits until the devices of all ranks have done the queued work.
 func (x *exchange) settle() error {
 	word := make([]byte, 4)
 	return together(x.ranks, x.dev.Fetch(word, x.room.ColRange(0, 1)).Wait, x.link.Abort)
 }
 
-// sumLinked is sumChunk from device to device.
+// sumLinked is sumChunk over the link, from device to device.
 func (x *exchange) sumLinked(grad kernels.Tensor, pieces []shard) {
 	n, own := len(pieces), pieces[x.ranks.Rank()]
 	send, recv := make([]kernels.Tensor, n), make([]kernels.Tensor, n)
@@ -203,8 +203,8 @@ func (x *exchange) sumLinked(grad kernels.Tensor, pieces []shard) {
 	}
 }
 
-// publishLinked is publish of a chunk from device to device. Each rank's part of every parameter begins at a multiple
-// of 4 bytes, and pieces are as long as the longest.
+// publishLinked publishes a chunk over the link, from device to device. In the buffer each rank's part of every
+// parameter begins at a multiple of 4 bytes, and the pieces of all ranks are as long as the longest one.
 func (x *exchange) publishLinked(f *layout, values kernels.Tensor, to []*model.Param, pieces []shard) {
 	n, own, width := len(pieces), pieces[x.ranks.Rank()], 0
 	for _, p := range pieces {
@@ -235,15 +235,15 @@ func (x *exchange) publishLinked(f *layout, values kernels.Tensor, to []*model.P
 	}
 }
 
-// wireWords are n elements of type t in words of 4 bytes.
+// wireWords returns the number of words of 4 bytes that n elements of type t take.
 func wireWords(n int, t kernels.DType) int { return (n*t.Size() + 3) / 4 }
 
-// wireTensor is n elements of type t from word at of wire on.
+// wireTensor returns the n elements of type t that begin at word at of wire.
 func wireTensor(wire kernels.Tensor, at, n int, t kernels.DType) kernels.Tensor {
 	return kernels.Mat(wire.Buf, t, (wire.Off+at)*4/t.Size(), 1, n)
 }
 
-// setLinked is set from a tensor of the wireType; wide is room for it in F32.
+// setLinked is set with the values in a tensor on the device; wide is a buffer for the same values in F32.
 func (x *exchange) setLinked(p *model.Param, at int, values, wide kernels.Tensor) {
 	k := p.Shape[len(p.Shape)-1]
 	rows := values.Len() / k

@@ -8,14 +8,15 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Sequence is one text to learn from or to score: ids as they were sampled or read, never text that is tokenised again.
+// Sequence is one token sequence to train on or to score. Its token ids are those that were sampled or read; text is
+// never tokenised again.
 type Sequence struct {
 	IDs []int32
 	// Mask[i] says that IDs[i] is trained on: its log-probability given IDs[:i] enters the loss. Mask[0] is ignored.
 	Mask []bool
-	// Prefix is a key shared by sequences that begin with the same Shared ids (the prompt of a group); such sequences
-	// should stand side by side. The common part is computed once in forward and backward, in whole KV pages. Ids
-	// that differ under one key are not shared. Prefix 0: nothing is shared.
+	// Prefix is a key of sequences that begin with the same Shared token ids (the prompt of a group); such sequences
+	// should follow each other. The whole KV pages of the common part are computed once in the forward and in the
+	// backward pass. If ids differ under one key, they are not shared. Prefix 0: nothing is shared.
 	Prefix uint64
 	Shared int
 	// NoGradient says that the loss has no gradient here, such as a policy's where the advantage is 0: the forward pass
@@ -35,21 +36,21 @@ func (s Sequence) Trained() int {
 	return n
 }
 
-// span is where one sequence's trained tokens lie in the targets of a packed batch.
+// span is the range of one sequence's trained tokens in the targets of a packed batch.
 type span struct{ seq, from, to int }
 
-// packed is a micro-batch: sequences laid end to end, nothing padded, every segment on KV pages of its own but for the
-// pages of a shared prefix, which the continuations list too.
+// packed is a micro-batch: sequences one after the other, without padding. Every segment has KV pages of its own,
+// except for the pages of a shared prefix, which the segments that continue it list too.
 type packed struct {
 	batch      model.Batch
 	pages      int     // KV pages in use
-	targets    []int32 // the ids they predict
+	targets    []int32 // the token ids that they predict
 	spans      []span
 	noGradient bool // no backward pass
 }
 
-// sharedLen is how many of s's first ids are computed once for its group: whole pages, and at least the last id before
-// the first trained one stays with the continuation, so that every row predicts for one sequence only.
+// sharedLen returns how many of the first tokens of s are computed once for its group: whole pages, but never the last
+// token before the first trained one, so that every row that predicts a trained token belongs to one sequence only.
 func (s Sequence) sharedLen() int {
 	if s.Prefix == 0 {
 		return 0
@@ -77,7 +78,7 @@ func packs(seqs []Sequence, maxTokens int) []*packed {
 func pack(seqs []Sequence, noGradient bool, maxTokens int) []*packed {
 	var out []*packed
 	var p *packed
-	var key uint64 // of what is shared now
+	var key uint64 // Prefix of the pages that are shared now
 	var prefix []int32
 	var prefixSeg kernels.Segment
 	for i, s := range seqs {

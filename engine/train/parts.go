@@ -9,11 +9,12 @@ import (
 	"github.com/zerosearch-go/zerosearch/safetensors"
 )
 
-// openPart opens the file that rank 0 has begun; tests have hosts that do not see it.
+// openPart opens the file that rank 0 has created; tests replace it to simulate hosts that do not see the file.
 var openPart = func(s safetensors.Shared, _ dist.Group) (*safetensors.Part, error) { return s.Open() }
 
-// writeParts writes a file of which each rank holds parts. A rank that sees the file which rank 0 has begun writes its
-// own parts into it; the others send them to rank 0. An error of one is an error of all, and path is as it was before.
+// writeParts writes a file of which each rank holds parts. A rank that sees the file that rank 0 has created writes its
+// parts into it; the others send theirs to rank 0. If one rank fails, all ranks return an error, and a file that was at
+// path before stays as it was.
 func (x *exchange) writeParts(path string, list []stateEntry, meta map[string]string) error {
 	defer func() { x.host = staging{} }()
 	var w *safetensors.Writer
@@ -47,7 +48,7 @@ func (x *exchange) writeParts(path string, list []stateEntry, meta map[string]st
 	return err
 }
 
-// agreeOn gives all ranks the error of one: that they diverged as such.
+// agreeOn returns the error of one rank in all ranks. ErrDiverged stays recognisable with errors.Is.
 func (x *exchange) agreeOn(err error) error {
 	diverged := errors.Is(err, ErrDiverged)
 	text := ""
@@ -63,8 +64,8 @@ func (x *exchange) agreeOn(err error) error {
 	return err
 }
 
-// fill writes the tensors of list: every rank that sees the file, as direct says of each, its own parts, and rank 0
-// those of the others too. A rank that fails goes on sending and receiving, which the others wait for.
+// fill writes the tensors of list. direct says which ranks see the file and write their own parts; rank 0 writes those
+// of the others. A rank that fails keeps sending and receiving, because the others wait for it.
 func (x *exchange) fill(part *safetensors.Part, list []stateEntry, direct []bool) (failed error) {
 	rank := x.ranks.Rank()
 	put := func(e stateEntry, from int, values []float32) {
@@ -106,7 +107,7 @@ func (x *exchange) fill(part *safetensors.Part, list []stateEntry, direct []bool
 	return failed
 }
 
-// collect gives rank 0 the parts of e that other ranks cannot write.
+// collect sends to rank 0 the parts of e of ranks that do not see the file.
 func (x *exchange) collect(e stateEntry, direct []bool) error {
 	sent, received, total := make([]int, len(direct)), make([]int, len(direct)), 0
 	own := x.host.send[:0]

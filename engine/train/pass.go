@@ -31,12 +31,12 @@ type outputs struct {
 	dhAll   kernels.Tensor // [T, C], gradient of every row's final hidden state
 	targets kernels.Tensor // I32 [T, 1]
 	lse     kernels.Tensor // F32 [T, 1]
-	// Of n rows, log-probabilities or a critic's values, and behind them n entropies: one download. So are their
-	// gradients: one upload.
+	// The log-probabilities (or a critic's values) of n rows, followed by their n entropies, so that one download
+	// brings both. dy holds the gradients in the same order, for one upload.
 	y, dy kernels.Tensor // F32 [2 T, 1]
 }
 
-// halves are the first n rows of y or dy, and the n behind them.
+// halves returns the first n rows of y or dy, and the n rows after them.
 func halves(y kernels.Tensor, n int) (first, second kernels.Tensor) {
 	return y.RowRange(0, n), y.RowRange(n, n)
 }
@@ -65,7 +65,7 @@ func (o *outputs) free() {
 	*o = outputs{}
 }
 
-// size is that of a micro-batch: the batch, the positions in its sequences, KV pages.
+// size returns the size of a micro-batch: that of the batch, the positions in its sequences, and KV pages.
 type size struct {
 	batch            kernels.BatchSpec
 	positions, pages int
@@ -102,7 +102,7 @@ func (x *passes) reserve(s size) (err error) {
 	return nil
 }
 
-// allocTokens makes workspace and outputs for so many tokens. All of them may be trained on.
+// allocTokens allocates workspace and outputs for a number of tokens, all of which may be trained on.
 func (x *passes) allocTokens(tokens int) (err error) {
 	if x.ws != nil {
 		x.ws.Close()
@@ -140,7 +140,8 @@ func (x *passes) allocTokens(tokens int) (err error) {
 	return nil
 }
 
-// hidden runs p and returns the final hidden states of the rows that predict, [n, C]; none where n is 0.
+// hidden runs the forward pass over p and returns the final hidden states of the n rows that predict trained tokens,
+// [n, C].
 func (x *passes) hidden(p *packed) (h kernels.Tensor, n int, err error) {
 	if err := x.reserve(p.size()); err != nil {
 		return h, 0, err
@@ -161,7 +162,7 @@ func (x *passes) hidden(p *packed) (h kernels.Tensor, n int, err error) {
 	return h, n, nil
 }
 
-// forward runs p and returns the log-probabilities and entropies of its targets.
+// forward runs the forward pass over p and returns the log-probabilities and entropies (nats) of its targets.
 func (x *passes) forward(p *packed, invTemp float32) (logp, entropy []float32, err error) {
 	h, n, err := x.hidden(p)
 	if n == 0 || err != nil {
@@ -180,7 +181,7 @@ func (x *passes) logProbs(n int) kernels.LogProbs {
 	return kernels.LogProbs{Logp: logp, Entropy: entropy, LSE: x.out.lse.RowRange(0, n), Keep: x.keep}
 }
 
-// learn adds the gradient of loss over p to the parameters.
+// learn runs forward and backward passes over p and adds the gradient of loss to that of the parameters.
 func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 	logp, entropy, err := x.forward(p, invTemp)
 	if err != nil {
@@ -200,7 +201,7 @@ func (x *passes) learn(p *packed, loss LossFunc, invTemp float32) error {
 	}
 	useEntropy := !allZero(dentropy)
 	if !useEntropy && allZero(dlogp) {
-		return nil // nothing to learn here, e.g. zero advantages
+		return nil // the gradient is zero, for example because all advantages are
 	}
 	if p.noGradient {
 		return fmt.Errorf("a sequence that was marked NoGradient has a gradient")
@@ -235,7 +236,8 @@ func (x *passes) headGrad() kernels.Tensor {
 	return x.m.HeadGrad()
 }
 
-// NonFiniteError says what is not finite of which trained id of which sequence; of all ids where Token is negative.
+// NonFiniteError says which value of which trained token of which sequence is NaN or infinite. If Token is negative, it
+// is a value of the whole sequence.
 type NonFiniteError struct {
 	What       string // log-probability, value, loss
 	Seq, Token int
@@ -270,7 +272,8 @@ func allZero(x []float32) bool {
 	return true
 }
 
-// Scorer computes log-probabilities of trained ids with a frozen model: the reference of a KL term, or an evaluation.
+// Scorer computes log-probabilities of trained tokens with a frozen model: the reference of a KL term, or an
+// evaluation.
 type Scorer struct {
 	pass passes
 	o    Options
@@ -287,7 +290,8 @@ func NewScorer(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) 
 	return s, nil
 }
 
-// Score returns for each sequence the log-probabilities and entropies of its trained ids.
+// Score returns the log-probabilities and entropies (nats) of the trained tokens of each sequence, both
+// [sequences][trained tokens of the sequence].
 func (s *Scorer) Score(seqs []Sequence) (logps, entropies [][]float32, err error) {
 	if err := check(seqs, s.pass.m.Config.Vocab, s.pass.m.Config.MaxPos); err != nil {
 		return nil, nil, fmt.Errorf("scoring: %w", err)

@@ -10,20 +10,20 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// Several ranks train one model (ZeRO-1, arXiv 1910.02054): each computes the gradient of its own sequences; then each
-// sums up the gradients of a part of the parameters, moves that part, of which it alone holds masters and moments, and
-// gives the others the new weights. Sums are taken in rank order, whatever arrives first: the same number of ranks
-// gives the same bits.
+// Several ranks train one model (ZeRO-1, arXiv 1910.02054). Each rank computes the gradient of its own sequences. Then
+// each rank sums the gradients of one part of the parameters over all ranks (reduce-scatter), updates that part, of
+// which it alone holds f32 masters and moments, and sends the new weights to the others (all-gather). Sums are taken in
+// the order of the ranks, whatever arrives first, so that the same number of ranks gives the same bits.
 
-// shard is the elements [from, to) of parameters that lie in one tensor.
+// shard is the range [from, to) of elements of a tensor that holds several parameters.
 type shard struct{ from, to int }
 
 func (s shard) len() int { return s.to - s.from }
 
-// of is the shard's part of x, a tensor of all elements.
+// of returns the shard's elements of x, a tensor of all elements.
 func (s shard) of(x kernels.Tensor) kernels.Tensor { return x.ColRange(s.from, s.len()) }
 
-// cut is the part of s that lies in the elements [from, to).
+// cut returns the intersection of s with the elements [from, to).
 func (s shard) cut(from, to int) shard {
 	from, to = max(s.from, from), min(s.to, to)
 	return shard{min(from, to), to}
@@ -35,7 +35,7 @@ type bank interface {
 	KeepMasters(from, to int) error
 }
 
-// share gives up the masters that other ranks hold, of what trained gives of x.
+// share frees the masters that other ranks hold, and returns the parameters that trained selects from x.
 func (o Options) share(x bank, trained func() model.Flat) (model.Flat, error) {
 	f := trained()
 	if o.Ranks.Size() == 1 || len(f.Params) == 0 {
@@ -51,15 +51,15 @@ func (o Options) share(x bank, trained func() model.Flat) (model.Flat, error) {
 	return trained(), nil
 }
 
-// report is what a rank says of its part of a step before the gradients are summed.
+// report is what a rank tells the others about its sequences of a step before the gradients are summed.
 type report struct {
 	Stats Stats
 	Err   string
 	Bad   *NonFiniteError // a loss that is not finite
 }
 
-// agree gives all ranks the counts and the error of all: the rank's own error, or else that of the first rank that has
-// one. A loss that is not finite in one rank skips the step in all.
+// agree sums the counts over all ranks. If a rank has an error, all ranks return one: their own, or else that of the
+// first rank that has one. A loss that is not finite in one rank skips the step in all.
 func (t *optimizer) agree(st *Stats, err error) error {
 	if t.ranks.Size() == 1 {
 		return err
@@ -93,7 +93,7 @@ func (t *optimizer) agree(st *Stats, err error) error {
 	return nil
 }
 
-// sumGradients replaces the own part of each gradient by the sum over the ranks, in their order.
+// sumGradients replaces this rank's part of the gradients by the sum over all ranks, in the order of the ranks.
 func (t *optimizer) sumGradients() error {
 	if t.ranks.Size() == 1 {
 		return nil
@@ -112,7 +112,7 @@ func (t *optimizer) sumGradients() error {
 	return nil
 }
 
-// sumChunk sends each rank its piece of this rank's gradient and sums what comes for the own piece.
+// sumChunk sends to each rank its piece of this rank's gradient and sums the pieces that the other ranks send.
 func (t *optimizer) sumChunk(grad kernels.Tensor, pieces []shard) error {
 	own := pieces[t.ranks.Rank()]
 	total := 0
@@ -146,7 +146,7 @@ func (t *optimizer) sumChunk(grad kernels.Tensor, pieces []shard) error {
 }
 
 // WithMasters calls do in all ranks; meanwhile the parameters of rank 0 have all masters, as in a run of one process.
-// They lie where the gradients do, which must be zero, as after Finish. All ranks call it.
+// The masters use the memory of the gradients, which must be zero, as they are after Finish. All ranks call it.
 func (t *optimizer) WithMasters(do func() error) (err error) {
 	if t.ranks.Size() == 1 {
 		return do()

@@ -1,6 +1,6 @@
-// Package train updates weights: it runs packed sequences through the model's forward pass, gives the log-probabilities
-// to a loss as plain slices, runs the backward pass, clips the gradients and takes AdamW steps. Its checkpoints survive
-// a power cut.
+// Package train updates weights: it runs packed sequences through the model's forward pass, passes the
+// log-probabilities to a loss function as plain slices, runs the backward pass, clips the gradients and takes AdamW
+// steps. Its checkpoints are complete or absent, even after a power cut.
 //
 // It knows nothing of text, search or rewards: supervised fine-tuning and every policy-gradient algorithm are a
 // LossFunc.
@@ -15,10 +15,11 @@ import (
 	"github.com/zerosearch-go/zerosearch/model"
 )
 
-// LossFunc is the part of a loss that one sequence contributes. It reads the log-probabilities and entropies (nats) of
-// the sequence's trained ids, in order, under the current weights and writes the derivative of the batch's loss with
-// respect to each. It is called once for every sequence of a step, in order, those marked NoGradient last, with index
-// seq into the step's sequences. dentropy may be left zero. A NonFiniteError makes the step be skipped.
+// LossFunc computes the part of a loss that one sequence contributes. It reads the log-probabilities and entropies
+// (nats) of the sequence's trained tokens, in order, under the current weights and writes the derivative of the batch's
+// loss with respect to each. It is called once for every sequence of a step, in order, those marked NoGradient last;
+// seq is the index into the step's sequences. dentropy may be left zero. If it returns a NonFiniteError, the step is
+// skipped.
 type LossFunc func(seq int, logp, entropy, dlogp, dentropy []float32) error
 
 // Options of a Trainer. The zero value of a field means what its comment says.
@@ -31,16 +32,17 @@ type Options struct {
 	KVType            kernels.DType
 	Recompute         bool // keep layer inputs only and run each layer's forward again in the backward
 
-	// Longest is the ids of the longest sequence, Sequences the most of them in a step, or in a call of Score. Told
-	// both, New, NewCritic and NewScorer allocate what the largest micro-batch can take, so that memory cannot run
-	// out in the middle of a run. 0: it grows with what comes.
+	// Longest is the number of tokens of the longest sequence, Sequences the largest number of sequences in a step or
+	// in a call of Score. If both are set, New, NewCritic and NewScorer allocate the memory of the largest micro-batch,
+	// so that memory cannot run out in the middle of a run. 0: memory grows with the micro-batches.
 	Longest, Sequences int
 
-	// Ranks train together: each learns from sequences of its own, and all take the same steps. nil: this one alone.
+	// Ranks are the processes that train together: each has sequences of its own, and all take the same steps. nil: one
+	// process.
 	Ranks dist.Group
 }
 
-// most is the size of the largest micro-batch; it is zero where that is not known.
+// most returns the size of the largest micro-batch, or zero if it is not known.
 func (o *Options) most() size {
 	if o.Longest < 1 || o.Sequences < 1 {
 		return size{}
@@ -56,7 +58,7 @@ func (o *Options) most() size {
 	return size{b, o.Longest, pages}
 }
 
-// start checks the adapter and makes room for the largest micro-batch.
+// start checks the adapter and allocates memory for the largest micro-batch.
 func (x *passes) start(o Options) error {
 	if err := x.m.CheckAdapter(x.adapter); err != nil {
 		return err
@@ -90,8 +92,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Trainer trains the parameters of one model, or of one adapter over a frozen model. It is used by one goroutine, the
-// one that may use the device.
+// Trainer trains the parameters of one model, or of one adapter over a frozen model. Only the goroutine that uses the
+// device may call it.
 type Trainer struct {
 	optimizer
 	pass passes // workspace and KV pages
@@ -120,7 +122,7 @@ func New(dev kernels.Device, m *model.Model, a *model.Adapter, o Options) (_ *Tr
 	return t, nil
 }
 
-// trained is what has the trainable parameters: a, or without one m.
+// trained returns what holds the trainable parameters: a, or m if a is nil.
 func trained(m *model.Model, a *model.Adapter) bank {
 	if a != nil {
 		return a
@@ -134,17 +136,18 @@ func (t *Trainer) Close() {
 	t.free()
 }
 
-// MaxSkippedSteps is how many steps in a row may be skipped; then a run ends, because it would go on like that to its
-// end.
+// MaxSkippedSteps is the number of skipped steps in a row after which a run ends with an error, because all later steps
+// would be skipped too.
 const MaxSkippedSteps = 3
 
-// Stats tells what a step did.
+// Stats are the statistics of a step.
 type Stats struct {
 	GradNorm      float64 // global norm before clipping
-	Tokens        int     // ids forwarded, shared prefixes once
-	TrainedTokens int     // ids that entered the loss
+	Tokens        int     // tokens of the forward pass; a shared prefix counts once
+	TrainedTokens int     // tokens that enter the loss
 	MicroBatches  int
-	// why nothing was learned: the loss or its gradient was not finite; weights and moments are as before
+	// Skipped is the reason why the step was skipped: the loss or its gradient was not finite, and weights and moments
+	// are unchanged. nil: the step was taken.
 	Skipped error
 }
 
@@ -154,9 +157,9 @@ func (t *Trainer) Step(seqs []Sequence, loss LossFunc, lr float64) (Stats, error
 	return st, t.Finish(&st, err, lr)
 }
 
-// Finish takes the optimizer step over the gradients that Accumulate has gathered, with its statistics and its error. A
-// loss that is not finite gives no step and no error: st says that it was skipped. All ranks call it; st then has the
-// counts of all, and an error of one is an error of all.
+// Finish takes the optimizer step with the gradients that Accumulate has summed; st and err are what Accumulate
+// returned. If the loss is not finite, the step is skipped without an error: see Stats.Skipped. All ranks call it; st
+// then has the counts of all ranks, and an error in one rank is an error in all.
 func (t *optimizer) Finish(st *Stats, err error, lr float64) error {
 	err = t.agree(st, err)
 	var bad *NonFiniteError
@@ -175,7 +178,7 @@ func (t *optimizer) Finish(st *Stats, err error, lr float64) error {
 	return nil
 }
 
-// Accumulate adds the gradients of loss over seqs to what the parameters have gathered since the last step.
+// Accumulate adds the gradients of loss over seqs to those that were accumulated since the last step.
 func (t *Trainer) Accumulate(seqs []Sequence, loss LossFunc) (Stats, error) {
 	var st Stats
 	m := t.pass.m
