@@ -30,8 +30,8 @@ type Group interface {
 	// returns a *RankError with the text of err. Fail returns when they have received it. It does nothing in a group
 	// that has failed.
 	Fail(err error)
-	// Head makes a group of the first n ranks; the other ranks get nil. All ranks call it. A rank that fails calls Fail of
-	// the group that it works with first, then Fail of this one. Only this one is closed.
+	// Head makes a group of the first n ranks; the other ranks get nil. All ranks call it. A rank that fails calls Fail
+	// of the group that it works with first, then Fail of this one. Only this one is closed.
 	Head(n int) (Group, error)
 	// Abort ends the processes of all ranks at once, this one included, if the group can do that; code is their exit
 	// code.
