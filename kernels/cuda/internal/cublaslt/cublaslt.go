@@ -1,7 +1,7 @@
 //go:build !nogpu && (linux || windows)
 
-// Package cublaslt is NVIDIA's library of matrix products, cublasLt, which is loaded when it is first needed: nothing
-// of CUDA is linked.
+// Package cublaslt calls NVIDIA's library of matrix products, cublasLt. The library is loaded when it is first needed;
+// the program links nothing of CUDA.
 package cublaslt
 
 import (
@@ -19,17 +19,17 @@ import (
 // "off".
 const Variable = "ZEROSEARCH_CUBLAS"
 
-// Library is cublasLt, loaded.
+// Library is a loaded cublasLt.
 type Library struct {
 	Path                string
 	Major, Minor, Patch int
 	t                   *table
 }
 
-// Version is "13.10.0".
+// Version returns the library's version, such as "13.10.0".
 func (l *Library) Version() string { return fmt.Sprintf("%d.%d.%d", l.Major, l.Minor, l.Patch) }
 
-// majors are the versions that this package is written for, the best first.
+// majors are the major versions that this package supports, the preferred one first.
 var majors = []int{13, 12}
 
 var (
@@ -37,8 +37,8 @@ var (
 	loaded = map[int]func() (*Library, error){}
 )
 
-// Load looks for the library and loads it, once. cuda is the version of CUDA that the driver knows, 1000*major +
-// 10*minor.
+// Load looks for the library and loads it, once. cuda is the newest version of CUDA that the driver supports,
+// 1000*major + 10*minor.
 func Load(cuda int) (*Library, error) {
 	mu.Lock()
 	f := loaded[cuda]
@@ -92,8 +92,8 @@ func wheel(cuda int) string {
 	return "pip install nvidia-cublas"
 }
 
-// candidates are the files to try, in order: what the environment variable names and nothing else, or else the
-// loader's own choice and the folders where NVIDIA's packages put the library.
+// candidates returns the files to try, in order: only what the environment variable names or, if it is not set, the
+// loader's own choice and the folders where NVIDIA's packages install the library.
 func candidates(m foreign.Search) (files []string) {
 	for _, major := range majors {
 		name := fileName(major)
@@ -115,7 +115,7 @@ func candidates(m foreign.Search) (files []string) {
 	return files
 }
 
-// Open makes a library of functions that symbol finds, for a driver that knows this version of CUDA.
+// Open makes a Library of the functions that symbol finds. cuda is the newest version of CUDA that the driver supports.
 func Open(path string, cuda int, symbol func(name string) (uintptr, error)) (*Library, error) {
 	l := &Library{Path: path, t: &table{}}
 	missing := foreign.Resolve(l.t, "cublasLt", symbol)

@@ -20,13 +20,13 @@ type GPU struct {
 	lib       *Library
 	t         *table
 	handle    uintptr
-	descs     [2][2]uintptr // by the transpositions of A and B
+	descs     [2][2]uintptr // indexed by whether A and B are transposed
 	pref      uintptr
 	layouts   map[layout]uintptr
 	workspace gpu.Ptr
 	bytes     int // of workspace
 
-	// What a call points to, at an address that stays.
+	// The memory that a call points to. It is allocated once, so that its address does not change.
 	args        [16]uintptr
 	alpha, beta float32
 	algorithm   gpu.Algorithm
@@ -37,13 +37,13 @@ var (
 	_ gpu.Multiplier = (*GPU)(nil)
 )
 
-// layout is what a matrix looks like in memory.
+// layout describes a matrix in memory.
 type layout struct{ kind, rows, cols, ld int }
 
-// Alignment of all operands, in bytes.
+// Alignment is the alignment of all operands, in bytes.
 const Alignment = 16
 
-// workspaceBytes is what NVIDIA recommends: 32 MiB from Hopper on, else 4 MiB.
+// workspaceBytes returns the size of the workspace that NVIDIA recommends: 32 MiB from Hopper on, else 4 MiB.
 func workspaceBytes(major int) int {
 	if major >= 9 {
 		return 32 << 20
@@ -51,7 +51,7 @@ func workspaceBytes(major int) int {
 	return 4 << 20
 }
 
-// On makes a handle for g, which it closes with itself. g stays usable without it after an error.
+// On makes a handle of the library for g. Closing the GPU that it returns closes g too. After an error g stays usable.
 func (l *Library) On(g *driver.GPU) (*GPU, error) {
 	x := &GPU{GPU: g, lib: l, t: l.t, layouts: map[layout]uintptr{}, bytes: workspaceBytes(g.Props().Major)}
 	err := func() error {
@@ -71,7 +71,7 @@ func (l *Library) On(g *driver.GPU) (*GPU, error) {
 	return x, nil
 }
 
-// describe makes what all products share.
+// describe makes the descriptors that all products share.
 func (g *GPU) describe() (err error) {
 	for a := range g.descs {
 		for b := range g.descs[a] {
@@ -84,7 +84,8 @@ func (g *GPU) describe() (err error) {
 	return err
 }
 
-// desc describes a product of BF16 matrices with sums in F32; 1 transposes.
+// desc makes the descriptor of a product of BF16 matrices with sums in F32; transA and transB are
+// 1 if that matrix is transposed, else 0.
 func (t *table) desc(transA, transB int32) (d uintptr, err error) {
 	s := t.call(t.MatmulDescCreate, uintptr(unsafe.Pointer(&d)), computeF32, typeF32)
 	if err := t.check(s, "describing a product"); err != nil {
@@ -98,7 +99,8 @@ func (t *table) desc(transA, transB int32) (d uintptr, err error) {
 	return d, t.check(s, "describing the transposition of B")
 }
 
-// preference limits what the library may choose: no split sums, this much workspace, operands aligned to Alignment.
+// preference limits the algorithms that the library may choose: no split-K, the given workspace, operands aligned to
+// Alignment.
 func (t *table) preference(workspace uint64) (p uintptr, err error) {
 	if err := t.check(t.call(t.MatmulPreferenceCreate, uintptr(unsafe.Pointer(&p))), "making preferences"); err != nil {
 		return 0, err
@@ -118,10 +120,10 @@ func (t *table) preference(workspace uint64) (p uintptr, err error) {
 	return p, err
 }
 
-// Library names the library's file and its version.
+// Library returns the library's file and its version.
 func (g *GPU) Library() string { return g.lib.Path + ", " + g.Version() }
 
-// Version is "cuBLAS 13.10.0".
+// Version returns the library's name and version, such as "cuBLAS 13.10.0".
 func (g *GPU) Version() string { return "cuBLAS " + g.lib.Version() }
 
 // Close releases the handle, and then g.
@@ -160,7 +162,7 @@ func (g *GPU) release() {
 	g.pref, g.handle = 0, 0
 }
 
-// layout is the descriptor of a matrix, made when it is first asked for.
+// layout returns the descriptor of a matrix, which it makes at the first call.
 func (g *GPU) layout(kind, rows, cols, ld int) (uintptr, error) {
 	key := layout{kind, rows, cols, ld}
 	if l, ok := g.layouts[key]; ok {
@@ -179,7 +181,7 @@ func (t *table) layout(x layout) (l uintptr, err error) {
 	return l, t.check(s, "describing a matrix [%d, %d]", x.rows, x.cols)
 }
 
-// matrices are the descriptors of A, B and D.
+// matrices returns the descriptors of A, B and D.
 type matrices struct{ desc, a, b, d uintptr }
 
 func (g *GPU) matrices(m *gpu.Mul) (x matrices, err error) {
@@ -211,10 +213,10 @@ type result struct {
 	reserved  [4]int32
 }
 
-// mostAlgorithms is how many are asked for.
+// mostAlgorithms is the number of algorithms that the heuristic is asked for.
 const mostAlgorithms = 8
 
-// Algorithms asks the library's heuristic.
+// Algorithms asks the library's heuristic for the algorithms of m, the fastest first.
 func (g *GPU) Algorithms(m *gpu.Mul) (all []gpu.Algorithm, err error) {
 	defer g.Current()()
 	x, err := g.matrices(m)
@@ -245,7 +247,7 @@ func (g *GPU) Algorithms(m *gpu.Mul) (all []gpu.Algorithm, err error) {
 	return all, nil
 }
 
-// whole makes a sum over all k at once.
+// whole sets an algorithm to sum over all k at once, without split-K.
 func (t *table) whole(a *gpu.Algorithm) error {
 	var splits int32
 	var scheme uint32
@@ -273,7 +275,7 @@ func (t *table) whole(a *gpu.Algorithm) error {
 	return t.check(s, "setting the reduction scheme")
 }
 
-// Check asks the library, and whether the workspace is enough.
+// Check asks the library whether the algorithm can compute m, and compares the workspace that it needs with ours.
 func (g *GPU) Check(m *gpu.Mul, a *gpu.Algorithm) error {
 	defer g.Current()()
 	x, err := g.matrices(m)
@@ -293,7 +295,8 @@ func (g *GPU) Check(m *gpu.Mul, a *gpu.Algorithm) error {
 	return nil
 }
 
-// Multiply queues m. The context is made current at every call: without one the library would take that of another GPU.
+// Multiply queues m. It makes the context of the GPU current at every call; otherwise the library would use the context
+// of another GPU.
 func (g *GPU) Multiply(m *gpu.Mul, a *gpu.Algorithm) error {
 	defer g.Current()()
 	x, err := g.matrices(m)

@@ -11,7 +11,7 @@ import (
 
 func fileName(major int) string { return fmt.Sprintf("libcublasLt.so.%d", major) }
 
-// byLoader is what the loader is asked for.
+// byLoader returns the names that the loader is asked for.
 func byLoader(name string) []string { return []string{name} }
 
 // folders are patterns of folders that may have the library: the toolkit's, those of Python's packages and of ollama.

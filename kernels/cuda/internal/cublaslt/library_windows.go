@@ -14,7 +14,7 @@ import (
 
 func fileName(major int) string { return fmt.Sprintf("cublasLt64_%d.dll", major) }
 
-// byLoader is nothing: the folders of PATH are looked through, and the current folder is not.
+// byLoader returns nothing: folders searches those of PATH instead, and the current folder is never searched.
 func byLoader(string) []string { return nil }
 
 // folders are patterns of folders that may have the library: those of PATH, the toolkit's, those of Python's packages
@@ -47,7 +47,7 @@ func folders(m foreign.Search) (all []string) {
 // errAbsent says that a library is not where the loader looks.
 var errAbsent = errors.New("not found")
 
-// dlopen loads a library with those beside it.
+// dlopen loads a library; those that it needs are also looked for in its folder.
 func dlopen(path string) (real string, symbol func(name string) (uintptr, error), err error) {
 	h, err := windows.LoadLibraryEx(path, 0, windows.LOAD_WITH_ALTERED_SEARCH_PATH)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// table are the functions that are used: cublasLt and the name of the field.
+// table holds the functions that are used. A function is called cublasLt followed by the name of its field.
 type table struct {
 	GetProperty     uintptr
 	GetStatusName   uintptr
@@ -66,7 +66,7 @@ const (
 	notSupported   status = 15
 )
 
-// remedies say what to do.
+// remedies say what the user can do about a status.
 var remedies = map[status]string{
 	notInitialised: "cuBLAS does not work with this driver or GPU: " +
 		"update NVIDIA's driver, or install the cuBLAS of an older CUDA",
@@ -74,14 +74,14 @@ var remedies = map[status]string{
 	archMismatch: "this cuBLAS does not know this GPU: install a newer one",
 }
 
-// call calls a function. Pointers are converted in the list of arguments: they stay valid during the call.
+// call calls a function. Pointers must be converted in its list of arguments, so that they stay valid during the call.
 //
 //go:uintptrescapes
 func (t *table) call(fn uintptr, args ...uintptr) status {
 	return status(uint32(foreign.Call(fn, args...)))
 }
 
-// check makes an error of s. It is gpu.ErrRefused where the library says that it does not make such a product.
+// check makes an error of a status. It wraps gpu.ErrRefused if the library does not support the product.
 func (t *table) check(s status, op string, args ...any) error {
 	if s == success {
 		return nil
@@ -100,7 +100,7 @@ func (t *table) check(s status, op string, args ...any) error {
 	return err
 }
 
-// text is the string that a function returns for s.
+// text returns the string that a function of the library returns for s.
 func (t *table) text(fn uintptr, s status) string {
 	p := foreign.Call(fn, uintptr(s))
 	if p == 0 {

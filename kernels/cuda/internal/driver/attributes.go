@@ -19,7 +19,7 @@ const (
 	funcBinary     = 6
 )
 
-// Attributes are what the driver made of f.
+// Attributes returns what the driver's compiler made of the kernel f.
 func (g *GPU) Attributes(f gpu.Func) (a gpu.Attributes, err error) {
 	defer g.t.current(g.ctx)()
 	for attribute, to := range map[int]*int{funcMaxThreads: &a.MaxThreads, funcShared: &a.Shared, funcLocal: &a.Local,

@@ -13,14 +13,14 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
-// Driver is the library, loaded and initialised.
+// Driver is the driver's library, loaded and initialised.
 type Driver struct {
 	Path    string
-	Version int // of CUDA that the driver knows, 1000*major + 10*minor
+	Version int // the newest version of CUDA that the driver supports, 1000*major + 10*minor
 	t       *table
 }
 
-// Info is a GPU that the driver knows.
+// Info describes a GPU that the driver lists.
 type Info struct {
 	Index        int
 	Name, UUID   string
@@ -31,7 +31,7 @@ type Info struct {
 	pools        bool
 }
 
-// oldest is the first version of CUDA with the functions that are used: memory pools.
+// oldest is the first version of CUDA that has all functions that are used; those of memory pools are the newest.
 const oldest = 11020
 
 var theDriver = sync.OnceValues(func() (*Driver, error) {
@@ -43,7 +43,7 @@ var theDriver = sync.OnceValues(func() (*Driver, error) {
 	return Open(path, symbol)
 })
 
-// replaced is what Load calls instead of loading the library, or nil.
+// replaced, if not nil, is called by Load instead of loading the library.
 var replaced atomic.Pointer[func() (*Driver, error)]
 
 // Load loads the driver's library, once.
@@ -54,7 +54,7 @@ func Load() (*Driver, error) {
 	return theDriver()
 }
 
-// Replace makes Load call load until restore is called: for tests, which have a driver of their own.
+// Replace makes Load call load until restore is called: for tests with a simulated driver.
 func Replace(load func() (*Driver, error)) (restore func()) {
 	was := replaced.Swap(&load)
 	return func() { replaced.Store(was) }
@@ -92,7 +92,7 @@ const (
 	attrPools  = 115
 )
 
-// List is what GPUs there are.
+// List returns the GPUs of the driver.
 func (d *Driver) List() ([]Info, error) {
 	var n int32
 	if err := d.t.check(call(d.t.DeviceGetCount, uintptr(unsafe.Pointer(&n))), "counting GPUs"); err != nil {
@@ -109,7 +109,7 @@ func (d *Driver) List() ([]Info, error) {
 	return all, nil
 }
 
-// info asks for GPU i.
+// info asks the driver about GPU i.
 func (d *Driver) info(i int) (dev int32, x Info, err error) {
 	ask := func(s status, what string) {
 		if err == nil {
@@ -148,7 +148,7 @@ func uuidText(gpu, instance [16]byte) string {
 	return fmt.Sprintf("%s-%x-%x-%x-%x-%x", kind, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
-// Usable is empty, or why GPU x cannot be used.
+// Usable returns the reason why GPU x cannot be used, or "" if it can be used.
 func (x Info) Usable() string {
 	switch {
 	case x.Major < 8:
@@ -168,7 +168,7 @@ func (t *table) current(ctx uintptr) (leave func()) {
 	return runtime.UnlockOSThread
 }
 
-// word is x in memory, for functions that read a number through a pointer.
+// word puts x in memory, for functions that read a number through a pointer.
 func word(x uint64) *[8]byte {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], x)

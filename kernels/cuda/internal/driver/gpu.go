@@ -16,9 +16,9 @@ import (
 
 // GPU is one GPU with a stream.
 //
-// Its context belongs to a thread once a call has made it current there. Calls that are rare make it so each time.
-// Those of a pass only do when the driver says that another context, or none, was current: the caller drives a device
-// from one thread.
+// A call needs the GPU's context to be current on its thread. Rare calls make it current each time. The frequent calls
+// of a pass do so only if the driver reports that another context, or none, was current; the caller therefore should
+// use a device from one thread.
 type GPU struct {
 	t       *table
 	info    Info
@@ -29,9 +29,9 @@ type GPU struct {
 	modules []uintptr
 	up      staging
 	down    staging
-	err     atomic.Pointer[error] // of a call that failed, the first; it stays
+	err     atomic.Pointer[error] // the error of the first call that failed; all later calls return it
 
-	// What a launch points to, at an address that stays.
+	// The memory that a launch points to. It is allocated once, so that its address does not change.
 	extra [5]uintptr
 	size  uintptr
 	args  [11]uintptr
@@ -65,7 +65,7 @@ func (d *Driver) GPU(i int) (*GPU, error) {
 
 // Attributes of a memory pool: CUmemPool_attribute.
 const (
-	poolRelease  = 4 // bytes that it keeps at a synchronisation
+	poolRelease  = 4 // bytes that the pool keeps at a synchronisation
 	poolReserved = 5
 	poolUsed     = 7
 )
@@ -94,13 +94,13 @@ func (g *GPU) open() error {
 		"setting up its memory pool")
 }
 
-// Props are what the driver says of it.
+// Props returns the properties of the GPU.
 func (g *GPU) Props() gpu.Props {
 	x := g.info
 	return gpu.Props{Name: x.Name, Major: x.Major, Minor: x.Minor, SMs: x.SMs, Shared: x.shared, Memory: x.Memory}
 }
 
-// Alloc takes memory of the pool, in the order of the stream.
+// Alloc allocates memory from the pool, in the order of the stream.
 func (g *GPU) Alloc(bytes int64) (gpu.Ptr, error) {
 	defer g.t.current(g.ctx)()
 	var p gpu.Ptr
@@ -109,13 +109,13 @@ func (g *GPU) Alloc(bytes int64) (gpu.Ptr, error) {
 	return p, err
 }
 
-// Free gives memory back to the pool, in the order of the stream.
+// Free returns memory to the pool, in the order of the stream.
 func (g *GPU) Free(p gpu.Ptr) error {
 	defer g.t.current(g.ctx)()
 	return g.t.check(call(g.t.MemFreeAsync, uintptr(p), g.stream), "freeing memory")
 }
 
-// Available is what is free, and what the pool keeps without need.
+// Available returns the bytes that could be allocated: the free memory of the GPU, and what the pool holds unused.
 func (g *GPU) Available() (int64, error) {
 	defer g.t.current(g.ctx)()
 	var free, total, reserved, used uint64
@@ -128,8 +128,8 @@ func (g *GPU) Available() (int64, error) {
 	return int64(free + reserved - used), nil
 }
 
-// hot is call without an allocation, and again with the context made current if the thread had another. Pointers among
-// the arguments are to memory of g.
+// hot is call without allocating on the Go heap. If the thread had another context, it makes that of g current and
+// calls again. Pointers among the arguments must point to memory that g holds.
 func (g *GPU) hot(fn uintptr, args ...uintptr) status {
 	s := g.once(fn, args)
 	if s == invalidContext || s == invalidHandle {
@@ -145,7 +145,7 @@ func (g *GPU) once(fn uintptr, args []uintptr) status {
 	return status(uint32(r))
 }
 
-// note keeps the first error and returns it. Events are waited for by any goroutine.
+// note stores the first error and returns it. Any goroutine may call it, because any may wait for an event.
 func (g *GPU) note(err error) error {
 	if err != nil {
 		g.err.CompareAndSwap(nil, &err)
@@ -153,7 +153,7 @@ func (g *GPU) note(err error) error {
 	return g.failed()
 }
 
-// failed is the first error.
+// failed returns the first error, or nil.
 func (g *GPU) failed() error {
 	if p := g.err.Load(); p != nil {
 		return *p
@@ -170,7 +170,7 @@ func (g *GPU) Copy(dst, src gpu.Ptr, bytes int64) error {
 	return g.failed()
 }
 
-// Zero queues a clearing.
+// Zero queues setting memory to zero.
 func (g *GPU) Zero(dst gpu.Ptr, bytes int64) error {
 	s := g.hot(g.t.MemsetD8, uintptr(dst), 0, uintptr(bytes), g.stream)
 	if s != success {
@@ -182,10 +182,10 @@ func (g *GPU) Zero(dst gpu.Ptr, bytes int64) error {
 // dynamicShared is CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
 const dynamicShared = 8
 
-// staticLimit is the shared memory that a kernel of ours may have by itself, beside what a launch adds.
+// staticLimit is the largest static shared memory of our kernels; a launch adds dynamic shared memory.
 const staticLimit = 48 << 10
 
-// Load compiles ptx for this GPU; the driver keeps what it made in the user's cache (~/.nv).
+// Load compiles ptx for this GPU; the driver keeps the result in the user's cache (~/.nv).
 func (g *GPU) Load(ptx string, names []string) ([]gpu.Func, error) {
 	defer g.t.current(g.ctx)()
 	var module uintptr
@@ -211,7 +211,7 @@ func (g *GPU) Load(ptx string, names []string) ([]gpu.Func, error) {
 		}
 		fs = append(fs, gpu.Func(f))
 		if g.info.shared > staticLimit {
-			// refused for kernels with static memory: they need none
+			// the driver refuses this for kernels with static shared memory, which need no dynamic memory
 			call(g.t.FuncSetAttribute, f, dynamicShared, uintptr(g.info.shared-1024))
 		}
 	}
@@ -232,13 +232,13 @@ func (g *GPU) Launch(f gpu.Func, n gpu.Grid, a *gpu.Args) error {
 	return g.failed()
 }
 
-// Sync waits for all that was queued.
+// Sync waits until all queued work is done.
 func (g *GPU) Sync() error {
 	defer g.t.current(g.ctx)()
 	return g.note(g.t.check(call(g.t.StreamSynchronize, g.stream), "waiting for the GPU"))
 }
 
-// Close gives back all that was opened.
+// Close releases the staging memory, the modules, the stream and the context.
 func (g *GPU) Close() error {
 	if g.ctx == 0 {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// graphs says whether the driver has all functions of graphs.
+// graphs reports whether the driver has all functions of CUDA graphs.
 func (t *table) graphs() bool {
 	for _, f := range []uintptr{t.StreamBeginCapture, t.StreamEndCapture, t.GraphInstantiate, t.GraphDestroy,
 		t.GraphExecDestroy, t.GraphLaunch} {
@@ -20,8 +20,8 @@ func (t *table) graphs() bool {
 	return true
 }
 
-// Capture puts the stream into capture mode for the time of f. The mode is that of this thread: other threads may wait
-// for events and open other GPUs meanwhile.
+// Capture puts the stream into capture mode while it calls f. The capture mode is thread-local: meanwhile other threads
+// may wait for events and open other GPUs.
 func (g *GPU) Capture(f func()) (gpu.Graph, error) {
 	if !g.t.graphs() {
 		return nil, errors.New("NVIDIA's driver has not all functions of CUDA graphs: update it (470 or later)")
@@ -53,7 +53,7 @@ func (g *GPU) captured(f func()) (graph uintptr, err error) {
 	defer func() {
 		s := call(g.t.StreamEndCapture, g.stream, uintptr(unsafe.Pointer(&graph)))
 		err = g.failed()
-		g.err.Store(nil) // errors of f do not stay: what it queued has not run
+		g.err.Store(nil) // errors of f are not kept, because what it queued has not run
 		if err == nil {
 			err = g.t.check(s, "ending to capture")
 		}
@@ -66,7 +66,7 @@ func (g *GPU) captured(f func()) (graph uintptr, err error) {
 	return 0, nil
 }
 
-// execGraph is a graph as it is launched: CUgraphExec.
+// execGraph is an executable graph, CUgraphExec.
 type execGraph struct {
 	g    *GPU
 	exec uintptr

@@ -9,17 +9,17 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels/cuda/internal/gpu"
 )
 
-// pieceBytes is the size of a piece of pinned memory: long copies go through pieces.
+// pieceBytes is the size of a piece of pinned memory. A longer copy is divided into pieces.
 const pieceBytes = 16 << 20
 
-// staging is pinned memory between the host's and the GPU's: only from there copies run beside other work. Its pieces
-// are used again when their copies have ended.
+// staging is pinned host memory through which copies to and from the GPU go: only copies of pinned memory run
+// concurrently with other work. A piece is reused when its last copy has ended.
 type staging struct {
 	mu   sync.Mutex
 	idle []*piece // oldest first
 	all  []*piece
 
-	filling *piece // by uploads, one behind the other
+	filling *piece // the piece that uploads are appended to
 }
 
 // piece is pinned memory and the event of the last copy from or to it.
@@ -27,14 +27,14 @@ type piece struct {
 	p       unsafe.Pointer
 	event   uintptr
 	pending bool
-	filled  int // bytes of an upload's piece that copies read
+	filled  int // bytes of a piece for uploads that copies read
 }
 
-// maxPieces bounds the pinned memory for uploads.
+// maxPieces is the largest number of pieces for uploads.
 const maxPieces = 4
 
-// take is a piece whose copies have ended: a new one while there are fewer than most (0: any number), else the oldest
-// that is idle.
+// take returns a piece whose copies have ended: a new one while there are fewer than most (0: any number), else the
+// idle piece that was used the longest time ago.
 func (s *staging) take(g *GPU, most int) (*piece, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,11 +76,11 @@ func (s *staging) close(g *GPU) {
 	s.all, s.idle, s.filling = nil, nil, nil
 }
 
-// bytes are the first n bytes of x.
+// bytes returns the first n bytes of x.
 func (x *piece) bytes(n int) []byte { return unsafe.Slice((*byte)(x.p), n) }
 
-// Upload copies src to pinned memory, and from there in the order of the stream. Short copies share a piece; only where
-// all pieces are full it waits, for the oldest.
+// Upload copies src to pinned memory and queues a copy from there to the GPU. Short copies share a piece. It waits only
+// if all pieces are full, and then for the oldest one.
 func (g *GPU) Upload(dst gpu.Ptr, src []byte) error {
 	for len(src) > 0 && g.failed() == nil {
 		if g.up.filling == nil && g.note(g.fill()) != nil {
@@ -103,7 +103,7 @@ func (g *GPU) Upload(dst gpu.Ptr, src []byte) error {
 	return g.failed()
 }
 
-// fill takes the next piece for uploads.
+// fill chooses the next piece for uploads.
 func (g *GPU) fill() error {
 	defer g.t.current(g.ctx)()
 	x, err := g.up.take(g, maxPieces)
@@ -113,8 +113,8 @@ func (g *GPU) fill() error {
 	return err
 }
 
-// Download queues a copy to pinned memory; the event's Wait brings it to dst. What is longer than a piece is there when
-// it returns.
+// Download queues a copy to pinned memory; the event's Wait copies it from there to dst. If dst is longer than a piece,
+// it is complete when Download returns.
 func (g *GPU) Download(dst []byte, src gpu.Ptr) (gpu.Event, error) {
 	defer g.t.current(g.ctx)()
 	for len(dst) > pieceBytes {
@@ -131,7 +131,7 @@ func (g *GPU) Download(dst []byte, src gpu.Ptr) (gpu.Event, error) {
 	return e, g.note(err)
 }
 
-// fetch is Download of no more than a piece.
+// fetch is Download of at most one piece.
 func (g *GPU) fetch(dst []byte, src gpu.Ptr) (*event, error) {
 	x, err := g.down.take(g, 0)
 	if err != nil {
@@ -145,7 +145,7 @@ func (g *GPU) fetch(dst []byte, src gpu.Ptr) (*event, error) {
 	return e, g.t.check(call(g.t.EventRecord, x.event, g.stream), "recording an event")
 }
 
-// event is the end of a copy to the host.
+// event marks the end of a copy to the host.
 type event struct {
 	g   *GPU
 	x   *piece

@@ -1,7 +1,7 @@
 //go:build !nogpu && (linux || windows)
 
-// Package driver is a GPU by NVIDIA's driver, libcuda, which is loaded when it is first needed: nothing of CUDA is
-// linked.
+// Package driver implements gpu.GPU with NVIDIA's driver, libcuda. The library is loaded when it is first needed; the
+// program links nothing of CUDA.
 package driver
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
-// table are the functions of the driver that are used, by the names of their fields: cu and the name, with a suffix
-// where the driver has several versions of it. Those marked optional are 0 where the driver does not have them.
+// table holds the functions of the driver that are used. A function is called cu followed by the name of its field, and
+// has a suffix if the driver has several versions of it. Optional functions are 0 if the driver does not have them.
 type table struct {
 	Init             uintptr
 	DriverGetVersion uintptr
@@ -79,8 +79,8 @@ func load(symbol func(name string) (uintptr, error)) (*table, error) {
 	return t, nil
 }
 
-// call calls a function of the driver. Pointers are converted in the list of arguments: they stay valid during the
-// call.
+// call calls a function of the driver. Pointers must be converted in its list of arguments, so that they stay valid
+// during the call.
 //
 //go:uintptrescapes
 func call(fn uintptr, args ...uintptr) status { return status(uint32(foreign.Call(fn, args...))) }
@@ -88,7 +88,7 @@ func call(fn uintptr, args ...uintptr) status { return status(uint32(foreign.Cal
 // status is a CUresult.
 type status uint32
 
-// The results that are told apart: https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html
+// The results that are treated differently: https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html
 const (
 	success            status = 0
 	outOfMemory        status = 2
@@ -112,7 +112,7 @@ const (
 	unknown            status = 999
 )
 
-// remedies say what to do.
+// remedies say what the user can do about a result.
 var remedies = map[status]string{
 	outOfMemory: "the GPU has not enough free memory: use a smaller model, q8 weights, fewer pages of keys " +
 		"and values, or stop other programs on it (nvidia-smi lists them)",
@@ -160,7 +160,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// check makes an error of s.
+// check makes an error of a result.
 func (t *table) check(s status, op string, args ...any) error {
 	if s == success {
 		return nil

@@ -1,5 +1,5 @@
-// Package gpu is what kernels/cuda needs of a GPU: memory, one stream of work, and kernels. Package driver gives it by
-// NVIDIA's driver.
+// Package gpu declares what kernels/cuda needs of a GPU: memory, one stream of work, and kernels. Package driver
+// implements it with NVIDIA's driver.
 package gpu
 
 import (
@@ -11,28 +11,28 @@ import (
 // Ptr is an address in the memory of a GPU; 0 is none.
 type Ptr uint64
 
-// Func is a kernel that was loaded.
+// Func is a loaded kernel.
 type Func uint64
 
-// Props are what decides how kernels are launched.
+// Props are the properties of a GPU that decide how kernels are launched.
 type Props struct {
 	Name         string // "NVIDIA H200"
 	Major, Minor int    // compute capability
 	SMs          int    // multiprocessors
 	Shared       int    // bytes of shared memory that a block can have at most
-	Memory       int64  // bytes in all
+	Memory       int64  // bytes of memory in all
 }
 
-// GPU is one GPU with one stream: what is queued runs in the order of the calls. Errors of queued work appear at a
-// later call, at an event's Wait or at Sync, and stay. It is used by one thread at a time.
+// GPU is one GPU with one stream: queued work runs in the order of the calls. A later call, an event's Wait or Sync
+// returns the error of queued work, and so do all calls after that. One thread at a time may use it.
 type GPU interface {
 	Props() Props
 
-	// Alloc returns memory aligned to 256 bytes, whose contents are unknown. Free takes it back when the work queued so
-	// far has ended.
+	// Alloc returns uninitialised memory aligned to 256 bytes. Free releases it when the work that is queued so far has
+	// ended.
 	Alloc(bytes int64) (Ptr, error)
 	Free(p Ptr) error
-	// Available is how many bytes could be allocated now.
+	// Available returns the number of bytes that could be allocated now.
 	Available() (int64, error)
 
 	// Upload queues a copy from the host; src may be reused when it returns. Download queues a copy to the host: dst
@@ -44,26 +44,26 @@ type GPU interface {
 
 	// Load compiles a PTX text and finds the kernels in it by name.
 	Load(ptx string, names []string) ([]Func, error)
-	// Launch queues a kernel. What a points to is read before it returns.
+	// Launch queues a kernel. It reads the parameters a before it returns.
 	Launch(f Func, g Grid, a *Args) error
 
-	// Capture calls f and keeps the launches, copies within the GPU and clearings that f queues as a graph instead of
-	// running them. f does nothing else with the GPU. Errors of these calls are those of Capture and do not stay. After
-	// a panic of f nothing is kept.
+	// Capture calls f and records what f queues (launches, copies within the GPU, Zero) as a graph instead of running
+	// it. f must not use the GPU otherwise. Capture returns the errors of these calls, and later calls do not. If f
+	// panics, nothing is recorded.
 	Capture(f func()) (Graph, error)
 
 	Sync() error
 	Close() error
 }
 
-// Graph is work that was captured. Launch queues it, Free destroys it when what was queued so far has ended.
+// Graph is captured work. Launch queues it. Free destroys it when the work that is queued so far has ended.
 type Graph interface {
 	Launch() error
 	Free() error
 }
 
-// Event is a moment in a stream. Wait returns when all that was queued before it has ended, with the first error of
-// this work; any goroutine may call it, once.
+// Event is a position in a stream. Wait returns when all work that was queued before it has ended, with the first error
+// of this work. It may be called once, by any goroutine.
 type Event interface{ Wait() error }
 
 // Grid is how a kernel is launched: blocks in three dimensions (Y and Z at most 65535), threads in a block, dynamic
@@ -80,19 +80,19 @@ type Args struct {
 	n     int
 }
 
-// Reset forgets the parameters.
+// Reset removes all parameters.
 func (a *Args) Reset() *Args {
 	a.n = 0
 	return a
 }
 
-// Bytes is the parameter block.
+// Bytes returns the parameter block.
 func (a *Args) Bytes() []byte { return a.block[:a.n] }
 
 // Ptr adds an address.
 func (a *Args) Ptr(p Ptr) *Args { return a.put8(uint64(p)) }
 
-// Int adds an int32: n must fit.
+// Int adds an int32; n must fit into it.
 func (a *Args) Int(n int) *Args {
 	if n != int(int32(n)) {
 		panic(fmt.Sprintf("gpu: argument %d does not fit into 32 bits", n))

@@ -1,11 +1,11 @@
 package gpu
 
-// Inspector is a GPU that says how its compiler translated a kernel.
+// Inspector is a GPU that reports how the driver's compiler translated a kernel.
 type Inspector interface {
 	Attributes(f Func) (Attributes, error)
 }
 
-// Attributes are what a kernel needs of a GPU.
+// Attributes are the resources that a kernel needs.
 type Attributes struct {
 	Registers  int // of a thread
 	Local      int // bytes of a thread that lie in the GPU's memory because its registers do not suffice

@@ -18,13 +18,13 @@ func (l *Library) ID() ([]byte, error) {
 	return id.Internal[:], l.t.check(s, "making an id")
 }
 
-// foreigner is a GPU of the driver, with or without a library of products.
+// foreigner is a GPU of package driver, with or without a library of matrix products.
 type foreigner interface {
 	Current() (leave func())
 	Stream() uintptr
 }
 
-// comm is a ncclComm_t of a GPU.
+// comm is the communicator (ncclComm_t) of a GPU.
 type comm struct {
 	t    *table
 	g    foreigner
@@ -34,7 +34,7 @@ type comm struct {
 	handle uintptr // 0: closed or aborted
 }
 
-// Join makes g a rank.
+// Join makes g a rank of a new communicator: see gpu.Joiner.
 func (l *Library) Join(g gpu.GPU, id []byte, rank, n int) (gpu.Comm, error) {
 	x, ok := g.(foreigner)
 	if !ok || len(id) != len(ID{}.Internal) {
@@ -50,7 +50,7 @@ func (l *Library) Join(g gpu.GPU, id []byte, rank, n int) (gpu.Comm, error) {
 	return c, nil
 }
 
-// queue calls f, which queues something, with the handle, while the context of the GPU is current.
+// queue calls f, which queues an operation, with the communicator's handle while the context of the GPU is current.
 func (c *comm) queue(doing string, f func(handle, stream uintptr) status) error {
 	c.mu.Lock()
 	handle := c.handle
@@ -62,7 +62,7 @@ func (c *comm) queue(doing string, f func(handle, stream uintptr) status) error 
 	return c.t.check(f(handle, c.g.Stream()), doing)
 }
 
-// AllToAll is a group of sends and receives.
+// AllToAll queues a group of ncclSend and ncclRecv.
 func (c *comm) AllToAll(recv, send []gpu.Span) error {
 	return c.queue("sending to the GPUs of the other ranks", func(handle, stream uintptr) status {
 		s := c.t.call(c.t.GroupStart)
@@ -89,7 +89,7 @@ func (c *comm) AllToAll(recv, send []gpu.Span) error {
 	})
 }
 
-// AllGather is ncclAllGather.
+// AllGather queues ncclAllGather.
 func (c *comm) AllGather(recv gpu.Ptr, own gpu.Span) error {
 	if own.Bytes == 0 {
 		return nil
@@ -99,10 +99,10 @@ func (c *comm) AllGather(recv gpu.Ptr, own gpu.Span) error {
 	})
 }
 
-// Abort makes kernels that wait for other ranks end.
+// Abort ends kernels that wait for other ranks (ncclCommAbort).
 func (c *comm) Abort() error { return c.end(c.t.CommAbort, "giving up the exchange with other GPUs") }
 
-// Close leaves.
+// Close leaves the communicator.
 func (c *comm) Close() error { return c.end(c.t.CommDestroy, "leaving the other GPUs") }
 
 func (c *comm) end(fn uintptr, doing string) error {

@@ -1,7 +1,7 @@
 //go:build !nogpu && linux
 
-// Package nccl is NVIDIA's library of communication among GPUs, NCCL, which is loaded when several ranks first need
-// it: nothing of CUDA is linked.
+// Package nccl calls NVIDIA's library of communication between GPUs, NCCL. The library is loaded when several ranks
+// first need it; the program links nothing of CUDA.
 package nccl
 
 import (
@@ -21,7 +21,7 @@ import (
 // "off".
 const Variable = "ZEROSEARCH_NCCL"
 
-// Library is NCCL, loaded.
+// Library is a loaded NCCL.
 type Library struct {
 	Path string
 	code int // of its version
@@ -31,10 +31,10 @@ type Library struct {
 
 var _ gpu.Joiner = (*Library)(nil)
 
-// fileName is the library's; its major version has been 2 since 2017.
+// fileName is the name of the library's file; the major version has been 2 since 2017.
 const fileName = "libnccl.so.2"
 
-// oldest is the first version with AllToAll's ncclSend and ncclRecv, 2.7.
+// oldest is the first version with ncclSend and ncclRecv, which AllToAll uses: 2.7.
 const oldest = 2700
 
 var here = foreign.Here(func(path string) (string, func(string) (uintptr, error), error) {
@@ -43,7 +43,7 @@ var here = foreign.Here(func(path string) (string, func(string) (uintptr, error)
 
 var theLibrary = sync.OnceValues(func() (*Library, error) { return find(here) })
 
-// replaced is what Load calls instead of looking for the library, or nil.
+// replaced, if not nil, is called by Load instead of looking for the library.
 var replaced atomic.Pointer[func() (*Library, error)]
 
 // Load looks for the library and loads it, once.
@@ -54,16 +54,16 @@ func Load() (*Library, error) {
 	return theLibrary()
 }
 
-// Replace makes Load call load until restore is called: for tests, which have a library of their own.
+// Replace makes Load call load until restore is called: for tests with a simulated library.
 func Replace(load func() (*Library, error)) (restore func()) {
 	was := replaced.Swap(&load)
 	return func() { replaced.Store(was) }
 }
 
-// remedy is how to get the library.
+// remedy says how to install the library.
 const remedy = "install it by pip install nvidia-nccl-cu12 (CUDA 13: nvidia-nccl-cu13) or apt install libnccl2"
 
-// find loads the first library that is one.
+// find loads the first candidate that is a usable NCCL.
 func find(m foreign.Search) (*Library, error) {
 	set := m.Env(Variable)
 	if set == "off" {
@@ -91,8 +91,8 @@ func find(m foreign.Search) (*Library, error) {
 	return nil, fmt.Errorf("%s is not found: %s, or name its folder in %s", fileName, remedy, Variable)
 }
 
-// candidates are the files to try, in order: what the environment variable names and nothing else, or else the
-// loader's own choice and the folders where NVIDIA's packages put the library.
+// candidates returns the files to try, in order: only what the environment variable names or, if it is not set, the
+// loader's own choice and the folders where NVIDIA's packages install the library.
 func candidates(m foreign.Search) (files []string) {
 	if set := m.Env(Variable); set != "" {
 		for _, p := range filepath.SplitList(set) {
@@ -113,7 +113,7 @@ func candidates(m foreign.Search) (files []string) {
 	return files
 }
 
-// Open makes a library of functions that symbol finds.
+// Open makes a Library of the functions that symbol finds.
 func Open(path string, symbol func(name string) (uintptr, error)) (*Library, error) {
 	l := &Library{Path: path, t: &table{}}
 	missing := foreign.Resolve(l.t, "nccl", symbol)
@@ -132,7 +132,8 @@ func Open(path string, symbol func(name string) (uintptr, error)) (*Library, err
 	return l, nil
 }
 
-// Version is "NCCL 2.21.5". Its number was major*1000 + minor*100 + patch up to 2.8, and is major*10000 since.
+// Version returns the library's name and version, such as "NCCL 2.21.5". NCCL reports one number: major*1000 +
+// minor*100 + patch up to 2.8, major*10000 + minor*100 + patch since 2.9.
 func (l *Library) Version() string {
 	major, rest := l.code/10000, l.code%10000
 	if l.code < 10000 {

@@ -11,7 +11,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/internal/foreign"
 )
 
-// table are the functions that are used: nccl and the name of the field.
+// table holds the functions that are used. A function is called nccl followed by the name of its field.
 // https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/api.html
 type table struct {
 	GetVersion     uintptr
@@ -35,13 +35,14 @@ type ID struct{ Internal [128]byte }
 // joinFunc is ncclCommInitRank.
 type joinFunc func(comm *uintptr, n int32, id ID, rank int32) int32
 
-// foreignJoin is the function at fn. Other functions take numbers and addresses only and are called without it.
+// foreignJoin makes a Go function of ncclCommInitRank at fn, which takes a struct by value. All other functions take
+// only numbers and addresses and are called directly.
 func foreignJoin(fn uintptr) (f joinFunc) {
 	purego.RegisterFunc(&f, fn)
 	return f
 }
 
-// typeByte is ncclUint8: bytes are moved, never computed with.
+// typeByte is ncclUint8: all data are sent as bytes, because NCCL computes nothing here.
 const typeByte = 1
 
 // status is a ncclResult_t.
@@ -55,7 +56,7 @@ const (
 	remoteError   status = 6
 )
 
-// remedies say what to do.
+// remedies say what the user can do about a result.
 var remedies = map[status]string{
 	unhandledCUDA: "the GPU failed, or has not enough free memory",
 	systemError: "the hosts do not reach each other, or shared memory is short (in a container: --shm-size=1g, " +
@@ -64,14 +65,14 @@ var remedies = map[status]string{
 	remoteError:  "another rank has ended, or the network is gone",
 }
 
-// call calls a function. Pointers are converted in the list of arguments: they stay valid during the call.
+// call calls a function. Pointers must be converted in its list of arguments, so that they stay valid during the call.
 //
 //go:uintptrescapes
 func (t *table) call(fn uintptr, args ...uintptr) status {
 	return status(uint32(foreign.Call(fn, args...)))
 }
 
-// check makes an error of s.
+// check makes an error of a result.
 func (t *table) check(s status, doing string) error {
 	if s == success {
 		return nil
@@ -89,7 +90,7 @@ func (t *table) check(s status, doing string) error {
 		text, Variable)
 }
 
-// text is the string that a function returns.
+// text returns the string that a function of the library returns.
 func (t *table) text(fn, argument uintptr) string {
 	p := foreign.Call(fn, argument)
 	if p == 0 {

@@ -1,5 +1,6 @@
-// Package ptx holds the kernels of kernels/cuda: their source in CUDA C++ and what clang made of it, PTX for compute
-// capability 8.0, which the driver compiles for the GPU at hand. generate.sh makes it again, and modules.zip of it.
+// Package ptx holds the kernels of kernels/cuda: their source in CUDA C++, and the PTX for compute capability 8.0 that
+// clang compiles it to. The driver compiles this PTX for the machine's GPU. generate.sh makes the PTX and modules.zip
+// again.
 package ptx
 
 import (
@@ -14,7 +15,7 @@ import (
 
 //go:generate go run ./_gen
 
-// modulesZip holds the .ptx files of this folder: a sixth of their size.
+// modulesZip holds the .ptx files of this folder, compressed to a sixth of their size.
 //
 //go:embed modules.zip
 var modulesZip []byte
@@ -28,7 +29,7 @@ type Module struct {
 	Kernels []string
 }
 
-// Modules gives all files.
+// Modules returns all modules.
 func Modules() []Module { return modules() }
 
 var modules = sync.OnceValue(func() []Module {
