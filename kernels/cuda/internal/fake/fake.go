@@ -3,10 +3,11 @@
 // Package fake is NVIDIA's driver in Go, for tests: the functions of libcuda that package driver uses, called through
 // the same C calling convention, on GPUs that are simulated.
 //
-// It keeps the driver's rules where they can be broken: a call needs the right context on its thread; what is queued in
-// a stream happens no earlier than somebody waits for it, so that memory which is reused too early is noticed; the host
-// cannot read the memory of a GPU; an error of queued work appears later and stays; what must not be called while a
-// stream is captured ends the capture. It counts what was not given back and fails when it is asked to.
+// It enforces the driver's rules: a call needs the right context on its thread; work that is queued in a stream runs
+// only when somebody waits for it, so that memory which is reused too early is detected; the host cannot read the
+// memory of a GPU; the error of queued work is returned by a later call and all calls after that; a call that is
+// forbidden while a stream is captured ends the capture. It counts what was not released, and makes calls fail when a
+// test asks.
 package fake
 
 import (
@@ -56,7 +57,7 @@ type GPU struct {
 	bad   int // the result of work that failed; it stays
 }
 
-// Lose makes what the GPU does next fail, and all that comes after it, as if it had fallen off the bus.
+// Lose makes the GPU's next operation fail, and all operations after it, as if the GPU had been lost (Xid 79).
 func (g *GPU) Lose() { g.lost = true }
 
 // Machine is a computer with the fake driver. There is one at a time: New replaces it.
@@ -116,7 +117,7 @@ type event struct {
 
 var machine *Machine
 
-// New is a machine with a driver of CUDA 13.0 and these GPUs.
+// New makes a machine with a driver that supports CUDA 13.0 and with these GPUs.
 func New(gpus ...*GPU) *Machine {
 	machine = &Machine{Version: 13000, Calls: map[string]int{}, Launches: map[string]int{}, next: 0x5000,
 		current: map[int]int{}, streams: map[uintptr]*stream{}, events: map[uintptr]*event{},
@@ -131,7 +132,7 @@ func New(gpus ...*GPU) *Machine {
 	return machine
 }
 
-// Add gives the machine another GPU.
+// Add adds a GPU to the machine.
 func (m *Machine) Add(g *GPU) *GPU {
 	g.size, g.calls = map[uint64]int64{}, map[string]int{}
 	m.GPUs = append(m.GPUs, g)
@@ -150,7 +151,7 @@ func (m *Machine) Open(i int) (*driver.GPU, error) {
 	return d.GPU(i)
 }
 
-// Check returns what kernels did wrong and what was not given back.
+// Check returns the errors of kernels and what was not released.
 func (m *Machine) Check() error {
 	err := m.Fault
 	if left := m.Left(); len(left) > 0 {
@@ -159,7 +160,7 @@ func (m *Machine) Check() error {
 	return err
 }
 
-// A100 is a GPU of the oldest supported kind, with little memory.
+// A100 returns a GPU of the oldest supported compute capability, 8.0, with little memory.
 func A100() *GPU { return &GPU{Name: "Fake A100", Major: 8, Memory: 1 << 30} }
 
 // Symbol finds a function, as dlsym does.
@@ -191,7 +192,7 @@ func callback(f function) uintptr {
 	return callbacks[f.name]
 }
 
-// Left lists what was not given back.
+// Left lists what was not released.
 func (m *Machine) Left() (what []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
