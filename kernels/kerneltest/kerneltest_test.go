@@ -213,9 +213,16 @@ func (d *faulty) Close() error {
 
 func (d *faulty) PackHost(w kernels.Weight, row0 int, data []byte, src kernels.DType) {
 	d.Device.PackHost(w, row0, data, src)
+	if !d.is("packs one row further") {
+		return
+	}
 	n, k := w.Shape()
-	if r := row0 + len(data)/(k*src.Size()); d.is("packs one row further") && r < n {
-		d.Device.PackHost(w, r, data[:k*src.Size()], src)
+	row := map[kernels.DType]int{kernels.Q8: kernels.Q8RowBytes(k), kernels.Q4: kernels.Q4RowBytes(k)}[src]
+	if row == 0 {
+		row = k * src.Size()
+	}
+	if r := row0 + len(data)/row; r < n {
+		d.Device.PackHost(w, r, data[:row], src)
 	}
 }
 
