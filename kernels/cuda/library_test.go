@@ -155,7 +155,7 @@ func TestLibraryRefused(t *testing.T) {
 			fail("MatmulAlgoConfigSetAttribute", 1, fake.BLASInvalidValue)(m)
 		}, all, "setting the number of splits"},
 		{"cannot run", fail("Matmul", 1, fake.BLASExecutionFailed), all, "multiplying A^T B"},
-		{"wrong numbers", func(m *fake.Machine) { m.BLAS.Loses = true }, all, "the program's own kernel makes it"},
+		{"wrong numbers", func(m *fake.Machine) { m.BLAS.Loses = true }, all, "the program's own kernel computes"},
 		{"bits of few rows", func(m *fake.Machine) { m.BLAS.Splits = true }, []string{"y"}, "with 120 rows column"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
