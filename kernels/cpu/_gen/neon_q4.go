@@ -1,17 +1,9 @@
 package main
 
-import "fmt"
-
 // neonQ4 emits the microkernels of Q4 for machines with SDOT, and the search of its quantiser.
 func neonQ4(f *file) {
 	x := &neon{file: f}
-	list := "nil"
-	for mr := 1; mr <= neonQ8Rows; mr++ {
-		name := fmt.Sprintf("tileQ4sdotx%d", mr)
-		x.tileQ4(name, mr)
-		list += ", " + name
-	}
-	fmt.Fprintf(&f.decl, "var tileQ4sdots = [maxTile + 1]func(*tile){%s}\n\n", list)
+	x.tiles("tileQ4sdot", x.tileQ4)
 	x.errorsQ4()
 }
 

@@ -5,13 +5,18 @@ import "fmt"
 // neonQ8 emits the microkernels of Q8 for machines with SDOT, 8 columns at a time.
 func neonQ8(f *file) {
 	x := &neon{file: f}
+	x.tiles("tileQ8sdot", x.tileQ8)
+}
+
+// tiles emits a microkernel for each number of rows, and the list of them.
+func (x *neon) tiles(name string, tile func(name string, mr int)) {
 	list := "nil"
 	for mr := 1; mr <= neonQ8Rows; mr++ {
-		name := fmt.Sprintf("tileQ8sdotx%d", mr)
-		x.tileQ8(name, mr)
-		list += ", " + name
+		one := fmt.Sprintf("%sx%d", name, mr)
+		tile(one, mr)
+		list += ", " + one
 	}
-	fmt.Fprintf(&f.decl, "var tileQ8sdots = [maxTile + 1]func(*tile){%s}\n\n", list)
+	fmt.Fprintf(&x.decl, "var %ss = [maxTile + 1]func(*tile){%s}\n\n", name, list)
 }
 
 const (

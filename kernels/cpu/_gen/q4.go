@@ -101,26 +101,7 @@ func q4NarrowTile(f *file, mr int) {
 // Registers as in q8Kind.tile. VPDPBUSD adds 8*q*qx to sums that begin with -zero*sum(qx); sums of VPMADDUBSW become
 // those at the end of a group.
 func (k q8Kind) tileQ4(f *file, mr int) {
-	g := kind{name: k.name, lanes: k.lanes}
-	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
-	f.p("MOVQ t+0(FP), DI")
-	f.fields("tile", "DI", "a=AX b=BX c=DX ldc=SI ahead=R8 aheadStep=R12")
-	f.p("MOVQ tile_steps(DI), CX")
-	for i := range 2 * mr {
-		f.p("VPXORD Z%d, Z%d, Z%d", i, i, i)
-	}
-	f.p("TESTQ CX, CX")
-	f.p("JEQ done")
-	f.p("loop:")
-	k.groupQ4(f, mr)
-	f.p("ADDQ R12, R8")
-	f.p("ADDQ $%d, AX", 40*mr)
-	f.p("ADDQ $%d, BX", q4Block)
-	f.p("DECQ CX")
-	f.p("JNE loop")
-	f.p("done:")
-	g.epilogue(f, mr)
-	f.end()
+	k.loop(f, mr, 40, q4Block, func(kind) { k.groupQ4(f, mr) })
 }
 
 // groupQ4 adds one group of 32 k to the chains.

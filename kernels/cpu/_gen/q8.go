@@ -44,6 +44,12 @@ func q8(f *file) {
 // tile: registers as in gemm.go. Vectors: chains of row i in 2i, 2i+1; sums of the group in 2mr+2i, 2mr+2i+1; the rest
 // passing.
 func (k q8Kind) tile(f *file, mr int) {
+	k.loop(f, mr, k.rowBytes(), 1088, func(g kind) { k.group(f, g, mr) })
+}
+
+// loop emits a microkernel that goes over the groups of k: row and block are the bytes of a group of a row of A, and of
+// a panel.
+func (k q8Kind) loop(f *file, mr, row, block int, group func(g kind)) {
 	g := kind{name: k.name, lanes: k.lanes}
 	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
 	f.p("MOVQ t+0(FP), DI")
@@ -55,10 +61,10 @@ func (k q8Kind) tile(f *file, mr int) {
 	f.p("TESTQ CX, CX")
 	f.p("JEQ done")
 	f.p("loop:")
-	k.group(f, g, mr)
+	group(g)
 	f.p("ADDQ R12, R8")
-	f.p("ADDQ $%d, AX", mr*k.rowBytes())
-	f.p("ADDQ $1088, BX")
+	f.p("ADDQ $%d, AX", mr*row)
+	f.p("ADDQ $%d, BX", block)
 	f.p("DECQ CX")
 	f.p("JNE loop")
 	f.p("done:")
@@ -210,11 +216,7 @@ func quantiserEnd(f *file) {
 
 // quantiseWeight emits the quantiser of weights: whole groups of one row into its column of a panel.
 func quantiseWeight(f *file) {
-	f.text("q8WeightAVX512", "(src *float32, scale, q unsafe.Pointer, groups int)", "", 32)
-	f.p("MOVQ src+0(FP), SI")
-	f.p("MOVQ scale+8(FP), BX")
-	f.p("MOVQ q+16(FP), AX")
-	f.p("MOVQ groups+24(FP), CX")
+	weightStart(f, "q8WeightAVX512")
 	// |x|, -127, 127, +128 in bytes, 127.0
 	for i, x := range []string{"0x7fffffff", "0xffffff81", "127", "0x80808080", "0x42fe0000"} {
 		f.p("MOVL $%s, R9", x)
@@ -244,6 +246,20 @@ func quantiseWeight(f *file) {
 			f.p("VPEXTRD $%d, X%d, %d(AX)", j, i, 128*(4*i+j))
 		}
 	}
+	weightEnd(f)
+}
+
+// weightStart begins a quantiser of weights: SI the row, BX the scales of its column, AX the column, CX groups.
+func weightStart(f *file, name string) {
+	f.text(name, "(src *float32, scale, q unsafe.Pointer, groups int)", "", 32)
+	f.p("MOVQ src+0(FP), SI")
+	f.p("MOVQ scale+8(FP), BX")
+	f.p("MOVQ q+16(FP), AX")
+	f.p("MOVQ groups+24(FP), CX")
+}
+
+// weightEnd goes on with the next group of a row of weights, and of its column of a panel.
+func weightEnd(f *file) {
 	f.p("ADDQ $128, SI")
 	f.p("ADDQ $1088, AX")
 	f.p("ADDQ $1088, BX")

@@ -133,11 +133,7 @@ func quantiseNarrow(f *file) {
 	f.p("VMOVD R9, X12")
 	f.p("VMOVDQU q8Order<>(SB), Y11")
 	f.p("loop:")
-	for i := range 4 {
-		f.p("VMOVUPS %d(SI), Y%d", 32*i, i)
-		f.p("VPAND Y15, Y%d, Y%d", i, 4+i)
-	}
-	largestNarrow(f)
+	groupNarrow(f, "Y15")
 	f.p("VMOVD X4, R9")
 	f.p("LEAL -0x0d800000(R9), R10") // 2^-100 <= a < infinity, by the bits
 	f.p("CMPL R10, $0x72000000")
@@ -150,9 +146,7 @@ func quantiseNarrow(f *file) {
 		f.p("VMULPS Y5, Y%d, Y%d", i, i)
 		f.p("VCVTPS2DQ Y%d, Y%d", i, i)
 	}
-	f.p("VPACKSSDW Y1, Y0, Y0")
-	f.p("VPACKSSDW Y3, Y2, Y2")
-	f.p("VPACKSSWB Y2, Y0, Y0")
+	packNarrow(f)
 	f.p("VPERMD Y0, Y11, Y0") // packing is by halves
 	f.p("VMOVDQU Y0, (AX)")
 	f.p("VPMADDUBSW Y0, Y14, Y0")
@@ -177,11 +171,7 @@ func quantiseNarrow(f *file) {
 
 // quantiseWeightNarrow emits the quantiser of weights for AVX2: whole groups of one row into its column of a panel.
 func quantiseWeightNarrow(f *file) {
-	f.text("q8WeightAVX2", "(src *float32, scale, q unsafe.Pointer, groups int)", "", 32)
-	f.p("MOVQ src+0(FP), SI")
-	f.p("MOVQ scale+8(FP), BX")
-	f.p("MOVQ q+16(FP), AX")
-	f.p("MOVQ groups+24(FP), CX")
+	weightStart(f, "q8WeightAVX2")
 	f.p("MOVL $0x42fe0000, R9") // 127
 	f.p("VMOVD R9, X14")
 	for i, x := range []string{"0x81818181", "0x80808080", "0x7fffffff"} { // bytes of -127, of 128, |x|
@@ -192,11 +182,7 @@ func quantiseWeightNarrow(f *file) {
 	f.p("VMOVDQU q8Order<>(SB), Y10")
 	f.p("VPXOR Y9, Y9, Y9")
 	f.p("loop:")
-	for i := range 4 {
-		f.p("VMOVUPS %d(SI), Y%d", 32*i, i)
-		f.p("VPAND Y13, Y%d, Y%d", i, 4+i)
-	}
-	largestNarrow(f)
+	groupNarrow(f, "Y13")
 	f.p("VDIVSS X14, X4, X4")
 	f.p("VCVTPS2PH $0, X4, X4")
 	f.p("VPEXTRW $0, X4, (BX)")
@@ -210,9 +196,7 @@ func quantiseWeightNarrow(f *file) {
 		f.p("VPAND Y5, Y%d, Y%d", i, i)
 		f.p("VPAND Y6, Y%d, Y%d", i, i)
 	}
-	f.p("VPACKSSDW Y1, Y0, Y0")
-	f.p("VPACKSSDW Y3, Y2, Y2")
-	f.p("VPACKSSWB Y2, Y0, Y0")
+	packNarrow(f)
 	f.p("VPMAXSB Y11, Y0, Y0")
 	f.p("VPXOR Y12, Y0, Y0")
 	f.p("VPERMD Y0, Y10, Y0") // packing is by halves
@@ -220,16 +204,15 @@ func quantiseWeightNarrow(f *file) {
 	for i := range 8 {
 		f.p("VPEXTRD $%d, X%d, %d(AX)", i%4, i/4, 128*i)
 	}
-	f.p("ADDQ $128, SI")
-	f.p("ADDQ $1088, AX")
-	f.p("ADDQ $1088, BX")
-	f.p("DECQ CX")
-	f.p("JNE loop")
-	f.end()
+	weightEnd(f)
 }
 
-// largestNarrow leaves the largest word of Y4 to Y7, unsigned, in the lowest of X4.
-func largestNarrow(f *file) {
+// groupNarrow loads a group into Y0 to Y3 and leaves its largest |x| in the lowest of X4. abs holds the mask of |x|.
+func groupNarrow(f *file, abs string) {
+	for i := range 4 {
+		f.p("VMOVUPS %d(SI), Y%d", 32*i, i)
+		f.p("VPAND %s, Y%d, Y%d", abs, i, 4+i)
+	}
 	f.p("VPMAXUD Y5, Y4, Y4")
 	f.p("VPMAXUD Y7, Y6, Y6")
 	f.p("VPMAXUD Y6, Y4, Y4")
@@ -239,4 +222,11 @@ func largestNarrow(f *file) {
 	f.p("VPMAXUD X5, X4, X4")
 	f.p("VPSHUFD $0xb1, X4, X5")
 	f.p("VPMAXUD X5, X4, X4")
+}
+
+// packNarrow packs the words of Y0 to Y3 as bytes of Y0, with signed saturation, by halves.
+func packNarrow(f *file) {
+	f.p("VPACKSSDW Y1, Y0, Y0")
+	f.p("VPACKSSDW Y3, Y2, Y2")
+	f.p("VPACKSSWB Y2, Y0, Y0")
 }
