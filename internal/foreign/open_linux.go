@@ -4,7 +4,6 @@ package foreign
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,9 +12,6 @@ import (
 
 	"github.com/ebitengine/purego"
 )
-
-// ErrAbsent says that a library is not where the loader looks.
-var ErrAbsent = errors.New("not found")
 
 // Open loads a library; real is where it was found. global: libraries that it loads later find its functions.
 func Open(path string, global bool) (real string, symbol func(name string) (uintptr, error), err error) {

@@ -3,9 +3,14 @@
 package foreign
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 )
+
+// ErrAbsent says that a library is not where the loader looks.
+var ErrAbsent = errors.New("not found")
 
 // Search is where libraries are looked for; tests have others.
 type Search struct {
@@ -48,4 +53,28 @@ func (m Search) PythonFolders(parts ...string) (all []string) {
 		}
 	}
 	return all
+}
+
+// First loads the files in turn, and returns the first library that open makes of one. The error says what is wrong
+// with each of them; it is ErrAbsent where none exists.
+func First[L any](m Search, files []string,
+	open func(path string, symbol func(name string) (uintptr, error)) (L, error)) (L, error) {
+	var none L
+	var why []string
+	for _, path := range files {
+		real, symbol, err := m.Open(path)
+		if err == nil {
+			var l L
+			if l, err = open(real, symbol); err == nil {
+				return l, nil
+			}
+		}
+		if !errors.Is(err, ErrAbsent) {
+			why = append(why, err.Error())
+		}
+	}
+	if len(why) == 0 {
+		return none, ErrAbsent
+	}
+	return none, errors.New(strings.Join(why, "; "))
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 	"unsafe"
 
@@ -61,21 +60,12 @@ func find(cuda int, m foreign.Search) (*Library, error) {
 		return nil, fmt.Errorf("cuBLAS 12 needs a driver that knows CUDA 12 and this one knows %d.%d: "+
 			"update NVIDIA's driver (525 or later)", cuda/1000, cuda%1000/10)
 	}
-	var why []string
-	for _, path := range candidates(m) {
-		real, symbol, err := m.Open(path)
-		if err == nil {
-			var l *Library
-			if l, err = Open(real, cuda, symbol); err == nil {
-				return l, nil
-			}
-		}
-		if !errors.Is(err, errAbsent) {
-			why = append(why, err.Error())
-		}
+	open := func(path string, symbol func(name string) (uintptr, error)) (*Library, error) {
+		return Open(path, cuda, symbol)
 	}
-	if len(why) > 0 {
-		return nil, errors.New(strings.Join(why, "; "))
+	l, err := foreign.First(m, candidates(m), open)
+	if !errors.Is(err, foreign.ErrAbsent) {
+		return l, err
 	}
 	if set := m.Env(Variable); set != "" {
 		return nil, fmt.Errorf("there is no %s in %s, which %s names: correct it", fileName(majors[0]), set, Variable)

@@ -86,7 +86,7 @@ func TestFind(t *testing.T) {
 					if !ok && filepath.IsAbs(path) {
 						return path, nil, fmt.Errorf("%s cannot be loaded: no such file", path)
 					} else if !ok {
-						return path, nil, errAbsent
+						return path, nil, foreign.ErrAbsent
 					}
 					f := fake.New()
 					_, err := fmt.Sscanf(version, "%d.%d.%d", &f.BLAS.Major, &f.BLAS.Minor, &f.BLAS.Patch)
@@ -122,7 +122,7 @@ func TestNoLibrary(t *testing.T) {
 	_, err := find(13000, here)
 	require.ErrorContains(t, err, path+" cannot be loaded: ")
 	_, _, err = dlopen("libcublasLt.so.999")
-	require.ErrorIs(t, err, errAbsent)
+	require.ErrorIs(t, err, foreign.ErrAbsent)
 	real, symbol, err := dlopen("libc.so.6")
 	require.NoError(t, err)
 	require.True(t, filepath.IsAbs(real), real)

@@ -24,9 +24,6 @@ func folders(m foreign.Search) (all []string) {
 	return all
 }
 
-// errAbsent says that a library is not where the loader looks.
-var errAbsent = foreign.ErrAbsent
-
 // dlopen loads a library; real is where it was found.
 func dlopen(path string) (real string, symbol func(name string) (uintptr, error), err error) {
 	return foreign.Open(path, false)

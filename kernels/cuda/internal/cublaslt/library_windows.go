@@ -3,7 +3,6 @@
 package cublaslt
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -43,9 +42,6 @@ func folders(m foreign.Search) (all []string) {
 	}
 	return append(all, filepath.Join(programs, "Ollama", "lib", "ollama", "cuda_v*"))
 }
-
-// errAbsent says that a library is not where the loader looks.
-var errAbsent = errors.New("not found")
 
 // dlopen loads a library; those that it needs are also looked for in its folder.
 func dlopen(path string) (real string, symbol func(name string) (uintptr, error), err error) {

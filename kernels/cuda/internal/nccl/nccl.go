@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -69,21 +68,9 @@ func find(m foreign.Search) (*Library, error) {
 	if set == "off" {
 		return nil, fmt.Errorf("switched off by %s=off", Variable)
 	}
-	var why []string
-	for _, path := range candidates(m) {
-		real, symbol, err := m.Open(path)
-		if err == nil {
-			var l *Library
-			if l, err = Open(real, symbol); err == nil {
-				return l, nil
-			}
-		}
-		if !errors.Is(err, foreign.ErrAbsent) {
-			why = append(why, err.Error())
-		}
-	}
-	if len(why) > 0 {
-		return nil, errors.New(strings.Join(why, "; "))
+	l, err := foreign.First(m, candidates(m), Open)
+	if !errors.Is(err, foreign.ErrAbsent) {
+		return l, err
 	}
 	if set != "" {
 		return nil, fmt.Errorf("there is no %s in %s, which %s names: correct it", fileName, set, Variable)
