@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What each option of reward, loss and credit does to the demo: a table in Markdown, for docs/rewards.md.
 #   scripts/ablation.sh [FOLDER] [SEEDS]      FOLDER is made anew; SEEDS is "1 2 3 4 5"
-# Each seed has a world of its own: the demo's models are trained on it for 8 steps of 8 questions x 8 rollouts (the size
-# of `demo --small`) with one option each, and answer 100 held-out questions at temperature 1, on the simulated engine
+# Each seed has a world of its own: the demo's models are trained on it for 8 steps of 8 questions x 8 rollouts
+# with one option each, and answer 100 held-out questions at temperature 1, on the simulated engine
 # with a quarter of the results noisy and on a BM25 index. ZEROSEARCH names the program; without it, it is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,7 +39,7 @@ scores() { sed 's/.*"source":"all"//' | sed -E 's/.*"f1":([^,]*),.*"searches_per
 both() {
   local model=$1 world=$2 simulated index
   simulated=$("$zs" eval --model "$model" --data "$world/heldout.jsonl" "${limits[@]}" --search-mode simulate_sft \
-    --simulation-llm "$world/models/simulator" --simulation-temperature 0.5 --simulation-max-tokens 96 --noise-rate 0.25 \
+    --simulation-llm "$world/models/simulator" --simulation-temperature 0.1 --simulation-max-tokens 96 --noise-rate 0.25 \
     2> "$out/log" | scores)
   index=$("$zs" eval --model "$model" --data "$world/heldout.jsonl" "${limits[@]}" --search-mode bm25 \
     --corpus "$world/corpus.jsonl" 2> "$out/log" | scores)
