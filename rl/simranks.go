@@ -3,7 +3,6 @@ package rl
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 
@@ -26,12 +25,10 @@ type simulatorOffer struct {
 	Parts fingerprint.Parts // of the simulator's model
 }
 
-var errNoSimulator = errors.New("--sim-ranks needs a simulator of its own: name its folder in --simulation-llm")
-
 // simulatorParts tell the simulators of ranks apart.
 func simulatorParts(c *Config) (fingerprint.Parts, error) {
-	if c.Search.OwnSimulator() {
-		return nil, errNoSimulator
+	if err := c.Search.CheckServable(); err != nil {
+		return nil, err
 	}
 	p := fingerprint.Parts{}
 	return p, roles.ModelParts(p, "simulation-llm", c.Search.SimulationLLM)
@@ -138,9 +135,12 @@ func (t *Trainer) simulatorAlone(c *Config) (role *roles.Role, kv kernels.DType,
 		return nil, 0, err
 	}
 	r := roles.Resolver{Trains: true, Device: "policy", SimDevice: "simulator"}
+	if err := c.Search.CheckServable(); err != nil {
+		return nil, 0, err
+	}
 	cast, err := r.Resolve(c)
-	if err == nil && (cast.Simulator == nil || cast.Simulator.Source != roles.Own) {
-		err = errNoSimulator
+	if err == nil && cast.Simulator.Source != roles.Own { // an adapter on the policy's base
+		err = config.ErrNoOwnSimulator
 	}
 	if err != nil {
 		return nil, 0, err

@@ -3,6 +3,8 @@ package peers
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,11 +44,23 @@ func TestQuietPairsCount(t *testing.T) {
 
 // The error of a known crash says how to avoid it.
 func TestLlamaCrashes(t *testing.T) {
-	_, err := runLlama(t.Context(), []string{"sh", "-c", "kill -SEGV $$"})
+	_, _, err := runLlama(t.Context(), []string{"sh", "-c", "kill -SEGV $$"})
 	require.ErrorContains(t, err, "running sh: signal: segmentation fault")
 	require.ErrorContains(t, err, `build it with CXXFLAGS="-fno-dse -fno-tree-dse"`)
-	_, err = runLlama(t.Context(), []string{"sh", "-c", "exit 3"})
+	_, _, err = runLlama(t.Context(), []string{"sh", "-c", "exit 3"})
 	require.EqualError(t, err, "running sh: exit status 3")
+}
+
+// ik_llama.cpp's llama-batched-bench logs its table to stderr.
+func TestBatchedBenchOfTheFork(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o755))
+	row := "|     1 |     64 |    8 |    520 |    0.090 |    89.03 |    2.780 |   184.17 |    2.870 |   181.18 |"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bin", "llama-batched-bench"),
+		[]byte("#!/bin/sh\necho '"+row+"' >&2\n"), 0o755))
+	rate, err := Llama{Dir: dir, Threads: 1, Fork: true}.Batched(t.Context(), 8, 64)
+	require.NoError(t, err)
+	require.Equal(t, 184.17, rate)
 }
 
 func TestContestFails(t *testing.T) {

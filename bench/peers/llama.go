@@ -40,7 +40,7 @@ func (l Llama) flags(bench bool) []string {
 
 // Single is the rate of llama-bench, in tokens a second: a prompt of so many tokens, or so many new tokens.
 func (l Llama) Single(ctx context.Context, prompt, gen int) (float64, error) {
-	out, err := runLlama(ctx, append([]string{filepath.Join(l.Dir, "bin", "llama-bench"), "-m", l.Model,
+	out, _, err := runLlama(ctx, append([]string{filepath.Join(l.Dir, "bin", "llama-bench"), "-m", l.Model,
 		"-t", strconv.Itoa(l.Threads), "-p", strconv.Itoa(prompt), "-n", strconv.Itoa(gen), "-r", "1", "-o", "json"},
 		l.flags(true)...))
 	if err != nil {
@@ -52,28 +52,31 @@ func (l Llama) Single(ctx context.Context, prompt, gen int) (float64, error) {
 // Batched is the rate of llama-batched-bench, in tokens a second: gen new tokens in each of batch sequences at once.
 func (l Llama) Batched(ctx context.Context, batch, gen int) (float64, error) {
 	t := strconv.Itoa(l.Threads)
-	out, err := runLlama(ctx, append([]string{filepath.Join(l.Dir, "bin", "llama-batched-bench"), "-m", l.Model, "-t", t,
+	out, log, err := runLlama(ctx, append([]string{filepath.Join(l.Dir, "bin", "llama-batched-bench"), "-m", l.Model, "-t", t,
 		"-tb", t, "-c", strconv.Itoa(batch * (gen + 16)), "-b", "2048", "-ub", "512", "-npp", "1",
 		"-ntg", strconv.Itoa(gen), "-npl", strconv.Itoa(batch), "--output-format", "jsonl"}, l.flags(false)...))
 	if err != nil {
 		return 0, err
 	}
-	return parseBatchedBench(out)
+	return parseBatchedBench(append(append(out, '\n'), log...))
 }
 
-// runLlama returns the output of one of llama.cpp's programs.
-func runLlama(ctx context.Context, args []string) ([]byte, error) {
-	out, err := exec.CommandContext(ctx, args[0], args[1:]...).Output()
+// runLlama returns the output of one of llama.cpp's programs, and what it logs.
+func runLlama(ctx context.Context, args []string) (out, log []byte, err error) {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err = cmd.Output()
 	var ended *exec.ExitError
 	switch {
 	case errors.As(err, &ended) && ended.String() == "signal: segmentation fault":
 		// In GCC 12 _tile_loadconfig reads eight bytes of the 64, and the stores to the others are left out as dead.
-		return nil, fmt.Errorf("running %s: %w: where the CPU has AMX a build by GCC 12 ends so with q8_0: build it "+
+		return nil, nil, fmt.Errorf("running %s: %w: where the CPU has AMX a build by GCC 12 ends so with q8_0: build it "+
 			"with CXXFLAGS=\"-fno-dse -fno-tree-dse\"", args[0], err)
 	case err != nil:
-		return nil, fmt.Errorf("running %s: %w", args[0], err)
+		return nil, nil, fmt.Errorf("running %s: %w", args[0], err)
 	}
-	return out, nil
+	return out, said.Bytes(), nil
 }
 
 // parseLlamaBench reads the tokens a second of `llama-bench -o json`: one test.
@@ -95,7 +98,7 @@ func parseLlamaBench(out []byte) (float64, error) {
 }
 
 // parseBatchedBench reads the generation's tokens a second of `llama-batched-bench --output-format jsonl`: one test. The
-// fork prints a table, of which the eighth column is this rate.
+// fork logs a table, of which the eighth column is this rate.
 func parseBatchedBench(out []byte) (float64, error) {
 	for line := range bytes.Lines(out) {
 		if cells := bytes.Split(line, []byte("|")); len(cells) == 12 {

@@ -100,7 +100,7 @@ var verbHelps = map[string]commandline.VerbHelp{
 		"serve SIMULATOR", "serve runs/first --host 0.0.0.0 --port 8000 --api-key SECRET",
 		"serve --model DIR --adapter first=runs/first --model small=SmolLM2-135M-Instruct",
 		"serve runs/first --docs notes/"}},
-	"plan": {"model for memory ranks dtype lora-r train-batch-size n max-context micro-batch-tokens kv-memory", []string{
+	"plan": {"model for memory ranks sim-ranks dtype lora-r train-batch-size n max-context micro-batch-tokens kv-memory", []string{
 		"plan --model DIR", "plan --model DIR --lora-r 16 --memory 24GiB", "plan --model DIR --for serve",
 		"plan --model DIR --ranks 4"}},
 	"bundle": {"config output with-model program model data simulation-llm search-mode total-steps out", []string{

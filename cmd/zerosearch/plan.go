@@ -14,10 +14,11 @@ import (
 type planCmd struct {
 	common
 	simFlags
-	Options config.Config `embed:""`
-	For     string        `name:"for" help:"What is planned: train, sft, generate (ask, eval and score too) or serve." default:"train" enum:"train,sft,generate,serve"`
-	Memory  string        `name:"memory" help:"Memory that the run may use, as in 24GiB (default: what is available here)." placeholder:"SIZE"`
-	Ranks   int           `name:"ranks" help:"Plan for one of this number of processes (mpirun -n), each on a host of its own, with the bytes that they exchange." default:"1"`
+	Options  config.Config `embed:""`
+	For      string        `name:"for" help:"What is planned: train, sft, generate (ask, eval and score too) or serve." default:"train" enum:"train,sft,generate,serve"`
+	Memory   string        `name:"memory" help:"Memory that the run may use, as in 24GiB (default: what is available here)." placeholder:"SIZE"`
+	Ranks    int           `name:"ranks" help:"Plan for one of this number of processes (mpirun -n), each on a host of its own, with the bytes that they exchange." default:"1"`
+	SimRanks int           `name:"sim-ranks" help:"Of --ranks, the last N only serve the simulator: plan for one that trains, without it." placeholder:"N"`
 }
 
 func (c *planCmd) Run(w *world) error {
@@ -26,6 +27,14 @@ func (c *planCmd) Run(w *world) error {
 	}
 	if c.Ranks < 1 || c.Ranks > 1 && c.For != "train" {
 		return usagef("--ranks must be at least 1, and only train has several ranks")
+	}
+	if c.SimRanks < 0 || c.SimRanks >= c.Ranks && c.SimRanks > 0 {
+		return usagef("--sim-ranks %d of --ranks %d leaves none that trains", c.SimRanks, c.Ranks)
+	}
+	if c.SimRanks > 0 {
+		if err := c.Options.Search.CheckServable(); err != nil {
+			return usageError{err}
+		}
 	}
 	limit, err := engine.ParseSize(c.Memory)
 	if err != nil {
@@ -41,13 +50,20 @@ func (c *planCmd) Run(w *world) error {
 			return err
 		}
 	}
-	pl := plan.Planner{Verb: c.For, Active: jsonlines.Ahead, Ranks: c.Ranks}
+	pl := plan.Planner{Verb: c.For, Active: jsonlines.Ahead, Ranks: c.Ranks - c.SimRanks,
+		SimElsewhere: c.SimRanks > 0}
 	return showPlan(w, c.common, c.simFlags, pl, c.Options, limit)
 }
 
 // plan is --dry-run: what a run will do and take, from config.json and the flags alone.
 func (c *trainCmd) plan(w *world) error {
-	return showPlan(w, c.common, c.simFlags, plan.Planner{Verb: "train"}, c.Options, 0)
+	if c.SimRanks != 0 {
+		if err := c.Options.Search.CheckServable(); err != nil {
+			return usageError{err}
+		}
+	}
+	pl := plan.Planner{Verb: "train", SimElsewhere: c.SimRanks != 0}
+	return showPlan(w, c.common, c.simFlags, pl, c.Options, 0)
 }
 
 func threadsOf(flag int) int {

@@ -14,9 +14,8 @@ func (c *trainCmd) divided(w *world, g dist.Group) error {
 	if c.SimRanks < 0 || n < 1 {
 		return usagef("--sim-ranks %d of %d ranks leaves none that trains: start more by mpirun -n", c.SimRanks, g.Size())
 	}
-	if !c.Options.Search.Simulates() {
-		return usagef("--sim-ranks is of no use with --search-mode %s: no simulator writes the results",
-			c.Options.Search.Mode)
+	if err := c.Options.Search.CheckServable(); err != nil {
+		return usageError{err}
 	}
 	head, err := g.Head(n)
 	if err != nil {

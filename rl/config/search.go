@@ -68,6 +68,20 @@ func (c *Search) OwnSimulator() bool {
 	return c.SimulationLLM == "" || c.SimulationLLM == SimulatorSame || c.SimulationLLM == SimulatorPolicy
 }
 
+// ErrNoOwnSimulator: --sim-ranks, but the simulator lies on weights of the policy.
+var ErrNoOwnSimulator = errors.New("--sim-ranks needs a simulator of its own: name its folder in --simulation-llm")
+
+// CheckServable is nil if other ranks can serve the simulator (--sim-ranks): there is one, in a folder of its own.
+func (c *Search) CheckServable() error {
+	switch {
+	case !c.Simulates():
+		return fmt.Errorf("--sim-ranks is of no use with --search-mode %s: no simulator writes the results", c.Mode)
+	case c.OwnSimulator():
+		return ErrNoOwnSimulator
+	}
+	return nil
+}
+
 // searchModes are what a mixture may hold.
 var searchModes = []string{"simulate_prompt", "simulate_sft", "remote", "google", "wiki", "bm25", "dense", "hybrid",
 	"replay", "none"}

@@ -27,6 +27,8 @@ type Planner struct {
 	Limits map[string]int64
 	Active int // generate: requests that are worked on at once
 	Ranks  int // train: processes that train together, of which one is planned; 0: 1
+	// SimElsewhere says that other ranks serve the simulator (train --sim-ranks): none is planned.
+	SimElsewhere bool
 
 	resolver *roles.Resolver // of one configuration and its changes: adapters are compared once
 }
@@ -52,6 +54,9 @@ func (pl Planner) plan(o config.Config) (engine.Plan, error) {
 	cast, err := r.Resolve(&o)
 	if err != nil {
 		return p, err
+	}
+	if pl.SimElsewhere {
+		cast.Simulator = nil
 	}
 	kv, err := config.KVType(o.Policy.KVDType, cast.Policy.DType)
 	if err != nil {

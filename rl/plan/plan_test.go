@@ -61,6 +61,13 @@ func TestPlanOfRoles(t *testing.T) {
 	require.NotZero(t, simulated(1))
 	require.Equal(t, simulated(600), simulated(0), "the default")
 
+	elsewhere := Planner{Verb: "train", Threads: 1, SimElsewhere: true}
+	c := base
+	c.Search.Mode, c.Search.SimulationLLM, c.Algo.KLCoef = "simulate_sft", c.Policy.Model, 0
+	trains, err := elsewhere.Memory(c)
+	require.NoError(t, err)
+	require.Equal(t, weights, trains.Of("", "weights"), "the simulator is in other ranks")
+
 	none := memory(func(c *config.Config) { c.Algo.KLCoef, c.Policy.Reference = 0, "none" })
 	require.Equal(t, weights, none.Of("", "weights"))
 }
