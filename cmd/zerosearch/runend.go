@@ -14,10 +14,13 @@ import (
 func (v *runView) end(asJSON bool, last int) error {
 	v.w.log.done()
 	checkpoint := v.t.Out.Checkpoint(last)
-	if n := len(v.rewards); n > 0 {
-		v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s", v.w.log.paint(32, sparkline(v.rewards, 60)),
-			v.rewards[0], v.rewards[n-1], last,
-			time.Since(v.began).Round(time.Second))
+	if n := len(v.rewards); n > 0 && last > v.t.From {
+		of := ""
+		if v.t.From > 0 { // resumed
+			of = fmt.Sprintf(" for the last %d", last-v.t.From)
+		}
+		v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s%s", v.w.log.paint(32, sparkline(v.rewards, 60)),
+			v.rewards[0], v.rewards[n-1], last, time.Since(v.began).Round(time.Second), of)
 	}
 	v.w.skipped(v.skips)
 	logCost(v.w, v.t.Config.Search, v.cost)

@@ -51,6 +51,11 @@ func (v *runView) begin(t *rl.Trainer, total int) {
 	}
 	v.steps = health.ReadSteps(t.Out.Dir)
 	v.cost = costOf(v.steps)
+	for _, s := range v.steps {
+		if s.Step > 0 { // not the evaluation before training
+			v.rewards = append(v.rewards, s.Metrics["critic/score/mean"])
+		}
+	}
 }
 
 // start shows how the policy does before the first step.
