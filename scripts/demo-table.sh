@@ -12,7 +12,7 @@ zs=${ZEROSEARCH:-$out/zerosearch}
 # row FLAGS: the line of `demo FLAGS`. The function run is called with the name of the run's folder.
 row() {
   local name
-  name=$out/$(tr -cd 'a-z0-9' <<< "$*")
+  name=$out/$(tr -cd 'a-z0-9+' <<< "$*")
   if [ ! -s "$name.json" ]; then
     rm -rf "$name"
     run "$name" > "$name.tmp" 2> "$name.log"
@@ -32,7 +32,7 @@ for seed in 1 2 3 4 5; do
   run() { "$zs" demo --seed "$seed" --out "$1" --json; }
   row --seed "$seed"
 done
-for algo in reinforce ppo; do
+for algo in reinforce reinforce++ ppo; do
   for seed in 1 2 3; do
     run() { "$zs" demo --seed "$seed" --algo "$algo" --out "$1" --json; }
     row --seed "$seed" --algo "$algo"
