@@ -15,6 +15,7 @@ import (
 	"github.com/zerosearch-go/zerosearch/kernels"
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
 	"github.com/zerosearch-go/zerosearch/kernels/devices"
+	"github.com/zerosearch-go/zerosearch/num"
 )
 
 // Options are options of all measurements.
@@ -80,6 +81,10 @@ func Kernels(ctx context.Context, o Options) (*Report, error) {
 		var rows []Row
 		last := time.Now()
 		for i, c := range cases {
+			if c.DType == kernels.Q4 && !holdsQ4(d) {
+				o.Say("%s of q4 is left out: %s has no weights of that type", c.Op, d.Name())
+				continue
+			}
 			if time.Since(last) > 10*time.Second { // the machine's load changes: keep the best limits
 				if err := l.measure(d); err != nil {
 					return rows, err
@@ -95,6 +100,15 @@ func Kernels(ctx context.Context, o Options) (*Report, error) {
 		}
 		return rows, nil
 	})
+}
+
+// holdsQ4 reports whether d has weights of Q4; not all devices do.
+func holdsQ4(d kernels.Device) bool {
+	w, err := d.NewWeight(1, num.Q4Group, kernels.Q4)
+	if err == nil {
+		w.Free()
+	}
+	return err == nil
 }
 
 // eachDevice measures with every number of threads. f's rows get the best limits measured before, during and after f.
@@ -189,7 +203,7 @@ func parseProduct(s string) (m, k, n int, ok bool) {
 
 // productCases are the matmul of one shape in all types.
 func productCases(m, k, n int) (out []ops.Case) {
-	for _, t := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
+	for _, t := range ops.WeightTypes {
 		out = append(out, ops.Matmul(ops.Matrix{N: n, K: k}, m, t))
 	}
 	return out

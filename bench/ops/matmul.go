@@ -11,15 +11,18 @@ var matmulRows = []int{1, 4, 16, 64, 256, 512}
 // backwardRows is the number of tokens of a backward product.
 const backwardRows = 512
 
+// WeightTypes are the types of weights in products.
+var WeightTypes = []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8, kernels.Q4}
+
 // matmulCases: forward, both backward products, and the bias' gradient, on the weights of the models' layers.
 func matmulCases(models []string) (out []Case) {
 	for _, w := range Matrices(models) {
-		for _, t := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
+		for _, t := range WeightTypes {
 			for _, m := range matmulRows {
 				out = append(out, Matmul(w, m, t))
 			}
 			out = append(out, matmulDX(w, t))
-			if t != kernels.Q8 {
+			if !t.Quantised() {
 				out = append(out, matmulDW(w, t))
 			}
 		}
@@ -57,8 +60,8 @@ func Matmul(w Matrix, m int, t kernels.DType) Case {
 
 func matmulDX(w Matrix, t kernels.DType) Case {
 	m, op := backwardRows, t
-	if t == kernels.Q8 {
-		op = kernels.BF16 // the gradient's product with a q8 weight is computed in bf16
+	if t.Quantised() {
+		op = kernels.BF16 // the gradient's product with such a weight is computed in bf16
 	}
 	c := GemmCost(m, w.K, w.N, t)
 	c.Type = op

@@ -102,7 +102,7 @@ func embedCases(models []string) (out []Case) {
 	widths(models, hidden, func(of string, c *model.Config, n int) {
 		elements := float64(rowsM) * float64(n)
 		v := min(c.Vocab, 1<<15) // more rows would only take longer to make
-		for _, t := range []kernels.DType{kernels.F32, kernels.BF16, kernels.Q8} {
+		for _, t := range WeightTypes {
 			out = append(out, Case{"embed", of, Shape{"m": rowsM, "k": v, "n": n}, t,
 				Cost{0, kernels.F32, 4*elements + WeightBytes(rowsM, n, t)}, func(b *bed) func(int) {
 					w, y := b.weight(v, n, t), b.empty(kernels.F32, rowsM, n)

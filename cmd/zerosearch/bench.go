@@ -70,7 +70,7 @@ type benchKernelsCmd struct {
 	benchFlags
 	Op    string   `name:"op" help:"Regular expression for the operations to measure." placeholder:"REGEXP"`
 	Shape []string `name:"shape" help:"Names of models whose shapes are taken, or products MxKxN." placeholder:"NAME"`
-	DType []string `name:"dtype" help:"f32, bf16, q8; none: all." placeholder:"T"`
+	DType []string `name:"dtype" help:"f32, bf16, q8, q4; none: all." placeholder:"T"`
 }
 
 func (c *benchKernelsCmd) Run(w *world) error {
