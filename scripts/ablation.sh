@@ -5,6 +5,7 @@
 # with one option each, and answer 100 held-out questions at temperature 1, on the simulated engine
 # with a quarter of the results noisy and on a BM25 index. ZEROSEARCH names the program; without it, it is built.
 set -euo pipefail
+case ${1:-} in "" | /*) ;; *) set -- "$PWD/$1" "${@:2}" ;; esac
 cd "$(dirname "$0")/.."
 out=${1:-runs/ablation}
 seeds=${2:-1 2 3 4 5}

@@ -3,6 +3,7 @@
 #   scripts/demo-table.sh [FOLDER]      FOLDER keeps the JSON of every run; a run that is there is not repeated
 # ZEROSEARCH names the program; without it, it is built. Needs jq.
 set -euo pipefail
+case ${1:-} in "" | /*) ;; *) set -- "$PWD/$1" "${@:2}" ;; esac
 cd "$(dirname "$0")/.."
 out=${1:-runs/demo-table}
 mkdir -p "$out"

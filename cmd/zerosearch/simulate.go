@@ -83,6 +83,7 @@ func (c *simulateCmd) Run(w *world) error {
 	defer in.Close()
 	seen := map[uint64]uint64{}
 	return eachLine(w, in, func(_ int, r simulate.Request) func(context.Context) (simulateAnswer, error) {
+		r.Query = cmp.Or(r.Query, r.Question)
 		h := r.Hash()
 		seen[h]++
 		n := seen[h]

@@ -11,10 +11,11 @@
 set -euo pipefail
 model=$1 data=$2 out=$3 steps=${4:-60}
 here=$(cd "$(dirname "$0")/../.." && pwd)
-parts=${PARTS:-"rows simulator measure warm baseline grpo shuffled evaluate"}
+parts=${PARTS:-"rows simulator measure warm baseline grpo reinforce shuffled evaluate"}
 threads=${THREADS:-$(nproc)}
-zs=${ZEROSEARCH:-$out/zerosearch}
 mkdir -p "$out"
+out=$(cd "$out" && pwd) # programs are built from another folder
+zs=${ZEROSEARCH:-$out/zerosearch}
 [ -x "$zs" ] || (cd "$here" && go build -o "$zs" ./cmd/zerosearch)
 has() { [[ " $parts " == *" $1 "* ]]; }
 
@@ -60,7 +61,7 @@ if has warm && [ ! -d "$out/warm/checkpoints/step-14" ]; then
     --batch-size 8 --steps 14 --threads "$threads" --out "$out/warm" --resume auto
 fi
 
-# 5. GRPO against the simulator; as a control, the same with each answer scored against another question's.
+# 5. GRPO and REINFORCE++ against the simulator; as a control, GRPO with each answer scored against another question's.
 train() { # NAME FLAGS...
   local name=$1
   shift
@@ -72,6 +73,7 @@ train() { # NAME FLAGS...
       --lr 2e-4 --kl-coef 0 --micro-batch-tokens 2048 --save-every 5 --keep-last 1 --threads "$threads" --out "$out/$name" --resume auto "$@"
 }
 if has grpo; then train grpo; fi
+if has reinforce; then train reinforce --algo reinforce++; fi
 if has shuffled; then train shuffled --reward shuffled; fi
 
 # 6. On held-out questions, greedily, with BM25 over a closed corpus.
@@ -87,7 +89,12 @@ evaluate() { # NAME ADAPTER FLAGS...
 if has baseline; then evaluate base "" --method direct,rag,agent; fi
 if has evaluate; then
   evaluate before "$out/warm/checkpoints/step-14" --method agent
-  evaluate after "$out/grpo/checkpoints/step-$steps" --method agent
-  "$zs" eval --compare "$out/eval/before" "$out/eval/after"
-  "$zs" eval --compare "$out/eval/base:rag" "$out/eval/after:agent"
+  for name in grpo reinforce shuffled; do
+    trained=$out/$name/checkpoints/step-$steps
+    [ -d "$trained" ] || continue # left out by PARTS
+    evaluate "$name" "$trained" --method agent
+    "$zs" eval --compare "$out/eval/before" "$out/eval/$name"
+    "$zs" eval --compare "$out/eval/base:rag" "$out/eval/$name:agent"
+  done
+  if [ -d "$out/grpo/checkpoints/step-$steps" ]; then evaluate off "$out/grpo/checkpoints/step-$steps" --method agent --search-mode none; fi
 fi

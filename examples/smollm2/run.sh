@@ -12,6 +12,7 @@ set -euo pipefail
 model=$1 data=$2 out=$3 steps=${4:-60}
 here=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$out"
+out=$(cd "$out" && pwd) # programs are built from another folder
 zs=${ZEROSEARCH:-$out/zerosearch}
 [ -x "$zs" ] || (cd "$here" && go build -o "$zs" ./cmd/zerosearch)
 

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 
@@ -30,7 +31,7 @@ func (r Request) Hash() uint64 {
 func (r Request) Ask(seed, seen, try uint64) (search.Query, error) {
 	switch {
 	case r.Query == "":
-		return search.Query{}, fmt.Errorf("the request has no query")
+		return search.Query{}, fmt.Errorf("the request has neither a query nor a question")
 	case r.Quality != "" && r.Quality != search.Useful && r.Quality != search.Noisy:
 		return search.Query{}, fmt.Errorf("quality is %q: say useful or noisy, or leave it out", string(r.Quality))
 	}
@@ -55,8 +56,6 @@ func ParseRequest(row data.Row) (r Request, err error) {
 			r.Question, r.GoldenAnswers = q.Question, q.GoldenAnswers
 		}
 	}
-	if r.Query == "" {
-		r.Query = r.Question
-	}
+	r.Query = cmp.Or(r.Query, r.Question)
 	return r, nil
 }
