@@ -1,6 +1,6 @@
 // Command zerosearch trains a language model to search, with a second language model as the search engine.
 //
-//	zerosearch demo                        the whole idea in a few minutes, offline
+//	zerosearch demo                        the whole idea in a minute, offline
 //	zerosearch train --model DIR --data FILE --out RUN
 //	zerosearch --help
 package main
@@ -17,7 +17,7 @@ import (
 
 // verbs are the commands, a file each.
 type verbs struct {
-	Demo     demoCmd     `cmd:"" group:"train" help:"Train a tiny model to search in an invented world: offline, a few minutes."`
+	Demo     demoCmd     `cmd:"" group:"train" help:"Train a tiny model to search in an invented world: offline, in a minute."`
 	Train    trainCmd    `cmd:"" group:"train" help:"Train a policy with reinforcement learning and a simulated search engine."`
 	SFT      sftCmd      `cmd:"" group:"train" name:"sft" help:"Fine-tune on examples: a warm start, or a simulator."`
 	Simulate simulateCmd `cmd:"" group:"simulator" help:"Write the documents of a simulated search engine, offline."`

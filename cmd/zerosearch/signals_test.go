@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -73,11 +74,22 @@ func stepsOf(dir string) int {
 	return bytes.Count(text, []byte("\n")) - bytes.Count(text, []byte(`{"step":0,`)) // the measurement before step 1
 }
 
+// needSignals makes children hear signals that this process ignores, as under nohup: they would ignore them too, but
+// get the default of those that it handles.
 func needSignals(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no signals to send on windows")
 	}
+	handleIgnored()
 }
+
+var handleIgnored = sync.OnceFunc(func() {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+})
 
 // Each signal that asks for a stop ends a run after the step under way, saved, with exit code 130, a line that says at
 // once that it was heard, and the command that goes on; going on gives the same bits.
