@@ -49,7 +49,7 @@ func (c *demoCmd) Run(w *world) error {
 		"noisier.")
 	if o.Small && c.Small == nil {
 		v.say("This device computes in plain Go: a small demo, %d questions measured (--no-small runs all of it: "+
-			"some twenty minutes).", o.Size().Held)
+			"some ten minutes).", o.Size().Held)
 	}
 	o.OnMake, o.OnPhase, o.OnStep, o.OnScore, o.OnExample = v.making, v.phase, v.step, v.score, v.example
 	r, err := demo.Run(w.ctx, dev, o)
