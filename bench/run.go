@@ -79,9 +79,9 @@ func Kernels(ctx context.Context, o Options) (*Report, error) {
 	}
 	return o.eachDevice(func(d kernels.Device, l *Limits) ([]Row, error) {
 		var rows []Row
-		last := time.Now()
+		last, q4 := time.Now(), holdsQ4(d)
 		for i, c := range cases {
-			if c.DType == kernels.Q4 && !holdsQ4(d) {
+			if c.DType == kernels.Q4 && !q4 {
 				o.Say("%s of q4 is left out: %s has no weights of that type", c.Op, d.Name())
 				continue
 			}

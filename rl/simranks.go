@@ -135,11 +135,8 @@ func (t *Trainer) simulatorAlone(c *Config) (role *roles.Role, kv kernels.DType,
 		return nil, 0, err
 	}
 	r := roles.Resolver{Trains: true, Device: "policy", SimDevice: "simulator"}
-	if err := c.Search.CheckServable(); err != nil {
-		return nil, 0, err
-	}
 	cast, err := r.Resolve(c)
-	if err == nil && cast.Simulator.Source != roles.Own { // an adapter on the policy's base
+	if err == nil && (cast.Simulator == nil || cast.Simulator.Source != roles.Own) { // such as the policy's base
 		err = config.ErrNoOwnSimulator
 	}
 	if err != nil {

@@ -28,13 +28,8 @@ func (c *planCmd) Run(w *world) error {
 	if c.Ranks < 1 || c.Ranks > 1 && c.For != "train" {
 		return usagef("--ranks must be at least 1, and only train has several ranks")
 	}
-	if c.SimRanks < 0 || c.SimRanks >= c.Ranks && c.SimRanks > 0 {
+	if c.SimRanks < 0 || c.SimRanks >= c.Ranks {
 		return usagef("--sim-ranks %d of --ranks %d leaves none that trains", c.SimRanks, c.Ranks)
-	}
-	if c.SimRanks > 0 {
-		if err := c.Options.Search.CheckServable(); err != nil {
-			return usageError{err}
-		}
 	}
 	limit, err := engine.ParseSize(c.Memory)
 	if err != nil {
@@ -57,11 +52,6 @@ func (c *planCmd) Run(w *world) error {
 
 // plan is --dry-run: what a run will do and take, from config.json and the flags alone.
 func (c *trainCmd) plan(w *world) error {
-	if c.SimRanks != 0 {
-		if err := c.Options.Search.CheckServable(); err != nil {
-			return usageError{err}
-		}
-	}
 	pl := plan.Planner{Verb: "train", SimElsewhere: c.SimRanks != 0}
 	return showPlan(w, c.common, c.simFlags, pl, c.Options, 0)
 }
@@ -77,6 +67,11 @@ func threadsOf(flag int) int {
 func showPlan(w *world, c common, sim simFlags, pl plan.Planner, o config.Config, limit int64) error {
 	if err := plan.CheckTypes(&o); err != nil {
 		return usageError{err}
+	}
+	if pl.SimElsewhere {
+		if err := o.Search.CheckServable(); err != nil {
+			return usageError{err}
+		}
 	}
 	pl.Threads = threadsOf(c.Threads)
 	pl.Place(c.Device, sim.SimDevice)

@@ -14,13 +14,14 @@ import (
 func (v *runView) end(asJSON bool, last int) error {
 	v.w.log.done()
 	checkpoint := v.t.Out.Checkpoint(last)
-	if n := len(v.rewards); n > 0 && last > v.t.From {
+	rewards := v.rewards()
+	if n := len(rewards); n > 0 && last > v.t.From {
 		of := ""
 		if v.t.From > 0 { // resumed
 			of = fmt.Sprintf(" for the last %d", last-v.t.From)
 		}
-		v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s%s", v.w.log.paint(32, sparkline(v.rewards, 60)),
-			v.rewards[0], v.rewards[n-1], last, time.Since(v.began).Round(time.Second), of)
+		v.w.log.line("reward %s  %.3f -> %.3f in %d steps, %s%s", v.w.log.paint(32, sparkline(rewards, 60)),
+			rewards[0], rewards[n-1], last, time.Since(v.began).Round(time.Second), of)
 	}
 	v.w.skipped(v.skips)
 	logCost(v.w, v.t.Config.Search, v.cost)
@@ -34,7 +35,7 @@ func (v *runView) end(asJSON bool, last int) error {
 			warnings = append(warnings, f.Text)
 		}
 		return writeJSON(v.w, map[string]any{"steps": last, "out": v.t.Out.Dir, "checkpoint": checkpoint,
-			"reward": orEmpty(v.rewards), "cost": v.cost, "report": page, "next": next,
+			"reward": orEmpty(rewards), "cost": v.cost, "report": page, "next": next,
 			"state": verdict.State, "warnings": warnings,
 			"seconds": time.Since(v.began).Seconds()})
 	}

@@ -27,12 +27,11 @@ type runView struct {
 	cost    search.Cost // of searching, in all steps of the run
 	notices health.Notices
 
-	mu      sync.Mutex     // of what follows
-	t       *rl.Trainer    // nil while it is being opened
-	last    rundir.Metrics // of the last step
-	rate    int64          // tokens in the last second
-	rewards []float64
-	steps   []health.Step
+	mu    sync.Mutex     // of what follows
+	t     *rl.Trainer    // nil while it is being opened
+	last  rundir.Metrics // of the last step
+	rate  int64          // tokens in the last second
+	steps []health.Step
 }
 
 func newRunView(w *world, page *report.Run) *runView {
@@ -51,11 +50,16 @@ func (v *runView) begin(t *rl.Trainer, total int) {
 	}
 	v.steps = health.ReadSteps(t.Out.Dir)
 	v.cost = costOf(v.steps)
+}
+
+// rewards are the mean rewards of all steps of the run; the evaluation before training is none.
+func (v *runView) rewards() (all []float64) {
 	for _, s := range v.steps {
-		if s.Step > 0 { // not the evaluation before training
-			v.rewards = append(v.rewards, s.Metrics["critic/score/mean"])
+		if s.Step > 0 {
+			all = append(all, s.Metrics["critic/score/mean"])
 		}
 	}
+	return all
 }
 
 // start shows how the policy does before the first step.
@@ -73,7 +77,6 @@ func (v *runView) step(step int, m rundir.Metrics, groups [][]*episode.Episode) 
 	v.mu.Lock()
 	v.steps = append(v.steps, health.Step{Step: step, Metrics: m})
 	v.last = m
-	v.rewards = append(v.rewards, m["critic/score/mean"])
 	live := v.live(v.w.log.columns() - 1)
 	v.mu.Unlock()
 	v.skips += int(m["actor/skipped_updates"] + m["critic/skipped_updates"])

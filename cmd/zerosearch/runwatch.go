@@ -76,7 +76,7 @@ func (v *runView) live(width int) string {
 	}
 	if m := v.last; m != nil {
 		parts[3].text = fmt.Sprintf("reward %.3f", m["critic/score/mean"])
-		parts[4].text = paint(32, sparkline(v.rewards, 16))
+		parts[4].text = paint(32, sparkline(v.rewards(), 16))
 		parts[5].text = fmt.Sprintf("valid %.0f%%", 100*m["env/valid_action_rate"])
 		parts[6].text = fmt.Sprintf("searches %.2f", m["search/per_question"])
 		parts[7].text = fmt.Sprintf("tau %.2f", m["search/tau"])
