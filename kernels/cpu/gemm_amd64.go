@@ -37,10 +37,11 @@ func (g *gemmState) choose(i isa) {
 		g.f32.rows, g.f32.columns = rowsWith(single, transposeWords), columnsF32
 		g.bf16.set(13, pairsWide, tileBF16avx512s)
 		g.bf16.rows, g.bf16.columns = rowsWith(pairsWide, transposeWide), columnsWideAVX512
-		g.q8.set(6, q8Words, tileQ8avx512s)
+		g.q8.set(6, q8Bytes, tileQ8avx512s)
+		g.q8.rows = q8RowsAVX2
 		g.q4 = g.q8
 		g.q4.set(7, q4Bytes, tileQ4avx512s)
-		g.q4.rows = q8RowsAVX2
+		g.q4.rows = g.q8.rows
 		g.packBlock, g.finish = packBlock(transposeWords, transposeRounded), finishAVX512
 		g.packQ8 = packQ8(q8WeightAVX512)
 		g.transpose = transposePanelAVX512(q8BlockAVX512)

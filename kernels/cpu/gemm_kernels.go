@@ -61,7 +61,7 @@ func (g *gemmState) init(d *Device) {
 	g.packBlock = func(*weight, []uint32, int, func(int) rowSource) int { return 0 }
 	g.packQ8 = func(*weight, int, []float32) int { return 0 }
 	g.q4Panel = q4Panel
-	for f, k := range map[format]*gemmKernels{single: &g.f32, pairsWide: &g.bf16, q8Words: &g.q8} {
+	for f, k := range map[format]*gemmKernels{single: &g.f32, pairsWide: &g.bf16, q8Bytes: &g.q8} {
 		*k = gemmKernels{mr: genericTile, format: f, rows: rowPacker(f), columns: packColumns,
 			sharePrefetch: 2, noPrefetchRows: fewRows, prefetchBytes: fetchAhead}
 	}
@@ -119,7 +119,7 @@ func (k *gemmKernels) steps(n int) int {
 		return n
 	case amxPairs:
 		return (n + amxTileSteps*2 - 1) / (amxTileSteps * 2) * amxTileSteps
-	case q8Bytes, q8Words, q8AMX, q4Bytes:
+	case q8Bytes, q8AMX, q4Bytes:
 		return (n + q8Group - 1) / q8Group
 	}
 	return (n + 1) / 2

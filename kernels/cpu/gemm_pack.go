@@ -15,14 +15,13 @@ const (
 	// [2][width] F32 holding values rounded to BF16, odd k first: for CPUs without AVX512-BF16
 	pairsWide
 	q8Bytes // a group of Q8 as bytes: see q8PackA
-	q8Words
 	q8AMX   // the same for AMX tiles
 	q4Bytes // as q8Bytes, beside panels of Q4
 )
 
 // words is the number of 32-bit words of A per step and row.
 func (f format) words() int {
-	return [...]int{single: 1, pairs: 1, amxPairs: 1, pairsWide: 2, q8Bytes: 10, q8Words: 18, q8AMX: 10, q4Bytes: 10}[f]
+	return [...]int{single: 1, pairs: 1, amxPairs: 1, pairsWide: 2, q8Bytes: 10, q8AMX: 10, q4Bytes: 10}[f]
 }
 
 // beyond is the number of words past the end of a tile of A that the packer may write or the microkernel may read.

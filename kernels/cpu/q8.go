@@ -16,11 +16,17 @@ import (
 // Weights. Each group of a row is rounded by num.QuantizeQ8 to q of 8 bits and a scale d, an F16; w ~ q * d is what
 // Unpack and Embed return.
 //
-// Activations. For each group of a row of x, with a = max|x|:
+// Activations. For each group of a row of x, with a the largest of |x[k]| and |x[k] + x[k+1]|, k even:
 //
 //	a < 2^-100:         s = 0, all q = 0
-//	a infinite or any x NaN: s = NaN, all q = 0
-//	else:               s = a / 127;  q = RNE(x * (127 / a)), which is within [-127, 127]
+//	a infinite or NaN:  s = NaN, all q = 0
+//	else:               s = a / 127;  q = RNE(x * (127 / a))
+//
+// q is within [-127, 127], and so is the sum of two neighbours before they are rounded: |q[k] + q[k+1]| <= 128.
+// Processors that multiply bytes but add products in 16 bits (VPMADDUBSW) profit: with weights u in [0, 255],
+// |u[k]*q[k] + u[k+1]*q[k+1]| <= 255*128 = 32640 fits. a was max|x| until November 2026. That made s smaller, but such
+// processors then have to move the signs to the activations, an instruction for each 32 products (AVX2, 8 to 512
+// rows: 1.2 to 1.6 times as fast without). What it costs is at the end of docs/q8-format.md.
 //
 // MatMul. One chain over groups ascending, from c = 0:
 //
@@ -31,8 +37,7 @@ import (
 // MatMulDX takes w as bf16(q * d), the product rounded to F32 and then to BF16, and goes on as if w were a BF16 weight.
 //
 // A block holds one group of a panel: 32 scales (F16), then 8 times 32 columns x 4 k of bytes q + 128. The bytes are
-// unsigned because processors multiply unsigned by signed bytes (VNNI); 128*sum(qx) is subtracted. AVX2, whose products
-// of bytes are added in 16 bits, goes back to signed ones: see _gen/q8_avx2.go.
+// unsigned because processors multiply unsigned by signed bytes; 128*sum(qx) is subtracted.
 const (
 	q8Group = num.Q8Group
 	q8Block = 2*panelCols + panelCols*q8Group
@@ -150,8 +155,11 @@ func q8Widen(dst *[16 * panelCols]uint32, block []byte) {
 // inverse is 0, all are quantised to 0.
 func q8Scales(x []float32) (scale, inverse float32) {
 	most := uint32(0)
-	for _, v := range x {
+	for i, v := range x {
 		most = max(most, bits(v)&0x7fffffff) // ordered as the values are, with NaN above infinity
+		if i%2 == 1 {
+			most = max(most, bits(x[i-1]+v)&0x7fffffff)
+		}
 	}
 	switch a := float(most); {
 	case most >= 0x7f800000:
@@ -178,58 +186,44 @@ func (f format) q8Place(mr, k int) q8Place {
 	return q8Place{size - 2*mr, size - mr, size, size}
 }
 
-// q8PackA packs elements [32*from, k) of mr rows, ld apart, as a tile of A. A step is a group: the q of mr rows, their
-// scales, and -128*sum(q). The q are bytes in order, or, for kernels without byte products (plain Go, AVX-512 without
-// VNNI), 16-bit words: of each four k the pairs 0 2 and 1 3.
+// q8PackA packs elements [32*from, k) of mr rows, ld apart, as a tile of A. A step is a group: the q of mr rows, bytes
+// in order, their scales, and -128*sum(q).
 func q8PackA(f format, dst []uint32, src []float32, ld, mr, from, k int) {
 	place := f.q8Place(mr, k)
 	for i := range mr {
 		x := src[i*ld:][:k]
 		for g := from; g*q8Group < k; g++ {
-			var q [q8Group]int32
 			part := x[g*q8Group : min((g+1)*q8Group, k)]
 			scale, inverse := q8Scales(part)
+			to := (*[q8Group]int8)(unsafe.Pointer((*[q8Group / 4]uint32)(dst[g*place.stride+8*i:])))
+			clear(to[:])
 			sum := int32(0)
 			if inverse != 0 {
 				for j, v := range part {
-					q[j] = int32(math.RoundToEven(float64(float32(v * inverse))))
-					sum += q[j]
+					q := int8(math.RoundToEven(float64(float32(v * inverse))))
+					to[j] = q
+					sum += int32(q)
 				}
 			}
 			dst[place.scale+g*place.step+i], dst[place.minus+g*place.step+i] = bits(scale), uint32(-128*sum)
-			step := dst[g*place.stride:]
-			for j := range q8Group / 4 {
-				a := q[4*j:][:4]
-				if f == q8Words {
-					step[16*i+2*j], step[16*i+2*j+1] = word(a[0], a[2], 16), word(a[1], a[3], 16)
-				} else {
-					step[8*i+j] = word(a[0], a[1], 8) | word(a[2], a[3], 8)<<16
-				}
-			}
 		}
 	}
 }
 
-// word packs the lowest bits of lo and hi into one word.
-func word(lo, hi int32, bits int) uint32 {
-	mask := uint32(1)<<bits - 1
-	return uint32(lo)&mask | uint32(hi)&mask<<bits
-}
-
-// tileQ8 is the microkernel of Q8 in plain Go, on A as words.
+// tileQ8 is the microkernel of Q8 in plain Go.
 func tileQ8(t *tile) {
 	for i := range t.mr {
 		c := t.begin(i)
 		for g := range t.steps {
-			a := unsafe.Add(t.a, 4*g*q8Words.words()*t.mr)
-			q := at[[q8Group]int16](a, 64*i)
-			scale, minus := *at[float32](a, 64*t.mr+4*i), *at[int32](a, 68*t.mr+4*i)
+			a := unsafe.Add(t.a, 4*g*q8Bytes.words()*t.mr)
+			q := at[[q8Group]int8](a, 32*i)
+			scale, minus := *at[float32](a, 32*t.mr+4*i), *at[int32](a, 36*t.mr+4*i)
 			block := at[[q8Block]byte](t.b, g*q8Block)[:]
 			for j := range c {
 				sum := minus
 				for k := 0; k < q8Group; k += 4 {
 					w := block[q8At(j, k):][:4]
-					sum += int32(q[k])*int32(w[0]) + int32(q[k+1])*int32(w[2]) + int32(q[k+2])*int32(w[1]) +
+					sum += int32(q[k])*int32(w[0]) + int32(q[k+1])*int32(w[1]) + int32(q[k+2])*int32(w[2]) +
 						int32(q[k+3])*int32(w[3])
 				}
 				c[j] = num.FMA32(float32(sum)*scale, q8Scale(block, j), c[j])

@@ -59,12 +59,15 @@ func TestQ8ManyRows(t *testing.T) {
 	})
 }
 
-// TestQ8Extremes: sums of the largest products are exact, where 16 bits could overflow. Files may hold -128.
+// TestQ8Extremes: sums of the largest products are exact, where 16 bits could overflow. Files may hold -128. The scale
+// of all groups is 1.
 func TestQ8Extremes(t *testing.T) {
 	onPath(t, func(t *testing.T, d *Device) {
 		for _, m := range []int{1, 7, 23} {
 			const n, k = 40, 96
 			r := rand.New(rand.NewPCG(uint64(m), 5))
+			pairs := [][2]float32{{63.5, 63.5}, {-63.5, -63.5}, {127, -127}, {-127, 127}, {0, 127}, {-127, 0},
+				{1.5, 125.5}}
 			rows, x := []byte(nil), make([]float32, m*k)
 			q := make([]int32, n*k)
 			for j := range n {
@@ -80,10 +83,12 @@ func TestQ8Extremes(t *testing.T) {
 					rows = append(rows, 0, 0x3c) // 1 as F16
 				}
 			}
-			for i := range x {
-				if x[i] = 127; i/k > 0 && r.IntN(2) == 0 { // the scale is 1
-					x[i] = -127
+			for i := 0; i < len(x); i += 2 {
+				p := pairs[r.IntN(len(pairs))]
+				if i/k < 2 {
+					p = pairs[i/k]
 				}
+				copy(x[i:], p[:])
 			}
 			w, err := d.NewWeight(n, k, kernels.Q8)
 			require.NoError(t, err)
@@ -95,7 +100,7 @@ func TestQ8Extremes(t *testing.T) {
 			for i := range want {
 				sum := int32(0) // below 2^24: each addition of the chain is exact
 				for g := range k {
-					sum += int32(x[i/n*k+g]) * q[i%n*k+g]
+					sum += int32(math.RoundToEven(float64(x[i/n*k+g]))) * q[i%n*k+g]
 				}
 				want[i] = float32(sum)
 			}

@@ -33,6 +33,14 @@ func largestOf(x []float32) (a float32) {
 	return a
 }
 
+// sumsOfPairs is x[k] + x[k+1] for even k.
+func sumsOfPairs(x []float32) (sums []float32) {
+	for k := 0; k+1 < len(x); k += 2 {
+		sums = append(sums, x[k]+x[k+1])
+	}
+	return sums
+}
+
 // quantizeWeight rounds a row of a weight, all steps in F32:
 //
 //	scale = f16(max|w| / 127), q = nearest even of w/scale, clamped; 0 where that is no number
@@ -68,13 +76,13 @@ func (g groups) set4(i int, head uint16, q []uint8) {
 	}
 }
 
-// quantize rounds a row of activations, all steps in F32, with a = max|x|:
+// quantize rounds a row of activations, all steps in F32, with a the largest |x[k]| and |x[k] + x[k+1]|, k even:
 //
 //	scale = a/127, q = nearest even of x * (127/a); 0 for a tiny group; scale NaN, q = 0 where a is infinite or NaN
 func quantize(x []float32) groups {
 	g := newGroups(len(x))
 	for i := range g.scale {
-		a := largestOf(part(x, i))
+		a := max(largestOf(part(x, i)), largestOf(sumsOfPairs(part(x, i))))
 		switch {
 		case a < tiny:
 		case a != a || math.IsInf(float64(a), 0):

@@ -38,24 +38,11 @@ func q4(f *file) {
 // the upper ones (later steps), bytes of 15, words of 8.
 func q4NarrowTile(f *file, mr int) {
 	const t, low, high, mask, eight = "Y10", "Y11", "Y12", "Y13", "Y14"
-	f.text(fmt.Sprintf("tileQ4avx2x%d", mr), "(t *tile)", "", 8)
-	f.p("MOVQ t+0(FP), DI")
-	f.fields("tile", "DI", "a=AX b=BX steps=CX ahead=R8 aheadStep=R12 stage=R9")
-	f.p("VPXOR Y0, Y0, Y0")
-	for i := range 4 * mr {
-		f.p("VMOVUPS Y0, %d(R9)", 32*i)
-	}
-	f.p("TESTQ CX, CX")
-	f.p("JEQ done")
+	stagedStart(f, fmt.Sprintf("tileQ4avx2x%d", mr), mr)
 	q4Mask(f, mask, "0x0f0f0f0f")
 	q4Mask(f, eight, "0x00080008")
 	q4Mask(f, "Y15", "0x3e000000") // 1/8
-	f.p("loop:")
-	f.p("MOVQ BX, R10")
-	f.p("LEAQ 64(BX), R11")
-	f.p("MOVQ R9, R13")
-	f.p("MOVQ $4, DX")
-	f.p("columns:")
+	stagedColumns(f, 1)
 	for j := range 4 {
 		if j%2 == 0 {
 			f.p("PREFETCHT1 %d(R8)", 32*j) // spread out: a burst would keep all miss buffers from the loads
@@ -91,17 +78,18 @@ func q4NarrowTile(f *file, mr int) {
 		f.p("VPSRAD $7, %s, %s", t, t)
 		f.p("VPMADDWD %s, %s, %s", low, t, t) // the upper half of a zero is 0
 		f.p("VPADDD %s, Y%d, Y%d", t, i, i)
-		stagedStep(f, mr, i, t, high)
+		f.p("VBROADCASTSS %d(AX), %s", 32*mr+4*i, t)
+		stagedStep(f, i, 0, i, t, high)
 	}
-	stagedLoops(f, mr, 128, 40*mr, q4Block)
+	stagedLoops(f, mr, 1, q4Block)
 }
 
-// tileQ4 is the microkernel of Q4 for AVX-512; bytes: with VPDPBUSD, otherwise with VPMADDUBSW, as q4NarrowTile has it.
+// tileQ4 is the microkernel of Q4 for AVX-512; dot: with VPDPBUSD, otherwise with VPMADDUBSW, as q4NarrowTile has it.
 //
 // Registers as in q8Kind.tile. VPDPBUSD adds 8*q*qx to sums that begin with -zero*sum(qx); sums of VPMADDUBSW become
 // those at the end of a group.
 func (k q8Kind) tileQ4(f *file, mr int) {
-	k.loop(f, mr, 40, q4Block, func(kind) { k.groupQ4(f, mr) })
+	k.loop(f, mr, q4Block, func() { k.groupQ4(f, mr) })
 }
 
 // groupQ4 adds one group of 32 k to the chains.
@@ -116,20 +104,20 @@ func (k q8Kind) groupQ4(f *file, mr int) {
 		f.p("PREFETCHT1 %d(R8)", 128*j+64)
 		for h := range 2 {
 			f.p("VMOVDQU32 %d(BX), Z%d", 64+128*j+64*h, low)
-			if k.bytes { // times 8
+			if k.dot { // times 8
 				f.p("VPSRLW $1, Z%d, Z%d", low, high)
 				f.p("VPSLLW $3, Z%d, Z%d", low, low)
 			} else {
 				f.p("VPSRLW $4, Z%d, Z%d", low, high)
 			}
 			for _, q := range []int{low, high} {
-				f.p("VPANDD.BCST q4Words<>+%d(SB), Z%d, Z%d", map[bool]int{true: 0, false: 4}[k.bytes], q, q)
+				f.p("VPANDD.BCST q4Words<>+%d(SB), Z%d, Z%d", map[bool]int{true: 0, false: 4}[k.dot], q, q)
 			}
 			for i := range mr {
 				for upper, q := range []int{low, high} {
 					at := fmt.Sprintf("%d(AX)", 32*i+16*upper+4*j)
 					switch {
-					case k.bytes:
+					case k.dot:
 						f.p("VPDPBUSD.BCST %s, Z%d, Z%d", at, q, sum(i, h))
 					case j+upper == 0:
 						f.p("VPBROADCASTD %s, Z%d", at, t)
@@ -144,7 +132,7 @@ func (k q8Kind) groupQ4(f *file, mr int) {
 		}
 	}
 	f.p("PREFETCHT1 512(R8)")
-	if !k.bytes {
+	if !k.dot {
 		f.p("VPBROADCASTD q4Words<>+8(SB), Z31")
 		for i := range 2 * mr {
 			f.p("VPMADDWD Z31, Z%d, Z%d", 2*mr+i, 2*mr+i)
@@ -179,7 +167,7 @@ func (k q8Kind) zerosQ4(f *file, mr, h, zero, t int, sum func(i, h int) int) {
 	for i := range mr {
 		f.p("VPBROADCASTD %d(AX), Z%d", 36*mr+4*i, t) // -128*sum
 		f.p("VPSRAD $7, Z%d, Z%d", t, t)
-		if k.bytes {
+		if k.dot {
 			f.p("VPMADDWD Z%d, Z%d, Z%d", zero, t, sum(i, h)) // the upper half of a zero is 0
 			continue
 		}

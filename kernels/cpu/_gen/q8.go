@@ -7,15 +7,13 @@ type q8Kind struct {
 	name  string
 	rows  int
 	lanes int
-	// products of bytes: VPDPBUSD, or VPMADDUBSW; otherwise bytes are widened to words for VPMADDWD, and activations
-	// are held as words already
-	bytes bool
+	dot   bool // products of bytes by VPDPBUSD; otherwise by VPMADDUBSW
 }
 
 var q8Kinds = []q8Kind{
 	{"tileQ8avx512vnnix", 7, 16, true},
 	{"tileQ8avx512x", 6, 16, false},
-	{"tileQ8avx2x", q8NarrowRows, 8, true},
+	{"tileQ8avx2x", q8NarrowRows, 8, false},
 }
 
 // q8 emits the microkernels and the quantiser. See q8.go for the numbers and the layouts.
@@ -42,14 +40,16 @@ func q8(f *file) {
 }
 
 // tile: registers as in gemm.go. Vectors: chains of row i in 2i, 2i+1; sums of the group in 2mr+2i, 2mr+2i+1; the rest
-// passing.
+// as in group.
 func (k q8Kind) tile(f *file, mr int) {
-	k.loop(f, mr, k.rowBytes(), 1088, func(g kind) { k.group(f, g, mr) })
+	k.loop(f, mr, 1088, func() { k.group(f, mr) })
 }
 
-// loop emits a microkernel that goes over the groups of k: row and block are the bytes of a group of a row of A, and of
-// a panel.
-func (k q8Kind) loop(f *file, mr, row, block int, group func(g kind)) {
+// q8RowBytes is the size of a group of a row of A: 32 bytes, a scale, a correction.
+const q8RowBytes = 40
+
+// loop emits a microkernel that goes over the groups of k, in a panel blocks of so many bytes.
+func (k q8Kind) loop(f *file, mr, block int, group func()) {
 	g := kind{name: k.name, lanes: k.lanes}
 	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
 	f.p("MOVQ t+0(FP), DI")
@@ -61,9 +61,9 @@ func (k q8Kind) loop(f *file, mr, row, block int, group func(g kind)) {
 	f.p("TESTQ CX, CX")
 	f.p("JEQ done")
 	f.p("loop:")
-	group(g)
+	group()
 	f.p("ADDQ R12, R8")
-	f.p("ADDQ $%d, AX", mr*row)
+	f.p("ADDQ $%d, AX", mr*q8RowBytes)
 	f.p("ADDQ $%d, BX", block)
 	f.p("DECQ CX")
 	f.p("JNE loop")
@@ -72,70 +72,46 @@ func (k q8Kind) loop(f *file, mr, row, block int, group func(g kind)) {
 	f.end()
 }
 
-// rowBytes is the size of a group of a row of A: 32 bytes or words, a scale, a correction.
-func (k q8Kind) rowBytes() int {
-	if k.bytes {
-		return 40
-	}
-	return 72
-}
-
-// group adds one group of 32 k to the chains.
-func (k q8Kind) group(f *file, g kind, mr int) {
-	n := g.regs()
+// group adds one group of 32 k to the chains. Vectors: products, words of 1, weights (later their scales), activations.
+func (k q8Kind) group(f *file, mr int) {
+	const product, ones, w, x = 24, 26, 28, 30
 	sum := func(i int) int { return 2*mr + i }
-	scales, minus := mr*(k.rowBytes()-8), mr*(k.rowBytes()-4)
+	if !k.dot {
+		f.p("VPTERNLOGD $0xff, Z%d, Z%d, Z%d", ones, ones, ones)
+		f.p("VPSRLW $15, Z%d, Z%d", ones, ones)
+	}
 	for i := range mr {
-		f.p("VPBROADCASTD %d(AX), %s", minus+4*i, g.v(sum(2*i)))
-		f.p("VMOVDQA64 %s, %s", g.v(sum(2*i)), g.v(sum(2*i+1)))
+		f.p("VPBROADCASTD %d(AX), Z%d", 36*mr+4*i, sum(2*i)) // -128*sum
+		f.p("VMOVDQA64 Z%d, Z%d", sum(2*i), sum(2*i+1))
 	}
 	for j := range 8 {
 		f.p("PREFETCHT1 %d(R8)", 128*j) // spread out: a burst would keep all miss buffers from the loads
 		f.p("PREFETCHT1 %d(R8)", 128*j+64)
-		if k.bytes {
-			f.p("VMOVDQU32 %d(BX), Z%d", 64+128*j, n-4)
-			f.p("VMOVDQU32 %d(BX), Z%d", 128+128*j, n-3)
-			for i := range mr {
-				t := n - 2 + i%2
-				f.p("VPBROADCASTD %d(AX), Z%d", 32*i+4*j, t)
-				f.p("VPDPBUSD Z%d, Z%d, Z%d", t, n-4, sum(2*i))
-				f.p("VPDPBUSD Z%d, Z%d, Z%d", t, n-3, sum(2*i+1))
+		f.p("VMOVDQU32 %d(BX), Z%d", 64+128*j, w)
+		f.p("VMOVDQU32 %d(BX), Z%d", 128+128*j, w+1)
+		for i := range mr {
+			t := x + i%2
+			f.p("VPBROADCASTD %d(AX), Z%d", 32*i+4*j, t)
+			for h := range 2 {
+				if k.dot {
+					f.p("VPDPBUSD Z%d, Z%d, Z%d", t, w+h, sum(2*i+h))
+					continue
+				}
+				f.p("VPMADDUBSW Z%d, Z%d, Z%d", t, w+h, product+h)
+				f.p("VPMADDWD Z%d, Z%d, Z%d", ones, product+h, product+h)
+				f.p("VPADDD Z%d, Z%d, Z%d", product+h, sum(2*i+h), sum(2*i+h))
 			}
-			continue
 		}
-		k.words(f, g, mr, j, sum)
 	}
 	f.p("PREFETCHT1 1024(R8)")
-	s0, s1, t := n-4, n-3, n-2
-	f.p("VCVTPH2PS (BX), Z%d", s0)
-	f.p("VCVTPH2PS 32(BX), Z%d", s1)
+	f.p("VCVTPH2PS (BX), Z%d", w)
+	f.p("VCVTPH2PS 32(BX), Z%d", w+1)
 	for i := range mr {
-		f.p("VBROADCASTSS %d(AX), %s", scales+4*i, g.v(t))
-		for h, s := range []int{s0, s1} {
-			f.p("VCVTDQ2PS %s, %s", g.v(sum(2*i+h)), g.v(sum(2*i+h)))
-			f.p("VMULPS %s, %s, %s", g.v(t), g.v(sum(2*i+h)), g.v(sum(2*i+h)))
-			f.p("VFMADD231PS %s, %s, %s", g.v(sum(2*i+h)), g.v(s), g.v(2*i+h))
-		}
-	}
-}
-
-// words is one step of four k without VNNI: the bytes k, k+2 and k+1, k+3 as two vectors of words, each times a
-// broadcast pair.
-func (k q8Kind) words(f *file, g kind, mr, j int, sum func(int) int) {
-	n := g.regs()
-	mask, even, odd, t, p := n-1, n-2, n-3, n-4, n-5
-	f.p("VPTERNLOGD $0xff, %s, %s, %s", g.v(mask), g.v(mask), g.v(mask))
-	f.p("VPSRLW $8, %s, %s", g.v(mask), g.v(mask))
-	for h := range 2 {
-		f.p("VMOVUPS %d(BX), %s", 64+128*j+64*h, g.v(odd))
-		f.p("VPANDD %s, %s, %s", g.v(mask), g.v(odd), g.v(even))
-		f.p("VPSRLW $8, %s, %s", g.v(odd), g.v(odd))
-		for i := range mr {
-			for o, b := range []int{even, odd} {
-				f.p("VPBROADCASTD %d(AX), %s", 64*i+8*j+4*o, g.v(t))
-				f.p("VPMADDWD %s, %s, %s", g.v(t), g.v(b), g.v(p))
-				f.p("VPADDD %s, %s, %s", g.v(p), g.v(sum(2*i+h)), g.v(sum(2*i+h)))
-			}
+		f.p("VBROADCASTSS %d(AX), Z%d", 32*mr+4*i, x)
+		for h := range 2 {
+			f.p("VCVTDQ2PS Z%d, Z%d", sum(2*i+h), sum(2*i+h))
+			f.p("VMULPS Z%d, Z%d, Z%d", x, sum(2*i+h), sum(2*i+h))
+			f.p("VFMADD231PS Z%d, Z%d, Z%d", sum(2*i+h), w+h, 2*i+h)
 		}
 	}
 }
@@ -156,6 +132,11 @@ func quantise(f *file) {
 	f.p("VMOVUPS 64(SI), Z1")
 	f.p("VPANDD Z31, Z0, Z2")
 	f.p("VPANDD Z31, Z1, Z3")
+	f.p("VSHUFPS $0x88, Z1, Z0, Z4")
+	f.p("VSHUFPS $0xdd, Z1, Z0, Z5")
+	f.p("VADDPS Z5, Z4, Z4") // sums of neighbours
+	f.p("VPANDD Z31, Z4, Z4")
+	f.p("VPMAXUD Z4, Z3, Z3")
 	largest(f)
 	f.p("VMOVD X2, R9")
 	f.p("LEAL -0x0d800000(R9), R10") // 2^-100 <= a < infinity, by the bits

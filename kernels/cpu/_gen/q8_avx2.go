@@ -2,21 +2,71 @@ package main
 
 import "fmt"
 
-// q8NarrowRows is the number of rows of the largest Q8 tile of AVX2: each takes a register for its sums.
-const q8NarrowRows = 10
+const (
+	q8NarrowRows  = 10 // rows of the largest Q8 tile of AVX2
+	q8NarrowBlock = 5  // rows at a time: each takes two registers for its sums
+)
 
-// narrowTile is the microkernel of Q8 for AVX2, on bytes. VPMADDUBSW multiplies unsigned by signed bytes and adds the
-// products of neighbours in 16 bits, saturated. Of a weight w and an activation x it gets |w| and x with the sign of w:
-// |w| is at most 128 and |x| at most 127, so that a sum of two products, at most 32,512, is never saturated.
+// narrowTile is the microkernel of Q8 for AVX2, on bytes. VPMADDUBSW multiplies bytes of a weight, unsigned, by those
+// of activations, signed, and adds the products of neighbours in 16 bits: see q8.go for why that does not overflow.
 //
-// A group of 32 k is computed 8 columns at a time, so that the panel is read once, from its start to its end. The
-// chains are in the stage between groups: the registers hold the sums of the group.
+// A group of 32 k is computed for 16 columns and a block of rows at a time, so that the panel is read once, from its
+// start to its end, and an activation that was broadcast is used twice. The chains are in the stage between groups: the
+// registers hold the sums of the group.
 //
 // Registers: DI tile, AX a, BX b, CX groups left, R8 ahead, R12 its step, R9 stage; R10 scales, R11 bytes and R13
-// stage of the 8 columns, DX columns left. Vectors: sums of row i in i, then passing, w, |w|, words of 1, bytes of 128.
+// stage of the 16 columns, DX 16 columns left. Vectors: sums of row i of the block in 2i, 2i+1, then activations,
+// two passing, two of weights (later of scales), words of 1.
 func (k q8Kind) narrowTile(f *file, mr int) {
-	const t, w, abs, ones, flip = "Y11", "Y12", "Y13", "Y14", "Y15"
-	f.text(fmt.Sprintf("%s%d", k.name, mr), "(t *tile)", "", 8)
+	const x, t, w, ones = 10, 11, 13, "Y15"
+	stagedStart(f, fmt.Sprintf("%s%d", k.name, mr), mr)
+	f.p("VPCMPEQW %s, %s, %s", ones, ones, ones)
+	f.p("VPSRLW $15, %s, %s", ones, ones)
+	stagedColumns(f, 2)
+	blocks := (mr + q8NarrowBlock - 1) / q8NarrowBlock
+	for b := range blocks {
+		from, to := mr*b/blocks, mr*(b+1)/blocks
+		sum := func(i, h int) int { return 2*(i-from) + h }
+		for i := from; i < to; i++ {
+			f.p("VPBROADCASTD %d(AX), Y%d", 36*mr+4*i, sum(i, 0)) // -128*sum
+			f.p("VMOVDQA Y%d, Y%d", sum(i, 0), sum(i, 1))
+		}
+		for j := range 8 {
+			if b == 0 {
+				f.p("PREFETCHT1 %d(R8)", 64*j) // spread out: a burst would keep all miss buffers from the loads
+			}
+			for h := range 2 {
+				f.p("VMOVDQU %d(R11), Y%d", 128*j+32*h, w+h)
+			}
+			for i := from; i < to; i++ {
+				f.p("VPBROADCASTD %d(AX), Y%d", 32*i+4*j, x)
+				for h := range 2 {
+					f.p("VPMADDUBSW Y%d, Y%d, Y%d", x, w+h, t+h)
+				}
+				for h := range 2 {
+					f.p("VPMADDWD %s, Y%d, Y%d", ones, t+h, t+h)
+				}
+				for h := range 2 {
+					f.p("VPADDD Y%d, Y%d, Y%d", t+h, sum(i, h), sum(i, h))
+				}
+			}
+		}
+		for h := range 2 {
+			f.p("VCVTPH2PS %d(R10), Y%d", 16*h, w+h)
+		}
+		for i := from; i < to; i++ {
+			f.p("VBROADCASTSS %d(AX), Y%d", 32*mr+4*i, x)
+			for h := range 2 {
+				stagedStep(f, i, h, sum(i, h), fmt.Sprint("Y", x), fmt.Sprint("Y", w+h))
+			}
+		}
+	}
+	stagedLoops(f, mr, 2, 1088)
+}
+
+// stagedStart begins a kernel whose chains are in the stage: they are set to 0.
+func stagedStart(f *file, name string, mr int) {
+	f.text(name, "(t *tile)", "", 8)
 	f.p("MOVQ t+0(FP), DI")
 	f.fields("tile", "DI", "a=AX b=BX steps=CX ahead=R8 aheadStep=R12 stage=R9")
 	f.p("VPXOR Y0, Y0, Y0")
@@ -25,63 +75,41 @@ func (k q8Kind) narrowTile(f *file, mr int) {
 	}
 	f.p("TESTQ CX, CX")
 	f.p("JEQ done")
-	f.p("VPCMPEQW %s, %s, %s", flip, flip, flip)
-	f.p("VPSRLW $15, %s, %s", flip, ones)
-	f.p("VPABSB %s, %s", flip, flip) // bytes of 1
-	f.p("VPSLLW $7, %s, %s", flip, flip)
+}
+
+// stagedColumns begins the loop over groups and in it the one over so many vectors of columns at a time.
+func stagedColumns(f *file, vectors int) {
 	f.p("loop:")
 	f.p("MOVQ BX, R10")
 	f.p("LEAQ 64(BX), R11")
 	f.p("MOVQ R9, R13")
-	f.p("MOVQ $4, DX")
+	f.p("MOVQ $%d, DX", 4/vectors)
 	f.p("columns:")
-	for j := range 8 {
-		if j%2 == 0 {
-			f.p("PREFETCHT1 %d(R8)", 32*j) // spread out: a burst would keep all miss buffers from the loads
-		}
-		f.p("VPXOR %d(R11), %s, %s", 128*j, flip, w)
-		f.p("VPABSB %s, %s", w, abs)
-		for i := range mr {
-			f.p("VPBROADCASTD %d(AX), %s", 32*i+4*j, t)
-			f.p("VPSIGNB %s, %s, %s", w, t, t)
-			f.p("VPMADDUBSW %s, %s, %s", t, abs, t)
-			if j == 0 {
-				f.p("VPMADDWD %s, %s, Y%d", ones, t, i)
-				continue
-			}
-			f.p("VPMADDWD %s, %s, %s", ones, t, t)
-			f.p("VPADDD %s, Y%d, Y%d", t, i, i)
-		}
-	}
-	f.p("VCVTPH2PS (R10), %s", w)
-	for i := range mr {
-		stagedStep(f, mr, i, t, w)
-	}
-	stagedLoops(f, mr, 256, mr*k.rowBytes(), 1088)
 }
 
-// stagedStep continues the chain of row i in the stage, at R13, with the sum of a group, integers in Y i. Its scales
-// are those of the columns, in a register, and of the row, at AX.
-func stagedStep(f *file, mr, i int, t, scales string) {
-	f.p("VCVTDQ2PS Y%d, Y%d", i, i)
-	f.p("VBROADCASTSS %d(AX), %s", 32*mr+4*i, t)
-	f.p("VMULPS %s, Y%d, Y%d", t, i, i)
-	f.p("VFMADD213PS %d(R13), %s, Y%d", 128*i, scales, i)
-	f.p("VMOVUPS Y%d, %d(R13)", i, 128*i)
+// stagedStep continues the chain of vector h of row i in the stage, at R13, with the sum of a group, integers in
+// register sum. Its scales are those of the row and of the columns.
+func stagedStep(f *file, i, h, sum int, row, columns string) {
+	at := fmt.Sprintf("%d(R13)", 128*i+32*h)
+	f.p("VCVTDQ2PS Y%d, Y%d", sum, sum)
+	f.p("VMULPS %s, Y%d, Y%d", row, sum, sum)
+	f.p("VFMADD213PS %s, %s, Y%d", at, columns, sum)
+	f.p("VMOVUPS Y%d, %s", sum, at)
 }
 
-// stagedLoops ends a kernel whose chains are in the stage: the loop over four times 8 columns, each of which prefetches
-// so many bytes, the loop over groups, of so many bytes in a tile of A and in B, and the epilogue.
-func stagedLoops(f *file, mr, prefetched, tile, block int) {
+// stagedLoops ends the loops of stagedColumns, over groups, in B blocks of so many bytes, and the kernel.
+// Each round of columns has prefetched its share of a block but for the last line.
+func stagedLoops(f *file, mr, vectors, block int) {
+	prefetched := (block - 64) / 4 * vectors
 	f.p("ADDQ $%d, R8", prefetched)
-	f.p("ADDQ $16, R10")
-	f.p("ADDQ $32, R11")
-	f.p("ADDQ $32, R13")
+	f.p("ADDQ $%d, R10", 16*vectors)
+	f.p("ADDQ $%d, R11", 32*vectors)
+	f.p("ADDQ $%d, R13", 32*vectors)
 	f.p("DECQ DX")
 	f.p("JNE columns")
 	f.p("PREFETCHT1 (R8)")
-	f.p("LEAQ -%d(R8)(R12*1), R8", 4*prefetched)
-	f.p("ADDQ $%d, AX", tile)
+	f.p("LEAQ -%d(R8)(R12*1), R8", 4/vectors*prefetched)
+	f.p("ADDQ $%d, AX", mr*q8RowBytes)
 	f.p("ADDQ $%d, BX", block)
 	f.p("DECQ CX")
 	f.p("JNE loop")
@@ -133,7 +161,7 @@ func quantiseNarrow(f *file) {
 	f.p("VMOVD R9, X12")
 	f.p("VMOVDQU q8Order<>(SB), Y11")
 	f.p("loop:")
-	groupNarrow(f, "Y15")
+	groupNarrow(f, "Y15", true)
 	f.p("VMOVD X4, R9")
 	f.p("LEAL -0x0d800000(R9), R10") // 2^-100 <= a < infinity, by the bits
 	f.p("CMPL R10, $0x72000000")
@@ -182,7 +210,7 @@ func quantiseWeightNarrow(f *file) {
 	f.p("VMOVDQU q8Order<>(SB), Y10")
 	f.p("VPXOR Y9, Y9, Y9")
 	f.p("loop:")
-	groupNarrow(f, "Y13")
+	groupNarrow(f, "Y13", false)
 	f.p("VDIVSS X14, X4, X4")
 	f.p("VCVTPS2PH $0, X4, X4")
 	f.p("VPEXTRW $0, X4, (BX)")
@@ -207,11 +235,17 @@ func quantiseWeightNarrow(f *file) {
 	weightEnd(f)
 }
 
-// groupNarrow loads a group into Y0 to Y3 and leaves its largest |x| in the lowest of X4. abs holds the mask of |x|.
-func groupNarrow(f *file, abs string) {
+// groupNarrow loads a group into Y0 to Y3 and leaves its largest |x| in the lowest of X4, or that of sums of neighbours
+// too. abs holds the mask of |x|.
+func groupNarrow(f *file, abs string, sums bool) {
 	for i := range 4 {
 		f.p("VMOVUPS %d(SI), Y%d", 32*i, i)
 		f.p("VPAND %s, Y%d, Y%d", abs, i, 4+i)
+	}
+	for i := 0; i < 4 && sums; i += 2 {
+		f.p("VHADDPS Y%d, Y%d, Y8", i+1, i)
+		f.p("VPAND %s, Y8, Y8", abs)
+		f.p("VPMAXUD Y8, Y%d, Y%d", 4+i, 4+i)
 	}
 	f.p("VPMAXUD Y5, Y4, Y4")
 	f.p("VPMAXUD Y7, Y6, Y6")

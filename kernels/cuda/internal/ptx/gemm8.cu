@@ -128,13 +128,14 @@ GEMM8(gemm8_16x32, 16, 32, 16, 16, 16)
 GEMM8(gemm8_16x16, 16, 16, 16, 16, 16)
 
 // Activations as gemm8 takes them: to[rows, ld] = from[rows, cols] in 8 bits, with a scale a group [rows, ld/32]. With
-// a the largest magnitude of a group: scale = a/127, q = nearest even of x * (127/a); zeros where a < 2^-100; scale NaN
+// a the largest magnitude of a group, and of the sums of its pairs of neighbours: scale = a/127, q = nearest even of x * (127/a); zeros where a < 2^-100; scale NaN
 // and q = 0 where a is infinite or NaN. A warp a group; grid: a line of blocks of 256 over rows*ld.
 KERNEL(256) quantise(i8 *to, float *scales, const float *from, int rows, int cols, i64 stride, int ld) {
 	i64 i = (i64)blockX() * 256 + tid(), r = i / ld;
 	int c = (int)(i % ld);
 	if (r >= rows) return; // the whole warp: ld is a multiple of 32
-	float x = c < cols ? from[r * stride + c] : 0, a = warpMax(real(bits(x) & 0x7fffffffu)), scale = 0;
+	float x = c < cols ? from[r * stride + c] : 0, pair = x + lanes(x, 1), scale = 0;
+	float a = warpMax(larger(real(bits(x) & 0x7fffffffu), real(bits(pair) & 0x7fffffffu)));
 	int q = 0;
 	if (!(a < 0x1p-100f)) {
 		bool finite = a < __builtin_inff();
