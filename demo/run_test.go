@@ -1,10 +1,13 @@
 package demo
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
 
 	"github.com/zerosearch-go/zerosearch/kernels/cpu"
@@ -57,4 +60,26 @@ func TestRunRefusesAnOldRun(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte("{\"step\":1}\n"), 0o644))
 	_, err := Run(t.Context(), nil, Options{Dir: dir})
 	require.ErrorContains(t, err, "already holds a run")
+}
+
+// TestRecipe: recipes/demo.yaml trains with the demo's settings.
+func TestRecipe(t *testing.T) {
+	o := Options{Dir: "d", Steps: 16}
+	require.Equal(t, o.Size().Steps, o.Steps)
+	c := o.config()
+	text, err := os.ReadFile("../recipes/demo.yaml")
+	require.NoError(t, err)
+	var recipe, demo map[string]any
+	require.NoError(t, yaml.Unmarshal(text, &recipe))
+	require.NoError(t, yaml.Unmarshal(c.YAML(), &demo))
+	delete(recipe, "out")
+	number := func(v any) any { // the parser takes 2e-4 for text
+		if f, err := strconv.ParseFloat(fmt.Sprint(v), 64); err == nil {
+			return f
+		}
+		return v
+	}
+	for name, value := range recipe {
+		require.Equal(t, number(demo[name]), number(value), name)
+	}
 }

@@ -166,7 +166,7 @@ func (b *attnBack) carve(mem []byte, pages int) int {
 	b.qa, b.dya = take(rows*b.lda), take(rows*b.lda)
 	b.sum = elems[float32](take(4 * rows * b.width))
 	b.delta = elems[float32](take(4 * rows))
-	if size == 2 {
+	if size == 2 || b.k.amx {
 		b.dsa = take(rows * backKeys * size)
 		b.ds, b.ldds = ptr(b.dsa), backKeys*size
 	}

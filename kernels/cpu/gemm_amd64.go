@@ -128,9 +128,10 @@ func q8Rows(f format, quantise func(*quantiser), dst []uint32, src []float32, ld
 	full := k / q8Group
 	if full > 0 {
 		p := f.q8Place(mr, k)
+		q := quantiser{stride: 4 * p.stride, step: 4 * p.step, groups: full}
 		for i := range mr {
-			quantise(&quantiser{&src[i*ld], &dst[8*i], &dst[p.scale+i], &dst[p.minus+i], 4 * p.stride, 4 * p.step,
-				full})
+			q.src, q.q, q.scale, q.minus = &src[i*ld], &dst[8*i], &dst[p.scale+i], &dst[p.minus+i]
+			quantise(&q)
 		}
 	}
 	q8PackA(f, dst, src, ld, mr, full, k)
