@@ -67,9 +67,20 @@ func Peers(ctx context.Context, o PeerOptions) (rows []peers.Row, err error) {
 		}
 	}
 	if len(rows) == 0 && len(names) > 0 {
-		return nil, fmt.Errorf("--only %q matches none of the tests: %s", o.Only, strings.Join(names, ", "))
+		return nil, fmt.Errorf("--only %q matches none of the tests: %s", o.Only, strings.Join(withoutShapes(names), ", "))
 	}
 	return rows, nil
+}
+
+// withoutShapes names tests of products that differ in their shapes only once, as MxKxN.
+func withoutShapes(names []string) (kinds []string) {
+	shape := regexp.MustCompile(`\b\d+x\d+x\d+\b`)
+	for _, n := range names {
+		if n = shape.ReplaceAllString(n, "MxKxN"); !slices.Contains(kinds, n) {
+			kinds = append(kinds, n)
+		}
+	}
+	return kinds
 }
 
 // WritePeers prints a comparison as md or json. Above the table of md it says where we lose.

@@ -63,6 +63,11 @@ func TestNoPeerMatches(t *testing.T) {
 	require.ErrorContains(t, err, "tg128@b64 q8 llama.cpp, pp512 q8 ik_llama.cpp", "with the model file of --llama")
 }
 
+func TestWithoutShapes(t *testing.T) {
+	require.Equal(t, []string{"matmul MxKxN f32 torch", "train4x512 f32 PyTorch", "matmul MxKxN bf16 torch"}, withoutShapes([]string{
+		"matmul 1x576x576 f32 torch", "matmul 4x576x1536 f32 torch", "train4x512 f32 PyTorch", "matmul 1x576x576 bf16 torch"}))
+}
+
 func TestWritePeers(t *testing.T) {
 	row := peers.Row{Test: "x", Peer: "p", Unit: "t/s", RatioMin: 1, RatioMax: 6}
 	won, lost, worse := row, row, row
