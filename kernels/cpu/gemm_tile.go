@@ -227,7 +227,7 @@ func (d *Device) grid(c *chunk) (rowGroups, colGroups int) {
 		work := c.rows * c.np * panelCols * c.steps
 		tasks := min(4*n, max(work/minimum, c.np*c.steps*c.kernels.stepBytes()/stream, 1))
 		colGroups = (tasks + rowGroups - 1) / rowGroups
-		if rowGroups*colGroups > 1 { // every thread gets the same number of column groups
+		if rowGroups > 1 || colGroups > n { // every thread gets the same number of column groups
 			colGroups = roundUp(colGroups, n)
 		}
 		colGroups = min(c.np, colGroups)
